@@ -4,17 +4,17 @@
 use std::path::Path;
 use std::process::Command;
 
-pub const ROPEWALK: &str = env!("CARGO_BIN_EXE_ropewalk");
+pub(crate) const ROPEWALK: &str = env!("CARGO_BIN_EXE_ropewalk");
 /// Prints a line a figure: what, how much, and the aim or the peer.
-pub struct Figures;
+pub(crate) struct Figures;
 
 impl Figures {
-    pub fn value(&self, what: &str, text: &str, aim: &str) {
+    pub(crate) fn value(&self, what: &str, text: &str, aim: &str) {
         println!("{what:<46} {text:<44} aim {aim}");
     }
 }
 
-pub fn ropewalk(home: &Path, args: &[&str]) -> String {
+pub(crate) fn ropewalk(home: &Path, args: &[&str]) -> String {
     let output =
         Command::new(ROPEWALK).args(args).env("ROPEWALK_HOME", home).output().expect("the program runs");
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));

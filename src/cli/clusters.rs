@@ -129,7 +129,7 @@ async fn wait(place: &Place, patient: bool) -> anyhow::Result<()> {
 }
 
 /// Starts a cluster with these options.
-pub async fn launch(up: &Up, attached: bool) -> anyhow::Result<(Place, Launched)> {
+pub(crate) async fn launch(up: &Up, attached: bool) -> anyhow::Result<(Place, Launched)> {
     let place = Home::find()?.cluster(&up.name)?;
     match Control::connect(&place).await {
         Ok(_) => return Err(refuse(Refusal::Running { name: up.name.clone() })),
@@ -155,7 +155,7 @@ pub async fn launch(up: &Up, attached: bool) -> anyhow::Result<(Place, Launched)
     Ok((place, launched))
 }
 
-pub async fn up(up: Up) -> anyhow::Result<i32> {
+pub(crate) async fn up(up: Up) -> anyhow::Result<i32> {
     let (place, mut launched) = launch(&up, !up.detach).await?;
     if up.wait || !up.detach {
         wait(&place, !up.detach).await?;
@@ -194,7 +194,7 @@ fn quote(path: &std::path::Path) -> String {
 }
 
 /// Asks a cluster to stop and waits until its processes are gone.
-pub async fn stop(place: &Place) -> anyhow::Result<bool> {
+pub(crate) async fn stop(place: &Place) -> anyhow::Result<bool> {
     let mut control = match Control::connect(place).await {
         Ok(control) => control,
         Err(Error::Hangs { main, .. }) => {
@@ -295,7 +295,7 @@ async fn wait_for_end(place: &Place, main: Option<OwnedFd>) -> anyhow::Result<bo
     Err(never_ends(place))
 }
 
-pub async fn down(name: &str) -> anyhow::Result<i32> {
+pub(crate) async fn down(name: &str) -> anyhow::Result<i32> {
     let place = Home::find()?.cluster(name)?;
     if !ended(&place).await? {
         eprintln!("{}", settings::language(None, &place.home).say(Say::NotUp, &[name]));
@@ -322,7 +322,7 @@ async fn ended(place: &Place) -> anyhow::Result<bool> {
     Err(refuse(Refusal::Starting { name: place.name.clone(), log }))
 }
 
-pub async fn status(name: &str, output: Option<Output>) -> anyhow::Result<i32> {
+pub(crate) async fn status(name: &str, output: Option<Output>) -> anyhow::Result<i32> {
     let place = Home::find()?.cluster(name)?;
     let running = match Control::connect(&place).await {
         Ok(mut control) => match control.ask(&Ask::Status).await {
@@ -374,7 +374,7 @@ pub async fn status(name: &str, output: Option<Output>) -> anyhow::Result<i32> {
     Ok(0)
 }
 
-pub async fn reset(name: &str, yes: bool) -> anyhow::Result<i32> {
+pub(crate) async fn reset(name: &str, yes: bool) -> anyhow::Result<i32> {
     let place = Home::find()?.cluster(name)?;
     let lang = settings::language(None, &place.home);
     if !place.root.exists() && !wipe::has_leftovers(&place) {
@@ -422,7 +422,7 @@ pub async fn reset(name: &str, yes: bool) -> anyhow::Result<i32> {
     Ok(0)
 }
 
-pub fn kubeconfig(name: &str, merge: bool) -> anyhow::Result<i32> {
+pub(crate) fn kubeconfig(name: &str, merge: bool) -> anyhow::Result<i32> {
     let place = Home::find()?.cluster(name)?;
     if !place.kubeconfig().exists() {
         return Err(Error::NotRunning(name.into()).into());
@@ -440,7 +440,7 @@ pub fn kubeconfig(name: &str, merge: bool) -> anyhow::Result<i32> {
 
 /// The built-in kubectl on the cluster's own kubeconfig, whatever KUBECONFIG says. What needs no
 /// server works without one.
-pub async fn kubectl(name: &str, words: Vec<String>) -> anyhow::Result<i32> {
+pub(crate) async fn kubectl(name: &str, words: Vec<String>) -> anyhow::Result<i32> {
     let place = Home::find()?.cluster(name)?;
     let mut env = kubectl::Env::of_process();
     if place.kubeconfig().exists() {
@@ -453,7 +453,7 @@ pub async fn kubectl(name: &str, words: Vec<String>) -> anyhow::Result<i32> {
 }
 
 /// The built-in etcdctl on the cluster's own store. What needs no store works without one.
-pub async fn etcdctl(name: &str, words: Vec<String>) -> anyhow::Result<i32> {
+pub(crate) async fn etcdctl(name: &str, words: Vec<String>) -> anyhow::Result<i32> {
     let place = Home::find()?.cluster(name)?;
     let preset = store(&place).await;
     let elsewhere = words.iter().any(|w| w.starts_with("--endpoints"))
@@ -469,7 +469,7 @@ pub async fn etcdctl(name: &str, words: Vec<String>) -> anyhow::Result<i32> {
 }
 
 /// The same under its own name, where there may be another etcd to talk to.
-pub async fn etcdctl_alone(words: Vec<String>) -> anyhow::Result<i32> {
+pub(crate) async fn etcdctl_alone(words: Vec<String>) -> anyhow::Result<i32> {
     let home = Home::find()?;
     let place = match named(&home, &std::env::var_os("KUBECONFIG").unwrap_or_default()) {
         Some(place) => place,
@@ -502,7 +502,7 @@ async fn store(place: &Place) -> Option<Preset> {
     Some(Preset::of_status(&status["etcd"]))
 }
 
-pub async fn fault(name: &str, fault: args::Fault) -> anyhow::Result<i32> {
+pub(crate) async fn fault(name: &str, fault: args::Fault) -> anyhow::Result<i32> {
     let home = Home::find()?;
     let lang = settings::language(None, &home);
     let place = home.cluster(name)?;
@@ -586,7 +586,7 @@ fn list_faults(faults: &Value, output: Option<Output>, lang: Lang) -> anyhow::Re
 }
 
 /// `ropewalk` alone, `learn` and `repl`: the learner's seat.
-pub async fn seat(seat: Seat, more: impl FnOnce(Options) -> Options) -> anyhow::Result<i32> {
+pub(crate) async fn seat(seat: Seat, more: impl FnOnce(Options) -> Options) -> anyhow::Result<i32> {
     let options = Options {
         name: seat.name,
         lang: seat.lang,

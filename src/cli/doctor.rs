@@ -13,7 +13,7 @@ use unicode_width::UnicodeWidthStr;
 const NAME: usize = 28;
 
 /// A document is in English, whoever reads it.
-pub fn doctor(output: Option<Output>) -> anyhow::Result<i32> {
+pub(crate) fn doctor(output: Option<Output>) -> anyhow::Result<i32> {
     let home = Home::find().unwrap_or_else(|_| Home::at("/")); // without a home the machine is still what it is
     let lang = if output == Some(Output::Json) { Lang::En } else { settings::language(None, &home) };
     let found = probe::probe(Question { lang, home: home.path() }, net::probe::trials)?;

@@ -20,7 +20,7 @@ use ui::{consent, lab_proof, labs as front, repl, settings};
 /// The variable that says whose grades these are, where the user's name does not.
 const LEARNER: &str = "ROPEWALK_LEARNER";
 
-pub async fn run(
+pub(crate) async fn run(
     command: Command,
     directory: Option<PathBuf>,
     name: &str,

@@ -17,7 +17,7 @@ use ui::repl::{self, Options};
 use ui::settings;
 use ui::texts::{Lang, Say};
 
-pub async fn run(
+pub(crate) async fn run(
     command: Command,
     kubeconfig: Option<PathBuf>,
     lessons: Option<PathBuf>,

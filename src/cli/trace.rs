@@ -15,7 +15,7 @@ use ui::texts::Say;
 
 /// Exit code 0: something was found; 1: nothing was, or the cluster does not run; 2: `what` names
 /// nothing that can be traced.
-pub async fn trace(name: &str, what: String, output: Option<Picture>) -> anyhow::Result<i32> {
+pub(crate) async fn trace(name: &str, what: String, output: Option<Picture>) -> anyhow::Result<i32> {
     let home = Home::find()?;
     let lang = settings::language(None, &home);
     let place = home.cluster(name)?;
@@ -153,7 +153,7 @@ fn rows(records: &[Record]) -> Vec<Row> {
 }
 
 /// One line a hop: when it ended, who, to which object, what and how long.
-pub fn table(records: &[Record]) -> String {
+pub(crate) fn table(records: &[Record]) -> String {
     let line = |r: &Row| format!("{:>8.1} ms  {:<36} {:<52} {}\n", r.to, r.who, r.object, r.what);
     rows(records).iter().map(line).collect()
 }
@@ -162,7 +162,7 @@ pub fn table(records: &[Record]) -> String {
 const WIDE: usize = 130;
 
 /// Columns of the terminal; where there is none, as many as anybody wants.
-pub fn room() -> usize {
+pub(crate) fn room() -> usize {
     match std::io::stdout().is_terminal() {
         true => terminal::size().0.into(),
         false => usize::MAX,
@@ -184,7 +184,7 @@ fn stacked(records: &[Record], width: usize) -> String {
 
 /// The same as a picture: a bar a hop on one axis of time, for slides and reports. One file, no
 /// script, readable without colour.
-pub fn svg(records: &[Record]) -> String {
+pub(crate) fn svg(records: &[Record]) -> String {
     let (row_height, top, left, axis) = (22.0, 40.0, 270.0, 420.0);
     let rows = rows(records);
     let end = rows.iter().map(|r| r.to).fold(1.0, f64::max);

@@ -11,7 +11,7 @@ use serde_json::Value;
 use ui::texts::{Lang, Say};
 use ui::{consent, labs, settings};
 
-pub enum What {
+pub(crate) enum What {
     Undo(usize),
     Redo,
     Rewind(String),
@@ -19,7 +19,7 @@ pub enum What {
 }
 
 /// `yes`: nothing is asked.
-pub async fn run(name: &str, what: What, yes: bool, output: Option<Output>) -> anyhow::Result<i32> {
+pub(crate) async fn run(name: &str, what: What, yes: bool, output: Option<Output>) -> anyhow::Result<i32> {
     let home = Home::find()?;
     let lang = settings::language(None, &home);
     let place = home.cluster(name)?;

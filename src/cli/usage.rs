@@ -29,13 +29,13 @@ fn of_cluster(error: &anyhow::Error) -> Option<&cluster::Error> {
 }
 
 /// An error with its causes.
-pub fn reason(error: &anyhow::Error) -> String {
+pub(crate) fn reason(error: &anyhow::Error) -> String {
     of_cluster(error).map_or_else(|| format!("{error:#}"), |inner| inner.say(language()))
 }
 
 /// The exit code for an error: a command line that can never do anything is a usage error, also if
 /// it is not clap that finds it out.
-pub fn code(error: &anyhow::Error) -> i32 {
+pub(crate) fn code(error: &anyhow::Error) -> i32 {
     match of_cluster(error) {
         Some(cluster::Error::Refusal(refusal)) if refusal.is_usage() => super::USAGE,
         _ => 1,
@@ -44,7 +44,7 @@ pub fn code(error: &anyhow::Error) -> i32 {
 
 /// A word of the prompt that was written wrongly, with an example; outside of the prompt the whole
 /// usage is told (`None`).
-pub fn told(error: &clap::Error) -> Option<String> {
+pub(crate) fn told(error: &clap::Error) -> Option<String> {
     std::env::var_os(settings::LANG_VARIABLE)?;
     let word = word(std::env::args_os())?;
     let (_, example) = EXAMPLES.iter().find(|(w, _)| *w == word)?;

@@ -10,7 +10,7 @@ use ui::settings;
 use ui::texts::{Lang, Say};
 
 /// Exit code 0: nothing is wrong; 1: something is, and was explained.
-pub async fn why(
+pub(crate) async fn why(
     name: &str,
     about: Vec<String>,
     namespace: String,

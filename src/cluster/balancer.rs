@@ -57,7 +57,7 @@ struct Balancer {
 }
 
 /// Forwards connections until the crew ends. When no server answers a connection is closed at once.
-pub fn start(crew: &Crew, world: &Arc<World>, listeners: Vec<TcpListener>) {
+pub(crate) fn start(crew: &Crew, world: &Arc<World>, listeners: Vec<TcpListener>) {
     let balancer =
         Arc::new(Balancer { world: world.clone(), next: AtomicUsize::new(0), known: Mutex::default() });
     if world.spec.control_planes > 1 {

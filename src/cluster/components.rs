@@ -19,7 +19,7 @@ use task::Crew;
 use tokio::sync::watch;
 
 /// Every component that can be started.
-pub const ALL: [&str; 7] = [
+pub(crate) const ALL: [&str; 7] = [
     Component::Etcd.name(),
     Component::ApiServer.name(),
     Component::ControllerManager.name(),
@@ -31,17 +31,17 @@ pub const ALL: [&str; 7] = [
 
 /// Components that the cluster's own manifests make through the API, as pods of `kube-system`. The
 /// others run from static pods only.
-pub const ADDONS: [&str; 3] = ["kube-proxy", "coredns", "storage-provisioner"];
+pub(crate) const ADDONS: [&str; 3] = ["kube-proxy", "coredns", "storage-provisioner"];
 
 /// Components of which one node may run several: each has a network of its own.
-pub const MANY_ON_A_NODE: [&str; 1] = ["coredns"];
+pub(crate) const MANY_ON_A_NODE: [&str; 1] = ["coredns"];
 
 /// The API's port on every control-plane node.
-pub const API_PORT: u16 = 6443;
+pub(crate) const API_PORT: u16 = 6443;
 const DNS_PORT: u16 = 53;
 
 /// Where a component runs.
-pub struct Place {
+pub(crate) struct Place {
     pub node: String,
     pub network: Arc<dyn NodeNetwork>,
     /// The pod's own network namespace, unless it shares the node's.
@@ -50,7 +50,7 @@ pub struct Place {
 }
 
 /// Connections from a node's namespace.
-pub fn dialer(network: &Arc<dyn NodeNetwork>) -> Dialer {
+pub(crate) fn dialer(network: &Arc<dyn NodeNetwork>) -> Dialer {
     let network = network.clone();
     Arc::new(move |to| {
         let network = network.clone();
@@ -60,7 +60,7 @@ pub fn dialer(network: &Arc<dyn NodeNetwork>) -> Dialer {
 
 /// A listener in a node's namespace; while the component's predecessor is just ending, its port is
 /// waited for.
-pub async fn listen_after(
+pub(crate) async fn listen_after(
     network: &dyn NodeNetwork,
     on: SocketAddr,
 ) -> std::io::Result<tokio::net::TcpListener> {
@@ -76,7 +76,7 @@ pub async fn listen_after(
 
 /// Starts a component. Its end is the end of the crew. Must be called inside the component's log
 /// span.
-pub fn start(world: &Arc<World>, component: &str, place: Place) -> Result<Crew, String> {
+pub(crate) fn start(world: &Arc<World>, component: &str, place: Place) -> Result<Crew, String> {
     let crew = Crew::new(component);
     let client = |user: &str, group: &str| -> Result<Client, String> {
         let agent = format!("{component}/{}", api::VERSION);

@@ -35,22 +35,22 @@ fn sinks() -> parking_lot::MutexGuard<'static, HashMap<String, Arc<Sink>>> {
 }
 
 /// From now on what is said in [`span`] of this container goes into the log.
-pub fn open(container: &str, log: Log) {
+pub(crate) fn open(container: &str, log: Log) {
     sinks().insert(container.into(), Arc::new(Sink { log, cutter: Mutex::new(Cutter::new(Stream::Stderr)) }));
 }
 
-pub fn close(container: &str) {
+pub(crate) fn close(container: &str) {
     sinks().remove(container);
 }
 
 /// The span in which a component's tasks run.
-pub fn span(container: &str) -> tracing::Span {
+pub(crate) fn span(container: &str) -> tracing::Span {
     tracing::info_span!(target: "ropewalk::component", "component", container)
 }
 
 /// Installs the subscriber: components into their logs, everything else to standard error, whose
 /// file (`file`) has a bound. `ROPEWALK_LOG` filters (default [`USUAL`]).
-pub fn install(file: Option<PathBuf>) {
+pub(crate) fn install(file: Option<PathBuf>) {
     let (filter, wrong) = filter(std::env::var("ROPEWALK_LOG"));
     // A second install (in tests) changes nothing.
     let _ = tracing_subscriber::registry().with(Route(file.map(Bound::new)).with_filter(filter)).try_init();
@@ -75,7 +75,7 @@ fn filter(variable: Result<String, VarError>) -> (EnvFilter, Option<String>) {
 /// # Errors
 /// It cannot be emptied. Without room for the copy the old text is lost, and the disk has room
 /// again.
-pub fn set_aside(file: &Path) -> std::io::Result<()> {
+pub(crate) fn set_aside(file: &Path) -> std::io::Result<()> {
     let aside = file.with_extension("log.1");
     if copy_end(file, &aside).is_err() {
         let _ = fs::remove_file(&aside); // a part of it takes the room that is missing

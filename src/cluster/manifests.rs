@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 /// The pods that a control-plane node's kubelet runs without being asked through the API.
-pub fn static_pods(world: &World, node: &str, index: u8) -> Vec<Pod> {
+pub(crate) fn static_pods(world: &World, node: &str, index: u8) -> Vec<Pod> {
     let ip = fabric::node_ip(index);
     let dir = "/var/lib/ropewalk";
     let secure = format!("--kubeconfig={dir}/{{}}.conf");
@@ -238,7 +238,7 @@ fn addons(world: &World) -> Vec<Value> {
 ///
 /// # Errors
 /// What could not be made: all else was.
-pub async fn apply(world: &World, client: &Client) -> Result<(), String> {
+pub(crate) async fn apply(world: &World, client: &Client) -> Result<(), String> {
     let make = |object: Value| async move { apply_one(client, &object).await };
     let (pods, mut failed) = make_all(addons(world), make).await;
     failed.extend(remove_bare_provisioner(client).await.err());

@@ -25,7 +25,7 @@ use task::{Crew, End};
 use tokio::sync::broadcast;
 
 /// Images with this prefix are components.
-pub const PREFIX: &str = "ropewalk.io/";
+pub(crate) const PREFIX: &str = "ropewalk.io/";
 const EVENTS: usize = 1024;
 
 /// A node of the cluster.

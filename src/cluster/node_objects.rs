@@ -10,19 +10,19 @@ use client::kube::api::{DeleteParams, ListParams, PostParams};
 use k8s_openapi::api::core::v1::{Node, Taint};
 
 /// The label and the taint of control-plane nodes.
-pub const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
+pub(crate) const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 /// Whether the taint was there when a start last decided about it. A taint that a person has added
 /// or removed since is left alone.
-pub const MARK: &str = "ropewalk.io/control-plane-taint";
+pub(crate) const MARK: &str = "ropewalk.io/control-plane-taint";
 const NO_SCHEDULE: &str = "NoSchedule";
 
 /// With workers beside them, control-plane nodes are left to the control plane; alone they have to
 /// take everything.
-pub fn is_tainted(spec: &Spec) -> bool {
+pub(crate) fn is_tainted(spec: &Spec) -> bool {
     spec.workers > 0
 }
 
-pub fn taint() -> Taint {
+pub(crate) fn taint() -> Taint {
     Taint { key: CONTROL_PLANE.into(), effect: NO_SCHEDULE.into(), ..Taint::default() }
 }
 
@@ -33,7 +33,7 @@ pub fn taint() -> Taint {
 ///
 /// # Errors
 /// What the API server said. All of it can be done again.
-pub async fn reconcile(world: &World, client: &Client) -> Result<(), String> {
+pub(crate) async fn reconcile(world: &World, client: &Client) -> Result<(), String> {
     let api = client.cluster::<Node>();
     let known = api.list(&ListParams::default()).await.map_err(|e| chain(&e))?;
     let own = world.spec.nodes();

@@ -30,7 +30,7 @@ use tokio::sync::mpsc;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// Where members listen for each other, as etcd's do.
-pub const PEER_PORT: u16 = 2380;
+pub(crate) const PEER_PORT: u16 = 2380;
 /// Messages that may wait for one peer; at the bound the newest are dropped, as on a congested
 /// link.
 const QUEUE: usize = 1024;
@@ -53,7 +53,7 @@ const CHUNK: usize = 16 << 10;
 const MESSAGE_MAX: u32 = u32::MAX / 2;
 
 /// One member's ends of the wires to all others.
-pub struct Peers {
+pub(crate) struct Peers {
     queues: BTreeMap<MemberId, mpsc::Sender<Bytes>>,
 }
 
@@ -66,7 +66,7 @@ impl Link for Peers {
 }
 
 /// What a member needs to speak with its peers.
-pub struct Wires {
+pub(crate) struct Wires {
     pub link: Arc<Peers>,
     acceptor: TlsAcceptor,
     on: SocketAddr,
@@ -77,7 +77,7 @@ pub struct Wires {
 
 impl Wires {
     /// Begins to send to every other member of the cluster, from `node`'s network.
-    pub fn new(
+    pub(crate) fn new(
         world: &World,
         crew: &Crew,
         node: &str,
@@ -111,7 +111,7 @@ impl Wires {
     }
 
     /// Takes the peers' connections and gives their messages to the member, until the crew ends.
-    pub async fn listen(&self, crew: &Crew, member: Handle) -> std::io::Result<()> {
+    pub(crate) async fn listen(&self, crew: &Crew, member: Handle) -> std::io::Result<()> {
         let listener = listen_after(&*self.network, self.on).await?;
         let (inner, acceptor) = (crew.clone(), self.acceptor.clone());
         let callers = Callers::new(STRANGERS, self.others.values().copied());

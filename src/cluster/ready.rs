@@ -43,7 +43,7 @@ impl Progress {
 }
 
 /// Follows the start until the cluster is ready, and goes on following: `ready` tells the present.
-pub fn follow(crew: &Crew, world: &Arc<World>, client: &Client, progress: watch::Sender<Progress>) {
+pub(crate) fn follow(crew: &Crew, world: &Arc<World>, client: &Client, progress: watch::Sender<Progress>) {
     let (world, own, client) = (world.clone(), crew.clone(), client.clone());
     crew.spawn_essential(async move {
         let nodes: Informer<Node> = Informer::all(&own, &client);

@@ -24,8 +24,8 @@ use task::Crew;
 use tokio::sync::watch;
 
 /// Services: 10.96.0.0/12; `kubernetes` is its first address, DNS its tenth.
-pub const SERVICE_CIDR: &str = "10.96.0.0/12";
-pub const DNS_INDEX: u32 = 10;
+pub(crate) const SERVICE_CIDR: &str = "10.96.0.0/12";
+pub(crate) const DNS_INDEX: u32 = 10;
 
 pub struct World {
     pub place: Place,

@@ -108,7 +108,7 @@ mod water {
     use std::sync::Arc;
     use std::time::Duration;
 
-    pub async fn operate(client: Client) {
+    pub(super) async fn operate(client: Client) {
         let gvk = GroupVersionKind::gvk("kopf.example.com", "v1", "Garden");
         let gardens = ApiResource::from_gvk(&gvk);
         let watched: Api<DynamicObject> = Api::default_namespaced_with(client.clone(), &gardens);

@@ -26,14 +26,14 @@ struct Known {
     unsure: bool,
 }
 
-pub fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     let given = std::env::var("SEED").ok().and_then(|s| s.parse().ok());
     let now = || std::time::UNIX_EPOCH.elapsed().map_or(1, |d| d.as_nanos() as u64);
     given.unwrap_or_else(now)
 }
 
 /// splitmix64: a moment from the seed and the round alone.
-pub fn draw(seed: u64, round: u64) -> u64 {
+pub(crate) fn draw(seed: u64, round: u64) -> u64 {
     let z = seed.wrapping_add((round + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z ^ (z >> 27)

@@ -167,7 +167,7 @@ fn violations(room: &str, name: &str, text: &str) -> Vec<String> {
     found
 }
 
-pub fn files(dir: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
     let mut all = Vec::new();
     for entry in std::fs::read_dir(dir).expect("a directory").flatten() {
         let path = entry.path();
@@ -182,7 +182,7 @@ pub fn files(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// Every room by name, with its folder: what has a manifest below `src`.
-pub fn rooms() -> BTreeMap<String, PathBuf> {
+pub(crate) fn rooms() -> BTreeMap<String, PathBuf> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = BTreeMap::new();
     let mut folders = vec![src];

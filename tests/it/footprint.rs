@@ -13,7 +13,7 @@ type Process = (i32, u64);
 
 /// All that belongs to the clusters of one home.
 #[derive(Debug, Default)]
-pub struct Footprint {
+pub(crate) struct Footprint {
     processes: BTreeSet<Process>,
     /// `net:[4026532008]`, as links in /proc name them.
     namespaces: BTreeSet<String>,
@@ -25,7 +25,7 @@ pub struct Footprint {
 
 impl Footprint {
     /// Everybody with this home in the environment, and all their descendants.
-    pub fn of(home: &Home) -> Footprint {
+    pub(crate) fn of(home: &Home) -> Footprint {
         let all = processes();
         let mut own: BTreeSet<i32> = all.keys().copied().filter(|pid| lives_in(*pid, home)).collect();
         loop {
@@ -50,7 +50,7 @@ impl Footprint {
     }
 
     /// Its parts that are still there, by name.
-    pub fn left(&self) -> Vec<String> {
+    pub(crate) fn left(&self) -> Vec<String> {
         let all = processes();
         let lives = |(pid, started): &&Process| all.get(pid).is_some_and(|s| s.started == *started);
         let mut left: Vec<String> =
@@ -75,19 +75,19 @@ impl Footprint {
         left
     }
 
-    pub fn count(&self) -> String {
+    pub(crate) fn count(&self) -> String {
         let n = [self.processes.len(), self.namespaces.len(), self.sockets.len(), self.groups.len()];
         format!("{} processes, {} namespaces, {} sockets, {} groups", n[0], n[1], n[2], n[3])
     }
 
-    pub fn has_group(&self) -> bool {
+    pub(crate) fn has_group(&self) -> bool {
         !self.groups.is_empty()
     }
 }
 
 /// What the host itself looks like: mounts, interfaces, tables of nftables.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Host {
+pub(crate) struct Host {
     mounts: BTreeSet<String>,
     interfaces: BTreeSet<String>,
     /// `None` for whoever may not ask.
@@ -95,7 +95,7 @@ pub struct Host {
 }
 
 impl Host {
-    pub fn now() -> Host {
+    pub(crate) fn now() -> Host {
         let text = fs::read_to_string("/proc/self/mountinfo").expect("/proc");
         let mounts = text.lines().filter_map(|l| l.split_whitespace().nth(4).map(String::from)).collect();
         let interfaces = names("/sys/class/net").collect();
@@ -113,19 +113,19 @@ fn tables() -> Option<BTreeSet<String>> {
 }
 
 /// All processes of a home's clusters.
-pub fn pids(home: &Home) -> Vec<i32> {
+pub(crate) fn pids(home: &Home) -> Vec<i32> {
     Footprint::of(home).processes.into_iter().map(|(pid, _)| pid).collect()
 }
 
 /// Who calls itself `comm`.
-pub fn named(comm: &str, home: &Home) -> Vec<i32> {
+pub(crate) fn named(comm: &str, home: &Home) -> Vec<i32> {
     let own = Footprint::of(home).processes;
     let called = |pid: i32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|c| c.trim() == comm);
     own.into_iter().map(|(pid, _)| pid).filter(|pid| called(*pid)).collect()
 }
 
 /// Living children of a process.
-pub fn children(parent: i32) -> Vec<i32> {
+pub(crate) fn children(parent: i32) -> Vec<i32> {
     processes().into_iter().filter(|(_, stat)| stat.parent == parent).map(|(pid, _)| pid).collect()
 }
 

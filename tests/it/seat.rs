@@ -36,7 +36,7 @@ struct Seen {
 }
 
 /// Someone at a terminal, who sees what is on it.
-pub struct Seat {
+pub(crate) struct Seat {
     pub child: Box<dyn Child + Send + Sync>,
     keys: Arc<Mutex<Box<dyn Write + Send>>>,
     seen: Arc<Seen>,
@@ -44,12 +44,18 @@ pub struct Seat {
 }
 
 impl Seat {
-    pub fn start(home: &Home, args: &[&str], columns: u16, rows: u16) -> Seat {
+    pub(crate) fn start(home: &Home, args: &[&str], columns: u16, rows: u16) -> Seat {
         Seat::start_in(home, args, columns, rows, &[("LANG", "C.UTF-8"), ("TERM", "xterm-256color")])
     }
 
     /// At a terminal of which these variables speak.
-    pub fn start_in(home: &Home, args: &[&str], columns: u16, rows: u16, env: &[(&str, &str)]) -> Seat {
+    pub(crate) fn start_in(
+        home: &Home,
+        args: &[&str],
+        columns: u16,
+        rows: u16,
+        env: &[(&str, &str)],
+    ) -> Seat {
         let pair =
             native_pty_system().openpty(PtySize { rows, cols: columns, ..PtySize::default() }).unwrap();
         let mut command = CommandBuilder::new(ROPEWALK);
@@ -92,7 +98,7 @@ impl Seat {
 
     /// Waits until the screen is as wanted; returns its text.
     #[track_caller]
-    pub fn until(&self, what: &str, wanted: impl Fn(&vt100::Screen, &str) -> bool) -> String {
+    pub(crate) fn until(&self, what: &str, wanted: impl Fn(&vt100::Screen, &str) -> bool) -> String {
         let end = Instant::now() + PATIENCE;
         let mut screen = self.seen.screen.lock().unwrap();
         loop {
@@ -107,31 +113,31 @@ impl Seat {
     }
 
     #[track_caller]
-    pub fn sees(&self, part: &str) -> String {
+    pub(crate) fn sees(&self, part: &str) -> String {
         self.until(part, |_, text| text.contains(part))
     }
 
     /// Where something that is not ASCII came, with what was around it; `None` if nothing did.
-    pub fn foreign(&self) -> Option<String> {
+    pub(crate) fn foreign(&self) -> Option<String> {
         let bytes = self.seen.bytes.lock().unwrap();
         let at = bytes.iter().position(|byte| !byte.is_ascii())?;
         let around = &bytes[at.saturating_sub(60)..bytes.len().min(at + 20)];
         Some(String::from_utf8_lossy(around).into_owned())
     }
 
-    pub fn press(&self, keys: &str) {
+    pub(crate) fn press(&self, keys: &str) {
         let mut writer = self.keys.lock().unwrap();
         writer.write_all(keys.as_bytes()).unwrap();
         writer.flush().unwrap();
     }
 
-    pub fn resize(&self, columns: u16, rows: u16) {
+    pub(crate) fn resize(&self, columns: u16, rows: u16) {
         self.seen.screen.lock().unwrap().0.screen_mut().set_size(rows, columns);
         self.master.resize(PtySize { rows, cols: columns, ..PtySize::default() }).unwrap();
     }
 
     /// The terminal itself, as the program's parent has it.
-    pub fn terminal(&self) -> std::fs::File {
+    pub(crate) fn terminal(&self) -> std::fs::File {
         use std::os::unix::fs::OpenOptionsExt;
         let name = self.master.tty_name().expect("a name");
         let flags = nix::libc::O_NOCTTY;
@@ -139,19 +145,19 @@ impl Seat {
     }
 
     /// The first sequence for a terminal that came, with what is around it; `None` if none did.
-    pub fn sequence(&self) -> Option<String> {
+    pub(crate) fn sequence(&self) -> Option<String> {
         let bytes = self.seen.bytes.lock().unwrap();
         let at = bytes.iter().position(|byte| *byte == 0x1b)?;
         Some(String::from_utf8_lossy(&bytes[at.saturating_sub(60)..bytes.len().min(at + 20)]).into_owned())
     }
 
-    pub fn pid(&self) -> i32 {
+    pub(crate) fn pid(&self) -> i32 {
         self.child.process_id().unwrap() as i32
     }
 
     /// Its exit code, when the terminal is as it was found.
     #[track_caller]
-    pub fn end(mut self) -> u32 {
+    pub(crate) fn end(mut self) -> u32 {
         let code = self.child.wait().unwrap().exit_code();
         self.until("the usual screen", |screen, _| given_back(screen));
         // The reader has the master's name; its settings are the terminal's.
@@ -166,7 +172,7 @@ impl Seat {
 }
 
 /// No full screen, no mouse, no brackets around pastes, a cursor.
-pub fn given_back(screen: &vt100::Screen) -> bool {
+pub(crate) fn given_back(screen: &vt100::Screen) -> bool {
     !screen.alternate_screen()
         && screen.mouse_protocol_mode() == vt100::MouseProtocolMode::None
         && !screen.bracketed_paste()
@@ -174,12 +180,12 @@ pub fn given_back(screen: &vt100::Screen) -> bool {
 }
 
 /// The shell's last line is an empty prompt.
-pub fn at_prompt(text: &str) -> bool {
+pub(crate) fn at_prompt(text: &str) -> bool {
     text.lines().any(|l| l.trim_matches(['│', ' ']) == "ropewalk>")
 }
 
 /// Processes that belong to this home, by what stands in their environment.
-pub fn left_over(home: &Home) -> Vec<String> {
+pub(crate) fn left_over(home: &Home) -> Vec<String> {
     let mark = format!("ROPEWALK_HOME={}", home.path().display()).into_bytes();
     let mut found = vec![];
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
@@ -195,6 +201,6 @@ pub fn left_over(home: &Home) -> Vec<String> {
 }
 
 #[track_caller]
-pub fn nothing_is_left(home: &Home) {
+pub(crate) fn nothing_is_left(home: &Home) {
     super::support::eventually(Duration::from_secs(10), || left_over(home), |left| left.is_empty());
 }

@@ -8,7 +8,7 @@ use std::sync::{Condvar, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 /// The program under test.
-pub const ROPEWALK: &str = env!("CARGO_BIN_EXE_ropewalk");
+pub(crate) const ROPEWALK: &str = env!("CARGO_BIN_EXE_ropewalk");
 
 /// Clusters are large: tests that start one take turns, so that a small machine is not asked for
 /// many at once.
@@ -25,10 +25,10 @@ const TURN_MAX: Duration = Duration::from_secs(1500);
 
 /// How long a test waits for what has to come. It costs nothing where it comes, and on a machine
 /// with more work than processors it comes late.
-pub const PATIENCE: Duration = Duration::from_secs(180);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A test's turn, from `turn` to its drop.
-pub struct Turn {
+pub(crate) struct Turn {
     places: usize,
     began: Instant,
     /// Dropped with the turn, and so heard by its watchman.
@@ -47,23 +47,23 @@ impl Drop for Turn {
     }
 }
 
-pub fn turn() -> Turn {
+pub(crate) fn turn() -> Turn {
     take_turn(1, TURN_MAX)
 }
 
 /// For a test with many clusters at once, which leaves room for one more test beside it.
-pub fn turn_of_many() -> Turn {
+pub(crate) fn turn_of_many() -> Turn {
     take_turn(TURNS - 1, TURN_MAX)
 }
 
 /// For a test that others disturb, or that disturbs others: one that measures, or takes what there
 /// is of something.
-pub fn turn_alone() -> Turn {
+pub(crate) fn turn_alone() -> Turn {
     take_turn(TURNS, TURN_MAX)
 }
 
 /// For a test that was asked to take longer.
-pub fn turn_of(longest: Duration) -> Turn {
+pub(crate) fn turn_of(longest: Duration) -> Turn {
     take_turn(1, longest)
 }
 
@@ -85,18 +85,18 @@ fn take_turn(places: usize, longest: Duration) -> Turn {
 }
 
 /// Must skipped tests fail? Set in CI.
-pub fn strict() -> bool {
+pub(crate) fn strict() -> bool {
     std::env::var_os("ROPEWALK_REQUIRE_KERNEL").is_some_and(|v| v == "1")
 }
 
 /// Says why a test cannot run here; fails where that is not allowed.
-pub fn skip(why: &str) {
+pub(crate) fn skip(why: &str) {
     assert!(!strict(), "skipped, but ROPEWALK_REQUIRE_KERNEL=1: {why}");
     eprintln!("skipped: {why}");
 }
 
 /// Can this machine run a cluster at all? `doctor` decides.
-pub fn capable() -> bool {
+pub(crate) fn capable() -> bool {
     let doctor = Command::new(ROPEWALK).arg("doctor").output().expect("the program runs");
     if !doctor.status.success() {
         skip(&format!("this machine cannot run a cluster:\n{}", String::from_utf8_lossy(&doctor.stdout)));
@@ -106,7 +106,7 @@ pub fn capable() -> bool {
 
 /// What a finished command said.
 #[derive(Debug)]
-pub struct Said {
+pub(crate) struct Said {
     pub code: i32,
     pub out: String,
     pub err: String,
@@ -124,12 +124,12 @@ impl From<Output> for Said {
 
 impl Said {
     #[track_caller]
-    pub fn ok(self) -> String {
+    pub(crate) fn ok(self) -> String {
         assert_eq!(self.code, 0, "stdout: {}\nstderr: {}", self.out, self.err);
         self.out
     }
     #[track_caller]
-    pub fn fails(self, part: &str) -> Said {
+    pub(crate) fn fails(self, part: &str) -> Said {
         assert_ne!(self.code, 0, "it should have failed; stdout: {}\nstderr: {}", self.out, self.err);
         assert!(self.err.contains(part), "{part:?} is not in the error: {}", self.err);
         self
@@ -137,7 +137,7 @@ impl Said {
 }
 
 /// A home directory with clusters in it.
-pub struct Home {
+pub(crate) struct Home {
     dir: tempfile::TempDir,
     /// Run everything as this user (uid, gid).
     user: Option<u32>,
@@ -145,14 +145,14 @@ pub struct Home {
 }
 
 impl Home {
-    pub fn new() -> Home {
+    pub(crate) fn new() -> Home {
         let dir = tempfile::Builder::new().prefix("rw").tempdir().expect("a temporary directory");
         Home { dir, user: None, program: ROPEWALK.into() }
     }
 
     /// The same for an ordinary user, with a copy of the program where that user may run it; `None`
     /// if this test is not root and so cannot become one.
-    pub fn of_user(uid: u32) -> Option<Home> {
+    pub(crate) fn of_user(uid: u32) -> Option<Home> {
         let home = Home::new();
         std::os::unix::fs::chown(home.path(), Some(uid), Some(uid)).ok()?;
         let program = home.path().join("ropewalk");
@@ -161,15 +161,15 @@ impl Home {
     }
 
     /// The program under test, where this home's user finds it.
-    pub fn program(&self) -> &Path {
+    pub(crate) fn program(&self) -> &Path {
         &self.program
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         use std::os::unix::process::CommandExt;
         let mut command = self.command_of_ours(program, &[]);
         if let Some(uid) = self.user {
@@ -179,7 +179,7 @@ impl Home {
     }
 
     /// A command for this home, by whoever runs the tests.
-    pub fn command_of_ours(&self, program: impl AsRef<std::ffi::OsStr>, args: &[&str]) -> Command {
+    pub(crate) fn command_of_ours(&self, program: impl AsRef<std::ffi::OsStr>, args: &[&str]) -> Command {
         let mut command = Command::new(program);
         command
             .args(args)
@@ -190,12 +190,12 @@ impl Home {
         command
     }
 
-    pub fn ropewalk(&self, args: &[&str]) -> Said {
+    pub(crate) fn ropewalk(&self, args: &[&str]) -> Said {
         self.command(&self.program).args(args).output().expect("the program runs").into()
     }
 
     /// Starts cluster `t` and waits until it is ready.
-    pub fn up(&self, more: &[&str]) -> Cluster<'_> {
+    pub(crate) fn up(&self, more: &[&str]) -> Cluster<'_> {
         let mut args = vec!["up", "--name", "t", "--detach", "--wait"];
         args.extend(more);
         let said = self.ropewalk(&args);
@@ -204,13 +204,13 @@ impl Home {
         Cluster { home: self }
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.path().join("clusters/t/log/ropewalk.log")).unwrap_or_default()
     }
 }
 
 /// A running cluster; dropping it stops it.
-pub struct Cluster<'a> {
+pub(crate) struct Cluster<'a> {
     pub home: &'a Home,
 }
 
@@ -224,21 +224,21 @@ impl Drop for Cluster<'_> {
 }
 
 impl Cluster<'_> {
-    pub fn kubeconfig(&self) -> PathBuf {
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
         self.home.path().join("clusters/t/kubeconfig")
     }
 
-    pub fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         serde_json::from_str(&self.home.ropewalk(&["status", "--name", "t", "-o", "json"]).ok())
             .expect("JSON")
     }
 
-    pub fn pid(&self, of: &str) -> i32 {
+    pub(crate) fn pid(&self, of: &str) -> i32 {
         self.status()["pids"][of].as_i64().expect("a pid") as i32
     }
 
     /// Runs a kubectl, given as a program and leading arguments.
-    pub fn kubectl(&self, with: &Kubectl, args: &[&str]) -> Said {
+    pub(crate) fn kubectl(&self, with: &Kubectl, args: &[&str]) -> Said {
         let mut command = self.home.command(&with.program);
         command.args(&with.leading).args(args).env("KUBECONFIG", self.kubeconfig());
         command.output().expect("kubectl runs").into()
@@ -247,80 +247,80 @@ impl Cluster<'_> {
 
 /// A kubectl to test with.
 #[derive(Clone, Debug)]
-pub struct Kubectl {
+pub(crate) struct Kubectl {
     pub program: PathBuf,
     pub leading: Vec<String>,
 }
 
 /// The real one on PATH, if there is one.
-pub fn real_kubectl() -> Option<Kubectl> {
+pub(crate) fn real_kubectl() -> Option<Kubectl> {
     let path = std::env::var_os("PATH")?;
     let found = std::env::split_paths(&path).map(|d| d.join("kubectl")).find(|p| p.is_file())?;
     Some(Kubectl { program: found, leading: vec![] })
 }
 
 /// Ours, for cluster `t`.
-pub fn built_in() -> Kubectl {
+pub(crate) fn built_in() -> Kubectl {
     Kubectl { program: ROPEWALK.into(), leading: ["kubectl", "--name", "t"].map(String::from).to_vec() }
 }
 
 /// Any kubectl: the real one, or else ours.
-pub fn any_kubectl() -> Kubectl {
+pub(crate) fn any_kubectl() -> Kubectl {
     real_kubectl().unwrap_or_else(built_in)
 }
 
 /// The kubectls to try: ours, and the real one if there is one.
-pub fn both_kubectls() -> Vec<Kubectl> {
+pub(crate) fn both_kubectls() -> Vec<Kubectl> {
     std::iter::once(built_in()).chain(real_kubectl()).collect()
 }
 
 /// A cluster and somebody to ask it.
-pub struct World<'a> {
+pub(crate) struct World<'a> {
     pub cluster: Cluster<'a>,
     pub any: Kubectl,
 }
 
 impl World<'_> {
     /// Starts cluster `t`.
-    pub fn up<'a>(home: &'a Home, more: &[&str]) -> World<'a> {
+    pub(crate) fn up<'a>(home: &'a Home, more: &[&str]) -> World<'a> {
         World { cluster: home.up(more), any: any_kubectl() }
     }
 
     /// What a command says that has to succeed.
     #[track_caller]
-    pub fn k(&self, args: &[&str]) -> String {
+    pub(crate) fn k(&self, args: &[&str]) -> String {
         self.cluster.kubectl(&self.any, args).ok()
     }
 
     /// Runs a command, given as a line of words without quotes.
-    pub fn say(&self, line: &str) -> Said {
+    pub(crate) fn say(&self, line: &str) -> Said {
         self.with(&self.any, line)
     }
 
-    pub fn with(&self, kubectl: &Kubectl, line: &str) -> Said {
+    pub(crate) fn with(&self, kubectl: &Kubectl, line: &str) -> Said {
         self.cluster.kubectl(kubectl, &line.split(' ').collect::<Vec<_>>())
     }
 
     /// An object, or a list, by the words after `get`.
     #[track_caller]
-    pub fn object(&self, what: &str) -> Value {
+    pub(crate) fn object(&self, what: &str) -> Value {
         serde_json::from_str(&self.say(&format!("get {what} -o json")).ok()).expect("JSON")
     }
 
     #[track_caller]
-    pub fn status(&self, what: &str) -> Value {
+    pub(crate) fn status(&self, what: &str) -> Value {
         self.object(what)["status"].take()
     }
 
     #[track_caller]
-    pub fn pod_names(&self, selector: &str) -> Vec<String> {
+    pub(crate) fn pod_names(&self, selector: &str) -> Vec<String> {
         let out = self.k(&["get", "pods", "-l", selector, "-o", "name"]);
         out.lines().map(|l| l.trim_start_matches("pod/").to_string()).collect()
     }
 
     /// Waits for an event of an object: it is written after what it tells of.
     #[track_caller]
-    pub fn told(&self, kind: &str, name: &str, what: &str) {
+    pub(crate) fn told(&self, kind: &str, name: &str, what: &str) {
         let selector = format!("involvedObject.kind={kind},involvedObject.name={name}");
         let events = || self.k(&["get", "events", "--field-selector", &selector]);
         eventually(Duration::from_secs(60), events, |told| told.contains(what));
@@ -328,7 +328,7 @@ impl World<'_> {
 
     /// Changes an object in the store, past the API server and what it would refuse.
     #[track_caller]
-    pub fn rewrite_stored(&self, key: &str, edit: impl Fn(&mut Value)) {
+    pub(crate) fn rewrite_stored(&self, key: &str, edit: impl Fn(&mut Value)) {
         let home = self.cluster.home;
         let etcdctl = |args: &[&str]| home.ropewalk(&[&["etcdctl", "--name", "t"], args].concat()).ok();
         let stored = etcdctl(&["get", key, "--print-value-only"]);
@@ -338,13 +338,13 @@ impl World<'_> {
     }
 
     /// Writes a text or JSON into a file in the cluster's home; its path.
-    pub fn file(&self, name: &str, content: impl std::fmt::Display) -> String {
+    pub(crate) fn file(&self, name: &str, content: impl std::fmt::Display) -> String {
         let path = self.cluster.home.path().join(name);
         std::fs::write(&path, content.to_string()).expect("a file");
         path.to_str().expect("a path").to_string()
     }
 
-    pub fn apply(&self, objects: impl std::fmt::Display) -> Said {
+    pub(crate) fn apply(&self, objects: impl std::fmt::Display) -> Said {
         let file = self.file("objects.yaml", objects);
         self.say(&format!("apply -f {file}"))
     }
@@ -352,7 +352,7 @@ impl World<'_> {
 
 /// Asks until the answer is right; fails with the last answer.
 #[track_caller]
-pub fn eventually<T: std::fmt::Debug>(
+pub(crate) fn eventually<T: std::fmt::Debug>(
     patience: Duration,
     mut ask: impl FnMut() -> T,
     right: impl Fn(&T) -> bool,
@@ -369,7 +369,7 @@ pub fn eventually<T: std::fmt::Debug>(
 }
 
 /// GET over plain HTTP/1.0. `Err` with the kind if there is no connection.
-pub fn http_get(host: &str, port: u16) -> Result<String, std::io::Error> {
+pub(crate) fn http_get(host: &str, port: u16) -> Result<String, std::io::Error> {
     let mut stream = std::net::TcpStream::connect((host, port))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     std::io::Write::write_all(&mut stream, b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
@@ -379,7 +379,7 @@ pub fn http_get(host: &str, port: u16) -> Result<String, std::io::Error> {
 }
 
 /// Ends a process, and only that one.
-pub fn kill(pid: i32, signal: i32) {
+pub(crate) fn kill(pid: i32, signal: i32) {
     let sent =
         Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).status().expect("kill runs");
     assert!(sent.success(), "cannot signal {pid}");
@@ -387,7 +387,7 @@ pub fn kill(pid: i32, signal: i32) {
 
 /// Stops a process, and returns when all of its threads stand: they stop one after the other, and
 /// on a busy machine one of them may still answer.
-pub fn freeze(pid: i32) {
+pub(crate) fn freeze(pid: i32) {
     kill(pid, nix::libc::SIGSTOP);
     let is_stopped = |task: std::io::Result<std::fs::DirEntry>| {
         let stat = task.and_then(|task| std::fs::read_to_string(task.path().join("stat")));
@@ -399,7 +399,7 @@ pub fn freeze(pid: i32) {
 
 /// Ends processes without asking, with one command for all: whoever is the last may go with the
 /// first, and some may be gone already.
-pub fn kill_9(pids: &[i32]) {
+pub(crate) fn kill_9(pids: &[i32]) {
     let numbers = pids.iter().map(ToString::to_string);
     let _ = Command::new("kill").arg("-9").args(numbers).stderr(Stdio::null()).status();
 }

@@ -9,7 +9,7 @@ use tokio::io::AsyncReadExt;
 
 /// The files of a pod lie on a file system of its own, files in memory are counted, and the kernel
 /// ends containers before Ropewalk.
-pub async fn of_a_pod(w: World) -> Check {
+pub(crate) async fn of_a_pod(w: World) -> Check {
     let runtime = &w.nodes[0].runtime;
     let sandbox = runtime.run_pod_sandbox(w.sandbox("greedy")).await?;
     let run = async |name: &str, script: &str, oom: i32| -> Check<Vec<u64>> {
@@ -80,7 +80,7 @@ pub async fn of_a_pod(w: World) -> Check {
 
 /// Rootless, the kernel lets every process lower its score to what Ropewalk has itself: then others
 /// would be ended before it.
-pub async fn oom_score(w: World) -> Check {
+pub(crate) async fn oom_score(w: World) -> Check {
     const LOWER: &str = "for f in /proc/self/oom_score_adj /proc/$$/oom_score_adj /proc/1/oom_score_adj /proc/self/oom_adj; do \
                          echo 0 > $f; echo -17 > $f; done 2>/dev/null; echo score $(cat /proc/$$/oom_score_adj)";
     let runtime = &w.nodes[0].runtime;
@@ -107,7 +107,7 @@ pub async fn oom_score(w: World) -> Check {
 
 /// Each empty line becomes an entry of some 40 bytes, which this program writes, outside of the
 /// pod's limits.
-pub async fn log_rate(w: World) -> Check {
+pub(crate) async fn log_rate(w: World) -> Check {
     const MIB: u64 = 1 << 20;
     let runtime = &w.nodes[0].runtime;
     let begun = std::time::Instant::now();

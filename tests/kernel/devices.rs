@@ -13,7 +13,7 @@ const TRY: &str = "cd /dev; mknod n c 1 3 && echo x > n && echo null works; mkno
 
 /// `CAP_MKNOD` is granted where the control group judges over devices, by a list (v1) or a program
 /// (v2), and nowhere else.
-pub async fn refused(w: World) -> Check {
+pub(crate) async fn refused(w: World) -> Check {
     let mut config = shell(TRY);
     config.security.add_capabilities = vec!["MKNOD".into()];
     let pod = w.pod(0, "maker", config).await?;
@@ -36,7 +36,7 @@ pub async fn refused(w: World) -> Check {
 
 /// A privileged container sees the devices of the machine, and what it writes beside them goes with
 /// it.
-pub async fn privileged(w: World) -> Check {
+pub(crate) async fn privileged(w: World) -> Check {
     let left = format!("left-by-{}", std::process::id());
     let script = format!(
         "ls /dev/shm; echo mine > /dev/shm/{left}; mkdir /dev/{left}; ls -d /dev/{left} /dev/shm/{left}; stat -f -c %T /dev/mqueue /dev/pts

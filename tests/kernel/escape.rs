@@ -110,7 +110,7 @@ const CALLS: &[(&str, &str)] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const CALLS: &[(&str, &str)] = &[];
 
-pub async fn refused(w: World) -> Check {
+pub(crate) async fn refused(w: World) -> Check {
     let runtime = &w.nodes[0].runtime;
     let secret = w.home.join("secret");
     std::fs::write(&secret, "of the host\n")?;
@@ -237,7 +237,7 @@ async fn bomb(w: &World) -> Check {
 
 /// A published hole of runc, containerd or the kernel's container features, and why Ropewalk has or
 /// has not the like.
-pub struct Published {
+pub(crate) struct Published {
     pub cve: &'static str,
     /// Whether Ropewalk has the mechanism at all.
     pub applies: bool,
@@ -258,7 +258,7 @@ const REFUSED: &str = "attempts_to_escape_are_refused";
 const PATHS: &str = "paths_of_a_pod_stay_inside_its_container";
 const DESCRIPTORS: &str = "a_container_finds_no_descriptor_of_the_host";
 
-pub const PUBLISHED: &[Published] = &[
+pub(crate) const PUBLISHED: &[Published] = &[
     yes("CVE-2016-9962", "an exec'd process is visible before it runs its program", DESCRIPTORS),
     yes("CVE-2019-5736", "the zygote runs from a read-only copy and /proc/self/exe is no command", PATHS),
     yes("CVE-2019-16884", "no volume is mounted over or in /proc, which would hide its masks", PATHS),
@@ -293,7 +293,7 @@ fn own(path: &std::path::Path, at: &str) -> Mount {
 }
 
 /// Paths that a pod chooses: workingDir, command, mountPath, hostPath, /etc/passwd.
-pub async fn paths(w: World) -> Check {
+pub(crate) async fn paths(w: World) -> Check {
     let runtime = &w.nodes[0].runtime;
     let secret = w.home.join("secret");
     std::fs::write(&secret, "of the host\n")?;
@@ -442,7 +442,7 @@ const EXECS: usize = 60;
 
 /// A process of the container looks at all descriptors of all processes while others are exec'd
 /// into it, with and without the right to trace them.
-pub async fn descriptors(w: World) -> Check {
+pub(crate) async fn descriptors(w: World) -> Check {
     let runtime = &w.nodes[0].runtime;
     for (name, add) in
         [("plain", vec![]), ("tracer", vec!["SYS_PTRACE".to_string(), "SYS_ADMIN".to_string()])]
@@ -487,7 +487,7 @@ pub async fn descriptors(w: World) -> Check {
 }
 
 /// Bounds and identities that hold although the pod says nothing, or something odd, about them.
-pub async fn bounds(w: World) -> Check {
+pub(crate) async fn bounds(w: World) -> Check {
     let runtime = &w.nodes[0].runtime;
     let sandbox = runtime.run_pod_sandbox(w.sandbox("bounds")).await?;
     let run = async |name: &str, mut config: cri::ContainerConfig| -> Check<(String, Vec<String>)> {
@@ -551,7 +551,7 @@ pub async fn bounds(w: World) -> Check {
 
 /// A program that cannot be opened now, because another process holds a lease on it, blocks a
 /// container's start: it can be stopped all the same.
-pub async fn blocked_start(w: World) -> Check {
+pub(crate) async fn blocked_start(w: World) -> Check {
     use std::io::BufRead;
     let volume = w.home.join("slow");
     std::fs::create_dir_all(&volume)?;
@@ -631,7 +631,7 @@ print "looked $looks memories $memories over
 
 /// `SYS_PTRACE` opens /proc/PID/mem and /proc/PID/root of every process that the container sees,
 /// and it sees those of `exec` before they run their program.
-pub async fn tracer(w: World) -> Check {
+pub(crate) async fn tracer(w: World) -> Check {
     let runtime = &w.nodes[0].runtime;
     let secret = w.home.join("secret");
     std::fs::write(&secret, "of the host\n")?;

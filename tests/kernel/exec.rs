@@ -5,7 +5,7 @@ use cri::{ExecRequest, Runtime, Size};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-pub async fn sessions(w: World) -> Check {
+pub(crate) async fn sessions(w: World) -> Check {
     let runtime = &w.nodes[0].runtime;
     let pod = w.pod(0, "box", shell("echo begin; sleep 100")).await?;
     let request = |script: &str, tty: bool, stdin: bool| ExecRequest {

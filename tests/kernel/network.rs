@@ -80,7 +80,7 @@ fn service(host: u8, endpoints: &[&Pod]) -> ServiceRule {
     }
 }
 
-pub async fn services(w: World) -> Check {
+pub(crate) async fn services(w: World) -> Check {
     let (n1, n2) = (&*w.nodes[0].network, &*w.nodes[1].network);
     let (a, b, c) = (pod(n1, "a").await?, pod(n1, "b").await?, pod(n2, "c").await?);
     a.serve("a")?;
@@ -242,7 +242,7 @@ async fn read(mut stream: tokio::net::TcpStream) -> Check<String> {
     Ok(text)
 }
 
-pub async fn udp(w: World) -> Check {
+pub(crate) async fn udp(w: World) -> Check {
     let node = &*w.nodes[0].network;
     let (a, b) = (pod(node, "a").await?, pod(node, "b").await?);
     for (pod, name) in [(&a, "a"), (&b, "b")] {
@@ -299,7 +299,7 @@ pub async fn udp(w: World) -> Check {
 
 /// An address of a node's range that no pod has, and what a namespace must not take from the
 /// machine.
-pub async fn nobody(w: World) -> Check {
+pub(crate) async fn nobody(w: World) -> Check {
     let (n1, n2) = (&*w.nodes[0].network, &*w.nodes[1].network);
     let (a, c) = (pod(n1, "a").await?, pod(n2, "c").await?);
     let node1 = n1.netns().ok_or("no namespace")?;
@@ -342,7 +342,7 @@ fn forwarded(netns: &OwnedFd) -> Check<u64> {
     Ok(values.split(' ').nth(column).ok_or("no value")?.parse()?)
 }
 
-pub async fn faults(w: World) -> Check {
+pub(crate) async fn faults(w: World) -> Check {
     let (n1, n2) = (&*w.nodes[0].network, &*w.nodes[1].network);
     let listener = n2.listen((n2.node_ip(), 9000).into()).await?;
     tokio::spawn(async move { while listener.accept().await.is_ok() {} });
@@ -379,7 +379,7 @@ pub async fn faults(w: World) -> Check {
 /// What a pod with CAP_NET_RAW may put on its wire: packets from another address are dropped by its
 /// node, and its answers to ARP reach nobody, because every pod has a wire of its own whose ends
 /// know each other.
-pub async fn impostors(w: World) -> Check {
+pub(crate) async fn impostors(w: World) -> Check {
     use nix::sys::socket::{setsockopt, sockopt};
     let node = &*w.nodes[0].network;
     let (liar, victim, hearer) =

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 /// A web pod is reached by its address, its service, its node port and the learner's loopback, and
 /// ends as nginx does.
-pub async fn serves_to_everybody(w: World) -> Check {
+pub(crate) async fn serves_to_everybody(w: World) -> Check {
     let pod = w.pod(0, "web", nginx()).await?;
     let page = get(dial(&*w.nodes[1].network, (pod.ip, 80)).await?, "/").await?;
     ensure(page.contains("Welcome to nginx!"), page)?;
@@ -74,7 +74,7 @@ fn free_port() -> Check<u16> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-pub async fn faults(w: World) -> Check {
+pub(crate) async fn faults(w: World) -> Check {
     let runtime = &w.nodes[0].runtime;
     let sandbox = runtime.run_pod_sandbox(w.sandbox("p")).await?;
     let mut config = nginx();
@@ -107,7 +107,7 @@ pub async fn faults(w: World) -> Check {
 
 /// What is remembered of pods and containers that have ended is data: thousands of them take
 /// nothing of the kernel.
-pub async fn ended_hold_nothing(w: World) -> Check {
+pub(crate) async fn ended_hold_nothing(w: World) -> Check {
     let runtime = &w.nodes[0].runtime;
     let taken = || -> Check<(usize, usize)> {
         let mounts = std::fs::read_to_string("/proc/self/mountinfo")?.lines().count();
@@ -171,7 +171,7 @@ pub async fn ended_hold_nothing(w: World) -> Check {
 
 /// A program that listens and accepts nothing keeps neither the caller waiting nor a thread of the
 /// runtime.
-pub async fn deaf_port(w: World) -> Check {
+pub(crate) async fn deaf_port(w: World) -> Check {
     let listen = "perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(LocalAddr => q(127.0.0.1:81), Listen => 1) or die; $| = 1; print qq(listens\n); sleep 60'";
     let pod = w.pod(0, "deaf", shell(listen)).await?;
     w.logged(0, &pod.container, "listens").await?;
@@ -191,7 +191,7 @@ pub async fn deaf_port(w: World) -> Check {
 }
 
 /// What a container sees of the machine, and what it may do.
-pub async fn confined(w: World) -> Check {
+pub(crate) async fn confined(w: World) -> Check {
     let script = "
         id -u; id -g; hostname; pwd; echo $$; echo home=$HOME secret=$SECRET
         grep -E 'CapEff|CapBnd|NoNewPrivs|Seccomp:' /proc/self/status | tr -d '\\t' | tr '\\n' ' '; echo
@@ -289,7 +289,7 @@ pub async fn confined(w: World) -> Check {
     ensure(["4242", "4243"].iter().all(|group| groups.contains(group)), out)
 }
 
-pub async fn limits(w: World) -> Check {
+pub(crate) async fn limits(w: World) -> Check {
     let runtime = &w.nodes[0].runtime;
     let mut config = shell("i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo counted; sleep 100; true");
     config.resources.memory_limit = Some(64 << 20);
@@ -329,7 +329,7 @@ pub async fn limits(w: World) -> Check {
 
 /// A kubelet that was killed leaves a start behind; its successor starts the container once more,
 /// or the node is switched off in that moment.
-pub async fn starts(w: World) -> Check {
+pub(crate) async fn starts(w: World) -> Check {
     let runtime = &w.nodes[0].runtime;
     let sandbox = runtime.run_pod_sandbox(w.sandbox("twice")).await?;
     let id = runtime.create_container(&sandbox.id, shell("sleep 100")).await?;
@@ -373,7 +373,7 @@ pub async fn starts(w: World) -> Check {
     ensure(runtime.list_containers().await?.is_empty(), "removed with the pods")
 }
 
-pub async fn sharing(w: World) -> Check {
+pub(crate) async fn sharing(w: World) -> Check {
     let runtime = &w.nodes[0].runtime;
     let mut sandbox = w.sandbox("shared");
     sandbox.share_process_namespace = true;
@@ -421,7 +421,7 @@ pub async fn sharing(w: World) -> Check {
     ensure(runtime.list_containers().await?.is_empty(), "removed with the pod")
 }
 
-pub async fn stopping(w: World) -> Check {
+pub(crate) async fn stopping(w: World) -> Check {
     let runtime = &w.nodes[0].runtime;
     // The first process of a PID namespace does not get a signal that it has no handler for.
     let pod = w.pod(0, "deaf", shell("sleep 100")).await?;
@@ -443,7 +443,7 @@ pub async fn stopping(w: World) -> Check {
     Ok(())
 }
 
-pub async fn linger(w: World) -> Check {
+pub(crate) async fn linger(w: World) -> Check {
     let stop = linux::signal::stop_requested()?;
     for n in 0..3 {
         w.pod(n % 2, &format!("p{n}"), nginx()).await?;

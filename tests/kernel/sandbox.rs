@@ -120,7 +120,7 @@ impl NodeNetwork for Slow {
 
 /// A kubelet that is killed while it stops a pod leaves the rest to the runtime, and until that is
 /// done its successor sees a pod that is to be stopped.
-pub async fn interrupted_stop(w: World) -> Check {
+pub(crate) async fn interrupted_stop(w: World) -> Check {
     let before = taken(&w).await?;
     let (asked, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let network = Slow { inner: w.nodes[0].network.clone(), asked: asked.clone(), go_on: go_on.clone() };
@@ -154,7 +154,7 @@ pub async fn interrupted_stop(w: World) -> Check {
 }
 
 /// A process that is in the pod's control group when the pod ends does not keep it.
-pub async fn left_in_group(w: World) -> Check {
+pub(crate) async fn left_in_group(w: World) -> Check {
     let runtime = &w.nodes[0].runtime;
     let pod = w.pod(0, "crowded", shell("sleep 100")).await?;
     let groups = || crate::groups_of(&w.home).into_iter().map(|group| group.join(&pod.sandbox));
@@ -201,7 +201,7 @@ async fn taken(w: &World) -> Check<(BTreeSet<PathBuf>, BTreeSet<String>, usize, 
 }
 
 /// The first error is told, and all that was made before it is taken back.
-pub async fn no_network(w: World) -> Check {
+pub(crate) async fn no_network(w: World) -> Check {
     let before = taken(&w).await?;
     let runtime = w.runtime(Arc::new(Broken(w.nodes[0].network.clone())));
     for _ in 0..3 {
@@ -230,7 +230,7 @@ pub async fn no_network(w: World) -> Check {
 
 /// All containers of a pod together have as many processes as the pod may have; another pod has its
 /// own.
-pub async fn bounds(w: World) -> Check {
+pub(crate) async fn bounds(w: World) -> Check {
     let counts = w.cgroups == "v2" || (w.cgroups.starts_with("v1") && w.cgroups.contains("pids"));
     if !counts {
         return Ok(()); // nothing counts processes on this machine for this user
@@ -292,7 +292,7 @@ pub async fn bounds(w: World) -> Check {
 
 /// All containers of a pod together have as much memory as the pod may have, and what one left in a
 /// volume in memory counts when it has ended.
-pub async fn memory(w: World) -> Check {
+pub(crate) async fn memory(w: World) -> Check {
     let counts = w.cgroups == "v2" || (w.cgroups.starts_with("v1") && w.cgroups.contains("memory"));
     if !counts {
         return Ok(()); // nothing counts memory on this machine for this user

@@ -83,7 +83,7 @@ fn owner(pid: i32, kind: &str) -> Check<u64> {
     Ok(fs::File::from(owner).metadata()?.ino())
 }
 
-pub async fn own(w: World) -> Check {
+pub(crate) async fn own(w: World) -> Check {
     let data = w.home.join("data");
     fs::create_dir(&data)?;
     fs::write(data.join("old"), "old")?;
@@ -169,7 +169,7 @@ async fn first_of(w: &World, container: &str) -> Check<u32> {
     Ok(map.split_whitespace().nth(1).ok_or("no map")?.parse()?)
 }
 
-pub async fn limits(w: World) -> Check {
+pub(crate) async fn limits(w: World) -> Check {
     if w.ids.rootless() {
         return Ok(());
     }

@@ -17,18 +17,18 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-pub type Fault = Box<dyn std::error::Error + Send + Sync>;
-pub type Check<T = ()> = Result<T, Fault>;
-pub type Running = Pin<Box<dyn Future<Output = Check>>>;
+pub(crate) type Fault = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Check<T = ()> = Result<T, Fault>;
+pub(crate) type Running = Pin<Box<dyn Future<Output = Check>>>;
 
-pub enum Outcome {
+pub(crate) enum Outcome {
     Done(i32),
     /// The kernel does not allow clusters here.
     Forbidden(String),
 }
 
 /// What a test gets.
-pub struct World {
+pub(crate) struct World {
     pub pids: Pids,
     pub ids: Ids,
     pub cgroups: String,
@@ -40,13 +40,13 @@ pub struct World {
     make_runtime: Box<dyn Fn(Arc<dyn NodeNetwork>) -> Arc<NodeRuntime>>,
 }
 
-pub struct Node {
+pub(crate) struct Node {
     pub network: Arc<dyn NodeNetwork>,
     pub runtime: Arc<NodeRuntime>,
 }
 
 /// A pod with one container.
-pub struct Pod {
+pub(crate) struct Pod {
     pub sandbox: String,
     pub container: String,
     pub ip: std::net::Ipv4Addr,
@@ -57,14 +57,14 @@ fn config(home: &Path) -> Config {
 }
 
 /// The name of the cgroup of the cluster in this home, as `boot` makes it.
-pub fn group_name(home: &Path) -> Option<String> {
+pub(crate) fn group_name(home: &Path) -> Option<String> {
     let path = std::fs::canonicalize(home.join("lock")).ok()?;
     let bytes = path.as_os_str().as_encoded_bytes().iter();
     let hash = bytes.fold(0x811c_9dc5u32, |h, b| (h ^ u32::from(*b)).wrapping_mul(0x0100_0193));
     Some(format!("ropewalk-{hash:08x}"))
 }
 
-pub fn supervise(home: &Path, test: fn(World) -> Running) -> Outcome {
+pub(crate) fn supervise(home: &Path, test: fn(World) -> Running) -> Outcome {
     let ended = boot::supervise(&config(home), runtime::images::lay_out, |main| {
         let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         match tokio.map_err(Fault::from).and_then(|tokio| tokio.block_on(run(main, home, test))) {
@@ -126,16 +126,16 @@ async fn run(main: Main, home: &Path, test: fn(World) -> Running) -> Check {
 
 impl World {
     /// A further runtime, of a node with this network.
-    pub fn runtime(&self, network: Arc<dyn NodeNetwork>) -> Arc<NodeRuntime> {
+    pub(crate) fn runtime(&self, network: Arc<dyn NodeNetwork>) -> Arc<NodeRuntime> {
         (self.make_runtime)(network)
     }
 
     /// The memory of all pods together, where it is counted.
-    pub fn memory(&self) -> Option<cgroup::Shared> {
+    pub(crate) fn memory(&self) -> Option<cgroup::Shared> {
         self.groups.memory()
     }
 
-    pub fn sandbox(&self, name: &str) -> SandboxConfig {
+    pub(crate) fn sandbox(&self, name: &str) -> SandboxConfig {
         SandboxConfig {
             pod: PodId { namespace: "default".into(), name: name.into(), uid: format!("uid-{name}") },
             hostname: name.into(),
@@ -145,7 +145,7 @@ impl World {
     }
 
     /// A pod on a node with one running container.
-    pub async fn pod(&self, node: usize, name: &str, container: ContainerConfig) -> Check<Pod> {
+    pub(crate) async fn pod(&self, node: usize, name: &str, container: ContainerConfig) -> Check<Pod> {
         let runtime = &self.nodes[node].runtime;
         let sandbox = runtime.run_pod_sandbox(self.sandbox(name)).await?;
         let ip = sandbox.ip.ok_or("no address")?;
@@ -154,13 +154,13 @@ impl World {
         Ok(Pod { sandbox: sandbox.id, container, ip })
     }
 
-    pub async fn log_of(&self, node: usize, container: &str) -> Check<String> {
+    pub(crate) async fn log_of(&self, node: usize, container: &str) -> Check<String> {
         let status = self.nodes[node].runtime.container_status(container).await?;
         Ok(std::fs::read_to_string(status.log_path)?)
     }
 
     /// Waits until a container has said something.
-    pub async fn logged(&self, node: usize, container: &str, what: &str) -> Check {
+    pub(crate) async fn logged(&self, node: usize, container: &str, what: &str) -> Check {
         eventually(Duration::from_secs(20), async || {
             let log = self.log_of(node, container).await?;
             Ok(if log.contains(what) { Ok(()) } else { Err(format!("{what:?} is not in the log: {log}")) })
@@ -169,7 +169,7 @@ impl World {
     }
 }
 
-pub fn nginx() -> ContainerConfig {
+pub(crate) fn nginx() -> ContainerConfig {
     ContainerConfig {
         name: "web".into(),
         image: "nginx".into(),
@@ -179,7 +179,7 @@ pub fn nginx() -> ContainerConfig {
 }
 
 /// A container with the machine's own shell and tools, and what to run in it.
-pub fn shell(script: &str) -> ContainerConfig {
+pub(crate) fn shell(script: &str) -> ContainerConfig {
     let mount = |host: &str, container: &str| Mount {
         host_root: None,
         host_path: host.into(),
@@ -203,7 +203,7 @@ pub fn shell(script: &str) -> ContainerConfig {
 }
 
 /// Waits for a container's end.
-pub async fn ended(runtime: &NodeRuntime, id: &str) -> Check<cri::Container> {
+pub(crate) async fn ended(runtime: &NodeRuntime, id: &str) -> Check<cri::Container> {
     let mut events = runtime.events();
     loop {
         let status = runtime.container_status(id).await?;
@@ -217,7 +217,7 @@ pub async fn ended(runtime: &NodeRuntime, id: &str) -> Check<cri::Container> {
 }
 
 /// The body of a page.
-pub async fn get(mut stream: TcpStream, path: &str) -> Check<String> {
+pub(crate) async fn get(mut stream: TcpStream, path: &str) -> Check<String> {
     let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
@@ -226,7 +226,7 @@ pub async fn get(mut stream: TcpStream, path: &str) -> Check<String> {
 }
 
 /// Dials until somebody answers: a server that was just started needs a moment.
-pub async fn dial(node: &dyn NodeNetwork, to: impl Into<SocketAddr>) -> Check<TcpStream> {
+pub(crate) async fn dial(node: &dyn NodeNetwork, to: impl Into<SocketAddr>) -> Check<TcpStream> {
     let to = to.into();
     eventually(Duration::from_secs(5), async || {
         let dialled = tokio::time::timeout(Duration::from_secs(2), node.dial(to)).await?;
@@ -237,7 +237,7 @@ pub async fn dial(node: &dyn NodeNetwork, to: impl Into<SocketAddr>) -> Check<Tc
 
 /// Looks until there is what is looked for, where no event tells of it. Errors: what was missing
 /// when the time was over, or why nobody could look.
-pub async fn eventually<T>(
+pub(crate) async fn eventually<T>(
     patience: Duration,
     mut look: impl AsyncFnMut() -> Check<Result<T, String>>,
 ) -> Check<T> {
@@ -251,6 +251,6 @@ pub async fn eventually<T>(
     }
 }
 
-pub fn ensure(holds: bool, what: impl Into<String>) -> Check {
+pub(crate) fn ensure(holds: bool, what: impl Into<String>) -> Check {
     if holds { Ok(()) } else { Err(what.into().into()) }
 }

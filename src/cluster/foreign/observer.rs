@@ -26,7 +26,7 @@ type Key = (String, String, String);
 
 /// Tells a tap what it hears. Cheap to clone.
 #[derive(Clone)]
-pub struct Observer {
+pub(super) struct Observer {
     tap: Tap,
     rng: Arc<Rng>,
     known: Arc<Mutex<Known>>,
@@ -52,7 +52,7 @@ impl Known {
 }
 
 /// A request on its way.
-pub struct Asked {
+pub(super) struct Asked {
     request: Request,
     object: Option<ObjectRef>,
     began: Instant,
@@ -72,18 +72,18 @@ pub struct Asked {
 
 impl Asked {
     /// Does it change something?
-    pub fn writes(&self) -> bool {
+    pub(super) fn writes(&self) -> bool {
         matches!(self.request.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
     }
 
     /// Is it a write whose answer is an object? What a connection to a pod or through a proxy is
     /// answered with is that program's own, and may have no end.
-    pub fn is_answered_with_an_object(&self) -> bool {
+    pub(super) fn is_answered_with_an_object(&self) -> bool {
         self.writes() && !tap::is_connection(&self.request.subresource)
     }
 
     /// What its body adds: a new object's name, and whether it is only tried.
-    pub fn read(&mut self, body: &[u8]) {
+    pub(super) fn read(&mut self, body: &[u8]) {
         if !self.writes() {
             return;
         }
@@ -109,7 +109,7 @@ fn key(object: &ObjectRef) -> Key {
 
 impl Observer {
     /// `tap` is at the API server's place.
-    pub fn new(tap: Tap, rng: Rng) -> Observer {
+    pub(super) fn new(tap: Tap, rng: Rng) -> Observer {
         Observer { tap, rng: Arc::new(rng), known: Arc::default() }
     }
 
@@ -118,7 +118,7 @@ impl Observer {
     }
 
     /// A request has come, from whoever owns that certificate, or acts as somebody else.
-    pub fn asked(&self, user: &str, info: &Info, query: &Query, headers: &HeaderMap) -> Asked {
+    pub(super) fn asked(&self, user: &str, info: &Info, query: &Query, headers: &HeaderMap) -> Asked {
         let header =
             |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_string();
         let (user, impersonator) = match header("impersonate-user") {
@@ -150,7 +150,7 @@ impl Observer {
     }
 
     /// It was answered; `answer` is what a write was answered with.
-    pub fn answered(&self, mut asked: Asked, code: u16, answer: Option<&Value>) {
+    pub(super) fn answered(&self, mut asked: Asked, code: u16, answer: Option<&Value>) {
         let told = asked.writes()
             || !asked.request.session.is_empty()
             || (asked.object.is_some()
@@ -194,7 +194,7 @@ impl Observer {
     }
 
     /// A watch has shown a version.
-    pub fn saw(&self, seen: Seen<'_>) {
+    pub(super) fn saw(&self, seen: Seen<'_>) {
         let Seen { how, plural, object } = seen;
         let about = ObjectRef::new(plural, text(object, "metadata.namespace"), text(object, "metadata.name"));
         let revision = revision(object).unwrap_or_default();

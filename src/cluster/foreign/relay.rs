@@ -38,7 +38,7 @@ const NOT_PASSED: &[&str] = &["authorization", "host", CAUSE_HEADER, "content-le
 /// Subresources through which a GET changes something: a WebSocket begins as one.
 const DOORS: &[&str] = &["exec", "attach", "portforward", "proxy"];
 
-pub struct Relay {
+pub(super) struct Relay {
     pub upstream: Arc<Upstream>,
     pub observer: Observer,
     /// The only namespace that may be changed; empty: none yet.
@@ -46,7 +46,7 @@ pub struct Relay {
 }
 
 /// Serves until the crew ends.
-pub fn start(crew: &Crew, listener: TcpListener, tls: Arc<rustls::ServerConfig>, relay: Relay) {
+pub(super) fn start(crew: &Crew, listener: TcpListener, tls: Arc<rustls::ServerConfig>, relay: Relay) {
     let (own, relay, acceptor) = (crew.clone(), Arc::new(relay), TlsAcceptor::from(tls));
     // An eighth of the descriptors. At the bound new connections wait in the kernel's queue.
     let places = Arc::new(Semaphore::new(descriptors::connections(descriptors::limit(), 8, 2)));
@@ -182,7 +182,7 @@ async fn read_within(mut body: Body, most: usize) -> Result<(Body, Option<Bytes>
 
 /// May this be passed on? Looking is everybody's own business; changing ends at the namespace's
 /// wall.
-pub fn permit(info: &Info, own: &str) -> Result<(), Status> {
+pub(super) fn permit(info: &Info, own: &str) -> Result<(), Status> {
     if climbs(&info.path) {
         return Err(Status::bad_request(format!("the path {:?} has a segment \".\" or \"..\"", info.path)));
     }

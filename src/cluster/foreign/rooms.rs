@@ -43,13 +43,13 @@ struct Entry {
 }
 
 /// Names of the namespaces that a ledger has; none if it cannot be read.
-pub fn remembered(ledger: &Path) -> Vec<String> {
+pub(super) fn remembered(ledger: &Path) -> Vec<String> {
     let text = fs::read_to_string(ledger).unwrap_or_default();
     let ledger: Ledger = serde_json::from_str(&text).unwrap_or_default();
     ledger.rooms.into_values().map(|entry| entry.name).collect()
 }
 
-pub struct Rooms {
+pub(super) struct Rooms {
     upstream: Arc<Upstream>,
     path: PathBuf,
     /// What the names begin with.
@@ -66,7 +66,12 @@ enum Found {
 
 impl Rooms {
     /// Errors: the ledger is damaged, or a newer program's.
-    pub fn load(upstream: Arc<Upstream>, path: PathBuf, prefix: &str, rng: &Rng) -> Result<Rooms, Error> {
+    pub(super) fn load(
+        upstream: Arc<Upstream>,
+        path: PathBuf,
+        prefix: &str,
+        rng: &Rng,
+    ) -> Result<Rooms, Error> {
         let damaged = |why: String| Error::Damaged { path: path.clone(), why };
         let ledger = match fs::read_to_string(&path) {
             Ok(text) => serde_json::from_str::<Ledger>(&text).map_err(|e| damaged(e.to_string()))?,
@@ -90,7 +95,7 @@ impl Rooms {
     }
 
     /// Names of the namespaces that were made and not yet given up.
-    pub async fn names(&self) -> Vec<String> {
+    pub(super) async fn names(&self) -> Vec<String> {
         self.ledger.lock().await.rooms.values().map(|e| e.name.clone()).collect()
     }
 
@@ -123,7 +128,7 @@ impl Rooms {
 
     /// The lesson's namespace: the one of an earlier sitting, or a new one. `None`: there is none,
     /// and none was to be made.
-    pub async fn room(
+    pub(super) async fn room(
         &self,
         lesson: &str,
         kinds: &[&'static Kind],
@@ -281,7 +286,7 @@ impl Rooms {
 
     /// Deletes what is ours, and nothing that does not say so itself. The names of what was
     /// deleted.
-    pub async fn leave(&self) -> Result<Vec<String>, String> {
+    pub(super) async fn leave(&self) -> Result<Vec<String>, String> {
         let mut ledger = self.ledger.lock().await;
         let mut left = Vec::new();
         for (lesson, entry) in ledger.rooms.clone() {

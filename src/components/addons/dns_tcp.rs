@@ -23,7 +23,7 @@ const CONNECTIONS_OF_ONE: usize = 32;
 
 /// Answers questions until the crew ends. A question without an answer ends its connection.
 /// `answer` is told who asks.
-pub async fn serve<F, A>(listener: TcpListener, crew: Crew, answer: F)
+pub(crate) async fn serve<F, A>(listener: TcpListener, crew: Crew, answer: F)
 where
     F: Fn(Vec<u8>, IpAddr) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = Option<Vec<u8>>> + Send + 'static,

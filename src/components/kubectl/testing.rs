@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 /// One request that the server received.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub(crate) struct Asked {
     pub method: String,
     pub path: String,
     pub query: String,
@@ -47,9 +47,9 @@ struct State {
 /// What stands in for a container: it gets the command and the connection.
 type Container = dyn Fn(Vec<String>, Socket) -> BoxFuture<'static, ()> + Send + Sync;
 /// The server's end of an `exec`.
-pub type Socket = WebSocketStream<TcpStream>;
+pub(crate) type Socket = WebSocketStream<TcpStream>;
 
-pub struct Server {
+pub(crate) struct Server {
     pub address: String,
     state: Arc<Mutex<State>>,
     serving: tokio::task::JoinHandle<()>,
@@ -63,23 +63,27 @@ impl Drop for Server {
 
 /// What a command printed, and its exit code.
 #[derive(Debug)]
-pub struct Said {
+pub(crate) struct Said {
     pub code: i32,
     pub out: String,
     pub err: String,
 }
 
 impl Server {
-    pub async fn start() -> Server {
+    pub(crate) async fn start() -> Server {
         Server::start_with(|_| None).await
     }
 
-    pub async fn start_with(rule: impl Fn(&Asked) -> Option<(u16, Value)> + Send + Sync + 'static) -> Server {
+    pub(crate) async fn start_with(
+        rule: impl Fn(&Asked) -> Option<(u16, Value)> + Send + Sync + 'static,
+    ) -> Server {
         Server::start_all(rule, None, None).await
     }
 
     /// A server over TLS, whose certificate nobody has to believe.
-    pub async fn start_tls(rule: impl Fn(&Asked) -> Option<(u16, Value)> + Send + Sync + 'static) -> Server {
+    pub(crate) async fn start_tls(
+        rule: impl Fn(&Asked) -> Option<(u16, Value)> + Send + Sync + 'static,
+    ) -> Server {
         let dir = tempfile::tempdir().unwrap();
         let ca = pki::Ca::load_or_create(dir.path(), "test").unwrap();
         let identity = ca.issue(&pki::Subject::server("server", &["server"])).unwrap();
@@ -89,7 +93,7 @@ impl Server {
     }
 
     /// A server with a container behind it, in which `exec` runs commands.
-    pub async fn start_exec(
+    pub(crate) async fn start_exec(
         container: impl Fn(Vec<String>, Socket) -> BoxFuture<'static, ()> + Send + Sync + 'static,
     ) -> Server {
         Server::start_all(|_| None, Some(Arc::new(container)), None).await
@@ -144,32 +148,32 @@ impl Server {
     }
 
     /// Puts an object at its path.
-    pub fn hold(&self, path: &str, object: Value) {
+    pub(crate) fn hold(&self, path: &str, object: Value) {
         store(&mut self.state(), path, object);
     }
 
-    pub fn object(&self, path: &str) -> Option<Value> {
+    pub(crate) fn object(&self, path: &str) -> Option<Value> {
         self.state().objects.get(path).cloned()
     }
 
     /// A server that cannot be reached: who asks it fails.
-    pub async fn away() -> Server {
+    pub(crate) async fn away() -> Server {
         let mut server = Server::start().await;
         server.address = "127.0.0.1:1".into();
         server
     }
 
     /// The requests so far but those for discovery.
-    pub fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn asked(&self) -> Vec<Asked> {
         let asked = self.state().asked.clone();
         asked.into_iter().filter(|a| !matches!(a.path.as_str(), "/api" | "/apis")).collect()
     }
 
-    pub async fn kubectl(&self, args: &[&str]) -> Said {
+    pub(crate) async fn kubectl(&self, args: &[&str]) -> Said {
         self.kubectl_in(args, "", Env::default()).await
     }
 
-    pub async fn kubectl_in(&self, args: &[&str], stdin: &str, env: Env) -> Said {
+    pub(crate) async fn kubectl_in(&self, args: &[&str], stdin: &str, env: Env) -> Said {
         let (out, err) = (Kept::all(), Kept::all());
         let mut words: Vec<String> = vec!["kubectl".into()];
         words.extend(args.iter().map(|a| a.to_string()));
@@ -189,7 +193,7 @@ impl Server {
 }
 
 /// Both ends of a WebSocket that holds few bytes: the command's and the server's.
-pub async fn pair() -> (stream::Socket, WebSocketStream<tokio::io::DuplexStream>) {
+pub(crate) async fn pair() -> (stream::Socket, WebSocketStream<tokio::io::DuplexStream>) {
     let (near, far) = tokio::io::duplex(4 << 10);
     let near: Box<dyn Duplex> = Box::new(near);
     let near = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
@@ -249,7 +253,7 @@ async fn answer(
 }
 
 /// A `Status` of failure.
-pub fn refusal(code: u16, reason: &str, message: &str) -> (u16, Value) {
+pub(crate) fn refusal(code: u16, reason: &str, message: &str) -> (u16, Value) {
     let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason,
         "message": message, "code": code});
     (code, status)
@@ -332,10 +336,10 @@ fn discovery(path: &str) -> Option<Value> {
 }
 
 /// The path of a ConfigMap in the namespace `default`.
-pub fn at(name: &str) -> String {
+pub(crate) fn at(name: &str) -> String {
     format!("/api/v1/namespaces/default/configmaps/{name}")
 }
 
-pub fn config_map(name: &str, labels: Value) -> Value {
+pub(crate) fn config_map(name: &str, labels: Value) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "default", "labels": labels}})
 }

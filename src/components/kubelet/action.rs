@@ -27,7 +27,7 @@ const START_MAX: Duration = Duration::from_secs(10);
 const REDIRECTS_MAX: usize = 10;
 
 #[derive(Clone, Debug, PartialEq)]
-pub enum Action {
+pub(crate) enum Action {
     Exec(Vec<String>),
     Http(HTTPGetAction),
     Tcp { host: Option<String>, port: IntOrString },
@@ -37,7 +37,7 @@ pub enum Action {
 
 impl Action {
     /// `None`: the pod asks for nothing that is known here.
-    pub fn of_probe(probe: &Probe) -> Option<Action> {
+    pub(crate) fn of_probe(probe: &Probe) -> Option<Action> {
         if let Some(exec) = &probe.exec {
             return Some(Action::Exec(exec.command.clone().unwrap_or_default()));
         }
@@ -53,7 +53,7 @@ impl Action {
     /// # Errors
     /// The hook is of no kind that can be run. `tcpSocket` is one: the API accepts it, and as
     /// upstream the hook fails when it is to run.
-    pub fn of_hook(hook: &LifecycleHandler) -> Result<Action, String> {
+    pub(crate) fn of_hook(hook: &LifecycleHandler) -> Result<Action, String> {
         if let Some(exec) = &hook.exec {
             return Ok(Action::Exec(exec.command.clone().unwrap_or_default()));
         }
@@ -68,7 +68,7 @@ impl Action {
 
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub(crate) enum Answer {
     Well,
     /// Well, with a remark.
     Warning(String),
@@ -76,7 +76,7 @@ pub enum Answer {
 }
 
 /// Where an action happens.
-pub struct Target<'a> {
+pub(crate) struct Target<'a> {
     pub spec: &'a Spec,
     pub container_id: &'a str,
     pub pod_ip: Option<IpAddr>,
@@ -88,7 +88,7 @@ pub struct Target<'a> {
 
 impl Target<'_> {
     /// Does it once. `Err`: nobody could be asked, so nothing is known.
-    pub async fn act(&self, action: &Action, timeout: Duration) -> Result<Answer, String> {
+    pub(crate) async fn act(&self, action: &Action, timeout: Duration) -> Result<Answer, String> {
         match action {
             Action::Exec(command) => self.exec(command, timeout).await,
             Action::Http(get) => self.http(get, timeout).await,
@@ -114,7 +114,7 @@ impl Target<'_> {
     ///
     /// # Errors
     /// Why the hook failed.
-    pub async fn hook(&self, action: &Action, timeout: Duration) -> Result<(), String> {
+    pub(crate) async fn hook(&self, action: &Action, timeout: Duration) -> Result<(), String> {
         let Action::Http(get) = action else {
             return match self.act(action, timeout).await? {
                 Answer::Well | Answer::Warning(_) => Ok(()),
@@ -349,7 +349,7 @@ fn health(frame: &[u8]) -> u64 {
 }
 
 /// A port by number, or by the name the container gave it.
-pub fn port_number(spec: &Spec, port: &IntOrString) -> Result<u16, String> {
+pub(crate) fn port_number(spec: &Spec, port: &IntOrString) -> Result<u16, String> {
     let number = match port {
         IntOrString::Int(number) => *number,
         IntOrString::String(name) => {

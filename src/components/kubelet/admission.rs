@@ -30,7 +30,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// What is known of a node when a pod is judged.
-pub struct OnNode<'a> {
+pub(crate) struct OnNode<'a> {
     pub allocatable: Amount,
     pub facts: &'a NodeFacts,
     pub statics: Vec<&'a Pod>,
@@ -44,7 +44,7 @@ pub struct OnNode<'a> {
 
 /// The outcome for one pod.
 #[derive(Debug, Default, PartialEq)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     /// Why the pod is rejected.
     pub rejected: Option<Failure>,
     /// Pods that have to go for it.
@@ -53,7 +53,7 @@ pub struct Verdict {
 
 /// Decisions about pods of one node, by uid: `None` is admitted.
 #[derive(Debug, Default)]
-pub struct Admissions(HashMap<String, Option<Failure>>);
+pub(crate) struct Admissions(HashMap<String, Option<Failure>>);
 
 fn uid(pod: &Pod) -> &str {
     pod.metadata.uid.as_deref().unwrap_or_default()
@@ -75,12 +75,12 @@ fn sum<'a>(pods: impl Iterator<Item = &'a Pod>) -> Amount {
 
 impl Admissions {
     /// Returns the decision about a pod, if there is one: `Some(None)` is admitted.
-    pub fn known(&self, pod: &Pod) -> Option<Option<Failure>> {
+    pub(crate) fn known(&self, pod: &Pod) -> Option<Option<Failure>> {
         self.0.get(uid(pod)).cloned().or_else(|| has_started(pod).then_some(None))
     }
 
     /// Decides about a pod, and about those before it for which nothing is decided yet.
-    pub fn decide(&mut self, pod: &Pod, node: &OnNode) -> Verdict {
+    pub(crate) fn decide(&mut self, pod: &Pod, node: &OnNode) -> Verdict {
         if let Some(rejected) = self.known(pod) {
             return Verdict { rejected, preempted: vec![] };
         }
@@ -100,7 +100,7 @@ impl Admissions {
 
     /// Pods that a static pod needs to go. A static pod is started whether there are any or not:
     /// without it the node, or the cluster, does not work.
-    pub fn make_room(&self, pod: &Pod, node: &OnNode) -> Vec<Arc<Pod>> {
+    pub(crate) fn make_room(&self, pod: &Pod, node: &OnNode) -> Vec<Arc<Pod>> {
         let others = node.statics.iter().copied().filter(|other| uid(other) != uid(pod));
         let running = self.running(node, &[]);
         let used = sum(others).and(sum(running.iter().map(|p| &**p)));

@@ -91,7 +91,7 @@ impl Bound {
 
 /// What a pod exceeds, given those that count on its node and the descriptors that this process may
 /// have.
-pub fn lack(pod: &Pod, others: &[&Pod], limit: u64) -> Option<Lack> {
+pub(crate) fn lack(pod: &Pod, others: &[&Pod], limit: u64) -> Option<Lack> {
     BOUNDS.iter().find_map(|bound| bound.lack(pod, others, limit))
 }
 
@@ -99,7 +99,7 @@ pub fn lack(pod: &Pod, others: &[&Pod], limit: u64) -> Option<Lack> {
 ///
 /// # Errors
 /// It got more since, by ephemeral containers, or is static.
-pub fn check(pod: &Pod) -> Result<(), String> {
+pub(crate) fn check(pod: &Pod) -> Result<(), String> {
     for bound in &BOUNDS {
         let (count, what, most) = (bound.of(pod), bound.what, bound.pod);
         if count > most {

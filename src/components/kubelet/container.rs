@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// Where a volume is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Place {
+pub(crate) struct Place {
     /// The node's file system, if `path` is a path in that; then it is resolved when it is mounted,
     /// and no link leads out.
     pub root: Option<PathBuf>,
@@ -21,22 +21,22 @@ pub struct Place {
 }
 
 impl Place {
-    pub fn of_kubelet(path: PathBuf, read_only: bool) -> Place {
+    pub(crate) fn of_kubelet(path: PathBuf, read_only: bool) -> Place {
         Place { root: None, path, read_only }
     }
 
-    pub fn of_node(root: &Path, path: &str, read_only: bool) -> Place {
+    pub(crate) fn of_node(root: &Path, path: &str, read_only: bool) -> Place {
         Place { root: Some(root.to_path_buf()), path: PathBuf::from(path), read_only }
     }
 }
 
 /// Where a pod's volumes are on the node, by their names.
-pub type Volumes = BTreeMap<String, Place>;
+pub(crate) type Volumes = BTreeMap<String, Place>;
 
 /// Annotations of a container: where its termination message is and what is taken instead of it, as
 /// upstream's kubelet keeps them.
-pub const MESSAGE_PATH: &str = "io.kubernetes.container.terminationMessagePath";
-pub const MESSAGE_POLICY: &str = "io.kubernetes.container.terminationMessagePolicy";
+pub(crate) const MESSAGE_PATH: &str = "io.kubernetes.container.terminationMessagePath";
+pub(crate) const MESSAGE_POLICY: &str = "io.kubernetes.container.terminationMessagePolicy";
 
 /// The largest user or group id: upstream's bound. 4294967295 would mean "unchanged" to
 /// setresuid(2).
@@ -52,7 +52,7 @@ fn checked_id(field: &str, id: Option<i64>) -> Result<Option<u32>, String> {
 }
 
 /// Limits and shares as the kernel wants them.
-pub fn resources(spec: &Spec) -> Resources {
+pub(crate) fn resources(spec: &Spec) -> Resources {
     let amounts = spec.resources.clone().unwrap_or_default();
     let amount =
         |map: &Option<BTreeMap<String, k8s_openapi::apimachinery::pkg::api::resource::Quantity>>,
@@ -76,13 +76,13 @@ fn shares(milli: u64) -> u64 {
 
 /// `cpu.shares` of all containers of a pod together: pods compete by what they request, and the
 /// containers of one pod for what that gives them.
-pub fn pod_shares(pod: &Pod) -> u64 {
+pub(crate) fn pod_shares(pod: &Pod) -> u64 {
     shares(u64::try_from(Amount::of_pod(pod).cpu).unwrap_or(0))
 }
 
 /// Limits of a whole pod.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PodLimits {
+pub(crate) struct PodLimits {
     pub cpu_milli: Option<u64>,
     /// Bytes.
     pub memory: Option<u64>,
@@ -95,7 +95,7 @@ pub struct PodLimits {
 /// ```text
 /// a 64Mi, b 32Mi  ->  96Mi        a 64Mi, b none  ->  none        a 64Mi, b none, spec.resources.limits 200Mi  ->  200Mi
 /// ```
-pub fn pod_limits(pod: &Pod) -> PodLimits {
+pub(crate) fn pod_limits(pod: &Pod) -> PodLimits {
     let Some(spec) = &pod.spec else { return PodLimits::default() };
     let declares = |resources: &Option<ResourceRequirements>, name: &str| {
         let limit = resources.as_ref().and_then(|r| r.limits.as_ref()?.get(name));
@@ -117,7 +117,7 @@ pub fn pod_limits(pod: &Pod) -> PodLimits {
 /// without that limit may use what the node has to give, so that is its value: a program that sizes
 /// its heap by it must not read 0. Source: `MergeContainerResourceLimits` in
 /// `pkg/api/v1/resource/helpers.go`.
-pub fn resource_field(
+pub(crate) fn resource_field(
     spec: &Spec,
     field: &str,
     divisor: Option<&str>,
@@ -222,7 +222,7 @@ fn sub_path(mount: &VolumeMount, lookup: impl Fn(&str) -> Option<String>) -> Res
 }
 
 /// Everything the runtime needs. An error is the message of `CreateContainerConfigError`.
-pub fn config(
+pub(crate) fn config(
     pod: &Pod,
     spec: &Spec,
     attempt: u32,

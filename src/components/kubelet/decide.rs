@@ -10,31 +10,31 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 /// The annotation of a container that tells which definition it was made from.
-pub const HASH: &str = "io.kubernetes.container.hash";
+pub(crate) const HASH: &str = "io.kubernetes.container.hash";
 
 /// The part of a definition that may change under a running pod: its image. Another hash means
 /// another container.
-pub fn hash(spec: &Spec) -> String {
+pub(crate) fn hash(spec: &Spec) -> String {
     let mut hasher = DefaultHasher::new();
     (&spec.name, &spec.image).hash(&mut hasher);
     format!("{:x}", hasher.finish())
 }
 
 /// A crashing container waits 10 s before its second restart, doubled each time up to 300 s …
-pub const BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
+pub(crate) const BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
 /// … and starts anew after it ran well for this long.
 const BACKOFF_RESET: Duration = Duration::from_secs(600);
 
 /// The exit code of a container that ran and of which the runtime knows nothing any more, as
 /// upstream.
-pub const LOST: i32 = 137;
+pub(crate) const LOST: i32 = 137;
 
 /// How long a container has to wait before its next restart.
-pub type Backoffs = BTreeMap<String, Duration>;
+pub(crate) type Backoffs = BTreeMap<String, Duration>;
 
 /// The pause after the next crash, given the one before this restart and how long the container
 /// ran.
-pub fn next_backoff(before: Option<Duration>, ran: Duration) -> Duration {
+pub(crate) fn next_backoff(before: Option<Duration>, ran: Duration) -> Duration {
     match before {
         Some(before) if ran < BACKOFF_RESET => (before * 2).min(BACKOFF.1),
         _ => BACKOFF.0,
@@ -42,7 +42,7 @@ pub fn next_backoff(before: Option<Duration>, ran: Duration) -> Duration {
 }
 
 /// Everything known about a pod on this node.
-pub struct View<'a> {
+pub(crate) struct View<'a> {
     pub pod: &'a Pod,
     /// The newest sandbox of this pod, if any.
     pub sandbox: Option<&'a Sandbox>,
@@ -56,7 +56,7 @@ pub struct View<'a> {
 
 /// Why a running container is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
+pub(crate) enum Why {
     /// Its definition has another image now.
     Changed,
     /// A probe gave it up.
@@ -69,7 +69,7 @@ pub enum Why {
 
 /// One thing to do next. Nothing here has happened yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub(crate) enum Step {
     /// A new sandbox; the one before is gone or broken.
     CreateSandbox { attempt: u32 },
     /// Pull the image if need be, make the container, run it.
@@ -84,19 +84,19 @@ pub enum Step {
 
 impl<'a> View<'a> {
     /// The newest attempt of a container.
-    pub fn current(&self, name: &str) -> Option<&'a Container> {
+    pub(crate) fn current(&self, name: &str) -> Option<&'a Container> {
         self.containers.iter().filter(|c| c.name == name).max_by_key(|c| c.attempt)
     }
 
     /// The attempt before the newest.
-    pub fn previous(&self, name: &str) -> Option<&'a Container> {
+    pub(crate) fn previous(&self, name: &str) -> Option<&'a Container> {
         let newest = self.current(name)?.attempt;
         self.containers.iter().filter(|c| c.name == name && c.attempt < newest).max_by_key(|c| c.attempt)
     }
 
     /// The attempt that `kubectl logs --previous` shows, the one of `lastState`: of a container
     /// that has ended and waits for its restart the newest one, else the one before.
-    pub fn last_ended(&self, name: &str) -> Option<&'a Container> {
+    pub(crate) fn last_ended(&self, name: &str) -> Option<&'a Container> {
         let newest = self.current(name)?;
         let of = |specs: &'a [Spec]| specs.iter().find(|s| s.name == name);
         let restarts = of(self.specs()).is_some_and(|spec| self.restarts(spec, false, newest))
@@ -108,26 +108,26 @@ impl<'a> View<'a> {
         self.previous(name)
     }
 
-    pub fn init_specs(&self) -> &'a [Spec] {
+    pub(crate) fn init_specs(&self) -> &'a [Spec] {
         self.pod.spec.as_ref().and_then(|s| s.init_containers.as_deref()).unwrap_or_default()
     }
 
-    pub fn specs(&self) -> &'a [Spec] {
+    pub(crate) fn specs(&self) -> &'a [Spec] {
         self.pod.spec.as_ref().map(|s| s.containers.as_slice()).unwrap_or_default()
     }
 
-    pub fn policy(&self) -> &'a str {
+    pub(crate) fn policy(&self) -> &'a str {
         self.pod.spec.as_ref().and_then(|s| s.restart_policy.as_deref()).unwrap_or("Always")
     }
 
     /// An init container that keeps running beside the others (a native sidecar).
-    pub fn is_sidecar(spec: &Spec) -> bool {
+    pub(crate) fn is_sidecar(spec: &Spec) -> bool {
         spec.restart_policy.as_deref() == Some("Always")
     }
 
     /// Was this container made from another definition than the pod has now? An init container that
     /// has done its work is not done again.
-    pub fn changed(spec: &Spec, init: bool, container: &Container) -> bool {
+    pub(crate) fn changed(spec: &Spec, init: bool, container: &Container) -> bool {
         let concerned = !init || Self::is_sidecar(spec);
         concerned && container.annotations.get(HASH).is_some_and(|made_from| *made_from != hash(spec))
     }
@@ -148,7 +148,7 @@ impl<'a> View<'a> {
     /// Will this ended container be started again? A new definition is started whatever the restart
     /// policy says, but nothing of a pod that has failed or succeeded is, though its images may
     /// still be edited.
-    pub fn restarts(&self, spec: &Spec, init: bool, ended: &Container) -> bool {
+    pub(crate) fn restarts(&self, spec: &Spec, init: bool, ended: &Container) -> bool {
         !has_ended(self.pod)
             && (Self::changed(spec, init, ended) || self.restarts_after(spec, init, ended.exit_code))
     }
@@ -166,7 +166,7 @@ impl<'a> View<'a> {
     }
 
     /// The stored status of a container.
-    pub fn stored(&self, name: &str) -> Option<&'a ContainerStatus> {
+    pub(crate) fn stored(&self, name: &str) -> Option<&'a ContainerStatus> {
         let status = self.pod.status.as_ref()?;
         let mut all = status.container_statuses.iter().chain(status.init_container_statuses.iter()).flatten();
         all.find(|s| s.name == name)
@@ -197,13 +197,13 @@ impl<'a> View<'a> {
     }
 
     /// The sandbox that is there and ready.
-    pub fn ready_sandbox(&self) -> Option<&'a Sandbox> {
+    pub(crate) fn ready_sandbox(&self) -> Option<&'a Sandbox> {
         self.sandbox.filter(|s| s.state == SandboxState::Ready)
     }
 
     /// Has a regular container been made in the newest sandbox? Then the pod has been initialized,
     /// whatever its sidecars do now (upstream's `HasAnyRegularContainerStarted`).
-    pub fn has_begun(&self) -> bool {
+    pub(crate) fn has_begun(&self) -> bool {
         self.sandbox.is_some_and(|sandbox| {
             let own = self.containers.iter().filter(|c| c.sandbox_id == sandbox.id);
             own.into_iter().any(|c| self.specs().iter().any(|spec| spec.name == c.name))
@@ -211,7 +211,7 @@ impl<'a> View<'a> {
     }
 
     /// How much of the back-off is left. A new definition has none: it has not failed yet.
-    pub fn backoff_left(&self, spec: &Spec, ended: &Container) -> Option<Duration> {
+    pub(crate) fn backoff_left(&self, spec: &Spec, ended: &Container) -> Option<Duration> {
         if ended.annotations.get(HASH).is_some_and(|made_from| *made_from != hash(spec)) {
             return None;
         }
@@ -224,7 +224,7 @@ impl<'a> View<'a> {
     /// Returns the attempt number of the container's next start, which its status shows as
     /// `restartCount`: one more than the newest attempt that the runtime has. After a reboot of the
     /// node the runtime has no containers; then the number comes from the stored status of the pod.
-    pub fn next_attempt(&self, name: &str) -> u32 {
+    pub(crate) fn next_attempt(&self, name: &str) -> u32 {
         let known = self.current(name).map(|c| c.attempt + 1);
         let told = self.stored(name).map(|s| {
             // A status with a container id is that of an attempt that was made, so the next one is
@@ -238,7 +238,7 @@ impl<'a> View<'a> {
     /// Has the pod come to its end? `Some(true)` if well. A pod that restarts its containers never
     /// has. One that does not, and has lost its sandbox after a container ended, gets no other
     /// sandbox: what was not started by then never will be.
-    pub fn finished(&self) -> Option<bool> {
+    pub(crate) fn finished(&self) -> Option<bool> {
         for spec in self.init_specs().iter().filter(|s| !Self::is_sidecar(s)) {
             if let Some(c) = self.current(&spec.name)
                 && c.state == ContainerState::Exited
@@ -265,14 +265,14 @@ impl<'a> View<'a> {
 }
 
 /// Has the pod failed or succeeded, by its stored status? It stays so, whoever said it.
-pub fn has_ended(pod: &Pod) -> bool {
+pub(crate) fn has_ended(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
     matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 /// Who is next when a pod ends: the containers first, all together; then the sidecars, the last one
 /// first. With each, whether it is a sidecar.
-pub fn next_to_end<'c>(pod: &Pod, running: &[&'c Container]) -> Vec<(&'c Container, bool)> {
+pub(crate) fn next_to_end<'c>(pod: &Pod, running: &[&'c Container]) -> Vec<(&'c Container, bool)> {
     let specs = pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten());
     let sidecars: Vec<&str> = specs.filter(|s| View::is_sidecar(s)).map(|s| s.name.as_str()).collect();
     let is_sidecar = |c: &Container| sidecars.contains(&c.name.as_str());
@@ -286,7 +286,7 @@ pub fn next_to_end<'c>(pod: &Pod, running: &[&'c Container]) -> Vec<(&'c Contain
 
 /// The next steps for a pod that is done: what still runs ends gracefully and in order, then its
 /// sandbox goes.
-pub fn wind_up(view: &View) -> Vec<Step> {
+pub(crate) fn wind_up(view: &View) -> Vec<Step> {
     let Some(sandbox) = view.ready_sandbox() else { return vec![] };
     let runs = |c: &&Container| c.sandbox_id == sandbox.id && c.state == ContainerState::Running;
     let running: Vec<&Container> = view.containers.iter().filter(runs).collect();
@@ -299,7 +299,7 @@ pub fn wind_up(view: &View) -> Vec<Step> {
 }
 
 /// The next steps for a pod that shall run.
-pub fn decide(view: &View) -> Vec<Step> {
+pub(crate) fn decide(view: &View) -> Vec<Step> {
     if view.finished().is_some() {
         return wind_up(view);
     }
@@ -375,7 +375,7 @@ pub(super) mod tests {
     use cri::PodId;
     use std::path::PathBuf;
 
-    pub fn pod(policy: &str, init: &[&str], main: &[&str]) -> Pod {
+    pub(crate) fn pod(policy: &str, init: &[&str], main: &[&str]) -> Pod {
         let names = |names: &[&str]| -> Vec<serde_json::Value> {
             names.iter().map(|n| serde_json::json!({"name": n, "image": "nginx"})).collect()
         };
@@ -386,7 +386,7 @@ pub(super) mod tests {
         .unwrap()
     }
 
-    pub fn sandbox(id: &str, attempt: u32, state: SandboxState) -> Sandbox {
+    pub(crate) fn sandbox(id: &str, attempt: u32, state: SandboxState) -> Sandbox {
         Sandbox {
             id: id.into(),
             pod: PodId { namespace: "default".into(), name: "p".into(), uid: "u".into() },
@@ -397,7 +397,7 @@ pub(super) mod tests {
         }
     }
 
-    pub fn container(name: &str, attempt: u32, state: ContainerState, exit_code: i32) -> Container {
+    pub(crate) fn container(name: &str, attempt: u32, state: ContainerState, exit_code: i32) -> Container {
         let at = |s| Some(Timestamp::from_second(s).unwrap());
         let exited = state == ContainerState::Exited;
         Container {

@@ -21,7 +21,7 @@ const SEARCH_MAX: usize = 253;
 /// ClusterFirst  yes           the pod's                 the pod's
 /// None          any           the pod's                 the pod's
 /// ```
-pub fn of_pod(pod: &Pod, cluster_dns: Ipv4Addr, domain: &str) -> (Dns, Vec<String>) {
+pub(crate) fn of_pod(pod: &Pod, cluster_dns: Ipv4Addr, domain: &str) -> (Dns, Vec<String>) {
     let spec = pod.spec.clone().unwrap_or_default();
     let mut dns = Dns::default();
     let policy = spec.dns_policy.as_deref().unwrap_or("ClusterFirst");

@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 /// What a container refers to of the objects of its pod's namespace.
 #[derive(Default)]
-pub struct Sources {
+pub(crate) struct Sources {
     pub config_maps: BTreeMap<String, ConfigMap>,
     pub secrets: BTreeMap<String, Secret>,
 }
 
 /// The keys of one ConfigMap or Secret that a container refers to.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Keys {
+pub(crate) struct Keys {
     /// `envFrom`: every key.
     all: bool,
     named: BTreeSet<String>,
@@ -33,7 +33,7 @@ impl Sources {
     /// # Errors
     /// Together with what is kept already they have more than [`ALL_MAX`] bytes; `left` says how
     /// many may still come.
-    pub fn keep_config_map(
+    pub(crate) fn keep_config_map(
         &mut self,
         name: &str,
         map: ConfigMap,
@@ -51,7 +51,7 @@ impl Sources {
     ///
     /// # Errors
     /// As there.
-    pub fn keep_secret(
+    pub(crate) fn keep_secret(
         &mut self,
         name: &str,
         secret: Secret,
@@ -74,7 +74,7 @@ fn fetch(left: &mut usize, bytes: usize) -> Result<(), String> {
 }
 
 /// ConfigMaps and Secrets by name, with the keys that a container takes variables from.
-pub fn needs(spec: &Spec) -> (BTreeMap<String, Keys>, BTreeMap<String, Keys>) {
+pub(crate) fn needs(spec: &Spec) -> (BTreeMap<String, Keys>, BTreeMap<String, Keys>) {
     let (mut maps, mut secrets) = (BTreeMap::<String, Keys>::new(), BTreeMap::<String, Keys>::new());
     for from in spec.env_from.iter().flatten() {
         if let Some(r) = &from.config_map_ref {
@@ -118,7 +118,7 @@ impl Counted {
 ///
 /// # Errors
 /// They have more than [`ALL_MAX`] bytes. No more than that is ever made.
-pub fn service_variables(
+pub(crate) fn service_variables(
     services: &[Arc<Service>],
     namespace: &str,
     links: bool,
@@ -163,7 +163,7 @@ pub fn service_variables(
 }
 
 /// What the pod itself can tell: `fieldRef` paths.
-pub struct Facts<'a> {
+pub(crate) struct Facts<'a> {
     pub pod: &'a Pod,
     pub node_name: &'a str,
     pub node_ip: String,
@@ -174,7 +174,7 @@ pub struct Facts<'a> {
 
 impl Facts<'_> {
     /// The value of a `fieldPath`, e.g. `metadata.labels['app']`. An error names an unknown path.
-    pub fn field(&self, path: &str) -> Result<String, String> {
+    pub(crate) fn field(&self, path: &str) -> Result<String, String> {
         let meta = &self.pod.metadata;
         let text = |t: &Option<String>| t.clone().unwrap_or_default();
         let keyed = |map: &Option<BTreeMap<String, String>>, key: &str| {
@@ -208,7 +208,7 @@ impl Facts<'_> {
 
 /// The container's own variables, in order, on top of the service variables. An error is the
 /// message of `CreateContainerConfigError`.
-pub fn of(
+pub(crate) fn of(
     spec: &Spec,
     facts: &Facts,
     sources: &Sources,
@@ -329,10 +329,10 @@ pub fn of(
 const STRING_MAX: usize = 128 << 10;
 /// Bytes of all values, or of all arguments, of one container: more than the kernel takes (a
 /// quarter of the stack's limit, at most 6 MiB).
-pub const ALL_MAX: usize = 8 << 20;
+pub(crate) const ALL_MAX: usize = 8 << 20;
 
 /// Bytes of the largest environment that is remembered for the time when no API server answers.
-pub const REMEMBERED_MAX: usize = 32 << 10;
+pub(crate) const REMEMBERED_MAX: usize = 32 << 10;
 
 /// Bytes that a variable takes: of its text, and of the two `String`s that hold it. Short ones are
 /// mostly the latter.
@@ -342,7 +342,7 @@ fn size(name: &str, value: impl AsRef<[u8]>) -> usize {
 
 /// Can these variables be remembered? A container with more of them waits for the API server when
 /// it has to start again.
-pub fn is_small(variables: &[(String, String)]) -> bool {
+pub(crate) fn is_small(variables: &[(String, String)]) -> bool {
     variables.iter().map(|(name, value)| size(name, value)).sum::<usize>() <= REMEMBERED_MAX
 }
 
@@ -350,7 +350,7 @@ pub fn is_small(variables: &[(String, String)]) -> bool {
 ///
 /// # Errors
 /// Nothing is left.
-pub fn take(left: &mut usize, bytes: usize) -> Result<(), String> {
+pub(crate) fn take(left: &mut usize, bytes: usize) -> Result<(), String> {
     *left = left.checked_sub(bytes).ok_or_else(|| too_long("all values together", ALL_MAX))?;
     Ok(())
 }
@@ -365,7 +365,7 @@ fn too_long(what: &str, most: usize) -> String {
 ///
 /// # Errors
 /// The result is longer than [`STRING_MAX`] although the text is not.
-pub fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<String, String> {
+pub(crate) fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<String, String> {
     let most = STRING_MAX.max(text.len());
     let mut out = String::new();
     let mut rest = text;

@@ -6,18 +6,18 @@ use super::status::{self, Waiting};
 use k8s_openapi::api::core::v1::{Container as Spec, ContainerStatus, Pod};
 
 /// Those of a pod, as the containers that they are but for their `targetContainerName`.
-pub fn specs(pod: &Pod) -> Vec<Spec> {
+pub(crate) fn specs(pod: &Pod) -> Vec<Spec> {
     let all = pod.spec.iter().flat_map(|s| s.ephemeral_containers.iter().flatten());
     all.filter_map(|e| serde_json::from_value(serde_json::to_value(e).ok()?).ok()).collect()
 }
 
 /// Is this the name of one?
-pub fn is_one(pod: &Pod, name: &str) -> bool {
+pub(crate) fn is_one(pod: &Pod, name: &str) -> bool {
     pod.spec.iter().flat_map(|s| s.ephemeral_containers.iter().flatten()).any(|e| e.name == name)
 }
 
 /// Starts those that never were started, as far as runtime and status know.
-pub fn steps(view: &View) -> Vec<Step> {
+pub(crate) fn steps(view: &View) -> Vec<Step> {
     let told = |name: &str| {
         let stored = view.pod.status.iter().flat_map(|s| s.ephemeral_container_statuses.iter().flatten());
         stored.into_iter().any(|s| s.name == name && s.container_id.is_some())
@@ -28,7 +28,7 @@ pub fn steps(view: &View) -> Vec<Step> {
 }
 
 /// What the pod's status says of them; they are never ready, since nobody asks them anything.
-pub fn statuses(view: &View, waiting: &Waiting) -> Option<Vec<ContainerStatus>> {
+pub(crate) fn statuses(view: &View, waiting: &Waiting) -> Option<Vec<ContainerStatus>> {
     let all = specs(view.pod);
     let stored = view.pod.status.iter().flat_map(|s| s.ephemeral_container_statuses.iter().flatten());
     let kept = |name: &str| stored.clone().find(|s| s.name == name && s.container_id.is_some()).cloned();

@@ -15,11 +15,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// A pod with limits is measured this often: upstream's housekeeping interval.
-pub const EVERY: Duration = Duration::from_secs(10);
+pub(crate) const EVERY: Duration = Duration::from_secs(10);
 
 /// What a pod uses of the disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Use {
+pub(crate) struct Use {
     /// By volume: all that lie on the disk, also those that the kubelet writes for the pod.
     pub volumes: BTreeMap<String, Amount>,
     /// By container, of whatever kind.
@@ -27,7 +27,7 @@ pub struct Use {
 }
 
 impl Use {
-    pub fn total(&self) -> Amount {
+    pub(crate) fn total(&self) -> Amount {
         self.volumes.values().chain(self.logs.values()).fold(Amount::default(), |sum, more| sum.plus(*more))
     }
 
@@ -47,7 +47,7 @@ fn volumes(pod: &Pod) -> impl Iterator<Item = &Volume> {
     all.iter().filter(|v| on_disk(v))
 }
 
-pub fn bytes(text: &str) -> Option<u64> {
+pub(crate) fn bytes(text: &str) -> Option<u64> {
     u64::try_from(Quantity::parse(text)?.units()).ok()
 }
 
@@ -65,7 +65,7 @@ fn containers(pod: &Pod) -> impl Iterator<Item = &Spec> {
 }
 
 /// Whether anything limits what this pod may use of the disk.
-pub fn has_limits(pod: &Pod) -> bool {
+pub(crate) fn has_limits(pod: &Pod) -> bool {
     volumes(pod).any(|v| size_limit(v).is_some()) || containers(pod).any(|c| storage_limit(c).is_some())
 }
 
@@ -74,7 +74,7 @@ pub fn has_limits(pod: &Pod) -> bool {
 /// ```text
 /// emptyDir "scratch" with sizeLimit 1Mi, 2 MiB used  ->  Usage of EmptyDir volume "scratch" exceeds the limit "1Mi".
 /// ```
-pub fn exceeded(pod: &Pod, used: &Use) -> Option<String> {
+pub(crate) fn exceeded(pod: &Pod, used: &Use) -> Option<String> {
     for volume in volumes(pod) {
         let (Some(limit), Some(now)) = (size_limit(volume), used.volumes.get(&volume.name)) else { continue };
         if bytes(limit).is_some_and(|most| now.bytes > most) {
@@ -104,7 +104,7 @@ pub fn exceeded(pod: &Pod, used: &Use) -> Option<String> {
 ///
 /// # Errors
 /// As [`walk::amount`].
-pub fn measure(pod_dir: &Path, log_dir: &Path, until: Instant) -> linux::Result<Use> {
+pub(crate) fn measure(pod_dir: &Path, log_dir: &Path, until: Instant) -> linux::Result<Use> {
     let all = |dir: &Path| {
         let each = walk::directories(dir).into_iter();
         each.map(|(name, path)| Ok((name, walk::amount(&path, until)?))).collect::<linux::Result<_>>()
@@ -113,13 +113,13 @@ pub fn measure(pod_dir: &Path, log_dir: &Path, until: Instant) -> linux::Result<
 }
 
 /// Takes away what the kubelet mounted for a pod, so that its directory can be removed.
-pub fn unmount(pod_dir: &Path) {
+pub(crate) fn unmount(pod_dir: &Path) {
     super::termination::unmount(pod_dir);
     unmount_volumes(pod_dir);
 }
 
 /// Takes the volumes in memory away.
-pub fn unmount_volumes(pod_dir: &Path) {
+pub(crate) fn unmount_volumes(pod_dir: &Path) {
     let Ok(entries) = fs::read_dir(pod_dir.join("volumes")) else { return };
     for path in entries.flatten().map(|entry| entry.path()) {
         if super::volumes::is_mounted(&path).unwrap_or(false)

@@ -13,12 +13,12 @@ use std::path::{Component, Path, PathBuf};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Files of a volume: path inside it → (bytes, mode). Only the permission bits of a mode count.
-pub type Files = BTreeMap<String, (Vec<u8>, u32)>;
+pub(crate) type Files = BTreeMap<String, (Vec<u8>, u32)>;
 
 /// Bytes that the files of all volumes of one pod may have, but for emptyDir: an object of one
 /// megabyte may be in a pod a thousand times, and they are read into memory before they are written
 /// to the node's disk.
-pub const ALL_MAX: usize = 64 << 20;
+pub(crate) const ALL_MAX: usize = 64 << 20;
 /// What a file takes of the disk, however small.
 const FILE_MIN: usize = 4096;
 
@@ -26,11 +26,11 @@ const FILE_MIN: usize = 4096;
 /// what one pod may have. Each volume gives its bytes back as soon as it is written. A volume that
 /// finds no room fails and is made again later. It does not wait: a node that cannot reach the API
 /// server would keep the room while the volumes of other nodes wait for it.
-pub const ROOM: usize = 2 * ALL_MAX;
+pub(crate) const ROOM: usize = 2 * ALL_MAX;
 static IN_MEMORY: Semaphore = Semaphore::const_new(ROOM);
 
 /// The files of a volume, as they are gathered.
-pub struct Gathered<'a> {
+pub(crate) struct Gathered<'a> {
     pub files: Files,
     /// Bytes that the pod's volumes may still take.
     left: &'a mut usize,
@@ -40,12 +40,12 @@ pub struct Gathered<'a> {
 }
 
 impl<'a> Gathered<'a> {
-    pub fn new(left: &'a mut usize) -> Gathered<'a> {
+    pub(crate) fn new(left: &'a mut usize) -> Gathered<'a> {
         Gathered::within(left, &IN_MEMORY)
     }
 
     /// As [`Gathered::new`], with another bound for all volumes.
-    pub fn within(left: &'a mut usize, room: &'a Semaphore) -> Gathered<'a> {
+    pub(crate) fn within(left: &'a mut usize, room: &'a Semaphore) -> Gathered<'a> {
         Gathered { files: Files::new(), left, room, held: None }
     }
 
@@ -54,7 +54,7 @@ impl<'a> Gathered<'a> {
     /// # Errors
     /// The pod's volumes would have more than [`ALL_MAX`] bytes; those of all pods have more than
     /// [`ROOM`] in memory.
-    pub fn add(&mut self, path: &str, bytes: &[u8], mode: u32) -> Result<(), String> {
+    pub(crate) fn add(&mut self, path: &str, bytes: &[u8], mode: u32) -> Result<(), String> {
         let takes = bytes.len().max(FILE_MIN);
         let left = self.left.checked_sub(takes);
         *self.left =
@@ -77,10 +77,10 @@ impl<'a> Gathered<'a> {
 /// Bytes of a whole path and of one name in it: PATH_MAX and NAME_MAX of Linux, as upstream's
 /// writer has them.
 const PATH_MAX: usize = 4096;
-pub const NAME_MAX: usize = 255;
+pub(crate) const NAME_MAX: usize = 255;
 
 /// Whether this is one name: no path, none of the special ones.
-pub fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     let mut parts = Path::new(name).components();
     matches!((parts.next(), parts.next()), (Some(Component::Normal(only)), None) if only.len() == name.len())
 }
@@ -89,7 +89,7 @@ pub fn is_name(name: &str) -> bool {
 ///
 /// # Errors
 /// It is empty, too long, absolute, has `..` in it, or begins with `..`, which is the writer's own.
-pub fn check_path(path: &str) -> Result<(), String> {
+pub(crate) fn check_path(path: &str) -> Result<(), String> {
     let wrong = |why: &str| Err(format!("invalid path {path:?}: {why}"));
     if path.is_empty() {
         return wrong("must not be empty");
@@ -122,7 +122,7 @@ pub fn check_path(path: &str) -> Result<(), String> {
 /// # Errors
 /// A path that [`check_path`] refuses, two files of which one is the directory of the other, or the
 /// file system's.
-pub fn write(dir: &Path, files: &Files, group: Option<u32>) -> Result<(), String> {
+pub(crate) fn write(dir: &Path, files: &Files, group: Option<u32>) -> Result<(), String> {
     files.keys().try_for_each(|path| check_path(path))?;
     let root = Root::open(dir).map_err(|e| e.line())?;
     let data = Path::new("..data");

@@ -8,7 +8,7 @@ use super::walk::Amount;
 
 /// When growth is counted from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Since {
+pub(crate) enum Since {
     /// The last look: the disk is not low.
     Last,
     /// The look that found the disk low, or the one after an eviction.
@@ -19,7 +19,7 @@ pub enum Since {
 
 /// How much a directory, or a whole node, grew.
 #[derive(Clone, Debug, Default)]
-pub struct Growth(Option<Amount>);
+pub(crate) struct Growth(Option<Amount>);
 
 impl Growth {
     /// Notes what is there now. Returns how much of it is new; `None` at the first look.
@@ -27,7 +27,7 @@ impl Growth {
     /// ```text
     /// disk not low: 5 GiB, 6 GiB -> 1 GiB new    disk low: 8 GiB -> 2 GiB new    a pod is evicted: 8 GiB -> 0 new    8 GiB -> 0 new
     /// ```
-    pub fn note(&mut self, now: Amount, since: Since) -> Option<Amount> {
+    pub(crate) fn note(&mut self, now: Amount, since: Since) -> Option<Amount> {
         let before = self.0.replace(now);
         match (since, before) {
             (Since::Now, _) => Some(Amount::default()),
@@ -43,14 +43,14 @@ impl Growth {
 /// What a pod answers for of the files on the node that it may write to. `own`: how much its
 /// directories grew, if they were looked at before; no pod wrote more than the whole node grew,
 /// which is all that is known of one whose files cannot be counted, or were not looked at before.
-pub fn wrote(now: Amount, own: Option<Amount>, node: Amount) -> Amount {
+pub(crate) fn wrote(now: Amount, own: Option<Amount>, node: Amount) -> Amount {
     let own = if now == Amount::BEYOND { now } else { own.unwrap_or(now) };
     own.min(node)
 }
 
 /// What `kubectl describe node` says of them in the condition DiskPressure: `tenths` of a GiB are
 /// such files, in a directory of the machine.
-pub fn message(tenths: u64, dir: &std::path::Path) -> String {
+pub(crate) fn message(tenths: u64, dir: &std::path::Path) -> String {
     format!(
         "kubelet has disk pressure; {}.{}Gi are files of hostPath and PersistentVolume volumes, which no eviction frees: delete PersistentVolumeClaims \
          that nobody needs, or files below {}",

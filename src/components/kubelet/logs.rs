@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// What `kubectl logs` may ask for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Options {
+pub(crate) struct Options {
     pub follow: bool,
     pub previous: bool,
     pub timestamps: bool,
@@ -22,14 +22,14 @@ pub struct Options {
 
 /// One entry of a log file; `partial` entries go on in the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry<'a> {
+pub(crate) struct Entry<'a> {
     pub time: &'a str,
     pub partial: bool,
     pub text: &'a [u8],
 }
 
 /// Reads one line without its line end. `None` if it is not in CRI's format.
-pub fn parse(line: &[u8]) -> Option<Entry<'_>> {
+pub(crate) fn parse(line: &[u8]) -> Option<Entry<'_>> {
     let mut parts = line.splitn(4, |b| *b == b' ');
     let time = std::str::from_utf8(parts.next()?).ok()?;
     let _stream = parts.next()?;
@@ -38,7 +38,7 @@ pub fn parse(line: &[u8]) -> Option<Entry<'_>> {
 }
 
 /// Turns log file lines into what the client sees.
-pub struct Printer {
+pub(crate) struct Printer {
     options: Options,
     /// The last entry was partial: the next one goes on in the same line.
     open: bool,
@@ -46,12 +46,12 @@ pub struct Printer {
 }
 
 impl Printer {
-    pub fn new(options: &Options) -> Printer {
+    pub(crate) fn new(options: &Options) -> Printer {
         Printer { options: options.clone(), open: false, left: options.limit }
     }
 
     /// The bytes to send for a line of the file.
-    pub fn line(&mut self, line: &[u8]) -> Vec<u8> {
+    pub(crate) fn line(&mut self, line: &[u8]) -> Vec<u8> {
         let Some(entry) = parse(line) else { return Vec::new() };
         if let Some(since) = self.options.since
             && entry.time.parse::<Timestamp>().is_ok_and(|at| at < since)
@@ -76,7 +76,7 @@ impl Printer {
     }
 
     /// Has the byte limit been reached?
-    pub fn full(&self) -> bool {
+    pub(crate) fn full(&self) -> bool {
         self.left == Some(0)
     }
 }
@@ -143,7 +143,7 @@ fn tail_begin(file: &File, end: u64, lines: usize, block: usize) -> io::Result<u
 /// Whoever follows is led on to the files after it, and misses nothing while it is less than
 /// [`LogLimits::max_files`] behind; for others it ends where the file ended when they came, so that
 /// one who writes without end keeps nobody.
-pub struct Reader {
+pub(crate) struct Reader {
     path: PathBuf,
     limits: LogLimits,
     file: File,
@@ -155,7 +155,12 @@ pub struct Reader {
 
 impl Reader {
     /// Opens the current file where its last `tail` lines begin; all of it if that is not said.
-    pub fn open(path: &Path, limits: LogLimits, follow: bool, tail: Option<usize>) -> io::Result<Reader> {
+    pub(crate) fn open(
+        path: &Path,
+        limits: LogLimits,
+        follow: bool,
+        tail: Option<usize>,
+    ) -> io::Result<Reader> {
         let mut file = File::open(path)?;
         let end = file.metadata()?.len();
         let begin = match tail {
@@ -168,14 +173,14 @@ impl Reader {
 
     /// Whether there may be something to read: the file has grown, or another one has its name. No
     /// byte of it is read.
-    pub fn has_news(&self) -> bool {
+    pub(crate) fn has_news(&self) -> bool {
         let Ok(own) = self.file.metadata() else { return true };
         let moved = || std::fs::metadata(&self.path).is_ok_and(|now| now.ino() != own.ino());
         self.left.is_some() || own.len() > self.at || moved()
     }
 
     /// The next bytes; 0 when all that was written so far has been read.
-    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             if let Some(left) = &mut self.left {
                 let count = (&mut self.file).take(*left).read(buffer)?;
@@ -221,7 +226,7 @@ impl Reader {
 
 /// A log as the client sees it, in pieces. It reads files: use it where a thread may wait for the
 /// disk.
-pub struct Pieces {
+pub(crate) struct Pieces {
     log: Reader,
     printer: Printer,
     buffer: Vec<u8>,
@@ -231,23 +236,23 @@ pub struct Pieces {
 
 impl Pieces {
     /// `piece`: bytes that are read for one piece, at most.
-    pub fn new(log: Reader, options: &Options, piece: usize) -> Pieces {
+    pub(crate) fn new(log: Reader, options: &Options, piece: usize) -> Pieces {
         Pieces { log, printer: Printer::new(options), buffer: vec![0; piece], pending: vec![] }
     }
 
     /// Whether there may be a next piece.
-    pub fn has_news(&self) -> bool {
+    pub(crate) fn has_news(&self) -> bool {
         !self.printer.full() && self.log.has_news()
     }
 
     /// Whether the client has got as many bytes as it asked for.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.printer.full()
     }
 
     /// The next piece, which may be empty; `None` when all that was written so far has been read,
     /// or as much as was asked for.
-    pub fn read(&mut self) -> io::Result<Option<Vec<u8>>> {
+    pub(crate) fn read(&mut self) -> io::Result<Option<Vec<u8>>> {
         if self.printer.full() {
             return Ok(None);
         }

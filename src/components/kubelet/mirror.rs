@@ -13,7 +13,7 @@ const MIRROR: &str = "kubernetes.io/config.mirror";
 const HASH: &str = "kubernetes.io/config.hash";
 
 /// Whether a pod of the API shows a static pod, or says so.
-pub fn is_one(pod: &Pod) -> bool {
+pub(crate) fn is_one(pod: &Pod) -> bool {
     pod.metadata.annotations.iter().flatten().any(|(key, _)| key == MIRROR)
 }
 
@@ -21,7 +21,7 @@ pub fn is_one(pod: &Pod) -> bool {
 ///
 /// # Errors
 /// As the API's.
-pub async fn remove(api: &Api<Pod>, mirror: &Pod) -> Result<(), Error> {
+pub(crate) async fn remove(api: &Api<Pod>, mirror: &Pod) -> Result<(), Error> {
     let preconditions = Preconditions { uid: mirror.metadata.uid.clone(), resource_version: None };
     let now = DeleteParams {
         grace_period_seconds: Some(0),
@@ -56,7 +56,7 @@ fn is_of_node(pod: &Pod, node: &str) -> bool {
 ///
 /// # Errors
 /// As the API's; `NotMirror`: another pod has the name, so the static pod cannot be shown.
-pub async fn show(config: &Config, pod: &Pod, status: &PodStatus) -> Result<(), Error> {
+pub(crate) async fn show(config: &Config, pod: &Pod, status: &PodStatus) -> Result<(), Error> {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     let hash = pod.metadata.uid.clone().unwrap_or_default();

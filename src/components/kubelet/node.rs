@@ -88,7 +88,7 @@ impl Reporter {
 }
 
 /// `pressed`: whether memory or disk are low.
-pub fn start(crew: &Crew, config: &Arc<Config>, pressed: watch::Receiver<Pressures>) {
+pub(crate) fn start(crew: &Crew, config: &Arc<Config>, pressed: watch::Receiver<Pressures>) {
     let config = config.clone();
     let own_crew = crew.clone();
     crew.spawn(async move {

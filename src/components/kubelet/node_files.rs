@@ -13,7 +13,7 @@ const HOSTS: &str = "etc/hosts";
 /// # Errors
 /// It cannot be written below `root`, e.g. because a pod has made `/etc` a link that leads out of
 /// it.
-pub fn lay_out(root: &Path, node_name: &str, node_ip: &str) -> linux::Result<()> {
+pub(crate) fn lay_out(root: &Path, node_name: &str, node_ip: &str) -> linux::Result<()> {
     let root = node_root(root)?;
     if file_type(&root, HOSTS)?.is_some() {
         return Ok(());

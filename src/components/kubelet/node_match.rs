@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 /// Facts of a Node object that a pod is compared with.
 #[derive(Clone, Debug, Default)]
-pub struct NodeFacts {
+pub(crate) struct NodeFacts {
     name: String,
     labels: BTreeMap<String, String>,
     taints: Vec<Taint>,
@@ -27,7 +27,7 @@ pub struct NodeFacts {
 
 impl NodeFacts {
     /// Reads the facts of the Node object that the API has.
-    pub fn of_node(node: &Node) -> NodeFacts {
+    pub(crate) fn of_node(node: &Node) -> NodeFacts {
         let allocatable = node.status.as_ref().and_then(|s| s.allocatable.as_ref());
         NodeFacts {
             name: node.metadata.name.clone().unwrap_or_default(),
@@ -38,7 +38,7 @@ impl NodeFacts {
     }
 
     /// Returns what the kubelet would register, for a node that the API does not have.
-    pub fn of_config(config: &Config) -> NodeFacts {
+    pub(crate) fn of_config(config: &Config) -> NodeFacts {
         NodeFacts {
             name: config.node_name.clone(),
             labels: config.labels.clone(),
@@ -55,7 +55,7 @@ fn asks(pod: &Pod) -> Scalars {
 /// Rejects a pod that requests more of an extended resource than its node has left. One that the
 /// node does not have at all may be a resource of the whole cluster, which others count
 /// (`removeMissingExtendedResources` upstream).
-pub fn lack(pod: &Pod, others: &[&Pod], node: &NodeFacts) -> Option<Failure> {
+pub(crate) fn lack(pod: &Pod, others: &[&Pod], node: &NodeFacts) -> Option<Failure> {
     let mut wanted = asks(pod);
     wanted.retain(|name, asked| {
         *asked > 0 && (!requests::is_extended(name) || node.scalars.contains_key(name))
@@ -82,7 +82,7 @@ fn predicate(name: &str, why: &str) -> Failure {
 }
 
 /// Rejects a pod whose `nodeSelector` or required node affinity its node does not meet.
-pub fn mismatch(pod: &Pod, node: &NodeFacts) -> Option<Failure> {
+pub(crate) fn mismatch(pod: &Pod, node: &NodeFacts) -> Option<Failure> {
     let spec = pod.spec.as_ref()?;
     let selected = spec.node_selector.iter().flatten().all(|(k, v)| node.labels.get(k) == Some(v));
     let affinity = spec.affinity.as_ref().and_then(|a| a.node_affinity.as_ref());
@@ -95,7 +95,7 @@ pub fn mismatch(pod: &Pod, node: &NodeFacts) -> Option<Failure> {
 
 /// Rejects a pod that does not tolerate a `NoExecute` taint of its node: it would be evicted at
 /// once.
-pub fn taint(pod: &Pod, node: &NodeFacts) -> Option<Failure> {
+pub(crate) fn taint(pod: &Pod, node: &NodeFacts) -> Option<Failure> {
     let tolerations = pod.spec.as_ref().and_then(|s| s.tolerations.as_deref()).unwrap_or_default();
     let mut ending = node.taints.iter().filter(|taint| taint.effect == "NoExecute");
     let why = "node(s) had taints that the pod didn't tolerate";

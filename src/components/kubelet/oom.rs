@@ -41,7 +41,7 @@ fn is_restartable(spec: &Spec) -> bool {
 /// its sidecar, which requests nothing -> 900
 /// two containers, the pod requests a fifth as a whole -> 900 each
 /// ```
-pub fn oom_score_adj(pod: &Pod, spec: &Spec, memory: u64) -> i32 {
+pub(crate) fn oom_score_adj(pod: &Pod, spec: &Spec, memory: u64) -> i32 {
     let critical = super::pressure::priority(pod) >= NODE_CRITICAL;
     match qos_class(pod) {
         _ if critical => return -997,

@@ -46,7 +46,7 @@ const PASSES: usize = 8;
 /// moment, and nothing tells the kubelet of it.
 const RETRY: Backoff = Backoff { first: Duration::from_millis(5), longest: Duration::from_secs(10) };
 
-pub struct Kubelet {
+pub(crate) struct Kubelet {
     pub config: Arc<Config>,
     crew: Crew,
     pods: Informer<Pod>,
@@ -75,7 +75,7 @@ pub struct Kubelet {
 }
 
 /// `pressures` tells the node's status whether memory or disk are low.
-pub fn start(crew: &Crew, config: &Arc<Config>, pressures: watch::Sender<Pressures>) -> Arc<Kubelet> {
+pub(crate) fn start(crew: &Crew, config: &Arc<Config>, pressures: watch::Sender<Pressures>) -> Arc<Kubelet> {
     let kubelet = start_workers(crew, config, pressures);
     let watching = kubelet.clone();
     crew.spawn(async move {
@@ -129,7 +129,7 @@ pub(super) fn start_workers(
 }
 
 /// How `describe` finds a pod's events, and a container's.
-pub fn reference(pod: &Pod, container: Option<(&str, bool)>) -> ObjectReference {
+pub(crate) fn reference(pod: &Pod, container: Option<(&str, bool)>) -> ObjectReference {
     ObjectReference {
         field_path: container.map(|(name, init)| match init {
             true => format!("spec.initContainers{{{name}}}"),
@@ -217,7 +217,7 @@ impl Kubelet {
 
     /// The pod as this node knows it, static or not. What the API shows as a mirror is not run from
     /// there, as upstream: it shows a static pod, or nothing.
-    pub fn pod(&self, key: &Key) -> Option<Arc<Pod>> {
+    pub(crate) fn pod(&self, key: &Key) -> Option<Arc<Pod>> {
         let own = self.statics.get(key).cloned();
         own.or_else(|| self.pods.get(key).filter(|pod| !mirror::is_one(pod)))
     }
@@ -231,7 +231,7 @@ impl Kubelet {
     }
 
     /// The newest container of a pod by name, or the one of `kubectl logs --previous`.
-    pub async fn container(
+    pub(crate) async fn container(
         &self,
         key: &Key,
         name: &str,
@@ -253,7 +253,7 @@ impl Kubelet {
     }
 
     /// The newest sandbox that is ready.
-    pub async fn sandbox(&self, key: &Key) -> Result<Option<Sandbox>, cri::Error> {
+    pub(crate) async fn sandbox(&self, key: &Key) -> Result<Option<Sandbox>, cri::Error> {
         let Some(pod) = self.pod(key) else { return Ok(None) };
         let (sandboxes, _) = self.seen(key, pod.metadata.uid.as_deref().unwrap_or_default()).await?;
         Ok(sandboxes.into_iter().filter(|s| s.state == SandboxState::Ready).max_by_key(|s| s.attempt))

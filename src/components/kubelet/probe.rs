@@ -5,17 +5,17 @@ use std::time::Duration;
 
 /// In this order: a startup probe silences the others until it succeeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
+pub(crate) enum Kind {
     Startup,
     Readiness,
     Liveness,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 3] = [Kind::Startup, Kind::Readiness, Kind::Liveness];
+    pub(crate) const ALL: [Kind; 3] = [Kind::Startup, Kind::Readiness, Kind::Liveness];
 
     /// As Events name it: `Liveness probe failed: …`.
-    pub fn title(self) -> &'static str {
+    pub(crate) fn title(self) -> &'static str {
         match self {
             Kind::Startup => "Startup",
             Kind::Readiness => "Readiness",
@@ -24,7 +24,7 @@ impl Kind {
     }
 
     /// As "failed … probe, will be restarted" names it.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Kind::Startup => "startup",
             Kind::Readiness => "readiness",
@@ -32,7 +32,7 @@ impl Kind {
         }
     }
 
-    pub fn of(self, spec: &Spec) -> Option<&Probe> {
+    pub(crate) fn of(self, spec: &Spec) -> Option<&Probe> {
         match self {
             Kind::Startup => spec.startup_probe.as_ref(),
             Kind::Readiness => spec.readiness_probe.as_ref(),
@@ -43,7 +43,7 @@ impl Kind {
 
 /// A probe's numbers, with the API's defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Numbers {
+pub(crate) struct Numbers {
     pub initial_delay: Duration,
     pub period: Duration,
     pub timeout: Duration,
@@ -52,7 +52,7 @@ pub struct Numbers {
 }
 
 impl Numbers {
-    pub fn of(probe: &Probe) -> Numbers {
+    pub(crate) fn of(probe: &Probe) -> Numbers {
         let number = |value: Option<i32>, default: u32| {
             value.and_then(|v| u32::try_from(v).ok()).filter(|v| *v > 0).unwrap_or(default)
         };
@@ -77,7 +77,7 @@ impl Numbers {
 /// state    succeeded   -     -     -    -     -     failed       succeeded      (- = as before)
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     numbers: Numbers,
     /// The state: succeeded (`true`) or failed; `None` until the first threshold is reached.
     well: Option<bool>,
@@ -88,12 +88,12 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    pub fn new(numbers: Numbers) -> Verdict {
+    pub(crate) fn new(numbers: Numbers) -> Verdict {
         Verdict { numbers, well: None, last: None, run: 0 }
     }
 
     /// Counts one result, `true` for success. Returns the new state if this result changes it.
-    pub fn count(&mut self, well: bool) -> Option<bool> {
+    pub(crate) fn count(&mut self, well: bool) -> Option<bool> {
         self.run = if self.last == Some(well) { self.run.saturating_add(1) } else { 1 };
         self.last = Some(well);
         let threshold = if well { self.numbers.success } else { self.numbers.failure };

@@ -41,7 +41,7 @@ struct Watched {
 }
 
 #[derive(Clone)]
-pub struct Prober(Arc<Inner>);
+pub(crate) struct Prober(Arc<Inner>);
 
 struct Inner {
     config: Arc<Config>,
@@ -54,7 +54,7 @@ struct Inner {
 
 /// What the probes of a pod's containers say, by container name.
 #[derive(Clone, Debug, Default)]
-pub struct Seen {
+pub(crate) struct Seen {
     pub probed: BTreeMap<String, Probed>,
     pub failed: BTreeMap<String, Kind>,
 }
@@ -62,7 +62,7 @@ pub struct Seen {
 impl Seen {
     /// Containers whose postStart hook failed run until they are ended, and are neither started nor
     /// ready.
-    pub fn mark_unhooked<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
+    pub(crate) fn mark_unhooked<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
         for name in names {
             self.probed.insert(name.to_string(), Probed { started: Some(false), ready: Some(false) });
         }
@@ -70,7 +70,12 @@ impl Seen {
 }
 
 impl Prober {
-    pub fn new(config: &Arc<Config>, crew: &Crew, recorder: &Recorder, queue: &WorkQueue<Key>) -> Prober {
+    pub(crate) fn new(
+        config: &Arc<Config>,
+        crew: &Crew,
+        recorder: &Recorder,
+        queue: &WorkQueue<Key>,
+    ) -> Prober {
         Prober(Arc::new(Inner {
             config: config.clone(),
             crew: crew.clone(),
@@ -85,7 +90,13 @@ impl Prober {
     }
 
     /// Probes what runs of this pod and lets go of what does not. Returns what is known by now.
-    pub fn attend(&self, key: &Key, pod: &Pod, containers: &[Container], pod_ip: Option<IpAddr>) -> Seen {
+    pub(crate) fn attend(
+        &self,
+        key: &Key,
+        pod: &Pod,
+        containers: &[Container],
+        pod_ip: Option<IpAddr>,
+    ) -> Seen {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         let runs = |id: &str| containers.iter().any(|c| c.id == id && c.state == ContainerState::Running);
         let mut seen = Seen::default();
@@ -141,7 +152,7 @@ impl Prober {
     }
 
     /// The pod is gone: nobody asks about it any more.
-    pub fn forget(&self, uid: &str) {
+    pub(crate) fn forget(&self, uid: &str) {
         self.watched().retain(|_, w| {
             let other = w.uid != uid;
             if !other {
@@ -159,7 +170,7 @@ impl Prober {
     }
 }
 
-pub fn spec_of<'a>(pod: &'a Pod, name: &str) -> Option<&'a Spec> {
+pub(crate) fn spec_of<'a>(pod: &'a Pod, name: &str) -> Option<&'a Spec> {
     let spec = pod.spec.as_ref()?;
     spec.containers.iter().chain(spec.init_containers.iter().flatten()).find(|c| c.name == name)
 }

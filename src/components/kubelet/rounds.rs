@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 /// Trees are walked this often although nothing was written: what others remove hides what a pod
 /// writes.
-pub const EVERY: Duration = Duration::from_secs(60);
+pub(crate) const EVERY: Duration = Duration::from_secs(60);
 /// Under pressure the next round comes after this time at least, because what was evicted has to go
 /// first, and at most.
 const UNDER_PRESSURE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
@@ -27,7 +27,7 @@ const OVERDUE: Duration = Duration::from_secs(2);
 
 /// What a walk of all pods of a node found.
 #[derive(Clone, Copy, Debug)]
-pub struct Round {
+pub(crate) struct Round {
     pub begun: Instant,
     pub ended: Instant,
     /// Bytes that the disk had free when it began.
@@ -38,7 +38,7 @@ pub struct Round {
 
 /// What is to be done after the machine was asked.
 #[derive(Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Everything that is low, memory first.
     pub low: Vec<Low>,
     /// Begin a round.
@@ -50,7 +50,7 @@ pub struct Plan {
 }
 
 #[derive(Debug, Default)]
-pub struct Rounds {
+pub(crate) struct Rounds {
     last: Option<Round>,
     going: bool,
     /// The last round was not used for a decision yet.
@@ -64,7 +64,13 @@ pub struct Rounds {
 
 impl Rounds {
     /// The machine was asked. `evicting`: a pod is being evicted.
-    pub fn look(&mut self, free: &Signals, thresholds: Thresholds, evicting: bool, now: Instant) -> Plan {
+    pub(crate) fn look(
+        &mut self,
+        free: &Signals,
+        thresholds: Thresholds,
+        evicting: bool,
+        now: Instant,
+    ) -> Plan {
         let low = pressure::low(free, thresholds, self.last.map_or(0, |last| last.used));
         let of = |pressure: Pressure| low.iter().find(|low| low.resource.pressure() == pressure).cloned();
         let (memory, disk) = (of(Pressure::Memory), of(Pressure::Disk));
@@ -88,7 +94,7 @@ impl Rounds {
     }
 
     /// A round is over.
-    pub fn walked(&mut self, round: Round) {
+    pub(crate) fn walked(&mut self, round: Round) {
         let fresh = self.evicted.is_none_or(|evicted| round.begun > evicted);
         (self.last, self.going, self.fresh) = (Some(round), false, fresh);
     }

@@ -34,7 +34,7 @@ struct Mark {
 
 /// What one container uses.
 #[derive(Clone, Debug)]
-pub struct Use {
+pub(crate) struct Use {
     pub pod: PodId,
     pub container: String,
     pub started: Option<Timestamp>,
@@ -45,7 +45,7 @@ pub struct Use {
 }
 
 /// Remembers earlier looks.
-pub struct Meter {
+pub(crate) struct Meter {
     config: Arc<Config>,
     marks: Mutex<BTreeMap<String, VecDeque<Mark>>>,
 }
@@ -81,7 +81,7 @@ fn by_pod(all: &[Use]) -> Vec<(String, Stats)> {
 }
 
 impl Meter {
-    pub fn start(crew: &Crew, config: &Arc<Config>) -> Arc<Meter> {
+    pub(crate) fn start(crew: &Crew, config: &Arc<Config>) -> Arc<Meter> {
         let meter = Arc::new(Meter { config: config.clone(), marks: Mutex::default() });
         let own = meter.clone();
         crew.spawn(async move {
@@ -181,7 +181,7 @@ impl Meter {
     }
 
     /// `/stats/summary`
-    pub async fn summary(&self) -> Value {
+    pub(crate) async fn summary(&self) -> Value {
         let all = self.look(false).await;
         let now = clock::rfc3339(clock::now());
         let figures = |stats: &Stats, rate: Option<(u64, Duration)>| {
@@ -216,7 +216,7 @@ impl Meter {
     }
 
     /// `/metrics/resource`, in the text format of Prometheus.
-    pub async fn resource_metrics(&self) -> String {
+    pub(crate) async fn resource_metrics(&self) -> String {
         let all = self.look(false).await;
         let mut out = String::new();
         let seconds = |stats: &Stats| stats.cpu_usage.as_secs_f64().to_string();

@@ -23,17 +23,17 @@ const OWN: [&str; 5] =
     ["PodScheduled", "PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"];
 
 /// Why a container that does not exist yet does not: reason and message, e.g. `ImagePullBackOff`.
-pub type Waiting = BTreeMap<String, (String, String)>;
+pub(crate) type Waiting = BTreeMap<String, (String, String)>;
 
 /// What probes say about a running container; absent means "no such probe".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Probed {
+pub(crate) struct Probed {
     pub started: Option<bool>,
     pub ready: Option<bool>,
 }
 
 /// `name_namespace(uid)`: how the kubelet's messages name a pod.
-pub fn long_name(pod: &Pod) -> String {
+pub(crate) fn long_name(pod: &Pod) -> String {
     let meta = &pod.metadata;
     let part = |p: &Option<String>| p.clone().unwrap_or_default();
     format!("{}_{}({})", part(&meta.name), part(&meta.namespace), part(&meta.uid))
@@ -41,7 +41,7 @@ pub fn long_name(pod: &Pod) -> String {
 
 /// The status to report. Conditions of others (the scheduler's, say) are kept from the pod as it is
 /// stored.
-pub fn of(view: &View, waiting: &Waiting, node_ip: Ipv4Addr) -> PodStatus {
+pub(crate) fn of(view: &View, waiting: &Waiting, node_ip: Ipv4Addr) -> PodStatus {
     let before = view.pod.status.clone().unwrap_or_default();
     let has_init = !view.init_specs().is_empty();
     let init: Vec<ContainerStatus> =
@@ -185,7 +185,7 @@ fn cut(text: &mut String, most: usize) -> usize {
 
 /// Leaves of a status that is too large for the API what others decide by: no container's message,
 /// and the beginning of the pod's own.
-pub fn without_messages(status: &mut PodStatus) {
+pub(crate) fn without_messages(status: &mut PodStatus) {
     for container in all_containers(status) {
         for state in [&mut container.state, &mut container.last_state].into_iter().flatten() {
             if let Some(end) = &mut state.terminated {
@@ -203,7 +203,7 @@ pub fn without_messages(status: &mut PodStatus) {
 
 /// Gives conditions that have not changed the time of their last transition, and adds those that
 /// others have set.
-pub fn keep_conditions(conditions: &mut Vec<PodCondition>, before: &[PodCondition]) {
+pub(crate) fn keep_conditions(conditions: &mut Vec<PodCondition>, before: &[PodCondition]) {
     for old in before {
         match conditions.iter_mut().find(|c| c.type_ == old.type_) {
             Some(new) if new.status == old.status => {
@@ -220,7 +220,7 @@ pub fn keep_conditions(conditions: &mut Vec<PodCondition>, before: &[PodConditio
 /// before it replaces the pod. Of a container without an end nothing is known but that it does not
 /// run; of a pod that was never initialized they stay as they are. Source: `TerminatePod` in
 /// `pkg/kubelet/status/status_manager.go`.
-pub fn end(status: &mut PodStatus, now: Timestamp) {
+pub(crate) fn end(status: &mut PodStatus, now: Timestamp) {
     let conditions = status.conditions.get_or_insert_default();
     if conditions.iter().any(|c| c.type_ == "Initialized" && c.status == "True") {
         for container in status.container_statuses.iter_mut().flatten() {
@@ -274,11 +274,11 @@ fn not_honored(view: &View) -> Option<String> {
 }
 
 /// Reason of a pod that goes for a critical one.
-pub const PREEMPTING: &str = "Preempting";
+pub(crate) const PREEMPTING: &str = "Preempting";
 
 /// Why the kubelet ends a pod for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub(crate) struct Failure {
     pub reason: String,
     /// As the Event says it.
     pub message: String,
@@ -287,7 +287,7 @@ pub struct Failure {
 
 /// Whose doing it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FailureKind {
+pub(crate) enum FailureKind {
     /// The pod's own.
     Own,
     /// The node's: the pod's condition `DisruptionTarget` says so.
@@ -297,27 +297,27 @@ pub enum FailureKind {
 }
 
 impl Failure {
-    pub fn deadline_exceeded() -> Failure {
+    pub(crate) fn deadline_exceeded() -> Failure {
         let message = "Pod was active on the node longer than the specified deadline".to_string();
         Failure { reason: "DeadlineExceeded".into(), message, kind: FailureKind::Own }
     }
 
-    pub fn evicted(message: String) -> Failure {
+    pub(crate) fn evicted(message: String) -> Failure {
         Failure { reason: "Evicted".into(), message, kind: FailureKind::Disruption }
     }
 
-    pub fn preempted() -> Failure {
+    pub(crate) fn preempted() -> Failure {
         let message = "Preempted in order to admit critical pod".to_string();
         Failure { reason: PREEMPTING.into(), message, kind: FailureKind::Disruption }
     }
 
-    pub fn rejected(reason: impl Into<String>, message: String) -> Failure {
+    pub(crate) fn rejected(reason: impl Into<String>, message: String) -> Failure {
         Failure { reason: reason.into(), message, kind: FailureKind::Rejection }
     }
 
     /// Makes a status that of a failed pod. Its containers still run, and what they report later
     /// does not change it back.
-    pub fn mark(&self, status: &mut PodStatus, now: Timestamp, generation: Option<i64>) {
+    pub(crate) fn mark(&self, status: &mut PodStatus, now: Timestamp, generation: Option<i64>) {
         status.phase = Some("Failed".into());
         let message = match self.kind {
             FailureKind::Rejection => format!("Pod was rejected: {}", self.message),
@@ -386,7 +386,13 @@ fn phase(view: &View, main: &[ContainerStatus], initialized: bool) -> &'static s
     if !initialized || main.iter().any(never_ran) { "Pending" } else { "Running" }
 }
 
-pub fn container(view: &View, spec: &Spec, init: bool, waiting: &Waiting, has_init: bool) -> ContainerStatus {
+pub(crate) fn container(
+    view: &View,
+    spec: &Spec,
+    init: bool,
+    waiting: &Waiting,
+    has_init: bool,
+) -> ContainerStatus {
     let current = view.current(&spec.name);
     let wait = |reason: &str, message: Option<String>| ContainerState {
         waiting: Some(ContainerStateWaiting { reason: Some(reason.into()), message }),
@@ -521,7 +527,7 @@ fn ended(c: &Container) -> ContainerState {
 }
 
 /// `10s`, `1m20s`, `5m0s`: as Go prints durations.
-pub fn go_duration(seconds: u64) -> String {
+pub(crate) fn go_duration(seconds: u64) -> String {
     match seconds {
         s if s < 60 => format!("{s}s"),
         s if s < 3600 => format!("{}m{}s", s / 60, s % 60),
@@ -531,7 +537,7 @@ pub fn go_duration(seconds: u64) -> String {
 
 /// Did anything change that is worth a write? Times of unchanged conditions are already carried
 /// over.
-pub fn differs(old: Option<&PodStatus>, new: &PodStatus) -> bool {
+pub(crate) fn differs(old: Option<&PodStatus>, new: &PodStatus) -> bool {
     old.is_none_or(|old| {
         let json = |s: &PodStatus| serde_json::to_value(s).unwrap_or_default();
         let (old, new) = (json(old), json(new));
@@ -541,12 +547,12 @@ pub fn differs(old: Option<&PodStatus>, new: &PodStatus) -> bool {
 }
 
 /// Seconds until an event's age; used by messages about pulls.
-pub fn seconds_between(from: Timestamp, to: Timestamp) -> f64 {
+pub(crate) fn seconds_between(from: Timestamp, to: Timestamp) -> f64 {
     (to - from).total(jiff::Unit::Second).unwrap_or_default()
 }
 
 /// The message of a container that could not be pulled for now.
-pub fn pull_back_off(image: &str, error: &cri::Error) -> (String, String) {
+pub(crate) fn pull_back_off(image: &str, error: &cri::Error) -> (String, String) {
     ("ImagePullBackOff".into(), format!("Back-off pulling image {image:?}: ErrImagePull: {}", error.line()))
 }
 

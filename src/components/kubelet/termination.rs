@@ -40,7 +40,7 @@ const SETTLED: &str = "containers.settled";
 ///
 /// # Errors
 /// The kernel forbids the mount.
-pub fn mount(pod_dir: &Path) -> linux::Result<()> {
+pub(crate) fn mount(pod_dir: &Path) -> linux::Result<()> {
     let dir = pod_dir.join(DIRECTORY);
     std::fs::create_dir_all(&dir)
         .map_err(|cause| linux::Error::new(format!("cannot make {}", dir.display()), cause))?;
@@ -56,7 +56,7 @@ pub fn mount(pod_dir: &Path) -> linux::Result<()> {
 }
 
 /// Takes it away, so that the pod's directory can be removed.
-pub fn unmount(pod_dir: &Path) {
+pub(crate) fn unmount(pod_dir: &Path) {
     let dir = pod_dir.join(DIRECTORY);
     if volumes::is_mounted(&dir).unwrap_or(false)
         && let Err(error) = linux::mount::detach(&dir)
@@ -71,7 +71,7 @@ pub fn unmount(pod_dir: &Path) {
 ///
 /// # Errors
 /// The disk is full; then the file system stays.
-pub fn settle(pod_dir: &Path) -> linux::Result<()> {
+pub(crate) fn settle(pod_dir: &Path) -> linux::Result<()> {
     let dir = pod_dir.join(DIRECTORY);
     if !dir.is_dir() {
         return Ok(());
@@ -122,7 +122,7 @@ fn file_of(name: &str, attempt: u32) -> PathBuf {
 ///
 /// # Errors
 /// The file cannot be made.
-pub fn prepare(pod_dir: &Path, spec: &Spec, attempt: u32) -> linux::Result<Option<Mount>> {
+pub(crate) fn prepare(pod_dir: &Path, spec: &Spec, attempt: u32) -> linux::Result<Option<Mount>> {
     let path = spec.termination_message_path.as_deref().unwrap_or_default();
     if path.is_empty() {
         return Ok(None);
@@ -142,7 +142,7 @@ pub fn prepare(pod_dir: &Path, spec: &Spec, attempt: u32) -> linux::Result<Optio
 
 /// The last words of an ended container: at most [`MESSAGE_MAX`] bytes of its file, or of one that
 /// failed without a word, if its pod wants that, the end of its log. Empty if there are none.
-pub fn message(pod_dir: &Path, ended: &Container) -> String {
+pub(crate) fn message(pod_dir: &Path, ended: &Container) -> String {
     let annotation = |name: &str| ended.annotations.get(name).map(String::as_str).unwrap_or_default();
     if ended.state != ContainerState::Exited || annotation(MESSAGE_PATH).is_empty() {
         return String::new();
@@ -160,7 +160,7 @@ pub fn message(pod_dir: &Path, ended: &Container) -> String {
 }
 
 /// Forgets the file of an attempt that is forgotten.
-pub fn forget(pod_dir: &Path, container: &Container) {
+pub(crate) fn forget(pod_dir: &Path, container: &Container) {
     if let Ok(root) = Root::open(pod_dir) {
         let _ = root.remove_all(&file_of(&container.name, container.attempt)); // it goes with the pod at the latest
     }

@@ -35,7 +35,7 @@ const TOKEN_MAX: u64 = 64 << 10;
 /// Files in a volume in memory: at least, at most.
 const FILES_IN_MEMORY: (u64, u64) = (1024, 1 << 18);
 
-pub struct Context<'a> {
+pub(crate) struct Context<'a> {
     pub client: &'a Client,
     pub facts: &'a Facts<'a>,
     /// `data/<node>/pods/<uid>/volumes`.
@@ -49,7 +49,7 @@ pub struct Context<'a> {
 
 /// Why a volume could not be made.
 #[derive(Debug)]
-pub struct Unmade {
+pub(crate) struct Unmade {
     pub why: String,
     /// The API server did not say what belongs into the volume. If it was made before, it is as
     /// good as it was then.
@@ -68,7 +68,7 @@ fn unread(what: &str, error: kube::Error) -> Unmade {
 }
 
 /// Makes all volumes of the pod, or says which could not be made and why.
-pub async fn prepare(context: &Context<'_>) -> Result<Volumes, (String, Unmade)> {
+pub(crate) async fn prepare(context: &Context<'_>) -> Result<Volumes, (String, Unmade)> {
     let mut volumes = Volumes::new();
     let mut left = files::ALL_MAX;
     let spec = context.facts.pod.spec.as_ref();
@@ -168,7 +168,7 @@ async fn one(context: &Context<'_>, volume: &Volume, left: &mut usize) -> Result
 ///
 /// # Errors
 /// Its directory cannot be made or opened.
-pub fn node_root(path: &Path) -> linux::Result<Root> {
+pub(crate) fn node_root(path: &Path) -> linux::Result<Root> {
     fs::create_dir_all(path)
         .map_err(|cause| linux::Error::new(format!("cannot make {}", path.display()), cause))?;
     Root::open(path)
@@ -178,7 +178,7 @@ pub fn node_root(path: &Path) -> linux::Result<Root> {
 ///
 /// # Errors
 /// The path cannot be looked at.
-pub fn file_type(root: &Root, path: &str) -> linux::Result<Option<u32>> {
+pub(crate) fn file_type(root: &Root, path: &str) -> linux::Result<Option<u32>> {
     match root.open_in_root(Path::new(path), Kind::Place) {
         Ok(place) => {
             let stat = nix::sys::stat::fstat(&place)
@@ -432,7 +432,7 @@ async fn token(
 }
 
 /// What a bound claim leads to.
-pub struct Claimed {
+pub(crate) struct Claimed {
     /// Its PersistentVolume.
     pub volume: String,
     /// The directory, as a path of the node's file system.
@@ -447,7 +447,7 @@ pub struct Claimed {
 ///
 /// # Errors
 /// As the kubelet tells them in an Event: there is no such claim, or it is not bound.
-pub async fn claimed(client: &Client, namespace: &str, name: &str) -> Result<Claimed, Unmade> {
+pub(crate) async fn claimed(client: &Client, namespace: &str, name: &str) -> Result<Claimed, Unmade> {
     let claims = client.within::<PersistentVolumeClaim>(namespace);
     let claim = optional(claims.get(name).await).map_err(|e| unread("", e))?;
     let claim = claim.ok_or_else(|| format!("persistentvolumeclaim {name:?} not found"))?;
@@ -498,7 +498,7 @@ fn check_node(volume: &str, on: &NodeSelector, node: &Node) -> Result<(), String
 }
 
 /// Does the pod have anything that may change while it runs?
-pub fn is_live(pod: &Pod) -> bool {
+pub(crate) fn is_live(pod: &Pod) -> bool {
     let volumes = pod.spec.as_ref().and_then(|s| s.volumes.as_deref()).unwrap_or_default();
     volumes.iter().any(|v| {
         v.config_map.is_some() || v.secret.is_some() || v.projected.is_some() || v.downward_api.is_some()

@@ -22,7 +22,7 @@ const FILES_MAX: u64 = 1 << 18;
 const NODE_FILES_MAX: u64 = 1 << 20;
 /// All trees of one pod together are walked for this long in one round, at most: a disk that has to
 /// seek reads the inodes of [`FILES_MAX`] files in less.
-pub const POD_TIME: Duration = Duration::from_secs(10);
+pub(crate) const POD_TIME: Duration = Duration::from_secs(10);
 /// Held by the walk that goes on: of all nodes of this process, which share its descriptors and
 /// processors.
 static TURN: Semaphore = Semaphore::const_new(1);
@@ -63,7 +63,7 @@ impl Amount {
 /// What is left of [`POD_TIME`] for one pod in one round. Waiting for a turn takes nothing of it:
 /// only the pod's own trees do.
 #[derive(Debug)]
-pub struct Allowance(Duration);
+pub(crate) struct Allowance(Duration);
 
 impl Default for Allowance {
     fn default() -> Allowance {
@@ -73,7 +73,7 @@ impl Default for Allowance {
 
 impl Allowance {
     /// Runs `walk` in turn, with the time at which it has to stop. `None`: it panicked.
-    pub async fn walk<T: Send + 'static>(
+    pub(crate) async fn walk<T: Send + 'static>(
         &mut self,
         walk: impl FnOnce(Instant) -> T + Send + 'static,
     ) -> Option<T> {
@@ -91,7 +91,7 @@ impl Allowance {
 
 /// Runs `walk` on a thread that may block, while no other walk of this process goes on. Waiting
 /// calls are served in the order in which they came. `None`: it panicked.
-pub async fn in_turn<T: Send + 'static>(walk: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+pub(crate) async fn in_turn<T: Send + 'static>(walk: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     #[cfg(test)]
     if crate::sim::is_simulated() {
         // In a simulation files are walked at once, on this thread: when another thread would be
@@ -112,7 +112,7 @@ pub async fn in_turn<T: Send + 'static>(walk: impl FnOnce() -> T + Send + 'stati
 ///
 /// # Errors
 /// As [`tree::measure`].
-pub fn amount(dir: &Path, until: Instant) -> linux::Result<Amount> {
+pub(crate) fn amount(dir: &Path, until: Instant) -> linux::Result<Amount> {
     let found = found(dir, FILES_MAX, until)?;
     Ok(if found.cut { Amount::BEYOND } else { Amount { bytes: found.bytes, files: found.files } })
 }
@@ -121,7 +121,7 @@ pub fn amount(dir: &Path, until: Instant) -> linux::Result<Amount> {
 ///
 /// # Errors
 /// As [`tree::measure`].
-pub fn at_least(dir: &Path, until: Instant) -> linux::Result<Amount> {
+pub(crate) fn at_least(dir: &Path, until: Instant) -> linux::Result<Amount> {
     let found = found(dir, NODE_FILES_MAX, until)?;
     if found.cut {
         tracing::warn!(dir = %dir.display(), files = found.files, "not all files of the node can be counted; the others count only for the machine's disk");
@@ -139,7 +139,7 @@ fn found(dir: &Path, files: u64, until: Instant) -> linux::Result<tree::Found> {
 
 /// The directories in a directory of the kubelet's on which nothing is mounted, with their names:
 /// volumes, logs of containers.
-pub fn directories(dir: &Path) -> Vec<(String, PathBuf)> {
+pub(crate) fn directories(dir: &Path) -> Vec<(String, PathBuf)> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     let named = entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()));
     // One that cannot be looked at is walked, which tells more.

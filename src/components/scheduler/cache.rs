@@ -20,7 +20,7 @@ use std::sync::Arc;
 /// All nodes with the pods on them, as the watches tell of them, and the pods that are assumed on a
 /// node.
 #[derive(Default)]
-pub struct Cache(Mutex<State>);
+pub(crate) struct Cache(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -58,14 +58,14 @@ struct Assumed {
 }
 
 /// Does it use up a node's room?
-pub fn is_live(pod: &Pod) -> bool {
+pub(crate) fn is_live(pod: &Pod) -> bool {
     !matches!(pod.status.as_ref().and_then(|s| s.phase.as_deref()), Some("Succeeded" | "Failed"))
 }
 
 impl Cache {
     /// A cache of what these informers know, and of what they will hear. Its handlers come before
     /// those that are added later, so whoever is told of a change finds it here.
-    pub fn follow(pods: &Informer<Pod>, nodes: &Informer<Node>) -> Arc<Cache> {
+    pub(crate) fn follow(pods: &Informer<Pod>, nodes: &Informer<Node>) -> Arc<Cache> {
         let cache = Arc::new(Cache::default());
         let c = cache.clone();
         pods.on(move |change| c.lock().pod_changed(change));
@@ -79,13 +79,13 @@ impl Cache {
     }
 
     /// All nodes with what is on them now, by name.
-    pub fn picture(&self) -> Vec<Arc<NodeInfo>> {
+    pub(crate) fn picture(&self) -> Vec<Arc<NodeInfo>> {
         let state = self.lock();
         state.nodes.values().filter(|slot| slot.bare.is_some()).map(|slot| slot.info.clone()).collect()
     }
 
     /// Counts the pod on the node until it is forgotten, or until the watch shows where it is.
-    pub fn assume(&self, key: &Key, pod: &Pod, node: &str) {
+    pub(crate) fn assume(&self, key: &Key, pod: &Pod, node: &str) {
         let mut state = self.lock();
         let assumed = Assumed { node: node.into(), uid: pod.metadata.uid.clone() };
         state.assumed.insert(key.clone(), assumed);
@@ -93,17 +93,17 @@ impl Cache {
     }
 
     /// Is a pod of this name assumed on a node?
-    pub fn is_assumed(&self, key: &Key) -> bool {
+    pub(crate) fn is_assumed(&self, key: &Key) -> bool {
         self.lock().assumed.contains_key(key)
     }
 
     /// Is this very pod assumed on a node? Another one of its name may be.
-    pub fn has_assumed(&self, key: &Key, pod: &Pod) -> bool {
+    pub(crate) fn has_assumed(&self, key: &Key, pod: &Pod) -> bool {
         self.lock().assumed.get(key).is_some_and(|assumed| assumed.uid == pod.metadata.uid)
     }
 
     /// No pod of this name is assumed any more. Returns whether one was.
-    pub fn confirm(&self, key: &Key) -> bool {
+    pub(crate) fn confirm(&self, key: &Key) -> bool {
         let mut state = self.lock();
         let was = state.assumed.remove(key).is_some();
         state.place(key);
@@ -111,7 +111,7 @@ impl Cache {
     }
 
     /// This pod is not assumed any more. Another one of its name may be.
-    pub fn forget(&self, key: &Key, pod: &Pod) {
+    pub(crate) fn forget(&self, key: &Key, pod: &Pod) {
         let mut state = self.lock();
         if state.assumed.get(key).is_some_and(|assumed| assumed.uid == pod.metadata.uid) {
             state.assumed.remove(key);
@@ -121,7 +121,7 @@ impl Cache {
 
     /// The names of all pods that are assumed.
     #[cfg(test)]
-    pub fn assumed(&self) -> Vec<Key> {
+    pub(crate) fn assumed(&self) -> Vec<Key> {
         self.lock().assumed.keys().cloned().collect()
     }
 }

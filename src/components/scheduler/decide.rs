@@ -12,11 +12,11 @@ use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a pod is told in a cluster without nodes.
-pub const NO_NODES: &str = "no nodes available to schedule pods";
+pub(crate) const NO_NODES: &str = "no nodes available to schedule pods";
 
 /// A node and what is already on it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct NodeInfo {
+pub(crate) struct NodeInfo {
     pub name: String,
     pub labels: BTreeMap<String, String>,
     pub taints: Vec<Taint>,
@@ -36,7 +36,7 @@ pub struct NodeInfo {
 }
 
 impl NodeInfo {
-    pub fn of(node: &Node) -> NodeInfo {
+    pub(crate) fn of(node: &Node) -> NodeInfo {
         let (spec, status) = (node.spec.clone().unwrap_or_default(), node.status.clone().unwrap_or_default());
         let given = status.allocatable.iter().flatten();
         let given: Amounts =
@@ -54,12 +54,12 @@ impl NodeInfo {
 
     /// Counts a pod as being on the node.
     #[cfg(test)]
-    pub fn add(&mut self, pod: &Pod) {
+    pub(crate) fn add(&mut self, pod: &Pod) {
         self.count(&Share::of(pod));
     }
 
     /// Counts what a pod takes of the node.
-    pub fn count(&mut self, share: &Share) {
+    pub(crate) fn count(&mut self, share: &Share) {
         self.requested = self.requested.and(share.requested);
         self.nonzero = self.nonzero.and(share.nonzero);
         for (name, amount) in &share.scalars {
@@ -75,7 +75,7 @@ impl NodeInfo {
 
 /// What a pod takes of its node.
 #[derive(Debug, PartialEq)]
-pub struct Share {
+pub(crate) struct Share {
     requested: Amount,
     /// With defaults for what it does not request.
     nonzero: Amount,
@@ -87,7 +87,7 @@ pub struct Share {
 }
 
 impl Share {
-    pub fn of(pod: &Pod) -> Share {
+    pub(crate) fn of(pod: &Pod) -> Share {
         Share {
             requested: Amount::of_pod(pod),
             nonzero: Amount::of_pod_at_least(pod),
@@ -111,7 +111,7 @@ fn controller(pod: &Pod) -> Option<String> {
 
 /// Why a node cannot take a pod: upstream's words, since people search for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub(crate) struct Refusal {
     pub filter: &'static str,
     pub reason: String,
     /// What exactly it was, for records alone: whoever may see a pod need not see the node's
@@ -123,7 +123,7 @@ pub struct Refusal {
 
 /// What one node was told.
 #[derive(Clone, Debug)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     pub node: String,
     pub refused: Vec<Refusal>,
     /// Plug-in → weighted score.
@@ -133,7 +133,7 @@ pub struct Verdict {
 
 /// A decision with its reasons, one per node.
 #[derive(Clone, Debug)]
-pub struct Decision {
+pub(crate) struct Decision {
     pub verdicts: Vec<Verdict>,
     pub chosen: Option<String>,
     /// What keeps the pod from every node, if it is something of the pod's own.
@@ -144,7 +144,7 @@ impl Decision {
     /// A decision about a pod that something of its own keeps from every node: upstream's
     /// PreFilter. With the nodes n1 and n2 and the reason "persistentvolumeclaim "c" not found",
     /// both have this one refusal.
-    pub fn refused_everywhere(
+    pub(crate) fn refused_everywhere(
         nodes: &[impl Borrow<NodeInfo>],
         filter: &'static str,
         reason: &str,
@@ -161,7 +161,7 @@ impl Decision {
     }
 
     /// The decision as a record tells of it.
-    pub fn event(&self) -> tap::Event {
+    pub(crate) fn event(&self) -> tap::Event {
         let refusal = |r: &Refusal| tap::Refusal {
             filter: r.filter.into(),
             reason: r.reason.clone(),
@@ -179,7 +179,7 @@ impl Decision {
     }
 
     /// `0/3 nodes are available: …`: the message of `FailedScheduling` of this pod.
-    pub fn message(&self, pod: &Pod) -> String {
+    pub(crate) fn message(&self, pod: &Pod) -> String {
         let total = self.verdicts.len();
         if total == 0 {
             return NO_NODES.into();
@@ -212,7 +212,7 @@ impl Decision {
 }
 
 /// Filters and scores all nodes.
-pub fn decide(pod: &Pod, nodes: &[impl Borrow<NodeInfo>], volumes: &Volumes, rng: &Rng) -> Decision {
+pub(crate) fn decide(pod: &Pod, nodes: &[impl Borrow<NodeInfo>], volumes: &Volumes, rng: &Rng) -> Decision {
     let nodes: Vec<&NodeInfo> = nodes.iter().map(Borrow::borrow).collect();
     let named = named_nodes(pod);
     if named.as_ref().is_some_and(BTreeSet::is_empty) {
@@ -364,7 +364,7 @@ fn lacking(asks: &Asks, (used, used_scalars): (Amount, &Scalars), node: &NodeInf
 }
 
 /// Does the node fit a term of an affinity?
-pub fn matches_term(term: &NodeSelectorTerm, node: &NodeInfo) -> bool {
+pub(crate) fn matches_term(term: &NodeSelectorTerm, node: &NodeInfo) -> bool {
     nodes::fits(term, &node.name, &node.labels)
 }
 

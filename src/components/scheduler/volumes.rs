@@ -29,7 +29,7 @@ const ZONE_SEPARATOR: &str = "__";
 
 /// A claim that waits for a decision.
 #[derive(Clone, Debug)]
-pub struct Open {
+pub(crate) struct Open {
     pub key: Key,
     pub claim: Arc<PersistentVolumeClaim>,
     /// Its class can make a volume. On any node: `allowedTopologies` of the class are not looked
@@ -54,7 +54,7 @@ impl Open {
 
 /// How an open claim gets its volume.
 #[derive(Clone, Debug)]
-pub enum Choice {
+pub(crate) enum Choice {
     /// It takes this one, which is there.
     Reserve(Arc<PersistentVolume>),
     /// The provisioner makes one on the node.
@@ -65,7 +65,7 @@ pub enum Choice {
 
 /// The volumes of one pod.
 #[derive(Clone, Debug, Default)]
-pub struct Volumes {
+pub(crate) struct Volumes {
     /// Of its bound claims.
     pub bound: Vec<Arc<PersistentVolume>>,
     pub open: Vec<Open>,
@@ -75,7 +75,7 @@ pub struct Volumes {
 
 /// Why a node cannot take the pod with its volumes: upstream's plug-in and words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub(crate) struct Refusal {
     pub filter: &'static str,
     pub reason: &'static str,
     pub is_final: bool,
@@ -85,7 +85,7 @@ impl Volumes {
     /// Why the pod cannot run on the node; empty: it can. The first plug-in that refuses tells all
     /// its reasons: a bound claim whose volume is on another node, and an open one for which this
     /// node has no volume, are two.
-    pub fn refusals(&self, node: &NodeInfo) -> Vec<Refusal> {
+    pub(crate) fn refusals(&self, node: &NodeInfo) -> Vec<Refusal> {
         if self.is_taken {
             let reason = "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod";
             return vec![Refusal { filter: "VolumeRestrictions", reason, is_final: false }];
@@ -108,7 +108,7 @@ impl Volumes {
     /// A volume for every open claim on this node; `None` if one of them gets none. Each takes the
     /// one that is reserved for it, or else the smallest that fits and that no other takes: with
     /// volumes of 1Gi and 5Gi, claims of 1Gi and 2Gi take one each, whatever their order.
-    pub fn choose(&self, node: &NodeInfo) -> Option<Vec<(Open, Choice)>> {
+    pub(crate) fn choose(&self, node: &NodeInfo) -> Option<Vec<(Open, Choice)>> {
         let is_near = |v: &PersistentVolume| is_reachable(v, &node.name, &node.labels);
         let mut open: Vec<&Open> = self.open.iter().collect();
         open.sort_by_cached_key(|o| o.fitting.iter().filter(|v| is_near(v)).count());
@@ -174,7 +174,7 @@ type Owner = Option<String>;
 
 /// What bindings on their way will take.
 #[derive(Default)]
-pub struct OnTheirWay {
+pub(crate) struct OnTheirWay {
     /// Volumes that they reserve, and cannot be given to another claim.
     pub volumes: BTreeMap<String, Owner>,
     /// Claims that they give a volume, and on which node.
@@ -183,7 +183,7 @@ pub struct OnTheirWay {
 
 impl OnTheirWay {
     /// The choices of one pod's binding to a node.
-    pub fn add(&mut self, pod: &Pod, node: &str, choices: &[(Open, Choice)]) {
+    pub(crate) fn add(&mut self, pod: &Pod, node: &str, choices: &[(Open, Choice)]) {
         let owner = &pod.metadata.uid;
         for (open, choice) in choices {
             match choice {
@@ -198,7 +198,7 @@ impl OnTheirWay {
     }
 
     /// The pod's binding has ended.
-    pub fn remove(&mut self, pod: &Pod) {
+    pub(crate) fn remove(&mut self, pod: &Pod) {
         self.volumes.retain(|_, owner| *owner != pod.metadata.uid);
         self.claims.retain(|_, (_, owner)| *owner != pod.metadata.uid);
     }

@@ -48,7 +48,7 @@ pub(super) struct Applier {
 type State = (Store, Leases, BTreeSet<Alarm>);
 
 impl Applier {
-    pub fn new(
+    pub(crate) fn new(
         shared: Arc<Shared>,
         waiting: Arc<Waiting>,
         tap: Tap,

@@ -20,7 +20,7 @@ const VERSION: u8 = 3;
 const SLACK: usize = 256;
 
 /// A command and the number of the request that waits for its outcome.
-pub fn encode(request: u64, command: &Command) -> Bytes {
+pub(crate) fn encode(request: u64, command: &Command) -> Bytes {
     let mut out = vec![VERSION];
     put_u64(&mut out, request);
     match command {
@@ -62,7 +62,7 @@ pub fn encode(request: u64, command: &Command) -> Bytes {
 
 /// Reads what [`encode`] wrote. Byte strings are shared with `bytes`, but for keys and values that
 /// are only a small part of it: what is stored must not keep a large entry in memory.
-pub fn decode(bytes: &Bytes) -> Result<(u64, Command), DecodeError> {
+pub(crate) fn decode(bytes: &Bytes) -> Result<(u64, Command), DecodeError> {
     let r = &mut Reader::new(bytes.clone());
     let version = r.u8()?;
     if !(1..=VERSION).contains(&version) {
@@ -87,7 +87,7 @@ pub fn decode(bytes: &Bytes) -> Result<(u64, Command), DecodeError> {
 }
 
 /// `kind u8 | member`.
-pub fn alarm(r: &mut Reader) -> Result<Alarm, DecodeError> {
+pub(crate) fn alarm(r: &mut Reader) -> Result<Alarm, DecodeError> {
     let kind = match r.u8()? {
         1 => AlarmKind::NoSpace,
         2 => AlarmKind::Corrupt,

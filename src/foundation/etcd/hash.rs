@@ -20,7 +20,7 @@ pub struct Hash {
 }
 
 /// A version's name among the records: `revision | '_' | position`, and `t` behind a tombstone's.
-pub fn record_key(version: &Version) -> Vec<u8> {
+pub(crate) fn record_key(version: &Version) -> Vec<u8> {
     let mut key = version.kv.mod_revision.to_be_bytes().to_vec();
     key.push(b'_');
     key.extend(i64::from(version.sub).to_be_bytes());
@@ -31,7 +31,7 @@ pub fn record_key(version: &Version) -> Vec<u8> {
 }
 
 /// A version's record: a tombstone holds its key alone.
-pub fn record(version: &Version) -> Vec<u8> {
+pub(crate) fn record(version: &Version) -> Vec<u8> {
     match version.kv.version {
         0 => KeyValue { key: version.kv.key.clone(), ..KeyValue::default() }.encode_to_vec(),
         _ => KeyValue::from(version.kv.clone()).encode_to_vec(),
@@ -41,7 +41,7 @@ pub fn record(version: &Version) -> Vec<u8> {
 /// The state at the revision of the compaction can still be compared (etcd: since 3.5.13).
 ///
 /// Errors: `Compacted`, `FutureRevision`.
-pub fn of(frozen: &Frozen, revision: Revision) -> Result<Hash, Error> {
+pub(crate) fn of(frozen: &Frozen, revision: Revision) -> Result<Hash, Error> {
     let compacted = frozen.compacted;
     if revision > 0 && revision < compacted {
         return Err(Error::Compacted { compact_revision: compacted });
@@ -73,13 +73,13 @@ pub fn of(frozen: &Frozen, revision: Revision) -> Result<Hash, Error> {
 }
 
 /// FNV-1a, 64 bits: the sum of a database file's first pages, and a member's number from its name.
-pub fn fnv(bytes: &[u8]) -> u64 {
+pub(crate) fn fnv(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3))
 }
 
 /// CRC-32C (Castagnoli), bit by bit through a table of bytes. Source: RFC 3720, appendix B.4.
 #[derive(Default)]
-pub struct Crc32c(u32);
+pub(crate) struct Crc32c(u32);
 
 const TABLE: [u32; 256] = {
     let mut table = [0; 256];
@@ -98,10 +98,10 @@ const TABLE: [u32; 256] = {
 };
 
 impl Crc32c {
-    pub fn update(&mut self, bytes: &[u8]) {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         self.0 = !bytes.iter().fold(!self.0, |crc, byte| (crc >> 8) ^ TABLE[usize::from(crc as u8 ^ byte)]);
     }
-    pub fn value(&self) -> u32 {
+    pub(crate) fn value(&self) -> u32 {
         self.0
     }
 }

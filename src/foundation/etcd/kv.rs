@@ -38,7 +38,7 @@ const ASK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Shortest lease in seconds: one and a half elections, so that a change of leader alone ends no
 /// lease.
-pub const LEASE_TTL_MIN: i64 = 1;
+pub(crate) const LEASE_TTL_MIN: i64 = 1;
 
 /// How a member is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -9,13 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// etcd's largest TTL, about 285 years.
-pub const TTL_MAX: i64 = 9_000_000_000;
+pub(crate) const TTL_MAX: i64 = 9_000_000_000;
 
 /// A moment on the member's own clock.
-pub type Moment = Duration;
+pub(crate) type Moment = Duration;
 
 #[derive(Debug)]
-pub struct Lease {
+pub(crate) struct Lease {
     /// Seconds.
     pub ttl: i64,
     pub keys: BTreeSet<Bytes>,
@@ -34,7 +34,7 @@ const RETRY: Duration = Duration::from_secs(3);
 /// Most revocations that are proposed in a second (etcd: `defaultLeaseRevokeRate`).
 const REVOCATIONS_A_SECOND: usize = 1000;
 /// About what a lease costs in memory, for the quota.
-pub const LEASE_SIZE: u64 = (size_of::<Lease>() + 2 * size_of::<(Moment, i64)>() + 32) as u64;
+pub(crate) const LEASE_SIZE: u64 = (size_of::<Lease>() + 2 * size_of::<(Moment, i64)>() + 32) as u64;
 
 /// What [`super::Kv::lease_time_to_live`] answers.
 #[derive(Clone, Debug, PartialEq, Eq)]

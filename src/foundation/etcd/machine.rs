@@ -96,25 +96,25 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub fn new() -> Shared {
+    pub(crate) fn new() -> Shared {
         let shared = Shared::default();
         shared.revision.store(super::mvcc::FIRST_REVISION, Ordering::Release);
         shared
     }
 
-    pub fn read(&self) -> RwLockReadGuard<'_, Store> {
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Store> {
         self.store.read()
     }
 
-    pub fn store(&self) -> &Arc<RwLock<Store>> {
+    pub(crate) fn store(&self) -> &Arc<RwLock<Store>> {
         &self.store
     }
 
-    pub fn leases(&self) -> MutexGuard<'_, Leases> {
+    pub(crate) fn leases(&self) -> MutexGuard<'_, Leases> {
         self.leases.lock()
     }
 
-    pub fn alarms(&self) -> MutexGuard<'_, BTreeSet<Alarm>> {
+    pub(crate) fn alarms(&self) -> MutexGuard<'_, BTreeSet<Alarm>> {
         self.alarms.lock()
     }
 
@@ -123,20 +123,20 @@ impl Shared {
     }
 
     /// A copy of everything as it is at one moment, and the last command in it.
-    pub fn freeze(&self) -> (Frozen, Applied) {
+    pub(crate) fn freeze(&self) -> (Frozen, Applied) {
         let store = self.read();
         let frozen = Frozen::of(&store, &self.leases(), &self.alarms());
         (frozen, *self.applied())
     }
 
     /// Bytes of keys, values and leases, for the quota.
-    pub fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         let keys = self.read().size();
         keys + self.leases().size()
     }
 
     /// Is every command refused, until an operator has looked at it?
-    pub fn is_corrupt(&self) -> bool {
+    pub(crate) fn is_corrupt(&self) -> bool {
         self.alarms().iter().any(|a| a.kind == AlarmKind::Corrupt)
     }
 
@@ -160,14 +160,14 @@ impl Shared {
     }
 
     /// The revision applied and published so far.
-    pub fn revision(&self) -> Revision {
+    pub(crate) fn revision(&self) -> Revision {
         self.revision.load(Ordering::Acquire)
     }
 
     /// Applies one command. `events` takes the changes, which the caller hands to
     /// [`Shared::publish`] before it answers anybody. Deterministic but for `now`, which only moves
     /// lease deadlines. `at`: the command's entry in the log.
-    pub fn apply(
+    pub(crate) fn apply(
         &self,
         command: &Command,
         at: Applied,
@@ -223,7 +223,7 @@ impl Shared {
     }
 
     /// Makes applied changes known to watchers and to [`Shared::revision`].
-    pub fn publish(&self, events: &[Arc<[Event]>]) {
+    pub(crate) fn publish(&self, events: &[Arc<[Event]>]) {
         if let Some(revision) = events.last().and_then(|change| change.first()).map(|e| e.kv.mod_revision) {
             self.hub.publish(events, revision);
             self.revision.store(revision, Ordering::Release);
@@ -232,7 +232,7 @@ impl Shared {
 
     /// Replaces everything, from a snapshot that ends with the entry `at`. Nobody sees a part of
     /// it: see [`Shared::freeze`].
-    pub fn replace(&self, store: Store, leases: Leases, alarms: BTreeSet<Alarm>, at: Applied) {
+    pub(crate) fn replace(&self, store: Store, leases: Leases, alarms: BTreeSet<Alarm>, at: Applied) {
         let revision = store.revision();
         let mut own = self.store.write();
         *own = store;

@@ -32,14 +32,14 @@ fn begin(r: &mut Reader) -> Result<(), DecodeError> {
 }
 
 impl Question {
-    pub fn encode(&self) -> Bytes {
+    pub(crate) fn encode(&self) -> Bytes {
         let mut out = vec![VERSION, 1];
         let Question::LeaseLeft { id } = self;
         put_i64(&mut out, *id);
         out.into()
     }
 
-    pub fn decode(bytes: &Bytes) -> Result<Question, DecodeError> {
+    pub(crate) fn decode(bytes: &Bytes) -> Result<Question, DecodeError> {
         let r = &mut Reader::new(bytes.clone());
         begin(r)?;
         let question = Question::LeaseLeft { id: r.i64()? };
@@ -49,7 +49,7 @@ impl Question {
 }
 
 impl Answer {
-    pub fn encode(&self) -> Bytes {
+    pub(crate) fn encode(&self) -> Bytes {
         let mut out = vec![VERSION, 1];
         let Answer::LeaseLeft(left) = self;
         out.push(u8::from(left.is_some()));
@@ -57,7 +57,7 @@ impl Answer {
         out.into()
     }
 
-    pub fn decode(bytes: &Bytes) -> Result<Answer, DecodeError> {
+    pub(crate) fn decode(bytes: &Bytes) -> Result<Answer, DecodeError> {
         let r = &mut Reader::new(bytes.clone());
         begin(r)?;
         let (is_there, left) = (r.bool()?, Duration::from_millis(r.u64()?));

@@ -81,7 +81,7 @@ fn written(compacted: i64) -> i64 {
 }
 
 /// Rebuilds store and leases. Every lease has its full time, counted from moment 0.
-pub fn decode(bytes: &Bytes) -> Result<(Store, Leases, BTreeSet<Alarm>), DecodeError> {
+pub(crate) fn decode(bytes: &Bytes) -> Result<(Store, Leases, BTreeSet<Alarm>), DecodeError> {
     #[cfg(test)]
     DECODED.set(DECODED.get() + 1);
     let r = &mut Reader::new(bytes.clone());

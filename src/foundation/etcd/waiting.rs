@@ -45,7 +45,7 @@ pub(super) struct Waiting {
 
 impl Waiting {
     /// `first_id` must be one that no earlier run of this cluster comes near.
-    pub fn new(first_id: u64, member: &str) -> Waiting {
+    pub(crate) fn new(first_id: u64, member: &str) -> Waiting {
         Waiting {
             callers: Mutex::default(),
             next: AtomicU64::new(first_id),
@@ -62,7 +62,7 @@ impl Waiting {
         self.callers.lock()
     }
 
-    pub fn proposal(&self) -> Result<(u64, Pending<Outcome>), Error> {
+    pub(crate) fn proposal(&self) -> Result<(u64, Pending<Outcome>), Error> {
         let (id, (answer, pending)) = (self.next.fetch_add(1, Ordering::Relaxed), oneshot::channel());
         let mut callers = self.callers();
         if let Some(error) = &callers.closed {
@@ -75,7 +75,7 @@ impl Waiting {
         Ok((id, pending))
     }
 
-    pub fn read(&self) -> Result<(u64, Pending<()>), Error> {
+    pub(crate) fn read(&self) -> Result<(u64, Pending<()>), Error> {
         let (ctx, (answer, pending)) = (self.next.fetch_add(1, Ordering::Relaxed), oneshot::channel());
         let mut callers = self.callers();
         if let Some(error) = &callers.closed {
@@ -89,7 +89,7 @@ impl Waiting {
     }
 
     /// A question to the leader. The answer is `None` if nobody can answer now.
-    pub fn question(&self) -> Result<(u64, Pending<Option<Bytes>>), Error> {
+    pub(crate) fn question(&self) -> Result<(u64, Pending<Option<Bytes>>), Error> {
         let (ctx, (answer, pending)) = (self.next.fetch_add(1, Ordering::Relaxed), oneshot::channel());
         let mut callers = self.callers();
         if let Some(error) = &callers.closed {
@@ -102,7 +102,7 @@ impl Waiting {
         Ok((ctx, pending))
     }
 
-    pub fn answer(&self, ctx: u64, answer: Option<Bytes>) {
+    pub(crate) fn answer(&self, ctx: u64, answer: Option<Bytes>) {
         let asker = self.callers().questions.remove(&ctx);
         if let Some(asker) = asker {
             let answer = match (answer, self.failed()) {
@@ -115,12 +115,12 @@ impl Waiting {
 
     /// Takes out the caller of a proposal; `None` if it came from elsewhere. With the time it has
     /// waited.
-    pub fn take(&self, id: u64) -> Option<(Duration, Answer<Outcome>)> {
+    pub(crate) fn take(&self, id: u64) -> Option<(Duration, Answer<Outcome>)> {
         let (since, answer) = self.callers().proposals.remove(&id)?;
         Some((since.elapsed(), answer))
     }
 
-    pub fn refuse(&self, id: u64) {
+    pub(crate) fn refuse(&self, id: u64) {
         let error = self.failed().unwrap_or(Error::NoLeader);
         if let Some((_, answer)) = self.take(id) {
             let _ = answer.send(Err(error)); // the caller may have given up
@@ -129,14 +129,14 @@ impl Waiting {
 
     /// Ends a proposal that the leader's log has no room for. The answer is not `NoLeader`: the
     /// caller would propose again at once.
-    pub fn overload(&self, id: u64) {
+    pub(crate) fn overload(&self, id: u64) {
         let error = self.writes_refused().unwrap_or(Error::TooManyRequests);
         if let Some((_, answer)) = self.take(id) {
             let _ = answer.send(Err(error)); // the caller may have given up
         }
     }
 
-    pub fn answer_read(&self, ctx: u64, ok: bool) {
+    pub(crate) fn answer_read(&self, ctx: u64, ok: bool) {
         let answer = self.callers().reads.remove(&ctx);
         if let Some(answer) = answer {
             let error = || self.failed().unwrap_or(Error::NoLeader);
@@ -145,7 +145,7 @@ impl Waiting {
     }
 
     /// Ends everybody who waits for a proposal: its outcome is unknown.
-    pub fn fail_proposals(&self, error: &Error) {
+    pub(crate) fn fail_proposals(&self, error: &Error) {
         let waiting = std::mem::take(&mut self.callers().proposals);
         for (_, (_, answer)) in waiting {
             let _ = answer.send(Err(error.clone())); // the caller may have given up
@@ -153,7 +153,7 @@ impl Waiting {
     }
 
     /// Ends everybody, now and later.
-    pub fn close(&self, error: &Error) {
+    pub(crate) fn close(&self, error: &Error) {
         let mut callers = self.callers();
         callers.closed.get_or_insert_with(|| error.clone());
         let reads = std::mem::take(&mut callers.reads);
@@ -170,50 +170,50 @@ impl Waiting {
         self.takes.send_replace(CLOSED); // who waits for somebody that takes proposals asks again, and is told why
     }
 
-    pub fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         let refuses = self.writes_refused();
         Status { refuses, ..self.status.lock().clone() }
     }
 
-    pub fn set_status(&self, status: Status, leader: u64, takes: u64, local_reads: bool) {
+    pub(crate) fn set_status(&self, status: Status, leader: u64, takes: u64, local_reads: bool) {
         self.local_reads.store(local_reads, Ordering::Release);
         *self.status.lock() = status;
         self.leader.send_if_modified(|known| std::mem::replace(known, leader) != leader);
         self.takes.send_if_modified(|known| std::mem::replace(known, takes) != takes);
     }
 
-    pub fn local_reads(&self) -> bool {
+    pub(crate) fn local_reads(&self) -> bool {
         self.local_reads.load(Ordering::Acquire)
     }
 
     /// The leader's number, 0 if there is none, and its changes.
-    pub fn leader(&self) -> watch::Receiver<u64> {
+    pub(crate) fn leader(&self) -> watch::Receiver<u64> {
         self.leader.subscribe()
     }
 
     /// Who takes proposals, 0 if nobody does, and its changes.
-    pub fn takes(&self) -> watch::Receiver<u64> {
+    pub(crate) fn takes(&self) -> watch::Receiver<u64> {
         self.takes.subscribe()
     }
 
     /// Why the member takes no more writes, for good; `None` while it may take some.
-    pub fn failed(&self) -> Option<Error> {
+    pub(crate) fn failed(&self) -> Option<Error> {
         self.failed.lock().clone()
     }
 
     /// Why this member takes no writes now: `None` if it does.
-    pub fn writes_refused(&self) -> Option<Error> {
+    pub(crate) fn writes_refused(&self) -> Option<Error> {
         self.failed().or_else(|| self.paused.lock().clone())
     }
 
     /// The log cannot be written just now (e.g. there is no room on the disk), or again. Proposals
     /// under way wait: they may still be written.
-    pub fn pause(&self, why: Option<Error>) {
+    pub(crate) fn pause(&self, why: Option<Error>) {
         *self.paused.lock() = why;
     }
 
     /// The member takes no more writes, for good.
-    pub fn fail(&self, error: Error) {
+    pub(crate) fn fail(&self, error: Error) {
         *self.failed.lock() = Some(error.clone());
         self.fail_proposals(&error);
     }

@@ -4,7 +4,7 @@ mod extract;
 mod gzip;
 mod list;
 
-pub use gzip::gzip;
+pub(crate) use gzip::gzip;
 
 use extract::extract;
 use flate2::Compression;
@@ -164,7 +164,7 @@ fn parse(args: &[String]) -> Result<Call, String> {
     Ok(call)
 }
 
-pub fn tar(args: Vec<OsString>) -> i32 {
+pub(crate) fn tar(args: Vec<OsString>) -> i32 {
     let call = match parse(&texts(args)) {
         Ok(call) => call,
         Err(what) => {

@@ -4,7 +4,7 @@ use std::future::Future;
 
 /// Runs a server on this thread alone, as long as it lasts: the program's exit code. `says` begins
 /// its complaints.
-pub fn serve(says: &str, server: impl Future<Output = Result<(), String>>) -> i32 {
+pub(crate) fn serve(says: &str, server: impl Future<Output = Result<(), String>>) -> i32 {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build() {
         Ok(runtime) => runtime,
         Err(e) => {

@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 const BODY_MAX: usize = 1024 * 1024;
 
 /// `echo-server [PORT]`; else `$PORT`, else 8080.
-pub fn main(args: Vec<OsString>) -> i32 {
+pub(crate) fn main(args: Vec<OsString>) -> i32 {
     let asked = args.get(1).map(|a| a.to_string_lossy().into_owned()).or_else(|| std::env::var("PORT").ok());
     let port = match asked.as_deref().unwrap_or("8080").parse::<u16>() {
         Ok(port) => port,

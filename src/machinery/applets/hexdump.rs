@@ -515,7 +515,7 @@ impl Read for Files<'_> {
 }
 
 /// `hexdump`, and `hd`, which is `hexdump -C`.
-pub fn main(args: Vec<OsString>) -> i32 {
+pub(crate) fn main(args: Vec<OsString>) -> i32 {
     let mut words = args.into_iter().map(|a| a.to_string_lossy().into_owned());
     let name = words.next().unwrap_or_default();
     let canonical = (name.rsplit('/').next() == Some("hd")).then(|| "-C".to_string());

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 mod send;
 
-pub use send::{Upload, is_unreadable_upload};
+pub(crate) use send::{Upload, is_unreadable_upload};
 
 /// The start line and headers of an answer, all together.
 const HEAD_MAX: u64 = 256 * 1024;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Url {
+pub(crate) struct Url {
     /// `https`.
     pub secure: bool,
     pub host: String,
@@ -27,7 +27,7 @@ pub struct Url {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub enum BadUrl {
+pub(crate) enum BadUrl {
     /// A scheme other than http and https.
     Scheme(String),
     Malformed,
@@ -35,7 +35,7 @@ pub enum BadUrl {
 
 impl Url {
     /// `[http[s]://][USER@]HOST[:PORT][/PATH]`.
-    pub fn parse(text: &str) -> Result<Url, BadUrl> {
+    pub(crate) fn parse(text: &str) -> Result<Url, BadUrl> {
         let (secure, rest) = match text.split_once("://") {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (false, rest),
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (true, rest),
@@ -71,7 +71,7 @@ impl Url {
     }
 
     /// What a `Location` of an answer from here means.
-    pub fn join(&self, location: &str) -> Result<Url, BadUrl> {
+    pub(crate) fn join(&self, location: &str) -> Result<Url, BadUrl> {
         // The fragment is the client's own.
         let location = location.split('#').next().unwrap_or_default();
         // Servers send blanks and letters outside of ASCII as they are; no request may.
@@ -98,22 +98,22 @@ impl Url {
         Ok(url)
     }
 
-    pub fn scheme(&self) -> &'static str {
+    pub(crate) fn scheme(&self) -> &'static str {
         if self.secure { "https" } else { "http" }
     }
 
     /// The `Host` header: the port only if it is not the scheme's own.
-    pub fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         let usual = if self.secure { 443 } else { 80 };
         if self.port == usual { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
     }
 
-    pub fn full(&self) -> String {
+    pub(crate) fn full(&self) -> String {
         format!("{}://{}{}", self.scheme(), self.authority(), self.path)
     }
 
     /// The last part of the path; empty for a directory.
-    pub fn file_name(&self) -> &str {
+    pub(crate) fn file_name(&self) -> &str {
         self.path.split('?').next().unwrap_or_default().rsplit('/').next().unwrap_or_default()
     }
 }
@@ -128,23 +128,23 @@ fn scheme_of(text: &str) -> Option<&str> {
 
 /// When everything must be over.
 #[derive(Clone, Copy, Debug)]
-pub struct Deadline {
+pub(crate) struct Deadline {
     pub start: Instant,
     pub limit: Option<Duration>,
 }
 
 impl Deadline {
-    pub fn new(limit: Option<Duration>) -> Deadline {
+    pub(crate) fn new(limit: Option<Duration>) -> Deadline {
         Deadline { start: Instant::now(), limit }
     }
 
     /// A limit beyond what the clock counts is none.
-    pub fn at(&self) -> Option<Instant> {
+    pub(crate) fn at(&self) -> Option<Instant> {
         self.start.checked_add(self.limit?)
     }
 
     /// Errors: `TimedOut` if nothing is left.
-    pub fn left(&self) -> io::Result<Option<Duration>> {
+    pub(crate) fn left(&self) -> io::Result<Option<Duration>> {
         let Some(limit) = self.limit else { return Ok(None) };
         match limit.saturating_sub(self.start.elapsed()) {
             Duration::ZERO => Err(io::ErrorKind::TimedOut.into()),
@@ -154,7 +154,7 @@ impl Deadline {
 }
 
 /// Connects to the first address that answers; `told` hears of each attempt.
-pub fn connect(
+pub(crate) fn connect(
     addresses: &[IpAddr],
     port: u16,
     deadline: &Deadline,
@@ -184,13 +184,13 @@ pub fn connect(
 }
 
 /// The addresses of a URL's host.
-pub fn look_up(url: &Url, deadline: &Deadline) -> Result<Vec<IpAddr>, resolve::Failure> {
+pub(crate) fn look_up(url: &Url, deadline: &Deadline) -> Result<Vec<IpAddr>, resolve::Failure> {
     resolve::addresses(&url.host, deadline.at())
 }
 
 /// The head of an answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Head {
+pub(crate) struct Head {
     /// `HTTP/1.1 200 OK`.
     pub start: String,
     pub status: u16,
@@ -199,7 +199,7 @@ pub struct Head {
 }
 
 impl Head {
-    pub fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
             .find(|(known, _)| known.eq_ignore_ascii_case(name))
@@ -207,7 +207,7 @@ impl Head {
     }
 
     /// Start line and headers, each with CRLF.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let headers = self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
         format!("{}\r\n{}", self.start, headers.collect::<String>())
     }
@@ -225,7 +225,7 @@ enum Framing {
 }
 
 /// An answer whose body is read like a file.
-pub struct Answer {
+pub(crate) struct Answer {
     pub head: Head,
     /// What the server announced.
     pub length: Option<u64>,
@@ -234,7 +234,7 @@ pub struct Answer {
 }
 
 /// What an exchange runs over.
-pub enum Stream {
+pub(crate) enum Stream {
     Plain(TcpStream),
     Tls(Box<tls::Stream>),
 }
@@ -288,7 +288,7 @@ impl Read for Stream {
 }
 
 /// Speaks TLS on a connection if the URL asks for it, within the deadline.
-pub fn secured(
+pub(crate) fn secured(
     stream: TcpStream,
     url: &Url,
     terms: &tls::Terms,
@@ -326,7 +326,7 @@ impl Read for Timed {
 /// # Errors
 /// `UnexpectedEof` if the server says nothing, `InvalidData` if it does not speak HTTP, `TimedOut`,
 /// `BrokenPipe` if it does not take the request, whatever the kernel calls that.
-pub fn exchange(
+pub(crate) fn exchange(
     stream: Stream,
     request: &[u8],
     upload: Option<&mut Upload<'_>>,
@@ -400,13 +400,13 @@ fn read_head(reader: &mut impl BufRead) -> io::Result<Head> {
 
 impl Answer {
     /// The address we spoke to, and ours.
-    pub fn addresses(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
+    pub(crate) fn addresses(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
         let stream = self.reader.get_ref().stream.tcp();
         (stream.peer_addr().ok(), stream.local_addr().ok())
     }
 
     /// How many bytes are known to be missing.
-    pub fn missing(&self) -> u64 {
+    pub(crate) fn missing(&self) -> u64 {
         if let Framing::Length(left) = self.framing { left } else { 0 }
     }
 
@@ -454,13 +454,13 @@ impl Read for Answer {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::net::TcpListener;
 
     /// A server that gives these answers, one a connection; returns its port, and the requests when
     /// it ends.
-    pub fn server(answers: Vec<&'static str>) -> (u16, std::thread::JoinHandle<Vec<String>>) {
+    pub(crate) fn server(answers: Vec<&'static str>) -> (u16, std::thread::JoinHandle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let thread = std::thread::spawn(move || {

@@ -71,7 +71,7 @@ fn parse(args: &[String]) -> Result<Call, String> {
     Ok(call)
 }
 
-pub fn main(args: Vec<OsString>) -> i32 {
+pub(crate) fn main(args: Vec<OsString>) -> i32 {
     let args: Vec<String> = args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
     let result = parse(&args).and_then(|call| if call.listen { listen(&call) } else { dial(&call) });
     match result {

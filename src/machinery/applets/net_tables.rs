@@ -224,7 +224,7 @@ fn parse(args: &[String]) -> Result<Call, String> {
     Ok(Call { object, family, brief, device })
 }
 
-pub fn ip(args: Vec<OsString>) -> i32 {
+pub(crate) fn ip(args: Vec<OsString>) -> i32 {
     let args = texts(args);
     if let Some(change) = parse_change(&args) {
         return match make(change) {
@@ -387,7 +387,7 @@ fn show_route(text: &mut String, network: &Network, route: &RouteMessage) {
 }
 
 /// `ifconfig [-a] [IFACE]`
-pub fn ifconfig(args: Vec<OsString>) -> i32 {
+pub(crate) fn ifconfig(args: Vec<OsString>) -> i32 {
     let args = texts(args);
     let all = args.iter().any(|a| a == "-a");
     let names: Vec<&String> = args.iter().filter(|a| *a != "-a").collect();
@@ -551,7 +551,7 @@ fn owners() -> BTreeMap<u64, String> {
 }
 
 /// `netstat [-tulnapr]`; names are never looked up.
-pub fn netstat(args: Vec<OsString>) -> i32 {
+pub(crate) fn netstat(args: Vec<OsString>) -> i32 {
     let letters: String = texts(args).iter().map(|a| a.trim_start_matches('-').to_string()).collect();
     if let Some(bad) = letters.chars().find(|c| !"tulnaprew46".contains(*c)) {
         eprintln!("netstat: unrecognized option: {bad}\nUsage: netstat [-tulnapr]");

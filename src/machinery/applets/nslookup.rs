@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 
 const USAGE: &str = "Usage: nslookup [-type=QUERY_TYPE] [-debug] HOST [DNS_SERVER[:PORT]]";
 
-pub fn main(args: Vec<OsString>) -> i32 {
+pub(crate) fn main(args: Vec<OsString>) -> i32 {
     let mut kinds = vec![RecordType::A, RecordType::AAAA];
     let mut words = Vec::new();
     let mut typed = false;

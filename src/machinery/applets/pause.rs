@@ -4,7 +4,7 @@
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
-pub fn main() -> i32 {
+pub(crate) fn main() -> i32 {
     let signals: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGCHLD].into_iter().collect();
     if signals.thread_block().is_err() {
         return 1;

@@ -114,7 +114,7 @@ fn clock(ticks: u64) -> String {
 
 /// `ps [-o COLUMN,…]`: everybody, as busybox prints it; other options are accepted and change
 /// nothing.
-pub fn ps(args: Vec<OsString>) -> i32 {
+pub(crate) fn ps(args: Vec<OsString>) -> i32 {
     let args: Vec<String> = args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
     let mut columns: Vec<String> = Vec::new();
     let mut words = args.iter();
@@ -218,7 +218,7 @@ fn parse_memory(text: &str) -> BTreeMap<String, u64> {
 }
 
 /// `free [-b|-k|-m|-g|-h]`
-pub fn free(args: Vec<OsString>) -> i32 {
+pub(crate) fn free(args: Vec<OsString>) -> i32 {
     let unit = match args.get(1).map(|a| a.to_string_lossy().into_owned()).as_deref() {
         None | Some("-k") => 'k',
         Some("-b") => 'b',
@@ -264,7 +264,7 @@ fn processor_ticks() -> Vec<u64> {
 }
 
 /// `top [-b] [-n COUNT] [-d SECONDS]`; without -b the screen is cleared, and ^C ends it.
-pub fn top(args: Vec<OsString>) -> i32 {
+pub(crate) fn top(args: Vec<OsString>) -> i32 {
     let args: Vec<String> = args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
     let (mut batch, mut count, mut delay) = (false, None, 5.0);
     let mut words = args.iter();

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 /// What /etc/resolv.conf says.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Config {
+pub(crate) struct Config {
     pub servers: Vec<SocketAddr>,
     pub search: Vec<String>,
     /// Names with fewer dots are tried with `search` first.
@@ -24,7 +24,7 @@ pub struct Config {
 
 /// Why there is no answer.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
+pub(crate) enum Failure {
     #[error("NXDOMAIN")]
     NoSuchName,
     /// The name exists, but not with this kind of record.
@@ -39,7 +39,7 @@ pub enum Failure {
 }
 
 impl Config {
-    pub fn load() -> Config {
+    pub(crate) fn load() -> Config {
         Config::parse(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default())
     }
 
@@ -80,7 +80,7 @@ impl Config {
     }
 
     /// The full names to try for `name`, in order.
-    pub fn candidates(&self, name: &str) -> Vec<String> {
+    pub(crate) fn candidates(&self, name: &str) -> Vec<String> {
         if let Some(absolute) = name.strip_suffix('.') {
             return vec![absolute.to_string()];
         }
@@ -91,7 +91,12 @@ impl Config {
     }
 
     /// Asks for `name` just as it is, all servers in turn.
-    pub fn ask(&self, name: &str, kind: RecordType, deadline: Option<Instant>) -> Result<Message, Failure> {
+    pub(crate) fn ask(
+        &self,
+        name: &str,
+        kind: RecordType,
+        deadline: Option<Instant>,
+    ) -> Result<Message, Failure> {
         let mut failure = Failure::Timeout;
         for _ in 0..self.attempts {
             for server in &self.servers {
@@ -111,7 +116,7 @@ impl Config {
     }
 
     /// The first candidate that exists, and the answer about it.
-    pub fn search(
+    pub(crate) fn search(
         &self,
         name: &str,
         kind: RecordType,
@@ -210,7 +215,7 @@ fn read_exact_until(stream: &mut TcpStream, mut buffer: &mut [u8], deadline: &De
 }
 
 /// The addresses in an answer, aliases followed by whoever answered.
-pub fn addresses_of(answer: &Message) -> Vec<IpAddr> {
+pub(crate) fn addresses_of(answer: &Message) -> Vec<IpAddr> {
     let address = |data: &RData| match data {
         RData::A(a) => Some(IpAddr::V4(a.0)),
         RData::AAAA(a) => Some(IpAddr::V6(a.0)),
@@ -221,7 +226,7 @@ pub fn addresses_of(answer: &Message) -> Vec<IpAddr> {
 
 /// The addresses of a host: it may be an address, stand in /etc/hosts, or be known to a server.
 /// IPv4 comes first.
-pub fn addresses(host: &str, deadline: Option<Instant>) -> Result<Vec<IpAddr>, Failure> {
+pub(crate) fn addresses(host: &str, deadline: Option<Instant>) -> Result<Vec<IpAddr>, Failure> {
     if let Ok(address) = host.trim_start_matches('[').trim_end_matches(']').parse() {
         return Ok(vec![address]);
     }

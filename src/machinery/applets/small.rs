@@ -19,7 +19,7 @@ fn usage(text: &str) -> i32 {
 }
 
 /// `which NAME…`
-pub fn which(args: Vec<OsString>) -> i32 {
+pub(crate) fn which(args: Vec<OsString>) -> i32 {
     let path = std::env::var("PATH").unwrap_or_else(|_| "/sbin:/usr/sbin:/bin:/usr/bin".into());
     let runs = |file: &String| {
         std::fs::metadata(file).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
@@ -38,13 +38,13 @@ pub fn which(args: Vec<OsString>) -> i32 {
     code
 }
 
-pub fn clear(_: Vec<OsString>) -> i32 {
+pub(crate) fn clear(_: Vec<OsString>) -> i32 {
     print!("\x1b[H\x1b[2J\x1b[3J");
     i32::from(io::stdout().flush().is_err())
 }
 
 /// `hostname [-f|-s|-i|-d]`
-pub fn hostname(args: Vec<OsString>) -> i32 {
+pub(crate) fn hostname(args: Vec<OsString>) -> i32 {
     let args = texts(args);
     let own = nix::unistd::gethostname().map(|h| h.to_string_lossy().into_owned()).unwrap_or_default();
     match args.first().map(String::as_str) {
@@ -82,7 +82,7 @@ fn full_name(own: &str) -> String {
 }
 
 /// `watch [-n SECONDS] [-t] COMMAND…`
-pub fn watch(args: Vec<OsString>) -> i32 {
+pub(crate) fn watch(args: Vec<OsString>) -> i32 {
     let args = texts(args);
     let (mut seconds, mut title, mut rest) = (2.0f64, true, &args[..]);
     while let [option, more @ ..] = rest {
@@ -181,7 +181,7 @@ fn parse_stress(args: &[String]) -> Option<Load> {
 
 /// `stress --cpu N --vm N --vm-bytes SIZE --timeout TIME`: uses up what it is told to. All hogs are
 /// threads of one process, so that the kernel's out-of-memory killer meets the program itself.
-pub fn stress(args: Vec<OsString>) -> i32 {
+pub(crate) fn stress(args: Vec<OsString>) -> i32 {
     let Some(load) = parse_stress(&texts(args)) else {
         return usage("stress [--cpu N] [--vm N] [--vm-bytes SIZE] [--vm-hang SEC] [--timeout TIME]");
     };
@@ -225,7 +225,7 @@ pub fn stress(args: Vec<OsString>) -> i32 {
 
 /// `more [FILE…]`, and `less`: a screen at a time on a terminal, else like cat. Nothing is read
 /// before it is to be shown.
-pub fn more(args: Vec<OsString>) -> i32 {
+pub(crate) fn more(args: Vec<OsString>) -> i32 {
     let names: Vec<String> = texts(args).into_iter().filter(|a| !a.starts_with('-') || a == "-").collect();
     let mut keys = match File::options().read(true).write(true).open("/dev/tty") {
         Ok(keys) if io::stdout().is_terminal() => Some(keys),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// Whom the program believes, and what it shows.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Terms {
+pub(crate) struct Terms {
     /// Believe anybody.
     pub insecure: bool,
     /// A file of authorities, in place of the machine's.
@@ -19,11 +19,11 @@ pub struct Terms {
     pub key: Option<String>,
 }
 
-pub type Stream = StreamOwned<ClientConnection, Clocked>;
+pub(crate) type Stream = StreamOwned<ClientConnection, Clocked>;
 
 /// A socket that looks at the clock before each read and write: one read of TLS may be many here,
 /// and a server that sends byte by byte must not stretch the limit.
-pub struct Clocked {
+pub(crate) struct Clocked {
     pub tcp: TcpStream,
     /// When everything must be over.
     pub until: Option<Instant>,
@@ -68,7 +68,7 @@ impl Write for Clocked {
 
 /// Why there is no connection.
 #[derive(Debug)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// The file of authorities is of no use.
     Authorities(String),
     /// The client's own certificate, or its key, is.
@@ -86,7 +86,12 @@ pub enum Refusal {
 }
 
 /// Shakes hands, until `until` at the latest; the limit stays in the stream.
-pub fn connect(tcp: TcpStream, until: Option<Instant>, host: &str, terms: &Terms) -> Result<Stream, Refusal> {
+pub(crate) fn connect(
+    tcp: TcpStream,
+    until: Option<Instant>,
+    host: &str,
+    terms: &Terms,
+) -> Result<Stream, Refusal> {
     let mut stream = Clocked { tcp, until, idle: None };
     let read = |file: &String| std::fs::read(file).map_err(|e| super::reason(&e));
     let trust = match (&terms.authorities, terms.insecure) {

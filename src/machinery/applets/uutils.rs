@@ -24,7 +24,7 @@ fn flushed(code: i32) -> i32 {
 }
 
 /// The program of that name.
-pub fn find(name: &str) -> Option<Applet> {
+pub(crate) fn find(name: &str) -> Option<Applet> {
     Some(match name {
         "[" | "test" => uu!(uu_test),
         "base64" => uu!(uu_base64),

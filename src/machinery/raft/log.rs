@@ -12,7 +12,7 @@ pub(super) struct Log {
 }
 
 impl Log {
-    pub fn new(base: (Index, Term), conf: ConfState, entries: Vec<Entry>) -> Log {
+    pub(crate) fn new(base: (Index, Term), conf: ConfState, entries: Vec<Entry>) -> Log {
         let mut log =
             Log { base, entries: VecDeque::with_capacity(entries.len()), confs: vec![(base.0, conf)] };
         for entry in entries {
@@ -21,16 +21,16 @@ impl Log {
         log
     }
 
-    pub fn base(&self) -> Index {
+    pub(crate) fn base(&self) -> Index {
         self.base.0
     }
 
-    pub fn last(&self) -> (Index, Term) {
+    pub(crate) fn last(&self) -> (Index, Term) {
         self.entries.back().map_or(self.base, |e| (e.index, e.term))
     }
 
     /// `None` if the entry is compacted away or not there yet.
-    pub fn term(&self, index: Index) -> Option<Term> {
+    pub(crate) fn term(&self, index: Index) -> Option<Term> {
         if index == self.base.0 {
             return Some(self.base.1);
         }
@@ -39,18 +39,18 @@ impl Log {
     }
 
     /// The configuration in force, and the entry that brought it.
-    pub fn conf(&self) -> (Index, &ConfState) {
+    pub(crate) fn conf(&self) -> (Index, &ConfState) {
         let (index, conf) = &self.confs[self.confs.len() - 1]; // never empty: `base` has one
         (*index, conf)
     }
 
-    pub fn conf_at(&self, index: Index) -> &ConfState {
+    pub(crate) fn conf_at(&self, index: Index) -> &ConfState {
         let upto = self.confs.partition_point(|(at, _)| *at <= index);
         &self.confs[upto.max(1) - 1].1
     }
 
     /// `true` if the configuration changed.
-    pub fn append(&mut self, entry: Entry) -> bool {
+    pub(crate) fn append(&mut self, entry: Entry) -> bool {
         debug_assert_eq!(entry.index, self.last().0 + 1);
         let conf = match &entry.payload {
             Payload::ConfChange(conf) => Some((entry.index, conf.clone())),
@@ -63,7 +63,7 @@ impl Log {
     }
 
     /// Removes entries from `index` on; `true` if a configuration went with them.
-    pub fn truncate(&mut self, index: Index) -> bool {
+    pub(crate) fn truncate(&mut self, index: Index) -> bool {
         self.entries.truncate((index - self.base.0 - 1) as usize);
         let before = self.confs.len();
         self.confs.retain(|(at, _)| *at < index);
@@ -71,7 +71,7 @@ impl Log {
     }
 
     /// Entries `first..=last`, as many as fit in `max_bytes`, but at least one.
-    pub fn slice(&self, first: Index, last: Index, max_bytes: usize) -> Vec<Entry> {
+    pub(crate) fn slice(&self, first: Index, last: Index, max_bytes: usize) -> Vec<Entry> {
         if first <= self.base.0 || first > last {
             return vec![];
         }
@@ -87,7 +87,7 @@ impl Log {
     }
 
     /// See [`super::Raft::forgettable`].
-    pub fn forgettable(&self, end: Index, entries: u64, bytes: usize) -> Index {
+    pub(crate) fn forgettable(&self, end: Index, entries: u64, bytes: usize) -> Index {
         let (mut upto, mut left) = (end.min(self.last().0), bytes);
         while upto > self.base.0
             && end - upto < entries
@@ -100,7 +100,7 @@ impl Log {
     }
 
     /// Forgets entries up to `upto`, which must be in the log.
-    pub fn compact(&mut self, upto: Index) {
+    pub(crate) fn compact(&mut self, upto: Index) {
         if let Some(term) = self.term(upto) {
             let conf = self.conf_at(upto).clone();
             self.confs.retain(|(at, _)| *at > upto);
@@ -111,13 +111,13 @@ impl Log {
     }
 
     /// Starts again behind a snapshot.
-    pub fn restore(&mut self, snapshot: &SnapshotRef) {
+    pub(crate) fn restore(&mut self, snapshot: &SnapshotRef) {
         *self = Log::new((snapshot.index, snapshot.term), snapshot.conf.clone(), vec![]);
     }
 
     /// The newest index at or below `index` whose term is at or below `term`: where two logs can
     /// next agree.
-    pub fn conflict(&self, index: Index, term: Term) -> (Index, Term) {
+    pub(crate) fn conflict(&self, index: Index, term: Term) -> (Index, Term) {
         let mut at = index.min(self.last().0);
         loop {
             match self.term(at) {

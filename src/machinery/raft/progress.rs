@@ -31,7 +31,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub fn new(next: Index) -> Progress {
+    pub(crate) fn new(next: Index) -> Progress {
         Progress {
             matched: 0,
             next,
@@ -46,7 +46,7 @@ impl Progress {
     }
 
     /// Entries may be sent now.
-    pub fn ready(&self) -> bool {
+    pub(crate) fn ready(&self) -> bool {
         match self.state {
             ProgressState::Probe => !self.paused,
             ProgressState::Replicate => self.inflight.len() < INFLIGHT_MAX,
@@ -55,7 +55,7 @@ impl Progress {
     }
 
     /// Entries up to `last` were sent.
-    pub fn sent(&mut self, last: Index) {
+    pub(crate) fn sent(&mut self, last: Index) {
         match self.state {
             ProgressState::Replicate => {
                 self.next = last + 1;
@@ -71,13 +71,13 @@ impl Progress {
         self.inflight.clear();
     }
 
-    pub fn enter_snapshot(&mut self, index: Index) {
+    pub(crate) fn enter_snapshot(&mut self, index: Index) {
         self.enter(ProgressState::Snapshot(index));
     }
 
     /// It has everything up to `index`; `first` is the first entry that the leader's log still has.
     /// `true` if its state changed.
-    pub fn accepted(&mut self, index: Index, first: Index) -> bool {
+    pub(crate) fn accepted(&mut self, index: Index, first: Index) -> bool {
         self.matched = self.matched.max(index);
         self.next = self.next.max(self.matched + 1);
         self.paused = false;
@@ -101,7 +101,7 @@ impl Progress {
     /// The follower lacks `index` and may have `hint`. Returns whether this changed what is sent
     /// next. It does not if the answer is an old one, if a snapshot is under way, or if the
     /// follower lacks an entry that it acknowledged.
-    pub fn rejected(&mut self, index: Index, hint: Index) -> bool {
+    pub(crate) fn rejected(&mut self, index: Index, hint: Index) -> bool {
         match self.state {
             ProgressState::Replicate if index <= self.matched => return false,
             ProgressState::Replicate => self.next = self.matched + 1,
@@ -117,7 +117,7 @@ impl Progress {
     }
 
     /// A check-quorum round ended. `true` if the follower had been heard.
-    pub fn round(&mut self) -> bool {
+    pub(crate) fn round(&mut self) -> bool {
         if matches!(self.state, ProgressState::Snapshot(_)) {
             self.rounds += 1;
             if self.rounds >= self.patience {

@@ -145,7 +145,7 @@ fn zeros(bytes: &[u8]) -> bool {
 }
 
 impl<'a> Segment<'a> {
-    pub fn new(path: &'a Path, bytes: &'a Bytes, number: u64) -> Result<Segment<'a>, WalError> {
+    pub(crate) fn new(path: &'a Path, bytes: &'a Bytes, number: u64) -> Result<Segment<'a>, WalError> {
         let segment = Segment { path, bytes, number, version: u32_at(bytes, 8).unwrap_or(0) };
         if bytes.len() < HEADER || bytes[..8] != MAGIC[..] {
             return Err(segment.damaged(0, "it is not a segment of the log".into()));
@@ -190,7 +190,7 @@ impl<'a> Segment<'a> {
     }
 
     /// Replays all batches; answers where they end.
-    pub fn replay(&self, replay: &mut Replay) -> Result<usize, WalError> {
+    pub(crate) fn replay(&self, replay: &mut Replay) -> Result<usize, WalError> {
         let mut at = HEADER;
         while let Some(batch) = self.batch(at) {
             if replay.sequence > 0 && batch.sequence != replay.sequence + 1 {
@@ -207,7 +207,7 @@ impl<'a> Segment<'a> {
 
     /// Is there something behind the last whole batch, at `end`? Errors: it is no interrupted
     /// write, but what was durable once; `last` is no other segment's to say.
-    pub fn torn(&self, end: usize, sequence: u64, last: bool) -> Result<bool, WalError> {
+    pub(crate) fn torn(&self, end: usize, sequence: u64, last: bool) -> Result<bool, WalError> {
         let rest = self.bytes.get(end..).unwrap_or(&[]);
         if zeros(rest) {
             return Ok(false);
@@ -262,7 +262,7 @@ pub(super) struct Replay {
 }
 
 impl Replay {
-    pub fn from(initial: &SnapshotRef) -> Replay {
+    pub(crate) fn from(initial: &SnapshotRef) -> Replay {
         Replay { snapshot: initial.clone(), ..Replay::default() }
     }
 
@@ -304,12 +304,12 @@ impl Replay {
     }
 
     /// Index and term of the entry after which the log, read by itself, goes on.
-    pub fn end(&self) -> (Index, Term) {
+    pub(crate) fn end(&self) -> (Index, Term) {
         self.entries.last().map_or((self.snapshot.index, self.snapshot.term), |e| (e.index, e.term))
     }
 
     /// Joins the log with the newest snapshot file.
-    pub fn finish(mut self, file: Option<SnapshotRef>, dir: &Path) -> Result<Stored, WalError> {
+    pub(crate) fn finish(mut self, file: Option<SnapshotRef>, dir: &Path) -> Result<Stored, WalError> {
         let gap = |what: String| WalError::Damaged { path: dir.into(), offset: 0, what };
         let snapshot = match file {
             Some(file) if file.index >= self.snapshot.index => file,

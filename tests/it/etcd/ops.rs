@@ -12,7 +12,7 @@ const KEYS: [&str; 7] = ["a", "a/1", "a/2", "b", "b/1", "c", "d"];
 const LEASES: [i64; 3] = [7, 8, 9];
 
 #[derive(Clone, Debug)]
-pub enum Op {
+pub(super) enum Op {
     Range(pb::RangeRequest),
     Put(pb::PutRequest),
     Delete(pb::DeleteRangeRequest),
@@ -26,7 +26,7 @@ pub enum Op {
     Alarm(pb::AlarmRequest),
 }
 
-pub struct Chance<'r> {
+pub(super) struct Chance<'r> {
     pub rng: &'r Rng,
     /// About where the store is.
     pub revision: i64,
@@ -132,7 +132,7 @@ impl Chance<'_> {
     }
 
     /// Anything; compactions only if wanted.
-    pub fn op(&self, compact: bool) -> Op {
+    pub(super) fn op(&self, compact: bool) -> Op {
         let id = *self.one(&LEASES);
         match self.rng.range(0, 100) {
             0..25 => Op::Range(self.range()),
@@ -166,7 +166,7 @@ impl Chance<'_> {
 }
 
 /// Runs a call; the answer as text, with the store's revision alone of its header.
-pub async fn run(client: &Channel, op: &Op) -> (i64, String) {
+pub(super) async fn run(client: &Channel, op: &Op) -> (i64, String) {
     match op.clone() {
         Op::Range(r) => {
             say(client, "/etcdserverpb.KV/Range", r, |a: &mut pb::RangeResponse| &mut a.header).await

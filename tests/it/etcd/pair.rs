@@ -14,12 +14,12 @@ use task::Crew;
 use tokio::net::TcpListener;
 
 /// A program on PATH.
-pub fn on_path(name: &str) -> Option<PathBuf> {
+pub(super) fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|d| d.join(name)).find(|p| p.is_file())
 }
 
-pub struct Ours {
+pub(super) struct Ours {
     pub client: Channel,
     pub port: u16,
     /// Of the authority and of a client: `ca.crt`, `client.crt`, `client.key`.
@@ -36,7 +36,7 @@ impl Drop for Ours {
 }
 
 impl Ours {
-    pub async fn start(dir: &Path) -> Ours {
+    pub(super) async fn start(dir: &Path) -> Ours {
         let ca = Ca::load_or_create(dir, "etcd-ca").unwrap();
         let member = ca.issue(&Subject::server("one", &["127.0.0.1", "localhost"])).unwrap();
         let client = ca.issue(&Subject::client("client", "")).unwrap();
@@ -66,7 +66,7 @@ impl Ours {
 }
 
 /// A real etcd.
-pub struct Real {
+pub(super) struct Real {
     pub client: Channel,
     pub port: u16,
     peer: u16,
@@ -87,13 +87,13 @@ impl Drop for Process {
 
 impl Real {
     /// `None`, with a word, on a machine without etcd.
-    pub async fn start(dir: &Path) -> Option<Real> {
+    pub(super) async fn start(dir: &Path) -> Option<Real> {
         Real::begin(dir, free(), free(), None).await
     }
 
     /// One that wants to see certificates: `ca.crt`, `client.crt` and `client.key` in `dir` are
     /// what a client needs.
-    pub async fn secure(dir: &Path) -> Option<Real> {
+    pub(super) async fn secure(dir: &Path) -> Option<Real> {
         let ca = Ca::load_or_create(dir, "etcd-ca").unwrap();
         let member = ca.issue(&Subject::server("one", &["127.0.0.1", "localhost"])).unwrap();
         let client = ca.issue(&Subject::client("client", "")).unwrap();
@@ -106,7 +106,7 @@ impl Real {
     }
 
     /// Killed, and begun again on the same data and port.
-    pub async fn again(self) -> Real {
+    pub(super) async fn again(self) -> Real {
         let Real { client, port, peer, dir, tls, _process } = self;
         drop((client, _process));
         Real::begin(&dir, port, peer, tls).await.unwrap()

@@ -5,17 +5,18 @@ use api::value::{self, at, text};
 use serde_json::{Value, json};
 
 /// The names that `--profile` takes.
-pub const PROFILES: [&str; 6] = ["legacy", "general", "baseline", "netadmin", "restricted", "sysadmin"];
+pub(super) const PROFILES: [&str; 6] =
+    ["legacy", "general", "baseline", "netadmin", "restricted", "sysadmin"];
 
 /// How a pod is debugged.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Style {
+pub(super) enum Style {
     Ephemeral,
     Copy,
 }
 
 /// The container of a pod with a name, of whatever sort it is.
-pub fn container_mut<'a>(pod: &'a mut Value, name: &str) -> Option<&'a mut Value> {
+pub(super) fn container_mut<'a>(pod: &'a mut Value, name: &str) -> Option<&'a mut Value> {
     let lists = ["containers", "initContainers", "ephemeralContainers"];
     let found = lists.iter().find_map(|list| {
         let all = value::list(pod, &format!("spec.{list}"));
@@ -26,7 +27,7 @@ pub fn container_mut<'a>(pod: &'a mut Value, name: &str) -> Option<&'a mut Value
 }
 
 /// Appends to a list, which is made if it is not there.
-pub fn push(object: &mut Value, path: &str, item: Value) {
+pub(super) fn push(object: &mut Value, path: &str, item: Value) {
     match value::slot(object, path) {
         Value::Array(list) => list.push(item),
         other => *other = vec![item].into(),
@@ -34,7 +35,7 @@ pub fn push(object: &mut Value, path: &str, item: Value) {
 }
 
 /// Applies the profile of the command line to a pod and its debug container.
-pub fn apply(ctx: &Ctx, pod: &mut Value, container: &str, style: Style) {
+pub(super) fn apply(ctx: &Ctx, pod: &mut Value, container: &str, style: Style) {
     let profile = ctx.flags.text("profile");
     if style == Style::Copy {
         match profile {
@@ -95,7 +96,7 @@ fn add_capabilities(container: &mut Value, names: &[&str]) {
 
 /// Records whether a container was given rights that it may not have, because the whole pod runs
 /// as another user than root.
-pub fn lacks_root(pod: &Value, container: &Value) -> bool {
+pub(super) fn lacks_root(pod: &Value, container: &Value) -> bool {
     let user = |of: &Value| value::int(of, "securityContext.runAsUser");
     let granted = value::flag(container, "securityContext.privileged")
         || !value::list(container, "securityContext.capabilities.add").is_empty();

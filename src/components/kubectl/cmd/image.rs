@@ -15,7 +15,7 @@ static REFERENCE: LazyLock<Option<Regex>> = LazyLock::new(|| {
 });
 
 /// Records whether an image's name has the form of one.
-pub fn is_reference(image: &str) -> bool {
+pub(super) fn is_reference(image: &str) -> bool {
     REFERENCE.as_ref().is_some_and(|form| form.is_match(image))
 }
 

@@ -24,7 +24,7 @@ const SERVER_SIDE: &str = "kubectl";
 const OF_ANNOTATION: &str = "kubectl-last-applied";
 
 /// Moves the fields of client-side appliers to `manager`. Returns whether there were any.
-pub async fn run(ctx: &Ctx, info: &Info, applied: &Value, manager: &str) -> Result<bool, Fail> {
+pub(super) async fn run(ctx: &Ctx, info: &Info, applied: &Value, manager: &str) -> Result<bool, Fail> {
     let mut object = applied.clone();
     if manager == SERVER_SIDE
         && let Some(kept) = keep_annotation(ctx, info, &object).await?

@@ -36,7 +36,7 @@ fn fill(object: &mut Value, zeros: &Value) {
 }
 
 /// A workload or a Service as Go's client would print it.
-pub fn zeros(kind: &str, object: &mut Value) {
+pub(super) fn zeros(kind: &str, object: &mut Value) {
     let time = json!({"metadata": {"creationTimestamp": null}});
     fill(object, &time);
     fill(object, &own(kind));

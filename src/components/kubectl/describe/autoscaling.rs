@@ -6,7 +6,7 @@ use crate::gostr;
 use api::value::{self, at, list, text as part};
 use serde_json::Value;
 
-pub fn autoscaler(text: &mut Text, hpa: &Value) {
+pub(super) fn autoscaler(text: &mut Text, hpa: &Value) {
     text.meta(hpa);
     text.field(0, "CreationTimestamp", rfc1123(part(hpa, "metadata.creationTimestamp")));
     let target = at(hpa, "spec.scaleTargetRef");

@@ -25,7 +25,7 @@ fn if_set(text: &mut Text, title: &str, object: &Value, path: &str, unit: &str) 
     }
 }
 
-pub fn job(text: &mut Text, job: &Value) {
+pub(super) fn job(text: &mut Text, job: &Value) {
     text.field(0, "Name", value::text(job, "metadata.name"));
     text.field(0, "Namespace", value::text(job, "metadata.namespace"));
     text.field(0, "Selector", selector(job));
@@ -78,7 +78,7 @@ fn indexes(all: &str) -> String {
     }
 }
 
-pub fn cron_job(text: &mut Text, cron: &Value) {
+pub(super) fn cron_job(text: &mut Text, cron: &Value) {
     text.meta(cron);
     text.field(0, "Schedule", value::text(cron, "spec.schedule"));
     text.field(0, "Concurrency Policy", value::text(cron, "spec.concurrencyPolicy"));
@@ -105,7 +105,7 @@ pub fn cron_job(text: &mut Text, cron: &Value) {
     text.field(0, "Active Jobs", if active.is_empty() { "<none>".into() } else { active.join(", ") });
 }
 
-pub async fn stateful_set(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
+pub(super) async fn stateful_set(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
     let set = &info.object;
     text.field(0, "Name", value::text(set, "metadata.name"));
     text.field(0, "Namespace", value::text(set, "metadata.namespace"));

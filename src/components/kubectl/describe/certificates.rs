@@ -7,7 +7,7 @@ use api::validate::certificates::parse;
 use api::{duration, value};
 use serde_json::Value;
 
-pub fn request(text: &mut Text, csr: &Value) -> Result<(), Fail> {
+pub(super) fn request(text: &mut Text, csr: &Value) -> Result<(), Fail> {
     let request = match parse(csr) {
         Ok(request) => request,
         Err(why) => return fail(format!("Error parsing CSR: {why}")),

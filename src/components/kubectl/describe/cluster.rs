@@ -7,7 +7,7 @@ use crate::error::Fail;
 use api::value;
 use serde_json::Value;
 
-pub async fn namespace(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
+pub(super) async fn namespace(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
     let ns = &info.object;
     text.meta(ns);
     text.field(0, "Status", value::text(ns, "status.phase"));
@@ -43,7 +43,7 @@ pub async fn namespace(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fa
     Ok(())
 }
 
-pub fn priority_class(text: &mut Text, class: &Value) {
+pub(super) fn priority_class(text: &mut Text, class: &Value) {
     text.field(0, "Name", value::text(class, "metadata.name"));
     text.field(0, "Value", value::int(class, "value").unwrap_or(0));
     text.field(0, "GlobalDefault", value::flag(class, "globalDefault"));

@@ -18,7 +18,7 @@ fn bytes(encoded: &str) -> Vec<u8> {
     base64::engine::general_purpose::STANDARD.decode(encoded).unwrap_or_default()
 }
 
-pub fn config_map(text: &mut Text, map: &Value) {
+pub(super) fn config_map(text: &mut Text, map: &Value) {
     text.meta(map);
     text.line(0, "\nData\n====");
     for (key, data) in sorted(map, "data") {
@@ -33,7 +33,7 @@ pub fn config_map(text: &mut Text, map: &Value) {
     text.line(0, "");
 }
 
-pub fn secret(text: &mut Text, secret: &Value) {
+pub(super) fn secret(text: &mut Text, secret: &Value) {
     text.meta(secret);
     let kind = value::text(secret, "type");
     text.line(0, format!("\nType:\t{kind}"));
@@ -49,7 +49,7 @@ pub fn secret(text: &mut Text, secret: &Value) {
     }
 }
 
-pub async fn service_account(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
+pub(super) async fn service_account(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
     let account = &info.object;
     text.meta(account);
     let path = format!("/api/v1/namespaces/{}/secrets", info.namespace);

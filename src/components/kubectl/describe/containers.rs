@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// `inset`: the template's extra indentation, or nothing. `pod`: where references to its own fields
 /// are looked up.
-pub fn containers(
+pub(super) fn containers(
     text: &mut Text,
     label: &str,
     list: &[Value],
@@ -116,7 +116,7 @@ fn state(text: &mut Text, title: &str, state: &Value) {
 }
 
 /// `Limits:` and `Requests:`
-pub fn resources(text: &mut Text, level: usize, resources: &Value) {
+pub(super) fn resources(text: &mut Text, level: usize, resources: &Value) {
     for (title, key) in [("Limits", "limits"), ("Requests", "requests")] {
         let Some(map) = value::map(resources, key).filter(|m| !m.is_empty()) else { continue };
         text.line(level, format!("{title}:"));
@@ -129,7 +129,7 @@ pub fn resources(text: &mut Text, level: usize, resources: &Value) {
 }
 
 /// A quantity as it is printed.
-pub fn canonical(quantity: &Value) -> String {
+pub(super) fn canonical(quantity: &Value) -> String {
     let given = match quantity {
         Value::String(s) => s.clone(),
         other => other.to_string(),

@@ -14,7 +14,7 @@ const SKIPPED: [&str; 5] = [
 ];
 const ACRONYMS: [&str; 5] = ["API", "URL", "UID", "OSB", "GUID"];
 
-pub fn object(text: &mut Text, object: &Value) {
+pub(super) fn object(text: &mut Text, object: &Value) {
     text.field(0, "Name", value::text(object, "metadata.name"));
     text.field(0, "Namespace", value::text(object, "metadata.namespace"));
     text.labels("Labels", value::at(object, "metadata.labels"));

@@ -10,7 +10,7 @@ use api::labels::Selector;
 use api::value;
 use serde_json::Value;
 
-pub async fn ingress(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
+pub(super) async fn ingress(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
     let ing = &info.object;
     text.field(0, "Name", value::text(ing, "metadata.name"));
     text.labels("Labels", value::at(ing, "metadata.labels"));
@@ -102,7 +102,7 @@ async fn backend(ctx: &Ctx, namespace: &str, backend: &Value) -> Result<String, 
     Ok(format!("{shown} ({})", ready(&slices, port.map_or("", |p| value::text(p, "name")))))
 }
 
-pub fn ingress_class(text: &mut Text, class: &Value) {
+pub(super) fn ingress_class(text: &mut Text, class: &Value) {
     text.field(0, "Name", value::text(class, "metadata.name"));
     text.labels("Labels", value::at(class, "metadata.labels"));
     text.annotations("Annotations", value::at(class, "metadata.annotations"));
@@ -126,7 +126,7 @@ fn selector(of: &Value) -> String {
     }
 }
 
-pub fn policy(text: &mut Text, policy: &Value) {
+pub(super) fn policy(text: &mut Text, policy: &Value) {
     text.field(0, "Name", value::text(policy, "metadata.name"));
     text.field(0, "Namespace", value::text(policy, "metadata.namespace"));
     text.field(0, "Created on", go_time(value::text(policy, "metadata.creationTimestamp")));

@@ -17,7 +17,7 @@ const STANDARD: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
 
 type Amounts = BTreeMap<String, Quantity>;
 
-pub async fn node(ctx: &Ctx, text: &mut Text, info: &Info, show_events: bool) -> Result<(), Fail> {
+pub(super) async fn node(ctx: &Ctx, text: &mut Text, info: &Info, show_events: bool) -> Result<(), Fail> {
     let n = &info.object;
     let part = |path: &str| value::text(n, path);
     text.field(0, "Name", part("metadata.name"));
@@ -128,7 +128,7 @@ fn taints(text: &mut Text, list: &[Value]) {
 }
 
 /// `key=value:Effect`
-pub fn taint_text(taint: &Value) -> String {
+pub(super) fn taint_text(taint: &Value) -> String {
     let part = |key: &str| value::text(taint, key);
     match (part("value"), part("effect")) {
         ("", "") => part("key").to_string(),

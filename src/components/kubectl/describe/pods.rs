@@ -6,7 +6,7 @@ use super::volumes::volumes;
 use api::value;
 use serde_json::Value;
 
-pub fn pod(text: &mut Text, pod: &Value) {
+pub(super) fn pod(text: &mut Text, pod: &Value) {
     let part = |path: &str| value::text(pod, path);
     text.field(0, "Name", part("metadata.name"));
     text.field(0, "Namespace", part("metadata.namespace"));
@@ -112,7 +112,7 @@ fn spread(text: &mut Text, list: &[Value], inset: &str) {
 }
 
 /// `Pod Template:` of a workload.
-pub fn template(text: &mut Text, template: &Value) {
+pub(super) fn template(text: &mut Text, template: &Value) {
     text.line(0, "Pod Template:");
     text.labels("  Labels", value::at(template, "metadata.labels"));
     if !value::empty(template, "metadata.annotations") {

@@ -6,7 +6,7 @@ use api::labels::Selector;
 use api::value;
 use serde_json::Value;
 
-pub fn budget(text: &mut Text, budget: &Value) {
+pub(super) fn budget(text: &mut Text, budget: &Value) {
     text.field(0, "Name", value::text(budget, "metadata.name"));
     text.field(0, "Namespace", value::text(budget, "metadata.namespace"));
     for (title, path) in [("Min available", "spec.minAvailable"), ("Max unavailable", "spec.maxUnavailable")]
@@ -31,7 +31,7 @@ pub fn budget(text: &mut Text, budget: &Value) {
     text.field(2, "Total", count("expectedPods"));
 }
 
-pub fn quota(text: &mut Text, quota: &Value) {
+pub(super) fn quota(text: &mut Text, quota: &Value) {
     text.field(0, "Name", value::text(quota, "metadata.name"));
     text.field(0, "Namespace", value::text(quota, "metadata.namespace"));
     scopes(text, 0, " * ", quota);
@@ -41,7 +41,7 @@ pub fn quota(text: &mut Text, quota: &Value) {
 }
 
 /// A namespace's quotas, as its description has them.
-pub fn quotas(text: &mut Text, quotas: &[Value]) {
+pub(super) fn quotas(text: &mut Text, quotas: &[Value]) {
     text.line(0, "");
     if quotas.is_empty() {
         text.line(0, "No resource quota.");
@@ -101,7 +101,7 @@ fn amounts(text: &mut Text, level: usize, quota: &Value) {
 const BOUNDS: &str = "Type\tResource\tMin\tMax\tDefault Request\tDefault Limit\tMax Limit/Request Ratio";
 const RULE: &str = "----\t--------\t---\t---\t---------------\t-------------\t-----------------------";
 
-pub fn limit_range(text: &mut Text, range: &Value) {
+pub(super) fn limit_range(text: &mut Text, range: &Value) {
     text.field(0, "Name", value::text(range, "metadata.name"));
     text.field(0, "Namespace", value::text(range, "metadata.namespace"));
     text.line(0, BOUNDS);
@@ -110,7 +110,7 @@ pub fn limit_range(text: &mut Text, range: &Value) {
 }
 
 /// A namespace's limit ranges, as its description has them.
-pub fn limit_ranges(text: &mut Text, ranges: &[Value]) {
+pub(super) fn limit_ranges(text: &mut Text, ranges: &[Value]) {
     text.line(0, "");
     if ranges.is_empty() {
         text.line(0, "No LimitRange resource.");

@@ -101,7 +101,7 @@ pub fn rows(holder: &Value) -> Vec<String> {
         .collect()
 }
 
-pub fn role(text: &mut Text, role: &Value) {
+pub(super) fn role(text: &mut Text, role: &Value) {
     text.field(0, "Name", value::text(role, "metadata.name"));
     text.labels("Labels", value::at(role, "metadata.labels"));
     text.annotations("Annotations", value::at(role, "metadata.annotations"));
@@ -111,7 +111,7 @@ pub fn role(text: &mut Text, role: &Value) {
     rows(role).iter().for_each(|row| text.line(1, row));
 }
 
-pub fn binding(text: &mut Text, binding: &Value) {
+pub(super) fn binding(text: &mut Text, binding: &Value) {
     text.field(0, "Name", value::text(binding, "metadata.name"));
     text.labels("Labels", value::at(binding, "metadata.labels"));
     text.annotations("Annotations", value::at(binding, "metadata.annotations"));

@@ -16,7 +16,7 @@ fn joined(object: &Value, path: &str) -> String {
     texts.join(",")
 }
 
-pub async fn service(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
+pub(super) async fn service(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
     let s = &info.object;
     let part = |path: &str| value::text(s, path);
     text.meta(s);
@@ -94,7 +94,7 @@ pub async fn service(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail
 }
 
 /// Ready addresses behind a named port.
-pub fn ready(slices: &[Value], port_name: &str) -> String {
+pub(super) fn ready(slices: &[Value], port_name: &str) -> String {
     if slices.is_empty() {
         return "<none>".into();
     }
@@ -126,7 +126,7 @@ pub fn ready(slices: &[Value], port_name: &str) -> String {
     }
 }
 
-pub fn endpoints(text: &mut Text, object: &Value) {
+pub(super) fn endpoints(text: &mut Text, object: &Value) {
     text.meta(object);
     text.line(0, "Subsets:");
     for subset in value::list(object, "subsets") {
@@ -155,7 +155,7 @@ fn port_row(port: &Value) -> String {
     format!("{name}\t{}\t{}", value::int(port, "port").unwrap_or(0), value::text(port, "protocol"))
 }
 
-pub fn endpoint_slice(text: &mut Text, object: &Value) {
+pub(super) fn endpoint_slice(text: &mut Text, object: &Value) {
     text.meta(object);
     text.field(0, "AddressType", value::text(object, "addressType"));
     let ports = value::list(object, "ports");

@@ -37,7 +37,7 @@ fn phase(object: &Value) -> String {
     }
 }
 
-pub async fn claim(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
+pub(super) async fn claim(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
     let claim = &info.object;
     text.field(0, "Name", value::text(claim, "metadata.name"));
     text.field(0, "Namespace", value::text(claim, "metadata.namespace"));
@@ -102,7 +102,7 @@ pub async fn claim(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> 
     Ok(())
 }
 
-pub fn volume(text: &mut Text, volume: &Value) {
+pub(super) fn volume(text: &mut Text, volume: &Value) {
     let part = |path: &str| value::text(volume, path);
     text.field(0, "Name", part("metadata.name"));
     text.labels("Labels", value::at(volume, "metadata.labels"));
@@ -154,7 +154,7 @@ fn affinity(text: &mut Text, affinity: &Value) {
     }
 }
 
-pub fn class(text: &mut Text, class: &Value) {
+pub(super) fn class(text: &mut Text, class: &Value) {
     let part = |path: &str| value::text(class, path);
     let annotations = value::at(class, "metadata.annotations");
     let default =

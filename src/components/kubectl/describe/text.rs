@@ -200,7 +200,7 @@ pub(super) fn shortened(text: &str, max: usize) -> String {
 }
 
 /// The age of a timestamp, `<unknown>` if there is none.
-pub fn since(timestamp: &str) -> String {
+pub(super) fn since(timestamp: &str) -> String {
     match timestamp.parse::<Timestamp>() {
         Ok(at) => duration::human(clock::now().duration_since(at).as_secs()),
         Err(_) => "<unknown>".into(),
@@ -208,31 +208,31 @@ pub fn since(timestamp: &str) -> String {
 }
 
 /// `Fri, 29 Nov 2024 13:08:34 +0900`, in this machine's time zone.
-pub fn rfc1123(timestamp: &str) -> String {
+pub(super) fn rfc1123(timestamp: &str) -> String {
     match timestamp.parse::<Timestamp>() {
         Ok(at) => at.to_zoned(jiff::tz::TimeZone::system()).strftime("%a, %d %b %Y %H:%M:%S %z").to_string(),
         Err(_) => "Mon, 01 Jan 0001 00:00:00 +0000".into(),
     }
 }
 
-pub fn or_none(text: &str) -> &str {
+pub(super) fn or_none(text: &str) -> &str {
     if text.is_empty() { "<none>" } else { text }
 }
 
 /// `a=b,c=d` or `<none>`
-pub fn joined_labels(labels: &Value) -> String {
+pub(super) fn joined_labels(labels: &Value) -> String {
     crate::print::table::labels_of(labels)
 }
 
 /// `ReplicaSet/web-1`
-pub fn controller(object: &Value) -> Option<String> {
+pub(super) fn controller(object: &Value) -> Option<String> {
     let owner =
         value::list(object, "metadata.ownerReferences").iter().find(|o| value::flag(o, "controller"))?;
     Some(format!("{}/{}", value::text(owner, "kind"), value::text(owner, "name")))
 }
 
 /// `True`/`False`
-pub fn capital(flag: bool) -> &'static str {
+pub(super) fn capital(flag: bool) -> &'static str {
     if flag { "True" } else { "False" }
 }
 

@@ -5,7 +5,7 @@ use api::value;
 use serde_json::Value;
 
 /// `inset` as in [`super::containers`].
-pub fn volumes(text: &mut Text, list: &[Value], inset: &str) {
+pub(super) fn volumes(text: &mut Text, list: &[Value], inset: &str) {
     if list.is_empty() {
         text.line(0, format!("{inset}Volumes:\t<none>"));
         return;
@@ -23,7 +23,7 @@ fn optional(source: &Value) -> bool {
 }
 
 /// What a volume is made of.
-pub fn source(text: &mut Text, volume: &Value) {
+pub(super) fn source(text: &mut Text, volume: &Value) {
     let there = |key: &str| volume.get(key).filter(|v| !v.is_null());
     if let Some(path) = there("hostPath") {
         let kind = match value::text(path, "type") {

@@ -10,15 +10,15 @@ use api::labels::Selector;
 use api::value;
 use serde_json::Value;
 
-pub fn count(object: &Value, path: &str) -> i64 {
+pub(super) fn count(object: &Value, path: &str) -> i64 {
     value::int(object, path).unwrap_or(0)
 }
 
-pub fn selector(object: &Value) -> String {
+pub(super) fn selector(object: &Value) -> String {
     Selector::of_workload(value::at(object, "spec.selector")).map_or(String::new(), |s| s.to_string())
 }
 
-pub async fn deployment(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
+pub(super) async fn deployment(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
     let d = &info.object;
     text.field(0, "Name", value::text(d, "metadata.name"));
     text.field(0, "Namespace", value::text(d, "metadata.namespace"));
@@ -77,7 +77,7 @@ pub async fn deployment(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), F
 }
 
 /// Replica sets that a deployment owns, oldest first.
-pub async fn replica_sets(ctx: &Ctx, info: &Info) -> Result<Vec<Value>, Fail> {
+pub(super) async fn replica_sets(ctx: &Ctx, info: &Info) -> Result<Vec<Value>, Fail> {
     let path = format!("/apis/apps/v1/namespaces/{}/replicasets", info.namespace);
     let list = crate::builder::whole(ctx, &path, &[("labelSelector", &selector(&info.object))]).await?;
     let uid = value::text(&info.object, "metadata.uid");
@@ -97,7 +97,7 @@ pub async fn replica_sets(ctx: &Ctx, info: &Info) -> Result<Vec<Value>, Fail> {
 }
 
 /// The replica set whose template is the deployment's.
-pub fn newest<'a>(deployment: &Value, sets: &'a [Value]) -> Option<&'a Value> {
+pub(super) fn newest<'a>(deployment: &Value, sets: &'a [Value]) -> Option<&'a Value> {
     let bare = |template: &Value| {
         let mut template = template.clone();
         value::remove(&mut template, "metadata.creationTimestamp");
@@ -111,7 +111,7 @@ pub fn newest<'a>(deployment: &Value, sets: &'a [Value]) -> Option<&'a Value> {
 }
 
 /// `2 Running / 0 Waiting / 0 Succeeded / 0 Failed`
-pub async fn pods_status(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
+pub(super) async fn pods_status(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
     let path = format!("/api/v1/namespaces/{}/pods", info.namespace);
     let list = crate::builder::whole(ctx, &path, &[("labelSelector", &selector(&info.object))]).await?;
     let uid = value::text(&info.object, "metadata.uid");
@@ -134,7 +134,7 @@ pub async fn pods_status(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), 
     Ok(())
 }
 
-pub async fn replica_set(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
+pub(super) async fn replica_set(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
     let rs = &info.object;
     text.field(0, "Name", value::text(rs, "metadata.name"));
     text.field(0, "Namespace", value::text(rs, "metadata.namespace"));
@@ -147,7 +147,7 @@ pub async fn replica_set(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), 
     replicas(ctx, text, info).await
 }
 
-pub async fn replication_controller(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
+pub(super) async fn replication_controller(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
     let rc = &info.object;
     text.field(0, "Name", value::text(rc, "metadata.name"));
     text.field(0, "Namespace", value::text(rc, "metadata.namespace"));
@@ -171,7 +171,7 @@ async fn replicas(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
     Ok(())
 }
 
-pub async fn daemon_set(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
+pub(super) async fn daemon_set(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
     let ds = &info.object;
     text.field(0, "Name", value::text(ds, "metadata.name"));
     text.field(0, "Namespace", value::text(ds, "metadata.namespace"));

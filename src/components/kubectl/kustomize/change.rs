@@ -30,7 +30,7 @@ const CLUSTER: [&str; 13] = [
     "VolumeAttachment",
 ];
 
-pub fn run(kustomization: &Kustomization, root: &Path, all: &mut Vec<Resource>) -> Result<(), Fail> {
+pub(super) fn run(kustomization: &Kustomization, root: &Path, all: &mut Vec<Resource>) -> Result<(), Fail> {
     patches(kustomization, root, all)?;
     namespace(all, kustomization.text("namespace"))?;
     names(all, kustomization.text("namePrefix"), kustomization.text("nameSuffix"));
@@ -162,7 +162,7 @@ fn json_patches(kustomization: &Kustomization, root: &Path, all: &mut [Resource]
 // ----------------------------------------------------------------------------------------------
 
 /// Records whether an object has no namespace.
-pub fn is_cluster_scoped(resource: &Resource) -> bool {
+pub(super) fn is_cluster_scoped(resource: &Resource) -> bool {
     match kinds::find(resource.group(), resource.version(), resource.kind()) {
         Some(kind) => !kind.namespaced,
         None => CLUSTER.contains(&resource.kind()),

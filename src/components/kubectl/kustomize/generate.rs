@@ -13,7 +13,7 @@ use std::path::Path;
 /// Longer base64 text goes over several lines.
 const LINE: usize = 70;
 
-pub fn run(kustomization: &Kustomization, root: &Path, all: &mut Vec<Resource>) -> Result<(), Fail> {
+pub(super) fn run(kustomization: &Kustomization, root: &Path, all: &mut Vec<Resource>) -> Result<(), Fail> {
     for (field, kind) in [("configMapGenerator", "ConfigMap"), ("secretGenerator", "Secret")] {
         for args in kustomization.list(field) {
             let made = one(kustomization, root, kind, args)?;
@@ -186,7 +186,7 @@ fn content_hash(object: &Value) -> String {
 }
 
 /// Puts hashes behind the names of generated objects.
-pub fn add_hashes(all: &mut [Resource]) {
+pub(super) fn add_hashes(all: &mut [Resource]) {
     for resource in all.iter_mut().filter(|r| r.hashed) {
         let name = format!("{}-{}", resource.name(), content_hash(&resource.object));
         resource.remember_place();

@@ -105,10 +105,10 @@ fn check_inner(content: &Value) -> Result<(), Fail> {
 }
 
 /// What stands in a kustomization file.
-pub struct Kustomization(Value);
+pub(super) struct Kustomization(Value);
 
 impl Kustomization {
-    pub fn load(root: &Path) -> Result<Kustomization, Fail> {
+    pub(super) fn load(root: &Path) -> Result<Kustomization, Fail> {
         let there: Vec<&str> = NAMES.into_iter().filter(|n| root.join(n).is_file()).collect();
         let name = match there.as_slice() {
             [] => {
@@ -183,34 +183,34 @@ impl Kustomization {
         Ok(Kustomization(content))
     }
 
-    pub fn text(&self, field: &str) -> &str {
+    pub(super) fn text(&self, field: &str) -> &str {
         value::text(&self.0, field)
     }
-    pub fn list(&self, field: &str) -> &[Value] {
+    pub(super) fn list(&self, field: &str) -> &[Value] {
         value::list(&self.0, field)
     }
-    pub fn at(&self, field: &str) -> &Value {
+    pub(super) fn at(&self, field: &str) -> &Value {
         value::at(&self.0, field)
     }
 
     /// `resources`, and what was called `bases` once.
-    pub fn resources(&self) -> Vec<String> {
+    pub(super) fn resources(&self) -> Vec<String> {
         let both = self.list("resources").iter().chain(self.list("bases"));
         both.filter_map(Value::as_str).map(String::from).collect()
     }
 
     /// `images`, and what was called `imageTags` once.
-    pub fn images(&self) -> impl Iterator<Item = &Value> {
+    pub(super) fn images(&self) -> impl Iterator<Item = &Value> {
         self.list("images").iter().chain(self.list("imageTags"))
     }
 
     /// Records whether objects stay in the order in which they were named.
-    pub fn keeps_order(&self) -> bool {
+    pub(super) fn keeps_order(&self) -> bool {
         self.text("sortOptions.order") == "fifo"
     }
 
     /// Words about fields that have better ones now.
-    pub fn warnings(&self) -> Vec<String> {
+    pub(super) fn warnings(&self) -> Vec<String> {
         let used = DEPRECATED.iter().filter(|(old, _)| !self.at(old).is_null());
         used.map(|(old, new)| {
             format!(
@@ -222,7 +222,7 @@ impl Kustomization {
 }
 
 /// A file in or below a folder. Errors are in kustomize's words.
-pub fn file(root: &Path, entry: &str) -> Result<Vec<u8>, Fail> {
+pub(super) fn file(root: &Path, entry: &str) -> Result<Vec<u8>, Fail> {
     let path = root.join(entry);
     let Ok(real) = std::fs::canonicalize(&path) else {
         let missing = super::first_missing(&path);
@@ -240,7 +240,7 @@ pub fn file(root: &Path, entry: &str) -> Result<Vec<u8>, Fail> {
 }
 
 /// The objects of a manifest; lists are taken apart.
-pub fn objects(bytes: &[u8], name: &str) -> Result<Vec<Resource>, Fail> {
+pub(super) fn objects(bytes: &[u8], name: &str) -> Result<Vec<Resource>, Fail> {
     let broken = |why: String| {
         Fail::Text(format!(
             "accumulating resources: accumulation err='accumulating resources from '{name}': {why}'"

@@ -36,7 +36,7 @@ fn rank(kind: &str) -> usize {
     first.or(last).unwrap_or(FIRST.len() + 1)
 }
 
-pub fn sort(all: &mut [Resource]) {
+pub(super) fn sort(all: &mut [Resource]) {
     all.sort_by_cached_key(|r| {
         // What has no group or namespace comes after what has one.
         let or_last = |text: &str| if text.is_empty() { "~".to_string() } else { text.to_string() };

@@ -270,7 +270,7 @@ impl<'a> Referrer<'a> {
 ///
 /// # Errors
 /// A reference may mean several objects.
-pub fn follow(all: &mut [Resource]) -> Result<(), Fail> {
+pub(super) fn follow(all: &mut [Resource]) -> Result<(), Fail> {
     let candidates: Vec<Candidate> = all.iter().map(Candidate::of).collect();
     if candidates.iter().all(|c| c.known.is_empty()) {
         return Ok(());
@@ -292,7 +292,7 @@ pub fn follow(all: &mut [Resource]) -> Result<(), Fail> {
 }
 
 /// Calls `f` with everything at a path; a list on the way, or at its end, means each of its items.
-pub fn each(object: &mut Value, path: &[&str], f: &mut impl FnMut(&mut Value)) {
+pub(super) fn each(object: &mut Value, path: &[&str], f: &mut impl FnMut(&mut Value)) {
     match (object, path) {
         (Value::Array(list), _) => list.iter_mut().for_each(|item| each(item, path, f)),
         (found, []) => f(found),

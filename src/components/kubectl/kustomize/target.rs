@@ -9,7 +9,7 @@ use serde_json::Value;
 
 /// Does a resource match a patch's `target`? Names and kinds are regular expressions for the whole
 /// text.
-pub fn matches(target: &Value, resource: &Resource) -> Result<bool, Fail> {
+pub(super) fn matches(target: &Value, resource: &Resource) -> Result<bool, Fail> {
     let whole = |field: &str, found: &[&str]| -> Result<bool, Fail> {
         let pattern = text(target, field);
         if pattern.is_empty() {
@@ -39,7 +39,7 @@ pub fn matches(target: &Value, resource: &Resource) -> Result<bool, Fail> {
 }
 
 /// The resources that a patch names by its own kind and name.
-pub fn named_by(patch: &Value, all: &[Resource]) -> Vec<usize> {
+pub(super) fn named_by(patch: &Value, all: &[Resource]) -> Vec<usize> {
     let wanted = Resource::new(patch.clone());
     let namespace = value::text(patch, "metadata.namespace");
     let same = |r: &Resource| {

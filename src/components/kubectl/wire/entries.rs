@@ -36,7 +36,7 @@ fn with_files(entry: &Entry, keys: &[&str]) -> Entry {
 /// The cluster. A certificate authority on the command line replaces the one of the file and turns
 /// verification on again; `--insecure-skip-tls-verify` drops the file's authority; another server
 /// does not go by the name of the file's.
-pub fn cluster(entry: &Entry, flags: &Flags) -> Entry {
+pub(super) fn cluster(entry: &Entry, flags: &Flags) -> Entry {
     const AUTHORITY: &str = "certificate-authority";
     const SKIP: &str = "insecure-skip-tls-verify";
     let mut cluster = with_files(entry, &[AUTHORITY]);
@@ -55,7 +55,7 @@ pub fn cluster(entry: &Entry, flags: &Flags) -> Entry {
 }
 
 /// The user. A file on the command line takes the place of the entry's file and data.
-pub fn user(entry: &Entry, flags: &Flags) -> Entry {
+pub(super) fn user(entry: &Entry, flags: &Flags) -> Entry {
     let files = ["client-certificate", "client-key"];
     let mut user = with_files(entry, &[files[0], files[1], "tokenFile"]);
     for key in files {
@@ -114,7 +114,7 @@ fn user_faults(env: &Env, user: &Entry) -> Vec<String> {
 
 /// # Errors
 /// What client-go refuses of the two, all at once.
-pub fn check(env: &Env, user: &Entry, cluster: &Entry) -> Result<(), Fail> {
+pub(super) fn check(env: &Env, user: &Entry, cluster: &Entry) -> Result<(), Fail> {
     let mut faults = user_faults(env, user);
     let by = ". certificate-authority-data will override.";
     let authority = "certificate-authority";
@@ -133,7 +133,7 @@ pub fn check(env: &Env, user: &Entry, cluster: &Entry) -> Result<(), Fail> {
 ///
 /// # Errors
 /// The data is no base64, or the file cannot be read.
-pub fn material(env: &Env, entry: &Entry, key: &str) -> Result<Option<Vec<u8>>, Fail> {
+pub(super) fn material(env: &Env, entry: &Entry, key: &str) -> Result<Option<Vec<u8>>, Fail> {
     let data = value::text(&entry.value, &format!("{key}-data"));
     if !data.is_empty() {
         return match base64::engine::general_purpose::STANDARD.decode(data) {
@@ -153,7 +153,7 @@ pub fn material(env: &Env, entry: &Entry, key: &str) -> Result<Option<Vec<u8>>, 
 ///
 /// # Errors
 /// The file that holds the token cannot be read.
-pub fn authorization(env: &Env, user: &Entry) -> Result<Option<String>, Fail> {
+pub(super) fn authorization(env: &Env, user: &Entry) -> Result<Option<String>, Fail> {
     let text = |key: &str| value::text(&user.value, key);
     let token = match (text("token"), text("tokenFile")) {
         ("", "") => String::new(),

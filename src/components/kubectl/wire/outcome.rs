@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 /// The error for a connection that broke off: what became of the process is not known.
-pub fn lost(error: tungstenite::Error) -> Fail {
+pub(super) fn lost(error: tungstenite::Error) -> Fail {
     use tungstenite::error::ProtocolError;
     let why = match error {
         tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)
@@ -29,7 +29,7 @@ fn broken_off() -> String {
 ///
 /// # Errors
 /// Its code is another than that of a normal end.
-pub fn closed(frame: Option<CloseFrame>) -> Result<(), Fail> {
+pub(super) fn closed(frame: Option<CloseFrame>) -> Result<(), Fail> {
     let (code, reason) = frame.map_or((1005, String::new()), |f| (f.code.into(), f.reason.to_string()));
     let name = match code {
         1000 => return Ok(()),
@@ -54,7 +54,7 @@ pub fn closed(frame: Option<CloseFrame>) -> Result<(), Fail> {
 ///
 /// # Errors
 /// The process failed ([`Fail::Coded`] has its exit code), or the status cannot be read.
-pub fn of(status: &[u8]) -> Result<(), Fail> {
+pub(super) fn of(status: &[u8]) -> Result<(), Fail> {
     if status.is_empty() {
         return Ok(());
     }

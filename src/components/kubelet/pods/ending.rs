@@ -47,7 +47,7 @@ struct One {
 }
 
 /// How long a container that is ended while its pod lives on may take, and what the Event says.
-pub fn reason(pod: &Pod, name: &str, why: Why) -> (Duration, String) {
+pub(super) fn reason(pod: &Pod, name: &str, why: Why) -> (Duration, String) {
     let of_pod = seconds(pod.spec.as_ref().and_then(|s| s.termination_grace_period_seconds));
     let mut grace = of_pod.unwrap_or(Duration::from_secs(30));
     let restarts = match pod.spec.as_ref().and_then(|s| s.restart_policy.as_deref()) {

@@ -180,7 +180,7 @@ impl Kubelet {
 }
 
 /// Removals of one node, of which one goes on at a time.
-pub struct Removals(Arc<Semaphore>);
+pub(super) struct Removals(Arc<Semaphore>);
 
 impl Default for Removals {
     fn default() -> Removals {

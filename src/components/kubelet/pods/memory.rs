@@ -16,11 +16,11 @@ use std::time::Duration;
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// A pod's labels and annotations.
-pub type Called = (Option<BTreeMap<String, String>>, Option<BTreeMap<String, String>>);
+pub(super) type Called = (Option<BTreeMap<String, String>>, Option<BTreeMap<String, String>>);
 
 /// What the kubelet remembers about a pod between two looks. Losing it costs nothing but patience.
 #[derive(Default)]
-pub struct Memory {
+pub(super) struct Memory {
     pub uid: String,
     pub backoffs: Backoffs,
     pub waiting: Waiting,
@@ -50,7 +50,7 @@ pub struct Memory {
     pub told: BTreeMap<String, clock::Instant>,
 }
 
-pub fn revision_of(pod: &Pod) -> u64 {
+pub(super) fn revision_of(pod: &Pod) -> u64 {
     pod.metadata.resource_version.as_deref().and_then(|r| r.parse().ok()).unwrap_or(0)
 }
 
@@ -58,7 +58,7 @@ impl Memory {
     /// The pod with the newest status that is known: the one that this kubelet wrote last, as long
     /// as the informer has not seen it, else the informer's. In that may be what others wrote
     /// since, a readiness gate's condition for example.
-    pub fn with_newest_status(&self, pod: &Pod) -> Pod {
+    pub(super) fn with_newest_status(&self, pod: &Pod) -> Pod {
         let mut pod = pod.clone();
         if let Some((revision, written)) = &self.written
             && revision_of(&pod) < *revision
@@ -69,7 +69,7 @@ impl Memory {
     }
 
     /// Forgets the pulls of images that the pod does not name any more.
-    pub fn forget_pulls(&mut self, pod: &Pod) {
+    pub(super) fn forget_pulls(&mut self, pod: &Pod) {
         let extra = ephemeral::specs(pod);
         let own = pod.spec.iter().flat_map(|s| s.containers.iter().chain(s.init_containers.iter().flatten()));
         let images: BTreeSet<&str> = own.chain(&extra).filter_map(|c| c.image.as_deref()).collect();
@@ -78,7 +78,7 @@ impl Memory {
 
     /// Is it time to tell again that this container backs off? Looks come as often as anything
     /// changes; Events should not.
-    pub fn tell_again(&mut self, container: &str) -> bool {
+    pub(super) fn tell_again(&mut self, container: &str) -> bool {
         let due = self.told.get(container).is_none_or(|at| at.elapsed() >= clock::scaled(TELL_EVERY));
         if due {
             self.told.insert(container.into(), clock::Instant::now());

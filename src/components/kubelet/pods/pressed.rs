@@ -30,7 +30,7 @@ const ONE_BY_ONE: Duration = Duration::from_secs(30);
 const LOOK_UP: Duration = Duration::from_millis(300);
 
 /// A pod that has to fail: evicted, or preempted.
-pub struct Sentence {
+pub(super) struct Sentence {
     uid: String,
     failure: Failure,
     since: Instant,
@@ -56,7 +56,7 @@ struct Told {
 
 /// What was measured, by uid of the pod: walks are dear, so each is used for every decision.
 #[derive(Default)]
-pub struct Measured {
+pub(super) struct Measured {
     figures: Mutex<BTreeMap<String, Figures>>,
     /// Pods that wait for a walk of their own.
     waiting: Mutex<HashSet<String>>,
@@ -93,17 +93,17 @@ impl Measured {
     }
 
     /// A pod asks for a walk of its own. `false`: it waits for one already.
-    pub fn begin(&self, uid: &str) -> bool {
+    pub(super) fn begin(&self, uid: &str) -> bool {
         self.waiting().insert(uid.into())
     }
 
     /// It had its walk.
-    pub fn end(&self, uid: &str) {
+    pub(super) fn end(&self, uid: &str) {
         self.waiting().remove(uid);
     }
 
     /// What was measured of a pod since this moment.
-    pub fn own(&self, uid: &str, since: clock::Instant) -> Option<Arc<eviction::Use>> {
+    pub(super) fn own(&self, uid: &str, since: clock::Instant) -> Option<Arc<eviction::Use>> {
         let found = self.lock();
         found.get(uid)?.own.as_ref().filter(|(at, _)| *at >= since).map(|(_, own)| own.clone())
     }
@@ -120,7 +120,7 @@ impl Measured {
         self.lock().get(uid).is_some_and(|f| [usage(f), own(f)].into_iter().flatten().any(cut))
     }
 
-    pub fn forget(&self, uid: &str) {
+    pub(super) fn forget(&self, uid: &str) {
         self.lock().remove(uid);
     }
 }

@@ -5,14 +5,14 @@ use super::*;
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
 
-pub fn disk(total: u64, free: u64) -> Signals {
+pub(crate) fn disk(total: u64, free: u64) -> Signals {
     let disk =
         Free { now: Amount { bytes: free, files: 1 << 20 }, total: Amount { bytes: total, files: 1 << 21 } };
     Signals { disk, memory: None }
 }
 
 /// Room on the disk, and so much of the memory of a machine with 8 GiB.
-pub fn memory(limit: u64, used: u64, machine: u64) -> Signals {
+pub(crate) fn memory(limit: u64, used: u64, machine: u64) -> Signals {
     Signals { memory: Some(Memory { limit, used, machine }), ..disk(500 * GIB, 400 * GIB) }
 }
 

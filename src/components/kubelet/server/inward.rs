@@ -22,7 +22,7 @@ const CROWDED: usize = 1 << 20;
 const PIECE: usize = 64;
 /// A port that takes less than [`LEAST`] in this time, although more waits for it, is given up if
 /// others wait.
-pub const STALLED: Duration = Duration::from_secs(10);
+pub(super) const STALLED: Duration = Duration::from_secs(10);
 /// Bytes, with what pieces count beside theirs. One byte now and then is no progress for those who
 /// wait.
 const LEAST: usize = 64 << 10;
@@ -31,23 +31,23 @@ const LEAST: usize = 64 << 10;
 type Piece = Option<(Vec<u8>, OwnedSemaphorePermit)>;
 
 /// What waits for all ports of one client's connection.
-pub struct Waiting(Arc<Semaphore>);
+pub(super) struct Waiting(Arc<Semaphore>);
 
 /// The end at which bytes for one port arrive.
-pub struct Queue {
+pub(super) struct Queue {
     pieces: mpsc::UnboundedSender<Piece>, // the semaphore bounds it
     room: Arc<Semaphore>,
 }
 
 /// The end from which they go to the port.
-pub struct Inward {
+pub(super) struct Inward {
     pieces: mpsc::UnboundedReceiver<Piece>,
     room: Arc<Semaphore>,
 }
 
 /// The port took next to nothing for [`STALLED`] and kept others waiting.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Stalled;
+pub(super) struct Stalled;
 
 impl Default for Waiting {
     fn default() -> Waiting {
@@ -57,20 +57,20 @@ impl Default for Waiting {
 
 impl Waiting {
     /// Makes the queue of one port.
-    pub fn queue(&self) -> (Queue, Inward) {
+    pub(super) fn queue(&self) -> (Queue, Inward) {
         let (pieces, inward) = mpsc::unbounded_channel();
         (Queue { pieces, room: self.0.clone() }, Inward { pieces: inward, room: self.0.clone() })
     }
 
     /// Waits until the ports have taken all that waits: what a client sent before it left.
-    pub async fn settled(&self) {
+    pub(super) async fn settled(&self) {
         let _ = self.0.acquire_many(WAITING_MAX as u32).await; // it is never closed
     }
 }
 
 impl Queue {
     /// Adds bytes, once there is room for them.
-    pub async fn push(&self, bytes: Vec<u8>) {
+    pub(super) async fn push(&self, bytes: Vec<u8>) {
         let size = u32::try_from(bytes.len() + PIECE).unwrap_or(u32::MAX);
         tokio::select! {
             room = self.room.clone().acquire_many_owned(size) => {
@@ -82,11 +82,11 @@ impl Queue {
     }
 
     /// The client has sent all.
-    pub fn end(&self) {
+    pub(super) fn end(&self) {
         let _ = self.pieces.send(None);
     }
 
-    pub fn is_closed(&self) -> bool {
+    pub(super) fn is_closed(&self) -> bool {
         self.pieces.is_closed()
     }
 }
@@ -96,7 +96,7 @@ impl Inward {
     ///
     /// # Errors
     /// The port took less than [`LEAST`] in [`STALLED`] while there was no room for others' bytes.
-    pub async fn write_to<W: AsyncWrite + Unpin>(mut self, port: &mut W) -> Result<(), Stalled> {
+    pub(super) async fn write_to<W: AsyncWrite + Unpin>(mut self, port: &mut W) -> Result<(), Stalled> {
         let (mut since, mut taken) = (Instant::now(), 0);
         loop {
             let next = match self.pieces.try_recv() {
@@ -130,7 +130,7 @@ impl Inward {
 }
 
 /// What the client is told of a port that was given up.
-pub fn stalled(port: u16) -> String {
+pub(super) fn stalled(port: u16) -> String {
     format!("port {port} read next to nothing for {}s and kept other connections waiting", STALLED.as_secs())
 }
 

@@ -67,7 +67,7 @@ const CONNECTION_BUFFER: usize = 80 << 10;
 /// for each reader.
 const FOLLOW_EVERY: Duration = Duration::from_millis(50);
 
-pub fn start(crew: &Crew, config: &Arc<Config>, kubelet: Arc<Kubelet>, meter: Arc<Meter>) {
+pub(crate) fn start(crew: &Crew, config: &Arc<Config>, kubelet: Arc<Kubelet>, meter: Arc<Meter>) {
     let Some(tls) = config.tls.clone() else { return };
     let (config, owner) = (config.clone(), crew.clone());
     crew.spawn(async move {

@@ -40,10 +40,10 @@ static DICTIONARY: LazyLock<Vec<u8>> = LazyLock::new(|| {
     bytes
 });
 
-pub const FIN: u8 = 1;
+pub(super) const FIN: u8 = 1;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Frame {
+pub(super) enum Frame {
     Data {
         stream: u32,
         fin: bool,
@@ -66,7 +66,7 @@ pub enum Frame {
 }
 
 /// The reading half of a connection.
-pub struct Reader<R> {
+pub(super) struct Reader<R> {
     io: R,
     inflate: Decompress,
 }
@@ -81,12 +81,12 @@ fn u32_at(bytes: &[u8], at: usize) -> io::Result<u32> {
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
-    pub fn new(io: R) -> Reader<R> {
+    pub(super) fn new(io: R) -> Reader<R> {
         Reader { io, inflate: Decompress::new(true) }
     }
 
     /// The next frame; `None` at the end of the connection.
-    pub async fn next(&mut self) -> io::Result<Option<Frame>> {
+    pub(super) async fn next(&mut self) -> io::Result<Option<Frame>> {
         let mut head = [0u8; 8];
         match self.io.read_exact(&mut head).await {
             Ok(_) => {}
@@ -163,14 +163,14 @@ impl<R: AsyncRead + Unpin> Reader<R> {
 }
 
 /// The writing half of a connection.
-pub struct Writer<W> {
+pub(super) struct Writer<W> {
     io: W,
     deflate: Compress,
     primed: bool,
 }
 
 impl<W: AsyncWrite + Unpin> Writer<W> {
-    pub fn new(io: W) -> Writer<W> {
+    pub(super) fn new(io: W) -> Writer<W> {
         Writer { io, deflate: Compress::new(Compression::default(), true), primed: false }
     }
 
@@ -183,7 +183,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     }
 
     /// Accepts a stream. Every stream needs this answer before any data.
-    pub async fn reply(&mut self, stream: u32) -> io::Result<()> {
+    pub(super) async fn reply(&mut self, stream: u32) -> io::Result<()> {
         if !self.primed {
             self.deflate.set_dictionary(&DICTIONARY).map_err(|e| invalid(e.to_string()))?;
             self.primed = true;
@@ -197,7 +197,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         self.control(2, &body).await
     }
 
-    pub async fn data(&mut self, stream: u32, bytes: &[u8], fin: bool) -> io::Result<()> {
+    pub(super) async fn data(&mut self, stream: u32, bytes: &[u8], fin: bool) -> io::Result<()> {
         let length = (bytes.len() as u32).to_be_bytes();
         let mut frame = stream.to_be_bytes().to_vec();
         frame.extend_from_slice(&[u8::from(fin), length[1], length[2], length[3]]);
@@ -206,24 +206,24 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         self.io.flush().await
     }
 
-    pub async fn ping(&mut self, id: u32) -> io::Result<()> {
+    pub(super) async fn ping(&mut self, id: u32) -> io::Result<()> {
         self.control(6, &id.to_be_bytes()).await
     }
 
-    pub async fn go_away(&mut self, last: u32) -> io::Result<()> {
+    pub(super) async fn go_away(&mut self, last: u32) -> io::Result<()> {
         let mut body = last.to_be_bytes().to_vec();
         body.extend_from_slice(&0u32.to_be_bytes());
         self.control(7, &body).await
     }
 
-    pub async fn shutdown(&mut self) -> io::Result<()> {
+    pub(super) async fn shutdown(&mut self) -> io::Result<()> {
         self.io.shutdown().await
     }
 }
 
 /// A SYN_STREAM as a client writes it.
 #[cfg(test)]
-pub fn syn(deflate: &mut Compress, stream: u32, headers: &[(&str, &str)]) -> Vec<u8> {
+pub(super) fn syn(deflate: &mut Compress, stream: u32, headers: &[(&str, &str)]) -> Vec<u8> {
     let mut plain = (headers.len() as u32).to_be_bytes().to_vec();
     for text in headers.iter().flat_map(|(n, v)| [n, v]) {
         plain.extend_from_slice(&(text.len() as u32).to_be_bytes());
@@ -241,7 +241,7 @@ pub fn syn(deflate: &mut Compress, stream: u32, headers: &[(&str, &str)]) -> Vec
 
 /// What a client compresses its headers with.
 #[cfg(test)]
-pub fn client_deflate() -> Compress {
+pub(super) fn client_deflate() -> Compress {
     let mut deflate = Compress::new(Compression::default(), true);
     deflate.set_dictionary(&DICTIONARY).unwrap();
     deflate

@@ -62,7 +62,7 @@ async fn pump<R: AsyncRead + Unpin>(mut from: R, stream: Option<u32>, to: mpsc::
 }
 
 /// Runs one exec or attach over the connection until either side is done.
-pub async fn process<I>(io: I, protocol: &str, ask: Ask, open: Opening)
+pub(super) async fn process<I>(io: I, protocol: &str, ask: Ask, open: Opening)
 where
     I: AsyncRead + AsyncWrite + Send + Unpin,
 {
@@ -153,7 +153,7 @@ where
 }
 
 /// Serves any number of forwarded connections: a pair of streams each, joined by `requestid`.
-pub async fn ports<I>(io: I, runtime: Arc<dyn cri::Runtime>, sandbox: String)
+pub(super) async fn ports<I>(io: I, runtime: Arc<dyn cri::Runtime>, sandbox: String)
 where
     I: AsyncRead + AsyncWrite + Send + Unpin,
 {

@@ -21,7 +21,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 /// Bytes of a process' output in one message.
 const CHUNK: usize = 32 << 10;
 /// Ports that one connection can forward: two channels each, and a channel's number is one byte.
-pub const PORTS_MAX: u8 = 128;
+pub(super) const PORTS_MAX: u8 = 128;
 /// The channel of "close that channel": of v5, and here also of forwarded ports, whose protocol has
 /// no half-close. Its number is odd, so other kubelets ignore it as an error of the client's that
 /// says nothing.
@@ -80,7 +80,7 @@ async fn pump(mut from: cri::Reader, channel: u8, wanted: bool, to: mpsc::Sender
 }
 
 /// Runs one exec or attach over the connection until either side is done.
-pub async fn process<I>(io: I, protocol: &str, ask: Ask, open: Opening)
+pub(super) async fn process<I>(io: I, protocol: &str, ask: Ask, open: Opening)
 where
     I: AsyncRead + AsyncWrite + Send + Unpin,
 {
@@ -158,7 +158,7 @@ where
 /// Port-forward as kube-rs and the Python client do it: channel 2i is the data, 2i+1 the error of
 /// the i-th port; each channel begins with its port as two bytes, little-endian. A message on
 /// [`CLOSE`] ends the client's side of a data channel.
-pub async fn ports<I>(io: I, runtime: Arc<dyn cri::Runtime>, sandbox: String, ports: Vec<u16>)
+pub(super) async fn ports<I>(io: I, runtime: Arc<dyn cri::Runtime>, sandbox: String, ports: Vec<u16>)
 where
     I: AsyncRead + AsyncWrite + Send + Unpin,
 {
@@ -244,7 +244,7 @@ where
 
 /// A byte stream inside WebSocket messages, cut at any point: what kubectl 1.31 and later put SPDY
 /// into.
-pub fn tunnel<I>(crew: &Crew, io: I) -> DuplexStream
+pub(super) fn tunnel<I>(crew: &Crew, io: I) -> DuplexStream
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {

@@ -16,7 +16,7 @@ struct Case<'a> {
 }
 
 /// Everything that is not as it is wanted.
-pub async fn wrong(store: &Store, runtime: &FakeRuntime) -> Vec<String> {
+pub(super) async fn wrong(store: &Store, runtime: &FakeRuntime) -> Vec<String> {
     let sandboxes = runtime.list_pod_sandboxes().await.unwrap_or_default();
     let containers = runtime.list_containers().await.unwrap_or_default();
     let pods = store.all("pods");
@@ -112,7 +112,7 @@ impl Case<'_> {
 }
 
 /// Containers that run twice at this moment, by pod and name.
-pub async fn twins(runtime: &FakeRuntime) -> Vec<String> {
+pub(super) async fn twins(runtime: &FakeRuntime) -> Vec<String> {
     let sandboxes = runtime.list_pod_sandboxes().await.unwrap_or_default();
     let pods: BTreeMap<&str, &str> = sandboxes.iter().map(|s| (s.id.as_str(), s.pod.uid.as_str())).collect();
     let (mut seen, mut twins) = (BTreeSet::new(), Vec::new());

@@ -36,7 +36,7 @@ thread_local! {
 
 /// True in a thread whose kubelet is simulated. It mounts nothing, so it needs no rights, and does
 /// its work with files at once.
-pub fn is_simulated() -> bool {
+pub(crate) fn is_simulated() -> bool {
     SIMULATED.get()
 }
 

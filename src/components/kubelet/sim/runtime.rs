@@ -16,7 +16,7 @@ use tokio::sync::{Notify, broadcast};
 
 /// The probability of each fault, at each call.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Faults {
+pub(super) struct Faults {
     /// It takes up to two seconds.
     pub slow: f64,
     /// It fails, and nothing was done.
@@ -32,7 +32,7 @@ const KILLS_MAX: u64 = 4;
 
 /// A mistake that is made on purpose, to see whether it is noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bug {
+pub(super) enum Bug {
     /// A kubelet that was restarted does not see the containers of the one before.
     ForgottenContainers,
     /// Now and then a sandbox that is to be removed stays.
@@ -41,7 +41,7 @@ pub enum Bug {
 
 /// What happened in a history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub(super) struct Tally {
     pub calls: u64,
     pub failed: u64,
     pub lost: u64,
@@ -70,14 +70,14 @@ struct Inner {
 
 /// A runtime with faults. Clones are the same.
 #[derive(Clone)]
-pub struct Rough(Arc<Inner>);
+pub(super) struct Rough(Arc<Inner>);
 
 fn busy() -> Error {
     Error::State("the runtime is busy".into())
 }
 
 impl Rough {
-    pub fn new(runtime: &FakeRuntime, rng: Rng, faults: Faults, bug: Option<Bug>) -> Rough {
+    pub(super) fn new(runtime: &FakeRuntime, rng: Rng, faults: Faults, bug: Option<Bug>) -> Rough {
         Rough(Arc::new(Inner {
             runtime: runtime.clone(),
             rng,
@@ -90,22 +90,22 @@ impl Rough {
     }
 
     /// From now on nothing goes wrong any more.
-    pub fn calm(&self) {
+    pub(super) fn calm(&self) {
         *self.0.faults.lock() = Faults::default();
     }
 
     /// A kubelet is about to start.
-    pub async fn restarted(&self) {
+    pub(super) async fn restarted(&self) {
         let there = self.0.runtime.list_containers().await.unwrap_or_default();
         *self.0.older.lock() = there.into_iter().map(|c| c.id).collect();
     }
 
     /// Waits until the kubelet is to be killed. Its call gets no answer.
-    pub async fn killed(&self) {
+    pub(super) async fn killed(&self) {
         self.0.killed.notified().await;
     }
 
-    pub fn tally(&self) -> Tally {
+    pub(super) fn tally(&self) -> Tally {
         *self.0.tally.lock()
     }
 

@@ -23,14 +23,14 @@ use tonic_prost::ProstCodec;
 /// Beside a request: what gRPC adds to it.
 const OVERHEAD_MAX: usize = 512 << 10;
 /// Largest message taken, as etcd's.
-pub const MESSAGE_MAX: usize = REQUEST_MAX + OVERHEAD_MAX;
+pub(super) const MESSAGE_MAX: usize = REQUEST_MAX + OVERHEAD_MAX;
 
 /// A stream whose client wants a leader ends when there has been none for this long: three election
 /// timeouts, as with etcd.
 const LEADERLESS: Duration = Duration::from_millis(1500);
 
 /// Answers that come one by one.
-pub type Answers<A> = Pin<Box<dyn Stream<Item = Result<A, Status>> + Send>>;
+pub(super) type Answers<A> = Pin<Box<dyn Stream<Item = Result<A, Status>> + Send>>;
 
 /// etcd's services. A method that is not served says so; all others are unknown.
 const SERVICES: [&str; 8] = [

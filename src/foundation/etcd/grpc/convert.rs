@@ -28,7 +28,7 @@ impl From<Event> for pb::Event {
 }
 
 /// Errors: `InvalidSortOption`.
-pub fn range(r: pb::RangeRequest) -> Result<RangeRequest, Error> {
+pub(super) fn range(r: pb::RangeRequest) -> Result<RangeRequest, Error> {
     Ok(RangeRequest {
         key: r.key,
         range_end: r.range_end,
@@ -59,18 +59,18 @@ pub fn range(r: pb::RangeRequest) -> Result<RangeRequest, Error> {
     })
 }
 
-pub fn put(r: pb::PutRequest) -> PutRequest {
+pub(super) fn put(r: pb::PutRequest) -> PutRequest {
     let pb::PutRequest { key, value, lease, prev_kv, ignore_value, ignore_lease } = r;
     PutRequest { key, value, lease, prev_kv, ignore_value, ignore_lease }
 }
 
-pub fn delete_range(r: pb::DeleteRangeRequest) -> DeleteRangeRequest {
+pub(super) fn delete_range(r: pb::DeleteRangeRequest) -> DeleteRangeRequest {
     DeleteRangeRequest { key: r.key, range_end: r.range_end, prev_kv: r.prev_kv }
 }
 
 /// Errors come in etcd's order, one part after the other: `TooManyOps`, `EmptyKey`, an operation
 /// without content.
-pub fn transaction(r: pb::TxnRequest, max_ops: usize) -> Result<TxnRequest, Status> {
+pub(super) fn transaction(r: pb::TxnRequest, max_ops: usize) -> Result<TxnRequest, Status> {
     let left = txn::check_count(r.compare.len(), r.success.len(), r.failure.len(), max_ops)?;
     let ops = |ops: Vec<pb::RequestOp>| -> Result<Vec<RequestOp>, Status> {
         ops.into_iter().map(|op| operation(op, left)).collect()
@@ -147,12 +147,12 @@ fn inner(revision: i64) -> Option<pb::ResponseHeader> {
     Some(pb::ResponseHeader { revision, ..pb::ResponseHeader::default() })
 }
 
-pub fn range_response(header: Option<pb::ResponseHeader>, r: RangeResponse) -> pb::RangeResponse {
+pub(super) fn range_response(header: Option<pb::ResponseHeader>, r: RangeResponse) -> pb::RangeResponse {
     let kvs = r.kvs.into_iter().map(Into::into).collect();
     pb::RangeResponse { header, kvs, more: r.more, count: r.count }
 }
 
-pub fn txn_response(header: Option<pb::ResponseHeader>, r: TxnResponse) -> pb::TxnResponse {
+pub(super) fn txn_response(header: Option<pb::ResponseHeader>, r: TxnResponse) -> pb::TxnResponse {
     let responses =
         r.responses.into_iter().map(|op| pb::ResponseOp { response: Some(response(op)) }).collect();
     pb::TxnResponse { header, succeeded: r.succeeded, responses }
@@ -192,7 +192,7 @@ macro_rules! errors {
 
 /// The error whose words these are. Of some the words do not tell all: the rest is what the client
 /// knows.
-pub fn error_of(status: &Status, revision: Revision, compacted: Revision) -> Error {
+pub(super) fn error_of(status: &Status, revision: Revision, compacted: Revision) -> Error {
     let known = errors!([
         Compacted { compact_revision: compacted },
         FutureRevision { current: revision },
@@ -232,7 +232,7 @@ pub fn error_of(status: &Status, revision: Revision, compacted: Revision) -> Err
     named.unwrap_or_else(|| Error::Unavailable { cause: said.to_string() })
 }
 
-pub fn to_range(r: RangeRequest) -> pb::RangeRequest {
+pub(super) fn to_range(r: RangeRequest) -> pb::RangeRequest {
     pb::RangeRequest {
         key: r.key,
         range_end: r.range_end,
@@ -260,7 +260,7 @@ pub fn to_range(r: RangeRequest) -> pb::RangeRequest {
     }
 }
 
-pub fn to_txn(r: TxnRequest) -> pb::TxnRequest {
+pub(super) fn to_txn(r: TxnRequest) -> pb::TxnRequest {
     let ops = |ops: Vec<RequestOp>| {
         ops.into_iter().map(|op| pb::RequestOp { request: Some(to_operation(op)) }).collect()
     };
@@ -310,17 +310,17 @@ fn kv_of(kv: pb::KeyValue) -> KeyValue {
 }
 
 /// `None` if there is no key in it.
-pub fn event_of(event: pb::Event) -> Option<Event> {
+pub(super) fn event_of(event: pb::Event) -> Option<Event> {
     let kind = if event.kind == 1 { EventType::Delete } else { EventType::Put };
     Some(Event { kind, kv: kv_of(event.kv?), prev_kv: event.prev_kv.map(kv_of) })
 }
 
-pub fn range_of(r: pb::RangeResponse, revision: Revision) -> RangeResponse {
+pub(super) fn range_of(r: pb::RangeResponse, revision: Revision) -> RangeResponse {
     RangeResponse { revision, kvs: r.kvs.into_iter().map(kv_of).collect(), more: r.more, count: r.count }
 }
 
 /// Errors: an answer without content.
-pub fn txn_of(r: pb::TxnResponse, revision: Revision) -> Result<TxnResponse, Error> {
+pub(super) fn txn_of(r: pb::TxnResponse, revision: Revision) -> Result<TxnResponse, Error> {
     let responses = r.responses.into_iter().map(|op| response_of(op, revision)).collect::<Result<_, _>>()?;
     Ok(TxnResponse { revision, succeeded: r.succeeded, responses })
 }

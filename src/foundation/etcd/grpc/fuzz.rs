@@ -241,7 +241,7 @@ fn requests(input: &[u8]) -> bool {
     }
 }
 
-pub fn target() -> Target {
+pub(crate) fn target() -> Target {
     let mut examples = vec![];
     for (number, method) in methods().into_iter().enumerate() {
         let messages = (method.examples)();

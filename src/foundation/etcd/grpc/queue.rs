@@ -17,7 +17,7 @@ const LEASE_TTL: i64 = 60;
 /// A lease's place in a queue. Dropped before it is [`Place::kept`], it is given up: if this call
 /// put the key, or if the place still waits. A lock that an earlier call of the same lease has is
 /// not released.
-pub struct Place {
+pub(super) struct Place {
     face: Arc<Face>,
     pub key: Bytes,
     pub lease: i64,
@@ -33,7 +33,7 @@ pub struct Place {
 }
 
 /// The range of all keys that begin with `prefix`.
-pub fn prefix_end(prefix: &[u8]) -> Bytes {
+pub(super) fn prefix_end(prefix: &[u8]) -> Bytes {
     let mut end = prefix.to_vec();
     while let Some(last) = end.pop() {
         if last < 0xff {
@@ -45,7 +45,7 @@ pub fn prefix_end(prefix: &[u8]) -> Bytes {
 }
 
 /// The keys under a name, `name/…`.
-pub fn prefix(name: &[u8]) -> Bytes {
+pub(super) fn prefix(name: &[u8]) -> Bytes {
     [name, b"/"].concat().into()
 }
 
@@ -63,13 +63,13 @@ fn oldest(name: &[u8]) -> RangeRequest {
 }
 
 /// Whoever has it now: the oldest key under the name.
-pub async fn owner(kv: &Kv, name: &[u8]) -> Result<(Revision, Option<KeyValue>), Error> {
+pub(super) async fn owner(kv: &Kv, name: &[u8]) -> Result<(Revision, Option<KeyValue>), Error> {
     let mut found = kv.range(oldest(name)).await?;
     Ok((found.revision, found.kvs.pop()))
 }
 
 /// This key, as long as it was created at this revision.
-pub fn still(key: &Bytes, create_revision: Revision) -> Compare {
+pub(super) fn still(key: &Bytes, create_revision: Revision) -> Compare {
     Compare {
         key: key.clone(),
         range_end: Bytes::new(),
@@ -87,7 +87,12 @@ impl Place {
     /// # Errors
     /// Those of [`Kv::txn`] and [`Kv::lease_grant`]. After `Timeout` the key may still be put, as
     /// with etcd: it ends with its lease.
-    pub async fn take(face: &Arc<Face>, name: &[u8], value: Bytes, lease: i64) -> Result<Place, Error> {
+    pub(super) async fn take(
+        face: &Arc<Face>,
+        name: &[u8],
+        value: Bytes,
+        lease: i64,
+    ) -> Result<Place, Error> {
         let (answer, taken) = oneshot::channel();
         let taking = Place::put_or_find(face.clone(), Bytes::copy_from_slice(name), value, lease);
         face.crew.spawn(async move {
@@ -126,7 +131,7 @@ impl Place {
 
     /// Waits until every place before this one is gone. `false`: the place itself is gone, with its
     /// lease or because a client deleted its key, so a later place may be first by now.
-    pub async fn first(&self) -> Result<bool, Error> {
+    pub(super) async fn first(&self) -> Result<bool, Error> {
         if self.first {
             return Ok(true);
         }
@@ -159,7 +164,7 @@ impl Place {
     }
 
     /// The place outlives the call.
-    pub fn kept(mut self) -> Place {
+    pub(super) fn kept(mut self) -> Place {
         self.kept = true;
         self
     }

@@ -63,7 +63,7 @@ struct Client {
     lease: Option<i64>,
 }
 
-pub struct Clients {
+pub(super) struct Clients {
     clients: Vec<Client>,
     pub records: Vec<Record>,
     /// Positions in the order of everything that clients saw.
@@ -78,7 +78,7 @@ pub struct Clients {
 }
 
 impl Clients {
-    pub fn new(rng: Rng) -> Clients {
+    pub(super) fn new(rng: Rng) -> Clients {
         let client = |n| Client {
             rng: rng.fork(&format!("client {n}")),
             idle_until: 0,
@@ -98,7 +98,7 @@ impl Clients {
         }
     }
 
-    pub fn act(&mut self, now: u64, quiet: bool, up: &BTreeMap<MemberId, Up>, leases: &mut Ledger) {
+    pub(super) fn act(&mut self, now: u64, quiet: bool, up: &BTreeMap<MemberId, Up>, leases: &mut Ledger) {
         for n in 0..self.clients.len() {
             if self.clients[n].pending.is_none() && !quiet && self.clients[n].idle_until <= now {
                 self.begin(n, now, up);
@@ -109,7 +109,7 @@ impl Clients {
 
     /// A lease took keys along. Members that have not applied it yet answer nothing newer, so it
     /// happens now: after all that was answered, and before all that is asked from now on.
-    pub fn expired(&mut self, keys: &[u8], revision: Revision) {
+    pub(super) fn expired(&mut self, keys: &[u8], revision: Revision) {
         self.events += 2;
         for key in keys {
             self.records.push(Record {
@@ -246,7 +246,7 @@ impl Clients {
     }
 
     /// Whoever still waits will never know.
-    pub fn give_up(&mut self) {
+    pub(super) fn give_up(&mut self) {
         for n in 0..self.clients.len() {
             if let Some(pending) = self.clients[n].pending.take() {
                 self.unanswered(pending.records, false);

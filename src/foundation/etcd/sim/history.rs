@@ -15,11 +15,11 @@ use std::time::Duration;
 const BUDGET: usize = 1_000_000;
 
 /// One run of a member, from a start to a crash.
-pub type Run = (MemberId, u64);
+pub(super) type Run = (MemberId, u64);
 
 /// A request as its client remembers it.
 #[derive(Clone, Copy, Debug)]
-pub struct Record {
+pub(super) struct Record {
     pub key: u8,
     pub action: Action,
     /// Answered from the member's own state, without asking the leader.
@@ -53,9 +53,9 @@ impl Record {
 }
 
 /// An event, as far as it matters here: revision, key, value.
-pub type Change = (Revision, Bytes, Value);
+pub(super) type Change = (Revision, Bytes, Value);
 
-pub fn change(event: &Event) -> Change {
+pub(super) fn change(event: &Event) -> Change {
     let value = match event.kind {
         EventType::Put => value(&event.kv.value),
         EventType::Delete => ABSENT,
@@ -63,21 +63,21 @@ pub fn change(event: &Event) -> Change {
     (event.kv.mod_revision, event.kv.key.clone(), value)
 }
 
-pub fn value(bytes: &[u8]) -> Value {
+pub(super) fn value(bytes: &[u8]) -> Value {
     <[u8; 4]>::try_from(bytes).map_or(Value::MAX, Value::from_le_bytes)
 }
 
-pub fn key_name(key: u8) -> Bytes {
+pub(super) fn key_name(key: u8) -> Bytes {
     Bytes::from(vec![b'k', b'0' + key])
 }
 
-pub fn key_of(name: &Bytes) -> u8 {
+pub(super) fn key_of(name: &Bytes) -> u8 {
     name[1] - b'0'
 }
 
 /// An entry of the store, and what it did.
 #[derive(Debug)]
-pub struct Learned {
+pub(super) struct Learned {
     pub entry: Entry,
     pub command: Command,
     pub outcome: Result<(), Error>,
@@ -85,7 +85,7 @@ pub struct Learned {
 }
 
 /// What the members agreed on, applied once by somebody who was never cut off.
-pub struct Truth {
+pub(super) struct Truth {
     pub state: Shared,
     /// The last entry applied.
     pub index: Index,
@@ -95,12 +95,12 @@ pub struct Truth {
 }
 
 impl Truth {
-    pub fn new() -> Truth {
+    pub(super) fn new() -> Truth {
         Truth { state: Shared::new(), index: 0, changes: vec![], by_key: BTreeMap::new() }
     }
 
     /// Takes an entry that some member applied. `None` if it is known, or none of the store's.
-    pub fn learn(&mut self, entry: &Entry) -> Option<Learned> {
+    pub(super) fn learn(&mut self, entry: &Entry) -> Option<Learned> {
         if entry.index <= self.index {
             return None;
         }
@@ -128,7 +128,7 @@ impl Truth {
 }
 
 /// Judges everything that clients saw. Panics with the first lie.
-pub fn check(seed: u64, records: &[Record], truth: &Truth) {
+pub(super) fn check(seed: u64, records: &[Record], truth: &Truth) {
     linearizable(seed, records);
     revisions(seed, records);
     serializable(seed, records);

@@ -13,13 +13,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Every lease's TTL, in seconds.
-pub const TTL: i64 = 1;
+pub(super) const TTL: i64 = 1;
 /// A leader that was voted out, and does not know it yet, may count from a renewal that it applied
 /// later than its successor. In steps: twice an election timeout.
 const STALE: u64 = 40;
 
 /// In steps; what is over a step is left out.
-pub fn steps(time: Duration) -> u64 {
+pub(super) fn steps(time: Duration) -> u64 {
     (time.as_millis() / STEP.as_millis()) as u64
 }
 
@@ -40,9 +40,9 @@ struct Promise {
 }
 
 /// Keys that a lease took along, and the revision.
-pub type Taken = (Vec<u8>, Revision);
+pub(super) type Taken = (Vec<u8>, Revision);
 
-pub struct Ledger {
+pub(super) struct Ledger {
     seed: u64,
     held: BTreeMap<i64, Held>,
     /// In which step the first member applied a lease's end.
@@ -58,7 +58,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    pub fn new(seed: u64) -> Ledger {
+    pub(super) fn new(seed: u64) -> Ledger {
         Ledger {
             seed,
             held: BTreeMap::new(),
@@ -72,31 +72,31 @@ impl Ledger {
     }
 
     /// Leases that ended by themselves.
-    pub fn expired(&self) -> usize {
+    pub(super) fn expired(&self) -> usize {
         self.ended.len()
     }
 
-    pub fn all_ended(&self) -> bool {
+    pub(super) fn all_ended(&self) -> bool {
         self.held.is_empty()
     }
 
-    pub fn leads(&mut self, term: Term, now: u64) {
+    pub(super) fn leads(&mut self, term: Term, now: u64) {
         self.leaders.entry(term).or_insert(now);
     }
 
     /// A client asked in the step `called`, and was told that the lease lives `left` steps more.
-    pub fn promised(&mut self, lease: i64, called: u64, left: u64) {
+    pub(super) fn promised(&mut self, lease: i64, called: u64, left: u64) {
         self.promises.push(Promise { lease, called, left });
     }
 
     /// A client was told that a lease that it was granted is gone.
-    pub fn denied(&self, lease: i64) {
+    pub(super) fn denied(&self, lease: i64) {
         assert!(self.ended.contains_key(&lease), "seed {}: lease {lease} is there, and denied", self.seed);
     }
 
     /// An entry of the log is applied for the first time, in the step `now`. Returns what an
     /// expired lease took along.
-    pub fn learn(&mut self, now: u64, learned: &Learned) -> Option<Taken> {
+    pub(super) fn learn(&mut self, now: u64, learned: &Learned) -> Option<Taken> {
         let Learned { entry, command, outcome, changes } = learned;
         let (seed, index) = (self.seed, entry.index);
         match command {
@@ -152,7 +152,7 @@ impl Ledger {
     }
 
     /// Everything is over.
-    pub fn check(&self) {
+    pub(super) fn check(&self) {
         for promise in &self.promises {
             let Promise { lease, called, left } = promise;
             let Some(end) = self.ended.get(lease) else { continue };
@@ -162,6 +162,6 @@ impl Ledger {
 }
 
 /// Of a time that the leader told: what holds whoever leads next.
-pub fn firm(left: Duration) -> u64 {
+pub(super) fn firm(left: Duration) -> u64 {
     steps(left).saturating_sub(STALE)
 }

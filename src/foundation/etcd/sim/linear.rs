@@ -5,12 +5,12 @@
 use std::collections::HashSet;
 
 /// What a key holds; every write writes another one. [`ABSENT`] if there is no key.
-pub type Value = u32;
-pub const ABSENT: Value = 0;
+pub(super) type Value = u32;
+pub(super) const ABSENT: Value = 0;
 
 /// What was asked, and what came out of it if that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Action {
+pub(super) enum Action {
     Read {
         saw: Value,
     },
@@ -47,7 +47,7 @@ impl Action {
 
 /// One call. Times are positions in the order of everything that clients saw.
 #[derive(Clone, Copy, Debug)]
-pub struct Call {
+pub(super) struct Call {
     pub action: Action,
     pub called: u64,
     /// `None`: it may still happen.
@@ -55,7 +55,7 @@ pub struct Call {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(super) enum Verdict {
     Linearizable,
     Violated,
     /// More states than the budget allows.
@@ -63,7 +63,7 @@ pub enum Verdict {
 }
 
 /// Judges the calls of one key that does not exist at first; looks at no more than `budget` states.
-pub fn judge(calls: &[Call], budget: usize) -> Verdict {
+pub(super) fn judge(calls: &[Call], budget: usize) -> Verdict {
     let mut seen = HashSet::new();
     let mut stack = vec![(vec![0u64; calls.len().div_ceil(64)], ABSENT)];
     while let Some((done, state)) = stack.pop() {

@@ -94,7 +94,7 @@ pub(super) struct Etcd {
 }
 
 impl Etcd {
-    pub fn new(seed: u64, bug: Option<Bug>) -> Etcd {
+    pub(crate) fn new(seed: u64, bug: Option<Bug>) -> Etcd {
         let rng = Rng::seeded(seed).fork("clients");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         Etcd {

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-pub struct Watching {
+pub(super) struct Watching {
     seed: u64,
     rng: Rng,
     watcher: Option<Watcher>,
@@ -23,12 +23,12 @@ pub struct Watching {
 }
 
 impl Watching {
-    pub fn new(seed: u64, rng: Rng) -> Watching {
+    pub(super) fn new(seed: u64, rng: Rng) -> Watching {
         Watching { seed, rng, watcher: None, next: 1, seen: vec![], gaps: vec![], restarts: 0 }
     }
 
     /// Takes all that is there; now and then goes elsewhere.
-    pub fn act(&mut self, up: &BTreeMap<MemberId, Up>) {
+    pub(super) fn act(&mut self, up: &BTreeMap<MemberId, Up>) {
         if self.rng.chance(0.01) {
             self.watcher = None;
         }
@@ -98,7 +98,7 @@ impl Watching {
     }
 
     /// Everything is over: every change was told, in order, none missing, none twice.
-    pub fn finish(&mut self, up: &BTreeMap<MemberId, Up>, truth: &Truth) {
+    pub(super) fn finish(&mut self, up: &BTreeMap<MemberId, Up>, truth: &Truth) {
         while self.watcher.is_none() {
             self.take(up);
         }

@@ -43,7 +43,7 @@ fn parse_gzip(args: &[String], mut zip: Zip) -> Result<Zip, char> {
 }
 
 /// `gzip`, and under other names `gunzip` and `zcat`.
-pub fn gzip(args: Vec<OsString>) -> i32 {
+pub(crate) fn gzip(args: Vec<OsString>) -> i32 {
     let name = args.first().map(|a| a.to_string_lossy().into_owned()).unwrap_or_default();
     let name = name.rsplit('/').next().unwrap_or_default().to_string();
     let zcat = name == "zcat";

@@ -7,7 +7,7 @@ use std::io::{self, Read};
 
 /// The body as the options name it.
 #[derive(Clone, Copy)]
-pub enum Body<'a> {
+pub(super) enum Body<'a> {
     /// `-d`.
     Data(&'a [u8]),
     /// `-T`: a file's name, or `-` or `.` for standard input.
@@ -15,7 +15,7 @@ pub enum Body<'a> {
 }
 
 /// The body as it is sent.
-pub struct Opened<'a> {
+pub(super) struct Opened<'a> {
     content: Box<dyn Read + 'a>,
     /// Bytes; `None` if only the end will tell.
     length: Option<u64>,
@@ -25,7 +25,7 @@ pub struct Opened<'a> {
 
 impl<'a> Body<'a> {
     /// True if it can be read only once.
-    pub fn is_stdin(self) -> bool {
+    pub(super) fn is_stdin(self) -> bool {
         matches!(self, Body::File("-" | "."))
     }
 
@@ -33,7 +33,7 @@ impl<'a> Body<'a> {
     ///
     /// # Errors
     /// curl's code 26 if the file cannot be opened.
-    pub fn open(self) -> Result<Opened<'a>, Fault> {
+    pub(super) fn open(self) -> Result<Opened<'a>, Fault> {
         Ok(match self {
             Body::Data(data) => {
                 Opened { content: Box::new(data), length: Some(data.len() as u64), form: true }
@@ -59,7 +59,7 @@ impl<'a> Body<'a> {
 
 impl Opened<'_> {
     /// The headers that tell of it.
-    pub fn headers(&self) -> Vec<(&'static str, String)> {
+    pub(super) fn headers(&self) -> Vec<(&'static str, String)> {
         let mut headers = vec![match self.length {
             Some(length) => ("Content-Length", length.to_string()),
             None => ("Transfer-Encoding", "chunked".to_string()),
@@ -71,13 +71,13 @@ impl Opened<'_> {
     }
 
     /// The content, to be sent.
-    pub fn upload(&mut self) -> Upload<'_> {
+    pub(super) fn upload(&mut self) -> Upload<'_> {
         Upload { content: &mut self.content, length: self.length, sent: 0 }
     }
 }
 
 /// Where `-T NAME` sends a file: to a URL that ends in `/`, under the file's own name.
-pub fn upload_path(path: &str, name: &str) -> String {
+pub(super) fn upload_path(path: &str, name: &str) -> String {
     let (path_only, query) = path.split_at(path.find('?').unwrap_or(path.len()));
     let file = name.rsplit('/').next().unwrap_or_default();
     if !path_only.ends_with('/') || matches!(name, "-" | ".") {

@@ -31,7 +31,7 @@ fn fault(code: i32, text: impl Into<String>) -> Fault {
     Fault { code, text: text.into() }
 }
 
-pub fn main(args: Vec<OsString>) -> i32 {
+pub(crate) fn main(args: Vec<OsString>) -> i32 {
     let args: Vec<String> = args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
     let options = match options::parse(&args, read_file) {
         Ok(options) => options,

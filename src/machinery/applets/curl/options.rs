@@ -4,7 +4,7 @@ use super::super::tls::Terms;
 use std::time::Duration;
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Options {
+pub(super) struct Options {
     pub urls: Vec<String>,
     /// One for each URL, in order, as far as there are any.
     pub outputs: Vec<Output>,
@@ -40,7 +40,7 @@ pub struct Options {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub enum Output {
+pub(super) enum Output {
     File(String),
     /// `-O`: the last part of the URL's path.
     Remote,
@@ -95,7 +95,10 @@ const WITHOUT: [(char, &str); 21] = [
 ];
 
 /// Errors as curl tells them, after `curl: `. `read` gives the content of a file for `-d @FILE`.
-pub fn parse(args: &[String], read: impl Fn(&str) -> Result<Vec<u8>, String>) -> Result<Options, String> {
+pub(super) fn parse(
+    args: &[String],
+    read: impl Fn(&str) -> Result<Vec<u8>, String>,
+) -> Result<Options, String> {
     let mut options = Options { redirects_max: 50, ..Options::default() };
     let mut words = args.iter();
     let mut only_urls = false;

@@ -4,7 +4,7 @@ use super::super::http::Answer;
 use std::time::{Duration, Instant};
 
 #[derive(Debug)]
-pub struct Report {
+pub(super) struct Report {
     pub start: Instant,
     pub url: String,
     pub method: String,
@@ -34,7 +34,7 @@ pub struct Report {
 }
 
 impl Report {
-    pub fn new(url: &str) -> Report {
+    pub(super) fn new(url: &str) -> Report {
         Report {
             start: Instant::now(),
             url: url.to_string(),
@@ -60,7 +60,7 @@ impl Report {
         }
     }
 
-    pub fn head(&mut self, answer: &Answer) {
+    pub(super) fn head(&mut self, answer: &Answer) {
         self.status = answer.head.status;
         self.version = answer.head.start.split(['/', ' ']).nth(1).unwrap_or("0").to_string();
         self.kind = answer.head.get("content-type").unwrap_or_default().to_string();
@@ -72,7 +72,7 @@ impl Report {
     }
 
     /// Fills in `%{name}`; an unknown one is told, as curl does.
-    pub fn format(&self, format: &str) -> String {
+    pub(super) fn format(&self, format: &str) -> String {
         let mut out = String::new();
         let mut rest = format;
         while let Some(c) = rest.chars().next() {

@@ -12,7 +12,7 @@ use std::time::Duration;
 const PART: usize = 64 * 1024;
 
 /// What stands behind the head of a request.
-pub struct Upload<'a> {
+pub(crate) struct Upload<'a> {
     /// Where it comes from. It is read as it is sent, so that its length does not matter.
     pub content: &'a mut dyn Read,
     /// The length that was announced. Without one it goes out in chunks (RFC 9112, 7.1).
@@ -40,7 +40,7 @@ impl From<io::Error> for Stop {
 /// # Errors
 /// `TimedOut`, `BrokenPipe` if the server takes no more and says nothing, or what the content's own
 /// reader said.
-pub fn send(
+pub(super) fn send(
     reader: &mut BufReader<Timed>,
     request: &[u8],
     upload: Option<&mut Upload<'_>>,
@@ -102,7 +102,7 @@ fn send_all(
 struct UnreadableUpload(io::Error);
 
 /// True if the content of an upload could not be read.
-pub fn is_unreadable_upload(error: &io::Error) -> bool {
+pub(crate) fn is_unreadable_upload(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<UnreadableUpload>())
 }
 

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Config {
+pub(super) struct Config {
     pub servers: Vec<Server>,
     /// The files that were read, with their texts.
     pub files: Vec<(PathBuf, String)>,
@@ -14,7 +14,7 @@ pub struct Config {
 
 /// One `server` block.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server {
+pub(super) struct Server {
     /// Addresses to listen on, and whether this server answers there for names that no server has.
     pub listens: Vec<(SocketAddr, bool)>,
     pub names: Vec<String>,
@@ -47,7 +47,7 @@ impl Default for Server {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Location {
+pub(super) struct Location {
     pub root: Option<PathBuf>,
     pub index: Option<Vec<String>>,
     /// `return CODE [TEXT]`.
@@ -57,7 +57,7 @@ pub struct Location {
 
 impl Config {
     /// Every address that some server listens on, once.
-    pub fn addresses(&self) -> Vec<SocketAddr> {
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
         let mut all: Vec<SocketAddr> =
             self.servers.iter().flat_map(|s| s.listens.iter().map(|(address, _)| *address)).collect();
         all.sort();
@@ -67,7 +67,7 @@ impl Config {
 
     /// The server of a request: the one whose name the client asked for, else the default of that
     /// address.
-    pub fn server(&self, address: SocketAddr, host: &str) -> Option<&Server> {
+    pub(super) fn server(&self, address: SocketAddr, host: &str) -> Option<&Server> {
         let here = || self.servers.iter().filter(|s| s.listens.iter().any(|(known, _)| *known == address));
         let bare =
             host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(host, |(h, _)| h);
@@ -91,7 +91,7 @@ const FOLDER: &str = "conf.d";
 
 /// Reads every file of `conf.d`, in the order of their names. Errors in nginx' words, with file and
 /// line.
-pub fn load(directory: &Path) -> Result<Config, String> {
+pub(super) fn load(directory: &Path) -> Result<Config, String> {
     let main = directory.join(MAIN_FILE);
     if main.exists() {
         return Err(format!(

@@ -87,7 +87,7 @@ fn directives(text: &str) -> Result<(), String> {
 
 /// `nginx [-g DIRECTIVES] [-t | -T | -v | -s SIGNAL]`. Exit code 1 for a configuration that nginx
 /// would refuse.
-pub fn main(args: Vec<OsString>) -> i32 {
+pub(crate) fn main(args: Vec<OsString>) -> i32 {
     let args: Vec<String> = args.iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
     let call = match parse(&args) {
         Ok(call) => call,

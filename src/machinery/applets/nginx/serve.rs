@@ -19,7 +19,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const CHUNK: u64 = 64 * 1024;
 
 /// Bytes from memory, or the next `left` bytes of a file.
-pub struct Content {
+pub(super) struct Content {
     file: Option<File>,
     bytes: Bytes,
     left: u64,
@@ -69,10 +69,10 @@ impl Body for Content {
 
 /// Marks an answer that `access_log off` keeps out of the log.
 #[derive(Clone)]
-pub struct Unlogged;
+pub(super) struct Unlogged;
 
 /// The answer to one request. Never fails: faults are answers.
-pub fn answer<B>(server: &Server, request: &Request<B>, ends: Ends) -> Response<Content> {
+pub(super) fn answer<B>(server: &Server, request: &Request<B>, ends: Ends) -> Response<Content> {
     let Some((path, relative)) = safe_path(request.uri().path()) else {
         return page(StatusCode::BAD_REQUEST);
     };
@@ -102,7 +102,7 @@ pub fn answer<B>(server: &Server, request: &Request<B>, ends: Ends) -> Response<
 
 /// Both ends of a connection.
 #[derive(Clone, Copy)]
-pub struct Ends {
+pub(super) struct Ends {
     pub peer: SocketAddr,
     pub local: SocketAddr,
 }

@@ -4,7 +4,7 @@ use http::{HeaderMap, Method, Uri, header};
 use std::net::SocketAddr;
 
 /// What variables can tell of.
-pub struct Around<'a> {
+pub(super) struct Around<'a> {
     pub method: &'a Method,
     pub uri: &'a Uri,
     pub headers: &'a HeaderMap,
@@ -23,7 +23,7 @@ enum Piece {
 
 /// A text whose variables are all known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Text(Vec<Piece>);
+pub(super) struct Text(Vec<Piece>);
 
 const KNOWN: [&str; 16] = [
     "args",
@@ -46,7 +46,7 @@ const KNOWN: [&str; 16] = [
 
 impl Text {
     /// Errors: nginx' own for a variable that it does not know.
-    pub fn parse(text: &str) -> Result<Text, String> {
+    pub(super) fn parse(text: &str) -> Result<Text, String> {
         let mut pieces = Vec::new();
         let mut rest = text;
         while let Some((plain, behind)) = rest.split_once('$') {
@@ -74,7 +74,7 @@ impl Text {
         Ok(Text(pieces))
     }
 
-    pub fn fill(&self, around: &Around) -> String {
+    pub(super) fn fill(&self, around: &Around) -> String {
         let piece = |piece: &Piece| match piece {
             Piece::Plain(text) => text.clone(),
             Piece::Variable(name) => value(name, around),
@@ -84,7 +84,7 @@ impl Text {
 }
 
 /// The host that the client asked for, without its port.
-pub fn host(headers: &HeaderMap, uri: &Uri) -> String {
+pub(super) fn host(headers: &HeaderMap, uri: &Uri) -> String {
     let said = uri.host().or_else(|| headers.get(header::HOST)?.to_str().ok()).unwrap_or_default();
     let bare = said.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(said, |(h, _)| h);
     bare.to_ascii_lowercase()

@@ -11,7 +11,7 @@ fn stand_in(c: char) -> Option<char> {
 }
 
 /// The text with the characters that it stands for.
-pub fn restored(text: &str) -> String {
+pub(super) fn restored(text: &str) -> String {
     let plain = |c| STAND_INS.iter().find(|(_, stand_in)| *stand_in == c).map_or(c, |(plain, _)| *plain);
     text.chars().map(plain).collect()
 }
@@ -36,12 +36,12 @@ enum Inside {
 
 /// The text with a stand-in for each `'` and blank that is a plain character of a quoted `${…}`.
 /// `None` if there is no such one, or if it has a here-document, in which quotes have other rules.
-pub fn replaced(text: &str) -> Option<String> {
+pub(super) fn replaced(text: &str) -> Option<String> {
     if text.contains("<<") { None } else { replaced_inside(text, Vec::new()) }
 }
 
 /// The same for the text of a here-document.
-pub fn replaced_in_document(text: &str) -> Option<String> {
+pub(super) fn replaced_in_document(text: &str) -> Option<String> {
     replaced_inside(text, vec![Inside::Document])
 }
 
@@ -55,7 +55,7 @@ fn replaced_inside(text: &str, inside: Vec<Inside>) -> Option<String> {
 
 /// How many double quotes are open inside each other at most, as in `"$(echo "$(echo "a")")"`. The
 /// parser takes twice the time for each.
-pub fn depth_of_quotes(text: &str) -> usize {
+pub(super) fn depth_of_quotes(text: &str) -> usize {
     scan(text, Vec::new()).2
 }
 

@@ -6,7 +6,7 @@ use brush_parser::ast::{
 };
 
 impl Shell {
-    pub fn arithmetic(&mut self, text: &str) -> Result<i64, Flow> {
+    pub(super) fn arithmetic(&mut self, text: &str) -> Result<i64, Flow> {
         let text = if text.contains(['$', '`', '\\', '"']) { self.one(text)? } else { text.to_string() };
         let text = text.trim();
         if text.is_empty() {

@@ -18,7 +18,7 @@ const OPERATORS_MAX: usize = 5000;
 
 /// The stack of the process's only thread.
 #[derive(Clone, Copy, Debug)]
-pub struct Stack {
+pub(super) struct Stack {
     /// Where it was when the shell began.
     top: usize,
     /// Bytes that may be used below that.
@@ -34,7 +34,7 @@ fn address() -> usize {
 
 impl Stack {
     /// Called in the outermost frame.
-    pub fn new() -> Stack {
+    pub(super) fn new() -> Stack {
         let limit = getrlimit(Resource::RLIMIT_STACK).map_or(RLIM_INFINITY, |(soft, _)| soft);
         let size = usize::try_from(limit.min(SIZE_MAX)).unwrap_or(RESERVE);
         // The kernel gives up to a quarter to arguments and environment.
@@ -53,7 +53,7 @@ impl Stack {
     }
 
     /// True if a text of so many levels can be parsed.
-    pub fn takes(self, levels: usize) -> bool {
+    pub(super) fn takes(self, levels: usize) -> bool {
         levels.saturating_mul(LEVEL) <= self.left()
     }
 }
@@ -63,7 +63,7 @@ impl Shell {
     ///
     /// # Errors
     /// `Abort` if the stack has no room for another level.
-    pub fn deeper(&self) -> Result<(), Flow> {
+    pub(super) fn deeper(&self) -> Result<(), Flow> {
         if self.stack.has_room() {
             return Ok(());
         }
@@ -74,7 +74,7 @@ impl Shell {
 
 /// How deep brackets and compound commands in a text are inside each other. Quotes are not looked
 /// at, so it is an estimate: the true depth is hardly ever larger.
-pub fn of_commands(text: &str) -> usize {
+pub(super) fn of_commands(text: &str) -> usize {
     let (mut brackets, mut words) = (Level::default(), Level::default());
     let mut command = true; // the next word is a command's name
     let mut rest = text;
@@ -108,7 +108,7 @@ pub fn of_commands(text: &str) -> usize {
 
 /// The same of a sum, whose prefix operators, assignments, conditions and powers nest to the right.
 /// `usize::MAX` if it has too many operators for a tree.
-pub fn of_sum(text: &str) -> usize {
+pub(super) fn of_sum(text: &str) -> usize {
     let (mut brackets, mut run, mut longest, mut right, mut operators) = (Level::default(), 0, 0, 0, 0);
     for c in text.chars() {
         match c {

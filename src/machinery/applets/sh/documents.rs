@@ -15,7 +15,7 @@ const STAND_INS: [(char, char); 8] = [
 ];
 
 /// The word with stand-ins in each `$(…)` that has a here-document; `None` if there is none.
-pub fn hidden(word: &str) -> Option<String> {
+pub(super) fn hidden(word: &str) -> Option<String> {
     if !word.contains("$(") || !word.contains("<<") {
         return None;
     }
@@ -44,7 +44,7 @@ pub fn hidden(word: &str) -> Option<String> {
 }
 
 /// A command with the characters that were hidden.
-pub fn shown(command: &str) -> String {
+pub(super) fn shown(command: &str) -> String {
     let show = |c| STAND_INS.iter().find(|(_, stand_in)| *stand_in == c).map_or(c, |(plain, _)| *plain);
     command.chars().map(show).collect()
 }

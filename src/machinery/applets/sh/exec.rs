@@ -37,7 +37,7 @@ fn plain_pipeline(list: &AndOrList) -> Option<&[Command]> {
 
 impl Shell {
     /// `last` everywhere: nothing comes after it in this process.
-    pub fn program(&mut self, program: &Program, last: bool) -> Run {
+    pub(super) fn program(&mut self, program: &Program, last: bool) -> Run {
         let count = program.complete_commands.len();
         for (i, list) in program.complete_commands.iter().enumerate() {
             self.list(list, last && i + 1 == count)?;
@@ -45,7 +45,7 @@ impl Shell {
         Ok(self.status)
     }
 
-    pub fn list(&mut self, list: &CompoundList, last: bool) -> Run {
+    pub(super) fn list(&mut self, list: &CompoundList, last: bool) -> Run {
         let count = list.0.len();
         for (i, CompoundListItem(commands, separator)) in list.0.iter().enumerate() {
             // `set -n`: from here on it is only read. A person could not leave such a shell.
@@ -190,7 +190,7 @@ impl Shell {
     }
 
     /// Both ends where no script can name them: (read, write).
-    pub fn new_pipe(&mut self) -> Result<(OwnedFd, OwnedFd), Flow> {
+    pub(super) fn new_pipe(&mut self) -> Result<(OwnedFd, OwnedFd), Flow> {
         let made = fds::pipe().and_then(|(r, w)| Ok((script_fds::above(r)?, script_fds::above(w)?)));
         made.map_err(|e| {
             self.complain(format_args!("cannot make a pipe: {}", super::reason(&e)));
@@ -221,7 +221,11 @@ impl Shell {
     }
 
     /// A redirection that fails is a failure for `set -e`, whatever the command is.
-    pub fn redirected_compound(&mut self, compound: &CompoundCommand, redirects: &RedirectList) -> Run {
+    pub(super) fn redirected_compound(
+        &mut self,
+        compound: &CompoundCommand,
+        redirects: &RedirectList,
+    ) -> Run {
         match self.redirect(redirects.0.iter())? {
             Ok(saved) => {
                 let result = self.compound(compound, false);
@@ -233,7 +237,7 @@ impl Shell {
         }
     }
 
-    pub fn compound(&mut self, command: &CompoundCommand, last: bool) -> Run {
+    pub(super) fn compound(&mut self, command: &CompoundCommand, last: bool) -> Run {
         match command {
             CompoundCommand::BraceGroup(group) => self.list(&group.list, last),
             // A child that has nothing else to do is the subshell: `kill $!` must meet the right

@@ -13,10 +13,10 @@ use linux::script_fds;
 use std::os::fd::AsFd;
 
 /// The default of `$IFS`.
-pub const IFS: &str = " \t\n";
+pub(super) const IFS: &str = " \t\n";
 
 /// Words under way. There is always one; `"$@"` begins more.
-pub struct Fields(Vec<Vec<Glyph>>);
+pub(super) struct Fields(Vec<Vec<Glyph>>);
 
 impl Fields {
     fn new() -> Fields {
@@ -78,7 +78,7 @@ impl Place {
 
 impl Shell {
     /// All of it: one word may become none or many.
-    pub fn words(&mut self, word: &str) -> Result<Vec<String>, Flow> {
+    pub(super) fn words(&mut self, word: &str) -> Result<Vec<String>, Flow> {
         if is_plain(word) {
             return Ok(vec![word.to_string()]);
         }
@@ -102,7 +102,7 @@ impl Shell {
     }
 
     /// Without splitting and file names: the right side of an assignment, a file to open.
-    pub fn one(&mut self, word: &str) -> Result<String, Flow> {
+    pub(super) fn one(&mut self, word: &str) -> Result<String, Flow> {
         if is_plain(word) {
             return Ok(word.to_string());
         }
@@ -117,7 +117,7 @@ impl Shell {
     }
 
     /// As [`Shell::one`] for the value of an assignment, in which `~` also counts after `:`.
-    pub fn assigned(&mut self, word: &str) -> Result<String, Flow> {
+    pub(super) fn assigned(&mut self, word: &str) -> Result<String, Flow> {
         if !word.contains(":~") {
             return self.one(word);
         }
@@ -132,14 +132,14 @@ impl Shell {
     }
 
     /// As inside double quotes: a here-document.
-    pub fn here_text(&mut self, pieces: &[WordPieceWithSource]) -> Result<String, Flow> {
+    pub(super) fn here_text(&mut self, pieces: &[WordPieceWithSource]) -> Result<String, Flow> {
         let mut fields = Fields::new();
         self.pieces(pieces, Place::Quoted, &mut fields)?;
         Ok(fields.join())
     }
 
     /// A pattern in which quoted characters mean themselves.
-    pub fn pattern(&mut self, word: &str) -> Result<Vec<Glyph>, Flow> {
+    pub(super) fn pattern(&mut self, word: &str) -> Result<Vec<Glyph>, Flow> {
         let pieces = self.parse_word(word)?;
         let mut fields = Fields::new();
         self.pieces(&pieces, Place::Open, &mut fields)?;
@@ -225,7 +225,7 @@ impl Shell {
     }
 
     /// A variable, or the one that busybox and bash make up: a random number of 15 bits.
-    pub fn variable(&self, name: &str) -> Option<String> {
+    pub(super) fn variable(&self, name: &str) -> Option<String> {
         match self.state.get(name) {
             None if name == "RANDOM" => Some(rng::Rng::from_os().range(0, 32768).to_string()),
             value => value.map(str::to_string),
@@ -601,7 +601,7 @@ fn replaced(value: &[char], pattern: &[Glyph], replacement: &str, which: &Substr
 
 /// Splits what expansions made at the separators. A field that was never quoted and is empty
 /// vanishes.
-pub fn split(field: Vec<Glyph>, separators: &str) -> Vec<Vec<Glyph>> {
+pub(super) fn split(field: Vec<Glyph>, separators: &str) -> Vec<Vec<Glyph>> {
     if !field.iter().any(|g| g.kind == Kind::Result) {
         return if field.is_empty() { Vec::new() } else { vec![field] };
     }

@@ -10,7 +10,7 @@ type Truth = Result<bool, String>;
 
 impl Shell {
     /// Status 0 if `expr` holds, 1 if not, 2 if it has no meaning, as bash.
-    pub fn extended_test(&mut self, expr: &Expr) -> Run {
+    pub(super) fn extended_test(&mut self, expr: &Expr) -> Run {
         match self.holds(expr)? {
             Ok(truth) => self.done(i32::from(!truth)),
             Err(what) => {

@@ -12,7 +12,7 @@ fn is_pattern(part: &[Glyph]) -> bool {
 }
 
 /// Existing paths that fit, sorted; `None` if the word is no pattern.
-pub fn paths(word: &[Glyph]) -> Option<Vec<String>> {
+pub(super) fn paths(word: &[Glyph]) -> Option<Vec<String>> {
     let parts: Vec<&[Glyph]> = word.split(|g| g.c == '/').collect();
     if !parts.iter().any(|part| is_pattern(part)) {
         return None;

@@ -22,7 +22,7 @@ enum Line {
 
 impl Shell {
     /// On a terminal: signals that would end a script do not end a conversation.
-    pub fn become_interactive(&mut self) {
+    pub(super) fn become_interactive(&mut self) {
         self.interactive = true;
         let _ = trap::set(libc::SIGTERM, Action::Ignore);
         let _ = trap::set(libc::SIGINT, Action::Note);
@@ -37,7 +37,7 @@ impl Shell {
 
     /// Runs a script. If `set -v` is on, or the script may turn it on, each line is shown before
     /// the command that it completes runs. Otherwise the script is parsed at once.
-    pub fn run_file(&mut self, text: &str) -> Run {
+    pub(super) fn run_file(&mut self, text: &str) -> Run {
         let may_show = self.state.flag('v')
             || text.lines().any(|line| {
                 let mut words = line.split_whitespace().skip_while(|word| !word.ends_with("set"));
@@ -78,7 +78,7 @@ impl Shell {
     }
 
     /// Reads and runs until the end of input.
-    pub fn read_commands(&mut self) -> Run {
+    pub(super) fn read_commands(&mut self) -> Run {
         let mut command = parse::Assembly::default();
         loop {
             if self.interactive {

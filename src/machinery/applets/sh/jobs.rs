@@ -39,15 +39,15 @@ impl Job {
 
 /// Children in the order of their start.
 #[derive(Clone, Debug, Default)]
-pub struct Jobs(Vec<Job>);
+pub(super) struct Jobs(Vec<Job>);
 
 impl Jobs {
-    pub fn add(&mut self, pid: i32) {
+    pub(super) fn add(&mut self, pid: i32) {
         self.add_command(&[pid], false, String::new());
     }
 
     /// Adds a command of one process or, for a pipeline, of several.
-    pub fn add_command(&mut self, pids: &[i32], pipefail: bool, command: String) {
+    pub(super) fn add_command(&mut self, pids: &[i32], pipefail: bool, command: String) {
         self.0.retain(|job| !pids.contains(&job.pid())); // the kernel gave its number again
         let number = self.0.iter().map(|job| job.number).max().unwrap_or(0) + 1;
         let members = pids.iter().map(|pid| (*pid, None)).collect();
@@ -82,12 +82,12 @@ impl Jobs {
         self.0.iter().all(|job| job.exit().is_some())
     }
 
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.0.clear();
     }
 
     /// The child that a script names: by its pid, or `%1` for the first job.
-    pub fn named(&self, name: &str) -> Option<i32> {
+    pub(super) fn named(&self, name: &str) -> Option<i32> {
         match name.strip_prefix('%') {
             Some(job) => self.job(job).map(Job::pid),
             None => name.parse().ok(),
@@ -95,7 +95,7 @@ impl Jobs {
     }
 
     /// What `kill` ends: the process of that number, or all processes of a job that still run.
-    pub fn targets(&self, name: &str) -> Option<Vec<i32>> {
+    pub(super) fn targets(&self, name: &str) -> Option<Vec<i32>> {
         match name.strip_prefix('%') {
             Some(job) => {
                 let running = self.job(job)?.members.iter().filter(|(_, exit)| exit.is_none());
@@ -120,7 +120,7 @@ impl Jobs {
     ///
     /// # Errors
     /// The first name that means no job.
-    pub fn select<'a>(&self, names: &'a [String]) -> Result<Vec<usize>, &'a str> {
+    pub(super) fn select<'a>(&self, names: &'a [String]) -> Result<Vec<usize>, &'a str> {
         if names.is_empty() {
             return Ok(self.0.iter().map(|job| job.number).collect());
         }
@@ -137,18 +137,18 @@ impl Jobs {
     }
 
     /// Forgets those of these jobs that have ended: `jobs` told of them.
-    pub fn forget_ended(&mut self, numbers: &[usize]) {
+    pub(super) fn forget_ended(&mut self, numbers: &[usize]) {
         self.0.retain(|job| job.exit().is_none() || !numbers.contains(&job.number));
     }
 
     /// What `jobs -p` prints: the first process of each of these jobs.
-    pub fn pids(&self, numbers: &[usize]) -> String {
+    pub(super) fn pids(&self, numbers: &[usize]) -> String {
         let first = self.numbered(numbers).filter_map(|job| job.members.first());
         first.map(|(pid, _)| format!("{pid}\n")).collect()
     }
 
     /// What `jobs` prints of these jobs.
-    pub fn describe(&self, numbers: &[usize]) -> String {
+    pub(super) fn describe(&self, numbers: &[usize]) -> String {
         let line = |job: &Job| {
             let state = match job.exit() {
                 None => "Running".to_string(),
@@ -165,7 +165,7 @@ impl Jobs {
 impl Shell {
     /// Makes a subshell. In the child the traps are gone, as POSIX wants, but ignored signals stay
     /// ignored.
-    pub fn fork(&mut self) -> Result<Side, Flow> {
+    pub(super) fn fork(&mut self) -> Result<Side, Flow> {
         let _ = io::stdout().flush();
         // A signal for the child that comes before it has left our traps must wait, not vanish in
         // them.
@@ -203,7 +203,7 @@ impl Shell {
 
     /// Like `fork`, for a child that we wait for: on a terminal it gets the terminal. `leader` is
     /// the first of its pipeline.
-    pub fn fork_foreground(&mut self, leader: Option<i32>) -> Result<Side, Flow> {
+    pub(super) fn fork_foreground(&mut self, leader: Option<i32>) -> Result<Side, Flow> {
         let on_terminal = self.owns_terminal();
         let side = self.fork()?;
         if on_terminal {
@@ -234,7 +234,7 @@ impl Shell {
 
     /// Makes a child that we do not wait for: on a terminal ^C does not reach it. `leader` is the
     /// first of its pipeline.
-    pub fn fork_background(&mut self, leader: Option<i32>) -> Result<Side, Flow> {
+    pub(super) fn fork_background(&mut self, leader: Option<i32>) -> Result<Side, Flow> {
         let on_terminal = self.owns_terminal();
         let side = self.fork()?;
         if on_terminal {
@@ -260,21 +260,21 @@ impl Shell {
     }
 
     /// Takes the terminal back from a job that ended.
-    pub fn take_terminal(&self) {
+    pub(super) fn take_terminal(&self) {
         if self.owns_terminal() {
             let _ = tcsetpgrp(io::stdin(), getpgrp());
         }
     }
 
     /// Ends a forked child.
-    pub fn leave(&mut self, result: Run) -> ! {
+    pub(super) fn leave(&mut self, result: Run) -> ! {
         let code = self.finish(result);
         let _ = io::stdout().flush();
         process::exit_now(code)
     }
 
     /// Collects children that have ended.
-    pub fn reap(&mut self) {
+    pub(super) fn reap(&mut self) {
         while let Ok(Some((pid, exit))) = process::wait_any(false) {
             self.jobs.ended(pid, exit);
         }
@@ -282,7 +282,7 @@ impl Shell {
 
     /// Waits for a child whatever signals come; traps run after it, as POSIX wants. It must have
     /// been added to the jobs.
-    pub fn wait_for(&mut self, pid: i32) -> Exit {
+    pub(super) fn wait_for(&mut self, pid: i32) -> Exit {
         loop {
             match self.jobs.take(pid) {
                 Ok(Some(exit)) => return exit,
@@ -298,14 +298,14 @@ impl Shell {
 
     /// Waits for a child in the foreground. At a prompt, ^C that ended the child ends the whole
     /// line.
-    pub fn foreground(&mut self, pid: i32) -> Run {
+    pub(super) fn foreground(&mut self, pid: i32) -> Run {
         self.jobs.add(pid);
         let exit = self.wait_for(pid);
         self.take_terminal();
         self.after_foreground(exit)
     }
 
-    pub fn after_foreground(&mut self, exit: Exit) -> Run {
+    pub(super) fn after_foreground(&mut self, exit: Exit) -> Run {
         let status = exit.code();
         self.status = status;
         if let Exit::Signal(signal) = exit
@@ -327,7 +327,7 @@ impl Shell {
     }
 
     /// The builtin `wait`: for one child or for all. A trapped signal ends it with 128 + signal.
-    pub fn wait_builtin(&mut self, wanted: Option<i32>) -> i32 {
+    pub(super) fn wait_builtin(&mut self, wanted: Option<i32>) -> i32 {
         let waited = trap::wait_until(|| {
             self.reap();
             if let Some(signal) = trap::pending() {

@@ -46,7 +46,7 @@ mod state;
 mod timing;
 mod traps;
 
-pub use start::main;
+pub(crate) use start::main;
 
 use super::reason;
 use brush_parser::ast::{ArithmeticExpr, FunctionBody};

@@ -12,13 +12,13 @@ const QUOTES_MAX: usize = 14;
 /// Words and sums that are kept parsed; when there are more, all are forgotten.
 const CACHE_MAX: usize = 4096;
 
-pub fn options() -> ParserOptions {
+pub(super) fn options() -> ParserOptions {
     ParserOptions { enable_extended_globbing: false, posix_mode: true, ..ParserOptions::default() }
 }
 
 /// What is wrong with a text.
 #[derive(Debug)]
-pub struct Fault {
+pub(super) struct Fault {
     pub what: String,
     /// More text could make it right.
     pub incomplete: bool,
@@ -28,7 +28,7 @@ pub struct Fault {
 ///
 /// # Errors
 /// What is wrong with the text.
-pub fn program(text: &str, stack: depth::Stack) -> Result<Program, Fault> {
+pub(super) fn program(text: &str, stack: depth::Stack) -> Result<Program, Fault> {
     let plain = apostrophes::replaced(text).and_then(|text| as_written(&text, stack).ok());
     plain.map_or_else(|| as_written(text, stack), Ok)
 }
@@ -93,7 +93,7 @@ fn without_large_tildes(word: &str) -> Cow<'_, str> {
 ///
 /// # Errors
 /// What is wrong with the word.
-pub fn word(
+pub(super) fn word(
     word: &str,
     options: &ParserOptions,
     stack: depth::Stack,
@@ -112,7 +112,7 @@ pub fn word(
 ///
 /// # Errors
 /// What is wrong with the text.
-pub fn here_document(text: &str, stack: depth::Stack) -> Result<Vec<WordPieceWithSource>, String> {
+pub(super) fn here_document(text: &str, stack: depth::Stack) -> Result<Vec<WordPieceWithSource>, String> {
     if !stack.takes(depth::of_commands(text)) {
         return Err("it is too deep".into());
     }
@@ -151,19 +151,19 @@ impl HereDocument {
 
 /// Lines that are not yet a command.
 #[derive(Default)]
-pub struct Assembly {
+pub(super) struct Assembly {
     text: String,
     document: Option<HereDocument>,
 }
 
 impl Assembly {
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.text.is_empty()
     }
 
     /// Adds a line. Returns what the lines mean, and forgets them, unless more lines could change
     /// it.
-    pub fn push(&mut self, line: &str, stack: depth::Stack) -> Option<Result<Program, Fault>> {
+    pub(super) fn push(&mut self, line: &str, stack: depth::Stack) -> Option<Result<Program, Fault>> {
         self.text.push_str(line);
         if self.document.as_ref().is_some_and(|document| !document.ends_with(line)) {
             return None;
@@ -181,7 +181,7 @@ impl Assembly {
     }
 
     /// What the lines mean if no more come; `None` if there are none.
-    pub fn end(&mut self, stack: depth::Stack) -> Option<Result<Program, Fault>> {
+    pub(super) fn end(&mut self, stack: depth::Stack) -> Option<Result<Program, Fault>> {
         let text = std::mem::take(self).text;
         (!text.is_empty()).then(|| program(&text, stack))
     }
@@ -190,7 +190,7 @@ impl Assembly {
 impl Shell {
     /// Runs a text; `last` if nothing comes after it, so that its last command may replace this
     /// process. What stands in lines before a syntax error runs.
-    pub fn run_text(&mut self, text: &str, last: bool) -> Run {
+    pub(super) fn run_text(&mut self, text: &str, last: bool) -> Run {
         if let Ok(program) = program(text, self.stack) {
             return self.program(&program, last);
         }
@@ -214,7 +214,7 @@ impl Shell {
         Flow::Abort(2)
     }
 
-    pub fn parse_word(&mut self, word: &str) -> Result<Rc<Vec<WordPieceWithSource>>, Flow> {
+    pub(super) fn parse_word(&mut self, word: &str) -> Result<Rc<Vec<WordPieceWithSource>>, Flow> {
         if let Some(known) = self.parsed_words.get(word) {
             return Ok(known.clone());
         }
@@ -234,7 +234,7 @@ impl Shell {
         }
     }
 
-    pub fn parse_sum(&mut self, text: &str) -> Result<Rc<ArithmeticExpr>, Flow> {
+    pub(super) fn parse_sum(&mut self, text: &str) -> Result<Rc<ArithmeticExpr>, Flow> {
         if let Some(known) = self.parsed_sums.get(text) {
             return Ok(known.clone());
         }

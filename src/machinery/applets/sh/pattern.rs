@@ -2,7 +2,7 @@
 
 /// Where a character came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     /// It stood in the script.
     Literal,
     /// It means itself.
@@ -13,22 +13,22 @@ pub enum Kind {
 
 /// A character of a word during expansion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Glyph {
+pub(super) struct Glyph {
     pub c: char,
     pub kind: Kind,
 }
 
 impl Glyph {
     /// Stands where quotes were, so that `""` is a word. It is no text.
-    pub const QUOTES: Glyph = Glyph { c: '\0', kind: Kind::Quoted };
+    pub(super) const QUOTES: Glyph = Glyph { c: '\0', kind: Kind::Quoted };
 
-    pub fn active(self, chars: &[char]) -> bool {
+    pub(super) fn active(self, chars: &[char]) -> bool {
         self.kind != Kind::Quoted && chars.contains(&self.c)
     }
 }
 
 /// Whether the pattern describes the whole text.
-pub fn matches(pattern: &[Glyph], text: &[char]) -> bool {
+pub(super) fn matches(pattern: &[Glyph], text: &[char]) -> bool {
     let (mut at, mut position) = (0, 0);
     let mut star = None;
     loop {

@@ -10,10 +10,10 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// What numbers meant before; `None` was closed.
-pub type Saved = Vec<(i32, Option<OwnedFd>)>;
+pub(super) type Saved = Vec<(i32, Option<OwnedFd>)>;
 
 /// Undoes redirections.
-pub fn restore(saved: Saved) {
+pub(super) fn restore(saved: Saved) {
     for (number, before) in saved.into_iter().rev() {
         let _ = match before {
             Some(fd) => script_fds::assign(number, fd.as_fd()),
@@ -36,7 +36,7 @@ impl From<io::Error> for Fault {
 }
 
 /// A redirection whose words are expanded, and the number that it is for.
-pub struct Ready<'a>(i32, Act<'a>);
+pub(super) struct Ready<'a>(i32, Act<'a>);
 
 enum Act<'a> {
     Open(String, &'a Kind),
@@ -54,7 +54,7 @@ impl Shell {
     ///
     /// # Errors
     /// A jump: an expansion that ends the script, or a trap that ran meanwhile.
-    pub fn redirect<'a>(
+    pub(super) fn redirect<'a>(
         &mut self,
         redirects: impl Iterator<Item = &'a IoRedirect>,
     ) -> Result<Result<Saved, i32>, Flow> {
@@ -63,7 +63,7 @@ impl Shell {
     }
 
     /// Does what [`Shell::expand_redirects`] prepared; returns as [`Shell::redirect`].
-    pub fn apply(&mut self, redirects: Vec<Ready<'_>>) -> Result<Result<Saved, i32>, Flow> {
+    pub(super) fn apply(&mut self, redirects: Vec<Ready<'_>>) -> Result<Result<Saved, i32>, Flow> {
         let mut saved = Vec::new();
         for redirect in redirects {
             if let Err(fault) = self.apply_one(redirect, &mut saved) {
@@ -105,7 +105,7 @@ impl Shell {
     ///
     /// # Errors
     /// An expansion that ends the script, such as `${x:?}`.
-    pub fn expand_redirects<'a>(
+    pub(super) fn expand_redirects<'a>(
         &mut self,
         redirects: impl Iterator<Item = &'a IoRedirect>,
     ) -> Result<Vec<Ready<'a>>, Flow> {

@@ -23,7 +23,7 @@ struct Expanded<'a> {
 }
 
 impl Shell {
-    pub fn simple(&mut self, command: &SimpleCommand, last: bool) -> Run {
+    pub(super) fn simple(&mut self, command: &SimpleCommand, last: bool) -> Run {
         self.substituted = 0;
         let expanded = self.expand_command(command)?;
         self.trace(&expanded);
@@ -234,7 +234,7 @@ impl Shell {
     }
 
     /// Runs a program in a child, passing over functions and builtins.
-    pub fn run_external(&mut self, argv: &[String]) -> Run {
+    pub(super) fn run_external(&mut self, argv: &[String]) -> Run {
         match self.fork_foreground(None)? {
             Side::Child => process::exit_now(self.become_program(argv)),
             Side::Parent(pid) => self.foreground(pid),
@@ -242,7 +242,7 @@ impl Shell {
     }
 
     /// Where a program is. One that is there but may not be run is found if there is no better.
-    pub fn look_up(&self, name: &str) -> Option<String> {
+    pub(super) fn look_up(&self, name: &str) -> Option<String> {
         if name.contains('/') {
             return Some(name.to_string());
         }
@@ -263,7 +263,7 @@ impl Shell {
 
     /// Becomes a program; returns the status of failure: 127 if it is not there, 126 if it cannot
     /// be run.
-    pub fn become_program(&mut self, argv: &[String]) -> i32 {
+    pub(super) fn become_program(&mut self, argv: &[String]) -> i32 {
         let Some(path) = argv.first().and_then(|name| self.look_up(name)) else {
             self.complain(format_args!("{}: not found", argv.first().map_or("", String::as_str)));
             return 127;

@@ -87,7 +87,7 @@ fn parse(argv: &[String]) -> Result<Call, String> {
 }
 
 /// `sh [-ceinsux] [-o OPTION] [TEXT | FILE] [ARGUMENT]…`
-pub fn main(args: Vec<OsString>) -> i32 {
+pub(crate) fn main(args: Vec<OsString>) -> i32 {
     let argv: Vec<String> = args.iter().map(|a| a.to_string_lossy().into_owned()).collect();
     let own_name = argv.first().cloned().unwrap_or_else(|| "sh".into());
     let complain = |what: String| {
@@ -129,7 +129,7 @@ pub fn main(args: Vec<OsString>) -> i32 {
 
 impl Shell {
     /// Says why `set -m` has no effect: dash's words without a terminal, ours with one.
-    pub fn no_job_control(&self) -> &'static str {
+    pub(super) fn no_job_control(&self) -> &'static str {
         match (0..=2).any(script_fds::is_terminal) {
             true => "this shell has no job control; job control turned off",
             false => "can't access tty; job control turned off",

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Variable {
+pub(super) struct Variable {
     /// `None`: only declared, by `export NAME` or `readonly NAME`.
     pub value: Option<String>,
     pub exported: bool,
@@ -15,7 +15,7 @@ pub struct Variable {
 type Hidden = Vec<(String, Option<Variable>)>;
 
 #[derive(Debug, Default)]
-pub struct State {
+pub(super) struct State {
     variables: BTreeMap<String, Variable>,
     /// Variables of the environment that cannot be variables of a shell: a name like `my-name`, a
     /// value that is not UTF-8. Programs get them unchanged, as upstream's images rely on.
@@ -44,17 +44,17 @@ const OPTIONS: [(&str, char); 9] = [
 const WITHOUT_EFFECT: &str = "bhE";
 
 impl State {
-    pub fn get(&self, name: &str) -> Option<&str> {
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.variables.get(name).and_then(|v| v.value.as_deref())
     }
 
-    pub fn variable(&self, name: &str) -> Option<&Variable> {
+    pub(super) fn variable(&self, name: &str) -> Option<&Variable> {
         self.variables.get(name)
     }
 
     /// `false` if it is read-only.
     #[must_use]
-    pub fn set(&mut self, name: &str, value: String) -> bool {
+    pub(super) fn set(&mut self, name: &str, value: String) -> bool {
         let export = self.flag('a');
         let variable = self.variables.entry(name.to_string()).or_default();
         if !variable.read_only {
@@ -65,13 +65,13 @@ impl State {
     }
 
     /// Marks a variable. One that is not set yet keeps the mark for its value.
-    pub fn mark(&mut self, name: &str, mark: impl FnOnce(&mut Variable)) {
+    pub(super) fn mark(&mut self, name: &str, mark: impl FnOnce(&mut Variable)) {
         mark(self.variables.entry(name.to_string()).or_default());
     }
 
     /// `false` if it is read-only.
     #[must_use]
-    pub fn unset(&mut self, name: &str) -> bool {
+    pub(super) fn unset(&mut self, name: &str) -> bool {
         let free = !self.variables.get(name).is_some_and(|v| v.read_only);
         if free {
             self.passed_on.retain(|(known, _)| known != name);
@@ -81,24 +81,24 @@ impl State {
     }
 
     /// True for a variable of the environment whose name no variable of a shell may have.
-    pub fn is_passed_on(&self, name: &str) -> bool {
+    pub(super) fn is_passed_on(&self, name: &str) -> bool {
         self.passed_on.iter().any(|(known, _)| known == name)
     }
 
     /// Puts back what [`State::variable`] told earlier.
-    pub fn restore(&mut self, name: String, was: Option<Variable>) {
+    pub(super) fn restore(&mut self, name: String, was: Option<Variable>) {
         match was {
             Some(variable) => self.variables.insert(name, variable),
             None => self.variables.remove(&name),
         };
     }
 
-    pub fn all(&self) -> impl Iterator<Item = (&String, &Variable)> {
+    pub(super) fn all(&self) -> impl Iterator<Item = (&String, &Variable)> {
         self.variables.iter()
     }
 
     /// Takes over a variable of the environment: as an exported variable, or as one to pass on.
-    pub fn inherit(&mut self, name: OsString, value: OsString) {
+    pub(super) fn inherit(&mut self, name: OsString, value: OsString) {
         match (name.into_string(), value.into_string()) {
             (Ok(name), Ok(value)) if is_name(&name) => {
                 let variable = Variable { value: Some(value), exported: true, read_only: false };
@@ -113,7 +113,7 @@ impl State {
 
     /// The environment that a program gets. A variable of the shell hides one of its name that is
     /// passed on.
-    pub fn environment(&self) -> Vec<(OsString, OsString)> {
+    pub(super) fn environment(&self) -> Vec<(OsString, OsString)> {
         let hidden = |name: &OsString| name.to_str().is_some_and(|name| self.get(name).is_some());
         let passed_on = self.passed_on.iter().filter(|(name, _)| !hidden(name)).cloned();
         let exported = self.variables.iter().filter(|(_, v)| v.exported);
@@ -122,15 +122,15 @@ impl State {
     }
 
     /// Forgets what a program would not get.
-    pub fn keep_exported(&mut self) {
+    pub(super) fn keep_exported(&mut self) {
         self.variables.retain(|_, v| v.exported);
     }
 
-    pub fn enter_function(&mut self) {
+    pub(super) fn enter_function(&mut self) {
         self.hidden.push(Vec::new());
     }
 
-    pub fn leave_function(&mut self) {
+    pub(super) fn leave_function(&mut self) {
         for (name, was) in self.hidden.pop().unwrap_or_default().into_iter().rev() {
             self.restore(name, was);
         }
@@ -138,7 +138,7 @@ impl State {
 
     /// The variable's present value comes back when the running function ends. Nothing happens
     /// outside of functions.
-    pub fn hide(&mut self, name: &str) {
+    pub(super) fn hide(&mut self, name: &str) {
         let was = self.variables.get(name).cloned();
         if let Some(hidden) = self.hidden.last_mut()
             && !hidden.iter().any(|(known, _)| known == name)
@@ -147,13 +147,13 @@ impl State {
         }
     }
 
-    pub fn flag(&self, letter: char) -> bool {
+    pub(super) fn flag(&self, letter: char) -> bool {
         self.flags.contains(&letter)
     }
 
     /// `false` if there is no such flag.
     #[must_use]
-    pub fn set_flag(&mut self, letter: char, on: bool) -> bool {
+    pub(super) fn set_flag(&mut self, letter: char, on: bool) -> bool {
         let known = OPTIONS.iter().any(|(_, known)| *known == letter) || WITHOUT_EFFECT.contains(letter);
         match on {
             true if known => drop(self.flags.insert(letter)),
@@ -167,13 +167,13 @@ impl State {
     /// the same where it has no terminal.
     ///
     /// Returns true if it was on.
-    pub fn refuse_monitor(&mut self) -> bool {
+    pub(super) fn refuse_monitor(&mut self) -> bool {
         self.flags.remove(&'m')
     }
 
     /// `false` if there is no such option.
     #[must_use]
-    pub fn set_option(&mut self, name: &str, on: bool) -> bool {
+    pub(super) fn set_option(&mut self, name: &str, on: bool) -> bool {
         match OPTIONS.iter().find(|(known, _)| *known == name) {
             Some((_, letter)) => self.set_flag(*letter, on),
             None if name == "pipefail" => {
@@ -185,12 +185,12 @@ impl State {
     }
 
     /// `$-`.
-    pub fn flags(&self) -> String {
+    pub(super) fn flags(&self) -> String {
         self.flags.iter().collect()
     }
 
     /// `set -o`: one option a line.
-    pub fn describe_options(&self) -> String {
+    pub(super) fn describe_options(&self) -> String {
         let line = |name: &str, on: bool| format!("{name:<16}{}\n", if on { "on" } else { "off" });
         let mut text: String = OPTIONS.iter().map(|(name, letter)| line(name, self.flag(*letter))).collect();
         text.push_str(&line("pipefail", self.pipefail));
@@ -199,12 +199,12 @@ impl State {
 }
 
 /// A word that a shell reads back as `value`.
-pub fn quoted(value: &str) -> String {
+pub(super) fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\'', "'\\''"))
 }
 
 /// Whether a variable may have this name.
-pub fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c == '_' || c.is_ascii_alphabetic())
         && name.chars().all(|c| c == '_' || c.is_ascii_alphanumeric())
 }

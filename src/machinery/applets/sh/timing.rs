@@ -8,7 +8,7 @@ use std::time::Instant;
 
 /// Processor time in seconds: in the program, and in the kernel for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Used {
+pub(super) struct Used {
     user: f64,
     system: f64,
 }
@@ -44,7 +44,7 @@ fn report(real: f64, used: Used, posix: bool) -> String {
 
 impl Shell {
     /// Runs a pipeline and tells on standard error what it took, even if it ends the script.
-    pub fn timed(&mut self, how: &PipelineTimed, run: impl FnOnce(&mut Shell) -> Run) -> Run {
+    pub(super) fn timed(&mut self, how: &PipelineTimed, run: impl FnOnce(&mut Shell) -> Run) -> Run {
         let (begun, before) = (Instant::now(), Used::in_all());
         let result = run(self);
         let now = Used::in_all();
@@ -54,7 +54,7 @@ impl Shell {
     }
 
     /// The builtin `times`: the shell's own, then its children's.
-    pub fn times(&self) -> Run {
+    pub(super) fn times(&self) -> Run {
         let clock = |seconds: f64| format!("{}m{:.2}s", (seconds / 60.0) as u64, seconds % 60.0);
         let line = |who| {
             let used = Used::of(who);

@@ -4,7 +4,7 @@ use super::{Flow, Run, Shell};
 use linux::trap::{self, Action};
 
 /// Names without SIG; 0 is the end of the shell.
-pub const SIGNALS: [(&str, i32); 20] = [
+pub(super) const SIGNALS: [(&str, i32); 20] = [
     ("EXIT", 0),
     ("HUP", libc::SIGHUP),
     ("INT", libc::SIGINT),
@@ -28,7 +28,7 @@ pub const SIGNALS: [(&str, i32); 20] = [
 ];
 
 /// `TERM`, `SIGTERM`, `term` or `15`.
-pub fn signal_number(name: &str) -> Option<i32> {
+pub(super) fn signal_number(name: &str) -> Option<i32> {
     if let Ok(number) = name.parse() {
         return (0..=trap::LAST).contains(&number).then_some(number);
     }
@@ -37,13 +37,13 @@ pub fn signal_number(name: &str) -> Option<i32> {
     SIGNALS.iter().find(|(known, _)| *known == name).map(|(_, number)| *number)
 }
 
-pub fn signal_name(number: i32) -> String {
+pub(super) fn signal_name(number: i32) -> String {
     SIGNALS.iter().find(|(_, n)| *n == number).map_or(number.to_string(), |(name, _)| (*name).to_string())
 }
 
 impl Shell {
     /// Runs the traps of signals that came; called between commands.
-    pub fn run_traps(&mut self) -> Result<(), Flow> {
+    pub(super) fn run_traps(&mut self) -> Result<(), Flow> {
         if trap::take(libc::SIGCHLD) {
             self.reap();
             self.run_trap(libc::SIGCHLD)?;
@@ -83,7 +83,7 @@ impl Shell {
     }
 
     /// The shell's end: its EXIT trap, then its status.
-    pub fn finish(&mut self, result: Run) -> i32 {
+    pub(super) fn finish(&mut self, result: Run) -> i32 {
         let code = |result: Run| match result {
             Ok(n) | Err(Flow::Exit(n) | Flow::Return(n) | Flow::Abort(n)) => n,
             Err(Flow::Break(_) | Flow::Continue(_)) => 0,
@@ -98,7 +98,7 @@ impl Shell {
     }
 
     /// What a signal shall do from now on; `None` is the default.
-    pub fn set_trap(&mut self, signal: i32, action: Option<&str>) {
+    pub(super) fn set_trap(&mut self, signal: i32, action: Option<&str>) {
         if self.ignored.contains(&signal) && !self.interactive {
             return; // POSIX: what was ignored at the start stays so
         }
@@ -121,7 +121,7 @@ impl Shell {
     }
 
     /// No trap is lost if this process becomes another program.
-    pub fn has_only_ignoring_traps(&self) -> bool {
+    pub(super) fn has_only_ignoring_traps(&self) -> bool {
         self.traps.values().all(String::is_empty)
     }
 }

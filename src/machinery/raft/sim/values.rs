@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// All values, in the order of the log.
 #[derive(Default)]
-pub struct Recorder {
+pub(super) struct Recorder {
     values: Vec<u64>,
 }
 
@@ -43,7 +43,7 @@ fn value(bytes: &Bytes) -> u64 {
 }
 
 /// Clients that propose numbers.
-pub struct Values {
+pub(super) struct Values {
     seed: u64,
     chance: Rng,
     proposed: BTreeMap<u64, MemberId>,
@@ -57,7 +57,7 @@ pub struct Values {
 }
 
 impl Values {
-    pub fn new(seed: u64) -> Values {
+    pub(super) fn new(seed: u64) -> Values {
         Values {
             seed,
             chance: Rng::seeded(seed).fork("client"),

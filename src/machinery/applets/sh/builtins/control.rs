@@ -7,7 +7,7 @@ use std::path::Path;
 
 impl Shell {
     /// The number after `exit` or `return`; without one, the last status.
-    pub fn status_argument(&mut self, args: &[String]) -> Run {
+    pub(crate) fn status_argument(&mut self, args: &[String]) -> Run {
         match args.first() {
             None => Ok(self.status),
             Some(text) => match text.parse::<i32>() {
@@ -20,7 +20,7 @@ impl Shell {
         }
     }
 
-    pub fn jump(&mut self, leave: bool, args: &[String]) -> Run {
+    pub(crate) fn jump(&mut self, leave: bool, args: &[String]) -> Run {
         if self.loops == 0 {
             return Ok(0);
         }
@@ -28,7 +28,7 @@ impl Shell {
         Err(if leave { Flow::Break(levels) } else { Flow::Continue(levels) })
     }
 
-    pub fn shift(&mut self, args: &[String]) -> Run {
+    pub(crate) fn shift(&mut self, args: &[String]) -> Run {
         let count = args.first().map_or(Ok(1), |n| n.parse::<usize>());
         match count {
             Ok(count) if count <= self.args.len() => {
@@ -42,7 +42,7 @@ impl Shell {
         }
     }
 
-    pub fn cd(&mut self, args: &[String]) -> Run {
+    pub(crate) fn cd(&mut self, args: &[String]) -> Run {
         let args: Vec<&String> = args.iter().filter(|a| !matches!(a.as_str(), "-L" | "-P" | "--")).collect();
         let back = args.first().is_some_and(|a| *a == "-");
         let target = match args.first() {
@@ -68,7 +68,7 @@ impl Shell {
         if back { self.print(&(path + "\n")) } else { Ok(0) }
     }
 
-    pub fn pwd(&mut self, args: &[String]) -> Run {
+    pub(crate) fn pwd(&mut self, args: &[String]) -> Run {
         let real = args.iter().any(|a| a == "-P");
         match (real, self.state.get("PWD")) {
             (false, Some(path)) => self.print(&format!("{path}\n")),
@@ -80,7 +80,7 @@ impl Shell {
     }
 
     /// `. FILE`.
-    pub fn dot(&mut self, args: &[String]) -> Run {
+    pub(crate) fn dot(&mut self, args: &[String]) -> Run {
         let Some(name) = args.first() else { return self.misused(".", "filename argument required") };
         let path = self.look_up(name).unwrap_or_else(|| name.clone());
         match std::fs::read(&path) {
@@ -95,7 +95,7 @@ impl Shell {
         }
     }
 
-    pub fn exec_builtin(&mut self, args: &[String]) -> Run {
+    pub(crate) fn exec_builtin(&mut self, args: &[String]) -> Run {
         let args = if args.first().is_some_and(|a| a == "--") { &args[1..] } else { args };
         if args.is_empty() {
             return Ok(0); // its redirections stay
@@ -104,7 +104,7 @@ impl Shell {
         Err(if self.interactive { Flow::Abort(status) } else { Flow::Exit(status) })
     }
 
-    pub fn trap_builtin(&mut self, args: &[String]) -> Run {
+    pub(crate) fn trap_builtin(&mut self, args: &[String]) -> Run {
         let args = if args.first().is_some_and(|a| a == "--") { &args[1..] } else { args };
         if args.is_empty() {
             let line = |(signal, action): (&i32, &String)| {

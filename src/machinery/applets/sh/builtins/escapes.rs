@@ -2,12 +2,12 @@
 
 /// As `$'…'` and printf's format understand them. A number is a byte, so several may be one
 /// character, and none need be.
-pub fn ansi(text: &str) -> Vec<u8> {
+pub(crate) fn ansi(text: &str) -> Vec<u8> {
     expand(text, true).0
 }
 
 /// As `echo -e` and `%b` do; also whether `\c` ended the output.
-pub fn echo(text: &str) -> (Vec<u8>, bool) {
+pub(crate) fn echo(text: &str) -> (Vec<u8>, bool) {
     expand(text, false)
 }
 

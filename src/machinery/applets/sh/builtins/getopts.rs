@@ -4,7 +4,7 @@ use super::super::{Run, Shell};
 
 impl Shell {
     /// `getopts SPEC NAME [ARGUMENT…]`: status 1 when there are no more options.
-    pub fn getopts(&mut self, args: &[String]) -> Run {
+    pub(crate) fn getopts(&mut self, args: &[String]) -> Run {
         let [spec, variable, given @ ..] = args else {
             return self.misused("getopts", "usage: getopts optstring var [arg ...]");
         };

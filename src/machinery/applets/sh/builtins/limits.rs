@@ -62,7 +62,7 @@ fn letters(rights: u32) -> String {
 }
 
 impl Shell {
-    pub fn umask(&mut self, args: &[String]) -> Run {
+    pub(crate) fn umask(&mut self, args: &[String]) -> Run {
         let Some(text) = args.iter().find(|a| *a != "-S") else {
             let now = umask(Mode::empty());
             umask(now);
@@ -85,7 +85,7 @@ impl Shell {
     }
 
     /// `ulimit [-HSa] [-LETTER [VALUE]]`: the soft limit is shown, both are set.
-    pub fn ulimit(&mut self, args: &[String]) -> Run {
+    pub(crate) fn ulimit(&mut self, args: &[String]) -> Run {
         let (mut letter, mut hard, mut soft, mut all, mut value) = ('f', false, false, false, None);
         for arg in args {
             match arg.strip_prefix('-') {

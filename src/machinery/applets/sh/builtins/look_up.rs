@@ -31,7 +31,7 @@ impl Shell {
     }
 
     /// `command NAME…` passes over functions; `command -v NAME` tells what it is.
-    pub fn command_builtin(&mut self, args: &[String]) -> Run {
+    pub(crate) fn command_builtin(&mut self, args: &[String]) -> Run {
         match args {
             [option, names @ ..] if option == "-v" => {
                 let mut status = 0;
@@ -59,7 +59,7 @@ impl Shell {
         }
     }
 
-    pub fn type_builtin(&mut self, names: &[String]) -> Run {
+    pub(crate) fn type_builtin(&mut self, names: &[String]) -> Run {
         let mut status = 0;
         for name in names {
             let text = match self.meaning(name) {

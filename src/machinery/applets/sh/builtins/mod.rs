@@ -2,14 +2,14 @@
 //! speed.
 
 mod control;
-pub mod escapes;
+pub(super) mod escapes;
 mod getopts;
 mod limits;
 mod look_up;
 mod output;
 mod process;
 mod read;
-pub mod test;
+pub(super) mod test;
 mod variables;
 
 use super::{Flow, Run, Shell};
@@ -25,17 +25,17 @@ const REGULAR: [&str; 24] = [
     "pwd", "read", "source", "test", "true", "type", "ulimit", "umask", "unalias", "wait", "bg", "fg",
 ];
 
-pub fn is_special(name: &str) -> bool {
+pub(super) fn is_special(name: &str) -> bool {
     SPECIAL.contains(&name)
 }
 
-pub fn is_builtin(name: &str) -> bool {
+pub(super) fn is_builtin(name: &str) -> bool {
     is_special(name) || REGULAR.contains(&name)
 }
 
 impl Shell {
     /// Runs `argv`, whose first word is a builtin's name.
-    pub fn builtin(&mut self, argv: &[String]) -> Run {
+    pub(super) fn builtin(&mut self, argv: &[String]) -> Run {
         let Some((name, args)) = argv.split_first() else { return Ok(0) };
         match name.as_str() {
             ":" | "true" | "hash" => Ok(0),

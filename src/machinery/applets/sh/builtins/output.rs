@@ -6,7 +6,7 @@ use nix::errno::Errno;
 
 impl Shell {
     /// Writes to standard output, past all buffers.
-    pub fn print(&self, text: &str) -> Run {
+    pub(crate) fn print(&self, text: &str) -> Run {
         self.print_bytes(text.as_bytes())
     }
 
@@ -25,7 +25,7 @@ impl Shell {
         Ok(0)
     }
 
-    pub fn echo(&mut self, args: &[String]) -> Run {
+    pub(crate) fn echo(&mut self, args: &[String]) -> Run {
         let (mut newline, mut escaped, mut rest) = (true, false, args);
         while let [option, more @ ..] = rest {
             let letters = option.strip_prefix('-').unwrap_or_default();
@@ -48,7 +48,7 @@ impl Shell {
         self.print_bytes(&text)
     }
 
-    pub fn printf(&mut self, args: &[String]) -> Run {
+    pub(crate) fn printf(&mut self, args: &[String]) -> Run {
         let args = if args.first().is_some_and(|a| a == "--") { &args[1..] } else { args };
         let Some((format, values)) = args.split_first() else {
             return self.misused("printf", "usage: printf format [argument ...]");

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 impl Shell {
-    pub fn wait_command(&mut self, args: &[String]) -> Run {
+    pub(crate) fn wait_command(&mut self, args: &[String]) -> Run {
         if args.is_empty() {
             return Ok(self.wait_builtin(None));
         }
@@ -22,7 +22,7 @@ impl Shell {
     }
 
     /// `jobs [-lp] [JOB]…`: the pid is shown anyway, and with `-p` nothing else.
-    pub fn jobs_builtin(&mut self, args: &[String]) -> Run {
+    pub(crate) fn jobs_builtin(&mut self, args: &[String]) -> Run {
         let is_option = |arg: &&String| arg.len() > 1 && arg.starts_with('-') && *arg != "--";
         let (options, names) = args.split_at(args.iter().take_while(is_option).count());
         let names = if names.first().is_some_and(|name| name == "--") { &names[1..] } else { names };
@@ -42,7 +42,7 @@ impl Shell {
     }
 
     /// `kill [-s SIGNAL | -SIGNAL] PID…`, `kill -l [STATUS]`.
-    pub fn kill(&mut self, args: &[String]) -> Run {
+    pub(crate) fn kill(&mut self, args: &[String]) -> Run {
         let (signal, targets) = match args {
             [option, rest @ ..] if option == "-l" => return self.list_signals(rest),
             [option, name, rest @ ..] if option == "-s" || option == "-n" => (Some(name.as_str()), rest),

@@ -104,7 +104,7 @@ impl Drop for Quiet {
 impl Shell {
     /// `read [-rs] [-p PROMPT] [-t SECONDS] [-n BYTES] [-d END] [NAME…]`: status 1 at the end of
     /// input, or of the time.
-    pub fn read_builtin(&mut self, args: &[String]) -> Run {
+    pub(crate) fn read_builtin(&mut self, args: &[String]) -> Run {
         let ask = match parse(args) {
             Ok(ask) => ask,
             Err(wrong) => return self.misused("read", wrong),

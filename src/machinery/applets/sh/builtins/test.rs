@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 impl Shell {
-    pub fn test(&mut self, args: &[String], bracket: bool) -> Run {
+    pub(crate) fn test(&mut self, args: &[String], bracket: bool) -> Run {
         let name = if bracket { "[" } else { "test" };
         let mut words: Vec<&str> = args.iter().map(String::as_str).collect();
         if bracket && words.pop() != Some("]") {
@@ -82,7 +82,7 @@ fn outside(words: &[&str], operator: &str) -> Option<usize> {
     found
 }
 
-pub fn unary(operator: &str, operand: &str) -> bool {
+pub(crate) fn unary(operator: &str, operand: &str) -> bool {
     let allowed = |how| access(operand, how).is_ok();
     let found = || fs::metadata(operand).ok();
     match operator {
@@ -110,7 +110,7 @@ pub fn unary(operator: &str, operand: &str) -> bool {
     }
 }
 
-pub fn binary(left: &str, operator: &str, right: &str) -> Result<bool, String> {
+pub(crate) fn binary(left: &str, operator: &str, right: &str) -> Result<bool, String> {
     let number = |text: &str| text.trim().parse::<i64>().map_err(|_| format!("{text}: bad number"));
     let compare = |fits: fn(i64, i64) -> bool| Ok(fits(number(left)?, number(right)?));
     let changed = |path: &str| fs::metadata(path).and_then(|m| m.modified()).ok();

@@ -4,7 +4,7 @@ use super::super::state::{Variable, is_name, quoted};
 use super::super::{Flow, Run, Shell};
 
 impl Shell {
-    pub fn set_builtin(&mut self, args: &[String]) -> Run {
+    pub(crate) fn set_builtin(&mut self, args: &[String]) -> Run {
         if args.is_empty() {
             let lines = self
                 .state
@@ -54,7 +54,7 @@ impl Shell {
         Ok(0)
     }
 
-    pub fn unset_builtin(&mut self, args: &[String]) -> Run {
+    pub(crate) fn unset_builtin(&mut self, args: &[String]) -> Run {
         let functions = args.first().is_some_and(|a| a == "-f");
         for name in args.iter().filter(|a| !matches!(a.as_str(), "-f" | "-v")) {
             if !functions && !is_name(name) && !self.state.is_passed_on(name) {
@@ -72,7 +72,7 @@ impl Shell {
     }
 
     /// `export`, `readonly` and `local`.
-    pub fn declare(&mut self, command: &str, args: &[String]) -> Run {
+    pub(crate) fn declare(&mut self, command: &str, args: &[String]) -> Run {
         // `export -n` takes the mark away.
         let unmark = command == "export" && args.first().is_some_and(|a| a == "-n");
         let names = args.iter().skip(usize::from(unmark)).filter(|a| *a != "-p").collect::<Vec<_>>();

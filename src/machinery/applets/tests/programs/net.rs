@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 
 /// The server is overloaded, so `--retry` would send the upload again.
-pub fn a_retry_sends_no_rest_of_standard_input(room: &Room) {
+pub(crate) fn a_retry_sends_no_rest_of_standard_input(room: &Room) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let server = std::thread::spawn(move || {

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::process::Stdio;
 
 /// 13 is SIGPIPE. `curl` reports the failure with its own status, and servers with theirs.
-pub fn a_reader_that_is_gone_ends_a_program_quietly(room: &Room) {
+pub(crate) fn a_reader_that_is_gone_ends_a_program_quietly(room: &Room) {
     for (line, code) in [
         ("find /nonexistent", None),
         ("xargs --unknown", None),

@@ -94,7 +94,7 @@ const CASES: &[Case] = &[
 ];
 
 /// Compares what our shell does with what the list says.
-pub fn scripts_do_what_dash_does(room: &Room) {
+pub(crate) fn scripts_do_what_dash_does(room: &Room) {
     for (script, out, code) in CASES {
         let told = room.sh(script);
         assert_eq!((told.out.as_str(), told.code), (*out, *code), "{script}\n{}", told.err);
