@@ -12,7 +12,7 @@
 //! ## Read next
 //! `cluster`, which `up` starts.
 
-pub mod args;
+mod args;
 mod clusters;
 mod doctor;
 mod lab;

@@ -86,7 +86,7 @@ impl From<Error> for Reply {
 impl Reply {
     /// # Errors
     /// What was refused.
-    pub fn into_result(self) -> Result<Value, Error> {
+    pub(crate) fn into_result(self) -> Result<Value, Error> {
         match self {
             Reply::Ok(value) => Ok(value),
             Reply::Error(text) => Err(Error::Told(text)),

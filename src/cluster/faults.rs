@@ -75,7 +75,7 @@ impl Faults {
     }
 
     /// Is the node switched off?
-    pub fn is_off(&self, node: &str) -> bool {
+    pub(crate) fn is_off(&self, node: &str) -> bool {
         self.all().iter().any(|b| is_off(b) && b.nodes == [node])
     }
 }

@@ -326,7 +326,7 @@ pub trait Guest: Send + Sync + 'static {
 }
 
 /// Makes the guests of a cluster when it starts.
-pub type Guests = fn() -> Vec<Arc<dyn Guest>>;
+pub(crate) type Guests = fn() -> Vec<Arc<dyn Guest>>;
 
 #[cfg(test)]
 mod tests {

@@ -110,7 +110,7 @@ impl Place {
         self.root.join("pki")
     }
     /// The store's own authority, and the certificate of its clients.
-    pub fn etcd_pki(&self) -> PathBuf {
+    pub(crate) fn etcd_pki(&self) -> PathBuf {
         self.pki().join("etcd")
     }
     pub fn scratch(&self) -> PathBuf {
@@ -143,7 +143,7 @@ impl Place {
     }
 
     /// Makes the directory of the lock.
-    pub fn make_lock(&self) -> Result<(), Error> {
+    pub(crate) fn make_lock(&self) -> Result<(), Error> {
         self.lock().parent().map_or(Ok(()), make_private)
     }
 }

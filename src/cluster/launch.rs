@@ -25,7 +25,7 @@ const LAST_WORDS: usize = 3;
 /// What a supervisor is told to start.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Order {
+pub(crate) struct Order {
     pub home: PathBuf,
     pub spec: Spec,
     /// The cluster ends when the front does.

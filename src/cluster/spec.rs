@@ -9,7 +9,7 @@ use std::fs;
 
 /// Numbers of nodes before the first worker's: the most control planes that there can be, so that a
 /// worker's addresses do not depend on their number.
-pub const CONTROL_PLANES_MAX: u8 = 5;
+pub(crate) const CONTROL_PLANES_MAX: u8 = 5;
 /// `net` makes 200 nodes at most.
 pub const WORKERS_MAX: u8 = 200 - CONTROL_PLANES_MAX;
 

@@ -136,7 +136,7 @@ impl World {
         })
     }
 
-    pub fn dns_ip(&self) -> Ipv4Addr {
+    pub(crate) fn dns_ip(&self) -> Ipv4Addr {
         self.service_cidr.nth(DNS_INDEX)
     }
 
@@ -144,7 +144,7 @@ impl World {
         self.nodes.lock().get(name).cloned()
     }
 
-    pub fn all_nodes(&self) -> Vec<Arc<Node>> {
+    pub(crate) fn all_nodes(&self) -> Vec<Arc<Node>> {
         self.nodes.lock().values().cloned().collect()
     }
 
@@ -156,7 +156,7 @@ impl World {
     /// Notes whether the data of a node's member is damaged (with the reason), or can be read. When
     /// so many are damaged that the others are no majority, no restart mends the store: the cluster
     /// ends.
-    pub fn note_damage(&self, node: &str, damage: Option<String>) {
+    pub(crate) fn note_damage(&self, node: &str, damage: Option<String>) {
         let mut damaged = self.damaged.lock();
         match damage {
             Some(why) => damaged.insert(node.to_string(), why),
@@ -170,7 +170,7 @@ impl World {
     /// Where a client on this node finds the API, as kubeadm writes it into kubeconfigs: on a
     /// control-plane node its own server, elsewhere the balancer. A single server needs no
     /// balancer.
-    pub fn api_address(&self, node: &str) -> SocketAddr {
+    pub(crate) fn api_address(&self, node: &str) -> SocketAddr {
         let servers = self.control_planes();
         let own = servers.iter().find(|n| n.name == node);
         match (own, servers.as_slice()) {
@@ -215,7 +215,7 @@ impl World {
     }
 
     /// Connections from the fabric, which joins the nodes.
-    pub fn dialer(&self) -> Dialer {
+    pub(crate) fn dialer(&self) -> Dialer {
         let fabric = self.fabric.clone();
         Arc::new(move |to| {
             let fabric = fabric.clone();

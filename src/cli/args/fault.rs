@@ -4,7 +4,7 @@ use super::Output;
 use clap::Subcommand;
 
 #[derive(Subcommand, Debug)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// End a component without asking it; it is started again and counted
     Kill {
         /// COMPONENT or COMPONENT/NODE
@@ -58,12 +58,12 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DiskState {
+pub(crate) enum DiskState {
     Full,
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NodeAct {
+pub(crate) enum NodeAct {
     /// Properly: pods and components are asked to end
     Stop,
     Start,

@@ -4,7 +4,7 @@ use super::Output;
 use clap::{Subcommand, ValueEnum};
 
 #[derive(Subcommand, Debug)]
-pub enum Lesson {
+pub(crate) enum Lesson {
     /// All lessons, and how far you are
     List {
         #[arg(short, long, value_enum)]
@@ -52,13 +52,13 @@ pub enum Lesson {
 
 /// Forms of a grade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Report {
+pub(crate) enum Report {
     Json,
     Csv,
 }
 
 #[derive(Subcommand, Debug)]
-pub enum Lab {
+pub(crate) enum Lab {
     /// All labs, and your best grades
     List {
         #[arg(short, long, value_enum)]

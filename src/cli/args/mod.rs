@@ -5,8 +5,8 @@ mod fault;
 mod learn;
 
 use clap::{Parser, Subcommand, ValueEnum};
-pub use fault::{DiskState, Fault, NodeAct};
-pub use learn::{Lab, Lesson, Report};
+pub(crate) use fault::{DiskState, Fault, NodeAct};
+pub(crate) use learn::{Lab, Lesson, Report};
 
 /// A whole, real Kubernetes cluster in one program, to learn with.
 #[derive(Parser, Debug)]
@@ -18,7 +18,7 @@ pub use learn::{Lab, Lesson, Report};
   ropewalk status                what runs, and how to reach it
   ropewalk down                  stop the cluster; its data stays")]
 #[command(args_conflicts_with_subcommands = true)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     pub command: Option<Command>,
     #[command(flatten)]
@@ -27,7 +27,7 @@ pub struct Args {
 
 /// Where the learner sits down.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Seat {
+pub(crate) struct Seat {
     /// Which cluster
     #[arg(long, default_value = "main")]
     pub name: String,
@@ -44,7 +44,7 @@ pub struct Seat {
 
 /// What the terminal is to show.
 #[derive(clap::Args, Clone, Debug, Default)]
-pub struct Screen {
+pub(crate) struct Screen {
     /// Lines only, no full-screen interface
     #[arg(long)]
     pub plain: bool,
@@ -54,19 +54,19 @@ pub struct Screen {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Output {
+pub(crate) enum Output {
     Json,
 }
 
 /// How a trace may be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Picture {
+pub(crate) enum Picture {
     Json,
     Svg,
 }
 
 #[derive(Subcommand, Debug)]
-pub enum Command {
+pub(crate) enum Command {
     /// Start a cluster
     #[command(after_help = "Examples:
   ropewalk up                         run in the foreground; Ctrl-C stops it
@@ -354,7 +354,7 @@ etcd and crun are used where they are on PATH.")]
 }
 
 #[derive(clap::Args, Debug)]
-pub struct Up {
+pub(crate) struct Up {
     /// Name of the cluster
     #[arg(long, default_value = "main")]
     pub name: String,

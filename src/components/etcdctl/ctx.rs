@@ -9,13 +9,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
 /// etcdctl's exit codes.
-pub const FAILED: i32 = 1;
-pub const CONNECTION: i32 = 2;
-pub const INPUT: i32 = 3;
-pub const FEATURE: i32 = 4;
-pub const CANCELED: i32 = 5;
-pub const FILE: i32 = 6;
-pub const ARGUMENTS: i32 = 128;
+pub(crate) const FAILED: i32 = 1;
+pub(crate) const CONNECTION: i32 = 2;
+pub(crate) const INPUT: i32 = 3;
+pub(crate) const FEATURE: i32 = 4;
+pub(crate) const CANCELED: i32 = 5;
+pub(crate) const FILE: i32 = 6;
+pub(crate) const ARGUMENTS: i32 = 128;
 
 /// Why a command failed, for people, and its exit code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +96,7 @@ impl<'io> Ctx<'io> {
     ///
     /// # Errors
     /// It cannot be read, or is no UTF-8.
-    pub async fn read_part(&mut self) -> Result<Vec<String>, Fail> {
+    pub(crate) async fn read_part(&mut self) -> Result<Vec<String>, Fail> {
         let unread = |e: std::io::Error| Fail::new(FILE, e.to_string());
         let mut part = Vec::new();
         loop {
@@ -114,12 +114,12 @@ impl<'io> Ctx<'io> {
 }
 
 /// An argument that is a number. `what` stands before the reason.
-pub fn number<T: std::str::FromStr>(text: &str, kind: &str, code: i32) -> Result<T, Fail> {
+pub(crate) fn number<T: std::str::FromStr>(text: &str, kind: &str, code: i32) -> Result<T, Fail> {
     text.parse().map_err(|_| Fail::new(code, format!("strconv.{kind}: parsing {text:?}: invalid syntax")))
 }
 
 /// A lease's number, in hexadecimal.
-pub fn lease_id(text: &str, what: &str) -> Result<i64, Fail> {
+pub(crate) fn lease_id(text: &str, what: &str) -> Result<i64, Fail> {
     i64::from_str_radix(text, 16).map_err(|_| {
         let reason = format!("strconv.ParseInt: parsing {text:?}: invalid syntax");
         Fail::arguments(format!("{what} ({reason}), expecting ID in Hex"))

@@ -22,12 +22,12 @@
 //! ## Read next
 //! `etcd`, which answers; `cmd/keys.rs`, the verbs to start with.
 
-pub mod cmd;
-pub mod ctx;
-pub mod out;
-pub mod parse;
+mod cmd;
+mod ctx;
+mod out;
+mod parse;
 pub mod table;
-pub mod wire;
+mod wire;
 
 use ctx::{Ctx, Fail};
 use std::path::PathBuf;

@@ -43,7 +43,7 @@ pub struct Page {
 }
 
 /// A byte string in the quotes of Go.
-pub fn quoted(bytes: &[u8]) -> String {
+pub(crate) fn quoted(bytes: &[u8]) -> String {
     let mut text = String::from("\"");
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
@@ -70,7 +70,7 @@ pub fn quoted(bytes: &[u8]) -> String {
 }
 
 /// `336 kB`: three digits at most, steps of a thousand.
-pub fn human(bytes: u64) -> String {
+pub(crate) fn human(bytes: u64) -> String {
     const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
     if bytes < 10 {
         return format!("{bytes} B");
@@ -113,7 +113,7 @@ impl Page {
     }
 
     /// A key with all that is known of it; `prefix` stands before each name.
-    pub fn kv_fields(&mut self, prefix: &str, kv: &pb::KeyValue) {
+    pub(crate) fn kv_fields(&mut self, prefix: &str, kv: &pb::KeyValue) {
         let text = |hex: bool, bytes: &[u8]| match hex {
             true => format!("\"{}\"", bytes.iter().map(|b| format!("\\x{b:02x}")).collect::<String>()),
             false => quoted(bytes),
@@ -134,7 +134,7 @@ impl Page {
 }
 
 /// A table with borders; headings in the middle, cells to the right.
-pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
+pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     let width = |n: usize| {
         let cells = rows.iter().map(|r| r.get(n).map_or(0, |c| c.chars().count()));
         cells.chain([headings[n].chars().count()]).max().unwrap_or(0)
@@ -195,7 +195,7 @@ impl Out<'_> {
         self.send(&page.bytes).await
     }
 
-    pub fn no_table(&self) -> Fail {
+    pub(crate) fn no_table(&self) -> Fail {
         Fail::new(FEATURE, "table not supported as output format")
     }
 }

@@ -29,7 +29,7 @@ impl Given {
     pub fn number(&self, name: &str) -> i64 {
         self.flags.get(name).and_then(|v| v.parse().ok()).unwrap_or_default()
     }
-    pub fn was_set(&self, name: &str) -> bool {
+    pub(crate) fn was_set(&self, name: &str) -> bool {
         self.set.contains(&name)
     }
     /// `5s`, `200ms`, `1m30s`, as Go reads them.
@@ -46,7 +46,7 @@ impl Given {
 }
 
 /// What a line turned out to be.
-pub enum Found {
+pub(crate) enum Found {
     Help(String),
     Command(&'static Verb, Given),
 }
@@ -87,7 +87,7 @@ fn flag(among: &'static [Flag], name: &str) -> Option<&'static Flag> {
     among.iter().find(|f| f.name == name || (letter.is_some() && f.short == letter))
 }
 
-pub fn parse(words: &[String]) -> Result<Found, Fail> {
+pub(crate) fn parse(words: &[String]) -> Result<Found, Fail> {
     let wants_help = words.first().is_none_or(|w| w == "help");
     let words = if wants_help { words.get(1..).unwrap_or_default() } else { words };
     let (at, verb) = verb(words);
@@ -122,7 +122,7 @@ pub fn parse(words: &[String]) -> Result<Found, Fail> {
 }
 
 /// Reads the flags and arguments of a verb.
-pub fn read(verb: &'static Verb, words: &[String]) -> Result<Given, Fail> {
+pub(crate) fn read(verb: &'static Verb, words: &[String]) -> Result<Given, Fail> {
     let mut given = Given::default();
     for flag in verb.flags.iter().chain(GLOBAL) {
         given.flags.insert(flag.name, flag.default.to_string());
@@ -248,7 +248,7 @@ fn flags(text: &mut String, title: &str, list: &[Flag]) {
 }
 
 /// Help for one verb.
-pub fn about(verb: &Verb) -> String {
+pub(crate) fn about(verb: &Verb) -> String {
     let mut text = format!(
         "NAME:\n\t{} - {}\n\nUSAGE:\n\tetcdctl {} {} [flags]\n",
         verb.name, verb.help, verb.name, verb.usage
@@ -259,7 +259,7 @@ pub fn about(verb: &Verb) -> String {
 }
 
 /// Help for all verbs, or those of one group.
-pub fn overview(group: &str) -> String {
+pub(crate) fn overview(group: &str) -> String {
     let mut text = format!(
         "NAME:\n\tetcdctl - A client for etcd and for this store, which speaks etcd v3.\n\nUSAGE:\n\tetcdctl COMMAND [flags]\n\nVERSION:\n\t{}\n\nCOMMANDS:\n",
         super::VERSION

@@ -71,7 +71,7 @@ pub struct Etcd {
 }
 
 /// An error of the server as etcd's client library prints it.
-pub fn told(status: &Status) -> Fail {
+pub(crate) fn told(status: &Status) -> Fail {
     let text = match status.message().starts_with("etcdserver:") {
         true => status.message().to_string(),
         false => format!("rpc error: code = {:?} desc = {}", status.code(), status.message()),

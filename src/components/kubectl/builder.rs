@@ -16,7 +16,7 @@ const NOTHING: &str = "You must provide one or more resources by argument or fil
 
 /// One object that a command is about.
 #[derive(Clone, Debug)]
-pub struct Info {
+pub(crate) struct Info {
     pub resource: Arc<Resource>,
     /// Empty for cluster-scoped objects.
     pub namespace: String,
@@ -28,26 +28,26 @@ pub struct Info {
 }
 
 impl Info {
-    pub fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         paths::object(&self.resource, &self.namespace, &self.name)
     }
 
-    pub fn collection(&self) -> String {
+    pub(crate) fn collection(&self) -> String {
         paths::collection(&self.resource, &self.namespace)
     }
 
     /// `deployment.apps/web`
-    pub fn named(&self) -> String {
+    pub(crate) fn named(&self) -> String {
         format!("{}/{}", self.resource.kind_group(), self.name)
     }
 
     /// `deployments.apps/web`, as errors and waits name it.
-    pub fn plural_named(&self) -> String {
+    pub(crate) fn plural_named(&self) -> String {
         format!("{}/{}", self.resource.qualified(), self.name)
     }
 
     /// Reads the object again.
-    pub async fn fetch(&mut self, ctx: &Ctx) -> Result<(), Fail> {
+    pub(crate) async fn fetch(&mut self, ctx: &Ctx) -> Result<(), Fail> {
         match ctx.api().await?.get(&self.path(), &[]).await {
             Ok(object) => self.object = object,
             Err(fail) => return Err(self.lost(ctx, fail).await),
@@ -57,7 +57,7 @@ impl Info {
 
     /// An object that is not there: perhaps its namespace is not there either, which then is what
     /// there is to tell.
-    pub async fn lost(&self, ctx: &Ctx, fail: Fail) -> Fail {
+    pub(crate) async fn lost(&self, ctx: &Ctx, fail: Fail) -> Fail {
         if !fail.is_not_found() || matches!(self.namespace.as_str(), "" | "default") {
             return fail;
         }
@@ -71,7 +71,7 @@ impl Info {
 
 /// One resource, to list.
 #[derive(Clone, Debug)]
-pub struct Listing {
+pub(crate) struct Listing {
     pub resource: Arc<Resource>,
     /// Empty: all namespaces.
     pub namespace: String,
@@ -79,7 +79,7 @@ pub struct Listing {
 
 /// What was asked for, before any object is fetched.
 #[derive(Clone, Debug)]
-pub enum Asked {
+pub(crate) enum Asked {
     /// Objects by name or from files, and why documents of the files could not be read: the others
     /// are worked on all the same.
     Objects(Vec<Info>, Vec<Fail>),
@@ -89,7 +89,7 @@ pub enum Asked {
 
 impl Asked {
     /// Has what begins with these words told without `error: ` before it.
-    pub fn tell_plainly(&mut self, beginning: &str) {
+    pub(crate) fn tell_plainly(&mut self, beginning: &str) {
         let Asked::Objects(_, unread) = self else { return };
         for fail in unread {
             match fail {
@@ -100,7 +100,7 @@ impl Asked {
     }
 
     /// Takes out why documents could not be read.
-    pub fn take_unread(&mut self) -> Vec<Fail> {
+    pub(crate) fn take_unread(&mut self) -> Vec<Fail> {
         match self {
             Asked::Objects(_, unread) => std::mem::take(unread),
             Asked::Lists(_) => vec![],
@@ -110,7 +110,7 @@ impl Asked {
 
 /// How a verb reads its arguments.
 #[derive(Clone, Copy, Default)]
-pub struct Options {
+pub(crate) struct Options {
     /// A type alone means all of its objects.
     pub all_by_type: bool,
     /// `--all-namespaces` was given.
@@ -127,7 +127,7 @@ pub struct Options {
 }
 
 /// Reads files (`-f`), or arguments.
-pub async fn ask(ctx: &Ctx, args: &[String], options: Options) -> Result<Asked, Fail> {
+pub(crate) async fn ask(ctx: &Ctx, args: &[String], options: Options) -> Result<Asked, Fail> {
     let named = ctx.flags.list("filename");
     if ctx.names_files() {
         if !args.is_empty() {
@@ -147,7 +147,7 @@ pub async fn ask(ctx: &Ctx, args: &[String], options: Options) -> Result<Asked, 
 
 /// Returns the selector that limits the objects of files. kubectl ignores a field selector beside
 /// files, and so would change objects that the user excluded; here it is refused.
-pub fn selector_of_files(ctx: &Ctx, options: Options) -> Result<Option<Selector>, Fail> {
+pub(crate) fn selector_of_files(ctx: &Ctx, options: Options) -> Result<Option<Selector>, Fail> {
     if !ctx.flags.text("field-selector").is_empty() {
         return text(
             "--field-selector cannot be used with objects from files; name the files of the objects you mean, or use --selector",
@@ -194,7 +194,7 @@ fn joined(args: &[String]) -> Vec<String> {
 
 /// Records whether the user's words name one object, however many are found: a selector means
 /// several, also where one matches. (`IntoSingleItemImplied` of kubectl's builder.)
-pub fn means_one(ctx: &Ctx, args: &[String]) -> bool {
+pub(crate) fn means_one(ctx: &Ctx, args: &[String]) -> bool {
     if ctx.names_files() {
         return ctx.names_one_file() || ctx.flags.list("filename").is_empty();
     }
@@ -206,7 +206,7 @@ pub fn means_one(ctx: &Ctx, args: &[String]) -> bool {
 }
 
 /// Reads arguments alone, whatever files are named.
-pub async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -> Result<Asked, Fail> {
+pub(crate) async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -> Result<Asked, Fail> {
     let args = joined(args);
     let (namespace, _) = ctx.namespace()?;
     let slashes = args.iter().filter(|a| a.contains('/')).count();
@@ -306,7 +306,7 @@ fn unselectable(ctx: &Ctx) -> Option<&'static str> {
 }
 
 /// `deploy/web`
-pub fn type_and_name(arg: &str) -> Result<(&str, &str), Fail> {
+pub(crate) fn type_and_name(arg: &str) -> Result<(&str, &str), Fail> {
     let parts: Vec<&str> = arg.split('/').collect();
     match parts.as_slice() {
         [kind, name] if !kind.is_empty() && !name.is_empty() && !kind.contains(',') => Ok((kind, name)),
@@ -317,7 +317,7 @@ pub fn type_and_name(arg: &str) -> Result<(&str, &str), Fail> {
 
 /// The objects that a verb with `--local` works on: those of the server, or with that flag those of
 /// the files and nothing else.
-pub async fn local_or_there(
+pub(crate) async fn local_or_there(
     ctx: &Ctx,
     args: &[String],
     options: Options,
@@ -339,7 +339,7 @@ pub async fn local_or_there(
 
 /// All objects: those asked for by name fetched one by one, lists listed. Failures are collected
 /// beside what was found.
-pub async fn objects(ctx: &Ctx, asked: Asked) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
+pub(crate) async fn objects(ctx: &Ctx, asked: Asked) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
     let (mut found, mut failures) = (vec![], vec![]);
     match asked {
         Asked::Objects(infos, unread) => {
@@ -366,7 +366,7 @@ pub async fn objects(ctx: &Ctx, asked: Asked) -> Result<(Vec<Info>, Vec<Fail>), 
 }
 
 /// All objects of a listing that match the selectors.
-pub async fn list(ctx: &Ctx, listing: &Listing) -> Result<Vec<Info>, Fail> {
+pub(crate) async fn list(ctx: &Ctx, listing: &Listing) -> Result<Vec<Info>, Fail> {
     let path = paths::collection(&listing.resource, &listing.namespace);
     let mut list =
         whole(ctx, &path, &selectors(ctx)).await.map_err(|fail| unlistable(ctx, &listing.resource, fail))?;
@@ -398,7 +398,7 @@ fn taken(list: &mut Value) -> Vec<Value> {
 const PAGE: &str = "500";
 
 /// A list with the items of all its pages.
-pub async fn whole(ctx: &Ctx, path: &str, query: &[(&str, &str)]) -> Result<Value, Fail> {
+pub(crate) async fn whole(ctx: &Ctx, path: &str, query: &[(&str, &str)]) -> Result<Value, Fail> {
     let api = ctx.api().await?;
     let page = |token: String| async move {
         let mut query = query.to_vec();
@@ -428,7 +428,7 @@ pub async fn whole(ctx: &Ctx, path: &str, query: &[(&str, &str)]) -> Result<Valu
 }
 
 /// kubectl's words for a list that was refused.
-pub fn unlistable(ctx: &Ctx, resource: &Resource, fail: Fail) -> Fail {
+pub(crate) fn unlistable(ctx: &Ctx, resource: &Resource, fail: Fail) -> Fail {
     let gvr = match resource.group.as_str() {
         "" => format!("/{}, Resource={}", resource.version, resource.plural),
         group => format!("{group}/{}, Resource={}", resource.version, resource.plural),
@@ -453,7 +453,7 @@ pub fn unlistable(ctx: &Ctx, resource: &Resource, fail: Fail) -> Fail {
 }
 
 /// `labelSelector` and `fieldSelector` as the flags say.
-pub fn selectors(ctx: &Ctx) -> Vec<(&str, &str)> {
+pub(crate) fn selectors(ctx: &Ctx) -> Vec<(&str, &str)> {
     let mut found = vec![];
     for (flag, key) in [("selector", "labelSelector"), ("field-selector", "fieldSelector")] {
         let text = ctx.flags.text(flag);
@@ -465,7 +465,7 @@ pub fn selectors(ctx: &Ctx) -> Vec<(&str, &str)> {
 }
 
 /// A refused request about an object from a file: `error when creating "x.yaml": …`.
-pub fn about(fail: Fail, doing: &str, source: &str) -> Fail {
+pub(crate) fn about(fail: Fail, doing: &str, source: &str) -> Fail {
     match fail {
         Fail::Api(refusal) if refusal.reason != "Invalid" && !source.is_empty() => {
             Fail::Api(refusal.prefixed(&format!("error when {doing} {}: ", quote(source))))

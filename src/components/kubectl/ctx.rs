@@ -151,19 +151,19 @@ impl Ctx {
     }
 
     /// Records whether `-f` or `-k` was given.
-    pub fn names_files(&self) -> bool {
+    pub(crate) fn names_files(&self) -> bool {
         !self.flags.list("filename").is_empty() || !self.flags.text("kustomize").is_empty()
     }
 
     /// `-f FILE`, and no folder. If it cannot be read as a whole, `get` shows nothing of it: a list
     /// would say that the file names no more.
-    pub fn names_one_file(&self) -> bool {
+    pub(crate) fn names_one_file(&self) -> bool {
         let files = self.flags.list("filename");
         matches!(files.as_slice(), [file] if file != "-" && !self.path(file).is_dir())
     }
 
     /// Everything on standard input.
-    pub async fn read_stdin(&self) -> Result<Vec<u8>, Fail> {
+    pub(crate) async fn read_stdin(&self) -> Result<Vec<u8>, Fail> {
         self.output.flush().await;
         let mut bytes = vec![];
         if let Some(stdin) = self.stdin.lock().await.as_mut() {
@@ -173,7 +173,7 @@ impl Ctx {
     }
 
     /// The first word on standard input, read no further than its end, as an answer to a question.
-    pub async fn read_word(&self) -> Result<String, Fail> {
+    pub(crate) async fn read_word(&self) -> Result<String, Fail> {
         self.output.flush().await;
         let (mut word, mut byte) = (vec![], [0]);
         if let Some(stdin) = self.stdin.lock().await.as_mut() {
@@ -189,7 +189,7 @@ impl Ctx {
     }
 
     /// Standard input itself, for a stream; `None` if it was taken before.
-    pub async fn take_stdin(&self) -> Option<Input> {
+    pub(crate) async fn take_stdin(&self) -> Option<Input> {
         self.stdin.lock().await.take()
     }
 

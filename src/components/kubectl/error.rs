@@ -73,7 +73,7 @@ impl From<std::io::Error> for Fail {
 }
 
 /// An I/O error's text in Go's words.
-pub fn go_io(error: &std::io::Error) -> String {
+pub(crate) fn go_io(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::NotFound => "no such file or directory".into(),
         std::io::ErrorKind::PermissionDenied => "permission denied".into(),
@@ -105,7 +105,7 @@ impl Fail {
     }
 
     /// Does the server name this cause (`NamespaceTerminating`)?
-    pub fn has_cause(&self, reason: &str) -> bool {
+    pub(crate) fn has_cause(&self, reason: &str) -> bool {
         let Fail::Api(refusal) = self else { return false };
         value::list(&refusal.details, "causes").iter().any(|c| value::text(c, "reason") == reason)
     }

@@ -23,7 +23,11 @@ struct Source {
 
 /// Objects of manifests that match `--selector`, with resource and namespace found for each; what
 /// could not be read stands beside them.
-pub async fn read(ctx: &Ctx, files: &[String], options: Options) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
+pub(crate) async fn read(
+    ctx: &Ctx,
+    files: &[String],
+    options: Options,
+) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
     let (mut infos, mut failures) = (vec![], vec![]);
     let selector = builder::selector_of_files(ctx, options)?.filter(|_| !options.latest);
     for source in sources(ctx, files).await? {
@@ -49,14 +53,14 @@ pub async fn read(ctx: &Ctx, files: &[String], options: Options) -> Result<(Vec<
 }
 
 /// The objects of one document that was not read from a file.
-pub async fn of_document(ctx: &Ctx, document: Value) -> Result<Vec<Info>, Fail> {
+pub(crate) async fn of_document(ctx: &Ctx, document: Value) -> Result<Vec<Info>, Fail> {
     let mut infos = vec![];
     flatten(ctx, sorted(document), "", Options::default(), &mut infos).await?;
     Ok(infos)
 }
 
 /// Keys in alphabetical order, as a Go map is encoded.
-pub fn sorted(value: Value) -> Value {
+pub(crate) fn sorted(value: Value) -> Value {
     match value {
         Value::Object(map) => {
             let mut pairs: Vec<(String, Value)> = map.into_iter().collect();

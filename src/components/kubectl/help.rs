@@ -3,7 +3,7 @@
 use super::table::{Flag, Kind, Verb};
 
 /// The help text of a verb.
-pub fn of(verb: &Verb) -> String {
+pub(crate) fn of(verb: &Verb) -> String {
     let mut out = format!("{}.\n", verb.short);
     let children: Vec<&Verb> = verb.listed().collect();
     if !children.is_empty() {
@@ -33,7 +33,7 @@ pub fn of(verb: &Verb) -> String {
 }
 
 /// Flags with their defaults, one paragraph each.
-pub fn flags(flags: &[Flag]) -> String {
+pub(crate) fn flags(flags: &[Flag]) -> String {
     let mut out = String::new();
     for flag in flags {
         let default = match flag.kind {

@@ -30,21 +30,21 @@
 //! ## Read next
 //! `apiserver`, which answers; `cmd/get.rs`, the verb to start with.
 
-pub mod builder;
-pub mod cmd;
+mod builder;
+mod cmd;
 pub mod complete;
-pub mod ctx;
-pub mod describe;
+mod ctx;
+mod describe;
 pub mod error;
-pub mod files;
-pub mod help;
+mod files;
+mod help;
 pub mod kept;
-pub mod kustomize;
+mod kustomize;
 pub mod manifest;
-pub mod merge;
-pub mod output;
+mod merge;
+mod output;
 pub mod parse;
-pub mod print;
+mod print;
 pub mod stdio;
 pub mod table;
 #[cfg(test)]

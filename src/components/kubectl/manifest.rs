@@ -4,7 +4,7 @@ use api::yaml::{document, old_numbers, old_words};
 use serde_json::Value;
 
 /// One YAML document as JSON. The error is Go's: `error converting YAML to JSON: yaml: line 3: …`.
-pub fn parse_yaml(text: &[u8]) -> Result<Value, String> {
+pub(crate) fn parse_yaml(text: &[u8]) -> Result<Value, String> {
     let text = old_words(text);
     document(serde_yaml::Deserializer::from_slice(&text), text.len()).map_err(|e| told(&e))
 }
@@ -15,7 +15,7 @@ pub fn documents(text: &[u8]) -> Result<Vec<Value>, String> {
 }
 
 /// The same, read as kustomize reads its resources.
-pub fn kustomize_documents(text: &[u8]) -> Result<Vec<Value>, String> {
+pub(crate) fn kustomize_documents(text: &[u8]) -> Result<Vec<Value>, String> {
     documents_in(text, old_numbers)
 }
 

@@ -21,7 +21,7 @@ struct Look {
 
 /// A strategic merge patch from `current` to `modified` that deletes only what `original` had.
 /// Empty if there is nothing to do.
-pub fn strategic(kind: &str, original: &Value, modified: &Value, current: &Value) -> Value {
+pub(crate) fn strategic(kind: &str, original: &Value, modified: &Value, current: &Value) -> Value {
     let empty = Fields::new();
     let fields = |v: &Value| v.as_object().cloned().unwrap_or_default();
     let modified = fields(modified);
@@ -34,7 +34,7 @@ pub fn strategic(kind: &str, original: &Value, modified: &Value, current: &Value
 }
 
 /// A strategic merge patch from one state to another.
-pub fn strategic_two_way(kind: &str, from: &Value, to: &Value) -> Value {
+pub(crate) fn strategic_two_way(kind: &str, from: &Value, to: &Value) -> Value {
     let fields = |v: &Value| v.as_object().cloned().unwrap_or_default();
     Value::Object(diff(
         Shape::of_kind(kind),
@@ -45,7 +45,7 @@ pub fn strategic_two_way(kind: &str, from: &Value, to: &Value) -> Value {
 }
 
 /// The same as [`strategic`] for kinds of which no merge keys are known: lists are replaced.
-pub fn merge(original: &Value, modified: &Value, current: &Value) -> Value {
+pub(crate) fn merge(original: &Value, modified: &Value, current: &Value) -> Value {
     let mut patch = merge_two_way(current, modified);
     keep(&mut patch, false);
     let mut deletions = merge_two_way(original, modified);
@@ -55,7 +55,7 @@ pub fn merge(original: &Value, modified: &Value, current: &Value) -> Value {
 }
 
 /// An RFC 7386 patch from one state to another.
-pub fn merge_two_way(from: &Value, to: &Value) -> Value {
+pub(crate) fn merge_two_way(from: &Value, to: &Value) -> Value {
     let (Some(from), Some(to)) = (from.as_object(), to.as_object()) else { return json!({}) };
     let mut patch = Fields::new();
     for (key, new) in to {
@@ -269,7 +269,7 @@ fn joined(shape: Shape, mut deletions: Fields, changes: Fields) -> Fields {
 
 /// Records whether two patches of one object set a field to different values. `kind` is empty for
 /// kinds of which no merge keys are known.
-pub fn conflicts(kind: &str, a: &Value, b: &Value) -> bool {
+pub(crate) fn conflicts(kind: &str, a: &Value, b: &Value) -> bool {
     conflict(Shape::of_kind(kind), a, b)
 }
 
@@ -295,7 +295,7 @@ fn conflict(shape: Shape, a: &Value, b: &Value) -> bool {
 }
 
 /// Is there nothing in the patch?
-pub fn is_empty(patch: &Value) -> bool {
+pub(crate) fn is_empty(patch: &Value) -> bool {
     patch.as_object().is_none_or(Map::is_empty)
 }
 

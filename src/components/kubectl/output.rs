@@ -49,7 +49,7 @@ impl Output {
         self.push(Stream::Err, text.as_bytes());
     }
 
-    pub fn err_bytes(&self, bytes: &[u8]) {
+    pub(crate) fn err_bytes(&self, bytes: &[u8]) {
         self.push(Stream::Err, bytes);
     }
 

@@ -26,7 +26,7 @@ impl Flags {
     }
 
     /// Whether a global flag is set; never of a verb that has a flag of its own by that name.
-    pub fn is_global(&self, name: &str) -> bool {
+    pub(crate) fn is_global(&self, name: &str) -> bool {
         parse_bool(self.global(name)).unwrap_or(false)
     }
 

@@ -25,7 +25,7 @@
 #[cfg(test)]
 mod golden;
 pub mod host;
-pub mod rules;
+mod rules;
 
 use client::{Client, Informer, Key, Recorder, reference};
 use cni::{NodeNetwork, ServiceRule};

@@ -10,13 +10,13 @@ use std::sync::Arc;
 
 /// An endpoint of one service port, and the node it runs on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     pub ip: Ipv4Addr,
     pub port: u16,
     pub node: Option<String>,
 }
 
-pub fn protocol(port: &ServicePort) -> Option<Protocol> {
+pub(crate) fn protocol(port: &ServicePort) -> Option<Protocol> {
     protocol_named(port.protocol.as_deref())
 }
 
@@ -30,7 +30,7 @@ fn protocol_named(name: Option<&str>) -> Option<Protocol> {
 
 /// The endpoints of a service port by what they can do.
 #[derive(Clone, Debug, Default)]
-pub struct Endpoints {
+pub(crate) struct Endpoints {
     ready: BTreeSet<Endpoint>,
     /// They end, and serve until then.
     serving: BTreeSet<Endpoint>,
@@ -40,7 +40,7 @@ pub struct Endpoints {
 
 impl Endpoints {
     /// Returns how much work these are, in the unit of [`Budget`].
-    pub fn work(&self) -> usize {
+    pub(crate) fn work(&self) -> usize {
         64 * self.visited
     }
 
@@ -51,7 +51,7 @@ impl Endpoints {
     /// ```text
     /// n1: a (ending, serving)   n2: b (ready)      all: b      on n1: a      on n2: b      on n3: none
     /// ```
-    pub fn usable(&self, on: Option<&str>) -> BTreeSet<&Endpoint> {
+    pub(crate) fn usable(&self, on: Option<&str>) -> BTreeSet<&Endpoint> {
         let there = |e: &&Endpoint| on.is_none_or(|node| e.node.as_deref() == Some(node));
         let ready: BTreeSet<&Endpoint> = self.ready.iter().filter(there).collect();
         if ready.is_empty() { self.serving.iter().filter(there).collect() } else { ready }
@@ -69,10 +69,10 @@ struct Candidate<'a> {
 }
 
 /// A Service's slices: of each its ports, the endpoints that may be of use, and how many it has.
-pub struct Slices<'a>(Vec<(Vec<Candidate<'a>>, usize, Ports<'a>)>);
+pub(crate) struct Slices<'a>(Vec<(Vec<Candidate<'a>>, usize, Ports<'a>)>);
 
 impl<'a> Slices<'a> {
-    pub fn of(slices: &'a [Arc<EndpointSlice>]) -> Slices<'a> {
+    pub(crate) fn of(slices: &'a [Arc<EndpointSlice>]) -> Slices<'a> {
         let of_ipv4 = slices.iter().filter(|s| s.address_type == "IPv4" && is_proxied(&s.metadata));
         let indexed = of_ipv4.map(|slice| {
             let mut ports = Ports::new();
@@ -100,12 +100,12 @@ impl<'a> Slices<'a> {
     }
 
     /// Returns the slices and endpoints that are read once, whatever the ports are.
-    pub fn work(&self) -> usize {
+    pub(crate) fn work(&self) -> usize {
         64 * self.0.iter().map(|(_, count, _)| 1 + count).sum::<usize>()
     }
 
     /// The endpoints of a port of the Service.
-    pub fn endpoints(&self, port: &ServicePort) -> Endpoints {
+    pub(crate) fn endpoints(&self, port: &ServicePort) -> Endpoints {
         let mut found = Endpoints::default();
         let Some(protocol) = protocol(port) else { return found };
         let key = (port.name.as_deref().unwrap_or_default(), protocol);
@@ -129,34 +129,34 @@ impl<'a> Slices<'a> {
 /// What may still be computed at one change, by namespace. The ports of a Service times its
 /// endpoints may be any number, and what is beyond the bounds of the kernel's table is thrown away.
 #[derive(Default)]
-pub struct Budget(HashMap<String, usize>);
+pub(crate) struct Budget(HashMap<String, usize>);
 
 impl Budget {
     /// Is there anything left for this namespace?
-    pub fn has(&self, namespace: &str) -> bool {
+    pub(crate) fn has(&self, namespace: &str) -> bool {
         self.0.get(namespace).is_none_or(|spent| *spent < 2 * NAMESPACE_MAX)
     }
 
     /// `bytes`: of the rule that was made, or 64 for each slice and endpoint that was looked at.
-    pub fn spend(&mut self, namespace: &str, bytes: usize) {
+    pub(crate) fn spend(&mut self, namespace: &str, bytes: usize) {
         *self.0.entry(namespace.to_string()).or_default() += bytes;
     }
 }
 
 /// A Service some of whose ports are left out because of all that its namespace asks for.
-pub fn beyond_namespace(service: &Arc<Service>) -> Refused {
+pub(crate) fn beyond_namespace(service: &Arc<Service>) -> Refused {
     let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
     let message = Beyond::Namespace.message(namespace);
     Refused { service: service.clone(), reason: TOO_MANY, message }
 }
 
 /// Does the Service want outside traffic to stay on the node that it came to?
-pub fn is_external_local(spec: &ServiceSpec) -> bool {
+pub(crate) fn is_external_local(spec: &ServiceSpec) -> bool {
     spec.external_traffic_policy.as_deref() == Some("Local")
 }
 
 /// Returns how long a Service keeps a client at one endpoint, with `sessionAffinity: ClientIP`.
-pub fn affinity_seconds(spec: &ServiceSpec) -> Option<u32> {
+pub(crate) fn affinity_seconds(spec: &ServiceSpec) -> Option<u32> {
     (spec.session_affinity.as_deref() == Some("ClientIP")).then(|| {
         let config = spec.session_affinity_config.as_ref().and_then(|c| c.client_ip.as_ref());
         config.and_then(|c| c.timeout_seconds).unwrap_or(10800).max(1) as u32
@@ -165,7 +165,7 @@ pub fn affinity_seconds(spec: &ServiceSpec) -> Option<u32> {
 
 /// Returns how an Event on `service` names the owner of what it does not get, `namespace/name`: who
 /// reads the Events of one namespace need not know what is in another.
-pub fn owner_for<'a>(service: &Service, owner: &'a str) -> &'a str {
+pub(crate) fn owner_for<'a>(service: &Service, owner: &'a str) -> &'a str {
     let own = service.metadata.namespace.as_deref().unwrap_or_default();
     match owner.split_once('/') {
         Some((namespace, _)) if namespace != own => "a Service of another namespace",
@@ -204,7 +204,7 @@ fn is_proxied(meta: &ObjectMeta) -> bool {
 
 /// The services that kube-proxy is to serve, the oldest first: of two that want the same, the older
 /// one gets it.
-pub fn by_age(services: &[Arc<Service>]) -> Vec<&Arc<Service>> {
+pub(crate) fn by_age(services: &[Arc<Service>]) -> Vec<&Arc<Service>> {
     let mut ordered: Vec<&Arc<Service>> = services.iter().filter(|s| is_proxied(&s.metadata)).collect();
     ordered.sort_by_key(|s| {
         let meta = &s.metadata;
@@ -219,7 +219,7 @@ pub fn by_age(services: &[Arc<Service>]) -> Vec<&Arc<Service>> {
 /// two Services that want the same, the older one gets it. Example: `default/kubernetes` has
 /// 10.96.0.1:443. A Service with `externalIPs: [10.96.0.1]` and port 443 keeps its other addresses
 /// and is told that this one is not its own.
-pub fn rules(
+pub(crate) fn rules(
     services: &[Arc<Service>],
     slices: &BTreeMap<String, Vec<Arc<EndpointSlice>>>,
     node: &str,

@@ -242,12 +242,12 @@ impl Kv {
     }
 
     /// Ends a lease and deletes its keys. Errors: `LeaseNotFound`.
-    pub async fn lease_revoke(&self, id: i64) -> Result<(), Error> {
+    pub(crate) async fn lease_revoke(&self, id: i64) -> Result<(), Error> {
         self.propose(Command::LeaseRevoke { id }).await.map(drop)
     }
 
     /// Answers the TTL in seconds. Errors: `LeaseNotFound`.
-    pub async fn lease_keep_alive(&self, id: i64) -> Result<i64, Error> {
+    pub(crate) async fn lease_keep_alive(&self, id: i64) -> Result<i64, Error> {
         match self.propose(Command::LeaseRenew { id }).await? {
             Outcome::Renewed(ttl) => Ok(ttl),
             Outcome::Done | Outcome::Txn(_) => Err(Error::Stopped),
@@ -256,7 +256,7 @@ impl Kv {
 
     /// Keys and TTL are what this member knows; how much time is left only the leader knows, as in
     /// etcd. Errors: `LeaseNotFound`.
-    pub async fn lease_time_to_live(&self, id: i64) -> Result<LeaseTtl, Error> {
+    pub(crate) async fn lease_time_to_live(&self, id: i64) -> Result<LeaseTtl, Error> {
         self.read_barrier().await?;
         let (granted, keys) = self.shared.leases().look(id)?;
         let left =
@@ -297,7 +297,7 @@ impl Kv {
     }
 
     /// Alarms that this member knows of, without asking the leader.
-    pub fn local_alarms(&self) -> BTreeSet<Alarm> {
+    pub(crate) fn local_alarms(&self) -> BTreeSet<Alarm> {
         self.shared.alarms().clone()
     }
 
@@ -354,7 +354,7 @@ impl Kv {
 
     /// What [`database::summary`] tells of the file that [`Kv::database`] makes, in the same place:
     /// the file is as large as the store.
-    pub async fn database_summary(
+    pub(crate) async fn database_summary(
         &self,
         members: Vec<pb::Member>,
     ) -> Result<Result<database::Summary, database::bolt::Damaged>, Error> {

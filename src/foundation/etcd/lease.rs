@@ -120,7 +120,7 @@ impl Leases {
 
     /// Everybody gets the full time again: a new leader cannot know when the old one was asked
     /// last, and while writes are refused nobody can renew.
-    pub fn renew_all(&mut self, now: Moment) {
+    pub(crate) fn renew_all(&mut self, now: Moment) {
         for lease in self.all.values_mut() {
             lease.expires = now + wait(lease.ttl);
             lease.due = lease.expires;
@@ -131,7 +131,7 @@ impl Leases {
 
     /// The leases whose revocation is to be proposed now. Each comes again after [`RETRY`], if it
     /// still exists; of many that expire together some come later.
-    pub fn take_expired(&mut self, now: Moment) -> Vec<i64> {
+    pub(crate) fn take_expired(&mut self, now: Moment) -> Vec<i64> {
         if now.saturating_sub(self.second) >= Duration::from_secs(1) {
             (self.second, self.proposed) = (now, 0);
         }

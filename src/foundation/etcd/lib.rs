@@ -86,7 +86,7 @@ mod kv;
 mod kv_tests;
 mod lease;
 pub mod machine;
-pub mod mvcc;
+mod mvcc;
 pub mod pb;
 mod question;
 mod server;

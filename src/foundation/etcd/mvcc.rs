@@ -9,10 +9,10 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 /// The revision of a store nobody has written to, as in etcd; the first write makes 2.
-pub const FIRST_REVISION: Revision = 1;
+pub(crate) const FIRST_REVISION: Revision = 1;
 /// The revision of the last compaction before there was any, as in etcd: so a compaction at 0 is
 /// accepted, once.
-pub const NOT_COMPACTED: Revision = -1;
+pub(crate) const NOT_COMPACTED: Revision = -1;
 /// About what a version costs in memory beside its key and value, for [`Store::size`] and so for
 /// the quota: itself, its event in the history, and their places in the maps. (That of a compacted
 /// revision has no event any more.)
@@ -20,7 +20,7 @@ const VERSION_OVERHEAD: u64 =
     (size_of::<Version>() + size_of::<Event>() + size_of::<(Bytes, Vec<Version>)>() + 32) as u64;
 
 /// The events of some revisions, oldest first.
-pub type Told = Vec<Arc<[Event]>>;
+pub(crate) type Told = Vec<Arc<[Event]>>;
 
 type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 
@@ -166,7 +166,7 @@ impl Store {
     }
 
     /// Errors: `Compacted`, `FutureRevision` for a revision this store cannot show.
-    pub fn check_revision(&self, revision: Revision) -> Result<(), Error> {
+    pub(crate) fn check_revision(&self, revision: Revision) -> Result<(), Error> {
         if revision > self.revision {
             return Err(Error::FutureRevision { current: self.revision });
         }
@@ -179,7 +179,7 @@ impl Store {
     /// As [`Store::check_revision`], for a range in a transaction: there etcd takes a negative
     /// revision for one that was compacted, except -1 while nothing was (`checkRange` compares with
     /// [`NOT_COMPACTED`]).
-    pub fn check_revision_in_txn(&self, revision: Revision) -> Result<(), Error> {
+    pub(crate) fn check_revision_in_txn(&self, revision: Revision) -> Result<(), Error> {
         if revision < 0 && revision < self.compacted {
             return Err(Error::Compacted { compact_revision: self.compacted });
         }
@@ -233,7 +233,7 @@ impl Store {
 
     /// The events of each revision from `from` on, oldest first, of at most so many revisions; and
     /// the first revision behind them. Errors: `Compacted`.
-    pub fn events_since(&self, from: Revision, most: usize) -> Result<(Told, Revision), Error> {
+    pub(crate) fn events_since(&self, from: Revision, most: usize) -> Result<(Told, Revision), Error> {
         if from < self.compacted {
             return Err(Error::Compacted { compact_revision: self.compacted });
         }

@@ -37,16 +37,21 @@ fn check_shape(txn: &TxnRequest, max_ops: usize) -> Result<(), Error> {
 }
 
 /// How many operations a transaction leaves to those inside it. Errors: `TooManyOps`.
-pub fn check_count(compare: usize, success: usize, failure: usize, max_ops: usize) -> Result<usize, Error> {
+pub(crate) fn check_count(
+    compare: usize,
+    success: usize,
+    failure: usize,
+    max_ops: usize,
+) -> Result<usize, Error> {
     max_ops.checked_sub(compare.max(success).max(failure)).ok_or(Error::TooManyOps)
 }
 
-pub fn check_compare(compare: &Compare) -> Result<(), Error> {
+pub(crate) fn check_compare(compare: &Compare) -> Result<(), Error> {
     if compare.key.is_empty() { Err(Error::EmptyKey) } else { Ok(()) }
 }
 
 /// What can be said of one operation that is no transaction.
-pub fn check_op(op: &RequestOp) -> Result<(), Error> {
+pub(crate) fn check_op(op: &RequestOp) -> Result<(), Error> {
     let key = match op {
         RequestOp::Range(r) => &r.key,
         RequestOp::Put(r) => &r.key,
@@ -177,7 +182,7 @@ pub fn puts(txn: &TxnRequest) -> bool {
 }
 
 /// No branch writes.
-pub fn is_readonly(txn: &TxnRequest) -> bool {
+pub(crate) fn is_readonly(txn: &TxnRequest) -> bool {
     txn.success.iter().chain(&txn.failure).all(|op| match op {
         RequestOp::Range(_) => true,
         RequestOp::Put(_) | RequestOp::DeleteRange(_) => false,
@@ -187,7 +192,7 @@ pub fn is_readonly(txn: &TxnRequest) -> bool {
 
 /// A transaction that [`is_readonly`] may be answered from this member's own state: every range
 /// says so. As in etcd, inner transactions do not.
-pub fn is_serializable(txn: &TxnRequest) -> bool {
+pub(crate) fn is_serializable(txn: &TxnRequest) -> bool {
     let mut ops = txn.success.iter().chain(&txn.failure);
     ops.all(|op| matches!(op, RequestOp::Range(r) if r.serializable))
 }

@@ -247,7 +247,7 @@ impl Watcher {
     /// It comes after all events up to there. `false` if none comes: the store has not reached
     /// `start`, where the client's watch begins. A client takes such a response for the place where
     /// it goes on after a break, and would then be told of what it did not ask for.
-    pub fn request_progress(&mut self, start: Revision) -> bool {
+    pub(crate) fn request_progress(&mut self, start: Revision) -> bool {
         if let Some(behind) = &mut self.behind {
             behind.asked += 1;
             return true;

@@ -19,7 +19,7 @@ fn after(prefix: &[u8]) -> Bytes {
 }
 
 /// Key and end of the range that arguments, `--prefix` and `--from-key` name.
-pub fn range_of(given: &Given, verb: &str) -> Result<(Bytes, Bytes), Fail> {
+pub(crate) fn range_of(given: &Given, verb: &str) -> Result<(Bytes, Bytes), Fail> {
     let (prefix, from_key) = (given.on("prefix"), given.on("from-key"));
     if prefix && from_key {
         return Err(Fail::arguments(
@@ -51,7 +51,7 @@ pub fn range_of(given: &Given, verb: &str) -> Result<(Bytes, Bytes), Fail> {
 }
 
 /// Errors: an unknown order, target or consistency.
-pub fn get_request(given: &Given) -> Result<pb::RangeRequest, Fail> {
+pub(crate) fn get_request(given: &Given) -> Result<pb::RangeRequest, Fail> {
     let serializable = match given.text("consistency").as_str() {
         "l" => false,
         "s" => true,
@@ -91,7 +91,7 @@ pub fn get_request(given: &Given) -> Result<pb::RangeRequest, Fail> {
 }
 
 /// Errors: missing or superfluous arguments, a lease that is no number.
-pub fn put_request(given: &Given, stdin: Option<Vec<u8>>) -> Result<pb::PutRequest, Fail> {
+pub(crate) fn put_request(given: &Given, stdin: Option<Vec<u8>>) -> Result<pb::PutRequest, Fail> {
     let (ignore_value, ignore_lease) = (given.on("ignore-value"), given.on("ignore-lease"));
     let (key, value) = match (given.args.as_slice(), stdin) {
         ([key], _) if ignore_value => (key, Vec::new()),
@@ -115,7 +115,7 @@ pub fn put_request(given: &Given, stdin: Option<Vec<u8>>) -> Result<pb::PutReque
     })
 }
 
-pub fn del_request(given: &Given) -> Result<pb::DeleteRangeRequest, Fail> {
+pub(crate) fn del_request(given: &Given) -> Result<pb::DeleteRangeRequest, Fail> {
     let (key, range_end) = range_of(given, "del")?;
     Ok(pb::DeleteRangeRequest { key, range_end, prev_kv: given.on("prev-kv") })
 }
@@ -137,7 +137,7 @@ fn check_format(given: &Given, format: Format) -> Result<(), Fail> {
     Ok(())
 }
 
-pub async fn get(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+pub(crate) async fn get(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let request = get_request(&ctx.given)?;
     check_format(&ctx.given, ctx.out.format)?;
     let answer = ctx.connect().await?.range(request).await?;
@@ -149,7 +149,7 @@ pub async fn get(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     ctx.out.answer(&answer, |page, a| a.kvs.iter().for_each(|kv| page.kv(kv)), range_fields).await
 }
 
-pub async fn put(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+pub(crate) async fn put(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let piped = match ctx.args().len() == 1 && !ctx.given.on("ignore-value") {
         true => Some(ctx.read_bytes().await?),
         false => None,
@@ -159,36 +159,36 @@ pub async fn put(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     ctx.out.answer(&answer, put_simple, put_fields).await
 }
 
-pub async fn del(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+pub(crate) async fn del(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let request = del_request(&ctx.given)?;
     let answer: pb::DeleteRangeResponse =
         ctx.connect().await?.call("/etcdserverpb.KV/DeleteRange", request).await?;
     ctx.out.answer(&answer, del_simple, del_fields).await
 }
 
-pub fn put_simple(page: &mut Page, answer: &pb::PutResponse) {
+pub(crate) fn put_simple(page: &mut Page, answer: &pb::PutResponse) {
     page.line("OK");
     answer.prev_kv.iter().for_each(|kv| page.kv(kv));
 }
 
-pub fn del_simple(page: &mut Page, answer: &pb::DeleteRangeResponse) {
+pub(crate) fn del_simple(page: &mut Page, answer: &pb::DeleteRangeResponse) {
     page.line(answer.deleted.to_string());
     answer.prev_kvs.iter().for_each(|kv| page.kv(kv));
 }
 
-pub fn range_fields(page: &mut Page, answer: &pb::RangeResponse) {
+pub(crate) fn range_fields(page: &mut Page, answer: &pb::RangeResponse) {
     page.header(&answer.header);
     answer.kvs.iter().for_each(|kv| page.kv_fields("", kv));
     page.field("More", answer.more);
     page.field("Count", answer.count);
 }
 
-pub fn put_fields(page: &mut Page, answer: &pb::PutResponse) {
+pub(crate) fn put_fields(page: &mut Page, answer: &pb::PutResponse) {
     page.header(&answer.header);
     answer.prev_kv.iter().for_each(|kv| page.kv_fields("Prev", kv));
 }
 
-pub fn del_fields(page: &mut Page, answer: &pb::DeleteRangeResponse) {
+pub(crate) fn del_fields(page: &mut Page, answer: &pb::DeleteRangeResponse) {
     page.header(&answer.header);
     page.field("Deleted", answer.deleted);
     answer.prev_kvs.iter().for_each(|kv| page.kv_fields("Prev", kv));

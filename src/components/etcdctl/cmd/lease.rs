@@ -43,7 +43,7 @@ async fn show(
     ctx.out.send(&page.bytes).await
 }
 
-pub async fn grant(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+pub(crate) async fn grant(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let [ttl] = ctx.args() else { return Err(Fail::arguments("lease grant command needs TTL argument")) };
     let wrong = |f: Fail| Fail::arguments(format!("bad TTL ({})", f.text));
     let ttl = number(ttl, "ParseInt", 0).map_err(wrong)?;
@@ -59,7 +59,7 @@ pub async fn grant(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     show(ctx, json, simple, fields).await
 }
 
-pub async fn revoke(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+pub(crate) async fn revoke(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let id = id(ctx, "lease revoke command needs 1 argument")?;
     let failed = |f: Fail| Fail::new(f.code, format!("failed to revoke lease ({})", f.text));
     let answer = ctx.connect().await?.revoke(id).await.map_err(failed)?;
@@ -67,7 +67,7 @@ pub async fn revoke(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     ctx.out.answer(&answer, simple, |page, a| page.header(&a.header)).await
 }
 
-pub async fn time_to_live(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+pub(crate) async fn time_to_live(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let id = id(ctx, "lease timetolive command needs lease ID as argument")?;
     let keys = ctx.given.on("keys");
     let ask = pb::LeaseTimeToLiveRequest { id, keys };
@@ -101,7 +101,7 @@ pub async fn time_to_live(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     show(ctx, json, simple, fields).await
 }
 
-pub async fn list(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+pub(crate) async fn list(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let ask = pb::LeaseLeasesRequest {};
     let a: pb::LeaseLeasesResponse =
         ctx.connect().await?.call("/etcdserverpb.Lease/LeaseLeases", ask).await?;
@@ -118,7 +118,7 @@ pub async fn list(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     show(ctx, json, simple, fields).await
 }
 
-pub async fn keep_alive(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+pub(crate) async fn keep_alive(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let id = id(ctx, "lease keep-alive command needs lease ID as argument")?;
     let once = ctx.given.on("once");
     let etcd = ctx.connect().await?;

@@ -66,7 +66,7 @@ fn key(key: bytes::Bytes) -> pb::RangeRequest {
     pb::RangeRequest { key, ..Default::default() }
 }
 
-pub async fn lock(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+pub(crate) async fn lock(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let Some((name, command)) = ctx.args().split_first() else {
         return Err(Fail::arguments("lock takes a lock name argument and an optional command to execute"));
     };
@@ -111,7 +111,7 @@ async fn hold(
     }
 }
 
-pub async fn elect(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+pub(crate) async fn elect(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let listen = ctx.given.on("listen");
     let (name, proposal) = match (ctx.args(), listen) {
         ([name], true) => (name.clone(), String::new()),

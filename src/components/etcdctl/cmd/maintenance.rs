@@ -14,11 +14,11 @@ use tokio::io::AsyncWriteExt;
 
 const CHECKSUM: usize = 32;
 
-pub async fn version(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+pub(crate) async fn version(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     ctx.out.line(&format!("etcdctl version: {VERSION}\nAPI version: 3.6")).await
 }
 
-pub async fn compaction(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+pub(crate) async fn compaction(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let [revision] = ctx.args() else { return Err(Fail::arguments("compaction command needs 1 argument")) };
     let revision = number(revision, "ParseInt", FAILED)?;
     let ask = pb::CompactionRequest { revision, physical: ctx.given.on("physical") };
@@ -50,13 +50,13 @@ async fn show_alarms(ctx: &mut Ctx<'_>, answer: pb::AlarmResponse) -> Result<(),
     ctx.out.answer(&answer, simple, fields).await
 }
 
-pub async fn alarms(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+pub(crate) async fn alarms(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let answer = alarm(ctx, 0).await?;
     show_alarms(ctx, answer).await
 }
 
 /// Ends each alarm that there is, for the member that has it.
-pub async fn disarm(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+pub(crate) async fn disarm(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let raised = alarm(ctx, 0).await?;
     let etcd = ctx.connect().await?;
     let mut ended = pb::AlarmResponse::default();
@@ -68,7 +68,7 @@ pub async fn disarm(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     show_alarms(ctx, ended).await
 }
 
-pub async fn defrag(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+pub(crate) async fn defrag(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let mut failed = None;
     for endpoint in ctx.endpoints().await? {
         let ask = pb::DefragmentRequest {};
@@ -90,7 +90,7 @@ pub async fn defrag(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
 }
 
 /// Only the leader can hand over, so it is looked for first.
-pub async fn move_leader(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+pub(crate) async fn move_leader(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let [target] = ctx.args() else { return Err(Fail::arguments("move-leader command needs 1 argument")) };
     let wrong = |_| Fail::arguments(format!("strconv.ParseUint: parsing {target:?}: invalid syntax"));
     let target_id = u64::from_str_radix(target, 16).map_err(wrong)?;
@@ -143,7 +143,7 @@ impl Drop for Draft<'_> {
 }
 
 /// Written beside its place, checked, and only then put there.
-pub async fn save(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+pub(crate) async fn save(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let [path] = ctx.args() else { return Err(Fail::arguments("snapshot save expects one argument")) };
     let path = path.clone();
     let endpoints = ctx.endpoints().await?;
@@ -180,7 +180,7 @@ pub async fn save(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     ctx.out.line(&format!("Snapshot saved at {path}")).await
 }
 
-pub async fn snapshot_status(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+pub(crate) async fn snapshot_status(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let [path] = ctx.args() else {
         return Err(Fail::arguments("snapshot status requires exactly one argument"));
     };

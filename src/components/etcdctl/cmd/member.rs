@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::time::Instant;
 
-pub async fn list(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+pub(crate) async fn list(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let ask = pb::MemberListRequest { linearizable: true };
     let answer: pb::MemberListResponse =
         ctx.connect().await?.call("/etcdserverpb.Cluster/MemberList", ask).await?;
@@ -103,7 +103,7 @@ async fn each<A>(
     Ok((answers, failed))
 }
 
-pub async fn status(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+pub(crate) async fn status(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let (answers, failed) = each(ctx, "status", async |ctx: &Ctx<'_>, endpoint: &str| {
         let ask = pb::StatusRequest {};
         let etcd = ctx.member(endpoint).await?;
@@ -188,7 +188,7 @@ pub async fn status(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     failed.map_or(Ok(()), Err)
 }
 
-pub async fn hashkv(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+pub(crate) async fn hashkv(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let revision = ctx.given.number("rev");
     let (answers, failed) = each(ctx, "hash", async |ctx: &Ctx<'_>, endpoint: &str| {
         let ask = pb::HashKvRequest { revision };
@@ -240,7 +240,7 @@ async fn ask_health(ctx: &Ctx<'_>, endpoint: &str) -> Result<(), Fail> {
     Err(Fail::new(FAILED, format!("Active Alarm(s): {names}")))
 }
 
-pub async fn health(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+pub(crate) async fn health(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let mut found = Vec::new();
     for endpoint in ctx.endpoints().await? {
         let start = Instant::now();

@@ -1,9 +1,9 @@
 //! The verbs.
 
-pub mod keys;
-pub mod lease;
-pub mod lock;
-pub mod maintenance;
-pub mod member;
-pub mod txn;
-pub mod watch;
+pub(crate) mod keys;
+pub(crate) mod lease;
+pub(crate) mod lock;
+pub(crate) mod maintenance;
+pub(crate) mod member;
+pub(crate) mod txn;
+pub(crate) mod watch;

@@ -8,7 +8,7 @@ use super::super::table::VERBS;
 use super::keys;
 use etcd::pb::{self, Request, Response, TargetUnion};
 
-pub async fn txn(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+pub(crate) async fn txn(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     if !ctx.args().is_empty() {
         return Err(Fail::arguments("txn command does not accept argument"));
     }

@@ -8,7 +8,7 @@ use etcd::pb;
 use serde_json::json;
 use std::process::Stdio;
 
-pub async fn watch(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+pub(crate) async fn watch(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     if ctx.given.on("interactive") {
         return Err(Fail::arguments(
             "interactive watches are not implemented here; run one command for each",

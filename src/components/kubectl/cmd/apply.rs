@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 const RETRIES: usize = 5;
 const CONFLICT_HELP: &str = "\nPlease review the fields above--they currently have other managers. Here\nare the ways you can resolve this warning:\n* If you intend to manage all of these fields, please re-run the apply\n  command with the `--force-conflicts` flag.\n* If you do not intend to manage all of the fields, please edit your\n  manifest to remove references to the fields that should keep their\n  current managers.\n* You may co-own fields by updating your manifest to match the existing\n  value; in this case, you'll become the manager if the other manager(s)\n  stop managing the field (remove it from their configuration).\nSee https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts";
 
-pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if !ctx.args.is_empty() {
         return ctx.usage(format!("Unexpected args: [{}]", ctx.args.join(" ")));
     }
@@ -99,7 +99,7 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
 }
 
 /// The field manager of a server-side apply: the one that was named, else kubectl's own.
-pub fn server_side_manager(ctx: &Ctx) -> &str {
+pub(crate) fn server_side_manager(ctx: &Ctx) -> &str {
     match ctx.flags.text("field-manager") {
         "kubectl-client-side-apply" | "" => "kubectl",
         named => named,
@@ -216,7 +216,7 @@ async fn create(
 }
 
 /// Is a strategic merge patch understood for this kind?
-pub fn is_strategic(resource: &Resource) -> bool {
+pub(crate) fn is_strategic(resource: &Resource) -> bool {
     kinds::all()
         .iter()
         .any(|k| k.group == resource.group && k.version == resource.version && k.kind == resource.kind)
@@ -236,7 +236,11 @@ fn last_applied(info: &Info, current: &Value) -> Result<Value, Fail> {
 }
 
 /// The patch from `current` to `modified`, and its content type.
-pub fn patch_between(info: &Info, modified: &Value, current: &Value) -> Result<(Value, &'static str), Fail> {
+pub(crate) fn patch_between(
+    info: &Info,
+    modified: &Value,
+    current: &Value,
+) -> Result<(Value, &'static str), Fail> {
     let original = last_applied(info, current)?;
     Ok(if is_strategic(&info.resource) {
         (merge::strategic(&info.resource.kind, &original, modified, current), STRATEGIC_PATCH)

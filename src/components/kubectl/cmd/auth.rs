@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 const REVIEWS: &str = "/apis/authorization.k8s.io/v1";
 
-pub async fn can_i(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn can_i(ctx: &Ctx) -> Result<(), Fail> {
     let all = ctx.flags.is("all-namespaces");
     let namespace = if all { String::new() } else { ctx.namespace()?.0 };
     if ctx.flags.is("list") {
@@ -143,7 +143,7 @@ async fn list(ctx: &Ctx, namespace: &str) -> Result<(), Fail> {
     Ok(())
 }
 
-pub async fn whoami(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn whoami(ctx: &Ctx) -> Result<(), Fail> {
     if !ctx.args.is_empty() {
         return ctx.usage(format!("unexpected arguments: [{}]", ctx.args.join(" ")));
     }

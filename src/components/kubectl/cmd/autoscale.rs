@@ -8,7 +8,7 @@ use api::quantity::Quantity;
 use api::value;
 use serde_json::{Value, json};
 
-pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let (min, max) = (ctx.flags.int("min"), ctx.flags.int("max"));
     if max < 1 {
         return text(format!("--max=MAXPODS is required and must be at least 1, max: {max}"));

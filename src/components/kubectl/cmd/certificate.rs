@@ -20,7 +20,7 @@ struct Decision {
     verb: &'static str,
 }
 
-pub async fn approve(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn approve(ctx: &Ctx) -> Result<(), Fail> {
     let decision = Decision {
         condition: "Approved",
         opposite: "Denied",
@@ -31,7 +31,7 @@ pub async fn approve(ctx: &Ctx) -> Result<(), Fail> {
     decide(ctx, &decision).await
 }
 
-pub async fn deny(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn deny(ctx: &Ctx) -> Result<(), Fail> {
     let decision = Decision {
         condition: "Denied",
         opposite: "Approved",

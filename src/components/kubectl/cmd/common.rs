@@ -10,18 +10,18 @@ use crate::wire::api::{STRATEGIC_PATCH, encoded};
 use serde_json::{Map, Value, json};
 
 /// Where kubectl keeps what was applied last.
-pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+pub(crate) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// What a change is only pretended for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DryRun {
+pub(crate) enum DryRun {
     No,
     Client,
     Server,
 }
 
 impl DryRun {
-    pub fn of(ctx: &Ctx) -> Result<DryRun, Fail> {
+    pub(crate) fn of(ctx: &Ctx) -> Result<DryRun, Fail> {
         match ctx.flags.text("dry-run") {
             "none" | "" | "false" => Ok(DryRun::No),
             "server" => Ok(DryRun::Server),
@@ -38,7 +38,7 @@ impl DryRun {
     }
 
     /// `created`, `created (dry run)`, `created (server dry run)`
-    pub fn told(self, operation: &str) -> String {
+    pub(crate) fn told(self, operation: &str) -> String {
         match self {
             DryRun::No => operation.to_string(),
             DryRun::Client => format!("{operation} (dry run)"),
@@ -47,7 +47,7 @@ impl DryRun {
     }
 
     /// Adds the parameter of a server-side dry run.
-    pub fn query<'a>(self, query: &mut Vec<(&'a str, &'a str)>) {
+    pub(crate) fn query<'a>(self, query: &mut Vec<(&'a str, &'a str)>) {
         if self == DryRun::Server {
             query.push(("dryRun", "All"));
         }
@@ -56,7 +56,12 @@ impl DryRun {
 
 /// What the server makes of an object after a strategic merge patch, under the name that
 /// `--field-manager` gives, if any.
-pub async fn strategic_patch(ctx: &Ctx, info: &Info, dry_run: DryRun, patch: &Value) -> Result<Value, Fail> {
+pub(crate) async fn strategic_patch(
+    ctx: &Ctx,
+    info: &Info,
+    dry_run: DryRun,
+    patch: &Value,
+) -> Result<Value, Fail> {
     let mut query = vec![];
     dry_run.query(&mut query);
     let manager = ctx.flags.text("field-manager");
@@ -67,7 +72,7 @@ pub async fn strategic_patch(ctx: &Ctx, info: &Info, dry_run: DryRun, patch: &Va
 }
 
 /// How strictly the server reads what is written.
-pub fn validation(ctx: &Ctx) -> Result<&'static str, Fail> {
+pub(crate) fn validation(ctx: &Ctx) -> Result<&'static str, Fail> {
     Ok(match ctx.flags.text("validate") {
         "" | "true" | "strict" => "Strict",
         "warn" => "Warn",
@@ -82,7 +87,12 @@ pub fn validation(ctx: &Ctx) -> Result<&'static str, Fail> {
 }
 
 /// `--raw`: sends one file (or standard input) as it is and prints the answer as it is.
-pub async fn send_raw(ctx: &Ctx, method: http::Method, path: &str, files: &[String]) -> Result<(), Fail> {
+pub(crate) async fn send_raw(
+    ctx: &Ctx,
+    method: http::Method,
+    path: &str,
+    files: &[String],
+) -> Result<(), Fail> {
     let [file] = files else { return text("--raw can only use a single local file or stdin") };
     let body = match file.as_str() {
         "-" => ctx.read_stdin().await?,
@@ -97,18 +107,18 @@ pub async fn send_raw(ctx: &Ctx, method: http::Method, path: &str, files: &[Stri
 }
 
 /// Prints objects as `-o` says, else `KIND/NAME OPERATION`.
-pub struct Teller {
+pub(crate) struct Teller {
     format: Option<Format>,
     dry_run: DryRun,
 }
 
 impl Teller {
-    pub fn of(ctx: &Ctx, dry_run: DryRun) -> Result<Teller, Fail> {
+    pub(crate) fn of(ctx: &Ctx, dry_run: DryRun) -> Result<Teller, Fail> {
         Ok(Teller { format: formats::of(ctx, false)?, dry_run })
     }
 
     /// `sorted`: the object's fields came from a map, not from one of Go's structs.
-    pub fn tell(&self, ctx: &Ctx, object: &Value, operation: &str, sorted: bool) -> Result<(), Fail> {
+    pub(crate) fn tell(&self, ctx: &Ctx, object: &Value, operation: &str, sorted: bool) -> Result<(), Fail> {
         match &self.format {
             Some(format) => ctx.out(format.print(object, sorted)?),
             None => ctx.line(format!("{} {}", formats::name_of(object), self.dry_run.told(operation))),
@@ -118,7 +128,7 @@ impl Teller {
 }
 
 /// `metadata` of a new object, in the order of Go's struct.
-pub fn metadata(name: &str, namespace: Option<&str>, labels: &[(&str, &str)]) -> Value {
+pub(crate) fn metadata(name: &str, namespace: Option<&str>, labels: &[(&str, &str)]) -> Value {
     let mut map = Map::new();
     if !name.is_empty() {
         map.insert("name".into(), name.into());
@@ -134,13 +144,13 @@ pub fn metadata(name: &str, namespace: Option<&str>, labels: &[(&str, &str)]) ->
 }
 
 /// The namespace, if the user named one: only then does it stand in a generated object.
-pub fn enforced(ctx: &Ctx) -> Result<Option<String>, Fail> {
+pub(crate) fn enforced(ctx: &Ctx) -> Result<Option<String>, Fail> {
     let (namespace, enforced) = ctx.namespace()?;
     Ok(enforced.then_some(namespace))
 }
 
 /// Keeps a configuration in an object's annotation; `sorted` as in [`Teller::tell`].
-pub fn annotate_last_applied(object: &mut Value, sorted: bool) {
+pub(crate) fn annotate_last_applied(object: &mut Value, sorted: bool) {
     let mut bare = object.clone();
     let annotations = api::value::slot_map(&mut bare, "metadata.annotations");
     annotations.shift_remove(LAST_APPLIED);
@@ -153,7 +163,7 @@ pub fn annotate_last_applied(object: &mut Value, sorted: bool) {
 
 /// Keeps a file's configuration in its annotation when that was asked for, or when the file has
 /// such an annotation, which would be out of date from now on.
-pub fn remember(ctx: &Ctx, object: &mut Value) {
+pub(crate) fn remember(ctx: &Ctx, object: &mut Value) {
     let has_one = api::value::at(object, "metadata.annotations").get(LAST_APPLIED).is_some();
     if has_one || ctx.flags.is("save-config") {
         annotate_last_applied(object, true);
@@ -161,7 +171,7 @@ pub fn remember(ctx: &Ctx, object: &mut Value) {
 }
 
 /// The last part of a path that `--subresource` asks for: `/status`, or nothing.
-pub fn subresource(ctx: &Ctx) -> String {
+pub(crate) fn subresource(ctx: &Ctx) -> String {
     match ctx.flags.text("subresource") {
         "" => String::new(),
         name => format!("/{name}"),
@@ -169,7 +179,7 @@ pub fn subresource(ctx: &Ctx) -> String {
 }
 
 /// Exactly one NAME.
-pub fn one_name(ctx: &Ctx) -> Result<String, Fail> {
+pub(crate) fn one_name(ctx: &Ctx) -> Result<String, Fail> {
     let before_dash = ctx.dash.unwrap_or(ctx.args.len());
     match &ctx.args[..before_dash] {
         [name] => Ok(name.clone()),
@@ -178,6 +188,6 @@ pub fn one_name(ctx: &Ctx) -> Result<String, Fail> {
 }
 
 /// Words after `--`, or after the name.
-pub fn rest(ctx: &Ctx) -> Vec<String> {
+pub(crate) fn rest(ctx: &Ctx) -> Vec<String> {
     ctx.args.get(1..).unwrap_or_default().to_vec()
 }

@@ -44,7 +44,7 @@ fn fill_files(ctx: &Ctx, entry: &mut Map<String, Value>, keys: &[&str]) -> Resul
 ///
 /// # Errors
 /// Both are given, or a file cannot be read or written.
-pub async fn cluster(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn cluster(ctx: &Ctx) -> Result<(), Fail> {
     const AUTHORITY: &str = "certificate-authority";
     const INSECURE: &str = "insecure-skip-tls-verify";
     let name = named(ctx, "NAME")?;
@@ -129,7 +129,7 @@ fn fill_plugin(ctx: &Ctx, user: &mut Map<String, Value>, variables: &[(String, O
 ///
 /// # Errors
 /// Both are given, or a file cannot be read or written.
-pub async fn credentials(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn credentials(ctx: &Ctx) -> Result<(), Fail> {
     let name = named(ctx, "NAME")?;
     let given = |key: &str| !ctx.flags.text(key).is_empty();
     let (token, basic) = (given("token"), given("username") || given("password"));

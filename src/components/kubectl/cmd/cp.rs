@@ -53,7 +53,7 @@ fn place(ctx: &Ctx, word: &str) -> Result<Place, Fail> {
     Ok(Place { namespace, pod, path: path.into() })
 }
 
-pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let [from, to] = ctx.args.as_slice() else { return text("source and destination are required") };
     let (from, to) = (place(ctx, from)?, place(ctx, to)?);
     match (from.pod.is_empty(), to.pod.is_empty()) {

@@ -28,7 +28,7 @@ struct Asked<'a> {
     attach: bool,
 }
 
-pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let at_dash = ctx.dash.unwrap_or(ctx.args.len());
     let stdin = ctx.flags.is("stdin");
     let asked = Asked {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 const AT_ONCE: &str = "Warning: Immediate deletion does not wait for confirmation that the running resource has been terminated. The resource may continue to run on the cluster indefinitely.";
 
-pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
     let raw = ctx.flags.text("raw");
     if !raw.is_empty() {
@@ -118,7 +118,7 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
 }
 
 /// What `--cascade` means for the objects that depend on a deleted one.
-pub fn propagation(ctx: &Ctx) -> Result<&'static str, Fail> {
+pub(crate) fn propagation(ctx: &Ctx) -> Result<&'static str, Fail> {
     Ok(match ctx.flags.text("cascade") {
         "true" | "background" | "" => "Background",
         "false" | "orphan" => "Orphan",
@@ -177,7 +177,7 @@ async fn confirmed(ctx: &Ctx, infos: &[Info]) -> Result<bool, Fail> {
 }
 
 /// Waits until the object with this uid is gone.
-pub async fn wait_gone(ctx: &Ctx, info: &mut Info, uid: &str, deadline: Deadline) -> Result<(), Fail> {
+pub(crate) async fn wait_gone(ctx: &Ctx, info: &mut Info, uid: &str, deadline: Deadline) -> Result<(), Fail> {
     let other =
         |object: &Value| object.is_null() || (!uid.is_empty() && value::text(object, "metadata.uid") != uid);
     match ctx.api().await?.get(&info.path(), &[]).await {

@@ -6,7 +6,7 @@ use crate::describe::describe;
 use crate::error::{Fail, text};
 use crate::wire::paths;
 
-pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if ctx.args.is_empty() && !ctx.names_files() {
         return text(
             "You must specify the type of resource to describe. Use \"kubectl api-resources\" for a complete list of supported resources.",

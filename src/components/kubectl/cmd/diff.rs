@@ -18,7 +18,7 @@ use std::path::Path;
 /// Failures have this exit code or a greater one.
 const FAILED: i32 = 2;
 
-pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     match compare(ctx).await {
         Ok(true) => Err(Fail::Exit(1)),
         Ok(false) => Ok(()),

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 const AGAIN: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_secs(1);
 
-pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
     let (infos, failures) = nodes(ctx).await?;
     Fail::join(failures)?;

@@ -18,7 +18,7 @@ const LISTS: [(&str, &str, &str); 7] = [
     ("pods", "PodList", "api/v1"),
 ];
 
-pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let output = if ctx.flags.text("output").is_empty() { "json" } else { ctx.flags.text("output") };
     let Some(format) = formats::named(ctx, output, false)? else {
         return text(format!("unable to match a printer suitable for the output format {output:?}"));

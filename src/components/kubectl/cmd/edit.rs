@@ -20,7 +20,7 @@ const HEADER_LAST_APPLIED: &str = "# Please edit the 'last-applied-configuration
 
 /// What becomes of what was edited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// The objects are patched.
     Patch,
     /// They are made.
@@ -38,7 +38,7 @@ impl Mode {
     }
 }
 
-pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let as_json = as_json(ctx)?;
     let asked = builder::ask(ctx, &ctx.args, Options { all_by_type: true, ..Options::default() }).await?;
     let (mut infos, failures) = builder::objects(ctx, asked).await?;
@@ -53,7 +53,7 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
 }
 
 /// apply edit-last-applied
-pub async fn last_applied(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn last_applied(ctx: &Ctx) -> Result<(), Fail> {
     let as_json = as_json(ctx)?;
     let asked = builder::ask(ctx, &ctx.args, Options { all_by_type: true, ..Options::default() }).await?;
     let (mut infos, failures) = builder::objects(ctx, asked).await?;
@@ -82,7 +82,7 @@ fn as_json(ctx: &Ctx) -> Result<bool, Fail> {
 
 /// Opens the editor with these objects and does with them as `mode` says: all in one file, or one
 /// after another where each is to be created.
-pub async fn edit(ctx: &Ctx, infos: Vec<Info>, as_json: bool, mode: Mode) -> Result<(), Fail> {
+pub(crate) async fn edit(ctx: &Ctx, infos: Vec<Info>, as_json: bool, mode: Mode) -> Result<(), Fail> {
     if infos.is_empty() {
         return text("edit cancelled, no objects found");
     }

@@ -12,7 +12,7 @@ use api::value;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let format = formats::of(ctx, false)?;
     let types = ctx.flags.list("types");
     if types.iter().any(|t| !["normal", "warning"].contains(&t.to_lowercase().as_str())) {

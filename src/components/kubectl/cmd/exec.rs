@@ -16,14 +16,14 @@ const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
 /// How a session is held.
 #[derive(Clone, Copy, Default)]
-pub struct Session {
+pub(crate) struct Session {
     pub stdin: bool,
     pub tty: bool,
     pub quiet: bool,
 }
 
 /// The pod that `web`, `pod/web` or `deploy/web` means.
-pub async fn pod_of(ctx: &Ctx, word: &str) -> Result<Info, Fail> {
+pub(crate) async fn pod_of(ctx: &Ctx, word: &str) -> Result<Info, Fail> {
     let (kind, name) = match word.contains('/') {
         true => crate::builder::type_and_name(word)?,
         false => ("pods", word),
@@ -56,7 +56,7 @@ async fn pod_in_file(ctx: &Ctx, files: &[String]) -> Result<Info, Fail> {
 }
 
 /// Which pods an object stands for.
-pub fn selector_of(info: &Info) -> Option<Selector> {
+pub(crate) fn selector_of(info: &Info) -> Option<Selector> {
     let spec = value::at(&info.object, "spec.selector");
     match info.resource.plural.as_str() {
         "services" | "replicationcontrollers" => Selector::of_map(spec),
@@ -65,7 +65,7 @@ pub fn selector_of(info: &Info) -> Option<Selector> {
 }
 
 /// The container meant: the one named, the annotated one, else the first (which is said).
-pub fn container_of(ctx: &Ctx, pod: &Value, quiet: bool) -> Result<String, Fail> {
+pub(crate) fn container_of(ctx: &Ctx, pod: &Value, quiet: bool) -> Result<String, Fail> {
     let named = ctx.flags.text("container");
     let names = |list: &str| -> Vec<String> {
         value::list(pod, list).iter().map(|c| value::text(c, "name").to_string()).collect()
@@ -154,7 +154,7 @@ async fn hold(
     outcome
 }
 
-pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let files = ctx.flags.list("filename");
     let (pod, command) = match ctx.dash {
         None if ctx.args.len() > 1 => {
@@ -207,7 +207,7 @@ fn streams<'a>(query: &mut Vec<(&'a str, &'a str)>, session: Session) {
 }
 
 /// Runs a command without a terminal; for cp.
-pub async fn plain(
+pub(crate) async fn plain(
     ctx: &Ctx,
     info: &Info,
     container: &str,
@@ -224,7 +224,12 @@ pub async fn plain(
 }
 
 /// Attaches to a running container.
-pub async fn attach_to(ctx: &Ctx, info: &Info, container: &str, mut session: Session) -> Result<(), Fail> {
+pub(crate) async fn attach_to(
+    ctx: &Ctx,
+    info: &Info,
+    container: &str,
+    mut session: Session,
+) -> Result<(), Fail> {
     let lists = ["spec.containers", "spec.initContainers", "spec.ephemeralContainers"];
     let mut specs = lists.iter().flat_map(|list| value::list(&info.object, list));
     let spec = specs.find(|c| c["name"] == container);
@@ -245,7 +250,7 @@ pub async fn attach_to(ctx: &Ctx, info: &Info, container: &str, mut session: Ses
     hold(ctx, &format!("{}/attach", info.path()), &query, session, true).await
 }
 
-pub async fn attach(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn attach(ctx: &Ctx) -> Result<(), Fail> {
     let word = &match ctx.args.as_slice() {
         [word] => word.clone(),
         [kind, name] => format!("{kind}/{name}"),

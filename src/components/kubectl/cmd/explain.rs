@@ -12,7 +12,7 @@ const WIDTH: usize = 76;
 /// Values of an enum in a list of fields.
 const CHOICES_MAX: usize = 4;
 
-pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let word = match ctx.args.as_slice() {
         [] => {
             return text(

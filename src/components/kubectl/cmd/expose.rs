@@ -10,7 +10,7 @@ use crate::wire::paths;
 use api::value;
 use serde_json::{Map, Value, json};
 
-pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
     let teller = Teller::of(ctx, dry_run)?;
     let asked = builder::ask(ctx, &ctx.args, Options { other_selector: true, ..Options::default() }).await?;

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 const UNTYPED: &str = "You must specify the type of resource to get. Use \"kubectl api-resources\" for a complete list of supported resources.";
 
-pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let raw = ctx.flags.text("raw");
     if !raw.is_empty() {
         return self::raw(ctx, raw).await;
@@ -307,7 +307,7 @@ async fn print_objects(ctx: &Ctx, asked: Asked, format: &Format) -> Result<(), F
 }
 
 /// The items of a list, each with its kind.
-pub fn items_of(list: &Value, resource: &Resource) -> Vec<Value> {
+pub(crate) fn items_of(list: &Value, resource: &Resource) -> Vec<Value> {
     let with_kind = |item: &Value| {
         let mut item = item.clone();
         value::put(&mut item, "apiVersion", resource.api_version());

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// A verb that only holds others: its help, and a complaint about a word that is none of them.
-pub async fn group(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn group(ctx: &Ctx) -> Result<(), Fail> {
     if let Some(word) = ctx.args.first() {
         return ctx.usage(format!("unknown command {}", crate::gostr::quote(word)));
     }
@@ -28,17 +28,9 @@ pub async fn group(ctx: &Ctx) -> Result<(), Fail> {
     Err(Fail::Exit(1))
 }
 
-/// A verb that kubectl has and this one does not.
-pub async fn missing(ctx: &Ctx) -> Result<(), Fail> {
-    text(format!(
-        "\"{}\" is not implemented in ropewalk's built-in kubectl; a real kubectl works with this cluster's kubeconfig",
-        ctx.verb.command_path()
-    ))
-}
-
 /// `help rollout status` is `rollout status --help`. A word that is no command's is told, and no
 /// failure.
-pub async fn help(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn help(ctx: &Ctx) -> Result<(), Fail> {
     let mut verb = table::root();
     for word in &ctx.args {
         match verb.child(word) {
@@ -55,7 +47,7 @@ pub async fn help(ctx: &Ctx) -> Result<(), Fail> {
     Ok(())
 }
 
-pub async fn options(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn options(ctx: &Ctx) -> Result<(), Fail> {
     ctx.out(format!(
         "The following options can be passed to any command:\n\n{}",
         help::flags(table::global())
@@ -74,7 +66,7 @@ fn client_version() -> Value {
 /// The version whose words the built-in kustomize has.
 const KUSTOMIZE: &str = "v5.7.1";
 
-pub async fn version(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn version(ctx: &Ctx) -> Result<(), Fail> {
     let output = ctx.flags.text("output");
     if !ctx.args.is_empty() {
         return text(format!("extra arguments: [{}]", ctx.args.join(" ")));
@@ -120,7 +112,7 @@ fn skew(ctx: &Ctx, all: &Value) -> Result<(), Fail> {
     Ok(())
 }
 
-pub async fn api_versions(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn api_versions(ctx: &Ctx) -> Result<(), Fail> {
     if !ctx.args.is_empty() {
         return ctx.usage(format!("unexpected arguments: [{}]", ctx.args.join(" ")));
     }
@@ -130,7 +122,7 @@ pub async fn api_versions(ctx: &Ctx) -> Result<(), Fail> {
     Ok(())
 }
 
-pub async fn api_resources(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn api_resources(ctx: &Ctx) -> Result<(), Fail> {
     let output = ctx.flags.text("output");
     if !matches!(output, "" | "wide" | "name" | "json" | "yaml") {
         return text(format!("--output {output} is not available"));
@@ -181,7 +173,7 @@ pub async fn api_resources(ctx: &Ctx) -> Result<(), Fail> {
     Ok(())
 }
 
-pub async fn cluster_info(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn cluster_info(ctx: &Ctx) -> Result<(), Fail> {
     if let Some(word) = ctx.args.first() {
         return ctx.usage(format!("unknown command {}", crate::gostr::quote(word)));
     }
@@ -230,7 +222,7 @@ pub async fn cluster_info(ctx: &Ctx) -> Result<(), Fail> {
 }
 
 /// A script for a shell that asks `kubectl __complete` at every tab.
-pub async fn completion(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn completion(ctx: &Ctx) -> Result<(), Fail> {
     let script = match ctx.args.as_slice() {
         [shell] if shell == "bash" => {
             "_kubectl() {\n  local IFS=$'\\n'\n  COMPREPLY=($(kubectl __complete \"${COMP_WORDS[@]:1:COMP_CWORD}\" 2>/dev/null | cut -f1))\n  [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *= ]] && compopt -o nospace\n}\ncomplete -F _kubectl kubectl\n"
@@ -252,7 +244,7 @@ pub async fn completion(ctx: &Ctx) -> Result<(), Fail> {
 }
 
 /// `kubectl __complete WORD… LAST`: what the scripts ask. Names are asked of the server.
-pub async fn complete_words(words: &[String], env: Env, output: Arc<Output>) -> Result<(), Fail> {
+pub(crate) async fn complete_words(words: &[String], env: Env, output: Arc<Output>) -> Result<(), Fail> {
     let Some((last, before)) = words.split_last() else { return Ok(()) };
     // First see which names are wanted, then fetch them, then complete.
     let wanted = parking_lot::Mutex::new(None);

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 const SECRET: &str = "DATA+OMITTED";
 
-pub async fn view(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn view(ctx: &Ctx) -> Result<(), Fail> {
     let files = ctx.kubeconfig()?;
     let mut config = files.to_value();
     if ctx.flags.is("minify") {
@@ -167,7 +167,7 @@ fn minify(config: &mut Value, named: &str) -> Result<(), Fail> {
     Ok(())
 }
 
-pub async fn current_context(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn current_context(ctx: &Ctx) -> Result<(), Fail> {
     let files = ctx.kubeconfig()?;
     if files.current.is_empty() {
         return text("current-context is not set");
@@ -176,7 +176,7 @@ pub async fn current_context(ctx: &Ctx) -> Result<(), Fail> {
     Ok(())
 }
 
-pub async fn get_contexts(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn get_contexts(ctx: &Ctx) -> Result<(), Fail> {
     let files = ctx.kubeconfig()?;
     let output = ctx.flags.text("output");
     if !matches!(output, "" | "name") {
@@ -214,12 +214,12 @@ pub async fn get_contexts(ctx: &Ctx) -> Result<(), Fail> {
     Fail::join(lost)
 }
 
-pub async fn get_clusters(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn get_clusters(ctx: &Ctx) -> Result<(), Fail> {
     let files = ctx.kubeconfig()?;
     names(ctx, files.clusters.iter().map(|e| e.name.clone()).collect())
 }
 
-pub async fn get_users(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn get_users(ctx: &Ctx) -> Result<(), Fail> {
     let files = ctx.kubeconfig()?;
     names(ctx, files.users.iter().map(|e| e.name.clone()).collect())
 }
@@ -320,7 +320,7 @@ pub(super) fn named(ctx: &Ctx, expected: &str) -> Result<String, Fail> {
     }
 }
 
-pub async fn use_context(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn use_context(ctx: &Ctx) -> Result<(), Fail> {
     let name = named(ctx, "NAME")?;
     let files = ctx.kubeconfig()?;
     if Kubeconfig::find(&files.contexts, &name).is_none() {
@@ -340,7 +340,7 @@ pub async fn use_context(ctx: &Ctx) -> Result<(), Fail> {
     Ok(())
 }
 
-pub async fn set_context(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn set_context(ctx: &Ctx) -> Result<(), Fail> {
     let files = Kubeconfig::load_or_new(&ctx.env, &ctx.flags)?;
     let name = match (ctx.flags.is("current"), ctx.args.as_slice()) {
         (true, []) if files.current.is_empty() => return text("no current context is set"),
@@ -393,19 +393,19 @@ fn remove(ctx: &Ctx, list: &str, what: &str) -> Result<(), Fail> {
     Ok(())
 }
 
-pub async fn delete_cluster(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn delete_cluster(ctx: &Ctx) -> Result<(), Fail> {
     remove(ctx, "clusters", "cluster")
 }
 
-pub async fn delete_context(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn delete_context(ctx: &Ctx) -> Result<(), Fail> {
     remove(ctx, "contexts", "context")
 }
 
-pub async fn delete_user(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn delete_user(ctx: &Ctx) -> Result<(), Fail> {
     remove(ctx, "users", "user")
 }
 
-pub async fn rename_context(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn rename_context(ctx: &Ctx) -> Result<(), Fail> {
     let [old, new] = ctx.args.as_slice() else {
         return ctx.usage(format!("unexpected args: [{}]", ctx.args.join(" ")));
     };

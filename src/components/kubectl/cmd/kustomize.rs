@@ -7,7 +7,7 @@ use api::value;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let shown = match ctx.args.as_slice() {
         [] => ".",
         [one] => one.as_str(),

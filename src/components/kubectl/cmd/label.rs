@@ -19,11 +19,11 @@ struct Notes {
     manager: &'static str,
 }
 
-pub async fn label(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn label(ctx: &Ctx) -> Result<(), Fail> {
     change(ctx, Notes { field: "labels", one: "label", done: "labeled", manager: "kubectl-label" }).await
 }
 
-pub async fn annotate(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn annotate(ctx: &Ctx) -> Result<(), Fail> {
     change(
         ctx,
         Notes { field: "annotations", one: "annotation", done: "annotated", manager: "kubectl-annotate" },

@@ -11,7 +11,7 @@ use crate::wire::api::{MERGE_PATCH, encoded};
 use api::value;
 use serde_json::{Value, json as object};
 
-pub async fn view(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn view(ctx: &Ctx) -> Result<(), Fail> {
     let output = ctx.flags.text("output");
     if !matches!(output, "yaml" | "json") {
         return ctx.usage(format!(
@@ -46,7 +46,7 @@ pub async fn view(ctx: &Ctx) -> Result<(), Fail> {
 }
 
 /// Makes the annotation say what the files say; nothing else of the objects changes.
-pub async fn set(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn set(ctx: &Ctx) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
     let teller = Teller::of(ctx, dry_run)?;
     let files = ctx.flags.list("filename");

@@ -19,7 +19,7 @@ use std::time::Duration;
 const AGAIN: Duration = Duration::from_millis(200);
 const EXPECTED: &str = "expected 'logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]'.\nPOD or TYPE/NAME is a required argument for the logs command";
 
-pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let selector = ctx.flags.text("selector");
     let (word, container_word) = match (ctx.args.as_slice(), selector) {
         ([], "") => return ctx.usage(EXPECTED),
@@ -168,7 +168,7 @@ async fn pods(ctx: &Ctx, word: Option<&str>) -> Result<Vec<Info>, Fail> {
 
 /// The pod that a selector means, of how many: one that runs before one that does not. Where there
 /// is none yet, one is waited for as long as `--pod-running-timeout` says.
-pub async fn first_pod(
+pub(crate) async fn first_pod(
     ctx: &Ctx,
     pods: &Arc<Resource>,
     namespace: &str,
@@ -228,7 +228,7 @@ async fn list(ctx: &Ctx, pods: &Arc<Resource>, namespace: &str, selector: &str) 
 
 /// Scheduled before not, running before pending, ready before not, longer ready first
 /// (`podutils.ByLogging`, reversed).
-pub fn sort_active_first(pods: &mut [Value]) {
+pub(crate) fn sort_active_first(pods: &mut [Value]) {
     let key = |pod: &Value| {
         let ready = value::list(pod, "status.conditions")
             .iter()
@@ -248,7 +248,7 @@ pub fn sort_active_first(pods: &mut [Value]) {
 }
 
 /// Prints the log of one container, for `run`.
-pub async fn print_one(ctx: &Ctx, pod: &Info, container: &str, follow: bool) -> Result<(), Fail> {
+pub(crate) async fn print_one(ctx: &Ctx, pod: &Info, container: &str, follow: bool) -> Result<(), Fail> {
     let mut query = vec![("container", container)];
     if follow {
         query.push(("follow", "true"));

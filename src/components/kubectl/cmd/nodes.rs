@@ -8,11 +8,11 @@ use crate::wire::api::{STRATEGIC_PATCH, encoded};
 use api::value;
 use serde_json::{Value, json};
 
-pub async fn cordon(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn cordon(ctx: &Ctx) -> Result<(), Fail> {
     mark(ctx, true).await
 }
 
-pub async fn uncordon(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn uncordon(ctx: &Ctx) -> Result<(), Fail> {
     mark(ctx, false).await
 }
 

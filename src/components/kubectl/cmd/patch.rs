@@ -13,7 +13,7 @@ use api::{patch as patches, strategic};
 use bytes::Bytes;
 use serde_json::Value;
 
-pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let kind = match ctx.flags.text("type").to_lowercase().as_str() {
         "strategic" => STRATEGIC_PATCH,
         "merge" => MERGE_PATCH,

@@ -26,7 +26,7 @@ fn is_program(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
 
-pub async fn list(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn list(ctx: &Ctx) -> Result<(), Fail> {
     let mut found: Vec<PathBuf> = vec![];
     let mut failures: Vec<String> = vec![];
     let mut seen = std::collections::BTreeSet::new();
@@ -90,7 +90,7 @@ fn name_of(path: &Path) -> String {
 
 /// The plugin that words mean if they are no verb, and the words that are left for it: the longest
 /// name wins.
-pub fn find(words: &[String], env: &Env) -> Option<(PathBuf, Vec<String>)> {
+pub(crate) fn find(words: &[String], env: &Env) -> Option<(PathBuf, Vec<String>)> {
     let plain: Vec<String> =
         words.iter().take_while(|w| !w.starts_with('-')).map(|w| w.replace('-', "_")).collect();
     // A verb is a verb; only some take words that they do not know.
@@ -113,7 +113,7 @@ pub fn find(words: &[String], env: &Env) -> Option<(PathBuf, Vec<String>)> {
 
 /// Runs a plugin and returns its exit code. On a terminal it gets this program's own streams; else
 /// its output is passed on as it comes, so that none of it is kept.
-pub async fn run(
+pub(crate) async fn run(
     path: &Path,
     words: &[String],
     env: &Env,

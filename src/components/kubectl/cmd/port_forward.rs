@@ -22,7 +22,7 @@ struct Pair {
     remote: u16,
 }
 
-pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let [word, ports @ ..] = ctx.args.as_slice() else {
         return ctx.usage("TYPE/NAME and list of ports are required for port-forward");
     };

@@ -128,7 +128,7 @@ fn done(change: impl FnOnce(&mut Value)) -> impl FnOnce(&mut Value) -> Result<()
     }
 }
 
-pub async fn set(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn set(ctx: &Ctx) -> Result<(), Fail> {
     let [path, given] = ctx.args.as_slice() else {
         return ctx.usage(format!("unexpected args: {:?}", ctx.args).replace(['"', ','], ""));
     };
@@ -174,7 +174,7 @@ pub async fn set(ctx: &Ctx) -> Result<(), Fail> {
     Ok(())
 }
 
-pub async fn unset(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn unset(ctx: &Ctx) -> Result<(), Fail> {
     let [path] = ctx.args.as_slice() else {
         return ctx.usage(format!("unexpected args: {:?}", ctx.args).replace(['"', ','], ""));
     };

@@ -121,7 +121,7 @@ fn slashed(prefix: &str) -> String {
     format!("/{}/", prefix.trim_matches('/')).replace("//", "/")
 }
 
-pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let port = ctx.flags.int("port");
     if !(0..=65535).contains(&port) {
         return text(format!("port ({port}) must be between 0 and 65535"));

@@ -33,7 +33,7 @@ const USUAL: &[(&str, &str)] = &[
 ];
 
 /// Do the flags go together, and does the allowlist name kinds?
-pub async fn check(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn check(ctx: &Ctx) -> Result<(), Fail> {
     let (all, selector) = (ctx.flags.is("all"), ctx.flags.text("selector"));
     if all && !selector.is_empty() {
         return text("cannot set --all and --selector at the same time");
@@ -48,13 +48,13 @@ pub async fn check(ctx: &Ctx) -> Result<(), Fail> {
 
 /// What was seen while applying.
 #[derive(Default)]
-pub struct Seen {
+pub(crate) struct Seen {
     uids: BTreeSet<String>,
     namespaces: BTreeSet<String>,
 }
 
 impl Seen {
-    pub fn add(&mut self, info: &Info, object: &Value) {
+    pub(crate) fn add(&mut self, info: &Info, object: &Value) {
         self.uids.insert(value::text(object, "metadata.uid").to_string());
         if info.resource.namespaced {
             self.namespaces.insert(info.namespace.clone());
@@ -63,7 +63,7 @@ impl Seen {
 }
 
 /// Finds the objects that were applied once, match the selector, and were not seen this time.
-pub async fn found(ctx: &Ctx, seen: &Seen) -> Result<Vec<(Arc<Resource>, Value)>, Fail> {
+pub(crate) async fn found(ctx: &Ctx, seen: &Seen) -> Result<Vec<(Arc<Resource>, Value)>, Fail> {
     let kinds = kinds(ctx).await?;
     let mut found = vec![];
     for namespace in &seen.namespaces {
@@ -78,7 +78,7 @@ pub async fn found(ctx: &Ctx, seen: &Seen) -> Result<Vec<(Arc<Resource>, Value)>
 }
 
 /// Prunes; answers what went.
-pub async fn run(
+pub(crate) async fn run(
     ctx: &Ctx,
     seen: &Seen,
     dry_run: DryRun,

@@ -13,7 +13,7 @@ const AUTOUPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
 const AGGREGATION: &str = "aggregationRule";
 const SELECTORS: &str = "clusterRoleSelectors";
 
-pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
     let teller = Teller::of(ctx, dry_run)?;
     if !ctx.args.is_empty() {

@@ -11,7 +11,7 @@ use crate::gostr::quote;
 use api::value;
 use serde_json::json;
 
-pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if !ctx.args.is_empty() {
         return ctx.usage(format!("Unexpected args: [{}]", ctx.args.join(" ")));
     }

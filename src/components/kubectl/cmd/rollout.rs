@@ -127,7 +127,7 @@ fn told(revision: &Revision, cause: bool) -> String {
     describe::template(&template)
 }
 
-pub async fn history(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn history(ctx: &Ctx) -> Result<(), Fail> {
     let (infos, mut failures) = asked(ctx).await?;
     let wanted = ctx.flags.int("revision");
     if wanted < 0 {
@@ -299,7 +299,7 @@ fn state(info: &Info, object: &Value, revision: i64) -> Result<(String, bool), F
     }
 }
 
-pub async fn status(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn status(ctx: &Ctx) -> Result<(), Fail> {
     let revision = ctx.flags.int("revision");
     if revision < 0 {
         return text(format!("revision must be a positive integer: {revision}"));
@@ -367,7 +367,7 @@ async fn patched(
     Fail::join(failures)
 }
 
-pub async fn restart(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn restart(ctx: &Ctx) -> Result<(), Fail> {
     let now = jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string().replace("+00:00", "Z");
     patched(ctx, "restarted", |info| match info.resource.kind.as_str() {
         "Deployment" if value::flag(&info.object, "spec.paused") => {
@@ -392,7 +392,7 @@ fn restarted(info: &Info, now: &str) -> Result<Value, Fail> {
     Ok(json!({"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: now}}}}}))
 }
 
-pub async fn pause(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn pause(ctx: &Ctx) -> Result<(), Fail> {
     patched(ctx, "paused", |info| match info.resource.kind.as_str() {
         "Deployment" if value::flag(&info.object, "spec.paused") => Err(about(info, "is already paused")),
         "Deployment" => Ok(Some(json!({"spec": {"paused": true}}))),
@@ -401,7 +401,7 @@ pub async fn pause(ctx: &Ctx) -> Result<(), Fail> {
     .await
 }
 
-pub async fn resume(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn resume(ctx: &Ctx) -> Result<(), Fail> {
     patched(ctx, "resumed", |info| match info.resource.kind.as_str() {
         "Deployment" if !value::flag(&info.object, "spec.paused") => Err(about(info, "is not paused")),
         "Deployment" => Ok(Some(json!({"spec": {"paused": null}}))),
@@ -422,7 +422,7 @@ fn same_template(a: &Value, b: &Value) -> bool {
     plain(a) == plain(b)
 }
 
-pub async fn undo(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn undo(ctx: &Ctx) -> Result<(), Fail> {
     let to = ctx.flags.int("to-revision");
     if to < 0 {
         return text(format!("invalid to-revision value: {to}"));

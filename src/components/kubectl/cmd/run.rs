@@ -11,7 +11,7 @@ use crate::gostr::quote;
 use api::{patch, strategic, value};
 use serde_json::{Map, Value, json};
 
-pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let Some(name) = ctx.args.first().filter(|_| ctx.dash != Some(0)) else {
         return ctx.usage("NAME is required for run");
     };
@@ -171,7 +171,7 @@ fn pod_of(ctx: &Ctx, name: &str, image: &str, words: &[String]) -> Result<Value,
 }
 
 /// Puts `--overrides` over a generated object.
-pub fn overridden(ctx: &Ctx, object: &mut Value, kind: &str) -> Result<(), Fail> {
+pub(crate) fn overridden(ctx: &Ctx, object: &mut Value, kind: &str) -> Result<(), Fail> {
     let given = ctx.flags.text("overrides");
     if given.is_empty() {
         return Ok(());

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 const CONFLICTS_WITHIN: Duration = Duration::from_secs(5 * 60);
 const AGAIN: Duration = Duration::from_secs(1);
 
-pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let replicas = ctx.flags.int("replicas");
     if replicas < 0 {
         return text("The --replicas=COUNT flag is required, and COUNT must be greater than or equal to 0");

@@ -110,7 +110,7 @@ pub(super) async fn each(
     Fail::join(failures)
 }
 
-pub async fn image(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn image(ctx: &Ctx) -> Result<(), Fail> {
     let (resources, images) = words(ctx);
     if images.is_empty() {
         return text("at least one image update is required");
@@ -157,7 +157,7 @@ pub async fn image(ctx: &Ctx) -> Result<(), Fail> {
     .await
 }
 
-pub async fn service_account(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn service_account(ctx: &Ctx) -> Result<(), Fail> {
     let Some((account, resources)) = ctx.args.split_last() else {
         return text("serviceaccount is required");
     };
@@ -199,7 +199,7 @@ fn as_map(selector: &Selector) -> Result<serde_json::Map<String, Value>, Fail> {
 }
 
 /// The whole selector is replaced: keys that are not named go.
-pub async fn selector(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn selector(ctx: &Ctx) -> Result<(), Fail> {
     let Some((expression, resources)) = ctx.args.split_last() else {
         return text("one selector is required");
     };

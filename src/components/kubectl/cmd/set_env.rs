@@ -70,7 +70,7 @@ fn parse(words: &[String], stdin: &str) -> Result<Changes, Fail> {
     Ok(Changes { set, remove })
 }
 
-pub async fn env(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn env(ctx: &Ctx) -> Result<(), Fail> {
     let (resources, changes) = split(&ctx.args)?;
     if resources.is_empty() && !ctx.names_files() {
         return text("one or more resources must be specified as <resource> <name> or <resource>/<name>");
@@ -283,7 +283,7 @@ fn has_amounts(container: &Value, wanted: &Map<String, Value>) -> bool {
     })
 }
 
-pub async fn resources(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn resources(ctx: &Ctx) -> Result<(), Fail> {
     let (limits, requests) = (ctx.flags.text("limits"), ctx.flags.text("requests"));
     if limits.is_empty() && requests.is_empty() {
         return text("you must specify an update to requests or limits (in the form of --requests/--limits)");

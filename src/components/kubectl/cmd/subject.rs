@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
-pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
     let teller = Teller::of(ctx, dry_run)?;
     let local = ctx.flags.is("local");

@@ -69,7 +69,7 @@ fn parse(ctx: &Ctx, word: &str) -> Result<(Taint, bool), Fail> {
     Ok((Taint { key: key.into(), value: given.into(), effect: effect.into(), added: Value::Null }, remove))
 }
 
-pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
     let teller = Teller::of(ctx, DryRun::No)?; // taint does not say that it only pretends
     let at = ctx.args.iter().position(|a| is_taint(a)).unwrap_or(ctx.args.len());

@@ -66,7 +66,7 @@ fn show(ctx: &Ctx, header: &str, rows: &[String]) {
     ctx.out(tab::align(&out, 6, 3));
 }
 
-pub async fn node(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn node(ctx: &Ctx) -> Result<(), Fail> {
     known_order(ctx)?;
     available(ctx).await?;
     let selector = ctx.flags.text("selector");
@@ -106,7 +106,7 @@ pub async fn node(ctx: &Ctx) -> Result<(), Fail> {
     Ok(())
 }
 
-pub async fn pod(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn pod(ctx: &Ctx) -> Result<(), Fail> {
     known_order(ctx)?;
     available(ctx).await?;
     let (namespace, _) = ctx.namespace()?;

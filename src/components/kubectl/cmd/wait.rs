@@ -13,11 +13,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// "Forever" of kubectl: a week.
-pub const FOREVER: Duration = Duration::from_secs(168 * 3600);
+pub(crate) const FOREVER: Duration = Duration::from_secs(168 * 3600);
 /// An object that is replaced by force is waited for so long, unless `--timeout` says something
 /// else. The wait is part of the replacement whatever `--wait` says, as in kubectl: no new object
 /// can be created beside the old one.
-pub const GONE_WITHIN: Duration = Duration::from_secs(5 * 60);
+pub(crate) const GONE_WITHIN: Duration = Duration::from_secs(5 * 60);
 /// Time for one look, which a time limit of zero still allows.
 const AT_ONCE: Duration = Duration::from_millis(1);
 /// How often it is asked whether an object has come to be.
@@ -27,23 +27,23 @@ const AGAIN: Duration = Duration::from_millis(200);
 
 /// The end of a wait for one or several objects.
 #[derive(Clone, Copy)]
-pub struct Deadline(Instant);
+pub(crate) struct Deadline(Instant);
 
 impl Deadline {
     /// From now; a limit of zero means `unlimited`.
-    pub fn of(limit: Duration, unlimited: Duration) -> Deadline {
+    pub(crate) fn of(limit: Duration, unlimited: Duration) -> Deadline {
         Deadline(Instant::now() + if limit.is_zero() { unlimited } else { limit })
     }
 
     /// What is left, at least the time for one look.
-    pub fn left(self) -> Duration {
+    pub(crate) fn left(self) -> Duration {
         self.0.saturating_duration_since(Instant::now()).max(AT_ONCE)
     }
 }
 
 /// What a server that cannot be reached, or cannot answer now, means to a wait.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Away {
+pub(crate) enum Away {
     /// The wait fails, as `kubectl wait` does.
     Fails,
     /// It is asked again until the time is over, as an informer does.
@@ -52,7 +52,7 @@ pub enum Away {
 
 /// Watches one object from where it was last read until `done` says so; the last state is kept in
 /// `info`. `limit` zero: no limit. A deletion is told to `done` as null.
-pub async fn until(
+pub(crate) async fn until(
     ctx: &Ctx,
     info: &mut Info,
     limit: Duration,
@@ -236,7 +236,7 @@ impl Goal {
     }
 }
 
-pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let goal = goal(ctx)?;
     let format = formats::of(ctx, false)?;
     let limit = match ctx.flags.text("timeout") {

@@ -23,12 +23,12 @@ use super::builder::Info;
 use super::ctx::Ctx;
 use super::error::Fail;
 use api::value;
-pub use rbac::rows as rules;
+pub(crate) use rbac::rows as rules;
 use serde_json::Value;
-pub use text::{Text, interval};
+pub(crate) use text::{Text, interval};
 
 /// The whole description of an object.
-pub async fn describe(ctx: &Ctx, info: &Info) -> Result<String, Fail> {
+pub(crate) async fn describe(ctx: &Ctx, info: &Info) -> Result<String, Fail> {
     let show_events = ctx.flags.is("show-events");
     let mut text = Text::default();
     let object = &info.object;
@@ -99,7 +99,7 @@ pub async fn describe(ctx: &Ctx, info: &Info) -> Result<String, Fail> {
 }
 
 /// Core events that speak of an object.
-pub async fn events_of(ctx: &Ctx, info: &Info) -> Result<Vec<Value>, Fail> {
+pub(crate) async fn events_of(ctx: &Ctx, info: &Info) -> Result<Vec<Value>, Fail> {
     let uid = value::text(&info.object, "metadata.uid");
     let mut selector =
         format!("involvedObject.name={},involvedObject.namespace={}", info.name, info.namespace);
@@ -111,7 +111,7 @@ pub async fn events_of(ctx: &Ctx, info: &Info) -> Result<Vec<Value>, Fail> {
 }
 
 /// Events that a field selector selects; none if they may not be read.
-pub async fn events_matching(ctx: &Ctx, namespace: &str, selector: &str) -> Result<Vec<Value>, Fail> {
+pub(crate) async fn events_matching(ctx: &Ctx, namespace: &str, selector: &str) -> Result<Vec<Value>, Fail> {
     let path = match namespace {
         "" => "/api/v1/events".to_string(),
         namespace => format!("/api/v1/namespaces/{namespace}/events"),
@@ -124,7 +124,7 @@ pub async fn events_matching(ctx: &Ctx, namespace: &str, selector: &str) -> Resu
 }
 
 /// Objects of an `apps/v1` resource in the same namespace that a selector selects.
-pub async fn list(ctx: &Ctx, info: &Info, plural: &str, selector: &Value) -> Result<Vec<Value>, Fail> {
+pub(crate) async fn list(ctx: &Ctx, info: &Info, plural: &str, selector: &Value) -> Result<Vec<Value>, Fail> {
     let path = format!("/apis/apps/v1/namespaces/{}/{plural}", info.namespace);
     let selector = api::labels::Selector::of(selector).map_or(String::new(), |s| s.to_string());
     let list = crate::builder::whole(ctx, &path, &[("labelSelector", &selector)]).await?;
@@ -132,7 +132,7 @@ pub async fn list(ctx: &Ctx, info: &Info, plural: &str, selector: &Value) -> Res
 }
 
 /// A pod template alone; its tabs stay tabs, as kubectl's `rollout` prints them.
-pub fn template(template: &Value) -> String {
+pub(crate) fn template(template: &Value) -> String {
     let mut text = Text::default();
     pods::template(&mut text, template);
     text.plain()

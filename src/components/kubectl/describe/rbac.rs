@@ -93,7 +93,7 @@ fn combined(rule: &Rule) -> String {
 
 /// Rows of four cells: resource, URLs, names, verbs. `holder` has `rules` (a role) or what a rules
 /// review answers.
-pub fn rows(holder: &Value) -> Vec<String> {
+pub(crate) fn rows(holder: &Value) -> Vec<String> {
     let list = |items: &[String]| gostr::plain(&json!(items));
     rules(holder)
         .iter()

@@ -11,42 +11,42 @@ use serde_json::Value;
 pub(super) const ANNOTATION_MAX: usize = 140;
 
 #[derive(Default)]
-pub struct Text {
+pub(crate) struct Text {
     done: String,
     open: String,
 }
 
 impl Text {
     /// Text at a level; a tab ends a cell. Terminal control characters are escaped.
-    pub fn put(&mut self, level: usize, text: impl AsRef<str>) {
+    pub(crate) fn put(&mut self, level: usize, text: impl AsRef<str>) {
         self.open.push_str(&"  ".repeat(level));
         self.open.push_str(&escaped(text.as_ref()));
     }
 
     /// A line at a level.
-    pub fn line(&mut self, level: usize, text: impl AsRef<str>) {
+    pub(crate) fn line(&mut self, level: usize, text: impl AsRef<str>) {
         self.put(level, text);
         self.open.push('\n');
     }
 
     /// `Name:<tab>value`
-    pub fn field(&mut self, level: usize, name: &str, value: impl std::fmt::Display) {
+    pub(crate) fn field(&mut self, level: usize, name: &str, value: impl std::fmt::Display) {
         self.line(level, format!("{name}:\t{value}"));
     }
 
     /// Aligns what was written so far; later columns are aligned on their own.
-    pub fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         let aligned = tab::align(&self.open, 0, 2);
         self.done.push_str(&aligned);
         self.open.clear();
     }
 
     /// As it is, tabs and all.
-    pub fn plain(self) -> String {
+    pub(crate) fn plain(self) -> String {
         self.done + &self.open
     }
 
-    pub fn finish(mut self) -> String {
+    pub(crate) fn finish(mut self) -> String {
         if !self.open.is_empty() {
             self.flush();
         }
@@ -54,7 +54,7 @@ impl Text {
     }
 
     /// Name, namespace (if it has one), labels, annotations.
-    pub fn meta(&mut self, object: &Value) {
+    pub(crate) fn meta(&mut self, object: &Value) {
         self.field(0, "Name", value::text(object, "metadata.name"));
         if !value::empty(object, "metadata.namespace") {
             self.field(0, "Namespace", value::text(object, "metadata.namespace"));
@@ -64,7 +64,7 @@ impl Text {
     }
 
     /// One pair a line, sorted.
-    pub fn labels(&mut self, title: &str, labels: &Value) {
+    pub(crate) fn labels(&mut self, title: &str, labels: &Value) {
         let pairs = pairs(labels);
         self.put(0, format!("{title}:\t"));
         if pairs.is_empty() {
@@ -75,7 +75,7 @@ impl Text {
         }
     }
 
-    pub fn annotations(&mut self, title: &str, annotations: &Value) {
+    pub(crate) fn annotations(&mut self, title: &str, annotations: &Value) {
         let mut pairs = pairs(annotations);
         pairs.retain(|(key, _)| key != LAST_APPLIED);
         self.put(0, format!("{title}:\t"));
@@ -98,7 +98,7 @@ impl Text {
         }
     }
 
-    pub fn tolerations(&mut self, title: &str, tolerations: &[Value]) {
+    pub(crate) fn tolerations(&mut self, title: &str, tolerations: &[Value]) {
         self.put(0, format!("{title}:\t"));
         if tolerations.is_empty() {
             self.line(0, "<none>");
@@ -125,7 +125,7 @@ impl Text {
     }
 
     /// `Type  Status  Reason` of workloads.
-    pub fn conditions(&mut self, conditions: &[Value]) {
+    pub(crate) fn conditions(&mut self, conditions: &[Value]) {
         if conditions.is_empty() {
             return;
         }
@@ -137,7 +137,7 @@ impl Text {
         }
     }
 
-    pub fn events(&mut self, events: &[Value]) {
+    pub(crate) fn events(&mut self, events: &[Value]) {
         if events.is_empty() {
             self.line(0, "Events:\t<none>");
             return;
@@ -163,7 +163,7 @@ impl Text {
 }
 
 /// `5s`, or `5s (x3 over 2m)`
-pub fn interval(event: &Value) -> String {
+pub(crate) fn interval(event: &Value) -> String {
     let first = match value::text(event, "eventTime") {
         "" => since(value::text(event, "firstTimestamp")),
         time => since(time),

@@ -154,7 +154,7 @@ fn base64(bytes: &[u8]) -> String {
 
 /// Ten letters that stand for a content: SHA-256, without letters that spell words. Source:
 /// kubectl's `pkg/util/hash`.
-pub fn hash(content: &Value) -> String {
+pub(crate) fn hash(content: &Value) -> String {
     let digest = Sha256::digest(json::compact(content).as_bytes());
     let hex: String = digest.iter().map(|b| format!("{b:02x}")).collect();
     hex.chars()

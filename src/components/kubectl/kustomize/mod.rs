@@ -25,7 +25,7 @@ mod order;
 mod refs;
 mod target;
 
-pub use generate::hash;
+pub(crate) use generate::hash;
 
 use crate::error::{Fail, text};
 use crate::files::sorted;
@@ -41,7 +41,7 @@ type Place = (String, String);
 
 /// One object on its way up.
 #[derive(Clone, Debug)]
-pub struct Resource {
+pub(crate) struct Resource {
     pub object: Value,
     /// Where it was before each change of its place, the first one first.
     pub known: Vec<Place>,
@@ -54,33 +54,33 @@ pub struct Resource {
 }
 
 impl Resource {
-    pub fn new(object: Value) -> Resource {
+    pub(crate) fn new(object: Value) -> Resource {
         Resource { object, known: vec![], prefixes: vec![], suffixes: vec![], hashed: false }
     }
     /// Remembers where it is before that changes.
-    pub fn remember_place(&mut self) {
+    pub(crate) fn remember_place(&mut self) {
         self.known.push(place(&self.object));
     }
-    pub fn kind(&self) -> &str {
+    pub(crate) fn kind(&self) -> &str {
         value::text(&self.object, "kind")
     }
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         value::text(&self.object, "metadata.name")
     }
-    pub fn group(&self) -> &str {
+    pub(crate) fn group(&self) -> &str {
         value::text(&self.object, "apiVersion").split_once('/').map_or("", |(group, _)| group)
     }
-    pub fn version(&self) -> &str {
+    pub(crate) fn version(&self) -> &str {
         let version = value::text(&self.object, "apiVersion");
         version.split_once('/').map_or(version, |(_, version)| version)
     }
     /// Is it, or was it once, called so?
-    pub fn is_known_as(&self, namespace: &str, name: &str) -> bool {
+    pub(crate) fn is_known_as(&self, namespace: &str, name: &str) -> bool {
         let now = place(&self.object);
         self.known.iter().chain([&now]).any(|(ns, n)| n == name && (namespace.is_empty() || ns == namespace))
     }
     /// `Pod.v1.[noGrp]/b.[noNs]`
-    pub fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         id(
             self.kind(),
             self.version(),
@@ -101,20 +101,20 @@ fn id(kind: &str, version: &str, group: &str, name: &str, namespace: &str) -> St
 }
 
 /// What a folder comes to.
-pub struct Built {
+pub(crate) struct Built {
     pub objects: Vec<Value>,
     /// Sentences for standard error.
     pub warnings: Vec<String>,
 }
 
 impl Built {
-    pub fn to_yaml(&self) -> String {
+    pub(crate) fn to_yaml(&self) -> String {
         self.objects.iter().map(yaml::to_string).collect::<Vec<_>>().join("---\n")
     }
 }
 
 /// Builds the folder `dir`, called `shown` by the user.
-pub async fn build(dir: &Path, shown: &str) -> Result<Built, Fail> {
+pub(crate) async fn build(dir: &Path, shown: &str) -> Result<Built, Fail> {
     let mut warnings = vec![];
     if shown.contains("://") || shown.starts_with("git@") || shown.starts_with("github.com/") {
         return text(format!(

@@ -6,14 +6,14 @@ use super::{json, tab};
 use crate::gostr;
 use serde_json::Value;
 
-pub struct Columns {
+pub(crate) struct Columns {
     columns: Vec<(String, JsonPath)>,
     headers: bool,
 }
 
 impl Columns {
     /// The error is kubectl's.
-    pub fn parse(spec: &str, headers: bool) -> Result<Columns, String> {
+    pub(crate) fn parse(spec: &str, headers: bool) -> Result<Columns, String> {
         if spec.is_empty() {
             return Err("custom-columns format specified but no custom columns given".into());
         }
@@ -30,7 +30,7 @@ impl Columns {
     }
 
     /// From a file: a line of names, a line of paths.
-    pub fn parse_file(text: &str, headers: bool) -> Result<Columns, String> {
+    pub(crate) fn parse_file(text: &str, headers: bool) -> Result<Columns, String> {
         let mut lines = text.lines();
         let (names, paths) = (lines.next().unwrap_or(""), lines.next().unwrap_or(""));
         let (names, paths): (Vec<&str>, Vec<&str>) =
@@ -51,7 +51,7 @@ impl Columns {
     }
 
     /// `first`: nothing was printed with these columns yet, so the header comes before the rows.
-    pub fn print(&self, objects: &[Value], first: bool) -> Result<String, String> {
+    pub(crate) fn print(&self, objects: &[Value], first: bool) -> Result<String, String> {
         let mut text = String::new();
         if self.headers && first {
             let names: Vec<&str> = self.columns.iter().map(|(n, _)| n.as_str()).collect();

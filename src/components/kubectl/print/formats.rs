@@ -51,19 +51,19 @@ enum How {
 }
 
 /// Prints objects as `-o` says.
-pub struct Format {
+pub(crate) struct Format {
     how: How,
     managed_fields: bool,
     printed: AtomicUsize,
 }
 
 /// The format asked for; `None` for people's format (no `-o`, or `wide` where `get` allows it).
-pub fn of(ctx: &Ctx, get: bool) -> Result<Option<Format>, Fail> {
+pub(crate) fn of(ctx: &Ctx, get: bool) -> Result<Option<Format>, Fail> {
     named(ctx, ctx.flags.text("output"), get)
 }
 
 /// As [`of`], with the format's name given.
-pub fn named(ctx: &Ctx, output: &str, get: bool) -> Result<Option<Format>, Fail> {
+pub(crate) fn named(ctx: &Ctx, output: &str, get: bool) -> Result<Option<Format>, Fail> {
     let template_flag = ctx.flags.text("template");
     let output = if output.is_empty() && !template_flag.is_empty() { "go-template" } else { output };
     let (name, inline) = match output.split_once('=') {
@@ -128,7 +128,7 @@ pub fn named(ctx: &Ctx, output: &str, get: bool) -> Result<Option<Format>, Fail>
 }
 
 /// `pod/web`, `deployment.apps/web`
-pub fn name_of(object: &Value) -> String {
+pub(crate) fn name_of(object: &Value) -> String {
     let kind = value::text(object, "kind").to_lowercase();
     let name = value::text(object, "metadata.name");
     match value::text(object, "apiVersion").split_once('/') {
@@ -138,13 +138,13 @@ pub fn name_of(object: &Value) -> String {
 }
 
 impl Format {
-    pub fn is_name(&self) -> bool {
+    pub(crate) fn is_name(&self) -> bool {
         matches!(self.how, How::Name)
     }
 
     /// One object (or a List); `sorted`: it came from a server or a file, whose fields Go keeps in
     /// a map.
-    pub fn print(&self, object: &Value, sorted: bool) -> Result<String, Fail> {
+    pub(crate) fn print(&self, object: &Value, sorted: bool) -> Result<String, Fail> {
         let count = self.printed.fetch_add(1, Ordering::Relaxed) + 1;
         let shown = |object: &Value| {
             let mut object = object.clone();

@@ -1,12 +1,12 @@
 //! Objects as text: tables, YAML, JSON, names, and what a template picks.
 
-pub mod columns;
-pub mod formats;
-pub mod scalar;
-pub mod tab;
-pub mod table;
-pub mod template;
-pub mod yaml;
+pub(crate) mod columns;
+pub(crate) mod formats;
+pub(crate) mod scalar;
+pub(crate) mod tab;
+pub(crate) mod table;
+pub(crate) mod template;
+pub(crate) mod yaml;
 
-pub use api::gojson as json;
-pub use api::jsonpath;
+pub(crate) use api::gojson as json;
+pub(crate) use api::jsonpath;

@@ -4,19 +4,19 @@ use regex::Regex;
 use std::sync::LazyLock;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Style {
+pub(crate) enum Style {
     Plain,
     Single,
     Double,
     Literal,
 }
 
-pub fn is_break(c: char) -> bool {
+pub(crate) fn is_break(c: char) -> bool {
     matches!(c, '\r' | '\n' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
 /// go-yaml escapes tabs and everything beyond the basic plane.
-pub fn is_printable(c: char) -> bool {
+pub(crate) fn is_printable(c: char) -> bool {
     matches!(c, '\n' | '\u{20}'..='\u{7e}' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}')
         && c != '\u{feff}'
 }
@@ -30,7 +30,7 @@ struct Allowed {
 }
 
 /// The style of a string; `key`: it stands before a colon.
-pub fn style(text: &str, key: bool) -> Style {
+pub(crate) fn style(text: &str, key: bool) -> Style {
     let allowed = analyze(text);
     let wanted = if text.contains('\n') {
         Style::Literal

@@ -10,7 +10,7 @@ const BREAKS: [char; 2] = ['\n', '\u{c}'];
 ///
 /// The columns are found in one pass without recursion: a line of the cluster may have any number
 /// of tabs.
-pub fn align(text: &str, min_width: usize, padding: usize) -> String {
+pub(crate) fn align(text: &str, min_width: usize, padding: usize) -> String {
     let mut lines: Vec<(Vec<&str>, Vec<usize>)> = vec![];
     // The widths of all columns, and which of them the last line is part of.
     let (mut widths, mut open): (Vec<usize>, Vec<usize>) = (vec![], vec![]);
@@ -50,7 +50,7 @@ pub fn align(text: &str, min_width: usize, padding: usize) -> String {
 
 /// A table whose columns never get narrower: for watches, which print a row at a time.
 #[derive(Default)]
-pub struct Remembering {
+pub(crate) struct Remembering {
     widths: Vec<usize>,
 }
 
@@ -58,7 +58,7 @@ impl Remembering {
     /// One batch of rows; kubectl's tables have at least 6 columns' width and 3 spaces between
     /// columns. As in kubectl a tab inside a cell begins another column, and a line break another
     /// line.
-    pub fn rows(&mut self, rows: &[Vec<String>]) -> String {
+    pub(crate) fn rows(&mut self, rows: &[Vec<String>]) -> String {
         let mut out = String::new();
         let lines: Vec<String> = rows.iter().map(|row| row.join("\t")).collect();
         let rows: Vec<Vec<&str>> =
@@ -83,10 +83,6 @@ impl Remembering {
             out.push('\n');
         }
         out
-    }
-
-    pub fn forget(&mut self) {
-        self.widths.clear();
     }
 }
 

@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 
 /// What `get` was asked to show beside the server's columns.
 #[derive(Clone, Default)]
-pub struct Shown {
+pub(crate) struct Shown {
     pub wide: bool,
     pub no_headers: bool,
     pub namespace: bool,
@@ -21,16 +21,16 @@ pub struct Shown {
 
 /// The columns of a table, to print it or later tables of a watch with.
 #[derive(Clone, Default)]
-pub struct Head {
+pub(crate) struct Head {
     columns: Vec<Value>,
 }
 
 impl Head {
-    pub fn of(table: &Value) -> Head {
+    pub(crate) fn of(table: &Value) -> Head {
         Head { columns: value::list(table, "columnDefinitions").to_vec() }
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.columns.is_empty()
     }
 
@@ -40,7 +40,7 @@ impl Head {
     }
 
     /// `NAMESPACE NAME READY … L LABELS`
-    pub fn header(&self, shown: &Shown) -> Vec<String> {
+    pub(crate) fn header(&self, shown: &Shown) -> Vec<String> {
         let mut cells = vec![];
         if shown.namespace {
             cells.push("NAMESPACE".to_string());
@@ -56,7 +56,7 @@ impl Head {
     }
 
     /// One row.
-    pub fn row(&self, row: &Value, shown: &Shown) -> Vec<String> {
+    pub(crate) fn row(&self, row: &Value, shown: &Shown) -> Vec<String> {
         let mut cells = vec![];
         let object = value::at(row, "object");
         if shown.namespace {
@@ -85,7 +85,7 @@ impl Head {
 }
 
 /// `a=1,b=2`, or `<none>`
-pub fn labels_of(labels: &Value) -> String {
+pub(crate) fn labels_of(labels: &Value) -> String {
     let Some(map) = labels.as_object().filter(|m| !m.is_empty()) else { return "<none>".into() };
     let mut pairs: Vec<String> = map.iter().map(|(k, v)| format!("{k}={}", gostr::plain(v))).collect();
     pairs.sort();
@@ -102,12 +102,12 @@ fn one_line(text: &str) -> String {
 
 /// Shows terminal control characters instead of sending them: texts of the cluster must not steer
 /// the user's terminal.
-pub fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.replace('\u{1b}', "^[").replace('\r', "\\r")
 }
 
 /// Sorts rows by a path into their objects, as `--sort-by` does. The error is kubectl's.
-pub fn sort(rows: &mut [Value], expression: &str) -> Result<(), String> {
+pub(crate) fn sort(rows: &mut [Value], expression: &str) -> Result<(), String> {
     let path = super::jsonpath::relaxed(expression)?;
     let mut found_any = rows.is_empty();
     let mut keyed: Vec<(Option<Value>, Value)> = vec![];

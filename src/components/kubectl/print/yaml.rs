@@ -10,7 +10,7 @@ use std::cmp::Ordering;
 const WIDTH: usize = 80;
 
 /// One document, with a line end.
-pub fn to_string(value: &Value) -> String {
+pub(crate) fn to_string(value: &Value) -> String {
     let mut out = Writer::default();
     match value {
         Value::Object(map) if !map.is_empty() => out.map(map, 0),

@@ -2,7 +2,7 @@
 
 use super::{Flag, Kind::*, flag};
 
-pub const ACCEPT_HOSTS: Flag = flag(
+pub(crate) const ACCEPT_HOSTS: Flag = flag(
     "accept-hosts",
     "",
     Text,
@@ -10,11 +10,12 @@ pub const ACCEPT_HOSTS: Flag = flag(
     "",
     "Regular expression for hosts that the proxy should accept",
 );
-pub const ACCEPT_PATHS: Flag =
+pub(crate) const ACCEPT_PATHS: Flag =
     flag("accept-paths", "", Text, "^.*", "", "Regular expression for paths that the proxy should accept");
 pub const ADDRESS: Flag = flag("address", "", List, "", "", "Addresses to listen on (comma separated)");
-pub const ADDRESS_2: Flag = flag("address", "", Text, "127.0.0.1", "", "The IP address on which to serve on");
-pub const AGGREGATION_RULE: Flag =
+pub(crate) const ADDRESS_2: Flag =
+    flag("address", "", Text, "127.0.0.1", "", "The IP address on which to serve on");
+pub(crate) const AGGREGATION_RULE: Flag =
     flag("aggregation-rule", "", Text, "", "", "An aggregation label selector for combining ClusterRoles");
 pub const ALL: Flag = flag(
     "all",
@@ -24,9 +25,9 @@ pub const ALL: Flag = flag(
     "true",
     "If true, select all resources in the namespace of the specified resource types",
 );
-pub const ALL_CONTAINERS: Flag =
+pub(crate) const ALL_CONTAINERS: Flag =
     flag("all-containers", "", Bool, "false", "true", "Get all containers' logs in the pod(s)");
-pub const ALL_NAMESPACES: Flag = flag(
+pub(crate) const ALL_NAMESPACES: Flag = flag(
     "all-namespaces",
     "A",
     Bool,
@@ -34,8 +35,8 @@ pub const ALL_NAMESPACES: Flag = flag(
     "true",
     "If present, list the requested object(s) across all namespaces",
 );
-pub const ALL_PODS: Flag = flag("all-pods", "", Bool, "false", "true", "Get logs from all pod(s)");
-pub const ALLOW_MISSING_TEMPLATE_KEYS: Flag = flag(
+pub(crate) const ALL_PODS: Flag = flag("all-pods", "", Bool, "false", "true", "Get logs from all pod(s)");
+pub(crate) const ALLOW_MISSING_TEMPLATE_KEYS: Flag = flag(
     "allow-missing-template-keys",
     "",
     Bool,
@@ -51,10 +52,12 @@ pub const ANNOTATION: Flag = flag(
     "",
     "Annotation to insert in the ingress object, in the format annotation=value",
 );
-pub const ANNOTATIONS: Flag = flag("annotations", "", Array, "", "", "Annotations to apply to the pod");
-pub const API_GROUP: Flag =
+pub(crate) const ANNOTATIONS: Flag =
+    flag("annotations", "", Array, "", "", "Annotations to apply to the pod");
+pub(crate) const API_GROUP: Flag =
     flag("api-group", "", Text, "", "", "Limit to resources in the specified API group");
-pub const API_PREFIX: Flag = flag("api-prefix", "", Text, "/", "", "Prefix to serve the proxied API under");
+pub(crate) const API_PREFIX: Flag =
+    flag("api-prefix", "", Text, "/", "", "Prefix to serve the proxied API under");
 pub const API_VERSION: Flag = flag(
     "api-version",
     "",
@@ -63,9 +66,9 @@ pub const API_VERSION: Flag = flag(
     "",
     "Get different explanations for particular API version (API group/version)",
 );
-pub const APPEND_HASH: Flag =
+pub(crate) const APPEND_HASH: Flag =
     flag("append-hash", "", Bool, "false", "true", "Append a hash of the configmap to its name");
-pub const APPEND_SERVER_PATH: Flag = flag(
+pub(crate) const APPEND_SERVER_PATH: Flag = flag(
     "append-server-path",
     "",
     Bool,
@@ -73,7 +76,7 @@ pub const APPEND_SERVER_PATH: Flag = flag(
     "true",
     "If true, enables automatic path appending of the kube context server path to each request",
 );
-pub const ARGUMENTS_ONLY: Flag = flag(
+pub(crate) const ARGUMENTS_ONLY: Flag = flag(
     "arguments-only",
     "",
     Bool,
@@ -81,8 +84,8 @@ pub const ARGUMENTS_ONLY: Flag = flag(
     "true",
     "If specified, everything after -- will be passed to the new container as Args instead of Command",
 );
-pub const AS: Flag = flag("as", "", Text, "", "", "Username to impersonate for the operation");
-pub const AS_CURRENT_USER: Flag = flag(
+pub(crate) const AS: Flag = flag("as", "", Text, "", "", "Username to impersonate for the operation");
+pub(crate) const AS_CURRENT_USER: Flag = flag(
     "as-current-user",
     "",
     Bool,
@@ -90,7 +93,7 @@ pub const AS_CURRENT_USER: Flag = flag(
     "true",
     "use the uid and gid of the command executor to run the function in the container",
 );
-pub const AS_GROUP: Flag = flag(
+pub(crate) const AS_GROUP: Flag = flag(
     "as-group",
     "",
     Array,
@@ -98,8 +101,8 @@ pub const AS_GROUP: Flag = flag(
     "",
     "Group to impersonate for the operation, this flag can be repeated to specify multiple groups",
 );
-pub const AS_UID: Flag = flag("as-uid", "", Text, "", "", "UID to impersonate for the operation");
-pub const ATTACH: Flag = flag(
+pub(crate) const AS_UID: Flag = flag("as-uid", "", Text, "", "", "UID to impersonate for the operation");
+pub(crate) const ATTACH: Flag = flag(
     "attach",
     "",
     Bool,
@@ -107,21 +110,21 @@ pub const ATTACH: Flag = flag(
     "true",
     "If true, wait for the Pod to start running, and then attach to the Pod as if 'kubectl attach ...' were called",
 );
-pub const AUDIENCE: Flag = flag("audience", "", Array, "", "", "Audience of the requested token");
-pub const AUTH_PROVIDER: Flag =
+pub(crate) const AUDIENCE: Flag = flag("audience", "", Array, "", "", "Audience of the requested token");
+pub(crate) const AUTH_PROVIDER: Flag =
     flag("auth-provider", "", Text, "", "", "Auth provider for the user entry in kubeconfig");
-pub const AUTH_PROVIDER_ARG: Flag =
+pub(crate) const AUTH_PROVIDER_ARG: Flag =
     flag("auth-provider-arg", "", List, "", "", "'key=value' arguments for the auth provider");
-pub const BOUND_OBJECT_KIND: Flag =
+pub(crate) const BOUND_OBJECT_KIND: Flag =
     flag("bound-object-kind", "", Text, "", "", "Kind of an object to bind the token to");
-pub const BOUND_OBJECT_NAME: Flag =
+pub(crate) const BOUND_OBJECT_NAME: Flag =
     flag("bound-object-name", "", Text, "", "", "Name of an object to bind the token to");
-pub const BOUND_OBJECT_UID: Flag =
+pub(crate) const BOUND_OBJECT_UID: Flag =
     flag("bound-object-uid", "", Text, "", "", "UID of an object to bind the token to");
-pub const CACHE_DIR: Flag = flag("cache-dir", "", Text, "", "", "Default cache directory");
-pub const CACHED: Flag =
+pub(crate) const CACHE_DIR: Flag = flag("cache-dir", "", Text, "", "", "Default cache directory");
+pub(crate) const CACHED: Flag =
     flag("cached", "", Bool, "false", "true", "Use the cached list of resources if available");
-pub const CASCADE: Flag = flag(
+pub(crate) const CASCADE: Flag = flag(
     "cascade",
     "",
     Text,
@@ -129,10 +132,10 @@ pub const CASCADE: Flag = flag(
     "background",
     "Must be \"background\", \"orphan\", or \"foreground\"",
 );
-pub const CATEGORIES: Flag =
+pub(crate) const CATEGORIES: Flag =
     flag("categories", "", List, "", "", "Limit to resources that belong to the specified categories");
-pub const CERT: Flag = flag("cert", "", Text, "", "", "Path to PEM encoded public key certificate");
-pub const CERTIFICATE_AUTHORITY: Flag = flag(
+pub(crate) const CERT: Flag = flag("cert", "", Text, "", "", "Path to PEM encoded public key certificate");
+pub(crate) const CERTIFICATE_AUTHORITY: Flag = flag(
     "certificate-authority",
     "",
     Text,
@@ -140,12 +143,12 @@ pub const CERTIFICATE_AUTHORITY: Flag = flag(
     "",
     "Path to certificate-authority file for the cluster entry in kubeconfig",
 );
-pub const CHUNK_SIZE: Flag =
+pub(crate) const CHUNK_SIZE: Flag =
     flag("chunk-size", "", Int, "500", "", "Return large lists in chunks rather than all at once");
 pub const CLASS: Flag = flag("class", "", Text, "", "", "Ingress Class to be used");
 pub const CLIENT: Flag =
     flag("client", "", Bool, "false", "true", "If true, shows client version only (no server required)");
-pub const CLIENT_CERTIFICATE: Flag = flag(
+pub(crate) const CLIENT_CERTIFICATE: Flag = flag(
     "client-certificate",
     "",
     Text,
@@ -153,11 +156,12 @@ pub const CLIENT_CERTIFICATE: Flag = flag(
     "",
     "Path to client-certificate file for the user entry in kubeconfig",
 );
-pub const CLIENT_KEY: Flag =
+pub(crate) const CLIENT_KEY: Flag =
     flag("client-key", "", Text, "", "", "Path to client-key file for the user entry in kubeconfig");
 pub const CLUSTER: Flag = flag("cluster", "", Text, "", "", "cluster for the context entry in kubeconfig");
-pub const CLUSTER_IP: Flag = flag("cluster-ip", "", Text, "", "", "ClusterIP to be assigned to the service");
-pub const CLUSTERIP: Flag = flag(
+pub(crate) const CLUSTER_IP: Flag =
+    flag("cluster-ip", "", Text, "", "", "ClusterIP to be assigned to the service");
+pub(crate) const CLUSTERIP: Flag = flag(
     "clusterip",
     "",
     Text,
@@ -165,7 +169,7 @@ pub const CLUSTERIP: Flag = flag(
     "",
     "Assign your own ClusterIP or set to 'None' for a 'headless' service (no loadbalancing)",
 );
-pub const CLUSTERROLE: Flag =
+pub(crate) const CLUSTERROLE: Flag =
     flag("clusterrole", "", Text, "", "", "ClusterRole this ClusterRoleBinding should reference");
 pub const COMMAND: Flag = flag(
     "command",
@@ -175,7 +179,7 @@ pub const COMMAND: Flag = flag(
     "true",
     "If true and extra arguments are present, use them as the 'command' field in the container, rather than the 'args' field which is the default",
 );
-pub const CONCURRENCY: Flag = flag(
+pub(crate) const CONCURRENCY: Flag = flag(
     "concurrency",
     "",
     Int,
@@ -183,7 +187,7 @@ pub const CONCURRENCY: Flag = flag(
     "",
     "Number of objects to process in parallel when diffing against the live version",
 );
-pub const CONTAINER: Flag = flag("container", "c", Text, "", "", "Print the logs of this container");
+pub(crate) const CONTAINER: Flag = flag("container", "c", Text, "", "", "Print the logs of this container");
 pub const CONTAINERS: Flag = flag(
     "containers",
     "c",
@@ -192,10 +196,11 @@ pub const CONTAINERS: Flag = flag(
     "",
     "The names of containers in the selected pod templates to change - may use wildcards",
 );
-pub const CONTAINERS_2: Flag =
+pub(crate) const CONTAINERS_2: Flag =
     flag("containers", "", Bool, "false", "true", "If present, print usage of containers within a pod");
 pub const CONTEXT: Flag = flag("context", "", Text, "", "", "The name of the kubeconfig context to use");
-pub const COPY_TO: Flag = flag("copy-to", "", Text, "", "", "Create a copy of the target Pod with this name");
+pub(crate) const COPY_TO: Flag =
+    flag("copy-to", "", Text, "", "", "Create a copy of the target Pod with this name");
 pub const CPU: Flag = flag(
     "cpu",
     "",
@@ -204,7 +209,7 @@ pub const CPU: Flag = flag(
     "",
     "Target CPU utilization over all the pods: a percentage of requested CPU (70%), or an amount for each pod (500m)",
 );
-pub const CPU_PERCENT: Flag = flag(
+pub(crate) const CPU_PERCENT: Flag = flag(
     "cpu-percent",
     "",
     Int32,
@@ -212,7 +217,7 @@ pub const CPU_PERCENT: Flag = flag(
     "",
     "The target average CPU utilization (represented as a percent of requested CPU) over all the pods",
 );
-pub const CREATE_ANNOTATION: Flag = flag(
+pub(crate) const CREATE_ANNOTATION: Flag = flag(
     "create-annotation",
     "",
     Bool,
@@ -221,9 +226,9 @@ pub const CREATE_ANNOTATION: Flag = flag(
     "Will create 'last-applied-configuration' annotations if current objects doesn't have one",
 );
 pub const CURRENT: Flag = flag("current", "", Bool, "false", "true", "Modify the current context");
-pub const CURRENT_REPLICAS: Flag =
+pub(crate) const CURRENT_REPLICAS: Flag =
     flag("current-replicas", "", Int, "-1", "", "Precondition for current size");
-pub const CUSTOM: Flag = flag(
+pub(crate) const CUSTOM: Flag = flag(
     "custom",
     "",
     Text,
@@ -231,9 +236,9 @@ pub const CUSTOM: Flag = flag(
     "",
     "Path to a JSON or YAML file containing a partial container spec to customize built-in debug profiles",
 );
-pub const DEFAULT_BACKEND: Flag =
+pub(crate) const DEFAULT_BACKEND: Flag =
     flag("default-backend", "", Text, "", "", "Default service for backend, in format of svcname:port");
-pub const DELETE_EMPTYDIR_DATA: Flag = flag(
+pub(crate) const DELETE_EMPTYDIR_DATA: Flag = flag(
     "delete-emptydir-data",
     "",
     Bool,
@@ -241,7 +246,7 @@ pub const DELETE_EMPTYDIR_DATA: Flag = flag(
     "true",
     "Continue even if there are pods using emptyDir (local data that will be deleted when the node is drained)",
 );
-pub const DESCRIPTION: Flag = flag(
+pub(crate) const DESCRIPTION: Flag = flag(
     "description",
     "",
     Text,
@@ -249,7 +254,7 @@ pub const DESCRIPTION: Flag = flag(
     "",
     "description is an arbitrary string that usually provides guidelines on when this priority class should be used",
 );
-pub const DISABLE_COMPRESSION: Flag = flag(
+pub(crate) const DISABLE_COMPRESSION: Flag = flag(
     "disable-compression",
     "",
     Bool,
@@ -257,7 +262,7 @@ pub const DISABLE_COMPRESSION: Flag = flag(
     "true",
     "If true, opt-out of response compression for all requests to the server",
 );
-pub const DISABLE_EVICTION: Flag = flag(
+pub(crate) const DISABLE_EVICTION: Flag = flag(
     "disable-eviction",
     "",
     Bool,
@@ -265,27 +270,27 @@ pub const DISABLE_EVICTION: Flag = flag(
     "true",
     "Force drain to use delete, even if eviction is supported",
 );
-pub const DISABLE_FILTER: Flag =
+pub(crate) const DISABLE_FILTER: Flag =
     flag("disable-filter", "", Bool, "false", "true", "If true, disable request filtering in the proxy");
-pub const DOCKER_EMAIL: Flag = flag("docker-email", "", Text, "", "", "Email for Docker registry");
-pub const DOCKER_PASSWORD: Flag =
+pub(crate) const DOCKER_EMAIL: Flag = flag("docker-email", "", Text, "", "", "Email for Docker registry");
+pub(crate) const DOCKER_PASSWORD: Flag =
     flag("docker-password", "", Text, "", "", "Password for Docker registry authentication");
-pub const DOCKER_SERVER: Flag =
+pub(crate) const DOCKER_SERVER: Flag =
     flag("docker-server", "", Text, "https://index.docker.io/v1/", "", "Server location for Docker registry");
-pub const DOCKER_USERNAME: Flag =
+pub(crate) const DOCKER_USERNAME: Flag =
     flag("docker-username", "", Text, "", "", "Username for Docker registry authentication");
-pub const DRY_RUN: Flag =
+pub(crate) const DRY_RUN: Flag =
     flag("dry-run", "", Text, "none", "unchanged", "Must be \"none\", \"server\", or \"client\"");
 pub const DURATION: Flag = flag("duration", "", Duration, "0s", "", "Requested lifetime of the issued token");
 pub const EDIT: Flag = flag("edit", "", Bool, "false", "true", "Edit the API resource before creating");
-pub const EMBED_CERTS: Flag =
+pub(crate) const EMBED_CERTS: Flag =
     flag("embed-certs", "", Bool, "false", "true", "embed-certs for the cluster entry in kubeconfig");
-pub const ENABLE_ALPHA_PLUGINS: Flag =
+pub(crate) const ENABLE_ALPHA_PLUGINS: Flag =
     flag("enable-alpha-plugins", "", Bool, "false", "true", "enable kustomize plugins");
-pub const ENABLE_HELM: Flag =
+pub(crate) const ENABLE_HELM: Flag =
     flag("enable-helm", "", Bool, "false", "true", "Enable use of the Helm chart inflator generator");
 pub const ENV: Flag = flag("env", "", Array, "", "", "Environment variables to set in the container");
-pub const ENV_2: Flag = flag(
+pub(crate) const ENV_2: Flag = flag(
     "env",
     "e",
     Array,
@@ -293,7 +298,7 @@ pub const ENV_2: Flag = flag(
     "",
     "Specify a key-value pair for an environment variable to set into each container",
 );
-pub const EXEC_API_VERSION: Flag = flag(
+pub(crate) const EXEC_API_VERSION: Flag = flag(
     "exec-api-version",
     "",
     Text,
@@ -301,7 +306,7 @@ pub const EXEC_API_VERSION: Flag = flag(
     "",
     "API version of the exec credential plugin for the user entry in kubeconfig",
 );
-pub const EXEC_ARG: Flag = flag(
+pub(crate) const EXEC_ARG: Flag = flag(
     "exec-arg",
     "",
     List,
@@ -309,7 +314,7 @@ pub const EXEC_ARG: Flag = flag(
     "",
     "New arguments for the exec credential plugin command for the user entry in kubeconfig",
 );
-pub const EXEC_COMMAND: Flag = flag(
+pub(crate) const EXEC_COMMAND: Flag = flag(
     "exec-command",
     "",
     Text,
@@ -317,9 +322,9 @@ pub const EXEC_COMMAND: Flag = flag(
     "",
     "Command for the exec credential plugin for the user entry in kubeconfig",
 );
-pub const EXEC_ENV: Flag =
+pub(crate) const EXEC_ENV: Flag =
     flag("exec-env", "", Array, "", "", "'key=value' environment values for the exec credential plugin");
-pub const EXEC_INTERACTIVE_MODE: Flag = flag(
+pub(crate) const EXEC_INTERACTIVE_MODE: Flag = flag(
     "exec-interactive-mode",
     "",
     Text,
@@ -327,7 +332,7 @@ pub const EXEC_INTERACTIVE_MODE: Flag = flag(
     "",
     "InteractiveMode of the exec credentials plugin for the user entry in kubeconfig",
 );
-pub const EXEC_PROVIDE_CLUSTER_INFO: Flag = flag(
+pub(crate) const EXEC_PROVIDE_CLUSTER_INFO: Flag = flag(
     "exec-provide-cluster-info",
     "",
     Bool,
@@ -335,9 +340,9 @@ pub const EXEC_PROVIDE_CLUSTER_INFO: Flag = flag(
     "true",
     "ProvideClusterInfo of the exec credentials plugin for the user entry in kubeconfig",
 );
-pub const EXPOSE: Flag =
+pub(crate) const EXPOSE: Flag =
     flag("expose", "", Bool, "false", "true", "If true, create a ClusterIP service associated with the pod");
-pub const EXTERNAL_IP: Flag = flag(
+pub(crate) const EXTERNAL_IP: Flag = flag(
     "external-ip",
     "",
     Text,
@@ -345,8 +350,8 @@ pub const EXTERNAL_IP: Flag = flag(
     "",
     "Additional external IP address (not managed by Kubernetes) to accept for the service",
 );
-pub const EXTERNAL_NAME: Flag = flag("external-name", "", Text, "", "", "External name of service");
-pub const FIELD_MANAGER: Flag = flag(
+pub(crate) const EXTERNAL_NAME: Flag = flag("external-name", "", Text, "", "", "External name of service");
+pub(crate) const FIELD_MANAGER: Flag = flag(
     "field-manager",
     "",
     Text,
@@ -354,7 +359,7 @@ pub const FIELD_MANAGER: Flag = flag(
     "",
     "Name of the manager used to track field ownership",
 );
-pub const FIELD_MANAGER_2: Flag = flag(
+pub(crate) const FIELD_MANAGER_2: Flag = flag(
     "field-manager",
     "",
     Text,
@@ -362,13 +367,13 @@ pub const FIELD_MANAGER_2: Flag = flag(
     "",
     "Name of the manager used to track field ownership",
 );
-pub const FIELD_MANAGER_3: Flag =
+pub(crate) const FIELD_MANAGER_3: Flag =
     flag("field-manager", "", Text, "kubectl-run", "", "Name of the manager used to track field ownership");
-pub const FIELD_MANAGER_4: Flag =
+pub(crate) const FIELD_MANAGER_4: Flag =
     flag("field-manager", "", Text, "kubectl-set", "", "Name of the manager used to track field ownership");
-pub const FIELD_MANAGER_5: Flag =
+pub(crate) const FIELD_MANAGER_5: Flag =
     flag("field-manager", "", Text, "kubectl-edit", "", "Name of the manager used to track field ownership");
-pub const FIELD_MANAGER_6: Flag = flag(
+pub(crate) const FIELD_MANAGER_6: Flag = flag(
     "field-manager",
     "",
     Text,
@@ -376,7 +381,7 @@ pub const FIELD_MANAGER_6: Flag = flag(
     "",
     "Name of the manager used to track field ownership",
 );
-pub const FIELD_MANAGER_7: Flag = flag(
+pub(crate) const FIELD_MANAGER_7: Flag = flag(
     "field-manager",
     "",
     Text,
@@ -384,9 +389,9 @@ pub const FIELD_MANAGER_7: Flag = flag(
     "",
     "Name of the manager used to track field ownership",
 );
-pub const FIELD_MANAGER_8: Flag =
+pub(crate) const FIELD_MANAGER_8: Flag =
     flag("field-manager", "", Text, "kubectl-taint", "", "Name of the manager used to track field ownership");
-pub const FIELD_MANAGER_9: Flag = flag(
+pub(crate) const FIELD_MANAGER_9: Flag = flag(
     "field-manager",
     "",
     Text,
@@ -394,9 +399,9 @@ pub const FIELD_MANAGER_9: Flag = flag(
     "",
     "Name of the manager used to track field ownership",
 );
-pub const FIELD_MANAGER_10: Flag =
+pub(crate) const FIELD_MANAGER_10: Flag =
     flag("field-manager", "", Text, "kubectl-patch", "", "Name of the manager used to track field ownership");
-pub const FIELD_MANAGER_11: Flag = flag(
+pub(crate) const FIELD_MANAGER_11: Flag = flag(
     "field-manager",
     "",
     Text,
@@ -404,9 +409,9 @@ pub const FIELD_MANAGER_11: Flag = flag(
     "",
     "Name of the manager used to track field ownership",
 );
-pub const FIELD_MANAGER_12: Flag =
+pub(crate) const FIELD_MANAGER_12: Flag =
     flag("field-manager", "", Text, "kubectl-label", "", "Name of the manager used to track field ownership");
-pub const FIELD_MANAGER_13: Flag = flag(
+pub(crate) const FIELD_MANAGER_13: Flag = flag(
     "field-manager",
     "",
     Text,
@@ -414,7 +419,7 @@ pub const FIELD_MANAGER_13: Flag = flag(
     "",
     "Name of the manager used to track field ownership",
 );
-pub const FIELD_SELECTOR: Flag = flag(
+pub(crate) const FIELD_SELECTOR: Flag = flag(
     "field-selector",
     "",
     Text,
@@ -422,9 +427,9 @@ pub const FIELD_SELECTOR: Flag = flag(
     "",
     "Selector (field query) to filter on, supports '=', '==', and '!='.(e.g",
 );
-pub const FILENAME: Flag =
+pub(crate) const FILENAME: Flag =
     flag("filename", "f", List, "", "", "Filename, directory, or URL to files to use to create the resource");
-pub const FLATTEN: Flag = flag(
+pub(crate) const FLATTEN: Flag = flag(
     "flatten",
     "",
     Bool,
@@ -432,10 +437,11 @@ pub const FLATTEN: Flag = flag(
     "true",
     "Flatten the resulting kubeconfig file into self-contained output (useful for creating portable kubeconfig files)",
 );
-pub const FOLLOW: Flag = flag("follow", "f", Bool, "false", "true", "Specify if the logs should be streamed");
-pub const FOR: Flag =
+pub(crate) const FOLLOW: Flag =
+    flag("follow", "f", Bool, "false", "true", "Specify if the logs should be streamed");
+pub(crate) const FOR: Flag =
     flag("for", "", Text, "", "", "Filter events to only those pertaining to the specified resource");
-pub const FORCE: Flag = flag(
+pub(crate) const FORCE: Flag = flag(
     "force",
     "",
     Bool,
@@ -443,7 +449,7 @@ pub const FORCE: Flag = flag(
     "true",
     "If true, immediately remove resources from API and bypass graceful deletion",
 );
-pub const FORCE_CONFLICTS: Flag = flag(
+pub(crate) const FORCE_CONFLICTS: Flag = flag(
     "force-conflicts",
     "",
     Bool,
@@ -459,9 +465,9 @@ pub const FROM: Flag = flag(
     "",
     "The name of the resource to create a Job from (only cronjob is supported)",
 );
-pub const FROM_2: Flag =
+pub(crate) const FROM_2: Flag =
     flag("from", "", Text, "", "", "The name of a resource from which to inject environment variables");
-pub const FROM_ENV_FILE: Flag = flag(
+pub(crate) const FROM_ENV_FILE: Flag = flag(
     "from-env-file",
     "",
     List,
@@ -469,7 +475,7 @@ pub const FROM_ENV_FILE: Flag = flag(
     "",
     "Specify the path to a file to read lines of key=val pairs to create a configmap",
 );
-pub const FROM_FILE: Flag = flag(
+pub(crate) const FROM_FILE: Flag = flag(
     "from-file",
     "",
     List,
@@ -477,9 +483,9 @@ pub const FROM_FILE: Flag = flag(
     "",
     "Key file can be specified using its file path, in which case file basename will be used as configmap key, or optionally with a key and file path, in which case the given key will be used",
 );
-pub const FROM_LITERAL: Flag =
+pub(crate) const FROM_LITERAL: Flag =
     flag("from-literal", "", Array, "", "", "Specify a key and literal value to insert in configmap (i.e");
-pub const GLOBAL_DEFAULT: Flag = flag(
+pub(crate) const GLOBAL_DEFAULT: Flag = flag(
     "global-default",
     "",
     Bool,
@@ -487,7 +493,7 @@ pub const GLOBAL_DEFAULT: Flag = flag(
     "true",
     "global-default specifies whether this PriorityClass should be considered as the default priority",
 );
-pub const GRACE_PERIOD: Flag = flag(
+pub(crate) const GRACE_PERIOD: Flag = flag(
     "grace-period",
     "",
     Int,
@@ -504,7 +510,7 @@ pub const HARD: Flag = flag(
     "",
     "A comma-delimited set of resource=quantity pairs that define a hard limit",
 );
-pub const HELM_API_VERSIONS: Flag = flag(
+pub(crate) const HELM_API_VERSIONS: Flag = flag(
     "helm-api-versions",
     "",
     List,
@@ -512,9 +518,9 @@ pub const HELM_API_VERSIONS: Flag = flag(
     "",
     "Kubernetes api versions used by Helm for Capabilities.APIVersions",
 );
-pub const HELM_COMMAND: Flag =
+pub(crate) const HELM_COMMAND: Flag =
     flag("helm-command", "", Text, "helm", "", "helm command (path to executable)");
-pub const HELM_DEBUG: Flag = flag(
+pub(crate) const HELM_DEBUG: Flag = flag(
     "helm-debug",
     "",
     Bool,
@@ -522,7 +528,7 @@ pub const HELM_DEBUG: Flag = flag(
     "true",
     "Enable debug output from the Helm chart inflator generator",
 );
-pub const HELM_KUBE_VERSION: Flag = flag(
+pub(crate) const HELM_KUBE_VERSION: Flag = flag(
     "helm-kube-version",
     "",
     Text,
@@ -530,9 +536,9 @@ pub const HELM_KUBE_VERSION: Flag = flag(
     "",
     "Kubernetes version used by Helm for Capabilities.KubeVersion",
 );
-pub const IGNORE_DAEMONSETS: Flag =
+pub(crate) const IGNORE_DAEMONSETS: Flag =
     flag("ignore-daemonsets", "", Bool, "false", "true", "Ignore DaemonSet-managed pods");
-pub const IGNORE_ERRORS: Flag = flag(
+pub(crate) const IGNORE_ERRORS: Flag = flag(
     "ignore-errors",
     "",
     Bool,
@@ -540,7 +546,7 @@ pub const IGNORE_ERRORS: Flag = flag(
     "true",
     "If watching / following pod logs, allow for any errors that occur to be non-fatal",
 );
-pub const IGNORE_NOT_FOUND: Flag = flag(
+pub(crate) const IGNORE_NOT_FOUND: Flag = flag(
     "ignore-not-found",
     "",
     Bool,
@@ -549,10 +555,10 @@ pub const IGNORE_NOT_FOUND: Flag = flag(
     "If the requested object does not exist the command will return exit code 0",
 );
 pub const IMAGE: Flag = flag("image", "", Text, "", "", "Image name to run");
-pub const IMAGE_2: Flag = flag("image", "", List, "", "", "Image names to run");
-pub const IMAGE_PULL_POLICY: Flag =
+pub(crate) const IMAGE_2: Flag = flag("image", "", List, "", "", "Image names to run");
+pub(crate) const IMAGE_PULL_POLICY: Flag =
     flag("image-pull-policy", "", Text, "", "", "The image pull policy for the container");
-pub const INSECURE_SKIP_TLS_VERIFY: Flag = flag(
+pub(crate) const INSECURE_SKIP_TLS_VERIFY: Flag = flag(
     "insecure-skip-tls-verify",
     "",
     Bool,
@@ -560,7 +566,7 @@ pub const INSECURE_SKIP_TLS_VERIFY: Flag = flag(
     "true",
     "insecure-skip-tls-verify for the cluster entry in kubeconfig",
 );
-pub const INSECURE_SKIP_TLS_VERIFY_BACKEND: Flag = flag(
+pub(crate) const INSECURE_SKIP_TLS_VERIFY_BACKEND: Flag = flag(
     "insecure-skip-tls-verify-backend",
     "",
     Bool,
@@ -568,9 +574,9 @@ pub const INSECURE_SKIP_TLS_VERIFY_BACKEND: Flag = flag(
     "true",
     "Skip verifying the identity of the kubelet that logs are requested from",
 );
-pub const INTERACTIVE: Flag =
+pub(crate) const INTERACTIVE: Flag =
     flag("interactive", "i", Bool, "false", "true", "If true, delete resource only when user confirms");
-pub const KEEP_ANNOTATIONS: Flag = flag(
+pub(crate) const KEEP_ANNOTATIONS: Flag = flag(
     "keep-annotations",
     "",
     Bool,
@@ -578,9 +584,9 @@ pub const KEEP_ANNOTATIONS: Flag = flag(
     "true",
     "If true, keep the original pod annotations.(This flag only works when used with '--copy-to')",
 );
-pub const KEEP_INIT_CONTAINERS: Flag =
+pub(crate) const KEEP_INIT_CONTAINERS: Flag =
     flag("keep-init-containers", "", Bool, "true", "true", "Run the init containers for the pod");
-pub const KEEP_LABELS: Flag = flag(
+pub(crate) const KEEP_LABELS: Flag = flag(
     "keep-labels",
     "",
     Bool,
@@ -588,7 +594,7 @@ pub const KEEP_LABELS: Flag = flag(
     "true",
     "If true, keep the original pod labels.(This flag only works when used with '--copy-to')",
 );
-pub const KEEP_LIVENESS: Flag = flag(
+pub(crate) const KEEP_LIVENESS: Flag = flag(
     "keep-liveness",
     "",
     Bool,
@@ -596,7 +602,7 @@ pub const KEEP_LIVENESS: Flag = flag(
     "true",
     "If true, keep the original pod liveness probes.(This flag only works when used with '--copy-to')",
 );
-pub const KEEP_READINESS: Flag = flag(
+pub(crate) const KEEP_READINESS: Flag = flag(
     "keep-readiness",
     "",
     Bool,
@@ -604,7 +610,7 @@ pub const KEEP_READINESS: Flag = flag(
     "true",
     "If true, keep the original pod readiness probes.(This flag only works when used with '--copy-to')",
 );
-pub const KEEP_STARTUP: Flag = flag(
+pub(crate) const KEEP_STARTUP: Flag = flag(
     "keep-startup",
     "",
     Bool,
@@ -612,7 +618,7 @@ pub const KEEP_STARTUP: Flag = flag(
     "true",
     "If true, keep the original startup probes.(This flag only works when used with '--copy-to')",
 );
-pub const KEEPALIVE: Flag = flag(
+pub(crate) const KEEPALIVE: Flag = flag(
     "keepalive",
     "",
     Duration,
@@ -625,8 +631,9 @@ pub const KEYS: Flag =
     flag("keys", "", List, "", "", "Comma-separated list of keys to import from specified resource");
 pub const KUBECONFIG: Flag =
     flag("kubeconfig", "", Text, "", "", "Path to the kubeconfig file to use for CLI requests");
-pub const KUSTOMIZE: Flag = flag("kustomize", "k", Text, "", "", "Process the kustomization directory");
-pub const LABEL_COLUMNS: Flag = flag(
+pub(crate) const KUSTOMIZE: Flag =
+    flag("kustomize", "k", Text, "", "", "Process the kustomization directory");
+pub(crate) const LABEL_COLUMNS: Flag = flag(
     "label-columns",
     "L",
     List,
@@ -636,7 +643,7 @@ pub const LABEL_COLUMNS: Flag = flag(
 );
 pub const LABELS: Flag =
     flag("labels", "l", Text, "", "", "Labels to apply to the service created by this call");
-pub const LEAVE_STDIN_OPEN: Flag = flag(
+pub(crate) const LEAVE_STDIN_OPEN: Flag = flag(
     "leave-stdin-open",
     "",
     Bool,
@@ -644,7 +651,7 @@ pub const LEAVE_STDIN_OPEN: Flag = flag(
     "true",
     "If the pod is started in interactive mode or with stdin, leave stdin open after the first attach completes",
 );
-pub const LIMIT_BYTES: Flag = flag("limit-bytes", "", Int, "0", "", "Maximum bytes of logs to return");
+pub(crate) const LIMIT_BYTES: Flag = flag("limit-bytes", "", Int, "0", "", "Maximum bytes of logs to return");
 pub const LIMITS: Flag =
     flag("limits", "", Text, "", "", "The resource requirement requests for this container");
 pub const LIST: Flag = flag(
@@ -655,9 +662,9 @@ pub const LIST: Flag = flag(
     "true",
     "If true, display the environment and any changes in the standard format",
 );
-pub const LOAD_BALANCER_IP: Flag =
+pub(crate) const LOAD_BALANCER_IP: Flag =
     flag("load-balancer-ip", "", Text, "", "", "IP to assign to the LoadBalancer");
-pub const LOAD_RESTRICTOR: Flag = flag(
+pub(crate) const LOAD_RESTRICTOR: Flag = flag(
     "load-restrictor",
     "",
     Text,
@@ -665,11 +672,11 @@ pub const LOAD_RESTRICTOR: Flag = flag(
     "",
     "if set to 'LoadRestrictionsNone', local kustomizations may load files from outside their root",
 );
-pub const LOCAL: Flag =
+pub(crate) const LOCAL: Flag =
     flag("local", "", Bool, "false", "true", "If true, set env will NOT contact api-server but run locally");
-pub const LOG_FLUSH_FREQUENCY: Flag =
+pub(crate) const LOG_FLUSH_FREQUENCY: Flag =
     flag("log-flush-frequency", "", Duration, "5s", "", "Maximum number of seconds between log flushes");
-pub const MATCH_SERVER_VERSION: Flag =
+pub(crate) const MATCH_SERVER_VERSION: Flag =
     flag("match-server-version", "", Bool, "false", "true", "Require server version to match client version");
 pub const MAX: Flag = flag(
     "max",
@@ -679,7 +686,7 @@ pub const MAX: Flag = flag(
     "",
     "The upper limit for the number of pods that can be set by the autoscaler",
 );
-pub const MAX_LOG_REQUESTS: Flag = flag(
+pub(crate) const MAX_LOG_REQUESTS: Flag = flag(
     "max-log-requests",
     "",
     Int,
@@ -687,7 +694,7 @@ pub const MAX_LOG_REQUESTS: Flag = flag(
     "",
     "Specify maximum number of concurrent logs to follow when using by a selector",
 );
-pub const MAX_UNAVAILABLE: Flag = flag(
+pub(crate) const MAX_UNAVAILABLE: Flag = flag(
     "max-unavailable",
     "",
     Text,
@@ -713,7 +720,7 @@ pub const MIN: Flag = flag(
     "",
     "The lower limit for the number of pods that can be set by the autoscaler",
 );
-pub const MIN_AVAILABLE: Flag = flag(
+pub(crate) const MIN_AVAILABLE: Flag = flag(
     "min-available",
     "",
     Text,
@@ -721,7 +728,7 @@ pub const MIN_AVAILABLE: Flag = flag(
     "",
     "The minimum number or percentage of available pods this budget requires",
 );
-pub const MINIFY: Flag = flag(
+pub(crate) const MINIFY: Flag = flag(
     "minify",
     "",
     Bool,
@@ -729,9 +736,10 @@ pub const MINIFY: Flag = flag(
     "true",
     "Remove all information not used by current-context from the output",
 );
-pub const MOUNT: Flag = flag("mount", "", List, "", "", "a list of storage options read from the filesystem");
+pub(crate) const MOUNT: Flag =
+    flag("mount", "", List, "", "", "a list of storage options read from the filesystem");
 pub const NAME: Flag = flag("name", "", Text, "", "", "The name for the newly created object");
-pub const NAME_ONLY: Flag = flag(
+pub(crate) const NAME_ONLY: Flag = flag(
     "name-only",
     "",
     Bool,
@@ -741,7 +749,7 @@ pub const NAME_ONLY: Flag = flag(
 );
 pub const NAMESPACE: Flag =
     flag("namespace", "", Text, "", "", "namespace for the context entry in kubeconfig");
-pub const NAMESPACE_2: Flag =
+pub(crate) const NAMESPACE_2: Flag =
     flag("namespace", "n", Text, "", "", "If present, the namespace scope for this CLI request");
 pub const NAMESPACED: Flag = flag(
     "namespaced",
@@ -753,11 +761,11 @@ pub const NAMESPACED: Flag = flag(
 );
 pub const NAMESPACES: Flag =
     flag("namespaces", "", List, "", "", "A comma separated list of namespaces to dump");
-pub const NETWORK: Flag =
+pub(crate) const NETWORK: Flag =
     flag("network", "", Bool, "false", "true", "enable network access for functions that declare it");
-pub const NETWORK_NAME: Flag =
+pub(crate) const NETWORK_NAME: Flag =
     flag("network-name", "", Text, "bridge", "", "the docker network to run the container in");
-pub const NO_HEADERS: Flag = flag(
+pub(crate) const NO_HEADERS: Flag = flag(
     "no-headers",
     "",
     Bool,
@@ -765,7 +773,7 @@ pub const NO_HEADERS: Flag = flag(
     "true",
     "When using the default or custom-column output format, don't print headers (default print headers)",
 );
-pub const NO_PRESERVE: Flag = flag(
+pub(crate) const NO_PRESERVE: Flag = flag(
     "no-preserve",
     "",
     Bool,
@@ -775,7 +783,7 @@ pub const NO_PRESERVE: Flag = flag(
 );
 pub const NODE_PORT: Flag =
     flag("node-port", "", Int, "0", "", "Port used to expose the service on each node in a cluster");
-pub const NON_RESOURCE_URL: Flag =
+pub(crate) const NON_RESOURCE_URL: Flag =
     flag("non-resource-url", "", List, "", "", "A partial url that user should have access to");
 pub const NOW: Flag = flag(
     "now",
@@ -785,7 +793,7 @@ pub const NOW: Flag = flag(
     "true",
     "If true, resources are signaled for immediate shutdown (same as --grace-period=1)",
 );
-pub const OPENAPI_PATCH: Flag = flag(
+pub(crate) const OPENAPI_PATCH: Flag = flag(
     "openapi-patch",
     "",
     Bool,
@@ -793,7 +801,7 @@ pub const OPENAPI_PATCH: Flag = flag(
     "true",
     "If true, use openapi to calculate diff when the openapi presents and the resource can be found in the openapi spec",
 );
-pub const OUTPUT: Flag = flag(
+pub(crate) const OUTPUT: Flag = flag(
     "output",
     "o",
     Text,
@@ -801,7 +809,7 @@ pub const OUTPUT: Flag = flag(
     "",
     "Output format. One of: (json, yaml, name, go-template, go-template-file, template, templatefile, jsonpath, jsonpath-as-json, jsonpath-file)",
 );
-pub const OUTPUT_2: Flag = flag(
+pub(crate) const OUTPUT_2: Flag = flag(
     "output",
     "",
     Text,
@@ -809,7 +817,7 @@ pub const OUTPUT_2: Flag = flag(
     "",
     "Format in which to render the schema (plaintext, plaintext-openapiv2)",
 );
-pub const OUTPUT_3: Flag = flag(
+pub(crate) const OUTPUT_3: Flag = flag(
     "output",
     "o",
     Text,
@@ -817,12 +825,13 @@ pub const OUTPUT_3: Flag = flag(
     "",
     "Output format. One of: (json, yaml, name, go-template, go-template-file, template, templatefile, jsonpath, jsonpath-as-json, jsonpath-file)",
 );
-pub const OUTPUT_4: Flag =
+pub(crate) const OUTPUT_4: Flag =
     flag("output", "o", Text, "yaml", "", "Output format. Must be one of (yaml, json)");
-pub const OUTPUT_DIRECTORY: Flag = flag("output-directory", "", Text, "", "", "Where to output the files");
-pub const OUTPUT_PATCH: Flag =
+pub(crate) const OUTPUT_DIRECTORY: Flag =
+    flag("output-directory", "", Text, "", "", "Where to output the files");
+pub(crate) const OUTPUT_PATCH: Flag =
     flag("output-patch", "", Bool, "false", "true", "Output the patch if the resource is edited");
-pub const OUTPUT_WATCH_EVENTS: Flag = flag(
+pub(crate) const OUTPUT_WATCH_EVENTS: Flag = flag(
     "output-watch-events",
     "",
     Bool,
@@ -830,7 +839,7 @@ pub const OUTPUT_WATCH_EVENTS: Flag = flag(
     "true",
     "Output watch event objects when --watch or --watch-only is used",
 );
-pub const OVERRIDE_TYPE: Flag = flag(
+pub(crate) const OVERRIDE_TYPE: Flag = flag(
     "override-type",
     "",
     Text,
@@ -838,9 +847,9 @@ pub const OVERRIDE_TYPE: Flag = flag(
     "",
     "The method used to override the generated object: json, merge, or strategic",
 );
-pub const OVERRIDES: Flag =
+pub(crate) const OVERRIDES: Flag =
     flag("overrides", "", Text, "", "", "An inline JSON override for the generated object");
-pub const OVERWRITE: Flag = flag(
+pub(crate) const OVERWRITE: Flag = flag(
     "overwrite",
     "",
     Bool,
@@ -848,7 +857,7 @@ pub const OVERWRITE: Flag = flag(
     "true",
     "If true, allow environment to be overwritten, otherwise reject updates that overwrite existing environment",
 );
-pub const OVERWRITE_2: Flag = flag(
+pub(crate) const OVERWRITE_2: Flag = flag(
     "overwrite",
     "",
     Bool,
@@ -856,11 +865,12 @@ pub const OVERWRITE_2: Flag = flag(
     "true",
     "If true, allow taints to be overwritten, otherwise reject taint updates that overwrite existing taints",
 );
-pub const PASSWORD: Flag = flag("password", "", Text, "", "", "password for the user entry in kubeconfig");
+pub(crate) const PASSWORD: Flag =
+    flag("password", "", Text, "", "", "password for the user entry in kubeconfig");
 pub const PATCH: Flag = flag("patch", "p", Text, "", "", "The patch to be applied to the resource JSON file");
-pub const PATCH_FILE: Flag =
+pub(crate) const PATCH_FILE: Flag =
     flag("patch-file", "", Text, "", "", "A file containing a patch to be applied to the resource");
-pub const POD_RUNNING_TIMEOUT: Flag = flag(
+pub(crate) const POD_RUNNING_TIMEOUT: Flag = flag(
     "pod-running-timeout",
     "",
     Duration,
@@ -868,7 +878,7 @@ pub const POD_RUNNING_TIMEOUT: Flag = flag(
     "",
     "The length of time (like 5s, 2m, or 3h, higher than zero) to wait until at least one pod is running",
 );
-pub const POD_RUNNING_TIMEOUT_2: Flag = flag(
+pub(crate) const POD_RUNNING_TIMEOUT_2: Flag = flag(
     "pod-running-timeout",
     "",
     Duration,
@@ -876,12 +886,12 @@ pub const POD_RUNNING_TIMEOUT_2: Flag = flag(
     "",
     "The length of time (like 5s, 2m, or 3h, higher than zero) to wait until at least one pod is running",
 );
-pub const POD_SELECTOR: Flag =
+pub(crate) const POD_SELECTOR: Flag =
     flag("pod-selector", "", Text, "", "", "Label selector to filter pods on the node");
 pub const PORT: Flag = flag("port", "", Int32, "-1", "", "The containerPort that this deployment exposes");
-pub const PORT_2: Flag = flag("port", "", Text, "", "", "The port that the service should serve on");
-pub const PORT_3: Flag = flag("port", "p", Int, "8001", "", "The port on which to run the proxy");
-pub const PREEMPTION_POLICY: Flag = flag(
+pub(crate) const PORT_2: Flag = flag("port", "", Text, "", "", "The port that the service should serve on");
+pub(crate) const PORT_3: Flag = flag("port", "p", Int, "8001", "", "The port on which to run the proxy");
+pub(crate) const PREEMPTION_POLICY: Flag = flag(
     "preemption-policy",
     "",
     Text,
@@ -890,7 +900,7 @@ pub const PREEMPTION_POLICY: Flag = flag(
     "preemption-policy is the policy for preempting pods with lower priority",
 );
 pub const PREFIX: Flag = flag("prefix", "", Text, "", "", "Prefix to append to variable names");
-pub const PREFIX_2: Flag = flag(
+pub(crate) const PREFIX_2: Flag = flag(
     "prefix",
     "",
     Bool,
@@ -898,7 +908,7 @@ pub const PREFIX_2: Flag = flag(
     "true",
     "Prefix each log line with the log source (pod name and container name)",
 );
-pub const PREVIOUS: Flag = flag(
+pub(crate) const PREVIOUS: Flag = flag(
     "previous",
     "p",
     Bool,
@@ -906,9 +916,9 @@ pub const PREVIOUS: Flag = flag(
     "true",
     "If true, print the logs for the previous instance of the container in a pod if it exists",
 );
-pub const PRIVILEGED: Flag =
+pub(crate) const PRIVILEGED: Flag =
     flag("privileged", "", Bool, "false", "true", "If true, run the container in privileged mode");
-pub const PROFILE: Flag = flag(
+pub(crate) const PROFILE: Flag = flag(
     "profile",
     "",
     Text,
@@ -916,16 +926,16 @@ pub const PROFILE: Flag = flag(
     "",
     "Options are \"legacy\", \"general\", \"baseline\", \"netadmin\", \"restricted\" or \"sysadmin\"",
 );
-pub const PROFILE_2: Flag = flag("profile", "", Text, "none", "", "Name of profile to capture");
-pub const PROFILE_OUTPUT: Flag =
+pub(crate) const PROFILE_2: Flag = flag("profile", "", Text, "none", "", "Name of profile to capture");
+pub(crate) const PROFILE_OUTPUT: Flag =
     flag("profile-output", "", Text, "profile.pprof", "", "Name of the file to write the profile to");
-pub const PROTOCOL: Flag =
+pub(crate) const PROTOCOL: Flag =
     flag("protocol", "", Text, "", "", "The network protocol for the service to be created");
-pub const PROXY_URL: Flag =
+pub(crate) const PROXY_URL: Flag =
     flag("proxy-url", "", Text, "", "", "proxy-url for the cluster entry in kubeconfig");
-pub const PRUNE: Flag =
+pub(crate) const PRUNE: Flag =
     flag("prune", "", Bool, "false", "true", "Include resources that would be deleted by pruning");
-pub const PRUNE_ALLOWLIST: Flag = flag(
+pub(crate) const PRUNE_ALLOWLIST: Flag = flag(
     "prune-allowlist",
     "",
     Array,
@@ -935,14 +945,15 @@ pub const PRUNE_ALLOWLIST: Flag = flag(
 );
 pub const QUIET: Flag = flag("quiet", "q", Bool, "false", "true", "If true, suppress prompt messages");
 pub const RAW: Flag = flag("raw", "", Text, "", "", "Raw URI to POST to the server");
-pub const RAW_2: Flag = flag("raw", "", Bool, "false", "true", "Display raw byte data and sensitive data");
-pub const RECURSIVE: Flag =
+pub(crate) const RAW_2: Flag =
+    flag("raw", "", Bool, "false", "true", "Display raw byte data and sensitive data");
+pub(crate) const RECURSIVE: Flag =
     flag("recursive", "R", Bool, "false", "true", "Process the directory used in -f, --filename recursively");
-pub const RECURSIVE_2: Flag =
+pub(crate) const RECURSIVE_2: Flag =
     flag("recursive", "R", Bool, "true", "true", "Process the directory used in -f, --filename recursively");
-pub const RECURSIVE_3: Flag =
+pub(crate) const RECURSIVE_3: Flag =
     flag("recursive", "", Bool, "false", "true", "Print the fields of fields (Currently only 1 level deep)");
-pub const REJECT_METHODS: Flag = flag(
+pub(crate) const REJECT_METHODS: Flag = flag(
     "reject-methods",
     "",
     Text,
@@ -950,7 +961,7 @@ pub const REJECT_METHODS: Flag = flag(
     "",
     "Regular expression for HTTP methods that the proxy should reject (example --reject-methods='POST,PUT,PATCH')",
 );
-pub const REJECT_PATHS: Flag = flag(
+pub(crate) const REJECT_PATHS: Flag = flag(
     "reject-paths",
     "",
     Text,
@@ -958,7 +969,7 @@ pub const REJECT_PATHS: Flag = flag(
     "",
     "Regular expression for paths that the proxy should reject",
 );
-pub const REMOVE_EXTRA_PERMISSIONS: Flag = flag(
+pub(crate) const REMOVE_EXTRA_PERMISSIONS: Flag = flag(
     "remove-extra-permissions",
     "",
     Bool,
@@ -966,7 +977,7 @@ pub const REMOVE_EXTRA_PERMISSIONS: Flag = flag(
     "true",
     "If true, removes extra permissions added to roles",
 );
-pub const REMOVE_EXTRA_SUBJECTS: Flag = flag(
+pub(crate) const REMOVE_EXTRA_SUBJECTS: Flag = flag(
     "remove-extra-subjects",
     "",
     Bool,
@@ -974,10 +985,10 @@ pub const REMOVE_EXTRA_SUBJECTS: Flag = flag(
     "true",
     "If true, removes extra subjects added to rolebindings",
 );
-pub const REPLACE: Flag =
+pub(crate) const REPLACE: Flag =
     flag("replace", "", Bool, "false", "true", "When used with '--copy-to', delete the original Pod");
 pub const REPLICAS: Flag = flag("replicas", "r", Int32, "1", "", "Number of replicas to create");
-pub const REPLICAS_2: Flag = flag("replicas", "", Int, "0", "", "The new desired number of replicas");
+pub(crate) const REPLICAS_2: Flag = flag("replicas", "", Int, "0", "", "The new desired number of replicas");
 pub const REQUEST_TIMEOUT: Flag = flag(
     "request-timeout",
     "",
@@ -988,7 +999,7 @@ pub const REQUEST_TIMEOUT: Flag = flag(
 );
 pub const REQUESTS: Flag =
     flag("requests", "", Text, "", "", "The resource requirement requests for this container");
-pub const RESOLVE: Flag = flag(
+pub(crate) const RESOLVE: Flag = flag(
     "resolve",
     "",
     Bool,
@@ -996,8 +1007,8 @@ pub const RESOLVE: Flag = flag(
     "true",
     "If true, show secret or configmap references when listing variables",
 );
-pub const RESOURCE: Flag = flag("resource", "", List, "", "", "Resource that the rule applies to");
-pub const RESOURCE_NAME: Flag = flag(
+pub(crate) const RESOURCE: Flag = flag("resource", "", List, "", "", "Resource that the rule applies to");
+pub(crate) const RESOURCE_NAME: Flag = flag(
     "resource-name",
     "",
     Array,
@@ -1005,7 +1016,7 @@ pub const RESOURCE_NAME: Flag = flag(
     "",
     "Resource in the white list that the rule applies to, repeat this flag for multiple items",
 );
-pub const RESOURCE_VERSION: Flag = flag(
+pub(crate) const RESOURCE_VERSION: Flag = flag(
     "resource-version",
     "",
     Text,
@@ -1013,15 +1024,15 @@ pub const RESOURCE_VERSION: Flag = flag(
     "",
     "If non-empty, the selectors update will only succeed if this is the current resource-version for the object",
 );
-pub const RESTART: Flag = flag("restart", "", Text, "", "", "job's restart policy");
-pub const RESTART_2: Flag = flag("restart", "", Text, "Always", "", "The restart policy for this Pod");
-pub const RETRIES: Flag =
+pub(crate) const RESTART: Flag = flag("restart", "", Text, "", "", "job's restart policy");
+pub(crate) const RESTART_2: Flag = flag("restart", "", Text, "Always", "", "The restart policy for this Pod");
+pub(crate) const RETRIES: Flag =
     flag("retries", "", Int, "0", "", "Set number of retries to complete a copy operation from a container");
 pub const REVISION: Flag =
     flag("revision", "", Int, "0", "", "See the details, including podTemplate of the revision specified");
-pub const RM: Flag = flag("rm", "", Bool, "false", "true", "If true, delete the pod after it exits");
-pub const ROLE: Flag = flag("role", "", Text, "", "", "Role this RoleBinding should reference");
-pub const RULE: Flag = flag(
+pub(crate) const RM: Flag = flag("rm", "", Bool, "false", "true", "If true, delete the pod after it exits");
+pub(crate) const ROLE: Flag = flag("role", "", Text, "", "", "Role this RoleBinding should reference");
+pub(crate) const RULE: Flag = flag(
     "rule",
     "",
     Array,
@@ -1029,7 +1040,7 @@ pub const RULE: Flag = flag(
     "",
     "Rule in format host/path=service:port[,tls=secretname]. Paths containing the leading character '*' are considered pathType=Prefix",
 );
-pub const SAME_NODE: Flag = flag(
+pub(crate) const SAME_NODE: Flag = flag(
     "same-node",
     "",
     Bool,
@@ -1037,7 +1048,7 @@ pub const SAME_NODE: Flag = flag(
     "true",
     "When used with '--copy-to', schedule the copy of target Pod on the same node",
 );
-pub const SAVE_CONFIG: Flag = flag(
+pub(crate) const SAVE_CONFIG: Flag = flag(
     "save-config",
     "",
     Bool,
@@ -1063,11 +1074,12 @@ pub const SELECTOR: Flag = flag(
     "",
     "Selector (label query) to filter on, supports '=', '==', '!=', 'in', 'notin'.(e.g",
 );
-pub const SELECTOR_2: Flag = flag("selector", "", Text, "", "", "A label selector to use for this budget");
+pub(crate) const SELECTOR_2: Flag =
+    flag("selector", "", Text, "", "", "A label selector to use for this budget");
 pub const SERVER: Flag = flag("server", "", Text, "", "", "server for the cluster entry in kubeconfig");
-pub const SERVER_2: Flag =
+pub(crate) const SERVER_2: Flag =
     flag("server", "s", Text, "", "", "The address and port of the Kubernetes API server");
-pub const SERVER_PRINT: Flag = flag(
+pub(crate) const SERVER_PRINT: Flag = flag(
     "server-print",
     "",
     Bool,
@@ -1075,9 +1087,9 @@ pub const SERVER_PRINT: Flag = flag(
     "true",
     "If true, have the server return the appropriate table output",
 );
-pub const SERVER_SIDE: Flag =
+pub(crate) const SERVER_SIDE: Flag =
     flag("server-side", "", Bool, "false", "true", "If true, apply runs in the server instead of the client");
-pub const SERVICEACCOUNT: Flag = flag(
+pub(crate) const SERVICEACCOUNT: Flag = flag(
     "serviceaccount",
     "",
     Array,
@@ -1085,7 +1097,7 @@ pub const SERVICEACCOUNT: Flag = flag(
     "",
     "Service accounts to bind to the clusterrole, in the format <namespace>:<name>. The flag can be repeated to add multiple service accounts",
 );
-pub const SESSION_AFFINITY: Flag = flag(
+pub(crate) const SESSION_AFFINITY: Flag = flag(
     "session-affinity",
     "",
     Text,
@@ -1093,7 +1105,7 @@ pub const SESSION_AFFINITY: Flag = flag(
     "",
     "If non-empty, set the session affinity for the service to this; legal values: 'None', 'ClientIP'",
 );
-pub const SET_IMAGE: Flag = flag(
+pub(crate) const SET_IMAGE: Flag = flag(
     "set-image",
     "",
     List,
@@ -1101,7 +1113,7 @@ pub const SET_IMAGE: Flag = flag(
     "",
     "When used with '--copy-to', a list of name=image pairs for changing container images, similar to how 'kubectl set image' works",
 );
-pub const SET_RAW_BYTES: Flag = flag(
+pub(crate) const SET_RAW_BYTES: Flag = flag(
     "set-raw-bytes",
     "",
     Bool,
@@ -1109,7 +1121,7 @@ pub const SET_RAW_BYTES: Flag = flag(
     "true",
     "When writing a []byte PROPERTY_VALUE, write the given string directly without base64 decoding",
 );
-pub const SHARE_PROCESSES: Flag = flag(
+pub(crate) const SHARE_PROCESSES: Flag = flag(
     "share-processes",
     "",
     Bool,
@@ -1117,7 +1129,7 @@ pub const SHARE_PROCESSES: Flag = flag(
     "true",
     "When used with '--copy-to', enable process namespace sharing in the copy",
 );
-pub const SHOW_CAPACITY: Flag = flag(
+pub(crate) const SHOW_CAPACITY: Flag = flag(
     "show-capacity",
     "",
     Bool,
@@ -1125,9 +1137,9 @@ pub const SHOW_CAPACITY: Flag = flag(
     "true",
     "Print node resources based on Capacity instead of Allocatable(default) of the nodes",
 );
-pub const SHOW_EVENTS: Flag =
+pub(crate) const SHOW_EVENTS: Flag =
     flag("show-events", "", Bool, "true", "true", "If true, display events related to the described object");
-pub const SHOW_KIND: Flag = flag(
+pub(crate) const SHOW_KIND: Flag = flag(
     "show-kind",
     "",
     Bool,
@@ -1135,7 +1147,7 @@ pub const SHOW_KIND: Flag = flag(
     "true",
     "If present, list the resource type for the requested object(s)",
 );
-pub const SHOW_LABELS: Flag = flag(
+pub(crate) const SHOW_LABELS: Flag = flag(
     "show-labels",
     "",
     Bool,
@@ -1143,7 +1155,7 @@ pub const SHOW_LABELS: Flag = flag(
     "true",
     "When printing, show all labels as the last column (default hide labels column)",
 );
-pub const SHOW_MANAGED_FIELDS: Flag = flag(
+pub(crate) const SHOW_MANAGED_FIELDS: Flag = flag(
     "show-managed-fields",
     "",
     Bool,
@@ -1151,7 +1163,7 @@ pub const SHOW_MANAGED_FIELDS: Flag = flag(
     "true",
     "If true, keep the managedFields when printing objects in JSON or YAML format",
 );
-pub const SINCE: Flag = flag(
+pub(crate) const SINCE: Flag = flag(
     "since",
     "",
     Duration,
@@ -1159,9 +1171,9 @@ pub const SINCE: Flag = flag(
     "",
     "Only return logs newer than a relative duration like 5s, 2m, or 3h",
 );
-pub const SINCE_TIME: Flag =
+pub(crate) const SINCE_TIME: Flag =
     flag("since-time", "", Text, "", "", "Only return logs after a specific date (RFC3339)");
-pub const SKIP_WAIT_FOR_DELETE_TIMEOUT: Flag = flag(
+pub(crate) const SKIP_WAIT_FOR_DELETE_TIMEOUT: Flag = flag(
     "skip-wait-for-delete-timeout",
     "",
     Int,
@@ -1169,9 +1181,9 @@ pub const SKIP_WAIT_FOR_DELETE_TIMEOUT: Flag = flag(
     "",
     "If pod DeletionTimestamp older than N seconds, skip waiting for the pod",
 );
-pub const SORT_BY: Flag =
+pub(crate) const SORT_BY: Flag =
     flag("sort-by", "", Text, "", "", "If non-empty, sort list types using this field specification");
-pub const STDIN: Flag = flag(
+pub(crate) const STDIN: Flag = flag(
     "stdin",
     "i",
     Bool,
@@ -1179,9 +1191,9 @@ pub const STDIN: Flag = flag(
     "true",
     "Keep stdin open on the container in the pod, even if nothing is attached",
 );
-pub const SUBRESOURCE: Flag =
+pub(crate) const SUBRESOURCE: Flag =
     flag("subresource", "", Text, "", "", "If specified, gets the subresource of the requested object");
-pub const SUM: Flag = flag("sum", "", Bool, "false", "true", "Print the sum of the resource usage");
+pub(crate) const SUM: Flag = flag("sum", "", Bool, "false", "true", "Print the sum of the resource usage");
 pub const TAIL: Flag = flag("tail", "", Int, "-1", "", "Lines of recent log file to display");
 pub const TARGET: Flag = flag(
     "target",
@@ -1191,7 +1203,7 @@ pub const TARGET: Flag = flag(
     "",
     "When using an ephemeral container, target processes in this container name",
 );
-pub const TARGET_PORT: Flag = flag(
+pub(crate) const TARGET_PORT: Flag = flag(
     "target-port",
     "",
     Text,
@@ -1216,17 +1228,17 @@ pub const TIMEOUT: Flag = flag(
     "",
     "The length of time to wait before giving up on a delete, zero means determine a timeout from the size of the object",
 );
-pub const TIMEOUT_2: Flag =
+pub(crate) const TIMEOUT_2: Flag =
     flag("timeout", "", Duration, "30s", "", "The length of time to wait before giving up");
-pub const TIMESTAMPS: Flag =
+pub(crate) const TIMESTAMPS: Flag =
     flag("timestamps", "", Bool, "false", "true", "Include timestamps on each line in the log output");
-pub const TLS_SERVER_NAME: Flag =
+pub(crate) const TLS_SERVER_NAME: Flag =
     flag("tls-server-name", "", Text, "", "", "tls-server-name for the cluster entry in kubeconfig");
-pub const TO_REVISION: Flag = flag("to-revision", "", Int, "0", "", "The revision to rollback to");
+pub(crate) const TO_REVISION: Flag = flag("to-revision", "", Int, "0", "", "The revision to rollback to");
 pub const TOKEN: Flag = flag("token", "", Text, "", "", "token for the user entry in kubeconfig");
 pub const TTY: Flag = flag("tty", "t", Bool, "false", "true", "Allocate a TTY for the container in the pod");
 pub const TYPE: Flag = flag("type", "", Text, "", "", "The type of secret to create");
-pub const TYPE_2: Flag = flag(
+pub(crate) const TYPE_2: Flag = flag(
     "type",
     "",
     Text,
@@ -1235,8 +1247,9 @@ pub const TYPE_2: Flag = flag(
     "The type of patch being provided; one of [json merge strategic]",
 );
 pub const TYPES: Flag = flag("types", "", List, "", "", "Output only events of given types");
-pub const UNIX_SOCKET: Flag = flag("unix-socket", "u", Text, "", "", "Unix socket on which to run the proxy");
-pub const USE_PROTOCOL_BUFFERS: Flag = flag(
+pub(crate) const UNIX_SOCKET: Flag =
+    flag("unix-socket", "u", Text, "", "", "Unix socket on which to run the proxy");
+pub(crate) const USE_PROTOCOL_BUFFERS: Flag = flag(
     "use-protocol-buffers",
     "",
     Bool,
@@ -1245,10 +1258,11 @@ pub const USE_PROTOCOL_BUFFERS: Flag = flag(
     "Enables using protocol-buffers to access Metrics API",
 );
 pub const USER: Flag = flag("user", "", Array, "", "", "Usernames to bind to the clusterrole");
-pub const USER_2: Flag = flag("user", "", Text, "", "", "user for the context entry in kubeconfig");
-pub const USERNAME: Flag = flag("username", "", Text, "", "", "username for the user entry in kubeconfig");
+pub(crate) const USER_2: Flag = flag("user", "", Text, "", "", "user for the context entry in kubeconfig");
+pub(crate) const USERNAME: Flag =
+    flag("username", "", Text, "", "", "username for the user entry in kubeconfig");
 pub const V: Flag = flag("v", "v", Int, "0", "", "number for the log level verbosity");
-pub const VALIDATE: Flag = flag(
+pub(crate) const VALIDATE: Flag = flag(
     "validate",
     "",
     Text,
@@ -1261,7 +1275,7 @@ pub const VERB: Flag =
     flag("verb", "", List, "", "", "Verb that applies to the resources contained in the rule");
 pub const VERBS: Flag =
     flag("verbs", "", List, "", "", "Limit to resources that support the specified verbs");
-pub const VMODULE: Flag = flag(
+pub(crate) const VMODULE: Flag = flag(
     "vmodule",
     "",
     Text,
@@ -1269,11 +1283,11 @@ pub const VMODULE: Flag = flag(
     "",
     "comma-separated list of pattern=N settings for file-filtered logging (only works for the default text log format)",
 );
-pub const WAIT: Flag =
+pub(crate) const WAIT: Flag =
     flag("wait", "", Bool, "false", "true", "If true, wait for resources to be gone before returning");
-pub const WAIT_2: Flag =
+pub(crate) const WAIT_2: Flag =
     flag("wait", "", Bool, "true", "true", "If true, wait for resources to be gone before returning");
-pub const WARNINGS_AS_ERRORS: Flag = flag(
+pub(crate) const WARNINGS_AS_ERRORS: Flag = flag(
     "warnings-as-errors",
     "",
     Bool,
@@ -1289,9 +1303,9 @@ pub const WATCH: Flag = flag(
     "true",
     "After listing/getting the requested object, watch for changes",
 );
-pub const WATCH_2: Flag =
+pub(crate) const WATCH_2: Flag =
     flag("watch", "w", Bool, "true", "true", "Watch the status of the rollout until it's done");
-pub const WATCH_ONLY: Flag = flag(
+pub(crate) const WATCH_ONLY: Flag = flag(
     "watch-only",
     "",
     Bool,
@@ -1299,9 +1313,9 @@ pub const WATCH_ONLY: Flag = flag(
     "true",
     "Watch for changes to the requested object(s), without listing/getting first",
 );
-pub const WINDOWS_LINE_ENDINGS: Flag =
+pub(crate) const WINDOWS_LINE_ENDINGS: Flag =
     flag("windows-line-endings", "", Bool, "false", "true", "Only relevant if --edit=true");
-pub const WWW: Flag = flag(
+pub(crate) const WWW: Flag = flag(
     "www",
     "w",
     Text,
@@ -1309,7 +1323,7 @@ pub const WWW: Flag = flag(
     "",
     "Also serve static files from the given directory under the specified prefix",
 );
-pub const WWW_PREFIX: Flag = flag(
+pub(crate) const WWW_PREFIX: Flag = flag(
     "www-prefix",
     "P",
     Text,

@@ -105,7 +105,7 @@ impl Verb {
     }
 
     /// Its own flags, then the global ones.
-    pub fn all_flags(&self) -> impl Iterator<Item = &'static Flag> {
+    pub(crate) fn all_flags(&self) -> impl Iterator<Item = &'static Flag> {
         let own: &'static [Flag] = self.flags;
         own.iter().chain(verbs::GLOBAL.iter())
     }

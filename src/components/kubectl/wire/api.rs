@@ -19,10 +19,10 @@ use tokio::time::Instant;
 
 pub const JSON: &str = "application/json";
 pub const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
-pub const MERGE_PATCH: &str = "application/merge-patch+json";
-pub const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
-pub const JSON_PATCH: &str = "application/json-patch+json";
-pub const APPLY_PATCH: &str = "application/apply-patch+yaml";
+pub(crate) const MERGE_PATCH: &str = "application/merge-patch+json";
+pub(crate) const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
+pub(crate) const JSON_PATCH: &str = "application/json-patch+json";
+pub(crate) const APPLY_PATCH: &str = "application/apply-patch+yaml";
 
 /// How often an answer with `Retry-After` is asked again.
 const RETRIES: u32 = 10;
@@ -230,7 +230,7 @@ impl Api {
         Ok(got)
     }
 
-    pub async fn get_as(&self, path: &str, query: Query<'_>, accept: &str) -> Result<Value, Fail> {
+    pub(crate) async fn get_as(&self, path: &str, query: Query<'_>, accept: &str) -> Result<Value, Fail> {
         self.value(Method::GET, path, query, accept, None).await
     }
 

@@ -45,7 +45,7 @@ impl Kubeconfig {
 
     /// As [`Kubeconfig::load`], for whoever is going to write it: a file that is named need not be
     /// there yet.
-    pub fn load_or_new(env: &Env, flags: &Flags) -> Result<Kubeconfig, Fail> {
+    pub(crate) fn load_or_new(env: &Env, flags: &Flags) -> Result<Kubeconfig, Fail> {
         let explicit = flags.global("kubeconfig");
         let given = env.vars.get("KUBECONFIG").filter(|v| !v.is_empty());
         let mut all = Kubeconfig::default();

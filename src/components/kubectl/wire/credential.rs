@@ -40,7 +40,7 @@ pub struct Plugin {
 
 /// What a plugin answered.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Credential {
+pub(crate) struct Credential {
     pub token: Option<String>,
     /// PEM of certificate and key.
     pub certificate: Option<(Vec<u8>, Vec<u8>)>,
@@ -284,7 +284,7 @@ impl Target {
     /// The same after a 401 to what was sent as `refused`: the plugin is asked once more. `None`:
     /// no plugin says who the user is. As in client-go the request that was refused is not sent
     /// again; those that follow carry what the plugin says now.
-    pub async fn reauthenticated(&self, env: &Env, refused: &Target) -> Result<Option<Target>, Fail> {
+    pub(crate) async fn reauthenticated(&self, env: &Env, refused: &Target) -> Result<Option<Target>, Fail> {
         let (Some(plugin), None) = (&self.plugin, &self.authorization) else { return Ok(None) };
         let same = |known: &Credential| {
             let sent = self.clone().with(known.clone());

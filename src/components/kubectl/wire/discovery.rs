@@ -36,7 +36,7 @@ impl Resource {
         }
     }
     /// `deployment.apps`, `pod`: how kubectl names a kind in its answers.
-    pub fn kind_group(&self) -> String {
+    pub(crate) fn kind_group(&self) -> String {
         let kind = self.kind.to_lowercase();
         if self.group.is_empty() { kind } else { format!("{kind}.{}", self.group) }
     }
@@ -165,7 +165,7 @@ impl Discovery {
     }
 
     /// Resources of a category (`all`).
-    pub fn category(&self, name: &str) -> Vec<Arc<Resource>> {
+    pub(crate) fn category(&self, name: &str) -> Vec<Arc<Resource>> {
         let mut found: Vec<Arc<Resource>> = vec![];
         for resource in &self.resources {
             let known = found.iter().any(|f| f.group == resource.group && f.plural == resource.plural);

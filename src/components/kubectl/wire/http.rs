@@ -238,7 +238,7 @@ impl http_body::Body for Body {
 }
 
 /// What a failed connection is called.
-pub fn fail_of(target: &Target, error: &(dyn std::error::Error + 'static)) -> Fail {
+pub(crate) fn fail_of(target: &Target, error: &(dyn std::error::Error + 'static)) -> Fail {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     let mut deepest = error.to_string();
     while let Some(here) = cause {

@@ -116,7 +116,7 @@ fn add(
     Ok(())
 }
 
-pub async fn config_map(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn config_map(ctx: &Ctx) -> Result<(), Fail> {
     let name = one_name(ctx)?;
     let (mut data, mut binary) = (Map::new(), Map::new());
     for (key, bytes) in collect(ctx, &name, "ConfigMap")? {
@@ -165,13 +165,13 @@ fn secret(ctx: &Ctx, name: &str, data: BTreeMap<String, Vec<u8>>, kind: &str) ->
     Ok(object)
 }
 
-pub async fn secret_generic(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn secret_generic(ctx: &Ctx) -> Result<(), Fail> {
     let name = one_name(ctx)?;
     let object = secret(ctx, &name, collect(ctx, &name, "Secret")?, ctx.flags.text("type"))?;
     submit(ctx, &within(ctx, "api/v1", "secrets")?, object, "secret ").await
 }
 
-pub async fn secret_tls(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn secret_tls(ctx: &Ctx) -> Result<(), Fail> {
     let name = one_name(ctx)?;
     if ctx.flags.text("cert").is_empty() || ctx.flags.text("key").is_empty() {
         return text("key and cert must be specified");
@@ -188,7 +188,7 @@ pub async fn secret_tls(ctx: &Ctx) -> Result<(), Fail> {
     submit(ctx, &within(ctx, "api/v1", "secrets")?, object, "secret ").await
 }
 
-pub async fn secret_docker(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn secret_docker(ctx: &Ctx) -> Result<(), Fail> {
     let name = one_name(ctx)?;
     let flag = |name: &str| ctx.flags.text(name).to_string();
     let files = ctx.flags.list("from-file");

@@ -7,7 +7,7 @@ use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::files;
 
-pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let files = ctx.flags.list("filename");
     if !ctx.names_files() {
         if !ctx.args.is_empty() {

@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 static RULE: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"^([\w*\-.]*)(/.*)=([\w\-]+):([\w\-]+)(,(tls)=?([\w\-]+)?)?").ok());
 
-pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let name = match one_name(ctx) {
         Ok(name) => name,
         Err(fail) => return Err(fail),

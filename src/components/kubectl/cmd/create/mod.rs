@@ -1,12 +1,12 @@
 //! create: from files, or generated from flags.
 
-pub mod data;
-pub mod file;
-pub mod ingress;
-pub mod rbac;
-pub mod services;
-pub mod simple;
-pub mod workloads;
+pub(crate) mod data;
+pub(crate) mod file;
+pub(crate) mod ingress;
+pub(crate) mod rbac;
+pub(crate) mod services;
+pub(crate) mod simple;
+pub(crate) mod workloads;
 
 use super::common::{DryRun, Teller, annotate_last_applied, validation};
 use crate::ctx::Ctx;

@@ -127,7 +127,7 @@ async fn resource_rules(ctx: &Ctx, verbs: &[String]) -> Result<Vec<Value>, Fail>
         .collect())
 }
 
-pub async fn role(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn role(ctx: &Ctx) -> Result<(), Fail> {
     let name = one_name(ctx)?;
     let rules = resource_rules(ctx, &verbs(ctx)?).await?;
     let object = json!({"kind": "Role", "apiVersion": format!("{GROUP}/v1"),
@@ -153,7 +153,7 @@ fn aggregated(ctx: &Ctx, labels: &str) -> Result<Map<String, Value>, Fail> {
     labels.split(',').map(pair).collect()
 }
 
-pub async fn cluster_role(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn cluster_role(ctx: &Ctx) -> Result<(), Fail> {
     let name = one_name(ctx)?;
     let mut object = json!({"kind": "ClusterRole", "apiVersion": format!("{GROUP}/v1"), "metadata": metadata(&name, None, &[])});
     let of_others = ctx.flags.text("aggregation-rule");
@@ -205,7 +205,7 @@ fn binding(ctx: &Ctx, kind: &str, meta: Value, role: (&str, &str)) -> Result<Val
     Ok(object)
 }
 
-pub async fn role_binding(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn role_binding(ctx: &Ctx) -> Result<(), Fail> {
     let name = one_name(ctx)?;
     let role = match (ctx.flags.text("clusterrole"), ctx.flags.text("role")) {
         ("", "") => return text("exactly one of clusterrole or role must be specified"),
@@ -217,7 +217,7 @@ pub async fn role_binding(ctx: &Ctx) -> Result<(), Fail> {
     submit(ctx, &within(ctx, &format!("apis/{GROUP}/v1"), "rolebindings")?, object, "rolebinding: ").await
 }
 
-pub async fn cluster_role_binding(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn cluster_role_binding(ctx: &Ctx) -> Result<(), Fail> {
     let name = one_name(ctx)?;
     let role = ctx.flags.text("clusterrole");
     if role.is_empty() {

@@ -8,19 +8,19 @@ use api::validate::names::port_name;
 use api::value;
 use serde_json::{Map, Value, json};
 
-pub async fn cluster_ip(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn cluster_ip(ctx: &Ctx) -> Result<(), Fail> {
     service(ctx, "ClusterIP").await
 }
 
-pub async fn node_port(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn node_port(ctx: &Ctx) -> Result<(), Fail> {
     service(ctx, "NodePort").await
 }
 
-pub async fn load_balancer(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn load_balancer(ctx: &Ctx) -> Result<(), Fail> {
     service(ctx, "LoadBalancer").await
 }
 
-pub async fn external_name(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn external_name(ctx: &Ctx) -> Result<(), Fail> {
     service(ctx, "ExternalName").await
 }
 

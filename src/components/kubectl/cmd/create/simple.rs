@@ -10,20 +10,20 @@ use api::labels::{Op, Requirement, Selector};
 use api::value;
 use serde_json::{Map, Value, json};
 
-pub async fn namespace(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn namespace(ctx: &Ctx) -> Result<(), Fail> {
     let name = one_name(ctx)?;
     let object = json!({"kind": "Namespace", "apiVersion": "v1", "metadata": metadata(&name, None, &[]), "spec": {}, "status": {}});
     submit(ctx, "/api/v1/namespaces", object, "").await
 }
 
-pub async fn service_account(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn service_account(ctx: &Ctx) -> Result<(), Fail> {
     let name = one_name(ctx)?;
     let meta = metadata(&name, enforced(ctx)?.as_deref(), &[]);
     let object = json!({"kind": "ServiceAccount", "apiVersion": "v1", "metadata": meta});
     submit(ctx, &within(ctx, "api/v1", "serviceaccounts")?, object, "serviceaccount: ").await
 }
 
-pub async fn quota(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn quota(ctx: &Ctx) -> Result<(), Fail> {
     let name = one_name(ctx)?;
     let mut spec = Map::new();
     let hard = ctx.flags.text("hard");
@@ -50,7 +50,7 @@ pub async fn quota(ctx: &Ctx) -> Result<(), Fail> {
     submit(ctx, &within(ctx, "api/v1", "resourcequotas")?, object, "quota: ").await
 }
 
-pub async fn priority_class(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn priority_class(ctx: &Ctx) -> Result<(), Fail> {
     let name = one_name(ctx)?;
     let mut object = json!({"kind": "PriorityClass", "apiVersion": "scheduling.k8s.io/v1",
         "metadata": metadata(&name, None, &[]), "value": ctx.flags.int("value")});
@@ -64,7 +64,7 @@ pub async fn priority_class(ctx: &Ctx) -> Result<(), Fail> {
     submit(ctx, "/apis/scheduling.k8s.io/v1/priorityclasses", object, "priorityclass: ").await
 }
 
-pub async fn pod_disruption_budget(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn pod_disruption_budget(ctx: &Ctx) -> Result<(), Fail> {
     let name = one_name(ctx)?;
     let selector = ctx.flags.text("selector");
     let (min, max) = (ctx.flags.text("min-available"), ctx.flags.text("max-unavailable"));
@@ -131,7 +131,7 @@ fn int_or_percent(text_of: &str, flag: &str) -> Result<Value, Fail> {
     Ok(text_of.parse::<i32>().map_or_else(|_| text_of.into(), Value::from))
 }
 
-pub async fn token(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn token(ctx: &Ctx) -> Result<(), Fail> {
     let name = one_name(ctx)?;
     if name.is_empty() {
         return text("service account name is required");

@@ -9,7 +9,7 @@ use api::value;
 use rng::Rng;
 use serde_json::{Value, json};
 
-pub async fn deployment(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn deployment(ctx: &Ctx) -> Result<(), Fail> {
     let name = deployment_name(ctx)?;
     let images = ctx.flags.list("image");
     let command = rest(ctx);
@@ -76,7 +76,7 @@ fn pod_template(name: &str, image: &str, command: &[String], restart: &str) -> V
     json!({"metadata": {"creationTimestamp": null}, "spec": {"containers": [container], "restartPolicy": restart}})
 }
 
-pub async fn job(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn job(ctx: &Ctx) -> Result<(), Fail> {
     let name = one_name(ctx)?;
     let (image, from) = (ctx.flags.text("image"), ctx.flags.text("from"));
     let command = rest(ctx);
@@ -115,7 +115,7 @@ pub async fn job(ctx: &Ctx) -> Result<(), Fail> {
     submit(ctx, &within(ctx, "apis/batch/v1", "jobs")?, object, "job: ").await
 }
 
-pub async fn cron_job(ctx: &Ctx) -> Result<(), Fail> {
+pub(crate) async fn cron_job(ctx: &Ctx) -> Result<(), Fail> {
     let name = one_name(ctx)?;
     let restart = match ctx.flags.text("restart") {
         "" => "OnFailure",

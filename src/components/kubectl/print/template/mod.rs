@@ -44,7 +44,7 @@ enum Term {
     Group(Pipe, Vec<String>),
 }
 
-pub struct Template {
+pub(crate) struct Template {
     source: String,
     nodes: Vec<Node>,
     defined: BTreeMap<String, Vec<Node>>,
@@ -52,7 +52,7 @@ pub struct Template {
 
 impl Template {
     /// The error is kubectl's.
-    pub fn parse(source: &str) -> Result<Template, String> {
+    pub(crate) fn parse(source: &str) -> Result<Template, String> {
         let mut tokens = Tokens::of(source)?;
         let (nodes, end) = block(&mut tokens, 0)?;
         match end.as_str() {
@@ -61,7 +61,7 @@ impl Template {
         }
     }
 
-    pub fn print(&self, object: &Value) -> Result<String, String> {
+    pub(crate) fn print(&self, object: &Value) -> Result<String, String> {
         let mut run = Run::new(object, &self.defined);
         match run.nodes(&self.nodes, object) {
             Ok(_) => Ok(run.out),
