@@ -47,6 +47,8 @@ pub mod cel;
 pub mod debrief;
 mod engine;
 pub mod format;
+#[cfg(test)]
+mod golden;
 pub mod graded;
 pub mod guest;
 #[cfg(test)]
