@@ -56,12 +56,10 @@ fn config(home: &Path) -> Config {
     Config { lock: home.join("lock"), scratch: home.join("scratch"), socket: None, new_session: true }
 }
 
-/// The name of the cgroup of the cluster in this home, as `boot` makes it.
-pub(crate) fn group_name(home: &Path) -> Option<String> {
-    let path = std::fs::canonicalize(home.join("lock")).ok()?;
-    let bytes = path.as_os_str().as_encoded_bytes().iter();
-    let hash = bytes.fold(0x811c_9dc5u32, |h, b| (h ^ u32::from(*b)).wrapping_mul(0x0100_0193));
-    Some(format!("ropewalk-{hash:08x}"))
+/// The name of the cgroup of the cluster in this home, once it has a lock.
+pub fn group_name(home: &Path) -> Option<String> {
+    let lock = home.join("lock");
+    lock.exists().then(|| boot::group_name(&lock))
 }
 
 pub(crate) fn supervise(home: &Path, test: fn(World) -> Running) -> Outcome {

@@ -45,6 +45,7 @@ pub fn main(socket: &str) -> i32 {
         }
     };
     let _ = process::limit_cores(); // each child says why it cannot
+    let _ = process::lift_limits(); // the session's own hold then, as far as they are less
     while let Ok((bytes, received)) = fds::receive(socket.as_fd()) {
         if bytes.is_empty() {
             return 0;

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -176,12 +177,19 @@ pub fn sweep(lock: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `ropewalk-` and a hash of the lock's path: the same cluster finds what it left behind.
-fn group_name(lock: &Path) -> String {
+/// Returns the name of the cluster's control group: `ropewalk-` and a hash (FNV-1a) of the lock's
+/// device, inode and path, so that the same cluster finds what it left behind. The path alone is
+/// not enough: two containers may share a cgroup tree and each have a cluster at the same path, and
+/// the second one to start would kill the pods of the first.
+pub fn group_name(lock: &Path) -> String {
     let path = fs::canonicalize(lock).unwrap_or_else(|_| lock.to_path_buf());
-    let hash = path.as_os_str().as_encoded_bytes().iter();
-    let hash = hash.fold(0x811c_9dc5u32, |h, b| (h ^ u32::from(*b)).wrapping_mul(0x0100_0193));
-    format!("ropewalk-{hash:08x}")
+    let (device, inode) = fs::metadata(&path).map_or((0, 0), |file| (file.dev(), file.ino()));
+    let numbers = [device.to_le_bytes(), inode.to_le_bytes()];
+    let bytes = numbers.as_flattened().iter().chain(path.as_os_str().as_encoded_bytes());
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("ropewalk-{hash:016x}")
 }
 
 /// Beside the lock.
@@ -347,9 +355,27 @@ mod tests {
 
     #[test]
     fn a_cluster_finds_its_own_group_again() {
-        let (a, b) = (group_name(Path::new("/nowhere/a/lock")), group_name(Path::new("/nowhere/b/lock")));
-        assert_eq!(a, group_name(Path::new("/nowhere/a/lock")));
-        assert_ne!(a, b);
-        assert!(a.starts_with("ropewalk-") && a.len() == 17);
+        let dir = tempfile::tempdir().unwrap();
+        let (lock, other) = (dir.path().join("lock"), dir.path().join("other"));
+        let (held, _other) =
+            (Lock::take(&lock, Duration::ZERO).unwrap(), Lock::take(&other, Duration::ZERO).unwrap());
+        let name = group_name(&lock);
+        assert_ne!(name, group_name(&other));
+        drop(held);
+        let _held = Lock::take(&lock, Duration::ZERO).unwrap();
+        assert_eq!(name, group_name(&lock), "the file is the same at the next start");
+        assert!(name.starts_with("ropewalk-") && name.len() == 25);
+    }
+
+    /// As in two containers that share a cgroup tree and not their files.
+    #[test]
+    fn two_clusters_at_one_path_have_groups_of_different_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = dir.path().join("lock");
+        fs::write(&lock, "").unwrap();
+        let first = group_name(&lock);
+        fs::rename(&lock, dir.path().join("elsewhere")).unwrap(); // it keeps its inode
+        fs::write(&lock, "").unwrap();
+        assert_ne!(first, group_name(&lock));
     }
 }

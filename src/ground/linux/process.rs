@@ -332,6 +332,40 @@ pub fn limit_resources() -> io::Result<()> {
     limit_cores()
 }
 
+/// The limits that containers have as under systemd, which sets none of them for containerd. A
+/// session may have set any: `ulimit -f` would end every program that writes a long file, `ulimit
+/// -t` every one that runs for long.
+const LIFTED: [nix::sys::resource::Resource; 7] = {
+    use nix::sys::resource::Resource::*;
+    [RLIMIT_AS, RLIMIT_CPU, RLIMIT_DATA, RLIMIT_FSIZE, RLIMIT_LOCKS, RLIMIT_NPROC, RLIMIT_RSS]
+};
+
+/// Bytes of stack of a new program: the kernel's own default (`_STK_LIM` in linux/resource.h). It
+/// is not lifted: without a limit the kernel lays out a process' memory in another way.
+const STACK: u64 = 8 << 20;
+
+/// Lifts the limits that a session may have set for its programs, as far as this process may: the
+/// soft one to the hard one, and the hard one too with CAP_SYS_RESOURCE in the machine's first user
+/// namespace. For the zygote: its children inherit them, and one in a user namespace of its own may
+/// raise no hard limit.
+///
+/// # Errors
+/// The kernel tells no limit, or refuses to raise a soft one.
+pub fn lift_limits() -> io::Result<()> {
+    use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
+    let lift = |limit: Resource, soft: u64| {
+        if setrlimit(limit, soft, RLIM_INFINITY).is_ok() {
+            return Ok(());
+        }
+        let (_, hard) = getrlimit(limit)?;
+        setrlimit(limit, soft.min(hard), hard)
+    };
+    for limit in LIFTED {
+        lift(limit, RLIM_INFINITY)?;
+    }
+    Ok(lift(Resource::RLIMIT_STACK, STACK)?)
+}
+
 /// Sets the limit on core dumps. The zygote does it for all its children too: one in a user
 /// namespace of its own may not raise a hard limit of 0.
 ///
@@ -436,6 +470,55 @@ mod tests {
             Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?)
         });
         assert_eq!(of(&said, "Max core file size"), [u64::from(rules_resources()); 2], "{said}");
+    }
+
+    #[test]
+    fn limits_of_a_session_are_lifted_as_far_as_this_process_may() {
+        use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
+        /// A session's `ulimit -S`, or `ulimit` for both limits.
+        fn session(both: bool) -> io::Result<()> {
+            for (limit, value) in [
+                (Resource::RLIMIT_FSIZE, 1 << 30),
+                (Resource::RLIMIT_CPU, 3600),
+                (Resource::RLIMIT_AS, 1 << 36),
+                (Resource::RLIMIT_NPROC, 50_000),
+                (Resource::RLIMIT_STACK, 4 << 20),
+            ] {
+                let hard = if both { value } else { getrlimit(limit)?.1 };
+                setrlimit(limit, value.min(hard), hard)?;
+            }
+            Ok(())
+        }
+        let limits = |both: bool| {
+            let mut command = std::process::Command::new("/bin/cat");
+            command.arg("/proc/self/limits");
+            // SAFETY: makes system calls only.
+            unsafe { command.pre_exec(move || session(both).and_then(|()| lift_limits())) };
+            String::from_utf8(command.output().unwrap().stdout).unwrap()
+        };
+        let of = |said: &str, name: &str| -> Vec<u64> {
+            let line = said.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+            let values = line.split_whitespace().take(2);
+            values.map(|word| word.parse().unwrap_or(RLIM_INFINITY)).collect()
+        };
+        let may = rules_resources();
+        let hard = |own: u64, session: u64| if may { RLIM_INFINITY } else { own.min(session) };
+        for both in [false, true] {
+            let said = limits(both);
+            for (limit, name, session) in [
+                (Resource::RLIMIT_FSIZE, "Max file size", 1 << 30),
+                (Resource::RLIMIT_CPU, "Max cpu time", 3600),
+                (Resource::RLIMIT_AS, "Max address space", 1 << 36),
+                (Resource::RLIMIT_NPROC, "Max processes", 50_000),
+            ] {
+                let own = getrlimit(limit).unwrap().1;
+                let want = hard(own, if both { session } else { own });
+                assert_eq!(of(&said, name), [want; 2], "{name}: {said}");
+            }
+            let own = getrlimit(Resource::RLIMIT_STACK).unwrap().1;
+            let want = hard(own, if both { 4 << 20 } else { own });
+            assert_eq!(of(&said, "Max stack size"), [STACK.min(want), want], "{said}");
+        }
     }
 
     #[test]

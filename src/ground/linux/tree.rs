@@ -6,18 +6,20 @@
 //! nowhere else. What is mounted in a tree is not entered. Containers have mount namespaces of
 //! their own, from which nothing propagates, so only Ropewalk itself can have mounted it. Device
 //! numbers say less: the files of one overlay have several, and on btrfs any user may make a
-//! directory with a number of its own (a subvolume).
+//! directory with a number of its own (a subvolume). No directory can be moved out of a subvolume,
+//! nor on XFS out of a project, so the removal does not depend on moves.
 
 use super::beneath::{self, Root, path_of};
 use super::{Context, Result};
 use nix::errno::Errno;
-use nix::fcntl::AtFlags;
-use nix::sys::stat::fstatat;
+use nix::fcntl::{AtFlags, OFlag};
+use nix::sys::stat::{Mode, fstatat};
 use nix::unistd::UnlinkatFlags;
-use std::collections::HashSet;
-use std::ffi::OsStr;
+use std::collections::{HashSet, VecDeque};
+use std::ffi::{OsStr, OsString};
 use std::fs::ReadDir;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::time::Instant;
 
 /// Directories below each other that [`measure`] enters. It holds two descriptors and a buffer of
@@ -25,9 +27,14 @@ use std::time::Instant;
 pub const LEVELS_MAX: usize = 100;
 /// Files with several names that [`measure`] remembers. Further ones count once for each name.
 const LINKS_MAX: usize = 1 << 16;
-/// Directories that [`remove`] holds open at a time; deeper ones are first moved up, so a pod
-/// cannot exhaust descriptors or the stack.
+/// Directories that [`remove`] holds open at a time; deeper ones are first moved up, or are removed
+/// with one descriptor ([`remove_deep`]), so a pod cannot exhaust descriptors or the stack.
 const DEPTH_MAX: usize = 32;
+/// Directories that [`remove_deep`] remembers on its way down: 16 bytes each.
+const ABOVE_MAX: usize = 1 << 20;
+/// How many directories more [`remove_deep`] may enter than it removes files and directories. Only
+/// a process that lives on and makes new directories can reach this.
+const AHEAD_MAX: u64 = 1 << 26;
 /// Names that [`remove`] reads from one directory at a time.
 const NAMES_MAX: usize = 1024;
 /// How often [`remove`] reads one directory, which it makes smaller each time, before it gives up:
@@ -132,19 +139,27 @@ fn walk(root: &Root, bounds: &Bounds) -> nix::Result<Found> {
     Ok(found)
 }
 
+/// Renames a name of one directory to a name in another one.
+type Rename = fn(&OwnedFd, &OsStr, &OwnedFd, &str) -> nix::Result<()>;
+
 /// What the removal of one tree has done so far, in however many parts.
 #[derive(Debug)]
 pub struct Removal {
     moved: u64,
     /// [`PASSES_MAX`] but in tests.
     passes_max: u64,
+    /// [`ABOVE_MAX`] but in tests.
+    above_max: usize,
+    /// renameat(2) but in tests.
+    rename: Rename,
     /// When this part is over.
     until: Option<Instant>,
 }
 
 impl Default for Removal {
     fn default() -> Removal {
-        Removal { moved: 0, passes_max: PASSES_MAX, until: None }
+        let rename: Rename = |from, name, to, new| nix::fcntl::renameat(from, name, to, new);
+        Removal { moved: 0, passes_max: PASSES_MAX, above_max: ABOVE_MAX, rename, until: None }
     }
 }
 
@@ -174,7 +189,8 @@ pub(super) fn remove(parent: &OwnedFd, name: &OsStr, work: &mut Removal) -> nix:
 }
 
 /// Removes everything in `here`, which lies `depth` levels below `top`. Directories that lie too
-/// deep are moved up into `top`, which therefore takes several passes.
+/// deep are moved up into `top`, which therefore takes several passes. Those that cannot be moved
+/// are removed where they are.
 ///
 /// `EBUSY`: see [`PASSES_MAX`].
 fn empty(top: &OwnedFd, here: &OwnedFd, depth: usize, work: &mut Removal) -> nix::Result<()> {
@@ -192,7 +208,13 @@ fn empty(top: &OwnedFd, here: &OwnedFd, depth: usize, work: &mut Removal) -> nix
                 Err(e) => return Err(e),
             }
             if depth >= DEPTH_MAX {
-                move_up(top, here, name, work)?;
+                match move_up(top, here, name, work) {
+                    // Of another subvolume or project; no room for a name in `top`.
+                    Err(Errno::EXDEV | Errno::ENOSPC | Errno::EDQUOT | Errno::EMLINK) => {
+                        remove_deep(here, name, work)?;
+                    }
+                    other => other?,
+                }
                 continue;
             }
             let child = beneath::directory(here, name)?;
@@ -212,10 +234,94 @@ fn move_up(top: &OwnedFd, here: &OwnedFd, name: &OsStr, work: &mut Removal) -> n
     loop {
         work.moved += 1;
         let new = format!(".removed-{}", work.moved);
-        match nix::fcntl::renameat(here, name, top, new.as_str()) {
+        match (work.rename)(here, name, top, new.as_str()) {
             Err(Errno::ENOTEMPTY | Errno::EEXIST | Errno::ENOTDIR) => work.in_time()?, // there are so many names at most
             other => return other,
         }
+    }
+}
+
+/// Device and inode of a directory.
+type Id = (u64, u64);
+
+fn id_of(directory: &OwnedFd) -> nix::Result<Id> {
+    let stat = nix::sys::stat::fstat(directory)?;
+    Ok((stat.st_dev, stat.st_ino))
+}
+
+/// Removes a directory with all that is in it, however deep it is, and moves nothing. It holds two
+/// descriptors at a time and goes up by `..`. A directory that a process moved meanwhile has
+/// another one above it than on the way down; then it stops, so nothing outside is removed.
+///
+/// It may leave a part of a very deep tree ([`ABOVE_MAX`]), or of one that is being changed: the
+/// next pass over `here` goes on.
+fn remove_deep(here: &OwnedFd, name: &OsStr, work: &Removal) -> nix::Result<()> {
+    let mut above: VecDeque<Id> = VecDeque::new();
+    let mut at = beneath::directory(here, name)?;
+    let mut ahead = 1;
+    loop {
+        if let Some(child) = first_full(&at, work, &mut ahead)? {
+            if ahead >= AHEAD_MAX {
+                return Err(Errno::EBUSY);
+            }
+            ahead += 1;
+            if above.len() >= work.above_max {
+                above.pop_front();
+            }
+            above.push_back(id_of(&at)?);
+            at = beneath::directory(&at, &child)?;
+            continue;
+        }
+        let Some(before) = above.pop_back() else { break };
+        match go_up(&at, before)? {
+            Some(parent) => at = parent,
+            None => return Ok(()),
+        }
+    }
+    match nix::unistd::unlinkat(here, name, UnlinkatFlags::RemoveDir) {
+        Err(Errno::ENOENT | Errno::ENOTEMPTY | Errno::EEXIST) => Ok(()),
+        other => other,
+    }
+}
+
+/// Opens the directory above, if it is the one that was there before.
+fn go_up(at: &OwnedFd, before: Id) -> nix::Result<Option<OwnedFd>> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let parent = nix::fcntl::openat(at, Path::new(".."), flags, Mode::empty())?;
+    Ok((id_of(&parent)? == before).then_some(parent))
+}
+
+/// Removes the files and the empty directories in a directory. Returns a directory that is not
+/// empty, or `None` if nothing is left.
+///
+/// `ahead` is how many directories more were entered than things were removed. While it is above 0
+/// the time is not asked: every part of a removal has to enter all directories again, and one that
+/// ended on the way down would never come further.
+fn first_full(at: &OwnedFd, work: &Removal, ahead: &mut u64) -> nix::Result<Option<OsString>> {
+    for _ in 0..work.passes_max {
+        let names = beneath::names(at, NAMES_MAX)?;
+        if names.is_empty() {
+            return Ok(None);
+        }
+        for name in names {
+            if *ahead == 0 {
+                work.in_time()?;
+            }
+            match unlink(at, &name) {
+                Ok(()) | Err(Errno::ENOENT) => *ahead = ahead.saturating_sub(1),
+                Err(Errno::ENOTEMPTY | Errno::EEXIST) => return Ok(Some(name)),
+                Err(e) => return Err(e),
+            }
+        }
+    }
+    Err(Errno::EBUSY)
+}
+
+/// Removes a file or an empty directory.
+fn unlink(at: &OwnedFd, name: &OsStr) -> nix::Result<()> {
+    match nix::unistd::unlinkat(at, name, UnlinkatFlags::NoRemoveDir) {
+        Err(Errno::EISDIR | Errno::EPERM) => nix::unistd::unlinkat(at, name, UnlinkatFlags::RemoveDir),
+        other => other,
     }
 }
 
@@ -223,7 +329,6 @@ fn move_up(top: &OwnedFd, here: &OwnedFd, name: &OsStr, work: &mut Removal) -> n
 mod tests {
     use super::*;
     use std::fs;
-    use std::path::Path;
     use std::time::Duration;
 
     fn bounds(files: u64) -> Bounds {
@@ -237,8 +342,6 @@ mod tests {
     /// Makes directories below each other, as a process does that changes its directory: no path
     /// names the last one.
     fn deep(dir: &Path, name: &str, levels: usize) -> OwnedFd {
-        use nix::fcntl::OFlag;
-        use nix::sys::stat::Mode;
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
         let mut here = nix::fcntl::open(dir, flags, Mode::empty()).unwrap();
         for _ in 0..levels {
@@ -326,5 +429,73 @@ mod tests {
         root.remove_all(Path::new("top")).unwrap();
         let left: Vec<_> = fs::read_dir(dir.path()).unwrap().flatten().map(|e| e.file_name()).collect();
         assert_eq!(left, ["kept"]);
+    }
+
+    /// A directory `top` with directories deep in it, and full ones beside them on every level.
+    fn deep_and_wide(dir: &Path, levels: usize) {
+        let top = dir.join("top");
+        fs::create_dir(&top).unwrap();
+        let mut here = deep(&top, "d", 1);
+        for level in 0..levels {
+            let path = path_of(here.as_fd());
+            fs::create_dir_all(path.join("beside/empty")).unwrap();
+            fs::write(path.join("beside/file"), "").unwrap();
+            fs::write(path.join(format!("f{level}")), "").unwrap();
+            here = deep(&path, "d", 1);
+        }
+    }
+
+    /// As on btrfs in a subvolume, on XFS in a project, and on a full disk.
+    #[test]
+    fn deep_directories_that_cannot_be_moved_are_removed_where_they_are() {
+        let refusals: [(Rename, usize); 5] = [
+            (|_, _, _, _| Err(Errno::EXDEV), ABOVE_MAX),
+            (|_, _, _, _| Err(Errno::EXDEV), 7),
+            (|_, _, _, _| Err(Errno::ENOSPC), ABOVE_MAX),
+            (|_, _, _, _| Err(Errno::EDQUOT), ABOVE_MAX),
+            (|_, _, _, _| Err(Errno::EMLINK), ABOVE_MAX),
+        ];
+        let soon = Instant::now() + Duration::from_secs(600);
+        for (rename, above_max) in refusals {
+            let dir = tempfile::tempdir().unwrap();
+            deep_and_wide(dir.path(), DEPTH_MAX + 16);
+            let mut work = Removal { rename, above_max, ..Removal::default() };
+            let root = Root::open(dir.path()).unwrap();
+            assert!(root.remove_some(Path::new("top"), &mut work, soon).unwrap());
+            assert!(!dir.path().join("top").exists());
+        }
+        let dir = tempfile::tempdir().unwrap();
+        deep_and_wide(dir.path(), DEPTH_MAX);
+        let mut work = Removal { rename: |_, _, _, _| Err(Errno::EIO), ..Removal::default() };
+        let root = Root::open(dir.path()).unwrap();
+        let told = root.remove_some(Path::new("top"), &mut work, soon).unwrap_err();
+        assert_eq!(told.cause.raw_os_error(), Some(libc::EIO), "any other error is told");
+    }
+
+    #[test]
+    fn a_deep_removal_whose_time_is_over_has_removed_as_much_as_it_entered() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().join("top");
+        fs::create_dir(&top).unwrap();
+        let bottom = deep(&top, "d", 500);
+        (0..2000).for_each(|n| fs::write(path_of(bottom.as_fd()).join(n.to_string()), "").unwrap());
+        let work = Removal { until: Some(Instant::now()), ..Removal::default() };
+        let parent = nix::fcntl::open(dir.path(), OFlag::O_DIRECTORY, Mode::empty()).unwrap();
+        assert_eq!(remove_deep(&parent, OsStr::new("top"), &work), Err(Errno::ETIME));
+        assert_eq!(beneath::names(&bottom, 5000).unwrap().len(), 1499);
+    }
+
+    #[test]
+    fn a_deep_removal_does_not_go_up_where_a_process_moved_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (top, other) = (dir.path().join("top"), dir.path().join("other"));
+        fs::create_dir(&top).unwrap();
+        fs::create_dir(&other).unwrap();
+        let inside = deep(&top, "d", 1);
+        let above = nix::fcntl::open(&top, OFlag::O_DIRECTORY, Mode::empty()).unwrap();
+        let before = id_of(&above).unwrap();
+        assert_eq!(id_of(&go_up(&inside, before).unwrap().unwrap()), Ok(before));
+        fs::rename(top.join("d"), other.join("d")).unwrap();
+        assert!(go_up(&inside, before).unwrap().is_none());
     }
 }

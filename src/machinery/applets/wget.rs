@@ -128,6 +128,7 @@ fn url_fault(text: &str, fault: BadUrl) -> String {
 /// Errors in busybox' words.
 fn fetch(call: &Call, text: &str) -> Result<(), String> {
     let mut url = Url::parse(text).map_err(|fault| url_fault(text, fault))?;
+    let first = url.clone();
     // Busybox' own default is 900 s for each wait.
     let idle = Some(call.timeout.filter(|t| !t.is_zero()).unwrap_or(Duration::from_secs(900)));
     let method = match (&call.post, call.spider) {
@@ -175,7 +176,7 @@ fn fetch(call: &Call, text: &str) -> Result<(), String> {
             Refusal::Authorities(_) | Refusal::Certificate { .. } => "TLS error".into(), // wget takes none
             Refusal::Io(e) => timed(e),
         })?;
-        let request = request(call, &url, method);
+        let request = request(call, &url, method, url.is_same_server(&first));
         let mut answer = http::exchange(stream, request.as_bytes(), None, method, Deadline::new(None), idle)
             .map_err(timed)?;
         if call.show_headers {
@@ -201,10 +202,13 @@ fn fetch(call: &Call, text: &str) -> Result<(), String> {
     Err("too many redirections".into())
 }
 
-fn request(call: &Call, url: &Url, method: &str) -> String {
-    let own = |name: &str| {
-        call.headers.iter().any(|h| h.split(':').next().is_some_and(|n| n.eq_ignore_ascii_case(name)))
-    };
+/// Makes a request. Another server than the first one gets no `--header` that says who the user is
+/// ([`http::OF_THE_FIRST`]); busybox sends all of them to every server.
+fn request(call: &Call, url: &Url, method: &str, is_first: bool) -> String {
+    let name_of = |header: &str| header.split(':').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let is_sent = |header: &&String| is_first || !http::OF_THE_FIRST.contains(&name_of(header).as_str());
+    let headers: Vec<&String> = call.headers.iter().filter(is_sent).collect();
+    let own = |name: &str| headers.iter().any(|header| name_of(header) == name);
     let mut text = format!("{method} {} HTTP/1.1\r\n", url.path);
     if !own("host") {
         text += &format!("Host: {}\r\n", url.authority());
@@ -222,7 +226,7 @@ fn request(call: &Call, url: &Url, method: &str) -> String {
         }
         text += &format!("Content-Length: {}\r\n", data.len());
     }
-    text += &call.headers.iter().map(|header| format!("{header}\r\n")).collect::<String>();
+    text += &headers.iter().map(|header| format!("{header}\r\n")).collect::<String>();
     text + "\r\n" + call.post.as_deref().unwrap_or_default()
 }
 
@@ -320,5 +324,26 @@ mod tests {
         let told = fetch(&call, &format!("127.0.0.1:{port}")).unwrap_err();
         assert_eq!(told, "can't connect to remote host (127.0.0.1): Connection refused");
         assert!(fetch(&call, "ftp://web").unwrap_err().starts_with("ftp is not implemented"));
+    }
+
+    #[test]
+    fn another_server_is_not_told_who_the_user_is() {
+        let (port, other) = http::tests::server(vec!["HTTP/1.1 200 OK\r\n\r\n"]);
+        let moved = format!("HTTP/1.1 302 Found\r\nLocation: http://localhost:{port}/b\r\n\r\n");
+        let moved: &'static str = Box::leak(moved.into_boxed_str());
+        let again = "HTTP/1.1 302 Found\r\nLocation: /again\r\n\r\n";
+        let (first_port, first) = http::tests::server(vec![again, moved]);
+        let headers = ["Authorization: Bearer x", "cookie : c=1", "Host: web", "Keep: 1"];
+        let headers = headers.map(String::from).to_vec();
+        let call = Call { quiet: true, output: Some("/dev/null".into()), headers, ..Call::default() };
+        fetch(&call, &format!("http://127.0.0.1:{first_port}/a")).unwrap();
+        for request in first.join().unwrap() {
+            let all = ["Authorization: Bearer x", "cookie : c=1", "Host: web", "Keep: 1"];
+            assert!(all.iter().all(|header| request.contains(header)), "{request}");
+        }
+        let other = other.join().unwrap().remove(0);
+        assert!(other.contains("Keep: 1\r\n"), "{other}");
+        assert!(other.contains(&format!("Host: localhost:{port}\r\n")), "{other}");
+        assert!(!other.contains("Bearer") && !other.contains("c=1") && !other.contains("web"), "{other}");
     }
 }

@@ -8,7 +8,7 @@
 //! without them too. Where no tree is writable there are no limits, and `describe` says why.
 //!
 //! ```text
-//! ropewalk-1f2e3d4c             the cluster, upstream's `kubepods`: leaves the host some memory and process numbers
+//! ropewalk-1f2e3d4c5b6a7988     the cluster, upstream's `kubepods`: leaves the host some memory and process numbers
 //!   <sandbox>                   a pod: processes, share of the processors, limits of all its containers together
 //!     pause
 //!     <container>               a container: its own limits
@@ -125,9 +125,9 @@ pub trait Group: Send + Sync {
     fn remove(&self) -> Result<()>;
 }
 
-/// Chooses a backend for this process and makes the cluster's group, e.g. `ropewalk-1f2e3d4c`. A
-/// group left over from a supervisor that was killed is removed first. Never fails: without cgroups
-/// containers run without limits.
+/// Chooses a backend for this process and makes the cluster's group, e.g.
+/// `ropewalk-1f2e3d4c5b6a7988`. A group left over from a supervisor that was killed is removed
+/// first. Never fails: without cgroups containers run without limits.
 ///
 /// `remember` is where the places of the group are written down before it is made, so that it is
 /// found again by a start or a [`sweep`] that happens elsewhere in the trees; those of an earlier

@@ -40,7 +40,11 @@ pub(super) fn extract(call: &Call) -> io::Result<i32> {
         file => Box::new(File::open(file).map_err(|e| context(e, &format!("can't open '{file}'")))?),
     };
     let mut input = BufReader::with_capacity(64 * 1024, input);
-    let zipped = call.gzip || io::BufRead::fill_buf(&mut input)?.starts_with(&[0x1f, 0x8b]);
+    let start = io::BufRead::fill_buf(&mut input)?;
+    if start.is_empty() {
+        return Err(io::Error::other("short read")); // no archive at all, as busybox says it
+    }
+    let zipped = call.gzip || start.starts_with(&[0x1f, 0x8b]);
     let input: Box<dyn Read> = if zipped { Box::new(MultiGzDecoder::new(input)) } else { Box::new(input) };
     let mut archive = tar::Archive::new(input);
     let (preserve, mask) = call.permissions();
@@ -301,6 +305,20 @@ pub(super) mod tests {
         assert!(!dir.path().join("a").exists(), "no directory is made outside either");
         unpack("a/b/f").unwrap();
         assert_eq!(std::fs::read_to_string(inside.join("a/b/f")).unwrap(), "x");
+    }
+
+    /// An archive without entries has two blocks of zeros.
+    #[test]
+    fn an_empty_file_is_no_archive() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a.tar");
+        for options in ["tf", "xf", "xzf"] {
+            std::fs::write(&file, "").unwrap();
+            let line = format!("{options} {} -C {}", file.display(), dir.path().display());
+            assert_eq!(extract(&call(&line)).unwrap_err().to_string(), "short read", "{options}");
+        }
+        std::fs::write(&file, [0; 1024]).unwrap();
+        assert_eq!(extract(&call(&format!("tf {}", file.display()))).unwrap(), 0);
     }
 
     #[test]

@@ -163,7 +163,7 @@ fn transfer(options: &Options, text: &str, nth: usize, report: &mut Report) -> R
     loop {
         report.url = url.full();
         report.method.clone_from(&method);
-        let trusted = is_same_server(&first, &url);
+        let trusted = url.is_same_server(&first);
         let mut answer = request(options, &url, &method, body, deadline, report, trusted)?;
         let status = answer.head.status;
         let location =
@@ -264,12 +264,6 @@ fn request(
     Ok(answer)
 }
 
-/// Records whether a redirection leads to the server that the user named; only that one is told who
-/// the user is.
-fn is_same_server(first: &Url, url: &Url) -> bool {
-    first.host.eq_ignore_ascii_case(&url.host) && (first.port, first.secure) == (url.port, url.secure)
-}
-
 /// Without `trusted` the headers that say who the user is are left out, and so is `Host`, which
 /// names the first server.
 fn request_head(
@@ -279,10 +273,9 @@ fn request_head(
     body: Option<Vec<(&'static str, String)>>,
     trusted: bool,
 ) -> String {
-    const OF_THE_FIRST: [&str; 3] = ["authorization", "cookie", "host"];
     let name_of =
         |header: &str| header.split([':', ';']).next().unwrap_or_default().trim().to_ascii_lowercase();
-    let sent = |header: &&String| trusted || !OF_THE_FIRST.contains(&name_of(header).as_str());
+    let sent = |header: &&String| trusted || !http::OF_THE_FIRST.contains(&name_of(header).as_str());
     // `-H 'Name;'` sends an empty header, `-H 'Name:'` leaves one of curl's own out.
     let own: Vec<(&str, &str)> = options
         .headers
