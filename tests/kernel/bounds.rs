@@ -3,7 +3,7 @@
 
 use crate::world::{Check, World, ended, ensure, eventually, shell};
 use cri::{ExecRequest, Runtime};
-use linux::process;
+use linux::{limits, oom};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 
@@ -46,7 +46,7 @@ pub(crate) async fn of_a_pod(w: World) -> Check {
     let own: i32 = std::fs::read_to_string("/proc/self/oom_score_adj")?.trim().parse()?;
     for (wanted, least) in [(1000, 1000), (-997, (own + 3).min(1000)), (900, 900_i32.max(own + 3).min(1000))]
     {
-        let before = process::oom_score_adj(wanted); // this is main, whose memory counts
+        let before = oom::score_adj(wanted); // this is main, whose memory counts
         let score = run(&format!("oom{wanted}"), "cat /proc/self/oom_score_adj", wanted).await?;
         let have = i32::try_from(score[0])?;
         ensure(
@@ -54,8 +54,8 @@ pub(crate) async fn of_a_pod(w: World) -> Check {
             format!("{wanted}: {score:?}, own {own}, {before}"),
         )?;
     }
-    let limits = run("limits", "ulimit -n; ulimit -c", 0).await?;
-    ensure(limits.len() == 2 && limits[0] <= process::FILES_MAX && limits[1] == 0, format!("{limits:?}"))?;
+    let told = run("limits", "ulimit -n; ulimit -c", 0).await?;
+    ensure(told.len() == 2 && told[0] <= limits::FILES_MAX && told[1] == 0, format!("{told:?}"))?;
     runtime.remove_pod_sandbox(&sandbox.id).await?;
     runtime.remove_pod_sandbox(&neighbour.id).await?;
     let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;

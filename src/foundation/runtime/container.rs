@@ -10,8 +10,8 @@ use super::terminal::Terminal;
 use super::zygote::{Started, Unborn};
 use clock::{self, Timestamp};
 use cri::{self, ContainerConfig, ContainerState, Error, EventKind, Result, Security, Writer};
-use linux::process::{self, Exit};
-use linux::{cgroup, confine, descriptors, fds, reap::Process, signal};
+use linux::process::Exit;
+use linux::{cgroup, confine, descriptors, fds, oom, reap::Process, signal};
 use std::collections::HashSet;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
@@ -370,7 +370,7 @@ impl Container {
             read_only_root: self.config.security.read_only_root,
             cgroup_v2: entry.directory.is_some() && entry.tasks.is_empty(),
             privileged: self.config.security.privileged,
-            read_only_proc: !self.config.security.privileged && !process::oom_score_holds(),
+            read_only_proc: !self.config.security.privileged && !oom::score_holds(),
             shared_pids: self.sandbox.config.share_process_namespace,
             process: launch.process.clone(),
         };
@@ -669,7 +669,7 @@ fn program(
         no_new_privs: security.no_new_privs,
         seccomp: !security.privileged,
         terminal: config.tty,
-        oom_score_adj: process::oom_score_adj(config.resources.oom_score_adj),
+        oom_score_adj: oom::score_adj(config.resources.oom_score_adj),
     };
     Ok((made, warnings))
 }

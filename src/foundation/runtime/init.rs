@@ -9,7 +9,7 @@ use linux::mount::Attributes;
 use linux::process::{self, flags};
 use linux::seccomp::Profile;
 use linux::user::{self, Ids};
-use linux::{Context, Error, Result, fds, mount, namespace, pty, signal};
+use linux::{Context, Error, Result, fds, limits, mount, namespace, pty, signal};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fs;
@@ -145,7 +145,7 @@ fn become_pause(spec: &Pause, context: &Birth, root: &Root) -> Result<Infallible
     mount::leave_old_root()?;
     let _ = nix::unistd::setsid();
     signal::reset().during(|| "cannot reset signals".into())?;
-    process::limit_resources().during(|| "cannot limit descriptors and core dumps".into())?;
+    limits::limit_resources().during(|| "cannot limit descriptors and core dumps".into())?;
     let rights = Rights {
         uid: 0,
         gid: 0,
@@ -258,7 +258,7 @@ fn become_program(spec: &Process, context: &Birth, first: bool) -> Result<Infall
     enter_directory(&root, &spec.cwd)?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     signal::reset().during(|| "cannot reset signals".into())?;
-    process::limit_resources().during(|| "cannot limit descriptors and core dumps".into())?;
+    limits::limit_resources().during(|| "cannot limit descriptors and core dumps".into())?;
     // The default was compiled in the zygote; some capabilities need another.
     let default = filters(context.seccomp, spec.seccomp)?;
     let own = match default.is_some() && Profile::depends_on(&spec.capabilities) {

@@ -73,7 +73,7 @@ pub struct Container {
     /// Everything the machine has, nothing masked.
     pub privileged: bool,
     /// Its /proc is read-only: it could lower its processes' `oom_score_adj` there, see
-    /// [`linux::process::oom_score_holds`].
+    /// [`linux::oom::score_holds`].
     pub read_only_proc: bool,
     /// Uses the sandbox' PID namespace instead of one of its own.
     pub shared_pids: bool,
@@ -118,7 +118,7 @@ pub struct Process {
     pub no_new_privs: bool,
     pub seccomp: bool,
     pub terminal: bool,
-    /// See [`linux::process::oom_score_adj`].
+    /// See [`linux::oom::score_adj`].
     pub oom_score_adj: i32,
 }
 

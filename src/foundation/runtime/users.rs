@@ -12,7 +12,7 @@ use super::root;
 use super::spec::{Answer, Container, Pause, Role};
 use super::zygote::{bear, in_helper};
 use linux::process::{self, flags, spawn_forked};
-use linux::{Context, Result, fds, namespace, user};
+use linux::{Context, Result, fds, namespace, oom, user};
 use std::os::fd::AsFd;
 
 /// The pause process. `wanted` are its namespaces beside that of its users.
@@ -40,7 +40,7 @@ pub fn pause(spec: &Pause, birth: &Birth, first: u32, wanted: u64) -> Result<()>
 pub fn container(spec: &Container, birth: &Birth) -> Result<()> {
     in_helper(birth, || {
         birth.join_cgroups()?;
-        process::raise_oom_score(spec.process.oom_score_adj);
+        oom::raise_score(spec.process.oom_score_adj);
         birth.take_streams(spec.process.terminal)?;
         let users = root::Users { namespace: birth.fd(Role::Users)?, first: birth.users.unwrap_or_default() };
         let volumes = root::prepare(spec, birth.ids, &users)?;

@@ -15,7 +15,7 @@ use linux::process::{self, Child, flags, spawn_forked};
 use linux::ranges::Ranges;
 use linux::reap::{Children, Process};
 use linux::seccomp::Profile;
-use linux::{self, Context, fds, namespace, user};
+use linux::{self, Context, fds, limits, namespace, oom, user};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
@@ -44,8 +44,8 @@ pub fn main(socket: &str) -> i32 {
             None
         }
     };
-    let _ = process::limit_cores(); // each child says why it cannot
-    let _ = process::lift_limits(); // the session's own hold then, as far as they are less
+    let _ = limits::limit_cores(); // each child says why it cannot
+    let _ = limits::lift_limits(); // the session's own hold then, as far as they are less
     while let Ok((bytes, received)) = fds::receive(socket.as_fd()) {
         if bytes.is_empty() {
             return 0;
@@ -151,7 +151,7 @@ fn make(what: &What, birth: &Birth) -> linux::Result<()> {
             bear(birth, birth.fd(Role::Cgroup).ok(), wanted, || {
                 init::finish(birth, || {
                     birth.join_cgroups()?;
-                    process::raise_oom_score(spec.process.oom_score_adj);
+                    oom::raise_score(spec.process.oom_score_adj);
                     namespace::join(birth.fd(Role::Sandbox)?, init::POD_NAMESPACES)
                         .during(|| "cannot join the pod's namespaces".into())?;
                     birth.take_streams(spec.process.terminal)?;
@@ -200,7 +200,7 @@ fn through_helper(
 ) -> linux::Result<()> {
     in_helper(birth, || {
         birth.join_cgroups()?;
-        process::raise_oom_score(spec.oom_score_adj); // while /proc is not the container's
+        oom::raise_score(spec.oom_score_adj); // while /proc is not the container's
         birth.take_streams(spec.terminal)?;
         namespace::join(birth.fd(whose)?, joined)
             .during(|| "cannot enter the container's namespaces".into())?;

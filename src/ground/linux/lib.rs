@@ -8,7 +8,8 @@
 //! Every system call that Rust's standard library or `nix` has no safe form for is here, and
 //! `unsafe` is nowhere else. [`boot`] tells the story of the processes: a supervisor S outside,
 //! main M as pid 1 of a private PID namespace, the zygote Z beside it, and containers, which Z
-//! makes and M waits for. [`process`] has clone3 and pidfds, [`fds`] passes descriptors,
+//! makes and M waits for. [`process`] has clone3 and pidfds, [`limits`] sets resource limits, [`oom`] says which process
+//! the kernel ends first when memory runs out, [`fds`] passes descriptors,
 //! [`descriptors`] keeps a reserve of them that connections cannot take, [`callers`] says which
 //! unknown client makes room for another, [`ranges`] gives out ids for user namespaces of pods,
 //! [`namespace`] runs code in a network namespace on a throw-away thread, [`user`] enters a user
@@ -34,9 +35,11 @@ pub mod confine;
 pub mod descriptors;
 pub mod fds;
 pub mod fork;
+pub mod limits;
 pub mod lock;
 pub mod mount;
 pub mod namespace;
+pub mod oom;
 pub mod probe;
 pub mod process;
 pub mod pty;

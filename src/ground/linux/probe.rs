@@ -9,7 +9,8 @@ use super::process::{self, flags, spawn_forked};
 use super::ranges::{self, Ranges};
 use super::seccomp::Profile;
 use super::user::{self, Ids};
-use super::{Context, Error, Result, beneath, calls, cgroup, confine, fds, mount, namespace, seccomp};
+use super::{Context, Error, Result, beneath, calls, cgroup, confine, fds, limits};
+use super::{mount, namespace, oom, seccomp};
 use lang::Lang;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -361,20 +362,20 @@ fn rings_refused(q: Question<'_>) -> Result<()> {
 
 /// Whom the kernel ends when memory runs out. Holds everywhere, by one of two ways.
 fn oom_order(q: Question<'_>) -> Capability {
-    let least = process::oom_score_adj(-1000).to_string();
-    let how = if process::oom_score_holds() { Word::OomFinal } else { Word::OomReadOnly };
+    let least = oom::score_adj(-1000).to_string();
+    let how = if oom::score_holds() { Word::OomFinal } else { Word::OomReadOnly };
     Capability::of(q.say(Word::OomOrder), Ok(q.say_of(how, &[&least])), "", "")
 }
 
 fn open_files(q: Question<'_>) -> Capability {
     use nix::sys::resource::{Resource, getrlimit};
-    let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(_, hard)| process::files_of(hard));
-    let (shown, most) = (files.to_string(), process::FILES_MAX.to_string());
-    if !process::cores_held() {
+    let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(_, hard)| limits::files_of(hard));
+    let (shown, most) = (files.to_string(), limits::FILES_MAX.to_string());
+    if !limits::cores_held() {
         let found = Err(q.say_of(Word::CoresLeave, &[&shown]));
         return q.of(Word::OpenFiles, found, Word::CoreProgram, Word::MendCores);
     }
-    let found = match files < process::FILES_MAX {
+    let found = match files < limits::FILES_MAX {
         true => Err(q.say_of(Word::FewFiles, &[&shown, &most])),
         false => Ok(q.say_of(Word::FilesAndCores, &[&shown])),
     };

@@ -1,0 +1,185 @@
+//! Resource limits (setrlimit(2)): what containers have of them, whatever the session that started
+//! Ropewalk set for its programs.
+
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
+use std::io;
+
+/// Descriptors that a container's process may have, as under containerd's unit; fewer where
+/// Ropewalk itself may have fewer.
+pub const FILES_MAX: u64 = 1 << 20;
+/// Bytes of a core dump. The machine's `core_pattern` is not the container's: a file would be
+/// written by the host's rule, and a program would run as the host's root. 1 forbids both: a file
+/// needs a page at least, and the kernel runs no program for exactly 1, while 0 does not stop it
+/// (`do_coredump` in fs/coredump.c, core(5)).
+const CORE: u64 = 1;
+
+/// Bytes of memory that a container's process may lock: what containerd's unit gets from systemd
+/// (`DefaultLimitMEMLOCK`) and the kernel's own default since Linux 5.16. A session may have no
+/// limit at all. Less where Ropewalk itself may lock less.
+const LOCKED_MAX: u64 = 8 << 20;
+
+/// Sets what a container's process gets of the limits that Ropewalk inherited from its session
+/// (`RLIMIT_NOFILE`, `RLIMIT_MEMLOCK`, `RLIMIT_CORE`).
+///
+/// # Errors
+/// The kernel refuses.
+pub fn limit_resources() -> io::Result<()> {
+    let files = files_of(getrlimit(Resource::RLIMIT_NOFILE)?.1);
+    setrlimit(Resource::RLIMIT_NOFILE, files, files)?;
+    let locked = getrlimit(Resource::RLIMIT_MEMLOCK)?.1.min(LOCKED_MAX);
+    setrlimit(Resource::RLIMIT_MEMLOCK, locked, locked)?;
+    limit_cores()
+}
+
+/// The limits that containers have as under systemd, which sets none of them for containerd. A
+/// session may have set any: `ulimit -f` would end every program that writes a long file, `ulimit
+/// -t` every one that runs for long.
+const LIFTED: [Resource; 7] = {
+    use Resource::*;
+    [RLIMIT_AS, RLIMIT_CPU, RLIMIT_DATA, RLIMIT_FSIZE, RLIMIT_LOCKS, RLIMIT_NPROC, RLIMIT_RSS]
+};
+
+/// Bytes of stack of a new program: the kernel's own default (`_STK_LIM` in linux/resource.h). It
+/// is not lifted: without a limit the kernel lays out a process' memory in another way.
+const STACK: u64 = 8 << 20;
+
+/// Lifts the limits that a session may have set for its programs, as far as this process may: the
+/// soft one to the hard one, and the hard one too with CAP_SYS_RESOURCE in the machine's first user
+/// namespace. For the zygote: its children inherit them, and one in a user namespace of its own may
+/// raise no hard limit.
+///
+/// # Errors
+/// The kernel tells no limit, or refuses to raise a soft one.
+pub fn lift_limits() -> io::Result<()> {
+    let lift = |limit: Resource, soft: u64| {
+        if setrlimit(limit, soft, RLIM_INFINITY).is_ok() {
+            return Ok(());
+        }
+        let (_, hard) = getrlimit(limit)?;
+        setrlimit(limit, soft.min(hard), hard)
+    };
+    for limit in LIFTED {
+        lift(limit, RLIM_INFINITY)?;
+    }
+    Ok(lift(Resource::RLIMIT_STACK, STACK)?)
+}
+
+/// Sets the limit on core dumps. The zygote does it for all its children too: one in a user
+/// namespace of its own may not raise a hard limit of 0.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn limit_cores() -> io::Result<()> {
+    match setrlimit(Resource::RLIMIT_CORE, CORE, CORE) {
+        // The hard limit is 0, and this process may not raise it: `doctor` says so (`cores_held`).
+        Err(nix::errno::Errno::EPERM) => Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?),
+        other => Ok(other?),
+    }
+}
+
+/// Whether containers start with [`CORE`]: Ropewalk's own hard limit is as much, or it may raise it
+/// (CAP_SYS_RESOURCE in the machine's first user namespace, setrlimit(2)).
+pub fn cores_held() -> bool {
+    getrlimit(Resource::RLIMIT_CORE).is_ok_and(|(_, hard)| hard >= CORE) || rules_resources()
+}
+
+/// The limit on descriptors where `hard` is the most that Ropewalk may give.
+pub fn files_of(hard: u64) -> u64 {
+    hard.min(FILES_MAX)
+}
+
+/// The inode of the machine's first user namespace (`USER_NS_INIT_INO` in
+/// include/uapi/linux/nsfs.h, and the same number before there was a name).
+const FIRST_USERS: &str = "user:[4026531837]";
+
+/// Whether this process has CAP_SYS_RESOURCE in the machine's first user namespace.
+pub(super) fn rules_resources() -> bool {
+    let first = std::fs::read_link("/proc/self/ns/user").is_ok_and(|found| found.as_os_str() == FIRST_USERS);
+    first && caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_RESOURCE).unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::CommandExt;
+
+    #[test]
+    fn a_container_has_containerds_files_and_no_core_dump() {
+        assert_eq!([files_of(512), files_of(u64::MAX)], [512, FILES_MAX]);
+        let limits = |before: fn() -> io::Result<()>| {
+            let mut command = std::process::Command::new("/bin/sh");
+            command.args(["-c", "grep -E 'core file|open files|locked memory' /proc/self/limits"]);
+            // SAFETY: makes system calls only.
+            unsafe { command.pre_exec(move || before().and_then(|()| limit_resources())) };
+            String::from_utf8(command.output().unwrap().stdout).unwrap()
+        };
+        let of = |said: &str, name: &str| -> Vec<u64> {
+            let line = said.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+            line.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+        };
+        let said = limits(|| Ok(()));
+        let core = u64::from(cores_held());
+        assert_eq!(of(&said, "Max core file size"), [core; 2], "{said}");
+        let files = of(&said, "Max open files");
+        assert!(files.len() == 2 && files[0] == files[1] && files[0] <= FILES_MAX, "{said}");
+        // As a session without a limit hands it on, where the test may raise it.
+        let said = limits(|| {
+            let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
+            Ok(())
+        });
+        let locked = of(&said, "Max locked memory");
+        assert!(locked.len() == 2 && locked[0] == locked[1] && locked[0] <= LOCKED_MAX, "{said}");
+        // As a session with `ulimit -Hc 0` hands it on: who may raise the limit does, and
+        // containers start all the same.
+        let said = limits(|| Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?));
+        assert_eq!(of(&said, "Max core file size"), [u64::from(rules_resources()); 2], "{said}");
+    }
+
+    #[test]
+    fn limits_of_a_session_are_lifted_as_far_as_this_process_may() {
+        /// A session's `ulimit -S`, or `ulimit` for both limits.
+        fn session(both: bool) -> io::Result<()> {
+            for (limit, value) in [
+                (Resource::RLIMIT_FSIZE, 1 << 30),
+                (Resource::RLIMIT_CPU, 3600),
+                (Resource::RLIMIT_AS, 1 << 36),
+                (Resource::RLIMIT_NPROC, 50_000),
+                (Resource::RLIMIT_STACK, 4 << 20),
+            ] {
+                let hard = if both { value } else { getrlimit(limit)?.1 };
+                setrlimit(limit, value.min(hard), hard)?;
+            }
+            Ok(())
+        }
+        let limits = |both: bool| {
+            let mut command = std::process::Command::new("/bin/cat");
+            command.arg("/proc/self/limits");
+            // SAFETY: makes system calls only.
+            unsafe { command.pre_exec(move || session(both).and_then(|()| lift_limits())) };
+            String::from_utf8(command.output().unwrap().stdout).unwrap()
+        };
+        let of = |said: &str, name: &str| -> Vec<u64> {
+            let line = said.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+            let values = line.split_whitespace().take(2);
+            values.map(|word| word.parse().unwrap_or(RLIM_INFINITY)).collect()
+        };
+        let may = rules_resources();
+        let hard = |own: u64, session: u64| if may { RLIM_INFINITY } else { own.min(session) };
+        for both in [false, true] {
+            let said = limits(both);
+            for (limit, name, session) in [
+                (Resource::RLIMIT_FSIZE, "Max file size", 1 << 30),
+                (Resource::RLIMIT_CPU, "Max cpu time", 3600),
+                (Resource::RLIMIT_AS, "Max address space", 1 << 36),
+                (Resource::RLIMIT_NPROC, "Max processes", 50_000),
+            ] {
+                let own = getrlimit(limit).unwrap().1;
+                let want = hard(own, if both { session } else { own });
+                assert_eq!(of(&said, name), [want; 2], "{name}: {said}");
+            }
+            let own = getrlimit(Resource::RLIMIT_STACK).unwrap().1;
+            let want = hard(own, if both { 4 << 20 } else { own });
+            assert_eq!(of(&said, "Max stack size"), [STACK.min(want), want], "{said}");
+        }
+    }
+}
