@@ -109,9 +109,9 @@ pub fn supervise(
         let _ = nix::unistd::setsid(); // fails only if we lead one already
     }
     let cgroups = cgroup::open(&group_name(&config.lock), Some(&groups_file(&config.lock)));
-    let removal = Removal(&cgroups);
+    let mut clear_up = ClearUp { cgroups: &cgroups, janitor: None };
     let ids = user::enter()?;
-    let janitor = start_janitor(&cgroups)?;
+    clear_up.janitor = Some(start_janitor(&cgroups)?);
     let signals = signal::descriptor(&signal::STOP).during(|| "cannot watch signals".into())?;
     let (ours, theirs) = fds::seqpacket().during(|| "cannot make a socket pair".into())?;
     fds::accept_pids(&ours).during(|| "cannot ask for pids".into())?;
@@ -139,11 +139,8 @@ pub fn supervise(
     if let Some(socket) = &config.socket {
         let _ = fs::remove_file(socket); // M may not have got so far
     }
-    drop(removal);
+    drop(clear_up);
     drop(lock);
-    // The janitor sees nothing left to do; it would end by itself, but so nobody sees it after us.
-    let _ = process::pidfd_send_signal(janitor.pidfd.as_fd(), libc::SIGKILL);
-    let _ = process::wait_pidfd(janitor.pidfd.as_fd(), true);
     Ok(exit?.code())
 }
 
@@ -156,13 +153,22 @@ fn occupy(config: &Config, patience: Duration) -> Result<Lock> {
     Ok(lock)
 }
 
-/// Removes the cluster's control groups however its supervisor ends, also if it is refused before
-/// there is a janitor.
-struct Removal<'a>(&'a Arc<dyn cgroup::Backend>);
+/// Removes the cluster's control groups when its supervisor ends by itself, also if the start fails
+/// in between, and then ends the janitor. It has to be dropped while the lock is held: a janitor
+/// that lived on would remove the groups of the next start.
+struct ClearUp<'a> {
+    cgroups: &'a Arc<dyn cgroup::Backend>,
+    /// `None` until it is started.
+    janitor: Option<Child>,
+}
 
-impl Drop for Removal<'_> {
+impl Drop for ClearUp<'_> {
     fn drop(&mut self) {
-        self.0.destroy();
+        self.cgroups.destroy();
+        if let Some(janitor) = &self.janitor {
+            let _ = process::pidfd_send_signal(janitor.pidfd.as_fd(), libc::SIGKILL);
+            let _ = process::wait_pidfd(janitor.pidfd.as_fd(), true);
+        }
     }
 }
 
@@ -337,6 +343,66 @@ fn start_zygote(binary: &Path) -> Result<ZygoteProcess> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Remembers what was there when the groups were removed.
+    struct Recorder {
+        lock: PathBuf,
+        janitor: OwnedFd,
+        seen: std::sync::Mutex<Vec<(bool, bool)>>,
+    }
+
+    impl cgroup::Backend for Recorder {
+        fn describe(&self) -> String {
+            String::new()
+        }
+        fn lacks(&self) -> Option<String> {
+            None
+        }
+        fn controls_devices(&self) -> bool {
+            false
+        }
+        fn controls_swap(&self) -> bool {
+            false
+        }
+        fn kills(&self) -> bool {
+            false
+        }
+        fn memory(&self) -> Option<cgroup::Shared> {
+            None
+        }
+        fn create(&self, id: &str, _: &cgroup::Limits) -> Result<Arc<dyn cgroup::Group>> {
+            Err(Error::new(id, io::ErrorKind::Unsupported))
+        }
+        fn destroy(&self) {
+            let is_locked = Lock::take(&self.lock, Duration::ZERO).is_err();
+            let has_janitor = process::pidfd_send_signal(self.janitor.as_fd(), 0).is_ok();
+            self.seen.lock().unwrap().push((is_locked, has_janitor));
+        }
+    }
+
+    /// A start that fails, e.g. because no further PID namespace may be made.
+    #[test]
+    fn a_start_that_fails_ends_its_janitor_before_the_lock_is_free() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let lock = Lock::take(&path, Duration::ZERO).unwrap();
+        #[expect(clippy::zombie_processes, reason = "waited for through its pidfd")]
+        let sleeper = std::process::Command::new("/bin/sleep").arg("600").spawn().unwrap();
+        let pid = sleeper.id() as i32;
+        let (watched, pidfd) = (process::pidfd_open(pid).unwrap(), process::pidfd_open(pid).unwrap());
+        let recorder = Arc::new(Recorder { lock: path, janitor: watched, seen: Default::default() });
+        let cgroups: Arc<dyn cgroup::Backend> = recorder.clone();
+        let started = || -> Result<()> {
+            let _lock = lock;
+            let mut clear_up = ClearUp { cgroups: &cgroups, janitor: None };
+            clear_up.janitor = Some(Child { pid, pidfd });
+            Err(Error::new("cannot make a PID namespace", io::ErrorKind::QuotaExceeded))
+        };
+        assert!(started().is_err());
+        assert_eq!(*recorder.seen.lock().unwrap(), [(true, true)]);
+        let gone = process::pidfd_send_signal(recorder.janitor.as_fd(), 0).unwrap_err();
+        assert_eq!(gone.raw_os_error(), Some(libc::ESRCH));
+    }
 
     /// A start while a `reset` removes the cluster's directory.
     #[test]
