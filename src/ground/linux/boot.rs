@@ -31,8 +31,11 @@ use std::time::Duration;
 /// The hidden argument with which the binary becomes the zygote; the number of its socket follows.
 pub const ZYGOTE_ARGUMENT: &str = "ropewalk-zygote";
 
-/// The janitor of a supervisor that was killed a moment ago may hold the lock for this long.
+/// How long a start waits for the lock of a cluster that may end in this moment.
 const SHORTLY: Duration = Duration::from_secs(10);
+/// How long it waits while the last supervisor of the cluster, its janitor or a [`sweep`] removes
+/// control groups: they take [`cgroup::PATIENCE`] at most.
+const CLEARING: Duration = Duration::from_secs(cgroup::PATIENCE.as_secs() + 10);
 
 /// Where a cluster's processes meet the machine.
 #[derive(Clone, Debug)]
@@ -109,9 +112,9 @@ pub fn supervise(
         let _ = nix::unistd::setsid(); // fails only if we lead one already
     }
     let cgroups = cgroup::open(&group_name(&config.lock), Some(&groups_file(&config.lock)));
-    let mut clear_up = ClearUp { cgroups: &cgroups, janitor: None };
+    let mut clear_up = ClearUp { cgroups: &cgroups, lock: &lock, janitor: None };
     let ids = user::enter()?;
-    clear_up.janitor = Some(start_janitor(&cgroups)?);
+    clear_up.janitor = Some(start_janitor(&cgroups, &lock)?);
     let signals = signal::descriptor(&signal::STOP).during(|| "cannot watch signals".into())?;
     let (ours, theirs) = fds::seqpacket().during(|| "cannot make a socket pair".into())?;
     fds::accept_pids(&ours).during(|| "cannot ask for pids".into())?;
@@ -147,8 +150,8 @@ pub fn supervise(
 /// Takes the lock, and then makes the scratch directory: until then the directory may be another
 /// command's to remove.
 fn occupy(config: &Config, patience: Duration) -> Result<Lock> {
-    let lock =
-        Lock::take(&config.lock, patience).during(|| format!("cannot lock {}", config.lock.display()))?;
+    let lock = Lock::take_cleared(&config.lock, patience, CLEARING)
+        .during(|| format!("cannot lock {}", config.lock.display()))?;
     fs::create_dir_all(&config.scratch).during(|| format!("cannot make {}", config.scratch.display()))?;
     Ok(lock)
 }
@@ -158,12 +161,14 @@ fn occupy(config: &Config, patience: Duration) -> Result<Lock> {
 /// that lived on would remove the groups of the next start.
 struct ClearUp<'a> {
     cgroups: &'a Arc<dyn cgroup::Backend>,
+    lock: &'a Lock,
     /// `None` until it is started.
     janitor: Option<Child>,
 }
 
 impl Drop for ClearUp<'_> {
     fn drop(&mut self) {
+        self.lock.tell_clearing();
         self.cgroups.destroy();
         if let Some(janitor) = &self.janitor {
             let _ = process::pidfd_send_signal(janitor.pidfd.as_fd(), libc::SIGKILL);
@@ -178,7 +183,9 @@ impl Drop for ClearUp<'_> {
 /// Errors: `WouldBlock` if the cluster lives, or is just being started.
 pub fn sweep(lock: &Path) -> Result<()> {
     // A janitor may be at it.
-    let _held = Lock::take(lock, SHORTLY).during(|| format!("cannot lock {}", lock.display()))?;
+    let held =
+        Lock::take_cleared(lock, SHORTLY, CLEARING).during(|| format!("cannot lock {}", lock.display()))?;
+    held.tell_clearing();
     cgroup::sweep(&group_name(lock), &groups_file(lock));
     Ok(())
 }
@@ -203,7 +210,7 @@ fn groups_file(lock: &Path) -> PathBuf {
     lock.with_file_name("cgroups")
 }
 
-fn start_janitor(cgroups: &Arc<dyn cgroup::Backend>) -> Result<Child> {
+fn start_janitor(cgroups: &Arc<dyn cgroup::Backend>, lock: &Lock) -> Result<Child> {
     let supervisor =
         process::pidfd_open(std::process::id() as i32).during(|| "cannot watch myself".into())?;
     let cgroups = cgroups.clone();
@@ -211,6 +218,7 @@ fn start_janitor(cgroups: &Arc<dyn cgroup::Backend>) -> Result<Child> {
         let _ = nix::unistd::setsid();
         let _ = process::silence_stdio();
         wait_readable(&[supervisor.as_fd()]);
+        lock.tell_clearing();
         cgroups.destroy();
         0 // and only now the copy of the lock is closed
     })
@@ -393,8 +401,8 @@ mod tests {
         let recorder = Arc::new(Recorder { lock: path, janitor: watched, seen: Default::default() });
         let cgroups: Arc<dyn cgroup::Backend> = recorder.clone();
         let started = || -> Result<()> {
-            let _lock = lock;
-            let mut clear_up = ClearUp { cgroups: &cgroups, janitor: None };
+            let lock = lock;
+            let mut clear_up = ClearUp { cgroups: &cgroups, lock: &lock, janitor: None };
             clear_up.janitor = Some(Child { pid, pidfd });
             Err(Error::new("cannot make a PID namespace", io::ErrorKind::QuotaExceeded))
         };

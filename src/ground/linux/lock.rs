@@ -2,9 +2,13 @@
 
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
+
+/// What the file holds while the holder of the lock only clears up.
+const CLEARING: &[u8] = b"clearing up\n";
 
 /// Held until it is dropped and every forked copy of it is closed.
 pub struct Lock(Flock<File>);
@@ -12,18 +16,42 @@ pub struct Lock(Flock<File>);
 impl Lock {
     /// Takes the lock of a file, which is made if absent.
     ///
-    /// Errors: `WouldBlock` if somebody else still has it after `patience`.
+    /// # Errors
+    /// `WouldBlock` if another process still has it after `patience`.
     pub fn take(path: &Path, patience: Duration) -> io::Result<Lock> {
+        Lock::take_cleared(path, patience, patience)
+    }
+
+    /// Takes the lock of a file, which is made if absent. Waits for `clearing` in all while its
+    /// holder says that it clears up ([`Lock::tell_clearing`]).
+    ///
+    /// # Errors
+    /// `WouldBlock` if another process still has it then.
+    pub fn take_cleared(path: &Path, patience: Duration, clearing: Duration) -> io::Result<Lock> {
         let mut file = File::options().create(true).truncate(false).write(true).open(path)?;
-        let until = Instant::now() + patience;
+        let start = Instant::now();
         loop {
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(lock) => return Ok(Lock(lock)),
-                Err((_, errno)) if Instant::now() >= until => return Err(errno.into()),
-                Err((back, _)) => file = back,
+                Ok(lock) => {
+                    lock.set_len(0)?; // what its last holder told
+                    return Ok(Lock(lock));
+                }
+                Err((back, errno)) => {
+                    let patience = if is_clearing(path) { clearing } else { patience };
+                    if start.elapsed() >= patience {
+                        return Err(errno.into());
+                    }
+                    file = back;
+                }
             }
             std::thread::sleep(Duration::from_millis(10)); // flock(2) has no wait with a time limit
         }
+    }
+
+    /// Tells those who wait for the lock that its holder only clears up. Where that cannot be
+    /// written they wait less.
+    pub fn tell_clearing(&self) {
+        let _ = self.0.write_all_at(CLEARING, 0);
     }
 
     /// Closes this process' copy without opening the lock: for a forked child.
@@ -35,9 +63,36 @@ impl Lock {
     }
 }
 
+fn is_clearing(path: &Path) -> bool {
+    let mut told = Vec::new();
+    let length = CLEARING.len() as u64;
+    let read = File::open(path).and_then(|file| file.take(length).read_to_end(&mut told));
+    read.is_ok() && told == CLEARING
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_holder_that_clears_up_is_waited_for_longer() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let long = Duration::from_secs(600);
+        let held = Lock::take(&path, Duration::ZERO).unwrap();
+        let refused = Lock::take_cleared(&path, Duration::ZERO, long).map(drop).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::WouldBlock, "a cluster that lives");
+        held.tell_clearing();
+        assert!(Lock::take(&path, Duration::ZERO).is_err());
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| Lock::take_cleared(&path, Duration::ZERO, long));
+            drop(held);
+            let next = waiting.join().unwrap().unwrap();
+            let told = Lock::take_cleared(&path, Duration::ZERO, long).map(drop);
+            assert!(told.is_err(), "the next holder has not said that it clears up");
+            drop(next);
+        });
+    }
 
     /// A process that another thread has just made has such a copy until it runs its program.
     #[test]

@@ -33,8 +33,9 @@ pub use find::{Found, find};
 pub use share::available_memory;
 
 /// Killed processes leave their group within this time, on a machine that has much else to do: the
-/// janitor that gave up earlier left it for good.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// janitor that gave up earlier left it for good. It is for all groups of a cluster together, in
+/// however many trees they are: others wait for its lock meanwhile.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long [`Group::remove`] waits for a group to become free: as a rule the last process leaves
 /// it within a few milliseconds.
@@ -135,7 +136,7 @@ pub trait Group: Send + Sync {
 pub fn open(name: &str, remember: Option<&Path>) -> Arc<dyn Backend> {
     let found = find();
     if let Some(file) = remember {
-        places::clear(file, name);
+        places::clear(file, name, Instant::now() + PATIENCE);
         places::write(file, name, &found);
     }
     match found {
@@ -154,8 +155,9 @@ pub fn open(name: &str, remember: Option<&Path>) -> Arc<dyn Backend> {
 /// Removes the cluster's group wherever it is, or was made by what `remember` tells, with whatever
 /// still runs in it: for a cluster whose every process was killed.
 pub fn sweep(name: &str, remember: &Path) {
-    places::clear(remember, name);
-    places::of(&find(), name).iter().filter(|group| group.is_dir()).for_each(|group| clear(group));
+    let until = Instant::now() + PATIENCE;
+    places::clear(remember, name, until);
+    clear_all(&places::of(&find(), name), until);
 }
 
 struct Nothing(String);
@@ -286,14 +288,13 @@ fn must_be(path: &Path, want: &str) -> Result<()> {
     Err(Error::new(text, io::ErrorKind::InvalidData))
 }
 
-/// Removes a group and those in it from the leaves up. A group is busy for a moment after its last
-/// process.
-fn remove_tree(group: &Path, patience: Duration) -> bool {
-    let until = Instant::now() + patience;
+/// Removes a group and those in it from the leaves up, and tries at least once. A group is busy for
+/// a moment after its last process.
+fn remove_tree(group: &Path, until: Instant) -> bool {
     loop {
         let children = fs::read_dir(group).into_iter().flatten().flatten();
         for child in children.filter(|c| c.file_type().is_ok_and(|kind| kind.is_dir())) {
-            remove_tree(&child.path(), Duration::ZERO);
+            remove_tree(&child.path(), Instant::now());
         }
         match fs::remove_dir(group) {
             Ok(()) => return true,
@@ -306,7 +307,7 @@ fn remove_tree(group: &Path, patience: Duration) -> bool {
 
 /// As [`remove_tree`], for [`Group::remove`].
 fn remove_free(group: &Path) -> Result<()> {
-    match remove_tree(group, BUSY) {
+    match remove_tree(group, Instant::now() + BUSY) {
         true => Ok(()),
         false => Err(Error::new(
             format!("the cgroup {} still holds a process", group.display()),
@@ -315,15 +316,21 @@ fn remove_free(group: &Path) -> Result<()> {
     }
 }
 
-/// Kills all that a group and those in it hold, and removes them.
-fn clear(group: &Path) {
-    if write(&group.join("cgroup.kill"), "1").is_err() {
-        kill_listed(group);
+/// Kills all that groups and those in them hold, and removes them. First kills in all of them: what
+/// ends slowly in one takes no time from the others.
+fn clear_all(groups: &[PathBuf], until: Instant) {
+    let groups: Vec<&PathBuf> = groups.iter().filter(|group| group.is_dir()).collect();
+    for group in &groups {
+        if write(&group.join("cgroup.kill"), "1").is_err() {
+            kill_listed(group, until);
+        }
     }
-    remove_tree(group, PATIENCE);
+    for group in groups {
+        remove_tree(group, until);
+    }
 }
 
-/// How long `kill_listed` goes on with a group that grows, or whose processes do not end.
+/// How long `kill_listed` goes on at most with a group that grows, or whose processes do not end.
 const KILL_MAX: Duration = Duration::from_secs(2);
 /// How long it waits before it reads the group again.
 const KILL_PAUSE: Duration = Duration::from_millis(1);
@@ -331,8 +338,8 @@ const KILL_PAUSE: Duration = Duration::from_millis(1);
 /// Kills every process of a group and the groups in it, by number: v1 has nothing better. Reads the
 /// group again until it is empty, because a process may fork between the reading and the kill; a
 /// killed one that is still ending is listed too. Only for groups of our own.
-fn kill_listed(group: &Path) {
-    let until = Instant::now() + KILL_MAX;
+fn kill_listed(group: &Path, until: Instant) {
+    let until = until.min(Instant::now() + KILL_MAX);
     while kill_once(group) > 0 && Instant::now() < until {
         std::thread::sleep(KILL_PAUSE); // no event tells that a v1 group is free
     }
@@ -394,6 +401,20 @@ mod tests {
         remove_free(&group).unwrap();
         assert!(!group.exists());
         remove_free(&group).unwrap();
+    }
+
+    /// As a process that cannot be killed for a while keeps a group.
+    #[test]
+    fn a_group_that_stays_takes_no_time_from_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let groups = ["a", "b", "c"].map(|name| dir.path().join(name));
+        for group in &groups {
+            fs::create_dir_all(group.join("pod")).unwrap();
+            fs::create_dir(group.join("cgroup.kill")).unwrap(); // in a plain directory it would be made
+        }
+        fs::write(groups[0].join("pod/process"), "").unwrap();
+        clear_all(&groups, Instant::now());
+        assert_eq!(groups.map(|group| group.is_dir()), [true, false, false]);
     }
 
     #[test]

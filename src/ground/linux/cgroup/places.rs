@@ -1,9 +1,10 @@
 //! Where a cluster's group may be, remembered beside its lock: the next start may come from another
 //! place in the trees, and would not find there what a killed one left.
 
-use super::{Found, clear as clear_group};
+use super::{Found, clear_all};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
+use std::time::Instant;
 
 /// Every place that the group of this name may be made in.
 pub fn of(found: &Found, name: &str) -> Vec<PathBuf> {
@@ -29,8 +30,8 @@ pub fn write(file: &Path, name: &str, found: &Found) {
 }
 
 /// Removes the group from every place that is written down.
-pub fn clear(file: &Path, name: &str) {
-    read(file, name).iter().filter(|place| place.is_dir()).for_each(|place| clear_group(place));
+pub fn clear(file: &Path, name: &str, until: Instant) {
+    clear_all(&read(file, name), until);
 }
 
 /// Only what can be a group of this cluster: whoever writes to the file chooses no other.

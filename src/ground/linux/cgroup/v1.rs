@@ -2,7 +2,9 @@
 
 use super::devices::HARMLESS;
 use super::{Backend, Entry, Error, Group, Limits, Result, Shared, UNLIMITED, Usage, quota, share};
-use super::{PATIENCE, clear, field, kill_listed, must_be, number, remove_free, remove_tree, write};
+use super::{
+    KILL_MAX, PATIENCE, clear_all, field, kill_listed, must_be, number, remove_free, remove_tree, write,
+};
 use crate::Context;
 use cgroups_rs::MaxValue;
 use cgroups_rs::cpu::CpuController;
@@ -13,7 +15,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// One period of the CPU limit, in microseconds.
 const PERIOD: u64 = 100_000;
@@ -53,7 +55,7 @@ impl V1 {
             let works = fs::create_dir_all(&trial).is_ok() && allow_harmless_devices(&trial).is_ok();
             let _ = fs::remove_dir(&trial);
             if !works {
-                remove_tree(&group, Duration::ZERO);
+                remove_tree(&group, Instant::now());
                 made.remove("devices");
             }
         }
@@ -75,7 +77,7 @@ impl V1 {
 /// share a tree.
 fn make_anew(group: &Path) -> Result<()> {
     if group.is_dir() && fs::read_dir(group).into_iter().flatten().flatten().any(|e| e.path().is_dir()) {
-        clear(group);
+        clear_all(&[group.to_path_buf()], Instant::now() + PATIENCE);
     }
     fs::create_dir_all(group).during(|| format!("cannot make the cgroup {}", group.display()))
 }
@@ -128,12 +130,10 @@ impl Backend for V1 {
         if let Some(unified) = &self.unified {
             let _ = write(&unified.join("cgroup.kill"), "1");
         }
-        for tree in self.trees() {
-            if !remove_tree(tree, Duration::ZERO) {
-                kill_listed(tree);
-                remove_tree(tree, PATIENCE);
-            }
-        }
+        let until = Instant::now() + PATIENCE;
+        let left: Vec<PathBuf> =
+            self.trees().filter(|tree| !remove_tree(tree, Instant::now())).cloned().collect();
+        clear_all(&left, until);
     }
 }
 
@@ -242,7 +242,8 @@ impl Group for V1Group {
         match &self.unified {
             Some(path) => write(&path.join("cgroup.kill"), "1"),
             None => {
-                self.controllers.values().for_each(|path| kill_listed(path));
+                let until = Instant::now() + KILL_MAX;
+                self.controllers.values().for_each(|path| kill_listed(path, until));
                 Ok(())
             }
         }

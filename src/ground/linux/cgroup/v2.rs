@@ -2,7 +2,7 @@
 //! never both.
 
 use super::{Backend, Entry, Error, Group, Limits, Result, Shared, UNLIMITED, Usage, devices, quota, share};
-use super::{clear, field, has_swap, limit_swap, must_be, number, open_place, read};
+use super::{PATIENCE, clear_all, field, has_swap, limit_swap, must_be, number, open_place, read};
 use super::{remove_free, remove_tree, write};
 use crate::Context;
 use cgroups_rs::MaxValue;
@@ -12,7 +12,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const WANTED: &str = "+memory +pids +cpu";
 const PERIOD: u64 = 100_000;
@@ -43,7 +43,7 @@ impl V2 {
         make_room(base)?;
         let group = base.join(name);
         if group.is_dir() {
-            clear(&group);
+            clear_all(&[group.clone()], Instant::now() + PATIENCE);
         }
         fs::create_dir_all(&group).during(|| format!("cannot make the cgroup {}", group.display()))?;
         match write(&group.join("cgroup.subtree_control"), WANTED) {
@@ -54,7 +54,7 @@ impl V2 {
                 Ok(V2 { devices: judge(&group), group })
             }
             Err(e) => {
-                remove_tree(&group, Duration::ZERO);
+                remove_tree(&group, Instant::now());
                 Err(e)
             }
         }
@@ -67,7 +67,7 @@ fn judge(group: &Path) -> Option<OwnedFd> {
     let program = devices::load().ok()?;
     fs::create_dir_all(&trial).ok()?;
     let attached = open_place(&trial).and_then(|at| devices::attach(program.as_fd(), at.as_fd()));
-    remove_tree(&trial, Duration::ZERO);
+    remove_tree(&trial, Instant::now());
     attached.is_ok().then_some(program)
 }
 
@@ -131,7 +131,7 @@ impl Backend for V2 {
     }
 
     fn destroy(&self) {
-        clear(&self.group);
+        clear_all(&[self.group.clone()], Instant::now() + PATIENCE);
     }
 }
 
