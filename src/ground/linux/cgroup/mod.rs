@@ -17,6 +17,7 @@
 mod devices;
 mod find;
 mod places;
+mod room;
 mod share;
 mod v1;
 mod v2;
@@ -130,9 +131,9 @@ pub trait Group: Send + Sync {
 /// `ropewalk-1f2e3d4c5b6a7988`. A group left over from a supervisor that was killed is removed
 /// first. Never fails: without cgroups containers run without limits.
 ///
-/// `remember` is where the places of the group are written down before it is made, so that it is
-/// found again by a start or a [`sweep`] that happens elsewhere in the trees; those of an earlier
-/// start are cleared.
+/// `remember` is where the places of the group are written down before it is made, and what is
+/// changed in a group of the machine for it, so that a start or a [`sweep`] that happens elsewhere
+/// in the trees finds both again; those of an earlier start are cleared.
 pub fn open(name: &str, remember: Option<&Path>) -> Arc<dyn Backend> {
     let found = find();
     if let Some(file) = remember {
@@ -140,7 +141,7 @@ pub fn open(name: &str, remember: Option<&Path>) -> Arc<dyn Backend> {
         places::write(file, name, &found);
     }
     match found {
-        Found::V2 { bases } => match v2::V2::open(&bases, name) {
+        Found::V2 { bases } => match v2::V2::open(&bases, name, remember) {
             Ok(backend) => Arc::new(backend),
             Err(e) => Arc::new(Nothing(e.line())),
         },

@@ -1,8 +1,11 @@
-//! Where a cluster's group may be, remembered beside its lock: the next start may come from another
-//! place in the trees, and would not find there what a killed one left.
+//! Where a cluster's group may be, and what was changed in groups of the machine for it, remembered
+//! beside its lock: the next start may come from another place in the trees, and would not find
+//! there what a killed one left.
 
+use super::room::Room;
 use super::{Found, clear_all};
 use std::fs;
+use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 use std::time::Instant;
 
@@ -18,30 +21,71 @@ pub fn of(found: &Found, name: &str) -> Vec<PathBuf> {
     bases.into_iter().map(|base| base.join(name)).collect()
 }
 
-/// Writes the places down, and those of earlier starts that are still there. Where that cannot be
-/// done the group is found as long as nobody moves.
+/// Writes the places down, and those of earlier starts that are still there, with what they changed.
+/// Where that cannot be done the group is found as long as Ropewalk starts from the same place.
 pub fn write(file: &Path, name: &str, found: &Found) {
     let mut places = of(found, name);
     places.extend(read(file, name).into_iter().filter(|place| place.is_dir()));
     places.sort();
     places.dedup();
-    let lines: String = places.iter().map(|place| format!("{}\n", place.display())).collect();
-    let _ = fs::write(file, lines);
+    write_all(file, &places, &rooms(file, name));
 }
 
-/// Removes the group from every place that is written down.
+fn write_all(file: &Path, places: &[PathBuf], rooms: &[Room]) {
+    let places = places.iter().map(|place| format!("{}\n", place.display()));
+    let _ = fs::write(file, places.chain(rooms.iter().map(Room::line)).collect::<String>());
+}
+
+/// Removes the group from every place that is written down, and takes back what was changed for it.
 pub fn clear(file: &Path, name: &str, until: Instant) {
     clear_all(&read(file, name), until);
+    take_back(file, name);
+}
+
+/// Writes down what is about to be changed in a group of the machine.
+pub fn add_room(file: &Path, room: &Room) {
+    if !room.is_empty() {
+        let opened = fs::File::options().append(true).create(true).open(file);
+        let _ = opened.and_then(|mut file| file.write_all(room.line().as_bytes()));
+    }
+}
+
+/// Takes back what was changed for the group, which is gone, and forgets it. What another group
+/// uses stays, here too: the next start or its end tries again.
+pub fn take_back(file: &Path, name: &str) {
+    let (places, rooms) = (read(file, name), rooms(file, name));
+    let left: Vec<Room> = rooms.iter().filter(|room| !room.take_back()).cloned().collect();
+    if left.len() < rooms.len() {
+        write_all(file, &places, &left);
+    }
 }
 
 /// Only what can be a group of this cluster: whoever writes to the file chooses no other.
 fn read(file: &Path, name: &str) -> Vec<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    fs::read_to_string(file)
-        .unwrap_or_default()
-        .lines()
-        .filter_map(|line| ours(line, name, &mounts))
-        .collect()
+    let text = fs::read_to_string(file).unwrap_or_default();
+    text.lines().filter_map(|line| ours(line, name, &mounts)).collect()
+}
+
+/// What was changed, once for each group. Only groups that this cluster's group may be made in.
+fn rooms(file: &Path, name: &str) -> Vec<Room> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let text = fs::read_to_string(file).unwrap_or_default();
+    rooms_of(&text, name, &mounts)
+}
+
+fn rooms_of(text: &str, name: &str, mountinfo: &str) -> Vec<Room> {
+    let is_ours = |room: &Room| {
+        let group = room.base().join(name);
+        group.to_str().is_some_and(|group| ours(group, name, mountinfo).is_some())
+    };
+    let mut rooms: Vec<Room> = Vec::new();
+    for room in text.lines().filter_map(Room::parse).filter(is_ours) {
+        if !rooms.contains(&room) {
+            rooms.push(room);
+        }
+    }
+    rooms
 }
 
 fn ours(line: &str, name: &str, mountinfo: &str) -> Option<PathBuf> {
@@ -67,5 +111,33 @@ mod tests {
         assert!(believed("/sys/fs/cgroup/user.slice/ropewalk-12345678"));
         assert!(!believed("/tmp/ropewalk-12345678") && !believed("/sys/fs/cgroup/ropewalk-87654321"));
         assert!(!believed("/sys/fs/cgroup/../../../tmp/ropewalk-12345678") && !believed("ropewalk-12345678"));
+    }
+
+    #[test]
+    fn what_was_changed_is_remembered_for_groups_of_this_cluster() {
+        let mounts = "26 23 0:23 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw";
+        let text = "/sys/fs/cgroup/user.slice/ropewalk-12345678
++cpu /sys/fs/cgroup/user.slice
++cpu /sys/fs/cgroup/user.slice
++memory +pids /sys/fs/cgroup
++cpu /sys/fs/cgroup/../../../tmp
++cpu /tmp\n";
+        let rooms = rooms_of(text, "ropewalk-12345678", mounts);
+        let lines: String = rooms.iter().map(Room::line).collect();
+        assert_eq!(lines, "+cpu /sys/fs/cgroup/user.slice\n+memory +pids /sys/fs/cgroup\n");
+    }
+
+    #[test]
+    fn what_was_taken_back_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("cgroups");
+        let tree = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(Path::new);
+        let Some(tree) = tree.into_iter().find(|tree| tree.join("cgroup.procs").exists()) else { return };
+        let base = tree.join("ropewalk-no-such-group"); // its controllers are off
+        let room = Room::parse(&format!("+cpu {}\n", base.display())).unwrap();
+        add_room(&file, &room);
+        assert_eq!(fs::read_to_string(&file).unwrap(), room.line());
+        take_back(&file, "ropewalk-12345678");
+        assert_eq!(fs::read_to_string(&file).unwrap(), "");
     }
 }

@@ -1,9 +1,10 @@
 //! cgroup v2: one tree. A group either holds processes or gives controllers to groups below it,
 //! never both.
 
+use super::room::{Movable, Room};
 use super::{Backend, Entry, Error, Group, Limits, Result, Shared, UNLIMITED, Usage, devices, quota, share};
-use super::{PATIENCE, clear_all, field, has_swap, limit_swap, must_be, number, open_place, read};
-use super::{remove_free, remove_tree, write};
+use super::{PATIENCE, clear_all, field, has_swap, limit_swap, must_be, number, open_place};
+use super::{places, remove_free, remove_tree, write};
 use crate::Context;
 use cgroups_rs::MaxValue;
 use cgroups_rs::pid::PidController;
@@ -14,24 +15,47 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const WANTED: &str = "+memory +pids +cpu";
+/// The controllers that a cluster needs.
+const WANTED: [&str; 3] = ["memory", "pids", "cpu"];
 const PERIOD: u64 = 100_000;
 const SWAP: &str = "memory.swap.max";
 
+/// The cluster's group.
 pub struct V2 {
     group: PathBuf,
+    name: String,
+    /// What was changed in the group above for it.
+    room: Room,
+    /// Where that is written down.
+    remember: Option<PathBuf>,
     /// The program that judges over devices; `None` where the kernel takes none from us.
     devices: Option<OwnedFd>,
 }
 
 impl V2 {
-    /// Makes the cluster's group in the nearest base that gives controllers to its children.
+    /// Makes the cluster's group in the nearest base that gives controllers to its children. If none
+    /// does, in the nearest one that does once processes are moved out of the way.
     ///
-    /// Errors: no base does, or none is writable; the reason is the last one's.
-    pub fn open(bases: &[PathBuf], name: &str) -> Result<V2> {
+    /// # Errors
+    /// No base does, or none is writable; the reason is the last one's.
+    pub fn open(bases: &[PathBuf], name: &str, remember: Option<&Path>) -> Result<V2> {
         let mut why = Error::new("no cgroup of ours", io::ErrorKind::NotFound);
+        let mut busy = Vec::new();
         for base in bases {
-            match V2::open_in(base, name) {
+            match V2::open_in(base, name, remember, None) {
+                Ok(backend) => return Ok(backend),
+                Err(e) => {
+                    busy.extend((e.cause.kind() == io::ErrorKind::ResourceBusy).then_some(base));
+                    why = e;
+                }
+            }
+        }
+        let movable = match bases {
+            [_] => Movable::All, // nothing is above it: this is a container
+            _ => Movable::line_of(std::process::id() as i32),
+        };
+        for base in busy {
+            match V2::open_in(base, name, remember, Some(&movable)) {
                 Ok(backend) => return Ok(backend),
                 Err(e) => why = e,
             }
@@ -39,26 +63,60 @@ impl V2 {
         Err(why)
     }
 
-    fn open_in(base: &Path, name: &str) -> Result<V2> {
-        make_room(base)?;
-        let group = base.join(name);
-        if group.is_dir() {
-            clear_all(&[group.clone()], Instant::now() + PATIENCE);
+    fn open_in(base: &Path, name: &str, remember: Option<&Path>, movable: Option<&Movable>) -> Result<V2> {
+        let room = Room::of(base, &WANTED)?;
+        if let Some(file) = remember {
+            places::add_room(file, &room);
         }
-        fs::create_dir_all(&group).during(|| format!("cannot make the cgroup {}", group.display()))?;
-        match write(&group.join("cgroup.subtree_control"), WANTED) {
-            Ok(()) => {
-                share::limit_memory_v2(&group);
-                share::limit_swap_v2(&group);
-                share::limit_pids(&group);
-                Ok(V2 { devices: judge(&group), group })
-            }
+        let made = match movable {
+            None => room.switch_on(),
+            Some(movable) => room.switch_on_behind(movable),
+        };
+        let group = base.join(name);
+        let backend = |devices| V2 {
+            group: group.clone(),
+            name: name.into(),
+            room: room.clone(),
+            remember: remember.map(Path::to_path_buf),
+            devices,
+        };
+        match made.and_then(|()| make_cluster(&group)) {
+            Ok(()) => Ok(backend(judge(&group))),
             Err(e) => {
-                remove_tree(&group, Instant::now());
+                backend(None).take_back();
                 Err(e)
             }
         }
     }
+
+    /// Takes back what was changed for the group, which is gone.
+    fn take_back(&self) {
+        self.room.take_back();
+        if let Some(file) = &self.remember {
+            places::take_back(file, &self.name);
+        }
+    }
+}
+
+/// Makes the cluster's group with its limits.
+fn make_cluster(group: &Path) -> Result<()> {
+    if group.is_dir() {
+        clear_all(&[group.to_path_buf()], Instant::now() + PATIENCE);
+    }
+    fs::create_dir_all(group).during(|| format!("cannot make the cgroup {}", group.display()))?;
+    if let Err(e) = give_all(group) {
+        remove_tree(group, Instant::now());
+        return Err(e);
+    }
+    share::limit_memory_v2(group);
+    share::limit_swap_v2(group);
+    share::limit_pids(group);
+    Ok(())
+}
+
+/// Gives the controllers to the groups in a group of our own.
+fn give_all(group: &Path) -> Result<()> {
+    write(&group.join("cgroup.subtree_control"), &format!("+{}", WANTED.join(" +")))
 }
 
 /// Loads the program for devices and tries it on a group of its own.
@@ -69,23 +127,6 @@ fn judge(group: &Path) -> Option<OwnedFd> {
     let attached = open_place(&trial).and_then(|at| devices::attach(program.as_fd(), at.as_fd()));
     remove_tree(&trial, Instant::now());
     attached.is_ok().then_some(program)
-}
-
-/// Makes a base give controllers to its children. If we are alone in it (a delegated scope), we
-/// move out of the way first.
-fn make_room(base: &Path) -> Result<()> {
-    let control = base.join("cgroup.subtree_control");
-    let has = read(&control)?;
-    if ["memory", "pids", "cpu"].iter().all(|want| has.split_whitespace().any(|c| c == *want)) {
-        return Ok(());
-    }
-    let alone = read(&base.join("cgroup.procs"))? == std::process::id().to_string();
-    if alone {
-        let aside = base.join("supervisor");
-        fs::create_dir_all(&aside).during(|| format!("cannot make the cgroup {}", aside.display()))?;
-        write(&aside.join("cgroup.procs"), "0")?;
-    }
-    write(&control, WANTED)
 }
 
 impl Backend for V2 {
@@ -131,7 +172,8 @@ impl Backend for V2 {
     }
 
     fn destroy(&self) {
-        clear_all(&[self.group.clone()], Instant::now() + PATIENCE);
+        clear_all(std::slice::from_ref(&self.group), Instant::now() + PATIENCE);
+        self.take_back();
     }
 }
 
@@ -185,7 +227,7 @@ impl V2Group {
             must_be(&file("pids.max"), &count.to_string())?;
         }
         if limits.of_groups {
-            write(&file("cgroup.subtree_control"), WANTED)?;
+            give_all(&self.path)?;
         }
         Ok(())
     }
@@ -224,6 +266,7 @@ impl Group for V2Group {
 
 #[cfg(test)]
 mod tests {
+    use super::super::read;
     use super::*;
 
     /// As a cgroup, as far as writing and reading go.

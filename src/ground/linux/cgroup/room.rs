@@ -1,0 +1,333 @@
+//! Room for a cluster's group in a group of the machine (cgroup v2). The controllers that the
+//! cluster needs are switched on for the groups in it; a group that holds processes cannot give
+//! controllers ("no internal processes"), so processes are moved aside if nothing else helps. Both
+//! are taken back when the cluster has ended. Source: cgroup-v2.rst, and systemd's "Control Group
+//! APIs and Delegation".
+//!
+//! ```text
+//! base             the group of a container or a unit, with +memory +pids +cpu
+//!   ropewalk-aside the processes that were in the base
+//!   ropewalk-1f2e… the cluster
+//! ```
+
+use super::{Result, read, write};
+use crate::Context;
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+const CONTROL: &str = "cgroup.subtree_control";
+const PROCS: &str = "cgroup.procs";
+/// The group for processes that are moved aside.
+const ASIDE: &str = "ropewalk-aside";
+/// How often processes are moved: one may make another meanwhile.
+const TRIES: usize = 10;
+
+/// The files in which a group has a limit or a weight from a controller, and what they hold in a
+/// group without any.
+const DEFAULTS: &[(&str, &str, &str)] = &[
+    ("memory", "memory.min", "0"),
+    ("memory", "memory.low", "0"),
+    ("memory", "memory.high", "max"),
+    ("memory", "memory.max", "max"),
+    ("memory", "memory.swap.max", "max"),
+    ("pids", "pids.max", "max"),
+    ("cpu", "cpu.weight", "100"),
+    ("cpu", "cpu.max", "max 100000"),
+];
+
+/// Which processes of a base may be moved aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Movable {
+    /// These.
+    Only(BTreeSet<i32>),
+    /// All: the base is the whole tree as this process sees it, a container's.
+    All,
+}
+
+/// A base and the controllers that were off in it and are switched on for the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Room {
+    base: PathBuf,
+    controllers: Vec<String>,
+}
+
+impl Room {
+    /// Finds out which of the wanted controllers are off in a base. Changes nothing.
+    ///
+    /// # Errors
+    /// The base is no group of cgroup v2.
+    pub fn of(base: &Path, wanted: &[&str]) -> Result<Room> {
+        let on = read(&base.join(CONTROL))?;
+        let is_off = |want: &&&str| !on.split_whitespace().any(|controller| controller == **want);
+        let controllers = wanted.iter().filter(is_off).map(|controller| (*controller).to_string()).collect();
+        Ok(Room { base: base.into(), controllers })
+    }
+
+    /// Whether all controllers were on before: nothing is switched on, and nothing taken back.
+    pub fn is_empty(&self) -> bool {
+        self.controllers.is_empty()
+    }
+
+    /// Returns the base.
+    pub fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// Switches the controllers on.
+    ///
+    /// # Errors
+    /// `ResourceBusy`: the base holds processes. `NotFound`: the machine, or the group above, does
+    /// not give a controller. `PermissionDenied`: the base belongs to another user.
+    pub fn switch_on(&self) -> Result<()> {
+        match self.is_empty() {
+            true => Ok(()),
+            false => write(&self.base.join(CONTROL), &format!("+{}", self.controllers.join(" +"))),
+        }
+    }
+
+    /// Moves processes of the base aside and switches the controllers on.
+    ///
+    /// # Errors
+    /// As [`Room::switch_on`]; `ResourceBusy`: the base holds processes that may not be moved.
+    pub fn switch_on_behind(&self, movable: &Movable) -> Result<()> {
+        let aside = self.base.join(ASIDE);
+        super::make(&aside)?;
+        for _ in 1..TRIES {
+            move_processes(&self.base, &aside, |pid| movable.contains(pid))?;
+            match self.switch_on() {
+                Err(e) if e.cause.kind() == io::ErrorKind::ResourceBusy => {}
+                done => return done,
+            }
+        }
+        self.switch_on()
+    }
+
+    /// Switches the controllers off again and moves processes back. A controller by which another
+    /// group in the base has a limit stays on, and the kernel refuses those that another group
+    /// gives to its own groups. Returns whether all are off.
+    pub fn take_back(&self) -> bool {
+        let control = self.base.join(CONTROL);
+        let are_on = || {
+            let on = read(&control).unwrap_or_default();
+            self.controllers.iter().filter(|name| on.split_whitespace().any(|other| other == *name)).collect()
+        };
+        let on: Vec<&String> = are_on();
+        for controller in on.into_iter().filter(|controller| !is_used(&self.base, controller)) {
+            let _ = write(&control, &format!("-{controller}")); // another group may give it on
+        }
+        if !are_on().is_empty() {
+            return false;
+        }
+        let aside = self.base.join(ASIDE);
+        for _ in 0..TRIES {
+            if !aside.is_dir() || fs::remove_dir(&aside).is_ok() {
+                break;
+            }
+            let _ = move_processes(&aside, &self.base, |_| true); // other controllers may be on there
+        }
+        true
+    }
+
+    /// As it is written beside the cluster's lock: `+memory +cpu /sys/fs/cgroup/user.slice`.
+    pub fn line(&self) -> String {
+        format!("+{} {}\n", self.controllers.join(" +"), self.base.display())
+    }
+
+    /// Reads what [`Room::line`] wrote.
+    pub fn parse(line: &str) -> Option<Room> {
+        let (controllers, base) = line.trim_end().split_once(" /")?;
+        let name = |word: &str| {
+            let name = word.strip_prefix('+')?;
+            (!name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase())).then(|| name.to_string())
+        };
+        let controllers: Vec<String> = controllers.split(' ').map(name).collect::<Option<_>>()?;
+        Some(Room { base: Path::new("/").join(base), controllers })
+    }
+}
+
+impl Movable {
+    /// A process and those above it: the supervisor and the programs that started it.
+    pub fn line_of(last: i32) -> Movable {
+        Movable::Only(line_of(last, parent_of))
+    }
+
+    fn contains(&self, pid: i32) -> bool {
+        match self {
+            Movable::All => true,
+            Movable::Only(pids) => pids.contains(&pid),
+        }
+    }
+}
+
+fn line_of(last: i32, parent_of: impl Fn(i32) -> Option<i32>) -> BTreeSet<i32> {
+    let mut line = BTreeSet::new();
+    let mut next = Some(last);
+    while let Some(pid) = next.filter(|pid| *pid > 0 && line.insert(*pid)) {
+        next = parent_of(pid);
+    }
+    line
+}
+
+/// The fourth word of /proc/PID/stat; the second is a name in brackets that may hold anything.
+fn parent_of(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Moves processes from one group to another one. One that has ended meanwhile is no error.
+fn move_processes(from: &Path, to: &Path, is_movable: impl Fn(i32) -> bool) -> Result<()> {
+    let listed = read(&from.join(PROCS))?;
+    // 0 is a process that this process' PID namespace does not show.
+    for pid in listed.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0) {
+        if !is_movable(pid) {
+            continue;
+        }
+        match fs::write(to.join(PROCS), pid.to_string()) {
+            Err(e) if e.raw_os_error() == Some(libc::ESRCH) => {}
+            moved => moved.during(|| format!("cannot move process {pid} to {}", to.display()))?,
+        }
+    }
+    Ok(())
+}
+
+/// Whether a group in the base has a limit or a weight from a controller.
+fn is_used(base: &Path, controller: &str) -> bool {
+    let has =
+        |group: &Path, file: &str, default: &str| read(&group.join(file)).is_ok_and(|have| have != default);
+    let groups = fs::read_dir(base).into_iter().flatten().flatten();
+    groups.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).any(|entry| {
+        let of_it = DEFAULTS.iter().filter(|(of, _, _)| *of == controller);
+        of_it.into_iter().any(|(_, file, default)| has(&entry.path(), file, default))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader};
+    use std::process::{Child, Command, Stdio};
+    use std::time::Instant;
+
+    #[test]
+    fn a_line_ends_where_no_process_is_seen() {
+        let parents =
+            |pid| [(7, 5), (5, 3), (3, 0)].iter().find(|(of, _)| *of == pid).map(|(_, parent)| *parent);
+        assert_eq!(line_of(7, parents), BTreeSet::from([7, 5, 3]));
+        assert_eq!(line_of(7, |_| None), BTreeSet::from([7]));
+        assert_eq!(line_of(7, |pid| Some(12 - pid)), BTreeSet::from([7, 5]), "numbers that were given again");
+        assert_eq!(parent_of(std::process::id() as i32), Some(std::os::unix::process::parent_id() as i32));
+    }
+
+    #[test]
+    fn what_was_changed_is_read_as_it_was_written() {
+        let room =
+            Room { base: "/sys/fs/cgroup/a b".into(), controllers: vec!["memory".into(), "cpu".into()] };
+        assert_eq!(room.line(), "+memory +cpu /sys/fs/cgroup/a b\n");
+        assert_eq!(Room::parse(&room.line()), Some(room));
+        for line in
+            ["", "/sys/fs/cgroup/ropewalk-1", "+ /sys", "+cpu", "-cpu /sys", "+cpu memory /sys", "+Cpu /a"]
+        {
+            assert_eq!(Room::parse(line), None, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_controller_is_used_where_a_group_has_a_limit_from_it() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("cpu.weight"), "200\n").unwrap(); // the base's own is not given to groups
+        let group = dir.path().join("user-1000.slice");
+        fs::create_dir(&group).unwrap();
+        for (file, text) in [("cpu.weight", "100\n"), ("cpu.max", "max 100000\n"), ("memory.max", "4096\n")] {
+            fs::write(group.join(file), text).unwrap();
+        }
+        let used = || ["cpu", "memory", "pids"].map(|controller| is_used(dir.path(), controller));
+        assert_eq!(used(), [false, true, false]);
+        fs::write(group.join("cpu.weight"), "50\n").unwrap();
+        assert_eq!(used(), [true, true, false]);
+    }
+
+    /// Starts a shell in a group, which says a number and then waits.
+    fn shell_in(group: &Path, script: &str) -> (Child, i32) {
+        let script = format!("echo $$ > \"$1/cgroup.procs\" && {script}");
+        let mut shell = Command::new("/bin/sh")
+            .args(["-c", &script, "sh"])
+            .arg(group)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        BufReader::new(shell.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        (shell, said.trim().parse().unwrap())
+    }
+
+    fn holds(group: &Path) -> BTreeSet<i32> {
+        let listed = read(&group.join(PROCS)).unwrap_or_default();
+        listed.lines().filter_map(|line| line.parse().ok()).collect()
+    }
+
+    /// With the kernel, where this is root and a tree of v2 has a controller.
+    #[test]
+    fn processes_are_moved_aside_and_back() {
+        let tree = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(Path::new);
+        let Some(tree) = tree.into_iter().find(|tree| tree.join(PROCS).exists()) else { return };
+        let offered = read(&tree.join("cgroup.controllers")).unwrap();
+        // Not a threaded one: those may be given by a group with processes.
+        let domain = ["memory", "hugetlb", "io"];
+        let Some(wanted) = domain.into_iter().find(|name| offered.split(' ').any(|word| word == *name))
+        else {
+            return;
+        };
+        let top = Room::of(tree, &[wanted]).unwrap();
+        let base = tree.join(format!("ropewalk-test-room-{}", std::process::id()));
+        if top.switch_on().is_err() || fs::create_dir(&base).is_err() {
+            return; // not root
+        }
+        let (mut shell, below) = shell_in(&base, "{ sleep 600 & echo $!; wait; }");
+        let (mut stranger, number) = shell_in(&base, "echo $$ && exec sleep 600");
+        let all = BTreeSet::from([shell.id() as i32, below, number]);
+        let tried = std::panic::catch_unwind(|| {
+            moved_aside_and_back(&base, wanted, below, &all);
+            let _ =
+                nix::sys::signal::kill(nix::unistd::Pid::from_raw(number), nix::sys::signal::Signal::SIGKILL);
+            while holds(&base).contains(&number) {
+                std::thread::yield_now();
+            }
+            let room = Room::of(&base, &[wanted]).unwrap();
+            room.switch_on_behind(&Movable::line_of(below)).unwrap();
+            assert!(holds(&base).is_empty());
+            assert!(room.take_back());
+        });
+        super::super::clear_all(std::slice::from_ref(&base), Instant::now() + super::super::PATIENCE);
+        let (_, _) = (shell.wait(), stranger.wait());
+        let left = base.is_dir();
+        top.take_back();
+        tried.unwrap();
+        assert!(!left);
+    }
+
+    fn moved_aside_and_back(base: &Path, wanted: &str, below: i32, all: &BTreeSet<i32>) {
+        let (room, aside) = (Room::of(base, &[wanted]).unwrap(), base.join(ASIDE));
+        let is_busy = |done: Result<()>| done.unwrap_err().cause.kind() == io::ErrorKind::ResourceBusy;
+        assert!(is_busy(room.switch_on()));
+        assert!(is_busy(room.switch_on_behind(&Movable::line_of(below))), "a stranger is in the group");
+        assert_eq!(holds(&aside).len(), 2);
+        assert!(room.take_back());
+        assert!(holds(base) == *all && !aside.exists());
+
+        room.switch_on_behind(&Movable::All).unwrap();
+        assert!(holds(base).is_empty() && holds(&aside) == *all);
+        assert_eq!(read(&base.join(CONTROL)).unwrap(), wanted);
+        assert!(Room::of(base, &[wanted]).unwrap().is_empty());
+        let other = base.join("other");
+        fs::create_dir(&other).unwrap();
+        fs::write(other.join(CONTROL), format!("+{wanted}")).unwrap();
+        assert!(!room.take_back(), "another cluster lives there");
+        assert_eq!(holds(&aside), *all);
+        fs::remove_dir(&other).unwrap();
+        assert!(room.take_back());
+        assert!(holds(base) == *all && !aside.exists());
+        assert_eq!(read(&base.join(CONTROL)).unwrap(), "");
+    }
+}
