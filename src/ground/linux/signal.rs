@@ -1,28 +1,46 @@
 //! Signals.
 
-use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
+use super::check;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use std::io;
+
+/// The kernel's signals are 1 to this number (`_NSIG` in asm/signal.h), on all architectures that
+/// Ropewalk knows.
+const LAST: i32 = 64;
 
 /// The number of a signal by its name, `SIGTERM` or `TERM`, or by its number in digits.
 pub fn number(name: &str) -> Option<i32> {
     if let Ok(number) = name.parse::<i32>() {
-        return (1..=64).contains(&number).then_some(number);
+        return (1..=LAST).contains(&number).then_some(number);
     }
     let full = if name.starts_with("SIG") { name.to_string() } else { format!("SIG{name}") };
     full.parse::<Signal>().ok().map(|s| s as i32)
 }
 
-/// What every program expects at its start: nothing blocked, nothing ignored. (Rust ignores
-/// SIGPIPE.)
+/// What every program expects at its start: nothing blocked, nothing ignored. Rust ignores SIGPIPE,
+/// and the session that started Ropewalk may ignore any signal, realtime ones too.
+///
+/// # Errors
+/// A filter refuses the calls.
 pub fn reset() -> io::Result<()> {
-    for kind in Signal::iterator() {
-        if !matches!(kind, Signal::SIGKILL | Signal::SIGSTOP) {
-            // SAFETY: the default action is no function of ours, so nothing can run at a bad
-            // moment.
-            unsafe { signal(kind, SigHandler::SigDfl) }?;
-        }
+    for number in (1..=LAST).filter(|number| !matches!(*number, libc::SIGKILL | libc::SIGSTOP)) {
+        set_action(number, libc::SIG_DFL)?;
     }
     Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?)
+}
+
+/// Sets the default action of a signal, or ignores it. The call and not libc's function, which
+/// refuses the realtime signals that libc itself uses.
+fn set_action(number: i32, action: libc::sighandler_t) -> io::Result<()> {
+    debug_assert!(matches!(action, libc::SIG_DFL | libc::SIG_IGN));
+    // `struct sigaction` of the kernel, in which the handler is first: no flags, nothing blocked.
+    let wanted: [usize; 4] = [action, 0, 0, 0];
+    let none = std::ptr::null::<usize>();
+    // SAFETY: `wanted` is as large as the kernel's structure at least and outlives the call. Neither
+    // action is a function of ours, so nothing can run at a bad moment.
+    let answer =
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, number, wanted.as_ptr(), none, LAST as usize / 8) };
+    check(answer).map(drop)
 }
 
 /// Blocks signals in this thread (and those it makes) and returns a descriptor that reports them.
@@ -77,11 +95,41 @@ pub fn stop_requested() -> io::Result<impl Future<Output = &'static str> + Send>
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+    use std::os::unix::process::CommandExt;
+
+    /// As `trap '' PIPE RTMIN …` of a shell.
+    fn ignore() -> io::Result<()> {
+        (34..=LAST).chain([libc::SIGPIPE]).try_for_each(|number| set_action(number, libc::SIG_IGN))
+    }
+
+    #[test]
+    fn what_a_session_ignores_is_not_ignored_after_a_reset() {
+        let status = |prepare: fn() -> io::Result<()>| {
+            let mut command = std::process::Command::new("/bin/cat");
+            command.arg("/proc/self/status");
+            // SAFETY: makes system calls only.
+            unsafe { command.pre_exec(prepare) };
+            String::from_utf8(command.output().unwrap().stdout).unwrap()
+        };
+        let said = status(ignore);
+        let mask = said.lines().find_map(|line| line.strip_prefix("SigIgn:\t")).unwrap();
+        let wanted = 0xffff_fffe_0000_1000; // bit 0 is signal 1
+        assert_eq!(u64::from_str_radix(mask, 16).unwrap() & wanted, wanted, "{said}");
+        let said = status(|| {
+            ignore()?;
+            reset()
+        });
+        for line in ["SigIgn:", "SigBlk:"] {
+            assert!(said.contains(&format!("{line}\t0000000000000000\n")), "{said}");
+        }
+    }
+
     #[test]
     fn signals_are_known_by_name_and_number() {
-        assert_eq!(super::number("SIGQUIT"), Some(3));
-        assert_eq!(super::number("TERM"), Some(15));
-        assert_eq!(super::number("37"), Some(37)); // SIGRTMIN+3, which systemd images use
-        assert_eq!(super::number("NOPE"), None);
+        assert_eq!(number("SIGQUIT"), Some(3));
+        assert_eq!(number("TERM"), Some(15));
+        assert_eq!(number("37"), Some(37)); // SIGRTMIN+3, which systemd images use
+        assert_eq!(number("NOPE"), None);
     }
 }
