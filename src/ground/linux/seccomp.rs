@@ -380,11 +380,22 @@ const WITH_CAPABILITY: &[(&str, &[i64])] = &[
             libc::SYS_syslog,
             libc::SYS_umount2,
             libc::SYS_unshare,
+            459, // lsm_get_self_attr
+            460, // lsm_set_self_attr
+            461, // lsm_list_modules
         ],
     ),
     ("SYS_BOOT", &[libc::SYS_reboot]),
     ("SYS_MODULE", &[libc::SYS_delete_module, libc::SYS_finit_module, libc::SYS_init_module]),
-    ("SYS_NICE", &[libc::SYS_get_mempolicy, libc::SYS_mbind, libc::SYS_set_mempolicy]),
+    (
+        "SYS_NICE",
+        &[
+            libc::SYS_get_mempolicy,
+            libc::SYS_mbind,
+            libc::SYS_set_mempolicy,
+            450, // set_mempolicy_home_node
+        ],
+    ),
     ("SYS_PACCT", &[libc::SYS_acct]),
     (
         "SYS_PTRACE",
@@ -650,6 +661,7 @@ mod tests {
             libc::SYS_reboot,
             libc::SYS_request_key,
             libc::SYS_set_mempolicy,
+            450, // set_mempolicy_home_node
             libc::SYS_setdomainname,
             libc::SYS_sethostname,
             libc::SYS_setns,
@@ -729,6 +741,14 @@ mod tests {
         assert_eq!(ask(libc::SYS_ptrace, 0), REFUSED);
         assert_eq!(ask(libc::SYS_keyctl, 0), REFUSED);
         assert_eq!(ask(libc::SYS_kexec_load, 0), REFUSED);
+        assert_eq!([459, 460, 461].map(|call| ask(call, 0)), [ALLOW; 3], "attributes of security modules");
+        assert_eq!(ask(450, 0), REFUSED);
+        let profile = Profile::compile_for(&["SYS_NICE".to_string()]).unwrap();
+        let ask = |call: i64| verdict(&profile, NATIVE, call, [0, 0]);
+        for call in [libc::SYS_get_mempolicy, libc::SYS_mbind, libc::SYS_set_mempolicy, 450] {
+            assert_eq!(ask(call), ALLOW, "{call}");
+        }
+        assert_eq!(ask(459), REFUSED);
     }
 
     #[test]
