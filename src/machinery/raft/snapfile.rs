@@ -5,7 +5,7 @@
 
 use super::codec;
 use super::disk::Disk;
-use super::message::SnapshotRef;
+use super::message::{Index, SnapshotRef};
 use super::wal::WalError;
 use bytes::Bytes;
 use std::path::{Path, PathBuf};
@@ -110,10 +110,24 @@ pub(super) fn check_version(path: &Path, version: u32, known: u32) -> Result<(),
     }
 }
 
-/// Deletes all snapshots but the newest.
-pub fn clean(disk: &dyn Disk, dir: &Path) -> Result<(), WalError> {
-    let mut old = names(disk, dir)?;
+/// Deletes all snapshots but the newest, whose name has to be durable.
+///
+/// # Errors
+/// The directory cannot be listed, or a file not deleted.
+pub(super) fn clean(disk: &dyn Disk, dir: &Path) -> Result<(), WalError> {
+    clean_before(disk, dir, Index::MAX)
+}
+
+/// Deletes the snapshots before the durable one up to `index`. A newer one may not be durable yet,
+/// so it replaces none. The newest always stays.
+///
+/// # Errors
+/// As [`clean`].
+pub(super) fn clean_before(disk: &dyn Disk, dir: &Path, index: Index) -> Result<(), WalError> {
+    let mut old = names(disk, dir)?; // sorted by index
     old.pop();
+    let first_kept = format!("{index:016x}");
+    old.retain(|name| *name < first_kept);
     remove(disk, dir, old)
 }
 

@@ -442,7 +442,7 @@ impl Wal {
             self.sync_names(false)?;
             self.closed.remove(0);
         }
-        snapfile::clean(&*self.disk, &self.snap_dir)
+        snapfile::clean_before(&*self.disk, &self.snap_dir, upto)
     }
 
     /// Segments on disk, the open one included.

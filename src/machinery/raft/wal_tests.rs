@@ -573,6 +573,31 @@ fn a_name_that_was_found_is_durable_before_older_files_go() {
     }
 }
 
+/// The next snapshot is renamed on a thread of its own, and its directory not yet synced, when the
+/// log of the one before is released; the power goes.
+#[test]
+fn a_durable_snapshot_does_not_go_for_one_that_is_not() {
+    for seed in 0..40 {
+        let disk = SimDisk::default();
+        let (mut wal, _) = open(&disk).unwrap();
+        let snap = |index| SnapshotRef { index, term: 1, conf: ConfState::of([1]), data: "state".into() };
+        for index in 1..=20 {
+            wal.append(&[records(1, index..=index, 600)]).unwrap();
+        }
+        let dir = Path::new(DIR).join("snap");
+        for index in [2, 8] {
+            snapfile::save(&disk, &dir, &snap(index)).unwrap();
+        }
+        snapfile::write(&disk, &dir, &snap(16)).unwrap();
+        wal.release(8).unwrap();
+        assert_eq!(disk.list(&dir).unwrap().len(), 2, "the older one is gone");
+        drop(wal);
+        disk.crash(&Rng::seeded(seed));
+        let (_, found) = open(&disk).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        assert!([8, 16].contains(&found.stored.snapshot.index), "seed {seed}: no snapshot is left");
+    }
+}
+
 /// Half of a snapshot would take the room that is missing, until the next start.
 /// What there was no room for some time ago may fit by now, and an error of then says nothing.
 #[test]
