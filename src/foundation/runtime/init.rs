@@ -145,7 +145,7 @@ fn become_pause(spec: &Pause, context: &Birth, root: &Root) -> Result<Infallible
     mount::leave_old_root()?;
     let _ = nix::unistd::setsid();
     signal::reset().during(|| "cannot reset signals".into())?;
-    limits::limit_resources().during(|| "cannot limit descriptors and core dumps".into())?;
+    limits::limit_resources().during(|| "cannot set resource limits".into())?;
     let rights = Rights {
         uid: 0,
         gid: 0,
@@ -258,7 +258,7 @@ fn become_program(spec: &Process, context: &Birth, first: bool) -> Result<Infall
     enter_directory(&root, &spec.cwd)?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     signal::reset().during(|| "cannot reset signals".into())?;
-    limits::limit_resources().during(|| "cannot limit descriptors and core dumps".into())?;
+    limits::limit_resources().during(|| "cannot set resource limits".into())?;
     // The default was compiled in the zygote; some capabilities need another.
     let default = filters(context.seccomp, spec.seccomp)?;
     let own = match default.is_some() && Profile::depends_on(&spec.capabilities) {

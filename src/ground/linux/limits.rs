@@ -18,8 +18,13 @@ const CORE: u64 = 1;
 /// limit at all. Less where Ropewalk itself may lock less.
 const LOCKED_MAX: u64 = 8 << 20;
 
+/// Rights that a session may have, as those of audio programs, and containers do not, as under
+/// systemd: to run before all other processes of the machine. Without CAP_SYS_NICE a process may
+/// ask for realtime scheduling and for a better nice value as far as these limits allow.
+const RIGHTS: [Resource; 2] = [Resource::RLIMIT_NICE, Resource::RLIMIT_RTPRIO];
+
 /// Sets what a container's process gets of the limits that Ropewalk inherited from its session
-/// (`RLIMIT_NOFILE`, `RLIMIT_MEMLOCK`, `RLIMIT_CORE`).
+/// (`RLIMIT_NOFILE`, `RLIMIT_MEMLOCK`, `RLIMIT_NICE`, `RLIMIT_RTPRIO`, `RLIMIT_CORE`).
 ///
 /// # Errors
 /// The kernel refuses.
@@ -28,15 +33,18 @@ pub fn limit_resources() -> io::Result<()> {
     setrlimit(Resource::RLIMIT_NOFILE, files, files)?;
     let locked = getrlimit(Resource::RLIMIT_MEMLOCK)?.1.min(LOCKED_MAX);
     setrlimit(Resource::RLIMIT_MEMLOCK, locked, locked)?;
+    for right in RIGHTS {
+        setrlimit(right, 0, 0)?;
+    }
     limit_cores()
 }
 
 /// The limits that containers have as under systemd, which sets none of them for containerd. A
 /// session may have set any: `ulimit -f` would end every program that writes a long file, `ulimit
 /// -t` every one that runs for long.
-const LIFTED: [Resource; 7] = {
+const LIFTED: [Resource; 8] = {
     use Resource::*;
-    [RLIMIT_AS, RLIMIT_CPU, RLIMIT_DATA, RLIMIT_FSIZE, RLIMIT_LOCKS, RLIMIT_NPROC, RLIMIT_RSS]
+    [RLIMIT_AS, RLIMIT_CPU, RLIMIT_DATA, RLIMIT_FSIZE, RLIMIT_LOCKS, RLIMIT_NPROC, RLIMIT_RSS, RLIMIT_RTTIME]
 };
 
 /// Bytes of stack of a new program: the kernel's own default (`_STK_LIM` in linux/resource.h). It
@@ -133,6 +141,23 @@ mod tests {
         // containers start all the same.
         let said = limits(|| Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?));
         assert_eq!(of(&said, "Max core file size"), [u64::from(rules_resources()); 2], "{said}");
+    }
+
+    #[test]
+    fn a_container_may_not_run_before_other_processes_of_the_machine() {
+        let mut command = std::process::Command::new("/bin/grep");
+        command.args(["-E", "nice|realtime priority", "/proc/self/limits"]);
+        let session = || {
+            for (right, most) in RIGHTS.into_iter().zip([40, 95]) {
+                let _ = setrlimit(right, most, most); // where the test may
+            }
+            limit_resources()
+        };
+        // SAFETY: makes system calls only.
+        unsafe { command.pre_exec(session) };
+        let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        let numbers = said.split_whitespace().filter_map(|word| word.parse::<u64>().ok());
+        assert_eq!(numbers.collect::<Vec<_>>(), [0; 4], "{said}");
     }
 
     #[test]
