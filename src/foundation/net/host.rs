@@ -25,8 +25,9 @@ use tokio::time::Instant;
 const UDP_IDLE: Duration = Duration::from_secs(60);
 /// UDP clients of one port, of both loopbacks together; more are ignored until one is forgotten.
 const UDP_CLIENTS: usize = 256;
-/// Probes an idle TCP connection this often, so that one whose client or node is gone ends and gives
-/// its place back: after 9 unanswered probes (five minutes), or one that is answered with a reset.
+/// Probes an idle TCP connection this often, so that one whose client or node is gone ends and
+/// gives its place back: after 9 unanswered probes (five minutes), or one that is answered with a
+/// reset.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// A node that does not answer in this time is passed over: its rules may drop what comes without a

@@ -8,12 +8,12 @@
 //! Every system call that Rust's standard library or `nix` has no safe form for is here, and
 //! `unsafe` is nowhere else. [`boot`] tells the story of the processes: a supervisor S outside,
 //! main M as pid 1 of a private PID namespace, the zygote Z beside it, and containers, which Z
-//! makes and M waits for. [`process`] has clone3 and pidfds, [`limits`] sets resource limits, [`oom`] says which process
-//! the kernel ends first when memory runs out, [`fds`] passes descriptors,
-//! [`descriptors`] keeps a reserve of them that connections cannot take, [`callers`] says which
-//! unknown client makes room for another, [`ranges`] gives out ids for user namespaces of pods,
-//! [`namespace`] runs code in a network namespace on a throw-away thread, [`user`] enters a user
-//! namespace, [`mount`] builds root file systems, [`beneath`] resolves every path that a pod
+//! makes and M waits for. [`process`] has clone3 and pidfds, [`limits`] sets resource limits,
+//! [`oom`] says which process the kernel ends first when memory runs out, [`fds`] passes
+//! descriptors, [`descriptors`] keeps a reserve of them that connections cannot take, [`callers`]
+//! says which unknown client makes room for another, [`ranges`] gives out ids for user namespaces
+//! of pods, [`namespace`] runs code in a network namespace on a throw-away thread, [`user`] enters
+//! a user namespace, [`mount`] builds root file systems, [`beneath`] resolves every path that a pod
 //! chooses, [`tree`] measures and removes what a pod wrote, [`trash`] takes it out of the pods'
 //! reach before, [`confine`] and [`seccomp`] take power away, [`cgroup`] sets limits on cgroup v1,
 //! hybrid and v2, [`pty`] makes terminals, [`udp`] keeps ports that take nothing, [`reap`] keeps

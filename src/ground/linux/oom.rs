@@ -30,7 +30,9 @@ fn memory_of(status: &str) -> u64 {
 }
 
 /// ```text
-/// wanted -997, own 0, 400 MiB of 4000 MiB -> 2 * 100 + 3 = 203    wanted 900 -> 900    4000 MiB of 4000 MiB -> 1000
+/// wanted -997, own 0, 400 MiB of 4000 MiB -> 2 * 100 + 3 = 203
+/// wanted  900, own 0, 400 MiB of 4000 MiB -> 900
+/// wanted -997, own 0, 4000 MiB of 4000 MiB -> 1000
 /// ```
 fn score_above(wanted: i32, own: i32, used: u64, whole: u64) -> i32 {
     let thousandths = (u128::from(used) * 1000).div_ceil(u128::from(whole.max(1)));

@@ -36,8 +36,8 @@ fn set_action(number: i32, action: libc::sighandler_t) -> io::Result<()> {
     // `struct sigaction` of the kernel, in which the handler is first: no flags, nothing blocked.
     let wanted: [usize; 4] = [action, 0, 0, 0];
     let none = std::ptr::null::<usize>();
-    // SAFETY: `wanted` is as large as the kernel's structure at least and outlives the call. Neither
-    // action is a function of ours, so nothing can run at a bad moment.
+    // SAFETY: `wanted` is as large as the kernel's structure at least and outlives the call.
+    // Neither action is a function of ours, so nothing can run at a bad moment.
     let answer =
         unsafe { libc::syscall(libc::SYS_rt_sigaction, number, wanted.as_ptr(), none, LAST as usize / 8) };
     check(answer).map(drop)

@@ -21,8 +21,9 @@ pub fn of(found: &Found, name: &str) -> Vec<PathBuf> {
     bases.into_iter().map(|base| base.join(name)).collect()
 }
 
-/// Writes the places down, and those of earlier starts that are still there, with what they changed.
-/// Where that cannot be done the group is found as long as Ropewalk starts from the same place.
+/// Writes the places down, and those of earlier starts that are still there, with what they
+/// changed. Where that cannot be done the group is found as long as Ropewalk starts from the same
+/// place.
 pub fn write(file: &Path, name: &str, found: &Found) {
     let mut places = of(found, name);
     places.extend(read(file, name).into_iter().filter(|place| place.is_dir()));

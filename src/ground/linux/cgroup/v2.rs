@@ -33,8 +33,8 @@ pub struct V2 {
 }
 
 impl V2 {
-    /// Makes the cluster's group in the nearest base that gives controllers to its children. If none
-    /// does, in the nearest one that does once processes are moved out of the way.
+    /// Makes the cluster's group in the nearest base that gives controllers to its children. If
+    /// none does, in the nearest one that does once processes are moved out of the way.
     ///
     /// # Errors
     /// No base does, or none is writable; the reason is the last one's.
