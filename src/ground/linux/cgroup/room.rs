@@ -204,8 +204,10 @@ fn is_used(base: &Path, controller: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use nix::fcntl::{Flock, FlockArg};
+    use std::fs::File;
     use std::io::{BufRead, BufReader};
     use std::process::{Child, Command, Stdio};
     use std::time::Instant;
@@ -248,18 +250,68 @@ mod tests {
         assert_eq!(used(), [true, true, false]);
     }
 
-    /// Starts a shell in a group, which says a number and then waits.
-    fn shell_in(group: &Path, script: &str) -> (Child, i32) {
-        let script = format!("echo $$ > \"$1/cgroup.procs\" && {script}");
-        let mut shell = Command::new("/bin/sh")
-            .args(["-c", &script, "sh"])
-            .arg(group)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut said = String::new();
-        BufReader::new(shell.stdout.take().unwrap()).read_line(&mut said).unwrap();
-        (shell, said.trim().parse().unwrap())
+    /// A group with processes in the machine's tree of v2, and a controller that this tree gives.
+    pub(in super::super) struct Trial {
+        pub base: PathBuf,
+        pub wanted: &'static str,
+        /// The process that was made last.
+        last: i32,
+        top: Room,
+        shells: Vec<Child>,
+        /// Of the tree: one trial at a time, because each switches the controller off at its end.
+        _turn: Flock<File>,
+    }
+
+    impl Trial {
+        /// Begins with two processes, one below the other. `None` where this is not root, or the
+        /// tree gives none of the controllers that a group with processes refuses to give.
+        pub fn begin(name: &str) -> Option<Trial> {
+            let tree = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(Path::new);
+            let tree = tree.into_iter().find(|tree| tree.join(PROCS).exists())?;
+            let turn = Flock::lock(File::open(tree).unwrap(), FlockArg::LockExclusive).ok()?;
+            let offered = read(&tree.join("cgroup.controllers")).unwrap();
+            let domain = ["memory", "hugetlb", "io"];
+            let wanted = domain.into_iter().find(|name| offered.split(' ').any(|word| word == *name))?;
+            let top = Room::of(tree, &[wanted]).unwrap();
+            let base = tree.join(format!("ropewalk-test-{name}-{}", std::process::id()));
+            (top.switch_on().is_ok() && fs::create_dir(&base).is_ok()).then_some(())?;
+            let mut trial = Trial { base, wanted, last: 0, top, shells: Vec::new(), _turn: turn };
+            trial.add_shell("{ sleep 600 & echo $!; wait; }");
+            Some(trial)
+        }
+
+        /// Starts a shell in the group, which tells the number of a process and then waits.
+        fn add_shell(&mut self, script: &str) {
+            let script = format!("echo $$ > \"$1/cgroup.procs\" && {script}");
+            let mut shell = Command::new("/bin/sh")
+                .args(["-c", &script, "sh"])
+                .arg(&self.base)
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut said = String::new();
+            BufReader::new(shell.stdout.take().unwrap()).read_line(&mut said).unwrap();
+            self.shells.push(shell);
+            self.last = said.trim().parse().unwrap();
+        }
+
+        /// The processes in the group itself.
+        pub fn processes(&self) -> BTreeSet<i32> {
+            holds(&self.base)
+        }
+    }
+
+    impl Drop for Trial {
+        fn drop(&mut self) {
+            super::super::clear_all(
+                std::slice::from_ref(&self.base),
+                Instant::now() + super::super::PATIENCE,
+            );
+            for shell in &mut self.shells {
+                let _ = shell.wait();
+            }
+            self.top.take_back();
+        }
     }
 
     fn holds(group: &Path) -> BTreeSet<i32> {
@@ -267,67 +319,45 @@ mod tests {
         listed.lines().filter_map(|line| line.parse().ok()).collect()
     }
 
-    /// With the kernel, where this is root and a tree of v2 has a controller.
-    #[test]
-    fn processes_are_moved_aside_and_back() {
-        let tree = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(Path::new);
-        let Some(tree) = tree.into_iter().find(|tree| tree.join(PROCS).exists()) else { return };
-        let offered = read(&tree.join("cgroup.controllers")).unwrap();
-        // Not a threaded one: those may be given by a group with processes.
-        let domain = ["memory", "hugetlb", "io"];
-        let Some(wanted) = domain.into_iter().find(|name| offered.split(' ').any(|word| word == *name))
-        else {
-            return;
-        };
-        let top = Room::of(tree, &[wanted]).unwrap();
-        let base = tree.join(format!("ropewalk-test-room-{}", std::process::id()));
-        if top.switch_on().is_err() || fs::create_dir(&base).is_err() {
-            return; // not root
-        }
-        let (mut shell, below) = shell_in(&base, "{ sleep 600 & echo $!; wait; }");
-        let (mut stranger, number) = shell_in(&base, "echo $$ && exec sleep 600");
-        let all = BTreeSet::from([shell.id() as i32, below, number]);
-        let tried = std::panic::catch_unwind(|| {
-            moved_aside_and_back(&base, wanted, below, &all);
-            let _ =
-                nix::sys::signal::kill(nix::unistd::Pid::from_raw(number), nix::sys::signal::Signal::SIGKILL);
-            while holds(&base).contains(&number) {
-                std::thread::yield_now();
-            }
-            let room = Room::of(&base, &[wanted]).unwrap();
-            room.switch_on_behind(&Movable::line_of(below)).unwrap();
-            assert!(holds(&base).is_empty());
-            assert!(room.take_back());
-        });
-        super::super::clear_all(std::slice::from_ref(&base), Instant::now() + super::super::PATIENCE);
-        let (_, _) = (shell.wait(), stranger.wait());
-        let left = base.is_dir();
-        top.take_back();
-        tried.unwrap();
-        assert!(!left);
+    fn is_busy(done: Result<()>) -> bool {
+        done.unwrap_err().cause.kind() == io::ErrorKind::ResourceBusy
     }
 
-    fn moved_aside_and_back(base: &Path, wanted: &str, below: i32, all: &BTreeSet<i32>) {
+    #[test]
+    fn processes_are_moved_aside_and_back() {
+        let Some(mut trial) = Trial::begin("room") else { return };
+        let (line, below) = (trial.processes(), trial.last);
+        trial.add_shell("echo $$ && exec sleep 600");
+        let stranger = trial.last;
+        let all: BTreeSet<i32> = line.iter().copied().chain([stranger]).collect();
+        let (base, wanted) = (&trial.base, trial.wanted);
         let (room, aside) = (Room::of(base, &[wanted]).unwrap(), base.join(ASIDE));
-        let is_busy = |done: Result<()>| done.unwrap_err().cause.kind() == io::ErrorKind::ResourceBusy;
         assert!(is_busy(room.switch_on()));
         assert!(is_busy(room.switch_on_behind(&Movable::line_of(below))), "a stranger is in the group");
-        assert_eq!(holds(&aside).len(), 2);
+        assert_eq!(holds(&aside), line);
         assert!(room.take_back());
-        assert!(holds(base) == *all && !aside.exists());
+        assert!(holds(base) == all && !aside.exists());
 
         room.switch_on_behind(&Movable::All).unwrap();
-        assert!(holds(base).is_empty() && holds(&aside) == *all);
+        assert!(holds(base).is_empty() && holds(&aside) == all);
         assert_eq!(read(&base.join(CONTROL)).unwrap(), wanted);
         assert!(Room::of(base, &[wanted]).unwrap().is_empty());
         let other = base.join("other");
         fs::create_dir(&other).unwrap();
         fs::write(other.join(CONTROL), format!("+{wanted}")).unwrap();
         assert!(!room.take_back(), "another cluster lives there");
-        assert_eq!(holds(&aside), *all);
+        assert_eq!(holds(&aside), all);
         fs::remove_dir(&other).unwrap();
         assert!(room.take_back());
-        assert!(holds(base) == *all && !aside.exists());
+        assert!(holds(base) == all && !aside.exists());
         assert_eq!(read(&base.join(CONTROL)).unwrap(), "");
+
+        let _ =
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(stranger), nix::sys::signal::Signal::SIGKILL);
+        while holds(base).contains(&stranger) {
+            std::thread::yield_now();
+        }
+        room.switch_on_behind(&Movable::line_of(below)).unwrap();
+        assert!(holds(base).is_empty() && room.take_back());
     }
 }

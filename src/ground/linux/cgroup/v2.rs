@@ -39,10 +39,17 @@ impl V2 {
     /// # Errors
     /// No base does, or none is writable; the reason is the last one's.
     pub fn open(bases: &[PathBuf], name: &str, remember: Option<&Path>) -> Result<V2> {
+        V2::open_with(&WANTED, bases, name, remember)
+    }
+
+    fn open_with(wanted: &[&str], bases: &[PathBuf], name: &str, remember: Option<&Path>) -> Result<V2> {
+        let open_in = |base: &Path, movable: Option<&Movable>| {
+            V2::open_in(Room::of(base, wanted)?, wanted, name, remember, movable)
+        };
         let mut why = Error::new("no cgroup of ours", io::ErrorKind::NotFound);
         let mut busy = Vec::new();
         for base in bases {
-            match V2::open_in(base, name, remember, None) {
+            match open_in(base, None) {
                 Ok(backend) => return Ok(backend),
                 Err(e) => {
                     busy.extend((e.cause.kind() == io::ErrorKind::ResourceBusy).then_some(base));
@@ -55,7 +62,7 @@ impl V2 {
             _ => Movable::line_of(std::process::id() as i32),
         };
         for base in busy {
-            match V2::open_in(base, name, remember, Some(&movable)) {
+            match open_in(base, Some(&movable)) {
                 Ok(backend) => return Ok(backend),
                 Err(e) => why = e,
             }
@@ -63,8 +70,13 @@ impl V2 {
         Err(why)
     }
 
-    fn open_in(base: &Path, name: &str, remember: Option<&Path>, movable: Option<&Movable>) -> Result<V2> {
-        let room = Room::of(base, &WANTED)?;
+    fn open_in(
+        room: Room,
+        wanted: &[&str],
+        name: &str,
+        remember: Option<&Path>,
+        movable: Option<&Movable>,
+    ) -> Result<V2> {
         if let Some(file) = remember {
             places::add_room(file, &room);
         }
@@ -72,7 +84,7 @@ impl V2 {
             None => room.switch_on(),
             Some(movable) => room.switch_on_behind(movable),
         };
-        let group = base.join(name);
+        let group = room.base().join(name);
         let backend = |devices| V2 {
             group: group.clone(),
             name: name.into(),
@@ -80,7 +92,7 @@ impl V2 {
             remember: remember.map(Path::to_path_buf),
             devices,
         };
-        match made.and_then(|()| make_cluster(&group)) {
+        match made.and_then(|()| make_cluster(&group, wanted)) {
             Ok(()) => Ok(backend(judge(&group))),
             Err(e) => {
                 backend(None).take_back();
@@ -99,12 +111,12 @@ impl V2 {
 }
 
 /// Makes the cluster's group with its limits.
-fn make_cluster(group: &Path) -> Result<()> {
+fn make_cluster(group: &Path, wanted: &[&str]) -> Result<()> {
     if group.is_dir() {
         clear_all(&[group.to_path_buf()], Instant::now() + PATIENCE);
     }
     fs::create_dir_all(group).during(|| format!("cannot make the cgroup {}", group.display()))?;
-    if let Err(e) = give_all(group) {
+    if let Err(e) = give_all(group, wanted) {
         remove_tree(group, Instant::now());
         return Err(e);
     }
@@ -114,9 +126,9 @@ fn make_cluster(group: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Gives the controllers to the groups in a group of our own.
-fn give_all(group: &Path) -> Result<()> {
-    write(&group.join("cgroup.subtree_control"), &format!("+{}", WANTED.join(" +")))
+/// Gives controllers to the groups in a group of our own.
+fn give_all(group: &Path, wanted: &[&str]) -> Result<()> {
+    write(&group.join("cgroup.subtree_control"), &format!("+{}", wanted.join(" +")))
 }
 
 /// Loads the program for devices and tries it on a group of its own.
@@ -227,7 +239,7 @@ impl V2Group {
             must_be(&file("pids.max"), &count.to_string())?;
         }
         if limits.of_groups {
-            give_all(&self.path)?;
+            give_all(&self.path, &WANTED)?;
         }
         Ok(())
     }
@@ -267,7 +279,36 @@ impl Group for V2Group {
 #[cfg(test)]
 mod tests {
     use super::super::read;
+    use super::super::room::tests::Trial;
     use super::*;
+
+    /// As in a container: the supervisor, the program that started it and others are in the only
+    /// group that can be written to. With the kernel, where this is root and a tree of v2 has a
+    /// controller.
+    #[test]
+    fn a_cluster_in_a_group_with_processes_makes_room_and_leaves_it_as_it_was() {
+        let Some(trial) = Trial::begin("cluster") else { return };
+        let (base, name) = (trial.base.clone(), "ropewalk-0123456789abcdef");
+        let remember = tempfile::NamedTempFile::new().unwrap();
+        let written = || fs::read_to_string(remember.path()).unwrap();
+        let before = trial.processes();
+        assert_eq!(before.len(), 2);
+        let opened =
+            V2::open_with(&[trial.wanted], std::slice::from_ref(&base), name, Some(remember.path())).unwrap();
+        assert_eq!(read(&base.join(name).join("cgroup.subtree_control")).unwrap(), trial.wanted);
+        assert!(trial.processes().is_empty());
+        assert_eq!(written(), format!("+{} {}\n", trial.wanted, base.display()));
+        // Another cluster finds room, and leaves it to the first one.
+        let other =
+            V2::open_with(&[trial.wanted], std::slice::from_ref(&base), "ropewalk-other", None).unwrap();
+        other.destroy();
+        assert!(base.join(name).is_dir() && trial.processes().is_empty());
+        opened.destroy();
+        assert!(!base.join(name).exists());
+        assert_eq!(trial.processes(), before);
+        assert_eq!(read(&base.join("cgroup.subtree_control")).unwrap(), "");
+        assert_eq!(written(), "");
+    }
 
     /// As a cgroup, as far as writing and reading go.
     #[test]
