@@ -5,7 +5,8 @@
 //! writes limits of memory, CPU and processes. Every limit of a pod or a container is read back
 //! after it was written: an error that says which one does not hold is better than a container
 //! without it. Those of the cluster's own group and `memory.oom.group` are not: the cluster runs
-//! without them too. Where no tree is writable there are no limits, and `describe` says why.
+//! without them too. Where no tree is writable there are no limits, and `describe` says why. On v2
+//! the group above has to give controllers, which `room` switches on and off again.
 //!
 //! ```text
 //! ropewalk-1f2e3d4c5b6a7988     the cluster, upstream's `kubepods`: leaves the host some memory and process numbers
