@@ -242,19 +242,41 @@ impl<K: Typed> Look<'_, K> {
         }
     }
 
-    /// The object's pods: its own that still match, and orphans that match and are not being
-    /// deleted, which it adopts. Pods that no longer match are let go. An orphan that has ended is
-    /// adopted as well: a StatefulSet has to delete one that has its pod's name. `wanted` may
-    /// refuse orphans; upstream's ReplicaSets want active ones only.
+    /// Claims the pods that the selector chooses; see [`Look::claim_members`].
     pub async fn claim(
         &self,
         selector: &LabelSelector,
         wanted: fn(&Pod) -> bool,
     ) -> Result<Vec<Arc<Pod>>, Error> {
+        self.claim_members(selector, |_| true, wanted).await
+    }
+
+    /// Returns the object's pods: its own that still match, and orphans that match, which it
+    /// adopts. Releases its own pods that no longer match. A pod matches if the selector chooses it
+    /// and `is_member` holds. `wanted` may refuse orphans: upstream's ReplicaSets adopt active pods
+    /// only. Other workloads adopt pods that have ended as well: a StatefulSet deletes such a pod to
+    /// create it anew.
+    ///
+    /// StatefulSet `web`, selector `app=web`; pods that the selector chooses:
+    ///
+    /// ```text
+    /// web-0   no owner   adopted
+    /// debug   no owner   left alone: the garbage collector would delete it together with the set
+    /// debug   owner web  released
+    /// ```
+    ///
+    /// # Errors
+    /// The API server did not take a change of an owner.
+    pub async fn claim_members(
+        &self,
+        selector: &LabelSelector,
+        is_member: impl Fn(&Pod) -> bool,
+        wanted: fn(&Pod) -> bool,
+    ) -> Result<Vec<Arc<Pod>>, Error> {
         let (owner, hands) = (self.owner(), &self.hands);
         let (mut mine, mut orphans) = (Vec::new(), Vec::new());
         for pod in self.shared.pods.within(&self.key.namespace) {
-            let matches = pods::selects(selector, pod.metadata.labels.as_ref());
+            let matches = pods::selects(selector, pod.metadata.labels.as_ref()) && is_member(&pod);
             match pods::controller_of(&pod.metadata) {
                 Some(controller) if controller.uid != owner.uid => {}
                 Some(_) if matches => mine.push(pod),

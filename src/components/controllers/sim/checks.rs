@@ -34,6 +34,12 @@ fn has_claims(set: &Value, pod: &Value) -> bool {
     })
 }
 
+/// Returns whether a pod's name is that of a pod of the StatefulSet.
+fn is_member(set: &str, pod: &Value) -> bool {
+    let rest = meta::name(pod).strip_prefix(set).and_then(|rest| rest.strip_prefix('-'));
+    rest.is_some_and(|ordinal| ordinal.parse::<u32>().is_ok())
+}
+
 fn is_active(pod: &Value) -> bool {
     !matches!(text(pod, "status.phase"), "Succeeded" | "Failed") && !meta::is_terminating(pod)
 }
@@ -117,10 +123,14 @@ impl Picture {
         }
     }
 
-    /// No pod without an owner is selected by a workload that could adopt it.
+    /// No pod without an owner is selected by a workload that could adopt it. A StatefulSet adopts
+    /// and keeps pods of its own name only.
     fn orphans(&mut self) {
         for pod in self.all("pods") {
             let pod = &pod.value;
+            let owner = controller(pod).filter(|owner| owner["kind"] == "StatefulSet");
+            let fits = owner.is_none_or(|owner| is_member(owner["name"].as_str().unwrap_or_default(), pod));
+            self.expect(fits, pod, || "its StatefulSet has another name and has not released it".into());
             let held = controller(pod).is_none() && meta::finalizers(pod).next().is_some();
             self.expect(!held, pod, || "nobody counts it, and its finalizer is still there".into());
             if controller(pod).is_some() || !is_active(pod) {
@@ -130,7 +140,8 @@ impl Picture {
                 for owner in self.all(plural) {
                     let owner = &owner.value;
                     let mut labels = value::pairs(owner, "spec.selector.matchLabels");
-                    let chosen = labels.all(|(name, wanted)| meta::label(pod, name) == Some(wanted));
+                    let chosen = labels.all(|(name, wanted)| meta::label(pod, name) == Some(wanted))
+                        && (plural != "statefulsets" || is_member(meta::name(owner), pod));
                     self.expect(!chosen, pod, || {
                         format!("{plural} {} has not adopted it", meta::name(owner))
                     });

@@ -49,6 +49,9 @@ impl User {
         let Some(found) = self.store.get(kind(plural), NAMESPACE, &name) else {
             let made = self.store.create(kind(plural), NAMESPACE, self.workload(plural, &name));
             made.unwrap_or_else(|status| panic!("{plural} {name}: {}", status.message));
+            if plural == "statefulsets" && self.rng.chance(0.3) {
+                self.create_stray_pod(&name);
+            }
             return;
         };
         match self.rng.range(0, 10) {
@@ -78,6 +81,15 @@ impl User {
                 }
             }
         }
+    }
+
+    /// Creates a pod with a StatefulSet's labels and another name: the set must leave it alone.
+    fn create_stray_pod(&self, set: &str) {
+        let meta = json!({"name": format!("debug-{set}"), "labels": {"app": set}});
+        let spec =
+            json!({"terminationGracePeriodSeconds": 5, "containers": [{"name": "c", "image": "app:1"}]});
+        // It may be there already.
+        let _ = self.store.create(kind("pods"), NAMESPACE, json!({"metadata": meta, "spec": spec}));
     }
 
     fn some_pod(&self) -> Option<Value> {

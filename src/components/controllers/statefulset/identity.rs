@@ -24,6 +24,11 @@ pub fn ordinal(set: &str, pod: &str) -> Option<i32> {
     (number.to_string() == digits).then_some(number)
 }
 
+/// Returns whether the pod's name is that of a pod of the set (upstream's `isMemberOf`).
+pub fn is_member(set: &str, pod: &Pod) -> bool {
+    ordinal(set, pod.metadata.name.as_deref().unwrap_or_default()).is_some()
+}
+
 /// The pod with this ordinal, of a revision's template.
 pub fn pod(set: &StatefulSet, template: &PodTemplateSpec, revision: &str, ordinal: i32) -> Pod {
     let spec = set.spec.clone().unwrap_or_default();

@@ -57,10 +57,8 @@ impl PodOwner for StatefulSets {
         let set = &look.object;
         let spec = set.spec.clone().unwrap_or_default();
         let status = set.status.clone().unwrap_or_default();
-        let mut mine = look.claim(&spec.selector, pods::is_staying).await?;
-        mine.retain(|p| {
-            identity::ordinal(&look.key.name, p.metadata.name.as_deref().unwrap_or_default()).is_some()
-        });
+        let is_member = |pod: &Pod| identity::is_member(&look.key.name, pod);
+        let mine = look.claim_members(&spec.selector, is_member, pods::is_staying).await?;
         if !look.alive() {
             // The garbage collector does the rest. The pods are counted on the way.
             if let (Some(current), Some(update)) = (&status.current_revision, &status.update_revision) {
@@ -395,6 +393,43 @@ mod tests {
             1,
             "claims are meant to be used again"
         );
+    }
+
+    #[tokio::test]
+    async fn a_set_adopts_pods_of_its_name_only_and_releases_others() {
+        let set = json!({"metadata": {"name": "web", "namespace": "d", "uid": "1"},
+            "spec": {"replicas": 0, "selector": {"matchLabels": {"a": "b"}}, "template": {}}});
+        let stored = set.clone();
+        let server = Scripted::new(move |asked| match asked.line.as_str() {
+            line if line.starts_with("GET") && line.contains("/statefulsets/web") => {
+                Some((200, stored.clone()))
+            }
+            line if line.starts_with("PATCH") => Some((200, json!({"metadata": {"name": "x"}}))),
+            line if line.starts_with("POST") => Some((201, asked.body.clone())),
+            _ => None,
+        })
+        .await;
+        let shared = Shared::fixed(&server.client);
+        shared.stateful_sets.tell_of(serde_json::from_value(set).unwrap());
+        let owner = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "uid": "1", "controller": true});
+        let pod = |name: &str, owners: Value| {
+            let meta = json!({"name": name, "namespace": "d", "uid": name, "labels": {"a": "b"}, "ownerReferences": owners});
+            serde_json::from_value(json!({"metadata": meta, "spec": {"containers": []}})).unwrap()
+        };
+        for name in ["web-0", "debug", "other-0", "web-x"] {
+            shared.pods.tell_of(pod(name, json!([])));
+        }
+        shared.pods.tell_of(pod("foreign", json!([owner])));
+        workload::look_once::<StatefulSets>(&shared, &Key::new("d", "web")).await.unwrap();
+        let asked = server.take();
+        let owners = asked.iter().filter(|a| a.line.starts_with("PATCH") && a.line.contains("/pods/"));
+        let owners: BTreeMap<&str, &Value> =
+            owners.map(|a| (a.line.as_str(), &a.body["metadata"]["ownerReferences"][0])).collect();
+        let path = "PATCH /api/v1/namespaces/d/pods";
+        let lines: Vec<String> = owners.keys().map(ToString::to_string).collect();
+        assert_eq!(lines, [format!("{path}/foreign"), format!("{path}/web-0")]);
+        assert_eq!(owners[lines[0].as_str()]["$patch"], "delete");
+        assert_eq!(owners[lines[1].as_str()]["name"], "web");
     }
 
     /// As when it is deleted in the foreground.
