@@ -16,23 +16,43 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tap::{Cause, Component, Event};
 
-/// Pure: when a pod has to leave a node with these taints; `None`: it may stay. `since`: when it
-/// was first seen beside them, from which on it counts for taints that do not say when they were
-/// added. Nobody but the node controller says.
+/// Pure: when the pod came to be on a node with this taint: the later of the taint's `timeAdded`
+/// and the time when the pod was bound (its condition PodScheduled, otherwise its creation).
+/// `first_seen`: when it was first seen beside taints without `timeAdded`, which only the node
+/// controller writes.
 ///
-/// A pod that tolerates `k:NoExecute` for 300 s leaves 300 s after `since`; one that does not
-/// tolerate it leaves at once; one that tolerates it without a time stays. Of several tolerations
-/// that fit, the first counts, as upstream.
-pub fn leaves_at(pod: &Pod, taints: &[Taint], since: Timestamp) -> Option<Timestamp> {
+/// Upstream counts from the moment at which it notices the pod beside its taints. The times of the
+/// objects say the same, and a restart of the controller does not reset them.
+fn beside_since(pod: &Pod, taint: &Taint, first_seen: Timestamp) -> Timestamp {
+    let Some(added) = &taint.time_added else { return first_seen };
+    let mut conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    let scheduled = conditions.find(|c| c.type_ == "PodScheduled" && c.status == "True");
+    let bound = scheduled.and_then(|c| c.last_transition_time.as_ref());
+    let bound = bound.or(pod.metadata.creation_timestamp.as_ref());
+    bound.map_or(added.0, |bound| bound.0.max(added.0))
+}
+
+/// Pure: when a pod has to leave a node with these taints; `None`: it may stay. `first_seen`: see
+/// [`beside_since`].
+///
+/// ```text
+/// k:NoExecute, added at 10:00    pod bound at 9:00     pod bound at 11:00
+/// tolerates it for 300 s         leaves at 10:05       leaves at 11:05
+/// does not tolerate it           leaves at once        leaves at once
+/// tolerates it without a time    stays                 stays
+/// ```
+///
+/// Of several tolerations that fit, the first counts, as upstream.
+pub fn leaves_at(pod: &Pod, taints: &[Taint], first_seen: Timestamp) -> Option<Timestamp> {
     let tolerations = pod.spec.as_ref().and_then(|s| s.tolerations.as_deref()).unwrap_or_default();
     let mut earliest: Option<Timestamp> = None;
     for taint in taints.iter().filter(|t| t.effect == "NoExecute") {
-        let added = taint.time_added.as_ref().map_or(since, |t| t.0);
+        let since = beside_since(pod, taint, first_seen);
         let at = match tolerations.iter().find(|t| tolerates(t, taint)) {
-            None => Some(since),
+            None => Some(first_seen),
             Some(toleration) => {
                 let seconds = toleration.toleration_seconds;
-                seconds.map(|s| clock::after(added, Duration::from_secs(s.max(0) as u64)))
+                seconds.map(|s| clock::after(since, Duration::from_secs(s.max(0) as u64)))
             }
         };
         earliest = match (earliest, at) {
@@ -168,8 +188,8 @@ impl Eviction {
         let Some(at) = leaves_at(&pod, &taints, first) else { return Ok(Outcome::Done) };
         // Waits are scaled, timestamps are not: the time left counts from now.
         let left = Duration::try_from(at - now).unwrap_or_default();
-        let added = taints.iter().filter(|t| t.effect == "NoExecute").filter_map(|t| t.time_added.as_ref());
-        let since = added.map(|t| t.0).min().unwrap_or(first);
+        let beside = taints.iter().filter(|t| t.effect == "NoExecute");
+        let since = beside.map(|taint| beside_since(&pod, taint, first)).min().unwrap_or(first);
         let total = Duration::try_from(at - since).unwrap_or_default();
         let waited = Duration::try_from(now - since).unwrap_or_default();
         if !left.is_zero() && waited < clock::scaled(total) {
@@ -245,6 +265,30 @@ mod tests {
             {"operator": "Exists"}, {"key": "k", "operator": "Exists", "tolerationSeconds": 1}]}});
         let pod: Pod = serde_json::from_value(pod).unwrap();
         assert_eq!(leaves_at(&pod, &[taint], Timestamp::UNIX_EPOCH), None);
+    }
+
+    /// Without the time that it tolerates, its owner would replace it without a pause.
+    #[tokio::test]
+    async fn a_pod_that_is_younger_than_the_taint_is_tolerated_for_as_long() {
+        let server = Scripted::new(|_| None).await;
+        let minutes_ago = |n: u64| Time(clock::before(clock::now(), Duration::from_secs(60 * n)));
+        let taint = json!({"key": UNREACHABLE, "effect": "NoExecute", "timeAdded": minutes_ago(6)});
+        let tolerations = json!([{"key": UNREACHABLE, "operator": "Exists", "tolerationSeconds": 300}]);
+        let eviction = eviction(&server, taint, tolerations).await;
+        let key = Key::new("d", "p");
+        for (created, scheduled, stays) in [(60, None, false), (4, None, true), (60, Some(4), true)] {
+            let mut pod = Pod::clone(&eviction.shared.pods.get(&key).unwrap());
+            pod.metadata.creation_timestamp = Some(minutes_ago(created));
+            let scheduled = scheduled.map(
+                |n| json!([{"type": "PodScheduled", "status": "True", "lastTransitionTime": minutes_ago(n)}]),
+            );
+            pod.status = serde_json::from_value(json!({"conditions": scheduled})).unwrap();
+            eviction.shared.pods.tell_of(pod);
+            let outcome = eviction.sync(&key, &None).await.unwrap();
+            let minute = Duration::from_secs(60);
+            let waits = matches!(outcome, Outcome::After(left) if left <= minute && !left.is_zero());
+            assert_eq!((waits, server.lines().is_empty()), (stays, stays), "{created} {scheduled:?}");
+        }
     }
 
     #[test]
