@@ -53,12 +53,12 @@ pub struct Metric {
     pub tolerance: Tolerance,
 }
 
-/// A pod's use: thousandths by container and resource, and over which time until when.
+/// A pod's use: thousandths by container and then by resource, and over which time until when.
 #[derive(Clone, Debug)]
 pub struct Sample {
     pub at: Timestamp,
     pub window: Duration,
-    pub used: BTreeMap<(String, String), i64>,
+    pub used: BTreeMap<String, BTreeMap<String, i64>>,
 }
 
 /// What a metric says.
@@ -76,9 +76,12 @@ impl Metric {
         self.container.as_ref().is_none_or(|c| c == container)
     }
 
-    fn used(&self, sample: &Sample) -> i64 {
-        let mine = sample.used.iter().filter(|((name, of), _)| *of == self.resource && self.counts(name));
-        mine.map(|(_, n)| n).sum()
+    /// Returns the pod's use; `None` if it is not known, because the sample lacks the container or a
+    /// container that counts lacks the resource. Counted as 0 it would scale down loaded pods.
+    fn used(&self, sample: &Sample) -> Option<i64> {
+        let mut counted = sample.used.iter().filter(|(name, _)| self.counts(name)).peekable();
+        counted.peek()?;
+        counted.map(|(_, used)| used.get(&self.resource).copied()).sum()
     }
 
     /// Thousandths that the pod's containers request. A container that says nothing makes a
@@ -87,19 +90,23 @@ impl Metric {
         let spec = pod.spec.clone().unwrap_or_default();
         let sidecars = spec.init_containers.unwrap_or_default().into_iter();
         let sidecars = sidecars.filter(|c| c.restart_policy.as_deref() == Some("Always"));
-        let mut sum = 0;
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        let (mut sum, mut counted) = (0, false);
         for container in spec.containers.into_iter().chain(sidecars).filter(|c| self.counts(&c.name)) {
             let requests = container.resources.and_then(|r| r.requests).unwrap_or_default();
             let Some(amount) = requests.get(&self.resource).and_then(|q| Quantity::parse(&q.0)) else {
-                let pod = pod.metadata.name.as_deref().unwrap_or_default();
                 return Err(format!(
-                    "missing request for {} in container {} of Pod {pod}",
+                    "missing request for {} in container {} of Pod {name}",
                     self.resource, container.name
                 ));
             };
             sum += amount.milli();
+            counted = true;
         }
-        Ok(sum)
+        match &self.container {
+            Some(container) if !counted => Err(format!("container {container} not found in Pod {name}")),
+            _ => Ok(sum),
+        }
     }
 }
 
@@ -123,13 +130,13 @@ fn group<'a>(
     let mut groups = Groups::default();
     for pod in all.iter().filter(|p| p.metadata.deletion_timestamp.is_none() && phase(p) != "Failed") {
         let sample = samples.get(pod.metadata.name.as_deref().unwrap_or_default());
-        match sample {
+        match sample.and_then(|sample| Some((sample, metric.used(sample)?))) {
             _ if phase(pod) == "Pending" => groups.unready.push(pod),
             None => groups.missing.push(pod),
-            Some(sample) if metric.resource == "cpu" && is_starting(pod, sample, now) => {
+            Some((sample, _)) if metric.resource == "cpu" && is_starting(pod, sample, now) => {
                 groups.unready.push(pod)
             }
-            Some(sample) => groups.ready.push((pod, metric.used(sample))),
+            Some((_, used)) => groups.ready.push((pod, used)),
         }
     }
     groups
@@ -187,13 +194,13 @@ pub fn replicas(
         return Err("no pods returned by selector while calculating replica count".into());
     }
     let Groups { ready: mut uses, unready, missing } = group(metric, all, samples, now);
+    if uses.is_empty() {
+        return Err("did not receive metrics for targeted pods (pods might be unready)".into());
+    }
     if matches!(metric.target, Target::Utilization(_)) {
         for pod in all.iter().filter(|p| pods::is_active(p)) {
             metric.requested(pod)?;
         }
-    }
-    if uses.is_empty() {
-        return Err("did not receive metrics for targeted pods (pods might be unready)".into());
     }
     let (first, average, utilization) = ratio(metric, &uses)?;
     let verdict = |replicas: i32| Verdict { replicas, average, utilization };
@@ -249,7 +256,7 @@ mod tests {
             .unwrap();
             all.push(Arc::new(pod));
             if *used != -1 {
-                let used = [(("c".to_string(), "cpu".to_string()), (*used).max(0))].into();
+                let used = [("c".to_string(), [("cpu".to_string(), (*used).max(0))].into())].into();
                 let sample = Sample { at: NOW.parse().unwrap(), window: Duration::from_secs(10), used };
                 samples.insert(format!("p{i}"), sample);
             }
@@ -292,5 +299,50 @@ mod tests {
                 .unwrap_err()
                 .contains("no metrics returned from resource metrics API")
         );
+    }
+    /// What ten loaded pods, with the containers `app` and `log`, are scaled to.
+    fn scale(resource: &str, container: Option<&str>, target: Target) -> Result<Verdict, String> {
+        let mut samples = BTreeMap::new();
+        let mut all = Vec::new();
+        for name in (0..10).map(|i| format!("p{i}")) {
+            let requests = json!({"requests": {"memory": "1Gi"}});
+            let pod = json!({"metadata": {"name": name}, "status": {"phase": "Running"},
+                "spec": {"containers": [{"name": "app", "resources": requests}, {"name": "log"}]}});
+            all.push(Arc::new(serde_json::from_value(pod).unwrap()));
+            let used = |resource: &str| [(resource.to_string(), 100_000)].into();
+            let mut sample =
+                Sample { at: NOW.parse().unwrap(), window: Duration::from_secs(10), used: BTreeMap::new() };
+            sample.used.insert("app".into(), used("memory"));
+            sample.used.insert("log".into(), used("disk"));
+            samples.insert(name, sample);
+        }
+        let container = container.map(String::from);
+        let metric = Metric { resource: resource.into(), container, target, tolerance: Tolerance::default() };
+        replicas(&metric, 10, &all, &samples, NOW.parse().unwrap())
+    }
+
+    #[test]
+    fn a_use_that_a_sample_does_not_tell_is_not_a_use_of_nothing() {
+        let unknown = Err("did not receive metrics for targeted pods (pods might be unready)".into());
+        let one_a_pod = Target::Average(1000);
+        assert_eq!(scale("memory", Some("ap"), one_a_pod.clone()), unknown, "no such container");
+        assert_eq!(scale("memory", Some("ap"), Target::Utilization(50)), unknown);
+        assert_eq!(scale("storage", None, one_a_pod.clone()), unknown, "no container tells it");
+        assert_eq!(scale("memory", None, one_a_pod.clone()), unknown, "one container does not tell it");
+        assert_eq!(scale("disk", Some("app"), one_a_pod), unknown);
+        assert_eq!(scale("memory", Some("app"), Target::Average(50_000)).unwrap().replicas, 20);
+    }
+
+    #[test]
+    fn a_pod_without_the_container_has_no_share_of_its_request() {
+        let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "app"}]}});
+        let metric = Metric {
+            resource: "cpu".into(),
+            container: Some("ap".into()),
+            target: Target::Utilization(50),
+            tolerance: Tolerance::default(),
+        };
+        let requested = metric.requested(&serde_json::from_value(pod).unwrap());
+        assert_eq!(requested.unwrap_err(), "container ap not found in Pod p");
     }
 }

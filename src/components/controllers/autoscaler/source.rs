@@ -107,11 +107,11 @@ pub(super) fn shown(asked: &MetricSpec, verdict: &Verdict) -> MetricStatus {
 
 /// One pod's line of the metrics API.
 pub(super) fn sample(pod: &Value) -> Option<(String, Sample)> {
-    let mut used = BTreeMap::new();
+    let mut used: BTreeMap<String, BTreeMap<String, i64>> = BTreeMap::new();
     for container in pod["containers"].as_array()? {
-        for (resource, amount) in container["usage"].as_object()? {
-            let name = container["name"].as_str()?.to_string();
-            used.insert((name, resource.clone()), Quantity::parse(amount.as_str()?)?.milli());
+        let of_container = used.entry(container["name"].as_str()?.to_string()).or_default();
+        for (resource, amount) in container["usage"].as_object().into_iter().flatten() {
+            of_container.insert(resource.clone(), Quantity::parse(amount.as_str()?)?.milli());
         }
     }
     let window: jiff::SignedDuration = pod["window"].as_str()?.parse().ok()?;

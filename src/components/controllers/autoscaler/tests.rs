@@ -7,7 +7,7 @@ fn a_line_of_the_metrics_api_is_read() {
         "containers": [{"name": "c", "usage": {"cpu": "1500000n", "memory": "4Ki"}}]});
     let (name, sample) = sample(&pod).unwrap();
     assert_eq!((name.as_str(), sample.window.as_millis()), ("p", 62_500));
-    let of = |what: &str| sample.used[&("c".to_string(), what.to_string())];
+    let of = |what: &str| sample.used["c"][what];
     assert_eq!((of("cpu"), of("memory")), (2, 4_096_000));
 }
 
