@@ -6,12 +6,14 @@ use crate::pods::phase;
 use crate::{Error, Shared, record};
 use client::{Change, Key, Outcome, WorkQueue, optional, segment};
 use k8s_openapi::api::core::v1::{Node, Pod};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tap::{Cause, Component, Event};
 
-/// The cache may be behind a node that is just being added.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// The pods of a missing node are kept for so long: the node may be registered anew, and the cache
+/// may be behind a node that is just being added.
+const QUARANTINE: Duration = Duration::from_secs(40);
 /// How often ended pods are counted.
 const COUNT_EVERY: Duration = Duration::from_secs(20);
 /// Ended pods that are kept, over all namespaces: `--terminated-pod-gc-threshold`.
@@ -20,28 +22,36 @@ const ENDED_MOST: usize = 12_500;
 const NO_NODE: Disruption =
     Disruption { reason: "DeletionByPodGC", message: "PodGC: node no longer exists", failed: true };
 
+/// Deletes the pods of nodes that do not exist.
+struct Orphans {
+    shared: Shared,
+    /// When each missing node was first found to be missing. A node is forgotten when it is there
+    /// again or has no pods left, so there are as many as missing nodes that pods name.
+    missing: Mutex<BTreeMap<String, clock::Instant>>,
+}
+
 pub(super) fn start(shared: &Shared) {
-    let pods: WorkQueue<Key> = WorkQueue::new(&shared.crew);
-    let q = pods.clone();
+    let nodes: WorkQueue<Key> = WorkQueue::new(&shared.crew);
+    let (q, all) = (nodes.clone(), shared.clone());
     shared.pods.on(move |change| {
-        if !node_of(change.object()).is_empty() && !matches!(change, Change::Deleted(_)) {
+        let node = Key::new("", node_of(change.object()));
+        let is_missing = !node.name.is_empty() && all.nodes.get(&node).is_none();
+        if is_missing && !matches!(change, Change::Deleted(_)) {
+            q.add(node, change.cause());
+        }
+    });
+    let q = nodes.clone();
+    // Also a node that is added: it is missing no longer.
+    shared.nodes.on(move |change| {
+        if !matches!(change, Change::Updated { .. }) {
             q.add(change.key(), change.cause());
         }
     });
-    let (q, all) = (pods.clone(), shared.clone());
-    shared.nodes.on(move |change| {
-        if let Change::Deleted(_) = change {
-            let name = change.key().name;
-            for pod in all.pods.list().iter().filter(|p| node_of(p) == name) {
-                q.add(Key::of(&**pod), change.cause());
-            }
-        }
-    });
-    let all = Arc::new(shared.clone());
-    shared.report_panics(&pods, &shared.pods, "pod-garbage-collector");
-    pods.work("pod-garbage-collector", 2, move |key, cause| {
-        let shared = all.clone();
-        async move { orphaned(&shared, &key, &cause).await }
+    let worker = Arc::new(Orphans { shared: shared.clone(), missing: Mutex::default() });
+    shared.report_panics(&nodes, &shared.nodes, "pod-garbage-collector");
+    nodes.work("pod-garbage-collector", 2, move |node, cause| {
+        let worker = worker.clone();
+        async move { worker.sync(&node.name, &cause).await }
     });
     let all = shared.clone();
     shared.crew.spawn_essential(async move {
@@ -80,24 +90,59 @@ fn surplus(mut pods: Vec<Arc<Pod>>, most: usize) -> Vec<Arc<Pod>> {
     pods
 }
 
-/// A pod bound to a node that does not exist (any more) is deleted by force: no kubelet will ever
-/// do it.
-async fn orphaned(shared: &Shared, key: &Key, cause: &Option<Cause>) -> Result<Outcome, Error> {
-    let Some(pod) = shared.pods.get(key).filter(|p| !node_of(p).is_empty()) else { return Ok(Outcome::Done) };
-    let node = node_of(&pod);
-    if shared.nodes.get(&Key::new("", node)).is_some() {
-        return Ok(Outcome::Done);
+impl Orphans {
+    /// Deletes the pods of a node by force if it has been missing for the time of its quarantine
+    /// and the API server does not know it either: no kubelet will ever do it. Then the quarantine
+    /// begins anew. Otherwise an owner that binds its pods to a missing node would replace them as
+    /// fast as they are deleted.
+    async fn sync(&self, node: &str, cause: &Option<Cause>) -> Result<Outcome, Error> {
+        let is_there = self.shared.nodes.get(&Key::new("", node)).is_some();
+        let mut pods = if is_there { vec![] } else { self.shared.pods.list() };
+        pods.retain(|pod| node_of(pod) == node);
+        if pods.is_empty() {
+            self.forget(node);
+            return Ok(Outcome::Done);
+        }
+        let left = self.quarantine(node);
+        if !left.is_zero() {
+            return Ok(Outcome::After(left));
+        }
+        if optional(self.shared.config.client.cluster::<Node>().get(&segment(node)).await)?.is_some() {
+            self.forget(node);
+            return Ok(Outcome::After(QUARANTINE));
+        }
+        let mut result = Ok(());
+        for pod in pods {
+            result = result.and(self.collect(&pod, cause).await);
+        }
+        result?;
+        self.forget(node);
+        Ok(Outcome::Done)
     }
-    if optional(shared.config.client.cluster::<Node>().get(&segment(node)).await)?.is_some() {
-        return Ok(Outcome::After(LOOK_AGAIN));
+
+    /// Returns what is left of the quarantine of a missing node; the first time all of it.
+    fn quarantine(&self, node: &str) -> Duration {
+        let mut missing = self.missing.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let since = missing.entry(node.to_string()).or_insert_with(clock::Instant::now);
+        // Who waits for it scales it again.
+        clock::unscaled(clock::scaled(QUARANTINE).saturating_sub(since.elapsed()))
     }
-    let api = shared.config.client.caused_by(cause.clone()).within::<Pod>(&key.namespace);
-    if tell_why(&api, &pod, &NO_NODE).await? {
-        tracing::info!(pod = %key, node, "the pod's node no longer exists: deleting the pod by force");
-        delete(&api, &pod, Some(0)).await?;
-        shared.tap(Component::PodGarbageCollector).emit(record(Event::Collect, "pods", key, cause));
+
+    fn forget(&self, node: &str) {
+        self.missing.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).remove(node);
     }
-    Ok(Outcome::Done)
+
+    async fn collect(&self, pod: &Pod, cause: &Option<Cause>) -> Result<(), Error> {
+        let (key, node) = (Key::of(pod), node_of(pod));
+        let api = self.shared.config.client.caused_by(cause.clone()).within::<Pod>(&key.namespace);
+        if tell_why(&api, pod, &NO_NODE).await? {
+            tracing::info!(pod = %key, node, "the pod's node no longer exists: deleting the pod by force");
+            delete(&api, pod, Some(0)).await?;
+            let event = record(Event::Collect, "pods", &key, cause);
+            self.shared.tap(Component::PodGarbageCollector).emit(event);
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -106,6 +151,22 @@ mod tests {
     use client::testing::{Scripted, refusal};
     use serde_json::json;
 
+    /// A running pod of the missing node `n`. It is being deleted: its kubelet went first.
+    async fn orphans(server: &Scripted) -> Orphans {
+        let shared = Shared::fixed(&server.client);
+        let pod = json!({"metadata": {"name": "p", "namespace": "d", "uid": "u", "deletionTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"nodeName": "n", "containers": []}, "status": {"phase": "Running"}});
+        shared.pods.tell_of(serde_json::from_value(pod).unwrap());
+        Orphans { shared, missing: Mutex::default() }
+    }
+
+    /// As if the node were missing since the quarantine's length.
+    fn end_quarantine(orphans: &Orphans) {
+        for since in orphans.missing.lock().unwrap().values_mut() {
+            *since = since.checked_sub(QUARANTINE).unwrap();
+        }
+    }
+
     #[tokio::test]
     async fn a_pod_of_a_node_that_is_no_more_has_failed_and_says_why() {
         let server = Scripted::new(|asked| match asked.line.as_str() {
@@ -113,12 +174,12 @@ mod tests {
             _ => None,
         })
         .await;
-        let shared = Shared::fixed(&server.client);
-        // Also one that was deleted while its kubelet was gone already.
-        let pod = json!({"metadata": {"name": "p", "namespace": "d", "uid": "u", "deletionTimestamp": "2026-01-01T00:00:00Z"},
-            "spec": {"nodeName": "n", "containers": []}, "status": {"phase": "Running"}});
-        shared.pods.tell_of(serde_json::from_value(pod).unwrap());
-        orphaned(&shared, &Key::new("d", "p"), &None).await.unwrap();
+        let orphans = orphans(&server).await;
+        let first = orphans.sync("n", &None).await.unwrap();
+        assert!(matches!(first, Outcome::After(left) if left <= QUARANTINE), "{first:?}");
+        assert_eq!(server.lines(), [""; 0], "the node may come back");
+        end_quarantine(&orphans);
+        assert_eq!(orphans.sync("n", &None).await.unwrap(), Outcome::Done);
         let asked = server.take();
         let status = &asked[1].body["status"];
         assert_eq!(
@@ -127,6 +188,30 @@ mod tests {
         );
         assert_eq!(asked[2].line, "DELETE /api/v1/namespaces/d/pods/p");
         assert_eq!(asked[2].body["gracePeriodSeconds"], 0);
+        // The next pod that its owner binds to this node waits as long.
+        assert!(matches!(orphans.sync("n", &None).await.unwrap(), Outcome::After(_)));
+        assert_eq!(server.lines(), [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn the_pods_of_a_node_that_is_registered_anew_stay() {
+        let server = Scripted::new(|asked| match asked.line.as_str() {
+            "GET /api/v1/nodes/n" => Some((200, json!({"metadata": {"name": "n"}}))),
+            _ => None,
+        })
+        .await;
+        let orphans = orphans(&server).await;
+        orphans.sync("n", &None).await.unwrap();
+        end_quarantine(&orphans);
+        // The cache is behind.
+        assert_eq!(orphans.sync("n", &None).await.unwrap(), Outcome::After(QUARANTINE));
+        assert_eq!(server.lines(), ["GET /api/v1/nodes/n"]);
+        orphans.sync("n", &None).await.unwrap();
+        end_quarantine(&orphans);
+        orphans.shared.nodes.tell_of(serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap());
+        assert_eq!(orphans.sync("n", &None).await.unwrap(), Outcome::Done);
+        assert_eq!(server.lines(), [""; 0]);
+        assert!(orphans.missing.lock().unwrap().is_empty(), "it is missing no longer");
     }
 
     #[test]
