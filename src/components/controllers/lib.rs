@@ -24,6 +24,8 @@
 //! The autoscaler knows resource metrics only: no custom or external metrics API is served.
 //! Of pods that are too many and equally useful the youngest goes: upstream compares the logarithms
 //! of their ages. Nodes get no annotation `node.alpha.kubernetes.io/ttl`.
+//! Volumes are not recycled, and directories of hostPath volumes are not deleted: such a volume is
+//! Failed once it is released.
 //! ## Read next
 //! [`replicaset`], the simplest of them; then [`deployment`], [`job`] and [`statefulset`].
 

@@ -25,6 +25,8 @@ use tap::{Cause, Component, Event};
 
 const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
 const PROVISIONER: &str = "volume.kubernetes.io/storage-provisioner";
+const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
+const MIGRATED_TO: &str = "pv.kubernetes.io/migrated-to";
 
 pub(crate) fn start(shared: &Shared) {
     let recorder = Recorder::new(&shared.crew, &shared.config.client, "persistentvolume-controller", "");
@@ -279,6 +281,7 @@ impl Worker {
         let Some(volume) = self.shared.volumes.get(&key) else { return Ok(Outcome::Done) };
         let spec = volume.spec.clone().unwrap_or_default();
         let phase = volume.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default();
+        let was_released = matches!(phase, "Released" | "Failed");
         let want = match &spec.claim_ref {
             None => "Available",
             Some(reference) => {
@@ -287,7 +290,7 @@ impl Worker {
                 let place = claim_key(&volume);
                 let mut claim = place.as_ref().and_then(|k| self.shared.claims.get(k)).filter(|c| same(c));
                 if claim.is_none()
-                    && let Some(place) = place.filter(|_| reference.uid.is_some() && phase != "Released")
+                    && let Some(place) = place.filter(|_| reference.uid.is_some() && !was_released)
                 {
                     // A volume that is released may be deleted, and its data. The cache of the
                     // claims may be behind.
@@ -306,6 +309,9 @@ impl Worker {
                 }
             }
         };
+        if want == "Released" && was_released {
+            return self.reclaim(&volume, cause).await;
+        }
         // A reserved volume on its way to Bound is the claim worker's.
         let reserved = spec.claim_ref.is_some();
         if phase == want || (phase == "Bound" && want == "Available" && reserved) {
@@ -316,6 +322,70 @@ impl Worker {
         write::status(&api, &volume.metadata, Guard::Uid, volume.status.as_ref(), &new).await?;
         Ok(Outcome::Done)
     }
+
+    /// Marks a released volume as Failed if its reclaim policy asks for what no component does.
+    async fn reclaim(&self, volume: &PersistentVolume, cause: Option<Cause>) -> Result<Outcome, Error> {
+        let phase = volume.status.as_ref().and_then(|s| s.phase.as_deref());
+        let Some((reason, why)) = reclaim_refusal(volume).filter(|_| phase != Some("Failed")) else {
+            return Ok(Outcome::Done);
+        };
+        let api = self.shared.config.client.caused_by(cause.clone()).cluster::<PersistentVolume>();
+        let new = PersistentVolumeStatus {
+            message: Some(why.clone()),
+            ..with_phase(volume.status.as_ref(), "Failed")
+        };
+        if write::status(&api, &volume.metadata, Guard::Uid, volume.status.as_ref(), &new).await? {
+            self.recorder.warning(&reference(volume), reason, why, cause);
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+/// Pure: why a released volume cannot be reclaimed, with the reason of the Event. `None`: it is
+/// retained, or its provisioner deletes it.
+///
+/// ```text
+/// Retain                               None
+/// Delete, made by a provisioner, CSI   None
+/// Delete, hostPath /data/x             upstream deletes directories below /tmp only
+/// Delete, hostPath /tmp/x              the directory is on a node, which no controller can reach
+/// Delete, nfs                          there is no deleter
+/// Recycle                              there is no recycler
+/// ```
+fn reclaim_refusal(volume: &PersistentVolume) -> Option<(&'static str, String)> {
+    const NO_DELETER: &str = "VolumeFailedDelete";
+    let spec = volume.spec.as_ref()?;
+    let note = |name: &str| volume.metadata.annotations.as_ref().and_then(|all| all.get(name));
+    if note(MIGRATED_TO).is_some_and(|driver| !driver.is_empty()) {
+        return None;
+    }
+    match spec.persistent_volume_reclaim_policy.as_deref() {
+        Some("Delete") => {}
+        Some("Recycle") => {
+            return Some(("VolumeFailedRecycle", "No recycler plugin found for the volume!".into()));
+        }
+        _ => return None,
+    }
+    let provisioner = note(PROVISIONED_BY).filter(|name| !name.is_empty());
+    if spec.csi.is_some() || provisioner.is_some_and(|name| !name.starts_with("kubernetes.io/")) {
+        return None;
+    }
+    let name = volume.metadata.name.as_deref().unwrap_or_default();
+    let Some(host) = &spec.host_path else {
+        let is_known = spec.nfs.is_some() || spec.fc.is_some() || spec.iscsi.is_some();
+        let deletable = if is_known { "deletable " } else { "" };
+        let why = format!(
+            "error getting deleter volume plugin for volume {name:?}: no {deletable}volume plugin matched"
+        );
+        return Some((NO_DELETER, why));
+    };
+    let path = &host.path;
+    let is_below_tmp = path.split_once("/tmp/").is_some_and(|(_, rest)| !rest.is_empty());
+    let why = match is_below_tmp {
+        true => format!("Ropewalk deletes no directories of hostPath volumes: delete {path} and the volume"),
+        false => format!("host_path deleter only supports /tmp/.+ but received provided {path}"),
+    };
+    Some((NO_DELETER, why))
 }
 
 /// Pure: the class of claims that name none: the newest that is marked as the default, and of
@@ -339,7 +409,8 @@ fn is_taken_back(volume: &PersistentVolume) -> bool {
 }
 
 fn with_phase(before: Option<&PersistentVolumeStatus>, phase: &str) -> PersistentVolumeStatus {
-    PersistentVolumeStatus { phase: Some(phase.into()), ..before.cloned().unwrap_or_default() }
+    let before = before.cloned().unwrap_or_default();
+    PersistentVolumeStatus { phase: Some(phase.into()), message: None, ..before }
 }
 
 #[cfg(test)]

@@ -169,6 +169,7 @@ const TEMPLATES: &str = "spec.volumeClaimTemplates";
 const VOLUME: &[Row] = &[
     ("spec.volumeMode", Not(&["Filesystem"]), "Ropewalk has no block volumes; pods cannot use it"),
     ("spec.mountOptions", Any, "Ropewalk's volumes are directories; the field is ignored"),
+    ("spec.persistentVolumeReclaimPolicy", Is("Recycle"), "Ropewalk recycles no volumes; the volume will be Failed once it is released"),
 ];
 
 #[rustfmt::skip]
@@ -414,6 +415,10 @@ mod tests {
             fields("apps", "StatefulSet", set, None),
             ["spec.volumeClaimTemplates[1].spec.volumeMode"]
         );
+        let volume = |policy: &str| json!({"spec": {"persistentVolumeReclaimPolicy": policy}});
+        let recycled = fields("", "PersistentVolume", volume("Recycle"), None);
+        assert_eq!(recycled, ["spec.persistentVolumeReclaimPolicy"]);
+        assert_eq!(fields("", "PersistentVolume", volume("Delete"), None), [""; 0]);
         let claim = json!({"spec": {"volumeMode": "Block", "dataSource": {"kind": "x"}}});
         assert_eq!(fields("", "PersistentVolumeClaim", claim, None), ["spec.volumeMode", "spec.dataSource"]);
     }

@@ -152,3 +152,53 @@ async fn a_bound_volume_whose_claim_was_taken_off_is_available() {
         assert_eq!(server.take().first().map(|asked| asked.body["status"]["phase"].clone()), want);
     }
 }
+
+#[tokio::test]
+async fn a_released_volume_that_nothing_reclaims_fails_once_and_says_why() {
+    let server = Scripted::new(|a| a.line.starts_with("PATCH").then(|| (200, a.body.clone()))).await;
+    let mut released = volume(Some("u"));
+    let spec = released.spec.as_mut().unwrap();
+    spec.host_path = of(json!({"path": "/data/x"}));
+    spec.persistent_volume_reclaim_policy = Some("Delete".into());
+    released.status = Some(with_phase(None, "Released"));
+    let worker = worker(&server, vec![], vec![released.clone()]);
+    worker.volume(Key::new("", "v"), None).await.unwrap();
+    let why = "host_path deleter only supports /tmp/.+ but received provided /data/x";
+    assert_eq!(server.event("VolumeFailedDelete").await, why);
+    let status =
+        server.take().into_iter().find(|a| a.line.ends_with("/v/status")).unwrap().body["status"].clone();
+    assert_eq!((&status["phase"], &status["message"]), (&json!("Failed"), &json!(why)));
+    released.status = of(status);
+    worker.shared.volumes.tell_of(released.clone());
+    worker.volume(Key::new("", "v"), None).await.unwrap();
+    assert_eq!(server.lines(), [""; 0], "neither does the claim's end need to be confirmed again");
+    // Its claim is taken off: the message goes with the phase.
+    released.spec.as_mut().unwrap().claim_ref = None;
+    worker.shared.volumes.tell_of(released);
+    worker.volume(Key::new("", "v"), None).await.unwrap();
+    let status = server.take()[0].body["status"].clone();
+    assert_eq!((&status["phase"], &status["message"]), (&json!("Available"), &Value::Null));
+}
+
+#[test]
+fn what_a_reclaim_policy_asks_for_and_nothing_does_is_refused() {
+    let refusal = |policy: &str, source: Value, provisioner: &str| {
+        let mut spec = json!({"persistentVolumeReclaimPolicy": policy});
+        spec.as_object_mut().unwrap().extend(source.as_object().unwrap().clone());
+        let notes = json!({PROVISIONED_BY: provisioner});
+        let meta = json!({"name": "v", "annotations": notes});
+        reclaim_refusal(&of(json!({"metadata": meta, "spec": spec}))).map(|(_, why)| why)
+    };
+    let host = |path: &str| json!({"hostPath": {"path": path}});
+    let nfs = json!({"nfs": {"server": "s", "path": "/"}});
+    assert_eq!(refusal("Retain", host("/data"), ""), None);
+    assert_eq!(refusal("Delete", host("/data"), "ropewalk.io/local-path"), None);
+    assert_eq!(refusal("Delete", json!({"csi": {"driver": "d", "volumeHandle": "h"}}), ""), None);
+    let deleter = "error getting deleter volume plugin for volume \"v\": no";
+    assert_eq!(refusal("Delete", nfs, "").unwrap(), format!("{deleter} deletable volume plugin matched"));
+    let local = json!({"local": {"path": "/data"}});
+    assert_eq!(refusal("Delete", local, "").unwrap(), format!("{deleter} volume plugin matched"));
+    assert!(refusal("Delete", host("/tmp/a"), "").unwrap().contains("delete /tmp/a and the volume"));
+    assert!(refusal("Delete", host("/tmp/"), "").unwrap().starts_with("host_path deleter only supports"));
+    assert!(refusal("Recycle", host("/data"), "").unwrap().starts_with("No recycler"));
+}
