@@ -148,31 +148,138 @@ pub fn is_stale(set: &StatefulSet, claim: &ObjectMeta, ordinal: i32) -> bool {
     claim.deletion_timestamp.is_some() || owned
 }
 
-/// Pure: who should own a claim, by `spec.persistentVolumeClaimRetentionPolicy`: the set if it is
-/// to go with the set, the pod if it is to go with a pod that is scaled away. Other owners are not
-/// ours to touch.
+/// Returns whether two references name the same object. Its uid may differ: then one of them is of
+/// an earlier object of that name.
+fn is_same_name(a: &OwnerReference, b: &OwnerReference) -> bool {
+    (&a.api_version, &a.kind, &a.name) == (&b.api_version, &b.kind, &b.name)
+}
+
+/// Pure: does another controller own the claim of this pod, so that the retention policy cannot
+/// hold (upstream's `hasUnexpectedController`)? Without a policy that deletes there is no conflict.
+pub fn has_other_controller(set: &StatefulSet, claim: &PersistentVolumeClaim, ordinal: i32) -> bool {
+    let own = owned_by(set);
+    let pod = format!("{}-{ordinal}", own.name);
+    let is_ours = |o: &OwnerReference| {
+        is_same_name(o, &own) || (o.api_version == "v1" && o.kind == "Pod" && o.name == pod)
+    };
+    let is_other = pods::controller_of(&claim.metadata).is_some_and(|o| !is_ours(o));
+    is_other && (deletes_scaled(set) || deletes_all(set))
+}
+
+/// Do claims go with the set (`whenDeleted: Delete`)?
+fn deletes_all(set: &StatefulSet) -> bool {
+    let policy = set.spec.as_ref().and_then(|s| s.persistent_volume_claim_retention_policy.as_ref());
+    policy.is_some_and(|p| p.when_deleted.as_deref() == Some("Delete"))
+}
+
+/// Pure: who should own the claim of the pod with this ordinal, by
+/// `spec.persistentVolumeClaimRetentionPolicy`. `pod`: `None` if it is not there yet; `condemned`:
+/// it is scaled away.
+///
+/// ```text
+/// whenDeleted  whenScaled   controller of the claim
+/// Retain       Retain       none
+/// Delete       Retain       the set
+/// Retain       Delete       the pod, once it is condemned
+/// Delete       Delete       the set; the pod, once it is condemned
+/// ```
+///
+/// A controller blocks the deletion of its owner in the foreground: the set waits for its claims.
+/// A claim that another controller owns gets no second one, and a claim of an earlier set or pod of
+/// that name is left alone: the garbage collector may be about to delete it. Other owners stay.
+/// Source: `isClaimOwnerUpToDate` and `updateClaimOwnerRefForSetAndPod`.
 pub fn claim_owners(
     set: &StatefulSet,
     claim: &PersistentVolumeClaim,
-    pod: Option<&Pod>,
+    (ordinal, pod): (i32, Option<&Pod>),
     condemned: bool,
 ) -> Vec<OwnerReference> {
-    let policy = set.spec.as_ref().and_then(|s| s.persistent_volume_claim_retention_policy.clone());
-    let with_set = policy.is_some_and(|p| p.when_deleted.as_deref() == Some("Delete"));
-    let with_pod = deletes_scaled(set);
-    let plain =
-        |owner: OwnerReference| OwnerReference { controller: None, block_owner_deletion: None, ..owner };
     let mut owners = claim.metadata.owner_references.clone().unwrap_or_default();
-    let name = set.metadata.name.as_deref().unwrap_or_default();
+    let (own, of_pod) = (owned_by(set), pod.map(owned_by));
+    let ours: Vec<&OwnerReference> = [&own].into_iter().chain(&of_pod).collect();
+    let is_stale = |o: &OwnerReference| ours.iter().any(|our| is_same_name(our, o) && our.uid != o.uid);
+    if owners.iter().any(is_stale) {
+        return owners;
+    }
+    let wanted = match &of_pod {
+        _ if has_other_controller(set, claim, ordinal) => None,
+        Some(of_pod) if condemned && deletes_scaled(set) => Some(of_pod),
+        _ if deletes_all(set) => Some(&own),
+        _ => None,
+    };
     owners.retain(|o| {
-        let of_set = o.kind == "StatefulSet" && o.name == name;
-        let of_pod = o.kind == "Pod" && ordinal(name, &o.name).is_some();
-        !of_set && !of_pod
+        let is_right = o.controller == Some(true) && wanted.is_some_and(|wanted| wanted.uid == o.uid);
+        is_right || !ours.iter().any(|our| is_same_name(our, o))
     });
-    match pod.filter(|_| condemned && with_pod) {
-        Some(pod) => owners.push(plain(owned_by(pod))),
-        None if with_set && !(condemned && with_pod) => owners.push(plain(owned_by(set))),
-        None => {}
+    if let Some(wanted) = wanted.filter(|wanted| owners.iter().all(|o| o.uid != wanted.uid)) {
+        owners.push(wanted.clone());
     }
     owners
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// The owners of the claim of `web-2` after a look, beside those that it has: kind, name, uid,
+    /// and whether it is the controller that blocks its owner's deletion.
+    fn owners(deleted: &str, scaled: &str, condemned: bool, has: Value) -> Vec<String> {
+        let policy = json!({"whenDeleted": deleted, "whenScaled": scaled});
+        let set = json!({"metadata": {"name": "web", "uid": "s"}, "spec": {"replicas": 2, "selector": {},
+            "template": {}, "persistentVolumeClaimRetentionPolicy": policy}});
+        let set: StatefulSet = serde_json::from_value(set).unwrap();
+        let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "web-2", "uid": "p"}})).unwrap();
+        let claim = json!({"metadata": {"name": "data-web-2", "ownerReferences": has}});
+        let claim: PersistentVolumeClaim = serde_json::from_value(claim).unwrap();
+        let owners = claim_owners(&set, &claim, (2, Some(&pod)), condemned);
+        let shown = |o: &OwnerReference| {
+            let controls = o.controller == Some(true) && o.block_owner_deletion == Some(true);
+            format!("{} {} {}{}", o.kind, o.name, o.uid, if controls { " controls" } else { "" })
+        };
+        owners.iter().map(shown).collect()
+    }
+
+    fn owner(version: &str, kind: &str, name: &str, uid: &str, controls: bool) -> Value {
+        json!({"apiVersion": version, "kind": kind, "name": name, "uid": uid, "controller": controls,
+            "blockOwnerDeletion": controls})
+    }
+
+    #[test]
+    fn claims_are_controlled_by_what_they_go_with() {
+        let (set, pod) = ("StatefulSet web s controls", "Pod web-2 p controls");
+        for (deleted, scaled, condemned, want) in [
+            ("Retain", "Retain", true, vec![]),
+            ("Delete", "Retain", true, vec![set]),
+            ("Retain", "Delete", false, vec![]),
+            ("Retain", "Delete", true, vec![pod]),
+            ("Delete", "Delete", false, vec![set]),
+            ("Delete", "Delete", true, vec![pod]),
+        ] {
+            let (by_set, by_pod) =
+                (owner("apps/v1", "StatefulSet", "web", "s", true), owner("v1", "Pod", "web-2", "p", true));
+            for has in [json!([]), json!([by_set]), json!([by_pod])] {
+                assert_eq!(owners(deleted, scaled, condemned, has), want, "{deleted} {scaled} {condemned}");
+            }
+        }
+        let plain = json!([owner("apps/v1", "StatefulSet", "web", "s", false)]);
+        assert_eq!(owners("Delete", "Retain", false, plain), [set], "an owner becomes the controller");
+        let first = json!([
+            owner("apps/v1", "StatefulSet", "web", "s", true),
+            owner("v1", "ConfigMap", "c", "c", false)
+        ]);
+        assert_eq!(owners("Delete", "Retain", false, first), [set, "ConfigMap c c"], "nothing to write");
+    }
+
+    #[test]
+    fn claims_of_other_controllers_and_of_earlier_sets_are_left_alone() {
+        let other = owner("example.com/v1", "Backup", "b", "b", true);
+        let by_set = owner("apps/v1", "StatefulSet", "web", "s", false);
+        assert_eq!(owners("Delete", "Retain", false, json!([other])), ["Backup b b controls"]);
+        assert_eq!(owners("Delete", "Retain", false, json!([other, by_set])), ["Backup b b controls"]);
+        let earlier = json!([owner("apps/v1", "StatefulSet", "web", "earlier", true)]);
+        assert_eq!(owners("Retain", "Retain", false, earlier), ["StatefulSet web earlier controls"]);
+        let earlier = json!([owner("v1", "Pod", "web-2", "earlier", true)]);
+        assert_eq!(owners("Delete", "Delete", true, earlier), ["Pod web-2 earlier controls"]);
+    }
 }

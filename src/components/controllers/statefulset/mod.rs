@@ -223,10 +223,14 @@ async fn make_claims(look: &Look<'_, StatefulSet>, ordinal: i32) -> Result<(), E
             Some(there) if there.metadata.deletion_timestamp.is_some() => {
                 return Err(Error::NotYet(format!("pvc {name} is being deleted")));
             }
-            Some(_) => continue,
+            Some(there) => {
+                warn_of_controller(look, &there, ordinal);
+                continue;
+            }
             None => {}
         }
-        claim.metadata.owner_references = Some(identity::claim_owners(&look.object, &claim, None, false));
+        claim.metadata.owner_references =
+            Some(identity::claim_owners(&look.object, &claim, (ordinal, None), false));
         let (set, pod) = (&look.key.name, format!("{}-{ordinal}", look.key.name));
         let about = &look.hands.about;
         match api.create(&PostParams::default(), &claim).await {
@@ -246,6 +250,18 @@ async fn make_claims(look: &Look<'_, StatefulSet>, ordinal: i32) -> Result<(), E
     Ok(())
 }
 
+/// Tells of a claim whose retention policy cannot hold: another controller owns it.
+fn warn_of_controller(look: &Look<'_, StatefulSet>, claim: &PersistentVolumeClaim, ordinal: i32) {
+    if identity::has_other_controller(&look.object, claim, ordinal) {
+        let name = claim.metadata.name.as_deref().unwrap_or_default();
+        let told = format!(
+            "PersistentVolumeClaim {name} has a conflicting OwnerReference that acts as a managing controller, \
+             the retention policy is ignored for this claim"
+        );
+        look.hands.recorder.warning(&look.hands.about, "ConflictingController", told, look.cause.clone());
+    }
+}
+
 /// Claims are owned by whom the retention policy says, before a pod goes that would take them
 /// along.
 async fn own_claims(look: &Look<'_, StatefulSet>, plan: &Plan, mine: &[Arc<Pod>]) -> Result<(), Error> {
@@ -257,10 +273,11 @@ async fn own_claims(look: &Look<'_, StatefulSet>, plan: &Plan, mine: &[Arc<Pod>]
             let claim_name = wanted.metadata.name.unwrap_or_default();
             let key = client::Key::new(look.key.namespace.clone(), claim_name.clone());
             let Some(claim) = look.shared.claims.get(&key) else { continue };
-            let owners = identity::claim_owners(&look.object, &claim, Some(pod), condemned);
+            let owners = identity::claim_owners(&look.object, &claim, (ordinal, Some(pod)), condemned);
             if owners == claim.metadata.owner_references.clone().unwrap_or_default() {
                 continue;
             }
+            warn_of_controller(look, &claim, ordinal);
             // The list is written as a whole: owners that others have added meanwhile are kept by
             // the resource version.
             let (uid, version) = (&claim.metadata.uid, &claim.metadata.resource_version);
