@@ -96,7 +96,7 @@ pub fn from_template(
     let meta = template.metadata.clone().unwrap_or_default();
     Pod {
         metadata: ObjectMeta {
-            generate_name: Some(format!("{}-", owner.name)),
+            generate_name: Some(name_prefix(&owner.name, None)),
             name: Some(name),
             namespace: Some(namespace.into()),
             labels: meta.labels,
@@ -108,6 +108,28 @@ pub fn from_template(
         spec: template.spec.clone(),
         status: None,
     }
+}
+
+/// The longest part of a generated name before its five random letters (upstream's
+/// `MaxGeneratedNameLength`): such a name is a label of DNS, at most 63 characters.
+const PREFIX_MOST: usize = 58;
+
+/// Pure: what the names of an owner's pods begin with (`metadata.generateName`). Of the pods of an
+/// Indexed Job it ends with the index, however long the Job's name is.
+pub fn name_prefix(owner: &str, index: Option<i32>) -> String {
+    let Some(index) = index else { return format!("{owner}-") };
+    let end = format!("-{index}-");
+    let most = PREFIX_MOST.saturating_sub(end.len());
+    if owner.len() > most { cut(owner, most) + &end } else { format!("{owner}{end}") }
+}
+
+/// Pure: a generated name, e.g. `web-` and `x7k2p`: `web-x7k2p`.
+pub fn generated_name(prefix: &str, letters: &str) -> String {
+    cut(prefix, PREFIX_MOST) + letters
+}
+
+fn cut(text: &str, most: usize) -> String {
+    text.chars().take(most).collect()
 }
 
 /// What events say about an owner's pods: functions of the names of the owner and of the pod.
@@ -387,6 +409,17 @@ mod tests {
             assert_eq!(hands.create(Pod::default()).await.is_err(), failed, "{reason}");
             assert!(hands.expectations.met(&owner));
         }
+    }
+
+    #[test]
+    fn generated_names_are_labels_of_dns() {
+        let name = |owner: &str, index| generated_name(&name_prefix(owner, index), "x7k2p");
+        assert_eq!(name("web", None), "web-x7k2p");
+        assert_eq!(name("work", Some(3)), "work-3-x7k2p");
+        let long = "a".repeat(253);
+        assert_eq!(name(&long, None), format!("{}x7k2p", &long[..58]));
+        assert_eq!(name(&long, Some(12)), format!("{}-12-x7k2p", &long[..54]));
+        assert_eq!(name(&long[..57], None), format!("{}-x7k2p", &long[..57]));
     }
 
     #[test]

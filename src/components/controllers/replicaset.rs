@@ -196,9 +196,9 @@ impl<K: Replicated> PodOwner for Replicas<K> {
             }
             if plan.create > 0 && look.still_there().await? {
                 let template = spec.template.clone().unwrap_or_default();
-                let (name, namespace) = (&look.key.name, &look.key.namespace);
+                let (prefix, namespace) = (pods::name_prefix(&look.key.name, None), &look.key.namespace);
                 let made = (0..plan.create)
-                    .map(|_| pods::from_template(&template, look.pod_name(name), namespace, look.owner()))
+                    .map(|_| pods::from_template(&template, look.pod_name(&prefix), namespace, look.owner()))
                     .collect();
                 result = hands.create_all(made).await;
             }

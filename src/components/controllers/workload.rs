@@ -197,9 +197,9 @@ impl<K: Typed> Look<'_, K> {
         self.shared.config.client.caused_by(self.cause.clone()).within(&self.key.namespace)
     }
 
-    /// A new pod's name: the owner's and five letters.
-    pub fn pod_name(&self, base: &str) -> String {
-        format!("{base}-{}", self.shared.config.rng.name_suffix(5))
+    /// Generates a new pod's name: a prefix (see [`pods::name_prefix`]) and five letters.
+    pub fn pod_name(&self, prefix: &str) -> String {
+        pods::generated_name(prefix, &self.shared.config.rng.name_suffix(5))
     }
 
     /// See [`still_there`].

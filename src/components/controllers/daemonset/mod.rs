@@ -131,7 +131,7 @@ fn tell_ended(look: &Look<'_, DaemonSet>, pod: &Pod, node: &str) {
 
 /// The pod for one node.
 fn daemon(look: &Look<'_, DaemonSet>, template: &PodTemplateSpec, hash: &str, node: &str) -> Pod {
-    let name = look.pod_name(&look.key.name);
+    let name = look.pod_name(&pods::name_prefix(&look.key.name, None));
     let mut pod = pods::from_template(template, name, &look.key.namespace, look.owner());
     let labels = pod.metadata.labels.get_or_insert_default();
     labels.insert(HASH.into(), hash.into());

@@ -209,9 +209,9 @@ async fn expire(look: &Look<'_, Job>) -> Result<Outcome, Error> {
 fn pod_of(look: &Look<'_, Job>, new: &New) -> Pod {
     let template = look.object.spec.as_ref().map(|s| s.template.clone()).unwrap_or_default();
     let job = &look.key.name;
-    let base = new.index.map_or(job.clone(), |index| format!("{job}-{index}"));
-    let mut pod = pods::from_template(&template, look.pod_name(&base), &look.key.namespace, look.owner());
-    pod.metadata.generate_name = Some(format!("{base}-"));
+    let prefix = pods::name_prefix(job, new.index);
+    let mut pod = pods::from_template(&template, look.pod_name(&prefix), &look.key.namespace, look.owner());
+    pod.metadata.generate_name = Some(prefix);
     pod.metadata.finalizers.get_or_insert_default().push(TRACKING.into());
     let Some(index) = new.index else { return pod };
     pod.metadata.labels.get_or_insert_default().insert(INDEX.into(), index.to_string());
@@ -221,7 +221,7 @@ fn pod_of(look: &Look<'_, Job>, new: &New) -> Pod {
         annotations.insert(INDEX_FAILURES.into(), failures.to_string());
     }
     if let Some(spec) = &mut pod.spec {
-        spec.hostname.get_or_insert(base);
+        spec.hostname.get_or_insert(format!("{job}-{index}"));
         for container in spec.init_containers.iter_mut().flatten().chain(&mut spec.containers) {
             let env = container.env.get_or_insert_default();
             if !env.iter().any(|e| e.name == INDEX_VARIABLE) {
