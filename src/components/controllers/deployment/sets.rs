@@ -17,6 +17,8 @@ use tap::Event;
 
 const REVISION: &str = "deployment.kubernetes.io/revision";
 const REVISION_HISTORY: &str = "deployment.kubernetes.io/revision-history";
+/// Characters of a set's revision history, at most (upstream's `maxRevHistoryLengthInChars`).
+const HISTORY_MOST: usize = 2000;
 /// How many replicas the deployment wanted, and how many pods it allowed, when the set was last
 /// scaled.
 pub(super) const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
@@ -45,6 +47,23 @@ fn own_annotation(key: &str) -> bool {
     key == "kubectl.kubernetes.io/last-applied-configuration"
         || key == "deprecated.deployment.rollback.to"
         || [REVISION, REVISION_HISTORY, DESIRED, MAX].contains(&key)
+}
+
+/// Pure: a set's earlier revisions (the annotation `revision-history`) with one more. Without a
+/// bound, a Deployment that is switched to and fro would fill the annotations of its sets, and the
+/// API server would refuse them: the oldest revisions are dropped. `1,3` and 5 become `1,3,5`.
+fn with_revision(history: &str, revision: i64) -> String {
+    let all = match history {
+        "" => revision.to_string(),
+        earlier => format!("{earlier},{revision}"),
+    };
+    let mut kept = all.as_str();
+    while kept.len() > HISTORY_MOST
+        && let Some((_, newer)) = kept.split_once(',')
+    {
+        kept = newer;
+    }
+    kept.to_string()
 }
 
 impl Look<'_> {
@@ -133,9 +152,8 @@ impl Look<'_> {
         let mut want = self.set_annotations(revision);
         let stored = set.metadata.annotations.clone().unwrap_or_default();
         if have > 0 && have < revision {
-            let history = stored.get(REVISION_HISTORY).filter(|h| !h.is_empty());
-            let history = history.map_or(have.to_string(), |h| format!("{h},{have}"));
-            want.insert(REVISION_HISTORY.into(), history);
+            let history = stored.get(REVISION_HISTORY).map(String::as_str).unwrap_or_default();
+            want.insert(REVISION_HISTORY.into(), with_revision(history, have));
         }
         // The numbers are written together with the replicas, when the set is scaled.
         want.remove(DESIRED);
@@ -202,5 +220,25 @@ impl Look<'_> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_revisions_leave_a_long_history() {
+        assert_eq!(with_revision("", 1), "1");
+        assert_eq!(with_revision("1,3", 5), "1,3,5");
+        let mut history = String::new();
+        for revision in 1..=3000 {
+            history = with_revision(&history, revision);
+            assert!(history.len() <= HISTORY_MOST, "{revision}: {} characters", history.len());
+        }
+        assert!(history.starts_with("2601,") && history.ends_with(",2999,3000"), "{history}");
+        // What users have written is cut as well.
+        let long = vec!["1"; 100_000].join(",");
+        assert_eq!(with_revision(&long, 7).len(), 1999);
     }
 }
