@@ -125,9 +125,6 @@ impl Look<'_> {
     async fn sync(&self) -> Result<Outcome, Error> {
         let mut sets = self.claim().await?;
         sets.sort_by_key(|s| (s.metadata.creation_timestamp.clone().map(|t| t.0), s.metadata.name.clone()));
-        if self.deployment.metadata.deletion_timestamp.is_some() {
-            return self.write_status(&sets, None, Step::Count).await;
-        }
         let new = sets.iter().find(|s| {
             s.spec
                 .as_ref()
@@ -135,6 +132,9 @@ impl Look<'_> {
                 .is_some_and(|t| same_template(t, &self.spec.template))
         });
         let new = new.cloned();
+        if self.deployment.metadata.deletion_timestamp.is_some() {
+            return self.write_status(&sets, new.as_ref(), Step::Count).await;
+        }
         let highest = sets
             .iter()
             .filter(|s| new.as_ref().is_none_or(|n| n.metadata.uid != s.metadata.uid))
@@ -355,6 +355,17 @@ mod tests {
         let told = &asked.last().unwrap().1["status"]["conditions"][0];
         assert_eq!((&told["status"], &told["reason"]), (&json!("False"), &json!("ReplicaSetCreateError")));
         assert!(told["message"].as_str().unwrap().ends_with("exceeded quota"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn a_deployment_that_is_being_deleted_counts_its_new_pods() {
+        let server = Scripted::new(|_| None).await;
+        let mut going = deployment(json!({}));
+        going.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+        let asked = look(&server, going, vec![set("old", Some("x"), 1, 1), set("new", None, 2, 2)]).await;
+        let told = &asked.last().unwrap().1["status"];
+        assert_eq!((&told["replicas"], &told["updatedReplicas"]), (&json!(3), &json!(2)));
+        assert!(asked.iter().all(|(line, _)| line.ends_with("/status")), "nothing else: {asked:?}");
     }
 
     #[tokio::test]
