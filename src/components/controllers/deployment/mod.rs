@@ -152,10 +152,11 @@ impl Look<'_> {
             Some(set) => (set, false),
             None => {
                 let goal = Goal::of(&self.spec);
+                if goal.recreate && self.make_way(&sets).await? {
+                    return self.write_status(&sets, None, Step::Roll).await;
+                }
                 let total = rollout::sum(sets.iter().map(|s| Set::of(s).wanted));
-                let running = goal.recreate && self.old_pods(&sets, None);
                 let first = match goal.recreate {
-                    true if running || total > 0 => 0,
                     true => goal.replicas,
                     false => (goal.replicas + goal.surge - total).clamp(0, goal.replicas),
                 };
@@ -186,6 +187,20 @@ impl Look<'_> {
         }
         let step = if made { Step::Made } else { Step::Roll };
         self.write_status(&all, Some(&new), step).await
+    }
+
+    /// Scales the old sets of a deployment of the strategy Recreate down. Returns whether an old pod
+    /// is left: then no new set is made yet. It might be refused (a quota), and the old pods would
+    /// stay.
+    async fn make_way(&self, old: &[Arc<ReplicaSet>]) -> Result<bool, Error> {
+        let numbers: Vec<Set> = old.iter().map(|s| Set::of(s)).collect();
+        let down = rollout::all_down(&numbers);
+        for scaling in &down {
+            if let Some(set) = old.iter().find(|s| s.metadata.name.as_ref() == Some(&scaling.name)) {
+                self.scale(set, scaling).await?;
+            }
+        }
+        Ok(!down.is_empty() || self.old_pods(old, None))
     }
 
     /// A look at a deployment that is paused, or was scaled: its sets get their shares, and no
@@ -366,6 +381,41 @@ mod tests {
         let told = &asked.last().unwrap().1["status"];
         assert_eq!((&told["replicas"], &told["updatedReplicas"]), (&json!(3), &json!(2)));
         assert!(asked.iter().all(|(line, _)| line.ends_with("/status")), "nothing else: {asked:?}");
+    }
+
+    #[tokio::test]
+    async fn recreate_makes_its_new_set_when_the_old_pods_are_gone() {
+        for (wanted, counted, scaled, made) in
+            [(3, 3, vec![("old", 0)], None), (0, 3, vec![], None), (0, 0, vec![], Some(3))]
+        {
+            let server = Scripted::new(|asked| match asked.line.as_str() {
+                line if line.starts_with("POST") && line.ends_with("/replicasets") => {
+                    Some((201, asked.body.clone()))
+                }
+                line if line.starts_with("GET") && line.ends_with("/deployments/d") => {
+                    Some((200, json!({"metadata": {"name": "d", "uid": "1"}})))
+                }
+                _ => None,
+            })
+            .await;
+            let mut old = set("old", Some("x"), wanted, 0);
+            old.status.as_mut().unwrap().replicas = counted;
+            let recreate = deployment(json!({"strategy": {"type": "Recreate"}}));
+            let asked = look(&server, recreate, vec![old]).await;
+            assert_eq!(replicas(&asked), scaled);
+            let new =
+                asked.iter().find(|(line, _)| line.starts_with("POST") && line.ends_with("/replicasets"));
+            assert_eq!(new.and_then(|(_, body)| body["spec"]["replicas"].as_i64()), made);
+            let (_, told) = asked.iter().rfind(|(line, _)| line.ends_with("/d/status")).unwrap();
+            let conditions = told["status"]["conditions"].as_array().unwrap();
+            let progressing = conditions.iter().find(|c| c["type"] == "Progressing").unwrap();
+            let want = match made {
+                None => ("ReplicaSetUpdated", "Deployment \"d\" is progressing."),
+                Some(_) => ("NewReplicaSetCreated", "Created new replica set \"d-"),
+            };
+            assert_eq!(progressing["reason"], want.0);
+            assert!(progressing["message"].as_str().unwrap().starts_with(want.1), "{progressing}");
+        }
     }
 
     #[tokio::test]

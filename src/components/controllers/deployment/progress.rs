@@ -123,19 +123,25 @@ pub fn status(
     }
     let mut again = None;
     if step != Step::Count {
-        match (deadline(spec), new) {
-            (None, _) => conditions.retain(|c| c.type_ != "Progressing"),
-            (Some(deadline), Some(new)) => {
+        match deadline(spec) {
+            None => conditions.retain(|c| c.type_ != "Progressing"),
+            Some(deadline) => {
                 let complete =
-                    new.pods == goal.replicas && total == goal.replicas && available == goal.replicas;
+                    updated == goal.replicas && total == goal.replicas && available == goal.replicas;
                 let moved = updated > before.updated_replicas.unwrap_or(0)
                     || total - updated < before.replicas.unwrap_or(0) - before.updated_replicas.unwrap_or(0)
                     || ready > before.ready_replicas.unwrap_or(0)
                     || available > before.available_replicas.unwrap_or(0);
                 let seen = Seen { made: step == Step::Made, complete, moved };
-                again = judge(&mut conditions, new, &seen, deadline, now);
+                let about = match new {
+                    Some(new) => About { kind: "ReplicaSet", name: &new.name },
+                    None => About {
+                        kind: "Deployment",
+                        name: deployment.metadata.name.as_deref().unwrap_or_default(),
+                    },
+                };
+                again = judge(&mut conditions, about, &seen, deadline, now);
             }
-            (Some(_), None) => {}
         }
         tell_failure(&mut conditions, sets, new, now);
     }
@@ -159,6 +165,14 @@ fn terminating(sets: &[Set]) -> Option<i32> {
     sets.iter().try_fold(0, |sum: i32, set| Some(sum.saturating_add(set.terminating?)))
 }
 
+/// Whose progress is told: the newest set's, or the deployment's as long as it has none. (The
+/// strategy Recreate makes it when the last old pod is gone.)
+#[derive(Clone, Copy)]
+struct About<'a> {
+    kind: &'a str,
+    name: &'a str,
+}
+
 /// How the newest set gets on.
 struct Seen {
     /// It was made in this look.
@@ -174,7 +188,7 @@ struct Seen {
 /// change it.
 fn judge(
     conditions: &mut Vec<DeploymentCondition>,
-    new: &Set,
+    About { kind, name }: About<'_>,
     seen: &Seen,
     deadline: Duration,
     now: Timestamp,
@@ -182,38 +196,39 @@ fn judge(
     let known = conditions.iter().find(|c| c.type_ == "Progressing").cloned();
     let reason = known.as_ref().and_then(|c| c.reason.clone()).unwrap_or_default();
     // The condition of a deployment that goes on again names no set.
+    let quoted = format!("{name:?}");
     let same_set = reason == "DeploymentResumed"
-        || known.as_ref().and_then(|c| c.message.as_ref()).is_some_and(|m| m.contains(&new.name));
+        || known.as_ref().and_then(|c| c.message.as_ref()).is_some_and(|m| m.contains(&quoted));
     let mut tell = |status: &str, reason: &str, message: String| {
         touch(conditions, now, ("Progressing", status, reason, message));
     };
     if seen.complete && !seen.made {
         if reason != "NewReplicaSetAvailable" || !same_set {
-            let message = format!("ReplicaSet {:?} has successfully progressed.", new.name);
+            let message = format!("{kind} {name:?} has successfully progressed.");
             tell("True", "NewReplicaSetAvailable", message);
         }
         return None;
     }
     if seen.made {
-        tell("True", "NewReplicaSetCreated", format!("Created new replica set {:?}", new.name));
+        tell("True", "NewReplicaSetCreated", format!("Created new replica set {name:?}"));
         return Some(deadline);
     }
     if reason == "NewReplicaSetAvailable" && same_set {
         return None; // complete once stays complete: a pod that dies later is no rollout
     }
-    let Some(known) = known else {
-        tell("True", "FoundNewReplicaSet", format!("Found new replica set {:?}", new.name));
-        return Some(deadline);
-    };
-    if seen.moved || !same_set {
-        tell("True", "ReplicaSetUpdated", format!("ReplicaSet {:?} is progressing.", new.name));
+    if known.is_none() && kind == "ReplicaSet" {
+        tell("True", "FoundNewReplicaSet", format!("Found new replica set {name:?}"));
         return Some(deadline);
     }
-    let over = clock::after(known.last_update_time.map_or(now, |t| t.0), deadline);
+    if seen.moved || !same_set {
+        tell("True", "ReplicaSetUpdated", format!("{kind} {name:?} is progressing."));
+        return Some(deadline);
+    }
+    let over = clock::after(known.and_then(|c| c.last_update_time).map_or(now, |t| t.0), deadline);
     if now < over {
         return Duration::try_from(over - now).ok();
     }
-    let message = format!("ReplicaSet {:?} has timed out progressing.", new.name);
+    let message = format!("{kind} {name:?} has timed out progressing.");
     put(conditions, now, ("Progressing", "False", "ProgressDeadlineExceeded", message));
     None
 }

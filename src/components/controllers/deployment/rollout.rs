@@ -100,9 +100,14 @@ pub fn decide(goal: &Goal, new: &Set, old: &[Set], running_old: bool) -> Vec<Sca
     }
 }
 
+/// Pure: the scalings after which these sets want no pods.
+pub fn all_down(sets: &[Set]) -> Vec<Scaling> {
+    sets.iter().filter(|s| s.wanted > 0).map(|s| s.to(0)).collect()
+}
+
 /// All down, then, when the last old pod is gone, all up.
 fn recreate(goal: &Goal, new: &Set, old: &[Set], running_old: bool) -> Vec<Scaling> {
-    let down: Vec<Scaling> = old.iter().filter(|s| s.wanted > 0).map(|s| s.to(0)).collect();
+    let down = all_down(old);
     if !down.is_empty() {
         return down;
     }
