@@ -66,6 +66,28 @@ fn with_revision(history: &str, revision: i64) -> String {
     kept.to_string()
 }
 
+/// Pure: the old sets that are deleted so that `keep` (`revisionHistoryLimit`) are left. All old
+/// sets count, the oldest are chosen, and of those only empty ones go, as in upstream.
+///
+/// ```text
+/// keep 1: revision 1 (empty), 2 (3 pods)   1 goes
+/// keep 1: revision 1 (3 pods), 2 (empty)   none goes: the oldest one has pods
+/// ```
+fn forgotten(old: &[Arc<ReplicaSet>], keep: usize) -> Vec<&Arc<ReplicaSet>> {
+    let mut staying: Vec<&Arc<ReplicaSet>> =
+        old.iter().filter(|s| s.metadata.deletion_timestamp.is_none()).collect();
+    staying.sort_by_key(|s| revision_of(&s.metadata));
+    let is_empty = |set: &&Arc<ReplicaSet>| {
+        let numbers = Set::of(set);
+        // A status that is older than the spec says nothing about the pods.
+        let observed = set.status.as_ref().and_then(|status| status.observed_generation).unwrap_or(0);
+        let is_told = observed >= set.metadata.generation.unwrap_or(0);
+        numbers.wanted == 0 && numbers.pods == 0 && is_told
+    };
+    let surplus = staying.len().saturating_sub(keep);
+    staying.into_iter().take(surplus).filter(is_empty).collect()
+}
+
 impl Look<'_> {
     fn set_annotations(&self, revision: i64) -> BTreeMap<String, String> {
         let goal = Goal::of(&self.spec);
@@ -189,23 +211,10 @@ impl Look<'_> {
         }
     }
 
-    /// Old empty sets beyond `revisionHistoryLimit` go, the oldest first.
+    /// Deletes what [`forgotten`] says.
     pub(super) async fn clean_up(&self, old: &[Arc<ReplicaSet>]) -> Result<(), Error> {
         let keep = self.spec.revision_history_limit.unwrap_or(10).max(0) as usize;
-        let mut empty: Vec<&Arc<ReplicaSet>> = old
-            .iter()
-            .filter(|s| {
-                let numbers = Set::of(s);
-                // A status that is older than the spec says nothing about the pods.
-                let observed = s.status.as_ref().and_then(|status| status.observed_generation).unwrap_or(0);
-                let is_told = observed >= s.metadata.generation.unwrap_or(0);
-                let stays = s.metadata.deletion_timestamp.is_none();
-                numbers.wanted == 0 && numbers.pods == 0 && is_told && stays
-            })
-            .collect();
-        empty.sort_by_key(|s| revision_of(&s.metadata));
-        let surplus = empty.len().saturating_sub(keep);
-        for set in empty.into_iter().take(surplus) {
+        for set in forgotten(old, keep) {
             let params = DeleteParams {
                 preconditions: Some(Preconditions { uid: set.metadata.uid.clone(), resource_version: None }),
                 ..DeleteParams::default()
@@ -226,6 +235,23 @@ impl Look<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn old_sets_with_pods_count_against_the_limit_and_stay() {
+        let set = |revision: i64, pods: i32| -> Arc<ReplicaSet> {
+            let notes = json!({REVISION: revision.to_string()});
+            let set = json!({"metadata": {"name": format!("r{revision}"), "annotations": notes},
+                "spec": {"replicas": pods, "selector": {}}, "status": {"replicas": pods}});
+            Arc::new(serde_json::from_value(set).unwrap())
+        };
+        let names = |old: &[Arc<ReplicaSet>], keep: usize| -> Vec<String> {
+            forgotten(old, keep).iter().filter_map(|s| s.metadata.name.clone()).collect()
+        };
+        assert_eq!(names(&[set(2, 3), set(1, 0)], 1), ["r1"]);
+        assert_eq!(names(&[set(1, 3), set(2, 0)], 1), [""; 0]);
+        assert_eq!(names(&[set(3, 0), set(1, 0), set(2, 0)], 1), ["r1", "r2"]);
+        assert_eq!(names(&[set(1, 0)], 1), [""; 0]);
+    }
 
     #[test]
     fn the_oldest_revisions_leave_a_long_history() {
