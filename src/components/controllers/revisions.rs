@@ -32,17 +32,35 @@ pub fn template(revision: &ControllerRevision) -> Option<PodTemplateSpec> {
     serde_json::from_value(template).ok()
 }
 
-/// Pure: the revisions to forget, the oldest first: those beyond `limit` that no pod is of and that
-/// are not the newest.
+/// The old revisions that `spec.revisionHistoryLimit` bounds; 10 of them if it says nothing.
+#[derive(Clone, Copy, Debug)]
+pub enum Limit {
+    /// All of them: DaemonSets (`cleanupHistory`).
+    Old(Option<i32>),
+    /// Those that no pod is of: StatefulSets (`truncateHistory`).
+    Idle(Option<i32>),
+}
+
+/// Pure: the revisions to forget, the oldest first. One that a pod is of and the newest stay.
+///
+/// ```text
+/// revisions a (a pod is of it), b, c, d, e (newest), limit 3
+/// Old: a b c d are one too many, b goes     Idle: b c d are within the limit
+/// ```
 fn forgotten(
     all: &[Arc<ControllerRevision>],
     newest: &str,
     live: impl Fn(&str) -> bool,
-    limit: usize,
+    limit: Limit,
 ) -> Vec<String> {
-    let names = all.iter().filter_map(|r| r.metadata.name.clone());
-    let idle: Vec<String> = names.filter(|name| name != newest && !live(name)).collect();
-    let surplus = idle.len().saturating_sub(limit);
+    let old: Vec<String> = all.iter().map(|r| name_of(r)).filter(|name| name != newest).collect();
+    let count = old.len();
+    let idle: Vec<String> = old.into_iter().filter(|name| !live(name)).collect();
+    let (counted, most) = match limit {
+        Limit::Old(most) => (count, most),
+        Limit::Idle(most) => (idle.len(), most),
+    };
+    let surplus = counted.saturating_sub(most.unwrap_or(10).max(0) as usize);
     idle.into_iter().take(surplus).collect()
 }
 
@@ -54,7 +72,7 @@ pub async fn keep<K: Typed>(
     selector: &LabelSelector,
     template: &PodTemplateSpec,
     collisions: Option<i32>,
-    limit: Option<i32>,
+    limit: Limit,
     live: impl Fn(&str) -> bool,
 ) -> Result<Vec<Arc<ControllerRevision>>, Error> {
     let api = look.api::<ControllerRevision>();
@@ -104,7 +122,7 @@ pub async fn keep<K: Typed>(
         }
     }
     let newest = all.last().map(|r| name_of(r)).unwrap_or_default();
-    for old in forgotten(&all, &newest, live, limit.unwrap_or(10).max(0) as usize) {
+    for old in forgotten(&all, &newest, live, limit) {
         match api.delete(&old, &DeleteParams::default()).await {
             Err(error) if !is_code(&error, 404) => return Err(error.into()),
             _ => all.retain(|r| r.metadata.name.as_ref() != Some(&old)),
@@ -303,8 +321,13 @@ mod tests {
             })
         };
         let all = ["a", "b", "c", "d", "e"].map(revision);
-        assert_eq!(forgotten(&all, "e", |name| name == "a", 1), ["b", "c"]);
-        assert_eq!(forgotten(&all, "e", |name| name == "a", 3), Vec::<String>::new());
-        assert_eq!(forgotten(&all, "e", |_| false, 0), ["a", "b", "c", "d"]);
+        let of_a = |name: &str| name == "a";
+        let names = |limit: Limit| forgotten(&all, "e", of_a, limit);
+        assert_eq!(names(Limit::Idle(Some(1))), ["b", "c"]);
+        assert_eq!(names(Limit::Idle(Some(3))), [""; 0]);
+        assert_eq!(names(Limit::Old(Some(3))), ["b"], "the one that a pod is of counts");
+        assert_eq!(names(Limit::Old(Some(0))), ["b", "c", "d"], "and stays");
+        assert_eq!(names(Limit::Old(None)), [""; 0]);
+        assert_eq!(forgotten(&all, "e", |_| false, Limit::Idle(Some(0))), ["a", "b", "c", "d"]);
     }
 }

@@ -62,15 +62,8 @@ impl PodOwner for DaemonSets {
         if look.alive() {
             let live =
                 |name: &str| mine.iter().filter_map(|p| revisions::of_pod(p)).any(|h| name.ends_with(h));
-            let kept = revisions::keep(
-                look,
-                &spec.selector,
-                &spec.template,
-                collisions,
-                spec.revision_history_limit,
-                live,
-            )
-            .await?;
+            let limit = revisions::Limit::Old(spec.revision_history_limit);
+            let kept = revisions::keep(look, &spec.selector, &spec.template, collisions, limit, live).await?;
             // The pods are of the revision that keeps the template: its hash is another one than
             // now if a name has collided since it was made.
             let label = kept.last().and_then(|r| r.metadata.labels.as_ref()?.get(HASH).cloned());

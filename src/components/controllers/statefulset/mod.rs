@@ -71,7 +71,8 @@ impl PodOwner for StatefulSets {
         let live = |name: &str| {
             named == name || mine.iter().any(|p| revisions::of_pod(p).is_some_and(|r| r == name))
         };
-        let (limit, collisions) = (spec.revision_history_limit, status.collision_count);
+        let limit = revisions::Limit::Idle(spec.revision_history_limit);
+        let collisions = status.collision_count;
         let kept = revisions::keep(look, &spec.selector, &spec.template, collisions, limit, live).await?;
         let name = |r: &Arc<ControllerRevision>| r.metadata.name.clone().unwrap_or_default();
         let update = kept.last().map(name).unwrap_or_default();
