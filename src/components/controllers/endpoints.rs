@@ -124,10 +124,13 @@ fn zone(node: &Node) -> Option<&String> {
     node.metadata.labels.as_ref().and_then(|l| l.get(ZONE)).filter(|zone| !zone.is_empty())
 }
 
+/// The port of this name in a container that runs as long as the pod: an ordinary one or a sidecar.
+/// Other init containers have ended when traffic comes.
 fn container_port(pod: &Pod, name: &str, protocol: Option<&str>) -> Option<i32> {
-    let containers =
-        pod.spec.iter().flat_map(|s| s.containers.iter().chain(s.init_containers.iter().flatten()));
-    containers.flat_map(|c| c.ports.iter().flatten()).find_map(|p| {
+    let spec = pod.spec.as_ref()?;
+    let sidecars = spec.init_containers.iter().flatten();
+    let sidecars = sidecars.filter(|c| c.restart_policy.as_deref() == Some("Always"));
+    spec.containers.iter().chain(sidecars).flat_map(|c| c.ports.iter().flatten()).find_map(|p| {
         let same = p.protocol.as_deref().unwrap_or("TCP") == protocol.unwrap_or("TCP");
         (p.name.as_deref() == Some(name) && same).then_some(p.container_port)
     })

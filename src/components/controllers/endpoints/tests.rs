@@ -57,6 +57,17 @@ fn readiness_decides_and_named_ports_may_differ() {
 }
 
 #[test]
+fn a_named_port_is_one_of_a_container_that_stays() {
+    for (policy, want) in [(Value::Null, None), (json!("Always"), Some(9000))] {
+        let ports = json!([{"name": "http", "containerPort": 9000}]);
+        let first = json!({"name": "i", "restartPolicy": policy, "ports": ports});
+        let pod = json!({"spec": {"initContainers": [first], "containers": [{"name": "c"}]}});
+        let pod: Pod = serde_json::from_value(pod).unwrap();
+        assert_eq!(container_port(&pod, "http", None), want, "{policy}");
+    }
+}
+
+#[test]
 fn endpoints_are_in_the_zone_of_their_node() {
     let service =
         json!({"metadata": {"name": "s"}, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}});
