@@ -4,13 +4,13 @@
 //! and as the older Endpoints object that many tools still read. Source:
 //! `pkg/controller/endpointslice`, `pkg/controller/endpoint`.
 
+mod old;
+
 use super::expectations::Expectations;
 use super::pods::{self, is_namespace_ending, owned_by};
 use super::{Error, Shared, record};
 use client::{Change, Key, Outcome, WorkQueue, is_code};
-use k8s_openapi::api::core::v1::{
-    EndpointAddress, EndpointPort as OldPort, EndpointSubset, Endpoints, Node, ObjectReference, Pod, Service,
-};
+use k8s_openapi::api::core::v1::{Endpoints, Node, ObjectReference, Pod, Service};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -32,10 +32,6 @@ const MANAGER: &str = "endpointslice-controller.k8s.io";
 const ADDRESSES: &str = "IPv4";
 /// The label of what belongs to a service without an address of its own.
 const HEADLESS: &str = "service.kubernetes.io/headless";
-
-/// The same on the older kind.
-const OLD_MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
-const OLD_MANAGER: &str = "endpoint-controller";
 
 /// Endpoints that share their ports.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -136,46 +132,6 @@ fn container_port(pod: &Pod, name: &str, protocol: Option<&str>) -> Option<i32> 
     })
 }
 
-/// The same endpoints in the words of the older kind.
-fn subsets(groups: &[Group]) -> Vec<EndpointSubset> {
-    let mut subsets = Vec::new();
-    for group in groups {
-        let (mut ready, mut unready) = (Vec::new(), Vec::new());
-        for e in &group.endpoints {
-            let address = EndpointAddress {
-                ip: e.addresses.first().cloned().unwrap_or_default(),
-                hostname: e.hostname.clone(),
-                node_name: e.node_name.clone(),
-                target_ref: e.target_ref.clone(),
-            };
-            let conditions = e.conditions.clone().unwrap_or_default();
-            if conditions.ready == Some(true) {
-                ready.push(address);
-            } else if conditions.terminating != Some(true) {
-                unready.push(address);
-            }
-        }
-        let by_ip = |a: &EndpointAddress| a.ip.parse::<std::net::Ipv4Addr>().ok();
-        ready.sort_by_key(by_ip);
-        unready.sort_by_key(by_ip);
-        if ready.is_empty() && unready.is_empty() {
-            continue;
-        }
-        let ports = group.ports.iter().map(|p| OldPort {
-            name: p.name.clone().filter(|n| !n.is_empty()),
-            port: p.port.unwrap_or_default(),
-            protocol: p.protocol.clone(),
-            app_protocol: p.app_protocol.clone(),
-        });
-        subsets.push(EndpointSubset {
-            addresses: (!ready.is_empty()).then_some(ready),
-            not_ready_addresses: (!unready.is_empty()).then_some(unready),
-            ports: Some(ports.collect()),
-        });
-    }
-    subsets
-}
-
 pub(crate) fn start(shared: &Shared) {
     let queue: WorkQueue<Key> = WorkQueue::new(&shared.crew);
     let q = queue.clone();
@@ -254,7 +210,7 @@ fn ours(slice: &EndpointSlice) -> Option<Key> {
 /// Did this controller make it?
 fn is_ours(endpoints: &Endpoints) -> bool {
     let labels = endpoints.metadata.labels.as_ref();
-    labels.and_then(|l| l.get(OLD_MANAGED_BY)).map(String::as_str) == Some(OLD_MANAGER)
+    labels.and_then(|l| l.get(old::MANAGED_BY)).map(String::as_str) == Some(old::MANAGER)
 }
 
 fn same_for_us(old: &Pod, new: &Pod) -> bool {
@@ -435,51 +391,6 @@ impl Worker {
             }
         }
         Ok(changed)
-    }
-
-    async fn write_endpoints(
-        &self,
-        key: &Key,
-        service: &Service,
-        groups: &[Group],
-        cause: &Option<Cause>,
-    ) -> Result<bool, Error> {
-        let api = self.shared.config.client.caused_by(cause.clone()).within::<Endpoints>(&key.namespace);
-        let subsets = subsets(groups);
-        let subsets = (!subsets.is_empty()).then_some(subsets);
-        let mut labels = service.metadata.labels.clone().unwrap_or_default();
-        labels.insert(OLD_MANAGED_BY.into(), OLD_MANAGER.into());
-        if is_headless(service) {
-            labels.insert(HEADLESS.into(), String::new());
-        }
-        let known = self.shared.endpoints.get(key);
-        let result = match &known {
-            Some(known) if known.subsets == subsets && known.metadata.labels.as_ref() == Some(&labels) => {
-                return Ok(false);
-            }
-            Some(known) => {
-                let mut next = (**known).clone();
-                (next.subsets, next.metadata.labels) = (subsets, Some(labels));
-                api.replace(&key.name, &PostParams::default(), &next).await
-            }
-            None => {
-                let metadata = ObjectMeta {
-                    name: Some(key.name.clone()),
-                    namespace: Some(key.namespace.clone()),
-                    labels: Some(labels),
-                    ..ObjectMeta::default()
-                };
-                api.create(&PostParams::default(), &Endpoints { metadata, subsets }).await
-            }
-        };
-        match result {
-            Ok(_) => Ok(true),
-            Err(error) if is_code(&error, 409) => {
-                Err(Error::Conflict("its endpoints are others by now".into()))
-            }
-            Err(error) if is_code(&error, 404) || is_namespace_ending(&error) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
     }
 }
 

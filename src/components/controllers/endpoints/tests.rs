@@ -51,7 +51,7 @@ fn readiness_decides_and_named_ports_may_differ() {
     ];
     let groups = decide(&service, &pods);
     assert_eq!(line(&groups), ["80 10.244.1.2:110 10.244.1.3:000 10.244.1.4:011", "8080 10.244.1.5:110"]);
-    let old = subsets(&groups);
+    let old = old::subsets(&groups);
     assert_eq!(old[0].addresses.as_ref().unwrap().len(), 1);
     assert_eq!(old[0].not_ready_addresses.as_ref().unwrap().len(), 1);
 }
@@ -133,4 +133,36 @@ async fn slices_that_are_going_or_of_another_type_are_not_written() {
     assert_eq!(slices, [format!("POST {root}"), format!("DELETE {root}/six")]);
     let old = asked.iter().find(|a| a.line.ends_with("/endpoints")).expect("an Endpoints object");
     assert_eq!(old.body["metadata"]["labels"][HEADLESS], "");
+}
+
+#[tokio::test]
+async fn an_endpoints_object_that_has_not_all_addresses_says_so_until_it_has() {
+    let server = client::testing::Scripted::new(|a| {
+        let writes = a.line.starts_with("POST") || a.line.starts_with("PUT");
+        writes.then(|| (201, a.body.clone()))
+    })
+    .await;
+    let worker = Worker { shared: Shared::fixed(&server.client), awaited: Expectations::default() };
+    let service = json!({"metadata": {"name": "s", "namespace": "d", "uid": "u"}, "spec": {"selector": {"app": "web"}}});
+    worker.shared.services.tell_of(serde_json::from_value(service).unwrap());
+    let ip = |n: usize| format!("10.244.{}.{}", n / 200, n % 200);
+    let pods: Vec<Arc<Pod>> = (0..1001).map(|n| pod(&format!("p{n:04}"), &ip(n), true, false, 80)).collect();
+    pods.iter().for_each(|pod| worker.shared.pods.tell_of(Pod::clone(pod)));
+    let mut notes = Vec::new();
+    for writes in [1, 0, 1] {
+        worker.sync(Key::new("d", "s"), None).await.unwrap();
+        let written: Vec<Value> =
+            server.take().into_iter().filter(|a| a.line.contains("/endpoints")).map(|a| a.body).collect();
+        let written: Vec<Value> = written.into_iter().filter(|body| body["addressType"].is_null()).collect();
+        assert_eq!(written.len(), writes, "what is the same is not written");
+        for body in written {
+            notes.push(body["metadata"]["annotations"]["endpoints.kubernetes.io/over-capacity"].clone());
+            assert_eq!(body["subsets"][0]["addresses"].as_array().map(Vec::len), Some(1000));
+            worker.shared.endpoints.tell_of(serde_json::from_value(body).unwrap());
+        }
+        if writes == 0 {
+            worker.shared.pods.tell_gone(Pod::clone(&pods[1000]));
+        }
+    }
+    assert_eq!(notes, [json!("truncated"), Value::Null]);
 }
