@@ -3,8 +3,9 @@
 
 use crate::pods::{self, phase};
 use api::quantity::Quantity;
+use api::requests;
 use clock::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,13 +85,21 @@ impl Metric {
         counted.map(|(_, used)| used.get(&self.resource).copied()).sum()
     }
 
-    /// Thousandths that the pod's containers request. A container that says nothing makes a
-    /// percentage meaningless.
+    /// Thousandths that the pod requests: as a whole if it has requests for that (KEP-2837) and the
+    /// metric names no container, otherwise its containers together. A container that says nothing
+    /// makes a percentage meaningless.
     fn requested(&self, pod: &Pod) -> Result<i64, String> {
         let spec = pod.spec.clone().unwrap_or_default();
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        if self.container.is_none() && has_whole_requests(&spec) {
+            let requests = requests::of_pod(pod, requests::Field::Requests);
+            return requests
+                .get(&self.resource)
+                .map(Quantity::milli)
+                .ok_or_else(|| format!("missing pod-level request for {} in Pod {name}", self.resource));
+        }
         let sidecars = spec.init_containers.unwrap_or_default().into_iter();
         let sidecars = sidecars.filter(|c| c.restart_policy.as_deref() == Some("Always"));
-        let name = pod.metadata.name.as_deref().unwrap_or_default();
         let (mut sum, mut counted) = (0, false);
         for container in spec.containers.into_iter().chain(sidecars).filter(|c| self.counts(&c.name)) {
             let requests = container.resources.and_then(|r| r.requests).unwrap_or_default();
@@ -108,6 +117,13 @@ impl Metric {
             _ => Ok(sum),
         }
     }
+}
+
+/// Returns whether the pod requests something as a whole, of a resource that can be requested so
+/// (upstream's `IsPodLevelRequestsSet`).
+fn has_whole_requests(spec: &PodSpec) -> bool {
+    let requests = spec.resources.as_ref().and_then(|r| r.requests.as_ref());
+    requests.is_some_and(|requests| requests.keys().any(|name| requests::is_of_whole_pod(name)))
 }
 
 /// Pods by what can be said of them.
@@ -331,6 +347,29 @@ mod tests {
         assert_eq!(scale("memory", None, one_a_pod.clone()), unknown, "one container does not tell it");
         assert_eq!(scale("disk", Some("app"), one_a_pod), unknown);
         assert_eq!(scale("memory", Some("app"), Target::Average(50_000)).unwrap().replicas, 20);
+    }
+
+    #[test]
+    fn requests_of_the_whole_pod_count_in_place_of_its_containers() {
+        let requested = |resource: &str, container: Option<&str>, whole: serde_json::Value| {
+            let app = json!({"name": "app", "resources": {"requests": {"cpu": "100m"}}});
+            let spec = json!({"containers": [app, {"name": "log"}], "resources": whole});
+            let pod = json!({"metadata": {"name": "p"}, "spec": spec});
+            let metric = Metric {
+                resource: resource.into(),
+                container: container.map(String::from),
+                target: Target::Utilization(50),
+                tolerance: Tolerance::default(),
+            };
+            metric.requested(&serde_json::from_value(pod).unwrap())
+        };
+        let whole = || json!({"requests": {"cpu": "500m"}});
+        assert_eq!(requested("cpu", None, whole()), Ok(500));
+        assert_eq!(requested("cpu", Some("app"), whole()), Ok(100));
+        let missing = "missing pod-level request for memory in Pod p";
+        assert_eq!(requested("memory", None, whole()).unwrap_err(), missing);
+        let missing = "missing request for cpu in container log of Pod p";
+        assert_eq!(requested("cpu", None, json!({"limits": {"cpu": "1"}})).unwrap_err(), missing);
     }
 
     #[test]
