@@ -254,8 +254,8 @@ impl<K: Typed> Look<'_, K> {
     /// Returns the object's pods: its own that still match, and orphans that match, which it
     /// adopts. Releases its own pods that no longer match. A pod matches if the selector chooses it
     /// and `is_member` holds. `wanted` may refuse orphans: upstream's ReplicaSets adopt active pods
-    /// only. Other workloads adopt pods that have ended as well: a StatefulSet deletes such a pod to
-    /// create it anew.
+    /// only. Other workloads adopt pods that have ended as well: a StatefulSet deletes such a pod
+    /// to create it anew.
     ///
     /// StatefulSet `web`, selector `app=web`; pods that the selector chooses:
     ///

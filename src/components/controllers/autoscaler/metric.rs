@@ -77,8 +77,8 @@ impl Metric {
         self.container.as_ref().is_none_or(|c| c == container)
     }
 
-    /// Returns the pod's use; `None` if it is not known, because the sample lacks the container or a
-    /// container that counts lacks the resource. Counted as 0 it would scale down loaded pods.
+    /// Returns the pod's use; `None` if it is not known, because the sample lacks the container or
+    /// a container that counts lacks the resource. Counted as 0 it would scale down loaded pods.
     fn used(&self, sample: &Sample) -> Option<i64> {
         let mut counted = sample.used.iter().filter(|(name, _)| self.counts(name)).peekable();
         counted.peek()?;

@@ -189,9 +189,9 @@ impl Look<'_> {
         self.write_status(&all, Some(&new), step).await
     }
 
-    /// Scales the old sets of a deployment of the strategy Recreate down. Returns whether an old pod
-    /// is left: then no new set is made yet. It might be refused (a quota), and the old pods would
-    /// stay.
+    /// Scales down the old sets of a deployment of the strategy Recreate. Returns whether an old
+    /// pod is left: then no new set is made yet. It might be refused (a quota), and the old pods
+    /// would stay.
     async fn make_way(&self, old: &[Arc<ReplicaSet>]) -> Result<bool, Error> {
         let numbers: Vec<Set> = old.iter().map(|s| Set::of(s)).collect();
         let down = rollout::all_down(&numbers);
