@@ -176,6 +176,8 @@ pub struct Hands<'a> {
     pub about: ObjectReference,
     pub cause: &'a Option<Cause>,
     pub words: Words,
+    /// What pods of this owner carry and others do not: added by an adoption, removed by a release.
+    pub finalizer: Option<&'static str>,
 }
 
 impl Hands<'_> {
@@ -269,24 +271,40 @@ impl Hands<'_> {
         all_done(pods.iter().map(|pod| self.delete(pod))).await
     }
 
-    /// Gives a pod that nobody owns an owner; false if it went or somebody else took it.
-    pub async fn adopt(&self, pod: &Pod, owner: &OwnerReference) -> Result<bool, kube::Error> {
-        let patch = json!({"metadata": {"ownerReferences": [owner], "uid": pod.metadata.uid}});
+    /// Adopts a pod without a controller. Returns it as far as it is known, or `None` if it is gone
+    /// or another owner took it.
+    pub async fn adopt(
+        &self,
+        pod: &Arc<Pod>,
+        owner: &OwnerReference,
+    ) -> Result<Option<Arc<Pod>>, kube::Error> {
+        let mut patch = json!({"metadata": {"ownerReferences": [owner], "uid": pod.metadata.uid}});
+        let mut adopted = pod.clone();
+        if let Some(finalizer) = self.finalizer {
+            patch["metadata"]["finalizers"] = json!([finalizer]);
+            let all = Arc::make_mut(&mut adopted).metadata.finalizers.get_or_insert_default();
+            if !all.iter().any(|f| f == finalizer) {
+                all.push(finalizer.into());
+            }
+        }
         let name = pod.metadata.name.as_deref().unwrap_or_default();
         let api = self.client().within::<Pod>(&self.owner.namespace);
         match api.patch(name, &PatchParams::default(), &Patch::Strategic(patch)).await {
-            Ok(_) => Ok(true),
-            Err(error) if is_code(&error, 404) || is_code(&error, 409) || is_code(&error, 422) => Ok(false),
+            Ok(_) => Ok(Some(adopted)),
+            Err(error) if is_code(&error, 404) || is_code(&error, 409) || is_code(&error, 422) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Takes the owner off a pod.
+    /// Releases a pod: removes the owner.
     pub async fn release(&self, pod: &Pod, owner: &OwnerReference) -> Result<(), kube::Error> {
         if pod.metadata.deletion_timestamp.is_some() {
             return Ok(());
         }
-        let patch = json!({"metadata": {"ownerReferences": [{"$patch": "delete", "uid": owner.uid}], "uid": pod.metadata.uid}});
+        let mut patch = json!({"metadata": {"ownerReferences": [{"$patch": "delete", "uid": owner.uid}], "uid": pod.metadata.uid}});
+        if let Some(finalizer) = self.finalizer {
+            patch["metadata"]["$deleteFromPrimitiveList/finalizers"] = json!([finalizer]);
+        }
         let name = pod.metadata.name.as_deref().unwrap_or_default();
         let api = self.client().within::<Pod>(&self.owner.namespace);
         match api.patch(name, &PatchParams::default(), &Patch::Strategic(patch)).await {
@@ -405,6 +423,7 @@ mod tests {
                 about: ObjectReference::default(),
                 cause: &None,
                 words: WORDS,
+                finalizer: None,
             };
             assert_eq!(hands.create(Pod::default()).await.is_err(), failed, "{reason}");
             assert!(hands.expectations.met(&owner));

@@ -48,6 +48,8 @@ pub(crate) trait PodOwner: 'static {
     const COMPONENT: Component;
     const WORKERS: usize;
     const WORDS: Words = pods::WORDS;
+    /// The finalizer that its pods carry.
+    const FINALIZER: Option<&'static str> = None;
 
     fn informer(shared: &Shared) -> &Informer<Self::Kind>;
     fn selector(object: &Self::Kind) -> Option<Cow<'_, LabelSelector>>;
@@ -155,6 +157,7 @@ impl Worker {
                 about: reference(&*object),
                 cause,
                 words: C::WORDS,
+                finalizer: C::FINALIZER,
             },
             object,
         };
@@ -287,9 +290,7 @@ impl<K: Typed> Look<'_, K> {
         }
         if !orphans.is_empty() && self.still_there().await? {
             for pod in orphans {
-                if hands.adopt(&pod, &owner).await? {
-                    mine.push(pod);
-                }
+                mine.extend(hands.adopt(&pod, &owner).await?);
             }
         }
         Ok(mine)

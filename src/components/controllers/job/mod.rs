@@ -46,6 +46,7 @@ impl PodOwner for Jobs {
     type Kind = Job;
     const COMPONENT: Component = Component::JobController;
     const WORKERS: usize = 5;
+    const FINALIZER: Option<&'static str> = Some(TRACKING);
 
     fn informer(shared: &Shared) -> &Informer<Job> {
         &shared.jobs
@@ -137,7 +138,7 @@ fn is_wanted(shared: &Shared, pod: &Pod) -> bool {
     let labels = pod.metadata.labels.as_ref();
     shared.jobs.within(namespace).iter().any(|job| {
         job.metadata.deletion_timestamp.is_none()
-            && pods::is_active(pod)
+            && pods::is_staying(pod)
             && Jobs::selector(job).is_some_and(|selector| pods::selects(&selector, labels))
     })
 }

@@ -403,6 +403,50 @@ async fn what_has_ended_is_counted_although_new_pods_are_refused() {
     assert_eq!(released.line, "PATCH /api/v1/namespaces/d/pods/p", "nothing keeps it any more");
 }
 
+/// A selector that the user has chosen, for example. Without the finalizer the work that the pod
+/// does would not be counted, and done once more.
+#[tokio::test]
+async fn an_adopted_pod_is_counted() {
+    use crate::{Shared, workload};
+    use client::Key;
+    use client::testing::Scripted;
+    let job = json!({"metadata": {"name": "j", "namespace": "d", "uid": "1", "resourceVersion": "5"},
+        "spec": {"parallelism": 1, "completions": 1, "selector": {"matchLabels": {"a": "b"}},
+            "template": {"spec": {"containers": []}}}});
+    let noted = |finalizers: &[&str]| json!({"name": "p", "namespace": "d", "uid": "p", "labels": {"a": "b", super::JOB_NAME: "j"}, "finalizers": finalizers});
+    for (phase, has, succeeded) in [
+        ("Running", vec![], Value::Null),
+        ("Succeeded", vec![], json!(["p"])),
+        ("Succeeded", vec![TRACKING], json!(["p"])),
+    ] {
+        let stored = job.clone();
+        let server = Scripted::new(move |asked| match asked.line.as_str() {
+            "PATCH /api/v1/namespaces/d/pods/p" => Some((200, json!({"metadata": {"name": "p"}}))),
+            line if line.contains("/jobs/j") => Some((200, stored.clone())),
+            _ => None,
+        })
+        .await;
+        let shared = Shared::fixed(&server.client);
+        shared.jobs.tell_of(serde_json::from_value(job.clone()).unwrap());
+        let pod = json!({"metadata": noted(&has), "status": {"phase": phase}});
+        shared.pods.tell_of(serde_json::from_value(pod).unwrap());
+        workload::look_once::<super::Jobs>(&shared, &Key::new("d", "j")).await.unwrap();
+        let asked = server.take();
+        let at = |end: &str| asked.iter().position(|a| a.line.ends_with(end));
+        let adopted = &asked[at("/pods/p").expect("it is adopted")].body["metadata"];
+        assert_eq!(
+            (&adopted["ownerReferences"][0]["uid"], &adopted["finalizers"]),
+            (&json!("1"), &json!([TRACKING]))
+        );
+        let status = &asked[at("/jobs/j/status").expect("the status is written")].body["status"];
+        assert_eq!(status["uncountedTerminatedPods"]["succeeded"], succeeded, "{phase}");
+        let released = asked.iter().rposition(|a| a.line.ends_with("/pods/p"));
+        let early = released > at("/pods/p") && released < at("/jobs/j/status");
+        assert!(!early, "it is noted before its finalizer is removed: {asked:?}");
+        assert!(asked.iter().all(|a| !a.line.starts_with("POST")), "no other pod is made: {asked:?}");
+    }
+}
+
 /// A pod that the kubelet rejected, or whose node went: it is Failed and has no containers.
 #[test]
 fn a_failed_pod_without_containers_is_replaced_after_its_pause() {
