@@ -222,7 +222,8 @@ fn pod_of(look: &Look<'_, Job>, new: &New) -> Pod {
         annotations.insert(INDEX_FAILURES.into(), failures.to_string());
     }
     if let Some(spec) = &mut pod.spec {
-        spec.hostname.get_or_insert(format!("{job}-{index}"));
+        // In place of the template's, which would be the same for all pods.
+        spec.hostname = Some(format!("{job}-{index}"));
         for container in spec.init_containers.iter_mut().flatten().chain(&mut spec.containers) {
             let env = container.env.get_or_insert_default();
             if !env.iter().any(|e| e.name == INDEX_VARIABLE) {

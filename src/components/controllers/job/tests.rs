@@ -447,6 +447,30 @@ async fn an_adopted_pod_is_counted() {
     }
 }
 
+#[tokio::test]
+async fn pods_of_an_indexed_job_have_host_names_of_their_own() {
+    use crate::{Shared, workload};
+    use client::Key;
+    use client::testing::Scripted;
+    let job = json!({"metadata": {"name": "j", "namespace": "d", "uid": "1"},
+        "spec": {"parallelism": 2, "completions": 2, "completionMode": "Indexed", "selector": {"matchLabels": {"a": "b"}},
+            "template": {"spec": {"hostname": "same", "containers": []}}}});
+    let stored = job.clone();
+    let server = Scripted::new(move |asked| match asked.line.as_str() {
+        line if line.contains("/jobs/j") => Some((200, stored.clone())),
+        line if line.starts_with("POST") => Some((201, asked.body.clone())),
+        _ => None,
+    })
+    .await;
+    let shared = Shared::fixed(&server.client);
+    shared.jobs.tell_of(serde_json::from_value(job).unwrap());
+    workload::look_once::<super::Jobs>(&shared, &Key::new("d", "j")).await.unwrap();
+    let made = server.take().into_iter().filter(|a| a.line == "POST /api/v1/namespaces/d/pods");
+    let names: std::collections::BTreeSet<String> =
+        made.map(|a| a.body["spec"]["hostname"].as_str().unwrap_or_default().to_string()).collect();
+    assert_eq!(names.into_iter().collect::<Vec<_>>(), ["j-0", "j-1"]);
+}
+
 /// A pod that the kubelet rejected, or whose node went: it is Failed and has no containers.
 #[test]
 fn a_failed_pod_without_containers_is_replaced_after_its_pause() {
