@@ -350,11 +350,13 @@ impl Worker {
                     }
                 }
                 None => {
+                    let prefix = pods::name_prefix(&key.name, None);
+                    let letters = self.shared.config.rng.name_suffix(5);
                     let slice = EndpointSlice {
                         address_type: ADDRESSES.into(),
                         metadata: ObjectMeta {
-                            generate_name: Some(format!("{}-", key.name)),
-                            name: Some(format!("{}-{}", key.name, self.shared.config.rng.name_suffix(5))),
+                            name: Some(pods::generated_name(&prefix, &letters)),
+                            generate_name: Some(prefix),
                             namespace: Some(key.namespace.clone()),
                             labels: Some(labels.clone()),
                             owner_references: Some(vec![owned_by(service)]),

@@ -94,14 +94,16 @@ fn a_service_without_a_selector_selects_nothing() {
 async fn a_slice_is_not_made_twice_while_the_cache_is_behind() {
     let server = client::testing::Scripted::new(|_| None).await;
     let worker = Worker { shared: Shared::fixed(&server.client), awaited: Expectations::default() };
-    let service = serde_json::json!({"metadata": {"name": "s", "namespace": "d", "uid": "u"}, "spec": {"selector": {"a": "b"}}});
+    let name = "s".repeat(63);
+    let service = serde_json::json!({"metadata": {"name": name, "namespace": "d", "uid": "u"}, "spec": {"selector": {"a": "b"}}});
     worker.shared.services.tell_of(serde_json::from_value(service).unwrap());
-    let key = Key::new("d", "s");
+    let key = Key::new("d", &name);
     let posts =
         || server.take().into_iter().filter(|a| a.line.ends_with("/endpointslices")).collect::<Vec<_>>();
     worker.sync(key.clone(), None).await.unwrap();
     let made = posts();
     assert_eq!(made.len(), 1);
+    assert_eq!(made[0].body["metadata"]["name"].as_str().map(str::len), Some(63));
     worker.sync(key.clone(), None).await.unwrap();
     assert_eq!(posts().len(), 0);
     worker.awaited.created(&key, made[0].body["metadata"]["name"].as_str().unwrap());
