@@ -1,7 +1,7 @@
 //! From what pods use to how many there should be: pure. Source:
 //! `pkg/controller/podautoscaler/replica_calculator.go`.
 
-use crate::pods::{self, phase};
+use crate::pods::phase;
 use api::quantity::Quantity;
 use api::requests;
 use clock::Timestamp;
@@ -82,7 +82,7 @@ impl Metric {
     fn used(&self, sample: &Sample) -> Option<i64> {
         let mut counted = sample.used.iter().filter(|(name, _)| self.counts(name)).peekable();
         counted.peek()?;
-        counted.map(|(_, used)| used.get(&self.resource).copied()).sum()
+        counted.try_fold(0i64, |sum, (_, used)| Some(sum.saturating_add(*used.get(&self.resource)?)))
     }
 
     /// Thousandths that the pod requests: as a whole if it has requests for that (KEP-2837) and the
@@ -109,7 +109,7 @@ impl Metric {
                     self.resource, container.name
                 ));
             };
-            sum += amount.milli();
+            sum = amount.milli().saturating_add(sum);
             counted = true;
         }
         match &self.container {
@@ -172,22 +172,27 @@ fn is_starting(pod: &Pod, sample: &Sample, now: Timestamp) -> bool {
 
 /// How a sum of uses relates to its target: (ratio, what is used a pod, per cent).
 fn ratio(metric: &Metric, uses: &[(&Pod, i64)]) -> Result<(f64, i64, Option<i64>), String> {
-    let total: i64 = uses.iter().map(|(_, used)| used).sum();
-    let average = total / uses.len().max(1) as i64;
+    let total: i128 = uses.iter().map(|(_, used)| i128::from(*used)).sum();
+    let average = clamped(total / uses.len().max(1) as i128);
     match metric.target {
         Target::Average(target) => Ok((average as f64 / target.max(1) as f64, average, None)),
         Target::Utilization(target) => {
-            let mut requests = 0;
+            let mut requests = 0i128;
             for (pod, _) in uses {
-                requests += metric.requested(pod)?;
+                requests += i128::from(metric.requested(pod)?);
             }
             if requests == 0 {
                 return Err("no metrics returned matched known pods".into());
             }
-            let percent = total * 100 / requests;
+            let percent = clamped(total * 100 / requests);
             Ok((percent as f64 / target.max(1) as f64, average, Some(percent)))
         }
     }
+}
+
+/// A number of thousandths, or the nearest that can be counted: users may request any amount.
+fn clamped(n: i128) -> i64 {
+    n.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
 }
 
 /// Pure: how many replicas bring the use to its target. `current` of them are there. Pods about
@@ -214,7 +219,8 @@ pub fn replicas(
         return Err("did not receive metrics for targeted pods (pods might be unready)".into());
     }
     if matches!(metric.target, Target::Utilization(_)) {
-        for pod in all.iter().filter(|p| pods::is_active(p)) {
+        // Also of those that are ending, as upstream.
+        for pod in all {
             metric.requested(pod)?;
         }
     }
@@ -230,7 +236,9 @@ pub fn replicas(
     for pod in missing {
         let whole = match metric.target {
             Target::Average(target) => target,
-            Target::Utilization(target) => metric.requested(pod)? * target.max(100) / 100,
+            Target::Utilization(target) => {
+                clamped(i128::from(metric.requested(pod)?) * i128::from(target.max(100)) / 100)
+            }
         };
         uses.push((pod, if up { 0 } else { whole }));
     }
@@ -347,6 +355,44 @@ mod tests {
         assert_eq!(scale("memory", None, one_a_pod.clone()), unknown, "one container does not tell it");
         assert_eq!(scale("disk", Some("app"), one_a_pod), unknown);
         assert_eq!(scale("memory", Some("app"), Target::Average(50_000)).unwrap().replicas, 20);
+    }
+
+    /// Two running pods with samples, and one without a request that is ending.
+    #[test]
+    fn any_request_may_be_made_and_none_may_be_missing() {
+        let ask = |request: &str, ending: bool| {
+            let pod = |name: &str, requests: serde_json::Value| -> Arc<Pod> {
+                let pod = json!({"metadata": {"name": name}, "status": {"phase": "Running"},
+                    "spec": {"containers": [{"name": "c", "resources": {"requests": requests}}]}});
+                Arc::new(serde_json::from_value(pod).unwrap())
+            };
+            let memory = || json!({"memory": request});
+            let mut all = vec![pod("a", memory()), pod("b", memory()), pod("unmeasured", memory())];
+            if ending {
+                let mut last = pod("last", json!({}));
+                Arc::make_mut(&mut last).metadata.deletion_timestamp =
+                    serde_json::from_value(json!(NOW)).unwrap();
+                all.push(last);
+            }
+            let used: BTreeMap<_, _> = [("memory".to_string(), i64::MAX / 2)].into();
+            let sample = Sample {
+                at: NOW.parse().unwrap(),
+                window: Duration::from_secs(10),
+                used: [("c".to_string(), used)].into(),
+            };
+            let samples = ["a", "b"].map(|name| (name.to_string(), sample.clone())).into();
+            let metric = Metric {
+                resource: "memory".into(),
+                container: None,
+                target: Target::Utilization(200),
+                tolerance: Tolerance::default(),
+            };
+            replicas(&metric, 3, &all, &samples, NOW.parse().unwrap())
+        };
+        // All of the request is used, and of the unmeasured pod twice as much is assumed.
+        assert_eq!(ask("4611686018427387", false).map(|v| v.replicas), Ok(2));
+        let missing = "missing request for memory in container c of Pod last";
+        assert_eq!(ask("1", true).unwrap_err(), missing);
     }
 
     #[test]
