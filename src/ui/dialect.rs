@@ -4,8 +4,12 @@
 //! unread on the terminal is taken for a command. Each line is an `eval` whose standard input and
 //! error are the terminal (descriptors 7 and 8). The shell's own prompt, which it prints whenever
 //! it is ready for the next command, even after Ctrl-C or a syntax error, is the report: it carries
-//! the exit code and goes to a pipe of its own. Shells without a terminal print no prompt; a
-//! function writes the same report to descriptor 9.
+//! the line's number and the exit code, and goes to a pipe of its own. Shells without a terminal
+//! print no prompt; a function writes the same report to descriptor 9.
+//!
+//! The prompt belongs to the learner, too: a line may set it, or install a hook that sets it. So
+//! each line begins and ends with a new prompt without hooks, and a line that is not reported is
+//! asked about by a command of its own ([`question`]), which the shell reads once it is ready. That may give two reports of a line; by their number the second one is known.
 
 use std::path::Path;
 
@@ -44,39 +48,71 @@ impl Dialect {
     }
 
     /// The first commands: the report, then what the learner's lines rely on. Two lines, because a
-    /// function named like an alias can only be defined on a line after the alias went.
+    /// function named like an alias can only be defined on a line after the alias went. They are
+    /// reported as line 0.
     pub fn preparation(self, surroundings: &Surroundings<'_>, token: &str, terminal: bool) -> String {
-        let report = match (self, terminal) {
-            (_, false) => format!("printf '[{token}:%s]' \"$1\" >&9"),
-            (Dialect::Zsh, true) => format!("PS1='[{token}:%?]'"),
-            (Dialect::Bash, true) => format!("PROMPT_COMMAND=; PS1='[{token}:$?]'"),
-            (Dialect::Posix, true) => format!("PS1='[{token}:$?]'"),
-        };
         let own = match self {
             Dialect::Bash => "set +H 2>/dev/null; shopt -s expand_aliases; ",
-            Dialect::Zsh => {
-                "setopt interactivecomments; unsetopt notify prompt_sp prompt_cr 2>/dev/null; precmd_functions=; "
-            }
+            Dialect::Zsh => "setopt interactivecomments; unsetopt notify prompt_sp prompt_cr 2>/dev/null; ",
             Dialect::Posix => "",
         };
         let Surroundings { program, kubeconfig, bin, spare } = surroundings;
         let (program, kubeconfig) = (quote(&program.to_string_lossy()), quote(&kubeconfig.to_string_lossy()));
         let bin = quote(&bin.to_string_lossy());
         let spare = quote(&spare.to_string_lossy());
+        let functions = self.functions(token, terminal);
         format!(
             "unalias k kubectl ropewalk 2>/dev/null; unset HISTFILE; PS2=\n\
              {own}export KUBECONFIG={kubeconfig}; export PATH={bin}:\"$PATH\":{spare}; \
-             k() {{ kubectl \"$@\"; }}; ropewalk() {{ {program} \"$@\"; }}; \
-             __ropewalk_last() {{ return \"$1\"; }}; \
-             __ropewalk() {{ {report}; return \"$1\"; }}; __ropewalk 0\n"
+             k() {{ kubectl \"$@\"; }}; ropewalk() {{ {program} \"$@\"; }}; {functions}__ropewalk 0 0\n"
         )
     }
 
-    /// A line of the learner's, as a command for the shell. `last` is what `$?` is to be in it.
-    pub fn order(self, line: &str, last: i32, terminal: bool) -> String {
-        let channels = if terminal { "<&7 2>&8 7<&- 8>&-" } else { "<&7 7<&- 9>&-" };
-        format!("__ropewalk_last {last}; eval {} {channels}; __ropewalk $?\n", quote(line))
+    /// The functions of [`Dialect::order`] and [`question`]. Each is called with an exit
+    /// code, which it returns, and the number of a line. None of their commands may fail: after the
+    /// learner's `set -e` that would end the shell.
+    fn functions(self, token: &str, terminal: bool) -> String {
+        let report = format!("printf '[{token}:%s:%s]' \"$2\" \"$1\"");
+        if !terminal {
+            return format!(
+                "__ropewalk_begin() {{ return \"$1\"; }}; \
+                 __ropewalk() {{ {report} >&9; return \"$1\"; }}; \
+                 __ropewalk_again() {{ __ropewalk \"$@\"; }}; "
+            );
+        }
+        // The trace of `set -x` goes to /dev/null. What would replace the prompt, or print it unexpanded, is undone. In zsh both the
+        // function `precmd` and those that the array names run before each prompt (zshmisc(1), hook
+        // functions); bash 5.1 knows PROMPT_COMMAND as an array.
+        let prompt = match self {
+            Dialect::Zsh => format!(
+                "precmd_functions=(); unset -f precmd 2>/dev/null || :; setopt prompt_percent; \
+                 PS1=\"[{token}:$2:%?]\""
+            ),
+            Dialect::Bash => format!(
+                "unset -v PROMPT_COMMAND 2>/dev/null || :; shopt -s promptvars; PS1=\"[{token}:$2:\\$?]\""
+            ),
+            Dialect::Posix => format!("PS1=\"[{token}:$2:\\$?]\""),
+        };
+        format!(
+            "__ropewalk() {{ {{ {prompt}; return \"$1\"; }} 2>/dev/null; }}; \
+             __ropewalk_begin() {{ __ropewalk \"$@\"; }}; \
+             __ropewalk_again() {{ {{ {report} >&3; }} 3>&2 2>/dev/null; __ropewalk \"$@\"; }}; "
+        )
     }
+
+    /// A line of the learner's, as a command for the shell. `number` is told in its report, `last`
+    /// is what `$?` is to be in it.
+    pub fn order(self, line: &str, number: u64, last: i32, terminal: bool) -> String {
+        let channels = if terminal { "<&7 2>&8 7<&- 8>&-" } else { "<&7 7<&- 9>&-" };
+        let line = quote(line);
+        format!("__ropewalk_begin {last} {number}; eval {line} {channels}; __ropewalk $? {number}\n")
+    }
+}
+
+/// A command that reports a line whose prompt was lost. For a line that still runs it changes
+/// nothing: the shell reads it afterwards.
+pub fn question(number: u64) -> String {
+    format!("__ropewalk_again $? {number}\n")
 }
 
 /// What lines in the shell rely on.
@@ -95,15 +131,32 @@ pub fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-/// Finds the next report in what a shell has said: what came before it, the code, and where the
-/// rest begins.
-pub fn report(heard: &[u8], token: &str) -> Option<(String, i32, usize)> {
+/// Finds the next report in what a shell has said: what came before it, the line's number, the
+/// code, and where the rest begins. A report that was printed unexpanded, e.g. in the trace of
+/// `set -x`, is none.
+pub fn report(heard: &[u8], token: &str) -> Option<(String, u64, i32, usize)> {
     let mark = format!("[{token}:");
-    let at = heard.windows(mark.len()).position(|w| w == mark.as_bytes())?;
-    let rest = &heard[at + mark.len()..];
-    let end = rest.iter().position(|b| *b == b']')?;
-    let code = std::str::from_utf8(&rest[..end]).ok()?.parse().ok()?;
-    Some((String::from_utf8_lossy(&heard[..at]).into_owned(), code, at + mark.len() + end + 1))
+    let mut from = 0;
+    loop {
+        let at = from + heard[from..].windows(mark.len()).position(|w| w == mark.as_bytes())?;
+        from = at + mark.len();
+        let rest = &heard[from..];
+        let end = rest.iter().position(|b| *b == b']')?;
+        let told = std::str::from_utf8(&rest[..end]).ok().and_then(|told| told.split_once(':'));
+        let Some((number, code)) = told.and_then(|(n, code)| Some((n.parse().ok()?, code.parse().ok()?)))
+        else {
+            continue;
+        };
+        let before = String::from_utf8_lossy(&heard[..at]).into_owned();
+        return Some((before, number, code, from + end + 1));
+    }
+}
+
+/// What a shell has told beside its reports, for the learner: without the trace that `set -x` makes
+/// of our own commands.
+pub fn told_beside(before: &str) -> String {
+    let lines = before.lines().filter(|line| !line.contains("__ropewalk"));
+    lines.collect::<Vec<_>>().join("\n").trim().to_string()
 }
 
 #[cfg(test)]
@@ -122,8 +175,35 @@ mod tests {
     #[test]
     fn reports_are_found_between_other_words_and_across_reads() {
         assert_eq!(report(b"", "t"), None);
-        assert_eq!(report(b"[1]+ Done [t:12", "t"), None);
-        assert_eq!(report(b"[1]+ Done\n[t:127][t:0]", "t"), Some(("[1]+ Done\n".into(), 127, 17)));
+        assert_eq!(report(b"[1]+ Done [t:3:12", "t"), None);
+        assert_eq!(report(b"[1]+ Done\n[t:3:127][t:3:0]", "t"), Some(("[1]+ Done\n".into(), 3, 127, 19)));
+    }
+
+    #[test]
+    fn a_report_that_nobody_expanded_hides_no_other() {
+        let heard = b"+ PS1='[t:3:$?]'\n[t:3:%?][t:3:1]";
+        let (before, number, code, rest) = report(heard, "t").unwrap();
+        assert_eq!((number, code, rest), (3, 1, heard.len()));
+        assert!(before.starts_with("+ PS1"));
+    }
+
+    #[test]
+    fn the_trace_of_our_own_commands_is_not_told() {
+        assert_eq!(told_beside("+ __ropewalk 0 3\n[1]+ Done\n+ __ropewalk_begin 0 4\n"), "[1]+ Done");
+    }
+
+    /// zshmisc(1): the function `precmd` and those in `precmd_functions` run before each prompt, so
+    /// each prompt of ours goes without them.
+    #[test]
+    fn no_hook_of_zsh_comes_after_the_prompt_is_set() {
+        let functions = Dialect::Zsh.functions("t", true);
+        let prompt = functions.split("__ropewalk() {").nth(1).unwrap().split("};").next().unwrap();
+        let at = |what: &str| prompt.find(what).unwrap_or_else(|| panic!("{what} in {prompt}"));
+        let set = at("PS1=\"[t:$2:%?]\"");
+        for undone in ["precmd_functions=()", "unset -f precmd 2>/dev/null || :", "setopt prompt_percent"] {
+            assert!(at(undone) < set, "{undone}");
+        }
+        assert!(functions.contains("__ropewalk_begin() { __ropewalk \"$@\"; }"), "also before a line");
     }
 
     #[test]

@@ -180,8 +180,12 @@ impl Screen {
 
     /// Bytes from the learner's keyboard. They wait here until the program reads, see
     /// [`Screen::pass_on`]. A key that interrupts overtakes what waits, and throws it away as the
-    /// kernel does.
-    pub fn type_in(&mut self, bytes: &[u8]) -> io::Result<()> {
+    /// kernel does. Returns whether there was such a key.
+    ///
+    /// # Errors
+    /// Those of the terminal.
+    pub fn type_in(&mut self, bytes: &[u8]) -> io::Result<bool> {
+        let mut signalled = false;
         let room = WAITING_MAX.saturating_sub(self.waiting.len());
         let lost = bytes.len() > room;
         self.waiting.extend(&bytes[..bytes.len().min(room)]);
@@ -198,6 +202,7 @@ impl Screen {
             if let Some(at) = self.waiting.iter().rposition(|b| *b != 0 && keys.contains(b)) {
                 self.waiting.drain(..at);
                 self.line = 0;
+                signalled = true;
                 let key: Vec<u8> = self.waiting.drain(..1).collect();
                 self.writer.write_all(&key).and_then(|()| self.writer.flush())?;
             }
@@ -207,7 +212,8 @@ impl Screen {
             // A closed terminal hears no bell.
             let _ = out.write_all(b"\x07").and_then(|()| out.flush());
         }
-        self.pass_on()
+        self.pass_on()?;
+        Ok(signalled)
     }
 
     /// Passes on what the terminal has room for: the kernel would drop more, or block the writer,

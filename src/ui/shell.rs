@@ -25,6 +25,9 @@ const LOOK_AGAIN: u16 = 5;
 const HEARD_KEPT: usize = 64 << 10;
 /// A shell that closed its pipes ends within this many milliseconds.
 const END_PATIENCE: u16 = 300;
+/// A line that runs for so long is asked about once, in milliseconds: the shell answers when it is
+/// ready, also if the line has taken its prompt away.
+const ASK_AFTER: u16 = 200;
 /// The wrapper that turns the pipes into the descriptors of [`dialect`]. Pipes are opened by name
 /// because a terminal's child inherits nothing else.
 const WITH_TERMINAL: &str = r#"in=$1; out=$2; shift 2; exec "$@" 7<&0 8>&2 <"$in" 2>"$out""#;
@@ -74,6 +77,8 @@ pub struct Shell {
     reports: File,
     heard: Vec<u8>,
     token: String,
+    /// The number of the last line: its reports carry it.
+    number: u64,
     screen: Option<Screen>,
     /// It runs without the learner's start files, in which it got stuck or ended.
     pub plain: bool,
@@ -141,6 +146,7 @@ impl Shell {
             reports: reports.into(),
             heard: Vec::new(),
             token: format!("rw-{:016x}", rng::Rng::from_os().u64()),
+            number: 0,
             screen,
             plain: false,
         };
@@ -164,8 +170,7 @@ impl Shell {
         let patience = if start_files { self.setting.patience } else { START_PATIENCE * 2 };
         let deadline = Instant::now() + patience;
         loop {
-            if let Some((_, _, rest)) = dialect::report(&self.heard, &self.token) {
-                self.heard.drain(..rest);
+            if self.reported().is_some() {
                 return Ok(());
             }
             if self.ended().is_some() {
@@ -198,6 +203,21 @@ impl Shell {
         Ok(n)
     }
 
+    /// The report of the present line, if there is one, and what was told before it. Reports of
+    /// lines before are dropped.
+    fn reported(&mut self) -> Option<(String, i32)> {
+        let mut told = String::new();
+        while let Some((before, number, code, rest)) = dialect::report(&self.heard, &self.token) {
+            self.heard.drain(..rest);
+            told.push_str(&before);
+            if number == self.number {
+                return Some((dialect::told_beside(&told), code));
+            }
+        }
+        self.heard.splice(..0, told.into_bytes());
+        None
+    }
+
     /// Runs one line. On a terminal its bytes go both ways until it ends; Ctrl-C goes to the
     /// command.
     pub fn run(&mut self, line: &str, last: i32) -> io::Result<Ran> {
@@ -208,7 +228,8 @@ impl Shell {
             }
             None => None,
         };
-        let order = self.setting.dialect.order(line, last, self.setting.terminal);
+        self.number += 1;
+        let order = self.setting.dialect.order(line, self.number, last, self.setting.terminal);
         let ran = match self.orders.write_all(order.as_bytes()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ran::Ended(self.wait()),
             other => other.and_then(|()| self.follow())?,
@@ -225,14 +246,13 @@ impl Shell {
         // The end of the report pipe does not tell the shell's end while a background program has
         // inherited the other side.
         let life = self.pid().and_then(|pid| process::pidfd_open(pid).ok());
-        let mut gone = false;
+        let (mut gone, mut asked) = (false, false);
         loop {
-            if let Some((before, code, rest)) = dialect::report(&self.heard, &self.token) {
-                self.heard.drain(..rest);
-                if !before.trim().is_empty()
+            if let Some((told, code)) = self.reported() {
+                if !told.is_empty()
                     && let Some(screen) = &self.screen
                 {
-                    screen.say(before.trim()); // what the shell told about its jobs
+                    screen.say(&told); // what the shell told about its jobs
                 }
                 return Ok(Ran::Code(code));
             }
@@ -250,11 +270,19 @@ impl Shell {
             // Nothing tells that a program has read its input: it is looked at, as long as
             // something waits for that.
             let held = self.screen.as_ref().is_some_and(Screen::holds_back);
-            let time = if held { PollTimeout::from(LOOK_AGAIN) } else { PollTimeout::NONE };
-            match poll(&mut wanted, time) {
-                Err(nix::errno::Errno::EINTR) => continue,
-                other => other?,
+            let time = match (held, asked) {
+                (true, _) => PollTimeout::from(LOOK_AGAIN),
+                (false, false) => PollTimeout::from(ASK_AFTER),
+                (false, true) => PollTimeout::NONE,
             };
+            let found = match poll(&mut wanted, time) {
+                Err(nix::errno::Errno::EINTR) => continue,
+                found => found?,
+            };
+            if found == 0 && !held && !std::mem::replace(&mut asked, true) {
+                self.ask()?;
+                continue;
+            }
             let stirred = |fd: &PollFd<'_>| fd.revents().is_some_and(|r| !r.is_empty());
             let (report, key) = (stirred(&wanted[0]), listening && stirred(&wanted[1]));
             // Its last report may still be in the pipe: that is read first.
@@ -269,11 +297,25 @@ impl Shell {
                 let mut bytes = [0; 4096];
                 match nix::unistd::read(stdin.as_fd(), &mut bytes) {
                     Ok(0) | Err(nix::errno::Errno::EIO) => listening = false, // the learner's terminal is gone
-                    Ok(n) => screen.type_in(&bytes[..n])?,
+                    // A shell that reads ahead drops the question at Ctrl-C.
+                    Ok(n) => asked &= !screen.type_in(&bytes[..n])?,
                     Err(nix::errno::Errno::EINTR | nix::errno::Errno::EAGAIN) => {}
                     Err(error) => return Err(error.into()),
                 }
             }
+        }
+    }
+
+    /// Asks the shell to report the present line as soon as it is ready. A pipe that is full has
+    /// such questions in it already, and a shell that has ended is noticed otherwise.
+    fn ask(&mut self) -> io::Result<()> {
+        let room = [PollFd::new(self.orders.as_fd(), PollFlags::POLLOUT)];
+        if poll(&mut room.clone(), PollTimeout::ZERO)? == 0 {
+            return Ok(());
+        }
+        match self.orders.write_all(dialect::question(self.number).as_bytes()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+            _ => Ok(()),
         }
     }
 
@@ -349,101 +391,4 @@ impl Drop for Shell {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Set in the process whose home has bad start files: its value is what they do.
-    const INSIDE: &str = "ROPEWALK_TEST_START_FILES";
-
-    /// Not a test of its own: runs in the processes that the test below starts.
-    #[test]
-    fn starts_in_a_home_with_bad_start_files() {
-        if std::env::var_os(INSIDE).is_none() {
-            return;
-        }
-        let setting = Setting {
-            shell: "/bin/bash".into(),
-            dialect: Dialect::Bash,
-            program: "/bin/true".into(),
-            kubeconfig: "/none".into(),
-            bin: "/none".into(),
-            spare: "/none".into(),
-            cwd: None,
-            terminal: true,
-            column: Arc::default(),
-            stdin: false,
-            start_files: true,
-            patience: Duration::from_secs(1),
-        };
-        let shell = Shell::start(&setting).expect("a shell without start files");
-        assert!(shell.plain);
-    }
-
-    /// Set in the process whose shell has a start file with a program in the background.
-    const BESIDE: &str = "ROPEWALK_TEST_BACKGROUND";
-
-    /// Not a test of its own: runs in the process that the test below starts.
-    #[test]
-    fn kills_a_shell_whose_start_file_began_a_program() {
-        if std::env::var_os(BESIDE).is_none() {
-            return;
-        }
-        let setting = Setting {
-            shell: "/bin/bash".into(),
-            dialect: Dialect::Bash,
-            program: "/bin/true".into(),
-            kubeconfig: "/none".into(),
-            bin: "/none".into(),
-            spare: "/none".into(),
-            cwd: None,
-            terminal: false,
-            column: Arc::default(),
-            stdin: false,
-            start_files: true,
-            patience: START_PATIENCE,
-        };
-        let mut shell = Shell::start(&setting).expect("a shell");
-        assert_eq!(shell.run("true", 0).unwrap(), Ran::Code(0));
-        assert!(matches!(shell.run("kill -9 $$", 0).unwrap(), Ran::Ended(_)));
-    }
-
-    /// The program has the other end of the pipe on which the shell reports: the pipe does not end
-    /// with the shell.
-    #[test]
-    fn the_end_of_a_shell_is_seen_while_a_program_of_its_start_file_runs() {
-        let dir = tempfile::tempdir().unwrap();
-        let (go, start) = (dir.path().join("go"), dir.path().join("start"));
-        nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        std::fs::write(&start, format!("unset BASH_ENV; read x < {} &\n", go.display())).unwrap();
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "shell::tests::kills_a_shell_whose_start_file_began_a_program"]);
-        command.env(BESIDE, "1").env("BASH_ENV", &start).stdin(Stdio::null()).stdout(Stdio::null());
-        let mut child = command.spawn().unwrap();
-        let (tell, told) = std::sync::mpsc::channel();
-        let handle = process::pidfd_open(child.id() as i32).unwrap();
-        let waiter = std::thread::spawn(move || tell.send(child.wait().unwrap().success()));
-        let ended = told.recv_timeout(Duration::from_secs(60));
-        if ended.is_err() {
-            process::pidfd_send_signal(handle.as_fd(), nix::libc::SIGKILL).unwrap();
-        }
-        // The program ends: it reads this line, or does not find the pipe.
-        let mut line = File::options().read(true).write(true).open(&go).unwrap();
-        line.write_all(b"\n").unwrap();
-        std::fs::remove_file(&go).unwrap();
-        waiter.join().unwrap().unwrap();
-        assert_eq!(ended, Ok(true), "the shell's end");
-    }
-
-    #[test]
-    fn a_shell_that_gets_stuck_in_its_start_files_runs_without_them() {
-        for does in ["exec sleep 1000", "while :; do sleep 1; done", "exit 3"] {
-            let home = tempfile::tempdir().unwrap();
-            std::fs::write(home.path().join(".bashrc"), does).unwrap();
-            let mut command = Command::new(std::env::current_exe().unwrap());
-            command.args(["--exact", "shell::tests::starts_in_a_home_with_bad_start_files"]);
-            let ran = command.env(INSIDE, does).env("HOME", home.path()).output().unwrap();
-            let said = String::from_utf8_lossy(&ran.stdout);
-            assert!(ran.status.success() && said.contains("1 passed"), "{does}: {said}");
-        }
-    }
-}
+mod tests;

@@ -1,0 +1,139 @@
+use super::*;
+use std::thread;
+
+fn setting(shell: &str, terminal: bool) -> Setting {
+    Setting {
+        shell: shell.into(),
+        dialect: Dialect::of(Path::new(shell)).expect("a shell that can be driven"),
+        program: "/bin/true".into(),
+        kubeconfig: "/none".into(),
+        bin: "/none".into(),
+        spare: "/none".into(),
+        cwd: None,
+        terminal,
+        column: Arc::default(),
+        stdin: false,
+        start_files: false,
+        patience: START_PATIENCE,
+    }
+}
+
+/// Set in the process whose home has bad start files: its value is what they do.
+const INSIDE: &str = "ROPEWALK_TEST_START_FILES";
+
+/// Not a test of its own: runs in the processes that the test below starts.
+#[test]
+fn starts_in_a_home_with_bad_start_files() {
+    if std::env::var_os(INSIDE).is_none() {
+        return;
+    }
+    let setting =
+        Setting { patience: Duration::from_secs(1), start_files: true, ..setting("/bin/bash", true) };
+    let shell = Shell::start(&setting).expect("a shell without start files");
+    assert!(shell.plain);
+}
+
+/// Set in the process whose shell has a start file with a program in the background.
+const BESIDE: &str = "ROPEWALK_TEST_BACKGROUND";
+
+/// Not a test of its own: runs in the process that the test below starts.
+#[test]
+fn kills_a_shell_whose_start_file_began_a_program() {
+    if std::env::var_os(BESIDE).is_none() {
+        return;
+    }
+    let setting = Setting { start_files: true, ..setting("/bin/bash", false) };
+    let mut shell = Shell::start(&setting).expect("a shell");
+    assert_eq!(shell.run("true", 0).unwrap(), Ran::Code(0));
+    assert!(matches!(shell.run("kill -9 $$", 0).unwrap(), Ran::Ended(_)));
+}
+
+/// The program has the other end of the pipe on which the shell reports: the pipe does not end
+/// with the shell.
+#[test]
+fn the_end_of_a_shell_is_seen_while_a_program_of_its_start_file_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let (go, start) = (dir.path().join("go"), dir.path().join("start"));
+    nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    std::fs::write(&start, format!("unset BASH_ENV; read x < {} &\n", go.display())).unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "shell::tests::kills_a_shell_whose_start_file_began_a_program"]);
+    command.env(BESIDE, "1").env("BASH_ENV", &start).stdin(Stdio::null()).stdout(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    let handle = process::pidfd_open(child.id() as i32).unwrap();
+    let waiter = std::thread::spawn(move || tell.send(child.wait().unwrap().success()));
+    let ended = told.recv_timeout(Duration::from_secs(60));
+    if ended.is_err() {
+        process::pidfd_send_signal(handle.as_fd(), nix::libc::SIGKILL).unwrap();
+    }
+    // The program ends: it reads this line, or does not find the pipe.
+    let mut line = File::options().read(true).write(true).open(&go).unwrap();
+    line.write_all(b"\n").unwrap();
+    std::fs::remove_file(&go).unwrap();
+    waiter.join().unwrap().unwrap();
+    assert_eq!(ended, Ok(true), "the shell's end");
+}
+
+#[test]
+fn a_shell_that_gets_stuck_in_its_start_files_runs_without_them() {
+    for does in ["exec sleep 1000", "while :; do sleep 1; done", "exit 3"] {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join(".bashrc"), does).unwrap();
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "shell::tests::starts_in_a_home_with_bad_start_files"]);
+        let ran = command.env(INSIDE, does).env("HOME", home.path()).output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout);
+        assert!(ran.status.success() && said.contains("1 passed"), "{does}: {said}");
+    }
+}
+
+/// Set in the process that has a terminal: its value is the shell.
+const ON_A_TERMINAL: &str = "ROPEWALK_TEST_PROMPT";
+
+/// Not a test of its own: runs on the terminals that the test below opens.
+#[test]
+fn runs_lines_that_take_the_prompt_away() {
+    let Ok(name) = std::env::var(ON_A_TERMINAL) else { return };
+    let mut shell = Shell::start(&setting(&name, true)).expect("a shell");
+    let mut lines = vec!["set -x", "set +x", "PS1='$ '", "PS1='$ '; kill -INT $$"];
+    if name.ends_with("bash") {
+        lines.extend(["PROMPT_COMMAND=(: 'PS1=\"$ \"')", "shopt -u promptvars"]);
+    }
+    for line in lines {
+        println!("{line}");
+        assert!(matches!(shell.run(line, 0).unwrap(), Ran::Code(_)), "{line}");
+        assert_eq!(shell.run("(exit 3) || (exit 4)", 0).unwrap(), Ran::Code(4), "after {line}");
+        assert_eq!(shell.run("true", 1).unwrap(), Ran::Code(0), "after {line}");
+    }
+    for line in ["set -e", "true"] {
+        assert_eq!(shell.run(line, 0).unwrap(), Ran::Code(0), "none of our own commands fails");
+    }
+}
+
+#[test]
+fn a_line_that_takes_the_prompt_away_is_reported() {
+    for shell in ["/bin/bash", "/bin/sh"] {
+        let pair = portable_pty::native_pty_system().openpty(portable_pty::PtySize::default()).unwrap();
+        let mut command = CommandBuilder::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "shell::tests::runs_lines_that_take_the_prompt_away", "--nocapture"]);
+        command.env(ON_A_TERMINAL, shell);
+        let mut child = pair.slave.spawn_command(command).unwrap();
+        drop(pair.slave);
+        let handle = process::pidfd_open(child.process_id().unwrap() as i32).unwrap();
+        let mut reader = pair.master.try_clone_reader().unwrap();
+        let output = thread::spawn(move || {
+            let mut said = Vec::new();
+            let _ = reader.read_to_end(&mut said); // ends with EIO once the program has gone
+            String::from_utf8_lossy(&said).into_owned()
+        });
+        let ended =
+            poll(&mut [PollFd::new(handle.as_fd(), PollFlags::POLLIN)], PollTimeout::from(60_000_u16));
+        if ended == Ok(0) {
+            child.kill().unwrap();
+        }
+        child.wait().unwrap();
+        let said = output.join().unwrap();
+        assert!(ended == Ok(1) && said.contains("1 passed"), "{shell}: {said}");
+    }
+}
