@@ -26,7 +26,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch as channel};
 use tokio::time::Instant;
 
 mod consent;
-mod cost;
+pub(crate) mod cost;
 mod open;
 mod play;
 mod resume;

@@ -3,6 +3,7 @@
 //! that has to work everywhere.
 
 use super::{Error, reach};
+use crate::actor::cost::look::cannot_be_asked;
 use cluster::Place;
 use cluster::control::{Ask, Control};
 use cluster::faults::Fault;
@@ -109,7 +110,8 @@ pub fn needs_shell(lines: &[String]) -> bool {
 /// Says why the teacher can play a line on no cluster; `None`: it can be tried.
 ///
 /// Example: `kubectl get pods | head` needs a shell, `kubectl delete pod --nwo` has a flag that
-/// there is not, `fault kil etcd` is no fault.
+/// there is not, `fault kil etcd` is no fault, and what `kubectl edit` takes from the learner is
+/// not known before.
 pub fn unplayable(line: &str) -> Option<String> {
     let (text, _) = may_fail(line);
     if !is_plain(text) {
@@ -122,8 +124,10 @@ pub fn unplayable(line: &str) -> Option<String> {
         "k" | "kubectl" => rest,
         _ => &words[..],
     };
-    let told = kubectl::parse::parse(given).err()?.told().0;
-    told.lines().next().map(String::from)
+    match kubectl::parse::parse(given) {
+        Err(fail) => fail.told().0.lines().next().map(String::from),
+        Ok(_) => cannot_be_asked(text),
+    }
 }
 
 /// Nothing in it only a shell could do. What stands in quotes is a word like any other, but for

@@ -154,8 +154,7 @@ impl LabRun {
         let (room, made) = (Room::default(), made(lines));
         let mut lost: Vec<Loss> = Vec::new();
         for (line, input) in run::commands(lines) {
-            let mut found = self.teacher.would_delete(&line, &input, &room).await?;
-            found.extend(self.teacher.would_change(&line, &input, &room).await?);
+            let found = self.teacher.would_take(&line, &input, &room).await?;
             // What the lab makes itself cannot be there yet.
             let own = |loss: &Loss| {
                 made.iter().any(|m| {
