@@ -239,9 +239,13 @@ impl Book {
     }
 
     /// Notes a grade if it is better than those before; a played solution is no grade of the
-    /// learner's.
+    /// learner's. A grade of another maximum cannot be compared and takes the place of the best:
+    /// the lab has been reworked since, or is another one by the same id.
+    ///
+    /// Example: 60 of 60 takes the place of 80 of 100.
     pub fn note(&mut self, lab: &str, grade: Best, counts: bool) {
-        if counts && self.best.get(lab).is_none_or(|best| grade.score > best.score || best.max == 0) {
+        let is_better = |best: &Best| grade.score > best.score || grade.max != best.max;
+        if counts && self.best.get(lab).is_none_or(is_better) {
             self.best.insert(lab.into(), grade);
         }
     }
@@ -402,6 +406,21 @@ mod tests {
             [None, None, None]
         );
         assert_eq!(Restarted::of(7, b"{}"), None, "it has no status yet");
+    }
+
+    #[test]
+    fn a_grade_of_a_reworked_lab_takes_the_place_of_the_best() {
+        let mut book = Book::default();
+        let grade = |score, max| Best { score, max, passed: score == max, seed: 1, attempt: 1 };
+        for (noted, best) in [
+            (grade(80, 100), grade(80, 100)),
+            (grade(60, 60), grade(60, 60)),
+            (grade(50, 60), grade(60, 60)),
+            (grade(50, 100), grade(50, 100)),
+        ] {
+            book.note("a", noted, true);
+            assert_eq!(book.best["a"], best);
+        }
     }
 
     #[test]

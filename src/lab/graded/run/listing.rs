@@ -1,23 +1,14 @@
 //! What labs look like on paper: in a list, before they are started, and while one is open.
 
 use super::{Current, LabRun, fill};
+use crate::graded::book::Book;
 use crate::graded::read::Lab;
 use crate::graded::view::{Entry, LabView, Task};
 
 impl LabRun {
     pub(super) fn list(&self, lang: &str) -> Vec<Entry> {
         let book = self.book();
-        let entry = |lab: &Lab| {
-            let best = book.best.get(&lab.id);
-            Entry {
-                score: best.map(|b| b.score),
-                passed: best.is_some_and(|b| b.passed),
-                attempt: best.map_or(0, |b| b.attempt),
-                open: book.open.as_ref().is_some_and(|o| o.lab == lab.id),
-                ..entry(lab, lang)
-            }
-        };
-        self.labs.labs.iter().map(entry).collect()
+        self.labs.labs.iter().map(|lab| listed(lab, &book, lang)).collect()
     }
 
     pub(super) fn view(&self, current: &Current, lang: &str) -> LabView {
@@ -60,6 +51,20 @@ impl LabRun {
     }
 }
 
+/// A lab in the list, with its best grade. That keeps its own maximum: the lab may have been
+/// reworked since.
+fn listed(lab: &Lab, book: &Book, lang: &str) -> Entry {
+    let (best, entry) = (book.best.get(&lab.id), entry(lab, lang));
+    Entry {
+        score: best.map(|b| b.score),
+        max: best.map_or(entry.max, |b| b.max),
+        passed: best.is_some_and(|b| b.passed),
+        attempt: best.map_or(0, |b| b.attempt),
+        open: book.open.as_ref().is_some_and(|o| o.lab == lab.id),
+        ..entry
+    }
+}
+
 /// A lab in the list, as far as its file tells.
 pub fn entry(lab: &Lab, lang: &str) -> Entry {
     Entry {
@@ -99,5 +104,23 @@ pub fn sheet(lab: &Lab, seed: u64, lang: &str) -> LabView {
             .collect(),
         hints_left: lab.hints.len(),
         ..LabView::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graded::book::Best;
+    use crate::graded::read::Labs;
+
+    #[test]
+    fn a_grade_is_shown_with_the_maximum_of_its_day() {
+        let (labs, mut book) = (Labs::built_in(), Book::default());
+        let lab = &labs.labs[0];
+        assert_eq!((listed(lab, &book, "en").score, listed(lab, &book, "en").max), (None, 100));
+        let grade = Best { score: 50, max: 50, passed: true, ..Best::default() };
+        book.best.insert(lab.id.clone(), grade);
+        let told = listed(lab, &book, "en");
+        assert_eq!((told.score, told.max, told.passed), (Some(50), 50, true));
     }
 }
