@@ -23,33 +23,52 @@ pub struct Function {
     pub takes: RangeInclusive<usize>,
     /// Its first value is a kind.
     pub kind_first: bool,
+    /// Where its answer comes from.
+    pub asks: Asks,
     pub run: Run,
 }
 
+/// Where a function's answer comes from: one that is true now may be false again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asks {
+    /// Its values, and what has happened.
+    Past,
+    /// What is true now.
+    Now,
+    /// What is true now, and has to be asked for over the network.
+    Network,
+}
+
 const fn of(name: &'static str, takes: RangeInclusive<usize>, run: Run) -> Function {
-    Function { name, takes, kind_first: false, run }
+    Function { name, takes, kind_first: false, asks: Asks::Past, run }
 }
 const fn by_kind(name: &'static str, takes: RangeInclusive<usize>, run: Run) -> Function {
-    Function { name, takes, kind_first: true, run }
+    Function { kind_first: true, ..of(name, takes, run) }
+}
+const fn now(function: Function) -> Function {
+    Function { asks: Asks::Now, ..function }
+}
+const fn network(name: &'static str, takes: RangeInclusive<usize>, run: Run) -> Function {
+    Function { asks: Asks::Network, ..of(name, takes, run) }
 }
 
 pub const TABLE: &[Function] = &[
-    by_kind("objects", 2..=3, |facts, args| {
+    now(by_kind("objects", 2..=3, |facts, args| {
         let selector = if args.len() > 2 { Some(word(args, 2)?) } else { None };
         Ok(value::list(
             facts.objects(word(args, 0)?, word(args, 1)?, selector)?.into_iter().map(|o| o.value).collect(),
         ))
-    }),
-    by_kind("object", 3..=3, |facts, args| Ok(one(facts, args)?.map_or_else(value::empty, |o| o.value))),
-    by_kind("present", 3..=3, |facts, args| Ok(Value::Bool(one(facts, args)?.is_some()))),
-    by_kind("pods_of", 3..=3, |facts, args| {
+    })),
+    now(by_kind("object", 3..=3, |facts, args| Ok(one(facts, args)?.map_or_else(value::empty, |o| o.value)))),
+    now(by_kind("present", 3..=3, |facts, args| Ok(Value::Bool(one(facts, args)?.is_some())))),
+    now(by_kind("pods_of", 3..=3, |facts, args| {
         let pods = owned::pods_of(facts, word(args, 0)?, word(args, 1)?, word(args, 2)?)?;
         Ok(value::list(pods.into_iter().map(|o| o.value).collect()))
-    }),
-    of("backends", 2..=2, |facts, args| {
+    })),
+    now(of("backends", 2..=2, |facts, args| {
         let addresses = owned::backends(facts, word(args, 0)?, word(args, 1)?)?;
         Ok(value::list(addresses.iter().map(|a| value::text(a)).collect()))
-    }),
+    })),
     by_kind("before", 3..=3, |facts, args| {
         let then = facts.before(word(args, 0)?, word(args, 1)?, word(args, 2)?)?;
         Ok(then.unwrap_or_else(value::empty))
@@ -72,9 +91,9 @@ pub const TABLE: &[Function] = &[
     }),
     of("removes", 2..=2, |facts, args| Ok(Value::Bool(acts::removes(facts, &args[0], word(args, 1)?)))),
     of("own_program", 1..=1, |_, args| Ok(Value::Bool(acts::runs_own_program(&args[0])))),
-    of("mirrors", 1..=1, |facts, args| {
+    now(of("mirrors", 1..=1, |facts, args| {
         Ok(value::list(acts::mirrors(facts, word(args, 0)?)?.into_iter().map(|o| o.value).collect()))
-    }),
+    })),
     of("knock", 1..=1, |_, args| {
         let code = i32::try_from(value::int_field(&args[0], "code")).unwrap_or(-1);
         Ok(acts::knock(str_field(&args[0], "line"), code).unwrap_or_default().value())
@@ -87,7 +106,7 @@ pub const TABLE: &[Function] = &[
         Some(found) => Ok(found.clone()),
     }),
     of("ready", 1..=1, |_, args| ready(&args[0]).map(Value::Bool)),
-    of("http", 1..=2, |facts, args| {
+    network("http", 1..=2, |facts, args| {
         let url = word(args, 0)?.to_string();
         let ask = |nth| facts.probe(Probe::Http { url: url.clone(), nth });
         match args.get(1) {
@@ -101,35 +120,35 @@ pub const TABLE: &[Function] = &[
         }
     }),
     // From the nodes themselves: what a pod says of another may be made up.
-    of("fetch", 1..=1, |facts, args| {
+    network("fetch", 1..=1, |facts, args| {
         let url = word(args, 0)?.to_string();
         let nth = facts.nth(format!("from every node {url}"));
         facts.probe(Probe::Within { url, nth }).and_then(no_error)
     }),
-    of("exec", 2..=2, |facts, args| {
+    network("exec", 2..=2, |facts, args| {
         let (target, command) = (word(args, 0)?.to_string(), word(args, 1)?.to_string());
         let nth = facts.nth(format!("{target} {command}"));
         facts.probe(Probe::Exec { target, command, nth }).and_then(no_error)
     }),
-    of("logs", 1..=1, |facts, args| log(facts, word(args, 0)?, None)),
-    of("new_logs", 1..=1, |facts, args| log(facts, word(args, 0)?, facts.step_at)),
-    of("new_lines", 1..=1, |facts, args| {
+    network("logs", 1..=1, |facts, args| log(facts, word(args, 0)?, None)),
+    network("new_logs", 1..=1, |facts, args| log(facts, word(args, 0)?, facts.step_at)),
+    network("new_lines", 1..=1, |facts, args| {
         let log = stamped(facts, word(args, 0)?)?;
         let told = |(at, line): (jiff::Timestamp, &str)| {
             value::map([("at", value::time(at)), ("line", value::text(line.trim_end_matches('\n')))])
         };
         Ok(value::list(lines_since(&log, facts.step_at).map(told).collect()))
     }),
-    of("can", 4..=4, |facts, args| {
+    network("can", 4..=4, |facts, args| {
         let part = |n| word(args, n).map(String::from);
         let probe = Probe::Can { user: part(0)?, verb: part(1)?, resource: part(2)?, namespace: part(3)? };
         facts.probe(probe).and_then(no_error)
     }),
-    of("store", 1..=1, |facts, args| {
+    network("store", 1..=1, |facts, args| {
         facts.probe(Probe::Inside(Inside::Key(word(args, 0)?.into()))).and_then(no_error)
     }),
-    of("members", 0..=0, |facts, _| facts.probe(Probe::Inside(Inside::Members)).and_then(no_error)),
-    of("faults", 0..=0, |facts, _| facts.probe(Probe::Inside(Inside::Faults)).and_then(no_error)),
+    network("members", 0..=0, |facts, _| facts.probe(Probe::Inside(Inside::Members)).and_then(no_error)),
+    now(of("faults", 0..=0, |facts, _| facts.probe(Probe::Inside(Inside::Faults)).and_then(no_error))),
     // -- for debriefs
     of("hop", 3..=3, |facts, args| {
         Ok(hops(facts, args)?.into_iter().find(happened).unwrap_or_else(value::empty))

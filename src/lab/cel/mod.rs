@@ -33,6 +33,7 @@ pub use words::Meaning;
 use api::cel::levels;
 use budget::Budget;
 use cel::{Context, Env, Program, Value};
+use functions::Asks;
 use seen::Seen;
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
@@ -139,28 +140,6 @@ impl std::fmt::Debug for Expr {
     }
 }
 
-/// What is true now, and may be false again.
-const LIVE: &[&str] = &[
-    "objects",
-    "object",
-    "present",
-    "pods_of",
-    "mirrors",
-    "backends",
-    "http",
-    "exec",
-    "logs",
-    "new_logs",
-    "new_lines",
-    "store",
-    "members",
-    "can",
-    "faults",
-];
-/// What has to be asked for over the network.
-const PROBES: &[&str] =
-    &["http", "fetch", "exec", "logs", "new_logs", "new_lines", "can", "store", "members"];
-
 impl Expr {
     /// Compiles; `bound` are further names that will have values, and what these are.
     pub fn compile(source: &str, place: Use, bound: &[(&str, Meaning)]) -> Result<Expr, Error> {
@@ -262,12 +241,17 @@ impl Expr {
             || self.functions.contains("requests")
             || self.variables.contains("ran")
             || self.variables.contains("trace");
-        !history || LIVE.iter().any(|f| self.functions.contains(*f)) || self.variables.contains("now")
+        !history || self.asks(&[Asks::Now, Asks::Network]) || self.variables.contains("now")
     }
 
     /// Needs answers from the network.
     pub fn is_probe(&self) -> bool {
-        PROBES.iter().any(|f| self.functions.contains(*f))
+        self.asks(&[Asks::Network])
+    }
+
+    fn asks(&self, what: &[Asks]) -> bool {
+        let of_them = functions::TABLE.iter().filter(|f| what.contains(&f.asks));
+        of_them.map(|f| f.name).any(|name| self.functions.contains(name))
     }
 
     pub fn names(&self, variable: &str) -> bool {
@@ -461,6 +445,8 @@ mod tests {
         assert!(check("present('Pod','d','x')").unwrap().is_level());
         assert!(!check("trace.exists(t, t.code == 409)").unwrap().is_level());
         assert!(!check("history('Pod','d','x').exists(h, get(h.object,'a',1) == 1)").unwrap().is_level());
+        let fetched = "trace.exists(t, t.code == 200) && fetch('http://10.96.0.50')[0].status == 200";
+        assert!(check(fetched).unwrap().is_level(), "the Service may be gone in a moment");
         assert!(check("!present('Pod','d','x') && history('Pod','d','x').size() > 0").unwrap().is_level());
         assert_eq!(check("present('Pod','d','x')").unwrap().kinds, ["Pod".to_string()].into());
     }
