@@ -16,13 +16,20 @@ use tokio::time::Instant;
 /// `check` waits less than grading: it may be asked again.
 const CHECK_MAX: Duration = Duration::from_secs(2);
 
+/// `lab solve` waits for half a minute; what asks for more is a mistake.
+const AWAIT_MAX: Duration = Duration::from_secs(5 * 60);
+
+/// The tasks that can be seen without disturbing anything.
+fn seen_alone(lab: &Lab) -> impl Iterator<Item = &Task> {
+    lab.tasks.iter().filter(|task| task.probe.is_empty())
+}
+
 impl LabRun {
     pub(super) async fn check(&self, current: Current, lang: &str) -> Result<Value, String> {
         self.world.read(self.host.tap());
         self.note_limit(&current).await?;
         let frame = current.frame();
-        let still = current.lab.tasks.iter().filter(|t| t.probe.is_empty());
-        let looked = still.map(|task| {
+        let looked = seen_alone(&current.lab).map(|task| {
             let frame = &frame;
             async move {
                 let green =
@@ -36,22 +43,23 @@ impl LabRun {
         Ok(json!(self.view(&current, lang)))
     }
 
-    /// Waits for a moment in which every task that can be seen is green.
-    pub(super) async fn all_green(
-        &self,
-        current: Current,
-        within: Duration,
-        lang: &str,
-    ) -> Result<Value, String> {
+    /// Waits for a moment in which every task that can be seen is green, up to [`AWAIT_MAX`]; returns
+    /// whether there was one. Others may ask meanwhile.
+    pub(super) async fn wait_for_green(&self, current: &Current, within: Duration) -> bool {
         self.world.read(self.host.tap());
+        let all: Vec<&Expr> = seen_alone(&current.lab).flat_map(exprs).collect();
+        let within = within.min(AWAIT_MAX);
+        self.world.settled(&all, &current.frame(), Duration::ZERO, within).await.is_ok()
+    }
+
+    /// How the tasks stand that can be seen; `together`: all of them were green just now.
+    pub(super) fn all_green(&self, current: Current, together: bool, lang: &str) -> Result<Value, String> {
         let frame = current.frame();
-        let still: Vec<&Task> = current.lab.tasks.iter().filter(|t| t.probe.is_empty()).collect();
-        let all: Vec<&Expr> = still.iter().flat_map(|t| exprs(t)).collect();
-        let together = self.world.settled(&all, &frame, Duration::ZERO, within).await.is_ok();
         let green = |task: &Task| {
             together || exprs(task).iter().all(|e| self.world.truth(e, &frame, NETWORK_EVERY) == Some(true))
         };
-        let found = in_place(|| still.iter().map(|task| (task.id.clone(), green(task))).collect());
+        let found =
+            in_place(|| seen_alone(&current.lab).map(|task| (task.id.clone(), green(task))).collect());
         *self.seen() = found;
         self.note_green();
         Ok(json!(self.view(&current, lang)))
@@ -227,7 +235,15 @@ fn fitting<'a>(lab: &'a Lab, shown: &[String], fits: impl Fn(&Hint) -> bool) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graded::Opened;
     use crate::graded::read::Labs;
+    use crate::graded::seal::Chain;
+    use crate::graded::view::Ask;
+    use crate::graded::world::World;
+    use crate::stage::{self, Stage};
+    use cluster::guest::Host;
+    use std::sync::atomic::Ordering;
+    use task::Crew;
 
     #[test]
     fn a_hint_is_compiled_once() {
@@ -238,6 +254,29 @@ mod tests {
         assert!(templates.get("${").is_none() && templates.known().len() == 2);
         templates.clear();
         assert!(templates.known().is_empty());
+    }
+
+    /// `lab solve` was interrupted while it waited: the next command does not wait for it.
+    #[tokio::test]
+    async fn a_wait_for_green_tasks_keeps_nobody_from_asking() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_silent, address) = stage::silent().await;
+        let past = stage::answer(|_| Box::pin(std::future::ready(Ok(json!({"revision": 20, "oldest": 1})))));
+        let host: Host = Stage::new(dir.path(), address, past).await;
+        let crew = Crew::new("labs");
+        let world = World::start(&crew, &host).unwrap();
+        let run = LabRun::open(world, host, Opened::default()).unwrap();
+        let open = json!({"lab": "orphans", "seed": 7, "base": 5, "began": 10, "started": "2026-01-01T00:00:00Z",
+            "hints": [], "solve": false, "undo": 0, "green": {}, "chain": Chain::default()});
+        run.book().open = Some(serde_json::from_value(open).unwrap());
+        run.taken_up.store(true, Ordering::Relaxed);
+        let wait = run.answer(Ask::Await { within_ms: u64::MAX }, "en");
+        tokio::select! {
+            biased;
+            told = wait => panic!("nothing is green: {told:?}"),
+            told = run.answer(Ask::Solved, "en") => assert_eq!(told, Ok(Value::Null)),
+        }
+        crew.kill();
     }
 
     /// crash-loop has a last hint for each of its three faults, of which one at most fits.

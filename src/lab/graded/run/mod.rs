@@ -40,6 +40,9 @@ const SYMPTOM_HOLD: Duration = Duration::from_millis(500);
 /// became green.
 const NETWORK_EVERY: Duration = Duration::from_secs(5);
 
+/// A question waits for others that are at work for so long.
+const TURN_MAX: Duration = Duration::from_secs(10);
+
 pub struct LabRun {
     /// Told which lab is open.
     opened: Opened,
@@ -250,6 +253,12 @@ impl LabRun {
         Ok(current)
     }
 
+    /// Waits until no other question is at work.
+    async fn take_turn(&self, lang: &str) -> Result<tokio::sync::MutexGuard<'_, ()>, String> {
+        let turn = tokio::time::timeout(TURN_MAX, self.turn.lock());
+        turn.await.map_err(|_| words::say(lang, Word::Busy, &[]))
+    }
+
     pub async fn answer(&self, ask: Ask, lang: &str) -> Result<Value, String> {
         if matches!(ask, Ask::List) {
             return Ok(json!(self.list(lang)));
@@ -257,9 +266,7 @@ impl LabRun {
         if matches!(ask, Ask::Show) {
             return Ok(json!(self.current().map(|c| self.view(&c, lang)).unwrap_or_default()));
         }
-        let patience = Duration::from_secs(10); // of those who only look
-        let turn = tokio::time::timeout(patience, self.turn.lock());
-        let _turn = turn.await.map_err(|_| words::say(lang, Word::Busy, &[]))?;
+        let turn = self.take_turn(lang).await?;
         let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
         self.compare().await.map_err(not_kept)?;
         if !matches!(ask, Ask::Start { .. } | Ask::Plan { .. } | Ask::Leave { .. } | Ask::Solved) {
@@ -277,7 +284,13 @@ impl LabRun {
             }
             Ask::Check { id, seed } => self.check(self.named(id.as_deref(), seed, lang)?, lang).await,
             Ask::Await { within_ms } => {
-                self.all_green(self.named(None, None, lang)?, Duration::from_millis(within_ms), lang).await
+                let current = self.named(None, None, lang)?;
+                drop(turn); // a client that has hung up must not keep the others waiting
+                let together = self.wait_for_green(&current, Duration::from_millis(within_ms)).await;
+                let _turn = self.take_turn(lang).await?;
+                let now = self.named(Some(&current.lab.id), Some(current.open.seed), lang)?;
+                let is_same = now.open.began == current.open.began;
+                self.all_green(now, together && is_same, lang)
             }
             Ask::Grade { id, seed, learner } => {
                 self.grade(self.named(id.as_deref(), seed, lang)?, learner, lang).await
