@@ -187,8 +187,16 @@ pub fn commands(lines: &[String]) -> Vec<(String, String)> {
     all
 }
 
-/// Does a manifest follow this line?
+/// Does a manifest follow this line? A line that is not kubectl's alone is looked at by its words.
 pub fn reads_manifest(line: &str) -> bool {
+    let words = shlex::split(may_fail(line).0).unwrap_or_default();
+    let args = match words.first().map(String::as_str) {
+        Some("kubectl" | "k") => &words[1..],
+        _ => &words[..],
+    };
+    if let Ok(parsed) = kubectl::parse::parse(args) {
+        return parsed.reads_stdin();
+    }
     let words: Vec<&str> = line.split_whitespace().collect();
     words.windows(2).any(|w| matches!(w[0], "-f" | "--filename") && w[1] == "-")
 }
@@ -329,6 +337,18 @@ mod tests {
         let manifest = ["kubectl apply -f -", "kind: Pod", "."];
         let all: Vec<String> = lines.iter().chain(&manifest).map(ToString::to_string).collect();
         assert_eq!(playable(&all), ["kubectl delete svc web", "kubectl apply -f -", "kind: Pod", "."]);
+    }
+
+    #[test]
+    fn a_manifest_follows_a_line_that_reads_standard_input() {
+        for line in
+            ["kubectl apply -Rf -", "-k create --filename=-", "apply -f-", "sed s/a/b/ | kubectl apply -f -"]
+        {
+            assert!(reads_manifest(line), "{line}");
+        }
+        for line in ["kubectl logs -f web", "kubectl exec web -- tar -f -", "apply -f web.yaml"] {
+            assert!(!reads_manifest(line), "{line}");
+        }
     }
 
     #[test]

@@ -2,8 +2,20 @@
 
 use api::yaml;
 
-/// Do these arguments of kubectl read a manifest from standard input?
-pub fn reads_stdin(args: &[String]) -> bool {
+/// Do these words of kubectl's read a manifest from standard input? Where kubectl would refuse them,
+/// the words decide: the manifest that follows must not be run by the shell.
+pub fn reads_stdin(words: &[String]) -> bool {
+    let args = match words.first().map(String::as_str) {
+        Some("kubectl" | "k") => &words[1..],
+        _ => words,
+    };
+    match kubectl::parse::parse(args) {
+        Ok(parsed) => parsed.reads_stdin(),
+        Err(_) => names_stdin(args),
+    }
+}
+
+fn names_stdin(args: &[String]) -> bool {
     let args: Vec<&str> = args.iter().map(String::as_str).take_while(|a| *a != "--").collect();
     let pairs = args.windows(2).any(|w| matches!(w[0], "-f" | "--filename" | "--patch-file") && w[1] == "-");
     pairs || args.iter().any(|a| matches!(*a, "-f-" | "-f=-" | "--filename=-" | "--patch-file=-"))
@@ -81,10 +93,19 @@ mod tests {
 
     #[test]
     fn only_a_dash_for_a_file_reads_standard_input() {
-        for yes in ["apply -f -", "create --filename=-", "delete -f- -n x", "replace --filename -"] {
+        for yes in [
+            "apply -f -",
+            "create --filename=-",
+            "delete -f- -n x",
+            "replace --filename -",
+            "apply -Rf -",
+            "kubectl apply -Rf-",
+            "k -n x apply -f a.yaml,-",
+            "apply -f - --nope",
+        ] {
             assert!(reads_stdin(&args(yes)), "{yes}");
         }
-        for no in ["apply -f a.yaml", "get pods -", "exec web -- tar -f -"] {
+        for no in ["apply -f a.yaml", "get pods -", "exec web -- tar -f -", "kubectl logs -f -"] {
             assert!(!reads_stdin(&args(no)), "{no}");
         }
     }

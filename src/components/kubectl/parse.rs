@@ -159,6 +159,15 @@ pub struct Parsed {
     pub help: bool,
 }
 
+impl Parsed {
+    /// Whether a file that it reads is standard input (`-`).
+    ///
+    /// Example: true for `apply -Rf -`; false for `logs -f web` and `exec web -- tar -f -`.
+    pub fn reads_stdin(&self) -> bool {
+        self.flags.list("filename").iter().any(|file| file == "-") || self.flags.text("patch-file") == "-"
+    }
+}
+
 /// Finds the verb, then reads the flags. `words` are those after the program's name.
 pub fn parse(words: &[String]) -> Result<Parsed, Fail> {
     let (verb, rest) = find(words)?;
