@@ -206,6 +206,14 @@ pub fn hold(place: &Place) -> Result<Option<Lock>, Error> {
     }
 }
 
+/// The path of this program, also if another version was installed under it while this one runs.
+///
+/// # Errors
+/// The kernel does not tell it.
+pub fn program() -> std::io::Result<PathBuf> {
+    std::env::current_exe().map(installed)
+}
+
 /// The path of the program, also if another version was installed under it while this one runs: the
 /// kernel adds a word to the path of a file that was replaced (proc_pid_exe(5)).
 fn installed(exe: PathBuf) -> PathBuf {
@@ -218,7 +226,7 @@ fn installed(exe: PathBuf) -> PathBuf {
 
 /// `<home>/bin` holds this program under the names of the tools it contains.
 pub(super) fn link_tools(place: &Place) -> Result<(), Error> {
-    let exe = installed(std::env::current_exe().map_err(Error::Kernel)?);
+    let exe = program().map_err(Error::Kernel)?;
     for tool in ["kubectl", "etcdctl"] {
         let link = place.home.bin().join(tool);
         if fs::read_link(&link).is_ok_and(|to| to == exe) {

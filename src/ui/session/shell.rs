@@ -93,7 +93,7 @@ impl Session {
     pub fn start_shell(&mut self) -> std::io::Result<()> {
         let asked = std::env::var_os("SHELL").map(PathBuf::from);
         let (shell, dialect, foreign) = choose_shell(asked, commands::is_program);
-        let program = std::env::current_exe()?;
+        let program = runnable(cluster::launch::program()?);
         let setting = Setting {
             shell,
             dialect,
@@ -145,12 +145,22 @@ fn choose_shell(
     }
 }
 
+/// What the shell is to run as `ropewalk`: the program at its path, or this very one if there is
+/// none any more, as while another version is being installed.
+fn runnable(program: PathBuf) -> PathBuf {
+    match program.exists() {
+        true => program,
+        false => format!("/proc/{}/exe", std::process::id()).into(),
+    }
+}
+
 /// A directory for the end of PATH, with programs that a machine may lack: this one under other
-/// names.
+/// names. All sessions share it, so it never gets a path that ends with this session.
 fn stand_ins(place: &Place, program: &Path) -> PathBuf {
     let dir = place.home.bin().join("stand-ins");
     let link = dir.join("curl");
-    if std::fs::read_link(&link).ok().as_deref() != Some(program) {
+    let lasts = program.exists() && !program.starts_with("/proc");
+    if lasts && std::fs::read_link(&link).ok().as_deref() != Some(program) {
         // Without it only a machine that has no curl misses something.
         let _ = std::fs::create_dir_all(&dir);
         let _ = std::fs::remove_file(&link);
@@ -188,6 +198,24 @@ mod tests {
         assert!(told.try_recv().is_err(), "said while the line ran");
         session.news.tell("later".into());
         assert_eq!(told.try_recv().as_deref(), Ok("later"), "and nothing is held any more");
+    }
+
+    #[test]
+    fn a_program_that_is_being_replaced_can_be_run_and_breaks_no_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        let (old, new) = (dir.path().join("old"), dir.path().join("new"));
+        std::fs::write(&old, "").unwrap();
+        assert_eq!(runnable(old.clone()), old);
+        let link = stand_ins(&place, &old).join("curl");
+        for gone in [runnable(new.clone()), new.clone()] {
+            assert_eq!(gone.exists(), gone != new, "{}", gone.display());
+            stand_ins(&place, &gone);
+            assert_eq!(std::fs::read_link(&link).unwrap(), old);
+        }
+        std::fs::write(&new, "").unwrap();
+        stand_ins(&place, &new);
+        assert_eq!(std::fs::read_link(&link).unwrap(), new);
     }
 
     #[test]
