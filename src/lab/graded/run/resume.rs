@@ -8,7 +8,27 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
+/// The judge is at work. Dropped, however that ends, labs hear the learner again: of what
+/// happens from then on, and of nothing that the judge has done.
+pub(super) struct Quiet<'a>(&'a LabRun);
+
+impl Drop for Quiet<'_> {
+    fn drop(&mut self) {
+        self.0.world.read(self.0.host.tap());
+        let mut known = self.0.world.know();
+        (known.quiet, known.playing) = (false, false);
+    }
+}
+
 impl LabRun {
+    /// What happens from now on is the judge's doing.
+    pub(super) fn quiet(&self) -> Quiet<'_> {
+        let mut known = self.world.know();
+        (known.quiet, known.meddled) = (true, false);
+        drop(known);
+        Quiet(self)
+    }
+
     /// Once, before anybody looks at the lab. Errors: not yet, e.g. because no API server answers.
     pub(super) async fn take_up(&self, lang: &str) -> Result<(), String> {
         if self.taken_up.load(Ordering::Relaxed) {
@@ -22,10 +42,9 @@ impl LabRun {
             }
             if let Some(before) = current.open.disturbed {
                 // The judge's own way back, which is none of the learner's.
-                self.world.know().quiet = true;
+                let quiet = self.quiet();
                 let back = self.host.past(Past::back(before, current.places())).await;
-                self.world.read(self.host.tap());
-                self.world.know().quiet = false;
+                drop(quiet);
                 self.settled_again(&current, before, &back.map_err(failed)?).await.map_err(failed)?;
             }
             let kinds: BTreeSet<String> = lab.exprs().flat_map(|e| e.kinds.iter().cloned()).collect();
