@@ -131,6 +131,12 @@ const APART: [&str; 8] = [
     "volumeattachments",
 ];
 
+/// The namespace of what serves all others.
+const SYSTEM: &str = "kube-system";
+
+/// Kinds by which nothing is served: programs write them by themselves, all the time.
+const PASSING: [&str; 2] = ["events", "leases"];
+
 /// May a write of an object without a namespace change what is in these? A volume that belongs to a
 /// claim elsewhere, rights for accounts elsewhere, and objects of a kind that is nobody's but its
 /// author's do not; a node, or rights for a user may.
@@ -186,7 +192,9 @@ impl Known {
         // What a person does elsewhere while the lab is open, e.g. a lesson, changes nothing of the
         // lab.
         let wanted = learner || (somebody && !(self.quiet && teacher)) || (journey && !self.quiet);
-        if here && wanted {
+        // Lessons change their part of kube-system while a lab is open.
+        let reaches = !teacher && (learner || somebody) && self.is_systems(record);
+        if (here && wanted) || reaches {
             self.changed_ms = self.watch.map(|w| w.ms());
             self.unsaved = true;
         }
@@ -199,7 +207,7 @@ impl Known {
         let others = match teacher {
             // A lesson's setup elsewhere is the teacher's, too.
             true => here && !self.playing && !journey,
-            false => (here && (learner || somebody)) || meddling.is_some(),
+            false => reaches || (here && (learner || somebody)) || meddling.is_some(),
         };
         self.meddled |= self.quiet && others && (somebody || meddling.is_some());
         self.unsaved |= self.who.note(record);
@@ -250,6 +258,13 @@ impl Known {
             ("", resource) => reaches(resource, record.body.as_deref(), places),
             (namespace, _) => places.contains(namespace),
         }
+    }
+
+    /// Is the record about something in kube-system by which the lab's namespaces are served? What
+    /// the cluster's DNS answers, for one, can make a task green from there.
+    fn is_systems(&self, record: &tap::Record) -> bool {
+        let object = record.object.as_ref().filter(|object| object.namespace == SYSTEM);
+        object.is_some_and(|object| !PASSING.contains(&object.resource.as_str()))
     }
 
     /// The clock starts now; what was done so far is nobody's story.
@@ -789,6 +804,24 @@ mod tests {
         assert_eq!(changed("pods", "shop", "web", false), (true, false));
         assert_eq!(changed("pods", "shop", "web", true), (true, true));
         assert_eq!(changed("clusterroles", "", "x", false), (true, false), "that may be about the lab");
+    }
+
+    /// A wrong name of a Service is mended by what the cluster's DNS answers, when the time is over.
+    #[test]
+    fn a_write_to_what_serves_the_lab_counts_as_one_in_it() {
+        let changed = |user: &str, resource: &str, quiet: bool| {
+            let mut known = Known { recording: true, ..Known::default() };
+            known.begin(Some(Stopwatch::taken_up(clock::now(), 5000)));
+            known.places = Some(["shop".to_string()].into());
+            known.quiet = quiet;
+            known.take(&write(user, "").object(resource, "kube-system", "coredns"));
+            (known.changed_ms.is_some(), known.meddled)
+        };
+        assert_eq!(changed(tap::LEARNER, "configmaps", false), (true, false));
+        assert_eq!(changed(tap::LEARNER, "configmaps", true), (true, true), "a hand lent to the judge");
+        assert_eq!(changed(tap::LEARNER, "leases", false), (false, false));
+        assert_eq!(changed(tap::ADMIN, "configmaps", false), (false, false), "the cluster's own");
+        assert_eq!(changed(TEACHER, "configmaps", true), (false, false), "a lesson's");
     }
 
     #[test]
