@@ -140,11 +140,18 @@ pub fn csv(record: &Value) -> String {
     out
 }
 
-/// A cell of a spreadsheet (RFC 4180). What it would take for a formula is made a text.
+/// A cell of a spreadsheet (RFC 4180). What it would take for a formula is made a text: some
+/// programs drop white space that a cell begins with, and some take a tab or a line's end itself for
+/// the beginning of one. Source: OWASP, CSV Injection.
 fn cell(value: &Value) -> String {
     let text = match value {
         Value::Null => return String::new(),
-        Value::String(text) if text.starts_with(['=', '+', '-', '@']) => format!("'{text}"),
+        Value::String(text)
+            if text.starts_with(['\t', '\r', '\n'])
+                || text.trim_start().starts_with(['=', '+', '-', '@']) =>
+        {
+            format!("'{text}")
+        }
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
@@ -243,6 +250,11 @@ mod tests {
             (cell(&json!("=1+1")), cell(&json!(1.5)), cell(&json!(null))),
             ("'=1+1".into(), "1.5".into(), "".into())
         );
+        for begin in ["\t", "\r", " \u{a0}", "\n "] {
+            let hidden = cell(&json!(format!("{begin}=HYPERLINK(1)")));
+            assert!(hidden.trim_start_matches('"').starts_with('\''), "{hidden:?}");
+        }
+        assert_eq!((cell(&json!("\tx")), cell(&json!(" x"))), ("'\tx".into(), " x".into()));
         let about = About { learner: "Kim, Ada".into(), ..About::default() };
         let text = csv(&Value::Object(record(&about, &[found("a", 1, true, 5), found("b", 1, false, 0)])));
         assert_eq!(text.lines().count(), 3);
