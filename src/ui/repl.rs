@@ -161,11 +161,12 @@ fn converse(mut session: Session) -> Result<(i32, Lang), Error> {
     let handle = Handle::current();
     let names = Arc::new(Names::new(handle.clone(), &session.place.kubeconfig()));
     let mut prompt = Prompt::new(&session, names)?;
-    let mut printer = prompt.printer();
-    session.speak_through(move |words| match &mut printer {
-        Some(printer) => drop(printer.print(shown(words))), // a terminal that is gone hears nothing
-        None => print!("\n{words}"), // on a dumb terminal: behind the prompt that stands there
-    });
+    match prompt.printer() {
+        // A terminal that is gone hears nothing, and without a thread there are no news.
+        Some(mut printer) => drop(session.speak_beside(move |words| drop(printer.print(shown(words))))),
+        // On a dumb terminal: behind the prompt that stands there.
+        None => session.speak_through(|words| print!("\n{words}")),
+    }
     session.watch();
     session.watch_lesson();
     // After the editor, which replaces the handler of this signal with its own; ours calls it in

@@ -8,9 +8,13 @@ use cluster::{Error, Place};
 use lang::charset::{eprintln, print, println};
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{TrySendError, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-type Voice = Box<dyn FnMut(String) + Send>;
+/// Says something at once, or gives back what it cannot take now. It is called while the news are
+/// locked, so it never waits.
+type Voice = Box<dyn FnMut(String) -> Result<(), String> + Send>;
 
 /// News on their way to whoever sits there. They would stand in the middle of an editor, or behind
 /// the prompt of a shell in a container: there they wait until the program that has the terminal
@@ -24,6 +28,8 @@ pub(super) struct News {
 struct State {
     /// Without one nobody listens: lines come from a file or a pipe.
     voice: Option<Voice>,
+    /// What the voice has taken and not said yet, where it speaks on a thread of its own.
+    unsaid: Arc<Unsaid>,
     /// A program has the terminal to itself.
     held: bool,
     /// What waits, the oldest first.
@@ -33,6 +39,42 @@ struct State {
 /// News that wait, at most; the oldest go. A step that is lost and found again for an hour, while a
 /// file is edited, is told as it is in the end.
 const KEPT_MAX: usize = 5;
+
+/// A line of the shell waits so long for news that are being said. Those that take longer wait for
+/// the editor, which shows them at its next prompt.
+const SAYING_MAX: Duration = Duration::from_millis(50);
+
+/// Counts news that are being said.
+#[derive(Default)]
+struct Unsaid {
+    count: Mutex<usize>,
+    said: Condvar,
+}
+
+impl Unsaid {
+    fn count(&self) -> MutexGuard<'_, usize> {
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_one_off(&self) {
+        *self.count() -= 1;
+        self.said.notify_all();
+    }
+
+    /// Waits until all is said, but not for ever.
+    fn wait(&self) {
+        drop(self.said.wait_timeout_while(self.count(), SAYING_MAX, |count| *count > 0));
+    }
+}
+
+impl State {
+    fn keep(&mut self, words: String) {
+        self.kept.push_back(words);
+        while self.kept.len() > KEPT_MAX {
+            self.kept.pop_front();
+        }
+    }
+}
 
 impl News {
     pub fn new(column: Arc<Column>) -> News {
@@ -50,20 +92,23 @@ impl News {
             return;
         }
         if state.held || !state.kept.is_empty() || self.column.full_screen() {
-            state.kept.push_back(words);
-            while state.kept.len() > KEPT_MAX {
-                state.kept.pop_front();
-            }
-            return;
+            return state.keep(words);
         }
-        if let Some(voice) = &mut state.voice {
-            voice(words);
+        if let Some(voice) = &mut state.voice
+            && let Err(words) = voice(words)
+        {
+            state.keep(words);
         }
     }
 
     /// From now on they wait.
     pub fn hold(&self) {
-        self.open().held = true;
+        let unsaid = {
+            let mut state = self.open();
+            state.held = true;
+            state.unsaid.clone()
+        };
+        unsaid.wait();
     }
 
     /// The terminal is free again: what has waited is said.
@@ -83,9 +128,42 @@ impl News {
 }
 
 impl Session {
-    /// Who tells news to whoever sits there.
-    pub fn speak_through(&self, voice: impl FnMut(String) + Send + 'static) {
-        self.news.open().voice = Some(Box::new(voice));
+    /// Tells news by a voice that never waits.
+    pub fn speak_through(&self, mut voice: impl FnMut(String) + Send + 'static) {
+        self.news.open().voice = Some(Box::new(move |words| {
+            voice(words);
+            Ok(())
+        }));
+    }
+
+    /// Tells news by a voice that may have to wait, on a thread of its own: the editor takes the
+    /// second of two words only when it reads again. Whoever tells news, and whoever holds them,
+    /// does not wait for that. The thread ends with [`Session::hush`], or with the news.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn speak_beside(&self, mut voice: impl FnMut(String) + Send + 'static) -> std::io::Result<()> {
+        let (say, said) = sync_channel::<String>(KEPT_MAX);
+        let unsaid = Arc::new(Unsaid::default());
+        let own = unsaid.clone();
+        std::thread::Builder::new().name("news".into()).spawn(move || {
+            for words in said {
+                voice(words);
+                own.take_one_off();
+            }
+        })?;
+        let mut state = self.news.open();
+        state.unsaid = unsaid.clone();
+        state.voice = Some(Box::new(move |words| {
+            *unsaid.count() += 1;
+            say.try_send(words).map_err(|error| {
+                unsaid.take_one_off();
+                match error {
+                    TrySendError::Full(words) | TrySendError::Disconnected(words) => words,
+                }
+            })
+        }));
+        Ok(())
     }
 
     /// Ends all news: whoever takes leave knows that the cluster ends.
@@ -152,7 +230,10 @@ mod tests {
         news.tell("to nobody".into());
         let heard = Arc::new(Mutex::new(Vec::new()));
         let own = heard.clone();
-        news.open().voice = Some(Box::new(move |words| own.lock().unwrap().push(words)));
+        news.open().voice = Some(Box::new(move |words| {
+            own.lock().unwrap().push(words);
+            Ok(())
+        }));
         news.tell("first".into());
         column.saw(b"\x1b[?1049h");
         news.tell("second".into());
@@ -171,6 +252,34 @@ mod tests {
         news.hold();
         (0..1000).for_each(|n| news.tell(format!("{n}\n")));
         assert_eq!(news.open().kept, ["995\n", "996\n", "997\n", "998\n", "999\n"]);
+    }
+
+    /// The editor takes one word while it reads no keys, e.g. behind Enter; the next one has to wait.
+    #[test]
+    fn a_voice_that_has_to_wait_stops_nobody() {
+        let (runtime, dir) = (tokio::runtime::Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let place = cluster::Home::at(dir.path()).cluster("main").unwrap();
+        let session = Session::new(place, Lang::En, crate::session::Manner::Pipe, runtime.handle().clone());
+        let (take, taken) = sync_channel(1);
+        session.speak_beside(move |words| drop(take.send(words))).unwrap();
+        let news = session.news.clone();
+        let (done, ended) = std::sync::mpsc::channel();
+        let line = std::thread::spawn(move || {
+            (0..20).for_each(|n| news.tell(format!("{n}")));
+            news.hold(); // a line for the shell
+            news.tell("held".into());
+            let kept = news.open().kept.clone();
+            done.send(kept).unwrap();
+        });
+        let kept = ended.recv_timeout(Duration::from_secs(60)).expect("the line runs");
+        assert_eq!(kept.back().map(String::as_str), Some("held"));
+        assert_eq!(kept.len(), KEPT_MAX);
+        line.join().unwrap();
+        // The editor reads again: what was on its way comes, in order.
+        let came: Vec<String> = (0..3).map(|_| taken.recv().unwrap()).collect();
+        assert_eq!(came, ["0", "1", "2"]);
+        session.hush()();
+        while taken.recv().is_ok() {} // ends with the thread
     }
 
     /// As long as a build takes all processors, or a start loads many images.
