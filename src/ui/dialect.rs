@@ -9,7 +9,8 @@
 //!
 //! The prompt belongs to the learner, too: a line may set it, or install a hook that sets it. So
 //! each line begins and ends with a new prompt without hooks, and a line that is not reported is
-//! asked about by a command of its own ([`question`]), which the shell reads once it is ready. That may give two reports of a line; by their number the second one is known.
+//! asked about by a command of its own ([`question`]), which the shell reads once it is ready. That
+//! may give two reports of a line; by their number the second one is known.
 
 use std::path::Path;
 
@@ -68,8 +69,8 @@ impl Dialect {
         )
     }
 
-    /// The functions of [`Dialect::order`] and [`question`]. Each is called with an exit
-    /// code, which it returns, and the number of a line. None of their commands may fail: after the
+    /// The functions of [`Dialect::order`] and [`question`]. Each is called with an exit code,
+    /// which it returns, and the number of a line. None of their commands may fail: after the
     /// learner's `set -e` that would end the shell.
     fn functions(self, token: &str, terminal: bool) -> String {
         let report = format!("printf '[{token}:%s:%s]' \"$2\" \"$1\"");
@@ -80,9 +81,10 @@ impl Dialect {
                  __ropewalk_again() {{ __ropewalk \"$@\"; }}; "
             );
         }
-        // The trace of `set -x` goes to /dev/null. What would replace the prompt, or print it unexpanded, is undone. In zsh both the
-        // function `precmd` and those that the array names run before each prompt (zshmisc(1), hook
-        // functions); bash 5.1 knows PROMPT_COMMAND as an array.
+        // The trace of `set -x` goes to /dev/null. What would replace the prompt, or print it
+        // unexpanded, is undone. In zsh both the function `precmd` and those that the array names
+        // run before each prompt (zshmisc(1), hook functions); bash 5.1 knows PROMPT_COMMAND as an
+        // array.
         let prompt = match self {
             Dialect::Zsh => format!(
                 "precmd_functions=(); unset -f precmd 2>/dev/null || :; setopt prompt_percent; \

@@ -2,8 +2,8 @@
 
 use api::yaml;
 
-/// Do these words of kubectl's read a manifest from standard input? Where kubectl would refuse them,
-/// the words decide: the manifest that follows must not be run by the shell.
+/// Do these words of kubectl's read a manifest from standard input? Where kubectl would refuse
+/// them, the words decide: the manifest that follows must not be run by the shell.
 pub fn reads_stdin(words: &[String]) -> bool {
     let args = match words.first().map(String::as_str) {
         Some("kubectl" | "k") => &words[1..],

@@ -141,8 +141,8 @@ pub fn csv(record: &Value) -> String {
 }
 
 /// A cell of a spreadsheet (RFC 4180). What it would take for a formula is made a text: some
-/// programs drop white space that a cell begins with, and some take a tab or a line's end itself for
-/// the beginning of one. Source: OWASP, CSV Injection.
+/// programs drop white space that a cell begins with, and some take a tab or a line's end itself
+/// for the beginning of one. Source: OWASP, CSV Injection.
 fn cell(value: &Value) -> String {
     let text = match value {
         Value::Null => return String::new(),

@@ -806,7 +806,7 @@ mod tests {
         assert_eq!(changed("clusterroles", "", "x", false), (true, false), "that may be about the lab");
     }
 
-    /// A wrong name of a Service is mended by what the cluster's DNS answers, when the time is over.
+    /// After the limit a wrong name of a Service is mended by what the cluster's DNS answers.
     #[test]
     fn a_write_to_what_serves_the_lab_counts_as_one_in_it() {
         let changed = |user: &str, resource: &str, quiet: bool| {

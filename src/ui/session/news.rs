@@ -137,8 +137,8 @@ impl Session {
     }
 
     /// Tells news by a voice that may have to wait, on a thread of its own: the editor takes the
-    /// second of two words only when it reads again. Whoever tells news, and whoever holds them,
-    /// does not wait for that. The thread ends with [`Session::hush`], or with the news.
+    /// second of two messages only when it reads keys again. [`News::tell`] and [`News::hold`] do
+    /// not wait for that. The thread ends with [`Session::hush`], or with the news.
     ///
     /// # Errors
     /// The thread cannot be started.
@@ -254,7 +254,7 @@ mod tests {
         assert_eq!(news.open().kept, ["995\n", "996\n", "997\n", "998\n", "999\n"]);
     }
 
-    /// The editor takes one word while it reads no keys, e.g. behind Enter; the next one has to wait.
+    /// The editor takes one message while it reads no keys, e.g. behind Enter; the next one waits.
     #[test]
     fn a_voice_that_has_to_wait_stops_nobody() {
         let (runtime, dir) = (tokio::runtime::Runtime::new().unwrap(), tempfile::tempdir().unwrap());

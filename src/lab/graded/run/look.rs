@@ -43,8 +43,8 @@ impl LabRun {
         Ok(json!(self.view(&current, lang)))
     }
 
-    /// Waits for a moment in which every task that can be seen is green, up to [`AWAIT_MAX`]; returns
-    /// whether there was one. Others may ask meanwhile.
+    /// Waits for a moment in which every task that can be seen is green, up to [`AWAIT_MAX`];
+    /// returns whether there was one. Others may ask meanwhile.
     pub(super) async fn wait_for_green(&self, current: &Current, within: Duration) -> bool {
         self.world.read(self.host.tap());
         let all: Vec<&Expr> = seen_alone(&current.lab).flat_map(exprs).collect();

@@ -146,8 +146,7 @@ fn every_verb_that_writes_is_looked_at_before() {
     }
 }
 
-/// A verb that the built-in kubectl learns is refused in setups until somebody has said what it
-/// takes.
+/// A verb that the built-in kubectl learns is refused in setups until it has a place in [`way`].
 #[test]
 fn what_each_verb_takes_is_known() {
     let unknown: Vec<&str> = kubectl::table::all()
