@@ -209,7 +209,18 @@ pub fn ends_manifest(line: &str) -> bool {
 /// Runs kubectl in this process; one that takes too long is cancelled and has code 124. Of a long
 /// output the beginning is kept.
 pub async fn kubectl(words: Vec<String>, input: String, kubeconfig: &Path, limit: Duration) -> Ran {
-    let out = Kept::up_to(OUTPUT_MAX);
+    kubectl_up_to(OUTPUT_MAX, words, input, kubeconfig, limit).await
+}
+
+/// Runs kubectl as [`kubectl`] does, and keeps so many bytes of its output.
+pub async fn kubectl_up_to(
+    bytes: usize,
+    words: Vec<String>,
+    input: String,
+    kubeconfig: &Path,
+    limit: Duration,
+) -> Ran {
+    let out = Kept::up_to(bytes);
     let (code, stderr) = run(words, input, kubeconfig, limit, Box::new(out.clone())).await;
     Ran { code, stdout: out.text(), stderr }
 }

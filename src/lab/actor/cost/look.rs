@@ -13,6 +13,9 @@ use std::time::Duration;
 /// other question.
 const LOOK_MAX: Duration = Duration::from_secs(15);
 
+/// Bytes of an answer, some ten thousand pods. What is longer is cut, and then no JSON any more.
+const LOOK_BYTES: usize = 64 << 20;
+
 /// The exit code of a command that took too long, as of [`run::kubectl`].
 const GAVE_UP: i32 = 124;
 
@@ -45,7 +48,7 @@ impl run::Teacher {
     /// # Errors
     /// The server did not answer, or it is no JSON, so nothing is known.
     async fn told(&self, words: Vec<String>, input: &str) -> Result<Told, String> {
-        let ran = run::kubectl(words, input.into(), &self.kubeconfig, LOOK_MAX).await;
+        let ran = run::kubectl_up_to(LOOK_BYTES, words, input.into(), &self.kubeconfig, LOOK_MAX).await;
         if ran.code != 0 && is_unanswered(ran.code, &ran.stderr) {
             return Err(ran.stderr.trim().to_string());
         }

@@ -183,6 +183,8 @@ fn all_objects_of_an_answer_are_read() {
     assert_eq!(names("{\"name\": \"a\"}\n{\"name\": \"b\"}\n"), "a b");
     assert_eq!(names("{\"kind\": \"List\", \"items\": [{\"name\": \"a\"}, {\"name\": \"b\"}]}"), "a b");
     assert!(objects("pod/web labeled\n").is_err());
+    // An answer that was cut does not say that nothing is lost.
+    assert!(objects("{\"items\": [{\"name\": \"a\"}, {\"na").is_err());
 }
 
 #[test]
