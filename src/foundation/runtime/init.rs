@@ -1,9 +1,10 @@
 //! The zygote's children between clone and exec: each makes its own world, then becomes its
 //! program.
 
+use super::program::{executable, find_program};
 use super::spec::{Answer, Container, Pause, Process, Role};
 use super::{passwd, root};
-use linux::beneath::{Kind, Root};
+use linux::beneath::Root;
 use linux::confine::{self, Rights};
 use linux::mount::Attributes;
 use linux::process::{self, flags};
@@ -13,10 +14,9 @@ use linux::{Context, Error, Result, fds, limits, mount, namespace, pty, signal};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::libc;
 
@@ -318,96 +318,10 @@ fn enter_directory(root: &Root, directory: &Path) -> Result<()> {
     Err(Error::new(format!("{} is outside of the container", directory.display()), why))
 }
 
-enum Lookup {
-    Runs,
-    Denied,
-    Absent,
-}
-
-/// Looks at a file inside the container, as the container's user, without following magic links.
-fn executable(cwd: &Path, path: &Path) -> Lookup {
-    let path = cwd.join(path);
-    let found = Root::open(Path::new("/")).and_then(|root| {
-        let file = root.open_in_root(&path, Kind::Place)?;
-        let found = nix::sys::stat::fstat(&file).during(|| format!("cannot look at {}", path.display()))?;
-        interpreters(&root, cwd, &path).map(|()| found)
-    });
-    match found {
-        Ok(found) if found.st_mode & libc::S_IFMT == libc::S_IFDIR || found.st_mode & 0o111 == 0 => {
-            Lookup::Denied
-        }
-        Ok(_) => Lookup::Runs,
-        Err(e) if e.cause.kind() == io::ErrorKind::PermissionDenied => Lookup::Denied,
-        Err(e) if e.cause.raw_os_error() == Some(libc::ELOOP) => Lookup::Denied,
-        Err(_) => Lookup::Absent,
-    }
-}
-
-/// Scripts that the kernel goes through until it reaches a program, at most.
-const SCRIPTS_MAX: usize = 5;
-/// Bytes in which the kernel looks for an interpreter's name.
-const HEAD: u64 = 256;
-
-/// A script must not make the kernel run what a magic link leads to: `/proc/self/exe` is this
-/// program itself here (CVE-2019-5736). A script that cannot be read is not looked at: what
-/// protects then is that the program lies on a read-only file system.
-///
-/// # Errors
-/// `ELOOP`: an interpreter, or the interpreter of that, is behind a magic link.
-fn interpreters(root: &Root, cwd: &Path, script: &Path) -> Result<()> {
-    let mut path = script.to_path_buf();
-    for _ in 0..SCRIPTS_MAX {
-        let Ok(file) = root.open_in_root(&path, Kind::File) else { break };
-        let mut head = Vec::new();
-        let _ = fs::File::from(file).take(HEAD).read_to_end(&mut head);
-        let Some(next) = interpreter(&head) else { break };
-        path = cwd.join(next);
-        if let Err(e) = root.open_in_root(&path, Kind::Place)
-            && e.cause.raw_os_error() == Some(libc::ELOOP)
-        {
-            return Err(e);
-        }
-    }
-    Ok(())
-}
-
-/// The interpreter that the first line of a script names.
-fn interpreter(head: &[u8]) -> Option<&Path> {
-    let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
-    let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | 0);
-    let name = line.split(blank).find(|word| !word.is_empty())?;
-    Some(Path::new(std::ffi::OsStr::from_bytes(name)))
-}
-
-/// As execvp(3) looks, in the words of Go's `exec`, which every Kubernetes user knows from runc.
-fn find_program(program: &str, env: &[(String, String)], look: impl Fn(&Path) -> Lookup) -> Result<PathBuf> {
-    let fail = |text: String, kind: io::ErrorKind| {
-        Err(Error::new(format!("exec: {program:?}"), io::Error::new(kind, text)))
-    };
-    if program.contains('/') {
-        let path = PathBuf::from(program);
-        return match look(&path) {
-            Lookup::Runs => Ok(path),
-            Lookup::Denied => fail("permission denied".into(), io::ErrorKind::PermissionDenied),
-            Lookup::Absent => {
-                fail(format!("stat {program}: no such file or directory"), io::ErrorKind::NotFound)
-            }
-        };
-    }
-    let list = env.iter().find(|(name, _)| name == "PATH").map_or("", |(_, value)| value.as_str());
-    // A directory that depends on the working directory is none: that may be a volume.
-    let candidates = list.split(':').map(Path::new).filter(|d| d.is_absolute() && !program.is_empty());
-    let mut paths = candidates.map(|directory| directory.join(program));
-    match paths.find(|path| matches!(look(path), Lookup::Runs)) {
-        Some(path) => Ok(path),
-        None => fail("executable file not found in $PATH".into(), io::ErrorKind::NotFound),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
 
     #[test]
     fn no_container_starts_without_the_filters_that_it_has_to_have() {
@@ -433,63 +347,5 @@ mod tests {
         assert!(catches_stop_signals(&image, Path::new("/nginx")));
         assert!(!catches_stop_signals(&image, Path::new("/other")));
         assert!(!catches_stop_signals(&image, Path::new("/echo-server")), "there is none");
-    }
-
-    #[test]
-    fn no_script_makes_the_kernel_run_this_program() {
-        let tmp = tempfile::tempdir().unwrap();
-        let script = |name: &str, text: &str| {
-            let path = tmp.path().join(name);
-            fs::write(&path, text).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-            path
-        };
-        let looked = |path: &Path| match executable(tmp.path(), path) {
-            Lookup::Runs => "runs",
-            Lookup::Denied => "denied",
-            Lookup::Absent => "absent",
-        };
-        symlink("/proc/self/exe", tmp.path().join("link")).unwrap();
-        for text in [
-            "#!/proc/self/exe\n".to_string(),
-            "#! \t/proc/self/exe with an argument\n".to_string(),
-            "#!/proc/thread-self/exe".to_string(),
-            "#!/proc/self/../self/exe\n".to_string(),
-            "#!/proc/self/fd/0\n".to_string(),
-            format!("#!{}/link\n", tmp.path().display()),
-            "#!link\n".to_string(),
-        ] {
-            assert_eq!(looked(&script("bad", &text)), "denied", "{text:?}");
-        }
-        // Through another script.
-        script("inner", "#!/proc/self/exe\n");
-        let outer = script("outer", &format!("#!{}/inner\n", tmp.path().display()));
-        assert_eq!(looked(&outer), "denied");
-        assert_eq!(looked(Path::new("inner")), "denied");
-        for text in ["#!/bin/sh\necho /proc/self/exe\n", "#!/nowhere/at/all\n", "#!\n", "echo\n", ""] {
-            assert_eq!(looked(&script("good", text)), "runs", "{text:?}");
-        }
-        assert_eq!(looked(Path::new("/proc/self/exe")), "denied");
-        assert_eq!(looked(Path::new("nothing")), "absent");
-    }
-
-    #[test]
-    fn a_program_is_looked_up_as_runc_would() {
-        let look = |path: &Path| match path.to_str() {
-            Some("/bin/sh") => Lookup::Runs,
-            Some("/usr/bin/sh" | "/etc/passwd") => Lookup::Denied,
-            _ => Lookup::Absent,
-        };
-        let env = [("PATH".to_string(), "/usr/bin:/bin".to_string())];
-        let line = |program| find_program(program, &env, look).map_err(|e| e.line());
-        assert_eq!(line("sh"), Ok("/bin/sh".into()));
-        for path in ["", ":", "bin:.", "./usr/bin:"] {
-            let env = [("PATH".to_string(), path.to_string())];
-            let found = find_program("sh", &env, |_| Lookup::Runs).map_err(|e| e.line());
-            assert_eq!(found, Err("exec: \"sh\": executable file not found in $PATH".into()), "{path}");
-        }
-        assert_eq!(line("nope"), Err("exec: \"nope\": executable file not found in $PATH".into()));
-        assert_eq!(line("/nope"), Err("exec: \"/nope\": stat /nope: no such file or directory".into()));
-        assert_eq!(line("/etc/passwd"), Err("exec: \"/etc/passwd\": permission denied".into()));
     }
 }

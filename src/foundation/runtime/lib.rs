@@ -67,6 +67,7 @@ pub mod node;
 mod output;
 mod pace;
 mod passwd;
+mod program;
 mod root;
 mod sandbox;
 mod spec;
