@@ -100,5 +100,39 @@ pub(crate) async fn sessions(w: World) -> Check {
     ensure(out == "got one\ngot two\nover\n", format!("{out:?}"))?;
     ensure(session.exit.await? == 5, "exit code")?;
     ensure(ended(runtime, &id).await?.exit_code == 5, "exit code")?;
-    ensure(w.log_of(0, &id).await?.matches("stdout F got").count() == 2, "the log has it too")
+    ensure(w.log_of(0, &id).await?.matches("stdout F got").count() == 2, "the log has it too")?;
+    attach_ends_with_its_input(&w, &pod.sandbox).await
+}
+
+/// `echo hi | kubectl attach -i`: without `stdinOnce` the container's input stays open, and the
+/// session ends with its own.
+async fn attach_ends_with_its_input(w: &World, sandbox: &str) -> Check {
+    let runtime = &w.nodes[0].runtime;
+    for tty in [false, true] {
+        let mut config = shell("while read line; do echo got $line; done; echo over");
+        (config.stdin, config.stdin_once, config.tty) = (true, tty, tty); // `stdinOnce` means nothing with a terminal
+        config.log_path = format!("piped-{tty}/0.log").into();
+        let id = runtime.create_container(sandbox, config).await?;
+        runtime.start_container(&id).await?;
+        for line in ["one", "two"] {
+            let mut session = runtime.attach(&id, true).await?;
+            let mut stdin = session.stdin.take().ok_or("no stdin")?;
+            stdin.write_all(format!("{line}\n").as_bytes()).await?;
+            drop(stdin);
+            let read = async {
+                let mut out = Vec::new();
+                session.stdout.read_to_end(&mut out).await?;
+                Ok::<i32, crate::world::Fault>(session.exit.await?)
+            };
+            let code = tokio::time::timeout(Duration::from_secs(20), read).await;
+            ensure(
+                code.map_err(|_| "attach waits for the container's end")?? == 0,
+                "a session that succeeded",
+            )?;
+            w.logged(0, &id, &format!("got {line}")).await?;
+        }
+        ensure(!w.log_of(0, &id).await?.contains("over"), "the container's input is open still")?;
+        runtime.stop_container(&id, Duration::ZERO).await?;
+    }
+    Ok(())
 }

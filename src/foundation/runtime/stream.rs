@@ -166,26 +166,30 @@ pub fn attach(shared: &Shared, container: &Arc<Container>, stdin: bool) -> Resul
         true => Some(tokio::io::duplex(BUFFER)).unzip(),
         false => (None, None),
     };
-    // As containerd: the input ends with the first session that had it, and never with a terminal.
+    // As containerd: with `stdinOnce` the container's input ends with the first session that had it,
+    // which goes on until the container ends. A terminal's input never ends.
     let once = writes && container.config.stdin_once && !container.config.tty;
     let to = live.stdin.clone();
     shared.crew.spawn(async move {
+        let mut done = done;
         let copied = copy_output(output, to_stdout, to_stderr, async {
             ended.wait_ended().await;
         });
         let input = async {
-            if let Some(from) = theirs {
-                copy_input(from, to.clone(), once).await;
+            match theirs {
+                Some(from) => copy_input(from, to.clone(), once).await,
+                None => std::future::pending().await, // it has no input that could end
             }
         };
-        match with_input(attached(copied, done), input).await {
-            Some(done) => {
+        match with_input(attached(copied, &mut done), input, once).await {
+            Over::Output => {
                 if let Some(exit) = process.ended() {
                     let _ = done.send(exit.code()); // detached already
                 }
             }
-            None if once => drop(to.try_lock().map(|mut stdin| stdin.take())), // whoever writes at the moment goes on
-            None => {}
+            Over::Input => drop(done.send(0)), // detached already
+            Over::Left if once => drop(to.try_lock().map(|mut stdin| stdin.take())), // another session that writes goes on
+            Over::Left => {}
         }
     });
     let stdin = stdin.map(|ours| Box::pin(ours) as Writer);
@@ -201,33 +205,45 @@ pub fn attach(shared: &Shared, container: &Arc<Container>, stdin: bool) -> Resul
 /// What a session sent before it went still arrives if the program reads it within this time.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// A session, and its input beside it. The input ends with the session: a program that does not
-/// read would hold it, and the lock on its standard input, until the container ends, and no later
-/// session could write.
-async fn with_input<D>(
-    session: impl Future<Output = Option<D>>,
-    input: impl Future<Output = ()>,
-) -> Option<D> {
-    tokio::pin!(session, input);
-    let done = tokio::select! {
-        done = &mut session => done,
-        () = &mut input => return session.await,
-    };
-    if done.is_none() {
-        let _ = tokio::time::timeout(FAREWELL, input).await;
-    }
-    done
+/// Why an attached session is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Over {
+    /// The container has ended, and the session has all of its output.
+    Output,
+    /// The session's input has ended, and the container's has not. The container goes on.
+    Input,
+    /// The client left.
+    Left,
 }
 
-/// Waits for the end of a session's output. `None` once the session is gone: a silent container
-/// would hold what belongs to it otherwise.
-async fn attached(
-    copied: impl Future<Output = ()>,
-    mut done: oneshot::Sender<i32>,
-) -> Option<oneshot::Sender<i32>> {
+/// Waits for the end of a session, and carries its input beside it. Unless it is the session that
+/// ends the container's input (`once`), it ends with its own input, as containerd's does: a client
+/// that pipes something into a container would wait for the container's end otherwise. The input
+/// ends with the session: a program that does not read would hold it, and the lock on its standard
+/// input, until the container ends, and no later session could write.
+async fn with_input(
+    session: impl Future<Output = Over>,
+    input: impl Future<Output = ()>,
+    once: bool,
+) -> Over {
+    tokio::pin!(session, input);
+    let over = tokio::select! {
+        biased; // a container that has ended tells its exit code
+        over = &mut session => over,
+        () = &mut input => return if once { session.await } else { Over::Input },
+    };
+    if over == Over::Left {
+        let _ = tokio::time::timeout(FAREWELL, input).await;
+    }
+    over
+}
+
+/// Waits for the end of a session's output, or until its client has left: a silent container would
+/// hold what belongs to the session otherwise.
+async fn attached(copied: impl Future<Output = ()>, done: &mut oneshot::Sender<i32>) -> Over {
     tokio::select! {
-        () = copied => Some(done),
-        () = done.closed() => None,
+        () = copied => Over::Output,
+        () = done.closed() => Over::Left,
     }
 }
 
@@ -294,12 +310,38 @@ mod tests {
         let (mut ours, theirs) = tokio::io::duplex(BUFFER);
         ours.write_all(b"more than the program's pipe takes").await.unwrap();
         drop(ours);
-        let gone = with_input(std::future::ready(None::<()>), copy_input(theirs, stdin.clone(), false));
-        assert_eq!(gone.await, None);
+        let gone =
+            with_input(std::future::ready(Over::Left), copy_input(theirs, stdin.clone(), false), false);
+        assert_eq!(gone.await, Over::Left);
         let mut read = [0; 8];
         program.read_exact(&mut read).await.unwrap();
         // The next session writes.
         stdin.try_lock().expect("free").as_mut().unwrap().write_all(b"next").await.unwrap();
+    }
+
+    /// The client's input is at its end, the container's is not: `echo hi | kubectl attach -i`.
+    #[tokio::test(start_paused = true)]
+    async fn a_session_ends_with_its_input_unless_it_ends_the_containers_too() {
+        let (writer, mut program) = tokio::io::duplex(64);
+        let stdin: Stdin = Arc::new(tokio::sync::Mutex::new(Some(Box::pin(writer) as Writer)));
+        let mut over = Vec::new();
+        for once in [false, true] {
+            let (mut ours, theirs) = tokio::io::duplex(64);
+            ours.write_all(b"hi").await.unwrap();
+            drop(ours);
+            let container = async {
+                tokio::time::sleep(Duration::from_secs(3600)).await;
+                Over::Output
+            };
+            let begun = tokio::time::Instant::now();
+            let end = with_input(container, copy_input(theirs, stdin.clone(), once), once).await;
+            over.push((end, begun.elapsed().as_secs()));
+            assert_eq!(stdin.try_lock().unwrap().is_none(), once, "whether the container's input ended");
+        }
+        assert_eq!(over, [(Over::Input, 0), (Over::Output, 3600)]);
+        let mut read = String::new();
+        program.read_to_string(&mut read).await.unwrap();
+        assert_eq!(read, "hihi");
     }
 
     #[tokio::test]
@@ -324,12 +366,12 @@ mod tests {
         let output = super::super::output::Output::default();
         let (stdout, to_stdout) = tokio::io::duplex(64);
         let (stderr, to_stderr) = tokio::io::duplex(64);
-        let (done, exit) = oneshot::channel();
+        let (mut done, exit) = oneshot::channel();
         let copied = copy_output(output.subscribe(), to_stdout, to_stderr, std::future::pending());
-        let session = tokio::spawn(attached(copied, done));
+        let session = tokio::spawn(async move { attached(copied, &mut done).await });
         drop((stdout, stderr, exit));
         let ended = tokio::time::timeout(Duration::from_secs(10), session).await;
-        assert!(ended.expect("it waits for output").unwrap().is_none());
+        assert_eq!(ended.expect("it waits for output").unwrap(), Over::Left);
     }
 
     #[tokio::test(start_paused = true)]
