@@ -147,6 +147,7 @@ pub(crate) async fn own(w: World) -> Check {
         ensure(told.join(" ") == want, format!("{said:?} is not {want:?}"))?;
         ensure((words.next() != Some("not")) == tty, said.clone())?;
     }
+    streams(&w, &pod.sandbox).await?;
     exec(&w, &pod.container, "echo more > /data/by-exec", false).await?;
     ensure(fs::metadata(data.join("by-exec"))?.uid() == 0, "exec writes as the volume's user 0")?;
     // Two pods have no id in common; a range that is free again is given to the next.
@@ -162,6 +163,23 @@ pub(crate) async fn own(w: World) -> Check {
         ![second, first_of(&w, &third.container).await?].contains(&first_of(&w, &fourth.container).await?),
         "ids of its own",
     )
+}
+
+/// /dev/stdout and /dev/stderr can be opened: by the pod's root, and by another user of its.
+async fn streams(w: &World, sandbox: &str) -> Check {
+    let runtime = &w.nodes[0].runtime;
+    for user in [0, 1000] {
+        let mut config = shell("echo out > /dev/stdout; echo err > /dev/stderr; exec sleep 100");
+        config.security.run_as_user = Some(user);
+        config.log_path = format!("streams-{user}/0.log").into();
+        let id = runtime.create_container(sandbox, config).await?;
+        runtime.start_container(&id).await?;
+        w.logged(0, &id, "stdout F out\n").await?;
+        w.logged(0, &id, "stderr F err\n").await?;
+        let said = exec(w, &id, "echo by exec > /dev/stdout", false).await?;
+        ensure(said == "by exec\n", format!("user {user}: {said:?}"))?;
+    }
+    Ok(())
 }
 
 async fn first_of(w: &World, container: &str) -> Check<u32> {

@@ -55,6 +55,10 @@ impl Birth<'_> {
     /// pipes that lead nowhere: neither the machine's /dev/null, of which a container must hold no
     /// descriptor, nor the container's, which may be something else.
     ///
+    /// The streams of a pod with users of its own are given to the pod's root, as containerd does.
+    /// It has to happen out here: in the pod's user namespace nobody has a right to a file whose
+    /// owner has no id there, and [`give_streams`] could not hand them on.
+    ///
     /// # Errors
     /// A stream is missing; the kernel refuses.
     pub fn take_streams(&self, terminal: bool) -> Result<()> {
@@ -62,6 +66,12 @@ impl Birth<'_> {
             return process::end_stdio().during(|| "cannot close standard streams".into());
         }
         let streams = [self.fd(Role::Stdin)?, self.fd(Role::Stdout)?, self.fd(Role::Stderr)?];
+        if let Some(first) = self.users {
+            for stream in streams {
+                nix::unistd::fchown(stream, Some(first.into()), Some(first.into()))
+                    .during(|| "cannot give the standard streams to the pod".into())?;
+            }
+        }
         process::set_stdio(streams).during(|| "cannot set standard streams".into())
     }
 
@@ -193,8 +203,8 @@ pub fn exec(spec: &Process, context: &Birth) -> Result<Infallible> {
 }
 
 /// Gives the standard streams to the container's user, as runc does: /dev/stdout is a link to one
-/// of them, and to open it takes the right to. A kernel refuses where the user has no id out here,
-/// and then the streams stay as they are.
+/// of them, and to open it takes the right to. Where the pod has users of its own, its root owns
+/// them by now ([`Birth::take_streams`]). What the kernel refuses stays as it is.
 fn give_streams(uid: u32) {
     let streams = [io::stdin().as_fd().try_clone_to_owned(), io::stdout().as_fd().try_clone_to_owned()];
     let streams = streams.into_iter().chain([io::stderr().as_fd().try_clone_to_owned()]);
