@@ -101,7 +101,36 @@ pub(crate) async fn sessions(w: World) -> Check {
     ensure(session.exit.await? == 5, "exit code")?;
     ensure(ended(runtime, &id).await?.exit_code == 5, "exit code")?;
     ensure(w.log_of(0, &id).await?.matches("stdout F got").count() == 2, "the log has it too")?;
-    attach_ends_with_its_input(&w, &pod.sandbox).await
+    attach_ends_with_its_input(&w, &pod.sandbox).await?;
+    missing_directory(&w, &pod.sandbox).await
+}
+
+/// exec makes no working directory that is gone: it would make it as root, wherever the links of
+/// the container lead.
+async fn missing_directory(w: &World, sandbox: &str) -> Check {
+    let runtime = &w.nodes[0].runtime;
+    let mut config = shell("cd /; rm -r /work/a; ln -s /shared /work/a; echo moved; exec sleep 100");
+    config.working_dir = Some("/work/a/b".into());
+    config.log_path = "directory/0.log".into();
+    for name in ["work", "shared"] {
+        let host_path = w.home.join(name);
+        std::fs::create_dir(&host_path)?;
+        config.mounts.push(cri::Mount {
+            host_root: None,
+            host_path,
+            sub_path: "".into(),
+            container_path: format!("/{name}").into(),
+            read_only: false,
+        });
+    }
+    let id = runtime.create_container(sandbox, config).await?;
+    runtime.start_container(&id).await?;
+    w.logged(0, &id, "moved").await?;
+    let request = ExecRequest { container_id: id, command: vec!["pwd".into()], tty: false, stdin: false };
+    let text = runtime.exec(request).await.err().map(|e| e.to_string()).unwrap_or_default();
+    let want = "chdir to cwd (\"/work/a/b\") set in config.json failed: no such file or directory: unknown";
+    ensure(text.ends_with(want), text)?;
+    ensure(std::fs::read_dir(w.home.join("shared"))?.count() == 0, "nothing was made in the other volume")
 }
 
 /// `echo hi | kubectl attach -i`: without `stdinOnce` the container's input stays open, and the

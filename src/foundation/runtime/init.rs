@@ -4,7 +4,7 @@
 use super::program::{executable, find_program};
 use super::spec::{Answer, Container, Pause, Process, Role};
 use super::{passwd, root};
-use linux::beneath::Root;
+use linux::beneath::{Kind, Root};
 use linux::confine::{self, Rights};
 use linux::mount::Attributes;
 use linux::process::{self, flags};
@@ -18,6 +18,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::libc;
 
 /// What came with the request.
@@ -313,11 +314,20 @@ fn filters(default: Option<&Profile>, wanted: bool) -> Result<Option<&Profile>> 
     Ok(default.filter(|_| wanted))
 }
 
-/// Enters a working directory of the pod's choice, which is made if it is missing, and checks that
-/// it lies inside the container's root: a directory outside of it would stay reachable after exec
-/// (CVE-2024-21626).
+/// Enters a working directory of the pod's choice, and checks that it lies inside the container's
+/// root: a directory outside of it would stay reachable after exec (CVE-2024-21626). It is made
+/// with the container's root only, as runc makes it: this process still has Ropewalk's rights, and
+/// by now the container may have put a link in its place that leads into another volume.
+///
+/// # Errors
+/// It is missing, or no directory, in runc's words; it lies outside.
 fn enter_directory(root: &Root, directory: &Path) -> Result<()> {
-    let opened = root::working_directory(root, directory)?;
+    let opened = root.open_in_root(directory, Kind::Directory).map_err(|e| {
+        let why = e.cause.raw_os_error().map(|number| Errno::from_raw(number).desc().to_lowercase());
+        let why = why.unwrap_or_else(|| e.cause.to_string());
+        let what = format!("chdir to cwd ({:?}) set in config.json failed", directory.display().to_string());
+        Error::new(what, io::Error::new(e.cause.kind(), why))
+    })?;
     nix::unistd::fchdir(&opened).during(|| format!("cannot enter {}", directory.display()))?;
     let here =
         nix::unistd::getcwd().during(|| format!("{} is outside of the container", directory.display()))?;
@@ -332,6 +342,20 @@ fn enter_directory(root: &Root, directory: &Path) -> Result<()> {
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_working_directory_that_is_gone_is_not_made_again() {
+        let tmp = tempfile::tempdir().unwrap();
+        fs::create_dir(tmp.path().join("shared")).unwrap();
+        symlink("/shared", tmp.path().join("work")).unwrap(); // what a container may do to its volume
+        fs::write(tmp.path().join("file"), "").unwrap();
+        let root = Root::open(tmp.path()).unwrap();
+        for (path, why) in [("/work/a", "no such file or directory"), ("/file", "not a directory")] {
+            let refused = enter_directory(&root, Path::new(path)).unwrap_err().line();
+            assert_eq!(refused, format!("chdir to cwd ({path:?}) set in config.json failed: {why}"));
+        }
+        assert_eq!(fs::read_dir(tmp.path().join("shared")).unwrap().count(), 0);
+    }
 
     #[test]
     fn no_container_starts_without_the_filters_that_it_has_to_have() {
