@@ -418,7 +418,30 @@ pub(crate) async fn sharing(w: World) -> Check {
     let page = get(dial(&*w.nodes[1].network, (w.nodes[0].network.node_ip(), 80)).await?, "/").await?;
     ensure(page.contains("Welcome to nginx!"), page)?;
     runtime.remove_pod_sandbox(&sandbox.id).await?;
-    ensure(runtime.list_containers().await?.is_empty(), "removed with the pod")
+    ensure(runtime.list_containers().await?.is_empty(), "removed with the pod")?;
+    renewed_hosts(&w).await
+}
+
+/// What a container writes to /etc/hosts does not outlast the next start in its pod.
+async fn renewed_hosts(w: &World) -> Check {
+    let runtime = &w.nodes[0].runtime;
+    let pod = w.pod(0, "hosts", shell("echo 10.0.0.9 db > /etc/hosts; echo wrote; exec sleep 100")).await?;
+    w.logged(0, &pod.container, "wrote").await?;
+    let mut config = shell("cat /etc/hosts; echo 10.0.0.9 db >> /etc/hosts; exit 1");
+    for attempt in 0..2 {
+        config.log_path = format!("again/{attempt}.log").into();
+        let id = runtime.create_container(&pod.sandbox, config.clone()).await?;
+        runtime.start_container(&id).await?;
+        ended(runtime, &id).await?;
+        let log = w.log_of(0, &id).await?;
+        ensure(log.contains("F 127.0.0.1\tlocalhost\n") && !log.contains("db"), log)?;
+    }
+    // It is the same file in all of them.
+    let command = vec!["grep".into(), "-c".into(), "localhost\\|db".into(), "/etc/hosts".into()];
+    let request = ExecRequest { container_id: pod.container, command, tty: false, stdin: false };
+    let mut out = String::new();
+    runtime.exec(request).await?.stdout.read_to_string(&mut out).await?;
+    ensure(out == "3\n", out)
 }
 
 pub(crate) async fn stopping(w: World) -> Check {

@@ -333,16 +333,16 @@ impl Container {
         Ok(())
     }
 
-    async fn make_process(
-        &self,
-        shared: &Shared,
-        group: &dyn cgroup::Group,
-        launch: &Launch,
-    ) -> Result<(Started, Streams)> {
-        let entry = group.entry().map_err(|e| Error::Start(e.line()))?;
+    /// What is mounted into it: the pod's own files, where it has no volume at their place, and its
+    /// volumes.
+    fn mounts(&self, node: &str, launch: &Launch) -> Result<Vec<spec::Mount>> {
+        let has_volume = |to: &str| launch.mounts.iter().any(|m| m.container_path == Path::new(to));
+        if !has_volume("/etc/hosts") {
+            self.sandbox.renew_hosts(node)?;
+        }
         let mut mounts: Vec<spec::Mount> = sandbox::shared_files(&self.sandbox.directory)
             .into_iter()
-            .filter(|(_, to)| !launch.mounts.iter().any(|m| m.container_path == Path::new(to)))
+            .filter(|(_, to)| !has_volume(to))
             .map(|(from, to)| spec::Mount {
                 root: None,
                 from,
@@ -362,6 +362,17 @@ impl Container {
         }));
         // A volume in another volume comes after it.
         mounts.sort_by_key(|m| m.to.components().count());
+        Ok(mounts)
+    }
+
+    async fn make_process(
+        &self,
+        shared: &Shared,
+        group: &dyn cgroup::Group,
+        launch: &Launch,
+    ) -> Result<(Started, Streams)> {
+        let entry = group.entry().map_err(|e| Error::Start(e.line()))?;
+        let mounts = self.mounts(&shared.node, launch)?;
         let wanted = spec::Container {
             directory: self.directory.clone(),
             image: self.layer.clone(),

@@ -325,7 +325,7 @@ fn enter_directory(root: &Root, directory: &Path) -> Result<()> {
     let opened = root.open_in_root(directory, Kind::Directory).map_err(|e| {
         let why = e.cause.raw_os_error().map(|number| Errno::from_raw(number).desc().to_lowercase());
         let why = why.unwrap_or_else(|| e.cause.to_string());
-        let what = format!("chdir to cwd ({:?}) set in config.json failed", directory.display().to_string());
+        let what = format!("chdir to cwd ({directory:?}) set in config.json failed");
         Error::new(what, io::Error::new(e.cause.kind(), why))
     })?;
     nix::unistd::fchdir(&opened).during(|| format!("cannot enter {}", directory.display()))?;

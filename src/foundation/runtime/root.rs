@@ -260,19 +260,18 @@ fn machine_devices(host: &Path, dev: &Path, depth: usize, missing: &mut Vec<Erro
     }
 }
 
-/// Opens a working directory of the pod's choice inside the container's root, and makes what is
-/// missing of it.
+/// Makes what is missing of a working directory of the pod's choice, inside the container's root.
 ///
 /// # Errors
 /// It is no absolute path, in runc's words; it is something else than a directory; its root is
 /// read-only and it is missing.
-pub fn working_directory(root: &Root, directory: &Path) -> Result<Root> {
+fn working_directory(root: &Root, directory: &Path) -> Result<()> {
     if !directory.is_absolute() {
         let what = format!("cannot enter the working directory {}", directory.display());
         let why = io::Error::new(io::ErrorKind::InvalidInput, "Cwd must be an absolute path");
         return Err(Error::new(what, why));
     }
-    root.make_dirs_in_root(directory, 0o755).map_err(|e| {
+    root.make_dirs_in_root(directory, 0o755).map(drop).map_err(|e| {
         Error::new(format!("cannot make the working directory {}", directory.display()), e.cause)
     })
 }

@@ -145,14 +145,9 @@ impl Sandbox {
     /// them, and on a file system that pods share one pod could fill it for all others
     /// (CVE-2020-8557).
     fn write_files(&self, node: &str, ip: Ipv4Addr) -> linux::Result<()> {
-        let aliases = &self.config.host_aliases;
-        let hosts = match self.config.host_network {
-            true => hosts(NODE_HOSTS, ip, &[node], aliases),
-            false => hosts(POD_HOSTS, ip, &self.config.names(), aliases),
-        };
         let files = [
             ("hostname", format!("{}\n", self.config.hostname)),
-            ("hosts", hosts),
+            ("hosts", self.hosts(node, ip)),
             ("resolv.conf", resolv_conf(&self.config.dns)),
         ];
         let failed = |cause| linux::Error::new("cannot write the sandbox' files", cause);
@@ -164,6 +159,27 @@ impl Sandbox {
             .iter()
             .try_for_each(|(name, text)| std::fs::write(self.directory.join(name), text))
             .map_err(failed)
+    }
+
+    /// `/etc/hosts` of its containers.
+    fn hosts(&self, node: &str, ip: Ipv4Addr) -> String {
+        let aliases = &self.config.host_aliases;
+        match self.config.host_network {
+            true => hosts(NODE_HOSTS, ip, &[node], aliases),
+            false => hosts(POD_HOSTS, ip, &self.config.names(), aliases),
+        }
+    }
+
+    /// Writes `/etc/hosts` anew, as the kubelet does at every start of a container
+    /// (`ensureHostsFile`): what its containers wrote to it would stay, and grow, over their
+    /// restarts. It stays the same file, which is mounted into those that run.
+    ///
+    /// # Errors
+    /// The pod's containers have filled its small file system.
+    pub fn renew_hosts(&self, node: &str) -> Result<()> {
+        let Some(ip) = self.ip else { return Ok(()) };
+        std::fs::write(self.directory.join("hosts"), self.hosts(node, ip))
+            .map_err(|cause| Error::Io { what: "cannot write the sandbox' /etc/hosts".into(), cause })
     }
 
     fn lock_network(&self) -> MutexGuard<'_, Option<Arc<OwnedFd>>> {
