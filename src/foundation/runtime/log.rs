@@ -39,17 +39,17 @@ impl Cutter {
         Cutter { stream, rest: Vec::new() }
     }
 
-    /// The entries that these bytes complete.
+    /// The entries that these bytes complete. A line ends with `\n` or, from a terminal for
+    /// example, `\r\n`; as with containerd neither is part of the entry.
     pub fn cut(&mut self, bytes: &[u8], at: Timestamp) -> Vec<u8> {
         let (mut out, head) = (Vec::new(), self.head(at));
         for part in bytes.split_inclusive(|b| *b == b'\n') {
             self.rest.extend_from_slice(part);
             let whole = self.rest.pop_if(|last| *last == b'\n').is_some();
-            while self.rest.len() > LINE_MAX {
-                let later = self.rest.split_off(LINE_MAX);
-                self.entry(&head, 'P', &mut out);
-                self.rest = later;
+            if whole {
+                self.rest.pop_if(|last| *last == b'\r');
             }
+            self.parts(&head, !whole, &mut out);
             if whole {
                 self.entry(&head, 'F', &mut out);
             }
@@ -61,11 +61,23 @@ impl Cutter {
     /// the output ended without a newline, so `kubectl logs` and a termination message that falls
     /// back to the log show none.
     pub fn finish(&mut self, at: Timestamp) -> Vec<u8> {
-        let mut out = Vec::new();
+        let (mut out, head) = (Vec::new(), self.head(at));
+        self.parts(&head, false, &mut out);
         if !self.rest.is_empty() {
-            self.entry(&self.head(at), 'P', &mut out);
+            self.entry(&head, 'P', &mut out);
         }
         out
+    }
+
+    /// The entries of a line that is too long for one, but for the last. If its end may still come,
+    /// a carriage return at the end of what there is waits: it may belong to the line's end.
+    fn parts(&mut self, head: &str, goes_on: bool, out: &mut Vec<u8>) {
+        let waits = usize::from(goes_on && self.rest.last() == Some(&b'\r'));
+        while self.rest.len() - waits > LINE_MAX {
+            let later = self.rest.split_off(LINE_MAX);
+            self.entry(head, 'P', out);
+            self.rest = later;
+        }
     }
 
     /// What entries of this moment begin with.
@@ -231,6 +243,29 @@ mod tests {
         let tags: Vec<&str> = out.lines().map(|l| l.split(' ').nth(2).unwrap()).collect();
         assert_eq!(tags, ["P", "P", "F"]);
         assert_eq!(out.matches('x').count(), 2 * LINE_MAX + 1);
+    }
+
+    /// A terminal writes `\r\n`: `kubectl logs p | grep -x hello` finds the line all the same. Where
+    /// the output happens to be cut changes nothing.
+    #[test]
+    fn a_carriage_return_before_a_line_end_is_none_of_the_line() {
+        let long = vec![b'x'; LINE_MAX];
+        let line = |text: &[u8]| [text, b"\r\n"].concat();
+        let output = [line(b"hello"), line(b"a\rb\r"), line(b""), line(&long), b"last\r".to_vec()].concat();
+        let cut = |pieces: &mut dyn Iterator<Item = &[u8]>| {
+            let mut cutter = Cutter::new(Stream::Stdout);
+            let mut out: Vec<u8> = pieces.flat_map(|piece| cutter.cut(piece, at())).collect();
+            out.extend(cutter.finish(at()));
+            String::from_utf8(out).unwrap()
+        };
+        let whole = cut(&mut std::iter::once(&output[..]));
+        let texts = whole.split('\n').filter_map(|entry| entry.split_once(" stdout "));
+        let texts: Vec<&str> = texts.map(|(_, text)| text).collect();
+        let full = format!("F {}", String::from_utf8(long).unwrap());
+        assert_eq!(texts, ["F hello", "F a\rb\r", "F ", &full, "P last\r"]);
+        for size in [1, 2, 7, LINE_MAX, LINE_MAX + 1] {
+            assert!(cut(&mut output.chunks(size)) == whole, "in pieces of {size}");
+        }
     }
 
     fn first_bytes(log: &Log) -> Vec<Option<u8>> {
