@@ -165,3 +165,23 @@ async fn attach_ends_with_its_input(w: &World, sandbox: &str) -> Check {
     }
     Ok(())
 }
+
+/// What runc and containerd set in a program's environment.
+pub(crate) async fn surroundings(w: World) -> Check {
+    let runtime = &w.nodes[0].runtime;
+    let passwd = w.home.join("passwd");
+    std::fs::write(&passwd, "root:x:0:0::/elsewhere:/bin/sh\n")?;
+    let mut config = shell("echo home=$HOME; exec sleep 100");
+    config.env.push(("HOME".into(), String::new()));
+    config.mounts.push(cri::Mount {
+        host_root: None,
+        host_path: passwd,
+        sub_path: "".into(),
+        container_path: "/etc/passwd".into(),
+        read_only: true,
+    });
+    let pod = w.pod(0, "env", config).await?;
+    // The file is a volume, and an empty HOME is none.
+    w.logged(0, &pod.container, "home=/elsewhere\n").await?;
+    Ok(())
+}

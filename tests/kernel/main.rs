@@ -56,6 +56,7 @@ const TESTS: &[Test] = &[
     ("containers_of_a_pod_share_what_they_should", |w| Box::pin(pods::sharing(w))),
     ("stopping_waits_for_the_grace_period", |w| Box::pin(pods::stopping(w))),
     ("exec_and_attach_talk_to_processes", |w| Box::pin(exec::sessions(w))),
+    ("a_program_finds_what_runc_gives_it", |w| Box::pin(exec::surroundings(w))),
     ("services_find_their_endpoints", |w| Box::pin(network::services(w))),
     ("udp_clients_leave_endpoints_that_are_gone", |w| Box::pin(network::udp(w))),
     ("a_pod_speaks_for_itself_alone", |w| Box::pin(network::impostors(w))),

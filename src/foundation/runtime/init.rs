@@ -14,7 +14,7 @@ use linux::{Context, Error, Result, fds, limits, mount, namespace, pty, signal};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -220,7 +220,8 @@ fn give_streams(uid: u32) {
 /// Bytes of a container's /etc/passwd, and of its /etc/group, that are read. A larger file, or
 /// something else than a file, counts as none. So does one on another file system, because this
 /// process still has Ropewalk's rights: a link into /proc or /sys would have the kernel answer
-/// root. As containerd, which reads the image's file, a volume mounted over it changes nothing.
+/// root. As containerd, which reads the image's file, a volume mounted over it changes nobody's
+/// groups; for `HOME` it counts, see [`with_home`].
 const PASSWD_MAX: usize = 1 << 20;
 
 /// The groups of a process beside its primary one: as `supplementalGroupsPolicy: Merge` says, the
@@ -242,6 +243,34 @@ fn groups(spec: &Process, ids: Ids, root: &Root, gid: u32, user: Option<&passwd:
     groups
 }
 
+/// The environment with `HOME`, where it is missing or empty. As runc, which looks into the finished
+/// container: an /etc/passwd that is a volume counts. This process has no more rights by now than
+/// the container's user, so the file may lie on any file system. Where that user cannot read it,
+/// what the image says about the user (`of_image`) counts.
+fn with_home(
+    env: &[(String, String)],
+    root: &Root,
+    uid: u32,
+    of_image: Option<passwd::User>,
+) -> Vec<(String, String)> {
+    if env.iter().any(|(name, value)| name == "HOME" && !value.is_empty()) {
+        return env.to_vec();
+    }
+    let read = || {
+        let file = root.open_in_root(Path::new("etc/passwd"), Kind::File).ok()?;
+        let mut text = Vec::new();
+        fs::File::from(file).take(PASSWD_MAX as u64 + 1).read_to_end(&mut text).ok()?;
+        Some(text).filter(|text| text.len() <= PASSWD_MAX)
+    };
+    let user = match read() {
+        Some(text) => passwd::find(&String::from_utf8_lossy(&text), uid),
+        None => of_image,
+    };
+    let home = user.map_or_else(|| "/".into(), |user| user.home);
+    let others = env.iter().filter(|(name, _)| name != "HOME").cloned();
+    others.chain([("HOME".to_string(), home)]).collect()
+}
+
 fn become_program(spec: &Process, context: &Birth, first: bool) -> Result<Infallible> {
     context.close_others()?; // once more, after the root was built
     let root = Root::open(Path::new("/"))?;
@@ -251,10 +280,6 @@ fn become_program(spec: &Process, context: &Birth, first: bool) -> Result<Infall
     let user = passwd::find(&passwd, uid);
     let gid = spec.gid.or(user.as_ref().map(|u| u.gid)).unwrap_or(0);
     let groups = groups(spec, context.ids, &root, gid, user.as_ref());
-    let mut env = spec.env.clone();
-    if !env.iter().any(|(name, _)| name == "HOME") {
-        env.push(("HOME".into(), user.map_or_else(|| "/".into(), |u| u.home)));
-    }
     if spec.terminal {
         let (master, terminal) = pty::become_terminal().during(|| "cannot make a terminal".into())?;
         // The group tty owns terminals, where it exists.
@@ -291,6 +316,7 @@ fn become_program(spec: &Process, context: &Birth, first: bool) -> Result<Infall
     for warning in confine::confine(&rights)? {
         context.answer(&Answer::Warning(warning), &[])?;
     }
+    let env = with_home(&spec.env, &root, uid, user);
     let program = spec.argv.first().map_or("", String::as_str);
     let path = find_program(program, &env, |path| executable(&spec.cwd, path))?;
     if first && catches_stop_signals(&root, &spec.cwd.join(&path)) {
@@ -355,6 +381,26 @@ mod tests {
             assert_eq!(refused, format!("chdir to cwd ({path:?}) set in config.json failed: {why}"));
         }
         assert_eq!(fs::read_dir(tmp.path().join("shared")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn home_is_what_the_finished_container_says_of_its_user() {
+        let tmp = tempfile::tempdir().unwrap();
+        let root = Root::open(tmp.path()).unwrap();
+        let of_image = || passwd::find("app:x:1000:1000::/image:/bin/sh", 1000);
+        let home = |env: &[(&str, &str)], uid| {
+            let env: Vec<_> = env.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+            let all = with_home(&env, &root, uid, of_image().filter(|_| uid == 1000));
+            let homes: Vec<_> = all.into_iter().filter(|(name, _)| name == "HOME").collect();
+            assert_eq!(homes.len(), 1, "{homes:?}");
+            homes[0].1.clone()
+        };
+        assert_eq!((home(&[], 1000), home(&[], 7)), ("/image".into(), "/".into()));
+        fs::create_dir(tmp.path().join("etc")).unwrap();
+        fs::write(tmp.path().join("etc/passwd"), "app:x:1000:1000::/home/app:/bin/sh\n").unwrap();
+        assert_eq!((home(&[], 1000), home(&[], 7)), ("/home/app".into(), "/".into()));
+        assert_eq!(home(&[("HOME", "/mine"), ("A", "b")], 1000), "/mine");
+        assert_eq!(home(&[("HOME", ""), ("A", "b")], 1000), "/home/app");
     }
 
     #[test]
