@@ -252,7 +252,8 @@ pub(crate) fn config(
             host_root: place.root.clone(),
             host_path: place.path.clone(),
             sub_path: sub_path(mount, lookup)?,
-            container_path: PathBuf::from(&mount.mount_path),
+            // A relative path begins at the root, as upstream. The runtime sorts by depth.
+            container_path: Path::new("/").join(&mount.mount_path),
             read_only: place.read_only || mount.read_only.unwrap_or(false),
         });
     }
@@ -381,6 +382,15 @@ mod tests {
         assert_eq!(refused(serde_json::json!({"subPathExpr": "x/$(B)"})), "missing value for \"B\"");
         let mount = mounted(serde_json::json!({"subPathExpr": "x$(A)"})).unwrap().mounts.remove(0);
         assert_eq!(mount.sub_path, Path::new("x/etc"));
+    }
+
+    #[test]
+    fn a_relative_mount_path_begins_at_the_root() {
+        let mounts = [("/data", "/data"), ("data/sub", "/data/sub"), ("etc/hosts", "/etc/hosts")];
+        let volume_mounts = mounts.map(|(path, _)| serde_json::json!({"name": "v", "mountPath": path}));
+        let made = made(&spec(serde_json::json!({"name": "c", "volumeMounts": volume_mounts}))).unwrap();
+        let paths: Vec<&Path> = made.mounts.iter().map(|mount| &*mount.container_path).collect();
+        assert_eq!(paths, mounts.map(|(_, absolute)| Path::new(absolute)));
     }
 
     #[test]
