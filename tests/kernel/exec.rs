@@ -172,7 +172,7 @@ pub(crate) async fn surroundings(w: World) -> Check {
     let passwd = w.home.join("passwd");
     std::fs::write(&passwd, "root:x:0:0::/elsewhere:/bin/sh\n")?;
     let mut config = shell("echo home=$HOME; exec sleep 100");
-    config.env.push(("HOME".into(), String::new()));
+    config.env.extend([("HOME".into(), String::new()), ("TERM".into(), "dumb".into())]);
     config.mounts.push(cri::Mount {
         host_root: None,
         host_path: passwd,
@@ -183,5 +183,10 @@ pub(crate) async fn surroundings(w: World) -> Check {
     let pod = w.pod(0, "env", config).await?;
     // The file is a volume, and an empty HOME is none.
     w.logged(0, &pod.container, "home=/elsewhere\n").await?;
-    Ok(())
+    // A terminal of exec is another one than the container has.
+    let command = vec!["printenv".into(), "HOME".into(), "TERM".into()];
+    let request = ExecRequest { container_id: pod.container, command, tty: true, stdin: false };
+    let mut out = String::new();
+    runtime.exec(request).await?.stdout.read_to_string(&mut out).await?;
+    ensure(out == "/elsewhere\r\nxterm\r\n", format!("{out:?}"))
 }

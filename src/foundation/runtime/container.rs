@@ -126,10 +126,12 @@ pub struct Live {
 pub type Stdin = Arc<tokio::sync::Mutex<Option<Writer>>>;
 
 impl Live {
-    /// What `exec` runs: another program with this container's user, rights and environment.
+    /// What `exec` runs: another program with this container's user, rights and environment. With
+    /// a terminal `TERM` is `xterm`, whatever the container has, as with containerd.
     pub fn exec_process(&self, argv: Vec<String>, terminal: bool) -> spec::Process {
         let mut process = spec::Process { argv, terminal, ..self.launch.process.clone() };
-        if terminal && !process.env.iter().any(|(name, _)| name == "TERM") {
+        if terminal {
+            process.env.retain(|(name, _)| name != "TERM");
             process.env.push(("TERM".into(), "xterm".into()));
         }
         process
