@@ -173,13 +173,14 @@ pub(crate) async fn surroundings(w: World) -> Check {
     std::fs::write(&passwd, "root:x:0:0::/elsewhere:/bin/sh\n")?;
     let mut config = shell("echo home=$HOME; exec sleep 100");
     config.env.extend([("HOME".into(), String::new()), ("TERM".into(), "dumb".into())]);
-    config.mounts.push(cri::Mount {
+    let mount = |host_path: std::path::PathBuf, place: &str| cri::Mount {
         host_root: None,
-        host_path: passwd,
+        host_path,
         sub_path: "".into(),
-        container_path: "/etc/passwd".into(),
+        container_path: place.into(),
         read_only: true,
-    });
+    };
+    config.mounts.push(mount(passwd, "/etc/passwd"));
     let pod = w.pod(0, "env", config).await?;
     // The file is a volume, and an empty HOME is none.
     w.logged(0, &pod.container, "home=/elsewhere\n").await?;
@@ -188,5 +189,25 @@ pub(crate) async fn surroundings(w: World) -> Check {
     let request = ExecRequest { container_id: pod.container, command, tty: true, stdin: false };
     let mut out = String::new();
     runtime.exec(request).await?.stdout.read_to_string(&mut out).await?;
-    ensure(out == "/elsewhere\r\nxterm\r\n", format!("{out:?}"))
+    ensure(out == "/elsewhere\r\nxterm\r\n", format!("{out:?}"))?;
+    // lxcfs shows figures of a container's own over a few files of /proc, and over no other.
+    let figures = w.home.join("figures");
+    std::fs::write(&figures, "figures\n")?;
+    for (place, may) in [("/proc/meminfo", true), ("/proc/version", false), ("/proc/self/stat", false)] {
+        let mut config = shell(&format!("cat {place}"));
+        config.mounts.push(mount(figures.clone(), place));
+        config.log_path = format!("{}/0.log", place.replace('/', "-")).into();
+        let id = runtime.create_container(&pod.sandbox, config).await?;
+        let started = runtime.start_container(&id).await;
+        match started {
+            Ok(()) if may => {
+                ended(runtime, &id).await?;
+                let log = w.log_of(0, &id).await?;
+                ensure(log.ends_with("stdout F figures\n"), log)?;
+            }
+            Err(e) if !may => ensure(e.to_string().contains("it is inside /proc"), e.to_string())?,
+            other => return Err(format!("{place}: {other:?}").into()),
+        }
+    }
+    Ok(())
 }

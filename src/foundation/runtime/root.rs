@@ -3,7 +3,7 @@
 //! Volumes are mounted before the root is changed, onto descriptors that [`linux::beneath`] found
 //! inside the new root. A name in an image or in a volume therefore leads nowhere else, also if
 //! another container of the pod changes it meanwhile (CVE-2021-30465). Nothing is ever mounted over
-//! or in /proc (CVE-2019-16884, CVE-2019-19921), and what hides files of the kernel is opened
+//! or in /proc (CVE-2019-16884, CVE-2019-19921) but over a few files of figures, and what hides files of the kernel is opened
 //! before a pod's volume could replace it (CVE-2025-31133).
 
 use super::spec::{Container, Mount};
@@ -34,6 +34,19 @@ const MASKED: &[&str] = &[
     "/proc/timer_stats",
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
+];
+/// Files of /proc that a volume may lie over, from /proc: there lxcfs shows a container figures of
+/// its own. runc's list, but for `net/dev`, which each process has of its own.
+const EMULATED: &[&str] = &[
+    "cpuinfo",
+    "diskstats",
+    "loadavg",
+    "meminfo",
+    "slabinfo",
+    "stat",
+    "swaps",
+    "sys/kernel/ns_last_pid",
+    "uptime",
 ];
 /// In each of its directories `cpu0`, `cpu1`, … the directory `thermal_throttle` is masked.
 const CPUS: &str = "/sys/devices/system/cpu";
@@ -327,10 +340,26 @@ fn volume(root: &Root, tree: &OwnedFd, wanted: &Mount) -> Result<()> {
     }
     if fstatfs(&target).during(|| "cannot look at a mount point".into())?.filesystem_type()
         == PROC_SUPER_MAGIC
+        && !is_emulated(root, &target)?
     {
         return refused("it is inside /proc");
     }
     mount::place(tree, target.as_fd()).map_err(named)
+}
+
+/// Whether a mount point is one of the [`EMULATED`] files of the container's own /proc. The file is
+/// compared, and not its name: links may have led there, and another /proc has files of these names
+/// too.
+fn is_emulated(root: &Root, target: &OwnedFd) -> Result<bool> {
+    for name in EMULATED {
+        let found = root.open_plain(&Path::new("proc").join(name));
+        if let Ok(found) = found
+            && is_same(&found, target)?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn is_dir(tree: &OwnedFd) -> Result<bool> {
@@ -442,6 +471,27 @@ mod tests {
         working_directory(&root, Path::new("/srv/../app/x")).unwrap();
         working_directory(&root, Path::new("/")).unwrap();
         assert!(tmp.path().join("app/x").is_dir());
+    }
+
+    #[test]
+    fn files_of_figures_in_proc_are_known_by_what_they_are() {
+        let root = Root::open(Path::new("/")).unwrap();
+        let is = |path: &str| {
+            let target = root.open_in_root(Path::new(path), Kind::Place).unwrap();
+            is_emulated(&root, &target).unwrap()
+        };
+        assert!(is("proc/meminfo") && is("/proc/self/../uptime"));
+        for path in
+            ["/proc", "/proc/version", "/proc/self/stat", "/proc/sys/kernel/hostname", "/proc/net/dev"]
+        {
+            assert!(!is(path), "{path}");
+        }
+        let tmp = tempfile::tempdir().unwrap();
+        fs::create_dir(tmp.path().join("proc")).unwrap();
+        fs::write(tmp.path().join("proc/stat"), "").unwrap();
+        let other = Root::open(tmp.path()).unwrap();
+        let target = root.open_in_root(Path::new("/proc/stat"), Kind::Place).unwrap();
+        assert!(!is_emulated(&other, &target).unwrap(), "a file of another /proc");
     }
 
     #[test]
