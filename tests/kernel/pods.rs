@@ -463,7 +463,21 @@ pub(crate) async fn stopping(w: World) -> Check {
     ensure(w.log_of(0, &pod.container).await?.ends_with("stdout F bye\n"), "its last words are in the log")?;
     runtime.stop_container(&pod.container, Duration::from_secs(1)).await?;
     runtime.stop_container("nobody", Duration::from_secs(1)).await?;
-    Ok(())
+    // A second stop brings the kill nearer, and sends the stop signal no second time.
+    let hasty = "n=0; trap 'n=$((n+1)); echo signal $n; [ $n -gt 1 ] && exit 9' TERM; echo ready; while :; do sleep 0.05; done";
+    let pod = w.pod(0, "hasty", shell(hasty)).await?;
+    w.logged(0, &pod.container, "ready").await?;
+    let again = async {
+        w.logged(0, &pod.container, "signal 1").await?;
+        Ok::<_, crate::world::Fault>(runtime.stop_container(&pod.container, Duration::from_secs(1)).await?)
+    };
+    let first = runtime.stop_container(&pod.container, Duration::from_secs(50));
+    let (first, again) = tokio::join!(first, again);
+    first?;
+    again?;
+    let status = runtime.container_status(&pod.container).await?;
+    let log = w.log_of(0, &pod.container).await?;
+    ensure(status.exit_code == 137 && !log.contains("signal 2"), format!("{status:?}\n{log}"))
 }
 
 pub(crate) async fn linger(w: World) -> Check {

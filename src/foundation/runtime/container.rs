@@ -16,6 +16,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -56,6 +57,9 @@ pub struct Container {
     image: String,
     image_id: String,
     stop_signal: i32,
+    /// Whether the stop signal was sent. It is sent once in a container's life, as containerd sends
+    /// it: programs take a second one for an order to end at once.
+    stop_signalled: AtomicBool,
     /// What its process is made from. `None` once it has ended: environments are large, and ended
     /// containers many.
     launch: Mutex<Option<Arc<Launch>>>,
@@ -178,6 +182,7 @@ impl Container {
             image: shared.images.describe(image).tags.first().cloned().unwrap_or_default(),
             image_id: image.id(),
             stop_signal: signal::number(image.stop_signal).unwrap_or(nix::libc::SIGTERM),
+            stop_signalled: AtomicBool::new(false),
             created_at: clock::now(),
             status: watch::Sender::new(Status::created()),
             live: Mutex::new(None),
@@ -500,12 +505,15 @@ impl Container {
         let _ = status.wait_for(|s| s.state == ContainerState::Exited).await;
     }
 
-    /// Stop signal, at most `grace` of real time, then SIGKILL for all its processes.
+    /// Stop signal, at most `grace` of real time, then SIGKILL for all its processes. A further
+    /// stop, with less time say, sends the signal no second time.
     pub async fn stop(&self, grace: Duration) {
         self.abandon_start().await;
         let Ok(live) = self.live() else { return };
         if !grace.is_zero() {
-            let _ = live.process.signal(self.stop_signal); // ESRCH: it has ended
+            if !self.stop_signalled.swap(true, Ordering::SeqCst) {
+                let _ = live.process.signal(self.stop_signal); // ESRCH: it has ended
+            }
             let _ = tokio::time::timeout(grace, live.process.exit()).await;
         }
         if live.process.ended().is_none() {
