@@ -68,6 +68,7 @@ mod output;
 mod pace;
 mod passwd;
 mod program;
+mod reference;
 mod root;
 mod sandbox;
 mod spec;

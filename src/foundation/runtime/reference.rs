@@ -1,0 +1,143 @@
+//! Names of images, in Docker's grammar.
+
+use cri::{Error, Result};
+
+/// An image reference with nothing left out.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Reference {
+    /// Registry and repository.
+    pub name: String,
+    pub tag: String,
+    /// `sha256:…`, which then decides alone.
+    pub digest: Option<String>,
+}
+
+impl std::fmt::Display for Reference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.digest {
+            Some(digest) => write!(f, "{}@{digest}", self.name),
+            None => write!(f, "{}:{}", self.name, self.tag),
+        }
+    }
+}
+
+impl Reference {
+    /// Docker's rules: the first part is a registry if it looks like a host, else `docker.io`, and
+    /// a lone name is in `library/`. The grammar is that of distribution/reference.
+    ///
+    /// # Errors
+    /// `BadImageName`.
+    pub(crate) fn parse(text: &str) -> Result<Reference> {
+        let bad = || Error::BadImageName(text.to_string());
+        let (rest, digest) = match text.split_once('@') {
+            Some((rest, digest)) => (rest, Some(digest)),
+            None => (text, None),
+        };
+        let slash = rest.rfind('/').map_or(0, |at| at + 1);
+        let (path, tag) = match rest[slash..].split_once(':') {
+            Some((last, tag)) => (format!("{}{last}", &rest[..slash]), tag),
+            None => (rest.to_string(), "latest"),
+        };
+        let (host, repository) = match path.split_once('/') {
+            Some((first, more)) if is_registry(first) => (first, more.to_string()),
+            _ => ("docker.io", path.clone()),
+        };
+        let host = if host == "index.docker.io" { "docker.io" } else { host };
+        let lone = host == "docker.io" && !repository.contains('/');
+        let repository = if lone { format!("library/{repository}") } else { repository };
+        let word = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        let tag_fits =
+            !tag.is_empty() && tag.len() <= 128 && tag.chars().all(word) && !tag.starts_with(['.', '-']);
+        let hex = |d: &str| {
+            d.strip_prefix("sha256:")
+                .is_some_and(|h| h.len() == 64 && h.chars().all(|c| c.is_ascii_hexdigit()))
+        };
+        let name_fits = repository.len() <= NAME_MAX && repository.split('/').all(is_component);
+        if !name_fits || !is_host(host) || !tag_fits || digest.is_some_and(|d| !hex(d)) {
+            return Err(bad());
+        }
+        let name = format!("{host}/{repository}");
+        Ok(Reference { name, tag: tag.to_string(), digest: digest.map(str::to_string) })
+    }
+}
+
+/// Bytes of a repository's name.
+const NAME_MAX: usize = 255;
+
+/// Whether the first part of a reference can only be a registry: a name of `docker.io` has neither
+/// dots and colons before its first slash nor capitals.
+fn is_registry(first: &str) -> bool {
+    first.contains(['.', ':']) || first == "localhost" || first.contains(|c: char| c.is_ascii_uppercase())
+}
+
+/// Words of lower-case letters and digits, with one of the separators `.`, `_`, `__` or any number
+/// of `-` between them.
+fn is_component(part: &str) -> bool {
+    let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_separator = |run: &str| matches!(run, "." | "_" | "__") || run.bytes().all(|b| b == b'-');
+    part.starts_with(is_word) && part.ends_with(is_word) && part.split(is_word).all(is_separator)
+}
+
+/// A name or an address, which may have a port.
+fn is_host(host: &str) -> bool {
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !host.ends_with(']') => (name, port),
+        _ => (host, "0"),
+    };
+    let is_label = |label: &str| {
+        let inner = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        !label.is_empty() && label.chars().all(inner) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let is_name = match address {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => name.split('.').all(is_label),
+    };
+    is_name && !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_completed_as_docker_does() {
+        for (short, full) in [
+            ("nginx", "docker.io/library/nginx:latest"),
+            ("nginx:1.26", "docker.io/library/nginx:1.26"),
+            ("docker.io/nginx", "docker.io/library/nginx:latest"),
+            ("someone/app", "docker.io/someone/app:latest"),
+            ("localhost:5000/app:x", "localhost:5000/app:x"),
+            ("registry.k8s.io/pause:3.10", "registry.k8s.io/pause:3.10"),
+            ("Registry/app_1.x__y---z", "Registry/app_1.x__y---z:latest"),
+            ("[::1]:5000/a/b:x", "[::1]:5000/a/b:x"),
+        ] {
+            assert_eq!(Reference::parse(short).unwrap().to_string(), full);
+        }
+        let long = "x".repeat(256);
+        for bad in [
+            "",
+            "Nginx",
+            "nginx:",
+            "nginx::1",
+            "a//b",
+            "nginx@sha256:12",
+            "-x",
+            "nginx:a b",
+            "nginx-",
+            "nginx.",
+            "nginx_/x",
+            "a..b/c",
+            "a.-b",
+            "x/a___b",
+            "my host.io/app",
+            "-host.io/app",
+            "host.io:/app",
+            "host.io:x/app",
+            "[::g]:5000/app",
+            &long,
+        ] {
+            assert!(matches!(Reference::parse(bad), Err(Error::BadImageName(_))), "{bad:?}");
+        }
+    }
+}
