@@ -8,6 +8,7 @@ mod bounds;
 mod devices;
 mod escape;
 mod exec;
+mod layers;
 mod network;
 mod pods;
 mod sandbox;
@@ -57,6 +58,7 @@ const TESTS: &[Test] = &[
     ("stopping_waits_for_the_grace_period", |w| Box::pin(pods::stopping(w))),
     ("exec_and_attach_talk_to_processes", |w| Box::pin(exec::sessions(w))),
     ("a_program_finds_what_runc_gives_it", |w| Box::pin(exec::surroundings(w))),
+    ("directories_of_an_image_can_be_replaced", |w| Box::pin(layers::replaced(w))),
     ("services_find_their_endpoints", |w| Box::pin(network::services(w))),
     ("udp_clients_leave_endpoints_that_are_gone", |w| Box::pin(network::udp(w))),
     ("a_pod_speaks_for_itself_alone", |w| Box::pin(network::impostors(w))),

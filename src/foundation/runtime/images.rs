@@ -235,10 +235,12 @@ impl Definition {
     /// Makes its files; programs are hard links to `binary`, so all containers run one inode.
     fn lay_out(&self, layers: &Path, binary: &Path) -> io::Result<()> {
         let root = layers.join(self.directory());
-        let links = root.join(self.links_in);
-        fs::create_dir_all(&links)?;
-        for name in self.links.iter().copied().chain(self.own_programs()) {
-            fs::hard_link(binary, links.join(name))?;
+        for tree in [&root, &programs(&root)] {
+            let links = tree.join(self.links_in);
+            fs::create_dir_all(&links)?;
+            for name in self.links.iter().copied().chain(self.own_programs()) {
+                fs::hard_link(binary, links.join(name))?;
+            }
         }
         if self.links_in.is_empty() {
             return Ok(());
@@ -257,6 +259,14 @@ impl Definition {
         }
         Ok(())
     }
+}
+
+/// Where the programs of a layer lie alone, in the same places: a second tree of links to the same
+/// inode, for [`super::layers`].
+pub(crate) fn programs(layer: &Path) -> PathBuf {
+    let mut name = layer.as_os_str().to_os_string();
+    name.push(".programs");
+    name.into()
 }
 
 /// Fills the layers' directory with all built-in images: the `lay_out` of

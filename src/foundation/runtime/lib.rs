@@ -17,7 +17,8 @@
 //! ```
 //! `main()` of the program must, before anything else, become an applet if `argv[0]` names one, and
 //! call [`zygote::main`] if `argv[1]` is [`zygote::ZYGOTE_ARGUMENT`]. [`zygote`] makes processes
-//! for us, [`spec`] is what travels there, [`init`] and [`root`] run between clone and exec.
+//! for us, [`spec`] is what travels there; [`init`], [`root`], [`layers`] and [`program`] run
+//! between clone and exec.
 //! [`turns`] decides whose request is next. [`node`] answers CRI calls with [`sandbox`],
 //! [`container`], [`stream`] (exec, attach) and [`log`], at the pace that [`pace`] allows;
 //! [`images`] is the table of what can run.
@@ -54,13 +55,15 @@
 //! groups processes that the first one of a container leaves behind in a shared PID namespace run
 //! until the pod ends, which a warning of the container says. Writable layers are in memory and go
 //! with the cluster's processes. Without `stdin: true` standard input is a pipe at its end, where
-//! containerd has `/dev/null`.
+//! containerd has `/dev/null`. In an ordinary user's cluster on Linux before 6.6 an image's /bin
+//! cannot be removed as a whole, nor a directory made in the place of one of its programs (`EIO`).
 //! ## Read next
 //! [`zygote`], then `linux::boot`; above it `kubelet`.
 
 mod container;
 pub mod images;
 mod init;
+mod layers;
 pub mod log;
 mod names;
 pub mod node;

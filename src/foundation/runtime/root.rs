@@ -6,6 +6,7 @@
 //! or in /proc (CVE-2019-16884, CVE-2019-19921) but over a few files of figures, and what hides files of the kernel is opened
 //! before a pod's volume could replace it (CVE-2025-31133).
 
+use super::layers::{MERGED, layers, make_dir, unmapped};
 use super::spec::{Container, Mount};
 use linux::beneath::{Kind, Root};
 use linux::mount::{self, Attributes, Flags};
@@ -57,8 +58,6 @@ const NAMES_MAX: usize = 8192 + 1024;
 const READ_ONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 const DEVICES: &[(&str, u64, u64)] =
     &[("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
-/// Files and directories in one writable layer.
-const INODES_MAX: u64 = 1 << 18;
 /// Bytes of a container's `/dev`, and of its `/dev/shm`: containerd's bounds.
 const DEV_MAX: u64 = 64 << 20;
 /// Files in a container's `/dev`, and in its `/dev/shm`.
@@ -137,19 +136,6 @@ fn unmounted(e: Error, wanted: &Mount) -> Error {
     Error::new(format!("cannot mount a volume on {}: {}", wanted.to.display(), e.what), e.cause)
 }
 
-/// In runc's words.
-fn unmapped(e: Error, path: &Path) -> Error {
-    let hint = match e.cause.raw_os_error() {
-        Some(libc::EINVAL) => " (maybe the filesystem used doesn't support idmap mounts on this kernel?)",
-        _ => "",
-    };
-    let cause = io::Error::new(e.cause.kind(), format!("{}{hint}", e.cause));
-    Error::new(format!("failed to fulfil mount request: {} on {}", e.what, path.display()), cause)
-}
-
-/// Where the container's root lies, from the directory of its layers.
-const MERGED: &str = "merged";
-
 /// The current directory is that of the layers.
 fn build(container: &Container, ids: Ids, volumes: Volumes) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
@@ -173,34 +159,6 @@ fn build(container: &Container, ids: Ids, volumes: Volumes) -> Result<Vec<String
         mount::make_read_only(Path::new("/"))?;
     }
     Ok(warnings)
-}
-
-/// The image below, a bounded layer of the container's own above: a tmpfs that only this container
-/// sees, and that goes with it. Paths are relative and `lower` is a link, because mount options end
-/// at one page. The directory of the layers becomes the current one; beside them is one that stays
-/// empty. For a pod's own users the image is shown as theirs, and what they write belongs to them
-/// out here too: overlays have no idmapped mounts, only their layers do.
-fn layers(container: &Container, ids: Ids, users: Option<&Users>) -> Result<()> {
-    let directory = &container.directory;
-    let flags = Flags::MS_NOSUID | Flags::MS_NODEV;
-    mount::tmpfs(directory, flags, 0o755, container.layer_max, INODES_MAX)?;
-    std::env::set_current_dir(directory).during(|| format!("cannot enter {}", directory.display()))?;
-    for name in ["upper", "work", MERGED, "empty"] {
-        make_dir(Path::new(name))?;
-    }
-    if let Some(users) = users {
-        let image = mount::copy(Root::open(&container.image)?.as_fd(), Attributes::default())?;
-        mount::map_ids(&image, users.namespace).map_err(|e| unmapped(e, &container.image))?;
-        make_dir(Path::new("lower"))?;
-        mount::place(&image, Root::open(Path::new("lower"))?.as_fd())?;
-        std::os::unix::fs::chown("upper", Some(users.first), Some(users.first))
-            .during(|| "cannot give the writable layer to the pod".into())?;
-    } else {
-        symlink(&container.image, "lower").during(|| "cannot link the image".into())?;
-    }
-    let options = "lowerdir=lower,upperdir=upper,workdir=work";
-    let options = if ids.rootless() { format!("{options},userxattr") } else { options.to_string() };
-    mount::mount("overlay", Path::new(MERGED), Flags::MS_NODEV, &options)
 }
 
 /// For a container without a /proc. The outer one is no substitute: it shows the processes of all
@@ -371,10 +329,6 @@ fn is_same(a: &impl AsFd, b: &impl AsFd) -> Result<bool> {
     let stat = |fd| nix::sys::stat::fstat(fd).during(|| "cannot look at a mount point".into());
     let (a, b) = (stat(a.as_fd())?, stat(b.as_fd())?);
     Ok((a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
-}
-
-fn make_dir(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).during(|| format!("cannot make {}", path.display()))
 }
 
 /// The container's own /dev/null, which covers files of the kernel. The machine's is another file:
