@@ -383,6 +383,19 @@ fn normalize(verdicts: &mut [Verdict], plugin: &'static str, reverse: bool, weig
     }
 }
 
+/// NodeResourcesFit with the strategy LeastAllocated: how much of a node's cpu and memory is free,
+/// in percent, on average. Half of its cpu and a quarter of its memory in use: (50 + 75) / 2 = 62.
+/// As upstream, a resource that the node does not have does not count, and more than all is none.
+fn least_allocated(allocatable: Amount, used: Amount) -> i64 {
+    let pairs = [(allocatable.cpu, used.cpu), (allocatable.memory, used.memory)];
+    let free = |(all, used): (i64, i64)| match used > all {
+        true => 0,
+        false => (i128::from(all - used) * 100 / i128::from(all)) as i64,
+    };
+    let parts: Vec<i64> = pairs.into_iter().filter(|(all, _)| *all > 0).map(free).collect();
+    parts.iter().sum::<i64>() / (parts.len() as i64).max(1)
+}
+
 /// PodTopologySpread counts the pods of the same controller on each node; of three nodes with 2, 1
 /// and 0 of them the last one is the best. NodeResourcesFit and PodTopologySpread give 0 to 100
 /// times upstream's weight, the others raw counts, see [`normalize`].
@@ -393,14 +406,7 @@ fn score(
     siblings: &Option<(String, i64)>,
 ) -> BTreeMap<&'static str, i64> {
     let mut scores = BTreeMap::new();
-    let free = |allocatable: i64, used: i64| match allocatable {
-        a if a <= 0 || used > a => 0,
-        a => (i128::from(a - used) * 100 / i128::from(a)) as i64, // 0 to 100
-    };
-    let used = node.nonzero.and(asks);
-    let cpu = free(node.allocatable.cpu, used.cpu);
-    let memory = free(node.allocatable.memory, used.memory);
-    scores.insert("NodeResourcesFit", (cpu + memory) / 2); // with the strategy LeastAllocated
+    scores.insert("NodeResourcesFit", least_allocated(node.allocatable, node.nonzero.and(asks)));
     if let Some((owner, most)) = siblings {
         let own = node.siblings.get(owner).copied().unwrap_or(0);
         let spread = if *most == 0 { 100 } else { (most - own) * 100 / most };
@@ -650,6 +656,21 @@ mod tests {
         let out = play("node n1\nnode n2\npod a owner=rs\npod b owner=rs\npod c owner=rs\npod d owner=rs");
         let count = |n: &str| out.matches(n).count();
         assert_eq!((count("n1"), count("n2")), (2, 2), "{out}");
+    }
+
+    #[test]
+    fn a_resource_that_a_node_does_not_have_does_not_count() {
+        let free = |all: (i64, i64), used: (i64, i64)| {
+            let amount = |(cpu, memory)| Amount { cpu, memory, ..Amount::default() };
+            least_allocated(amount(all), amount(used))
+        };
+        assert_eq!(free((4000, 8 << 30), (100, 200 << 20)), 97);
+        assert_eq!(free((4000, 0), (100, 200 << 20)), 97, "a node made by hand, without memory");
+        assert_eq!(free((0, 8 << 30), (100, 4 << 30)), 50);
+        assert_eq!(free((0, 0), (100, 1)), 0);
+        assert_eq!(free((1000, 1000), (500, 250)), 62);
+        assert_eq!(free((1000, 1000), (2000, 0)), 50, "more than all is none");
+        assert_eq!(free((i64::MAX, i64::MAX), (1, i64::MAX)), 49);
     }
 
     #[test]
