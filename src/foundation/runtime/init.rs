@@ -178,6 +178,7 @@ pub const POD_NAMESPACES: u64 = flags::NEWNET | flags::NEWIPC | flags::NEWUTS;
 /// standard streams only. With `prepared` its pod has a user namespace of its own, which it is root
 /// of.
 pub fn container(spec: &Container, context: &Birth, prepared: Option<root::Volumes>) -> Result<Infallible> {
+    // A privileged container too, which has none of its own with containerd.
     namespace::own_cgroup_view().during(|| "cannot make a cgroup namespace".into())?;
     let warnings = match prepared {
         Some(volumes) => root::enter_prepared(spec, context.ids, volumes)?,

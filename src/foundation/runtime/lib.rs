@@ -50,13 +50,14 @@
 //! ## Left out
 //! User namespaces of pods for an ordinary user's clusters (root's have them, [`users`]);
 //! downloaded images; AppArmor and SELinux; a common /dev/shm for the containers of a pod; devices
-//! for containers that are not privileged; `/dev/console` for those with a terminal; /sys/fs/cgroup
-//! on machines with cgroup v1, whose trees Kubernetes 1.35 does not use either. Without control
-//! groups processes that the first one of a container leaves behind in a shared PID namespace run
-//! until the pod ends, which a warning of the container says. Writable layers are in memory and go
-//! with the cluster's processes. Without `stdin: true` standard input is a pipe at its end, where
-//! containerd has `/dev/null`. In an ordinary user's cluster on Linux before 6.6 an image's /bin
-//! cannot be removed as a whole, nor a directory made in the place of one of its programs (`EIO`).
+//! for containers that are not privileged; control groups beside its own for a privileged one;
+//! `/dev/console` for those with a terminal; /sys/fs/cgroup on machines with cgroup v1, whose trees
+//! Kubernetes 1.35 does not use either. Without control groups processes that the first one of a
+//! container leaves behind in a shared PID namespace run until the pod ends, which a warning of the
+//! container says. Writable layers are in memory and go with the cluster's processes. Without
+//! `stdin: true` standard input is a pipe at its end, where containerd has `/dev/null`. In an
+//! ordinary user's cluster on Linux before 6.6 an image's /bin cannot be removed as a whole, nor a
+//! directory made in the place of one of its programs (`EIO`).
 //! ## Read next
 //! [`zygote`], then `linux::boot`; above it `kubelet`.
 

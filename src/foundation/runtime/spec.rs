@@ -70,7 +70,8 @@ pub struct Container {
     pub read_only_root: bool,
     /// Its control group is of cgroup v2, and is shown read-only at /sys/fs/cgroup.
     pub cgroup_v2: bool,
-    /// Everything the machine has, nothing masked.
+    /// All capabilities and devices, no filters, and no file of the kernel masked or read-only. Of
+    /// control groups it sees its own only, as every container.
     pub privileged: bool,
     /// Its /proc is read-only: it could lower its processes' `oom_score_adj` there, see
     /// [`linux::oom::score_holds`].
