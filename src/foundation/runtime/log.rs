@@ -245,8 +245,8 @@ mod tests {
         assert_eq!(out.matches('x').count(), 2 * LINE_MAX + 1);
     }
 
-    /// A terminal writes `\r\n`: `kubectl logs p | grep -x hello` finds the line all the same. Where
-    /// the output happens to be cut changes nothing.
+    /// A terminal writes `\r\n`, and `kubectl logs p | grep -x hello` finds the line all the same.
+    /// Where the output happens to be cut changes nothing.
     #[test]
     fn a_carriage_return_before_a_line_end_is_none_of_the_line() {
         let long = vec![b'x'; LINE_MAX];

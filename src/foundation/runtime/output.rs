@@ -3,8 +3,8 @@
 //! While a client is attached the container's pipes are read no faster than it takes the output, so
 //! nothing is lost, and a program that writes more than that waits, as with containerd. A piece is
 //! in the log before a session gets it. What comes after a piece that a session does not take is in
-//! the pipe, and waits with the program: the log has it when the session has taken the piece, or was
-//! ended because it hangs.
+//! the pipe, and waits with the program: the log has it when the session has taken the piece, or
+//! was ended because it hangs.
 
 use super::log::Stream;
 use bytes::Bytes;

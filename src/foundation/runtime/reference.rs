@@ -7,6 +7,7 @@ use cri::{Error, Result};
 pub(crate) struct Reference {
     /// Registry and repository.
     pub name: String,
+    /// `latest` if it was left out.
     pub tag: String,
     /// `sha256:…`, which then decides alone.
     pub digest: Option<String>,

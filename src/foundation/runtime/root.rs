@@ -3,8 +3,8 @@
 //! Volumes are mounted before the root is changed, onto descriptors that [`linux::beneath`] found
 //! inside the new root. A name in an image or in a volume therefore leads nowhere else, also if
 //! another container of the pod changes it meanwhile (CVE-2021-30465). Nothing is ever mounted over
-//! or in /proc (CVE-2019-16884, CVE-2019-19921) but over a few files of figures, and what hides files of the kernel is opened
-//! before a pod's volume could replace it (CVE-2025-31133).
+//! or in /proc (CVE-2019-16884, CVE-2019-19921) but over a few files of figures, and what hides
+//! files of the kernel is opened before a pod's volume could replace it (CVE-2025-31133).
 
 use super::layers::{MERGED, layers, make_dir, unmapped};
 use super::spec::{Container, Mount};

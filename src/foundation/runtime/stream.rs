@@ -166,8 +166,8 @@ pub fn attach(shared: &Shared, container: &Arc<Container>, stdin: bool) -> Resul
         true => Some(tokio::io::duplex(BUFFER)).unzip(),
         false => (None, None),
     };
-    // As containerd: with `stdinOnce` the container's input ends with the first session that had it,
-    // which goes on until the container ends. A terminal's input never ends.
+    // As containerd: with `stdinOnce` the container's input ends with the first session that had
+    // it, which goes on until the container ends. A terminal's input never ends.
     let once = writes && container.config.stdin_once && !container.config.tty;
     let to = live.stdin.clone();
     shared.crew.spawn(async move {
