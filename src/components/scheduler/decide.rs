@@ -6,7 +6,7 @@ use api::host_ports::{self, HostPort};
 use api::nodes::{self, tolerates};
 use api::quantity::Quantity;
 use api::requests::{self, Amount, Amounts, Field, Scalars};
-use k8s_openapi::api::core::v1::{Node, NodeSelectorTerm, Pod, Taint};
+use k8s_openapi::api::core::v1::{Node, NodeSelectorTerm, Pod, PodSpec, Taint};
 use rng::Rng;
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -225,14 +225,20 @@ pub(crate) fn decide(pod: &Pod, nodes: &[impl Borrow<NodeInfo>], volumes: &Volum
         detail: None,
         final_: true,
     };
-    let asks = Asks { amount: Amount::of_pod(pod), scalars: scalars_of(pod) };
-    let scored = Amount::of_pod_at_least(pod);
+    let no_spec = PodSpec::default();
+    let asks = Asks {
+        spec: pod.spec.as_ref().unwrap_or(&no_spec),
+        amount: Amount::of_pod(pod),
+        scored: Amount::of_pod_at_least(pod),
+        scalars: scalars_of(pod),
+        ports: host_ports::of_pod(pod),
+    };
     let mut verdicts: Vec<Verdict> = nodes
         .iter()
         .map(|node| Verdict {
             node: node.name.clone(),
             refused: match is_asked(node) {
-                true => filter(pod, &asks, node, volumes),
+                true => filter(&asks, node, volumes),
                 false => vec![unasked()],
             },
             scores: BTreeMap::new(),
@@ -246,7 +252,7 @@ pub(crate) fn decide(pod: &Pod, nodes: &[impl Borrow<NodeInfo>], volumes: &Volum
         (owner, most)
     });
     for (node, verdict) in nodes.iter().zip(&mut verdicts).filter(|(_, v)| v.refused.is_empty()) {
-        verdict.scores = score(pod, scored, node, &most_siblings);
+        verdict.scores = score(&asks, node, &most_siblings);
     }
     normalize(&mut verdicts, "TaintToleration", true, 3);
     normalize(&mut verdicts, "NodeAffinity", false, 2);
@@ -263,8 +269,8 @@ pub(crate) fn decide(pod: &Pod, nodes: &[impl Borrow<NodeInfo>], volumes: &Volum
     Decision { verdicts, chosen, everywhere: None }
 }
 
-fn filter(pod: &Pod, asks: &Asks, node: &NodeInfo, volumes: &Volumes) -> Vec<Refusal> {
-    let spec = pod.spec.clone().unwrap_or_default();
+fn filter(asks: &Asks, node: &NodeInfo, volumes: &Volumes) -> Vec<Refusal> {
+    let spec = asks.spec;
     let refuse =
         |filter, reason: &str, final_| vec![Refusal { filter, reason: reason.into(), detail: None, final_ }];
     let tolerations = spec.tolerations.as_deref().unwrap_or_default();
@@ -299,7 +305,7 @@ fn filter(pod: &Pod, asks: &Asks, node: &NodeInfo, volumes: &Volumes) -> Vec<Ref
     if !selected || !required.is_none_or(|r| r.node_selector_terms.iter().any(|t| matches_term(t, node))) {
         return refuse("NodeAffinity", "node(s) didn't match Pod's node affinity/selector", true);
     }
-    if host_ports::conflict(&host_ports::of_pod(pod), &node.ports) {
+    if host_ports::conflict(&asks.ports, &node.ports) {
         return refuse("NodePorts", host_ports::CONFLICT, false);
     }
     let lacking = lacking(asks, (node.requested, &node.requested_scalars), node);
@@ -349,10 +355,14 @@ fn named_nodes(pod: &Pod) -> Option<BTreeSet<String>> {
     Some(named)
 }
 
-/// What the pod requests.
-struct Asks {
+/// What the pod asks of a node. It is made once for all nodes: a pod may have thousands of ports.
+struct Asks<'a> {
+    spec: &'a PodSpec,
     amount: Amount,
+    /// The same with defaults where it requests nothing; for scores only.
+    scored: Amount,
     scalars: Scalars,
+    ports: Vec<HostPort>,
 }
 
 /// The resources of which the node has too little left when so much of it is used.
@@ -399,28 +409,25 @@ fn least_allocated(allocatable: Amount, used: Amount) -> i64 {
 /// PodTopologySpread counts the pods of the same controller on each node; of three nodes with 2, 1
 /// and 0 of them the last one is the best. NodeResourcesFit and PodTopologySpread give 0 to 100
 /// times upstream's weight, the others raw counts, see [`normalize`].
-fn score(
-    pod: &Pod,
-    asks: Amount,
-    node: &NodeInfo,
-    siblings: &Option<(String, i64)>,
-) -> BTreeMap<&'static str, i64> {
+fn score(asks: &Asks, node: &NodeInfo, siblings: &Option<(String, i64)>) -> BTreeMap<&'static str, i64> {
     let mut scores = BTreeMap::new();
-    scores.insert("NodeResourcesFit", least_allocated(node.allocatable, node.nonzero.and(asks)));
+    scores.insert("NodeResourcesFit", least_allocated(node.allocatable, node.nonzero.and(asks.scored)));
     if let Some((owner, most)) = siblings {
         let own = node.siblings.get(owner).copied().unwrap_or(0);
         let spread = if *most == 0 { 100 } else { (most - own) * 100 / most };
         scores.insert("PodTopologySpread", spread * 2);
     }
-    let spec = pod.spec.clone().unwrap_or_default();
-    let tolerations = spec.tolerations.as_deref().unwrap_or_default();
+    let tolerations = asks.spec.tolerations.as_deref().unwrap_or_default();
     let soft = node.taints.iter().filter(|t| t.effect == "PreferNoSchedule");
     let disliked = soft.filter(|t| !tolerations.iter().any(|to| tolerates(to, t))).count() as i64;
     scores.insert("TaintToleration", disliked);
-    let preferred = spec.affinity.and_then(|a| a.node_affinity);
-    let preferred =
-        preferred.and_then(|a| a.preferred_during_scheduling_ignored_during_execution).unwrap_or_default();
-    let met = preferred.iter().filter(|p| matches_term(&p.preference, node)).map(|p| i64::from(p.weight));
+    let affinity = asks.spec.affinity.as_ref().and_then(|a| a.node_affinity.as_ref());
+    let preferred = affinity.and_then(|a| a.preferred_during_scheduling_ignored_during_execution.as_ref());
+    let met = preferred
+        .into_iter()
+        .flatten()
+        .filter(|p| matches_term(&p.preference, node))
+        .map(|p| i64::from(p.weight));
     scores.insert("NodeAffinity", met.sum());
     scores
 }
