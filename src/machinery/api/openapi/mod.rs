@@ -105,7 +105,8 @@ fn make(group: &str, version: &str, kinds: &[&Kind], program: &str) -> Value {
 fn finish(schema: &mut Value) {
     match schema {
         Value::Object(map) => {
-            if map.get("x-kubernetes-int-or-string").is_some() {
+            // In a schema it is `true`; among the properties of JSONSchemaProps it names a field.
+            if map.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true)) {
                 map.shift_remove("x-kubernetes-int-or-string");
                 let quantity =
                     map.get("description").and_then(Value::as_str).is_some_and(|d| d.starts_with("Quantity"));
@@ -133,19 +134,20 @@ fn finish(schema: &mut Value) {
 mod tests {
     use super::*;
 
+    fn definition(generation: i64) -> Value {
+        let names = json!({"plural": "tabs", "singular": "tab", "kind": "Tab", "listKind": "TabList"});
+        json!({
+            "kind": "CustomResourceDefinition", "apiVersion": "apiextensions.k8s.io/v1",
+            "metadata": {"name": "tabs.example.com", "uid": "u", "generation": generation},
+            "spec": {"group": "example.com", "scope": "Namespaced", "names": names,
+                "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}}]},
+            "status": {"acceptedNames": names, "conditions": [{"type": "Established", "status": "True"}]},
+        })
+    }
+
     /// However often it is asked for, until the definitions change.
     #[test]
     fn a_document_is_made_once() {
-        let definition = |generation: i64| {
-            let names = json!({"plural": "tabs", "singular": "tab", "kind": "Tab", "listKind": "TabList"});
-            json!({
-                "kind": "CustomResourceDefinition", "apiVersion": "apiextensions.k8s.io/v1",
-                "metadata": {"name": "tabs.example.com", "uid": "u", "generation": generation},
-                "spec": {"group": "example.com", "scope": "Namespaced", "names": names,
-                    "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}}]},
-                "status": {"acceptedNames": names, "conditions": [{"type": "Established", "status": "True"}]},
-            })
-        };
         let before = Catalog::of([definition(1)].iter(), &Catalog::default());
         let after = Catalog::of([definition(2)].iter(), &before);
         let made = |catalog: &Catalog, path: &str| document(catalog, path, "v1.35.0").unwrap();
@@ -155,5 +157,26 @@ mod tests {
         }
         assert_eq!(made(&before, table).as_ptr(), made(&after, table).as_ptr());
         assert_ne!(made(&before, custom).as_ptr(), made(&after, custom).as_ptr());
+    }
+
+    /// JSONSchemaProps has fields whose names are keys of schemas, too:
+    /// `x-kubernetes-int-or-string`, `$ref`.
+    #[test]
+    fn every_property_is_a_schema() {
+        for (group, version, kinds) in Catalog::default().group_versions() {
+            let document = make(group, version, &kinds, "v0");
+            for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+                for (field, of) in schema["properties"].as_object().into_iter().flatten() {
+                    assert!(of.is_object(), "{name}.{field}: {of}");
+                }
+            }
+        }
+        let catalog = Catalog::default();
+        let all = catalog.group_versions();
+        let (group, version, kinds) = all.iter().find(|(g, ..)| *g == "apiextensions.k8s.io").unwrap();
+        let schemas = &make(group, version, kinds, "v0")["components"]["schemas"];
+        let props = &schemas["io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps"];
+        assert_eq!(props["properties"]["x-kubernetes-int-or-string"]["type"], "boolean");
+        assert_eq!(props["properties"]["format"]["type"], "string");
     }
 }
