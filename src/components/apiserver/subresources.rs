@@ -75,7 +75,7 @@ pub async fn scale(
                 let before = scale_of(paths, old);
                 let mut scale = match ctx.info.verb.as_str() {
                     "update" => decode::body(&media, body)?,
-                    _ => patched_scale(&media, &before, body)?,
+                    _ => patched_scale(kind, &media, &before, body)?,
                 };
                 let replicas = checked_scale(name, &mut scale)?;
                 let told = meta::resource_version(&scale).to_string();
@@ -138,19 +138,16 @@ fn checked_scale(name: &str, scale: &mut Value) -> Result<i64, Status> {
     Ok(replicas)
 }
 
-fn patched_scale(media: &str, before: &Value, body: &[u8]) -> Result<Value, Status> {
+fn patched_scale(kind: &Kind, media: &str, before: &Value, body: &[u8]) -> Result<Value, Status> {
+    let accepted = patch::media_types(kind);
     let mut scale = before.clone();
     match media {
         "application/json-patch+json" => patch::json(&mut scale, body)?,
         // A Scale has no lists: a strategic patch is a merge patch.
-        "application/merge-patch+json" | "application/strategic-merge-patch+json" => {
+        "application/merge-patch+json" | patch::STRATEGIC if accepted.contains(&media) => {
             patch::merge(&mut scale, &decode::body("", body)?);
         }
-        _ => {
-            return Err(Status::unsupported_media_type(
-                "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
-            ));
-        }
+        _ => return Err(Status::unsupported_media_type(&accepted.join(", "))),
     }
     Ok(scale)
 }
@@ -428,4 +425,40 @@ pub async fn ephemeral(
     })
     .await?;
     Ok(negotiate::one(200, kind, form, &pod))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scale_of_a_custom_kind_takes_no_strategic_patch() {
+        let names = json!({"plural": "tabs", "singular": "tab", "kind": "Tab", "listKind": "TabList"});
+        let version = json!({"name": "v1", "served": true, "storage": true,
+            "schema": {"openAPIV3Schema": {"type": "object"}},
+            "subresources": {"scale": {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"}}});
+        let definition = json!({
+            "metadata": {"name": "tabs.example.com"},
+            "spec": {"group": "example.com", "scope": "Namespaced", "names": names, "versions": [version]},
+            "status": {"acceptedNames": names, "conditions": [{"type": "Established", "status": "True"}]},
+        });
+        let custom = &api::custom::kinds_of(&definition)[0];
+        let known = kinds::find("apps", "v1", "Deployment").unwrap();
+        let patched = |kind: &Kind, media: &str| {
+            let body = br#"{"spec": {"replicas": 3}}"#;
+            patched_scale(kind, &format!("application/{media}"), &json!({}), body)
+        };
+        for (kind, media) in
+            [(known, "strategic-merge-patch+json"), (known, "merge-patch+json"), (custom, "merge-patch+json")]
+        {
+            assert_eq!(patched(kind, media).unwrap()["spec"]["replicas"], 3, "{} {media}", kind.kind);
+        }
+        let refused = patched(custom, "strategic-merge-patch+json").unwrap_err();
+        assert_eq!(refused.code, 415);
+        assert!(refused.message.ends_with(
+            "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
+        ));
+        let refused = patched(known, "json").unwrap_err();
+        assert!(refused.message.contains("strategic-merge-patch+json"), "{}", refused.message);
+    }
 }

@@ -1,6 +1,7 @@
 //! JSON patch (RFC 6902) and merge patch (RFC 7386).
 
 use super::bounds;
+use super::kinds::Kind;
 use super::status::Status;
 use super::value::as_map;
 use json_patch::PatchOperation;
@@ -17,6 +18,22 @@ const VISITS_MAX: usize = 4 * 1024 * 1024;
 /// Items of lists that the operations of one patch may move up or down: whoever removes the first
 /// of many moves all others. A tenth of a second's work.
 const SHIFTS_MAX: usize = 64 * 1024 * 1024;
+
+/// The strategic merge patch: only the server's own kinds say by what their lists merge.
+pub const STRATEGIC: &str = "application/strategic-merge-patch+json";
+
+/// Returns the media types of the patches that the API server takes of a kind, in the order in
+/// which upstream lists them (`installer.go`, `customresource_handler.go`).
+pub fn media_types(kind: &Kind) -> &'static [&'static str] {
+    const TABLE: [&str; 4] = [
+        "application/json-patch+json",
+        "application/merge-patch+json",
+        STRATEGIC,
+        "application/apply-patch+yaml",
+    ];
+    const CUSTOM: [&str; 3] = [TABLE[0], TABLE[1], TABLE[3]];
+    if kind.custom.is_none() { &TABLE } else { &CUSTOM }
+}
 
 /// Applies a merge patch.
 pub fn merge(object: &mut Value, patch: &Value) {

@@ -15,10 +15,6 @@ use bytes::Bytes;
 use serde_json::Value;
 use std::sync::Arc;
 
-const PATCHES: &str = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml, application/strategic-merge-patch+json";
-const PATCHES_CUSTOM: &str =
-    "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
-
 pub async fn patch(
     state: &Arc<State>,
     ctx: &Context,
@@ -54,12 +50,11 @@ pub fn patched(kind: &Kind, media: &str, old: &Value, body: &[u8]) -> Result<Val
     match media {
         "application/json-patch+json" => patch::json(&mut object, body)?,
         "application/merge-patch+json" => patch::merge(&mut object, &decode::body("application/json", body)?),
-        "application/strategic-merge-patch+json" if kind.custom.is_none() => {
+        patch::STRATEGIC if patch::media_types(kind).contains(&media) => {
             let fields = decode::body("application/json", body)?;
             strategic::apply(kind.kind, &mut object, &fields).map_err(Status::bad_request)?;
         }
-        _ if kind.custom.is_some() => return Err(Status::unsupported_media_type(PATCHES_CUSTOM)),
-        _ => return Err(Status::unsupported_media_type(PATCHES)),
+        _ => return Err(Status::unsupported_media_type(&patch::media_types(kind).join(", "))),
     }
     Ok(object)
 }
@@ -74,7 +69,7 @@ pub(super) fn settle(
 ) -> Result<Value, Status> {
     let patched = object.clone();
     let (object, unknown) = conform(ctx, kind, object)?;
-    let strategic = media == "application/strategic-merge-patch+json";
+    let strategic = media == patch::STRATEGIC;
     let mut problems: Vec<String> = match decode::validation(ctx)? {
         decode::Validation::Ignore => return Ok(object),
         _ => duplicates::problems(body, &UnknownFields::default()),

@@ -179,4 +179,24 @@ mod tests {
         assert_eq!(props["properties"]["x-kubernetes-int-or-string"]["type"], "boolean");
         assert_eq!(props["properties"]["format"]["type"], "string");
     }
+
+    /// A document offers the patches that the server accepts.
+    #[test]
+    fn custom_kinds_offer_no_strategic_patch() {
+        let offered = |catalog: &Catalog, path: &str, of: &str| -> Vec<String> {
+            let document = document(catalog, path, "v1.35.0").unwrap();
+            let document: Value = serde_json::from_slice(&document).unwrap();
+            let content = &document["paths"][of]["patch"]["requestBody"]["content"];
+            content.as_object().unwrap().keys().cloned().collect()
+        };
+        let catalog = Catalog::of([definition(1)].iter(), &Catalog::default());
+        let (apply, json) = ("application/apply-patch+yaml", "application/json-patch+json");
+        let merge = "application/merge-patch+json";
+        let tab = "/apis/example.com/v1/namespaces/{namespace}/tabs/{name}";
+        assert_eq!(offered(&catalog, "apis/example.com/v1", tab), [apply, json, merge]);
+        let pod = "/api/v1/namespaces/{namespace}/pods/{name}";
+        let all = [apply, json, merge, "application/strategic-merge-patch+json"];
+        assert_eq!(offered(&catalog, "api/v1", pod), all);
+        assert_eq!(offered(&catalog, "api/v1", &format!("{pod}/status")), all);
+    }
 }

