@@ -19,6 +19,9 @@ pub const CALL_MAX: f64 = 1_000_000.0;
 pub const OBJECT_MAX: f64 = 10_000_000.0;
 /// Steps per byte of text that is read, compared or copied.
 const TEXT: f64 = 0.1;
+/// Steps of comparing one byte of a text at one place of another: the library's `indexOf` compares
+/// the whole of it at each place.
+const PLACE: f64 = 0.01;
 /// Steps of compiling a pattern that is not written in the rule: it may be another one for every
 /// item of a list.
 const PATTERN: f64 = 2_000.0;
@@ -99,6 +102,14 @@ impl<'a> Scope<'a> {
                 parts.iter().map(|part| length(part)).fold(0.0, f64::max)
             }
         }
+    }
+
+    /// Items of what is known to be a list, and nothing else.
+    fn items(&mut self, known: &Known) -> Option<f64> {
+        let Known::Parts(parts) = known else { return None };
+        self.work += parts.len() as f64;
+        let counts: Option<Vec<usize>> = parts.iter().map(|part| Some(part.as_array()?.len())).collect();
+        counts?.into_iter().max().map(|items| items as f64)
     }
 
     /// With everything in it.
@@ -307,8 +318,15 @@ impl<'a> Scope<'a> {
             "_==_" | "_!=_" | "_<_" | "_<=_" | "_>_" | "_>=_" | "startsWith" | "endsWith" => {
                 (first.min(second) * TEXT, Known::Size(1.0))
             }
-            "@in" | "contains" | "indexOf" | "lastIndexOf" => {
+            "@in" | "contains" => {
                 (total * TEXT + values.last().map_or(0.0, |v| self.length(v)), Known::Size(1.0))
+            }
+            "indexOf" | "lastIndexOf" => {
+                let own = match values.first().and_then(|v| self.items(v)) {
+                    Some(items) => items,
+                    None => first * second * PLACE,
+                };
+                (total * TEXT + own, Known::Size(1.0))
             }
             // Time grows with the text and with the pattern.
             "matches" => (first * TEXT * (second * 0.25).max(1.0), Known::Size(1.0)),
@@ -415,6 +433,25 @@ mod tests {
         assert!(many > CALL_MAX, "{many}");
         let few = cost("self.a.distinct().size() > 0", json!({"a": list[..500]}));
         assert!(few < CALL_MAX / 10.0, "{few}");
+    }
+
+    #[test]
+    fn a_search_costs_what_it_compares() {
+        let text = |n: usize| json!({"s": "a".repeat(n), "p": format!("{}b", "a".repeat(n / 2))});
+        for rule in ["self.s.indexOf(self.p) < 0", "(self.s + '').lastIndexOf(self.p) < 0"] {
+            let long = cost(rule, text(100_000));
+            assert!(long > CALL_MAX, "at each of half the places half the text: {long}");
+            let short = cost(rule, text(1_000));
+            assert!(short < CALL_MAX / 10.0, "{short}");
+        }
+        let one = cost("self.s.indexOf(':') < 0", text(1_000_000));
+        assert!(one < CALL_MAX, "{one}");
+        let names: Vec<String> = (0..10_000).map(|i| format!("a name that is longer: {i}")).collect();
+        let list = json!({"a": names, "s": "a name"});
+        let once = cost("self.a.indexOf(self.s) < 0", list.clone());
+        assert!((10_000.0..CALL_MAX / 10.0).contains(&once), "each item is compared once: {once}");
+        let often = cost("self.a.all(x, self.a.indexOf(x) == self.a.lastIndexOf(x))", list);
+        assert!(often > CALL_MAX, "{often}");
     }
 
     #[test]

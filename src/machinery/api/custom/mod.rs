@@ -29,6 +29,7 @@ mod cost;
 pub mod definition;
 mod embedded;
 mod fill;
+mod lists;
 mod prune;
 mod publish;
 mod rules;

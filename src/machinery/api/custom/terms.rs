@@ -2,6 +2,7 @@
 //! standard ones, and what can be said about an expression before it runs.
 
 use super::addresses;
+use super::lists;
 use super::schema::{ENVELOPE, Schema, Type};
 use crate::bounds;
 use crate::cel as standard;
@@ -20,7 +21,7 @@ pub use cel::Value;
 
 static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let mut env = Env::stdlib();
-    for extension in [extensions::strings, extensions::lists, extensions::math] {
+    for extension in [extensions::strings, extensions::lists, extensions::math, lists::extension] {
         if let Err(error) = env.add_extension(extension) {
             tracing::error!(%error, "a library of CEL is missing");
         }

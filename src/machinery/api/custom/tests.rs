@@ -314,6 +314,19 @@ fn a_rule_that_would_run_without_end_is_refused_before_it_begins() {
     assert!(found[0].contains("validation failed due to running out of cost budget"), "{found:?}");
 }
 
+/// `indexOf` of Kubernetes' own library, beside that of texts.
+#[test]
+fn a_rule_asks_where_an_item_stands() {
+    let schema = json!({"type": "object", "properties": {"spec": {"type": "object",
+        "properties": {"names": {"type": "array", "items": {"type": "string"}}},
+        "x-kubernetes-validations": [{"rule": "self.names.indexOf('a') < self.names.lastIndexOf('b')"}]}}});
+    assert_eq!(judged(schema.clone()), [""; 0]);
+    let told = |names: &[&str]| problems(schema.clone(), json!({"spec": {"names": names}}), None);
+    assert_eq!(told(&["b", "a", "b"]), [""; 0]);
+    let wrong = told(&["b", "a"]);
+    assert!(wrong.len() == 1 && wrong[0].contains("failed rule: self.names.indexOf"), "{wrong:?}");
+}
+
 /// Each of these rules reads nothing. What is below it is made into values all the same.
 #[test]
 fn rules_at_many_levels_over_one_large_value_are_paid_for() {
