@@ -5,6 +5,7 @@ use super::http::{Body, full};
 use super::testing::{self, Fixture};
 use super::user::User;
 use ::http::Request;
+use base64::Engine;
 use bytes::Bytes;
 use etcd::Kv;
 use http_body_util::BodyExt;
@@ -1091,6 +1092,53 @@ async fn nobody_owns_a_field_that_his_apply_does_not_write() {
     assert_eq!(*mine, json!({"f:annotations": {"f:y": {}}}));
     let (code, told) = apply("", "b", json!({"labels": {"x": "2"}})).await;
     assert_eq!(code, 200, "{told}");
+}
+
+/// An ECDSA key asks for the name `r`.
+const REQUEST: &str = "-----BEGIN CERTIFICATE REQUEST-----\n\
+    MIHFMG4CAQAwDDEKMAgGA1UEAwwBcjBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IA\n\
+    BC/+FnrFFJrx80eqKBi6Hq3yngz19tK95u4BQnKxjmBYRWdMCbps8oSdxFjmH/CO\n\
+    +8SFN7P+A7kN7Y53CBE1he2gADAKBggqhkjOPQQDAgNHADBEAiB2BJZbGU2WyeZb\n\
+    qDbVUtVt8Ov0DiqLJXgltzRaOuCAZQIgVaFK6HL3xCyaTafjmrHHVMft97Np1/yP\n\
+    zwZNucKCPNo=\n\
+    -----END CERTIFICATE REQUEST-----\n";
+
+/// An approver does not own the certificate that it sends, nor a signer the decision. The spec never
+/// changes, so it has no owner.
+#[tokio::test]
+async fn each_door_of_a_certificate_request_owns_what_it_writes() {
+    let api = Api::new().await;
+    let path = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+    let base64 = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+    let dir = tempfile::tempdir().unwrap();
+    let certificate = base64(pki::Ca::load_or_create(dir.path(), "ca").unwrap().pem());
+    let apply = async |door: &str, manager: &str, mut body: Value| {
+        body["apiVersion"] = "certificates.k8s.io/v1".into();
+        body["kind"] = "CertificateSigningRequest".into();
+        body["metadata"] = json!({"name": "r"});
+        let path = format!("{path}/r{door}?fieldManager={manager}");
+        api.send(admin(), request("PATCH", &path, "application/apply-patch+yaml", body.to_string())).await
+    };
+    let spec = |usage: &str| json!({"spec": {"request": base64(REQUEST), "usages": [usage], "signerName": "example.com/own"}});
+    let (code, made) = apply("", "maker", spec("client auth")).await;
+    assert_eq!((code, &made["spec"]["usages"][0]), (201, &json!("client auth")), "{made}");
+    let (code, same) = apply("", "other", spec("server auth")).await;
+    assert_eq!((code, &same["spec"]["usages"][0]), (200, &json!("client auth")), "{same}");
+    let condition = |kind: &str| json!([{"type": kind, "status": "True", "reason": "r"}]);
+    let approval = json!({"status": {"certificate": "eHh4", "conditions": condition("Approved")}});
+    let (code, approved) = apply("/approval", "approver", approval).await;
+    assert_eq!((code, &approved["status"]["certificate"]), (200, &Value::Null), "{approved}");
+    let signing = json!({"status": {"certificate": certificate, "conditions": condition("Denied")}});
+    let (code, signed) = apply("/status", "signer", signing).await;
+    assert_eq!((code, &signed["status"]["certificate"]), (200, &json!(certificate)), "{signed}");
+    let entries = signed["metadata"]["managedFields"].as_array().unwrap();
+    let owned = |manager: &str| {
+        let entry = entries.iter().find(|e| e["manager"] == manager);
+        entry.map_or(Value::Null, |e| e["fieldsV1"].clone())
+    };
+    assert_eq!(owned("signer"), json!({"f:status": {"f:certificate": {}}}));
+    assert_eq!(owned("approver")["f:status"]["f:certificate"], Value::Null);
+    assert_eq!(owned("maker"), Value::Null);
 }
 
 #[tokio::test]

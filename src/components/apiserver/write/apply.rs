@@ -80,13 +80,14 @@ pub async fn applied(
     if !problems.is_empty() {
         return Err(untyped(kind, applied, &problems));
     }
+    let resets = resets(stored, &ctx.info.subresource);
     let deadline = Deadline::new();
     loop {
         deadline.check()?;
         let done = modify(state, ctx, stored, part, name, |old| {
             // A custom resource may have been stored under an older schema, or in another version.
             let live = if kind.custom.is_some() { kind.from_stored(old) } else { Cow::Borrowed(old) };
-            let outcome = managed::apply(shape, &live, applied, manager);
+            let outcome = managed::apply_resetting(shape, &live, applied, manager, &resets);
             if !outcome.conflicts.is_empty() && !force {
                 return Err(conflict(&outcome.conflicts, outcome.found));
             }
@@ -103,7 +104,8 @@ pub async fn applied(
                 if status.reason == "NotFound" && part == Part::Main && ctx.info.subresource.is_empty() =>
             {
                 super::update::no_uid_of_the_gone(stored, applied)?;
-                let object = managed::apply(shape, &Value::Null, applied, manager).object;
+                let made = managed::apply_resetting(shape, &Value::Null, applied, manager, &resets);
+                let object = made.object;
                 match create_object(state, ctx, stored, object).await {
                     Err(status) if status.reason == "AlreadyExists" => {}
                     made => return Ok((made?, true)),
@@ -112,6 +114,11 @@ pub async fn applied(
             done => return Ok((done?, false)),
         }
     }
+}
+
+/// Returns the paths that an apply through a subresource does not own.
+fn resets(kind: &Kind, subresource: &str) -> Vec<&'static str> {
+    kind.resets.iter().filter(|(of, _)| *of == subresource).map(|(_, path)| *path).collect()
 }
 
 /// What the other door writes is no part of what is applied through this one: nobody owns a field

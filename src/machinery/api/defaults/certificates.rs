@@ -6,6 +6,11 @@ use serde_json::{Value, json};
 /// Who decides, and what a decision is.
 const DECISIONS: [&str; 2] = ["Approved", "Denied"];
 
+/// Fields that a write through each subresource does not change: the spec never changes,
+/// `/approval` writes conditions alone. Conditions through `/status` have no owner, as upstream.
+pub const RESETS: &[(&str, &str)] =
+    &[("", "spec"), ("approval", "status.certificate"), ("status", "status.conditions")];
+
 /// A new request is undecided, whatever its maker says.
 pub fn prepare(object: &mut Value) {
     put(object, "status", json!({}));

@@ -98,6 +98,10 @@ pub struct Kind {
     /// Takes from the stored object what a write through `/status`, or another door to the status,
     /// may not change. (new, old, subresource)
     pub prepare_status_update: fn(&mut Value, &Value, &str),
+    /// Subresource (empty for the object itself) and path of the fields that a write through it
+    /// takes from the stored object, so that no apply owns them (`GetResetFields` upstream). Beside
+    /// these, the status belongs to the subresources and everything else to the object itself.
+    pub resets: &'static [(&'static str, &'static str)],
     pub validate: fn(&Value, &mut Errors),
     /// What only a new object may not have.
     pub validate_create: fn(&Value, &mut Errors),
@@ -182,6 +186,7 @@ pub(super) fn plain(
         prepare: nothing,
         prepare_update: nothing_old,
         prepare_status_update: |_, _, _| {},
+        resets: &[],
         validate: fine,
         validate_create: fine,
         validate_update: fine_old,

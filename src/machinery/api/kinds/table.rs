@@ -117,6 +117,7 @@ pub(super) fn table() -> Vec<Kind> {
             prepare: certificates::prepare,
             prepare_update: certificates::prepare_update,
             prepare_status_update: certificates::prepare_status_update,
+            resets: certificates::RESETS,
             validate: check_certificates::request,
             validate_status_update: check_certificates::status_update,
             fields: &[("spec.signerName", "spec.signerName")],

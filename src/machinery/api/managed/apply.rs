@@ -5,7 +5,7 @@ use super::set::{self, Members, Set};
 use super::{Manager, entries, fields, own_part, store};
 use crate::path::Path;
 use crate::shape::{Keys, Shape};
-use crate::value::{as_map, text};
+use crate::value::{self, as_map, text};
 use serde_json::{Map, Value};
 use std::collections::{HashMap, HashSet};
 
@@ -46,7 +46,22 @@ fn named(entry: &Value) -> String {
 /// Applies `applied` over `live` (null if it does not exist) as `manager`. Conflicts are found, and
 /// overridden.
 pub fn apply(shape: Shape, live: &Value, applied: &Value, manager: Manager) -> Applied {
-    let mut mine = match set::all(shape, &own_part(applied), false) {
+    apply_resetting(shape, live, applied, manager, &[])
+}
+
+/// Applies as [`apply`] does, but the manager gets no ownership of the fields at the paths of
+/// `resets` (`GetResetFields` upstream). Their values are merged: the server decides afterwards
+/// whether it stores them.
+pub fn apply_resetting(
+    shape: Shape,
+    live: &Value,
+    applied: &Value,
+    manager: Manager,
+    resets: &[&str],
+) -> Applied {
+    let mut part = own_part(applied);
+    resets.iter().for_each(|path| take_out(&mut part, path));
+    let mut mine = match set::all(shape, &part, false) {
         Value::Object(set) => set,
         _ => Set::new(),
     };
@@ -96,6 +111,16 @@ pub fn apply(shape: Shape, live: &Value, applied: &Value, manager: Manager) -> A
     }
     store(&mut object, kept);
     Applied { object, conflicts, found }
+}
+
+/// Removes what is at `path`, and what it was in if nothing else is left there.
+fn take_out(value: &mut Value, path: &str) {
+    value::remove(value, path);
+    if let Some((parent, _)) = path.rsplit_once('.')
+        && value::at(value, parent).as_object().is_some_and(Map::is_empty)
+    {
+        take_out(value, parent);
+    }
 }
 
 /// Lays what is applied over what there is.

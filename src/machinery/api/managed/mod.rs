@@ -12,7 +12,7 @@ mod check;
 mod set;
 mod track;
 
-pub use apply::{Applied, Conflict, apply};
+pub use apply::{Applied, Conflict, apply, apply_resetting};
 pub use check::problems;
 pub use track::track;
 

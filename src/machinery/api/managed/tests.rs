@@ -30,6 +30,26 @@ fn what_is_no_longer_applied_goes_unless_others_own_it() {
     assert_eq!(again, second, "applying the same again changes nothing");
 }
 
+/// The value may be stored all the same: the server decides that after the merge.
+#[test]
+fn fields_that_the_server_resets_have_no_owner() {
+    let shape = Shape::of(kinds::find("certificates.k8s.io", "v1", "CertificateSigningRequest").unwrap());
+    let request = |status: Value| json!({"metadata": {"name": "r"}, "status": status});
+    let live = request(json!({}));
+    let approved = request(json!({"certificate": "x", "conditions": [{"type": "Approved"}]}));
+    let resets = ["status.certificate"];
+    let first = apply_resetting(shape, &live, &approved, by("a", "t"), &resets).object;
+    assert_eq!(first["status"], approved["status"]);
+    let key = "k:{\"type\":\"Approved\"}";
+    let conditions = json!({"f:conditions": {key: {".": {}, "f:type": {}}}});
+    assert_eq!(owned(&first, "a"), json!({ "f:status": conditions }));
+    let signed = request(json!({"certificate": "y"}));
+    assert_eq!(apply_resetting(shape, &first, &signed, by("b", "t"), &[]).conflicts, []);
+    // A manager that applies nothing else has no entry.
+    let alone = apply_resetting(shape, &live, &signed, by("c", "t"), &resets).object;
+    assert_eq!(owned(&alone, "c"), Value::Null);
+}
+
 #[test]
 fn two_appliers_of_different_values_conflict() {
     let pod = |image: &str| {
