@@ -5,6 +5,7 @@
 //! goes when the component that should look at the field does.
 
 use super::kinds::Kind;
+use super::validate::storage::SOURCES;
 use super::value::{at, flag, list, text};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -58,6 +59,8 @@ const NO_APPARMOR: &str = "Ropewalk loads no AppArmor profiles; the field is ign
 const ONE_SECCOMP: &str = "Ropewalk applies its RuntimeDefault profile to every container that is not privileged; the field is ignored";
 const NO_PROFILES: &str =
     "Ropewalk's nodes have no seccomp profiles of their own; the container will not start";
+const NO_TARGET: &str =
+    "Ropewalk's kubelet joins no process namespace of another container; the field is ignored";
 const NO_DRA: &str = "Ropewalk has no dynamic resource allocation; the field is ignored";
 
 #[rustfmt::skip]
@@ -133,6 +136,8 @@ const VOLUMES: [&str; 8] = [
     "projected",
 ];
 
+const NO_VOLUME: &str = "Ropewalk does not implement this kind of volume; the pod will not start";
+
 const NO_HEALTH: &str =
     "Ropewalk's proxy answers no health checks of load balancers; nothing listens on the port";
 
@@ -170,7 +175,12 @@ const VOLUME: &[Row] = &[
     ("spec.volumeMode", Not(&["Filesystem"]), "Ropewalk has no block volumes; pods cannot use it"),
     ("spec.mountOptions", Any, "Ropewalk's volumes are directories; the field is ignored"),
     ("spec.persistentVolumeReclaimPolicy", Is("Recycle"), "Ropewalk recycles no volumes; the volume will be Failed once it is released"),
+    ("spec.local.fsType", Any, "Ropewalk's volumes are directories; the field is ignored"),
+    ("spec.volumeAttributesClassName", Any, "Ropewalk's volumes have no attributes to modify; the field is ignored"),
 ];
+
+const SLICE: &[Row] =
+    &[("endpoints[].hints", Any, "Ropewalk's proxy prefers no endpoints; the field is ignored")];
 
 #[rustfmt::skip]
 const CLASS: &[Row] = &[
@@ -186,12 +196,26 @@ const POLICY: &[Row] =
 const INGRESS: &[Row] =
     &[("spec", Any, "no ingress controller runs in Ropewalk; the object is stored and has no effect")];
 
+const NO_POD_SECURITY: &str =
+    "Ropewalk has no PodSecurity admission; pods of the namespace are not checked against the level";
+
+/// Labels and annotations that upstream acts on: kind, map, key, when it is set, what happens
+/// instead.
+#[rustfmt::skip]
+const MARKS: &[(&str, &str, &str, Set, &str)] = &[
+    ("Namespace", "metadata.labels", "pod-security.kubernetes.io/enforce", Not(&["privileged"]), NO_POD_SECURITY),
+    ("Namespace", "metadata.labels", "pod-security.kubernetes.io/audit", Not(&["privileged"]), NO_POD_SECURITY),
+    ("Namespace", "metadata.labels", "pod-security.kubernetes.io/warn", Not(&["privileged"]), NO_POD_SECURITY),
+    ("Service", "metadata.annotations", "service.kubernetes.io/topology-mode", Not(&["Disabled", "disabled"]), "Ropewalk's proxy prefers no endpoints; the annotation is ignored"),
+];
+
 /// Kinds beside pods and workloads with fields that are not honoured.
 fn rows(kind: &Kind) -> &'static [Row] {
     match (kind.group, kind.kind) {
         ("", "Service") => SERVICE,
         ("", "PersistentVolumeClaim") => CLAIM,
         ("", "PersistentVolume") => VOLUME,
+        ("discovery.k8s.io", "EndpointSlice") => SLICE,
         ("storage.k8s.io", "StorageClass") => CLASS,
         ("networking.k8s.io", "NetworkPolicy") => POLICY,
         ("networking.k8s.io", "Ingress") => INGRESS,
@@ -232,11 +256,32 @@ pub fn warnings(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<String>
             }
         }
     }
+    if kind.group.is_empty() {
+        marked(kind.kind, object, old, &mut found);
+    }
     let is_service = (kind.group, kind.kind) == ("", "Service");
     if is_service && is_health_checked(object) && !old.is_some_and(is_health_checked) {
         found.push(format!("spec.healthCheckNodePort: {NO_HEALTH}"));
     }
     found
+}
+
+/// Warns of labels and annotations without effect, and of kinds of volumes that the kubelet cannot
+/// mount.
+fn marked(kind: &str, object: &Value, old: Option<&Value>, found: &mut Vec<String>) {
+    for (_, map, key, set, why) in MARKS.iter().filter(|(of, ..)| *of == kind) {
+        let said = |object| at(object, map).get(key).unwrap_or(&Value::Null);
+        if set.holds(said(object)) && old.is_none_or(|old| said(old) != said(object)) {
+            found.push(format!("{map}[{key}]: {why}"));
+        }
+    }
+    if kind == "PersistentVolume" && old.is_none() {
+        let spec = at(object, "spec");
+        let sources = SOURCES.iter().filter(|s| !["hostPath", "local"].contains(s));
+        for source in sources.filter(|s| spec.get(**s).is_some_and(|of| !of.is_null())) {
+            found.push(format!("spec.{source}: {NO_VOLUME}"));
+        }
+    }
 }
 
 fn pod(spec: &Value, field: &str, found: &mut Vec<String>) {
@@ -254,6 +299,9 @@ fn pod(spec: &Value, field: &str, found: &mut Vec<String>) {
     if !OWN_USERS.load(Ordering::Relaxed) {
         search(spec, "hostUsers", field, False, NO_OWN_USERS, found);
     }
+    if !flag(spec, "shareProcessNamespace") {
+        search(spec, "ephemeralContainers[].targetContainerName", field, Any, NO_TARGET, found);
+    }
     if !flag(spec, "hostNetwork") {
         for group in ["containers", "initContainers"] {
             search(spec, &format!("{group}[].ports[].hostPort"), field, Any, NO_HOST_PORT, found);
@@ -262,9 +310,7 @@ fn pod(spec: &Value, field: &str, found: &mut Vec<String>) {
     for (i, volume) in list(spec, "volumes").iter().enumerate() {
         let kinds = volume.as_object().into_iter().flatten();
         for (kind, _) in kinds.filter(|(k, v)| !v.is_null() && !VOLUMES.contains(&k.as_str())) {
-            found.push(format!(
-                "{field}.volumes[{i}].{kind}: Ropewalk does not implement this kind of volume; the pod will not start"
-            ));
+            found.push(format!("{field}.volumes[{i}].{kind}: {NO_VOLUME}"));
         }
     }
 }
@@ -325,151 +371,4 @@ pub fn own_images<'a>(spec: &'a Value, old: &Value) -> Vec<(String, &'a str)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kinds;
-    use serde_json::json;
-
-    fn fields(group: &str, kind: &str, object: Value, old: Option<Value>) -> Vec<String> {
-        let kind = kinds::find(group, "v1", kind).unwrap();
-        let found = warnings(kind, &object, old.as_ref());
-        found.iter().map(|w| w.split(": ").next().unwrap().to_string()).collect()
-    }
-
-    #[test]
-    fn every_ignored_field_of_a_pod_is_named() {
-        let spec = |spec: Value| fields("", "Pod", json!({ "spec": spec }), None);
-        let container = |c: Value| spec(json!({ "containers": [c] }));
-        for (set, want) in [
-            (json!({"hostPID": true}), "spec.hostPID"),
-            (json!({"dnsPolicy": "Default"}), "spec.dnsPolicy"),
-            (json!({"hostIPC": true}), "spec.hostIPC"),
-            (json!({"hostUsers": false}), "spec.hostUsers"),
-            (
-                json!({"securityContext": {"seccompProfile": {"type": "Localhost", "localhostProfile": "x"}}}),
-                "spec.securityContext.seccompProfile.type",
-            ),
-            (json!({"runtimeClassName": "kata"}), "spec.runtimeClassName"),
-            (json!({"overhead": {"cpu": "1"}}), "spec.overhead"),
-            (json!({"imagePullSecrets": [{"name": "a"}]}), "spec.imagePullSecrets"),
-            (json!({"securityContext": {"sysctls": [{"name": "a"}]}}), "spec.securityContext.sysctls"),
-            (
-                json!({"securityContext": {"seccompProfile": {"type": "Unconfined"}}}),
-                "spec.securityContext.seccompProfile.type",
-            ),
-            (json!({"affinity": {"podAntiAffinity": {"a": 1}}}), "spec.affinity.podAntiAffinity"),
-            (json!({"volumes": [{"name": "v", "nfs": {}}]}), "spec.volumes[0].nfs"),
-            (
-                json!({"volumes": [{"name": "v", "emptyDir": {"medium": "HugePages"}}]}),
-                "spec.volumes[0].emptyDir.medium",
-            ),
-        ] {
-            assert_eq!(spec(set), [want]);
-        }
-        for (set, want) in [
-            (json!({"ports": [{"hostPort": 80}]}), "spec.containers[0].ports[0].hostPort"),
-            (
-                json!({"securityContext": {"procMount": "Unmasked"}}),
-                "spec.containers[0].securityContext.procMount",
-            ),
-            (json!({"volumeDevices": [{}]}), "spec.containers[0].volumeDevices"),
-            (
-                json!({"volumeMounts": [{}, {"mountPropagation": "HostToContainer"}]}),
-                "spec.containers[0].volumeMounts[1].mountPropagation",
-            ),
-            (json!({"lifecycle": {"stopSignal": "SIGINT"}}), "spec.containers[0].lifecycle.stopSignal"),
-        ] {
-            assert_eq!(container(set), [want]);
-        }
-    }
-
-    #[test]
-    fn what_is_honoured_or_a_default_is_not_named() {
-        let mut pod = json!({"spec": {"hostPID": false, "hostUsers": true, "hostNetwork": true,
-            "preemptionPolicy": "PreemptLowerPriority",
-            "securityContext": {"runAsUser": 1, "seccompProfile": {"type": "RuntimeDefault"}},
-            "initContainers": [{"name": "i", "image": "x", "restartPolicy": "Always"}],
-            "containers": [{"name": "c", "image": "x", "ports": [{"containerPort": 80, "hostPort": 80}],
-                "volumeMounts": [{"name": "v", "mountPath": "/v"}], "securityContext": {"procMount": "Default"}}],
-            "volumes": [{"name": "v", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}},
-                {"name": "h", "hostPath": {"path": "/h"}}]}});
-        crate::defaults::pods::pod(&mut pod);
-        assert_eq!(fields("", "Pod", pod, None), [""; 0]);
-    }
-
-    #[test]
-    fn templates_are_searched_and_updates_only_for_what_changed() {
-        let deployment =
-            |replicas: i64| json!({"spec": {"replicas": replicas, "template": {"spec": {"hostPID": true}}}});
-        let place = ["spec.template.spec.hostPID"];
-        assert_eq!(fields("apps", "Deployment", deployment(1), None), place);
-        assert_eq!(fields("apps", "Deployment", deployment(2), Some(deployment(1))), [""; 0]);
-        assert_eq!(fields("apps", "Deployment", deployment(2), Some(json!({}))), place);
-        let cron = json!({"spec": {"jobTemplate": {"spec": {"template": {"spec": {"hostIPC": true}}}}}});
-        assert_eq!(fields("batch", "CronJob", cron, None), ["spec.jobTemplate.spec.template.spec.hostIPC"]);
-        let class = json!({"parameters": {"nodePath": "/data"}, "allowedTopologies": []});
-        assert_eq!(fields("storage.k8s.io", "StorageClass", class, None), ["parameters"]);
-        let set =
-            json!({"spec": {"volumeClaimTemplates": [{"spec": {}}, {"spec": {"volumeMode": "Block"}}]}});
-        assert_eq!(
-            fields("apps", "StatefulSet", set, None),
-            ["spec.volumeClaimTemplates[1].spec.volumeMode"]
-        );
-        let volume = |policy: &str| json!({"spec": {"persistentVolumeReclaimPolicy": policy}});
-        let recycled = fields("", "PersistentVolume", volume("Recycle"), None);
-        assert_eq!(recycled, ["spec.persistentVolumeReclaimPolicy"]);
-        assert_eq!(fields("", "PersistentVolume", volume("Delete"), None), [""; 0]);
-        let claim = json!({"spec": {"volumeMode": "Block", "dataSource": {"kind": "x"}}});
-        assert_eq!(fields("", "PersistentVolumeClaim", claim, None), ["spec.volumeMode", "spec.dataSource"]);
-    }
-
-    #[test]
-    fn a_capability_with_its_prefix_is_named() {
-        let kind = crate::kinds::find("", "v1", "Pod").unwrap();
-        let container =
-            json!({"name": "c", "securityContext": {"capabilities": {"drop": ["CAP_NET_RAW", "KILL"]}}});
-        let told = warnings(kind, &json!({"spec": {"containers": [container]}}), None);
-        assert_eq!(
-            told,
-            [
-                "spec.containers[0].securityContext.capabilities.drop: there is no capability \"CAP_NET_RAW\"; its name is \"NET_RAW\""
-            ]
-        );
-    }
-
-    #[test]
-    fn the_ports_of_sidecars_on_the_node_are_named() {
-        let kind = crate::kinds::find("", "v1", "Pod").unwrap();
-        let sidecar =
-            json!({"name": "s", "restartPolicy": "Always", "ports": [{"containerPort": 80, "hostPort": 80}]});
-        let told = warnings(kind, &json!({"spec": {"initContainers": [sidecar]}}), None).join("; ");
-        assert!(told.contains("spec.initContainers[0].ports[0].hostPort: "), "{told}");
-    }
-
-    #[test]
-    fn ports_of_services_that_nothing_serves_are_named() {
-        let spec = |ports: Value| json!({"spec": {"ports": ports}});
-        let (tcp, sctp) = (json!({"port": 1, "protocol": "TCP"}), json!({"port": 1, "protocol": "SCTP"}));
-        let fields = |new: Value, old: Option<Value>| fields("", "Service", new, old);
-        assert_eq!(fields(spec(json!([tcp])), None), [""; 0]);
-        let both = spec(json!([tcp, sctp]));
-        assert_eq!(fields(both.clone(), None), ["spec.ports[1].protocol"]);
-        assert_eq!(fields(both.clone(), Some(spec(json!([tcp])))), ["spec.ports[1].protocol"]);
-        assert_eq!(fields(both.clone(), Some(both)), [""; 0]);
-        let checked = json!({"spec": {"type": "LoadBalancer", "externalTrafficPolicy": "Local"}});
-        assert_eq!(fields(checked.clone(), None), ["spec.healthCheckNodePort"]);
-        assert_eq!(fields(checked.clone(), Some(checked)), [""; 0]);
-    }
-
-    #[test]
-    fn images_of_components_are_found_once() {
-        let new = json!({"containers": [{"image": "ropewalk.io/etcd"}, {"image": "nginx"}], "initContainers": [{"image": " ropewalk.io/x"}]});
-        let found = own_images(&new, &Value::Null);
-        let want = [
-            ("initContainers[0].image".to_string(), "ropewalk.io/x"),
-            ("containers[0].image".to_string(), "ropewalk.io/etcd"),
-        ];
-        assert_eq!(found, want);
-        assert_eq!(own_images(&new, &new), []);
-    }
-}
+mod tests;

@@ -126,7 +126,8 @@ pub fn claim_update(new: &Value, old: &Value, errors: &mut Errors) {
     }
 }
 
-const SOURCES: &[&str] = &[
+/// Kinds of volumes that a PersistentVolume may be.
+pub(crate) const SOURCES: &[&str] = &[
     "hostPath",
     "local",
     "nfs",
