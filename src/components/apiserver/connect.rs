@@ -5,6 +5,7 @@ use super::State;
 use super::authn;
 use super::context::Context;
 use super::http::{Answer, Body, BodyError, HTTP1_BUFFER, full};
+use super::logs;
 use super::onward;
 use api::Status;
 use api::kinds;
@@ -66,8 +67,11 @@ fn container<'a>(pod: &'a Value, asked: &str) -> Result<&'a str, Status> {
 pub async fn pod(state: &Arc<State>, ctx: &Context, request: Request<Body>) -> Result<Answer, Status> {
     let kind = kinds::find("", "v1", "Pod").ok_or_else(|| Status::internal("pods are not served"))?;
     let (namespace, name) = (ctx.info.namespace.as_str(), ctx.info.name.as_str());
-    let pod = state.get(kind, namespace, name).await?;
     let sub = ctx.info.subresource.as_str();
+    if sub == "log" {
+        logs::check_options(&ctx.query, name)?;
+    }
+    let pod = state.get(kind, namespace, name).await?;
     let door = match sub {
         "portforward" => format!("portForward/{namespace}/{name}"),
         _ => {

@@ -75,6 +75,7 @@ mod heads;
 pub mod http;
 mod idle;
 mod line;
+mod logs;
 mod negotiate;
 mod nodes;
 #[cfg(test)]

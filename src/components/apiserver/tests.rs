@@ -714,6 +714,7 @@ async fn logs_and_exec_reach_the_kubelet_and_half_close_is_kept() {
     assert_eq!((code, log), (200, "/containerLogs/default/p/c?tailLines=5\n".into()));
     let (code, status) = api.get("/api/v1/namespaces/default/pods/p/log?container=x").await;
     assert_eq!((code, status["message"].as_str()), (400, Some("container x is not valid for pod p")));
+    assert_eq!(api.get("/api/v1/namespaces/default/pods/p/log?tailLines=-1").await.0, 422);
     // an upgrade over a real connection, without ALPN
     let client = api.fixture.ca.issue(&pki::Subject::client("admin", "system:masters")).unwrap();
     let tls = pki::client_config(Some(&client), api.fixture.ca.pem(), &[]).unwrap();

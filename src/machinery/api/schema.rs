@@ -263,7 +263,7 @@ impl Walk {
 
 /// Reads a time as Go does; `None` for a form that only other readers know (a year of six digits, a
 /// space for `T`, no seconds).
-fn rfc3339(text: &str) -> Option<clock::Timestamp> {
+pub fn rfc3339(text: &str) -> Option<clock::Timestamp> {
     let b = text.as_bytes();
     let digits =
         |range: std::ops::Range<usize>| b.get(range).is_some_and(|d| d.iter().all(u8::is_ascii_digit));

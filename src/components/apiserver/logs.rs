@@ -1,0 +1,128 @@
+//! Options of a log (`PodLogOptions`): the query of `pods/log`, checked before the pod's kubelet
+//! reads it. The kubelet takes an option that it cannot read for one that is not there.
+
+use super::http::Query;
+use api::Status;
+use api::errors::Errors;
+use api::gostr::quote;
+use api::schema::rfc3339;
+use serde_json::json;
+
+/// Checks the options of a request for the log of the pod `name`, as upstream's
+/// `ValidatePodLogOptions` does.
+///
+/// # Errors
+/// 400 for a number or a time that cannot be parsed, 422 for a value out of its range, for two
+/// options that exclude each other, and for a stream (upstream's gate PodLogsQuerySplitStreams is
+/// off).
+pub fn check_options(query: &Query, name: &str) -> Result<(), Status> {
+    let (tail, limit) = (integer(query, "tailLines")?, integer(query, "limitBytes")?);
+    let seconds = integer(query, "sinceSeconds")?;
+    check_time(query.get("sinceTime"))?;
+    let mut errors = Errors::default();
+    if let Some(lines) = tail.filter(|n| *n < 0) {
+        errors.invalid("tailLines", &json!(lines), "must be greater than or equal to 0");
+    }
+    if let Some(bytes) = limit.filter(|n| *n < 1) {
+        errors.invalid("limitBytes", &json!(bytes), "must be greater than 0");
+    }
+    if seconds.is_some() && query.has("sinceTime") {
+        errors.forbidden("", "at most one of `sinceTime` or `sinceSeconds` may be specified");
+    } else if let Some(seconds) = seconds.filter(|n| *n < 1) {
+        errors.invalid("sinceSeconds", &json!(seconds), "must be greater than 0");
+    }
+    if query.has("stream") {
+        errors.forbidden("stream", "may not be specified");
+    }
+    match errors.is_empty() {
+        true => Ok(()),
+        false => Err(Status::invalid("", "PodLogOptions", name, &errors)),
+    }
+}
+
+/// The first value of a key, as Go parses it. An empty value is no number, as upstream.
+fn integer(query: &Query, key: &str) -> Result<Option<i64>, Status> {
+    use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+    if !query.has(key) {
+        return Ok(None);
+    }
+    let text = query.get(key);
+    text.parse::<i64>().map(Some).map_err(|error| {
+        let why = match error.kind() {
+            PosOverflow | NegOverflow => "value out of range",
+            _ => "invalid syntax",
+        };
+        Status::bad_request(format!("strconv.ParseInt: parsing {}: {why}", quote(text)))
+    })
+}
+
+/// No text and `null` stand for the zero time in a query.
+fn check_time(text: &str) -> Result<(), Status> {
+    if matches!(text, "" | "null") || rfc3339(text).is_some() {
+        return Ok(());
+    }
+    let text = quote(text);
+    Err(Status::bad_request(format!(
+        "parsing time {text} as \"2006-01-02T15:04:05Z07:00\": cannot parse {text} as \"2006\""
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(query: &str) -> (u16, String) {
+        let error = check_options(&Query::parse(Some(query)), "p").unwrap_err();
+        (error.code, error.message)
+    }
+
+    #[test]
+    fn options_of_a_log_are_checked_as_upstream_does() {
+        for taken in [
+            "",
+            "tailLines=0&limitBytes=1&sinceSeconds=1",
+            "sinceTime=2026-01-02T03:04:05.5%2B01:00",
+            "sinceTime=",
+            "sinceTime=null&follow=perhaps&previous=&timestamps=1",
+        ] {
+            assert_eq!(check_options(&Query::parse(Some(taken)), "p"), Ok(()), "{taken}");
+        }
+        for (query, code, message) in [
+            (
+                "tailLines=-1",
+                422,
+                "PodLogOptions \"p\" is invalid: tailLines: Invalid value: -1: must be greater than or equal to 0",
+            ),
+            (
+                "limitBytes=0",
+                422,
+                "PodLogOptions \"p\" is invalid: limitBytes: Invalid value: 0: must be greater than 0",
+            ),
+            (
+                "sinceSeconds=0",
+                422,
+                "PodLogOptions \"p\" is invalid: sinceSeconds: Invalid value: 0: must be greater than 0",
+            ),
+            (
+                "sinceSeconds=-1&sinceTime=2026-01-02T03:04:05Z",
+                422,
+                "PodLogOptions \"p\" is invalid: : Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified",
+            ),
+            ("stream=Stdout", 422, "PodLogOptions \"p\" is invalid: stream: Forbidden: may not be specified"),
+            ("tailLines=abc", 400, "strconv.ParseInt: parsing \"abc\": invalid syntax"),
+            ("tailLines=", 400, "strconv.ParseInt: parsing \"\": invalid syntax"),
+            (
+                "limitBytes=9223372036854775808",
+                400,
+                "strconv.ParseInt: parsing \"9223372036854775808\": value out of range",
+            ),
+            (
+                "sinceTime=yesterday",
+                400,
+                "parsing time \"yesterday\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"yesterday\" as \"2006\"",
+            ),
+        ] {
+            assert_eq!(refused(query), (code, message.to_string()), "{query}");
+        }
+    }
+}
