@@ -264,7 +264,8 @@ impl Feed {
             state,
             user,
             begins_until: Some(now + ANSWER_TIME),
-            mark_initial,
+            // The mark is a bookmark: upstream sends none to a client that did not ask for them.
+            mark_initial: mark_initial && bookmarks,
             subscription,
             writer,
             bookmarks,
@@ -339,11 +340,19 @@ impl Feed {
         event.map(Arc::new)
     }
 
+    /// Encodes what one revision did. The cache tells it to the watchers before it says that it has
+    /// reached the revision, and a bookmark must not lead back before an event.
+    fn add_revision(&mut self, told: &Together) {
+        let newest = told.iter().map(|(_, event)| event.revision).max();
+        self.subscription.revision = self.subscription.revision.max(newest.unwrap_or_default());
+        self.writer.revision(told);
+    }
+
     /// Everything up to the revision reached before looking has been sent once the queue is empty.
     fn add_bookmark(&mut self) {
         let reached = self.state.cache.revision();
         while let Some(told) = self.subscription.live.try_recv() {
-            self.writer.revision(&told);
+            self.add_revision(&told);
         }
         // To a watcher that was cut off, or whose resource was read anew from the store, a bookmark
         // would hide what it missed.
@@ -376,7 +385,7 @@ impl Feed {
             tokio::select! {
                 biased;
                 event = self.subscription.live.recv() => match event {
-                    Some(told) => self.writer.revision(&told),
+                    Some(told) => self.add_revision(&told),
                     None => self.over = true, // too slow, or the cache started anew
                 },
                 () = self.stop.cancelled() => self.over = true,
@@ -444,6 +453,50 @@ mod tests {
         drop(sender);
         feed.add_bookmark();
         assert_eq!(feed.writer.out.len(), 1);
+    }
+
+    /// The cache tells watchers of a revision before it says that it has reached it.
+    #[tokio::test]
+    async fn a_bookmark_is_not_older_than_the_event_before_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = crate::testing::start(dir.path()).await;
+        let newest = fixture.server.state.cache.revision() + 1000;
+        let told = |revision| {
+            let pod = json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p"}});
+            let event = Event::new(revision, Arc::new(Object::new(pod, revision)), None, false);
+            vec![(Change::Added, Arc::new(event))]
+        };
+        let (sender, live) = crate::line::line(None, &Arc::default());
+        let (state, stop) = (fixture.server.state.clone(), CancellationToken::new());
+        let (life, subscription) = (Duration::from_secs(60), subscription(vec![], vec![], live));
+        let mut feed = Feed::new(state, admin(), subscription, writer(&[]), true, true, life, stop);
+        let version = |bytes: &Bytes| {
+            let line: Value = serde_json::from_slice(bytes).unwrap();
+            (line["type"].clone(), line["object"]["metadata"]["resourceVersion"].clone())
+        };
+        let initial_end = feed.next().await.unwrap();
+        assert_eq!(version(&initial_end), (json!("BOOKMARK"), json!("1")));
+        // Taken from the line before the bookmark is due, and with it.
+        sender.send(told(newest));
+        assert!(feed.next().await.is_some());
+        feed.add_bookmark();
+        assert_eq!(version(&feed.next().await.unwrap()).1, newest.to_string());
+        sender.send(told(newest + 1));
+        feed.add_bookmark();
+        let last = feed.writer.out.pop_back().unwrap();
+        assert_eq!(version(&last.bytes), (json!("BOOKMARK"), json!((newest + 1).to_string())));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_asks_for_no_bookmarks_gets_no_mark_either() {
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = crate::testing::start(dir.path()).await;
+        let (_sender, live) = crate::line::line(None, &Arc::default());
+        let (state, stop) = (fixture.server.state.clone(), CancellationToken::new());
+        let (life, subscription) = (Duration::from_secs(60), subscription(vec![], vec![], live));
+        let mut feed = Feed::new(state, admin(), subscription, writer(&[]), false, true, life, stop);
+        feed.begin().await;
+        assert!(feed.writer.out.is_empty());
     }
 
     /// What there was when a watch began are objects that this watch alone may keep in memory: a
