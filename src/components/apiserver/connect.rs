@@ -132,18 +132,73 @@ fn not_started(pod: &Value, asked: &str, previous: bool) -> Option<Status> {
     })
 }
 
-/// `nodes/n/proxy/<path>`
+/// Serves `nodes/[scheme:]n[:port]/proxy/<path>`. Of a node only its kubelet is reached.
 pub async fn node(state: &Arc<State>, ctx: &Context, request: Request<Body>) -> Result<Answer, Status> {
     let query = request.uri().query().map_or(String::new(), |q| format!("?{q}"));
-    let name = ctx.info.name.split(':').next().unwrap_or("").to_string();
-    let answer = forward(state, ctx, &name, &format!("/{}{query}", ctx.info.rest), request).await?;
+    let (name, port) = node_and_port(&ctx.info.name)?;
+    let to = kubelet(state, name)?;
+    if !port.is_empty() && port != to.port().to_string() {
+        return Err(Status::bad_request(format!(
+            "node {name}: only the kubelet's port {} is proxied, not {port:?}",
+            to.port()
+        )));
+    }
+    let path = clean(&ctx.info.rest, request.uri().path().ends_with('/'));
+    let escaped = percent_encoding::utf8_percent_encode(&path, ESCAPED);
+    let answer = forward(state, ctx, name, &format!("{escaped}{query}"), request).await?;
     let code = answer.status().as_u16();
-    if let Some((what, namespace, pod)) = led_to(&ctx.info.rest)
+    if let Some((what, namespace, pod)) = led_to(&path)
         && code < 400
     {
         ctx.led_to(what, namespace, pod, code);
     }
     Ok(answer)
+}
+
+/// Bytes of a path that are sent as `%XX`, as Go writes a URL's path.
+const ESCAPED: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b'/')
+    .remove(b':')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b'@');
+
+/// The node and the port in the name of a proxied node: `n1`, `n1:10250` or `https:n1:10250`
+/// (upstream's `SplitSchemeNamePort`).
+fn node_and_port(asked: &str) -> Result<(&str, &str), Status> {
+    let (scheme, name, port) = match asked.split(':').collect::<Vec<_>>()[..] {
+        [name] => ("", name, ""),
+        [name, port] => ("", name, port),
+        [scheme, name, port] => (scheme, name, port),
+        _ => ("", "", ""),
+    };
+    match !name.is_empty() && matches!(scheme, "" | "http" | "https") {
+        true => Ok((name, port)),
+        false => Err(Status::bad_request(format!("invalid node request {asked:?}"))),
+    }
+}
+
+/// The decoded path that a kubelet is asked for, without empty, `.` and `..` segments, as upstream
+/// joins it. A slash at its end is kept: it names another page of the kubelet.
+fn clean(rest: &str, ends_with_slash: bool) -> String {
+    let mut kept = vec![];
+    for segment in rest.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => drop(kept.pop()),
+            other => kept.push(other),
+        }
+    }
+    let end = if ends_with_slash && !kept.is_empty() { "/" } else { "" };
+    format!("/{}{end}", kept.join("/"))
 }
 
 /// What a path of a kubelet does in which pod: `exec/default/web/nginx` → (`exec`, `default`,
@@ -286,6 +341,22 @@ mod tests {
         assert_eq!(led_to("/attach/shop/web/nginx/"), Some(("attach", "shop", "web")));
         for other in ["", "exec", "exec/default/web", "containerLogs/default/web/nginx", "stats/summary"] {
             assert_eq!(led_to(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_proxied_node_is_named_as_upstream_names_it() {
+        for (asked, name, port) in [
+            ("n1", "n1", ""),
+            ("n1:10250", "n1", "10250"),
+            ("https:n1:10250", "n1", "10250"),
+            ("http:n1:", "n1", ""),
+        ] {
+            assert_eq!(node_and_port(asked), Ok((name, port)), "{asked}");
+        }
+        for asked in ["", ":1", "ftp:n1:1", "https::1", "a:b:c:d"] {
+            let message = node_and_port(asked).unwrap_err().message;
+            assert_eq!(message, format!("invalid node request {asked:?}"));
         }
     }
 

@@ -1475,6 +1475,21 @@ async fn only_a_nodes_own_kubelet_is_spoken_to() {
         let message = status["message"].as_str().unwrap_or_default();
         assert!(code == 502 && message.contains("not for the node's kubelet"), "{path}: {status}");
     }
+    let proxied = |rest: &str| format!("/api/v1/nodes/{rest}");
+    for (path, asked) in [
+        ("n1/proxy/logs/a%20b", "/logs/a%20b"),
+        ("n1/proxy/logs/a%3Fb?c=d%20e", "/logs/a%3Fb?c=d%20e"),
+        ("n1/proxy/logs/%EA%B0%80", "/logs/%EA%B0%80"),
+        ("n1/proxy/logs/", "/logs/"),
+        ("n1/proxy/logs/x%2F..%2Fy//z", "/logs/y/z"),
+        ("n1/proxy/", "/"),
+        (&format!("https:n1:{}/proxy/healthz", kubelet.port()), "/healthz"),
+    ] {
+        assert_eq!(api.get(&proxied(path)).await, (200, format!("{asked}\n").into()), "{path}");
+    }
+    for path in ["n1:1/proxy/healthz", "ftp:n1:1/proxy/healthz"] {
+        assert_eq!(api.get(&proxied(path)).await.0, 400, "{path}");
+    }
     // A redirect is neither followed nor passed on (CVE-2020-8559, CVE-2022-3172).
     let (code, status) = api.get("/api/v1/nodes/n1/proxy/redirect").await;
     assert_eq!(
