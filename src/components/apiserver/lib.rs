@@ -44,6 +44,7 @@
 //! `etcd`, where objects rest; `client`, how components come here; `controllers`, what they do with
 //! it.
 
+mod access_reviews;
 mod admission;
 mod authn;
 mod authz;

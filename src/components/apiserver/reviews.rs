@@ -1,8 +1,9 @@
 //! Reviews: questions about who one is and what one may. Answered, never kept.
 
 use super::State;
+use super::access_reviews;
 use super::authn;
-use super::authz::{self, Attributes};
+use super::authz;
 use super::bindings::ROLES_MAX;
 use super::compute::Pace;
 use super::context::Context;
@@ -27,22 +28,10 @@ pub async fn review(state: &State, ctx: &Context, kind: &Kind, body: &Bytes) -> 
             object!({"userInfo": ctx.user.info()})
         }
         "TokenReview" => token(state, &review),
-        "SelfSubjectAccessReview" => access(state, &ctx.user, at(&review, "spec"))?,
-        "SelfSubjectRulesReview" => rules(state, &ctx.user, text(&review, "spec.namespace")).await?,
-        "SubjectAccessReview" | "LocalSubjectAccessReview" => {
-            let spec = at(&review, "spec");
-            if text(spec, "user").is_empty() && list(spec, "groups").is_empty() {
-                return Err(Status::bad_request("at least one of user or group must be specified"));
-            }
-            if kind.namespaced && text(spec, "resourceAttributes.namespace") != ctx.info.namespace {
-                return Err(Status::bad_request(
-                    "spec.resourceAttributes.namespace must match metadata.namespace",
-                ));
-            }
-            let groups = list(spec, "groups").iter().filter_map(Value::as_str).map(String::from).collect();
-            let user = User { name: text(spec, "user").into(), groups, ..User::default() };
-            access(state, &user, spec)?
+        "SelfSubjectAccessReview" | "SubjectAccessReview" | "LocalSubjectAccessReview" => {
+            access_reviews::access(state, ctx, kind, &review)?
         }
+        "SelfSubjectRulesReview" => rules(state, &ctx.user, text(&review, "spec.namespace")).await?,
         other => return Err(Status::bad_request(format!("{other} is not a review"))),
     };
     value::put(&mut review, "status", status);
@@ -58,44 +47,6 @@ fn token(state: &State, review: &Value) -> Value {
         }
         Err(error) => object!({"user": {}, "error": error}),
     }
-}
-
-fn access(state: &State, user: &User, spec: &Value) -> Result<Value, Status> {
-    let (resource, path) = (at(spec, "resourceAttributes"), at(spec, "nonResourceAttributes"));
-    let attributes = match (resource.is_object(), path.is_object()) {
-        (true, false) => Attributes {
-            verb: text(resource, "verb"),
-            group: text(resource, "group"),
-            resource: text(resource, "resource"),
-            subresource: text(resource, "subresource"),
-            namespace: text(resource, "namespace"),
-            name: text(resource, "name"),
-            on_node: "",
-            path: "",
-            is_resource: true,
-        },
-        (false, true) => Attributes {
-            verb: text(path, "verb"),
-            group: "",
-            resource: "",
-            subresource: "",
-            namespace: "",
-            name: "",
-            on_node: "",
-            path: text(path, "path"),
-            is_resource: false,
-        },
-        _ => {
-            return Err(Status::bad_request(
-                "exactly one of nonResourceAttributes or resourceAttributes must be specified",
-            ));
-        }
-    };
-    Ok(match state.authorize(user, &attributes) {
-        Ok(()) => object!({"allowed": true}),
-        Err(reason) if reason.is_empty() => object!({"allowed": false}),
-        Err(reason) => object!({"allowed": false, "reason": reason}),
-    })
 }
 
 /// Rules that are told, and bytes of them, at most. The bootstrap roles of one user have some

@@ -1591,3 +1591,50 @@ async fn a_review_is_not_answered_as_a_table() {
     let (code, review) = ask("application/json;as=Table;v=v1;g=meta.k8s.io,application/json").await;
     assert_eq!((code, &review["status"]["allowed"]), (201, &json!(true)), "{review}");
 }
+
+/// A kubelet may list the pods of its node, and a review says so.
+#[tokio::test]
+async fn a_review_looks_at_the_field_selector() {
+    let api = Api::new().await;
+    let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+    let ask = |selector: Value| {
+        let resource = json!({"verb": "list", "resource": "pods", "fieldSelector": selector});
+        let spec =
+            json!({"user": "system:node:n1", "groups": ["system:nodes"], "resourceAttributes": resource});
+        api.post(path, json!({"spec": spec}))
+    };
+    for (node, allowed) in [("n1", true), ("n2", false)] {
+        let term = json!({"key": "spec.nodeName", "operator": "In", "values": [node]});
+        let (code, review) = ask(json!({"requirements": [term]})).await;
+        assert_eq!((code, &review["status"]["allowed"]), (201, &json!(allowed)), "{review}");
+        let (_, review) = ask(json!({"rawSelector": format!("spec.nodeName={node}")})).await;
+        assert_eq!(review["status"]["allowed"], allowed, "{review}");
+    }
+    let (code, status) = ask(json!({})).await;
+    assert_eq!(
+        (code, status["message"].as_str()),
+        (
+            422,
+            Some(
+                "SubjectAccessReview.authorization.k8s.io \"\" is invalid: spec.resourceAttributes.fieldSelector.requirements: Required value: when spec.resourceAttributes.fieldSelector is specified, requirements or rawSelector is required"
+            )
+        )
+    );
+    let (code, status) = api.post(path, json!({"metadata": {"name": "x"}, "spec": {}})).await;
+    let message = status["message"].as_str().unwrap_or_default();
+    for part in
+        ["exactly one of", "at least one of user or group", "metadata: Invalid value", "must be empty"]
+    {
+        assert!(code == 422 && message.contains(part), "{part}: {status}");
+    }
+    let local = "/apis/authorization.k8s.io/v1/namespaces/default/localsubjectaccessreviews";
+    let spec = |namespace: &str| json!({"user": "u", "resourceAttributes": {"verb": "get", "resource": "pods", "namespace": namespace}});
+    assert_eq!(api.post(local, json!({"spec": spec("other")})).await.0, 422);
+    assert_eq!(
+        api.post(local, json!({"metadata": {"namespace": "other"}, "spec": spec("default")})).await.0,
+        400
+    );
+    assert_eq!(api.post(local, json!({"spec": spec("default")})).await.0, 201);
+    let path = json!({"user": "u", "nonResourceAttributes": {"verb": "get", "path": "/"}});
+    assert_eq!(api.post(local, json!({"spec": path})).await.0, 422);
+}

@@ -73,6 +73,12 @@ pub fn required(text: &str, wanted: &str) -> Option<String> {
     name.filter(|n| !n.is_empty() && n != "." && n != ".." && !n.contains(['/', '%']))
 }
 
+/// True for text that is a field selector, of whichever fields.
+pub fn is_readable(text: &str) -> bool {
+    let parts = split(text).into_iter().filter(|p| !p.is_empty());
+    parts.map(term).all(|term| term.is_some_and(|(_, _, value)| unescape(value).is_ok()))
+}
+
 /// A field as text; a path may list alternatives: `source.component|reportingComponent`.
 fn found<'a>(object: &'a Value, path: &str) -> std::borrow::Cow<'a, str> {
     for path in path.split('|') {
