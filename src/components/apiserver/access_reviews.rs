@@ -1,4 +1,4 @@
-//! Access reviews: what somebody may. Validation is upstream's
+//! Access reviews: whether a user may do something. Validation is upstream's
 //! (`pkg/apis/authorization/validation`), and so is what is made of selectors
 //! (`pkg/registry/authorization/util`, KEP-4601).
 
