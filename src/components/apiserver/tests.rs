@@ -1095,6 +1095,52 @@ async fn nobody_owns_a_field_that_his_apply_does_not_write() {
     assert_eq!(code, 200, "{told}");
 }
 
+/// Which metadata a status brings differs by kind: Deployments keep their labels, Pods their owners,
+/// and others take everything, as upstream's status strategies.
+#[tokio::test]
+async fn a_status_brings_the_metadata_that_upstream_takes() {
+    let api = Api::new().await;
+    let owner = json!({"apiVersion": "v1", "kind": "Node", "name": "n", "uid": "u"});
+    let metadata = json!({"labels": {"x": "1"}, "finalizers": ["a.b/c"], "ownerReferences": [owner]});
+    let node = json!({"metadata": {"name": "n1"}});
+    assert_eq!(api.post("/api/v1/nodes", node).await.0, 201);
+    let (code, stored) = api.patch("/api/v1/nodes/n1/status", json!({"metadata": metadata})).await;
+    let brought = &stored["metadata"];
+    assert_eq!(
+        (code, &brought["labels"]["x"], &brought["finalizers"][0]),
+        (200, &json!("1"), &json!("a.b/c"))
+    );
+    assert_eq!(brought["ownerReferences"], metadata["ownerReferences"]);
+    let wrong = json!({"metadata": {"labels": {"not a key!": "x"}}});
+    assert_eq!(api.patch("/api/v1/nodes/n1/status", wrong).await.0, 422);
+    // The finalizer holds it; a status takes no more of them then, and ends it by the last one.
+    assert_eq!(api.delete("/api/v1/nodes/n1", json!({})).await.0, 200);
+    let more = json!({"metadata": {"finalizers": ["a.b/c", "a.b/d"]}});
+    assert_eq!(api.patch("/api/v1/nodes/n1/status", more).await.0, 422);
+    let none = json!({"metadata": {"finalizers": []}});
+    assert_eq!(api.patch("/api/v1/nodes/n1/status", none).await.0, 200);
+    assert_eq!(api.get("/api/v1/nodes/n1").await.0, 404);
+
+    let pods = "/api/v1/namespaces/default/pods";
+    let pod = json!({"metadata": {"name": "p", "labels": {"a": "b"}}, "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "i"}]}});
+    assert_eq!(api.post(pods, pod).await.0, 201);
+    let status = format!("{pods}/p/status");
+    let (_, stored) = api.patch(&status, json!({"metadata": metadata, "status": {"qosClass": null}})).await;
+    let brought = &stored["metadata"];
+    assert_eq!((&brought["labels"]["x"], &brought["ownerReferences"]), (&json!("1"), &Value::Null));
+    assert_eq!(stored["status"]["qosClass"], "BestEffort");
+    let kubelet = User::new("system:node:n1", &["system:nodes", "system:authenticated"]);
+    let label = json!({"metadata": {"labels": {"x": "2"}}}).to_string();
+    let (code, told) =
+        api.send(kubelet, request("PATCH", &status, "application/merge-patch+json", label)).await;
+    let why = "cannot update labels through pod status";
+    assert!(code == 403 && told["message"].as_str().unwrap().ends_with(why), "{told}");
+
+    let namespace = "/api/v1/namespaces/default/status";
+    let (_, stored) = api.patch(namespace, json!({"metadata": {"labels": null}})).await;
+    assert_eq!(stored["metadata"]["labels"], json!({"kubernetes.io/metadata.name": "default"}));
+}
+
 /// An ECDSA key asks for the name `r`.
 const REQUEST: &str = "-----BEGIN CERTIFICATE REQUEST-----\n\
     MIHFMG4CAQAwDDEKMAgGA1UEAwwBcjBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IA\n\

@@ -122,19 +122,18 @@ fn resets(kind: &Kind, subresource: &str) -> Vec<&'static str> {
 }
 
 /// What the other door writes is no part of what is applied through this one: nobody owns a field
-/// that his apply does not write (upstream: `GetResetFields`). Of the metadata a status writes the
-/// annotations, that of a custom resource nothing; see `keep`.
+/// that his apply does not write (upstream: `GetResetFields`). The status of a custom resource comes
+/// with no metadata; see `keep`.
 fn confine(kind: &Kind, part: Part, applied: &mut Value) {
     let Value::Object(map) = applied else { return };
     match part {
         Part::Status => {
             map.retain(|field, _| matches!(field.as_str(), "apiVersion" | "kind" | "metadata" | "status"));
-            if let Some(Value::Object(metadata)) = map.get_mut("metadata") {
-                metadata.retain(|field, _| match field.as_str() {
-                    "name" | "namespace" | "uid" | "resourceVersion" | "managedFields" => true,
-                    "annotations" => kind.custom.is_none(),
-                    _ => false,
-                });
+            if kind.custom.is_some()
+                && let Some(Value::Object(metadata)) = map.get_mut("metadata")
+            {
+                let kept = ["name", "namespace", "uid", "resourceVersion", "managedFields"];
+                metadata.retain(|field, _| kept.contains(&field.as_str()));
             }
         }
         _ if kind.has_status => drop(map.shift_remove("status")),

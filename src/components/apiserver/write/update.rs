@@ -173,7 +173,7 @@ impl Edit<'_> {
         if part == Part::Main {
             check_creation(kind, &new, &old.value)?;
         }
-        keep(kind, part, &mut new, &old.value);
+        keep(kind, part, &ctx.info.subresource, &mut new, &old.value);
         self.settle(&mut new, &old.value);
         let errors = match part {
             Part::Main => {
@@ -181,18 +181,13 @@ impl Edit<'_> {
                 check_version(ctx, kind, &new, Some(&old.value), &mut errors);
                 errors
             }
-            Part::Status => {
-                let mut errors = validate::schema(kind, &new, Some(&old.value));
-                validate::annotations_update(&new, &old.value, &mut errors);
-                (kind.validate_status_update)(&new, &old.value, &mut errors);
-                errors
-            }
+            Part::Status => validate::status_update(kind, &new, &old.value),
             _ => validate::schema(kind, &new, Some(&old.value)),
         };
         if !errors.is_empty() {
             return Err(Status::invalid(kind.group, kind.kind, name, &errors));
         }
-        if matches!(part, Part::Main | Part::Internal) {
+        if part != Part::Finalize {
             check_fields(ctx, kind, &new, Some(&old.value))?;
         }
         escalation::check(state, ctx, kind, &new, Some(&old.value)).await?;
@@ -282,16 +277,10 @@ fn check_creation(kind: &Kind, new: &Value, old: &Value) -> Result<(), Status> {
 }
 
 /// What a write through this door may not change is taken from the stored object.
-fn keep(kind: &Kind, part: Part, new: &mut Value, old: &Value) {
+fn keep(kind: &Kind, part: Part, subresource: &str, new: &mut Value, old: &Value) {
     match part {
         Part::Status => {
-            let mut kept = old.clone();
-            value::copy(new, &mut kept, "status");
-            value::copy(new, &mut kept, "metadata.managedFields");
-            if kind.custom.is_none() {
-                value::copy(new, &mut kept, "metadata.annotations");
-            }
-            *new = kept;
+            *new = kind.through_status(new, old, subresource);
         }
         Part::Finalize => {
             let finalizers = at(new, "spec.finalizers").clone();

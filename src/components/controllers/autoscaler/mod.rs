@@ -9,7 +9,7 @@ pub mod metric;
 mod source;
 
 use super::resources::Mapper;
-use super::write::unless_gone;
+use super::write;
 use super::{Error, Shared, record, reference};
 use api::kinds;
 use client::{Client, Key, Outcome, Recorder, WorkQueue, segment};
@@ -20,7 +20,6 @@ use k8s_openapi::api::autoscaling::v2::{
 };
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::PostParams;
 use limits::Past;
 use metric::{Metric, Sample};
 use serde_json::Value;
@@ -385,14 +384,10 @@ impl Look<'_> {
     }
 
     async fn write(&self) -> Result<(), Error> {
-        if self.autoscaler.status.as_ref() == Some(&self.status) {
-            return Ok(());
-        }
-        let mut next = self.autoscaler.clone();
-        next.status = Some(self.status.clone());
-        next.metadata.resource_version = None; // nobody else writes it
         let api = self.client.within::<HorizontalPodAutoscaler>(&self.key.namespace);
-        unless_gone(api.replace_status(&self.key.name, &PostParams::default(), &next).await).map(drop)
+        let (meta, old) = (&self.autoscaler.metadata, self.autoscaler.status.as_ref());
+        // No other client writes the status. The metadata, which others write, stays as it is.
+        write::status(&api, meta, write::Guard::Uid, old, &self.status).await.map(drop)
     }
 }
 

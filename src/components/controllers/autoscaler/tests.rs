@@ -120,7 +120,10 @@ async fn a_status_is_written_only_if_something_is_new() {
                 for condition in put.body["status"]["conditions"].as_array_mut().unwrap() {
                     condition["lastTransitionTime"] = json!("2026-01-01T00:00:00Z");
                 }
-                worker.shared.autoscalers.tell_of(serde_json::from_value(put.body).unwrap());
+                assert!(put.body["metadata"]["labels"].is_null(), "others write the metadata");
+                let mut next = (*worker.shared.autoscalers.get(&Key::new("d", "h")).unwrap()).clone();
+                next.status = serde_json::from_value(put.body["status"].clone()).unwrap();
+                worker.shared.autoscalers.tell_of(next);
                 written += 1;
             }
         }

@@ -251,12 +251,7 @@ impl Store {
             return Err(Status::stale(kind.group, kind.plural, name));
         }
         if through_status {
-            let status = value::remove(&mut new, "status").filter(|status| !status.is_null());
-            let others = old.value.as_object().into_iter().flatten().filter(|(field, _)| *field != "status");
-            new = Value::Object(others.map(|(field, value)| (field.clone(), value.clone())).collect());
-            if let Some(status) = status {
-                value::put(&mut new, "status", status);
-            }
+            new = kind.through_status(&new, &old.value, "status");
             (kind.prepare_status_update)(&mut new, &old.value, "status");
         } else {
             let own = ["uid", "resourceVersion", "creationTimestamp", "deletionTimestamp", "generation"];

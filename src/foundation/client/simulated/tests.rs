@@ -34,9 +34,10 @@ async fn a_stale_write_is_refused_and_status_and_spec_have_doors_of_their_own() 
     assert_eq!(first.status.and_then(|s| s.phase).as_deref(), Some("Pending"));
     let again = api.patch("p", &params, &Patch::Merge(&patch)).await.unwrap_err();
     assert!(crate::is_code(&again, 409), "{again}");
-    let patch = json!({"metadata": {"labels": {"a": "c"}}, "status": {"phase": "Running"}});
+    let patch = json!({"metadata": {"labels": {"a": "c"}}, "spec": {"hostNetwork": true}, "status": {"phase": "Running"}});
     let second = api.patch_status("p", &params, &Patch::Merge(&patch)).await.unwrap();
-    assert_eq!(second.metadata.labels.unwrap()["a"], "b");
+    assert_eq!(second.metadata.labels.unwrap()["a"], "c");
+    assert_eq!(second.spec.and_then(|s| s.host_network), None);
     assert_eq!(second.status.and_then(|s| s.phase).as_deref(), Some("Running"));
 }
 

@@ -16,6 +16,7 @@ use super::errors::Errors;
 use super::published;
 use super::table::Printer;
 use super::validate::names as valid;
+use super::value;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -100,7 +101,8 @@ pub struct Kind {
     pub prepare_status_update: fn(&mut Value, &Value, &str),
     /// Subresource (empty for the object itself) and path of the fields that a write through it
     /// takes from the stored object, so that no apply owns them (`GetResetFields` upstream). Beside
-    /// these, the status belongs to the subresources and everything else to the object itself.
+    /// these, the status and the metadata belong to the subresources, and everything but the status
+    /// to the object itself.
     pub resets: &'static [(&'static str, &'static str)],
     pub validate: fn(&Value, &mut Errors),
     /// What only a new object may not have.
@@ -201,7 +203,31 @@ pub(super) fn plain(
     }
 }
 
+/// Metadata that a write through `/status` may change.
+const METADATA: [&str; 5] = [
+    "metadata.labels",
+    "metadata.annotations",
+    "metadata.finalizers",
+    "metadata.ownerReferences",
+    "metadata.managedFields",
+];
+
 impl Kind {
+    /// What a write of `new` through a subresource of the status makes of the stored object: the
+    /// status and the metadata change, but for what [`Kind::resets`] names. Of the metadata of a
+    /// custom resource only the managed fields do.
+    pub fn through_status(&self, new: &Value, old: &Value, subresource: &str) -> Value {
+        let mut made = old.clone();
+        value::copy(new, &mut made, "status");
+        let is_reset = |path: &str| match &self.custom {
+            Some(_) => path != "metadata.managedFields",
+            None => self.resets.contains(&(subresource, path)),
+        };
+        for path in METADATA.into_iter().filter(|path| !is_reset(path)) {
+            value::copy(new, &mut made, path);
+        }
+        made
+    }
     pub fn api_version(&self) -> String {
         if self.group.is_empty() {
             self.version.to_string()

@@ -49,18 +49,7 @@ pub fn schema(kind: &Kind, object: &Value, old: Option<&Value>) -> Errors {
 pub fn update(kind: &Kind, new: &Value, old: &Value) -> Errors {
     let mut errors = Errors::default();
     metadata(kind, new, &mut errors);
-    if meta::is_terminating(old) {
-        let known: HashSet<&str> = meta::finalizers(old).collect();
-        let added: Vec<String> =
-            meta::finalizers(new).filter(|f| !known.contains(f)).map(|f| format!("{f:?}")).collect();
-        if !added.is_empty() {
-            let all = added.join(", ");
-            let why = format!(
-                "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{all}}}"
-            );
-            errors.forbidden("metadata.finalizers", &why);
-        }
-    }
+    no_new_finalizers(new, old, &mut errors);
     for path in kind.immutable {
         if at(new, path) != at(old, path) {
             errors.invalid(*path, at(new, path), IMMUTABLE);
@@ -72,11 +61,35 @@ pub fn update(kind: &Kind, new: &Value, old: &Value) -> Errors {
     errors
 }
 
-/// Judges annotations that a write changes whose other metadata stays: that of a status. A wrong
-/// one would keep the object from every later write.
-pub fn annotations_update(new: &Value, old: &Value, errors: &mut Errors) {
-    if at(new, "metadata.annotations") != at(old, "metadata.annotations") {
-        annotations(new, "metadata.annotations", errors);
+/// All of a write through a subresource of the status. Metadata counts if it changes: a wrong label
+/// would keep the object from every later write.
+pub fn status_update(kind: &Kind, new: &Value, old: &Value) -> Errors {
+    let mut errors = Errors::default();
+    let is_changed = |path: &&str| at(new, path) != at(old, path);
+    let changeable =
+        ["metadata.labels", "metadata.annotations", "metadata.finalizers", "metadata.ownerReferences"];
+    if changeable.iter().any(is_changed) {
+        metadata(kind, new, &mut errors);
+        no_new_finalizers(new, old, &mut errors);
+    }
+    (kind.validate_status_update)(new, old, &mut errors);
+    errors.append(schema(kind, new, Some(old)));
+    errors
+}
+
+/// An object that is being deleted gets no more finalizers.
+fn no_new_finalizers(new: &Value, old: &Value, errors: &mut Errors) {
+    if meta::is_terminating(old) {
+        let known: HashSet<&str> = meta::finalizers(old).collect();
+        let added: Vec<String> =
+            meta::finalizers(new).filter(|f| !known.contains(f)).map(|f| format!("{f:?}")).collect();
+        if !added.is_empty() {
+            let all = added.join(", ");
+            let why = format!(
+                "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{all}}}"
+            );
+            errors.forbidden("metadata.finalizers", &why);
+        }
     }
 }
 
