@@ -1000,6 +1000,12 @@ async fn a_status_brings_no_annotation_that_is_none() {
     let (code, told) = api.patch(&format!("{path}/s/status"), with("not a key!")).await;
     assert_eq!(code, 422, "{told}");
     assert_eq!(api.patch(&format!("{path}/s/status"), with("a.b/c")).await.0, 200);
+    // Nor an address to a Service that has no load balancer.
+    let balanced = json!({"status": {"loadBalancer": {"ingress": [{"ip": "9.9.9.9"}]}}});
+    assert_eq!(api.patch(&format!("{path}/s/status"), balanced.clone()).await.0, 422);
+    assert_eq!(api.patch(&format!("{path}/s"), json!({"spec": {"type": "LoadBalancer"}})).await.0, 200);
+    let (code, stored) = api.patch(&format!("{path}/s/status"), balanced).await;
+    assert_eq!((code, &stored["status"]["loadBalancer"]["ingress"][0]["ipMode"]), (200, &json!("VIP")));
 }
 
 #[tokio::test]

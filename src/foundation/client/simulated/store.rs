@@ -253,6 +253,10 @@ impl Store {
         if through_status {
             new = kind.through_status(&new, &old.value, "status");
             (kind.prepare_status_update)(&mut new, &old.value, "status");
+            let errors = validate::status_update(kind, &new, &old.value);
+            if !errors.is_empty() {
+                return Err(Status::invalid(kind.group, kind.kind, name, &errors));
+            }
         } else {
             let own = ["uid", "resourceVersion", "creationTimestamp", "deletionTimestamp", "generation"];
             for field in own.into_iter().chain(["deletionGracePeriodSeconds", "name", "namespace"]) {

@@ -30,6 +30,14 @@ pub fn service(object: &mut Value) {
     }
 }
 
+/// An address of a load balancer is a virtual one unless its status says otherwise.
+pub fn prepare_status_update(new: &mut Value, _: &Value, _: &str) {
+    if text(new, "spec.type") == "LoadBalancer" {
+        let ingress = list_mut(new, "status.loadBalancer.ingress").iter_mut();
+        ingress.filter(|i| !text(i, "ip").is_empty()).for_each(|i| default(i, "ipMode", "VIP"));
+    }
+}
+
 /// True if clients outside of the cluster have an address for the Service (`ExternallyAccessible`
 /// upstream).
 fn is_reached_from_outside(service: &Value) -> bool {

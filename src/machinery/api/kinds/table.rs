@@ -11,6 +11,7 @@ use crate::published;
 use crate::table as print;
 use crate::usage::{NodeMetrics, PodMetrics};
 use crate::validate::names::{dns_1035, dns_label, path_segment};
+use crate::validate::statuses;
 use crate::validate::{
     autoscaling as check_scaling, certificates as check_certificates, core as check,
     networking as check_networking, pods as check_pods, policy as check_policy, rbac as check_rbac,
@@ -101,6 +102,7 @@ pub(super) fn table() -> Vec<Kind> {
             prepare: workloads::prepare_job,
             validate: check_workloads::job,
             validate_update: check_workloads::job_update,
+            validate_status_update: statuses::job,
             immutable: &["spec.selector", "spec.completionMode"],
             fields: &[("status.successful", "status.succeeded")],
             printer: Some(&print::workloads::JOBS),
@@ -139,6 +141,7 @@ pub(super) fn table() -> Vec<Kind> {
             generation: true,
             prepare: networking::prepare_ingress,
             validate: check_networking::ingress,
+            validate_status_update: statuses::ingress,
             printer: Some(&print::networking::INGRESSES),
             ..of::<networking_types::v1::Ingress>()
         },
@@ -158,6 +161,7 @@ pub(super) fn table() -> Vec<Kind> {
             needs_version: true,
             prepare: workloads::prepare_budget,
             validate: check_policy::pod_disruption_budget,
+            validate_status_update: statuses::pod_disruption_budget,
             printer: Some(&print::cluster::POD_DISRUPTION_BUDGETS),
             ..of::<policy::v1::PodDisruptionBudget>()
         },
@@ -231,6 +235,7 @@ fn autoscalers() -> [Kind; 2] {
         defaults: scaling::autoscaler,
         prepare: scaling::prepare_autoscaler,
         validate: check_scaling::autoscaler,
+        validate_status_update: statuses::autoscaler,
         printer: Some(&print::autoscaling::AUTOSCALERS),
         ..kind
     };
@@ -404,6 +409,7 @@ fn core_v1() -> Vec<Kind> {
             defaults: workloads::replication_controller,
             prepare: workloads::prepare_replicas,
             validate: check_workloads::replication_controller,
+            validate_status_update: statuses::replication_controller,
             fields: &[("status.replicas", "status.replicas")],
             printer: Some(&print::workloads::REPLICATION_CONTROLLERS),
             scale: Some(REPLICAS),
@@ -446,8 +452,10 @@ fn core_v1() -> Vec<Kind> {
             defaults: services::service,
             prepare: services::prepare,
             prepare_update: services::prepare_update,
+            prepare_status_update: services::prepare_status_update,
             validate: check_services::service,
             validate_update: check_services::service_update,
+            validate_status_update: statuses::service,
             fields: &[("spec.clusterIP", "spec.clusterIP"), ("spec.type", "spec.type")],
             printer: Some(&print::core::SERVICES),
             ..of::<core::v1::Service>()
@@ -472,6 +480,7 @@ fn apps_v1() -> Vec<Kind> {
             defaults: workloads::daemon_set,
             prepare: workloads::prepare_daemon_set,
             validate: check_workloads::daemon_set,
+            validate_status_update: statuses::daemon_set,
             immutable: &["spec.selector"],
             printer: Some(&print::workloads::DAEMON_SETS),
             ..of::<apps::v1::DaemonSet>()
@@ -487,6 +496,7 @@ fn apps_v1() -> Vec<Kind> {
             prepare: workloads::prepare_status,
             resets: &[("status", "metadata.labels")],
             validate: check_workloads::deployment,
+            validate_status_update: statuses::deployment,
             immutable: &["spec.selector"],
             printer: Some(&print::workloads::DEPLOYMENTS),
             scale: Some(REPLICAS),
@@ -501,6 +511,7 @@ fn apps_v1() -> Vec<Kind> {
             defaults: workloads::replica_set,
             prepare: workloads::prepare_replicas,
             validate: check_workloads::replica_set,
+            validate_status_update: statuses::replica_set,
             immutable: &["spec.selector"],
             fields: &[("status.replicas", "status.replicas")],
             printer: Some(&print::workloads::REPLICA_SETS),
@@ -518,6 +529,7 @@ fn apps_v1() -> Vec<Kind> {
             prepare: workloads::prepare_stateful_set,
             validate: check_workloads::stateful_set,
             validate_update: check_workloads::stateful_set_update,
+            validate_status_update: statuses::stateful_set,
             printer: Some(&print::workloads::STATEFUL_SETS),
             scale: Some(REPLICAS),
             ..of::<apps::v1::StatefulSet>()

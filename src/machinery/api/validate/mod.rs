@@ -11,6 +11,7 @@ pub mod pods;
 pub mod policy;
 pub mod rbac;
 pub mod services;
+pub mod statuses;
 pub mod storage;
 pub mod workloads;
 
