@@ -193,6 +193,18 @@ const CLASS: &[Row] = &[
 const POLICY: &[Row] =
     &[("spec", Any, "Ropewalk does not enforce network policies; the policy is stored and has no effect")];
 
+#[rustfmt::skip]
+const LEASE: &[Row] = &[
+    ("spec.strategy", Any, "Ropewalk has no coordinated leader election; the field is ignored"),
+    ("spec.preferredHolder", Any, "Ropewalk has no coordinated leader election; the field is ignored"),
+];
+
+/// In upstream's words: no version of Kubernetes that is still maintained reads them.
+const NODE: &[Row] = &[
+    ("spec.configSource", Any, "the feature is removed"),
+    ("spec.externalID", Any, "this field is deprecated, and is unused by Kubernetes"),
+];
+
 const INGRESS: &[Row] =
     &[("spec", Any, "no ingress controller runs in Ropewalk; the object is stored and has no effect")];
 
@@ -213,6 +225,8 @@ const MARKS: &[(&str, &str, &str, Set, &str)] = &[
 fn rows(kind: &Kind) -> &'static [Row] {
     match (kind.group, kind.kind) {
         ("", "Service") => SERVICE,
+        ("", "Node") => NODE,
+        ("coordination.k8s.io", "Lease") => LEASE,
         ("", "PersistentVolumeClaim") => CLAIM,
         ("", "PersistentVolume") => VOLUME,
         ("discovery.k8s.io", "EndpointSlice") => SLICE,

@@ -56,6 +56,18 @@ fn every_ignored_field_of_a_pod_is_named() {
 }
 
 #[test]
+fn fields_of_leases_and_nodes_that_nothing_reads_are_named() {
+    let spec = json!({"strategy": "OldestEmulationVersion", "preferredHolder": "a", "holderIdentity": "b"});
+    let lease = json!({ "spec": spec });
+    let named = ["spec.strategy", "spec.preferredHolder"];
+    assert_eq!(fields("coordination.k8s.io", "Lease", lease.clone(), None), named);
+    assert_eq!(fields("coordination.k8s.io", "Lease", lease.clone(), Some(lease)), [""; 0]);
+    let node =
+        json!({"spec": {"configSource": {"configMap": {}}, "externalID": "x", "podCIDR": "10.0.0.0/24"}});
+    assert_eq!(fields("", "Node", node, None), ["spec.configSource", "spec.externalID"]);
+}
+
+#[test]
 fn what_is_honoured_or_a_default_is_not_named() {
     let mut pod = json!({"spec": {"hostPID": false, "hostUsers": true, "hostNetwork": true,
         "preemptionPolicy": "PreemptLowerPriority",
