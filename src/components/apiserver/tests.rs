@@ -1006,6 +1006,17 @@ async fn a_status_brings_no_annotation_that_is_none() {
     assert_eq!(api.patch(&format!("{path}/s"), json!({"spec": {"type": "LoadBalancer"}})).await.0, 200);
     let (code, stored) = api.patch(&format!("{path}/s/status"), balanced).await;
     assert_eq!((code, &stored["status"]["loadBalancer"]["ingress"][0]["ipMode"]), (200, &json!("VIP")));
+    // A condition without a time has the zero time, which Go writes as null.
+    let condition = json!({"type": "A", "status": "True", "reason": "R", "message": ""});
+    for time in [None, Some(Value::Null)] {
+        let mut sent = condition.clone();
+        time.into_iter().for_each(|time| sent["lastTransitionTime"] = time);
+        let sent = json!({"status": {"conditions": [sent]}});
+        assert_eq!(api.patch(&format!("{path}/s/status"), sent).await.0, 200);
+        let (_, stored) = api.get(&format!("{path}/s")).await;
+        let stored = stored["status"]["conditions"][0].as_object().unwrap();
+        assert_eq!(stored.get("lastTransitionTime"), Some(&Value::Null), "{stored:?}");
+    }
 }
 
 #[tokio::test]

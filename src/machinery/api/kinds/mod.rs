@@ -226,6 +226,14 @@ impl Kind {
         for path in METADATA.into_iter().filter(|path| !is_reset(path)) {
             value::copy(new, &mut made, path);
         }
+        if self.custom.is_none() {
+            // Go writes the zero time as null, whether a client sent that or nothing.
+            for condition in value::list_mut(&mut made, "status.conditions") {
+                if let Value::Object(condition) = condition {
+                    condition.entry("lastTransitionTime").or_insert(Value::Null);
+                }
+            }
+        }
         made
     }
     pub fn api_version(&self) -> String {
