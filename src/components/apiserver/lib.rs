@@ -75,6 +75,8 @@ mod gated;
 mod heads;
 pub mod http;
 mod idle;
+#[cfg(test)]
+mod lifecycle_tests;
 mod line;
 mod logs;
 mod negotiate;

@@ -134,6 +134,13 @@ pub async fn send(
     (code, serde_json::from_slice(&bytes).unwrap_or_else(|_| text()))
 }
 
+/// A request of an administrator with a body in JSON; a patch is a merge patch.
+#[cfg(test)]
+pub(crate) async fn ask(server: &Server, method: &str, path: &str, body: Value) -> (u16, Value) {
+    let media = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+    send(server, User::new("admin", &[MASTERS]), (method, path), (media, body.to_string()), "").await
+}
+
 fn kubeconfig(address: &str, ca: &str, cert: &str, key: &str) -> String {
     use base64::Engine as _;
     let b64 = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);

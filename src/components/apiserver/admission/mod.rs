@@ -127,7 +127,7 @@ fn concerned(kind: &Kind) -> impl Iterator<Item = &'static Plugin> {
 /// there.
 ///
 /// # Errors
-/// 404 without a namespace, 403 if it is going, 405 if the kind's definition is.
+/// 404 without a namespace or definition, 403 if the namespace is going, 405 if the definition is.
 pub fn place(state: &State, kind: &Kind, object: &Value) -> Result<Vec<(String, Revision)>, Status> {
     let (definition, namespace) = (definition(state, kind)?, namespace(state, kind, object)?);
     let key = |resource: &str, object: &Object| {
@@ -156,12 +156,20 @@ fn namespace(state: &State, kind: &Kind, object: &Value) -> Result<Option<Arc<Ob
     Ok(Some(found))
 }
 
-/// Nothing is made of a kind whose definition is going.
+/// Nothing is made of a kind whose definition is going or has gone. The body of a request may come
+/// long after its kind was looked up: an object that is stored then is served by nobody, and no
+/// deletion of its namespace finds it. A definition of that name may be another one by then, with
+/// other versions or another scope.
 fn definition(state: &State, kind: &Kind) -> Result<Option<Arc<Object>>, Status> {
     if kind.custom.is_none() {
         return Ok(None);
     }
+    let served = state.cache.kinds().resource(kind.group, kind.version, kind.plural);
     let found = state.cache.get(definitions::PLACE, &kind.qualified());
+    if found.is_none() || served.is_none_or(|served| served.namespaced != kind.namespaced) {
+        let why = "the server could not find the requested resource";
+        return Err(Status::new(404, "NotFound", why).with(json!({})));
+    }
     if found.as_ref().is_some_and(|d| meta::is_terminating(&d.value)) {
         let why = "create not allowed while custom resource definition is terminating";
         return Err(Status::new(405, "MethodNotAllowed", why).with(json!({})));

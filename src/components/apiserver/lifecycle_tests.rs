@@ -1,0 +1,83 @@
+//! Objects as they come and go: their definition, their namespace's bounds, evictions, finalizers.
+
+use super::context::Context;
+use super::request::Info;
+use super::testing::{self, Fixture, ask};
+use super::user::{MASTERS, User};
+use super::{definitions, write};
+use serde_json::{Value, json};
+
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+const PODS: &str = "/api/v1/namespaces/default/pods";
+
+struct Api {
+    fixture: Fixture,
+    _dir: tempfile::TempDir,
+}
+
+impl Api {
+    async fn new() -> Api {
+        let dir = tempfile::tempdir().unwrap();
+        let api = Api { fixture: testing::start(dir.path()).await, _dir: dir };
+        let account = json!({"metadata": {"name": "default"}});
+        api.made("/api/v1/namespaces/default/serviceaccounts", account).await;
+        api
+    }
+
+    async fn ask(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
+        ask(&self.fixture.server, method, path, body).await
+    }
+
+    async fn made(&self, path: &str, body: Value) -> Value {
+        let (code, made) = self.ask("POST", path, body).await;
+        assert_eq!(code, 201, "{made}");
+        made
+    }
+}
+
+fn pod(name: &str) -> Value {
+    json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "nginx"}]}})
+}
+
+fn definition(plural: &str, scope: &str) -> Value {
+    let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let version =
+        json!({"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}});
+    json!({"metadata": {"name": format!("{plural}.example.com")}, "spec": {"group": "example.com", "scope": scope,
+        "names": {"plural": plural, "kind": plural.to_uppercase()}, "versions": [version]}})
+}
+
+/// The body of the request came after its definition had gone.
+#[tokio::test]
+async fn nothing_is_made_of_a_kind_whose_definition_has_gone() {
+    let api = Api::new().await;
+    let state = &api.fixture.server.state;
+    let mut progress = state.cache.progress();
+    let mut made = async |scope: &str| {
+        api.made(DEFINITIONS, definition("tabs", scope)).await;
+        loop {
+            if let Some(kind) = state.cache.kinds().resource("example.com", "v1", "tabs") {
+                return kind;
+            }
+            progress.changed().await.unwrap();
+        }
+    };
+    let kind = made("Namespaced").await;
+    let info = Info { namespace: "default".into(), ..Info::default() };
+    let (query, headers) = Default::default();
+    let user = User::new("admin", &[MASTERS]);
+    let ctx = Context::new("r".into(), user, info, query, headers, api.fixture.tap.clone());
+    let create = async |name: &str| {
+        let object = json!({"kind": "TABS", "apiVersion": "example.com/v1", "metadata": {"name": name, "namespace": "default"}});
+        write::create_object(state, &ctx, &kind, object).await.map(drop).map_err(|status| status.code)
+    };
+    assert_eq!(create("a").await, Ok(()));
+    assert_eq!(api.ask("DELETE", &format!("{DEFINITIONS}/tabs.example.com"), json!({})).await.0, 200);
+    let mut progress = state.cache.progress();
+    while state.cache.get(definitions::PLACE, "tabs.example.com").is_some() {
+        progress.changed().await.unwrap();
+    }
+    assert_eq!(create("b").await, Err(404));
+    made("Cluster").await;
+    assert_eq!(create("c").await, Err(404), "the definition is another one");
+}
