@@ -81,3 +81,22 @@ async fn nothing_is_made_of_a_kind_whose_definition_has_gone() {
     made("Cluster").await;
     assert_eq!(create("c").await, Err(404), "the definition is another one");
 }
+
+#[tokio::test]
+async fn a_claim_that_is_being_deleted_is_not_held_by_a_range() {
+    let api = Api::new().await;
+    const CLAIMS: &str = "/api/v1/namespaces/default/persistentvolumeclaims";
+    let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+    let claim = json!({"metadata": {"name": "c", "finalizers": ["example.com/hold"]}, "spec": spec});
+    api.made(CLAIMS, claim).await;
+    let least = json!([{"type": "PersistentVolumeClaim", "min": {"storage": "2Gi"}}]);
+    let range = json!({"metadata": {"name": "r"}, "spec": {"limits": least}});
+    api.made("/api/v1/namespaces/default/limitranges", range).await;
+    let path = format!("{CLAIMS}/c");
+    let label = json!({"metadata": {"labels": {"a": "b"}}});
+    assert_eq!(api.ask("PATCH", &path, label).await.0, 403, "one that stays is judged");
+    assert_eq!(api.ask("DELETE", &path, json!({})).await.0, 200);
+    let (code, got) = api.ask("PATCH", &path, json!({"metadata": {"finalizers": null}})).await;
+    assert_eq!(code, 200, "{got}");
+    assert_eq!(api.ask("GET", &path, Value::Null).await.0, 404);
+}
