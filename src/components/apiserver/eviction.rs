@@ -21,8 +21,13 @@ use bytes::Bytes;
 use clock::{self, Timestamp};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 use tap::{Event, Record, Write};
 
+/// How often an eviction looks again at a pod that changes, and the pause before that.
+/// Source: `EvictionsRetry`.
+const TRIES: usize = 20;
+const PAUSE: Duration = Duration::from_millis(500);
 /// Evicted pods that a budget remembers, at most; more say that its controller does not work.
 const DISRUPTED_MAX: usize = 2000;
 const REFUSED: &str = "Cannot evict pod as it would violate the pod's disruption budget.";
@@ -40,15 +45,16 @@ pub async fn evict(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Result<An
     if meta::name(&eviction) != name {
         return Err(Status::bad_request("name in URL does not match name in Eviction object"));
     }
-    let mut options = Options { dry_run: ctx.dry_run, ..Options::default() };
-    options.read(at(&eviction, "deleteOptions"))?;
+    let mut asked = Options { dry_run: ctx.dry_run, ..Options::default() };
+    asked.read(at(&eviction, "deleteOptions"))?;
     let kind = pods()?;
-    let deadline = Deadline::new();
+    let (deadline, mut tries) = (Deadline::new(), 0);
     loop {
         deadline.check()?;
+        tries += 1;
         let pod = state.get(kind, &namespace, &name).await?;
         admission::nodes::removal(ctx, kind, &pod.value)?;
-        let mut options = options.clone();
+        let mut options = asked.clone();
         let free = is_disrupted(&pod.value);
         // It may go because of what it is now: not if it became healthy meanwhile. What has ended
         // or is ending stays so.
@@ -65,7 +71,11 @@ pub async fn evict(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Result<An
             false => tell_why_and_remove(state, ctx, kind, &name, options).await,
         };
         match done {
-            Err(status) if status.reason == "Conflict" && pinned && free => {} // it is judged again as it is now
+            // It is judged again as it is now, unless it is not the pod that the client means.
+            Err(status) if status.reason == "Conflict" && pinned && free && tries < TRIES => {
+                remove::preconditions(kind, &pod.value, &asked)?;
+                clock::sleep(PAUSE).await;
+            }
             Err(status) if status.reason == "Conflict" && only_as_it_is && !free => {
                 return Err(refused(&being_processed(""), 10));
             }

@@ -100,3 +100,18 @@ async fn a_claim_that_is_being_deleted_is_not_held_by_a_range() {
     assert_eq!(code, 200, "{got}");
     assert_eq!(api.ask("GET", &path, Value::Null).await.0, 404);
 }
+
+#[tokio::test]
+async fn an_eviction_of_another_pod_than_the_one_meant_is_a_conflict_at_once() {
+    let api = Api::new().await;
+    api.made(PODS, pod("web-0")).await;
+    for dry_run in [json!([]), json!(["All"])] {
+        let options = json!({"preconditions": {"uid": "the-one-before"}, "dryRun": dry_run});
+        let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "web-0"},
+            "deleteOptions": options});
+        let (code, got) = api.ask("POST", &format!("{PODS}/web-0/eviction"), eviction).await;
+        assert_eq!(code, 409, "{got}");
+        assert!(got["message"].as_str().unwrap().contains("UID in the precondition"), "{got}");
+    }
+    assert_eq!(api.ask("GET", &format!("{PODS}/web-0"), Value::Null).await.0, 200);
+}
