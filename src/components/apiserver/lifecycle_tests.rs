@@ -115,3 +115,23 @@ async fn an_eviction_of_another_pod_than_the_one_meant_is_a_conflict_at_once() {
     }
     assert_eq!(api.ask("GET", &format!("{PODS}/web-0"), Value::Null).await.0, 200);
 }
+
+#[tokio::test]
+async fn a_pod_that_gets_a_deadline_is_charged_to_the_quota_of_such_pods() {
+    let api = Api::new().await;
+    const QUOTAS: &str = "/api/v1/namespaces/default/resourcequotas";
+    let spec = json!({"scopes": ["Terminating"], "hard": {"pods": "1"}});
+    api.made(QUOTAS, json!({"metadata": {"name": "q"}, "spec": spec})).await;
+    let status = json!({"status": {"hard": {"pods": "1"}, "used": {"pods": "0"}}});
+    assert_eq!(api.ask("PATCH", &format!("{QUOTAS}/q/status"), status).await.0, 200);
+    let deadline = |seconds: u64| json!({"spec": {"activeDeadlineSeconds": seconds}});
+    for (name, code) in [("a", 200), ("b", 403)] {
+        api.made(PODS, pod(name)).await;
+        let (got, answer) = api.ask("PATCH", &format!("{PODS}/{name}"), deadline(3600)).await;
+        assert_eq!(got, code, "{answer}");
+    }
+    let used = api.ask("GET", &format!("{QUOTAS}/q"), Value::Null).await.1["status"]["used"].take();
+    assert_eq!(used, json!({"pods": "1"}));
+    let (code, answer) = api.ask("PATCH", &format!("{PODS}/a"), deadline(60)).await;
+    assert_eq!(code, 200, "it was charged already: {answer}");
+}

@@ -165,8 +165,13 @@ pub fn matches(spec: &Value, group: &str, plural: &str, object: &Value) -> bool 
             .all(|r| in_scope(text(r, "scopeName"), text(r, "operator"), list(r, "values"), object))
 }
 
+/// True if a pod has a deadline, and so counts for quotas of the scope `Terminating`.
+pub fn is_terminating(pod: &Value) -> bool {
+    int(pod, "spec.activeDeadlineSeconds").is_some_and(|seconds| seconds >= 0)
+}
+
 fn in_scope(scope: &str, operator: &str, values: &[Value], pod: &Value) -> bool {
-    let terminating = int(pod, "spec.activeDeadlineSeconds").is_some_and(|s| s >= 0);
+    let terminating = is_terminating(pod);
     let best_effort = || super::requests::qos_class_of_value(pod) == "BestEffort";
     match scope {
         "Terminating" => terminating,

@@ -67,29 +67,42 @@ pub async fn turn<'a>(a: &Attributes<'a>, object: &Value) -> Option<Turn<'a>> {
     Some(a.state.charging.turn(meta::namespace(object)).await)
 }
 
+/// True if a change may cost a quota more: that of a Service or a claim, and that of a pod which
+/// gets a deadline or loses it, because quotas of the scopes `Terminating` and `NotTerminating` are
+/// exchanged by that. Ends and deletions are for the controller to see.
+fn may_cost_more(a: &Attributes, new: &Value, old: &Value) -> bool {
+    match (a.kind.group, a.kind.plural) {
+        ("", "services" | "persistentvolumeclaims") => true,
+        ("", "pods") => quota::is_terminating(new) != quota::is_terminating(old),
+        _ => false,
+    }
+}
+
 /// The quotas as they are after this object, to be written with it. A dry run is judged in the same
 /// way.
 pub fn charge(a: &Attributes, object: &Value) -> Result<Extra, Status> {
     let mut extra = Extra::default();
-    // Only services and claims cost more or less by a change; ends and deletions are for the
-    // controller to see.
-    let changes = matches!((a.kind.group, a.kind.plural), ("", "services" | "persistentvolumeclaims"));
-    if !a.ctx.info.subresource.is_empty() || (a.old.is_some() && !changes) || !has_quota(a, object) {
+    let changes = a.old.is_none_or(|old| may_cost_more(a, object, old));
+    if !a.ctx.info.subresource.is_empty() || !changes || !has_quota(a, object) {
         return Ok(extra);
     }
     let Some(kind) = kinds::find("", "v1", "ResourceQuota") else { return Ok(extra) };
     let usage = |o: &Value| quota::usage(a.kind.group, a.kind.plural, o, clock::now());
-    let mut delta = usage(object);
-    if let Some(old) = a.old {
-        delta = quota::difference(&delta, &usage(old));
-    }
+    let whole = usage(object);
+    let delta = a.old.map(|old| quota::difference(&whole, &usage(old)));
     let is_pod = a.kind.kind == "Pod";
     for (_, found) in a.state.cache.list(kind.place(), &format!("{}/", meta::namespace(object))).objects {
-        if !quota::matches(at(&found.value, "spec"), a.kind.group, a.kind.plural, object) {
+        let matches = |o: &Value| quota::matches(at(&found.value, "spec"), a.kind.group, a.kind.plural, o);
+        if !matches(object) {
             continue;
         }
+        // A quota that did not speak of the object before is charged all of it.
+        let delta = match (&delta, a.old) {
+            (Some(delta), Some(old)) if matches(old) => delta,
+            _ => &whole,
+        };
         let after =
-            quota::charge(&found.value, object, is_pod, &delta).map_err(|why| a.forbidden(object, &why))?;
+            quota::charge(&found.value, object, is_pod, delta).map_err(|why| a.forbidden(object, &why))?;
         if let Some(used) = after {
             let mut new = found.value.clone();
             value::put(&mut new, "status.used", quota::stored(&used));
