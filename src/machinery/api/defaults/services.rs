@@ -87,12 +87,9 @@ pub fn prepare_update(new: &mut Value, old: &Value) {
     }
     let needs_ports = |s: &Value| matches!(text(s, "spec.type"), "NodePort" | "LoadBalancer");
     if needs_ports(new) && needs_ports(old) {
-        let numbers = |s: &Value| -> HashSet<i64> {
-            list(s, "spec.ports").iter().filter_map(|p| int(p, "nodePort")).filter(|n| *n != 0).collect()
-        };
         // A port is known by its name: its number and its target may be what changes. A node port
         // that the new form names itself belongs to the port that it names it for.
-        let used = &numbers(old) & &numbers(new);
+        let used = &node_ports(old) & &node_ports(new);
         let before: HashMap<&str, i64> = list(old, "spec.ports")
             .iter()
             .map(|p| (text(p, "name"), int(p, "nodePort").unwrap_or(0)))
@@ -110,6 +107,11 @@ pub fn prepare_update(new: &mut Value, old: &Value) {
     drop_what_its_type_has_not(new, old);
 }
 
+/// The node ports that a Service names.
+fn node_ports(service: &Value) -> HashSet<i64> {
+    list(service, "spec.ports").iter().filter_map(|p| int(p, "nodePort")).filter(|n| *n != 0).collect()
+}
+
 /// True if a load balancer asks each node whether it has endpoints.
 fn is_checked(service: &Value) -> bool {
     text(service, "spec.type") == "LoadBalancer" && text(service, "spec.externalTrafficPolicy") == "Local"
@@ -125,9 +127,8 @@ fn drop_what_its_type_has_not(new: &mut Value, old: &Value) {
     let balancer = lost(|t| t == "LoadBalancer");
     let check = is_checked(old) && !is_checked(new);
     let address = lost(|t| t != "ExternalName");
-    let ports =
-        |s: &Value| list(s, "spec.ports").iter().map(|p| int(p, "nodePort").unwrap_or(0)).collect::<Vec<_>>();
-    if outside && ports(new) == ports(old) {
+    // Ports may come and go with the type, as long as no new node port is named.
+    if outside && node_ports(new).is_subset(&node_ports(old)) {
         for port in list_mut(new, "spec.ports") {
             value::remove(port, "nodePort");
         }
@@ -162,6 +163,22 @@ mod tests {
         prepare_update(&mut new, &old);
         let spec = json!({"type": "ClusterIP", "clusterIP": "10.96.0.9", "ports": [{"port": 80, "protocol": "TCP"}]});
         assert_eq!(new["spec"], spec);
+    }
+
+    #[test]
+    fn ports_may_come_and_go_with_the_type() {
+        let with = |kind: &str, ports: Value| json!({"spec": {"type": kind, "ports": ports}});
+        let (http, metrics) = (
+            json!({"name": "http", "port": 80, "nodePort": 30080}),
+            json!({"name": "metrics", "port": 90, "nodePort": 30090}),
+        );
+        let old = with("NodePort", json!([http, metrics]));
+        let more = json!({"name": "more", "port": 70});
+        for ports in [json!([http]), json!([metrics, http]), json!([http, metrics, more])] {
+            let mut new = with("ClusterIP", ports);
+            prepare_update(&mut new, &old);
+            assert!(node_ports(&new).is_empty(), "{new}");
+        }
     }
 
     #[test]
