@@ -98,6 +98,8 @@ mod router;
 mod seat;
 mod serve;
 mod services;
+#[cfg(test)]
+mod services_tests;
 mod shares;
 #[cfg(test)]
 mod slow_tests;

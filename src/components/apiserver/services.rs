@@ -182,13 +182,6 @@ pub fn plan(state: &State, kind: &Kind, service: &mut Value, old: Option<&Value>
     }
     if matches!(kind_of.as_str(), "NodePort" | "LoadBalancer") {
         node_ports(state, service, &mut errors);
-    } else if old.is_some_and(|o| matches!(text(o, "spec.type"), "NodePort" | "LoadBalancer")) {
-        for port in list_mut(service, "spec.ports") {
-            value::remove(port, "nodePort");
-        }
-        value::remove(service, "spec.externalTrafficPolicy");
-        value::remove(service, "spec.healthCheckNodePort");
-        value::remove(service, "spec.allocateLoadBalancerNodePorts");
     }
     let (had_ip, had_ports) = (old.and_then(owned_ip), old.map(owned_ports).unwrap_or_default());
     check_free(state, service, had_ip, &had_ports, &mut errors);
