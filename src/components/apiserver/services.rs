@@ -16,7 +16,7 @@ use etcd::api::{
 };
 use ipnet::{IpNet, Ipv4Net};
 use serde_json::{Value, json};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// The addresses of Services, or of a node's pods.
@@ -181,7 +181,7 @@ pub fn plan(state: &State, kind: &Kind, service: &mut Value, old: Option<&Value>
         cluster_ip(state, service, &mut errors);
     }
     if matches!(kind_of.as_str(), "NodePort" | "LoadBalancer") {
-        node_ports(state, service, &mut errors);
+        node_ports(state, service, old.is_none(), &mut errors);
     }
     let (had_ip, had_ports) = (old.and_then(owned_ip), old.map(owned_ports).unwrap_or_default());
     check_free(state, service, had_ip, &had_ports, &mut errors);
@@ -259,29 +259,57 @@ fn cluster_ip(state: &State, service: &mut Value, errors: &mut Errors) {
     value::default(service, "spec.ipFamilyPolicy", "SingleStack");
 }
 
-fn node_ports(state: &State, service: &mut Value, errors: &mut Errors) {
-    if text(service, "spec.type") == "LoadBalancer" && !flag(service, "spec.allocateLoadBalancerNodePorts") {
-        return;
+/// Node ports that no Service has.
+struct FreePorts<'a> {
+    state: &'a State,
+    taken: HashSet<i64>,
+}
+
+impl FreePorts<'_> {
+    /// Takes a random one; `None` if the range is full.
+    fn take(&mut self) -> Option<i64> {
+        let (low, high) = self.state.node_ports;
+        let free = |n: i64| Some(n).filter(|n| !self.taken.contains(n));
+        let guess =
+            (0..64).find_map(|_| free(self.state.rng.range(u64::from(low), u64::from(high) + 1) as i64));
+        let found = guess.or_else(|| (i64::from(low)..=i64::from(high)).find_map(free))?;
+        self.taken.insert(found);
+        Some(found)
     }
-    let (_, mut taken) = used(state);
-    let (low, high) = state.node_ports;
-    for port in list_mut(service, "spec.ports") {
+}
+
+/// Gives node ports to the ports that have none. In a new Service the ports of one number, which
+/// differ in their protocol, have one node port, and no others have it (`initNodePorts` upstream):
+/// of 53/UDP and 53/TCP with `nodePort: 30053` both get 30053.
+fn node_ports(state: &State, service: &mut Value, is_new: bool, errors: &mut Errors) {
+    let allocates =
+        text(service, "spec.type") != "LoadBalancer" || flag(service, "spec.allocateLoadBalancerNodePorts");
+    let (_, taken) = used(state);
+    let mut free = FreePorts { state, taken };
+    free.taken.extend(owned_ports(service));
+    let mut by_number: HashMap<i64, i64> = HashMap::new();
+    let mut owners: HashMap<i64, i64> = HashMap::new();
+    for (i, port) in list(service, "spec.ports").iter().enumerate().filter(|_| is_new) {
+        let (number, named) = (int(port, "port").unwrap_or(0), int(port, "nodePort").unwrap_or(0));
+        if named != 0 && *owners.entry(named).or_insert(number) != number {
+            let why = "provided port is already allocated";
+            errors.invalid(format!("spec.ports[{i}].nodePort"), &json!(named), why);
+        } else if named != 0 {
+            by_number.entry(number).or_insert(named);
+        }
+    }
+    for port in list_mut(service, "spec.ports").iter_mut().filter(|_| allocates) {
         if int(port, "nodePort").unwrap_or(0) != 0 {
-            taken.extend(int(port, "nodePort"));
             continue;
         }
-        let free = |n: i64| Some(n).filter(|n| !taken.contains(n));
-        let guess = (0..64).find_map(|_| free(state.rng.range(u64::from(low), u64::from(high) + 1) as i64));
-        match guess.or_else(|| (i64::from(low)..=i64::from(high)).find_map(free)) {
-            Some(number) => {
-                value::put(port, "nodePort", number);
-                taken.insert(number);
-            }
-            None => {
-                let why = "failed to allocate a nodePort: range is full";
-                errors.invalid("spec.ports[0].nodePort", &json!(0), why);
-                return; // it is full for all other ports, too
-            }
+        let number = int(port, "port").unwrap_or(0);
+        let Some(given) = by_number.get(&number).copied().or_else(|| free.take()) else {
+            let why = "failed to allocate a nodePort: range is full";
+            return errors.invalid("spec.ports[0].nodePort", &json!(0), why); // for all other ports, too
+        };
+        value::put(port, "nodePort", given);
+        if is_new {
+            by_number.insert(number, given);
         }
     }
 }

@@ -52,3 +52,25 @@ async fn addresses_from_outside_keep_their_policy_without_node_ports() {
     let (code, spec) = api.patch("s", json!({"externalIPs": null})).await;
     assert_eq!((code, spec.get("externalTrafficPolicy")), (200, None), "{spec}");
 }
+
+#[tokio::test]
+async fn a_port_has_one_node_port_for_all_protocols() {
+    let api = Api::new().await;
+    let port = |name: &str, protocol: &str, number: i64, node_port: i64| json!({"name": name, "protocol": protocol, "port": number, "nodePort": node_port});
+    let given = |spec: &Value| -> Vec<i64> {
+        spec["ports"].as_array().unwrap().iter().map(|port| port["nodePort"].as_i64().unwrap()).collect()
+    };
+    let ports = |last: i64| {
+        json!([port("dns", "UDP", 53, 0), port("other", "TCP", 54, 0), port("dns-tcp", "TCP", 53, last)])
+    };
+    let spec = api.made("dns", json!({"type": "NodePort", "ports": ports(0)})).await;
+    let [udp, other, tcp] = given(&spec)[..] else { panic!("{spec}") };
+    assert!(udp == tcp && udp != other, "{spec}");
+    let spec = api.made("named", json!({"type": "NodePort", "ports": ports(30053)})).await;
+    assert!(given(&spec)[0] == 30053 && given(&spec)[2] == 30053, "{spec}");
+    let two = json!([port("a", "UDP", 53, 30054), port("b", "TCP", 54, 30054)]);
+    let (code, told) = api.post("two", json!({"type": "NodePort", "ports": two})).await;
+    assert_eq!(code, 422, "{told}");
+    let why = "spec.ports[1].nodePort: Invalid value: 30054: provided port is already allocated";
+    assert!(told.as_str().unwrap().contains(why), "{told}");
+}
