@@ -6,6 +6,7 @@ use super::State;
 use super::cache::ROOT;
 use super::store::{CACHE_WAIT, Extra, status_of};
 use api::cidr;
+use api::defaults::services::is_checked;
 use api::errors::Errors;
 use api::kinds::Kind;
 use api::value::{self, flag, int, list, list_mut, text};
@@ -183,6 +184,9 @@ pub fn plan(state: &State, kind: &Kind, service: &mut Value, old: Option<&Value>
     if matches!(kind_of.as_str(), "NodePort" | "LoadBalancer") {
         node_ports(state, service, old.is_none(), &mut errors);
     }
+    if is_checked(service) && !old.is_some_and(is_checked) {
+        health_port(state, service, &mut errors);
+    }
     let (had_ip, had_ports) = (old.and_then(owned_ip), old.map(owned_ports).unwrap_or_default());
     check_free(state, service, had_ip, &had_ports, &mut errors);
     if !errors.is_empty() {
@@ -311,6 +315,21 @@ fn node_ports(state: &State, service: &mut Value, is_new: bool, errors: &mut Err
         if is_new {
             by_number.insert(number, given);
         }
+    }
+}
+
+/// Gives a Service a port for health checks, unless it names one.
+fn health_port(state: &State, service: &mut Value, errors: &mut Errors) {
+    const FIELD: &str = "spec.healthCheckNodePort";
+    if int(service, FIELD).unwrap_or(0) != 0 {
+        return;
+    }
+    let (_, taken) = used(state);
+    let mut free = FreePorts { state, taken };
+    free.taken.extend(owned_ports(service));
+    match free.take() {
+        Some(given) => value::put(service, FIELD, given),
+        None => errors.invalid(FIELD, &json!(0), "failed to allocate a nodePort: range is full"),
     }
 }
 

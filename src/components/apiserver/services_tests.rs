@@ -74,3 +74,25 @@ async fn a_port_has_one_node_port_for_all_protocols() {
     let why = "spec.ports[1].nodePort: Invalid value: 30054: provided port is already allocated";
     assert!(told.as_str().unwrap().contains(why), "{told}");
 }
+
+#[tokio::test]
+async fn a_local_load_balancer_gets_a_port_for_health_checks() {
+    let api = Api::new().await;
+    let balanced = |policy: &str| json!({"type": "LoadBalancer", "externalTrafficPolicy": policy, "ports": [{"port": 80}]});
+    let spec = api.made("local", balanced("Local")).await;
+    let given = spec["healthCheckNodePort"].as_i64().expect("a port");
+    assert!((30000..=32767).contains(&given) && spec["ports"][0]["nodePort"] != given, "{spec}");
+    assert_eq!(
+        api.patch("local", json!({"sessionAffinity": "ClientIP"})).await.1["healthCheckNodePort"],
+        given
+    );
+    let spec = api.made("cluster", balanced("Cluster")).await;
+    assert_eq!(spec.get("healthCheckNodePort"), None);
+    let taken = json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": given}]});
+    assert_eq!(api.post("other", taken.clone()).await.0, 422, "it is reserved");
+    let (code, spec) = api.patch("cluster", json!({"externalTrafficPolicy": "Local"})).await;
+    assert!(code == 200 && spec["healthCheckNodePort"].is_i64(), "{spec}");
+    let (_, spec) = api.patch("local", json!({"externalTrafficPolicy": "Cluster"})).await;
+    assert_eq!(spec.get("healthCheckNodePort"), None);
+    assert_eq!(api.post("other", taken).await.0, 201, "it was given back");
+}

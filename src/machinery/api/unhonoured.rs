@@ -4,6 +4,7 @@
 //! One table per kind: the path of a field, when it counts as set, and what happens instead. A row
 //! goes when the component that should look at the field does.
 
+use super::defaults::services::is_checked;
 use super::kinds::Kind;
 use super::validate::storage::SOURCES;
 use super::value::{at, flag, list, text};
@@ -141,12 +142,6 @@ const NO_VOLUME: &str = "Ropewalk does not implement this kind of volume; the po
 const NO_HEALTH: &str =
     "Ropewalk's proxy answers no health checks of load balancers; nothing listens on the port";
 
-/// Returns whether a Service has a port for health checks. The API server allocates it after the
-/// warnings.
-fn is_health_checked(service: &Value) -> bool {
-    text(service, "spec.type") == "LoadBalancer" && text(service, "spec.externalTrafficPolicy") == "Local"
-}
-
 const NO_BALANCER: &str = "Ropewalk's load balancer does not look at it; the field is ignored";
 
 #[rustfmt::skip]
@@ -274,7 +269,7 @@ pub fn warnings(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<String>
         marked(kind.kind, object, old, &mut found);
     }
     let is_service = (kind.group, kind.kind) == ("", "Service");
-    if is_service && is_health_checked(object) && !old.is_some_and(is_health_checked) {
+    if is_service && is_checked(object) && !old.is_some_and(is_checked) {
         found.push(format!("spec.healthCheckNodePort: {NO_HEALTH}"));
     }
     found

@@ -112,8 +112,8 @@ fn node_ports(service: &Value) -> HashSet<i64> {
     list(service, "spec.ports").iter().filter_map(|p| int(p, "nodePort")).filter(|n| *n != 0).collect()
 }
 
-/// True if a load balancer asks each node whether it has endpoints.
-fn is_checked(service: &Value) -> bool {
+/// True if a load balancer asks each node whether it has endpoints, on a port for health checks.
+pub fn is_checked(service: &Value) -> bool {
     text(service, "spec.type") == "LoadBalancer" && text(service, "spec.externalTrafficPolicy") == "Local"
 }
 
