@@ -180,6 +180,7 @@ pub fn plan(state: &State, kind: &Kind, service: &mut Value, old: Option<&Value>
         }
     } else {
         cluster_ip(state, service, &mut errors);
+        families(service, old);
     }
     if matches!(kind_of.as_str(), "NodePort" | "LoadBalancer") {
         node_ports(state, service, old.is_none(), &mut errors);
@@ -259,8 +260,32 @@ fn cluster_ip(state: &State, service: &mut Value, errors: &mut Errors) {
     }
     value::put(service, "spec.clusterIP", ip.clone());
     value::put(service, "spec.clusterIPs", json!([ip]));
-    value::default(service, "spec.ipFamilies", json!(["IPv4"]));
-    value::default(service, "spec.ipFamilyPolicy", "SingleStack");
+}
+
+/// Fills in the families of a Service: IPv4, which is all that this cluster has. The endpoints of a
+/// headless Service without a selector are written by its user and may be of both
+/// (`initIPFamilyFields` upstream).
+fn families(service: &mut Value, old: Option<&Value>) {
+    const FAMILIES: &str = "spec.ipFamilies";
+    let by_hand = text(service, "spec.clusterIP") == "None" && value::empty(service, "spec.selector");
+    let policy = if by_hand { "RequireDualStack" } else { "SingleStack" };
+    value::default(service, "spec.ipFamilyPolicy", policy);
+    if value::empty(service, FAMILIES) {
+        value::put(service, FAMILIES, json!(["IPv4"]));
+    }
+    // What prefers two families gets the second one when it is made, and not by any later write.
+    let prefers = |s: &Value| text(s, "spec.ipFamilyPolicy") == "PreferDualStack";
+    let as_before = old.is_some_and(|old| {
+        let same = |path: &str| value::at(old, path) == value::at(service, path);
+        prefers(old) && same("spec.ipFamilyPolicy") && same(FAMILIES) && same("spec.clusterIPs")
+    });
+    if !by_hand || as_before || text(service, "spec.ipFamilyPolicy") == "SingleStack" {
+        return;
+    }
+    if let [only] = list(service, FAMILIES) {
+        let other = if only == "IPv4" { "IPv6" } else { "IPv4" };
+        value::put(service, FAMILIES, json!([only, other]));
+    }
 }
 
 /// Node ports that no Service has.

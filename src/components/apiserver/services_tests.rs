@@ -96,3 +96,26 @@ async fn a_local_load_balancer_gets_a_port_for_health_checks() {
     assert_eq!(spec.get("healthCheckNodePort"), None);
     assert_eq!(api.post("other", taken).await.0, 201, "it was given back");
 }
+
+#[tokio::test]
+async fn a_headless_service_without_selector_has_both_families() {
+    let api = Api::new().await;
+    let headless = |more: Value| {
+        let mut spec = json!({"clusterIP": "None", "ports": [{"port": 80}]});
+        api::patch::merge(&mut spec, &more);
+        spec
+    };
+    for (name, more, policy, families) in [
+        ("by-hand", json!({}), "RequireDualStack", json!(["IPv4", "IPv6"])),
+        ("six", json!({"ipFamilies": ["IPv6"]}), "RequireDualStack", json!(["IPv6", "IPv4"])),
+        ("prefers", json!({"ipFamilyPolicy": "PreferDualStack"}), "PreferDualStack", json!(["IPv4", "IPv6"])),
+        ("single", json!({"ipFamilyPolicy": "SingleStack"}), "SingleStack", json!(["IPv4"])),
+        ("selects", json!({"selector": {"a": "b"}}), "SingleStack", json!(["IPv4"])),
+        ("address", json!({"clusterIP": null}), "SingleStack", json!(["IPv4"])),
+    ] {
+        let spec = api.made(name, headless(more)).await;
+        assert_eq!((&spec["ipFamilyPolicy"], &spec["ipFamilies"]), (&json!(policy), &families), "{name}");
+        let (code, after) = api.patch(name, json!({"sessionAffinity": "ClientIP"})).await;
+        assert_eq!((code, &after["ipFamilies"]), (200, &families), "{name}: {after}");
+    }
+}
