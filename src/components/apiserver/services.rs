@@ -18,7 +18,7 @@ use etcd::api::{
 use ipnet::{IpNet, Ipv4Net};
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 /// The addresses of Services, or of a node's pods.
 #[derive(Clone, Copy, Debug)]
@@ -174,11 +174,7 @@ pub fn plan(state: &State, kind: &Kind, service: &mut Value, old: Option<&Value>
     }
     let mut errors = Errors::default();
     let kind_of = text(service, "spec.type").to_string();
-    if kind_of == "ExternalName" {
-        for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
-            value::remove(service, &format!("spec.{field}"));
-        }
-    } else {
+    if kind_of != "ExternalName" {
         cluster_ip(state, service, &mut errors);
         families(service, old);
     }
@@ -225,9 +221,6 @@ fn is_host_of(range: &Cidr, ip: Ipv4Addr) -> bool {
 fn cluster_ip(state: &State, service: &mut Value, errors: &mut Errors) {
     let mut ip = text(service, "spec.clusterIP").to_string();
     if ip.is_empty() {
-        ip = list(service, "spec.clusterIPs").first().and_then(Value::as_str).unwrap_or("").to_string();
-    }
-    if ip.is_empty() {
         let (taken, _) = used(state);
         let cidr = state.service_cidr;
         // As upstream: the lower part of the range is left for addresses that people choose.
@@ -242,20 +235,13 @@ fn cluster_ip(state: &State, service: &mut Value, errors: &mut Errors) {
             }
         }
     } else if ip != "None" {
-        match ip.parse::<IpAddr>() {
-            Ok(IpAddr::V4(v4)) if is_host_of(&state.service_cidr, v4) => {}
-            Ok(_) => {
-                let why = format!(
-                    "failed to allocate IP {ip}: the provided IP ({ip}) is not in the valid range. The range of valid IPs is {}",
-                    state.service_cidr
-                );
-                errors.invalid("spec.clusterIPs", &json!([ip]), &why);
-            }
-            Err(_) => errors.invalid_text(
-                "spec.clusterIPs[0]",
-                &ip,
-                "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
-            ),
+        // That it is an address was validated.
+        if !ip.parse().is_ok_and(|v4| is_host_of(&state.service_cidr, v4)) {
+            let why = format!(
+                "failed to allocate IP {ip}: the provided IP ({ip}) is not in the valid range. The range of valid IPs is {}",
+                state.service_cidr
+            );
+            errors.invalid("spec.clusterIPs", &json!([ip]), &why);
         }
     }
     value::put(service, "spec.clusterIP", ip.clone());

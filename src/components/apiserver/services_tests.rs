@@ -119,3 +119,62 @@ async fn a_headless_service_without_selector_has_both_families() {
         assert_eq!((code, &after["ipFamilies"]), (200, &families), "{name}: {after}");
     }
 }
+
+#[tokio::test]
+async fn addresses_that_contradict_each_other_are_refused() {
+    let api = Api::new().await;
+    let spec = |more: Value| {
+        let mut spec = json!({"ports": [{"port": 80}]});
+        api::patch::merge(&mut spec, &more);
+        spec
+    };
+    for (more, why) in [
+        (
+            json!({"clusterIP": "10.96.0.50", "clusterIPs": ["10.96.0.60"]}),
+            "first value must match `clusterIP`",
+        ),
+        (json!({"clusterIPs": ["10.96.0.60"]}), "must be empty when `clusterIP` is not specified"),
+        (
+            json!({"clusterIP": "10.96.0.50", "clusterIPs": ["10.96.0.50", "10.96.0.51"]}),
+            "may specify no more than one IP for each IP family",
+        ),
+        (
+            json!({"clusterIP": "10.96.0.50", "clusterIPs": ["10.96.0.50", "fd00::1"]}),
+            "must be 'RequireDualStack' or 'PreferDualStack' when multiple cluster IPs are specified",
+        ),
+        (
+            json!({"clusterIP": "10.96.0.50", "clusterIPs": ["10.96.0.50", "fd00::1"], "ipFamilyPolicy": "PreferDualStack"}),
+            "IPv6 is not configured on this cluster",
+        ),
+        (
+            json!({"clusterIP": "None", "clusterIPs": ["None", "10.96.0.50"]}),
+            "'None' must be the first and only value",
+        ),
+        (json!({"clusterIP": "x"}), "must be a valid IP address"),
+        (
+            json!({"type": "ExternalName", "externalName": "a.example", "clusterIP": "10.96.0.9"}),
+            "may not be set for ExternalName services",
+        ),
+        (
+            json!({"type": "ExternalName", "externalName": "a.example", "ipFamilies": ["IPv4"]}),
+            "may not be set for ExternalName services",
+        ),
+    ] {
+        let (code, told) = api.post("s", spec(more.clone())).await;
+        assert!(code == 422 && told.as_str().unwrap().contains(why), "{more}: {code} {told}");
+    }
+    let made = api.made("s", spec(json!({"clusterIP": "10.96.0.50"}))).await;
+    assert_eq!(made["clusterIPs"], json!(["10.96.0.50"]));
+    let (code, told) = api.patch("s", json!({"clusterIPs": ["10.96.0.51"]})).await;
+    assert!(code == 422 && told.as_str().unwrap().contains("may not change once set"), "{told}");
+    let (code, told) = api.patch("s", json!({"clusterIP": "10.96.0.51"})).await;
+    assert!(code == 422 && told.as_str().unwrap().contains("may not change once set"), "{told}");
+    let (code, after) = api.patch("s", json!({"clusterIP": null, "clusterIPs": null})).await;
+    assert_eq!((code, &after["clusterIP"]), (200, &json!("10.96.0.50")), "what it has stays");
+    let away = json!({"type": "ExternalName", "externalName": "a.example"});
+    let (code, after) = api.patch("s", away).await;
+    assert_eq!((code, after.get("clusterIPs")), (200, None), "{after}");
+    let (code, after) =
+        api.patch("s", json!({"type": "ClusterIP", "externalName": null, "clusterIP": "10.96.0.52"})).await;
+    assert_eq!((code, &after["clusterIPs"]), (200, &json!(["10.96.0.52"])), "{after}");
+}

@@ -63,9 +63,32 @@ pub fn endpoint_slice(object: &mut Value) {
     }
 }
 
-/// A new Service has no load balancer yet.
+/// A new Service has no load balancer yet. Its one address is the first of its addresses.
 pub fn prepare(object: &mut Value) {
+    pair_addresses(object);
     put(object, "status", json!({"loadBalancer": {}}));
+}
+
+/// The list of addresses for clients that name the single one alone.
+fn pair_addresses(service: &mut Value) {
+    let one = text(service, "spec.clusterIP").to_string();
+    if !one.is_empty() && value::empty(service, "spec.clusterIPs") {
+        put(service, "spec.clusterIPs", json!([one]));
+    }
+}
+
+/// The list follows a change of the single address, which is all that old clients know; that both
+/// change and contradict each other is for validation (`normalizeClusterIPs` upstream).
+fn normalize_addresses(new: &mut Value, old: &Value) {
+    const IPS: &str = "spec.clusterIPs";
+    let one = text(new, "spec.clusterIP").to_string();
+    if one != text(old, "spec.clusterIP") && at(new, IPS) == at(old, IPS) {
+        match one.is_empty() {
+            true => drop(value::remove(new, IPS)),
+            false => put(new, IPS, json!([one])),
+        }
+    }
+    pair_addresses(new);
 }
 
 /// What was given out stays with a Service whose new form does not mention it
@@ -85,6 +108,7 @@ pub fn prepare_update(new: &mut Value, old: &Value) {
             }
         }
     }
+    normalize_addresses(new, old);
     let needs_ports = |s: &Value| matches!(text(s, "spec.type"), "NodePort" | "LoadBalancer");
     if needs_ports(new) && needs_ports(old) {
         // A port is known by its name: its number and its target may be what changes. A node port
@@ -152,7 +176,7 @@ mod tests {
     use super::*;
 
     fn node_port() -> Value {
-        json!({"spec": {"type": "NodePort", "clusterIP": "10.96.0.9", "externalTrafficPolicy": "Cluster", "ports": [{"port": 80, "protocol": "TCP", "nodePort": 30080}]}})
+        json!({"spec": {"type": "NodePort", "clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"], "externalTrafficPolicy": "Cluster", "ports": [{"port": 80, "protocol": "TCP", "nodePort": 30080}]}})
     }
 
     #[test]
@@ -161,7 +185,7 @@ mod tests {
         let mut new = old.clone();
         put(&mut new, "spec.type", json!("ClusterIP"));
         prepare_update(&mut new, &old);
-        let spec = json!({"type": "ClusterIP", "clusterIP": "10.96.0.9", "ports": [{"port": 80, "protocol": "TCP"}]});
+        let spec = json!({"type": "ClusterIP", "clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"], "ports": [{"port": 80, "protocol": "TCP"}]});
         assert_eq!(new["spec"], spec);
     }
 

@@ -3,6 +3,7 @@
 
 pub mod autoscaling;
 pub mod certificates;
+mod cluster_ips;
 pub mod core;
 mod jobs;
 pub mod names;

@@ -1,6 +1,6 @@
 //! Services, Endpoints, EndpointSlices.
 
-use super::{labels, names, one_of};
+use super::{cluster_ips, labels, names, one_of};
 use crate::cidr;
 use crate::errors::Errors;
 use crate::value::{at, empty, int, list, text};
@@ -38,9 +38,7 @@ pub fn service(object: &Value, errors: &mut Errors) {
         },
         _ => {}
     }
-    if kind != "ExternalName" {
-        families(object, errors);
-    }
+    cluster_ips::check(object, errors);
     const SPREAD: &str = "spec.trafficDistribution";
     one_of(object, SPREAD, SPREAD, &["PreferClose", "PreferSameNode", "PreferSameZone"], errors);
     let mut names_seen: HashSet<&str> = HashSet::new();
@@ -207,40 +205,8 @@ fn target_port(port: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
-/// The families of its addresses: here there is one, IPv4.
-fn families(object: &Value, errors: &mut Errors) {
-    const FIELD: &str = "spec.ipFamilies";
-    let (families, mut seen) = (list(object, FIELD), HashSet::new());
-    for (i, family) in families.iter().enumerate() {
-        let field = format!("{FIELD}[{i}]");
-        if !matches!(family.as_str(), Some("IPv4" | "IPv6")) {
-            errors.not_supported(&field, family, &["IPv4", "IPv6"]);
-        }
-        if !seen.insert(family) {
-            errors.duplicate(field, family);
-        }
-    }
-    let policies = ["PreferDualStack", "RequireDualStack", "SingleStack"];
-    one_of(object, "spec.ipFamilyPolicy", "spec.ipFamilyPolicy", &policies, errors);
-    // The user writes the endpoints of a headless Service without a selector, of any family.
-    if text(object, "spec.clusterIP") == "None" && empty(object, "spec.selector") {
-        return;
-    }
-    if let Some(i) = families.iter().position(|family| family == "IPv6") {
-        errors.invalid_text(format!("{FIELD}[{i}]"), "IPv6", "not configured on this cluster");
-    }
-    if text(object, "spec.ipFamilyPolicy") == "RequireDualStack" {
-        let why = "this cluster is not configured for dual-stack services";
-        errors.invalid_text("spec.ipFamilyPolicy", "RequireDualStack", why);
-    }
-}
-
 pub fn service_update(new: &Value, old: &Value, errors: &mut Errors) {
-    let external = |s: &Value| text(s, "spec.type") == "ExternalName";
-    let (a, b) = (text(old, "spec.clusterIP"), text(new, "spec.clusterIP"));
-    if !external(new) && !external(old) && !a.is_empty() && a != b {
-        errors.invalid("spec.clusterIPs[0]", at(new, "spec.clusterIP"), "may not change once set");
-    }
+    cluster_ips::update(new, old, errors);
     const CLASS: &str = "spec.loadBalancerClass";
     let balanced = |s: &Value| text(s, "spec.type") == "LoadBalancer";
     if balanced(new) && balanced(old) && at(new, CLASS) != at(old, CLASS) {
