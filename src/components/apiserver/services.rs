@@ -58,7 +58,7 @@ fn port_key(port: i64) -> String {
     format!("{ROOT}ranges/servicenodeports/{port}")
 }
 
-fn is_service(kind: &Kind) -> bool {
+pub(crate) fn is_service(kind: &Kind) -> bool {
     kind.kind == "Service" && kind.group.is_empty()
 }
 
@@ -109,20 +109,39 @@ pub async fn release_all(state: &State, kind: &Kind, namespace: &str, name: &str
 
 /// What follows a write that was refused because something else had changed: a reservation that
 /// stood in its way and has no Service is given back, since no number of attempts would get past
-/// it.
+/// it. What a Service holds that cannot be decoded stays, and no attempt gets past that either:
+/// `asked` is the object before its plan, so what it has of these was named by the client.
 ///
 /// # Errors
-/// Those of the store.
-pub async fn after_collision(state: &State, extra: &Extra) -> Result<(), Status> {
-    if extra.reserve.is_empty() { Ok(()) } else { repair(state).await }
+/// 422 for an address or a port that another Service keeps; those of [`repair`].
+pub(crate) async fn after_collision(
+    state: &State,
+    kind: &Kind,
+    extra: &Extra,
+    asked: &Value,
+) -> Result<(), Status> {
+    if extra.reserve.is_empty() || !is_service(kind) {
+        return Ok(());
+    }
+    let held = repair(state).await?;
+    let is_new = |port: &i64| extra.reserve.iter().any(|(key, _)| *key == port_key(*port));
+    let (mut had_ports, mut errors) = (owned_ports(asked), Errors::default());
+    had_ports.retain(|port| !is_new(port));
+    check_free(state, &held, asked, None, &had_ports, &mut errors);
+    match errors.is_empty() {
+        true => Ok(()),
+        false => Err(Status::invalid("", "Service", meta::name(asked), &errors)),
+    }
 }
 
 /// Gives back the reservations that no Service has, as upstream's repair controllers of both ranges
-/// do. A Service that was removed from the store by hand leaves them behind.
+/// do. A Service that was removed from the store by hand leaves them behind. Returns what Services
+/// hold that cannot be decoded.
 ///
 /// # Errors
 /// Those of the store; 504 if this server's watch lags.
-pub async fn repair(state: &State) -> Result<(), Status> {
+pub(crate) async fn repair(state: &State) -> Result<Taken, Status> {
+    let mut held = Taken::default();
     let all = RangeRequest {
         key: Bytes::from(format!("{ROOT}ranges/")),
         range_end: Bytes::from(format!("{ROOT}ranges0")), // '0' is the character after '/'
@@ -130,20 +149,25 @@ pub async fn repair(state: &State) -> Result<(), Status> {
     };
     let found = state.kv.range(all).await.map_err(status_of)?;
     if found.kvs.is_empty() {
-        return Ok(());
+        return Ok(held);
     }
     // A reservation is made in one transaction with its Service: whoever has one of these is known
     // from here on.
     if clock::timeout(CACHE_WAIT, state.cache.wait_for(found.revision)).await.is_none() {
         return Err(Status::timeout("request did not complete within the allotted timeout"));
     }
-    let (ips, ports) = used(state);
+    let used = used(state);
     let has: HashSet<String> =
-        ips.iter().map(|ip| ip_key(ip)).chain(ports.into_iter().map(port_key)).collect();
+        used.ips.iter().map(|ip| ip_key(ip)).chain(used.ports.into_iter().map(port_key)).collect();
     for kv in found.kvs {
         let (key, owner) = (String::from_utf8_lossy(&kv.key), String::from_utf8_lossy(&kv.value));
-        // Of a Service that cannot be decoded nobody knows what it has.
-        if has.contains(&*key) || state.cache.undecodable("services", &owner).is_some() {
+        if has.contains(&*key) {
+            continue;
+        }
+        // What else a Service has that cannot be decoded is not known.
+        if state.cache.undecodable("services", &owner).is_some() {
+            held.ips.extend(key.strip_prefix(&ip_key("")).map(String::from));
+            held.ports.extend(key.rsplit_once('/').and_then(|(_, port)| port.parse::<i64>().ok()));
             continue;
         }
         let txn = TxnRequest {
@@ -163,7 +187,7 @@ pub async fn repair(state: &State) -> Result<(), Status> {
             tracing::warn!(%key, %owner, "gave back a reservation whose Service does not exist");
         }
     }
-    Ok(())
+    Ok(held)
 }
 
 /// Fills in addresses and ports of a new or changed Service, and says what to reserve and to give
@@ -185,7 +209,7 @@ pub fn plan(state: &State, kind: &Kind, service: &mut Value, old: Option<&Value>
         health_port(state, service, &mut errors);
     }
     let (had_ip, had_ports) = (old.and_then(owned_ip), old.map(owned_ports).unwrap_or_default());
-    check_free(state, service, had_ip, &had_ports, &mut errors);
+    check_free(state, &used(state), service, had_ip, &had_ports, &mut errors);
     if !errors.is_empty() {
         return Err(Status::invalid("", "Service", meta::name(service), &errors));
     }
@@ -204,13 +228,20 @@ pub fn plan(state: &State, kind: &Kind, service: &mut Value, old: Option<&Value>
     Ok(extra)
 }
 
-fn used(state: &State) -> (HashSet<String>, HashSet<i64>) {
-    let (mut ips, mut ports) = (HashSet::new(), HashSet::new());
+/// Addresses and node ports that Services have.
+#[derive(Default)]
+pub(crate) struct Taken {
+    ips: HashSet<String>,
+    ports: HashSet<i64>,
+}
+
+fn used(state: &State) -> Taken {
+    let mut taken = Taken::default();
     state.cache.for_each("services", "", |s| {
-        ips.extend(owned_ip(s).map(String::from));
-        ports.extend(owned_ports(s));
+        taken.ips.extend(owned_ip(s).map(String::from));
+        taken.ports.extend(owned_ports(s));
     });
-    (ips, ports)
+    taken
 }
 
 /// Is it an address of the range that a Service can have? The first and the last one are not.
@@ -221,7 +252,7 @@ fn is_host_of(range: &Cidr, ip: Ipv4Addr) -> bool {
 fn cluster_ip(state: &State, service: &mut Value, errors: &mut Errors) {
     let mut ip = text(service, "spec.clusterIP").to_string();
     if ip.is_empty() {
-        let (taken, _) = used(state);
+        let taken = used(state).ips;
         let cidr = state.service_cidr;
         // As upstream: the lower part of the range is left for addresses that people choose.
         let (size, reserved) = (cidr.size(), (cidr.size() / 16).clamp(16, 256));
@@ -299,7 +330,7 @@ impl FreePorts<'_> {
 fn node_ports(state: &State, service: &mut Value, is_new: bool, errors: &mut Errors) {
     let allocates =
         text(service, "spec.type") != "LoadBalancer" || flag(service, "spec.allocateLoadBalancerNodePorts");
-    let (_, taken) = used(state);
+    let taken = used(state).ports;
     let mut free = FreePorts { state, taken };
     free.taken.extend(owned_ports(service));
     let mut by_number: HashMap<i64, i64> = HashMap::new();
@@ -335,7 +366,7 @@ fn health_port(state: &State, service: &mut Value, errors: &mut Errors) {
     if int(service, FIELD).unwrap_or(0) != 0 {
         return;
     }
-    let (_, taken) = used(state);
+    let taken = used(state).ports;
     let mut free = FreePorts { state, taken };
     free.taken.extend(owned_ports(service));
     match free.take() {
@@ -345,11 +376,17 @@ fn health_port(state: &State, service: &mut Value, errors: &mut Errors) {
 }
 
 /// What the user chose must be free and in range.
-fn check_free(state: &State, service: &Value, had_ip: Option<&str>, had_ports: &[i64], errors: &mut Errors) {
-    let (ips, ports) = used(state);
+fn check_free(
+    state: &State,
+    taken: &Taken,
+    service: &Value,
+    had_ip: Option<&str>,
+    had_ports: &[i64],
+    errors: &mut Errors,
+) {
     if let Some(ip) = owned_ip(service)
         && Some(ip) != had_ip
-        && ips.contains(ip)
+        && taken.ips.contains(ip)
     {
         let why = format!("failed to allocate IP {ip}: provided IP is already allocated");
         errors.invalid("spec.clusterIPs", &json!([ip]), &why);
@@ -370,7 +407,7 @@ fn check_free(state: &State, service: &Value, had_ip: Option<&str>, had_ports: &
             let why =
                 format!("provided port is not in the valid range. The range of valid ports is {low}-{high}");
             errors.invalid(field, &json!(number), &why);
-        } else if ports.contains(&number) || (is_health && twice) {
+        } else if taken.ports.contains(&number) || (is_health && twice) {
             errors.invalid(field, &json!(number), "provided port is already allocated");
         }
     }

@@ -178,3 +178,28 @@ async fn addresses_that_contradict_each_other_are_refused() {
         api.patch("s", json!({"type": "ClusterIP", "externalName": null, "clusterIP": "10.96.0.52"})).await;
     assert_eq!((code, &after["clusterIPs"]), (200, &json!(["10.96.0.52"])), "{after}");
 }
+
+/// The Service that holds them was broken in the store by hand.
+#[tokio::test]
+async fn what_an_unreadable_service_holds_is_refused_at_once() {
+    let api = Api::new().await;
+    let ports = json!([{"port": 80, "nodePort": 30080}]);
+    api.made("old", json!({"type": "NodePort", "clusterIP": "10.96.7.7", "ports": ports})).await;
+    let put = etcd::api::PutRequest {
+        key: "/registry/services/default/old".into(),
+        value: "{".into(),
+        ..Default::default()
+    };
+    let txn = etcd::api::TxnRequest { success: vec![etcd::api::RequestOp::Put(put)], ..Default::default() };
+    let state = &api.fixture.server.state;
+    state.kv.txn_unbounded(txn).await.unwrap();
+    state.fresh().await.unwrap();
+    let (code, told) = api.post("new", json!({"clusterIP": "10.96.7.7", "ports": [{"port": 80}]})).await;
+    assert!(code == 422 && told.as_str().unwrap().contains("provided IP is already allocated"), "{told}");
+    let (code, told) = api.post("new", json!({"type": "NodePort", "ports": ports})).await;
+    let why = "spec.ports[0].nodePort: Invalid value: 30080: provided port is already allocated";
+    assert!(code == 422 && told.as_str().unwrap().contains(why), "{told}");
+    api.made("new", json!({"type": "NodePort", "ports": [{"port": 80}]})).await;
+    let (code, told) = api.patch("new", json!({"ports": ports})).await;
+    assert!(code == 422 && told.as_str().unwrap().contains(why), "{told}");
+}

@@ -144,7 +144,7 @@ async fn judge_and_create(
                 }
                 // An address or port was taken, a quota charged, a step undone, or the namespace
                 // changed at the same moment: plan again.
-                services::after_collision(state, &extra).await?;
+                services::after_collision(state, kind, &extra, &object).await?;
             }
         }
     }

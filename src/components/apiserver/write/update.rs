@@ -192,6 +192,7 @@ impl Edit<'_> {
         }
         escalation::check(state, ctx, kind, &new, Some(&old.value)).await?;
         let finished = remove::is_finished(kind, &new);
+        let asked = if services::is_service(kind) { new.clone() } else { Value::Null };
         let mut extra = services::plan(state, kind, &mut new, Some(&old.value))?;
         if new == old.value && !finished {
             return Ok(Tried::Nothing);
@@ -224,7 +225,7 @@ impl Edit<'_> {
             }
             Err(Refused::Error(status)) => Ok(Tried::Failed(status)),
             Err(Refused::Changed) => {
-                services::after_collision(state, &extra).await?;
+                services::after_collision(state, kind, &extra, &asked).await?;
                 Ok(Tried::Overtaken { locked })
             }
         }
