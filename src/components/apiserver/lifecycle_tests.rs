@@ -135,3 +135,23 @@ async fn a_pod_that_gets_a_deadline_is_charged_to_the_quota_of_such_pods() {
     let (code, answer) = api.ask("PATCH", &format!("{PODS}/a"), deadline(60)).await;
     assert_eq!(code, 200, "it was charged already: {answer}");
 }
+
+/// Otherwise a status that was computed from an old read takes back what an eviction has spent.
+#[tokio::test]
+async fn a_status_names_the_version_that_it_replaces_where_the_object_has_to() {
+    let api = Api::new().await;
+    const BUDGETS: &str = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
+    let budget = json!({"metadata": {"name": "b"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"a": "b"}}}});
+    let mut made = api.made(BUDGETS, budget).await;
+    made["status"]["disruptionsAllowed"] = 1.into();
+    let path = format!("{BUDGETS}/b/status");
+    let mut blind = made.clone();
+    blind["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+    let (code, got) = api.ask("PUT", &path, blind).await;
+    assert!(
+        code == 422 && got["message"].as_str().unwrap().contains("must be specified for an update"),
+        "{got}"
+    );
+    let (code, got) = api.ask("PUT", &path, made).await;
+    assert_eq!(code, 200, "{got}");
+}

@@ -48,7 +48,7 @@ pub async fn update(
         )));
     }
     if stored.needs_version
-        && part == Part::Main
+        && matches!(part, Part::Main | Part::Status)
         && meta::locked_version(&new).is_empty()
         && state.get(stored, meta::namespace(&new), &name).await.is_ok()
     {
