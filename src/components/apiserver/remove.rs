@@ -47,8 +47,11 @@ impl Options {
             dry_run: decode::dry_run(ctx)?,
             ..Options::default()
         };
-        if ctx.query.is_true("orphanDependents") {
-            options.propagation = "Orphan".into();
+        if !ctx.query.get("orphanDependents").is_empty() {
+            if !options.propagation.is_empty() {
+                return Err(two_policies(&options.propagation.into()));
+            }
+            options.propagation = policy_of_orphans(ctx.query.is_true("orphanDependents")).into();
         }
         if !body.iter().all(u8::is_ascii_whitespace) {
             let body = decode::body(header(&ctx.headers, "content-type"), body)?;
@@ -77,18 +80,15 @@ impl Options {
     pub fn read(&mut self, body: &Value) -> Result<(), Status> {
         check_types(body)?;
         if !at(body, "orphanDependents").is_null() && !at(body, "propagationPolicy").is_null() {
-            let mut errors = api::errors::Errors::default();
-            let both = "orphanDependents and deletionPropagation cannot be both set";
-            errors.invalid("propagationPolicy", at(body, "propagationPolicy"), both);
-            return Err(Status::invalid("meta.k8s.io", "DeleteOptions", "", &errors));
+            return Err(two_policies(at(body, "propagationPolicy")));
         }
         if let Some(grace) = int(body, "gracePeriodSeconds") {
             self.grace = Some(grace);
         }
         if !text(body, "propagationPolicy").is_empty() {
             self.propagation = text(body, "propagationPolicy").to_string();
-        } else if value::flag(body, "orphanDependents") {
-            self.propagation = "Orphan".into();
+        } else if let Some(orphans) = at(body, "orphanDependents").as_bool() {
+            self.propagation = policy_of_orphans(orphans).into();
         }
         self.uid = text(body, "preconditions.uid").to_string();
         self.version = text(body, "preconditions.resourceVersion").to_string();
@@ -102,6 +102,20 @@ impl Options {
         }
         self.check()
     }
+}
+
+/// Returns the policy that `orphanDependents` asks for. False is a wish, too: it counts more than
+/// the default of the kind.
+fn policy_of_orphans(orphans: bool) -> &'static str {
+    if orphans { "Orphan" } else { "Background" }
+}
+
+/// The answer to a delete that names its policy twice.
+fn two_policies(policy: &Value) -> Status {
+    let mut errors = api::errors::Errors::default();
+    let both = "orphanDependents and deletionPropagation cannot be both set";
+    errors.invalid("propagationPolicy", policy, both);
+    Status::invalid("meta.k8s.io", "DeleteOptions", "", &errors)
 }
 
 /// # Errors
@@ -218,10 +232,13 @@ fn decide(kind: &Kind, object: &Value, options: &Options, now: clock::Timestamp)
     }
 }
 
-/// The garbage collector's finalizers, as the propagation policy asks. Background leaves those that
-/// are there.
+/// Sets the garbage collector's finalizers as the propagation policy asks. Without a policy those
+/// that are there stay, and the default of the kind is for an object without them: a second delete
+/// of a Job that goes in the foreground does not orphan its pods (`shouldOrphanDependents`
+/// upstream).
 fn mark_finalizers(kind: &Kind, object: &mut Value, policy: &str) {
-    let policy = if policy.is_empty() && kind.orphans { "Orphan" } else { policy };
+    let is_marked = meta::finalizers(object).any(|f| f == ORPHAN || f == FOREGROUND);
+    let policy = if policy.is_empty() && kind.orphans && !is_marked { "Orphan" } else { policy };
     let wanted = match policy {
         "Orphan" => Some(ORPHAN),
         "Foreground" => Some(FOREGROUND),
@@ -563,7 +580,9 @@ mod tests {
             (Some(5), "Foreground", true)
         );
         assert_eq!(read(Value::Null), Ok(Options::default()));
-        assert_eq!(read(json!({"orphanDependents": true})).unwrap().propagation, "Orphan");
+        for (orphans, policy) in [(true, "Orphan"), (false, "Background")] {
+            assert_eq!(read(json!({ "orphanDependents": orphans })).unwrap().propagation, policy);
+        }
         for (body, code, field) in [
             (json!({"propagationPolicy": "Sideways"}), 422, "propagationPolicy"),
             (json!({"propagationPolicy": "Orphan", "orphanDependents": false}), 422, "propagationPolicy"),
