@@ -183,3 +183,16 @@ async fn a_delete_keeps_to_the_policy_that_was_asked_for() {
     let both = format!("{JOBS}/d?orphanDependents=true&propagationPolicy=Background");
     assert_eq!(api.ask("DELETE", &both, json!({})).await.0, 422);
 }
+
+#[tokio::test]
+async fn an_event_goes_at_once_whatever_the_policy() {
+    let api = Api::new().await;
+    const EVENTS: &str = "/api/v1/namespaces/default/events";
+    let of = json!({"kind": "Pod", "name": "p", "namespace": "default"});
+    for policy in ["Foreground", "Orphan", "Background"] {
+        api.made(EVENTS, json!({"metadata": {"name": "e"}, "involvedObject": of})).await;
+        let options = json!({"propagationPolicy": policy});
+        assert_eq!(api.ask("DELETE", &format!("{EVENTS}/e"), options).await.0, 200);
+        assert_eq!(api.ask("GET", &format!("{EVENTS}/e"), Value::Null).await.0, 404, "{policy}");
+    }
+}

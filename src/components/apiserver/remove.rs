@@ -235,10 +235,15 @@ fn decide(kind: &Kind, object: &Value, options: &Options, now: clock::Timestamp)
 /// Sets the garbage collector's finalizers as the propagation policy asks. Without a policy those
 /// that are there stay, and the default of the kind is for an object without them: a second delete
 /// of a Job that goes in the foreground does not orphan its pods (`shouldOrphanDependents`
-/// upstream).
+/// upstream). Events never get one: the collector does not look at them, so nobody would take it
+/// off (their `DefaultGarbageCollectionPolicy` is `Unsupported`).
 fn mark_finalizers(kind: &Kind, object: &mut Value, policy: &str) {
     let is_marked = meta::finalizers(object).any(|f| f == ORPHAN || f == FOREGROUND);
-    let policy = if policy.is_empty() && kind.orphans && !is_marked { "Orphan" } else { policy };
+    let policy = match policy {
+        _ if kind.custom.is_none() && kind.plural == "events" => "Background",
+        "" if kind.orphans && !is_marked => "Orphan",
+        asked => asked,
+    };
     let wanted = match policy {
         "Orphan" => Some(ORPHAN),
         "Foreground" => Some(FOREGROUND),
