@@ -325,20 +325,26 @@ async fn an_apply_of_a_scale_owns_the_replicas() {
 }
 
 #[tokio::test]
-async fn what_cannot_change_is_refused_and_not_dropped() {
+async fn what_cannot_change_is_refused_or_stays() {
     let api = Api::new().await;
-    assert_eq!(api.post(MAPS, json!({"metadata": {"name": "c"}})).await.code, 201);
+    let made = api.post(MAPS, json!({"metadata": {"name": "c"}})).await;
+    assert_eq!(made.code, 201);
     let path = format!("{MAPS}/c");
-    for (field, value, code) in
-        [("namespace", "kube-system", 400), ("creationTimestamp", "2001-01-01T00:00:00Z", 422)]
-    {
+    for (field, value, code) in [
+        ("namespace", json!("kube-system"), 400),
+        ("creationTimestamp", json!("2001-01-01T00:00:00Z"), 200),
+        ("deletionTimestamp", json!("2001-01-01T00:00:00Z"), 422),
+        ("deletionGracePeriodSeconds", json!(30), 422),
+    ] {
         let change = json!({"metadata": {field: value}});
         let got = api.patch(&path, "merge-patch+json", change.to_string()).await;
         assert_eq!(got.code, code, "{field}: {}", got.body);
         let mut apply = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}});
-        apply["metadata"][field] = value.into();
+        apply["metadata"][field] = value;
         let got = api.patch(&format!("{path}?fieldManager=m"), "apply-patch+yaml", apply.to_string()).await;
         assert_eq!(got.code, code, "{field}: {}", got.body);
+        let there = api.send(person(), "GET", &path, "", "").await.body;
+        assert_eq!(there["metadata"]["creationTimestamp"], made.body["metadata"]["creationTimestamp"]);
     }
     for (field, value) in [("priority", json!(7)), ("preemptionPolicy", json!("Never"))] {
         let mut odd = pod("odd");
