@@ -63,6 +63,8 @@ mod contention_tests;
 mod context;
 mod decode;
 mod definitions;
+#[cfg(test)]
+mod doors_tests;
 mod duplicates;
 mod escalation;
 mod eviction;

@@ -78,7 +78,7 @@ pub async fn scale(
                     _ => patched_scale(kind, &media, &before, body)?,
                 };
                 let replicas = checked_scale(name, &mut scale)?;
-                let told = meta::resource_version(&scale).to_string();
+                let told = meta::locked_version(&scale).to_string();
                 if !told.is_empty() && told != meta::resource_version(old) {
                     return Err(Status::stale(kind.group, kind.plural, name));
                 }
