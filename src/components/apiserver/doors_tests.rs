@@ -55,3 +55,12 @@ async fn version_zero_of_a_scale_is_none() {
     let (code, got) = testing::send(&api.fixture.server, user, ("PATCH", &apply), body, "").await;
     assert_eq!((code, &got["spec"]["replicas"]), (200, &json!(5)), "{got}");
 }
+
+#[tokio::test]
+async fn a_token_review_needs_a_token() {
+    let api = Api::new().await;
+    const REVIEWS: &str = "/apis/authentication.k8s.io/v1/tokenreviews";
+    let (code, got) = api.ask("POST", REVIEWS, json!({"spec": {}})).await;
+    assert_eq!((code, &got["message"]), (400, &json!("token is required for TokenReview in authentication")));
+    assert_eq!(api.ask("POST", REVIEWS, json!({"spec": {"token": "x"}})).await.0, 201);
+}

@@ -27,7 +27,7 @@ pub async fn review(state: &State, ctx: &Context, kind: &Kind, body: &Bytes) -> 
             value::put(&mut review, "metadata.creationTimestamp", clock::rfc3339(clock::now()));
             object!({"userInfo": ctx.user.info()})
         }
-        "TokenReview" => token(state, &review),
+        "TokenReview" => token(state, &review)?,
         "SelfSubjectAccessReview" | "SubjectAccessReview" | "LocalSubjectAccessReview" => {
             access_reviews::access(state, ctx, kind, &review)?
         }
@@ -38,14 +38,17 @@ pub async fn review(state: &State, ctx: &Context, kind: &Kind, body: &Bytes) -> 
     Ok(json(201, &negotiate::one_value(kind, form, &review)))
 }
 
-fn token(state: &State, review: &Value) -> Value {
+fn token(state: &State, review: &Value) -> Result<Value, Status> {
+    if text(review, "spec.token").is_empty() {
+        return Err(Status::bad_request("token is required for TokenReview in authentication"));
+    }
     let wanted: Vec<String> =
         list(review, "spec.audiences").iter().filter_map(Value::as_str).map(String::from).collect();
     match authn::service_account(state, text(review, "spec.token"), &wanted) {
         Ok((user, audiences)) => {
-            object!({"authenticated": true, "user": user.info(), "audiences": audiences})
+            Ok(object!({"authenticated": true, "user": user.info(), "audiences": audiences}))
         }
-        Err(error) => object!({"user": {}, "error": error}),
+        Err(error) => Ok(object!({"user": {}, "error": error})),
     }
 }
 
