@@ -3,7 +3,6 @@
 use super::testing::{self, Fixture, ask};
 use super::user::{MASTERS, User};
 use serde_json::{Value, json};
-use tap::Write;
 
 struct Api {
     fixture: Fixture,
@@ -63,4 +62,44 @@ async fn a_token_review_needs_a_token() {
     let (code, got) = api.ask("POST", REVIEWS, json!({"spec": {}})).await;
     assert_eq!((code, &got["message"]), (400, &json!("token is required for TokenReview in authentication")));
     assert_eq!(api.ask("POST", REVIEWS, json!({"spec": {"token": "x"}})).await.0, 201);
+}
+
+#[tokio::test]
+async fn custom_resources_called_leases_are_steps_and_may_be_called_namespaces() {
+    let api = Api::new().await;
+    for plural in ["leases", "namespaces"] {
+        let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+        let version =
+            json!({"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}});
+        let definition = json!({"metadata": {"name": format!("{plural}.example.com")}, "spec": {"group": "example.com",
+            "scope": "Namespaced", "names": {"plural": plural, "kind": plural.to_uppercase()}, "versions": [version]}});
+        let mut progress = api.fixture.server.state.cache.progress();
+        api.made("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition).await;
+        while api.fixture.server.state.cache.kinds().resource("example.com", "v1", plural).is_none() {
+            progress.changed().await.unwrap();
+        }
+        let path = format!("/apis/example.com/v1/namespaces/default/{plural}");
+        let object = json!({"apiVersion": "example.com/v1", "kind": plural.to_uppercase(),
+            "metadata": {"name": "x", "namespace": "default"}});
+        let send = async |method: &str, path: &str, body: &Value| {
+            let body = ("application/json", body.to_string());
+            let learner = User::new("learner", &[MASTERS]);
+            testing::send(&api.fixture.server, learner, (method, path), body, plural).await
+        };
+        let (code, made) = send("POST", &path, &object).await;
+        assert_eq!((code, &made["metadata"]["namespace"]), (201, &json!("default")), "{made}");
+        let one = format!("{path}/x");
+        assert_eq!(api.ask("GET", &one, Value::Null).await.0, 200, "{plural}");
+        let steps = api.ask("GET", "/ropewalk/v1/steps", Value::Null).await.1;
+        let last = steps["steps"].as_array().unwrap().last().unwrap();
+        assert_eq!(last["object"], format!("{plural}/x"), "{steps}");
+        let (code, told) = api.ask("POST", "/ropewalk/v1/undo", json!({})).await;
+        assert_eq!(code, 200, "{told}");
+        assert_eq!(api.ask("GET", &one, Value::Null).await.0, 404, "{plural}");
+        // Without a session the stages of writes alone are recorded.
+        let before = api.fixture.tap.since(0).len();
+        api.made(&path, object).await;
+        let records = api.fixture.tap.since(0).split_off(before);
+        assert!(records.iter().any(|record| matches!(record.event, tap::Event::Validate)), "{plural}");
+    }
 }

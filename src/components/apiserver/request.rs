@@ -57,10 +57,13 @@ impl Info {
         if let ["namespaces", namespace, after @ ..] = rest
             && !after.is_empty()
         {
-            info.namespace = namespace.to_string();
-            if !matches!(after[0], "status" | "finalize") {
+            let is_sub = matches!(after[0], "status" | "finalize");
+            if !is_sub {
                 rest = after;
                 info.in_namespace = true;
+            }
+            if !is_sub || info.group.is_empty() {
+                info.namespace = namespace.to_string();
             }
         }
         info.is_resource = true;
@@ -68,7 +71,7 @@ impl Info {
         info.name = rest.get(1).map_or("", |r| r).to_string();
         info.subresource = rest.get(2).map_or("", |r| r).to_string();
         info.rest = rest.get(3..).map_or(String::new(), |r| r.join("/"));
-        if info.resource == "namespaces" && info.namespace.is_empty() {
+        if info.group.is_empty() && info.resource == "namespaces" && info.namespace.is_empty() {
             info.namespace = info.name.clone();
         }
         // As upstream: the parameter `watch` counts only for a path without a name.
@@ -85,9 +88,10 @@ impl Info {
         info
     }
 
-    /// The namespace of the objects meant: empty for cluster-scoped kinds.
+    /// The namespace of the objects meant: empty for cluster-scoped kinds. A custom resource may be
+    /// called `namespaces`, too.
     pub fn object_namespace(&self) -> &str {
-        if self.resource == "namespaces" { "" } else { &self.namespace }
+        if self.group.is_empty() && self.resource == "namespaces" { "" } else { &self.namespace }
     }
 
     /// The group if it is a custom resource that is asked for. Its plural may be that of a resource
@@ -163,6 +167,12 @@ mod tests {
         let ns = parse("PUT", "/api/v1/namespaces/x/finalize");
         assert_eq!((&*ns.resource, &*ns.name, &*ns.subresource), ("namespaces", "x", "finalize"));
         assert_eq!(ns.object_namespace(), "");
+        let custom = parse("GET", "/apis/servicebus.example.com/v1/namespaces/x/namespaces/a");
+        assert_eq!((&*custom.resource, &*custom.name, custom.object_namespace()), ("namespaces", "a", "x"));
+        let all = parse("GET", "/apis/servicebus.example.com/v1/namespaces");
+        assert_eq!((&*all.resource, all.object_namespace()), ("namespaces", ""));
+        let cluster = parse("PUT", "/apis/servicebus.example.com/v1/namespaces/a/status");
+        assert_eq!((&*cluster.name, &*cluster.subresource, cluster.object_namespace()), ("a", "status", ""));
         assert_eq!(parse("DELETE", "/api/v1/namespaces/x/pods").verb, "deletecollection");
         let page = parse("GET", "/healthz/ping");
         assert!(!page.is_resource && page.verb == "get");

@@ -239,7 +239,9 @@ impl Steps {
     /// What a write of this request adds to its transaction: the step, unless it is there already.
     /// It also forgets what was undone.
     pub fn note(&self, ctx: &Context, kind: &Kind, object: &Value, extra: &mut Extra) {
-        if !ctx.user.is_person() || kind.plural == "events" || kind.plural == "leases" {
+        // Not custom resources that are called so.
+        let is_noise = kind.custom.is_none() && matches!(kind.plural, "events" | "leases");
+        if !ctx.user.is_person() || is_noise {
             return;
         }
         let request = &ctx.request;
