@@ -1,8 +1,12 @@
 //! Subresources, reviews and reads: what each of these doors takes and answers.
 
+use super::gated::Gated;
 use super::testing::{self, Fixture, ask};
 use super::user::{MASTERS, User};
+use etcd::Kv;
+use rng::Rng;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 struct Api {
     fixture: Fixture,
@@ -102,4 +106,27 @@ async fn custom_resources_called_leases_are_steps_and_may_be_called_namespaces()
         let records = api.fixture.tap.since(0).split_off(before);
         assert!(records.iter().any(|record| matches!(record.event, tap::Event::Validate)), "{plural}");
     }
+}
+
+#[tokio::test]
+async fn a_get_of_a_version_is_answered_from_memory() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let kv = Kv::in_memory(Rng::seeded(1).fork("etcd"));
+    let store = Gated::new(kv.clone());
+    let behind = testing::start_on(dirs[0].path(), store.clone()).await.server;
+    let other = testing::start_on(dirs[1].path(), Arc::new(kv)).await.server;
+    store.watches.send_replace(false);
+    const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+    let (code, made) = ask(&other, "POST", MAPS, json!({"metadata": {"name": "m"}})).await;
+    assert_eq!(code, 201, "{made}");
+    let get = async |version: &str| {
+        ask(&behind, "GET", &format!("{MAPS}/m?resourceVersion={version}"), Value::Null).await
+    };
+    assert_eq!(get("0").await.0, 404, "it has not heard of it, and does not ask the store");
+    let (code, told) = get("abc").await;
+    assert_eq!((code, &told["reason"]), (400, &json!("BadRequest")), "{told}");
+    let version = made["metadata"]["resourceVersion"].as_str().unwrap();
+    let (later, _) = tokio::join!(get(version), async { store.watches.send_replace(true) });
+    assert_eq!(later.0, 200, "{}", later.1);
+    assert_eq!(get("").await.0, 200);
 }

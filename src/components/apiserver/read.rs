@@ -39,10 +39,26 @@ const PAGE_MAX: i64 = 10_000;
 /// pages.
 const PAGE_BYTES: usize = 4 << 20;
 
+/// Answers one object. Without a `resourceVersion` as the store has it now; with one as this server
+/// remembers it, once it has reached that revision: 0 is any, and needs no quorum of the store.
+///
+/// # Errors
+/// 404 without the object, 400 for a revision that is none, 504 for one that does not come.
 pub async fn get(state: &State, ctx: &Context, kind: &Kind) -> Result<Answer, Status> {
     let form = form(ctx.accept(), &ctx.query)?;
-    let namespace = ctx.info.object_namespace();
-    let object = state.get(kind, namespace, &ctx.info.name).await?;
+    let (namespace, name) = (ctx.info.object_namespace(), &ctx.info.name);
+    let version = ctx.query.get("resourceVersion");
+    let wanted = if version.is_empty() { None } else { Some(revision(version)?) };
+    let object = match wanted {
+        None => state.get(kind, namespace, name).await?,
+        Some(wanted) => {
+            match wanted {
+                0 => filled(state).await?,
+                wanted => reach(state, wanted).await?,
+            }
+            state.last_known(kind, namespace, name)?
+        }
+    };
     Ok(negotiate::one(200, kind, form, &object))
 }
 

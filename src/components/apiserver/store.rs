@@ -146,6 +146,14 @@ impl State {
     /// The object as it is now.
     pub async fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Arc<Object>, Status> {
         self.fresh().await?;
+        self.last_known(kind, namespace, name)
+    }
+
+    /// The object as this server last heard of it.
+    ///
+    /// # Errors
+    /// 404 if there is none, 500 if it cannot be decoded.
+    pub(crate) fn last_known(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Arc<Object>, Status> {
         if let Some(found) = self.remembered(kind, namespace, name) {
             return Ok(found);
         }
