@@ -130,3 +130,45 @@ async fn a_get_of_a_version_is_answered_from_memory() {
     assert_eq!(later.0, 200, "{}", later.1);
     assert_eq!(get("").await.0, 200);
 }
+
+#[tokio::test]
+async fn ephemeral_containers_come_in_by_every_kind_of_write() {
+    let api = Api::new().await;
+    const PODS: &str = "/api/v1/namespaces/default/pods";
+    api.made(PODS, pod("p")).await;
+    let door = format!("{PODS}/p/ephemeralcontainers");
+    let send = async |method: &str, query: &str, media: &str, body: Value| {
+        let user = User::new("admin", &[MASTERS]);
+        let (path, media) = (format!("{door}{query}"), format!("application/{media}"));
+        testing::send(&api.fixture.server, user, (method, &path), (&media, body.to_string()), "").await
+    };
+    let debug = |name: &str, more: Value| {
+        let mut container = json!({"name": name, "image": "busybox"});
+        api::patch::merge(&mut container, &more);
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "labels": {"a": "b"}},
+            "spec": {"ephemeralContainers": [container]}})
+    };
+    let (code, got) = send("PATCH", "?fieldManager=m", "apply-patch+yaml", debug("a", json!({}))).await;
+    assert_eq!(code, 200, "{got}");
+    let first = &got["spec"]["ephemeralContainers"][0];
+    assert_eq!((&first["name"], &first["terminationMessagePolicy"]), (&json!("a"), &json!("File")), "{got}");
+    assert_eq!(got["metadata"].get("labels"), None, "{got}");
+    let entries = got["metadata"]["managedFields"].as_array().unwrap();
+    let own = entries.iter().find(|entry| entry["manager"] == "m").unwrap();
+    assert_eq!(own["subresource"], "ephemeralcontainers");
+    let fields = own["fieldsV1"].as_object().unwrap();
+    assert!(fields.keys().eq(["f:spec"]), "{own}");
+    let strategic = "strategic-merge-patch+json";
+    let wrong = debug("b", json!({"foo": 1}));
+    let (code, got) = send("PATCH", "?fieldValidation=Strict", strategic, wrong).await;
+    assert!(code == 422 && got["message"].as_str().unwrap().contains("unknown field"), "{got}");
+    let (code, got) = send("PATCH", "", strategic, debug("b", json!({}))).await;
+    assert_eq!((code, got["spec"]["ephemeralContainers"].as_array().map(Vec::len)), (200, Some(2)), "{got}");
+    let mut other = got.clone();
+    other["metadata"]["name"] = "other".into();
+    let (code, told) = send("PUT", "", "json", other).await;
+    assert!(code == 400 && told["message"].as_str().unwrap().contains("does not match the name"), "{told}");
+    let mut fewer = got;
+    fewer["spec"]["ephemeralContainers"].as_array_mut().unwrap().pop();
+    assert_eq!(send("PUT", "", "json", fewer).await.0, 422);
+}

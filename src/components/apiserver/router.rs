@@ -256,7 +256,9 @@ async fn subresource(
     allowed(sub.verbs, &verb)?;
     match name.as_str() {
         "log" | "exec" | "attach" | "portforward" => return connect::pod(state, ctx, request).await,
-        "status" | "approval" if verb == "get" => return reading::get(state, ctx, kind).await,
+        "status" | "approval" | "ephemeralcontainers" if verb == "get" => {
+            return reading::get(state, ctx, kind).await;
+        }
         _ => {}
     }
     decode::dry_run(ctx)?;
@@ -271,16 +273,18 @@ async fn subresource(
     let work = async move {
         let (state, ctx, kind) = (&state, &*ctx, &kind);
         match (name.as_str(), verb.as_str(), kind.scale) {
-            ("status" | "approval", "update", _) => {
-                write::update(state, ctx, kind, Part::Status, &body).await
+            ("status" | "approval" | "ephemeralcontainers", ..) => {
+                let part = if name == "ephemeralcontainers" { Part::Ephemeral } else { Part::Status };
+                match verb.as_str() {
+                    "update" => write::update(state, ctx, kind, part, &body).await,
+                    _ => write::patch(state, ctx, kind, part, &body).await,
+                }
             }
-            ("status" | "approval", _, _) => write::patch(state, ctx, kind, Part::Status, &body).await,
             ("finalize", ..) => write::update(state, ctx, kind, Part::Finalize, &body).await,
             ("scale", _, Some(paths)) => subresources::scale(state, ctx, kind, paths, &body).await,
             ("binding", ..) => subresources::bind(state, ctx, &body).await,
             ("eviction", ..) => eviction::evict(state, ctx, &body).await,
             ("token", ..) => subresources::token(state, ctx, &body).await,
-            ("ephemeralcontainers", ..) => subresources::ephemeral(state, ctx, kind, &body).await,
             _ => Ok(not_found_page()),
         }
     };

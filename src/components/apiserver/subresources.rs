@@ -1,5 +1,4 @@
-//! Subresources that are more than another door to the same object: scale, binding, token,
-//! ephemeral containers.
+//! Subresources that are more than another door to the same object: scale, binding, token.
 
 use super::State;
 use super::admission;
@@ -375,56 +374,6 @@ fn bound_object(
         value::put(own, "node", node);
     }
     Ok(())
-}
-
-// -- ephemeral containers
-// ---------------------------------------------------------------------------------------------
-
-/// Only additions to `spec.ephemeralContainers` are taken.
-pub async fn ephemeral(
-    state: &Arc<State>,
-    ctx: &Context,
-    kind: &Kind,
-    body: &Bytes,
-) -> Result<Answer, Status> {
-    if ctx.info.verb == "get" {
-        return super::read::get(state, ctx, kind).await;
-    }
-    let form = form(ctx.accept(), &ctx.query)?;
-    let media = header(&ctx.headers, "content-type").split(';').next().unwrap_or("").trim().to_string();
-    let name = ctx.info.name.clone();
-    let pod = modify(state, ctx, kind, Part::Internal, &name, |old| {
-        let mut asked = match ctx.info.verb.as_str() {
-            "update" => decode::object(ctx, kind, body)?,
-            _ => write::patched(kind, &media, old, body)?,
-        };
-        decode::conform(kind, &mut asked)?;
-        (kind.defaults)(&mut asked);
-        let wanted = list(&asked, "spec.ephemeralContainers");
-        let mut new = old.clone();
-        value::put(&mut new, "spec.ephemeralContainers", wanted.to_vec());
-        // What the client says of the object that it means is a condition, as for every other
-        // write.
-        let is_patch = ctx.info.verb != "update";
-        let told = meta::resource_version(&asked);
-        if told.is_empty() || (is_patch && told == meta::resource_version(old)) {
-            value::remove(&mut new, "metadata.resourceVersion");
-        } else {
-            value::put(&mut new, "metadata.resourceVersion", told);
-        }
-        if !meta::uid(&asked).is_empty() {
-            value::put(&mut new, "metadata.uid", meta::uid(&asked));
-        }
-        let mut errors = Errors::default();
-        (kind.validate)(&new, &mut errors);
-        api::validate::pods::ephemeral_update(&new, old, &mut errors);
-        if !errors.is_empty() {
-            return Err(Status::invalid("", "Pod", &name, &errors));
-        }
-        Ok(new)
-    })
-    .await?;
-    Ok(negotiate::one(200, kind, form, &pod))
 }
 
 #[cfg(test)]

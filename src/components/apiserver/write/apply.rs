@@ -136,6 +136,15 @@ fn confine(kind: &Kind, part: Part, applied: &mut Value) {
                 metadata.retain(|field, _| kept.contains(&field.as_str()));
             }
         }
+        Part::Ephemeral => {
+            map.retain(|field, _| matches!(field.as_str(), "apiVersion" | "kind" | "metadata" | "spec"));
+            let kept = ["name", "namespace", "uid", "resourceVersion"];
+            for (field, kept) in [("metadata", &kept[..]), ("spec", &["ephemeralContainers"])] {
+                if let Some(Value::Object(fields)) = map.get_mut(field) {
+                    fields.retain(|field, _| kept.contains(&field.as_str()));
+                }
+            }
+        }
         _ if kind.has_status => drop(map.shift_remove("status")),
         _ => {}
     }

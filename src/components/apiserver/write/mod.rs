@@ -9,7 +9,7 @@ mod update;
 
 pub use apply::applied;
 pub use create::{create, create_object};
-pub use patch::{patch, patched};
+pub use patch::patch;
 pub use update::{Part, modify, update};
 
 use super::context::Context;

@@ -45,7 +45,7 @@ pub async fn patch(
 }
 
 /// The patch applied, in the version of the request.
-pub fn patched(kind: &Kind, media: &str, old: &Value, body: &[u8]) -> Result<Value, Status> {
+fn patched(kind: &Kind, media: &str, old: &Value, body: &[u8]) -> Result<Value, Status> {
     let mut object = negotiate::versioned(kind, old).into_owned();
     match media {
         "application/json-patch+json" => patch::json(&mut object, body)?,

@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use tap::{Event, Write};
 
+const EPHEMERAL: &str = "spec.ephemeralContainers";
+
 /// Which part of an object a write may touch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Part {
@@ -24,7 +26,9 @@ pub enum Part {
     Status,
     /// `namespaces/finalize`
     Finalize,
-    /// Parts of a pod that only its subresources may set: binding, ephemeral containers.
+    /// `pods/ephemeralcontainers`
+    Ephemeral,
+    /// Parts of a pod that only this server sets: its binding, the reason of its eviction.
     Internal,
 }
 
@@ -162,28 +166,13 @@ impl Edit<'_> {
         if locked && told != meta::resource_version(&old.value) {
             return Err(Status::stale(kind.group, kind.plural, name));
         }
-        let uid = meta::uid(&new);
-        if !uid.is_empty() && uid != meta::uid(&old.value) {
-            let why = format!(
-                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-                meta::uid(&old.value)
-            );
-            return Err(Status::conflict(kind.group, kind.plural, name, &why));
-        }
+        check_uid(kind, &new, &old.value)?;
         if part == Part::Main {
             check_deletion(kind, &new, &old.value)?;
         }
         keep(kind, part, &ctx.info.subresource, &mut new, &old.value);
         self.settle(&mut new, &old.value);
-        let errors = match part {
-            Part::Main => {
-                let mut errors = validate::update(kind, &new, &old.value);
-                check_version(ctx, kind, &new, Some(&old.value), &mut errors);
-                errors
-            }
-            Part::Status => validate::status_update(kind, &new, &old.value),
-            _ => validate::schema(kind, &new, Some(&old.value)),
-        };
+        let errors = self.problems(&new, &old.value);
         if !errors.is_empty() {
             return Err(Status::invalid(kind.group, kind.kind, name, &errors));
         }
@@ -231,6 +220,26 @@ impl Edit<'_> {
         }
     }
 
+    /// What is wrong with the object, as far as this part of it may be written.
+    fn problems(&self, new: &Value, old: &Value) -> Errors {
+        let Edit { ctx, kind, part, .. } = *self;
+        match part {
+            Part::Main => {
+                let mut errors = validate::update(kind, new, old);
+                check_version(ctx, kind, new, Some(old), &mut errors);
+                errors
+            }
+            Part::Status => validate::status_update(kind, new, old),
+            Part::Ephemeral => {
+                let mut errors = validate::schema(kind, new, Some(old));
+                (kind.validate)(new, &mut errors);
+                validate::pods::ephemeral_update(new, old, &mut errors);
+                errors
+            }
+            Part::Finalize | Part::Internal => validate::schema(kind, new, Some(old)),
+        }
+    }
+
     /// Fills in what the server fills in, and notes who wrote what.
     fn settle(&self, new: &mut Value, old: &Value) {
         let Edit { ctx, kind, part, .. } = *self;
@@ -244,6 +253,11 @@ impl Edit<'_> {
                     kind.fill(new);
                 }
                 (kind.prepare_status_update)(new, old, &ctx.info.subresource);
+            }
+            Part::Ephemeral => {
+                let mut filled = new.clone();
+                (kind.defaults)(&mut filled);
+                value::copy(&filled, new, EPHEMERAL);
             }
             _ if kind.custom.is_some() => kind.fill(new),
             _ => {}
@@ -262,6 +276,17 @@ impl Edit<'_> {
             own(ctx, kind, old, new);
         }
     }
+}
+
+/// # Errors
+/// 409 for a write that means another object of this name.
+fn check_uid(kind: &Kind, new: &Value, old: &Value) -> Result<(), Status> {
+    let (wanted, there) = (meta::uid(new), meta::uid(old));
+    if wanted.is_empty() || wanted == there {
+        return Ok(());
+    }
+    let why = format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {there}");
+    Err(Status::conflict(kind.group, kind.plural, meta::name(old), &why))
 }
 
 /// A write does not begin a deletion, nor change how long the object has to end. Another time of
@@ -298,6 +323,13 @@ fn keep(kind: &Kind, part: Part, subresource: &str, new: &mut Value, old: &Value
             } else {
                 value::put(new, "spec.finalizers", finalizers);
             }
+        }
+        Part::Ephemeral => {
+            let mut kept = old.clone();
+            for field in [EPHEMERAL, "metadata.managedFields"] {
+                value::copy(new, &mut kept, field);
+            }
+            *new = kept;
         }
         Part::Main if kind.has_status => value::copy(old, new, "status"),
         Part::Main | Part::Internal => {}
