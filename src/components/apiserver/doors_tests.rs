@@ -172,3 +172,27 @@ async fn ephemeral_containers_come_in_by_every_kind_of_write() {
     fewer["spec"]["ephemeralContainers"].as_array_mut().unwrap().pop();
     assert_eq!(send("PUT", "", "json", fewer).await.0, 422);
 }
+
+#[tokio::test]
+async fn a_node_that_is_made_by_an_apply_keeps_its_status() {
+    let api = Api::new().await;
+    let apply = async |path: &str, object: Value| {
+        let user = User::new("admin", &[MASTERS]);
+        let path = format!("{path}?fieldManager=m");
+        let body = ("application/apply-patch+yaml", object.to_string());
+        testing::send(&api.fixture.server, user, ("PATCH", &path), body, "").await
+    };
+    let node = |cpu: &str| json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}, "status": {"capacity": {"cpu": cpu}}});
+    for (cpu, code) in [("4", 201), ("8", 200)] {
+        let (got, made) = apply("/api/v1/nodes/n", node(cpu)).await;
+        assert_eq!((got, &made["status"]["capacity"]["cpu"]), (code, &json!("4")), "{made}");
+        let entries = made["metadata"]["managedFields"].as_array().into_iter().flatten();
+        let own: Vec<&Value> = entries.filter(|entry| entry["manager"] == "m").collect();
+        assert!(own.iter().all(|entry| entry["fieldsV1"].get("f:status").is_none()), "{own:?}");
+    }
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": pod("x")["spec"]});
+    let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"},
+        "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}, "status": {"replicas": 7}});
+    let (code, made) = apply("/apis/apps/v1/namespaces/default/deployments/d", deployment).await;
+    assert_eq!((code, made["status"].get("replicas")), (201, None), "{made}");
+}

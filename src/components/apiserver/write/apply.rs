@@ -80,7 +80,7 @@ pub async fn applied(
     if !problems.is_empty() {
         return Err(untyped(kind, applied, &problems));
     }
-    let resets = resets(stored, &ctx.info.subresource);
+    let resets = resets(stored, part, &ctx.info.subresource);
     let deadline = Deadline::new();
     loop {
         deadline.check()?;
@@ -116,9 +116,12 @@ pub async fn applied(
     }
 }
 
-/// Returns the paths that an apply through a subresource does not own.
-fn resets(kind: &Kind, subresource: &str) -> Vec<&'static str> {
-    kind.resets.iter().filter(|(of, _)| *of == subresource).map(|(_, path)| *path).collect()
+/// Returns the paths that an apply does not own, although it may write them: a new Node keeps the
+/// status that it comes with. Whether they are stored is decided with the object, by `keep` or by
+/// its creation.
+fn resets(kind: &Kind, part: Part, subresource: &str) -> Vec<&'static str> {
+    let of = kind.resets.iter().filter(|(of, _)| *of == subresource).map(|(_, path)| *path);
+    of.chain((part == Part::Main && kind.has_status).then_some("status")).collect()
 }
 
 /// What the other door writes is no part of what is applied through this one: nobody owns a field
@@ -145,7 +148,6 @@ fn confine(kind: &Kind, part: Part, applied: &mut Value) {
                 }
             }
         }
-        _ if kind.has_status => drop(map.shift_remove("status")),
         _ => {}
     }
 }
