@@ -85,10 +85,14 @@ fn in_look(look: Look, bytes: &[u8]) -> Result<Option<Vec<u8>>, Status> {
 /// Told with a long answer that stays as it is.
 const AS_IT_IS: &str = "indented, the answer would be longer than 512 KiB: it is not; jq . indents it";
 const NO_YAML: &str = "as YAML, the answer would be longer than 512 KiB: it is JSON";
+/// Told with an answer that stays as it is because too much large work waits.
+const TOO_BUSY: &str = "the server is too busy to indent the answer; jq . indents it";
+const TOO_BUSY_FOR_YAML: &str = "the server is too busy to write the answer as YAML: it is JSON";
 
 /// Indents an answer or writes it as YAML, if that is wanted and it is a document of our own: no
 /// stream of events, and nothing that somebody else said. A longer one is worked on where large
-/// objects are; 429 if too many wait there.
+/// objects are. If too many wait there the answer stays as it is: it may tell of a write that is
+/// done, and a refusal would make its client write again.
 pub async fn shown(state: &State, ctx: &Context, answer: Answer) -> Answer {
     let foreign = ["proxy", "log", "exec", "attach", "portforward"].contains(&ctx.info.subresource.as_str());
     let kind = answer.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
@@ -119,13 +123,18 @@ pub async fn shown(state: &State, ctx: &Context, answer: Answer) -> Answer {
             }
             Answer::from_parts(head, full(shown))
         }
-        Err(status) => failure(&status),
+        Err(_) => {
+            ctx.warn(if look == Look::Yaml { TOO_BUSY_FOR_YAML } else { TOO_BUSY });
+            Answer::from_parts(head, full(plain))
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compute::LARGE;
+    use crate::http::{Query, json};
     use crate::testing;
     use crate::user::User;
 
@@ -137,6 +146,24 @@ mod tests {
             let small = in_look(look, br#"{"kind": "Pod"}"#).unwrap().unwrap();
             assert!(String::from_utf8(small).unwrap().contains("kind"));
         }
+    }
+
+    /// A client that was told 429 would make the object of a `generateName` once more.
+    #[tokio::test]
+    async fn an_answer_that_cannot_be_worked_on_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = testing::start(dir.path()).await;
+        let state = &fixture.server.state;
+        state.stop.cancel(); // refuses work as a line that is full does
+        let (user, (info, headers)) = (User::new("somebody", &[]), Default::default());
+        let query = Query::parse(Some("pretty=1"));
+        let ctx = Context::new("r".into(), user, info, query, headers, fixture.tap.clone());
+        let made = serde_json::json!({"kind": "ConfigMap", "data": {"a": "x".repeat(LARGE + 1)}});
+        let answer = shown(state, &ctx, json(201, &made)).await;
+        assert_eq!(answer.status(), 201);
+        let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(bytes, made.to_string());
+        assert_eq!(ctx.take_warnings(), [TOO_BUSY]);
     }
 
     #[tokio::test]
