@@ -1,11 +1,16 @@
 //! Objects as they come and go: their definition, their namespace's bounds, evictions, finalizers.
 
 use super::context::Context;
+use super::gated::Gated;
 use super::request::Info;
 use super::testing::{self, Fixture, ask};
 use super::user::{MASTERS, User};
 use super::{definitions, write};
+use etcd::api::RangeRequest;
+use etcd::{Kv, Storage};
+use rng::Rng;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const PODS: &str = "/api/v1/namespaces/default/pods";
@@ -195,4 +200,40 @@ async fn an_event_goes_at_once_whatever_the_policy() {
         assert_eq!(api.ask("DELETE", &format!("{EVENTS}/e"), options).await.0, 200);
         assert_eq!(api.ask("GET", &format!("{EVENTS}/e"), Value::Null).await.0, 404, "{policy}");
     }
+}
+
+#[tokio::test]
+async fn the_deletion_of_a_collection_ends_with_its_client() {
+    const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+    let dir = tempfile::tempdir().unwrap();
+    let store = Gated::new(Kv::in_memory(Rng::seeded(1).fork("etcd")));
+    let server = testing::start_on(dir.path(), store.clone()).await.server;
+    for name in ["a", "b", "c"] {
+        assert_eq!(ask(&server, "POST", MAPS, json!({"metadata": {"name": name}})).await.0, 201);
+    }
+    let stored = async || {
+        let all = RangeRequest {
+            key: "/registry/configmaps/default/".into(),
+            range_end: "/registry/configmaps/default0".into(),
+            ..RangeRequest::default()
+        };
+        store.range(all).await.unwrap().count
+    };
+    store.answers.send_replace(false);
+    let asked = server.clone();
+    let asking = tokio::spawn(async move { ask(&asked, "DELETE", MAPS, json!({})).await });
+    let first = async {
+        while stored().await == 3 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), first).await.expect("the first one goes");
+    asking.abort();
+    assert!(asking.await.unwrap_err().is_cancelled());
+    store.answers.send_replace(true);
+    // Long enough for the others, if they were to go.
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(stored().await, 2);
 }

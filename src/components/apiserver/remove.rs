@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tap::Write;
+use tokio_util::sync::CancellationToken;
 
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
@@ -395,12 +396,23 @@ pub async fn delete(state: &State, ctx: &Context, kind: &Kind, body: &Bytes) -> 
     Ok(negotiate::one(200, kind, form, &removed.object))
 }
 
-pub async fn delete_collection(
+/// Deletes the objects of a collection one after the other. Each deletion that has begun goes on to
+/// its end; the next one does not begin once the client has `left` (upstream asks `ctx.Done()`
+/// before each page, and each deletion ends with the request).
+///
+/// # Errors
+/// That of the first object that cannot be deleted; 504 if the client has left.
+pub(crate) async fn delete_collection(
     state: &State,
     ctx: &Context,
     kind: &Kind,
     body: &Bytes,
+    left: &CancellationToken,
 ) -> Result<Answer, Status> {
+    let is_there = || match left.is_cancelled() {
+        true => Err(Status::timeout("the client has left before the end of the collection")),
+        false => Ok(()),
+    };
     let form = form(ctx.accept(), &ctx.query)?;
     let options = Options::of(ctx, body)?;
     let stored = stored_kind(kind);
@@ -425,12 +437,14 @@ pub async fn delete_collection(
     let mut memory = state.compute.body(&ctx.user, answer + keys).await?;
     let mut list = ListWriter::new(kind, form, if form == Form::Object { answer } else { 0 });
     for target in &targets {
+        is_there()?;
         if let Some(removed) = remove_target(state, ctx, stored, target, &options).await? {
             list.put(&removed.object).await;
             memory.cover(list.written() + keys)?;
         }
     }
     for key in unread {
+        is_there()?;
         let (namespace, name) = split(&key);
         match remove(state, ctx, stored, namespace, name, &options).await {
             Err(status) if status.reason != "NotFound" => return Err(status),

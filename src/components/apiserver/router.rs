@@ -176,6 +176,9 @@ async fn resource(
     state.bounds.hold(&ctx.user, &ctx.info, &ctx.seat, bytes)?;
     let (state, ctx, kind) = (state.clone(), ctx.clone(), kind.clone());
     let user = ctx.user.clone();
+    // Cancelled when this future goes, with its client or because it is done.
+    let left = CancellationToken::new();
+    let _here = left.clone().drop_guard();
     let work = async move {
         let (state, ctx, kind) = (&state, &*ctx, &kind);
         match verb.as_str() {
@@ -185,7 +188,7 @@ async fn resource(
             "update" => write::update(state, ctx, kind, Part::Main, &body).await,
             "patch" => write::patch(state, ctx, kind, Part::Main, &body).await,
             "delete" => remove::delete(state, ctx, kind, &body).await,
-            "deletecollection" => remove::delete_collection(state, ctx, kind, &body).await,
+            "deletecollection" => remove::delete_collection(state, ctx, kind, &body, &left).await,
             _ => Err(Status::method_not_allowed()),
         }
     };
