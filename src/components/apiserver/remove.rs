@@ -1,15 +1,18 @@
 //! Delete: at once, after a grace period, or when the last finalizer is gone.
 
+mod collection;
+mod options;
+
+pub(crate) use collection::delete_collection;
+pub use options::Options;
+
 use super::State;
 use super::admission;
 use super::cache::Undecodable;
 use super::context::Context;
-use super::decode;
-use super::filter::Filter;
-use super::http::{Answer, header, json};
-use super::negotiate::{self, Form, ListMeta, ListWriter, form};
+use super::http::{Answer, json};
+use super::negotiate::{self, form};
 use super::object::Object;
-use super::read;
 use super::services;
 use super::store::{Deadline, Extra, Refused, object_key};
 use super::write::stored_kind;
@@ -21,128 +24,9 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tap::Write;
-use tokio_util::sync::CancellationToken;
 
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
-
-/// Bytes that the mark of a deletion adds to an object, at most.
-const MARK: usize = 256;
-
-/// `DeleteOptions`, from body and query.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Options {
-    pub grace: Option<i64>,
-    /// `Orphan`, `Foreground`, `Background` or empty.
-    pub propagation: String,
-    pub uid: String,
-    pub version: String,
-    pub dry_run: bool,
-}
-
-impl Options {
-    pub fn of(ctx: &Context, body: &Bytes) -> Result<Options, Status> {
-        let mut options = Options {
-            grace: ctx.query.number("gracePeriodSeconds")?,
-            propagation: ctx.query.get("propagationPolicy").to_string(),
-            dry_run: decode::dry_run(ctx)?,
-            ..Options::default()
-        };
-        if !ctx.query.get("orphanDependents").is_empty() {
-            if !options.propagation.is_empty() {
-                return Err(two_policies(&options.propagation.into()));
-            }
-            options.propagation = policy_of_orphans(ctx.query.is_true("orphanDependents")).into();
-        }
-        if !body.iter().all(u8::is_ascii_whitespace) {
-            let body = decode::body(header(&ctx.headers, "content-type"), body)?;
-            options.read(&body)?;
-        }
-        options.check()?;
-        Ok(options)
-    }
-
-    /// # Errors
-    /// 422 for a propagation policy that there is none.
-    fn check(&self) -> Result<(), Status> {
-        if matches!(self.propagation.as_str(), "" | "Orphan" | "Foreground" | "Background") {
-            return Ok(());
-        }
-        let mut errors = api::errors::Errors::default();
-        let supported = ["Foreground", "Background", "Orphan", "nil"];
-        errors.not_supported("propagationPolicy", &self.propagation.clone().into(), &supported);
-        Err(Status::invalid("meta.k8s.io", "DeleteOptions", "", &errors))
-    }
-
-    /// Takes what a `DeleteOptions` object says, as upstream's `ValidateDeleteOptions` lets it.
-    ///
-    /// # Errors
-    /// 400 for a value of another type; 422 for one that is not supported.
-    pub fn read(&mut self, body: &Value) -> Result<(), Status> {
-        check_types(body)?;
-        if !at(body, "orphanDependents").is_null() && !at(body, "propagationPolicy").is_null() {
-            return Err(two_policies(at(body, "propagationPolicy")));
-        }
-        if let Some(grace) = int(body, "gracePeriodSeconds") {
-            self.grace = Some(grace);
-        }
-        if !text(body, "propagationPolicy").is_empty() {
-            self.propagation = text(body, "propagationPolicy").to_string();
-        } else if let Some(orphans) = at(body, "orphanDependents").as_bool() {
-            self.propagation = policy_of_orphans(orphans).into();
-        }
-        self.uid = text(body, "preconditions.uid").to_string();
-        self.version = text(body, "preconditions.resourceVersion").to_string();
-        for item in value::list(body, "dryRun") {
-            if item != "All" {
-                let mut errors = api::errors::Errors::default();
-                errors.not_supported("dryRun", at(body, "dryRun"), &["All"]);
-                return Err(Status::invalid("meta.k8s.io", "DeleteOptions", "", &errors));
-            }
-            self.dry_run = true;
-        }
-        self.check()
-    }
-}
-
-/// Returns the policy that `orphanDependents` asks for. False is a wish, too: it counts more than
-/// the default of the kind.
-fn policy_of_orphans(orphans: bool) -> &'static str {
-    if orphans { "Orphan" } else { "Background" }
-}
-
-/// The answer to a delete that names its policy twice.
-fn two_policies(policy: &Value) -> Status {
-    let mut errors = api::errors::Errors::default();
-    let both = "orphanDependents and deletionPropagation cannot be both set";
-    errors.invalid("propagationPolicy", policy, both);
-    Status::invalid("meta.k8s.io", "DeleteOptions", "", &errors)
-}
-
-/// # Errors
-/// 400 for a field of `DeleteOptions` whose value has another type than the field.
-fn check_types(body: &Value) -> Result<(), Status> {
-    type Fits = fn(&Value) -> bool;
-    let is_text: Fits = Value::is_string;
-    let fields: [(&str, &str, Fits); 7] = [
-        ("gracePeriodSeconds", "int64", Value::is_i64),
-        ("orphanDependents", "bool", Value::is_boolean),
-        ("propagationPolicy", "string", is_text),
-        ("preconditions", "object", Value::is_object),
-        ("preconditions.uid", "string", is_text),
-        ("preconditions.resourceVersion", "string", is_text),
-        ("dryRun", "[]string", |value| value.as_array().is_some_and(|all| all.iter().all(Value::is_string))),
-    ];
-    if !body.is_null() && !body.is_object() {
-        return Err(Status::bad_request("DeleteOptions is no object"));
-    }
-    match fields.iter().find(|(field, _, fits)| !at(body, field).is_null() && !fits(at(body, field))) {
-        Some((field, wanted, _)) => {
-            Err(Status::bad_request(format!("DeleteOptions.{field}: it has to be of type {wanted}")))
-        }
-        None => Ok(()),
-    }
-}
 
 /// Is an object that is being deleted ready to go?
 pub fn is_finished(kind: &Kind, object: &Value) -> bool {
@@ -396,117 +280,6 @@ pub async fn delete(state: &State, ctx: &Context, kind: &Kind, body: &Bytes) -> 
     Ok(negotiate::one(200, kind, form, &removed.object))
 }
 
-/// Deletes the objects of a collection one after the other. Each deletion that has begun goes on to
-/// its end; the next one does not begin once the client has `left` (upstream asks `ctx.Done()`
-/// before each page, and each deletion ends with the request).
-///
-/// # Errors
-/// That of the first object that cannot be deleted; 504 if the client has left.
-pub(crate) async fn delete_collection(
-    state: &State,
-    ctx: &Context,
-    kind: &Kind,
-    body: &Bytes,
-    left: &CancellationToken,
-) -> Result<Answer, Status> {
-    let is_there = || match left.is_cancelled() {
-        true => Err(Status::timeout("the client has left before the end of the collection")),
-        false => Ok(()),
-    };
-    let form = form(ctx.accept(), &ctx.query)?;
-    let options = Options::of(ctx, body)?;
-    let stored = stored_kind(kind);
-    let filter = Filter::of(kind, ctx.info.object_namespace(), &ctx.query)?;
-    let limit = ctx.query.number("limit")?.unwrap_or(0).max(0);
-    let start = read::start_of_page(ctx)?;
-    state.fresh().await?;
-    let looking = state.compute.body(&ctx.user, read::looked_at(state, stored, &filter)).await?;
-    let page = read::page_of_now(state, stored, &filter, start.as_deref().unwrap_or_default(), limit).await;
-    let (targets, answer) = targets(&page.objects, form);
-    let (next, remaining) = (page.meta.next, page.meta.remaining);
-    drop(page.objects);
-    drop(looking);
-    let is_part = start.is_some() || !next.is_empty();
-    let unread = match is_part || filter.is_selective() || !filter.name.is_empty() {
-        true => vec![], // nobody can tell whether it is meant
-        false => state.cache.undecodable_keys(stored.place(), &prefix(&filter.namespace)),
-    };
-    // The answer lists them all, so it needs a list's memory; a dry run does not even make them
-    // fewer.
-    let keys: usize = targets.iter().map(|t| size_of::<Target>() + t.key.len() + t.uid.len()).sum();
-    let mut memory = state.compute.body(&ctx.user, answer + keys).await?;
-    let mut list = ListWriter::new(kind, form, if form == Form::Object { answer } else { 0 });
-    for target in &targets {
-        is_there()?;
-        if let Some(removed) = remove_target(state, ctx, stored, target, &options).await? {
-            list.put(&removed.object).await;
-            memory.cover(list.written() + keys)?;
-        }
-    }
-    for key in unread {
-        is_there()?;
-        let (namespace, name) = split(&key);
-        match remove(state, ctx, stored, namespace, name, &options).await {
-            Err(status) if status.reason != "NotFound" => return Err(status),
-            _ => {} // there is nothing to show
-        }
-    }
-    let revision = state.cache.revision();
-    let meta = ListMeta { revision, next, remaining };
-    Ok(read::kept(ctx, list.finish(&meta), memory))
-}
-
-/// An object of a collection that is to be deleted.
-struct Target {
-    key: String,
-    uid: String,
-}
-
-/// Lists what a collection has, and returns about how many bytes the answer takes. Keys and uids
-/// are kept alone: an object in memory is parsed and takes many times its bytes, and those that are
-/// deleted first would stay there until the last one is.
-fn targets(objects: &[(String, Arc<Object>)], form: Form) -> (Vec<Target>, usize) {
-    let mut answer = 0;
-    let keep = |(key, object): &(String, Arc<Object>)| {
-        answer += negotiate::estimate(form, std::slice::from_ref(object)) + MARK;
-        Target { key: key.clone(), uid: meta::uid(&object.value).to_string() }
-    };
-    let all: Vec<Target> = objects.iter().map(keep).collect();
-    (all, answer)
-}
-
-/// Deletes one object of a collection; `None` if it has gone by itself. Another one that has taken
-/// its name meanwhile stays.
-async fn remove_target(
-    state: &State,
-    ctx: &Context,
-    kind: &Kind,
-    target: &Target,
-    options: &Options,
-) -> Result<Option<Removed>, Status> {
-    let (namespace, name) = split(&target.key);
-    let mut options = options.clone();
-    let is_free = options.uid.is_empty() && options.version.is_empty();
-    if is_free {
-        options.uid.clone_from(&target.uid);
-    }
-    match remove(state, ctx, kind, namespace, name, &options).await {
-        Err(status) if status.reason == "NotFound" => Ok(None),
-        Err(status) if status.reason == "Conflict" && is_free => Ok(None),
-        done => done.map(Some),
-    }
-}
-
-/// Namespace and name of a key in the cache.
-fn split(key: &str) -> (&str, &str) {
-    key.split_once('/').unwrap_or(("", key))
-}
-
-/// What the keys of a namespace begin with; empty for all of them.
-fn prefix(namespace: &str) -> String {
-    if namespace.is_empty() { String::new() } else { format!("{namespace}/") }
-}
-
 /// The key of an object, for callers that have only the object.
 pub fn key_of(kind: &Kind, object: &Value) -> String {
     object_key(kind, meta::namespace(object), meta::name(object))
@@ -515,9 +288,6 @@ pub fn key_of(kind: &Kind, object: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Server;
-    use crate::testing;
-    use crate::user::User;
     use api::kinds;
 
     fn pod() -> Value {
@@ -583,90 +353,6 @@ mod tests {
             Some(5)
         );
         assert_eq!(decide(kind, &ended, &ask(0), now), Step::Erase);
-    }
-
-    /// The body of a delete and `deleteOptions` of an eviction are read by the same rules.
-    #[test]
-    fn delete_options_that_mean_nothing_are_refused() {
-        let read = |body: Value| {
-            let mut options = Options::default();
-            options.read(&body).map(|()| options).map_err(|status| (status.code, status.message))
-        };
-        let good = json!({"gracePeriodSeconds": 5, "propagationPolicy": "Foreground", "dryRun": ["All"], "preconditions": {"uid": "u"}});
-        let options = read(good).unwrap();
-        assert_eq!(
-            (options.grace, options.propagation.as_str(), options.dry_run),
-            (Some(5), "Foreground", true)
-        );
-        assert_eq!(read(Value::Null), Ok(Options::default()));
-        for (orphans, policy) in [(true, "Orphan"), (false, "Background")] {
-            assert_eq!(read(json!({ "orphanDependents": orphans })).unwrap().propagation, policy);
-        }
-        for (body, code, field) in [
-            (json!({"propagationPolicy": "Sideways"}), 422, "propagationPolicy"),
-            (json!({"propagationPolicy": "Orphan", "orphanDependents": false}), 422, "propagationPolicy"),
-            (json!({"dryRun": ["Some"]}), 422, "dryRun"),
-            (json!({"propagationPolicy": 5}), 400, "propagationPolicy"),
-            (json!({"gracePeriodSeconds": "5"}), 400, "gracePeriodSeconds"),
-            (json!({"preconditions": {"uid": 5}}), 400, "preconditions.uid"),
-            (json!([]), 400, "DeleteOptions"),
-        ] {
-            let (got, message) = read(body.clone()).unwrap_err();
-            assert!(got == code && message.contains(field), "{body}: {got} {message}");
-        }
-    }
-
-    const MAPS: &str = "/api/v1/namespaces/default/configmaps";
-
-    async fn ask(server: &Server, method: &str, path: &str, body: Value) -> (u16, Value) {
-        let user = User::new("admin", &["system:masters"]);
-        testing::send(server, user, (method, path), ("application/json", body.to_string()), "").await
-    }
-
-    #[tokio::test]
-    async fn a_collection_answers_what_it_deleted() {
-        let dir = tempfile::tempdir().unwrap();
-        let fixture = testing::start(dir.path()).await;
-        for (name, finalizers) in [("a", json!([])), ("b", json!(["test/hold"])), ("c", json!([]))] {
-            let map = json!({"metadata": {"name": name, "finalizers": finalizers}});
-            assert_eq!(ask(&fixture.server, "POST", MAPS, map).await.0, 201);
-        }
-        let (code, list) = ask(&fixture.server, "DELETE", MAPS, json!({})).await;
-        assert_eq!((code, text(&list, "kind")), (200, "ConfigMapList"), "{list}");
-        let names: Vec<&str> = value::list(&list, "items").iter().map(meta::name).collect();
-        assert_eq!(names, ["a", "b", "c"]);
-        assert!(meta::is_terminating(&list["items"][1]), "its finalizer holds it: {list}");
-        let (_, left) = ask(&fixture.server, "GET", MAPS, Value::Null).await;
-        assert_eq!(value::list(&left, "items").iter().map(meta::name).collect::<Vec<_>>(), ["b"]);
-    }
-
-    #[tokio::test]
-    async fn a_collection_takes_no_object_that_was_made_after_it_was_listed() {
-        let dir = tempfile::tempdir().unwrap();
-        let fixture = testing::start(dir.path()).await;
-        let (server, map) = (&fixture.server, json!({"metadata": {"name": "a"}}));
-        assert_eq!(ask(server, "POST", MAPS, map.clone()).await.0, 201);
-        let kind = kinds::stored("configmaps").unwrap();
-        let filter = Filter { namespace: "default".into(), ..Filter::default() };
-        server.state.fresh().await.unwrap();
-        let page = read::page_of_now(&server.state, kind, &filter, "", 0).await;
-        let (listed, _) = targets(&page.objects, Form::Object);
-        assert_eq!(ask(server, "DELETE", &format!("{MAPS}/a"), json!({})).await.0, 200);
-        let (info, query, headers) = Default::default();
-        let user = User::new("admin", &["system:masters"]);
-        let ctx = Context::new("r".into(), user, info, query, headers, fixture.tap.clone());
-        let remove = async |target: &Target, options: Options| {
-            remove_target(&server.state, &ctx, kind, target, &options).await
-        };
-        assert!(remove(&listed[0], Options::default()).await.unwrap().is_none(), "it is gone");
-        let (_, made) = ask(server, "POST", MAPS, map).await;
-        server.state.fresh().await.unwrap();
-        assert!(remove(&listed[0], Options::default()).await.unwrap().is_none(), "another one");
-        let (code, left) = ask(server, "GET", &format!("{MAPS}/a"), Value::Null).await;
-        assert_eq!((code, meta::uid(&left)), (200, meta::uid(&made)));
-        let other = Options { uid: "x".into(), ..Options::default() };
-        let refused = remove(&listed[0], other).await.err().expect("the client's own precondition");
-        assert_eq!(refused.reason, "Conflict");
     }
 
     #[test]

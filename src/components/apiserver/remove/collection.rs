@@ -1,0 +1,194 @@
+//! Deletes all objects of a collection that match.
+
+use super::{Options, Removed, remove};
+use crate::State;
+use crate::context::Context;
+use crate::filter::Filter;
+use crate::http::Answer;
+use crate::negotiate::{self, Form, ListMeta, ListWriter, form};
+use crate::object::Object;
+use crate::read;
+use crate::write::stored_kind;
+use api::kinds::Kind;
+use api::{Status, meta};
+use bytes::Bytes;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// Bytes that the mark of a deletion adds to an object, at most.
+const MARK: usize = 256;
+
+/// Deletes the objects of a collection one after the other. Each deletion that has begun goes on to
+/// its end; the next one does not begin once the client has `left` (upstream asks `ctx.Done()`
+/// before each page, and each deletion ends with the request).
+///
+/// # Errors
+/// That of the first object that cannot be deleted; 504 if the client has left.
+pub(crate) async fn delete_collection(
+    state: &State,
+    ctx: &Context,
+    kind: &Kind,
+    body: &Bytes,
+    left: &CancellationToken,
+) -> Result<Answer, Status> {
+    let is_there = || match left.is_cancelled() {
+        true => Err(Status::timeout("the client has left before the end of the collection")),
+        false => Ok(()),
+    };
+    let form = form(ctx.accept(), &ctx.query)?;
+    let options = Options::of(ctx, body)?;
+    let stored = stored_kind(kind);
+    let filter = Filter::of(kind, ctx.info.object_namespace(), &ctx.query)?;
+    let limit = ctx.query.number("limit")?.unwrap_or(0).max(0);
+    let start = read::start_of_page(ctx)?;
+    state.fresh().await?;
+    let looking = state.compute.body(&ctx.user, read::looked_at(state, stored, &filter)).await?;
+    let page = read::page_of_now(state, stored, &filter, start.as_deref().unwrap_or_default(), limit).await;
+    let (targets, answer) = targets(&page.objects, form);
+    let (next, remaining) = (page.meta.next, page.meta.remaining);
+    drop(page.objects);
+    drop(looking);
+    let is_part = start.is_some() || !next.is_empty();
+    let unread = match is_part || filter.is_selective() || !filter.name.is_empty() {
+        true => vec![], // nobody can tell whether it is meant
+        false => state.cache.undecodable_keys(stored.place(), &prefix(&filter.namespace)),
+    };
+    // The answer lists them all, so it needs a list's memory; a dry run does not even make them
+    // fewer.
+    let keys: usize = targets.iter().map(|t| size_of::<Target>() + t.key.len() + t.uid.len()).sum();
+    let mut memory = state.compute.body(&ctx.user, answer + keys).await?;
+    let mut list = ListWriter::new(kind, form, if form == Form::Object { answer } else { 0 });
+    for target in &targets {
+        is_there()?;
+        if let Some(removed) = remove_target(state, ctx, stored, target, &options).await? {
+            list.put(&removed.object).await;
+            memory.cover(list.written() + keys)?;
+        }
+    }
+    for key in unread {
+        is_there()?;
+        let (namespace, name) = split(&key);
+        match remove(state, ctx, stored, namespace, name, &options).await {
+            Err(status) if status.reason != "NotFound" => return Err(status),
+            _ => {} // there is nothing to show
+        }
+    }
+    let revision = state.cache.revision();
+    let meta = ListMeta { revision, next, remaining };
+    Ok(read::kept(ctx, list.finish(&meta), memory))
+}
+
+/// An object of a collection that is to be deleted.
+struct Target {
+    key: String,
+    uid: String,
+}
+
+/// Lists what a collection has, and returns about how many bytes the answer takes. Keys and uids
+/// are kept alone: an object in memory is parsed and takes many times its bytes, and those that are
+/// deleted first would stay there until the last one is.
+fn targets(objects: &[(String, Arc<Object>)], form: Form) -> (Vec<Target>, usize) {
+    let mut answer = 0;
+    let keep = |(key, object): &(String, Arc<Object>)| {
+        answer += negotiate::estimate(form, std::slice::from_ref(object)) + MARK;
+        Target { key: key.clone(), uid: meta::uid(&object.value).to_string() }
+    };
+    let all: Vec<Target> = objects.iter().map(keep).collect();
+    (all, answer)
+}
+
+/// Deletes one object of a collection; `None` if it has gone by itself. Another one that has taken
+/// its name meanwhile stays.
+async fn remove_target(
+    state: &State,
+    ctx: &Context,
+    kind: &Kind,
+    target: &Target,
+    options: &Options,
+) -> Result<Option<Removed>, Status> {
+    let (namespace, name) = split(&target.key);
+    let mut options = options.clone();
+    let is_free = options.uid.is_empty() && options.version.is_empty();
+    if is_free {
+        options.uid.clone_from(&target.uid);
+    }
+    match remove(state, ctx, kind, namespace, name, &options).await {
+        Err(status) if status.reason == "NotFound" => Ok(None),
+        Err(status) if status.reason == "Conflict" && is_free => Ok(None),
+        done => done.map(Some),
+    }
+}
+
+/// Namespace and name of a key in the cache.
+fn split(key: &str) -> (&str, &str) {
+    key.split_once('/').unwrap_or(("", key))
+}
+
+/// What the keys of a namespace begin with; empty for all of them.
+fn prefix(namespace: &str) -> String {
+    if namespace.is_empty() { String::new() } else { format!("{namespace}/") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Server;
+    use crate::testing;
+    use crate::user::User;
+    use api::kinds;
+    use api::value::{self, text};
+    use serde_json::{Value, json};
+
+    const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+    async fn ask(server: &Server, method: &str, path: &str, body: Value) -> (u16, Value) {
+        let user = User::new("admin", &["system:masters"]);
+        testing::send(server, user, (method, path), ("application/json", body.to_string()), "").await
+    }
+
+    #[tokio::test]
+    async fn a_collection_answers_what_it_deleted() {
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = testing::start(dir.path()).await;
+        for (name, finalizers) in [("a", json!([])), ("b", json!(["test/hold"])), ("c", json!([]))] {
+            let map = json!({"metadata": {"name": name, "finalizers": finalizers}});
+            assert_eq!(ask(&fixture.server, "POST", MAPS, map).await.0, 201);
+        }
+        let (code, list) = ask(&fixture.server, "DELETE", MAPS, json!({})).await;
+        assert_eq!((code, text(&list, "kind")), (200, "ConfigMapList"), "{list}");
+        let names: Vec<&str> = value::list(&list, "items").iter().map(meta::name).collect();
+        assert_eq!(names, ["a", "b", "c"]);
+        assert!(meta::is_terminating(&list["items"][1]), "its finalizer holds it: {list}");
+        let (_, left) = ask(&fixture.server, "GET", MAPS, Value::Null).await;
+        assert_eq!(value::list(&left, "items").iter().map(meta::name).collect::<Vec<_>>(), ["b"]);
+    }
+
+    #[tokio::test]
+    async fn a_collection_takes_no_object_that_was_made_after_it_was_listed() {
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = testing::start(dir.path()).await;
+        let (server, map) = (&fixture.server, json!({"metadata": {"name": "a"}}));
+        assert_eq!(ask(server, "POST", MAPS, map.clone()).await.0, 201);
+        let kind = kinds::stored("configmaps").unwrap();
+        let filter = Filter { namespace: "default".into(), ..Filter::default() };
+        server.state.fresh().await.unwrap();
+        let page = read::page_of_now(&server.state, kind, &filter, "", 0).await;
+        let (listed, _) = targets(&page.objects, Form::Object);
+        assert_eq!(ask(server, "DELETE", &format!("{MAPS}/a"), json!({})).await.0, 200);
+        let (info, query, headers) = Default::default();
+        let user = User::new("admin", &["system:masters"]);
+        let ctx = Context::new("r".into(), user, info, query, headers, fixture.tap.clone());
+        let remove = async |target: &Target, options: Options| {
+            remove_target(&server.state, &ctx, kind, target, &options).await
+        };
+        assert!(remove(&listed[0], Options::default()).await.unwrap().is_none(), "it is gone");
+        let (_, made) = ask(server, "POST", MAPS, map).await;
+        server.state.fresh().await.unwrap();
+        assert!(remove(&listed[0], Options::default()).await.unwrap().is_none(), "another one");
+        let (code, left) = ask(server, "GET", &format!("{MAPS}/a"), Value::Null).await;
+        assert_eq!((code, meta::uid(&left)), (200, meta::uid(&made)));
+        let other = Options { uid: "x".into(), ..Options::default() };
+        let refused = remove(&listed[0], other).await.err().expect("the client's own precondition");
+        assert_eq!(refused.reason, "Conflict");
+    }
+}
