@@ -63,8 +63,6 @@ mod contention_tests;
 mod context;
 mod decode;
 mod definitions;
-#[cfg(test)]
-mod doors_tests;
 mod duplicates;
 mod escalation;
 mod eviction;
@@ -94,6 +92,8 @@ mod readiness;
 mod reconcile;
 mod remove;
 pub mod request;
+#[cfg(test)]
+mod requests_tests;
 mod reviews;
 mod rewind;
 mod router;

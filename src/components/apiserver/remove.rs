@@ -4,7 +4,7 @@ mod collection;
 mod options;
 
 pub(crate) use collection::delete_collection;
-pub use options::Options;
+pub(crate) use options::Options;
 
 use super::State;
 use super::admission;
@@ -17,7 +17,7 @@ use super::services;
 use super::store::{Deadline, Extra, Refused, object_key};
 use super::write::stored_kind;
 use api::kinds::Kind;
-use api::value::{self, at, int, text};
+use api::value::{self, int, text};
 use api::{Status, meta, status};
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -289,6 +289,7 @@ pub fn key_of(kind: &Kind, object: &Value) -> String {
 mod tests {
     use super::*;
     use api::kinds;
+    use api::value::at;
 
     fn pod() -> Value {
         json!({"metadata": {"name": "p", "generation": 1}, "spec": {"nodeName": "n", "terminationGracePeriodSeconds": 30}, "status": {"phase": "Running"}})

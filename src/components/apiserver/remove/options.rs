@@ -10,17 +10,17 @@ use serde_json::Value;
 
 /// `DeleteOptions`, from body and query.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Options {
-    pub grace: Option<i64>,
+pub(crate) struct Options {
+    pub(crate) grace: Option<i64>,
     /// `Orphan`, `Foreground`, `Background` or empty.
-    pub propagation: String,
-    pub uid: String,
-    pub version: String,
-    pub dry_run: bool,
+    pub(crate) propagation: String,
+    pub(crate) uid: String,
+    pub(crate) version: String,
+    pub(crate) dry_run: bool,
 }
 
 impl Options {
-    pub fn of(ctx: &Context, body: &Bytes) -> Result<Options, Status> {
+    pub(crate) fn of(ctx: &Context, body: &Bytes) -> Result<Options, Status> {
         let mut options = Options {
             grace: ctx.query.number("gracePeriodSeconds")?,
             propagation: ctx.query.get("propagationPolicy").to_string(),
@@ -57,7 +57,7 @@ impl Options {
     ///
     /// # Errors
     /// 400 for a value of another type; 422 for one that is not supported.
-    pub fn read(&mut self, body: &Value) -> Result<(), Status> {
+    pub(crate) fn read(&mut self, body: &Value) -> Result<(), Status> {
         check_types(body)?;
         if !at(body, "orphanDependents").is_null() && !at(body, "propagationPolicy").is_null() {
             return Err(two_policies(at(body, "propagationPolicy")));

@@ -124,9 +124,9 @@ fn resets(kind: &Kind, part: Part, subresource: &str) -> Vec<&'static str> {
     of.chain((part == Part::Main && kind.has_status).then_some("status")).collect()
 }
 
-/// What the other door writes is no part of what is applied through this one: nobody owns a field
-/// that his apply does not write (upstream: `GetResetFields`). The status of a custom resource comes
-/// with no metadata; see `keep`.
+/// Drops from an apply what this subresource does not write: a manager owns no field that its apply
+/// cannot change (upstream: `GetResetFields`). The status of a custom resource comes with no
+/// metadata; see `keep`. The status in an apply of the whole object stays; see `resets`.
 fn confine(kind: &Kind, part: Part, applied: &mut Value) {
     let Value::Object(map) = applied else { return };
     match part {

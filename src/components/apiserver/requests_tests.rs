@@ -1,4 +1,4 @@
-//! Subresources, reviews and reads: what each of these doors takes and answers.
+//! Subresources, reviews, reads and custom resources: what each kind of request takes and answers.
 
 use super::gated::Gated;
 use super::testing::{self, Fixture, ask};
@@ -136,10 +136,10 @@ async fn ephemeral_containers_come_in_by_every_kind_of_write() {
     let api = Api::new().await;
     const PODS: &str = "/api/v1/namespaces/default/pods";
     api.made(PODS, pod("p")).await;
-    let door = format!("{PODS}/p/ephemeralcontainers");
+    let target = format!("{PODS}/p/ephemeralcontainers");
     let send = async |method: &str, query: &str, media: &str, body: Value| {
         let user = User::new("admin", &[MASTERS]);
-        let (path, media) = (format!("{door}{query}"), format!("application/{media}"));
+        let (path, media) = (format!("{target}{query}"), format!("application/{media}"));
         testing::send(&api.fixture.server, user, (method, &path), (&media, body.to_string()), "").await
     };
     let debug = |name: &str, more: Value| {
