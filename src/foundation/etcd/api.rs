@@ -6,6 +6,8 @@ use bytes::Bytes;
 /// A store's position in time: one number for the whole keyspace, +1 per write transaction.
 pub type Revision = i64;
 
+/// One version of a key (`mvccpb.KeyValue`). A key that does not exist has no `KeyValue`; a
+/// deletion is one whose `version` is 0.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct KeyValue {
     pub key: Bytes,
@@ -54,6 +56,7 @@ pub enum SortOrder {
     Descend,
 }
 
+/// The field by which the keys of an answer are sorted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum SortTarget {
     #[default]
@@ -64,6 +67,7 @@ pub enum SortTarget {
     Value,
 }
 
+/// The keys that a range found, and how many there are.
 #[derive(Clone, Debug, Default)]
 pub struct RangeResponse {
     /// The store's revision when it was read.
@@ -75,6 +79,8 @@ pub struct RangeResponse {
     pub count: i64,
 }
 
+/// Sets one key. `lease` is the id of the lease that the key is attached to, 0 for none. `prev_kv`
+/// asks for the key as it was before.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct PutRequest {
     pub key: Bytes,
@@ -87,6 +93,8 @@ pub struct PutRequest {
     pub ignore_lease: bool,
 }
 
+/// Deletes the keys from `key` to `range_end` (see [`RangeRequest`]). `prev_kv` asks for the keys
+/// as they were.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct DeleteRangeRequest {
     pub key: Bytes,
@@ -94,6 +102,7 @@ pub struct DeleteRangeRequest {
     pub prev_kv: bool,
 }
 
+/// How the field of a key must compare with the value in the [`Compare`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CompareResult {
     Equal,
@@ -102,6 +111,8 @@ pub enum CompareResult {
     NotEqual,
 }
 
+/// The field that is compared, and the value to compare it with. A key that does not exist counts
+/// as one with version, revisions and lease 0. It has no value: each comparison with a value fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CompareTarget {
     Version(i64),
@@ -111,6 +122,8 @@ pub enum CompareTarget {
     Lease(i64),
 }
 
+/// One condition of a transaction. It must hold for every key from `key` to `range_end`; if none of
+/// them exists, for a key that does not exist (see [`CompareTarget`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compare {
     pub key: Bytes,
@@ -119,6 +132,8 @@ pub struct Compare {
     pub target: CompareTarget,
 }
 
+/// One operation of a transaction. Operations of an inner transaction get the same revision as
+/// those of the outer one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RequestOp {
     Range(RangeRequest),
@@ -127,6 +142,8 @@ pub enum RequestOp {
     Txn(TxnRequest),
 }
 
+/// Runs the operations in `success` if every condition in `compare` holds, else those in `failure`.
+/// A client may have 128 in each of the three lists ([`MAX_OPS`](super::txn::MAX_OPS)).
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct TxnRequest {
     pub compare: Vec<Compare>,
@@ -134,6 +151,7 @@ pub struct TxnRequest {
     pub failure: Vec<RequestOp>,
 }
 
+/// The answer to one [`RequestOp`], of the same kind. `deleted` is a number of keys.
 #[derive(Clone, Debug)]
 pub enum ResponseOp {
     Range(RangeResponse),
@@ -142,6 +160,8 @@ pub enum ResponseOp {
     Txn(TxnResponse),
 }
 
+/// What a transaction did. `succeeded` says whether its conditions held; `responses` answers its
+/// operations in their order.
 #[derive(Clone, Debug, Default)]
 pub struct TxnResponse {
     pub revision: Revision,
@@ -149,12 +169,14 @@ pub struct TxnResponse {
     pub responses: Vec<ResponseOp>,
 }
 
+/// What an event did to its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventType {
     Put,
     Delete,
 }
 
+/// One change of one key, as watchers get it (`mvccpb.Event`).
 #[derive(Clone, Debug)]
 pub struct Event {
     pub kind: EventType,
@@ -173,6 +195,8 @@ pub struct WatchResponse {
     pub events: Vec<Event>,
 }
 
+/// Asks for the changes of the keys from `key` to `range_end` (see [`RangeRequest`]). `prev_kv`
+/// asks for the key before each change, too.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct WatchRequest {
     pub key: Bytes,

@@ -117,7 +117,8 @@ impl StateMachine for Applier {
             }
             answers.extend(answer.map(|answer| (answer, outcome)));
         }
-        // Watchers first: whoever is told of a write finds it in the watches already.
+        // Watchers first: when a client gets the answer to its write, the watches have the
+        // write already.
         self.shared.publish(&changes);
         for (answer, outcome) in answers {
             let _ = answer.send(outcome); // the caller may have given up
@@ -234,7 +235,7 @@ impl StateMachine for Applier {
             return vec![]; // they would pile up, and be refused
         }
         if std::mem::take(&mut self.refused) {
-            // whoever tried to renew meanwhile was refused
+            // clients that tried to renew their leases meanwhile were refused
             self.shared.leases().renew_all(now);
         }
         // Before an entry of its own term a leader does not know all renewals (`snapshot::decode`).

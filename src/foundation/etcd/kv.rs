@@ -99,6 +99,21 @@ pub(super) trait Backend: Send + Sync {
 }
 
 /// A client of this member's server. Cheap to clone.
+///
+/// # Errors that calls share
+/// A *read* changes nothing, so the caller may always send it again. It fails with
+/// - `Timeout` if no leader and majority answered in 6 s,
+/// - `Stopped` if this member has ended,
+/// - `Disk` or `NoSpace` if this member's log has failed for good. Ask another member.
+///
+/// A *write* fails with
+/// - `Timeout`, `LeaderChanged` or `Stopped` if it is not known whether it took effect, now or
+///   later. The caller reads before it writes again.
+/// - `NoSpace` or `Disk` if this member's log cannot be written. `NoSpace` also stands for a full
+///   quota and for its alarm: the caller makes room (`compact`) and ends the alarm. Only a write
+///   that was under way when the log failed for good may still take effect.
+/// - `TooManyRequests` if the leader's log is full of unsettled writes, and `Corrupt` if there is
+///   an alarm of that name: the write did not happen. After the first the caller tries again later.
 #[derive(Clone)]
 pub struct Kv {
     shared: Arc<Shared>,
@@ -140,8 +155,13 @@ impl Kv {
         }
     }
 
-    /// Keys and values. Linearizable unless `serializable`. Errors: `EmptyKey`, `Compacted`,
-    /// `FutureRevision`.
+    /// Returns keys and values. The read is linearizable unless `serializable` is set.
+    ///
+    /// # Errors
+    /// - `EmptyKey` if the request names no key.
+    /// - `Compacted` if the revision is older than the last compaction: read without a revision.
+    /// - `FutureRevision` if this member has not applied that revision.
+    /// - Those of every read ([`Kv`]), unless `serializable` is set.
     pub async fn range(&self, r: RangeRequest) -> Result<RangeResponse, Error> {
         if r.key.is_empty() {
             return Err(Error::EmptyKey);
@@ -153,7 +173,10 @@ impl Kv {
         self.shared.read().range(&r)
     }
 
-    /// Sets a key. Answers the write's revision and, if asked for, what the key was.
+    /// Sets a key. Returns the revision of the write and, if `prev_kv` is set, the key before it.
+    ///
+    /// # Errors
+    /// Those of [`Kv::txn`].
     pub async fn put(&self, r: PutRequest) -> Result<(Revision, Option<KeyValue>), Error> {
         match self.one(RequestOp::Put(r)).await? {
             ResponseOp::Put { revision, prev_kv } => Ok((revision, prev_kv)),
@@ -161,7 +184,10 @@ impl Kv {
         }
     }
 
-    /// Deletes keys. Answers the revision, the deleted keys if asked for, and their number.
+    /// Deletes keys. Returns the revision, the deleted keys if `prev_kv` is set, and their number.
+    ///
+    /// # Errors
+    /// Those of [`Kv::txn`]. Neither the quota nor a `NoSpace` alarm forbids a deletion.
     pub async fn delete_range(&self, r: DeleteRangeRequest) -> Result<(Revision, Vec<KeyValue>, i64), Error> {
         match self.one(RequestOp::DeleteRange(r)).await? {
             ResponseOp::DeleteRange { revision, deleted, prev_kvs } => Ok((revision, prev_kvs, deleted)),
@@ -174,14 +200,27 @@ impl Kv {
         response.responses.into_iter().next().ok_or(Error::Stopped)
     }
 
-    /// Compares and writes at one revision. At most [`txn::MAX_OPS`] operations and [`REQUEST_MAX`]
-    /// bytes.
+    /// Compares and writes at one revision. At most [`txn::MAX_OPS`] operations in each list and
+    /// [`REQUEST_MAX`] bytes.
+    ///
+    /// # Errors
+    /// Nothing is written, and the caller corrects the request, after
+    /// - `EmptyKey`, `ValueProvided`, `LeaseProvided`, `DuplicateKey`, `TooManyOps`, which
+    ///   [`txn::validate`] explains, and `RequestTooLarge`;
+    /// - `KeyNotFound` if a put keeps the value or lease of a key that does not exist;
+    /// - `LeaseNotFound` if a put names a lease that does not exist;
+    /// - `Compacted` or `FutureRevision` if a range names such a revision.
+    ///
+    /// Else those of every write ([`Kv`]); of every read if no operation writes.
     pub async fn txn(&self, r: TxnRequest) -> Result<TxnResponse, Error> {
         self.run(r, txn::MAX_OPS, REQUEST_MAX).await
     }
 
-    /// A transaction without a client's limits, for undo. Errors: `RequestTooLarge` above
-    /// [`UNBOUNDED_MAX`].
+    /// Runs a transaction without a client's limits, for undo.
+    ///
+    /// # Errors
+    /// Those of [`Kv::txn`], but never `TooManyOps`, and `RequestTooLarge` only above
+    /// [`UNBOUNDED_MAX`] bytes.
     pub async fn txn_unbounded(&self, r: TxnRequest) -> Result<TxnResponse, Error> {
         self.run(r, usize::MAX, UNBOUNDED_MAX).await
     }
@@ -218,7 +257,13 @@ impl Kv {
         Err(Error::NoSpace)
     }
 
-    /// Changes from `start_revision` on. Errors: `EmptyKey`, `Compacted`, `Stopped`.
+    /// Watches the changes from `start_revision` on.
+    ///
+    /// # Errors
+    /// - `EmptyKey` if the request names no key.
+    /// - `Compacted` if `start_revision` is older than the last compaction: the caller lists the
+    ///   keys and watches from behind the revision of the list.
+    /// - `Stopped` if this member has ended.
     pub async fn watch(&self, r: WatchRequest) -> Result<Watcher, Error> {
         if r.key.is_empty() {
             return Err(Error::EmptyKey);
@@ -226,14 +271,24 @@ impl Kv {
         self.shared.hub.watch(self.shared.store(), &r)
     }
 
-    /// Forgets history before `revision`. Errors: `Compacted`, `FutureRevision`.
+    /// Forgets history before `revision`.
+    ///
+    /// # Errors
+    /// - `Compacted` if a compaction at this revision or a later one was done before.
+    /// - `FutureRevision` if the store has not reached the revision.
+    /// - Those of every write ([`Kv`]).
     pub async fn compact(&self, revision: Revision) -> Result<(), Error> {
         // decided where it is applied: this member may not know of the revision yet
         self.propose(Command::Compact { revision }).await.map(drop)
     }
 
-    /// A new lease; `id` 0 lets the store choose. A TTL below [`LEASE_TTL_MIN`] becomes that.
-    /// Answers its id.
+    /// Grants a lease and returns its id. `id` 0 lets the store choose one. A TTL below
+    /// [`LEASE_TTL_MIN`] seconds is raised to that.
+    ///
+    /// # Errors
+    /// - `LeaseExist` if the id is in use.
+    /// - `LeaseTtlTooLarge` above 9 000 000 000 s.
+    /// - Those of every write ([`Kv`]).
     pub async fn lease_grant(&self, ttl_seconds: i64, id: i64) -> Result<i64, Error> {
         self.check_quota(LEASE_SIZE).await?;
         let id = if id != 0 { id } else { (self.rng.u64() >> 1) as i64 | 1 };
@@ -290,7 +345,10 @@ impl Kv {
         leases.into_iter().map(|(_, id)| id).collect()
     }
 
-    /// Alarms in force.
+    /// Returns the alarms in force.
+    ///
+    /// # Errors
+    /// Those of every read ([`Kv`]).
     pub async fn alarms(&self) -> Result<BTreeSet<Alarm>, Error> {
         self.read_barrier().await?;
         Ok(self.shared.alarms().clone())
@@ -315,7 +373,7 @@ impl Kv {
     /// Ends every `NoSpace` alarm in force. The caller has made room.
     ///
     /// # Errors
-    /// Those of every proposal.
+    /// Those of every write ([`Kv`]).
     pub async fn end_no_space(&self) -> Result<(), Error> {
         let raised = self.local_alarms();
         for alarm in raised.into_iter().filter(|a| a.kind == AlarmKind::NoSpace) {
@@ -336,18 +394,29 @@ impl Kv {
     }
 
     /// Raises or ends an alarm on all members.
+    ///
+    /// # Errors
+    /// - `TooManyAlarms` if 64 others are in force: end some first.
+    /// - Those of every write ([`Kv`]). No alarm forbids to raise or end one.
     pub async fn alarm(&self, alarm: Alarm, on: bool) -> Result<(), Error> {
         self.propose(Command::Alarm { alarm, on }).await.map(drop)
     }
 
     /// The checksum of the history up to a revision (0: now) that etcd computes for the same
-    /// history; with the revision it was computed at and that of the last compaction. Errors:
-    /// `Compacted`, `FutureRevision`.
+    /// history; with the revision it was computed at and that of the last compaction.
+    ///
+    /// # Errors
+    /// - `Compacted` if the revision is older than the last compaction.
+    /// - `FutureRevision` if this member has not applied that revision.
+    /// - `Stopped` if the thread that computes it ended: the program is about to end.
     pub async fn hash(&self, revision: Revision) -> Result<Hash, Error> {
         self.with_copy(move |frozen, _| hash::of(&frozen, revision)).await?
     }
 
-    /// The whole store as etcd's own database file holds it.
+    /// Returns the bytes of the whole store as etcd's own database file has them.
+    ///
+    /// # Errors
+    /// `Stopped` if the thread that writes them ended: the program is about to end.
     pub async fn database(&self, members: Vec<pb::Member>) -> Result<Vec<u8>, Error> {
         self.with_copy(move |frozen, at| database::write(&frozen, &members, at.index, at.term)).await
     }
@@ -392,6 +461,7 @@ impl Kv {
         self.shared.read().compacted().max(0)
     }
 
+    /// Returns how this member is doing. Asks no other member.
     pub fn status(&self) -> Status {
         let (revision, db_size) = (self.revision(), self.shared.size());
         Status { revision, db_size, ..self.backend.status() }
@@ -416,6 +486,9 @@ impl Kv {
     }
 
     /// Resolves when every write acknowledged before this call can be read here.
+    ///
+    /// # Errors
+    /// Those of every read ([`Kv`]).
     pub async fn read_barrier(&self) -> Result<(), Error> {
         match self.backend.local_reads() {
             true => Ok(()),
@@ -427,9 +500,9 @@ impl Kv {
         self.ask(&self.writes, || Some(self.backend.propose(&command))).await
     }
 
-    /// Asks until there is a leader to answer. Only `NoLeader` is asked again, when somebody takes
-    /// proposals: then nothing was proposed. `None` from `once` is an answer, too: nothing to wait
-    /// for. Nothing is asked before there is a place for it.
+    /// Asks until there is a leader to answer. After `NoLeader`, and only then, nothing was
+    /// proposed: it asks again when a leader takes proposals. `None` from `once` is an answer, too:
+    /// nothing to wait for. Nothing is asked before there is a place for it.
     async fn ask<T: Default>(
         &self,
         places: &Semaphore,
@@ -476,7 +549,7 @@ impl Memory {
         let seen = *self.order();
         let expired = self.shared.leases().take_expired(self.now());
         for id in expired {
-            let _ = self.apply(&Command::LeaseExpire { id, seen }); // only fails if somebody else just did it
+            let _ = self.apply(&Command::LeaseExpire { id, seen }); // only fails if another request just ended the lease
         }
     }
 

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
-/// Counts what it is asked. Reads are never answered; writes are, as soon as somebody takes
+/// Counts what it is asked. Reads are never answered; writes are, as soon as a leader takes
 /// proposals.
 struct Fake {
     reads: AtomicUsize,

@@ -1,4 +1,4 @@
-//! Leases: keys that vanish unless somebody keeps renewing.
+//! Leases: keys that are deleted unless a client keeps renewing the lease.
 //!
 //! Which leases exist and what hangs on them is replicated. How long ago each was renewed is this
 //! member's own observation: only the leader acts on it, by proposing the revocation.
@@ -46,6 +46,7 @@ pub struct LeaseTtl {
     pub keys: Vec<Bytes>,
 }
 
+/// All leases, the keys attached to each, and when each expires by this member's clock.
 #[derive(Debug, Default)]
 pub struct Leases {
     all: BTreeMap<i64, Lease>,
@@ -64,13 +65,16 @@ fn wait(ttl: i64) -> Duration {
 }
 
 impl Leases {
+    /// Returns whether the lease exists. One that has expired does until its revocation is applied.
     pub fn exists(&self, id: i64) -> bool {
         self.all.contains_key(&id)
     }
 
-    /// Errors: `LeaseTtlTooLarge`, `LeaseExist`.
+    /// Adds a lease of `ttl` seconds. `index`: of the entry of the log that says so.
     ///
-    /// `index`: of the entry of the log that says so.
+    /// # Errors
+    /// - `LeaseTtlTooLarge` above [`TTL_MAX`].
+    /// - `LeaseExist` if the id is in use.
     pub fn grant(&mut self, id: i64, ttl: i64, index: u64, now: Moment) -> Result<(), Error> {
         if ttl > TTL_MAX {
             return Err(Error::LeaseTtlTooLarge);
@@ -84,7 +88,10 @@ impl Leases {
         Ok(())
     }
 
-    /// Forgets a lease; returns the keys that go with it.
+    /// Forgets a lease and returns its keys, which the caller deletes.
+    ///
+    /// # Errors
+    /// `LeaseNotFound` if there is no such lease.
     pub fn revoke(&mut self, id: i64) -> Result<BTreeSet<Bytes>, Error> {
         let lease = self.all.remove(&id).ok_or(Error::LeaseNotFound)?;
         self.order.remove(&(lease.due, id));
@@ -94,8 +101,12 @@ impl Leases {
         Ok(lease.keys)
     }
 
-    /// As [`Leases::revoke`], because the lease has expired as far as entry `seen`: none of its
-    /// keys go if its holder has renewed it behind that entry.
+    /// As [`Leases::revoke`], because the leader saw the lease expire when it had applied entry
+    /// `seen`. Returns no keys, and the lease stays, if its holder has renewed it behind that
+    /// entry.
+    ///
+    /// # Errors
+    /// `LeaseNotFound` if there is no such lease: it was revoked before.
     pub fn expire(&mut self, id: i64, seen: u64) -> Result<BTreeSet<Bytes>, Error> {
         match self.all.get(&id) {
             Some(lease) if lease.renewed > seen => Ok(BTreeSet::new()),
@@ -109,7 +120,10 @@ impl Leases {
         lease.due = due;
     }
 
-    /// Returns the TTL in seconds.
+    /// Gives a lease its full time again, from `now` on. Returns its TTL in seconds.
+    ///
+    /// # Errors
+    /// `LeaseNotFound` if there is no such lease: its holder needs a new one.
     pub fn renew(&mut self, id: i64, index: u64, now: Moment) -> Result<i64, Error> {
         let lease = self.all.get_mut(&id).ok_or(Error::LeaseNotFound)?;
         (lease.expires, lease.renewed) = (now + wait(lease.ttl), index);
@@ -152,13 +166,19 @@ impl Leases {
         self.all.len() as u64 * LEASE_SIZE
     }
 
-    /// How long it still has, as this member sees it. Errors: `LeaseNotFound`.
+    /// Returns how long the lease still has, as this member sees it.
+    ///
+    /// # Errors
+    /// `LeaseNotFound` if there is no such lease.
     pub fn left(&self, id: i64, now: Moment) -> Result<Duration, Error> {
         let lease = self.all.get(&id).ok_or(Error::LeaseNotFound)?;
         Ok(lease.expires.saturating_sub(now).mul_f64(clock::scale()))
     }
 
-    /// The TTL that was asked for, in seconds, and the keys. Errors: `LeaseNotFound`.
+    /// Returns the TTL that was asked for, in seconds, and the keys.
+    ///
+    /// # Errors
+    /// `LeaseNotFound` if there is no such lease.
     pub fn look(&self, id: i64) -> Result<(i64, Vec<Bytes>), Error> {
         let lease = self.all.get(&id).ok_or(Error::LeaseNotFound)?;
         Ok((lease.ttl, lease.keys.iter().cloned().collect()))
@@ -175,8 +195,8 @@ impl Leases {
         }
     }
 
-    /// When each lease ends, and its id. Not sorted: whoever asks holds a lock that writes wait
-    /// for.
+    /// Returns when each lease ends, and its id. Not sorted: the caller holds a lock that writes
+    /// wait for.
     pub fn ends(&self) -> Vec<(Moment, i64)> {
         self.all.iter().map(|(id, lease)| (lease.expires, *id)).collect()
     }

@@ -23,7 +23,7 @@
 //! leader watches the time and proposes the revocation, and a renewal that came into the log before
 //! it wins. How long a lease still has only the leader knows, so every member asks it (`question`);
 //! `LeaseLeases` is each member's own, as in etcd. While the leader can write nothing no lease
-//! ends; a follower that cannot write sends whoever renews to another member. The words
+//! ends; a follower that cannot write sends a client that renews to another member. The words
 //! (`Revision`, `PutRequest`, `Compacted`) are etcd's own: [`api`].
 //!
 //! [`grpc`] is the second door, for any client of etcd v3: the same [`Kv`] behind the messages of
@@ -44,12 +44,13 @@
 //! post, and linearizable reads at it wait for room with its own applied index); those that were
 //! under way wait, and are written when there is room again (see it: `ropewalk fault disk full`;
 //! etcd itself would end here, and says the same when its quota is used up). `Disk` is the same for
-//! everything else that comes back by itself: no descriptor is left, or no memory. Only after a
-//! failed sync (nobody knows what is on the disk) is `Disk` for good: the member takes no more
-//! writes until it is started again.
+//! everything else that comes back by itself: no descriptor is left, or no memory. After a failed
+//! sync, or a write that the disk broke off, it is not known what is on the disk. Then the error is
+//! for good: the writes under way may still be found later, and the member takes no more until it
+//! is started again.
 //!
 //! When the keys and their history reach the quota, a member raises a `NoSpace` alarm, as etcd:
-//! puts are refused until somebody ends it (the API server does so as soon as there is room). The
+//! puts are refused until a client ends it (the API server does so as soon as there is room). The
 //! quota is a sixteenth of the memory that this program may use, shared by the members in it, and
 //! etcd's 2 GiB at most.
 //!

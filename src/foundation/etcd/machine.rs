@@ -44,8 +44,8 @@ pub enum Command {
     },
 }
 
-/// A member's word that something is wrong with the store, in force on all of them until somebody
-/// ends it.
+/// A member's word that something is wrong with the store. It is in force on all members until a
+/// client ends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Alarm {
     pub kind: AlarmKind,
@@ -57,6 +57,7 @@ pub struct Alarm {
 /// names ever new ids must not fill the memory of all members and their snapshots with them.
 const ALARMS_MAX: usize = 64;
 
+/// What an alarm says, with the numbers of `etcdserverpb.AlarmType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AlarmKind {
     /// Nothing that adds bytes is taken.
@@ -143,7 +144,7 @@ impl Shared {
     /// Does an alarm forbid this command?
     fn forbidden(&self, command: &Command) -> Result<(), Error> {
         let alarms = self.alarms();
-        // A renewal changes no key, and whoever was refused one would give the lease up.
+        // A renewal changes no key, and a client that was refused one would give the lease up.
         if matches!(command, Command::Alarm { .. } | Command::LeaseRenew { .. }) || alarms.is_empty() {
             return Ok(());
         }

@@ -32,10 +32,12 @@ pub struct Span {
 }
 
 impl Span {
+    /// The keys from `key` to `end`: `end` empty is the one key, `\0` is up to the last key.
     pub fn new(key: &Bytes, end: &Bytes) -> Span {
         Span { key: key.clone(), end: end.clone() }
     }
 
+    /// Returns whether the key lies in the span. `end` itself does not.
     pub fn contains(&self, key: &[u8]) -> bool {
         match &self.end[..] {
             [] => key == &self.key[..],
@@ -150,6 +152,7 @@ impl Default for Store {
 }
 
 impl Store {
+    /// Returns the revision of the newest write, [`FIRST_REVISION`] if there was none.
     pub fn revision(&self) -> Revision {
         self.revision
     }
@@ -186,7 +189,12 @@ impl Store {
         self.check_revision(revision)
     }
 
-    /// The keys in a span as they were at `r.revision`, in byte order.
+    /// Returns the keys of a range as they were at `r.revision`, in the order that `r` asks for
+    /// (byte order if it asks for none).
+    ///
+    /// # Errors
+    /// - `Compacted` if the revision is older than the last compaction.
+    /// - `FutureRevision` if it is newer than the newest write.
     pub fn range(&self, r: &RangeRequest) -> Result<RangeResponse, Error> {
         self.check_revision(r.revision)?;
         let at = if r.revision > 0 { r.revision } else { Revision::MAX };
@@ -246,7 +254,9 @@ impl Store {
 
     /// Forgets what happened before `revision`; the state at `revision` stays readable.
     ///
-    /// Errors: `Compacted` if that was done before, `FutureRevision`.
+    /// # Errors
+    /// - `Compacted` if a compaction at this revision or a later one was done before.
+    /// - `FutureRevision` if it is newer than the newest write.
     pub fn compact(&mut self, revision: Revision) -> Result<(), Error> {
         if revision <= self.compacted {
             return Err(Error::Compacted { compact_revision: self.compacted });
@@ -287,8 +297,8 @@ impl Store {
 
     /// Bytes of versions that a compaction frees, by the lowest revision to compact at.
     ///
-    /// Example: `a` was set at 2 (100 bytes) and at 7, `b` was set at 3 (50 bytes) and deleted at 4.
-    /// A compaction at 7 frees 100 bytes of `a`; one at 4 frees 50 bytes of `b`, one at 5 its
+    /// Example: `a` was set at 2 (100 bytes) and at 7, `b` was set at 3 (50 bytes) and deleted at
+    /// 4. A compaction at 7 frees 100 bytes of `a`; one at 4 frees 50 bytes of `b`, one at 5 its
     /// tombstone.
     pub fn reclaimable(&self) -> BTreeMap<Revision, u64> {
         let mut freed = BTreeMap::new();

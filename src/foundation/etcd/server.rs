@@ -110,6 +110,14 @@ pub struct Server {
 impl Server {
     /// Opens the data and starts the member. One that is alone answers requests when this returns;
     /// others do when a majority has started.
+    ///
+    /// # Errors
+    /// - `NotAMember` if the initial cluster does not name this member.
+    /// - `SameNumber` if two names there have the same [`member_id`].
+    /// - `Member` if the directory is in use by another process, or a file in it cannot be read or
+    ///   written (the text names it), or no thread can be started.
+    /// - `Ended` if the only member did not answer its first read in 6 s, e.g. with `NoSpace` on a
+    ///   full disk, or if the program is about to end.
     pub async fn start(config: Config) -> Result<Server, StartError> {
         let Config { name, initial_cluster, tap, rng, link, .. } = config;
         if !initial_cluster.contains(&name) {
@@ -184,6 +192,7 @@ impl Server {
         Ok(server)
     }
 
+    /// Returns a client of this member.
     pub fn kv(&self) -> Kv {
         self.kv.clone()
     }

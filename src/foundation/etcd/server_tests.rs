@@ -301,7 +301,7 @@ async fn the_quota_binds_puts_but_not_deletes() {
     assert_eq!(kv.put(put("b", &"x".repeat(1500))).await.unwrap_err(), Error::NoSpace);
     kv.delete_range(DeleteRangeRequest { key: "a".into(), ..Default::default() }).await.unwrap();
     kv.compact(kv.revision()).await.unwrap();
-    // there is room again, but somebody has to look at what happened and say so
+    // there is room again, but a client has to end the alarm
     assert_eq!(kv.put(put("b", "x")).await.unwrap_err(), Error::NoSpace);
     for alarm in kv.alarms().await.unwrap() {
         kv.alarm(alarm, false).await.unwrap();
@@ -471,7 +471,7 @@ async fn a_member_without_descriptors_waits_for_some() {
 /// For the child of [`descriptors_run_out_and_come_back`].
 const FEW: &str = "ROPEWALK_TEST_FEW_DESCRIPTORS";
 
-/// In a process of its own with 64 descriptors, all of which somebody else takes: the log rolls on
+/// In a process of its own with 64 descriptors, all of which another thread takes: the log rolls on
 /// what it has in reserve, waits when that is gone, and goes on when they are free again.
 #[test]
 fn descriptors_run_out_and_come_back() {

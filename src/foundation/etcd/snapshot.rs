@@ -32,6 +32,7 @@ pub struct Frozen {
 }
 
 impl Frozen {
+    /// Copies the state. The caller holds the locks of all three, so the copy is of one moment.
     pub fn of(store: &Store, leases: &Leases, alarms: &BTreeSet<Alarm>) -> Frozen {
         Frozen {
             revision: store.revision(),
@@ -42,6 +43,7 @@ impl Frozen {
         }
     }
 
+    /// Returns the snapshot as bytes, in the order that the head of this file shows.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = vec![VERSION];
         put_i64(&mut out, self.revision);

@@ -1,5 +1,5 @@
-//! What an API server asks of its store, whoever keeps it: a member in this program ([`Kv`]) or an
-//! etcd elsewhere ([`Remote`](super::grpc::Remote)).
+//! What an API server asks of its store, which is a member in this program ([`Kv`]) or an etcd
+//! elsewhere ([`Remote`](super::grpc::Remote)).
 
 use super::api::{
     Error, RangeRequest, RangeResponse, Revision, TxnRequest, TxnResponse, WatchRequest, WatchResponse,

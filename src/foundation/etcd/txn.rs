@@ -16,7 +16,14 @@ pub const MAX_OPS: usize = 128;
 /// Transactions inside transactions: each level has an operation fewer to give to the next.
 pub const DEPTH_MAX: usize = MAX_OPS;
 
-/// What can be said without looking at the store. Errors: `EmptyKey`, `DuplicateKey`, `TooManyOps`.
+/// Checks what can be checked without the store.
+///
+/// # Errors
+/// - `TooManyOps` if a list has more than `max_ops` operations. Each level of transactions inside
+///   takes the longest list of the one around it off that limit.
+/// - `EmptyKey` if an operation or a condition names no key.
+/// - `ValueProvided` or `LeaseProvided` if a put keeps the key's value or lease and brings one.
+/// - `DuplicateKey` if a key would be put twice, or put within a range that is deleted.
 pub fn validate(txn: &TxnRequest, max_ops: usize) -> Result<(), Error> {
     check_shape(txn, max_ops)?;
     check_overlap(&txn.success)?;
@@ -219,7 +226,10 @@ pub fn execute(
     Ok((response, write.commit()))
 }
 
-/// Runs a transaction that [`is_readonly`]. Errors: `Compacted`, `FutureRevision`.
+/// Runs a transaction that [`is_readonly`].
+///
+/// # Errors
+/// `Compacted` or `FutureRevision` if a range names such a revision.
 pub fn read(store: &Store, txn: &TxnRequest) -> Result<TxnResponse, Error> {
     let succeeded = txn.compare.iter().all(|c| holds(store, c));
     let mut responses = Vec::new();

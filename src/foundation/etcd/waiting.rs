@@ -167,7 +167,7 @@ impl Waiting {
             let _ = asker.send(Err(error.clone())); // the caller may have given up
         }
         self.leader.send_replace(0);
-        self.takes.send_replace(CLOSED); // who waits for somebody that takes proposals asks again, and is told why
+        self.takes.send_replace(CLOSED); // a caller that waits for a leader asks again, and gets the error
     }
 
     pub(crate) fn status(&self) -> Status {
@@ -206,8 +206,8 @@ impl Waiting {
         self.failed().or_else(|| self.paused.lock().clone())
     }
 
-    /// The log cannot be written just now (e.g. there is no room on the disk), or again. Proposals
-    /// under way wait: they may still be written.
+    /// Records why the log cannot be written just now (e.g. there is no room on the disk), or with
+    /// `None` that it can. Proposals under way wait: they may still be written.
     pub(crate) fn pause(&self, why: Option<Error>) {
         *self.paused.lock() = why;
     }

@@ -197,14 +197,19 @@ impl Watcher {
         Ok(())
     }
 
-    /// The first revision of which this watcher tells. Whoever is cut off before anything was told
-    /// begins there again.
+    /// Returns the first revision whose events this watcher gets. A client that is cut off before
+    /// it got any begins there again.
     pub fn first(&self) -> Revision {
         self.first
     }
 
-    /// The next changes. An error (`SlowWatcher`, `Stopped`, or `Compacted` if the past was
-    /// forgotten before it was read) comes once, after it `None`. Cancel safe.
+    /// Waits for the next changes. `None` comes after the error that ended the watch. Cancel safe.
+    ///
+    /// # Errors
+    /// - `SlowWatcher` if the caller was too many responses behind, or a leader's snapshot replaced
+    ///   the store: watch again from behind the last revision seen.
+    /// - `Compacted` if the past was forgotten before it was read: list the keys again.
+    /// - `Stopped` if the member has ended.
     pub async fn next(&mut self) -> Option<Result<WatchResponse, Error>> {
         loop {
             if let Some(response) = self.next_past() {

@@ -37,9 +37,11 @@ pub struct Bucket {
 }
 
 impl Bucket {
+    /// Returns a bucket without records.
     pub fn new(name: &str) -> Bucket {
         Bucket { name: name.as_bytes().to_vec(), records: BTreeMap::new() }
     }
+    /// Sets a record. An earlier one with the same key is replaced.
     pub fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
         self.records.insert(key, value);
     }
@@ -189,7 +191,11 @@ struct Reader<'a> {
     left: Cell<usize>,
 }
 
-/// The buckets of a file, in the order of their names.
+/// Returns the buckets of a file, in the order of their names.
+///
+/// # Errors
+/// [`Damaged`] if the file is no bbolt file, or ends early, or its pages cannot be a tree. The
+/// caller needs another copy of the file.
 pub fn read(file: &[u8]) -> Result<Vec<Bucket>, Damaged> {
     let meta = newest(file)?;
     let (page_size, left) = (meta.page_size, Cell::new(file.len()));
@@ -215,7 +221,10 @@ pub fn read(file: &[u8]) -> Result<Vec<Bucket>, Damaged> {
     Ok(buckets)
 }
 
-/// Bytes that the file's pages take.
+/// Returns the bytes that the file's pages take, by its own word.
+///
+/// # Errors
+/// [`Damaged`] if none of its two meta pages is valid, or the number is too large.
 pub fn size(file: &[u8]) -> Result<u64, Damaged> {
     let meta = newest(file)?;
     meta.pages.checked_mul(meta.page_size as u64).ok_or(Damaged("it says that it has too many pages"))

@@ -63,7 +63,10 @@ pub struct Summary {
     pub total_size: u64,
 }
 
-/// Reads a database file, of whoever wrote it.
+/// Reads a database file, from this program or from a real etcd.
+///
+/// # Errors
+/// [`Damaged`] if it is no database file, or cannot be read to its end.
 pub fn summary(file: &[u8]) -> Result<Summary, Damaged> {
     let mut crc = Crc32c::default();
     let mut sum = Summary::default();

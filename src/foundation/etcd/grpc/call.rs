@@ -240,8 +240,8 @@ mod tests {
     use tap::Tap;
     use task::Crew;
 
-    /// One of three, and the others are not there: it answers what it has itself, and whoever wants
-    /// a leader is refused at once.
+    /// One of three members, and the others are not there: it answers what it has itself, and a
+    /// request that wants a leader is refused at once.
     #[tokio::test]
     async fn a_request_that_wants_a_leader_is_refused_by_a_member_without_one() {
         let config = Config {

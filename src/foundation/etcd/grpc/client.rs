@@ -49,7 +49,11 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// `secure` says what `host:port` alone means. The port may be left out: 2379.
+    /// Reads an endpoint from its text. `secure`: `host:port` alone means `https`. The port is 2379
+    /// if the text has none.
+    ///
+    /// # Errors
+    /// `Endpoint` if the text is no address, or has a scheme other than `http` and `https`.
     pub fn parse(text: &str, secure: bool) -> Result<Endpoint, ConnectError> {
         let wrong = || ConnectError::Endpoint(text.to_string());
         let (tls, rest) = match text.split_once("://") {
@@ -81,7 +85,13 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// `tls` is used for `https` endpoints.
+    /// Connects to one server. `tls` is used for `https` endpoints. Waits as long as the server
+    /// does not answer: the caller sets the limit.
+    ///
+    /// # Errors
+    /// - `Dial` if the server cannot be reached, or TLS or HTTP/2 cannot be agreed on with it.
+    /// - `NoTls` if the endpoint is `https` and there is no `tls`: certificates have to be given.
+    /// - `Tls` if the host is no name that a certificate can have.
     pub async fn connect(
         endpoint: &Endpoint,
         tls: Option<Arc<rustls::ClientConfig>>,
@@ -113,7 +123,12 @@ impl Channel {
         Grpc::with_origin(wire, self.origin.clone()).max_decoding_message_size(usize::MAX)
     }
 
-    /// One message there, one back. `path`: `/etcdserverpb.KV/Range`.
+    /// Sends one message and waits for one back. `path`: e.g. `/etcdserverpb.KV/Range`.
+    ///
+    /// # Errors
+    /// The server's own status, or `Unavailable` if the connection was lost before the call. If it
+    /// is lost during the call, the status has a `source`, and it is not known what became of a
+    /// write.
     pub async fn unary<Q, A>(&self, path: &'static str, ask: Q) -> Result<A, Status>
     where
         Q: Message + Default + 'static,
@@ -126,7 +141,10 @@ impl Channel {
         Ok(answer.into_inner())
     }
 
-    /// One message there, many back.
+    /// Sends one message; many come back.
+    ///
+    /// # Errors
+    /// Those of [`Channel::unary`]. The stream itself may end with one of them, too.
     pub async fn answers<Q, A>(&self, path: &'static str, ask: Q) -> Result<Streaming<A>, Status>
     where
         Q: Message + Default + 'static,
@@ -140,8 +158,12 @@ impl Channel {
         Ok(answer.into_inner())
     }
 
-    /// Many messages both ways. As etcd's own client it wants a server that has a leader: else a
-    /// watch at a server that is cut off would be silent for ever.
+    /// Sends many messages; many come back. As etcd's own client it wants a server that has a
+    /// leader: else a watch at a server that is cut off would be silent for ever.
+    ///
+    /// # Errors
+    /// Those of [`Channel::answers`], and `Unavailable` if the server has no leader: try another
+    /// one.
     pub async fn stream<Q, A>(
         &self,
         path: &'static str,

@@ -176,7 +176,7 @@ fn response(op: ResponseOp) -> pb::Response {
     }
 }
 
-// -- the other way, for whoever asks an etcd
+// -- the other way, for a client of an etcd elsewhere
 
 /// A list of errors. It names each variant, listed or left out, so that a new one that is in
 /// neither list does not compile.

@@ -95,7 +95,7 @@ impl Face {
         Ok(pb::LeaderResponse { header: self.header(revision), kv: Some(kv.into()) })
     }
 
-    /// Whoever has resigned already has done so.
+    /// Gives up leadership. No error if the caller does not lead any more.
     pub(super) async fn resign(self: Arc<Self>, r: pb::ResignRequest) -> Result<pb::ResignResponse, Status> {
         let Some(leader) = r.leader else {
             return Err(Status::invalid_argument("\"leader\" field must be provided"));

@@ -22,7 +22,7 @@ async fn lock(face: Arc<Face>, lease: i64) -> Result<bytes::Bytes, String> {
     face.lock(asked).await.map(|answer| answer.key).map_err(|status| status.message().to_string())
 }
 
-/// Waits until somebody puts a key under the name, from this revision on.
+/// Waits until a client puts a key under the name, from this revision on.
 async fn queued(face: &Arc<Face>, since: i64) {
     let all = WatchRequest {
         key: "x/".into(),
@@ -124,7 +124,7 @@ fn a_place_that_is_given_up_late_takes_no_other_along() {
         let waits = tokio::spawn(lock(face.clone(), second));
         queued(&face, since).await;
         let key = [b"x/".as_slice(), format!("{second:x}").as_bytes()].concat();
-        unlock(&face, key.clone().into()).await; // somebody removes it
+        unlock(&face, key.clone().into()).await; // another client removes it
         let since = face.kv.revision() + 1;
         let again = tokio::spawn(lock(face.clone(), second));
         queued(&face, since).await;

@@ -3,8 +3,8 @@
 //! [`Face`] answers calls with the same [`Kv`](super::Kv) that the API server writes through, so a
 //! put by `etcdctl` is a revision like any other. [`serve`] takes connections with certificates of
 //! etcd's own authority; [`call`] finds the method; a file each has the services. [`client`] is the
-//! other side, for whoever speaks to some etcd, this one or a real one; [`Remote`] is a whole store
-//! behind it.
+//! other side, for programs that speak to an etcd, this one or a real one; [`Remote`] is a whole
+//! store behind it.
 
 mod call;
 pub mod client;

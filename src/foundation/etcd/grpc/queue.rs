@@ -1,5 +1,5 @@
-//! The queue behind locks and elections, as etcd's clients build it: everybody puts a key under the
-//! same name, and whoever came first has it.
+//! The queue behind locks and elections, as etcd's clients build it: each client puts a key under
+//! the same name, and the client with the oldest key has the lock, or leads.
 
 use super::super::api::{
     Compare, CompareResult, CompareTarget, DeleteRangeRequest, Error, EventType, KeyValue, PutRequest,
@@ -62,7 +62,7 @@ fn oldest(name: &[u8]) -> RangeRequest {
     }
 }
 
-/// Whoever has it now: the oldest key under the name.
+/// Returns the key of the present owner: the oldest under the name.
 pub(super) async fn owner(kv: &Kv, name: &[u8]) -> Result<(Revision, Option<KeyValue>), Error> {
     let mut found = kv.range(oldest(name)).await?;
     Ok((found.revision, found.kvs.pop()))
@@ -110,7 +110,7 @@ impl Place {
         let key = Bytes::from([&prefix[..], format!("{lease:x}").as_bytes()].concat());
         let put = PutRequest { key: key.clone(), value, lease, ..PutRequest::default() };
         let get = RangeRequest { key: key.clone(), ..RangeRequest::default() };
-        // The owner in the same transaction: whoever is first need not ask again.
+        // The owner in the same transaction: a client that is first need not ask again.
         let owner = RequestOp::Range(oldest(&name));
         let txn = TxnRequest {
             compare: vec![still(&key, 0)],
@@ -192,7 +192,7 @@ impl Drop for Place {
                 // this place only, not one that the same lease has taken since
                 let compare = vec![still(&key, revision)];
                 let txn = TxnRequest { compare, success: vec![give_up], failure: vec![] };
-                let _ = kv.txn(txn).await; // whoever waited has gone; if this fails, the lease ends it
+                let _ = kv.txn(txn).await; // the caller has gone; if this fails, the lease ends it
             });
         }
     }

@@ -1,4 +1,4 @@
-//! A store that somebody else keeps: any etcd v3, through its messages.
+//! A store that another program keeps: any etcd v3, through its messages.
 
 use super::super::api::{
     Error, RangeRequest, RangeResponse, Revision, TxnRequest, TxnResponse, WatchRequest, WatchResponse,
@@ -81,6 +81,11 @@ impl Seen {
 
 impl Remote {
     /// Connects, and learns the store's revision. `tls` is for `https` endpoints.
+    ///
+    /// # Errors
+    /// - The error of the last endpoint that was tried, if none takes a connection (see
+    ///   [`Channel::connect`]); each has 2 s.
+    /// - `Dial` with the names of all if no linearizable read is answered, for which there are 6 s.
     pub async fn connect(
         endpoints: Vec<Endpoint>,
         tls: Option<Arc<rustls::ClientConfig>>,

@@ -21,7 +21,7 @@ use tonic::{Status, Streaming};
 
 /// Responses on their way to one client.
 const QUEUE: usize = 128;
-/// Questions to one watch about its progress; whoever asks more of them waits.
+/// Questions to one watch about its progress; while they are so many, the next one waits.
 const QUESTIONS: usize = 16;
 /// A watch with `progress_notify` that had no events for so long says how far it is.
 const NOTIFY_EVERY: Duration = Duration::from_secs(600);

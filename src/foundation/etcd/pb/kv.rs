@@ -95,6 +95,7 @@ messages! {
     }
 }
 
+/// The operation in a [`RequestOp`] (`oneof request` in etcd's `rpc.proto`).
 #[derive(Clone, PartialEq, prost::Oneof, serde::Serialize)]
 pub enum Request {
     #[prost(message, tag = 1)]
@@ -107,6 +108,7 @@ pub enum Request {
     RequestTxn(TxnRequest),
 }
 
+/// The answer in a [`ResponseOp`] (`oneof response` in etcd's `rpc.proto`).
 #[derive(Clone, PartialEq, prost::Oneof, serde::Serialize)]
 pub enum Response {
     #[prost(message, tag = 1)]
@@ -119,6 +121,7 @@ pub enum Response {
     ResponseTxn(TxnResponse),
 }
 
+/// The value that a [`Compare`] compares with (`oneof target_union` in etcd's `rpc.proto`).
 #[derive(Clone, PartialEq, prost::Oneof, serde::Serialize)]
 pub enum TargetUnion {
     #[prost(int64, tag = 4)]

@@ -30,6 +30,8 @@ macro_rules! messages {
     };
     (@field [$($doc:tt)*] $name:ident { $($done:tt)* }) => {
         $($doc)*
+        ///
+        /// One of etcd's messages: its fields and their numbers are those of the `.proto` file.
         #[derive(Clone, PartialEq, prost::Message, serde::Serialize)]
         pub struct $name { $($done)* }
     };

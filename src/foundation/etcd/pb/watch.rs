@@ -33,6 +33,7 @@ messages! {
     }
 }
 
+/// What a client asks of its stream (`oneof request_union` of [`WatchRequest`]).
 #[derive(Clone, PartialEq, prost::Oneof, serde::Serialize)]
 pub enum WatchUnion {
     #[prost(message, tag = 1)]

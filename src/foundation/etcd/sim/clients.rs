@@ -245,7 +245,7 @@ impl Clients {
         }
     }
 
-    /// Whoever still waits will never know.
+    /// Clients that still wait will never know.
     pub(super) fn give_up(&mut self) {
         for n in 0..self.clients.len() {
             if let Some(pending) = self.clients[n].pending.take() {

@@ -84,7 +84,7 @@ pub(super) struct Learned {
     pub changes: Vec<Event>,
 }
 
-/// What the members agreed on, applied once by somebody who was never cut off.
+/// What the members agreed on, applied once, in a place that is never cut off.
 pub(super) struct Truth {
     pub state: Shared,
     /// The last entry applied.
@@ -169,8 +169,8 @@ fn linearizable(seed: u64, records: &[Record]) {
     }
 }
 
-/// Across all keys: whoever asks after an answer is told at least its revision, and whoever writes
-/// gets a later one.
+/// Across all keys: a read that begins after an answer returns at least the revision of that
+/// answer, and a write returns a later one.
 fn revisions(seed: u64, records: &[Record]) {
     let asked: Vec<&Record> = records.iter().filter(|r| !r.serializable && r.revision > 0).collect();
     let mut returns: Vec<(u64, Revision)> =

@@ -161,7 +161,7 @@ impl Ledger {
     }
 }
 
-/// Of a time that the leader told: what holds whoever leads next.
+/// Of a time that the leader told: the steps that hold under each later leader, too.
 pub(super) fn firm(left: Duration) -> u64 {
     steps(left).saturating_sub(STALE)
 }

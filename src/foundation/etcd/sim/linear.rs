@@ -68,7 +68,7 @@ pub(super) fn judge(calls: &[Call], budget: usize) -> Verdict {
     let mut stack = vec![(vec![0u64; calls.len().div_ceil(64)], ABSENT)];
     while let Some((done, state)) = stack.pop() {
         let left = || (0..calls.len()).filter(|i| done[i / 64] >> (i % 64) & 1 == 0);
-        // nothing that began after somebody's return comes before them
+        // a call that began after another one returned comes behind it
         let Some(horizon) = left().filter_map(|i| calls[i].returned).min() else {
             return Verdict::Linearizable;
         };
