@@ -12,7 +12,7 @@ use task::{Crew, End};
 enum Tried {
     /// The Lease as it was written.
     Held(Box<Lease>),
-    /// Somebody else holds it.
+    /// Another identity holds it.
     Others,
     /// It was written meanwhile: who holds it is to be looked at again.
     Overtaken,
@@ -40,6 +40,7 @@ pub struct LeaderElection {
 }
 
 impl LeaderElection {
+    /// An election for the Lease `name` in kube-system, with Kubernetes' times.
     pub fn new(client: Client, name: &str, identity: &str) -> LeaderElection {
         LeaderElection {
             client,
@@ -122,8 +123,8 @@ impl LeaderElection {
                     self.retry_period
                 }
                 Err(error) => {
-                    // No answer is not "somebody else holds it": at a cluster's start the API is
-                    // only just coming. Later it is worth a warning, now and then.
+                    // No answer does not mean that another identity holds it: at a cluster's start
+                    // the API is only just coming. Later it is worth a warning, now and then.
                     if told.unwrap_or(began).elapsed() >= UNANSWERED_TOLD_EVERY {
                         told = Some(clock::Instant::now());
                         tracing::warn!(lease = self.name, %error, "cannot ask for the lease");

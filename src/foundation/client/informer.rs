@@ -30,9 +30,11 @@ pub struct Key {
 }
 
 impl Key {
+    /// A key of its two parts. The namespace is empty for a cluster-scoped kind.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Key {
         Key { namespace: namespace.into(), name: name.into() }
     }
+    /// The key of an object. A part that the object does not have is empty.
     pub fn of<K: kube::Resource>(object: &K) -> Key {
         let meta = object.meta();
         Key::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
@@ -64,6 +66,7 @@ impl<K: kube::Resource> Change<K> {
             Change::Updated { new, .. } => new,
         }
     }
+    /// The key of the object that changed.
     pub fn key(&self) -> Key {
         Key::of(&**self.object())
     }
@@ -433,7 +436,7 @@ where
                         }
                         good.push(event);
                     }
-                    // Nothing is taken after it: whoever asks for more asks the API server.
+                    // Nothing is taken after it: to poll the stream again would send a request.
                     Err(error) => failed = Some(error),
                 }
                 if failed.is_none() && good.len() < AT_ONCE {
@@ -585,6 +588,7 @@ where
         }
     }
 
+    /// Returns the object as it is in the cache; `None` if it is not there.
     pub fn get(&self, key: &Key) -> Option<Arc<K>> {
         self.lock().objects.get(key).cloned()
     }

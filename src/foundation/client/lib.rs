@@ -51,6 +51,7 @@ pub const KUBELET_STREAMS_MAX: usize = 1000;
 /// The header that carries a [`Cause`].
 pub const CAUSE_HEADER: &str = "ropewalk-cause";
 
+/// Why a client could not be made, or a request of it failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("the API server's address or a certificate cannot be used")]
@@ -89,6 +90,11 @@ enum Way {
 }
 
 impl Client {
+    /// Makes a client of these API servers. It opens no connection: the first request does.
+    ///
+    /// # Errors
+    /// [`Error::Pki`] if the server's name, the authority's certificate or the client's own cannot
+    /// be used. Another try fails in the same way.
     pub fn connect(endpoint: Endpoint) -> Result<Client, Error> {
         Ok(Client::over(Arc::new(Transport::tls(endpoint)?)))
     }
@@ -173,7 +179,10 @@ pub fn is_unanswered(error: &kube::Error) -> bool {
     }
 }
 
-/// Turns "not found" into `None`.
+/// Turns the API server's "not found" (404) into `None`.
+///
+/// # Errors
+/// Every other error of the request, unchanged; see [`is_unanswered`].
 pub fn optional<T>(result: Result<T, kube::Error>) -> Result<Option<T>, kube::Error> {
     match result {
         Ok(value) => Ok(Some(value)),

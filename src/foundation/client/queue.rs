@@ -295,8 +295,12 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
         self.lock().failures.remove(key);
     }
 
-    /// Starts workers that reconcile keys until the crew ends. An error or a panic brings the key
-    /// back after a growing pause; the other keys go on.
+    /// Starts workers that reconcile keys until the crew ends.
+    ///
+    /// # Errors
+    /// An error or a panic of `reconcile` brings the key back after a pause that doubles each time
+    /// (a panic: after 1 s at least); the other keys go on. Errors are logged, from the fourth in a
+    /// row on as warnings.
     pub fn work<F, R, E>(&self, name: &'static str, workers: usize, reconcile: F)
     where
         F: Fn(K, Option<Cause>) -> R + Send + Sync + 'static,
@@ -319,6 +323,9 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
     /// Starts a worker for every key that has work, as the kubelet's pod workers: a key that takes
     /// long holds up no other. There are as many tasks as keys that are being reconciled, so the
     /// caller bounds the keys.
+    ///
+    /// # Errors
+    /// Those of `reconcile` are handled as in [`WorkQueue::work`].
     pub fn work_each<F, R, E>(&self, name: &'static str, reconcile: F)
     where
         F: Fn(K, Option<Cause>) -> R + Send + Sync + 'static,

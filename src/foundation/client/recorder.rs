@@ -79,6 +79,8 @@ impl Recorder {
         Recorder(sender)
     }
 
+    /// Queues an Event of type `Normal` and does not wait for it. A message above 1024 bytes is
+    /// cut. If 1000 Events are under way already, this one is lost.
     pub fn normal(
         &self,
         about: &ObjectReference,
@@ -89,6 +91,7 @@ impl Recorder {
         self.send(about, "Normal", reason, message.into(), cause);
     }
 
+    /// As [`Recorder::normal`], of type `Warning`: something failed that a person may have to mend.
     pub fn warning(
         &self,
         about: &ObjectReference,

@@ -1,4 +1,4 @@
-//! HTTP/2 over TLS over a socket that somebody else makes.
+//! HTTP/2 over TLS over a socket that a [`Dialer`] makes.
 
 use super::{CAUSE_HEADER, Endpoint};
 use futures::future::BoxFuture;
