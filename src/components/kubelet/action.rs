@@ -126,7 +126,7 @@ impl Target<'_> {
             Err(NoAnswer::NotTls(why)) => {
                 let mut plain = get.clone();
                 plain.scheme = Some("HTTP".into());
-                // Whoever listens must not get in plain text what was meant to be encrypted.
+                // A server without TLS must not get what was meant to be encrypted.
                 plain.http_headers.iter_mut().for_each(|all| {
                     all.retain(|header| !header.name.eq_ignore_ascii_case("authorization"));
                 });

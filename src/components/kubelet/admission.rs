@@ -11,8 +11,10 @@
 //! `pkg/kubelet/lifecycle/predicate.go`, `pkg/kubelet/preemption`.
 //! ## How this one works
 //! ```text
-//! allocatable cpu 1000m    started: web 600m, etcd (static) 100m    new, the older one first: batch 400m, log 200m
-//! batch: 700m used, 400m more is too much -> rejected               log: 700m used, 200m more fits -> admitted
+//! allocatable cpu 1000m    started: web 600m, etcd (static) 100m
+//! new, the older one first: batch 400m, log 200m
+//! batch: 700m used, 400m more is too much -> rejected
+//! log: 700m used, 200m more fits -> admitted
 //! ```
 //! A decision is made once and remembered ([`Admissions`]): pods are judged in the order of their
 //! creation, and a pod that was admitted, or that had started before this kubelet did, counts until

@@ -11,7 +11,8 @@
 //! ephemeral container, is refused when it is to start ([`check`]).
 //!
 //! ```text
-//! 3 volumes, a container that mounts all of them, a sidecar that mounts one  ->  3 + 3 + 1 = 7 mounts, 2 containers
+//! 3 volumes, a container that mounts all of them, a sidecar that mounts one
+//!     ->  3 + 3 + 1 = 7 mounts, 2 containers
 //! ```
 
 use api::requests::Lack;

@@ -93,7 +93,8 @@ pub(crate) struct PodLimits {
 /// `pkg/kubelet/cm/helpers_linux.go`.
 ///
 /// ```text
-/// a 64Mi, b 32Mi  ->  96Mi        a 64Mi, b none  ->  none        a 64Mi, b none, spec.resources.limits 200Mi  ->  200Mi
+/// a 64Mi, b 32Mi  ->  96Mi        a 64Mi, b none  ->  none
+/// a 64Mi, b none, spec.resources.limits 200Mi  ->  200Mi
 /// ```
 pub(crate) fn pod_limits(pod: &Pod) -> PodLimits {
     let Some(spec) = &pod.spec else { return PodLimits::default() };

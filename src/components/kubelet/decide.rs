@@ -264,7 +264,8 @@ impl<'a> View<'a> {
     }
 }
 
-/// Has the pod failed or succeeded, by its stored status? It stays so, whoever said it.
+/// Has the pod failed or succeeded, by its stored status? It stays so, also if another component
+/// wrote that.
 pub(crate) fn has_ended(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
     matches!(phase, Some("Succeeded" | "Failed"))

@@ -72,7 +72,8 @@ pub(crate) fn has_limits(pod: &Pod) -> bool {
 /// Why the pod has to be evicted, in upstream's words; `None` if it keeps to its limits. Pure.
 ///
 /// ```text
-/// emptyDir "scratch" with sizeLimit 1Mi, 2 MiB used  ->  Usage of EmptyDir volume "scratch" exceeds the limit "1Mi".
+/// emptyDir "scratch" with sizeLimit 1Mi, 2 MiB used
+///     ->  Usage of EmptyDir volume "scratch" exceeds the limit "1Mi".
 /// ```
 pub(crate) fn exceeded(pod: &Pod, used: &Use) -> Option<String> {
     for volume in volumes(pod) {

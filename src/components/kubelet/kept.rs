@@ -25,7 +25,8 @@ impl Growth {
     /// Notes what is there now. Returns how much of it is new; `None` at the first look.
     ///
     /// ```text
-    /// disk not low: 5 GiB, 6 GiB -> 1 GiB new    disk low: 8 GiB -> 2 GiB new    a pod is evicted: 8 GiB -> 0 new    8 GiB -> 0 new
+    /// disk not low: 5 GiB, 6 GiB -> 1 GiB new    disk low: 8 GiB -> 2 GiB new
+    /// a pod is evicted: 8 GiB -> 0 new           8 GiB -> 0 new
     /// ```
     pub(crate) fn note(&mut self, now: Amount, since: Since) -> Option<Amount> {
         let before = self.0.replace(now);

@@ -89,6 +89,7 @@ use task::Crew;
 /// The port of the kubelet's own server, as everywhere.
 pub const PORT: u16 = 10250;
 
+/// Why the work on a pod failed. The pod worker tries again after a pause.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
@@ -148,6 +149,7 @@ impl Capacity {
     }
 }
 
+/// What a kubelet needs to know of its node, and what it works with: API server, runtime, network.
 pub struct Config {
     pub node_name: String,
     pub node_ip: Ipv4Addr,

@@ -140,9 +140,9 @@ fn tail_begin(file: &File, end: u64, lines: usize, block: usize) -> io::Result<u
 }
 
 /// A container's log as one stream of bytes. It begins with the current file, as upstream's does.
-/// Whoever follows is led on to the files after it, and misses nothing while it is less than
-/// [`LogLimits::max_files`] behind; for others it ends where the file ended when they came, so that
-/// one who writes without end keeps nobody.
+/// A client that follows is led on to the files after it, and misses nothing while it is less than
+/// [`LogLimits::max_files`] behind. For other clients it ends where the file ended when they came,
+/// so that a program that writes without end does not keep them.
 pub(crate) struct Reader {
     path: PathBuf,
     limits: LogLimits,

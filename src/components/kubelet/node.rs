@@ -180,7 +180,7 @@ async fn heartbeat(reporter: &Reporter, mut pressure: watch::Receiver<Pressures>
         };
         match result.await {
             Err(error) if is_code(&error, 404) => {
-                // Somebody deleted the Node: a running kubelet registers again.
+                // A client deleted the Node: a running kubelet registers again.
                 if let Err(error) = register(reporter, pressed).await {
                     tracing::debug!(node = config.node_name, %error, "cannot register again");
                 }
@@ -214,9 +214,9 @@ fn differs(old: Option<&NodeStatus>, new: &NodeStatus) -> bool {
     })
 }
 
-/// What the node has, and what of it pods may request. Extended resources are told by somebody
-/// else, who writes them to the capacity that is stored; the kubelet says that pods may have all of
-/// them.
+/// What the node has, and what of it pods may request. Extended resources come from an
+/// administrator, who writes them to the capacity that is stored; the kubelet says that pods may
+/// have all of them.
 fn amounts(
     capacity: &Capacity,
     old: Option<&NodeStatus>,
@@ -476,7 +476,8 @@ mod tests {
         assert_eq!(asked[1].body["spec"]["holderIdentity"], "n1");
     }
 
-    /// As on Kubernetes' page about them: somebody patches the capacity of the Node's status.
+    /// As on Kubernetes' page about them: an administrator patches the capacity of the Node's
+    /// status.
     #[test]
     fn extended_resources_that_somebody_wrote_to_the_node_can_be_requested() {
         let gib = 1 << 30;

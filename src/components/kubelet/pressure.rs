@@ -72,6 +72,7 @@ pub enum Resource {
 }
 
 impl Resource {
+    /// Returns the resource's name in the message of an eviction.
     pub fn name(self) -> &'static str {
         match self {
             Resource::Memory => "memory",
@@ -80,6 +81,7 @@ impl Resource {
         }
     }
 
+    /// Returns the condition that a node has while this resource is low.
     pub fn pressure(self) -> Pressure {
         match self {
             Resource::Memory => Pressure::Memory,
@@ -96,8 +98,10 @@ pub enum Pressure {
 }
 
 impl Pressure {
+    /// Both conditions.
     pub const ALL: [Pressure; 2] = [Pressure::Memory, Pressure::Disk];
 
+    /// Returns the `type` of the condition in the Node's status.
     pub fn name(self) -> &'static str {
         match self {
             Pressure::Memory => "MemoryPressure",
@@ -126,6 +130,7 @@ pub struct Pressures {
 }
 
 impl Pressures {
+    /// Returns whether the node has the condition.
     pub fn has(self, pressure: Pressure) -> bool {
         match pressure {
             Pressure::Memory => self.memory,
@@ -133,6 +138,7 @@ impl Pressures {
         }
     }
 
+    /// Notes that the node has the condition, or no longer.
     pub fn set(&mut self, pressure: Pressure, on: bool) {
         match pressure {
             Pressure::Memory => self.memory = on,
@@ -271,7 +277,7 @@ pub fn low(now: &Signals, least: Thresholds, used: u64) -> Vec<Low> {
 /// the thresholds.
 ///
 /// ```text
-/// 9 GiB above the threshold  ->  1 s      512 MiB above  ->  250 ms      at the threshold  ->  100 ms
+/// 9 GiB above the threshold  ->  1 s    512 MiB above  ->  250 ms    at the threshold  ->  100 ms
 /// ```
 pub fn pause(now: &Signals, least: Thresholds, used: u64) -> Duration {
     let seconds = |room: u64, rate: u64| room as f64 / rate as f64;
@@ -392,13 +398,14 @@ pub fn evictable(pod: &Pod) -> bool {
     priority(pod) < CRITICAL && !matches!(phase, "Succeeded" | "Failed")
 }
 
-/// How important a pod is to the node. Whoever may create pods may name `system-node-critical`;
+/// How important a pod is to the node. A user who may create pods may name `system-node-critical`;
 /// upstream spares them all. Here that counts in kube-system only, where ordinary users write
 /// nothing: elsewhere a pod with a critical priority is as one without any, or it would fill the
 /// disk, and all others would be evicted for it.
 ///
 /// ```text
-/// kube-system, system-node-critical  ->  2000001000       default, system-node-critical  ->  0       default, 1000  ->  1000
+/// kube-system, system-node-critical  ->  2000001000
+/// default, system-node-critical  ->  0       default, 1000  ->  1000
 /// ```
 pub fn priority(pod: &Pod) -> i32 {
     let named = pod.spec.as_ref().and_then(|s| s.priority).unwrap_or(0);
@@ -499,6 +506,7 @@ struct Figures {
 }
 
 impl Machine {
+    /// A machine whose memory `meter` measures.
     pub fn new(meter: Meter) -> Machine {
         Machine { meter, thresholds: OnceLock::new(), nodes: Default::default() }
     }

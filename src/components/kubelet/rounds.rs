@@ -7,7 +7,7 @@
 //! at that moment, so a pod is evicted at the first look that finds it low.
 //!
 //! ```text
-//! ask ask ask ask ask ask      MemoryPressure or DiskPressure is set at the first one that finds it low
+//! ask ask ask ask ask ask      MemoryPressure or DiskPressure: set at the first that finds it low
 //! evict                        memory: at once
 //! [------ round -----] evict   disk: normally a pod is evicted when a round is over
 //!          [evict]             the round lasts longer than OVERDUE: with what is known by then

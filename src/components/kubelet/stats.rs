@@ -1,8 +1,8 @@
 //! What containers use: the figures behind `/stats/summary` and `/metrics/resource`, and so behind
 //! `kubectl top` and autoscaling.
 //!
-//! Memory is what it is when somebody asks. CPU is a rate: what was used since an earlier look,
-//! which the [`Meter`] keeps, divided by the time in between.
+//! Memory is measured when a client asks for it. CPU is a rate: what was used since an earlier
+//! look, which the [`Meter`] keeps, divided by the time in between.
 
 use super::Config;
 use clock::{self, Instant, Timestamp};

@@ -53,8 +53,8 @@ pub(crate) fn of(view: &View, waiting: &Waiting, node_ip: Ipv4Addr) -> PodStatus
             true => status.started == Some(true),
             false => terminated(status).is_some_and(|t| t.exit_code == 0),
         });
-    // A pod that has failed or succeeded stays so, whoever said it and whatever its containers do
-    // until they have ended.
+    // A pod that has failed or succeeded stays so, also if another component wrote that, and
+    // whatever its containers do until they have ended.
     let phase = match before.phase.as_deref() {
         Some("Succeeded") => "Succeeded",
         Some("Failed") => "Failed",

@@ -1,8 +1,8 @@
 //! Volumes: directories on the node with what the pod asked for in them.
 //!
 //! Every path that comes from an object, and every path in which a pod may have put a link, is
-//! resolved by
-//! [`Root`]: what a volume holds is written below its own directory ([`files`]), and a path of the node stays in the node's file system.
+//! resolved by [`Root`]: what a volume holds is written below its own directory ([`files`]), and a
+//! path of the node stays in the node's file system.
 
 use super::container::{Place, Volumes, pod_limits};
 use super::env::Facts;
@@ -459,8 +459,9 @@ pub(crate) async fn claimed(client: &Client, namespace: &str, name: &str) -> Res
     Ok(behind(volume, found, &claim)?)
 }
 
-/// Finds the directory of a claim's volume. A claim's status is its namespace's to write where
-/// somebody may patch it, the volume is not: so both have to name each other.
+/// Finds the directory of a claim's volume. A user who may patch the status of the claims in a
+/// namespace can name any volume there, but cannot write the volume: so both have to name each
+/// other.
 ///
 /// # Errors
 /// The volume belongs to another claim, or is of a kind that is not implemented.

@@ -40,6 +40,7 @@ impl Amount {
     /// More than any limit.
     pub const BEYOND: Amount = Amount { bytes: u64::MAX, files: u64::MAX };
 
+    /// Returns the difference of both numbers, 0 if the other one is larger.
     pub fn minus(self, other: Amount) -> Amount {
         Amount {
             bytes: self.bytes.saturating_sub(other.bytes),
@@ -52,6 +53,7 @@ impl Amount {
         Amount { bytes: self.bytes.min(other.bytes), files: self.files.min(other.files) }
     }
 
+    /// Returns the sum of both numbers, `u64::MAX` if it is larger.
     pub fn plus(self, other: Amount) -> Amount {
         Amount {
             bytes: self.bytes.saturating_add(other.bytes),

@@ -54,9 +54,9 @@ const IDLE_MAX: Duration = Duration::from_secs(90);
 /// without it.
 const GONE_EVERY: Duration = Duration::from_secs(5);
 const GONE_MAX: Duration = Duration::from_secs(30);
-/// Pieces of a log on their way to whoever reads it; at the bound no more of the file is read. An
-/// answer that nobody reads holds two pieces, [`CONNECTION_BUFFER`], and what the kernel keeps for
-/// its socket.
+/// Pieces of a log on their way to the client; at the bound no more of the file is read. An answer
+/// that the client does not read holds two pieces, [`CONNECTION_BUFFER`], and what the kernel keeps
+/// for its socket.
 const LOG_BUFFER: usize = 1;
 /// Log bytes read at a time.
 const CHUNK: usize = 32 << 10;
@@ -432,7 +432,7 @@ fn upgrade(
             Talk::Process { .. } => &PROCESS_WS,
             Talk::Ports { .. } => &[TUNNEL, "v5.channel.k8s.io", "v4.channel.k8s.io"],
         };
-        // Whoever names no protocol speaks the oldest.
+        // A client that names no protocol speaks the oldest.
         let protocol = if offered.is_empty() { Some(OLDEST.to_string()) } else { agree(&offered, known) };
         let key = request.headers().get("sec-websocket-key").map(|k| k.as_bytes().to_vec());
         let (Some(protocol), Some(key)) = (protocol, key) else {
