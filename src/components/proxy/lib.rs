@@ -44,6 +44,8 @@ use tokio::sync::Notify;
 /// time.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// What the proxy of one node needs: the API server, which tells it of Services, and the node's
+/// network.
 pub struct Config {
     pub node_name: String,
     pub client: Client,

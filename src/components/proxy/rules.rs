@@ -49,7 +49,8 @@ impl Endpoints {
     /// ends drops no connection (KEP-1669):
     ///
     /// ```text
-    /// n1: a (ending, serving)   n2: b (ready)      all: b      on n1: a      on n2: b      on n3: none
+    /// n1: a (ending, serving)   n2: b (ready)
+    /// all: b      on n1: a      on n2: b      on n3: none
     /// ```
     pub(crate) fn usable(&self, on: Option<&str>) -> BTreeSet<&Endpoint> {
         let there = |e: &&Endpoint| on.is_none_or(|node| e.node.as_deref() == Some(node));
@@ -331,7 +332,8 @@ impl Beyond {
 /// A Service of which a rule is left out is told once.
 ///
 /// ```text
-/// a: 2000 KiB   b: 1900 KiB   c: 300 KiB   of 4096 KiB   ->   a: 1896 KiB   b: 1900 KiB   c: 300 KiB
+/// a: 2000 KiB   b: 1900 KiB   c: 300 KiB   of 4096 KiB
+/// -> a: 1896 KiB   b: 1900 KiB   c: 300 KiB
 /// ```
 fn within_bounds(
     wanted: Vec<(Arc<Service>, ServiceRule)>,
@@ -754,7 +756,7 @@ mod tests {
             {"addresses": ["10.244.2.2"], "conditions": {"ready": false, "serving": true, "terminating": true}},
         ]));
         assert_eq!(rules_of(&web, &ending, "n1")[0].endpoints, [([10, 244, 2, 2].into(), 8080)]);
-        // A slice that somebody else writes need not say that an endpoint serves.
+        // A slice that another controller writes need not say that an endpoint serves.
         let silent = slices(serde_json::json!([
             {"addresses": ["10.244.2.2"], "conditions": {"ready": false, "terminating": true}},
         ]));
