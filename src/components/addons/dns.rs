@@ -197,7 +197,8 @@ impl Server {
 
 /// The resolvers outside, in the order in which resolv.conf(5) names them, as the C library asks
 /// them. One that failed is asked after the others for [`FAILED_FOR`], so that not every question
-/// waits for it. (CoreDNS' `forward` chooses at random and tries a failed one beside the questions.)
+/// waits for it. (CoreDNS' `forward` chooses at random and tries a failed one beside the
+/// questions.)
 struct Resolvers {
     all: Vec<SocketAddr>,
     failed: Mutex<HashMap<SocketAddr, Instant>>,
