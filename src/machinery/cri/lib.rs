@@ -32,6 +32,7 @@ use clock::Timestamp;
 #[cfg(any(test, feature = "testing"))]
 pub mod fake;
 
+/// Why the runtime did not do what it was asked. [`Error::line`] tells the causes, too.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No sandbox, container or process of that id.
@@ -74,6 +75,7 @@ impl Error {
     }
 }
 
+/// What the calls of a runtime return.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Which pod a sandbox is for.
@@ -118,6 +120,8 @@ pub fn rotated_log(path: &Path, age: usize) -> PathBuf {
     name.into()
 }
 
+/// How a pod's sandbox is to be made: its names, network, and the limits of all its containers
+/// together (`PodSandboxConfig` in CRI).
 #[derive(Clone, Debug, Default)]
 pub struct SandboxConfig {
     pub pod: PodId,
@@ -158,12 +162,15 @@ impl SandboxConfig {
     }
 }
 
+/// Whether containers can be started in a sandbox. One that was stopped, or whose first process has
+/// ended, is `NotReady`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SandboxState {
     Ready,
     NotReady,
 }
 
+/// A sandbox as the runtime lists it (`PodSandbox` in CRI).
 #[derive(Clone, Debug)]
 pub struct Sandbox {
     pub id: String,
@@ -175,6 +182,7 @@ pub struct Sandbox {
     pub ip: Option<Ipv4Addr>,
 }
 
+/// A file or directory that a container sees at `container_path`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mount {
     /// A trusted directory in which `host_path` is looked up as if it were `/`, when the container
@@ -207,6 +215,8 @@ pub struct Resources {
     pub oom_score_adj: i32,
 }
 
+/// What the processes of a container may do, and as whom (`LinuxContainerSecurityContext` in CRI).
+/// Ids are numbers inside the container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Security {
     pub run_as_user: Option<u32>,
@@ -221,6 +231,8 @@ pub struct Security {
     pub drop_capabilities: Vec<String>,
 }
 
+/// How a container is to be made. `attempt` is 0 for the first container of this name in a pod, and
+/// grows with each restart.
 #[derive(Clone, Debug, Default)]
 pub struct ContainerConfig {
     pub name: String,
@@ -245,6 +257,7 @@ pub struct ContainerConfig {
     pub annotations: BTreeMap<String, String>,
 }
 
+/// How far a container has come. It is started once at most: a restart is another container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContainerState {
     Created,
@@ -252,6 +265,8 @@ pub enum ContainerState {
     Exited,
 }
 
+/// A container as the runtime lists it (`ContainerStatus` in CRI). `started_at` and `finished_at`
+/// are absent until then.
 #[derive(Clone, Debug)]
 pub struct Container {
     pub id: String,
@@ -280,6 +295,7 @@ pub struct Container {
     pub annotations: BTreeMap<String, String>,
 }
 
+/// An image that is present. `size` is in bytes.
 #[derive(Clone, Debug)]
 pub struct Image {
     /// `sha256:…`.
@@ -298,6 +314,7 @@ pub struct Event {
     pub kind: EventKind,
 }
 
+/// What happened to the container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind {
     Created,
@@ -306,9 +323,13 @@ pub enum EventKind {
     Deleted,
 }
 
+/// Bytes that come from a process: its output, or its error output.
 pub type Reader = Pin<Box<dyn AsyncRead + Send>>;
+/// Bytes that go to a process: its standard input.
 pub type Writer = Pin<Box<dyn AsyncWrite + Send>>;
 
+/// A program to run in a running container. `command`: the program and its arguments, without a
+/// shell. `tty`: with a terminal. `stdin`: with an input.
 #[derive(Clone, Debug, Default)]
 pub struct ExecRequest {
     pub container_id: String,
@@ -345,6 +366,7 @@ pub struct Stats {
     pub memory_working_set: u64,
 }
 
+/// A connection in both directions, to a port in a sandbox.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
