@@ -33,6 +33,8 @@ struct State {
     refuses_rules: bool,
 }
 
+/// One fake node. It remembers the addresses of its pods, from `.2` to `.254` of its /24, and its
+/// service rules.
 pub struct FakeNode {
     ip: Ipv4Addr,
     pods: Ipv4Addr,
@@ -153,6 +155,7 @@ impl FakeHost {
         self.1.send_modify(|visits| *visits.entry(port).or_default() += 1);
     }
 
+    /// Returns the ports that were asked for last.
     pub fn ports(&self) -> Vec<HostPort> {
         self.0.lock().clone()
     }

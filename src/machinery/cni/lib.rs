@@ -21,6 +21,7 @@ use std::sync::Arc;
 #[cfg(any(test, feature = "testing"))]
 pub mod fake;
 
+/// Why a call to a node's network, or to the network of this machine, failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("no free pod address in {0}")]
@@ -45,8 +46,10 @@ impl Error {
     }
 }
 
+/// What the calls of this room return.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// The transport protocol of a port. SCTP, which Kubernetes has too, is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
     Tcp,
@@ -142,6 +145,7 @@ pub struct HostPort {
     pub affinity_seconds: Option<u32>,
 }
 
+/// The learner's own loopback: ports of 127.0.0.1 and ::1 that lead into the cluster.
 #[async_trait]
 pub trait HostNetwork: Send + Sync {
     /// Makes the open ports these; returns those that could not be had, with the reason.
