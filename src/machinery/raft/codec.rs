@@ -68,16 +68,26 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// A reader that stands before the first byte.
     pub fn new(bytes: Bytes) -> Reader {
         Reader { bytes, at: 0 }
     }
 
+    /// Reads one byte.
+    ///
+    /// # Errors
+    /// `Short` at the end of the input. As with every error of a reader, the caller gives up the
+    /// whole input: where its next part begins is not known.
     pub fn u8(&mut self) -> Result<u8, DecodeError> {
         let byte = *self.bytes.get(self.at).ok_or(DecodeError::Short)?;
         self.at += 1;
         Ok(byte)
     }
 
+    /// Reads a number of 1 to 10 bytes, as [`put_u64`] wrote it.
+    ///
+    /// # Errors
+    /// `Short` if the input ends within it, `Unknown` if it has more than 10 bytes.
     pub fn u64(&mut self) -> Result<u64, DecodeError> {
         let mut n = 0u64;
         for shift in (0..64).step_by(7) {
@@ -90,7 +100,10 @@ impl Reader {
         Err(DecodeError::Unknown { what: "number", value: n })
     }
 
-    /// A term or an index.
+    /// Reads a term or an index. `what`: its name, for the error.
+    ///
+    /// # Errors
+    /// Those of [`Reader::u64`], and `Impossible` from [`COUNT_MAX`] on.
     pub fn counted(&mut self, what: &'static str) -> Result<u64, DecodeError> {
         match self.u64()? {
             n if n < COUNT_MAX => Ok(n),
@@ -98,11 +111,19 @@ impl Reader {
         }
     }
 
+    /// Reads a signed number, as [`put_i64`] wrote it.
+    ///
+    /// # Errors
+    /// Those of [`Reader::u64`].
     pub fn i64(&mut self) -> Result<i64, DecodeError> {
         let n = self.u64()?;
         Ok((n >> 1) as i64 ^ -((n & 1) as i64))
     }
 
+    /// Reads a byte that is 0 (false) or 1 (true).
+    ///
+    /// # Errors
+    /// `Short` at the end of the input, `Unknown` for any other byte.
     pub fn bool(&mut self) -> Result<bool, DecodeError> {
         match self.u8()? {
             0 => Ok(false),
@@ -111,6 +132,10 @@ impl Reader {
         }
     }
 
+    /// Reads a byte string, as [`put_bytes`] wrote it. It shares the memory of the input.
+    ///
+    /// # Errors
+    /// Those of [`Reader::u64`], and `Short` if the string is longer than what is left.
     pub fn bytes(&mut self) -> Result<Bytes, DecodeError> {
         let string = self.string()?;
         Ok(self.bytes.slice(string))
@@ -130,7 +155,11 @@ impl Reader {
         Ok(std::mem::replace(&mut self.at, end)..end)
     }
 
-    /// A count of things that take at least a byte each, so that a lie cannot ask for memory.
+    /// Reads a count of things that take at least a byte each, so that a false count cannot ask for
+    /// memory.
+    ///
+    /// # Errors
+    /// Those of [`Reader::u64`], and `Short` if the count is larger than the number of bytes left.
     pub fn count(&mut self) -> Result<usize, DecodeError> {
         let n = self.u64()?;
         if n > self.left() as u64 { Err(DecodeError::Short) } else { Ok(n as usize) }
@@ -141,10 +170,15 @@ impl Reader {
         self.bytes.len()
     }
 
+    /// Bytes that are not read yet.
     pub fn left(&self) -> usize {
         self.bytes.len() - self.at
     }
 
+    /// Checks that the whole input was read.
+    ///
+    /// # Errors
+    /// `Long` with the number of bytes left: the input is not what the caller took it for.
     pub fn end(&self) -> Result<(), DecodeError> {
         match self.left() {
             0 => Ok(()),
@@ -153,6 +187,7 @@ impl Reader {
     }
 }
 
+/// Appends a configuration: a count and the numbers of the voters, then of the learners.
 pub fn put_conf(out: &mut Vec<u8>, conf: &ConfState) {
     for set in [&conf.voters, &conf.learners] {
         put_u64(out, set.len() as u64);
@@ -160,7 +195,10 @@ pub fn put_conf(out: &mut Vec<u8>, conf: &ConfState) {
     }
 }
 
-/// Reads a configuration. Errors: it has no voter, or member 0, or a member twice.
+/// Reads a configuration, as [`put_conf`] wrote it.
+///
+/// # Errors
+/// `Impossible` if it has no voter, or member 0, or a member twice; those of the [`Reader`].
 pub fn conf(r: &mut Reader) -> Result<ConfState, DecodeError> {
     let (mut conf, mut seen) = (ConfState::default(), BTreeSet::new());
     for set in [&mut conf.voters, &mut conf.learners] {
@@ -178,6 +216,7 @@ pub fn conf(r: &mut Reader) -> Result<ConfState, DecodeError> {
     Ok(conf)
 }
 
+/// Appends an entry: term, index, kind (0 empty, 1 data, 2 configuration), and its payload.
 pub fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
     put_u64(out, entry.term);
     put_u64(out, entry.index);
@@ -194,6 +233,10 @@ pub fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
     }
 }
 
+/// Reads an entry, as [`put_entry`] wrote it. Its data are copied.
+///
+/// # Errors
+/// `Unknown` for another kind; those of [`Reader::counted`] and [`conf`].
 pub fn entry(r: &mut Reader) -> Result<Entry, DecodeError> {
     let (term, index) = (r.counted("term")?, r.counted("index")?);
     let payload = match r.u8()? {
@@ -206,12 +249,17 @@ pub fn entry(r: &mut Reader) -> Result<Entry, DecodeError> {
     Ok(Entry { term, index, payload })
 }
 
+/// Appends term, vote and commit index.
 pub fn put_hard(out: &mut Vec<u8>, hard: &HardState) {
     for n in [hard.term, hard.vote, hard.commit] {
         put_u64(out, n);
     }
 }
 
+/// Reads what [`put_hard`] wrote.
+///
+/// # Errors
+/// Those of [`Reader::counted`].
 pub fn hard(r: &mut Reader) -> Result<HardState, DecodeError> {
     Ok(HardState { term: r.counted("term")?, vote: r.u64()?, commit: r.counted("index")? })
 }
@@ -265,8 +313,15 @@ pub fn encode_message(m: &Message) -> Vec<u8> {
     out
 }
 
-/// Reads what [`encode_message`] wrote. Errors name what is unknown: a newer peer is refused, not
-/// misread.
+/// Reads what [`encode_message`] wrote.
+///
+/// # Errors
+/// The caller drops the message: Raft sends again what is needed.
+/// - `Unknown` for a version, kind or flag that this program does not know: a newer peer is
+///   refused, not misread.
+/// - `Impossible` for numbers that no member sends, e.g. an entry newer than the term of its
+///   message.
+/// - `Short` or `Long` if the bytes end too early, or go on behind the message.
 pub fn decode_message(bytes: Bytes) -> Result<Message, DecodeError> {
     let r = &mut Reader::new(bytes);
     let version = r.u8()?;

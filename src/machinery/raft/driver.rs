@@ -175,7 +175,8 @@ impl PeersWaiting {
     }
 }
 
-/// Calls a function if its thread panics: whoever waits for the thread must learn that it is gone.
+/// Calls a function if its thread panics: those that wait for the thread must learn that it is
+/// gone.
 struct OnPanic<F: FnMut()>(F);
 
 impl<F: FnMut()> Drop for OnPanic<F> {
@@ -240,16 +241,22 @@ impl Handle {
         self.inbox.send(Input::Ask { ctx, question }).is_ok()
     }
 
-    /// Bytes from a peer. Errors: they are no message, or one that nobody who takes part sends to
-    /// this member. It is dropped.
+    /// Takes bytes from a peer. While 4096 messages or 64 MiB wait, or a snapshot and this is
+    /// another one, the message is dropped without an error, as on a congested link.
+    ///
+    /// # Errors
+    /// Those of [`codec::decode_message`]; `Impossible` if the message is for another member, or if
+    /// its sender is no member that is known here. The message is dropped.
     pub fn deliver(&self, bytes: Bytes) -> Result<(), codec::DecodeError> {
         self.take(codec::decode_message(bytes)?)
     }
 
     /// As [`Handle::deliver`], from a peer whose certificate says that it is the member `sender`: a
     /// member that was taken over speaks for no other. It need not take part as far as this
-    /// member's log says: it may have joined, and lead, while this member was away. Errors: as
-    /// there, and the message names another sender.
+    /// member's log says: it may have joined, and lead, while this member was away.
+    ///
+    /// # Errors
+    /// As there, and `Impossible` if the message names another sender.
     pub fn deliver_from(&self, sender: MemberId, bytes: Bytes) -> Result<(), codec::DecodeError> {
         let message = codec::decode_message(bytes)?;
         if message.from != sender {
@@ -267,11 +274,17 @@ impl Handle {
         Ok(())
     }
 
+    /// Hands leadership over to the voter `to`. Does nothing if this member does not lead, or `to`
+    /// is itself or no voter.
     pub fn transfer(&self, to: MemberId) {
         let _ = self.inbox.send(Input::Transfer { to }); // a member that is gone does not lead
     }
 
-    /// Changes who takes part. Answers the entry's index; it is in force, but not yet committed.
+    /// Changes who takes part. Returns the entry's index; it is in force, but not yet committed.
+    ///
+    /// # Errors
+    /// Those of [`Member::propose_conf`]; `NotLeader` also if this member has ended or its log has
+    /// failed.
     pub async fn propose_conf(&self, change: ConfChange) -> Result<Index, ConfError> {
         let (answer, pending) = oneshot::channel();
         if let ConfChange::AddNode(id) | ConfChange::AddLearnerNode(id) = change {
@@ -364,8 +377,15 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Opens the log and starts the threads. Answers where a torn tail was cut off, if there was
-    /// one.
+    /// Opens the log and starts the threads. Returns where a torn tail was cut off (file and byte),
+    /// if there was one.
+    ///
+    /// # Errors
+    /// - `InUse` if another process has the directory: end it first.
+    /// - `Log` if the log or a snapshot file is damaged, was written by a later version, or cannot
+    ///   be read or written. The text says what to do about damage.
+    /// - `Snapshot` if the state in the snapshot is none that the machine can read.
+    /// - `Thread` if the system starts no more threads.
     pub fn start<M: StateMachine + 'static>(
         options: Options,
         machine: M,
@@ -395,6 +415,7 @@ impl Driver {
         Ok((Driver { handle, threads: vec![core, writer], killed }, torn))
     }
 
+    /// Returns a handle that speaks to this member.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
@@ -633,7 +654,7 @@ impl<M: StateMachine> Run<M> {
         }
         let Run { edge, member, .. } = self;
         let threads = [edge.saving, edge.sending];
-        drop(member); // whoever waits learns that nobody will answer
+        drop(member); // callers that wait learn that there will be no answer
         drop(edge.jobs);
         for thread in threads.into_iter().flatten() {
             let _ = thread.join();
@@ -689,7 +710,7 @@ impl<M: StateMachine> Run<M> {
             Input::Read { ctx } if self.failed => self.member.machine().read(ctx, false),
             Input::Ask { ctx, .. } if self.failed => self.member.machine().answered(ctx, None),
             Input::Conf { answer, .. } if self.failed => {
-                let _ = answer.send(Err(ConfError::NotLeader)); // whoever asked may have left
+                let _ = answer.send(Err(ConfError::NotLeader)); // the caller may have left
             }
             Input::Persisted(_) | Input::Transfer { .. } if self.failed => {}
             Input::Propose { id, data } => self.member.propose(id, data),
@@ -699,7 +720,7 @@ impl<M: StateMachine> Run<M> {
             Input::SnapshotSaved(snapshot) => self.member.snapshot_saved(snapshot, &mut self.edge),
             Input::Transfer { to } => self.member.transfer(to),
             Input::Conf { change, answer } => {
-                let _ = answer.send(self.member.propose_conf(change)); // whoever asked may have left
+                let _ = answer.send(self.member.propose_conf(change)); // the caller may have left
             }
         }
         Flow::Go

@@ -20,7 +20,7 @@ const MEMBERS: u64 = 3;
 /// Turns of the storm, and at most as many until all is well again.
 const TURNS: u64 = 6000;
 
-/// What is true of the log, whoever says it.
+/// What is true of the log, whichever member says it.
 #[derive(Default)]
 struct Truth {
     seed: u64,
@@ -242,7 +242,7 @@ impl World {
                 let (log_ended, waits, failed) = (false, false, false);
                 node.live = Some(Live { opened, threads, net, news, log_ended, waits, failed });
             }
-            // Somebody starts it again.
+            // An operator starts it again.
             Err(StartError::Log(_)) if node.full || node.keeps => {}
             Err(StartError::Log(_)) if node.broken => {
                 node.disk.mend_sync();
@@ -449,7 +449,7 @@ impl World {
         node.disk.set_scarce(None);
         node.disk.keep_files(false);
         (node.full, node.keeps) = (false, false);
-        // A member whose log has failed is started again, as somebody would.
+        // A member whose log has failed is started again, as an operator would.
         if node.live.as_ref().is_some_and(|live| live.failed) {
             self.end(at, false);
         }

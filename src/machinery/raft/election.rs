@@ -56,8 +56,8 @@ impl Raft {
                 Body::MsgVote { transfer, .. } => (true, transfer),
                 _ => (false, false),
             };
-            // Whoever hears a leader does not help to unseat it; a leader yields to check-quorum
-            // only. Thus a member that was cut off cannot come back and disturb.
+            // A member that hears a leader does not help to unseat it; a leader yields to
+            // check-quorum only. Thus a member that was cut off cannot come back and disturb.
             let heard = self.leader != NONE && self.since_leader < self.config.election_ticks;
             if vote && !transfer && (heard || self.role == Role::Leader) {
                 let (term, pre) = (m.term, matches!(m.body, Body::MsgPreVote { .. }));

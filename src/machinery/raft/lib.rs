@@ -6,16 +6,16 @@
 //! them.
 //! ## How this one works
 //! [`Raft`] is the protocol without a clock, thread, socket or file: it is ticked, stepped and
-//! asked ([`Core`]), and answers with a
-//! [`Ready`]: what to write, what to send at once, what to send when that is written, what is committed. The
-//! rule that keeps it honest is the order: *persist, then promise*. `wal` is the log on disk: one
-//! writer, many proposals, one fdatasync; `segment` tells a write that a crash interrupted (it is
-//! cut off) from damage (it is refused, with the way to recover). `member` joins the two and a
-//! [`StateMachine`]; `driver` gives a member its thread, clock and link. The same `member` runs
-//! under a simulated clock, disk and link in `sim`, where a seed is a history; disks lose power
-//! there, are slow, and are full for a while. The driver's own queues and threads take turns by a
-//! seed in `driver_sim`. Bugs that are planted on purpose (a promise before the disk has it or
-//! though there was no room, a vote forgotten, an entry applied twice) must be caught.
+//! asked ([`Core`]), and answers with a [`Ready`]: what to write, what to send at once, what to
+//! send when that is written, what is committed. The rule that keeps it honest is the order:
+//! *persist, then promise*. `wal` is the log on disk: one writer, many proposals, one fdatasync;
+//! `segment` tells a write that a crash interrupted (it is cut off) from damage (it is refused,
+//! with the way to recover). `member` joins the two and a [`StateMachine`]; `driver` gives a member
+//! its thread, clock and link. The same `member` runs under a simulated clock, disk and link in
+//! `sim`, where a seed is a history; disks lose power there, are slow, and are full for a while.
+//! The driver's own queues and threads take turns by a seed in `driver_sim`. Bugs that are planted
+//! on purpose (a promise before the disk has it or though there was no room, a vote forgotten, an
+//! entry applied twice) must be caught.
 //!
 //! `tests/oracle` lets this core and raft-rs live through the same histories: with the same
 //! timeouts, faults, writes and reads, both end every round with the same leader, term and values,
@@ -23,8 +23,8 @@
 //!
 //! `paper` has the cases of raft-rs's `test_raft_paper`, `test_raft_snap` and
 //! `test_raft_flow_control` (TiKV's, many of them etcd's before; thanks to both), in our own words
-//! on this seam, each with its section. Where the cores differ, so do they: whoever loses patience
-//! asks with a pre-vote first; a leader's own disk counts only when it has the entry; nobody
+//! on this seam, each with its section. Where the cores differ, so do they: a member that hears no
+//! leader asks with a pre-vote first; a leader's own disk counts only when it has the entry; nobody
 //! reports how a snapshot fared (`MsgSnapStatus`), so the follower's answer ends it, or eight
 //! silent rounds of check-quorum begin it again (then 16, then 32); a full window is opened by
 //! asking where the follower stands, not by a place for each heartbeat. Left out, because this core

@@ -155,6 +155,8 @@ impl Default for SnapshotPolicy {
     }
 }
 
+/// A member of the cluster: the core, the state machine `M`, and what waits for the disk. The
+/// driver hands it what came in, and then calls [`Member::pump`].
 pub struct Member<M> {
     core: Raft,
     machine: M,
@@ -187,7 +189,11 @@ pub struct Member<M> {
 }
 
 impl<M: StateMachine> Member<M> {
-    /// Errors: the snapshot is no state of this machine.
+    /// Makes a member from what its disk has, and restores the machine from the snapshot in it.
+    ///
+    /// # Errors
+    /// The machine's own text if the snapshot is no state of its kind. The member must not start:
+    /// the log before the snapshot is gone.
     pub fn new(
         config: Config,
         stored: Stored,
@@ -223,18 +229,23 @@ impl<M: StateMachine> Member<M> {
         })
     }
 
+    /// Returns the protocol, to look at.
     pub fn core(&self) -> &Raft {
         &self.core
     }
 
+    /// Returns the state machine.
     pub fn machine(&mut self) -> &mut M {
         &mut self.machine
     }
 
+    /// Returns the index of the last entry that the machine has applied.
     pub fn applied(&self) -> Index {
         self.applied
     }
 
+    /// Lets one tick pass. Reads that have waited for 280 ticks fail; a leader proposes what is
+    /// due.
     pub fn tick(&mut self, now: Duration) {
         self.core.tick();
         self.ticks += 1;
@@ -259,6 +270,8 @@ impl<M: StateMachine> Member<M> {
         }
     }
 
+    /// Returns whether this member takes itself for the leader. Another one may have been elected
+    /// since.
     pub fn is_leader(&self) -> bool {
         self.core.role == super::Role::Leader
     }
@@ -294,10 +307,20 @@ impl<M: StateMachine> Member<M> {
         }
     }
 
+    /// Proposes a change of who takes part; returns the entry's index.
+    ///
+    /// # Errors
+    /// - `NotLeader` if this member does not lead, or hands over: ask the leader.
+    /// - `Busy` if the change before it is not committed yet, or no entry of the leader's own term
+    ///   is: try again later.
+    /// - `NotReady` if the new voter has not enough of the log: add it as a learner first.
+    /// - `NoMember` for number 0, and `NoVoters` if no voter would be left.
     pub fn propose_conf(&mut self, change: ConfChange) -> Result<Index, ConfError> {
         self.core.propose_conf(change)
     }
 
+    /// Begins a linearizable read. [`StateMachine::read`] tells with the same `ctx` when it may be
+    /// answered.
     pub fn read(&mut self, ctx: u64) {
         self.gathered.push(ctx);
     }
@@ -337,6 +360,8 @@ impl<M: StateMachine> Member<M> {
         }
     }
 
+    /// Begins to hand over to the voter `to`. Does nothing if this member does not lead, or `to` is
+    /// itself or no voter.
     pub fn transfer(&mut self, to: super::MemberId) {
         self.core.transfer(to);
     }
@@ -364,7 +389,7 @@ impl<M: StateMachine> Member<M> {
 
     /// The log cannot be written any more, so this member neither promises nor applies anything
     /// from here on, and must not be stepped any more. One that is not the only voter does not lead
-    /// any more: the others have elected somebody, or will.
+    /// any more: the others have elected another leader, or will.
     pub fn give_up(&mut self, now: Duration) {
         self.core.give_up();
         if let Some(ready) = self.core.ready() {
@@ -490,7 +515,7 @@ impl<M: StateMachine> Member<M> {
         let status = self.core.status();
         let before = self.told.as_ref().map(|(s, _)| (s.term, s.leader, s.role));
         if before.is_some_and(|before| before != (status.term, status.leader, status.role)) {
-            // whoever was asked may not answer any more
+            // the member that was asked may not answer any more
             self.fail_round();
         }
         self.machine.status(&status, applied, now);

@@ -363,7 +363,7 @@ fn leader() -> Follower {
     leader
 }
 
-/// The others elect somebody else, and clients are to ask there.
+/// The others elect another leader, and clients are to ask there.
 #[test]
 fn a_member_that_can_write_no_more_does_not_say_that_it_leads() {
     let mut leader = leader();

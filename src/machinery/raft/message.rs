@@ -104,6 +104,8 @@ pub struct SnapshotRef {
     pub data: Bytes,
 }
 
+/// What one member tells another. `term` is the sender's; a pre-vote, and the consent to it, have
+/// the term that the candidate would begin.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Message {
     pub from: MemberId,
@@ -112,6 +114,7 @@ pub struct Message {
     pub body: Body,
 }
 
+/// What a message says. The names are etcd's, but for `MsgAsk` and `MsgAnswer`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Body {
     /// "After the entry (`index`, `log_term`) come these."
@@ -216,6 +219,7 @@ impl Body {
     }
 }
 
+/// What a member does in its term. There are learners too: they stay followers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Role {
     #[default]

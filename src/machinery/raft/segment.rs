@@ -2,7 +2,7 @@
 //! batch.
 //!
 //! Header: `magic 8 | version u32 | number u64 | length u64 | crc32 u32`. The file has all its
-//! `length` bytes from the beginning, zeros at first, so a shorter one was cut by somebody else.
+//! `length` bytes from the beginning, zeros at first, so a shorter one was cut by another program.
 //! Then batches, each all or nothing, at multiples of 8: `tag u32 | len u32 | crc32 u32 | header's
 //! crc32 u32 | sequence u64 | synced u64 | records | end mark 8`. The checksums cover the segment's
 //! number, so that leftovers of another segment never pass. `synced` is the newest batch known to

@@ -28,6 +28,10 @@ pub(super) struct Unwritten {
 }
 
 /// Writes a snapshot and makes it durable.
+///
+/// # Errors
+/// `Io` if the file cannot be written, or it or its name cannot be synced. The log still has
+/// everything, so the caller may try again later.
 pub fn save(disk: &dyn Disk, dir: &Path, snapshot: &SnapshotRef) -> Result<(), WalError> {
     write(disk, dir, snapshot).map_err(|unwritten| unwritten.error)?;
     disk.sync_dir(dir).map_err(WalError::io("sync", dir))
@@ -78,7 +82,13 @@ fn names(disk: &dyn Disk, dir: &Path) -> Result<Vec<String>, WalError> {
     Ok(names.into_iter().filter(|n| is_ours(n, ".snap")).collect())
 }
 
-/// The newest snapshot, if there is any. A damaged one is refused: the log before it is gone.
+/// Reads the newest snapshot, if there is any.
+///
+/// # Errors
+/// - `Io` if the directory or the file cannot be read. `NotFound` is one that a newer snapshot has
+///   just replaced: read again.
+/// - `Damaged` if the file does not fit its checksum or its form, and `Newer` if a later version
+///   wrote it. An older snapshot does not help: the log before this one is gone.
 pub fn load(disk: &dyn Disk, dir: &Path) -> Result<Option<SnapshotRef>, WalError> {
     let Some(newest) = names(disk, dir)?.pop() else { return Ok(None) }; // names sort by index
     let path = dir.join(newest);
@@ -131,8 +141,8 @@ pub(super) fn clean_before(disk: &dyn Disk, dir: &Path, index: Index) -> Result<
     remove(disk, dir, old)
 }
 
-/// Deletes what a crash left half written. Only for whoever opens the directory: later, somebody
-/// may be writing it.
+/// Deletes what a crash left half written. Only for [`Wal::open`](super::wal::Wal::open): later, a
+/// thread of this member may be writing such a file.
 pub(super) fn clean_halves(disk: &dyn Disk, dir: &Path) -> Result<(), WalError> {
     let all = disk.list(dir).map_err(WalError::io("list", dir))?;
     let (halves, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|n| is_ours(n, ".snap.tmp"));

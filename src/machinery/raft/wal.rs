@@ -176,6 +176,10 @@ fn segment_name(number: u64) -> String {
 
 impl Wal {
     /// Opens the log of a member below `dir`, or begins one with the configuration `initial`.
+    ///
+    /// # Errors
+    /// `Io` if a file cannot be read, written or synced; [scarcity](WalError::is_scarcity) may
+    /// pass, so try again. The texts of `Damaged` and `Newer` say what to do.
     pub fn open(
         disk: Arc<dyn Disk>,
         dir: &Path,
@@ -300,8 +304,11 @@ impl Wal {
         Ok((wal, Recovered { stored, fresh, torn }))
     }
 
-    /// Writes batches and makes them durable, all at once. After an error the same batches may be
-    /// tried again if [`may_retry`](Wal::may_retry) says so.
+    /// Writes batches and makes them durable, all at once.
+    ///
+    /// # Errors
+    /// `Io`, also for a batch of 4 GiB. The same batches may be tried again if
+    /// [`may_retry`](Wal::may_retry) says so; else nothing may be written any more.
     pub fn append<'a>(
         &mut self,
         batches: impl IntoIterator<Item = &'a Records> + Clone,
@@ -412,6 +419,9 @@ impl Wal {
     }
 
     /// Makes a snapshot from the leader durable, before the batch that refers to it.
+    ///
+    /// # Errors
+    /// `Io`: as of [`Wal::append`]. A retry does not write again what is written.
     pub fn save_snapshot(&mut self, snapshot: &SnapshotRef) -> Result<(), WalError> {
         self.begun = false;
         let name = (snapshot.index, snapshot.term);
@@ -426,8 +436,10 @@ impl Wal {
         self.sync_names(true)
     }
 
-    /// Deletes what a durable snapshot up to `upto` makes superfluous. After an error it may be
-    /// tried again while the log is sound.
+    /// Deletes what a durable snapshot up to `upto` makes superfluous.
+    ///
+    /// # Errors
+    /// `Io`: it may be tried again while the log is [sound](Wal::sound).
     pub fn release(&mut self, upto: Index) -> Result<(), WalError> {
         while let Some((number, highest)) = self.closed.first().copied()
             && highest <= upto

@@ -86,7 +86,7 @@ struct State {
     keeps: bool,
     /// Every write panics.
     panics: bool,
-    /// Somebody holds the lock; and how many syncs there had been when the last one let it go.
+    /// A member holds the lock; and how many syncs there had been when the last one let it go.
     locked: bool,
     syncs_at_unlock: u64,
     /// What every opening of a file answers.
@@ -182,7 +182,7 @@ impl SimDisk {
         (state.broken_sync, state.forgets) = (false, false);
     }
 
-    /// `None` while somebody holds the directory's lock; else how many syncs there had been when it
+    /// `None` while a member holds the directory's lock; else how many syncs there had been when it
     /// was let go.
     pub fn unlocked(&self) -> Option<u64> {
         let state = self.lock();
@@ -308,7 +308,7 @@ impl Disk for SimDisk {
     }
 }
 
-/// Whoever has this has the directory.
+/// The lock of the directory: its owner alone may use the files.
 struct Locked(SimDisk);
 
 impl Drop for Locked {

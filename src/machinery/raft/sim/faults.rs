@@ -59,7 +59,7 @@ impl<G: Guest> World<G> {
         }
     }
 
-    /// Somebody moves leadership about and changes who votes.
+    /// An operator moves leadership about and changes who votes.
     pub(super) fn operator(&mut self) {
         let chance = self.chance_fault.clone();
         for live in self.nodes.values_mut().filter_map(|n| n.live.as_mut()) {

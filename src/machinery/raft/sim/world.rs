@@ -67,13 +67,13 @@ pub(super) struct Node<M> {
 pub enum Bug {
     /// Members are told that a write is durable before it is.
     AckBeforeFsync,
-    /// Whoever starts again has forgotten for whom it voted.
+    /// A member that starts again has forgotten for whom it voted.
     LostVote,
     /// Members are told that a write is durable though there was no room for it.
     AckFullDisk,
     /// Now and then a member applies an entry twice.
     ApplyTwice,
-    /// A linearizable read is answered at once, by whoever was asked.
+    /// A linearizable read is answered at once, by the member that was asked.
     StaleRead,
     /// A linearizable read is answered at once by a member that believes it leads.
     ExpiredLeader,
@@ -237,7 +237,7 @@ impl<G: Guest> World<G> {
         let opened = Wal::open(Arc::new(node.disk.clone()), Path::new(DIR), &initial, options);
         let (wal, mut found) = match opened {
             Err(e) if e.is_scarcity() => {
-                // the program ends with that error; somebody starts it again
+                // the program ends with that error; an operator starts it again
                 node.restart_at = self.now + room_period();
                 self.tally.full += 1;
                 return;
@@ -340,8 +340,8 @@ impl<G: Guest> World<G> {
         self.deliver(delay, message);
     }
 
-    /// What somebody could make of a message on its way is refused, or is a message whose numbers
-    /// can be counted with.
+    /// What an attacker could make of a message on its way is refused, or is a message whose
+    /// numbers can be counted with.
     fn forge(&self, message: &Message) {
         let forged = |from, term| {
             let forged = Message { from, term, ..message.clone() };
