@@ -168,8 +168,8 @@ impl Drop for Entry {
 }
 
 impl Balancer {
-    /// Whether somebody has shown to this API server who they are, on the connection that it sees
-    /// from `from`.
+    /// True if the client has authenticated to this API server on the connection that the server
+    /// sees from `from`.
     fn is_known(&self, server: &str, from: SocketAddr) -> bool {
         self.world.api_servers.borrow().get(server).is_some_and(|server| server.is_known(from))
     }

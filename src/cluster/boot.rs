@@ -44,11 +44,11 @@ const STOP_ORDER: [(&[&str], Duration); 3] = [
     (&["etcd"], Duration::from_millis(800)),
 ];
 /// A store that does not serve after this time may never do so: a majority of its members is
-/// missing, or an external etcd does not answer. Whoever started the cluster waits for it. A slow
-/// machine with other work needs five minutes.
+/// missing, or an external etcd does not answer. The program that started the cluster waits for it.
+/// A slow machine with other work needs five minutes.
 const STORE_MAX: Duration = Duration::from_secs(600);
 
-/// Says something to whoever started this cluster.
+/// Writes a word to standard output, where the program that started this cluster reads it.
 fn tell(word: &Word) {
     let mut line = serde_json::to_vec(word).unwrap_or_default();
     line.push(b'\n');
@@ -90,8 +90,8 @@ pub fn supervise(order: &str, guests: Guests) -> i32 {
         match code {
             Ok(()) => 0,
             Err(error) => {
-                // Whoever started it may not listen any more: then the log is where the end is
-                // explained.
+                // The program that started it may not listen any more: then only the log explains
+                // the end.
                 tracing::error!(error = chain(&error), "the cluster ends");
                 tell(&Word::Failed(error.into()));
                 1
@@ -134,7 +134,7 @@ async fn run(main: boot::Main, place: Place, order: Order, guests: Guests) -> Re
     live(main.pids, parts, zygote.died(), asked, place, order, guests).await
 }
 
-/// The cluster's life, until the zygote has died or somebody has asked for its end.
+/// Runs the cluster until the zygote has died or one of the other reasons of [`end`] holds.
 async fn live(
     pids: boot::Pids,
     parts: Parts,

@@ -56,11 +56,16 @@ pub enum Ask {
     },
 }
 
+/// Selects the records that [`Ask::Trace`] answers with.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Trace {
+    /// All requests of the last kubectl command, and what followed from them.
     Last,
+    /// The request with this id, and what followed from it.
     Request(String),
+    /// One object. `resource` is the plural, with its group for a custom resource
+    /// (`widgets.example.com`); `namespace` is empty for an object without one.
     Object { resource: String, namespace: String, name: String },
 }
 
@@ -106,6 +111,7 @@ pub trait Target: Send + Sync + 'static {
     fn without(&self, guest: &str) -> String;
 }
 
+/// Everything that [`serve`] needs to answer the clients of one control socket.
 pub struct Server {
     pub target: Arc<dyn Target>,
     pub progress: watch::Receiver<Progress>,
@@ -399,7 +405,11 @@ impl Control {
         self.next().await?.ok_or(Error::Ended)
     }
 
-    /// A further answer to the same question; `None`: the cluster has ended.
+    /// Waits for a further answer to the same question; `None`: the cluster has ended.
+    ///
+    /// # Errors
+    /// The cluster refused ([`Error::Refusal`], [`Error::Told`]), or the line is no [`Reply`]
+    /// ([`Error::Control`]), e.g. that of a program of another version.
     pub async fn next(&mut self) -> Result<Option<Value>, Error> {
         match self.lines.next_line().await {
             Ok(Some(line)) => match serde_json::from_str::<Reply>(&line) {

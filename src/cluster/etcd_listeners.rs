@@ -26,6 +26,7 @@ const PORTS: u16 = 200;
 /// The files that a client needs, in the directory of the store's authority.
 const CLIENT: &str = "healthcheck-client";
 
+/// Which members of the store listen for etcd clients of the host, and on which loopback ports.
 pub struct EtcdListeners {
     /// All members that were ever open, and the port each listens on.
     ports: Mutex<BTreeMap<String, u16>>,
@@ -33,7 +34,12 @@ pub struct EtcdListeners {
 }
 
 impl EtcdListeners {
-    /// Makes a certificate of the store's authority for its clients.
+    /// Makes a certificate of the store's authority for its clients, and writes it to
+    /// `pki/etcd/healthcheck-client.crt` and `.key`. No member listens yet.
+    ///
+    /// # Errors
+    /// [`Error::Pki`]: the certificate cannot be made, or a file cannot be written; the error names
+    /// it. The cluster does not start then.
     pub fn new(place: &Place, ca: &Ca) -> Result<EtcdListeners, Error> {
         let dir = place.etcd_pki();
         let client = ca.issue(&Subject::client("kube-etcd-healthcheck-client", ""))?;
@@ -85,7 +91,12 @@ pub fn status(place: &Place, endpoints: &[&String]) -> Value {
     })
 }
 
-/// Opens the door of a member that has started. It closes with the crew.
+/// Opens the listener of a member that has started. It closes with the crew.
+///
+/// # Errors
+/// A text for people: no port from [`CLIENT_PORT`] on is free, or the member's certificate or TLS
+/// configuration cannot be made. The member serves the API server all the same; the caller only
+/// logs that etcd clients on the host cannot reach it.
 pub async fn open(world: &Arc<World>, crew: &Crew, node: &str, server: &etcd::Server) -> Result<(), String> {
     let listeners = &world.listeners;
     let listener =

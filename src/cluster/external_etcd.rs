@@ -1,5 +1,5 @@
-//! A store that is not the cluster's own: etcd servers that somebody else runs, as `kube-apiserver
-//! --etcd-servers` knows them.
+//! A store that is not the cluster's own: etcd servers that an operator runs elsewhere, as
+//! `kube-apiserver --etcd-servers` names them.
 
 use super::{Refusal, chain};
 use bytes::Bytes;
@@ -32,7 +32,12 @@ pub struct ExternalEtcd {
 }
 
 impl ExternalEtcd {
-    /// A client. Errors name the file or the server.
+    /// Connects to the first server that accepts, and reads the store's revision.
+    ///
+    /// # Errors
+    /// [`Refusal::NoEtcd`] with the reason: an endpoint is no `http` or `https` address, a PEM file
+    /// cannot be read or used, or no server answers. The user has to correct `--etcd` or the files;
+    /// servers that do not answer yet may be tried later.
     pub async fn connect(&self) -> Result<Remote, Refusal> {
         let refusal = |why: String| Refusal::NoEtcd { endpoints: self.endpoints.join(","), why };
         let endpoints = self.endpoints.iter().map(|e| Endpoint::parse(e, false));

@@ -48,6 +48,7 @@ impl Faults {
         self.broken.lock()
     }
 
+    /// Everything that is broken now, the newest last.
     pub fn list(&self) -> Vec<Broken> {
         self.all().clone()
     }

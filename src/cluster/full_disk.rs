@@ -1,4 +1,5 @@
-//! A disk that can be full: the machine's own, until somebody says that there is no room on it.
+//! A disk that can be full: the machine's own, until `ropewalk fault disk full` fills it for a
+//! node.
 
 use parking_lot::{Mutex, MutexGuard};
 use raft::disk::{DirLock, Disk, DiskFile, RealDisk};
@@ -16,10 +17,12 @@ impl FullDisks {
         self.0.lock()
     }
 
+    /// From now on every write of this node's store fails with `ENOSPC`.
     pub fn fill(&self, node: &str) {
         self.all().insert(node.into());
     }
 
+    /// True if writes of this node's store fail.
     pub fn is_full(&self, node: &str) -> bool {
         self.all().contains(node)
     }

@@ -1,6 +1,6 @@
-//! A door for what lives beside a cluster but stands above it: the lesson engine. The cluster knows
-//! that it has guests, not who they are; a guest knows the ground it stands on only through
-//! [`Ground`], be it Ropewalk's own cluster or somebody else's.
+//! The interface for what runs in a cluster's process but is no part of the cluster: the lesson
+//! engine, the labs. The cluster knows that it has guests, not which; a guest knows the cluster
+//! only through [`Ground`], be it Ropewalk's own cluster or a foreign one.
 
 use super::Place;
 use super::control::Reply;
@@ -150,6 +150,7 @@ pub trait Ground: Send + Sync + 'static {
     fn saw(&self, seen: Seen<'_>);
 }
 
+/// The cluster that a guest stands on, shared by all of its guests.
 pub type Host = Arc<dyn Ground>;
 
 /// The cluster that this process is.
@@ -315,7 +316,7 @@ async fn first_answer<S, T, F: Future<Output = Result<T, String>>>(
     Err(refused)
 }
 
-/// Somebody who lives beside a cluster.
+/// A service in the cluster's process that is no part of the cluster, e.g. the lesson engine.
 pub trait Guest: Send + Sync + 'static {
     /// The word by which [`super::control::Ask::Guest`] names it.
     fn name(&self) -> &'static str;

@@ -13,6 +13,11 @@ const SOCKET_PATH_MAX: usize = 107;
 pub struct Home(PathBuf);
 
 impl Home {
+    /// Finds the home of this process's user from the environment.
+    ///
+    /// # Errors
+    /// [`Refusal::NoHome`]: none of the three variables is set; the user sets `ROPEWALK_HOME`.
+    /// [`Error::File`]: the path is relative, and the current directory cannot be found out.
     pub fn find() -> Result<Home, Error> {
         let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
         let path = var("ROPEWALK_HOME")
@@ -28,6 +33,7 @@ impl Home {
         Home(path.into())
     }
 
+    /// The home's directory, which may not be there yet.
     pub fn path(&self) -> &Path {
         &self.0
     }
@@ -42,7 +48,13 @@ impl Home {
         self.0.join("settings.json")
     }
 
-    /// A cluster's directory. Errors if the name cannot be one.
+    /// The directory of the cluster with this name, which may not be there yet.
+    ///
+    /// # Errors
+    /// [`Refusal::BadName`]: the name is not 1 to 40 characters of `a-z`, `0-9` and inner `-`.
+    /// [`Refusal::NotText`]: the home's path is not UTF-8. [`Refusal::LongPath`]: the path of the
+    /// control socket would have more than [`SOCKET_PATH_MAX`] bytes. For the last two the user
+    /// chooses another `ROPEWALK_HOME`.
     pub fn cluster(&self, name: &str) -> Result<Place, Error> {
         let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
@@ -84,14 +96,16 @@ pub struct Place {
 }
 
 impl Place {
+    /// The kubeconfig of the learner.
     pub fn kubeconfig(&self) -> PathBuf {
         self.root.join("kubeconfig")
     }
+    /// The Unix socket on which the running cluster answers ([`super::control`]).
     pub fn socket(&self) -> PathBuf {
         self.root.join("control.sock")
     }
-    /// Outside of the directory, and never removed: who waits for it gets the one that everybody
-    /// else asks for, even while the directory is removed and made anew.
+    /// The cluster's lock file. It is outside of the directory and never removed: so all processes
+    /// lock the same file, even while the directory is removed and made anew.
     pub fn lock(&self) -> PathBuf {
         self.home.0.join("locks").join(&self.name).join("lock")
     }
@@ -99,6 +113,7 @@ impl Place {
     pub fn gone(&self, number: usize) -> PathBuf {
         self.home.0.join("clusters").join(format!(".{}.gone-{number}", self.name))
     }
+    /// The file with the cluster's [`super::Spec`].
     pub fn spec(&self) -> PathBuf {
         self.root.join("cluster.json")
     }
@@ -106,6 +121,7 @@ impl Place {
     pub fn foreign(&self) -> PathBuf {
         self.root.join("foreign.json")
     }
+    /// Certificates and keys of the cluster's authorities.
     pub fn pki(&self) -> PathBuf {
         self.root.join("pki")
     }
@@ -113,9 +129,11 @@ impl Place {
     pub(crate) fn etcd_pki(&self) -> PathBuf {
         self.pki().join("etcd")
     }
+    /// Where the cluster's processes mount their file systems in memory; empty for all others.
     pub fn scratch(&self) -> PathBuf {
         self.root.join("run")
     }
+    /// The log of the cluster's processes.
     pub fn log(&self) -> PathBuf {
         self.root.join("log").join("ropewalk.log")
     }
@@ -125,6 +143,10 @@ impl Place {
     }
 
     /// Makes the directories, readable by their owner alone.
+    ///
+    /// # Errors
+    /// [`Error::File`] with the directory that cannot be made or whose mode cannot be set. The
+    /// others may have been made; a second call continues.
     pub fn make(&self) -> Result<(), Error> {
         self.make_lock()?;
         for dir in [

@@ -59,11 +59,22 @@ pub struct Launched {
 
 /// Starts a cluster and returns when its store serves, and its control socket and API port are
 /// open. The API may not answer yet.
+///
+/// # Errors
+/// As [`launch_with`].
 pub async fn launch(place: &Place, spec: &Spec, attached: bool) -> Result<Launched, Error> {
     launch_with(place, spec, attached, &[]).await
 }
 
 /// The same, with these variables in the cluster's environment.
+///
+/// # Errors
+/// [`Refusal::Foreign`]: this is the directory of a foreign cluster. [`Refusal::Running`] or
+/// [`Refusal::Starting`]: another process has the cluster's lock. Other refusals
+/// ([`Refusal::PortTaken`], [`Refusal::NoEtcd`] …) come from the supervisor, and the user can act
+/// on each. [`Error::File`] and [`Error::Kernel`]: the files, or the process, cannot be made.
+/// [`Error::Told`] and [`Error::Start`]: the cluster ended before it served; the text quotes why.
+/// No process of this start runs then.
 pub async fn launch_with(
     place: &Place,
     spec: &Spec,
@@ -176,6 +187,9 @@ fn last_words(log: &Path, begun: u64) -> String {
 
 /// Clears up after a cluster that does not run. Nothing is left of one that ended in any way but
 /// with every process killed at once. Returns false if it runs, or is just being started.
+///
+/// # Errors
+/// As [`hold`].
 pub fn clear_up(place: &Place) -> Result<bool, Error> {
     if !place.lock().exists() {
         return Ok(true); // it has never run
@@ -185,6 +199,10 @@ pub fn clear_up(place: &Place) -> Result<bool, Error> {
 
 /// Clears up after a cluster that does not run, and keeps its lock: it cannot be started until that
 /// is dropped. `None`: it runs, or is just being started.
+///
+/// # Errors
+/// [`Error::File`]: the lock cannot be made or opened, or the control socket cannot be removed.
+/// The error names the path; the user can correct its permissions and try again.
 pub fn hold(place: &Place) -> Result<Option<Lock>, Error> {
     place.make_lock()?;
     let busy = |cause: std::io::Error| match cause.kind() {
@@ -196,7 +214,7 @@ pub fn hold(place: &Place) -> Result<Option<Lock>, Error> {
     }
     let held = match Lock::take(&place.lock(), Duration::ZERO) {
         Ok(held) => held,
-        Err(cause) => return busy(cause), // somebody was faster
+        Err(cause) => return busy(cause), // another process was faster
     };
     match fs::remove_file(place.socket()) {
         Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
@@ -254,7 +272,7 @@ mod tests {
         assert_eq!(last_words(log.path(), earlier.len() as u64), "");
         fs::write(log.path(), format!("{earlier}one\ntwo\nthree\nfour\n")).unwrap();
         assert_eq!(last_words(log.path(), earlier.len() as u64), "two\nthree\nfour");
-        fs::write(log.path(), "short").unwrap(); // somebody emptied it
+        fs::write(log.path(), "short").unwrap(); // it was emptied meanwhile
         assert_eq!(last_words(log.path(), earlier.len() as u64), "");
     }
 

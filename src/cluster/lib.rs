@@ -6,9 +6,12 @@
 //! ## How this one works
 //! ```text
 //! front ── launch ──▶ supervisor ──▶ main: world (fabric, certificates, tap)
-//!   ▲                                   ├─ node ropewalk-control-plane: runtime, kubelet ─▶ etcd, kube-apiserver, …
-//!   └──── control.sock ─────────────────┤─ node ropewalk-worker: runtime, kubelet ─▶ kube-proxy, coredns, your pods
-//!                                       └─ balancer: 127.0.0.1:6443 ─▶ every API server that is ready
+//!   ▲                                  │
+//!   └────────── control.sock ──────────┤
+//!          ┌───────────────────────────┘
+//!          ├─ node ropewalk-control-plane: runtime, kubelet ─▶ etcd, kube-apiserver, …
+//!          ├─ node ropewalk-worker: runtime, kubelet ─▶ kube-proxy, coredns, your pods
+//!          └─ balancer: 127.0.0.1:6443 ─▶ every API server that is ready
 //! ```
 //! [`launch`] is the learner's side, [`boot`] the other: it makes the world and starts the
 //! kubelets, and nothing more. The control plane are static pods: [`manifests`] gives them to the
@@ -17,11 +20,11 @@
 //! is a set of supervised tasks, and all others to the real runtime. So logs, kill, restart and
 //! back-off are the same for a scheduler and for your nginx. The number of workers may change at
 //! each start: `node_objects` deletes the Nodes of workers that are gone, and taints control planes
-//! only while there are workers (kubeadm's phase `mark-control-plane`). [`guest`] is the door for
-//! what lives beside a cluster but stands above it. Guests can stand on somebody else's cluster
-//! too: [`foreign`] gives them the same ground on a kubeconfig. [`faults`] breaks what it is told
-//! to: components, links, whole nodes, and the disk that a store writes to, which refuses as a full
-//! one does.
+//! only while there are workers (kubeadm's phase `mark-control-plane`). [`guest`] is the interface
+//! for what runs beside a cluster but is no part of it. Guests can use a cluster that Ropewalk did
+//! not start, too: [`foreign`] gives them the same interface on a kubeconfig. [`faults`] breaks
+//! components, links, whole nodes, and the disk that a store writes to, which refuses as a full one
+//! does.
 //! ## Left out
 //! Simulated nodes. The number of control planes and whose store it is are chosen at the first
 //! start and stay. An external store keeps its data when the cluster is wiped, and its writes are

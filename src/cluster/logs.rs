@@ -188,8 +188,8 @@ where
                 let entries = sink.cutter.lock().cut(text.as_bytes(), now);
                 let _ = sink.log.write(&entries); // a full disk must not end a component
             }
-            // `eprint!` panics when it cannot write, and a full disk must not end whoever logs
-            // either.
+            // `eprint!` panics when it cannot write, and a full disk must not end the task that
+            // logs either.
             None => {
                 let _ = std::io::stderr().write_all(text.as_bytes());
                 if let Some(bound) = &self.0 {

@@ -242,7 +242,7 @@ pub(crate) async fn apply(world: &World, client: &Client) -> Result<(), String> 
     let make = |object: Value| async move { apply_one(client, &object).await };
     let (pods, mut failed) = make_all(addons(world), make).await;
     failed.extend(remove_bare_provisioner(client).await.err());
-    // What somebody's policy refuses is not waited for.
+    // An addon that a learner's admission policy refuses is not waited for.
     if failed.is_empty() || pods > 0 {
         world.addons.send_replace(Some(pods));
     }

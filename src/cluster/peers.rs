@@ -38,8 +38,8 @@ const QUEUE: usize = 1024;
 /// round trips, so a link with a round trip of half of this can still be used. etcd allows a second
 /// and an election timeout.
 const DIAL_PATIENCE: Duration = Duration::from_millis(1500);
-/// Whoever connects and does not say who they are in this time, or then sends no message in this
-/// time, is sent away.
+/// A peer that connects has this time for the TLS handshake, which shows its certificate, and then
+/// this time to begin its first message. If it is later, the connection is closed.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections that have not shown a certificate yet. Every pod reaches the port, and its
 /// connections take descriptors of the store's own reserve.

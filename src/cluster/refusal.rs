@@ -1,4 +1,4 @@
-//! What the cluster tells a person that it cannot do, in the language of whoever asks.
+//! Refusals: what the cluster cannot do, told in the language of the person who asked for it.
 
 use client::kubeconfig::LockError;
 use lang::{Lang, texts};
@@ -118,7 +118,7 @@ pub enum Refusal {
     RevisionGone {
         revision: i64,
     },
-    /// The etcd that somebody else runs does not serve.
+    /// The external etcd cannot be used.
     NoEtcd {
         endpoints: String,
         why: String,
@@ -180,6 +180,7 @@ impl Refusal {
         matches!(self, BadName { .. } | ControlPlanes { .. } | FilesWithoutEtcd)
     }
 
+    /// Returns the refusal as a sentence for people: what is wrong, and what to do about it.
     pub fn say(&self, lang: Lang) -> String {
         let say = |word: Word, with: &[&str]| lang.say(word, with);
         match self {

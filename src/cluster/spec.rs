@@ -17,15 +17,19 @@ pub const WORKERS_MAX: u8 = 200 - CONTROL_PLANES_MAX;
 /// refused.
 pub const FORMAT: u32 = 1;
 
+/// Size, ports and store of one cluster, as `cluster.json` has them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Spec {
     pub format: u32,
     pub name: String,
+    /// 1, 3 or 5.
     pub control_planes: u8,
+    /// 0 to [`WORKERS_MAX`].
     pub workers: u8,
     /// The API's port on 127.0.0.1 if the user insisted on one.
     pub api_port: Option<u16>,
+    /// First and last NodePort.
     pub node_ports: (u16, u16),
     /// The store, if it is not the cluster's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -33,6 +37,7 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// The default: one control plane, two workers, NodePorts 30000 to 32767, a store of its own.
     pub fn new(name: &str) -> Spec {
         Spec {
             format: FORMAT,
@@ -45,7 +50,12 @@ impl Spec {
         }
     }
 
-    /// The one kept from an earlier start, if there is one.
+    /// Reads the one kept from an earlier start, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::File`]: the file cannot be read. [`Error::Newer`]: a newer program wrote it.
+    /// [`Error::Damaged`]: it is no such JSON, or no cluster can have its numbers. A user can mend
+    /// the file, or wipe the cluster with `ropewalk reset`.
     pub fn load(place: &Place) -> Result<Option<Spec>, Error> {
         let path = place.spec();
         let text = match fs::read_to_string(&path) {
@@ -82,6 +92,10 @@ impl Spec {
         (first == 0 || first > last).then(|| format!("nodePorts is {first} to {last}, which is no range"))
     }
 
+    /// Writes the file, which stays whole over a power failure.
+    ///
+    /// # Errors
+    /// [`Error::Pki`] with the path: the file cannot be written. The earlier file stays.
     pub fn save(&self, place: &Place) -> Result<(), Error> {
         let text = serde_json::to_string_pretty(self).unwrap_or_default();
         Ok(pki::write_private(&place.spec(), &(text + "\n"))?)
@@ -106,6 +120,7 @@ impl Spec {
     }
 }
 
+/// One node of a cluster: its name, and the index that decides its addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeSpec {
     pub name: String,

@@ -35,7 +35,7 @@ pub enum Past {
     Plan {
         of: Box<Past>,
     },
-    /// Does it if that is still what a plan said: refused if somebody has written since.
+    /// Does it if that is still what a plan said: refused if a person has begun another step since.
     Agreed {
         of: Box<Past>,
         plan: Agreed,
@@ -73,7 +73,7 @@ impl Past {
     }
 }
 
-/// An object that going back would take from somebody.
+/// An object that a person made or changed, and that going back would remove or change back.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Loss {
@@ -114,7 +114,7 @@ pub enum Moment {
     Ago(u64),
 }
 
-/// Asks an API server. Answers what it says; an error is for people.
+/// Asks an API server, and returns its answer as the control socket carries it.
 pub async fn ask(world: &World, past: Past) -> Reply {
     match send(world, past).await {
         Ok(value) => Reply::Ok(value),
@@ -122,7 +122,13 @@ pub async fn ask(world: &World, past: Past) -> Reply {
     }
 }
 
-/// The same for those who live in this process.
+/// Asks an API server; for callers in this process.
+///
+/// # Errors
+/// [`Error::Refusal`]: nothing to undo or redo, an unknown or compacted revision, a moment before
+/// the tap's oldest record, or a plan that no longer holds. [`Error::Told`]: the API server refused
+/// for another reason, or does not answer. [`Error::Pki`] and [`Error::Client`]: no client can be
+/// made. After a refusal nothing was changed.
 pub async fn send(world: &World, past: Past) -> Result<Value, Error> {
     let (past, plan, agreed) = match past {
         Past::Plan { of } => (*of, true, None),

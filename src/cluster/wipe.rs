@@ -44,7 +44,11 @@ pub fn has_leftovers(place: &Place) -> bool {
     (0..GONE_MAX).any(|number| place.gone(number).symlink_metadata().is_ok())
 }
 
-/// Goes on with removals that were interrupted.
+/// Goes on with removals that were interrupted. `_held` is the cluster's lock.
+///
+/// # Errors
+/// As [`wipe`], of the first directory that cannot be removed. What is left is found by the next
+/// call.
 pub fn leftovers(place: &Place, _held: &Lock) -> io::Result<()> {
     for gone in (0..GONE_MAX).map(|number| place.gone(number)) {
         if gone.symlink_metadata().is_ok() {
@@ -54,7 +58,13 @@ pub fn leftovers(place: &Place, _held: &Lock) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes a directory and everything in it.
+/// Removes a directory and everything in it. What this user may not delete is deleted by a second
+/// process from inside a user namespace.
+///
+/// # Errors
+/// `NotFound`: there is no such directory. `PermissionDenied`: the second process cannot delete it
+/// either, and has written its reason to standard error. `ResourceBusy`: something is mounted in
+/// it. What is removed by then stays removed; the caller may try again.
 pub fn wipe(path: &Path) -> io::Result<()> {
     match remove(path) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {

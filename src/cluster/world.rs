@@ -1,4 +1,5 @@
-//! What all nodes share: certificates, the fabric, the record stream, who runs where.
+//! What all nodes share: certificates, the fabric, the record stream, and which server runs on
+//! which node.
 
 use super::components::API_PORT;
 use super::etcd_listeners::EtcdListeners;
@@ -27,11 +28,12 @@ use tokio::sync::watch;
 pub(crate) const SERVICE_CIDR: &str = "10.96.0.0/12";
 pub(crate) const DNS_INDEX: u32 = 10;
 
+/// The state that all nodes of one cluster share, for as long as its process lives.
 pub struct World {
     pub place: Place,
     pub spec: Spec,
     pub ca: Arc<Ca>,
-    /// The store's own authority: whoever has no certificate of it does not speak with a member.
+    /// The store's own authority: a member speaks only with clients that have a certificate of it.
     pub etcd_ca: Ca,
     pub tokens: Arc<TokenKey>,
     /// The API servers' certificate.
@@ -71,6 +73,13 @@ pub struct World {
 }
 
 impl World {
+    /// Reads or makes the certificate authorities and the token key, and makes the network that
+    /// joins the nodes. No node runs yet.
+    ///
+    /// # Errors
+    /// [`Error::Pki`]: a certificate or key in the directory is damaged or expired, or cannot be
+    /// written. [`Error::Network`]: the kernel has no network namespace, bridge or veth for us;
+    /// `ropewalk doctor` says which.
     pub async fn new(
         place: Place,
         spec: Spec,
@@ -140,6 +149,7 @@ impl World {
         self.service_cidr.nth(DNS_INDEX)
     }
 
+    /// The node of this name, once it is made.
     pub fn node(&self, name: &str) -> Option<Arc<Node>> {
         self.nodes.lock().get(name).cloned()
     }
@@ -179,7 +189,10 @@ impl World {
         }
     }
 
-    /// A certificate for a user; the same one again for the same user.
+    /// Returns the user's certificate and key; the same ones for the same user and group.
+    ///
+    /// # Errors
+    /// [`Error::Pki`]: the authority cannot make the certificate.
     pub fn identity(&self, user: &str, group: &str) -> Result<Identity, Error> {
         let key = (user.to_string(), group.to_string());
         let known = self.identities.lock().get(&key).cloned();
@@ -194,7 +207,11 @@ impl World {
     }
 
     /// A client of the API as this user on this node (`""`: outside of all nodes), with sockets
-    /// from `dial`.
+    /// from `dial`. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`Error::Pki`] as [`World::identity`]; [`Error::Client`]: the TLS library refuses the
+    /// authority's certificate or the user's.
     pub fn client(
         &self,
         node: &str,

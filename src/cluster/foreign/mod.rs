@@ -1,9 +1,8 @@
-//! # Lessons on somebody else's cluster
+//! # Lessons on a cluster that Ropewalk did not start
 //!
 //! ## In Kubernetes
-//! A kubeconfig is all that a client knows of a cluster: an address, an authority, a name to go by.
-//! What it may do there is decided by the cluster's RBAC, what it does is told to nobody, and a
-//! namespace is the room that one guest among many can be given.
+//! A kubeconfig is all that a client knows of a cluster: its address, its authority and the user's
+//! credentials. The cluster's RBAC decides what that user may do, and in which namespaces.
 //! ## How this one works
 //! ```text
 //! kubectl, k9s, curl ─┐ learner  ┌────────────────── this process ──────────────────┐
@@ -13,13 +12,11 @@
 //!   └─ control.sock ─────────────┴───────────────────────────────────────────────────┘
 //! ```
 //! To its guests this is a [`Ground`] like our own cluster: a place with a kubeconfig and a control
-//! socket, clients with names, a tap. Behind it stands no cluster but a [`relay`]: an API server's
-//! counter that knows learner and teacher by the certificates it gave them, adds the kubeconfig's
-//! credentials, and passes everything on. So whatever client the learner takes, its requests are
-//! seen ([`observer`]), and none of them changes anything outside the namespace of the open lesson.
-//! [`rooms`] makes that namespace, labels it, and deletes nothing that does not carry our labels.
-//! The kubeconfig that was named is read and never written; the learner's session has one of its
-//! own.
+//! socket, clients with names, a tap. Behind it is a [`relay`], which knows learner and teacher by
+//! the certificates it gave them, adds the kubeconfig's credentials and passes requests on. So the
+//! requests of every client are seen ([`observer`]), and none changes anything outside the open
+//! lesson's namespace. [`rooms`] makes that namespace, labels it, and deletes only what carries our
+//! labels. The kubeconfig is only read; the learner's session has one of its own.
 //!
 //! What differs from home: `trace` is the learner's and the teacher's requests and their answers,
 //! no hop inside the cluster. A history is what the lesson's watches saw since they began; the
@@ -79,6 +76,9 @@ const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 pub const PREFIX: &str = "ropewalk";
 
 /// Returns the directory for a kubeconfig. The same server and context give the same directory.
+///
+/// # Errors
+/// [`Refusal::BadKubeconfig`]: the file cannot be read or used; also as [`Home::cluster`].
 pub fn place(home: &Home, kubeconfig: &Path) -> Result<Place, Error> {
     let upstream = read(kubeconfig)?;
     let digest = sha2::Sha256::digest(format!("{} {}", upstream.url(), upstream.context));
@@ -119,16 +119,19 @@ struct Inner {
     ca: Ca,
     relay: SocketAddr,
     identities: Mutex<BTreeMap<String, Identity>>,
-    /// Kubeconfigs that lie in memory, by user: a file would lend the teacher's name to everyone
-    /// who can read it, above all to the learner.
+    /// Kubeconfigs in memory, by user: from a file the learner could read the teacher's key.
     kubeconfigs: Mutex<BTreeMap<String, OwnedFd>>,
     offers: Offers,
     nodes: usize,
 }
 
 impl Foreign {
-    /// Opens the counter and lets the guests in. `prefix` begins the names of namespaces. Errors
-    /// are for people.
+    /// Starts the relay and the guests. `prefix` begins the names of namespaces.
+    ///
+    /// # Errors
+    /// [`Refusal::BadKubeconfig`] as [`place`]. [`Refusal::Running`]: another session is open on
+    /// this cluster. [`Error::Told`]: the cluster does not answer, or not to this user. Others: a
+    /// local file, socket or certificate cannot be made, or the ledger of namespaces is unreadable.
     pub async fn open(
         place: &Place,
         kubeconfig: &Path,
@@ -207,6 +210,7 @@ impl Foreign {
         Ok(Foreign { inner, crew, _lock: lock })
     }
 
+    /// How many nodes the kubeconfig's user may see; 0 if none.
     pub fn nodes(&self) -> usize {
         self.inner.nodes
     }
@@ -231,8 +235,7 @@ impl Drop for Foreign {
     }
 }
 
-/// Makes the authority of one session. Its key is in no file when this returns, so nobody makes
-/// certificates for this session or the next; nor is a key that an earlier session left.
+/// Makes the authority of one session. Afterwards no file holds its key or one of earlier sessions.
 fn fresh_authority(dir: &Path) -> Result<Ca, Error> {
     let key = dir.join("ca.key");
     let forget = |path: &Path| match std::fs::remove_file(path) {
@@ -252,14 +255,12 @@ fn fresh_authority(dir: &Path) -> Result<Ca, Error> {
     Ok(ca?)
 }
 
-/// Names of namespaces on a foreign cluster that would be forgotten with this directory. A ledger
-/// that cannot be read has none.
+/// Names of the namespaces in this directory's ledger; none if the ledger cannot be read.
 pub fn kept(place: &Place) -> Vec<String> {
     rooms::remembered(&place.foreign())
 }
 
-/// Is anybody there who knows us? For each node that may be seen, whether it belongs to the control
-/// plane.
+/// Checks that the cluster accepts the user. For each node: is it one of the control plane?
 async fn knock(upstream: &Upstream) -> Result<Vec<bool>, String> {
     let cannot = |why: String| format!("the cluster at {} cannot be used: {why}", upstream.url());
     let (code, said) = upstream.ask(Method::GET, "/api", None).await.map_err(cannot)?;
@@ -402,8 +403,8 @@ impl Ground for Inner {
         let why = self.only_at_home("a look inside");
         Box::pin(std::future::ready(Err(why)))
     }
-    /// A list is as new as the store, and says how new that is. Whoever may not list, or is not
-    /// answered, goes by what was seen last.
+    /// A list is as new as the store, and says how new that is. If the user may not list pods, or
+    /// gets no answer, the newest revision that the tap has seen counts.
     fn catch_up(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             let path = format!("/api/v1/namespaces/{}/pods?limit=1", self.namespace());
@@ -486,8 +487,7 @@ mod tests {
         assert_eq!(left, ["ca.crt"]);
     }
 
-    /// The teacher's kubectl has the path since the session began, and the lesson's namespace
-    /// changes.
+    /// The teacher's kubectl keeps one path for the session, while the lesson's namespace changes.
     #[test]
     fn a_file_in_memory_is_replaced_under_its_path() {
         let mut file = linux::fds::memory_file(b"first").unwrap();

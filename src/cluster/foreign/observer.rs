@@ -3,7 +3,7 @@
 //! our own would tell them.
 //!
 //! A version tells what there is, not who wrote it. The answer to a write names the version that it
-//! made, so whoever keeps both knows the writer too.
+//! made, so a reader of the tap that keeps both knows the writer too.
 
 use crate::guest::{How, Seen};
 use api::value::{at, text};
@@ -117,7 +117,7 @@ impl Observer {
         self.known.lock()
     }
 
-    /// A request has come, from whoever owns that certificate, or acts as somebody else.
+    /// Notes a request of the certificate's user, who may impersonate another user.
     pub(super) fn asked(&self, user: &str, info: &Info, query: &Query, headers: &HeaderMap) -> Asked {
         let header =
             |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_string();

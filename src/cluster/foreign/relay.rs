@@ -75,7 +75,7 @@ async fn connection(relay: Arc<Relay>, tcp: TcpStream, acceptor: TlsAcceptor, st
         let answer: BoxFuture<'static, Result<Answer, Infallible>> = Box::pin(async move {
             Ok(match peer {
                 Some(user) => relay.serve(&user, request, stop).await,
-                // Whoever else is on this machine has no business with the learner's rights.
+                // Other users of this machine must not act with the learner's rights.
                 None => failure(&Status::unauthorized()),
             })
         });
