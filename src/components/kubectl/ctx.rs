@@ -19,6 +19,7 @@ type Input = Box<dyn AsyncRead + Send + Unpin>;
 /// A longer answer to a question is none.
 const WORD_MAX: usize = 64;
 
+/// Standard input of one command, its terminal if it has one, and the sign that it has to end.
 pub struct Streams {
     pub stdin: Input,
     pub terminal: Option<Arc<dyn Terminal>>,
@@ -42,6 +43,7 @@ pub struct Ctx {
 }
 
 impl Ctx {
+    /// A command that was parsed and has not begun: no file is read, no connection made.
     pub fn new(parsed: Parsed, streams: Streams, env: Env, output: Arc<Output>) -> Ctx {
         Ctx {
             verb: parsed.verb,
@@ -75,21 +77,36 @@ impl Ctx {
         self.output.err("\n");
     }
 
-    /// A mistake in the use of this verb.
+    /// Refuses a command line that this verb cannot use.
+    ///
+    /// # Errors
+    /// Always: [`Fail::Text`] with the message and a hint at `-h`. It is for `return`.
     pub fn usage<T>(&self, message: impl AsRef<str>) -> Result<T, Fail> {
         Err(Fail::usage(&self.verb.command_path(), message.as_ref()))
     }
 
+    /// Reads the kubeconfig files that flags and environment name.
+    ///
+    /// # Errors
+    /// As [`Kubeconfig::load`].
     pub fn kubeconfig(&self) -> Result<Kubeconfig, Fail> {
         Kubeconfig::load(&self.env, &self.flags)
     }
 
+    /// The server to connect to, the user and the namespace.
+    ///
+    /// # Errors
+    /// As [`Kubeconfig::load`] and [`Target::of`].
     pub fn target(&self) -> Result<Target, Fail> {
         let files = self.kubeconfig()?;
         Target::of(&self.env, &self.flags, &files)
     }
 
-    /// The connection to the server.
+    /// The client of the API server, made at the first call.
+    ///
+    /// # Errors
+    /// [`Fail::Text`]: `--request-timeout` is no duration. Also as [`Ctx::target`] and
+    /// [`Api::new`]. The next call tries again.
     pub async fn api(&self) -> Result<&Arc<Api>, Fail> {
         self.api
             .get_or_try_init(|| async {
@@ -125,13 +142,21 @@ impl Ctx {
             .await
     }
 
+    /// The resources of the server, asked for at the first call.
+    ///
+    /// # Errors
+    /// As [`Ctx::api`] and [`Discovery::load`].
     pub async fn discovery(&self) -> Result<&Arc<Discovery>, Fail> {
         self.discovery
             .get_or_try_init(|| async { Ok(Arc::new(Discovery::load(self.api().await?).await?)) })
             .await
     }
 
-    /// The resource that a word means, or kubectl's complaint.
+    /// The resource that a word means: a plural, singular, short name or kind, also with a group.
+    ///
+    /// # Errors
+    /// [`Fail::Text`] in kubectl's words: the server has no such resource. Also as
+    /// [`Ctx::discovery`].
     pub async fn resource(&self, word: &str) -> Result<Arc<Resource>, Fail> {
         match self.discovery().await?.find(word) {
             Some(resource) => Ok(resource),
@@ -143,6 +168,9 @@ impl Ctx {
     }
 
     /// The namespace to work in, and whether the user named it.
+    ///
+    /// # Errors
+    /// As [`Ctx::target`], if no flag names a namespace.
     pub fn namespace(&self) -> Result<(String, bool), Fail> {
         match self.flags.global("namespace") {
             "" => Ok((self.target()?.namespace, false)),
@@ -198,7 +226,10 @@ impl Ctx {
         self.env.cwd.join(path)
     }
 
-    /// What is left to say when the verb succeeded.
+    /// Applies `--warnings-as-errors` when the verb has succeeded.
+    ///
+    /// # Errors
+    /// [`Fail::Text`] with the number of warnings that the server sent. What the verb did stays.
     pub fn finish(&self) -> Result<(), Fail> {
         let warned = self.api.get().map_or(0, |api| api.warnings());
         match warned {

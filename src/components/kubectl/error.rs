@@ -15,6 +15,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// Reads a `Status`. `code` is the HTTP status code, for a `Status` that has none.
     pub fn of(status: &Value, code: u16) -> Refusal {
         Refusal {
             code: value::int(status, "code").map_or(code, |c| c as u16),
@@ -82,7 +83,10 @@ pub(crate) fn go_io(error: &std::io::Error) -> String {
     }
 }
 
-/// `error: MESSAGE`
+/// Fails with a sentence, printed as `error: MESSAGE`.
+///
+/// # Errors
+/// Always: [`Fail::Text`]. It is for `return`.
 pub fn text<T>(message: impl Into<String>) -> Result<T, Fail> {
     Err(Fail::Text(message.into()))
 }
@@ -93,6 +97,7 @@ impl Fail {
         Fail::Text(format!("{message}\nSee '{command_path} -h' for help and examples"))
     }
 
+    /// The HTTP status code with which the server refused; `None` for every other failure.
     pub fn code(&self) -> Option<u16> {
         match self {
             Fail::Api(refusal) => Some(refusal.code),
@@ -100,6 +105,7 @@ impl Fail {
         }
     }
 
+    /// True if the server has no such object or path.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Fail::Api(r) if r.reason == "NotFound" || (r.code == 404 && r.reason.is_empty()))
     }
@@ -110,7 +116,10 @@ impl Fail {
         value::list(&refusal.details, "causes").iter().any(|c| value::text(c, "reason") == reason)
     }
 
-    /// One failure of several, none as `Ok`.
+    /// Joins the failures of several objects into one.
+    ///
+    /// # Errors
+    /// The only failure, or [`Fail::Many`] with all of them in their order.
     pub fn join(mut failures: Vec<Fail>) -> Result<(), Fail> {
         match failures.len() {
             0 => Ok(()),

@@ -14,10 +14,12 @@ pub struct Kept {
 }
 
 impl Kept {
+    /// Keeps the first `most` bytes.
     pub fn up_to(most: usize) -> Kept {
         Kept { bytes: Arc::default(), most }
     }
 
+    /// Keeps everything, without a bound: for output that is known to be small.
     pub fn all() -> Kept {
         Kept::up_to(usize::MAX)
     }
@@ -26,6 +28,7 @@ impl Kept {
         self.bytes.lock()
     }
 
+    /// Appends bytes, as far as there is room.
     pub fn push(&self, bytes: &[u8]) {
         let mut kept = self.bytes();
         let room = self.most.saturating_sub(kept.len());
@@ -37,6 +40,7 @@ impl Kept {
         std::mem::take(&mut *self.bytes())
     }
 
+    /// What was kept so far, as text; bytes that are not UTF-8 become U+FFFD. It stays kept.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes()).into_owned()
     }

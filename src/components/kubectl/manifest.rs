@@ -10,6 +10,10 @@ pub(crate) fn parse_yaml(text: &[u8]) -> Result<Value, String> {
 }
 
 /// Every document of a file, empty ones left out.
+///
+/// # Errors
+/// A sentence in Go's words, with the line: the first document that is neither JSON nor YAML, is
+/// nested too deeply, or has too many aliases. None of the file's documents is returned then.
 pub fn documents(text: &[u8]) -> Result<Vec<Value>, String> {
     documents_in(text, old_words)
 }

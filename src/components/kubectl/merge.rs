@@ -2,8 +2,8 @@
 //!
 //! Three states meet: what was applied last (in an annotation), what the file says now, and what
 //! the server has. Fields that differ between server and file are set; fields that the last
-//! configuration had and the file has not are deleted; everything else belongs to somebody else and
-//! stays. Source: k8s.io/apimachinery/pkg/util/strategicpatch.
+//! configuration had and the file has not are deleted; everything else belongs to other field
+//! managers and stays. Source: k8s.io/apimachinery/pkg/util/strategicpatch.
 
 use api::shape::{Merge, Shape};
 use serde_json::{Map, Value, json};

@@ -21,6 +21,7 @@ pub struct Output {
 }
 
 impl Output {
+    /// Output that writes to these two streams, in the order in which text was queued.
     pub fn new(stdout: Sink, stderr: Sink) -> Output {
         Output {
             queue: Mutex::default(),
@@ -37,14 +38,17 @@ impl Output {
         }
     }
 
+    /// Queues text for standard output.
     pub fn out(&self, text: &str) {
         self.push(Stream::Out, text.as_bytes());
     }
 
+    /// Queues bytes for standard output.
     pub fn bytes(&self, bytes: &[u8]) {
         self.push(Stream::Out, bytes);
     }
 
+    /// Queues text for standard error.
     pub fn err(&self, text: &str) {
         self.push(Stream::Err, text.as_bytes());
     }

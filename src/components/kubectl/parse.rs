@@ -38,14 +38,17 @@ impl Flags {
         }
     }
 
+    /// The value of a switch; false if there is no such flag.
     pub fn is(&self, name: &str) -> bool {
         parse_bool(self.text(name)).unwrap_or(false)
     }
 
+    /// The value of a flag for a number; 0 if there is no such flag.
     pub fn int(&self, name: &str) -> i64 {
         parse_int(self.text(name), i64::BITS).unwrap_or(0)
     }
 
+    /// The value of a flag for a duration; zero if there is no such flag.
     pub fn duration(&self, name: &str) -> Duration {
         super::gostr::parse_duration(self.text(name)).map_or(Duration::ZERO, |ms| ms.duration())
     }
@@ -169,6 +172,10 @@ impl Parsed {
 }
 
 /// Finds the verb, then reads the flags. `words` are those after the program's name.
+///
+/// # Errors
+/// [`Fail::Text`] in cobra's words: the first word is no verb (with similar verbs), a flag is
+/// unknown, has no value, or its value is not of the flag's kind. Nothing has been done then.
 pub fn parse(words: &[String]) -> Result<Parsed, Fail> {
     let (verb, rest) = find(words)?;
     let verb_at = first_word(table::root(), words);

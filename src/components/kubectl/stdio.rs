@@ -59,7 +59,7 @@ pub async fn on_stdio(args: Vec<String>, env: Env) -> i32 {
 /// the terminal as `exec -t` set it, and what a command has to tidy up behind itself.
 async fn end_requested() -> i32 {
     let kinds = [SignalKind::terminate(), SignalKind::hangup(), SignalKind::quit()];
-    // What whoever started this program ignores stays ignored (nohup).
+    // What the program that started this one ignores stays ignored (nohup).
     let heeded = kinds.into_iter().filter(|kind| !trap::is_ignored(kind.as_raw_value()));
     let mut signals: Vec<_> =
         heeded.filter_map(|kind| Some((128 + kind.as_raw_value(), signal(kind).ok()?))).collect();

@@ -16,7 +16,7 @@ use crate::wire::discovery::Resource;
 use api::{kinds, value};
 use serde_json::{Value, json};
 
-/// How often a patch that somebody else's write made stale is computed again.
+/// How often a patch is computed anew because another client wrote the object meanwhile.
 const RETRIES: usize = 5;
 const CONFLICT_HELP: &str = "\nPlease review the fields above--they currently have other managers. Here\nare the ways you can resolve this warning:\n* If you intend to manage all of these fields, please re-run the apply\n  command with the `--force-conflicts` flag.\n* If you do not intend to manage all of the fields, please edit your\n  manifest to remove references to the fields that should keep their\n  current managers.\n* You may co-own fields by updating your manifest to match the existing\n  value; in this case, you'll become the manager if the other manager(s)\n  stop managing the field (remove it from their configuration).\nSee https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts";
 
@@ -313,8 +313,8 @@ async fn recreate(ctx: &Ctx, info: &Info, modified: &Value, current: &Value) -> 
     }
 }
 
-/// Sends the patch, again if somebody else wrote in between; says whether there was anything to
-/// change.
+/// Sends the patch, and a new one if another client wrote in between; returns the object, and
+/// whether there was anything to change.
 async fn patch(
     ctx: &Ctx,
     info: &Info,

@@ -8,7 +8,7 @@ use crate::gostr::quote;
 use api::value;
 use serde_json::json;
 
-/// Writes against somebody else's, at most.
+/// How often the decision is written at most, if other clients write the same request.
 const TRIES: usize = 10;
 
 /// What is decided, and what it cannot be any more.

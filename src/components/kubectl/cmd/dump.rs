@@ -1,4 +1,4 @@
-//! cluster-info dump: what somebody far away needs to see what is wrong here.
+//! cluster-info dump: everything that a person who cannot reach the cluster needs to find a fault.
 
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};

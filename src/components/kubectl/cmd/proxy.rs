@@ -184,7 +184,7 @@ struct RemoveOnDrop(PathBuf);
 
 impl Drop for RemoveOnDrop {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0); // somebody else may have taken it away
+        let _ = std::fs::remove_file(&self.0); // another program may have removed it
     }
 }
 

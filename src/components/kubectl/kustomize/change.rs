@@ -43,7 +43,7 @@ pub(super) fn run(kustomization: &Kustomization, root: &Path, all: &mut Vec<Reso
 }
 
 // -- patches
-// ----------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------
 
 /// A patch's text, from the file or from where it stands.
 fn source(root: &Path, item: &Value) -> Result<Vec<u8>, Fail> {

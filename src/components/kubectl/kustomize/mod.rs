@@ -4,13 +4,13 @@
 //! A folder with a `kustomization.yaml` names manifests (or other such folders) and what is to be
 //! changed in them: labels, names, the namespace, images, patches. ConfigMaps and Secrets are made
 //! from files, with a hash of their content in their name, so that a changed setting is a new
-//! object and whoever uses it is rolled out anew. `kubectl kustomize` prints the result, `-k` sends
-//! it.
+//! object and the workloads that use it are rolled out anew. `kubectl kustomize` prints the result,
+//! `-k` sends it.
 //! ## How this one works
 //! [`build`] goes down the folders and, on its way up, applies each folder's changes to all that
 //! was found below it (`accumulate`): generators, patches, namespace, prefix, labels, annotations,
-//! replicas, images. Hashes come last; then whoever names a renamed object is corrected ([`refs`])
-//! and everything is put into the order in which it can be applied.
+//! replicas, images. Hashes come last; then fields that name a renamed object are corrected
+//! ([`refs`]), and everything is put into the order in which it can be applied.
 //! ## Left out
 //! Components, replacements and vars, generators and transformers as plugins, Helm charts, own
 //! `configurations` and `openapi`, bases in git, `buildMetadata`, `images.tagSuffix`,

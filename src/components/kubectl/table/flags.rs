@@ -12,11 +12,13 @@ pub(crate) const ACCEPT_HOSTS: Flag = flag(
 );
 pub(crate) const ACCEPT_PATHS: Flag =
     flag("accept-paths", "", Text, "^.*", "", "Regular expression for paths that the proxy should accept");
+/// `--address` of `port-forward`: addresses, separated by commas.
 pub const ADDRESS: Flag = flag("address", "", List, "", "", "Addresses to listen on (comma separated)");
 pub(crate) const ADDRESS_2: Flag =
     flag("address", "", Text, "127.0.0.1", "", "The IP address on which to serve on");
 pub(crate) const AGGREGATION_RULE: Flag =
     flag("aggregation-rule", "", Text, "", "", "An aggregation label selector for combining ClusterRoles");
+/// `--all` of `set env` and others: a switch, off by default.
 pub const ALL: Flag = flag(
     "all",
     "",
@@ -44,6 +46,7 @@ pub(crate) const ALLOW_MISSING_TEMPLATE_KEYS: Flag = flag(
     "true",
     "If true, ignore any errors in templates when a field or map key is missing in the template",
 );
+/// `--annotation` of `create ingress`: `KEY=VALUE`, may be repeated.
 pub const ANNOTATION: Flag = flag(
     "annotation",
     "",
@@ -58,6 +61,7 @@ pub(crate) const API_GROUP: Flag =
     flag("api-group", "", Text, "", "", "Limit to resources in the specified API group");
 pub(crate) const API_PREFIX: Flag =
     flag("api-prefix", "", Text, "/", "", "Prefix to serve the proxied API under");
+/// `--api-version` of `explain`: `GROUP/VERSION`.
 pub const API_VERSION: Flag = flag(
     "api-version",
     "",
@@ -145,7 +149,9 @@ pub(crate) const CERTIFICATE_AUTHORITY: Flag = flag(
 );
 pub(crate) const CHUNK_SIZE: Flag =
     flag("chunk-size", "", Int, "500", "", "Return large lists in chunks rather than all at once");
+/// `--class` of `create ingress`: the name of an IngressClass.
 pub const CLASS: Flag = flag("class", "", Text, "", "", "Ingress Class to be used");
+/// `--client` of `version`: a switch, off by default.
 pub const CLIENT: Flag =
     flag("client", "", Bool, "false", "true", "If true, shows client version only (no server required)");
 pub(crate) const CLIENT_CERTIFICATE: Flag = flag(
@@ -158,6 +164,7 @@ pub(crate) const CLIENT_CERTIFICATE: Flag = flag(
 );
 pub(crate) const CLIENT_KEY: Flag =
     flag("client-key", "", Text, "", "", "Path to client-key file for the user entry in kubeconfig");
+/// `--cluster` of every verb: the name of a kubeconfig's cluster.
 pub const CLUSTER: Flag = flag("cluster", "", Text, "", "", "cluster for the context entry in kubeconfig");
 pub(crate) const CLUSTER_IP: Flag =
     flag("cluster-ip", "", Text, "", "", "ClusterIP to be assigned to the service");
@@ -171,6 +178,7 @@ pub(crate) const CLUSTERIP: Flag = flag(
 );
 pub(crate) const CLUSTERROLE: Flag =
     flag("clusterrole", "", Text, "", "", "ClusterRole this ClusterRoleBinding should reference");
+/// `--command` of `run`: a switch, off by default.
 pub const COMMAND: Flag = flag(
     "command",
     "",
@@ -188,6 +196,7 @@ pub(crate) const CONCURRENCY: Flag = flag(
     "Number of objects to process in parallel when diffing against the live version",
 );
 pub(crate) const CONTAINER: Flag = flag("container", "c", Text, "", "", "Print the logs of this container");
+/// `--containers` of `set env` and `set resources`: a name with wildcards, default `*`.
 pub const CONTAINERS: Flag = flag(
     "containers",
     "c",
@@ -198,9 +207,11 @@ pub const CONTAINERS: Flag = flag(
 );
 pub(crate) const CONTAINERS_2: Flag =
     flag("containers", "", Bool, "false", "true", "If present, print usage of containers within a pod");
+/// `--context` of every verb: the name of a kubeconfig's context.
 pub const CONTEXT: Flag = flag("context", "", Text, "", "", "The name of the kubeconfig context to use");
 pub(crate) const COPY_TO: Flag =
     flag("copy-to", "", Text, "", "", "Create a copy of the target Pod with this name");
+/// `--cpu` of `autoscale`: a percentage (`70%`) or an amount (`500m`).
 pub const CPU: Flag = flag(
     "cpu",
     "",
@@ -225,6 +236,7 @@ pub(crate) const CREATE_ANNOTATION: Flag = flag(
     "true",
     "Will create 'last-applied-configuration' annotations if current objects doesn't have one",
 );
+/// `--current` of `config set-context`: a switch, off by default.
 pub const CURRENT: Flag = flag("current", "", Bool, "false", "true", "Modify the current context");
 pub(crate) const CURRENT_REPLICAS: Flag =
     flag("current-replicas", "", Int, "-1", "", "Precondition for current size");
@@ -281,7 +293,9 @@ pub(crate) const DOCKER_USERNAME: Flag =
     flag("docker-username", "", Text, "", "", "Username for Docker registry authentication");
 pub(crate) const DRY_RUN: Flag =
     flag("dry-run", "", Text, "none", "unchanged", "Must be \"none\", \"server\", or \"client\"");
+/// `--duration` of `create token`: a duration such as `5s`, default `0s`.
 pub const DURATION: Flag = flag("duration", "", Duration, "0s", "", "Requested lifetime of the issued token");
+/// `--edit` of `create`: a switch, off by default.
 pub const EDIT: Flag = flag("edit", "", Bool, "false", "true", "Edit the API resource before creating");
 pub(crate) const EMBED_CERTS: Flag =
     flag("embed-certs", "", Bool, "false", "true", "embed-certs for the cluster entry in kubeconfig");
@@ -289,6 +303,7 @@ pub(crate) const ENABLE_ALPHA_PLUGINS: Flag =
     flag("enable-alpha-plugins", "", Bool, "false", "true", "enable kustomize plugins");
 pub(crate) const ENABLE_HELM: Flag =
     flag("enable-helm", "", Bool, "false", "true", "Enable use of the Helm chart inflator generator");
+/// `--env` of `run` and `debug`: `NAME=VALUE`, may be repeated.
 pub const ENV: Flag = flag("env", "", Array, "", "", "Environment variables to set in the container");
 pub(crate) const ENV_2: Flag = flag(
     "env",
@@ -457,6 +472,7 @@ pub(crate) const FORCE_CONFLICTS: Flag = flag(
     "true",
     "If true, server-side apply will force the changes against conflicts",
 );
+/// `--from` of `create job`: `cronjob/NAME`.
 pub const FROM: Flag = flag(
     "from",
     "",
@@ -501,7 +517,9 @@ pub(crate) const GRACE_PERIOD: Flag = flag(
     "",
     "Period of time in seconds given to the resource to terminate gracefully",
 );
+/// `--group` of `create clusterrolebinding` and others: the name of a group, may be repeated.
 pub const GROUP: Flag = flag("group", "", Array, "", "", "Groups to bind to the clusterrole");
+/// `--hard` of `create quota`: pairs `RESOURCE=AMOUNT`, separated by commas.
 pub const HARD: Flag = flag(
     "hard",
     "",
@@ -554,6 +572,7 @@ pub(crate) const IGNORE_NOT_FOUND: Flag = flag(
     "true",
     "If the requested object does not exist the command will return exit code 0",
 );
+/// `--image` of `create cronjob` and others: the reference of an image.
 pub const IMAGE: Flag = flag("image", "", Text, "", "", "Image name to run");
 pub(crate) const IMAGE_2: Flag = flag("image", "", List, "", "", "Image names to run");
 pub(crate) const IMAGE_PULL_POLICY: Flag =
@@ -626,9 +645,12 @@ pub(crate) const KEEPALIVE: Flag = flag(
     "",
     "keepalive specifies the keep-alive period for an active network connection",
 );
+/// `--key` of `create secret tls`: the path of a PEM file.
 pub const KEY: Flag = flag("key", "", Text, "", "", "Path to private key associated with given certificate");
+/// `--keys` of `set env`: keys, separated by commas.
 pub const KEYS: Flag =
     flag("keys", "", List, "", "", "Comma-separated list of keys to import from specified resource");
+/// `--kubeconfig` of every verb: the path of a file.
 pub const KUBECONFIG: Flag =
     flag("kubeconfig", "", Text, "", "", "Path to the kubeconfig file to use for CLI requests");
 pub(crate) const KUSTOMIZE: Flag =
@@ -641,6 +663,7 @@ pub(crate) const LABEL_COLUMNS: Flag = flag(
     "",
     "Accepts a comma separated list of labels that are going to be presented as columns",
 );
+/// `--labels` of `expose` and `run`: pairs `KEY=VALUE`, separated by commas.
 pub const LABELS: Flag =
     flag("labels", "l", Text, "", "", "Labels to apply to the service created by this call");
 pub(crate) const LEAVE_STDIN_OPEN: Flag = flag(
@@ -652,8 +675,10 @@ pub(crate) const LEAVE_STDIN_OPEN: Flag = flag(
     "If the pod is started in interactive mode or with stdin, leave stdin open after the first attach completes",
 );
 pub(crate) const LIMIT_BYTES: Flag = flag("limit-bytes", "", Int, "0", "", "Maximum bytes of logs to return");
+/// `--limits` of `set resources`: pairs `RESOURCE=AMOUNT`, separated by commas.
 pub const LIMITS: Flag =
     flag("limits", "", Text, "", "", "The resource requirement requests for this container");
+/// `--list` of `set env` and others: a switch, off by default.
 pub const LIST: Flag = flag(
     "list",
     "",
@@ -678,6 +703,7 @@ pub(crate) const LOG_FLUSH_FREQUENCY: Flag =
     flag("log-flush-frequency", "", Duration, "5s", "", "Maximum number of seconds between log flushes");
 pub(crate) const MATCH_SERVER_VERSION: Flag =
     flag("match-server-version", "", Bool, "false", "true", "Require server version to match client version");
+/// `--max` of `autoscale`: a number of 32 bits, default `-1`.
 pub const MAX: Flag = flag(
     "max",
     "",
@@ -702,6 +728,7 @@ pub(crate) const MAX_UNAVAILABLE: Flag = flag(
     "",
     "The maximum number or percentage of unavailable pods this budget requires",
 );
+/// `--memory` of `autoscale`: a percentage (`60%`) or an amount (`200Mi`).
 pub const MEMORY: Flag = flag(
     "memory",
     "",
@@ -710,8 +737,10 @@ pub const MEMORY: Flag = flag(
     "",
     "Target memory utilization over all the pods: a percentage of requested memory (60%), or an amount for each pod (200Mi)",
 );
+/// `--merge` of `config view`: a switch, on by default.
 pub const MERGE: Flag =
     flag("merge", "", Bool, "true", "true", "Merge the full hierarchy of kubeconfig files");
+/// `--min` of `autoscale`: a number of 32 bits, default `-1`.
 pub const MIN: Flag = flag(
     "min",
     "",
@@ -738,6 +767,7 @@ pub(crate) const MINIFY: Flag = flag(
 );
 pub(crate) const MOUNT: Flag =
     flag("mount", "", List, "", "", "a list of storage options read from the filesystem");
+/// `--name` of `expose` and `autoscale`: the name of the new object.
 pub const NAME: Flag = flag("name", "", Text, "", "", "The name for the newly created object");
 pub(crate) const NAME_ONLY: Flag = flag(
     "name-only",
@@ -747,10 +777,12 @@ pub(crate) const NAME_ONLY: Flag = flag(
     "true",
     "If true, display only the binary name of each plugin, rather than its full path",
 );
+/// `--namespace` of `config set-context`: the name of a namespace.
 pub const NAMESPACE: Flag =
     flag("namespace", "", Text, "", "", "namespace for the context entry in kubeconfig");
 pub(crate) const NAMESPACE_2: Flag =
     flag("namespace", "n", Text, "", "", "If present, the namespace scope for this CLI request");
+/// `--namespaced` of `api-resources`: a switch, on by default.
 pub const NAMESPACED: Flag = flag(
     "namespaced",
     "",
@@ -759,6 +791,7 @@ pub const NAMESPACED: Flag = flag(
     "true",
     "If false, non-namespaced resources will be returned, otherwise returning namespaced resources by default",
 );
+/// `--namespaces` of `cluster-info dump`: names, separated by commas.
 pub const NAMESPACES: Flag =
     flag("namespaces", "", List, "", "", "A comma separated list of namespaces to dump");
 pub(crate) const NETWORK: Flag =
@@ -781,10 +814,12 @@ pub(crate) const NO_PRESERVE: Flag = flag(
     "true",
     "The copied file/directory's ownership and permissions will not be preserved in the container",
 );
+/// `--node-port` of `create service nodeport`: a number of 64 bits, default `0`.
 pub const NODE_PORT: Flag =
     flag("node-port", "", Int, "0", "", "Port used to expose the service on each node in a cluster");
 pub(crate) const NON_RESOURCE_URL: Flag =
     flag("non-resource-url", "", List, "", "", "A partial url that user should have access to");
+/// `--now` of `delete`: a switch, off by default.
 pub const NOW: Flag = flag(
     "now",
     "",
@@ -867,6 +902,7 @@ pub(crate) const OVERWRITE_2: Flag = flag(
 );
 pub(crate) const PASSWORD: Flag =
     flag("password", "", Text, "", "", "password for the user entry in kubeconfig");
+/// `--patch` of `patch`: a patch in JSON or YAML.
 pub const PATCH: Flag = flag("patch", "p", Text, "", "", "The patch to be applied to the resource JSON file");
 pub(crate) const PATCH_FILE: Flag =
     flag("patch-file", "", Text, "", "", "A file containing a patch to be applied to the resource");
@@ -888,6 +924,7 @@ pub(crate) const POD_RUNNING_TIMEOUT_2: Flag = flag(
 );
 pub(crate) const POD_SELECTOR: Flag =
     flag("pod-selector", "", Text, "", "", "Label selector to filter pods on the node");
+/// `--port` of `create deployment`: a number of 32 bits, default `-1`.
 pub const PORT: Flag = flag("port", "", Int32, "-1", "", "The containerPort that this deployment exposes");
 pub(crate) const PORT_2: Flag = flag("port", "", Text, "", "", "The port that the service should serve on");
 pub(crate) const PORT_3: Flag = flag("port", "p", Int, "8001", "", "The port on which to run the proxy");
@@ -899,6 +936,7 @@ pub(crate) const PREEMPTION_POLICY: Flag = flag(
     "",
     "preemption-policy is the policy for preempting pods with lower priority",
 );
+/// `--prefix` of `set env`: a text before each name.
 pub const PREFIX: Flag = flag("prefix", "", Text, "", "", "Prefix to append to variable names");
 pub(crate) const PREFIX_2: Flag = flag(
     "prefix",
@@ -943,7 +981,9 @@ pub(crate) const PRUNE_ALLOWLIST: Flag = flag(
     "",
     "Overwrite the default allowlist with <group/version/kind> for --prune",
 );
+/// `--quiet` of `run` and others: a switch, off by default.
 pub const QUIET: Flag = flag("quiet", "q", Bool, "false", "true", "If true, suppress prompt messages");
+/// `--raw` of `create` and others: a path of the API server.
 pub const RAW: Flag = flag("raw", "", Text, "", "", "Raw URI to POST to the server");
 pub(crate) const RAW_2: Flag =
     flag("raw", "", Bool, "false", "true", "Display raw byte data and sensitive data");
@@ -987,8 +1027,10 @@ pub(crate) const REMOVE_EXTRA_SUBJECTS: Flag = flag(
 );
 pub(crate) const REPLACE: Flag =
     flag("replace", "", Bool, "false", "true", "When used with '--copy-to', delete the original Pod");
+/// `--replicas` of `create deployment`: a number of 32 bits, default `1`.
 pub const REPLICAS: Flag = flag("replicas", "r", Int32, "1", "", "Number of replicas to create");
 pub(crate) const REPLICAS_2: Flag = flag("replicas", "", Int, "0", "", "The new desired number of replicas");
+/// `--request-timeout` of every verb: seconds, or a duration such as `1m`; default `0`, no limit.
 pub const REQUEST_TIMEOUT: Flag = flag(
     "request-timeout",
     "",
@@ -997,6 +1039,7 @@ pub const REQUEST_TIMEOUT: Flag = flag(
     "",
     "The length of time to wait before giving up on a single server request",
 );
+/// `--requests` of `set resources`: pairs `RESOURCE=AMOUNT`, separated by commas.
 pub const REQUESTS: Flag =
     flag("requests", "", Text, "", "", "The resource requirement requests for this container");
 pub(crate) const RESOLVE: Flag = flag(
@@ -1028,6 +1071,7 @@ pub(crate) const RESTART: Flag = flag("restart", "", Text, "", "", "job's restar
 pub(crate) const RESTART_2: Flag = flag("restart", "", Text, "Always", "", "The restart policy for this Pod");
 pub(crate) const RETRIES: Flag =
     flag("retries", "", Int, "0", "", "Set number of retries to complete a copy operation from a container");
+/// `--revision` of `rollout history` and `rollout status`: a number of 64 bits, default `0`.
 pub const REVISION: Flag =
     flag("revision", "", Int, "0", "", "See the details, including podTemplate of the revision specified");
 pub(crate) const RM: Flag = flag("rm", "", Bool, "false", "true", "If true, delete the pod after it exits");
@@ -1056,8 +1100,10 @@ pub(crate) const SAVE_CONFIG: Flag = flag(
     "true",
     "If true, the configuration of current object will be saved in its annotation",
 );
+/// `--schedule` of `create cronjob`: a schedule in cron form.
 pub const SCHEDULE: Flag =
     flag("schedule", "", Text, "", "", "A schedule in the Cron format the job should be run with");
+/// `--scopes` of `create quota`: names of scopes, separated by commas.
 pub const SCOPES: Flag = flag(
     "scopes",
     "",
@@ -1066,6 +1112,7 @@ pub const SCOPES: Flag = flag(
     "",
     "A comma-delimited set of quota scopes that must all match each object tracked by the quota",
 );
+/// `--selector` of `create` and others: a label selector.
 pub const SELECTOR: Flag = flag(
     "selector",
     "l",
@@ -1076,6 +1123,7 @@ pub const SELECTOR: Flag = flag(
 );
 pub(crate) const SELECTOR_2: Flag =
     flag("selector", "", Text, "", "", "A label selector to use for this budget");
+/// `--server` of `config set-cluster`: a URL.
 pub const SERVER: Flag = flag("server", "", Text, "", "", "server for the cluster entry in kubeconfig");
 pub(crate) const SERVER_2: Flag =
     flag("server", "s", Text, "", "", "The address and port of the Kubernetes API server");
@@ -1194,7 +1242,9 @@ pub(crate) const STDIN: Flag = flag(
 pub(crate) const SUBRESOURCE: Flag =
     flag("subresource", "", Text, "", "", "If specified, gets the subresource of the requested object");
 pub(crate) const SUM: Flag = flag("sum", "", Bool, "false", "true", "Print the sum of the resource usage");
+/// `--tail` of `logs`: a number of 64 bits, default `-1`.
 pub const TAIL: Flag = flag("tail", "", Int, "-1", "", "Lines of recent log file to display");
+/// `--target` of `debug`: the name of a container.
 pub const TARGET: Flag = flag(
     "target",
     "",
@@ -1211,7 +1261,9 @@ pub(crate) const TARGET_PORT: Flag = flag(
     "",
     "Name or number for the port on the container that the service should direct traffic to",
 );
+/// `--tcp` of `create service clusterip` and others: pairs `PORT:TARGET_PORT`, separated by commas.
 pub const TCP: Flag = flag("tcp", "", List, "", "", "Port pairs can be specified as '<port>:<targetPort>'");
+/// `--template` of `create` and others: a template, or the path of a file with one.
 pub const TEMPLATE: Flag = flag(
     "template",
     "",
@@ -1220,6 +1272,7 @@ pub const TEMPLATE: Flag = flag(
     "",
     "Template string or path to template file to use when -o=go-template, -o=go-template-file",
 );
+/// `--timeout` of `run` and others: a duration such as `5s`, default `0s`.
 pub const TIMEOUT: Flag = flag(
     "timeout",
     "",
@@ -1235,8 +1288,11 @@ pub(crate) const TIMESTAMPS: Flag =
 pub(crate) const TLS_SERVER_NAME: Flag =
     flag("tls-server-name", "", Text, "", "", "tls-server-name for the cluster entry in kubeconfig");
 pub(crate) const TO_REVISION: Flag = flag("to-revision", "", Int, "0", "", "The revision to rollback to");
+/// `--token` of every verb: a bearer token.
 pub const TOKEN: Flag = flag("token", "", Text, "", "", "token for the user entry in kubeconfig");
+/// `--tty` of `run` and others: a switch, off by default.
 pub const TTY: Flag = flag("tty", "t", Bool, "false", "true", "Allocate a TTY for the container in the pod");
+/// `--type` of `create secret generic` and `expose`: the type of the new object.
 pub const TYPE: Flag = flag("type", "", Text, "", "", "The type of secret to create");
 pub(crate) const TYPE_2: Flag = flag(
     "type",
@@ -1246,6 +1302,7 @@ pub(crate) const TYPE_2: Flag = flag(
     "",
     "The type of patch being provided; one of [json merge strategic]",
 );
+/// `--types` of `events`: types of events, separated by commas.
 pub const TYPES: Flag = flag("types", "", List, "", "", "Output only events of given types");
 pub(crate) const UNIX_SOCKET: Flag =
     flag("unix-socket", "u", Text, "", "", "Unix socket on which to run the proxy");
@@ -1257,10 +1314,12 @@ pub(crate) const USE_PROTOCOL_BUFFERS: Flag = flag(
     "true",
     "Enables using protocol-buffers to access Metrics API",
 );
+/// `--user` of `create clusterrolebinding` and others: the name of a user, may be repeated.
 pub const USER: Flag = flag("user", "", Array, "", "", "Usernames to bind to the clusterrole");
 pub(crate) const USER_2: Flag = flag("user", "", Text, "", "", "user for the context entry in kubeconfig");
 pub(crate) const USERNAME: Flag =
     flag("username", "", Text, "", "", "username for the user entry in kubeconfig");
+/// `--v` of every verb: a number of 64 bits, default `0`.
 pub const V: Flag = flag("v", "v", Int, "0", "", "number for the log level verbosity");
 pub(crate) const VALIDATE: Flag = flag(
     "validate",
@@ -1270,9 +1329,12 @@ pub(crate) const VALIDATE: Flag = flag(
     "strict",
     "Must be one of: strict (or true), warn, ignore (or false)",
 );
+/// `--value` of `create priorityclass`: a number of 32 bits, default `0`.
 pub const VALUE: Flag = flag("value", "", Int32, "0", "", "the value of this priority class");
+/// `--verb` of `create clusterrole` and `create role`: verbs, separated by commas.
 pub const VERB: Flag =
     flag("verb", "", List, "", "", "Verb that applies to the resources contained in the rule");
+/// `--verbs` of `api-resources`: verbs, separated by commas.
 pub const VERBS: Flag =
     flag("verbs", "", List, "", "", "Limit to resources that support the specified verbs");
 pub(crate) const VMODULE: Flag = flag(
@@ -1295,6 +1357,7 @@ pub(crate) const WARNINGS_AS_ERRORS: Flag = flag(
     "true",
     "Treat warnings received from the server as errors and exit with a non-zero exit code",
 );
+/// `--watch` of `get` and `events`: a switch, off by default.
 pub const WATCH: Flag = flag(
     "watch",
     "w",

@@ -89,6 +89,7 @@ impl Verb {
         self.children().filter(|v| !["help", "options"].contains(&v.path))
     }
 
+    /// The verb one word longer than this one, by that word or one of its aliases.
     pub fn child(&self, word: &str) -> Option<&'static Verb> {
         self.children().find(|v| v.name() == word || v.aliases.contains(&word))
     }
@@ -100,6 +101,7 @@ impl Verb {
         own
     }
 
+    /// A flag by its letter: of this verb, or a global one.
     pub fn short_flag(&self, letter: char) -> Option<&'static Flag> {
         self.all_flags().find(|f| f.short.starts_with(letter))
     }

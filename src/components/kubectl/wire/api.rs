@@ -17,7 +17,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// Content type of JSON, for bodies and for `Accept`.
 pub const JSON: &str = "application/json";
+/// `Accept` for a list as a `Table`, or as plain JSON from a server that has no tables.
 pub const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
 pub(crate) const MERGE_PATCH: &str = "application/merge-patch+json";
 pub(crate) const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
@@ -30,11 +32,12 @@ const RETRIES: u32 = 10;
 /// One query parameter after another, in alphabetical order.
 pub type Query<'a> = &'a [(&'a str, &'a str)];
 
-/// Headers that tell what no request shows, e.g. how a table is printed: for whoever explains
-/// afterwards what was done. At most so many characters of each.
+/// Headers that tell what no request shows, e.g. how a table is printed: for readers of the tap,
+/// which explain afterwards what was done. At most [`MANNER_MAX`] characters of each.
 pub type Manner<'a> = &'a [(&'a str, Option<&'a str>)];
 const MANNER_MAX: usize = 1_000;
 
+/// A client of one API server for one command, as the user of the kubeconfig.
 pub struct Api {
     /// As the files and flags say; who the user is may be up to a plugin.
     target: Target,
@@ -60,12 +63,20 @@ impl User {
         Ok(User { http: Http::new(target)?, authorization })
     }
 
+    /// The server, with this user's credentials.
     pub fn target(&self) -> &Arc<Target> {
         &self.http.target
     }
 }
 
 impl Api {
+    /// A client of `target` for the verb `command` (`kubectl get`). `timeout` bounds each request
+    /// with its whole answer; `None`: no bound. A credential plugin is asked here, and nothing is
+    /// sent to the server yet.
+    ///
+    /// # Errors
+    /// [`Fail::Transport`]: the credential plugin fails. [`Fail::Text`]: a certificate or key
+    /// cannot be used, or the name of a user to impersonate cannot be sent.
     pub async fn new(
         target: Target,
         env: &Env,
@@ -100,6 +111,7 @@ impl Api {
         self.user.lock().clone()
     }
 
+    /// The server, with the credentials that requests are sent with now.
     pub fn target(&self) -> Arc<Target> {
         self.user().target().clone()
     }
@@ -122,7 +134,14 @@ impl Api {
         }
     }
 
-    /// Sends a request; a failed answer is an error.
+    /// Sends a request. An answer 429 or 5xx with `Retry-After` is retried, [`RETRIES`] times at
+    /// most.
+    ///
+    /// # Errors
+    /// [`Fail::Api`]: the server refused, with its `Status` or, without one, client-go's words.
+    /// [`Fail::Refused`]: no server listens there. [`Fail::Transport`]: the connection failed, or
+    /// `--request-timeout` is over. [`Fail::Text`]: the path cannot be sent. After a 401 the
+    /// credential plugin is asked once more, so the caller may try again.
     pub async fn send(
         &self,
         method: Method,
@@ -197,7 +216,10 @@ impl Api {
         self.warned.lock().len()
     }
 
-    /// The whole answer as bytes.
+    /// Sends a request and returns the whole answer as bytes.
+    ///
+    /// # Errors
+    /// As [`Api::send`], also while the answer is read.
     pub async fn bytes(
         &self,
         method: Method,
@@ -224,6 +246,11 @@ impl Api {
             .map_err(|e| Fail::Text(format!("the server's answer to {path} cannot be read: {e}")))
     }
 
+    /// Reads an object or a list. The items of a list get the list's kind.
+    ///
+    /// # Errors
+    /// As [`Api::send`]; [`Fail::Text`]: a name in the path is empty or invalid (nothing was sent
+    /// then), or the answer is no JSON.
     pub async fn get(&self, path: &str, query: Query<'_>) -> Result<Value, Fail> {
         let mut got = self.value(Method::GET, path, query, JSON, None).await?;
         type_items(&mut got);
@@ -234,23 +261,42 @@ impl Api {
         self.value(Method::GET, path, query, accept, None).await
     }
 
+    /// Creates an object, or calls a subresource; returns the answer.
+    ///
+    /// # Errors
+    /// As [`Api::get`].
     pub async fn post(&self, path: &str, query: Query<'_>, body: &Value) -> Result<Value, Fail> {
         self.value(Method::POST, path, query, JSON, Some((JSON, encoded(body)))).await
     }
 
+    /// Replaces an object; returns the new one.
+    ///
+    /// # Errors
+    /// As [`Api::get`]. The code is 409 if another client wrote the object since it was read.
     pub async fn put(&self, path: &str, query: Query<'_>, body: &Value) -> Result<Value, Fail> {
         self.value(Method::PUT, path, query, JSON, Some((JSON, encoded(body)))).await
     }
 
+    /// Patches an object; returns the new one. `kind` is the patch's content type.
+    ///
+    /// # Errors
+    /// As [`Api::get`].
     pub async fn patch(&self, path: &str, query: Query<'_>, kind: &str, patch: Bytes) -> Result<Value, Fail> {
         self.value(Method::PATCH, path, query, JSON, Some((kind, patch))).await
     }
 
+    /// Deletes an object or a collection, with these `DeleteOptions`; returns the answer.
+    ///
+    /// # Errors
+    /// As [`Api::get`].
     pub async fn delete(&self, path: &str, query: Query<'_>, options: &Value) -> Result<Value, Fail> {
         self.value(Method::DELETE, path, query, JSON, Some((JSON, encoded(options)))).await
     }
 
-    /// Events of a watch; the query must say `watch=true`.
+    /// Begins a watch and returns its events; the query must say `watch=true`.
+    ///
+    /// # Errors
+    /// As [`Api::send`], until the answer begins. Later failures end the events.
     pub async fn watch(&self, path: &str, query: Query<'_>, accept: &str) -> Result<Lines, Fail> {
         let response = self.send(Method::GET, path, query, accept, None).await?;
         Ok(Lines { body: response.into_body(), buffer: BytesMut::new() })

@@ -34,7 +34,12 @@ pub struct Kubeconfig {
 }
 
 impl Kubeconfig {
-    /// Reads `--kubeconfig`, else `$KUBECONFIG`, else `~/.kube/config`.
+    /// Reads `--kubeconfig`, else `$KUBECONFIG`, else `~/.kube/config`. Files that are absent are
+    /// left out, other than that of `--kubeconfig`.
+    ///
+    /// # Errors
+    /// [`Fail::Text`]: the file of `--kubeconfig` is absent, or a file cannot be read or is no
+    /// YAML.
     pub fn load(env: &Env, flags: &Flags) -> Result<Kubeconfig, Fail> {
         let explicit = flags.global("kubeconfig");
         if !explicit.is_empty() && !env.cwd.join(explicit).exists() {
@@ -43,8 +48,8 @@ impl Kubeconfig {
         Kubeconfig::load_or_new(env, flags)
     }
 
-    /// As [`Kubeconfig::load`], for whoever is going to write it: a file that is named need not be
-    /// there yet.
+    /// As [`Kubeconfig::load`], for commands that are going to write it: a file that is named need
+    /// not be there yet.
     pub(crate) fn load_or_new(env: &Env, flags: &Flags) -> Result<Kubeconfig, Fail> {
         let explicit = flags.global("kubeconfig");
         let given = env.vars.get("KUBECONFIG").filter(|v| !v.is_empty());
@@ -99,10 +104,12 @@ impl Kubeconfig {
         }
     }
 
+    /// True if no file has a cluster, a user or a context.
     pub fn is_empty(&self) -> bool {
         self.clusters.is_empty() && self.contexts.is_empty() && self.users.is_empty()
     }
 
+    /// The entry of this name.
     pub fn find<'a>(list: &'a [Entry], name: &str) -> Option<&'a Entry> {
         list.iter().find(|e| e.name == name)
     }
@@ -203,7 +210,14 @@ impl Target {
         Target { scheme: scheme.into(), host: host.into(), ..Target::default() }
     }
 
-    /// What the flags and the files say.
+    /// The server and the user that flags, files and environment name; in a pod without a
+    /// kubeconfig the pod's own cluster. Certificates and keys are read, nothing is connected.
+    ///
+    /// # Errors
+    /// [`Fail::Plain`] or [`Fail::Text`] in kubectl's words: there is no such context, cluster or
+    /// user, their entries are incomplete or contradict each other, one of their files cannot be
+    /// read, the address is no URL, or the cluster is behind a proxy, which this kubectl cannot
+    /// use. The user has to correct the kubeconfig or the flags.
     pub fn of(env: &Env, flags: &Flags, files: &Kubeconfig) -> Result<Target, Fail> {
         let empty = Entry { name: String::new(), value: json!({}), file: PathBuf::new() };
         let context_name = match flags.global("context") {

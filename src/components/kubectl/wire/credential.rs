@@ -271,6 +271,10 @@ fn told_of(cluster: &Value, authority: Option<&[u8]>) -> Value {
 
 impl Target {
     /// The same with what its plugin says, if it has one and nothing else says who the user is.
+    ///
+    /// # Errors
+    /// [`Fail::Transport`]: the plugin is not installed, fails, or answers no usable
+    /// `ExecCredential`. The next call asks it again.
     pub async fn authenticated(self, env: &Env) -> Result<Target, Fail> {
         match (&self.plugin, &self.authorization) {
             (Some(plugin), None) => {

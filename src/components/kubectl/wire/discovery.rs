@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json";
 
+/// One resource of the server in one version, as discovery describes it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Resource {
     pub group: String,
@@ -40,6 +41,7 @@ impl Resource {
         let kind = self.kind.to_lowercase();
         if self.group.is_empty() { kind } else { format!("{kind}.{}", self.group) }
     }
+    /// True if the resource has this verb (`list`, `patch`).
     pub fn can(&self, verb: &str) -> bool {
         self.verbs.iter().any(|v| v == verb)
     }
@@ -54,6 +56,12 @@ pub struct Discovery {
 }
 
 impl Discovery {
+    /// Asks the server for all its resources: two requests, or one for each group version if the
+    /// server has no aggregated discovery.
+    ///
+    /// # Errors
+    /// As [`Api::get`], for `/api` and `/apis`. A single group version that the server refuses is
+    /// left out, so that a broken one does not hide the others.
     pub async fn load(api: &Api) -> Result<Discovery, Fail> {
         let mut all = Discovery::default();
         for path in ["/api", "/apis"] {

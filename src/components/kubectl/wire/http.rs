@@ -35,6 +35,7 @@ const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 const SILENT: Duration = Duration::from_secs(30);
 const NO_SIGN: Duration = Duration::from_secs(15);
 
+/// A connection that can be read and written: TCP, or TLS over it.
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
@@ -46,7 +47,10 @@ pub struct Dial {
 }
 
 impl Dial {
-    /// `alpn` as in [`tls::client`].
+    /// Prepares connections to a target; `alpn` as in [`tls::client`]. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// As [`tls::client`], for an `https` target.
     pub fn new(target: Arc<Target>, alpn: &[&str]) -> Result<Dial, Fail> {
         let tls = match target.scheme.as_str() {
             "https" => Some(tls::client(&target, alpn)?),
@@ -74,7 +78,12 @@ impl Dial {
         Ok((tcp, name))
     }
 
-    /// The connection, and whether HTTP/2 was agreed on.
+    /// Opens a connection; returns it, and whether HTTP/2 was agreed on.
+    ///
+    /// # Errors
+    /// `ConnectionRefused`: nothing listens there. All others have Go's words: the host has no
+    /// address, does not accept within [`DIAL_TIMEOUT`] or [`TLS_TIMEOUT`], or its certificate is
+    /// not trusted. [`fail_of`] makes a [`Fail`] of it.
     pub async fn connect(&self) -> io::Result<(Box<dyn Duplex>, bool)> {
         let (tcp, name) = self.reach().await?;
         let Some(tls) = &self.tls else {
@@ -184,6 +193,10 @@ pub struct Http {
 }
 
 impl Http {
+    /// A pool without connections; the first request opens one.
+    ///
+    /// # Errors
+    /// As [`Dial::new`].
     pub fn new(target: Target) -> Result<Http, Fail> {
         Http::with_pings(target, SILENT, NO_SIGN)
     }
@@ -200,6 +213,11 @@ impl Http {
         Ok(Http { client, target })
     }
 
+    /// Sends a request and returns when the head of the answer is there, whatever its status.
+    ///
+    /// # Errors
+    /// [`Fail::Refused`]: nothing listens there. [`Fail::Transport`]: the connection cannot be
+    /// made, or broke off.
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Fail> {
         self.client.request(request).await.map_err(|error| fail_of(&self.target, &error))
     }
@@ -213,6 +231,7 @@ pub struct Body {
 }
 
 impl Body {
+    /// A body that fails at `until`; `None`: it has all the time.
     pub fn new(inner: Incoming, until: Option<Instant>, target: &Arc<Target>) -> Body {
         let over = until.map(|until| Box::pin(tokio::time::sleep_until(until)));
         Body { inner, over, target: target.clone() }

@@ -31,7 +31,10 @@ pub fn segment(name: &str) -> String {
 }
 
 /// Refuses a path in which a name is missing (it would mean the whole collection: `delete pod ""`),
-/// or is none that a server takes. The error is kubectl's.
+/// or is none that a server takes.
+///
+/// # Errors
+/// A sentence in kubectl's words, about the first such name.
 pub fn checked(path: &str) -> Result<(), String> {
     for (i, part) in path.trim_start_matches('/').split('/').enumerate() {
         let name = percent_encoding::percent_decode_str(part).decode_utf8_lossy();

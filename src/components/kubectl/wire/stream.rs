@@ -46,9 +46,15 @@ pub(super) const STATUS: u8 = 3;
 const RESIZE: u8 = 4;
 const CLOSE: u8 = 255;
 
+/// A WebSocket over a connection to the API server.
 pub type Socket = WebSocketStream<Box<dyn Duplex>>;
 
-/// Opens a WebSocket with one of `protocols`; a refusal is the server's own.
+/// Opens a WebSocket with one of `protocols`, separated by commas.
+///
+/// # Errors
+/// [`Fail::Api`] or [`Fail::Text`]: the server refused the upgrade, with or without a `Status`; a
+/// 401 makes the credential plugin be asked once more for the next try. [`Fail::Refused`] and
+/// [`Fail::Transport`]: no connection.
 pub async fn connect(api: &Api, path: &str, query: Query<'_>, protocols: &str) -> Result<Socket, Fail> {
     let user = api.user();
     let target = user.target().clone();
@@ -115,6 +121,11 @@ fn resized((columns, rows): (u16, u16)) -> Message {
 ///
 /// Input and output are copied by two concurrent futures: a process that is blocked on its full
 /// output reads no input, so waiting for room to send input must not keep us from reading output.
+///
+/// # Errors
+/// [`Fail::Coded`]: the process ended with another exit code than 0. [`Fail::Text`]: the server
+/// could not run it, and says why; or the connection broke off, the server was silent for
+/// [`SILENCE`], or its status cannot be read, and then it is not known what became of the process.
 pub async fn process(socket: Socket, given: Given, output: &Arc<Output>) -> Result<(), Fail> {
     let (mut sink, mut source) = socket.split();
     let line = Line { heard: Mutex::new(Instant::now()), blocked: AtomicBool::new(false) };
@@ -253,6 +264,10 @@ async fn send(sink: &mut SplitSink<Socket, Message>, given: Given, line: &Line) 
 /// as the message that `v5` has for it, which others ignore, and the pod's side is read until it
 /// ends. A client that is gone altogether looks the same at first; TCP's keep-alive tells the two
 /// apart.
+///
+/// # Errors
+/// [`Fail::Text`]: the kubelet told an error (nothing listens on the pod's port), or the connection
+/// broke off on either side. The other connections of the forwarded port go on.
 pub async fn forward(socket: Socket, mut local: TcpStream) -> Result<(), Fail> {
     let _ = tcp::keep_alive(&local, KEEP_ALIVE); // without it only the pod's side ends the connection
     let (mut sink, mut source) = socket.split();

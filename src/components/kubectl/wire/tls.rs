@@ -6,7 +6,12 @@ use pki::{self, Trust, Unusable};
 use rustls::ClientConfig;
 use std::sync::Arc;
 
-/// `alpn` empty: HTTP/1.1, as upgrades need it.
+/// Makes the TLS configuration for a target: whom to trust, and which certificate to show. `alpn`
+/// empty: HTTP/1.1, as upgrades need it.
+///
+/// # Errors
+/// [`Fail::Text`] in Go's words: certificate and key are no pair, or one of them or the authorities
+/// cannot be used. The user has to correct the kubeconfig.
 pub fn client(target: &Target, alpn: &[&str]) -> Result<Arc<ClientConfig>, Fail> {
     let trust = match (&target.ca_pem, target.insecure) {
         (_, true) => Trust::Anyone,

@@ -1,4 +1,5 @@
-//! An API server behind somebody else's kubeconfig, for whoever passes requests on to it.
+//! An API server behind a kubeconfig, for code that passes the requests of other clients on to it:
+//! the relay of a foreign cluster, and `kubectl proxy`.
 
 use super::config::{Kubeconfig, Target, identity};
 use super::http::{Dial, Http, fail_of};
@@ -30,7 +31,11 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Reads the file and nothing else; no connection is made yet. Errors are sentences.
+    /// Reads the file and nothing else; no connection is made yet.
+    ///
+    /// # Errors
+    /// A sentence: the file cannot be read or names no cluster. Also as [`Target::of`] and
+    /// [`Http::new`].
     pub fn of(kubeconfig: &Path) -> Result<Upstream, String> {
         let env = Env { kubeconfig: Some(kubeconfig.into()), cwd: "/".into(), ..Env::default() };
         let flags = Flags::default();
@@ -46,6 +51,9 @@ impl Upstream {
     }
 
     /// A server that a command's flags and files name.
+    ///
+    /// # Errors
+    /// As [`Http::new`].
     pub fn over(target: Target, env: &Env) -> Result<Upstream, Fail> {
         let http = Mutex::new(Arc::new(Http::new(target.clone())?));
         Ok(Upstream { target, http, env: env.clone(), context: String::new() })
@@ -78,7 +86,7 @@ impl Upstream {
         if let Some(text) = &target.authorization {
             headers.insert(header::AUTHORIZATION, identity("authorization", text)?.1);
         }
-        // Who acts as somebody by the kubeconfig may still ask to act as somebody else.
+        // A request that impersonates a user itself does not impersonate that of the kubeconfig.
         if !headers.contains_key("impersonate-user") {
             for (name, value) in &target.impersonate {
                 let (name, value) = identity(name, value)?;
@@ -88,7 +96,11 @@ impl Upstream {
         Ok(())
     }
 
-    /// Sends a request; its URI is a path and a query.
+    /// Sends a request; its URI is a path and a query. An answer of any status is `Ok`.
+    ///
+    /// # Errors
+    /// A sentence: the server does not answer, the credential plugin fails, or the path or the
+    /// user's credentials cannot be sent.
     pub async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, String> {
         let path = request.uri().path_and_query().map_or("/", |p| p.as_str());
         *request.uri_mut() =
@@ -110,7 +122,11 @@ impl Upstream {
         }
     }
 
-    /// Sends a request that may change protocols, on a connection of its own, HTTP/1.1.
+    /// Sends a request that may change protocols, on a connection of its own, HTTP/1.1. An answer
+    /// of any status is `Ok`.
+    ///
+    /// # Errors
+    /// As [`Upstream::send`].
     pub async fn upgrade(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, String> {
         let told = |fail: Fail| fail.told().0.trim().to_string();
         let target: Arc<Target> = self.http().await.map_err(told)?.target.clone();
@@ -133,8 +149,10 @@ impl Upstream {
         Ok(answer)
     }
 
-    /// A question of our own: the HTTP code and what was answered. Errors: nobody answered, or not
-    /// in JSON.
+    /// Sends a request of Ropewalk's own; returns the HTTP status code and the answer.
+    ///
+    /// # Errors
+    /// A sentence: as [`Upstream::send`], or the answer is no JSON or longer than [`ANSWER_MAX`].
     pub async fn ask(
         &self,
         method: Method,
@@ -159,8 +177,11 @@ impl Upstream {
         Ok((code, value))
     }
 
-    /// Lines of an answer, one JSON document each, until `enough` of one is true or the server
-    /// ends.
+    /// Reads the lines of an answer, one JSON document each, until `enough` of one is true. Returns
+    /// false if the server ends the answer before, or does not answer with 200.
+    ///
+    /// # Errors
+    /// As [`Upstream::send`], also while the answer is read.
     pub async fn lines(&self, path: &str, mut enough: impl FnMut(&Value) -> bool) -> Result<bool, String> {
         let request = Request::get(path).header("accept", "application/json").body(Full::default());
         let answer = self.send(request.map_err(|e| e.to_string())?).await?;

@@ -17,7 +17,11 @@ const REDIRECTS: usize = 10;
 /// A longer answer is no manifest.
 const LENGTH_MAX: usize = 32 << 20;
 
-/// What is behind a URL. Errors: it is none, nobody answers, or the answer is no success.
+/// Reads what is behind a URL, over at most [`REDIRECTS`] redirects.
+///
+/// # Errors
+/// [`Fail::Refused`] or [`Fail::Text`]: it is no URL, the server does not answer or fails
+/// [`TRIES`] times, the answer is no success or longer than [`LENGTH_MAX`].
 pub async fn read(url: &str) -> Result<Bytes, Fail> {
     let mut here = url.to_string();
     for _ in 0..=REDIRECTS {
