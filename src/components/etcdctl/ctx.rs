@@ -25,14 +25,17 @@ pub struct Fail {
 }
 
 impl Fail {
+    /// A failure with one of etcdctl's exit codes; an empty text prints nothing.
     pub fn new(code: i32, text: impl Into<String>) -> Fail {
         Fail { code, text: text.into() }
     }
+    /// A failure because of the arguments on the command line: exit code 128.
     pub fn arguments(text: impl Into<String>) -> Fail {
         Fail::new(ARGUMENTS, text)
     }
 }
 
+/// One command at work. No connection is made before a verb asks for one.
 pub struct Ctx<'io> {
     pub given: Given,
     pub out: Out<'io>,
@@ -44,6 +47,12 @@ pub struct Ctx<'io> {
 }
 
 impl<'io> Ctx<'io> {
+    /// Reads the global flags and the certificates that they name. `preset` stands in for flags
+    /// that were not given.
+    ///
+    /// # Errors
+    /// [`Fail`] with the exit code: an unknown format ([`FEATURE`]), a duration that is none
+    /// ([`FAILED`]), or as [`Target::of`].
     pub fn new(given: Given, io: &'io mut Io, preset: Preset) -> Result<Ctx<'io>, Fail> {
         let format = Format::named(&given.text("write-out"))?;
         let out = Out { format, hex: given.on("hex"), to: &mut *io.stdout };
@@ -53,17 +62,24 @@ impl<'io> Ctx<'io> {
         Ok(Ctx { given, out, stdin, stderr, cancel, target, timeout })
     }
 
+    /// The arguments without the verb and the flags.
     pub fn args(&self) -> &[String] {
         &self.given.args
     }
 
-    /// A member that answers.
+    /// Connects to the first endpoint that can be reached.
+    ///
+    /// # Errors
+    /// As [`Etcd::connect`].
     pub async fn connect(&self) -> Result<Etcd, Fail> {
         Etcd::connect(&self.target, self.timeout).await
     }
 
     /// The endpoints one by one, for verbs about members; with `--cluster` those that the members
     /// list.
+    ///
+    /// # Errors
+    /// With `--cluster` as [`Etcd::connect`] and [`Etcd::members`]; without it never.
     pub async fn endpoints(&self) -> Result<Vec<String>, Fail> {
         match self.given.on("cluster") {
             true => {
@@ -73,7 +89,10 @@ impl<'io> Ctx<'io> {
         }
     }
 
-    /// The member behind one endpoint.
+    /// Connects to the member behind one endpoint.
+    ///
+    /// # Errors
+    /// As [`Etcd::connect`].
     pub async fn member(&self, endpoint: &str) -> Result<Etcd, Fail> {
         Etcd::connect(&self.target.only(endpoint), self.timeout).await
     }
@@ -85,6 +104,9 @@ impl<'io> Ctx<'io> {
     }
 
     /// Standard input, to its end, whatever its bytes are.
+    ///
+    /// # Errors
+    /// It cannot be read ([`FILE`]).
     pub async fn read_bytes(&mut self) -> Result<Vec<u8>, Fail> {
         let mut bytes = Vec::new();
         self.stdin.read_to_end(&mut bytes).await.map_err(|e| Fail::new(FILE, e.to_string()))?;

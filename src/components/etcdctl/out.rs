@@ -6,6 +6,7 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
+/// How answers are printed: the values of `--write-out` that this etcdctl has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     Simple,
@@ -15,6 +16,11 @@ pub enum Format {
 }
 
 impl Format {
+    /// The format of this name.
+    ///
+    /// # Errors
+    /// There is no such format, or it is `protobuf`, which this etcdctl does not print
+    /// ([`FEATURE`]).
     pub fn named(name: &str) -> Result<Format, Fail> {
         match name {
             "simple" => Ok(Format::Simple),
@@ -29,8 +35,10 @@ impl Format {
     }
 }
 
+/// Standard output, and how answers are printed on it.
 pub struct Out<'io> {
     pub format: Format,
+    /// Keys and values in hexadecimal (`\x61`).
     pub hex: bool,
     pub to: &'io mut (dyn AsyncWrite + Send + Unpin),
 }
@@ -86,6 +94,7 @@ pub(crate) fn human(bytes: u64) -> String {
 }
 
 impl Page {
+    /// Appends text and the end of the line.
     pub fn line(&mut self, text: impl AsRef<str>) {
         self.bytes.extend(text.as_ref().as_bytes());
         self.bytes.push(b'\n');
@@ -100,10 +109,12 @@ impl Page {
         self.bytes.push(b'\n');
     }
 
+    /// Appends a line of the format `fields`: `"name" : value`.
     pub fn field(&mut self, name: &str, value: impl std::fmt::Display) {
         self.line(format!("\"{name}\" : {value}"));
     }
 
+    /// Appends cluster, member, revision and term of an answer as fields; 0 for an answer without.
     pub fn header(&mut self, header: &Option<pb::ResponseHeader>) {
         let header = header.clone().unwrap_or_default();
         self.field("ClusterID", header.cluster_id);
@@ -127,6 +138,7 @@ impl Page {
         self.field(&format!("{prefix}Lease"), kv.lease);
     }
 
+    /// Appends a key and its value, a line each, as the format `simple` has them.
     pub fn kv(&mut self, kv: &pb::KeyValue) {
         self.raw(&kv.key);
         self.raw(&kv.value);
@@ -159,26 +171,42 @@ pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 impl Out<'_> {
+    /// An empty page for one answer.
     pub fn page(&self) -> Page {
         Page { bytes: vec![], hex: self.hex }
     }
 
+    /// Writes bytes at once.
+    ///
+    /// # Errors
+    /// Standard output cannot be written, e.g. because its reader has ended ([`FILE`]).
     pub async fn send(&mut self, bytes: &[u8]) -> Result<(), Fail> {
         let failed = |e: std::io::Error| Fail::new(FILE, e.to_string());
         self.to.write_all(bytes).await.map_err(failed)?;
         self.to.flush().await.map_err(failed)
     }
 
+    /// Writes a line at once.
+    ///
+    /// # Errors
+    /// As [`Out::send`].
     pub async fn line(&mut self, text: &str) -> Result<(), Fail> {
         self.send(format!("{text}\n").as_bytes()).await
     }
 
+    /// Writes a value as one line of JSON.
+    ///
+    /// # Errors
+    /// As [`Out::send`]; or the value has no JSON ([`FILE`]).
     pub async fn json(&mut self, value: &impl Serialize) -> Result<(), Fail> {
         let text = serde_json::to_string(value).map_err(|e| Fail::new(FILE, e.to_string()))?;
         self.line(&text).await
     }
 
-    /// An answer in the format asked for; there is no table of it.
+    /// Writes an answer in the format asked for; there is no table of it.
+    ///
+    /// # Errors
+    /// The format is `table` ([`FEATURE`]; nothing is written); or as [`Out::send`].
     pub async fn answer<A: Serialize>(
         &mut self,
         answer: &A,

@@ -14,14 +14,16 @@ pub struct Given {
     /// Flags that stood on the line.
     pub set: Vec<&'static str>,
     pub args: Vec<String>,
-    /// How many arguments stood before `--`; all of them if there was none.
+    /// How many arguments stood before `--`; `None`: there was no `--`.
     pub before_dash: Option<usize>,
 }
 
 impl Given {
+    /// The value of a flag, or its default; empty if the verb has no such flag.
     pub fn text(&self, name: &str) -> String {
         self.flags.get(name).cloned().unwrap_or_default()
     }
+    /// True if a switch is on.
     pub fn on(&self, name: &str) -> bool {
         self.flags.get(name).is_some_and(|v| v == "true")
     }
@@ -32,7 +34,10 @@ impl Given {
     pub(crate) fn was_set(&self, name: &str) -> bool {
         self.set.contains(&name)
     }
-    /// `5s`, `200ms`, `1m30s`, as Go reads them.
+    /// The value of a flag as a duration: `5s`, `200ms`, `1m30s`, as Go reads them.
+    ///
+    /// # Errors
+    /// It is none, or negative ([`FAILED`]); the text names the flag.
     pub fn duration(&self, name: &str) -> Result<Duration, Fail> {
         let text = self.text(name);
         match parse_duration(&text) {

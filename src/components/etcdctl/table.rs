@@ -4,6 +4,7 @@ use super::cmd::{keys, lease, lock, maintenance, member, txn, watch};
 use super::ctx::{Ctx, Fail};
 use futures::future::LocalBoxFuture;
 
+/// What a flag's value is; a switch may stand without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Switch,
@@ -11,6 +12,7 @@ pub enum Kind {
     Number,
 }
 
+/// One flag of a verb, or a global one.
 pub struct Flag {
     pub name: &'static str,
     pub short: Option<char>,
@@ -21,6 +23,7 @@ pub struct Flag {
 
 type Run = for<'a, 'io> fn(&'a mut Ctx<'io>) -> LocalBoxFuture<'a, Result<(), Fail>>;
 
+/// One verb of etcdctl, with what runs it.
 pub struct Verb {
     /// `lease grant`
     pub name: &'static str,
@@ -79,6 +82,7 @@ pub const GLOBAL: &[Flag] = &[
     short(switch("help", "this text"), 'h'),
 ];
 
+/// Every verb, sorted by its name.
 pub const VERBS: &[Verb] = &[
     verb!("alarm disarm", "", "End every alarm", [], maintenance::disarm),
     verb!("alarm list", "", "Show the alarms in force", [], maintenance::alarms),

@@ -25,6 +25,11 @@ pub struct Target {
 impl Target {
     /// Flags, and the environment in their stead, go before the preset, that before etcd's usual
     /// port.
+    ///
+    /// # Errors
+    /// A file of `--cacert`, `--cert` or `--key` cannot be read ([`FILE`]) or used, only one of
+    /// `--cert` and `--key` was given, `--insecure-skip-tls-verify` was given, or `--dial-timeout`
+    /// is no duration ([`FAILED`]).
     pub fn of(given: &Given, preset: Preset) -> Result<Target, Fail> {
         let said = |name: &str| Some(given.text(name)).filter(|v| !v.is_empty());
         let file = |name: &str, preset: Option<PathBuf>| said(name).map(PathBuf::from).or(preset);
@@ -80,7 +85,12 @@ pub(crate) fn told(status: &Status) -> Fail {
 }
 
 impl Etcd {
-    /// The first endpoint that can be reached.
+    /// Connects to the first endpoint that can be reached. `timeout` bounds each later
+    /// [`Etcd::call`].
+    ///
+    /// # Errors
+    /// No endpoint was given ([`CONNECTION`]), or none can be reached within `--dial-timeout` each
+    /// ([`FAILED`]): the text is about the last one.
     pub async fn connect(target: &Target, timeout: Duration) -> Result<Etcd, Fail> {
         let mut last = Fail::new(CONNECTION, "no endpoint is given");
         for endpoint in &target.endpoints {
@@ -98,6 +108,10 @@ impl Etcd {
     }
 
     /// One call, answered within the command's time.
+    ///
+    /// # Errors
+    /// [`FAILED`]: the member refused, in the words of etcd's client library; the connection broke;
+    /// or the time is over. A call that was not answered may still have been carried out.
     pub async fn call<Q, A>(&self, path: &'static str, ask: Q) -> Result<A, Fail>
     where
         Q: Message + Default + 'static,
@@ -110,6 +124,9 @@ impl Etcd {
     }
 
     /// One call, however long it takes.
+    ///
+    /// # Errors
+    /// As [`Etcd::call`], but for the time.
     pub async fn wait<Q, A>(&self, path: &'static str, ask: Q) -> Result<A, Fail>
     where
         Q: Message + Default + 'static,
@@ -118,6 +135,10 @@ impl Etcd {
         self.channel.unary(path, ask).await.map_err(|s| told(&s))
     }
 
+    /// One call that is answered with a stream.
+    ///
+    /// # Errors
+    /// As [`Etcd::wait`], until the stream begins; later ones are in the stream.
     pub async fn answers<Q, A>(&self, path: &'static str, ask: Q) -> Result<Streaming<A>, Fail>
     where
         Q: Message + Default + 'static,
@@ -126,6 +147,10 @@ impl Etcd {
         self.channel.answers(path, ask).await.map_err(|s| told(&s))
     }
 
+    /// A stream of calls that is answered with a stream, e.g. a watch.
+    ///
+    /// # Errors
+    /// As [`Etcd::answers`].
     pub async fn stream<Q, A>(
         &self,
         path: &'static str,
@@ -138,26 +163,45 @@ impl Etcd {
         self.channel.stream(path, asks).await.map_err(|s| told(&s))
     }
 
+    /// Reads keys.
+    ///
+    /// # Errors
+    /// As [`Etcd::call`].
     pub async fn range(&self, r: pb::RangeRequest) -> Result<pb::RangeResponse, Fail> {
         self.call("/etcdserverpb.KV/Range", r).await
     }
 
+    /// The members of the cluster as of now (a linearizable read).
+    ///
+    /// # Errors
+    /// As [`Etcd::call`], also if the cluster has no leader.
     pub async fn members(&self) -> Result<Vec<pb::Member>, Fail> {
         let ask = pb::MemberListRequest { linearizable: true };
         let answer: pb::MemberListResponse = self.call("/etcdserverpb.Cluster/MemberList", ask).await?;
         Ok(answer.members)
     }
 
+    /// Makes a lease of `ttl` seconds; the server chooses its number.
+    ///
+    /// # Errors
+    /// As [`Etcd::call`].
     pub async fn grant(&self, ttl: i64) -> Result<pb::LeaseGrantResponse, Fail> {
         self.call("/etcdserverpb.Lease/LeaseGrant", pb::LeaseGrantRequest { ttl, id: 0 }).await
     }
 
+    /// Ends a lease; the server deletes its keys.
+    ///
+    /// # Errors
+    /// As [`Etcd::call`], also if there is no such lease.
     pub async fn revoke(&self, id: i64) -> Result<pb::LeaseRevokeResponse, Fail> {
         self.call("/etcdserverpb.Lease/LeaseRevoke", pb::LeaseRevokeRequest { id }).await
     }
 
-    /// Renews a lease three times in each of its lives; the answers, the last with TTL 0 if it is
-    /// gone.
+    /// Renews a lease three times within its TTL; returns the answers. A TTL of 0 says that the
+    /// lease is gone.
+    ///
+    /// # Errors
+    /// As [`Etcd::answers`].
     pub async fn keep_alive(
         &self,
         id: i64,

@@ -76,7 +76,7 @@ pub(crate) async fn lock(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     session.close(done).await
 }
 
-/// Until the command ends, or there is none: until somebody ends us.
+/// Holds the lock until the command ends; without a command, until etcdctl is interrupted.
 async fn hold(
     ctx: &mut Ctx<'_>,
     session: &mut Session,
