@@ -1,13 +1,14 @@
 //! Authenticates clients by their certificates.
 
+use super::leaf;
 use super::signatures::proof_of_the_key;
 use super::{Error, Identity, chain, provider, roots, user_of};
 use clock::{self, Timestamp};
-use rustls::DistinguishedName;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{DistinguishedName, RootCertStore};
 use std::sync::Arc;
 
 /// The owner of a certificate that one of the authority's is.
@@ -22,13 +23,14 @@ pub struct Client {
 /// Judges certificates after the handshake, as an API server does: a stranger is told `401
 /// Unauthorized`, in words, and may still come with a token.
 #[derive(Clone, Debug)]
-pub struct Clients(Arc<dyn ClientCertVerifier>);
+pub struct Clients(Arc<Believing>);
 
 impl Clients {
     /// Whose certificate this is, the first of `certs`; those after it may lead to the authority.
     /// `None`: it names nobody.
     ///
-    /// Errors: why it is not believed, e.g. `invalid peer certificate: Expired`.
+    /// # Errors
+    /// Why it is not believed, e.g. `invalid peer certificate: Expired`.
     pub fn judge(&self, certs: &[CertificateDer<'_>]) -> Result<Option<Client>, String> {
         let Some((own, more)) = certs.split_first() else { return Ok(None) };
         let now = u64::try_from(clock::now().as_second()).unwrap_or_default();
@@ -43,25 +45,95 @@ impl Clients {
 
 /// TLS for a server that asks for client certificates and lets everybody in who holds the key to
 /// the one that he shows. Who that is, [`Clients`] has to say.
+///
+/// # Errors
+/// The identity or the authority cannot be used.
 pub fn asking_server_config(
     identity: &Identity,
     ca_pem: &str,
 ) -> Result<(Arc<rustls::ServerConfig>, Clients), Error> {
-    let verifier = WebPkiClientVerifier::builder_with_provider(roots(ca_pem)?, provider());
-    let verifier = verifier.allow_unauthenticated().build().map_err(|e| Error::Pem(e.to_string()))?;
+    let judge = Arc::new(Believing::new(ca_pem, false)?);
+    let later = Later { judge: judge.clone(), provider: provider() };
+    Ok((server(identity, Arc::new(later))?, Clients(judge)))
+}
+
+/// TLS for a server that asks for client certificates but does not insist. One of somebody else's
+/// authority ends the handshake; [`asking_server_config`] is for servers that answer in words.
+///
+/// # Errors
+/// The identity or the authority cannot be used.
+pub fn server_config(identity: &Identity, ca_pem: &str) -> Result<Arc<rustls::ServerConfig>, Error> {
+    server(identity, Arc::new(Believing::new(ca_pem, false)?))
+}
+
+/// TLS for a server that ends the handshake with every client that has no certificate of this
+/// authority.
+///
+/// # Errors
+/// The identity or the authority cannot be used.
+pub fn mutual_server_config(identity: &Identity, ca_pem: &str) -> Result<Arc<rustls::ServerConfig>, Error> {
+    server(identity, Arc::new(Believing::new(ca_pem, true)?))
+}
+
+fn server(
+    identity: &Identity,
+    verifier: Arc<dyn ClientCertVerifier>,
+) -> Result<Arc<rustls::ServerConfig>, Error> {
     let (certs, key) = chain(identity)?;
     let mut config = rustls::ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
-        .with_client_cert_verifier(Arc::new(Later { judge: verifier.clone(), provider: provider() }))
+        .with_client_cert_verifier(verifier)
         .with_single_cert(certs, key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok((Arc::new(config), Clients(verifier)))
+    Ok(Arc::new(config))
+}
+
+/// Believes the certificates of an authority, also those that only Go reads (see [`leaf`]).
+#[derive(Debug)]
+struct Believing {
+    strict: Arc<dyn ClientCertVerifier>,
+    roots: Arc<RootCertStore>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl Believing {
+    /// `insists`: no client goes without a certificate.
+    fn new(ca_pem: &str, insists: bool) -> Result<Believing, Error> {
+        let (roots, provider) = (roots(ca_pem)?, provider());
+        let mut strict = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone());
+        if !insists {
+            strict = strict.allow_unauthenticated();
+        }
+        let strict = strict.build().map_err(|e| Error::Pem(e.to_string()))?;
+        Ok(Believing { strict, roots, provider })
+    }
+}
+
+impl ClientCertVerifier for Believing {
+    fn client_auth_mandatory(&self) -> bool {
+        self.strict.client_auth_mandatory()
+    }
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.strict.root_hint_subjects()
+    }
+    fn verify_client_cert(
+        &self,
+        own: &CertificateDer<'_>,
+        more: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        let judged = self.strict.verify_client_cert(own, more, now).map(drop);
+        let known = &self.provider.signature_verification_algorithms;
+        leaf::reconsider(judged, own, &self.roots, now, |usages| usages.client_auth, known)?;
+        Ok(ClientCertVerified::assertion())
+    }
+    proof_of_the_key!(provider);
 }
 
 /// Asks for a certificate and for the proof that its key is there, and for nothing else.
 #[derive(Debug)]
 struct Later {
-    judge: Arc<dyn ClientCertVerifier>,
+    judge: Arc<Believing>,
     provider: Arc<CryptoProvider>,
 }
 

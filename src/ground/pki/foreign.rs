@@ -1,13 +1,15 @@
 //! TLS towards servers that are not this cluster's: whoever a kubeconfig, a probe or a `curl`
 //! names.
 
-use super::signatures::proof_of_the_key;
+use super::signatures::{self, proof_of_the_key};
 use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore};
 use std::sync::Arc;
+use x509_parser::certificate::X509Certificate;
 
 /// Where distributions keep the authorities they trust.
 const SYSTEM_ROOTS: [&str; 6] = [
@@ -69,7 +71,8 @@ pub fn foreign_client(
                 .collect::<Result<_, _>>()
                 .map_err(|e| Unusable::Certificate(e.to_string()))?;
             let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| Unusable::Key(e.to_string()))?;
-            builder.with_client_auth_cert(chain, key).map_err(|e| Unusable::Certificate(e.to_string()))?
+            let shown = one_identity(chain, key).map_err(|e| Unusable::Certificate(e.to_string()))?;
+            builder.with_client_cert_resolver(shown)
         }
         None => builder.with_no_client_auth(),
     };
@@ -90,14 +93,35 @@ pub fn check_pair(certificate: &[u8], key: &[u8]) -> Result<(), String> {
     let parsed = x509_parser::parse_x509_certificate(&der);
     let (_, parsed) = parsed.map_err(|_| "x509: malformed certificate".to_string())?;
     let Ok(key) = super::provider().key_provider.load_private_key(key) else { return Ok(()) };
-    let Some(public) = key.public_key() else { return Ok(()) };
-    // The bits of the key end what describes it. Before them stands the algorithm, which has more
-    // than one spelling.
-    let bits: &[u8] = &parsed.public_key().subject_public_key.data;
-    match public.ends_with(bits) {
+    match is_pair(&parsed, &*key) {
         true => Ok(()),
         false => Err("tls: private key does not match public key".into()),
     }
+}
+
+/// Returns true if the key is the certificate's, or is of a kind that does not tell its public half.
+fn is_pair(cert: &X509Certificate<'_>, key: &dyn SigningKey) -> bool {
+    // The bits of the key end what describes it. Before them stands the algorithm, which has more
+    // than one spelling.
+    let bits: &[u8] = &cert.public_key().subject_public_key.data;
+    key.public_key().is_none_or(|public| public.ends_with(bits))
+}
+
+/// Returns the identity that a client shows to every server. rustls' own way to make one reads
+/// certificates of version 3 only.
+///
+/// # Errors
+/// The certificate or the key cannot be read, or the two are no pair.
+pub(super) fn one_identity(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<Arc<SingleCertAndKey>, rustls::Error> {
+    let key = super::provider().key_provider.load_private_key(key)?;
+    let own = chain.first().ok_or(rustls::Error::NoCertificatesPresented)?;
+    if !is_pair(&signatures::parse(own)?, &*key) {
+        return Err(rustls::InconsistentKeys::KeyMismatch.into());
+    }
+    Ok(Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key))))
 }
 
 fn these(pem: &[u8]) -> Result<RootCertStore, Unusable> {

@@ -8,7 +8,8 @@
 //! [`Ca`] issues ECDSA P-256 certificates (small, fast to check) and signs the [`Request`]s of
 //! others: with ECDSA P-256 and P-384, RSA and Ed25519 keys. [`TokenKey`] signs ES256 tokens. Both
 //! live in the cluster's directory with mode 0600. The certificates of components are made at every
-//! start, the authority and the token key only once.
+//! start, the authority and the token key only once. Certificates of others are judged by webpki,
+//! and by [`leaf`] where Go believes one that webpki does not read, as one of X.509 version 1.
 //! ## Left out
 //! Revocation lists: Kubernetes has none either. Intermediate authorities; RSA keys of this
 //! cluster's own. Requests with P-521 keys, ECDSA with SHA-512, or RSA keys of fewer than 2048
@@ -19,13 +20,15 @@
 //! `apiserver`, which authenticates with both.
 
 mod clients;
+mod der;
 mod ecdsa;
 mod foreign;
+mod leaf;
 mod request;
 mod signatures;
 mod token;
 
-pub use clients::{Client, Clients, asking_server_config};
+pub use clients::{Client, Clients, asking_server_config, mutual_server_config, server_config};
 pub use foreign::{Trust, Unusable, check_pair, foreign_client};
 pub use request::{Proof, Request, check_certificates, valid_until};
 pub use token::{LEGACY_ISSUER, TokenKey};
@@ -294,34 +297,6 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// TLS for a server that asks for client certificates but does not insist. One of somebody else's
-/// authority ends the handshake; [`asking_server_config`] is for servers that answer in words.
-pub fn server_config(identity: &Identity, ca_pem: &str) -> Result<Arc<rustls::ServerConfig>, Error> {
-    server(identity, ca_pem, false)
-}
-
-/// TLS for a server that ends the handshake with every client that has no certificate of this
-/// authority.
-pub fn mutual_server_config(identity: &Identity, ca_pem: &str) -> Result<Arc<rustls::ServerConfig>, Error> {
-    server(identity, ca_pem, true)
-}
-
-fn server(identity: &Identity, ca_pem: &str, insist: bool) -> Result<Arc<rustls::ServerConfig>, Error> {
-    let (certs, key) = chain(identity)?;
-    let mut verifier =
-        rustls::server::WebPkiClientVerifier::builder_with_provider(roots(ca_pem)?, provider());
-    if !insist {
-        verifier = verifier.allow_unauthenticated();
-    }
-    let verifier = verifier.build().map_err(|e| Error::Pem(e.to_string()))?;
-    let mut config = rustls::ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()?
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(certs, key)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
-}
-
 /// TLS for a client; without an identity it is anonymous or uses a token.
 pub fn client_config(
     identity: Option<&Identity>,
@@ -334,7 +309,7 @@ pub fn client_config(
     let mut config = match identity {
         Some(identity) => {
             let (certs, key) = chain(identity)?;
-            builder.with_client_auth_cert(certs, key)?
+            builder.with_client_cert_resolver(foreign::one_identity(certs, key)?)
         }
         None => builder.with_no_client_auth(),
     };

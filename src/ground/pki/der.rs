@@ -1,0 +1,59 @@
+//! As much of DER as certificates need. Source: X.690.
+
+use clock::Timestamp;
+use x509_parser::asn1_rs::{Any, FromDer};
+
+/// Tag, length, content.
+pub fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
+    let mut out = vec![tag];
+    let length = content.len().to_be_bytes();
+    let significant = &length[length.iter().position(|b| *b != 0).unwrap_or(length.len())..];
+    match content.len() {
+        short @ 0..0x80 => out.push(short as u8),
+        _ => {
+            out.push(0x80 | significant.len() as u8);
+            out.extend(significant);
+        }
+    }
+    out.extend(content);
+    out
+}
+
+pub fn sequence(parts: &[Vec<u8>]) -> Vec<u8> {
+    tlv(0x30, &parts.concat())
+}
+
+pub fn oid(arcs: &[u64]) -> Vec<u8> {
+    let mut content = vec![(arcs[0] * 40 + arcs[1]) as u8];
+    for arc in &arcs[2..] {
+        let mut septets = vec![(arc & 0x7f) as u8];
+        let mut rest = arc >> 7;
+        while rest > 0 {
+            septets.push((rest & 0x7f) as u8 | 0x80);
+            rest >>= 7;
+        }
+        content.extend(septets.into_iter().rev());
+    }
+    tlv(0x06, &content)
+}
+
+/// Two digits of the year until 2049, four after.
+pub fn time(at: Timestamp) -> Vec<u8> {
+    let at = at.to_zoned(jiff::tz::TimeZone::UTC);
+    match at.year() {
+        ..2050 => tlv(0x17, at.strftime("%y%m%d%H%M%SZ").to_string().as_bytes()),
+        _ => tlv(0x18, at.strftime("%Y%m%d%H%M%SZ").to_string().as_bytes()),
+    }
+}
+
+/// Returns the contents of the values that stand one after another in `der`; `None` if one of them
+/// is malformed.
+pub fn contents(mut der: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut out = vec![];
+    while !der.is_empty() {
+        let (rest, value) = Any::from_der(der).ok()?;
+        out.push(value.data);
+        der = rest;
+    }
+    Some(out)
+}

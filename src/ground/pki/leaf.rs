@@ -1,0 +1,268 @@
+//! Judges the leaf certificates that Go believes and webpki does not read: those of X.509 version
+//! 1, which OpenSSL before 3.2 writes where no extension is asked for, and those that are marked as
+//! an authority (`CA:TRUE`), as everything that `openssl req -x509` makes.
+//!
+//! Only an authority that is trusted itself may have signed such a leaf; a chain over others is left
+//! to webpki. Source: `Verify` in Go's crypto/x509.
+
+use super::{der, signatures};
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use rustls::{CertificateError, Error, RootCertStore};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::{ExtendedKeyUsage, ParsedExtension};
+use x509_parser::x509::X509Version;
+
+/// Tells whether the extended usages of a leaf name what it is shown for.
+pub type Serves = fn(&ExtendedKeyUsage<'_>) -> bool;
+
+/// Returns webpki's judgement of a leaf, or another one where webpki does not read it.
+///
+/// # Errors
+/// The certificate is not believed.
+pub fn reconsider(
+    judged: Result<(), Error>,
+    leaf: &CertificateDer<'_>,
+    roots: &RootCertStore,
+    now: UnixTime,
+    serves: Serves,
+    known: &WebPkiSupportedAlgorithms,
+) -> Result<(), Error> {
+    let Err(why) = judged else { return Ok(()) };
+    let Ok(leaf) = signatures::parse(leaf) else { return Err(why) };
+    if leaf.version() == X509Version::V3 && !leaf.is_ca() {
+        return Err(why);
+    }
+    check_content(&leaf, now, serves)?;
+    let issuer = der::contents(leaf.issuer().as_raw()).unwrap_or_default();
+    let is_issuer = |root: &&TrustAnchor<'_>| issuer.first().is_some_and(|name| **name == *root.subject);
+    let mut last = Error::from(CertificateError::UnknownIssuer);
+    for root in roots.roots.iter().filter(is_issuer) {
+        // Which names an authority may sign is a rule that only webpki reads.
+        if root.name_constraints.is_some() && has_names(&leaf) {
+            last = why.clone();
+            continue;
+        }
+        match signatures::verify_certificate(&leaf, &root.subject_public_key_info, known) {
+            Ok(()) => return Ok(()),
+            Err(wrong) => last = wrong,
+        }
+    }
+    Err(last)
+}
+
+fn has_names(leaf: &X509Certificate<'_>) -> bool {
+    leaf.extensions()
+        .iter()
+        .any(|e| matches!(e.parsed_extension(), ParsedExtension::SubjectAlternativeName(_)))
+}
+
+/// Checks the time, the extensions and the purpose of a leaf.
+fn check_content(leaf: &X509Certificate<'_>, now: UnixTime, serves: Serves) -> Result<(), CertificateError> {
+    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    if now < leaf.validity().not_before.timestamp() {
+        return Err(CertificateError::NotValidYet);
+    }
+    if leaf.validity().not_after.timestamp() < now {
+        return Err(CertificateError::Expired);
+    }
+    if leaf.extensions_map().is_err() {
+        return Err(CertificateError::BadEncoding); // one extension twice
+    }
+    for extension in leaf.extensions() {
+        match extension.parsed_extension() {
+            ParsedExtension::ParseError { .. } => return Err(CertificateError::BadEncoding),
+            ParsedExtension::UnsupportedExtension { .. } if extension.critical => {
+                return Err(CertificateError::UnhandledCriticalExtension);
+            }
+            ParsedExtension::ExtendedKeyUsage(usages) if !usages.any && !serves(usages) => {
+                return Err(CertificateError::InvalidPurpose);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Ca, Identity, Subject, der, provider};
+    use clock::Timestamp;
+    use jiff::SignedDuration;
+    use rcgen::{KeyPair, PublicKeyData, SigningKey};
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    const HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+    /// What a certificate says, as a program of somebody else would write it.
+    struct Leaf {
+        /// 0 is version 1, for which no version is written.
+        version: u8,
+        extensions: Vec<Vec<u8>>,
+        until: Timestamp,
+    }
+
+    fn extension(number: u64, critical: bool, value: &[u8]) -> Vec<u8> {
+        let mut parts = vec![der::oid(&[2, 5, 29, number])];
+        if critical {
+            parts.push(der::tlv(0x01, &[0xff]));
+        }
+        parts.push(der::tlv(0x04, value));
+        der::sequence(&parts)
+    }
+
+    fn name(text: &str) -> Vec<u8> {
+        let attribute = [der::oid(&[2, 5, 4, 3]), der::tlv(0x0c, text.as_bytes())];
+        der::sequence(&[der::tlv(0x31, &der::sequence(&attribute))])
+    }
+
+    impl Leaf {
+        fn version_1() -> Leaf {
+            Leaf { version: 0, extensions: vec![], until: clock::now() + HOUR }
+        }
+        fn authority() -> Leaf {
+            let is_ca = der::sequence(&[der::tlv(0x01, &[0xff])]);
+            Leaf { version: 2, extensions: vec![extension(19, true, &is_ca)], ..Leaf::version_1() }
+        }
+        fn with(mut self, extension: Vec<u8>) -> Leaf {
+            self.extensions.push(extension);
+            self
+        }
+
+        /// Makes the certificate of `jane`, for a new key.
+        fn sign(&self, issuer: &str, key: &KeyPair) -> Identity {
+            let own = KeyPair::generate().unwrap();
+            let algorithm = der::sequence(&[der::oid(&[1, 2, 840, 10045, 4, 3, 2])]);
+            let mut parts = vec![
+                der::tlv(0x02, &[7]),
+                algorithm.clone(),
+                name(issuer),
+                der::sequence(&[der::time(clock::now() - HOUR - HOUR), der::time(self.until)]),
+                name("jane"),
+                own.subject_public_key_info(),
+            ];
+            if self.version > 0 {
+                parts.insert(0, der::tlv(0xa0, &der::tlv(0x02, &[self.version])));
+            }
+            if !self.extensions.is_empty() {
+                parts.push(der::tlv(0xa3, &der::sequence(&self.extensions)));
+            }
+            let tbs = der::sequence(&parts);
+            let bits: Vec<u8> = [0].into_iter().chain(key.sign(&tbs).unwrap()).collect();
+            let cert = der::sequence(&[tbs, algorithm, der::tlv(0x03, &bits)]);
+            Identity { cert_pem: crate::request::to_pem(&cert), key_pem: own.serialize_pem() }
+        }
+    }
+
+    fn key_of(dir: &Path) -> KeyPair {
+        KeyPair::from_pem(&std::fs::read_to_string(dir.join("ca.key")).unwrap()).unwrap()
+    }
+
+    /// Goes through a handshake in memory; returns what the server got of the client.
+    fn handshake(
+        server: Arc<rustls::ServerConfig>,
+        client: Arc<rustls::ClientConfig>,
+    ) -> Result<Vec<CertificateDer<'static>>, rustls::Error> {
+        let mut server = rustls::ServerConnection::new(server).unwrap();
+        let name = crate::server_name("localhost").unwrap();
+        let mut client = rustls::ClientConnection::new(client, name).unwrap();
+        while client.wants_write() || server.wants_write() {
+            let mut wire = vec![];
+            client.write_tls(&mut wire).unwrap();
+            server.read_tls(&mut wire.as_slice()).unwrap();
+            server.process_new_packets()?;
+            wire.clear();
+            server.write_tls(&mut wire).unwrap();
+            client.read_tls(&mut wire.as_slice()).unwrap();
+            client.process_new_packets()?;
+        }
+        Ok(server.peer_certificates().unwrap_or_default().to_vec())
+    }
+
+    #[test]
+    fn a_client_certificate_of_version_1_passes_the_handshake_and_names_its_user() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        let server = ca.issue(&Subject::server("kube-apiserver", &["localhost"])).unwrap();
+        let (config, clients) = crate::asking_server_config(&server, ca.pem()).unwrap();
+        for leaf in [Leaf::version_1(), Leaf::authority()] {
+            let jane = leaf.sign("kubernetes", &key_of(dir.path()));
+            for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+                let (certs, key) = crate::chain(&jane).unwrap();
+                let client = rustls::ClientConfig::builder_with_provider(provider())
+                    .with_protocol_versions(&[version])
+                    .unwrap()
+                    .with_root_certificates(crate::roots(ca.pem()).unwrap())
+                    .with_client_cert_resolver(crate::foreign::one_identity(certs, key).unwrap());
+                let seen = handshake(config.clone(), Arc::new(client)).unwrap();
+                assert_eq!(clients.judge(&seen).unwrap().unwrap().name, "jane");
+            }
+            let client = crate::client_config(Some(&jane), ca.pem(), &[]).unwrap();
+            let strict = crate::mutual_server_config(&server, ca.pem()).unwrap();
+            assert_eq!(handshake(strict, client).unwrap().len(), 1);
+        }
+        // The proof of the key counts for these as well.
+        let jane = Leaf::version_1().sign("kubernetes", &key_of(dir.path()));
+        let (certs, _) = crate::chain(&jane).unwrap();
+        let other = KeyPair::generate().unwrap().serialize_pem();
+        let (_, other) = crate::chain(&Identity { key_pem: other, ..jane }).unwrap();
+        assert!(crate::foreign::one_identity(certs.clone(), other.clone_key()).is_err());
+        let other = provider().key_provider.load_private_key(other).unwrap();
+        let stolen = rustls::sign::SingleCertAndKey::from(rustls::sign::CertifiedKey::new(certs, other));
+        let client = rustls::ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(crate::roots(ca.pem()).unwrap())
+            .with_client_cert_resolver(Arc::new(stolen));
+        let refused = handshake(config, Arc::new(client)).unwrap_err();
+        assert!(refused.to_string().contains("BadSignature"), "{refused}");
+    }
+
+    #[test]
+    fn what_openssl_writes_without_extensions_names_its_user() {
+        // `openssl req -x509 -subj /CN=kubernetes`, then `openssl x509 -req` (3.0) for a request of
+        // `/CN=jane/O=dev`: version 1, with RSA keys.
+        let dir = tempfile::tempdir().unwrap();
+        let own = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        let server = own.issue(&Subject::server("kube-apiserver", &["localhost"])).unwrap();
+        let (_, clients) = crate::asking_server_config(&server, include_str!("openssl/ca.crt")).unwrap();
+        let jane = include_bytes!("openssl/jane.crt");
+        let jane: Vec<_> = CertificateDer::pem_slice_iter(jane).map(Result::unwrap).collect();
+        let client = clients.judge(&jane).unwrap().unwrap();
+        assert_eq!((client.name.as_str(), client.groups), ("jane", vec!["dev".to_string()]));
+    }
+
+    #[test]
+    fn a_leaf_that_webpki_does_not_read_is_checked_all_the_same() {
+        let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        Ca::load_or_create(elsewhere.path(), "kubernetes").unwrap();
+        let server = ca.issue(&Subject::server("kube-apiserver", &["localhost"])).unwrap();
+        let (_, clients) = crate::asking_server_config(&server, ca.pem()).unwrap();
+        let (own, other) = (key_of(dir.path()), key_of(elsewhere.path()));
+        let usage = |n| extension(37, false, &der::sequence(&[der::oid(&[1, 3, 6, 1, 5, 5, 7, 3, n])]));
+        let judge = |leaf: &Leaf, issuer: &str, key: &KeyPair| {
+            let identity = leaf.sign(issuer, key);
+            clients.judge(&crate::chain(&identity).unwrap().0).map(drop)
+        };
+        let ended = Leaf { until: clock::now() - HOUR, ..Leaf::version_1() };
+        for (leaf, issuer, key, why) in [
+            (Leaf::version_1(), "kubernetes", &other, "BadSignature"),
+            (Leaf::authority(), "kubernetes", &other, "BadSignature"),
+            (Leaf::version_1(), "somebody", &own, "UnknownIssuer"),
+            (ended, "kubernetes", &own, "Expired"),
+            (Leaf::authority().with(usage(1)), "kubernetes", &own, "InvalidPurpose"),
+            (Leaf::authority().with(extension(99, true, &[5, 0])), "kubernetes", &own, "CriticalExtension"),
+            (Leaf::authority().with(usage(2)).with(usage(2)), "kubernetes", &own, "BadEncoding"),
+        ] {
+            let error = judge(&leaf, issuer, key).unwrap_err();
+            assert!(error.contains(why), "{error}, wanted {why}");
+        }
+        for leaf in [Leaf::version_1(), Leaf::authority(), Leaf::authority().with(usage(2))] {
+            assert_eq!(judge(&leaf, "kubernetes", &own), Ok(()));
+        }
+    }
+}
