@@ -88,7 +88,10 @@ pub fn beside_crun(room: &Room, figures: &mut [Figure]) -> anyhow::Result<()> {
     };
     let mut times = Vec::new();
     for n in 0..room.runs(USUAL) {
-        times.push(way.run(&n.to_string())?.as_secs_f64() * 1e3);
+        room.go_on()?;
+        // Ctrl-C ends crun as well, and why that failed is the interruption.
+        let took = way.run(&n.to_string()).or_else(|error| room.go_on().and(Err(error)))?;
+        times.push(took.as_secs_f64() * 1e3);
     }
     for figure in figures {
         *figure = figure.clone().beside("crun run, an empty network", times.clone());

@@ -1,19 +1,24 @@
 //! Two nodes without a cluster: their networks and runtimes, as the kernel gives them. It has a
 //! process of its own, since whoever makes it becomes its supervisor and enters its namespaces.
 
-use super::{Figure, Room, What, network, runtime};
+use super::{Figure, INTERRUPTED, Room, What, network, runtime};
 use ::runtime::{Config as NodeConfig, Images, NodeRuntime, Zygote, images};
 use anyhow::{Context, anyhow, bail};
 use cni::{HostNetwork, NodeNetwork};
 use cri::{ContainerConfig, ContainerState, PodId, Runtime, SandboxConfig};
 use linux::boot::{self, Config, Main};
+use linux::signal::stop_requested;
 use net::Fabric;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rng::Rng;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::process::Command;
 
 const FIGURES: &str = "figures.json";
 /// Nothing that is measured here takes so long.
@@ -44,7 +49,7 @@ pub fn outside(what: What, room: &Room) -> anyhow::Result<Vec<Figure>> {
     if let Some(runs) = room.runs {
         command.arg("--runs").arg(runs.to_string());
     }
-    let ended = command.stdout(Stdio::null()).stderr(Stdio::piped()).output()?;
+    let ended = super::wait_for(end_of(&mut command, room))?;
     if !ended.status.success() {
         bail!("{}", String::from_utf8_lossy(&ended.stderr).trim());
     }
@@ -54,6 +59,41 @@ pub fn outside(what: What, room: &Room) -> anyhow::Result<Vec<Figure>> {
         runtime::beside_crun(room, &mut figures)?;
     }
     Ok(figures)
+}
+
+/// Runs a program to its end. A bench that is asked to end asks the program to end, and waits for
+/// it: what it has made is gone then.
+///
+/// # Errors
+/// The program cannot be run, or the bench was asked to end.
+async fn end_of(command: &mut Command, room: &Room<'_>) -> anyhow::Result<Output> {
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    let mut stderr = Vec::new();
+    let pipe = child.stderr.take();
+    let listen = async {
+        match pipe {
+            Some(mut pipe) => pipe.read_to_end(&mut stderr).await.map(drop),
+            None => Ok(()),
+        }
+    };
+    let wait = async {
+        let mut stopped = false;
+        loop {
+            tokio::select! {
+                status = child.wait() => return status,
+                () = room.stop.0.cancelled(), if !stopped => stopped = true,
+            }
+            // `None`: it has been waited for. Its number may be another program's then.
+            if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGTERM); // it may have ended meanwhile
+            }
+        }
+    };
+    let (status, heard) = tokio::join!(wait, listen);
+    let status = status?;
+    room.go_on()?;
+    heard?;
+    Ok(Output { status, stdout: Vec::new(), stderr })
 }
 
 fn clap_name(what: What) -> String {
@@ -82,6 +122,8 @@ pub fn inside(dir: &Path, what: What, runs: Option<usize>) -> anyhow::Result<i32
 }
 
 async fn measured(main: Main, dir: &Path, what: What, runs: Option<usize>) -> anyhow::Result<Vec<Figure>> {
+    // The supervisor hands signals on; until now they were held back.
+    let asked = stop_requested().context("signals cannot be received")?;
     let zygote = Zygote::start(main.zygote)?;
     let images = Arc::new(Images::new(&main.layers));
     let fabric = Fabric::new().await?;
@@ -108,6 +150,7 @@ async fn measured(main: Main, dir: &Path, what: What, runs: Option<usize>) -> an
         }
     };
     tokio::select! {
+        _ = asked => bail!(INTERRUPTED),
         done = tokio::time::timeout(PATIENCE, work) => done.context("it took too long")?,
         () = zygote.died() => bail!("the zygote died"),
         end = zygote.reap_strangers() => bail!("reaping ended: {end:?}"),
@@ -150,5 +193,39 @@ impl World {
             }
             events.recv().await.context("the runtime tells nothing more")?;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Stop;
+    use super::*;
+
+    #[test]
+    fn a_program_is_asked_to_end_with_the_bench_and_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let stop = Stop::default();
+        let room = Room { dir: dir.path(), runs: None, peer: None, stop: stop.clone() };
+        let shell = |script: &str| {
+            let mut command = Command::new("/bin/sh");
+            command.args(["-c", script]).current_dir(dir.path()).stdin(Stdio::null());
+            command
+        };
+        let mut plain = shell("echo no >&2; exit 3");
+        let ended = super::super::wait_for(end_of(&mut plain, &room)).unwrap();
+        assert_eq!((ended.status.code(), &*ended.stderr), (Some(3), &b"no\n"[..]));
+        let mut long = shell("trap 'echo > left; exit 0' TERM; echo > began; while :; do sleep 0.01; done");
+        let began = dir.path().join("began");
+        let ended = super::super::wait_for(async {
+            let interrupt = async {
+                while !began.exists() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                stop.0.cancel();
+            };
+            tokio::join!(end_of(&mut long, &room), interrupt).0
+        });
+        assert_eq!(ended.unwrap_err().to_string(), INTERRUPTED);
+        assert!(dir.path().join("left").exists(), "its own way out was waited for");
     }
 }

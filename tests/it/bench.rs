@@ -12,24 +12,30 @@ fn made(home: &Home) -> Vec<PathBuf> {
     found.flatten().map(|entry| entry.path()).collect()
 }
 
+/// Interrupts a bench of these words once the file is there that tells that it has begun.
+fn interrupted(words: &[&str], begun: &str) {
+    let home = Home::new();
+    std::fs::create_dir(home.path().join("t")).expect("a directory");
+    let mut bench = home.command(ROPEWALK);
+    bench.arg("bench").args(words).env("TMPDIR", home.path().join("t"));
+    let mut bench = bench.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    let runs = |places: &Vec<PathBuf>| places.first().is_some_and(|place| place.join(begun).exists());
+    eventually(PATIENCE, || made(&home), runs);
+    kill(bench.id() as i32, nix::libc::SIGINT);
+    let ended = eventually(PATIENCE, || bench.try_wait().expect("a child"), Option::is_some);
+    assert_eq!(ended.and_then(|status| status.code()), Some(1), "{words:?}");
+    assert_eq!(made(&home), Vec::<PathBuf>::new(), "{words:?}");
+}
+
 #[test]
 fn a_bench_that_is_interrupted_leaves_nothing_behind() {
     if !capable() {
         return;
     }
-    let (_turn, home) = (turn_alone(), Home::new());
-    std::fs::create_dir(home.path().join("t")).expect("a directory");
-    let mut bench = home.command(ROPEWALK);
-    bench.args(["bench", "pods"]).env("TMPDIR", home.path().join("t"));
-    let mut bench = bench.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
-    let runs = |places: &Vec<PathBuf>| {
-        places.first().is_some_and(|place| place.join("clusters/main/kubeconfig").exists())
-    };
-    eventually(PATIENCE, || made(&home), runs);
-    kill(bench.id() as i32, nix::libc::SIGINT);
-    let ended = eventually(PATIENCE, || bench.try_wait().expect("a child"), Option::is_some);
-    assert_eq!(ended.and_then(|status| status.code()), Some(1));
-    assert_eq!(made(&home), Vec::<PathBuf>::new());
+    let _turn = turn_alone();
+    interrupted(&["pods"], "clusters/main/kubeconfig");
+    // Its nodes have a process of their own, which takes hours for so many runs.
+    interrupted(&["runtime", "--runs", "60000"], "log/host");
 }
 
 #[test]
