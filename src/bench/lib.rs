@@ -42,9 +42,10 @@ mod world;
 use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
 pub use figure::{Aim, Figure};
-use lang::charset::{eprintln, print};
+use lang::charset::{eprintln, print, shown};
 use linux::signal::stop_requested;
 use serde_json::{Value, json};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -147,8 +148,7 @@ impl Stop {
         };
         let listen = async move {
             asked.await;
-            eprintln!("ropewalk: {INTERRUPTED}; removing what was made (a second Ctrl-C leaves it)");
-            token.cancel();
+            end(&token, std::io::stderr());
             if let Ok(again) = stop_requested() {
                 again.await;
                 std::process::exit(130);
@@ -158,6 +158,14 @@ impl Stop {
         listening.spawn(move || tokio.block_on(listen)).context("cannot start")?;
         Ok(stop)
     }
+}
+
+/// Ends the bench, and then says so. The terminal may have hung up, or the reader of a pipe may have
+/// left; that must not keep anything from being removed.
+fn end(token: &CancellationToken, mut stderr: impl Write) {
+    token.cancel();
+    let text = format!("ropewalk: {INTERRUPTED}; removing what was made (a second Ctrl-C leaves it)");
+    let _ = writeln!(stderr, "{}", shown(text)); // nobody has to be there
 }
 
 fn measure(what: What, room: &Room) -> anyhow::Result<Vec<Figure>> {
@@ -241,6 +249,23 @@ mod tests {
         assert_eq!(answer(2, vec![part("start"), part("pods")]), json!([part("start"), part("pods")]));
         assert_eq!(answer(2, vec![part("pods")]), json!([part("pods")]), "the other one failed");
         assert_eq!(answer(1, vec![]), json!([]));
+    }
+
+    #[test]
+    fn a_closed_standard_error_keeps_nothing_from_ending() {
+        struct HungUp(CancellationToken);
+        impl Write for HungUp {
+            fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+                assert!(self.0.is_cancelled(), "first it ends, then it says so");
+                Err(std::io::Error::from_raw_os_error(nix::libc::EIO))
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let stop = Stop::default();
+        end(&stop.0, HungUp(stop.0.clone()));
+        assert!(stop.0.is_cancelled());
     }
 
     #[test]
