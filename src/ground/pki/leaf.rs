@@ -153,7 +153,7 @@ mod tests {
             let tbs = der::sequence(&parts);
             let bits: Vec<u8> = [0].into_iter().chain(key.sign(&tbs).unwrap()).collect();
             let cert = der::sequence(&[tbs, algorithm, der::tlv(0x03, &bits)]);
-            Identity { cert_pem: crate::request::to_pem(&cert), key_pem: own.serialize_pem() }
+            Identity { cert_pem: crate::sign::to_pem(&cert), key_pem: own.serialize_pem() }
         }
     }
 

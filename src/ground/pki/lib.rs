@@ -11,8 +11,8 @@
 //! start, the authority and the token key only once. Certificates of others are judged by webpki,
 //! and by [`leaf`] where Go believes one that webpki does not read, as one of X.509 version 1.
 //! ## Left out
-//! Revocation lists: Kubernetes has none either. Intermediate authorities; RSA keys of this
-//! cluster's own. Requests with P-521 keys, ECDSA with SHA-512, or RSA keys of fewer than 2048
+//! Revocation lists: Kubernetes has none either. Intermediate authorities; RSA keys that are made
+//! here (an authority's files may be replaced by such a pair). Requests with P-521 keys, ECDSA with SHA-512, or RSA keys of fewer than 2048
 //! bits: the API accepts them, and the cluster's own signers give them the condition `Failed`.
 //! Renewal in a running cluster: certificates of components last a year, and only the next start
 //! makes new ones.
@@ -25,6 +25,7 @@ mod ecdsa;
 mod foreign;
 mod leaf;
 mod request;
+mod sign;
 mod signatures;
 mod token;
 

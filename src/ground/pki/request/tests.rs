@@ -1,0 +1,172 @@
+//! Requests, and the certificates that are made of them.
+
+use crate::sign::to_pem;
+use crate::{
+    Ca, Error, Proof, Request, Subject, client_config, der, params, server_config, user_of, valid_until,
+};
+use jiff::SignedDuration;
+use rcgen::{DnType, KeyPair, SigningKey};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+fn request(name: &str, hosts: &[&str]) -> (String, KeyPair) {
+    let key = KeyPair::generate().unwrap();
+    let mut wanted = params(&Subject::server(name, hosts), 1).unwrap();
+    wanted.distinguished_name.push(DnType::OrganizationName, "dev");
+    wanted.distinguished_name.push(DnType::CustomDnType(vec![2, 5, 4, 10]), "ops"); // a second one
+    (wanted.serialize_request(&key).unwrap().pem().unwrap(), key)
+}
+
+#[test]
+fn a_signed_request_is_a_certificate_with_all_groups_that_tls_takes() {
+    let dir = tempfile::tempdir().unwrap();
+    let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+    let (pem, key) = request("jane", &["jane.example.com", "10.0.0.1"]);
+    let read = Request::parse(pem.as_bytes()).unwrap();
+    assert_eq!((read.common_name.as_str(), read.organizations.len()), ("jane", 2));
+    assert_eq!((read.dns_names.len(), read.addresses.as_slice()), (1, &["10.0.0.1".to_string()][..]));
+    let usages = ["digital signature", "client auth", "server auth"].map(String::from);
+    let cert = ca.sign(&read, &usages, SignedDuration::from_hours(2)).unwrap();
+    let der = CertificateDer::from_pem_slice(cert.as_bytes()).unwrap();
+    assert_eq!(user_of(&der), Some(("jane".into(), vec!["dev".into(), "ops".into()])));
+    let long = ca.sign(&read, &usages, SignedDuration::from_hours(24 * 365 * 20)).unwrap();
+    assert_eq!(valid_until(long.as_bytes()), valid_until(ca.pem().as_bytes()), "not beyond the authority");
+    let left = valid_until(cert.as_bytes()).unwrap().duration_since(clock::now()).as_secs();
+    assert!((7100..=7200).contains(&left), "{left}");
+    let (_, parsed) = x509_parser::parse_x509_certificate(&der).unwrap();
+    let own = CertificateDer::from_pem_slice(ca.pem().as_bytes()).unwrap();
+    let (_, own) = x509_parser::parse_x509_certificate(&own).unwrap();
+    parsed.verify_signature(Some(own.public_key())).unwrap();
+    let identity = crate::Identity { cert_pem: cert, key_pem: key.serialize_pem() };
+    client_config(Some(&identity), ca.pem(), &[]).unwrap();
+    server_config(&identity, ca.pem()).unwrap();
+}
+
+/// Encodes a request whose subject has these attributes, the last number of each first: 3 is a
+/// common name, 10 an organization.
+fn with_subject(subject: &[(u64, &str)], key: &KeyPair) -> Vec<u8> {
+    let attribute = |(kind, text): &(u64, &str)| {
+        let value = der::tlv(0x0c, text.as_bytes());
+        der::tlv(0x31, &der::sequence(&[der::oid(&[2, 5, 4, *kind]), value]))
+    };
+    let subject: Vec<_> = subject.iter().map(attribute).collect();
+    signed(&[der::sequence(&subject)], &[], key)
+}
+
+/// Signs a request with this subject and these attributes.
+fn signed(subject: &[Vec<u8>], attributes: &[u8], key: &KeyPair) -> Vec<u8> {
+    use rcgen::PublicKeyData;
+    let info = der::sequence(&[
+        der::tlv(0x02, &[0]),
+        subject.concat(),
+        key.subject_public_key_info(),
+        der::tlv(0xa0, attributes),
+    ]);
+    let signature = key.sign(&info).unwrap();
+    let bits: Vec<u8> = [0].into_iter().chain(signature).collect();
+    let algorithm = der::sequence(&[der::oid(&[1, 2, 840, 10045, 4, 3, 2])]);
+    der::sequence(&[info, algorithm, der::tlv(0x03, &bits)])
+}
+
+fn request_pem(der: &[u8]) -> Vec<u8> {
+    to_pem(der).replace("CERTIFICATE", "CERTIFICATE REQUEST").into_bytes()
+}
+
+#[test]
+fn a_request_with_two_common_names_is_judged_by_the_last_and_not_signed() {
+    let dir = tempfile::tempdir().unwrap();
+    let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+    let key = KeyPair::generate().unwrap();
+    let (other, node) = ("system:kube-controller-manager", "system:node:n1");
+    let der = with_subject(&[(10, "system:nodes"), (3, other), (3, node)], &key);
+    let read = Request::parse(&request_pem(&der)).unwrap();
+    assert_eq!(read.common_name, node);
+    let error = ca.sign(&read, &[], SignedDuration::from_hours(1)).unwrap_err();
+    assert!(error.to_string().contains("more than one common name"), "{error}");
+    let der = with_subject(&[(10, "system:nodes"), (3, node)], &key);
+    ca.sign(&Request::parse(&request_pem(&der)).unwrap(), &[], SignedDuration::from_hours(1)).unwrap();
+    // A certificate that an earlier version signed authenticates as the name that was approved.
+    let mut two = params(&Subject::client(other, "system:nodes"), 1).unwrap();
+    two.distinguished_name.push(DnType::CustomDnType(vec![2, 5, 4, 3]), node);
+    let signed = two.self_signed(&key).unwrap();
+    assert_eq!(user_of(signed.der()).unwrap().0, node);
+    let nameless = params(&Subject::client("", "system:nodes"), 1).unwrap().self_signed(&key).unwrap();
+    assert_eq!(user_of(nameless.der()), None, "an empty name is none");
+}
+
+#[test]
+fn a_key_that_cannot_be_checked_is_named_and_not_signed() {
+    let dir = tempfile::tempdir().unwrap();
+    let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+    let (pem, _) = request("jane", &[]);
+    let mut read = Request::parse(pem.as_bytes()).unwrap();
+    assert_eq!(read.proof(), Proof::Good);
+    // ecdsa-with-SHA512 instead of ecdsa-with-SHA256.
+    let (known, unknown) = ([1, 2, 840, 10045, 4, 3, 2], [1, 2, 840, 10045, 4, 3, 4]);
+    let (known, unknown) = (der::oid(&known), der::oid(&unknown));
+    let at = read.der.windows(known.len()).rposition(|w| w == known).unwrap();
+    read.der[at..at + known.len()].copy_from_slice(&unknown);
+    assert_eq!(read.proof(), Proof::Unknown);
+    let error = ca.sign(&read, &[], SignedDuration::from_hours(1)).unwrap_err();
+    assert!(matches!(&error, Error::Request(why) if why.contains("does not support")), "{error}");
+}
+
+#[test]
+fn what_cannot_be_read_is_refused_and_not_dropped() {
+    let key = KeyPair::generate().unwrap();
+    let names = |names: &[Vec<u8>]| {
+        let value = der::tlv(0x04, &der::sequence(names));
+        let extension = der::sequence(&[der::oid(&[2, 5, 29, 17]), value]);
+        let requested = der::tlv(0x31, &der::sequence(&[extension]));
+        let attribute = der::sequence(&[der::oid(&[1, 2, 840, 113549, 1, 9, 14]), requested]);
+        request_pem(&signed(&[der::sequence(&[])], &attribute, &key))
+    };
+    let read =
+        Request::parse(&names(&[der::tlv(0x82, b"a.example"), der::tlv(0x87, &[10, 0, 0, 1])])).unwrap();
+    assert_eq!((read.dns_names, read.addresses), (vec!["a.example".into()], vec!["10.0.0.1".into()]));
+    for (bad, why) in [
+        (names(&[der::tlv(0x87, &[10, 0, 0, 1, 5])]), "x509: cannot parse IP address of length 5"),
+        (names(&[der::tlv(0x82, "ä".as_bytes())]), "x509: SAN dNSName is malformed"),
+        (names(&[der::tlv(0x81, &[0xff])]), "x509: SAN rfc822Name is malformed"),
+        (names(&[vec![0x82, 9]]), "x509: the subject alternative names are malformed"),
+        (
+            request_pem(&[with_subject(&[(3, "jane")], &key), vec![0]].concat()),
+            "x509: malformed certificate request: trailing data",
+        ),
+    ] {
+        assert_eq!(Request::parse(&bad).unwrap_err(), why);
+    }
+    let mut latin = with_subject(&[(10, "j\u{1}ne")], &key);
+    let at = latin.windows(2).position(|w| w == [b'j', 1]).unwrap();
+    latin[at + 1] = 0xe4;
+    assert!(Request::parse(&request_pem(&latin)).unwrap_err().contains("neither UTF-8"));
+}
+
+#[test]
+fn alternative_names_are_critical_where_there_is_no_subject() {
+    let dir = tempfile::tempdir().unwrap();
+    let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+    let key = KeyPair::generate().unwrap();
+    for (subject, critical) in [(vec![], true), (vec![(3, "jane")], false)] {
+        let mut read = Request::parse(&request_pem(&with_subject(&subject, &key))).unwrap();
+        read.dns_names.push("jane.example".into());
+        let cert = ca.sign(&read, &[], SignedDuration::from_hours(1)).unwrap();
+        let der = CertificateDer::from_pem_slice(cert.as_bytes()).unwrap();
+        let (_, parsed) = x509_parser::parse_x509_certificate(&der).unwrap();
+        assert_eq!(parsed.subject_alternative_name().unwrap().unwrap().critical, critical);
+    }
+}
+
+#[test]
+fn a_request_that_was_tampered_with_is_not_signed() {
+    let dir = tempfile::tempdir().unwrap();
+    let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+    let (pem, _) = request("jane", &[]);
+    let mut read = Request::parse(pem.as_bytes()).unwrap();
+    let at = read.der.windows(4).position(|w| w == b"jane").unwrap();
+    read.der[at] = b'b';
+    let error = ca.sign(&read, &[], SignedDuration::from_hours(1)).unwrap_err();
+    assert!(error.to_string().contains("signature"), "{error}");
+    assert_eq!(read.proof(), Proof::Wrong);
+    assert_eq!(Request::parse(b"hello").unwrap_err(), "PEM block type must be CERTIFICATE REQUEST");
+}

@@ -1,0 +1,194 @@
+//! The certificates that the authority makes of the requests of others. Source: RFC 5280; DER is
+//! written by hand because the certificate library keeps one organization of several.
+
+use super::request::{Proof, all, proof};
+use super::{Ca, Error, Request, der};
+use clock;
+use jiff::SignedDuration;
+use rcgen::{SignatureAlgorithm, SigningKey};
+use ring::rand::{SecureRandom, SystemRandom};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::extensions::ParsedExtension;
+use x509_parser::prelude::FromDer;
+
+/// How long a certificate is valid before it was made, for clocks that are behind.
+const BACKDATE: SignedDuration = SignedDuration::from_mins(5);
+
+impl Ca {
+    /// Signs a certificate for the requester, valid for `lifetime`, for `usages` (`digital
+    /// signature`, `key encipherment`, `client auth`, `server auth`).
+    ///
+    /// # Errors
+    /// [`Error::Request`] if this request can never be signed: its signature is wrong or of an
+    /// unknown kind, or its subject is not usable. Other errors may pass.
+    pub fn sign(
+        &self,
+        request: &Request,
+        usages: &[String],
+        lifetime: SignedDuration,
+    ) -> Result<String, Error> {
+        let refuse = |why: String| Error::Request(why);
+        let (_, parsed) = X509CertificationRequest::from_der(&request.der)
+            .map_err(|e| refuse(format!("x509: malformed certificate request: {e}")))?;
+        match proof(&parsed) {
+            Proof::Good => {}
+            Proof::Wrong => return Err(refuse("the signature of the certificate request is wrong".into())),
+            Proof::Unknown => {
+                let why = "the key or the signature of the certificate request is of a kind that this signer does not support: \
+                           use ECDSA P-256 or P-384 with SHA-256 or SHA-384, RSA with 2048 bits or more, or Ed25519";
+                return Err(refuse(why.into()));
+            }
+        }
+        // Other programs may read the first common name of the certificate, which nobody approved.
+        if all(&parsed.certification_request_info.subject, "2.5.4.3").len() > 1 {
+            return Err(refuse("the subject has more than one common name".into()));
+        }
+        let own =
+            CertificateDer::from_pem_slice(self.pem().as_bytes()).map_err(|e| Error::Pem(e.to_string()))?;
+        let (_, own) = x509_parser::parse_x509_certificate(&own).map_err(|e| Error::Pem(e.to_string()))?;
+        let mut serial = [0u8; 16];
+        SystemRandom::new().fill(&mut serial).map_err(|_| Error::Authority("no randomness".into()))?;
+        serial[0] = (serial[0] & 0x7f) | 0x40; // positive, and never shorter
+        let now = clock::now();
+        let until = self.until.min(now + lifetime);
+        if until <= now {
+            return Err(Error::Authority(format!("its certificate ended at {until}")));
+        }
+        let info = &parsed.certification_request_info;
+        let has_subject = info.subject.iter_attributes().next().is_some();
+        let algorithm = algorithm(self.issuer.key().algorithm())
+            .ok_or_else(|| Error::Authority("its key is of an unknown kind".into()))?;
+        let tbs = der::sequence(&[
+            der::tlv(0xa0, &der::tlv(0x02, &[2])), // version 3
+            der::tlv(0x02, &serial),
+            algorithm.clone(),
+            own.subject().as_raw().to_vec(),
+            der::sequence(&[der::time(now - BACKDATE), der::time(until)]),
+            info.subject.as_raw().to_vec(),
+            info.subject_pki.raw.to_vec(),
+            der::tlv(0xa3, &der::sequence(&extensions(request, usages, &own, has_subject))),
+        ]);
+        let signature = self.issuer.key().sign(&tbs).map_err(|e| Error::Authority(e.to_string()))?;
+        let bits: Vec<u8> = [0].into_iter().chain(signature).collect();
+        let cert = der::sequence(&[tbs, algorithm, der::tlv(0x03, &bits)]);
+        Ok(to_pem(&cert))
+    }
+}
+
+/// Returns the identifier of the signatures of an authority's key; `None` if the kind is not known.
+/// An authority that somebody else made may have another key than those that are made here.
+fn algorithm(of_key: &SignatureAlgorithm) -> Option<Vec<u8>> {
+    let known: [(&SignatureAlgorithm, &[u64], &[u8]); 4] = [
+        (&rcgen::PKCS_ECDSA_P256_SHA256, &[1, 2, 840, 10045, 4, 3, 2], &[]),
+        (&rcgen::PKCS_ECDSA_P384_SHA384, &[1, 2, 840, 10045, 4, 3, 3], &[]),
+        (&rcgen::PKCS_ED25519, &[1, 3, 101, 112], &[]),
+        (&rcgen::PKCS_RSA_SHA256, &[1, 2, 840, 113549, 1, 1, 11], &[0x05, 0x00]), // NULL
+    ];
+    let (_, number, parameters) = known.into_iter().find(|(algorithm, ..)| *algorithm == of_key)?;
+    Some(der::sequence(&[der::oid(number), parameters.to_vec()]))
+}
+
+pub(super) fn to_pem(der: &[u8]) -> String {
+    use base64::Engine as _;
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    let lines: Vec<&str> = text
+        .as_bytes()
+        .chunks(64)
+        .map(|line| std::str::from_utf8(line).unwrap_or_default()) // base64 is ASCII
+        .collect();
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+}
+
+fn extensions(
+    request: &Request,
+    usages: &[String],
+    authority: &x509_parser::certificate::X509Certificate,
+    has_subject: bool,
+) -> Vec<Vec<u8>> {
+    let has = |usage: &str| usages.iter().any(|u| u == usage);
+    let extension = |id: &[u64], critical: bool, value: Vec<u8>| {
+        let mut parts = vec![der::oid(id)];
+        if critical {
+            parts.push(der::tlv(0x01, &[0xff]));
+        }
+        parts.push(der::tlv(0x04, &value));
+        der::sequence(&parts)
+    };
+    let mut out = vec![];
+    let (sign, encipher) = (has("digital signature"), has("key encipherment"));
+    if sign || encipher {
+        let bits = u8::from(sign) << 7 | u8::from(encipher) << 5;
+        out.push(extension(&[2, 5, 29, 15], true, der::tlv(0x03, &[bits.trailing_zeros() as u8, bits])));
+    }
+    let purposes = [("server auth", 1), ("client auth", 2)];
+    let extended: Vec<Vec<u8>> = purposes
+        .into_iter()
+        .filter(|(usage, _)| has(usage))
+        .map(|(_, n)| der::oid(&[1, 3, 6, 1, 5, 5, 7, 3, n]))
+        .collect();
+    if !extended.is_empty() {
+        out.push(extension(&[2, 5, 29, 37], false, der::sequence(&extended)));
+    }
+    out.push(extension(&[2, 5, 29, 19], true, der::sequence(&[])));
+    for known in authority.extensions() {
+        if let ParsedExtension::SubjectKeyIdentifier(key) = known.parsed_extension() {
+            out.push(extension(&[2, 5, 29, 35], false, der::sequence(&[der::tlv(0x80, key.0)])));
+        }
+    }
+    let text = |tag: u8, all: &[String]| all.iter().map(|t| der::tlv(tag, t.as_bytes())).collect::<Vec<_>>();
+    let mut names = text(0x82, &request.dns_names);
+    names.extend(text(0x81, &request.emails));
+    names.extend(request.addresses.iter().filter_map(|a| {
+        Some(match a.parse().ok()? {
+            std::net::IpAddr::V4(ip) => der::tlv(0x87, &ip.octets()),
+            std::net::IpAddr::V6(ip) => der::tlv(0x87, &ip.octets()),
+        })
+    }));
+    names.extend(text(0x86, &request.uris));
+    if !names.is_empty() {
+        // Critical where the names are all that the certificate says of its owner (RFC 5280,
+        // 4.2.1.6).
+        out.push(extension(&[2, 5, 29, 17], !has_subject, der::sequence(&names)));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Identity, Subject, chain, client_config, params};
+    use rcgen::{BasicConstraints, IsCa, KeyPair};
+
+    /// Makes a request of `jane`, with its key.
+    fn request() -> (Request, KeyPair) {
+        let key = KeyPair::generate().unwrap();
+        let wanted = params(&Subject::client("jane", "dev"), 1).unwrap();
+        let pem = wanted.serialize_request(&key).unwrap().pem().unwrap();
+        (Request::parse(pem.as_bytes()).unwrap(), key)
+    }
+
+    #[test]
+    fn a_certificate_names_the_algorithm_of_its_authority_whatever_its_key_is() {
+        let rsa = KeyPair::from_pem(include_str!("openssl/ca.key")).unwrap();
+        let made = |algorithm| KeyPair::generate_for(algorithm).unwrap();
+        let others = [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519];
+        for key in others.map(made).into_iter().chain([rsa]) {
+            let dir = tempfile::tempdir().unwrap();
+            let mut own = params(&Subject::client("kubernetes", ""), 30).unwrap();
+            own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            std::fs::write(dir.path().join("ca.crt"), own.self_signed(&key).unwrap().pem()).unwrap();
+            std::fs::write(dir.path().join("ca.key"), key.serialize_pem()).unwrap();
+            let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+            let server = ca.issue(&Subject::server("kube-apiserver", &["localhost"])).unwrap();
+            let (_, clients) = crate::asking_server_config(&server, ca.pem()).unwrap();
+            let (request, own) = request();
+            let cert_pem = ca.sign(&request, &["client auth".into()], SignedDuration::from_hours(1)).unwrap();
+            let identity = Identity { cert_pem, key_pem: own.serialize_pem() };
+            let client = clients.judge(&chain(&identity).unwrap().0).unwrap().unwrap();
+            assert_eq!(client.name, "jane", "{:?}", key.algorithm());
+            client_config(Some(&identity), ca.pem(), &[]).unwrap();
+        }
+    }
+}
