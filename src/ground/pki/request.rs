@@ -34,9 +34,9 @@ pub struct Request {
     pub der: Vec<u8>,
 }
 
-/// Attributes of a subject that a request is judged by, or that its certificate stands for.
-const NAMED: [&str; 9] =
-    ["2.5.4.3", "2.5.4.5", "2.5.4.6", "2.5.4.7", "2.5.4.8", "2.5.4.9", "2.5.4.10", "2.5.4.11", "2.5.4.17"];
+/// Attributes of a subject that a request is judged by, and that its certificate has: the last
+/// numbers of 2.5.4.N (X.520).
+const NAMED: [u8; 9] = [3, 5, 6, 7, 8, 9, 10, 11, 17];
 /// RSA keys with fewer bits are not checked here.
 const RSA_MIN: usize = 2048;
 
@@ -64,20 +64,19 @@ impl Request {
             return Err("x509: malformed certificate request: trailing data".into());
         }
         let name = &parsed.certification_request_info.subject;
-        let is_named = |oid: &str| NAMED.contains(&oid);
-        if name.iter_attributes().any(|a| is_named(&a.attr_type().to_id_string()) && a.as_str().is_err()) {
+        if name.iter_attributes().any(|a| is_named(a.attr_type().as_bytes()) && a.as_str().is_err()) {
             return Err("x509: the subject has text that is neither UTF-8 nor printable".into());
         }
         let mut request = Request {
             common_name: common_name(name).unwrap_or_default(),
-            serial_number: all(name, "2.5.4.5").pop().unwrap_or_default(),
-            organizations: all(name, "2.5.4.10"),
-            units: all(name, "2.5.4.11"),
-            countries: all(name, "2.5.4.6"),
-            localities: all(name, "2.5.4.7"),
-            provinces: all(name, "2.5.4.8"),
-            streets: all(name, "2.5.4.9"),
-            postal_codes: all(name, "2.5.4.17"),
+            serial_number: all(name, 5).pop().unwrap_or_default(),
+            organizations: all(name, 10),
+            units: all(name, 11),
+            countries: all(name, 6),
+            localities: all(name, 7),
+            provinces: all(name, 8),
+            streets: all(name, 9),
+            postal_codes: all(name, 17),
             ..Request::default()
         };
         let requested = parsed.certification_request_info.iter_attributes();
@@ -145,10 +144,15 @@ pub(super) fn proof(request: &X509CertificationRequest) -> Proof {
     }
 }
 
-/// The values of an attribute of a name, e.g. `2.5.4.10` for organizations.
-pub(super) fn all(name: &X509Name, oid: &str) -> Vec<String> {
+/// Returns true for the number of an attribute by which a request is judged, as it is encoded.
+pub(super) fn is_named(oid: &[u8]) -> bool {
+    matches!(oid, [0x55, 4, last] if NAMED.contains(last))
+}
+
+/// Returns the values of an attribute 2.5.4.N of a name, e.g. 10 for organizations.
+pub(super) fn all(name: &X509Name, number: u8) -> Vec<String> {
     name.iter_attributes()
-        .filter(|a| a.attr_type().to_id_string() == oid)
+        .filter(|a| a.attr_type().as_bytes() == [0x55, 4, number])
         .filter_map(|a| a.as_str().ok().map(String::from))
         .collect()
 }
@@ -159,7 +163,7 @@ pub(super) fn all(name: &X509Name, oid: &str) -> Vec<String> {
 /// so both read it here. `/CN=system:kube-controller-manager/CN=system:node:n1` names the node `n1`
 /// for both.
 pub(super) fn common_name(name: &X509Name) -> Option<String> {
-    all(name, "2.5.4.3").pop()
+    all(name, 3).pop()
 }
 
 fn address(bytes: &[u8]) -> Option<String> {

@@ -1,7 +1,7 @@
 //! The certificates that the authority makes of the requests of others. Source: RFC 5280; DER is
 //! written by hand because the certificate library keeps one organization of several.
 
-use super::request::{Proof, all, proof};
+use super::request::{Proof, all, is_named, proof};
 use super::{Ca, Error, Request, der};
 use clock;
 use jiff::SignedDuration;
@@ -41,10 +41,15 @@ impl Ca {
                 return Err(refuse(why.into()));
             }
         }
-        // Other programs may read the first common name of the certificate, which nobody approved.
-        if all(&parsed.certification_request_info.subject, "2.5.4.3").len() > 1 {
-            return Err(refuse("the subject has more than one common name".into()));
+        let info = &parsed.certification_request_info;
+        // Other programs may read the first one of the certificate, which nobody approved.
+        for (number, single) in [(3, "common name"), (5, "serial number")] {
+            if all(&info.subject, number).len() > 1 {
+                return Err(refuse(format!("the subject has more than one {single}")));
+            }
         }
+        let subject = judged(info.subject.as_raw())
+            .ok_or_else(|| refuse("x509: malformed certificate request: invalid subject".into()))?;
         let own =
             CertificateDer::from_pem_slice(self.pem().as_bytes()).map_err(|e| Error::Pem(e.to_string()))?;
         let (_, own) = x509_parser::parse_x509_certificate(&own).map_err(|e| Error::Pem(e.to_string()))?;
@@ -56,8 +61,7 @@ impl Ca {
         if until <= now {
             return Err(Error::Authority(format!("its certificate ended at {until}")));
         }
-        let info = &parsed.certification_request_info;
-        let has_subject = info.subject.iter_attributes().next().is_some();
+        let has_subject = subject != der::sequence(&[]);
         let algorithm = algorithm(self.issuer.key().algorithm())
             .ok_or_else(|| Error::Authority("its key is of an unknown kind".into()))?;
         let tbs = der::sequence(&[
@@ -66,7 +70,7 @@ impl Ca {
             algorithm.clone(),
             own.subject().as_raw().to_vec(),
             der::sequence(&[der::time(now - BACKDATE), der::time(until)]),
-            info.subject.as_raw().to_vec(),
+            subject,
             info.subject_pki.raw.to_vec(),
             der::tlv(0xa3, &der::sequence(&extensions(request, usages, &own, has_subject))),
         ]);
@@ -75,6 +79,26 @@ impl Ca {
         let cert = der::sequence(&[tbs, algorithm, der::tlv(0x03, &bits)]);
         Ok(to_pem(&cert))
     }
+}
+
+/// Returns a subject with those attributes alone by which a request is judged, byte by byte: they are
+/// the user and the groups that the certificate stands for. As upstream, all others are left out:
+/// nobody has approved them, and some mean something, as 1.3.6.1.4.1.57683.2, a user's uid. `None`:
+/// it is malformed.
+fn judged(subject: &[u8]) -> Option<Vec<u8>> {
+    let mut out = vec![];
+    for set in der::contents(der::contents(subject)?.first()?)? {
+        let mut kept = vec![];
+        for attribute in der::contents(set)? {
+            if is_named(der::contents(attribute)?.first()?) {
+                kept.extend(der::tlv(0x30, attribute));
+            }
+        }
+        if !kept.is_empty() {
+            out.push(der::tlv(0x31, &kept));
+        }
+    }
+    Some(der::sequence(&out))
 }
 
 /// Returns the identifier of the signatures of an authority's key; `None` if the kind is not known.

@@ -83,6 +83,10 @@ fn a_request_with_two_common_names_is_judged_by_the_last_and_not_signed() {
     assert_eq!(read.common_name, node);
     let error = ca.sign(&read, &[], SignedDuration::from_hours(1)).unwrap_err();
     assert!(error.to_string().contains("more than one common name"), "{error}");
+    let der = with_subject(&[(5, "1"), (3, node), (5, "2")], &key);
+    let twice = Request::parse(&request_pem(&der)).unwrap();
+    let error = ca.sign(&twice, &[], SignedDuration::from_hours(1)).unwrap_err();
+    assert!(error.to_string().contains("more than one serial number"), "{error}");
     let der = with_subject(&[(10, "system:nodes"), (3, node)], &key);
     ca.sign(&Request::parse(&request_pem(&der)).unwrap(), &[], SignedDuration::from_hours(1)).unwrap();
     // A certificate that an earlier version signed authenticates as the name that was approved.
@@ -92,6 +96,30 @@ fn a_request_with_two_common_names_is_judged_by_the_last_and_not_signed() {
     assert_eq!(user_of(signed.der()).unwrap().0, node);
     let nameless = params(&Subject::client("", "system:nodes"), 1).unwrap().self_signed(&key).unwrap();
     assert_eq!(user_of(nameless.der()), None, "an empty name is none");
+}
+
+#[test]
+fn what_nobody_has_judged_is_not_certified() {
+    let dir = tempfile::tempdir().unwrap();
+    let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+    let key = KeyPair::generate().unwrap();
+    let attribute =
+        |oid: &[u64], text: &str| der::sequence(&[der::oid(oid), der::tlv(0x0c, text.as_bytes())]);
+    let uid = attribute(&[1, 3, 6, 1, 4, 1, 57683, 2], "7");
+    let mail = attribute(&[1, 2, 840, 113549, 1, 9, 1], "ceo@example.com");
+    let (jane, dev) = (attribute(&[2, 5, 4, 3], "jane"), attribute(&[2, 5, 4, 10], "dev"));
+    let set = |attributes: &[Vec<u8>]| der::tlv(0x31, &attributes.concat());
+    let certified = |subject: &[Vec<u8>]| {
+        let der = signed(&[der::sequence(subject)], &[], &key);
+        let read = Request::parse(&request_pem(&der)).unwrap();
+        let cert = ca.sign(&read, &[], SignedDuration::from_hours(1)).unwrap();
+        let cert = CertificateDer::from_pem_slice(cert.as_bytes()).unwrap();
+        let (_, parsed) = x509_parser::parse_x509_certificate(&cert).unwrap();
+        parsed.subject().as_raw().to_vec()
+    };
+    let subject = [set(std::slice::from_ref(&dev)), set(&[jane.clone(), uid.clone()]), set(&[mail])];
+    assert_eq!(certified(&subject), der::sequence(&[set(&[dev]), set(&[jane])]));
+    assert_eq!(certified(&[set(&[uid])]), der::sequence(&[]));
 }
 
 #[test]
