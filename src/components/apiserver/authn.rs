@@ -16,6 +16,9 @@ use tap::TEACHER;
 
 pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 
+/// The extra attribute of a user that tells with which credential it authenticated.
+const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
+
 /// What the certificate of a connection says.
 #[derive(Clone, Debug)]
 pub enum Peer {
@@ -33,7 +36,14 @@ impl Peer {
         match clients.judge(certs) {
             Ok(None) => Peer::Nobody,
             Ok(Some(client)) => {
-                let mut user = User { name: client.name, groups: client.groups, ..User::default() };
+                let credential = vec![format!("X509SHA256={}", client.fingerprint)];
+                let mut user = User {
+                    name: client.name,
+                    uid: client.uid,
+                    groups: client.groups,
+                    extra: [(CREDENTIAL_ID.to_string(), credential)].into(),
+                    ..User::default()
+                };
                 user.groups.push(AUTHENTICATED.to_string());
                 Peer::User(user, client.until)
             }
@@ -167,7 +177,7 @@ pub fn service_account(state: &State, token: &str, wanted: &[String]) -> Result<
     extra("node-uid", text(own, "node.uid"));
     let jti = text(&claims, "jti");
     if !jti.is_empty() {
-        extra("credential-id", &format!("JTI={jti}"));
+        user.extra.insert(CREDENTIAL_ID.into(), vec![format!("JTI={jti}")]);
     }
     Ok((user, granted))
 }
@@ -256,6 +266,7 @@ pub fn impersonate(state: &State, caller: User, headers: &HeaderMap) -> Result<U
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustls::pki_types::pem::PemObject;
 
     #[test]
     fn impersonated_users_get_the_default_group_that_upstream_gives() {
@@ -272,6 +283,21 @@ mod tests {
             add_default_group(&mut user);
             assert_eq!(user.groups, wanted, "{name} {groups:?}");
         }
+    }
+
+    #[test]
+    fn a_certificate_is_the_credential_of_its_user() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = pki::Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        let server = ca.issue(&pki::Subject::server("kube-apiserver", &["localhost"])).unwrap();
+        let (_, clients) = pki::asking_server_config(&server, ca.pem()).unwrap();
+        let jane = ca.issue(&pki::Subject::client("jane", "dev")).unwrap();
+        let certs: Vec<_> = CertificateDer::pem_slice_iter(jane.cert_pem.as_bytes()).flatten().collect();
+        let Peer::User(user, _) = Peer::of(&clients, &certs) else { panic!("jane is not known") };
+        let id = &user.extra["authentication.kubernetes.io/credential-id"][0];
+        let digits = id.strip_prefix("X509SHA256=").unwrap();
+        assert!(digits.len() == 64 && digits.bytes().all(|d| d.is_ascii_hexdigit()), "{id}");
+        assert_eq!(user.info()["extra"], serde_json::json!({CREDENTIAL_ID: [id]}));
     }
 
     #[test]

@@ -9,13 +9,22 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DistinguishedName, RootCertStore};
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use x509_parser::x509::X509Name;
+
+/// The attribute of a subject that is the user's uid (upstream: `AllowParsingUserUIDFromCertAuth`).
+const UID: &str = "1.3.6.1.4.1.57683.2";
 
 /// The owner of a certificate that one of the authority's is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
     pub name: String,
+    /// Empty unless the certificate has one.
+    pub uid: String,
     pub groups: Vec<String>,
+    /// The SHA-256 of the certificate, in hexadecimal digits.
+    pub fingerprint: String,
     /// The certificate is good until then; connections may live longer.
     pub until: Timestamp,
 }
@@ -39,7 +48,27 @@ impl Clients {
         let (_, parsed) = x509_parser::parse_x509_certificate(own).map_err(|e| e.to_string())?;
         let until = Timestamp::from_second(parsed.validity().not_after.timestamp());
         let until = until.map_err(|e| e.to_string())?;
-        Ok(user_of(own).map(|(name, groups)| Client { name, groups, until }))
+        let Some((name, groups)) = user_of(own) else { return Ok(None) };
+        let uid = uid_of(parsed.subject())?;
+        let fingerprint = Sha256::digest(own).iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Some(Client { name, uid, groups, fingerprint, until }))
+    }
+}
+
+/// Returns the uid that a certificate gives its user; empty if it gives none.
+///
+/// # Errors
+/// It is not a text, it is empty, or there are several.
+fn uid_of(subject: &X509Name<'_>) -> Result<String, String> {
+    let mut all = subject.iter_attributes().filter(|a| a.attr_type().to_id_string() == UID);
+    let Some(attribute) = all.next() else { return Ok(String::new()) };
+    if all.next().is_some() {
+        return Err("expected 1 UID, but found multiple".into());
+    }
+    match attribute.as_str() {
+        Ok("") => Err("UID cannot be an empty string".into()),
+        Ok(uid) => Ok(uid.to_string()),
+        Err(_) => Err("unable to parse UID into a string".into()),
     }
 }
 
@@ -157,8 +186,10 @@ impl ClientCertVerifier for Later {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Ca, Subject};
+    use super::super::{Ca, Subject, der};
     use super::*;
+    use rcgen::{DnType, KeyPair};
+    use x509_parser::prelude::FromDer;
 
     #[test]
     fn only_certificates_of_the_authority_are_believed() {
@@ -171,9 +202,36 @@ mod tests {
         let judge = |ca: &Ca| clients.judge(&chain(&ca.issue(&subject).unwrap()).unwrap().0);
         let jane = judge(&ca).unwrap().unwrap();
         assert_eq!((jane.name.as_str(), jane.groups), ("jane", vec!["dev".to_string()]));
+        assert!(jane.uid.is_empty() && jane.fingerprint.len() == 64);
         assert!(jane.until > clock::now() + jiff::SignedDuration::from_hours(24 * 300));
         assert!(judge(&other).is_err(), "it has the same name, and another key");
         assert_eq!(clients.judge(&[]), Ok(None));
         assert!(clients.judge(&[CertificateDer::from(vec![0x30, 0])]).is_err());
+    }
+    #[test]
+    fn a_certificate_may_give_its_user_one_uid() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        let server = ca.issue(&Subject::server("kube-apiserver", &["localhost"])).unwrap();
+        let (_, clients) = asking_server_config(&server, ca.pem()).unwrap();
+        let mut own = crate::params(&Subject::client("jane", ""), 1).unwrap();
+        own.distinguished_name.push(DnType::CustomDnType(vec![1, 3, 6, 1, 4, 1, 57683, 2]), "7");
+        let cert = own.signed_by(&KeyPair::generate().unwrap(), &ca.issuer).unwrap();
+        assert_eq!(clients.judge(&[cert.der().clone()]).unwrap().unwrap().uid, "7");
+        let attribute = |(tag, uid): &(u8, &str)| {
+            let number = der::oid(&[1, 3, 6, 1, 4, 1, 57683, 2]);
+            der::tlv(0x31, &der::sequence(&[number, der::tlv(*tag, uid.as_bytes())]))
+        };
+        for (uids, wanted) in [
+            (&[][..], Ok("")),
+            (&[(0x0c, "7")], Ok("7")),
+            (&[(0x0c, "7"), (0x0c, "8")], Err("expected 1 UID, but found multiple")),
+            (&[(0x0c, "")], Err("UID cannot be an empty string")),
+            (&[(0x02, "7")], Err("unable to parse UID into a string")),
+        ] {
+            let subject = der::sequence(&uids.iter().map(attribute).collect::<Vec<_>>());
+            let (_, subject) = X509Name::from_der(&subject).unwrap();
+            assert_eq!(uid_of(&subject), wanted.map(String::from).map_err(String::from));
+        }
     }
 }
