@@ -1,13 +1,16 @@
 //! TLS towards servers that are not this cluster's: whoever a kubeconfig, a probe or a `curl`
 //! names.
 
+use super::leaf;
 use super::signatures::{self, proof_of_the_key};
 use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WantsClientCert, verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use std::sync::Arc;
 use x509_parser::certificate::X509Certificate;
 
@@ -62,8 +65,8 @@ pub fn foreign_client(
         Trust::Anyone => {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
         }
-        Trust::These(pem) => builder.with_root_certificates(these(pem)?),
-        Trust::System => builder.with_root_certificates(system()),
+        Trust::These(pem) => known(builder, these(pem)?, provider),
+        Trust::System => known(builder, system(), provider),
     };
     let mut config = match identity {
         Some((certificate, key)) => {
@@ -146,6 +149,41 @@ fn system() -> RootCertStore {
     store
 }
 
+fn known(
+    builder: ConfigBuilder<ClientConfig, WantsVerifier>,
+    roots: RootCertStore,
+    provider: Arc<CryptoProvider>,
+) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    builder.dangerous().with_custom_certificate_verifier(Arc::new(Known { roots, provider }))
+}
+
+/// Believes servers of these authorities, also those whose certificates only Go reads (see
+/// [`leaf`]): a server may show a self-signed certificate with `CA:TRUE` that is the authority.
+#[derive(Debug)]
+struct Known {
+    roots: RootCertStore,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Known {
+    fn verify_server_cert(
+        &self,
+        own: &CertificateDer<'_>,
+        more: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        _: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let parsed = ParsedCertificate::try_from(own)?; // version 1 has no names to be asked for
+        let known = &self.provider.signature_verification_algorithms;
+        let judged = verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, more, now, known.all);
+        leaf::reconsider(judged, own, &self.roots, now, |usages| usages.server_auth, known)?;
+        verify_server_name(&parsed, name)?;
+        Ok(ServerCertVerified::assertion())
+    }
+    proof_of_the_key!(provider);
+}
+
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 
@@ -178,6 +216,30 @@ mod tests {
             assert_eq!(these(bundle.as_bytes()).unwrap().len(), 1);
         }
         assert!(these(block("aGVsbG8=").as_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_self_signed_authority_is_believed_as_a_server_too() {
+        use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+        let made = |usages: &[ExtendedKeyUsagePurpose]| {
+            let mut own = crate::params(&Subject::server("x", &["127.0.0.1"]), 1).unwrap();
+            own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained); // as `openssl req -x509` does
+            own.extended_key_usages = usages.to_vec();
+            own.self_signed(&KeyPair::generate().unwrap()).unwrap()
+        };
+        let judge = |own: &rcgen::Certificate, trusted: &rcgen::Certificate, name: &str| {
+            let known =
+                Known { roots: these(trusted.pem().as_bytes()).unwrap(), provider: crate::provider() };
+            let (name, now) = (crate::server_name(name).unwrap(), UnixTime::now());
+            known.verify_server_cert(own.der(), &[], &name, &[], now).map(drop).map_err(|e| e.to_string())
+        };
+        let (one, other) = (made(&[]), made(&[]));
+        assert_eq!(judge(&one, &one, "127.0.0.1"), Ok(()));
+        assert!(judge(&one, &one, "127.0.0.2").unwrap_err().contains("not valid for name"));
+        assert!(judge(&one, &other, "127.0.0.1").unwrap_err().contains("BadSignature"));
+        let client = made(&[ExtendedKeyUsagePurpose::ClientAuth]);
+        assert!(judge(&client, &client, "127.0.0.1").unwrap_err().contains("InvalidPurpose"));
+        foreign_client(&Trust::These(one.pem().into_bytes()), None, &[]).unwrap();
     }
 
     #[test]

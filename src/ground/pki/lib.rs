@@ -9,7 +9,8 @@
 //! others: with ECDSA P-256 and P-384, RSA and Ed25519 keys. [`TokenKey`] signs ES256 tokens. Both
 //! live in the cluster's directory with mode 0600. The certificates of components are made at every
 //! start, the authority and the token key only once. Certificates of others are judged by webpki,
-//! and by [`leaf`] where Go believes one that webpki does not read, as one of X.509 version 1.
+//! and by [`leaf`] where Go believes one that webpki does not read, as one of X.509 version 1, or a
+//! server's own authority.
 //! ## Left out
 //! Revocation lists: Kubernetes has none either. Intermediate authorities; RSA keys that are made
 //! here (an authority's files may be replaced by such a pair). Requests with P-521 keys, ECDSA with SHA-512, or RSA keys of fewer than 2048
