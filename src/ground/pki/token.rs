@@ -13,6 +13,9 @@ use std::path::Path;
 /// no end and no audience.
 pub const LEGACY_ISSUER: &str = "kubernetes/serviceaccount";
 
+/// Seconds by which the clocks of two machines may differ, as upstream (go-jose's `DefaultLeeway`).
+const LEEWAY: u64 = 60;
+
 /// The key that signs and checks service-account tokens.
 pub struct TokenKey {
     encoding: EncodingKey,
@@ -55,17 +58,21 @@ impl TokenKey {
         jsonwebtoken::encode(&header, claims, &self.encoding).map_err(|e| Error::Token(e.to_string()))
     }
 
-    /// Checks signature, `exp` and `nbf`, and returns the claims. Audience and subject are the
+    /// Checks signature, `exp`, `nbf` and `iat`, and returns the claims. Audience and subject are the
     /// caller's to judge. Only tokens of [`LEGACY_ISSUER`] may lack `exp`.
     pub fn verify(&self, token: &str) -> Result<Value, Error> {
         let mut rules = Validation::new(Algorithm::ES256);
         rules.validate_aud = false;
         rules.validate_nbf = true;
-        rules.leeway = 10;
+        rules.leeway = LEEWAY;
         rules.required_spec_claims.clear(); // `exp` is checked where it stands
         let claims = jsonwebtoken::decode::<Value>(token, &self.decoding, &rules)
             .map(|data| data.claims)
             .map_err(|e| Error::Token(e.to_string()))?;
+        let latest = (clock::now().as_second() as f64) + LEEWAY as f64;
+        if claims["iat"].as_f64().is_some_and(|issued| issued > latest) {
+            return Err(Error::Token("it was issued in the future (iat)".into()));
+        }
         match claims.get("exp").is_some() || claims["iss"] == LEGACY_ISSUER {
             true => Ok(claims),
             false => Err(Error::Token("the claim exp is missing".into())),
@@ -90,8 +97,14 @@ mod tests {
         let token = key.sign(&json!({"sub": "a", "nbf": now, "exp": now + 60})).unwrap();
         assert_eq!(TokenKey::load_or_create(dir.path()).unwrap().verify(&token).unwrap()["sub"], "a");
         assert!(TokenKey::load_or_create(other.path()).unwrap().verify(&token).is_err());
-        let expired = key.sign(&json!({"sub": "a", "nbf": now - 90, "exp": now - 60})).unwrap();
-        assert!(key.verify(&expired).is_err());
+        let is_good = |claims: Value| key.verify(&key.sign(&claims).unwrap()).is_ok();
+        for (seconds, good) in [(-90, false), (-30, true)] {
+            assert_eq!(is_good(json!({"nbf": now - 600, "exp": now + seconds})), good, "exp {seconds}");
+        }
+        for (seconds, good) in [(30, true), (90, false)] {
+            assert_eq!(is_good(json!({"nbf": now + seconds, "exp": now + 600})), good, "nbf {seconds}");
+            assert_eq!(is_good(json!({"iat": now + seconds, "exp": now + 600})), good, "iat {seconds}");
+        }
         let endless = |issuer: &str| key.verify(&key.sign(&json!({"iss": issuer})).unwrap());
         assert!(endless("https://kubernetes.default.svc").is_err());
         assert!(endless(LEGACY_ISSUER).is_ok(), "the token of a Secret has no end");
