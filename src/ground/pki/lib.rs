@@ -25,10 +25,12 @@ mod der;
 mod ecdsa;
 mod foreign;
 mod leaf;
+mod pem;
 mod request;
 mod sign;
 mod signatures;
 mod token;
+mod uri;
 
 pub use clients::{Client, Clients, asking_server_config, mutual_server_config, server_config};
 pub use foreign::{Trust, Unusable, check_pair, foreign_client};

@@ -1,9 +1,11 @@
 //! Certificate requests of others (PKCS #10, RFC 2986), and what is asked of certificates in PEM
 //! form.
 
+use super::{pem, uri};
 use clock::Timestamp;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer};
+use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::cri_attributes::ParsedCriAttribute;
@@ -56,8 +58,12 @@ impl Request {
     /// # Errors
     /// The request is malformed, in a sentence.
     pub fn parse(pem: &[u8]) -> Result<Request, String> {
-        let der = CertificateSigningRequestDer::from_pem_slice(pem)
-            .map_err(|_| "PEM block type must be CERTIFICATE REQUEST".to_string())?;
+        // Only the first block counts: behind a private key, say, the request would be stored, and
+        // shown to everybody who may read requests, together with that key.
+        let der = match pem::blocks(pem).into_iter().next() {
+            Some(block) if block.label == "CERTIFICATE REQUEST" => block.der,
+            _ => return Err("PEM block type must be CERTIFICATE REQUEST".into()),
+        };
         let (rest, parsed) = X509CertificationRequest::from_der(&der)
             .map_err(|e| format!("x509: malformed certificate request: {e}"))?;
         if !rest.is_empty() {
@@ -84,7 +90,14 @@ impl Request {
             ParsedCriAttribute::ExtensionRequest(requested) => Some(&requested.extensions),
             _ => None,
         });
-        for extension in requested.flatten().filter(|e| e.oid.to_id_string() == "2.5.29.17") {
+        let mut seen = HashSet::new();
+        for extension in requested.flatten() {
+            if !seen.insert(extension.oid.as_bytes()) {
+                return Err("x509: certificate request contains duplicate requested extensions".into());
+            }
+            if extension.oid.to_id_string() != "2.5.29.17" {
+                continue;
+            }
             let ParsedExtension::SubjectAlternativeName(names) = extension.parsed_extension() else {
                 return Err("x509: the subject alternative names are malformed".into());
             };
@@ -92,7 +105,8 @@ impl Request {
                 request.add_name(name)?;
             }
         }
-        request.der = der.to_vec();
+        drop(parsed);
+        request.der = der;
         Ok(request)
     }
 
@@ -107,7 +121,11 @@ impl Request {
         match name {
             GeneralName::DNSName(name) => self.dns_names.push(text("dNSName", name)?),
             GeneralName::RFC822Name(name) => self.emails.push(text("rfc822Name", name)?),
-            GeneralName::URI(name) => self.uris.push(text("uniformResourceIdentifier", name)?),
+            GeneralName::URI(name) => {
+                let uri = text("uniformResourceIdentifier", name)?;
+                uri::check(&uri)?;
+                self.uris.push(uri);
+            }
             GeneralName::IPAddress(bytes) => {
                 let length = || format!("x509: cannot parse IP address of length {}", bytes.len());
                 self.addresses.push(address(bytes).ok_or_else(length)?);

@@ -156,6 +156,10 @@ fn what_cannot_be_read_is_refused_and_not_dropped() {
         (names(&[der::tlv(0x87, &[10, 0, 0, 1, 5])]), "x509: cannot parse IP address of length 5"),
         (names(&[der::tlv(0x82, "ä".as_bytes())]), "x509: SAN dNSName is malformed"),
         (names(&[der::tlv(0x81, &[0xff])]), "x509: SAN rfc822Name is malformed"),
+        (
+            names(&[der::tlv(0x86, b"http://[")]),
+            "x509: cannot parse URI \"http://[\": parse \"http://[\": missing ']' in host",
+        ),
         (names(&[vec![0x82, 9]]), "x509: the subject alternative names are malformed"),
         (
             request_pem(&[with_subject(&[(3, "jane")], &key), vec![0]].concat()),
@@ -168,6 +172,39 @@ fn what_cannot_be_read_is_refused_and_not_dropped() {
     let at = latin.windows(2).position(|w| w == [b'j', 1]).unwrap();
     latin[at + 1] = 0xe4;
     assert!(Request::parse(&request_pem(&latin)).unwrap_err().contains("neither UTF-8"));
+}
+
+#[test]
+fn only_the_first_block_is_the_request() {
+    let (pem, key) = request("jane", &[]);
+    let behind = |before: &str| Request::parse(format!("{before}{pem}").as_bytes()).map(|r| r.common_name);
+    assert_eq!(behind("a request:\n"), Ok("jane".into()));
+    let refused = Err("PEM block type must be CERTIFICATE REQUEST".to_string());
+    assert_eq!(behind(&key.serialize_pem()), refused);
+    assert_eq!(behind("-----BEGIN EC PARAMETERS-----\nBggq\n-----END EC PARAMETERS-----\n"), refused);
+}
+
+#[test]
+fn one_extension_is_requested_once() {
+    let key = KeyPair::generate().unwrap();
+    let names = |name: &str| {
+        let value = der::tlv(0x04, &der::sequence(&[der::tlv(0x82, name.as_bytes())]));
+        der::sequence(&[der::oid(&[2, 5, 29, 17]), value])
+    };
+    let attribute = |extensions: &[Vec<u8>]| {
+        let requested = der::tlv(0x31, &der::sequence(extensions));
+        der::sequence(&[der::oid(&[1, 2, 840, 113549, 1, 9, 14]), requested])
+    };
+    let parse = |attributes: &[Vec<u8>]| {
+        let der = signed(&[der::sequence(&[])], &attributes.concat(), &key);
+        Request::parse(&request_pem(&der)).map(|read| read.dns_names)
+    };
+    assert_eq!(parse(&[attribute(&[names("a")])]), Ok(vec!["a".into()]));
+    for twice in
+        [vec![attribute(&[names("a"), names("b")])], vec![attribute(&[names("a")]), attribute(&[names("b")])]]
+    {
+        assert!(parse(&twice).unwrap_err().contains("duplicate requested extensions"));
+    }
 }
 
 #[test]
