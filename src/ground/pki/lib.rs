@@ -13,10 +13,10 @@
 //! server's own authority.
 //! ## Left out
 //! Revocation lists: Kubernetes has none either. Intermediate authorities; RSA keys that are made
-//! here (an authority's files may be replaced by such a pair). Requests with P-521 keys, ECDSA with SHA-512, or RSA keys of fewer than 2048
-//! bits: the API accepts them, and the cluster's own signers give them the condition `Failed`.
-//! Renewal in a running cluster: certificates of components last a year, and only the next start
-//! makes new ones.
+//! here (an authority's files may be replaced by such a pair). Requests with P-521 keys, ECDSA with
+//! SHA-512, or RSA keys of fewer than 2048 or more than 8192 bits: the API accepts them, and the
+//! cluster's own signers give them the condition `Failed`. Renewal in a running cluster:
+//! certificates of components last a year, and only the next start makes new ones.
 //! ## Read next
 //! `apiserver`, which authenticates with both.
 

@@ -39,8 +39,8 @@ pub struct Request {
 /// Attributes of a subject that a request is judged by, and that its certificate has: the last
 /// numbers of 2.5.4.N (X.520).
 const NAMED: [u8; 9] = [3, 5, 6, 7, 8, 9, 10, 11, 17];
-/// RSA keys with fewer bits are not checked here.
-const RSA_MIN: usize = 2048;
+/// Bits of the RSA keys whose signatures can be checked here.
+const RSA: std::ops::RangeInclusive<usize> = 2048..=8192;
 
 /// Whether the signature of a request proves that the requester has its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,7 +151,7 @@ impl Request {
 pub(super) fn proof(request: &X509CertificationRequest) -> Proof {
     let key = request.certification_request_info.subject_pki.parsed();
     if let Ok(PublicKey::RSA(key)) = key
-        && key.key_size() < RSA_MIN
+        && !RSA.contains(&key.key_size())
     {
         return Proof::Unknown;
     }

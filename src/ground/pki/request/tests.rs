@@ -140,6 +140,30 @@ fn a_key_that_cannot_be_checked_is_named_and_not_signed() {
 }
 
 #[test]
+fn an_rsa_key_that_is_too_small_or_too_large_to_be_checked_is_no_wrong_signature() {
+    let dir = tempfile::tempdir().unwrap();
+    let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+    for (bytes, proof) in [(128, Proof::Unknown), (1025, Proof::Unknown), (256, Proof::Wrong)] {
+        let number = [vec![0, 0x80], vec![1; bytes - 1]].concat();
+        let key = der::sequence(&[der::tlv(0x02, &number), der::tlv(0x02, &[1, 0, 1])]);
+        let bits = [vec![0], key].concat();
+        let rsa = der::sequence(&[der::oid(&[1, 2, 840, 113549, 1, 1, 1]), vec![5, 0]]);
+        let info = der::sequence(&[
+            der::tlv(0x02, &[0]),
+            der::sequence(&[]),
+            der::sequence(&[rsa, der::tlv(0x03, &bits)]),
+            der::tlv(0xa0, &[]),
+        ]);
+        let algorithm = der::sequence(&[der::oid(&[1, 2, 840, 113549, 1, 1, 11]), vec![5, 0]]);
+        let der = der::sequence(&[info, algorithm, der::tlv(0x03, &vec![0; bytes + 1])]);
+        let read = Request::parse(&request_pem(&der)).unwrap();
+        assert_eq!(read.proof(), proof, "{bytes}");
+        let error = ca.sign(&read, &[], SignedDuration::from_hours(1)).unwrap_err().to_string();
+        assert_eq!(error.contains("2048 to 8192 bits"), proof == Proof::Unknown, "{error}");
+    }
+}
+
+#[test]
 fn what_cannot_be_read_is_refused_and_not_dropped() {
     let key = KeyPair::generate().unwrap();
     let names = |names: &[Vec<u8>]| {
