@@ -16,6 +16,10 @@ use x509_parser::prelude::FromDer;
 /// How long a certificate is valid before it was made, for clocks that are behind.
 const BACKDATE: SignedDuration = SignedDuration::from_mins(5);
 
+/// Shorter certificates live as long as was asked for from now on; of others the time counts from
+/// their backdated begin, as upstream (`PermissiveSigningPolicy`).
+const SHORT: SignedDuration = SignedDuration::from_hours(8);
+
 impl Ca {
     /// Signs a certificate for the requester, valid for `lifetime`, for `usages` (`digital
     /// signature`, `key encipherment`, `client auth`, `server auth`).
@@ -57,7 +61,8 @@ impl Ca {
         SystemRandom::new().fill(&mut serial).map_err(|_| Error::Authority("no randomness".into()))?;
         serial[0] = (serial[0] & 0x7f) | 0x40; // positive, and never shorter
         let now = clock::now();
-        let until = self.until.min(now + lifetime);
+        let end = if lifetime < SHORT { now + lifetime } else { now + lifetime - BACKDATE };
+        let until = self.until.min(end);
         if until <= now {
             return Err(Error::Authority(format!("its certificate ended at {until}")));
         }
@@ -191,6 +196,18 @@ mod tests {
         let wanted = params(&Subject::client("jane", "dev"), 1).unwrap();
         let pem = wanted.serialize_request(&key).unwrap().pem().unwrap();
         (Request::parse(pem.as_bytes()).unwrap(), key)
+    }
+
+    #[test]
+    fn a_long_certificate_is_valid_for_no_longer_than_was_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        let (request, _) = request();
+        for (seconds, whole) in [(600, 900), (28_799, 29_099), (28_800, 28_800), (86_400, 86_400)] {
+            let cert = ca.sign(&request, &[], SignedDuration::from_secs(seconds)).unwrap();
+            let (from, until) = crate::request::validity(cert.as_bytes()).unwrap();
+            assert_eq!(until.duration_since(from).as_secs(), whole, "{seconds}");
+        }
     }
 
     #[test]
