@@ -204,12 +204,14 @@ pub fn valid_until(pem: &[u8]) -> Option<Timestamp> {
 /// What is wrong, in a sentence (upstream: `validateCertificate`).
 pub fn check_certificates(pem: &[u8]) -> Result<(), String> {
     let mut all = 0;
-    for block in x509_parser::pem::Pem::iter_from_buffer(pem) {
-        let block = block.map_err(|why| format!("a PEM block cannot be read: {why}"))?;
+    for block in pem::blocks(pem) {
         if block.label != "CERTIFICATE" {
             return Err(format!("only CERTIFICATE PEM blocks are allowed, found {:?}", block.label));
         }
-        let mut rest = block.contents.as_slice();
+        if block.has_headers {
+            return Err("no PEM block headers are permitted".into());
+        }
+        let mut rest = block.der.as_slice();
         if rest.is_empty() {
             return Err("found CERTIFICATE PEM block containing 0 certificates".into());
         }

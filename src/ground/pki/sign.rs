@@ -3,7 +3,6 @@
 
 use super::request::{Proof, all, is_named, proof};
 use super::{Ca, Error, Request, der};
-use clock;
 use jiff::SignedDuration;
 use rcgen::{SignatureAlgorithm, SigningKey};
 use ring::rand::{SecureRandom, SystemRandom};

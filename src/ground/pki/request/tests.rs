@@ -2,7 +2,8 @@
 
 use crate::sign::to_pem;
 use crate::{
-    Ca, Error, Proof, Request, Subject, client_config, der, params, server_config, user_of, valid_until,
+    Ca, Error, Proof, Request, Subject, check_certificates, client_config, der, params, server_config,
+    user_of, valid_until,
 };
 use jiff::SignedDuration;
 use rcgen::{DnType, KeyPair, SigningKey};
@@ -196,6 +197,28 @@ fn what_cannot_be_read_is_refused_and_not_dropped() {
     let at = latin.windows(2).position(|w| w == [b'j', 1]).unwrap();
     latin[at + 1] = 0xe4;
     assert!(Request::parse(&request_pem(&latin)).unwrap_err().contains("neither UTF-8"));
+}
+
+#[test]
+fn the_blocks_of_certificates_are_those_that_go_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = Ca::load_or_create(dir.path(), "kubernetes").unwrap().pem().replace('\r', "");
+    assert_eq!(check_certificates(format!("text\n{good}\n{good}").as_bytes()), Ok(()));
+    let open = format!("{good}-----BEGIN CERTIFICATE-----\n");
+    assert_eq!(check_certificates(open.as_bytes()), Ok(()), "a block without an end is text");
+    let other_end = good.replace("END CERTIFICATE", "END FOO");
+    let headers = good.replace("BEGIN CERTIFICATE-----\n", "BEGIN CERTIFICATE-----\nKey: value\n\n");
+    for (bad, why) in [
+        (other_end, "must contain at least one CERTIFICATE PEM block"),
+        (headers, "no PEM block headers are permitted"),
+        (good.replace("CERTIFICATE", "FOO"), "only CERTIFICATE PEM blocks are allowed, found \"FOO\""),
+        (
+            "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n".into(),
+            "found CERTIFICATE PEM block containing 0 certificates",
+        ),
+    ] {
+        assert_eq!(check_certificates(bad.as_bytes()).unwrap_err(), why);
+    }
 }
 
 #[test]
