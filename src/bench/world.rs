@@ -21,8 +21,10 @@ use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
 const FIGURES: &str = "figures.json";
-/// Nothing that is measured here takes so long.
+/// Nothing that is measured here takes longer than this for the start and the usual number of runs,
+/// and for each run that somebody wants.
 const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE_OF_RUN: Duration = Duration::from_secs(20);
 
 pub struct Node {
     pub network: Arc<dyn NodeNetwork>,
@@ -121,6 +123,11 @@ pub fn inside(dir: &Path, what: What, runs: Option<usize>) -> anyhow::Result<i32
     ended.map_err(|e| anyhow!("{}", e.line()))
 }
 
+fn patience(runs: Option<usize>) -> Duration {
+    let runs = u32::try_from(runs.unwrap_or_default()).unwrap_or(u32::MAX);
+    PATIENCE.saturating_add(PATIENCE_OF_RUN.saturating_mul(runs))
+}
+
 async fn measured(main: Main, dir: &Path, what: What, runs: Option<usize>) -> anyhow::Result<Vec<Figure>> {
     // The supervisor hands signals on; until now they were held back.
     let asked = stop_requested().context("signals cannot be received")?;
@@ -151,7 +158,7 @@ async fn measured(main: Main, dir: &Path, what: What, runs: Option<usize>) -> an
     };
     tokio::select! {
         _ = asked => bail!(INTERRUPTED),
-        done = tokio::time::timeout(PATIENCE, work) => done.context("it took too long")?,
+        done = tokio::time::timeout(patience(runs), work) => done.context("it took too long")?,
         () = zygote.died() => bail!("the zygote died"),
         end = zygote.reap_strangers() => bail!("reaping ended: {end:?}"),
     }
@@ -200,6 +207,13 @@ impl World {
 mod tests {
     use super::super::Stop;
     use super::*;
+
+    #[test]
+    fn many_runs_have_time_for_each() {
+        // A run of `network` takes 1.7 seconds on a machine that is not slow.
+        assert!(patience(Some(65_535)) > Duration::from_secs(65_535 * 2));
+        assert!(patience(None) >= PATIENCE && patience(Some(usize::MAX)) > PATIENCE);
+    }
 
     #[test]
     fn a_program_is_asked_to_end_with_the_bench_and_waited_for() {
