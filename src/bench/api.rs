@@ -49,8 +49,8 @@ pub async fn beside_kube_apiserver(room: &Room<'_>) -> anyhow::Result<Vec<Figure
     }
 }
 
-/// Tells what could not be removed beside what was done, or beside why it was not. Figures that took
-/// minutes stand.
+/// Tells what could not be removed beside what was done, or beside why it was not. Figures that
+/// took minutes stand.
 fn beside<T>(done: anyhow::Result<T>, removed: anyhow::Result<()>) -> anyhow::Result<T> {
     match (done, removed) {
         (done, Ok(())) => done,

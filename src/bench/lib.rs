@@ -160,8 +160,8 @@ impl Stop {
     }
 }
 
-/// Ends the bench, and then says so. The terminal may have hung up, or the reader of a pipe may have
-/// left; that must not keep anything from being removed.
+/// Ends the bench, and then says so. The terminal may have hung up, or the reader of a pipe may
+/// have left; that must not keep anything from being removed.
 fn end(token: &CancellationToken, mut stderr: impl Write) {
     token.cancel();
     let text = format!("ropewalk: {INTERRUPTED}; removing what was made (a second Ctrl-C leaves it)");

@@ -1,5 +1,6 @@
 //! Two nodes without a cluster: their networks and runtimes, as the kernel gives them. It has a
-//! process of its own, since whoever makes it becomes its supervisor and enters its namespaces.
+//! process of its own, since the process that makes it becomes its supervisor and enters its
+//! namespaces.
 
 use super::{Figure, INTERRUPTED, Room, What, network, runtime};
 use ::runtime::{Config as NodeConfig, Images, NodeRuntime, Zygote, images};
@@ -22,7 +23,7 @@ use tokio::process::Command;
 
 const FIGURES: &str = "figures.json";
 /// Nothing that is measured here takes longer than this for the start and the usual number of runs,
-/// and for each run that somebody wants.
+/// and for each run that `--runs` adds.
 const PATIENCE: Duration = Duration::from_secs(180);
 const PATIENCE_OF_RUN: Duration = Duration::from_secs(20);
 

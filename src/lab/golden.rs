@@ -7,8 +7,8 @@
 //! answer (200). `ran LINE` is a command that has ended, with `code=` (0). `look` judges the step;
 //! `after=` milliseconds since the last look (0). `step` begins the next one, with the same checks.
 //!
-//! A check is `met`, `holding` (it has to stay true for a second) or `unmet`. An expression that has
-//! no value yet says why.
+//! A check is `met`, `holding` (it has to stay true for a second) or `unmet`. An expression that
+//! has no value yet says why.
 
 use crate::cel::facts::{Facts, Line, Object, Objects, kind};
 use crate::cel::value::{self, text};
@@ -19,13 +19,13 @@ use crate::judge::{Memory, judge, truths};
 use crate::view::Verdict;
 use ::golden::{Answer, Args, Command, Context, Runner, unknown};
 use cel::Value;
+use clock::Instant;
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// How long what is true now has to stay true.
 const HOLD: Duration = Duration::from_secs(1);

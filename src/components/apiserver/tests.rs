@@ -1112,8 +1112,8 @@ async fn nobody_owns_a_field_that_his_apply_does_not_write() {
     assert_eq!(code, 200, "{told}");
 }
 
-/// Which metadata a status brings differs by kind: Deployments keep their labels, Pods their owners,
-/// and others take everything, as upstream's status strategies.
+/// Which metadata a status brings differs by kind: Deployments keep their labels, Pods their
+/// owners, and others take everything, as upstream's status strategies.
 #[tokio::test]
 async fn a_status_brings_the_metadata_that_upstream_takes() {
     let api = Api::new().await;
@@ -1167,8 +1167,8 @@ const REQUEST: &str = "-----BEGIN CERTIFICATE REQUEST-----\n\
     zwZNucKCPNo=\n\
     -----END CERTIFICATE REQUEST-----\n";
 
-/// An approver does not own the certificate that it sends, nor a signer the decision. The spec never
-/// changes, so it has no owner.
+/// An approver does not own the certificate that it sends, nor a signer the decision. The spec
+/// never changes, so it has no owner.
 #[tokio::test]
 async fn each_door_of_a_certificate_request_owns_what_it_writes() {
     let api = Api::new().await;

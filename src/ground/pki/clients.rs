@@ -86,7 +86,7 @@ pub fn asking_server_config(
     Ok((server(identity, Arc::new(later))?, Clients(judge)))
 }
 
-/// TLS for a server that asks for client certificates but does not insist. One of somebody else's
+/// TLS for a server that asks for client certificates but does not insist. One of another
 /// authority ends the handshake; [`asking_server_config`] is for servers that answer in words.
 ///
 /// # Errors

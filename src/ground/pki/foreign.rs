@@ -102,7 +102,8 @@ pub fn check_pair(certificate: &[u8], key: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Returns true if the key is the certificate's, or is of a kind that does not tell its public half.
+/// Returns true if the key is the certificate's, or is of a kind that does not tell its public
+/// half.
 fn is_pair(cert: &X509Certificate<'_>, key: &dyn SigningKey) -> bool {
     // The bits of the key end what describes it. Before them stands the algorithm, which has more
     // than one spelling.

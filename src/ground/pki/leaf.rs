@@ -2,8 +2,8 @@
 //! 1, which OpenSSL before 3.2 writes where no extension is asked for, and those that are marked as
 //! an authority (`CA:TRUE`), as everything that `openssl req -x509` makes.
 //!
-//! Only an authority that is trusted itself may have signed such a leaf; a chain over others is left
-//! to webpki. Source: `Verify` in Go's crypto/x509.
+//! Only an authority that is trusted itself may have signed such a leaf; a chain over others is
+//! left to webpki. Source: `Verify` in Go's crypto/x509.
 
 use super::{der, signatures};
 use rustls::crypto::WebPkiSupportedAlgorithms;
@@ -97,7 +97,7 @@ mod tests {
 
     const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
-    /// What a certificate says, as a program of somebody else would write it.
+    /// What a certificate says, as another program would write it.
     struct Leaf {
         /// 0 is version 1, for which no version is written.
         version: u8,

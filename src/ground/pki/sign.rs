@@ -85,10 +85,10 @@ impl Ca {
     }
 }
 
-/// Returns a subject with those attributes alone by which a request is judged, byte by byte: they are
-/// the user and the groups that the certificate stands for. As upstream, all others are left out:
-/// nobody has approved them, and some mean something, as 1.3.6.1.4.1.57683.2, a user's uid. `None`:
-/// it is malformed.
+/// Returns a subject with those attributes alone by which a request is judged, byte by byte: they
+/// are the user and the groups that the certificate stands for. As upstream, all others are left
+/// out: nobody has approved them, and some mean something, as 1.3.6.1.4.1.57683.2, a user's uid.
+/// `None`: it is malformed.
 fn judged(subject: &[u8]) -> Option<Vec<u8>> {
     let mut out = vec![];
     for set in der::contents(der::contents(subject)?.first()?)? {
@@ -106,7 +106,7 @@ fn judged(subject: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Returns the identifier of the signatures of an authority's key; `None` if the kind is not known.
-/// An authority that somebody else made may have another key than those that are made here.
+/// An authority from outside may have another key than those that are made here.
 fn algorithm(of_key: &SignatureAlgorithm) -> Option<Vec<u8>> {
     let known: [(&SignatureAlgorithm, &[u64], &[u8]); 4] = [
         (&rcgen::PKCS_ECDSA_P256_SHA256, &[1, 2, 840, 10045, 4, 3, 2], &[]),

@@ -58,8 +58,8 @@ impl TokenKey {
         jsonwebtoken::encode(&header, claims, &self.encoding).map_err(|e| Error::Token(e.to_string()))
     }
 
-    /// Checks signature, `exp`, `nbf` and `iat`, and returns the claims. Audience and subject are the
-    /// caller's to judge. Only tokens of [`LEGACY_ISSUER`] may lack `exp`.
+    /// Checks signature, `exp`, `nbf` and `iat`, and returns the claims. Audience and subject are
+    /// the caller's to judge. Only tokens of [`LEGACY_ISSUER`] may lack `exp`.
     pub fn verify(&self, token: &str) -> Result<Value, Error> {
         let mut rules = Validation::new(Algorithm::ES256);
         rules.validate_aud = false;

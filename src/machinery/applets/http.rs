@@ -107,6 +107,7 @@ impl Url {
         self.host.eq_ignore_ascii_case(&other.host) && (self.port, self.secure) == (other.port, other.secure)
     }
 
+    /// `https` or `http`.
     pub fn scheme(&self) -> &'static str {
         if self.secure { "https" } else { "http" }
     }

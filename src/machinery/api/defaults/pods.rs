@@ -179,11 +179,8 @@ pub fn prepare(pod: &mut Value) {
     put(pod, "status", status);
 }
 
-/// An update keeps the quality-of-service class, and the tolerations that admission added: a client
-/// that sends a list of its own knows nothing of them (upstream runs DefaultTolerationSeconds for
-/// updates, too).
-/// What a kubelet leaves out of a status stays: the quality of service, which never changes, and the
-/// generation that the status is about.
+/// What a kubelet leaves out of a status stays: the quality of service, which never changes, and
+/// the generation that the status is about.
 pub fn prepare_status_update(new: &mut Value, old: &Value, _: &str) {
     if text(new, "status.qosClass").is_empty() {
         value::copy(old, new, "status.qosClass");
@@ -193,6 +190,9 @@ pub fn prepare_status_update(new: &mut Value, old: &Value, _: &str) {
     }
 }
 
+/// An update keeps the quality-of-service class, and the tolerations that admission added: a client
+/// that sends a list of its own knows nothing of them (upstream runs DefaultTolerationSeconds for
+/// updates, too).
 pub fn prepare_update(new: &mut Value, old: &Value) {
     value::copy(old, new, "status.qosClass");
     for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {

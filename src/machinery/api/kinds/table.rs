@@ -463,6 +463,26 @@ fn core_v1() -> Vec<Kind> {
     ]
 }
 
+fn deployment() -> Kind {
+    Kind {
+        short_names: &["deploy"],
+        categories: &["all"],
+        subresources: vec![SCALE, status("Deployment")],
+        has_status: true,
+        generation: true,
+        generation_of_annotations: true,
+        defaults: workloads::deployment,
+        prepare: workloads::prepare_status,
+        resets: &[("status", "metadata.labels")],
+        validate: check_workloads::deployment,
+        validate_status_update: statuses::deployment,
+        immutable: &["spec.selector"],
+        printer: Some(&print::workloads::DEPLOYMENTS),
+        scale: Some(REPLICAS),
+        ..of::<apps::v1::Deployment>()
+    }
+}
+
 fn apps_v1() -> Vec<Kind> {
     vec![
         Kind {
@@ -485,23 +505,7 @@ fn apps_v1() -> Vec<Kind> {
             printer: Some(&print::workloads::DAEMON_SETS),
             ..of::<apps::v1::DaemonSet>()
         },
-        Kind {
-            short_names: &["deploy"],
-            categories: &["all"],
-            subresources: vec![SCALE, status("Deployment")],
-            has_status: true,
-            generation: true,
-            generation_of_annotations: true,
-            defaults: workloads::deployment,
-            prepare: workloads::prepare_status,
-            resets: &[("status", "metadata.labels")],
-            validate: check_workloads::deployment,
-            validate_status_update: statuses::deployment,
-            immutable: &["spec.selector"],
-            printer: Some(&print::workloads::DEPLOYMENTS),
-            scale: Some(REPLICAS),
-            ..of::<apps::v1::Deployment>()
-        },
+        deployment(),
         Kind {
             short_names: &["rs"],
             categories: &["all"],
