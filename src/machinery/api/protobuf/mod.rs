@@ -105,6 +105,7 @@ fn message(name: &str, bytes: &[u8], depth: usize) -> Result<Value, String> {
         "Time" | "MicroTime" => return time(bytes, short == "MicroTime"),
         "Quantity" => return Ok(first_text(bytes)?.into()),
         "IntOrString" => return int_or_string(bytes),
+        "ExtraValue" => return texts(bytes),
         "RawExtension" | "FieldsV1" | "JSON" => {
             for item in Reader(bytes) {
                 if let (1, Wire::Bytes(raw)) = item? {
@@ -240,6 +241,17 @@ fn first_text(bytes: &[u8]) -> Result<String, String> {
     Ok(String::new())
 }
 
+/// A message that is a list in Go and in JSON: the values of an extra attribute of a user.
+fn texts(bytes: &[u8]) -> Result<Value, String> {
+    let mut all = vec![];
+    for item in Reader(bytes) {
+        if let (1, Wire::Bytes(b)) = item? {
+            all.push(utf8(b)?.into());
+        }
+    }
+    Ok(Value::Array(all))
+}
+
 fn int_or_string(bytes: &[u8]) -> Result<Value, String> {
     let (mut is_text, mut number, mut text) = (false, 0, String::new());
     for item in Reader(bytes) {
@@ -342,6 +354,15 @@ mod tests {
         for cut in 4..body.len() - 5 {
             let _ = decode(&body[..cut]); // never a panic
         }
+    }
+
+    /// What a client sends that approves a request of a user with extra attributes.
+    #[test]
+    fn an_extra_attribute_of_a_user_is_a_list() {
+        let value = [put(1, b"a"), put(1, b"b")].concat();
+        let spec = put(6, &[put(1, b"x.io/id"), put(2, &value)].concat());
+        let object = decode(&body("certificates.k8s.io/v1", "CertificateSigningRequest", &put(2, &spec)));
+        assert_eq!(object.unwrap()["spec"], json!({"extra": {"x.io/id": ["a", "b"]}}));
     }
 
     /// As [`put`], for values of any length.
