@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn what_openssl_writes_without_extensions_names_its_user() {
-        // `openssl req -x509 -subj /CN=kubernetes`, then `openssl x509 -req` (3.0) for a request of
+        // An authority and, without an extensions section, `openssl ca` (3.0) for a request of
         // `/CN=jane/O=dev`: version 1, with RSA keys.
         let dir = tempfile::tempdir().unwrap();
         let own = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
