@@ -50,6 +50,19 @@ impl Action {
         probe.grpc.clone().map(Action::Grpc)
     }
 
+    /// Why the host that is to be asked is none: it is a name, and a node has no resolver. As
+    /// upstream, where a name that cannot be resolved is a failure like a refused connection.
+    fn unknown_host(&self) -> Option<String> {
+        let host = match self {
+            Action::Http(get) => get.host.as_deref(),
+            Action::Tcp { host, .. } => host.as_deref(),
+            _ => None,
+        };
+        let host = host.filter(|host| !host.is_empty() && *host != "localhost")?;
+        let is_address = host.parse::<IpAddr>().is_ok();
+        (!is_address).then(|| format!("dial tcp: lookup {host}: no such host; a probe needs an address"))
+    }
+
     /// # Errors
     /// The hook is of no kind that can be run. `tcpSocket` is one: the API accepts it, and as
     /// upstream the hook fails when it is to run.
@@ -89,6 +102,9 @@ pub(crate) struct Target<'a> {
 impl Target<'_> {
     /// Does it once. `Err`: nobody could be asked, so nothing is known.
     pub(crate) async fn act(&self, action: &Action, timeout: Duration) -> Result<Answer, String> {
+        if let Some(why) = action.unknown_host() {
+            return Ok(Answer::Ill(why));
+        }
         match action {
             Action::Exec(command) => self.exec(command, timeout).await,
             Action::Http(get) => self.http(get, timeout).await,

@@ -21,7 +21,7 @@ use std::time::Duration;
 use task::Crew;
 use tokio_util::sync::CancellationToken;
 
-/// Tries before an error of the asking itself counts as an answer.
+/// Tries before an error of the asking itself is told.
 const TRIES: usize = 3;
 
 #[derive(Clone, Debug, Default)]
@@ -242,7 +242,7 @@ impl Round {
         loop {
             clock::sleep_until(due).await;
             due = (due + period).max(clock::Instant::now()); // a slow answer delays the next question, it does not double it
-            let well = self.ask(kind, &action, numbers).await;
+            let Some(well) = self.ask(kind, &action, numbers).await else { continue };
             let Some(well) = verdict.count(well) else { continue };
             let failed = (!well && kind != Kind::Readiness).then_some(kind);
             self.prober.note(&self.key, &self.id, |findings| {
@@ -259,8 +259,9 @@ impl Round {
         }
     }
 
-    /// One answer, told by an Event if it is not a plain yes.
-    async fn ask(&self, kind: Kind, action: &Action, numbers: Numbers) -> bool {
+    /// One answer, told by an Event if it is not a plain yes. `None`: the container could not be
+    /// asked, which says nothing about it, as upstream (`pkg/kubelet/prober/worker.go`).
+    async fn ask(&self, kind: Kind, action: &Action, numbers: Numbers) -> Option<bool> {
         let inner = &self.prober.0;
         let target = Target {
             spec: &self.spec,
@@ -279,7 +280,7 @@ impl Round {
         }
         let title = kind.title();
         match answer {
-            Ok(Answer::Well) => true,
+            Ok(Answer::Well) => Some(true),
             Ok(Answer::Warning(what)) => {
                 inner.recorder.warning(
                     &self.about,
@@ -287,7 +288,7 @@ impl Round {
                     format!("{title} probe warning: {what}"),
                     None,
                 );
-                true
+                Some(true)
             }
             Ok(Answer::Ill(why)) => {
                 inner.recorder.warning(
@@ -296,12 +297,12 @@ impl Round {
                     format!("{title} probe failed: {why}"),
                     None,
                 );
-                false
+                Some(false)
             }
             Err(error) => {
                 let message = format!("{title} probe errored and resulted in unknown state: {error}");
                 inner.recorder.warning(&self.about, "Unhealthy", message, None);
-                false
+                None
             }
         }
     }
@@ -375,6 +376,39 @@ mod tests {
         assert!(!end.is_cancelled());
         prober.forget("u");
         assert!(end.is_cancelled() && prober.watched().is_empty());
+        crew.kill();
+    }
+
+    /// The probing of container `a` of this pod.
+    fn round(prober: &Prober, pod: &Pod) -> Round {
+        Round {
+            prober: prober.clone(),
+            key: Key::of(pod),
+            about: reference(pod, Some(("a", false))),
+            spec: spec_of(pod, "a").unwrap().clone(),
+            id: "a-0".into(),
+            started_at: clock::now(),
+            pod_ip: Some(IpAddr::from([10, 244, 1, 2])),
+            leaving: CancellationToken::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_probe_that_could_not_be_asked_says_nothing_of_its_container() {
+        let crew = Crew::new("test");
+        let prober = prober(&crew).await;
+        let answer = async |probe: Value| {
+            let mut pod = pod(json!({}));
+            let probe: k8s_openapi::api::core::v1::Probe = serde_json::from_value(probe).unwrap();
+            pod.spec.as_mut().unwrap().containers[0].liveness_probe = Some(probe.clone());
+            let action = Action::of_probe(&probe).unwrap();
+            round(&prober, &pod).ask(Kind::Liveness, &action, Numbers::of(&probe)).await
+        };
+        assert_eq!(answer(json!({"httpGet": {"port": "no-such-name"}})).await, None);
+        assert_eq!(answer(json!({"tcpSocket": {"port": 0}})).await, None);
+        // A server that cannot be reached is an answer.
+        assert_eq!(answer(json!({"tcpSocket": {"port": 80}})).await, Some(false));
+        assert_eq!(answer(json!({"httpGet": {"port": 80, "host": "no.such.host"}})).await, Some(false));
         crew.kill();
     }
 
