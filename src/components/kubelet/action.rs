@@ -4,6 +4,7 @@
 //! Network actions start in the node's network namespace, as a kubelet's do, and go to the pod's
 //! address.
 
+use super::env;
 use bytes::Bytes;
 use cni::NodeNetwork;
 use cri::{ExecRequest, Runtime};
@@ -36,18 +37,29 @@ pub(crate) enum Action {
 }
 
 impl Action {
-    /// `None`: the pod asks for nothing that is known here.
-    pub(crate) fn of_probe(probe: &Probe) -> Option<Action> {
+    /// Returns what a probe of this container does. `None`: the pod asks for nothing that is known
+    /// here. In a command `$(NAME)` is replaced by a variable that the container's definition gives
+    /// a value; one that comes from elsewhere is empty, as upstream
+    /// (`ExpandContainerCommandOnlyStatic`).
+    ///
+    /// # Errors
+    /// The replaced text is too long.
+    pub(crate) fn of_probe(probe: &Probe, spec: &Spec) -> Result<Option<Action>, String> {
         if let Some(exec) = &probe.exec {
-            return Some(Action::Exec(exec.command.clone().unwrap_or_default()));
+            let lookup = |name: &str| {
+                let found = spec.env.iter().flatten().rfind(|variable| variable.name == name);
+                found.map(|variable| variable.value.clone().unwrap_or_default())
+            };
+            let command = exec.command.iter().flatten().map(|part| env::expand(part, lookup));
+            return Ok(Some(Action::Exec(command.collect::<Result<_, _>>()?)));
         }
         if let Some(get) = &probe.http_get {
-            return Some(Action::Http(get.clone()));
+            return Ok(Some(Action::Http(get.clone())));
         }
         if let Some(tcp) = &probe.tcp_socket {
-            return Some(Action::Tcp { host: tcp.host.clone(), port: tcp.port.clone() });
+            return Ok(Some(Action::Tcp { host: tcp.host.clone(), port: tcp.port.clone() }));
         }
-        probe.grpc.clone().map(Action::Grpc)
+        Ok(probe.grpc.clone().map(Action::Grpc))
     }
 
     /// Why the host that is to be asked is none: it is a name, and a node has no resolver. As
@@ -652,6 +664,26 @@ mod tests {
         assert!(plain.starts_with("GET /x ") && !plain.contains("secret"), "{plain}");
         let refused = target.hook(&get("HTTP", 8081), limit).await.unwrap_err();
         assert!(refused.contains("connection refused"), "{refused}");
+    }
+
+    #[test]
+    fn variables_are_replaced_in_the_command_of_a_probe_and_not_of_a_hook() {
+        let command = serde_json::json!({"exec": {"command": ["sh", "-c", "nc -z localhost $(PORT) $$(ls) $(OF_NODE)$(NONE)"]}});
+        let of_node = serde_json::json!({"fieldRef": {"fieldPath": "spec.nodeName"}});
+        let spec: Spec = serde_json::from_value(serde_json::json!({"name": "c", "env": [
+            {"name": "PORT", "value": "80"}, {"name": "PORT", "value": "8080"},
+            {"name": "OF_NODE", "valueFrom": of_node},
+        ]}))
+        .unwrap();
+        let last = |action: Action| match action {
+            Action::Exec(command) => command.last().cloned(),
+            _ => None,
+        };
+        let probe = Action::of_probe(&serde_json::from_value(command.clone()).unwrap(), &spec);
+        let asked = last(probe.unwrap().unwrap());
+        assert_eq!(asked.as_deref(), Some("nc -z localhost 8080 $(ls) $(NONE)"));
+        let hook = Action::of_hook(&serde_json::from_value(command).unwrap()).unwrap();
+        assert!(last(hook).unwrap().contains("$(PORT)"));
     }
 
     #[test]

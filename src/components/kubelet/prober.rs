@@ -232,7 +232,7 @@ impl Round {
     /// failure ends the container. Readiness is never settled.
     async fn watch(&self, kind: Kind) -> bool {
         let Some(probe) = kind.of(&self.spec) else { return true };
-        let Some(action) = Action::of_probe(probe) else { return true };
+        let Some(action) = Action::of_probe(probe, &self.spec).transpose() else { return true };
         let numbers = Numbers::of(probe);
         let mut verdict = Verdict::new(numbers);
         let age = super::status::seconds_between(self.started_at, clock::now()).max(0.0);
@@ -261,7 +261,12 @@ impl Round {
 
     /// One answer, told by an Event if it is not a plain yes. `None`: the container could not be
     /// asked, which says nothing about it, as upstream (`pkg/kubelet/prober/worker.go`).
-    async fn ask(&self, kind: Kind, action: &Action, numbers: Numbers) -> Option<bool> {
+    async fn ask(
+        &self,
+        kind: Kind,
+        action: &Result<Action, String>,
+        numbers: Numbers,
+    ) -> Option<bool> {
         let inner = &self.prober.0;
         let target = Target {
             spec: &self.spec,
@@ -271,12 +276,13 @@ impl Round {
             network: &*inner.config.network,
             agent: &inner.config.agent("kube-probe"),
         };
-        let mut answer = target.act(action, numbers.timeout).await;
+        let act = async || target.act(action.as_ref().map_err(String::clone)?, numbers.timeout).await;
+        let mut answer = act().await;
         for _ in 1..TRIES {
             if answer.is_ok() {
                 break;
             }
-            answer = target.act(action, numbers.timeout).await;
+            answer = act().await;
         }
         let title = kind.title();
         match answer {
@@ -401,8 +407,9 @@ mod tests {
             let mut pod = pod(json!({}));
             let probe: k8s_openapi::api::core::v1::Probe = serde_json::from_value(probe).unwrap();
             pod.spec.as_mut().unwrap().containers[0].liveness_probe = Some(probe.clone());
-            let action = Action::of_probe(&probe).unwrap();
-            round(&prober, &pod).ask(Kind::Liveness, &action, Numbers::of(&probe)).await
+            let round = round(&prober, &pod);
+            let action = Action::of_probe(&probe, &round.spec).transpose().unwrap();
+            round.ask(Kind::Liveness, &action, Numbers::of(&probe)).await
         };
         assert_eq!(answer(json!({"httpGet": {"port": "no-such-name"}})).await, None);
         assert_eq!(answer(json!({"tcpSocket": {"port": 0}})).await, None);
