@@ -120,6 +120,7 @@ impl Prober {
                 let leaving = end.child_token();
                 let findings = Findings { probed: at_first(pod, spec, c), failed: None };
                 let round = Round {
+                    has_started: findings.probed.started == Some(true),
                     prober: self.clone(),
                     key: key.clone(),
                     about: {
@@ -196,6 +197,8 @@ struct Round {
     /// The container, for Events.
     about: ObjectReference,
     spec: Spec,
+    /// It had started before this kubelet did: its startup probe is not asked again.
+    has_started: bool,
     id: String,
     started_at: Timestamp,
     pod_ip: Option<IpAddr>,
@@ -206,8 +209,8 @@ impl Round {
     async fn go(&self) {
         let startup = async {
             match Kind::Startup.of(&self.spec) {
-                Some(_) => self.watch(Kind::Startup).await,
-                None => true,
+                Some(_) if !self.has_started => self.watch(Kind::Startup).await,
+                _ => true,
             }
         };
         let started = tokio::select! {
@@ -392,6 +395,7 @@ mod tests {
             key: Key::of(pod),
             about: reference(pod, Some(("a", false))),
             spec: spec_of(pod, "a").unwrap().clone(),
+            has_started: false,
             id: "a-0".into(),
             started_at: clock::now(),
             pod_ip: Some(IpAddr::from([10, 244, 1, 2])),
@@ -416,6 +420,24 @@ mod tests {
         // A server that cannot be reached is an answer.
         assert_eq!(answer(json!({"tcpSocket": {"port": 80}})).await, Some(false));
         assert_eq!(answer(json!({"httpGet": {"port": 80, "host": "no.such.host"}})).await, Some(false));
+        crew.kill();
+    }
+
+    /// Its program may have removed by now what the startup probe looks for.
+    #[tokio::test(start_paused = true)]
+    async fn a_container_that_started_before_the_kubelet_is_not_asked_again_whether_it_has() {
+        let crew = Crew::new("test");
+        let prober = prober(&crew).await;
+        let asked = async |has_started: bool| {
+            let mut pod = pod(json!({}));
+            let refused = json!({"tcpSocket": {"port": 80}, "periodSeconds": 1, "failureThreshold": 1});
+            let a = &mut pod.spec.as_mut().unwrap().containers[0];
+            a.startup_probe = serde_json::from_value(refused).unwrap();
+            let round = Round { has_started, ..round(&prober, &pod) };
+            clock::timeout(Duration::from_secs(60), round.go()).await
+        };
+        assert_eq!(asked(false).await, Some(()), "it has failed, so nothing else is asked");
+        assert_eq!(asked(true).await, None, "the other probes go on");
         crew.kill();
     }
 
