@@ -514,7 +514,7 @@ impl Kubelet {
                 Some((at, before)) if !late(at) && *before == called => {}
                 seen => {
                     if seen.is_some()
-                        && let Err(error) = self.volumes(pod, &sandboxes, memory).await
+                        && let Err(error) = self.volumes(pod, &sandboxes, memory, cause).await
                     {
                         // What is on the disk stays, and the next refresh tries again.
                         self.recorder.warning(
@@ -588,7 +588,7 @@ impl Kubelet {
                         continue;
                     };
                     if prepared.is_none() {
-                        let made = self.volumes(pod, sandboxes, memory).await;
+                        let made = self.volumes(pod, sandboxes, memory, cause).await;
                         prepared = Some(match made {
                             Ok(volumes) => Some(volumes),
                             Err(error) => {

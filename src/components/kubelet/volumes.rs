@@ -51,8 +51,8 @@ pub(crate) struct Context<'a> {
 #[derive(Debug)]
 pub(crate) struct Unmade {
     pub why: String,
-    /// The API server did not say what belongs into the volume. If it was made before, it is as
-    /// good as it was then.
+    /// The API server did not say what belongs into the volume. Nobody is told of that if the
+    /// volume was made before.
     pub unanswered: bool,
 }
 
@@ -67,16 +67,28 @@ fn unread(what: &str, error: kube::Error) -> Unmade {
     Unmade { why: format!("{what}{error}"), unanswered: is_unanswered(&error) }
 }
 
-/// Makes all volumes of the pod, or says which could not be made and why.
-pub(crate) async fn prepare(context: &Context<'_>) -> Result<Volumes, (String, Unmade)> {
-    let mut volumes = Volumes::new();
+/// Makes all volumes of the pod. One of `known`, which were made before, that cannot be brought up
+/// to date stays as it is, whatever the reason, as a mounted volume does upstream. Adds to `known`
+/// what is made, and returns the names of volumes that stayed as they were, with the reasons.
+///
+/// # Errors
+/// A volume that was never made cannot be made: its name, and why.
+pub(crate) async fn prepare(
+    context: &Context<'_>,
+    known: &mut Volumes,
+) -> Result<Vec<(String, Unmade)>, (String, Unmade)> {
+    let mut stale = Vec::new();
     let mut left = files::ALL_MAX;
     let spec = context.facts.pod.spec.as_ref();
     for volume in spec.and_then(|s| s.volumes.as_deref()).unwrap_or_default() {
-        let made = one(context, volume, &mut left).await.map_err(|why| (volume.name.clone(), why))?;
-        volumes.insert(volume.name.clone(), made);
+        let name = volume.name.clone();
+        match one(context, volume, &mut left).await {
+            Ok(made) => drop(known.insert(name, made)),
+            Err(why) if known.contains_key(&name) => stale.push((name, why)),
+            Err(why) => return Err((name, why)),
+        }
     }
-    Ok(volumes)
+    Ok(stale)
 }
 
 async fn one(context: &Context<'_>, volume: &Volume, left: &mut usize) -> Result<Place, Unmade> {

@@ -26,8 +26,8 @@ pub(super) struct Memory {
     pub waiting: Waiting,
     /// Image → (pause, until when, the message).
     pub pulls: BTreeMap<String, (Duration, Timestamp, String)>,
-    /// Where its volumes are, since they were made for the first time.
-    pub volumes: Option<Volumes>,
+    /// Where its volumes are, each since it was made for the first time.
+    pub volumes: Volumes,
     /// Container → its variables as they were read last, if they come from ConfigMaps or Secrets.
     pub variables: BTreeMap<String, Vec<(String, String)>>,
     /// Container id → when it will be killed.

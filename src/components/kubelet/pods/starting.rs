@@ -80,14 +80,19 @@ impl Kubelet {
         }
     }
 
-    /// Makes the pod's volumes, and brings those up to date that change. While no API server says
-    /// what belongs into them, those that were made before stay as they are: a container that
-    /// crashes restarts without it.
+    /// Makes the pod's volumes, and brings those up to date that change. A volume that was made
+    /// before and cannot be made anew, because its ConfigMap is gone for example, stays as it is: a
+    /// container that crashes restarts with it. An Event tells of that, unless it is for want of an
+    /// API server that answers.
+    ///
+    /// # Errors
+    /// A volume that was never made cannot be made.
     pub(super) async fn volumes(
         &self,
         pod: &Pod,
         sandboxes: &[Sandbox],
         memory: &mut Memory,
+        cause: &Option<Cause>,
     ) -> Result<Volumes, Error> {
         let facts = self.facts(pod, sandboxes);
         let context = volumes::Context {
@@ -97,19 +102,17 @@ impl Kubelet {
             node_root: &self.config.node_root(),
             memory_bytes: u64::try_from(self.config.capacity.allocatable().memory).unwrap_or(u64::MAX),
         };
-        match volumes::prepare(&context).await {
-            Ok(made) => {
-                memory.volumes = Some(made.clone());
-                Ok(made)
+        let stale = volumes::prepare(&context, &mut memory.volumes).await;
+        let failed = |(volume, unmade): (String, volumes::Unmade)| Error::Volume { volume, why: unmade.why };
+        for (volume, unmade) in stale.map_err(failed)? {
+            if unmade.unanswered {
+                tracing::debug!(volume, why = unmade.why, "a volume stays as it is");
+                continue;
             }
-            Err((volume, unmade)) => match &memory.volumes {
-                Some(known) if unmade.unanswered => {
-                    tracing::debug!(volume, why = unmade.why, "a volume stays as it is");
-                    Ok(known.clone())
-                }
-                _ => Err(Error::Volume { volume, why: unmade.why }),
-            },
+            let message = failed((volume, unmade)).line();
+            self.recorder.warning(&reference(pod, None), "FailedMount", message, cause.clone());
         }
+        Ok(memory.volumes.clone())
     }
 
     pub(super) fn facts<'a>(&'a self, pod: &'a Pod, sandboxes: &[Sandbox]) -> Facts<'a> {

@@ -444,6 +444,31 @@ fn a_volume_that_cannot_be_brought_up_to_date_is_told_and_the_pod_runs_on() {
 }
 
 #[test]
+fn a_container_restarts_with_the_volume_it_had_when_its_config_map_is_gone() {
+    with_mounts(|crew, dir| async move {
+        let gone = Arc::new(AtomicBool::new(false));
+        let deleted = gone.clone();
+        let api = Scripted::new(move |asked| match asked.line.ends_with("/configmaps/c") {
+            true if deleted.load(Ordering::Relaxed) => refusal(404, "NotFound"),
+            true => Some((200, json!({"metadata": {"name": "c"}, "data": {"k": "v"}}))),
+            false => stored(asked, "6"),
+        });
+        let volumes = json!({"volumes": [{"name": "c", "configMap": {"name": "c"}}]});
+        let mounts = json!({"volumeMounts": [{"name": "c", "mountPath": "/c"}]});
+        let world = World::new(&crew, api.await, dir, pod(mounts, volumes));
+        world.look().await.unwrap();
+        gone.store(true, Ordering::Relaxed);
+        for container in world.runtime.list_containers().await.unwrap() {
+            world.runtime.exit(&container.id, 1, "Error");
+        }
+        world.look().await.unwrap();
+        assert_eq!((world.starts("a"), world.starts("b")), (2, 2));
+        let told = world.api.event("FailedMount").await;
+        assert!(told.contains("configmap \"c\" not found"), "{told}");
+    });
+}
+
+#[test]
 fn another_image_does_not_wait_for_the_back_off_of_the_one_before() {
     with_mounts(|crew, dir| async move {
         let api = Scripted::new(|asked| stored(asked, "6")).await;
