@@ -500,13 +500,16 @@ impl Kubelet {
         let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
         let seen = memory.with_newest_status(pod);
         let status = self.status_of(key, &seen, &sandboxes, &containers, memory);
-        self.report(key, &seen, memory, cause, status).await?;
+        let reported = self.report(key, &seen, memory, cause, status).await;
         memory.stopping.retain(|id, _| containers.iter().any(|c| c.id == *id));
         memory.unhooked.retain(|id| containers.iter().any(|c| c.id == *id));
+        // Also if no API server answers: containers restart without one, and their attempts would
+        // pile up.
         self.forget_old(&memory.uid, &sandboxes, &containers).await?;
         if let Some(error) = failure {
             return Err(error);
         }
+        reported?;
         if volumes::is_live(pod) && !over {
             let called = (pod.metadata.labels.clone(), pod.metadata.annotations.clone());
             let late = |at: &clock::Instant| at.elapsed() >= clock::scaled(REFRESH);

@@ -245,6 +245,32 @@ fn a_container_restarts_while_no_api_server_answers() {
     });
 }
 
+/// Each has a writable layer and a log.
+#[test]
+fn attempts_do_not_pile_up_while_no_api_server_answers() {
+    with_mounts(|crew, dir| async move {
+        let away = Arc::new(AtomicBool::new(false));
+        let gone = away.clone();
+        let api = Scripted::new(move |asked| match gone.load(Ordering::Relaxed) {
+            true => refusal(503, "ServiceUnavailable"),
+            false => stored(asked, "6"),
+        });
+        let world = World::new(&crew, api.await, dir, pod(json!({}), json!({})));
+        world.look().await.unwrap();
+        away.store(true, Ordering::Relaxed);
+        for _ in 0..6 {
+            let all = world.runtime.list_containers().await.unwrap();
+            let running = all.iter().find(|c| c.name == "a" && c.state == ContainerState::Running);
+            world.runtime.exit(&running.unwrap().id, 1, "Error");
+            world.kubelet.memories().get_mut(&world.key).unwrap().backoffs.clear();
+            assert!(world.look().await.is_err(), "the status could not be written");
+        }
+        assert_eq!(world.starts("a"), 7);
+        let left = world.runtime.list_containers().await.unwrap();
+        assert_eq!(left.iter().filter(|c| c.name == "a").count(), 2, "what runs, and the one before");
+    });
+}
+
 /// The pause after the failed report may be longer than what is left of the back-off.
 #[test]
 fn a_report_that_fails_keeps_the_look_at_the_end_of_a_back_off() {
