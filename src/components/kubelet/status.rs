@@ -290,6 +290,9 @@ pub(crate) struct Failure {
 pub(crate) enum FailureKind {
     /// The pod's own.
     Own,
+    /// The pod's own: it uses more of the disk than it may. It is ended as if the node had lost
+    /// that, but it is no disruption, as upstream (`evictPod` without a condition).
+    Excess,
     /// The node's: the pod's condition `DisruptionTarget` says so.
     Disruption,
     /// The pod was not admitted, so it never started.
@@ -304,6 +307,11 @@ impl Failure {
 
     pub(crate) fn evicted(message: String) -> Failure {
         Failure { reason: "Evicted".into(), message, kind: FailureKind::Disruption }
+    }
+
+    /// The pod exceeds a limit of its own.
+    pub(crate) fn excessive(message: String) -> Failure {
+        Failure { reason: "Evicted".into(), message, kind: FailureKind::Excess }
     }
 
     pub(crate) fn preempted() -> Failure {
@@ -321,7 +329,7 @@ impl Failure {
         status.phase = Some("Failed".into());
         let message = match self.kind {
             FailureKind::Rejection => format!("Pod was rejected: {}", self.message),
-            FailureKind::Own | FailureKind::Disruption => self.message.clone(),
+            FailureKind::Own | FailureKind::Excess | FailureKind::Disruption => self.message.clone(),
         };
         (status.reason, status.message) = (Some(self.reason.clone()), Some(message));
         let conditions = status.conditions.get_or_insert_default();
@@ -779,6 +787,19 @@ mod tests {
             assert_eq!(disrupted.reason.as_deref(), Some("TerminationByKubelet"));
             assert!(s.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "False"));
         }
+    }
+
+    /// A Job may ignore disruptions and must not ignore these.
+    #[test]
+    fn a_pod_that_exceeds_its_own_limits_is_not_disrupted() {
+        let disrupted = |failure: super::Failure| {
+            let mut status = PodStatus::default();
+            failure.mark(&mut status, Timestamp::UNIX_EPOCH, None);
+            assert_eq!((status.reason.as_deref(), status.message.as_deref()), (Some("Evicted"), Some("why")));
+            status.conditions.unwrap().iter().any(|c| c.type_ == "DisruptionTarget")
+        };
+        assert!(disrupted(super::Failure::evicted("why".into())));
+        assert!(!disrupted(super::Failure::excessive("why".into())));
     }
 
     #[test]

@@ -148,7 +148,7 @@ impl Kubelet {
         match self.measured_lately(&memory.uid) {
             Some(used) => {
                 if let Some(why) = eviction::exceeded(pod, &used) {
-                    return Ok((Some(Failure::evicted(why)), None));
+                    return Ok((Some(Failure::excessive(why)), None));
                 }
             }
             None => self.measure_later(key, &memory.uid),
@@ -174,12 +174,12 @@ impl Kubelet {
                 (reference(pod, None), failure.reason.as_str(), failure.message.clone());
             match failure.kind {
                 FailureKind::Own => self.recorder.normal(&about, reason, message, cause.clone()),
-                FailureKind::Disruption | FailureKind::Rejection => {
+                FailureKind::Excess | FailureKind::Disruption | FailureKind::Rejection => {
                     self.recorder.warning(&about, reason, message, cause.clone());
                 }
             }
         }
-        if failure.kind == FailureKind::Disruption {
+        if matches!(failure.kind, FailureKind::Excess | FailureKind::Disruption) {
             self.sentence(key, &memory.uid, failure.clone());
             self.end_now(key, &memory.uid);
         }
