@@ -447,7 +447,7 @@ impl Kubelet {
         }
         // Upstream's admission.
         let new = pod.status.as_ref().is_none_or(|s| s.start_time.is_none());
-        self.pressures.borrow().refuse(pod).filter(|_| new).map(Failure::evicted)
+        self.pressures.borrow().refuse(pod).filter(|_| new).map(|why| Failure::rejected("Evicted", why))
     }
 
     /// A pod has failed, or is gone: nothing is left to do for it once its processes and volumes

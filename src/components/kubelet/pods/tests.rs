@@ -619,6 +619,22 @@ fn a_pod_that_asks_for_another_node_is_rejected() {
     });
 }
 
+/// It never started, so nothing was disrupted.
+#[test]
+fn a_pod_that_comes_while_the_node_is_low_on_memory_is_rejected() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let world = World::new(&crew, api, dir, pod(json!({}), json!({})));
+        world.kubelet.pressures.send_replace(Pressures { memory: true, ..Pressures::default() });
+        world.look().await.unwrap();
+        let told = world.written().unwrap();
+        assert_eq!((&told["phase"], &told["reason"]), (&json!("Failed"), &json!("Evicted")));
+        assert_eq!(told["message"], "Pod was rejected: The node had condition: [MemoryPressure]. ");
+        assert!(!told["conditions"].to_string().contains("DisruptionTarget"), "{told}");
+        assert_eq!(world.starts("a"), 0);
+    });
+}
+
 #[test]
 fn a_critical_pod_starts_after_those_that_go_for_it_have_ended() {
     with_mounts(|crew, dir| async move {
