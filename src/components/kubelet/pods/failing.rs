@@ -6,7 +6,7 @@ use crate::admission::{Admissions, OnNode, Verdict};
 use crate::node_match::NodeFacts;
 use crate::status::{self, Failure, FailureKind};
 use crate::walk::Allowance;
-use crate::{Error, eviction, mirror};
+use crate::{Error, eviction, mirror, pressure};
 use client::{Key, optional};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use parking_lot::MutexGuard;
@@ -142,7 +142,8 @@ impl Kubelet {
         if failure.is_some() {
             return Ok((failure, None));
         }
-        if !eviction::has_limits(pod) {
+        // As upstream a critical pod is not evicted, whatever it uses.
+        if !eviction::has_limits(pod) || !pressure::evictable(pod) {
             return Ok((None, again));
         }
         match self.measured_lately(&memory.uid) {

@@ -636,6 +636,37 @@ fn a_pod_that_comes_while_the_node_is_low_on_memory_is_rejected() {
 }
 
 #[test]
+fn a_critical_pod_is_not_evicted_for_what_it_uses() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let volumes = json!([{"name": "v", "emptyDir": {"sizeLimit": "1Ki"}}]);
+        let mounts = json!({"volumeMounts": [{"name": "v", "mountPath": "/v"}]});
+        let of = |namespace: &str, uid: &str| {
+            let more = json!({"volumes": volumes, "priority": 2_000_000_000});
+            let mut one = pod(mounts.clone(), more);
+            (one["metadata"]["namespace"], one["metadata"]["uid"]) = (namespace.into(), uid.into());
+            read(one)
+        };
+        let (critical, other) = (of("kube-system", "u"), of("default", "v"));
+        let world = World::new(&crew, api, dir, serde_json::to_value(&critical).unwrap());
+        let fails = async |pod: &Pod| {
+            let (key, uid) = (Key::of(pod), pod.metadata.uid.clone().unwrap());
+            let volume = world.kubelet.pod_dir(&uid).join("volumes/v");
+            std::fs::create_dir_all(&volume).unwrap();
+            std::fs::write(volume.join("f"), vec![1; 1 << 20]).unwrap();
+            let (pod_dir, log_dir) = (world.kubelet.pod_dir(&uid), world.kubelet.log_dir("n", "p", &uid));
+            let (now, mut time) = (clock::Instant::now(), crate::walk::Allowance::default());
+            assert!(world.kubelet.measure(&uid, &pod_dir, &log_dir, now, &mut time).await.is_some());
+            let mut memory = Memory { uid, ..Memory::default() };
+            world.kubelet.judge(&key, pod, &mut memory).await.unwrap().0.is_some()
+        };
+        world.kubelet.pods.tell_of(other.clone());
+        assert!(fails(&other).await, "a priority counts in kube-system only");
+        assert!(!fails(&critical).await);
+    });
+}
+
+#[test]
 fn a_critical_pod_starts_after_those_that_go_for_it_have_ended() {
     with_mounts(|crew, dir| async move {
         let api = Scripted::new(|asked| stored(asked, "6")).await;
