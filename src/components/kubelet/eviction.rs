@@ -51,8 +51,10 @@ pub(crate) fn bytes(text: &str) -> Option<u64> {
     u64::try_from(Quantity::parse(text)?.units()).ok()
 }
 
-fn size_limit(volume: &Volume) -> Option<&str> {
-    Some(volume.empty_dir.as_ref()?.size_limit.as_ref()?.0.as_str())
+/// The `sizeLimit` of a volume and its bytes. Zero is no limit, as upstream.
+fn size_limit(volume: &Volume) -> Option<(&str, u64)> {
+    let text = volume.empty_dir.as_ref()?.size_limit.as_ref()?.0.as_str();
+    bytes(text).filter(|most| *most > 0).map(|most| (text, most))
 }
 
 fn storage_limit(container: &Spec) -> Option<&str> {
@@ -77,8 +79,8 @@ pub(crate) fn has_limits(pod: &Pod) -> bool {
 /// ```
 pub(crate) fn exceeded(pod: &Pod, used: &Use) -> Option<String> {
     for volume in volumes(pod) {
-        let (Some(limit), Some(now)) = (size_limit(volume), used.volumes.get(&volume.name)) else { continue };
-        if bytes(limit).is_some_and(|most| now.bytes > most) {
+        let Some((limit, most)) = size_limit(volume) else { continue };
+        if used.volumes.get(&volume.name).is_some_and(|now| now.bytes > most) {
             let name = &volume.name;
             return Some(format!("Usage of EmptyDir volume {name:?} exceeds the limit {limit:?}. "));
         }
@@ -182,6 +184,18 @@ mod tests {
             measure(&dir.path().join("none"), &dir.path().join("none"), soon).unwrap(),
             Use::default()
         );
+    }
+
+    #[test]
+    fn a_limit_of_zero_is_none() {
+        let one = |limit: &str| -> Pod {
+            let volume = serde_json::json!({"name": "scratch", "emptyDir": {"sizeLimit": limit}});
+            serde_json::from_value(serde_json::json!({"spec": {"containers": [], "volumes": [volume]}}))
+                .unwrap()
+        };
+        let used = Use { volumes: [("scratch".to_string(), amount(1))].into(), ..Use::default() };
+        assert!(!has_limits(&one("0")) && exceeded(&one("0"), &used).is_none());
+        assert!(has_limits(&one("1")) && exceeded(&one("1"), &used).is_some());
     }
 
     #[test]
