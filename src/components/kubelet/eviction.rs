@@ -8,6 +8,7 @@
 
 use super::walk::{self, Amount};
 use api::quantity::Quantity;
+use api::requests::{self, Field};
 use k8s_openapi::api::core::v1::{Container as Spec, Pod, Volume};
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,6 +17,9 @@ use std::time::{Duration, Instant};
 
 /// A pod with limits is measured this often: upstream's housekeeping interval.
 pub(crate) const EVERY: Duration = Duration::from_secs(10);
+
+/// The resource that limits of containers name.
+const STORAGE: &str = "ephemeral-storage";
 
 /// What a pod uses of the disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,18 +61,23 @@ fn size_limit(volume: &Volume) -> Option<(&str, u64)> {
     bytes(text).filter(|most| *most > 0).map(|most| (text, most))
 }
 
-fn storage_limit(container: &Spec) -> Option<&str> {
+/// The limit of a container's own storage and its bytes. Zero is none, as upstream.
+fn storage_limit(container: &Spec) -> Option<(&str, u64)> {
     let limits = container.resources.as_ref()?.limits.as_ref()?;
-    limits.get("ephemeral-storage").map(|q| q.0.as_str())
+    let text = limits.get(STORAGE)?.0.as_str();
+    bytes(text).filter(|most| *most > 0).map(|most| (text, most))
 }
 
-fn containers(pod: &Pod) -> impl Iterator<Item = &Spec> {
-    pod.spec.iter().flat_map(|s| &s.containers)
+/// The limit of the whole pod: what its regular containers and sidecars may have together, or an
+/// init container if that is more, as upstream (`PodLimits`). A container without a limit adds
+/// nothing.
+fn pod_limit(pod: &Pod) -> Option<Quantity> {
+    requests::of_pod(pod, Field::Limits).remove(STORAGE)
 }
 
 /// Whether anything limits what this pod may use of the disk.
 pub(crate) fn has_limits(pod: &Pod) -> bool {
-    volumes(pod).any(|v| size_limit(v).is_some()) || containers(pod).any(|c| storage_limit(c).is_some())
+    volumes(pod).any(|v| size_limit(v).is_some()) || pod_limit(pod).is_some()
 }
 
 /// Why the pod has to be evicted, in upstream's words; `None` if it keeps to its limits. Pure.
@@ -85,21 +94,20 @@ pub(crate) fn exceeded(pod: &Pod, used: &Use) -> Option<String> {
             return Some(format!("Usage of EmptyDir volume {name:?} exceeds the limit {limit:?}. "));
         }
     }
-    for container in containers(pod) {
-        let (Some(limit), Some(now)) = (storage_limit(container), used.logs.get(&container.name)) else {
-            continue;
-        };
-        if bytes(limit).is_some_and(|most| now.bytes > most) {
+    if let Some(limit) = pod_limit(pod)
+        && used.limited(pod).bytes > u64::try_from(limit.units()).unwrap_or(0)
+    {
+        let what = "Pod ephemeral local storage usage exceeds the total limit of containers";
+        return Some(format!("{what} {limit}. "));
+    }
+    for container in pod.spec.iter().flat_map(|spec| &spec.containers) {
+        let Some((limit, most)) = storage_limit(container) else { continue };
+        if used.logs.get(&container.name).is_some_and(|now| now.bytes > most) {
             let name = &container.name;
             return Some(format!("Container {name} exceeded its local ephemeral storage limit {limit:?}. "));
         }
     }
-    // The pod's limit is the sum of those that its containers have, as upstream (`PodLimits`): a
-    // container without one adds nothing.
-    let most =
-        containers(pod).filter_map(|c| storage_limit(c).and_then(bytes)).reduce(u64::saturating_add)?;
-    (used.limited(pod).bytes > most)
-        .then(|| format!("Pod ephemeral local storage usage exceeds the total limit of containers {most}. "))
+    None
 }
 
 /// Measures what a pod uses, each tree once, until this time at most. It reads directories, so it
@@ -187,6 +195,29 @@ mod tests {
     }
 
     #[test]
+    fn limits_of_init_containers_and_sidecars_count() {
+        let limits = |mebi: u32| serde_json::json!({"limits": {"ephemeral-storage": format!("{mebi}Mi")}});
+        let one = |init: serde_json::Value, main: serde_json::Value| -> Pod {
+            let init = serde_json::json!([init]);
+            let main = serde_json::json!([{"name": "a", "resources": main}]);
+            let volumes = serde_json::json!([{"name": "free", "emptyDir": {}}]);
+            let spec = serde_json::json!({"volumes": volumes, "initContainers": init, "containers": main});
+            serde_json::from_value(serde_json::json!({"spec": spec})).unwrap()
+        };
+        let exceeds = |pod: &Pod, mebi: u64| {
+            let used = Use { volumes: [("free".to_string(), amount(mebi))].into(), ..Use::default() };
+            exceeded(pod, &used).is_some()
+        };
+        let unpacks = one(serde_json::json!({"name": "i", "resources": limits(8)}), limits(1));
+        assert!(!exceeds(&unpacks, 8) && exceeds(&unpacks, 9), "the larger one is the pod's");
+        let sidecar = serde_json::json!({"name": "i", "restartPolicy": "Always", "resources": limits(2)});
+        let only_there = one(sidecar.clone(), serde_json::json!({}));
+        assert!(has_limits(&only_there) && exceeds(&only_there, 3));
+        let both = one(sidecar, limits(1));
+        assert!(!exceeds(&both, 3) && exceeds(&both, 4), "both run at a time");
+    }
+
+    #[test]
     fn a_limit_of_zero_is_none() {
         let one = |limit: &str| -> Pod {
             let volume = serde_json::json!({"name": "scratch", "emptyDir": {"sizeLimit": limit}});
@@ -217,7 +248,7 @@ mod tests {
         half.spec.as_mut().unwrap().containers[1].resources = None;
         let of_volume = |mebi| Use { volumes: [("free".to_string(), amount(mebi))].into(), ..Use::default() };
         assert_eq!(exceeded(&half, &of_volume(4)), None);
-        assert!(exceeded(&half, &of_volume(5)).unwrap().ends_with("limit of containers 4194304. "));
+        assert!(exceeded(&half, &of_volume(5)).unwrap().ends_with("limit of containers 4Mi. "));
         let in_log = Use { logs: [("a".to_string(), Amount::BEYOND)].into(), ..Use::default() };
         assert!(exceeded(&pod(), &in_log).is_some());
         let mut free = pod();
