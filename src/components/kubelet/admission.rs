@@ -71,6 +71,12 @@ fn is_critical(pod: &Pod) -> bool {
     pressure::priority(pod) >= pressure::CRITICAL
 }
 
+/// Whether a pod may be preempted for this critical one: it is not critical itself, or less
+/// important. Source: `Preemptable` in `pkg/kubelet/types/pod_update.go`.
+fn gives_way(pod: &Pod, preemptor: &Pod) -> bool {
+    !is_critical(pod) || pressure::priority(pod) < pressure::priority(preemptor)
+}
+
 fn sum<'a>(pods: impl Iterator<Item = &'a Pod>) -> Amount {
     pods.map(Amount::of_pod).fold(Amount::default(), Amount::and)
 }
@@ -107,7 +113,7 @@ impl Admissions {
         let running = self.running(node, &[]);
         let used = sum(others).and(sum(running.iter().map(|p| &**p)));
         let lacks = lacking(Amount::of_pod(pod), used, node.allocatable);
-        preempt(&lacks, &running).unwrap_or_default()
+        preempt(pod, &lacks, &running).unwrap_or_default()
     }
 
     /// In the order of their creation, as upstream's kubelet after its start.
@@ -150,7 +156,7 @@ impl Admissions {
         if is_critical(pod) && unfit.is_some() {
             return Verdict { rejected: unfit, preempted: vec![] }; // room alone would not help, so none is made
         }
-        match is_critical(pod).then(|| preempt(&lacks, &running)).flatten() {
+        match is_critical(pod).then(|| preempt(pod, &lacks, &running)).flatten() {
             Some(preempted) => Verdict { rejected: None, preempted },
             None => Verdict { rejected: Some(rejection(first)), preempted: vec![] },
         }
@@ -194,7 +200,7 @@ fn rejection(lack: &Lack) -> Failure {
 /// Chooses the pods that go for a critical one: as few as possible of the quality classes that
 /// matter more, and of each class those that come closest to what is missing. `None`: all together
 /// would not be enough.
-fn preempt(lacks: &[Lack], running: &[Arc<Pod>]) -> Option<Vec<Arc<Pod>>> {
+fn preempt(pod: &Pod, lacks: &[Lack], running: &[Arc<Pod>]) -> Option<Vec<Arc<Pod>>> {
     let mut need = Amount::default();
     for lack in lacks {
         let missing = lack.requested.saturating_sub(lack.capacity.saturating_sub(lack.used));
@@ -206,7 +212,7 @@ fn preempt(lacks: &[Lack], running: &[Arc<Pod>]) -> Option<Vec<Arc<Pod>>> {
         }
     }
     let of_class = |class: &str| -> Vec<Arc<Pod>> {
-        running.iter().filter(|p| !is_critical(p) && qos_class(p) == class).cloned().collect()
+        running.iter().filter(|p| gives_way(p, pod) && qos_class(p) == class).cloned().collect()
     };
     let [best_effort, burstable, guaranteed] = ["BestEffort", "Burstable", "Guaranteed"].map(of_class);
     let all = |pods: &[Arc<Pod>]| sum(pods.iter().map(|p| &**p));
@@ -455,6 +461,11 @@ mod tests {
             told[1].starts_with("OutOfcpu"),
             "all others together are not enough, so none goes: {told:?}"
         );
+        // Of critical pods the less important ones go, and only those.
+        let mut most = (*pods[5]).clone();
+        most.spec.as_mut().unwrap().priority = Some(2_000_001_000);
+        let with = [&pods[..4], &[Arc::new(most)]].concat();
+        assert_eq!(judged(NODE, &[], &with, &[4]), ["admitted for large other small critical-old"]);
         // An ordinary user's priority class makes nobody go.
         let mut false_critical = (*pods[4]).clone();
         false_critical.metadata.namespace = Some("default".into());
