@@ -271,22 +271,27 @@ pub(crate) fn has_ended(pod: &Pod) -> bool {
     matches!(phase, Some("Succeeded" | "Failed"))
 }
 
-/// Who is next when a pod ends: the containers first, all together; then the sidecars, the last one
-/// first. With each, whether it is a sidecar.
-pub(crate) fn next_to_end<'c>(pod: &Pod, running: &[&'c Container]) -> Vec<(&'c Container, bool)> {
+/// Names of a pod's sidecars, in their order.
+pub(crate) fn sidecars(pod: &Pod) -> Vec<&str> {
     let specs = pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten());
-    let sidecars: Vec<&str> = specs.filter(|s| View::is_sidecar(s)).map(|s| s.name.as_str()).collect();
-    let is_sidecar = |c: &Container| sidecars.contains(&c.name.as_str());
-    let others: Vec<_> = running.iter().filter(|c| !is_sidecar(c)).map(|c| (*c, false)).collect();
-    if !others.is_empty() {
-        return others;
-    }
-    let last = sidecars.iter().rev().find_map(|name| running.iter().find(|c| c.name == *name));
-    last.map(|c| (*c, true)).into_iter().collect()
+    specs.filter(|s| View::is_sidecar(s)).map(|s| s.name.as_str()).collect()
 }
 
-/// The next steps for a pod that is done: what still runs ends gracefully and in order, then its
-/// sandbox goes.
+/// Whether it is this container's turn to get its stop signal when the whole pod ends, while these
+/// run: regular containers are first, all together; then the sidecars, the last one first.
+///
+/// ```text
+/// init [s, t (sidecars)], main [a, b]; a, s and t run  ->  a's turn; then t's, then s's
+/// ```
+pub(crate) fn is_turn(pod: &Pod, name: &str, running: &[&str]) -> bool {
+    let sidecars = sidecars(pod);
+    let Some(own) = sidecars.iter().position(|sidecar| *sidecar == name) else { return true };
+    running
+        .iter()
+        .all(|other| sidecars.iter().position(|sidecar| sidecar == other).is_some_and(|at| at <= own))
+}
+
+/// The next steps for a pod that is done: what still runs ends gracefully, then its sandbox goes.
 pub(crate) fn wind_up(view: &View) -> Vec<Step> {
     let Some(sandbox) = view.ready_sandbox() else { return vec![] };
     let runs = |c: &&Container| c.sandbox_id == sandbox.id && c.state == ContainerState::Running;
@@ -294,9 +299,8 @@ pub(crate) fn wind_up(view: &View) -> Vec<Step> {
     if running.is_empty() {
         return vec![Step::StopSandbox { id: sandbox.id.clone() }];
     }
-    let stop =
-        |(c, _): (&Container, bool)| Step::Stop { name: c.name.clone(), id: c.id.clone(), why: Why::Over };
-    next_to_end(view.pod, &running).into_iter().map(stop).collect()
+    let stop = |c: &Container| Step::Stop { name: c.name.clone(), id: c.id.clone(), why: Why::Over };
+    running.into_iter().map(stop).collect()
 }
 
 /// The next steps for a pod that shall run.
@@ -538,6 +542,22 @@ pub(super) mod tests {
         assert_eq!(probed(&pod, Some(&ready), &done, &none, &probes(true)), [stop]);
         let both = [container("s", 0, Exited, 0), container("a", 0, Exited, 0)];
         assert_eq!(steps(&pod, Some(&ready), &both, None), [Step::StopSandbox { id: "s".into() }]);
+    }
+
+    #[test]
+    fn sidecars_end_after_the_containers_and_in_reverse() {
+        let mut pod = pod("Always", &["i", "s", "t"], &["a", "b"]);
+        for sidecar in [1, 2] {
+            pod.spec.as_mut().unwrap().init_containers.as_mut().unwrap()[sidecar].restart_policy =
+                Some("Always".into());
+        }
+        let turns = |running: &[&'static str]| -> Vec<&str> {
+            running.iter().copied().filter(|name| is_turn(&pod, name, running)).collect()
+        };
+        assert_eq!(turns(&["a", "s", "b", "t"]), ["a", "b"]);
+        assert_eq!(turns(&["s", "t", "debugger"]), ["debugger"], "an ephemeral container is as any other");
+        assert_eq!(turns(&["s", "t"]), ["t"]);
+        assert_eq!(turns(&["s"]), ["s"]);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use kube::runtime::watcher;
 use memory::{Memory, revision_of};
 use parking_lot::Mutex;
 use serde_json::json;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,6 +69,8 @@ pub(crate) struct Kubelet {
     removals: leftovers::Removals,
     /// Hooks that hold up their pod, by pod: they end when the pod shall.
     hooks: Mutex<HashMap<Key, CancellationToken>>,
+    /// Ids of containers whose end has begun.
+    ending: Mutex<HashSet<String>>,
     /// Pods that the API has no more, as they were last seen, until their containers have ended:
     /// one that was deleted by force still has its preStop hooks.
     gone: Mutex<HashMap<Key, Arc<Pod>>>,
@@ -167,6 +169,7 @@ impl Kubelet {
             measured: Default::default(),
             removals: Default::default(),
             hooks: Mutex::default(),
+            ending: Mutex::default(),
             gone: Mutex::default(),
         }
     }
@@ -575,7 +578,8 @@ impl Kubelet {
                     let Some(container) = containers.iter().find(|c| c.id == id) else { continue };
                     let (grace, message) = ending::reason(pod, &name, why);
                     let deadline = clock::Instant::now() + grace;
-                    self.stop(key, pod, sandboxes, container, deadline, message, memory, cause);
+                    let manner = ending::Manner { deadline, message, in_order: why == decide::Why::Over };
+                    self.stop(key, pod, sandboxes, container, manner, memory, cause);
                     Ok(None)
                 }
                 Step::CreateSandbox { attempt } => {

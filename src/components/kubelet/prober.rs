@@ -264,12 +264,7 @@ impl Round {
 
     /// One answer, told by an Event if it is not a plain yes. `None`: the container could not be
     /// asked, which says nothing about it, as upstream (`pkg/kubelet/prober/worker.go`).
-    async fn ask(
-        &self,
-        kind: Kind,
-        action: &Result<Action, String>,
-        numbers: Numbers,
-    ) -> Option<bool> {
+    async fn ask(&self, kind: Kind, action: &Result<Action, String>, numbers: Numbers) -> Option<bool> {
         let inner = &self.prober.0;
         let target = Target {
             spec: &self.spec,

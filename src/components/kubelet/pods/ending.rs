@@ -2,7 +2,7 @@
 
 use super::{Kubelet, Memory, reference};
 use crate::action::Action;
-use crate::decide::{Why, next_to_end};
+use crate::decide::{Why, is_turn, sidecars};
 use crate::probe::Kind;
 use crate::prober::spec_of;
 use crate::{Error, status, termination};
@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tap::{Cause, Event};
 
-/// What is left for the stop signal when a hook or the containers before took all the grace there
-/// was.
+/// What is left for the stop signal, also when a hook or the containers before took all the grace
+/// there was: upstream's `minimumGracePeriodInSeconds`.
 const MINIMUM_GRACE: Duration = Duration::from_secs(2);
 
 /// What a pod has that was deleted by force, or replaced while no kubelet looked: the least that
@@ -29,6 +29,9 @@ const FORCED_GRACE: Duration = Duration::from_secs(1);
 /// the second.
 const STOP_AGAIN: Duration = Duration::from_millis(100);
 const STOP_AGAIN_MAX: Duration = Duration::from_secs(10);
+
+/// A sidecar looks again whether it is its turn to end, if no event of the runtime tells.
+const TURN: Duration = Duration::from_secs(10);
 
 fn seconds(value: Option<i64>) -> Option<Duration> {
     value.map(|s| Duration::from_secs(u64::try_from(s).unwrap_or(0)))
@@ -42,8 +45,37 @@ struct One {
     spec: Option<Spec>,
     id: String,
     name: String,
+    sandbox_id: String,
     /// The address of its pod.
     ip: Option<IpAddr>,
+    /// The pod that ends with it, whose containers end in order. `None`: it ends alone.
+    whole: Option<Arc<Pod>>,
+}
+
+impl One {
+    fn new(pod: &Pod, sandboxes: &[Sandbox], container: &Container, whole: Option<Arc<Pod>>) -> One {
+        let init = pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten());
+        let init = init.into_iter().any(|c| c.name == container.name);
+        One {
+            about: reference(pod, Some((&container.name, init))),
+            spec: spec_of(pod, &container.name).cloned(),
+            id: container.id.clone(),
+            name: container.name.clone(),
+            sandbox_id: container.sandbox_id.clone(),
+            ip: sandboxes.iter().find(|s| s.id == container.sandbox_id).and_then(|s| s.ip).map(IpAddr::from),
+            whole,
+        }
+    }
+}
+
+/// How a container is to end.
+pub(super) struct Manner {
+    /// When it is killed at the latest, but for [`MINIMUM_GRACE`].
+    pub deadline: clock::Instant,
+    /// What the Event says.
+    pub message: String,
+    /// It ends together with its pod, in the order of its kind of container.
+    pub in_order: bool,
 }
 
 /// How long a container that is ended while its pod lives on may take, and what the Event says.
@@ -84,43 +116,42 @@ impl Kubelet {
         pod: &Pod,
         sandboxes: &[Sandbox],
         container: &Container,
-        deadline: clock::Instant,
-        message: String,
+        manner: Manner,
         memory: &mut Memory,
         cause: &Option<Cause>,
     ) {
+        let Manner { deadline, message, in_order } = manner;
         let known = memory.stopping.get(&container.id).copied();
         if known.is_some_and(|known| known <= deadline) {
             return;
         }
         memory.stopping.insert(container.id.clone(), deadline);
-        let init = pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten());
-        let init = init.into_iter().any(|c| c.name == container.name);
-        let about = reference(pod, Some((&container.name, init)));
-        if known.is_none() {
-            self.recorder.normal(&about, "Killing", message, cause.clone());
-        }
-        let one = One {
-            about,
-            spec: spec_of(pod, &container.name).cloned(),
-            id: container.id.clone(),
-            name: container.name.clone(),
-            ip: sandboxes.iter().find(|s| s.id == container.sandbox_id).and_then(|s| s.ip).map(IpAddr::from),
-        };
+        let whole = in_order.then(|| Arc::new(pod.clone()));
+        let one = One::new(pod, sandboxes, container, whole);
         let (kubelet, key, cause) = (self.clone(), key.clone(), cause.clone());
-        let hooked = known.is_none(); // a hook runs once
         self.crew.spawn(async move {
-            kubelet.end(&key, &one, deadline, hooked, &cause).await;
+            kubelet.end(&key, &one, deadline, message, &cause).await;
             kubelet.queue.add(key, cause);
         });
     }
 
-    /// Ends a container and waits for that: its preStop hook if it is to run, the stop signal,
-    /// SIGKILL at `deadline`.
-    async fn end(&self, key: &Key, one: &One, deadline: clock::Instant, hooked: bool, cause: &Option<Cause>) {
+    /// Ends a container and waits for that: its preStop hook, its turn, the stop signal, SIGKILL at
+    /// `deadline`. Whatever orders the end of a container once more, its hook runs once.
+    async fn end(
+        &self,
+        key: &Key,
+        one: &One,
+        deadline: clock::Instant,
+        message: String,
+        cause: &Option<Cause>,
+    ) {
         let start = clock::Instant::now();
         let grace = deadline.saturating_duration_since(start);
-        let hook = one.spec.as_ref().filter(|_| hooked && !grace.is_zero());
+        let first = self.ending().insert(one.id.clone());
+        if first {
+            self.recorder.normal(&one.about, "Killing", message, cause.clone());
+        }
+        let hook = one.spec.as_ref().filter(|_| first && !grace.is_zero());
         let hook = hook.and_then(|s| s.lifecycle.as_ref()).and_then(|l| l.pre_stop.as_ref());
         if let (Some(hook), Some(spec)) = (hook, &one.spec) {
             let agent = self.config.agent("kube-lifecycle");
@@ -136,17 +167,45 @@ impl Kubelet {
                 self.recorder.warning(&one.about, reason, message, cause.clone());
             }
         }
-        let mut left = grace.saturating_sub(start.elapsed());
-        if !grace.is_zero() && hook.is_some() {
-            left = left.max(clock::scaled(MINIMUM_GRACE));
+        if let Some(pod) = &one.whole {
+            self.wait_for_turn(pod, one, deadline).await;
         }
+        let left = grace.saturating_sub(start.elapsed()).max(clock::scaled(MINIMUM_GRACE));
         self.stop_until_done(&one.about, &one.id, &one.name, left, cause).await;
+        self.ending().remove(&one.id);
         self.tell(Event::Stop { container: one.name.clone() }, key, start, cause);
     }
 
-    /// Ends the containers of a sandbox whose pod is no more, in the order of its kinds of
-    /// containers, with their preStop hooks if it is known which it had, and [`FORCED_GRACE`].
-    /// Containers that were being ended before have had their hook.
+    /// Ids of containers whose end has begun: their hook, and the Event that tells.
+    fn ending(&self) -> parking_lot::MutexGuard<'_, HashSet<String>> {
+        self.ending.lock()
+    }
+
+    /// Waits until the containers that end before this one have ended, or its time is over.
+    async fn wait_for_turn(&self, pod: &Pod, one: &One, deadline: clock::Instant) {
+        if !sidecars(pod).contains(&one.name.as_str()) {
+            return;
+        }
+        let mut events = self.config.runtime.events(); // before the look: an end in between is not missed
+        loop {
+            if let Ok(mut all) = self.config.runtime.list_containers().await {
+                all.retain(|c| c.sandbox_id == one.sandbox_id && c.state == ContainerState::Running);
+                let running: Vec<&str> = all.iter().map(|c| c.name.as_str()).collect();
+                if is_turn(pod, &one.name, &running) {
+                    return;
+                }
+            }
+            let left = deadline.saturating_duration_since(clock::Instant::now());
+            let next = clock::timeout(left.min(TURN), events.recv()).await;
+            let is_closed = matches!(next, Some(Err(tokio::sync::broadcast::error::RecvError::Closed)));
+            if left.is_zero() || is_closed {
+                return;
+            }
+        }
+    }
+
+    /// Ends the containers of a sandbox whose pod is no more, with their preStop hooks if it is
+    /// known which it had, and [`FORCED_GRACE`].
     ///
     /// # Errors
     /// The runtime does not say what runs.
@@ -163,39 +222,31 @@ impl Kubelet {
             };
             Arc::new(Pod { metadata, ..Pod::default() })
         });
-        let ending: HashSet<String> = {
-            let memories = self.memories();
-            let memory = memories.get(key).filter(|memory| memory.uid == sandbox.pod.uid);
-            memory.map(|memory| memory.stopping.keys().cloned().collect()).unwrap_or_default()
-        };
+        self.end_all(key, &pod, std::slice::from_ref(sandbox), FORCED_GRACE).await
+    }
+
+    /// Ends what runs in the sandboxes of a pod, all of it in this time but for [`MINIMUM_GRACE`]
+    /// for each container, and waits for that.
+    ///
+    /// # Errors
+    /// The runtime does not say what runs.
+    pub(super) async fn end_all(
+        &self,
+        key: &Key,
+        pod: &Arc<Pod>,
+        sandboxes: &[Sandbox],
+        grace: Duration,
+    ) -> Result<(), Error> {
         let mut running = self.config.runtime.list_containers().await?;
-        running.retain(|c| c.sandbox_id == sandbox.id && c.state == ContainerState::Running);
-        while !running.is_empty() {
-            let next: Vec<Container> = {
-                let running: Vec<&Container> = running.iter().collect();
-                next_to_end(&pod, &running).into_iter().map(|(c, _)| c.clone()).collect()
-            };
-            let deadline = clock::Instant::now() + clock::scaled(FORCED_GRACE);
-            let ended = next.iter().map(async |container| {
-                let init = pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten());
-                let init = init.into_iter().any(|c| c.name == container.name);
-                let one = One {
-                    about: reference(&pod, Some((&container.name, init))),
-                    spec: spec_of(&pod, &container.name).cloned(),
-                    id: container.id.clone(),
-                    name: container.name.clone(),
-                    ip: sandbox.ip.map(IpAddr::from),
-                };
-                let hooked = !ending.contains(&container.id);
-                if hooked {
-                    let message = format!("Stopping container {}", container.name);
-                    self.recorder.normal(&one.about, "Killing", message, None);
-                }
-                self.end(key, &one, deadline, hooked, &None).await;
-            });
-            futures::future::join_all(ended).await;
-            running.retain(|c| !next.iter().any(|ended| ended.id == c.id));
-        }
+        running
+            .retain(|c| c.state == ContainerState::Running && sandboxes.iter().any(|s| s.id == c.sandbox_id));
+        let deadline = clock::Instant::now() + clock::scaled(grace);
+        let ended = running.iter().map(async |container| {
+            let one = One::new(pod, sandboxes, container, Some(pod.clone()));
+            let message = format!("Stopping container {}", container.name);
+            self.end(key, &one, deadline, message, &None).await;
+        });
+        futures::future::join_all(ended).await;
         Ok(())
     }
 
@@ -241,13 +292,10 @@ impl Kubelet {
             let deadline = clock::Instant::now() + clock::scaled(grace);
             let deadline = memory.ends_by.map_or(deadline, |before| before.min(deadline));
             memory.ends_by = Some(deadline);
-            for (container, sidecar) in next_to_end(pod, &running) {
-                // Never earlier than at the look before: an earlier moment would be a new order,
-                // and cut a hook off. A later one changes nothing.
-                let least = clock::Instant::now() + clock::scaled(MINIMUM_GRACE);
-                let deadline = if sidecar { deadline.max(least) } else { deadline };
+            for container in running {
                 let message = format!("Stopping container {}", container.name);
-                self.stop(key, pod, &sandboxes, container, deadline, message, memory, cause);
+                let manner = Manner { deadline, message, in_order: true };
+                self.stop(key, pod, &sandboxes, container, manner, memory, cause);
             }
             let status = self.status_of(key, pod, &sandboxes, &containers, memory);
             self.report(key, pod, memory, cause, status).await?;

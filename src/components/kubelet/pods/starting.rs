@@ -211,7 +211,8 @@ impl Kubelet {
             let (grace, message) = ending::reason(pod, &spec.name, Why::Hook);
             let (sandboxes, deadline) = (std::slice::from_ref(sandbox), clock::Instant::now() + grace);
             memory.unhooked.insert(id);
-            self.stop(key, pod, sandboxes, &container, deadline, message, memory, cause);
+            let manner = ending::Manner { deadline, message, in_order: false };
+            self.stop(key, pod, sandboxes, &container, manner, memory, cause);
         }
         Ok(None)
     }

@@ -420,6 +420,45 @@ fn a_container_that_could_not_be_stopped_is_stopped_again() {
     });
 }
 
+/// The hook of a sidecar does not wait for the containers before, and all share one grace period.
+#[test]
+fn hooks_of_sidecars_run_at_once_and_sidecars_that_ignore_the_signal_end_soon_after_the_rest() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let hook = json!({"preStop": {"exec": {"command": ["bye"]}}});
+        let sidecar = |name: &str, lifecycle: &Value| json!({"name": name, "image": name, "restartPolicy": "Always", "lifecycle": lifecycle});
+        let more = json!({"initContainers": [sidecar("s", &hook), sidecar("t", &json!({}))]});
+        let mut whole = pod(json!({}), more);
+        let world = World::new(&crew, api, dir, whole.clone());
+        for name in ["a", "s", "t"] {
+            world.runtime.script(name, cri::fake::Script::IgnoreStop);
+        }
+        world.runtime.exec_takes(Duration::ZERO, Duration::ZERO);
+        for _ in 0..3 {
+            world.look().await.unwrap();
+        }
+        assert_eq!((world.starts("s"), world.starts("t"), world.starts("a")), (1, 1, 1));
+        whole["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        whole["metadata"]["deletionGracePeriodSeconds"] = 30.into();
+        let (mut memory, mut events) = (world.kubelet.recall(&world.key, "u"), world.runtime.events());
+        world.kubelet.terminate(&world.key, &read(whole), &mut memory, &None).await.unwrap();
+        tokio::time::pause();
+        let start = clock::Instant::now();
+        clock::sleep(Duration::from_secs(5)).await;
+        let has = |call: &str| world.runtime.calls().iter().any(|c| c == call);
+        assert!(has("exec bye") && has("stop_container a"), "{:?}", world.runtime.calls());
+        assert!(!has("stop_container s") && !has("stop_container t"));
+        let mut ended = 0;
+        while ended < 4 {
+            ended += usize::from(events.recv().await.unwrap().kind == cri::EventKind::Stopped);
+        }
+        assert!(start.elapsed() < Duration::from_secs(40), "{:?}", start.elapsed());
+        let calls = world.runtime.calls();
+        let at = |what: &str| calls.iter().position(|call| call == what);
+        assert!(at("stop_container t") < at("stop_container s"), "{calls:?}");
+    });
+}
+
 #[test]
 fn a_sandbox_that_could_not_be_stopped_is_told_with_its_cause_and_stopped_again() {
     with_mounts(|crew, dir| async move {
