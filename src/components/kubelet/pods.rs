@@ -448,6 +448,9 @@ impl Kubelet {
             let mut steps = decide::decide(&view);
             if over {
                 steps = decide::wind_up(&view);
+                if self.is_ending(key, &memory.uid) {
+                    steps.retain(|step| !matches!(step, Step::Stop { .. }));
+                }
             }
             let backing_off = self.backing_off(&view, &steps);
             again = steps.iter().find_map(|s| if let Step::LookAgain(d) = s { Some(*d) } else { None });

@@ -5,7 +5,7 @@
 //! The kubelet's eviction manager compares what is free on the node with *hard eviction
 //! thresholds*: `memory.available` below 100Mi, `nodefs.available` below 10 %, `nodefs.inodesFree`
 //! below 5 %. Then it sets the node's condition *MemoryPressure* or *DiskPressure*, which becomes a
-//! taint, so that no new pod comes, and evicts one pod after another without a grace period: first
+//! taint, so that no new pod comes, and evicts one pod after another with a second of grace: first
 //! those that use more than they request, of these the least important, of these the one that uses
 //! most. Under MemoryPressure alone it still takes pods that request something. Source:
 //! `pkg/kubelet/eviction`.

@@ -344,7 +344,11 @@ impl Failure {
         }
         if self.kind == FailureKind::Disruption {
             let reason = Some("TerminationByKubelet".into());
-            set(condition("DisruptionTarget", true, reason, Some(self.message.clone())));
+            let message = match self.reason.as_str() {
+                PREEMPTING => "Pod was preempted by Kubelet to accommodate a critical pod.".to_string(),
+                _ => self.message.clone(),
+            };
+            set(condition("DisruptionTarget", true, reason, Some(message)));
         }
     }
 }

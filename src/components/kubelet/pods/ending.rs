@@ -25,6 +25,10 @@ const MINIMUM_GRACE: Duration = Duration::from_secs(2);
 /// upstream gives (`calculateEffectiveGracePeriod`).
 const FORCED_GRACE: Duration = Duration::from_secs(1);
 
+/// What an evicted pod has: upstream's `immediateEvictionGracePeriodSeconds`. Its hooks have to be
+/// done by then, and its programs get their stop signal and [`MINIMUM_GRACE`].
+pub(super) const EVICTION_GRACE: Duration = Duration::from_secs(1);
+
 /// The pause before a container that could not be stopped is stopped again; doubled each time up to
 /// the second.
 const STOP_AGAIN: Duration = Duration::from_millis(100);
@@ -35,6 +39,12 @@ const TURN: Duration = Duration::from_secs(10);
 
 fn seconds(value: Option<i64>) -> Option<Duration> {
     value.map(|s| Duration::from_secs(u64::try_from(s).unwrap_or(0)))
+}
+
+/// The grace period that the pod asks for.
+pub(super) fn own_grace(pod: &Pod) -> Duration {
+    let own = pod.spec.as_ref().and_then(|s| s.termination_grace_period_seconds);
+    seconds(own).unwrap_or(Duration::from_secs(30))
 }
 
 /// A container that is ended.
@@ -80,8 +90,7 @@ pub(super) struct Manner {
 
 /// How long a container that is ended while its pod lives on may take, and what the Event says.
 pub(super) fn reason(pod: &Pod, name: &str, why: Why) -> (Duration, String) {
-    let of_pod = seconds(pod.spec.as_ref().and_then(|s| s.termination_grace_period_seconds));
-    let mut grace = of_pod.unwrap_or(Duration::from_secs(30));
+    let mut grace = own_grace(pod);
     let restarts = match pod.spec.as_ref().and_then(|s| s.restart_policy.as_deref()) {
         Some("Never") => "",
         _ => ", will be restarted",
@@ -94,10 +103,10 @@ pub(super) fn reason(pod: &Pod, name: &str, why: Why) -> (Duration, String) {
             format!("Container {name} failed {} probe{restarts}", kind.word())
         }
         Why::Over => {
-            // An evicted pod has no grace period, also if another kubelet began to end it.
+            // Also if another kubelet began to end it.
             let status = pod.status.as_ref().filter(|s| s.phase.as_deref() == Some("Failed"));
-            if matches!(status.and_then(|s| s.reason.as_deref()), Some("Evicted" | "Preempting")) {
-                grace = Duration::ZERO;
+            if status.and_then(|s| s.reason.as_deref()) == Some("Evicted") {
+                grace = EVICTION_GRACE;
             }
             format!("Stopping container {name}")
         }
@@ -204,24 +213,28 @@ impl Kubelet {
         }
     }
 
+    /// The pod with this uid as it was last seen, or its names alone.
+    pub(super) fn last_known(&self, key: &Key, uid: &str) -> Arc<Pod> {
+        let is_it = |pod: &Arc<Pod>| pod.metadata.uid.as_deref() == Some(uid);
+        let gone = || self.gone().get(key).cloned().filter(is_it);
+        self.pod(key).filter(is_it).or_else(gone).unwrap_or_else(|| {
+            let metadata = ObjectMeta {
+                namespace: Some(key.namespace.clone()),
+                name: Some(key.name.clone()),
+                uid: Some(uid.into()),
+                ..ObjectMeta::default()
+            };
+            Arc::new(Pod { metadata, ..Pod::default() })
+        })
+    }
+
     /// Ends the containers of a sandbox whose pod is no more, with their preStop hooks if it is
     /// known which it had, and [`FORCED_GRACE`].
     ///
     /// # Errors
     /// The runtime does not say what runs.
     pub(super) async fn end_stranger(&self, key: &Key, sandbox: &Sandbox) -> Result<(), Error> {
-        let known = self.gone().get(key).cloned();
-        let known = known.filter(|pod| pod.metadata.uid.as_deref() == Some(sandbox.pod.uid.as_str()));
-        let pod = known.unwrap_or_else(|| {
-            let (namespace, name, uid) = (key.namespace.clone(), key.name.clone(), sandbox.pod.uid.clone());
-            let metadata = ObjectMeta {
-                namespace: Some(namespace),
-                name: Some(name),
-                uid: Some(uid),
-                ..ObjectMeta::default()
-            };
-            Arc::new(Pod { metadata, ..Pod::default() })
-        });
+        let pod = self.last_known(key, &sandbox.pod.uid);
         self.end_all(key, &pod, std::slice::from_ref(sandbox), FORCED_GRACE).await
     }
 
@@ -374,7 +387,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_evicted_pod_has_no_grace_period_whichever_kubelet_ends_it() {
+    fn an_evicted_pod_has_a_second_whichever_kubelet_ends_it() {
         let pod = |reason: &str| -> Pod {
             serde_json::from_value(serde_json::json!({
                 "spec": {"containers": [{"name": "c"}], "terminationGracePeriodSeconds": 300},
@@ -383,10 +396,10 @@ mod tests {
             .unwrap()
         };
         let grace = |reason: &str, why| super::reason(&pod(reason), "c", why).0;
-        for at_once in ["Evicted", "Preempting"] {
-            assert_eq!(grace(at_once, Why::Over), Duration::ZERO);
-        }
+        assert_eq!(grace("Evicted", Why::Over), clock::scaled(Duration::from_secs(1)));
         let whole = clock::scaled(Duration::from_secs(300));
-        assert_eq!([grace("DeadlineExceeded", Why::Over), grace("Evicted", Why::Changed)], [whole; 2]);
+        for other in ["DeadlineExceeded", "Preempting"] {
+            assert_eq!([grace(other, Why::Over), grace("Evicted", Why::Changed)], [whole; 2]);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Watches the node's memory and disk and evicts pods when one of them is low: the edge of
 //! [`pressure`] and [`rounds`].
 
-use super::Kubelet;
+use super::{Kubelet, ending};
 use crate::kept::{self, Growth, Since};
 use crate::pressure::{self, Low, Pressure, Resource, Signals, Usage};
 use crate::rounds::{self, Round, Rounds};
@@ -342,9 +342,11 @@ impl Kubelet {
     }
 
     /// Whether a pod is being evicted whose processes and volumes are not gone yet, and that takes
-    /// no longer than it may.
+    /// no longer than it may. One that goes for a critical pod may have a long grace period.
     fn is_evicting(&self) -> bool {
-        let open = |s: &Sentence| s.ending != Ending::Over && s.since.elapsed() < ONE_BY_ONE;
+        let open = |s: &Sentence| {
+            s.ending != Ending::Over && s.failure.reason != PREEMPTING && s.since.elapsed() < ONE_BY_ONE
+        };
         self.sentences().values().any(open)
     }
 
@@ -466,9 +468,9 @@ impl Kubelet {
         found.map(|sentence| sentence.ending = to).is_some()
     }
 
-    /// Ends the processes of a condemned pod without a grace period and removes its volumes, once
-    /// and in the background: what is told of it does not wait for that, and that does not wait for
-    /// the store, which may lack the room that is made here.
+    /// Ends the processes of a condemned pod and removes its volumes, once and in the background:
+    /// what is told of it does not wait for that, and that does not wait for the store, which may
+    /// lack the room that is made here.
     pub(super) fn end_now(self: &Arc<Self>, key: &Key, uid: &str) {
         if !self.move_ending(key, uid, Ending::Decided, Ending::UnderWay) {
             return;
@@ -500,11 +502,19 @@ impl Kubelet {
         }
     }
 
+    /// Whether the end of a condemned pod is under way: then nothing else has to end it.
+    pub(super) fn is_ending(&self, key: &Key, uid: &str) -> bool {
+        self.sentences().get(key).is_some_and(|s| s.uid == uid && s.ending == Ending::UnderWay)
+    }
+
+    /// Ends what runs of a condemned pod with its hooks. One that goes for a critical pod has its
+    /// own grace period, an evicted one a second, as upstream.
     async fn kill(&self, key: &Key, uid: &str) -> Result<(), crate::Error> {
-        let (_, containers) = self.seen(key, uid).await?;
-        let running = containers.iter().filter(|c| c.state == ContainerState::Running);
-        let stopped = running.map(|c| self.config.runtime.stop_container(&c.id, Duration::ZERO));
-        futures::future::join_all(stopped).await.into_iter().collect::<Result<Vec<()>, _>>()?;
+        let (sandboxes, _) = self.seen(key, uid).await?;
+        let pod = self.last_known(key, uid);
+        let is_preempted = self.sentences().get(key).is_some_and(|s| s.failure.reason == PREEMPTING);
+        let grace = if is_preempted { ending::own_grace(&pod) } else { ending::EVICTION_GRACE };
+        self.end_all(key, &pod, &sandboxes, grace).await?;
         self.forget_volumes(uid).await
     }
 }

@@ -705,12 +705,45 @@ fn a_critical_pod_is_not_evicted_for_what_it_uses() {
     });
 }
 
+/// How long a pod that has to fail may take: programs that ignore the signal are killed then.
+#[test]
+fn an_evicted_pod_has_a_hook_and_a_signal_and_a_preempted_one_its_own_grace_period() {
+    for (failure, least, most) in
+        [(status::Failure::evicted("low".into()), 1, 5), (status::Failure::preempted(), 59, 65)]
+    {
+        with_mounts(move |crew, dir| async move {
+            let api = Scripted::new(|asked| stored(asked, "6")).await;
+            let hook = json!({"lifecycle": {"preStop": {"exec": {"command": ["bye"]}}}});
+            let world = World::new(&crew, api, dir, pod(hook, json!({"terminationGracePeriodSeconds": 60})));
+            world.runtime.script("a", cri::fake::Script::IgnoreStop);
+            world.runtime.exec_takes(Duration::ZERO, Duration::ZERO);
+            world.look().await.unwrap();
+            let mut events = world.runtime.events();
+            tokio::time::pause();
+            let start = clock::Instant::now();
+            world.kubelet.sentence(&world.key, "u", failure);
+            world.kubelet.end_now(&world.key, "u");
+            let mut ended = 0;
+            while ended < 2 {
+                ended += usize::from(events.recv().await.unwrap().kind == cri::EventKind::Stopped);
+            }
+            let took = start.elapsed().as_secs();
+            assert!((least..most).contains(&took), "{took} s");
+            let calls = world.runtime.calls();
+            let at = |what: &str| calls.iter().position(|call| call == what);
+            assert!(at("exec bye").is_some() && at("exec bye") < at("stop_container a"), "{calls:?}");
+        });
+    }
+}
+
 #[test]
 fn a_critical_pod_starts_after_those_that_go_for_it_have_ended() {
     with_mounts(|crew, dir| async move {
         let api = Scripted::new(|asked| stored(asked, "6")).await;
-        let large = json!({"resources": {"requests": {"cpu": "1500m"}}});
+        let hook = json!({"preStop": {"exec": {"command": ["bye"]}}});
+        let large = json!({"resources": {"requests": {"cpu": "1500m"}}, "lifecycle": hook});
         let world = World::new(&crew, api, dir, pod(large.clone(), json!({})));
+        world.runtime.exec_takes(Duration::ZERO, Duration::ZERO);
         world.look().await.unwrap();
         assert_eq!(world.starts("a"), 1);
         let mut critical = pod(large, json!({"priority": 2_000_000_000}));
@@ -724,6 +757,7 @@ fn a_critical_pod_starts_after_those_that_go_for_it_have_ended() {
         let (first, second) = (at("stop_container a"), at("stop_container b"));
         let sandbox = at("run_pod_sandbox");
         assert!(first.is_some() && first < sandbox && second.is_some() && second < sandbox, "{calls:?}");
+        assert!(at("exec bye").is_some() && at("exec bye") < first, "{calls:?}");
         assert_eq!(world.starts("a"), 2, "{calls:?}");
     });
 }
