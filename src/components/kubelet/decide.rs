@@ -5,7 +5,7 @@ use super::prober::Seen;
 use clock::Timestamp;
 use cri::{Container, ContainerState, Sandbox, SandboxState};
 use k8s_openapi::api::core::v1::{Container as Spec, ContainerStatus, Pod};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
@@ -49,6 +49,8 @@ pub(crate) struct View<'a> {
     /// All containers of this pod, of all attempts and sandboxes.
     pub containers: &'a [Container],
     pub backoffs: &'a Backoffs,
+    /// Ids of containers that were ended because their definition has another image now.
+    pub replaced: &'a HashSet<String>,
     /// What the probes say of the containers that run.
     pub probes: &'a Seen,
     pub now: Timestamp,
@@ -145,12 +147,12 @@ impl<'a> View<'a> {
         self.probes.probed.get(name).and_then(|p| p.started).unwrap_or(true)
     }
 
-    /// Will this ended container be started again? A new definition is started whatever the restart
-    /// policy says, but nothing of a pod that has failed or succeeded is, though its images may
-    /// still be edited.
+    /// Will this ended container be started again? One that was ended for its new image is,
+    /// whatever the restart policy says; one that had ended before is not, and nothing of a pod
+    /// that has failed or succeeded is, though its images may still be edited.
     pub(crate) fn restarts(&self, spec: &Spec, init: bool, ended: &Container) -> bool {
         !has_ended(self.pod)
-            && (Self::changed(spec, init, ended) || self.restarts_after(spec, init, ended.exit_code))
+            && (self.replaced.contains(&ended.id) || self.restarts_after(spec, init, ended.exit_code))
     }
 
     /// Whether the restart policy starts a container again that ended with this code.
@@ -444,7 +446,7 @@ pub(super) mod tests {
         probes: &Seen,
     ) -> Vec<Step> {
         let now = Timestamp::from_second(205).unwrap();
-        decide(&View { pod, sandbox, containers, backoffs, probes, now })
+        decide(&View { pod, sandbox, containers, backoffs, replaced: &HashSet::new(), probes, now })
     }
 
     /// Made from this definition.
@@ -504,7 +506,15 @@ pub(super) mod tests {
         let stop = Step::Stop { name: "a".into(), id: "a-0".into(), why: Why::Changed };
         assert_eq!(steps(&pod, Some(&ready), &running, None), [stop]);
         let ended = [made_from(&old, container("a", 0, Exited, 137))];
-        assert_eq!(steps(&pod, Some(&ready), &ended, Some(10)), [start("a", false, 1)]);
+        let next = |replaced: &HashSet<String>| {
+            let (backoffs, probes) = ([("a".to_string(), Duration::from_secs(10))].into(), Seen::default());
+            let (sandbox, now) = (Some(&ready), Timestamp::from_second(205).unwrap());
+            let (pod, containers) = (&pod, &ended);
+            decide(&View { pod, sandbox, containers, backoffs: &backoffs, replaced, probes: &probes, now })
+        };
+        assert_eq!(next(&["a-0".to_string()].into()), [start("a", false, 1)]);
+        let done = [Step::StopSandbox { id: "s".into() }];
+        assert_eq!(next(&HashSet::new()), done, "it had ended before its image was edited");
         let new = pod.spec.as_ref().unwrap().containers[0].clone();
         let crashed = [made_from(&new, container("a", 1, Exited, 1))];
         assert_eq!(steps(&pod, Some(&ready), &crashed, Some(10)), [Step::StopSandbox { id: "s".into() }]);
@@ -621,7 +631,8 @@ pub(super) mod tests {
     fn finished(pod: &Pod, sandbox: Option<&Sandbox>, containers: &[Container]) -> Option<bool> {
         let (backoffs, probes) = (Backoffs::new(), Seen::default());
         let now = Timestamp::from_second(205).unwrap();
-        View { pod, sandbox, containers, backoffs: &backoffs, probes: &probes, now }.finished()
+        let replaced = &HashSet::new();
+        View { pod, sandbox, containers, backoffs: &backoffs, replaced, probes: &probes, now }.finished()
     }
 
     #[test]
@@ -675,7 +686,8 @@ pub(super) mod tests {
         let last = |pod: &Pod, containers: &[Container]| {
             let (backoffs, probes) = (Backoffs::new(), Seen::default());
             let now = Timestamp::from_second(205).unwrap();
-            let view = View { pod, sandbox: None, containers, backoffs: &backoffs, probes: &probes, now };
+            let (backoffs, probes, replaced) = (&backoffs, &probes, &HashSet::new());
+            let view = View { pod, sandbox: None, containers, backoffs, replaced, probes, now };
             view.last_ended("a").map(|c| c.attempt)
         };
         let crashed = container("a", 0, Exited, 1);

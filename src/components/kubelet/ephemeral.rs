@@ -71,6 +71,7 @@ mod tests {
                 sandbox: Some(&ready),
                 containers,
                 backoffs: &backoffs,
+                replaced: &Default::default(),
                 probes: &probes,
                 now,
             })

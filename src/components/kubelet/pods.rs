@@ -244,11 +244,13 @@ impl Kubelet {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         let (_, containers) = self.seen(key, &uid).await?;
         let (backoffs, probes) = (Backoffs::new(), Seen::default());
+        let replaced = self.memories().get(key).map(|memory| memory.replaced.clone()).unwrap_or_default();
         let view = View {
             pod: &pod,
             sandbox: None,
             containers: &containers,
             backoffs: &backoffs,
+            replaced: &replaced,
             probes: &probes,
             now: clock::now(),
         };
@@ -395,7 +397,8 @@ impl Kubelet {
     ) -> PodStatus {
         let probes = &self.probes(key, pod, sandboxes, containers, memory);
         let sandbox = sandboxes.iter().max_by_key(|s| s.attempt);
-        let view = View { pod, sandbox, containers, backoffs: &memory.backoffs, probes, now: clock::now() };
+        let (backoffs, replaced, now) = (&memory.backoffs, &memory.replaced, clock::now());
+        let view = View { pod, sandbox, containers, backoffs, replaced, probes, now };
         status::of(&view, &memory.waiting, self.config.node_ip)
     }
 
@@ -443,8 +446,8 @@ impl Kubelet {
             let sandbox = sandboxes.iter().max_by_key(|s| s.attempt);
             let now = clock::now();
             let probes = &self.probes(key, pod, &sandboxes, &containers, memory);
-            let view =
-                View { pod, sandbox, containers: &containers, backoffs: &memory.backoffs, probes, now };
+            let (backoffs, replaced) = (&memory.backoffs, &memory.replaced);
+            let view = View { pod, sandbox, containers: &containers, backoffs, replaced, probes, now };
             let mut steps = decide::decide(&view);
             if over {
                 steps = decide::wind_up(&view);
@@ -508,6 +511,7 @@ impl Kubelet {
         let status = self.status_of(key, &seen, &sandboxes, &containers, memory);
         let reported = self.report(key, &seen, memory, cause, status).await;
         memory.stopping.retain(|id, _| containers.iter().any(|c| c.id == *id));
+        memory.replaced.retain(|id| containers.iter().any(|c| c.id == *id));
         memory.unhooked.retain(|id| containers.iter().any(|c| c.id == *id));
         // Also if no API server answers: containers restart without one, and their attempts would
         // pile up.
@@ -581,6 +585,9 @@ impl Kubelet {
                     let Some(container) = containers.iter().find(|c| c.id == id) else { continue };
                     let (grace, message) = ending::reason(pod, &name, why);
                     let deadline = clock::Instant::now() + grace;
+                    if why == decide::Why::Changed {
+                        memory.replaced.insert(id);
+                    }
                     let manner = ending::Manner { deadline, message, in_order: why == decide::Why::Over };
                     self.stop(key, pod, sandboxes, container, manner, memory, cause);
                     Ok(None)

@@ -593,6 +593,7 @@ mod tests {
             sandbox,
             containers,
             backoffs: &backoffs,
+            replaced: &Default::default(),
             probes: &Seen::default(),
             now: Timestamp::from_second(205).unwrap(),
         };

@@ -32,6 +32,9 @@ pub(super) struct Memory {
     pub variables: BTreeMap<String, Vec<(String, String)>>,
     /// Container id → when it will be killed.
     pub stopping: HashMap<String, clock::Instant>,
+    /// Ids of containers that were ended for another image: they start again whatever the restart
+    /// policy says.
+    pub replaced: HashSet<String>,
     /// When the last container of a deleted pod has to have ended.
     pub ends_by: Option<clock::Instant>,
     /// The last status written, with the revision that wrote it.

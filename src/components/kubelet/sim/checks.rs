@@ -102,7 +102,8 @@ impl Case<'_> {
                     _ => false,
                 };
                 let ended = &status["state"]["terminated"]["exitCode"];
-                same && stays && newest.image == image && *ended == newest.exit_code
+                // One that is done is not done again with another image.
+                same && stays && *ended == newest.exit_code
             }
             // It was made and never started: only a pod that has ended meanwhile leaves it so.
             ContainerState::Created => self.is_over(),
