@@ -318,6 +318,9 @@ impl Kubelet {
         self.config.tap.emit(record.took(since.elapsed()).cause(cause.clone()));
     }
 
+    /// Writes the status of a pod if it differs from the one that is known. `false`: the pod is
+    /// gone, was replaced or changed meanwhile. The watch tells of that, so nothing has to be tried
+    /// again before.
     async fn report(
         &self,
         key: &Key,
@@ -325,14 +328,14 @@ impl Kubelet {
         memory: &mut Memory,
         cause: &Option<Cause>,
         mut status: PodStatus,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         if self.statics.contains_key(key) {
             // Before the first API server answers, there is nobody to show the pod to: tried again
             // soon.
-            return mirror::show(&self.config, pod, &status).await;
+            return mirror::show(&self.config, pod, &status).await.map(|()| true);
         }
         if !status::differs(pod.status.as_ref(), &status) {
-            return Ok(());
+            return Ok(true);
         }
         let start = clock::Instant::now();
         // Conditions of others (a readiness gate, the reason of an eviction) are written back as
@@ -351,9 +354,9 @@ impl Kubelet {
                 let phase = status.phase.clone().unwrap_or_default();
                 memory.written = Some((revision_of(&stored), stored.status.unwrap_or(status)));
                 self.tell(Event::Status { phase }, key, start, cause);
-                Ok(())
+                Ok(true)
             }
-            Err(error) if is_code(&error, 404) || is_code(&error, 409) => Ok(()), // gone, replaced or changed: the watch tells
+            Err(error) if is_code(&error, 404) || is_code(&error, 409) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
@@ -416,8 +419,10 @@ impl Kubelet {
         if !over {
             let (fails, later) = self.judge(key, pod, memory).await?;
             if let Some(fails) = fails {
-                self.fail(key, pod, memory, cause, fails).await?;
-                return Ok(Outcome::After(Duration::ZERO)); // then it is wound up
+                return Ok(match self.fail(key, pod, memory, cause, fails).await? {
+                    true => Outcome::After(Duration::ZERO), // then it is wound up
+                    false => Outcome::Done,
+                });
             }
             judged = later;
         }
@@ -484,7 +489,7 @@ impl Kubelet {
                     Some(status) if !self.statics.contains_key(key) => {
                         self.report(key, pod, &mut scratch, cause, status).await
                     }
-                    _ => Ok(()),
+                    _ => Ok(true),
                 }
             };
             let work = self.carry_out(key, pod, memory, cause, steps, &sandboxes, &containers);

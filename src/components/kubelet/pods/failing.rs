@@ -160,7 +160,7 @@ impl Kubelet {
     /// Tells that the pod has failed as soon as that is decided, once by an Event, and writes it;
     /// after that its containers are ended. One that is evicted is ended at the same time: it may go
     /// on to write meanwhile, and its files may take long to remove. Should this kubelet end in between, the next one finds a failed pod with remains,
-    /// and ends those.
+    /// and ends those. `false`: it could not be written, since the pod changed meanwhile.
     pub(super) async fn fail(
         self: &Arc<Self>,
         key: &Key,
@@ -168,7 +168,7 @@ impl Kubelet {
         memory: &mut Memory,
         cause: &Option<Cause>,
         failure: Failure,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         if !std::mem::replace(&mut memory.failure_told, true) {
             let (about, reason, message) =
                 (reference(pod, None), failure.reason.as_str(), failure.message.clone());

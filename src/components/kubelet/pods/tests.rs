@@ -375,6 +375,30 @@ fn a_deleted_pod_is_failed_before_it_goes() {
     });
 }
 
+/// The watch is behind; asking again and again before it tells would be a loop without a pause.
+#[test]
+fn a_failure_that_cannot_be_written_waits_for_the_watch() {
+    with_mounts(|crew, dir| async move {
+        let refused = Arc::new(AtomicBool::new(true));
+        let changed = refused.clone();
+        let api = Scripted::new(move |asked| {
+            match changed.load(Ordering::Relaxed) && asked.line.starts_with("PATCH") {
+                true => refusal(409, "Conflict"),
+                false => stored(asked, "9"),
+            }
+        });
+        let mut old = pod(json!({}), json!({"activeDeadlineSeconds": 1}));
+        old["status"] = json!({"startTime": "2026-01-01T00:00:00Z"});
+        let world = World::new(&crew, api.await, dir, old.clone());
+        assert!(matches!(world.look().await.unwrap(), Outcome::Done));
+        refused.store(false, Ordering::Relaxed);
+        old["metadata"]["resourceVersion"] = "7".into();
+        world.kubelet.pods.tell_of(read(old));
+        assert!(matches!(world.look().await.unwrap(), Outcome::After(pause) if pause.is_zero()));
+        assert_eq!(world.written().unwrap()["reason"], "DeadlineExceeded");
+    });
+}
+
 #[test]
 fn a_deleted_pod_goes_although_its_last_status_is_too_large() {
     with_mounts(|crew, dir| async move {
