@@ -330,7 +330,9 @@ impl Kubelet {
             Err(Error::Api(error)) if !is_unanswered(&error) => {
                 tracing::warn!(pod = %key, %error, "the last status of a deleted pod is not reported");
             }
-            other => other?,
+            // The pod changed meanwhile, or is gone. Its last status would be lost if it went now.
+            Ok(false) => return Ok(Outcome::Done), // the watch brings the key back
+            written => _ = written?,
         }
         let now = DeleteParams {
             grace_period_seconds: Some(0),

@@ -400,6 +400,29 @@ fn a_failure_that_cannot_be_written_waits_for_the_watch() {
 }
 
 #[test]
+fn a_deleted_pod_that_is_changed_meanwhile_is_failed_before_it_goes_too() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| match asked.body["metadata"]["resourceVersion"] == "5" {
+            true => refusal(409, "Conflict"),
+            false => stored(asked, "10"),
+        });
+        let mut deleted = pod(json!({}), json!({}));
+        deleted["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        let world = World::new(&crew, api.await, dir, deleted.clone());
+        world.look().await.unwrap();
+        let goes = |asked: &[Asked]| asked.iter().any(|asked| asked.line.starts_with("DELETE"));
+        assert!(!goes(&world.api.take()), "its last status would be lost");
+        deleted["metadata"]["resourceVersion"] = "7".into();
+        deleted["metadata"]["labels"] = json!({"new": "label"});
+        world.kubelet.pods.tell_of(read(deleted));
+        world.look().await.unwrap();
+        let asked = world.api.take();
+        assert_eq!(asked[0].body["status"]["phase"], "Failed");
+        assert!(goes(&asked));
+    });
+}
+
+#[test]
 fn a_deleted_pod_goes_although_its_last_status_is_too_large() {
     with_mounts(|crew, dir| async move {
         let too_large = |asked: &Asked| match asked.line.starts_with("PATCH") {
