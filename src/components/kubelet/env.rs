@@ -1,6 +1,7 @@
 //! A container's environment and command line: references to other objects, service variables,
 //! `$(NAME)`.
 
+use super::prober::spec_of;
 use api::requests::Amount;
 use k8s_openapi::api::core::v1::{ConfigMap, Container as Spec, Pod, Secret, Service};
 use std::collections::{BTreeMap, BTreeSet};
@@ -294,8 +295,15 @@ pub(crate) fn of(
                 } else if let Some(r) = &from.field_ref {
                     facts.field(&r.field_path)?
                 } else if let Some(r) = &from.resource_field_ref {
+                    let named = r.container_name.as_deref().filter(|name| !name.is_empty());
+                    let of = match named {
+                        Some(name) => {
+                            spec_of(facts.pod, name).ok_or_else(|| format!("container {name} not found"))?
+                        }
+                        None => spec,
+                    };
                     super::container::resource_field(
-                        spec,
+                        of,
                         &r.resource,
                         r.divisor.as_ref().map(|d| d.0.as_str()),
                         &facts.allocatable,
@@ -546,5 +554,29 @@ mod tests {
         let env = of(spec, &facts, &sources, services).unwrap();
         let get = |n: &str| env.iter().find(|(k, _)| k == n).unwrap().1.clone();
         assert_eq!((get("B"), get("L"), get("C")), ("12 10.96.0.9".into(), "web".into(), "v".into()));
+    }
+
+    fn facts(pod: &Pod) -> Facts<'_> {
+        let (node_ip, pod_ip) = (String::new(), String::new());
+        Facts { pod, node_name: "n1", node_ip, pod_ip, allocatable: Amount::default() }
+    }
+
+    #[test]
+    fn the_amounts_of_another_container_can_be_asked_for() {
+        let limits = |memory: &str| serde_json::json!({"limits": {"memory": memory}});
+        let of = |name: &str| {
+            let from = serde_json::json!({"containerName": name, "resource": "limits.memory"});
+            let env = serde_json::json!([{"name": "M", "valueFrom": {"resourceFieldRef": from}}]);
+            let pod: Pod = serde_json::from_value(serde_json::json!({"spec": {"containers": [
+                {"name": "app", "resources": limits("1Gi")},
+                {"name": "agent", "resources": limits("64Mi"), "env": env},
+            ]}}))
+            .unwrap();
+            let spec = &pod.spec.as_ref().unwrap().containers[1];
+            super::of(spec, &facts(&pod), &Sources::default(), vec![]).map(|all| all[0].1.clone())
+        };
+        assert_eq!(of("app").as_deref(), Ok("1073741824"));
+        assert_eq!(of("").as_deref(), Ok("67108864"));
+        assert_eq!(of("none"), Err("container none not found".into()));
     }
 }
