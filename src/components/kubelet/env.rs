@@ -207,6 +207,18 @@ impl Facts<'_> {
     }
 }
 
+/// The value of a Secret as a variable.
+///
+/// # Errors
+/// It is no text. Kubernetes 1.35 starts no container with such a value either ("string field
+/// contains invalid UTF-8"): it would have another key than the Secret.
+fn text(value: &[u8], key: &str, secret: &str) -> Result<String, String> {
+    let text = std::str::from_utf8(value).map(str::to_string);
+    text.map_err(|_| {
+        format!("key {key} of secret {secret:?} is not valid UTF-8; use it as a file of a volume instead")
+    })
+}
+
 /// The container's own variables, in order, on top of the service variables. An error is the
 /// message of `CreateContainerConfigError`.
 pub(crate) fn of(
@@ -238,7 +250,7 @@ pub(crate) fn of(
                 Some(secret) => {
                     for (k, v) in secret.data.iter().flatten() {
                         take(&mut left, prefix.len() + size(k, &v.0))?;
-                        own.push((format!("{prefix}{k}"), String::from_utf8_lossy(&v.0).into_owned()));
+                        own.push((format!("{prefix}{k}"), text(&v.0, k, &r.name)?));
                     }
                 }
                 None if r.optional == Some(true) => {}
@@ -280,7 +292,7 @@ pub(crate) fn of(
                     let optional = r.optional == Some(true);
                     match sources.secrets.get(&r.name) {
                         Some(secret) => match secret.data.as_ref().and_then(|d| d.get(&r.key)) {
-                            Some(value) => String::from_utf8_lossy(&value.0).into_owned(),
+                            Some(value) => text(&value.0, &r.key, &r.name)?,
                             None if optional => continue,
                             None => {
                                 return Err(format!(
@@ -578,5 +590,20 @@ mod tests {
         assert_eq!(of("app").as_deref(), Ok("1073741824"));
         assert_eq!(of("").as_deref(), Ok("67108864"));
         assert_eq!(of("none"), Err("container none not found".into()));
+    }
+
+    #[test]
+    fn a_secret_that_is_no_text_is_no_variable() {
+        let pod = Pod::default();
+        let secret: Secret = serde_json::from_value(serde_json::json!({"data": {"k": "/w=="}})).unwrap();
+        let sources = Sources { secrets: [("s".to_string(), secret)].into(), ..Sources::default() };
+        for spec in [
+            serde_json::json!({"name": "c", "envFrom": [{"secretRef": {"name": "s"}}]}),
+            serde_json::json!({"name": "c", "env": [{"name": "K", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]}),
+        ] {
+            let spec: Spec = serde_json::from_value(spec).unwrap();
+            let refused = super::of(&spec, &facts(&pod), &sources, vec![]).unwrap_err();
+            assert!(refused.starts_with("key k of secret \"s\" is not valid UTF-8"), "{refused}");
+        }
     }
 }
