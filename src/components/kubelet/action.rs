@@ -246,7 +246,9 @@ impl Target<'_> {
         let to = self.address(get.host.as_deref(), &get.port)?;
         let tls = get.scheme.as_deref() == Some("HTTPS");
         let path = get.path.as_deref().filter(|p| !p.is_empty()).unwrap_or("/");
+        let path = path.split('#').next().unwrap_or_default();
         let path = if path.starts_with('/') { path.to_string() } else { format!("/{path}") };
+        let path = escaped(&path);
         let scheme = if tls { "https" } else { "http" };
         let url = format!("{scheme}://{to}{path}");
         let wanted = get.http_headers.as_deref().unwrap_or_default();
@@ -257,7 +259,7 @@ impl Target<'_> {
         let failed = |why: String| NoAnswer::Other(format!("Get {url:?}: {why}"));
         let asked = async {
             for _ in 0..=REDIRECTS_MAX {
-                let mut request = http::Request::get(&place.path).header("host", &place.host);
+                let mut request = http::Request::get(escaped(&place.path)).header("host", &place.host);
                 if header("user-agent").is_none() {
                     request = request.header("user-agent", self.agent);
                 }
@@ -448,6 +450,27 @@ fn redirected(from: &Place, location: &str) -> Option<Place> {
     let path = if path.starts_with('/') { path.to_string() } else { format!("/{path}") };
     let to = SocketAddr::new(from.to.ip(), port);
     is_home.then(|| Place { tls, to, host: authority.into(), path: without_dots(&path) })
+}
+
+/// Percent-encodes what a path with its query may not contain (RFC 3986, 3.3 and 3.4); what is
+/// encoded already stays, so that the same may be done again.
+///
+/// ```text
+/// /health check?a=<b>  ->  /health%20check?a=%3Cb%3E        /50%  ->  /50%25        /%20  ->  /%20
+/// ```
+fn escaped(path: &str) -> String {
+    let mut out = String::with_capacity(path.len());
+    for (at, byte) in path.bytes().enumerate() {
+        let is_encoded =
+            || path.as_bytes().get(at + 1..at + 3).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit));
+        match byte {
+            b'%' if is_encoded() => out.push('%'),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => out.push(char::from(byte)),
+            byte if b"-._~!$&'()*+,;=:@/?".contains(&byte) => out.push(char::from(byte)),
+            byte => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
 }
 
 /// Resolves `.` and `..` in a path, which begins with `/` and may have a query.
@@ -652,12 +675,17 @@ mod tests {
         let limit = Duration::from_secs(20);
         let missing = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
         let port = 8080;
+        let with_blank = serde_json::json!({"port": port, "path": "/health check?a=<b>&c=%20#here"});
+        let with_blank = Action::Http(serde_json::from_value(with_blank).unwrap());
         let mut asked = answering(&*network, port, missing).await;
         assert_eq!(target.hook(&get("HTTP", port), limit).await, Ok(()));
         asked.recv().await.unwrap();
         let probed = target.act(&get("HTTP", port), limit).await.unwrap();
         assert_eq!(probed, Answer::Ill("HTTP probe failed with statuscode: 404".into()));
         asked.recv().await.unwrap();
+        assert!(matches!(target.act(&with_blank, limit).await, Ok(Answer::Ill(why)) if why.contains("404")));
+        let heard = String::from_utf8(asked.recv().await.unwrap()).unwrap();
+        assert!(heard.starts_with("GET /health%20check?a=%3Cb%3E&c=%20 HTTP"), "{heard}");
         assert_eq!(target.hook(&get("HTTPS", port), limit).await, Ok(()), "it is sent in plain HTTP");
         asked.recv().await.unwrap(); // the handshake
         let plain = String::from_utf8(asked.recv().await.unwrap()).unwrap();
