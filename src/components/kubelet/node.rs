@@ -155,7 +155,8 @@ async fn register(reporter: &Reporter, pressed: Pressures) -> Result<(), kube::E
         }
         Err(error) => return Err(error),
     };
-    write_status(config, reporter.status(stored.status.as_ref(), pressed)).await
+    let old = stored.status.as_ref();
+    write_status(config, old, &reporter.status(old, pressed)).await
 }
 
 async fn heartbeat(reporter: &Reporter, mut pressure: watch::Receiver<Pressures>) {
@@ -173,7 +174,7 @@ async fn heartbeat(reporter: &Reporter, mut pressure: watch::Receiver<Pressures>
             let fresh = reporter.status(node.status.as_ref(), pressed);
             let due = written.elapsed() >= clock::scaled(STATUS_AT_LEAST);
             if due || differs(node.status.as_ref(), &fresh) {
-                write_status(config, fresh).await?;
+                write_status(config, node.status.as_ref(), &fresh).await?;
                 written = clock::Instant::now();
             }
             Ok::<(), kube::Error>(())
@@ -191,8 +192,35 @@ async fn heartbeat(reporter: &Reporter, mut pressure: watch::Receiver<Pressures>
     }
 }
 
-async fn write_status(config: &Config, status: NodeStatus) -> Result<(), kube::Error> {
-    let patch = json!({"status": status});
+/// What is to be written of a node's status, given the one that is stored. Extended resources in
+/// the capacity are an administrator's: they are left out, so that none is written back that was
+/// removed meanwhile. In what is allocatable those are removed that the node has no more; a patch
+/// that does not name them would leave them there (`pkg/kubelet/nodestatus/setters.go`).
+fn patch(old: Option<&NodeStatus>, status: &NodeStatus) -> serde_json::Value {
+    let mut patch = json!({"status": status});
+    if let Some(capacity) = patch["status"]["capacity"].as_object_mut() {
+        capacity.retain(|name, _| !requests::is_extended(name));
+    }
+    let before = extended(old.and_then(|old| old.allocatable.as_ref()));
+    let now = extended(status.allocatable.as_ref());
+    if let Some(allocatable) = patch["status"]["allocatable"].as_object_mut() {
+        let gone = before.into_keys().filter(|name| !now.contains_key(name));
+        allocatable.extend(gone.map(|name| (name.clone(), serde_json::Value::Null)));
+    }
+    patch
+}
+
+/// The extended resources of these.
+fn extended(amounts: Option<&BTreeMap<String, Quantity>>) -> BTreeMap<&String, &Quantity> {
+    amounts.into_iter().flatten().filter(|(name, _)| requests::is_extended(name)).collect()
+}
+
+async fn write_status(
+    config: &Config,
+    old: Option<&NodeStatus>,
+    status: &NodeStatus,
+) -> Result<(), kube::Error> {
+    let patch = patch(old, status);
     let api = config.client.cluster::<Node>();
     api.patch_status(&config.node_name, &PatchParams::default(), &Patch::Strategic(patch)).await.map(drop)
 }
@@ -211,6 +239,7 @@ fn differs(old: Option<&NodeStatus>, new: &NodeStatus) -> bool {
         new.conditions.iter().flatten().any(|c| !old.conditions.iter().flatten().any(|o| o == c))
             || (&old.capacity, &old.addresses, &old.node_info, &old.images)
                 != (&new.capacity, &new.addresses, &new.node_info, &new.images)
+            || extended(old.allocatable.as_ref()) != extended(new.allocatable.as_ref())
     })
 }
 
@@ -442,6 +471,27 @@ mod tests {
         assert_eq!(asked[1].body["metadata"]["annotations"], json!({"own": "1"}));
         let memory = asked[2].body["status"]["conditions"].as_array().unwrap()[0].clone();
         assert_eq!((&memory["type"], &memory["status"]), (&json!("MemoryPressure"), &json!("True")));
+    }
+
+    #[test]
+    fn an_extended_resource_that_was_removed_is_allocatable_no_more() {
+        let capacity = Capacity { cpu_milli: 1000, memory_bytes: 1, pods_memory_bytes: 1, pods: 9 };
+        let stored = |capacity: serde_json::Value, allocatable: serde_json::Value| -> NodeStatus {
+            serde_json::from_value(json!({"capacity": capacity, "allocatable": allocatable})).unwrap()
+        };
+        let with = |old: &NodeStatus| {
+            let (capacity, allocatable) = amounts(&capacity, Some(old));
+            NodeStatus { capacity: Some(capacity), allocatable: Some(allocatable), ..NodeStatus::default() }
+        };
+        let removed = stored(json!({"x/other": "1"}), json!({"example.com/dongle": "4", "x/other": "1"}));
+        let fresh = with(&removed);
+        assert!(differs(Some(&removed), &fresh), "it is written at once");
+        let patch = patch(Some(&removed), &fresh);
+        let allocatable = patch["status"]["allocatable"].as_object().unwrap();
+        assert_eq!(allocatable.get("example.com/dongle"), Some(&json!(null)));
+        assert_eq!(allocatable["x/other"], "1");
+        let capacity = patch["status"]["capacity"].as_object().unwrap();
+        assert!(capacity.contains_key("cpu") && !capacity.contains_key("x/other"), "{capacity:?}");
     }
 
     #[tokio::test]
