@@ -45,7 +45,9 @@ pub(crate) fn statuses(view: &View, waiting: &Waiting) -> Option<Vec<ContainerSt
             ..status::container(view, spec, false, waiting, false)
         }
     };
-    (!all.is_empty()).then(|| all.iter().map(of).collect())
+    let mut statuses: Vec<ContainerStatus> = all.iter().map(of).collect();
+    statuses.sort_by(|a, b| a.name.cmp(&b.name)); // as upstream
+    (!statuses.is_empty()).then_some(statuses)
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ pub(crate) fn of(view: &View, waiting: &Waiting, node_ip: Ipv4Addr) -> PodStatus
     let has_init = !view.init_specs().is_empty();
     let init: Vec<ContainerStatus> =
         view.init_specs().iter().map(|s| container(view, s, true, waiting, has_init)).collect();
-    let main: Vec<ContainerStatus> =
+    let mut main: Vec<ContainerStatus> =
         view.specs().iter().map(|s| container(view, s, false, waiting, has_init)).collect();
     let initialized = view.has_begun()
         || view.init_specs().iter().zip(&init).all(|(spec, status)| match View::is_sidecar(spec) {
@@ -121,6 +121,7 @@ pub(crate) fn of(view: &View, waiting: &Waiting, node_ip: Ipv4Addr) -> PodStatus
             condition.observed_generation = view.pod.metadata.generation;
         }
     }
+    main.sort_by(|a, b| a.name.cmp(&b.name)); // as upstream; init containers stay in their order
     let mut status = PodStatus {
         phase: Some(phase.into()),
         observed_generation: view.pod.metadata.generation,
@@ -792,6 +793,20 @@ mod tests {
             assert_eq!(disrupted.reason.as_deref(), Some("TerminationByKubelet"));
             assert!(s.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "False"));
         }
+    }
+
+    #[test]
+    fn statuses_are_sorted_by_name_and_those_of_init_containers_are_not() {
+        let mut p = pod("Always", &["second", "first"], &["web", "app"]);
+        let extra = serde_json::json!([{"name": "z", "image": "i"}, {"name": "d", "image": "i"}]);
+        p.spec.as_mut().unwrap().ephemeral_containers = serde_json::from_value(extra).unwrap();
+        let status = status(&p, None, &[], None);
+        let names = |all: Option<Vec<ContainerStatus>>| -> Vec<String> {
+            all.into_iter().flatten().map(|s| s.name).collect()
+        };
+        assert_eq!(names(status.container_statuses), ["app", "web"]);
+        assert_eq!(names(status.ephemeral_container_statuses), ["d", "z"]);
+        assert_eq!(names(status.init_container_statuses), ["second", "first"]);
     }
 
     /// A Job may ignore disruptions and must not ignore these.
