@@ -15,6 +15,28 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 /// Files of a volume: path inside it → (bytes, mode). Only the permission bits of a mode count.
 pub(crate) type Files = BTreeMap<String, (Vec<u8>, u32)>;
 
+/// Whom the files of a volume belong to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Owners {
+    /// The pod's `fsGroup`.
+    pub group: Option<u32>,
+    /// The user of all containers, if it is one.
+    pub user: Option<u32>,
+    /// Files that only this user and this group may read, with the mode that the pod says: tokens.
+    pub closed: BTreeMap<String, u32>,
+}
+
+impl Owners {
+    /// Returns the mode that a token is written with. Source: `pkg/volume/projected/projected.go`.
+    pub(crate) fn close(&mut self, path: &str, mode: u32) -> u32 {
+        if self.group.is_none() && self.user.is_none() {
+            return mode;
+        }
+        self.closed.insert(path.into(), mode);
+        0o600
+    }
+}
+
 /// Bytes that the files of all volumes of one pod may have, but for emptyDir: an object of one
 /// megabyte may be in a pod a thousand times, and they are read into memory before they are written
 /// to the node's disk.
@@ -116,13 +138,13 @@ pub(crate) fn check_path(path: &str) -> Result<(), String> {
 }
 
 /// Writes the files so that the change is seen as a whole. Nothing is written if nothing changed.
-/// They belong to `group`, the pod's `fsGroup`, before `..data` leads to them: a reader of that
-/// group never meets a file that is still closed to it.
+/// They belong to their owners before `..data` leads to them: a reader of the pod's `fsGroup` never
+/// meets a file that is still closed to it.
 ///
 /// # Errors
 /// A path that [`check_path`] refuses, two files of which one is the directory of the other, or the
 /// file system's.
-pub(crate) fn write(dir: &Path, files: &Files, group: Option<u32>) -> Result<(), String> {
+pub(crate) fn write(dir: &Path, files: &Files, owners: &Owners) -> Result<(), String> {
     files.keys().try_for_each(|path| check_path(path))?;
     let root = Root::open(dir).map_err(|e| e.line())?;
     let data = Path::new("..data");
@@ -132,11 +154,11 @@ pub(crate) fn write(dir: &Path, files: &Files, group: Option<u32>) -> Result<(),
     };
     let count = |old: &Path| walk(&dir.join(old)).map_or(usize::MAX, |found| found.len());
     if files.iter().all(same) && old.as_deref().is_some_and(|old| count(old) == files.len()) {
-        return give_to_group(&root, data, files, group); // an older writer may not have come to it
+        return give_to_owners(&root, data, files, owners); // an older writer may not have come to it
     }
     let stamp = format!("..{}", clock::now().as_nanosecond());
     let written = fill(&root, &stamp, files).map_err(|e| e.line());
-    if let Err(error) = written.and_then(|()| give_to_group(&root, Path::new(&stamp), files, group)) {
+    if let Err(error) = written.and_then(|()| give_to_owners(&root, Path::new(&stamp), files, owners)) {
         let _ = root.remove_all(Path::new(&stamp)); // the files in use stay
         return Err(error);
     }
@@ -173,22 +195,35 @@ fn fill(root: &Root, stamp: &str, files: &Files) -> linux::Result<()> {
 }
 
 /// Gives the files of a volume to the pod's `fsGroup`, which may read them whatever their mode
-/// says: a Secret of mode 0400 belongs to root, and the container may run as any user. Where this
-/// program may not give files to that group, no container has the group either, and the runtime
-/// tells so. Source: `SetVolumeOwnership` in `pkg/volume/volume_linux.go`; the atomic writer's
+/// says: a Secret of mode 0400 belongs to root, and the container may run as any user. Tokens
+/// belong to the user of the containers. Where this program may not give files to that group or
+/// user, no container has it either, and the runtime tells so; then a token has the mode that the
+/// pod says. Source: `SetVolumeOwnership` in `pkg/volume/volume_linux.go`; the atomic writer's
 /// `setPerms`.
-fn give_to_group(root: &Root, under: &Path, files: &Files, group: Option<u32>) -> Result<(), String> {
-    let Some(group) = group else { return Ok(()) };
+fn give_to_owners(root: &Root, under: &Path, files: &Files, owners: &Owners) -> Result<(), String> {
     for (path, (_, mode)) in files {
+        let closed = owners.closed.get(path);
+        let user = owners.user.filter(|_| closed.is_some());
+        if user.is_none() && owners.group.is_none() {
+            continue;
+        }
         let file = root.open_beneath(&under.join(path), Kind::File).map_err(|e| e.line())?;
         let file = fs::File::from(file);
-        let io = |error: io::Error| format!("cannot give {path:?} to group {group}: {error}");
-        let (found, mode) = (file.metadata().map_err(io)?, (mode & 0o777) | 0o440);
-        if found.gid() != group
-            && let Err(error) = std::os::unix::fs::fchown(&file, None, Some(group))
-        {
-            tracing::debug!(path, group, %error, "a file keeps its group");
-            continue;
+        let io = |error: io::Error| format!("cannot give {path:?} to its owners: {error}");
+        let found = file.metadata().map_err(io)?;
+        let new_user = user.filter(|user| found.uid() != *user);
+        let new_group = owners.group.filter(|group| found.gid() != *group);
+        let given = match (new_user, new_group) {
+            (None, None) => Ok(()),
+            (user, group) => std::os::unix::fs::fchown(&file, user, group),
+        };
+        let mode = match (&given, closed) {
+            (Ok(()), _) => mode | owners.group.map_or(0, |_| 0o440),
+            (Err(_), Some(open)) => *open,
+            (Err(_), None) => *mode,
+        } & 0o777;
+        if let Err(error) = given {
+            tracing::debug!(path, ?owners, %error, "a file keeps its owners");
         }
         if found.mode() & 0o7777 != mode {
             file.set_permissions(fs::Permissions::from_mode(mode)).map_err(io)?;
@@ -221,21 +256,21 @@ mod tests {
     #[test]
     fn a_change_is_seen_as_a_whole_and_old_files_go() {
         let dir = tempfile::tempdir().unwrap();
-        write(dir.path(), &files(&[("a", "1"), ("sub/b", "2")]), None).unwrap();
+        write(dir.path(), &files(&[("a", "1"), ("sub/b", "2")]), &Owners::default()).unwrap();
         let first = fs::read_link(dir.path().join("..data")).unwrap();
         assert_eq!(fs::read_to_string(dir.path().join("sub/b")).unwrap(), "2");
-        write(dir.path(), &files(&[("a", "1"), ("sub/b", "2")]), None).unwrap();
+        write(dir.path(), &files(&[("a", "1"), ("sub/b", "2")]), &Owners::default()).unwrap();
         assert_eq!(
             fs::read_link(dir.path().join("..data")).unwrap(),
             first,
             "nothing changed, nothing written"
         );
-        write(dir.path(), &files(&[("a", "9")]), None).unwrap();
+        write(dir.path(), &files(&[("a", "9")]), &Owners::default()).unwrap();
         assert_eq!(fs::read_to_string(dir.path().join("a")).unwrap(), "9");
         assert!(dir.path().join("sub").symlink_metadata().is_err());
         assert!(!dir.path().join(first).exists());
         fs::create_dir(dir.path().join("..1")).unwrap(); // a kubelet was killed while it wrote
-        write(dir.path(), &files(&[]), None).unwrap();
+        write(dir.path(), &files(&[]), &Owners::default()).unwrap();
         assert!(dir.path().join("a").symlink_metadata().is_err());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "..data and its directory");
     }
@@ -245,16 +280,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let own = fs::metadata(dir.path()).unwrap();
         let group = if own.uid() == 0 { 4711 } else { own.gid() }; // only root may give a file to any group
+        let of_group = Owners { group: Some(group), ..Owners::default() };
         let secret = Files::from([("deep/key".to_string(), (b"x".to_vec(), 0o400))]);
         for _ in 0..2 {
-            write(dir.path(), &secret, Some(group)).unwrap();
+            write(dir.path(), &secret, &of_group).unwrap();
             let found = fs::metadata(dir.path().join("deep/key")).unwrap();
             assert_eq!((found.gid(), found.mode() & 0o7777), (group, 0o440));
         }
         // A directory in the place of the link: the new files cannot be shown, and lie beside it.
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("..data")).unwrap();
-        assert!(write(dir.path(), &secret, Some(group)).is_err());
+        assert!(write(dir.path(), &secret, &of_group).is_err());
         let mut names = fs::read_dir(dir.path()).unwrap().flatten().map(|e| e.file_name());
         let fresh = names.find(|name| name.to_string_lossy().starts_with("..1")).unwrap();
         let found = fs::metadata(dir.path().join(fresh).join("deep/key")).unwrap();
@@ -284,7 +320,7 @@ mod tests {
             &"x/".repeat(3000),
             &"x".repeat(300),
         ] {
-            let error = write(&volume, &files(&[(path, "by a volume")]), None).unwrap_err();
+            let error = write(&volume, &files(&[(path, "by a volume")]), &Owners::default()).unwrap_err();
             assert!(error.contains("invalid path"), "{path:?}: {error}");
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing beside the volume");
@@ -301,7 +337,7 @@ mod tests {
         for (link, target) in [("..data", "../outside"), ("..data_tmp", "../outside"), ("a", "../outside")] {
             std::os::unix::fs::symlink(target, volume.join(link)).unwrap();
         }
-        write(&volume, &files(&[("keep", "changed"), ("b", "2")]), None).unwrap();
+        write(&volume, &files(&[("keep", "changed"), ("b", "2")]), &Owners::default()).unwrap();
         assert_eq!(fs::read_to_string(outside.join("keep")).unwrap(), "as it was");
         assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
         assert_eq!(fs::read_to_string(volume.join("b")).unwrap(), "2");
@@ -311,11 +347,11 @@ mod tests {
     fn modes_are_permissions_only_and_a_failed_write_changes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let mode = |mode: u32| Files::from([("a".to_string(), (b"x".to_vec(), mode))]);
-        write(dir.path(), &mode(0o4755), None).unwrap();
+        write(dir.path(), &mode(0o4755), &Owners::default()).unwrap();
         let found = fs::metadata(dir.path().join("a")).unwrap().permissions().mode();
         assert_eq!(found & 0o7777, 0o755);
         let clash = files(&[("a", "file"), ("a/b", "and directory")]);
-        assert!(write(dir.path(), &clash, None).is_err());
+        assert!(write(dir.path(), &clash, &Owners::default()).is_err());
         assert_eq!(fs::read_to_string(dir.path().join("a")).unwrap(), "x");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3, "a, ..data and its directory");
     }

@@ -6,7 +6,7 @@
 
 use super::container::{Place, Volumes, pod_limits};
 use super::env::Facts;
-use super::files::{self, Gathered};
+use super::files::{self, Gathered, Owners};
 use api::nodes;
 use api::quantity::Quantity;
 use api::volumes::is_reserved_for;
@@ -125,6 +125,7 @@ async fn one(context: &Context<'_>, volume: &Volume, left: &mut usize) -> Result
         return Ok(Place::of_node(context.node_root, &path, claim.read_only.unwrap_or(false)));
     }
     let mut files = Gathered::new(left);
+    let mut owners = owners(context.facts.pod);
     if let Some(source) = &volume.config_map {
         let mode = source.default_mode.unwrap_or(0o644) as u32;
         let optional = source.optional.unwrap_or(false);
@@ -162,7 +163,7 @@ async fn one(context: &Context<'_>, volume: &Volume, left: &mut usize) -> Result
                         .await?
                         .into_bytes(),
                 };
-                files.add(&p.path, &bytes, mode)?;
+                files.add(&p.path, &bytes, owners.close(&p.path, mode))?;
             }
         }
     } else {
@@ -170,10 +171,22 @@ async fn one(context: &Context<'_>, volume: &Volume, left: &mut usize) -> Result
         return Err(format!("this kind of volume is not implemented; {known} are").into());
     }
     make_dir(&dir, 0o755).map_err(io)?;
-    let security = context.facts.pod.spec.as_ref().and_then(|s| s.security_context.as_ref());
-    let group = security.and_then(|s| s.fs_group).and_then(|group| u32::try_from(group).ok());
-    files::write(&dir, &files.files, group)?;
+    files::write(&dir, &files.files, &owners)?;
     Ok(Place::of_kubelet(dir, true))
+}
+
+/// Whom the files of a pod's volumes belong to: its `fsGroup`, and the user of its containers if
+/// all run as the same one (`FsUserFrom` upstream).
+fn owners(pod: &Pod) -> Owners {
+    let Some(spec) = &pod.spec else { return Owners::default() };
+    let security = spec.security_context.as_ref();
+    let (of_pod, extra) = (security.and_then(|s| s.run_as_user), super::ephemeral::specs(pod));
+    let all = spec.init_containers.iter().flatten().chain(&spec.containers).chain(&extra);
+    let mut users = all.map(|c| c.security_context.as_ref().and_then(|s| s.run_as_user).or(of_pod));
+    let user = users.next().flatten().filter(|first| users.all(|user| user == Some(*first)));
+    let id = |id: i64| u32::try_from(id).ok();
+    let group = security.and_then(|s| s.fs_group).and_then(id);
+    Owners { group, user: user.and_then(id), ..Owners::default() }
 }
 
 /// The node's own file system.

@@ -581,6 +581,35 @@ fn a_container_restarts_with_the_volume_it_had_when_its_config_map_is_gone() {
 }
 
 #[test]
+fn a_token_can_be_read_by_the_user_and_the_group_of_its_pod_alone() {
+    use std::os::unix::fs::MetadataExt;
+    let cases = [
+        (json!({}), (0o644, 0, 0)),
+        (json!({"fsGroup": 2000}), (0o640, 0, 2000)),
+        (json!({"runAsUser": 1000}), (0o600, 1000, 0)),
+        (json!({"runAsUser": 1000, "fsGroup": 2000}), (0o640, 1000, 2000)),
+    ];
+    for (security, want) in cases {
+        with_mounts(move |crew, dir| async move {
+            let api = Scripted::new(|asked| match asked.line.ends_with("/serviceaccounts/default/token") {
+                true => {
+                    let status = json!({"token": "t", "expirationTimestamp": "2030-01-01T00:00:00Z"});
+                    Some((201, json!({"metadata": {}, "spec": {"audiences": []}, "status": status})))
+                }
+                false => stored(asked, "6"),
+            });
+            let sources = json!([{"serviceAccountToken": {"path": "token"}}]);
+            let volumes = json!([{"name": "v", "projected": {"sources": sources}}]);
+            let more = json!({"volumes": volumes, "securityContext": security});
+            let world = World::new(&crew, api.await, dir, pod(json!({}), more));
+            world.look().await.unwrap();
+            let token = std::fs::metadata(world.kubelet.pod_dir("u").join("volumes/v/token")).unwrap();
+            assert_eq!((token.mode() & 0o777, token.uid(), token.gid()), want, "{security}");
+        });
+    }
+}
+
+#[test]
 fn another_image_does_not_wait_for_the_back_off_of_the_one_before() {
     with_mounts(|crew, dir| async move {
         let api = Scripted::new(|asked| stored(asked, "6")).await;
