@@ -37,8 +37,10 @@
 //! an extended resource that a critical pod lacks no other pod is preempted. Secrets and tokens lie
 //! on the node's disk, not in memory: every tmpfs counts for the whole machine (`fs.mount-max`).
 //! Writable layers do not count as ephemeral storage. Process ids are not watched: `PIDPressure` is
-//! always false. `hostPath` shows a file system of the node's own, not the machine's; of its files
-//! only `/etc/hosts` is there before a pod makes others.
+//! always false. A Node that a client deleted is registered again within ten seconds, where
+//! upstream's kubelet does that only after its own restart. `hostPath` shows a file system of the
+//! node's own, not the machine's; of its files only `/etc/hosts` is there before a pod makes
+//! others.
 //! ## Read next
 //! `cri`, what it asks the runtime for; `proxy`, its neighbour on every node.
 

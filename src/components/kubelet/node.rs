@@ -181,7 +181,8 @@ async fn heartbeat(reporter: &Reporter, mut pressure: watch::Receiver<Pressures>
         };
         match result.await {
             Err(error) if is_code(&error, 404) => {
-                // A client deleted the Node: a running kubelet registers again.
+                // A client deleted the Node: here a running kubelet registers it again, unlike
+                // upstream.
                 if let Err(error) = register(reporter, pressed).await {
                     tracing::debug!(node = config.node_name, %error, "cannot register again");
                 }
