@@ -117,18 +117,11 @@ fn not_started(pod: &Value, asked: &str, previous: bool) -> Option<Status> {
     let never = int(status, "restartCount").unwrap_or(0) == 0 && at(status, "lastState.terminated").is_null();
     (!reason.is_empty() && never).then(|| {
         let why = match reason {
-            "ContainerCreating" | "PodInitializing" => reason.to_string(),
-            "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" => {
-                "trying and failing to pull image".to_string()
-            }
-            other => other.to_string(),
+            "ErrImagePull" => "image can't be pulled",
+            "ImagePullBackOff" => "trying and failing to pull image",
+            other => other,
         };
-        Status::bad_request(match why.as_str() {
-            "trying and failing to pull image" => format!(
-                "container {name:?} in pod {pod_name:?} is waiting to start: trying and failing to pull image"
-            ),
-            why => format!("container {name:?} in pod {pod_name:?} is waiting to start: {why}"),
-        })
+        Status::bad_request(format!("container {name:?} in pod {pod_name:?} is waiting to start: {why}"))
     })
 }
 

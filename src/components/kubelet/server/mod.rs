@@ -20,6 +20,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use k8s_openapi::api::core::v1::PodStatus;
 use linux::callers::{Bounds, Caller, Callers};
 use linux::{descriptors, tcp};
 use parking_lot::{Mutex, MutexGuard};
@@ -540,6 +541,26 @@ fn size_of(message: &[u8]) -> Option<cri::Size> {
     Some(cri::Size { columns: *value.get("Width")?, rows: *value.get("Height")? })
 }
 
+/// Why there is no log of a container that does not exist yet. Source: `validateContainerLogStatus`
+/// in `pkg/kubelet/kubelet_pods.go`.
+fn not_there(status: Option<&PodStatus>, pod: &str, container: &str) -> String {
+    let all = status
+        .into_iter()
+        .flat_map(|s| [&s.container_statuses, &s.init_container_statuses, &s.ephemeral_container_statuses]);
+    let found = all.flatten().flatten().find(|s| s.name == container);
+    let Some(found) = found else {
+        return format!("container {container:?} in pod {pod:?} is not available");
+    };
+    let reason = found.state.as_ref().and_then(|state| state.waiting.as_ref()?.reason.as_deref());
+    let why = match reason {
+        Some("ErrImagePull") => ": image can't be pulled".to_string(),
+        Some("ImagePullBackOff") => ": trying and failing to pull image".to_string(),
+        Some(other) => format!(": {other}"),
+        None => " - no logs yet".to_string(),
+    };
+    format!("container {container:?} in pod {pod:?} is waiting to start{why}")
+}
+
 async fn read_logs(
     kubelet: Arc<Kubelet>,
     crew: Crew,
@@ -563,23 +584,7 @@ async fn read_logs(
         let pod = kubelet.pod(&key);
         let message = match options.previous {
             true => format!("previous terminated container {container:?} in pod {:?} not found", key.name),
-            false => {
-                let waiting = pod
-                    .and_then(|p| p.status.clone())
-                    .and_then(|s| s.container_statuses)
-                    .and_then(|s| s.into_iter().find(|s| s.name == container))
-                    .and_then(|s| s.state?.waiting?.reason);
-                match waiting {
-                    Some(reason) if reason.contains("Image") => format!(
-                        "container {container:?} in pod {:?} is waiting to start: trying and failing to pull image",
-                        key.name
-                    ),
-                    Some(reason) => {
-                        format!("container {container:?} in pod {:?} is waiting to start: {reason}", key.name)
-                    }
-                    None => format!("container {container:?} in pod {:?} is not available", key.name),
-                }
-            }
+            false => not_there(pod.as_ref().and_then(|pod| pod.status.as_ref()), &key.name, container),
         };
         return Err(refuse(StatusCode::BAD_REQUEST, message));
     };
@@ -628,6 +633,31 @@ async fn read_logs(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_log_of_a_container_that_is_not_there_yet_says_what_it_waits_for() {
+        let one = |name: &str, reason: &str| {
+            serde_json::json!({"name": name, "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"waiting": {"reason": reason}}})
+        };
+        let status: PodStatus = serde_json::from_value(serde_json::json!({
+            "initContainerStatuses": [one("i", "PodInitializing")],
+            "containerStatuses": [one("a", "ErrImagePull"), one("b", "ImagePullBackOff"), one("c", "InvalidImageName")],
+            "ephemeralContainerStatuses": [one("d", "ContainerCreating")],
+        }))
+        .unwrap();
+        for (container, want) in [
+            ("i", "waiting to start: PodInitializing"),
+            ("a", "waiting to start: image can't be pulled"),
+            ("b", "waiting to start: trying and failing to pull image"),
+            ("c", "waiting to start: InvalidImageName"),
+            ("d", "waiting to start: ContainerCreating"),
+            ("e", "not available"),
+        ] {
+            let told = not_there(Some(&status), "p", container);
+            assert_eq!(told, format!("container {container:?} in pod \"p\" is {want}"));
+        }
+    }
 
     const MANY: usize = 100_000;
 
