@@ -8,10 +8,13 @@ use super::spec::NodeSpec;
 use super::undo::Past;
 use super::world::World;
 use api::kinds::Kind;
+use bytes::Bytes;
 use client::Client;
 use etcd::{
     self, Storage,
-    api::{PutRequest, RangeRequest, RequestOp, TxnRequest},
+    api::{
+        Compare, CompareResult, CompareTarget, PutRequest, RangeRequest, RequestOp, ResponseOp, TxnRequest,
+    },
 };
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -142,8 +145,10 @@ pub trait Ground: Send + Sync + 'static {
     /// A TCP connection from each node's own network, by the node's name: from where no pod can
     /// answer for another. None where the nodes are not this process's.
     fn dial(&self, to: SocketAddr) -> BoxFuture<'_, Vec<(String, std::io::Result<TcpStream>)>>;
-    /// Puts a key of the store that is a guest's own, below `/ropewalk/`. An error is for people.
-    fn keep<'a>(&'a self, key: &'a str, value: String) -> BoxFuture<'a, Result<(), String>>;
+    /// Puts a key of the store that is a guest's own, below `/ropewalk/`, if its version is still
+    /// this one (0: it is not there). After an error, which is for people, it is not known whether
+    /// the put took effect, now or later: the guest reads before it puts again.
+    fn keep<'a>(&'a self, key: &'a str, value: String, version: i64) -> BoxFuture<'a, Result<(), String>>;
     /// Has the tap know the present revision: a step begins at one.
     fn catch_up(&self) -> BoxFuture<'_, ()>;
     /// A guest's watch has shown something, which the tap may not know.
@@ -276,16 +281,13 @@ impl Ground for Home {
         };
         Box::pin(futures::future::join_all(self.world.all_nodes().into_iter().map(from)))
     }
-    fn keep<'a>(&'a self, key: &'a str, value: String) -> BoxFuture<'a, Result<(), String>> {
+    fn keep<'a>(&'a self, key: &'a str, value: String, version: i64) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move {
-            let (key, value) = (key.as_bytes().to_vec().into(), value.into());
-            let put = RequestOp::Put(PutRequest { key, value, ..PutRequest::default() });
-            let asked = TxnRequest { success: vec![put], ..TxnRequest::default() };
-            // In turn, and not at once: a put that is late must not come after the next one of its
-            // key.
-            first_answer(self.members_to_ask(), |store| {
-                let asked = asked.clone();
-                async move { store.txn(asked).await.map(drop).map_err(|e| super::chain(&e)) }
+            let value = &value;
+            // In turn, and not at once. A member that answers too late may have put it: the next
+            // one finds that.
+            first_answer(self.members_to_ask(), |store| async move {
+                put_once(&*store, key, value, version).await
             })
             .await
         })
@@ -316,6 +318,35 @@ async fn first_answer<S, T, F: Future<Output = Result<T, String>>>(
     Err(refused)
 }
 
+/// Puts a key if its version is still this one. If the very same put has been done already, that is
+/// no error: sending it a second time changes nothing.
+///
+/// # Errors
+/// The store's, or that something else was written.
+async fn put_once(store: &dyn Storage, key: &str, value: &str, version: i64) -> Result<(), String> {
+    let (key, value) = (Bytes::from(key.to_string()), Bytes::from(value.to_string()));
+    let unchanged = Compare {
+        key: key.clone(),
+        range_end: Bytes::new(),
+        result: CompareResult::Equal,
+        target: CompareTarget::Version(version),
+    };
+    let put = PutRequest { key: key.clone(), value: value.clone(), ..PutRequest::default() };
+    let asked = TxnRequest {
+        compare: vec![unchanged],
+        success: vec![RequestOp::Put(put)],
+        failure: vec![RequestOp::Range(RangeRequest { key, ..RangeRequest::default() })],
+    };
+    let answer = store.txn(asked).await.map_err(|e| super::chain(&e))?;
+    let is_done = match answer.responses.first() {
+        Some(ResponseOp::Range(found)) => {
+            found.kvs.first().is_some_and(|kv| kv.version == version + 1 && kv.value == value)
+        }
+        _ => answer.succeeded,
+    };
+    if is_done { Ok(()) } else { Err("the key was written by somebody else meanwhile".into()) }
+}
+
 /// A service in the cluster's process that is no part of the cluster, e.g. the lesson engine.
 pub trait Guest: Send + Sync + 'static {
     /// The word by which [`super::control::Ask::Guest`] names it.
@@ -341,5 +372,21 @@ mod tests {
         assert_eq!(first_answer(vec![1, 2, 3], ask).await, Ok(2));
         assert_eq!(first_answer(vec![1, 3], ask).await, Err("3: timeout".into()));
         assert_eq!(first_answer(vec![], ask).await, Err("no member of the store runs".into()));
+    }
+
+    /// A member of the store did not answer in time, has put the key all the same, and the put was
+    /// sent to the next member.
+    #[tokio::test]
+    async fn a_put_that_is_sent_twice_is_done_once() {
+        let store = etcd::Kv::in_memory(rng::Rng::seeded(1));
+        let put = async |value: &str, version| put_once(&store, "/ropewalk/x", value, version).await;
+        let version = async || {
+            let asked = RangeRequest { key: "/ropewalk/x".into(), ..RangeRequest::default() };
+            store.range(asked).await.unwrap().kvs.first().map_or(0, |kv| kv.version)
+        };
+        assert_eq!((put("a", 0).await, put("a", 0).await, version().await), (Ok(()), Ok(()), 1));
+        assert_eq!((put("b", 1).await, version().await), (Ok(()), 2));
+        assert!(put("a", 0).await.is_err() && put("c", 1).await.is_err(), "it has changed since");
+        assert_eq!(version().await, 2);
     }
 }

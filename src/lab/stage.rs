@@ -10,9 +10,10 @@ use cluster::undo::Past;
 use cluster::{self, Home, Place};
 use futures::future::{BoxFuture, FutureExt, ready};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tap::Tap;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -31,6 +32,24 @@ pub struct Stage {
     client: Client,
     kubeconfig: PathBuf,
     past: Answer,
+    store: Mutex<Store>,
+}
+
+/// What becomes of the next write to the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// It takes effect, and its answer does not come.
+    Answer,
+    /// It does not take effect.
+    All,
+}
+
+#[derive(Default)]
+struct Store {
+    /// Value, create revision and version.
+    keys: BTreeMap<String, (String, i64, i64)>,
+    revision: i64,
+    lost: Option<Lost>,
 }
 
 impl Stage {
@@ -47,7 +66,45 @@ impl Stage {
         });
         std::fs::write(&kubeconfig, config.to_string()).unwrap();
         let client = Scripted::new(|_| None).await.client;
-        Arc::new(Stage { place, tap: Tap::default(), client, kubeconfig, past })
+        Arc::new(Stage { place, tap: Tap::default(), client, kubeconfig, past, store: Mutex::default() })
+    }
+
+    fn store(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A key of the store, as [`Inside::Key`] tells it.
+    pub fn key(&self, key: &str) -> Value {
+        self.store().keys.get(key).map_or_else(
+            || json!({}),
+            |(value, create, version)| json!({"value": value, "create_revision": create, "version": version}),
+        )
+    }
+
+    /// Deletes a key of the store.
+    pub fn delete(&self, key: &str) {
+        self.store().keys.remove(key);
+    }
+
+    /// The next write gets no answer.
+    pub fn lose(&self, lost: Lost) {
+        self.store().lost = Some(lost);
+    }
+
+    fn put(&self, key: &str, value: String, version: i64) -> Result<(), String> {
+        let mut store = self.store();
+        let lost = store.lost.take();
+        store.revision += 1;
+        let revision = store.revision;
+        let is_there = store.keys.get(key).map_or(0, |(_, _, version)| *version);
+        if is_there != version {
+            return Err("it was written meanwhile".into());
+        }
+        if lost != Some(Lost::All) {
+            let entry = store.keys.entry(key.into()).or_insert((String::new(), revision, 0));
+            (entry.0, entry.2) = (value, version + 1);
+        }
+        lost.map_or(Ok(()), |_| Err("timeout".into()))
     }
 }
 
@@ -86,14 +143,18 @@ impl Ground for Stage {
     fn leave(&self) -> BoxFuture<'_, Result<Vec<String>, String>> {
         ready(Ok(vec![])).boxed()
     }
-    fn inside<'a>(&'a self, _: &'a Inside) -> BoxFuture<'a, Result<Value, String>> {
-        ready(Ok(json!({}))).boxed()
+    fn inside<'a>(&'a self, what: &'a Inside) -> BoxFuture<'a, Result<Value, String>> {
+        let answer = match what {
+            Inside::Key(key) => self.key(key),
+            _ => json!({}),
+        };
+        ready(Ok(answer)).boxed()
     }
     fn dial(&self, _: SocketAddr) -> BoxFuture<'_, Vec<(String, std::io::Result<TcpStream>)>> {
         ready(vec![]).boxed()
     }
-    fn keep<'a>(&'a self, _: &'a str, _: String) -> BoxFuture<'a, Result<(), String>> {
-        ready(Ok(())).boxed()
+    fn keep<'a>(&'a self, key: &'a str, value: String, version: i64) -> BoxFuture<'a, Result<(), String>> {
+        ready(self.put(key, value, version)).boxed()
     }
     fn catch_up(&self) -> BoxFuture<'_, ()> {
         ready(()).boxed()

@@ -363,7 +363,7 @@ impl Ground for Inner {
         let fd = all.get(user).map_or(-1, AsRawFd::as_raw_fd);
         Ok(PathBuf::from(format!("/proc/self/fd/{fd}")))
     }
-    fn keep<'a>(&'a self, _: &'a str, _: String) -> BoxFuture<'a, Result<(), String>> {
+    fn keep<'a>(&'a self, _: &'a str, _: String, _: i64) -> BoxFuture<'a, Result<(), String>> {
         let why = self.only_at_home("writing to the store");
         Box::pin(std::future::ready(Err(why)))
     }

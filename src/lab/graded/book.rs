@@ -309,7 +309,7 @@ pub struct Anchor {
 pub enum Found {
     /// No lab was ever opened on this cluster.
     Nothing,
-    /// No count, though a lab was opened.
+    /// No count, or one that has just begun, though a lab was opened.
     Deleted,
     /// Written by somebody else, or written again.
     Forged,
@@ -355,6 +355,17 @@ impl Book {
             // The first writing says nothing of when it was made.
             Found::Anchor(Anchor { create: 0, .. }) if self.anchored > 0 => false,
             Found::Anchor(anchor) => self.counter >= anchor.counter,
+        }
+    }
+
+    /// Is what was found the writing after the one that is `known` (create revision and version),
+    /// made by this program? It had no answer to that writing.
+    pub fn is_next(&self, known: (i64, i64), found: Found) -> bool {
+        match found {
+            Found::Anchor(anchor) => {
+                (anchor.create, anchor.version) == (known.0, known.1 + 1) && self.counter >= anchor.counter
+            }
+            Found::Nothing | Found::Deleted | Found::Forged => false,
         }
     }
 }

@@ -13,15 +13,18 @@ impl LabRun {
     /// What the store has, and where: create revision and version, 0 if there is nothing.
     async fn anchor_found(&self) -> Result<(Found, (i64, i64)), String> {
         let found = self.host.inside(&Inside::Key(KEY.into())).await?;
-        let Some(text) = found["value"].as_str() else {
-            // History was held for a lab, and that is never done before the first count.
-            let held = self.host.inside(&Inside::Key(HOLD.into())).await?;
-            let found = if held["value"].is_null() { Found::Nothing } else { Found::Deleted };
-            return Ok((found, (0, 0)));
-        };
         let number = |key: &str| found[key].as_i64().unwrap_or_default();
         let at = (number("create_revision"), number("version"));
-        Ok((Anchor::read(text, at.0, at.1, &self.key), at))
+        if at.1 <= 1 {
+            // History was held for a lab, and that is never done before the count is complete,
+            // which takes two writings.
+            let held = self.host.inside(&Inside::Key(HOLD.into())).await?;
+            if !held["value"].is_null() {
+                return Ok((Found::Deleted, at));
+            }
+        }
+        let text = found["value"].as_str();
+        Ok((text.map_or(Found::Nothing, |text| Anchor::read(text, at.0, at.1, &self.key)), at))
     }
 
     /// Once, before anything is believed of what an earlier process has kept. Errors: the store
@@ -57,34 +60,39 @@ impl LabRun {
     /// the solution, a grade) has it only after this.
     pub(super) async fn anchor(&self) -> Result<(), String> {
         self.compare().await?;
+        self.write_anchor().await.inspect_err(|_| self.ahead.store(true, Ordering::Relaxed))
+    }
+
+    async fn write_anchor(&self) -> Result<(), String> {
         let mut anchored = self.anchored.lock().await;
-        let (_, mut at) = self.anchor_found().await?;
-        if anchored.is_some_and(|known| known != at) {
+        let (found, mut at) = self.anchor_found().await?;
+        // A write whose answer was lost may have taken effect: its text is this program's own.
+        if anchored.is_some_and(|known| known != at && !self.book().is_next(known, found)) {
             tracing::warn!("the store's count of what is kept of labs was changed by somebody else");
             self.book().distrust();
             self.save()?;
         }
+        *anchored = Some(at);
         self.ahead.store(false, Ordering::Relaxed);
-        if self.book().anchored == 0 {
-            let mut book = self.book();
-            book.anchored = book.counter + 1;
-            drop(book);
-            self.save()?;
-            self.ahead.store(false, Ordering::Relaxed);
-        }
         let counter = self.book().counter;
         // The first writing cannot know its own revision; the second does.
         for _ in 0..if at.0 == 0 { 2 } else { 1 } {
             let anchor = Anchor::new(counter, at.0, at.1 + 1);
-            self.host.keep(KEY, anchor.text(&self.key)).await?;
+            self.host.keep(KEY, anchor.text(&self.key), at.1).await?;
             let created = if at.0 == 0 { self.anchor_found().await?.1.0 } else { at.0 };
             at = (created, anchor.version);
+            *anchored = Some(at);
         }
-        *anchored = Some(at);
+        // Only now: a process that ends before has told the store nothing that the book does not
+        // expect.
+        if self.book().anchored == 0 {
+            self.book().anchored = counter;
+            self.save()?;
+        }
         Ok(())
     }
 
-    /// As [`anchor`](Desk::anchor), where nobody waits for the answer: it is tried again.
+    /// As [`anchor`](LabRun::anchor), where nobody waits for the answer: it is tried again.
     pub(super) async fn anchor_if_ahead(&self) {
         if self.ahead.load(Ordering::Relaxed)
             && let Err(why) = self.anchor().await
@@ -92,5 +100,109 @@ impl LabRun {
             self.ahead.store(true, Ordering::Relaxed);
             tracing::debug!(why, "the store is not told of labs yet");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graded::Opened;
+    use crate::graded::seal::Chain;
+    use crate::graded::world::World;
+    use crate::stage::{self, Lost, Stage};
+    use cluster::guest::{Ground, Host};
+    use serde_json::json;
+    use std::sync::Arc;
+    use task::Crew;
+
+    struct Cluster {
+        _dir: tempfile::TempDir,
+        _silent: tokio::net::TcpListener,
+        crew: Crew,
+        stage: Arc<Stage>,
+    }
+
+    impl Cluster {
+        async fn new() -> Cluster {
+            let dir = tempfile::tempdir().unwrap();
+            let (silent, address) = stage::silent().await;
+            let past = stage::answer(|_| Box::pin(std::future::ready(Ok(json!({})))));
+            let stage = Stage::new(dir.path(), address, past).await;
+            Cluster { _dir: dir, _silent: silent, crew: Crew::new("labs"), stage }
+        }
+        /// A process of the cluster.
+        fn process(&self) -> LabRun {
+            let host: Host = self.stage.clone();
+            let world = World::start(&self.crew, &host).unwrap();
+            LabRun::open(world, host, Opened::default()).unwrap()
+        }
+        fn version(&self) -> i64 {
+            self.stage.key(KEY)["version"].as_i64().unwrap_or_default()
+        }
+    }
+
+    /// The disk stalls: the store says that it does not know, and writes all the same.
+    #[tokio::test]
+    async fn a_count_whose_answer_was_lost_is_nobody_elses() {
+        let cluster = Cluster::new().await;
+        let run = cluster.process();
+        for lost in [Lost::Answer, Lost::All] {
+            for written in [1, 2, 3] {
+                run.save().unwrap();
+                cluster.stage.lose(lost);
+                assert!(run.anchor().await.is_err());
+                assert!(run.ahead.load(Ordering::Relaxed), "it is tried again");
+                run.guard_anchor().await.unwrap();
+                run.anchor_if_ahead().await;
+                assert_eq!(run.book().lost, 0, "{lost:?} {written}");
+            }
+        }
+        let process = cluster.process();
+        process.compare().await.unwrap();
+        assert_eq!(process.book().lost, 0);
+        cluster.crew.kill();
+    }
+
+    /// `kill -9` at each step of the first count, of a lab that is being set up.
+    #[tokio::test]
+    async fn a_first_count_that_was_cut_short_is_nobody_elses() {
+        for (lost, version) in [(Lost::All, 0), (Lost::Answer, 1)] {
+            let cluster = Cluster::new().await;
+            let run = cluster.process();
+            let open = json!({"lab": "orphans", "seed": 7, "base": 5, "began": 0, "started": "2026-01-01T00:00:00Z",
+                "hints": [], "solve": false, "undo": 0, "green": {}, "chain": Chain::default()});
+            run.book().open = Some(serde_json::from_value(open).unwrap());
+            run.save().unwrap();
+            cluster.stage.lose(lost);
+            assert!(run.anchor().await.is_err());
+            assert_eq!(cluster.version(), version);
+            let next = cluster.process();
+            next.compare().await.unwrap();
+            next.take_up("en").await.unwrap();
+            assert_eq!((cluster.stage.key(HOLD)["value"].as_str(), cluster.version()), (Some("5"), 2));
+            let third = cluster.process();
+            third.anchor().await.unwrap();
+            assert_eq!((next.book().lost, third.book().lost, cluster.version()), (0, 0, 3));
+            assert!(third.book().anchored > 0 && third.book().open.as_ref().is_some_and(|o| !o.tampered));
+            cluster.crew.kill();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_count_that_somebody_else_wrote_is_not_believed() {
+        let cluster = Cluster::new().await;
+        let run = cluster.process();
+        run.save().unwrap();
+        run.anchor().await.unwrap();
+        let text = cluster.stage.key(KEY)["value"].as_str().unwrap().to_string();
+        let version = cluster.version();
+        // The same text once more, or the key deleted: the store counts that, too.
+        cluster.stage.keep(KEY, text, version).await.unwrap();
+        run.guard_anchor().await.unwrap();
+        assert_eq!(run.book().lost, 1);
+        cluster.stage.delete(KEY);
+        run.guard_anchor().await.unwrap();
+        assert_eq!(run.book().lost, 2);
+        cluster.crew.kill();
     }
 }

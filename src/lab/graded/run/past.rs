@@ -15,10 +15,15 @@ impl LabRun {
     pub(super) async fn hold(&self) -> Result<(), String> {
         let wanted = self.book().open.as_ref().map_or(String::new(), |open| open.base.to_string());
         let found = self.host.inside(&Inside::Key(HOLD.into())).await?;
-        match found["value"].as_str().unwrap_or_default() == wanted {
-            true => Ok(()),
-            false => self.host.keep(HOLD, wanted).await,
+        if found["value"].as_str().unwrap_or_default() == wanted {
+            return Ok(());
         }
+        // Where something is held and the count is not complete, that was deleted.
+        let anchored = *self.anchored.lock().await;
+        if !wanted.is_empty() && anchored.is_none_or(|(_, version)| version < 2) {
+            self.anchor().await?;
+        }
+        self.host.keep(HOLD, wanted, found["version"].as_i64().unwrap_or_default()).await
     }
 
     /// Has the store given up what was at this revision of the open lab? It does so where it has no
