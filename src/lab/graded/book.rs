@@ -79,7 +79,7 @@ pub struct Open {
     pub hints: Vec<String>,
     pub solve: bool,
     pub undo: u32,
-    /// When somebody last wrote something: milliseconds from the start.
+    /// When somebody last changed something: milliseconds from the start.
     #[serde(default)]
     pub changed_ms: Option<u64>,
     /// How long it had been open when this was written.

@@ -17,12 +17,14 @@
 //! counts along: an edited file, and an older copy of it, make the lab one that was tampered with,
 //! which does not pass. When the time is over, the desk notes what stands in the cluster by
 //! somebody's will (`wills`); what differs from that at grading was changed too late, whoever
-//! changed it, also a CronJob that was set up before. Who acts under a component's name is the
-//! component only if no person holds a token or certificate of that name (`lab::who`); such names
-//! are noted whether a lab is open or not, and kept with it. What was before the open lab is held
-//! in the store from compaction; where the store had to give it up, leaving deletes what the lab
-//! made (`run::past`). The clock is the calendar's: it runs while the cluster is down, as in an
-//! exam. Records say how often a lab was started, graded, left and given up.
+//! changed it, also a CronJob that was set up before. A command in a container of the lab, and a
+//! fault that is made or mended, change no object and count as a change all the same. Who acts
+//! under a component's name is the component only if no person holds a token or certificate of that
+//! name (`lab::who`); such names are noted whether a lab is open or not, and kept with it. What was
+//! before the open lab is held in the store from compaction; where the store had to give it up,
+//! leaving deletes what the lab made (`run::past`). The clock is the calendar's: it runs while the
+//! cluster is down, as in an exam. Records say how often a lab was started, graded, left and given
+//! up.
 //! ## What a signature is worth
 //! It shows that a record was edited. It does not show that a learner did the work: the key lies on
 //! the learner's machine, and whoever reads it can sign and seal anything; so can whoever puts back

@@ -71,8 +71,8 @@ pub struct Known {
     pub chain: Chain,
     /// Since when the lab has been open.
     pub watch: Option<Stopwatch>,
-    /// When somebody who is no component and not the judge last wrote something: milliseconds from
-    /// the start.
+    /// When somebody who is no component and not the judge last wrote an object, acted in a
+    /// container, or broke or mended something: milliseconds from the start.
     pub changed_ms: Option<u64>,
     /// Somebody wrote something while the judge was at work.
     pub meddled: bool,
@@ -194,11 +194,13 @@ impl Known {
         let wanted = learner || (somebody && !(self.quiet && teacher)) || (journey && !self.quiet);
         // Lessons change their part of kube-system while a lab is open.
         let reaches = !teacher && (learner || somebody) && self.is_systems(record);
-        if (here && wanted) || reaches {
+        let meddling = self.who.meddling(record).filter(|_| here);
+        // A fault has no author; while the judge is at work it is the probe's.
+        let is_fault = matches!(record.event, tap::Event::Fault(_)) && !self.quiet;
+        if (here && wanted) || reaches || meddling.is_some() || is_fault {
             self.changed_ms = self.watch.map(|w| w.ms());
             self.unsaved = true;
         }
-        let meddling = self.who.meddling(record).filter(|_| here);
         if let Some(meddling) = meddling
             && self.watch.is_some()
         {
@@ -785,6 +787,35 @@ mod tests {
         assert_eq!(act("shop", "exec", false), (false, true), "noted, for tasks that exclude it");
         assert_eq!(act("default", "exec", true), (false, false));
         assert_eq!(act("shop", "log", true), (false, false));
+    }
+
+    /// The time is over, and the program is started by hand that should have been there: no object
+    /// changes.
+    #[test]
+    fn what_is_done_without_writing_an_object_is_late_too() {
+        let changed = |namespace: &str, event: tap::Event, subresource: &str, quiet: bool| {
+            let mut known = Known { recording: true, ..Known::default() };
+            known.begin(Some(Stopwatch::taken_up(clock::now(), 5000)));
+            known.places = Some(["shop".to_string()].into());
+            known.quiet = quiet;
+            let (user, subresource) = (tap::LEARNER.into(), subresource.into());
+            let request = tap::Request { user, subresource, code: 101, ..tap::Request::default() };
+            let record = tap::Record::new(event).object("pods", namespace, "web");
+            known.take(&tap::Record { request: Some(request), ..record });
+            known.changed_ms.is_some()
+        };
+        let answer = || tap::Event::Answer(Box::default());
+        assert!(changed("shop", answer(), "exec", false) && changed("shop", answer(), "attach", false));
+        assert!(!changed("default", answer(), "exec", false), "elsewhere");
+        assert!(!changed("shop", answer(), "log", false), "only looked at");
+        let heal = |quiet: bool| {
+            let mut known = Known { recording: true, quiet, ..Known::default() };
+            known.begin(Some(Stopwatch::taken_up(clock::now(), 5000)));
+            known.places = Some(["shop".to_string()].into());
+            known.take(&tap::Record::new(tap::Event::Fault(tap::Fault::Heal)));
+            known.changed_ms.is_some()
+        };
+        assert_eq!((heal(false), heal(true)), (true, false), "while the judge is at work it is the judge's");
     }
 
     /// The time is over, and the learner goes on with a lesson in another namespace: the lab is as
