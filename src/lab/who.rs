@@ -25,10 +25,16 @@ impl Who {
         let (Some(request), Some(object)) = (&record.request, &record.object) else { return false };
         // The teacher sets up what a lab's author wrote, and what a way back restores is told as
         // the teacher's.
-        if self.is_components(record) || tap::actor(&request.user, &request.impersonator) == tap::TEACHER {
+        if tap::actor(&request.user, &request.impersonator) == tap::TEACHER {
             return false;
         }
+        let by_component = self.is_components(record);
         let name = match record.event {
+            // The signer is a component.
+            Event::Commit(_) if object.resource == "certificatesigningrequests" => {
+                self.signed_name(record, by_component)
+            }
+            _ if by_component => return false,
             Event::Answer(_) if is_token(request, object) => account(&object.namespace, &object.name),
             Event::Commit(_) => {
                 match record.body.as_deref().and_then(|body| serde_json::from_slice(body).ok()) {
@@ -42,6 +48,22 @@ impl Who {
             return false;
         }
         self.borrowed.insert(if self.borrowed.len() < BORROWED_MAX { name } else { ALL.into() })
+    }
+
+    /// The name in a certificate request of a person's, once it is signed: a request that is
+    /// pending or denied lets nobody act. One that a person makes under a component's name counts
+    /// at once, because the signed one does not tell it from the component's.
+    fn signed_name(&self, record: &Record, by_component: bool) -> String {
+        let Some(body) = record.body.as_deref() else { return String::new() };
+        let Ok(body) = serde_json::from_slice::<Value>(body) else { return String::new() };
+        let asked_by = body["spec"]["username"].as_str().unwrap_or_default();
+        let as_component = tap::is_component(asked_by) && !self.is_borrowed(asked_by);
+        let is_signed = body["status"]["certificate"].as_str().is_some_and(|cert| !cert.is_empty());
+        let is_got = match as_component {
+            true => !by_component,
+            false => is_signed && asked_by != tap::TEACHER,
+        };
+        if is_got { requested_name(&body) } else { String::new() }
     }
 
     fn is_borrowed(&self, name: &str) -> bool {
@@ -100,19 +122,22 @@ fn account(namespace: &str, name: &str) -> String {
     format!("system:serviceaccount:{namespace}:{name}")
 }
 
-/// The name under which an object that a person wrote lets act: that of a pod's account, of a
-/// Secret's token, or of a certificate request.
+/// The common name that a certificate request asks for.
+fn requested_name(body: &Value) -> String {
+    use base64::Engine;
+    let text = body["spec"]["request"].as_str().unwrap_or_default();
+    let pem = base64::engine::general_purpose::STANDARD.decode(text);
+    let request = pem.ok().and_then(|pem| SigningRequest::parse(&pem).ok());
+    request.map(|request| request.common_name).unwrap_or_default()
+}
+
+/// The name under which an object that a person wrote lets act: that of a pod's account or of a
+/// Secret's token.
 fn name_in(object: &ObjectRef, body: &Value) -> String {
     let text = |at: &str| body.pointer(at).and_then(Value::as_str).unwrap_or_default();
     match object.resource.as_str() {
         "secrets" if text("/type") == "kubernetes.io/service-account-token" => {
             account(&object.namespace, text("/metadata/annotations/kubernetes.io~1service-account.name"))
-        }
-        "certificatesigningrequests" => {
-            use base64::Engine;
-            let pem = base64::engine::general_purpose::STANDARD.decode(text("/spec/request"));
-            let request = pem.ok().and_then(|pem| SigningRequest::parse(&pem).ok());
-            request.map(|request| request.common_name).unwrap_or_default()
         }
         _ => {
             let paths = ["/spec", "/spec/template/spec", "/spec/jobTemplate/spec/template/spec"];
@@ -235,14 +260,19 @@ mod tests {
         let pem = params.serialize_request(&key).unwrap().pem().unwrap();
         use base64::Engine;
         let request = base64::engine::general_purpose::STANDARD.encode(pem);
-        let asked = json!({"spec": {"request": request}});
-        who.note(&record(
-            "jane",
-            Event::Commit(Write::UPDATED),
-            ("certificatesigningrequests", "", "mine"),
-            Some(asked),
-        ));
-        assert!(who.borrowed.contains("system:kube-scheduler"), "{who:?}");
+        let asked = |by: &str, certificate: &str| json!({"spec": {"request": request, "username": by}, "status": {"certificate": certificate}});
+        let noted = |writer: &str, body: Value| {
+            let mut who = Who::default();
+            let object = ("certificatesigningrequests", "", "mine");
+            who.note(&record(writer, Event::Commit(Write::UPDATED), object, Some(body)));
+            who.borrowed.contains("system:kube-scheduler")
+        };
+        let signer = "system:kube-controller-manager";
+        assert!(noted(signer, asked("jane", "LS0t")) && noted("jane", asked("jane", "LS0t")));
+        assert!(!noted("jane", asked("jane", "")), "nobody has signed it, or it was denied");
+        assert!(noted("jane", asked("system:node:n", "")), "made under a node's name");
+        assert!(!noted(signer, asked("system:kube-scheduler", "LS0t")), "a component's own");
+        assert!(!noted(signer, asked(tap::TEACHER, "LS0t")), "a setup's");
     }
 
     /// Whoever fills the account with names that nobody uses has not hidden the one that counts.

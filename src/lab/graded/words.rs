@@ -3,6 +3,10 @@
 use super::score::Red;
 use crate::format::EN;
 use lang::{Lang, texts};
+use std::collections::BTreeSet;
+
+/// A sentence names so many components at most.
+const NAMED_MAX: usize = 5;
 
 texts! {
     pub enum Word {
@@ -27,6 +31,7 @@ texts! {
     ByExec: "a command was run in a container of the lab, which this task excludes", "이 과제에서 허용하지 않는 컨테이너 안 명령 실행이 있었습니다";
     ByEphemeral: "a container was added to a running pod, which this task excludes", "이 과제에서 허용하지 않는 임시 컨테이너 추가가 있었습니다";
     ByStatus: "a status was written by hand; start the lab again", "상태(status)를 손으로 고쳤습니다. 실습을 다시 시작하세요";
+    Borrowed: "{}; a person on this cluster has credentials of {}, so what these components do cannot be told apart from a person's work, and only `ropewalk reset` ends that", "{}. 이 클러스터에는 {}의 자격 증명을 가진 사람이 있어서, 이 구성 요소가 한 일과 사람이 한 일을 구분할 수 없습니다. `ropewalk reset`으로만 해결됩니다";
     Unmet: "not so: {}", "충족되지 않음: {}";
     Late: "done after the time limit", "제한 시간이 지난 뒤에 해결했습니다";
     Unknown: "this cannot be judged any more: the history that it compares with is no longer kept", "비교할 기록이 더 이상 보관되어 있지 않아 채점할 수 없습니다";
@@ -41,7 +46,39 @@ pub fn say(lang: &str, word: Word, with: &[&str]) -> String {
     Lang::parse(lang).unwrap_or_default().say(word, with)
 }
 
+/// A reason that rests on who has acted, for the record and for the learner. `borrowed`: names of
+/// components under which a person can act here as well.
+pub fn red_by(lang: &str, word: Word, borrowed: &BTreeSet<String>) -> Red {
+    let names: Vec<&str> = borrowed.iter().map(String::as_str).take(NAMED_MAX).collect();
+    if names.is_empty() {
+        return red(lang, word, &[]);
+    }
+    let more = if borrowed.len() > names.len() { ", …" } else { "" };
+    let names = names.join(", ") + more;
+    let told = |lang: &str| say(lang, Word::Borrowed, &[&say(lang, word, &[]), &names]);
+    Red { unmet: told(EN), told: told(lang) }
+}
+
 /// A reason for the record and for the learner.
 pub fn red(lang: &str, word: Word, with: &[&str]) -> Red {
     Red { unmet: say(EN, word, with), told: say(lang, word, with) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A learner has practised the bootstrapping of a node, and its kubelet writes statuses.
+    #[test]
+    fn a_red_that_rests_on_a_borrowed_name_says_how_that_ends() {
+        let none = red_by("ko", Word::ByStatus, &BTreeSet::new());
+        assert_eq!(none, red("ko", Word::ByStatus, &[]));
+        let red = red_by("ko", Word::ByStatus, &["system:node:worker".to_string()].into());
+        for text in [&red.unmet, &red.told] {
+            assert!(text.contains("system:node:worker") && text.contains("ropewalk reset"), "{text}");
+        }
+        let many = (0..9).map(|n| format!("system:node:n{n}")).collect();
+        let text = red_by(EN, Word::Late, &many).told;
+        assert!(text.contains("system:node:n4, …") && !text.contains("system:node:n5"), "{text}");
+    }
 }

@@ -82,16 +82,23 @@ impl LabRun {
             found.insert(task.id.clone(), told);
         }
         let mut all: Vec<Found> = lab.tasks.iter().filter_map(|t| found.remove(&t.id)).collect();
-        let meddling = self.world.know().meddling.clone();
+        let (meddling, borrowed) = {
+            let known = self.world.know();
+            (known.meddling.clone(), known.who.borrowed.clone())
+        };
         for (task, told) in lab.tasks.iter().zip(&mut all) {
             if let Some(what) = task.excludes.iter().find(|what| meddling.contains(what)) {
-                told.turn_red(words::red(lang, excluded(*what), &[]));
+                told.turn_red(match what {
+                    Meddling::Status => words::red_by(lang, Word::ByStatus, &borrowed),
+                    Meddling::Exec => words::red(lang, Word::ByExec, &[]),
+                    Meddling::Ephemeral => words::red(lang, Word::ByEphemeral, &[]),
+                });
             }
         }
         self.save().map_err(not_kept)?;
         let open = self.book().open.clone().unwrap_or(current.open.clone());
         let changed = changed || open.changed_ms.is_some_and(|at| at > limit_ms);
-        score::in_time(&mut all, limit_ms, changed, &words::red(lang, Word::Late, &[]));
+        score::in_time(&mut all, limit_ms, changed, &words::red_by(lang, Word::Late, &borrowed));
         score::together(&mut all, |id| {
             let with = lab.tasks.iter().find(|t| t.id == id).map(|t| t.only_with.clone()).unwrap_or_default();
             let why = words::red(lang, Word::OnlyWith, &[&with.join(", ")]);
@@ -249,7 +256,7 @@ impl LabRun {
         self.settled_again(current, before, &back.map_err(failed)?).await.map_err(failed)?;
         played.map_err(|e| failed(chain_text(&e)))?;
         match meddled {
-            true => Err(words::red(lang, Word::Meddled, &[])),
+            true => Err(words::red_by(lang, Word::Meddled, &world.know().who.borrowed)),
             false => Ok(verdict),
         }
     }
@@ -307,14 +314,6 @@ fn unmet(task: &Task, check: usize, lang: &str) -> Red {
     match sentence.get(EN) {
         "" => Red { unmet: task.task.get(EN).into(), told: String::new() },
         english => Red { unmet: english.into(), told: words::say(lang, Word::Unmet, &[sentence.get(lang)]) },
-    }
-}
-
-fn excluded(what: Meddling) -> Word {
-    match what {
-        Meddling::Exec => Word::ByExec,
-        Meddling::Ephemeral => Word::ByEphemeral,
-        Meddling::Status => Word::ByStatus,
     }
 }
 
