@@ -53,6 +53,7 @@ pub mod wire;
 
 pub use api::gostr;
 pub use complete::complete;
+pub use print::formats::print_template;
 pub use stdio::main_with_stdio;
 
 use error::Fail;

@@ -5,12 +5,16 @@
 //! Example: `kubectl get pods` prints the columns Name, Ready, Status, Restarts and Age. It has
 //! shown RESTARTS and not IP, which `-o wide` adds; `-o yaml` has shown both, `-o
 //! jsonpath='{.items[*].status.podIP}'` the address alone, and `-o name` neither.
+//!
+//! What a template shows, kubectl's own printer tells: the template is run over the object as it is
+//! and over a copy whose field has another value. If the two texts differ, the field was in them.
 
 use super::facts;
 use super::functions::covers;
-use super::value::{at, str_field};
+use super::value::{self, at, str_field};
 use api::table;
 use cel::Value;
+use serde_json::{Value as Json, json};
 
 /// Was the object in the answer, and in that the field? `column` is its column in the table of
 /// `kubectl get`, `path` where it stands in the object. What a client does not tell of its format
@@ -34,7 +38,7 @@ pub fn shows(request: &Value, object: &Value, column: &str, path: &str) -> bool 
         "kubectl get" => match str_field(request, "output") {
             "" if is_table => has_column(false),
             "wide" if is_table => has_column(true),
-            output => prints(output, path),
+            output => prints(output, object, path, str_field(request, "verb") == "list"),
         },
         _ => false,
     }
@@ -52,77 +56,106 @@ fn has_column(kind: &str, column: &str, wide: bool) -> bool {
 }
 
 /// Does what stands after `-o` print the field at `path` of an object that is not sent as a table?
-fn prints(output: &str, path: &str) -> bool {
+/// `listed`: the object was got in a list; without it kubectl has made a list of what it got one by
+/// one, if there was more than one.
+fn prints(output: &str, object: &Value, path: &str, listed: bool) -> bool {
     let (format, template) = output.split_once('=').unwrap_or((output, ""));
     match format {
         // Without a format the answer was printed as it came (`--raw`).
         "" | "yaml" | "json" | "kyaml" => true,
-        "custom-columns" => {
-            // NAME:.metadata.name,IP:.status.podIP
-            let mut columns = template.split(',').filter_map(|column| column.split_once(':'));
-            columns.any(|(_, field)| reaches(field, path))
-        }
-        "jsonpath" | "jsonpath-as-json" | "go-template" | "template" => {
-            template.is_empty() || is_named_in(template, path)
-        }
-        // What stands in the file is not known.
+        // What stands in the file, or behind `--template`, is not known.
         "custom-columns-file" | "jsonpath-file" | "go-template-file" | "templatefile" => true,
+        "jsonpath" | "jsonpath-as-json" | "go-template" | "template" if template.is_empty() => true,
+        "custom-columns" | "jsonpath" | "jsonpath-as-json" | "go-template" | "template" => {
+            let [one, other] = variants(object, path);
+            let differs = |of: fn(&str, &Json) -> Json| {
+                let printed = |object| kubectl::print_template(format, template, &of(template, object));
+                matches!((printed(&one), printed(&other)), (Ok(one), Ok(other)) if one != other)
+            };
+            differs(in_list) || (!listed && differs(|_, object| object.clone()))
+        }
         _ => false,
     }
 }
 
-/// Does one of a template's expressions print the field at `path`, or something around it?
-fn is_named_in(template: &str, path: &str) -> bool {
-    let words = template.split(|c: char| c.is_whitespace() || "{}|".contains(c));
-    let mut words = words.filter(|word| !word.is_empty());
-    while let Some(word) = words.next() {
-        // These choose what the words behind them are about, and print nothing themselves.
-        if matches!(word, "range" | "if" | "with") {
-            words.next();
-        } else if word.starts_with(['.', '$', '@', '[']) && reaches(word, path) {
-            return true;
+/// An object of two, which differ in what stands at `path`. A text that stands at other places, too
+/// (`status.podIP` in `status.podIPs`), differs there as well.
+fn variants(object: &Value, path: &str) -> [Json; 2] {
+    let whole = value::to_json(object);
+    let is = at(object, path).map_or(Json::Null, value::to_json);
+    [0, 1].map(|nth| {
+        let mut whole = whole.clone();
+        if let Json::String(text) = &is
+            && !text.is_empty()
+        {
+            replace(&mut whole, &is, &altered(&is, nth));
         }
-    }
-    false
+        let parts: Vec<&str> = path.split('.').collect();
+        set(&mut whole, &parts, altered(&is, nth));
+        whole
+    })
 }
 
-/// Does a path of a template (`.items[*].status.podIP`, `.status`, `$`) lead to the field, or to
-/// something that holds it?
-fn reaches(field: &str, path: &str) -> bool {
-    let is_name = |part: &&str| !part.is_empty() && !part.bytes().all(|b| b.is_ascii_digit());
-    let wanted: Vec<&str> = path.split('.').filter(is_name).collect();
-    // In brackets stand an index, a condition, or names: ['metadata.name', 'status.podIP'].
-    let (mut plain, mut named) = (String::new(), Vec::new());
-    let mut rest = field;
-    while let Some((before, inside)) = rest.split_once('[') {
-        plain.push_str(before);
-        let (inside, after) = inside.split_once(']').unwrap_or((inside, ""));
-        if inside.starts_with(['\'', '"']) {
-            named.extend(inside.split(',').map(|name| name.trim().trim_matches(['\'', '"'])));
-        }
-        rest = after;
-    }
-    plain.push_str(rest);
-    let parts = |text: &str| -> Vec<String> {
-        let words = text.split('.').filter(|part| !matches!(*part, "$" | "@" | "items"));
-        words.filter(is_name).map(String::from).collect()
-    };
-    let outer = parts(&plain);
-    let leads = |inner: Vec<String>| {
-        let whole: Vec<String> = outer.iter().cloned().chain(inner).collect();
-        whole.len() <= wanted.len() && whole.iter().zip(&wanted).all(|(have, want)| have == want)
-    };
-    match named.is_empty() {
-        true => leads(vec![]),
-        false => named.into_iter().any(|name| leads(parts(name))),
+/// The value itself (0) or another of its type (1).
+fn altered(value: &Json, nth: usize) -> Json {
+    match (value, nth) {
+        // It was there at the time of the answer, or will be at the next.
+        (Json::Null, nth) => format!("value {nth}").into(),
+        (value, 0) => value.clone(),
+        (Json::Bool(is), _) => (!is).into(),
+        (Json::Number(is), _) => (is.as_i64().unwrap_or_default().wrapping_add(1)).into(),
+        (Json::String(is), _) => format!("{is}'").into(),
+        (Json::Array(items), _) => items.iter().map(|item| altered(item, 1)).collect(),
+        (Json::Object(fields), _) => fields.iter().map(|(k, v)| (k.clone(), altered(v, 1))).collect(),
     }
 }
+
+/// Puts another value wherever this one stands.
+fn replace(within: &mut Json, from: &Json, to: &Json) {
+    match within {
+        Json::Array(items) => items.iter_mut().for_each(|item| replace(item, from, to)),
+        Json::Object(fields) => fields.values_mut().for_each(|field| replace(field, from, to)),
+        value if value == from => *value = to.clone(),
+        _ => {}
+    }
+}
+
+/// Sets what stands at a path, and makes what leads there.
+fn set(within: &mut Json, path: &[&str], to: Json) {
+    let Some((first, rest)) = path.split_first() else {
+        *within = to;
+        return;
+    };
+    if let Ok(index) = first.parse::<usize>() {
+        if !within.is_array() {
+            *within = Json::Array(vec![]);
+        }
+        if let Some(items) = within.as_array_mut() {
+            items.resize(items.len().max(index.min(PLACES_MAX) + 1), Json::Null);
+            set(&mut items[index.min(PLACES_MAX)], rest, to);
+        }
+        return;
+    }
+    if !within.is_object() {
+        *within = json!({});
+    }
+    set(&mut within[*first], rest, to);
+}
+
+/// A list as kubectl prints it. Which place the object has in it is not known: it stands at all
+/// that the template names.
+fn in_list(template: &str, object: &Json) -> Json {
+    let numbers = template.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse::<usize>().ok());
+    let places = numbers.max().unwrap_or_default().min(PLACES_MAX) + 1;
+    json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": vec![object; places]})
+}
+
+/// Places of a list that a template may name, at most.
+const PLACES_MAX: usize = 50;
 
 #[cfg(test)]
 mod tests {
-    use super::super::value;
     use super::*;
-    use serde_json::json;
 
     fn pod() -> Value {
         value::of_json(&json!({"kind": "Pod", "metadata": {"namespace": "d", "name": "web"}}))
@@ -189,6 +222,52 @@ mod tests {
             );
             assert_eq!(shown, (of_ip, of_restarts), "{command} table {table} -o {output:?}");
         }
+    }
+
+    /// A template is more than the words in it.
+    #[test]
+    fn a_template_shows_what_it_prints() {
+        let pod = value::of_json(&json!({
+            "kind": "Pod", "metadata": {"namespace": "d", "name": "web"}, "spec": {"nodeName": "n1"},
+            "status": {"podIP": "10.0.0.7", "podIPs": [{"ip": "10.0.0.7"}], "phase": "Running"},
+        }));
+        let shown = |verb: &str, output: &str| {
+            let request = asked("kubectl get", false, Some(output));
+            let request = value::with(&request, "verb", value::text(verb));
+            shows(&request, &pod, "IP", "status.podIP")
+        };
+        for output in [
+            "jsonpath={..podIP}",
+            "jsonpath={.items[*]..podIP}",
+            "jsonpath={range .items[*].status}{.podIP}{\"\\n\"}{end}",
+            "jsonpath={.items[*].status.podIPs[0].ip}",
+            "jsonpath={.items[7].status.podIP}",
+            "jsonpath={.items[?(@.metadata.name == \"web\")].status.podIP}",
+            "jsonpath-as-json={.items[*].status['phase','podIP']}",
+            "go-template={{range .items}}{{with .status}}{{.podIP}}{{end}}{{end}}",
+            "go-template={{range $i, $p := .items}}{{$p.status.podIP}}{{end}}",
+            "go-template={{(index .items 0).status.podIP}}",
+            "custom-columns=N:.metadata.name,A:.status.*",
+        ] {
+            assert!(shown("list", output), "{output}");
+        }
+        for output in [
+            "jsonpath={.items[*].metadata.name} .status.podIP .spec.nodeName",
+            "jsonpath={.items[*].metadata.name}{\".status.podIP\"}",
+            "jsonpath={.items[?(@.metadata.name == \"web\")].metadata.name}",
+            "jsonpath={.items[?(@.metadata.name == \"other\")].status.podIP}",
+            "jsonpath={range .items[*].status}{.phase}{end}",
+            "jsonpath={.status.podIP}",
+            "jsonpath={.items[*].status.podIP",
+            "go-template={{range .items}}{{if .status.podIP}}{{.metadata.name}}{{end}}{{end}}",
+            "go-template={{range .items}}{{.metadata.name}}{{end}} .status.podIP",
+            "custom-columns=.status.podIP:.metadata.name",
+        ] {
+            assert!(!shown("list", output), "{output}");
+        }
+        assert!(shown("get", "jsonpath={.status.podIP}"), "one pod by its name");
+        assert!(shown("get", "jsonpath={.items[*].status.podIP}"), "two of them");
+        assert!(!shown("get", "jsonpath={.metadata.name} .status.podIP"));
     }
 
     #[test]

@@ -21,6 +21,20 @@ pub fn of_json(json: &Json) -> Value {
     }
 }
 
+/// The reverse: an object as JSON. What JSON does not know becomes text.
+pub fn to_json(value: &Value) -> Json {
+    match value {
+        Value::Null => Json::Null,
+        Value::Bool(b) => Json::Bool(*b),
+        Value::Int(i) => Json::from(*i),
+        Value::UInt(u) => Json::from(*u),
+        Value::Float(f) => Json::from(*f),
+        Value::List(items) => items.iter().map(to_json).collect(),
+        Value::Map(fields) => fields.map.iter().map(|(k, v)| (key(k), to_json(v))).collect(),
+        other => show(other).into(),
+    }
+}
+
 pub fn text(s: &str) -> Value {
     Value::String(Arc::new(s.to_string()))
 }

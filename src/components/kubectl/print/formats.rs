@@ -127,6 +127,29 @@ pub(crate) fn named(ctx: &Ctx, output: &str, get: bool) -> Result<Option<Format>
     Ok(Some(Format { how, managed_fields, printed: AtomicUsize::new(0) }))
 }
 
+/// The text that `kubectl get -o FORMAT=TEMPLATE` prints of an object or of a list, for those who
+/// have to know what a command has shown.
+///
+/// # Errors
+/// kubectl's: the format takes no template, the template cannot be read, or it fails with this
+/// object.
+pub fn print_template(format: &str, template: &str, object: &Value) -> Result<String, String> {
+    match format {
+        "jsonpath" | "jsonpath-as-json" => {
+            JsonPath::parse(template)?.print(object, format == "jsonpath-as-json")
+        }
+        "go-template" | "template" => Template::parse(template)?.print(object),
+        "custom-columns" => {
+            let columns = Columns::parse(template, false)?;
+            match object["items"].as_array() {
+                Some(items) => columns.print(items, true),
+                None => columns.print(std::slice::from_ref(object), true),
+            }
+        }
+        other => Err(format!("the format {} takes no template", quote(other))),
+    }
+}
+
 /// `pod/web`, `deployment.apps/web`
 pub(crate) fn name_of(object: &Value) -> String {
     let kind = value::text(object, "kind").to_lowercase();
