@@ -5,6 +5,7 @@
 use super::seal;
 use super::world::World;
 use crate::cel::facts;
+use api::kinds::Kind;
 use client::kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +24,7 @@ pub const DERIVED: [&str; 7] = [
 /// Controllers that act when a time comes. What they make was wanted by the person who set them up,
 /// and then.
 const TIMED: [&str; 2] = ["CronJob", "Job"];
-/// Begins the names of what these make. It may go again by itself.
+/// Begins the names of what these make, and of Jobs with a TTL. It may go again by itself.
 const TIMED_MARK: &str = "timed:";
 
 /// Begins the names under which the hashes stand of what objects are made of: all but their
@@ -32,7 +33,8 @@ const MADE: &str = "made:";
 
 /// An object's name and the hash of what somebody has written into it; under the same name behind
 /// [`MADE`], that of all but its metadata. `None`: it is a controller's, or on its way out.
-fn will(plural: &str, mut object: Value) -> Option<[(String, String); 2]> {
+/// `is_scaled`: an autoscaler writes its replicas.
+fn will(plural: &str, mut object: Value, is_scaled: bool) -> Option<[(String, String); 2]> {
     let metadata = &object["metadata"];
     let owners = metadata["ownerReferences"].as_array();
     let owner = owners.and_then(|owners| owners.iter().find(|o| o["controller"] == true));
@@ -40,8 +42,10 @@ fn will(plural: &str, mut object: Value) -> Option<[(String, String); 2]> {
     if DERIVED.contains(&plural) || (owner.is_some() && !timed) || !metadata["deletionTimestamp"].is_null() {
         return None;
     }
+    // A Job with a TTL goes by itself when it has ended.
+    let goes = timed || (plural == "jobs" && !object["spec"]["ttlSecondsAfterFinished"].is_null());
     let text = |key: &str| metadata[key].as_str().unwrap_or_default().to_string();
-    let mark = if timed { TIMED_MARK } else { "" };
+    let mark = if goes { TIMED_MARK } else { "" };
     let name = format!("{mark}{plural}/{}/{}", text("namespace"), text("name"));
     let mut annotations = metadata["annotations"].clone();
     if let Some(annotations) = annotations.as_object_mut() {
@@ -59,6 +63,9 @@ fn will(plural: &str, mut object: Value) -> Option<[(String, String); 2]> {
     }
     if let Some(spec) = fields.get_mut("spec").and_then(Value::as_object_mut) {
         spec.remove("nodeName"); // the scheduler's
+        if is_scaled {
+            spec.remove("replicas");
+        }
     }
     let hash = |value: &Value| seal::sha256(seal::canonical(value).as_bytes());
     Some([(format!("{MADE}{name}"), hash(&object)), (name, hash(&json!([kept, object])))])
@@ -93,6 +100,16 @@ pub fn remade(
     differ(&made(then), &made(now))
 }
 
+/// Namespace, kind and name of the objects whose replicas these autoscalers write.
+fn scaled(autoscalers: &[Value]) -> BTreeSet<[String; 3]> {
+    let target = |scaler: &Value| {
+        let (metadata, target) = (&scaler["metadata"], &scaler["spec"]["scaleTargetRef"]);
+        [&metadata["namespace"], &target["kind"], &target["name"]]
+            .map(|text| text.as_str().unwrap_or_default().to_string())
+    };
+    autoscalers.iter().map(target).collect()
+}
+
 impl World {
     /// What stands in the objects of these kinds by somebody's will: a hash for each object that no
     /// controller has made, of all but what controllers write into it. [`differ`] if somebody,
@@ -103,22 +120,32 @@ impl World {
         kinds: BTreeSet<String>,
         places: Option<&BTreeSet<String>>,
     ) -> Result<BTreeMap<String, String>, String> {
+        let scaled = match facts::kind("HorizontalPodAutoscaler") {
+            Some(kind) => scaled(&self.all_of(kind).await?),
+            None => BTreeSet::new(),
+        };
         let mut wills = BTreeMap::new();
         for kind in kinds.iter().filter_map(|k| facts::kind(k)) {
-            let gvk = GroupVersionKind::gvk(kind.group, kind.version, kind.kind);
-            let resource = ApiResource::from_gvk_with_plural(&gvk, kind.plural);
-            let api: Api<DynamicObject> = Api::all_with(self.client.kube(), &resource);
-            let all = api.list(&ListParams::default()).await.map_err(|e| cluster::chain(&e))?;
-            for object in all.items {
-                let object = serde_json::to_value(object).unwrap_or_default();
-                let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
+            for object in self.all_of(kind).await? {
+                let text = |key: &str| object["metadata"][key].as_str().unwrap_or_default();
+                let namespace = text("namespace");
                 if !namespace.is_empty() && places.is_some_and(|places| !places.contains(namespace)) {
                     continue;
                 }
-                wills.extend(will(kind.plural, object).into_iter().flatten());
+                let is_scaled = scaled.contains(&[namespace, kind.kind, text("name")].map(String::from));
+                wills.extend(will(kind.plural, object, is_scaled).into_iter().flatten());
             }
         }
         Ok(wills)
+    }
+
+    /// All objects of a kind.
+    async fn all_of(&self, kind: &Kind) -> Result<Vec<Value>, String> {
+        let gvk = GroupVersionKind::gvk(kind.group, kind.version, kind.kind);
+        let resource = ApiResource::from_gvk_with_plural(&gvk, kind.plural);
+        let api: Api<DynamicObject> = Api::all_with(self.client.kube(), &resource);
+        let all = api.list(&ListParams::default()).await.map_err(|e| cluster::chain(&e))?;
+        Ok(all.items.into_iter().map(|object| serde_json::to_value(object).unwrap_or_default()).collect())
     }
 }
 
@@ -136,7 +163,7 @@ mod tests {
         let of = |change: fn(&mut Value)| {
             let mut object = deployment.clone();
             change(&mut object);
-            will("deployments", object)
+            will("deployments", object, false)
         };
         let same = of(|_| {});
         assert_eq!(same.as_ref().map(|[_, (name, _)]| name.as_str()), Some("deployments/shop/web"));
@@ -158,7 +185,7 @@ mod tests {
         }
         let owned = json!({"metadata": {"name": "web-1", "ownerReferences": [{"controller": true}]}});
         assert_eq!(
-            (will("pods", owned), will("endpoints", json!({"metadata": {"name": "web"}}))),
+            (will("pods", owned, false), will("endpoints", json!({"metadata": {"name": "web"}}), false)),
             (None, None)
         );
     }
@@ -168,7 +195,7 @@ mod tests {
     fn what_an_object_is_made_of_is_told_apart_from_what_is_written_on_it() {
         let of = |plural: &str, labels: Value, replicas: i64| -> BTreeMap<String, String> {
             let metadata = json!({"name": "web", "namespace": "shop", "labels": labels});
-            will(plural, json!({"metadata": metadata, "spec": {"replicas": replicas}}))
+            will(plural, json!({"metadata": metadata, "spec": {"replicas": replicas}}), false)
                 .into_iter()
                 .flatten()
                 .collect()
@@ -191,6 +218,34 @@ mod tests {
         assert!(remade(&old, &beside, &resources), "an older book does not tell them apart");
     }
 
+    /// The time is over, and an autoscaler goes on with its work.
+    #[test]
+    fn what_an_autoscaler_writes_is_nobody_s_will() {
+        let scaler = json!({"metadata": {"namespace": "shop", "name": "x"},
+            "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}}});
+        assert_eq!(scaled(&[scaler]), [["shop", "Deployment", "web"].map(String::from)].into());
+        let of = |replicas: i64, image: &str, is_scaled: bool| {
+            let metadata = json!({"name": "web", "namespace": "shop"});
+            let object = json!({"metadata": metadata, "spec": {"replicas": replicas, "image": image}});
+            will("deployments", object, is_scaled)
+        };
+        assert_eq!(of(2, "a", true), of(3, "a", true));
+        assert_ne!(of(2, "a", true), of(3, "b", true));
+        assert_ne!(of(2, "a", false), of(3, "a", false), "somebody's");
+        assert_ne!(of(2, "a", false), of(2, "a", true), "an autoscaler was added or taken away");
+    }
+
+    #[test]
+    fn a_job_that_its_ttl_clears_away_was_taken_away_by_nobody() {
+        let of = |spec: Value| -> BTreeMap<String, String> {
+            let job = json!({"metadata": {"name": "once", "namespace": "shop"}, "spec": spec});
+            will("jobs", job, false).into_iter().flatten().collect()
+        };
+        assert!(!differ(&of(json!({"ttlSecondsAfterFinished": 60})), &BTreeMap::new()));
+        assert!(differ(&of(json!({})), &BTreeMap::new()), "only a person deletes it");
+        assert!(differ(&of(json!({})), &of(json!({"ttlSecondsAfterFinished": 0}))), "or has it deleted");
+    }
+
     /// A CronJob that was set up in time and acts when the time is over, a Job of such a one, and
     /// its pod.
     #[test]
@@ -200,7 +255,11 @@ mod tests {
                 "ownerReferences": [{"kind": kind, "controller": true}]}, "spec": {"a": 1}})
         };
         let all = |objects: &[(&str, Value)]| -> BTreeMap<String, String> {
-            objects.iter().filter_map(|(plural, object)| will(plural, object.clone())).flatten().collect()
+            objects
+                .iter()
+                .filter_map(|(plural, object)| will(plural, object.clone(), false))
+                .flatten()
+                .collect()
         };
         let before = all(&[("jobs", of("CronJob", "n-1")), ("pods", of("ReplicaSet", "web-1"))]);
         assert_eq!(before.len(), 2, "one object, whole and without its metadata: {before:?}");
