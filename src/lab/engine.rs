@@ -1039,6 +1039,28 @@ pub(crate) mod tests {
         assert_eq!(engine.open.as_ref().unwrap().outcome.unmet, None);
     }
 
+    /// A crash-looping pod was left alone overnight.
+    #[test]
+    fn a_history_with_a_gap_is_said_to_have_one() {
+        let mut engine = compares_with_the_beginning(7);
+        let open = engine.open.as_mut().unwrap();
+        let source = "history('Pod','d','a').exists(h, h.verb == 'DELETED')";
+        Arc::make_mut(&mut open.lesson).steps[0].checks[0].is =
+            Expr::compile(source, Use::Check, &[]).unwrap();
+        let told = |engine: &Engine| engine.view("en").notices.iter().any(|n| n.contains("goto run"));
+        engine.recorder.keep_from(7, 7);
+        engine.settle();
+        assert!(!told(&engine));
+        let key = ("pods".to_string(), "d".to_string(), "a".to_string());
+        Arc::make_mut(&mut engine.recorder.forgotten).note(key, 9);
+        engine.memo = Arc::default(); // nobody has looked before
+        engine.settle();
+        assert!(told(&engine));
+        engine.recorder.keep_from(12, 12); // `goto run` begins the step anew
+        engine.settle();
+        assert!(!told(&engine));
+    }
+
     /// Also where the log is first read after the learner has acted, and after a restart of the
     /// program.
     #[test]

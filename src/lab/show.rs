@@ -1,5 +1,6 @@
 //! From the engine's state to what is shown. No decision is made here.
 
+use super::cel::facts::UNKNOWN;
 use super::engine::Engine;
 use super::view::{Check, Entry, LessonView, Predict, Proof, State, Verdict};
 use super::words::{self, Word};
@@ -134,7 +135,11 @@ impl Engine {
         let unknown = |check: &super::format::Check| {
             check.is.calls("before") && check.is.kinds.iter().any(|kind| self.has_lost_before(kind))
         };
-        if self.state() == State::Open && step.checks.iter().any(unknown) {
+        let is_unmet = |at: usize| open.outcome.verdicts.get(at) != Some(&Verdict::Met);
+        let mut checks = step.checks.iter().enumerate();
+        if self.state() == State::Open
+            && checks.any(|(at, check)| unknown(check) || (is_unmet(at) && self.has_lost_history(check)))
+        {
             told.push(words::say(lang, Word::BeginningGone, &[&step.id]));
         }
         for (source, why) in self.memo.stopped() {
@@ -146,6 +151,13 @@ impl Engine {
             told.push(words::say(lang, *word, &with));
         }
         told
+    }
+
+    /// Does a check ask for versions of the step that are no longer kept?
+    fn has_lost_history(&self, check: &super::format::Check) -> bool {
+        !self.recorder.forgotten.is_empty()
+            && check.is.calls("history")
+            && check.is.value(&self.facts(), &[]).is_err_and(|why| why.contains(UNKNOWN))
     }
 
     fn has_lost_before(&self, kind: &str) -> bool {

@@ -62,6 +62,11 @@ impl Forgotten {
         }
     }
 
+    /// True if no version is missing.
+    pub fn is_empty(&self) -> bool {
+        self.of.is_empty() && self.any == 0
+    }
+
     /// Is something gone of this object's history after a revision?
     pub fn since(&self, key: &(String, String, String), revision: i64) -> bool {
         self.any > revision || self.of.get(key).is_some_and(|gone| *gone > revision)
@@ -361,12 +366,12 @@ impl Facts {
     }
 
     /// Versions that came since the one with the number `next`, of what [`Facts::history`] answers.
+    /// `follows`: the asker has seen all versions so far, also those that are gone since.
     pub(super) fn fresh_versions(
         &self,
-        name: &str,
-        namespace: &str,
-        object: &str,
+        [name, namespace, object]: [&str; 3],
         next: u64,
+        follows: bool,
     ) -> Result<Fresh, String> {
         let known = kind(name).ok_or_else(|| format!("there is no kind {name:?} here"))?;
         if !self.objects.contains_key(&known.qualified()) {
@@ -378,8 +383,8 @@ impl Facts {
         let fits = |key: &(String, String, String)| {
             (namespace == "*" || key.1 == namespace) && (object == "*" || key.2 == object)
         };
-        // Who has looked all along has seen what is gone since.
-        if next == 0 && self.forgotten.any_since(self.since_step, |key| key.0 == known.plural && fits(key)) {
+        let follows = follows || next > 0;
+        if !follows && self.forgotten.any_since(self.since_step, |key| key.0 == known.plural && fits(key)) {
             return Err(forgotten(known, namespace, object));
         }
         let mut fresh = Fresh { elements: vec![], next, anew: next == 0 };
@@ -391,7 +396,7 @@ impl Facts {
                 if began > seen {
                     // One that was current when the lesson began is known only now: what was kept
                     // is no longer right.
-                    return self.fresh_versions(name, namespace, object, 0);
+                    return self.fresh_versions([name, namespace, object], 0, false);
                 }
             } else if let Some(was) = versions[..began].last().filter(|was| was.verb != "DELETED") {
                 fresh.elements.push(Element::Version { of: was.clone(), verb: "WAS" });
@@ -489,8 +494,11 @@ mod tests {
         for name in ["a", "*"] {
             let error = facts.history("Pod", "shop", name).unwrap_err();
             assert!(error.starts_with(UNKNOWN), "{error}");
-            assert!(facts.fresh_versions("Pod", "shop", name, 0).is_err());
-            assert!(facts.fresh_versions("Pod", "shop", name, 5).is_ok(), "it was looked at all along");
+            assert!(facts.fresh_versions(["Pod", "shop", name], 0, false).is_err());
+            assert!(
+                facts.fresh_versions(["Pod", "shop", name], 5, false).is_ok(),
+                "it was looked at all along"
+            );
         }
         assert!(facts.history("Pod", "shop", "b").is_ok() && facts.history("Pod", "d", "*").is_ok());
         facts.since_step = 30;

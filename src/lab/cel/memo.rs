@@ -13,11 +13,11 @@ use super::budget::{self, Budget};
 use super::compile::{Narrow, Source, function_name};
 use super::facts::{self, Facts};
 use super::shared::{self, Callable};
-use super::{STDLIB, functions};
+use super::{STDLIB, functions, value};
 use cel::common::ast::IdedExpr;
 use cel::common::types::CelBool;
 use cel::{Context, Value};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Elements that a narrowed list keeps. At the bound the oldest go.
@@ -40,6 +40,8 @@ struct Narrowed {
     kept: Arc<Vec<Value>>,
     /// Grows with every change of `kept`.
     generation: u64,
+    /// Versions were renumbered or corrected since, so `next` is no longer right.
+    renumbered: bool,
 }
 
 #[derive(Default)]
@@ -77,8 +79,12 @@ impl Memo {
         let frame =
             Frame { since_step: facts.since_step, lesson_began: facts.lesson_began, epoch: facts.epoch };
         if known.frame != frame {
-            let work = known.work;
-            *known = Known { frame, work, ..Known::default() };
+            let is_same_step = Frame { epoch: frame.epoch, ..known.frame } == frame;
+            let Known { mut narrowed, work, .. } = std::mem::take(&mut *known);
+            // Some of what passed may have no version any more, and cannot be found again.
+            narrowed.values_mut().for_each(|list| list.renumbered = true);
+            narrowed.retain(|_, _| is_same_step);
+            *known = Known { frame, work, narrowed, ..Known::default() };
         }
         known
     }
@@ -99,11 +105,16 @@ impl Memo {
         budget: &Arc<Budget>,
     ) -> Result<(Value, u64), String> {
         let mut known = self.open(facts);
-        let next = known.narrowed.get(&narrow.id).map_or(0, |n| n.next);
-        let fresh = match &narrow.source {
+        let list = known.narrowed.get(&narrow.id);
+        let renumbered = list.is_some_and(|list| list.renumbered);
+        let next = list.filter(|list| !list.renumbered).map_or(0, |list| list.next);
+        let mut fresh = match &narrow.source {
             Source::Trace => fresh_records(facts, next),
-            Source::History { kind, namespace, name } => facts.fresh_versions(kind, namespace, name, next)?,
+            Source::History { kind, namespace, name } => {
+                facts.fresh_versions([kind, namespace, name], next, renumbered)?
+            }
         };
+        fresh.anew |= renumbered;
         let tests = Tests::new(narrow, facts, budget);
         let passed: Vec<Value> = fresh
             .elements
@@ -118,7 +129,12 @@ impl Memo {
         let list = known.narrowed.entry(narrow.id).or_default();
         let kept = Arc::make_mut(&mut list.kept);
         if fresh.anew {
-            kept.clear();
+            if renumbered && !facts.forgotten.is_empty() && matches!(narrow.source, Source::History { .. }) {
+                let there: BTreeSet<_> = fresh.elements.iter().filter_map(Element::identity).collect();
+                kept.retain(|element| !there.contains(&identity(element)));
+            } else {
+                kept.clear();
+            }
         }
         if fresh.anew || !passed.is_empty() {
             list.generation += 1;
@@ -130,6 +146,7 @@ impl Memo {
             kept.drain(..over);
         }
         list.next = fresh.next;
+        list.renumbered = false;
         Ok((Value::List(list.kept.clone()), list.generation))
     }
 
@@ -165,7 +182,27 @@ pub enum Element {
     Version { of: Arc<super::version::Version>, verb: &'static str },
 }
 
+/// Which version of which object it is: the revision (of what was there at first: none), namespace
+/// and name.
+fn identity(version: &Value) -> (i64, String, String) {
+    let text = |path: &str| match value::at(version, path) {
+        Some(Value::String(text)) => text.to_string(),
+        _ => String::new(),
+    };
+    let is_first = value::str_field(version, "verb") == "WAS";
+    let revision = if is_first { 0 } else { value::int_field(version, "revision") };
+    (revision, text("object.metadata.namespace"), text("object.metadata.name"))
+}
+
 impl Element {
+    /// As of [`identity`]; a record has none.
+    fn identity(&self) -> Option<(i64, String, String)> {
+        match self {
+            Element::Record(_) => None,
+            Element::Version { .. } => Some(identity(&self.value(true))),
+        }
+    }
+
     /// As expressions see it; a version that is not `whole` has no `object`.
     fn value(&self, whole: bool) -> Value {
         match self {
@@ -375,6 +412,45 @@ mod tests {
         for source in ["trace.exists(t, t.nothing == 1 && t.user != '')", "trace.all(t, t.nothing == 1)"] {
             assert!(check(source).value(&facts, &[]).is_err() && !check(source).holds(&facts), "{source}");
         }
+    }
+
+    /// An undo tells its commits late, and the first versions of a step are gone by then.
+    #[test]
+    fn what_was_found_in_a_history_outlives_a_renumbering() {
+        let key = || ("pods".to_string(), "default".to_string(), "a".to_string());
+        let pod = |revision: i64, number: u64, phase: &str| {
+            let metadata = json!({"namespace": "default", "name": "a"});
+            let body = json!({"metadata": metadata, "status": {"phase": phase}}).to_string().into();
+            Arc::new(Version::new(revision, None, "MODIFIED", body).numbered(number))
+        };
+        let memo: Arc<Memo> = Arc::default();
+        let facts = |versions: Vec<Arc<Version>>, epoch: u64, is_gone: bool, memo: &Arc<Memo>| {
+            let mut forgotten = facts::Forgotten::default();
+            if is_gone {
+                forgotten.note(key(), 4);
+            }
+            Arc::new(Facts {
+                since_step: 3,
+                lesson_began: 3,
+                epoch,
+                versions: versions.last().map_or(0, |v| v.number),
+                history: Arc::new([(key(), Arc::new(versions))].into()),
+                objects: [("pods".to_string(), Default::default())].into(),
+                forgotten: Arc::new(forgotten),
+                memo: memo.clone(),
+                ..Facts::default()
+            })
+        };
+        let failed = "history('Pod','default','a').filter(h, h.object.status.phase == 'Failed')";
+        let expr = check(&format!("{failed}.map(h, h.revision) == [4, 6]"));
+        assert!(!expr.holds(&facts(vec![pod(4, 1, "Failed"), pod(7, 2, "Running")], 0, false, &memo)));
+        let late = || vec![pod(6, 3, "Failed"), pod(7, 4, "Running")];
+        assert!(expr.holds(&facts(late(), 1, true, &memo)), "4 was found when it was there");
+        let corrected = vec![pod(6, 3, "Running"), pod(7, 4, "Running")];
+        assert!(!expr.holds(&facts(corrected, 2, true, &memo)), "6 is not what it was taken for");
+        // Who has not looked before cannot know, and says so.
+        let told = expr.value(&facts(late(), 1, true, &Arc::default()), &[]);
+        assert!(told.as_ref().is_err_and(|why| why.starts_with(facts::UNKNOWN)), "{told:?}");
     }
 
     #[test]

@@ -283,6 +283,7 @@ impl Expr {
         lists: Vec<Result<(Value, u64), String>>,
         budget: &Arc<Budget>,
     ) -> Result<Value, String> {
+        let missing = lists.iter().find_map(|list| list.as_ref().err()).cloned();
         let value = match self.levels > SHALLOW {
             false => self.resolve(facts, bound, lists, budget),
             true => std::thread::scope(|scope| {
@@ -297,8 +298,9 @@ impl Expr {
         };
         let stopped = budget.stopped();
         facts.memo.note_evaluation(facts, &self.source, stopped.as_deref());
-        // What came out of an evaluation that was stopped is no value.
-        stopped.map_or(value, Err)
+        // What came out of an evaluation that was stopped is no value. One that failed for want of
+        // a list says why there is none.
+        stopped.map_or(value.map_err(|why| missing.unwrap_or(why)), Err)
     }
 
     fn resolve(
