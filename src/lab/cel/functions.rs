@@ -33,6 +33,8 @@ pub struct Function {
 pub enum Asks {
     /// Its values, and what has happened.
     Past,
+    /// The trace, which it searches by itself.
+    Trace,
     /// What is true now.
     Now,
     /// What is true now, and has to be asked for over the network.
@@ -47,6 +49,9 @@ const fn by_kind(name: &'static str, takes: RangeInclusive<usize>, run: Run) -> 
 }
 const fn now(function: Function) -> Function {
     Function { asks: Asks::Now, ..function }
+}
+const fn trace(function: Function) -> Function {
+    Function { asks: Asks::Trace, ..function }
 }
 const fn network(name: &'static str, takes: RangeInclusive<usize>, run: Run) -> Function {
     Function { asks: Asks::Network, ..of(name, takes, run) }
@@ -150,18 +155,18 @@ pub const TABLE: &[Function] = &[
     network("members", 0..=0, |facts, _| facts.probe(Probe::Inside(Inside::Members)).and_then(no_error)),
     now(of("faults", 0..=0, |facts, _| facts.probe(Probe::Inside(Inside::Faults)).and_then(no_error))),
     // -- for debriefs
-    of("hop", 3..=3, |facts, args| {
+    trace(of("hop", 3..=3, |facts, args| {
         Ok(hops(facts, args)?.into_iter().find(happened).unwrap_or_else(value::empty))
-    }),
-    of("hops", 3..=3, |facts, args| Ok(value::list(hops(facts, args)?))),
-    of("asked", 2..=2, |facts, args| {
+    })),
+    trace(of("hops", 3..=3, |facts, args| Ok(value::list(hops(facts, args)?)))),
+    trace(of("asked", 2..=2, |facts, args| {
         Ok(learners(facts, word(args, 0)?, word(args, 1)?).next().unwrap_or_else(value::empty))
-    }),
-    of("wrote", 2..=2, |facts, args| {
+    })),
+    trace(of("wrote", 2..=2, |facts, args| {
         let mut all = learners(facts, word(args, 0)?, word(args, 1)?);
         Ok(all.find(|t| value::int_field(t, "revision") > 0).unwrap_or_else(value::empty))
-    }),
-    of("removed", 1..=1, |facts, args| {
+    })),
+    trace(of("removed", 1..=1, |facts, args| {
         let wanted = word(args, 0)?;
         let fits = |t: &&Value| {
             let asked = str_field(t, "object");
@@ -169,7 +174,7 @@ pub const TABLE: &[Function] = &[
             about(object, wanted) && acts::removes(facts, t, object)
         };
         Ok(facts.trace.iter().rev().find(fits).cloned().unwrap_or_else(value::empty))
-    }),
+    })),
     of("since", 2..=2, |_, args| match (begun(&args[0]), &args[1]) {
         (Some(begun), Value::List(all)) => {
             Ok(value::list(all.iter().filter(|t| moment(t).is_some_and(|at| at >= begun)).cloned().collect()))
@@ -201,7 +206,7 @@ pub const TABLE: &[Function] = &[
     of("name", 1..=1, |_, args| {
         Ok(value::text(str_field(&args[0], "object").split('/').nth(2).unwrap_or_default()))
     }),
-    of("because", 1..=1, |facts, args| {
+    trace(of("because", 1..=1, |facts, args| {
         let cause = at(&args[0], "cause").ok_or("because() takes a record")?;
         let led = |t: &&Value| match cause {
             Value::Int(_) => at(t, "revision") == Some(cause),
@@ -209,7 +214,7 @@ pub const TABLE: &[Function] = &[
             _ => false,
         };
         Ok(facts.trace.iter().find(led).cloned().unwrap_or_else(value::empty))
-    }),
+    })),
 ];
 
 /// Makes functions known to an evaluation.

@@ -239,6 +239,7 @@ impl Expr {
         let history = self.functions.contains("history")
             || self.functions.contains("events")
             || self.functions.contains("requests")
+            || self.asks(&[Asks::Trace])
             || self.variables.contains("ran")
             || self.variables.contains("trace");
         !history || self.asks(&[Asks::Now, Asks::Network]) || self.variables.contains("now")
@@ -372,8 +373,7 @@ impl Expr {
             state.push(*facts.generations.get(&facts::kind(kind)?.qualified())?);
         }
         // What looks through the trace or a history by itself may see every new record.
-        let scans = ["hop", "hops", "asked", "wrote", "removed", "because"];
-        if self.compiled.whole_trace || scans.iter().any(|f| self.functions.contains(*f)) {
+        if self.compiled.whole_trace || self.asks(&[Asks::Trace]) {
             state.push(facts.trace_end());
         }
         // Without the objects of the step's beginning, `before` reads the history.

@@ -8,6 +8,7 @@
 //! "delete")` the next record may be the one that makes it false.
 
 use super::compile::{AND, CONDITIONAL, OR};
+use super::functions::{Asks, TABLE};
 use cel::common::ast::{EntryExpr, Expr as Node, IdedExpr};
 
 /// Does it stay true once it is, as long as history, trace and events only grow?
@@ -22,6 +23,7 @@ pub fn stays_true(node: &Node) -> bool {
                 (AND | OR, args) => args.iter().all(|a| stays_true(a)),
                 (CONDITIONAL, [test, yes, no]) => !reads_past(test) && stays_true(yes) && stays_true(no),
                 ("_>_" | "_>=_", [more, less]) => is_growing_size(more) && !reads_past(less),
+                ("_!=_", [found, none] | [none, found]) if is_empty(none) => is_found(found),
                 _ => false,
             }
         }
@@ -50,7 +52,7 @@ fn grows(node: &Node) -> bool {
         Node::Call(call) => {
             call.target.is_none()
                 && !call.args.iter().any(|a| reads_past(&a.expr))
-                && is_past(&call.func_name)
+                && is_growing(&call.func_name)
         }
         // filter
         Node::Comprehension(c) => match &c.loop_step.expr {
@@ -71,16 +73,35 @@ fn is_growing_size(node: &Node) -> bool {
     call.func_name == "size" && list.is_some_and(|list| grows(&list.expr))
 }
 
-/// Functions whose answer grows with what happens.
-fn is_past(function: &str) -> bool {
-    matches!(function, "history" | "events" | "requests")
+/// `{}`, which says that nothing was found.
+fn is_empty(node: &Node) -> bool {
+    matches!(node, Node::Map(map) if map.entries.is_empty())
+}
+
+/// Is it a record that is looked for in the trace? Once there is one, there is always one.
+fn is_found(node: &Node) -> bool {
+    let Node::Call(call) = node else { return false };
+    searches_trace(&call.func_name)
+        && !is_growing(&call.func_name)
+        && call.target.is_none()
+        && !call.args.iter().any(|arg| reads_past(&arg.expr))
+}
+
+/// Functions whose answer is a list to which elements are only ever added.
+fn is_growing(function: &str) -> bool {
+    matches!(function, "history" | "events" | "requests" | "hops")
+}
+
+fn searches_trace(function: &str) -> bool {
+    TABLE.iter().any(|known| known.name == function && known.asks == Asks::Trace)
 }
 
 fn reads_past(node: &Node) -> bool {
     match node {
         Node::Ident(name) => matches!(name.as_str(), "trace" | "ran"),
         Node::Call(call) => {
-            is_past(&call.func_name)
+            is_growing(&call.func_name)
+                || searches_trace(&call.func_name)
                 || call.target.iter().any(|t| reads_past(&t.expr))
                 || call.args.iter().any(|a| reads_past(&a.expr))
         }
@@ -112,6 +133,12 @@ mod tests {
             ("['Pod','Service'].all(k, trace.exists(t, t.object == k + '/d/*'))", true),
             ("trace.exists(t, t.own && trace.exists(d, d.at < t.at)) || ran.exists(r, r.code == 7)", true),
             ("ran.exists(r, r.line.contains('curl') ? r.code == 7 : r.code == 4)", true),
+            ("wrote('patch', 'Pod/d/x') != {} && {} != hop('kubelet', 'delete', 'Pod/d/x')", true),
+            ("removed('Pod/d/x') != {} || hops('kubelet', 'delete', 'Pod/d/x').size() > 1", true),
+            ("trace.exists(t, t.own && t.verb == 'create') && removed('Pod/d/x') == {}", false),
+            ("asked('get', 'Pod/d/x').code == 200", false),
+            ("hops('kubelet', 'delete', 'Pod/d/x').size() == 0", false),
+            ("trace.exists(t, because(t) == {})", false),
             ("!trace.exists(t, t.verb == 'delete')", false),
             ("history('Pod','d','x').all(h, h.verb != 'DELETED')", false),
             ("size(history('Pod','d','x')) == 1", false),
