@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 
 /// What the judge found of one task.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,14 +57,26 @@ pub fn in_time(found: &mut [Found], limit_ms: u64, changed: bool, late: &Red) {
 }
 
 /// A task that only says what has to stay as it was is no work of its own: it counts where those
-/// that it goes with are green. `with`: of a task, those, and what is said where they are not.
+/// that it goes with count. `with`: of a task, those, and what is said where they do not.
 pub fn together(found: &mut [Found], with: impl Fn(&str) -> (Vec<String>, Red)) {
-    let green: Vec<String> = found.iter().filter(|t| t.green).map(|t| t.id.clone()).collect();
-    for task in found.iter_mut().filter(|t| t.green) {
-        let (needed, why) = with(&task.id);
-        if needed.iter().any(|id| !green.contains(id)) {
-            task.turn_red(why);
+    let green = found.iter().filter(|t| t.green).map(|t| t.id.clone()).collect();
+    let counted = counted(green, |id| with(id).0);
+    for task in found.iter_mut().filter(|t| t.green && !counted.contains(&t.id)) {
+        task.turn_red(with(&task.id).1);
+    }
+}
+
+/// Of tasks that are green by themselves, those that count. `with`: those that a task goes with.
+///
+/// Example: `a` goes with `b`, and `b` with `c`, which is red: neither of the two counts.
+pub fn counted(mut green: BTreeSet<String>, with: impl Fn(&str) -> Vec<String>) -> BTreeSet<String> {
+    loop {
+        let lacks = |id: &String| with(id).iter().any(|needed| !green.contains(needed));
+        let count = green.iter().filter(|id| !lacks(id)).cloned().collect();
+        if green == count {
+            return count;
         }
+        green = count;
     }
 }
 
@@ -278,5 +291,25 @@ mod tests {
         };
         assert_eq!((points(&found(false)).0, points(&found(true)).0), (0, 100));
         assert_eq!(found(false)[1].unmet, "only with traffic");
+    }
+
+    #[test]
+    fn a_task_counts_with_what_counts_itself() {
+        let with = |id: &str| -> Vec<String> {
+            let needed = match id {
+                "a" => "b",
+                "b" => "c",
+                "d" => "e",
+                "e" => "d",
+                _ => return vec![],
+            };
+            vec![needed.to_string()]
+        };
+        let mut all = ["a", "b", "c", "d", "e"].map(|id| found(id, 20, id != "c", 0));
+        together(&mut all, |id| (with(id), Red::default()));
+        assert_eq!(all.map(|task| task.green), [false, false, false, true, true]);
+        let mut all = ["a", "b", "c"].map(|id| found(id, 20, true, 0));
+        together(&mut all, |id| (with(id), Red::default()));
+        assert!(all.iter().all(|task| task.green));
     }
 }

@@ -2,7 +2,8 @@
 
 use super::{Current, LabRun, fill};
 use crate::graded::book::Book;
-use crate::graded::read::Lab;
+use crate::graded::read::{self, Lab};
+use crate::graded::score;
 use crate::graded::view::{Entry, LabView, Task};
 
 impl LabRun {
@@ -23,15 +24,17 @@ impl LabRun {
         }
         let meddling = self.world.know().meddling.clone();
         // As grading would count it.
-        let green = |id: &str| {
-            let green = seen.get(id).copied()?;
-            let Some(task) = lab.tasks.iter().find(|t| t.id == id) else { return Some(green) };
-            if !task.probe.is_empty() {
-                return None; // only its probe can tell
-            }
-            let is_green = |other: &String| seen.get(other) == Some(&true);
+        let is_green = |task: &&read::Task| {
             let excluded = task.excludes.iter().any(|what| meddling.contains(what));
-            Some(green && !excluded && task.only_with.iter().all(is_green))
+            seen.get(&task.id) == Some(&true) && !excluded
+        };
+        let greens = lab.tasks.iter().filter(is_green).map(|task| task.id.clone()).collect();
+        let task = |id: &str| lab.tasks.iter().find(|task| task.id == id);
+        let with = |id: &str| task(id).map(|task| task.only_with.clone()).unwrap_or_default();
+        let counted = score::counted(greens, with);
+        let green = |id: &str| {
+            let is_told = seen.contains_key(id) && task(id).is_none_or(|task| task.probe.is_empty());
+            is_told.then(|| counted.contains(id)) // with a probe, only that can tell
         };
         LabView {
             started: clock::rfc3339(open.started),
