@@ -14,6 +14,7 @@ mod functions;
 pub mod memo;
 mod owned;
 mod past;
+mod reads;
 mod seen;
 mod shared;
 mod shown;
@@ -31,9 +32,11 @@ pub use text::Template;
 pub use words::Meaning;
 
 use api::cel::levels;
+use api::kinds::Kind;
 use budget::Budget;
 use cel::{Context, Env, Program, Value};
 use functions::Asks;
+use reads::Read;
 use seen::Seen;
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
@@ -119,6 +122,8 @@ pub struct Expr {
     pub strings: BTreeSet<String>,
     /// Fields that it compares with a text: the field, whether they are to be alike, and the text.
     pub compared: BTreeSet<(String, bool, String)>,
+    /// Its calls that look at objects.
+    reads: Vec<Read>,
     functions: BTreeSet<String>,
     variables: BTreeSet<String>,
     /// It names a kind by a value that is known only when it is evaluated.
@@ -202,6 +207,7 @@ impl Expr {
             fields,
             strings,
             compared,
+            reads,
             any_kind,
             deepest,
             ..
@@ -219,6 +225,7 @@ impl Expr {
             fields,
             strings,
             compared,
+            reads,
             functions,
             variables,
             any_kind,
@@ -261,6 +268,11 @@ impl Expr {
 
     pub fn calls(&self, function: &str) -> bool {
         self.functions.contains(function)
+    }
+
+    /// May it look at an object, where these are the values of its lab?
+    pub fn may_look_at(&self, kind: &Kind, object: &serde_json::Value, variant: &Value) -> bool {
+        self.reads.iter().any(|read| read.may_be(kind, object, variant))
     }
 
     /// Evaluates, within the limit of [`budget`]. `bound` are the values of further names.

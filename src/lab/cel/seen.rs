@@ -1,5 +1,6 @@
 //! What an expression names: functions, kinds, objects, fields and the texts that it compares.
 
+use super::reads::Read;
 use super::words::{self, Meaning};
 use super::{DEPTH_MAX, Error, Named, functions, owned};
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr as Node, IdedExpr, LiteralValue};
@@ -17,6 +18,7 @@ pub struct Seen {
     pub fields: BTreeSet<String>,
     pub strings: BTreeSet<String>,
     pub compared: BTreeSet<(String, bool, String)>,
+    pub reads: Vec<Read>,
     /// It names a kind by a value that is known only when it is evaluated.
     pub any_kind: bool,
     /// How many nodes are around the present one, and around the deepest.
@@ -142,6 +144,7 @@ impl Seen {
             };
             return Err(Error::Arguments { name: known.name.into(), wants, got: call.args.len() });
         }
+        self.reads.extend(Read::of(known, call));
         match text(0) {
             Some(kind) if known.kind_first => {
                 self.kinds.insert(kind);

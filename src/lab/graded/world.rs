@@ -297,17 +297,16 @@ impl Known {
         self.asking.get(probe).is_some_and(|since| now.duration_since(*since) <= ASKING_MAX)
     }
 
-    /// Namespace and name of the objects of a kind that were there at a revision, that no
+    /// The objects of a kind, by namespace and name, that were there at a revision, that no
     /// controller makes anew, and that are gone.
-    pub fn gone(&self, kind: &Kind, revision: i64) -> Vec<(String, String)> {
+    pub fn gone(&self, kind: &Kind, revision: i64) -> Vec<((String, String), Object)> {
         let Some(now) = self.objects.get(&kind.qualified()) else { return vec![] };
         let is_made = |object: &Object| {
             let owners = object.json["metadata"]["ownerReferences"].as_array();
             owners.is_some_and(|owners| owners.iter().any(|owner| owner["controller"] == true))
         };
         let then = self.recorder.objects_at(kind.plural, revision);
-        let gone = then.into_iter().filter(|(key, object)| !now.contains_key(key) && !is_made(object));
-        gone.map(|(key, _)| key).collect()
+        then.into_iter().filter(|(key, object)| !now.contains_key(key) && !is_made(object)).collect()
     }
 
     /// A snapshot for one evaluation.
@@ -723,7 +722,8 @@ mod tests {
         let pods = facts::kind("Pod").unwrap();
         assert!(known.gone(pods, 5).is_empty(), "nobody watches them");
         known.objects.insert("pods".into(), Arc::new(there));
-        assert_eq!(known.gone(pods, 5), [key("tester")], "a ReplicaSet makes its pods anew");
+        let gone: Vec<_> = known.gone(pods, 5).into_iter().map(|(key, _)| key).collect();
+        assert_eq!(gone, [key("tester")], "a ReplicaSet makes its pods anew");
         assert!(known.gone(pods, 3).is_empty(), "they were made when the clock ran");
     }
 

@@ -65,25 +65,31 @@ impl LabRun {
         Ok(json!(self.view(&current, lang)))
     }
 
-    /// Says that something is gone that was there when the clock started and that no controller
-    /// brings back, and how to get it back. What the solution takes away is meant to go.
+    /// Says that something is gone that was there when the clock started, that no controller brings
+    /// back, and that a task looks at which is not done; and how to get it back. What the solution
+    /// takes away is meant to go.
     pub(super) fn missing_base(&self, current: &Current, lang: &str) -> Option<String> {
         let (lab, open) = (&current.lab, &current.open);
         let ways = [&lab.solution, &lab.also];
         let lines = ways.iter().flat_map(|way| Lab::lines(way, &current.variant)).collect::<Vec<_>>();
         let own_work = own::named(&current.lines(&lines));
         let places = current.places();
+        let seen = self.seen().clone();
+        let left = |task: &&Task| seen.get(&task.id) != Some(&true);
+        let asked: Vec<&Expr> = lab.tasks.iter().filter(left).flat_map(exprs).collect();
+        let variant = current.frame().variant.unwrap_or(cel::Value::Null);
         let known = self.world.know();
         let mut names = Vec::new();
         for kind in kinds(lab).iter().filter_map(|kind| facts::kind(kind)) {
             if wills::DERIVED.contains(&kind.plural) {
                 continue;
             }
-            let here = known.gone(kind, open.began).into_iter().filter(|(namespace, name)| {
+            let here = known.gone(kind, open.began).into_iter().filter(|((namespace, name), object)| {
                 places.as_ref().is_none_or(|places| places.contains(namespace))
                     && !own_work.contains(&own::key(&kind.qualified(), namespace, name))
+                    && asked.iter().any(|expr| expr.may_look_at(kind, &object.json, &variant))
             });
-            names.extend(here.map(|(_, name)| format!("{}/{name}", kind.plural)));
+            names.extend(here.map(|((_, name), _)| format!("{}/{name}", kind.plural)));
         }
         let with = [names.join(", "), lab.id.clone(), open.seed.to_string()];
         let with = with.each_ref().map(String::as_str);
@@ -254,6 +260,25 @@ mod tests {
         assert!(templates.get("${").is_none() && templates.known().len() == 2);
         templates.clear();
         assert!(templates.known().is_empty());
+    }
+
+    /// Of broken-selector the learner deletes the Deployment that is there to mislead.
+    #[test]
+    fn a_task_looks_at_what_it_names_and_not_at_the_decoys() {
+        let labs = Labs::load();
+        let lab = labs.get("broken-selector").unwrap();
+        let variant = lab.variant(7).unwrap();
+        let text = |key: &str| variant[key].as_str().unwrap().to_string();
+        let values = crate::cel::value::of_json(&Value::Object(variant.clone()));
+        let asked: Vec<&Expr> = lab.tasks.iter().flat_map(exprs).collect();
+        let is_asked = |kind: &str, name: &str| {
+            let object = json!({"metadata": {"namespace": text("ns"), "name": name}});
+            let kind = facts::kind(kind).unwrap();
+            asked.iter().any(|expr| expr.may_look_at(kind, &object, &values))
+        };
+        assert!(is_asked("Deployment", &text("app")) && is_asked("Service", &text("app")));
+        assert!(is_asked("Pod", "tester"));
+        assert!(!is_asked("Deployment", &format!("{}-old", text("app"))));
     }
 
     /// `lab solve` was interrupted while it waited: the next command does not wait for it.
