@@ -2,15 +2,15 @@
 
 use super::acts;
 use super::budget::{self, Budget};
-use super::facts::{Facts, Object, Probe};
+use super::facts::{self, Facts, Object, Probe};
 use super::owned;
 use super::shared::{Callable, Run};
 use super::shown;
 use super::value::{self, at, millis, str_field};
+use api::fields::FieldSelector;
 use api::labels::Selector;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use cel::objects::Key;
 use cel::{Context, Value};
 use cluster::guest::Inside;
 use std::cmp::Ordering;
@@ -279,31 +279,17 @@ pub fn covers(request: &Value, object: &Value) -> bool {
     if !name.starts_with(str_field(request, "prefix")) {
         return false;
     }
-    let labels = match at(object, "metadata.labels") {
-        Some(Value::Map(labels)) => labels
-            .map
-            .iter()
-            .filter_map(|(key, value)| match (key, value) {
-                (Key::String(key), Value::String(value)) => Some((key.to_string(), value.to_string().into())),
-                _ => None,
-            })
-            .collect(),
-        _ => serde_json::Map::new(),
-    };
-    let labels = serde_json::Value::Object(labels);
-    let fits = Selector::parse(str_field(request, "labels")).is_ok_and(|s| s.matches(&labels));
-    let terms = str_field(request, "fields").split(',').filter(|term| !term.is_empty());
-    fits && terms.into_iter().all(|term| {
-        let (field, wanted, equal) = match term.split_once("!=") {
-            Some((field, wanted)) => (field, wanted, false),
-            None => match term.split_once('=') {
-                Some((field, wanted)) => (field, wanted.trim_start_matches('='), true),
-                None => return false,
-            },
-        };
-        (at(object, field).map_or("", |v| if let Value::String(v) = v { v.as_str() } else { "" }) == wanted)
-            == equal
-    })
+    let (labels, fields) = (str_field(request, "labels"), str_field(request, "fields"));
+    if labels.is_empty() && fields.is_empty() {
+        return true;
+    }
+    let object = value::to_json(object);
+    if !Selector::parse(labels).is_ok_and(|s| s.matches(&object["metadata"]["labels"])) {
+        return false;
+    }
+    // As the server does, which knows what a field is that is not there.
+    let known = facts::kind(kind).map(|kind| kind.selectable()).unwrap_or_default();
+    FieldSelector::parse(fields, &known).is_ok_and(|s| s.matches(&object))
 }
 
 /// `create` is also `create configmap`.
@@ -497,6 +483,11 @@ mod tests {
             ("Node//*", "", "", false, true),
             ("Node//*", "nothing=here", "", false, false),
             ("Node//n1", "", "", false, true),
+            // What is not there has a value for the server.
+            ("Node//*", "", "spec.unschedulable=false", false, true),
+            ("Node//*", "", "spec.unschedulable!=false", false, false),
+            ("Pod/d/*", "", "spec.hostNetwork=false", true, false),
+            ("Pod/d/*", "", "status.nothing=x", false, false),
         ] {
             let request = asked(object, labels, fields);
             assert_eq!(
@@ -506,6 +497,10 @@ mod tests {
             );
         }
         assert!(!covers(&asked("Pod/d/*", "", ""), &value::empty()));
+        let set = json!({"kind": "ReplicaSet", "metadata": {"namespace": "d", "name": "web"},
+            "status": {"replicas": 3}});
+        let of_set = |fields| covers(&asked("ReplicaSet/d/*", "", fields), &value::of_json(&set));
+        assert!(of_set("status.replicas=3") && !of_set("status.replicas=0"), "a number");
     }
 
     fn eval(source: &str, facts: &Arc<Facts>) -> Result<Value, String> {
