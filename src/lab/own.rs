@@ -106,16 +106,32 @@ pub fn namespaces(lines: &[String]) -> Option<BTreeSet<String>> {
                 continue;
             }
             if kind.is_some_and(|kind| !kind.namespaced) && verb != "create" {
-                match (kind.map(|kind| kind.plural), parsed.args.get(1)) {
-                    (Some("namespaces"), Some(name)) => found.insert(name.clone()),
-                    _ => return None,
-                };
+                found.extend(namespaces_named(&parsed.args)?);
                 continue;
             }
             found.insert(namespace_of(&parsed).to_string());
         }
     }
     Some(found)
+}
+
+/// The namespaces that stand behind a verb as `namespace shop` or `namespace/shop`. `None`: it is
+/// about other objects, too, or chooses namespaces by a selector. What would be set on them
+/// (`a=b`) or taken away (`a-`) is no name.
+fn namespaces_named(args: &[String]) -> Option<Vec<String>> {
+    let is_namespaces = |word: &str| kind_of(word).is_some_and(|kind| kind.plural == "namespaces");
+    let mut words = args.iter().filter(|word| !word.contains('=') && !word.ends_with('-')).peekable();
+    let names: Vec<String> = match words.peek()?.contains('/') {
+        true => words
+            .map(|word| word.split_once('/').filter(|(kind, _)| is_namespaces(kind)))
+            .map(|named| named.map(|(_, name)| name.to_string()))
+            .collect::<Option<_>>()?,
+        false => {
+            words.next().filter(|kind| is_namespaces(kind))?;
+            words.cloned().collect()
+        }
+    };
+    (!names.is_empty()).then_some(names)
 }
 
 /// The commands of a line of a shell, as words.
@@ -296,6 +312,12 @@ mod tests {
             ),
             (&["kubectl delete namespace shop"], Some("shop")),
             (&["kubectl label namespace shop a=b"], Some("shop")),
+            (&["kubectl label namespace/shop pod-security.kubernetes.io/enforce=baseline"], Some("shop")),
+            (&["kubectl annotate ns/shop ns/market a- b=c"], Some("market shop")),
+            (&["kubectl label ns shop market a=b"], Some("market shop")),
+            (&["kubectl label namespaces -l a=b pod-security.kubernetes.io/enforce=baseline"], None),
+            (&["kubectl label namespaces --all a=b"], None),
+            (&["kubectl label ns/shop node/n1 a=b"], None),
             (&["fault kill etcd", "curl localhost:30080"], Some("")),
             (
                 &[
