@@ -46,7 +46,7 @@ pub fn named(lines: &[String]) -> BTreeSet<String> {
 /// Keys of the objects that these lines make and that must not be there before, as far as they name
 /// them.
 pub fn made(lines: &[String]) -> BTreeSet<String> {
-    let deletes = |line: &str| line.split_whitespace().take(2).any(|word| word == "delete");
+    let deletes = |line: &str| parsed(line).is_some_and(|parsed| parsed.verb.path == "delete");
     let all = run::commands(lines).into_iter().filter(|(line, _)| !line.starts_with('-') && !deletes(line));
     all.flat_map(|(line, input)| names_in(&line, &input)).collect()
 }
@@ -153,6 +153,11 @@ fn namespace_of(parsed: &parse::Parsed) -> &str {
 }
 
 fn names_in(line: &str, input: &str) -> Vec<String> {
+    parsed(line).map(|parsed| keys(&parsed, input)).unwrap_or_default()
+}
+
+/// The first command of a line, if it is one of kubectl's.
+fn parsed(line: &str) -> Option<parse::Parsed> {
     let line = line.trim_start_matches('-').trim();
     let words = shlex::split(line).unwrap_or_default();
     let words = words.into_iter().skip(usize::from(line.starts_with("kubectl ") || line.starts_with("k ")));
@@ -161,7 +166,7 @@ fn names_in(line: &str, input: &str) -> Vec<String> {
         matches!(word, "|" | ">" | "&&" | "||" | ";") || word.contains("$(") || word.contains('`')
     };
     let words: Vec<String> = words.take_while(|word| !is_shells(word)).collect();
-    parse::parse(&words).map(|parsed| keys(&parsed, input)).unwrap_or_default()
+    parse::parse(&words).ok()
 }
 
 /// Keys of the objects that a command makes or deletes. `input`: the manifest that it reads.
@@ -290,6 +295,21 @@ mod tests {
         {
             assert!(!twelfth.contains(other), "{other}");
         }
+    }
+
+    #[test]
+    fn what_a_line_deletes_it_does_not_make() {
+        let of = |line: &str| made(&[line.to_string()]).into_iter().collect::<Vec<_>>().join(" ");
+        for line in [
+            "kubectl delete configmap old",
+            "kubectl -n default delete configmap old --ignore-not-found",
+            "k --namespace=default delete configmap/old",
+            "delete configmap old",
+        ] {
+            assert_eq!(of(line), "", "{line}");
+        }
+        assert_eq!(of("kubectl -n shop create configmap delete"), "configmaps/shop/delete");
+        assert_eq!(of("kubectl create namespace delete"), "namespaces//delete");
     }
 
     #[test]
