@@ -169,6 +169,7 @@ pub async fn run(
         solving: false,
         preparing: None,
         playing: None,
+        clocks: None,
         noted: false,
         problem,
         unkept: None,

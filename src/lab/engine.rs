@@ -132,6 +132,8 @@ pub struct Engine {
     pub preparing: Option<String>,
     /// The line that the teacher plays, from 1, and how many lines there are.
     pub playing: Option<(usize, usize)>,
+    /// The calendar and the kernel's clock when they were last looked at together.
+    pub clocks: Option<(clock::Timestamp, Instant)>,
     /// Something was noted that is not kept yet.
     pub noted: bool,
     /// Why the file of an earlier sitting could not be read: it is left as it is, and nothing is
@@ -457,12 +459,40 @@ impl Engine {
         Arc::new(facts)
     }
 
+    /// Was something noted that is not kept yet?
+    fn take_noted(&mut self, now: Instant) -> bool {
+        self.follow_calendar(clock::now(), now);
+        std::mem::take(&mut self.noted)
+    }
+
+    /// Keeps the beginning of the open step from lying ahead: the calendar was set back since, and
+    /// every line of a log would be older than the step. It goes back by as much as the calendar
+    /// did, as far as that was seen.
+    ///
+    /// Example: a step is open since 12:00. At 12:10 the calendar is set back by an hour: it then
+    /// began at 11:00, and a line of 11:10 is new.
+    fn follow_calendar(&mut self, calendar: clock::Timestamp, kernel: Instant) {
+        let seen = self.clocks.replace((calendar, kernel));
+        let Some((open, step)) = self.current() else { return };
+        let (lesson, step) = (open.lesson.id.clone(), step.id.clone());
+        let noted = self.progress.look(&lesson, &step);
+        let Some(at) = noted.and_then(|noted| noted.at.parse::<clock::Timestamp>().ok()) else { return };
+        if at <= calendar {
+            return;
+        }
+        let expected = seen.map_or(calendar, |(was, at)| clock::after(was, kernel.duration_since(at)));
+        let back = expected.as_millisecond().saturating_sub(calendar.as_millisecond()).max(0);
+        let began = clock::before(at, Duration::from_millis(back.unsigned_abs())).min(calendar);
+        self.progress.step(&lesson, &step).at = clock::rfc3339_nano(began);
+        self.noted = true;
+    }
+
     /// Judges the open step, and says what is needed to judge it better. True if progress has to be
     /// saved.
     pub fn settle(&mut self) -> (Needs, bool) {
         let now = Instant::now();
         let mut needs = Needs::default();
-        let noted = std::mem::take(&mut self.noted);
+        let noted = self.take_noted(now);
         let facts = self.facts();
         let state = self.state();
         let Some(open) = &mut self.open else { return (needs, noted) };
@@ -728,6 +758,7 @@ pub(crate) mod tests {
             solving: false,
             preparing: None,
             playing: None,
+            clocks: None,
             noted: false,
             problem: None,
             unkept: None,
@@ -1073,6 +1104,36 @@ pub(crate) mod tests {
         engine.answered(0, Probe::Logs { target: "d/web".into() }, value::text(log));
         let is = |source: &str| Expr::compile(source, Use::Check, &[]).unwrap().holds(&engine.facts());
         assert!(is("new_logs('d/web').contains('new') && !new_logs('d/web').contains('old')"));
+    }
+
+    /// A virtual machine has woken up, and its time is set by the network.
+    #[test]
+    fn a_calendar_that_is_set_back_makes_no_line_old() {
+        let time = |text: &str| text.parse::<clock::Timestamp>().unwrap();
+        let began = |seen: Option<(&str, u64)>, now: &str| {
+            let mut engine = engine();
+            let lesson = engine.open.as_ref().unwrap().lesson.id.clone();
+            engine.progress.step(&lesson, "run").at = "2026-11-22T12:00:00.000000000Z".into();
+            let kernel = Instant::now();
+            if let Some((seen, _)) = seen {
+                engine.follow_calendar(time(seen), kernel);
+            }
+            let later = Duration::from_secs(seen.map_or(0, |(_, later)| later));
+            engine.follow_calendar(time(now), kernel + later);
+            let log = "2026-11-22T11:10:30Z new line\n";
+            engine.answered(0, Probe::Logs { target: "d/web".into() }, value::text(log));
+            let is_new = Expr::compile("new_logs('d/web').contains('new')", Use::Check, &[]).unwrap();
+            let noted = engine.progress.step(&lesson, "run").at.clone();
+            (time(&noted), engine.noted, is_new.holds(&engine.facts()))
+        };
+        let set_back = began(Some(("2026-11-22T12:10:00Z", 60)), "2026-11-22T11:11:00Z");
+        assert_eq!(set_back, (time("2026-11-22T11:00:00Z"), true, true));
+        let by_another_process = began(None, "2026-11-22T11:10:00Z");
+        assert_eq!(by_another_process, (time("2026-11-22T11:10:00Z"), true, true));
+        let untouched = began(Some(("2026-11-22T12:10:00Z", 60)), "2026-11-22T12:11:00Z");
+        assert_eq!(untouched, (time("2026-11-22T12:00:00Z"), false, false));
+        let still_after = began(Some(("2026-11-22T12:10:00Z", 60)), "2026-11-22T12:05:00Z");
+        assert_eq!(still_after.0, time("2026-11-22T12:00:00Z"), "lines are still newer than the step");
     }
 
     /// A step that is done is judged no more, and so no check asks for what proves its prediction's
