@@ -56,11 +56,27 @@ pub fn pod(reader: &Reader, out: &mut Explanation, pod: &Value) {
             last_warning(reader, out, pod);
         }
         _ => {
-            let late: Vec<&str> =
-                containers.iter().filter(|c| c["ready"] == false).map(|c| text(c, "name")).collect();
-            reader.line(out, Word::NotReady, &[&late.join(", ")]);
+            not_ready(reader, out, pod, &containers);
             last_warning(reader, out, pod);
         }
+    }
+}
+
+/// It runs: which containers, or which conditions that others set, is it waiting for?
+fn not_ready(reader: &Reader, out: &mut Explanation, pod: &Value, containers: &[&Value]) {
+    let late = containers.iter().filter(|c| c["ready"] == false).map(|c| text(c, "name"));
+    let late: Vec<&str> = late.collect();
+    let condition = |kind: &str| list(pod, "status.conditions").iter().find(|c| c["type"] == kind);
+    let gates = list(pod, "spec.readinessGates").iter().map(|gate| text(gate, "conditionType"));
+    let missing = |gate: &&str| condition(gate).is_none_or(|c| c["status"] != "True");
+    let gates: Vec<&str> = gates.filter(missing).collect();
+    if !late.is_empty() {
+        reader.line(out, Word::NotReady, &[&late.join(", ")]);
+    } else if !gates.is_empty() {
+        reader.line(out, Word::GatesNotReady, &[&gates.join(", ")]);
+    } else {
+        let reason = condition("Ready").map_or("", |ready| text(ready, "reason"));
+        reader.line(out, Word::NotReady, &[if reason.is_empty() { "Ready" } else { reason }]);
     }
 }
 

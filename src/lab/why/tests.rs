@@ -119,6 +119,16 @@ fn pods_that_exist_but_are_not_ready_are_no_endpoints() {
 }
 
 #[test]
+fn a_pod_that_waits_for_its_readiness_gates_names_them() {
+    let told = |ready: bool| {
+        let mut pod = pod(json!({}), json!({"containerStatuses": [{"name": "c", "ready": ready}]}));
+        pod["spec"]["readinessGates"] = json!([{"conditionType": "example.com/lb"}]);
+        ask(&facts(&[("pods", pod)], &Tap::new()), &["pod/web-1"]).lines[0].clone()
+    };
+    assert!(told(true).contains("not True: example.com/lb.") && told(false).ends_with("not ready: c."));
+}
+
+#[test]
 fn a_pod_that_somebody_makes_is_mended_where_its_template_stands() {
     let mut waiting = pod(
         json!({"app": "web"}),

@@ -30,6 +30,7 @@ texts! {
         Gated: "The scheduler leaves it alone as long as it has scheduling gates: {}.", "스케줄링 게이트가 남아 있는 동안 스케줄러가 이 파드를 배정하지 않습니다: {}";
         OtherScheduler: "It waits for the scheduler {} (spec.schedulerName), which is not the cluster's own.", "클러스터의 기본 스케줄러가 아닌 {} 스케줄러를 기다립니다(spec.schedulerName).";
         NotReady: "It runs, but is not ready: {}.", "실행 중이지만 아직 준비되지 않았습니다: {}";
+        GatesNotReady: "Its containers are ready, but conditions that its readinessGates name are not True: {}. A program outside of the pod has to set them.", "컨테이너는 준비되었지만 readinessGates에 적힌 조건이 True가 아닙니다: {}. 이 조건은 파드 밖의 프로그램이 설정해야 합니다.";
         RunsWell: "Nothing is wrong: it runs and is ready on {} with the address {}.", "문제가 없습니다. {} 노드에서 {} 주소로 실행 중이고 준비되었습니다.";
         Succeeded: "Nothing is wrong: its containers have done their work and ended with 0.", "문제가 없습니다. 컨테이너가 일을 마치고 0으로 끝났습니다.";
         Failed: "It has failed and is not started again. {} {}", "실패했고 다시 시작되지 않습니다. {} {}";
