@@ -37,6 +37,10 @@ const ANSWER: Duration = Duration::from_secs(6);
 /// A question that is out for longer gets no answer any more.
 const ASKING_MAX: Duration = Duration::from_secs(20);
 
+/// An answer that nobody has asked for again is dropped then. It is older than any that counts, and
+/// than any that would be renewed.
+const DROPPED: Duration = Duration::from_secs(30);
+
 /// Pods of an open lab of which a restart is kept, at most.
 const RESTARTED_MAX: usize = 200;
 
@@ -292,6 +296,14 @@ impl Known {
         fresh.map(|(probe, answer)| (probe.clone(), answer.value.clone())).collect()
     }
 
+    /// Drops answers to questions that nobody puts any more: those about a pod that was replaced.
+    fn drop_answers(&mut self, now: Instant) {
+        self.asking.retain(|_, since| now.duration_since(*since) <= ASKING_MAX);
+        let asking = &self.asking;
+        self.answers
+            .retain(|probe, answer| asking.contains_key(probe) || now.duration_since(answer.came) <= DROPPED);
+    }
+
     /// Is a question out whose answer may still come?
     fn is_asking(&self, probe: &Probe, now: Instant) -> bool {
         self.asking.get(probe).is_some_and(|since| now.duration_since(*since) <= ASKING_MAX)
@@ -444,6 +456,7 @@ impl World {
     fn see_to(self: &Arc<World>, wanted: Wanted, renew: Duration) {
         self.watch(wanted.kinds);
         let now = Instant::now();
+        self.know().drop_answers(now);
         for probe in wanted.probes.into_iter().chain(wanted.used) {
             let era = {
                 let mut known = self.know();
@@ -704,6 +717,28 @@ mod tests {
         assert_eq!(known.fresh().len(), 1);
         tokio::time::advance(ASKING_MAX + Duration::from_secs(1)).await;
         assert!(known.fresh().is_empty(), "whatever was asked has ended without an answer");
+    }
+
+    /// A task asks every pod of a Deployment, which replaces them all night.
+    #[tokio::test(start_paused = true)]
+    async fn answers_about_pods_that_are_gone_are_dropped() {
+        let mut known = Known::default();
+        let probe = |n: u64| Probe::Logs { target: format!("shop/web-{n}") };
+        for n in 0..100 {
+            let now = Instant::now();
+            known.answers.insert(probe(n), Answer { asked: now, came: now, value: value::text("x") });
+            known.drop_answers(now);
+            tokio::time::advance(Duration::from_secs(10)).await;
+        }
+        assert!(known.answers.len() <= 4, "{}", known.answers.len());
+        assert!(known.answers.contains_key(&probe(99)));
+        known.asking.insert(probe(99), Instant::now());
+        tokio::time::advance(ASKING_MAX).await;
+        known.drop_answers(Instant::now());
+        assert_eq!(known.answers.len(), 1, "the next answer is still to come");
+        tokio::time::advance(DROPPED).await;
+        known.drop_answers(Instant::now());
+        assert!(known.answers.is_empty() && known.asking.is_empty());
     }
 
     #[test]
