@@ -114,7 +114,7 @@ pub struct Open {
     /// clock started.
     #[serde(default)]
     pub reborn: BTreeMap<String, String>,
-    /// Pods whose containers ended while the cluster ran, by namespace and name.
+    /// Pods whose containers ended while the cluster ran, by namespace, name and uid.
     #[serde(default)]
     pub restarted: BTreeMap<String, Restarted>,
 }

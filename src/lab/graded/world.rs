@@ -89,8 +89,8 @@ pub struct Known {
     pub reads: BTreeSet<String>,
     /// What people did in the lab's namespaces that a task may exclude.
     pub meddling: BTreeSet<Meddling>,
-    /// Pods in the lab's namespaces whose containers ended while the cluster ran, by namespace and
-    /// name.
+    /// Pods in the lab's namespaces whose containers ended while the cluster ran, by namespace,
+    /// name and uid.
     pub restarted: BTreeMap<String, Restarted>,
     pub who: Who,
     /// Of all this something has not been written down yet.
@@ -235,7 +235,8 @@ impl Known {
         }
         let revision = record.revision.unwrap_or_default() as i64;
         let Some(found) = Restarted::of(revision, body) else { return };
-        let key = format!("{}/{}", object.namespace, object.name);
+        let uid = found.pod["metadata"]["uid"].as_str().unwrap_or_default();
+        let key = format!("{}/{}/{uid}", object.namespace, object.name);
         let is_more = match self.restarted.get(&key) {
             Some(known) => found.count > known.count,
             None => self.restarted.len() < RESTARTED_MAX,
@@ -974,6 +975,25 @@ mod tests {
         let key = ("pods".to_string(), "shop".to_string(), "web".to_string());
         let told: Vec<_> = next.recorder.versions[&key].iter().map(|v| (v.revision, v.verb)).collect();
         assert_eq!(told, [(5, "ADDED"), (20, "MODIFIED"), (30, "MODIFIED")]);
+    }
+
+    /// The pod of a StatefulSet restarted twice, was made anew, and restarted once.
+    #[test]
+    fn a_restart_of_a_pods_successor_is_kept() {
+        let mut known = Known { recording: true, ..Known::default() };
+        known.places = Some(["shop".to_string()].into());
+        known.begin(Some(Stopwatch::taken_up(clock::now(), 5000)));
+        for (uid, count, revision) in [("a", 1, 20), ("a", 2, 21), ("b", 1, 30), ("b", 1, 31)] {
+            let status = json!({"containerStatuses": [{"restartCount": count, "lastState": {"terminated": {"reason": "Error"}}}]});
+            let metadata = json!({"namespace": "shop", "name": "web-0", "uid": uid});
+            let pod = json!({"kind": "Pod", "metadata": metadata, "status": status});
+            let event = tap::Event::Commit(tap::Write::UPDATED);
+            let record = tap::Record::new(event).object("pods", "shop", "web-0").revision(revision);
+            known.take(&tap::Record { body: Some(pod.to_string().into()), ..record });
+        }
+        let kept: Vec<(i64, i64)> =
+            known.restarted.values().map(|kept| (kept.revision, kept.count)).collect();
+        assert_eq!(kept, [(21, 2), (30, 1)]);
     }
 
     /// A lesson's way back in its own namespaces is no undo of the lab's.
