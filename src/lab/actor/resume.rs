@@ -16,10 +16,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A question that failed is put again after this pause, so often: a start takes a minute on a slow
-/// machine.
+/// A question that failed is put again after this pause.
 const PAUSE: Duration = Duration::from_millis(500);
-const TRIES: usize = 120;
+/// A start takes a minute on a slow machine. The questions themselves are a part of it: each may
+/// take seconds.
+const START_MAX: Duration = Duration::from_secs(60);
 /// The same for all questions about the time before this process together.
 const TRIES_OF_PAST: usize = 20;
 
@@ -104,19 +105,10 @@ impl Actor {
         if !self.engine.offers.own {
             return Ok(());
         }
-        let mut refused = String::new();
-        for _ in 0..TRIES {
-            match self.host.past(Past::Steps).await {
-                Ok(steps) => {
-                    let revision = steps["revision"].as_i64().unwrap_or_default();
-                    self.engine.recorder.revision = self.engine.recorder.revision.max(revision);
-                    return Ok(());
-                }
-                Err(why) => refused = why,
-            }
-            clock::sleep(PAUSE).await;
-        }
-        Err(refused)
+        let steps = answered(|| self.host.past(Past::Steps)).await?;
+        let revision = steps["revision"].as_i64().unwrap_or_default();
+        self.engine.recorder.revision = self.engine.recorder.revision.max(revision);
+        Ok(())
     }
 
     /// What the step's histories have to tell of the time before this process: what was there when
@@ -147,5 +139,58 @@ impl Actor {
                 break;
             }
         }
+    }
+}
+
+/// Asks until there is an answer.
+///
+/// # Errors
+/// What the last answer said, if there was none within [`START_MAX`].
+async fn answered<T, F: Future<Output = Result<T, String>>>(ask: impl Fn() -> F) -> Result<T, String> {
+    let mut refused = "the store does not answer".to_string();
+    let asking = async {
+        loop {
+            match ask().await {
+                Ok(answer) => return answer,
+                Err(why) => refused = why,
+            }
+            clock::sleep(PAUSE).await;
+        }
+    };
+    match tokio::time::timeout(START_MAX, asking).await {
+        Ok(answer) => Ok(answer),
+        Err(_) => Err(refused),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use tokio::time::Instant;
+
+    /// An API server answers, and the store behind it has no majority: each question takes seconds.
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_does_not_answer_is_waited_for_for_a_minute() {
+        let began = Instant::now();
+        let refused = || async {
+            tokio::time::sleep(Duration::from_secs(6)).await;
+            Err::<u8, _>("timeout".to_string())
+        };
+        assert_eq!(answered(refused).await, Err("timeout".into()));
+        assert!(began.elapsed() <= START_MAX + Duration::from_secs(1), "{:?}", began.elapsed());
+        assert!(
+            answered(std::future::pending::<Result<u8, String>>)
+                .await
+                .is_err_and(|why| why.contains("does not answer"))
+        );
+        let asked = AtomicU32::new(0);
+        let late = || async {
+            match asked.fetch_add(1, Ordering::Relaxed) {
+                5 => Ok(7),
+                _ => Err("not yet".to_string()),
+            }
+        };
+        assert_eq!(answered(late).await, Ok(7));
     }
 }
