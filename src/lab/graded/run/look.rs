@@ -24,6 +24,10 @@ fn seen_alone(lab: &Lab) -> impl Iterator<Item = &Task> {
     lab.tasks.iter().filter(|task| task.probe.is_empty())
 }
 
+fn needs_network(task: &Task) -> bool {
+    exprs(task).iter().any(|expr| expr.is_probe())
+}
+
 impl LabRun {
     pub(super) async fn check(&self, current: Current, lang: &str) -> Result<Value, String> {
         self.world.read(self.host.tap());
@@ -151,22 +155,10 @@ impl LabRun {
             if let Err(why) = self.note_limit(&current).await {
                 tracing::debug!(why, "the end of the time cannot be noted yet");
             }
-            let frame = current.frame();
-            let mut truths = BTreeMap::new();
+            let mut truths = self.look_without_network(&current);
             let asks = network.elapsed() >= NETWORK_EVERY;
-            for task in &current.lab.tasks {
-                let all = exprs(task);
-                if !all.iter().any(|e| e.is_probe()) {
-                    let truth = |e: &&Expr| self.world.truth(e, &frame, NETWORK_EVERY);
-                    let told: Vec<_> = in_place(|| all.iter().map(truth).collect());
-                    // What cannot be told at this moment changes nothing.
-                    if told.iter().all(Option::is_some) {
-                        truths.insert(task.id.clone(), told.iter().all(|t| *t == Some(true)));
-                    }
-                } else if asks {
-                    let green = self.world.settled(&all, &frame, Duration::ZERO, Duration::ZERO).await;
-                    truths.insert(task.id.clone(), green.is_ok());
-                }
+            if asks {
+                truths.extend(self.look_over_network(&current).await);
             }
             if asks {
                 network = Instant::now();
@@ -174,6 +166,33 @@ impl LabRun {
             self.seen().extend(truths);
             self.note_green();
         }
+    }
+
+    /// How the tasks stand that need no answers from the network. What cannot be told at this
+    /// moment changes nothing.
+    fn look_without_network(&self, current: &Current) -> BTreeMap<String, bool> {
+        let frame = current.frame();
+        let truth = |e: &&Expr| self.world.truth(e, &frame, NETWORK_EVERY);
+        let tasks = current.lab.tasks.iter().filter(|task| !needs_network(task));
+        let told = |task: &Task| -> Option<(String, bool)> {
+            let told: Option<Vec<bool>> = exprs(task).iter().map(truth).collect();
+            Some((task.id.clone(), told?.into_iter().all(|is_true| is_true)))
+        };
+        in_place(|| tasks.filter_map(told).collect())
+    }
+
+    /// How the others stand. All are looked at together: each may wait for answers that do not
+    /// come, and no command gets its turn meanwhile.
+    async fn look_over_network(&self, current: &Current) -> BTreeMap<String, bool> {
+        let frame = current.frame();
+        let looks = current.lab.tasks.iter().filter(|task| needs_network(task)).map(|task| {
+            let frame = &frame;
+            async move {
+                let green = self.world.settled(&exprs(task), frame, Duration::ZERO, Duration::ZERO).await;
+                (task.id.clone(), green.is_ok())
+            }
+        });
+        futures::future::join_all(looks).await.into_iter().collect()
     }
 
     pub(super) async fn hint(&self, current: Current, lang: &str) -> Result<Value, String> {
@@ -301,6 +320,33 @@ mod tests {
             told = wait => panic!("nothing is green: {told:?}"),
             told = run.answer(Ask::Solved, "en") => assert_eq!(told, Ok(Value::Null)),
         }
+        crew.kill();
+    }
+
+    /// The cluster's DNS is gone: no question of the tasks is answered.
+    #[tokio::test(start_paused = true)]
+    async fn a_look_at_the_tasks_takes_no_longer_than_a_command_waits() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_silent, address) = stage::silent().await;
+        let past = stage::answer(|_| Box::pin(std::future::ready(Ok(json!({})))));
+        let host: Host = Stage::new(dir.path(), address, past).await;
+        let crew = Crew::new("labs");
+        let world = World::start(&crew, &host).unwrap();
+        let run = LabRun::open(world, host, Opened::default()).unwrap();
+        let mut lab = run.labs.get("wrong-port").unwrap().clone();
+        for (n, task) in lab.tasks.iter_mut().enumerate() {
+            let source = format!("exec('hotel/pod-{n}', 'wget').exit == 0");
+            task.checks.truncate(1);
+            task.checks[0].1 = Expr::compile(&source, Use::Check, &[]).unwrap();
+        }
+        let open = json!({"lab": "wrong-port", "seed": 7, "base": 5, "began": 10, "started": "2026-01-01T00:00:00Z",
+            "hints": [], "solve": false, "undo": 0, "green": {}, "chain": Chain::default()});
+        let open = serde_json::from_value(open).unwrap();
+        let current = Current { variant: lab.variant(7).unwrap(), lab: Arc::new(lab), open };
+        let began = Instant::now();
+        let found = run.look_over_network(&current).await;
+        assert!(found.len() == 4 && found.values().all(|green| !green), "{found:?}");
+        assert!(began.elapsed() < super::super::TURN_MAX, "{:?}", began.elapsed());
         crew.kill();
     }
 
