@@ -118,8 +118,9 @@ enum Input {
 }
 
 /// What the log's thread is given. A follower is sent no more than 256 messages of 1 MiB that it
-/// has not made durable; a leader refuses proposals while 64 MiB of entries are not durable and
-/// committed. So the bytes that wait here are bounded, also while the disk is full.
+/// has not made durable, and takes no second snapshot before the first is durable; a leader refuses
+/// proposals while 64 MiB of entries are not durable and committed. So the bytes that wait here are
+/// bounded, also while the disk is full.
 enum Job {
     Write(Write),
     Release(Index),

@@ -310,6 +310,16 @@ impl World {
             return;
         }
         let Opened { writer, queue, handle, .. } = &mut live.opened;
+        while let Ok(job) = queue.try_recv() {
+            writer.held.push_back(job);
+        }
+        let writes = writer.held.iter().filter_map(|job| match job {
+            Job::Write(write) => Some(write),
+            Job::Release(_) => None,
+        });
+        let stuck = writer.stuck.iter().flat_map(|(group, _)| group);
+        let snapshots = stuck.chain(writes).filter(|write| write.snapshot.is_some()).count();
+        assert!(snapshots <= 1, "seed {}: {snapshots} snapshots wait for the disk", self.seed);
         if bug == Some(Bug::DropsStuck) {
             writer.stuck = None;
         }

@@ -277,7 +277,13 @@ impl<M: StateMachine> Member<M> {
     }
 
     /// What no machine of ours could read is dropped here: in the log it would end every member.
+    /// A snapshot is dropped also while another one is being saved: its bytes would wait for the
+    /// disk behind those of the first, as would the bytes of each later one while the disk is full.
+    /// The leader sends it again.
     pub fn step(&mut self, message: Message) {
+        if matches!(message.body, Body::MsgSnap(_)) && self.installing.is_some() {
+            return;
+        }
         let readable = match &message.body {
             Body::MsgSnap(snapshot) if snapshot.index > self.core.commit => {
                 self.machine.check_snapshot(snapshot)

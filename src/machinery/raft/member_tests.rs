@@ -48,12 +48,15 @@ struct Wire {
     written: Vec<Persisted>,
     /// Snapshots that were begun.
     snapshots: Vec<SnapshotRef>,
+    /// Snapshots from the leader that were given to the disk.
+    installs: Vec<Index>,
     /// Up to where the log was released.
     released: Vec<Index>,
 }
 
 impl Edge for Wire {
     fn write(&mut self, write: Write) {
+        self.installs.extend(write.snapshot.map(|snapshot| snapshot.index));
         self.written.push(Persisted { batch: write.batch, ..Persisted::default() });
     }
     fn send(&mut self, message: Message) {
@@ -226,6 +229,28 @@ fn what_a_leader_s_snapshot_stands_for_is_released_once_it_is_durable() {
     assert_eq!(follower.wire.released, [9]);
     follower.pump();
     assert_eq!(follower.wire.released, [9]);
+}
+
+/// While its disk is full, a follower is sent each new snapshot of its leader.
+#[test]
+fn a_second_snapshot_is_dropped_until_the_first_is_durable() {
+    let mut follower = Follower::new();
+    let send = |follower: &mut Follower, index| {
+        let (conf, data) = (ConfState::of([1, 2, 3]), Bytes::from_static(b"state"));
+        let snapshot = SnapshotRef { index, term: 1, conf, data };
+        follower.member.step(Message { from: 2, to: 1, term: 1, body: Body::MsgSnap(snapshot) });
+        while follower.member.pump(Duration::ZERO, &mut follower.wire) {}
+    };
+    follower.wire.installs.clear();
+    send(&mut follower, 9);
+    send(&mut follower, 20);
+    send(&mut follower, 31);
+    assert_eq!(follower.wire.installs, [9]);
+    for write in std::mem::take(&mut follower.wire.written) {
+        follower.member.persisted(&write, &mut follower.wire);
+    }
+    send(&mut follower, 40);
+    assert_eq!(follower.wire.installs, [9, 40]);
 }
 
 #[test]
