@@ -759,7 +759,7 @@ struct Writer {
     /// Jobs that were taken from the queue and not begun, in order.
     held: VecDeque<Job>,
     /// A group that could not be written, and of which nothing is lost; and what was told of it. It
-    /// is written before anything else is.
+    /// is written before anything else is. Only releases do not wait for it.
     stuck: Option<(Vec<Write>, String)>,
 }
 
@@ -768,6 +768,9 @@ impl Writer {
     /// `last`: the member stops, so it is tried only once more. Returns whether the log can be
     /// written on.
     fn turn(&mut self, queue: &Receiver<Job>, inbox: &Sender<Input>, last: bool) -> bool {
+        if self.stuck.is_some() && !self.release_waiting(queue, inbox) {
+            return false;
+        }
         let (group, told) = match self.stuck.take() {
             Some((group, told)) => (group, Some(told)),
             None => match self.held.pop_front().or_else(|| queue.try_recv().ok()) {
@@ -815,6 +818,23 @@ impl Writer {
             }
         }
         group
+    }
+
+    /// Does the releases that wait behind a stuck group: the files that they delete may take the
+    /// room that the group waits for. Each speaks of a durable snapshot and of closed segments only,
+    /// so it does not matter whether the group is written before it; and the newest includes the
+    /// others. Returns whether the log can be written on.
+    fn release_waiting(&mut self, queue: &Receiver<Job>, inbox: &Sender<Input>) -> bool {
+        self.held.extend(queue.try_iter());
+        let mut newest = None;
+        self.held.retain(|job| match job {
+            Job::Release(upto) => {
+                newest = newest.max(Some(*upto));
+                false
+            }
+            Job::Write(_) => true,
+        });
+        newest.is_none_or(|upto| self.release(upto, inbox))
     }
 
     fn release(&mut self, upto: Index, inbox: &Sender<Input>) -> bool {

@@ -323,6 +323,7 @@ impl World {
         if bug == Some(Bug::DropsStuck) {
             writer.stuck = None;
         }
+        let waited = writer.stuck.is_some();
         if bug == Some(Bug::Early)
             && let Some((group, _)) = &writer.stuck
         {
@@ -330,6 +331,9 @@ impl World {
             let _ = handle.inbox.send(Input::Persisted(Persisted { batch, ..Persisted::default() }));
         }
         live.log_ended = !writer.turn(queue, &handle.inbox, false);
+        let retried = waited && writer.stuck.is_some();
+        let releases = writer.held.iter().any(|job| matches!(job, Job::Release(_)));
+        assert!(!retried || !releases, "seed {}: what would make room waits for room", self.seed);
     }
 
     /// One of the threads that save and send snapshots.

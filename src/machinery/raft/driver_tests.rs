@@ -110,6 +110,38 @@ fn a_member_that_is_killed_finishes_nothing_that_waits_for_room() {
     assert!(!done, "it was written");
 }
 
+/// A snapshot becomes durable while the log waits for room, and makes older files superfluous.
+#[test]
+fn what_frees_room_does_not_wait_behind_what_waits_for_room() {
+    let disk = SimDisk::default();
+    let initial = SnapshotRef { conf: ConfState::of([1]), ..SnapshotRef::default() };
+    let options = WalOptions { segment_bytes: 4096, prepare: false };
+    let (mut wal, _) =
+        Wal::open(Arc::new(disk.clone()), Path::new("/one"), &initial, options).expect("a new log");
+    let records = |index| {
+        let payload = Payload::Normal(Bytes::from(vec![7; 600]));
+        let append = vec![Entry { term: 1, index, payload }];
+        Records::of(&Ready { append, ..Ready::default() })
+    };
+    for index in 1..=20 {
+        wal.append(&[records(index)]).expect("room");
+    }
+    disk.set_room(Some(0));
+    let ((jobs, queue), (inbox, told)) = (channel(), channel());
+    let mut writer = Writer { wal, held: VecDeque::new(), stuck: None };
+    for index in 21..=25 {
+        let last = Some((index, 1));
+        let write = Write { batch: index, records: records(index), entries: 1, last, snapshot: None };
+        jobs.send(Job::Write(write)).expect("it is waited for");
+    }
+    jobs.send(Job::Release(18)).expect("it is waited for");
+    assert!(writer.turn(&queue, &inbox, false) && writer.stuck.is_some());
+    assert!(matches!(told.try_recv(), Ok(Input::Log(LogNews::Waits(_)))));
+    assert!(writer.turn(&queue, &inbox, false) && writer.stuck.is_none(), "nothing makes room");
+    assert!(matches!(told.try_recv(), Ok(Input::Log(LogNews::GoesOn))));
+    assert!(told.try_iter().any(|news| matches!(news, Input::Persisted(write) if write.batch == 25)));
+}
+
 #[test]
 fn a_panic_of_the_log_s_thread_is_the_log_s_end() {
     let disk = SimDisk::default();

@@ -222,6 +222,21 @@ impl SimDisk {
 }
 
 impl State {
+    /// Changes a name. A file that has no name any more gives its room back.
+    fn rename(&mut self, op: NameOp) {
+        let replaced = match &op {
+            NameOp::Link(path, _) | NameOp::Rename(_, path, _) | NameOp::Remove(path) => path,
+        };
+        let gone = self.names.get(replaced).copied();
+        rename(&mut self.names, &op);
+        self.pending_names.push(op);
+        if let Some(room) = &mut self.room
+            && let Some(inode) = gone.filter(|inode| self.names.values().all(|other| other != inode))
+        {
+            room.bytes += self.inodes[inode].seen.len();
+        }
+    }
+
     fn may_open(&self) -> io::Result<()> {
         self.scarce.map_or(Ok(()), |errno| Err(io::Error::from_raw_os_error(errno)))
     }
@@ -256,9 +271,7 @@ impl Disk for SimDisk {
         let inode = state.inodes.len();
         state.inodes.push(Inode { seen: vec![0; len as usize], ..Inode::default() });
         state.inodes[inode].pending.push((0, vec![0; len as usize]));
-        let op = NameOp::Link(path.into(), inode);
-        rename(&mut state.names, &op);
-        state.pending_names.push(op);
+        state.rename(NameOp::Link(path.into(), inode));
         Ok(Box::new(SimFile(self.clone(), inode)))
     }
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
@@ -270,9 +283,7 @@ impl Disk for SimDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.lock();
         let inode = *state.names.get(from).ok_or(io::ErrorKind::NotFound)?;
-        let op = NameOp::Rename(from.into(), to.into(), inode);
-        rename(&mut state.names, &op);
-        state.pending_names.push(op);
+        state.rename(NameOp::Rename(from.into(), to.into(), inode));
         Ok(())
     }
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -283,9 +294,7 @@ impl Disk for SimDisk {
         if !state.names.contains_key(path) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        let op = NameOp::Remove(path.into());
-        rename(&mut state.names, &op);
-        state.pending_names.push(op);
+        state.rename(NameOp::Remove(path.into()));
         Ok(())
     }
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
