@@ -255,8 +255,9 @@ impl StateMachine for Applier {
 
 impl Drop for Applier {
     fn drop(&mut self) {
-        self.waiting.close(&Error::Stopped);
+        // Watches first: a client that hears `Stopped` cannot begin one any more.
         self.shared.hub.close(&Error::Stopped);
+        self.waiting.close(&Error::Stopped);
     }
 }
 

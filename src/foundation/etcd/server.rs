@@ -228,7 +228,8 @@ impl Server {
         }
     }
 
-    /// Ends the member without finishing anything, as `kill -9` would. Frees the directory.
+    /// Ends the member without finishing anything, as `kill -9` would. Returns at once: its threads
+    /// may be in a call to the disk, and the directory is in use until the last of them has ended.
     pub fn kill(&self) {
         if let Some(driver) = self.take() {
             driver.kill();

@@ -64,8 +64,9 @@ async fn fill(kv: &Kv) {
     kv.delete_range(DeleteRangeRequest { key: "b".into(), ..Default::default() }).await.unwrap();
 }
 
-/// Starts a member on a directory that another one has just left. A process that some other test is
-/// starting in this moment may hold a copy of the lock's descriptor until it executes its program.
+/// Starts a member on a directory that another one has just left, and whose threads may not have
+/// ended. A process that some other test is starting in this moment may hold a copy of the lock's
+/// descriptor, too, until it executes its program.
 async fn again(config: impl Fn() -> Config) -> Server {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
@@ -161,7 +162,7 @@ async fn acknowledged_writes_survive_power_cuts() {
     let (disk, rng) = (SimDisk::default(), Rng::seeded(5));
     let acked: Arc<Mutex<BTreeMap<String, u64>>> = Arc::default();
     for round in 0..12u64 {
-        let server = Server::start(simulated(&disk)).await.unwrap_or_else(|e| panic!("round {round}: {e}"));
+        let server = again(|| simulated(&disk)).await;
         let kv = server.kv();
         let found: BTreeMap<String, u64> = kv
             .range(all())
@@ -214,6 +215,9 @@ async fn acknowledged_writes_survive_power_cuts() {
         }
         assert!(matches!(kv.put(put("x", "1")).await, Err(Error::Disk { .. })));
         server.kill();
+        while disk.unlocked().is_none() {
+            tokio::time::sleep(Duration::from_millis(1)).await; // its threads end by themselves
+        }
         disk.crash(&rng);
         disk.mend_sync();
     }

@@ -317,6 +317,7 @@ struct Opened<M> {
     queue: Receiver<Job>,
     handle: Handle,
     lock: Arc<DirLock>,
+    killed: Arc<AtomicBool>,
     /// Where a torn tail was cut off, if there was one.
     torn: Option<(PathBuf, u64)>,
 }
@@ -352,6 +353,7 @@ fn open<M: StateMachine>(
         me: options.id,
         known: Arc::new(Mutex::new(known)),
     };
+    let killed = Arc::new(AtomicBool::new(false));
     let edge = RealEdge {
         jobs,
         inbox,
@@ -359,6 +361,7 @@ fn open<M: StateMachine>(
         disk: options.disk,
         snap_dir: options.dir.join("snap"),
         lock: lock.clone(),
+        killed: killed.clone(),
         spawn,
         saving: None,
         sending: None,
@@ -366,14 +369,15 @@ fn open<M: StateMachine>(
     };
     let run = Run { member, edge, peers_waiting, now, on_news, failed: false };
     let writer = Writer { wal, held: VecDeque::new(), stuck: None };
-    Ok(Opened { run, inputs, writer, queue, handle, lock, torn: found.torn })
+    Ok(Opened { run, inputs, writer, queue, handle, lock, killed, torn: found.torn })
 }
 
 /// A member and its threads.
 pub struct Driver {
     handle: Handle,
     threads: Vec<JoinHandle<()>>,
-    /// Set by `kill`: the log's thread finishes its current job and drops the queued ones.
+    /// Set by `kill`: each thread finishes the call to the system that it is in, and drops what
+    /// waits.
     killed: Arc<AtomicBool>,
 }
 
@@ -395,12 +399,11 @@ impl Driver {
         let dir = options.dir.join("wal");
         let start = Instant::now();
         let (now, spawn) = (Box::new(move || start.elapsed()), Box::new(spawn_thread));
-        let Opened { run, inputs, writer, queue, handle, lock, torn } =
+        let Opened { run, inputs, writer, queue, handle, lock, killed, torn } =
             open(options, machine, on_news, now, spawn)?;
         let spawn = |name: &str, f: Work| {
             std::thread::Builder::new().name(name.into()).spawn(f).map_err(StartError::Thread)
         };
-        let killed = Arc::new(AtomicBool::new(false));
         let (dead, inbox) = (killed.clone(), handle.inbox.clone());
         let write = move || {
             let _lock = lock; // dropped behind the log: until then this thread writes
@@ -422,36 +425,27 @@ impl Driver {
     }
 
     /// Lets the log finish what it has been given, and waits for the threads.
-    pub fn stop(self) {
-        self.end(Input::Stop);
-    }
-
-    /// Ends the member between two steps: nothing that waits is finished.
-    pub fn kill(self) {
-        self.killed.store(true, Ordering::Release);
-        self.end(Input::Kill);
-    }
-
-    fn end(mut self, how: Input) {
-        let _ = self.handle.inbox.send(how);
-        self.join();
-    }
-
-    fn join(&mut self) {
+    pub fn stop(mut self) {
+        let _ = self.handle.inbox.send(Input::Stop); // a member that has ended needs no stop
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the raft member panicked");
             }
         }
     }
+
+    /// Ends the member between two steps: nothing that waits is finished. Does not wait for the
+    /// threads, which may be in a call to a slow disk, or to one that never answers: callers are
+    /// tasks that share their thread with others. Until the last thread has ended the directory is
+    /// in use.
+    pub fn kill(self) {}
 }
 
 impl Drop for Driver {
     fn drop(&mut self) {
         if !self.threads.is_empty() {
             self.killed.store(true, Ordering::Release);
-            let _ = self.handle.inbox.send(Input::Kill);
-            self.join();
+            let _ = self.handle.inbox.send(Input::Kill); // a member that has ended needs no kill
         }
     }
 }
@@ -491,6 +485,8 @@ struct RealEdge {
     /// Every thread that writes or reads in the directory holds the lock, so that it is let go when
     /// the last of them has ended.
     lock: Arc<DirLock>,
+    /// Snapshots that wait are neither saved nor sent any more.
+    killed: Arc<AtomicBool>,
     spawn: Spawn,
     saving: Option<JoinHandle<()>>,
     /// Reads snapshots and sends them, one after the other.
@@ -510,11 +506,11 @@ impl RealEdge {
         }
         drop(wanted);
         let (disk, dir, link) = (self.disk.clone(), self.snap_dir.clone(), self.link.clone());
-        let (wanted, held) = (self.wanted.clone(), self.lock.clone());
+        let (wanted, held, killed) = (self.wanted.clone(), self.lock.clone(), self.killed.clone());
         let send = move || {
             let _held = held;
             let _served = OnPanic(|| wanted.lock().served = false);
-            while let Some(mut message) = next_wanted(&wanted) {
+            while let Some(mut message) = next_wanted(&wanted).filter(|_| !killed.load(Ordering::Acquire)) {
                 match (newest(&*disk, &dir), &mut message.body) {
                     (Ok(Some(newest)), Body::MsgSnap(snapshot)) => {
                         *snapshot = newest;
@@ -561,13 +557,16 @@ impl Edge for RealEdge {
 
     fn snapshot(&mut self, snapshot: SnapshotRef, capture: Capture) {
         let (disk, dir, inbox) = (self.disk.clone(), self.snap_dir.clone(), self.inbox.clone());
-        let held = self.lock.clone();
+        let (held, killed) = (self.lock.clone(), self.killed.clone());
         let save = move || {
             let _held = held;
             let _failed = OnPanic(|| {
                 let _ = inbox.send(Input::SnapshotSaved(None)); // else none would be made any more
             });
             let full = SnapshotRef { data: capture().into(), ..snapshot.clone() };
+            if killed.load(Ordering::Acquire) {
+                return;
+            }
             let saved = match snapfile::save(&*disk, &dir, &full) {
                 Ok(()) => Some(snapshot),
                 Err(e) => {

@@ -9,10 +9,11 @@ use std::sync::mpsc;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A machine without a state. Tells of every snapshot that is begun; the first one panics.
+/// A machine without a state. Tells of every snapshot that is begun; the first one panics, or waits.
 struct Null {
     captures: mpsc::Sender<()>,
     panics: bool,
+    waits: Option<mpsc::Receiver<()>>,
 }
 
 impl StateMachine for Null {
@@ -22,8 +23,10 @@ impl StateMachine for Null {
     }
     fn capture(&mut self) -> Capture {
         let (captures, panics) = (self.captures.clone(), std::mem::take(&mut self.panics));
+        let waits = self.waits.take();
         Box::new(move || {
             let _ = captures.send(());
+            let _ = waits.map(|wait| wait.recv()); // an error once it may go on
             assert!(!panics, "planted");
             Vec::new()
         })
@@ -45,11 +48,20 @@ struct One {
 }
 
 fn start(disk: &SimDisk, policy: SnapshotPolicy, panics: bool) -> One {
+    start_with(disk, policy, panics, None)
+}
+
+fn start_with(
+    disk: &SimDisk,
+    policy: SnapshotPolicy,
+    panics: bool,
+    waits: Option<mpsc::Receiver<()>>,
+) -> One {
     let wal = WalOptions { segment_bytes: 4096, prepare: false };
     let options = Options { disk: Arc::new(disk.clone()), policy, wal, ..Options::alone("/one".as_ref()) };
     let ((captures, begun), (tell, news)) = (mpsc::channel(), mpsc::channel());
     let on_news = Box::new(move |news| drop(tell.send(news)));
-    let (driver, _) = Driver::start(options, Null { captures, panics }, on_news).expect("a member");
+    let (driver, _) = Driver::start(options, Null { captures, panics, waits }, on_news).expect("a member");
     One { driver, captures: begun, news }
 }
 
@@ -78,8 +90,39 @@ fn the_directory_is_let_go_when_nobody_writes_any_more() {
             true => one.driver.stop(),
             false => one.driver.kill(),
         }
+        until_unlocked(&disk);
         assert_eq!(disk.unlocked(), Some(disk.syncs()), "something was written without the lock");
     }
+}
+
+fn until_unlocked(disk: &SimDisk) {
+    let deadline = Instant::now() + PATIENCE;
+    while disk.unlocked().is_none() {
+        assert!(Instant::now() < deadline, "a thread of the member does not end");
+        std::thread::yield_now();
+    }
+}
+
+/// Whoever kills it may be a task, whose thread has others to serve.
+#[test]
+fn a_kill_waits_for_no_disk_and_finishes_no_snapshot() {
+    let disk = SimDisk::default();
+    let (go, wait) = mpsc::channel();
+    let policy = SnapshotPolicy { entries: 1, bytes: u64::MAX };
+    let one = start_with(&disk, policy, false, Some(wait));
+    one.captures.recv_timeout(PATIENCE).expect("the first entry is worth a snapshot");
+    let (tell, killed) = mpsc::channel();
+    let kill = std::thread::spawn(move || {
+        one.driver.kill();
+        let _ = tell.send(());
+    });
+    killed.recv_timeout(PATIENCE).expect("it waits for a snapshot");
+    kill.join().expect("it does not panic");
+    assert_eq!(disk.unlocked(), None, "a thread that may write is left");
+    drop(go);
+    until_unlocked(&disk);
+    let is_snapshot = |path: &PathBuf| path.starts_with("/one/snap");
+    assert!(!disk.files().iter().any(is_snapshot), "a snapshot was written after the kill");
 }
 
 #[test]
@@ -253,6 +296,7 @@ fn a_snapshot_for_a_second_member_is_sent_when_the_first_one_is_on_its_way() {
         inbox: channel().0,
         link: Arc::new(Slow { sent: Mutex::new(sent), go: Mutex::new(wait) }),
         lock: Arc::new(disk.lock(Path::new("/one/lock")).expect("free")),
+        killed: Arc::default(),
         disk: Arc::new(disk),
         snap_dir,
         spawn: Box::new(spawn_thread),
