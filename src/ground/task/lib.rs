@@ -190,8 +190,10 @@ impl Crew {
         }
     }
 
+    /// Records the end, if it is the first, and then cancels the token. In the other order a main
+    /// task that waits for the token could end on another thread meanwhile, and a panic would be
+    /// recorded as a good end.
     fn finish(&self, end: End) {
-        self.inner.stop.cancel();
         let is_first = self.inner.end.send_if_modified(|current| {
             let is_first = current.is_none();
             if is_first {
@@ -199,6 +201,7 @@ impl Crew {
             }
             is_first
         });
+        self.inner.stop.cancel();
         if is_first && !matches!(end, End::Stopped) {
             tracing::debug!(crew = &*self.name, ?end, "crew ended");
         }
@@ -360,6 +363,32 @@ mod tests {
     async fn a_kill_skips_the_graceful_path_on_other_threads() {
         for round in 0..200 {
             assert!(!is_graceful_when_killed().await, "round {round}");
+        }
+    }
+
+    /// Whoever hears of the stop may end at once, and well.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_panic_that_stops_the_main_task_is_the_end() {
+        for round in 0..300 {
+            let crew = Crew::new("t");
+            let ready = Arc::new(tokio::sync::Barrier::new(2));
+            let (token, main) = (crew.token(), ready.clone());
+            crew.spawn_main(async move {
+                main.wait().await;
+                token.cancelled().await;
+                Ok::<(), String>(())
+            });
+            // Many wait for the token: to wake them takes time.
+            for _ in 0..100 {
+                let token = crew.token();
+                crew.spawn(async move { token.cancelled().await });
+            }
+            crew.spawn_essential(async move {
+                ready.wait().await;
+                tokio::task::yield_now().await;
+                assert!(std::hint::black_box(false), "boom");
+            });
+            assert_eq!(crew.wait().await, End::Panicked("boom".into()), "round {round}");
         }
     }
 

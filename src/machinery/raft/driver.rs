@@ -438,7 +438,9 @@ impl Driver {
     /// threads, which may be in a call to a slow disk, or to one that never answers: callers are
     /// tasks that share their thread with others. Until the last thread has ended the directory is
     /// in use.
-    pub fn kill(self) {}
+    pub fn kill(self) {
+        drop(self);
+    }
 }
 
 impl Drop for Driver {
