@@ -140,20 +140,24 @@ impl Crew {
     }
 
     /// Runs tasks in a crew of their own, which is killed when this one is killed or asked to stop.
-    /// When it ends otherwise, because an essential task panicked for example, it is started again
-    /// after a pause.
+    /// When it ends otherwise, because an essential task or `start` panicked for example, it is
+    /// started again after a pause.
     pub fn keep(&self, name: &'static str, start: impl Fn(&Crew) + Send + 'static) {
         let stop = self.token();
         self.spawn(async move {
             while !stop.is_cancelled() {
                 let kept = Owned(Crew::new(name));
-                start(&kept);
+                if let Err(panic) = std::panic::catch_unwind(AssertUnwindSafe(|| start(&kept))) {
+                    kept.finish(End::Panicked(panic_text(panic)));
+                }
                 let end = tokio::select! {
                     end = kept.wait() => end,
                     () = stop.cancelled() => return, // informers, for example, would not stop by themselves
                 };
-                tracing::error!(crew = name, ?end, "a crew ended and is started again");
                 drop(kept);
+                let say = || tracing::error!(crew = name, ?end, "a crew ended and is started again");
+                // The subscriber may panic too; then there is nobody to tell that.
+                let _ = std::panic::catch_unwind(AssertUnwindSafe(say));
                 clock::sleep(START_AGAIN).await;
             }
         });
@@ -459,6 +463,30 @@ mod tests {
         fn on_event(&self, _: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
             assert!(std::hint::black_box(false), "cannot write");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_crew_that_is_kept_is_started_again_whatever_panics() {
+        use tracing_subscriber::layer::SubscriberExt;
+        let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+        let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(Panics));
+        let (owner, starts) = (Crew::new("t"), Arc::new(Mutex::new(0)));
+        let counted = starts.clone();
+        owner.keep("kept", move |crew| {
+            let round = {
+                let mut starts = counted.lock();
+                *starts += 1;
+                *starts
+            };
+            assert!(round != 1, "boom");
+            crew.spawn_essential(async move {
+                assert!(round != 2, "boom");
+                std::future::pending::<()>().await;
+            });
+        });
+        tokio::time::sleep(START_AGAIN * 5).await;
+        assert_eq!(*starts.lock(), 3);
+        owner.kill();
     }
 
     #[tokio::test]
