@@ -304,14 +304,16 @@ impl Raft {
         }
     }
 
-    /// Takes over a leader's snapshot instead of the whole log.
+    /// Takes over a leader's snapshot instead of the whole log. It counts as persisted when its
+    /// batch is: of the batches before it, what was committed is all that the log still agrees to.
     pub(super) fn install(&mut self, snapshot: SnapshotRef) {
-        let index = snapshot.index;
+        let (index, agreed) = (snapshot.index, self.commit);
         self.event(Event::SnapshotInstalled { index });
         self.log.restore(&snapshot);
-        (self.commit, self.handed, self.persisted, self.emitted) = (index, index, index, index);
+        (self.commit, self.handed, self.emitted) = (index, index, index);
+        self.persisted = self.persisted.min(agreed);
         for (_, upto) in &mut self.marks {
-            *upto = index;
+            *upto = (*upto).min(agreed);
         }
         self.ready.append.clear();
         self.ready.committed.clear();
@@ -583,8 +585,8 @@ impl Core for Raft {
         // them.
         let early = self.emitted < last;
         let promises = if early { std::mem::take(&mut self.ready.send_after_persist) } else { vec![] };
-        // only what is durable here too is applied, so a restart never finds itself behind its own
-        // state
+        // Only what is durable here too is applied, so a restart never finds itself behind its own
+        // state. The member waits in the same way with a leader's snapshot.
         let upto = self.commit.min(self.persisted);
         if upto > self.handed {
             let new = self.log.slice(self.handed + 1, upto, usize::MAX);

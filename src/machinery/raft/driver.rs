@@ -718,7 +718,7 @@ impl<M: StateMachine> Run<M> {
             Input::Propose { id, data } => self.member.propose(id, data),
             Input::Read { ctx } => self.member.read(ctx),
             Input::Ask { ctx, question } => self.member.ask_leader(ctx, question, (self.now)()),
-            Input::Persisted(write) => self.member.persisted(&write, &mut self.edge),
+            Input::Persisted(write) => self.member.persisted(&write, (self.now)(), &mut self.edge),
             Input::SnapshotSaved(snapshot) => self.member.snapshot_saved(snapshot, &mut self.edge),
             Input::Transfer { to } => self.member.transfer(to),
             Input::Conf { change, answer } => {

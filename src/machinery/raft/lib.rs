@@ -170,7 +170,8 @@ pub trait Core: Send {
 pub struct Ready {
     pub batch: u64,
     pub hard: Option<HardState>,
-    /// Comes before `append`: everything older is replaced.
+    /// Comes before `append`: everything older is replaced. The state is restored from it when the
+    /// batch is durable, not before; nothing is committed behind it until then.
     pub snapshot: Option<SnapshotRef>,
     pub truncate_from: Option<Index>,
     /// At most 16 MiB, or one entry. What is left comes with the next ready.
@@ -178,7 +179,7 @@ pub struct Ready {
     pub send: Vec<Message>,
     /// Empty while entries are left for the next ready: these messages may promise those entries.
     pub send_after_persist: Vec<Message>,
-    /// Durable here and on a majority: apply in order. After `snapshot`, if there is one.
+    /// Durable here and on a majority: apply in order.
     pub committed: Vec<Entry>,
     /// Reads that are linearizable once this index is applied.
     pub reads: Vec<(u64, Index)>,

@@ -58,8 +58,8 @@ pub trait StateMachine: Send {
     /// Replaces everything. An error means that the bytes are no state of ours.
     fn restore(&mut self, snapshot: &SnapshotRef, now: Duration) -> Result<(), String>;
     /// Can these bytes, which a peer sent, be restored? The machine may keep what it made of them
-    /// until the next call: [`StateMachine::restore`] comes before the next entry is applied, or
-    /// not at all. Errors: why not.
+    /// until the next call: [`StateMachine::restore`] comes before the next entry is applied, though
+    /// only when the bytes are durable, or not at all. Errors: why not.
     fn check_snapshot(&mut self, _: &SnapshotRef) -> Result<(), String> {
         Ok(())
     }
@@ -168,8 +168,9 @@ pub struct Member<M> {
     bytes_in_snapshot: u64,
     snapshot_index: Index,
     snapshotting: bool,
-    /// A leader's snapshot that is being saved: the batch that refers to it, and its index.
-    installing: Option<(u64, Index)>,
+    /// A leader's snapshot that is being saved, and the batch that refers to it. The machine is
+    /// restored from it when that batch is durable.
+    installing: Option<(u64, SnapshotRef)>,
     /// Ticks until the next snapshot may be made.
     snapshot_rest: u32,
     /// Messages that promise what is not yet durable, by the batch that they wait for, in order.
@@ -372,10 +373,15 @@ impl<M: StateMachine> Member<M> {
         self.core.transfer(to);
     }
 
-    /// The disk is done with all batches up to `write.batch`.
-    pub fn persisted(&mut self, write: &Persisted, edge: &mut dyn Edge) {
+    /// The disk is done with all batches up to `write.batch`. A leader's snapshot among them is
+    /// restored first, so that nothing sees the core ahead of the machine.
+    pub fn persisted(&mut self, write: &Persisted, now: Duration, edge: &mut dyn Edge) {
         self.durable = self.durable.max(write.batch);
         self.machine.persisted(write);
+        if let Some((_, snapshot)) = self.installing.take_if(|(batch, _)| *batch <= write.batch) {
+            self.restore(&snapshot, now);
+            edge.release(snapshot.index); // the log before it, and the older snapshot
+        }
         while let Some(promises) = self.promises.pop_front_if(|waiting| waiting.batch <= write.batch) {
             // The leader that handed over has given that up by now, and leads on: these votes must
             // not unseat it.
@@ -388,9 +394,17 @@ impl<M: StateMachine> Member<M> {
             }
         }
         self.core.persisted(write.batch);
-        if let Some((_, index)) = self.installing.take_if(|(batch, _)| *batch <= write.batch) {
-            edge.release(index); // the log before it, and the older snapshot
+    }
+
+    /// Replaces the machine's state by a leader's snapshot that is durable. If it were restored
+    /// before that, a client could read what the member has forgotten after a restart.
+    fn restore(&mut self, snapshot: &SnapshotRef, now: Duration) {
+        if let Err(why) = self.machine.restore(snapshot, now) {
+            // A member that cannot read what the others agreed on must not go on.
+            panic!("the leader's snapshot up to entry {} is unreadable: {why}", snapshot.index);
         }
+        (self.applied, self.snapshot_index) = (snapshot.index, snapshot.index);
+        (self.bytes, self.bytes_in_snapshot) = (0, 0);
     }
 
     /// The log cannot be written any more, so this member neither promises nor applies anything
@@ -448,14 +462,8 @@ impl<M: StateMachine> Member<M> {
             } else {
                 ready.send_after_persist.into_iter().for_each(|m| edge.send(m));
             }
-            if let Some(snapshot) = &ready.snapshot {
-                if let Err(why) = self.machine.restore(snapshot, now) {
-                    // A member that cannot read what the others agreed on must not go on.
-                    panic!("the leader's snapshot up to entry {} is unreadable: {why}", snapshot.index);
-                }
-                (self.applied, self.snapshot_index) = (snapshot.index, snapshot.index);
-                (self.bytes, self.bytes_in_snapshot) = (0, 0);
-                self.installing = Some((ready.batch, snapshot.index));
+            if let Some(snapshot) = ready.snapshot.take() {
+                self.installing = Some((ready.batch, snapshot));
             }
             if let Some(last) = ready.committed.last() {
                 debug_assert_eq!(ready.committed[0].index, self.applied + 1);

@@ -95,7 +95,7 @@ impl Follower {
     fn pump(&mut self) {
         while self.member.pump(Duration::ZERO, &mut self.wire) {
             for write in std::mem::take(&mut self.wire.written) {
-                self.member.persisted(&write, &mut self.wire);
+                self.member.persisted(&write, Duration::ZERO, &mut self.wire);
             }
         }
     }
@@ -216,17 +216,17 @@ fn a_snapshot_for_which_there_is_no_room_is_not_tried_again_at_once() {
 }
 
 #[test]
-fn what_a_leader_s_snapshot_stands_for_is_released_once_it_is_durable() {
+fn a_leader_s_snapshot_is_restored_and_the_log_before_it_released_once_it_is_durable() {
     let mut follower = Follower::new();
     let conf = ConfState::of([1, 2, 3]);
     let snapshot = SnapshotRef { index: 9, term: 1, conf, data: Bytes::from_static(b"state") };
     follower.member.step(Message { from: 2, to: 1, term: 1, body: Body::MsgSnap(snapshot) });
     while follower.member.pump(Duration::ZERO, &mut follower.wire) {}
-    assert_eq!((follower.member.applied(), follower.wire.released.len()), (9, 0), "not durable yet");
+    assert_eq!((follower.member.applied(), follower.wire.released.len()), (0, 0), "not durable yet");
     for write in std::mem::take(&mut follower.wire.written) {
-        follower.member.persisted(&write, &mut follower.wire);
+        follower.member.persisted(&write, Duration::ZERO, &mut follower.wire);
     }
-    assert_eq!(follower.wire.released, [9]);
+    assert_eq!((follower.member.applied(), &follower.wire.released[..]), (9, &[9][..]));
     follower.pump();
     assert_eq!(follower.wire.released, [9]);
 }
@@ -247,7 +247,7 @@ fn a_second_snapshot_is_dropped_until_the_first_is_durable() {
     send(&mut follower, 31);
     assert_eq!(follower.wire.installs, [9]);
     for write in std::mem::take(&mut follower.wire.written) {
-        follower.member.persisted(&write, &mut follower.wire);
+        follower.member.persisted(&write, Duration::ZERO, &mut follower.wire);
     }
     send(&mut follower, 40);
     assert_eq!(follower.wire.installs, [9, 40]);
@@ -307,7 +307,7 @@ fn answers_that_wait_for_the_disk_do_not_pile_up() {
     hear(&mut follower, 2, append(2));
     assert_eq!(follower.wire.sent, [], "nothing is durable yet");
     for write in std::mem::take(&mut follower.wire.written) {
-        follower.member.persisted(&write, &mut follower.wire);
+        follower.member.persisted(&write, Duration::ZERO, &mut follower.wire);
     }
     let answer = |m: &Message| match m.body {
         Body::MsgAppResp { index, reject, .. } => (index, reject),
@@ -330,7 +330,7 @@ fn an_election_that_was_handed_over_and_waited_long_for_the_disk_unseats_nobody(
         }
         assert_eq!(follower.wire.sent, [], "its own vote is not durable");
         for write in std::mem::take(&mut follower.wire.written) {
-            follower.member.persisted(&write, &mut follower.wire);
+            follower.member.persisted(&write, Duration::ZERO, &mut follower.wire);
         }
         let votes = follower.wire.sent.iter().filter_map(|m| match m.body {
             Body::MsgVote { transfer, .. } => Some(transfer),

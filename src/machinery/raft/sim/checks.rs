@@ -1,14 +1,15 @@
 //! What must always be true of the members' log and of their votes.
 
 use super::guest::Guest;
-use super::world::{Bug, Live, World};
+use super::world::{Bug, Live, Node, World};
 use crate::{Body, Core, Event, MemberId, Message, Role};
 use std::hash::Hash;
 
 impl<G: Guest> World<G> {
     pub(super) fn check(&mut self, id: MemberId) {
         let seed = self.seed;
-        let Some(live) = self.nodes.get_mut(&id).and_then(|n| n.live.as_mut()) else { return };
+        let Some(Node { live: Some(live), shown, .. }) = self.nodes.get_mut(&id) else { return };
+        *shown = live.member.applied().max(*shown);
         let (term, commit) = (live.member.core().term, live.member.core().commit);
         assert!(term >= live.term, "seed {seed}: member {id} went back in terms");
         assert!(commit >= live.commit, "seed {seed}: member {id} went back in commits");

@@ -60,6 +60,8 @@ pub(super) struct Node<M> {
     pub(super) starts: u64,
     /// Until then there is hardly any room on its disk.
     pub(super) full_until: u64,
+    /// The last entry that it has applied and so may have shown to clients, over all its lives.
+    pub(super) shown: Index,
 }
 
 /// A mistake that the world makes on purpose, to see whether it is noticed.
@@ -212,7 +214,7 @@ impl<G: Guest> World<G> {
         world.slow = world.chance_disk.range(1, 30) as f64 / 100.0;
         for id in 1..=weather.members {
             let disk = SimDisk::default();
-            let node = Node { disk, live: None, restart_at: 0, starts: 0, full_until: 0 };
+            let node = Node { disk, live: None, restart_at: 0, starts: 0, full_until: 0, shown: 0 };
             world.nodes.insert(id, node);
             world.start(id);
         }
@@ -244,6 +246,8 @@ impl<G: Guest> World<G> {
             }
             opened => opened.unwrap_or_else(|e| panic!("seed {}: {e}", self.seed)),
         };
+        let (end, shown) = (found.stored.end().0, node.shown);
+        assert!(end >= shown, "seed {}: member {id} has shown {shown} and comes back with {end}", self.seed);
         self.tally.torn += usize::from(found.torn.is_some());
         if forgets {
             found.stored.hard.vote = NONE;
@@ -283,7 +287,7 @@ impl<G: Guest> World<G> {
         for message in out.messages {
             self.send(message);
         }
-        let lie = self.bug(Bug::AckBeforeFsync);
+        let (lie, time) = (self.bug(Bug::AckBeforeFsync), self.time());
         let Some(live) = self.nodes.get_mut(&id).and_then(|n| n.live.as_mut()) else { return };
         let mut lies = Outbox::default();
         for write in out.writes {
@@ -294,7 +298,7 @@ impl<G: Guest> World<G> {
             let due = live.writing.back().map_or(0, |(due, _)| *due).max(now + delay);
             if lie {
                 let told = Persisted { batch: write.batch, ..Persisted::default() };
-                live.member.persisted(&told, &mut lies);
+                live.member.persisted(&told, time, &mut lies);
             }
             live.writing.push_back((due, write));
         }
@@ -378,7 +382,7 @@ impl<G: Guest> World<G> {
     /// Group commit: all that is due goes with one sync, a snapshot before its records and after
     /// those of others. `true` if something was written.
     fn write(&mut self, id: MemberId, out: &mut Outbox) -> bool {
-        let (now, lie) = (self.now, self.bug(Bug::AckBeforeFsync));
+        let (now, lie, time) = (self.now, self.bug(Bug::AckBeforeFsync), self.time());
         let Some(live) = self.nodes.get_mut(&id).and_then(|n| n.live.as_mut()) else { return false };
         let count = match live.stuck {
             Some((_, again)) if again > now => return false,
@@ -399,7 +403,7 @@ impl<G: Guest> World<G> {
             Ok(persisted) => {
                 self.tally.snapshots += group.iter().filter(|w| w.snapshot.is_some()).count();
                 if !lie {
-                    live.member.persisted(persisted, out);
+                    live.member.persisted(persisted, time, out);
                 }
                 if was_stuck {
                     self.guest.disk(id, false);
@@ -424,7 +428,7 @@ impl<G: Guest> World<G> {
     }
 
     fn disks(&mut self, id: MemberId) {
-        let now = self.now;
+        let (now, time) = (self.now, self.time());
         let mut out = Outbox::default();
         while self.write(id, &mut out) {}
         let lie = self.bug(Bug::AckFullDisk);
@@ -432,7 +436,7 @@ impl<G: Guest> World<G> {
         if lie && live.stuck.is_some() {
             let due = live.writing.iter().rfind(|(due, _)| *due <= now);
             let batch = due.map_or(0, |(_, write)| write.batch);
-            live.member.persisted(&Persisted { batch, ..Persisted::default() }, &mut out);
+            live.member.persisted(&Persisted { batch, ..Persisted::default() }, time, &mut out);
         }
         for (_, snapshot) in live.saving.extract_if(.., |(due, _)| *due <= now) {
             let saved = match snapfile::save(disk, Path::new(SNAP_DIR), &snapshot) {
