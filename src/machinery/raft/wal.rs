@@ -482,10 +482,15 @@ fn temporary(dir: &Path, number: u64) -> PathBuf {
 }
 
 fn create_segment(disk: &dyn Disk, dir: &Path, number: u64, size: u64) -> Result<Box<dyn DiskFile>, Unmade> {
-    let mut file = disk.create(&temporary(dir, number), size)?;
-    file.write_at(&segment::header(number, size), 0)?;
-    file.sync().map_err(|cause| Unmade { cause, sync: true })?;
-    Ok(file)
+    let path = temporary(dir, number);
+    let create = || {
+        let mut file = disk.create(&path, size)?;
+        file.write_at(&segment::header(number, size), 0)?;
+        file.sync().map_err(|cause| Unmade { cause, sync: true })?;
+        Ok(file)
+    };
+    // Half of a segment helps nobody, and may take the room that a snapshot needs.
+    create().inspect_err(|_| drop(disk.remove(&path)))
 }
 
 fn name_segment(disk: &dyn Disk, dir: &Path, number: u64) -> io::Result<()> {

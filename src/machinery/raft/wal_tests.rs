@@ -598,7 +598,6 @@ fn a_durable_snapshot_does_not_go_for_one_that_is_not() {
     }
 }
 
-/// Half of a snapshot would take the room that is missing, until the next start.
 /// What there was no room for some time ago may fit by now, and an error of then says nothing.
 #[test]
 fn a_segment_that_could_not_be_made_ahead_of_time_is_made_when_it_is_needed() {
@@ -634,6 +633,29 @@ fn a_file_that_is_gone_needs_no_deleting() {
     assert!(wal.segments() < before && wal.sound());
 }
 
+/// The segment that is made ahead of time could take the last room of the snapshot that would free
+/// the old ones.
+#[test]
+fn nothing_is_left_of_a_segment_that_does_not_fit() {
+    let disk = SimDisk::default();
+    let options = WalOptions { prepare: true, ..OPTIONS };
+    let initial = SnapshotRef { conf: ConfState::of([1]), ..SnapshotRef::default() };
+    disk.set_room(Some(options.segment_bytes as usize + 3000)); // one segment, and most of another one
+    let (mut wal, _) = Wal::open(Arc::new(disk.clone()), Path::new(DIR), &initial, options).unwrap();
+    wal.wait_for_prepared();
+    wal.append(&[records(1, 1..=3, 400)]).unwrap();
+    let snapshot = |index| {
+        let data = Bytes::from(vec![7; 2000]);
+        SnapshotRef { index, term: 1, conf: ConfState::of([1]), data }
+    };
+    snapfile::save(&disk, &Path::new(DIR).join("snap"), &snapshot(2)).unwrap();
+    let full = wal.append(&[records(1, 4..=20, 400)]).unwrap_err();
+    assert!(full.no_space() && wal.may_retry(&full), "{full}");
+    let is_half = |path: &PathBuf| path.extension().is_some_and(|e| e == "tmp");
+    assert!(!disk.files().iter().any(is_half), "{:?}", disk.files());
+}
+
+/// Half of a snapshot would take the room that is missing, until the next start.
 #[test]
 fn nothing_is_left_of_a_snapshot_that_does_not_fit() {
     let disk = SimDisk::default();

@@ -263,16 +263,22 @@ impl Disk for SimDisk {
     fn create(&self, path: &Path, len: u64) -> io::Result<Box<dyn DiskFile>> {
         let mut state = self.lock();
         state.may_open()?;
-        match &mut state.room {
-            Some(room) if room.bytes < len as usize => return Err(io::ErrorKind::StorageFull.into()),
-            Some(room) => room.bytes -= len as usize,
-            None => {}
-        }
         let inode = state.inodes.len();
-        state.inodes.push(Inode { seen: vec![0; len as usize], ..Inode::default() });
-        state.inodes[inode].pending.push((0, vec![0; len as usize]));
-        state.rename(NameOp::Link(path.into(), inode));
-        Ok(Box::new(SimFile(self.clone(), inode)))
+        state.inodes.push(Inode::default());
+        state.rename(NameOp::Link(path.into(), inode)); // an old file of that name gives its room back
+        let mut fits = len as usize;
+        if let Some(room) = &mut state.room {
+            if room.bytes < fits {
+                fits = room.bytes / SECTOR * SECTOR;
+            }
+            room.bytes -= fits;
+        }
+        state.inodes[inode].seen = vec![0; fits];
+        state.inodes[inode].pending.push((0, vec![0; fits]));
+        match fits == len as usize {
+            true => Ok(Box::new(SimFile(self.clone(), inode))),
+            false => Err(io::ErrorKind::StorageFull.into()), // what fitted stays
+        }
     }
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         let state = self.lock();
