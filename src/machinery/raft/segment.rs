@@ -215,19 +215,32 @@ impl<'a> Segment<'a> {
         if !last {
             return Err(self.damaged(end, "there is no batch here, though a later segment was begun".into()));
         }
-        let later = (end + 8..self.bytes.len()).step_by(8).filter_map(|at| self.batch(at));
-        for batch in later {
-            if batch.synced > sequence {
-                let (first, later) = (sequence + 1, batch.sequence);
-                let what = format!("batch {first} is unreadable, but was durable before batch {later}");
-                return Err(self.damaged(end, what));
-            }
+        if let Some(later) = self.later_witness(end, sequence) {
+            let first = sequence + 1;
+            let what = format!("batch {first} is unreadable, but was durable before batch {later}");
+            return Err(self.damaged(end, what));
         }
         if self.version > 1 && !self.interrupted(end) {
             let what = format!("batch {} was written to its end, and has changed since", sequence + 1);
             return Err(self.damaged(end, what));
         }
         Ok(true)
+    }
+
+    /// Returns the number of a batch behind the unreadable one at `end` which says that the
+    /// unreadable one was durable. A client chooses the bytes of a value, and may have put batches
+    /// into it. So the search begins behind the unreadable batch if its header is whole. If it is
+    /// not, nobody knows where that batch ends. Then only those numbers count that the log can have
+    /// come to in this segment: a client would have to guess them, and which sectors a power cut
+    /// spares.
+    fn later_witness(&self, end: usize, sequence: u64) -> Option<u64> {
+        let header = self.batch_header(end).filter(|_| self.version > 1); // version 1 cannot tell
+        let from = header.map_or(end + 8, |unreadable| unreadable.end);
+        let most = sequence + ((self.bytes.len() - end) / BATCH_HEADER) as u64;
+        let later = (from..self.bytes.len()).step_by(8).filter_map(|at| self.batch(at));
+        let mut possible =
+            later.filter(|b| (sequence + 2..=most).contains(&b.sequence) && b.synced < b.sequence);
+        possible.find(|batch| batch.synced > sequence).map(|batch| batch.sequence)
     }
 
     /// Returns whether an interrupted write can have left this: a sector has only zeros, or

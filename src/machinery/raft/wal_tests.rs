@@ -120,6 +120,56 @@ fn damage_before_durable_batches_is_refused_and_located() {
     assert!(refused.contains("but was durable before") && refused.contains("backup"), "{refused}");
 }
 
+/// A client chooses the bytes of a value. Batches in it say nothing about the batch that holds it.
+#[test]
+fn batches_inside_of_a_value_are_no_witnesses() {
+    let forged = |synced| {
+        let mut value = Vec::new();
+        // A value may begin anywhere, and a batch only at a multiple of 8. Some sectors get lost.
+        for shift in (0..8).cycle().take(24) {
+            value.resize(value.len().next_multiple_of(8) + shift, 7);
+            for segment in 1..4 {
+                super::segment::frame(&mut value, segment, synced + 1, synced, &[]);
+            }
+        }
+        value
+    };
+    // A number that is no number of this log, and the right one.
+    for (synced, lost) in [(1 << 60, 6), (3, 6), (1 << 60, 1), (1 << 60, 0)] {
+        let disk = SimDisk::default();
+        let (mut wal, _) = open(&disk).unwrap();
+        wal.append(&[records(1, 1..=1, 10)]).unwrap();
+        let before = whole(&disk);
+        let mut value = forged(synced);
+        value.resize(3400, 7);
+        let payload = Payload::Normal(Bytes::from(value));
+        let append = vec![Entry { term: 1, index: 2, payload }];
+        wal.append(&[Records::of(&Ready { append, ..Ready::default() })]).unwrap();
+        drop(wal);
+        // One sector of the write did not arrive: the one with the header, or a later one.
+        let content = disk.read(&segment(1)).unwrap();
+        let sector = before / 512 + lost;
+        for at in (sector * 512).max(before)..(sector + 1) * 512 {
+            if content[at] != 0 {
+                disk.corrupt(&segment(1), at, content[at]);
+            }
+        }
+        let found = open(&disk).unwrap_or_else(|e| panic!("{synced} without sector {lost}: {e}")).1;
+        assert_eq!(
+            (indexes(&found), found.torn.is_some()),
+            (vec![1], true),
+            "{synced} without sector {lost}"
+        );
+    }
+}
+
+/// Where the batches of the first segment end.
+fn whole(disk: &SimDisk) -> usize {
+    let content = disk.read(&segment(1)).unwrap();
+    let used = content.iter().rposition(|b| *b != 0).map_or(0, |last| last + 1);
+    used.next_multiple_of(8)
+}
+
 #[test]
 fn damage_in_an_earlier_segment_is_refused() {
     let disk = SimDisk::default();
