@@ -87,6 +87,14 @@ struct Unmade {
     sync: bool,
 }
 
+impl Unmade {
+    /// A sync that fails and lacks nothing is the disk's end, also if the segment was made ahead of
+    /// time: the next sync may only seem to do better.
+    fn is_final(&self) -> bool {
+        self.sync && !is_scarcity(&self.cause)
+    }
+}
+
 impl From<io::Error> for Unmade {
     fn from(cause: io::Error) -> Unmade {
         Unmade { cause, sync: false }
@@ -383,15 +391,14 @@ impl Wal {
         let prepared = self.preparing.take().and_then(|thread| thread.join().ok());
         let made = match prepared {
             Some(Ok(file)) if length == self.options.segment_bytes => Ok(file),
+            Some(Err(unmade)) if unmade.is_final() => Err(unmade),
             _ => create_segment(&*self.disk, &self.dir, next, length),
         };
         let file = made
             .and_then(|file| Ok(name_segment(&*self.disk, &self.dir, next).map(|()| file)?))
-            .map_err(|Unmade { cause, sync }| {
-                // A sync that fails and lacks nothing is the disk's end: the next one may only seem
-                // to do better.
-                self.sound &= !sync || is_scarcity(&cause);
-                WalError::io("make the next segment of", &self.dir)(cause)
+            .map_err(|unmade: Unmade| {
+                self.sound &= !unmade.is_final();
+                WalError::io("make the next segment of", &self.dir)(unmade.cause)
             })?;
         self.sync_names(false)?;
         self.closed.push((self.segment, self.highest));

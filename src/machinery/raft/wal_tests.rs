@@ -456,6 +456,22 @@ fn a_failed_sync_is_final() {
     assert!(!wal.may_retry(&refused), "{refused}");
 }
 
+/// The disk's first warning counts, though nothing of the log stood in that segment.
+#[test]
+fn a_failed_sync_of_a_segment_that_was_made_ahead_of_time_is_final() {
+    let disk = SimDisk::default();
+    let options = WalOptions { prepare: true, ..OPTIONS };
+    let initial = SnapshotRef { conf: ConfState::of([1]), ..SnapshotRef::default() };
+    let next = segment(2).with_extension("tmp");
+    disk.break_sync_of(Some(&next));
+    let (mut wal, _) = Wal::open(Arc::new(disk.clone()), Path::new(DIR), &initial, options).unwrap();
+    wal.wait_for_prepared();
+    disk.break_sync_of(None);
+    wal.append(&[records(1, 1..=2, 400)]).unwrap();
+    let refused = wal.append(&[records(1, 3..=10, 400)]).unwrap_err();
+    assert!(!wal.sound() && !wal.may_retry(&refused), "{refused}");
+}
+
 /// The log's thread tries the snapshot and its batch together.
 #[test]
 fn a_retry_of_a_leader_s_snapshot_needs_no_room_for_a_second_copy() {

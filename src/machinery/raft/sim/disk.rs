@@ -80,8 +80,8 @@ struct State {
     broken_sync: bool,
     /// A sync that fails leaves nothing for the next one to do, as Linux does it.
     forgets: bool,
-    /// Syncs of this directory fail.
-    broken_dir: Option<PathBuf>,
+    /// Syncs of this directory, or file, fail.
+    broken_path: Option<PathBuf>,
     /// No file can be deleted.
     keeps: bool,
     /// Every write panics.
@@ -158,9 +158,9 @@ impl SimDisk {
         (state.broken_sync, state.forgets) = (true, true);
     }
 
-    /// From now on syncs of this directory fail; `None` mends it.
-    pub fn break_sync_of(&self, dir: Option<&Path>) {
-        self.lock().broken_dir = dir.map(Path::to_path_buf);
+    /// From now on syncs of this directory, or file, fail; `None` mends it.
+    pub fn break_sync_of(&self, path: Option<&Path>) {
+        self.lock().broken_path = path.map(Path::to_path_buf);
     }
 
     /// From now on no file can be deleted; or they can again.
@@ -305,7 +305,7 @@ impl Disk for SimDisk {
     }
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.lock();
-        if state.broken_dir.as_deref() == Some(dir) {
+        if state.broken_path.as_deref() == Some(dir) {
             return Err(io::Error::other("input/output error"));
         }
         let ops = std::mem::take(&mut state.pending_names);
@@ -376,7 +376,8 @@ impl DiskFile for SimFile {
             std::thread::sleep(takes);
         }
         let mut state = self.0.lock();
-        if state.broken_sync {
+        let broken = state.broken_path.as_ref().and_then(|path| state.names.get(path));
+        if state.broken_sync || broken == Some(&self.1) {
             if state.forgets {
                 state.inodes[self.1].pending.clear();
             }
