@@ -94,6 +94,9 @@ pub struct Raft {
     pub(super) durable_vote: (Term, MemberId),
     batch: u64,
     pub(super) progress: BTreeMap<MemberId, Progress>,
+    /// On a leader: followers that a change of the configuration removes, and the last entry that
+    /// each is known to have. They are sent their removal when it is committed.
+    pub(super) leaving: BTreeMap<MemberId, Index>,
     pub(super) votes: BTreeMap<MemberId, bool>,
     pub(super) election_elapsed: u32,
     pub(super) heartbeat_elapsed: u32,
@@ -152,6 +155,7 @@ impl Raft {
             durable_vote: (hard.term, hard.vote),
             batch: 0,
             progress: BTreeMap::new(),
+            leaving: BTreeMap::new(),
             votes: BTreeMap::new(),
             election_elapsed: 0,
             heartbeat_elapsed: 0,

@@ -30,6 +30,7 @@ impl Raft {
         self.leader = leader;
         if self.role != Role::Follower {
             self.progress.clear();
+            self.leaving.clear();
             self.enter(Role::Follower);
         }
     }
@@ -159,12 +160,15 @@ impl Raft {
         self.push(Payload::Empty);
     }
 
-    /// Keeps a [`Progress`] for everybody else in the configuration, and for nobody who left.
+    /// Keeps a [`Progress`] for everybody else in the configuration, and for nobody who left. Those
+    /// are noted in `leaving`.
     pub(super) fn sync_progress(&mut self) {
         let (me, next) = (self.id(), self.log.last().0 + 1);
         let conf = self.conf().clone();
         let others = |id: &MemberId| *id != me && (conf.voters.contains(id) || conf.learners.contains(id));
-        self.progress.retain(|id, _| others(id));
+        let removed = self.progress.extract_if(.., |id, _| !others(id));
+        self.leaving.extend(removed.map(|(id, progress)| (id, progress.matched)));
+        self.leaving.retain(|id, _| !others(id)); // one may have been added again
         for id in conf.voters.iter().chain(&conf.learners).filter(|id| others(id)) {
             self.progress.entry(*id).or_insert_with(|| Progress::new(next));
         }

@@ -55,10 +55,10 @@
 //! not be started again, and the error about damage says so. A leader whose disk is full keeps its
 //! post: members with room commit without it, until 64 MiB of entries wait for its disk; then it
 //! refuses proposals until there is room. A newest segment that is deleted as a whole is not
-//! missed. A follower that is removed while it cannot be reached is never sent its removal: the
-//! leader sends nothing to a member that is not in the configuration. It goes on as a follower
-//! without a leader, and its pre-votes are refused; an administrator must stop it (an etcd peer
-//! answers such a member with `410 Gone`). A disk that can be read and not written any more
+//! missed. A follower that is removed is sent its removal once, by the leader that removed it, when
+//! it is committed. One that cannot be reached then, or is more than 1 MiB behind, goes on as a
+//! follower without a leader, and its pre-votes are refused; an administrator must stop it (an etcd
+//! peer answers such a member with `410 Gone`). A disk that can be read and not written any more
 //! (`EROFS`, or `EIO` where a segment is made) does not end its member: it waits, says why, and
 //! tries again. A log does not know which sectors of a batch are zero by themselves. If a bit of
 //! the very last batch changes, and a value in that batch has 1023 or more zero bytes in a row, the

@@ -4,7 +4,8 @@ use super::Status;
 use super::core::{Config, Stored};
 use super::member::{Capture, Edge, Member, Persisted, SnapshotPolicy, StateMachine, Write};
 use super::message::{
-    Body, ConfState, Entry, Event, HardState, Index, Message, NONE, Payload, Role, SnapshotRef, Term,
+    Body, ConfChange, ConfState, Entry, Event, HardState, Index, Message, NONE, Payload, Role, SnapshotRef,
+    Term,
 };
 use bytes::Bytes;
 use std::time::Duration;
@@ -386,6 +387,35 @@ fn leader() -> Follower {
     say(&mut leader, 2, Body::MsgVoteResp { reject: false });
     assert_eq!(leader.member.machine().1.role, Role::Leader);
     leader
+}
+
+/// It would ask for votes for ever. Until the change is committed its vote may be needed.
+#[test]
+fn a_follower_is_sent_its_removal_when_it_is_committed() {
+    let mut leader = leader();
+    let acks = |leader: &mut Follower, from, index| {
+        let body = Body::MsgAppResp { index, reject: false, hint_index: 0, hint_term: 0 };
+        leader.member.step(Message { from, to: 1, term: 2, body });
+        leader.pump();
+    };
+    acks(&mut leader, 2, 1);
+    acks(&mut leader, 3, 1);
+    leader.wire.sent.clear();
+    assert_eq!(leader.member.propose_conf(ConfChange::RemoveNode(3)), Ok(2));
+    leader.pump();
+    let to_3 = |leader: &mut Follower| {
+        let sent = std::mem::take(&mut leader.wire.sent);
+        sent.into_iter().filter(|m| m.to == 3).map(|m| m.body).collect::<Vec<Body>>()
+    };
+    assert_eq!(to_3(&mut leader), []);
+    acks(&mut leader, 2, 2);
+    let payload = Payload::ConfChange(ConfState::of([1, 2]));
+    let entries = vec![Entry { term: 2, index: 2, payload }];
+    assert_eq!(to_3(&mut leader), [Body::MsgApp { index: 1, log_term: 2, entries, commit: 2 }]);
+    leader.member.propose(1, Bytes::from_static(b"more"));
+    leader.pump();
+    acks(&mut leader, 2, 3);
+    assert_eq!(to_3(&mut leader), [], "once");
 }
 
 /// The others elect another leader, and clients are to ask there.

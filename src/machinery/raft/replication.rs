@@ -186,10 +186,26 @@ impl Raft {
         for (ctx, from) in std::mem::take(&mut self.early_reads) {
             self.lead_read(ctx, from);
         }
+        if self.log.conf().0 <= self.commit {
+            self.send_removals();
+        }
         if !self.is_voter() && self.log.conf().0 <= self.commit {
             self.want_append = false;
             self.broadcast_append(true);
             self.step_down("removed from the configuration");
+        }
+    }
+
+    /// Sends the committed change of the configuration to the followers that it removed, once: they
+    /// stop asking for votes. Before it is committed they must not have it: the configuration that
+    /// is in force without it may need their votes, and they would neither stand for election nor
+    /// vote for a member whose log is shorter.
+    fn send_removals(&mut self) {
+        let (last, commit) = (self.log.conf().0, self.commit);
+        for (to, index) in std::mem::take(&mut self.leaving) {
+            let Some(log_term) = self.log.term(index) else { continue }; // it would need a snapshot
+            let entries = self.log.slice(index + 1, last, MESSAGE_BYTES);
+            self.send(to, Body::MsgApp { index, log_term, entries, commit });
         }
     }
 
