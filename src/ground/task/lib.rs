@@ -4,11 +4,12 @@
 //! Components are processes; the kernel ends them, systemd or the kubelet starts them again.
 //! ## How this one works
 //! A component is a named set of tokio tasks, owned by a [`Crew`]: nothing is detached.
-//! [`Crew::stop`] asks and waits; [`Crew::kill`] aborts before it cancels the token, which is this
-//! program's `kill -9`: no task learns that it should stop, so every graceful path is skipped. A
-//! panic of its main task, or of another one that it cannot do without, is the end of the crew,
-//! never of the program; whoever waits for that end kills what is left. Who restarts a crew, and
-//! with which back-off, is the kubelet's business, as for any container.
+//! [`Crew::stop`] asks and waits; [`Crew::kill`] aborts, and cancels the token when the main task
+//! is gone, which is this program's `kill -9`: the main task never learns that it should stop, so
+//! its graceful path is skipped. A panic of its main task, or of another one that it cannot do
+//! without, is the end of the crew, never of the program; whoever waits for that end kills what is
+//! left. Who restarts a crew, and with which back-off, is the kubelet's business, as for any
+//! container.
 //! ## Left out
 //! Memory isolation: components share an address space, so a crew cannot be killed in the middle of
 //! a poll.
@@ -20,6 +21,7 @@ use parking_lot::Mutex;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
@@ -47,8 +49,36 @@ struct Inner {
     /// The main task (there is one, as a rule). A stop takes `tasks`, and a kill may come while it
     /// waits for them.
     main: Mutex<Vec<AbortHandle>>,
+    /// Main tasks that are not gone.
+    running: AtomicUsize,
     stop: CancellationToken,
     end: watch::Sender<Option<End>>,
+}
+
+impl Inner {
+    /// Cancels the token if the crew has ended and no main task is left.
+    fn cancel_if_over(&self) {
+        if self.running.load(Ordering::SeqCst) == 0 && self.end.borrow().is_some() {
+            self.stop.cancel();
+        }
+    }
+}
+
+/// Counts a main task until its future is gone. It and a kill both call
+/// [`cancel_if_over`](Inner::cancel_if_over) after they have changed what it looks at, so the later
+/// of the two cancels the token.
+struct MainGone(Arc<Inner>);
+impl MainGone {
+    fn new(inner: Arc<Inner>) -> MainGone {
+        inner.running.fetch_add(1, Ordering::SeqCst);
+        MainGone(inner)
+    }
+}
+impl Drop for MainGone {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::SeqCst);
+        self.0.cancel_if_over();
+    }
 }
 
 /// A named set of tasks with one life. Clones are handles to the same crew.
@@ -66,6 +96,7 @@ impl Crew {
         let inner = Inner {
             tasks: Mutex::new(Some(JoinSet::new())),
             main: Mutex::default(),
+            running: AtomicUsize::new(0),
             stop: CancellationToken::new(),
             end: watch::Sender::new(None),
         };
@@ -177,7 +208,12 @@ impl Crew {
     {
         let crew = self.clone();
         if let Some(tasks) = self.tasks().as_mut() {
-            let handle = tokio::spawn(task_result(Box::pin(task)).instrument(self.span.clone()));
+            let gone = MainGone::new(self.inner.clone());
+            let main = task_result(Box::pin(task)).map(|result| {
+                drop(gone);
+                result
+            });
+            let handle = tokio::spawn(main.instrument(self.span.clone()));
             self.main().push(handle.abort_handle());
             // Made out here: a kill may come before the first poll of what stands below.
             let guard = AbortOnDrop(handle.abort_handle());
@@ -198,6 +234,11 @@ impl Crew {
     /// task that waits for the token could end on another thread meanwhile, and a panic would be
     /// recorded as a good end.
     fn finish(&self, end: End) {
+        self.record(end);
+        self.inner.stop.cancel();
+    }
+
+    fn record(&self, end: End) {
         let is_first = self.inner.end.send_if_modified(|current| {
             let is_first = current.is_none();
             if is_first {
@@ -205,7 +246,6 @@ impl Crew {
             }
             is_first
         });
-        self.inner.stop.cancel();
         if is_first && !matches!(end, End::Stopped) {
             tracing::debug!(crew = &*self.name, ?end, "crew ended");
         }
@@ -231,18 +271,19 @@ impl Crew {
         self.finish(End::Stopped);
     }
 
-    /// Aborts every task: each ends at its next await point. The token is cancelled after that. If
-    /// it were cancelled first, the main task could run on another thread meanwhile and begin its
-    /// graceful path, such as handing over the leadership of a store.
+    /// Aborts every task: each ends at its next await point. The token is cancelled when the main
+    /// task is gone. If it were cancelled earlier, a main task that another thread is running could
+    /// begin its graceful path, such as handing over the leadership of a store.
     pub fn kill(&self) {
         let tasks = self.tasks().take();
+        self.record(End::Killed);
         self.abort_main();
         drop(tasks); // a JoinSet aborts its tasks when it is dropped
-        self.finish(End::Killed);
     }
 
     fn abort_main(&self) {
         self.main().iter().for_each(AbortHandle::abort);
+        self.inner.cancel_if_over();
     }
 
     /// How the crew ended, if it has.
@@ -264,8 +305,8 @@ impl Crew {
 struct KillOnDrop<'a>(&'a Crew);
 impl Drop for KillOnDrop<'_> {
     fn drop(&mut self) {
+        self.0.record(End::Killed);
         self.0.abort_main();
-        self.0.finish(End::Killed);
     }
 }
 
@@ -356,6 +397,27 @@ mod tests {
         crew.kill();
         assert_eq!(crew.wait().await, End::Killed);
         began.await.is_ok() // an error once the task is dropped
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_kill_skips_the_graceful_path_of_a_task_that_is_running() {
+        let crew = Crew::new("t");
+        let token = crew.token();
+        let (runs, is_running) = tokio::sync::oneshot::channel();
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let (tell, told) = std::sync::mpsc::channel();
+        crew.spawn_main(async move {
+            let _ = runs.send(());
+            let _ = wait.recv(); // in the middle of a poll
+            let _ = tell.send(token.is_cancelled());
+            Ok::<(), String>(())
+        });
+        is_running.await.unwrap();
+        crew.kill();
+        assert_eq!(crew.ended(), Some(End::Killed));
+        drop(go);
+        assert_eq!(told.recv(), Ok(false), "it hears of the stop");
+        crew.token().cancelled().await; // others do when it is gone
     }
 
     #[tokio::test]
