@@ -85,6 +85,9 @@ impl Disk for NodeDisk {
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.real.sync_dir(dir)
     }
+    fn free_bytes(&self, dir: &Path) -> Option<u64> {
+        self.real.free_bytes(dir)
+    }
     fn lock(&self, path: &Path) -> io::Result<DirLock> {
         self.real.lock(path)
     }

@@ -39,6 +39,8 @@ pub trait Disk: Send + Sync + 'static {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Bytes that can be written to new files in this directory, if the file system tells.
+    fn free_bytes(&self, dir: &Path) -> Option<u64>;
     /// Makes the file and holds a lock on it until the answer is dropped or the process ends.
     /// `WouldBlock`: taken.
     fn lock(&self, path: &Path) -> io::Result<DirLock>;
@@ -179,6 +181,11 @@ impl Disk for RealDisk {
     }
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.dir(dir)?.sync_all()
+    }
+    fn free_bytes(&self, dir: &Path) -> Option<u64> {
+        let stat = nix::sys::statvfs::statvfs(dir).ok()?;
+        // One that counts no blocks at all has no limit, or does not tell.
+        (stat.blocks() > 0).then(|| stat.blocks_available().saturating_mul(stat.fragment_size()))
     }
     fn lock(&self, path: &Path) -> io::Result<DirLock> {
         // Unlocked when it is dropped: a process that another thread has just made holds a copy of

@@ -8,6 +8,7 @@ use super::disk::Disk;
 use super::message::{Index, SnapshotRef};
 use super::wal::WalError;
 use bytes::Bytes;
+use std::io;
 use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8; 8] = b"RWSNAP\r\n";
@@ -51,6 +52,11 @@ pub(super) fn write(disk: &dyn Disk, dir: &Path, snapshot: &SnapshotRef) -> Resu
     header.extend(crc32fast::hash(&body).to_le_bytes());
     let mut sync = false;
     let mut write = || {
+        // What does not fit is not begun. It would take the last room for a while, and the log, which
+        // needs much less, would find none.
+        if disk.free_bytes(dir).is_some_and(|room| room < (HEADER + body.len()) as u64) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let mut file = disk.create(&temporary, 0)?;
         file.write_at(&header, 0)?;
         file.write_at(&body, HEADER as u64)?;
@@ -155,7 +161,7 @@ pub(super) fn clean_halves(disk: &dyn Disk, dir: &Path) -> Result<(), WalError> 
 fn remove(disk: &dyn Disk, dir: &Path, names: Vec<String>) -> Result<(), WalError> {
     for path in names.iter().map(|n| dir.join(n)).collect::<Vec<PathBuf>>() {
         match disk.remove(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {} // it is gone: all that was wanted
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {} // it is gone: all that was wanted
             removed => removed.map_err(WalError::io("delete", &path))?,
         }
     }

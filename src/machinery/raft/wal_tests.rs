@@ -735,6 +735,7 @@ fn nothing_is_left_of_a_snapshot_that_does_not_fit() {
     let failed = snapfile::save(&disk, &dir, &snapshot).unwrap_err();
     assert!(failed.is_scarcity(), "{failed}");
     assert_eq!(disk.files(), before);
+    assert_eq!(disk.least_room(), Some(5000), "the log could not write meanwhile");
     disk.set_room(None);
     snapfile::save(&disk, &dir, &snapshot).unwrap();
     assert_eq!(disk.files().len(), before.len() + 1);

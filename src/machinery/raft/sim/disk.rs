@@ -65,9 +65,18 @@ fn tear(content: &mut Vec<u8>, at: usize, bytes: &[u8], rng: &Rng) {
 #[derive(Clone, Copy)]
 struct Room {
     bytes: usize,
+    /// The fewest that there have been.
+    least: usize,
     /// Every write takes new room, as on a file system that copies on write; else only one that
     /// makes a file longer.
     always: bool,
+}
+
+impl Room {
+    fn take(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+        self.least = self.least.min(self.bytes);
+    }
 }
 
 #[derive(Default)]
@@ -132,12 +141,17 @@ impl SimDisk {
 
     /// From now on only `room` new bytes fit; `None` takes the limit away.
     pub fn set_room(&self, room: Option<usize>) {
-        self.lock().room = room.map(|bytes| Room { bytes, always: false });
+        self.lock().room = room.map(|bytes| Room { bytes, least: bytes, always: false });
     }
 
     /// From now on only `bytes` fit, also where there is a file already.
     pub fn fill(&self, bytes: usize) {
-        self.lock().room = Some(Room { bytes, always: true });
+        self.lock().room = Some(Room { bytes, least: bytes, always: true });
+    }
+
+    /// The fewest bytes that have been free since the room was limited; `None` if it is not.
+    pub fn least_room(&self) -> Option<usize> {
+        self.lock().room.map(|room| room.least)
     }
 
     /// From now on nothing can be opened: the system answers with this error (`EMFILE`, …). What is
@@ -271,7 +285,7 @@ impl Disk for SimDisk {
             if room.bytes < fits {
                 fits = room.bytes / SECTOR * SECTOR;
             }
-            room.bytes -= fits;
+            room.take(fits);
         }
         state.inodes[inode].seen = vec![0; fits];
         state.inodes[inode].pending.push((0, vec![0; fits]));
@@ -315,6 +329,9 @@ impl Disk for SimDisk {
         done.iter().for_each(|op| rename(&mut state.durable_names, op));
         Ok(())
     }
+    fn free_bytes(&self, _: &Path) -> Option<u64> {
+        self.lock().room.map(|room| room.bytes as u64)
+    }
     fn lock(&self, _: &Path) -> io::Result<DirLock> {
         match std::mem::replace(&mut self.lock().locked, true) {
             true => Err(io::ErrorKind::WouldBlock.into()),
@@ -354,7 +371,7 @@ impl DiskFile for SimFile {
                 // what comes before the sector that needs room has been written
                 fits = ((at + free + room.bytes) / SECTOR * SECTOR).saturating_sub(at);
             }
-            room.bytes -= fits.saturating_sub(free);
+            room.take(fits.saturating_sub(free));
         }
         if fits > 0 {
             let inode = &mut state.inodes[self.1];
