@@ -194,15 +194,21 @@ fn store(world: &Arc<World>, crew: &Crew, place: Place) {
                 server.stop().await;
                 return Ok(());
             }
+            () = server.ended() => return Err("the member's thread panicked".into()),
         }
         tracing::info!(member = place.node, revision = kv.revision(), "ready to serve client requests");
         if let Err(error) = super::etcd_listeners::open(&world, &clients, &place.node, &server).await {
             tracing::warn!(error, "the store answers the API server, but no etcd clients on the host");
         }
         world.stores.send_modify(|stores| drop(stores.insert(place.node.clone(), Arc::new(kv))));
-        stop.cancelled().await;
-        server.stop().await;
-        Ok::<(), String>(())
+        tokio::select! {
+            () = stop.cancelled() => {
+                server.stop().await;
+                Ok::<(), String>(())
+            }
+            // The kubelet starts the container again, as after any crash.
+            () = server.ended() => Err("the member's thread panicked".into()),
+        }
     });
 }
 

@@ -206,6 +206,15 @@ impl Server {
         self.driver.lock().take()
     }
 
+    /// Waits until the member has ended. Unless it was stopped or killed, one of its threads has
+    /// panicked: it has to be started again.
+    pub async fn ended(&self) {
+        let ended = self.driver.lock().as_ref().map(Driver::ended);
+        if let Some(ended) = ended {
+            ended.await;
+        }
+    }
+
     /// A leader that stops hands over first, as etcd does: the others need not notice its silence.
     async fn hand_over(&self) {
         let status = self.kv.status();

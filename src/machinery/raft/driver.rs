@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// A member among others: elections take 10 to 20 ticks (250 to 500 ms), heartbeats 2.
 const TICK: Duration = Duration::from_millis(25);
@@ -376,6 +376,8 @@ fn open<M: StateMachine>(
 pub struct Driver {
     handle: Handle,
     threads: Vec<JoinHandle<()>>,
+    /// Closed when the member's thread has ended.
+    running: watch::Receiver<()>,
     /// Set by `kill`: each thread finishes the call to the system that it is in, and drops what
     /// waits.
     killed: Arc<AtomicBool>,
@@ -415,13 +417,25 @@ impl Driver {
             write_log(writer, &queue, &inbox, &dead);
         };
         let writer = spawn("wal", Box::new(write))?;
-        let core = spawn("raft", Box::new(move || run.run(&inputs)))?;
-        Ok((Driver { handle, threads: vec![core, writer], killed }, torn))
+        let (alive, running) = watch::channel(());
+        let work = move || {
+            let _alive = alive;
+            run.run(&inputs);
+        };
+        let core = spawn("raft", Box::new(work))?;
+        Ok((Driver { handle, threads: vec![core, writer], running, killed }, torn))
     }
 
     /// Returns a handle that speaks to this member.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
+    }
+
+    /// Waits until the member's thread has ended, be it by a stop, a kill or a panic. A member whose
+    /// log has failed goes on.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut running = self.running.clone();
+        async move { while running.changed().await.is_ok() {} }
     }
 
     /// Lets the log finish what it has been given, and waits for the threads.

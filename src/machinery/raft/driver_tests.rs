@@ -7,6 +7,8 @@ use crate::wal::Records;
 use crate::{Event, Ready, Status};
 use std::sync::mpsc;
 
+/// An entry of which the machine panics.
+const POISON: &[u8] = b"poison";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A machine without a state. Tells of every snapshot that is begun; the first one panics, or waits.
@@ -17,7 +19,10 @@ struct Null {
 }
 
 impl StateMachine for Null {
-    fn apply(&mut self, _: &[Entry], _: Duration) {}
+    fn apply(&mut self, entries: &[Entry], _: Duration) {
+        let poison = Payload::Normal(Bytes::from_static(POISON));
+        assert!(entries.iter().all(|entry| entry.payload != poison), "planted");
+    }
     fn restore(&mut self, _: &SnapshotRef, _: Duration) -> Result<(), String> {
         Ok(())
     }
@@ -204,6 +209,25 @@ fn a_panic_of_the_log_s_thread_is_the_log_s_end() {
     let conf = one.driver.handle();
     let refused = runtime.block_on(conf.propose_conf(ConfChange::AddLearnerNode(7)));
     assert_eq!(refused, Err(ConfError::NotLeader), "nothing of it would reach a disk");
+}
+
+/// Whoever started the member must learn of it, to start it again.
+#[test]
+fn the_end_of_the_member_s_thread_is_told() {
+    let disk = SimDisk::default();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let one = start(&disk, SnapshotPolicy::default(), false);
+    let ended = one.driver.ended();
+    one.driver.stop();
+    runtime.block_on(ended);
+    let one = start(&disk, SnapshotPolicy::default(), false);
+    let ended = one.driver.ended();
+    let deadline = Instant::now() + PATIENCE;
+    while one.driver.handle().propose(1, Bytes::from_static(POISON)) {
+        assert!(Instant::now() < deadline, "it does not panic");
+        std::thread::yield_now();
+    }
+    runtime.block_on(ended);
 }
 
 /// Only room is lost by it. A file system that copies on write needs room to delete a file.
