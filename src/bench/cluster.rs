@@ -120,39 +120,61 @@ pub fn start(room: &Room) -> anyhow::Result<Vec<Figure>> {
     ])
 }
 
-/// Resident memory in MB and CPU in percent of a core of supervisor, main and zygote, some seconds
-/// after a start.
+/// Returns the memory (PSS) in MB and the CPU in percent of a core of the supervisor and all its
+/// descendants, some seconds after a start. A page that several of them share counts once in the
+/// sum.
 fn cost(room: &Room, status: &Value) -> anyhow::Result<(f64, f64)> {
     const REST: Duration = Duration::from_secs(5);
     const SPAN: Duration = Duration::from_secs(20);
-    let of = |name: &&str| {
-        status["pids"][*name].as_i64().with_context(|| format!("status tells no pid of {name}"))
-    };
-    let pids: Vec<i64> = ["supervisor", "main", "zygote"].iter().map(of).collect::<anyhow::Result<_>>()?;
-    let ticks = || -> anyhow::Result<u64> {
-        let mut sum = 0;
-        for pid in &pids {
-            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-            // utime and stime, counted behind the name in brackets (proc_pid_stat(5)).
-            let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
-            sum += fields.filter_map(|f| f.parse::<u64>().ok()).sum::<u64>();
-        }
-        Ok(sum)
-    };
+    let supervisor = status["pids"]["supervisor"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+    let supervisor = supervisor.context("status tells no pid of supervisor")?;
     room.rest(REST)?;
-    let before = ticks()?;
+    let before = ticks(supervisor)?;
     room.rest(SPAN)?;
-    let hundredths = (ticks()? - before) as f64; // USER_HZ is 100 wherever Linux runs
-    let mut resident = 0;
-    for pid in &pids {
-        let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let after = ticks(supervisor)?;
+    let used = |(pid, ticks): (&i32, &u64)| ticks.saturating_sub(before.get(pid).copied().unwrap_or_default());
+    let hundredths = after.iter().map(used).sum::<u64>() as f64; // USER_HZ is 100 wherever Linux runs
+    let mut kilobytes = 0;
+    for pid in after.keys() {
+        let rollup = match std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) {
+            Err(_) if !Path::new(&format!("/proc/{pid}")).exists() => continue, // it has ended meanwhile
+            read => read.with_context(|| format!("the memory of process {pid}"))?,
+        };
         let pss = rollup
             .lines()
             .find_map(|l| l.strip_prefix("Pss:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-        resident += pss.context("smaps_rollup has no Pss")?;
+        kilobytes += pss.context("smaps_rollup has no Pss")?;
     }
     // A kB of smaps_rollup is 1024 bytes.
-    Ok((resident as f64 * 1024.0 / 1e6, hundredths / SPAN.as_secs_f64()))
+    Ok((kilobytes as f64 * 1024.0 / 1e6, hundredths / SPAN.as_secs_f64()))
+}
+
+/// Returns the CPU time, in clock ticks, of a process and of all its descendants. Descendants of a
+/// supervisor are the janitor, the main process, the zygote, and the processes of pods.
+///
+/// # Errors
+/// `/proc` cannot be read, or the process has ended.
+fn ticks(supervisor: i32) -> anyhow::Result<BTreeMap<i32, u64>> {
+    let all = std::fs::read_dir("/proc")?.flatten().filter_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse::<i32>().ok()?;
+        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?; // it may have ended
+        // After the name in brackets: the state, the parent, and from the twelfth on utime and
+        // stime (proc_pid_stat(5)).
+        let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
+        let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
+        let parent = i32::try_from(number(1)?).ok()?;
+        Some((pid, (parent, number(11)? + number(12)?)))
+    });
+    let all: BTreeMap<i32, (i32, u64)> = all.collect();
+    let mut own: BTreeMap<i32, u64> = BTreeMap::new();
+    let mut next = vec![supervisor];
+    while let Some(pid) = next.pop() {
+        let Some((_, ticks)) = all.get(&pid) else { continue };
+        own.insert(pid, *ticks);
+        next.extend(all.iter().filter(|(_, (parent, _))| *parent == pid).map(|(child, _)| *child));
+    }
+    ensure!(own.contains_key(&supervisor), "the supervisor has ended");
+    Ok(own)
 }
 
 fn ready(pod: &Pod) -> bool {
@@ -268,4 +290,27 @@ async fn run(api: &Api<Pod>, runs: usize) -> anyhow::Result<Figure> {
         one.after(api.delete(&name, &DeleteParams::default()), BTreeMap::is_empty).await?;
     }
     Ok(Figure::times("run: created to Ready", &times, ms(50)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_at_rest_is_its_supervisor_and_all_descendants() {
+        // A shell, its child, and the child of that one.
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", "sh -c 'sleep 3600 & echo; wait' & wait"]).process_group(0);
+        let mut shell = shell.stdout(Stdio::piped()).spawn().unwrap();
+        let mut began = [0];
+        std::io::Read::read_exact(shell.stdout.as_mut().unwrap(), &mut began).unwrap();
+        let pid = shell.id() as i32;
+        let own = ticks(pid).unwrap();
+        let group = nix::unistd::Pid::from_raw(pid);
+        nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL).unwrap();
+        shell.wait().unwrap();
+        assert_eq!(own.len(), 3, "{own:?}");
+        assert!(own.contains_key(&pid) && !own.contains_key(&(std::process::id() as i32)));
+        assert!(ticks(pid).is_err(), "it has ended");
+    }
 }
