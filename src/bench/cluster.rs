@@ -132,7 +132,8 @@ fn cost(room: &Room, status: &Value) -> anyhow::Result<(f64, f64)> {
     let before = ticks(supervisor)?;
     room.rest(SPAN)?;
     let after = ticks(supervisor)?;
-    let used = |(pid, ticks): (&i32, &u64)| ticks.saturating_sub(before.get(pid).copied().unwrap_or_default());
+    let used =
+        |(pid, ticks): (&i32, &u64)| ticks.saturating_sub(before.get(pid).copied().unwrap_or_default());
     let hundredths = after.iter().map(used).sum::<u64>() as f64; // USER_HZ is 100 wherever Linux runs
     let mut kilobytes = 0;
     for pid in after.keys() {

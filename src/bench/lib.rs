@@ -8,7 +8,8 @@
 //! gives [`Figure`]s: several runs, of which the median is told and the spread is the machine's
 //! noise, beside an aim, and beside a peer where there is one: the same work done in the same
 //! minute by `crun`, by `etcd`, by `kube-apiserver` (`--peer-kubeconfig`), or by a connection
-//! without what is measured. Rounds of the two take turns, so that both meet the same noise.
+//! without what is measured. Rounds of the two take turns, so that both meet the same noise; of
+//! `crun`'s rounds one half comes before ours and one half after them.
 //! [`cluster`] drives this very program from outside; [`world`] starts nodes without a cluster, for
 //! [`runtime`] and [`network`]; everything lives in a directory of its own and is gone afterwards,
 //! also after Ctrl-C ([`Stop`]).

@@ -51,52 +51,43 @@ async fn run_to_its_end(world: &World, sandbox: &str, name: &str) -> anyhow::Res
     Ok(runtime.remove_container(&id).await?)
 }
 
-/// The same program from the same file, run by crun as the specification that it writes itself
-/// says: namespaces, mounts, masked paths. Where there is no crun the figures stay alone.
-pub fn beside_crun(room: &Room, figures: &mut [Figure]) -> anyhow::Result<()> {
-    let bundle = room.dir.join("bundle");
-    let root = bundle.join("rootfs");
-    for dir in ["bin", "dev", "proc", "sys", "tmp", "etc"] {
-        std::fs::create_dir_all(root.join(dir))?;
-    }
-    std::fs::copy(std::env::current_exe()?, root.join("bin/true")).context("the bundle's program")?;
-    let rootless = !nix::unistd::geteuid().is_root();
-    let mut spec = Command::new("crun");
-    spec.arg("spec").args(rootless.then_some("--rootless")).current_dir(&bundle);
-    match spec.stdin(Stdio::null()).output() {
-        Err(_) => {
-            eprintln!("no crun on PATH to stand beside");
-            return Ok(());
-        }
-        Ok(said) => {
-            ensure!(said.status.success(), "crun spec: {}", String::from_utf8_lossy(&said.stderr).trim())
-        }
-    }
-    let file = bundle.join("config.json");
-    let mut config: Value = serde_json::from_slice(&std::fs::read(&file)?)?;
-    config["process"]["args"] = json!([PROGRAM]);
-    config["process"]["terminal"] = json!(false);
-    std::fs::write(&file, serde_json::to_vec(&config)?)?;
-    let state = room.dir.join("crun");
-    // Groups of its own, as ours are, where it can make them.
-    let ways = ["cgroupfs", "disabled"].map(|manager| Crun { manager, state: &state, bundle: &bundle });
-    let works = |way: &&Crun| way.run("try").is_ok();
-    let Some(way) = ways.iter().find(works) else {
-        let why = ways[1].run("try").err().map(|e| format!("{e:#}")).unwrap_or_default();
-        eprintln!("crun does not run here: {why}");
-        return Ok(());
-    };
-    let mut times = Vec::new();
-    for n in 0..room.runs(USUAL) {
+/// Measures with `ours` and adds what crun needs for the same program from the same file, run as
+/// the specification that crun writes itself says: namespaces, mounts, masked paths. One half of
+/// crun's rounds comes before ours and the other half after them, so that a machine that gets
+/// slower or faster meanwhile does so for both. Where there is no crun the figures stay alone.
+///
+/// # Errors
+/// Those of `ours`, crun fails after it ran once, or the bench was asked to end.
+pub fn beside_crun(
+    room: &Room,
+    ours: impl FnOnce() -> anyhow::Result<Vec<Figure>>,
+) -> anyhow::Result<Vec<Figure>> {
+    let (bundle, state) = (room.dir.join("bundle"), room.dir.join("crun"));
+    let Some(way) = Crun::find(&bundle, &state)? else { return ours() };
+    let (figures, times) = around(room.runs(USUAL), ours, |n| {
         room.go_on()?;
         // Ctrl-C ends crun as well, and why that failed is the interruption.
-        let took = way.run(&n.to_string()).or_else(|error| room.go_on().and(Err(error)))?;
-        times.push(took.as_secs_f64() * 1e3);
+        way.run(&n.to_string()).or_else(|error| room.go_on().and(Err(error)))
+    })?;
+    let times: Vec<f64> = times.iter().map(|took| took.as_secs_f64() * 1e3).collect();
+    Ok(figures.into_iter().map(|f| f.beside("crun run, an empty network", times.clone())).collect())
+}
+
+/// Does one half of a peer's rounds before `ours` and the other half after it.
+///
+/// # Errors
+/// The first error of a round or of `ours`.
+fn around<T>(
+    rounds: usize,
+    ours: impl FnOnce() -> anyhow::Result<T>,
+    mut peer: impl FnMut(usize) -> anyhow::Result<Duration>,
+) -> anyhow::Result<(T, Vec<Duration>)> {
+    let mut times = (0..rounds / 2).map(&mut peer).collect::<anyhow::Result<Vec<_>>>()?;
+    let ours = ours()?;
+    for n in rounds / 2..rounds {
+        times.push(peer(n)?);
     }
-    for figure in figures {
-        *figure = figure.clone().beside("crun run, an empty network", times.clone());
-    }
-    Ok(())
+    Ok((ours, times))
 }
 
 struct Crun<'a> {
@@ -105,7 +96,43 @@ struct Crun<'a> {
     bundle: &'a Path,
 }
 
-impl Crun<'_> {
+impl<'a> Crun<'a> {
+    /// Writes a bundle and looks for a way to run it. Groups of its own, as ours are, come first,
+    /// where crun can make them. `None`, and a line that says why: crun does not run here.
+    ///
+    /// # Errors
+    /// The bundle cannot be written.
+    fn find(bundle: &'a Path, state: &'a Path) -> anyhow::Result<Option<Crun<'a>>> {
+        let root = bundle.join("rootfs");
+        for dir in ["bin", "dev", "proc", "sys", "tmp", "etc"] {
+            std::fs::create_dir_all(root.join(dir))?;
+        }
+        std::fs::copy(std::env::current_exe()?, root.join("bin/true")).context("the bundle's program")?;
+        let rootless = !nix::unistd::geteuid().is_root();
+        let mut spec = Command::new("crun");
+        spec.arg("spec").args(rootless.then_some("--rootless")).current_dir(bundle);
+        let Ok(said) = spec.stdin(Stdio::null()).output() else {
+            eprintln!("no crun on PATH to stand beside");
+            return Ok(None);
+        };
+        ensure!(said.status.success(), "crun spec: {}", String::from_utf8_lossy(&said.stderr).trim());
+        let file = bundle.join("config.json");
+        let mut config: Value = serde_json::from_slice(&std::fs::read(&file)?)?;
+        config["process"]["args"] = json!([PROGRAM]);
+        config["process"]["terminal"] = json!(false);
+        std::fs::write(&file, serde_json::to_vec(&config)?)?;
+        let mut why = String::new();
+        for manager in ["cgroupfs", "disabled"] {
+            let way = Crun { manager, state, bundle };
+            match way.run("try") {
+                Ok(_) => return Ok(Some(way)),
+                Err(error) => why = format!("{error:#}"),
+            }
+        }
+        eprintln!("crun does not run here: {why}");
+        Ok(None)
+    }
+
     fn run(&self, id: &str) -> anyhow::Result<Duration> {
         let mut command = Command::new("crun");
         command.arg("--root").arg(self.state).arg(format!("--cgroup-manager={}", self.manager));
@@ -115,5 +142,40 @@ impl Crun<'_> {
         let took = start.elapsed();
         ensure!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr).trim());
         Ok(took)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    #[test]
+    fn a_peer_has_half_of_its_rounds_before_ours_and_half_after() {
+        for (rounds, wanted) in [(1, "us 0"), (2, "0 us 1"), (5, "0 1 us 2 3 4")] {
+            let order = RefCell::new(Vec::new());
+            let note = |what: &str| order.borrow_mut().push(what.to_string());
+            let ours = || {
+                note("us");
+                Ok(())
+            };
+            let peer = |n: usize| {
+                note(&n.to_string());
+                Ok(Duration::from_millis(n as u64))
+            };
+            let ((), times) = around(rounds, ours, peer).unwrap();
+            assert_eq!((order.borrow().join(" "), times.len()), (wanted.to_string(), rounds));
+        }
+        assert!(
+            around(
+                4,
+                || anyhow::Ok(()),
+                |n| {
+                    ensure!(n < 3, "no");
+                    Ok(Duration::ZERO)
+                }
+            )
+            .is_err()
+        );
     }
 }

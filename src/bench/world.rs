@@ -45,8 +45,16 @@ pub struct Sandbox {
     pub ip: Ipv4Addr,
 }
 
-/// Measures in a process of its own.
+/// Measures in a process of its own, and beside the peer that there is.
 pub fn outside(what: What, room: &Room) -> anyhow::Result<Vec<Figure>> {
+    match what {
+        What::Runtime => runtime::beside_crun(room, || alone(what, room)),
+        _ => alone(what, room),
+    }
+}
+
+/// Measures in a process of its own.
+fn alone(what: What, room: &Room) -> anyhow::Result<Vec<Figure>> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("bench").arg(clap_name(what)).arg("--inside").arg(room.dir).stdin(Stdio::null());
     if let Some(runs) = room.runs {
@@ -57,11 +65,7 @@ pub fn outside(what: What, room: &Room) -> anyhow::Result<Vec<Figure>> {
         bail!("{}", String::from_utf8_lossy(&ended.stderr).trim());
     }
     let text = std::fs::read(room.dir.join(FIGURES)).context("no figures came")?;
-    let mut figures: Vec<Figure> = serde_json::from_slice(&text)?;
-    if what == What::Runtime {
-        runtime::beside_crun(room, &mut figures)?;
-    }
-    Ok(figures)
+    Ok(serde_json::from_slice(&text)?)
 }
 
 /// Runs a program to its end. A bench that is asked to end asks the program to end, and waits for
