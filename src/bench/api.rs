@@ -35,7 +35,7 @@ const CREATES: f64 = 2.0;
 /// A cluster of ours, beside the API server of `peer`'s kubeconfig.
 pub async fn beside_kube_apiserver(room: &Room<'_>) -> anyhow::Result<Vec<Figure>> {
     let home = room.dir.join("api");
-    let cluster = Cluster::at(&home);
+    let cluster = Cluster::at(&home, room);
     cluster.up(&["--workers", "0"])?;
     let ours = Server::prepare(&home.join("clusters/main/kubeconfig"), 0).await?;
     let theirs = match room.peer {
@@ -328,7 +328,7 @@ mod tests {
             servers.push((fixture, server));
         }
         let stop = super::super::Stop::default();
-        let room = Room { dir: dirs[0].path(), runs: Some(1), peer: None, stop };
+        let room = Room { dir: dirs[0].path(), runs: Some(1), peer: None, stop, keep: Default::default() };
         let figures = figures(&room, &servers[0].1, Some(&servers[1].1)).await.unwrap();
         assert_eq!(figures.len(), 12);
         for figure in &figures {

@@ -9,34 +9,61 @@ use futures::StreamExt;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
+use lang::charset::shown;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// A cluster in a home of its own; it is wiped when this ends.
+/// A cluster in a home of its own; it is wiped when this ends. If it cannot be wiped, its home
+/// stays: without it no `ropewalk reset` would find the processes.
 pub struct Cluster<'a> {
     home: &'a Path,
+    /// Set if the home has to stay.
+    keep: &'a AtomicBool,
 }
 
-/// A cluster that is just being started can be wiped within this time.
-const WIPED_MAX: Duration = Duration::from_secs(10);
+/// A cluster is wiped within this time, also one that is just being started, on a machine that is
+/// slow or has much else to do.
+const WIPED_MAX: Duration = Duration::from_secs(60);
+/// The time between two attempts to wipe a cluster.
+const WIPE_AGAIN: Duration = Duration::from_millis(200);
 
 impl Drop for Cluster<'_> {
     fn drop(&mut self) {
-        let until = Instant::now() + WIPED_MAX;
-        while self.wipe().is_err() && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(200));
+        if let Err(error) = retry(WIPED_MAX, WIPE_AGAIN, || self.wipe()) {
+            self.keep.store(true, Ordering::Relaxed);
+            let home = self.home.display();
+            let text = format!(
+                "ropewalk: the cluster in {home} could not be removed: {error:#}; try: ROPEWALK_HOME={home} ropewalk reset --yes"
+            );
+            let _ = writeln!(std::io::stderr(), "{}", shown(text)); // the terminal may have hung up
+        }
+    }
+}
+
+/// Does `act` until it succeeds, and at least once.
+///
+/// # Errors
+/// The last error, when this time is over.
+fn retry(most: Duration, pause: Duration, mut act: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let until = Instant::now() + most;
+    loop {
+        match act() {
+            Err(_) if Instant::now() < until => std::thread::sleep(pause),
+            done => return done,
         }
     }
 }
 
 impl<'a> Cluster<'a> {
-    /// Nothing runs yet.
-    pub fn at(home: &'a Path) -> Cluster<'a> {
-        Cluster { home }
+    /// A cluster in this home, which lies in the directory of `room`. Nothing runs yet.
+    pub fn at(home: &'a Path, room: &'a Room<'_>) -> Cluster<'a> {
+        Cluster { home, keep: &room.keep }
     }
 
     /// Runs this program on the cluster; returns what it said and how long it took.
@@ -94,7 +121,7 @@ fn ms(most: u32) -> Aim {
 
 /// Starts, stops, and a cluster at rest.
 pub fn start(room: &Room) -> anyhow::Result<Vec<Figure>> {
-    let cluster = Cluster::at(room.dir);
+    let cluster = Cluster::at(room.dir, room);
     let size = std::fs::metadata(std::env::current_exe()?)?.len() as f64 / 1e6;
     let (mut cold, mut stops, mut again, mut three) = (vec![], vec![], vec![], vec![]);
     for _ in 0..room.runs(5) {
@@ -232,7 +259,7 @@ fn pod_spec() -> Value {
 
 /// Run, scale, heal, and many at once.
 pub async fn pods(room: &Room<'_>) -> anyhow::Result<Vec<Figure>> {
-    let cluster = Cluster::at(room.dir);
+    let cluster = Cluster::at(room.dir, room);
     cluster.up(&["--workers", "2"])?;
     let client = cluster.client()?;
     let accounts: Api<ServiceAccount> = Api::default_namespaced(client.clone());
@@ -296,6 +323,19 @@ async fn run(api: &Api<Pod>, runs: usize) -> anyhow::Result<Figure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_error_of_something_tried_again_is_told() {
+        let mut attempts = 0;
+        let mut act = |good: u32| {
+            attempts += 1;
+            ensure!(attempts >= good, "attempt {attempts}");
+            Ok(())
+        };
+        assert!(retry(Duration::from_secs(3600), Duration::ZERO, || act(3)).is_ok());
+        let failed = retry(Duration::ZERO, Duration::ZERO, || act(9)).map_err(|e| e.to_string());
+        assert_eq!(failed, Err("attempt 4".to_string()));
+    }
 
     #[test]
     fn a_cluster_at_rest_is_its_supervisor_and_all_descendants() {

@@ -48,7 +48,9 @@ use linux::signal::stop_requested;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 /// A part of the bench.
@@ -78,6 +80,8 @@ pub struct Room<'a> {
     pub peer: Option<&'a Path>,
     /// Whether to end early.
     pub stop: Stop,
+    /// Set if `dir` has to stay: something in it still runs.
+    pub keep: AtomicBool,
 }
 
 impl Room<'_> {
@@ -202,8 +206,12 @@ pub fn run(wanted: &[What], runs: Option<usize>, peer: Option<&Path>, machine: b
         let name = what.to_possible_value().map(|v| v.get_name().to_string()).unwrap_or_default();
         // A short path, for its sockets. Where /tmp is memory, TMPDIR names a place on a disk.
         let dir = tempfile::Builder::new().prefix("rwb").tempdir().context("no place for the bench")?;
-        let room = Room { dir: dir.path(), runs, peer, stop: stop.clone() };
-        match room.go_on().and_then(|()| measure(*what, &room)) {
+        let room = Room { dir: dir.path(), runs, peer, stop: stop.clone(), keep: AtomicBool::new(false) };
+        let measured = room.go_on().and_then(|()| measure(*what, &room));
+        let keep = room.keep.load(Ordering::Relaxed);
+        // Before anything is printed: the program ends there if the reader of a pipe has left.
+        remove(dir, keep);
+        match measured {
             Ok(figures) if machine => documents.push(document(&name, &figures)),
             Ok(figures) => print!("{}", figure::table(&name, &figures)),
             Err(error) => failed.push(format!("{name}: {error:#}")),
@@ -215,6 +223,14 @@ pub fn run(wanted: &[What], runs: Option<usize>, peer: Option<&Path>, machine: b
     match failed.is_empty() {
         true => Ok(()),
         false => anyhow::bail!("not measured: {}", failed.join("; ")),
+    }
+}
+
+/// Removes the directory of a part, unless something in it still runs.
+fn remove(dir: TempDir, keep: bool) {
+    match keep {
+        true => drop(dir.keep()),
+        false => drop(dir),
     }
 }
 
@@ -253,6 +269,17 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_stays_only_if_something_in_it_runs() {
+        for keep in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().to_path_buf();
+            remove(dir, keep);
+            assert_eq!(path.exists(), keep);
+            let _ = std::fs::remove_dir(&path);
+        }
+    }
+
+    #[test]
     fn a_closed_standard_error_keeps_nothing_from_ending() {
         struct HungUp(CancellationToken);
         impl Write for HungUp {
@@ -278,7 +305,13 @@ mod tests {
             }
         }
         let stop = Stop::default();
-        let room = Room { dir: Path::new("/"), runs: None, peer: None, stop: stop.clone() };
+        let room = Room {
+            dir: Path::new("/"),
+            runs: None,
+            peer: None,
+            stop: stop.clone(),
+            keep: AtomicBool::new(false),
+        };
         assert!(room.go_on().is_ok() && room.rest(Duration::ZERO).is_ok());
         let gone = std::sync::Arc::default();
         let made = Made(std::sync::Arc::clone(&gone));

@@ -26,7 +26,7 @@ pub async fn beside_etcd(room: &Room<'_>) -> anyhow::Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for members in [1, 3] {
         let home = room.dir.join(members.to_string());
-        let cluster = Cluster::at(&home);
+        let cluster = Cluster::at(&home, room);
         cluster.up(&["--control-planes", &members.to_string(), "--workers", "0"])?;
         let ours = Store::of_status(&cluster.status()?["etcd"])?;
         let real = Real::start(&room.dir.join(format!("real-{members}")), members)?;

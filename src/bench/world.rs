@@ -224,7 +224,8 @@ mod tests {
     fn a_program_is_asked_to_end_with_the_bench_and_waited_for() {
         let dir = tempfile::tempdir().unwrap();
         let stop = Stop::default();
-        let room = Room { dir: dir.path(), runs: None, peer: None, stop: stop.clone() };
+        let room =
+            Room { dir: dir.path(), runs: None, peer: None, stop: stop.clone(), keep: Default::default() };
         let shell = |script: &str| {
             let mut command = Command::new("/bin/sh");
             command.args(["-c", script]).current_dir(dir.path()).stdin(Stdio::null());
