@@ -200,6 +200,23 @@ impl State {
     }
 }
 
+/// Refuses a second sandbox or container of one name, in the words of the runtime. A caller may ask
+/// again after a call that was carried out and whose answer was lost.
+///
+/// # Errors
+/// `State`: there is one already.
+fn refuse_twin(is_made: bool, name: String) -> Result<()> {
+    match is_made {
+        true => Err(Error::State(format!("name {name:?} is reserved: it is there"))),
+        false => Ok(()),
+    }
+}
+
+/// The refusal of a sandbox that was stopped.
+fn is_down(sandbox_id: &str) -> Error {
+    Error::State(format!("sandbox container {sandbox_id:?} is not running"))
+}
+
 /// A stable, made-up digest.
 fn image_id(reference: &str) -> String {
     let word = |seed: u64| {
@@ -226,6 +243,10 @@ impl Runtime for FakeRuntime {
         let id = self.new_id();
         let mut state = self.lock();
         state.note(format!("run_pod_sandbox {}", config.pod.name));
+        let (uid, attempt) = (&config.pod.uid, config.attempt);
+        let is_it = |s: &Sandbox| s.pod.uid == *uid && s.attempt == attempt && s.state == SandboxState::Ready;
+        let is_made = state.pods.values().any(|pod| is_it(&pod.sandbox));
+        refuse_twin(is_made, format!("{}_{uid}_{attempt}", config.pod.name))?;
         let [a, b, c, _] = self.pods.octets();
         let own = |host: u8| Ipv4Addr::new(a, b, c, host + 1);
         let taken: BTreeSet<Ipv4Addr> = state.pods.values().filter_map(|pod| pod.sandbox.ip).collect();
@@ -247,7 +268,7 @@ impl Runtime for FakeRuntime {
     }
 
     async fn stop_pod_sandbox(&self, id: &str) -> Result<()> {
-        let running: Vec<String> = {
+        let (running, was_ready): (Vec<String>, bool) = {
             let mut state = self.lock();
             if state.failing_sandbox_stops > 0 {
                 state.failing_sandbox_stops -= 1;
@@ -255,12 +276,15 @@ impl Runtime for FakeRuntime {
                 return Err(Error::Io { what: "cannot take the network down".into(), cause });
             }
             let Some(pod) = state.pods.get_mut(id) else { return Ok(()) };
-            pod.sandbox.state = SandboxState::NotReady;
+            let before = std::mem::replace(&mut pod.sandbox.state, SandboxState::NotReady);
             state.note(format!("stop_pod_sandbox {id}"));
             let of_pod = state.containers.values().filter(|c| c.container.sandbox_id == id);
-            of_pod.map(|c| c.container.id.clone()).collect()
+            (of_pod.map(|c| c.container.id.clone()).collect(), before == SandboxState::Ready)
         };
         running.iter().for_each(|container| self.end(container, 137, "Error"));
+        if was_ready {
+            self.tell(&self.lock(), id, id, EventKind::Stopped);
+        }
         Ok(())
     }
 
@@ -307,8 +331,14 @@ impl Runtime for FakeRuntime {
         let pod =
             state.pods.get(sandbox_id).ok_or_else(|| Error::NotFound(format!("sandbox {sandbox_id}")))?;
         if pod.sandbox.state == SandboxState::NotReady {
-            return Err(Error::State(format!("sandbox container {sandbox_id:?} is not running")));
+            return Err(is_down(sandbox_id));
         }
+        let is_twin = |c: &Container| {
+            let of = c.sandbox_id == sandbox_id && c.name == config.name && c.attempt == config.attempt;
+            of && c.state == ContainerState::Created
+        };
+        let is_made = state.containers.values().any(|made| is_twin(&made.container));
+        refuse_twin(is_made, format!("{}_{sandbox_id}_{}", config.name, config.attempt))?;
         let container = Container {
             id: id.clone(),
             sandbox_id: sandbox_id.to_string(),
@@ -335,10 +365,15 @@ impl Runtime for FakeRuntime {
     }
 
     async fn start_container(&self, id: &str) -> Result<()> {
-        let mut state = self.lock();
+        let mut guard = self.lock();
+        let state = &mut *guard;
         let found = state.containers.get_mut(id).ok_or_else(|| Error::NotFound(format!("container {id}")))?;
         if found.container.state != ContainerState::Created {
             return Err(Error::State(format!("container {id} is not in created state")));
+        }
+        let pod = state.pods.get(&found.container.sandbox_id);
+        if pod.is_none_or(|pod| pod.sandbox.state == SandboxState::NotReady) {
+            found.script = Script::FailStart(is_down(&found.container.sandbox_id).to_string());
         }
         let (script, sandbox) = (found.script.clone(), found.container.sandbox_id.clone());
         let name = found.config.name.clone();
@@ -354,7 +389,7 @@ impl Runtime for FakeRuntime {
         state.note(format!("start_container {name}"));
         match script {
             Script::FailStart(why) => {
-                self.tell(&state, &sandbox, id, EventKind::Stopped);
+                self.tell(state, &sandbox, id, EventKind::Stopped);
                 return Err(Error::Start(why));
             }
             Script::Exit { after, code, reason } => {
@@ -370,7 +405,7 @@ impl Runtime for FakeRuntime {
             }
             Script::Run | Script::IgnoreStop => {}
         }
-        self.tell(&state, &sandbox, id, EventKind::Started);
+        self.tell(state, &sandbox, id, EventKind::Started);
         Ok(())
     }
 
@@ -481,13 +516,19 @@ impl Runtime for FakeRuntime {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::PodId;
 
     fn fake() -> FakeRuntime {
         FakeRuntime::new(Ipv4Addr::new(172, 30, 0, 99), Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1))
     }
 
+    fn pod(uid: &str) -> SandboxConfig {
+        let pod = PodId { uid: uid.into(), name: "web".into(), ..PodId::default() };
+        SandboxConfig { pod, ..SandboxConfig::default() }
+    }
+
     async fn start(runtime: &FakeRuntime, name: &str) -> Result<String> {
-        let sandbox = runtime.run_pod_sandbox(SandboxConfig::default()).await?;
+        let sandbox = runtime.run_pod_sandbox(pod(name)).await?;
         let config = ContainerConfig { name: name.into(), image: "nginx".into(), ..Default::default() };
         let id = runtime.create_container(&sandbox.id, config).await?;
         runtime.start_container(&id).await?;
@@ -517,13 +558,14 @@ mod tests {
         let ips: Vec<_> = runtime.list_pod_sandboxes().await.unwrap().iter().filter_map(|s| s.ip).collect();
         assert!(ips.iter().all(|ip| ip.octets()[..3] == [10, 244, 9] && ip.octets()[3] > 1), "{ips:?}");
         // One pod stays while others come and go, and its address with it.
-        let stays = runtime.run_pod_sandbox(SandboxConfig::default()).await.unwrap();
+        let stays = runtime.run_pod_sandbox(pod("stays")).await.unwrap();
         for _ in 0..300 {
-            let goes = runtime.run_pod_sandbox(SandboxConfig::default()).await.unwrap();
+            let goes = runtime.run_pod_sandbox(pod("goes")).await.unwrap();
             assert_ne!(goes.ip, stays.ip);
             runtime.remove_pod_sandbox(&goes.id).await.unwrap();
         }
-        while runtime.run_pod_sandbox(SandboxConfig::default()).await.is_ok() {}
+        let mut others = 0..;
+        while runtime.run_pod_sandbox(pod(&format!("{:?}", others.next()))).await.is_ok() {}
         assert_eq!(runtime.list_pod_sandboxes().await.unwrap().len(), 253);
     }
 
@@ -534,12 +576,37 @@ mod tests {
         let mut events = runtime.events();
         let sandbox = runtime.container_status(&web).await.unwrap().sandbox_id;
         runtime.remove_pod_sandbox(&sandbox).await.unwrap();
-        let mut kinds = Vec::new();
+        let mut told = Vec::new();
         while let Ok(event) = events.try_recv() {
-            assert_eq!(event.container_id, web);
-            kinds.push(event.kind);
+            told.push((event.container_id, event.kind));
         }
-        assert_eq!(kinds, [EventKind::Stopped, EventKind::Deleted]);
+        let of_web = |kind| (web.clone(), kind);
+        let stopped = (sandbox.clone(), EventKind::Stopped);
+        assert_eq!(told, [of_web(EventKind::Stopped), stopped, of_web(EventKind::Deleted)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_runtime_refuses_is_refused() {
+        let runtime = fake();
+        let line = |refused: Error| refused.to_string();
+        let sandbox = runtime.run_pod_sandbox(pod("u")).await.unwrap().id;
+        let twin = runtime.run_pod_sandbox(pod("u")).await.map(|s| s.id).map_err(line);
+        assert_eq!(twin, Err("name \"web_u_0\" is reserved: it is there".into()));
+        let again = SandboxConfig { attempt: 1, ..pod("u") };
+        runtime.run_pod_sandbox(again).await.unwrap();
+        let config = ContainerConfig { name: "c".into(), image: "nginx".into(), ..Default::default() };
+        let first = runtime.create_container(&sandbox, config.clone()).await.unwrap();
+        let twin = runtime.create_container(&sandbox, config.clone()).await.map_err(line);
+        assert_eq!(twin, Err(format!("name \"c_{sandbox}_0\" is reserved: it is there")));
+        runtime.start_container(&first).await.unwrap();
+        let second = runtime.create_container(&sandbox, config).await.unwrap();
+        runtime.stop_pod_sandbox(&sandbox).await.unwrap();
+        let why = format!("sandbox container {sandbox:?} is not running");
+        assert!(matches!(runtime.start_container(&second).await, Err(Error::Start(e)) if e == why));
+        let ended = runtime.container_status(&second).await.unwrap();
+        assert_eq!((ended.state, ended.exit_code), (ContainerState::Exited, 128));
+        assert_eq!((ended.reason, ended.message), ("StartError".into(), why));
+        runtime.run_pod_sandbox(pod("u")).await.unwrap(); // the first one was stopped
     }
 
     #[tokio::test]

@@ -305,16 +305,17 @@ pub struct Image {
     pub size: u64,
 }
 
-/// Something happened to a container; the kubelet looks again at the pod (an evented PLEG). It does
-/// not use the other fields, which CRI has; tests do.
+/// Something happened to a container or to a sandbox; the kubelet looks again at the pod (an evented
+/// PLEG). It does not use the other fields, which CRI has; tests do.
 #[derive(Clone, Debug)]
 pub struct Event {
     pub pod: PodId,
+    /// The container's id, or the sandbox' own, as with containerd.
     pub container_id: String,
     pub kind: EventKind,
 }
 
-/// What happened to the container.
+/// What happened to the container or the sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind {
     Created,
