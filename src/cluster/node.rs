@@ -10,13 +10,13 @@ use async_trait::async_trait;
 use clock::{self, Timestamp};
 use cni::NodeNetwork;
 use cri::{
-    Container, ContainerConfig, ContainerState, Error, Event, EventKind, ExecRequest, Image, PodId, Result,
-    Runtime, Sandbox, SandboxConfig, Session, Stats, Stream,
+    Container, ContainerConfig, ContainerState, Error, Event, EventKind, ExecRequest, Image, LogLimits,
+    PodId, Result, Runtime, Sandbox, SandboxConfig, Session, Stats, Stream,
 };
 use k8s_openapi::api::core::v1::Pod;
 use parking_lot::{Mutex, MutexGuard};
 use runtime::NodeRuntime;
-use runtime::log::Log;
+use runtime::log::{self, Log};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
@@ -42,7 +42,7 @@ struct Component {
     sandbox_id: String,
     pod: PodId,
     config: ContainerConfig,
-    log_path: PathBuf,
+    log: LogFile,
     created_at: Timestamp,
     started_at: Option<Timestamp>,
     finished_at: Option<Timestamp>,
@@ -51,6 +51,13 @@ struct Component {
     reason: &'static str,
     message: String,
     crew: Option<Crew>,
+}
+
+/// Where a component's log is, and how much of it is kept.
+#[derive(Clone, Debug, Default)]
+struct LogFile {
+    path: PathBuf,
+    limits: LogLimits,
 }
 
 /// The node's runtime as its kubelet sees it.
@@ -154,7 +161,7 @@ impl NodeCri {
             reason: if c.state == ContainerState::Exited { c.reason.into() } else { String::new() },
             message: c.message.clone(),
             warnings: Vec::new(),
-            log_path: c.log_path.clone(),
+            log_path: c.log.path.clone(),
             labels: c.config.labels.clone(),
             annotations: c.config.annotations.clone(),
         }
@@ -225,8 +232,8 @@ fn may_run(static_pods: &[Pod], pod: &PodId, image: &str) -> bool {
     })
 }
 
-/// Takes containers of components out of the table. One that runs is ended
-/// ([`Runtime::remove_container`]): `claim` would not know of it any more.
+/// Takes containers of components out of the table, and removes their logs, also the rotated ones.
+/// One that runs is ended ([`Runtime::remove_container`]): `claim` would not know of it any more.
 async fn remove_components(
     components: &Mutex<BTreeMap<String, Component>>,
     is_wanted: impl Fn(&Component) -> bool,
@@ -240,7 +247,19 @@ async fn remove_components(
         crew.kill();
         crew.wait().await;
     }
+    for component in &removed {
+        logs::close(&component.id); // its end may not have been noted yet
+        log::remove(&component.log.path, component.log.limits);
+    }
     removed
+}
+
+/// Notes that a component was started. `false`: its container was removed meanwhile.
+fn note_start(components: &mut BTreeMap<String, Component>, id: &str, crew: &Crew) -> bool {
+    let Some(c) = components.get_mut(id) else { return false };
+    c.started_at = Some(clock::now());
+    c.crew = Some(crew.clone());
+    true
 }
 
 /// Closes a component's log, and notes how it ended. Returns its pod; `None` if the container was
@@ -296,7 +315,9 @@ impl Runtime for NodeCri {
     }
 
     async fn remove_pod_sandbox(&self, id: &str) -> Result<()> {
-        remove_components(&self.components, |c| c.sandbox_id == id).await;
+        for component in remove_components(&self.components, |c| c.sandbox_id == id).await {
+            self.tell(&component.pod, &component.id, EventKind::Deleted);
+        }
         self.sandboxes().remove(id);
         self.inner.remove_pod_sandbox(id).await
     }
@@ -323,7 +344,7 @@ impl Runtime for NodeCri {
             id: id.clone(),
             sandbox_id: sandbox_id.into(),
             pod: sandbox.pod.clone(),
-            log_path: its.log_directory.join(&config.log_path),
+            log: LogFile { path: its.log_directory.join(&config.log_path), limits: its.logs },
             config,
             created_at: clock::now(),
             started_at: None,
@@ -346,12 +367,9 @@ impl Runtime for NodeCri {
         let found = self
             .components()
             .get(id)
-            .map(|c| (c.sandbox_id.clone(), c.config.image.clone(), c.pod.clone(), c.log_path.clone()));
-        let Some((sandbox_id, image, pod, log_path)) = found else { return Err(Error::NotFound(id.into())) };
-        let (sandbox, limits) = match self.sandboxes().get(&sandbox_id) {
-            Some((sandbox, config)) => (Some(sandbox.clone()), config.logs),
-            None => Default::default(),
-        };
+            .map(|c| (c.sandbox_id.clone(), c.config.image.clone(), c.pod.clone(), c.log.clone()));
+        let Some((sandbox_id, image, pod, log)) = found else { return Err(Error::NotFound(id.into())) };
+        let sandbox = self.sandboxes().get(&sandbox_id).map(|(sandbox, _)| sandbox.clone());
         let world = self.world.upgrade().ok_or_else(|| Error::State("the cluster is stopping".into()))?;
         if world.faults.is_off(&self.node.name) {
             return Err(Error::State(format!("{} is switched off", self.node.name)));
@@ -360,10 +378,10 @@ impl Runtime for NodeCri {
             self.ended(id, &End::Done(Err(error.to_string())));
             return Err(error);
         }
-        match Log::open(&log_path, limits) {
-            Ok(log) => logs::open(id, log),
+        match Log::open(&log.path, log.limits) {
+            Ok(opened) => logs::open(id, opened),
             Err(cause) => {
-                let error = Error::Io { what: format!("cannot open {}", log_path.display()), cause };
+                let error = Error::Io { what: format!("cannot open {}", log.path.display()), cause };
                 self.ended(id, &End::Done(Err(error.to_string())));
                 return Err(error);
             }
@@ -383,13 +401,13 @@ impl Runtime for NodeCri {
                 return Err(Error::Start(message));
             }
         };
-        if let Some(c) = self.components().get_mut(id) {
-            c.started_at = Some(clock::now());
-            c.crew = Some(crew.clone());
+        let is_there = note_start(&mut self.components(), id, &crew);
+        if !is_there {
+            log::remove(&log.path, log.limits); // its container was removed meanwhile
         }
         // A kubelet that was killed may have been here meanwhile, and whoever switched the node off
         // did not find this crew.
-        if world.faults.is_off(&self.node.name) {
+        if !is_there || world.faults.is_off(&self.node.name) {
             crew.kill();
         }
         self.tell(&pod, id, EventKind::Started);
@@ -423,7 +441,6 @@ impl Runtime for NodeCri {
             return self.inner.remove_container(id).await;
         }
         for component in remove_components(&self.components, |c| c.id == id).await {
-            let _ = std::fs::remove_file(&component.log_path); // a missing log is as good
             self.tell(&component.pod, id, EventKind::Deleted);
         }
         Ok(())
@@ -514,33 +531,51 @@ mod tests {
         assert_eq!(open_files(), 0);
     }
 
+    fn component(id: &str, log: LogFile) -> Component {
+        let crew = Crew::new("etcd");
+        crew.spawn_main(std::future::pending::<std::result::Result<(), String>>());
+        Component {
+            id: id.into(),
+            sandbox_id: "s".into(),
+            pod: PodId::default(),
+            config: ContainerConfig::default(),
+            log,
+            created_at: clock::now(),
+            started_at: None,
+            finished_at: None,
+            state: ContainerState::Running,
+            exit_code: 0,
+            reason: "",
+            message: String::new(),
+            crew: Some(crew),
+        }
+    }
+
     #[tokio::test]
     async fn a_component_that_runs_ends_when_its_container_is_removed() {
-        let component = |id: &str| {
-            let crew = Crew::new("etcd");
-            crew.spawn_main(std::future::pending::<std::result::Result<(), String>>());
-            Component {
-                id: id.into(),
-                sandbox_id: "s".into(),
-                pod: PodId::default(),
-                config: ContainerConfig::default(),
-                log_path: PathBuf::new(),
-                created_at: clock::now(),
-                started_at: None,
-                finished_at: None,
-                state: ContainerState::Running,
-                exit_code: 0,
-                reason: "",
-                message: String::new(),
-                crew: Some(crew),
-            }
-        };
-        let all = Mutex::new(["a", "b"].map(|id| (id.to_string(), component(id))).into());
+        let all = Mutex::new(["a", "b"].map(|id| (id.to_string(), component(id, LogFile::default()))).into());
         let removed = remove_components(&all, |c| c.id == "a").await;
         let ends: Vec<_> = removed.iter().filter_map(|c| c.crew.as_ref()?.ended()).collect();
         assert_eq!(ends, [End::Killed]);
-        let left = all.lock();
+        let mut left = all.lock();
         assert!(left.len() == 1 && left["b"].crew.as_ref().unwrap().ended().is_none());
+        let late = Crew::new("etcd");
+        assert!(note_start(&mut left, "b", &late) && !note_start(&mut left, "a", &late));
+    }
+
+    #[tokio::test]
+    async fn the_logs_of_a_removed_component_go_also_those_moved_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = LogLimits { max_size: 8, max_files: 3 };
+        let log = LogFile { path: dir.path().join("0.log"), limits };
+        let opened = Log::open(&log.path, limits).unwrap();
+        (0..5).for_each(|_| opened.write(b"an entry\n").unwrap());
+        logs::open("rotated", opened);
+        let there = || std::fs::read_dir(dir.path()).unwrap().count();
+        assert_eq!(there(), 3);
+        let all = Mutex::new([("rotated".to_string(), component("rotated", log))].into());
+        remove_components(&all, |_| true).await;
+        assert_eq!(there(), 0);
     }
 
     #[test]

@@ -176,16 +176,7 @@ impl Log {
 
     /// Removes the file and those moved aside here.
     pub fn remove(&self) {
-        let _ = fs::remove_file(&self.path);
-        let _ = fs::remove_file(self.next());
-        (1..self.limits.max_files).for_each(|age| drop(fs::remove_file(rotated_log(&self.path, age))));
-    }
-
-    /// Where the next file lies until the full one was moved aside.
-    fn next(&self) -> PathBuf {
-        let mut name = self.path.as_os_str().to_os_string();
-        name.push(".next");
-        name.into()
+        remove(&self.path, self.limits);
     }
 
     /// `0.log` becomes `0.log.1`, that `0.log.2`, and the oldest goes. Returns the new `0.log`. The
@@ -193,7 +184,7 @@ impl Log {
     /// that failed, and one that failed halfway, can be tried again any number of times and loses
     /// no file.
     fn rotate(&self) -> io::Result<(File, u64)> {
-        let next = self.next();
+        let next = next(&self.path);
         let opened = (self.opener)(&next)?;
         let oldest = self.limits.max_files.saturating_sub(1);
         let is_free = |age: &usize| fs::symlink_metadata(rotated_log(&self.path, *age)).is_err();
@@ -204,6 +195,19 @@ impl Log {
         fs::rename(next, &self.path)?;
         Ok(opened)
     }
+}
+
+/// Removes a log and the files that were moved aside. Missing ones are as good.
+pub fn remove(path: &Path, limits: LogLimits) {
+    let _ = fs::remove_file(next(path));
+    (0..limits.max_files).for_each(|age| drop(fs::remove_file(rotated_log(path, age))));
+}
+
+/// Where the next file lies until the full one was moved aside.
+fn next(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_os_string();
+    name.push(".next");
+    name.into()
 }
 
 fn append(path: &Path) -> io::Result<(File, u64)> {
