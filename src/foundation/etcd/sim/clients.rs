@@ -10,11 +10,13 @@ use crate::api::{
     ResponseOp, Revision, TxnRequest,
 };
 use crate::kv::Kv;
+use crate::waiting::Waiting;
 use bytes::Bytes;
 use raft::MemberId;
 use rng::Rng;
 use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -47,6 +49,8 @@ type Answering = Pin<Box<dyn Future<Output = Answer>>>;
 
 struct Pending {
     answer: Answering,
+    /// The member that was asked.
+    member: Arc<Waiting>,
     /// Where it stands in the history: one record a key.
     records: std::ops::Range<usize>,
     patience: u64,
@@ -73,7 +77,7 @@ pub(super) struct Clients {
     pub reads: usize,
     pub writes: usize,
     pub unknown: usize,
-    /// Requests that a member refused because there was no room on its disk.
+    /// Requests that ended because a member had no room on its disk.
     pub no_space: usize,
 }
 
@@ -183,7 +187,8 @@ impl Clients {
         }
         let records = first..self.records.len();
         let patience = now + client.rng.range(20, 200);
-        client.pending = Some(Pending { answer, records, patience, called: now, lease: with });
+        let member = up.waiting.clone();
+        client.pending = Some(Pending { answer, member, records, patience, called: now, lease: with });
     }
 
     fn hear(&mut self, n: usize, now: u64, leases: &mut Ledger) {
@@ -217,7 +222,9 @@ impl Clients {
             }
             Poll::Ready(Err(Error::NoSpace)) => {
                 self.no_space += 1;
-                self.unanswered(pending.records, true);
+                // A full disk refuses a write before it is in the log. A log that has failed for
+                // good ends the writes under way, too, which may still be committed.
+                self.unanswered(pending.records, pending.member.failed().is_none());
             }
             Poll::Ready(Err(_)) | Poll::Pending => self.unanswered(pending.records, false),
         }

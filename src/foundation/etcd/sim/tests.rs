@@ -1,6 +1,10 @@
 //! Histories of the whole store.
 
-use super::Etcd;
+use super::linear::Action;
+use super::{Ask, Etcd};
+use crate::api::Error;
+use crate::waiting::Waiting;
+use raft::sim::guest::Guest;
 use raft::sim::world::{Bug, Tally, Weather, World};
 use rng::seeds::{caught_after, sweep};
 
@@ -77,6 +81,35 @@ fn clients_of_three_members_in_a_storm() {
 #[test]
 fn clients_of_five_members_in_a_storm() {
     storm("etcd::sim::tests::clients_of_five_members_in_a_storm", 5, 200);
+}
+
+#[test]
+fn a_write_without_room_happened_perhaps_if_the_log_failed_for_good() {
+    let refused_after = |end: fn(&Waiting)| {
+        let mut etcd = Etcd::new(1, None);
+        let _machine = etcd.starts(1, 1); // it ends the callers when it goes
+        let _clock = etcd.runtime.enter();
+        let is_asked =
+            |etcd: &Etcd| etcd.up[&1].inbox.asks.lock().iter().any(|a| matches!(a, Ask::Propose { .. }));
+        for now in 0..1000 {
+            etcd.clients.act(now, false, &etcd.up, &mut etcd.leases);
+            if is_asked(&etcd) {
+                end(&etcd.up[&1].waiting);
+                etcd.clients.act(now, true, &etcd.up, &mut etcd.leases);
+                break;
+            }
+        }
+        assert!(etcd.clients.no_space > 0);
+        let writes = etcd.clients.records.iter().filter(|r| !matches!(r.action, Action::Read { .. }));
+        writes.map(|r| r.refused).collect::<Vec<bool>>()
+    };
+    let full = refused_after(|member| {
+        member.pause(Some(Error::NoSpace));
+        (1..100).for_each(|id| member.overload(id));
+    });
+    let failed = refused_after(|member| member.fail(Error::NoSpace));
+    assert!(!full.is_empty() && full.len() == failed.len());
+    assert!(full.iter().all(|refused| *refused) && failed.iter().all(|refused| !refused));
 }
 
 #[test]
