@@ -47,8 +47,6 @@ pub enum Fail {
     Refused(String),
     /// Anything else between us and the server.
     Transport(String),
-    /// The configuration cannot be used.
-    Config(String),
     /// A sentence; printed after `error: `.
     Text(String),
     /// A sentence printed as it is.
@@ -138,7 +136,7 @@ impl Fail {
                 )
             }
             Fail::Transport(text) => text.clone(),
-            Fail::Config(text) | Fail::Text(text) | Fail::Plain(text) | Fail::Coded(text, _) => text.clone(),
+            Fail::Text(text) | Fail::Plain(text) | Fail::Coded(text, _) => text.clone(),
             Fail::Many(all) => {
                 let texts: Vec<String> = all.iter().map(Fail::message).collect();
                 format!("[{}]", texts.join(", "))
