@@ -1,9 +1,13 @@
-//! What whoever reads our words can read: all of Unicode, or ASCII alone.
+//! The letters that texts may have: all of Unicode, or ASCII alone.
 //!
 //! The locale decides, as for every program (`LC_ALL`, else `LC_CTYPE`, else `LANG`): one that is
 //! named and is not UTF-8 means ASCII. Where none is named, as in many containers, only a terminal
-//! that is known to have no other letters does. What programs and the cluster say, names and
-//! objects, passes as it is, as kubectl passes it; and so do documents for machines (`-o json`).
+//! that is known to have no other letters does. Texts of Ropewalk have no other letters than those
+//! with a [likeness]. All others, in a path or a name that stands in a text, pass as they are, as
+//! with kubectl: a path with other letters would be another path. What programs and the cluster
+//! say passes as it is, and so do documents for machines (`-o json`).
+//!
+//! [likeness]: plain
 
 use super::Lang;
 use std::borrow::Cow;
@@ -61,7 +65,7 @@ pub fn shown(text: String) -> String {
     }
 }
 
-/// Every letter by its likeness in ASCII; `?` where there is none.
+/// Replaces each letter that Ropewalk's own texts use by its likeness in ASCII. Other letters stay.
 pub fn plain(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         return Cow::Borrowed(text);
@@ -70,8 +74,7 @@ pub fn plain(text: &str) -> Cow<'_, str> {
     for letter in text.chars() {
         match likeness(letter) {
             Some(likeness) => out.push_str(likeness),
-            None if letter.is_ascii() => out.push(letter),
-            None => out.push('?'),
+            None => out.push(letter),
         }
     }
     Cow::Owned(out)
@@ -173,9 +176,9 @@ mod tests {
     }
 
     #[test]
-    fn every_letter_has_a_likeness() {
+    fn letters_of_texts_have_a_likeness_and_others_stay() {
         assert_eq!(plain("── 04 Run a pod · ✓ done… ‘x’ ≤ 5 µs"), "-- 04 Run a pod - + done... 'x' <= 5 us");
-        assert_eq!(plain("파드"), "??");
+        assert_eq!(plain("wrote /home/지훈/.kube/config …"), "wrote /home/지훈/.kube/config ...");
         assert!(matches!(plain("all here"), Cow::Borrowed(_)));
         assert_eq!(['→', '…', '가', 'a', '≥'].map(cell), ['>', '~', '?', 'a', '>']);
     }

@@ -5,8 +5,8 @@
 //! ## How this one works
 //! What Ropewalk itself says to people stands in tables, each text in English and Korean side by
 //! side ([`texts`](crate::texts)), so that none can be forgotten. What Kubernetes says stays as it
-//! is: people search for those words. Where the locale is not UTF-8 everything is said in ASCII,
-//! and Korean is not ([`charset`](crate::charset)).
+//! is: people search for those words. Where the locale is not UTF-8 these texts are in ASCII, and
+//! not in Korean ([`charset`](crate::charset)).
 //! ## Left out
 //! Plural forms, and particles that depend on a value's last sound: texts are worded so that they
 //! need neither.
@@ -86,6 +86,10 @@ macro_rules! texts {
             for text in $table::ALL {
                 let (english, korean) = $crate::Text::pair(*text);
                 assert_eq!(english.matches("{}").count(), korean.matches("{}").count(), "{text:?}");
+                // The question for the language names Korean in Korean.
+                let is_shown = |c: char| c.is_ascii() || ('가'..='힣').contains(&c);
+                let plain = $crate::charset::plain(english);
+                assert!(plain.chars().all(is_shown), "{text:?}: a letter without a likeness");
                 // Nobody says both particles: a noun behind the value makes one of them right.
                 for both in ["은(는)", "이(가)", "을(를)", "와(과)", "(으)로", "(이)"] {
                     assert!(!korean.contains(both), "{text:?}");
