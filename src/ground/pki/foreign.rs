@@ -11,11 +11,14 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
 use x509_parser::certificate::X509Certificate;
 
-/// Where distributions keep the authorities they trust.
-const SYSTEM_ROOTS: [&str; 6] = [
+/// Where distributions keep the authorities they trust: of these files the first that can be read,
+/// as in Go's `crypto/x509`.
+const SYSTEM_FILES: [&str; 6] = [
     "/etc/ssl/certs/ca-certificates.crt", // Debian, Alpine
     "/etc/pki/tls/certs/ca-bundle.crt",   // Fedora
     "/etc/ssl/ca-bundle.pem",             // openSUSE
@@ -23,6 +26,9 @@ const SYSTEM_ROOTS: [&str; 6] = [
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", // RHEL
     "/etc/ssl/cert.pem",
 ];
+
+/// And every file of these directories.
+const SYSTEM_DIRECTORIES: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
 
 /// Whose certificates are believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,8 +38,9 @@ pub enum Trust {
     Anyone,
     /// Those of these authorities, as PEM.
     These(Vec<u8>),
-    /// Those of the authorities that the machine trusts; as Go does, `SSL_CERT_FILE` names another
-    /// file. A machine that has none believes nobody.
+    /// Those of the authorities that the machine trusts. As in Go, these are those of a file and of
+    /// directories, and `SSL_CERT_FILE` and `SSL_CERT_DIR` (with colons between) name others. A
+    /// machine that has none believes nobody.
     System,
 }
 
@@ -66,7 +73,7 @@ pub fn foreign_client(
             builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
         }
         Trust::These(pem) => known(builder, these(pem)?, provider),
-        Trust::System => known(builder, system(), provider),
+        Trust::System => known(builder, SYSTEM.clone(), provider),
     };
     let mut config = match identity {
         Some((certificate, key)) => {
@@ -138,16 +145,45 @@ fn these(pem: &[u8]) -> Result<RootCertStore, Unusable> {
     }
 }
 
+/// The machine's authorities: hundreds of files, which are read once, as in Go.
+static SYSTEM: LazyLock<RootCertStore> = LazyLock::new(system);
+
 fn system() -> RootCertStore {
-    // Who names a file trusts that one alone.
-    let named = std::env::var_os("SSL_CERT_FILE").filter(|file| !file.is_empty());
-    let found = match named {
-        Some(file) => std::fs::read(file).ok(),
-        None => SYSTEM_ROOTS.iter().find_map(|path| std::fs::read(path).ok()),
+    let named = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty());
+    let files = match named("SSL_CERT_FILE") {
+        Some(file) => vec![PathBuf::from(file)],
+        None => SYSTEM_FILES.map(PathBuf::from).to_vec(),
     };
+    let directories = match named("SSL_CERT_DIR") {
+        Some(list) => std::env::split_paths(&list).collect(),
+        None => SYSTEM_DIRECTORIES.map(PathBuf::from).to_vec(),
+    };
+    authorities(&files, &directories)
+}
+
+/// Returns the authorities of the first file that can be read, and of all files of the directories.
+/// What cannot be read is left out, as in Go.
+fn authorities(files: &[PathBuf], directories: &[PathBuf]) -> RootCertStore {
     let mut store = RootCertStore::empty();
-    store.add_parsable_certificates(CertificateDer::pem_slice_iter(&found.unwrap_or_default()).flatten());
+    let mut add = |pem: &[u8]| {
+        store.add_parsable_certificates(CertificateDer::pem_slice_iter(pem).flatten());
+    };
+    if let Some(pem) = files.iter().find_map(|file| std::fs::read(file).ok()) {
+        add(&pem);
+    }
+    for directory in directories {
+        let Ok(entries) = std::fs::read_dir(directory) else { continue };
+        let files = entries.flatten().map(|entry| entry.path()).filter(|path| !is_link_within(path));
+        files.filter_map(|file| std::fs::read(file).ok()).for_each(|pem| add(&pem));
+    }
+    let mut seen = HashSet::new();
+    store.roots.retain(|root| seen.insert(root.clone())); // a bundle has the directory's files, too
     store
+}
+
+/// Returns true for another name of a file of the same directory, as `c_rehash` makes them.
+fn is_link_within(path: &Path) -> bool {
+    std::fs::read_link(path).is_ok_and(|to| to.components().count() == 1 && !to.is_absolute())
 }
 
 fn known(
@@ -217,6 +253,32 @@ mod tests {
             assert_eq!(these(bundle.as_bytes()).unwrap().len(), 1);
         }
         assert!(these(block("aGVsbG8=").as_bytes()).is_err());
+    }
+
+    #[test]
+    fn the_authorities_of_the_machine_are_those_of_a_file_and_of_directories() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = |name: &str| {
+            let at = dir.path().join(name);
+            std::fs::create_dir(&at).unwrap();
+            Ca::load_or_create(&at, "ca").unwrap().pem().to_string()
+        };
+        let [one, two, three] = ["a", "b", "c"].map(made);
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir(at("certs")).unwrap();
+        std::fs::write(at("first.pem"), &one).unwrap();
+        std::fs::write(at("second.pem"), &three).unwrap();
+        std::fs::write(at("certs/two.pem"), one.clone() + &two).unwrap();
+        std::fs::write(at("certs/README"), "no certificate").unwrap();
+        std::os::unix::fs::symlink("two.pem", at("certs/0a1b2c3d.0")).unwrap();
+        let count = |files: &[&str], directories: &[&str]| {
+            let paths = |names: &[&str]| names.iter().map(|name| at(name)).collect::<Vec<_>>();
+            authorities(&paths(files), &paths(directories)).len()
+        };
+        assert_eq!(count(&["missing.pem", "first.pem", "second.pem"], &[]), 1);
+        assert_eq!(count(&["first.pem", "second.pem"], &["missing", "certs"]), 2);
+        assert_eq!(count(&["second.pem"], &["certs"]), 3);
+        assert_eq!(count(&["missing.pem"], &["certs"]), 2);
     }
 
     #[test]
