@@ -1,7 +1,7 @@
 //! `up`, `down`, `status`, `reset`, `kubeconfig`, `fault`, `kubectl`, `etcdctl`, and the cluster
 //! that `repl` and `learn` connect to.
 
-use super::args::{self, NodeAct, Output, Seat, Up};
+use super::args::{self, NodeAct, Output, Session, Up};
 use anyhow::{Context, anyhow, bail};
 use cluster::control::{self, Ask, Control};
 use cluster::external_etcd::ExternalEtcd;
@@ -585,14 +585,17 @@ fn list_faults(faults: &Value, output: Option<Output>, lang: Lang) -> anyhow::Re
     Ok(())
 }
 
-/// `ropewalk` alone, `learn` and `repl`: the learner's seat.
-pub(crate) async fn seat(seat: Seat, more: impl FnOnce(Options) -> Options) -> anyhow::Result<i32> {
+/// Runs an interactive session: `ropewalk` alone, `learn` and `repl`.
+///
+/// # Errors
+/// The session cannot start, or ends with an error.
+pub(crate) async fn session(session: Session, more: impl FnOnce(Options) -> Options) -> anyhow::Result<i32> {
     let options = Options {
-        name: seat.name,
-        lang: seat.lang,
-        api_port: seat.api_port,
-        plain: seat.screen.plain,
-        ascii: seat.screen.ascii,
+        name: session.name,
+        lang: session.lang,
+        api_port: session.api_port,
+        plain: session.screen.plain,
+        ascii: session.screen.ascii,
         ..Options::default()
     };
     Ok(repl::run(more(options)).await?)

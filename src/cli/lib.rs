@@ -165,15 +165,16 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
         }
         Some(Command::Kubectl { name, words }) => clusters::kubectl(&name, words).await,
         Some(Command::Etcdctl { name, words }) => clusters::etcdctl(&name, words).await,
-        Some(Command::Repl { lines, file, kubeconfig, in_pane, seat }) => {
+        Some(Command::Repl { lines, file, kubeconfig, in_pane, session }) => {
             let kubeconfig = absolute(kubeconfig)?;
-            clusters::seat(seat, |o| Options { lines, file, kubeconfig, in_pane, plain: true, ..o }).await
+            clusters::session(session, |o| Options { lines, file, kubeconfig, in_pane, plain: true, ..o })
+                .await
         }
-        Some(Command::Learn { lesson, kubeconfig, seat }) => {
+        Some(Command::Learn { lesson, kubeconfig, session }) => {
             let kubeconfig = absolute(kubeconfig)?;
-            clusters::seat(seat, |o| Options { lesson, kubeconfig, ..o }).await
+            clusters::session(session, |o| Options { lesson, kubeconfig, ..o }).await
         }
-        None => clusters::seat(args.seat, |o| o).await,
+        None => clusters::session(args.session, |o| o).await,
     }
 }
 

@@ -2,19 +2,19 @@
 //! and in the interface, whatever the language that was chosen; and what a machine reads stays as
 //! it is.
 
-use super::seat::Seat;
+use super::session::Session;
 use super::support::{Home, Said, capable, turn};
 
 const C: (&str, &str) = ("LC_ALL", "C");
 
-/// A seat in English, because Korean has no ASCII, that ends well.
-fn leave(seat: Seat, term: &str) {
-    seat.press("quit\r");
-    let foreign = || seat.foreign();
-    seat.until("the end", |_, text| text.contains("stays up"));
+/// A session in English, because Korean has no ASCII, that ends well.
+fn leave(session: Session, term: &str) {
+    session.press("quit\r");
+    let foreign = || session.foreign();
+    session.until("the end", |_, text| text.contains("stays up"));
     assert_eq!(foreign(), None);
     // And on a terminal that knows no sequences, none.
-    assert!(term != "dumb" || seat.sequence().is_none(), "{:?}", seat.sequence());
+    assert!(term != "dumb" || session.sequence().is_none(), "{:?}", session.sequence());
 }
 
 #[test]
@@ -27,24 +27,25 @@ fn nothing_but_ascii_where_the_locale_is_not_utf_8() {
 
     // The interface, on a terminal that could show more, and on one that could not.
     for term in ["xterm-256color", "vt100"] {
-        let seat = Seat::start_in(&home, &["--name", "t", "--lang", "ko"], 100, 30, &[C, ("TERM", term)]);
-        seat.sees("Guess first");
-        seat.press("map cluster\r");
-        seat.until("both nodes", |_, t| t.matches("* Ready").count() == 2 && t.contains("ropewalk>"));
-        seat.press("map raft\r");
-        seat.sees("map: raft");
-        seat.press("lang ko\r");
-        seat.sees("cannot be shown here");
+        let session =
+            Session::start_in(&home, &["--name", "t", "--lang", "ko"], 100, 30, &[C, ("TERM", term)]);
+        session.sees("Guess first");
+        session.press("map cluster\r");
+        session.until("both nodes", |_, t| t.matches("* Ready").count() == 2 && t.contains("ropewalk>"));
+        session.press("map raft\r");
+        session.sees("map: raft");
+        session.press("lang ko\r");
+        session.sees("cannot be shown here");
         // What a program says too: here a screen stands between.
-        seat.press("printf 'h\\303\\251l\\303\\240\\n'\r");
-        seat.sees("h?l?");
-        leave(seat, term);
+        session.press("printf 'h\\303\\251l\\303\\240\\n'\r");
+        session.sees("h?l?");
+        leave(session, term);
     }
 
     // Lines.
     for term in ["dumb", "vt100"] {
-        let seat = Seat::start_in(&home, &["repl", "--name", "t"], 100, 40, &[C, ("TERM", term)]);
-        seat.sees("ropewalk>");
+        let session = Session::start_in(&home, &["repl", "--name", "t"], 100, 40, &[C, ("TERM", term)]);
+        session.sees("ropewalk>");
         // Done once, a step has no more hints.
         let lesson = [
             ("lesson first-voyage/04", "step 1 of"),
@@ -69,10 +70,10 @@ fn nothing_but_ascii_where_the_locale_is_not_utf_8() {
             ("delete pod web --now", "web\" deleted"),
         ];
         for (line, seen) in lesson.chain(lines) {
-            seat.press(&format!("clear\r{line}\r"));
-            seat.sees(seen);
+            session.press(&format!("clear\r{line}\r"));
+            session.sees(seen);
         }
-        leave(seat, term);
+        leave(session, term);
     }
 
     // A pipe.

@@ -205,9 +205,12 @@ fn every_kubectl(cluster: &Cluster) {
         .collect();
     programs.push(on_path);
     let all: Vec<Vec<String>> = std::thread::scope(|threads| {
-        let seats: Vec<_> =
+        let sessions: Vec<_> =
             programs.iter().enumerate().map(|(i, p)| threads.spawn(move || common(cluster, i, p))).collect();
-        seats.into_iter().map(|seat| seat.join().expect("a kubectl that does what is common")).collect()
+        sessions
+            .into_iter()
+            .map(|session| session.join().expect("a kubectl that does what is common"))
+            .collect()
     });
     for (program, lines) in programs.iter().zip(&all).skip(1) {
         for ((line, theirs), first) in COMMON.iter().zip(lines).zip(&all[0]) {
@@ -217,8 +220,8 @@ fn every_kubectl(cluster: &Cluster) {
 }
 
 /// What one kubectl says to each of the lines.
-fn common(cluster: &Cluster, seat: usize, program: &Path) -> Vec<String> {
-    let (name, kubectl) = (format!("k{seat}"), Kubectl { program: program.into(), leading: vec![] });
+fn common(cluster: &Cluster, session: usize, program: &Path) -> Vec<String> {
+    let (name, kubectl) = (format!("k{session}"), Kubectl { program: program.into(), leading: vec![] });
     let text = format!(
         "apiVersion: kopf.example.com/v1\nkind: Garden\nmetadata: {{name: {name}}}\nspec: {{flowers: 1}}\n"
     );

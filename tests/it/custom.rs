@@ -73,13 +73,13 @@ spec: {schedule: "0 3 * * *", port: http, free: {any: [thing]}, env: [{name: A, 
 "#;
 
 /// One kubectl with one group of its own.
-struct Seat<'a> {
+struct Session<'a> {
     cluster: &'a Cluster<'a>,
     kubectl: Kubectl,
     group: String,
 }
 
-impl Seat<'_> {
+impl Session<'_> {
     fn k(&self, line: &str) -> Said {
         let words = shlex(line);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -116,33 +116,34 @@ fn a_definition_makes_a_kind_like_any_other() {
     }
     let (_turn, home) = (turn(), Home::new());
     let cluster = home.up(&["--workers", "1"]);
-    let mut seats = vec![Seat { cluster: &cluster, kubectl: built_in(), group: "own.example.com".into() }];
-    seats.extend(real_kubectl().map(|kubectl| Seat {
+    let mut sessions =
+        vec![Session { cluster: &cluster, kubectl: built_in(), group: "own.example.com".into() }];
+    sessions.extend(real_kubectl().map(|kubectl| Session {
         cluster: &cluster,
         kubectl,
         group: "real.example.com".into(),
     }));
-    for seat in &seats {
-        story(seat);
+    for session in &sessions {
+        story(session);
     }
-    foreign_names(&seats[0]);
-    undone(&seats[0]);
+    foreign_names(&sessions[0]);
+    undone(&sessions[0]);
 }
 
-fn story(seat: &Seat) {
-    let (k, group) = (|line: &str| seat.k(line), seat.group.as_str());
-    let definition = seat.file("definition", DEFINITION);
+fn story(session: &Session) {
+    let (k, group) = (|line: &str| session.k(line), session.group.as_str());
+    let definition = session.file("definition", DEFINITION);
     k(&format!("apply -f {definition}")).ok();
     k(&format!("wait --for=condition=Established crd/crontabs.{group} --timeout=20s")).ok();
-    let kept = seat.get(&format!("crd crontabs.{group}"));
+    let kept = session.get(&format!("crd crontabs.{group}"));
     assert_eq!(kept["status"]["storedVersions"], serde_json::json!(["v1"]));
     assert_eq!(kept["status"]["acceptedNames"]["listKind"], "CronTabList");
     assert!(k(&format!("api-resources --api-group={group}")).ok().contains("CronTab"));
 
     // Made, pruned, filled in, told.
-    let object = seat.file("object", OBJECT);
+    let object = session.file("object", OBJECT);
     k(&format!("apply -f {object}")).ok();
-    let nightly = seat.get(&format!("crontabs.{group} nightly"));
+    let nightly = session.get(&format!("crontabs.{group} nightly"));
     assert_eq!((&nightly["spec"]["image"], &nightly["spec"]["replicas"]), (&"busybox".into(), &1.into()));
     assert_eq!(nightly["spec"]["free"]["any"][0], "thing");
     assert_eq!(nightly["metadata"]["generation"], 1);
@@ -170,7 +171,7 @@ fn story(seat: &Seat) {
     // Refused in Kubernetes' words.
     let said = |spec: &str, validate: &str| {
         let text = format!("apiVersion: GROUP/v1\nkind: CronTab\nmetadata: {{name: bad}}\nspec: {spec}\n");
-        k(&format!("create -f {} --validate={validate}", seat.file("bad", &text)))
+        k(&format!("create -f {} --validate={validate}", session.file("bad", &text)))
     };
     said("{}", "strict").fails("spec.schedule: Required value");
     said("{schedule: often}", "strict").fails("spec.schedule in body should match '^(\\S+ ){4}\\S+$'");
@@ -185,7 +186,7 @@ fn story(seat: &Seat) {
         .fails("strict decoding error: unknown field \"spec.typo\"");
     let warned = said("{schedule: '* * * * *', typo: 1}", "warn");
     assert!(warned.err.contains("unknown field \"spec.typo\""), "{}", warned.err);
-    assert!(seat.get(&format!("crontabs.{group} bad"))["spec"].get("typo").is_none());
+    assert!(session.get(&format!("crontabs.{group} bad"))["spec"].get("typo").is_none());
     k(&format!(
         "patch crontabs.{group} nightly --type=merge -p '{{\"spec\":{{\"schedule\":\"1 1 1 1 1\"}}}}'"
     ))
@@ -202,21 +203,21 @@ fn story(seat: &Seat) {
     k(&format!("scale crontabs.{group} nightly --replicas=3")).ok();
     let status = r#"{"status":{"replicas":2,"conditions":[{"type":"Ready","status":"True"}]},"spec":{"image":"other"}}"#;
     k(&format!("patch crontabs.{group} nightly --subresource=status --type=merge -p '{status}'")).ok();
-    let scaled = seat.get(&format!("crontabs.{group} nightly"));
+    let scaled = session.get(&format!("crontabs.{group} nightly"));
     assert_eq!((&scaled["spec"]["replicas"], &scaled["spec"]["image"]), (&3.into(), &"busybox".into()));
     assert_eq!((&scaled["status"]["replicas"], &scaled["metadata"]["generation"]), (&2.into(), &2.into()));
     k(&format!("wait --for=condition=Ready crontabs.{group}/nightly --timeout=10s")).ok();
 
-    apply(seat);
-    dependents(seat);
+    apply(session);
+    dependents(session);
 
     // A new default shows at once, also in what was stored before; the end takes everything along.
     let newer = DEFINITION.replace("default: busybox", "default: busybox:2").replace(
         "free: {type: object, x-kubernetes-preserve-unknown-fields: true}",
         "free: {type: object, x-kubernetes-preserve-unknown-fields: true}\n              mood: {type: string, default: calm}",
     );
-    k(&format!("apply -f {}", seat.file("newer", &newer))).ok();
-    let mood = || seat.get(&format!("crontabs.{group} nightly"))["spec"]["mood"].clone();
+    k(&format!("apply -f {}", session.file("newer", &newer))).ok();
+    let mood = || session.get(&format!("crontabs.{group} nightly"))["spec"]["mood"].clone();
     eventually(PATIENCE, mood, |m| m == "calm");
     k(&format!("delete crd crontabs.{group} --timeout=20s")).ok();
     k(&format!("get crontabs.{group}")).fails("the server"); // does not have it, or could not find it: as discovery is cached
@@ -231,18 +232,18 @@ fn story(seat: &Seat) {
 }
 
 /// Server-side apply: whose field is it?
-fn apply(seat: &Seat) {
-    let (k, group) = (|line: &str| seat.k(line), seat.group.as_str());
+fn apply(session: &Session) {
+    let (k, group) = (|line: &str| session.k(line), session.group.as_str());
     let object = |spec: &str| {
         let text = format!("apiVersion: GROUP/v1\nkind: CronTab\nmetadata: {{name: shared}}\nspec: {spec}\n");
-        seat.file("shared", &text)
+        session.file("shared", &text)
     };
     let by = |who: &str, spec: &str, more: &str| {
         k(&format!("apply --server-side --field-manager={who} {more} -f {}", object(spec)))
     };
     by("one", "{schedule: '* * * * *', replicas: 2, env: [{name: A, value: a}]}", "").ok();
     by("two", "{schedule: '* * * * *', env: [{name: B, value: b}]}", "").ok();
-    let kept = || seat.get(&format!("crontabs.{group} shared --show-managed-fields"));
+    let kept = || session.get(&format!("crontabs.{group} shared --show-managed-fields"));
     assert_eq!(kept()["spec"]["env"].as_array().map(Vec::len), Some(2), "lists that are maps are merged");
     by("two", "{schedule: '* * * * *', replicas: 3}", "").fails("conflict with \"one\": .spec.replicas");
     by("two", "{schedule: '* * * * *', replicas: 3}", "--force-conflicts").ok();
@@ -265,25 +266,25 @@ fn apply(seat: &Seat) {
 }
 
 /// The garbage collector and a dying namespace reach custom objects.
-fn dependents(seat: &Seat) {
-    let (k, group) = (|line: &str| seat.k(line), seat.group.as_str());
-    let uid = seat.get(&format!("crontabs.{group} shared"))["metadata"]["uid"].clone();
+fn dependents(session: &Session) {
+    let (k, group) = (|line: &str| session.k(line), session.group.as_str());
+    let uid = session.get(&format!("crontabs.{group} shared"))["metadata"]["uid"].clone();
     let child = format!(
         "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: child\n  ownerReferences: [{{apiVersion: GROUP/v1, kind: CronTab, name: shared, uid: {uid}}}]\n"
     );
-    k(&format!("apply -f {}", seat.file("child", &child))).ok();
+    k(&format!("apply -f {}", session.file("child", &child))).ok();
     k("create namespace attic").ok();
-    k(&format!("apply -n attic -f {}", seat.file("object", OBJECT))).ok();
+    k(&format!("apply -n attic -f {}", session.file("object", OBJECT))).ok();
     k(&format!("delete crontabs.{group} shared")).ok();
     eventually(PATIENCE, || k("get configmap child --ignore-not-found -o name").ok(), |left| left.is_empty());
     // An owner of a kind that the collector does not watch is asked for until it is gone.
     let event = "apiVersion: v1\nkind: Event\nmetadata: {name: thunder, namespace: default}\ninvolvedObject: {kind: Pod, name: none, namespace: default}\n";
-    k(&format!("create -f {}", seat.file("event", event))).ok();
-    let uid = seat.get("event thunder")["metadata"]["uid"].clone();
+    k(&format!("create -f {}", session.file("event", event))).ok();
+    let uid = session.get("event thunder")["metadata"]["uid"].clone();
     let child = format!(
         "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: echo\n  ownerReferences: [{{apiVersion: v1, kind: Event, name: thunder, uid: {uid}}}]\n"
     );
-    k(&format!("create -f {}", seat.file("child", &child))).ok();
+    k(&format!("create -f {}", session.file("child", &child))).ok();
     k("get configmap echo").ok();
     k("delete event thunder").ok();
     eventually(PATIENCE, || k("get configmap echo --ignore-not-found -o name").ok(), |left| left.is_empty());
@@ -293,20 +294,20 @@ fn dependents(seat: &Seat) {
 }
 
 /// A definition takes its objects along, and an undo brings both back as they were.
-fn undone(seat: &Seat) {
-    let (k, group) = (|line: &str| seat.k(line), seat.group.as_str());
+fn undone(session: &Session) {
+    let (k, group) = (|line: &str| session.k(line), session.group.as_str());
     k(&format!("delete crd others.{group} --timeout=20s")).ok(); // it has the names by now
-    k(&format!("apply -f {}", seat.file("definition", DEFINITION))).ok();
+    k(&format!("apply -f {}", session.file("definition", DEFINITION))).ok();
     k(&format!("wait --for=condition=Established crd/crontabs.{group} --timeout=20s")).ok();
-    k(&format!("apply -f {}", seat.file("object", OBJECT))).ok();
+    k(&format!("apply -f {}", session.file("object", OBJECT))).ok();
     let uids = || {
-        let part = |line: String| seat.get(&line)["metadata"]["uid"].clone();
+        let part = |line: String| session.get(&line)["metadata"]["uid"].clone();
         (part(format!("crd crontabs.{group}")), part(format!("crontabs.{group} nightly")))
     };
     let before = uids();
     k(&format!("delete crd crontabs.{group} --timeout=20s")).ok();
     k(&format!("get --raw /apis/{group}/v1/crontabs")).fails("could not find the requested resource");
-    let said = seat.cluster.home.ropewalk(&["undo", "--name", "t"]).ok();
+    let said = session.cluster.home.ropewalk(&["undo", "--name", "t"]).ok();
     assert!(said.contains("undone: kubectl delete customresourcedefinitions"), "{said}");
     eventually(PATIENCE, || k(&format!("get crontabs.{group} nightly")).code, |code| *code == 0);
     assert_eq!(uids(), before);
@@ -314,16 +315,16 @@ fn undone(seat: &Seat) {
 }
 
 /// A second definition may not take a name that is in use, and what is wrong in one is told.
-fn foreign_names(seat: &Seat) {
-    let (k, group) = (|line: &str| seat.k(line), seat.group.as_str());
-    k(&format!("apply -f {}", seat.file("definition", DEFINITION))).ok();
+fn foreign_names(session: &Session) {
+    let (k, group) = (|line: &str| session.k(line), session.group.as_str());
+    k(&format!("apply -f {}", session.file("definition", DEFINITION))).ok();
     k(&format!("wait --for=condition=Established crd/crontabs.{group} --timeout=20s")).ok();
     let second = DEFINITION
         .replace("crontabs", "others")
         .replace("shortNames: [ct], ", "")
         .replace("plural: others", "plural: others, singular: other");
-    k(&format!("apply -f {}", seat.file("second", &second))).ok();
-    let refused = || seat.get(&format!("crd others.{group}"))["status"]["conditions"][0].clone();
+    k(&format!("apply -f {}", session.file("second", &second))).ok();
+    let refused = || session.get(&format!("crd others.{group}"))["status"]["conditions"][0].clone();
     let condition = eventually(PATIENCE, refused, |c| c["status"] == "False");
     assert_eq!(condition["reason"], "ListKindConflict", "{condition}");
     k(&format!("get others.{group}")).fails("the server doesn't have a resource type");
@@ -331,6 +332,6 @@ fn foreign_names(seat: &Seat) {
     eventually(PATIENCE, || k(&format!("get others.{group}")).code, |code| *code == 0);
     let unstructured =
         DEFINITION.replace("image: {type: string, default: busybox}", "image: {default: busybox}");
-    k(&format!("apply -f {}", seat.file("unstructured", &unstructured)))
+    k(&format!("apply -f {}", session.file("unstructured", &unstructured)))
         .fails("properties[spec].properties[image].type: Required value: must not be empty for specified object fields");
 }

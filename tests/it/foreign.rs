@@ -1,7 +1,7 @@
 //! Lessons on a cluster that is not Ropewalk's own. A second Ropewalk stands in for it: it is
 //! reached through a copy of its kubeconfig alone.
 
-use super::seat::{Seat, nothing_is_left};
+use super::session::{Session, nothing_is_left};
 use super::support::{Cluster, Home, Kubectl, PATIENCE, Said, any_kubectl, capable, eventually, turn};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -257,21 +257,21 @@ fn the_interface_opens_a_lesson_elsewhere_and_offers_to_clear_up() {
     let cluster = home.up(&["--workers", "1"]);
     let learner = Learner::of(&cluster);
     let args = ["learn", "first-voyage/02", "--lang", "en", "--kubeconfig", learner.file()];
-    let seat = Seat::start(&learner.home, &args, 120, 34);
-    seat.until("the lesson and the shell", |_, t| t.contains(" 1/") && t.contains("ropewalk>"));
-    seat.sees("Guess first");
-    seat.press("b\r");
-    seat.until("the guess is taken", |_, t| !t.contains("Guess first"));
-    seat.press("kubectl get pods\r");
-    seat.sees("Done. next");
-    seat.sees("ropewalk (ropewalk-first-voyage-02)>");
-    seat.press("quit\r");
-    seat.sees("Delete them, with everything in them?");
+    let session = Session::start(&learner.home, &args, 120, 34);
+    session.until("the lesson and the shell", |_, t| t.contains(" 1/") && t.contains("ropewalk>"));
+    session.sees("Guess first");
+    session.press("b\r");
+    session.until("the guess is taken", |_, t| !t.contains("Guess first"));
+    session.press("kubectl get pods\r");
+    session.sees("Done. next");
+    session.sees("ropewalk (ropewalk-first-voyage-02)>");
+    session.press("quit\r");
+    session.sees("Delete them, with everything in them?");
     let there = || cluster.kubectl(&any, &["get", "namespace", "ropewalk-first-voyage-02"]).code == 0;
     assert!(there());
-    seat.press("y\r");
-    seat.sees("Deleted: ropewalk-first-voyage-02");
-    assert_eq!(seat.end(), 0);
+    session.press("y\r");
+    session.sees("Deleted: ropewalk-first-voyage-02");
+    assert_eq!(session.end(), 0);
     eventually(PATIENCE, there, |there| !there);
     learner.file_is_untouched();
     nothing_is_left(&learner.home);

@@ -31,7 +31,7 @@ mod probes;
 mod refused;
 mod repl;
 mod resources;
-mod seat;
+mod session;
 mod shell;
 mod starts;
 mod support;

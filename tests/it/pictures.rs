@@ -3,7 +3,7 @@
 //! `scripts/pictures` writes them anew; the test draws the same ones and looks whether they say
 //! what they should.
 
-use super::seat::{Seat, nothing_is_left};
+use super::session::{Session, nothing_is_left};
 use super::support::{Home, capable, turn};
 use std::cell::RefCell;
 use std::fmt::Write as _;
@@ -108,9 +108,9 @@ fn svg(screen: &Screen, title: &str) -> String {
 
 /// Draws the screen as soon as it shows all of this; with `ROPEWALK_PICTURES=1` into the book, else
 /// into `scratch`.
-fn draw(seat: &Seat, scratch: &Path, name: &str, title: &str, shows: &[&str]) {
+fn draw(session: &Session, scratch: &Path, name: &str, title: &str, shows: &[&str]) {
     let picture = RefCell::new(String::new());
-    seat.until(name, |screen, text| {
+    session.until(name, |screen, text| {
         let there = shows.iter().all(|part| text.contains(part));
         if there {
             picture.replace(svg(screen, title));
@@ -135,20 +135,21 @@ fn pictures_are_of_the_real_interface() {
     }
     let home = Home::new();
     let scratch = home.path().join("pictures");
-    let seat = Seat::start(&home, &["learn", "first-voyage/04", "--name", "t", "--lang", "en"], 120, 34);
+    let session =
+        Session::start(&home, &["learn", "first-voyage/04", "--name", "t", "--lang", "en"], 120, 34);
     let asks = ["04 Run a pod", "Guess first", "ropewalk>"];
-    draw(&seat, &scratch, "predict", "A lesson asks before it lets you do", &asks);
-    seat.press("b\r");
-    seat.until("the guess is taken", |_, t| !t.contains("Guess first"));
-    seat.press("kubectl run nginx-pod --image=nginx\r");
+    draw(&session, &scratch, "predict", "A lesson asks before it lets you do", &asks);
+    session.press("b\r");
+    session.until("the guess is taken", |_, t| !t.contains("Guess first"));
+    session.press("kubectl run nginx-pod --image=nginx\r");
     let lit = ["pod/nginx-pod created", "map: control plane", "Done. next", "done after"];
-    draw(&seat, &scratch, "control-plane", "A request on its way through the control plane", &lit);
-    seat.press("map cluster\r");
-    draw(&seat, &scratch, "cluster", "The cluster, live", &["map: cluster", "● nginx-pod"]);
-    seat.press("lang ko\r");
-    draw(&seat, &scratch, "korean", "같은 강의, 한국어", &["파드 실행하기", "그림: 클러스터"]);
-    seat.press("quit\r");
-    assert_eq!(seat.end(), 0);
+    draw(&session, &scratch, "control-plane", "A request on its way through the control plane", &lit);
+    session.press("map cluster\r");
+    draw(&session, &scratch, "cluster", "The cluster, live", &["map: cluster", "● nginx-pod"]);
+    session.press("lang ko\r");
+    draw(&session, &scratch, "korean", "같은 강의, 한국어", &["파드 실행하기", "그림: 클러스터"]);
+    session.press("quit\r");
+    assert_eq!(session.end(), 0);
     nothing_is_left(&home);
     let readme =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("README");

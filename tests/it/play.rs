@@ -1,7 +1,7 @@
 //! Lessons played through the interface, key by key, as a learner would, with what happens to
 //! learners in between.
 
-use super::seat::{Seat, nothing_is_left};
+use super::session::{Session, nothing_is_left};
 use super::support::{Home, capable, kill, turn};
 use serde_yaml::Value;
 use std::path::Path;
@@ -44,75 +44,75 @@ const KOREAN: Words =
     Words { guess: "먼저 예측", done: "완료했습니다. next", finished: "강의를 마쳤습니다" };
 
 /// Plays one step; `between` is what happens between the guess and the deed.
-fn play(seat: &Seat, words: &Words, at: usize, step: &Step, between: impl FnOnce(&Seat)) {
+fn play(session: &Session, words: &Words, at: usize, step: &Step, between: impl FnOnce(&Session)) {
     // In a pane's title: a larger window shows what was said in the shell before, such as "3/3
     // ready".
     let number = format!(" {}/", at + 1);
-    seat.until("the step", |_, t| t.lines().any(|line| line.contains("──") && line.contains(&number)));
+    session.until("the step", |_, t| t.lines().any(|line| line.contains("──") && line.contains(&number)));
     if let Some(answer) = &step.answer {
-        seat.sees(words.guess);
-        seat.press(&format!("{answer}\r"));
-        seat.until("the guess is taken", |_, t| !t.contains(words.guess));
+        session.sees(words.guess);
+        session.press(&format!("{answer}\r"));
+        session.until("the guess is taken", |_, t| !t.contains(words.guess));
     }
-    between(seat);
+    between(session);
     for line in &step.lines {
-        seat.press(&format!("{line}\r"));
+        session.press(&format!("{line}\r"));
     }
-    seat.until("done", |_, t| t.contains(words.done) || t.contains(words.finished));
+    session.until("done", |_, t| t.contains(words.done) || t.contains(words.finished));
 }
 
-fn open(home: &Home, lesson: &str, lang: &str) -> Seat {
-    let seat = Seat::start(home, &["learn", lesson, "--name", "t", "--lang", lang], 120, 34);
-    seat.until("the lesson and the shell", |_, t| t.contains(" 1/") && t.contains("ropewalk>"));
-    seat
+fn open(home: &Home, lesson: &str, lang: &str) -> Session {
+    let session = Session::start(home, &["learn", lesson, "--name", "t", "--lang", lang], 120, 34);
+    session.until("the lesson and the shell", |_, t| t.contains(" 1/") && t.contains("ropewalk>"));
+    session
 }
 
-fn whole(lesson: &str, lang: &str, words: &Words, between: impl Fn(&Seat, usize)) {
+fn whole(lesson: &str, lang: &str, words: &Words, between: impl Fn(&Session, usize)) {
     let _turn = turn();
     if !capable() {
         return;
     }
     let home = Home::new();
-    let seat = open(&home, &format!("first-voyage/{lesson}"), lang);
+    let session = open(&home, &format!("first-voyage/{lesson}"), lang);
     let steps = steps(lesson);
     for (at, step) in steps.iter().enumerate() {
-        play(&seat, words, at, step, |seat| between(seat, at));
+        play(&session, words, at, step, |session| between(session, at));
         if at + 1 < steps.len() {
-            seat.press("next\r");
+            session.press("next\r");
         }
     }
-    seat.sees(words.finished);
-    seat.press("quit\r");
-    assert_eq!(seat.end(), 0);
+    session.sees(words.finished);
+    session.press("quit\r");
+    assert_eq!(session.end(), 0);
     nothing_is_left(&home);
 }
 
 #[test]
 fn lesson_04_on_a_screen_that_changes_its_size() {
-    whole("04", "en", &ENGLISH, |seat, at| {
+    whole("04", "en", &ENGLISH, |session, at| {
         let (columns, rows) = [(80, 24), (200, 60), (100, 30), (120, 34)][at % 4];
-        seat.resize(columns, rows);
-        seat.sees("ropewalk>");
+        session.resize(columns, rows);
+        session.sees("ropewalk>");
     });
 }
 
 #[test]
 fn lesson_06_in_korean_with_commands_that_are_cancelled() {
-    whole("06", "ko", &KOREAN, |seat, at| {
-        seat.press(&format!("sh -c 'echo begun-{at}; exec sleep 100'\r"));
-        seat.until("a command that hangs", |_, t| {
+    whole("06", "ko", &KOREAN, |session, at| {
+        session.press(&format!("sh -c 'echo begun-{at}; exec sleep 100'\r"));
+        session.until("a command that hangs", |_, t| {
             t.lines().any(|l| l.trim_matches(['│', ' ']) == format!("begun-{at}"))
         });
-        seat.press("\x03");
+        session.press("\x03");
     });
 }
 
 #[test]
 fn lesson_08_with_what_is_pasted() {
-    whole("08", "en", &ENGLISH, |seat, at| {
-        seat.press(&format!("\x1b[200~echo pasted {at}\x1b[201~\r"));
+    whole("08", "en", &ENGLISH, |session, at| {
+        session.press(&format!("\x1b[200~echo pasted {at}\x1b[201~\r"));
         let said = format!("pasted {at}");
-        seat.until("the paste", |_, t| t.lines().any(|l| l.trim_matches(['│', ' ']) == said));
+        session.until("the paste", |_, t| t.lines().any(|l| l.trim_matches(['│', ' ']) == said));
     });
 }
 
@@ -125,23 +125,23 @@ fn lesson_10_survives_kill_9() {
     }
     let home = Home::new();
     let steps = steps("10");
-    let mut seat = open(&home, "first-voyage/10", "en");
-    play(&seat, &ENGLISH, 0, &steps[0], |_| {});
+    let mut session = open(&home, "first-voyage/10", "en");
+    play(&session, &ENGLISH, 0, &steps[0], |_| {});
     let status = home.ropewalk(&["status", "--name", "t", "-o", "json"]).ok();
     let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
     kill(status["pids"]["supervisor"].as_i64().expect("a pid") as i32, 9);
-    kill(seat.pid(), 9);
-    seat.child.wait().expect("it ends");
+    kill(session.pid(), 9);
+    session.child.wait().expect("it ends");
     nothing_is_left(&home);
 
-    let seat = Seat::start(&home, &["--name", "t", "--lang", "en"], 120, 34);
-    seat.until("where it was left", |_, t| t.contains("10 It heals itself") && t.contains(ENGLISH.done));
+    let session = Session::start(&home, &["--name", "t", "--lang", "en"], 120, 34);
+    session.until("where it was left", |_, t| t.contains("10 It heals itself") && t.contains(ENGLISH.done));
     for (at, step) in steps.iter().enumerate().skip(1) {
-        seat.press("next\r");
-        play(&seat, &ENGLISH, at, step, |_| {});
+        session.press("next\r");
+        play(&session, &ENGLISH, at, step, |_| {});
     }
-    seat.sees(ENGLISH.finished);
-    seat.press("quit\r");
-    assert_eq!(seat.end(), 0);
+    session.sees(ENGLISH.finished);
+    session.press("quit\r");
+    assert_eq!(session.end(), 0);
     nothing_is_left(&home);
 }

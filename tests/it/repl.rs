@@ -1,4 +1,4 @@
-//! The learner's seat through the real program: on a terminal, on a pipe, with `-c`.
+//! The learner's session through the real program: on a terminal, on a pipe, with `-c`.
 
 use super::support::{Home, PATIENCE, ROPEWALK, Said, capable, turn};
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
@@ -83,9 +83,9 @@ impl Terminal {
     /// At the prompt of a cluster that was there already.
     fn at_a_cluster(home: &Home) -> Terminal {
         home.ropewalk(&["up", "--name", "t", "--workers", "0", "--detach", "--wait"]).ok();
-        let mut seat = Terminal::start(home, &["repl", "--name", "t", "--lang", "en"]);
-        seat.expect(PROMPT);
-        seat
+        let mut session = Terminal::start(home, &["repl", "--name", "t", "--lang", "en"]);
+        session.expect(PROMPT);
+        session
     }
 
     /// Waits for a text that was not waited for before; returns what came up to its end.
@@ -134,62 +134,63 @@ fn at_a_terminal() {
     }
     let home = Home::new();
     let _down = Down(&home);
-    let mut seat = Terminal::start(&home, &["repl", "--name", "t"]);
-    seat.expect("1 or 2 [1]: ");
-    seat.press("1\r");
-    let welcome = seat.expect(PROMPT);
+    let mut session = Terminal::start(&home, &["repl", "--name", "t"]);
+    session.expect("1 or 2 [1]: ");
+    session.press("1\r");
+    let welcome = session.expect(PROMPT);
     assert!(welcome.contains("with 3 nodes"), "{welcome}");
-    assert!(seat.line("pwd; false").contains('/'));
-    assert!(seat.line("echo $?").contains("1\r\n"));
-    seat.line("cd /tmp && export FRUIT=pear");
-    assert!(seat.line("pwd").contains("/tmp\r\n"));
-    assert!(seat.line("echo $FRUIT").contains("pear\r\n"));
+    assert!(session.line("pwd; false").contains('/'));
+    assert!(session.line("echo $?").contains("1\r\n"));
+    session.line("cd /tmp && export FRUIT=pear");
+    assert!(session.line("pwd").contains("/tmp\r\n"));
+    assert!(session.line("echo $FRUIT").contains("pear\r\n"));
 
     // Ctrl-C reaches the command, not the session; so does it in a loop.
     // (The word comes from the command: before that the terminal is still the shell's.)
     let long = "sh -c 'echo begun; exec sleep 100'";
     for long in [long.to_string(), format!("while true; do {long}; done")] {
-        seat.enter(&long);
-        seat.expect("begun\r\n");
-        seat.press("\x03");
-        seat.expect(PROMPT);
-        assert!(seat.line("echo $?").contains("130\r\n"));
+        session.enter(&long);
+        session.expect("begun\r\n");
+        session.press("\x03");
+        session.expect(PROMPT);
+        assert!(session.line("echo $?").contains("130\r\n"));
     }
 
     // A program on the terminal gets its keys, its size, and the change of it.
-    seat.enter("sh -c 'echo begun; exec cat'");
-    seat.expect("begun\r\n");
-    seat.press("typed\r\x04");
-    assert_eq!(seat.expect(PROMPT).matches("typed\r\n").count(), 2);
-    assert!(seat.line("stty size").contains("24 80\r\n"));
-    seat.master.resize(PtySize { rows: 30, cols: 100, ..PtySize::default() }).unwrap();
-    assert!(seat.line("stty size").contains("30 100\r\n"));
+    session.enter("sh -c 'echo begun; exec cat'");
+    session.expect("begun\r\n");
+    session.press("typed\r\x04");
+    assert_eq!(session.expect(PROMPT).matches("typed\r\n").count(), 2);
+    assert!(session.line("stty size").contains("24 80\r\n"));
+    session.master.resize(PtySize { rows: 30, cols: 100, ..PtySize::default() }).unwrap();
+    assert!(session.line("stty size").contains("30 100\r\n"));
 
-    assert!(seat.line("kubctl get pods").contains("Did you mean `kubectl get pods`?"));
+    assert!(session.line("kubctl get pods").contains("Did you mean `kubectl get pods`?"));
     assert!(
-        seat.line("etcdctl get --prefix /registry/namespaces/def --keys-only")
+        session
+            .line("etcdctl get --prefix /registry/namespaces/def --keys-only")
             .contains("/registry/namespaces/default")
     );
-    assert!(seat.line("status").contains("running"));
-    assert!(seat.line("lang ko").contains("한국어"));
-    assert!(seat.line("help").contains("붙여넣기"));
-    assert!(seat.line("get nodes").contains("ropewalk-worker2"));
+    assert!(session.line("status").contains("running"));
+    assert!(session.line("lang ko").contains("한국어"));
+    assert!(session.line("help").contains("붙여넣기"));
+    assert!(session.line("get nodes").contains("ropewalk-worker2"));
 
-    seat.line("create -f -");
+    session.line("create -f -");
     for typed in ["apiVersion: v1", "kind: ConfigMap", "metadata:", "  name: typed", "", "data:", "  a: it's"]
     {
-        seat.line(typed);
+        session.line(typed);
     }
-    assert!(seat.line("EOF").contains("configmap/typed created"));
+    assert!(session.line("EOF").contains("configmap/typed created"));
 
     // The cluster dies underneath, and is said to; leaving still works and ends with 0.
     home.ropewalk(&["down", "--name", "t"]);
-    seat.expect("ropewalk up --name t --detach --wait");
-    assert!(seat.line("get nodes").contains("종료되었습니다"));
-    seat.line("ropewalk up --name t --detach --wait");
-    assert!(seat.line("get nodes").contains("ropewalk-worker2"));
-    seat.press("quit\r");
-    assert_eq!(seat.end(), 0);
+    session.expect("ropewalk up --name t --detach --wait");
+    assert!(session.line("get nodes").contains("종료되었습니다"));
+    session.line("ropewalk up --name t --detach --wait");
+    assert!(session.line("get nodes").contains("ropewalk-worker2"));
+    session.press("quit\r");
+    assert_eq!(session.end(), 0);
     let settings = std::fs::read_to_string(home.path().join("settings.json")).unwrap();
     assert!(settings.contains("ko"), "{settings}");
     assert!(std::fs::read_to_string(home.path().join("history")).unwrap().contains("kubctl get pods"));
@@ -208,21 +209,21 @@ fn a_cluster_that_ran_before_stays_and_one_that_was_started_ends() {
         serde_json::from_str::<serde_json::Value>(&found).unwrap()["state"].as_str().unwrap().to_string()
     };
     home.ropewalk(&["up", "--name", "t", "--workers", "0", "--detach", "--wait"]).ok();
-    let mut seat = Terminal::start(&home, &["--plain", "--name", "t", "--lang", "en"]);
-    seat.expect(PROMPT);
-    seat.press("\x04");
-    seat.expect("stays up");
-    assert_eq!(seat.end(), 0);
+    let mut session = Terminal::start(&home, &["--plain", "--name", "t", "--lang", "en"]);
+    session.expect(PROMPT);
+    session.press("\x04");
+    session.expect("stays up");
+    assert_eq!(session.end(), 0);
     assert_eq!(state(&home), "running");
     home.ropewalk(&["down", "--name", "t"]);
 
-    let mut seat = Terminal::start(&home, &["--plain", "--name", "t", "--lang", "en"]);
-    seat.expect(PROMPT);
+    let mut session = Terminal::start(&home, &["--plain", "--name", "t", "--lang", "en"]);
+    session.expect(PROMPT);
     assert_eq!(state(&home), "running");
-    seat.press("exit 3\r");
-    seat.expect("stopping cluster");
-    let seen = seat.seen.clone();
-    assert_eq!(seat.end(), 3);
+    session.press("exit 3\r");
+    session.expect("stopping cluster");
+    let seen = session.seen.clone();
+    assert_eq!(session.end(), 3);
     // Its end is no news to whoever asked for it.
     let text = seen.text.lock().unwrap();
     let text = seen.news.wait_timeout_while(text, PATIENCE, |text| !text.1).unwrap().0;
@@ -286,47 +287,47 @@ fn nobody_waits_in_vain() {
     let _down = Down(&home);
     // Programs of a start file hold the shell's standard error open: its end is seen all the same.
     std::fs::write(home.path().join(".shrc"), "sleep 120 & echo $! >> $HOME/pids\n").unwrap();
-    let mut seat = Terminal::at_a_cluster(&home);
-    seat.line("kill -9 $$");
-    assert!(seat.line("echo an\"other\"").contains("another\r\n"));
+    let mut session = Terminal::at_a_cluster(&home);
+    session.line("kill -9 $$");
+    assert!(session.line("echo an\"other\"").contains("another\r\n"));
     let pids = std::fs::read_to_string(home.path().join("pids")).unwrap();
     assert!(pids.lines().count() >= 2, "a shell each: {pids:?}");
     pids.lines().for_each(|pid| super::support::kill(pid.parse().unwrap(), nix::libc::SIGKILL));
 
     // Tab completes what is there since `cd`, without a command of kubectl in between.
-    seat.line("mkdir -p fruit && cd fruit && echo sweet > pomegranate");
-    seat.press("cat pom\t");
-    seat.expect("pomegranate");
-    assert!(seat.line("").contains("sweet\r\n"));
+    session.line("mkdir -p fruit && cd fruit && echo sweet > pomegranate");
+    session.press("cat pom\t");
+    session.expect("pomegranate");
+    assert!(session.line("").contains("sweet\r\n"));
 
     // A question that nobody answers is given up.
     let status: serde_json::Value =
         serde_json::from_str(&home.ropewalk(&["status", "--name", "t", "-o", "json"]).ok()).unwrap();
     let main = status["pids"]["main"].as_i64().unwrap() as i32;
     super::support::freeze(main);
-    seat.enter("check");
-    seat.press("\x03");
-    seat.expect(PROMPT);
+    session.enter("check");
+    session.press("\x03");
+    session.expect(PROMPT);
     // Lines of the shell go on without the engine, which would like to hear of them.
-    assert!(seat.line("echo $?").contains("130\r\n"));
+    assert!(session.line("echo $?").contains("130\r\n"));
     super::support::kill(main, nix::libc::SIGCONT);
 
     // A cluster that is back tells of lessons again.
     home.ropewalk(&["down", "--name", "t"]);
-    seat.expect("ropewalk up --name t --detach --wait");
-    seat.line("ropewalk up --name t --detach --wait");
-    assert!(seat.line("get nodes").contains("is back"));
-    seat.line("lesson first-voyage/04");
-    seat.line("a");
-    seat.line("run nginx-pod --image=nginx");
-    seat.expect("Done.");
+    session.expect("ropewalk up --name t --detach --wait");
+    session.line("ropewalk up --name t --detach --wait");
+    assert!(session.line("get nodes").contains("is back"));
+    session.line("lesson first-voyage/04");
+    session.line("a");
+    session.line("run nginx-pod --image=nginx");
+    session.expect("Done.");
 
     // Of a cluster that has ended nobody says that it goes on.
     home.ropewalk(&["down", "--name", "t"]);
-    seat.expect("ropewalk up --name t --detach --wait");
-    seat.press("quit\r");
-    seat.expect("cluster t has ended\r\n");
-    assert_eq!(seat.end(), 0);
+    session.expect("ropewalk up --name t --detach --wait");
+    session.press("quit\r");
+    session.expect("cluster t has ended\r\n");
+    assert_eq!(session.end(), 0);
 }
 
 /// Input that comes faster than anybody types, without the marks of a paste.
@@ -338,8 +339,8 @@ fn what_arrives_at_once_is_run_whole_and_in_order() {
     }
     let home = Home::new();
     let _down = Down(&home);
-    let mut seat = Terminal::at_a_cluster(&home);
-    seat.line("cd $HOME");
+    let mut session = Terminal::at_a_cluster(&home);
+    session.line("cd $HOME");
     let file = |name: &str| std::fs::read_to_string(home.path().join(name)).unwrap_or_default();
     let lines = |name: &str, count: usize| -> (String, String) {
         let said = |n| format!("line {n} of those that came at once");
@@ -350,58 +351,58 @@ fn what_arrives_at_once_is_run_whole_and_in_order() {
     // 200 lines at the prompt, and the one that tells of their end.
     let (typed, expected) = lines("paste", 200);
     assert!(typed.len() > 8192);
-    seat.press(&format!("{typed}echo all-\"done\"\r"));
-    seat.expect("all-done\r\n");
-    seat.expect(PROMPT);
+    session.press(&format!("{typed}echo all-\"done\"\r"));
+    session.expect("all-done\r\n");
+    session.expect(PROMPT);
     assert_eq!(file("paste"), expected);
 
     // A line of 4 KB at the prompt.
     let long: String = (0..4096).map(|n| char::from(b'a' + (n % 26) as u8)).collect();
-    seat.press(&format!("echo {long} > long; echo long-\"done\"\r"));
-    seat.expect("long-done\r\n");
-    seat.expect(PROMPT);
+    session.press(&format!("echo {long} > long; echo long-\"done\"\r"));
+    session.expect("long-done\r\n");
+    session.expect(PROMPT);
     assert_eq!(file("long"), format!("{long}\n"));
 
     // The same while a command runs that reads nothing: they are for the prompts after it.
-    seat.enter("echo sl\"eeps\"; sleep 2");
-    seat.expect("sleeps\r\n");
+    session.enter("echo sl\"eeps\"; sleep 2");
+    session.expect("sleeps\r\n");
     let (typed, expected) = lines("ahead", 200);
-    seat.press(&format!("{typed}echo {long} > ahead-long; echo ahead-\"done\"\r"));
-    seat.expect("ahead-done\r\n");
-    seat.expect(PROMPT);
+    session.press(&format!("{typed}echo {long} > ahead-long; echo ahead-\"done\"\r"));
+    session.expect("ahead-done\r\n");
+    session.expect(PROMPT);
     assert_eq!(file("ahead"), expected);
     assert_eq!(file("ahead-long"), format!("{long}\n"));
 
     // A program that reads gets what is typed while it runs, and the prompt gets the rest.
-    seat.enter("echo re\"ads\"; cat > read");
-    seat.expect("reads\r\n");
+    session.enter("echo re\"ads\"; cat > read");
+    session.expect("reads\r\n");
     let text: String = (0..200).map(|n| format!("text {n} for the program, which reads it\n")).collect();
-    seat.press(&format!("{}\x04echo read-\"done\"\r", text.replace('\n', "\r")));
-    seat.expect("read-done\r\n");
-    seat.expect(PROMPT);
+    session.press(&format!("{}\x04echo read-\"done\"\r", text.replace('\n', "\r")));
+    session.expect("read-done\r\n");
+    session.expect(PROMPT);
     assert_eq!(file("read"), text);
 
     // Ctrl-C overtakes what waits, and throws it away. (The word comes from the command: a shell
     // that is just starting one may lose the key, dash every third time.)
-    seat.enter("sh -c 'echo st\"uck\"; exec sleep 600'");
-    seat.expect("stuck\r\n");
-    seat.press(&"echo never >> never\r".repeat(200));
-    seat.press("\x03");
-    seat.expect(PROMPT);
-    assert!(seat.line("echo $?").contains("130\r\n"));
+    session.enter("sh -c 'echo st\"uck\"; exec sleep 600'");
+    session.expect("stuck\r\n");
+    session.press(&"echo never >> never\r".repeat(200));
+    session.press("\x03");
+    session.expect(PROMPT);
+    assert!(session.line("echo $?").contains("130\r\n"));
     assert_eq!(file("never"), "");
 
     // Ctrl-C in one line of a paste drops those behind it, and nothing that is typed later. A
     // terminal says where a paste begins and ends.
     let paste = "sh -c 'echo pas\"ted\"; exec sleep 600'\recho never >> never\recho never >> never";
-    seat.press(&format!("\x1b[200~{paste}\x1b[201~\r"));
-    seat.expect("pasted\r\n");
-    seat.press("\x03");
-    seat.expect("are dropped: 2.");
-    seat.expect(PROMPT);
-    assert!(seat.line("echo $?").contains("130\r\n"));
+    session.press(&format!("\x1b[200~{paste}\x1b[201~\r"));
+    session.expect("pasted\r\n");
+    session.press("\x03");
+    session.expect("are dropped: 2.");
+    session.expect(PROMPT);
+    assert!(session.line("echo $?").contains("130\r\n"));
     assert_eq!(file("never"), "");
     // The end of input right behind the last line.
-    seat.press("quit\r\x04");
-    assert_eq!(seat.end(), 0);
+    session.press("quit\r\x04");
+    assert_eq!(session.end(), 0);
 }

@@ -1,6 +1,6 @@
 //! The terminal interface through the real program.
 
-use super::seat::{Seat, at_prompt, given_back, nothing_is_left};
+use super::session::{Session, at_prompt, given_back, nothing_is_left};
 use super::support::{Home, PATIENCE, capable, kill, turn};
 
 #[test]
@@ -10,66 +10,67 @@ fn from_the_start_to_quit() {
         return;
     }
     let home = Home::new();
-    let mut seat = Seat::start(&home, &["--name", "t", "--lang", "en"], 80, 24);
+    let mut session = Session::start(&home, &["--name", "t", "--lang", "en"], 80, 24);
     // The lesson's question has the upper half to itself until the map is asked for.
-    seat.sees("Guess first");
-    seat.sees("ropewalk>");
-    seat.press("map cluster\r");
-    seat.until("three nodes", |_, t| t.contains("worker2") && t.matches("● Ready").count() == 3);
-    seat.press("get nodes --no-headers | wc -l\r");
-    seat.until("3", |_, t| t.lines().any(|l| l.trim_matches(['│', ' ']) == "3"));
+    session.sees("Guess first");
+    session.sees("ropewalk>");
+    session.press("map cluster\r");
+    session.until("three nodes", |_, t| t.contains("worker2") && t.matches("● Ready").count() == 3);
+    session.press("get nodes --no-headers | wc -l\r");
+    session.until("3", |_, t| t.lines().any(|l| l.trim_matches(['│', ' ']) == "3"));
 
     // A command lights its path, and the pod stands on a node.
-    seat.press("kubectl run web --image=nginx\r");
-    seat.sees("pod/web created");
-    seat.sees("━━▶");
-    seat.until("the pod", |_, t| t.contains("● web"));
+    session.press("kubectl run web --image=nginx\r");
+    session.sees("pod/web created");
+    session.sees("━━▶");
+    session.until("the pod", |_, t| t.contains("● web"));
     // F7 goes back to where it was not there yet.
-    seat.press("\x1b[18~");
-    seat.press("\x1b[15~");
-    seat.sees("kubectl run web: done after");
+    session.press("\x1b[18~");
+    session.press("\x1b[15~");
+    session.sees("kubectl run web: done after");
 
     // Ctrl-C reaches the command; a paste comes in one piece; a full-screen program gets keys and
     // its size.
-    seat.press("sh -c 'echo begun; exec sleep 100'\r");
-    seat.until("begun", |_, t| t.lines().any(|l| l.trim_matches(['│', ' ']) == "begun"));
-    seat.press("\x03");
-    seat.press("\x1b[200~echo one\\ two\x1b[201~\r");
-    seat.until("the paste", |_, t| t.lines().any(|l| l.trim_matches(['│', ' ']) == "one two"));
-    seat.press("sh -c 'printf \"\\033[?1049hfull of \"; stty size; read x; printf \"\\033[?1049l\"'\r");
-    seat.sees("full of 8 78");
-    seat.press("\r");
-    seat.until("the prompt again", |_, t| !t.contains("full of 8") && at_prompt(t));
+    session.press("sh -c 'echo begun; exec sleep 100'\r");
+    session.until("begun", |_, t| t.lines().any(|l| l.trim_matches(['│', ' ']) == "begun"));
+    session.press("\x03");
+    session.press("\x1b[200~echo one\\ two\x1b[201~\r");
+    session.until("the paste", |_, t| t.lines().any(|l| l.trim_matches(['│', ' ']) == "one two"));
+    session.press("sh -c 'printf \"\\033[?1049hfull of \"; stty size; read x; printf \"\\033[?1049l\"'\r");
+    session.sees("full of 8 78");
+    session.press("\r");
+    session.until("the prompt again", |_, t| !t.contains("full of 8") && at_prompt(t));
 
     // Another size, another layout; the shell hears of it.
-    seat.resize(120, 34);
-    seat.until("the large layout", |_, t| t.contains("kube-apiserver") && t.contains("controller-manager"));
-    seat.press("stty size\r");
-    seat.until("its size", |_, t| t.lines().any(|l| l.trim_end_matches(['│', ' ']).ends_with(" 75")));
-    seat.resize(50, 12);
-    seat.until("one pane", |_, t| t.contains("[shell]") && !t.contains("kube-apiserver"));
-    seat.resize(80, 24);
-    seat.sees("worker2");
+    session.resize(120, 34);
+    session
+        .until("the large layout", |_, t| t.contains("kube-apiserver") && t.contains("controller-manager"));
+    session.press("stty size\r");
+    session.until("its size", |_, t| t.lines().any(|l| l.trim_end_matches(['│', ' ']).ends_with(" 75")));
+    session.resize(50, 12);
+    session.until("one pane", |_, t| t.contains("[shell]") && !t.contains("kube-apiserver"));
+    session.resize(80, 24);
+    session.sees("worker2");
 
     // Views by key and by word, help by key.
-    seat.press("\x1bOR");
-    seat.sees("Which view?");
-    seat.press("4");
-    seat.sees("map: scheduling");
-    seat.sees("✗ untolerated taint");
-    seat.press("map pod\r");
-    seat.sees("map: pod");
-    seat.press("\x1bOP");
-    seat.sees("Without function keys");
-    seat.press("\x1b");
-    seat.until("help closed", |_, t| !t.contains("Without function keys"));
-    seat.press("?");
-    seat.sees("Without function keys");
-    seat.press("q");
+    session.press("\x1bOR");
+    session.sees("Which view?");
+    session.press("4");
+    session.sees("map: scheduling");
+    session.sees("✗ untolerated taint");
+    session.press("map pod\r");
+    session.sees("map: pod");
+    session.press("\x1bOP");
+    session.sees("Without function keys");
+    session.press("\x1b");
+    session.until("help closed", |_, t| !t.contains("Without function keys"));
+    session.press("?");
+    session.sees("Without function keys");
+    session.press("q");
 
-    seat.press("quit\r");
-    assert_eq!(seat.child.wait().unwrap().exit_code(), 0);
-    assert_eq!(seat.end(), 0);
+    session.press("quit\r");
+    assert_eq!(session.child.wait().unwrap().exit_code(), 0);
+    assert_eq!(session.end(), 0);
     nothing_is_left(&home);
 }
 
@@ -80,39 +81,40 @@ fn signals_find_the_terminal_given_back() {
         return;
     }
     let home = Home::new();
-    let seat = Seat::start(&home, &["--name", "t", "--lang", "ko"], 80, 24);
-    seat.sees("먼저 예측");
-    seat.press("map cluster\r");
-    seat.until("the prompt and the map", |_, t| t.contains("ropewalk>") && t.contains("worker2"));
+    let session = Session::start(&home, &["--name", "t", "--lang", "ko"], 80, 24);
+    session.sees("먼저 예측");
+    session.press("map cluster\r");
+    session.until("the prompt and the map", |_, t| t.contains("ropewalk>") && t.contains("worker2"));
     // Stopped, it leaves the terminal as a shell needs it; going on, it draws itself anew.
-    kill(seat.pid(), nix::libc::SIGTSTP);
-    seat.until("the usual screen", |screen, _| given_back(screen));
-    let state = || std::fs::read_to_string(format!("/proc/{}/stat", seat.pid())).unwrap_or_default();
+    kill(session.pid(), nix::libc::SIGTSTP);
+    session.until("the usual screen", |screen, _| given_back(screen));
+    let state = || std::fs::read_to_string(format!("/proc/{}/stat", session.pid())).unwrap_or_default();
     super::support::eventually(PATIENCE, state, |s| s.contains(") T "));
-    kill(seat.pid(), nix::libc::SIGCONT);
-    seat.until("the interface again", |screen, t| screen.alternate_screen() && t.contains("그림: 클러스터"));
+    kill(session.pid(), nix::libc::SIGCONT);
+    session
+        .until("the interface again", |screen, t| screen.alternate_screen() && t.contains("그림: 클러스터"));
     // The language changes everywhere at once.
-    seat.press("lang en\r");
-    seat.sees("map: cluster");
+    session.press("lang en\r");
+    session.sees("map: cluster");
     // Whoever stops it, and however the terminal looks then: it takes it again.
     use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
-    kill(seat.pid(), nix::libc::SIGSTOP);
+    kill(session.pid(), nix::libc::SIGSTOP);
     super::support::eventually(PATIENCE, state, |s| s.contains(") T "));
-    let mut terminal = seat.terminal();
+    let mut terminal = session.terminal();
     let mut settings = tcgetattr(&terminal).unwrap();
     settings.local_flags |= LocalFlags::ICANON | LocalFlags::ECHO;
     tcsetattr(&terminal, SetArg::TCSANOW, &settings).unwrap();
     std::io::Write::write_all(&mut terminal, b"\x1b[?1049l").unwrap();
-    seat.until("the usual screen", |screen, _| !screen.alternate_screen());
-    kill(seat.pid(), nix::libc::SIGCONT);
-    seat.until("the interface again", |screen, t| screen.alternate_screen() && t.contains("map: cluster"));
+    session.until("the usual screen", |screen, _| !screen.alternate_screen());
+    kill(session.pid(), nix::libc::SIGCONT);
+    session.until("the interface again", |screen, t| screen.alternate_screen() && t.contains("map: cluster"));
     assert!(!tcgetattr(&terminal).unwrap().local_flags.intersects(LocalFlags::ICANON | LocalFlags::ECHO));
     drop(terminal);
     // It was not started by a shell: nobody would let it go on.
-    seat.press("\x1dz");
-    seat.sees("nobody could wake");
-    kill(seat.pid(), nix::libc::SIGTERM);
-    assert_eq!(seat.end(), 143);
+    session.press("\x1dz");
+    session.sees("nobody could wake");
+    kill(session.pid(), nix::libc::SIGTERM);
+    assert_eq!(session.end(), 143);
     nothing_is_left(&home);
 }
 
@@ -123,13 +125,14 @@ fn without_an_answer_the_interface_is_ascii_and_exit_codes_pass() {
         return;
     }
     let home = Home::new();
-    let seat = Seat::start(&home, &["--name", "t", "--lang", "en", "--ascii"], 80, 24);
-    seat.sees("Guess first");
-    seat.press("map cluster\r");
-    let text = seat.until("three nodes", |_, t| t.matches("* Ready").count() == 3 && t.contains("ropewalk>"));
+    let session = Session::start(&home, &["--name", "t", "--lang", "en", "--ascii"], 80, 24);
+    session.sees("Guess first");
+    session.press("map cluster\r");
+    let text =
+        session.until("three nodes", |_, t| t.matches("* Ready").count() == 3 && t.contains("ropewalk>"));
     assert!(text.is_ascii(), "{text}");
-    seat.press("exit 3\r");
-    assert_eq!(seat.end(), 3);
+    session.press("exit 3\r");
+    assert_eq!(session.end(), 3);
     nothing_is_left(&home);
 }
 
@@ -141,20 +144,20 @@ fn every_key_arrives() {
         return;
     }
     let home = Home::new();
-    let seat = Seat::start(&home, &["--name", "t", "--lang", "en"], 120, 34);
-    seat.sees("Guess first");
-    seat.sees("ropewalk>");
+    let session = Session::start(&home, &["--name", "t", "--lang", "en"], 120, 34);
+    session.sees("Guess first");
+    session.sees("ropewalk>");
     let line = |wanted: String| move |_: &_, t: &str| t.lines().any(|l| l.trim_matches(['│', ' ']) == wanted);
     for n in 0..20 {
-        seat.resize([120, 100][n % 2], [34, 30][n % 2]);
-        seat.press(&format!("echo typed {n}\r"));
-        seat.until("what was typed", line(format!("typed {n}")));
+        session.resize([120, 100][n % 2], [34, 30][n % 2]);
+        session.press(&format!("echo typed {n}\r"));
+        session.until("what was typed", line(format!("typed {n}")));
     }
     let long = "o".repeat(5000);
-    seat.press(&format!("\x1b[200~printf %s {long} | wc -c\x1b[201~\r"));
-    seat.until("the whole paste", line("5000".into()));
-    seat.press("quit\r");
-    assert_eq!(seat.end(), 0);
+    session.press(&format!("\x1b[200~printf %s {long} | wc -c\x1b[201~\r"));
+    session.until("the whole paste", line("5000".into()));
+    session.press("quit\r");
+    assert_eq!(session.end(), 0);
     nothing_is_left(&home);
 }
 

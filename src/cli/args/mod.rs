@@ -22,12 +22,12 @@ pub(crate) struct Args {
     #[command(subcommand)]
     pub command: Option<Command>,
     #[command(flatten)]
-    pub seat: Seat,
+    pub session: Session,
 }
 
-/// Where the learner sits down.
+/// Options of an interactive session.
 #[derive(clap::Args, Clone, Debug)]
-pub(crate) struct Seat {
+pub(crate) struct Session {
     /// Which cluster
     #[arg(long, default_value = "main")]
     pub name: String,
@@ -117,7 +117,7 @@ is offered for deletion at the end. The file is only read, and outside that name
         #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "api_port"])]
         kubeconfig: Option<std::path::PathBuf>,
         #[command(flatten)]
-        seat: Seat,
+        session: Session,
     },
     /// Lines to the cluster and the shell: from a terminal, a pipe, a file or -c
     #[command(after_help = "Examples:
@@ -137,7 +137,7 @@ is offered for deletion at the end. The file is only read, and outside that name
         #[arg(long, hide = true, value_name = "TOKEN")]
         in_pane: Option<String>,
         #[command(flatten)]
-        seat: Seat,
+        session: Session,
     },
     /// The built-in kubectl, on the cluster's own kubeconfig
     #[command(
@@ -234,7 +234,7 @@ Examples:
         /// Show the steps and change nothing
         #[arg(long, conflicts_with = "count")]
         list: bool,
-        /// Do not ask, even if this takes back what somebody else made since
+        /// Do not ask, even if this takes back what another client has written since
         #[arg(short, long)]
         yes: bool,
         #[arg(long, default_value = "main")]

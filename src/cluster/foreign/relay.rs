@@ -35,8 +35,9 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const WRITE_ANSWER_MAX: usize = 4 << 20;
 /// Headers that belong to one connection, or to the relay alone.
 const NOT_PASSED: &[&str] = &["authorization", "host", CAUSE_HEADER, "content-length"];
-/// Subresources through which a GET changes something: a WebSocket begins as one.
-const DOORS: &[&str] = &["exec", "attach", "portforward", "proxy"];
+/// Subresources that are connected to (`connectSubresources` upstream). A GET of one may change
+/// something: a WebSocket begins as a GET.
+const CONNECTED: &[&str] = &["exec", "attach", "portforward", "proxy"];
 
 pub(super) struct Relay {
     pub upstream: Arc<Upstream>,
@@ -187,7 +188,7 @@ pub(super) fn permit(info: &Info, own: &str) -> Result<(), Status> {
         return Err(Status::bad_request(format!("the path {:?} has a segment \".\" or \"..\"", info.path)));
     }
     let looks = matches!(info.verb.as_str(), "get" | "list" | "watch" | "head" | "options");
-    if looks && !DOORS.contains(&info.subresource.as_str()) {
+    if looks && !CONNECTED.contains(&info.subresource.as_str()) {
         return Ok(());
     }
     // Questions about rights and identities are stored nowhere.

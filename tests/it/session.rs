@@ -1,5 +1,4 @@
-//! Someone at a terminal that answers as real ones do, before the terminal interface of the real
-//! program.
+//! A session of the real program, at a terminal that answers as real ones do.
 
 use super::support::{Home, PATIENCE, ROPEWALK};
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
@@ -35,17 +34,17 @@ struct Seen {
     news: Condvar,
 }
 
-/// Someone at a terminal, who sees what is on it.
-pub(crate) struct Seat {
+/// A program that runs at a terminal, and what the terminal shows.
+pub(crate) struct Session {
     pub child: Box<dyn Child + Send + Sync>,
     keys: Arc<Mutex<Box<dyn Write + Send>>>,
     seen: Arc<Seen>,
     master: Box<dyn MasterPty + Send>,
 }
 
-impl Seat {
-    pub(crate) fn start(home: &Home, args: &[&str], columns: u16, rows: u16) -> Seat {
-        Seat::start_in(home, args, columns, rows, &[("LANG", "C.UTF-8"), ("TERM", "xterm-256color")])
+impl Session {
+    pub(crate) fn start(home: &Home, args: &[&str], columns: u16, rows: u16) -> Session {
+        Session::start_in(home, args, columns, rows, &[("LANG", "C.UTF-8"), ("TERM", "xterm-256color")])
     }
 
     /// At a terminal of which these variables speak.
@@ -55,7 +54,7 @@ impl Seat {
         columns: u16,
         rows: u16,
         env: &[(&str, &str)],
-    ) -> Seat {
+    ) -> Session {
         let pair =
             native_pty_system().openpty(PtySize { rows, cols: columns, ..PtySize::default() }).unwrap();
         let mut command = CommandBuilder::new(ROPEWALK);
@@ -93,7 +92,7 @@ impl Seat {
                 let _ = answer.lock().unwrap().write_all(&answers); // it may be gone already
             }
         });
-        Seat { child, keys, seen, master: pair.master }
+        Session { child, keys, seen, master: pair.master }
     }
 
     /// Waits until the screen is as wanted; returns its text.
