@@ -12,11 +12,12 @@ use nlink::netlink::link::BridgeLink;
 use nlink::netlink::route::Ipv4Route;
 use nlink::netlink::tc::NetemConfig;
 use nlink::netlink::{Connection, Route};
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The fabric's own address.
@@ -142,8 +143,8 @@ impl Fabric {
         Ok(())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u8, Arc<Node>>> {
-        self.nodes.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn lock(&self) -> parking_lot::MutexGuard<'_, BTreeMap<u8, Arc<Node>>> {
+        self.nodes.lock()
     }
 
     fn nodes(&self) -> Vec<Arc<Node>> {

@@ -8,12 +8,13 @@ use linux::relay::relay;
 use linux::{descriptors, tcp, udp};
 use nix::sys::socket::{AddressFamily, Backlog, Shutdown, SockFlag, SockType, SockaddrStorage};
 use nix::sys::socket::{bind, connect, getsockopt, listen, setsockopt, shutdown, socket, sockopt};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use task::Crew;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -60,7 +61,7 @@ impl Places {
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
-        self.taken.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.taken.lock()
     }
 
     fn try_take(self: &Arc<Self>, port: u16) -> Option<Place> {
@@ -430,11 +431,8 @@ impl Targets {
     /// Returns all of them, beginning with the one whose turn it is, or with the one that the
     /// affinity leads to.
     fn in_turn(&self) -> impl Iterator<Item = SocketAddr> + '_ {
-        let kept = self
-            .kept
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .filter(|(_, used)| self.affinity.is_some_and(|lasts| used.elapsed() < lasts));
+        let kept =
+            self.kept.lock().filter(|(_, used)| self.affinity.is_some_and(|lasts| used.elapsed() < lasts));
         let kept = kept.and_then(|(target, _)| self.to.iter().position(|to| *to == target));
         let first = kept.unwrap_or_else(|| self.next.fetch_add(1, Ordering::Relaxed));
         (0..self.to.len()).map(move |n| self.to[first.wrapping_add(n) % self.to.len()])
@@ -443,8 +441,7 @@ impl Targets {
     /// Remembers the target that answered.
     fn keep(&self, target: SocketAddr) {
         if self.affinity.is_some() {
-            *self.kept.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) =
-                Some((target, Instant::now()));
+            *self.kept.lock() = Some((target, Instant::now()));
         }
     }
 }
@@ -455,11 +452,11 @@ struct Goal(Arc<Mutex<Arc<Targets>>>);
 
 impl Goal {
     fn set(&self, targets: Targets) {
-        *self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::new(targets);
+        *self.0.lock() = Arc::new(targets);
     }
 
     fn targets(&self) -> Arc<Targets> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+        self.0.lock().clone()
     }
 }
 
@@ -528,12 +525,12 @@ impl Flow {
     }
 
     fn touch(&self) {
-        *self.used.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Instant::now();
+        *self.used.lock() = Instant::now();
     }
 
     /// Returns how long the flow may stay silent from now on.
     fn left(&self) -> Duration {
-        let used = *self.used.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let used = *self.used.lock();
         UDP_IDLE.saturating_sub(used.elapsed())
     }
 }
@@ -547,7 +544,7 @@ type ByClient = BTreeMap<SocketAddr, (Arc<Flow>, JoinHandle<()>)>;
 
 impl Flows {
     fn lock(&self) -> MutexGuard<'_, ByClient> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0.lock()
     }
 
     /// Returns a client's flow, which stays for [`UDP_IDLE`] from now on.

@@ -16,11 +16,12 @@ use nlink::netlink::route::Ipv4Route;
 use nlink::netlink::tc::NetemConfig;
 use nlink::netlink::types::route::RouteType;
 use nlink::netlink::{Connection, Netfilter, Route};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 /// What the kernel knows of services.
@@ -129,11 +130,11 @@ impl Node {
     }
 
     fn ipam(&self) -> MutexGuard<'_, Ipam> {
-        self.ipam.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.ipam.lock()
     }
 
     fn wires(&self) -> MutexGuard<'_, BTreeMap<String, u32>> {
-        self.wires.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.wires.lock()
     }
 
     /// Writes down the hardware address of a node that joined, so that no packet waits for ARP.
@@ -399,12 +400,12 @@ mod tests {
     #[tokio::test]
     async fn what_could_not_be_written_is_written_by_the_next_call() {
         let (losses, kernel) =
-            (tokio::sync::Mutex::new(BTreeMap::new()), std::sync::Mutex::new(BTreeMap::new()));
+            (tokio::sync::Mutex::new(BTreeMap::new()), parking_lot::Mutex::new(BTreeMap::new()));
         let write = |works: bool| {
             let kernel = &kernel;
             async move |after: &BTreeMap<u8, f64>| match works {
                 true => {
-                    kernel.lock().unwrap().clone_from(after);
+                    kernel.lock().clone_from(after);
                     Ok(())
                 }
                 false => {
@@ -418,10 +419,10 @@ mod tests {
         assert!(change_written(&losses, cut, write(false)).await.is_err());
         assert!(losses.lock().await.is_empty(), "the kernel loses nothing yet");
         change_written(&losses, cut, write(true)).await.unwrap();
-        assert_eq!(kernel.lock().unwrap().len(), 1);
+        assert_eq!(kernel.lock().len(), 1);
         assert!(change_written(&losses, BTreeMap::clear, write(false)).await.is_err());
         change_written(&losses, BTreeMap::clear, write(true)).await.unwrap();
-        assert!(kernel.lock().unwrap().is_empty(), "the partition is there for good");
+        assert!(kernel.lock().is_empty(), "the partition is there for good");
         change_written(&losses, BTreeMap::clear, write(false)).await.unwrap(); // nothing is written
     }
 }

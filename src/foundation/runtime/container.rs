@@ -12,12 +12,13 @@ use clock::{self, Timestamp};
 use cri::{self, ContainerConfig, ContainerState, Error, EventKind, Result, Security, Writer};
 use linux::process::Exit;
 use linux::{cgroup, confine, descriptors, fds, oom, reap::Process, signal};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashSet;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::unix::pipe;
@@ -199,7 +200,7 @@ impl Container {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Live>> {
-        self.live.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.live.lock()
     }
 
     /// Its process and ends, or an error in CRI's words.
@@ -208,7 +209,7 @@ impl Container {
     }
 
     fn lock_launch(&self) -> MutexGuard<'_, Option<Arc<Launch>>> {
-        self.launch.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.launch.lock()
     }
 
     pub fn describe(&self) -> cri::Container {
@@ -591,7 +592,7 @@ async fn read_until(
 /// container without a process would return too early.
 fn tell_end<L>(status: &watch::Sender<Status>, live: &Mutex<Option<L>>, change: impl FnOnce(&mut Status)) {
     status.send_modify(change);
-    live.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+    live.lock().take();
 }
 
 fn reason(exit: Exit, oom: bool) -> &'static str {
@@ -825,7 +826,7 @@ mod tests {
         let (status, live) = (watch::Sender::new(Status::created()), Mutex::new(Some(())));
         status.send_modify(|status| status.state = ContainerState::Running);
         std::thread::scope(|scope| {
-            let looking = live.lock().unwrap(); // a stop, say
+            let looking = live.lock(); // a stop, say
             scope.spawn(|| tell_end(&status, &live, |status| status.state = ContainerState::Exited));
             let until = std::time::Instant::now() + Duration::from_secs(10);
             while status.borrow().state != ContainerState::Exited {
@@ -834,7 +835,7 @@ mod tests {
             }
             assert!(looking.is_some());
         });
-        assert!(live.lock().unwrap().is_none());
+        assert!(live.lock().is_none());
     }
 
     #[test]

@@ -3,10 +3,10 @@
 
 use clock::{self, Timestamp};
 use cri::{LogLimits, rotated_log};
+use parking_lot::{Mutex, MutexGuard};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard};
 
 /// A longer line is written in parts, marked `P` but for the last. A last line without an end is
 /// marked `P` too.
@@ -130,7 +130,7 @@ impl Log {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<(File, u64)>> {
-        self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.open.lock()
     }
 
     /// Appends entries. What comes after [`Log::close`] is dropped: its container has ended. If a

@@ -3,8 +3,9 @@
 //! ends. containerd reserves names for the same reason (`registrar`).
 
 use cri::{Error, Result};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 /// Names that calls in progress have reserved.
 #[derive(Clone, Default)]
@@ -18,7 +19,7 @@ pub struct Reserved {
 
 impl Names {
     fn lock(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0.lock()
     }
 
     /// Reserves a name. `is_made` is asked after that: whether there is one of that name already.

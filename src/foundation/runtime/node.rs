@@ -15,12 +15,13 @@ use linux::cgroup;
 use linux::descriptors::is_reserved;
 use linux::namespace;
 use linux::user::Ids;
+use parking_lot::{Mutex, MutexGuard};
 use rng::Rng;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 use task::Crew;
 use tokio::net::TcpSocket;
@@ -72,11 +73,11 @@ impl Shared {
     }
 
     fn sandboxes(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Sandbox>>> {
-        self.sandboxes.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.sandboxes.lock()
     }
 
     fn containers(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Container>>> {
-        self.containers.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.containers.lock()
     }
 
     fn sandbox(&self, id: &str) -> Result<Arc<Sandbox>> {

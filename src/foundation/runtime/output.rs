@@ -8,7 +8,8 @@
 
 use super::log::Stream;
 use bytes::Bytes;
-use std::sync::{Arc, Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -78,7 +79,7 @@ pub struct Output(Arc<Mutex<Vec<Session>>>);
 
 impl Output {
     fn sessions(&self) -> MutexGuard<'_, Vec<Session>> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0.lock()
     }
 
     /// The output from now on.

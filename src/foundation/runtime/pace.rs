@@ -4,7 +4,7 @@
 //! container waits. Upstream has no such bound; there, containerd's shim writes, which belongs to
 //! the host, too.
 
-use std::sync::{Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -23,7 +23,7 @@ fn time_of(bytes: u64) -> Duration {
 
 impl Pace {
     fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0.lock()
     }
 
     /// Counts bytes that were written. Returns how long the writer has to wait before it reads on.

@@ -9,11 +9,12 @@ use clock::{self, Timestamp};
 use cni::NodeNetwork;
 use cri::{self, Dns, Error, Result, SandboxConfig, SandboxState};
 use linux::{self, cgroup, mount, namespace, ranges, reap::Process};
+use parking_lot::{Mutex, MutexGuard};
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 /// Bytes that a pod's containers may add to the pod's files: `/etc/hosts`, and unless their root is
 /// read-only `/etc/hostname` and `/etc/resolv.conf`, as upstream.
@@ -183,7 +184,7 @@ impl Sandbox {
     }
 
     fn lock_network(&self) -> MutexGuard<'_, Option<Arc<OwnedFd>>> {
-        self.network.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.network.lock()
     }
 
     /// Its network namespace, while it is ready.
@@ -193,7 +194,7 @@ impl Sandbox {
 
     /// Its own user namespace, while it is ready.
     pub fn users(&self) -> Option<Arc<OwnedFd>> {
-        self.user_namespace.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+        self.user_namespace.lock().clone()
     }
 
     /// The id, on the machine, of user 0 of its own user namespace.
@@ -207,7 +208,7 @@ impl Sandbox {
     }
 
     fn lock_phase(&self) -> MutexGuard<'_, Phase> {
-        self.phase.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.phase.lock()
     }
 
     /// Ready until its pause process has ended by itself, or until a stop has done all of its
@@ -255,7 +256,7 @@ impl Sandbox {
         let _ = self.process.signal(nix::libc::SIGKILL); // it may have ended already
         self.process.exit().await;
         drop(self.lock_network().take());
-        drop(self.user_namespace.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take());
+        drop(self.user_namespace.lock().take());
         super::remove_group(self.group.clone(), &shared.crew).await;
         self.remove_files().await;
         if !self.config.host_network {

@@ -3,8 +3,9 @@
 //! `kubectl exec`, delays another pod's request by one request and not by all of its own.
 
 use cri::{Error, Result};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// Processes of `exec` in one pod that wait for their turn or do not run their program yet, at
@@ -95,7 +96,7 @@ impl Drop for Exec {
 
 impl Turns {
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0.lock()
     }
 
     /// Counts a process of `exec` in this pod.

@@ -16,11 +16,12 @@ use linux::ranges::Ranges;
 use linux::reap::{Children, Process};
 use linux::seccomp::Profile;
 use linux::{self, Context, fds, limits, namespace, oom, user};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 /// The hidden argument that makes this program the zygote.
 pub use linux::boot::ZYGOTE_ARGUMENT;
@@ -262,7 +263,7 @@ enum Phase {
 
 impl Unborn {
     fn lock(&self) -> MutexGuard<'_, Phase> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0.lock()
     }
 
     fn exists(&self, process: &Arc<Process>) {

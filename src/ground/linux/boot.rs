@@ -356,7 +356,7 @@ mod tests {
     struct Recorder {
         lock: PathBuf,
         janitor: OwnedFd,
-        seen: std::sync::Mutex<Vec<(bool, bool)>>,
+        seen: parking_lot::Mutex<Vec<(bool, bool)>>,
     }
 
     impl cgroup::Backend for Recorder {
@@ -384,7 +384,7 @@ mod tests {
         fn destroy(&self) {
             let is_locked = Lock::take(&self.lock, Duration::ZERO).is_err();
             let has_janitor = process::pidfd_send_signal(self.janitor.as_fd(), 0).is_ok();
-            self.seen.lock().unwrap().push((is_locked, has_janitor));
+            self.seen.lock().push((is_locked, has_janitor));
         }
     }
 
@@ -407,7 +407,7 @@ mod tests {
             Err(Error::new("cannot make a PID namespace", io::ErrorKind::QuotaExceeded))
         };
         assert!(started().is_err());
-        assert_eq!(*recorder.seen.lock().unwrap(), [(true, true)]);
+        assert_eq!(*recorder.seen.lock(), [(true, true)]);
         let gone = process::pidfd_send_signal(recorder.janitor.as_fd(), 0).unwrap_err();
         assert_eq!(gone.raw_os_error(), Some(libc::ESRCH));
     }

@@ -16,9 +16,10 @@
 //! member. A member has one connection: a new one replaces it, as after a cut that the member saw
 //! first.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// How many strangers there may be: of one address, and of all whose addresses are not known
@@ -73,7 +74,7 @@ impl Callers {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 
     /// Strangers that are not being closed.

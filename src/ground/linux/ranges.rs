@@ -9,12 +9,13 @@
 
 use super::{Error, Result};
 use nix::fcntl::{FcntlArg, fcntl};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 /// Ids of one pod, as the kubelet gives them out.
 pub const COUNT: u32 = 1 << 16;
@@ -102,7 +103,7 @@ impl Ranges {
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0.lock()
     }
 }
 

@@ -2,10 +2,11 @@
 //! gave it.
 
 use super::process::{self, Child, Exit};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use tokio::io::{Interest, unix::AsyncFd};
 use tokio::sync::{Notify, watch};
 
@@ -33,7 +34,7 @@ impl Children {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.known.lock()
     }
 
     /// To be held from before a child is made until it is adopted.
@@ -180,7 +181,7 @@ impl Process {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Pidfd>> {
-        self.pidfd.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.pidfd.lock()
     }
 
     /// How it ended, or `None` while it runs.
