@@ -179,7 +179,7 @@ impl Crew {
             while !stop.is_cancelled() {
                 let kept = Owned(Crew::new(name));
                 if let Err(panic) = std::panic::catch_unwind(AssertUnwindSafe(|| start(&kept))) {
-                    kept.finish(End::Panicked(panic_text(panic)));
+                    kept.record(&End::Panicked(panic_text(panic)));
                 }
                 let end = tokio::select! {
                     end = kept.wait() => end,
@@ -234,21 +234,22 @@ impl Crew {
     /// task that waits for the token could end on another thread meanwhile, and a panic would be
     /// recorded as a good end.
     fn finish(&self, end: End) {
-        self.record(end);
+        let is_first = self.record(&end);
         self.inner.stop.cancel();
+        if is_first && !matches!(end, End::Stopped) {
+            tracing::debug!(crew = &*self.name, ?end, "crew ended"); // last: a subscriber may panic
+        }
     }
 
-    fn record(&self, end: End) {
-        let is_first = self.inner.end.send_if_modified(|current| {
+    /// Returns whether this end is the first.
+    fn record(&self, end: &End) -> bool {
+        self.inner.end.send_if_modified(|current| {
             let is_first = current.is_none();
             if is_first {
                 *current = Some(end.clone());
             }
             is_first
-        });
-        if is_first && !matches!(end, End::Stopped) {
-            tracing::debug!(crew = &*self.name, ?end, "crew ended");
-        }
+        })
     }
 
     /// Asks every task to end and waits until all have. Tasks watch [`Crew::token`]. Once the crew
@@ -276,9 +277,12 @@ impl Crew {
     /// begin its graceful path, such as handing over the leadership of a store.
     pub fn kill(&self) {
         let tasks = self.tasks().take();
-        self.record(End::Killed);
+        let is_first = self.record(&End::Killed);
         self.abort_main();
         drop(tasks); // a JoinSet aborts its tasks when it is dropped
+        if is_first {
+            tracing::debug!(crew = &*self.name, "crew was killed");
+        }
     }
 
     fn abort_main(&self) {
@@ -305,7 +309,7 @@ impl Crew {
 struct KillOnDrop<'a>(&'a Crew);
 impl Drop for KillOnDrop<'_> {
     fn drop(&mut self) {
-        self.0.record(End::Killed);
+        self.0.record(&End::Killed);
         self.0.abort_main();
     }
 }

@@ -431,8 +431,8 @@ impl Driver {
         self.handle.clone()
     }
 
-    /// Waits until the member's thread has ended, be it by a stop, a kill or a panic. A member whose
-    /// log has failed goes on.
+    /// Waits until the member's thread has ended, be it by a stop, a kill or a panic. A member
+    /// whose log has failed goes on.
     pub fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut running = self.running.clone();
         async move { while running.changed().await.is_ok() {} }
@@ -836,9 +836,9 @@ impl Writer {
     }
 
     /// Does the releases that wait behind a stuck group: the files that they delete may take the
-    /// room that the group waits for. Each speaks of a durable snapshot and of closed segments only,
-    /// so it does not matter whether the group is written before it; and the newest includes the
-    /// others. Returns whether the log can be written on.
+    /// room that the group waits for. Each speaks of a durable snapshot and of closed segments
+    /// only, so it does not matter whether the group is written before it; and the newest includes
+    /// the others. Returns whether the log can be written on.
     fn release_waiting(&mut self, queue: &Receiver<Job>, inbox: &Sender<Input>) -> bool {
         self.held.extend(queue.try_iter());
         let mut newest = None;

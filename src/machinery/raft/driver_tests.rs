@@ -11,7 +11,8 @@ use std::sync::mpsc;
 const POISON: &[u8] = b"poison";
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A machine without a state. Tells of every snapshot that is begun; the first one panics, or waits.
+/// A machine without a state. Tells of every snapshot that is begun; the first one panics, or
+/// waits.
 struct Null {
     captures: mpsc::Sender<()>,
     panics: bool,

@@ -58,8 +58,8 @@ pub trait StateMachine: Send {
     /// Replaces everything. An error means that the bytes are no state of ours.
     fn restore(&mut self, snapshot: &SnapshotRef, now: Duration) -> Result<(), String>;
     /// Can these bytes, which a peer sent, be restored? The machine may keep what it made of them
-    /// until the next call: [`StateMachine::restore`] comes before the next entry is applied, though
-    /// only when the bytes are durable, or not at all. Errors: why not.
+    /// until the next call: [`StateMachine::restore`] comes before the next entry is applied,
+    /// though only when the bytes are durable, or not at all. Errors: why not.
     fn check_snapshot(&mut self, _: &SnapshotRef) -> Result<(), String> {
         Ok(())
     }

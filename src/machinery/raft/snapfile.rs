@@ -52,8 +52,8 @@ pub(super) fn write(disk: &dyn Disk, dir: &Path, snapshot: &SnapshotRef) -> Resu
     header.extend(crc32fast::hash(&body).to_le_bytes());
     let mut sync = false;
     let mut write = || {
-        // What does not fit is not begun. It would take the last room for a while, and the log, which
-        // needs much less, would find none.
+        // What does not fit is not begun. It would take the last room for a while, and the log,
+        // which needs much less, would find none.
         if disk.free_bytes(dir).is_some_and(|room| room < (HEADER + body.len()) as u64) {
             return Err(io::ErrorKind::StorageFull.into());
         }

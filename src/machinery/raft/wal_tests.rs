@@ -149,10 +149,9 @@ fn batches_inside_of_a_value_are_no_witnesses() {
         // One sector of the write did not arrive: the one with the header, or a later one.
         let content = disk.read(&segment(1)).unwrap();
         let sector = before / 512 + lost;
-        for at in (sector * 512).max(before)..(sector + 1) * 512 {
-            if content[at] != 0 {
-                disk.corrupt(&segment(1), at, content[at]);
-            }
+        let from = (sector * 512).max(before);
+        for (i, byte) in content[from..(sector + 1) * 512].iter().enumerate() {
+            disk.corrupt(&segment(1), from + i, *byte);
         }
         let found = open(&disk).unwrap_or_else(|e| panic!("{synced} without sector {lost}: {e}")).1;
         assert_eq!(
@@ -706,7 +705,7 @@ fn nothing_is_left_of_a_segment_that_does_not_fit() {
     let disk = SimDisk::default();
     let options = WalOptions { prepare: true, ..OPTIONS };
     let initial = SnapshotRef { conf: ConfState::of([1]), ..SnapshotRef::default() };
-    disk.set_room(Some(options.segment_bytes as usize + 3000)); // one segment, and most of another one
+    disk.set_room(Some(options.segment_bytes as usize + 3000)); // one segment, most of another
     let (mut wal, _) = Wal::open(Arc::new(disk.clone()), Path::new(DIR), &initial, options).unwrap();
     wal.wait_for_prepared();
     wal.append(&[records(1, 1..=3, 400)]).unwrap();

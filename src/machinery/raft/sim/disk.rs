@@ -279,7 +279,7 @@ impl Disk for SimDisk {
         state.may_open()?;
         let inode = state.inodes.len();
         state.inodes.push(Inode::default());
-        state.rename(NameOp::Link(path.into(), inode)); // an old file of that name gives its room back
+        state.rename(NameOp::Link(path.into(), inode)); // an old file gives its room back
         let mut fits = len as usize;
         if let Some(room) = &mut state.room {
             if room.bytes < fits {
