@@ -2,10 +2,10 @@
 //! (`pkg/apis/authorization/validation`), and so is what is made of selectors
 //! (`pkg/registry/authorization/util`, KEP-4601).
 
-use super::State;
-use super::authz::Attributes;
-use super::context::Context;
-use super::user::User;
+use crate::State;
+use crate::authz::Attributes;
+use crate::context::Context;
+use crate::user::User;
 use api::errors::Errors;
 use api::kinds::Kind;
 use api::validate::names;

@@ -1,10 +1,10 @@
 //! Authentication: client certificates and service-account tokens, then impersonation.
 
-use super::State;
-use super::authz::Attributes;
-use super::http::{header, identity};
-use super::tokens;
-use super::user::{AUTHENTICATED, UNAUTHENTICATED, User};
+use crate::State;
+use crate::authz::Attributes;
+use crate::http::{header, identity};
+use crate::tokens;
+use crate::user::{AUTHENTICATED, UNAUTHENTICATED, User};
 use api::Status;
 use api::value::{at, text};
 use base64::Engine as _;

@@ -1,10 +1,10 @@
 //! Authorization: `system:masters` may everything; kubelets by the node rules; everybody by RBAC.
 
-use super::State;
-use super::nodes;
-use super::object::Object;
-use super::request::Info;
-use super::user::{MASTERS, User};
+use crate::State;
+use crate::nodes;
+use crate::object::Object;
+use crate::request::Info;
+use crate::user::{MASTERS, User};
 use api::Status;
 use api::status::{details, qualified};
 use api::value::list;

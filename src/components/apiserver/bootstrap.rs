@@ -2,13 +2,13 @@
 //! roles, priorities. Idempotent: only what is missing is made, in few transactions. What cannot be
 //! made (its address belongs to another Service) keeps nothing else from being made.
 
-use super::State;
-use super::cache::ROOT;
-use super::policy;
-use super::reconcile;
-use super::remove::key_of;
-use super::services::{self, release};
-use super::store::{Extra, Refused, status_of};
+use crate::State;
+use crate::cache::ROOT;
+use crate::policy;
+use crate::reconcile;
+use crate::remove::key_of;
+use crate::services::{self, release};
+use crate::store::{Extra, Refused, status_of};
 use api::kinds::Kind;
 use api::value;
 use api::{Status, meta};

@@ -5,7 +5,7 @@
 //! bound gets 429 at once and comes again after a second. Watches have a bound of their own, and so
 //! have streams to kubelets (logs, exec, attach, port-forward, proxy), each of which costs a
 //! connection here and one at the kubelet. What a request takes it holds until its answer is
-//! written ([`super::seat`]). Each level ([`super::flows`]) has its own places, as upstream's
+//! written ([`crate::seat`]). Each level ([`crate::flows`]) has its own places, as upstream's
 //! priority levels: a flood of a pod's requests takes nothing from the control plane, one with a
 //! node's stolen certificate nothing from users and other nodes. Leases and node statuses have
 //! places that nothing else takes. Only health checks and administrators are not counted; an answer
@@ -14,12 +14,12 @@
 //! bodies hold none. Until then it holds memory: what a request costs by itself and its head from
 //! the beginning, its body as it comes ([`Bounds::read`]).
 
-use super::flows::{Flow, Level};
-use super::http::{Answer, BODY_MAX, Body, failure};
-use super::request::Info;
-use super::seat::{Patience, SWEEP_EVERY, Seat, Seats};
-use super::shares::Pool;
-use super::user::User;
+use crate::flows::{Flow, Level};
+use crate::http::{Answer, BODY_MAX, Body, failure};
+use crate::request::Info;
+use crate::seat::{Patience, SWEEP_EVERY, Seat, Seats};
+use crate::shares::Pool;
+use crate::user::User;
 use api::Status;
 use bytes::Bytes;
 use client::KUBELET_STREAMS_MAX;
@@ -452,7 +452,7 @@ mod tests {
         let bounds = Bounds::default();
         let eve = User::new("system:serviceaccount:a:default", &[]);
         let info = Info { verb: "create".into(), is_resource: true, ..Info::default() };
-        let told = |code: u16, bytes: usize| super::super::http::json_bytes(code, vec![b'x'; bytes]);
+        let told = |code: u16, bytes: usize| crate::http::json_bytes(code, vec![b'x'; bytes]);
         let refused = |code: u16| {
             let seat = enter(&bounds, &eve, &info).unwrap();
             bounds.answer(&eve, &info, &seat, told(code, 4000))
@@ -503,12 +503,7 @@ mod tests {
         let bytes = vec![b'x'; 2_900_000];
         for _ in 0..1000 {
             let Some(seat) = read(&bounds, &eve, &info, full(bytes.clone())).await else { break };
-            unread.push(bounds.answer(
-                &eve,
-                &info,
-                &seat,
-                super::super::http::json_bytes(201, bytes.clone()),
-            ));
+            unread.push(bounds.answer(&eve, &info, &seat, crate::http::json_bytes(201, bytes.clone())));
         }
         assert_eq!(unread.len(), (BODIES_KIB << 10) / 2 / 2_900_000);
         assert!(bounds.users.writing.taken() == unread.len() && bounds.users.bodies.taken() > 0);
@@ -516,7 +511,7 @@ mod tests {
         // A read whose answer would be more is refused, a large refusal counts as well.
         let reading = Info { verb: "get".into(), is_resource: true, ..Info::default() };
         let seat = enter(&bounds, &eve, &reading).unwrap();
-        let answer = bounds.answer(&eve, &reading, &seat, super::super::http::json_bytes(422, bytes));
+        let answer = bounds.answer(&eve, &reading, &seat, crate::http::json_bytes(422, bytes));
         assert_eq!(answer.status(), 429);
         drop((unread, answer, seat));
         assert_eq!((bounds.users.writing.taken(), bounds.users.bodies.taken()), (0, 0));

@@ -1,16 +1,16 @@
 //! The watch cache: all objects in memory, fed by one watch of the store, read by lists and by
 //! thousands of watchers.
 //!
-//! Objects and events are shared by `Arc` (see [`super::object`]). One task ([`feed`]) applies the
+//! Objects and events are shared by `Arc` (see [`crate::object`]). One task ([`feed`]) applies the
 //! store's events in order and hands them out; nobody else writes here.
 
-use super::bindings::{self, Bindings};
-use super::definitions;
-use super::filter::Filter;
-use super::line;
-use super::object::{Change, Event, Kept, Object};
-use super::steps::{self, Steps};
-use super::unsent::{Beginning, Unsent};
+use crate::bindings::{self, Bindings};
+use crate::definitions;
+use crate::filter::Filter;
+use crate::line;
+use crate::object::{Change, Event, Kept, Object};
+use crate::steps::{self, Steps};
+use crate::unsent::{Beginning, Unsent};
 use ::etcd::Storage;
 use ::etcd::api::{self as etcd, EventType, KeyValue, Revision};
 use api::kinds::{self, Catalog};

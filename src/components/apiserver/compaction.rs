@@ -16,8 +16,8 @@
 //! by hand. Here the API server ends it as soon as a part of the reserve is free again. An etcd
 //! elsewhere (`up --etcd`) keeps its own rules.
 
-use super::State;
-use super::store::status_of;
+use crate::State;
+use crate::store::status_of;
 use api::Status;
 use clock::{self, Instant};
 use etcd::Room;

@@ -1,12 +1,12 @@
 //! Logs, exec, attach, port-forward: the API server finds the pod's kubelet and passes the bytes
 //! through.
 
-use super::State;
-use super::authn;
-use super::context::Context;
-use super::http::{Answer, Body, BodyError, HTTP1_BUFFER, full};
-use super::logs;
-use super::onward;
+use crate::State;
+use crate::authn;
+use crate::context::Context;
+use crate::http::{Answer, Body, BodyError, HTTP1_BUFFER, full};
+use crate::logs;
+use crate::onward;
 use api::Status;
 use api::kinds;
 use api::value::{at, int, list, text};
@@ -87,7 +87,7 @@ pub async fn pod(state: &Arc<State>, ctx: &Context, request: Request<Body>) -> R
     let node = text(&pod.value, "spec.nodeName");
     if node.is_empty() {
         return match sub {
-            "log" => Ok(super::http::plain(200, "")), // as upstream: nothing was written yet
+            "log" => Ok(crate::http::plain(200, "")), // as upstream: nothing was written yet
             _ => Err(Status::bad_request(format!("pod {name} does not have a host assigned"))),
         };
     }

@@ -14,10 +14,10 @@
 //! none is idle. An account that has as many as any other may only exchange an idle connection of
 //! its own for the new one.
 
-use super::flows::{Flow, Level};
-use super::heads::Heads;
-use super::idle::Activity;
-use super::user::User;
+use crate::flows::{Flow, Level};
+use crate::heads::Heads;
+use crate::idle::Activity;
+use crate::user::User;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -297,8 +297,8 @@ impl Drop for Counted {
 
 #[cfg(test)]
 mod tests {
-    use super::super::user::{MASTERS, NODES};
     use super::*;
+    use crate::user::{MASTERS, NODES};
 
     fn at(address: &str) -> SocketAddr {
         address.parse().unwrap()

@@ -1,9 +1,9 @@
 //! Several clients, several servers, and a store that others write to as well.
 
-use super::http::full;
-use super::testing::{self, Fixture};
-use super::user::User;
-use super::{bootstrap, definitions, services};
+use crate::http::full;
+use crate::testing::{self, Fixture};
+use crate::user::User;
+use crate::{bootstrap, definitions, services};
 use ::http::Request;
 use etcd::api::{PutRequest, RequestOp, TxnRequest};
 use etcd::{Kv, Storage};

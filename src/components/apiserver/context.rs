@@ -1,9 +1,9 @@
 //! One request on its way: who, what, since when, and what it leaves in the tap.
 
-use super::http::{Query, header};
-use super::request::Info;
-use super::seat::Seat;
-use super::user::User;
+use crate::http::{Query, header};
+use crate::request::Info;
+use crate::seat::Seat;
+use crate::user::User;
 use api::path::cut;
 use http::HeaderMap;
 use serde_json::Value;
@@ -292,7 +292,7 @@ impl Context {
     }
 
     /// Records a committed write with the object's bytes.
-    pub fn committed(&self, object: &super::object::Object, write: Write) {
+    pub fn committed(&self, object: &crate::object::Object, write: Write) {
         use api::meta;
         let mut record = self.record(Event::Commit(write)).revision(object.revision as u64);
         record =

@@ -6,13 +6,13 @@
 //! takes them over in the same step as the definition itself, so that whoever reads `Established`
 //! finds the kind.
 
-use super::State;
-use super::context::Context;
-use super::http::Query;
-use super::remove::{self, Options};
-use super::request::Info;
-use super::user::{MASTERS, User};
-use super::write::{Part, modify};
+use crate::State;
+use crate::context::Context;
+use crate::http::Query;
+use crate::remove::{self, Options};
+use crate::request::Info;
+use crate::user::{MASTERS, User};
+use crate::write::{Part, modify};
 use api::custom::{self, definition};
 use api::kinds::{self, Kind};
 use api::value::{self, list};
@@ -96,7 +96,7 @@ impl Pending {
 
 /// Looks after every definition: one that fails holds up no other.
 #[derive(Debug, Default)]
-pub(super) struct Caretaker {
+pub(crate) struct Caretaker {
     pending: HashMap<String, Pending>,
 }
 

@@ -4,15 +4,15 @@
 //! allows, one disruption an eviction, in the same optimistic way as any other write. So two drains
 //! at the same time never spend one twice.
 
-use super::State;
-use super::admission;
-use super::context::Context;
-use super::decode;
-use super::http::{Answer, header, json};
-use super::remove::{self, Options};
-use super::store::{Deadline, Extra, Refused};
-use super::subresources::{pods, set_condition};
-use super::write::{Part, modify};
+use crate::State;
+use crate::admission;
+use crate::context::Context;
+use crate::decode;
+use crate::http::{Answer, header, json};
+use crate::remove::{self, Options};
+use crate::store::{Deadline, Extra, Refused};
+use crate::subresources::{pods, set_condition};
+use crate::write::{Part, modify};
 use api::kinds::{self, Kind};
 use api::labels::Selector;
 use api::value::{self, at, int, list, text};

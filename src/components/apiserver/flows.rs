@@ -3,7 +3,7 @@
 //! The levels are those of upstream's default FlowSchemas, somewhat fewer: `exempt` for
 //! administrators, `leader-election` and `node-high` for what must never wait, `workload-high` for
 //! the control plane, `system` for kubelets, and one for everybody else. Each level has places of
-//! its own ([`super::bounds`]), so a flood on one of them takes nothing from the others; on a level
+//! its own ([`crate::bounds`]), so a flood on one of them takes nothing from the others; on a level
 //! an account has a part of the places, so no account takes all.
 //!
 //! An account is not a user name, because names cost nothing where the namespace's editor makes
@@ -11,8 +11,8 @@
 //! do not say who they are. Example: `system:serviceaccount:shop:web` and
 //! `system:serviceaccount:shop:cron` share the account `system:serviceaccounts:shop`.
 
-use super::request::Info;
-use super::user::{MASTERS, User};
+use crate::request::Info;
+use crate::user::{MASTERS, User};
 use tap::account;
 
 /// The users of the control plane's own components, by the names in their certificates.
@@ -65,7 +65,7 @@ impl Flow {
         Flow { level, account: account(&user.name, "") }
     }
 
-    /// The places out of `all` that this account may have at most ([`super::shares`] says how
+    /// The places out of `all` that this account may have at most ([`crate::shares`] says how
     /// several accounts share).
     ///
     /// Half of them; a node a quarter, so that one node's stolen certificate leaves three quarters
@@ -104,8 +104,8 @@ fn namespace(user: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::user::NODES;
     use super::*;
+    use crate::user::NODES;
 
     #[test]
     fn names_that_cost_nothing_are_one_account() {

@@ -3,9 +3,9 @@
 //! answer is one of Kubernetes': never a panic, never a 5xx, never none, and somebody else is
 //! served meanwhile. A failing run prints its seed; `ROPEWALK_FUZZ_SECONDS=600` makes a long one.
 
-use super::http::{Body, full};
-use super::testing;
-use super::user::User;
+use crate::http::{Body, full};
+use crate::testing;
+use crate::user::User;
 use ::http::Request;
 use bytes::Bytes;
 use futures::FutureExt;
@@ -32,7 +32,7 @@ const AGAIN: &str = "whatever_is_asked";
 
 /// Somebody else, who asks for ordinary things all the time. Ends only if one takes too long, or is
 /// refused.
-async fn neighbour(server: super::Server) -> String {
+async fn neighbour(server: crate::Server) -> String {
     loop {
         for path in ["/version", "/api/v1/namespaces/default", "/api/v1/configmaps?limit=5"] {
             let request = Request::get(path).body(full("")).unwrap();
@@ -59,7 +59,7 @@ struct Target {
 
 struct Fuzz {
     bender: Bender,
-    server: super::Server,
+    server: crate::Server,
     schemas: Map<String, Value>,
     targets: Vec<Target>,
     /// Objects that the server has shown: what is almost right starts from one of these.

@@ -11,9 +11,9 @@
 //! 64 KiB of a head on each: the 86th is closed, and those who have shown who they are do not
 //! notice it.
 
-use super::connections::Counted;
-use super::flows::{Flow, Level};
-use super::shares::{Place, Pool};
+use crate::connections::Counted;
+use crate::flows::{Flow, Level};
+use crate::shares::{Place, Pool};
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -150,9 +150,9 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Metered<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::connections::{Connections, Known};
-    use super::super::user::{MASTERS, User};
     use super::*;
+    use crate::connections::{Connections, Known};
+    use crate::user::{MASTERS, User};
 
     const HEAD: usize = FREE + (64 << 10);
 

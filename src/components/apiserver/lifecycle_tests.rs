@@ -1,11 +1,11 @@
 //! Objects as they come and go: their definition, their namespace's bounds, evictions, finalizers.
 
-use super::context::Context;
-use super::gated::Gated;
-use super::request::Info;
-use super::testing::{self, Fixture, ask};
-use super::user::{MASTERS, User};
-use super::{definitions, write};
+use crate::context::Context;
+use crate::gated::Gated;
+use crate::request::Info;
+use crate::testing::{self, Fixture, ask};
+use crate::user::{MASTERS, User};
+use crate::{definitions, write};
 use etcd::api::RangeRequest;
 use etcd::{Kv, Storage};
 use rng::Rng;

@@ -1,8 +1,8 @@
 //! Which form of an answer the client wants: the object, a Table, or only its metadata.
 
-use super::compute::Pace;
-use super::http::{Answer, Query, json, json_bytes, pieces};
-use super::object::Object;
+use crate::compute::Pace;
+use crate::http::{Answer, Query, json, json_bytes, pieces};
+use crate::object::Object;
 use api::kinds::Kind;
 use api::table::{self, Include, Printing};
 use api::{Status, value};

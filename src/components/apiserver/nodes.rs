@@ -7,8 +7,8 @@
 //! which one node has few of. What a kubelet may write into the objects that it may change is
 //! judged by admission (`admission::nodes`).
 
-use super::State;
-use super::authz::Attributes;
+use crate::State;
+use crate::authz::Attributes;
 use api::meta;
 use api::value::{at, list, text};
 use serde_json::Value;
@@ -129,7 +129,7 @@ fn related(state: &State, node: &str, a: &Attributes) -> Result<(), String> {
 
 /// Where volumes of drivers name a Secret of the pod's namespace (upstream:
 /// `podutil.VisitPodSecretNames`).
-pub(super) const DRIVER_SECRETS: [&str; 10] = [
+pub(crate) const DRIVER_SECRETS: [&str; 10] = [
     "azureFile.secretName",
     "cephfs.secretRef.name",
     "cinder.secretRef.name",
@@ -143,7 +143,7 @@ pub(super) const DRIVER_SECRETS: [&str; 10] = [
 ];
 
 /// Does the pod name this Secret, ConfigMap, claim or ServiceAccount of its namespace?
-pub(super) fn needs(pod: &Value, resource: &str, name: &str) -> bool {
+pub(crate) fn needs(pod: &Value, resource: &str, name: &str) -> bool {
     if name.is_empty() {
         return false;
     }

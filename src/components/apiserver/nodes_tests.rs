@@ -1,11 +1,11 @@
 //! What a kubelet's certificate opens and what not, and objects that nobody can decode, through the
 //! whole server.
 
-use super::cache::ROOT;
-use super::gated::Gated;
-use super::http::full;
-use super::testing::{self, Fixture};
-use super::user::{MASTERS, NODES, User};
+use crate::cache::ROOT;
+use crate::gated::Gated;
+use crate::http::full;
+use crate::testing::{self, Fixture};
+use crate::user::{MASTERS, NODES, User};
 use ::http::Request;
 use api::kinds;
 use client::{Client, Endpoint, LeaderElection, direct};
@@ -289,7 +289,7 @@ async fn a_kubelet_gets_tokens_for_the_audiences_of_its_pods_only() {
     for (audiences, why) in [
         (json!(["bank"]), "audience \"bank\" not found in pod spec volume"),
         (json!([]), "audience \"\" not found in pod spec volume"),
-        (json!([super::ISSUER]), "not found in pod spec volume"),
+        (json!([crate::ISSUER]), "not found in pod spec volume"),
         (json!(["vault", "bank"]), "node may only request 0 or 1 audiences"),
     ] {
         let (code, answer) = ask(kubelet("n1"), audiences.clone()).await;

@@ -1,7 +1,7 @@
 //! Stored objects and what happens to them, parsed and as the bytes that go out: encoded once, by
 //! whoever needs the bytes first.
 
-use super::unsent::Holds;
+use crate::unsent::Holds;
 use api::{kinds, meta, schema, value};
 use bytes::Bytes;
 use etcd::api::Revision;
@@ -19,7 +19,7 @@ pub struct Object {
     /// these two.
     body: usize,
     /// Watches that have it to tell when they begin.
-    pub(super) holds: Holds,
+    pub(crate) holds: Holds,
 }
 
 /// How many bytes of `{"kind":"Pod","apiVersion":"v1",…}` say what it is, up to the comma; 0 if
@@ -130,15 +130,15 @@ pub struct Event {
     pub previous: Option<Arc<Object>>,
     pub deleted: bool,
     /// When this server heard of it.
-    pub(super) at: Instant,
+    pub(crate) at: Instant,
     frames: [OnceLock<Bytes>; 3],
     left: OnceLock<Arc<Object>>,
-    /// How many lines and answers hold it until it is sent ([`super::unsent`]).
-    pub(super) waiting: AtomicUsize,
+    /// How many lines and answers hold it until it is sent ([`crate::unsent`]).
+    pub(crate) waiting: AtomicUsize,
 }
 
 impl Event {
-    pub(super) fn new(
+    pub(crate) fn new(
         revision: Revision,
         object: Arc<Object>,
         previous: Option<Arc<Object>>,
@@ -184,8 +184,8 @@ pub struct Kept {
     object: Bytes,
     previous: Option<(Revision, Bytes)>,
     deleted: bool,
-    pub(super) at: Instant,
-    pub(super) holds: Holds,
+    pub(crate) at: Instant,
+    pub(crate) holds: Holds,
 }
 
 impl Kept {

@@ -1,7 +1,7 @@
 //! Passing a request on to another server and its answer back, changes of protocol included.
 
-use super::heads::Metered;
-use super::http::{Answer, full};
+use crate::heads::Metered;
+use crate::http::{Answer, full};
 use api::Status;
 use bytes::Bytes;
 use futures::FutureExt;
@@ -241,8 +241,8 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Noted<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::http::{Body, http_server};
     use super::*;
+    use crate::http::{Body, http_server};
     use hyper::service::service_fn;
     use pki::{self, Ca, Subject};
     use std::convert::Infallible;

@@ -1,9 +1,9 @@
 //! Answers for eyes: indented, where a person seems to read them, or YAML, where the client accepts
 //! that first. Programs get JSON without a space, as they do from Kubernetes.
 
-use super::State;
-use super::context::Context;
-use super::http::{Answer, failure, full};
+use crate::State;
+use crate::context::Context;
+use crate::http::{Answer, failure, full};
 use api::Status;
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;

@@ -1,15 +1,15 @@
 //! Get and list.
 
-use super::State;
-use super::cache::{Measure, ROOT};
-use super::compute::{LARGE, ListBody, Pace};
-use super::context::Context;
-use super::filter::Filter;
-use super::http::Answer;
-use super::negotiate::{self, ListMeta, ListWriter, form};
-use super::object::Object;
-use super::store::{object_key, status_of};
-use super::turns::Turn;
+use crate::State;
+use crate::cache::{Measure, ROOT};
+use crate::compute::{LARGE, ListBody, Pace};
+use crate::context::Context;
+use crate::filter::Filter;
+use crate::http::Answer;
+use crate::negotiate::{self, ListMeta, ListWriter, form};
+use crate::object::Object;
+use crate::store::{object_key, status_of};
+use crate::turns::Turn;
 use api::Status;
 use api::errors::Errors;
 use api::kinds::Kind;
@@ -367,7 +367,7 @@ async fn forecast(
 /// An object of the past: decoded here if it is small, otherwise as all work on large objects.
 ///
 /// # Errors
-/// Those of [`Compute::run`](super::compute::Compute::run).
+/// Those of [`Compute::run`](crate::compute::Compute::run).
 async fn decoded(
     state: &State,
     ctx: &Context,

@@ -4,7 +4,7 @@
 //! asked at most once in [`REMEMBERED`]; requests that come meanwhile wait for that answer or get
 //! the last one. `/livez` and `/healthz` do not ask the store: a server that waits for it is alive.
 
-use super::State;
+use crate::State;
 use clock::Instant;
 use std::time::Duration;
 use tokio::sync::Mutex;

@@ -5,11 +5,11 @@
 //! missing is added; what somebody added stays. `rbac.authorization.kubernetes.io/autoupdate:
 //! "false"` on a role or binding keeps it as it is.
 
-use super::State;
-use super::escalation::covered;
-use super::policy;
-use super::remove::key_of;
-use super::store::{Extra, Refused};
+use crate::State;
+use crate::escalation::covered;
+use crate::policy;
+use crate::remove::key_of;
+use crate::store::{Extra, Refused};
 use api::value::{self, at, list, text};
 use api::{Status, meta};
 use serde_json::Value;
@@ -155,7 +155,7 @@ mod tests {
         old.as_object_mut().unwrap().remove("aggregationRule");
         old["rules"].as_array_mut().unwrap().push(own.clone());
         state.write(kind, old, found.revision, &Extra::default()).await.unwrap();
-        super::super::bootstrap::run(state).await.unwrap();
+        crate::bootstrap::run(state).await.unwrap();
         assert!(at(&stored("edit").value, "aggregationRule").is_object());
         let rules = stored("system:aggregate-to-edit").value["rules"].clone();
         assert!(rules.as_array().unwrap().contains(&own), "{rules}");
@@ -175,7 +175,7 @@ mod tests {
         let kind = api::kinds::stored("clusterroles").unwrap();
         state.write(kind, old, found.revision, &Extra::default()).await.unwrap();
         assert_eq!(rules(), Some(json!([])));
-        super::super::bootstrap::run(state).await.unwrap();
+        crate::bootstrap::run(state).await.unwrap();
         assert_eq!(rules(), Some(full));
     }
 }

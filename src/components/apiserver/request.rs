@@ -1,6 +1,6 @@
 //! What a request asks for, read from its method and path.
 
-use super::http::Query;
+use crate::http::Query;
 use api::{fields, kinds};
 use http::Method;
 

@@ -1,16 +1,16 @@
 //! Reviews: questions about who one is and what one may. Answered, never kept.
 
-use super::State;
-use super::access_reviews;
-use super::authn;
-use super::authz;
-use super::bindings::ROLES_MAX;
-use super::compute::Pace;
-use super::context::Context;
-use super::decode;
-use super::http::{Answer, json};
-use super::negotiate;
-use super::user::{AUTHENTICATED, MASTERS, User};
+use crate::State;
+use crate::access_reviews;
+use crate::authn;
+use crate::authz;
+use crate::bindings::ROLES_MAX;
+use crate::compute::Pace;
+use crate::context::Context;
+use crate::decode;
+use crate::http::{Answer, json};
+use crate::negotiate;
+use crate::user::{AUTHENTICATED, MASTERS, User};
 use api::Status;
 use api::kinds::Kind;
 use api::value::{self, at, list, text};

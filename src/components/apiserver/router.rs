@@ -1,17 +1,17 @@
 //! From a request to the function that answers it. Everything a path may name stands in the table
 //! of kinds.
 
-use super::authz::Attributes;
-use super::compute::LARGE;
-use super::connections::Counted;
-use super::context::Context;
-use super::http::Query;
-use super::http::{Answer, Body, failure, json, json_bytes, not_found_page, plain, typed};
-use super::request::Info;
-use super::seat::Seat;
-use super::user::User;
-use super::write::Part;
-use super::{
+use crate::authz::Attributes;
+use crate::compute::LARGE;
+use crate::connections::Counted;
+use crate::context::Context;
+use crate::http::Query;
+use crate::http::{Answer, Body, failure, json, json_bytes, not_found_page, plain, typed};
+use crate::request::Info;
+use crate::seat::Seat;
+use crate::user::User;
+use crate::write::Part;
+use crate::{
     Server, State, authn, connect, decode, eviction, pretty, read as reading, remove, reviews, rewind,
     subresources, usage, watch, write,
 };
@@ -304,7 +304,7 @@ async fn page(state: &Arc<State>, ctx: &Context, method: &Method) -> Result<Answ
     if let ["apis" | "openapi", ..] = parts.as_slice() {
         // A definition that somebody has seen established is found here, too; without a leader what
         // is known is told.
-        let _ = clock::timeout(super::readiness::READY_TIMEOUT, state.fresh()).await;
+        let _ = clock::timeout(crate::readiness::READY_TIMEOUT, state.fresh()).await;
     }
     let kinds = state.cache.kinds();
     Ok(match parts.as_slice() {

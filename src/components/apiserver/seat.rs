@@ -1,6 +1,6 @@
 //! Seats: what one request holds, from its head to the last byte of its answer.
 //!
-//! A request takes a place and memory of the bounds ([`super::bounds`]). It gives them back when
+//! A request takes a place and memory of the bounds ([`crate::bounds`]). It gives them back when
 //! the connection has written the answer, not when the answer is made: a client that sends requests
 //! and reads no answers fills this process' memory otherwise, one answer after the other. Example:
 //! a pod sends reviews of 2.9 MB, whose answers repeat them, and never reads. Each answer keeps its
@@ -13,9 +13,9 @@
 //! request that changes protocols (exec, port-forward) keeps its seat, and its connection's place
 //! among the connections, until the session ends (`connect`).
 
-use super::connections::Counted;
-use super::http::{Body, BodyError};
-use super::shares::Place;
+use crate::connections::Counted;
+use crate::http::{Body, BodyError};
+use crate::shares::Place;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -340,12 +340,12 @@ impl Drop for Accounted {
 
 #[cfg(test)]
 mod tests {
-    use super::super::connections::{Connections, Known};
-    use super::super::flows::Flow;
-    use super::super::http::full;
-    use super::super::shares::Pool;
-    use super::super::user::User;
     use super::*;
+    use crate::connections::{Connections, Known};
+    use crate::flows::Flow;
+    use crate::http::full;
+    use crate::shares::Pool;
+    use crate::user::User;
 
     fn seat_of(pool: &Arc<Pool>) -> Arc<Seat> {
         let seat = Seat::new(None);

@@ -1,11 +1,11 @@
 //! Listeners: TCP, TLS, HTTP/1.1 and HTTP/2.
 
-use super::authn::Peer;
-use super::connections::{Connections, Counted};
-use super::heads::{Heads, Metered};
-use super::http::{Answer, Body, BodyError, IDLE_MAX, full, holding, http_server};
-use super::seat::Seat;
-use super::{Server, bounds, router};
+use crate::authn::Peer;
+use crate::connections::{Connections, Counted};
+use crate::heads::{Heads, Metered};
+use crate::http::{Answer, Body, BodyError, IDLE_MAX, full, holding, http_server};
+use crate::seat::Seat;
+use crate::{Server, bounds, router};
 use futures::future::BoxFuture;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -41,7 +41,7 @@ const CONNECTIONS_MAX: usize = 8192;
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// Takes a connection and where it comes from.
-pub(super) type Door = mpsc::Sender<(TcpStream, SocketAddr)>;
+pub(crate) type Door = mpsc::Sender<(TcpStream, SocketAddr)>;
 
 impl Server {
     /// Takes over a connection that somebody else in this process accepted, as if it had come to

@@ -2,9 +2,9 @@
 //! made in the same transaction as the Service, keeps two servers (or two requests) from giving out
 //! the same one.
 
-use super::State;
-use super::cache::ROOT;
-use super::store::{CACHE_WAIT, Extra, status_of};
+use crate::State;
+use crate::cache::ROOT;
+use crate::store::{CACHE_WAIT, Extra, status_of};
 use api::cidr;
 use api::defaults::services::is_checked;
 use api::errors::Errors;

@@ -1,6 +1,6 @@
 //! What the API server gives to Services: addresses, node ports, families, and what they keep.
 
-use super::testing::{self, Fixture, ask};
+use crate::testing::{self, Fixture, ask};
 use serde_json::{Value, json};
 
 const SERVICES: &str = "/api/v1/namespaces/default/services";

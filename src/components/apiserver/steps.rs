@@ -13,8 +13,8 @@
 //! write finds `x` among the undone steps: it forgets the undo and puts the key of `x` again, so
 //! the step now begins with the sixth object, and another undo takes the sixth and all later ones.
 
-use super::context::Context;
-use super::store::Extra;
+use crate::context::Context;
+use crate::store::Extra;
 use api::kinds::Kind;
 use api::meta;
 use bytes::Bytes;

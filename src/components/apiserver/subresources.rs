@@ -1,13 +1,13 @@
 //! Subresources that are more than another door to the same object: scale, binding, token.
 
-use super::State;
-use super::admission;
-use super::authn::ISSUER;
-use super::context::Context;
-use super::decode;
-use super::http::{Answer, header, json};
-use super::negotiate::{self, Form, form};
-use super::write::{self, Part, modify};
+use crate::State;
+use crate::admission;
+use crate::authn::ISSUER;
+use crate::context::Context;
+use crate::decode;
+use crate::http::{Answer, header, json};
+use crate::negotiate::{self, Form, form};
+use crate::write::{self, Part, modify};
 use api::errors::Errors;
 use api::kinds::{self, Kind, ScalePaths};
 use api::labels::Selector;
@@ -216,7 +216,7 @@ pub async fn bind(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Result<Ans
 }
 
 /// Sets a condition by its type; the transition time changes only with the status.
-pub(super) fn set_condition(pod: &mut Value, mut condition: Value) {
+pub(crate) fn set_condition(pod: &mut Value, mut condition: Value) {
     let now = clock::rfc3339(clock::now());
     let mut all: Vec<Value> = list(pod, "status.conditions").to_vec();
     condition["lastProbeTime"] = Value::Null;
@@ -233,7 +233,7 @@ pub(super) fn set_condition(pod: &mut Value, mut condition: Value) {
     value::put(pod, "status.conditions", all);
 }
 
-pub(super) fn pods() -> Result<&'static Kind, Status> {
+pub(crate) fn pods() -> Result<&'static Kind, Status> {
     kinds::find("", "v1", "Pod").ok_or_else(|| Status::internal("pods are not served"))
 }
 

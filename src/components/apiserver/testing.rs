@@ -1,10 +1,10 @@
 //! A server on a store in memory, for tests; and, served on loopback with a kubeconfig, for real
 //! clients.
 
-use super::compute::LARGE;
-use super::http::full;
-use super::user::{MASTERS, User};
-use super::{Cidr, Config, Server};
+use crate::compute::LARGE;
+use crate::http::full;
+use crate::user::{MASTERS, User};
+use crate::{Cidr, Config, Server};
 use bytes::Bytes;
 use etcd::{Kv, Storage};
 use http_body_util::BodyExt;

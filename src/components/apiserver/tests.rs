@@ -1,9 +1,9 @@
 //! The server as a whole: through the in-process door, through TLS to a fake kubelet, and with
 //! every real kubectl on PATH.
 
-use super::http::{Body, full};
-use super::testing::{self, Fixture};
-use super::user::User;
+use crate::http::{Body, full};
+use crate::testing::{self, Fixture};
+use crate::user::User;
 use ::http::Request;
 use base64::Engine;
 use bytes::Bytes;
@@ -1350,7 +1350,7 @@ async fn a_token_ends_with_what_it_is_bound_to() {
 
 #[tokio::test]
 async fn floods_get_429_and_the_cluster_goes_on() {
-    use super::bounds::{READING_MAX, WRITING_MAX};
+    use crate::bounds::{READING_MAX, WRITING_MAX};
     use http_body_util::StreamBody;
     let api = Api::new().await;
     let bob = User::new("bob", &[]);
@@ -1453,13 +1453,13 @@ async fn bodies_share_a_bound_of_memory() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_does_not_come_is_given_up() {
-    use super::bounds::Bounds;
-    use super::request::Info;
+    use crate::bounds::Bounds;
+    use crate::request::Info;
     let body = http_body_util::StreamBody::new(futures::stream::pending()).boxed_unsync();
     let asked = Request::builder().method("POST").uri(CM).body(body).unwrap();
     let info = Info { verb: "create".into(), is_resource: true, ..Info::default() };
     let start = tokio::time::Instant::now();
-    let seat = super::seat::Seat::new(None);
+    let seat = crate::seat::Seat::new(None);
     let refused = Bounds::default().read(&User::new("bob", &[]), &info, &seat, asked).await.err().unwrap();
     assert_eq!((refused.code, start.elapsed().as_secs()), (408, 60));
 }

@@ -5,13 +5,13 @@
 //! A kubelet's answer is kept for [`SCRAPE_EVERY`], and requests at the same time wait for the same
 //! one: however many clients ask, a kubelet is dialled once in that time.
 
-use super::State;
-use super::connect;
-use super::context::Context;
-use super::filter::Filter;
-use super::http::Answer;
-use super::negotiate::{self, ListMeta, form};
-use super::object::Object;
+use crate::State;
+use crate::connect;
+use crate::context::Context;
+use crate::filter::Filter;
+use crate::http::Answer;
+use crate::negotiate::{self, ListMeta, form};
+use crate::object::Object;
 use api::Status;
 use api::kinds::Kind;
 use api::value::{self, at, list, text};

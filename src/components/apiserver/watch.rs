@@ -1,16 +1,16 @@
 //! Watches: first what there is (if asked for), then every event, in order, as it comes.
 
-use super::State;
-use super::cache::{Subscription, Together};
-use super::compute::LARGE;
-use super::context::Context;
-use super::filter::Filter;
-use super::http::{Answer, BodyError, typed};
-use super::negotiate::{self, Form, form};
-use super::object::{Change, Event, Kept, frame};
-use super::seat::ANSWER_TIME;
-use super::unsent::Unsent;
-use super::user::User;
+use crate::State;
+use crate::cache::{Subscription, Together};
+use crate::compute::LARGE;
+use crate::context::Context;
+use crate::filter::Filter;
+use crate::http::{Answer, BodyError, typed};
+use crate::negotiate::{self, Form, form};
+use crate::object::{Change, Event, Kept, frame};
+use crate::seat::ANSWER_TIME;
+use crate::unsent::Unsent;
+use crate::user::User;
 use api::errors::Errors;
 use api::kinds::KindRef;
 use api::{Status, table};
@@ -57,7 +57,7 @@ pub async fn watch(
     let initial = initial_events(ctx)?;
     let number: i64 = match version {
         "" => 0,
-        text => super::read::revision(text)?,
+        text => crate::read::revision(text)?,
     };
     let life = match ctx.query.number("timeoutSeconds")? {
         Some(n) if n > 0 => Duration::from_secs(n as u64),
@@ -68,9 +68,9 @@ pub async fn watch(
         state.fresh().await?;
     }
     if initial == Some(true) {
-        super::read::reach(state, number).await?;
+        crate::read::reach(state, number).await?;
     }
-    super::read::filled(state).await?;
+    crate::read::filled(state).await?;
     let after = if with_objects {
         None
     } else if number == 0 {
@@ -406,9 +406,9 @@ impl Feed {
 
 #[cfg(test)]
 mod tests {
-    use super::super::object::Object;
-    use super::super::unsent::Beginning;
     use super::*;
+    use crate::object::Object;
+    use crate::unsent::Beginning;
     use api::kinds;
 
     fn writer(lines: &[(usize, bool)]) -> Writer {

@@ -12,10 +12,10 @@ pub use create::{create, create_object};
 pub use patch::patch;
 pub use update::{Part, modify, update};
 
-use super::context::Context;
-use super::object::Object;
-use super::store::Extra;
-use super::user::MASTERS;
+use crate::context::Context;
+use crate::object::Object;
+use crate::store::Extra;
+use crate::user::MASTERS;
 use api::errors::Errors;
 use api::kinds::{self, Kind};
 use api::managed::{self, Manager};
@@ -59,7 +59,7 @@ fn own(ctx: &Context, kind: &Kind, old: &Value, new: &mut Value) {
 
 /// Warns of fields that this cluster does not honour, and keeps the images of the cluster's
 /// components to the cluster.
-pub(super) fn check_fields(
+pub(crate) fn check_fields(
     ctx: &Context,
     kind: &Kind,
     new: &Value,
