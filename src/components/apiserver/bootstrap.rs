@@ -3,9 +3,9 @@
 //! made (its address belongs to another Service) keeps nothing else from being made.
 
 use crate::State;
+use crate::auth::policy;
+use crate::auth::reconcile;
 use crate::cache::ROOT;
-use crate::policy;
-use crate::reconcile;
 use crate::remove::key_of;
 use crate::services::{self, release};
 use crate::store::{Extra, Refused, status_of};

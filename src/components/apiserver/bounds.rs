@@ -14,12 +14,12 @@
 //! bodies hold none. Until then it holds memory: what a request costs by itself and its head from
 //! the beginning, its body as it comes ([`Bounds::read`]).
 
+use crate::auth::user::User;
 use crate::flows::{Flow, Level};
 use crate::http::{Answer, BODY_MAX, Body, failure};
 use crate::request::Info;
 use crate::seat::{Patience, SWEEP_EVERY, Seat, Seats};
 use crate::shares::Pool;
-use crate::user::User;
 use api::Status;
 use bytes::Bytes;
 use client::KUBELET_STREAMS_MAX;

@@ -1,9 +1,9 @@
 //! Bounds through the whole server: the room of the store, the memory of lists, what health checks
 //! cost.
 
+use crate::auth::user::{MASTERS, User};
 use crate::http::full;
 use crate::testing::{self, Fixture};
-use crate::user::{MASTERS, User};
 use ::http::{HeaderMap, Request};
 use bytes::Bytes;
 use etcd::api::{

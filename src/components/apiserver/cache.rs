@@ -4,7 +4,7 @@
 //! Objects and events are shared by `Arc` (see [`crate::object`]). One task ([`feed`]) applies the
 //! store's events in order and hands them out; nobody else writes here.
 
-use crate::bindings::{self, Bindings};
+use crate::auth::role_bindings::{self, Bindings};
 use crate::definitions;
 use crate::filter::Filter;
 use crate::line;
@@ -408,7 +408,7 @@ impl Cache {
                 Some(object) => inner.objects.insert(key, object.clone()),
                 None => inner.objects.remove(&key),
             };
-            if bindings::is_binding(resource) {
+            if role_bindings::is_binding(resource) {
                 self.bindings.change(previous.as_ref(), object.as_ref());
             }
             previous.iter().for_each(|previous| self.unsent.let_go(&**previous));
@@ -447,7 +447,7 @@ impl Cache {
                 }
             }
         }
-        let bound = fresh.iter().filter(|(resource, _)| bindings::is_binding(resource));
+        let bound = fresh.iter().filter(|(resource, _)| role_bindings::is_binding(resource));
         self.bindings.reset(bound.flat_map(|(_, objects)| objects.values()));
         self.filled.store(revision, Ordering::Relaxed);
         fresh.keys().chain(odd.keys()).for_each(|name| drop(self.shelf(name)));

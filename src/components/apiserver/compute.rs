@@ -9,10 +9,10 @@
 //! ([`crate::turns`]). The bodies of long lists are in memory until their clients have read them:
 //! they share a pool, counted in KiB ([`Compute::body`]).
 
+use crate::auth::user::User;
 use crate::flows::{Flow, Level};
 use crate::shares::Pool;
 use crate::turns::{Turn, Turns};
-use crate::user::User;
 use api::Status;
 use futures::FutureExt;
 use std::sync::Arc;

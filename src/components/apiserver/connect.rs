@@ -2,7 +2,7 @@
 //! through.
 
 use crate::State;
-use crate::authn;
+use crate::auth::authn;
 use crate::context::Context;
 use crate::http::{Answer, Body, BodyError, HTTP1_BUFFER, full};
 use crate::logs;

@@ -14,10 +14,10 @@
 //! none is idle. An account that has as many as any other may only exchange an idle connection of
 //! its own for the new one.
 
+use crate::auth::user::User;
 use crate::flows::{Flow, Level};
 use crate::heads::Heads;
 use crate::idle::Activity;
-use crate::user::User;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -298,7 +298,7 @@ impl Drop for Counted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::user::{MASTERS, NODES};
+    use crate::auth::user::{MASTERS, NODES};
 
     fn at(address: &str) -> SocketAddr {
         address.parse().unwrap()

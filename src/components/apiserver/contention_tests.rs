@@ -1,8 +1,8 @@
 //! Several clients, several servers, and a store that others write to as well.
 
+use crate::auth::user::User;
 use crate::http::full;
 use crate::testing::{self, Fixture};
-use crate::user::User;
 use crate::{bootstrap, definitions, services};
 use ::http::Request;
 use etcd::api::{PutRequest, RequestOp, TxnRequest};

@@ -7,11 +7,11 @@
 //! finds the kind.
 
 use crate::State;
+use crate::auth::user::{MASTERS, User};
 use crate::context::Context;
 use crate::http::Query;
 use crate::remove::{self, Options};
 use crate::request::Info;
-use crate::user::{MASTERS, User};
 use crate::write::{Part, modify};
 use api::custom::{self, definition};
 use api::kinds::{self, Kind};

@@ -11,8 +11,8 @@
 //! do not say who they are. Example: `system:serviceaccount:shop:web` and
 //! `system:serviceaccount:shop:cron` share the account `system:serviceaccounts:shop`.
 
+use crate::auth::user::{MASTERS, User};
 use crate::request::Info;
-use crate::user::{MASTERS, User};
 use tap::account;
 
 /// The users of the control plane's own components, by the names in their certificates.
@@ -105,7 +105,7 @@ fn namespace(user: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::user::NODES;
+    use crate::auth::user::NODES;
 
     #[test]
     fn names_that_cost_nothing_are_one_account() {

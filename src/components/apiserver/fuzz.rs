@@ -3,9 +3,9 @@
 //! answer is one of Kubernetes': never a panic, never a 5xx, never none, and somebody else is
 //! served meanwhile. A failing run prints its seed; `ROPEWALK_FUZZ_SECONDS=600` makes a long one.
 
+use crate::auth::user::User;
 use crate::http::{Body, full};
 use crate::testing;
-use crate::user::User;
 use ::http::Request;
 use bytes::Bytes;
 use futures::FutureExt;

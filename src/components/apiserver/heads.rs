@@ -151,8 +151,8 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Metered<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::user::{MASTERS, User};
     use crate::connections::{Connections, Known};
-    use crate::user::{MASTERS, User};
 
     const HEAD: usize = FREE + (64 << 10);
 

@@ -44,11 +44,8 @@
 //! `etcd`, where objects rest; `client`, how components come here; `controllers`, what they do with
 //! it.
 
-mod access_reviews;
 mod admission;
-mod authn;
-mod authz;
-mod bindings;
+mod auth;
 mod bootstrap;
 mod bounds;
 #[cfg(test)]
@@ -64,7 +61,6 @@ mod context;
 mod decode;
 mod definitions;
 mod duplicates;
-mod escalation;
 mod eviction;
 mod filter;
 mod flows;
@@ -80,21 +76,17 @@ mod lifecycle_tests;
 mod line;
 mod logs;
 mod negotiate;
-mod nodes;
 #[cfg(test)]
 mod nodes_tests;
 mod object;
 pub mod onward;
-mod policy;
 mod pretty;
 mod read;
 mod readiness;
-mod reconcile;
 mod remove;
 pub mod request;
 #[cfg(test)]
 mod requests_tests;
-mod reviews;
 mod rewind;
 mod router;
 mod seat;
@@ -112,23 +104,21 @@ mod subresources;
 pub mod testing;
 #[cfg(test)]
 mod tests;
-mod tokens;
 mod turns;
 #[cfg(test)]
 mod undo_tests;
 mod unsent;
 mod usage;
-mod user;
 mod watch;
 mod write;
 
-pub use authn::ISSUER;
+pub use auth::authn::ISSUER;
+pub use auth::user::User;
 pub use compaction::HOLD;
 pub use context::{is_dry_run, is_own, is_trial};
 pub use http::{Answer, Body};
 pub use rewind::{FEWER_STEPS, NO_SUCH_REVISION, NOTHING_TO_REDO, NOTHING_TO_UNDO, PLAN_CHANGED};
 pub use services::Cidr;
-pub use user::User;
 
 use ::http::Request;
 use api::kinds::{Kind, KindRef};
@@ -183,7 +173,7 @@ pub(crate) struct State {
     clients: Clients,
     teachers: String,
     tokens: Arc<TokenKey>,
-    verified: tokens::Verified,
+    verified: auth::tokens::Verified,
     service_cidr: Cidr,
     node_ports: (u16, u16),
     kubelet_tls: Arc<rustls::ClientConfig>,
@@ -229,7 +219,7 @@ impl Server {
             clients: config.clients,
             teachers: config.teachers,
             tokens: config.tokens,
-            verified: tokens::Verified::new(),
+            verified: auth::tokens::Verified::new(),
             service_cidr: config.service_cidr,
             node_ports: config.node_ports,
             kubelet_tls: config.kubelet_tls,

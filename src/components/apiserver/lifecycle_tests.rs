@@ -1,10 +1,10 @@
 //! Objects as they come and go: their definition, their namespace's bounds, evictions, finalizers.
 
+use crate::auth::user::{MASTERS, User};
 use crate::context::Context;
 use crate::gated::Gated;
 use crate::request::Info;
 use crate::testing::{self, Fixture, ask};
-use crate::user::{MASTERS, User};
 use crate::{definitions, write};
 use etcd::api::RangeRequest;
 use etcd::{Kv, Storage};

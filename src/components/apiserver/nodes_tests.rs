@@ -1,11 +1,11 @@
 //! What a kubelet's certificate opens and what not, and objects that nobody can decode, through the
 //! whole server.
 
+use crate::auth::user::{MASTERS, NODES, User};
 use crate::cache::ROOT;
 use crate::gated::Gated;
 use crate::http::full;
 use crate::testing::{self, Fixture};
-use crate::user::{MASTERS, NODES, User};
 use ::http::Request;
 use api::kinds;
 use client::{Client, Endpoint, LeaderElection, direct};

@@ -133,10 +133,10 @@ pub async fn shown(state: &State, ctx: &Context, answer: Answer) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::user::User;
     use crate::compute::LARGE;
     use crate::http::{Query, json};
     use crate::testing;
-    use crate::user::User;
 
     #[test]
     fn nothing_becomes_longer_than_the_longest_by_its_look() {

@@ -1,7 +1,8 @@
 //! From a request to the function that answers it. Everything a path may name stands in the table
 //! of kinds.
 
-use crate::authz::Attributes;
+use crate::auth::rbac::Attributes;
+use crate::auth::user::User;
 use crate::compute::LARGE;
 use crate::connections::Counted;
 use crate::context::Context;
@@ -9,11 +10,10 @@ use crate::http::Query;
 use crate::http::{Answer, Body, failure, json, json_bytes, not_found_page, plain, typed};
 use crate::request::Info;
 use crate::seat::Seat;
-use crate::user::User;
 use crate::write::Part;
 use crate::{
-    Server, State, authn, connect, decode, eviction, pretty, read as reading, remove, reviews, rewind,
-    subresources, usage, watch, write,
+    Server, State, auth::authn, auth::reviews, connect, decode, eviction, pretty, read as reading, remove,
+    rewind, subresources, usage, watch, write,
 };
 use api::kinds::{Catalog, Kind, KindRef};
 use api::{Status, VERSION, discovery, openapi};

@@ -341,11 +341,11 @@ impl Drop for Accounted {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::user::User;
     use crate::connections::{Connections, Known};
     use crate::flows::Flow;
     use crate::http::full;
     use crate::shares::Pool;
-    use crate::user::User;
 
     fn seat_of(pool: &Arc<Pool>) -> Arc<Seat> {
         let seat = Seat::new(None);

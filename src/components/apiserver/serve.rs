@@ -1,6 +1,6 @@
 //! Listeners: TCP, TLS, HTTP/1.1 and HTTP/2.
 
-use crate::authn::Peer;
+use crate::auth::authn::Peer;
 use crate::connections::{Connections, Counted};
 use crate::heads::{Heads, Metered};
 use crate::http::{Answer, Body, BodyError, IDLE_MAX, full, holding, http_server};

@@ -114,7 +114,7 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::user::User;
+    use crate::auth::user::User;
 
     #[test]
     fn no_user_takes_more_than_half() {

@@ -1,10 +1,10 @@
 //! Clients that read slowly or not at all, through the whole server.
 
+use crate::auth::user::{MASTERS, User};
 use crate::cache::ROOT;
 use crate::gated::Gated;
 use crate::http::{Body, full};
 use crate::testing;
-use crate::user::{MASTERS, User};
 use ::http::Request;
 use etcd::api::RangeRequest;
 use etcd::{Kv, Storage};

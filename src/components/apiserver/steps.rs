@@ -302,7 +302,7 @@ pub fn undone_value(undone: &[Undone]) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::user::User;
+    use crate::auth::user::User;
 
     fn see(steps: &Steps, id: &str, first: Revision) {
         see_of(steps, "", id, first);

@@ -2,7 +2,7 @@
 
 use crate::State;
 use crate::admission;
-use crate::authn::ISSUER;
+use crate::auth::authn::ISSUER;
 use crate::context::Context;
 use crate::decode;
 use crate::http::{Answer, header, json};

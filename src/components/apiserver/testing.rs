@@ -1,9 +1,9 @@
 //! A server on a store in memory, for tests; and, served on loopback with a kubeconfig, for real
 //! clients.
 
+use crate::auth::user::{MASTERS, User};
 use crate::compute::LARGE;
 use crate::http::full;
-use crate::user::{MASTERS, User};
 use crate::{Cidr, Config, Server};
 use bytes::Bytes;
 use etcd::{Kv, Storage};

@@ -1,9 +1,9 @@
 //! The server as a whole: through the in-process door, through TLS to a fake kubelet, and with
 //! every real kubectl on PATH.
 
+use crate::auth::user::User;
 use crate::http::{Body, full};
 use crate::testing::{self, Fixture};
-use crate::user::User;
 use ::http::Request;
 use base64::Engine;
 use bytes::Bytes;

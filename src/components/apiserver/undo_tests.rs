@@ -1,11 +1,11 @@
 //! Undo and redo through the whole server, and what others do at the same moment.
 
 use crate::State;
+use crate::auth::user::User;
 use crate::context::Context;
 use crate::http::Query;
 use crate::store::{Extra, Refused};
 use crate::testing::{self, Fixture};
-use crate::user::User;
 use api::kinds;
 use rng::Rng;
 use serde_json::{Value, json};

@@ -1,6 +1,7 @@
 //! Watches: first what there is (if asked for), then every event, in order, as it comes.
 
 use crate::State;
+use crate::auth::user::User;
 use crate::cache::{Subscription, Together};
 use crate::compute::LARGE;
 use crate::context::Context;
@@ -10,7 +11,6 @@ use crate::negotiate::{self, Form, form};
 use crate::object::{Change, Event, Kept, frame};
 use crate::seat::ANSWER_TIME;
 use crate::unsent::Unsent;
-use crate::user::User;
 use api::errors::Errors;
 use api::kinds::KindRef;
 use api::{Status, table};
@@ -419,7 +419,7 @@ mod tests {
     }
 
     fn admin() -> User {
-        User::new("admin", &[crate::user::MASTERS])
+        User::new("admin", &[crate::auth::user::MASTERS])
     }
 
     fn subscription(

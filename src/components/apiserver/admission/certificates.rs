@@ -2,9 +2,9 @@
 //! given.
 
 use super::Attributes;
-use crate::authz;
+use crate::auth::rbac;
+use crate::auth::user::MASTERS;
 use crate::store::Extra;
-use crate::user::MASTERS;
 use api::Status;
 use api::validate::certificates::parse;
 use api::value::{self, at, text};
@@ -34,7 +34,7 @@ pub fn sign_in(a: &Attributes, object: &mut Value) {
 fn may(a: &Attributes, verb: &str, signer: &str) -> bool {
     let domain = signer.split('/').next().unwrap_or(signer);
     [signer.to_string(), format!("{domain}/*")].iter().any(|name| {
-        let attributes = authz::Attributes {
+        let attributes = rbac::Attributes {
             verb,
             group: "certificates.k8s.io",
             resource: "signers",

@@ -23,7 +23,7 @@ mod pods;
 mod quota;
 
 use crate::State;
-use crate::authz;
+use crate::auth::rbac;
 use crate::cache::ROOT;
 use crate::context::Context;
 use crate::definitions;
@@ -183,7 +183,7 @@ fn may_create(a: &Attributes) -> Result<(), Status> {
     if a.old.is_some() || !matches!(a.ctx.info.verb.as_str(), "update" | "patch") {
         return Ok(());
     }
-    let create = authz::Attributes { verb: "create", ..authz::Attributes::of(&a.ctx.info) };
+    let create = rbac::Attributes { verb: "create", ..rbac::Attributes::of(&a.ctx.info) };
     a.state.authorize(&a.ctx.user, &create).map_err(|reason| create.forbidden(&a.ctx.user, &reason))
 }
 

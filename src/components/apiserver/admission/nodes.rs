@@ -4,9 +4,9 @@
 
 use super::Attributes;
 use crate::State;
-use crate::authz;
+use crate::auth::node_authorizer::DRIVER_SECRETS;
+use crate::auth::rbac;
 use crate::context::Context;
-use crate::nodes::DRIVER_SECRETS;
 use crate::store::Extra;
 use api::kinds::Kind;
 use api::value::{self, at, flag, list, map, text};
@@ -296,7 +296,7 @@ fn audience(state: &State, ctx: &Context, asked: &[Value], pod: &Value) -> Optio
     let mut sources = list(pod, "spec.volumes").iter().flat_map(|v| list(v, "projected.sources"));
     let projected =
         sources.any(|s| s.get("serviceAccountToken").is_some_and(|t| text(t, "audience") == audience));
-    let attributes = authz::Attributes {
+    let attributes = rbac::Attributes {
         verb: "request-serviceaccounts-token-audience",
         group: "",
         resource: audience,
@@ -329,7 +329,7 @@ mod tests {
             (volume(json!({"azureFile": {"secretName": "x"}})), "secrets"),
             (json!({"spec": {"imagePullSecrets": [{"name": "x"}]}}), "secrets"),
         ] {
-            assert!(crate::nodes::needs(&pod, resource, "x"), "{pod}");
+            assert!(crate::auth::node_authorizer::needs(&pod, resource, "x"), "{pod}");
             assert_eq!(references(&pod), Some(resource), "{pod}");
         }
     }

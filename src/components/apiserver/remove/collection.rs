@@ -133,8 +133,8 @@ fn prefix(namespace: &str) -> String {
 mod tests {
     use super::*;
     use crate::Server;
+    use crate::auth::user::User;
     use crate::testing;
-    use crate::user::User;
     use api::kinds;
     use api::value::{self, text};
     use serde_json::{Value, json};

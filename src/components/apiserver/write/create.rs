@@ -7,7 +7,7 @@ use crate::http::Answer;
 use crate::negotiate::{self, form};
 use crate::object::Object;
 use crate::store::{Deadline, Refused};
-use crate::{admission, decode, escalation, services};
+use crate::{admission, auth::escalation, decode, services};
 use api::kinds::Kind;
 use api::value::{self, text};
 use api::{Status, meta, validate};

@@ -12,10 +12,10 @@ pub use create::{create, create_object};
 pub use patch::patch;
 pub use update::{Part, modify, update};
 
+use crate::auth::user::MASTERS;
 use crate::context::Context;
 use crate::object::Object;
 use crate::store::Extra;
-use crate::user::MASTERS;
 use api::errors::Errors;
 use api::kinds::{self, Kind};
 use api::managed::{self, Manager};

@@ -1,9 +1,9 @@
 //! Writes through the whole server: what is refused at the door, and what is answered with a
 //! warning.
 
+use crate::auth::user::User;
 use crate::http::full;
 use crate::testing::{self, Fixture};
-use crate::user::User;
 use ::http::Request;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};

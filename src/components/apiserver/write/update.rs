@@ -7,7 +7,7 @@ use crate::http::Answer;
 use crate::negotiate::{self, form};
 use crate::object::Object;
 use crate::store::{Deadline, Refused};
-use crate::{admission, decode, escalation, remove, services};
+use crate::{admission, auth::escalation, decode, remove, services};
 use api::errors::Errors;
 use api::kinds::Kind;
 use api::value::{self, at};

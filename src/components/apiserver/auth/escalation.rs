@@ -2,10 +2,10 @@
 //! it gives (upstream: `registry/rbac/*/policybased`).
 
 use crate::State;
-use crate::authz::{Attributes, allows, rules};
+use crate::auth::rbac::{Attributes, allows, rules};
+use crate::auth::user::{MASTERS, User};
 use crate::compute::Pace;
 use crate::context::Context;
-use crate::user::{MASTERS, User};
 use api::kinds::Kind;
 use api::path::cut;
 use api::value::{self, at, list, text};
@@ -311,7 +311,7 @@ mod tests {
         let rule = |n| json!({"apiGroups": words(n), "resources": words(n), "verbs": words(n), "resourceNames": words(n)});
         assert_eq!(combinations(&[rule(3), rule(2)]), 81 + 16);
         assert!(combinations(&[rule(1_000)]) > COMBINATIONS_MAX);
-        let admin = crate::policy::objects().into_iter().map(|o| combinations(list(&o, "rules"))).max();
+        let admin = crate::auth::policy::objects().into_iter().map(|o| combinations(list(&o, "rules"))).max();
         assert!(admin.unwrap() < COMBINATIONS_MAX / 10);
         assert_eq!(combinations(&[json!({"nonResourceURLs": ["/a", "/b"], "verbs": ["get"]})]), 2);
     }

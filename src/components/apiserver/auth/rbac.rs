@@ -1,10 +1,10 @@
 //! Authorization: `system:masters` may everything; kubelets by the node rules; everybody by RBAC.
 
 use crate::State;
-use crate::nodes;
+use crate::auth::node_authorizer;
+use crate::auth::user::{MASTERS, User};
 use crate::object::Object;
 use crate::request::Info;
-use crate::user::{MASTERS, User};
 use api::Status;
 use api::status::{details, qualified};
 use api::value::list;
@@ -128,7 +128,7 @@ impl State {
         }
         let mut reason = String::new();
         if let Some(node) = user.node() {
-            match nodes::may(self, node, a) {
+            match node_authorizer::may(self, node, a) {
                 Ok(()) => return Ok(()),
                 Err(why) => reason = why,
             }

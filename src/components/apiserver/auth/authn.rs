@@ -1,10 +1,10 @@
 //! Authentication: client certificates and service-account tokens, then impersonation.
 
 use crate::State;
-use crate::authz::Attributes;
+use crate::auth::rbac::Attributes;
+use crate::auth::tokens;
+use crate::auth::user::{AUTHENTICATED, UNAUTHENTICATED, User};
 use crate::http::{header, identity};
-use crate::tokens;
-use crate::user::{AUTHENTICATED, UNAUTHENTICATED, User};
 use api::Status;
 use api::value::{at, text};
 use base64::Engine as _;

@@ -3,9 +3,9 @@
 //! (`pkg/registry/authorization/util`, KEP-4601).
 
 use crate::State;
-use crate::authz::Attributes;
+use crate::auth::rbac::Attributes;
+use crate::auth::user::User;
 use crate::context::Context;
-use crate::user::User;
 use api::errors::Errors;
 use api::kinds::Kind;
 use api::validate::names;

@@ -1,16 +1,16 @@
 //! Reviews: questions about who one is and what one may. Answered, never kept.
 
 use crate::State;
-use crate::access_reviews;
-use crate::authn;
-use crate::authz;
-use crate::bindings::ROLES_MAX;
+use crate::auth::access_reviews;
+use crate::auth::authn;
+use crate::auth::rbac;
+use crate::auth::role_bindings::ROLES_MAX;
+use crate::auth::user::{AUTHENTICATED, MASTERS, User};
 use crate::compute::Pace;
 use crate::context::Context;
 use crate::decode;
 use crate::http::{Answer, json};
 use crate::negotiate;
-use crate::user::{AUTHENTICATED, MASTERS, User};
 use api::Status;
 use api::kinds::Kind;
 use api::value::{self, at, list, text};
@@ -104,7 +104,7 @@ async fn rules(state: &State, user: &User, namespace: &str) -> Result<Value, Sta
     let roles: Vec<_> = state.roles(user, namespace).collect();
     let own = everything.iter().filter(|_| user.is_in(MASTERS));
     let (mut told, mut pace, mut cut) = (Told::default(), Pace::default(), roles.len() == ROLES_MAX);
-    for rule in own.chain(roles.iter().flat_map(|role| authz::rules(role))) {
+    for rule in own.chain(roles.iter().flat_map(|role| rbac::rules(role))) {
         let before = told.bytes;
         if !told.add(rule) {
             cut = true;

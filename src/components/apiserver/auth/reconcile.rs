@@ -6,8 +6,8 @@
 //! "false"` on a role or binding keeps it as it is.
 
 use crate::State;
-use crate::escalation::covered;
-use crate::policy;
+use crate::auth::escalation::covered;
+use crate::auth::policy;
 use crate::remove::key_of;
 use crate::store::{Extra, Refused};
 use api::value::{self, at, list, text};

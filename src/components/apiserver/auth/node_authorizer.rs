@@ -8,7 +8,7 @@
 //! judged by admission (`admission::nodes`).
 
 use crate::State;
-use crate::authz::Attributes;
+use crate::auth::rbac::Attributes;
 use api::meta;
 use api::value::{at, list, text};
 use serde_json::Value;

@@ -1,0 +1,25 @@
+//! Who a client is, and what it may do.
+//!
+//! | file | part |
+//! |---|---|
+//! | `authn` | authentication: certificates, tokens, then impersonation |
+//! | `tokens` | ServiceAccount tokens and the signatures that were checked lately |
+//! | `user` | the user of a request |
+//! | `rbac` | authorization: the node authorizer, then roles and their bindings |
+//! | `role_bindings` | an index from a user to the roles that are bound to it |
+//! | `node_authorizer` | what a kubelet may do |
+//! | `escalation` | nobody gives away rights that they do not have |
+//! | `policy`, `reconcile` | the default roles, and their repair in an older cluster |
+//! | `reviews`, `access_reviews` | questions of clients about tokens and rights |
+
+pub(crate) mod access_reviews;
+pub(crate) mod authn;
+pub(crate) mod escalation;
+pub(crate) mod node_authorizer;
+pub(crate) mod policy;
+pub(crate) mod rbac;
+pub(crate) mod reconcile;
+pub(crate) mod reviews;
+pub(crate) mod role_bindings;
+pub(crate) mod tokens;
+pub(crate) mod user;
