@@ -5,10 +5,10 @@
 use crate::State;
 use crate::auth::policy;
 use crate::auth::reconcile;
-use crate::cache::ROOT;
 use crate::remove::key_of;
 use crate::services::{self, release};
-use crate::store::{Extra, Refused, status_of};
+use crate::storage::cache::ROOT;
+use crate::storage::store::{Extra, Refused, status_of};
 use api::kinds::Kind;
 use api::value;
 use api::{Status, meta};

@@ -292,7 +292,7 @@ impl Context {
     }
 
     /// Records a committed write with the object's bytes.
-    pub fn committed(&self, object: &crate::object::Object, write: Write) {
+    pub fn committed(&self, object: &crate::storage::object::Object, write: Write) {
         use api::meta;
         let mut record = self.record(Event::Commit(write)).revision(object.revision as u64);
         record =

@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::decode;
 use crate::http::{Answer, header, json};
 use crate::remove::{self, Options};
-use crate::store::{Deadline, Extra, Refused};
+use crate::storage::store::{Deadline, Extra, Refused};
 use crate::subresources::{pods, set_condition};
 use crate::write::{Part, modify};
 use api::kinds::{self, Kind};

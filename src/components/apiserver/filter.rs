@@ -3,10 +3,10 @@
 //! A selector is the client's, and it is judged for every object of a list and for every event of a
 //! watch. So its size has a bound, which upstream leaves to the length of a request's head; and a
 //! selector that costs more than a few comparisons is judged by the task of its own watch, not by
-//! the one task that hands events to all watchers ([`crate::cache`]).
+//! the one task that hands events to all watchers ([`crate::storage::cache`]).
 
 use crate::http::Query;
-use crate::object::{Change, Event};
+use crate::storage::object::{Change, Event};
 use api::fields::FieldSelector;
 use api::kinds::Kind;
 use api::labels::Selector;

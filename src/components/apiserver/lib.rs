@@ -50,8 +50,6 @@ mod bootstrap;
 mod bounds;
 #[cfg(test)]
 mod bounds_tests;
-mod cache;
-mod compaction;
 mod compute;
 mod connect;
 mod connections;
@@ -73,12 +71,10 @@ pub mod http;
 mod idle;
 #[cfg(test)]
 mod lifecycle_tests;
-mod line;
 mod logs;
 mod negotiate;
 #[cfg(test)]
 mod nodes_tests;
-mod object;
 pub mod onward;
 mod pretty;
 mod read;
@@ -98,7 +94,7 @@ mod shares;
 #[cfg(test)]
 mod slow_tests;
 mod steps;
-mod store;
+mod storage;
 mod subresources;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -107,22 +103,20 @@ mod tests;
 mod turns;
 #[cfg(test)]
 mod undo_tests;
-mod unsent;
 mod usage;
 mod watch;
 mod write;
 
 pub use auth::authn::ISSUER;
 pub use auth::user::User;
-pub use compaction::HOLD;
 pub use context::{is_dry_run, is_own, is_trial};
 pub use http::{Answer, Body};
 pub use rewind::{FEWER_STEPS, NO_SUCH_REVISION, NOTHING_TO_REDO, NOTHING_TO_UNDO, PLAN_CHANGED};
 pub use services::Cidr;
+pub use storage::compaction::HOLD;
 
 use ::http::Request;
 use api::kinds::{Kind, KindRef};
-use cache::Cache;
 use client::Dialer;
 use etcd::Storage;
 use pki::{Clients, TokenKey};
@@ -132,6 +126,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use storage::cache::Cache;
 use tap::Tap;
 use task::Crew;
 use tokio::sync::watch as watch_channel;
@@ -184,7 +179,7 @@ pub(crate) struct State {
     requests: AtomicU64,
     bounds: bounds::Bounds,
     compute: compute::Compute,
-    compaction: compaction::Compaction,
+    compaction: storage::compaction::Compaction,
     readiness: readiness::Readiness,
     summaries: usage::Summaries,
     /// Connections on which somebody has shown who they are.
@@ -230,7 +225,7 @@ impl Server {
             requests: AtomicU64::new(0),
             bounds: bounds::Bounds::default(),
             compute: compute::Compute::default(),
-            compaction: compaction::Compaction::default(),
+            compaction: storage::compaction::Compaction::default(),
             readiness: readiness::Readiness::default(),
             summaries: usage::Summaries::default(),
             known: connections::Known::default(),
@@ -240,7 +235,7 @@ impl Server {
         });
         let (cache, kv, stop) = (state.cache.clone(), state.kv.clone(), crew.token());
         crew.spawn(async move {
-            let _ = stop.run_until_cancelled(cache::feed(cache, kv)).await;
+            let _ = stop.run_until_cancelled(storage::cache::feed(cache, kv)).await;
         });
         let (starting, stop) = (state.clone(), crew.token());
         crew.spawn(async move {
@@ -252,7 +247,7 @@ impl Server {
         });
         let (compacting, stop) = (state.clone(), crew.token());
         crew.spawn(async move {
-            let _ = stop.run_until_cancelled(compaction::run(compacting)).await;
+            let _ = stop.run_until_cancelled(storage::compaction::run(compacting)).await;
         });
         let (bounding, stop) = (state.cache.clone(), crew.token());
         crew.spawn(async move {

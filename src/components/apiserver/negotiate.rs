@@ -2,7 +2,7 @@
 
 use crate::compute::Pace;
 use crate::http::{Answer, Query, json, json_bytes, pieces};
-use crate::object::Object;
+use crate::storage::object::Object;
 use api::kinds::Kind;
 use api::table::{self, Include, Printing};
 use api::{Status, value};

@@ -2,9 +2,9 @@
 //! whole server.
 
 use crate::auth::user::{MASTERS, NODES, User};
-use crate::cache::ROOT;
 use crate::gated::Gated;
 use crate::http::full;
+use crate::storage::cache::ROOT;
 use crate::testing::{self, Fixture};
 use ::http::Request;
 use api::kinds;

@@ -1,14 +1,14 @@
 //! Get and list.
 
 use crate::State;
-use crate::cache::{Measure, ROOT};
 use crate::compute::{LARGE, ListBody, Pace};
 use crate::context::Context;
 use crate::filter::Filter;
 use crate::http::Answer;
 use crate::negotiate::{self, ListMeta, ListWriter, form};
-use crate::object::Object;
-use crate::store::{object_key, status_of};
+use crate::storage::cache::{Measure, ROOT};
+use crate::storage::object::Object;
+use crate::storage::store::{object_key, status_of};
 use crate::turns::Turn;
 use api::Status;
 use api::errors::Errors;

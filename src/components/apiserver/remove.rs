@@ -8,13 +8,13 @@ pub(crate) use options::Options;
 
 use crate::State;
 use crate::admission;
-use crate::cache::Undecodable;
 use crate::context::Context;
 use crate::http::{Answer, json};
 use crate::negotiate::{self, form};
-use crate::object::Object;
 use crate::services;
-use crate::store::{Deadline, Extra, Refused, object_key};
+use crate::storage::cache::Undecodable;
+use crate::storage::object::Object;
+use crate::storage::store::{Deadline, Extra, Refused, object_key};
 use crate::write::stored_kind;
 use api::kinds::Kind;
 use api::value::{self, int, text};

@@ -14,13 +14,13 @@
 //! | Leases, Events, mirror Pods, the API servers' signs of life | not touched: they belong to those who write them |
 
 use crate::State;
-use crate::cache::ROOT;
-use crate::compaction::Use;
 use crate::context::Context;
 use crate::http::{Answer, json};
-use crate::object::Object;
 use crate::steps::{self, Look, Step, Undone};
-use crate::store::status_of;
+use crate::storage::cache::ROOT;
+use crate::storage::compaction::Use;
+use crate::storage::object::Object;
+use crate::storage::store::status_of;
 use api::value::{self, text};
 use api::{Status, meta};
 use bytes::Bytes;
@@ -64,7 +64,7 @@ struct Birth<'a> {
 
 /// The registry's resource a key belongs to: `pods`.
 fn resource(key: &[u8]) -> &str {
-    crate::cache::place(key).map_or("", |(resource, _)| resource)
+    crate::storage::cache::place(key).map_or("", |(resource, _)| resource)
 }
 
 /// The group of a custom resource, which is a part of its keys, and the plural.
@@ -101,7 +101,7 @@ fn parsed(kv: &KeyValue) -> Option<Value> {
 /// Does a key belong to one of these namespaces: an object in it, the Namespace itself, or a volume
 /// that one of its claims has?
 fn is_within(namespaces: &BTreeSet<String>, key: &[u8], value: &[u8]) -> bool {
-    let Some((resource, rest)) = crate::cache::place(key) else { return false };
+    let Some((resource, rest)) = crate::storage::cache::place(key) else { return false };
     match (resource, rest.split_once('/')) {
         // A reservation says whose it is: the Service's namespace and name.
         ("ranges", _) => owner(value).is_some_and(|(namespace, _)| namespaces.contains(namespace)),
@@ -403,7 +403,7 @@ impl State {
         if !answer.succeeded {
             return Ok(None);
         }
-        let _ = clock::timeout(crate::store::CACHE_WAIT, self.cache.wait_for(answer.revision)).await;
+        let _ = clock::timeout(crate::storage::store::CACHE_WAIT, self.cache.wait_for(answer.revision)).await;
         self.tell(ctx, journey, &moves, answer.revision);
         let back = moves.iter().filter(|m| m.put.is_some()).count();
         Ok(Some(object!({

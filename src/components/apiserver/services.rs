@@ -3,8 +3,8 @@
 //! the same one.
 
 use crate::State;
-use crate::cache::ROOT;
-use crate::store::{CACHE_WAIT, Extra, status_of};
+use crate::storage::cache::ROOT;
+use crate::storage::store::{CACHE_WAIT, Extra, status_of};
 use api::cidr;
 use api::defaults::services::is_checked;
 use api::errors::Errors;

@@ -1,9 +1,9 @@
 //! Clients that read slowly or not at all, through the whole server.
 
 use crate::auth::user::{MASTERS, User};
-use crate::cache::ROOT;
 use crate::gated::Gated;
 use crate::http::{Body, full};
+use crate::storage::cache::ROOT;
 use crate::testing;
 use ::http::Request;
 use etcd::api::RangeRequest;

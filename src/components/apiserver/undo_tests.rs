@@ -4,7 +4,7 @@ use crate::State;
 use crate::auth::user::User;
 use crate::context::Context;
 use crate::http::Query;
-use crate::store::{Extra, Refused};
+use crate::storage::store::{Extra, Refused};
 use crate::testing::{self, Fixture};
 use api::kinds;
 use rng::Rng;

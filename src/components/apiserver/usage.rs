@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::filter::Filter;
 use crate::http::Answer;
 use crate::negotiate::{self, ListMeta, form};
-use crate::object::Object;
+use crate::storage::object::Object;
 use api::Status;
 use api::kinds::Kind;
 use api::value::{self, at, list, text};

@@ -2,15 +2,15 @@
 
 use crate::State;
 use crate::auth::user::User;
-use crate::cache::{Subscription, Together};
 use crate::compute::LARGE;
 use crate::context::Context;
 use crate::filter::Filter;
 use crate::http::{Answer, BodyError, typed};
 use crate::negotiate::{self, Form, form};
-use crate::object::{Change, Event, Kept, frame};
 use crate::seat::ANSWER_TIME;
-use crate::unsent::Unsent;
+use crate::storage::cache::{Subscription, Together};
+use crate::storage::object::{Change, Event, Kept, frame};
+use crate::storage::watch_buffers::Unsent;
 use api::errors::Errors;
 use api::kinds::KindRef;
 use api::{Status, table};
@@ -407,8 +407,8 @@ impl Feed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::object::Object;
-    use crate::unsent::Beginning;
+    use crate::storage::object::Object;
+    use crate::storage::watch_buffers::Beginning;
     use api::kinds;
 
     fn writer(lines: &[(usize, bool)]) -> Writer {
@@ -425,7 +425,7 @@ mod tests {
     fn subscription(
         initial: Vec<Arc<Object>>,
         backlog: Vec<Arc<Kept>>,
-        live: crate::line::Receiver,
+        live: crate::storage::watch_queue::Receiver,
     ) -> Subscription {
         let unsent = Arc::default();
         let (initial, backlog) = (Beginning::new(&unsent, initial), Beginning::new(&unsent, backlog));
@@ -443,7 +443,7 @@ mod tests {
     async fn a_watcher_whose_line_has_ended_gets_no_bookmark() {
         let dir = tempfile::tempdir().unwrap();
         let fixture = crate::testing::start(dir.path()).await;
-        let (sender, live) = crate::line::line(None, &Arc::default());
+        let (sender, live) = crate::storage::watch_queue::line(None, &Arc::default());
         let subscription = subscription(vec![], vec![], live);
         let (state, stop) = (fixture.server.state.clone(), CancellationToken::new());
         let life = Duration::from_secs(60);
@@ -466,7 +466,7 @@ mod tests {
             let event = Event::new(revision, Arc::new(Object::new(pod, revision)), None, false);
             vec![(Change::Added, Arc::new(event))]
         };
-        let (sender, live) = crate::line::line(None, &Arc::default());
+        let (sender, live) = crate::storage::watch_queue::line(None, &Arc::default());
         let (state, stop) = (fixture.server.state.clone(), CancellationToken::new());
         let (life, subscription) = (Duration::from_secs(60), subscription(vec![], vec![], live));
         let mut feed = Feed::new(state, admin(), subscription, writer(&[]), true, true, life, stop);
@@ -491,7 +491,7 @@ mod tests {
     async fn a_client_that_asks_for_no_bookmarks_gets_no_mark_either() {
         let dir = tempfile::tempdir().unwrap();
         let fixture = crate::testing::start(dir.path()).await;
-        let (_sender, live) = crate::line::line(None, &Arc::default());
+        let (_sender, live) = crate::storage::watch_queue::line(None, &Arc::default());
         let (state, stop) = (fixture.server.state.clone(), CancellationToken::new());
         let (life, subscription) = (Duration::from_secs(60), subscription(vec![], vec![], live));
         let mut feed = Feed::new(state, admin(), subscription, writer(&[]), false, true, life, stop);
@@ -508,7 +508,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let fixture = crate::testing::start(dir.path()).await;
         for (pause, is_in_time) in [(ANSWER_TIME / 20, true), (ANSWER_TIME / 5 * 2, false)] {
-            let (_sender, live) = crate::line::line(None, &Arc::default());
+            let (_sender, live) = crate::storage::watch_queue::line(None, &Arc::default());
             let object = |n: usize| {
                 let name = format!("p{n}");
                 let object = json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": name}, "spec": {"nodeName": "n".repeat(PIECE)}});
@@ -545,7 +545,7 @@ mod tests {
             Arc::new(Kept::new(&Event::new(2, Arc::new(Object::new(pod, 2)), None, false)))
         };
         let feed = |bytes: usize| {
-            let (sender, live) = crate::line::line(None, &Arc::default());
+            let (sender, live) = crate::storage::watch_queue::line(None, &Arc::default());
             let subscription = subscription(vec![], vec![kept(bytes)], live);
             let (life, stop) = (Duration::from_secs(60), CancellationToken::new());
             let feed = Feed::new(state.clone(), admin(), subscription, writer(&[]), false, false, life, stop);

@@ -3,7 +3,7 @@
 
 use super::Attributes;
 use crate::services::Cidr;
-use crate::store::Extra;
+use crate::storage::store::Extra;
 use api::errors::Errors;
 use api::path::cut;
 use api::value::{list, text};

@@ -4,7 +4,7 @@
 use super::Attributes;
 use crate::auth::rbac;
 use crate::auth::user::MASTERS;
-use crate::store::Extra;
+use crate::storage::store::Extra;
 use api::Status;
 use api::validate::certificates::parse;
 use api::value::{self, at, text};

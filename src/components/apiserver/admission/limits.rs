@@ -2,7 +2,7 @@
 //! that it lets in.
 
 use super::Attributes;
-use crate::store::Extra;
+use crate::storage::store::Extra;
 use api::quantity::Quantity;
 use api::requests::{self, Amounts, Field, amounts};
 use api::value::{self, list, list_mut, text};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 const ANNOTATION: &str = "kubernetes.io/limit-ranger";
 
-fn ranges(a: &Attributes, object: &Value) -> Vec<Arc<crate::object::Object>> {
+fn ranges(a: &Attributes, object: &Value) -> Vec<Arc<crate::storage::object::Object>> {
     let prefix = format!("{}/", meta::namespace(object));
     a.state.cache.list("limitranges", &prefix).objects.into_iter().map(|(_, range)| range).collect()
 }

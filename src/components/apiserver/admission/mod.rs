@@ -24,11 +24,11 @@ mod quota;
 
 use crate::State;
 use crate::auth::rbac;
-use crate::cache::ROOT;
 use crate::context::Context;
 use crate::definitions;
-use crate::object::Object;
-use crate::store::Extra;
+use crate::storage::cache::ROOT;
+use crate::storage::object::Object;
+use crate::storage::store::Extra;
 use api::kinds::Kind;
 use api::{Status, meta};
 use etcd::api::Revision;

@@ -7,7 +7,7 @@ use crate::State;
 use crate::auth::node_authorizer::DRIVER_SECRETS;
 use crate::auth::rbac;
 use crate::context::Context;
-use crate::store::Extra;
+use crate::storage::store::Extra;
 use api::kinds::Kind;
 use api::value::{self, at, flag, list, map, text};
 use api::{Status, meta};

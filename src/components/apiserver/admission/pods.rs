@@ -2,7 +2,7 @@
 
 use super::Attributes;
 use crate::State;
-use crate::store::Extra;
+use crate::storage::store::Extra;
 use api::value::{self, at, flag, list, list_mut, text};
 use api::{Status, meta};
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 //! ResourceQuota: charges every quota of the namespace that speaks of the object, or refuses.
 
 use super::Attributes;
-use crate::store::{Beside, Extra};
+use crate::storage::store::{Beside, Extra};
 use api::quota;
 use api::value::{self, at};
 use api::{Status, kinds, meta};

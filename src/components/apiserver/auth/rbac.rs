@@ -3,8 +3,8 @@
 use crate::State;
 use crate::auth::node_authorizer;
 use crate::auth::user::{MASTERS, User};
-use crate::object::Object;
 use crate::request::Info;
+use crate::storage::object::Object;
 use api::Status;
 use api::status::{details, qualified};
 use api::value::list;

@@ -9,7 +9,7 @@ use crate::State;
 use crate::auth::escalation::covered;
 use crate::auth::policy;
 use crate::remove::key_of;
-use crate::store::{Extra, Refused};
+use crate::storage::store::{Extra, Refused};
 use api::value::{self, at, list, text};
 use api::{Status, meta};
 use serde_json::Value;

@@ -10,7 +10,7 @@
 //! of a namespace shall not take their turn from those.
 
 use crate::auth::user::User;
-use crate::object::Object;
+use crate::storage::object::Object;
 use api::meta;
 use api::value::{list, text};
 use serde_json::Value;

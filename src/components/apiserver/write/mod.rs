@@ -14,8 +14,8 @@ pub use update::{Part, modify, update};
 
 use crate::auth::user::MASTERS;
 use crate::context::Context;
-use crate::object::Object;
-use crate::store::Extra;
+use crate::storage::object::Object;
+use crate::storage::store::Extra;
 use api::errors::Errors;
 use api::kinds::{self, Kind};
 use api::managed::{self, Manager};

@@ -3,7 +3,7 @@
 
 mod components;
 
-use crate::object::Object;
+use crate::storage::object::Object;
 use api::kinds;
 use serde_json::{Value, json};
 use std::sync::Arc;

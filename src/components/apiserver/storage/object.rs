@@ -1,7 +1,7 @@
 //! Stored objects and what happens to them, parsed and as the bytes that go out: encoded once, by
 //! whoever needs the bytes first.
 
-use crate::unsent::Holds;
+use crate::storage::watch_buffers::Holds;
 use api::{kinds, meta, schema, value};
 use bytes::Bytes;
 use etcd::api::Revision;
@@ -133,7 +133,7 @@ pub struct Event {
     pub(crate) at: Instant,
     frames: [OnceLock<Bytes>; 3],
     left: OnceLock<Arc<Object>>,
-    /// How many lines and answers hold it until it is sent ([`crate::unsent`]).
+    /// How many lines and answers hold it until it is sent ([`crate::storage::watch_buffers`]).
     pub(crate) waiting: AtomicUsize,
 }
 

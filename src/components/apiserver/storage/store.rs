@@ -1,9 +1,9 @@
 //! Writing objects: one etcd transaction each, with the revision that was read as its condition.
 
 use crate::State;
-use crate::cache::{ROOT, Undecodable};
-use crate::compaction::Use;
-use crate::object::Object;
+use crate::storage::cache::{ROOT, Undecodable};
+use crate::storage::compaction::Use;
+use crate::storage::object::Object;
 use api::kinds::Kind;
 use api::status::{details, qualified};
 use api::{Status, meta, value};

@@ -1,6 +1,6 @@
 //! Bytes that wait to be sent to watchers, of all of them together.
 //!
-//! Each watch is bounded ([`crate::line`], [`crate::seat`]). Thousands of watchers that do not read
+//! Each watch is bounded ([`crate::storage::watch_queue`], [`crate::seat`]). Thousands of watchers that do not read
 //! would hold thousands of times as much, so all of them have a bound together. What many wait for
 //! is in memory once and counts once: an event counts while some line holds it, a line of an answer
 //! that only one watcher is sent counts until its last byte is written. Beyond the bound the
@@ -14,7 +14,7 @@
 //! Example: ten watchers wait for the same event of 1 MB, and one of them has made a Table of it:
 //! the event counts once, the Table's bytes once more.
 
-use crate::object::{Event, Kept, Object};
+use crate::storage::object::{Event, Kept, Object};
 use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -281,8 +281,8 @@ impl<T: Held> Drop for Beginning<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::line::line;
-    use crate::object::{Change, Object};
+    use crate::storage::object::{Change, Object};
+    use crate::storage::watch_queue::line;
     use serde_json::json;
 
     #[test]

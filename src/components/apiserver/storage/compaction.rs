@@ -17,7 +17,7 @@
 //! elsewhere (`up --etcd`) keeps its own rules.
 
 use crate::State;
-use crate::store::status_of;
+use crate::storage::store::status_of;
 use api::Status;
 use clock::{self, Instant};
 use etcd::Room;

@@ -7,10 +7,10 @@
 //! that the cache keeps, so thousands of slow watchers together keep few objects that the cache has
 //! forgotten.
 
-use crate::cache::{RING_AGE, RING_BYTES, Together};
 use crate::compute::Pace;
 use crate::filter::Filter;
-use crate::unsent::{Reader, Unsent, Waits};
+use crate::storage::cache::{RING_AGE, RING_BYTES, Together};
+use crate::storage::watch_buffers::{Reader, Unsent, Waits};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use tokio::sync::Notify;
@@ -238,7 +238,7 @@ impl Drop for Receiver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::object::{Change, Event, Object};
+    use crate::storage::object::{Change, Event, Object};
     use serde_json::json;
     use std::time::Duration;
 

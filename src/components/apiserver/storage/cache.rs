@@ -1,16 +1,16 @@
 //! The watch cache: all objects in memory, fed by one watch of the store, read by lists and by
 //! thousands of watchers.
 //!
-//! Objects and events are shared by `Arc` (see [`crate::object`]). One task ([`feed`]) applies the
+//! Objects and events are shared by `Arc` (see [`crate::storage::object`]). One task ([`feed`]) applies the
 //! store's events in order and hands them out; nobody else writes here.
 
 use crate::auth::role_bindings::{self, Bindings};
 use crate::definitions;
 use crate::filter::Filter;
-use crate::line;
-use crate::object::{Change, Event, Kept, Object};
 use crate::steps::{self, Steps};
-use crate::unsent::{Beginning, Unsent};
+use crate::storage::object::{Change, Event, Kept, Object};
+use crate::storage::watch_buffers::{Beginning, Unsent};
+use crate::storage::watch_queue;
 use ::etcd::Storage;
 use ::etcd::api::{self as etcd, EventType, KeyValue, Revision};
 use api::kinds::{self, Catalog};
@@ -47,7 +47,7 @@ struct Watcher {
     filter: Filter,
     /// Only what happened after this.
     after: Revision,
-    queue: line::Sender,
+    queue: watch_queue::Sender,
 }
 
 impl Watcher {
@@ -202,7 +202,7 @@ pub struct Subscription {
     pub backlog: Beginning<Kept>,
     /// The revision up to which `initial` and `backlog` tell everything.
     pub revision: Revision,
-    pub live: line::Receiver,
+    pub live: watch_queue::Receiver,
 }
 
 /// The wanted events are no longer kept; `oldest` is the first revision that one can still start
@@ -328,7 +328,7 @@ impl Cache {
         after: Option<Revision>,
     ) -> Result<Subscription, TooOld> {
         let reached = self.revision();
-        let (queue, live) = line::line((!filter.is_cheap()).then(|| filter.clone()), &self.unsent);
+        let (queue, live) = watch_queue::line((!filter.is_cheap()).then(|| filter.clone()), &self.unsent);
         let Some(shelf) = self.shelf(resource) else {
             let (initial, backlog) = self.beginning(vec![], vec![]);
             return Ok(Subscription { filter, initial, backlog, revision: reached, live });
@@ -835,7 +835,7 @@ mod tests {
         cache.reset(vec![], 10);
         let watch = || cache.watch("configmaps", Filter::default(), None).ok().unwrap();
         let (mut slow, mut quick) = (watch(), watch());
-        let last = 10 + line::REVISIONS_MAX as Revision + 1;
+        let last = 10 + watch_queue::REVISIONS_MAX as Revision + 1;
         let mut told = vec![];
         for revision in 11..=last {
             put(&cache, "a", revision);
