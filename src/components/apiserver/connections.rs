@@ -15,7 +15,7 @@
 //! its own for the new one.
 
 use crate::auth::user::User;
-use crate::flows::{Flow, Level};
+use crate::flowcontrol::flow::{Flow, Level};
 use crate::heads::Heads;
 use crate::idle::Activity;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};

@@ -1,9 +1,9 @@
 //! One request on its way: who, what, since when, and what it leaves in the tap.
 
 use crate::auth::user::User;
+use crate::flowcontrol::seat::Seat;
 use crate::http::{Query, header};
 use crate::request::Info;
-use crate::seat::Seat;
 use api::path::cut;
 use http::HeaderMap;
 use serde_json::Value;

@@ -12,8 +12,8 @@
 //! notice it.
 
 use crate::connections::Counted;
-use crate::flows::{Flow, Level};
-use crate::shares::{Place, Pool};
+use crate::flowcontrol::flow::{Flow, Level};
+use crate::flowcontrol::pool::{Place, Pool};
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;

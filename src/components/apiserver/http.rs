@@ -35,7 +35,7 @@ const STREAMS_MAX: u32 = 250;
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
 /// Bytes of an answer that wait in a stream for a client that does not read, beside the piece that
-/// comes next ([`crate::seat`]).
+/// comes next ([`crate::flowcontrol::seat`]).
 const SEND_BUFFER: usize = 64 << 10;
 /// Bytes that one connection of HTTP/1.1 buffers in each direction: the longest head of a request,
 /// and what its client does not read. A path of 64 KiB, the longest that hyper takes, and 16 KiB of

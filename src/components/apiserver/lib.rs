@@ -47,10 +47,8 @@
 mod admission;
 mod auth;
 mod bootstrap;
-mod bounds;
 #[cfg(test)]
 mod bounds_tests;
-mod compute;
 mod connect;
 mod connections;
 #[cfg(test)]
@@ -61,7 +59,7 @@ mod definitions;
 mod duplicates;
 mod eviction;
 mod filter;
-mod flows;
+mod flowcontrol;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
@@ -85,12 +83,10 @@ pub mod request;
 mod requests_tests;
 mod rewind;
 mod router;
-mod seat;
 mod serve;
 mod services;
 #[cfg(test)]
 mod services_tests;
-mod shares;
 #[cfg(test)]
 mod slow_tests;
 mod steps;
@@ -100,7 +96,6 @@ mod subresources;
 pub mod testing;
 #[cfg(test)]
 mod tests;
-mod turns;
 #[cfg(test)]
 mod undo_tests;
 mod usage;
@@ -177,8 +172,8 @@ pub(crate) struct State {
     stop: CancellationToken,
     started: watch_channel::Sender<bool>,
     requests: AtomicU64,
-    bounds: bounds::Bounds,
-    compute: compute::Compute,
+    bounds: flowcontrol::bounds::Bounds,
+    compute: flowcontrol::compute::Compute,
     compaction: storage::compaction::Compaction,
     readiness: readiness::Readiness,
     summaries: usage::Summaries,
@@ -223,8 +218,8 @@ impl Server {
             stop: crew.token(),
             started: watch_channel::Sender::new(false),
             requests: AtomicU64::new(0),
-            bounds: bounds::Bounds::default(),
-            compute: compute::Compute::default(),
+            bounds: flowcontrol::bounds::Bounds::default(),
+            compute: flowcontrol::compute::Compute::default(),
             compaction: storage::compaction::Compaction::default(),
             readiness: readiness::Readiness::default(),
             summaries: usage::Summaries::default(),

@@ -134,7 +134,7 @@ pub async fn shown(state: &State, ctx: &Context, answer: Answer) -> Answer {
 mod tests {
     use super::*;
     use crate::auth::user::User;
-    use crate::compute::LARGE;
+    use crate::flowcontrol::compute::LARGE;
     use crate::http::{Query, json};
     use crate::testing;
 

@@ -1,15 +1,15 @@
 //! Get and list.
 
 use crate::State;
-use crate::compute::{LARGE, ListBody, Pace};
 use crate::context::Context;
 use crate::filter::Filter;
+use crate::flowcontrol::compute::{LARGE, ListBody, Pace};
+use crate::flowcontrol::fair_queue::Turn;
 use crate::http::Answer;
 use crate::negotiate::{self, ListMeta, ListWriter, form};
 use crate::storage::cache::{Measure, ROOT};
 use crate::storage::object::Object;
 use crate::storage::store::{object_key, status_of};
-use crate::turns::Turn;
 use api::Status;
 use api::errors::Errors;
 use api::kinds::Kind;
@@ -367,7 +367,7 @@ async fn forecast(
 /// An object of the past: decoded here if it is small, otherwise as all work on large objects.
 ///
 /// # Errors
-/// Those of [`Compute::run`](crate::compute::Compute::run).
+/// Those of [`Compute::run`](crate::flowcontrol::compute::Compute::run).
 async fn decoded(
     state: &State,
     ctx: &Context,

@@ -3,13 +3,13 @@
 
 use crate::auth::rbac::Attributes;
 use crate::auth::user::User;
-use crate::compute::LARGE;
 use crate::connections::Counted;
 use crate::context::Context;
+use crate::flowcontrol::compute::LARGE;
+use crate::flowcontrol::seat::Seat;
 use crate::http::Query;
 use crate::http::{Answer, Body, failure, json, json_bytes, not_found_page, plain, typed};
 use crate::request::Info;
-use crate::seat::Seat;
 use crate::write::Part;
 use crate::{
     Server, State, auth::authn, auth::reviews, connect, decode, eviction, pretty, read as reading, remove,

@@ -2,10 +2,10 @@
 
 use crate::auth::authn::Peer;
 use crate::connections::{Connections, Counted};
+use crate::flowcontrol::seat::Seat;
 use crate::heads::{Heads, Metered};
 use crate::http::{Answer, Body, BodyError, IDLE_MAX, full, holding, http_server};
-use crate::seat::Seat;
-use crate::{Server, bounds, router};
+use crate::{Server, flowcontrol::bounds, router};
 use futures::future::BoxFuture;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;

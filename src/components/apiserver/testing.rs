@@ -2,7 +2,7 @@
 //! clients.
 
 use crate::auth::user::{MASTERS, User};
-use crate::compute::LARGE;
+use crate::flowcontrol::compute::LARGE;
 use crate::http::full;
 use crate::{Cidr, Config, Server};
 use bytes::Bytes;

@@ -1350,7 +1350,7 @@ async fn a_token_ends_with_what_it_is_bound_to() {
 
 #[tokio::test]
 async fn floods_get_429_and_the_cluster_goes_on() {
-    use crate::bounds::{READING_MAX, WRITING_MAX};
+    use crate::flowcontrol::bounds::{READING_MAX, WRITING_MAX};
     use http_body_util::StreamBody;
     let api = Api::new().await;
     let bob = User::new("bob", &[]);
@@ -1453,13 +1453,13 @@ async fn bodies_share_a_bound_of_memory() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_does_not_come_is_given_up() {
-    use crate::bounds::Bounds;
+    use crate::flowcontrol::bounds::Bounds;
     use crate::request::Info;
     let body = http_body_util::StreamBody::new(futures::stream::pending()).boxed_unsync();
     let asked = Request::builder().method("POST").uri(CM).body(body).unwrap();
     let info = Info { verb: "create".into(), is_resource: true, ..Info::default() };
     let start = tokio::time::Instant::now();
-    let seat = crate::seat::Seat::new(None);
+    let seat = crate::flowcontrol::seat::Seat::new(None);
     let refused = Bounds::default().read(&User::new("bob", &[]), &info, &seat, asked).await.err().unwrap();
     assert_eq!((refused.code, start.elapsed().as_secs()), (408, 60));
 }

@@ -1,6 +1,6 @@
 //! Bytes that wait to be sent to watchers, of all of them together.
 //!
-//! Each watch is bounded ([`crate::storage::watch_queue`], [`crate::seat`]). Thousands of watchers that do not read
+//! Each watch is bounded ([`crate::storage::watch_queue`], [`crate::flowcontrol::seat`]). Thousands of watchers that do not read
 //! would hold thousands of times as much, so all of them have a bound together. What many wait for
 //! is in memory once and counts once: an event counts while some line holds it, a line of an answer
 //! that only one watcher is sent counts until its last byte is written. Beyond the bound the

@@ -1,6 +1,6 @@
 //! Seats: what one request holds, from its head to the last byte of its answer.
 //!
-//! A request takes a place and memory of the bounds ([`crate::bounds`]). It gives them back when
+//! A request takes a place and memory of the bounds ([`crate::flowcontrol::bounds`]). It gives them back when
 //! the connection has written the answer, not when the answer is made: a client that sends requests
 //! and reads no answers fills this process' memory otherwise, one answer after the other. Example:
 //! a pod sends reviews of 2.9 MB, whose answers repeat them, and never reads. Each answer keeps its
@@ -14,8 +14,8 @@
 //! among the connections, until the session ends (`connect`).
 
 use crate::connections::Counted;
+use crate::flowcontrol::pool::Place;
 use crate::http::{Body, BodyError};
-use crate::shares::Place;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -343,9 +343,9 @@ mod tests {
     use super::*;
     use crate::auth::user::User;
     use crate::connections::{Connections, Known};
-    use crate::flows::Flow;
+    use crate::flowcontrol::flow::Flow;
+    use crate::flowcontrol::pool::Pool;
     use crate::http::full;
-    use crate::shares::Pool;
 
     fn seat_of(pool: &Arc<Pool>) -> Arc<Seat> {
         let seat = Seat::new(None);

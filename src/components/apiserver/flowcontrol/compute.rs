@@ -6,13 +6,13 @@
 //! its own, and few of these run at a time. A list of ten thousand objects takes as long, in ten
 //! thousand small steps: it stays on the runtime's threads and lets others on between the steps
 //! ([`Pace`]), and few long lists are made at a time. Accounts are served in turn
-//! ([`crate::turns`]). The bodies of long lists are in memory until their clients have read them:
+//! ([`crate::flowcontrol::fair_queue`]). The bodies of long lists are in memory until their clients have read them:
 //! they share a pool, counted in KiB ([`Compute::body`]).
 
 use crate::auth::user::User;
-use crate::flows::{Flow, Level};
-use crate::shares::Pool;
-use crate::turns::{Turn, Turns};
+use crate::flowcontrol::fair_queue::{Turn, Turns};
+use crate::flowcontrol::flow::{Flow, Level};
+use crate::flowcontrol::pool::Pool;
 use api::Status;
 use futures::FutureExt;
 use std::sync::Arc;
@@ -133,7 +133,7 @@ impl Compute {
         let limits = self.limits(&flow);
         let waiting = match &limits.waiting {
             None => None,
-            Some(pool) => Some(pool.take(&flow, 1).ok_or_else(crate::bounds::too_many)?),
+            Some(pool) => Some(pool.take(&flow, 1).ok_or_else(crate::flowcontrol::bounds::too_many)?),
         };
         let stopped = || Status::unavailable("the server is stopping");
         let turn = limits.large.take(&flow.account).await.ok_or_else(stopped)?;
@@ -188,7 +188,7 @@ impl ListBody {
     async fn take(&mut self, bytes: usize) -> Result<(), Status> {
         if bytes > COUNTED_LIST {
             let turn = clock::timeout(LIST_WAIT, self.pool.take_many(&self.account, kib(bytes))).await;
-            self.turn = Some(turn.flatten().ok_or_else(crate::bounds::too_many)?);
+            self.turn = Some(turn.flatten().ok_or_else(crate::flowcontrol::bounds::too_many)?);
         }
         Ok(())
     }
@@ -207,7 +207,7 @@ impl ListBody {
                 turn.is_some()
             }
         };
-        if covered { Ok(()) } else { Err(crate::bounds::too_many()) }
+        if covered { Ok(()) } else { Err(crate::flowcontrol::bounds::too_many()) }
     }
 
     /// Gives back what a list of `bytes` bytes does not need; `None` if that is all.

@@ -1,7 +1,7 @@
 //! Shares: pools of places of which no account may take all.
 //!
 //! One client with as many slow requests as there are places would lock out everybody else. So an
-//! account ([`crate::flows`]) takes at most its share of a pool, and never more than it leaves
+//! account ([`crate::flowcontrol::flow`]) takes at most its share of a pool, and never more than it leaves
 //! free. Upstream's priority and fairness queues by flow for the same reason.
 //!
 //! The second rule is for those who have several accounts: the editor of a namespace has its own
@@ -11,7 +11,7 @@
 //! many others there are. (Switches share their buffers by the same rule: A. K. Choudhury, E. L.
 //! Hahne, "Dynamic queue length thresholds in a shared memory packet switch", 1998.)
 
-use crate::flows::Flow;
+use crate::flowcontrol::flow::Flow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
