@@ -81,7 +81,6 @@ mod remove;
 pub mod request;
 #[cfg(test)]
 mod requests_tests;
-mod rewind;
 mod router;
 mod serve;
 mod services;
@@ -89,13 +88,13 @@ mod services;
 mod services_tests;
 #[cfg(test)]
 mod slow_tests;
-mod steps;
 mod storage;
 mod subresources;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod undo;
 #[cfg(test)]
 mod undo_tests;
 mod usage;
@@ -106,9 +105,9 @@ pub use auth::authn::ISSUER;
 pub use auth::user::User;
 pub use context::{is_dry_run, is_own, is_trial};
 pub use http::{Answer, Body};
-pub use rewind::{FEWER_STEPS, NO_SUCH_REVISION, NOTHING_TO_REDO, NOTHING_TO_UNDO, PLAN_CHANGED};
 pub use services::Cidr;
 pub use storage::compaction::HOLD;
+pub use undo::restore::{FEWER_STEPS, NO_SUCH_REVISION, NOTHING_TO_REDO, NOTHING_TO_UNDO, PLAN_CHANGED};
 
 use ::http::Request;
 use api::kinds::{Kind, KindRef};

@@ -13,7 +13,7 @@ use crate::request::Info;
 use crate::write::Part;
 use crate::{
     Server, State, auth::authn, auth::reviews, connect, decode, eviction, pretty, read as reading, remove,
-    rewind, subresources, usage, watch, write,
+    subresources, undo::restore, usage, watch, write,
 };
 use api::kinds::{Catalog, Kind, KindRef};
 use api::{Status, VERSION, discovery, openapi};
@@ -108,7 +108,7 @@ async fn route(
         let (what, method) = (what.to_string(), request.method().clone());
         let body = state.bounds.read(&ctx.user, &ctx.info, &ctx.seat, request).await?;
         let (state, ctx) = (state.clone(), ctx.clone());
-        let work = async move { rewind::serve(&state, &ctx, &method, &what, &body).await };
+        let work = async move { restore::serve(&state, &ctx, &method, &what, &body).await };
         return to_the_end(server.crew(), work).await;
     }
     if !ctx.info.is_resource {

@@ -7,10 +7,10 @@
 use crate::auth::role_bindings::{self, Bindings};
 use crate::definitions;
 use crate::filter::Filter;
-use crate::steps::{self, Steps};
 use crate::storage::object::{Change, Event, Kept, Object};
 use crate::storage::watch_buffers::{Beginning, Unsent};
 use crate::storage::watch_queue;
+use crate::undo::steps::{self, Steps};
 use ::etcd::Storage;
 use ::etcd::api::{self as etcd, EventType, KeyValue, Revision};
 use api::kinds::{self, Catalog};

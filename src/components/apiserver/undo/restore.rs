@@ -16,11 +16,11 @@
 use crate::State;
 use crate::context::Context;
 use crate::http::{Answer, json};
-use crate::steps::{self, Look, Step, Undone};
 use crate::storage::cache::ROOT;
 use crate::storage::compaction::Use;
 use crate::storage::object::Object;
 use crate::storage::store::status_of;
+use crate::undo::steps::{self, Look, Step, Undone};
 use api::value::{self, text};
 use api::{Status, meta};
 use bytes::Bytes;
