@@ -11,7 +11,7 @@
 
 use super::components::API_PORT;
 use super::world::World;
-use apiserver::onward;
+use apiserver::forward;
 use linux::{descriptors, tcp};
 use net::fabric;
 use parking_lot::Mutex;
@@ -238,11 +238,11 @@ impl Balancer {
             if let Ok(from) = upstream.local_addr() {
                 entry.connected(&name, from);
             }
-            let left = onward::left(&client);
+            let left = forward::left(&client);
             tokio::select! {
                 // Either end may hang up, the client also while the API server reads nothing of
                 // what it sent.
-                () = onward::copy_until_left(&mut client, &mut upstream, left) => {}
+                () = forward::copy_until_left(&mut client, &mut upstream, left) => {}
                 () = end.cancelled() => {}
             }
             return;

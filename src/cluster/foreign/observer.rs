@@ -7,8 +7,8 @@
 
 use crate::guest::{How, Seen};
 use api::value::{at, text};
+use apiserver::Info;
 use apiserver::http::Query;
-use apiserver::request::Info;
 use apiserver::{is_dry_run, is_own, is_trial};
 use http::HeaderMap;
 use parking_lot::Mutex;

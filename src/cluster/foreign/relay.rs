@@ -5,9 +5,9 @@
 use super::observer::{Asked, Observer};
 use crate::guest::USUAL;
 use api::Status;
+use apiserver::Info;
+use apiserver::forward;
 use apiserver::http::{Answer, BODY_MAX, Body, BodyError, Query, failure, full, http_server};
-use apiserver::onward;
-use apiserver::request::Info;
 use bytes::{Bytes, BytesMut};
 use client::CAUSE_HEADER;
 use futures::future::BoxFuture;
@@ -125,7 +125,7 @@ impl Relay {
         let client = upgrading.then(|| hyper::upgrade::on(&mut request));
         let mut passed = Request::builder().method(request.method().clone()).uri(request.uri().clone());
         if let Some(headers) = passed.headers_mut() {
-            onward::pass_headers(request.headers(), headers, upgrading, NOT_PASSED);
+            forward::pass_headers(request.headers(), headers, upgrading, NOT_PASSED);
         }
         let body = match upgrading {
             true => Bytes::new(),
@@ -146,7 +146,7 @@ impl Relay {
         .map_err(unreachable)?;
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             let over = stop.cancelled_owned();
-            return Ok((onward::join(client, answer, "the server", NOT_PASSED, over)?, None));
+            return Ok((forward::join(client, answer, "the server", NOT_PASSED, over)?, None));
         }
         let (parts, body) = answer.into_parts();
         let body = body.map_err(|e| BodyError(e.to_string())).boxed_unsync();
@@ -160,7 +160,7 @@ impl Relay {
         };
         let mut out = Response::new(body);
         *out.status_mut() = parts.status;
-        onward::pass_headers(&parts.headers, out.headers_mut(), false, NOT_PASSED);
+        forward::pass_headers(&parts.headers, out.headers_mut(), false, NOT_PASSED);
         Ok((out, said))
     }
 }

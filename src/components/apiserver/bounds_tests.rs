@@ -2,7 +2,7 @@
 //! cost.
 
 use crate::auth::user::{MASTERS, User};
-use crate::http::full;
+use crate::request::http::full;
 use crate::testing::{self, Fixture};
 use ::http::{HeaderMap, Request};
 use bytes::Bytes;

@@ -1,7 +1,7 @@
 //! Several clients, several servers, and a store that others write to as well.
 
 use crate::auth::user::User;
-use crate::http::full;
+use crate::request::http::full;
 use crate::testing::{self, Fixture};
 use crate::{bootstrap, definitions, services};
 use ::http::Request;

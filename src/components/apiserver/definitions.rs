@@ -8,10 +8,10 @@
 
 use crate::State;
 use crate::auth::user::{MASTERS, User};
-use crate::context::Context;
-use crate::http::Query;
 use crate::remove::{self, Options};
-use crate::request::Info;
+use crate::request::context::Context;
+use crate::request::http::Query;
+use crate::request::info::Info;
 use crate::write::{Part, modify};
 use api::custom::{self, definition};
 use api::kinds::{self, Kind};

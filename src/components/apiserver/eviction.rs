@@ -6,10 +6,10 @@
 
 use crate::State;
 use crate::admission;
-use crate::context::Context;
-use crate::decode;
-use crate::http::{Answer, header, json};
 use crate::remove::{self, Options};
+use crate::request::context::Context;
+use crate::request::decode;
+use crate::request::http::{Answer, header, json};
 use crate::storage::store::{Deadline, Extra, Refused};
 use crate::subresources::{pods, set_condition};
 use crate::write::{Part, modify};

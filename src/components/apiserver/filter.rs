@@ -5,7 +5,7 @@
 //! selector that costs more than a few comparisons is judged by the task of its own watch, not by
 //! the one task that hands events to all watchers ([`crate::storage::cache`]).
 
-use crate::http::Query;
+use crate::request::http::Query;
 use crate::storage::object::{Change, Event};
 use api::fields::FieldSelector;
 use api::kinds::Kind;

@@ -4,7 +4,7 @@
 //! served meanwhile. A failing run prints its seed; `ROPEWALK_FUZZ_SECONDS=600` makes a long one.
 
 use crate::auth::user::User;
-use crate::http::{Body, full};
+use crate::request::http::{Body, full};
 use crate::testing;
 use ::http::Request;
 use bytes::Bytes;

@@ -49,14 +49,9 @@ mod auth;
 mod bootstrap;
 #[cfg(test)]
 mod bounds_tests;
-mod connect;
-mod connections;
 #[cfg(test)]
 mod contention_tests;
-mod context;
-mod decode;
 mod definitions;
-mod duplicates;
 mod eviction;
 mod filter;
 mod flowcontrol;
@@ -64,25 +59,16 @@ mod flowcontrol;
 mod fuzz;
 #[cfg(test)]
 mod gated;
-mod heads;
-pub mod http;
-mod idle;
 #[cfg(test)]
 mod lifecycle_tests;
-mod logs;
-mod negotiate;
 #[cfg(test)]
 mod nodes_tests;
-pub mod onward;
-mod pretty;
+mod proxy;
 mod read;
-mod readiness;
 mod remove;
-pub mod request;
+mod request;
 #[cfg(test)]
 mod requests_tests;
-mod router;
-mod serve;
 mod services;
 #[cfg(test)]
 mod services_tests;
@@ -103,8 +89,10 @@ mod write;
 
 pub use auth::authn::ISSUER;
 pub use auth::user::User;
-pub use context::{is_dry_run, is_own, is_trial};
-pub use http::{Answer, Body};
+pub use proxy::forward;
+pub use request::context::{is_dry_run, is_own, is_trial};
+pub use request::http::{self, Answer, Body};
+pub use request::info::Info;
 pub use services::Cidr;
 pub use storage::compaction::HOLD;
 pub use undo::restore::{FEWER_STEPS, NO_SUCH_REVISION, NOTHING_TO_REDO, NOTHING_TO_UNDO, PLAN_CHANGED};
@@ -174,13 +162,13 @@ pub(crate) struct State {
     bounds: flowcontrol::bounds::Bounds,
     compute: flowcontrol::compute::Compute,
     compaction: storage::compaction::Compaction,
-    readiness: readiness::Readiness,
+    readiness: request::readiness::Readiness,
     summaries: usage::Summaries,
     /// Connections on which somebody has shown who they are.
-    known: connections::Known,
+    known: request::connections::Known,
     /// Where connections are handed in that were accepted elsewhere in this process; none while no
     /// listener is served.
-    door: Mutex<Option<serve::Door>>,
+    door: Mutex<Option<request::serve::Door>>,
     /// Who charges the quotas of a namespace at the moment.
     charging: admission::Charging,
     /// The lease of objects that go by themselves, and until when it is shared.
@@ -220,9 +208,9 @@ impl Server {
             bounds: flowcontrol::bounds::Bounds::default(),
             compute: flowcontrol::compute::Compute::default(),
             compaction: storage::compaction::Compaction::default(),
-            readiness: readiness::Readiness::default(),
+            readiness: request::readiness::Readiness::default(),
             summaries: usage::Summaries::default(),
-            known: connections::Known::default(),
+            known: request::connections::Known::default(),
             door: Mutex::default(),
             charging: admission::Charging::default(),
             lease: Mutex::default(),
@@ -274,7 +262,7 @@ impl Server {
     /// The in-process door: as if `user` had been authenticated. Watches end when the server stops.
     pub async fn call(&self, request: Request<Body>, user: User) -> Answer {
         self.state.requests.fetch_add(1, Ordering::Relaxed);
-        router::serve(self, request, user, self.crew.token()).await
+        request::router::serve(self, request, user, self.crew.token()).await
     }
 
     /// True if somebody has shown who they are on the connection that comes from this address and
@@ -292,7 +280,7 @@ impl Server {
 impl State {
     /// The kind that a path names. A definition that another server has established already is
     /// found as well.
-    async fn kind(&self, info: &request::Info) -> Option<KindRef> {
+    async fn kind(&self, info: &request::info::Info) -> Option<KindRef> {
         let find = || self.cache.kinds().resource(&info.group, &info.version, &info.resource);
         match find() {
             None if info.group.contains('.') => {

@@ -1,9 +1,9 @@
 //! Objects as they come and go: their definition, their namespace's bounds, evictions, finalizers.
 
 use crate::auth::user::{MASTERS, User};
-use crate::context::Context;
 use crate::gated::Gated;
-use crate::request::Info;
+use crate::request::context::Context;
+use crate::request::info::Info;
 use crate::testing::{self, Fixture, ask};
 use crate::{definitions, write};
 use etcd::api::RangeRequest;

@@ -3,7 +3,7 @@
 
 use crate::auth::user::{MASTERS, NODES, User};
 use crate::gated::Gated;
-use crate::http::full;
+use crate::request::http::full;
 use crate::storage::cache::ROOT;
 use crate::testing::{self, Fixture};
 use ::http::Request;

@@ -1,12 +1,12 @@
 //! Get and list.
 
 use crate::State;
-use crate::context::Context;
 use crate::filter::Filter;
 use crate::flowcontrol::compute::{LARGE, ListBody, Pace};
 use crate::flowcontrol::fair_queue::Turn;
-use crate::http::Answer;
-use crate::negotiate::{self, ListMeta, ListWriter, form};
+use crate::request::context::Context;
+use crate::request::http::Answer;
+use crate::request::negotiate::{self, ListMeta, ListWriter, form};
 use crate::storage::cache::{Measure, ROOT};
 use crate::storage::object::Object;
 use crate::storage::store::{object_key, status_of};

@@ -8,9 +8,9 @@ pub(crate) use options::Options;
 
 use crate::State;
 use crate::admission;
-use crate::context::Context;
-use crate::http::{Answer, json};
-use crate::negotiate::{self, form};
+use crate::request::context::Context;
+use crate::request::http::{Answer, json};
+use crate::request::negotiate::{self, form};
 use crate::services;
 use crate::storage::cache::Undecodable;
 use crate::storage::object::Object;

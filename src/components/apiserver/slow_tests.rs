@@ -2,7 +2,7 @@
 
 use crate::auth::user::{MASTERS, User};
 use crate::gated::Gated;
-use crate::http::{Body, full};
+use crate::request::http::{Body, full};
 use crate::storage::cache::ROOT;
 use crate::testing;
 use ::http::Request;

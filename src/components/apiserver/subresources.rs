@@ -3,10 +3,10 @@
 use crate::State;
 use crate::admission;
 use crate::auth::authn::ISSUER;
-use crate::context::Context;
-use crate::decode;
-use crate::http::{Answer, header, json};
-use crate::negotiate::{self, Form, form};
+use crate::request::context::Context;
+use crate::request::decode;
+use crate::request::http::{Answer, header, json};
+use crate::request::negotiate::{self, Form, form};
 use crate::write::{self, Part, modify};
 use api::errors::Errors;
 use api::kinds::{self, Kind, ScalePaths};

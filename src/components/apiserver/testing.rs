@@ -3,7 +3,7 @@
 
 use crate::auth::user::{MASTERS, User};
 use crate::flowcontrol::compute::LARGE;
-use crate::http::full;
+use crate::request::http::full;
 use crate::{Cidr, Config, Server};
 use bytes::Bytes;
 use etcd::{Kv, Storage};

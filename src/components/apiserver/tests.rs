@@ -2,7 +2,7 @@
 //! every real kubectl on PATH.
 
 use crate::auth::user::User;
-use crate::http::{Body, full};
+use crate::request::http::{Body, full};
 use crate::testing::{self, Fixture};
 use ::http::Request;
 use base64::Engine;
@@ -1454,7 +1454,7 @@ async fn bodies_share_a_bound_of_memory() {
 #[tokio::test(start_paused = true)]
 async fn a_body_that_does_not_come_is_given_up() {
     use crate::flowcontrol::bounds::Bounds;
-    use crate::request::Info;
+    use crate::request::info::Info;
     let body = http_body_util::StreamBody::new(futures::stream::pending()).boxed_unsync();
     let asked = Request::builder().method("POST").uri(CM).body(body).unwrap();
     let info = Info { verb: "create".into(), is_resource: true, ..Info::default() };

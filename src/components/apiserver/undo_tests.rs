@@ -2,8 +2,8 @@
 
 use crate::State;
 use crate::auth::user::User;
-use crate::context::Context;
-use crate::http::Query;
+use crate::request::context::Context;
+use crate::request::http::Query;
 use crate::storage::store::{Extra, Refused};
 use crate::testing::{self, Fixture};
 use api::kinds;

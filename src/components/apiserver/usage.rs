@@ -6,11 +6,11 @@
 //! one: however many clients ask, a kubelet is dialled once in that time.
 
 use crate::State;
-use crate::connect;
-use crate::context::Context;
 use crate::filter::Filter;
-use crate::http::Answer;
-use crate::negotiate::{self, ListMeta, form};
+use crate::proxy::kubelet;
+use crate::request::context::Context;
+use crate::request::http::Answer;
+use crate::request::negotiate::{self, ListMeta, form};
 use crate::storage::object::Object;
 use api::Status;
 use api::kinds::Kind;
@@ -104,7 +104,7 @@ async fn matching(state: &Arc<State>, kind: &Kind, filter: &Filter) -> Vec<Arc<O
     let asked = nodes.iter().map(|node| async move {
         let name = text(&node.value, "metadata.name");
         let ask = async {
-            let answer = clock::timeout(PATIENCE, connect::ask(state, name, "/stats/summary")).await?.ok()?;
+            let answer = clock::timeout(PATIENCE, kubelet::ask(state, name, "/stats/summary")).await?.ok()?;
             serde_json::from_slice::<Value>(&answer).ok()
         };
         Some((node, state.summaries.of(name, ask).await?))

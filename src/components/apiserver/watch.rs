@@ -2,12 +2,12 @@
 
 use crate::State;
 use crate::auth::user::User;
-use crate::context::Context;
 use crate::filter::Filter;
 use crate::flowcontrol::compute::LARGE;
 use crate::flowcontrol::seat::ANSWER_TIME;
-use crate::http::{Answer, BodyError, typed};
-use crate::negotiate::{self, Form, form};
+use crate::request::context::Context;
+use crate::request::http::{Answer, BodyError, typed};
+use crate::request::negotiate::{self, Form, form};
 use crate::storage::cache::{Subscription, Together};
 use crate::storage::object::{Change, Event, Kept, frame};
 use crate::storage::watch_buffers::Unsent;

@@ -24,8 +24,8 @@ mod quota;
 
 use crate::State;
 use crate::auth::rbac;
-use crate::context::Context;
 use crate::definitions;
+use crate::request::context::Context;
 use crate::storage::cache::ROOT;
 use crate::storage::object::Object;
 use crate::storage::store::Extra;

@@ -6,7 +6,7 @@ use super::Attributes;
 use crate::State;
 use crate::auth::node_authorizer::DRIVER_SECRETS;
 use crate::auth::rbac;
-use crate::context::Context;
+use crate::request::context::Context;
 use crate::storage::store::Extra;
 use api::kinds::Kind;
 use api::value::{self, at, flag, list, map, text};

@@ -5,7 +5,7 @@
 use crate::State;
 use crate::auth::rbac::Attributes;
 use crate::auth::user::User;
-use crate::context::Context;
+use crate::request::context::Context;
 use api::errors::Errors;
 use api::kinds::Kind;
 use api::validate::names;

@@ -4,7 +4,7 @@ use crate::State;
 use crate::auth::rbac::Attributes;
 use crate::auth::tokens;
 use crate::auth::user::{AUTHENTICATED, UNAUTHENTICATED, User};
-use crate::http::{header, identity};
+use crate::request::http::{header, identity};
 use api::Status;
 use api::value::{at, text};
 use base64::Engine as _;

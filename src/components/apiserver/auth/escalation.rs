@@ -4,8 +4,8 @@
 use crate::State;
 use crate::auth::rbac::{Attributes, allows, rules};
 use crate::auth::user::{MASTERS, User};
-use crate::context::Context;
 use crate::flowcontrol::compute::Pace;
+use crate::request::context::Context;
 use api::kinds::Kind;
 use api::path::cut;
 use api::value::{self, at, list, text};

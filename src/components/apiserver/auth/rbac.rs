@@ -3,7 +3,7 @@
 use crate::State;
 use crate::auth::node_authorizer;
 use crate::auth::user::{MASTERS, User};
-use crate::request::Info;
+use crate::request::info::Info;
 use crate::storage::object::Object;
 use api::Status;
 use api::status::{details, qualified};

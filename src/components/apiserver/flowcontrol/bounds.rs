@@ -18,8 +18,8 @@ use crate::auth::user::User;
 use crate::flowcontrol::flow::{Flow, Level};
 use crate::flowcontrol::pool::Pool;
 use crate::flowcontrol::seat::{Patience, SWEEP_EVERY, Seat, Seats};
-use crate::http::{Answer, BODY_MAX, Body, failure};
-use crate::request::Info;
+use crate::request::http::{Answer, BODY_MAX, Body, failure};
+use crate::request::info::Info;
 use api::Status;
 use bytes::Bytes;
 use client::KUBELET_STREAMS_MAX;
@@ -370,7 +370,7 @@ impl Bounds {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::full;
+    use crate::request::http::full;
 
     /// The seat of a request that was let in.
     fn enter(bounds: &Bounds, user: &User, info: &Info) -> Option<Arc<Seat>> {
@@ -452,7 +452,7 @@ mod tests {
         let bounds = Bounds::default();
         let eve = User::new("system:serviceaccount:a:default", &[]);
         let info = Info { verb: "create".into(), is_resource: true, ..Info::default() };
-        let told = |code: u16, bytes: usize| crate::http::json_bytes(code, vec![b'x'; bytes]);
+        let told = |code: u16, bytes: usize| crate::request::http::json_bytes(code, vec![b'x'; bytes]);
         let refused = |code: u16| {
             let seat = enter(&bounds, &eve, &info).unwrap();
             bounds.answer(&eve, &info, &seat, told(code, 4000))
@@ -503,7 +503,12 @@ mod tests {
         let bytes = vec![b'x'; 2_900_000];
         for _ in 0..1000 {
             let Some(seat) = read(&bounds, &eve, &info, full(bytes.clone())).await else { break };
-            unread.push(bounds.answer(&eve, &info, &seat, crate::http::json_bytes(201, bytes.clone())));
+            unread.push(bounds.answer(
+                &eve,
+                &info,
+                &seat,
+                crate::request::http::json_bytes(201, bytes.clone()),
+            ));
         }
         assert_eq!(unread.len(), (BODIES_KIB << 10) / 2 / 2_900_000);
         assert!(bounds.users.writing.taken() == unread.len() && bounds.users.bodies.taken() > 0);
@@ -511,7 +516,7 @@ mod tests {
         // A read whose answer would be more is refused, a large refusal counts as well.
         let reading = Info { verb: "get".into(), is_resource: true, ..Info::default() };
         let seat = enter(&bounds, &eve, &reading).unwrap();
-        let answer = bounds.answer(&eve, &reading, &seat, crate::http::json_bytes(422, bytes));
+        let answer = bounds.answer(&eve, &reading, &seat, crate::request::http::json_bytes(422, bytes));
         assert_eq!(answer.status(), 429);
         drop((unread, answer, seat));
         assert_eq!((bounds.users.writing.taken(), bounds.users.bodies.taken()), (0, 0));

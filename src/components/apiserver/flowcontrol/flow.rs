@@ -12,7 +12,7 @@
 //! `system:serviceaccount:shop:cron` share the account `system:serviceaccounts:shop`.
 
 use crate::auth::user::{MASTERS, User};
-use crate::request::Info;
+use crate::request::info::Info;
 use tap::account;
 
 /// The users of the control plane's own components, by the names in their certificates.

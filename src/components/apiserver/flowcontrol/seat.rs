@@ -13,9 +13,9 @@
 //! request that changes protocols (exec, port-forward) keeps its seat, and its connection's place
 //! among the connections, until the session ends (`connect`).
 
-use crate::connections::Counted;
 use crate::flowcontrol::pool::Place;
-use crate::http::{Body, BodyError};
+use crate::request::connections::Counted;
+use crate::request::http::{Body, BodyError};
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -342,10 +342,10 @@ impl Drop for Accounted {
 mod tests {
     use super::*;
     use crate::auth::user::User;
-    use crate::connections::{Connections, Known};
     use crate::flowcontrol::flow::Flow;
     use crate::flowcontrol::pool::Pool;
-    use crate::http::full;
+    use crate::request::connections::{Connections, Known};
+    use crate::request::http::full;
 
     fn seat_of(pool: &Arc<Pool>) -> Arc<Seat> {
         let seat = Seat::new(None);

@@ -2,11 +2,11 @@
 
 use super::{Options, Removed, remove};
 use crate::State;
-use crate::context::Context;
 use crate::filter::Filter;
-use crate::http::Answer;
-use crate::negotiate::{self, Form, ListMeta, ListWriter, form};
 use crate::read;
+use crate::request::context::Context;
+use crate::request::http::Answer;
+use crate::request::negotiate::{self, Form, ListMeta, ListWriter, form};
 use crate::storage::object::Object;
 use crate::write::stored_kind;
 use api::kinds::Kind;

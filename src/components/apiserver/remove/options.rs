@@ -1,8 +1,8 @@
 //! `DeleteOptions`: what a delete asks for beside the object.
 
-use crate::context::Context;
-use crate::decode;
-use crate::http::header;
+use crate::request::context::Context;
+use crate::request::decode;
+use crate::request::http::header;
 use api::Status;
 use api::value::{self, at, int, text};
 use bytes::Bytes;

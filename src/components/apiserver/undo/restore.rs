@@ -14,8 +14,8 @@
 //! | Leases, Events, mirror Pods, the API servers' signs of life | not touched: they belong to those who write them |
 
 use crate::State;
-use crate::context::Context;
-use crate::http::{Answer, json};
+use crate::request::context::Context;
+use crate::request::http::{Answer, json};
 use crate::storage::cache::ROOT;
 use crate::storage::compaction::Use;
 use crate::storage::object::Object;
@@ -554,7 +554,7 @@ pub async fn serve(
         // meant.
         let known = state.fresh().await?;
         let Some(journey) = journey(state, what, &asked, known)? else {
-            return Ok(crate::http::not_found_page());
+            return Ok(crate::request::http::not_found_page());
         };
         if asked.plan {
             let lost = state.losses(ctx, &journey).await?;

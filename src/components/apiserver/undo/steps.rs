@@ -13,7 +13,7 @@
 //! write finds `x` among the undone steps: it forgets the undo and puts the key of `x` again, so
 //! the step now begins with the sixth object, and another undo takes the sixth and all later ones.
 
-use crate::context::Context;
+use crate::request::context::Context;
 use crate::storage::store::Extra;
 use api::kinds::Kind;
 use api::meta;

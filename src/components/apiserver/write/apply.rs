@@ -3,10 +3,10 @@
 use super::patch::conform;
 use super::{Part, create_object, modify, stored_kind};
 use crate::State;
-use crate::context::Context;
-use crate::decode;
-use crate::http::Answer;
-use crate::negotiate;
+use crate::request::context::Context;
+use crate::request::decode;
+use crate::request::http::Answer;
+use crate::request::negotiate;
 use crate::storage::object::Object;
 use crate::storage::store::Deadline;
 use api::errors::Errors;

@@ -2,12 +2,12 @@
 
 use super::{check_fields, check_version, own, place, stored_kind, tell_beside};
 use crate::State;
-use crate::context::Context;
-use crate::http::Answer;
-use crate::negotiate::{self, form};
+use crate::request::context::Context;
+use crate::request::http::Answer;
+use crate::request::negotiate::{self, form};
 use crate::storage::object::Object;
 use crate::storage::store::{Deadline, Refused};
-use crate::{admission, auth::escalation, decode, services};
+use crate::{admission, auth::escalation, request::decode, services};
 use api::kinds::Kind;
 use api::value::{self, text};
 use api::{Status, meta, validate};

@@ -13,7 +13,7 @@ pub use patch::patch;
 pub use update::{Part, modify, update};
 
 use crate::auth::user::MASTERS;
-use crate::context::Context;
+use crate::request::context::Context;
 use crate::storage::object::Object;
 use crate::storage::store::Extra;
 use api::errors::Errors;

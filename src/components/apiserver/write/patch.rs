@@ -3,10 +3,10 @@
 use super::apply::server_side_apply;
 use super::{Part, modify, place, stored_kind};
 use crate::State;
-use crate::context::{APPLY, Context};
-use crate::http::{Answer, header};
-use crate::negotiate::{self, form};
-use crate::{decode, duplicates};
+use crate::request::context::{APPLY, Context};
+use crate::request::http::{Answer, header};
+use crate::request::negotiate::{self, form};
+use crate::{request::decode, request::duplicates};
 use api::errors::Errors;
 use api::kinds::Kind;
 use api::path::UnknownFields;

@@ -2,7 +2,7 @@
 //! warning.
 
 use crate::auth::user::User;
-use crate::http::full;
+use crate::request::http::full;
 use crate::testing::{self, Fixture};
 use ::http::Request;
 use http_body_util::BodyExt;

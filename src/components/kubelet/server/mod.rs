@@ -40,7 +40,7 @@ type Body = BoxBody<Bytes, Infallible>;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections of one API server at the same time: all sessions that it may have, and questions for
 /// figures. One more is closed at once. API servers bound the sessions of each account, and end
-/// idle ones (`apiserver::onward`).
+/// idle ones (`apiserver::forward`).
 const CONNECTIONS_OF_ONE: usize = KUBELET_STREAMS_MAX + 64;
 /// Descriptors of a connection, at most. All API servers together have half of what the process may
 /// have.

@@ -19,7 +19,7 @@
 //! versions and named formats (refused by name). Messages of `anyOf` and `oneOf` do not list what
 //! the alternatives miss.
 //! ## Read next
-//! `apiserver/definitions.rs`, which establishes definitions and empties those that go;
+//! `apiserver/registry/crd.rs`, which establishes definitions and empties those that go;
 //! `kinds/catalog.rs`.
 
 mod addresses;

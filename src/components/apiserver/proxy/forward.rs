@@ -1,7 +1,7 @@
 //! Passing a request on to another server and its answer back, changes of protocol included.
 
-use crate::heads::Metered;
-use crate::http::{Answer, full};
+use crate::request::http::{Answer, full};
+use crate::request::http_head::Metered;
 use api::Status;
 use bytes::Bytes;
 use futures::FutureExt;
@@ -242,7 +242,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Noted<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::{Body, http_server};
+    use crate::request::http::{Body, http_server};
     use hyper::service::service_fn;
     use pki::{self, Ca, Subject};
     use std::convert::Infallible;

@@ -1,7 +1,7 @@
 //! Which form of an answer the client wants: the object, a Table, or only its metadata.
 
 use crate::flowcontrol::compute::Pace;
-use crate::http::{Answer, Query, json, json_bytes, pieces};
+use crate::request::http::{Answer, Query, json, json_bytes, pieces};
 use crate::storage::object::Object;
 use api::kinds::Kind;
 use api::table::{self, Include, Printing};

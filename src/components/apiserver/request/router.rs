@@ -3,17 +3,17 @@
 
 use crate::auth::rbac::Attributes;
 use crate::auth::user::User;
-use crate::connections::Counted;
-use crate::context::Context;
 use crate::flowcontrol::compute::LARGE;
 use crate::flowcontrol::seat::Seat;
-use crate::http::Query;
-use crate::http::{Answer, Body, failure, json, json_bytes, not_found_page, plain, typed};
-use crate::request::Info;
+use crate::request::connections::Counted;
+use crate::request::context::Context;
+use crate::request::http::Query;
+use crate::request::http::{Answer, Body, failure, json, json_bytes, not_found_page, plain, typed};
+use crate::request::info::Info;
 use crate::write::Part;
 use crate::{
-    Server, State, auth::authn, auth::reviews, connect, decode, eviction, pretty, read as reading, remove,
-    subresources, undo::restore, usage, watch, write,
+    Server, State, auth::authn, auth::reviews, eviction, proxy::kubelet, read as reading, remove,
+    request::decode, request::pretty, subresources, undo::restore, usage, watch, write,
 };
 use api::kinds::{Catalog, Kind, KindRef};
 use api::{Status, VERSION, discovery, openapi};
@@ -254,11 +254,11 @@ async fn subresource(
     let Some(sub) = kind.sub(&name) else { return Ok(not_found_page()) };
     let verb = ctx.info.verb.clone();
     if name == "proxy" {
-        return connect::node(state, ctx, request).await;
+        return kubelet::node(state, ctx, request).await;
     }
     allowed(sub.verbs, &verb)?;
     match name.as_str() {
-        "log" | "exec" | "attach" | "portforward" => return connect::pod(state, ctx, request).await,
+        "log" | "exec" | "attach" | "portforward" => return kubelet::pod(state, ctx, request).await,
         "status" | "approval" | "ephemeralcontainers" if verb == "get" => {
             return reading::get(state, ctx, kind).await;
         }
@@ -304,7 +304,7 @@ async fn page(state: &Arc<State>, ctx: &Context, method: &Method) -> Result<Answ
     if let ["apis" | "openapi", ..] = parts.as_slice() {
         // A definition that somebody has seen established is found here, too; without a leader what
         // is known is told.
-        let _ = clock::timeout(crate::readiness::READY_TIMEOUT, state.fresh()).await;
+        let _ = clock::timeout(crate::request::readiness::READY_TIMEOUT, state.fresh()).await;
     }
     let kinds = state.cache.kinds();
     Ok(match parts.as_slice() {

@@ -2,8 +2,8 @@
 //! that first. Programs get JSON without a space, as they do from Kubernetes.
 
 use crate::State;
-use crate::context::Context;
-use crate::http::{Answer, failure, full};
+use crate::request::context::Context;
+use crate::request::http::{Answer, failure, full};
 use api::Status;
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
     use crate::auth::user::User;
     use crate::flowcontrol::compute::LARGE;
-    use crate::http::{Query, json};
+    use crate::request::http::{Query, json};
     use crate::testing;
 
     #[test]

@@ -1,7 +1,7 @@
 //! Options of a log (`PodLogOptions`): the query of `pods/log`, checked before the pod's kubelet
 //! reads it. The kubelet takes an option that it cannot read for one that is not there.
 
-use crate::http::Query;
+use crate::request::http::Query;
 use api::Status;
 use api::errors::Errors;
 use api::gostr::quote;

@@ -1,11 +1,11 @@
 //! Listeners: TCP, TLS, HTTP/1.1 and HTTP/2.
 
 use crate::auth::authn::Peer;
-use crate::connections::{Connections, Counted};
 use crate::flowcontrol::seat::Seat;
-use crate::heads::{Heads, Metered};
-use crate::http::{Answer, Body, BodyError, IDLE_MAX, full, holding, http_server};
-use crate::{Server, flowcontrol::bounds, router};
+use crate::request::connections::{Connections, Counted};
+use crate::request::http::{Answer, Body, BodyError, IDLE_MAX, full, holding, http_server};
+use crate::request::http_head::{Heads, Metered};
+use crate::{Server, flowcontrol::bounds, request::router};
 use futures::future::BoxFuture;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;

@@ -11,9 +11,9 @@
 //! 64 KiB of a head on each: the 86th is closed, and those who have shown who they are do not
 //! notice it.
 
-use crate::connections::Counted;
 use crate::flowcontrol::flow::{Flow, Level};
 use crate::flowcontrol::pool::{Place, Pool};
+use crate::request::connections::Counted;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -152,7 +152,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Metered<T> {
 mod tests {
     use super::*;
     use crate::auth::user::{MASTERS, User};
-    use crate::connections::{Connections, Known};
+    use crate::request::connections::{Connections, Known};
 
     const HEAD: usize = FREE + (64 << 10);
 

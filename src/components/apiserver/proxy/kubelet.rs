@@ -3,10 +3,10 @@
 
 use crate::State;
 use crate::auth::authn;
-use crate::context::Context;
-use crate::http::{Answer, Body, BodyError, HTTP1_BUFFER, full};
-use crate::logs;
-use crate::onward;
+use crate::proxy::forward;
+use crate::proxy::log_options;
+use crate::request::context::Context;
+use crate::request::http::{Answer, Body, BodyError, HTTP1_BUFFER, full};
 use api::Status;
 use api::kinds;
 use api::value::{at, int, list, text};
@@ -69,7 +69,7 @@ pub async fn pod(state: &Arc<State>, ctx: &Context, request: Request<Body>) -> R
     let (namespace, name) = (ctx.info.namespace.as_str(), ctx.info.name.as_str());
     let sub = ctx.info.subresource.as_str();
     if sub == "log" {
-        logs::check_options(&ctx.query, name)?;
+        log_options::check_options(&ctx.query, name)?;
     }
     let pod = state.get(kind, namespace, name).await?;
     let door = match sub {
@@ -87,7 +87,7 @@ pub async fn pod(state: &Arc<State>, ctx: &Context, request: Request<Body>) -> R
     let node = text(&pod.value, "spec.nodeName");
     if node.is_empty() {
         return match sub {
-            "log" => Ok(crate::http::plain(200, "")), // as upstream: nothing was written yet
+            "log" => Ok(crate::request::http::plain(200, "")), // as upstream: nothing was written yet
             _ => Err(Status::bad_request(format!("pod {name} does not have a host assigned"))),
         };
     }
@@ -296,7 +296,7 @@ async fn forward(
     let client = upgrading.then(|| hyper::upgrade::on(&mut request));
     let mut passed = Request::builder().method(request.method().clone()).uri(path);
     if let Some(headers) = passed.headers_mut() {
-        onward::pass_headers(request.headers(), headers, upgrading, NOT_PASSED);
+        forward::pass_headers(request.headers(), headers, upgrading, NOT_PASSED);
         authn::without_token(headers);
         if let Ok(host) = to.to_string().parse() {
             headers.insert(header::HOST, host);
@@ -309,7 +309,7 @@ async fn forward(
     let passed = passed.body(body).map_err(|e| Status::bad_request(e.to_string()))?;
     let answer = sender.send_request(passed).await.map_err(broken)?;
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return onward::join(client, answer, "the kubelet", NOT_PASSED, session_end(state, ctx));
+        return forward::join(client, answer, "the kubelet", NOT_PASSED, session_end(state, ctx));
     }
     // A client would follow it with its own credentials (CVE-2020-8559, CVE-2022-3172).
     if answer.status().is_redirection() && answer.headers().contains_key(header::LOCATION) {
@@ -319,7 +319,7 @@ async fn forward(
     let (parts, body) = answer.into_parts();
     let mut out = Response::new(body.map_err(|e| BodyError(e.to_string())).boxed_unsync());
     *out.status_mut() = parts.status;
-    onward::pass_headers(&parts.headers, out.headers_mut(), false, NOT_PASSED);
+    forward::pass_headers(&parts.headers, out.headers_mut(), false, NOT_PASSED);
     Ok(out)
 }
 

@@ -2,8 +2,8 @@
 
 use crate::auth::user::User;
 use crate::flowcontrol::seat::Seat;
-use crate::http::{Query, header};
-use crate::request::Info;
+use crate::request::http::{Query, header};
+use crate::request::info::Info;
 use api::path::cut;
 use http::HeaderMap;
 use serde_json::Value;

@@ -16,8 +16,8 @@
 
 use crate::auth::user::User;
 use crate::flowcontrol::flow::{Flow, Level};
-use crate::heads::Heads;
-use crate::idle::Activity;
+use crate::request::http_head::Heads;
+use crate::request::idle::Activity;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};

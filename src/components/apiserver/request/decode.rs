@@ -1,8 +1,8 @@
 //! From a request's body to an object of its kind.
 
-use crate::context::{Context, MANAGER_MAX};
-use crate::duplicates;
-use crate::http::header;
+use crate::request::context::{Context, MANAGER_MAX};
+use crate::request::duplicates;
+use crate::request::http::header;
 use api::kinds::Kind;
 use api::path::UnknownFields;
 use api::{Status, bounds, protobuf, schema, value, yaml};

@@ -1,6 +1,6 @@
 //! What a request asks for, read from its method and path.
 
-use crate::http::Query;
+use crate::request::http::Query;
 use api::{fields, kinds};
 use http::Method;
 

@@ -1,0 +1,11 @@
+//! Requests that another server answers.
+//!
+//! | file | part |
+//! |---|---|
+//! | `kubelet` | logs, exec, attach, port-forward: the kubelet of the pod's node |
+//! | `log_options` | the options of a log, checked before the kubelet reads them |
+//! | `forward` | one request passed on and its answer back, changes of protocol included |
+
+pub mod forward;
+pub(crate) mod kubelet;
+pub(crate) mod log_options;

@@ -1,0 +1,27 @@
+//! Connections, and what becomes of the bytes of one request.
+//!
+//! | file | part |
+//! |---|---|
+//! | `serve` | listeners: TCP, TLS, HTTP/1.1 and HTTP/2 |
+//! | `connections`, `idle`, `http_head` | bounds of connections: their number, their time, the memory of incomplete heads |
+//! | `http` | bodies, queries and answers |
+//! | `info` | what a method and a path ask for (upstream: `RequestInfo`) |
+//! | `context` | one request on its way, and its records in the tap |
+//! | `router` | from a path to the function that answers it |
+//! | `decode`, `duplicates` | from a body to an object |
+//! | `negotiate`, `pretty` | from an object to the answer that the client accepts |
+//! | `readiness` | `/readyz` |
+
+pub(crate) mod connections;
+pub(crate) mod context;
+pub(crate) mod decode;
+pub(crate) mod duplicates;
+pub mod http;
+pub(crate) mod http_head;
+pub(crate) mod idle;
+pub mod info;
+pub(crate) mod negotiate;
+pub(crate) mod pretty;
+pub(crate) mod readiness;
+pub(crate) mod router;
+pub(crate) mod serve;
