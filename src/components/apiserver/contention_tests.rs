@@ -3,7 +3,7 @@
 use crate::auth::user::User;
 use crate::request::http::full;
 use crate::testing::{self, Fixture};
-use crate::{bootstrap, definitions, services};
+use crate::{registry::bootstrap, registry::crd, registry::services};
 use ::http::Request;
 use etcd::api::{PutRequest, RequestOp, TxnRequest};
 use etcd::{Kv, Storage};
@@ -309,7 +309,7 @@ async fn a_definition_that_fails_holds_up_no_other() {
     assert_eq!(api.delete(&format!("{all}/aaas.example.com")).await.0, 200);
     assert_eq!(api.post(all, definition("bbbs")).await.0, 201);
     assert!(served("bbbs").await, "the one before it holds it up");
-    let mut caretaker = definitions::Caretaker::default();
+    let mut caretaker = crd::Caretaker::default();
     caretaker.look(state, &api.fixture.tap).await;
     let pause = caretaker.retries("aaas.example.com").expect("a retry");
     caretaker.due().await;
@@ -345,7 +345,7 @@ async fn a_definition_that_is_being_deleted_waits_for_its_own_objects_only() {
     while api.get(&format!("{held_a}/held")).await.1["metadata"]["deletionTimestamp"].is_null() {
         progress.changed().await.unwrap();
     }
-    let mut caretaker = definitions::Caretaker::default();
+    let mut caretaker = crd::Caretaker::default();
     caretaker.look(state, &api.fixture.tap).await;
     assert!(caretaker.due().now_or_never().is_none(), "nothing has changed");
     assert_eq!(api.post(MAPS, json!({"metadata": {"name": "other"}})).await.0, 201);
@@ -360,7 +360,7 @@ async fn a_definition_that_is_being_deleted_waits_for_its_own_objects_only() {
     assert!(caretaker.due().now_or_never().is_none(), "and was looked at");
     // Without the finalizer the object goes, and the definition after it.
     assert_eq!(api.patch(&format!("{held_a}/held"), json!({"metadata": {"finalizers": null}})).await.0, 200);
-    while state.cache.get(definitions::PLACE, "aaas.example.com").is_some() {
+    while state.cache.get(crd::PLACE, "aaas.example.com").is_some() {
         progress.changed().await.unwrap();
     }
 }

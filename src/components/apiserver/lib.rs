@@ -46,14 +46,10 @@
 
 mod admission;
 mod auth;
-mod bootstrap;
 #[cfg(test)]
 mod bounds_tests;
 #[cfg(test)]
 mod contention_tests;
-mod definitions;
-mod eviction;
-mod filter;
 mod flowcontrol;
 #[cfg(test)]
 mod fuzz;
@@ -64,18 +60,15 @@ mod lifecycle_tests;
 #[cfg(test)]
 mod nodes_tests;
 mod proxy;
-mod read;
-mod remove;
+mod registry;
 mod request;
 #[cfg(test)]
 mod requests_tests;
-mod services;
 #[cfg(test)]
 mod services_tests;
 #[cfg(test)]
 mod slow_tests;
 mod storage;
-mod subresources;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(test)]
@@ -83,17 +76,14 @@ mod tests;
 mod undo;
 #[cfg(test)]
 mod undo_tests;
-mod usage;
-mod watch;
-mod write;
 
 pub use auth::authn::ISSUER;
 pub use auth::user::User;
 pub use proxy::forward;
+pub use registry::services::Cidr;
 pub use request::context::{is_dry_run, is_own, is_trial};
 pub use request::http::{self, Answer, Body};
 pub use request::info::Info;
-pub use services::Cidr;
 pub use storage::compaction::HOLD;
 pub use undo::restore::{FEWER_STEPS, NO_SUCH_REVISION, NOTHING_TO_REDO, NOTHING_TO_UNDO, PLAN_CHANGED};
 
@@ -163,7 +153,7 @@ pub(crate) struct State {
     compute: flowcontrol::compute::Compute,
     compaction: storage::compaction::Compaction,
     readiness: request::readiness::Readiness,
-    summaries: usage::Summaries,
+    summaries: registry::metrics::Summaries,
     /// Connections on which somebody has shown who they are.
     known: request::connections::Known,
     /// Where connections are handed in that were accepted elsewhere in this process; none while no
@@ -209,7 +199,7 @@ impl Server {
             compute: flowcontrol::compute::Compute::default(),
             compaction: storage::compaction::Compaction::default(),
             readiness: request::readiness::Readiness::default(),
-            summaries: usage::Summaries::default(),
+            summaries: registry::metrics::Summaries::default(),
             known: request::connections::Known::default(),
             door: Mutex::default(),
             charging: admission::Charging::default(),
@@ -225,7 +215,7 @@ impl Server {
         });
         let (defining, tap, stop) = (state.clone(), config.tap.clone(), crew.token());
         crew.spawn(async move {
-            let _ = stop.run_until_cancelled(definitions::run(defining, tap)).await;
+            let _ = stop.run_until_cancelled(registry::crd::run(defining, tap)).await;
         });
         let (compacting, stop) = (state.clone(), crew.token());
         crew.spawn(async move {
@@ -315,7 +305,7 @@ impl State {
 async fn start(state: Arc<State>) {
     loop {
         state.cache.wait_for(1).await;
-        match bootstrap::run(&state).await {
+        match registry::bootstrap::run(&state).await {
             Ok(()) => break,
             Err(status) => tracing::warn!(message = status.message, "bootstrap failed, trying again"),
         }
@@ -325,7 +315,7 @@ async fn start(state: Arc<State>) {
     tracing::info!(version = api::VERSION, "serving");
     loop {
         clock::sleep(KEEP_EVERY).await;
-        if let Err(status) = bootstrap::keep(&state).await {
+        if let Err(status) = registry::bootstrap::keep(&state).await {
             tracing::warn!(message = status.message, "what belongs to every cluster cannot be kept");
         }
     }

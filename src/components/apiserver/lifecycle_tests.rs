@@ -5,7 +5,7 @@ use crate::gated::Gated;
 use crate::request::context::Context;
 use crate::request::info::Info;
 use crate::testing::{self, Fixture, ask};
-use crate::{definitions, write};
+use crate::{registry::crd, registry::write};
 use etcd::api::RangeRequest;
 use etcd::{Kv, Storage};
 use rng::Rng;
@@ -79,7 +79,7 @@ async fn nothing_is_made_of_a_kind_whose_definition_has_gone() {
     assert_eq!(create("a").await, Ok(()));
     assert_eq!(api.ask("DELETE", &format!("{DEFINITIONS}/tabs.example.com"), json!({})).await.0, 200);
     let mut progress = state.cache.progress();
-    while state.cache.get(definitions::PLACE, "tabs.example.com").is_some() {
+    while state.cache.get(crd::PLACE, "tabs.example.com").is_some() {
         progress.changed().await.unwrap();
     }
     assert_eq!(create("b").await, Err(404));

@@ -2,7 +2,7 @@
 //! traffic.
 
 use super::Attributes;
-use crate::services::Cidr;
+use crate::registry::services::Cidr;
 use crate::storage::store::Extra;
 use api::errors::Errors;
 use api::path::cut;

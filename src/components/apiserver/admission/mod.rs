@@ -24,7 +24,7 @@ mod quota;
 
 use crate::State;
 use crate::auth::rbac;
-use crate::definitions;
+use crate::registry::crd;
 use crate::request::context::Context;
 use crate::storage::cache::ROOT;
 use crate::storage::object::Object;
@@ -133,7 +133,7 @@ pub fn place(state: &State, kind: &Kind, object: &Value) -> Result<Vec<(String, 
     let key = |resource: &str, object: &Object| {
         (format!("{ROOT}{resource}/{}", meta::name(&object.value)), object.revision)
     };
-    let definition = definition.map(|found| key(definitions::PLACE, &found));
+    let definition = definition.map(|found| key(crd::PLACE, &found));
     Ok(definition.into_iter().chain(namespace.map(|found| key("namespaces", &found))).collect())
 }
 
@@ -165,7 +165,7 @@ fn definition(state: &State, kind: &Kind) -> Result<Option<Arc<Object>>, Status>
         return Ok(None);
     }
     let served = state.cache.kinds().resource(kind.group, kind.version, kind.plural);
-    let found = state.cache.get(definitions::PLACE, &kind.qualified());
+    let found = state.cache.get(crd::PLACE, &kind.qualified());
     if found.is_none() || served.is_none_or(|served| served.namespaced != kind.namespaced) {
         let why = "the server could not find the requested resource";
         return Err(Status::new(404, "NotFound", why).with(json!({})));

@@ -8,7 +8,7 @@
 use crate::State;
 use crate::auth::escalation::covered;
 use crate::auth::policy;
-use crate::remove::key_of;
+use crate::registry::delete::key_of;
 use crate::storage::store::{Extra, Refused};
 use api::value::{self, at, list, text};
 use api::{Status, meta};
@@ -155,7 +155,7 @@ mod tests {
         old.as_object_mut().unwrap().remove("aggregationRule");
         old["rules"].as_array_mut().unwrap().push(own.clone());
         state.write(kind, old, found.revision, &Extra::default()).await.unwrap();
-        crate::bootstrap::run(state).await.unwrap();
+        crate::registry::bootstrap::run(state).await.unwrap();
         assert!(at(&stored("edit").value, "aggregationRule").is_object());
         let rules = stored("system:aggregate-to-edit").value["rules"].clone();
         assert!(rules.as_array().unwrap().contains(&own), "{rules}");
@@ -175,7 +175,7 @@ mod tests {
         let kind = api::kinds::stored("clusterroles").unwrap();
         state.write(kind, old, found.revision, &Extra::default()).await.unwrap();
         assert_eq!(rules(), Some(json!([])));
-        crate::bootstrap::run(state).await.unwrap();
+        crate::registry::bootstrap::run(state).await.unwrap();
         assert_eq!(rules(), Some(full));
     }
 }

@@ -5,15 +5,16 @@ use crate::auth::rbac::Attributes;
 use crate::auth::user::User;
 use crate::flowcontrol::compute::LARGE;
 use crate::flowcontrol::seat::Seat;
+use crate::registry::write::Part;
 use crate::request::connections::Counted;
 use crate::request::context::Context;
 use crate::request::http::Query;
 use crate::request::http::{Answer, Body, failure, json, json_bytes, not_found_page, plain, typed};
 use crate::request::info::Info;
-use crate::write::Part;
 use crate::{
-    Server, State, auth::authn, auth::reviews, eviction, proxy::kubelet, read as reading, remove,
-    request::decode, request::pretty, subresources, undo::restore, usage, watch, write,
+    Server, State, auth::authn, auth::reviews, proxy::kubelet, registry::delete, registry::eviction,
+    registry::metrics, registry::read as reading, registry::subresources, registry::watch, registry::write,
+    request::decode, request::pretty, undo::restore,
 };
 use api::kinds::{Catalog, Kind, KindRef};
 use api::{Status, VERSION, discovery, openapi};
@@ -156,8 +157,8 @@ async fn resource(
     allowed(kind.verbs, &verb)?;
     let one = !ctx.info.name.is_empty() || verb == "deletecollection";
     match verb.as_str() {
-        "get" if kind.computed => return usage::get(state, ctx, kind).await,
-        "list" if kind.computed => return usage::all(state, ctx, kind).await,
+        "get" if kind.computed => return metrics::get(state, ctx, kind).await,
+        "list" if kind.computed => return metrics::all(state, ctx, kind).await,
         "get" => return reading::get(state, ctx, kind).await,
         "list" => return reading::list(state, ctx, kind).await,
         "watch" => return watch::watch(state, ctx, kind.clone(), stop).await,
@@ -187,8 +188,8 @@ async fn resource(
             "create" => write::create(state, ctx, kind, &body).await,
             "update" => write::update(state, ctx, kind, Part::Main, &body).await,
             "patch" => write::patch(state, ctx, kind, Part::Main, &body).await,
-            "delete" => remove::delete(state, ctx, kind, &body).await,
-            "deletecollection" => remove::delete_collection(state, ctx, kind, &body, &left).await,
+            "delete" => delete::delete(state, ctx, kind, &body).await,
+            "deletecollection" => delete::delete_collection(state, ctx, kind, &body, &left).await,
             _ => Err(Status::method_not_allowed()),
         }
     };

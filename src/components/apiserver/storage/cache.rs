@@ -5,8 +5,8 @@
 //! store's events in order and hands them out; nobody else writes here.
 
 use crate::auth::role_bindings::{self, Bindings};
-use crate::definitions;
-use crate::filter::Filter;
+use crate::registry::crd;
+use crate::registry::filter::Filter;
 use crate::storage::object::{Change, Event, Kept, Object};
 use crate::storage::watch_buffers::{Beginning, Unsent};
 use crate::storage::watch_queue;
@@ -467,7 +467,7 @@ impl Cache {
     /// served, or served in another way, comes again and finds what there is.
     fn define(&self, changes: &[(String, Option<Arc<Object>>)]) {
         let mut definitions = BTreeMap::new();
-        if let Some(shelf) = self.shelf(definitions::PLACE) {
+        if let Some(shelf) = self.shelf(crd::PLACE) {
             definitions.clone_from(&lock(&shelf).objects);
         }
         for (name, changed) in changes {
@@ -523,7 +523,7 @@ impl Cache {
             }
             // First: who hears that a definition is established asks for its kinds at once, and
             // once only.
-            if let Some(definitions) = changed.get(definitions::PLACE) {
+            if let Some(definitions) = changed.get(crd::PLACE) {
                 self.define(definitions);
             }
             for (resource, changes) in changed {
@@ -675,7 +675,7 @@ mod tests {
                 "status": {"acceptedNames": names, "storedVersions": ["v1"],
                     "conditions": [{"type": "Established", "status": "True"}, {"type": "NamesAccepted", "status": "True"}]}})
         };
-        let defined = format!("{}/{name}", definitions::PLACE);
+        let defined = format!("{}/{name}", crd::PLACE);
         send(11, &defined, Some(definition()));
         let tab = |n: i64| json!({"kind": "Tab", "apiVersion": "example.com/v1", "metadata": {"name": "a"}, "n": n});
         send(12, "example.com/tabs/a", Some(tab(1)));
@@ -766,7 +766,7 @@ mod tests {
         let reader = std::thread::spawn(move || {
             let mut known = 0;
             while known < last {
-                let heard = listener.list(definitions::PLACE, "").objects.len();
+                let heard = listener.list(crd::PLACE, "").objects.len();
                 let kinds = listener.kinds();
                 let missing =
                     (known..heard).find(|n| kinds.resource("example.com", "v1", &format!("k{n}s")).is_none());
@@ -785,7 +785,7 @@ mod tests {
                 "status": {"acceptedNames": names, "conditions": [{"type": "Established", "status": "True"}]},
             });
             let kv = KeyValue {
-                key: format!("{ROOT}{}/{plural}.example.com", definitions::PLACE).into(),
+                key: format!("{ROOT}{}/{plural}.example.com", crd::PLACE).into(),
                 mod_revision: 11 + n as Revision,
                 value: definition.to_string().into(),
                 ..KeyValue::default()

@@ -7,8 +7,8 @@
 //! that the cache keeps, so thousands of slow watchers together keep few objects that the cache has
 //! forgotten.
 
-use crate::filter::Filter;
 use crate::flowcontrol::compute::Pace;
+use crate::registry::filter::Filter;
 use crate::storage::cache::{RING_AGE, RING_BYTES, Together};
 use crate::storage::watch_buffers::{Reader, Unsent, Waits};
 use std::collections::VecDeque;

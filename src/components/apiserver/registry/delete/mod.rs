@@ -8,14 +8,14 @@ pub(crate) use options::Options;
 
 use crate::State;
 use crate::admission;
+use crate::registry::services;
+use crate::registry::write::stored_kind;
 use crate::request::context::Context;
 use crate::request::http::{Answer, json};
 use crate::request::negotiate::{self, form};
-use crate::services;
 use crate::storage::cache::Undecodable;
 use crate::storage::object::Object;
 use crate::storage::store::{Deadline, Extra, Refused, object_key};
-use crate::write::stored_kind;
 use api::kinds::Kind;
 use api::value::{self, int, text};
 use api::{Status, meta, status};

@@ -1,9 +1,9 @@
 //! Get and list.
 
 use crate::State;
-use crate::filter::Filter;
 use crate::flowcontrol::compute::{LARGE, ListBody, Pace};
 use crate::flowcontrol::fair_queue::Turn;
+use crate::registry::filter::Filter;
 use crate::request::context::Context;
 use crate::request::http::Answer;
 use crate::request::negotiate::{self, ListMeta, ListWriter, form};

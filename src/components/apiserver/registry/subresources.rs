@@ -3,11 +3,11 @@
 use crate::State;
 use crate::admission;
 use crate::auth::authn::ISSUER;
+use crate::registry::write::{self, Part, modify};
 use crate::request::context::Context;
 use crate::request::decode;
 use crate::request::http::{Answer, header, json};
 use crate::request::negotiate::{self, Form, form};
-use crate::write::{self, Part, modify};
 use api::errors::Errors;
 use api::kinds::{self, Kind, ScalePaths};
 use api::labels::Selector;

@@ -2,13 +2,13 @@
 
 use super::{Options, Removed, remove};
 use crate::State;
-use crate::filter::Filter;
-use crate::read;
+use crate::registry::filter::Filter;
+use crate::registry::read;
+use crate::registry::write::stored_kind;
 use crate::request::context::Context;
 use crate::request::http::Answer;
 use crate::request::negotiate::{self, Form, ListMeta, ListWriter, form};
 use crate::storage::object::Object;
-use crate::write::stored_kind;
 use api::kinds::Kind;
 use api::{Status, meta};
 use bytes::Bytes;

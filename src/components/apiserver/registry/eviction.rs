@@ -6,13 +6,13 @@
 
 use crate::State;
 use crate::admission;
-use crate::remove::{self, Options};
+use crate::registry::delete::{self, Options};
+use crate::registry::subresources::{pods, set_condition};
+use crate::registry::write::{Part, modify};
 use crate::request::context::Context;
 use crate::request::decode;
 use crate::request::http::{Answer, header, json};
 use crate::storage::store::{Deadline, Extra, Refused};
-use crate::subresources::{pods, set_condition};
-use crate::write::{Part, modify};
 use api::kinds::{self, Kind};
 use api::labels::Selector;
 use api::value::{self, at, int, list, text};
@@ -67,13 +67,13 @@ pub async fn evict(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Result<An
             options.version = meta::resource_version(&pod.value).to_string();
         }
         let done = match options.dry_run {
-            true => remove::remove(state, ctx, kind, &namespace, &name, &options).await.map(drop),
+            true => delete::remove(state, ctx, kind, &namespace, &name, &options).await.map(drop),
             false => tell_why_and_remove(state, ctx, kind, &name, options).await,
         };
         match done {
             // It is judged again as it is now, unless it is not the pod that the client means.
             Err(status) if status.reason == "Conflict" && pinned && free && tries < TRIES => {
-                remove::preconditions(kind, &pod.value, &asked)?;
+                delete::preconditions(kind, &pod.value, &asked)?;
                 clock::sleep(PAUSE).await;
             }
             Err(status) if status.reason == "Conflict" && only_as_it_is && !free => {
@@ -108,7 +108,7 @@ async fn tell_why_and_remove(
     mut options: Options,
 ) -> Result<(), Status> {
     let told = modify(state, ctx, kind, Part::Internal, name, |old| {
-        remove::preconditions(kind, old, &options)?;
+        delete::preconditions(kind, old, &options)?;
         let mut pod = old.clone();
         value::remove(&mut pod, "metadata.resourceVersion");
         if !meta::is_terminating(old) {
@@ -121,7 +121,7 @@ async fn tell_why_and_remove(
     if !options.version.is_empty() {
         options.version = meta::resource_version(&told.value).to_string();
     }
-    remove::remove(state, ctx, kind, &ctx.info.namespace, name, &options).await.map(drop)
+    delete::remove(state, ctx, kind, &ctx.info.namespace, name, &options).await.map(drop)
 }
 
 /// What a budget says to one eviction.

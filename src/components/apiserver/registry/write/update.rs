@@ -7,7 +7,7 @@ use crate::request::http::Answer;
 use crate::request::negotiate::{self, form};
 use crate::storage::object::Object;
 use crate::storage::store::{Deadline, Refused};
-use crate::{admission, auth::escalation, remove, request::decode, services};
+use crate::{admission, auth::escalation, registry::delete, registry::services, request::decode};
 use api::errors::Errors;
 use api::kinds::Kind;
 use api::value::{self, at};
@@ -180,7 +180,7 @@ impl Edit<'_> {
             check_fields(ctx, kind, &new, Some(&old.value))?;
         }
         escalation::check(state, ctx, kind, &new, Some(&old.value)).await?;
-        let finished = remove::is_finished(kind, &new);
+        let finished = delete::is_finished(kind, &new);
         let asked = if services::is_service(kind) { new.clone() } else { Value::Null };
         let mut extra = services::plan(state, kind, &mut new, Some(&old.value))?;
         if new == old.value && !finished {

@@ -2,9 +2,9 @@
 
 use crate::State;
 use crate::auth::user::User;
-use crate::filter::Filter;
 use crate::flowcontrol::compute::LARGE;
 use crate::flowcontrol::seat::ANSWER_TIME;
+use crate::registry::filter::Filter;
 use crate::request::context::Context;
 use crate::request::http::{Answer, BodyError, typed};
 use crate::request::negotiate::{self, Form, form};
@@ -57,7 +57,7 @@ pub async fn watch(
     let initial = initial_events(ctx)?;
     let number: i64 = match version {
         "" => 0,
-        text => crate::read::revision(text)?,
+        text => crate::registry::read::revision(text)?,
     };
     let life = match ctx.query.number("timeoutSeconds")? {
         Some(n) if n > 0 => Duration::from_secs(n as u64),
@@ -68,9 +68,9 @@ pub async fn watch(
         state.fresh().await?;
     }
     if initial == Some(true) {
-        crate::read::reach(state, number).await?;
+        crate::registry::read::reach(state, number).await?;
     }
-    crate::read::filled(state).await?;
+    crate::registry::read::filled(state).await?;
     let after = if with_objects {
         None
     } else if number == 0 {

@@ -8,11 +8,11 @@
 
 use crate::State;
 use crate::auth::user::{MASTERS, User};
-use crate::remove::{self, Options};
+use crate::registry::delete::{self, Options};
+use crate::registry::write::{Part, modify};
 use crate::request::context::Context;
 use crate::request::http::Query;
 use crate::request::info::Info;
-use crate::write::{Part, modify};
 use api::custom::{self, definition};
 use api::kinds::{self, Kind};
 use api::value::{self, list};
@@ -214,7 +214,7 @@ async fn clean(state: &Arc<State>, tap: &Tap, object: &Value) -> Result<bool, Fa
         for key in living.map(|(key, _)| key).chain(unread()) {
             let (namespace, name) = key.split_once('/').unwrap_or(("", &key));
             let ctx = context(state, tap, "delete", kind.plural, namespace, name, "");
-            match remove::remove(state, &ctx, &kind, namespace, name, &Options::default()).await {
+            match delete::remove(state, &ctx, &kind, namespace, name, &Options::default()).await {
                 Err(status) if status.reason != "NotFound" => failed = Some(status),
                 _ => {}
             }

@@ -5,8 +5,8 @@
 use crate::State;
 use crate::auth::policy;
 use crate::auth::reconcile;
-use crate::remove::key_of;
-use crate::services::{self, release};
+use crate::registry::delete::key_of;
+use crate::registry::services::{self, release};
 use crate::storage::cache::ROOT;
 use crate::storage::store::{Extra, Refused, status_of};
 use api::kinds::Kind;

@@ -7,7 +7,7 @@ use crate::request::http::Answer;
 use crate::request::negotiate::{self, form};
 use crate::storage::object::Object;
 use crate::storage::store::{Deadline, Refused};
-use crate::{admission, auth::escalation, request::decode, services};
+use crate::{admission, auth::escalation, registry::services, request::decode};
 use api::kinds::Kind;
 use api::value::{self, text};
 use api::{Status, meta, validate};

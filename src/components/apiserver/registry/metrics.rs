@@ -6,8 +6,8 @@
 //! one: however many clients ask, a kubelet is dialled once in that time.
 
 use crate::State;
-use crate::filter::Filter;
 use crate::proxy::kubelet;
+use crate::registry::filter::Filter;
 use crate::request::context::Context;
 use crate::request::http::Answer;
 use crate::request::negotiate::{self, ListMeta, form};

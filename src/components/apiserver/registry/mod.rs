@@ -1,0 +1,24 @@
+//! The verbs, for every kind, and the kinds that need more than a table entry.
+//!
+//! | file | part |
+//! |---|---|
+//! | `read`, `watch`, `filter` | get, list, watch, and their selectors |
+//! | `write` | create, update, patch, server-side apply |
+//! | `delete` | delete and deletecollection |
+//! | `subresources`, `eviction` | scale, binding, token; deletes that ask a disruption budget |
+//! | `services` | ClusterIPs and NodePorts: no address is given out twice |
+//! | `crd` | CustomResourceDefinitions: names, and an end that takes their objects along |
+//! | `metrics` | `metrics.k8s.io`, from the kubelets |
+//! | `bootstrap` | what a new cluster begins with |
+
+pub(crate) mod bootstrap;
+pub(crate) mod crd;
+pub(crate) mod delete;
+pub(crate) mod eviction;
+pub(crate) mod filter;
+pub(crate) mod metrics;
+pub(crate) mod read;
+pub(crate) mod services;
+pub(crate) mod subresources;
+pub(crate) mod watch;
+pub(crate) mod write;
