@@ -46,36 +46,18 @@
 
 mod admission;
 mod auth;
-#[cfg(test)]
-mod bounds_tests;
-#[cfg(test)]
-mod contention_tests;
 mod flowcontrol;
 #[cfg(test)]
 mod fuzz;
-#[cfg(test)]
-mod gated;
-#[cfg(test)]
-mod lifecycle_tests;
-#[cfg(test)]
-mod nodes_tests;
 mod proxy;
 mod registry;
 mod request;
-#[cfg(test)]
-mod requests_tests;
-#[cfg(test)]
-mod services_tests;
-#[cfg(test)]
-mod slow_tests;
 mod storage;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(test)]
 mod tests;
 mod undo;
-#[cfg(test)]
-mod undo_tests;
 
 pub use auth::authn::ISSUER;
 pub use auth::user::User;

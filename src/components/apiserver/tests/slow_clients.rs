@@ -1,10 +1,10 @@
 //! Clients that read slowly or not at all, through the whole server.
 
 use crate::auth::user::{MASTERS, User};
-use crate::gated::Gated;
 use crate::request::http::{Body, full};
 use crate::storage::cache::ROOT;
 use crate::testing;
+use crate::tests::blocking_store::Gated;
 use ::http::Request;
 use etcd::api::RangeRequest;
 use etcd::{Kv, Storage};

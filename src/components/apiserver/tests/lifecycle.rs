@@ -1,10 +1,10 @@
 //! Objects as they come and go: their definition, their namespace's bounds, evictions, finalizers.
 
 use crate::auth::user::{MASTERS, User};
-use crate::gated::Gated;
 use crate::request::context::Context;
 use crate::request::info::Info;
 use crate::testing::{self, Fixture, ask};
+use crate::tests::blocking_store::Gated;
 use crate::{registry::crd, registry::write};
 use etcd::api::RangeRequest;
 use etcd::{Kv, Storage};

@@ -1,8 +1,8 @@
 //! Subresources, reviews, reads and custom resources: what each kind of request takes and answers.
 
 use crate::auth::user::{MASTERS, User};
-use crate::gated::Gated;
 use crate::testing::{self, Fixture, ask};
+use crate::tests::blocking_store::Gated;
 use etcd::Kv;
 use rng::Rng;
 use serde_json::{Value, json};

@@ -2,10 +2,10 @@
 //! whole server.
 
 use crate::auth::user::{MASTERS, NODES, User};
-use crate::gated::Gated;
 use crate::request::http::full;
 use crate::storage::cache::ROOT;
 use crate::testing::{self, Fixture};
+use crate::tests::blocking_store::Gated;
 use ::http::Request;
 use api::kinds;
 use client::{Client, Endpoint, LeaderElection, direct};

@@ -1,0 +1,12 @@
+//! The server as a whole, through its doors.
+
+mod blocking_store;
+mod bounds;
+mod contention;
+mod lifecycle;
+mod nodes;
+mod requests;
+mod server;
+mod services;
+mod slow_clients;
+mod undo;
