@@ -49,6 +49,7 @@ mod auth;
 mod flowcontrol;
 #[cfg(test)]
 mod fuzz;
+mod pipeline;
 mod proxy;
 mod registry;
 mod request;
@@ -71,6 +72,7 @@ pub use undo::restore::{FEWER_STEPS, NO_SUCH_REVISION, NOTHING_TO_REDO, NOTHING_
 
 use ::http::Request;
 use api::kinds::{Kind, KindRef};
+use auth::authn::Caller;
 use client::Dialer;
 use etcd::Storage;
 use pki::{Clients, TokenKey};
@@ -234,7 +236,7 @@ impl Server {
     /// The in-process door: as if `user` had been authenticated. Watches end when the server stops.
     pub async fn call(&self, request: Request<Body>, user: User) -> Answer {
         self.state.requests.fetch_add(1, Ordering::Relaxed);
-        request::router::serve(self, request, user, self.crew.token()).await
+        pipeline::serve(self, request, Caller::InProcess(user), self.crew.token()).await
     }
 
     /// True if somebody has shown who they are on the connection that comes from this address and

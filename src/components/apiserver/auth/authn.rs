@@ -4,14 +4,17 @@ use crate::State;
 use crate::auth::rbac::Attributes;
 use crate::auth::tokens;
 use crate::auth::user::{AUTHENTICATED, UNAUTHENTICATED, User};
-use crate::request::http::{header, identity};
+use crate::flowcontrol::bounds;
+use crate::request::connections::Counted;
+use crate::request::http::{Body, header, identity};
 use api::Status;
 use api::value::{at, text};
 use base64::Engine as _;
 use clock::{self, Timestamp};
-use http::HeaderMap;
+use http::{HeaderMap, Request};
 use rustls::pki_types::CertificateDer;
 use serde_json::Value;
+use std::sync::Arc;
 use tap::TEACHER;
 
 pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
@@ -55,9 +58,42 @@ impl Peer {
     }
 }
 
-/// Who sent these headers over a connection of `peer`. A certificate that is not believed is
-/// forgiven to whoever has a token.
-pub fn authenticate(state: &State, peer: &Peer, headers: &HeaderMap) -> Result<User, Status> {
+/// Where a request comes from.
+pub(crate) enum Caller<'a> {
+    /// A connection, with what its certificate says.
+    Connection(&'a Peer),
+    /// A part of this process: the user is who it says.
+    InProcess(User),
+}
+
+/// Returns the user of a request: authenticated, then impersonated. The connection of the request
+/// counts on the account of the authenticated user from now on.
+///
+/// # Errors
+/// 401 for credentials that are not believed, 403 for an impersonation that is not allowed, 429 if
+/// the account has too many connections.
+pub(crate) fn authenticate(
+    state: &State,
+    caller: Caller<'_>,
+    request: &Request<Body>,
+) -> Result<User, Status> {
+    let user = match caller {
+        Caller::InProcess(user) => user,
+        Caller::Connection(peer) => {
+            let user = sender(state, peer, request.headers())?;
+            let connection = request.extensions().get::<Arc<Counted>>();
+            if !user.is_anonymous() && connection.is_some_and(|counted| !counted.mark_known(&user)) {
+                return Err(bounds::too_many());
+            }
+            user
+        }
+    };
+    impersonate(state, user, request.headers())
+}
+
+/// Returns the user who sent these headers over a connection of `peer`. A certificate that is not
+/// believed does not matter beside a token.
+fn sender(state: &State, peer: &Peer, headers: &HeaderMap) -> Result<User, Status> {
     let stranger = match peer {
         Peer::User(user, until) if *until >= clock::now() => return believed(user, &state.teachers),
         Peer::Nobody => false,
@@ -194,7 +230,7 @@ fn add_default_group(user: &mut User) {
 }
 
 /// The user that the request wants to be taken for, if the caller may.
-pub fn impersonate(state: &State, caller: User, headers: &HeaderMap) -> Result<User, Status> {
+fn impersonate(state: &State, caller: User, headers: &HeaderMap) -> Result<User, Status> {
     let one = |name: &str| headers.get(name).map_or(Ok(""), |value| identity(name, value));
     let name = one("impersonate-user")?;
     let groups = headers.get_all("impersonate-group").iter();

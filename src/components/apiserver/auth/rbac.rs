@@ -3,6 +3,7 @@
 use crate::State;
 use crate::auth::node_authorizer;
 use crate::auth::user::{MASTERS, User};
+use crate::request::context::Context;
 use crate::request::info::Info;
 use crate::storage::object::Object;
 use api::Status;
@@ -118,6 +119,32 @@ pub fn allows(rule: &Value, a: &Attributes) -> bool {
     resource
         && any(list(rule, "apiGroups"), a.group)
         && (names.is_empty() || names.iter().any(|n| n == a.name))
+}
+
+/// Decides whether the request may be carried out.
+///
+/// # Errors
+/// 403 if its user may not.
+pub(crate) async fn authorize(state: &State, ctx: &Context) -> Result<(), Status> {
+    let attributes = Attributes::of(&ctx.info);
+    let allow = |attributes: &Attributes| {
+        let verdict = state.authorize(&ctx.user, attributes);
+        verdict.map_err(|reason| attributes.forbidden(&ctx.user, &reason))
+    };
+    if let Err(refused) = allow(&attributes) {
+        if ctx.user.node().is_none() {
+            return Err(refused);
+        }
+        // What a kubelet may read depends on its pods, of which another server may just have told
+        // it.
+        state.fresh().await?;
+        allow(&attributes)?;
+    }
+    if attributes.opens_stream() {
+        allow(&Attributes { verb: "create", ..attributes })?;
+    }
+    ctx.authorized();
+    Ok(())
 }
 
 impl State {

@@ -1,12 +1,10 @@
 //! From a request to the function that answers it. Everything a path may name stands in the table
 //! of kinds.
 
-use crate::auth::rbac::Attributes;
 use crate::auth::user::User;
 use crate::flowcontrol::compute::LARGE;
 use crate::flowcontrol::seat::Seat;
 use crate::registry::write::Part;
-use crate::request::connections::Counted;
 use crate::request::context::Context;
 use crate::request::http::Query;
 use crate::request::http::{Answer, Body, failure, json, json_bytes, not_found_page, plain, typed};
@@ -30,43 +28,47 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Answers one request of an authenticated user.
-pub async fn serve(server: &Server, request: Request<Body>, user: User, stop: CancellationToken) -> Answer {
-    let state = &server.state;
-    let started = Instant::now();
+/// Lets an authenticated request in, if flow control has a place for it, and opens its record.
+///
+/// # Errors
+/// 429 if there is no place.
+pub(crate) fn enter(
+    server: &Server,
+    user: User,
+    request: &Request<Body>,
+    seat: &Arc<Seat>,
+) -> Result<Arc<Context>, Status> {
     let query = Query::parse(request.uri().query());
     let info = Info::parse(request.method(), request.uri().path(), &query);
-    let seat = Seat::new(request.extensions().get::<Arc<Counted>>().cloned());
-    let user = match authn::impersonate(state, user, request.headers()) {
-        Ok(user) => user,
-        Err(status) => return state.bounds.refuse(&seat, &status),
-    };
-    if let Err(status) = state.bounds.enter(&user, &info, &seat) {
-        return state.bounds.refuse(&seat, &status); // before anything is recorded: a flood must not fill the tap
-    }
-    let headers = request.headers().clone();
-    let id = state.rng.uuid();
-    let ctx = Context::new(id.clone(), user, info, query, headers, server.tap.clone());
-    let ctx = Arc::new(ctx.seated(seat.clone()));
+    server.state.bounds.enter(&user, &info, seat)?;
+    let (id, headers) = (server.state.rng.uuid(), request.headers().clone());
+    let ctx = Context::new(id, user, info, query, headers, server.tap.clone()).seated(seat.clone());
     ctx.stage(Event::Authenticate { groups: ctx.user.groups.clone() });
-    let mut answer = match route(server, &ctx, request, stop).await {
-        Ok(answer) => answer,
-        Err(status) => {
-            ctx.answered(status.code, started.elapsed(), &status.message);
-            failure(&status)
-        }
-    };
-    answer = pretty::shown(state, &ctx, answer).await;
+    Ok(Arc::new(ctx))
+}
+
+/// Makes the answer of a request that was let in: its form, its warnings, its record.
+pub(crate) async fn finish(
+    state: &Arc<State>,
+    ctx: &Arc<Context>,
+    started: Instant,
+    done: Result<Answer, Status>,
+) -> Answer {
+    let mut answer = done.unwrap_or_else(|status| {
+        ctx.answered(status.code, started.elapsed(), &status.message);
+        failure(&status)
+    });
+    answer = pretty::shown(state, ctx, answer).await;
     if answer.status().as_u16() < 400 {
         ctx.answered(answer.status().as_u16(), started.elapsed(), "");
     }
-    answer = state.bounds.answer(&ctx.user, &ctx.info, &seat, answer);
+    answer = state.bounds.answer(&ctx.user, &ctx.info, &ctx.seat, answer);
     for warning in ctx.take_warnings() {
         if let Some(value) = warning_value(&warning) {
             answer.headers_mut().append("warning", value);
         }
     }
-    if let Ok(id) = HeaderValue::from_str(&id) {
+    if let Ok(id) = HeaderValue::from_str(&ctx.request.id) {
         answer.headers_mut().insert("audit-id", id);
     }
     answer
@@ -80,31 +82,17 @@ fn warning_value(text: &str) -> Option<HeaderValue> {
     HeaderValue::from_bytes(format!("299 - \"{text}\"").as_bytes()).ok()
 }
 
-async fn route(
+/// Finds the function that answers an authorized request.
+///
+/// # Errors
+/// 405 for a verb that the resource does not have, and those of the function.
+pub(crate) async fn route(
     server: &Server,
     ctx: &Arc<Context>,
     request: Request<Body>,
     stop: CancellationToken,
 ) -> Result<Answer, Status> {
     let state = &server.state;
-    let attributes = Attributes::of(&ctx.info);
-    let allow = |attributes: &Attributes| {
-        let verdict = state.authorize(&ctx.user, attributes);
-        verdict.map_err(|reason| attributes.forbidden(&ctx.user, &reason))
-    };
-    if let Err(refused) = allow(&attributes) {
-        if ctx.user.node().is_none() {
-            return Err(refused);
-        }
-        // What a kubelet may read depends on its pods, of which another server may just have told
-        // it.
-        state.fresh().await?;
-        allow(&attributes)?;
-    }
-    if attributes.opens_stream() {
-        allow(&Attributes { verb: "create", ..attributes })?;
-    }
-    ctx.authorized();
     if let Some(what) = ctx.info.path.strip_prefix("/ropewalk/v1/") {
         let (what, method) = (what.to_string(), request.method().clone());
         let body = state.bounds.read(&ctx.user, &ctx.info, &ctx.seat, request).await?;
@@ -419,9 +407,4 @@ async fn ready(state: &State) -> Answer {
         Ok(()) => plain(200, "ok"),
         Err(why) => plain(500, format!("{why}\nreadyz check failed\n")),
     }
-}
-
-/// Who sent a request over a connection: the certificate's user, a token's, or nobody.
-pub fn user_of(state: &State, peer: &authn::Peer, request: &Request<Body>) -> Result<User, Status> {
-    authn::authenticate(state, peer, request.headers())
 }

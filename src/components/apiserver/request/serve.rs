@@ -1,11 +1,10 @@
 //! Listeners: TCP, TLS, HTTP/1.1 and HTTP/2.
 
-use crate::auth::authn::Peer;
-use crate::flowcontrol::seat::Seat;
+use crate::auth::authn::{Caller, Peer};
 use crate::request::connections::{Connections, Counted};
 use crate::request::http::{Answer, Body, BodyError, IDLE_MAX, full, holding, http_server};
 use crate::request::http_head::{Heads, Metered};
-use crate::{Server, flowcontrol::bounds, request::router};
+use crate::{Server, pipeline};
 use futures::future::BoxFuture;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -145,15 +144,8 @@ impl Server {
                 let mut request =
                     request.map(|b| -> Body { b.map_err(|e| BodyError(e.to_string())).boxed_unsync() });
                 // A session that begins as a request holds its connection for as long as it lasts.
-                request.extensions_mut().insert(counted.clone());
-                let refuse = |status| server.state.bounds.refuse(&Seat::new(Some(counted.clone())), &status);
-                let answer = match router::user_of(&server.state, &peer, &request) {
-                    Ok(user) if !user.is_anonymous() && !counted.mark_known(&user) => {
-                        refuse(bounds::too_many()) // its account has too many connections
-                    }
-                    Ok(user) => router::serve(&server, request, user, stop).await,
-                    Err(status) => refuse(status),
-                };
+                request.extensions_mut().insert(counted);
+                let answer = pipeline::serve(&server, request, Caller::Connection(&peer), stop).await;
                 let answer = if head { answer.map(|_| full("")) } else { answer };
                 Ok(answer.map(|body| holding(body, running)))
             });

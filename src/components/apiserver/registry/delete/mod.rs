@@ -8,6 +8,7 @@ pub(crate) use options::Options;
 
 use crate::State;
 use crate::admission;
+use crate::pipeline::{self, Write};
 use crate::registry::services;
 use crate::registry::write::stored_kind;
 use crate::request::context::Context;
@@ -23,7 +24,6 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
-use tap::Write;
 
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
@@ -182,15 +182,54 @@ pub async fn remove(
                 }
             },
         };
-        admission::nodes::removal(ctx, kind, &object.value)?;
-        preconditions(kind, &object.value, options)?;
-        let step = decide(kind, &object.value, options, clock::now());
-        if options.dry_run {
+        if let Some(removed) = pipeline::write(&Deletion { state, ctx, kind, object, options }).await? {
+            return Ok(removed);
+        }
+    }
+}
+
+/// The deletion of one object.
+struct Deletion<'a> {
+    state: &'a State,
+    ctx: &'a Context,
+    kind: &'a Kind,
+    /// The object as it is stored.
+    object: Arc<Object>,
+    options: &'a Options,
+}
+
+impl<'a> Write for Deletion<'a> {
+    type Wanted = &'a Options;
+    type Planned = Step;
+    /// `None`: the object has changed meanwhile.
+    type Done = Option<Removed>;
+
+    fn decode(&self) -> Result<&'a Options, Status> {
+        Ok(self.options)
+    }
+
+    /// Sets the finalizers of the garbage collector, the deletion time and the grace period.
+    fn default(&self, options: &'a Options) -> Result<Step, Status> {
+        Ok(decide(self.kind, &self.object.value, options, clock::now()))
+    }
+
+    async fn admit(&self, _: &mut Step) -> Result<(), Status> {
+        admission::nodes::removal(self.ctx, self.kind, &self.object.value)
+    }
+
+    async fn validate(&self, _: &Step) -> Result<(), Status> {
+        preconditions(self.kind, &self.object.value, self.options)
+    }
+
+    async fn commit(&self, step: Step) -> Result<Option<Removed>, Status> {
+        let Deletion { state, ctx, kind, .. } = *self;
+        let object = &self.object;
+        if self.options.dry_run {
             let gone = step == Step::Erase;
-            return Ok(Removed { object, gone });
+            return Ok(Some(Removed { object: object.clone(), gone }));
         }
         let done = match step {
-            Step::Pending => return Ok(Removed { object, gone: false }),
+            Step::Pending => return Ok(Some(Removed { object: object.clone(), gone: false })),
             Step::Erase => {
                 let last = Object::unsent(object.value.clone(), object.revision);
                 let mut extra = services::release(kind, &object.value);
@@ -205,11 +244,11 @@ pub async fn remove(
         };
         match done {
             Ok((object, gone)) => {
-                ctx.committed(&object, if gone { Write::DELETED } else { Write::DELETING });
-                return Ok(Removed { object, gone });
+                ctx.committed(&object, if gone { tap::Write::DELETED } else { tap::Write::DELETING });
+                Ok(Some(Removed { object, gone }))
             }
-            Err(Refused::Error(status)) => return Err(status),
-            Err(Refused::Changed) => {}
+            Err(Refused::Error(status)) => Err(status),
+            Err(Refused::Changed) => Ok(None),
         }
     }
 }
@@ -238,7 +277,7 @@ async fn remove_undecodable(
     state.cache.steps.note(ctx, kind, &last, &mut extra);
     let revision = state.erase_undecodable(kind, namespace, name, found, &extra).await?;
     let object = Arc::new(Object::new(last, revision));
-    ctx.committed(&object, Write::DELETED);
+    ctx.committed(&object, tap::Write::DELETED);
     Ok(Removed { object, gone: true })
 }
 

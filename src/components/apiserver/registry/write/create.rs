@@ -2,6 +2,7 @@
 
 use super::{check_fields, check_version, own, place, stored_kind, tell_beside};
 use crate::State;
+use crate::pipeline::{self, Write};
 use crate::request::context::Context;
 use crate::request::http::Answer;
 use crate::request::negotiate::{self, form};
@@ -14,7 +15,7 @@ use api::{Status, meta, validate};
 use bytes::Bytes;
 use serde_json::Value;
 use std::sync::Arc;
-use tap::{Event, Write};
+use tap::Event;
 
 /// Names that `generateName` tries.
 const NAMES: usize = 8;
@@ -76,75 +77,111 @@ async fn create_named(
 ) -> Result<Arc<Object>, Status> {
     ctx.name(meta::name(&object)); // which may have been generated
     let known = state.cache.revision();
-    match judge_and_create(state, ctx, kind, object.clone()).await {
+    let creation = Creation { state, ctx, kind, object: &object };
+    match pipeline::write(&creation).await {
         Err(status) if matches!(status.code, 403 | 404 | 422) => match state.fresh().await {
-            Ok(now) if now > known => judge_and_create(state, ctx, kind, object).await,
+            Ok(now) if now > known => pipeline::write(&creation).await,
             _ => Err(status),
         },
         done => done,
     }
 }
 
-async fn judge_and_create(
-    state: &Arc<State>,
-    ctx: &Context,
-    kind: &Kind,
-    mut object: Value,
-) -> Result<Arc<Object>, Status> {
-    kind.fill(&mut object);
-    if kind.has_status && !kind.keeps_first_status {
-        value::remove(&mut object, "status");
+/// A write of a new object.
+struct Creation<'a> {
+    state: &'a Arc<State>,
+    ctx: &'a Context,
+    kind: &'a Kind,
+    /// Decoded, in its stored form and with its name: the attempts differ in nothing else.
+    object: &'a Value,
+}
+
+impl<'a> Creation<'a> {
+    fn attributes(&self) -> admission::Attributes<'a> {
+        admission::Attributes { state: self.state, ctx: self.ctx, kind: self.kind, old: None }
     }
-    if !ctx.applies() {
-        value::remove(&mut object, "metadata.managedFields");
-        own(ctx, kind, &Value::Null, &mut object); // what admission adds is nobody's
+}
+
+impl Write for Creation<'_> {
+    type Wanted = Value;
+    type Planned = Value;
+    type Done = Arc<Object>;
+
+    fn decode(&self) -> Result<Value, Status> {
+        Ok(self.object.clone())
     }
-    check_fields(ctx, kind, &object, None)?;
-    let attributes = admission::Attributes { state, ctx, kind, old: None };
-    let details = admission::mutate(&attributes, &mut object).await?;
-    ctx.stage(Event::Admit(details));
-    (kind.prepare)(&mut object);
-    let mut errors = validate::create(kind, &object);
-    check_version(ctx, kind, &object, None, &mut errors);
-    if !errors.is_empty() {
-        return Err(Status::invalid(kind.group, kind.kind, meta::name(&object), &errors));
-    }
-    escalation::check(state, ctx, kind, &object, None).await?;
-    ctx.stage(Event::Validate);
-    let name = meta::name(&object).to_string();
-    let _turn = admission::turn(&attributes, &object).await;
-    let deadline = Deadline::new();
-    loop {
-        deadline.check()?;
-        let mut planned = object.clone();
-        let mut extra = services::plan(state, kind, &mut planned, None)?;
-        extra.join(admission::validate(&attributes, &planned)?);
-        extra.unchanged.extend(admission::place(state, kind, &planned)?);
-        if ctx.dry_run {
-            return match state.remembered(kind, meta::namespace(&planned), &name) {
-                Some(_) => Err(Status::already_exists(kind.group, kind.plural, &name)),
-                None => Ok(Arc::new(Object::unwritten(planned))),
-            };
+
+    fn default(&self, mut object: Value) -> Result<Value, Status> {
+        let Creation { ctx, kind, .. } = *self;
+        kind.fill(&mut object);
+        if kind.has_status && !kind.keeps_first_status {
+            value::remove(&mut object, "status");
         }
-        state.cache.steps.note(ctx, kind, &planned, &mut extra);
-        match state.write(kind, planned, 0, &extra).await {
-            Ok(made) => {
-                ctx.committed(&made, Write::CREATED);
-                tell_beside(ctx, &extra, made.revision);
-                return Ok(made);
+        if !ctx.applies() {
+            value::remove(&mut object, "metadata.managedFields");
+            own(ctx, kind, &Value::Null, &mut object); // what admission adds is nobody's
+        }
+        Ok(object)
+    }
+
+    async fn admit(&self, object: &mut Value) -> Result<(), Status> {
+        check_fields(self.ctx, self.kind, object, None)?;
+        let details = admission::mutate(&self.attributes(), object).await?;
+        self.ctx.stage(Event::Admit(details));
+        (self.kind.prepare)(object);
+        Ok(())
+    }
+
+    async fn validate(&self, object: &Value) -> Result<(), Status> {
+        let Creation { state, ctx, kind, .. } = *self;
+        let mut errors = validate::create(kind, object);
+        check_version(ctx, kind, object, None, &mut errors);
+        if !errors.is_empty() {
+            return Err(Status::invalid(kind.group, kind.kind, meta::name(object), &errors));
+        }
+        escalation::check(state, ctx, kind, object, None).await?;
+        ctx.stage(Event::Validate);
+        Ok(())
+    }
+
+    /// Tries again while others take its address or port, charge its quota, undo its step or change
+    /// its namespace at the same moment.
+    async fn commit(&self, object: Value) -> Result<Arc<Object>, Status> {
+        let Creation { state, ctx, kind, .. } = *self;
+        let attributes = self.attributes();
+        let name = meta::name(&object).to_string();
+        let _turn = admission::turn(&attributes, &object).await;
+        let deadline = Deadline::new();
+        loop {
+            deadline.check()?;
+            let mut planned = object.clone();
+            let mut extra = services::plan(state, kind, &mut planned, None)?;
+            extra.join(admission::validate(&attributes, &planned)?);
+            extra.unchanged.extend(admission::place(state, kind, &planned)?);
+            if ctx.dry_run {
+                return match state.remembered(kind, meta::namespace(&planned), &name) {
+                    Some(_) => Err(Status::already_exists(kind.group, kind.plural, &name)),
+                    None => Ok(Arc::new(Object::unwritten(planned))),
+                };
             }
-            Err(Refused::Error(status)) => return Err(status),
-            Err(Refused::Changed) => {
-                state.fresh().await?;
-                let namespace = meta::namespace(&object);
-                let exists = state.remembered(kind, namespace, &name).is_some()
-                    || state.undecodable(kind, namespace, &name).is_some();
-                if exists {
-                    return Err(Status::already_exists(kind.group, kind.plural, &name));
+            state.cache.steps.note(ctx, kind, &planned, &mut extra);
+            match state.write(kind, planned, 0, &extra).await {
+                Ok(made) => {
+                    ctx.committed(&made, tap::Write::CREATED);
+                    tell_beside(ctx, &extra, made.revision);
+                    return Ok(made);
                 }
-                // An address or port was taken, a quota charged, a step undone, or the namespace
-                // changed at the same moment: plan again.
-                services::after_collision(state, kind, &extra, &object).await?;
+                Err(Refused::Error(status)) => return Err(status),
+                Err(Refused::Changed) => {
+                    state.fresh().await?;
+                    let namespace = meta::namespace(&object);
+                    let exists = state.remembered(kind, namespace, &name).is_some()
+                        || state.undecodable(kind, namespace, &name).is_some();
+                    if exists {
+                        return Err(Status::already_exists(kind.group, kind.plural, &name));
+                    }
+                    services::after_collision(state, kind, &extra, &object).await?;
+                }
             }
         }
     }

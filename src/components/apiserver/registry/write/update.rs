@@ -2,6 +2,7 @@
 
 use super::{check_fields, check_version, create_object, own, place, stored_kind, tell_beside};
 use crate::State;
+use crate::pipeline::{self, Write};
 use crate::request::context::Context;
 use crate::request::http::Answer;
 use crate::request::negotiate::{self, form};
@@ -15,7 +16,7 @@ use api::{Status, meta, validate};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use tap::{Event, Write};
+use tap::Event;
 
 const EPHEMERAL: &str = "spec.ephemeralContainers";
 
@@ -99,14 +100,14 @@ pub async fn modify(
     kind: &Kind,
     part: Part,
     name: &str,
-    change: impl Fn(&Value) -> Result<Value, Status>,
+    change: impl Fn(&Value) -> Result<Value, Status> + Sync,
 ) -> Result<Arc<Object>, Status> {
-    let edit = Edit { state, ctx, kind, part, name };
     let namespace = ctx.info.object_namespace();
     if !ctx.dry_run
         && let Some(remembered) = state.remembered(kind, namespace, name)
     {
-        match edit.attempt(&remembered, &change).await {
+        let edit = Edit { state, ctx, kind, part, name, old: &remembered, change: &change };
+        match pipeline::write(&edit).await {
             Ok(Tried::Written(made)) => return Ok(made),
             Ok(Tried::Failed(status)) => return Err(status),
             Ok(Tried::Nothing | Tried::Overtaken { .. }) | Err(_) => {}
@@ -116,7 +117,8 @@ pub async fn modify(
     loop {
         deadline.check()?;
         let old = state.get(kind, namespace, name).await?;
-        match edit.attempt(&old, &change).await? {
+        let edit = Edit { state, ctx, kind, part, name, old: &old, change: &change };
+        match pipeline::write(&edit).await? {
             Tried::Written(made) => return Ok(made),
             Tried::Nothing => return Ok(old),
             Tried::Failed(status) => return Err(status),
@@ -151,35 +153,69 @@ struct Edit<'a> {
     kind: &'a Kind,
     part: Part,
     name: &'a str,
+    /// The object as it is stored.
+    old: &'a Object,
+    /// Makes of it what the client wants: the body, or a patch applied to it.
+    change: &'a (dyn Fn(&Value) -> Result<Value, Status> + Sync),
 }
 
-impl Edit<'_> {
-    async fn attempt(
-        &self,
-        old: &Object,
-        change: &impl Fn(&Value) -> Result<Value, Status>,
-    ) -> Result<Tried, Status> {
-        let Edit { state, ctx, kind, part, name } = *self;
-        let mut new = change(&old.value)?;
-        let told = meta::locked_version(&new);
+/// An object on its way to replace another one.
+struct Edited {
+    object: Value,
+    /// The client named the version that it wants to replace.
+    locked: bool,
+}
+
+impl Write for Edit<'_> {
+    type Wanted = Edited;
+    type Planned = Edited;
+    type Done = Tried;
+
+    /// # Errors
+    /// 409 for a write that means another version of the object or another object.
+    fn decode(&self) -> Result<Edited, Status> {
+        let Edit { kind, part, name, old, .. } = *self;
+        let object = (self.change)(&old.value)?;
+        let told = meta::locked_version(&object);
         let locked = !told.is_empty();
         if locked && told != meta::resource_version(&old.value) {
             return Err(Status::stale(kind.group, kind.plural, name));
         }
-        check_uid(kind, &new, &old.value)?;
+        check_uid(kind, &object, &old.value)?;
         if part == Part::Main {
-            check_deletion(kind, &new, &old.value)?;
+            check_deletion(kind, &object, &old.value)?;
         }
-        keep(kind, part, &ctx.info.subresource, &mut new, &old.value);
-        self.settle(&mut new, &old.value);
-        let errors = self.problems(&new, &old.value);
+        Ok(Edited { object, locked })
+    }
+
+    fn default(&self, mut edited: Edited) -> Result<Edited, Status> {
+        keep(self.kind, self.part, &self.ctx.info.subresource, &mut edited.object, &self.old.value);
+        self.settle(&mut edited.object);
+        Ok(edited)
+    }
+
+    /// The mutating plug-ins of this cluster change new objects only.
+    async fn admit(&self, _: &mut Edited) -> Result<(), Status> {
+        Ok(())
+    }
+
+    async fn validate(&self, edited: &Edited) -> Result<(), Status> {
+        let Edit { state, ctx, kind, part, name, old, .. } = *self;
+        let new = &edited.object;
+        let errors = self.problems(new);
         if !errors.is_empty() {
             return Err(Status::invalid(kind.group, kind.kind, name, &errors));
         }
         if part != Part::Finalize {
-            check_fields(ctx, kind, &new, Some(&old.value))?;
+            check_fields(ctx, kind, new, Some(&old.value))?;
         }
-        escalation::check(state, ctx, kind, &new, Some(&old.value)).await?;
+        escalation::check(state, ctx, kind, new, Some(&old.value)).await
+    }
+
+    /// Erases an object whose last finalizer goes.
+    async fn commit(&self, edited: Edited) -> Result<Tried, Status> {
+        let Edit { state, ctx, kind, old, .. } = *self;
+        let Edited { object: mut new, locked } = edited;
         let finished = delete::is_finished(kind, &new);
         let asked = if services::is_service(kind) { new.clone() } else { Value::Null };
         let mut extra = services::plan(state, kind, &mut new, Some(&old.value))?;
@@ -208,7 +244,7 @@ impl Edit<'_> {
         };
         match written {
             Ok(made) => {
-                ctx.committed(&made, if finished { Write::DELETED } else { Write::UPDATED });
+                ctx.committed(&made, if finished { tap::Write::DELETED } else { tap::Write::UPDATED });
                 tell_beside(ctx, &extra, made.revision);
                 Ok(Tried::Written(made))
             }
@@ -219,10 +255,13 @@ impl Edit<'_> {
             }
         }
     }
+}
 
+impl Edit<'_> {
     /// What is wrong with the object, as far as this part of it may be written.
-    fn problems(&self, new: &Value, old: &Value) -> Errors {
+    fn problems(&self, new: &Value) -> Errors {
         let Edit { ctx, kind, part, .. } = *self;
+        let old = &self.old.value;
         match part {
             Part::Main => {
                 let mut errors = validate::update(kind, new, old);
@@ -241,8 +280,9 @@ impl Edit<'_> {
     }
 
     /// Fills in what the server fills in, and notes who wrote what.
-    fn settle(&self, new: &mut Value, old: &Value) {
+    fn settle(&self, new: &mut Value) {
         let Edit { ctx, kind, part, .. } = *self;
+        let old = &self.old.value;
         match part {
             Part::Main => {
                 kind.fill(new);

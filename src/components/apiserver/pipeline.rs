@@ -1,0 +1,103 @@
+//! The path of a request, on one page: what is here is what runs.
+//!
+//! [`serve`] takes every request through its first two stages, [`write()`] takes every write of an
+//! object through the rest: seven calls in order.
+//!
+//! | call | what it does | a refusal |
+//! |---|---|---|
+//! | [`authenticate`] | certificate or token, then impersonation (`--as`) | 401, 403 |
+//! | [`authorize`] | the node authorizer, then RBAC | 403 |
+//! | [`Write::decode`] | what the client wants: a body, a patch merged into what is stored | 400, 415 |
+//! | [`Write::default`] | what the server fills in: defaults, generation, managed fields | |
+//! | [`Write::admit`] | mutating plug-ins | 403 |
+//! | [`Write::validate`] | the kind's rules; nobody gives away rights that they lack | 422, 403 |
+//! | [`Write::commit`] | validating plug-ins and quotas, then one transaction | 403, 409 |
+//!
+//! Create, update, patch, apply and delete differ in these five methods only (`registry::write`,
+//! `registry::delete`). Kubernetes demands three things of the order:
+//!
+//! - Mutating admission comes before validation: what a plug-in adds is validated as well.
+//! - Validating plug-ins come last, with the transaction. A quota is charged by the transaction that
+//!   makes the object, so a conflict on the quota asks these plug-ins again.
+//! - A write that names no resourceVersion and finds that the object has changed goes through
+//!   [`write()`] again with the object as it is now: it is decoded, admitted and validated anew. The
+//!   loops are `modify` in `registry::write`, and `remove` in `registry::delete`.
+
+use crate::Server;
+use crate::auth::authn::{Caller, authenticate};
+use crate::auth::rbac::authorize;
+use crate::flowcontrol::seat::Seat;
+use crate::request::context::Context;
+use crate::request::http::{Answer, Body};
+use crate::request::router;
+use api::Status;
+use http::Request;
+use std::sync::Arc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Answers one request. What is refused before flow control lets it in is not recorded: a flood
+/// must not fill the tap.
+pub(crate) async fn serve(
+    server: &Server,
+    request: Request<Body>,
+    caller: Caller<'_>,
+    stop: CancellationToken,
+) -> Answer {
+    let started = Instant::now();
+    let seat = Seat::new(request.extensions().get().cloned());
+    let entered = match authenticate(&server.state, caller, &request) {
+        Ok(user) => router::enter(server, user, &request, &seat),
+        Err(status) => Err(status),
+    };
+    let ctx = match entered {
+        Ok(ctx) => ctx,
+        Err(status) => return server.state.bounds.refuse(&seat, &status),
+    };
+    let done = answer(server, &ctx, request, stop).await;
+    router::finish(&server.state, &ctx, started, done).await
+}
+
+/// Reads are answered by the function that the router finds; a write goes on in [`write()`].
+async fn answer(
+    server: &Server,
+    ctx: &Arc<Context>,
+    request: Request<Body>,
+    stop: CancellationToken,
+) -> Result<Answer, Status> {
+    authorize(&server.state, ctx).await?;
+    router::route(server, ctx, request, stop).await
+}
+
+/// Carries out one attempt of a write.
+///
+/// # Errors
+/// Those of the stages, as the table above has them.
+pub(crate) async fn write<W: Write>(attempt: &W) -> Result<W::Done, Status> {
+    let wanted = attempt.decode()?;
+    let mut planned = attempt.default(wanted)?;
+    attempt.admit(&mut planned).await?;
+    attempt.validate(&planned).await?;
+    attempt.commit(planned).await
+}
+
+/// One attempt to write one object, in the stages in which the verbs differ.
+pub(crate) trait Write: Sync {
+    /// What the client asks for: an object, or the options of a delete.
+    type Wanted: Send;
+    /// What is to be stored.
+    type Planned: Send + Sync;
+    /// How the attempt ended.
+    type Done: Send;
+
+    /// Returns what the client wants, with what is stored in view.
+    fn decode(&self) -> Result<Self::Wanted, Status>;
+    /// Fills in what the server fills in.
+    fn default(&self, wanted: Self::Wanted) -> Result<Self::Planned, Status>;
+    /// Lets the mutating plug-ins change the object.
+    fn admit(&self, planned: &mut Self::Planned) -> impl Future<Output = Result<(), Status>> + Send;
+    /// Judges the object by the rules of its kind.
+    fn validate(&self, planned: &Self::Planned) -> impl Future<Output = Result<(), Status>> + Send;
+    /// Asks the validating plug-ins and writes, in one transaction with all that belongs to it.
+    fn commit(&self, planned: Self::Planned) -> impl Future<Output = Result<Self::Done, Status>> + Send;
+}
