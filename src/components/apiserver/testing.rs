@@ -1,9 +1,13 @@
 //! A server on a store in memory, for tests; and, served on loopback with a kubeconfig, for real
 //! clients.
 
+#[cfg(test)]
+use crate::State;
 use crate::auth::user::{MASTERS, User};
 use crate::flowcontrol::compute::LARGE;
-use crate::request::http::full;
+#[cfg(test)]
+use crate::request::http::Body;
+use crate::request::http::{Answer, full};
 use crate::{Cidr, Config, Server};
 use bytes::Bytes;
 use etcd::{Kv, Storage};
@@ -127,7 +131,10 @@ pub async fn send(
 ) -> (u16, Value) {
     let request = ::http::Request::builder().method(method).uri(path);
     let request = request.header("content-type", media).header("kubectl-session", session);
-    let answer = server.call(request.body(full(body)).unwrap(), user).await;
+    answer_of(server.call(request.body(full(body)).unwrap(), user).await).await
+}
+
+async fn answer_of(answer: Answer) -> (u16, Value) {
     let code = answer.status().as_u16();
     let bytes = answer.into_body().collect().await.unwrap().to_bytes();
     let text = || String::from_utf8_lossy(&bytes).into_owned().into();
@@ -139,6 +146,81 @@ pub async fn send(
 pub(crate) async fn ask(server: &Server, method: &str, path: &str, body: Value) -> (u16, Value) {
     let media = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
     send(server, User::new("admin", &[MASTERS]), (method, path), (media, body.to_string()), "").await
+}
+
+/// A server on files of its own, for the tests of this room.
+#[cfg(test)]
+pub(crate) struct Api {
+    pub(crate) fixture: Fixture,
+    _dir: tempfile::TempDir,
+}
+
+#[cfg(test)]
+impl Api {
+    /// With the ServiceAccount that pods of the default namespace need.
+    pub(crate) async fn new() -> Api {
+        Api::bare().await.with_account("default").await
+    }
+
+    /// As a cluster begins: there is no ServiceAccount, since no controller makes one.
+    pub(crate) async fn bare() -> Api {
+        Api::on(Arc::new(Kv::in_memory(Rng::seeded(1).fork("etcd")))).await
+    }
+
+    /// One more server of a store.
+    pub(crate) async fn on(kv: Arc<dyn Storage>) -> Api {
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = start_on(dir.path(), kv).await;
+        Api { fixture, _dir: dir }
+    }
+
+    /// Makes the ServiceAccount `default` of a namespace.
+    pub(crate) async fn with_account(self, namespace: &str) -> Api {
+        let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts");
+        self.made(&path, serde_json::json!({"metadata": {"name": "default"}})).await;
+        self
+    }
+
+    pub(crate) fn state(&self) -> &Arc<State> {
+        &self.fixture.server.state
+    }
+
+    /// A request of any user.
+    pub(crate) async fn send(&self, user: User, request: ::http::Request<Body>) -> (u16, Value) {
+        answer_of(self.fixture.server.call(request, user).await).await
+    }
+
+    /// A request of an administrator with a body in JSON; a patch is a merge patch.
+    pub(crate) async fn ask(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
+        ask(&self.fixture.server, method, path, body).await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
+        self.ask("GET", path, Value::Null).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        self.ask("POST", path, body).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: Value) -> (u16, Value) {
+        self.ask("PUT", path, body).await
+    }
+
+    pub(crate) async fn patch(&self, path: &str, body: Value) -> (u16, Value) {
+        self.ask("PATCH", path, body).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str, body: Value) -> (u16, Value) {
+        self.ask("DELETE", path, body).await
+    }
+
+    /// Creates an object and returns it.
+    pub(crate) async fn made(&self, path: &str, body: Value) -> Value {
+        let (code, made) = self.post(path, body).await;
+        assert_eq!(code, 201, "{made}");
+        made
+    }
 }
 
 fn kubeconfig(address: &str, ca: &str, cert: &str, key: &str) -> String {

@@ -2,7 +2,7 @@
 
 use crate::auth::user::User;
 use crate::request::http::full;
-use crate::testing::{self, Fixture};
+use crate::testing::Api;
 use crate::{registry::bootstrap, registry::crd, registry::services};
 use ::http::Request;
 use etcd::api::{PutRequest, RequestOp, TxnRequest};
@@ -21,42 +21,7 @@ fn admin() -> User {
     User::new("system:admin", &["system:masters"])
 }
 
-struct Api {
-    fixture: Fixture,
-    _dir: tempfile::TempDir,
-}
-
 impl Api {
-    async fn on(kv: Arc<dyn Storage>) -> Api {
-        let dir = tempfile::tempdir().unwrap();
-        let fixture = testing::start_on(dir.path(), kv).await;
-        Api { fixture, _dir: dir }
-    }
-
-    async fn new() -> Api {
-        let api = Api::on(Arc::new(Kv::in_memory(Rng::seeded(1).fork("etcd")))).await;
-        let accounts = "/api/v1/namespaces/default/serviceaccounts";
-        assert_eq!(api.post(accounts, json!({"metadata": {"name": "default"}})).await.0, 201);
-        api
-    }
-
-    async fn send(&self, method: &str, path: &str, media: &str, body: Value) -> (u16, Value) {
-        let body = (media, body.to_string());
-        testing::send(&self.fixture.server, admin(), (method, path), body, "").await
-    }
-    async fn get(&self, path: &str) -> (u16, Value) {
-        self.send("GET", path, "", Value::Null).await
-    }
-    async fn post(&self, path: &str, body: Value) -> (u16, Value) {
-        self.send("POST", path, "application/json", body).await
-    }
-    async fn patch(&self, path: &str, body: Value) -> (u16, Value) {
-        self.send("PATCH", path, "application/merge-patch+json", body).await
-    }
-    async fn delete(&self, path: &str) -> (u16, Value) {
-        self.send("DELETE", path, "application/json", json!({})).await
-    }
-
     /// Writes to the store as `etcdctl put` and `etcdctl del` (no value) do, and waits until the
     /// server has heard of it.
     async fn etcdctl(&self, key: &str, value: Option<String>) {
@@ -66,8 +31,8 @@ impl Api {
             None => RequestOp::DeleteRange(etcd::api::DeleteRangeRequest { key, ..Default::default() }),
         };
         let txn = TxnRequest { success: vec![op], ..TxnRequest::default() };
-        self.fixture.server.state.kv.txn(txn).await.unwrap();
-        self.fixture.server.state.fresh().await.unwrap();
+        self.state().kv.txn(txn).await.unwrap();
+        self.state().fresh().await.unwrap();
     }
 }
 
@@ -92,7 +57,7 @@ async fn patches_without_a_version_never_conflict() {
     let locked = json!({"metadata": {"resourceVersion": "1"}, "data": {"a": "b"}});
     assert_eq!(api.patch(&path, locked).await.0, 409);
     let patches = (0..40).map(|n| api.patch(&path, json!({"data": {format!("l{n}"): "v"}})));
-    let (deleted, _) = tokio::join!(api.delete(&path), futures::future::join_all(patches));
+    let (deleted, _) = tokio::join!(api.delete(&path, json!({})), futures::future::join_all(patches));
     assert_eq!(deleted.0, 200, "{}", deleted.1);
 }
 
@@ -130,14 +95,14 @@ async fn no_create_is_refused_by_what_a_server_remembers() {
             json!({"metadata": {"name": name}, "spec": {"type": "NodePort", "clusterIP": "10.96.7.7", "ports": [port]}})
         };
         assert_eq!(a.post(&of("services"), service("one")).await.0, 201);
-        assert_eq!(a.delete(&format!("{}/one", of("services"))).await.0, 200);
+        assert_eq!(a.delete(&format!("{}/one", of("services")), json!({})).await.0, 200);
         let (code, told) = b.post(&of("services"), service("other")).await;
         assert_eq!(code, 201, "{told}");
-        assert_eq!(b.delete(&format!("{}/other", of("services"))).await.0, 200);
+        assert_eq!(b.delete(&format!("{}/other", of("services")), json!({})).await.0, 200);
 
         let (code, told) = b.post(&of("secrets"), named("Secret")).await;
         assert_eq!(code, 201, "{told}");
-        assert_eq!(b.delete(&format!("{}/{name}", of("secrets"))).await.0, 200);
+        assert_eq!(b.delete(&format!("{}/{name}", of("secrets")), json!({})).await.0, 200);
         assert_eq!(a.patch(&status, used.clone()).await.0, 200);
     }
 }
@@ -182,7 +147,7 @@ async fn a_service_may_have_more_ports_than_a_transaction_has_operations() {
     let many = json!({"metadata": {"name": "many"}, "spec": {"type": "NodePort", "ports": ports}});
     let (code, told) = api.post(SERVICES, many).await;
     assert_eq!(code, 201, "{told}");
-    assert_eq!(api.delete(&format!("{SERVICES}/many")).await.0, 200);
+    assert_eq!(api.delete(&format!("{SERVICES}/many"), json!({})).await.0, 200);
     assert_eq!(reserved(&api).await.len(), 1, "all were given back");
 }
 
@@ -217,7 +182,7 @@ async fn a_port_for_health_checks_is_taken_as_any_other() {
 #[tokio::test]
 async fn a_taken_address_keeps_no_namespace_from_coming_back() {
     let api = Api::new().await;
-    assert_eq!(api.delete(&format!("{SERVICES}/kubernetes")).await.0, 200);
+    assert_eq!(api.delete(&format!("{SERVICES}/kubernetes"), json!({})).await.0, 200);
     let thief =
         json!({"metadata": {"name": "thief"}, "spec": {"clusterIP": "10.96.0.1", "ports": [{"port": 443}]}});
     assert_eq!(api.post(SERVICES, thief).await.0, 201);
@@ -226,7 +191,7 @@ async fn a_taken_address_keeps_no_namespace_from_coming_back() {
     bootstrap::keep(state).await.unwrap();
     assert_eq!(api.get("/api/v1/namespaces/kube-node-lease").await.0, 200);
     assert_eq!(api.get(&format!("{SERVICES}/kubernetes")).await.0, 404);
-    assert_eq!(api.delete(&format!("{SERVICES}/thief")).await.0, 200);
+    assert_eq!(api.delete(&format!("{SERVICES}/thief"), json!({})).await.0, 200);
     bootstrap::keep(state).await.unwrap();
     assert_eq!(api.get(&format!("{SERVICES}/kubernetes")).await.0, 200);
 }
@@ -306,7 +271,7 @@ async fn a_definition_that_fails_holds_up_no_other() {
     let state = &api.fixture.server.state;
     state.kv.txn_unbounded(txn).await.unwrap();
     state.fresh().await.unwrap();
-    assert_eq!(api.delete(&format!("{all}/aaas.example.com")).await.0, 200);
+    assert_eq!(api.delete(&format!("{all}/aaas.example.com"), json!({})).await.0, 200);
     assert_eq!(api.post(all, definition("bbbs")).await.0, 201);
     assert!(served("bbbs").await, "the one before it holds it up");
     let mut caretaker = crd::Caretaker::default();
@@ -340,7 +305,7 @@ async fn a_definition_that_is_being_deleted_waits_for_its_own_objects_only() {
         ["aaas", "bbbs"].map(|plural| format!("/apis/example.com/v1/namespaces/default/{plural}"));
     assert_eq!(api.post(&held_a, held("AAAS")).await.0, 201);
     assert_eq!(api.post(&held_b, held("BBBS")).await.0, 201);
-    assert_eq!(api.delete(&format!("{all}/aaas.example.com")).await.0, 200);
+    assert_eq!(api.delete(&format!("{all}/aaas.example.com"), json!({})).await.0, 200);
     // The server deletes the object, which its finalizer keeps.
     while api.get(&format!("{held_a}/held")).await.1["metadata"]["deletionTimestamp"].is_null() {
         progress.changed().await.unwrap();

@@ -3,7 +3,7 @@
 use crate::auth::user::{MASTERS, User};
 use crate::request::context::Context;
 use crate::request::info::Info;
-use crate::testing::{self, Fixture, ask};
+use crate::testing::{self, Api, ask};
 use crate::tests::blocking_store::Gated;
 use crate::{registry::crd, registry::write};
 use etcd::api::RangeRequest;
@@ -14,31 +14,6 @@ use std::time::Duration;
 
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const PODS: &str = "/api/v1/namespaces/default/pods";
-
-struct Api {
-    fixture: Fixture,
-    _dir: tempfile::TempDir,
-}
-
-impl Api {
-    async fn new() -> Api {
-        let dir = tempfile::tempdir().unwrap();
-        let api = Api { fixture: testing::start(dir.path()).await, _dir: dir };
-        let account = json!({"metadata": {"name": "default"}});
-        api.made("/api/v1/namespaces/default/serviceaccounts", account).await;
-        api
-    }
-
-    async fn ask(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
-        ask(&self.fixture.server, method, path, body).await
-    }
-
-    async fn made(&self, path: &str, body: Value) -> Value {
-        let (code, made) = self.ask("POST", path, body).await;
-        assert_eq!(code, 201, "{made}");
-        made
-    }
-}
 
 fn pod(name: &str) -> Value {
     json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "nginx"}]}})

@@ -3,7 +3,7 @@
 
 use crate::auth::user::User;
 use crate::request::http::{Body, full};
-use crate::testing::{self, Fixture};
+use crate::testing::{self, Api};
 use ::http::Request;
 use base64::Engine;
 use bytes::Bytes;
@@ -23,47 +23,7 @@ fn request(method: &str, path: &str, content_type: &str, body: impl Into<Bytes>)
     builder.header("content-type", content_type).body(full(body)).unwrap()
 }
 
-struct Api {
-    fixture: Fixture,
-    _dir: tempfile::TempDir,
-}
-
 impl Api {
-    async fn new() -> Api {
-        let dir = tempfile::tempdir().unwrap();
-        let fixture = testing::start(dir.path()).await;
-        let api = Api { fixture, _dir: dir };
-        let account = json!({"metadata": {"name": "default"}});
-        assert_eq!(api.post("/api/v1/namespaces/default/serviceaccounts", account).await.0, 201);
-        api
-    }
-
-    async fn send(&self, user: User, request: Request<Body>) -> (u16, Value) {
-        let answer = self.fixture.server.call(request, user).await;
-        let code = answer.status().as_u16();
-        let bytes = answer.into_body().collect().await.unwrap().to_bytes();
-        (
-            code,
-            serde_json::from_slice(&bytes)
-                .unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into_owned().into()),
-        )
-    }
-    async fn get(&self, path: &str) -> (u16, Value) {
-        self.send(admin(), request("GET", path, "", "")).await
-    }
-    async fn post(&self, path: &str, body: Value) -> (u16, Value) {
-        self.send(admin(), request("POST", path, "application/json", body.to_string())).await
-    }
-    async fn put(&self, path: &str, body: Value) -> (u16, Value) {
-        self.send(admin(), request("PUT", path, "application/json", body.to_string())).await
-    }
-    async fn patch(&self, path: &str, body: Value) -> (u16, Value) {
-        self.send(admin(), request("PATCH", path, "application/merge-patch+json", body.to_string())).await
-    }
-    async fn delete(&self, path: &str, body: Value) -> (u16, Value) {
-        self.send(admin(), request("DELETE", path, "application/json", body.to_string())).await
-    }
-
     async fn watch(&self, path: &str) -> Watch {
         let answer = self.fixture.server.call(request("GET", path, "", ""), admin()).await;
         assert_eq!(answer.status(), 200);
@@ -148,12 +108,7 @@ async fn the_kubernetes_service_leads_to_every_api_server() {
 #[tokio::test]
 async fn what_a_server_remembers_never_refuses_what_another_one_allows() {
     let kv = Arc::new(Kv::in_memory(Rng::seeded(7)));
-    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let [first, second] = dirs.map(|dir| (dir, kv.clone())).map(|(dir, kv)| async move {
-        let fixture = testing::start_on(dir.path(), kv).await;
-        Api { fixture, _dir: dir }
-    });
-    let (a, b) = (first.await, second.await);
+    let (a, b) = (Api::on(kv.clone()).await, Api::on(kv).await);
     for n in 0..50 {
         let space = format!("s{n}");
         assert_eq!(a.post("/api/v1/namespaces", json!({"metadata": {"name": space}})).await.0, 201);

@@ -1,36 +1,25 @@
 //! What the API server gives to Services: addresses, node ports, families, and what they keep.
 
-use crate::testing::{self, Fixture, ask};
+use crate::testing::Api;
 use serde_json::{Value, json};
 
 const SERVICES: &str = "/api/v1/namespaces/default/services";
 
-struct Api {
-    fixture: Fixture,
-    _dir: tempfile::TempDir,
-}
-
 impl Api {
-    async fn new() -> Api {
-        let dir = tempfile::tempdir().unwrap();
-        Api { fixture: testing::start(dir.path()).await, _dir: dir }
-    }
-
     /// Asks for a Service with this spec, and returns the spec that it gets.
-    async fn post(&self, name: &str, spec: Value) -> (u16, Value) {
+    async fn post_service(&self, name: &str, spec: Value) -> (u16, Value) {
         let service = json!({"metadata": {"name": name}, "spec": spec});
-        spec_of(ask(&self.fixture.server, "POST", SERVICES, service).await)
+        spec_of(self.post(SERVICES, service).await)
     }
 
-    async fn made(&self, name: &str, spec: Value) -> Value {
-        let (code, spec) = self.post(name, spec).await;
+    async fn made_service(&self, name: &str, spec: Value) -> Value {
+        let (code, spec) = self.post_service(name, spec).await;
         assert_eq!(code, 201, "{spec}");
         spec
     }
 
-    async fn patch(&self, name: &str, spec: Value) -> (u16, Value) {
-        let path = format!("{SERVICES}/{name}");
-        spec_of(ask(&self.fixture.server, "PATCH", &path, json!({ "spec": spec })).await)
+    async fn patch_service(&self, name: &str, spec: Value) -> (u16, Value) {
+        spec_of(self.patch(&format!("{SERVICES}/{name}"), json!({ "spec": spec })).await)
     }
 }
 
@@ -42,20 +31,20 @@ fn spec_of((code, mut answer): (u16, Value)) -> (u16, Value) {
 
 #[tokio::test]
 async fn addresses_from_outside_keep_their_policy_without_node_ports() {
-    let api = Api::new().await;
+    let api = Api::bare().await;
     let spec = json!({"type": "NodePort", "externalIPs": ["203.0.113.7"], "externalTrafficPolicy": "Local",
         "ports": [{"port": 80}]});
-    api.made("s", spec).await;
-    let (code, spec) = api.patch("s", json!({"type": "ClusterIP"})).await;
+    api.made_service("s", spec).await;
+    let (code, spec) = api.patch_service("s", json!({"type": "ClusterIP"})).await;
     assert_eq!((code, &spec["externalTrafficPolicy"]), (200, &json!("Local")), "{spec}");
     assert_eq!(spec["ports"][0].get("nodePort"), None);
-    let (code, spec) = api.patch("s", json!({"externalIPs": null})).await;
+    let (code, spec) = api.patch_service("s", json!({"externalIPs": null})).await;
     assert_eq!((code, spec.get("externalTrafficPolicy")), (200, None), "{spec}");
 }
 
 #[tokio::test]
 async fn a_port_has_one_node_port_for_all_protocols() {
-    let api = Api::new().await;
+    let api = Api::bare().await;
     let port = |name: &str, protocol: &str, number: i64, node_port: i64| json!({"name": name, "protocol": protocol, "port": number, "nodePort": node_port});
     let given = |spec: &Value| -> Vec<i64> {
         spec["ports"].as_array().unwrap().iter().map(|port| port["nodePort"].as_i64().unwrap()).collect()
@@ -63,13 +52,13 @@ async fn a_port_has_one_node_port_for_all_protocols() {
     let ports = |last: i64| {
         json!([port("dns", "UDP", 53, 0), port("other", "TCP", 54, 0), port("dns-tcp", "TCP", 53, last)])
     };
-    let spec = api.made("dns", json!({"type": "NodePort", "ports": ports(0)})).await;
+    let spec = api.made_service("dns", json!({"type": "NodePort", "ports": ports(0)})).await;
     let [udp, other, tcp] = given(&spec)[..] else { panic!("{spec}") };
     assert!(udp == tcp && udp != other, "{spec}");
-    let spec = api.made("named", json!({"type": "NodePort", "ports": ports(30053)})).await;
+    let spec = api.made_service("named", json!({"type": "NodePort", "ports": ports(30053)})).await;
     assert!(given(&spec)[0] == 30053 && given(&spec)[2] == 30053, "{spec}");
     let two = json!([port("a", "UDP", 53, 30054), port("b", "TCP", 54, 30054)]);
-    let (code, told) = api.post("two", json!({"type": "NodePort", "ports": two})).await;
+    let (code, told) = api.post_service("two", json!({"type": "NodePort", "ports": two})).await;
     assert_eq!(code, 422, "{told}");
     let why = "spec.ports[1].nodePort: Invalid value: 30054: provided port is already allocated";
     assert!(told.as_str().unwrap().contains(why), "{told}");
@@ -77,29 +66,29 @@ async fn a_port_has_one_node_port_for_all_protocols() {
 
 #[tokio::test]
 async fn a_local_load_balancer_gets_a_port_for_health_checks() {
-    let api = Api::new().await;
+    let api = Api::bare().await;
     let balanced = |policy: &str| json!({"type": "LoadBalancer", "externalTrafficPolicy": policy, "ports": [{"port": 80}]});
-    let spec = api.made("local", balanced("Local")).await;
+    let spec = api.made_service("local", balanced("Local")).await;
     let given = spec["healthCheckNodePort"].as_i64().expect("a port");
     assert!((30000..=32767).contains(&given) && spec["ports"][0]["nodePort"] != given, "{spec}");
     assert_eq!(
-        api.patch("local", json!({"sessionAffinity": "ClientIP"})).await.1["healthCheckNodePort"],
+        api.patch_service("local", json!({"sessionAffinity": "ClientIP"})).await.1["healthCheckNodePort"],
         given
     );
-    let spec = api.made("cluster", balanced("Cluster")).await;
+    let spec = api.made_service("cluster", balanced("Cluster")).await;
     assert_eq!(spec.get("healthCheckNodePort"), None);
     let taken = json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": given}]});
-    assert_eq!(api.post("other", taken.clone()).await.0, 422, "it is reserved");
-    let (code, spec) = api.patch("cluster", json!({"externalTrafficPolicy": "Local"})).await;
+    assert_eq!(api.post_service("other", taken.clone()).await.0, 422, "it is reserved");
+    let (code, spec) = api.patch_service("cluster", json!({"externalTrafficPolicy": "Local"})).await;
     assert!(code == 200 && spec["healthCheckNodePort"].is_i64(), "{spec}");
-    let (_, spec) = api.patch("local", json!({"externalTrafficPolicy": "Cluster"})).await;
+    let (_, spec) = api.patch_service("local", json!({"externalTrafficPolicy": "Cluster"})).await;
     assert_eq!(spec.get("healthCheckNodePort"), None);
-    assert_eq!(api.post("other", taken).await.0, 201, "it was given back");
+    assert_eq!(api.post_service("other", taken).await.0, 201, "it was given back");
 }
 
 #[tokio::test]
 async fn a_headless_service_without_selector_has_both_families() {
-    let api = Api::new().await;
+    let api = Api::bare().await;
     let headless = |more: Value| {
         let mut spec = json!({"clusterIP": "None", "ports": [{"port": 80}]});
         api::patch::merge(&mut spec, &more);
@@ -113,16 +102,16 @@ async fn a_headless_service_without_selector_has_both_families() {
         ("selects", json!({"selector": {"a": "b"}}), "SingleStack", json!(["IPv4"])),
         ("address", json!({"clusterIP": null}), "SingleStack", json!(["IPv4"])),
     ] {
-        let spec = api.made(name, headless(more)).await;
+        let spec = api.made_service(name, headless(more)).await;
         assert_eq!((&spec["ipFamilyPolicy"], &spec["ipFamilies"]), (&json!(policy), &families), "{name}");
-        let (code, after) = api.patch(name, json!({"sessionAffinity": "ClientIP"})).await;
+        let (code, after) = api.patch_service(name, json!({"sessionAffinity": "ClientIP"})).await;
         assert_eq!((code, &after["ipFamilies"]), (200, &families), "{name}: {after}");
     }
 }
 
 #[tokio::test]
 async fn addresses_that_contradict_each_other_are_refused() {
-    let api = Api::new().await;
+    let api = Api::bare().await;
     let spec = |more: Value| {
         let mut spec = json!({"ports": [{"port": 80}]});
         api::patch::merge(&mut spec, &more);
@@ -160,31 +149,32 @@ async fn addresses_that_contradict_each_other_are_refused() {
             "may not be set for ExternalName services",
         ),
     ] {
-        let (code, told) = api.post("s", spec(more.clone())).await;
+        let (code, told) = api.post_service("s", spec(more.clone())).await;
         assert!(code == 422 && told.as_str().unwrap().contains(why), "{more}: {code} {told}");
     }
-    let made = api.made("s", spec(json!({"clusterIP": "10.96.0.50"}))).await;
+    let made = api.made_service("s", spec(json!({"clusterIP": "10.96.0.50"}))).await;
     assert_eq!(made["clusterIPs"], json!(["10.96.0.50"]));
-    let (code, told) = api.patch("s", json!({"clusterIPs": ["10.96.0.51"]})).await;
+    let (code, told) = api.patch_service("s", json!({"clusterIPs": ["10.96.0.51"]})).await;
     assert!(code == 422 && told.as_str().unwrap().contains("may not change once set"), "{told}");
-    let (code, told) = api.patch("s", json!({"clusterIP": "10.96.0.51"})).await;
+    let (code, told) = api.patch_service("s", json!({"clusterIP": "10.96.0.51"})).await;
     assert!(code == 422 && told.as_str().unwrap().contains("may not change once set"), "{told}");
-    let (code, after) = api.patch("s", json!({"clusterIP": null, "clusterIPs": null})).await;
+    let (code, after) = api.patch_service("s", json!({"clusterIP": null, "clusterIPs": null})).await;
     assert_eq!((code, &after["clusterIP"]), (200, &json!("10.96.0.50")), "what it has stays");
     let away = json!({"type": "ExternalName", "externalName": "a.example"});
-    let (code, after) = api.patch("s", away).await;
+    let (code, after) = api.patch_service("s", away).await;
     assert_eq!((code, after.get("clusterIPs")), (200, None), "{after}");
-    let (code, after) =
-        api.patch("s", json!({"type": "ClusterIP", "externalName": null, "clusterIP": "10.96.0.52"})).await;
+    let (code, after) = api
+        .patch_service("s", json!({"type": "ClusterIP", "externalName": null, "clusterIP": "10.96.0.52"}))
+        .await;
     assert_eq!((code, &after["clusterIPs"]), (200, &json!(["10.96.0.52"])), "{after}");
 }
 
 /// The Service that holds them was broken in the store by hand.
 #[tokio::test]
 async fn what_an_unreadable_service_holds_is_refused_at_once() {
-    let api = Api::new().await;
+    let api = Api::bare().await;
     let ports = json!([{"port": 80, "nodePort": 30080}]);
-    api.made("old", json!({"type": "NodePort", "clusterIP": "10.96.7.7", "ports": ports})).await;
+    api.made_service("old", json!({"type": "NodePort", "clusterIP": "10.96.7.7", "ports": ports})).await;
     let put = etcd::api::PutRequest {
         key: "/registry/services/default/old".into(),
         value: "{".into(),
@@ -194,12 +184,13 @@ async fn what_an_unreadable_service_holds_is_refused_at_once() {
     let state = &api.fixture.server.state;
     state.kv.txn_unbounded(txn).await.unwrap();
     state.fresh().await.unwrap();
-    let (code, told) = api.post("new", json!({"clusterIP": "10.96.7.7", "ports": [{"port": 80}]})).await;
+    let (code, told) =
+        api.post_service("new", json!({"clusterIP": "10.96.7.7", "ports": [{"port": 80}]})).await;
     assert!(code == 422 && told.as_str().unwrap().contains("provided IP is already allocated"), "{told}");
-    let (code, told) = api.post("new", json!({"type": "NodePort", "ports": ports})).await;
+    let (code, told) = api.post_service("new", json!({"type": "NodePort", "ports": ports})).await;
     let why = "spec.ports[0].nodePort: Invalid value: 30080: provided port is already allocated";
     assert!(code == 422 && told.as_str().unwrap().contains(why), "{told}");
-    api.made("new", json!({"type": "NodePort", "ports": [{"port": 80}]})).await;
-    let (code, told) = api.patch("new", json!({"ports": ports})).await;
+    api.made_service("new", json!({"type": "NodePort", "ports": [{"port": 80}]})).await;
+    let (code, told) = api.patch_service("new", json!({"ports": ports})).await;
     assert!(code == 422 && told.as_str().unwrap().contains(why), "{told}");
 }

@@ -1,15 +1,13 @@
 //! Undo and redo through the whole server, and what others do at the same moment.
 
-use crate::State;
 use crate::auth::user::User;
 use crate::request::context::Context;
 use crate::request::http::Query;
 use crate::storage::store::{Extra, Refused};
-use crate::testing::{self, Fixture};
+use crate::testing::{self, Api};
 use api::kinds;
 use rng::Rng;
 use serde_json::{Value, json};
-use std::sync::Arc;
 use tap::Tap;
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -18,40 +16,25 @@ fn learner() -> User {
     User::new("learner", &["system:masters"])
 }
 
-struct Api {
-    fixture: Fixture,
-    _dir: tempfile::TempDir,
-}
-
 impl Api {
-    async fn new() -> Api {
-        let dir = tempfile::tempdir().unwrap();
-        let fixture = testing::start(dir.path()).await;
-        Api { fixture, _dir: dir }
-    }
-
-    fn state(&self) -> &Arc<State> {
-        &self.fixture.server.state
-    }
-
-    async fn send(&self, session: &str, method: &str, path: &str, body: Value) -> (u16, Value) {
+    async fn in_step(&self, session: &str, method: &str, path: &str, body: Value) -> (u16, Value) {
         let body = ("application/json", body.to_string());
         testing::send(&self.fixture.server, learner(), (method, path), body, session).await
     }
 
     /// Writes a ConfigMap in a step of that name.
     async fn make(&self, session: &str, name: &str) {
-        let made = self.send(session, "POST", MAPS, json!({"metadata": {"name": name}})).await;
+        let made = self.in_step(session, "POST", MAPS, json!({"metadata": {"name": name}})).await;
         assert_eq!(made.0, 201, "{}", made.1);
     }
 
     async fn go(&self, verb: &str, asked: Value) -> (u16, Value) {
-        self.send("", "POST", &format!("/ropewalk/v1/{verb}"), asked).await
+        self.in_step("", "POST", &format!("/ropewalk/v1/{verb}"), asked).await
     }
 
     /// The ConfigMaps that people have made.
     async fn maps(&self) -> Vec<String> {
-        let list = self.send("", "GET", MAPS, Value::Null).await.1;
+        let list = self.in_step("", "GET", MAPS, Value::Null).await.1;
         let names = list["items"].as_array().unwrap().iter();
         names.map(|o| o["metadata"]["name"].as_str().unwrap().to_string()).collect()
     }
@@ -61,7 +44,7 @@ impl Api {
 /// everybody can still write.
 #[tokio::test]
 async fn people_write_after_a_long_undo() {
-    let api = Api::new().await;
+    let api = Api::bare().await;
     for n in 0..140 {
         api.make(&format!("s{n}"), &format!("c{n}")).await;
     }
@@ -72,7 +55,7 @@ async fn people_write_after_a_long_undo() {
         api.make(&format!("after{n}"), &format!("after{n}")).await;
         let (code, told) = api.go("redo", json!({})).await;
         assert_eq!(code, 409, "it was forgotten: {told}");
-        let steps = api.send("", "GET", "/ropewalk/v1/steps", Value::Null).await.1;
+        let steps = api.in_step("", "GET", "/ropewalk/v1/steps", Value::Null).await.1;
         assert_eq!(steps["steps"].as_array().map(Vec::len), Some(n + 1), "{steps}");
         assert_eq!(steps["undone"], json!([]), "{steps}");
     }
@@ -85,7 +68,7 @@ async fn people_write_after_a_long_undo() {
 /// Two undos at the same moment are two steps back, and two redos bring all of it back.
 #[tokio::test]
 async fn undos_at_the_same_moment_lose_nothing() {
-    let api = Api::new().await;
+    let api = Api::bare().await;
     for n in 0..20 {
         api.make(&format!("s{n}"), &format!("c{n}")).await;
     }
@@ -106,7 +89,7 @@ async fn undos_at_the_same_moment_lose_nothing() {
 /// forget what was undone, and a redo would take it away.
 #[tokio::test]
 async fn a_write_that_overlaps_an_undo_is_judged_again() {
-    let api = Api::new().await;
+    let api = Api::bare().await;
     api.make("one", "c").await;
     let state = api.state();
     let kind = kinds::stored("configmaps").unwrap();
@@ -130,7 +113,7 @@ async fn a_write_that_overlaps_an_undo_is_judged_again() {
 /// write along.
 #[tokio::test]
 async fn an_undo_takes_no_write_along_that_it_did_not_name() {
-    let api = Api::new().await;
+    let api = Api::bare().await;
     let rng = Rng::seeded(3);
     for round in 0..30 {
         let (old, new) = (format!("old{round}"), format!("new{round}"));
@@ -146,13 +129,13 @@ async fn an_undo_takes_no_write_along_that_it_did_not_name() {
         let undone = told["steps"][0]["id"].as_str().unwrap().to_string();
         let left = if undone.starts_with(&format!("{old}-")) { &new } else { &old };
         assert_eq!(api.maps().await, std::slice::from_ref(left), "round {round}: {undone} was undone");
-        assert_eq!(api.send("", "DELETE", &format!("{MAPS}/{left}"), json!({})).await.0, 200);
+        assert_eq!(api.in_step("", "DELETE", &format!("{MAPS}/{left}"), json!({})).await.0, 200);
     }
 }
 
 #[tokio::test]
 async fn what_a_command_writes_after_its_undo_can_be_undone() {
-    let api = Api::new().await;
+    let api = Api::bare().await;
     api.make("apply", "one").await;
     api.make("apply", "two").await;
     assert_eq!(api.go("undo", json!({})).await.0, 200);
@@ -170,9 +153,9 @@ async fn what_a_command_writes_after_its_undo_can_be_undone() {
 /// Between a plan and its act somebody writes: what was agreed to is done, or nothing is.
 #[tokio::test]
 async fn what_was_agreed_to_is_refused_when_somebody_has_written_since() {
-    let api = Api::new().await;
+    let api = Api::bare().await;
     api.make("one", "one").await;
-    let base = api.send("", "GET", &format!("{MAPS}/one"), Value::Null).await.1;
+    let base = api.in_step("", "GET", &format!("{MAPS}/one"), Value::Null).await.1;
     let base: i64 = base["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
     api.make("two", "two").await;
     for (verb, asked) in [("undo", json!({"count": 1})), ("rewind", json!({"revision": base}))] {

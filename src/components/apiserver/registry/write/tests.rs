@@ -3,15 +3,10 @@
 
 use crate::auth::user::User;
 use crate::request::http::full;
-use crate::testing::{self, Fixture};
+use crate::testing::Api;
 use ::http::Request;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
-
-struct Api {
-    fixture: Fixture,
-    _dir: tempfile::TempDir,
-}
 
 struct Got {
     code: u16,
@@ -33,20 +28,11 @@ fn person() -> User {
 }
 
 impl Api {
-    async fn new() -> Api {
-        let dir = tempfile::tempdir().unwrap();
-        let fixture = testing::start(dir.path()).await;
-        let api = Api { fixture, _dir: dir };
-        for namespace in ["default", "kube-system"] {
-            let accounts = format!("/api/v1/namespaces/{namespace}/serviceaccounts");
-            let account = json!({"metadata": {"name": "default"}});
-            let made = api.send(person(), "POST", &accounts, "application/json", account.to_string()).await;
-            assert_eq!(made.code, 201, "{}", made.body);
-        }
-        api
+    async fn with_accounts() -> Api {
+        Api::new().await.with_account("kube-system").await
     }
 
-    async fn send(
+    async fn answer(
         &self,
         user: User,
         method: &str,
@@ -63,12 +49,12 @@ impl Api {
         Got { code, body: serde_json::from_slice(&bytes).unwrap_or_default(), warnings }
     }
 
-    async fn post(&self, path: &str, body: Value) -> Got {
-        self.send(person(), "POST", path, "application/json", body.to_string()).await
+    async fn post_answer(&self, path: &str, body: Value) -> Got {
+        self.answer(person(), "POST", path, "application/json", body.to_string()).await
     }
 
-    async fn patch(&self, path: &str, media: &str, body: impl Into<bytes::Bytes>) -> Got {
-        self.send(person(), "PATCH", path, &format!("application/{media}"), body).await
+    async fn patch_answer(&self, path: &str, media: &str, body: impl Into<bytes::Bytes>) -> Got {
+        self.answer(person(), "PATCH", path, &format!("application/{media}"), body).await
     }
 }
 
@@ -78,71 +64,79 @@ fn pod(name: &str) -> Value {
 
 #[tokio::test]
 async fn an_empty_time_is_refused_at_every_door() {
-    let api = Api::new().await;
-    assert_eq!(api.post(PODS, pod("r7")).await.code, 201);
+    let api = Api::with_accounts().await;
+    assert_eq!(api.post_answer(PODS, pod("r7")).await.code, 201);
     let fields = json!({"metadata": {"managedFields": [{"manager": "x", "operation": "Update", "apiVersion": "v1", "time": "",
         "fieldsType": "FieldsV1", "fieldsV1": {"f:metadata": {}}}]}});
-    let got = api.patch(&format!("{PODS}/r7"), "merge-patch+json", fields.to_string()).await;
+    let got = api.patch_answer(&format!("{PODS}/r7"), "merge-patch+json", fields.to_string()).await;
     assert_eq!(got.code, 400, "{}", got.body);
     assert!(got.message().contains("cannot parse \"\" as \"2006\""), "{}", got.message());
     let lease = json!({"metadata": {"name": "l"}, "spec": {"renewTime": ""}});
-    let got = api.post("/apis/coordination.k8s.io/v1/namespaces/default/leases", lease).await;
+    let got = api.post_answer("/apis/coordination.k8s.io/v1/namespaces/default/leases", lease).await;
     assert_eq!(got.code, 400, "{}", got.body);
     let mut deployment = json!({"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": pod("x")}});
     deployment["spec"]["template"]["metadata"] = json!({"labels": {"a": "b"}, "creationTimestamp": ""});
-    let got = api.post("/apis/apps/v1/namespaces/default/deployments", deployment).await;
+    let got = api.post_answer("/apis/apps/v1/namespaces/default/deployments", deployment).await;
     assert_eq!(got.code, 400, "{}", got.body);
 }
 
 #[tokio::test]
 async fn patches_neither_multiply_nor_nest_without_a_bound() {
-    let api = Api::new().await;
-    assert_eq!(api.post(MAPS, json!({"metadata": {"name": "r8"}, "data": {"a": "b"}})).await.code, 201);
+    let api = Api::with_accounts().await;
+    assert_eq!(
+        api.post_answer(MAPS, json!({"metadata": {"name": "r8"}, "data": {"a": "b"}})).await.code,
+        201
+    );
     let path = format!("{MAPS}/r8");
     let doubling: Vec<Value> =
         (0..40).map(|i| json!({"op": "copy", "from": "/data", "path": format!("/data/k{i}")})).collect();
-    let got = api.patch(&path, "json-patch+json", Value::from(doubling).to_string()).await;
+    let got = api.patch_answer(&path, "json-patch+json", Value::from(doubling).to_string()).await;
     assert_eq!(got.code, 422, "{}", got.body);
     assert!(
         got.body["details"]["causes"][0]["message"].as_str().unwrap().contains("accumulated size increase")
     );
     let deep = vec![json!({"op": "copy", "from": "/data", "path": "/data/x"}); 9_900];
-    let got = api.patch(&path, "json-patch+json", Value::from(deep).to_string()).await;
+    let got = api.patch_answer(&path, "json-patch+json", Value::from(deep).to_string()).await;
     assert_eq!(got.code, 422, "{}", got.body);
     let deep = api::bounds::nested(120);
     for media in ["merge-patch+json", "strategic-merge-patch+json"] {
-        let got = api.patch(&path, media, json!({"metadata": {"annotations": deep}}).to_string()).await;
+        let got =
+            api.patch_answer(&path, media, json!({"metadata": {"annotations": deep}}).to_string()).await;
         assert_eq!(got.code, 400, "{media}: {}", got.body);
         assert!(got.message().contains("nested too deeply"), "{media}: {}", got.message());
     }
-    let got = api.patch(&format!("{path}?fieldManager=m"), "apply-patch+yaml", "{a: ".repeat(5_000)).await;
+    let got =
+        api.patch_answer(&format!("{path}?fieldManager=m"), "apply-patch+yaml", "{a: ".repeat(5_000)).await;
     assert_eq!(got.code, 400, "{}", got.body);
-    assert_eq!(api.post(MAPS, json!({"metadata": {"name": "deep", "annotations": deep}})).await.code, 400);
+    assert_eq!(
+        api.post_answer(MAPS, json!({"metadata": {"name": "deep", "annotations": deep}})).await.code,
+        400
+    );
 }
 
 #[tokio::test]
 async fn aliases_in_a_body_do_not_multiply() {
-    let api = Api::new().await;
+    let api = Api::with_accounts().await;
     let (zeros, aliases) = (vec!["0"; 3_000].join(","), vec!["*a"; 3_000].join(","));
     let bomb = format!(
         "apiVersion: authorization.k8s.io/v1\nkind: SelfSubjectAccessReview\na: &a [{zeros}]\nb: [{aliases}]\n"
     );
     let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
     let got =
-        api.send(User::service_account("default", "default"), "POST", path, "application/yaml", bomb).await;
+        api.answer(User::service_account("default", "default"), "POST", path, "application/yaml", bomb).await;
     assert_eq!(got.code, 400, "{}", got.body);
     assert!(got.message().contains("document contains excessive aliasing"), "{}", got.message());
 }
 
 #[tokio::test]
 async fn fields_that_are_not_honoured_are_answered_with_a_warning() {
-    let api = Api::new().await;
+    let api = Api::with_accounts().await;
     let mut odd = pod("odd");
     odd["spec"]["hostPID"] = true.into();
     odd["spec"]["containers"][0]["ports"] = json!([{"containerPort": 80, "hostPort": 8080}]);
     let want = ["spec.hostPID: ", "spec.containers[0].ports[0].hostPort: "];
     for query in ["?dryRun=All", ""] {
-        let got = api.post(&format!("{PODS}{query}"), odd.clone()).await;
+        let got = api.post_answer(&format!("{PODS}{query}"), odd.clone()).await;
         assert_eq!(got.code, 201, "{}", got.body);
         assert_eq!(got.warnings.len(), want.len(), "{:?}", got.warnings);
         for (warning, want) in got.warnings.iter().zip(want) {
@@ -150,39 +144,40 @@ async fn fields_that_are_not_honoured_are_answered_with_a_warning() {
         }
     }
     let label = json!({"metadata": {"labels": {"a": "b"}}});
-    let got = api.patch(&format!("{PODS}/odd"), "merge-patch+json", label.to_string()).await;
+    let got = api.patch_answer(&format!("{PODS}/odd"), "merge-patch+json", label.to_string()).await;
     assert_eq!((got.code, got.warnings), (200, vec![]));
-    let got = api.post(PODS, pod("plain")).await;
+    let got = api.post_answer(PODS, pod("plain")).await;
     assert_eq!((got.code, got.warnings), (201, vec![]));
     let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": odd["spec"]});
     let deployment = json!({"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}});
-    let got = api.post("/apis/apps/v1/namespaces/default/deployments", deployment).await;
+    let got = api.post_answer("/apis/apps/v1/namespaces/default/deployments", deployment).await;
     assert!(got.warnings[0].contains("spec.template.spec.hostPID: "), "{:?}", got.warnings);
 }
 
 #[tokio::test]
 async fn images_of_components_belong_to_the_cluster() {
-    let api = Api::new().await;
+    let api = Api::with_accounts().await;
     let with = |name: &str, image: &str| {
         let mut pod = pod(name);
         pod["spec"]["containers"][0]["image"] = image.into();
         pod
     };
     let etcd = with("r6", "ropewalk.io/etcd");
-    let got = api.post(PODS, etcd.clone()).await;
+    let got = api.post_answer(PODS, etcd.clone()).await;
     assert_eq!(got.code, 403, "{}", got.body);
     assert!(got.message().contains("spec.containers[0].image: ropewalk.io/etcd"), "{}", got.message());
     let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": etcd["spec"]});
     let set = json!({"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}});
     let sets = "/apis/apps/v1/namespaces/kube-system/daemonsets";
-    assert_eq!(api.post(sets, set).await.code, 403);
-    assert_eq!(api.post(PODS, pod("later")).await.code, 201);
+    assert_eq!(api.post_answer(sets, set).await.code, 403);
+    assert_eq!(api.post_answer(PODS, pod("later")).await.code, 201);
     let image = json!({"spec": {"containers": [{"name": "c", "image": "ropewalk.io/kube-proxy"}]}});
-    let got = api.patch(&format!("{PODS}/later"), "strategic-merge-patch+json", image.to_string()).await;
+    let got =
+        api.patch_answer(&format!("{PODS}/later"), "strategic-merge-patch+json", image.to_string()).await;
     assert_eq!(got.code, 403, "{}", got.body);
     let as_user = |user: User, path: &'static str, pod: Value| {
         let api = &api;
-        async move { api.send(user, "POST", path, "application/json", pod.to_string()).await.code }
+        async move { api.answer(user, "POST", path, "application/json", pod.to_string()).await.code }
     };
     let system = "/api/v1/namespaces/kube-system/pods";
     let masters = ["system:masters"];
@@ -200,11 +195,11 @@ async fn images_of_components_belong_to_the_cluster() {
 
 #[tokio::test]
 async fn strict_decoding_speaks_as_upstream() {
-    let api = Api::new().await;
+    let api = Api::with_accounts().await;
     let path = "/apis/apps/v1/namespaces/default/deployments?fieldValidation=Strict";
     let json = r#"{"metadata": {"name": "d"}, "spec": {"unknownField": "foo", "replicas": 2, "replicas": 3,
         "selector": {"matchLabels": {"a": "b"}}}}"#;
-    let got = api.send(person(), "POST", path, "application/json", json).await;
+    let got = api.answer(person(), "POST", path, "application/json", json).await;
     assert_eq!(got.code, 400);
     assert!(
         got.message().ends_with(
@@ -214,7 +209,7 @@ async fn strict_decoding_speaks_as_upstream() {
         got.message()
     );
     let yaml = "metadata:\n  name: d\nspec:\n  zz: 1\n  aa: 1\n  replicas: 1\n  replicas: 2\n";
-    let got = api.send(person(), "POST", path, "application/yaml", yaml).await;
+    let got = api.answer(person(), "POST", path, "application/yaml", yaml).await;
     assert!(
         got.message().ends_with("strict decoding error: yaml: unmarshal errors:\n  line 7: key \"replicas\" already set in map, unknown field \"spec.aa\", unknown field \"spec.zz\""),
         "{}",
@@ -222,60 +217,64 @@ async fn strict_decoding_speaks_as_upstream() {
     );
     let map = "\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: m\ndata:\n  foo: a\n  foo: b\n";
     let apply = format!("{MAPS}/m?fieldManager=m&fieldValidation=");
-    let got = api.patch(&format!("{apply}Strict"), "apply-patch+yaml", map).await;
+    let got = api.patch_answer(&format!("{apply}Strict"), "apply-patch+yaml", map).await;
     assert!(got.message().contains("line 8: key \"foo\" already set in map"), "{}", got.message());
-    let got = api.patch(&format!("{apply}Warn"), "apply-patch+yaml", map).await;
+    let got = api.patch_answer(&format!("{apply}Warn"), "apply-patch+yaml", map).await;
     assert!(
         (got.code, got.warnings.len()) == (201, 1) && got.warnings[0].contains("line 8: key"),
         "{:?}",
         got.warnings
     );
     let got = api
-        .patch(&format!("{apply}Ignore"), "apply-patch+yaml", "apiVersion: v1\nkind: ConfigMap\nfoo: 1\n")
+        .patch_answer(
+            &format!("{apply}Ignore"),
+            "apply-patch+yaml",
+            "apiVersion: v1\nkind: ConfigMap\nfoo: 1\n",
+        )
         .await;
     assert!(got.message().ends_with(": .foo: field not declared in schema"), "{}", got.message());
 }
 
 #[tokio::test]
 async fn a_binding_is_no_new_generation_of_a_pod() {
-    let api = Api::new().await;
+    let api = Api::with_accounts().await;
     let mut object = pod("g");
     object["metadata"]["generation"] = 100.into();
-    assert_eq!(api.post(PODS, object).await.body["metadata"]["generation"], 1);
+    assert_eq!(api.post_answer(PODS, object).await.body["metadata"]["generation"], 1);
     let binding = json!({"metadata": {"name": "g"}, "target": {"kind": "Node", "name": "n"}});
-    assert_eq!(api.post(&format!("{PODS}/g/binding"), binding).await.code, 201);
+    assert_eq!(api.post_answer(&format!("{PODS}/g/binding"), binding).await.code, 201);
     let path = format!("{PODS}/g");
     let generation = |got: Got| got.body["metadata"]["generation"].as_i64().unwrap();
     let label = json!({"metadata": {"labels": {"a": "b"}}}).to_string();
-    assert_eq!(generation(api.patch(&path, "merge-patch+json", label).await), 1);
+    assert_eq!(generation(api.patch_answer(&path, "merge-patch+json", label).await), 1);
     let deadline = json!({"spec": {"activeDeadlineSeconds": 5000}}).to_string();
-    assert_eq!(generation(api.patch(&path, "merge-patch+json", deadline).await), 2);
+    assert_eq!(generation(api.patch_answer(&path, "merge-patch+json", deadline).await), 2);
     let debug = json!({"spec": {"ephemeralContainers": [{"name": "d", "image": "busybox"}]}}).to_string();
     let doors = format!("{path}/ephemeralcontainers");
-    assert_eq!(generation(api.patch(&doors, "strategic-merge-patch+json", debug).await), 3);
+    assert_eq!(generation(api.patch_answer(&doors, "strategic-merge-patch+json", debug).await), 3);
     let changed = json!({"spec": {"ephemeralContainers": [{"name": "d", "image": "nginx"}]}}).to_string();
-    let got = api.patch(&doors, "strategic-merge-patch+json", changed).await;
+    let got = api.patch_answer(&doors, "strategic-merge-patch+json", changed).await;
     assert!(got.code == 422 && got.message().contains("may not be changed"), "{}", got.body);
 }
 
 #[tokio::test]
 async fn ephemeral_containers_are_written_to_the_pod_that_was_read() {
-    let api = Api::new().await;
-    let old = api.post(PODS, pod("e")).await.body;
+    let api = Api::with_accounts().await;
+    let old = api.post_answer(PODS, pod("e")).await.body;
     let path = format!("{PODS}/e");
     let label = json!({"metadata": {"labels": {"a": "b"}}}).to_string();
-    assert_eq!(api.patch(&path, "merge-patch+json", label).await.code, 200);
+    assert_eq!(api.patch_answer(&path, "merge-patch+json", label).await.code, 200);
     let door = format!("{path}/ephemeralcontainers");
     let put = async |mut object: Value| {
         object["spec"]["ephemeralContainers"] = json!([{"name": "d", "image": "busybox"}]);
-        api.send(person(), "PUT", &door, "application/json", object.to_string()).await
+        api.answer(person(), "PUT", &door, "application/json", object.to_string()).await
     };
     let got = put(old).await;
     assert!(got.code == 409 && got.message().contains("has been modified"), "{}", got.body);
-    let mut other = api.send(person(), "GET", &path, "", "").await.body;
+    let mut other = api.answer(person(), "GET", &path, "", "").await.body;
     other["metadata"]["uid"] = "another".into();
     assert_eq!(put(other).await.code, 409);
-    let current = api.send(person(), "GET", &path, "", "").await.body;
+    let current = api.answer(person(), "GET", &path, "", "").await.body;
     let got = put(current).await;
     assert_eq!(
         (got.code, &got.body["spec"]["ephemeralContainers"][0]["name"]),
@@ -289,25 +288,27 @@ async fn ephemeral_containers_are_written_to_the_pod_that_was_read() {
 /// finds the conflict.
 #[tokio::test]
 async fn an_apply_of_a_scale_owns_the_replicas() {
-    let api = Api::new().await;
+    let api = Api::with_accounts().await;
     let deployments = "/apis/apps/v1/namespaces/default/deployments";
     let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": pod("x")["spec"]});
     let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"},
         "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}});
-    assert_eq!(api.post(deployments, deployment.clone()).await.code, 201);
+    assert_eq!(api.post_answer(deployments, deployment.clone()).await.code, 201);
     let path = format!("{deployments}/d/scale");
     let scale = json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "d"}, "spec": {"replicas": 3}});
     assert_eq!(
-        api.patch(&path, "apply-patch+yaml", scale.to_string()).await.code,
+        api.patch_answer(&path, "apply-patch+yaml", scale.to_string()).await.code,
         422,
         "it names no manager"
     );
     let by = |manager: &str| format!("{path}?fieldManager={manager}");
-    let got = api.patch(&by("scaler"), "apply-patch+yaml", scale.to_string()).await;
+    let got = api.patch_answer(&by("scaler"), "apply-patch+yaml", scale.to_string()).await;
     assert_eq!(got.code, 409, "whoever created the Deployment owns what was filled in: {}", got.body);
-    let got = api.patch(&format!("{}&force=true", by("scaler")), "apply-patch+yaml", scale.to_string()).await;
+    let got = api
+        .patch_answer(&format!("{}&force=true", by("scaler")), "apply-patch+yaml", scale.to_string())
+        .await;
     assert_eq!((got.code, &got.body["spec"]["replicas"]), (200, &json!(3)), "{}", got.body);
-    let there = api.send(person(), "GET", &format!("{deployments}/d"), "", "").await.body;
+    let there = api.answer(person(), "GET", &format!("{deployments}/d"), "", "").await.body;
     let entries = there["metadata"]["managedFields"].as_array().unwrap();
     let own = entries.iter().find(|e| e["manager"] == "scaler").unwrap();
     assert_eq!((&own["operation"], &own["subresource"]), (&json!("Apply"), &json!("scale")));
@@ -315,19 +316,19 @@ async fn an_apply_of_a_scale_owns_the_replicas() {
     let mut five = deployment;
     five["spec"]["replicas"] = 5.into();
     let got = api
-        .patch(&format!("{deployments}/d?fieldManager=another"), "apply-patch+yaml", five.to_string())
+        .patch_answer(&format!("{deployments}/d?fieldManager=another"), "apply-patch+yaml", five.to_string())
         .await;
     assert!(got.code == 409 && got.message().contains("scaler"), "{}", got.body);
     let wrong = json!({"metadata": {"name": "other"}, "spec": {"replicas": 1}});
-    assert_eq!(api.send(person(), "PUT", &path, "application/json", wrong.to_string()).await.code, 400);
+    assert_eq!(api.answer(person(), "PUT", &path, "application/json", wrong.to_string()).await.code, 400);
     let foreign = json!({"metadata": {"name": "d", "uid": "another"}, "spec": {"replicas": 1}});
-    assert_eq!(api.send(person(), "PUT", &path, "application/json", foreign.to_string()).await.code, 409);
+    assert_eq!(api.answer(person(), "PUT", &path, "application/json", foreign.to_string()).await.code, 409);
 }
 
 #[tokio::test]
 async fn what_cannot_change_is_refused_or_stays() {
-    let api = Api::new().await;
-    let made = api.post(MAPS, json!({"metadata": {"name": "c"}})).await;
+    let api = Api::with_accounts().await;
+    let made = api.post_answer(MAPS, json!({"metadata": {"name": "c"}})).await;
     assert_eq!(made.code, 201);
     let path = format!("{MAPS}/c");
     for (field, value, code) in [
@@ -337,19 +338,20 @@ async fn what_cannot_change_is_refused_or_stays() {
         ("deletionGracePeriodSeconds", json!(30), 422),
     ] {
         let change = json!({"metadata": {field: value}});
-        let got = api.patch(&path, "merge-patch+json", change.to_string()).await;
+        let got = api.patch_answer(&path, "merge-patch+json", change.to_string()).await;
         assert_eq!(got.code, code, "{field}: {}", got.body);
         let mut apply = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}});
         apply["metadata"][field] = value;
-        let got = api.patch(&format!("{path}?fieldManager=m"), "apply-patch+yaml", apply.to_string()).await;
+        let got =
+            api.patch_answer(&format!("{path}?fieldManager=m"), "apply-patch+yaml", apply.to_string()).await;
         assert_eq!(got.code, code, "{field}: {}", got.body);
-        let there = api.send(person(), "GET", &path, "", "").await.body;
+        let there = api.answer(person(), "GET", &path, "", "").await.body;
         assert_eq!(there["metadata"]["creationTimestamp"], made.body["metadata"]["creationTimestamp"]);
     }
     for (field, value) in [("priority", json!(7)), ("preemptionPolicy", json!("Never"))] {
         let mut odd = pod("odd");
         odd["spec"][field] = value;
-        let got = api.post(PODS, odd).await;
+        let got = api.post_answer(PODS, odd).await;
         assert!(
             got.code == 403 && got.message().contains("must not be provided in pod spec"),
             "{}",
@@ -359,26 +361,26 @@ async fn what_cannot_change_is_refused_or_stays() {
     let mut same = pod("same");
     same["spec"]["priority"] = 0.into();
     same["spec"]["preemptionPolicy"] = "PreemptLowerPriority".into();
-    assert_eq!(api.post(PODS, same).await.code, 201);
+    assert_eq!(api.post_answer(PODS, same).await.code, 201);
 }
 
 #[tokio::test]
 async fn a_claim_grows_if_its_class_allows_it() {
-    let api = Api::new().await;
+    let api = Api::with_accounts().await;
     const CLASSES: &str = "/apis/storage.k8s.io/v1/storageclasses";
     const CLAIMS: &str = "/api/v1/namespaces/default/persistentvolumeclaims";
     for (class, grows) in [("fixed", false), ("grows", true)] {
         let object = json!({"metadata": {"name": class}, "provisioner": "example.com/x", "allowVolumeExpansion": grows});
-        assert_eq!(api.post(CLASSES, object).await.code, 201);
+        assert_eq!(api.post_answer(CLASSES, object).await.code, 201);
         let claim = json!({"metadata": {"name": class}, "spec": {"storageClassName": class,
             "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
-        assert_eq!(api.post(CLAIMS, claim).await.code, 201);
+        assert_eq!(api.post_answer(CLAIMS, claim).await.code, 201);
         let bound = json!({"status": {"phase": "Bound", "capacity": {"storage": "1Gi"}}}).to_string();
         let path = format!("{CLAIMS}/{class}");
-        let got = api.patch(&format!("{path}/status"), "merge-patch+json", bound).await;
+        let got = api.patch_answer(&format!("{path}/status"), "merge-patch+json", bound).await;
         assert_eq!(got.code, 200, "{}", got.body);
         let more = json!({"spec": {"resources": {"requests": {"storage": "2Gi"}}}}).to_string();
-        let got = api.patch(&path, "merge-patch+json", more).await;
+        let got = api.patch_answer(&path, "merge-patch+json", more).await;
         assert_eq!(got.code, if grows { 200 } else { 403 }, "{}", got.body);
         if !grows {
             let why = "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize";
@@ -389,27 +391,27 @@ async fn a_claim_grows_if_its_class_allows_it() {
 
 #[tokio::test]
 async fn one_priority_class_is_the_default() {
-    let api = Api::new().await;
+    let api = Api::with_accounts().await;
     const CLASSES: &str = "/apis/scheduling.k8s.io/v1/priorityclasses";
     let class =
         |name: &str, default: bool| json!({"metadata": {"name": name}, "value": 5, "globalDefault": default});
-    assert_eq!(api.post(CLASSES, class("a", true)).await.code, 201);
-    let second = api.post(CLASSES, class("b", true)).await;
+    assert_eq!(api.post_answer(CLASSES, class("a", true)).await.code, 201);
+    let second = api.post_answer(CLASSES, class("b", true)).await;
     assert_eq!(second.code, 403, "{}", second.body);
     assert_eq!(
         second.message(),
         "priorityclasses.scheduling.k8s.io \"b\" is forbidden: PriorityClass a is already marked as default. Only one default can exist"
     );
-    assert_eq!(api.post(CLASSES, class("b", false)).await.code, 201);
+    assert_eq!(api.post_answer(CLASSES, class("b", false)).await.code, 201);
     let patch = json!({"globalDefault": true}).to_string();
-    let marked = api.patch(&format!("{CLASSES}/b"), "merge-patch+json", patch.clone()).await;
+    let marked = api.patch_answer(&format!("{CLASSES}/b"), "merge-patch+json", patch.clone()).await;
     assert_eq!(marked.code, 403, "{}", marked.body);
-    assert_eq!(api.patch(&format!("{CLASSES}/a"), "merge-patch+json", patch).await.code, 200);
+    assert_eq!(api.patch_answer(&format!("{CLASSES}/a"), "merge-patch+json", patch).await.code, 200);
 }
 
 #[tokio::test]
 async fn an_apply_orders_init_containers_and_refuses_variables_that_occur_twice() {
-    let api = Api::new().await;
+    let api = Api::with_accounts().await;
     let path = "/apis/apps/v1/namespaces/default/deployments/web?fieldManager=me&force=true";
     let deployment = |inits: &[&str], env: Value| {
         let inits: Vec<Value> = inits.iter().map(|name| json!({"name": name, "image": "x"})).collect();
@@ -419,16 +421,18 @@ async fn an_apply_orders_init_containers_and_refuses_variables_that_occur_twice(
         .to_string()
     };
     let one = json!([{"name": "A", "value": "1"}]);
-    let made = api.patch(path, "apply-patch+yaml", deployment(&["migrate", "seed"], one.clone())).await;
+    let made =
+        api.patch_answer(path, "apply-patch+yaml", deployment(&["migrate", "seed"], one.clone())).await;
     assert_eq!(made.code, 201, "{}", made.body);
-    let again = api.patch(path, "apply-patch+yaml", deployment(&["wait", "seed", "migrate"], one)).await;
+    let again =
+        api.patch_answer(path, "apply-patch+yaml", deployment(&["wait", "seed", "migrate"], one)).await;
     assert_eq!(again.code, 200, "{}", again.body);
     let inits = again.body["spec"]["template"]["spec"]["initContainers"].as_array().unwrap();
     let names: Vec<&str> = inits.iter().map(|c| c["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["wait", "seed", "migrate"]);
     assert_eq!(again.body["metadata"]["generation"], 2);
     let twice = json!([{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]);
-    let refused = api.patch(path, "apply-patch+yaml", deployment(&["wait"], twice)).await;
+    let refused = api.patch_answer(path, "apply-patch+yaml", deployment(&["wait"], twice)).await;
     assert_eq!(refused.code, 400, "{}", refused.body);
     assert!(
         refused.message().ends_with(
