@@ -207,7 +207,7 @@ impl Server {
         });
         let (bounding, stop) = (state.cache.clone(), crew.token());
         crew.spawn(async move {
-            let _ = stop.run_until_cancelled(bounding.unsent.keep_bound()).await;
+            let _ = stop.run_until_cancelled(bounding.watch_buffers.keep_bound()).await;
         });
         let (sweeping, stop) = (state.clone(), crew.token());
         crew.spawn(async move {

@@ -10,7 +10,7 @@
 //! they share a pool, counted in KiB ([`Compute::body`]).
 
 use crate::auth::user::User;
-use crate::flowcontrol::fair_queue::{Turn, Turns};
+use crate::flowcontrol::fair_queue::{FairQueue, Permit};
 use crate::flowcontrol::flow::{Flow, Level};
 use crate::flowcontrol::pool::Pool;
 use api::Status;
@@ -54,10 +54,10 @@ const WAITING: usize = 64;
 /// One for each kind of clients, so that no user's requests hold up those of addons and nodes, and
 /// no node's those of the control plane.
 struct Limits {
-    large: Arc<Turns>,
-    lists: Arc<Turns>,
+    large: Arc<FairQueue>,
+    lists: Arc<FairQueue>,
     /// KiB.
-    bodies: Arc<Turns>,
+    bodies: Arc<FairQueue>,
     /// `None`: as many as the bound on requests in flight allows.
     waiting: Option<Arc<Pool>>,
 }
@@ -65,9 +65,9 @@ struct Limits {
 impl Limits {
     fn new(at_once: usize, kib: usize, waiting: Option<usize>) -> Limits {
         Limits {
-            large: Turns::new(at_once),
-            lists: Turns::new(at_once),
-            bodies: Turns::weighted(kib, kib / 3),
+            large: FairQueue::new(at_once),
+            lists: FairQueue::new(at_once),
+            bodies: FairQueue::weighted(kib, kib / 3),
             waiting: waiting.map(Pool::new),
         }
     }
@@ -109,7 +109,7 @@ impl Compute {
 
     /// The turns of their long lists.
     #[cfg(test)]
-    pub fn lists_of_components(&self) -> Arc<Turns> {
+    pub fn lists_of_components(&self) -> Arc<FairQueue> {
         self.components.lists.clone()
     }
 
@@ -152,7 +152,7 @@ impl Compute {
 
     /// Waits until a list of `bytes` bytes may be encoded; hold the turn meanwhile. `None` at once
     /// for a short list.
-    pub async fn list(&self, user: &User, bytes: usize) -> Option<Turn> {
+    pub async fn list(&self, user: &User, bytes: usize) -> Option<Permit> {
         if bytes <= LONG_LIST {
             return None;
         }
@@ -175,9 +175,9 @@ impl Compute {
 
 /// Memory for the body of one list: keep it with the body until its client has read it.
 pub struct ListBody {
-    pool: Arc<Turns>,
+    pool: Arc<FairQueue>,
     account: String,
-    turn: Option<Turn>,
+    turn: Option<Permit>,
 }
 
 fn kib(bytes: usize) -> usize {
@@ -211,7 +211,7 @@ impl ListBody {
     }
 
     /// Gives back what a list of `bytes` bytes does not need; `None` if that is all.
-    pub fn settle(self, bytes: usize) -> Option<Turn> {
+    pub fn settle(self, bytes: usize) -> Option<Permit> {
         let mut turn = self.turn.filter(|_| bytes > COUNTED_LIST)?;
         turn.shrink(kib(bytes));
         Some(turn)

@@ -1,7 +1,8 @@
-//! Turns: work of which only so much is done at a time, handed out by account and not by arrival.
+//! A fair queue: work of which only so much is done at a time, handed out by account and not by
+//! arrival.
 //!
-//! In one line for everybody, an account with thirty requests would let every other wait for
-//! thirty. Here each account has a line of its own. The next turn goes to the account with the
+//! In one queue for everybody, an account with thirty requests would let every other wait for
+//! thirty. Here each account has a queue of its own. The next turn goes to the account with the
 //! fewest turns running, and among these to the one that was served longest ago. Example with two
 //! at a time: eve asks five times, then bob once; served are eve, bob, eve, eve, … No account has
 //! all turns at once, because work that has begun is not interrupted.
@@ -15,7 +16,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
-pub struct Turns {
+pub struct FairQueue {
     /// The weight of all turns that run at a time, and of those of one account.
     at_once: usize,
     each: usize,
@@ -26,7 +27,7 @@ pub struct Turns {
 
 struct Request {
     weight: usize,
-    turn: oneshot::Sender<Turn>,
+    turn: oneshot::Sender<Permit>,
 }
 
 #[derive(Default)]
@@ -41,22 +42,22 @@ struct Inner {
 }
 
 /// One turn; dropping it ends it.
-pub struct Turn {
-    of: Arc<Turns>,
+pub struct Permit {
+    of: Arc<FairQueue>,
     account: String,
     weight: usize,
 }
 
 impl Inner {
-    /// Drops requests at the head of the lines whose clients have gone.
+    /// Drops requests at the head of the queues whose clients have gone.
     fn prune(&mut self) {
         let Inner { waiting, order, .. } = self;
         order.retain(|account| {
-            let Some(line) = waiting.get_mut(account) else { return false };
-            while line.front().is_some_and(|request| request.turn.is_closed()) {
-                line.pop_front();
+            let Some(queue) = waiting.get_mut(account) else { return false };
+            while queue.front().is_some_and(|request| request.turn.is_closed()) {
+                queue.pop_front();
             }
-            let waits = !line.is_empty();
+            let waits = !queue.is_empty();
             if !waits {
                 waiting.remove(account);
             }
@@ -65,7 +66,7 @@ impl Inner {
     }
 
     /// Takes the request that is next, and counts its turn.
-    fn next(&mut self, turns: &Turns) -> Option<(String, Request)> {
+    fn next(&mut self, turns: &FairQueue) -> Option<(String, Request)> {
         self.prune();
         let running = |account: &String| self.running.get(account).copied().unwrap_or(0);
         let weight = |account: &String| self.waiting.get(account)?.front().map(|request| request.weight);
@@ -78,9 +79,9 @@ impl Inner {
             return None;
         }
         let account = self.order.remove(place)?;
-        let line = self.waiting.get_mut(&account)?;
-        let request = line.pop_front()?;
-        match line.is_empty() {
+        let queue = self.waiting.get_mut(&account)?;
+        let request = queue.pop_front()?;
+        match queue.is_empty() {
             true => drop(self.waiting.remove(&account)),
             false => self.order.push_back(account.clone()),
         }
@@ -100,17 +101,17 @@ impl Inner {
     }
 }
 
-impl Turns {
+impl FairQueue {
     /// `at_once` turns at a time; one account has all but one of them at most.
-    pub fn new(at_once: usize) -> Arc<Turns> {
+    pub fn new(at_once: usize) -> Arc<FairQueue> {
         let each = at_once.saturating_sub(1).max(1);
-        Arc::new(Turns { at_once, each, leaves_room: false, inner: Mutex::default() })
+        Arc::new(FairQueue { at_once, each, leaves_room: false, inner: Mutex::default() })
     }
 
     /// Turns of `at_once` weight together at a time, and of `each` for one account, if it leaves as
     /// much free.
-    pub fn weighted(at_once: usize, each: usize) -> Arc<Turns> {
-        Arc::new(Turns { at_once, each, leaves_room: true, inner: Mutex::default() })
+    pub fn weighted(at_once: usize, each: usize) -> Arc<FairQueue> {
+        Arc::new(FairQueue { at_once, each, leaves_room: true, inner: Mutex::default() })
     }
 
     /// Whether an account that has turns of weight `has` may have `more`, while all turns weigh
@@ -124,14 +125,14 @@ impl Turns {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a turn of weight 1. Dropping the future leaves the line.
-    pub async fn take(self: &Arc<Turns>, account: &str) -> Option<Turn> {
+    /// Waits for a turn of weight 1. Dropping the future leaves the queue.
+    pub async fn take(self: &Arc<FairQueue>, account: &str) -> Option<Permit> {
         self.take_many(account, 1).await
     }
 
     /// Waits for a turn of this weight; one that is heavier than an account's share takes the whole
     /// share.
-    pub async fn take_many(self: &Arc<Turns>, account: &str, weight: usize) -> Option<Turn> {
+    pub async fn take_many(self: &Arc<FairQueue>, account: &str, weight: usize) -> Option<Permit> {
         let (turn, taken) = oneshot::channel();
         {
             let mut inner = self.lock();
@@ -146,12 +147,12 @@ impl Turns {
     }
 
     /// Hands out what turns are free.
-    fn serve(self: &Arc<Turns>) {
+    fn serve(self: &Arc<FairQueue>) {
         loop {
             let next = self.lock().next(self);
             let Some((account, Request { weight, turn })) = next else { return };
             // Not under the lock: the turn of a request that has just gone ends here.
-            drop(turn.send(Turn { of: self.clone(), account, weight }));
+            drop(turn.send(Permit { of: self.clone(), account, weight }));
         }
     }
 
@@ -162,7 +163,7 @@ impl Turns {
     }
 }
 
-impl Turn {
+impl Permit {
     /// Gives back what is more than `weight`.
     pub fn shrink(&mut self, weight: usize) {
         let more = self.weight.saturating_sub(weight);
@@ -192,7 +193,7 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.of.lock().give_back(&self.account, self.weight);
         self.of.serve();
@@ -205,22 +206,22 @@ mod tests {
     use futures::FutureExt;
     use std::pin::Pin;
 
-    type Waiting = Pin<Box<dyn Future<Output = Option<Turn>>>>;
+    type Waiting = Pin<Box<dyn Future<Output = Option<Permit>>>>;
 
-    fn ask(turns: &Arc<Turns>, account: &'static str) -> Waiting {
+    fn ask(turns: &Arc<FairQueue>, account: &'static str) -> Waiting {
         let turns = turns.clone();
         let mut waiting: Waiting = Box::pin(async move { turns.take(account).await });
         assert!(waiting.as_mut().now_or_never().is_none(), "it is served later");
         waiting
     }
 
-    fn now(turns: &Arc<Turns>, account: &str) -> Turn {
+    fn now(turns: &Arc<FairQueue>, account: &str) -> Permit {
         turns.take(account).now_or_never().flatten().expect("a free turn")
     }
 
     #[test]
     fn many_requests_of_one_account_delay_another_by_one() {
-        let turns = Turns::new(2);
+        let turns = FairQueue::new(2);
         let first = now(&turns, "eve");
         let mut eves: Vec<Waiting> = (0..30).map(|_| ask(&turns, "eve")).collect();
         // One place is never eve's alone: bob has it at once, although thirty came before.
@@ -237,7 +238,7 @@ mod tests {
 
     #[test]
     fn accounts_are_served_in_turn() {
-        let turns = Turns::new(1);
+        let turns = FairQueue::new(1);
         let held = now(&turns, "x");
         let names = ["a", "a", "a", "b", "b", "c"];
         let mut waiting: Vec<(&str, Waiting)> = names.map(|name| (name, ask(&turns, name))).into();
@@ -255,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_request_that_is_given_up_takes_no_turn() {
-        let turns = Turns::new(1);
+        let turns = FairQueue::new(1);
         let held = now(&turns, "a");
         let (gone, mut stays) = (ask(&turns, "b"), ask(&turns, "b"));
         drop(gone);
@@ -272,7 +273,7 @@ mod tests {
 
     #[test]
     fn the_weight_of_all_turns_and_of_an_account_has_a_bound() {
-        let turns = Turns::weighted(90, 30);
+        let turns = FairQueue::weighted(90, 30);
         let take = |account: &'static str, weight: usize| {
             let turns = turns.clone();
             let mut waiting: Waiting = Box::pin(async move { turns.take_many(account, weight).await });

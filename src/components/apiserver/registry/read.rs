@@ -2,7 +2,7 @@
 
 use crate::State;
 use crate::flowcontrol::compute::{LARGE, ListBody, Pace};
-use crate::flowcontrol::fair_queue::Turn;
+use crate::flowcontrol::fair_queue::Permit;
 use crate::registry::filter::Filter;
 use crate::request::context::Context;
 use crate::request::http::Answer;
@@ -289,7 +289,7 @@ async fn reserve(
     ctx: &Context,
     bytes: usize,
     work: usize,
-) -> Result<(ListBody, Option<Turn>), Status> {
+) -> Result<(ListBody, Option<Permit>), Status> {
     let memory = state.compute.body(&ctx.user, bytes).await?;
     Ok((memory, state.compute.list(&ctx.user, work).await))
 }

@@ -10,7 +10,7 @@ use crate::request::http::{Answer, BodyError, typed};
 use crate::request::negotiate::{self, Form, form};
 use crate::storage::cache::{Subscription, Together};
 use crate::storage::object::{Change, Event, Kept, frame};
-use crate::storage::watch_buffers::Unsent;
+use crate::storage::watch_buffers::WatchBuffers;
 use api::errors::Errors;
 use api::kinds::KindRef;
 use api::{Status, table};
@@ -102,7 +102,7 @@ pub async fn watch(
             seat.give_up();
         }
     });
-    let writer = Writer { kind, form, first: true, out: VecDeque::new(), unsent: state.cache.unsent.clone() };
+    let writer = Writer { kind, form, first: true, out: VecDeque::new(), unsent: state.cache.watch_buffers.clone() };
     let (state, user) = (state.clone(), ctx.user.clone());
     let feed = Feed::new(state, user, subscription, writer, bookmarks, initial == Some(true), life, stop);
     let body = stream::unfold(feed, |mut feed| async move {
@@ -146,7 +146,7 @@ struct Writer {
     first: bool,
     out: VecDeque<Line>,
     /// Counts what waits in `out`, and what is on its way to the client.
-    unsent: Arc<Unsent>,
+    unsent: Arc<WatchBuffers>,
 }
 
 struct Line {
@@ -443,7 +443,7 @@ mod tests {
     async fn a_watcher_whose_line_has_ended_gets_no_bookmark() {
         let dir = tempfile::tempdir().unwrap();
         let fixture = crate::testing::start(dir.path()).await;
-        let (sender, live) = crate::storage::watch_queue::line(None, &Arc::default());
+        let (sender, live) = crate::storage::watch_queue::channel(None, &Arc::default());
         let subscription = subscription(vec![], vec![], live);
         let (state, stop) = (fixture.server.state.clone(), CancellationToken::new());
         let life = Duration::from_secs(60);
@@ -466,7 +466,7 @@ mod tests {
             let event = Event::new(revision, Arc::new(Object::new(pod, revision)), None, false);
             vec![(Change::Added, Arc::new(event))]
         };
-        let (sender, live) = crate::storage::watch_queue::line(None, &Arc::default());
+        let (sender, live) = crate::storage::watch_queue::channel(None, &Arc::default());
         let (state, stop) = (fixture.server.state.clone(), CancellationToken::new());
         let (life, subscription) = (Duration::from_secs(60), subscription(vec![], vec![], live));
         let mut feed = Feed::new(state, admin(), subscription, writer(&[]), true, true, life, stop);
@@ -491,7 +491,7 @@ mod tests {
     async fn a_client_that_asks_for_no_bookmarks_gets_no_mark_either() {
         let dir = tempfile::tempdir().unwrap();
         let fixture = crate::testing::start(dir.path()).await;
-        let (_sender, live) = crate::storage::watch_queue::line(None, &Arc::default());
+        let (_sender, live) = crate::storage::watch_queue::channel(None, &Arc::default());
         let (state, stop) = (fixture.server.state.clone(), CancellationToken::new());
         let (life, subscription) = (Duration::from_secs(60), subscription(vec![], vec![], live));
         let mut feed = Feed::new(state, admin(), subscription, writer(&[]), false, true, life, stop);
@@ -508,7 +508,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let fixture = crate::testing::start(dir.path()).await;
         for (pause, is_in_time) in [(ANSWER_TIME / 20, true), (ANSWER_TIME / 5 * 2, false)] {
-            let (_sender, live) = crate::storage::watch_queue::line(None, &Arc::default());
+            let (_sender, live) = crate::storage::watch_queue::channel(None, &Arc::default());
             let object = |n: usize| {
                 let name = format!("p{n}");
                 let object = json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": name}, "spec": {"nodeName": "n".repeat(PIECE)}});
@@ -545,7 +545,7 @@ mod tests {
             Arc::new(Kept::new(&Event::new(2, Arc::new(Object::new(pod, 2)), None, false)))
         };
         let feed = |bytes: usize| {
-            let (sender, live) = crate::storage::watch_queue::line(None, &Arc::default());
+            let (sender, live) = crate::storage::watch_queue::channel(None, &Arc::default());
             let subscription = subscription(vec![], vec![kept(bytes)], live);
             let (life, stop) = (Duration::from_secs(60), CancellationToken::new());
             let feed = Feed::new(state.clone(), admin(), subscription, writer(&[]), false, false, life, stop);

@@ -8,7 +8,7 @@ use crate::auth::role_bindings::{self, Bindings};
 use crate::registry::crd;
 use crate::registry::filter::Filter;
 use crate::storage::object::{Change, Event, Kept, Object};
-use crate::storage::watch_buffers::{Beginning, Unsent};
+use crate::storage::watch_buffers::{Beginning, WatchBuffers};
 use crate::storage::watch_queue;
 use crate::undo::steps::{self, Steps};
 use ::etcd::Storage;
@@ -95,8 +95,8 @@ struct Inner {
 
 impl Inner {
     /// Remembers what one revision did and hands it to the watchers, to each all at once.
-    fn tell(&mut self, events: Vec<Arc<Event>>, unsent: &Unsent) {
-        events.iter().for_each(|event| self.remember(event, unsent));
+    fn tell(&mut self, events: Vec<Arc<Event>>, watch_buffers: &WatchBuffers) {
+        events.iter().for_each(|event| self.remember(event, watch_buffers));
         self.watchers.retain(|_, w| {
             let news = events.iter().filter(|event| event.revision > w.after);
             let told: Together = news.filter_map(|e| Some((w.change(e)?, e.clone()))).collect();
@@ -106,14 +106,14 @@ impl Inner {
 
     /// Lets all events go: nobody can watch a kind that is not served. If it is served again, a
     /// watch begins with a list.
-    fn forget_events(&mut self, unsent: &Unsent) {
+    fn forget_events(&mut self, watch_buffers: &WatchBuffers) {
         let ring = std::mem::take(&mut self.ring);
-        ring.iter().for_each(|kept| unsent.let_go(&**kept));
+        ring.iter().for_each(|kept| watch_buffers.let_go(&**kept));
         (self.ring_bytes, self.ring_after) = (0, self.revision);
     }
 
     /// Adds an event to the ring and lets old ones go.
-    fn remember(&mut self, event: &Event, unsent: &Unsent) {
+    fn remember(&mut self, event: &Event, watch_buffers: &WatchBuffers) {
         let stale = |e: &Kept| event.at.duration_since(e.at) > RING_AGE;
         self.ring_bytes += event.object.bytes.len();
         while self.ring.len() >= RING
@@ -123,7 +123,7 @@ impl Inner {
             let Some(oldest) = self.ring.pop_front() else { break };
             self.ring_bytes -= oldest.size();
             self.ring_after = oldest.revision;
-            unsent.let_go(&*oldest);
+            watch_buffers.let_go(&*oldest);
         }
         self.ring.push_back(Arc::new(Kept::new(event)));
     }
@@ -151,7 +151,7 @@ pub struct Cache {
     /// Everything up to here is applied and handed out; 0 until the first fill.
     progress: watch::Sender<Revision>,
     /// What waits for all watchers.
-    pub unsent: Arc<Unsent>,
+    pub watch_buffers: Arc<WatchBuffers>,
     /// What people did: kept beside the objects, so that both are at the same revision.
     pub steps: Steps,
     /// Which roles are bound to whom.
@@ -220,7 +220,7 @@ impl Cache {
             filled: AtomicI64::new(0),
             kinds: RwLock::default(),
             progress: watch::Sender::new(0),
-            unsent: Arc::default(),
+            watch_buffers: Arc::default(),
             steps: Steps::default(),
             bindings: Bindings::default(),
         }
@@ -328,7 +328,7 @@ impl Cache {
         after: Option<Revision>,
     ) -> Result<Subscription, TooOld> {
         let reached = self.revision();
-        let (queue, live) = watch_queue::line((!filter.is_cheap()).then(|| filter.clone()), &self.unsent);
+        let (queue, live) = watch_queue::channel((!filter.is_cheap()).then(|| filter.clone()), &self.watch_buffers);
         let Some(shelf) = self.shelf(resource) else {
             let (initial, backlog) = self.beginning(vec![], vec![]);
             return Ok(Subscription { filter, initial, backlog, revision: reached, live });
@@ -369,7 +369,7 @@ impl Cache {
         initial: Vec<Arc<Object>>,
         backlog: Vec<Arc<Kept>>,
     ) -> (Beginning<Object>, Beginning<Kept>) {
-        (Beginning::new(&self.unsent, initial), Beginning::new(&self.unsent, backlog))
+        (Beginning::new(&self.watch_buffers, initial), Beginning::new(&self.watch_buffers, backlog))
     }
 
     /// Cuts off the watchers that leave events waiting for longer than the cache keeps them.
@@ -411,7 +411,7 @@ impl Cache {
             if role_bindings::is_binding(resource) {
                 self.bindings.change(previous.as_ref(), object.as_ref());
             }
-            previous.iter().for_each(|previous| self.unsent.let_go(&**previous));
+            previous.iter().for_each(|previous| self.watch_buffers.let_go(&**previous));
             // Another uid under the same name is another object, which only a rewind does in one
             // revision: the old one goes first.
             let uid = |o: &Arc<Object>| meta::uid(&o.value).to_string();
@@ -427,7 +427,7 @@ impl Cache {
                 happened(object, previous, false);
             }
         }
-        inner.tell(events, &self.unsent);
+        inner.tell(events, &self.watch_buffers);
         inner.revision = revision;
         inner.moved.send_replace(revision);
     }
@@ -456,8 +456,8 @@ impl Cache {
             let undecodable = odd.remove(name).unwrap_or_default();
             let fresh = Inner { objects, undecodable, ring_after: revision, revision, ..Inner::default() };
             let before = std::mem::replace(&mut *lock_mut(shelf), fresh);
-            before.objects.values().for_each(|object| self.unsent.let_go(&**object));
-            before.ring.iter().for_each(|kept| self.unsent.let_go(&**kept));
+            before.objects.values().for_each(|object| self.watch_buffers.let_go(&**object));
+            before.ring.iter().for_each(|kept| self.watch_buffers.let_go(&**kept));
         }
         self.define(&[]);
         self.progress.send_replace(revision);
@@ -484,7 +484,7 @@ impl Cache {
             let inner = &mut *lock_mut(&shelf);
             inner.watchers.clear();
             if after.iter().all(|kind| kind.place() != place) {
-                inner.forget_events(&self.unsent);
+                inner.forget_events(&self.watch_buffers);
             }
         }
     }
@@ -725,7 +725,7 @@ mod tests {
         };
         let held = (begin(None), begin(Some(11)));
         let grown = |before: usize, why: &str| {
-            let now = cache.unsent.bytes();
+            let now = cache.watch_buffers.bytes();
             assert!(now > before, "{why}: {now} bytes, {before} before");
             now
         };
@@ -738,7 +738,7 @@ mod tests {
         cache.reset(vec![], 100);
         grown(forgotten, "what is read anew");
         drop(held);
-        assert_eq!(cache.unsent.bytes(), 0);
+        assert_eq!(cache.watch_buffers.bytes(), 0);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Each watch is bounded ([`crate::storage::watch_queue`], [`crate::flowcontrol::seat`]). Thousands of watchers that do not read
 //! would hold thousands of times as much, so all of them have a bound together. What many wait for
-//! is in memory once and counts once: an event counts while some line holds it, a line of an answer
+//! is in memory once and counts once: an event counts while some queue holds it, a line of an answer
 //! that only one watcher is sent counts until its last byte is written. Beyond the bound the
 //! slowest watcher is ended, the one whose oldest unsent event is the oldest; it comes again and
 //! resumes, or gets 410 and lists again.
@@ -24,7 +24,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// Bytes of memory, about.
-pub const UNSENT_MAX: usize = 128 << 20;
+pub const BUFFERED_MAX: usize = 128 << 20;
 /// The object of an event is kept parsed, which takes about so many times its encoded bytes.
 const PARSED: usize = 10;
 /// After a watcher was ended its connection gives back what it held within this time, or the next
@@ -41,7 +41,7 @@ pub trait Reader: Send + Sync {
 }
 
 #[derive(Default)]
-pub struct Unsent {
+pub struct WatchBuffers {
     bytes: AtomicUsize,
     /// All watchers, those that were cut off and have something left to send among them.
     readers: Mutex<Readers>,
@@ -56,7 +56,7 @@ struct Readers {
     all: HashMap<u64, Weak<dyn Reader>>,
 }
 
-impl Unsent {
+impl WatchBuffers {
     fn readers(&self) -> MutexGuard<'_, Readers> {
         self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -82,7 +82,7 @@ impl Unsent {
     /// Ends the slowest watcher whenever more waits for all of them together than may.
     pub async fn keep_bound(&self) {
         loop {
-            if self.bytes() <= UNSENT_MAX {
+            if self.bytes() <= BUFFERED_MAX {
                 self.exceeded.notified().await;
                 continue;
             }
@@ -107,33 +107,33 @@ impl Unsent {
     }
 
     fn add(&self, bytes: usize) {
-        if self.bytes.fetch_add(bytes, Ordering::AcqRel) + bytes > UNSENT_MAX {
+        if self.bytes.fetch_add(bytes, Ordering::AcqRel) + bytes > BUFFERED_MAX {
             self.exceeded.notify_one();
         }
     }
 
     fn remove(&self, bytes: usize) {
-        if self.bytes.fetch_sub(bytes, Ordering::AcqRel) > UNSENT_MAX {
+        if self.bytes.fetch_sub(bytes, Ordering::AcqRel) > BUFFERED_MAX {
             self.freed.notify_one();
         }
     }
 
     /// Bytes that one watcher alone is sent: they count until they are dropped.
-    pub fn of_one(self: &Arc<Unsent>, bytes: impl Into<Bytes>) -> Bytes {
+    pub fn of_one(self: &Arc<WatchBuffers>, bytes: impl Into<Bytes>) -> Bytes {
         let bytes = bytes.into();
         self.add(bytes.len());
         Bytes::from_owner(OfOne { bytes, of: self.clone() })
     }
 
     /// Bytes that an event keeps for all of its watchers: the event counts until they are dropped.
-    pub fn of_event(self: &Arc<Unsent>, bytes: Bytes, event: &Arc<Event>) -> Bytes {
+    pub fn of_event(self: &Arc<WatchBuffers>, bytes: Bytes, event: &Arc<Event>) -> Bytes {
         Bytes::from_owner(OfEvent { bytes, _waits: Waits::new(self, event) })
     }
 }
 
 struct OfOne {
     bytes: Bytes,
-    of: Arc<Unsent>,
+    of: Arc<WatchBuffers>,
 }
 
 impl AsRef<[u8]> for OfOne {
@@ -162,11 +162,11 @@ impl AsRef<[u8]> for OfEvent {
 /// An event that waits for a watcher.
 pub struct Waits {
     event: Arc<Event>,
-    of: Arc<Unsent>,
+    of: Arc<WatchBuffers>,
 }
 
 impl Waits {
-    pub fn new(of: &Arc<Unsent>, event: &Arc<Event>) -> Waits {
+    pub fn new(of: &Arc<WatchBuffers>, event: &Arc<Event>) -> Waits {
         if event.waiting.fetch_add(1, Ordering::AcqRel) == 0 {
             of.add(weight(event));
         }
@@ -219,7 +219,7 @@ impl Held for Kept {
     }
 }
 
-impl Unsent {
+impl WatchBuffers {
     /// The cache keeps this no longer: if a watch holds it, it counts from now on.
     pub fn let_go(&self, what: &impl Held) {
         let before = what.holds().0.fetch_or(LET_GO, Ordering::AcqRel);
@@ -245,14 +245,14 @@ impl Unsent {
 /// watches of ten thousand objects each would take gigabytes for it.
 pub struct Beginning<T: Held> {
     left: VecDeque<Arc<T>>,
-    of: Arc<Unsent>,
+    of: Arc<WatchBuffers>,
 }
 
 impl<T: Held> Beginning<T> {
     const ENTRY: usize = size_of::<Arc<T>>();
 
     /// Call it where the cache cannot let go of any of them meanwhile.
-    pub fn new(of: &Arc<Unsent>, all: Vec<Arc<T>>) -> Beginning<T> {
+    pub fn new(of: &Arc<WatchBuffers>, all: Vec<Arc<T>>) -> Beginning<T> {
         of.add(all.len() * Self::ENTRY);
         all.iter().for_each(|one| of.hold(&**one));
         Beginning { left: all.into(), of: of.clone() }
@@ -282,12 +282,12 @@ impl<T: Held> Drop for Beginning<T> {
 mod tests {
     use super::*;
     use crate::storage::object::{Change, Object};
-    use crate::storage::watch_queue::line;
+    use crate::storage::watch_queue::channel;
     use serde_json::json;
 
     #[test]
     fn what_many_wait_for_counts_once_and_what_one_waits_for_until_its_last_byte() {
-        let unsent = Arc::new(Unsent::default());
+        let unsent = Arc::new(WatchBuffers::default());
         let object = Arc::new(Object::new(json!({"data": "x".repeat(1000)}), 7));
         let bytes = object.bytes.len();
         let event = Arc::new(Event::new(7, object, None, false));
@@ -308,7 +308,7 @@ mod tests {
     /// the last watch has sent it.
     #[test]
     fn what_the_cache_lets_go_counts_while_a_watch_that_begins_holds_it() {
-        let unsent = Arc::new(Unsent::default());
+        let unsent = Arc::new(WatchBuffers::default());
         let object = |n: i64| Arc::new(Object::new(json!({"data": "x".repeat(1000)}), n));
         let all = [object(10), object(11)];
         let (bytes, entry) = (PARSED * all[0].bytes.len(), Beginning::<Object>::ENTRY);
@@ -334,14 +334,14 @@ mod tests {
     /// together are within theirs. The one that reads goes on.
     #[tokio::test(start_paused = true)]
     async fn the_slowest_of_many_watchers_that_do_not_read_are_ended() {
-        let unsent = Arc::new(Unsent::default());
+        let unsent = Arc::new(WatchBuffers::default());
         let keeper = unsent.clone();
         let keeping = tokio::spawn(async move { keeper.keep_bound().await });
         let ended = Arc::new(Mutex::new(vec![]));
-        let (quick, mut reads) = line(None, &unsent);
+        let (quick, mut reads) = channel(None, &unsent);
         let mut slow = vec![];
         for n in 0..100 {
-            let (sender, receiver) = line(None, &unsent);
+            let (sender, receiver) = channel(None, &unsent);
             let told = ended.clone();
             receiver.at_end(move || told.lock().unwrap().push(n));
             for revision in 0..5 {
@@ -353,7 +353,7 @@ mod tests {
             }
             slow.push((sender, receiver));
             tokio::time::sleep(Duration::from_millis(1)).await;
-            assert!(unsent.bytes() <= UNSENT_MAX, "{} after {n} watchers", unsent.bytes());
+            assert!(unsent.bytes() <= BUFFERED_MAX, "{} after {n} watchers", unsent.bytes());
         }
         let ended = ended.lock().unwrap().clone();
         assert_eq!(ended, (0..ended.len()).collect::<Vec<_>>(), "the slowest ones first");
@@ -363,7 +363,7 @@ mod tests {
         assert!(reads.try_recv().is_none());
         // A watcher that was cut off for itself, and has not sent what it took before, is found as
         // well.
-        let (sender, mut receiver) = line(None, &unsent);
+        let (sender, mut receiver) = channel(None, &unsent);
         let large = Object::new(json!({"data": "x".repeat(1 << 20)}), 7);
         let event = Arc::new(Event::new(7, Arc::new(large), None, false));
         assert!(sender.send(vec![(Change::Added, event.clone())]));

@@ -1,7 +1,7 @@
-//! The line of events that wait for one watcher.
+//! The queue of events that wait for one watcher.
 //!
 //! A client that reads slowly, or not at all, must neither hold up the others nor keep memory for
-//! ever. So a line has a bound, in revisions, in bytes and in time. At the bound the watcher is cut
+//! ever. So a queue has a bound, in revisions, in bytes and in time. At the bound the watcher is cut
 //! off and what waited is dropped at once, although its client may never look again: such a client
 //! resumes from the last event that it saw, or lists again. The bound in time is that of the events
 //! that the cache keeps, so thousands of slow watchers together keep few objects that the cache has
@@ -10,7 +10,7 @@
 use crate::flowcontrol::compute::Pace;
 use crate::registry::filter::Filter;
 use crate::storage::cache::{RING_AGE, RING_BYTES, Together};
-use crate::storage::watch_buffers::{Reader, Unsent, Waits};
+use crate::storage::watch_buffers::{Reader, WatchBuffers, Waits};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use tokio::sync::Notify;
@@ -41,15 +41,15 @@ struct Queued {
     _waits: Vec<Waits>,
 }
 
-struct Line {
+struct Queue {
     waiting: Mutex<Waiting>,
     news: Notify,
-    unsent: Arc<Unsent>,
+    unsent: Arc<WatchBuffers>,
     /// Gives back what the watcher's answer holds.
     at_end: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
-impl Line {
+impl Queue {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -60,7 +60,7 @@ impl Line {
     }
 }
 
-impl Reader for Line {
+impl Reader for Queue {
     fn since(&self) -> Option<Instant> {
         let waiting = self.lock();
         [waiting.sending, waiting.oldest()].into_iter().flatten().min()
@@ -77,29 +77,29 @@ impl Reader for Line {
 }
 
 /// The cache's end.
-pub struct Sender(Arc<Line>);
+pub struct Sender(Arc<Queue>);
 
 /// The watcher's end.
 pub struct Receiver {
-    line: Arc<Line>,
-    /// Where the line is listed among those of all watchers.
+    queue: Arc<Queue>,
+    /// Where the queue is listed among those of all watchers.
     number: u64,
     /// Judges the events, if the sender does not.
     filter: Option<Filter>,
 }
 
-/// A new line. With a filter its watcher's own task judges what comes, and the sender's end takes
+/// A new queue. With a filter its watcher's own task judges what comes, and the sender's end takes
 /// any events. `unsent` counts what waits.
-pub fn line(filter: Option<Filter>, unsent: &Arc<Unsent>) -> (Sender, Receiver) {
-    let line = Arc::new(Line {
+pub fn channel(filter: Option<Filter>, unsent: &Arc<WatchBuffers>) -> (Sender, Receiver) {
+    let queue = Arc::new(Queue {
         waiting: Mutex::new(Waiting { sending: Some(Instant::now()), ..Waiting::default() }),
         news: Notify::new(),
         unsent: unsent.clone(),
         at_end: OnceLock::new(),
     });
-    let reader: Weak<dyn Reader> = Arc::downgrade(&(line.clone() as Arc<dyn Reader>));
+    let reader: Weak<dyn Reader> = Arc::downgrade(&(queue.clone() as Arc<dyn Reader>));
     let number = unsent.enter(reader);
-    (Sender(line.clone()), Receiver { line, number, filter })
+    (Sender(queue.clone()), Receiver { queue, number, filter })
 }
 
 fn size(told: &Together) -> usize {
@@ -179,7 +179,7 @@ impl Receiver {
                 // An event may have come between the two looks.
                 return self.try_recv();
             }
-            self.line.news.notified().await;
+            self.queue.news.notified().await;
         }
     }
 
@@ -195,7 +195,7 @@ impl Receiver {
     }
 
     fn pop(&mut self) -> Option<Together> {
-        let mut waiting = self.line.lock();
+        let mut waiting = self.queue.lock();
         let Some(Queued { told, .. }) = waiting.events.pop_front() else {
             waiting.sending = None; // whoever asks for more has sent what it had
             return None;
@@ -208,7 +208,7 @@ impl Receiver {
     /// What is called when the watcher is ended because too much waits for all watchers; only the
     /// first one counts.
     pub fn at_end(&self, give_back: impl Fn() + Send + Sync + 'static) {
-        let _ = self.line.at_end.set(Box::new(give_back));
+        let _ = self.queue.at_end.set(Box::new(give_back));
     }
 
     /// What the events are to this watcher.
@@ -219,19 +219,19 @@ impl Receiver {
 
     /// Nothing more is wanted; what waits can still be taken.
     pub fn close(&mut self) {
-        self.line.close();
+        self.queue.close();
     }
 
     /// Whether no more come than wait now.
     pub fn is_closed(&self) -> bool {
-        self.line.lock().closed
+        self.queue.lock().closed
     }
 }
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        self.line.unsent.leave(self.number);
-        *self.line.lock() = Waiting { closed: true, ..Waiting::default() };
+        self.queue.unsent.leave(self.number);
+        *self.queue.lock() = Waiting { closed: true, ..Waiting::default() };
     }
 }
 
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_client_that_never_reads_keeps_a_bounded_memory() {
-        let (sender, receiver) = line(None, &Arc::default());
+        let (sender, receiver) = channel(None, &Arc::default());
         let large = told(1 << 20);
         let object = Arc::downgrade(&large[0].1);
         let sent = (0..1000).take_while(|_| sender.send(large.clone())).count();
@@ -257,13 +257,13 @@ mod tests {
         drop(large);
         // Nothing reads, and what waited is gone all the same.
         assert!(object.upgrade().is_none() && receiver.is_closed());
-        let (sender, _receiver) = line(None, &Arc::default());
+        let (sender, _receiver) = channel(None, &Arc::default());
         let sent = (0..1000).take_while(|_| sender.send(told(64 << 10))).count();
         assert!(
             (REVISIONS_LEAST..=RING_BYTES >> 16).contains(&sent),
             "{sent}: not more than the cache keeps"
         );
-        let (sender, _receiver) = line(None, &Arc::default());
+        let (sender, _receiver) = channel(None, &Arc::default());
         let sent = (0..10_000).take_while(|_| sender.send(told(1))).count();
         assert_eq!(sent, REVISIONS_MAX);
     }
@@ -272,7 +272,7 @@ mod tests {
     /// if nothing comes after them.
     #[tokio::test(start_paused = true)]
     async fn a_watcher_that_leaves_events_waiting_for_too_long_is_cut_off() {
-        let ((slow, late), (quick, mut reads)) = (line(None, &Arc::default()), line(None, &Arc::default()));
+        let ((slow, late), (quick, mut reads)) = (channel(None, &Arc::default()), channel(None, &Arc::default()));
         let event = told(10);
         let object = Arc::downgrade(&event[0].1);
         assert!(slow.send(event.clone()) && quick.send(event));
@@ -288,7 +288,7 @@ mod tests {
     #[tokio::test]
     async fn a_watcher_judges_its_own_dear_filter() {
         let labels = api::labels::Selector::parse("app in (a,b)").unwrap();
-        let (sender, mut receiver) = line(Some(Filter { labels, ..Filter::default() }), &Arc::default());
+        let (sender, mut receiver) = channel(Some(Filter { labels, ..Filter::default() }), &Arc::default());
         for (revision, app) in [(1, "x"), (2, "a"), (3, "y"), (4, "b")] {
             let object = Arc::new(Object::new(json!({"metadata": {"labels": {"app": app}}}), revision));
             let event = Arc::new(Event::new(revision, object, None, false));
@@ -304,7 +304,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_reads_gets_everything_in_order_and_then_the_end() {
-        let (sender, mut receiver) = line(None, &Arc::default());
+        let (sender, mut receiver) = channel(None, &Arc::default());
         let reading = tokio::spawn(async move {
             let mut sizes = vec![];
             while let Some(told) = receiver.recv().await {
@@ -325,7 +325,7 @@ mod tests {
         }
         drop(sender);
         assert_eq!(reading.await.unwrap(), sent);
-        let (sender, receiver) = line(None, &Arc::default());
+        let (sender, receiver) = channel(None, &Arc::default());
         drop(receiver);
         assert!(sender.is_closed() && !sender.send(told(1)));
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::watch::Sender;
 
 /// A store that holds its answers back where a test says so.
-pub struct Gated {
+pub struct BlockingStore {
     kv: Kv,
     /// Watches say nothing while this is false; a barrier of reading makes it true. So the cache is
     /// behind the store until a reader insists on what the store has now.
@@ -18,10 +18,10 @@ pub struct Gated {
     pub reads: Sender<bool>,
 }
 
-impl Gated {
+impl BlockingStore {
     /// All gates are open.
-    pub fn new(kv: Kv) -> Arc<Gated> {
-        Arc::new(Gated {
+    pub fn new(kv: Kv) -> Arc<BlockingStore> {
+        Arc::new(BlockingStore {
             kv,
             watches: Sender::new(true),
             answers: Sender::new(true),
@@ -36,7 +36,7 @@ impl Gated {
 }
 
 #[async_trait::async_trait]
-impl Storage for Gated {
+impl Storage for BlockingStore {
     async fn range(&self, r: RangeRequest) -> Result<RangeResponse, Error> {
         let _ = self.reads.subscribe().wait_for(|open| *open).await; // fails only when the store goes
         self.kv.range(r).await

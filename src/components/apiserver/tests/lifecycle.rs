@@ -4,7 +4,7 @@ use crate::auth::user::{MASTERS, User};
 use crate::request::context::Context;
 use crate::request::info::Info;
 use crate::testing::{self, Api, ask};
-use crate::tests::blocking_store::Gated;
+use crate::tests::blocking_store::BlockingStore;
 use crate::{registry::crd, registry::write};
 use etcd::api::RangeRequest;
 use etcd::{Kv, Storage};
@@ -181,7 +181,7 @@ async fn an_event_goes_at_once_whatever_the_policy() {
 async fn the_deletion_of_a_collection_ends_with_its_client() {
     const MAPS: &str = "/api/v1/namespaces/default/configmaps";
     let dir = tempfile::tempdir().unwrap();
-    let store = Gated::new(Kv::in_memory(Rng::seeded(1).fork("etcd")));
+    let store = BlockingStore::new(Kv::in_memory(Rng::seeded(1).fork("etcd")));
     let server = testing::start_on(dir.path(), store.clone()).await.server;
     for name in ["a", "b", "c"] {
         assert_eq!(ask(&server, "POST", MAPS, json!({"metadata": {"name": name}})).await.0, 201);

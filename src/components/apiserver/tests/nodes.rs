@@ -5,7 +5,7 @@ use crate::auth::user::{MASTERS, NODES, User};
 use crate::request::http::full;
 use crate::storage::cache::ROOT;
 use crate::testing::{self, Fixture};
-use crate::tests::blocking_store::Gated;
+use crate::tests::blocking_store::BlockingStore;
 use ::http::Request;
 use api::kinds;
 use client::{Client, Endpoint, LeaderElection, direct};
@@ -368,7 +368,7 @@ async fn a_lease_that_nobody_can_decode_does_not_end_leadership_for_ever() {
 async fn a_kubelet_is_not_refused_because_a_server_is_behind() {
     let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let kv = Kv::in_memory(Rng::seeded(1).fork("etcd"));
-    let behind = Gated::new(kv.clone());
+    let behind = BlockingStore::new(kv.clone());
     let fixture = testing::start_on(dir.path(), Arc::new(kv)).await;
     let second = testing::start_on(other.path(), behind.clone()).await;
     let accounts = "/api/v1/namespaces/default/serviceaccounts";
@@ -411,7 +411,7 @@ async fn a_kubelet_is_not_refused_because_a_server_is_behind() {
 async fn nothing_is_made_in_a_namespace_that_is_gone_because_a_server_is_behind() {
     let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let kv = Kv::in_memory(Rng::seeded(1).fork("etcd"));
-    let behind = Gated::new(kv.clone());
+    let behind = BlockingStore::new(kv.clone());
     let fixture = testing::start_on(dir.path(), Arc::new(kv)).await;
     let second = testing::start_on(other.path(), behind.clone()).await;
     for attempt in 0..5 {

@@ -2,7 +2,7 @@
 
 use crate::auth::user::{MASTERS, User};
 use crate::testing::{self, Api, ask};
-use crate::tests::blocking_store::Gated;
+use crate::tests::blocking_store::BlockingStore;
 use etcd::Kv;
 use rng::Rng;
 use serde_json::{Value, json};
@@ -87,7 +87,7 @@ async fn custom_resources_called_leases_are_steps_and_may_be_called_namespaces()
 async fn a_get_of_a_version_is_answered_from_memory() {
     let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let kv = Kv::in_memory(Rng::seeded(1).fork("etcd"));
-    let store = Gated::new(kv.clone());
+    let store = BlockingStore::new(kv.clone());
     let behind = testing::start_on(dirs[0].path(), store.clone()).await.server;
     let other = testing::start_on(dirs[1].path(), Arc::new(kv)).await.server;
     store.watches.send_replace(false);

@@ -4,7 +4,7 @@ use crate::auth::user::{MASTERS, User};
 use crate::request::http::{Body, full};
 use crate::storage::cache::ROOT;
 use crate::testing;
-use crate::tests::blocking_store::Gated;
+use crate::tests::blocking_store::BlockingStore;
 use ::http::Request;
 use etcd::api::RangeRequest;
 use etcd::{Kv, Storage};
@@ -48,7 +48,7 @@ async fn a_server_that_has_not_read_its_store_does_not_say_that_there_is_nothing
     let admin = User::new("admin", &[MASTERS]);
     let map = json!({"metadata": {"name": "m"}}).to_string();
     assert_eq!(first.server.call(request("POST", MAPS, map), admin.clone()).await.status(), 201);
-    let store = Gated::new(kv);
+    let store = BlockingStore::new(kv);
     store.reads.send_replace(false);
     let begun = testing::begin_at(dir.path(), store.clone(), "127.0.0.1:0".parse().unwrap()).await;
     let path = format!("{MAPS}?resourceVersion=0");
@@ -121,7 +121,7 @@ async fn the_slowest_watch_is_ended_with_its_answer() {
         assert_eq!(server.call(request("POST", MAPS, map), admin.clone()).await.status(), 201);
         assert_eq!(told(&mut read, n).await.last().map(String::as_str), Some(n));
     }
-    let unsent = &server.state.cache.unsent;
+    let unsent = &server.state.cache.watch_buffers;
     assert!(unsent.bytes() > 0, "what the other has not read waits");
     unsent.end_slowest();
     let frame = unread.frame().await.expect("its client is told");
@@ -137,7 +137,7 @@ async fn the_slowest_watch_is_ended_with_its_answer() {
 #[tokio::test]
 async fn a_write_whose_client_hangs_up_is_recorded() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Gated::new(Kv::in_memory(Rng::seeded(1).fork("etcd")));
+    let store = BlockingStore::new(Kv::in_memory(Rng::seeded(1).fork("etcd")));
     let fixture = testing::start_on(dir.path(), store.clone()).await;
     let (server, admin) = (fixture.server.clone(), User::new("admin", &[MASTERS]));
     let commits = || {
