@@ -9,7 +9,8 @@
 use crate::State;
 use crate::auth::user::{MASTERS, User};
 use crate::registry::delete::{self, Options};
-use crate::registry::write::{Part, modify};
+use crate::registry::strategy::Part;
+use crate::registry::write::modify;
 use crate::request::context::Context;
 use crate::request::http::Query;
 use crate::request::info::Info;

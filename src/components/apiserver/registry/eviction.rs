@@ -7,8 +7,9 @@
 use crate::State;
 use crate::admission;
 use crate::registry::delete::{self, Options};
+use crate::registry::strategy::Part;
 use crate::registry::subresources::{pods, set_condition};
-use crate::registry::write::{Part, modify};
+use crate::registry::write::modify;
 use crate::request::context::Context;
 use crate::request::decode;
 use crate::request::http::{Answer, header, json};

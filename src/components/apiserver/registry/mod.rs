@@ -6,6 +6,7 @@
 //! | `write` | create, update, patch, server-side apply |
 //! | `delete` | delete and deletecollection |
 //! | `subresources`, `eviction` | scale, binding, token; deletes that ask a disruption budget |
+//! | `strategy` | what the server sets and keeps in every object (upstream: `registry/rest`) |
 //! | `services` | ClusterIPs and NodePorts: no address is given out twice |
 //! | `crd` | CustomResourceDefinitions: names, and an end that takes their objects along |
 //! | `metrics` | `metrics.k8s.io`, from the kubelets |
@@ -19,6 +20,7 @@ pub(crate) mod filter;
 pub(crate) mod metrics;
 pub(crate) mod read;
 pub(crate) mod services;
+pub(crate) mod strategy;
 pub(crate) mod subresources;
 pub(crate) mod watch;
 pub(crate) mod write;

@@ -3,7 +3,8 @@
 use crate::State;
 use crate::admission;
 use crate::auth::authn::ISSUER;
-use crate::registry::write::{self, Part, modify};
+use crate::registry::strategy::Part;
+use crate::registry::write::{self, modify};
 use crate::request::context::Context;
 use crate::request::decode;
 use crate::request::http::{Answer, header, json};

@@ -102,7 +102,8 @@ pub async fn watch(
             seat.give_up();
         }
     });
-    let writer = Writer { kind, form, first: true, out: VecDeque::new(), unsent: state.cache.watch_buffers.clone() };
+    let writer =
+        Writer { kind, form, first: true, out: VecDeque::new(), unsent: state.cache.watch_buffers.clone() };
     let (state, user) = (state.clone(), ctx.user.clone());
     let feed = Feed::new(state, user, subscription, writer, bookmarks, initial == Some(true), life, stop);
     let body = stream::unfold(feed, |mut feed| async move {

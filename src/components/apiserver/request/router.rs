@@ -4,7 +4,7 @@
 use crate::auth::user::User;
 use crate::flowcontrol::compute::LARGE;
 use crate::flowcontrol::seat::Seat;
-use crate::registry::write::Part;
+use crate::registry::strategy::{self, Part};
 use crate::request::context::Context;
 use crate::request::http::Query;
 use crate::request::http::{Answer, Body, failure, json, json_bytes, not_found_page, plain, typed};
@@ -225,7 +225,7 @@ async fn to_the_end<T: Send + 'static>(
 fn to_work_on(state: &State, ctx: &Context, kind: &Kind, body: usize) -> usize {
     let changed = match ctx.info.verb.as_str() {
         "update" | "patch" | "delete" => {
-            state.remembered(write::stored_kind(kind), ctx.info.object_namespace(), &ctx.info.name)
+            state.remembered(strategy::stored_kind(kind), ctx.info.object_namespace(), &ctx.info.name)
         }
         _ => None,
     };

@@ -328,7 +328,8 @@ impl Cache {
         after: Option<Revision>,
     ) -> Result<Subscription, TooOld> {
         let reached = self.revision();
-        let (queue, live) = watch_queue::channel((!filter.is_cheap()).then(|| filter.clone()), &self.watch_buffers);
+        let (queue, live) =
+            watch_queue::channel((!filter.is_cheap()).then(|| filter.clone()), &self.watch_buffers);
         let Some(shelf) = self.shelf(resource) else {
             let (initial, backlog) = self.beginning(vec![], vec![]);
             return Ok(Subscription { filter, initial, backlog, revision: reached, live });

@@ -10,7 +10,7 @@
 use crate::flowcontrol::compute::Pace;
 use crate::registry::filter::Filter;
 use crate::storage::cache::{RING_AGE, RING_BYTES, Together};
-use crate::storage::watch_buffers::{Reader, WatchBuffers, Waits};
+use crate::storage::watch_buffers::{Reader, Waits, WatchBuffers};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use tokio::sync::Notify;
@@ -272,7 +272,8 @@ mod tests {
     /// if nothing comes after them.
     #[tokio::test(start_paused = true)]
     async fn a_watcher_that_leaves_events_waiting_for_too_long_is_cut_off() {
-        let ((slow, late), (quick, mut reads)) = (channel(None, &Arc::default()), channel(None, &Arc::default()));
+        let ((slow, late), (quick, mut reads)) =
+            (channel(None, &Arc::default()), channel(None, &Arc::default()));
         let event = told(10);
         let object = Arc::downgrade(&event[0].1);
         assert!(slow.send(event.clone()) && quick.send(event));

@@ -4,7 +4,7 @@ use super::{Options, Removed, remove};
 use crate::State;
 use crate::registry::filter::Filter;
 use crate::registry::read;
-use crate::registry::write::stored_kind;
+use crate::registry::strategy::stored_kind;
 use crate::request::context::Context;
 use crate::request::http::Answer;
 use crate::request::negotiate::{self, Form, ListMeta, ListWriter, form};

@@ -10,7 +10,7 @@ use crate::State;
 use crate::admission;
 use crate::pipeline::{self, Write};
 use crate::registry::services;
-use crate::registry::write::stored_kind;
+use crate::registry::strategy::stored_kind;
 use crate::request::context::Context;
 use crate::request::http::{Answer, json};
 use crate::request::negotiate::{self, form};

@@ -1,8 +1,9 @@
 //! Server-side apply: an object as its manager wants it, merged with what others own.
 
 use super::patch::conform;
-use super::{Part, create_object, modify, stored_kind};
+use super::{create_object, modify};
 use crate::State;
+use crate::registry::strategy::{Part, no_uid_of_the_gone, stored_kind};
 use crate::request::context::Context;
 use crate::request::decode;
 use crate::request::http::Answer;
@@ -103,7 +104,7 @@ pub async fn applied(
             Err(status)
                 if status.reason == "NotFound" && part == Part::Main && ctx.info.subresource.is_empty() =>
             {
-                super::update::no_uid_of_the_gone(stored, applied)?;
+                no_uid_of_the_gone(stored, applied)?;
                 let made = managed::apply_resetting(shape, &Value::Null, applied, manager, &resets);
                 let object = made.object;
                 match create_object(state, ctx, stored, object).await {

@@ -1,8 +1,9 @@
 //! New objects.
 
-use super::{check_fields, check_version, own, place, stored_kind, tell_beside};
+use super::{check_fields, check_version, own, tell_beside};
 use crate::State;
 use crate::pipeline::{self, Write};
+use crate::registry::strategy::{fill_metadata, place, stored_kind};
 use crate::request::context::Context;
 use crate::request::http::Answer;
 use crate::request::negotiate::{self, form};
@@ -184,18 +185,5 @@ impl Write for Creation<'_> {
                 }
             }
         }
-    }
-}
-
-fn fill_metadata(state: &State, kind: &Kind, object: &mut Value) {
-    let now = clock::rfc3339(clock::now());
-    let metadata = value::slot_map(object, "metadata");
-    for own in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"] {
-        metadata.shift_remove(own);
-    }
-    metadata.insert("uid".into(), state.rng.uuid().into());
-    metadata.insert("creationTimestamp".into(), now.into());
-    if kind.generation {
-        metadata.insert("generation".into(), 1.into());
     }
 }

@@ -10,7 +10,7 @@ mod update;
 pub use apply::applied;
 pub use create::{create, create_object};
 pub use patch::patch;
-pub use update::{Part, modify, update};
+pub use update::{modify, update};
 
 use crate::auth::user::MASTERS;
 use crate::request::context::Context;
@@ -24,11 +24,6 @@ use api::{Status, meta, unhonoured, value};
 use etcd::api::Revision;
 use serde_json::Value;
 use tap::{self, Event, Record, Write};
-
-/// The kind in whose form objects are stored.
-pub fn stored_kind(kind: &Kind) -> &Kind {
-    if kind.conversion.is_some() { kinds::stored(kind.plural).unwrap_or(kind) } else { kind }
-}
 
 /// What the version that the client writes asks for beyond the stored one.
 fn check_version(ctx: &Context, kind: &Kind, new: &Value, old: Option<&Value>, errors: &mut Errors) {
@@ -106,24 +101,4 @@ fn may_run_component(ctx: &Context, object: &Value, image: &str) -> bool {
     }
     let name = image.trim_start_matches(unhonoured::OWN_IMAGES).split([':', '@']).next().unwrap_or("");
     user.name == CONTROLLERS && meta::namespace(object) == "kube-system" && ADDONS.contains(&name)
-}
-
-/// The object's namespace is that of the path.
-fn place(ctx: &Context, kind: &Kind, object: &mut Value) -> Result<(), Status> {
-    let namespace = ctx.info.object_namespace();
-    let told = meta::namespace(object).to_string();
-    if kind.namespaced {
-        if told.is_empty() {
-            value::put(object, "metadata.namespace", namespace);
-        } else if told != namespace {
-            return Err(Status::bad_request(
-                "the namespace of the provided object does not match the namespace sent on the request",
-            ));
-        }
-    } else if !told.is_empty() {
-        return Err(Status::bad_request(
-            "namespace is not allowed on this type, or the namespace of the object is set",
-        ));
-    }
-    Ok(())
 }

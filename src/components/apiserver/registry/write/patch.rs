@@ -1,8 +1,9 @@
 //! Changes told as a difference: JSON patch, merge patch, strategic merge patch.
 
 use super::apply::server_side_apply;
-use super::{Part, modify, place, stored_kind};
+use super::modify;
 use crate::State;
+use crate::registry::strategy::{Part, place, stored_kind};
 use crate::request::context::{APPLY, Context};
 use crate::request::http::{Answer, header};
 use crate::request::negotiate::{self, form};

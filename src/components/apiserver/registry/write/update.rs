@@ -1,8 +1,11 @@
 //! Changes of objects that exist.
 
-use super::{check_fields, check_version, create_object, own, place, stored_kind, tell_beside};
+use super::{check_fields, check_version, create_object, own, tell_beside};
 use crate::State;
 use crate::pipeline::{self, Write};
+use crate::registry::strategy::{
+    EPHEMERAL, Part, check_deletion, check_uid, keep, no_uid_of_the_gone, place, spec_changed, stored_kind,
+};
 use crate::request::context::Context;
 use crate::request::http::Answer;
 use crate::request::negotiate::{self, form};
@@ -17,21 +20,6 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tap::Event;
-
-const EPHEMERAL: &str = "spec.ephemeralContainers";
-
-/// Which part of an object a write may touch.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Part {
-    Main,
-    Status,
-    /// `namespaces/finalize`
-    Finalize,
-    /// `pods/ephemeralcontainers`
-    Ephemeral,
-    /// Parts of a pod that only this server sets: its binding, the reason of its eviction.
-    Internal,
-}
 
 pub async fn update(
     state: &Arc<State>,
@@ -69,22 +57,6 @@ pub async fn update(
             Ok(negotiate::one(201, kind, form, &made))
         }
         done => Ok(negotiate::one(200, kind, form, &*done?)),
-    }
-}
-
-/// A write that names the uid of an object that is not there means that one, and makes no other.
-///
-/// # Errors
-/// 409 if it names one.
-pub fn no_uid_of_the_gone(kind: &Kind, object: &Value) -> Result<(), Status> {
-    match meta::uid(object) {
-        "" => Ok(()),
-        uid => {
-            let why = format!(
-                "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
-            );
-            Err(Status::conflict(kind.group, kind.plural, meta::name(object), &why))
-        }
     }
 }
 
@@ -316,98 +288,4 @@ impl Edit<'_> {
             own(ctx, kind, old, new);
         }
     }
-}
-
-/// # Errors
-/// 409 for a write that means another object of this name.
-fn check_uid(kind: &Kind, new: &Value, old: &Value) -> Result<(), Status> {
-    let (wanted, there) = (meta::uid(new), meta::uid(old));
-    if wanted.is_empty() || wanted == there {
-        return Ok(());
-    }
-    let why = format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {there}");
-    Err(Status::conflict(kind.group, kind.plural, meta::name(old), &why))
-}
-
-/// A write does not begin a deletion, nor change how long the object has to end. Another time of
-/// creation is ignored, as by upstream's `BeforeUpdate`: `keep` puts the old one in its place.
-///
-/// # Errors
-/// 422 for a write that does.
-fn check_deletion(kind: &Kind, new: &Value, old: &Value) -> Result<(), Status> {
-    let mut errors = Errors::default();
-    let (time, grace) = ("metadata.deletionTimestamp", "metadata.deletionGracePeriodSeconds");
-    if !value::empty(new, time) && value::empty(old, time) {
-        errors.invalid(time, at(new, time), validate::IMMUTABLE);
-    }
-    if !at(new, grace).is_null() && at(new, grace) != at(old, grace) {
-        errors.invalid(grace, at(new, grace), validate::IMMUTABLE);
-    }
-    match errors.is_empty() {
-        true => Ok(()),
-        false => Err(Status::invalid(kind.group, kind.kind, meta::name(old), &errors)),
-    }
-}
-
-/// What a write through this door may not change is taken from the stored object.
-fn keep(kind: &Kind, part: Part, subresource: &str, new: &mut Value, old: &Value) {
-    match part {
-        Part::Status => {
-            *new = kind.through_status(new, old, subresource);
-        }
-        Part::Finalize => {
-            let finalizers = at(new, "spec.finalizers").clone();
-            *new = old.clone();
-            if finalizers.is_null() {
-                value::remove(new, "spec.finalizers");
-            } else {
-                value::put(new, "spec.finalizers", finalizers);
-            }
-        }
-        Part::Ephemeral => {
-            let mut kept = old.clone();
-            for field in [EPHEMERAL, "metadata.managedFields"] {
-                value::copy(new, &mut kept, field);
-            }
-            *new = kept;
-        }
-        Part::Main if kind.has_status => value::copy(old, new, "status"),
-        Part::Main | Part::Internal => {}
-    }
-    for field in [
-        "uid",
-        "creationTimestamp",
-        "name",
-        "namespace",
-        "generation",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-        "resourceVersion",
-        "generateName",
-    ] {
-        value::copy(old, new, &format!("metadata.{field}"));
-    }
-    if at(new, "metadata.managedFields").is_null() {
-        value::copy(old, new, "metadata.managedFields");
-    } else if value::empty(new, "metadata.managedFields") {
-        value::remove(new, "metadata.managedFields");
-    }
-    for map in ["metadata.labels", "metadata.annotations", "metadata.finalizers", "metadata.ownerReferences"]
-    {
-        if value::empty(new, map) {
-            value::remove(new, map);
-        }
-    }
-}
-
-/// Anything but metadata, and a status that has a door of its own.
-fn spec_changed(kind: &Kind, new: &Value, old: &Value) -> bool {
-    let (Value::Object(a), Value::Object(b)) = (new, old) else { return false };
-    let whole = kind.custom.is_some() && !kind.has_status;
-    let counts = |k: &&String| match k.as_str() {
-        "metadata" | "kind" | "apiVersion" => false,
-        "status" => whole,
-        _ => true,
-    };
-    a.keys().chain(b.keys()).filter(counts).any(|k| a.get(k) != b.get(k))
 }

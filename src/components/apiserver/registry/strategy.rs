@@ -1,0 +1,184 @@
+//! What the server itself sets and keeps in every object, whatever its client sends (upstream:
+//! `BeforeCreate` and `BeforeUpdate` of `registry/rest`). What a strategy of upstream does for one
+//! kind alone stands in the table of kinds (`api::kinds`): `prepare`, `validate`, `defaults`.
+//!
+//! Example: an update of a Deployment that sets `metadata.uid`, `status` and `spec.replicas` keeps
+//! the uid and the status as they are stored, and gets the next generation because of its spec.
+
+use crate::State;
+use crate::request::context::Context;
+use api::errors::Errors;
+use api::kinds::{self, Kind};
+use api::value::{self, at};
+use api::{Status, meta, validate};
+use serde_json::Value;
+
+/// Where the ephemeral containers of a pod are.
+pub(crate) const EPHEMERAL: &str = "spec.ephemeralContainers";
+
+/// Which part of an object a write may touch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Part {
+    Main,
+    Status,
+    /// `namespaces/finalize`
+    Finalize,
+    /// `pods/ephemeralcontainers`
+    Ephemeral,
+    /// Parts of a pod that only this server sets: its binding, the reason of its eviction.
+    Internal,
+}
+
+/// Returns the kind in whose form objects are stored.
+pub(crate) fn stored_kind(kind: &Kind) -> &Kind {
+    if kind.conversion.is_some() { kinds::stored(kind.plural).unwrap_or(kind) } else { kind }
+}
+
+/// Sets the object's namespace, which is that of the path.
+///
+/// # Errors
+/// 400 if it names another one.
+pub(crate) fn place(ctx: &Context, kind: &Kind, object: &mut Value) -> Result<(), Status> {
+    let namespace = ctx.info.object_namespace();
+    let told = meta::namespace(object).to_string();
+    if kind.namespaced {
+        if told.is_empty() {
+            value::put(object, "metadata.namespace", namespace);
+        } else if told != namespace {
+            return Err(Status::bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ));
+        }
+    } else if !told.is_empty() {
+        return Err(Status::bad_request(
+            "namespace is not allowed on this type, or the namespace of the object is set",
+        ));
+    }
+    Ok(())
+}
+
+/// Sets the metadata that the server gives to a new object.
+pub(crate) fn fill_metadata(state: &State, kind: &Kind, object: &mut Value) {
+    let now = clock::rfc3339(clock::now());
+    let metadata = value::slot_map(object, "metadata");
+    for own in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"] {
+        metadata.shift_remove(own);
+    }
+    metadata.insert("uid".into(), state.rng.uuid().into());
+    metadata.insert("creationTimestamp".into(), now.into());
+    if kind.generation {
+        metadata.insert("generation".into(), 1.into());
+    }
+}
+
+/// A write that names the uid of an object that is not there means that one, and makes no other.
+///
+/// # Errors
+/// 409 if it names one.
+pub(crate) fn no_uid_of_the_gone(kind: &Kind, object: &Value) -> Result<(), Status> {
+    match meta::uid(object) {
+        "" => Ok(()),
+        uid => {
+            let why = format!(
+                "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            );
+            Err(Status::conflict(kind.group, kind.plural, meta::name(object), &why))
+        }
+    }
+}
+
+/// Checks that a write means this object.
+///
+/// # Errors
+/// 409 for a write that means another object of this name.
+pub(crate) fn check_uid(kind: &Kind, new: &Value, old: &Value) -> Result<(), Status> {
+    let (wanted, there) = (meta::uid(new), meta::uid(old));
+    if wanted.is_empty() || wanted == there {
+        return Ok(());
+    }
+    let why = format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {there}");
+    Err(Status::conflict(kind.group, kind.plural, meta::name(old), &why))
+}
+
+/// A write does not begin a deletion, nor change how long the object has to end. Another time of
+/// creation is ignored, as by upstream's `BeforeUpdate`: `keep` puts the old one in its place.
+///
+/// # Errors
+/// 422 for a write that does.
+pub(crate) fn check_deletion(kind: &Kind, new: &Value, old: &Value) -> Result<(), Status> {
+    let mut errors = Errors::default();
+    let (time, grace) = ("metadata.deletionTimestamp", "metadata.deletionGracePeriodSeconds");
+    if !value::empty(new, time) && value::empty(old, time) {
+        errors.invalid(time, at(new, time), validate::IMMUTABLE);
+    }
+    if !at(new, grace).is_null() && at(new, grace) != at(old, grace) {
+        errors.invalid(grace, at(new, grace), validate::IMMUTABLE);
+    }
+    match errors.is_empty() {
+        true => Ok(()),
+        false => Err(Status::invalid(kind.group, kind.kind, meta::name(old), &errors)),
+    }
+}
+
+/// Takes from the stored object what a write to this part may not change.
+pub(crate) fn keep(kind: &Kind, part: Part, subresource: &str, new: &mut Value, old: &Value) {
+    match part {
+        Part::Status => {
+            *new = kind.through_status(new, old, subresource);
+        }
+        Part::Finalize => {
+            let finalizers = at(new, "spec.finalizers").clone();
+            *new = old.clone();
+            if finalizers.is_null() {
+                value::remove(new, "spec.finalizers");
+            } else {
+                value::put(new, "spec.finalizers", finalizers);
+            }
+        }
+        Part::Ephemeral => {
+            let mut kept = old.clone();
+            for field in [EPHEMERAL, "metadata.managedFields"] {
+                value::copy(new, &mut kept, field);
+            }
+            *new = kept;
+        }
+        Part::Main if kind.has_status => value::copy(old, new, "status"),
+        Part::Main | Part::Internal => {}
+    }
+    for field in [
+        "uid",
+        "creationTimestamp",
+        "name",
+        "namespace",
+        "generation",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "resourceVersion",
+        "generateName",
+    ] {
+        value::copy(old, new, &format!("metadata.{field}"));
+    }
+    if at(new, "metadata.managedFields").is_null() {
+        value::copy(old, new, "metadata.managedFields");
+    } else if value::empty(new, "metadata.managedFields") {
+        value::remove(new, "metadata.managedFields");
+    }
+    for map in ["metadata.labels", "metadata.annotations", "metadata.finalizers", "metadata.ownerReferences"]
+    {
+        if value::empty(new, map) {
+            value::remove(new, map);
+        }
+    }
+}
+
+/// True if anything has changed but metadata, and the status that has a subresource of its own.
+pub(crate) fn spec_changed(kind: &Kind, new: &Value, old: &Value) -> bool {
+    let (Value::Object(a), Value::Object(b)) = (new, old) else { return false };
+    let whole = kind.custom.is_some() && !kind.has_status;
+    let counts = |k: &&String| match k.as_str() {
+        "metadata" | "kind" | "apiVersion" => false,
+        "status" => whole,
+        _ => true,
+    };
+    a.keys().chain(b.keys()).filter(counts).any(|k| a.get(k) != b.get(k))
+}
