@@ -6,7 +6,7 @@ use crate::auth::authn;
 use crate::proxy::forward;
 use crate::proxy::log_options;
 use crate::request::context::Context;
-use crate::request::http::{Answer, Body, BodyError, HTTP1_BUFFER, full};
+use crate::request::http::{Answer, Body, BodyError, HTTP1_BUFFER, Query, full, plain};
 use api::Status;
 use api::kinds;
 use api::value::{at, int, list, text};
@@ -87,7 +87,7 @@ pub async fn pod(state: &Arc<State>, ctx: &Context, request: Request<Body>) -> R
     let node = text(&pod.value, "spec.nodeName");
     if node.is_empty() {
         return match sub {
-            "log" => Ok(crate::request::http::plain(200, "")), // as upstream: nothing was written yet
+            "log" => Ok(plain(200, "")), // as upstream: nothing was written yet
             _ => Err(Status::bad_request(format!("pod {name} does not have a host assigned"))),
         };
     }
@@ -137,6 +137,9 @@ pub async fn node(state: &Arc<State>, ctx: &Context, request: Request<Body>) -> 
         )));
     }
     let path = clean(&ctx.info.rest, request.uri().path().ends_with('/'));
+    if let Some((code, text)) = refused_log(&path, &ctx.query) {
+        return Ok(plain(code, text));
+    }
     let escaped = percent_encoding::utf8_percent_encode(&path, ESCAPED);
     let answer = forward(state, ctx, name, &format!("{escaped}{query}"), request).await?;
     let code = answer.status().as_u16();
@@ -200,6 +203,18 @@ fn led_to(path: &str) -> Option<(&str, &str, &str)> {
     match path.trim_matches('/').split('/').collect::<Vec<_>>()[..] {
         [what @ ("exec" | "attach"), namespace, pod, _] => Some((what, namespace, pod)),
         _ => None,
+    }
+}
+
+/// What a kubelet answers to a log whose options it cannot read (400) or does not accept (422): the
+/// code and the text. `None` for options that are good, and for other paths.
+fn refused_log(path: &str, query: &Query) -> Option<(u16, &'static str)> {
+    let ["containerLogs", _, pod, _] = path.trim_matches('/').split('/').collect::<Vec<_>>()[..] else {
+        return None;
+    };
+    match log_options::check_options(query, pod).err()?.code {
+        400 => Some((400, r#"{"message": "Unable to decode query."}"#)),
+        _ => Some((422, r#"{"message": "Invalid request."}"#)),
     }
 }
 
@@ -335,6 +350,25 @@ mod tests {
         for other in ["", "exec", "exec/default/web", "containerLogs/default/web/nginx", "stats/summary"] {
             assert_eq!(led_to(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_log_by_its_node_has_options_that_the_kubelet_accepts() {
+        let code =
+            |path: &str, query: &str| refused_log(path, &Query::parse(Some(query))).map(|(code, _)| code);
+        let log = "/containerLogs/default/web/nginx";
+        for (query, refused) in [
+            ("", None),
+            ("tailLines=3&follow=true", None),
+            ("tailLines=three", Some(400)),
+            ("sinceTime=yesterday", Some(400)),
+            ("tailLines=-1", Some(422)),
+            ("limitBytes=0", Some(422)),
+            ("sinceSeconds=1&sinceTime=2026-01-02T03:04:05Z", Some(422)),
+        ] {
+            assert_eq!(code(log, query), refused, "{query}");
+        }
+        assert_eq!(code("/logs/syslog", "tailLines=three"), None, "a file of the node");
     }
 
     #[test]
