@@ -106,7 +106,12 @@ pub struct Deadline(clock::Instant);
 impl Deadline {
     /// Begins now.
     pub fn new() -> Deadline {
-        Deadline(clock::Instant::now() + RETRIES_END_AFTER)
+        Deadline::within(RETRIES_END_AFTER)
+    }
+
+    /// Begins now and ends after this time.
+    pub fn within(time: Duration) -> Deadline {
+        Deadline(clock::Instant::now() + time)
     }
 
     /// # Errors

@@ -9,21 +9,27 @@ use crate::request::context::Context;
 use crate::request::http::Answer;
 use crate::request::negotiate::{self, Form, ListMeta, ListWriter, form};
 use crate::storage::object::Object;
+use crate::storage::store::Deadline;
 use api::kinds::Kind;
 use api::{Status, meta};
 use bytes::Bytes;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Bytes that the mark of a deletion adds to an object, at most.
 const MARK: usize = 256;
+/// Time for all deletions of one request: upstream's `--request-timeout`. Its bound of 34 s for
+/// other writes does not hold for a collection.
+const REQUEST_TIME: Duration = Duration::from_secs(60);
 
 /// Deletes the objects of a collection one after the other. Each deletion that has begun goes on to
-/// its end; the next one does not begin once the client has `left` (upstream asks `ctx.Done()`
-/// before each page, and each deletion ends with the request).
+/// its end; the next one does not begin once the client has `left` or the time of the request is
+/// over (upstream asks `ctx.Done()` before each page, and each deletion ends with the request).
 ///
 /// # Errors
-/// That of the first object that cannot be deleted; 504 if the client has left.
+/// That of the first object that cannot be deleted; 504 if the client has left, or after
+/// [`REQUEST_TIME`].
 pub(crate) async fn delete_collection(
     state: &State,
     ctx: &Context,
@@ -31,10 +37,7 @@ pub(crate) async fn delete_collection(
     body: &Bytes,
     left: &CancellationToken,
 ) -> Result<Answer, Status> {
-    let is_there = || match left.is_cancelled() {
-        true => Err(Status::timeout("the client has left before the end of the collection")),
-        false => Ok(()),
-    };
+    let deadline = Deadline::within(REQUEST_TIME);
     let form = form(ctx.accept(), &ctx.query)?;
     let options = Options::of(ctx, body)?;
     let stored = stored_kind(kind);
@@ -59,14 +62,14 @@ pub(crate) async fn delete_collection(
     let mut memory = state.compute.body(&ctx.user, answer + keys).await?;
     let mut list = ListWriter::new(kind, form, if form == Form::Object { answer } else { 0 });
     for target in &targets {
-        is_there()?;
+        goes_on(left, &deadline)?;
         if let Some(removed) = remove_target(state, ctx, stored, target, &options).await? {
             list.put(&removed.object).await;
             memory.cover(list.written() + keys)?;
         }
     }
     for key in unread {
-        is_there()?;
+        goes_on(left, &deadline)?;
         let (namespace, name) = split(&key);
         match remove(state, ctx, stored, namespace, name, &options).await {
             Err(status) if status.reason != "NotFound" => return Err(status),
@@ -76,6 +79,15 @@ pub(crate) async fn delete_collection(
     let revision = state.cache.revision();
     let meta = ListMeta { revision, next, remaining };
     Ok(read::kept(ctx, list.finish(&meta), memory))
+}
+
+/// # Errors
+/// 504 if the client has left, or the time of the request is over.
+fn goes_on(left: &CancellationToken, deadline: &Deadline) -> Result<(), Status> {
+    match left.is_cancelled() {
+        true => Err(Status::timeout("the client has left before the end of the collection")),
+        false => deadline.check(),
+    }
 }
 
 /// An object of a collection that is to be deleted.
@@ -161,6 +173,18 @@ mod tests {
         assert!(meta::is_terminating(&list["items"][1]), "its finalizer holds it: {list}");
         let (_, left) = ask(&fixture.server, "GET", MAPS, Value::Null).await;
         assert_eq!(value::list(&left, "items").iter().map(meta::name).collect::<Vec<_>>(), ["b"]);
+    }
+
+    #[test]
+    fn a_collection_ends_with_its_client_and_with_its_time() {
+        let left = CancellationToken::new();
+        let code = |left: &CancellationToken, time| {
+            goes_on(left, &Deadline::within(time)).map_err(|status| status.code)
+        };
+        assert_eq!(code(&left, REQUEST_TIME), Ok(()));
+        assert_eq!(code(&left, Duration::ZERO), Err(504));
+        left.cancel();
+        assert_eq!(code(&left, REQUEST_TIME), Err(504));
     }
 
     #[tokio::test]
