@@ -6,35 +6,54 @@
 //! validation before it becomes one transaction in etcd; the watch of etcd fills a cache, from
 //! which lists and watches are answered.
 //! ## How this one works
-//! [`Server::serve`] takes connections, `router` follows one request through the stages and leaves
-//! a record in the tap at each, from the authenticated (and impersonated) user on. `tokens`
-//! remembers which signatures were good, `bounds` refuses what is too much at a time, and `seat`
-//! holds what a request has taken until its answer is written. `flows` says how important a request
-//! is and on whose account it counts, and `shares` leaves no account all places. `connections`
-//! makes room for clients that say who they are, `heads` counts what has come of requests that are
-//! not complete, `compute` works on large objects and long lists so that nothing else waits,
-//! accounts in turn (`turns`), bounds the memory of long lists, and `line` cuts off watchers that
-//! do not read; `unsent` bounds what waits for all watchers together. What a path may name stands
-//! in the table of kinds (`api::kinds`); `read`, `watch`, `write` and `remove` work for every kind.
+//! `pipeline` is the page to read first: seven calls in order, from a request to its transaction.
+//! Its parts are folders, in the order in which a request meets them.
+//!
+//! | folder | question that it answers | upstream |
+//! |---|---|---|
+//! | `request` | What was asked, and in which form does the client want the answer? | `apiserver/pkg/endpoints` |
+//! | `flowcontrol` | Is there room for it, and whose turn is it? | API Priority and Fairness |
+//! | `auth` | Who asks, and may they? | `authenticator`, `authorizer/rbac`, `authorizer/node` |
+//! | `admission` | What does a cluster add to an object, and what does it not let in? | `plugin/pkg/admission` |
+//! | `registry` | What does a verb do, for every kind? | `registry`, `apiextensions-apiserver` |
+//! | `storage` | Where do objects rest, and how do watchers hear of them? | `storage/etcd3`, `storage/cacher` |
+//! | `proxy` | Which other server answers it? | `registry/core/pod/rest`, `registry/core/node/rest` |
+//! | `undo` | Which writes are one step, and how is it taken back? | Ropewalk's own |
+//!
+//! A file belongs to the folder of the question that it answers; what a path may name stands in the
+//! table of kinds (`api::kinds`), so the registry works for every kind. The stages leave records in
+//! the tap, from the authenticated (and impersonated) user on.
+//!
+//! [`Server::serve`] takes connections. `connections` makes room for clients that say who they are,
+//! and `http_head` counts what has come of requests that are not complete. `flow` says how
+//! important a request is and on whose account it counts; `bounds` refuses what is too much at a
+//! time, and `pool` leaves no account all places. A `seat` is what a request occupies until its
+//! answer is written. `compute` works on large objects and long lists so that nothing else waits,
+//! accounts in turn (`fair_queue`), and bounds the memory of long lists.
+//!
 //! A write compares the revision that it read (`store`), so two writers never overwrite each other;
 //! it may therefore begin from what this server remembers, and only a refusal, or "nothing to
 //! change", is judged again by what the store has now. What admission asks (accounts, quotas,
 //! limits, classes) is remembered too, and judged again in the same way if it refuses; another
-//! server's new quota counts here as soon as this one has heard of it, as upstream. `cache` holds
-//! every object parsed and encoded; thousands of watchers are sent the same bytes. A read that must
-//! be up to date asks etcd for a barrier and waits until the cache is there. `connect` passes logs,
-//! exec and port-forward through to the kubelet of the pod's node. `steps` remembers what people
-//! did, in the same transaction as the write, and `rewind` puts the objects back as they were.
-//! `admission` is the row of plug-ins that every write passes. `definitions` looks after
-//! CustomResourceDefinitions, whose kinds are served beside those of the table. `usage` asks the
-//! kubelets what nodes and pods use, and serves it as `metrics.k8s.io`. `compaction` bounds the
-//! store's history and keeps a reserve for the writes that repair a full store. `readiness` answers
-//! health checks. `bootstrap` makes namespaces, roles and the `kubernetes` service, and `reconcile`
-//! brings older roles up to date. `nodes` says what a kubelet may do.
+//! server's new quota counts here as soon as this one has heard of it, as upstream. `strategy` has
+//! what the server keeps in every object, whatever its client sends.
+//!
+//! `cache` holds every object parsed and encoded; thousands of watchers are sent the same bytes.
+//! `watch_queue` cuts off watchers that do not read, and `watch_buffers` bounds what waits for all
+//! of them together. A read that must be up to date asks etcd for a barrier and waits until the
+//! cache is there. `compaction` bounds the store's history and keeps a reserve for the writes that
+//! repair a full store.
+//!
+//! `kubelet` passes logs, exec and port-forward through to the kubelet of the pod's node. `metrics`
+//! asks the kubelets what nodes and pods use, and serves it as `metrics.k8s.io`. `crd` looks after
+//! CustomResourceDefinitions, whose kinds are served beside those of the table. `steps` remembers
+//! what people did, in the same transaction as the write, and `restore` puts the objects back as
+//! they were. `bootstrap` makes namespaces, roles and the `kubernetes` service, and `reconcile`
+//! brings older roles up to date. `node_authorizer` says what a kubelet may do.
 //!
 //! Try it: `kubectl get --raw /apis/apps/v1`, then `ropewalk trace` after any `kubectl create`.
 //! ## Left out
-//! API aggregation, webhooks, FlowSchemas (`flows` has levels as upstream's default ones, and no
+//! API aggregation, webhooks, FlowSchemas (`flow` has levels as upstream's default ones, and no
 //! queues), audit logs (the tap has them), encryption at rest. Ingress and NetworkPolicy are kept,
 //! and nothing routes or blocks by them. All controllers share one role. Going back brings objects
 //! back, not the data in their volumes. A pod does not get the topology labels of its node

@@ -17,11 +17,16 @@
 //! `registry::delete`). Kubernetes demands three things of the order:
 //!
 //! - Mutating admission comes before validation: what a plug-in adds is validated as well.
-//! - Validating plug-ins come last, with the transaction. A quota is charged by the transaction that
-//!   makes the object, so a conflict on the quota asks these plug-ins again.
+//! - Validating plug-ins come last, with the transaction. A quota is charged by the transaction
+//!   that makes the object, so a conflict on the quota asks these plug-ins again.
 //! - A write that names no resourceVersion and finds that the object has changed goes through
-//!   [`write()`] again with the object as it is now: it is decoded, admitted and validated anew. The
-//!   loops are `modify` in `registry::write`, and `remove` in `registry::delete`.
+//!   [`write()`] again with the object as it is now: the patch is applied, admitted and validated
+//!   anew. The loops are `modify` in `registry::write` and `remove` in `registry::delete`. A new
+//!   object cannot change meanwhile, so its `commit` repeats only itself.
+//!
+//! Four writes do not come here: undo restores many objects in one transaction, `bootstrap` and
+//! `reconcile` act for the server itself, an eviction spends its disruption budget before the
+//! delete comes here, and a stored value that cannot be decoded is only removed.
 
 use crate::Server;
 use crate::auth::authn::{Caller, authenticate};

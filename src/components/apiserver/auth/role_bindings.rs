@@ -6,7 +6,7 @@
 //! `jane` and for each of her groups, and finds each role once, however often it is bound to her.
 //! Upstream walks all bindings (`DefaultRuleResolver.VisitRulesFor`). The watch cache keeps the
 //! index: a change costs what the changed binding holds. Roles that are bound in the whole cluster
-//! come first: a decision looks at so many rules and no more ([`crate::auth::rbac`]), and the bindings
+//! come first: a decision looks at so many rules and no more ([`super::rbac`]), and the bindings
 //! of a namespace shall not take their turn from those.
 
 use crate::auth::user::User;

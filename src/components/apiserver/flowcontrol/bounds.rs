@@ -5,7 +5,7 @@
 //! bound gets 429 at once and comes again after a second. Watches have a bound of their own, and so
 //! have streams to kubelets (logs, exec, attach, port-forward, proxy), each of which costs a
 //! connection here and one at the kubelet. What a request takes it holds until its answer is
-//! written ([`crate::flowcontrol::seat`]). Each level ([`crate::flowcontrol::flow`]) has its own places, as upstream's
+//! written ([`super::seat`]). Each level ([`super::flow`]) has its own places, as upstream's
 //! priority levels: a flood of a pod's requests takes nothing from the control plane, one with a
 //! node's stolen certificate nothing from users and other nodes. Leases and node statuses have
 //! places that nothing else takes. Only health checks and administrators are not counted; an answer

@@ -6,8 +6,8 @@
 //! its own, and few of these run at a time. A list of ten thousand objects takes as long, in ten
 //! thousand small steps: it stays on the runtime's threads and lets others on between the steps
 //! ([`Pace`]), and few long lists are made at a time. Accounts are served in turn
-//! ([`crate::flowcontrol::fair_queue`]). The bodies of long lists are in memory until their clients have read them:
-//! they share a pool, counted in KiB ([`Compute::body`]).
+//! ([`super::fair_queue`]). The bodies of long lists are in memory until their clients have read
+//! them: they share a pool, counted in KiB ([`Compute::body`]).
 
 use crate::auth::user::User;
 use crate::flowcontrol::fair_queue::{FairQueue, Permit};

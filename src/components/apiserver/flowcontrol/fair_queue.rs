@@ -10,7 +10,7 @@
 //! A turn has a weight: 1 for a piece of work, KiB for memory. Work ends by itself, so the account
 //! that is next keeps its place until a turn is free. Memory is free again when a client has read
 //! its answer, and clients may take long: there an account has at most what it leaves free, as in a
-//! pool ([`crate::flowcontrol::pool`]), and one that has to wait for that holds up no other.
+//! pool ([`super::pool`]), and one that has to wait for that holds up no other.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

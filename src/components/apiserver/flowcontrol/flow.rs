@@ -3,7 +3,7 @@
 //! The levels are those of upstream's default FlowSchemas, somewhat fewer: `exempt` for
 //! administrators, `leader-election` and `node-high` for what must never wait, `workload-high` for
 //! the control plane, `system` for kubelets, and one for everybody else. Each level has places of
-//! its own ([`crate::flowcontrol::bounds`]), so a flood on one of them takes nothing from the others; on a level
+//! its own ([`super::bounds`]), so a flood on one of them takes nothing from the others; on a level
 //! an account has a part of the places, so no account takes all.
 //!
 //! An account is not a user name, because names cost nothing where the namespace's editor makes
@@ -65,7 +65,7 @@ impl Flow {
         Flow { level, account: account(&user.name, "") }
     }
 
-    /// The places out of `all` that this account may have at most ([`crate::flowcontrol::pool`] says how
+    /// The places out of `all` that this account may have at most ([`super::pool`] says how
     /// several accounts share).
     ///
     /// Half of them; a node a quarter, so that one node's stolen certificate leaves three quarters

@@ -1,7 +1,7 @@
 //! Shares: pools of places of which no account may take all.
 //!
 //! One client with as many slow requests as there are places would lock out everybody else. So an
-//! account ([`crate::flowcontrol::flow`]) takes at most its share of a pool, and never more than it leaves
+//! account ([`super::flow`]) takes at most its share of a pool, and never more than it leaves
 //! free. Upstream's priority and fairness queues by flow for the same reason.
 //!
 //! The second rule is for those who have several accounts: the editor of a namespace has its own

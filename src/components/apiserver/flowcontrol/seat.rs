@@ -1,6 +1,6 @@
 //! Seats: what one request holds, from its head to the last byte of its answer.
 //!
-//! A request takes a place and memory of the bounds ([`crate::flowcontrol::bounds`]). It gives them back when
+//! A request takes a place and memory of the bounds ([`super::bounds`]). It gives them back when
 //! the connection has written the answer, not when the answer is made: a client that sends requests
 //! and reads no answers fills this process' memory otherwise, one answer after the other. Example:
 //! a pod sends reviews of 2.9 MB, whose answers repeat them, and never reads. Each answer keeps its
@@ -11,7 +11,7 @@
 //! piece counts until the connection drops it, so what waits in the buffers of HTTP/2 counts as
 //! well. Clients have deadlines, which [`Seats::sweep`] enforces: [`Patience`] says which. A
 //! request that changes protocols (exec, port-forward) keeps its seat, and its connection's place
-//! among the connections, until the session ends (`connect`).
+//! among the connections, until the session ends (`proxy`).
 
 use crate::flowcontrol::pool::Place;
 use crate::request::connections::Counted;

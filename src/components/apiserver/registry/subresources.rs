@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 // -- scale
-// ------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 
 fn scale_of(paths: ScalePaths, object: &Value) -> Value {
     let mut out =
@@ -153,7 +153,7 @@ fn patched_scale(kind: &Kind, media: &str, before: &Value, body: &[u8]) -> Resul
 }
 
 // -- binding
-// ----------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 
 /// Binds a pod to a node: `POST pods/x/binding`, or `POST bindings`.
 pub async fn bind(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Result<Answer, Status> {
@@ -239,7 +239,7 @@ pub(crate) fn pods() -> Result<&'static Kind, Status> {
 }
 
 // -- token
-// ------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 
 pub async fn token(state: &State, ctx: &Context, body: &Bytes) -> Result<Answer, Status> {
     if !ctx.query.get("dryRun").is_empty() {

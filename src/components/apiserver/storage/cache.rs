@@ -1,7 +1,7 @@
 //! The watch cache: all objects in memory, fed by one watch of the store, read by lists and by
 //! thousands of watchers.
 //!
-//! Objects and events are shared by `Arc` (see [`crate::storage::object`]). One task ([`feed`]) applies the
+//! Objects and events are shared by `Arc` (see [`super::object`]). One task ([`feed`]) applies the
 //! store's events in order and hands them out; nobody else writes here.
 
 use crate::auth::role_bindings::{self, Bindings};

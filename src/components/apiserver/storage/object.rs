@@ -133,7 +133,7 @@ pub struct Event {
     pub(crate) at: Instant,
     frames: [OnceLock<Bytes>; 3],
     left: OnceLock<Arc<Object>>,
-    /// How many lines and answers hold it until it is sent ([`crate::storage::watch_buffers`]).
+    /// How many lines and answers hold it until it is sent ([`super::watch_buffers`]).
     pub(crate) waiting: AtomicUsize,
 }
 

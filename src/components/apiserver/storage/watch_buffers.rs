@@ -1,11 +1,11 @@
 //! Bytes that wait to be sent to watchers, of all of them together.
 //!
-//! Each watch is bounded ([`crate::storage::watch_queue`], [`crate::flowcontrol::seat`]). Thousands of watchers that do not read
-//! would hold thousands of times as much, so all of them have a bound together. What many wait for
-//! is in memory once and counts once: an event counts while some queue holds it, a line of an answer
-//! that only one watcher is sent counts until its last byte is written. Beyond the bound the
-//! slowest watcher is ended, the one whose oldest unsent event is the oldest; it comes again and
-//! resumes, or gets 410 and lists again.
+//! Each watch is bounded ([`super::watch_queue`], [`crate::flowcontrol::seat`]). Thousands of
+//! watchers that do not read would hold thousands of times as much, so all of them have a bound
+//! together. What many wait for is in memory once and counts once: an event counts while some queue
+//! holds it, a line of an answer that only one watcher is sent counts until its last byte is
+//! written. Beyond the bound the slowest watcher is ended, the one whose oldest unsent event is the
+//! oldest; it comes again and resumes, or gets 410 and lists again.
 //!
 //! What a watch has to tell when it begins is the cache's own as long as the cache keeps it. What
 //! the cache lets go meanwhile is in memory for the watches that begin alone, and counts, once,

@@ -1,11 +1,11 @@
 //! The queue of events that wait for one watcher.
 //!
 //! A client that reads slowly, or not at all, must neither hold up the others nor keep memory for
-//! ever. So a queue has a bound, in revisions, in bytes and in time. At the bound the watcher is cut
-//! off and what waited is dropped at once, although its client may never look again: such a client
-//! resumes from the last event that it saw, or lists again. The bound in time is that of the events
-//! that the cache keeps, so thousands of slow watchers together keep few objects that the cache has
-//! forgotten.
+//! ever. So a queue has a bound, in revisions, in bytes and in time. At the bound the watcher is
+//! cut off and what waited is dropped at once, although its client may never look again: such a
+//! client resumes from the last event that it saw, or lists again. The bound in time is that of the
+//! events that the cache keeps, so thousands of slow watchers together keep few objects that the
+//! cache has forgotten.
 
 use crate::flowcontrol::compute::Pace;
 use crate::registry::filter::Filter;
