@@ -2,18 +2,19 @@
 //! of kinds.
 
 use crate::auth::user::User;
+use crate::auth::{authn, reviews};
 use crate::flowcontrol::compute::LARGE;
 use crate::flowcontrol::seat::Seat;
+use crate::proxy::kubelet;
 use crate::registry::strategy::{self, Part};
+use crate::registry::{delete, eviction, metrics, read as reading, subresources, watch, write};
 use crate::request::context::Context;
 use crate::request::http::Query;
 use crate::request::http::{Answer, Body, failure, json, json_bytes, not_found_page, plain, typed};
 use crate::request::info::Info;
-use crate::{
-    Server, State, auth::authn, auth::reviews, proxy::kubelet, registry::delete, registry::eviction,
-    registry::metrics, registry::read as reading, registry::subresources, registry::watch, registry::write,
-    request::decode, request::pretty, undo::restore,
-};
+use crate::request::{decode, pretty};
+use crate::undo::restore;
+use crate::{Server, State};
 use api::kinds::{Catalog, Kind, KindRef};
 use api::{Status, VERSION, discovery, openapi};
 use futures::FutureExt;

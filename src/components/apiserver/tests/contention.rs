@@ -1,9 +1,9 @@
 //! Several clients, several servers, and a store that others write to as well.
 
 use crate::auth::user::User;
+use crate::registry::{bootstrap, crd, services};
 use crate::request::http::full;
 use crate::testing::Api;
-use crate::{registry::bootstrap, registry::crd, registry::services};
 use ::http::Request;
 use etcd::api::{PutRequest, RequestOp, TxnRequest};
 use etcd::{Kv, Storage};

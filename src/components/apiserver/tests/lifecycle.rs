@@ -1,11 +1,11 @@
 //! Objects as they come and go: their definition, their namespace's bounds, evictions, finalizers.
 
 use crate::auth::user::{MASTERS, User};
+use crate::registry::{crd, write};
 use crate::request::context::Context;
 use crate::request::info::Info;
 use crate::testing::{self, Api, ask};
 use crate::tests::blocking_store::BlockingStore;
-use crate::{registry::crd, registry::write};
 use etcd::api::RangeRequest;
 use etcd::{Kv, Storage};
 use rng::Rng;

@@ -2,14 +2,17 @@
 
 use super::{check_fields, check_version, own, tell_beside};
 use crate::State;
+use crate::admission;
+use crate::auth::escalation;
 use crate::pipeline::{self, Write};
+use crate::registry::services;
 use crate::registry::strategy::{fill_metadata, place, stored_kind};
 use crate::request::context::Context;
+use crate::request::decode;
 use crate::request::http::Answer;
 use crate::request::negotiate::{self, form};
 use crate::storage::object::Object;
 use crate::storage::store::{Deadline, Refused};
-use crate::{admission, auth::escalation, registry::services, request::decode};
 use api::kinds::Kind;
 use api::value::{self, text};
 use api::{Status, meta, validate};

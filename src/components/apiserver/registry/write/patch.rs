@@ -7,7 +7,7 @@ use crate::registry::strategy::{Part, place, stored_kind};
 use crate::request::context::{APPLY, Context};
 use crate::request::http::{Answer, header};
 use crate::request::negotiate::{self, form};
-use crate::{request::decode, request::duplicates};
+use crate::request::{decode, duplicates};
 use api::errors::Errors;
 use api::kinds::Kind;
 use api::path::UnknownFields;

@@ -2,16 +2,19 @@
 
 use super::{check_fields, check_version, create_object, own, tell_beside};
 use crate::State;
+use crate::admission;
+use crate::auth::escalation;
 use crate::pipeline::{self, Write};
 use crate::registry::strategy::{
     EPHEMERAL, Part, check_deletion, check_uid, keep, no_uid_of_the_gone, place, spec_changed, stored_kind,
 };
+use crate::registry::{delete, services};
 use crate::request::context::Context;
+use crate::request::decode;
 use crate::request::http::Answer;
 use crate::request::negotiate::{self, form};
 use crate::storage::object::Object;
 use crate::storage::store::{Deadline, Refused};
-use crate::{admission, auth::escalation, registry::delete, registry::services, request::decode};
 use api::errors::Errors;
 use api::kinds::Kind;
 use api::value::{self, at};
