@@ -1,7 +1,7 @@
 //! Is the cursor at the beginning of a line? Known from what was printed, because asking the
 //! terminal takes time, and what is typed in that time would be taken for its answer.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Part {
@@ -25,28 +25,28 @@ struct Progress {
     full_screen: bool,
 }
 
-/// Follows the output of programs. Shared between whoever prints and whoever prompts.
+/// Follows the output of programs. Shared by the threads that print and by the prompt.
 #[derive(Debug, Default)]
-pub struct Column(Mutex<Progress>);
+pub(crate) struct Column(Mutex<Progress>);
 
 /// Longer parameters belong to no sequence that matters here.
 const PARAMETERS_MAX: usize = 32;
 
 impl Column {
     /// This was printed.
-    pub fn saw(&self, bytes: &[u8]) {
-        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn saw(&self, bytes: &[u8]) {
+        let mut now = self.0.lock();
         bytes.iter().for_each(|byte| now.step(*byte));
     }
 
     /// Something stands on the line of the cursor. After the question it counts as a new one.
-    pub fn take_inside(&self) -> bool {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).inside)
+    pub(crate) fn take_inside(&self) -> bool {
+        std::mem::take(&mut self.0.lock().inside)
     }
 
     /// A program that took the whole screen has not given it back.
-    pub fn full_screen(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).full_screen
+    pub(crate) fn full_screen(&self) -> bool {
+        self.0.lock().full_screen
     }
 }
 

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 /// What a command reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Input {
+pub(crate) enum Input {
     /// Someone's keyboard, which the next line needs too.
     Keyboard,
     /// This program's standard input, to its end.
@@ -25,7 +25,13 @@ pub enum Input {
 
 /// Runs kubectl with the cluster's own kubeconfig and returns its exit code. Ctrl-C reaches it.
 /// Called outside the runtime.
-pub fn run(args: &[String], input: Input, place: &Place, handle: &Handle, column: &Arc<Column>) -> i32 {
+pub(crate) fn run(
+    args: &[String],
+    input: Input,
+    place: &Place,
+    handle: &Handle,
+    column: &Arc<Column>,
+) -> i32 {
     handle.block_on(built_in(args, input, place, column))
 }
 
@@ -39,11 +45,13 @@ async fn built_in(args: &[String], input: Input, place: &Place, column: &Arc<Col
     };
     let cancel = CancellationToken::new();
     let interrupted = cancel.clone();
-    let listening = tokio::spawn(async move {
+    // Ctrl-C asks kubectl to end, which then returns its own code: this future never does.
+    let listening = async move {
         if tokio::signal::ctrl_c().await.is_ok() {
             interrupted.cancel();
         }
-    });
+        std::future::pending().await
+    };
     let io = Io {
         stdin: Box::new(io::Cursor::new(text.into_bytes())),
         stdout: Box::new(Heard { to: tokio::io::stdout(), column: column.clone() }),
@@ -51,15 +59,18 @@ async fn built_in(args: &[String], input: Input, place: &Place, column: &Arc<Col
         terminal: None,
         cancel,
     };
-    let code = kubectl::run(args, io, env).await;
-    listening.abort();
+    let code = tokio::select! {
+        biased; // the signal's handler is there before the command begins
+        code = listening => code,
+        code = kubectl::run(args, io, env) => code,
+    };
     if code == kubectl::INTERRUPTED {
         column.saw(b"^C"); // which the terminal has shown
     }
     code
 }
 
-/// A stream whose text the prompt hears of.
+/// A stream that reports what passes through it to the [`Column`], for the prompt.
 struct Heard<W> {
     to: W,
     column: Arc<Column>,
@@ -82,7 +93,7 @@ impl<W: AsyncWrite + Unpin> AsyncWrite for Heard<W> {
 }
 
 /// Is this a file that may be run?
-pub fn is_program(file: &Path) -> bool {
+pub(crate) fn is_program(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     std::fs::metadata(file).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }

@@ -14,7 +14,7 @@ use lab::graded::read::Labs;
 use std::sync::Arc;
 
 /// Where names come from; a test has its own.
-pub trait Source {
+pub(crate) trait Source {
     fn names(&self, kind: &Kind, namespace: Option<&str>) -> Vec<String>;
     fn lessons(&self) -> Vec<String>;
     fn labs(&self) -> Vec<String>;
@@ -34,7 +34,7 @@ impl Source for Arc<Names> {
 
 /// What fits at the end of a line.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub enum Offer {
+pub(crate) enum Offer {
     /// Words, sorted, that begin with what was typed.
     Words(Vec<String>),
     /// Names of files.
@@ -43,7 +43,7 @@ pub enum Offer {
 }
 
 /// What fits after `text`, the line up to the cursor.
-pub fn offer(text: &str, source: &dyn Source) -> Offer {
+pub(crate) fn offer(text: &str, source: &dyn Source) -> Offer {
     let text = text.rsplit(['|', ';', '&', '(']).next().unwrap_or(text).trim_start().trim_start_matches('!');
     let mut words = line::cut(text).words;
     if text.is_empty() || text.ends_with(char::is_whitespace) {
@@ -123,7 +123,7 @@ fn fitting(mut found: Vec<String>, typed: &str) -> Vec<String> {
 /// What Tab writes for a word: in quotes if the shell would take some of it for its own. Nothing
 /// can be said against a ClusterRole with the name `x;reboot`. `alone`: no other word fits, so a
 /// space follows, unless the word goes on. Pure.
-pub fn as_typed(word: &str, alone: bool) -> String {
+pub(crate) fn as_typed(word: &str, alone: bool) -> String {
     let literal = |c: char| c.is_alphanumeric() || "-_./:=,@%+".contains(c);
     if !word.chars().all(literal) || word.starts_with('=') {
         return dialect::quote(word) + if alone { " " } else { "" };

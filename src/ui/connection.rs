@@ -1,4 +1,4 @@
-//! A cluster to sit at: the one that runs, or one started for this session.
+//! The session's cluster: the one that runs, or one started for this session.
 
 use super::Error;
 use super::consent;
@@ -16,43 +16,47 @@ use linux::signal::stop_requested;
 use serde_json::Value;
 use std::io::{BufRead, IsTerminal, Write};
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// A cluster that does not end by itself in this time is left to its supervisor.
 const END_PATIENCE: Duration = Duration::from_secs(10);
-/// Whoever takes leave waits this long to hear whether the cluster is still there.
+/// A session that ends waits this long for an answer that tells whether the cluster still runs.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
 /// A start that is not complete by then may never be. A slow machine needs three minutes.
 const WHOLE_MAX: Duration = Duration::from_secs(300);
 /// How often the running time on the progress line is renewed.
 const TICK: Duration = Duration::from_millis(100);
 
+/// The cluster that a session uses. [`Connection::leave`] ends the use.
 pub struct Connection {
-    pub place: Place,
-    pub nodes: usize,
-    stands: Stands,
+    pub(crate) place: Place,
+    /// The number of nodes that the cluster has, or is to have.
+    pub(crate) nodes: usize,
+    origin: Origin,
 }
 
-/// On what a seat stands.
-enum Stands {
-    /// A session of somebody else's, or a cluster that was running: it stays when we go.
+/// Where the session's cluster comes from, which decides what its end does to the cluster.
+enum Origin {
+    /// The cluster was running already, perhaps for another session: it stays.
     Joined,
     /// A cluster that was started for this session, and ends with it.
     Launched(Launched),
-    /// A counter of ours in front of a foreign cluster.
+    /// A cluster that is not Ropewalk's, with the lesson engine in this process.
     Foreign(Foreign),
 }
 
-/// Joins the cluster, or starts it, and waits until it is ready. `cut` ends the waiting, not the
-/// start.
+/// Joins the cluster, or starts it, and waits until its start is complete, for five minutes at
+/// most. `cut` ends the waiting, not the start.
+///
+/// # Errors
+/// The cluster cannot be started or opened, does not answer, or ended before it was ready.
 pub async fn take(
     options: &Options,
     place: Place,
     lang: Lang,
     cut: impl Future<Output = ()>,
 ) -> Result<Connection, Error> {
-    let stands = stand(options, &place, lang).await?;
-    let what = if matches!(stands, Stands::Joined) { Say::Attaching } else { Say::Starting };
+    let origin = join_or_start(options, &place, lang).await?;
+    let what = if matches!(origin, Origin::Joined) { Say::Attaching } else { Say::Starting };
     // A line that is drawn over ten times a second is read aloud as often by a screen reader.
     let lines = options.plain || terminal::dumb();
     let waited = tokio::select! {
@@ -70,32 +74,35 @@ pub async fn take(
             Spec::load(&place)?.map_or(0, |s| s.nodes().len())
         }
     };
-    Ok(Connection { place, nodes, stands })
+    Ok(Connection { place, nodes, origin })
 }
 
-/// Joins the cluster, or starts it; whoever sits here watches how far it is.
+/// Joins the cluster, or starts it, and does not wait for its start to be complete.
+///
+/// # Errors
+/// The cluster cannot be started or opened.
 pub async fn open(options: &Options, place: Place, lang: Lang) -> Result<Connection, Error> {
-    let stands = stand(options, &place, lang).await?;
-    let nodes = match &stands {
-        Stands::Foreign(foreign) => foreign.nodes(),
+    let origin = join_or_start(options, &place, lang).await?;
+    let nodes = match &origin {
+        Origin::Foreign(foreign) => foreign.nodes(),
         _ => Spec::load(&place)?.map_or(0, |s| s.nodes().len()),
     };
-    Ok(Connection { place, nodes, stands })
+    Ok(Connection { place, nodes, origin })
 }
 
-async fn stand(options: &Options, place: &Place, lang: Lang) -> Result<Stands, Error> {
+async fn join_or_start(options: &Options, place: &Place, lang: Lang) -> Result<Origin, Error> {
     if Control::connect(place).await.is_ok() {
-        return Ok(Stands::Joined);
+        return Ok(Origin::Joined);
     }
     match &options.kubeconfig {
-        Some(file) => Ok(Stands::Foreign(
+        Some(file) => Ok(Origin::Foreign(
             Foreign::open(place, file, foreign::PREFIX, lab::guests_of_foreign_clusters).await?,
         )),
         None => start(place, options.api_port, lang).await,
     }
 }
 
-async fn start(place: &Place, api_port: Option<u16>, lang: Lang) -> Result<Stands, Error> {
+async fn start(place: &Place, api_port: Option<u16>, lang: Lang) -> Result<Origin, Error> {
     let mut spec = Spec::load(place)?.unwrap_or_else(|| Spec::new(&place.name));
     spec.api_port = api_port.or(spec.api_port);
     match launch::launch(place, &spec, true).await {
@@ -110,10 +117,10 @@ async fn start(place: &Place, api_port: Option<u16>, lang: Lang) -> Result<Stand
             if let Some(words) = stale_context(lang, place, &launched) {
                 eprintln!("ropewalk: {words}");
             }
-            Ok(Stands::Launched(launched))
+            Ok(Origin::Launched(launched))
         }
-        // Somebody else started it in the meantime: then it is theirs.
-        Err(_) if Control::connect(place).await.is_ok() => Ok(Stands::Joined),
+        // Another process started it in the meantime, and ends it.
+        Err(_) if Control::connect(place).await.is_ok() => Ok(Origin::Joined),
         Err(error) => Err(error.into()),
     }
 }
@@ -141,9 +148,9 @@ enum Waited {
 async fn wait(place: &Place, lang: Lang, what: Say, lines: bool, limit: Duration) -> Result<Waited, Error> {
     let mut control = Control::connect(place).await?;
     let terminal = std::io::stderr().is_terminal();
-    let began = Instant::now();
+    let began = clock::Instant::now();
+    let over = began + clock::scaled(limit);
     let mut value = control.ask(&Ask::Wait).await?;
-    let mut tick = tokio::time::interval(TICK);
     let mut told = Value::Null;
     loop {
         if has_started(&value) {
@@ -159,8 +166,8 @@ async fn wait(place: &Place, lang: Lang, what: Say, lines: bool, limit: Duration
         told.clone_from(&value);
         tokio::select! {
             next = control.next() => value = next?.ok_or_else(|| Error::Ended(place.log()))?,
-            _ = tick.tick(), if !lines => {}
-            () = tokio::time::sleep_until(began + limit) => {
+            () = clock::sleep(TICK), if !lines => {}
+            () = clock::sleep_until(over) => {
                 let seconds = limit.as_secs().to_string();
                 return Ok(Waited::Not(lang.say(Say::WaitOver, &[&seconds, &missing(lang, &value)])));
             }
@@ -218,40 +225,41 @@ fn progress(lang: Lang, what: &str, value: &Value, since: Duration) -> String {
 }
 
 impl Connection {
-    /// The address of the cluster, if it is not one of ours.
-    pub fn foreign(&self) -> Option<String> {
-        match &self.stands {
-            Stands::Foreign(foreign) => Some(foreign.server()),
+    /// The address of the API server, if the cluster is not Ropewalk's own.
+    pub(crate) fn foreign(&self) -> Option<String> {
+        match &self.origin {
+            Origin::Foreign(foreign) => Some(foreign.server()),
             _ => None,
         }
     }
 
     /// Ends the cluster if it was started for this session, and returns when its processes are
-    /// gone. What was made there may be given up.
+    /// gone, after ten seconds at most. `talk`: says so, and on a foreign cluster asks whether the
+    /// namespaces of lessons are to be deleted.
     pub async fn leave(self, lang: Lang, talk: bool) {
-        // One that does not answer is there.
-        let asked = tokio::time::timeout(ANSWER_MAX, Control::connect(&self.place)).await;
-        let runs = !matches!(asked, Ok(Err(_)));
+        // A cluster that does not answer in time still runs.
+        let asked = clock::timeout(ANSWER_MAX, Control::connect(&self.place)).await;
+        let runs = !matches!(asked, Some(Err(_)));
         let tell = |say, with: &[&str]| {
             if talk {
                 println!("{}", lang.say(say, with));
             }
         };
         let name = self.place.name.as_str();
-        let mut launched = match self.stands {
-            Stands::Foreign(foreign) => return part(&self.place, &foreign, lang, talk).await,
-            Stands::Joined if runs => return tell(Say::StaysUp, &[name, name]),
-            Stands::Joined => return tell(Say::ClusterEnded, &[name]),
-            Stands::Launched(launched) => launched,
+        let mut launched = match self.origin {
+            Origin::Foreign(foreign) => return part(&self.place, &foreign, lang, talk).await,
+            Origin::Joined if runs => return tell(Say::StaysUp, &[name, name]),
+            Origin::Joined => return tell(Say::ClusterEnded, &[name]),
+            Origin::Launched(launched) => launched,
         };
         tell(if runs { Say::Stopping } else { Say::ClusterEnded }, &[name]);
         drop(launched.leash.take()); // what an attached cluster lives by
-        let _ = tokio::time::timeout(END_PATIENCE, launched.child.wait()).await;
+        let _ = clock::timeout(END_PATIENCE, launched.child.wait()).await; // else it is left to its supervisor
     }
 }
 
-/// Takes leave of a foreign cluster: whoever sits there is asked whether the namespaces that were
-/// made are to go; a script is told of them.
+/// Ends the use of a foreign cluster. At a terminal it asks whether the namespaces that lessons
+/// made are to be deleted; otherwise it prints their names and keeps them.
 async fn part(place: &Place, foreign: &Foreign, lang: Lang, talk: bool) {
     let rooms = foreign.rooms().await;
     if rooms.is_empty() {
@@ -275,7 +283,7 @@ async fn part(place: &Place, foreign: &Foreign, lang: Lang, talk: bool) {
 }
 
 /// Reads the answer to a question. Anything but yes is no, and so is a signal that asks for the
-/// end: this program has a handler for each, which nobody listens to at this point.
+/// end: the session's own handlers of these signals are not read at this point.
 async fn agrees() -> bool {
     let cut = async {
         match stop_requested() {
@@ -349,7 +357,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_node_that_is_off_keeps_nobody_from_the_seat() {
+    async fn a_node_that_is_off_keeps_no_session_from_beginning() {
         let broken = r#"{"ready":false,"started":true,"nodes":3,"nodesReady":2}"#;
         assert_eq!(waited(broken, WHOLE_MAX).await, Waited::Whole(3));
     }

@@ -6,11 +6,11 @@ use cluster::undo::Loss;
 use lang::charset::{eprint, eprintln};
 use std::io::{BufRead, IsTerminal, Write};
 
-/// Objects that are named; of the rest their number is told.
-pub const NAMED_MAX: usize = 10;
+/// So many objects are listed; of the others only the number is given.
+pub(crate) const NAMED_MAX: usize = 10;
 
 /// The objects, a line each, and how many more there are.
-pub fn list(lang: Lang, lost: &[Loss]) -> String {
+pub(crate) fn list(lang: Lang, lost: &[Loss]) -> String {
     let line = |loss: &Loss| {
         let say = if loss.removed { Say::LossRemoved } else { Say::LossChanged };
         format!("  {}\n", lang.say(say, &[&harmless(&loss.to_string())]))
@@ -22,7 +22,7 @@ pub fn list(lang: Lang, lost: &[Loss]) -> String {
     out
 }
 
-/// Lists what would be lost and asks; where nobody can be asked, it refuses and names the flag.
+/// Lists what would be lost and asks; without a terminal it refuses and names the flag.
 /// True if nothing would be lost, or the person agrees. `lab`: the title of an open lab that would
 /// go with it.
 pub fn given(lang: Lang, lost: &[Loss], lab: Option<&str>) -> bool {
@@ -51,7 +51,7 @@ pub fn ends_lab(lang: Lang, ends: &str, lost: &[Loss]) -> bool {
     }
 }
 
-/// What is told before a lab ends. `None`: nothing ends and nothing is lost.
+/// The text to print before a lab ends. `None`: nothing ends and nothing is lost.
 fn lab_end(lang: Lang, ends: &str, lost: &[Loss]) -> Option<String> {
     let mut told = String::new();
     if !ends.is_empty() {
@@ -64,7 +64,7 @@ fn lab_end(lang: Lang, ends: &str, lost: &[Loss]) -> Option<String> {
     (!told.is_empty()).then_some(told)
 }
 
-/// Asks whether that is meant; where nobody can be asked, it refuses and names the flag.
+/// Asks whether that is meant; without a terminal it refuses and names the flag.
 pub fn agreed(lang: Lang) -> bool {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         let tip = lang.say(Say::LossTry, &[]);
@@ -81,13 +81,13 @@ fn ask(lang: Lang) -> bool {
 }
 
 /// Asks, and does not wait for the answer.
-pub fn put_question(lang: Lang) {
+pub(crate) fn put_question(lang: Lang) {
     eprint!("{} ", lang.say(Say::LossAsk, &[]));
     let _ = std::io::stderr().flush(); // a terminal that is gone gives no answer either
 }
 
 /// Reads the answer; anything but yes is no.
-pub fn take_answer(lang: Lang) -> bool {
+pub(crate) fn take_answer(lang: Lang) -> bool {
     let mut answer = String::new();
     match std::io::stdin().lock().read_line(&mut answer) {
         Ok(n) if n > 0 && is_yes(&answer) => true,
@@ -99,10 +99,11 @@ pub fn take_answer(lang: Lang) -> bool {
 }
 
 /// Says that everything stays as it is.
-pub fn decline(lang: Lang) {
+pub(crate) fn decline(lang: Lang) {
     eprintln!("{}", lang.say(Say::LossKept, &[]));
 }
 
+/// True if an answer means yes, in English or Korean, also typed with the other keyboard layout.
 pub fn is_yes(answer: &str) -> bool {
     matches!(answer.trim().to_lowercase().as_str(), "y" | "yes" | "예" | "네" | "ㅛ")
 }

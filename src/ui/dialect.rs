@@ -16,7 +16,7 @@ use std::path::Path;
 
 /// Which shells differ in what we need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
+pub(crate) enum Dialect {
     Bash,
     Zsh,
     /// dash, ash, ksh and whatever else keeps to POSIX.
@@ -25,7 +25,7 @@ pub enum Dialect {
 
 impl Dialect {
     /// By the program's name; `None` for shells with another grammar (fish, tcsh, nu).
-    pub fn of(shell: &Path) -> Option<Dialect> {
+    pub(crate) fn of(shell: &Path) -> Option<Dialect> {
         match shell.file_name()?.to_str()? {
             "bash" => Some(Dialect::Bash),
             "zsh" => Some(Dialect::Zsh),
@@ -35,7 +35,7 @@ impl Dialect {
     }
 
     /// Arguments with which it reads commands from standard input.
-    pub fn arguments(self, terminal: bool, start_files: bool) -> &'static [&'static str] {
+    pub(crate) fn arguments(self, terminal: bool, start_files: bool) -> &'static [&'static str] {
         match (self, terminal, start_files) {
             (Dialect::Bash, true, true) => &["--noediting", "-i"],
             (Dialect::Bash, true, false) => &["--noediting", "--norc", "-i"],
@@ -51,7 +51,7 @@ impl Dialect {
     /// The first commands: the report, then what the learner's lines rely on. Two lines, because a
     /// function named like an alias can only be defined on a line after the alias went. They are
     /// reported as line 0.
-    pub fn preparation(self, surroundings: &Surroundings<'_>, token: &str, terminal: bool) -> String {
+    pub(crate) fn preparation(self, surroundings: &Surroundings<'_>, token: &str, terminal: bool) -> String {
         let own = match self {
             Dialect::Bash => "set +H 2>/dev/null; shopt -s expand_aliases; ",
             Dialect::Zsh => "setopt interactivecomments; unsetopt notify prompt_sp prompt_cr 2>/dev/null; ",
@@ -104,7 +104,7 @@ impl Dialect {
 
     /// A line of the learner's, as a command for the shell. `number` is told in its report, `last`
     /// is what `$?` is to be in it.
-    pub fn order(self, line: &str, number: u64, last: i32, terminal: bool) -> String {
+    pub(crate) fn order(self, line: &str, number: u64, last: i32, terminal: bool) -> String {
         let channels = if terminal { "<&7 2>&8 7<&- 8>&-" } else { "<&7 7<&- 9>&-" };
         let line = quote(line);
         format!("__ropewalk_begin {last} {number}; eval {line} {channels}; __ropewalk $? {number}\n")
@@ -113,12 +113,12 @@ impl Dialect {
 
 /// A command that reports a line whose prompt was lost. For a line that still runs it changes
 /// nothing: the shell reads it afterwards.
-pub fn question(number: u64) -> String {
+pub(crate) fn question(number: u64) -> String {
     format!("__ropewalk_again $? {number}\n")
 }
 
 /// What lines in the shell rely on.
-pub struct Surroundings<'a> {
+pub(crate) struct Surroundings<'a> {
     /// This program.
     pub program: &'a Path,
     pub kubeconfig: &'a Path,
@@ -129,14 +129,14 @@ pub struct Surroundings<'a> {
 }
 
 /// A word that a shell takes literally.
-pub fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 /// Finds the next report in what a shell has said: what came before it, the line's number, the
 /// code, and where the rest begins. A report that was printed unexpanded, e.g. in the trace of
 /// `set -x`, is none.
-pub fn report(heard: &[u8], token: &str) -> Option<(String, u64, i32, usize)> {
+pub(crate) fn report(heard: &[u8], token: &str) -> Option<(String, u64, i32, usize)> {
     let mark = format!("[{token}:");
     let mut from = 0;
     loop {
@@ -156,7 +156,7 @@ pub fn report(heard: &[u8], token: &str) -> Option<(String, u64, i32, usize)> {
 
 /// What a shell has told beside its reports, for the learner: without the trace that `set -x` makes
 /// of our own commands.
-pub fn told_beside(before: &str) -> String {
+pub(crate) fn told_beside(before: &str) -> String {
     let lines = before.lines().filter(|line| !line.contains("__ropewalk"));
     lines.collect::<Vec<_>>().join("\n").trim().to_string()
 }

@@ -9,6 +9,7 @@ use super::session::{Flow, Given, Lines, Session};
 use super::terminal;
 use lang::charset::{print, println};
 use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
+use parking_lot::Mutex;
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::error::ReadlineError;
 use rustyline::history::DefaultHistory;
@@ -19,16 +20,16 @@ use rustyline::{
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Lines that are remembered.
 const HISTORY_MAX: usize = 5000;
 const CONTINUED: &str = "> ";
-/// Input that follows a line's end within this time belongs to the same paste: nobody types so
-/// fast, and a terminal that passes a long paste on in pieces takes less between two of them.
+/// Input that follows a line's end within this time belongs to the same paste: people do not type
+/// so fast, and a terminal that passes a long paste on in pieces takes less between two of them.
 const BURST: std::time::Duration = std::time::Duration::from_millis(15);
 
 #[derive(Helper, Highlighter, Hinter)]
@@ -123,8 +124,8 @@ impl rustyline::ConditionalEventHandler for AskFrame {
 }
 
 /// Ctrl-D behind lines that came together, and on a line with nothing on it: the end of input, as
-/// at a terminal that edits lines itself. Whoever writes `quit` and then the end of input gets
-/// both.
+/// at a terminal that edits lines itself. Input of `quit` and then
+/// Ctrl-D has both effects.
 struct EndOfInput;
 
 impl rustyline::ConditionalEventHandler for EndOfInput {
@@ -145,7 +146,7 @@ impl rustyline::ConditionalEventHandler for EndOfInput {
 /// that edits nothing.
 struct Pause {
     continued: Mutex<Signal>,
-    /// The terminal as whoever started this program had it.
+    /// The terminal's settings from before this program changed them.
     found: Mutex<Termios>,
 }
 
@@ -160,12 +161,8 @@ impl Pause {
         let ours = tcgetattr(std::io::stdin())?;
         std::io::Write::write_all(&mut out, b"\x1b[?2004l\r\n")?;
         std::io::Write::flush(&mut out)?;
-        tcsetattr(
-            std::io::stdin(),
-            SetArg::TCSADRAIN,
-            &self.found.lock().unwrap_or_else(PoisonError::into_inner),
-        )?;
-        let mut continued = self.continued.lock().unwrap_or_else(PoisonError::into_inner);
+        tcsetattr(std::io::stdin(), SetArg::TCSADRAIN, &self.found.lock())?;
+        let mut continued = self.continued.lock();
         Handle::current().block_on(terminal::pause(&mut continued))?;
         tcsetattr(std::io::stdin(), SetArg::TCSADRAIN, &ours)?;
         std::io::Write::write_all(&mut out, b"\x1b[?2004h")?;
@@ -181,7 +178,7 @@ impl rustyline::ConditionalEventHandler for Pause {
         _: bool,
         _: &rustyline::EventContext<'_>,
     ) -> Option<rustyline::Cmd> {
-        // In the pane, and wherever no shell started this, nobody could let it go on.
+        // In the pane, and where no shell started this program, no process could continue it.
         if terminal::can_go_on() {
             let _ = self.pause(); // the terminal may be gone
         }
@@ -189,7 +186,7 @@ impl rustyline::ConditionalEventHandler for Pause {
     }
 }
 
-pub struct Prompt {
+pub(crate) struct Prompt {
     editor: Editor<LineHelper, DefaultHistory>,
     history: PathBuf,
     config: Watched,
@@ -227,7 +224,7 @@ impl Ahead {
 }
 
 impl Prompt {
-    pub fn new(session: &Session, names: Arc<Names>) -> Result<Prompt, ReadlineError> {
+    pub(crate) fn new(session: &Session, names: Arc<Names>) -> Result<Prompt, ReadlineError> {
         let colours = if terminal::colours() { ColorMode::Enabled } else { ColorMode::Disabled };
         let config = Config::builder()
             .max_history_size(HISTORY_MAX)?
@@ -272,7 +269,7 @@ impl Prompt {
     }
 
     /// A voice that may speak while someone types.
-    pub fn printer(&mut self) -> Option<impl ExternalPrinter + Send + use<>> {
+    pub(crate) fn printer(&mut self) -> Option<impl ExternalPrinter + Send + use<>> {
         self.editor.create_external_printer().ok()
     }
 
@@ -375,7 +372,7 @@ fn not_utf8(error: &ReadlineError) -> bool {
 }
 
 /// Reads and runs lines until someone leaves; the exit code.
-pub fn sit(session: &mut Session, prompt: &mut Prompt) -> i32 {
+pub(crate) fn sit(session: &mut Session, prompt: &mut Prompt) -> i32 {
     loop {
         session.take_interrupt(); // what was pressed before does not concern the next line
         session.tell_frame(&["prompt", "on"]);

@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// A kubeconfig that is read again when it has changed.
-pub struct Watched {
+pub(crate) struct Watched {
     path: PathBuf,
     seen: Option<SystemTime>,
     view: View,
 }
 
 impl Watched {
-    pub fn new(path: &Path) -> Watched {
+    pub(crate) fn new(path: &Path) -> Watched {
         Watched { path: path.into(), seen: None, view: View::default() }
     }
 
-    pub fn view(&mut self) -> &View {
+    pub(crate) fn view(&mut self) -> &View {
         let changed = std::fs::metadata(&self.path).and_then(|m| m.modified()).ok();
         if changed != self.seen || changed.is_none() {
             let text = std::fs::read_to_string(&self.path).unwrap_or_default();
@@ -30,7 +30,7 @@ impl Watched {
 
 /// `ropewalk> `, with what differs from the usual in between: `ropewalk (web)> `, `ropewalk
 /// (other-context)> `.
-pub fn prompt(view: &View, cluster: &str) -> String {
+pub(crate) fn prompt(view: &View, cluster: &str) -> String {
     let usual = format!("ropewalk-{cluster}");
     let context = (view.context != usual && !view.context.is_empty()).then_some(view.context.as_str());
     let namespace = (view.namespace != "default").then_some(view.namespace.as_str());

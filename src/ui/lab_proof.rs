@@ -8,6 +8,7 @@ use super::labs as front;
 use super::proof_cluster::{ProofCluster, Stop};
 use super::proof_home;
 use super::texts::Lang;
+use clock::Instant;
 use cluster::control::{self, Control};
 use cluster::undo::Past;
 use futures::StreamExt;
@@ -20,7 +21,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// Lines that have not come to an end by then are cut off.
 const LINES_MAX: Duration = Duration::from_secs(120);

@@ -1,4 +1,4 @@
-//! Graded labs at the prompt: questions to the desk, its answers as text.
+//! Graded labs at the prompt: questions to the lab engine, its answers as text.
 
 use super::lesson::{PageStyle, tag};
 use super::prose::{self, lay_out};
@@ -9,13 +9,19 @@ use lab::graded::guest::NAME;
 use lab::graded::view::{Ask, Entry, GivenUp, Graded, LabView, Question};
 use serde_json::Value;
 
-/// One question, one answer. Errors: the cluster is not running, or the desk's own words.
+/// Asks the lab engine one question and returns its answer.
+///
+/// # Errors
+/// The cluster does not run or does not answer, or the engine refuses: then with its own words.
 pub async fn ask(place: &Place, lang: Lang, ask: Ask) -> Result<Value, Error> {
     let question = serde_json::to_value(Question { lang: tag(lang).into(), ask }).unwrap_or_default();
     Control::connect(place).await?.ask(&control::Ask::Guest { name: NAME.into(), question }).await
 }
 
-/// A question whose answer has a shape of its own.
+/// Asks the lab engine a question whose answer is a `T`.
+///
+/// # Errors
+/// Those of [`ask`], and an answer of another shape.
 pub async fn asked<T: serde::de::DeserializeOwned>(
     place: &Place,
     lang: Lang,
@@ -59,7 +65,7 @@ pub fn page(style: &PageStyle, view: &LabView) -> String {
     out
 }
 
-/// One line a task. A check that is hidden stays hidden: only how it came out is told.
+/// One line a task. A check that is hidden stays hidden: only its result is shown.
 pub fn tasks(style: &PageStyle, view: &LabView) -> String {
     let mut out = String::new();
     for task in &view.tasks {
@@ -73,6 +79,7 @@ pub fn tasks(style: &PageStyle, view: &LabView) -> String {
     out
 }
 
+/// The last hint that was shown, and how many are left.
 pub fn hint(style: &PageStyle, view: &LabView) -> String {
     let Some(last) = view.hints.last() else { return String::new() };
     let number = view.hints.len().to_string();
@@ -81,7 +88,7 @@ pub fn hint(style: &PageStyle, view: &LabView) -> String {
         + "\n"
 }
 
-/// What is told to somebody who has given up.
+/// The solution and its explanation, for a learner who has given up.
 pub fn given_up(style: &PageStyle, given: &GivenUp) -> String {
     let mut out = String::new();
     for told in &given.told {
@@ -162,6 +169,7 @@ pub fn remarks(lang: Lang, record: &Value) -> Vec<String> {
     lines
 }
 
+/// The list of labs, a line each.
 pub fn list(style: &PageStyle, entries: &[Entry]) -> String {
     let mut out = String::new();
     for entry in entries {
@@ -195,7 +203,7 @@ mod tests {
     use lab::graded::view::Task;
     use serde_json::json;
 
-    const PAPER: PageStyle = PageStyle { lang: Lang::En, width: 60, colour: false, beside: false };
+    const PLAIN: PageStyle = PageStyle { lang: Lang::En, width: 60, colour: false, beside: false };
 
     fn view() -> LabView {
         let task = |id: &str, text: &str| Task { id: id.into(), weight: 40, task: text.into(), green: None };
@@ -214,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_lab_is_shown_with_its_tasks_and_the_time() {
-        let page = page(&PAPER, &view());
+        let page = page(&PLAIN, &view());
         for part in ["The menu", "seed 7", "It is broken.", " 40  It answers.", "4:05"] {
             assert!(page.contains(part), "{part}\n{page}");
         }
@@ -234,7 +242,7 @@ mod tests {
                 Found { told: "not so: every pod answers".into(), ..found("b", false) },
             ],
         };
-        let told = grade(&PAPER, &graded, &view());
+        let told = grade(&PLAIN, &graded, &view());
         assert!(told.contains("It stays so.\n           not so: every pod answers\n"), "{told}");
         for part in ["✓  40/40  It answers.", "✗   0/40  It stays so.", "40 of 80", "It was so.", "/r.json"]
         {
@@ -252,7 +260,7 @@ mod tests {
         }
         let entry =
             |attempt| Entry { id: "a".into(), score: Some(100), max: 100, attempt, ..Entry::default() };
-        assert!(list(&PAPER, &[entry(3)]).contains("100/100 #3") && !list(&PAPER, &[entry(1)]).contains('#'));
+        assert!(list(&PLAIN, &[entry(3)]).contains("100/100 #3") && !list(&PLAIN, &[entry(1)]).contains('#'));
         assert!(
             remarks[0].contains("changed by hand") && remarks[1].contains("started 3 times, 2 of them"),
             "{remarks:?}"

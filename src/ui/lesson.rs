@@ -14,7 +14,7 @@ pub fn tag(lang: Lang) -> &'static str {
 }
 
 /// A question as the control socket takes it.
-pub fn asked(lang: Lang, ask: Ask) -> control::Ask {
+pub(crate) fn asked(lang: Lang, ask: Ask) -> control::Ask {
     asked_as(String::new(), lang, ask)
 }
 
@@ -24,50 +24,72 @@ fn asked_as(id: String, lang: Lang, ask: Ask) -> control::Ask {
     control::Ask::Guest { name: NAME.into(), question }
 }
 
-/// One question, one answer. Errors: the cluster is not running, or the engine's own words.
+/// Asks the lesson engine one question and returns its answer.
+///
+/// # Errors
+/// The cluster does not run or does not answer, or the engine refuses: then with its own words.
 pub async fn ask(place: &Place, lang: Lang, ask: Ask) -> Result<Value, Error> {
     Control::connect(place).await?.ask(&asked(lang, ask)).await
 }
 
 /// The same for a question that can be taken back by its id.
-pub async fn ask_as(id: String, place: &Place, lang: Lang, ask: Ask) -> Result<Value, Error> {
+///
+/// # Errors
+/// Those of [`ask`].
+pub(crate) async fn ask_as(id: String, place: &Place, lang: Lang, ask: Ask) -> Result<Value, Error> {
     Control::connect(place).await?.ask(&asked_as(id, lang, ask)).await
 }
 
-/// A question that is answered with a view.
+/// Asks a question that is answered with a view.
+///
+/// # Errors
+/// Those of [`ask`], and an answer that is no view.
 pub async fn view(place: &Place, lang: Lang, question: Ask) -> Result<LessonView, Error> {
     let value = ask(place, lang, question).await?;
     serde_json::from_value(value).map_err(|e| Error::Control(e.to_string()))
 }
 
-/// The view now, and again after every change.
-pub async fn follow(place: &Place, lang: Lang) -> Result<(Control, LessonView), Error> {
+/// Follows the open lesson: returns its view, and the connection on which a view comes after every
+/// change.
+///
+/// # Errors
+/// Those of [`ask`].
+pub(crate) async fn follow(place: &Place, lang: Lang) -> Result<(Control, LessonView), Error> {
     let mut control = Control::connect(place).await?;
     let first = control.ask(&asked(lang, Ask::Follow)).await?;
     Ok((control, serde_json::from_value(first).unwrap_or_default()))
 }
 
-/// Waits until the open step is green; `None` if it does not become so in time.
-pub async fn until_green(place: &Place, lang: Lang) -> Result<Option<LessonView>, Error> {
+/// Waits until the open step is done, and its debrief complete; `None` if it is not done within
+/// [`GREEN_MAX`], or is skipped on this cluster.
+///
+/// # Errors
+/// Those of [`ask`], and the cluster's end.
+pub(crate) async fn until_green(place: &Place, lang: Lang) -> Result<Option<LessonView>, Error> {
     let over = |v: &LessonView| matches!(v.state, State::Done | State::Solved);
     let (mut control, mut now) = follow(place, lang).await?;
-    let deadline = tokio::time::Instant::now() + GREEN_MAX;
-    while !over(&now) {
-        if now.state == State::Skipped {
-            return Ok(None); // it never will be
+    let green = async {
+        while !over(&now) {
+            if now.state == State::Skipped {
+                return Ok(false); // it never will be
+            }
+            let next = control.next().await?.ok_or_else(|| Error::NotRunning(place.name.clone()))?;
+            now = serde_json::from_value(next).unwrap_or_default();
         }
-        match tokio::time::timeout_at(deadline, control.next()).await {
-            Ok(Ok(Some(value))) => now = serde_json::from_value(value).unwrap_or_default(),
-            Ok(Ok(None)) => return Err(Error::NotRunning(place.name.clone())),
-            Ok(Err(error)) => return Err(error),
-            Err(_) => return Ok(None),
-        }
+        Ok(true)
+    };
+    match clock::timeout(GREEN_MAX, green).await {
+        Some(Ok(true)) => {}
+        Some(Err(error)) => return Err(error),
+        Some(Ok(false)) | None => return Ok(None),
     }
     // The last hops of the debrief may still be on their way.
-    let settle = tokio::time::Instant::now() + DEBRIEF;
-    while let Ok(Ok(Some(value))) = tokio::time::timeout_at(settle, control.next()).await {
-        now = serde_json::from_value(value).unwrap_or_default();
-    }
+    let settle = async {
+        while let Ok(Some(value)) = control.next().await {
+            now = serde_json::from_value(value).unwrap_or_default();
+        }
+    };
+    let _ = clock::timeout(DEBRIEF, settle).await; // the end of the connection is no error here
     Ok(Some(now))
 }
 
@@ -82,7 +104,7 @@ pub struct PageStyle {
     pub lang: Lang,
     pub width: usize,
     pub colour: bool,
-    /// The lesson stands beside it on the same screen, so only the news is told.
+    /// The lesson stands beside it on the same screen, so only the news is printed.
     pub beside: bool,
 }
 
@@ -263,7 +285,7 @@ fn sign(check: &Check) -> &'static str {
 }
 
 /// What changed so that someone at the prompt should hear of it.
-pub fn news(style: &PageStyle, before: &LessonView, now: &LessonView) -> Option<String> {
+pub(crate) fn news(style: &PageStyle, before: &LessonView, now: &LessonView) -> Option<String> {
     let same = before.id == now.id && before.step_id == now.step_id;
     let over = |v: &LessonView| matches!(v.state, State::Done | State::Solved);
     match same {
@@ -294,11 +316,11 @@ mod tests {
             ..LessonView::default()
         }
     }
-    const PAPER: PageStyle = PageStyle { lang: Lang::En, width: 60, colour: false, beside: false };
+    const PLAIN: PageStyle = PageStyle { lang: Lang::En, width: 60, colour: false, beside: false };
 
     #[test]
     fn a_step_is_shown_with_its_task_and_checks() {
-        let page = PAPER.page(&view());
+        let page = PLAIN.page(&view());
         for part in [
             "── 04 Run a pod · step 1 of 3 ──",
             "A pod is small.",
@@ -313,7 +335,7 @@ mod tests {
     #[test]
     fn a_lost_base_is_told_as_the_engine_says_it() {
         let lost = "This step builds on something that is gone: pods/web. `goto run` brings it back.";
-        let page = PAPER.page(&LessonView { lost: Some(lost.into()), ..view() });
+        let page = PLAIN.page(&LessonView { lost: Some(lost.into()), ..view() });
         let told = page.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(told.contains("! This step builds on something that is gone: pods/web."), "{page}");
         assert!(told.contains("goto run") && !told.contains("undo"), "{page}");
@@ -327,7 +349,7 @@ mod tests {
             ..Predict::default()
         };
         let asked = LessonView { predict: Some(question), task: String::new(), ..view() };
-        let page = PAPER.page(&asked);
+        let page = PLAIN.page(&asked);
         assert!(
             page.contains("? Where?") && page.contains("a  Here") && !page.contains("it exists"),
             "{page}"
@@ -338,9 +360,9 @@ mod tests {
     fn someone_at_the_prompt_hears_of_success_once() {
         let before = view();
         let done = LessonView { state: State::Done, debrief: vec!["It was stored.".into()], ..view() };
-        assert!(news(&PAPER, &before, &done).is_some_and(|n| n.contains("It was stored.")));
-        assert_eq!(news(&PAPER, &done, &done), None);
+        assert!(news(&PLAIN, &before, &done).is_some_and(|n| n.contains("It was stored.")));
+        assert_eq!(news(&PLAIN, &done, &done), None);
         let other = LessonView { step_id: "next".into(), ..done.clone() };
-        assert_eq!(news(&PAPER, &before, &other), None);
+        assert_eq!(news(&PLAIN, &before, &other), None);
     }
 }

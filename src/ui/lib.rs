@@ -1,10 +1,10 @@
-//! # The learner's seat
+//! # The learner's session
 //!
 //! ## In Kubernetes
-//! There is a terminal, a shell in it, and kubectl. Whoever learns needs all three, and a cluster
+//! People work in a terminal, with a shell and kubectl. A learner needs these three, and a cluster
 //! to talk to.
 //! ## How this one works
-//! [`repl::run`] takes the seat: [`connection`] starts a cluster or joins the one that runs. On a
+//! [`repl::run`] opens a session: [`connection`] starts a cluster or joins the one that runs. On a
 //! terminal the interface opens ([`tui`]): lesson, live map, and a shell pane that runs this same
 //! REPL. Without it, and inside that pane, lines are read (by rustyline on a terminal, plainly from
 //! a pipe or a file) and [`line`] decides what each one is:
@@ -12,8 +12,8 @@
 //! get pods            ─┐
 //! k get pods           ├─▶ commands   kubectl, in this program
 //! kubectl get pods    ─┘
-//! status, help, lang  ───▶ session    words of this place
-//! next, hint, check   ───▶ lesson     questions to the engine in the cluster; it also speaks by itself
+//! status, help, lang  ───▶ session    words of this program
+//! next, hint, check   ───▶ lesson     questions to the lesson engine, which also sends news
 //! get pods | wc -l    ─┬─▶ shell      $SHELL, one for the whole session: cd and export last
 //! ls, vi, curl, !get  ─┘
 //! ```
@@ -23,17 +23,19 @@
 //! passes every key on, so editors and pagers work and Ctrl-C reaches the command. In the interface
 //! the pane's terminal is emulated. When its width changes, its lines and their past are laid out
 //! anew, so that a narrow window cuts nothing off; the emulator itself would. A here-document is
-//! parsed at its first line and where it may end. With `--kubeconfig` the seat is at a foreign
-//! cluster: [`connection`] opens [`cluster::foreign`] in this process instead of starting a
-//! cluster, and offers to delete what lessons made there when the session ends. Nothing else here
-//! knows the difference. All words for people are one table, in English and Korean ([`texts`]).
+//! parsed at its first line and where it may end. With `--kubeconfig` the session uses a
+//! foreign cluster: [`connection`] opens [`cluster::foreign`] in this process instead of starting a
+//! cluster, and offers to delete what lessons made there when the session ends. The rest of the
+//! room does not know the difference. Texts for people are in tables, in English and Korean
+//! ([`texts`], and `tui::words` for the interface).
 //! ## Left out
-//! Shells with a grammar of their own (fish, nu, tcsh) are replaced by bash or sh, which is said.
+//! Shells with a grammar of their own (fish, nu, tcsh): bash or sh runs instead, and a terminal
+//! session says so.
 //! ## Read next
 //! `cli`, which brings the learner here; [`dialect`] for the trick with the prompt.
 
 mod column;
-pub mod commands;
+mod commands;
 mod complete;
 pub mod connection;
 pub mod consent;
@@ -43,7 +45,7 @@ mod kubeconfig;
 pub mod lab_proof;
 pub mod labs;
 pub mod lesson;
-pub mod line;
+mod line;
 mod names;
 mod paste;
 pub mod proof;
@@ -58,10 +60,10 @@ pub mod settings;
 mod shell;
 pub mod terminal;
 pub mod texts;
-pub mod tui;
+mod tui;
 mod typed;
 
-/// What keeps the seat from being taken.
+/// Why a session cannot begin, or ended unexpectedly.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]

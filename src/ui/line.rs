@@ -1,11 +1,11 @@
-//! What kind of line is it? Pure: text in, decision out.
+//! Classifies lines: kubectl, a word of this program, or the shell. Pure: text in, decision out.
 
 use kubectl::{parse, table};
 
 /// Verbs that stay shell commands unless `kubectl` or `k` stands in front.
-pub const SHADOWED: &[&str] = &["cp", "diff", "exec", "set", "top", "wait"];
+pub(crate) const SHADOWED: &[&str] = &["cp", "diff", "exec", "set", "top", "wait"];
 /// Verbs of kubectl that may stand alone.
-pub fn bare_verbs() -> impl Iterator<Item = &'static str> {
+pub(crate) fn bare_verbs() -> impl Iterator<Item = &'static str> {
     let taken = |name: &str| SHADOWED.contains(&name) || WORDS.contains(&name);
     table::root().children().map(table::Verb::name).filter(move |name| !taken(name))
 }
@@ -17,7 +17,7 @@ fn is_bare_verb(word: &str) -> bool {
 /// Does a line that begins with a shadowed verb make no sense to the shell's command of that name,
 /// but to kubectl's? `set image …` would set bash's own arguments and say nothing, `exec web -- ls`
 /// would end the shell.
-pub fn meant_for_kubectl(words: &[String]) -> bool {
+pub(crate) fn meant_for_kubectl(words: &[String]) -> bool {
     let second = words.get(1).map_or("", String::as_str);
     let has = |word: &str| words.iter().any(|w| w == word);
     match words.first().map_or("", String::as_str) {
@@ -33,16 +33,16 @@ pub fn meant_for_kubectl(words: &[String]) -> bool {
 }
 
 /// Words of this place.
-pub const WORDS: &[&str] = &[
+pub(crate) const WORDS: &[&str] = &[
     "back", "check", "clear", "debrief", "doctor", "etcdctl", "exit", "fault", "goto", "help", "hint", "lab",
     "lang", "lesson", "map", "next", "quit", "redo", "rewind", "solve", "status", "trace", "undo", "why",
 ];
 /// Words of lessons.
-pub const LESSON: &[&str] = &["back", "check", "debrief", "goto", "hint", "lesson", "next", "solve"];
+pub(crate) const LESSON: &[&str] = &["back", "check", "debrief", "goto", "hint", "lesson", "next", "solve"];
 
 /// What to do with a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Line {
+pub(crate) enum Line {
     Empty,
     /// Arguments of kubectl.
     Kubectl(Vec<String>),
@@ -68,7 +68,7 @@ pub enum Line {
 
 /// A line, cut as a shell would.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Cut {
+pub(crate) struct Cut {
     pub words: Vec<String>,
     /// Something in it only a shell can do: `| > < & ; $`, a backtick, a group, a pattern, a list
     /// in braces, a second line.
@@ -76,7 +76,7 @@ pub struct Cut {
 }
 
 /// Cuts a line into words; quotes and backslashes as in sh. An unfinished quote ends with the line.
-pub fn cut(text: &str) -> Cut {
+pub(crate) fn cut(text: &str) -> Cut {
     let mut cut = Cut::default();
     let mut word: Option<String> = None;
     let mut chars = text.trim().chars().peekable();
@@ -146,7 +146,7 @@ fn brace_list(rest: impl Iterator<Item = char>) -> bool {
 }
 
 /// Decides what a line is. `cluster` is the name that `ropewalk`'s own words are about.
-pub fn classify(text: &str, cluster: &str) -> Line {
+pub(crate) fn classify(text: &str, cluster: &str) -> Line {
     let text = text.trim();
     if text == "?" {
         return Line::Help(vec![]);
@@ -167,7 +167,7 @@ pub fn classify(text: &str, cluster: &str) -> Line {
     let Some(first) = words.first() else {
         return if special { Line::Shell(text.into()) } else { Line::Empty };
     };
-    // A quoted first word is somebody's own command, not a word of ours.
+    // A first word in quotes is a command of the shell, not a word of this program.
     if !text.starts_with(first.as_str()) {
         return Line::Shell(text.into());
     }
@@ -209,7 +209,7 @@ fn letter(word: &str) -> Option<char> {
 }
 
 /// The letter on the key that gives this one with a Korean layout on.
-pub fn latin_key(c: char) -> Option<char> {
+pub(crate) fn latin_key(c: char) -> Option<char> {
     let keys = keys_of(c)?;
     let mut keys = keys.chars();
     keys.next().filter(|_| keys.next().is_none())
@@ -302,7 +302,7 @@ fn wants_terminal(args: &[String]) -> bool {
 
 /// The word that was probably meant: one slip away (two in long words), counting swapped neighbours
 /// as one slip.
-pub fn did_you_mean(word: &str) -> Option<&'static str> {
+pub(crate) fn did_you_mean(word: &str) -> Option<&'static str> {
     let known = ["kubectl", "ropewalk"].into_iter().chain(bare_verbs()).chain(WORDS.iter().copied());
     let slips = if word.chars().count() < 6 { 1 } else { 2 };
     known
@@ -360,13 +360,13 @@ fn deepest(text: &str) -> usize {
 }
 
 /// Is something still to come: an open quote, a here-document, a `for` without its `done`?
-pub fn unfinished(text: &str) -> bool {
+pub(crate) fn unfinished(text: &str) -> bool {
     parse(text).0
 }
 
 /// A text that grows line by line until it is whole. A here-document is parsed when it begins and
 /// at lines that may end it: at each of its lines would cost the square of its length.
-pub struct Growing {
+pub(crate) struct Growing {
     text: String,
     unfinished: bool,
     /// The lines that may end the here-document in which the text ends.
@@ -374,18 +374,18 @@ pub struct Growing {
 }
 
 impl Growing {
-    pub fn new(text: String) -> Growing {
+    pub(crate) fn new(text: String) -> Growing {
         let (unfinished, ends) = parse(&text);
         Growing { text, unfinished, ends }
     }
 
     /// Is something still to come?
-    pub fn unfinished(&self) -> bool {
+    pub(crate) fn unfinished(&self) -> bool {
         self.unfinished
     }
 
     /// Adds a line, or several.
-    pub fn add(&mut self, lines: &str) {
+    pub(crate) fn add(&mut self, lines: &str) {
         self.text.push('\n');
         self.text.push_str(lines);
         // `<<-` takes tabs off. Where `<<` does not, the text is only parsed once more than it need
@@ -396,11 +396,11 @@ impl Growing {
         }
     }
 
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
-    pub fn into_text(self) -> String {
+    pub(crate) fn into_text(self) -> String {
         self.text
     }
 }

@@ -7,9 +7,10 @@ use client::Client;
 use client::kube::api::{Api, ListParams};
 use client::kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use client::kubeconfig::View;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
@@ -63,7 +64,7 @@ fn learn(book: &mut Book, key: &Key, names: Option<Vec<String>>) {
     }
 }
 
-pub struct Names {
+pub(crate) struct Names {
     handle: Handle,
     config: Mutex<Watched>,
     client: Mutex<Known>,
@@ -71,11 +72,11 @@ pub struct Names {
 }
 
 fn open<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
-    lock.lock().unwrap_or_else(PoisonError::into_inner)
+    lock.lock()
 }
 
 impl Names {
-    pub fn new(handle: Handle, kubeconfig: &Path) -> Names {
+    pub(crate) fn new(handle: Handle, kubeconfig: &Path) -> Names {
         Names {
             handle,
             config: Mutex::new(Watched::new(kubeconfig)),
@@ -84,9 +85,9 @@ impl Names {
         }
     }
 
-    /// Names of a kind's objects, in `namespace` or else the current one; empty if nobody answers
-    /// in time.
-    pub fn of(&self, kind: &Kind, namespace: Option<&str>) -> Vec<String> {
+    /// Names of a kind's objects, in `namespace` or else the current one; empty if the
+    /// API server does not answer in time.
+    pub(crate) fn of(&self, kind: &Kind, namespace: Option<&str>) -> Vec<String> {
         let Some((number, client, current)) = self.client() else { return vec![] };
         let namespace = match kind.namespaced {
             true => namespace.unwrap_or(&current).to_string(),
@@ -111,13 +112,13 @@ impl Names {
         let (kept, own) = (self.kept.clone(), key.clone());
         self.handle.spawn(async move {
             let params = ListParams::default().limit(NAMES_MAX);
-            let listed = tokio::time::timeout(ANSWER_MAX, api.list_metadata(&params)).await;
+            let listed = clock::timeout(ANSWER_MAX, api.list_metadata(&params)).await;
             let names = match listed {
-                Ok(Ok(list)) => Some(list.items.into_iter().filter_map(|o| o.metadata.name).collect()),
+                Some(Ok(list)) => Some(list.items.into_iter().filter_map(|o| o.metadata.name).collect()),
                 _ => None,
             };
             learn(&mut open(&kept), &own, names);
-            let _ = tell.try_send(()); // nobody may be waiting any more
+            let _ = tell.try_send(()); // the wait for it may be over
         });
         let _ = told.recv_timeout(PATIENCE);
         open(&self.kept).get(&key).map(|k| k.names.clone()).unwrap_or_default()

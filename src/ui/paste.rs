@@ -4,7 +4,7 @@ use api::yaml;
 
 /// Do these words of kubectl's read a manifest from standard input? Where kubectl would refuse
 /// them, the words decide: the manifest that follows must not be run by the shell.
-pub fn reads_stdin(words: &[String]) -> bool {
+pub(crate) fn reads_stdin(words: &[String]) -> bool {
     let args = match words.first().map(String::as_str) {
         Some("kubectl" | "k") => &words[1..],
         _ => words,
@@ -23,7 +23,7 @@ fn names_stdin(args: &[String]) -> bool {
 
 /// A manifest on its way in.
 #[derive(Debug, Default)]
-pub struct Paste {
+pub(crate) struct Paste {
     text: String,
 }
 
@@ -31,7 +31,7 @@ impl Paste {
     /// Takes one input: a typed line, or a whole paste. `EOF` or `.` ends it, as does an empty
     /// input after a complete object; empty lines inside a paste belong to it. Returns what follows
     /// the end, which is not part of it; `None`: more is to come.
-    pub fn take(&mut self, input: &str) -> Option<String> {
+    pub(crate) fn take(&mut self, input: &str) -> Option<String> {
         if input.trim().is_empty() && !input.contains('\n') && complete(&self.text) {
             return Some(String::new());
         }
@@ -46,7 +46,7 @@ impl Paste {
         None
     }
 
-    pub fn text(self) -> String {
+    pub(crate) fn text(self) -> String {
         self.text
     }
 }
@@ -56,7 +56,7 @@ const BODILESS: &[&str] = &["Namespace", "ServiceAccount"];
 
 /// Is this a manifest of whole objects? A heading alone (apiVersion, kind, metadata) is not: its
 /// spec will follow.
-pub fn complete(text: &str) -> bool {
+pub(crate) fn complete(text: &str) -> bool {
     let mut any = false;
     for document in serde_yaml::Deserializer::from_str(text) {
         let Ok(value) = yaml::document(document, text.len()) else { return false };

@@ -4,6 +4,7 @@
 use super::Error;
 use super::proof_cluster::{ProofCluster, Stop};
 use super::proof_home;
+use clock::Instant;
 use futures::StreamExt;
 use lab::format::{EN, Lesson, library, sh_blocks};
 use lab::reach;
@@ -13,7 +14,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// Lines that have not come to an end by then are cut off.
 const LINES_MAX: Duration = Duration::from_secs(90);

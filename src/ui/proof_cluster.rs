@@ -127,7 +127,7 @@ async fn read_end(stream: Option<impl AsyncRead + Unpin>) -> std::io::Result<Vec
     }
 }
 
-static ARENAS: AtomicUsize = AtomicUsize::new(0);
+static PROOFS: AtomicUsize = AtomicUsize::new(0);
 
 impl ProofCluster {
     /// Errors: it does not start, or `stop` was wanted before it was ready.
@@ -175,9 +175,9 @@ impl ProofCluster {
         Ok(())
     }
 
-    /// On somebody else's cluster, with namespaces that nobody else has.
+    /// Opens a proof on a foreign cluster, with namespaces that no other proof uses.
     pub(super) async fn foreign(kubeconfig: &Path) -> Result<ProofCluster, String> {
-        let number = ARENAS.fetch_add(1, Ordering::Relaxed);
+        let number = PROOFS.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{number}", std::process::id());
         let home = Private::make()?;
         let place = match foreign::place(&Home::at(home.path()), kubeconfig) {

@@ -2,8 +2,8 @@
 //! the machine may write.
 //!
 //! A name says whose it is (`rw-PID-RANDOM`, so what a killed proof left is found) and cannot be
-//! known beforehand; mkdtemp(3) makes the directory with mode 0700 or fails, so what somebody else
-//! put there is never used.
+//! known beforehand; mkdtemp(3) makes the directory with mode 0700 or fails, so what another
+//! user put there is never used.
 
 use cluster::{Home, launch};
 use linux::beneath::Root;
@@ -20,7 +20,10 @@ pub(super) struct Private {
 }
 
 impl Private {
-    /// Errors: the directory for temporary files cannot be written.
+    /// Makes the directory.
+    ///
+    /// # Errors
+    /// The directory for temporary files cannot be written.
     pub(super) fn make() -> Result<Private, String> {
         Private::make_in(&std::env::temp_dir())
     }

@@ -1,5 +1,5 @@
 //! Markdown as lines of a terminal: wrapped by cells, not by characters, since a Korean syllable
-//! takes two. What stands out is told by style, so that the REPL can print it and the terminal
+//! takes two. What stands out has a style, so that the REPL can print it and the terminal
 //! interface can paint it.
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
@@ -18,6 +18,7 @@ pub struct Style {
     pub dim: bool,
 }
 
+/// A piece of text in one style.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Span {
     pub text: String,
@@ -28,24 +29,24 @@ pub struct Span {
 pub type Row = Vec<Span>;
 
 /// The mark of an item in a list without numbers.
-pub const BULLET: &str = "·";
+pub(crate) const BULLET: &str = "·";
 
 /// Cells that a text takes.
-pub fn cells(text: &str) -> usize {
+pub(crate) fn cells(text: &str) -> usize {
     text.width()
 }
 
 /// Removes control characters: a terminal takes those of an object's name or message for orders.
-pub fn harmless(text: &str) -> Cow<'_, str> {
+pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     match text.contains(char::is_control) {
         true => Cow::Owned(text.replace(char::is_control, "")),
         false => Cow::Borrowed(text),
     }
 }
 
-/// Lays Markdown out in lines of at most `width` cells. Code blocks are not wrapped: they are cut
-/// by whoever shows them. No control character is in a line, not even one that the text
-/// names (`&#27;`).
+/// Lays Markdown out in lines of at most `width` cells. Code blocks are not wrapped: the caller
+/// cuts or wraps them where it shows them. No control character is in a line, not even one that the
+/// text names (`&#27;`).
 pub fn lay_out(markdown: &str, width: usize) -> Vec<Row> {
     let mut page = Page { width: width.max(10), ..Page::default() };
     for event in Parser::new_ext(markdown, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH) {

@@ -1,4 +1,4 @@
-//! The way into the seat and out of it.
+//! Opens a session, in one of its forms, and ends it.
 
 use super::connection;
 use super::editor::{self, Prompt};
@@ -14,19 +14,21 @@ use linux::signal::{self, stop_requested};
 use rustyline::ExternalPrinter;
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::signal::unix::SignalKind;
+use tokio::task::JoinSet;
 
 /// What was asked for on the command line.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Which cluster.
+    /// The name of the cluster.
     pub name: String,
     /// Run these lines and end.
     pub lines: Vec<String>,
     /// Run this file's lines and end.
     pub file: Option<PathBuf>,
+    /// `--lang`.
     pub lang: Option<Lang>,
     /// Instead of a cluster of our own: the one behind this kubeconfig.
     pub kubeconfig: Option<PathBuf>,
@@ -38,8 +40,8 @@ pub struct Options {
     pub ascii: bool,
     /// The lesson that the interface opens first.
     pub lesson: Option<String>,
-    /// This is the shell pane of the interface, which greets and takes leave itself. It obeys
-    /// whoever names this token.
+    /// This is the shell pane of the interface, with the token by which it sends commands to the
+    /// interface. The interface itself starts the cluster and asks the questions at the end.
     pub in_pane: Option<String>,
 }
 
@@ -53,7 +55,11 @@ impl Options {
     }
 }
 
-/// Takes the seat, and returns the exit code when it is free again.
+/// Runs a session and returns its exit code: in the interface, in lines at a terminal, or from a
+/// pipe, a file or the command line.
+///
+/// # Errors
+/// The cluster cannot be used, the file cannot be read, or the terminal fails; see [`Error`].
 pub async fn run(options: Options) -> Result<i32, Error> {
     let home = Home::find()?;
     let place = options.place(&home)?;
@@ -114,9 +120,9 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
     let in_pane = options.in_pane.is_some();
     session.frame = options.in_pane;
     let (column, hush) = (session.column.clone(), session.hush());
-    let sitting = tokio::task::spawn_blocking(move || converse(session));
+    let conversation = tokio::task::spawn_blocking(move || converse(session));
     let (result, lang) = tokio::select! {
-        done = sitting => match done {
+        done = conversation => match done {
             Ok(Ok((code, lang))) => (Ok(code), lang),
             Ok(Err(error)) => (Err(error), lang),
             Err(_) => (Err(Error::Panicked), lang),
@@ -140,18 +146,22 @@ async fn in_interface(options: Options, home: Home) -> Result<i32, Error> {
     let connection = connection::open(&options, place.clone(), lang).await?;
     let setting =
         tui::Setting { place, lang, ascii: options.ascii || charset::ascii_only(), lesson: options.lesson };
-    let result = tokio::spawn(tui::run(setting)).await;
+    // A task of its own: its panic is an error here, and the cluster is ended all the same.
+    let mut task = JoinSet::new();
+    task.spawn(tui::run(setting));
+    let result = task.join_next().await;
     let lang = settings::saved(&home).unwrap_or(lang); // it may have been changed in the meantime
-    let signalled = matches!(result, Ok(Ok(code)) if ended_by_signal(code));
+    let signalled = matches!(result, Some(Ok(Ok(code))) if ended_by_signal(code));
     connection.leave(lang, !signalled).await;
     match result {
-        Ok(Ok(code)) => Ok(code),
-        Ok(Err(error)) => Err(Error::Interface(error)),
-        Err(_) => Err(Error::Panicked),
+        Some(Ok(Ok(code))) => Ok(code),
+        Some(Ok(Err(error))) => Err(Error::Interface(error)),
+        Some(Err(_)) | None => Err(Error::Panicked),
     }
 }
 
-/// Whom a signal ends takes no leave: perhaps nobody is there to answer, and nothing to print on.
+/// True if a signal ended the session; then no farewell is printed and no question asked, because
+/// the terminal may be gone.
 fn ended_by_signal(code: i32) -> bool {
     matches!(code, 129..=131 | 143)
 }
@@ -178,12 +188,12 @@ fn converse(mut session: Session) -> Result<(i32, Lang), Error> {
     };
     handle.spawn(async move {
         while resized.recv().await.is_some() {
-            if let Some(resizer) = &*resizer.lock().unwrap_or_else(PoisonError::into_inner) {
+            if let Some(resizer) = &*resizer.lock() {
                 resizer.resize();
             }
         }
     });
-    let _ = session.start_shell(); // what is wrong is told when a line needs it
+    let _ = session.start_shell(); // an error is shown when a line needs the shell
     let code = editor::sit(&mut session, &mut prompt);
     Ok((code, session.lang()))
 }

@@ -8,14 +8,15 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{
     FlowArg, LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcflow, tcgetattr, tcsetattr,
 };
+use parking_lot::Mutex;
 use portable_pty::{MasterPty, PtySize, SlavePty, native_pty_system};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// The last output of a command is on its way: it is waited for as long as some of it is shown
 /// within so many milliseconds.
@@ -32,7 +33,7 @@ const WAITING_MAX: usize = 1 << 20;
 /// 1, n_tty(4).
 const LINE_MAX: usize = 4095;
 
-pub struct Screen {
+pub(crate) struct Screen {
     master: Arc<Mutex<Box<dyn MasterPty + Send>>>,
     writer: Box<dyn Write + Send>,
     /// The shell's side of the terminal, for what only that side can do.
@@ -84,11 +85,11 @@ fn next_piece(waiting: &VecDeque<u8>, line: usize, edited: bool) -> usize {
 
 /// Tells the shell's terminal the size of the learner's.
 #[derive(Clone)]
-pub struct Resizer(Arc<Mutex<Box<dyn MasterPty + Send>>>);
+pub(crate) struct Resizer(Arc<Mutex<Box<dyn MasterPty + Send>>>);
 
 impl Resizer {
-    pub fn resize(&self) {
-        let master = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn resize(&self) {
+        let master = self.0.lock();
         let _ = master.resize(now()); // a program that does not hear of it draws a bit wrongly
     }
 }
@@ -100,7 +101,7 @@ fn now() -> PtySize {
 
 impl Screen {
     /// A new terminal of the learner's size. Nothing is shown before [`Screen::begin`].
-    pub fn open(column: Arc<Column>) -> io::Result<(Screen, Box<dyn SlavePty + Send>)> {
+    pub(crate) fn open(column: Arc<Column>) -> io::Result<(Screen, Box<dyn SlavePty + Send>)> {
         let pair = native_pty_system().openpty(now()).map_err(io::Error::other)?;
         let name = pair.master.tty_name().ok_or_else(|| io::Error::other("a terminal without a name"))?;
         let slave = File::options()
@@ -163,18 +164,18 @@ impl Screen {
     }
 
     /// From now on everything is shown; what start files printed is not.
-    pub fn begin(&mut self) -> io::Result<()> {
+    pub(crate) fn begin(&mut self) -> io::Result<()> {
         self.settle()?;
         self.settings = tcgetattr(&self.slave).ok();
         self.shown.store(true, Ordering::Release);
         Ok(())
     }
 
-    pub fn resizer(&self) -> Resizer {
+    pub(crate) fn resizer(&self) -> Resizer {
         Resizer(self.master.clone())
     }
 
-    pub fn resize(&self) {
+    pub(crate) fn resize(&self) {
         self.resizer().resize();
     }
 
@@ -184,7 +185,7 @@ impl Screen {
     ///
     /// # Errors
     /// Those of the terminal.
-    pub fn type_in(&mut self, bytes: &[u8]) -> io::Result<bool> {
+    pub(crate) fn type_in(&mut self, bytes: &[u8]) -> io::Result<bool> {
         let mut signalled = false;
         let room = WAITING_MAX.saturating_sub(self.waiting.len());
         let lost = bytes.len() > room;
@@ -222,7 +223,7 @@ impl Screen {
     ///
     /// # Errors
     /// Those of the terminal.
-    pub fn pass_on(&mut self) -> io::Result<()> {
+    pub(crate) fn pass_on(&mut self) -> io::Result<()> {
         while !self.waiting.is_empty() && pty::unread(self.slave.as_fd())? < AHEAD {
             let edited = tcgetattr(&self.slave).is_ok_and(|s| s.local_flags.contains(LocalFlags::ICANON));
             let piece = next_piece(&self.waiting, self.line, edited);
@@ -244,23 +245,23 @@ impl Screen {
 
     /// Records whether Ctrl-C was pressed since the last call. A program that takes keys as they
     /// are, e.g. an editor, is not interrupted by it.
-    pub fn take_interrupt(&mut self) -> bool {
+    pub(crate) fn take_interrupt(&mut self) -> bool {
         std::mem::take(&mut self.interrupted)
     }
 
     /// Does something wait for the program to read?
-    pub fn holds_back(&self) -> bool {
+    pub(crate) fn holds_back(&self) -> bool {
         !self.waiting.is_empty()
     }
 
     /// A line of text among the programs' output.
-    pub fn say(&self, text: &str) {
+    pub(crate) fn say(&self, text: &str) {
         let _ = (&self.slave).write_all(format!("{text}\n").as_bytes());
     }
 
     /// Returns when everything that was written to this terminal so far has been shown: a mark is
     /// written behind it, and waited for.
-    pub fn settle(&mut self) -> io::Result<()> {
+    pub(crate) fn settle(&mut self) -> io::Result<()> {
         let _ = tcflow(&self.slave, FlowArg::TCOON); // the learner may have pressed Ctrl-S
         self.last += 1;
         (&self.slave).write_all(&self.mark.numbered(self.last))?;
@@ -292,7 +293,7 @@ impl Screen {
 
     /// What was typed and no program read; the terminal's settings become what they were at the
     /// start.
-    pub fn unread(&mut self) -> String {
+    pub(crate) fn unread(&mut self) -> String {
         let Some(settings) = &self.settings else { return String::new() };
         let mut taking = settings.clone();
         taking.local_flags.remove(LocalFlags::ICANON | LocalFlags::ECHO);

@@ -5,21 +5,21 @@ use super::session::{Flow, Given, Lines, Session};
 use std::collections::VecDeque;
 use std::io::BufRead;
 
-/// Where lines come from when nobody types them.
-pub struct Script {
+/// Lines that are not typed at a terminal.
+pub(crate) struct Script {
     lines: VecDeque<String>,
     /// Read further lines from standard input.
     pipe: bool,
 }
 
 impl Script {
-    pub fn of(texts: impl IntoIterator<Item = String>) -> Script {
+    pub(crate) fn of(texts: impl IntoIterator<Item = String>) -> Script {
         let split =
             |t: String| t.split('\n').map(|l| l.trim_end_matches('\r').to_string()).collect::<Vec<_>>();
         Script { lines: texts.into_iter().flat_map(split).collect(), pipe: false }
     }
 
-    pub fn pipe() -> Script {
+    pub(crate) fn pipe() -> Script {
         Script { lines: VecDeque::new(), pipe: true }
     }
 
@@ -42,7 +42,7 @@ impl Lines for Script {
 }
 
 /// Runs every line; the exit code is the last one's, or that of `exit`.
-pub fn play(session: &mut Session, mut script: Script) -> i32 {
+pub(crate) fn play(session: &mut Session, mut script: Script) -> i32 {
     while let Some(first) = script.take() {
         let mut text = line::Growing::new(first);
         while text.unfinished() {

@@ -15,10 +15,11 @@ use futures::FutureExt;
 use lab::view::Ask;
 use lab::why::Typed;
 use lang::charset::{self, eprintln, print, println};
+use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -29,18 +30,18 @@ mod shell;
 use news::News;
 
 /// The exit code of what Ctrl-C ended: 128 and the signal's number.
-pub const CUT: i32 = 130;
+pub(crate) const CUT: i32 = 130;
 
 /// What follows a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flow {
+pub(crate) enum Flow {
     Next,
     /// With this exit code.
     Leave(i32),
 }
 
-/// What whoever types gives when more is asked for.
-pub enum Given {
+/// The answer to a request for one more line.
+pub(crate) enum Given {
     Text(String),
     /// Ctrl-C.
     Cut,
@@ -53,16 +54,16 @@ pub enum Given {
 }
 
 /// Where the lines of a pasted manifest come from.
-pub trait Lines {
+pub(crate) trait Lines {
     fn more(&mut self) -> Given;
     /// Text after a manifest's end, to be run as lines.
     fn give_back(&mut self, _text: String) {}
 }
 
-/// How the session meets people.
+/// Where the session's lines come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Manner {
-    /// Someone sits there.
+pub(crate) enum Manner {
+    /// A person types them at a terminal.
     Terminal,
     /// Lines come from standard input, so commands cannot read it.
     Pipe,
@@ -72,9 +73,9 @@ pub enum Manner {
     Script,
 }
 
-pub struct Session {
+pub(crate) struct Session {
     pub place: Place,
-    /// Shared with the one who tells of the cluster's end, who speaks as it is then.
+    /// Shared with the tasks that print news, which use the language of that moment.
     lang: Arc<Mutex<Lang>>,
     manner: Manner,
     handle: Handle,
@@ -83,7 +84,7 @@ pub struct Session {
     before: Option<Typed>,
     shell: Option<Shell>,
     cwd: Option<PathBuf>,
-    /// The shell's terminal, for whoever hears of a new size.
+    /// The shell's terminal, for the task that handles SIGWINCH.
     pub resizer: Arc<Mutex<Option<Resizer>>>,
     /// The cluster has ended.
     pub dead: Arc<AtomicBool>,
@@ -98,18 +99,18 @@ pub struct Session {
     news: Arc<News>,
     /// Ctrl-C since the line was read; at a terminal.
     interrupt: Option<Signal>,
-    /// Ctrl-C since the line was read, of which `interrupt` tells no more.
+    /// Ctrl-C since the line was read that `interrupt` has already reported.
     cut: bool,
-    /// What the lesson engine was too busy to hear at once, on its way.
+    /// A message to the lesson engine that was too busy to take it at once.
     announced: Option<tokio::task::JoinHandle<()>>,
     /// The task that follows the lesson.
     following: Option<tokio::task::AbortHandle>,
-    /// What the engine said of lines that Ctrl-C has stopped, until that is shown.
+    /// The engine's sentence about lines that Ctrl-C has stopped, until it is shown.
     stopped: Option<String>,
 }
 
 impl Session {
-    pub fn new(place: Place, lang: Lang, manner: Manner, handle: Handle) -> Session {
+    pub(crate) fn new(place: Place, lang: Lang, manner: Manner, handle: Handle) -> Session {
         let column: Arc<Column> = Arc::default();
         let at_terminal = manner == Manner::Terminal;
         Session {
@@ -139,8 +140,8 @@ impl Session {
     }
 
     /// The language it speaks.
-    pub fn lang(&self) -> Lang {
-        *self.lang.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn lang(&self) -> Lang {
+        *self.lang.lock()
     }
 
     fn say(&self, say: Say, with: &[&str]) -> String {
@@ -148,13 +149,13 @@ impl Session {
     }
 
     /// The last line's exit code.
-    pub fn last(&self) -> i32 {
+    pub(crate) fn last(&self) -> i32 {
         self.last
     }
 
     /// Returns whether Ctrl-C was pressed since the last call, in this program or in one that the
     /// shell ran. Whatever the command made of it: the kernel, too, drops the input that waits.
-    pub fn take_interrupt(&mut self) -> bool {
+    pub(crate) fn take_interrupt(&mut self) -> bool {
         let mut cut = std::mem::take(&mut self.cut);
         if let Some(interrupt) = &mut self.interrupt {
             while interrupt.recv().now_or_never().flatten().is_some() {
@@ -165,34 +166,34 @@ impl Session {
     }
 
     /// Says how many lines were dropped.
-    pub fn dropped(&self, lines: usize) {
+    pub(crate) fn dropped(&self, lines: usize) {
         eprintln!("{}", self.say(Say::PasteDropped, &[&lines.to_string()]));
     }
 
-    /// Ctrl-C on an empty hand.
-    pub fn interrupted(&mut self) {
+    /// Ctrl-C at the prompt: there was no line to run.
+    pub(crate) fn interrupted(&mut self) {
         self.last = CUT;
     }
 
     /// The line that was typed is given up because the terminal sends another encoding.
-    pub fn not_utf8(&mut self) {
+    pub(crate) fn not_utf8(&mut self) {
         self.last = 1;
         println!();
         self.complain(&self.say(Say::NotUtf8, &[]), None, None);
     }
 
     /// What was typed ahead while the shell worked.
-    pub fn typed_ahead(&mut self) -> String {
+    pub(crate) fn typed_ahead(&mut self) -> String {
         self.shell.as_mut().map(Shell::typed_ahead).unwrap_or_default()
     }
 
     /// Runs one line.
-    pub fn run(&mut self, text: &str, lines: &mut dyn Lines) -> Flow {
+    pub(crate) fn run(&mut self, text: &str, lines: &mut dyn Lines) -> Flow {
         let line = line::classify(text, &self.place.name);
         let outside = matches!(line, Line::Kubectl(_) | Line::Foreground(_) | Line::Shell(_));
         let acts = outside || matches!(line, Line::Own(_));
-        // Hints may react to what was typed; without lessons nobody listens. Ctrl-C while the
-        // engine is busy is meant for the line.
+        // Hints may react to what was typed; an error is ignored, as there may be no lessons.
+        // Ctrl-C while the engine is busy is meant for the line.
         let aside = !matches!(line, Line::Kubectl(_) | Line::Own(_)) && !text.contains("kubectl");
         if acts && self.announce(Ask::Typed { line: text.trim().to_string() }, aside).is_err() {
             self.column.saw(b"^C"); // which the terminal has shown
@@ -363,8 +364,8 @@ impl Session {
         0
     }
 
-    /// Tells the interface around this shell something; outside of it there is nobody to tell.
-    pub fn tell_frame(&self, words: &[&str]) {
+    /// Sends a command to the interface around this shell; does nothing outside of it.
+    pub(crate) fn tell_frame(&self, words: &[&str]) {
         if let Some(token) = &self.frame {
             print!("\x1b]{};{token};{}\x07", super::tui::terminal::TELL, words.join(";"));
             let _ = std::io::Write::flush(&mut std::io::stdout()); // a closed terminal has no frame
@@ -408,7 +409,7 @@ impl Session {
         if charset::presentable(lang, false) != lang {
             return 1; // it has said why
         }
-        *self.lang.lock().unwrap_or_else(PoisonError::into_inner) = lang;
+        *self.lang.lock() = lang;
         // Before the choice is saved: this session speaks it in any case.
         self.tell_frame(&["lang", if lang == Lang::Ko { "ko" } else { "en" }]);
         if let Err(error) = settings::save(&self.place.home, lang) {

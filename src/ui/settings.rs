@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 /// The saved language, if one was ever chosen and can be shown. A damaged file counts as none: it
 /// is asked for again.
-pub fn saved(home: &Home) -> Option<Lang> {
+pub(crate) fn saved(home: &Home) -> Option<Lang> {
     chosen(home).map(|lang| charset::presentable(lang, false))
 }
 
@@ -16,8 +16,11 @@ fn chosen(home: &Home) -> Option<Lang> {
     serde_json::from_value(load(home)["lang"].clone()).ok()
 }
 
-/// Keeps the language; whatever else the file holds stays.
-pub fn save(home: &Home, lang: Lang) -> std::io::Result<()> {
+/// Saves the language; the file's other settings stay.
+///
+/// # Errors
+/// The file cannot be written.
+pub(crate) fn save(home: &Home, lang: Lang) -> std::io::Result<()> {
     let mut settings = load(home);
     if !settings.is_object() {
         settings = json!({});
@@ -41,7 +44,7 @@ pub const LAST_VARIABLE: &str = "ROPEWALK_LAST";
 const LAST_MAX: usize = 16 << 10;
 
 /// The value of [`LAST_VARIABLE`]. Of a long line, as of a here-document, the beginning.
-pub fn last(typed: &Typed) -> Option<String> {
+pub(crate) fn last(typed: &Typed) -> Option<String> {
     let cut = (0..=LAST_MAX.min(typed.line.len())).rev().find(|at| typed.line.is_char_boundary(*at))?;
     serde_json::to_string(&Typed { line: typed.line[..cut].into(), code: typed.code }).ok()
 }
@@ -60,7 +63,8 @@ pub fn environment() -> Lang {
     charset::presentable(from_environment(), false)
 }
 
-pub fn from_environment() -> Lang {
+/// The language that `LC_ALL` or `LANG` names; English without them.
+pub(crate) fn from_environment() -> Lang {
     let var = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
     var("LC_ALL").or_else(|| var("LANG")).and_then(|v| Lang::parse(&v)).unwrap_or_default()
 }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 /// A shell on a terminal that has not come through its start files by then is ended, and started
 /// without them.
-pub const START_PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const START_PATIENCE: Duration = Duration::from_secs(10);
 /// Whether a program has read what was typed ahead is looked at this often, in milliseconds.
 const LOOK_AGAIN: u16 = 5;
 /// Bytes that are kept of what a shell said and that is no report yet.
@@ -35,7 +35,7 @@ const WITHOUT_TERMINAL: &str = r#"in=$1; out=$2; shift 2; exec "$@" 7<&0 9>"$out
 
 /// What a shell is started with.
 #[derive(Clone)]
-pub struct Setting {
+pub(crate) struct Setting {
     pub shell: PathBuf,
     pub dialect: Dialect,
     pub program: PathBuf,
@@ -59,7 +59,7 @@ pub struct Setting {
 
 /// How a line ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ran {
+pub(crate) enum Ran {
     Code(i32),
     /// The shell itself has ended.
     Ended(i32),
@@ -70,7 +70,7 @@ enum Child {
     Terminal(Box<dyn portable_pty::Child + Send + Sync>),
 }
 
-pub struct Shell {
+pub(crate) struct Shell {
     setting: Setting,
     child: Child,
     orders: File,
@@ -90,7 +90,7 @@ impl Shell {
     ///
     /// # Errors
     /// The shell cannot be started, or ends at its start even without start files.
-    pub fn start(setting: &Setting) -> io::Result<Shell> {
+    pub(crate) fn start(setting: &Setting) -> io::Result<Shell> {
         let ready = |start_files| {
             let mut shell = Shell::spawn(setting, start_files)?;
             shell.prepare()?;
@@ -220,7 +220,7 @@ impl Shell {
 
     /// Runs one line. On a terminal its bytes go both ways until it ends; Ctrl-C goes to the
     /// command.
-    pub fn run(&mut self, line: &str, last: i32) -> io::Result<Ran> {
+    pub(crate) fn run(&mut self, line: &str, last: i32) -> io::Result<Ran> {
         let raw = match &self.screen {
             Some(screen) => {
                 screen.resize();
@@ -320,17 +320,17 @@ impl Shell {
     }
 
     /// What was typed while a command ran and it did not read.
-    pub fn typed_ahead(&mut self) -> String {
+    pub(crate) fn typed_ahead(&mut self) -> String {
         self.screen.as_mut().map(Screen::unread).unwrap_or_default()
     }
 
     /// Records whether Ctrl-C was pressed in a command since the last call.
-    pub fn take_interrupt(&mut self) -> bool {
+    pub(crate) fn take_interrupt(&mut self) -> bool {
         self.screen.as_mut().is_some_and(Screen::take_interrupt)
     }
 
     /// Where the shell is now.
-    pub fn cwd(&self) -> Option<PathBuf> {
+    pub(crate) fn cwd(&self) -> Option<PathBuf> {
         std::fs::read_link(Path::new("/proc").join(self.pid()?.to_string()).join("cwd")).ok()
     }
 
@@ -343,7 +343,7 @@ impl Shell {
     }
 
     /// The terminal to tell when the learner's changes its size.
-    pub fn resizer(&self) -> Option<super::screen::Resizer> {
+    pub(crate) fn resizer(&self) -> Option<super::screen::Resizer> {
         self.screen.as_ref().map(Screen::resizer)
     }
 

@@ -9,22 +9,22 @@ use std::os::fd::AsFd;
 use tokio::signal::unix::Signal;
 
 /// Standard input and output are a terminal.
-pub fn is_terminal() -> bool {
+pub(crate) fn is_terminal() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 
 /// A terminal that knows no sequences, or of which nothing is known: they would stand on it as they
 /// are.
-pub fn dumb() -> bool {
+pub(crate) fn dumb() -> bool {
     std::env::var_os("TERM").is_none_or(|t| t == "dumb" || t.is_empty())
 }
 
-/// Colours are wanted: a terminal that knows them, and nobody said no.
-pub fn colours() -> bool {
+/// True if standard output is a terminal that knows colours, and `NO_COLOR` is not set.
+pub(crate) fn colours() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && !dumb()
 }
 
-/// (columns, rows); 80 by 24 where nobody knows.
+/// The size of the terminal: (columns, rows); 80 by 24 where it is not known.
 pub fn size() -> (u16, u16) {
     match pty::size(io::stdout().as_fd()) {
         Ok((columns, rows)) if columns > 0 && rows > 0 => (columns, rows),
@@ -33,10 +33,11 @@ pub fn size() -> (u16, u16) {
 }
 
 /// Puts the terminal's settings back when dropped: at the end, at a signal, at a panic.
-pub struct AsFound(Option<Termios>);
+pub(crate) struct AsFound(Option<Termios>);
 
 impl AsFound {
-    pub fn keep() -> AsFound {
+    /// Remembers the settings of standard input's terminal, if it is one.
+    pub(crate) fn keep() -> AsFound {
         AsFound(tcgetattr(io::stdin()).ok())
     }
 }
@@ -52,11 +53,12 @@ impl Drop for AsFound {
     }
 }
 
-/// Is there somebody who could let this program go on? The kernel's rule for an orphaned process
-/// group, in which Ctrl-Z stops nothing: the parent of somebody in it must belong to the same
-/// session and to another group, as the shell does that started it as a job. Source: setpgid(2),
+/// True if a shell could continue this program after Ctrl-Z. The kernel's rule for a process group
+/// that is not orphaned: the parent of one of its processes belongs to the same session and to
+/// another group, as the shell does that started it as a job. In an orphaned one Ctrl-Z stops
+/// nothing. Source: setpgid(2),
 /// POSIX 3.264.
-pub fn can_go_on() -> bool {
+pub(crate) fn can_go_on() -> bool {
     use nix::unistd::{Pid, getpgid, getpgrp, getppid, getsid};
     let (group, session) = (getpgrp(), getsid(None));
     let mut parent = getppid();
@@ -73,10 +75,14 @@ pub fn can_go_on() -> bool {
     parent.as_raw() > 0 && session.is_ok() && getsid(Some(parent)) == session
 }
 
-/// Stops this program and whoever belongs to its job, as Ctrl-Z does; returns when it goes on.
-pub async fn pause(continued: &mut Signal) -> io::Result<()> {
+/// Stops all processes of this program's job, as Ctrl-Z does; returns when it goes on.
+///
+/// # Errors
+/// The signal cannot be sent.
+pub(crate) async fn pause(continued: &mut Signal) -> io::Result<()> {
     while continued.recv().now_or_never().flatten().is_some() {} // of an earlier time
-    // SIGSTOP cannot be caught, so this is the one way that stops whoever listens for SIGTSTP.
+    // SIGSTOP cannot be caught, so it also stops processes of the job that handle
+    // SIGTSTP.
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(0), nix::sys::signal::Signal::SIGSTOP)?;
     // Another thread may have taken the signal: this one would run on for a moment, and draw.
     continued.recv().await;
@@ -89,16 +95,20 @@ const LEAVE: &[u8] =
     b"\x1b[?9l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1005l\x1b[?1006l\x1b[?2004l\x1b[?1l\x1b>\x1b[0m\x1b[?1049l";
 
 /// Ends a full-screen program's use of the terminal in its place.
-pub fn leave_full_screen() {
+pub(crate) fn leave_full_screen() {
     let mut out = io::stdout();
     let _ = out.write_all(LEAVE).and_then(|()| out.flush()); // the terminal may be gone
 }
 
 /// The terminal passes every byte on, until this is dropped.
-pub struct Raw(Termios);
+pub(crate) struct Raw(Termios);
 
 impl Raw {
-    pub fn enter() -> io::Result<Raw> {
+    /// Makes the terminal of standard input raw.
+    ///
+    /// # Errors
+    /// Standard input is no terminal, or does not take the settings.
+    pub(crate) fn enter() -> io::Result<Raw> {
         let before = tcgetattr(io::stdin())?;
         let mut raw = before.clone();
         cfmakeraw(&mut raw);
@@ -118,7 +128,7 @@ impl Drop for Raw {
 ///
 /// # Errors
 /// The thread cannot be started.
-pub async fn input_ready() -> io::Result<()> {
+pub(crate) async fn input_ready() -> io::Result<()> {
     let (given_up, waits) = fds::pipe()?;
     let (tell, told) = tokio::sync::oneshot::channel();
     std::thread::Builder::new().name("answer".into()).spawn(move || {
@@ -133,8 +143,8 @@ pub async fn input_ready() -> io::Result<()> {
     Ok(())
 }
 
-/// Is there input that nobody has read yet, or does some come within this time?
-pub fn input_within(time: std::time::Duration) -> bool {
+/// True if input waits to be read, or comes within this time.
+pub(crate) fn input_within(time: std::time::Duration) -> bool {
     let stdin = io::stdin();
     let mut wanted = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
     let time = PollTimeout::try_from(time).unwrap_or(PollTimeout::ZERO);

@@ -89,7 +89,7 @@ texts! {
     StaysUp:
         "Cluster {} was running before and stays up; `ropewalk down --name {}` stops it.",
         "{} 클러스터는 이전부터 실행 중이었으므로 계속 실행됩니다. 멈추려면: ropewalk down --name {}";
-    // -- somebody else's cluster
+    // -- a foreign cluster
     WelcomeForeign:
         "Ropewalk's lessons on the cluster at {}, which is not Ropewalk's own: each in a namespace of its own there.\n\
          `lesson` lists them and says what cannot be done, `quit` leaves. Outside the lesson's namespace this session changes nothing.",

@@ -3,7 +3,7 @@
 /// The text of keys that no program read. Keys that are no text (arrows, Ctrl-L, an end of input)
 /// do nothing any more; the keys that erase do so, as in the kernel's line editor. A tab becomes a
 /// space: there is nothing that it could complete. Pure.
-pub fn typed_text(keys: &str) -> String {
+pub(crate) fn typed_text(keys: &str) -> String {
     let mut text = String::new();
     let mut keys = keys.chars();
     let line = |text: &str| text.rfind('\n').map_or(0, |end| end + 1);

@@ -11,13 +11,12 @@ use lab::graded::view::{Ask as LabAsk, LabView};
 use lab::view::{Ask, Entry, LessonView, Solution, State};
 use lang::charset::{eprintln, print, println};
 use std::collections::VecDeque;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Why there is no answer.
 pub(super) enum Unanswered {
-    /// Ctrl-C: whoever asked does not wait any longer.
+    /// Ctrl-C: the learner does not wait any longer.
     Cut,
     Refused(Error),
 }
@@ -58,8 +57,8 @@ impl Session {
         answer
     }
 
-    /// Tells the engine what the learner does, and waits until it has heard: lessons judge in this
-    /// order, and on another's cluster nothing may be changed before the lesson is open. `aside`:
+    /// Tells the engine what the learner does, and waits for its answer: lessons judge in this
+    /// order, and on a foreign cluster nothing may be changed before the lesson is open. `aside`:
     /// the line has nothing to do with the cluster. A busy engine holds that up for [`HEARD_MAX`]
     /// at most, others for [`BUSY_MAX`], and hears of it later.
     ///
@@ -69,13 +68,13 @@ impl Session {
         let (place, lang, mut before) = (self.place.clone(), self.lang(), self.announced.take());
         let mut telling = self.handle.spawn(async move {
             if let Some(before) = &mut before {
-                let _ = before.await; // what was told before comes first
+                let _ = before.await; // in the order of the lines
             }
-            let _ = lesson::ask(&place, lang, ask).await; // without lessons nobody listens
+            let _ = lesson::ask(&place, lang, ask).await; // there may be no lessons here
         });
         let heard = self.await_answer(async {
             let limit = if aside { HEARD_MAX } else { BUSY_MAX };
-            let _ = tokio::time::timeout(limit, &mut telling).await;
+            let _ = clock::timeout(limit, &mut telling).await; // it goes on, see `announced`
             Ok(())
         });
         if !telling.is_finished() {
@@ -107,11 +106,11 @@ impl Session {
     fn take_back(&mut self, id: String) {
         let (place, lang) = (self.place.clone(), self.lang());
         let stop = lesson::ask(&place, lang, Ask::Stop { question: Some(id) });
-        let said = self.handle.block_on(async { tokio::time::timeout(HEARD_MAX, stop).await });
-        self.stopped = said.ok().and_then(Result::ok).and_then(|said| said.as_str().map(String::from));
+        let said = self.handle.block_on(async { clock::timeout(HEARD_MAX, stop).await });
+        self.stopped = said.and_then(Result::ok).and_then(|said| said.as_str().map(String::from));
     }
 
-    /// `lesson stop`: ends what the engine plays, for whomever.
+    /// `lesson stop`: ends the lines that the engine plays, also those of another session.
     fn stop(&mut self) -> i32 {
         if !self.alive() {
             return 1;
@@ -162,12 +161,12 @@ impl Session {
             }
             lesson::view(&place, lang, Ask::Show).await
         };
-        let view = match self.await_answer(async { Ok(tokio::time::timeout(BUSY_MAX, asked).await) }) {
+        let view = match self.await_answer(async { Ok(clock::timeout(BUSY_MAX, asked).await) }) {
             Err(why @ Unanswered::Cut) => {
                 self.unanswered(&why);
                 return Err(Interrupted);
             }
-            Ok(Ok(Ok(view))) => Some(view),
+            Ok(Some(Ok(view))) => Some(view),
             Ok(_) | Err(Unanswered::Refused(_)) => None,
         };
         Ok(view.is_some_and(|v| v.state == State::Open && v.predict.is_some_and(|p| p.chosen.is_none())))
@@ -337,9 +336,8 @@ impl Session {
                     return 1;
                 }
                 Err(why @ Unanswered::Cut) => return self.unanswered(&why),
-                // A foreign cluster has no lab desk, which refuses with words of its own. The
-                // cluster's end and a damaged answer say nothing about the lab: then nothing is
-                // solved.
+                // A foreign cluster has no lab engine, so the question is refused. The cluster's
+                // end and a damaged answer say nothing about the lab: then nothing is solved.
                 Err(
                     why @ Unanswered::Refused(
                         Error::NotRunning(_) | Error::Hangs { .. } | Error::Ended | Error::Control(_),
@@ -388,7 +386,7 @@ impl Session {
     /// Says what the engine finds out by itself, until the cluster ends. After an error of the
     /// engine it is said, too, and the lesson is followed anew, with a growing pause. One that
     /// followed before ends: it may be in such a pause, and would say everything twice.
-    pub fn watch_lesson(&mut self) {
+    pub(crate) fn watch_lesson(&mut self) {
         let (place, lang, style) = (self.place.clone(), self.lang.clone(), self.style());
         let news = self.news.clone();
         let following = self.handle.spawn(async move {
@@ -397,7 +395,7 @@ impl Session {
             let mut known: Option<LessonView> = None;
             let mut pause = None;
             loop {
-                let now = || *lang.lock().unwrap_or_else(PoisonError::into_inner);
+                let now = || *lang.lock();
                 let spoken = now();
                 let (mut control, mut next) = match lesson::follow(&place, spoken).await {
                     Ok((control, first)) => (Some(control), Ok(Some(first))),
@@ -433,7 +431,7 @@ impl Session {
                         }
                         let wait = pause.unwrap_or(AGAIN.0);
                         pause = Some((wait * 2).min(AGAIN.1));
-                        tokio::time::sleep(wait).await;
+                        clock::sleep(wait).await;
                     }
                     Ok(_) if now() == spoken => return, // the cluster has ended
                     Ok(_) => {}
@@ -472,7 +470,7 @@ fn width() -> usize {
     usize::from(terminal::size().0).min(PageStyle::WIDEST)
 }
 
-/// Lines of a solution, before those of whoever types.
+/// Lines of a solution, then those of the session itself.
 struct Played<'a> {
     rest: VecDeque<String>,
     under: &'a mut dyn Lines,
@@ -593,7 +591,7 @@ mod tests {
         // ask anew.
         let lang = session.lang.clone();
         session.speak_through(move |words| {
-            *lang.lock().unwrap() = Lang::Ko;
+            *lang.lock() = Lang::Ko;
             drop(tell.send(words));
         });
         session.watch_lesson();
@@ -647,7 +645,7 @@ mod tests {
 
     /// Not a test of its own: runs in a process that the test below starts.
     #[test]
-    fn interrupted_while_the_lab_desk_is_busy() {
+    fn interrupted_while_the_lab_engine_is_busy() {
         if std::env::var_os(INSIDE).is_none() {
             return;
         }
@@ -674,7 +672,7 @@ mod tests {
 
     #[test]
     fn ctrl_c_cancels_solve_before_the_solution_is_played() {
-        in_a_process("interrupted_while_the_lab_desk_is_busy");
+        in_a_process("interrupted_while_the_lab_engine_is_busy");
     }
 
     /// Not a test of its own: runs in a process that the test below starts.

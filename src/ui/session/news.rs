@@ -6,17 +6,18 @@ use crate::texts::{Lang, Say, problem};
 use cluster::control::Control;
 use cluster::{Error, Place};
 use lang::charset::{eprintln, print, println};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{TrySendError, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Says something at once, or gives back what it cannot take now. It is called while the news are
 /// locked, so it never waits.
 type Voice = Box<dyn FnMut(String) -> Result<(), String> + Send>;
 
-/// News on their way to whoever sits there. They would stand in the middle of an editor, or behind
+/// News on their way to the learner. They would stand in the middle of an editor, or behind
 /// the prompt of a shell in a container: there they wait until the program that has the terminal
 /// ends.
 pub(super) struct News {
@@ -26,7 +27,7 @@ pub(super) struct News {
 
 #[derive(Default)]
 struct State {
-    /// Without one nobody listens: lines come from a file or a pipe.
+    /// `None` where lines come from a file or a pipe: news are dropped.
     voice: Option<Voice>,
     /// What the voice has taken and not said yet, where it speaks on a thread of its own.
     unsaid: Arc<Unsaid>,
@@ -37,7 +38,7 @@ struct State {
 }
 
 /// News that wait, at most; the oldest go. A step that is lost and found again for an hour, while a
-/// file is edited, is told as it is in the end.
+/// file is edited, is reported with its last state.
 const KEPT_MAX: usize = 5;
 
 /// A line of the shell waits so long for news that are being said. Those that take longer wait for
@@ -53,7 +54,7 @@ struct Unsaid {
 
 impl Unsaid {
     fn count(&self) -> MutexGuard<'_, usize> {
-        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+        self.count.lock()
     }
 
     fn take_one_off(&self) {
@@ -63,7 +64,7 @@ impl Unsaid {
 
     /// Waits until all is said, but not for ever.
     fn wait(&self) {
-        drop(self.said.wait_timeout_while(self.count(), SAYING_MAX, |count| *count > 0));
+        self.said.wait_while_for(&mut self.count(), |count| *count > 0, SAYING_MAX);
     }
 }
 
@@ -77,16 +78,16 @@ impl State {
 }
 
 impl News {
-    pub fn new(column: Arc<Column>) -> News {
+    pub(super) fn new(column: Arc<Column>) -> News {
         News { column, state: Mutex::default() }
     }
 
     fn open(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Says it, now or when the terminal is free.
-    pub fn tell(&self, words: String) {
+    pub(super) fn tell(&self, words: String) {
         let mut state = self.open();
         if state.voice.is_none() {
             return;
@@ -102,7 +103,7 @@ impl News {
     }
 
     /// From now on they wait.
-    pub fn hold(&self) {
+    pub(super) fn hold(&self) {
         let unsaid = {
             let mut state = self.open();
             state.held = true;
@@ -112,7 +113,7 @@ impl News {
     }
 
     /// The terminal is free again: what has waited is said.
-    pub fn release(&self) {
+    pub(super) fn release(&self) {
         let mut state = self.open();
         state.held = false;
         if state.kept.is_empty() {
@@ -129,7 +130,7 @@ impl News {
 
 impl Session {
     /// Tells news by a voice that never waits.
-    pub fn speak_through(&self, mut voice: impl FnMut(String) + Send + 'static) {
+    pub(crate) fn speak_through(&self, mut voice: impl FnMut(String) + Send + 'static) {
         self.news.open().voice = Some(Box::new(move |words| {
             voice(words);
             Ok(())
@@ -142,7 +143,7 @@ impl Session {
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub fn speak_beside(&self, mut voice: impl FnMut(String) + Send + 'static) -> std::io::Result<()> {
+    pub(crate) fn speak_beside(&self, mut voice: impl FnMut(String) + Send + 'static) -> std::io::Result<()> {
         let (say, said) = sync_channel::<String>(KEPT_MAX);
         let unsaid = Arc::new(Unsaid::default());
         let own = unsaid.clone();
@@ -166,8 +167,8 @@ impl Session {
         Ok(())
     }
 
-    /// Ends all news: whoever takes leave knows that the cluster ends.
-    pub fn hush(&self) -> impl FnOnce() + Send + use<> {
+    /// Ends all news: a session that ends the cluster must not report its end as news.
+    pub(crate) fn hush(&self) -> impl FnOnce() + Send + use<> {
         let news = self.news.clone();
         move || news.open().voice = None
     }
@@ -188,7 +189,7 @@ impl Session {
     }
 
     /// Notices the cluster's end: its control socket closes.
-    pub fn watch(&self) {
+    pub(crate) fn watch(&self) {
         self.dead.store(false, Ordering::Release);
         let (place, dead, lang) = (self.place.clone(), self.dead.clone(), self.lang.clone());
         let news = self.news.clone();
@@ -203,7 +204,7 @@ impl Session {
                 break;
             }
             dead.store(true, Ordering::Release);
-            let lang = *lang.lock().unwrap_or_else(PoisonError::into_inner);
+            let lang = *lang.lock();
             news.tell(obituary(lang, &place) + "\n");
         });
     }
@@ -231,7 +232,7 @@ mod tests {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let own = heard.clone();
         news.open().voice = Some(Box::new(move |words| {
-            own.lock().unwrap().push(words);
+            own.lock().push(words);
             Ok(())
         }));
         news.tell("first".into());
@@ -244,11 +245,11 @@ mod tests {
         assert!(news.open().kept.is_empty());
         news.hold();
         news.tell("fourth".into());
-        assert_eq!(*heard.lock().unwrap(), ["first"]);
+        assert_eq!(*heard.lock(), ["first"]);
         assert_eq!(news.open().kept, ["fourth"]);
         news.release();
         news.tell("fifth".into());
-        assert_eq!(*heard.lock().unwrap(), ["first", "fifth"]);
+        assert_eq!(*heard.lock(), ["first", "fifth"]);
         news.hold();
         (0..1000).for_each(|n| news.tell(format!("{n}\n")));
         assert_eq!(news.open().kept, ["995\n", "996\n", "997\n", "998\n", "999\n"]);

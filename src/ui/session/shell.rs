@@ -9,7 +9,6 @@ use crate::texts::Say;
 use cluster::Place;
 use lang::charset::eprintln;
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
 
 impl Session {
     /// Relative paths mean the same to kubectl as to the shell.
@@ -67,7 +66,7 @@ impl Session {
         126
     }
 
-    /// A word that nobody knows: perhaps a slip.
+    /// Suggests a known word for a command that the shell did not find.
     fn suggest(&self, text: &str) {
         let words = line::cut(text).words;
         let Some(slip) = words.first() else { return };
@@ -90,7 +89,7 @@ impl Session {
     }
 
     /// Starts the learner's shell, so that the first line does not wait for its start files.
-    pub fn start_shell(&mut self) -> std::io::Result<()> {
+    pub(crate) fn start_shell(&mut self) -> std::io::Result<()> {
         let asked = std::env::var_os("SHELL").map(PathBuf::from);
         let (shell, dialect, foreign) = choose_shell(asked, commands::is_program);
         let program = runnable(cluster::launch::program()?);
@@ -121,7 +120,7 @@ impl Session {
                 eprintln!("{}", self.say(Say::PlainShell, &[]));
             }
         }
-        *self.resizer.lock().unwrap_or_else(PoisonError::into_inner) = started.resizer();
+        *self.resizer.lock() = started.resizer();
         self.shell = Some(started);
         Ok(())
     }

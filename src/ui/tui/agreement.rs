@@ -16,7 +16,7 @@ const ANOTHER: Duration = Duration::from_secs(5);
 const STORY: usize = 40;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     #[default]
     Follower,
     /// Asks for votes, or asks whether it would get them.
@@ -26,7 +26,7 @@ pub enum Role {
 
 /// How an entry stands in one member's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mark {
+pub(crate) enum Mark {
     /// The member knows that it is committed.
     Committed,
     /// On its disk; it does not know yet whether it will stay.
@@ -36,7 +36,7 @@ pub enum Mark {
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct Member {
+pub(crate) struct Member {
     pub term: u64,
     pub role: Role,
     /// Index to term of what is on its disk, the newest.
@@ -67,8 +67,8 @@ impl Member {
 
 /// One thing that happened around an election.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Deed {
-    /// Somebody broke or mended something: the words of `fault`.
+pub(crate) enum Deed {
+    /// A fault was made or mended: the words of `ropewalk fault`.
     Fault(String),
     /// No leader was heard in time.
     Timeout,
@@ -84,7 +84,7 @@ pub enum Deed {
 }
 
 #[derive(Clone, Debug)]
-pub struct Told {
+pub(crate) struct Told {
     pub at: Timestamp,
     /// The member; empty for a fault.
     pub who: String,
@@ -93,7 +93,7 @@ pub struct Told {
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct Agreement {
+pub(crate) struct Agreement {
     pub members: BTreeMap<String, Member>,
     /// Votes of a term: for whom, by whom.
     votes: BTreeMap<u64, BTreeMap<String, BTreeSet<String>>>,
@@ -107,7 +107,7 @@ pub struct Agreement {
 
 impl Agreement {
     /// Takes in a record of the store or of a fault.
-    pub fn absorb(&mut self, record: &Record) {
+    pub(crate) fn absorb(&mut self, record: &Record) {
         match &record.event {
             Event::Fault(fault) => self.fault(fault, record),
             _ if record.component == Component::Etcd => self.member(record),
@@ -119,7 +119,7 @@ impl Agreement {
     /// kept. Returns whether a cut or a node that is off was not known, or is no more. Records of
     /// the past that are told later change nothing for good: of two that are about the same link or
     /// node, the last one agrees with the list.
-    pub fn set_broken(&mut self, broken: &[Broken]) -> bool {
+    pub(crate) fn set_broken(&mut self, broken: &[Broken]) -> bool {
         let (mut cuts, mut off) = (BTreeSet::new(), BTreeSet::new());
         for fault in broken {
             match (fault.fault.as_str(), fault.nodes.as_slice()) {
@@ -291,24 +291,24 @@ impl Agreement {
     }
 
     /// The highest term that anybody knows.
-    pub fn term(&self) -> u64 {
+    pub(crate) fn term(&self) -> u64 {
         self.members.values().map(|m| m.term).max().unwrap_or_default()
     }
 
     /// The newest entry that anybody applied.
-    pub fn committed(&self) -> u64 {
+    pub(crate) fn committed(&self) -> u64 {
         self.members.values().map(|m| m.applied).max().unwrap_or_default()
     }
 
     /// How many voted for this member in its term.
-    pub fn votes(&self, who: &str) -> usize {
+    pub(crate) fn votes(&self, who: &str) -> usize {
         let term = self.members.get(who).map_or(0, |m| m.term);
         self.votes.get(&term).and_then(|of| of.get(who)).map_or(0, BTreeSet::len)
     }
 
     /// Returns the leader of the highest term: an old leader that is cut off may still believe that
     /// it leads. One whose node is switched off does not lead.
-    pub fn leader(&self) -> Option<&str> {
+    pub(crate) fn leader(&self) -> Option<&str> {
         let term = self.term();
         let leads = |(name, m): &(&String, &Member)| {
             m.role == Role::Leader && m.term == term && !self.off.contains(*name)
@@ -316,24 +316,28 @@ impl Agreement {
         self.members.iter().find(leads).map(|(name, _)| name.as_str())
     }
 
-    pub fn is_cut(&self, a: &str, b: &str) -> bool {
+    pub(crate) fn is_cut(&self, a: &str, b: &str) -> bool {
         self.cuts.contains(&ordered(a, b))
     }
 
     /// True if every link to the other members is cut.
-    pub fn is_cut_off(&self, who: &str, members: &[&str]) -> bool {
+    pub(crate) fn is_cut_off(&self, who: &str, members: &[&str]) -> bool {
         let mut others = members.iter().filter(|m| **m != who).peekable();
         others.peek().is_some() && others.all(|m| self.is_cut(who, m))
     }
 
     /// The members that this one reaches, itself included; none when it is off.
-    pub fn reaches<'a>(&'a self, who: &'a str, members: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn reaches<'a>(
+        &'a self,
+        who: &'a str,
+        members: &'a [&'a str],
+    ) -> impl Iterator<Item = &'a str> {
         let on = move |name: &str| !self.off.contains(name);
         members.iter().copied().filter(move |m| on(who) && on(m) && !self.is_cut(who, m))
     }
 
     /// How an entry stands in a member's log; `None` if it is not there.
-    pub fn mark(&self, who: &str, index: u64) -> Option<Mark> {
+    pub(crate) fn mark(&self, who: &str, index: u64) -> Option<Mark> {
         let member = self.members.get(who)?;
         let term = *member.log.get(&index)?;
         if index <= member.applied {
@@ -348,7 +352,7 @@ impl Agreement {
 
     /// The indexes worth a line, oldest first: the newest, and those with which a member stays
     /// behind.
-    pub fn lines(&self, room: usize) -> Vec<u64> {
+    pub(crate) fn lines(&self, room: usize) -> Vec<u64> {
         let behind: BTreeSet<u64> = self
             .members
             .iter()

@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The kinds that are watched: plural, group, version, kind.
-pub const WATCHED: &[(&str, &str, &str, &str)] = &[
+pub(crate) const WATCHED: &[(&str, &str, &str, &str)] = &[
     ("nodes", "", "v1", "Node"),
     ("pods", "", "v1", "Pod"),
     ("services", "", "v1", "Service"),
@@ -26,11 +26,11 @@ pub const WATCHED: &[(&str, &str, &str, &str)] = &[
 const EVENTS_MAX: usize = 200;
 
 /// Namespace (empty for nodes) and name.
-pub type Key = (String, String);
+pub(crate) type Key = (String, String);
 
 /// What a watch told.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Change {
+pub(crate) enum Change {
     /// An object as it is now.
     Put { resource: String, object: Value },
     Gone {
@@ -45,7 +45,7 @@ pub enum Change {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Node {
+pub(crate) struct Node {
     pub name: String,
     pub control_plane: bool,
     pub ready: bool,
@@ -54,7 +54,7 @@ pub struct Node {
 
 /// How a pod stands, as its sign shows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Stand {
+pub(crate) enum Stand {
     /// No node yet.
     #[default]
     Waiting,
@@ -66,7 +66,7 @@ pub enum Stand {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Pod {
+pub(crate) struct Pod {
     pub namespace: String,
     pub name: String,
     pub node: String,
@@ -91,13 +91,13 @@ pub struct Pod {
 
 impl Pod {
     /// Part of the cluster itself.
-    pub fn system(&self) -> bool {
+    pub(crate) fn system(&self) -> bool {
         self.namespace == "kube-system"
     }
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Service {
+pub(crate) struct Service {
     pub namespace: String,
     pub name: String,
     pub kind: String,
@@ -110,7 +110,7 @@ pub struct Service {
 
 /// One address in an EndpointSlice.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     pub ip: String,
     pub node: String,
     pub pod: String,
@@ -118,14 +118,14 @@ pub struct Endpoint {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Slice {
+pub(crate) struct Slice {
     pub service: String,
     pub endpoints: Vec<Endpoint>,
     pub ports: Vec<i64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Deployment {
+pub(crate) struct Deployment {
     pub namespace: String,
     pub name: String,
     pub wanted: i64,
@@ -139,7 +139,7 @@ pub struct Deployment {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct ReplicaSet {
+pub(crate) struct ReplicaSet {
     pub namespace: String,
     pub name: String,
     pub owner: String,
@@ -151,7 +151,7 @@ pub struct ReplicaSet {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Happened {
+pub(crate) struct Happened {
     pub about: Key,
     pub kind: String,
     pub reason: String,
@@ -163,7 +163,7 @@ pub struct Happened {
 
 /// Everything the watches have told.
 #[derive(Clone, Debug, Default)]
-pub struct Cluster {
+pub(crate) struct Cluster {
     pub nodes: BTreeMap<String, Node>,
     pub pods: BTreeMap<Key, Pod>,
     pub services: BTreeMap<Key, Service>,
@@ -186,12 +186,12 @@ pub struct Cluster {
 impl Cluster {
     /// Another cluster answers now: revisions begin anew, and the past is not its past. Its objects
     /// come with its own lists, perhaps before this is told.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         (self.revision, self.past) = (0, Past::default());
     }
 
     /// Takes in what a watch told; true if something on the screen may look different.
-    pub fn absorb(&mut self, change: Change) -> bool {
+    pub(crate) fn absorb(&mut self, change: Change) -> bool {
         self.heard = true;
         match change {
             Change::Put { resource, object } => self.put(&resource, &object, true),
@@ -311,14 +311,14 @@ impl Cluster {
     }
 
     /// Who leads: the holder of a component's Lease, without its random part.
-    pub fn leader(&self, component: &str) -> Option<&str> {
+    pub(crate) fn leader(&self, component: &str) -> Option<&str> {
         let holder = self.leases.get(&("kube-system".to_string(), component.to_string()))?;
         Some(holder.split('_').next().unwrap_or(holder)).filter(|h| !h.is_empty())
     }
 
     /// The pods that views about one pod turn over: the newest first, the learner's own before the
     /// cluster's.
-    pub fn pods_by_age(&self) -> Vec<&Pod> {
+    pub(crate) fn pods_by_age(&self) -> Vec<&Pod> {
         let mut pods: Vec<_> = self.pods.values().filter(|p| !p.system()).collect();
         if pods.is_empty() {
             pods = self.pods.values().collect();
@@ -330,7 +330,7 @@ impl Cluster {
     /// The learner's Services, the newest first, and behind them the cluster's own. Without one of
     /// the learner's there is nothing to show: a learner who has just deleted theirs would take
     /// another's for it.
-    pub fn services_by_age(&self) -> Vec<(&Key, &Service)> {
+    pub(crate) fn services_by_age(&self) -> Vec<(&Key, &Service)> {
         let own = |k: &Key, s: &Service| k.0 != "kube-system" && s.name != "kubernetes";
         let mut found: Vec<_> = self.services.iter().collect();
         if !found.iter().any(|(k, s)| own(k, s)) {
@@ -341,7 +341,7 @@ impl Cluster {
     }
 
     /// Deployments in the same order, by the same rule.
-    pub fn deployments_by_age(&self) -> Vec<(&Key, &Deployment)> {
+    pub(crate) fn deployments_by_age(&self) -> Vec<(&Key, &Deployment)> {
         let mut found: Vec<_> = self.deployments.iter().collect();
         if found.iter().all(|(k, _)| k.0 == "kube-system") {
             return vec![];
@@ -351,24 +351,24 @@ impl Cluster {
     }
 
     /// Does the component run, as its pod tells? `None`: there is no such pod.
-    pub fn component(&self, name: &str) -> Option<bool> {
+    pub(crate) fn component(&self, name: &str) -> Option<bool> {
         let mut pods = self.pods.values().filter(|p| p.system() && p.name.starts_with(name)).peekable();
         pods.peek()?;
         Some(pods.any(|p| p.stand == Stand::Ready))
     }
 
     /// The members of the store, by node.
-    pub fn members(&self) -> Vec<&Pod> {
+    pub(crate) fn members(&self) -> Vec<&Pod> {
         self.pods.values().filter(|p| p.system() && p.name.starts_with("etcd-")).collect()
     }
 
     /// Addresses behind a service.
-    pub fn endpoints(&self, service: &Key) -> Vec<&Endpoint> {
+    pub(crate) fn endpoints(&self, service: &Key) -> Vec<&Endpoint> {
         let of = |(key, slice): &(&Key, &Slice)| key.0 == service.0 && slice.service == service.1;
         self.slices.iter().filter(of).flat_map(|(_, s)| &s.endpoints).collect()
     }
 
-    pub fn replicasets_of(&self, deployment: &Key) -> Vec<&ReplicaSet> {
+    pub(crate) fn replicasets_of(&self, deployment: &Key) -> Vec<&ReplicaSet> {
         let mut found: Vec<&ReplicaSet> = self
             .replicasets
             .values()
@@ -379,7 +379,7 @@ impl Cluster {
     }
 
     /// Events about one object, oldest first.
-    pub fn events_about<'a>(&'a self, kind: &str, about: &Key) -> Vec<&'a Happened> {
+    pub(crate) fn events_about<'a>(&'a self, kind: &str, about: &Key) -> Vec<&'a Happened> {
         let mut found: Vec<&Happened> =
             self.events.values().filter(|e| e.kind == kind && e.about == *about).collect();
         found.sort_by_key(|e| e.revision);

@@ -11,7 +11,7 @@ use tap::Record;
 
 /// Something happened.
 #[derive(Clone, Debug)]
-pub enum Event {
+pub(crate) enum Event {
     Key(KeyEvent),
     Mouse(MouseEvent),
     Paste(String),
@@ -51,7 +51,7 @@ pub enum Event {
 
 /// Something to do.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Effect {
+pub(crate) enum Effect {
     /// Bytes for the shell's terminal.
     Type(Vec<u8>),
     /// The shell's terminal has this size now: rows, columns.
@@ -68,7 +68,7 @@ pub enum Effect {
 
 /// A question to the lesson engine, comparable for tests.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Question(pub String);
+pub(crate) struct Question(pub String);
 
 impl From<&Ask> for Question {
     fn from(ask: &Ask) -> Question {
@@ -77,7 +77,7 @@ impl From<&Ask> for Question {
 }
 
 impl Question {
-    pub fn ask(&self) -> Option<Ask> {
+    pub(crate) fn ask(&self) -> Option<Ask> {
         serde_json::from_str(&self.0).ok()
     }
 }

@@ -22,11 +22,11 @@ const WRITTEN_MAX: usize = 512;
 /// own, see [`Pace`].
 const SLOT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_millis(1200));
 /// The speed at first is 1/100. It is that of hops which [`SLOT`] neither shortens nor lengthens.
-pub const SLOWER: u32 = 100;
+pub(crate) const SLOWER: u32 = 100;
 
 /// A place on the map.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Spot {
+pub(crate) enum Spot {
     /// Who asked: `kubectl`.
     Client,
     Api,
@@ -42,7 +42,7 @@ pub enum Spot {
 
 /// What a hop was.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Did {
+pub(crate) enum Did {
     /// A stage of the command's own request in the API server.
     Stage(String),
     Stored,
@@ -73,7 +73,7 @@ pub enum Did {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Hop {
+pub(crate) struct Hop {
     pub at: Timestamp,
     pub took_us: u64,
     pub from: Spot,
@@ -85,7 +85,7 @@ pub struct Hop {
 
 impl Hop {
     /// Did it change the store?
-    pub fn writes(&self) -> bool {
+    pub(crate) fn writes(&self) -> bool {
         match &self.did {
             Did::Stored => true,
             Did::Asked { verb, code } => {
@@ -99,7 +99,7 @@ impl Hop {
 
 /// What one command led to.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Flow {
+pub(crate) struct Flow {
     pub session: String,
     /// `kubectl create`
     pub command: String,
@@ -115,12 +115,12 @@ pub struct Flow {
 
 impl Flow {
     /// From its beginning to the end of a hop, in microseconds.
-    pub fn since(&self, hop: &Hop) -> u64 {
+    pub(crate) fn since(&self, hop: &Hop) -> u64 {
         let micros = hop.at.as_microsecond() - self.began.as_microsecond();
         u64::try_from(micros).unwrap_or_default()
     }
 
-    pub fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> u64 {
         self.hops.iter().map(|h| self.since(h)).max().unwrap_or_default()
     }
 
@@ -137,19 +137,19 @@ impl Flow {
     }
 
     /// The object the command was about: the first that was written, or else asked for.
-    pub fn object(&self) -> Option<&ObjectRef> {
+    pub(crate) fn object(&self) -> Option<&ObjectRef> {
         let named = |h: &&Hop| h.object.as_ref().is_some_and(|o| !o.name.is_empty());
         let written = self.hops.iter().filter(named).find(|h| h.did == Did::Stored);
         written.or_else(|| self.hops.iter().find(named)).and_then(|h| h.object.as_ref())
     }
 
     /// How long the disk took for a revision, of the store's own record, in microseconds.
-    pub fn fsync(&self, revision: u64) -> Option<u64> {
+    pub(crate) fn fsync(&self, revision: u64) -> Option<u64> {
         self.fsyncs.get(&revision).copied()
     }
 
     /// Something was written: more than a look.
-    pub fn wrote(&self) -> bool {
+    pub(crate) fn wrote(&self) -> bool {
         self.hops.iter().any(|h| h.did == Did::Stored)
     }
 
@@ -270,7 +270,7 @@ fn told(record: &Record) -> (Spot, Spot, Did) {
 
 /// Where the show is.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Play {
+pub(crate) struct Play {
     /// The session of the flow that is shown.
     pub session: Option<String>,
     /// The hop that is lit.
@@ -284,7 +284,7 @@ pub struct Play {
 /// How fast a hop is shown. At 1/100 a hop of 1 ms is lit for 250 ms (1/250), one of 5 ms for 500
 /// ms (1/100), and one of 3 s for 1.2 s (x2.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
+pub(crate) struct Pace {
     /// What it took.
     pub real: Duration,
     /// How long it is lit.
@@ -315,7 +315,7 @@ impl std::fmt::Display for Pace {
 
 /// A pod at the lit hop: the picture of a replayed command shows what was there then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Then {
+pub(crate) enum Then {
     NotYet,
     Stored,
     Starting,
@@ -323,7 +323,7 @@ pub enum Then {
 
 /// An entry of the store's log, as a member told of its commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Written {
+pub(crate) struct Written {
     pub revision: Option<u64>,
     pub fsync_us: u64,
 }
@@ -331,7 +331,7 @@ pub struct Written {
 /// All that was heard of the record stream. Each view has a store of its own: what one of them
 /// reads is not pushed out by the records of another, or by heartbeats.
 #[derive(Clone, Debug, Default)]
-pub struct Traffic {
+pub(crate) struct Traffic {
     pub flows: VecDeque<Flow>,
     /// The scheduler's last decision about each pod, the oldest first.
     pub decisions: VecDeque<Record>,
@@ -347,13 +347,13 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    pub fn new() -> Traffic {
+    pub(crate) fn new() -> Traffic {
         Traffic { play: Play { slower: SLOWER, ..Play::default() }, ..Traffic::default() }
     }
 
     /// Forgets all of a cluster that another one has taken the place of: its revisions and log
     /// indexes mean something else now.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         *self = Traffic { play: Play { slower: self.play.slower, ..Play::default() }, ..Traffic::default() };
     }
 
@@ -401,7 +401,7 @@ impl Traffic {
 
     /// Takes in a record; true if something on the screen may look different. What happened before
     /// `opened` is kept, but not played by itself.
-    pub fn absorb(&mut self, record: Record, now: Duration, opened: Timestamp) -> bool {
+    pub(crate) fn absorb(&mut self, record: Record, now: Duration, opened: Timestamp) -> bool {
         self.agreement.absorb(&record);
         self.keep(&record);
         let at_end = self.shown().is_some() && !self.moving();
@@ -469,32 +469,32 @@ impl Traffic {
     }
 
     /// The flow on the stage.
-    pub fn shown(&self) -> Option<&Flow> {
+    pub(crate) fn shown(&self) -> Option<&Flow> {
         let session = self.play.session.as_ref()?;
         self.flows.iter().find(|f| f.session == *session)
     }
 
     /// The hop that is lit.
-    pub fn lit(&self) -> Option<&Hop> {
+    pub(crate) fn lit(&self) -> Option<&Hop> {
         let flow = self.shown()?;
         self.moving().then(|| flow.hops.get(self.play.at)).flatten()
     }
 
     /// How fast the lit hop is shown.
-    pub fn pace(&self) -> Option<Pace> {
+    pub(crate) fn pace(&self) -> Option<Pace> {
         let (flow, at) = (self.shown()?, self.play.at);
         let pace = |_: &Hop| Pace { real: flow.real(at), lit: flow.slot(at, self.play.slower) };
         flow.hops.get(at).map(pace)
     }
 
     /// The show goes on, or stands still on purpose.
-    pub fn moving(&self) -> bool {
+    pub(crate) fn moving(&self) -> bool {
         self.shown().is_some_and(|f| self.play.at < f.hops.len())
     }
 
     /// The store revision at the lit hop; before the command's first write the one before it.
     /// `None`: nothing is replayed, or the command wrote nothing.
-    pub fn revision(&self) -> Option<u64> {
+    pub(crate) fn revision(&self) -> Option<u64> {
         let flow = self.moving().then(|| self.shown()).flatten()?;
         let written = |hop: &Hop| hop.revision.filter(|r| *r > 0 && hop.writes());
         let first = flow.hops.iter().filter_map(written).min()?;
@@ -504,7 +504,7 @@ impl Traffic {
 
     /// How a pod stands at the lit hop, if the command on the stage made it; the outer `None`: as
     /// it is now.
-    pub fn stand(&self, namespace: &str, name: &str) -> Option<Then> {
+    pub(crate) fn stand(&self, namespace: &str, name: &str) -> Option<Then> {
         let flow = self.moving().then(|| self.shown()).flatten()?;
         let about = |hop: &Hop| {
             hop.object
@@ -542,7 +542,7 @@ impl Traffic {
     }
 
     /// Moves the show on; true if another hop is lit now.
-    pub fn tick(&mut self, now: Duration) -> bool {
+    pub(crate) fn tick(&mut self, now: Duration) -> bool {
         let mut moved = false;
         while self.play.playing {
             let Some(flow) = self.shown() else { return moved };
@@ -561,13 +561,13 @@ impl Traffic {
     }
 
     /// When the next hop is due.
-    pub fn due(&self) -> Option<Duration> {
+    pub(crate) fn due(&self) -> Option<Duration> {
         let flow = self.shown()?;
         let moving = self.play.playing && self.play.at < flow.hops.len();
         moving.then(|| self.play.since + flow.slot(self.play.at, self.play.slower))
     }
 
-    pub fn pause(&mut self, now: Duration) {
+    pub(crate) fn pause(&mut self, now: Duration) {
         if !self.moving() {
             return self.replay(now);
         }
@@ -575,7 +575,7 @@ impl Traffic {
         self.play.since = now;
     }
 
-    pub fn replay(&mut self, now: Duration) {
+    pub(crate) fn replay(&mut self, now: Duration) {
         if self.shown().is_none() {
             self.play.session = self.flows.back().map(|f| f.session.clone());
         }
@@ -585,7 +585,7 @@ impl Traffic {
     }
 
     /// One hop forward or back, and stands still there.
-    pub fn step(&mut self, by: isize, now: Duration) {
+    pub(crate) fn step(&mut self, by: isize, now: Duration) {
         let Some(len) = self.shown().map(|f| f.hops.len()) else { return };
         self.play.playing = false;
         self.play.since = now;
@@ -593,12 +593,12 @@ impl Traffic {
     }
 
     /// To the end of the show.
-    pub fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.play.at = self.shown().map_or(0, |f| f.hops.len());
     }
 
     /// An earlier or later command.
-    pub fn choose(&mut self, by: isize, now: Duration) {
+    pub(crate) fn choose(&mut self, by: isize, now: Duration) {
         let Some(last) = self.flows.len().checked_sub(1) else { return };
         let here = self.flows.iter().position(|f| Some(&f.session) == self.play.session.as_ref());
         let to = here.map_or(last, |h| h.saturating_add_signed(by).min(last));

@@ -6,7 +6,7 @@ use tui_term::vt100::{MouseProtocolEncoding, MouseProtocolMode};
 
 /// Empty: a terminal sends nothing for it. `application`: the program asked for application cursor
 /// keys.
-pub fn bytes(key: &KeyEvent, application: bool) -> Vec<u8> {
+pub(crate) fn bytes(key: &KeyEvent, application: bool) -> Vec<u8> {
     let (shift, alt, control) = (
         key.modifiers.contains(KeyModifiers::SHIFT),
         key.modifiers.contains(KeyModifiers::ALT),
@@ -61,7 +61,7 @@ pub fn bytes(key: &KeyEvent, application: bool) -> Vec<u8> {
 }
 
 /// A key of the frame, pressed with a Korean layout on, as the letter that stands on it.
-pub fn latin(key: KeyEvent) -> KeyEvent {
+pub(crate) fn latin(key: KeyEvent) -> KeyEvent {
     match key.code {
         KeyCode::Char(c) => KeyEvent { code: KeyCode::Char(line::latin_key(c).unwrap_or(c)), ..key },
         _ => key,
@@ -70,7 +70,7 @@ pub fn latin(key: KeyEvent) -> KeyEvent {
 
 /// A paste, as the program in the pane wants it. Control characters are left out, as other
 /// terminals do: a paste neither closes its own brackets nor presses Ctrl-D.
-pub fn paste(text: &str, bracketed: bool) -> Vec<u8> {
+pub(crate) fn paste(text: &str, bracketed: bool) -> Vec<u8> {
     let text = text.replace("\r\n", "\r").replace('\n', "\r");
     let text = text.replace(|c: char| c.is_control() && c != '\r' && c != '\t', "");
     match bracketed {
@@ -80,7 +80,7 @@ pub fn paste(text: &str, bracketed: bool) -> Vec<u8> {
 }
 
 /// The mouse at a cell of the pane, if the program wants to hear of it.
-pub fn mouse(event: &MouseEvent, column: u16, row: u16, screen: &tui_term::vt100::Screen) -> Vec<u8> {
+pub(crate) fn mouse(event: &MouseEvent, column: u16, row: u16, screen: &tui_term::vt100::Screen) -> Vec<u8> {
     let mode = screen.mouse_protocol_mode();
     let button = |b: MouseButton| match b {
         MouseButton::Left => 0,

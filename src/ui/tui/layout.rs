@@ -4,13 +4,13 @@ use super::model::Pane;
 use ratatui::layout::Rect;
 
 /// Below this the panes do not fit side by side: one is shown at a time.
-pub const SMALL: (u16, u16) = (80, 24);
+pub(crate) const SMALL: (u16, u16) = (80, 24);
 /// From this on the lesson stands at the left for the whole height.
 const LARGE: (u16, u16) = (110, 30);
 
 /// Rectangles with their borders; empty: not on the screen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Panes {
+pub(crate) struct Panes {
     pub lesson: Rect,
     pub map: Rect,
     pub shell: Rect,
@@ -20,20 +20,20 @@ pub struct Panes {
 }
 
 impl Panes {
-    pub fn of(&self, pane: Pane) -> Rect {
+    pub(crate) fn of(&self, pane: Pane) -> Rect {
         match pane {
             Pane::Lesson => self.lesson,
             Pane::Map => self.map,
             Pane::Shell => self.shell,
         }
     }
-    pub fn at(&self, x: u16, y: u16) -> Option<Pane> {
+    pub(crate) fn at(&self, x: u16, y: u16) -> Option<Pane> {
         [Pane::Lesson, Pane::Map, Pane::Shell].into_iter().find(|p| self.of(*p).contains((x, y).into()))
     }
 }
 
 /// Without the border.
-pub fn inside(pane: Rect) -> Rect {
+pub(crate) fn inside(pane: Rect) -> Rect {
     if pane.width < 3 || pane.height < 3 {
         return Rect { width: 0, height: 0, ..pane };
     }
@@ -41,7 +41,7 @@ pub fn inside(pane: Rect) -> Rect {
 }
 
 /// `ponders`: a question waits for its answer, so there is much to read and nothing yet to see.
-pub fn panes(area: Rect, focus: Pane, zoom: bool, ponders: bool) -> Panes {
+pub(crate) fn panes(area: Rect, focus: Pane, zoom: bool, ponders: bool) -> Panes {
     let mut panes = Panes::default();
     let small = area.width < SMALL.0 || area.height < SMALL.1;
     let foot = if small { 1 } else { 2 }.min(area.height);

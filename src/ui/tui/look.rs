@@ -6,7 +6,7 @@ use ratatui::symbols::border;
 
 /// What the learner's terminal can show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Look {
+pub(crate) struct Look {
     /// Only signs of ASCII: asked for, or the terminal draws others two cells wide.
     pub ascii: bool,
     pub colour: bool,
@@ -16,7 +16,7 @@ pub struct Look {
 
 /// A sign with a meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sign {
+pub(crate) enum Sign {
     Ready,
     Starting,
     Leaving,
@@ -51,12 +51,11 @@ pub enum Sign {
     Ellipsis,
     Block,
     Hollow,
-    Vertical,
     Warn,
 }
 
 impl Look {
-    pub fn sign(self, sign: Sign) -> &'static str {
+    pub(crate) fn sign(self, sign: Sign) -> &'static str {
         use Sign::*;
         let (unicode, ascii) = match sign {
             Ready => ("●", "*"),
@@ -93,21 +92,20 @@ impl Look {
             Ellipsis => ("…", "~"),
             Block => ("█", "#"),
             Hollow => ("□", "o"),
-            Vertical => ("│", "|"),
             Warn => ("⚠", "!"),
         };
         if self.ascii { ascii } else { unicode }
     }
 
     /// ①, or `1` where that cannot be drawn.
-    pub fn number(self, n: usize) -> String {
+    pub(crate) fn number(self, n: usize) -> String {
         match (self.ascii, u32::try_from(n)) {
             (false, Ok(n @ 1..=20)) => char::from_u32(0x2460 + n - 1).map_or(n.to_string(), String::from),
             _ => n.to_string(),
         }
     }
 
-    pub fn border(self) -> border::Set<'static> {
+    pub(crate) fn border(self) -> border::Set<'static> {
         if !self.ascii {
             return border::PLAIN;
         }
@@ -123,7 +121,7 @@ impl Look {
         }
     }
 
-    pub fn tone(self, tone: Tone) -> Style {
+    pub(crate) fn tone(self, tone: Tone) -> Style {
         let style = Style::new();
         let modified = match tone {
             Tone::Plain => style,
@@ -151,7 +149,7 @@ impl Look {
 
 /// What a piece of text is, of which its style follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tone {
+pub(crate) enum Tone {
     Plain,
     Dim,
     Strong,

@@ -8,7 +8,7 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
 /// Lines of at most `room` cells.
-pub fn lines(text: &str, room: usize, look: Look) -> Vec<Line<'static>> {
+pub(crate) fn lines(text: &str, room: usize, look: Look) -> Vec<Line<'static>> {
     lay_out(&strip_anchors(text), room).into_iter().flat_map(|row| paint(row, room, look)).collect()
 }
 
@@ -48,7 +48,7 @@ fn dress(style: prose::Style, under: Style, look: Look) -> Style {
 }
 
 /// One paragraph, for a place where it stands behind a sign: emphasis and code, no blocks.
-pub fn inline(text: &str, style: Style, look: Look) -> Vec<Piece> {
+pub(crate) fn inline(text: &str, style: Style, look: Look) -> Vec<Piece> {
     let rows = lay_out(text, usize::from(u16::MAX)).into_iter().filter(|row| !row.is_empty());
     let dressed = |row: Row| {
         let pieces = row.into_iter().map(|s| Piece::new(s.text, dress(s.style, style, look)));

@@ -35,26 +35,26 @@
 //! ## Read next
 //! [`flow`], then [`map`].
 
-pub mod agreement;
-pub mod cluster;
+pub(crate) mod agreement;
+pub(crate) mod cluster;
 mod edge;
-pub mod event;
-pub mod flow;
-pub mod keys;
-pub mod layout;
-pub mod look;
-pub mod map;
-pub mod markdown;
-pub mod model;
+pub(crate) mod event;
+pub(crate) mod flow;
+pub(crate) mod keys;
+pub(crate) mod layout;
+pub(crate) mod look;
+pub(crate) mod map;
+pub(crate) mod markdown;
+pub(crate) mod model;
 mod osc;
 mod reflow;
-pub mod render;
-pub mod terminal;
-pub mod text;
-pub mod update;
-pub mod words;
+pub(crate) mod render;
+pub(crate) mod terminal;
+pub(crate) mod text;
+pub(crate) mod update;
+pub(crate) mod words;
 
-pub use edge::{Setting, run};
+pub(crate) use edge::{Setting, run};
 
 #[cfg(test)]
 mod tests;

@@ -17,14 +17,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Characters that come closer together than this are a text, not keys.
-pub const BURST: Duration = Duration::from_millis(250);
-/// A watch that broke off is opened again within this time, unless nobody answers.
+pub(crate) const BURST: Duration = Duration::from_millis(250);
+/// A watch that broke off is opened again within this time, unless the API server is silent.
 const SILENT: Duration = Duration::from_secs(2);
 /// How often running times on the screen move on.
 const SECOND: Duration = Duration::from_millis(1000);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pane {
+pub(crate) enum Pane {
     Lesson,
     Map,
     Shell,
@@ -36,23 +36,23 @@ macro_rules! views {
     ($($(#[$about:meta])* $view:ident: $name:literal, $title:ident, $asks:ident;)*) => {
         /// A diagram. Each answers one question.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub enum View {
+        pub(crate) enum View {
             $($(#[$about])* $view,)*
         }
 
         impl View {
             /// In the order of the digits that choose them.
-            pub const ALL: &[View] = &[$(View::$view),*];
+            pub(crate) const ALL: &[View] = &[$(View::$view),*];
 
             /// The name that lessons and the REPL use.
-            pub fn name(self) -> &'static str {
+            pub(crate) fn name(self) -> &'static str {
                 match self {
                     $(View::$view => $name,)*
                 }
             }
 
             /// Its title, and the question that it answers.
-            pub fn words(self) -> (Word, Word) {
+            pub(crate) fn words(self) -> (Word, Word) {
                 match self {
                     $(View::$view => (Word::$title, Word::$asks),)*
                 }
@@ -74,12 +74,12 @@ views! {
 
 impl View {
     /// The view of this name.
-    pub fn named(name: &str) -> Option<View> {
+    pub(crate) fn named(name: &str) -> Option<View> {
         View::ALL.iter().copied().find(|v| v.name() == name)
     }
 
     /// The view that this digit chooses: `1` is the first.
-    pub fn of_digit(digit: char) -> Option<View> {
+    pub(crate) fn of_digit(digit: char) -> Option<View> {
         let at = digit.to_digit(10)?.checked_sub(1)?;
         View::ALL.get(at as usize).copied()
     }
@@ -87,7 +87,7 @@ impl View {
 
 /// What lies over the panes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Overlay {
+pub(crate) enum Overlay {
     /// From this line on.
     Help(usize),
     /// The choice of a view, with the one that is marked.
@@ -98,7 +98,7 @@ pub enum Overlay {
 
 /// Where in the lesson's text the learner is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scroll {
+pub(crate) enum Scroll {
     /// This line is the first that is shown.
     To(usize),
     /// Where it is told what happened.
@@ -113,7 +113,7 @@ impl Default for Scroll {
 
 /// What is known of the lessons.
 #[derive(Clone, Debug, Default)]
-pub struct Lesson {
+pub(crate) struct Lesson {
     pub view: Option<LessonView>,
     pub list: Vec<Entry>,
     /// The one marked in the list.
@@ -135,7 +135,7 @@ pub struct Lesson {
     pub typed: Option<Duration>,
 }
 
-pub struct Model {
+pub(crate) struct Model {
     pub lang: Lang,
     pub look: Look,
     /// The interface's own clock: time since it was opened.
@@ -180,7 +180,7 @@ pub struct Model {
 }
 
 impl Model {
-    pub fn new(name: &str, lang: Lang, look: Look, size: Size, opened: Timestamp) -> Model {
+    pub(crate) fn new(name: &str, lang: Lang, look: Look, size: Size, opened: Timestamp) -> Model {
         let mut model = Model {
             lang,
             look,
@@ -214,15 +214,15 @@ impl Model {
         model
     }
 
-    pub fn area(&self) -> Rect {
+    pub(crate) fn area(&self) -> Rect {
         Rect::new(0, 0, self.size.width, self.size.height)
     }
 
-    pub fn panes(&self) -> Panes {
+    pub(crate) fn panes(&self) -> Panes {
         self.panes_on(self.area())
     }
 
-    pub fn panes_on(&self, area: Rect) -> Panes {
+    pub(crate) fn panes_on(&self, area: Rect) -> Panes {
         layout::panes(area, self.focus, self.zoom, self.ponders())
     }
 
@@ -232,34 +232,34 @@ impl Model {
         !self.chosen && no_task && self.question().is_some()
     }
 
-    /// The question that waits for its answer. Whoever has done the step without guessing is not
-    /// asked any more.
-    pub fn question(&self) -> Option<&Predict> {
+    /// The question that waits for its answer. A learner who has done the step without guessing is
+    /// not asked any more.
+    pub(crate) fn question(&self) -> Option<&Predict> {
         let view = self.lesson.view.as_ref().filter(|v| v.state == State::Open && !v.id.is_empty())?;
         view.predict.as_ref().filter(|p| p.chosen.is_none())
     }
 
     /// Do function keys go to the program in the shell? A full-screen program that reads keys has
     /// them while its pane has the focus.
-    pub fn program_has_keys(&self) -> bool {
+    pub(crate) fn program_has_keys(&self) -> bool {
         self.focus == Pane::Shell && self.overlay.is_none() && self.shell.takes_keys()
     }
 
     /// The start is complete: every node was Ready and kube-system ran. Something may be broken
     /// since.
-    pub fn ready(&self) -> bool {
+    pub(crate) fn ready(&self) -> bool {
         self.status.as_ref().is_some_and(|s| s["state"] == "running")
     }
 
     /// Since when the API server has told nothing of some resource; `None`: it tells of all, or has
     /// broken off a moment ago.
-    pub fn silent_since(&self) -> Option<Duration> {
+    pub(crate) fn silent_since(&self) -> Option<Duration> {
         let first = self.silent.values().min().copied()?;
         (self.now >= first + SILENT && !self.ended).then_some(first)
     }
 
     /// Why the picture may be an old one, in words. `None`: it is the present.
-    pub fn stale_reason(&self) -> Option<String> {
+    pub(crate) fn stale_reason(&self) -> Option<String> {
         if self.ended {
             return Some(self.lang.say(Word::StatusEnded, &[]));
         }
@@ -268,7 +268,7 @@ impl Model {
     }
 
     /// When something moves by itself next; `None`: only when something happens.
-    pub fn due(&self) -> Option<Duration> {
+    pub(crate) fn due(&self) -> Option<Duration> {
         // What is waited for shows its time running.
         let waiting = !self.ready() && !self.ended || self.lesson.asked.is_some();
         let clock = waiting.then(|| Duration::from_secs(self.now.as_secs()) + SECOND);
@@ -283,7 +283,7 @@ impl Model {
 
     /// The cluster as the diagrams show it: as it is, or, while a command is replayed, as it was at
     /// the lit hop.
-    pub fn scene(&self) -> Cow<'_, Cluster> {
+    pub(crate) fn scene(&self) -> Cow<'_, Cluster> {
         let Some(revision) = self.traffic.revision() else { return Cow::Borrowed(&self.cluster) };
         let mut then = self.cluster.at(revision);
         // A pod that was there before the watch began has no past in the log: the hops tell it.
@@ -308,7 +308,7 @@ impl Model {
     }
 
     /// What the current view can turn over, the newest first.
-    pub fn subjects(&self) -> Vec<Key> {
+    pub(crate) fn subjects(&self) -> Vec<Key> {
         let cloned = |key: &Key| key.clone();
         match self.view {
             View::Pod => {
@@ -324,13 +324,13 @@ impl Model {
 
     /// The place of the chosen object in this list. Lists are ordered by the latest change: a place
     /// alone would mean another object as soon as one of the others changes.
-    pub fn place(&self, all: &[Key]) -> usize {
+    pub(crate) fn place(&self, all: &[Key]) -> usize {
         let held = self.about.as_ref().and_then(|about| all.iter().position(|key| key == about));
         held.unwrap_or_else(|| self.subject.min(all.len().saturating_sub(1)))
     }
 
     /// Chooses the object at a place of a list. The first is followed, whichever it is by then.
-    pub fn choose(&mut self, all: &[Key], place: usize) {
+    pub(crate) fn choose(&mut self, all: &[Key], place: usize) {
         self.subject = place;
         self.about = all.get(place).filter(|_| place > 0).cloned();
     }

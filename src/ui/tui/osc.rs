@@ -20,11 +20,11 @@ enum Place {
 
 /// Follows a terminal's output, byte by byte.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Bound(Place);
+pub(super) struct Bound(Place);
 
 impl Bound {
     /// Takes in a byte; false if it is to be dropped. Pure but for the place.
-    pub fn passes(&mut self, byte: u8) -> bool {
+    pub(super) fn passes(&mut self, byte: u8) -> bool {
         self.0 = match (self.0, byte) {
             (_, 0x1b) => Place::Escape,
             // CAN and SUB end whatever has begun, and BEL ends a text.

@@ -243,7 +243,7 @@ impl Printer {
 ///
 /// # Panics
 /// Where vt100 does, over strange screens.
-pub fn resized(mut old: Parser, rows: u16, columns: u16, past_max: usize, edited: bool) -> Parser {
+pub(super) fn resized(mut old: Parser, rows: u16, columns: u16, past_max: usize, edited: bool) -> Parser {
     let modes = old.screen().input_mode_formatted();
     let hidden = old.screen().hide_cursor();
     let covered = old.screen().alternate_screen();

@@ -14,11 +14,11 @@ const SCROLLBACK: usize = 5000;
 const SMALLEST: (u16, u16) = (2, 2);
 /// Begins what the REPL tells the frame around it: `\x1b]ropewalk;TOKEN;help\x07`. See [`Wish`] and
 /// [`Emulator::trust`].
-pub const TELL: &str = "ropewalk";
+pub(crate) const TELL: &str = "ropewalk";
 
 /// What the REPL in the pane wants of the frame: keys of the frame have words there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wish {
+pub(crate) enum Wish {
     Help,
     View(String),
     Lang(Lang),
@@ -28,7 +28,7 @@ pub enum Wish {
 
 /// What programs said that is not text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Asides {
+pub(crate) struct Asides {
     /// Answers to write back to the program.
     pub answers: Vec<u8>,
     pub wishes: Vec<Wish>,
@@ -92,24 +92,24 @@ thread_local! {
 }
 
 /// A panic in this thread is one of the emulator's, and does not end the interface.
-pub fn forgiven() -> bool {
+pub(crate) fn forgiven() -> bool {
     WORKING.get()
 }
 
-pub struct Emulator {
+pub(crate) struct Emulator {
     parser: vt100::Parser<Ears>,
     bound: Bound,
 }
 
 impl Emulator {
-    pub fn new(rows: u16, columns: u16) -> Emulator {
+    pub(crate) fn new(rows: u16, columns: u16) -> Emulator {
         let (rows, columns) = (rows.max(SMALLEST.0), columns.max(SMALLEST.1));
         let parser = vt100::Parser::new_with_callbacks(rows, columns, SCROLLBACK, Ears::default());
         Emulator { parser, bound: Bound::default() }
     }
 
-    /// Takes wishes from whoever knows this token, and from nobody else.
-    pub fn trust(&mut self, token: String) {
+    /// Takes wishes that carry this token, and no others.
+    pub(crate) fn trust(&mut self, token: String) {
         self.parser.callbacks_mut().token = Some(token);
     }
 
@@ -121,7 +121,7 @@ impl Emulator {
     }
 
     /// Takes in output; what else it asked for comes back.
-    pub fn take(&mut self, bytes: &[u8]) -> Asides {
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> Asides {
         let passed: Vec<u8> = bytes.iter().copied().filter(|byte| self.bound.passes(*byte)).collect();
         self.guarded(|parser| parser.process(&passed));
         std::mem::take(&mut self.parser.callbacks_mut().asides)
@@ -139,19 +139,19 @@ impl Emulator {
         }
     }
 
-    pub fn screen(&self) -> &vt100::Screen {
+    pub(crate) fn screen(&self) -> &vt100::Screen {
         self.parser.screen()
     }
 
     /// Rows and columns, as the programs see them.
-    pub fn size(&self) -> (u16, u16) {
+    pub(crate) fn size(&self) -> (u16, u16) {
         self.screen().size()
     }
 
     /// Changes the size, and lays the lines out anew: see [`reflow`]. `edited`: an editor has the
     /// line of the cursor. Returns true if the size is another one now.
-    pub fn resize(&mut self, rows: u16, columns: u16, edited: bool) -> bool {
-        // Out of sight it keeps its size: programs would only have to draw for nobody.
+    pub(crate) fn resize(&mut self, rows: u16, columns: u16, edited: bool) -> bool {
+        // Out of sight it keeps its size: programs would draw what is not shown.
         if rows == 0 || columns == 0 {
             return false;
         }
@@ -176,7 +176,7 @@ impl Emulator {
     /// Does a full-screen program run that has asked the terminal for anything about keys, paste or
     /// mouse? Editors and pagers do; `watch` does not. terminfo(5) calls it keyboard_transmit
     /// (`smkx`): function keys are for the program then.
-    pub fn takes_keys(&self) -> bool {
+    pub(crate) fn takes_keys(&self) -> bool {
         let screen = self.screen();
         screen.alternate_screen()
             && (screen.application_cursor()
@@ -186,17 +186,17 @@ impl Emulator {
     }
 
     /// Lines scrolled back; 0: the end is in sight.
-    pub fn scrolled(&self) -> usize {
+    pub(crate) fn scrolled(&self) -> usize {
         self.screen().scrollback()
     }
 
     /// Back (positive) or forward by some lines.
-    pub fn scroll(&mut self, by: isize) {
+    pub(crate) fn scroll(&mut self, by: isize) {
         let to = self.scrolled().saturating_add_signed(by);
         self.parser.screen_mut().set_scrollback(to);
     }
 
-    pub fn scroll_to_end(&mut self) {
+    pub(crate) fn scroll_to_end(&mut self) {
         self.parser.screen_mut().set_scrollback(0);
     }
 }
@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(shell.screen().contents(), "> ");
     }
 
-    /// A container's log, a file: whoever prints does not know the token.
+    /// A container's log, a file: what prints it does not know the token.
     #[test]
     fn output_of_programs_commands_neither_the_frame_nor_the_clipboard() {
         let noise =

@@ -6,12 +6,12 @@ use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
 /// Cells that a text takes.
-pub fn cells(text: &str) -> usize {
+pub(crate) fn cells(text: &str) -> usize {
     text.width()
 }
 
 /// The longest beginning that fits, with `…` (or `~`) at its end if something was left out.
-pub fn cut(text: &str, room: usize, ellipsis: &str) -> String {
+pub(crate) fn cut(text: &str, room: usize, ellipsis: &str) -> String {
     if cells(text) <= room {
         return text.to_string();
     }
@@ -32,7 +32,7 @@ pub fn cut(text: &str, room: usize, ellipsis: &str) -> String {
 }
 
 /// Like [`cut`], but the end stays: what tells generated names apart stands there.
-pub fn cut_middle(text: &str, room: usize, ellipsis: &str) -> String {
+pub(crate) fn cut_middle(text: &str, room: usize, ellipsis: &str) -> String {
     if cells(text) <= room || room < 8 {
         return cut(text, room, ellipsis);
     }
@@ -49,7 +49,7 @@ pub fn cut_middle(text: &str, room: usize, ellipsis: &str) -> String {
 }
 
 /// Cut or filled up with spaces to exactly this many cells.
-pub fn fit(text: &str, room: usize, ellipsis: &str) -> String {
+pub(crate) fn fit(text: &str, room: usize, ellipsis: &str) -> String {
     let mut out = cut(text, room, ellipsis);
     out.extend(std::iter::repeat_n(' ', room.saturating_sub(cells(&out))));
     out
@@ -57,7 +57,7 @@ pub fn fit(text: &str, room: usize, ellipsis: &str) -> String {
 
 /// Breaks a line whose spaces have a meaning: at a space where there is one. `rest` stands before
 /// the further lines.
-pub fn fold(line: &str, room: usize, rest: &str) -> Vec<String> {
+pub(crate) fn fold(line: &str, room: usize, rest: &str) -> Vec<String> {
     let room = room.max(cells(rest) + 4);
     let (mut out, mut left) = (Vec::new(), line.to_string());
     while cells(&left) > room {
@@ -73,20 +73,20 @@ pub fn fold(line: &str, room: usize, rest: &str) -> Vec<String> {
 
 /// A styled piece of a paragraph.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Piece {
+pub(crate) struct Piece {
     pub text: String,
     pub style: Style,
 }
 
 impl Piece {
-    pub fn new(text: impl Into<String>, style: Style) -> Piece {
+    pub(crate) fn new(text: impl Into<String>, style: Style) -> Piece {
         Piece { text: text.into(), style }
     }
 }
 
 /// Breaks a paragraph into lines: at spaces, and inside a word only when it is wider than a line.
 /// `first` stands before the first line and `rest` before the others.
-pub fn wrap(pieces: &[Piece], room: usize, first: &str, rest: &str) -> Vec<Line<'static>> {
+pub(crate) fn wrap(pieces: &[Piece], room: usize, first: &str, rest: &str) -> Vec<Line<'static>> {
     let room = room.max(4);
     let mut lines: Vec<Vec<Span<'static>>> = vec![vec![Span::raw(first.to_string())]];
     let mut used = cells(first);
@@ -150,7 +150,7 @@ pub fn wrap(pieces: &[Piece], room: usize, first: &str, rest: &str) -> Vec<Line<
 }
 
 /// A duration for people: `0.02 ms`, `3.1 ms`, `324 ms`, `1.2 s`.
-pub fn took(us: u64) -> String {
+pub(crate) fn took(us: u64) -> String {
     match us {
         0..=999 => format!("{:.2} ms", us as f64 / 1e3),
         1_000..=99_999 => format!("{:.1} ms", us as f64 / 1e3),

@@ -22,14 +22,14 @@ const NOTCH: isize = 3;
 const GIVE_UP: &[u8] = b"\x03";
 
 /// As if SIGHUP had ended it.
-pub const HUNG_UP: i32 = 128 + 1;
+pub(crate) const HUNG_UP: i32 = 128 + 1;
 
 /// Lines of the pane that are shown when its REPL has failed.
 const LAST_WORDS: usize = 10;
 
 /// Returns what the REPL in the pane said last, if it failed: the learner's own screen does not
 /// show it. A code from a signal (128 and more) has no reason in words.
-pub fn last_words(model: &Model, code: i32) -> Option<String> {
+pub(crate) fn last_words(model: &Model, code: i32) -> Option<String> {
     if !(1..128).contains(&code) {
         return None;
     }
@@ -40,7 +40,7 @@ pub fn last_words(model: &Model, code: i32) -> Option<String> {
 }
 
 /// Takes in an event. The second part of the answer: does the screen look different now?
-pub fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
+pub(crate) fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
     let mut effects = Vec::new();
     let mut changed = true;
     match event {

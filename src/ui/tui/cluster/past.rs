@@ -26,7 +26,7 @@ pub(super) enum Before {
 
 /// The log, oldest change first.
 #[derive(Clone, Debug, Default)]
-pub struct Past {
+pub(crate) struct Past {
     changes: VecDeque<(u64, Before)>,
 }
 
@@ -40,7 +40,7 @@ impl Past {
     }
 
     /// The pods whose changes are in the log: of the others only the present is known.
-    pub fn pods(&self) -> BTreeSet<&Key> {
+    pub(crate) fn pods(&self) -> BTreeSet<&Key> {
         let pods = self.changes.iter().filter_map(|(_, before)| match before {
             Before::Pod(key, _) => Some(key),
             _ => None,
@@ -59,7 +59,7 @@ fn restore<K: Ord + Clone, V: Clone>(map: &mut BTreeMap<K, V>, key: &K, value: &
 impl Cluster {
     /// The cluster as it was at a store revision, as far as the log reaches back. Leases are as
     /// they are now.
-    pub fn at(&self, revision: u64) -> Cluster {
+    pub(crate) fn at(&self, revision: u64) -> Cluster {
         let mut then = Cluster {
             nodes: self.nodes.clone(),
             pods: self.pods.clone(),

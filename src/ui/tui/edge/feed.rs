@@ -30,11 +30,11 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// Pause after an error of the lesson engine: the first, and the longest. Each is twice as long as
 /// the one before.
 const FAILED_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-/// Records told at once.
+/// Records that are sent in one event, at most.
 const BATCH: usize = 500;
 
 /// Starts everything that tells of the cluster. Ends when the set is dropped.
-pub fn start(place: &Place, tell: &Sender<Event>) -> JoinSet<()> {
+pub(super) fn start(place: &Place, tell: &Sender<Event>) -> JoinSet<()> {
     let mut all = JoinSet::new();
     all.spawn(records(place.clone(), tell.clone()));
     all.spawn(status(place.clone(), tell.clone()));
@@ -97,7 +97,7 @@ async fn records(place: Place, tell: Sender<Event>) {
                 next = control.next().await.ok().flatten();
             }
         }
-        tokio::time::sleep(AGAIN).await;
+        clock::sleep(AGAIN).await;
     }
 }
 
@@ -133,7 +133,7 @@ async fn status(place: Place, tell: Sender<Event>) {
         if tell.send(Event::Status(None)).await.is_err() {
             return;
         }
-        tokio::time::sleep(AGAIN).await;
+        clock::sleep(AGAIN).await;
     }
 }
 
@@ -154,8 +154,8 @@ async fn follow_status(mut control: Control, tell: &Sender<Event>) -> Result<(),
     Ok(())
 }
 
-/// A client as the learner's own kubeconfig says; the requests name themselves, so that nobody
-/// takes them for the learner's.
+/// A client as the learner's own kubeconfig says; the requests name themselves, so that the
+/// map does not show them as the learner's.
 fn client(place: &Place) -> Option<Client> {
     let text = std::fs::read_to_string(place.kubeconfig()).ok()?;
     kubeconfig::view(&serde_yaml::from_str(&text).ok()?).client("ropewalk-map")
@@ -165,7 +165,7 @@ fn client(place: &Place) -> Option<Client> {
 async fn objects(place: Place, resource: ApiResource, tell: Sender<Event>) {
     let mut silent = false;
     loop {
-        // Where no cluster runs there is nobody to ask, eight kinds over.
+        // Without a cluster no request is made: there would be one for each kind.
         if let (Ok(_), Some(client)) = (Control::connect(&place).await, client(&place))
             && watch_kind(&client, &resource, &tell, &mut silent).await.is_break()
         {
@@ -175,7 +175,7 @@ async fn objects(place: Place, resource: ApiResource, tell: Sender<Event>) {
         if !std::mem::replace(&mut silent, true) && tell.send(told).await.is_err() {
             return;
         }
-        tokio::time::sleep(AGAIN).await;
+        clock::sleep(AGAIN).await;
     }
 }
 
@@ -215,7 +215,7 @@ async fn watch_kind(
                 namespace: object.metadata.namespace.unwrap_or_default(),
                 name: object.metadata.name.unwrap_or_default(),
             },
-            // Who may not look at a kind of somebody else's cluster does without it on the map.
+            // A learner who may not list a kind of a foreign cluster does not see it on the map.
             Err(watcher::Error::InitialListFailed(error)) if is_code(&error, 403) => {
                 let _ = tell.send(Event::Denied(plural())).await; // the interface may have ended
                 return ControlFlow::Break(());
@@ -236,13 +236,13 @@ enum Followed {
     Closed,
     /// The cluster does not answer, or has ended.
     Ended,
-    /// The lesson engine told this error. Nothing follows an error on the same connection.
+    /// The lesson engine answered with this error. Nothing follows it on the same connection.
     Failed(String),
 }
 
 /// Follows the lesson, in a language. After an error of the engine it is followed anew, with a
 /// growing pause; both are told. `welcomed`: the learner was led to a lesson, or has asked for one.
-pub async fn follow(place: Place, lang: Lang, welcomed: Arc<AtomicBool>, tell: Sender<Event>) {
+pub(super) async fn follow(place: Place, lang: Lang, welcomed: Arc<AtomicBool>, tell: Sender<Event>) {
     let mut failed_again = FAILED_AGAIN.0;
     loop {
         let mut heard = false;
@@ -263,7 +263,7 @@ pub async fn follow(place: Place, lang: Lang, welcomed: Arc<AtomicBool>, tell: S
                 pause
             }
         };
-        tokio::time::sleep(pause).await;
+        clock::sleep(pause).await;
     }
 }
 
@@ -309,7 +309,7 @@ async fn begin(place: &Place, lang: Lang) -> bool {
 }
 
 /// Returns when the cluster answers and its start is complete.
-pub async fn ready(place: &Place) {
+pub(super) async fn ready(place: &Place) {
     loop {
         if let Ok(mut control) = Control::connect(place).await {
             let mut progress = control.ask(&Ask::Wait).await.ok();
@@ -320,7 +320,7 @@ pub async fn ready(place: &Place) {
                 progress = control.next().await.ok().flatten();
             }
         }
-        tokio::time::sleep(AGAIN).await;
+        clock::sleep(AGAIN).await;
     }
 }
 
@@ -329,7 +329,7 @@ async fn ask_teacher(control: &mut Control, lang: Lang, ask: view::Ask) -> Resul
 }
 
 /// One question to the teacher.
-pub async fn question(place: Place, lang: Lang, ask: view::Ask, tell: Sender<Event>) {
+pub(super) async fn question(place: Place, lang: Lang, ask: view::Ask, tell: Sender<Event>) {
     let list = matches!(ask, view::Ask::List);
     let answer = match Control::connect(&place).await {
         Ok(mut control) => ask_teacher(&mut control, lang, ask).await,

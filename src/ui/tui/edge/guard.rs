@@ -20,28 +20,28 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 static PANICKED: Notify = Notify::const_new();
 
 /// Returns when any thread or task has panicked: the interface must end then.
-pub async fn panicked() {
+pub(super) async fn panicked() {
     PANICKED.notified().await;
 }
 
 /// Is the terminal ours? A picture that is drawn after it was given back lands on the learner's own
 /// screen.
-pub fn held() -> bool {
+pub(super) fn held() -> bool {
     TAKEN.load(Ordering::SeqCst)
 }
 
 /// Holds the terminal until dropped.
-pub struct Taken(());
+pub(super) struct Taken(());
 
 impl Taken {
-    pub fn take() -> io::Result<Taken> {
+    pub(super) fn take() -> io::Result<Taken> {
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
             // The text of a panic belongs on the learner's own screen.
             let usual = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |panic| {
                 if crate::tui::terminal::forgiven() {
-                    return; // caught, and told to nobody
+                    return; // it is caught, and not reported
                 }
                 give_back();
                 usual(panic);
@@ -69,7 +69,7 @@ fn give_back() {
     if !TAKEN.swap(false, Ordering::SeqCst) {
         return;
     }
-    // The terminal may be gone; there is nobody to tell then.
+    // The terminal may be gone: then nothing can show an error.
     let _ = execute!(
         stdout(),
         DisableBracketedPaste,
@@ -81,15 +81,21 @@ fn give_back() {
     let _ = stdout().flush();
 }
 
-/// Takes the terminal anew, whatever has become of it: somebody else stopped this program and lets
-/// it go on.
-pub fn retake() -> io::Result<()> {
+/// Takes the terminal anew, whatever its state: another process stopped this program by a signal
+/// and continued it.
+///
+/// # Errors
+/// The terminal cannot be used.
+pub(super) fn retake() -> io::Result<()> {
     give_back();
     enter()
 }
 
 /// Gives the terminal back and stops this program, as Ctrl-Z does; returns when it goes on.
-pub async fn suspend(continued: &mut Signal) -> io::Result<()> {
+///
+/// # Errors
+/// The terminal cannot be used.
+pub(super) async fn suspend(continued: &mut Signal) -> io::Result<()> {
     give_back();
     pause(continued).await?;
     enter()

@@ -19,17 +19,17 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Reads keys until it is dropped: then the thread has ended, and the next key is for another
 /// reader.
 #[derive(Default)]
-pub struct Keyboard {
+pub(super) struct Keyboard {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Keyboard {
-    /// Starts the thread, which tells its events to `tell`.
+    /// Starts the thread, which sends its events to `tell`.
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub fn start(&mut self, tell: Sender<Event>, late: Late) -> io::Result<()> {
+    pub(super) fn start(&mut self, tell: Sender<Event>, late: Late) -> io::Result<()> {
         let stop = self.stop.clone();
         let read = move || read_keys(&stop, &tell, late);
         self.thread = Some(std::thread::Builder::new().name("keyboard".into()).spawn(read)?);
@@ -43,7 +43,7 @@ impl Drop for Keyboard {
         let Some(thread) = self.thread.take() else { return };
         self.stop.store(true, Ordering::Release);
         let _ = raise(Signal::SIGWINCH); // crossterm returns at a change of the size; without it the thread looks by itself
-        let _ = thread.join(); // a panic of it was told by the hook
+        let _ = thread.join(); // the hook has reported its panic
     }
 }
 
@@ -77,7 +77,7 @@ fn read_keys(stop: &AtomicBool, tell: &Sender<Event>, mut late: Late) {
             return;
         }
     }
-    let _ = tell.blocking_send(Event::Gone); // without a keyboard nobody could even leave
+    let _ = tell.blocking_send(Event::Gone); // without a keyboard the learner could not even leave
 }
 
 #[cfg(test)]
@@ -125,7 +125,7 @@ mod tests {
         assert!(matches!(told, Some(Event::Gone)), "{told:?}");
     }
 
-    /// Whoever cannot press a key cannot even leave.
+    /// Without a keyboard the learner could not even leave.
     #[test]
     fn a_keyboard_that_cannot_be_read_ends_the_interface() {
         let mut command = std::process::Command::new(std::env::current_exe().unwrap());

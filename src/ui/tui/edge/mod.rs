@@ -8,4 +8,4 @@ mod probe;
 mod pty;
 mod run;
 
-pub use run::{Setting, run};
+pub(crate) use run::{Setting, run};

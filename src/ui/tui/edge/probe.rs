@@ -21,7 +21,7 @@ const AMBIGUOUS: &str = "●│①";
 
 /// The terminal's answers, and what was typed in the meantime.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Answer {
+pub(super) struct Answer {
     /// Where the cursor was behind the signs, counted from 1.
     pub column: Option<u16>,
     /// Its ground is light.
@@ -30,7 +30,7 @@ pub struct Answer {
 }
 
 /// Asks. The terminal must be raw, and nobody else may read from it.
-pub fn ask() -> io::Result<Answer> {
+pub(super) fn ask() -> io::Result<Answer> {
     let mut out = stdout();
     // The ground's colour, then a line of signs, then where the cursor is; then the line is wiped.
     write!(out, "\x1b]11;?\x07\r{AMBIGUOUS}\x1b[6n\r\x1b[K")?;
@@ -63,7 +63,7 @@ pub fn ask() -> io::Result<Answer> {
 /// Takes an answer that comes after [`PATIENCE`] out of the keys: the reader of the keyboard does
 /// not know it, and it would stand on the learner's first line. (A late answer about the cursor it
 /// knows, and drops.)
-pub struct Late {
+pub(super) struct Late {
     until: Option<Instant>,
     /// Keys that may be the beginning of the answer, or belong to it.
     kept: Vec<KeyEvent>,
@@ -71,12 +71,12 @@ pub struct Late {
 
 impl Late {
     /// `expected`: the terminal has not told the ground's colour yet.
-    pub fn new(expected: bool) -> Late {
+    pub(super) fn new(expected: bool) -> Late {
         Late { until: expected.then(|| Instant::now() + LATEST), kept: Vec::new() }
     }
 
     /// Takes in a key; returns those that were typed.
-    pub fn filter(&mut self, key: KeyEvent, now: Instant) -> Vec<KeyEvent> {
+    pub(super) fn filter(&mut self, key: KeyEvent, now: Instant) -> Vec<KeyEvent> {
         let Some(until) = self.until else { return vec![key] };
         if self.kept.is_empty() && now > until {
             self.until = None;
@@ -150,7 +150,7 @@ fn light(colour: &str) -> Option<bool> {
 }
 
 /// What follows for the looks. No answer: nothing is risked.
-pub fn look(answer: &Answer, ascii: bool, colour: bool) -> Look {
+pub(super) fn look(answer: &Answer, ascii: bool, colour: bool) -> Look {
     let narrow = answer.column == Some(1 + AMBIGUOUS.chars().count() as u16);
     Look { ascii: ascii || !narrow, colour, light: answer.light.unwrap_or(false) }
 }

@@ -3,10 +3,11 @@
 use super::super::event::Event;
 use linux::process;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use portable_pty::{CommandBuilder, MasterPty, PtySize, native_pty_system};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// Output that waits to be drawn, in pieces; a program that prints faster waits.
@@ -31,7 +32,7 @@ struct Typed {
 
 impl Typed {
     fn lock(&self) -> MutexGuard<'_, (Vec<u8>, bool)> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock()
     }
 
     /// `false`: there is no room, and nothing of it was taken.
@@ -55,7 +56,7 @@ impl Typed {
             if !waiting.0.is_empty() {
                 return Some(std::mem::take(&mut waiting.0));
             }
-            waiting = self.news.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            self.news.wait(&mut waiting);
         }
     }
 
@@ -65,7 +66,7 @@ impl Typed {
     }
 }
 
-pub struct Pty {
+pub(super) struct Pty {
     master: Box<dyn MasterPty + Send>,
     typed: Arc<Typed>,
     /// The REPL, which no other process can be taken for.
@@ -75,7 +76,7 @@ pub struct Pty {
 
 impl Pty {
     /// Starts the REPL: this same program, under the arguments given.
-    pub fn start(args: &[String], rows: u16, columns: u16) -> io::Result<Pty> {
+    pub(super) fn start(args: &[String], rows: u16, columns: u16) -> io::Result<Pty> {
         let size = PtySize { rows, cols: columns, ..PtySize::default() };
         let pair = native_pty_system().openpty(size).map_err(io::Error::other)?;
         let mut command = CommandBuilder::new("/proc/self/exe");
@@ -123,14 +124,14 @@ impl Pty {
         Ok(Pty { master: pair.master, typed, repl, output })
     }
 
-    pub fn type_in(&self, bytes: Vec<u8>) {
+    pub(super) fn type_in(&self, bytes: Vec<u8>) {
         if !self.typed.put(&bytes) {
             let mut out = io::stdout();
             let _ = out.write_all(b"\x07").and_then(|()| out.flush()); // a closed terminal hears no bell
         }
     }
 
-    pub fn resize(&self, rows: u16, columns: u16) {
+    pub(super) fn resize(&self, rows: u16, columns: u16) {
         let _ = self.master.resize(PtySize { rows, cols: columns, ..PtySize::default() });
     }
 }

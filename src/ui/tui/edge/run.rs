@@ -12,6 +12,7 @@ use super::pty::Pty;
 use super::{feed, probe};
 use crate::texts::Lang;
 use crate::{lesson, terminal};
+use clock::Instant;
 use cluster::Place;
 use lab::view;
 use lang::charset::{self, eprintln};
@@ -27,7 +28,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 /// Events that wait to be taken in; who tells more waits.
 const PENDING: usize = 1024;
@@ -37,7 +37,7 @@ const FRAME: Duration = Duration::from_millis(16);
 const AT_ONCE: usize = 256;
 
 /// What the interface is opened with.
-pub struct Setting {
+pub(crate) struct Setting {
     pub place: Place,
     pub lang: Lang,
     pub ascii: bool,
@@ -68,7 +68,7 @@ impl EndSignals {
 }
 
 /// Opens the interface; returns the exit code when it is closed.
-pub async fn run(setting: Setting) -> io::Result<i32> {
+pub(crate) async fn run(setting: Setting) -> io::Result<i32> {
     let mut end = EndSignals::new()?;
     let mut stopped = signal(SignalKind::from_raw(nix::libc::SIGTSTP))?;
     let mut continued = signal(SignalKind::from_raw(nix::libc::SIGCONT))?;
@@ -106,8 +106,7 @@ pub async fn run(setting: Setting) -> io::Result<i32> {
     // Every task of the interface: they end with it, and it with one that panics. Threads and tasks
     // of libraries are watched by the guard.
     let mut tasks = feed::start(&setting.place, &tell);
-    // Whoever comes to learn is led to the first lesson once, and not past the one that was asked
-    // for.
+    // A learner is led to the first lesson once, and not at all if another one was asked for.
     let welcomed = Arc::new(AtomicBool::new(setting.lesson.is_some()));
     let follow_in = |lang| feed::follow(setting.place.clone(), lang, welcomed.clone(), tell.clone());
     let mut follow = tasks.spawn(follow_in(setting.lang));
@@ -146,10 +145,10 @@ pub async fn run(setting: Setting) -> io::Result<i32> {
                     _ => continue,
                 }
             }
-            () = tokio::time::sleep_until(frame), if dirty => {
+            () = clock::sleep_until(frame), if dirty => {
                 model.now = opened.elapsed();
                 match draw(&mut screen, &model) {
-                    // The terminal went a moment ago, and nobody has told so yet.
+                    // The terminal is gone, and its signal has not come yet.
                     Err(error) if error.raw_os_error() == Some(nix::libc::EIO) => break HUNG_UP,
                     done => done?,
                 }
@@ -230,7 +229,7 @@ fn await_end_of_terminal() {
     while poll(&mut end, PollTimeout::NONE) == Err(nix::errno::Errno::EINTR) {}
 }
 
-/// Opens the lesson that was asked for, as soon as there is somebody to ask.
+/// Opens the lesson that was asked for, as soon as the cluster answers.
 async fn open_first(place: Place, lang: Lang, ask: view::Ask, tell: mpsc::Sender<Event>) {
     feed::ready(&place).await;
     feed::question(place, lang, ask, tell).await;
@@ -238,7 +237,7 @@ async fn open_first(place: Place, lang: Lang, ask: view::Ask, tell: mpsc::Sender
 
 async fn at(due: Option<Instant>) {
     match due {
-        Some(due) => tokio::time::sleep_until(due).await,
+        Some(due) => clock::sleep_until(due).await,
         None => std::future::pending().await,
     }
 }
@@ -263,8 +262,8 @@ fn draw(screen: &mut Terminal<CrosstermBackend<Stdout>>, model: &Model) -> io::R
     Ok(())
 }
 
-/// Nothing else reaches a terminal that cannot show it, whoever said it: a program in the shell, an
-/// object's name.
+/// Replaces what a terminal that is not UTF-8 cannot show, wherever it comes from: a program in the
+/// shell, an object's name.
 fn whole_ascii(buffer: &mut Buffer) {
     for at in buffer.area.positions() {
         let cell = &mut buffer[at];

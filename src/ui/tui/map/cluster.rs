@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 /// Narrower columns than this are of no use: the nodes become lines.
 const COLUMN_MIN: usize = 12;
 
-pub fn stand(stand: Stand) -> (Sign, Tone) {
+pub(super) fn stand(stand: Stand) -> (Sign, Tone) {
     match stand {
         Stand::Waiting => (Sign::Waiting, Tone::Warn),
         Stand::Starting => (Sign::Starting, Tone::Warn),
@@ -23,7 +23,7 @@ pub fn stand(stand: Stand) -> (Sign, Tone) {
     }
 }
 
-pub fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
+pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     let roomy = canvas.height() >= 13 && canvas.width() >= 60;
     let mut y = path(canvas, model, roomy);
     let last = canvas.height().saturating_sub(1);

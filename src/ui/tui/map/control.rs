@@ -8,7 +8,7 @@ use super::super::words::Word;
 use super::hops::told;
 use super::{Canvas, brief, caption, describe, short};
 
-pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
+pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     let Some(flow) = model.traffic.shown() else {
         return empty(canvas, model);
     };

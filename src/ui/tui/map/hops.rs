@@ -7,7 +7,7 @@ use crate::texts::Lang;
 use tap::Event;
 
 /// Who it is, as short as people say it.
-pub fn who(lang: Lang, spot: &Spot) -> String {
+pub(super) fn who(lang: Lang, spot: &Spot) -> String {
     match spot {
         Spot::Client => lang.say(Word::You, &[]),
         Spot::Api => "api".into(),
@@ -22,7 +22,7 @@ pub fn who(lang: Lang, spot: &Spot) -> String {
 }
 
 /// The same in half the room: for small panes.
-pub fn brief(lang: Lang, hop: &Hop) -> String {
+pub(crate) fn brief(lang: Lang, hop: &Hop) -> String {
     match &hop.did {
         Did::Asked { code, .. } if *code < 400 => match hop.revision {
             Some(revision) => lang.say(Word::BriefAsked, &[&who(lang, &hop.from), &revision.to_string()]),
@@ -49,7 +49,7 @@ fn asked(hop: &Hop, verb: &str) -> String {
 }
 
 /// One line that says what happened, without its time.
-pub fn describe(lang: Lang, hop: &Hop) -> String {
+pub(crate) fn describe(lang: Lang, hop: &Hop) -> String {
     let name = hop.object.as_ref().map_or("", |o| if o.name.is_empty() { &o.resource } else { &o.name });
     match &hop.did {
         Did::Stage(stage) => lang.say(Word::HopStage, &[stage]),
@@ -93,7 +93,7 @@ pub fn describe(lang: Lang, hop: &Hop) -> String {
 }
 
 /// The event in a few words; `name` is that of the object that the record is about.
-pub fn told(lang: Lang, event: &Event, name: &str) -> String {
+pub(super) fn told(lang: Lang, event: &Event, name: &str) -> String {
     let verb = event.verb();
     let counts = |word: Word, all: &[usize]| {
         let all: Vec<String> = all.iter().map(ToString::to_string).collect();

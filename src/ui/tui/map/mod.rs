@@ -9,11 +9,11 @@ mod raft;
 mod rollout;
 mod scheduling;
 
-pub use hops::{brief, describe};
-pub use raft::leader;
+pub(crate) use hops::{brief, describe};
+pub(crate) use raft::leader;
 
 use super::cluster::Key;
-use super::flow::{Did, Flow, Spot, Traffic};
+use super::flow::{Did, Flow, Hop, Spot, Traffic};
 use super::look::{Look, Sign, Tone};
 use super::model::{Model, View};
 use super::text::{cells, cut, took};
@@ -24,7 +24,7 @@ use ratatui::layout::Rect;
 use tap::Record;
 
 /// A place to draw on, with cells counted from its own corner.
-pub struct Canvas<'a> {
+pub(crate) struct Canvas<'a> {
     pub buffer: &'a mut Buffer,
     pub area: Rect,
     pub look: Look,
@@ -32,20 +32,20 @@ pub struct Canvas<'a> {
 }
 
 impl Canvas<'_> {
-    pub fn width(&self) -> usize {
+    pub(crate) fn width(&self) -> usize {
         usize::from(self.area.width)
     }
-    pub fn height(&self) -> usize {
+    pub(crate) fn height(&self) -> usize {
         usize::from(self.area.height)
     }
 
     /// Writes at a cell what fits to the edge; the column behind it.
-    pub fn put(&mut self, x: usize, y: usize, text: &str, tone: Tone) -> usize {
+    pub(crate) fn put(&mut self, x: usize, y: usize, text: &str, tone: Tone) -> usize {
         self.put_in(x, y, self.width().saturating_sub(x), text, tone)
     }
 
     /// Writes at a cell, at most so many cells; the column behind it.
-    pub fn put_in(&mut self, x: usize, y: usize, room: usize, text: &str, tone: Tone) -> usize {
+    pub(crate) fn put_in(&mut self, x: usize, y: usize, room: usize, text: &str, tone: Tone) -> usize {
         let room = room.min(self.width().saturating_sub(x));
         if y >= self.height() || room == 0 {
             return x;
@@ -58,20 +58,20 @@ impl Canvas<'_> {
     }
 
     /// Pieces one behind the other.
-    pub fn row(&mut self, x: usize, y: usize, pieces: &[(&str, Tone)]) -> usize {
+    pub(crate) fn row(&mut self, x: usize, y: usize, pieces: &[(&str, Tone)]) -> usize {
         pieces.iter().fold(x, |x, (text, tone)| self.put(x, y, text, *tone))
     }
 
-    pub fn sign(&self, sign: Sign) -> &'static str {
+    pub(crate) fn sign(&self, sign: Sign) -> &'static str {
         self.look.sign(sign)
     }
 
-    pub fn word(&self, word: Word, with: &[&str]) -> String {
+    pub(crate) fn word(&self, word: Word, with: &[&str]) -> String {
         self.lang.say(word, with)
     }
 
     /// A few lines of text in the middle of nothing.
-    pub fn note(&mut self, y: usize, text: &str) {
+    pub(crate) fn note(&mut self, y: usize, text: &str) {
         let room = self.width().saturating_sub(2);
         let pieces = [super::text::Piece::new(text, self.look.tone(Tone::Dim))];
         for (at, line) in super::text::wrap(&pieces, room, "", "").into_iter().enumerate() {
@@ -81,23 +81,23 @@ impl Canvas<'_> {
 }
 
 /// `ropewalk-worker2` is `worker2` where there is little room.
-pub fn short(name: &str) -> &str {
+pub(crate) fn short(name: &str) -> &str {
     name.strip_prefix("ropewalk-").unwrap_or(name)
 }
 
 /// What is lit: where the request comes from, and where it goes.
-pub fn lit(model: &Model) -> (Option<&Spot>, Option<&Spot>) {
+pub(crate) fn lit(model: &Model) -> (Option<&Spot>, Option<&Spot>) {
     let hop = model.traffic.lit();
     (hop.map(|h| &h.from), hop.map(|h| &h.to))
 }
 
 /// The scheduler's decisions, the newest first, one for each pod.
-pub fn decisions(traffic: &Traffic) -> Vec<&Record> {
+pub(crate) fn decisions(traffic: &Traffic) -> Vec<&Record> {
     traffic.decisions.iter().rev().collect()
 }
 
 /// The pods that these are about, in the same order.
-pub fn decided(traffic: &Traffic) -> Vec<Key> {
+pub(crate) fn decided(traffic: &Traffic) -> Vec<Key> {
     let about = |record: &&Record| record.object.as_ref().map(|o| (o.namespace.clone(), o.name.clone()));
     decisions(traffic).iter().map(|record| about(record).unwrap_or_default()).collect()
 }
@@ -106,7 +106,7 @@ pub fn decided(traffic: &Traffic) -> Vec<Key> {
 /// replayed that is first what the command wrote, else what the present list has at this place, so
 /// that the picture keeps its subject; an object that does not exist yet leaves its place to the
 /// scene's own order.
-pub fn subject(model: &Model, resource: &str, scene: &[Key], present: &[Key]) -> Option<usize> {
+pub(crate) fn subject(model: &Model, resource: &str, scene: &[Key], present: &[Key]) -> Option<usize> {
     let find = |key: &Key| scene.iter().position(|k| k == key);
     let last = scene.len().checked_sub(1)?;
     let replayed = model.traffic.moving().then(|| model.traffic.shown()).flatten();
@@ -119,26 +119,24 @@ pub fn subject(model: &Model, resource: &str, scene: &[Key], present: &[Key]) ->
 }
 
 /// A command that changed something: a step that can be gone back to.
-pub struct Step<'a> {
+pub(crate) struct Step<'a> {
     pub flow: &'a Flow,
     /// The revision before its first write.
     pub before: u64,
-    pub writes: usize,
 }
 
 /// What was done, the newest first.
-pub fn steps(traffic: &Traffic) -> Vec<Step<'_>> {
-    let step = |flow: &'_ Flow| -> Option<(u64, usize)> {
-        let stored = flow.hops.iter().filter(|h| h.did == Did::Stored);
-        let first = stored.clone().find_map(|h| h.revision)?;
-        Some((first.saturating_sub(1), stored.count()))
+pub(crate) fn steps<'a>(traffic: &'a Traffic) -> Vec<Step<'a>> {
+    let step = |flow: &'a Flow| {
+        let stored = |hop: &&Hop| hop.did == Did::Stored;
+        let first = flow.hops.iter().filter(stored).find_map(|hop| hop.revision)?;
+        Some(Step { flow, before: first.saturating_sub(1) })
     };
-    let steps = traffic.flows.iter().rev();
-    steps.filter_map(|flow| step(flow).map(|(before, writes)| Step { flow, before, writes })).collect()
+    traffic.flows.iter().rev().filter_map(step).collect()
 }
 
 /// What stands in the frame's upper right corner.
-pub fn corner(model: &Model) -> String {
+pub(crate) fn corner(model: &Model) -> String {
     let play = &model.traffic.play;
     // These draw records: the store's members and the scheduler tell of themselves.
     let of_objects = !matches!(model.view, View::ControlPlane | View::Raft | View::Scheduling);
@@ -164,7 +162,7 @@ pub fn corner(model: &Model) -> String {
 }
 
 /// The hop that is lit, or how it ended, on one line.
-pub fn caption(model: &Model, narrow: bool) -> (String, Tone) {
+pub(crate) fn caption(model: &Model, narrow: bool) -> (String, Tone) {
     let lang = model.lang;
     let Some(flow) = model.traffic.shown() else { return (lang.say(Word::Quiet, &[]), Tone::Dim) };
     match model.traffic.lit() {
@@ -184,7 +182,7 @@ pub fn caption(model: &Model, narrow: bool) -> (String, Tone) {
     }
 }
 
-pub fn render(model: &Model, area: Rect, buffer: &mut Buffer) {
+pub(crate) fn render(model: &Model, area: Rect, buffer: &mut Buffer) {
     if area.is_empty() {
         return;
     }

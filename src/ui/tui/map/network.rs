@@ -7,7 +7,7 @@ use super::super::text::took;
 use super::super::words::Word;
 use super::{Canvas, short, subject};
 
-pub fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
+pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     let services = scene.services_by_age();
     let keys = |all: &[(&Key, &Service)]| all.iter().map(|(key, _)| (*key).clone()).collect::<Vec<_>>();
     let present = keys(&model.cluster.services_by_age());

@@ -10,7 +10,7 @@ use super::cluster::stand;
 use super::{Canvas, describe, short, subject};
 use tap::ObjectRef;
 
-pub fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
+pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     let pods = scene.pods_by_age();
     let keys = |all: &[&Pod]| all.iter().map(|p| (p.namespace.clone(), p.name.clone())).collect::<Vec<_>>();
     let present = keys(&model.cluster.pods_by_age());

@@ -19,7 +19,7 @@ const COLUMN: std::ops::RangeInclusive<usize> = 8..=26;
 
 /// Returns the store's newest term, and its leader if the term has one. `None`: no record has named
 /// a term yet.
-pub fn leader(model: &Model) -> Option<(Option<&str>, u64)> {
+pub(crate) fn leader(model: &Model) -> Option<(Option<&str>, u64)> {
     let agreement = &model.traffic.agreement;
     let term = agreement.term();
     (term > 0).then(|| (agreement.leader(), term))
@@ -38,7 +38,7 @@ fn brief(name: &str, room: usize) -> String {
     if cells(name) <= room { name.to_string() } else { name.replacen("control-plane", "cp", 1) }
 }
 
-pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
+pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     let agreement = &model.traffic.agreement;
     let members = model.cluster.members();
     let width =

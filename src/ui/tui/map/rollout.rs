@@ -7,7 +7,7 @@ use super::super::words::Word;
 use super::cluster::stand;
 use super::{Canvas, subject};
 
-pub fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
+pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     let deployments = scene.deployments_by_age();
     let keys = |all: &[(&Key, &Deployment)]| all.iter().map(|(key, _)| (*key).clone()).collect::<Vec<_>>();
     let present = keys(&model.cluster.deployments_by_age());

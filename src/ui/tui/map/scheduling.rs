@@ -8,7 +8,7 @@ use super::super::words::Word;
 use super::{Canvas, decided, decisions, short};
 use tap::{Event, Refusal};
 
-pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
+pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     let decisions = decisions(&model.traffic);
     let Some(record) = decisions.get(model.place(&decided(&model.traffic))) else {
         return canvas.note(1, &model.lang.say(Word::NoDecision, &[]));

@@ -9,7 +9,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 /// The names of the panes where only one is shown.
-pub fn tabs(model: &Model, area: Rect, buffer: &mut Buffer) {
+pub(super) fn tabs(model: &Model, area: Rect, buffer: &mut Buffer) {
     if area.is_empty() {
         return;
     }
@@ -35,7 +35,7 @@ fn tab_texts(model: &Model) -> [(Pane, String); 3] {
 }
 
 /// The pane whose name stands at this cell of the line of names.
-pub fn tab_at(model: &Model, x: u16) -> Option<Pane> {
+pub(crate) fn tab_at(model: &Model, x: u16) -> Option<Pane> {
     let mut end = 0;
     tab_texts(model).into_iter().find_map(|(pane, text)| {
         end += cells(&text);
@@ -111,7 +111,7 @@ fn status(model: &Model) -> String {
     parts.join(&format!(" {} ", model.look.sign(Sign::Dot)))
 }
 
-pub fn foot(model: &Model, area: Rect, buffer: &mut Buffer) {
+pub(super) fn foot(model: &Model, area: Rect, buffer: &mut Buffer) {
     let ellipsis = model.look.sign(Sign::Ellipsis);
     let room = usize::from(area.width).saturating_sub(1);
     if area.height >= 1 {

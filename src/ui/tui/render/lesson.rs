@@ -12,7 +12,7 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 /// The frame's title and its corner.
-pub fn title(model: &Model) -> (String, String) {
+pub(crate) fn title(model: &Model) -> (String, String) {
     let open = model.lesson.view.as_ref().filter(|v| !v.id.is_empty());
     let Some(view) = open else { return (model.lang.say(Word::PaneLesson, &[]), String::new()) };
     let number = view.id.rsplit('/').next().unwrap_or_default();
@@ -85,13 +85,13 @@ impl Sheet {
 }
 
 /// Where a scroll by so many lines leads to; the ends of the text bound it.
-pub fn scrolled(model: &Model, by: isize) -> Scroll {
+pub(crate) fn scrolled(model: &Model, by: isize) -> Scroll {
     let sheet = Sheet::of(model, inside(model.panes().lesson));
     Scroll::To(sheet.first(model.lesson.scroll).saturating_add_signed(by).min(sheet.last()))
 }
 
 /// Where the list of lessons has to be scrolled to for its marked line to be seen.
-pub fn in_sight(model: &Model) -> Scroll {
+pub(crate) fn in_sight(model: &Model) -> Scroll {
     let area = inside(model.panes().lesson);
     let room = usize::from(area.width).saturating_sub(2);
     let sheet = Sheet::of(model, area);
@@ -101,7 +101,7 @@ pub fn in_sight(model: &Model) -> Scroll {
 }
 
 /// Draws into the pane's frame: on its lower edge it is said how to read on.
-pub fn render(model: &Model, frame: Rect, buffer: &mut Buffer) {
+pub(super) fn render(model: &Model, frame: Rect, buffer: &mut Buffer) {
     let area = inside(frame);
     if area.is_empty() {
         return;

@@ -5,9 +5,9 @@ mod lesson;
 mod overlay;
 mod shell;
 
-pub use bars::tab_at;
-pub use lesson::{in_sight, scrolled, title};
-pub use overlay::last;
+pub(crate) use bars::tab_at;
+pub(crate) use lesson::{in_sight, scrolled};
+pub(crate) use overlay::last;
 
 use super::layout;
 use super::look::{Look, Tone};
@@ -22,7 +22,7 @@ use ratatui::widgets::{Block, Clear, Widget};
 use unicode_width::UnicodeWidthChar;
 
 /// Draws everything; where the cursor stands, if one is to be seen.
-pub fn render(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Position> {
+pub(crate) fn render(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Position> {
     let panes = model.panes_on(area);
     frame(model, Pane::Lesson, panes.lesson, buffer);
     lesson::render(model, panes.lesson, buffer);

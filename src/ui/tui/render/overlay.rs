@@ -10,7 +10,7 @@ use crate::tui::layout::inside;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-pub fn render(model: &Model, area: Rect, buffer: &mut Buffer) {
+pub(super) fn render(model: &Model, area: Rect, buffer: &mut Buffer) {
     match model.overlay {
         Some(Overlay::Help(at)) => help(model, at, area, buffer),
         Some(Overlay::Views(at)) => views(model, at, area, buffer),
@@ -27,7 +27,7 @@ fn canvas<'a>(model: &Model, area: Rect, buffer: &'a mut Buffer) -> Canvas<'a> {
 const HELP_EDGES: usize = 4;
 
 /// The last place in it that the keys can go to.
-pub fn last(model: &Model, overlay: Overlay) -> usize {
+pub(crate) fn last(model: &Model, overlay: Overlay) -> usize {
     match overlay {
         Overlay::Help(_) => {
             let rows = usize::from(model.size.height.saturating_sub(2));

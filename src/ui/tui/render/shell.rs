@@ -9,7 +9,7 @@ use tui_term::widget::{Cursor, PseudoTerminal};
 use unicode_width::UnicodeWidthStr;
 
 /// Draws the terminal; where its cursor is.
-pub fn render(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Position> {
+pub(super) fn render(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Position> {
     if area.is_empty() {
         return None;
     }

@@ -102,7 +102,7 @@ fn lesson_keys_ask_the_engine_and_a_waiting_question_takes_the_letters() {
     assert_eq!(answered(&mut model, 'b'), asks(&Ask::Predict { choice: "b".into() }));
     assert_eq!(letter(&mut model, 'd'), []);
     assert_eq!(letter(&mut model, 'n'), []);
-    // Whoever has done it without guessing goes on.
+    // A learner who has done it without guessing goes on.
     let done = LessonView { state: State::Done, ..asking(Lang::En) };
     tell(&mut model, Event::Lesson(Box::new(done)));
     assert!(text(&screen(&model)).contains("n next"));

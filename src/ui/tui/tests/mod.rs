@@ -23,17 +23,17 @@ use tap::Record;
 /// `kubectl run web2 --image=nginx`, as a cluster's control socket told it.
 const RUN: &str = include_str!("../testdata/run.jsonl");
 
-pub fn records() -> Vec<Record> {
+pub(super) fn records() -> Vec<Record> {
     RUN.lines().map(|l| serde_json::from_str(l).expect("a record")).collect()
 }
 
-pub fn node(name: &str, control_plane: bool, ready: bool) -> Value {
+pub(super) fn node(name: &str, control_plane: bool, ready: bool) -> Value {
     let labels = if control_plane { json!({"node-role.kubernetes.io/control-plane": ""}) } else { json!({}) };
     json!({"metadata": {"name": name, "labels": labels, "resourceVersion": "10"},
         "status": {"conditions": [{"type": "Ready", "status": if ready { "True" } else { "Unknown" }}]}})
 }
 
-pub fn pod(namespace: &str, name: &str, node: &str, status: &str, revision: u64) -> Value {
+pub(super) fn pod(namespace: &str, name: &str, node: &str, status: &str, revision: u64) -> Value {
     let ready = status == "Running";
     let state = match status {
         "Running" => json!({"running": {}}),
@@ -61,16 +61,16 @@ pub fn pod(namespace: &str, name: &str, node: &str, status: &str, revision: u64)
     object
 }
 
-pub fn tell(model: &mut Model, event: Event) -> Vec<Effect> {
+pub(super) fn tell(model: &mut Model, event: Event) -> Vec<Effect> {
     update(model, event).0
 }
 
-pub fn all(model: &mut Model, resource: &str, objects: Vec<Value>) {
+pub(super) fn all(model: &mut Model, resource: &str, objects: Vec<Value>) {
     tell(model, Event::Objects(Change::All { resource: resource.into(), objects }));
 }
 
 /// A cluster with something of everything.
-pub fn cluster(model: &mut Model) {
+pub(super) fn cluster(model: &mut Model) {
     tell(model, Event::Status(Some(json!({"state": "running"}))));
     all(
         model,
@@ -144,7 +144,7 @@ pub fn cluster(model: &mut Model) {
     );
 }
 
-pub fn lesson(lang: Lang) -> LessonView {
+pub(super) fn lesson(lang: Lang) -> LessonView {
     let ko = lang == Lang::Ko;
     let text = |en: &str, korean: &str| if ko { korean.to_string() } else { en.to_string() };
     LessonView {
@@ -179,7 +179,7 @@ pub fn lesson(lang: Lang) -> LessonView {
 }
 
 /// The same step before the learner has guessed.
-pub fn asking(lang: Lang) -> LessonView {
+pub(super) fn asking(lang: Lang) -> LessonView {
     let ko = lang == Lang::Ko;
     let choice =
         |letter: &str, en: &str, korean: &str| (letter.to_string(), if ko { korean } else { en }.to_string());
@@ -205,7 +205,7 @@ pub fn asking(lang: Lang) -> LessonView {
 }
 
 /// The same step, done.
-pub fn done(lang: Lang) -> LessonView {
+pub(super) fn done(lang: Lang) -> LessonView {
     let mut view = LessonView { predict: asking(lang).predict, ..lesson(lang) };
     if let Some(predict) = &mut view.predict {
         (predict.chosen, predict.answer) = (Some("a".into()), Some("b".into()));
@@ -222,7 +222,7 @@ pub fn done(lang: Lang) -> LessonView {
 }
 
 /// An interface of this size with a cluster, a lesson, a shell and a command on its way.
-pub fn model(width: u16, height: u16, lang: Lang, look: Look) -> Model {
+pub(super) fn model(width: u16, height: u16, lang: Lang, look: Look) -> Model {
     let opened = "2026-01-01T00:00:00Z".parse().expect("a time");
     let mut model = Model::new("main", lang, look, Size::new(width, height), opened);
     cluster(&mut model);
@@ -239,7 +239,7 @@ pub fn model(width: u16, height: u16, lang: Lang, look: Look) -> Model {
     model
 }
 
-pub fn screen(model: &Model) -> Buffer {
+pub(super) fn screen(model: &Model) -> Buffer {
     let area = Rect::new(0, 0, model.size.width, model.size.height);
     let mut buffer = Buffer::empty(area);
     render(model, area, &mut buffer);
@@ -247,7 +247,7 @@ pub fn screen(model: &Model) -> Buffer {
 }
 
 /// The buffer as a terminal would show it: a wide syllable covers the cell behind it.
-pub fn text(buffer: &Buffer) -> String {
+pub(super) fn text(buffer: &Buffer) -> String {
     use unicode_width::UnicodeWidthStr;
     let mut out = String::new();
     for y in 0..buffer.area.height {
