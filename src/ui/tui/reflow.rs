@@ -229,6 +229,25 @@ impl Printer {
         self.bytes.extend_from_slice(text.unwrap_or(" ").as_bytes());
     }
 
+    /// Prints the first rows of a layout that has so many columns.
+    fn rows(&mut self, lines: &[Vec<Glyph>], layout: &Layout, shown: usize, columns: usize) {
+        let mut row = 0;
+        for (line, begins) in lines.iter().zip(&layout.begins) {
+            for (n, begin) in begins.iter().enumerate().take(shown - row.min(shown)) {
+                let glyphs = &line[*begin..begins.get(n + 1).copied().unwrap_or(line.len())];
+                glyphs.iter().for_each(|glyph| self.put(glyph));
+                let ends = n + 1 == begins.len();
+                if !ends && glyphs.iter().map(width).sum::<usize>() < columns {
+                    self.say(FILLER);
+                }
+                row += 1;
+                if ends && row < shown {
+                    self.say("\r\n");
+                }
+            }
+        }
+    }
+
     fn say(&mut self, sequence: &str) {
         if self.pen != Pen::default() {
             self.bytes.extend(b"\x1b[m");
@@ -238,45 +257,72 @@ impl Printer {
     }
 }
 
+/// What a terminal had before its size changed.
+struct Old {
+    /// The sequences that set its input modes, and its pen.
+    modes: Vec<u8>,
+    pens: Vec<u8>,
+    hidden: bool,
+    /// Rows scrolled back.
+    scrolled: usize,
+    /// Row and column of the cursor, and of the one that DECSC saved, with its pen.
+    cursor: (u16, u16),
+    saved: (u16, u16),
+    saved_pens: Vec<u8>,
+    /// All rows, which of them go on in the next one, and how many are of the past.
+    read: Vec<Vec<Glyph>>,
+    wrapped: Vec<bool>,
+    past: usize,
+    /// The other screen, cut to the new size, if a full-screen program has it.
+    program: Option<Vec<u8>>,
+}
+
+impl Old {
+    fn of(mut old: Parser, rows: u16, columns: u16) -> Old {
+        let modes = old.screen().input_mode_formatted();
+        let hidden = old.screen().hide_cursor();
+        let covered = old.screen().alternate_screen();
+        let pens = old.screen().attributes_formatted();
+        if covered {
+            old.process(b"\x1b[?47l");
+        }
+        let scrolled = old.screen().scrollback();
+        let cursor = old.screen().cursor_position();
+        let (read, wrapped, past) = read_rows(old.screen_mut());
+        old.process(b"\x1b8"); // where DECRC would go, and with which pen
+        let (saved, saved_pens) = (old.screen().cursor_position(), old.screen().attributes_formatted());
+        let program = covered.then(|| {
+            old.process(b"\x1b[?47h");
+            old.screen_mut().set_size(rows, columns);
+            old.screen().contents_formatted()
+        });
+        Old { modes, pens, hidden, scrolled, cursor, saved, saved_pens, read, wrapped, past, program }
+    }
+}
+
+/// The rows of the line in which the cursor is.
+fn line_of(cursor_row: usize, last: usize, wrapped: &[bool]) -> std::ops::Range<usize> {
+    let first = (0..cursor_row).rev().take_while(|row| wrapped[*row]).last();
+    let behind = (cursor_row..last).take_while(|row| wrapped[*row]).count();
+    first.unwrap_or(cursor_row)..cursor_row + behind + 1
+}
+
 /// Returns a terminal of another size with the same lines, the same past of at most `past_max`
 /// rows, and the same modes. `edited`: an editor has the line of the cursor and prints it anew.
 ///
 /// # Panics
 /// Where vt100 does, over strange screens.
-pub(super) fn resized(mut old: Parser, rows: u16, columns: u16, past_max: usize, edited: bool) -> Parser {
-    let modes = old.screen().input_mode_formatted();
-    let hidden = old.screen().hide_cursor();
-    let covered = old.screen().alternate_screen();
-    let pens = old.screen().attributes_formatted();
-    if covered {
-        old.process(b"\x1b[?47l");
-    }
-    let same_width = old.screen().size().1 == columns;
-    let old_rows = usize::from(old.screen().size().0);
-    let scrolled = old.screen().scrollback();
-    let cursor = old.screen().cursor_position();
-    let (mut read, wrapped, past) = read_rows(old.screen_mut());
-    old.process(b"\x1b8"); // where DECRC would go, and with which pen
-    let (saved, saved_pens) = (old.screen().cursor_position(), old.screen().attributes_formatted());
-    let program = covered.then(|| {
-        old.process(b"\x1b[?47h");
-        old.screen_mut().set_size(rows, columns);
-        old.screen().contents_formatted()
-    });
-    drop(old);
-
+pub(super) fn resized(old: Parser, rows: u16, columns: u16, past_max: usize, edited: bool) -> Parser {
+    let (old_rows, old_columns) = old.screen().size();
+    let Old { modes, hidden, pens, scrolled, cursor, mut read, wrapped, past, saved, saved_pens, program } =
+        Old::of(old, rows, columns);
     // Below the cursor and the last line there is nothing to keep.
     let cursor_row = past + usize::from(cursor.0);
     let last =
         read.iter().rposition(|row| !row.iter().all(|g| is_blank(g.as_ref()))).unwrap_or(0).max(cursor_row);
     read.truncate(last + 1);
-    let goes_on = |row: usize| wrapped[row];
-    let kept = match edited && !same_width {
-        true => {
-            let first = (0..cursor_row).rev().take_while(|row| goes_on(*row)).last();
-            let behind = (cursor_row..last).take_while(|row| goes_on(*row)).count();
-            first.unwrap_or(cursor_row)..cursor_row + behind + 1
-        }
+    let kept = match edited && old_columns != columns {
+        true => line_of(cursor_row, last, &wrapped),
         false => 0..0,
     };
     let wide = usize::from(columns);
@@ -298,27 +344,13 @@ pub(super) fn resized(mut old: Parser, rows: u16, columns: u16, past_max: usize,
     // where there is room; of one with room below, as after `clear`, the beginning stays. The
     // cursor is in sight in any case.
     let end = layout.rows.saturating_sub(tall);
-    let full = last + 1 == past + old_rows;
+    let full = last + 1 == past + usize::from(old_rows);
     let top = if full { end } else { find(upper).0.max(end) };
     let top = top.min(cursor_at.0).max((cursor_at.0 + 1).saturating_sub(tall));
 
     let mut out = Printer::default();
     let shown = layout.rows.min(top + tall);
-    let mut row = 0;
-    for (line, begins) in lines.iter().zip(&layout.begins) {
-        for (n, begin) in begins.iter().enumerate().take(shown - row.min(shown)) {
-            let glyphs = &line[*begin..begins.get(n + 1).copied().unwrap_or(line.len())];
-            glyphs.iter().for_each(|glyph| out.put(glyph));
-            let ends = n + 1 == begins.len();
-            if !ends && glyphs.iter().map(width).sum::<usize>() < wide {
-                out.say(FILLER);
-            }
-            row += 1;
-            if ends && row < shown {
-                out.say("\r\n");
-            }
-        }
-    }
+    out.rows(&lines, &layout, shown, wide);
     let over = top - shown.saturating_sub(tall);
     if over > 0 {
         out.say(&format!("\x1b[{over}S"));

@@ -78,43 +78,108 @@ fn list(canvas: &mut Canvas<'_>, model: &Model, flow: &Flow) {
     }
 }
 
+/// A command in the middle of its show, and where the stations of its request stand.
+struct Show<'a> {
+    flow: &'a Flow,
+    /// The hop that is lit.
+    now: usize,
+    /// The station that is lit; 0: none.
+    lit: usize,
+    /// The columns of the API server and of the store.
+    api: usize,
+    store: usize,
+}
+
+impl<'a> Show<'a> {
+    /// The hops of the command's last request and what it led to, up to the lit one: kubectl may
+    /// have looked first.
+    fn last_request(&self) -> Vec<(usize, &'a Hop)> {
+        let hops = self.flow.hops.iter().enumerate().take_while(|(at, _)| *at <= self.now);
+        let seen: Vec<(usize, &Hop)> = hops.collect();
+        let stage = seen.iter().rposition(|(_, h)| matches!(h.did, Did::Stage(_))).unwrap_or(0);
+        let answered = seen[..stage].iter().rposition(|(_, h)| matches!(h.did, Did::Answered { .. }));
+        seen[answered.map_or(0, |at| at + 1)..].to_vec()
+    }
+
+    fn head(&self, station: usize) -> Tone {
+        if self.lit == station { Tone::Lit } else { Tone::Strong }
+    }
+
+    /// The tone of a hop's text.
+    fn tone(&self, at: usize, otherwise: Tone) -> Tone {
+        if at == self.now { Tone::Lit } else { otherwise }
+    }
+}
+
 /// In a large pane: the stations where they stand in the architecture.
 fn stations(canvas: &mut Canvas<'_>, model: &Model, flow: &Flow) {
-    let now = model.traffic.play.at;
-    let seen = || flow.hops.iter().enumerate().take_while(|(at, _)| *at <= now);
     let lit = model.traffic.lit().map_or(0, station);
-    let width = canvas.width();
-    let (api, store) = (width * 30 / 100, width * 68 / 100);
-    let number = |canvas: &Canvas<'_>, n: usize| canvas.look.number(n);
-    let head = |n: usize| if lit == n { Tone::Lit } else { Tone::Strong };
+    let (api, store) = (canvas.width() * 30 / 100, canvas.width() * 68 / 100);
+    let show = Show { flow, now: model.traffic.play.at, lit, api, store };
+    request(canvas, &show);
+    let watch = if lit >= 4 { Sign::WatchLit } else { Sign::Watch };
+    canvas.put(api + 8, 4, canvas.sign(watch), if lit >= 4 { Tone::Strong } else { Tone::Dim });
+    canvas.put(api + 10, 4, "watch", Tone::Dim);
+    watchers(canvas, model, &show);
+    let last = canvas.height().saturating_sub(1);
+    bar(canvas, model, flow, last.saturating_sub(1));
+    let (text, tone) = caption(model, false);
+    canvas.put(1, last, &text, tone);
+}
 
-    // 1 you, 2 api, 3 etcd
-    let you = format!("{} {}", number(canvas, 1), canvas.word(Word::You, &[]));
-    canvas.put(1, 0, &you, head(1));
-    canvas.put(api, 0, &format!("{} kube-apiserver", number(canvas, 2)), head(2));
-    canvas.put(store, 0, &format!("{} etcd", number(canvas, 3)), head(3));
-    canvas.put_in(1, 1, api - 6, &title(flow), Tone::Plain);
-    // kubectl may have looked first: the stages of its last request are told, with what came of it.
-    let last_stage = seen().filter(|(_, h)| matches!(h.did, Did::Stage(_))).last().map_or(0, |(at, _)| at);
-    let answered = |h: &Hop| matches!(h.did, Did::Answered { .. });
-    let begin = seen().filter(|(at, h)| *at < last_stage && answered(h)).last().map_or(0, |(at, _)| at + 1);
-    let seen = || flow.hops.iter().enumerate().take_while(|(at, _)| *at <= now).skip(begin);
-    let stages: Vec<(usize, &Hop)> = seen().filter(|(_, h)| matches!(h.did, Did::Stage(_))).collect();
-    let arrow = |canvas: &mut Canvas<'_>, x: usize, y: usize, on: bool, back: bool| {
-        let sign = match (on, back) {
-            (true, false) => Sign::RightLit,
-            (false, false) => Sign::Right,
-            (true, true) => Sign::LeftLit,
-            (false, true) => Sign::Left,
-        };
-        let tone = if on { Tone::Strong } else { Tone::Dim };
-        canvas.put(x, y, canvas.look.sign(sign), tone);
+/// 1 you, 2 the API server, 3 etcd.
+fn request(canvas: &mut Canvas<'_>, show: &Show<'_>) {
+    let (api, store) = (show.api, show.store);
+    let you = format!("{} {}", canvas.look.number(1), canvas.word(Word::You, &[]));
+    canvas.put(1, 0, &you, show.head(1));
+    canvas.put(api, 0, &format!("{} kube-apiserver", canvas.look.number(2)), show.head(2));
+    canvas.put(store, 0, &format!("{} etcd", canvas.look.number(3)), show.head(3));
+    canvas.put_in(1, 1, api - 6, &title(show.flow), Tone::Plain);
+    let seen = show.last_request();
+    stages(canvas, show, &seen);
+    if let Some((at, stored)) = seen.iter().rfind(|(_, h)| h.did == Did::Stored) {
+        arrow(canvas, store - 4, 1, show.lit == 3, false);
+        let revision = stored.revision.map_or(String::new(), |r| r.to_string());
+        let text = canvas.word(Word::StatusRevision, &[&revision]);
+        canvas.put(store, 1, &text, show.tone(*at, Tone::Plain));
+        if let Some(fsync) = stored.revision.and_then(|revision| show.flow.fsync(revision)) {
+            canvas.put(store, 2, &format!("fsync {}", took(fsync)), Tone::Plain);
+        }
+        let text = canvas.word(Word::Committed, &[&took(stored.took_us)]);
+        canvas.put(store, 3, &text, Tone::Plain);
+        arrow(canvas, store - 4, 3, show.lit == 3, true);
+    }
+    if let Some((at, hop)) = seen.iter().rfind(|(_, h)| matches!(h.did, Did::Answered { .. }))
+        && let Did::Answered { verb, code } = &hop.did
+    {
+        let tone = if *code >= 400 { Tone::Bad } else { Tone::Good };
+        canvas.put_in(1, 3, api - 6, &format!("{verb}: {code}"), show.tone(*at, tone));
+        arrow(canvas, api - 4, 3, *at == show.now, true);
+        canvas.put(api, 4, &took(hop.took_us), Tone::Dim);
+    }
+}
+
+/// An arrow to the right, or back.
+fn arrow(canvas: &mut Canvas<'_>, x: usize, y: usize, on: bool, back: bool) {
+    let sign = match (on, back) {
+        (true, false) => Sign::RightLit,
+        (false, false) => Sign::Right,
+        (true, true) => Sign::LeftLit,
+        (false, true) => Sign::Left,
     };
+    let tone = if on { Tone::Strong } else { Tone::Dim };
+    canvas.put(x, y, canvas.look.sign(sign), tone);
+}
+
+/// The last six stages of the request, in at most three lines.
+fn stages(canvas: &mut Canvas<'_>, show: &Show<'_>, seen: &[(usize, &Hop)]) {
+    let (api, store) = (show.api, show.store);
+    let stages: Vec<_> = seen.iter().filter(|(_, h)| matches!(h.did, Did::Stage(_))).collect();
     if !stages.is_empty() {
-        arrow(canvas, api - 4, 1, lit == 2, false);
+        arrow(canvas, api - 4, 1, show.lit == 2, false);
     }
     let (mut x, mut y) = (api, 1);
-    for (at, hop) in stages.iter().rev().take(6).rev() {
+    for (at, hop) in &stages[stages.len().saturating_sub(6)..] {
         let Did::Stage(stage) = &hop.did else { continue };
         let stage = match stage.as_str() {
             "authenticate" => "authn",
@@ -128,85 +193,42 @@ fn stations(canvas: &mut Canvas<'_>, model: &Model, flow: &Flow) {
         if y > 3 {
             break;
         }
-        x = canvas.put_in(
-            x,
-            y,
-            store.saturating_sub(x + 4),
-            &text,
-            if *at == now { Tone::Lit } else { Tone::Plain },
-        ) + 2;
+        x = canvas.put_in(x, y, store.saturating_sub(x + 4), &text, show.tone(*at, Tone::Plain)) + 2;
     }
-    if let Some((at, stored)) = seen().filter(|(_, h)| h.did == Did::Stored).last() {
-        arrow(canvas, store - 4, 1, lit == 3, false);
-        let revision = stored.revision.map_or(String::new(), |r| r.to_string());
-        let text = canvas.word(Word::StatusRevision, &[&revision]);
-        canvas.put(store, 1, &text, if at == now { Tone::Lit } else { Tone::Plain });
-        if let Some(fsync) = stored.revision.and_then(|revision| flow.fsync(revision)) {
-            canvas.put(store, 2, &format!("fsync {}", took(fsync)), Tone::Plain);
-        }
-        let text = canvas.word(Word::Committed, &[&took(stored.took_us)]);
-        canvas.put(store, 3, &text, Tone::Plain);
-        arrow(canvas, store - 4, 3, lit == 3, true);
-    }
-    if let Some((at, hop)) = seen().filter(|(_, h)| matches!(h.did, Did::Answered { .. })).last()
-        && let Did::Answered { verb, code } = &hop.did
-    {
-        let tone = if *code >= 400 { Tone::Bad } else { Tone::Good };
-        canvas.put_in(1, 3, api - 6, &format!("{verb}: {code}"), if at == now { Tone::Lit } else { tone });
-        arrow(canvas, api - 4, 3, at == now, true);
-        canvas.put(api, 4, &took(hop.took_us), Tone::Dim);
-    }
-    let watch = if lit >= 4 { Sign::WatchLit } else { Sign::Watch };
-    canvas.put(api + 8, 4, canvas.sign(watch), if lit >= 4 { Tone::Strong } else { Tone::Dim });
-    canvas.put(api + 10, 4, "watch", Tone::Dim);
+}
 
-    // 4 scheduler and controllers, 5 kubelet, 6 proxy
+/// 4 scheduler and controllers, 5 kubelet, 6 proxy: they hear of the write by a watch.
+fn watchers(canvas: &mut Canvas<'_>, model: &Model, show: &Show<'_>) {
     let top = 6;
+    let width = canvas.width();
     let columns = [1, width * 36 / 100, width * 70 / 100];
     let room = |n: usize| columns.get(n + 1).copied().unwrap_or(width).saturating_sub(columns[n] + 1);
     let rows = canvas.height().saturating_sub(top + 3).max(1);
-    let nodes: Vec<&str> = {
-        let mut nodes: Vec<&str> = seen()
-            .flat_map(|(_, h)| [&h.from, &h.to])
-            .filter_map(|s| if let Spot::Kubelet(n) = s { Some(short(n)) } else { None })
-            .collect();
-        nodes.dedup();
-        nodes
-    };
+    let seen = show.last_request();
+    let mut nodes: Vec<&str> = seen
+        .iter()
+        .flat_map(|(_, h)| [&h.from, &h.to])
+        .filter_map(|s| if let Spot::Kubelet(n) = s { Some(short(n)) } else { None })
+        .collect();
+    nodes.dedup();
     let heads = [
-        format!("{} scheduler, controllers", number(canvas, 4)),
-        format!("{} kubelet {}", number(canvas, 5), nodes.last().copied().unwrap_or_default()),
-        format!("{} kube-proxy", number(canvas, 6)),
+        format!("{} scheduler, controllers", canvas.look.number(4)),
+        format!("{} kubelet {}", canvas.look.number(5), nodes.last().copied().unwrap_or_default()),
+        format!("{} kube-proxy", canvas.look.number(6)),
     ];
     for (n, text) in heads.iter().enumerate() {
-        canvas.put_in(columns[n], top, room(n), text, head(n + 4));
-        let done: Vec<(usize, &Hop)> = seen().filter(|(_, h)| station(h) == n + 4).collect();
-        let skip = done.len().saturating_sub(rows);
-        for (row, (at, hop)) in done.into_iter().skip(skip).enumerate() {
-            let tone = if at == now { Tone::Lit } else { Tone::Plain };
+        canvas.put_in(columns[n], top, room(n), text, show.head(n + 4));
+        let done: Vec<_> = seen.iter().filter(|(_, h)| station(h) == n + 4).collect();
+        for (row, (at, hop)) in done[done.len().saturating_sub(rows)..].iter().enumerate() {
             let time = took(hop.took_us);
             let text = deed(model, hop, n == 1 && nodes.len() > 1);
-            let end = columns[n] + room(n);
-            let x = canvas.put_in(
-                columns[n],
-                top + 1 + row,
-                room(n).saturating_sub(cells(&time) + 1),
-                &text,
-                tone,
-            );
-            canvas.put_in(
-                end.saturating_sub(cells(&time)).max(x + 1),
-                top + 1 + row,
-                cells(&time),
-                &time,
-                Tone::Dim,
-            );
+            let (y, end) = (top + 1 + row, columns[n] + room(n));
+            let text_room = room(n).saturating_sub(cells(&time) + 1);
+            let x = canvas.put_in(columns[n], y, text_room, &text, show.tone(*at, Tone::Plain));
+            let time_at = end.saturating_sub(cells(&time)).max(x + 1);
+            canvas.put_in(time_at, y, cells(&time), &time, Tone::Dim);
         }
     }
-    let last = canvas.height().saturating_sub(1);
-    bar(canvas, model, flow, last.saturating_sub(1));
-    let (text, tone) = caption(model, false);
-    canvas.put(1, last, &text, tone);
 }
 
 /// A hop in the column of who did it: without the name that stands above.

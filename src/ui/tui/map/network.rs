@@ -22,6 +22,44 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
         0,
         &[("Service ", Tone::Dim), (&name, Tone::Strong), ("  ", Tone::Plain), (&service.kind, Tone::Accent)],
     );
+    let mut y = ports(canvas, key, service);
+    let selector: Vec<String> = service.selector.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    let text = match selector.is_empty() {
+        true => canvas.word(Word::NoSelector, &[]),
+        false => canvas.word(Word::Selects, &[&selector.join(",")]),
+    };
+    canvas.put(1, y, &text, Tone::Plain);
+    y += 1;
+    let endpoints = scene.endpoints(key);
+    let ready = endpoints.iter().filter(|e| e.ready).count();
+    let text = sentence(canvas, scene, key, service, ready, endpoints.len());
+    canvas.put(1, y, &text, if ready == 0 { Tone::Bad } else { Tone::Strong });
+    y += 1;
+    let shown = last.saturating_sub(y);
+    for endpoint in endpoints.iter().take(shown) {
+        let (sign, tone) =
+            if endpoint.ready { (Sign::Ready, Tone::Good) } else { (Sign::Starting, Tone::Warn) };
+        let x = canvas.put(2, y, &format!("{} {} ", canvas.sign(sign), endpoint.ip), tone);
+        canvas.row(
+            x,
+            y,
+            &[(&endpoint.pod, Tone::Plain), (" ", Tone::Plain), (short(&endpoint.node), Tone::Dim)],
+        );
+        y += 1;
+    }
+    let text = match (ready, &model.traffic.rules) {
+        (_, Some(record)) => canvas.word(
+            Word::RulesWritten,
+            &[&format!("kube-proxy {}", short(&record.node)), &took(record.took_us)],
+        ),
+        (0, None) => String::new(),
+        (n, None) => canvas.word(Word::PickOne, &[&n.to_string()]),
+    };
+    canvas.put(1, last, &text, Tone::Dim);
+}
+
+/// Draws the addresses of a Service, from line 1 on; returns the line behind them.
+fn ports(canvas: &mut Canvas<'_>, key: &Key, service: &Service) -> usize {
     let arrow = canvas.sign(Sign::Right);
     let mut y = 1;
     for (port, target, node_port) in &service.ports {
@@ -57,15 +95,18 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
         );
         y += 1;
     }
-    let selector: Vec<String> = service.selector.iter().map(|(k, v)| format!("{k}={v}")).collect();
-    let text = match selector.is_empty() {
-        true => canvas.word(Word::NoSelector, &[]),
-        false => canvas.word(Word::Selects, &[&selector.join(",")]),
-    };
-    canvas.put(1, y, &text, Tone::Plain);
-    y += 1;
-    let endpoints = scene.endpoints(key);
-    let ready = endpoints.iter().filter(|e| e.ready).count();
+    y
+}
+
+/// How many of a Service's endpoints are ready, or why it has none.
+fn sentence(
+    canvas: &Canvas<'_>,
+    scene: &Cluster,
+    key: &Key,
+    service: &Service,
+    ready: usize,
+    all: usize,
+) -> String {
     // A pod without an address, because no node has it yet, is no endpoint, though it carries the
     // labels.
     let carries = |pod: &&Pod| {
@@ -74,34 +115,11 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     let carriers: Vec<&Pod> = scene.pods.values().filter(carries).collect();
     let addressed = carriers.iter().filter(|pod| !pod.ip.is_empty()).count();
     let count = carriers.len().to_string();
-    let text = match (endpoints.is_empty() && !service.selector.is_empty(), carriers.len()) {
+    match (all == 0 && !service.selector.is_empty(), carriers.len()) {
         (true, 0) => canvas.word(Word::NoEndpoints, &[]),
         (true, _) if addressed == 0 => canvas.word(Word::NoAddresses, &[&count]),
         // They have ended, or lack the named port, or their endpoints are not written yet.
         (true, _) => canvas.word(Word::NotEndpoints, &[&count]),
-        _ => canvas.word(Word::Endpoints, &[&ready.to_string(), &endpoints.len().to_string()]),
-    };
-    canvas.put(1, y, &text, if ready == 0 { Tone::Bad } else { Tone::Strong });
-    y += 1;
-    let shown = last.saturating_sub(y);
-    for endpoint in endpoints.iter().take(shown) {
-        let (sign, tone) =
-            if endpoint.ready { (Sign::Ready, Tone::Good) } else { (Sign::Starting, Tone::Warn) };
-        let x = canvas.put(2, y, &format!("{} {} ", canvas.sign(sign), endpoint.ip), tone);
-        canvas.row(
-            x,
-            y,
-            &[(&endpoint.pod, Tone::Plain), (" ", Tone::Plain), (short(&endpoint.node), Tone::Dim)],
-        );
-        y += 1;
+        _ => canvas.word(Word::Endpoints, &[&ready.to_string(), &all.to_string()]),
     }
-    let text = match (ready, &model.traffic.rules) {
-        (_, Some(record)) => canvas.word(
-            Word::RulesWritten,
-            &[&format!("kube-proxy {}", short(&record.node)), &took(record.took_us)],
-        ),
-        (0, None) => String::new(),
-        (n, None) => canvas.word(Word::PickOne, &[&n.to_string()]),
-    };
-    canvas.put(1, last, &text, Tone::Dim);
 }

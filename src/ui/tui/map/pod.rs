@@ -31,40 +31,9 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
             (&pod.status, tone),
         ],
     );
-    let mut facts = vec![format!("{}/{}", pod.ready.0, pod.ready.1), pod.image.clone()];
-    if !pod.node.is_empty() {
-        facts.push(canvas.word(Word::On, &[short(&pod.node)]));
-    }
-    facts.push(pod.ip.clone());
-    if pod.restarts > 0 {
-        facts.push(canvas.word(Word::Restarts, &[&pod.restarts.to_string()]));
-    }
-    facts.retain(|f| !f.is_empty());
-    canvas.put(1, 1, &facts.join("  "), Tone::Dim);
-    // What was told of it: hops of the command that made it, or else its Events. A pod of the same
-    // name that was deleted before had a life of its own.
-    let own = |hop: &Hop| {
-        let it = |o: &ObjectRef| o.resource == "pods" && o.name == pod.name && o.namespace == pod.namespace;
-        hop.object.as_ref().is_some_and(it) && pod.created.is_none_or(|created| hop.at >= created)
-    };
-    let about = |flow: &&Flow| flow.hops.iter().any(own);
-    let hops: Vec<(String, String)> = model
-        .traffic
-        .flows
-        .iter()
-        .filter(about)
-        .flat_map(|flow| {
-            // Of the command that is replayed, what was told up to the lit hop.
-            let told = match model.traffic.play.session.as_ref() == Some(&flow.session) {
-                true if model.traffic.moving() => model.traffic.play.at + 1,
-                _ => flow.hops.len(),
-            };
-            let own = flow.hops.iter().take(told).filter(|h| own(h));
-            own.filter(|h| !matches!(h.did, Did::Stage(_)))
-                .map(|h| (describe(model.lang, h), took(h.took_us)))
-                .collect::<Vec<_>>()
-        })
-        .collect();
+    let facts = facts(canvas, pod);
+    canvas.put(1, 1, &facts, Tone::Dim);
+    let hops = hops_about(model, pod);
     let key = (pod.namespace.clone(), pod.name.clone());
     let events = scene.events_about("Pod", &key);
     let rows = canvas.height().saturating_sub(4);
@@ -94,4 +63,46 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
         let text = format!("{} {}: {}", canvas.sign(Sign::Warn), event.reason, event.message);
         canvas.put(1, last, &text, Tone::Bad);
     }
+}
+
+/// What is known of a pod in one line: containers, image, node, address, restarts.
+fn facts(canvas: &Canvas<'_>, pod: &Pod) -> String {
+    let mut facts = vec![format!("{}/{}", pod.ready.0, pod.ready.1), pod.image.clone()];
+    if !pod.node.is_empty() {
+        facts.push(canvas.word(Word::On, &[short(&pod.node)]));
+    }
+    facts.push(pod.ip.clone());
+    if pod.restarts > 0 {
+        facts.push(canvas.word(Word::Restarts, &[&pod.restarts.to_string()]));
+    }
+    facts.retain(|f| !f.is_empty());
+    facts.join("  ")
+}
+
+/// The hops about a pod in the commands that are kept, each with how long it took. Without any, its
+/// Events are shown.
+fn hops_about(model: &Model, pod: &Pod) -> Vec<(String, String)> {
+    // A pod of the same name that was deleted before had a life of its own.
+    let own = |hop: &Hop| {
+        let it = |o: &ObjectRef| o.resource == "pods" && o.name == pod.name && o.namespace == pod.namespace;
+        hop.object.as_ref().is_some_and(it) && pod.created.is_none_or(|created| hop.at >= created)
+    };
+    let about = |flow: &&Flow| flow.hops.iter().any(own);
+    model
+        .traffic
+        .flows
+        .iter()
+        .filter(about)
+        .flat_map(|flow| {
+            // Of the command that is replayed, what was told up to the lit hop.
+            let told = match model.traffic.play.session.as_ref() == Some(&flow.session) {
+                true if model.traffic.moving() => model.traffic.play.at + 1,
+                _ => flow.hops.len(),
+            };
+            let own = flow.hops.iter().take(told).filter(|h| own(h));
+            own.filter(|h| !matches!(h.did, Did::Stage(_)))
+                .map(|h| (describe(model.lang, h), took(h.took_us)))
+                .collect::<Vec<_>>()
+        })
+        .collect()
 }

@@ -1,17 +1,15 @@
 use super::*;
 use crate::tui::event::Question;
-use crate::tui::flow::Did;
 use crate::tui::model::{BURST, Overlay, Pane, View};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use lab::view::Ask;
-use std::time::Duration;
 
-fn press(model: &mut Model, code: KeyCode) -> Vec<Effect> {
+pub(super) fn press(model: &mut Model, code: KeyCode) -> Vec<Effect> {
     tell(model, Event::Key(KeyEvent::new(code, KeyModifiers::NONE)))
 }
 
 /// A letter, and a moment in which nothing follows it.
-fn letter(model: &mut Model, letter: char) -> Vec<Effect> {
+pub(super) fn letter(model: &mut Model, letter: char) -> Vec<Effect> {
     let mut effects = press(model, KeyCode::Char(letter));
     model.now += BURST;
     effects.extend(tell(model, Event::Tick));
@@ -19,31 +17,31 @@ fn letter(model: &mut Model, letter: char) -> Vec<Effect> {
 }
 
 /// The same, and the engine's answer.
-fn answered(model: &mut Model, key: char) -> Vec<Effect> {
+pub(super) fn answered(model: &mut Model, key: char) -> Vec<Effect> {
     let effects = letter(model, key);
     tell(model, Event::Answered);
     effects
 }
 
 /// What the REPL in the pane tells the frame.
-fn wish(model: &mut Model, words: &str) -> Vec<Effect> {
+pub(super) fn wish(model: &mut Model, words: &str) -> Vec<Effect> {
     model.shell.trust("t".into());
     tell(model, Event::Shell(format!("\x1b]ropewalk;t;{words}\x07").into_bytes()))
 }
 
-fn control(model: &mut Model, letter: char) -> Vec<Effect> {
+pub(super) fn control(model: &mut Model, letter: char) -> Vec<Effect> {
     tell(model, Event::Key(KeyEvent::new(KeyCode::Char(letter), KeyModifiers::CONTROL)))
 }
 
-fn mouse(model: &mut Model, kind: MouseEventKind, column: u16, row: u16) -> Vec<Effect> {
+pub(super) fn mouse(model: &mut Model, kind: MouseEventKind, column: u16, row: u16) -> Vec<Effect> {
     tell(model, Event::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE }))
 }
 
-fn fresh() -> Model {
+pub(super) fn fresh() -> Model {
     model(80, 24, Lang::En, Look::default())
 }
 
-fn asks(ask: &Ask) -> Vec<Effect> {
+pub(super) fn asks(ask: &Ask) -> Vec<Effect> {
     vec![Effect::Ask(Question::from(ask))]
 }
 
@@ -361,102 +359,6 @@ fn pastes_and_the_wheel_go_where_the_program_wants_them() {
 }
 
 #[test]
-fn a_command_is_played_hop_by_hop_paused_stepped_and_replayed() {
-    let mut model = fresh();
-    let flow = model.traffic.shown().expect("the newest command is on the stage").clone();
-    assert_eq!(flow.command, "kubectl run");
-    assert_eq!(flow.object().map(|o| o.name.as_str()), Some("web2"));
-    let stored = flow.hops.iter().position(|h| h.did == Did::Stored).expect("stored");
-    assert_eq!(flow.hops[stored].revision, Some(860));
-    assert!(flow.hops.iter().any(|h| matches!(&h.did, Did::Scheduled { fit: 2, of: 3, .. })), "{flow:#?}");
-    let bound = flow.hops.iter().position(|h| matches!(h.did, Did::Bound { .. })).expect("bound");
-    // Nothing stands still while it plays, and every hop is lit for a moment.
-    let mut lit = 0;
-    while let Some(due) = model.traffic.due() {
-        assert!(due > model.now, "time goes on");
-        assert!(due - model.now <= Duration::from_millis(1200));
-        model.now = due;
-        let before = model.traffic.play.at;
-        tell(&mut model, Event::Tick);
-        assert_eq!(model.traffic.play.at, before + 1);
-        lit += 1;
-    }
-    assert_eq!(lit, flow.hops.len());
-    assert_eq!(model.due(), None, "with nothing going on, nothing moves");
-    press(&mut model, KeyCode::F(5));
-    assert_eq!((model.traffic.play.at, model.traffic.play.playing), (0, true));
-    press(&mut model, KeyCode::F(8));
-    assert_eq!((model.traffic.play.at, model.traffic.play.playing), (1, false));
-    assert_eq!(model.due(), None, "paused");
-    press(&mut model, KeyCode::F(7));
-    assert_eq!(model.traffic.play.at, 0);
-    // The picture shows what was there then.
-    use crate::tui::flow::Then;
-    let then = |model: &mut Model, at: usize| {
-        model.traffic.play.at = at;
-        model.traffic.stand("default", "web2")
-    };
-    assert_eq!(then(&mut model, stored - 1), Some(Then::NotYet));
-    assert_eq!(then(&mut model, stored), Some(Then::Stored));
-    assert_eq!(then(&mut model, bound), Some(Then::Starting));
-    assert_eq!(then(&mut model, flow.hops.len() - 1), None, "as it is now");
-    assert_eq!(model.traffic.stand("default", "web-76f8d594c6-7ksfg"), None, "of another command");
-}
-
-#[test]
-fn what_happened_before_is_kept_but_not_played() {
-    let opened = "2100-01-01T00:00:00Z".parse().expect("a time");
-    let mut model = Model::new("main", Lang::En, Look::default(), Size::new(80, 24), opened);
-    tell(&mut model, Event::Status(Some(json!({"state": "running"}))));
-    tell(&mut model, Event::Records(records()));
-    assert!(model.traffic.shown().is_none() && model.due().is_none());
-    press(&mut model, KeyCode::F(5));
-    assert!(model.traffic.shown().is_some());
-}
-
-#[test]
-fn the_time_view_writes_the_word_and_does_not_run_it() {
-    let mut model = fresh();
-    wish(&mut model, "prompt;on");
-    press(&mut model, KeyCode::F(4));
-    let typed = press(&mut model, KeyCode::Enter);
-    // What stood there goes first, also a search and an unfinished text: both take Ctrl-E and
-    // Ctrl-U for their own.
-    assert_eq!(typed, [Effect::Type(b"\x03".to_vec())]);
-    assert_eq!(model.focus, Pane::Shell);
-    assert_eq!(wish(&mut model, "prompt;off"), []);
-    assert_eq!(wish(&mut model, "prompt;on"), [Effect::Type(b"rewind 859".to_vec())]);
-    assert_eq!(wish(&mut model, "prompt;on"), [], "once");
-    // What runs would take it for its own: an editor, `cat`, a shell in a container.
-    wish(&mut model, "prompt;off");
-    press(&mut model, KeyCode::F(4));
-    assert_eq!(press(&mut model, KeyCode::Enter), [Effect::Bell]);
-    assert!(text(&screen(&model)).contains("a command runs in the shell"));
-}
-
-#[test]
-fn the_marked_command_stays_marked_while_newer_ones_come() {
-    let mut model = fresh();
-    press(&mut model, KeyCode::F(4));
-    assert_eq!(model.overlay, Some(Overlay::Time(0)));
-    let newer = records().into_iter().map(|mut record| {
-        record.seq += 1000;
-        if let Some(request) = &mut record.request {
-            request.session += "-newer";
-            request.id += "-newer";
-        }
-        record.revision = record.revision.map(|revision| revision + 1000);
-        record.cause = None;
-        record
-    });
-    tell(&mut model, Event::Records(newer.collect()));
-    assert_eq!(model.overlay, Some(Overlay::Time(1)), "the command that was read is the second now");
-    wish(&mut model, "prompt;on");
-    press(&mut model, KeyCode::Enter);
-    assert_eq!(wish(&mut model, "prompt;on"), [Effect::Type(b"rewind 859".to_vec())]);
-}
-
-#[test]
 fn scrolling_ends_where_the_text_does() {
     let mut model = model(60, 16, Lang::En, Look::default());
     press(&mut model, KeyCode::F(1));
@@ -500,48 +402,6 @@ fn the_marked_lesson_stays_in_sight() {
 }
 
 #[test]
-fn what_a_view_is_about_may_vanish() {
-    let mut model = fresh();
-    press(&mut model, KeyCode::F(6));
-    press(&mut model, KeyCode::F(6));
-    press(&mut model, KeyCode::Char('7'));
-    for _ in 0..9 {
-        press(&mut model, KeyCode::Down);
-    }
-    assert_eq!(model.subject, 4, "the last of the learner's five pods");
-    let two = ["web2", "web3"].map(|name| pod("default", name, "ropewalk-worker", "Running", 900));
-    all(&mut model, "pods", two.to_vec());
-    press(&mut model, KeyCode::Up);
-    assert_eq!(model.subject, 0, "one up from the last that is left");
-}
-
-/// The lists are ordered by the latest change, and other pods go on changing.
-#[test]
-fn a_view_stays_with_the_object_that_was_chosen() {
-    let mut model = Model::new("main", Lang::En, Look::default(), Size::new(120, 34), fresh().opened);
-    let running = |name: &str, revision| pod("default", name, "w", "Running", revision);
-    all(&mut model, "pods", vec![running("a", 10), running("b", 20), running("c", 30)]);
-    press(&mut model, KeyCode::F(6));
-    press(&mut model, KeyCode::F(6));
-    press(&mut model, KeyCode::Char('7'));
-    let about = |model: &Model| {
-        let all = model.subjects();
-        all[model.place(&all)].1.clone()
-    };
-    assert_eq!(about(&model), "c", "the newest");
-    press(&mut model, KeyCode::Down);
-    assert_eq!(about(&model), "b");
-    all(&mut model, "pods", vec![running("a", 40), running("b", 20), running("c", 30)]);
-    assert_eq!(about(&model), "b", "another pod has changed");
-    assert!(text(&screen(&model)).contains(" b  Running"), "{}", text(&screen(&model)));
-    press(&mut model, KeyCode::Up);
-    assert_eq!(about(&model), "c", "the one above it now");
-    press(&mut model, KeyCode::Up);
-    all(&mut model, "pods", vec![running("a", 40), running("b", 50), running("c", 30)]);
-    assert_eq!(about(&model), "b", "the first is the newest, whichever that is");
-}
-
-#[test]
 fn a_click_on_a_name_chooses_that_pane() {
     for lang in [Lang::En, Lang::Ko] {
         let mut model = model(60, 16, lang, Look::default());
@@ -582,98 +442,6 @@ fn the_frames_keys_work_with_a_korean_layout_on() {
         [Effect::Type("ㅜ".into())],
         "the shell gets what was typed"
     );
-}
-
-#[test]
-fn a_cluster_that_has_ended_is_said_to_once_on_every_screen() {
-    for (width, height, lang, words) in
-        [(80, 24, Lang::En, "the cluster has ended"), (30, 8, Lang::Ko, "클러스터가 종료되었습니다")]
-    {
-        let mut model = model(width, height, lang, Look::default());
-        model.focus = Pane::Map;
-        assert!(!text(&screen(&model)).contains(words));
-        assert!(update(&mut model, Event::Status(None)).1);
-        let shown = text(&screen(&model));
-        assert!(shown.contains(words), "{shown}");
-        assert!(
-            shown.lines().next().is_some_and(|l| l.contains(words)) || height < 24,
-            "the map is of the past: {shown}"
-        );
-        assert!(!update(&mut model, Event::Status(None)).1, "nothing new: nothing to draw");
-        assert!(update(&mut model, Event::Status(Some(json!({"state": "running"})))).1);
-        assert!(!text(&screen(&model)).contains(words));
-    }
-}
-
-/// `fault kill kube-apiserver`, or a control plane that is off.
-#[test]
-fn a_map_that_the_api_server_tells_nothing_of_says_how_old_it_is() {
-    for (lang, bar, old) in [
-        (Lang::En, "the API server is silent, 3 s", "as it was 3 s ago"),
-        (Lang::Ko, "API 서버 응답 없음, 3초", "3초 전 모습"),
-    ] {
-        let mut model = model(120, 34, lang, Look::default());
-        model.traffic.finish();
-        model.now = Duration::from_secs(10);
-        for event in [Event::Silent("nodes".into()), Event::Silent("pods".into())] {
-            assert_eq!(update(&mut model, event), (vec![], false));
-        }
-        assert_eq!(model.due(), Some(Duration::from_secs(12)));
-        assert!(!text(&screen(&model)).contains(bar), "a watch is opened again all the time");
-        model.now = Duration::from_secs(13);
-        assert_eq!(model.due(), Some(Duration::from_secs(14)));
-        let shown = text(&screen(&model));
-        assert!(shown.contains(bar) && shown.contains(old), "{shown}");
-        tell(&mut model, Event::Resize(Size::new(70, 20)));
-        assert!(text(&screen(&model)).contains(bar), "the one line at the foot");
-        all(&mut model, "nodes", vec![]);
-        assert!(model.silent_since().is_some(), "of pods nothing is told yet");
-        all(&mut model, "pods", vec![]);
-        assert_eq!((model.silent_since(), model.due()), (None, None));
-    }
-}
-
-/// A right that was taken away while the watch was broken.
-#[test]
-fn a_kind_that_may_not_be_looked_at_any_more_makes_no_map_an_old_one() {
-    let mut model = fresh();
-    for event in [Event::Silent("nodes".into()), Event::Silent("pods".into())] {
-        update(&mut model, event);
-    }
-    all(&mut model, "nodes", vec![]);
-    assert!(!model.cluster.pods.is_empty());
-    assert!(update(&mut model, Event::Denied("pods".into())).1);
-    assert!(model.silent.is_empty() && model.cluster.pods.is_empty());
-    // A foreign cluster, of which nothing may be seen.
-    let opened = "2026-01-01T00:00:00Z".parse().unwrap();
-    let mut model = Model::new("main", Lang::En, Look::default(), Size::new(80, 24), opened);
-    assert!(!update(&mut model, Event::Denied("pods".into())).1 && !model.cluster.heard);
-}
-
-#[test]
-fn every_view_has_a_digit_which_is_named_where_it_works() {
-    for (at, view) in View::ALL.iter().enumerate() {
-        let digit = char::from_digit(at as u32 + 1, 10).unwrap();
-        let mut model = model(120, 50, Lang::En, Look::default());
-        press(&mut model, KeyCode::F(6));
-        press(&mut model, KeyCode::F(6));
-        press(&mut model, KeyCode::Char(digit));
-        assert_eq!(model.view, *view);
-        let named = format!("1-{} view", View::ALL.len());
-        assert!(text(&screen(&model)).contains(&named));
-        press(&mut model, KeyCode::Char('9'));
-        assert_eq!(model.view, *view, "a digit of no view");
-        press(&mut model, KeyCode::F(1));
-        assert!(text(&screen(&model)).contains(&named));
-        press(&mut model, KeyCode::F(3));
-        press(&mut model, KeyCode::Char('9'));
-        assert!(model.overlay.is_some());
-        press(&mut model, KeyCode::Char(digit));
-        assert_eq!((model.view, model.overlay), (*view, None));
-        assert_eq!(View::named(view.name()), Some(*view));
-    }
-    let names: Vec<&str> = View::ALL.iter().map(|view| view.name()).collect();
-    assert_eq!(names, lab::format::VIEWS, "lessons name the views that there are");
 }
 
 #[test]

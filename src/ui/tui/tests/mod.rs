@@ -4,6 +4,7 @@
 mod agreement;
 mod keys;
 mod replay;
+mod show;
 mod speed;
 mod views;
 
@@ -122,6 +123,11 @@ pub(super) fn cluster(model: &mut Model) {
         "endpoints": [endpoint("10.244.1.5", "web-76f8d594c6-7ksfg", "ropewalk-worker", true),
             endpoint("10.244.2.7", "web-5c9c7b9f4d-jc628", "ropewalk-worker2", false)]})],
     );
+    workloads(model);
+}
+
+/// A Deployment in the middle of a rollout, with its ReplicaSets.
+fn workloads(model: &mut Model) {
     let template = |image: &str| json!({"spec": {"containers": [{"name": "c", "image": image}]}});
     all(
         model,

@@ -1,0 +1,178 @@
+use super::traffic::{Pace, READS_MAX, SLOWER, WRITES_MAX, WRITTEN_MAX};
+use super::*;
+use tap::{Answer, Request, Write};
+
+fn record(event: Event, resource: &str, revision: u64, cause: Option<Cause>, request: Request) -> Record {
+    let made = Record::new(event).object(resource, "default", "web").revision(revision).cause(cause);
+    Record { request: Some(request), ..made }
+}
+
+fn commit() -> Event {
+    Event::Commit(Write::UPDATED)
+}
+
+fn answer(verb: &str) -> Event {
+    Event::Answer(Box::new(Answer { verb: verb.into(), ..Answer::default() }))
+}
+
+/// A pod that crashes and is started again, for hours, is the doing of the command that made
+/// it.
+#[test]
+fn what_one_command_leads_to_is_remembered_within_bounds() {
+    let mut traffic = Traffic::new();
+    let opened = Timestamp::UNIX_EPOCH;
+    let learner =
+        Request { id: "r0".into(), session: "s".into(), user: "learner".into(), ..Request::default() };
+    traffic.absorb(record(commit(), "pods", 2, None, learner), Duration::ZERO, opened);
+    assert_eq!(traffic.flows.len(), 1);
+    for n in 2..5_000u64 {
+        let resource = if n % 3 == 0 { "events" } else { "pods" };
+        let request = Request {
+            id: format!("r{n}"),
+            user_agent: "kubelet/v1".into(),
+            user: "system:node:w".into(),
+            ..Request::default()
+        };
+        let cause = Some(Cause::Revision(n - u64::from(n % 3 == 1)));
+        traffic.absorb(record(answer("update"), resource, n + 1, cause, request), Duration::ZERO, opened);
+    }
+    let flow = &traffic.flows[0];
+    assert!(flow.hops.len() > 10, "the chain is followed: {}", flow.hops.len());
+    assert!(flow.requests.len() <= HOPS_MAX + 1 && flow.revisions.len() <= HOPS_MAX + 1);
+}
+
+/// One record of a command of the learner's.
+fn told(traffic: &mut Traffic, session: &str, event: Event, revision: u64) {
+    let id = format!("{session}-{revision}");
+    let request = Request { id, session: session.into(), user: "learner".into(), ..Request::default() };
+    traffic.absorb(
+        Record { revision: (revision > 0).then_some(revision), ..record(event, "pods", 0, None, request) },
+        Duration::ZERO,
+        Timestamp::UNIX_EPOCH,
+    );
+}
+
+#[test]
+fn commands_that_only_look_push_out_none_that_wrote() {
+    let mut traffic = Traffic::new();
+    told(&mut traffic, "scale", Event::Authorize, 0);
+    told(&mut traffic, "scale", commit(), 7);
+    (0..500).for_each(|n| told(&mut traffic, &format!("get{n}"), Event::Authorize, 0));
+    assert!(traffic.flows.iter().any(|f| f.session == "scale" && f.wrote()));
+    assert!(traffic.flows.len() <= READS_MAX + 2, "{}", traffic.flows.len());
+    for n in 0..500 {
+        told(&mut traffic, &format!("set{n}"), commit(), 10 + n);
+    }
+    assert!(traffic.flows.len() <= READS_MAX + WRITES_MAX + 2, "{}", traffic.flows.len());
+    assert!(traffic.flows.iter().any(|f| f.session == "set499"));
+}
+
+#[test]
+fn a_look_takes_the_stage_only_when_it_is_free_and_nothing_ends_a_pause() {
+    let mut traffic = Traffic::new();
+    let shown = |traffic: &Traffic| traffic.play.session.clone().unwrap_or_default();
+    told(&mut traffic, "scale", commit(), 7);
+    assert_eq!(shown(&traffic), "scale");
+    told(&mut traffic, "get", Event::Authorize, 0);
+    assert_eq!(shown(&traffic), "scale", "it still plays");
+    traffic.pause(Duration::ZERO);
+    told(&mut traffic, "set", commit(), 8);
+    assert_eq!((shown(&traffic).as_str(), traffic.play.playing), ("scale", false), "the learner looks at it");
+    traffic.pause(Duration::ZERO);
+    told(&mut traffic, "run", commit(), 9);
+    assert_eq!(shown(&traffic), "run");
+    traffic.finish();
+    told(&mut traffic, "get2", Event::Authorize, 0);
+    assert_eq!(shown(&traffic), "get2");
+}
+
+#[test]
+fn heartbeats_push_out_neither_decisions_nor_how_long_the_disk_took() {
+    let mut traffic = Traffic::new();
+    let etcd = |traffic: &mut Traffic, n: u64| {
+        let applied = Event::CommitEntry { index: n, term: 1, fsync_us: n * 10, batch: 1 };
+        let made = Record { component: Component::Etcd, ..Record::new(applied).revision(n) };
+        traffic.absorb(made, Duration::ZERO, Timestamp::UNIX_EPOCH);
+    };
+    let decision = Record::new(Event::Schedule(tap::Decision::default())).object("pods", "default", "web");
+    traffic.absorb(decision, Duration::ZERO, Timestamp::UNIX_EPOCH);
+    etcd(&mut traffic, 7);
+    told(&mut traffic, "run", commit(), 7); // after its member
+    told(&mut traffic, "scale", commit(), 8); // before it
+    (8..20_000).for_each(|n| etcd(&mut traffic, n));
+    assert_eq!(traffic.decisions.len(), 1);
+    assert_eq!(traffic.flows[0].fsync(7), Some(70));
+    assert_eq!(traffic.flows[1].fsync(8), Some(80));
+    assert_eq!(traffic.written.len(), WRITTEN_MAX);
+    assert!(traffic.written.contains_key(&19_999));
+}
+
+#[test]
+fn what_was_shown_and_has_gone_does_not_stop_the_replay() {
+    let mut traffic = Traffic::new();
+    told(&mut traffic, "run", commit(), 7);
+    traffic.play.session = Some("long ago".into());
+    traffic.replay(Duration::ZERO);
+    assert_eq!(traffic.shown().map(|f| f.session.as_str()), Some("run"));
+}
+
+#[test]
+fn a_pod_that_apply_looked_for_is_not_there_before_it_is_made() {
+    let mut traffic = Traffic::new();
+    let answered = |id: &str, verb: &str, code: u16| {
+        let request = Request {
+            id: id.into(),
+            session: "apply".into(),
+            user: "learner".into(),
+            code,
+            ..Request::default()
+        };
+        record(answer(verb), "pods", 0, None, request)
+    };
+    told(&mut traffic, "apply", Event::Authorize, 0);
+    traffic.absorb(answered("g", "get", 404), Duration::ZERO, Timestamp::UNIX_EPOCH);
+    told(&mut traffic, "apply", Event::Authorize, 0);
+    told(&mut traffic, "apply", commit(), 7);
+    traffic.absorb(answered("c", "create", 201), Duration::ZERO, Timestamp::UNIX_EPOCH);
+    let at = |traffic: &mut Traffic, hop: usize| {
+        traffic.play.at = hop;
+        traffic.stand("default", "web")
+    };
+    assert_eq!([0, 1, 2].map(|hop| at(&mut traffic, hop)), [Some(Then::NotYet); 3]);
+    assert_eq!(at(&mut traffic, 3), Some(Then::Stored));
+    // A label on a pod that was there makes none.
+    let mut traffic = Traffic::new();
+    told(&mut traffic, "apply", commit(), 7);
+    traffic.absorb(answered("p", "patch", 200), Duration::ZERO, Timestamp::UNIX_EPOCH);
+    assert_eq!(at(&mut traffic, 0), None);
+}
+
+#[test]
+fn a_pace_has_three_digits() {
+    let pace =
+        |real, lit| Pace { real: Duration::from_micros(real), lit: Duration::from_micros(lit) }.to_string();
+    for (real, lit, said) in [
+        (5_000, 500_000, "1/100"),
+        (1_000, 250_000, "1/250"),
+        (70, 250_000, "1/3570"),
+        (8_000, 1_000_000, "1/125"),
+        (12_500, 1_200_000, "1/96"),
+        (170_000, 250_000, "1/1.5"),
+        (250_000, 250_000, "1/1"),
+        (3_000_000, 1_200_000, "x2.5"),
+        (120_000_000, 1_200_000, "x100.0"),
+        (0, 250_000, ""),
+    ] {
+        assert_eq!(pace(real, lit), said);
+    }
+}
+
+#[test]
+fn of_a_cluster_that_was_replaced_nothing_is_kept() {
+    let mut traffic = Traffic::new();
+    told(&mut traffic, "run", commit(), 7);
+    traffic.lost = 3;
+    traffic.restart();
+    assert!(traffic.flows.is_empty() && traffic.shown().is_none() && traffic.lost == 0);
+    assert_eq!(traffic.play.slower, SLOWER);
+}

@@ -1,0 +1,359 @@
+//! All flows, with what the views read beside them, and the show that plays one of them.
+
+use super::{Did, Flow, Hop, Spot};
+use crate::tui::agreement::Agreement;
+use clock::Timestamp;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+use tap::{Component, Event, Record};
+
+/// Flows kept for replay that wrote, and that only read; the oldest of its sort goes. `watch
+/// kubectl get pods` makes one every two seconds, and must not push out what can be gone back to.
+pub(super) const WRITES_MAX: usize = 30;
+pub(super) const READS_MAX: usize = 10;
+/// Decisions of the scheduler kept, one for a pod; the oldest goes.
+const DECISIONS_MAX: usize = 200;
+/// Entries of the store's log of which the writing to disk is kept, the newest. Heartbeats make one
+/// or two a second.
+pub(super) const WRITTEN_MAX: usize = 512;
+/// The speed at first is 1/100. It is that of hops which [`SLOT`] neither shortens nor lengthens.
+pub(crate) const SLOWER: u32 = 100;
+
+/// Where the show is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Play {
+    /// The session of the flow that is shown.
+    pub session: Option<String>,
+    /// The hop that is lit.
+    pub at: usize,
+    /// Since when, on the interface's own clock.
+    pub since: Duration,
+    pub playing: bool,
+    pub slower: u32,
+}
+
+/// How fast a hop is shown. At 1/100 a hop of 1 ms is lit for 250 ms (1/250), one of 5 ms for 500
+/// ms (1/100), and one of 3 s for 1.2 s (x2.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pace {
+    /// What it took.
+    pub real: Duration,
+    /// How long it is lit.
+    pub lit: Duration,
+}
+
+impl std::fmt::Display for Pace {
+    /// Three digits are enough: `1/3570`. Nothing for a hop that took no time that could be
+    /// measured.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (real, lit) = (self.real.as_micros(), self.lit.as_micros());
+        if real == 0 {
+            return Ok(());
+        }
+        if lit < real {
+            let tenths = (10 * real + lit / 2) / lit;
+            return write!(f, "x{}.{}", tenths / 10, tenths % 10);
+        }
+        let tenths = (10 * lit + real / 2) / real;
+        if tenths < 100 && tenths % 10 > 0 {
+            return write!(f, "1/{}.{}", tenths / 10, tenths % 10);
+        }
+        let slower = (lit + real / 2) / real;
+        let unit = 10_u128.pow(slower.max(1).ilog10().saturating_sub(2));
+        write!(f, "1/{}", (slower + unit / 2) / unit * unit)
+    }
+}
+
+/// A pod at the lit hop: the picture of a replayed command shows what was there then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    NotYet,
+    Stored,
+    Starting,
+}
+
+/// An entry of the store's log, as a member told of its commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Written {
+    pub revision: Option<u64>,
+    pub fsync_us: u64,
+}
+
+/// All that was heard of the record stream. Each view has a store of its own: what one of them
+/// reads is not pushed out by the records of another, or by heartbeats.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Traffic {
+    pub flows: VecDeque<Flow>,
+    /// The scheduler's last decision about each pod, the oldest first.
+    pub decisions: VecDeque<Record>,
+    /// The last writing of a node's Service rules.
+    pub rules: Option<Record>,
+    /// The newest entries of the store's log, by index.
+    pub written: BTreeMap<u64, Written>,
+    pub play: Play,
+    /// Records that came too fast to be heard.
+    pub lost: u64,
+    /// What the store's members told of themselves.
+    pub agreement: Agreement,
+}
+
+impl Traffic {
+    pub(crate) fn new() -> Traffic {
+        Traffic { play: Play { slower: SLOWER, ..Play::default() }, ..Traffic::default() }
+    }
+
+    /// Forgets all of a cluster that another one has taken the place of: its revisions and log
+    /// indexes mean something else now.
+    pub(crate) fn restart(&mut self) {
+        *self = Traffic { play: Play { slower: self.play.slower, ..Play::default() }, ..Traffic::default() };
+    }
+
+    /// Keeps what the views read of a record.
+    fn keep(&mut self, record: &Record) {
+        match record.event {
+            Event::CommitEntry { index, fsync_us, .. } => {
+                self.written.insert(index, Written { revision: record.revision, fsync_us });
+                while self.written.len() > WRITTEN_MAX {
+                    self.written.pop_first();
+                }
+                let revision = record.revision.unwrap_or_default();
+                for flow in self.flows.iter_mut().filter(|f| f.revisions.contains_key(&revision)) {
+                    flow.fsyncs.insert(revision, fsync_us);
+                }
+            }
+            Event::Rules { .. } => self.rules = Some(record.clone()),
+            Event::Schedule(_) => {
+                let Some(pod) = &record.object else { return };
+                self.decisions.retain(|r| r.object.as_ref() != Some(pod));
+                self.decisions.push_back(record.clone());
+                if self.decisions.len() > DECISIONS_MAX {
+                    self.decisions.pop_front();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Makes room for one more flow: of those that only read, and of those that wrote, the oldest
+    /// beyond its bound goes.
+    fn make_room(&mut self) {
+        for (wrote, most) in [(true, WRITES_MAX), (false, READS_MAX)] {
+            let of_sort = |f: &&Flow| f.wrote() == wrote;
+            if self.flows.iter().filter(of_sort).count() < most {
+                continue;
+            }
+            let shown = self.play.session.as_ref();
+            let old = self.flows.iter().position(|f| of_sort(&f) && Some(&f.session) != shown);
+            if let Some(old) = old {
+                self.flows.remove(old);
+            }
+        }
+    }
+
+    /// Takes in a record; true if something on the screen may look different. What happened before
+    /// `opened` is kept, but not played by itself.
+    pub(crate) fn absorb(&mut self, record: Record, now: Duration, opened: Timestamp) -> bool {
+        self.agreement.absorb(&record);
+        self.keep(&record);
+        let at_end = self.shown().is_some() && !self.moving();
+        let mut changed =
+            self.flows.iter_mut().rev().find(|f| f.contains(&record)).map(|flow| flow.take(&record));
+        if at_end && self.moving() {
+            self.play.since = now; // what comes late is lit from now on
+        }
+        if changed.is_none()
+            && let Some(request) = &record.request
+            && !request.session.is_empty()
+            && request.is_persons()
+        {
+            let micros = i64::try_from(record.took_us).unwrap_or_default();
+            let began = Timestamp::from_microsecond(record.at.as_microsecond() - micros).unwrap_or(record.at);
+            let mut flow = Flow {
+                session: request.session.clone(),
+                command: request.command.clone(),
+                began,
+                hops: vec![],
+                requests: BTreeSet::new(),
+                revisions: BTreeMap::new(),
+                fsyncs: BTreeMap::new(),
+            };
+            changed = Some(flow.take(&record));
+            self.make_room();
+            self.flows.push_back(flow);
+        }
+        // A member may have told of the commit before the API server did.
+        if let Some(revision) = record.revision.filter(|_| record.write().is_some())
+            && let Some(told) = self.written.values().rev().find(|w| w.revision == Some(revision)).copied()
+            && let Some(flow) = self.flows.iter_mut().rev().find(|f| f.revisions.contains_key(&revision))
+        {
+            flow.fsyncs.insert(revision, told.fsync_us);
+        }
+        // The newest command with something to see takes the stage: one that only looks when
+        // nothing is played there, and none while the learner has stopped the play to look at it.
+        let free = !self.moving() || self.play.playing && self.flows.back().is_some_and(Flow::wrote);
+        if changed == Some(true)
+            && free
+            && record.at >= opened
+            && let Some(request) = &record.request
+            && !request.session.is_empty()
+            && self.flows.back().is_some_and(|f| f.session == request.session)
+            && self.play.session.as_ref() != Some(&request.session)
+        {
+            self.play = Play {
+                session: Some(request.session.clone()),
+                at: 0,
+                since: now,
+                playing: true,
+                slower: self.play.slower,
+            };
+        }
+        // Heartbeats are committed all the time: they are news for one view only, which asks for
+        // itself.
+        let matters = match record.component {
+            Component::Etcd => !matches!(
+                record.event,
+                Event::Append { .. } | Event::CommitEntry { .. } | Event::CompactLog { .. }
+            ),
+            component => component == Component::Scheduler,
+        };
+        changed.unwrap_or(false) || matters
+    }
+
+    /// The flow on the stage.
+    pub(crate) fn shown(&self) -> Option<&Flow> {
+        let session = self.play.session.as_ref()?;
+        self.flows.iter().find(|f| f.session == *session)
+    }
+
+    /// The hop that is lit.
+    pub(crate) fn lit(&self) -> Option<&Hop> {
+        let flow = self.shown()?;
+        self.moving().then(|| flow.hops.get(self.play.at)).flatten()
+    }
+
+    /// How fast the lit hop is shown.
+    pub(crate) fn pace(&self) -> Option<Pace> {
+        let (flow, at) = (self.shown()?, self.play.at);
+        let pace = |_: &Hop| Pace { real: flow.real(at), lit: flow.slot(at, self.play.slower) };
+        flow.hops.get(at).map(pace)
+    }
+
+    /// The show goes on, or stands still on purpose.
+    pub(crate) fn moving(&self) -> bool {
+        self.shown().is_some_and(|f| self.play.at < f.hops.len())
+    }
+
+    /// The store revision at the lit hop; before the command's first write the one before it.
+    /// `None`: nothing is replayed, or the command wrote nothing.
+    pub(crate) fn revision(&self) -> Option<u64> {
+        let flow = self.moving().then(|| self.shown()).flatten()?;
+        let written = |hop: &Hop| hop.revision.filter(|r| *r > 0 && hop.writes());
+        let first = flow.hops.iter().filter_map(written).min()?;
+        let so_far = flow.hops.iter().take(self.play.at + 1).filter_map(written).max();
+        Some(so_far.unwrap_or(first - 1))
+    }
+
+    /// How a pod stands at the lit hop, if the command on the stage made it; the outer `None`: as
+    /// it is now.
+    pub(crate) fn stand(&self, namespace: &str, name: &str) -> Option<Then> {
+        let flow = self.moving().then(|| self.shown()).flatten()?;
+        let about = |hop: &Hop| {
+            hop.object
+                .as_ref()
+                .is_some_and(|o| o.resource == "pods" && o.name == name && o.namespace == namespace)
+        };
+        // A write of kubectl's own: the answer to the same request tells of which sort it was.
+        let answered = |at: usize| {
+            flow.hops[at..].iter().find_map(|h| match &h.did {
+                Did::Answered { verb, .. } => Some(verb == "create"),
+                _ => None,
+            })
+        };
+        let made = |at: usize, hop: &Hop| match &hop.did {
+            Did::Stored => answered(at).unwrap_or(true),
+            Did::Asked { verb, code } => verb == "create" && *code < 400 && hop.from != Spot::Scheduler,
+            _ => false,
+        };
+        // `apply` looks for the pod first: hops about it from before it was made say nothing of it.
+        let hops = || flow.hops.iter().enumerate().filter(|(_, hop)| about(hop));
+        let (born, _) = hops().find(|(at, hop)| made(*at, hop))?;
+        if hops().any(|(at, hop)| at < born && hop.writes()) {
+            return None; // it was there before, and this command has replaced it
+        }
+        let mut then = Then::NotYet;
+        for (at, hop) in hops().filter(|(at, _)| (born..=self.play.at).contains(at)) {
+            match &hop.did {
+                Did::Told(Event::Status { phase }) if phase != "Pending" => return None,
+                Did::Bound { .. } => then = Then::Starting,
+                _ if at == born => then = Then::Stored,
+                _ => {}
+            }
+        }
+        Some(then)
+    }
+
+    /// Moves the show on; true if another hop is lit now.
+    pub(crate) fn tick(&mut self, now: Duration) -> bool {
+        let mut moved = false;
+        while self.play.playing {
+            let Some(flow) = self.shown() else { return moved };
+            if self.play.at >= flow.hops.len() {
+                return moved;
+            }
+            let slot = flow.slot(self.play.at, self.play.slower);
+            if now.saturating_sub(self.play.since) < slot {
+                return moved;
+            }
+            self.play.since += slot;
+            self.play.at += 1;
+            moved = true;
+        }
+        moved
+    }
+
+    /// When the next hop is due.
+    pub(crate) fn due(&self) -> Option<Duration> {
+        let flow = self.shown()?;
+        let moving = self.play.playing && self.play.at < flow.hops.len();
+        moving.then(|| self.play.since + flow.slot(self.play.at, self.play.slower))
+    }
+
+    pub(crate) fn pause(&mut self, now: Duration) {
+        if !self.moving() {
+            return self.replay(now);
+        }
+        self.play.playing = !self.play.playing;
+        self.play.since = now;
+    }
+
+    pub(crate) fn replay(&mut self, now: Duration) {
+        if self.shown().is_none() {
+            self.play.session = self.flows.back().map(|f| f.session.clone());
+        }
+        self.play.at = 0;
+        self.play.since = now;
+        self.play.playing = self.play.session.is_some();
+    }
+
+    /// One hop forward or back, and stands still there.
+    pub(crate) fn step(&mut self, by: isize, now: Duration) {
+        let Some(len) = self.shown().map(|f| f.hops.len()) else { return };
+        self.play.playing = false;
+        self.play.since = now;
+        self.play.at = self.play.at.saturating_add_signed(by).min(len);
+    }
+
+    /// To the end of the show.
+    pub(crate) fn finish(&mut self) {
+        self.play.at = self.shown().map_or(0, |f| f.hops.len());
+    }
+
+    /// An earlier or later command.
+    pub(crate) fn choose(&mut self, by: isize, now: Duration) {
+        let Some(last) = self.flows.len().checked_sub(1) else { return };
+        let here = self.flows.iter().position(|f| Some(&f.session) == self.play.session.as_ref());
+        let to = here.map_or(last, |h| h.saturating_add_signed(by).min(last));
+        self.play.session = Some(self.flows[to].session.clone());
+        self.replay(now);
+    }
+}

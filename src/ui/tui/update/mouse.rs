@@ -1,0 +1,97 @@
+//! What the mouse changes.
+
+use crate::tui::event::Effect;
+use crate::tui::keys;
+use crate::tui::layout;
+use crate::tui::model::{Model, Overlay, Pane};
+use crate::tui::render::{self, scrolled};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use ratatui::layout::Rect;
+
+/// Lines that one notch of the wheel scrolls.
+const NOTCH: isize = 3;
+
+/// Takes in the mouse; true if the screen looks different now.
+pub(super) fn point(model: &mut Model, mouse: MouseEvent, effects: &mut Vec<Effect>) -> bool {
+    let panes = model.panes();
+    let wheel = match mouse.kind {
+        MouseEventKind::ScrollUp => NOTCH,
+        MouseEventKind::ScrollDown => -NOTCH,
+        _ => 0,
+    };
+    if let Some(overlay) = model.overlay {
+        let last = render::last(model, overlay);
+        let moved = |at: usize| at.min(last).saturating_add_signed(-wheel).min(last);
+        match (overlay, mouse.kind) {
+            (_, MouseEventKind::Down(_)) => model.overlay = None,
+            (Overlay::Help(at), _) => model.overlay = Some(Overlay::Help(moved(at))),
+            _ => return false,
+        }
+        return true;
+    }
+    if model.grabbed && matches!(mouse.kind, MouseEventKind::Up(_) | MouseEventKind::Drag(_)) {
+        // The program that saw the button go down sees it come up, wherever the pointer is by then.
+        model.grabbed = matches!(mouse.kind, MouseEventKind::Drag(_));
+        let inside = layout::inside(panes.shell);
+        if !inside.is_empty() {
+            let column = mouse.column.clamp(inside.left(), inside.right() - 1);
+            let row = mouse.row.clamp(inside.top(), inside.bottom() - 1);
+            in_shell_mouse(model, &MouseEvent { column, row, ..mouse }, inside, 0, effects);
+        }
+        return false;
+    }
+    let Some(pane) = panes.at(mouse.column, mouse.row) else {
+        if mouse.kind == MouseEventKind::Down(MouseButton::Left)
+            && panes.tabs.contains((mouse.column, mouse.row).into())
+            && let Some(pane) = render::tab_at(model, mouse.column)
+        {
+            model.focus = pane;
+            return true;
+        }
+        return false;
+    };
+    let focused = model.focus == pane;
+    if matches!(mouse.kind, MouseEventKind::Down(_)) {
+        model.focus = pane;
+    }
+    match pane {
+        Pane::Shell => {
+            in_shell_mouse(model, &mouse, layout::inside(panes.shell), wheel, effects);
+            focused != (model.focus == pane) || wheel != 0
+        }
+        Pane::Lesson if wheel != 0 => {
+            model.lesson.scroll = scrolled(model, -wheel);
+            true
+        }
+        Pane::Map if wheel != 0 => {
+            model.traffic.step(-wheel.signum(), model.now);
+            true
+        }
+        Pane::Lesson | Pane::Map => !focused && model.focus == pane,
+    }
+}
+
+fn in_shell_mouse(
+    model: &mut Model,
+    mouse: &MouseEvent,
+    inside: Rect,
+    wheel: isize,
+    effects: &mut Vec<Effect>,
+) {
+    if !inside.contains((mouse.column, mouse.row).into()) {
+        return;
+    }
+    let screen = model.shell.screen();
+    let bytes = keys::mouse(mouse, mouse.column - inside.x, mouse.row - inside.y, screen);
+    if !bytes.is_empty() {
+        model.grabbed |= matches!(mouse.kind, MouseEventKind::Down(_));
+        effects.push(Effect::Type(bytes));
+    } else if wheel != 0 && screen.alternate_screen() {
+        // A pager that does not know mice gets cursor keys, as terminals do it.
+        let code = if wheel > 0 { KeyCode::Up } else { KeyCode::Down };
+        let key = keys::bytes(&KeyEvent::new(code, KeyModifiers::NONE), screen.application_cursor());
+        effects.push(Effect::Type(key.repeat(NOTCH.unsigned_abs())));
+    } else if wheel != 0 {
+        model.shell.scroll(wheel);
+    }
+}

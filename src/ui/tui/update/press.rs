@@ -1,0 +1,322 @@
+//! What a key changes, by the pane that has the focus.
+
+use super::show;
+use crate::tui::event::{Effect, Question};
+use crate::tui::keys;
+use crate::tui::map;
+use crate::tui::model::{BURST, Model, Overlay, Pane, Scroll, View};
+use crate::tui::render::{self, scrolled};
+use crate::tui::words::Word;
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use lab::view::Ask;
+
+/// Ctrl-C: gives up the line, a search in the history, and a text that is not finished.
+const GIVE_UP: &[u8] = b"\x03";
+
+fn ask(model: &mut Model, question: Question, effects: &mut Vec<Effect>) {
+    // The question that has lines played waits for its answer while they are stopped.
+    let stops = matches!(question.ask(), Some(Ask::Stop { .. }));
+    if model.lesson.asked.is_some() && !stops {
+        model.notice = Some(Word::StillAsked);
+        return;
+    }
+    if model.lesson.view.is_some() || !model.lesson.list.is_empty() {
+        model.lesson.asked = Some(model.now);
+        effects.push(Effect::Ask(question));
+    }
+}
+
+/// A letter in the lesson's pane: it asks when nothing follows it for a moment. Who types a command
+/// with the focus on the wrong pane must not turn pages and answer questions.
+fn letter(model: &mut Model, question: Option<Question>) {
+    let now = model.now;
+    let follows = model.lesson.typed.replace(now).is_some_and(|last| now.saturating_sub(last) < BURST);
+    model.lesson.pressed = question.filter(|_| !follows).map(|question| (question, now));
+    if follows {
+        model.notice = Some(Word::TypeInShell);
+    }
+}
+
+/// Asks what a letter stands for, once nothing has followed it.
+pub(super) fn ask_pressed(model: &mut Model, effects: &mut Vec<Effect>) {
+    let now = model.now;
+    if let Some((question, _)) = model.lesson.pressed.take_if(|(_, at)| now.saturating_sub(*at) >= BURST)
+        && model.focus == Pane::Lesson
+    {
+        ask(model, question, effects);
+    }
+}
+
+/// Takes in a key.
+pub(super) fn press(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
+    model.notice = None;
+    let leaving = std::mem::take(&mut model.leaving);
+    let control = key.modifiers.contains(KeyModifiers::CONTROL);
+    let prefix = control && matches!(key.code, KeyCode::Char(']' | '5'));
+    if std::mem::take(&mut model.prefix) {
+        return prefixed(model, keys::latin(key), prefix, leaving, effects);
+    }
+    if prefix {
+        (model.prefix, model.leaving) = (true, leaving);
+        return;
+    }
+    let program = model.program_has_keys();
+    if let KeyCode::F(n) = key.code
+        && key.modifiers.is_empty()
+        && !program
+        && function(model, n, leaving, effects)
+    {
+        return;
+    }
+    if key.code == KeyCode::F(6) && key.modifiers == KeyModifiers::SHIFT && !program {
+        return turn(model, -1);
+    }
+    if model.overlay.is_some() {
+        return over(model, keys::latin(key), effects);
+    }
+    match model.focus {
+        Pane::Shell => in_shell(model, key, effects),
+        Pane::Lesson => in_lesson(model, keys::latin(key), effects),
+        Pane::Map => in_map(model, keys::latin(key)),
+    }
+}
+
+/// After the prefix: for terminals without function keys, for what has none, and while a program
+/// has them. A function key goes to the shell then, whatever runs there.
+fn prefixed(model: &mut Model, key: KeyEvent, again: bool, leaving: bool, effects: &mut Vec<Effect>) {
+    match key.code {
+        _ if again => effects.push(Effect::Type(vec![0x1d])),
+        KeyCode::F(_) => in_shell(model, key, effects),
+        KeyCode::Tab => turn(model, 1),
+        KeyCode::BackTab => turn(model, -1),
+        KeyCode::Char('0') => {
+            function(model, 10, leaving, effects);
+        }
+        KeyCode::Char(c @ '1'..='9') => {
+            function(model, c as u8 - b'0', leaving, effects);
+        }
+        KeyCode::Char('?') => {
+            function(model, 1, leaving, effects);
+        }
+        KeyCode::Char('z') => effects.push(Effect::Suspend),
+        KeyCode::Char('q') => quit(model, leaving, effects),
+        KeyCode::Up | KeyCode::Char('k') => model.shell.scroll(1),
+        KeyCode::Down | KeyCode::Char('j') => model.shell.scroll(-1),
+        KeyCode::PageUp | KeyCode::Char('u') => model.shell.scroll(page(model)),
+        KeyCode::PageDown | KeyCode::Char('d') => model.shell.scroll(-page(model)),
+        _ => {}
+    }
+}
+
+fn page(model: &Model) -> isize {
+    isize::from(model.shell.size().0 as i16 / 2).max(1)
+}
+
+/// An editor in the shell may hold text that is not saved: then it takes the key twice.
+fn quit(model: &mut Model, leaving: bool, effects: &mut Vec<Effect>) {
+    if leaving || !model.shell.screen().alternate_screen() {
+        return effects.push(Effect::Quit(0));
+    }
+    model.leaving = true;
+    model.notice = Some(Word::QuitAgain);
+    effects.push(Effect::Bell);
+}
+
+/// A function key of the frame; false: it is not one. `leaving`: the key before asked to quit.
+fn function(model: &mut Model, n: u8, leaving: bool, effects: &mut Vec<Effect>) -> bool {
+    let toggled = |model: &Model, new: Overlay| {
+        let same = model.overlay.is_some_and(|o| std::mem::discriminant(&o) == std::mem::discriminant(&new));
+        (!same).then_some(new)
+    };
+    match n {
+        1 => model.overlay = toggled(model, Overlay::Help(0)),
+        2 => model.zoom = !model.zoom,
+        3 => {
+            let here = View::ALL.iter().position(|v| *v == model.view).unwrap_or_default();
+            model.overlay = toggled(model, Overlay::Views(here));
+        }
+        4 => model.overlay = toggled(model, Overlay::Time(0)),
+        5 => model.traffic.pause(model.now),
+        6 => turn(model, 1),
+        7 => model.traffic.step(-1, model.now),
+        8 => model.traffic.step(1, model.now),
+        10 => quit(model, leaving, effects),
+        _ => return false,
+    }
+    true
+}
+
+fn turn(model: &mut Model, by: isize) {
+    let order = [Pane::Shell, Pane::Lesson, Pane::Map];
+    let here = order.iter().position(|p| *p == model.focus).unwrap_or_default() as isize;
+    model.focus = order[(here + by).rem_euclid(order.len() as isize) as usize];
+    model.overlay = None;
+}
+
+fn in_shell(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
+    if key.modifiers == KeyModifiers::SHIFT && !model.shell.screen().alternate_screen() {
+        match key.code {
+            KeyCode::PageUp => return model.shell.scroll(page(model)),
+            KeyCode::PageDown => return model.shell.scroll(-page(model)),
+            _ => {}
+        }
+    }
+    let bytes = keys::bytes(&key, model.shell.screen().application_cursor());
+    if !bytes.is_empty() {
+        model.shell.scroll_to_end();
+        effects.push(Effect::Type(bytes));
+    }
+}
+
+fn in_lesson(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
+    let lesson = &mut model.lesson;
+    let open = lesson.view.as_ref().is_some_and(|v| !v.id.is_empty());
+    let playing = lesson.view.as_ref().is_some_and(|v| v.playing.is_some());
+    match key.code {
+        KeyCode::Esc => model.focus = Pane::Shell,
+        KeyCode::Tab => turn(model, 1),
+        KeyCode::BackTab => turn(model, -1),
+        KeyCode::Up | KeyCode::Down if !open => {
+            let by = if key.code == KeyCode::Up { -1 } else { 1 };
+            let last = lesson.list.len().saturating_sub(1);
+            lesson.marked = lesson.marked.saturating_add_signed(by).min(last);
+            model.lesson.scroll = render::in_sight(model);
+        }
+        KeyCode::Enter if !open => {
+            if let Some(entry) = lesson.list.get(lesson.marked) {
+                let open = Ask::Open { id: entry.id.clone() };
+                ask(model, (&open).into(), effects);
+            }
+        }
+        KeyCode::Up => model.lesson.scroll = scrolled(model, -1),
+        KeyCode::Down => model.lesson.scroll = scrolled(model, 1),
+        KeyCode::PageUp => model.lesson.scroll = scrolled(model, -5),
+        KeyCode::PageDown => model.lesson.scroll = scrolled(model, 5),
+        KeyCode::Char(' ') => {
+            model.lesson.scroll = scrolled(model, 5);
+            letter(model, None); // perhaps between two words
+        }
+        KeyCode::Home => model.lesson.scroll = Scroll::To(0),
+        KeyCode::End => model.lesson.scroll = scrolled(model, isize::MAX),
+        KeyCode::Char('s' | 'S') if playing && key.modifiers.difference(KeyModifiers::SHIFT).is_empty() => {
+            letter(model, Some((&Ask::Stop { question: None }).into()));
+        }
+        KeyCode::Char(letter) if open && key.modifiers.difference(KeyModifiers::SHIFT).is_empty() => {
+            let letter = letter.to_ascii_lowercase();
+            // While a question waits, letters are answers and nothing else.
+            let asked = match model.question() {
+                Some(predict) => {
+                    let choice = letter.to_string();
+                    predict.choices.iter().any(|(c, _)| *c == choice).then_some(Ask::Predict { choice })
+                }
+                None => match letter {
+                    'n' => Some(Ask::Next),
+                    'b' => Some(Ask::Back),
+                    'h' => Some(Ask::Hint),
+                    'c' => Some(Ask::Check { id: None }),
+                    _ => None,
+                },
+            };
+            self::letter(model, asked.as_ref().map(Question::from));
+        }
+        KeyCode::Enter => {
+            let view = lesson.view.as_ref();
+            if view.is_some_and(|v| v.finished || v.state != lab::view::State::Open) {
+                ask(model, (&Ask::Next).into(), effects);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn in_map(model: &mut Model, key: KeyEvent) {
+    let now = model.now;
+    match key.code {
+        KeyCode::Esc => model.focus = Pane::Shell,
+        KeyCode::Tab => turn(model, 1),
+        KeyCode::BackTab => turn(model, -1),
+        KeyCode::Char(' ') => model.traffic.pause(now),
+        KeyCode::Char('r') | KeyCode::Home => model.traffic.replay(now),
+        KeyCode::End => model.traffic.finish(),
+        KeyCode::Left => model.traffic.step(-1, now),
+        KeyCode::Right => model.traffic.step(1, now),
+        KeyCode::Up | KeyCode::Down => {
+            let by = if key.code == KeyCode::Up { -1 } else { 1 };
+            let all = model.subjects();
+            match all.len().checked_sub(1) {
+                None => model.traffic.choose(by, now),
+                // What it was about may be gone: from the last that is there.
+                Some(last) => {
+                    let place = model.place(&all).saturating_add_signed(by).min(last);
+                    model.choose(&all, place);
+                }
+            }
+        }
+        KeyCode::Char('+') => model.traffic.play.slower = (model.traffic.play.slower / 2).max(10),
+        KeyCode::Char('-') => model.traffic.play.slower = (model.traffic.play.slower * 2).min(1000),
+        KeyCode::Char(digit) => {
+            if let Some(view) = View::of_digit(digit) {
+                show(model, view);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn over(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
+    let Some(overlay) = model.overlay else { return };
+    let last = render::last(model, overlay);
+    let (Overlay::Help(at) | Overlay::Views(at) | Overlay::Time(at)) = overlay;
+    let at = at.min(last);
+    let at = match key.code {
+        KeyCode::Up => at.saturating_sub(1),
+        KeyCode::Down => at.saturating_add(1).min(last),
+        KeyCode::PageUp => at.saturating_sub(8),
+        KeyCode::PageDown | KeyCode::Char(' ') => at.saturating_add(8).min(last),
+        KeyCode::Home => 0,
+        KeyCode::Char(digit @ '1'..='9') if matches!(overlay, Overlay::Views(_)) => {
+            if let Some(view) = View::of_digit(digit) {
+                show(model, view);
+                model.overlay = None;
+            }
+            return;
+        }
+        KeyCode::Enter => {
+            model.overlay = None;
+            match overlay {
+                Overlay::Help(_) => {}
+                Overlay::Views(_) => show(model, View::ALL[at]),
+                Overlay::Time(_) => {
+                    // The word is put on a fresh line and not run: the learner sees it, and presses
+                    // Enter.
+                    if let Some(step) = map::steps(&model.traffic).get(at) {
+                        let line = format!("rewind {}", step.before);
+                        model.focus = Pane::Shell;
+                        match model.at_prompt {
+                            true => {
+                                model.at_next_prompt = Some(line);
+                                effects.push(Effect::Type(GIVE_UP.to_vec()));
+                            }
+                            // Whatever runs would take it for its own.
+                            false => {
+                                model.notice = Some(Word::NotAtPrompt);
+                                effects.push(Effect::Bell);
+                            }
+                        }
+                    }
+                }
+            }
+            return;
+        }
+        KeyCode::Esc | KeyCode::Char('q' | '?') => {
+            model.overlay = None;
+            return;
+        }
+        _ => return,
+    };
+    model.overlay = Some(match overlay {
+        Overlay::Help(_) => Overlay::Help(at),
+        Overlay::Views(_) => Overlay::Views(at),
+        Overlay::Time(_) => Overlay::Time(at),
+    });
+}
