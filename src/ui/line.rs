@@ -1,5 +1,12 @@
 //! Classifies lines: kubectl, a word of this program, or the shell. Pure: text in, decision out.
 
+mod growing;
+mod hangul;
+
+pub(crate) use growing::{Growing, unfinished};
+pub(crate) use hangul::latin_key;
+
+use hangul::keys_of;
 use kubectl::{parse, table};
 
 /// Verbs that stay shell commands unless `kubectl` or `k` stands in front.
@@ -208,13 +215,6 @@ fn letter(word: &str) -> Option<char> {
     ('a'..='d').contains(&c).then_some(c)
 }
 
-/// The letter on the key that gives this one with a Korean layout on.
-pub(crate) fn latin_key(c: char) -> Option<char> {
-    let keys = keys_of(c)?;
-    let mut keys = keys.chars();
-    keys.next().filter(|_| keys.next().is_none())
-}
-
 /// A lesson's word that was typed with a Korean keyboard layout on: the layout puts letters
 /// together to syllables, which are taken apart again.
 fn latin(word: &str) -> Option<&'static str> {
@@ -233,35 +233,6 @@ fn korean(word: &str) -> Option<&'static str> {
         "강의" => "lesson",
         _ => return None,
     })
-}
-
-/// The keys of a two-set Korean layout that give this character.
-fn keys_of(c: char) -> Option<String> {
-    const FIRST: [&str; 19] =
-        ["r", "R", "s", "e", "E", "f", "a", "q", "Q", "t", "T", "d", "w", "W", "c", "z", "x", "v", "g"];
-    const MIDDLE: [&str; 21] = [
-        "k", "o", "i", "O", "j", "p", "u", "P", "h", "hk", "ho", "hl", "y", "n", "nj", "np", "nl", "b", "m",
-        "ml", "l",
-    ];
-    const LAST: [&str; 28] = [
-        "", "r", "R", "rt", "s", "sw", "sg", "e", "f", "fr", "fa", "fq", "ft", "fx", "fv", "fg", "a", "q",
-        "qt", "t", "T", "d", "w", "c", "z", "x", "v", "g",
-    ];
-    // Letters that stand alone, from ㄱ on.
-    const ALONE: [&str; 51] = [
-        "r", "R", "rt", "s", "sw", "sg", "e", "E", "f", "fr", "fa", "fq", "ft", "fx", "fv", "fg", "a", "q",
-        "Q", "qt", "t", "T", "d", "w", "W", "c", "z", "x", "v", "g", "k", "o", "i", "O", "j", "p", "u", "P",
-        "h", "hk", "ho", "hl", "y", "n", "nj", "np", "nl", "b", "m", "ml", "l",
-    ];
-    let code = c as usize;
-    match c {
-        '가'..='힣' => {
-            let n = code - '가' as usize;
-            Some([FIRST[n / 588], MIDDLE[n % 588 / 28], LAST[n % 28]].concat())
-        }
-        'ㄱ'..='ㅣ' => Some(ALONE[code - 'ㄱ' as usize].into()),
-        _ => None,
-    }
 }
 
 fn kubectl(text: String, words: Vec<String>, special: bool) -> Line {
@@ -332,111 +303,6 @@ fn distance(a: &str, b: &str) -> usize {
         rows.push(row);
     }
     rows[a.len()][b.len()]
-}
-
-/// Parentheses in one another that the parser is given. It tries each as arithmetic and as a
-/// subshell, so n that are open cost 2^n.
-const DEEPEST: usize = 10;
-
-/// How many parentheses are open at once, at most, outside of quotes.
-fn deepest(text: &str) -> usize {
-    let (mut open, mut most, mut quote) = (0_usize, 0, None);
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        match (c, quote) {
-            ('\\', None | Some('"')) => drop(chars.next()),
-            ('\'' | '"', None) => quote = Some(c),
-            (c, Some(end)) if c == end => quote = None,
-            // A command in double quotes is parsed, too.
-            ('(', None | Some('"')) => {
-                open += 1;
-                most = most.max(open);
-            }
-            (')', None | Some('"')) => open = open.saturating_sub(1),
-            _ => {}
-        }
-    }
-    most
-}
-
-/// Is something still to come: an open quote, a here-document, a `for` without its `done`?
-pub(crate) fn unfinished(text: &str) -> bool {
-    parse(text).0
-}
-
-/// A text that grows line by line until it is whole. A here-document is parsed when it begins and
-/// at lines that may end it: at each of its lines would cost the square of its length.
-pub(crate) struct Growing {
-    text: String,
-    unfinished: bool,
-    /// The lines that may end the here-document in which the text ends.
-    ends: Vec<String>,
-}
-
-impl Growing {
-    pub(crate) fn new(text: String) -> Growing {
-        let (unfinished, ends) = parse(&text);
-        Growing { text, unfinished, ends }
-    }
-
-    /// Is something still to come?
-    pub(crate) fn unfinished(&self) -> bool {
-        self.unfinished
-    }
-
-    /// Adds a line, or several.
-    pub(crate) fn add(&mut self, lines: &str) {
-        self.text.push('\n');
-        self.text.push_str(lines);
-        // `<<-` takes tabs off. Where `<<` does not, the text is only parsed once more than it need
-        // be.
-        let ends = |line: &str| self.ends.iter().any(|end| line.trim_start_matches('\t') == end);
-        if self.ends.is_empty() || lines.split('\n').any(ends) {
-            (self.unfinished, self.ends) = parse(&self.text);
-        }
-    }
-
-    pub(crate) fn text(&self) -> &str {
-        &self.text
-    }
-
-    pub(crate) fn into_text(self) -> String {
-        self.text
-    }
-}
-
-/// The lines that may end the first of some here-documents. `tags` names all that are open, with
-/// their quotes: `A, B`. A comma may belong to a tag, so that may be `A` or `A, B`.
-fn ends_of(tags: &str) -> Vec<String> {
-    let commas = tags.match_indices(", ").map(|(at, _)| at).chain([tags.len()]);
-    commas.map(|at| brush_parser::unquote_str(&tags[..at])).filter(|end| !end.is_empty()).collect()
-}
-
-/// Is something still to come, and which lines may end the here-document in which the text ends?
-/// None: it ends in none.
-fn parse(text: &str) -> (bool, Vec<String>) {
-    use brush_parser::{ParseError, Parser, ParserOptions, TokenizerError};
-    if text.trim_start().starts_with('#') {
-        return (false, vec![]);
-    }
-    if text.ends_with('\\') && !text.ends_with("\\\\") {
-        return (true, vec![]);
-    }
-    if deepest(text) > DEEPEST {
-        return (false, vec![]); // the shell judges it
-    }
-    match Parser::new(text.as_bytes(), &ParserOptions::default()).parse_program() {
-        Ok(_) => (false, vec![]),
-        Err(ParseError::ParsingAtEndOfInput) => (true, vec![]),
-        Err(ParseError::Tokenizing { inner, .. }) => {
-            let ends = match &inner {
-                TokenizerError::UnterminatedHereDocuments(tags, _) => ends_of(tags),
-                _ => vec![],
-            };
-            (inner.is_incomplete(), ends)
-        }
-        Err(ParseError::ParsingNear(_)) => (false, vec![]),
-    }
 }
 
 #[cfg(test)]
@@ -591,79 +457,5 @@ mod tests {
         assert_eq!(did_you_mean("decsribe"), Some("describe"));
         assert_eq!(did_you_mean("kubectl"), None);
         assert_eq!(did_you_mean("foo"), None);
-    }
-
-    #[test]
-    fn many_open_parentheses_go_to_the_shell_unparsed() {
-        for open in ["(", "( ", "echo $((", "echo \"$(("] {
-            assert!(!unfinished(&open.repeat(40)), "{open}");
-            assert!(unfinished(open), "{open}");
-        }
-        assert_eq!(deepest("((a) (b)) 'x((((' \\( \"((\""), 2);
-        assert_eq!(deepest("case a in a) b;; esac; (c)"), 1);
-    }
-
-    /// What a text says that grows line by line, and what it says when it is parsed as a whole each
-    /// time.
-    #[test]
-    fn a_here_document_ends_where_the_parser_says_so() {
-        for text in [
-            "cat <<EOF\na\nEOF\nls",
-            "cat <<EOF | wc -l\n(((((((((((((\n'\n\\\nEOF",
-            "cat <<-'E F'\n\ta\nE\n\tE F\nls",
-            "cat <<A <<B\nB\nA\nA\nB\nls",
-            "cat <<'A, B'\nA\nA, B\nls",
-            "cat <<EOF\n\tEOF\n EOF\nEOF",
-            "if true; then cat <<E\nfi\nE\nfi",
-            "f() { cat <<\"E\"\n$x\nE\n}",
-            "echo '<<EOF\na'",
-        ] {
-            let lines: Vec<&str> = text.split('\n').collect();
-            let mut growing = Growing::new(lines[0].into());
-            for n in 1..lines.len() {
-                growing.add(lines[n]);
-                let text = lines[..=n].join("\n");
-                // A body with too many parentheses for the parser is none of its business before it
-                // ends.
-                let deep = deepest(&text) > DEEPEST;
-                let expected = if deep { n + 1 < lines.len() } else { parse(&text).0 };
-                assert_eq!(growing.unfinished(), expected, "{text:?}");
-            }
-            assert_eq!(growing.into_text(), text);
-        }
-    }
-
-    #[test]
-    fn a_here_document_costs_as_much_as_it_is_long() {
-        let lines = |count: usize| {
-            (0..count).map(|n| format!("  - name: \"value {n} of the list\"")).collect::<Vec<_>>()
-        };
-        rng::growth::grows_as_its_input("a here-document", 1500, lines, |lines| {
-            let mut growing = Growing::new("cat <<EOF".into());
-            for line in lines {
-                growing.add(&line);
-                assert!(growing.unfinished());
-            }
-        });
-    }
-
-    #[test]
-    fn a_line_that_is_not_over_waits_for_more() {
-        for open in
-            ["echo 'a", "cat <<EOF\na", "for i in 1 2; do", "ls |", "get pods \\", "if true; then\necho"]
-        {
-            assert!(unfinished(open), "{open}");
-        }
-        for whole in [
-            "ls",
-            "cat <<EOF\na\nEOF",
-            "get pods -o jsonpath='{.a}'",
-            "echo )",
-            "",
-            "# don't",
-            "for i in 1; do echo; done",
-        ] {
-            assert!(!unfinished(whole), "{whole}");
-        }
     }
 }

@@ -1,0 +1,241 @@
+//! Is a text complete, or does the next line belong to it? Pure.
+
+/// Parentheses in one another that the parser is given. It tries each as arithmetic and as a
+/// subshell, so n that are open cost 2^n.
+const DEEPEST: usize = 10;
+
+/// How many parentheses are open at once, at most, outside of quotes.
+fn deepest(text: &str) -> usize {
+    let (mut open, mut most, mut quote) = (0_usize, 0, None);
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match (c, quote) {
+            ('\\', None | Some('"')) => drop(chars.next()),
+            ('\'' | '"', None) => quote = Some(c),
+            (c, Some(end)) if c == end => quote = None,
+            // A command in double quotes is parsed, too.
+            ('(', None | Some('"')) => {
+                open += 1;
+                most = most.max(open);
+            }
+            (')', None | Some('"')) => open = open.saturating_sub(1),
+            _ => {}
+        }
+    }
+    most
+}
+
+/// Is something still to come: an open quote, a here-document, a `for` without its `done`?
+pub(crate) fn unfinished(text: &str) -> bool {
+    parse(text).0
+}
+
+/// A text that grows line by line until it is whole. A here-document or a quoted string is parsed
+/// when it begins and at lines that may end it: at each of its lines would cost the square of its
+/// length.
+pub(crate) struct Growing {
+    text: String,
+    unfinished: bool,
+    ends: Ends,
+}
+
+/// Which lines may end the here-document or the quoted string in which a text ends.
+#[derive(Debug, PartialEq)]
+enum Ends {
+    /// Any line: the text ends in neither.
+    Any,
+    /// One of these lines: a here-document.
+    Line(Vec<String>),
+    /// A line with this quotation mark in it.
+    Quote(char),
+}
+
+impl Ends {
+    /// True if `line` may be the end. `<<-` takes tabs off; where `<<` does not, the text is only
+    /// parsed once more than it need be.
+    fn fits(&self, line: &str) -> bool {
+        match self {
+            Ends::Any => true,
+            Ends::Line(ends) => ends.iter().any(|end| line.trim_start_matches('\t') == end),
+            Ends::Quote(mark) => line.contains(*mark),
+        }
+    }
+}
+
+impl Growing {
+    pub(crate) fn new(text: String) -> Growing {
+        let (unfinished, ends) = parse(&text);
+        Growing { text, unfinished, ends }
+    }
+
+    /// Is something still to come?
+    pub(crate) fn unfinished(&self) -> bool {
+        self.unfinished
+    }
+
+    /// Adds a line, or several.
+    pub(crate) fn add(&mut self, lines: &str) {
+        self.text.push('\n');
+        self.text.push_str(lines);
+        if lines.split('\n').any(|line| self.ends.fits(line)) {
+            (self.unfinished, self.ends) = parse(&self.text);
+        }
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) fn into_text(self) -> String {
+        self.text
+    }
+}
+
+/// The lines that may end the first of some here-documents. `tags` names all that are open, with
+/// their quotes: `A, B`. A comma may belong to a tag, so that may be `A` or `A, B`.
+fn ends_of(tags: &str) -> Vec<String> {
+    let commas = tags.match_indices(", ").map(|(at, _)| at).chain([tags.len()]);
+    commas.map(|at| brush_parser::unquote_str(&tags[..at])).filter(|end| !end.is_empty()).collect()
+}
+
+/// Is something still to come, and which lines may end the here-document or the quoted string in
+/// which the text ends?
+fn parse(text: &str) -> (bool, Ends) {
+    use brush_parser::{ParseError, Parser, ParserOptions, TokenizerError};
+    if text.trim_start().starts_with('#') {
+        return (false, Ends::Any);
+    }
+    if text.ends_with('\\') && !text.ends_with("\\\\") {
+        return (true, Ends::Any);
+    }
+    if deepest(text) > DEEPEST {
+        return (false, Ends::Any); // the shell judges it
+    }
+    match Parser::new(text.as_bytes(), &ParserOptions::default()).parse_program() {
+        Ok(_) => (false, Ends::Any),
+        Err(ParseError::ParsingAtEndOfInput) => (true, Ends::Any),
+        Err(ParseError::Tokenizing { inner, .. }) => {
+            let ends = match &inner {
+                TokenizerError::UnterminatedHereDocuments(tags, _) => match ends_of(tags) {
+                    ends if ends.is_empty() => Ends::Any,
+                    ends => Ends::Line(ends),
+                },
+                TokenizerError::UnterminatedSingleQuote(_) => Ends::Quote('\''),
+                TokenizerError::UnterminatedDoubleQuote(_) => Ends::Quote('"'),
+                _ => Ends::Any,
+            };
+            (inner.is_incomplete(), ends)
+        }
+        Err(ParseError::ParsingNear(_)) => (false, Ends::Any),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_open_parentheses_go_to_the_shell_unparsed() {
+        for open in ["(", "( ", "echo $((", "echo \"$(("] {
+            assert!(!unfinished(&open.repeat(40)), "{open}");
+            assert!(unfinished(open), "{open}");
+        }
+        assert_eq!(deepest("((a) (b)) 'x((((' \\( \"((\""), 2);
+        assert_eq!(deepest("case a in a) b;; esac; (c)"), 1);
+    }
+
+    /// What a text says that grows line by line, and what it says when it is parsed as a whole each
+    /// time.
+    #[test]
+    fn a_here_document_ends_where_the_parser_says_so() {
+        for text in [
+            "cat <<EOF\na\nEOF\nls",
+            "cat <<EOF | wc -l\n(((((((((((((\n'\n\\\nEOF",
+            "cat <<-'E F'\n\ta\nE\n\tE F\nls",
+            "cat <<A <<B\nB\nA\nA\nB\nls",
+            "cat <<'A, B'\nA\nA, B\nls",
+            "cat <<EOF\n\tEOF\n EOF\nEOF",
+            "if true; then cat <<E\nfi\nE\nfi",
+            "f() { cat <<\"E\"\n$x\nE\n}",
+            "echo '<<EOF\na'",
+        ] {
+            let lines: Vec<&str> = text.split('\n').collect();
+            let mut growing = Growing::new(lines[0].into());
+            for n in 1..lines.len() {
+                growing.add(lines[n]);
+                let text = lines[..=n].join("\n");
+                // A body with too many parentheses for the parser is none of its business before it
+                // ends.
+                let deep = deepest(&text) > DEEPEST;
+                let expected = if deep { n + 1 < lines.len() } else { parse(&text).0 };
+                assert_eq!(growing.unfinished(), expected, "{text:?}");
+            }
+            assert_eq!(growing.into_text(), text);
+        }
+    }
+
+    #[test]
+    fn a_quoted_text_ends_where_the_parser_says_so() {
+        for text in [
+            "echo 'a\n\"\nb' | kubectl apply -f -",
+            "echo 'a\nb' 'c\nd'",
+            "echo \"a\n\\\"\n'\nb\"\nls",
+            "echo \"a\n$(echo \"b\")\nc\"",
+        ] {
+            let lines: Vec<&str> = text.split('\n').collect();
+            let mut growing = Growing::new(lines[0].into());
+            for n in 1..lines.len() {
+                growing.add(lines[n]);
+                assert_eq!(growing.unfinished(), parse(&lines[..=n].join("\n")).0, "{text:?} up to {n}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_quoted_text_costs_as_much_as_it_is_long() {
+        let lines = |count: usize| (0..count).map(|n| format!("  - name: value {n}")).collect::<Vec<_>>();
+        rng::growth::grows_as_its_input("a quoted text", 1500, lines, |lines| {
+            let mut growing = Growing::new("echo '".into());
+            for line in lines {
+                growing.add(&line);
+                assert!(growing.unfinished());
+            }
+            growing.add("' | kubectl apply -f -");
+            assert!(!growing.unfinished());
+        });
+    }
+
+    #[test]
+    fn a_here_document_costs_as_much_as_it_is_long() {
+        let lines = |count: usize| {
+            (0..count).map(|n| format!("  - name: \"value {n} of the list\"")).collect::<Vec<_>>()
+        };
+        rng::growth::grows_as_its_input("a here-document", 1500, lines, |lines| {
+            let mut growing = Growing::new("cat <<EOF".into());
+            for line in lines {
+                growing.add(&line);
+                assert!(growing.unfinished());
+            }
+        });
+    }
+
+    #[test]
+    fn a_line_that_is_not_over_waits_for_more() {
+        for open in
+            ["echo 'a", "cat <<EOF\na", "for i in 1 2; do", "ls |", "get pods \\", "if true; then\necho"]
+        {
+            assert!(unfinished(open), "{open}");
+        }
+        for whole in [
+            "ls",
+            "cat <<EOF\na\nEOF",
+            "get pods -o jsonpath='{.a}'",
+            "echo )",
+            "",
+            "# don't",
+            "for i in 1; do echo; done",
+        ] {
+            assert!(!unfinished(whole), "{whole}");
+        }
+    }
+}

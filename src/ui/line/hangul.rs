@@ -1,0 +1,37 @@
+//! The two-set Korean keyboard layout: which keys give a character. Pure.
+
+/// The letter on the key that gives this one with a Korean layout on.
+pub(crate) fn latin_key(c: char) -> Option<char> {
+    let keys = keys_of(c)?;
+    let mut keys = keys.chars();
+    keys.next().filter(|_| keys.next().is_none())
+}
+
+/// The keys of a two-set Korean layout that give this character.
+pub(super) fn keys_of(c: char) -> Option<String> {
+    const FIRST: [&str; 19] =
+        ["r", "R", "s", "e", "E", "f", "a", "q", "Q", "t", "T", "d", "w", "W", "c", "z", "x", "v", "g"];
+    const MIDDLE: [&str; 21] = [
+        "k", "o", "i", "O", "j", "p", "u", "P", "h", "hk", "ho", "hl", "y", "n", "nj", "np", "nl", "b", "m",
+        "ml", "l",
+    ];
+    const LAST: [&str; 28] = [
+        "", "r", "R", "rt", "s", "sw", "sg", "e", "f", "fr", "fa", "fq", "ft", "fx", "fv", "fg", "a", "q",
+        "qt", "t", "T", "d", "w", "c", "z", "x", "v", "g",
+    ];
+    // Letters that stand alone, from ㄱ on.
+    const ALONE: [&str; 51] = [
+        "r", "R", "rt", "s", "sw", "sg", "e", "E", "f", "fr", "fa", "fq", "ft", "fx", "fv", "fg", "a", "q",
+        "Q", "qt", "t", "T", "d", "w", "W", "c", "z", "x", "v", "g", "k", "o", "i", "O", "j", "p", "u", "P",
+        "h", "hk", "ho", "hl", "y", "n", "nj", "np", "nl", "b", "m", "ml", "l",
+    ];
+    let code = c as usize;
+    match c {
+        '가'..='힣' => {
+            let n = code - '가' as usize;
+            Some([FIRST[n / 588], MIDDLE[n % 588 / 28], LAST[n % 28]].concat())
+        }
+        'ㄱ'..='ㅣ' => Some(ALONE[code - 'ㄱ' as usize].into()),
+        _ => None,
+    }
+}
