@@ -5,7 +5,7 @@ use super::editor::{self, Prompt};
 use super::names::Names;
 use super::script::{self, Script};
 use super::session::{Manner, Session};
-use super::terminal::{self, AsFound};
+use super::terminal::{self, AsFound, EndSignals};
 use super::texts::{Lang, Say};
 use super::{Error, settings, tui};
 use cluster::{Home, Place, foreign};
@@ -100,10 +100,9 @@ pub async fn run(options: Options) -> Result<i32, Error> {
 async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
     let place = options.place(&home)?;
     let lang = language(&options, &home);
-    let listen = |kind| tokio::signal::unix::signal(kind).map_err(Error::Signals);
     // From here on Ctrl-C is for the commands.
-    let mut interrupt = listen(SignalKind::interrupt())?;
-    let (mut terminate, mut hang_up) = (listen(SignalKind::terminate())?, listen(SignalKind::hangup())?);
+    let mut interrupt = tokio::signal::unix::signal(SignalKind::interrupt()).map_err(Error::Signals)?;
+    let mut end = EndSignals::new(EndSignals::LINES).map_err(Error::Signals)?;
     let cut = async {
         interrupt.recv().await;
     };
@@ -127,8 +126,7 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
             Ok(Err(error)) => (Err(error), lang),
             Err(_) => (Err(Error::Panicked), lang),
         },
-        _ = terminate.recv() => (Ok(128 + 15), lang),
-        _ = hang_up.recv() => (Ok(128 + 1), lang),
+        code = end.recv() => (Ok(code), lang),
     };
     hush();
     let signalled = matches!(result, Ok(code) if ended_by_signal(code));

@@ -6,7 +6,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
-use tokio::signal::unix::Signal;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Standard input and output are a terminal.
 pub(crate) fn is_terminal() -> bool {
@@ -29,6 +29,38 @@ pub fn size() -> (u16, u16) {
     match pty::size(io::stdout().as_fd()) {
         Ok((columns, rows)) if columns > 0 && rows > 0 => (columns, rows),
         _ => (80, 24),
+    }
+}
+
+/// Signals that end a session at a terminal. The default action of each would leave the terminal
+/// raw, and the cluster without its farewell.
+pub(crate) struct EndSignals {
+    kinds: &'static [SignalKind],
+    signals: Vec<Signal>,
+}
+
+impl EndSignals {
+    /// Those of a session in lines, where Ctrl-C is for the commands.
+    pub(crate) const LINES: &[SignalKind] =
+        &[SignalKind::terminate(), SignalKind::hangup(), SignalKind::quit()];
+    /// Those of the interface. In raw mode no key sends SIGINT or SIGQUIT: `timeout -s INT` and the
+    /// stop button of an editor do.
+    pub(crate) const INTERFACE: &[SignalKind] =
+        &[SignalKind::terminate(), SignalKind::hangup(), SignalKind::quit(), SignalKind::interrupt()];
+
+    /// Installs their handlers.
+    ///
+    /// # Errors
+    /// The kernel refuses a handler.
+    pub(crate) fn new(kinds: &'static [SignalKind]) -> io::Result<EndSignals> {
+        Ok(EndSignals { kinds, signals: kinds.iter().map(|kind| signal(*kind)).collect::<Result<_, _>>()? })
+    }
+
+    /// Waits for one of them; the exit code.
+    pub(crate) async fn recv(&mut self) -> i32 {
+        let each = self.signals.iter_mut().map(|signal| Box::pin(signal.recv()));
+        let (_, which, _) = futures::future::select_all(each).await;
+        128 + self.kinds[which].as_raw_value()
     }
 }
 
@@ -156,6 +188,37 @@ pub(crate) fn input_within(time: std::time::Duration) -> bool {
 mod tests {
     use super::*;
     use tui_term::vt100::{MouseProtocolMode, Parser};
+
+    /// Set in the process that gets the signals, because one reaches all of a process.
+    const INSIDE: &str = "ROPEWALK_TEST_END_SIGNALS";
+
+    /// Not a test of its own: what the one below runs in a process.
+    #[tokio::test]
+    async fn gets_each_signal() {
+        if std::env::var_os(INSIDE).is_none() {
+            return;
+        }
+        use nix::sys::signal::{Signal, raise};
+        for kinds in [EndSignals::LINES, EndSignals::INTERFACE] {
+            let mut end = EndSignals::new(kinds).unwrap();
+            for kind in [Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT] {
+                if kind == Signal::SIGINT && kinds == EndSignals::LINES {
+                    continue;
+                }
+                raise(kind).unwrap();
+                assert_eq!(end.recv().await, 128 + kind as i32);
+            }
+        }
+    }
+
+    #[test]
+    fn no_signal_that_asks_for_the_end_leaves_the_terminal_raw() {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "terminal::tests::gets_each_signal"]);
+        let ran = command.env(INSIDE, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout);
+        assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+    }
 
     #[test]
     fn a_program_that_was_ended_leaves_no_mode_behind() {

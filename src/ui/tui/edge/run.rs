@@ -10,8 +10,9 @@ use super::guard::{self, Taken};
 use super::keyboard::Keyboard;
 use super::pty::Pty;
 use super::{feed, probe};
+use crate::lesson;
+use crate::terminal::{self, EndSignals};
 use crate::texts::Lang;
-use crate::{lesson, terminal};
 use clock::Instant;
 use cluster::Place;
 use lab::view;
@@ -28,6 +29,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
 
 /// Events that wait to be taken in; who tells more waits.
 const PENDING: usize = 1024;
@@ -45,53 +47,32 @@ pub(crate) struct Setting {
     pub lesson: Option<String>,
 }
 
-/// The signals that end the interface. The default action of each would leave the terminal raw.
-struct EndSignals([Signal; 4]);
+/// The signals that the interface handles.
+struct Signals {
+    end: EndSignals,
+    stopped: Signal,
+    continued: Signal,
+}
 
-impl EndSignals {
-    /// In raw mode no key sends SIGINT or SIGQUIT: `timeout -s INT` and the stop button of an
-    /// editor do.
-    const KINDS: [SignalKind; 4] =
-        [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt(), SignalKind::quit()];
-
-    fn new() -> io::Result<EndSignals> {
-        let [term, hup, int, quit] = EndSignals::KINDS.map(signal);
-        Ok(EndSignals([term?, hup?, int?, quit?]))
-    }
-
-    /// Waits for one of them; the exit code.
-    async fn recv(&mut self) -> i32 {
-        let each = self.0.iter_mut().map(|signal| Box::pin(signal.recv()));
-        let (_, which, _) = futures::future::select_all(each).await;
-        128 + EndSignals::KINDS[which].as_raw_value()
+impl Signals {
+    fn new() -> io::Result<Signals> {
+        Ok(Signals {
+            end: EndSignals::new(EndSignals::INTERFACE)?,
+            stopped: signal(SignalKind::from_raw(nix::libc::SIGTSTP))?,
+            continued: signal(SignalKind::from_raw(nix::libc::SIGCONT))?,
+        })
     }
 }
 
 /// Opens the interface; returns the exit code when it is closed.
+///
+/// # Errors
+/// The terminal cannot be used, or the REPL of the shell pane cannot be started.
 pub(crate) async fn run(setting: Setting) -> io::Result<i32> {
-    let mut end = EndSignals::new()?;
-    let mut stopped = signal(SignalKind::from_raw(nix::libc::SIGTSTP))?;
-    let mut continued = signal(SignalKind::from_raw(nix::libc::SIGCONT))?;
+    let mut signals = Signals::new()?;
     let taken = Taken::take()?;
     // Asked on the other screen: the learner's own stays as it is.
     let answer = if charset::ascii_only() { probe::Answer::default() } else { probe::ask()? };
-    let look = probe::look(&answer, setting.ascii, terminal::colours());
-    let (columns, rows) = terminal::size();
-    let size = Size::new(columns, rows);
-    let opened = Instant::now();
-    let mut model = Model::new(&setting.place.name, setting.lang, look, size, clock::now());
-    let (shell_rows, shell_columns) = model.shell.size();
-    // Only this REPL may command the frame: programs in its shell do not see its arguments from
-    // inside a container.
-    let token = format!("{:016x}", rng::Rng::from_os().u64());
-    model.shell.trust(token.clone());
-    let mut args = vec!["repl".to_string(), format!("--in-pane={token}")];
-    args.extend(["--name".to_string(), setting.place.name.clone()]);
-    args.extend(["--lang".to_string(), lesson::tag(setting.lang).into()]);
-    let mut pty = Pty::start(&args, shell_rows, shell_columns)?;
-    if !answer.typed.is_empty() {
-        pty.type_in(answer.typed);
-    }
     // Before the channel, so that it is dropped after it: the thread may wait for room there.
     let mut keyboard = Keyboard::default();
     let (tell, mut told) = mpsc::channel(PENDING);
@@ -103,113 +84,19 @@ pub(crate) async fn run(setting: Setting) -> io::Result<i32> {
         await_end_of_terminal();
         let _ = gone.blocking_send(Event::Gone); // the interface may have ended
     })?;
-    // Every task of the interface: they end with it, and it with one that panics. Threads and tasks
-    // of libraries are watched by the guard.
-    let mut tasks = feed::start(&setting.place, &tell);
-    // A learner is led to the first lesson once, and not at all if another one was asked for.
-    let welcomed = Arc::new(AtomicBool::new(setting.lesson.is_some()));
-    let follow_in = |lang| feed::follow(setting.place.clone(), lang, welcomed.clone(), tell.clone());
-    let mut follow = tasks.spawn(follow_in(setting.lang));
-    if let Some(id) = setting.lesson.clone() {
-        let ask = view::Ask::Open { id };
-        tasks.spawn(open_first(setting.place.clone(), setting.lang, ask, tell.clone()));
-    }
-    let mut screen = Terminal::new(CrosstermBackend::new(stdout()))?;
-    draw(&mut screen, &model)?;
-    let mut drawn = Instant::now();
-    let mut dirty = false;
+    let mut interface = Interface::open(setting, answer, tell)?;
     let code = loop {
-        let due = model.due().map(|d| opened + d);
-        let frame = drawn + FRAME;
-        let event = tokio::select! {
-            biased;
-            // First those after which nothing may be drawn.
-            code = end.recv() => break code,
-            // Its text was printed already.
-            () = guard::panicked() => std::panic::resume_unwind(Box::new("a thread has panicked")),
-            _ = stopped.recv() => {
-                guard::suspend(&mut continued).await?;
-                anew(&mut screen, &mut model, opened)?;
-                dirty = true;
-                continue;
-            }
-            _ = continued.recv() => {
-                guard::retake()?;
-                anew(&mut screen, &mut model, opened)?;
-                dirty = true;
-                continue;
-            }
-            Some(ended) = tasks.join_next() => {
-                match ended {
-                    Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-                    _ => continue,
-                }
-            }
-            () = clock::sleep_until(frame), if dirty => {
-                model.now = opened.elapsed();
-                match draw(&mut screen, &model) {
-                    // The terminal is gone, and its signal has not come yet.
-                    Err(error) if error.raw_os_error() == Some(nix::libc::EIO) => break HUNG_UP,
-                    done => done?,
-                }
-                (drawn, dirty) = (Instant::now(), false);
-                continue;
-            }
-            event = told.recv() => match event { Some(event) => event, None => break 0 },
-            event = pty.output.recv() => match event { Some(event) => event, None => break 0 },
-            () = at(due) => Event::Tick,
+        let event = match interface.next(&mut told, &mut signals).await? {
+            Next::Event(event) => event,
+            Next::Nothing => continue,
+            Next::End(code) => break code,
         };
-        model.now = opened.elapsed();
-        let mut effects = Vec::new();
-        let mut next = Some(event);
-        for _ in 0..AT_ONCE {
-            let Some(event) = next.take() else { break };
-            next = told.try_recv().or_else(|_| pty.output.try_recv()).ok();
-            // A window that is dragged tells many sizes; each lays out all lines of the shell anew.
-            if let (Event::Resize(_), Some(Event::Resize(_))) = (&event, &next) {
-                continue;
-            }
-            let (more, changed) = update(&mut model, event);
-            dirty |= changed;
-            effects.extend(more);
-        }
-        let mut quit = None;
-        if let Some(event) = next {
-            // Taken out of its queue beyond the number: the effects of all are carried out
-            // together.
-            let (more, changed) = update(&mut model, event);
-            dirty |= changed;
-            effects.extend(more);
-        }
-        for effect in effects {
-            match effect {
-                Effect::Type(bytes) => pty.type_in(bytes),
-                Effect::Size(rows, columns) => pty.resize(rows, columns),
-                Effect::Ask(question) => {
-                    if let Some(ask) = question.ask() {
-                        tasks.spawn(feed::question(setting.place.clone(), model.lang, ask, tell.clone()));
-                    }
-                }
-                Effect::Speak(lang) => {
-                    follow.abort();
-                    follow = tasks.spawn(follow_in(lang));
-                }
-                Effect::Bell => out(b"\x07"),
-                Effect::Suspend if terminal::can_go_on() => {
-                    guard::suspend(&mut continued).await?;
-                    anew(&mut screen, &mut model, opened)?;
-                }
-                Effect::Suspend => {
-                    model.notice = Some(Word::CannotSuspend);
-                    out(b"\x07");
-                }
-                Effect::Quit(code) => quit = Some(code),
-            }
-        }
-        if let Some(code) = quit {
+        let effects = interface.take_in(event, &mut told);
+        if let Some(code) = interface.carry_out(effects, &mut signals.continued).await? {
             break code;
         }
     };
+    let Interface { pty, model, .. } = interface;
     drop(pty);
     drop(told);
     drop(keyboard); // what is typed from now on answers questions on the learner's own screen
@@ -220,11 +107,197 @@ pub(crate) async fn run(setting: Setting) -> io::Result<i32> {
     Ok(code)
 }
 
+/// What the loop does next.
+enum Next {
+    Event(Event),
+    /// It was done already: a picture was drawn, or a task has ended.
+    Nothing,
+    /// The interface ends with this exit code.
+    End(i32),
+}
+
+/// The model and all that the loop drives with it.
+struct Interface {
+    setting: Setting,
+    model: Model,
+    /// The model's clock began then.
+    opened: Instant,
+    pty: Pty,
+    /// Every task of the interface: they end with it, and it with one that panics. Threads and
+    /// tasks of libraries are watched by the guard.
+    tasks: JoinSet<()>,
+    tell: mpsc::Sender<Event>,
+    /// A learner is led to the first lesson once, and not at all if another one was asked for.
+    welcomed: Arc<AtomicBool>,
+    /// Follows the lesson.
+    follow: AbortHandle,
+    screen: Terminal<CrosstermBackend<Stdout>>,
+    /// When the last picture was drawn.
+    drawn: Instant,
+    /// The screen would look different now.
+    dirty: bool,
+}
+
+impl Interface {
+    /// Starts the REPL and the tasks, and draws the first picture.
+    fn open(setting: Setting, answer: probe::Answer, tell: mpsc::Sender<Event>) -> io::Result<Interface> {
+        let look = probe::look(&answer, setting.ascii, terminal::colours());
+        let (columns, rows) = terminal::size();
+        let opened = Instant::now();
+        let size = Size::new(columns, rows);
+        let mut model = Model::new(&setting.place.name, setting.lang, look, size, clock::now());
+        let pty = start_repl(&setting, &mut model)?;
+        if !answer.typed.is_empty() {
+            pty.type_in(answer.typed);
+        }
+        let mut tasks = feed::start(&setting.place, &tell);
+        let welcomed = Arc::new(AtomicBool::new(setting.lesson.is_some()));
+        let follow =
+            tasks.spawn(feed::follow(setting.place.clone(), setting.lang, welcomed.clone(), tell.clone()));
+        if let Some(id) = setting.lesson.clone() {
+            let ask = view::Ask::Open { id };
+            tasks.spawn(open_first(setting.place.clone(), setting.lang, ask, tell.clone()));
+        }
+        let mut screen = Terminal::new(CrosstermBackend::new(stdout()))?;
+        draw(&mut screen, &model)?;
+        let drawn = Instant::now();
+        Ok(Interface {
+            setting,
+            model,
+            opened,
+            pty,
+            tasks,
+            tell,
+            welcomed,
+            follow,
+            screen,
+            drawn,
+            dirty: false,
+        })
+    }
+
+    /// Waits for what happens next, and draws when a picture is due.
+    async fn next(&mut self, told: &mut mpsc::Receiver<Event>, signals: &mut Signals) -> io::Result<Next> {
+        let due = self.model.due().map(|due| self.opened + due);
+        let frame = self.drawn + FRAME;
+        tokio::select! {
+            biased;
+            // First those after which nothing may be drawn.
+            code = signals.end.recv() => return Ok(Next::End(code)),
+            // Its text was printed already.
+            () = guard::panicked() => std::panic::resume_unwind(Box::new("a thread has panicked")),
+            _ = signals.stopped.recv() => guard::suspend(&mut signals.continued).await?,
+            _ = signals.continued.recv() => guard::retake()?,
+            Some(ended) = self.tasks.join_next() => return match ended {
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                _ => Ok(Next::Nothing),
+            },
+            () = clock::sleep_until(frame), if self.dirty => return self.draw(),
+            event = told.recv() => return Ok(event.map_or(Next::End(0), Next::Event)),
+            event = self.pty.output.recv() => return Ok(event.map_or(Next::End(0), Next::Event)),
+            () = at(due) => return Ok(Next::Event(Event::Tick)),
+        }
+        self.resume()?;
+        Ok(Next::Nothing)
+    }
+
+    /// Draws the picture that is due.
+    fn draw(&mut self) -> io::Result<Next> {
+        self.model.now = self.opened.elapsed();
+        match draw(&mut self.screen, &self.model) {
+            // The terminal is gone, and its signal has not come yet.
+            Err(error) if error.raw_os_error() == Some(nix::libc::EIO) => return Ok(Next::End(HUNG_UP)),
+            done => done?,
+        }
+        (self.drawn, self.dirty) = (Instant::now(), false);
+        Ok(Next::Nothing)
+    }
+
+    /// The terminal is ours again after a pause. The window may have another size now, and holds
+    /// whatever the learner's shell left there.
+    fn resume(&mut self) -> io::Result<()> {
+        let (columns, rows) = terminal::size();
+        self.model.now = self.opened.elapsed();
+        self.model.size = Size::new(columns, rows);
+        self.dirty = true;
+        // Not `clear`, which asks the terminal where its cursor is: the keyboard's thread would
+        // take the answer.
+        self.screen.resize(Rect::new(0, 0, columns, rows))
+    }
+
+    /// Takes in an event and those that wait behind it; returns their effects.
+    fn take_in(&mut self, event: Event, told: &mut mpsc::Receiver<Event>) -> Vec<Effect> {
+        self.model.now = self.opened.elapsed();
+        let mut effects = Vec::new();
+        let mut next = Some(event);
+        for left in (0..=AT_ONCE).rev() {
+            let Some(event) = next.take() else { break };
+            // The last one leaves its successor in the queue.
+            if left > 0 {
+                next = told.try_recv().or_else(|_| self.pty.output.try_recv()).ok();
+            }
+            // A window that is dragged tells many sizes; each lays out all lines of the shell anew.
+            if let (Event::Resize(_), Some(Event::Resize(_))) = (&event, &next) {
+                continue;
+            }
+            let (more, changed) = update(&mut self.model, event);
+            self.dirty |= changed;
+            effects.extend(more);
+        }
+        effects
+    }
+
+    /// Carries effects out; the exit code, if one of them ends the interface.
+    async fn carry_out(&mut self, effects: Vec<Effect>, continued: &mut Signal) -> io::Result<Option<i32>> {
+        let mut quit = None;
+        for effect in effects {
+            match effect {
+                Effect::Type(bytes) => self.pty.type_in(bytes),
+                Effect::Size(rows, columns) => self.pty.resize(rows, columns),
+                Effect::Ask(question) => {
+                    if let Some(ask) = question.ask() {
+                        let (place, tell) = (self.setting.place.clone(), self.tell.clone());
+                        self.tasks.spawn(feed::question(place, self.model.lang, ask, tell));
+                    }
+                }
+                Effect::Speak(lang) => {
+                    self.follow.abort();
+                    let (place, tell) = (self.setting.place.clone(), self.tell.clone());
+                    self.follow = self.tasks.spawn(feed::follow(place, lang, self.welcomed.clone(), tell));
+                }
+                Effect::Bell => out(b"\x07"),
+                Effect::Suspend if terminal::can_go_on() => {
+                    guard::suspend(continued).await?;
+                    self.resume()?;
+                }
+                Effect::Suspend => {
+                    self.model.notice = Some(Word::CannotSuspend);
+                    out(b"\x07");
+                }
+                Effect::Quit(code) => quit = Some(code),
+            }
+        }
+        Ok(quit)
+    }
+}
+
+/// Starts the REPL of the shell pane. Only this REPL may command the frame: programs in its shell
+/// do not see its arguments from inside a container.
+fn start_repl(setting: &Setting, model: &mut Model) -> io::Result<Pty> {
+    let token = format!("{:016x}", rng::Rng::from_os().u64());
+    model.shell.trust(token.clone());
+    let mut args = vec!["repl".to_string(), format!("--in-pane={token}")];
+    args.extend(["--name".to_string(), setting.place.name.clone()]);
+    args.extend(["--lang".to_string(), lesson::tag(setting.lang).into()]);
+    let (rows, columns) = model.shell.size();
+    Pty::start(&args, rows, columns)
+}
+
 /// Returns when the learner's terminal is gone. SIGHUP reaches only those whose controlling
 /// terminal it was, and crossterm reads what is gone over and over.
 fn await_end_of_terminal() {
     let input = io::stdin();
-    // Nothing is asked for: the end of a terminal is told all the same.
+    // No event is asked for: poll(2) reports the end of a terminal all the same.
     let mut end = [PollFd::new(input.as_fd(), PollFlags::empty())];
     while poll(&mut end, PollTimeout::NONE) == Err(nix::errno::Errno::EINTR) {}
 }
@@ -271,52 +344,5 @@ fn whole_ascii(buffer: &mut Buffer) {
             let sign = cell.symbol().chars().next().map_or('?', charset::cell);
             cell.set_char(sign);
         }
-    }
-}
-
-/// The terminal is ours again after a pause.
-fn anew(
-    screen: &mut Terminal<CrosstermBackend<Stdout>>,
-    model: &mut Model,
-    opened: Instant,
-) -> io::Result<()> {
-    // The window may have another size now, and holds whatever the learner's shell left there.
-    let (columns, rows) = terminal::size();
-    model.now = opened.elapsed();
-    model.size = Size::new(columns, rows);
-    // Not `clear`, which asks the terminal where its cursor is: the keyboard's thread would take
-    // the answer.
-    screen.resize(Rect::new(0, 0, columns, rows))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use nix::sys::signal::{Signal, raise};
-    use std::process::Command;
-
-    /// Set in the process that gets the signals: one reaches all of a process.
-    const INSIDE: &str = "ROPEWALK_TEST_END_SIGNALS";
-
-    /// Not a test of its own: what the one below runs in a process.
-    #[tokio::test]
-    async fn gets_each_signal() {
-        if std::env::var_os(INSIDE).is_none() {
-            return;
-        }
-        let mut end = EndSignals::new().unwrap();
-        for kind in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP] {
-            raise(kind).unwrap();
-            assert_eq!(end.recv().await, 128 + kind as i32);
-        }
-    }
-
-    #[test]
-    fn no_signal_that_asks_for_the_end_leaves_the_terminal_raw() {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "tui::edge::run::tests::gets_each_signal"]);
-        let ran = command.env(INSIDE, "1").output().unwrap();
-        let said = String::from_utf8_lossy(&ran.stdout);
-        assert!(ran.status.success() && said.contains("1 passed"), "{said}");
     }
 }
