@@ -40,6 +40,11 @@ pub(crate) fn inside(pane: Rect) -> Rect {
     Rect::new(pane.x + 1, pane.y + 1, pane.width - 2, pane.height - 2)
 }
 
+/// So many hundredths of a length. A window may have up to 65 535 columns.
+fn share(length: u16, hundredths: u32) -> u16 {
+    u16::try_from(u32::from(length) * hundredths / 100).unwrap_or(u16::MAX)
+}
+
 /// `ponders`: a question waits for its answer, so there is much to read and nothing yet to see.
 pub(crate) fn panes(area: Rect, focus: Pane, zoom: bool, ponders: bool) -> Panes {
     let mut panes = Panes::default();
@@ -59,14 +64,14 @@ pub(crate) fn panes(area: Rect, focus: Pane, zoom: bool, ponders: bool) -> Panes
         return panes;
     }
     if area.width >= LARGE.0 && area.height >= LARGE.1 {
-        let left = (area.width * 36 / 100).clamp(42, 64);
-        let upper = (rest * 55 / 100).clamp(15, 30);
+        let left = share(area.width, 36).clamp(42, 64);
+        let upper = share(rest, 55).clamp(15, 30);
         panes.lesson = Rect::new(area.x, top, left, rest);
         panes.map = Rect::new(area.x + left, top, area.width - left, upper);
         panes.shell = Rect::new(area.x + left, top + upper, area.width - left, rest - upper);
         return panes;
     }
-    let upper = (rest * 57 / 100).clamp(12, 18);
+    let upper = share(rest, 57).clamp(12, 18);
     let left = if ponders && focus != Pane::Map { area.width } else { area.width / 2 };
     panes.lesson = Rect::new(area.x, top, left, upper);
     panes.map = Rect::new(area.x + left, top, area.width - left, upper);
@@ -80,9 +85,23 @@ mod tests {
 
     #[test]
     fn panes_cover_the_screen_and_never_overlap() {
-        for (width, height) in
-            [(20, 5), (79, 24), (80, 23), (80, 24), (100, 50), (120, 34), (200, 60), (400, 24), (1, 1)]
-        {
+        for (width, height) in [
+            (0, 0),
+            (0, 24),
+            (80, 0),
+            (1, 1),
+            (20, 5),
+            (79, 24),
+            (80, 23),
+            (80, 24),
+            (100, 50),
+            (120, 34),
+            (200, 60),
+            (400, 24),
+            (u16::MAX, 24),
+            (100, u16::MAX),
+            (u16::MAX, u16::MAX),
+        ] {
             for focus in [Pane::Lesson, Pane::Map, Pane::Shell] {
                 for (zoom, ponders) in [(false, false), (false, true), (true, false), (true, true)] {
                     let area = Rect::new(0, 0, width, height);
