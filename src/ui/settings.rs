@@ -29,8 +29,12 @@ pub(crate) fn save(home: &Home, lang: Lang) -> std::io::Result<()> {
     std::fs::create_dir_all(home.path())?;
     let path = home.settings();
     let fresh = path.with_extension(format!("json.{}", std::process::id()));
-    std::fs::write(&fresh, serde_json::to_string_pretty(&settings)? + "\n")?;
-    std::fs::rename(fresh, path)
+    let text = serde_json::to_string_pretty(&settings)? + "\n";
+    let written = std::fs::write(&fresh, text).and_then(|()| std::fs::rename(&fresh, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&fresh); // it may not be there at all
+    }
+    written
 }
 
 /// The language of the REPL that started this program.
@@ -89,6 +93,16 @@ mod tests {
         assert_eq!(load(&home)["theme"], "dark");
         std::fs::write(home.settings(), "{").unwrap();
         assert_eq!(saved(&home), None);
+    }
+
+    #[test]
+    fn a_choice_that_cannot_be_kept_leaves_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path());
+        std::fs::create_dir(home.settings()).unwrap();
+        assert!(save(&home, Lang::Ko).is_err());
+        let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().flatten().map(|e| e.path()).collect();
+        assert_eq!(left, [home.settings()]);
     }
 
     #[test]
