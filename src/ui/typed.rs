@@ -6,6 +6,7 @@
 pub(crate) fn typed_text(keys: &str) -> String {
     let mut text = String::new();
     let mut keys = keys.chars();
+    let mut ended = true; // false: no answer that begins from here on has an end
     let line = |text: &str| text.rfind('\n').map_or(0, |end| end + 1);
     while let Some(key) = keys.next() {
         match key {
@@ -19,11 +20,12 @@ pub(crate) fn typed_text(keys: &str) -> String {
                 Some('O') => drop(keys.next()),
                 // The answer of a terminal to a program that has ended meanwhile: ESC ] TEXT, up to
                 // BEL or ESC \. Without an end it was a key that is held with Alt.
-                Some(']' | 'P' | '_' | '^' | 'X') => {
+                Some(']' | 'P' | '_' | '^' | 'X') if ended => {
                     let rest = keys.as_str();
                     let ends = ["\x07", "\x1b\\"].map(|end| rest.find(end).map(|at| at + end.len()));
-                    if let Some(end) = ends.into_iter().flatten().min() {
-                        keys = rest[end..].chars();
+                    match ends.into_iter().flatten().min() {
+                        Some(end) => keys = rest[end..].chars(),
+                        None => ended = false,
                     }
                 }
                 _ => {}
@@ -61,5 +63,17 @@ mod tests {
         ] {
             assert_eq!(typed_text(keys), text, "{keys:?}");
         }
+    }
+
+    #[test]
+    fn keys_that_look_like_answers_without_an_end_cost_as_much_as_they_are() {
+        rng::growth::grows_as_its_input(
+            "keys",
+            100_000,
+            |n| "\x1b]".repeat(n),
+            |keys| {
+                assert_eq!(typed_text(&keys), "");
+            },
+        );
     }
 }
