@@ -120,7 +120,7 @@ pub(crate) async fn run(
             }
             let sound = library.faults.is_empty();
             let directory = lessons.or_else(library::directory);
-            let proved = proof::prove(chosen, directory, kubeconfig, jobs.into()).await?;
+            let proved = proof::prove(chosen, directory, kubeconfig, jobs.into()).await;
             Ok(if proved && sound { 0 } else { 1 })
         }
     }
