@@ -335,7 +335,7 @@ async fn dial(place: &Place, over: Instant) -> Result<UnixStream, Error> {
         match UnixStream::connect(place.socket()).await {
             Ok(stream) => return Ok(stream),
             Err(full) if full.kind() == std::io::ErrorKind::WouldBlock && Instant::now() < over => {
-                clock::sleep_until(Instant::now() + QUEUE_AGAIN).await;
+                clock::pause_until(Instant::now() + QUEUE_AGAIN).await;
             }
             Err(cause) => return Err(not_connected(place, cause)),
         }

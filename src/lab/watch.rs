@@ -227,7 +227,7 @@ pub fn start(
                         }
                         Err(error) => {
                             tracing::debug!(kind, %error, "watch failed, trying again");
-                            clock::sleep(pause).await;
+                            clock::pause(pause).await;
                             pause = (pause * 2).min(RETRY.1);
                             continue;
                         }
@@ -240,7 +240,7 @@ pub fn start(
             };
             let Err(panic) = task::guard(follow).await else { return };
             tracing::error!(kind, panic, "a watch panicked and begins anew");
-            clock::sleep(again).await;
+            clock::pause(again).await;
             again = (again * 2).min(RETRY.1);
         }
     });

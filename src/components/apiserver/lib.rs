@@ -312,12 +312,12 @@ async fn start(state: Arc<State>) {
             Ok(()) => break,
             Err(status) => tracing::warn!(message = status.message, "bootstrap failed, trying again"),
         }
-        clock::sleep(Duration::from_millis(200)).await;
+        clock::pause(Duration::from_millis(200)).await;
     }
     state.started.send_replace(true);
     tracing::info!(version = api::VERSION, "serving");
     loop {
-        clock::sleep(KEEP_EVERY).await;
+        clock::pause(KEEP_EVERY).await;
         if let Err(status) = registry::bootstrap::keep(&state).await {
             tracing::warn!(message = status.message, "what belongs to every cluster cannot be kept");
         }

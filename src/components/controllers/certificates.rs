@@ -146,7 +146,7 @@ pub(crate) fn start(shared: &Shared) {
     let all = shared.clone();
     shared.crew.spawn_essential(async move {
         loop {
-            clock::sleep(SWEEP).await;
+            clock::pause(SWEEP).await;
             for csr in all.requests.list().iter().filter(|csr| is_over(csr, clock::now())) {
                 let name = csr.metadata.name.clone().unwrap_or_default();
                 let gone = all.config.client.all::<Csr>().delete(&name, &DeleteParams::default()).await;
@@ -273,7 +273,7 @@ async fn approve(
         let _: Csr = api.replace_subresource("approval", &key.name, &PostParams::default(), &next).await?;
         return Ok(Outcome::Done);
     }
-    Ok(Outcome::After(ASK_AGAIN))
+    Ok(Outcome::Pause(ASK_AGAIN))
 }
 
 #[cfg(test)]
@@ -381,7 +381,7 @@ mod tests {
             .requests
             .tell_of(serde_json::from_value(json!({"metadata": {"name": "r"}, "spec": spec})).unwrap());
         let look = || sync(&shared, Key::new("", "r"), None);
-        assert_eq!(look().await.unwrap(), Outcome::After(ASK_AGAIN));
+        assert_eq!(look().await.unwrap(), Outcome::Pause(ASK_AGAIN));
         allowed.store(true, Ordering::Relaxed);
         assert_eq!(look().await.unwrap(), Outcome::Done);
         assert!(server.lines().iter().any(|l| l.starts_with("PUT") && l.ends_with("/r/approval")));

@@ -274,7 +274,8 @@ impl Worker {
                 false => self.recorder.normal(&about, reason, message, cause.clone()),
             }
         }
-        Ok(plan.again.map_or(Outcome::Done, Outcome::After))
+        // A schedule names times of the wall clock, whatever the clock's scale is.
+        Ok(plan.again.map_or(Outcome::Done, Outcome::Pause))
     }
 
     async fn write(

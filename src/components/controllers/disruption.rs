@@ -257,7 +257,7 @@ impl Worker {
             let tap = self.shared.tap(Component::DisruptionController);
             tap.emit(record(event, "poddisruptionbudgets", &key, &cause).took(start.elapsed()));
         }
-        Ok(count.recheck.map_or(Outcome::Done, Outcome::After))
+        Ok(count.recheck.map_or(Outcome::Done, Outcome::Pause))
     }
 
     /// Expected pods and how many must be healthy.

@@ -72,7 +72,7 @@ impl Expectations {
         self.with(|all| match all.get(owner) {
             None => true,
             Some(open) => {
-                let old = open.since.is_some_and(|at| at.elapsed() > clock::scaled(TIMEOUT));
+                let old = open.since.is_some_and(|at| at.elapsed() > TIMEOUT);
                 old || open.is_empty()
             }
         })

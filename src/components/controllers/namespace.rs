@@ -163,7 +163,7 @@ async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome
         let failed = (!pass.errors.is_empty()).then(|| pass.errors());
         return match pass.undiscovered.or(failed) {
             Some(why) => Err(Error::NotYet(format!("the namespace cannot be emptied: {why}"))),
-            None => Ok(Outcome::After(LOOK_AGAIN)),
+            None => Ok(Outcome::Pause(LOOK_AGAIN)),
         };
     }
     let mut left = namespace.spec.as_ref().and_then(|s| s.finalizers.clone()).unwrap_or_default();
@@ -314,7 +314,7 @@ mod tests {
         let shared = Shared::fixed(&server.client);
         shared.namespaces.tell_of(dying());
         let key = Key::new("", "n");
-        assert_eq!(sync(&shared, key.clone(), None).await.unwrap(), Outcome::After(LOOK_AGAIN));
+        assert_eq!(sync(&shared, key.clone(), None).await.unwrap(), Outcome::Pause(LOOK_AGAIN));
         let asked = server.take();
         let deleted = |asked: &[client::testing::Asked]| -> Vec<String> {
             asked

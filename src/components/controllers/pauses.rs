@@ -16,19 +16,17 @@ const FORGOTTEN: Duration = Duration::from_secs(30 * 60);
 pub struct Pauses(Mutex<BTreeMap<String, (Duration, clock::Instant)>>);
 
 impl Pauses {
-    /// Returns what is left of the pause of a place. `None`: it is over (or there was none), and
-    /// the next one, twice as long, begins now. The first time is free.
+    /// Returns what is left of the pause of a place, in the cluster's time. `None`: it is over (or
+    /// there was none), and the next one, twice as long, begins now. The first time is free.
     pub fn begin(&self, place: &str) -> Option<Duration> {
         let now = clock::Instant::now();
         let mut all = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        all.retain(|_, (_, at)| now.duration_since(*at) < clock::scaled(FORGOTTEN));
+        all.retain(|_, (_, at)| clock::passed(*at, now) < FORGOTTEN);
         let next = match all.get(place) {
             None => PAUSE.0,
             Some((pause, at)) => {
-                let gone = now.duration_since(*at);
-                if gone < clock::scaled(*pause) {
-                    let left = clock::scaled(*pause) - gone;
-                    return Some(left.div_f64(clock::scale())); // who waits for it scales it again
+                if let Some(left) = clock::left(*at, *pause, now) {
+                    return Some(left);
                 }
                 pause.saturating_mul(2).min(PAUSE.1)
             }

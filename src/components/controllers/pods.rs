@@ -77,13 +77,17 @@ pub fn ready_since(pod: &Pod) -> Option<Timestamp> {
     Some(ready.last_transition_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |t| t.0))
 }
 
-/// Ready for at least `seconds`.
+/// Ready for at least `seconds` of the cluster's time.
 pub fn is_available(pod: &Pod, seconds: i32, now: Timestamp) -> bool {
-    ready_since(pod).is_some_and(|since| now >= available_at(since, seconds))
+    ready_since(pod).is_some_and(|since| wait_left(since, seconds, now).is_none())
 }
 
-fn available_at(ready_since: Timestamp, seconds: i32) -> Timestamp {
-    clock::after(ready_since, Duration::from_secs(seconds.max(0) as u64))
+/// What is left of `minReadySeconds`; `None`: it is over. A time in the future is not over, also
+/// without a wait: the clock was set back.
+fn wait_left(ready_since: Timestamp, seconds: i32, now: Timestamp) -> Option<Duration> {
+    let ahead = Duration::try_from(ready_since - now).unwrap_or_default();
+    let wait = ahead.saturating_add(Duration::from_secs(seconds.max(0) as u64));
+    clock::left(ready_since, wait, now)
 }
 
 /// A pod from a template, named after its owner.
@@ -395,16 +399,26 @@ pub fn owner_key(pod: &Pod, kind: &str) -> Option<Key> {
     Some(Key::new(pod.metadata.namespace.clone().unwrap_or_default(), owner.name.clone()))
 }
 
-/// Time until a pod that is ready becomes available.
+/// The cluster's time until a pod that is ready becomes available.
 pub fn until_available(pod: &Pod, seconds: i32) -> Option<Duration> {
-    let since = ready_since(pod)?;
-    let left = available_at(since, seconds).duration_since(clock::now());
-    Duration::try_from(left).ok().filter(|left| !left.is_zero())
+    wait_left(ready_since(pod)?, seconds, clock::now())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pod_is_available_after_min_ready_seconds_of_the_cluster_s_time() {
+        let pod: Pod = serde_json::from_value(json!({"status": {"conditions": [
+            {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:10Z"}]}}))
+        .unwrap();
+        let at = |second: i64| Timestamp::from_second(1_767_225_600 + second).unwrap(); // that midnight
+        let first = |seconds| (0..120).find(|second| is_available(&pod, seconds, at(*second)));
+        assert_eq!([first(0), first(60)], [Some(10), Some(70)]);
+        let _scale = clock::pin_scale(20);
+        assert_eq!([first(0), first(60)], [Some(10), Some(13)]);
+    }
 
     #[tokio::test]
     async fn a_pod_that_its_ending_namespace_refuses_is_no_failure() {

@@ -88,7 +88,7 @@ async fn listen(
     mut gone: Receiver<(String, Option<Cause>)>,
     mut look: impl FnMut(Option<&str>, Option<Cause>),
 ) {
-    let mut resync = clock::Instant::now() + clock::scaled(RESYNC);
+    let mut resync = Box::pin(clock::sleep(RESYNC));
     loop {
         tokio::select! {
             told = gone.recv() => match told {
@@ -96,9 +96,9 @@ async fn listen(
                 Err(RecvError::Lagged(_)) => look(None, None),
                 Err(RecvError::Closed) => return,
             },
-            () = clock::sleep_until(resync) => {
+            () = &mut resync => {
                 look(None, None);
-                resync = clock::Instant::now() + clock::scaled(RESYNC);
+                resync.set(clock::sleep(RESYNC));
             }
         }
     }

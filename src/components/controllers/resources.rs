@@ -89,7 +89,7 @@ impl Mapper {
         group: &str,
         kind: &str,
     ) -> Result<Option<Resource>, kube::Error> {
-        let is_recent = |read: clock::Instant| read.elapsed() < clock::scaled(REREAD);
+        let is_recent = |read: clock::Instant| read.elapsed() < REREAD;
         self.find_if(client, group, kind, is_recent).await
     }
 

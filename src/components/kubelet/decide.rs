@@ -212,15 +212,14 @@ impl<'a> View<'a> {
         })
     }
 
-    /// How much of the back-off is left. A new definition has none: it has not failed yet.
+    /// How much of the back-off is left, in the cluster's time. A new definition has none: it has
+    /// not failed yet.
     pub(crate) fn backoff_left(&self, spec: &Spec, ended: &Container) -> Option<Duration> {
         if ended.annotations.get(HASH).is_some_and(|made_from| *made_from != hash(spec)) {
             return None;
         }
         let pause = *self.backoffs.get(&spec.name)?;
-        let since = (self.now - ended.finished_at?).total(jiff::Unit::Second).ok()?;
-        let since = clock::unscaled(Duration::try_from_secs_f64(since.max(0.0)).ok()?);
-        Some(pause.saturating_sub(since)).filter(|left| !left.is_zero())
+        clock::left(ended.finished_at?, pause, self.now)
     }
 
     /// Returns the attempt number of the container's next start, which its status shows as
@@ -667,6 +666,12 @@ pub(super) mod tests {
         let mut waits = all[1..].to_vec();
         waits.push(Step::LookAgain(Duration::from_secs(295)));
         assert_eq!(probed(&pod, Some(&ready), &crashed, &backoffs, &Seen::default()), waits);
+        {
+            // Five seconds have passed, which are 100 of the cluster's.
+            let _scale = clock::pin_scale(20);
+            *waits.last_mut().unwrap() = Step::LookAgain(Duration::from_secs(200));
+            assert_eq!(probed(&pod, Some(&ready), &crashed, &backoffs, &Seen::default()), waits);
+        }
         // It runs again, and its startup probe has not succeeded yet; the runtime has forgotten the
         // init container.
         let again =

@@ -30,7 +30,12 @@ const STATUS_EVERY: Duration = Duration::from_secs(10);
 /// … or is this old.
 const STATUS_AT_LEAST: Duration = Duration::from_secs(300);
 
-/// A runtime that has not answered for this long is down: upstream's `baseRuntimeSyncThreshold`.
+/// In real time heartbeats are at least this far apart, however fast the cluster's clock runs: each
+/// is a write to the store. The node controller waits for several of them.
+const HEARTBEAT_LEAST: Duration = Duration::from_millis(500);
+
+/// A runtime that has not answered for this long, in real time, is down: upstream's
+/// `baseRuntimeSyncThreshold`.
 const RUNTIME_SILENT: Duration = Duration::from_secs(30);
 
 /// What the runtime answered last. It is asked beside the heartbeat, which a call that hangs does
@@ -53,7 +58,7 @@ impl Runtime {
     }
 
     fn is_up(&self) -> bool {
-        self.answered.is_some_and(|at| at.elapsed() < clock::scaled(RUNTIME_SILENT))
+        self.answered.is_some_and(|at| at.elapsed() < RUNTIME_SILENT)
     }
 
     /// Returns the images for the node's status: those that were stored before, as long as the
@@ -93,11 +98,11 @@ pub(crate) fn start(crew: &Crew, config: &Arc<Config>, pressed: watch::Receiver<
     let own_crew = crew.clone();
     crew.spawn(async move {
         let reporter = Arc::new(Reporter { config: config.clone(), runtime: Mutex::default() });
-        clock::timeout(RUNTIME_SILENT, reporter.ask_runtime()).await; // so that the node begins as ready
+        clock::limit(RUNTIME_SILENT, reporter.ask_runtime()).await; // so that the node begins as ready
         let asking = reporter.clone();
         own_crew.spawn(async move {
             loop {
-                clock::sleep(STATUS_EVERY).await;
+                clock::sleep_at_least(STATUS_EVERY, HEARTBEAT_LEAST).await;
                 asking.ask_runtime().await;
             }
         });
@@ -106,7 +111,7 @@ pub(crate) fn start(crew: &Crew, config: &Arc<Config>, pressed: watch::Receiver<
             let low = *pressed.borrow();
             let Err(error) = register(&reporter, low).await else { break };
             tracing::debug!(node = config.node_name, %error, "cannot register yet");
-            clock::sleep(pause).await;
+            clock::pause(pause).await;
             pause = (pause * 2).min(Duration::from_secs(2));
         }
         tracing::info!(node = config.node_name, "Successfully registered node");
@@ -116,10 +121,10 @@ pub(crate) fn start(crew: &Crew, config: &Arc<Config>, pressed: watch::Receiver<
             loop {
                 if let Err(error) = renew(&leases).await {
                     tracing::debug!(node = leases.node_name, %error, "lease not renewed");
-                    clock::sleep(Duration::from_millis(200)).await;
+                    clock::pause(Duration::from_millis(200)).await;
                     continue;
                 }
-                clock::sleep(LEASE_EVERY).await;
+                clock::sleep_at_least(LEASE_EVERY, HEARTBEAT_LEAST).await;
             }
         });
         heartbeat(&reporter, pressed).await;
@@ -164,15 +169,19 @@ async fn heartbeat(reporter: &Reporter, mut pressure: watch::Receiver<Pressures>
     let mut written = clock::Instant::now();
     loop {
         // At once if that has changed; without a sender this kubelet is ending.
-        let changed = clock::timeout(STATUS_EVERY, pressure.changed()).await;
-        if let Some(Err(_)) = changed {
-            return;
+        tokio::select! {
+            biased;
+            changed = pressure.changed() => match changed {
+                Ok(()) => {}
+                Err(_) => return,
+            },
+            () = clock::sleep_at_least(STATUS_EVERY, HEARTBEAT_LEAST) => {}
         }
         let pressed = *pressure.borrow_and_update();
         let result = async {
             let node = config.client.cluster::<Node>().get(&config.node_name).await?;
             let fresh = reporter.status(node.status.as_ref(), pressed);
-            let due = written.elapsed() >= clock::scaled(STATUS_AT_LEAST);
+            let due = clock::passed(written, clock::Instant::now()) >= STATUS_AT_LEAST;
             if due || differs(node.status.as_ref(), &fresh) {
                 write_status(config, node.status.as_ref(), &fresh).await?;
                 written = clock::Instant::now();

@@ -210,7 +210,7 @@ impl Kubelet {
                     );
                 }
             }
-            clock::sleep(pause).await;
+            clock::pause(pause).await;
             pause = (pause * 2).min(RETRY.longest);
         };
         for sandbox in sandboxes {
@@ -527,7 +527,7 @@ impl Kubelet {
         reported?;
         if volumes::is_live(pod) && !over {
             let called = (pod.metadata.labels.clone(), pod.metadata.annotations.clone());
-            let late = |at: &clock::Instant| at.elapsed() >= clock::scaled(REFRESH);
+            let late = |at: &clock::Instant| clock::passed(*at, clock::Instant::now()) >= REFRESH;
             match &memory.refreshed {
                 Some((at, before)) if !late(at) && *before == called => {}
                 seen => {
@@ -589,7 +589,7 @@ impl Kubelet {
                 Step::Stop { name, id, why } => {
                     let Some(container) = containers.iter().find(|c| c.id == id) else { continue };
                     let (grace, message) = ending::reason(pod, &name, why);
-                    let deadline = clock::Instant::now() + grace;
+                    let deadline = clock::deadline(grace);
                     if why == decide::Why::Changed {
                         memory.replaced.insert(id);
                     }

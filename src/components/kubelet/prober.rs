@@ -23,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Tries before an error of the asking itself is told.
 const TRIES: usize = 3;
+/// In real time a probe does not ask sooner again than this, however fast the cluster's clock runs.
+const PERIOD_LEAST: Duration = Duration::from_millis(200);
 
 #[derive(Clone, Debug, Default)]
 struct Findings {
@@ -190,6 +192,13 @@ fn at_first(pod: &Pod, spec: &Spec, container: &Container) -> Probed {
     }
 }
 
+/// Waits until a probe's period, which began at `since`, is over. A slow answer delays the next
+/// question, it does not double it.
+async fn rest(since: clock::Instant, period: Duration) {
+    let left = clock::left(since, period, clock::Instant::now()).unwrap_or_default();
+    clock::sleep_at_least(left, PERIOD_LEAST.saturating_sub(since.elapsed())).await;
+}
+
 /// The probing of one container.
 struct Round {
     prober: Prober,
@@ -238,13 +247,14 @@ impl Round {
         let Some(action) = Action::of_probe(probe, &self.spec).transpose() else { return true };
         let numbers = Numbers::of(probe);
         let mut verdict = Verdict::new(numbers);
-        let age = super::status::seconds_between(self.started_at, clock::now()).max(0.0);
-        let early = clock::scaled(numbers.initial_delay).saturating_sub(Duration::from_secs_f64(age));
-        let period = clock::scaled(numbers.period);
-        let mut due = clock::Instant::now() + early;
+        let early = clock::left(self.started_at, numbers.initial_delay, clock::now());
+        clock::sleep(early.unwrap_or_default()).await;
+        let mut asked = None;
         loop {
-            clock::sleep_until(due).await;
-            due = (due + period).max(clock::Instant::now()); // a slow answer delays the next question, it does not double it
+            if let Some(since) = asked {
+                rest(since, numbers.period).await;
+            }
+            asked = Some(clock::Instant::now());
             let Some(well) = self.ask(kind, &action, numbers).await else { continue };
             let Some(well) = verdict.count(well) else { continue };
             let failed = (!well && kind != Kind::Readiness).then_some(kind);
@@ -343,6 +353,22 @@ mod tests {
         let pause = Duration::from_secs(1);
         let queue = WorkQueue::retrying(crew, Backoff { first: pause, longest: pause });
         Prober::new(&config, crew, &recorder, &queue)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_period_is_the_cluster_s_time_but_no_program_is_asked_without_a_pause() {
+        let rested = async |seconds, took| {
+            let start = clock::Instant::now();
+            clock::pause(Duration::from_millis(took)).await;
+            rest(start, Duration::from_secs(seconds)).await;
+            start.elapsed().as_millis()
+        };
+        assert_eq!(rested(10, 0).await, 10_000);
+        assert_eq!(rested(10, 4_000).await, 10_000, "the answer's time is part of the period");
+        assert_eq!(rested(10, 11_000).await, 11_000, "a late answer is followed by a question");
+        let _scale = clock::pin_scale(20);
+        assert_eq!([rested(10, 0).await, rested(10, 100).await, rested(10, 700).await], [500, 500, 700]);
+        assert_eq!(rested(1, 10).await, 200, "never more than five times a second");
     }
 
     #[tokio::test]

@@ -87,7 +87,7 @@ impl Meter {
         crew.spawn(async move {
             loop {
                 own.look(true).await;
-                clock::sleep(EVERY).await;
+                clock::sleep_at_least(EVERY, SHORTEST).await;
             }
         });
         meter

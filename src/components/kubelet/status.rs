@@ -559,11 +559,6 @@ pub(crate) fn differs(old: Option<&PodStatus>, new: &PodStatus) -> bool {
     })
 }
 
-/// Seconds until an event's age; used by messages about pulls.
-pub(crate) fn seconds_between(from: Timestamp, to: Timestamp) -> f64 {
-    (to - from).total(jiff::Unit::Second).unwrap_or_default()
-}
-
 /// The message of a container that could not be pulled for now.
 pub(crate) fn pull_back_off(image: &str, error: &cri::Error) -> (String, String) {
     ("ImagePullBackOff".into(), format!("Back-off pulling image {image:?}: ErrImagePull: {}", error.line()))

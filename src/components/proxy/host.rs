@@ -178,7 +178,7 @@ pub fn start(crew: &Crew, client: &Client, host: Arc<dyn HostNetwork>, tap: Tap)
             told = now_told;
             tokio::select! {
                 next = changes.next() => cause = next,
-                () = clock::sleep(RETRY), if !told.is_empty() => {}
+                () = clock::pause(RETRY), if !told.is_empty() => {}
             }
         }
     });
@@ -205,7 +205,7 @@ async fn tell_visits(
             }
         }
         told = now;
-        clock::sleep(VISITS_EVERY).await;
+        clock::pause(VISITS_EVERY).await;
     }
 }
 

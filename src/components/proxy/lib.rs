@@ -182,7 +182,7 @@ pub fn start(crew: &Crew, config: Config) {
                     config.tap.emit(Record::new(event).cause(cause.take()).took(start.elapsed()));
                 }
                 None => tokio::select! {
-                    () = clock::sleep(RETRY) => continue,
+                    () = clock::pause(RETRY) => continue,
                     () = stop.cancelled() => return Ok(()),
                 },
             }
@@ -193,7 +193,7 @@ pub fn start(crew: &Crew, config: Config) {
                         cause = next;
                         break;
                     }
-                    () = clock::sleep(RETRY), if stuck.is_some() => {
+                    () = clock::pause(RETRY), if stuck.is_some() => {
                         forget_flows(&*config.network, &mut stuck).await;
                     }
                     () = stop.cancelled() => return Ok::<(), String>(()),

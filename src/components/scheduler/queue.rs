@@ -243,7 +243,7 @@ impl Scheduler {
             return Ok(Outcome::Done); // on its way
         }
         if let Some(rest) = self.rest_of_pause(&key, &pod) {
-            return Ok(Outcome::After(rest));
+            return Ok(Outcome::Pause(rest));
         }
         // Before the picture is taken: what changes while the decision is made brings the pod back.
         self.waiting.lock().insert(key.clone(), clock::Instant::now());
@@ -323,7 +323,7 @@ impl Scheduler {
             }
         }
         for (open, choice) in &choices {
-            match clock::timeout(BIND_TIMEOUT, self.bound(open, choice, node, key, pod)).await {
+            match clock::limit(BIND_TIMEOUT, self.bound(open, choice, node, key, pod)).await {
                 Some(Ok(())) => {}
                 Some(Err(why)) => return Err(why.into()),
                 None => return Err(format!("claim {} was not bound in time", open.key).into()),
@@ -391,7 +391,7 @@ impl Scheduler {
         let before = failures.get(key).filter(|f| f.uid == pod.metadata.uid).map_or(0, |f| f.count);
         let count = before.saturating_add(1);
         let pause = BACKOFF.0.saturating_mul(1 << before.min(10)).min(BACKOFF.1);
-        let until = clock::Instant::now() + clock::scaled(pause);
+        let until = clock::Instant::now() + pause;
         failures.insert(key.clone(), Failures { uid: pod.metadata.uid.clone(), count, until });
         (count, pause)
     }
@@ -401,7 +401,7 @@ impl Scheduler {
         let failures = self.failures.lock();
         let until = failures.get(key).filter(|f| f.uid == pod.metadata.uid)?.until;
         let rest = until.saturating_duration_since(clock::Instant::now());
-        (!rest.is_zero()).then(|| rest.mul_f64(clock::scale())) // the queue scales it
+        (!rest.is_zero()).then_some(rest)
     }
 
     /// A binding has failed: the room is given back, people are told, and the pod comes again after
@@ -420,7 +420,7 @@ impl Scheduler {
         if let Err(error) = self.refuse(key, pod, SCHEDULER_ERROR, message, &cause).await {
             tracing::warn!(pod = %key, %error, "the pod's condition PodScheduled is not written");
         }
-        self.queue.add_after(key.clone(), cause, pause);
+        self.queue.add_after_pause(key.clone(), cause, pause);
     }
 
     /// Waits until the claim has a volume that is known. Errors: the claim, the pod or its node

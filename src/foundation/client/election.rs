@@ -138,7 +138,7 @@ impl LeaderElection {
             };
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = clock::sleep(pause) => {}
+                () = clock::pause(pause) => {}
             }
         }
         None
@@ -153,15 +153,15 @@ impl LeaderElection {
     pub async fn hold(&self, mut renewed: clock::Instant) -> String {
         let mut last = String::from("no try was answered");
         loop {
-            let deadline = renewed + clock::scaled(self.renew_deadline);
+            let deadline = renewed + self.renew_deadline;
             let renewal = async {
-                clock::sleep(self.retry_period).await;
+                clock::pause(self.retry_period).await;
                 let asked = clock::Instant::now();
                 (asked, self.answered(self.try_acquire(&mut None)).await)
             };
             let (asked, tried) = tokio::select! {
                 biased;
-                () = clock::sleep_until(deadline) => {
+                () = clock::pause_until(deadline) => {
                     let since = renewed.elapsed().as_secs();
                     return format!("leaderelection lost: not renewed for {since} s: {last}");
                 }
@@ -188,7 +188,7 @@ impl LeaderElection {
     /// Gives the Lease back, so that another need not wait for its expiry. If that cannot be done
     /// in time, it expires.
     async fn release(&self) {
-        let released = clock::timeout(self.renew_deadline, async {
+        let released = clock::limit(self.renew_deadline, async {
             match self.try_release().await {
                 // A renewal that was on its way came in between.
                 Err(error) if is_code(&error, 409) => self.try_release().await,
@@ -220,7 +220,7 @@ impl LeaderElection {
         &self,
         tried: impl Future<Output = Result<Tried, kube::Error>>,
     ) -> Result<Tried, Box<dyn std::error::Error + Send + Sync>> {
-        match clock::timeout(self.renew_deadline / 2, tried).await {
+        match clock::limit(self.renew_deadline / 2, tried).await {
             Some(tried) => Ok(tried?),
             None => Err("the API server does not answer".into()),
         }
@@ -261,7 +261,7 @@ impl LeaderElection {
                 Some((seen, since)) if *seen == lease.spec => {
                     let duration =
                         Duration::from_secs(spec.lease_duration_seconds.unwrap_or(15).max(1) as u64);
-                    if since.elapsed() < clock::scaled(duration) {
+                    if since.elapsed() < duration {
                         return Ok(Tried::Others);
                     }
                 }
@@ -292,7 +292,7 @@ impl LeaderElection {
         error: kube::Error,
     ) -> Result<Tried, kube::Error> {
         match observed {
-            Some((None, since)) if since.elapsed() >= clock::scaled(self.lease_duration) => {
+            Some((None, since)) if since.elapsed() >= self.lease_duration => {
                 tracing::warn!(lease = self.name, %error, "deleting a Lease that cannot be decoded");
                 optional(self.api().delete(&self.name, &DeleteParams::default()).await)?;
                 *observed = None;
@@ -392,6 +392,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_holder_stops_at_its_deadline_also_between_two_tries_and_within_one() {
+        let _scale = clock::pin_scale(20); // its requests do not become faster
         let client = Client::connect(testing::silent().await).unwrap();
         for retry in [7, 9, 60] {
             let election = LeaderElection {

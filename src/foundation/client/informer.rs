@@ -324,7 +324,7 @@ impl Failures {
         }
         self.last = now;
         let since = now - *self.since.get_or_insert(now);
-        if since >= clock::scaled(TELL_AFTER) && self.told.is_none_or(|told| now - told >= TELL_EVERY) {
+        if since >= TELL_AFTER && self.told.is_none_or(|told| now - told >= TELL_EVERY) {
             self.told = Some(now);
             tracing::warn!(kind, %error, ?since, "the watch fails again and again");
         } else {
@@ -447,7 +447,7 @@ where
             // appear together.
             self.absorb(good, &mut fresh);
             if let Some(error) = failed {
-                clock::sleep(failures.failed(kind, &error)).await;
+                clock::pause(failures.failed(kind, &error)).await;
             }
         }
     }

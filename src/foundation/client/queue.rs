@@ -124,8 +124,11 @@ impl<K> Clone for WorkQueue<K> {
 pub enum Outcome {
     /// Nothing, until something changes.
     Done,
-    /// Another look after this time.
+    /// Another look after this much of the cluster's time.
     After(Duration),
+    /// Another look after this much real time: a pause before something is tried again, or a time
+    /// of the wall clock.
+    Pause(Duration),
 }
 
 impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
@@ -200,12 +203,23 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
         }
     }
 
-    /// Asks for a look after a (scaled) time, an hour at most. A key that comes earlier anyway is
-    /// not put down again, as in client-go: a reconciler that always asks for another look would
-    /// have one more on its way after every change. One task waits for all delayed keys, so a key
-    /// costs one entry however often it is put down.
+    /// Asks for a look after a duration of the cluster's time, an hour at most. A change of the
+    /// clock's scale brings every delayed key at once: its look finds out how much is left.
+    ///
+    /// A key that comes earlier anyway is not put down again, as in client-go: a reconciler that
+    /// always asks for another look would have one more on its way after every change. One task
+    /// waits for all delayed keys, so a key costs one entry however often it is put down.
     pub fn add_after(&self, key: K, cause: Option<Cause>, delay: Duration) {
-        let due = clock::Instant::now() + clock::scaled(delay.min(LONGEST));
+        self.put_down(key, cause, clock::scaled(delay.min(LONGEST)));
+    }
+
+    /// As [`add_after`](WorkQueue::add_after), in real time.
+    pub fn add_after_pause(&self, key: K, cause: Option<Cause>, pause: Duration) {
+        self.put_down(key, cause, pause.min(LONGEST));
+    }
+
+    fn put_down(&self, key: K, cause: Option<Cause>, real: Duration) {
+        let due = clock::Instant::now() + real;
         let start = {
             let mut state = self.lock();
             let known = state.delayed.get(&key).map(|(at, _)| *at);
@@ -228,13 +242,15 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
         }
     }
 
-    /// Adds delayed keys when they are due; ends when none is left.
+    /// Adds delayed keys when they are due, or the clock's scale changes; ends when none is left.
     async fn keep_time(&self) {
+        let mut all = false;
         loop {
+            let changed = clock::changed();
             let next = {
                 let mut state = self.lock();
                 let now = clock::Instant::now();
-                while state.agenda.first().is_some_and(|(at, _)| *at <= now) {
+                while state.agenda.first().is_some_and(|(at, _)| all || *at <= now) {
                     let Some((_, key)) = state.agenda.pop_first() else { break };
                     let cause = state.delayed.remove(&key).and_then(|(_, cause)| cause);
                     self.put(&mut state, key, cause);
@@ -245,8 +261,9 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
             let Some(next) = next else { return };
             tokio::select! {
                 biased; // a seed of a simulation has to be one history
-                () = clock::sleep_until(next) => {}
-                () = self.0.sooner.notified() => {}
+                () = clock::pause_until(next) => all = false,
+                () = self.0.sooner.notified() => all = false,
+                () = changed => all = true,
             }
         }
     }
@@ -362,7 +379,7 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
                 if let Some(report) = self.0.panics.get() {
                     report(&key, &panic);
                 }
-                self.add_after(key.clone(), cause, pause);
+                self.add_after_pause(key.clone(), cause, pause);
                 self.done(&key);
                 return;
             }
@@ -370,8 +387,10 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
         match ended {
             Ok(outcome) => {
                 self.forget(&key);
-                if let Outcome::After(delay) = outcome {
-                    self.add_after(key.clone(), cause, delay);
+                match outcome {
+                    Outcome::Done => {}
+                    Outcome::After(delay) => self.add_after(key.clone(), cause, delay),
+                    Outcome::Pause(pause) => self.add_after_pause(key.clone(), cause, pause),
                 }
             }
             Err(error) => {
@@ -398,7 +417,7 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
                         );
                     }
                 }
-                self.add_after(key.clone(), cause, pause);
+                self.add_after_pause(key.clone(), cause, pause);
             }
         }
         self.done(&key);
@@ -489,6 +508,18 @@ mod tests {
         queue.done(&"a");
         let again = clock::timeout(Duration::from_secs(60), queue.next()).await;
         assert_eq!(again, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn delays_are_the_cluster_s_time_and_pauses_are_real() {
+        let _scale = clock::pin_scale(20);
+        let (queue, start) = (WorkQueue::new(&Crew::new("t")), clock::Instant::now());
+        queue.add_after("a", None, Duration::from_secs(300));
+        queue.add_after_pause("b", None, Duration::from_secs(300));
+        assert_eq!(queue.next().await, ("a", None));
+        assert_eq!(start.elapsed().as_secs(), 15);
+        assert_eq!(queue.next().await, ("b", None));
+        assert_eq!(start.elapsed().as_secs(), 300);
     }
 
     #[tokio::test(start_paused = true)]

@@ -220,7 +220,7 @@ where
             Err(error) if !is_refusal(&error) => tracing::debug!(%error, "event not written, trying again"),
             written => return written,
         }
-        clock::sleep(pause).await;
+        clock::pause(pause).await;
         pause = (pause * 2).min(RETRY.1);
     }
     write().await

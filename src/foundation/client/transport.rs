@@ -134,7 +134,7 @@ impl Transport {
                     tries -= 1;
                     body = copy;
                     drop(answer);
-                    clock::sleep(pause).await;
+                    clock::pause(pause).await;
                 }
                 _ => return Ok(answer),
             }

@@ -314,8 +314,7 @@ impl Kv {
     pub(crate) async fn lease_time_to_live(&self, id: i64) -> Result<LeaseTtl, Error> {
         self.read_barrier().await?;
         let (granted, keys) = self.shared.leases().look(id)?;
-        let left =
-            clock::timeout(REQUEST_TIMEOUT, self.lease_left(id)).await.unwrap_or(Err(Error::Timeout))?;
+        let left = clock::limit(REQUEST_TIMEOUT, self.lease_left(id)).await.unwrap_or(Err(Error::Timeout))?;
         Ok(LeaseTtl { granted, remaining: left.as_secs() as i64, keys })
     }
 
@@ -325,10 +324,10 @@ impl Kv {
         loop {
             let pending = self.backend.ask(&Question::LeaseLeft { id })?;
             // Without an answer the question was lost, or the answer, or the leader is behind.
-            let Some(answer) = clock::timeout(ASK_AGAIN, pending).await else { continue };
+            let Some(answer) = clock::limit(ASK_AGAIN, pending).await else { continue };
             // The sender is gone only if the member is.
             let Some(bytes) = answer.unwrap_or(Err(Error::Stopped))? else {
-                clock::sleep(ASK_PAUSE).await;
+                clock::pause(ASK_PAUSE).await;
                 continue;
             };
             let Answer::LeaseLeft(left) = Answer::decode(&bytes).map_err(|_| Error::NoLeader)?;
@@ -523,7 +522,7 @@ impl Kv {
             }
             Ok(T::default())
         };
-        clock::timeout(REQUEST_TIMEOUT, attempts).await.unwrap_or(Err(Error::Timeout))
+        clock::limit(REQUEST_TIMEOUT, attempts).await.unwrap_or(Err(Error::Timeout))
     }
 }
 

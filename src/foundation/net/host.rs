@@ -504,7 +504,7 @@ async fn first_that_answers<T, F: Future<Output = io::Result<T>>>(
     dial: impl Fn(SocketAddr) -> F,
 ) -> Option<(SocketAddr, T)> {
     for target in targets {
-        if let Some(Ok(inside)) = clock::timeout(DIAL_MAX, dial(target)).await {
+        if let Some(Ok(inside)) = clock::limit(DIAL_MAX, dial(target)).await {
             return Some((target, inside));
         }
     }
@@ -641,7 +641,7 @@ async fn serve_udp(socket: Arc<UdpSocket>, goal: Goal, fabric: Namespace, flows:
 async fn answer_udp(flow: Arc<Flow>, socket: Arc<UdpSocket>, client: SocketAddr, flows: Arc<Flows>) {
     let mut buffer = vec![0; 65536];
     loop {
-        match clock::timeout(flow.left(), flow.inside.recv(&mut buffer)).await {
+        match clock::limit(flow.left(), flow.inside.recv(&mut buffer)).await {
             Some(Ok(length)) => {
                 flow.touch();
                 let _ = socket.send_to(&buffer[..length], client).await;

@@ -189,7 +189,7 @@ impl Crew {
                 let say = || tracing::error!(crew = name, ?end, "a crew ended and is started again");
                 // The subscriber may panic too; then there is nobody to tell that.
                 let _ = std::panic::catch_unwind(AssertUnwindSafe(say));
-                clock::sleep(START_AGAIN).await;
+                clock::pause(START_AGAIN).await;
             }
         });
     }

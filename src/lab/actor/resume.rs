@@ -130,7 +130,7 @@ impl Actor {
                     }
                     Err(Then::Failed) if tries > 0 => {
                         tries -= 1;
-                        clock::sleep(PAUSE).await;
+                        clock::pause(PAUSE).await;
                         continue;
                     }
                     // What is no longer kept is not told: a history then begins with what is there.

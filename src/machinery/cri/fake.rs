@@ -397,7 +397,7 @@ impl Runtime for FakeRuntime {
                 let (runtime, id) = (Arc::downgrade(&self.state), id.to_string());
                 let events = self.events.downgrade();
                 self.crew.spawn(async move {
-                    clock::sleep(after).await;
+                    clock::pause(after).await;
                     if let (Some(runtime), Some(events)) = (runtime.upgrade(), events.upgrade()) {
                         end(&mut runtime.lock(), &events, &id, code, reason);
                     }

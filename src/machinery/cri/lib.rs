@@ -392,7 +392,7 @@ pub trait Runtime: Send + Sync {
     async fn create_container(&self, sandbox_id: &str, config: ContainerConfig) -> Result<String>;
     async fn start_container(&self, id: &str) -> Result<()>;
     /// Stop signal, at most `grace`, then SIGKILL. Returns when it has ended. Idempotent. `grace`
-    /// is real time: who wants the cluster's clock scales it before the call ([`clock::scaled`]).
+    /// is real time: a real program ends in it.
     async fn stop_container(&self, id: &str, grace: Duration) -> Result<()>;
     /// Removes a container, its file system and its log. One that runs is ended first. Idempotent.
     async fn remove_container(&self, id: &str) -> Result<()>;

@@ -63,7 +63,7 @@ async fn find_account(state: &State, key: &str, wait: bool) -> Option<Value> {
             progress.changed().await.ok()?;
         }
     };
-    clock::timeout(ACCOUNT_WAIT, search).await.flatten()
+    clock::limit(ACCOUNT_WAIT, search).await.flatten()
 }
 
 fn mount_token(pod: &mut Value, volume: &str) {

@@ -234,7 +234,7 @@ impl Bounds {
             let seconds = BODY_TIME.as_secs();
             Status::new(408, "", format!("the request body was not complete after {seconds} s"))
         };
-        let bytes = clock::timeout(BODY_TIME, body).await.unwrap_or_else(|| Err(late()))?;
+        let bytes = clock::limit(BODY_TIME, body).await.unwrap_or_else(|| Err(late()))?;
         if let Some(places) = places.filter(|_| !is_reading(info)) {
             match places.writing.take(&flow, 1) {
                 Some(place) => seat.take(place),
@@ -313,7 +313,7 @@ impl Bounds {
     /// Ends the answers that clients do not read, for as long as the server runs.
     pub async fn sweep(&self) {
         loop {
-            clock::sleep(SWEEP_EVERY).await;
+            clock::pause(SWEEP_EVERY).await;
             self.seats.sweep();
         }
     }

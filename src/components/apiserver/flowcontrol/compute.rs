@@ -187,7 +187,7 @@ fn kib(bytes: usize) -> usize {
 impl ListBody {
     async fn take(&mut self, bytes: usize) -> Result<(), Status> {
         if bytes > COUNTED_LIST {
-            let turn = clock::timeout(LIST_WAIT, self.pool.take_many(&self.account, kib(bytes))).await;
+            let turn = clock::limit(LIST_WAIT, self.pool.take_many(&self.account, kib(bytes))).await;
             self.turn = Some(turn.flatten().ok_or_else(crate::flowcontrol::bounds::too_many)?);
         }
         Ok(())

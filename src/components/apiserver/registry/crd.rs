@@ -83,7 +83,7 @@ impl Pending {
     /// Returns when a look is due for another reason than a change of a definition.
     async fn due(&mut self) {
         match (&self.retry, &mut self.objects) {
-            (Some((at, _)), _) => clock::sleep_until(*at).await,
+            (Some((at, _)), _) => clock::pause_until(*at).await,
             // An error: the cache was filled anew.
             (None, Some(objects)) => {
                 if objects.changed().await.is_ok() {
@@ -140,7 +140,7 @@ impl Caretaker {
                     // Less and less often: a definition that can never be looked after costs next
                     // to nothing.
                     let pause = pause.map_or(AGAIN, |pause| (pause * 2).min(AGAIN_MAX));
-                    Some((clock::Instant::now() + clock::scaled(pause), pause))
+                    Some((clock::Instant::now() + pause, pause))
                 }
                 Ok(false) => None,
                 Ok(true) => {

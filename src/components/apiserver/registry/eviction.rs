@@ -75,7 +75,7 @@ pub async fn evict(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Result<An
             // It is judged again as it is now, unless it is not the pod that the client means.
             Err(status) if status.reason == "Conflict" && pinned && free && tries < TRIES => {
                 delete::preconditions(kind, &pod.value, &asked)?;
-                clock::sleep(PAUSE).await;
+                clock::pause(PAUSE).await;
             }
             Err(status) if status.reason == "Conflict" && only_as_it_is && !free => {
                 return Err(refused(&being_processed(""), 10));

@@ -26,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// A kubelet's figures are asked for again after this time. metrics-server scrapes every 15 s; a
 /// learner who starts a load wants to see it sooner.
 const SCRAPE_EVERY: Duration = Duration::from_secs(5);
+/// In real time they are not asked for sooner than this, however fast the cluster's clock runs.
+const SCRAPE_LEAST: Duration = Duration::from_secs(1);
 const GROUP: &str = "metrics.k8s.io";
 
 /// What the kubelets said last, by node.
@@ -47,7 +49,7 @@ impl Summaries {
         let slot = self.lock().entry(node.to_string()).or_default().clone();
         let mut last = slot.lock().await;
         if let Some(scrape) = &*last
-            && scrape.at.elapsed() < clock::scaled(SCRAPE_EVERY)
+            && scrape.at.elapsed() < clock::scaled(SCRAPE_EVERY).max(SCRAPE_LEAST)
         {
             return scrape.summary.clone();
         }
@@ -104,7 +106,7 @@ async fn matching(state: &Arc<State>, kind: &Kind, filter: &Filter) -> Vec<Arc<O
     let asked = nodes.iter().map(|node| async move {
         let name = text(&node.value, "metadata.name");
         let ask = async {
-            let answer = clock::timeout(PATIENCE, kubelet::ask(state, name, "/stats/summary")).await?.ok()?;
+            let answer = clock::limit(PATIENCE, kubelet::ask(state, name, "/stats/summary")).await?.ok()?;
             serde_json::from_slice::<Value>(&answer).ok()
         };
         Some((node, state.summaries.of(name, ask).await?))

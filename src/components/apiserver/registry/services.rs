@@ -153,7 +153,7 @@ pub(crate) async fn repair(state: &State) -> Result<Taken, Status> {
     }
     // A reservation is made in one transaction with its Service: whoever has one of these is known
     // from here on.
-    if clock::timeout(CACHE_WAIT, state.cache.wait_for(found.revision)).await.is_none() {
+    if clock::limit(CACHE_WAIT, state.cache.wait_for(found.revision)).await.is_none() {
         return Err(Status::timeout("request did not complete within the allotted timeout"));
     }
     let used = used(state);

@@ -260,7 +260,7 @@ impl Feed {
         stop: CancellationToken,
     ) -> Feed {
         let now = Instant::now();
-        let next_bookmark = now + clock::scaled(BOOKMARK_EVERY);
+        let next_bookmark = now + BOOKMARK_EVERY;
         Feed {
             state,
             user,
@@ -271,7 +271,7 @@ impl Feed {
             writer,
             bookmarks,
             next_bookmark,
-            end: now + clock::scaled(life),
+            end: clock::deadline(life),
             stop,
             over: false,
         }
@@ -398,7 +398,7 @@ impl Feed {
                 }
                 () = tokio::time::sleep_until(self.next_bookmark), if self.bookmarks => {
                     self.add_bookmark();
-                    self.next_bookmark = Instant::now() + clock::scaled(BOOKMARK_EVERY);
+                    self.next_bookmark = Instant::now() + BOOKMARK_EVERY;
                 }
             }
         }

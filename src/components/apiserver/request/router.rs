@@ -294,7 +294,7 @@ async fn page(state: &Arc<State>, ctx: &Context, method: &Method) -> Result<Answ
     if let ["apis" | "openapi", ..] = parts.as_slice() {
         // A definition that somebody has seen established is found here, too; without a leader what
         // is known is told.
-        let _ = clock::timeout(crate::request::readiness::READY_TIMEOUT, state.fresh()).await;
+        let _ = clock::limit(crate::request::readiness::READY_TIMEOUT, state.fresh()).await;
     }
     let kinds = state.cache.kinds();
     Ok(match parts.as_slice() {

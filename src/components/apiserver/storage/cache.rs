@@ -572,7 +572,7 @@ pub async fn feed(cache: Arc<Cache>, kv: Arc<dyn Storage>) {
         if began.elapsed() > FEED_AGAIN_MAX {
             pause = FEED_AGAIN;
         }
-        clock::sleep(pause).await;
+        clock::pause(pause).await;
         pause = (pause * 2).min(FEED_AGAIN_MAX);
     }
 }

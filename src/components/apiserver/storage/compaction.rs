@@ -195,7 +195,7 @@ impl State {
             if begun >= asked {
                 return;
             }
-            clock::sleep_until(begun + clock::scaled(RECLAIM_EVERY)).await;
+            clock::pause_until(begun + RECLAIM_EVERY).await;
         }
         *last = Some(Instant::now());
         let needed = || {
@@ -288,16 +288,16 @@ impl State {
 
 /// Compacts for as long as the server runs.
 pub async fn run(state: Arc<State>) {
-    let (mut before, mut regular) = (0, Instant::now() + clock::scaled(COMPACT_EVERY));
+    let (mut before, mut regular) = (0, Instant::now() + COMPACT_EVERY);
     loop {
         tokio::select! {
-            () = clock::sleep(LOOK_EVERY) => {}
+            () = clock::pause(LOOK_EVERY) => {}
             () = state.compaction.wake.notified() => {}
         }
         if Instant::now() >= regular {
             state.compact(before).await;
             before = state.kv.revision();
-            regular = Instant::now() + clock::scaled(COMPACT_EVERY);
+            regular = Instant::now() + COMPACT_EVERY;
         }
         state.bound_history().await;
     }

@@ -142,7 +142,7 @@ impl State {
     pub async fn fresh(&self) -> Result<Revision, Status> {
         self.kv.read_barrier().await.map_err(status_of)?;
         let revision = self.kv.revision();
-        match ::clock::timeout(CACHE_WAIT, self.cache.wait_for(revision)).await {
+        match ::clock::limit(CACHE_WAIT, self.cache.wait_for(revision)).await {
             Some(()) => Ok(revision),
             None => Err(Status::timeout("request did not complete within the allotted timeout")),
         }
@@ -337,7 +337,7 @@ impl State {
         }
         // A client that has the answer sees the write in every read that follows, authorization
         // included, unless this server's watch of the store lags by more than the wait.
-        let _ = ::clock::timeout(CACHE_WAIT, self.cache.wait_for(answer.revision)).await;
+        let _ = ::clock::limit(CACHE_WAIT, self.cache.wait_for(answer.revision)).await;
         Ok(answer.revision)
     }
 }

@@ -403,7 +403,7 @@ impl State {
         if !answer.succeeded {
             return Ok(None);
         }
-        let _ = clock::timeout(crate::storage::store::CACHE_WAIT, self.cache.wait_for(answer.revision)).await;
+        let _ = clock::limit(crate::storage::store::CACHE_WAIT, self.cache.wait_for(answer.revision)).await;
         self.tell(ctx, journey, &moves, answer.revision);
         let back = moves.iter().filter(|m| m.put.is_some()).count();
         Ok(Some(object!({

@@ -41,12 +41,12 @@ impl Past {
     /// Replicas added (or taken away) in the last so many seconds.
     fn sum(&self, now: Instant, seconds: i32, up: bool) -> i32 {
         let period = Duration::from_secs(seconds.max(0) as u64);
-        let recent = self.changed.iter().filter(|(at, _)| now.saturating_duration_since(*at) < period);
+        let recent = self.changed.iter().filter(|(at, _)| clock::passed(*at, now) < period);
         recent.map(|(_, by)| if up { (*by).max(0) } else { (-by).max(0) }).sum()
     }
 
     fn forget(&mut self, now: Instant) {
-        let recent = |at: &Instant| now.saturating_duration_since(*at) < Duration::from_secs(3600);
+        let recent = |at: &Instant| clock::passed(*at, now) < Duration::from_secs(3600);
         self.recommended.retain(|(at, _)| recent(at));
         self.changed.retain(|(at, _)| recent(at));
     }
@@ -98,8 +98,7 @@ pub fn limit(
         (behavior.and_then(|b| b.scale_up.as_ref()), behavior.and_then(|b| b.scale_down.as_ref()));
     let (up_window, down_window) = (window(up, Duration::ZERO), window(down, DOWN_WINDOW));
     let within = |window: Duration| {
-        let recent =
-            past.recommended.iter().filter(move |(at, _)| now.saturating_duration_since(*at) < window);
+        let recent = past.recommended.iter().filter(move |(at, _)| clock::passed(*at, now) < window);
         recent.map(|(_, n)| *n).chain([wanted])
     };
     // Up to the lowest, down to the highest that was recommended of late.
@@ -237,6 +236,11 @@ mod tests {
         assert_eq!((first.replicas, first.stabilized.unwrap().0), (10, "ScaleDownStabilized"));
         assert_eq!(limit(&spec, &mut past, 10, 1, at(1299)).replicas, 10);
         assert_eq!(limit(&spec, &mut past, 10, 1, at(1300)).replicas, 2);
+        let _scale = clock::pin_scale(20);
+        let mut past = Past::default();
+        assert_eq!(limit(&spec, &mut past, 10, 1, at(1000)).replicas, 10);
+        assert_eq!(limit(&spec, &mut past, 10, 1, at(1014)).replicas, 10);
+        assert_eq!(limit(&spec, &mut past, 10, 1, at(1015)).replicas, 2, "300 s of the cluster");
     }
 
     #[test]

@@ -164,9 +164,9 @@ fn is_starting(pod: &Pod, sample: &Sample, now: Timestamp) -> bool {
     let (Some(ready), Some(start)) = (ready, status.start_time) else { return true };
     let since = ready.last_transition_time.as_ref().map_or(start.0, |t| t.0);
     let unready = ready.status == "False";
-    match clock::after(start.0, CPU_INITIALIZATION) > now {
+    match clock::left(start.0, CPU_INITIALIZATION, now).is_some() {
         true => unready || sample.at < clock::after(since, sample.window),
-        false => unready && clock::after(start.0, INITIAL_READINESS) > since,
+        false => unready && clock::left(start.0, INITIAL_READINESS, since).is_some(),
     }
 }
 

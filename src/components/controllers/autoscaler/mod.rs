@@ -65,9 +65,9 @@ struct Memory {
     past: Past,
     /// Which pods its target has, as of the last look.
     selector: String,
-    /// When it is next looked at. An earlier look (its spec has changed) does not make two rounds
-    /// of looks out of one.
-    next: Option<clock::Instant>,
+    /// When the present round of looks was last looked at. A look before the next one is due (its
+    /// spec has changed) does not make two rounds of looks out of one.
+    round: Option<clock::Instant>,
 }
 
 struct Worker {
@@ -116,14 +116,16 @@ impl Worker {
         look.look().await;
         look.write().await?;
         let now = clock::Instant::now();
-        let waits = self.remember(&key, |m| {
-            let waits = m.next.is_some_and(|at| at > now + Duration::from_millis(50));
-            if !waits {
-                m.next = Some(now + clock::scaled(EVERY));
-            }
-            waits
+        let left = self.remember(&key, |m| {
+            let left = m.round.and_then(|since| clock::left(since, EVERY, now));
+            // A timer may be a little early.
+            let left = left.filter(|left| clock::scaled(*left) > Duration::from_millis(50));
+            left.unwrap_or_else(|| {
+                m.round = Some(now);
+                EVERY
+            })
         });
-        Ok(if waits { Outcome::Done } else { Outcome::After(EVERY) })
+        Ok(Outcome::After(left))
     }
 }
 

@@ -224,9 +224,9 @@ fn judge(
         tell("True", "ReplicaSetUpdated", format!("{kind} {name:?} is progressing."));
         return Some(deadline);
     }
-    let over = clock::after(known.and_then(|c| c.last_update_time).map_or(now, |t| t.0), deadline);
-    if now < over {
-        return Duration::try_from(over - now).ok();
+    let since = known.and_then(|c| c.last_update_time).map_or(now, |t| t.0);
+    if let Some(left) = clock::left(since, deadline, now) {
+        return Some(left);
     }
     let message = format!("{kind} {name:?} has timed out progressing.");
     put(conditions, now, ("Progressing", "False", "ProgressDeadlineExceeded", message));

@@ -57,7 +57,7 @@ async fn sync(shared: &Shared, key: &Key, cause: Option<Cause>) -> Result<Outcom
     let (now, Some(told)) = (clock::now(), is_announced(&pod)) else { return Ok(Outcome::Done) };
     let left = left(told, now);
     if !left.is_zero() {
-        return Ok(Outcome::After(left));
+        return Ok(Outcome::Pause(left));
     }
     let condition = PodCondition {
         type_: DISRUPTED.into(),

@@ -105,8 +105,8 @@ pub(crate) fn start(shared: &Shared) {
                 Err(error) => tracing::debug!(%error, "discovery failed, trying again"),
             }
             match first {
-                true => clock::sleep(Duration::from_millis(200)).await,
-                false => drop(clock::timeout(REDISCOVER, watching.defined.notified()).await),
+                true => clock::pause(Duration::from_millis(200)).await,
+                false => drop(clock::limit(REDISCOVER, watching.defined.notified()).await),
             }
         }
     });
@@ -159,14 +159,14 @@ impl Collector {
                     ) if is_code(&error, 404) => break,
                     Err(error) => {
                         tracing::debug!(kind = resource.api.plural, %error, "watch failed, trying again");
-                        clock::sleep(REFUSED).await;
+                        clock::pause(REFUSED).await;
                     }
                 }
             }
             collector.keep_only(&resource.api, &BTreeSet::new());
             collector.watched().remove(&name_of(&resource.api));
             // It may be defined again by now: whoever looked meanwhile found it watched.
-            clock::sleep(REFUSED).await;
+            clock::pause(REFUSED).await;
             collector.defined.notify_one();
         });
         async move {
@@ -338,7 +338,7 @@ impl Collector {
                 self.shared.tap(Component::GarbageCollector).emit(record);
             }
         }
-        Ok(if unwatched { Outcome::After(UNWATCHED) } else { Outcome::Done })
+        Ok(if unwatched { Outcome::Pause(UNWATCHED) } else { Outcome::Done })
     }
 
     /// How an owner stands, and whether it is known to be in another namespace than the dependent.
@@ -425,7 +425,7 @@ impl Collector {
             let waiting_owners = if unchanged { graph.put(uid, fresh) } else { Vec::new() };
             drop(graph);
             waiting_owners.into_iter().for_each(|owner| self.queue.add(owner, cause.clone()));
-            self.queue.add_after(uid.to_string(), cause.clone(), BEHIND);
+            self.queue.add_after_pause(uid.to_string(), cause.clone(), BEHIND);
             return Ok(None);
         }
         for owner in &node.owners {
@@ -440,7 +440,7 @@ impl Collector {
                 Ok(Standing::Gone) | Err(Error::NotYet(_)) => {}
                 Ok(_) => {
                     self.graph().absent.remove(&owner.uid);
-                    self.queue.add_after(uid.to_string(), cause.clone(), BEHIND);
+                    self.queue.add_after_pause(uid.to_string(), cause.clone(), BEHIND);
                     return Ok(None);
                 }
                 Err(error) => return Err(error),

@@ -250,7 +250,7 @@ async fn an_owner_that_stood_when_it_was_asked_for_is_asked_for_again() {
     known.set(Arc::downgrade(&collector)).unwrap();
     let owners = vec![reference_to("v1", "ConfigMap", "o")];
     collector.graph().put("d", Node { owners, ..dependent() });
-    assert_eq!(collector.sync("d".into(), None).await.unwrap(), Outcome::After(UNWATCHED));
+    assert_eq!(collector.sync("d".into(), None).await.unwrap(), Outcome::Pause(UNWATCHED));
 }
 
 /// The uid is that of a pod that lives; the reference means a ConfigMap, which is not there.

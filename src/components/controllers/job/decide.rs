@@ -103,11 +103,6 @@ pub(super) fn pause(failures: i32) -> Duration {
     }
 }
 
-pub(super) fn left(since: Timestamp, wait: Duration, now: Timestamp) -> Option<Duration> {
-    let gone = Duration::try_from(now.duration_since(since)).unwrap_or_default();
-    wait.checked_sub(gone).filter(|left| !left.is_zero())
-}
-
 /// Pure: what to do about a job whose pods are these. `settled`: all earlier writes have been seen,
 /// so the pods may be counted.
 pub fn decide(job: &Job, pods: &[Arc<Pod>], settled: bool, now: Timestamp) -> Plan {
@@ -117,7 +112,7 @@ pub fn decide(job: &Job, pods: &[Arc<Pod>], settled: bool, now: Timestamp) -> Pl
     if let Some(end) = finished(job) {
         let since = end.last_transition_time.as_ref().map_or(now, |t| t.0);
         let ttl = spec.ttl_seconds_after_finished.map(|s| Duration::from_secs(s.max(0) as u64));
-        let again = ttl.and_then(|ttl| left(since, ttl, now));
+        let again = ttl.and_then(|ttl| clock::left(since, ttl, now));
         let expired = ttl.is_some() && again.is_none();
         return Plan { release: held(), status, expired, again, ..Plan::default() };
     }

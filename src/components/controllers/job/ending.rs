@@ -2,7 +2,7 @@
 //! is announced first (SuccessCriteriaMet, FailureTarget) and becomes final (Complete, Failed) when
 //! the last pod has ended and is counted.
 
-use super::decide::{Case, condition, ended, is_tracked, left, name};
+use super::decide::{Case, condition, ended, is_tracked, name};
 use super::indexes::Indexes;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::time::Duration;
@@ -50,7 +50,7 @@ impl Case<'_> {
             (self.spec.active_deadline_seconds, &self.plan.status.start_time)
             && !self.suspended()
         {
-            match left(start.0, Duration::from_secs(seconds.max(0) as u64), self.now) {
+            match clock::left(start.0, Duration::from_secs(seconds.max(0) as u64), self.now) {
                 None => {
                     return End::failed("DeadlineExceeded", "Job was active longer than specified deadline");
                 }

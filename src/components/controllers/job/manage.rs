@@ -1,7 +1,7 @@
 //! How many pods a Job has at a time, and which: more are made (after a failure, with a pause), too
 //! many are sent away.
 
-use super::decide::{Case, New, ended, ended_at, failures_of, index_of, left, name, pause};
+use super::decide::{Case, New, ended, ended_at, failures_of, index_of, name, pause};
 use super::failure::{self, Verdict};
 use crate::pods;
 use clock::Timestamp;
@@ -73,7 +73,7 @@ impl Case<'_> {
         }
         ends.sort();
         let failures = ends.iter().rev().take_while(|(_, good)| !good).count() as i32;
-        let wait = ends.last().and_then(|(at, _)| left(*at, pause(failures), self.now));
+        let wait = ends.last().and_then(|(at, _)| clock::left(*at, pause(failures), self.now));
         self.look_again(wait);
         wait.is_some()
     }
@@ -110,7 +110,7 @@ impl Case<'_> {
                 continue;
             }
             let (failures, last) = history.get(&index).copied().unwrap_or((0, Timestamp::MIN));
-            let wait = history.get(&index).and_then(|_| left(last, pause(failures), self.now));
+            let wait = history.get(&index).and_then(|_| clock::left(last, pause(failures), self.now));
             self.look_again(wait);
             if wait.is_none() {
                 self.plan.create.push(New { index: Some(index), failures: by_index.then_some(failures) });

@@ -205,6 +205,20 @@ fn time_is_up_and_so_is_the_time_after() {
 }
 
 #[test]
+fn deadlines_back_offs_and_the_time_after_are_the_cluster_s_time() {
+    let _scale = clock::pin_scale(20);
+    let mut w =
+        World::new(json!({"completions": 1, "activeDeadlineSeconds": 100, "ttlSecondsAfterFinished": 60}));
+    assert_eq!(w.settle().again.unwrap().as_secs(), 100);
+    assert_eq!(w.after(4).settle().again.unwrap().as_secs(), 20);
+    let plan = w.after(1).settle();
+    assert_eq!(w.conditions(), ["FailureTarget DeadlineExceeded", "Failed DeadlineExceeded"]);
+    assert_eq!((plan.expired, plan.again.unwrap().as_secs()), (false, 60));
+    assert!(!w.after(2).look().expired);
+    assert!(w.after(1).look().expired);
+}
+
+#[test]
 fn a_suspended_job_has_no_pods_and_starts_anew() {
     let mut w = World::new(json!({"completions": 2, "parallelism": 2, "suspend": true}));
     w.settle();

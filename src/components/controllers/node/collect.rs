@@ -124,8 +124,7 @@ impl Orphans {
     fn quarantine(&self, node: &str) -> Duration {
         let mut missing = self.missing.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let since = missing.entry(node.to_string()).or_insert_with(clock::Instant::now);
-        // Who waits for it scales it again.
-        clock::unscaled(clock::scaled(QUARANTINE).saturating_sub(since.elapsed()))
+        clock::left(*since, QUARANTINE, clock::Instant::now()).unwrap_or_default()
     }
 
     fn forget(&self, node: &str) {

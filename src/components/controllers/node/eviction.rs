@@ -32,8 +32,8 @@ fn beside_since(pod: &Pod, taint: &Taint, first_seen: Timestamp) -> Timestamp {
     bound.map_or(added.0, |bound| bound.0.max(added.0))
 }
 
-/// Pure: when a pod has to leave a node with these taints; `None`: it may stay. `first_seen`: see
-/// [`beside_since`].
+/// Pure: how much of the cluster's time a pod may still stay on a node with these taints; zero: it
+/// has to leave now; `None`: it may stay. `first_seen`: see [`beside_since`].
 ///
 /// ```text
 /// k:NoExecute, added at 10:00    pod bound at 9:00     pod bound at 11:00
@@ -43,24 +43,21 @@ fn beside_since(pod: &Pod, taint: &Taint, first_seen: Timestamp) -> Timestamp {
 /// ```
 ///
 /// Of several tolerations that fit, the first counts, as upstream.
-pub fn leaves_at(pod: &Pod, taints: &[Taint], first_seen: Timestamp) -> Option<Timestamp> {
+pub fn time_left(pod: &Pod, taints: &[Taint], first_seen: Timestamp, now: Timestamp) -> Option<Duration> {
     let tolerations = pod.spec.as_ref().and_then(|s| s.tolerations.as_deref()).unwrap_or_default();
-    let mut earliest: Option<Timestamp> = None;
+    let mut least: Option<Duration> = None;
     for taint in taints.iter().filter(|t| t.effect == "NoExecute") {
         let since = beside_since(pod, taint, first_seen);
-        let at = match tolerations.iter().find(|t| tolerates(t, taint)) {
-            None => Some(first_seen),
+        let left = match tolerations.iter().find(|t| tolerates(t, taint)) {
+            None => Some(Duration::ZERO),
             Some(toleration) => {
-                let seconds = toleration.toleration_seconds;
-                seconds.map(|s| clock::after(since, Duration::from_secs(s.max(0) as u64)))
+                let seconds = toleration.toleration_seconds.map(|s| Duration::from_secs(s.max(0) as u64));
+                seconds.map(|wait| clock::left(since, wait, now).unwrap_or_default())
             }
         };
-        earliest = match (earliest, at) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
+        least = [least, left].into_iter().flatten().min();
     }
-    earliest
+    least
 }
 
 /// The end of a pod that is not its own doing, as its condition `DisruptionTarget` tells it.
@@ -185,15 +182,9 @@ impl Eviction {
         let dateless = taints.iter().any(|t| t.effect == "NoExecute" && t.time_added.is_none());
         let first = self.first_seen(key, pod.as_deref().filter(|_| dateless), now);
         let Some(pod) = pod else { return Ok(Outcome::Done) };
-        let Some(at) = leaves_at(&pod, &taints, first) else { return Ok(Outcome::Done) };
-        // Waits are scaled, timestamps are not: the time left counts from now.
-        let left = Duration::try_from(at - now).unwrap_or_default();
-        let beside = taints.iter().filter(|t| t.effect == "NoExecute");
-        let since = beside.map(|taint| beside_since(&pod, taint, first)).min().unwrap_or(first);
-        let total = Duration::try_from(at - since).unwrap_or_default();
-        let waited = Duration::try_from(now - since).unwrap_or_default();
-        if !left.is_zero() && waited < clock::scaled(total) {
-            return Ok(Outcome::After(left.min(total)));
+        let Some(left) = time_left(&pod, &taints, first, now) else { return Ok(Outcome::Done) };
+        if !left.is_zero() {
+            return Ok(Outcome::After(left));
         }
         let api = self.shared.config.client.caused_by(cause.clone()).within::<Pod>(&key.namespace);
         if !tell_why(&api, &pod, &BY_TAINT).await? {
@@ -264,7 +255,7 @@ mod tests {
         let pod = json!({"spec": {"containers": [], "tolerations": [
             {"operator": "Exists"}, {"key": "k", "operator": "Exists", "tolerationSeconds": 1}]}});
         let pod: Pod = serde_json::from_value(pod).unwrap();
-        assert_eq!(leaves_at(&pod, &[taint], Timestamp::UNIX_EPOCH), None);
+        assert_eq!(time_left(&pod, &[taint], Timestamp::UNIX_EPOCH, clock::now()), None);
     }
 
     /// Without the time that it tolerates, its owner would replace it without a pause.
@@ -304,14 +295,41 @@ mod tests {
             serde_json::from_value(json!({"spec": {"containers": [], "tolerations": tolerations}})).unwrap()
         };
         let now = added + jiff::SignedDuration::from_secs(10);
-        assert_eq!(leaves_at(&pod(json!([])), &taint, now), Some(now));
+        let left = |pod: &Pod, now| time_left(pod, &taint, now, now);
+        assert_eq!(left(&pod(json!([])), now), Some(Duration::ZERO));
         let five_minutes = pod(
             json!([{"key": UNREACHABLE, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}]),
         );
-        assert_eq!(leaves_at(&five_minutes, &taint, now), Some(added + jiff::SignedDuration::from_secs(300)));
+        assert_eq!(left(&five_minutes, now), Some(Duration::from_secs(290)));
         let long = pod(json!([{"operator": "Exists", "tolerationSeconds": i64::MAX}]));
-        assert_eq!(leaves_at(&long, &taint, now), Some(Timestamp::MAX));
-        assert_eq!(leaves_at(&pod(json!([{"operator": "Exists"}])), &taint, now), None);
-        assert_eq!(leaves_at(&pod(json!([])), &[], now), None);
+        assert!(left(&long, now).unwrap() > Duration::from_secs(1 << 62));
+        assert_eq!(left(&pod(json!([{"operator": "Exists"}])), now), None);
+        assert_eq!(time_left(&pod(json!([])), &[], now, now), None);
+        let _scale = clock::pin_scale(20);
+        assert_eq!(left(&five_minutes, now), Some(Duration::from_secs(100)));
+        let five_seconds_later = clock::after(now, Duration::from_secs(5));
+        assert_eq!(left(&five_minutes, five_seconds_later), Some(Duration::ZERO), "15 s of 20");
+    }
+
+    /// Five minutes are fifteen seconds, and not one second less.
+    #[tokio::test(start_paused = true)]
+    async fn at_scale_20_five_minutes_of_toleration_are_fifteen_seconds() {
+        let _scale = clock::pin_scale(20);
+        clock::pin("2026-01-01T00:00:00Z".parse().unwrap());
+        let server = Scripted::new(|_| None).await;
+        let taint = json!({"key": UNREACHABLE, "effect": "NoExecute", "timeAdded": Time(clock::now())});
+        let tolerations = json!([{"key": UNREACHABLE, "operator": "Exists", "tolerationSeconds": 300}]);
+        let eviction = eviction(&server, taint, tolerations).await;
+        let key = Key::new("d", "p");
+        let outcome = eviction.sync(&key, &None).await.unwrap();
+        let Outcome::After(left) = outcome else { panic!("{outcome:?}") };
+        let real = clock::scaled(left);
+        assert!((14..=15).contains(&real.as_secs()), "{real:?}"); // talking to the server may take time
+        clock::pause(real - Duration::from_secs(1)).await;
+        assert!(matches!(eviction.sync(&key, &None).await.unwrap(), Outcome::After(_)));
+        assert_eq!(server.lines(), [""; 0]);
+        clock::pause(Duration::from_secs(1)).await;
+        assert_eq!(eviction.sync(&key, &None).await.unwrap(), Outcome::Done);
+        assert_eq!(server.lines().len(), 2, "its condition, and its deletion");
     }
 }

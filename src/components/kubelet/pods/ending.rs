@@ -112,7 +112,7 @@ pub(super) fn reason(pod: &Pod, name: &str, why: Why) -> (Duration, String) {
         }
         Why::Hook => "FailedPostStartHook".to_string(),
     };
-    (clock::scaled(grace), message)
+    (grace, message)
 }
 
 impl Kubelet {
@@ -179,7 +179,7 @@ impl Kubelet {
         if let Some(pod) = &one.whole {
             self.wait_for_turn(pod, one, deadline).await;
         }
-        let left = grace.saturating_sub(start.elapsed()).max(clock::scaled(MINIMUM_GRACE));
+        let left = grace.saturating_sub(start.elapsed()).max(MINIMUM_GRACE);
         self.stop_until_done(&one.about, &one.id, &one.name, left, cause).await;
         self.ending().remove(&one.id);
         self.tell(Event::Stop { container: one.name.clone() }, key, start, cause);
@@ -253,7 +253,7 @@ impl Kubelet {
         let mut running = self.config.runtime.list_containers().await?;
         running
             .retain(|c| c.state == ContainerState::Running && sandboxes.iter().any(|s| s.id == c.sandbox_id));
-        let deadline = clock::Instant::now() + clock::scaled(grace);
+        let deadline = clock::deadline(grace);
         let ended = running.iter().map(async |container| {
             let one = One::new(pod, sandboxes, container, Some(pod.clone()));
             let message = format!("Stopping container {}", container.name);
@@ -283,7 +283,7 @@ impl Kubelet {
             };
             let message = format!("error killing pod: failed to stop container {name:?}: {}", error.line());
             self.recorder.warning(about, "FailedKillPod", message, cause.clone());
-            clock::sleep(pause).await;
+            clock::pause(pause).await;
             pause = (pause * 2).min(STOP_AGAIN_MAX);
             left = left.saturating_sub(start.elapsed());
         }
@@ -302,7 +302,7 @@ impl Kubelet {
         let running: Vec<&Container> =
             containers.iter().filter(|c| c.state == ContainerState::Running).collect();
         if !running.is_empty() {
-            let deadline = clock::Instant::now() + clock::scaled(grace);
+            let deadline = clock::deadline(grace);
             let deadline = memory.ends_by.map_or(deadline, |before| before.min(deadline));
             memory.ends_by = Some(deadline);
             for container in running {
@@ -398,8 +398,9 @@ mod tests {
             .unwrap()
         };
         let grace = |reason: &str, why| super::reason(&pod(reason), "c", why).0;
-        assert_eq!(grace("Evicted", Why::Over), clock::scaled(Duration::from_secs(1)));
-        let whole = clock::scaled(Duration::from_secs(300));
+        let _scale = clock::pin_scale(20); // a program does not end faster
+        assert_eq!(grace("Evicted", Why::Over), Duration::from_secs(1));
+        let whole = Duration::from_secs(300);
         for other in ["DeadlineExceeded", "Preempting"] {
             assert_eq!([grace(other, Why::Over), grace("Evicted", Why::Changed)], [whole; 2]);
         }

@@ -4,7 +4,7 @@
 use super::{Kubelet, Memory, reference};
 use crate::admission::{Admissions, OnNode, Verdict};
 use crate::node_match::NodeFacts;
-use crate::status::{self, Failure, FailureKind};
+use crate::status::{Failure, FailureKind};
 use crate::walk::Allowance;
 use crate::{Error, eviction, mirror, pressure};
 use client::{Key, optional};
@@ -15,18 +15,17 @@ use std::time::Duration;
 use tap::Cause;
 
 /// Pure: how much is left of `activeDeadlineSeconds`, which counts from the pod's start on this
-/// node, as a Kubernetes duration. Zero: it is over.
+/// node, in the cluster's time. Zero: it is over.
 fn time_left(pod: &Pod, now: clock::Timestamp) -> Option<Duration> {
     let deadline = u64::try_from(pod.spec.as_ref()?.active_deadline_seconds?).ok()?;
     let started = pod.status.as_ref()?.start_time.as_ref()?.0;
-    let active = Duration::from_secs_f64(status::seconds_between(started, now).max(0.0));
-    Some(Duration::from_secs(deadline).saturating_sub(clock::unscaled(active)))
+    Some(clock::left(started, Duration::from_secs(deadline), now).unwrap_or_default())
 }
 
 impl Kubelet {
     /// What a pod was found to use of the disk since its limits were looked at last.
     fn measured_lately(&self, uid: &str) -> Option<Arc<eviction::Use>> {
-        let since = clock::Instant::now().checked_sub(clock::scaled(eviction::EVERY))?;
+        let since = clock::Instant::now().checked_sub(eviction::EVERY)?;
         self.measured.own(uid, since)
     }
 
@@ -154,7 +153,8 @@ impl Kubelet {
             }
             None => self.measure_later(key, &memory.uid),
         }
-        Ok((None, Some(again.map_or(eviction::EVERY, |a: Duration| a.min(eviction::EVERY)))))
+        let look = clock::unscaled(eviction::EVERY); // a disk does not fill faster
+        Ok((None, Some(again.map_or(look, |again| again.min(look)))))
     }
 
     /// Tells that the pod has failed as soon as that is decided, once by an Event, and writes it;

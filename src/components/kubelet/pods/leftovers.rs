@@ -141,7 +141,7 @@ impl Kubelet {
         while let Err(error) = self.sweep().await {
             tracing::warn!(node = self.config.node_name, %error, "what pods left behind stays on the disk for now");
             self.recorder.warning(&self.about_node(), FAILED, error.line(), None);
-            clock::sleep(SWEEP_AGAIN).await;
+            clock::pause(SWEEP_AGAIN).await;
         }
     }
 

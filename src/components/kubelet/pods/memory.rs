@@ -6,7 +6,6 @@ use crate::decide::Backoffs;
 use crate::ephemeral;
 use crate::status::Waiting;
 use client::Key;
-use clock::{self, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use parking_lot::MutexGuard;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -24,8 +23,8 @@ pub(super) struct Memory {
     pub uid: String,
     pub backoffs: Backoffs,
     pub waiting: Waiting,
-    /// Image → (pause, until when, the message).
-    pub pulls: BTreeMap<String, (Duration, Timestamp, String)>,
+    /// Image → (pause, since when, the message).
+    pub pulls: BTreeMap<String, (Duration, clock::Instant, String)>,
     /// Where its volumes are, each since it was made for the first time.
     pub volumes: Volumes,
     /// Container → its variables as they were read last, if they come from ConfigMaps or Secrets.
@@ -82,7 +81,8 @@ impl Memory {
     /// Is it time to tell again that this container backs off? Looks come as often as anything
     /// changes; Events should not.
     pub(super) fn tell_again(&mut self, container: &str) -> bool {
-        let due = self.told.get(container).is_none_or(|at| at.elapsed() >= clock::scaled(TELL_EVERY));
+        let due =
+            self.told.get(container).is_none_or(|at| clock::passed(*at, clock::Instant::now()) >= TELL_EVERY);
         if due {
             self.told.insert(container.into(), clock::Instant::now());
         }

@@ -152,7 +152,7 @@ impl Kubelet {
         let (mut round, mut evicted) = (None, false);
         loop {
             let Ok(disk) = pressure::free(&dir) else {
-                clock::sleep(rounds::EVERY).await;
+                clock::pause(rounds::EVERY).await;
                 continue;
             };
             let now = Signals { disk, memory: self.config.machine.memory() };
@@ -209,7 +209,7 @@ impl Kubelet {
     fn tell_pressure(&self, pressure: Pressure, low: Option<&Low>, told: &mut Told) {
         let Some(low) = low else {
             (told.resource, told.futile) = (None, false);
-            if told.lasts_from.is_none_or(|at| at.elapsed() >= clock::scaled(TRANSITION)) {
+            if told.lasts_from.is_none_or(|at| clock::passed(at, clock::Instant::now()) >= TRANSITION) {
                 self.set_pressure(pressure, false);
             }
             return;

@@ -25,19 +25,14 @@ impl Kubelet {
         let image = spec.image.clone().unwrap_or_default();
         let about = reference(pod, Some((&spec.name, init)));
         let static_pod = self.statics.contains_key(key);
-        if let Some((_, until, message)) = memory.pulls.get(&image) {
-            let left = status::seconds_between(clock::now(), *until);
-            if left > 0.0 {
-                memory.waiting.insert(spec.name.clone(), ("ImagePullBackOff".into(), message.clone()));
-                self.recorder.normal(
-                    &about,
-                    "BackOff",
-                    format!("Back-off pulling image {image:?}"),
-                    cause.clone(),
-                );
-                self.recorder.warning(&about, "Failed", "Error: ImagePullBackOff", cause.clone());
-                return Ok(Some(clock::unscaled(Duration::from_secs_f64(left))));
-            }
+        if let Some((pause, since, message)) = memory.pulls.get(&image)
+            && let Some(left) = clock::left(*since, *pause, clock::Instant::now())
+        {
+            memory.waiting.insert(spec.name.clone(), ("ImagePullBackOff".into(), message.clone()));
+            let told = format!("Back-off pulling image {image:?}");
+            self.recorder.normal(&about, "BackOff", told, cause.clone());
+            self.recorder.warning(&about, "Failed", "Error: ImagePullBackOff", cause.clone());
+            return Ok(Some(left));
         }
         let policy = spec.image_pull_policy.as_deref().unwrap_or("IfNotPresent");
         let present = self.config.runtime.image_status(&image).await?.is_some();
@@ -84,10 +79,9 @@ impl Kubelet {
                 memory.waiting.insert(spec.name.clone(), (reason.into(), short));
                 let pause =
                     memory.pulls.get(&image).map_or(PULL_BACKOFF.0, |(p, ..)| (*p * 2).min(PULL_BACKOFF.1));
-                let until = clock::now() + clock::scaled(pause);
                 let (_, message) = status::pull_back_off(&image, &error);
                 memory.forget_pulls(pod);
-                memory.pulls.insert(image, (pause, until, message));
+                memory.pulls.insert(image, (pause, clock::Instant::now(), message));
                 // ErrImagePull is shown first; a moment later the pod is backing off.
                 Ok(Some(Duration::from_secs(1)))
             }

@@ -5,7 +5,7 @@ use crate::action::{Action, Target};
 use crate::container::{self, Volumes};
 use crate::decide::{self, View, Why};
 use crate::env::{self, Facts, Sources};
-use crate::status::{self, go_duration};
+use crate::status::go_duration;
 use crate::{Error, bounds, oom, termination, volumes};
 use client::{Key, is_unanswered, optional};
 use cri::{Container, ContainerState, Dns, PodId, Sandbox, SandboxConfig};
@@ -178,7 +178,7 @@ impl Kubelet {
             memory.backoffs.remove(&spec.name); // a new definition has not failed yet
         } else if let Some(previous) = previous.filter(|p| p.state == ContainerState::Exited) {
             let ran = match (previous.started_at, previous.finished_at) {
-                (Some(from), Some(to)) => Duration::from_secs_f64(status::seconds_between(from, to).max(0.0)),
+                (Some(from), Some(to)) => clock::passed(from, to),
                 _ => Duration::ZERO,
             };
             let pause = decide::next_backoff(memory.backoffs.get(&spec.name).copied(), ran);
@@ -209,7 +209,7 @@ impl Kubelet {
             // waits for that: the runtime's event brings the key back.
             let container = self.config.runtime.container_status(&id).await?;
             let (grace, message) = ending::reason(pod, &spec.name, Why::Hook);
-            let (sandboxes, deadline) = (std::slice::from_ref(sandbox), clock::Instant::now() + grace);
+            let (sandboxes, deadline) = (std::slice::from_ref(sandbox), clock::deadline(grace));
             memory.unhooked.insert(id);
             let manner = ending::Manner { deadline, message, in_order: false };
             self.stop(key, pod, sandboxes, &container, manner, memory, cause);

@@ -78,11 +78,11 @@ pub(crate) fn start(crew: &Crew, config: &Arc<Config>, kubelet: Arc<Kubelet>, me
                 Ok(listener) => break listener,
                 // The one before was killed and has not let go yet.
                 Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-                    clock::sleep(Duration::from_millis(20)).await;
+                    clock::pause(Duration::from_millis(20)).await;
                 }
                 Err(error) => {
                     tracing::warn!(%address, %error, "the kubelet's server cannot listen, trying again");
-                    clock::sleep(Duration::from_secs(1)).await;
+                    clock::pause(Duration::from_secs(1)).await;
                 }
             }
         };
@@ -619,7 +619,7 @@ async fn read_logs(
                 return;
             }
             tokio::select! {
-                () = clock::sleep(FOLLOW_EVERY) => {}
+                () = clock::pause(FOLLOW_EVERY) => {}
                 () = sender.closed() => return, // nobody follows a log that may say nothing for days
             }
         }

@@ -337,7 +337,7 @@ async fn news_do_not_end_the_pause_after_a_binding_that_failed() {
     for pause in [1, 2, 4, 8, 10, 10].map(Duration::from_secs) {
         scheduler.failed(&key, &told, "n", "no", None).await;
         scheduler.try_again(None); // the binding of another pod has failed
-        assert_eq!(scheduler.schedule(key.clone(), None).await.unwrap(), Outcome::After(pause));
+        assert_eq!(scheduler.schedule(key.clone(), None).await.unwrap(), Outcome::Pause(pause));
         assert!(scheduler.cache.assumed().is_empty());
         tokio::time::advance(pause).await;
     }

@@ -198,7 +198,7 @@ impl Face {
             self.raft.transfer(r.target_id);
         }
         let moved = leader.wait_for(|id| *id == r.target_id);
-        match clock::timeout(TRANSFER_PATIENCE, moved).await {
+        match clock::limit(TRANSFER_PATIENCE, moved).await {
             Some(Ok(_)) => Ok(pb::MoveLeaderResponse { header: self.header_now() }),
             Some(Err(_)) => Err(Error::Stopped.into()),
             None => Err(Status::unavailable("etcdserver: request timed out, leader transfer took too long")),

@@ -130,7 +130,7 @@ impl LabRun {
         let mut network = Instant::now();
         loop {
             let _ = tokio::time::timeout(Duration::from_secs(1), follow.changed()).await; // either is a reason to look
-            clock::sleep(Duration::from_millis(200)).await;
+            clock::pause(Duration::from_millis(200)).await;
             follow.mark_unchanged();
             // Before anything is written: with each writing the book counts on, and an older copy
             // could count itself level with the store.
