@@ -71,6 +71,10 @@ fn plan(place: &Place, up: &Up) -> anyhow::Result<Spec> {
         }
         spec.external_etcd = Some(etcd);
     }
+    spec.clock = up.clock.unwrap_or(1);
+    if !cluster::spec::is_scale(spec.clock) {
+        return Err(refuse(Refusal::Clock { asked: spec.clock }));
+    }
     spec.workers = up.workers.unwrap_or(spec.workers);
     spec.node_ports = up.node_ports.unwrap_or(spec.node_ports);
     spec.api_port = up.api_port.or(spec.api_port);
@@ -362,6 +366,9 @@ pub(crate) async fn status(name: &str, output: Option<Output>) -> anyhow::Result
         println!("api         {api}");
     }
     println!("kubeconfig  {}", text("kubeconfig"));
+    if let Some(scale) = status["clock"].as_u64() {
+        println!("clock       ×{scale}");
+    }
     for node in status["nodes"].as_array().into_iter().flatten() {
         let ready = node["ready"] == true;
         let mark = lang.say(if ready { Say::StatusReady } else { Say::StatusNotReady }, &[]);
@@ -612,6 +619,7 @@ mod tests {
             control_planes: None,
             workers: None,
             node_ports: None,
+            clock: None,
             api_port: None,
             etcd: vec![],
             etcd_cafile: None,
@@ -619,6 +627,22 @@ mod tests {
             etcd_keyfile: None,
             wait: false,
             detach: false,
+        }
+    }
+
+    #[test]
+    fn a_clock_is_chosen_for_one_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        place.make().unwrap();
+        let fast = plan(&place, &Up { clock: Some(20), ..up() }).unwrap();
+        assert_eq!(fast.clock, 20);
+        fast.save(&place).unwrap();
+        assert_eq!(Spec::load(&place).unwrap().unwrap().clock, 20);
+        assert_eq!(plan(&place, &up()).unwrap().clock, 1);
+        for asked in [0, 61] {
+            let refused = plan(&place, &Up { clock: Some(asked), ..up() }).unwrap_err();
+            assert_eq!(crate::usage::code(&refused), crate::USAGE);
         }
     }
 

@@ -118,6 +118,7 @@ pub fn supervise(order: &str, guests: Guests) -> i32 {
 /// Main: the whole cluster, until it is asked to stop.
 async fn run(main: boot::Main, place: Place, order: Order, guests: Guests) -> Result<(), Error> {
     logs::install(Some(place.log()));
+    clock::set_scale(order.spec.clock);
     let asked = linux::signal::stop_requested().map_err(Error::Kernel)?;
     let _ = linux::fds::raise_limit(); // fewer descriptors only mean fewer connections
     let zygote = Zygote::start(main.zygote)?;
@@ -446,7 +447,7 @@ async fn keep(
         kubelet.kill(); // one that panicked still has tasks
         waits = pause(began.elapsed(), waits);
         loop {
-            clock::sleep(waits).await;
+            clock::pause(waits).await;
             let mut place = place.lock();
             if !is_ours(&kubelet, &place) {
                 return;

@@ -40,6 +40,10 @@ pub enum Refusal {
         asked: u8,
         made: u8,
     },
+    /// A clock that runs backwards, not at all, or too fast for real programs.
+    Clock {
+        asked: u32,
+    },
     /// The cluster's objects are in a store of its own.
     OwnStore {
         name: String,
@@ -141,6 +145,7 @@ texts! {
         BadKubeconfig: "{} cannot be used as a kubeconfig: {}; it was left as it is", "{} 파일을 kubeconfig로 쓸 수 없습니다: {}. 파일은 그대로 두었습니다";
         ControlPlanes: "--control-planes {}: use 1, 3 or 5; an even number of members survives no more failures than one fewer", "--control-planes {}: 1, 3, 5 중 하나를 쓰세요. 짝수 개의 멤버는 하나 적을 때보다 더 많은 장애를 견디지 못합니다";
         ControlPlanesStay: "--control-planes {}: cluster {} was made with {}, and its store keeps its members; start another with --name, or wipe this one with `ropewalk reset --name {}`", "--control-planes {}: {} 클러스터는 컨트롤 플레인 {}개로 만들어졌고 저장소의 멤버는 바뀌지 않습니다. --name으로 다른 클러스터를 시작하거나 `ropewalk reset --name {}`으로 삭제하세요";
+        Clock: "--clock {}: use a whole number from 1 (real time) to {}", "--clock {}: 1(실제 시간)부터 {}까지의 정수를 쓰세요";
         OwnStore: "--etcd: cluster {} was made with a store of its own, where its objects are; start another with --name, or wipe this one with `ropewalk reset --name {}`", "--etcd: {} 클러스터의 오브젝트는 자체 저장소에 있습니다. --name으로 다른 클러스터를 시작하거나 `ropewalk reset --name {}`으로 삭제하세요";
         FilesWithoutEtcd: "--etcd-cafile, --etcd-certfile and --etcd-keyfile need --etcd at the first start", "처음 시작할 때 --etcd-cafile, --etcd-certfile, --etcd-keyfile을 쓰려면 --etcd가 필요합니다";
         Hangs: "cluster {} does not answer; `ropewalk down --name {}` ends it", "{} 클러스터가 응답하지 않습니다. `ropewalk down --name {}`으로 종료하세요";
@@ -176,8 +181,8 @@ texts! {
 impl Refusal {
     /// True if the command line is wrong, whatever the cluster is like.
     pub fn is_usage(&self) -> bool {
-        use Refusal::{BadName, ControlPlanes, FilesWithoutEtcd};
-        matches!(self, BadName { .. } | ControlPlanes { .. } | FilesWithoutEtcd)
+        use Refusal::{BadName, Clock, ControlPlanes, FilesWithoutEtcd};
+        matches!(self, BadName { .. } | Clock { .. } | ControlPlanes { .. } | FilesWithoutEtcd)
     }
 
     /// Returns the refusal as a sentence for people: what is wrong, and what to do about it.
@@ -193,6 +198,9 @@ impl Refusal {
             Refusal::ControlPlanes { asked } => say(Word::ControlPlanes, &[&asked.to_string()]),
             Refusal::ControlPlanesStay { name, asked, made } => {
                 say(Word::ControlPlanesStay, &[&asked.to_string(), name, &made.to_string(), name])
+            }
+            Refusal::Clock { asked } => {
+                say(Word::Clock, &[&asked.to_string(), &clock::SCALE_MAX.to_string()])
             }
             Refusal::OwnStore { name } => say(Word::OwnStore, &[name, name]),
             Refusal::FilesWithoutEtcd => say(Word::FilesWithoutEtcd, &[]),
@@ -282,6 +290,7 @@ mod tests {
             Error::Refusal(Refusal::BadName { name: "Main".into() }),
             Error::Refusal(Refusal::ControlPlanes { asked: 2 }),
             Error::Refusal(Refusal::ControlPlanesStay { name: name(), asked: 3, made: 1 }),
+            Error::Refusal(Refusal::Clock { asked: 61 }),
             Error::Refusal(Refusal::OwnStore { name: name() }),
         ];
         for error in met {

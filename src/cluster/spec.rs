@@ -31,9 +31,27 @@ pub struct Spec {
     pub api_port: Option<u16>,
     /// First and last NodePort.
     pub node_ports: (u16, u16),
+    /// How many times as fast as real time the cluster's waits run, 1 to [`clock::SCALE_MAX`]. It
+    /// holds for one start: a later one that does not name it runs in real time.
+    #[serde(default = "real_time", skip_serializing_if = "is_real_time")]
+    pub clock: u32,
     /// The store, if it is not the cluster's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_etcd: Option<ExternalEtcd>,
+}
+
+fn real_time() -> u32 {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde passes a reference
+fn is_real_time(scale: &u32) -> bool {
+    *scale == 1
+}
+
+/// Whether a cluster's clock can run so many times as fast as real time.
+pub fn is_scale(scale: u32) -> bool {
+    (1..=clock::SCALE_MAX).contains(&scale)
 }
 
 impl Spec {
@@ -46,6 +64,7 @@ impl Spec {
             workers: 2,
             api_port: None,
             node_ports: (30000, 32767),
+            clock: 1,
             external_etcd: None,
         }
     }
@@ -88,6 +107,9 @@ impl Spec {
         }
         if self.workers > WORKERS_MAX {
             return Some(format!("workers is {}, and can be {WORKERS_MAX} at most", self.workers));
+        }
+        if !is_scale(self.clock) {
+            return Some(format!("clock is {}, and can be 1 to {}", self.clock, clock::SCALE_MAX));
         }
         (first == 0 || first > last).then(|| format!("nodePorts is {first} to {last}, which is no range"))
     }
@@ -182,6 +204,8 @@ mod tests {
             (Spec { workers: WORKERS_MAX + 1, ..Spec::new("t") }, "workers"),
             (Spec { node_ports: (32767, 30000), ..Spec::new("t") }, "nodePorts"),
             (Spec { node_ports: (0, 30000), ..Spec::new("t") }, "nodePorts"),
+            (Spec { clock: 0, ..Spec::new("t") }, "clock"),
+            (Spec { clock: 61, ..Spec::new("t") }, "clock"),
         ] {
             bad.save(&place).unwrap();
             let said = Spec::load(&place).unwrap_err().to_string();

@@ -48,6 +48,7 @@ impl Target for Main {
             "nodes": nodes,
             "etcd": etcd,
             "pids": self.pids,
+            "clock": clock::scale(),
             "faults": world.faults.list(),
             "progress": progress,
         })

@@ -71,7 +71,8 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:
   ropewalk up                         run in the foreground; Ctrl-C stops it
   ropewalk up --detach --wait         run in the background; return when everything is ready
-  ropewalk up --workers 3 --api-port 7443")]
+  ropewalk up --workers 3 --api-port 7443
+  ropewalk up --clock 20              five minutes of the cluster take fifteen seconds")]
     Up(Up),
     /// Stop a cluster; its data stays
     Down {
@@ -371,6 +372,12 @@ pub(crate) struct Up {
     /// Range of NodePorts [default: that of the last start, 30000-32767 at the first]
     #[arg(long, value_parser = range)]
     pub node_ports: Option<(u16, u16)>,
+    /// How many times as fast as real time the cluster's waits run, 1 to 60, for this start: node
+    /// monitor grace period, tolerationSeconds, back-offs, probe periods, deadlines of Jobs, the
+    /// autoscaler. Limits of real work stay: a probe's timeoutSeconds, grace periods, requests. A
+    /// program that needs 3 s to start needs 60 s of a clock x20 [default: 1]
+    #[arg(long, value_name = "N")]
+    pub clock: Option<u32>,
     /// Servers of an etcd that is already there, e.g. https://127.0.0.1:2379: the cluster runs none
     /// of its own. Whether there is one is chosen at the first start; its servers and each of the
     /// files below can be changed at a later one
