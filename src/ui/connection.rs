@@ -167,7 +167,7 @@ async fn wait(place: &Place, lang: Lang, what: Say, lines: bool, limit: Duration
         tokio::select! {
             next = control.next() => value = next?.ok_or_else(|| Error::Ended(place.log()))?,
             () = clock::sleep(TICK), if !lines => {}
-            () = clock::sleep_until(over) => {
+            () = clock::pause_until(over) => {
                 let seconds = limit.as_secs().to_string();
                 return Ok(Waited::Not(lang.say(Say::WaitOver, &[&seconds, &missing(lang, &value)])));
             }

@@ -154,7 +154,7 @@ async fn answered<T, F: Future<Output = Result<T, String>>>(ask: impl Fn() -> F)
                 Ok(answer) => return answer,
                 Err(why) => refused = why,
             }
-            clock::sleep(PAUSE).await;
+            clock::pause(PAUSE).await;
         }
     };
     match tokio::time::timeout(START_MAX, asking).await {

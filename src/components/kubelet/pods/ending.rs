@@ -205,7 +205,7 @@ impl Kubelet {
                 }
             }
             let left = deadline.saturating_duration_since(clock::Instant::now());
-            let next = clock::timeout(left.min(TURN), events.recv()).await;
+            let next = clock::limit(left.min(TURN), events.recv()).await;
             let is_closed = matches!(next, Some(Err(tokio::sync::broadcast::error::RecvError::Closed)));
             if left.is_zero() || is_closed {
                 return;

@@ -192,7 +192,7 @@ impl Interface {
                 Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                 _ => Ok(Next::Nothing),
             },
-            () = clock::sleep_until(frame), if self.dirty => return self.draw(),
+            () = clock::pause_until(frame), if self.dirty => return self.draw(),
             event = told.recv() => return Ok(event.map_or(Next::End(0), Next::Event)),
             event = self.pty.output.recv() => return Ok(event.map_or(Next::End(0), Next::Event)),
             () = at(due) => return Ok(Next::Event(Event::Tick)),
@@ -310,7 +310,7 @@ async fn open_first(place: Place, lang: Lang, ask: view::Ask, tell: mpsc::Sender
 
 async fn at(due: Option<Instant>) {
     match due {
-        Some(due) => clock::sleep_until(due).await,
+        Some(due) => clock::pause_until(due).await,
         None => std::future::pending().await,
     }
 }
