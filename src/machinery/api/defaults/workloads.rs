@@ -119,7 +119,7 @@ pub fn job_labels(job: &Value) -> [(&'static str, String); 4] {
 /// own. What the client set under these keys stays, and validation refuses it if it is another's
 /// (`generateSelector` upstream).
 pub fn prepare_job(object: &mut Value) {
-    prepare_status(object);
+    put(object, "status", json!({}));
     if value::flag(object, "spec.manualSelector") {
         return;
     }
@@ -142,14 +142,6 @@ pub fn cron_job(object: &mut Value) {
     template(object, "spec.jobTemplate.spec.template");
 }
 
-// The first status of each kind: what Go writes for a status that nobody has written.
-
-pub fn prepare_status(object: &mut Value) {
-    put(object, "status", json!({}));
-}
-pub fn prepare_replicas(object: &mut Value) {
-    put(object, "status", json!({"replicas": 0}));
-}
 pub fn prepare_stateful_set(object: &mut Value) {
     put(object, "status", json!({"availableReplicas": 0, "replicas": 0}));
 }

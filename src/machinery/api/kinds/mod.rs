@@ -6,10 +6,10 @@
 mod catalog;
 mod names;
 mod table;
+pub(crate) mod workload;
 
 pub use catalog::{Catalog, Documents, KindRef};
 pub use names::{intern, intern_all};
-pub(super) use table::{SCALE, status};
 
 use super::custom::Custom;
 use super::errors::Errors;
@@ -17,7 +17,7 @@ use super::published;
 use super::table::Printer;
 use super::validate::names as valid;
 use super::value;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -35,6 +35,22 @@ pub struct Sub {
     pub kind: &'static str,
     pub verbs: &'static [&'static str],
 }
+
+const STATUS_VERBS: &[&str] = &["get", "patch", "update"];
+
+/// The subresource `status` of this kind.
+pub(super) const fn status(kind: &'static str) -> Sub {
+    sub("status", kind, STATUS_VERBS)
+}
+
+/// A subresource whose objects have the group and version of the parent.
+const fn sub(name: &'static str, kind: &'static str, verbs: &'static [&'static str]) -> Sub {
+    Sub { name, group: "", version: "", kind, verbs }
+}
+
+/// The subresource `scale`.
+pub(super) const SCALE: Sub =
+    Sub { name: "scale", group: "autoscaling", version: "v1", kind: "Scale", verbs: STATUS_VERBS };
 
 /// Another version of a kind: how its objects are turned into those that are stored, and back.
 #[derive(Clone, Copy)]
@@ -122,6 +138,11 @@ pub struct Kind {
     pub prepare_delete: fn(&mut Value),
     /// What a CustomResourceDefinition says; `None` for the kinds of the table.
     pub custom: Option<Arc<Custom>>,
+}
+
+/// The first status of many kinds: what Go writes for a status without any field.
+fn prepare_status(object: &mut Value) {
+    value::put(object, "status", json!({}));
 }
 
 fn nothing(_: &mut Value) {}

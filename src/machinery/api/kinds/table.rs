@@ -1,12 +1,15 @@
 //! Every kind that is served, in the order in which a real server lists its groups.
 
-use super::{ALL, CREATE, Conversion, Kind, ScalePaths, Sub, of};
+use super::{
+    ALL, CREATE, Conversion, Kind, SCALE, STATUS_VERBS, Sub, of, prepare_status, status, sub, workload,
+};
 use crate::autoscaling as autoscaling_versions;
 use crate::custom::definition;
 use crate::defaults::{
     autoscaling as scaling, certificates, cluster, networking, pods, services, storage, workloads,
 };
 use crate::events;
+use crate::kinds::workload::SCALE_PATHS;
 use crate::published;
 use crate::table as print;
 use crate::usage::{NodeMetrics, PodMetrics};
@@ -22,22 +25,6 @@ use k8s_openapi::api::{
     core, discovery, networking as networking_types, policy, rbac, scheduling, storage as storage_types,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions;
-
-const STATUS_VERBS: &[&str] = &["get", "patch", "update"];
-
-pub(crate) const fn status(kind: &'static str) -> Sub {
-    sub("status", kind, STATUS_VERBS)
-}
-const fn sub(name: &'static str, kind: &'static str, verbs: &'static [&'static str]) -> Sub {
-    Sub { name, group: "", version: "", kind, verbs }
-}
-pub(crate) const SCALE: Sub =
-    Sub { name: "scale", group: "autoscaling", version: "v1", kind: "Scale", verbs: STATUS_VERBS };
-const REPLICAS: ScalePaths = ScalePaths {
-    spec_replicas: "spec.replicas",
-    status_replicas: "status.replicas",
-    selector: "spec.selector",
-};
 
 /// Events are kept for an hour after their last change.
 const EVENT_TTL_SECS: u32 = 3600;
@@ -87,7 +74,7 @@ pub(super) fn table() -> Vec<Kind> {
             has_status: true,
             generation: true,
             defaults: workloads::cron_job,
-            prepare: workloads::prepare_status,
+            prepare: prepare_status,
             validate: check_workloads::cron_job,
             printer: Some(&print::workloads::CRON_JOBS),
             ..of::<batch::v1::CronJob>()
@@ -407,19 +394,19 @@ fn core_v1() -> Vec<Kind> {
             generation: true,
             orphans: true,
             defaults: workloads::replication_controller,
-            prepare: workloads::prepare_replicas,
+            prepare: workload::prepare_replicas,
             validate: check_workloads::replication_controller,
-            validate_status_update: statuses::replication_controller,
+            validate_status_update: workload::validate_replica_status,
             fields: &[("status.replicas", "status.replicas")],
             printer: Some(&print::workloads::REPLICATION_CONTROLLERS),
-            scale: Some(REPLICAS),
+            scale: Some(SCALE_PATHS),
             ..of::<core::v1::ReplicationController>()
         },
         Kind {
             short_names: &["quota"],
             subresources: vec![status("ResourceQuota")],
             has_status: true,
-            prepare: workloads::prepare_status,
+            prepare: prepare_status,
             returns_deleted: true,
             validate: check_policy::resource_quota,
             validate_update: check_policy::resource_quota_update,
@@ -472,13 +459,13 @@ fn deployment() -> Kind {
         generation: true,
         generation_of_annotations: true,
         defaults: workloads::deployment,
-        prepare: workloads::prepare_status,
+        prepare: prepare_status,
         resets: &[("status", "metadata.labels")],
         validate: check_workloads::deployment,
         validate_status_update: statuses::deployment,
         immutable: &["spec.selector"],
         printer: Some(&print::workloads::DEPLOYMENTS),
-        scale: Some(REPLICAS),
+        scale: Some(SCALE_PATHS),
         ..of::<apps::v1::Deployment>()
     }
 }
@@ -513,13 +500,13 @@ fn apps_v1() -> Vec<Kind> {
             has_status: true,
             generation: true,
             defaults: workloads::replica_set,
-            prepare: workloads::prepare_replicas,
+            prepare: workload::prepare_replicas,
             validate: check_workloads::replica_set,
-            validate_status_update: statuses::replica_set,
+            validate_status_update: workload::validate_replica_status,
             immutable: &["spec.selector"],
             fields: &[("status.replicas", "status.replicas")],
             printer: Some(&print::workloads::REPLICA_SETS),
-            scale: Some(REPLICAS),
+            scale: Some(SCALE_PATHS),
             ..of::<apps::v1::ReplicaSet>()
         },
         Kind {
@@ -535,7 +522,7 @@ fn apps_v1() -> Vec<Kind> {
             validate_update: check_workloads::stateful_set_update,
             validate_status_update: statuses::stateful_set,
             printer: Some(&print::workloads::STATEFUL_SETS),
-            scale: Some(REPLICAS),
+            scale: Some(SCALE_PATHS),
             ..of::<apps::v1::StatefulSet>()
         },
     ]

@@ -1,20 +1,12 @@
 //! Deployments, ReplicaSets, ReplicationControllers, DaemonSets, StatefulSets, Jobs, CronJobs,
 //! ControllerRevisions.
 
-use super::{Printer, age, containers, labels, name, number, or, selector, since};
+use super::{Printer, age, labels, name, number, or, selector, since};
 use crate::duration;
+use crate::kinds::workload::{CONTAINERS, REPLICA_COLUMNS, replica_cells, with_pods};
 use crate::value::{at, empty, flag, int, list, text};
 use clock::Timestamp;
 use serde_json::Value;
-
-const PODS: &str = "spec.template.spec.containers";
-
-fn with_pods(mut cells: Vec<Value>, o: &Value, path: &str, with_selector: Option<String>) -> Vec<Value> {
-    let (names, images) = containers(o, path);
-    cells.extend([names, images]);
-    cells.extend(with_selector.map(Value::from));
-    cells
-}
 
 pub static DEPLOYMENTS: Printer = Printer {
     columns: &[
@@ -36,42 +28,20 @@ pub static DEPLOYMENTS: Printer = Printer {
             number(o, "status.availableReplicas"),
             age(o, now),
         ];
-        with_pods(cells, o, PODS, Some(selector(o, "spec.selector", "")))
+        with_pods(cells, o, CONTAINERS, Some(selector(o, "spec.selector", "")))
     },
     conditions: None,
 };
 
-const REPLICAS: &[(&str, &str, bool)] = &[
-    ("Name", "string", false),
-    ("Desired", "integer", false),
-    ("Current", "integer", false),
-    ("Ready", "integer", false),
-    ("Age", "string", false),
-    ("Containers", "string", true),
-    ("Images", "string", true),
-    ("Selector", "string", true),
-];
-
-fn replicas(o: &Value, now: Timestamp, selector: String) -> Vec<Value> {
-    let cells = vec![
-        name(o),
-        number(o, "spec.replicas"),
-        number(o, "status.replicas"),
-        number(o, "status.readyReplicas"),
-        age(o, now),
-    ];
-    with_pods(cells, o, PODS, Some(selector))
-}
-
 pub static REPLICA_SETS: Printer = Printer {
-    columns: REPLICAS,
-    cells: |o, now| replicas(o, now, selector(o, "spec.selector", "<none>")),
+    columns: REPLICA_COLUMNS,
+    cells: |o, now| replica_cells(o, now, selector(o, "spec.selector", "<none>")),
     conditions: None,
 };
 
 pub static REPLICATION_CONTROLLERS: Printer = Printer {
-    columns: REPLICAS,
-    cells: |o, now| replicas(o, now, labels(o, "spec.selector")),
+    columns: REPLICA_COLUMNS,
+    cells: |o, now| replica_cells(o, now, labels(o, "spec.selector")),
     conditions: None,
 };
 
@@ -100,7 +70,7 @@ pub static DAEMON_SETS: Printer = Printer {
             labels(o, "spec.template.spec.nodeSelector").into(),
             age(o, now),
         ];
-        with_pods(cells, o, PODS, Some(selector(o, "spec.selector", "<none>")))
+        with_pods(cells, o, CONTAINERS, Some(selector(o, "spec.selector", "<none>")))
     },
     conditions: None,
 };
@@ -115,7 +85,7 @@ pub static STATEFUL_SETS: Printer = Printer {
     ],
     cells: |o, now| {
         let ready = format!("{}/{}", number(o, "status.readyReplicas"), number(o, "spec.replicas"));
-        with_pods(vec![name(o), ready.into(), age(o, now)], o, PODS, None)
+        with_pods(vec![name(o), ready.into(), age(o, now)], o, CONTAINERS, None)
     },
     conditions: None,
 };
@@ -178,7 +148,7 @@ pub static JOBS: Printer = Printer {
             }
         };
         let cells = vec![name(o), status.into(), completions.into(), took.into(), age(o, now)];
-        with_pods(cells, o, PODS, Some(selector(o, "spec.selector", "<none>")))
+        with_pods(cells, o, CONTAINERS, Some(selector(o, "spec.selector", "<none>")))
     },
     conditions: None,
 };

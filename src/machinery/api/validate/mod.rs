@@ -1,6 +1,7 @@
 //! What may be stored, and what an update may change. Messages are upstream's, since people search
 //! for them.
 
+pub(crate) mod addresses;
 pub mod autoscaling;
 pub mod certificates;
 mod cluster_ips;
@@ -240,8 +241,41 @@ pub fn one_of(object: &Value, path: &str, field: &str, allowed: &[&str], errors:
 
 /// What a check has to say about an object, as clients read it.
 #[cfg(test)]
-fn problems(check: fn(&Value, &mut Errors), object: Value) -> Vec<String> {
+pub(crate) fn problems(check: fn(&Value, &mut Errors), object: Value) -> Vec<String> {
     let mut errors = Errors::default();
     check(&object, &mut errors);
     errors.iter().map(ToString::to_string).collect()
+}
+
+/// A number or a percentage, not negative.
+pub(crate) fn int_or_percent(object: &Value, path: &str, errors: &mut Errors) {
+    match at(object, path) {
+        Value::String(s) => {
+            let digits = s.strip_suffix('%').filter(|n| n.bytes().all(|b| b.is_ascii_digit()));
+            match digits.and_then(|n| n.parse::<u32>().ok()) {
+                None => errors.invalid_text(path, s, "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')"),
+                Some(p) if p > 100 && !path.ends_with("maxSurge") => errors.invalid_text(path, s, "must not be greater than 100%"),
+                Some(_) => {}
+            }
+        }
+        _ => not_negative(object, path, errors),
+    }
+}
+
+/// Adds these problems of the text at `field`.
+pub(crate) fn add_problems(problems: Vec<String>, field: &str, value: &str, errors: &mut Errors) {
+    problems.iter().for_each(|problem| errors.invalid_text(field, value, problem));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_part_is_written_in_digits() {
+        let told =
+            |part: &str| problems(|o, e| int_or_percent(o, "spec.x", e), json!({"spec": {"x": part}})).len();
+        assert_eq!((told("5%"), told("+5%"), told("5"), told("%")), (0, 1, 1, 1));
+    }
 }

@@ -4,20 +4,17 @@ use super::{IMMUTABLE, names, selector};
 use crate::cidr;
 use crate::errors::Errors;
 use crate::meta;
+use crate::validate::add_problems;
 use crate::value::{at, empty, int, list, text};
 use serde_json::{Value, json};
 use std::net::IpAddr;
 
 const CLASS: &str = "kubernetes.io/ingress.class";
 
-fn told(problems: Vec<String>, field: &str, value: &str, errors: &mut Errors) {
-    problems.iter().for_each(|problem| errors.invalid_text(field, value, problem));
-}
-
 /// `*.example.com`, or a plain name.
 fn host_name(host: &str, field: &str, errors: &mut Errors) {
     if !host.contains('*') {
-        told(names::dns_subdomain(host), field, host, errors);
+        add_problems(names::dns_subdomain(host), field, host, errors);
     } else if !host.strip_prefix("*.").is_some_and(|rest| names::dns_subdomain(rest).is_empty()) {
         let why = "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', regex used for validation is '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
         errors.invalid_text(field, host, why);
@@ -48,11 +45,11 @@ pub fn ingress(object: &Value, errors: &mut Errors) {
         }
         if !empty(tls, "secretName") {
             let secret = text(tls, "secretName");
-            told(names::dns_subdomain(secret), &format!("spec.tls[{i}].secretName"), secret, errors);
+            add_problems(names::dns_subdomain(secret), &format!("spec.tls[{i}].secretName"), secret, errors);
         }
     }
     if let Some(class) = class.as_str() {
-        told(names::dns_subdomain(class), "spec.ingressClassName", class, errors);
+        add_problems(names::dns_subdomain(class), "spec.ingressClassName", class, errors);
     }
 }
 
@@ -121,7 +118,7 @@ fn backend(backend: &Value, field: &str, errors: &mut Errors) {
         (true, false) => {
             match text(backend, "service.name") {
                 "" => errors.required(format!("{field}.service.name"), ""),
-                name => told(names::dns_1035(name), &format!("{field}.service.name"), name, errors),
+                name => add_problems(names::dns_1035(name), &format!("{field}.service.name"), name, errors),
             }
             let (name, number) =
                 (text(backend, "service.port.name"), int(backend, "service.port.number").unwrap_or(0));
@@ -135,7 +132,7 @@ fn backend(backend: &Value, field: &str, errors: &mut Errors) {
                     }
                 }
                 (name, 0) => {
-                    told(names::port_name(name), &format!("{field}.service.port.name"), name, errors);
+                    add_problems(names::port_name(name), &format!("{field}.service.port.name"), name, errors);
                 }
                 _ => errors.invalid_text(field, "", "cannot set both port name & port number"),
             }
@@ -152,7 +149,7 @@ pub fn ingress_class(object: &Value, errors: &mut Errors) {
     match controller.split_once('/') {
         _ if controller.is_empty() => errors.required(CONTROLLER, ""),
         Some((host, path)) if !host.is_empty() && !path.is_empty() => {
-            told(names::dns_subdomain(host), CONTROLLER, host, errors);
+            add_problems(names::dns_subdomain(host), CONTROLLER, host, errors);
         }
         _ => {
             let why = "must be a domain-prefixed path (such as \"acme.io/foo\")";
@@ -187,9 +184,6 @@ pub fn ingress_class_update(new: &Value, old: &Value, errors: &mut Errors) {
         errors.invalid("spec.controller", at(new, "spec.controller"), IMMUTABLE);
     }
 }
-
-// -- network policies
-// -------------------------------------------------------------------------------------------------
 
 pub fn network_policy(object: &Value, errors: &mut Errors) {
     selector(object, "spec.podSelector", errors);
@@ -235,7 +229,7 @@ fn policy_port(port: &Value, field: &str, errors: &mut Errors) {
             if !end.is_null() {
                 errors.invalid(end_field, end, "may not be specified when `port` is non-numeric");
             }
-            told(names::port_name(name), &format!("{field}.port"), name, errors);
+            add_problems(names::port_name(name), &format!("{field}.port"), name, errors);
         }
         number => {
             let first = number.as_i64().unwrap_or(0);

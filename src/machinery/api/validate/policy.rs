@@ -1,7 +1,6 @@
 //! Disruption budgets, quotas, limit ranges.
 
-use super::workloads::amount;
-use super::{IMMUTABLE, names, one_of, selector};
+use super::{IMMUTABLE, int_or_percent, names, one_of, selector};
 use crate::errors::Errors;
 use crate::quantity::{self, Quantity};
 use crate::quota::{Amounts, SCOPES, amounts};
@@ -15,7 +14,7 @@ pub fn pod_disruption_budget(object: &Value, errors: &mut Errors) {
         errors.invalid("spec", at(object, "spec"), "minAvailable and maxUnavailable cannot be both set");
     }
     for path in ["spec.minAvailable", "spec.maxUnavailable"] {
-        amount(object, path, errors);
+        int_or_percent(object, path, errors);
     }
     selector(object, "spec.selector", errors);
     let path = "spec.unhealthyPodEvictionPolicy";

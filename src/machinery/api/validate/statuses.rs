@@ -4,35 +4,23 @@
 
 use super::{names, not_negative};
 use crate::errors::{ErrorKind, Errors, FieldError};
+use crate::kinds::workload::{ABOVE_REPLICAS, collisions};
+use crate::validate::addresses::load_balancer_ingress;
 use crate::value::{at, list, text};
 use serde_json::{Value, json};
 use std::collections::HashSet;
-use std::net::IpAddr;
 
-const REPLICAS: &str = "cannot be greater than status.replicas";
-
-fn counter(object: &Value, field: &str) -> i64 {
+pub(crate) fn counter(object: &Value, field: &str) -> i64 {
     at(at(object, "status"), field).as_i64().unwrap_or(0)
 }
 
-fn not_negatives(object: &Value, fields: &[&str], errors: &mut Errors) {
+pub(crate) fn not_negatives(object: &Value, fields: &[&str], errors: &mut Errors) {
     fields.iter().for_each(|field| not_negative(object, &format!("status.{field}"), errors));
 }
 
-fn at_most(object: &Value, fields: &[&str], limit: &str, why: &str, errors: &mut Errors) {
+pub(crate) fn at_most(object: &Value, fields: &[&str], limit: &str, why: &str, errors: &mut Errors) {
     for field in fields.iter().filter(|field| counter(object, field) > counter(object, limit)) {
         errors.invalid(format!("status.{field}"), &json!(counter(object, field)), why);
-    }
-}
-
-/// Names of new revisions and sets are made of the count of collisions: with an old one the same
-/// name would be tried again.
-fn collisions(new: &Value, old: &Value, errors: &mut Errors) {
-    not_negatives(new, &["collisionCount"], errors);
-    let count = |object| at(object, "status.collisionCount").as_i64();
-    if count(old).is_some_and(|before| count(new).is_none_or(|now| now < before)) {
-        let value = json!(count(new).unwrap_or(0));
-        errors.invalid("status.collisionCount", &value, "cannot be decremented");
     }
 }
 
@@ -42,22 +30,14 @@ pub fn deployment(new: &Value, old: &Value, errors: &mut Errors) {
     not_negatives(new, &counters, errors);
     not_negatives(new, &["availableReplicas", "unavailableReplicas", "terminatingReplicas"], errors);
     collisions(new, old, errors);
-    at_most(new, &["updatedReplicas", "readyReplicas", "availableReplicas"], "replicas", REPLICAS, errors);
+    at_most(
+        new,
+        &["updatedReplicas", "readyReplicas", "availableReplicas"],
+        "replicas",
+        ABOVE_REPLICAS,
+        errors,
+    );
     at_most(new, &["availableReplicas"], "readyReplicas", "cannot be greater than readyReplicas", errors);
-}
-
-/// The status of a ReplicaSet.
-pub fn replica_set(new: &Value, _: &Value, errors: &mut Errors) {
-    let counters = ["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas"];
-    not_negatives(new, &counters, errors);
-    not_negatives(new, &["observedGeneration", "terminatingReplicas"], errors);
-    at_most(new, &counters[1..], "replicas", REPLICAS, errors);
-    at_most(new, &["availableReplicas"], "readyReplicas", "cannot be greater than readyReplicas", errors);
-}
-
-/// The status of a ReplicationController.
-pub fn replication_controller(new: &Value, old: &Value, errors: &mut Errors) {
-    replica_set(new, old, errors);
 }
 
 /// The status of a StatefulSet.
@@ -66,7 +46,7 @@ pub fn stateful_set(new: &Value, old: &Value, errors: &mut Errors) {
     not_negatives(new, &counters, errors);
     not_negatives(new, &["observedGeneration"], errors);
     collisions(new, old, errors);
-    at_most(new, &counters[1..], "replicas", REPLICAS, errors);
+    at_most(new, &counters[1..], "replicas", ABOVE_REPLICAS, errors);
     let why = "cannot be greater than status.readyReplicas";
     at_most(new, &["availableReplicas"], "readyReplicas", why, errors);
 }
@@ -152,7 +132,7 @@ pub fn pod_disruption_budget(new: &Value, _: &Value, errors: &mut Errors) {
 }
 
 /// A list of `metav1.Condition` at `status.conditions`.
-fn conditions(object: &Value, errors: &mut Errors) {
+pub(crate) fn conditions(object: &Value, errors: &mut Errors) {
     let mut seen = HashSet::new();
     for (i, condition) in list(object, "status.conditions").iter().enumerate() {
         let field = |name: &str| format!("status.conditions[{i}].{name}");
@@ -207,7 +187,7 @@ pub fn service(new: &Value, _: &Value, errors: &mut Errors) {
     }
     for (i, one) in ingress.iter().enumerate() {
         let (field, has_ip) = (format!("{field}[{i}]"), !text(one, "ip").is_empty());
-        balancer(one, &field, errors);
+        load_balancer_ingress(one, &field, errors);
         let mode = at(one, "ipMode");
         match mode.as_str() {
             None if has_ip => {
@@ -227,25 +207,7 @@ pub fn service(new: &Value, _: &Value, errors: &mut Errors) {
 pub fn ingress(new: &Value, _: &Value, errors: &mut Errors) {
     let path = "status.loadBalancer.ingress";
     for (i, one) in list(new, path).iter().enumerate() {
-        balancer(one, &format!("{path}[{i}]"), errors);
-    }
-}
-
-/// Where a load balancer is: an address, a name, or both.
-fn balancer(one: &Value, field: &str, errors: &mut Errors) {
-    let (ip, host) = (text(one, "ip"), text(one, "hostname"));
-    if !ip.is_empty() && ip.parse::<IpAddr>().is_err() {
-        let why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-        errors.invalid_text(format!("{field}.ip"), ip, why);
-    }
-    if host.is_empty() {
-        return;
-    }
-    for problem in names::dns_subdomain(host) {
-        errors.invalid_text(format!("{field}.hostname"), host, &problem);
-    }
-    if host.parse::<IpAddr>().is_ok() {
-        errors.invalid_text(format!("{field}.hostname"), host, "must be a DNS name, not an IP address");
+        load_balancer_ingress(one, &format!("{path}[{i}]"), errors);
     }
 }
 
@@ -261,12 +223,14 @@ mod tests {
 
     #[test]
     fn counters_are_possible_ones() {
-        type Check = fn(&Value, &Value, &mut Errors);
-        let many: [(Check, &str); 4] = [
-            (deployment, "updatedReplicas"),
-            (replica_set, "fullyLabeledReplicas"),
-            (replication_controller, "fullyLabeledReplicas"),
-            (stateful_set, "currentReplicas"),
+        let of = |group: &str, kind: &str| {
+            crate::kinds::find(group, "v1", kind).expect("a kind of the table").validate_status_update
+        };
+        let many = [
+            (of("apps", "Deployment"), "updatedReplicas"),
+            (of("apps", "ReplicaSet"), "fullyLabeledReplicas"),
+            (of("", "ReplicationController"), "fullyLabeledReplicas"),
+            (of("apps", "StatefulSet"), "currentReplicas"),
         ];
         for (check, other) in many {
             let good = json!({"replicas": 2, "readyReplicas": 2, "availableReplicas": 1, other: 2});
@@ -274,17 +238,18 @@ mod tests {
             let wrong = told(check, json!({"replicas": -1}), Value::Null);
             assert_eq!(wrong[0], "status.replicas: Invalid value: -1: must be greater than or equal to 0");
             let wrong = told(check, json!({"replicas": 1, "readyReplicas": 1, other: 2}), Value::Null);
-            assert_eq!(wrong, [format!("status.{other}: Invalid value: 2: {REPLICAS}")]);
+            assert_eq!(wrong, [format!("status.{other}: Invalid value: 2: {ABOVE_REPLICAS}")]);
             let wrong = told(check, json!({"replicas": 2, "availableReplicas": 1}), Value::Null);
             assert!(wrong.len() == 1 && wrong[0].ends_with("readyReplicas"), "{wrong:?}");
         }
         let down = ["status.collisionCount: Invalid value: 0: cannot be decremented"];
-        for check in [deployment, stateful_set, daemon_set] {
+        for check in ["Deployment", "StatefulSet", "DaemonSet"].map(|kind| of("apps", kind)) {
             assert_eq!(told(check, json!({}), json!({"collisionCount": 1})), down);
             let up = (json!({"collisionCount": 2}), json!({"collisionCount": 1}));
             assert_eq!(told(check, up.0, up.1), [""; 0]);
         }
-        assert_eq!(told(daemon_set, json!({"numberReady": -1}), Value::Null).len(), 1);
+        assert_eq!(told(of("apps", "DaemonSet"), json!({"numberReady": -1}), Value::Null).len(), 1);
+        let autoscaler = of("autoscaling", "HorizontalPodAutoscaler");
         assert_eq!(told(autoscaler, json!({"desiredReplicas": -1}), Value::Null).len(), 1);
     }
 

@@ -5,59 +5,15 @@ use super::{jobs, names, not_negative, one_of, pods, selector, storage};
 use crate::cron::{self, Schedule};
 use crate::defaults::workloads::job_labels;
 use crate::errors::{Errors, FieldError};
+use crate::kinds::workload::{EMPTY_SELECTOR, always_restarts, is_zero, unselected, validate};
 use crate::labels::Selector;
-use crate::value::{self, at, empty, flag, int, list, text};
+use crate::validate::int_or_percent;
+use crate::value::{self, at, flag, int, list, text};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-const EMPTY_SELECTOR: &str = "empty selector is invalid for ";
-
-/// `spec.replicas`, `spec.selector` and `spec.template` of a workload called `what`.
-fn workload(object: &Value, what: &str, errors: &mut Errors) {
-    not_negative(object, "spec.replicas", errors);
-    if at(object, "spec.selector").is_null() {
-        errors.required("spec.selector", "");
-    } else {
-        selector(object, "spec.selector", errors);
-        if empty(object, "spec.selector.matchLabels") && empty(object, "spec.selector.matchExpressions") {
-            errors.invalid("spec.selector", at(object, "spec.selector"), &format!("{EMPTY_SELECTOR}{what}"));
-        }
-    }
-    let labels = at(object, "spec.template.metadata.labels");
-    if Selector::of(at(object, "spec.selector")).is_some_and(|s| !s.is_empty() && !s.matches(labels)) {
-        unselected(labels, errors);
-    }
-    pods::template(object, "spec.template", errors);
-    let named = match what {
-        "daemonset" => "DaemonSet",
-        "statefulset" => "StatefulSet",
-        _ => "ReplicaSet", // a Deployment's template is that of its sets
-    };
-    always_restarts(object, named, errors);
-    not_negative(object, "spec.minReadySeconds", errors);
-    not_negative(object, "spec.revisionHistoryLimit", errors);
-}
-
-/// The template's pods would not be the workload's own.
-fn unselected(labels: &Value, errors: &mut Errors) {
-    let shown = if labels.is_null() { json!({}) } else { labels.clone() };
-    errors.invalid("spec.template.metadata.labels", &shown, "`selector` does not match template `labels`");
-}
-
-/// The template is of pods that never end.
-fn always_restarts(object: &Value, kind: &str, errors: &mut Errors) {
-    let policy = text(object, "spec.template.spec.restartPolicy");
-    if policy != "Always" {
-        errors.not_supported("spec.template.spec.restartPolicy", &json!(policy), &["Always"]);
-    }
-    let path = "spec.template.spec.activeDeadlineSeconds";
-    if !at(object, path).is_null() {
-        errors.forbidden(path, &format!("activeDeadlineSeconds in {kind} is not Supported"));
-    }
-}
-
 pub fn deployment(object: &Value, errors: &mut Errors) {
-    workload(object, "deployment", errors);
+    validate(object, "deployment", errors);
     let kind = text(object, "spec.strategy.type");
     match kind {
         "Recreate" => {
@@ -71,7 +27,7 @@ pub fn deployment(object: &Value, errors: &mut Errors) {
         "RollingUpdate" => {
             for path in ["spec.strategy.rollingUpdate.maxUnavailable", "spec.strategy.rollingUpdate.maxSurge"]
             {
-                amount(object, path, errors);
+                int_or_percent(object, path, errors);
             }
             if is_zero(object, "spec.strategy.rollingUpdate.maxUnavailable")
                 && is_zero(object, "spec.strategy.rollingUpdate.maxSurge")
@@ -98,21 +54,6 @@ pub fn deployment(object: &Value, errors: &mut Errors) {
     }
 }
 
-/// A number or a percentage, not negative.
-pub fn amount(object: &Value, path: &str, errors: &mut Errors) {
-    match at(object, path) {
-        Value::String(s) => {
-            let digits = s.strip_suffix('%').filter(|n| n.bytes().all(|b| b.is_ascii_digit()));
-            match digits.and_then(|n| n.parse::<u32>().ok()) {
-                None => errors.invalid_text(path, s, "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')"),
-                Some(p) if p > 100 && !path.ends_with("maxSurge") => errors.invalid_text(path, s, "must not be greater than 100%"),
-                Some(_) => {}
-            }
-        }
-        _ => not_negative(object, path, errors),
-    }
-}
-
 /// No more than 100 %: a DaemonSet has one pod on a node, and at most a second one.
 fn part_of_all(object: &Value, path: &str, errors: &mut Errors) {
     let percent = text(object, path).strip_suffix('%').and_then(|n| n.parse::<u32>().ok());
@@ -122,7 +63,7 @@ fn part_of_all(object: &Value, path: &str, errors: &mut Errors) {
 }
 
 pub fn replica_set(object: &Value, errors: &mut Errors) {
-    workload(object, "replicaset", errors);
+    validate(object, "replicaset", errors);
 }
 
 /// A ReplicationController's selector is a plain map of labels.
@@ -146,11 +87,11 @@ pub fn replication_controller(object: &Value, errors: &mut Errors) {
 
 pub fn daemon_set(object: &Value, errors: &mut Errors) {
     const ROLLING: &str = "spec.updateStrategy.rollingUpdate";
-    workload(object, "daemonset", errors);
+    validate(object, "daemonset", errors);
     if text(object, "spec.updateStrategy.type") == "RollingUpdate" {
         let (unavailable, surge) = (format!("{ROLLING}.maxUnavailable"), format!("{ROLLING}.maxSurge"));
         for path in [&unavailable, &surge] {
-            amount(object, path, errors);
+            int_or_percent(object, path, errors);
             part_of_all(object, path, errors);
         }
         let some = |path: &str| !at(object, path).is_null() && !is_zero(object, path);
@@ -186,7 +127,7 @@ pub fn stateful_set(object: &Value, errors: &mut Errors) {
     if !volumes.is_empty() {
         value::put(&mut whole, "spec.template.spec.volumes", volumes);
     }
-    workload(&whole, "statefulset", errors);
+    validate(&whole, "statefulset", errors);
     claim_templates(object, errors);
     let service = text(object, "spec.serviceName");
     for problem in names::dns_label(service).iter().filter(|_| !service.is_empty()) {
@@ -236,15 +177,10 @@ fn rolling(object: &Value, errors: &mut Errors) {
     if at(object, MOST).is_null() {
         return;
     }
-    amount(object, MOST, errors);
+    int_or_percent(object, MOST, errors);
     if is_zero(object, MOST) {
         errors.invalid(MOST, at(object, MOST), "cannot be 0");
     }
-}
-
-/// `0` or `0%`
-fn is_zero(object: &Value, path: &str) -> bool {
-    int(object, path) == Some(0) || text(object, path) == "0%"
 }
 
 pub fn stateful_set_update(new: &Value, old: &Value, errors: &mut Errors) {
@@ -531,12 +467,6 @@ mod tests {
         assert_eq!(told(nodes.clone(), json!({"nodeAffinity": {"a": 2}})), 0);
         assert_eq!(told(Value::Null, pods.clone()), 1);
         assert_eq!(told(pods, nodes), 1);
-    }
-
-    #[test]
-    fn a_part_is_written_in_digits() {
-        let told = |part: &str| problems(|o, e| amount(o, "spec.x", e), json!({"spec": {"x": part}})).len();
-        assert_eq!((told("5%"), told("+5%"), told("5"), told("%")), (0, 1, 1, 1));
     }
 
     #[test]
