@@ -61,7 +61,6 @@ pub mod status;
 pub mod strategic;
 pub mod table;
 pub mod unhonoured;
-pub mod usage;
 pub mod validate;
 pub mod value;
 pub mod volumes;

@@ -1,11 +1,9 @@
 //! Namespaces, nodes, secrets, roles, priorities.
 
 use crate::meta;
-use crate::value::{self, default, default_zero, list_mut, put, text};
+use crate::value::{self, default_zero, list_mut, put, text};
 use base64::Engine as _;
 use serde_json::{Value, json};
-
-const RBAC: &str = "rbac.authorization.k8s.io";
 
 pub fn namespace(object: &mut Value) {
     let name = meta::name(object).to_string();
@@ -53,20 +51,6 @@ pub fn secret(object: &mut Value) {
             data.insert(key, base64::engine::general_purpose::STANDARD.encode(plain).into());
         }
     }
-}
-
-pub fn role_binding(object: &mut Value) {
-    default_zero(object, "roleRef.apiGroup", RBAC);
-    for subject in list_mut(object, "subjects") {
-        match text(subject, "kind") {
-            "User" | "Group" => default_zero(subject, "apiGroup", RBAC),
-            _ => {}
-        }
-    }
-}
-
-pub fn priority_class(object: &mut Value) {
-    default(object, "preemptionPolicy", "PreemptLowerPriority");
 }
 
 /// A container's bounds also are what a container gets that says nothing: the limit is the maximum,

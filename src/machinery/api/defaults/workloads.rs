@@ -150,11 +150,6 @@ pub fn prepare_daemon_set(object: &mut Value) {
     let status: serde_json::Map<String, Value> = zeros.iter().map(|z| (z.to_string(), 0.into())).collect();
     put(object, "status", status);
 }
-pub fn prepare_budget(object: &mut Value) {
-    let zeros = ["currentHealthy", "desiredHealthy", "disruptionsAllowed", "expectedPods"];
-    let status: serde_json::Map<String, Value> = zeros.iter().map(|z| (z.to_string(), 0.into())).collect();
-    put(object, "status", status);
-}
 
 #[cfg(test)]
 mod tests {

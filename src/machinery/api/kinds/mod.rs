@@ -3,8 +3,15 @@
 //! CustomResourceDefinitions add entries of the same shape while the cluster runs: a [`Catalog`] is
 //! all that one API server serves at one moment.
 
+mod authentication;
+mod authorization;
 mod catalog;
+mod coordination;
+mod metrics;
 mod names;
+mod policy;
+mod rbac;
+mod scheduling;
 mod table;
 pub(crate) mod workload;
 

@@ -1,7 +1,8 @@
 //! Every kind that is served, in the order in which a real server lists its groups.
 
 use super::{
-    ALL, CREATE, Conversion, Kind, SCALE, STATUS_VERBS, Sub, of, prepare_status, status, sub, workload,
+    ALL, CREATE, Conversion, Kind, SCALE, STATUS_VERBS, Sub, authentication, authorization, coordination,
+    metrics, of, policy, prepare_status, rbac, scheduling, status, sub, workload,
 };
 use crate::autoscaling as autoscaling_versions;
 use crate::custom::definition;
@@ -12,17 +13,16 @@ use crate::events;
 use crate::kinds::workload::SCALE_PATHS;
 use crate::published;
 use crate::table as print;
-use crate::usage::{NodeMetrics, PodMetrics};
 use crate::validate::names::{dns_1035, dns_label, path_segment};
 use crate::validate::statuses;
 use crate::validate::{
     autoscaling as check_scaling, certificates as check_certificates, core as check,
-    networking as check_networking, pods as check_pods, policy as check_policy, rbac as check_rbac,
-    services as check_services, storage as check_storage, workloads as check_workloads,
+    networking as check_networking, pods as check_pods, policy as check_policy, services as check_services,
+    storage as check_storage, workloads as check_workloads,
 };
 use k8s_openapi::api::{
-    apps, authentication, authorization, autoscaling, batch, certificates as certificate_types, coordination,
-    core, discovery, networking as networking_types, policy, rbac, scheduling, storage as storage_types,
+    apps, autoscaling, batch, certificates as certificate_types, core, discovery,
+    networking as networking_types, storage as storage_types,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions;
 
@@ -64,7 +64,8 @@ pub(super) fn table() -> Vec<Kind> {
         }),
         ..of::<k8s_openapi::api::events::v1::Event>()
     });
-    all.extend(reviews());
+    all.extend(authentication::kinds());
+    all.extend(authorization::kinds());
     all.extend(autoscalers());
     all.extend([
         Kind {
@@ -140,57 +141,29 @@ pub(super) fn table() -> Vec<Kind> {
             printer: Some(&print::networking::NETWORK_POLICIES),
             ..of::<networking_types::v1::NetworkPolicy>()
         },
-        Kind {
-            short_names: &["pdb"],
-            subresources: vec![status("PodDisruptionBudget")],
-            has_status: true,
-            generation: true,
-            needs_version: true,
-            prepare: workloads::prepare_budget,
-            validate: check_policy::pod_disruption_budget,
-            validate_status_update: statuses::pod_disruption_budget,
-            printer: Some(&print::cluster::POD_DISRUPTION_BUDGETS),
-            ..of::<policy::v1::PodDisruptionBudget>()
-        },
     ]);
-    all.extend(rbac_v1());
-    all.extend([
-        Kind {
-            short_names: &["sc"],
-            returns_deleted: true,
-            defaults: storage::storage_class,
-            validate: check_storage::storage_class,
-            immutable: &["volumeBindingMode"],
-            validate_update: check_storage::storage_class_update,
-            printer: Some(&print::cluster::STORAGE_CLASSES),
-            ..of::<storage_types::v1::StorageClass>()
-        },
-        Kind {
-            short_names: &["pc"],
-            generation: true,
-            defaults: cluster::priority_class,
-            validate: check::priority_class,
-            validate_update: check::priority_class_update,
-            immutable: &["preemptionPolicy"],
-            printer: Some(&print::cluster::PRIORITY_CLASSES),
-            ..of::<scheduling::v1::PriorityClass>()
-        },
-        Kind {
-            create_on_update: true,
-            needs_version: true,
-            validate: check::lease,
-            printer: Some(&print::cluster::LEASES),
-            ..of::<coordination::v1::Lease>()
-        },
-        Kind {
-            generation: true,
-            defaults: services::endpoint_slice,
-            validate: check_services::endpoint_slice,
-            immutable: &["addressType"],
-            printer: Some(&print::core::ENDPOINT_SLICES),
-            ..of::<discovery::v1::EndpointSlice>()
-        },
-    ]);
+    all.extend(policy::kinds());
+    all.extend(rbac::kinds());
+    all.extend([Kind {
+        short_names: &["sc"],
+        returns_deleted: true,
+        defaults: storage::storage_class,
+        validate: check_storage::storage_class,
+        immutable: &["volumeBindingMode"],
+        validate_update: check_storage::storage_class_update,
+        printer: Some(&print::cluster::STORAGE_CLASSES),
+        ..of::<storage_types::v1::StorageClass>()
+    }]);
+    all.extend(scheduling::kinds());
+    all.extend(coordination::kinds());
+    all.extend([Kind {
+        generation: true,
+        defaults: services::endpoint_slice,
+        validate: check_services::endpoint_slice,
+        immutable: &["addressType"],
+        printer: Some(&print::core::ENDPOINT_SLICES),
+        ..of::<discovery::v1::EndpointSlice>()
+    }]);
     all.push(Kind {
         short_names: &["crd", "crds"],
         categories: &["api-extensions"],
@@ -207,7 +180,7 @@ pub(super) fn table() -> Vec<Kind> {
         validate_update: definition::validate_update,
         ..of::<apiextensions::v1::CustomResourceDefinition>()
     });
-    all.extend(usage());
+    all.extend(metrics::kinds());
     all
 }
 
@@ -234,17 +207,6 @@ fn autoscalers() -> [Kind; 2] {
     [
         common(of::<autoscaling::v2::HorizontalPodAutoscaler>()),
         Kind { conversion: Some(old), ..common(of::<autoscaling::v1::HorizontalPodAutoscaler>()) },
-    ]
-}
-
-/// What is asked of the kubelets. In the resource names there is no singular, so that `pod` always
-/// is the stored one.
-fn usage() -> [Kind; 2] {
-    let asked =
-        |kind: Kind| Kind { computed: true, verbs: &["get", "list"], singular: String::new(), ..kind };
-    [
-        Kind { printer: Some(&print::core::NODE_METRICS), ..asked(of::<NodeMetrics>()) },
-        Kind { printer: Some(&print::core::POD_METRICS), ..asked(of::<PodMetrics>()) },
     ]
 }
 
@@ -525,41 +487,6 @@ fn apps_v1() -> Vec<Kind> {
             scale: Some(SCALE_PATHS),
             ..of::<apps::v1::StatefulSet>()
         },
-    ]
-}
-
-/// Kinds that are only posted and answered.
-fn reviews() -> Vec<Kind> {
-    let ask = |kind: Kind| Kind { verbs: CREATE, ..kind };
-    vec![
-        ask(of::<authentication::v1::SelfSubjectReview>()),
-        ask(of::<authentication::v1::TokenReview>()),
-        ask(of::<authorization::v1::LocalSubjectAccessReview>()),
-        ask(of::<authorization::v1::SelfSubjectAccessReview>()),
-        ask(of::<authorization::v1::SelfSubjectRulesReview>()),
-        ask(of::<authorization::v1::SubjectAccessReview>()),
-    ]
-}
-
-fn rbac_v1() -> Vec<Kind> {
-    let common = |kind: Kind| Kind { create_on_update: true, name_rule: path_segment, ..kind };
-    vec![
-        Kind {
-            defaults: cluster::role_binding,
-            validate: check_rbac::binding,
-            validate_update: check_rbac::binding_update,
-            printer: Some(&print::cluster::ROLE_BINDINGS),
-            ..common(of::<rbac::v1::ClusterRoleBinding>())
-        },
-        Kind { validate: check_rbac::cluster_role, ..common(of::<rbac::v1::ClusterRole>()) },
-        Kind {
-            defaults: cluster::role_binding,
-            validate: check_rbac::binding,
-            validate_update: check_rbac::binding_update,
-            printer: Some(&print::cluster::ROLE_BINDINGS),
-            ..common(of::<rbac::v1::RoleBinding>())
-        },
-        Kind { validate: check_rbac::role, ..common(of::<rbac::v1::Role>()) },
     ]
 }
 

@@ -1,6 +1,6 @@
 //! Volumes, claims, storage classes, roles' bindings, priorities, leases, quotas, budgets.
 
-use super::{Printer, age, name, number, or};
+use super::{Printer, age, name, or};
 use crate::meta;
 use crate::value::{at, empty, flag, list, map, text};
 use crate::volumes::class_named_by;
@@ -117,56 +117,6 @@ pub static CLAIMS: Printer = Printer {
     conditions: None,
 };
 
-pub static ROLE_BINDINGS: Printer = Printer {
-    columns: &[
-        ("Name", "string", false),
-        ("Role", "string", false),
-        ("Age", "string", false),
-        ("Users", "string", true),
-        ("Groups", "string", true),
-        ("ServiceAccounts", "string", true),
-    ],
-    cells: |o, now| {
-        let of = |kind: &str| {
-            let subjects = list(o, "subjects").iter().filter(|s| text(s, "kind") == kind);
-            let names = subjects.map(|s| match kind {
-                "ServiceAccount" => format!("{}/{}", text(s, "namespace"), text(s, "name")),
-                _ => text(s, "name").to_string(),
-            });
-            Value::from(names.collect::<Vec<_>>().join(", "))
-        };
-        let role = format!("{}/{}", text(o, "roleRef.kind"), text(o, "roleRef.name"));
-        vec![name(o), role.into(), age(o, now), of("User"), of("Group"), of("ServiceAccount")]
-    },
-    conditions: None,
-};
-
-pub static PRIORITY_CLASSES: Printer = Printer {
-    columns: &[
-        ("Name", "string", false),
-        ("Value", "integer", false),
-        ("Global-Default", "boolean", false),
-        ("Age", "string", false),
-        ("PreemptionPolicy", "string", false),
-    ],
-    cells: |o, now| {
-        vec![
-            name(o),
-            number(o, "value"),
-            flag(o, "globalDefault").into(),
-            age(o, now),
-            text(o, "preemptionPolicy").into(),
-        ]
-    },
-    conditions: None,
-};
-
-pub static LEASES: Printer = Printer {
-    columns: &[("Name", "string", false), ("Holder", "string", false), ("Age", "string", false)],
-    cells: |o, now| vec![name(o), text(o, "spec.holderIdentity").into(), age(o, now)],
-    conditions: None,
-};
-
 pub static RESOURCE_QUOTAS: Printer = Printer {
     columns: &[
         ("Name", "string", false),
@@ -184,31 +134,6 @@ pub static RESOURCE_QUOTAS: Printer = Printer {
             if name.starts_with("limits.") { &mut limits } else { &mut requests }.push(text);
         }
         vec![name(o), requests.join(", ").into(), limits.join(", ").into(), age(o, now)]
-    },
-    conditions: None,
-};
-
-pub static POD_DISRUPTION_BUDGETS: Printer = Printer {
-    columns: &[
-        ("Name", "string", false),
-        ("Min Available", "string", false),
-        ("Max Unavailable", "string", false),
-        ("Allowed Disruptions", "integer", false),
-        ("Age", "string", false),
-    ],
-    cells: |o, now| {
-        let amount = |path: &str| match at(o, path) {
-            Value::Null => "N/A".into(),
-            Value::String(s) => s.clone().into(),
-            other => Value::from(other.to_string()),
-        };
-        vec![
-            name(o),
-            amount("spec.minAvailable"),
-            amount("spec.maxUnavailable"),
-            number(o, "status.disruptionsAllowed"),
-            age(o, now),
-        ]
     },
     conditions: None,
 };

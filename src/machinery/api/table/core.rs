@@ -1,7 +1,6 @@
 //! Nodes, namespaces, services, endpoints, config maps, secrets, accounts, events.
 
 use super::{Printer, age, labels, name, or, since, some};
-use crate::quantity::Quantity;
 use crate::value::{at, flag, int, list, map, text};
 use clock::Timestamp;
 use serde_json::{Value, json};
@@ -249,35 +248,3 @@ fn event(o: &Value, now: Timestamp) -> Vec<Value> {
         name(o),
     ]
 }
-
-/// `123456n` as `1m`, sums of several.
-fn usage(of: &[&Value]) -> [Value; 2] {
-    let all = |what: &str| of.iter().filter_map(|u| Quantity::parse(text(u, what))).collect::<Vec<_>>();
-    let cpu: i64 = all("cpu").iter().map(Quantity::milli).sum();
-    let memory: i64 = all("memory").iter().map(|q| q.units() >> 10).sum();
-    [format!("{cpu}m").into(), format!("{memory}Ki").into()]
-}
-
-pub static NODE_METRICS: Printer = Printer {
-    columns: &[
-        ("Name", "string", false),
-        ("cpu", "string", false),
-        ("memory", "string", false),
-        ("Window", "string", false),
-    ],
-    cells: |o, _| {
-        let [cpu, memory] = usage(&[at(o, "usage")]);
-        vec![name(o), cpu, memory, at(o, "window").clone()]
-    },
-    conditions: None,
-};
-
-pub static POD_METRICS: Printer = Printer {
-    columns: NODE_METRICS.columns,
-    cells: |o, _| {
-        let containers: Vec<&Value> = list(o, "containers").iter().map(|c| at(c, "usage")).collect();
-        let [cpu, memory] = usage(&containers);
-        vec![name(o), cpu, memory, at(o, "window").clone()]
-    },
-    conditions: None,
-};

@@ -261,52 +261,6 @@ pub fn node_update(new: &Value, old: &Value, errors: &mut Errors) {
     }
 }
 
-pub fn lease(object: &Value, errors: &mut Errors) {
-    for path in ["spec.leaseDurationSeconds", "spec.leaseTransitions"] {
-        let low = if path == "spec.leaseDurationSeconds" { 1 } else { 0 };
-        if at(object, path).as_i64().is_some_and(|n| n < low) {
-            let why = if low == 1 { "must be greater than 0" } else { "must be greater than or equal to 0" };
-            errors.invalid(path, at(object, path), why);
-        }
-    }
-}
-
-/// The classes of the system and their values.
-const SYSTEM_CLASSES: [(&str, i64); 2] =
-    [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];
-
-/// Says why a class with a name of the system's is not one of its classes.
-fn wrong_system_class(name: &str, value: i64, is_default: bool) -> Option<String> {
-    match SYSTEM_CLASSES.iter().find(|(known, _)| *known == name) {
-        None => Some(format!("{name} is not a known system priority class")),
-        Some((_, right)) if *right != value => Some(format!("value of {name} PriorityClass must be {right}")),
-        Some(_) => is_default.then(|| format!("globalDefault of {name} PriorityClass must be false")),
-    }
-}
-
-pub fn priority_class(object: &Value, errors: &mut Errors) {
-    let value = at(object, "value").as_i64().unwrap_or(0);
-    let name = meta::name(object);
-    if name.starts_with("system-") {
-        if let Some(why) = wrong_system_class(name, value, flag(object, "globalDefault")) {
-            let why = format!(
-                "priority class names with 'system-' prefix are reserved for system use only. error: {why}"
-            );
-            errors.forbidden("metadata.name", &why);
-        }
-    } else if value > 1_000_000_000 {
-        errors.forbidden("value", "maximum allowed value of a user defined priority is 1000000000");
-    }
-    super::one_of(object, "preemptionPolicy", "preemptionPolicy", &["Never", "PreemptLowerPriority"], errors);
-}
-
-pub fn priority_class_update(new: &Value, old: &Value, errors: &mut Errors) {
-    let value = |class: &Value| at(class, "value").as_i64().unwrap_or(0);
-    if value(new) != value(old) {
-        errors.forbidden("value", "may not be changed in an update.");
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -398,37 +352,6 @@ mod tests {
         changed = new.clone();
         changed["series"] = json!({"count": 2, "lastObservedTime": "2026-01-02T03:04:06.000000Z"});
         assert!(update(&changed).is_empty());
-    }
-
-    #[test]
-    fn classes_of_the_system_are_the_systems() {
-        let told = |name: &str, value: i64, global: bool| {
-            problems(
-                priority_class,
-                json!({"metadata": {"name": name}, "value": value, "globalDefault": global}),
-            )
-        };
-        let why = |why: &str| {
-            vec![format!(
-                "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only. error: {why}"
-            )]
-        };
-        const NODE: &str = "system-node-critical";
-        assert_eq!(told(NODE, 2_000_001_000, false), [""; 0]);
-        assert_eq!(
-            told(NODE, 5, false),
-            why("value of system-node-critical PriorityClass must be 2000001000")
-        );
-        assert_eq!(
-            told(NODE, 2_000_001_000, true),
-            why("globalDefault of system-node-critical PriorityClass must be false")
-        );
-        assert_eq!(told("system-x", 5, false), why("system-x is not a known system priority class"));
-        assert_eq!(told("high", 1_000_000_000, true), [""; 0]);
-        let mut errors = Errors::default();
-        priority_class_update(&json!({"value": 1}), &json!({"value": 2}), &mut errors);
-        let told: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        assert_eq!(told, ["value: Forbidden: may not be changed in an update."]);
     }
 
     #[test]

@@ -11,7 +11,6 @@ pub mod names;
 pub mod networking;
 pub mod pods;
 pub mod policy;
-pub mod rbac;
 pub mod services;
 pub mod statuses;
 pub mod storage;

@@ -1,6 +1,6 @@
 //! Disruption budgets, quotas, limit ranges.
 
-use super::{IMMUTABLE, int_or_percent, names, one_of, selector};
+use super::{IMMUTABLE, names};
 use crate::errors::Errors;
 use crate::quantity::{self, Quantity};
 use crate::quota::{Amounts, SCOPES, amounts};
@@ -8,21 +8,6 @@ use crate::value::{at, list, map, text};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::collections::HashSet;
-
-pub fn pod_disruption_budget(object: &Value, errors: &mut Errors) {
-    if !at(object, "spec.minAvailable").is_null() && !at(object, "spec.maxUnavailable").is_null() {
-        errors.invalid("spec", at(object, "spec"), "minAvailable and maxUnavailable cannot be both set");
-    }
-    for path in ["spec.minAvailable", "spec.maxUnavailable"] {
-        int_or_percent(object, path, errors);
-    }
-    selector(object, "spec.selector", errors);
-    let path = "spec.unhealthyPodEvictionPolicy";
-    one_of(object, path, path, &["AlwaysAllow", "IfHealthyBudget"], errors);
-}
-
-// -- quotas
-// -----------------------------------------------------------------------------------------------------------
 
 const COMPUTE: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
 const OBJECTS: [&str; 9] = [
@@ -144,9 +129,6 @@ pub fn resource_quota_update(new: &Value, old: &Value, errors: &mut Errors) {
         errors.invalid("spec.scopes", at(new, "spec.scopes"), IMMUTABLE);
     }
 }
-
-// -- limit ranges
-// -----------------------------------------------------------------------------------------------------
 
 const LIMIT_TYPES: [&str; 3] = ["Pod", "Container", "PersistentVolumeClaim"];
 const BOUNDS: [&str; 5] = ["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"];
@@ -292,14 +274,5 @@ mod tests {
                 && told[1].contains("either minimum"),
             "{told:?}"
         );
-    }
-
-    #[test]
-    fn a_budget_is_a_number_or_a_percentage() {
-        assert!(problems(pod_disruption_budget, json!({"spec": {"minAvailable": "50%"}})).is_empty());
-        for (bad, why) in [("101%", "100%"), ("five", "percent")] {
-            let told = problems(pod_disruption_budget, json!({"spec": {"minAvailable": bad}}));
-            assert!(told.len() == 1 && told[0].contains(why), "{told:?}");
-        }
     }
 }

@@ -125,12 +125,6 @@ fn uncounted(job: &Value, errors: &mut Errors) {
     }
 }
 
-/// The status of a PodDisruptionBudget.
-pub fn pod_disruption_budget(new: &Value, _: &Value, errors: &mut Errors) {
-    conditions(new, errors);
-    not_negatives(new, &["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"], errors);
-}
-
 /// A list of `metav1.Condition` at `status.conditions`.
 pub(crate) fn conditions(object: &Value, errors: &mut Errors) {
     let mut seen = HashSet::new();
@@ -278,22 +272,6 @@ mod tests {
             let errors = told(job, new, old);
             assert!(errors.len() == 1 && errors[0].contains(why), "{errors:?}");
         }
-    }
-
-    #[test]
-    fn a_budget_has_conditions_that_clients_can_read() {
-        let time = "2026-01-01T00:00:00Z";
-        let with = |reason: &str, status: &str| json!({"type": "DisruptionAllowed", "status": status, "reason": reason, "lastTransitionTime": time});
-        let of =
-            |conditions: Value| told(pod_disruption_budget, json!({"conditions": conditions}), Value::Null);
-        assert_eq!(of(json!([with("SufficientPods", "True")])), [""; 0]);
-        assert!(
-            of(json!([with("no reason", "True")]))[0].starts_with("status.conditions[0].reason: Invalid")
-        );
-        assert!(of(json!([with("A", "Perhaps")]))[0].starts_with("status.conditions[0].status: Unsupported"));
-        assert_eq!(of(json!([with("A", "True"), with("A", "True")])).len(), 1);
-        assert_eq!(of(json!([{"type": "A", "status": "True"}])).len(), 2);
-        assert_eq!(told(pod_disruption_budget, json!({"disruptionsAllowed": -1}), Value::Null).len(), 1);
     }
 
     #[test]

@@ -1,0 +1,11 @@
+//! The group `authentication.k8s.io`: kinds that are posted and answered, never stored.
+
+mod self_subject_review;
+mod token_review;
+
+use super::Kind;
+
+/// In the order of discovery.
+pub(super) fn kinds() -> Vec<Kind> {
+    vec![self_subject_review::kind(), token_review::kind()]
+}

@@ -1,0 +1,10 @@
+//! The group `coordination.k8s.io`.
+
+mod lease;
+
+use super::Kind;
+
+/// In the order of discovery.
+pub(super) fn kinds() -> Vec<Kind> {
+    vec![lease::kind()]
+}

@@ -1,0 +1,10 @@
+//! The group `policy`.
+
+mod pod_disruption_budget;
+
+use super::Kind;
+
+/// In the order of discovery.
+pub(super) fn kinds() -> Vec<Kind> {
+    vec![pod_disruption_budget::kind()]
+}

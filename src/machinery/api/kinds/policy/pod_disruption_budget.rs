@@ -1,0 +1,112 @@
+//! Pod disruption budgets: how many pods of an application may be evicted at the same time.
+
+use crate::errors::Errors;
+use crate::kinds::{Kind, of, status};
+use crate::table::{Printer, age, name, number};
+use crate::validate::statuses::{conditions, not_negatives};
+use crate::validate::{int_or_percent, one_of, selector};
+use crate::value::{at, put};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use serde_json::Value;
+
+pub(super) fn kind() -> Kind {
+    Kind {
+        short_names: &["pdb"],
+        subresources: vec![status("PodDisruptionBudget")],
+        has_status: true,
+        generation: true,
+        needs_version: true,
+        prepare,
+        validate,
+        validate_status_update,
+        printer: Some(&PRINTER),
+        ..of::<PodDisruptionBudget>()
+    }
+}
+
+fn prepare(object: &mut Value) {
+    let zeros = ["currentHealthy", "desiredHealthy", "disruptionsAllowed", "expectedPods"];
+    let status: serde_json::Map<String, Value> = zeros.iter().map(|z| (z.to_string(), 0.into())).collect();
+    put(object, "status", status);
+}
+
+fn validate(object: &Value, errors: &mut Errors) {
+    if !at(object, "spec.minAvailable").is_null() && !at(object, "spec.maxUnavailable").is_null() {
+        errors.invalid("spec", at(object, "spec"), "minAvailable and maxUnavailable cannot be both set");
+    }
+    for path in ["spec.minAvailable", "spec.maxUnavailable"] {
+        int_or_percent(object, path, errors);
+    }
+    selector(object, "spec.selector", errors);
+    let path = "spec.unhealthyPodEvictionPolicy";
+    one_of(object, path, path, &["AlwaysAllow", "IfHealthyBudget"], errors);
+}
+
+/// The status of a PodDisruptionBudget.
+fn validate_status_update(new: &Value, _: &Value, errors: &mut Errors) {
+    conditions(new, errors);
+    not_negatives(new, &["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"], errors);
+}
+
+static PRINTER: Printer = Printer {
+    columns: &[
+        ("Name", "string", false),
+        ("Min Available", "string", false),
+        ("Max Unavailable", "string", false),
+        ("Allowed Disruptions", "integer", false),
+        ("Age", "string", false),
+    ],
+    cells: |o, now| {
+        let amount = |path: &str| match at(o, path) {
+            Value::Null => "N/A".into(),
+            Value::String(s) => s.clone().into(),
+            other => Value::from(other.to_string()),
+        };
+        vec![
+            name(o),
+            amount("spec.minAvailable"),
+            amount("spec.maxUnavailable"),
+            number(o, "status.disruptionsAllowed"),
+            age(o, now),
+        ]
+    },
+    conditions: None,
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::validate::problems;
+    use serde_json::json;
+
+    #[test]
+    fn a_budget_is_a_number_or_a_percentage() {
+        assert!(problems(validate, json!({"spec": {"minAvailable": "50%"}})).is_empty());
+        for (bad, why) in [("101%", "100%"), ("five", "percent")] {
+            let told = problems(validate, json!({"spec": {"minAvailable": bad}}));
+            assert!(told.len() == 1 && told[0].contains(why), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn a_budget_has_conditions_that_clients_can_read() {
+        let time = "2026-01-01T00:00:00Z";
+        let with = |reason: &str, status: &str| json!({"type": "DisruptionAllowed", "status": status, "reason": reason, "lastTransitionTime": time});
+        let of =
+            |conditions: Value| told(validate_status_update, json!({"conditions": conditions}), Value::Null);
+        assert_eq!(of(json!([with("SufficientPods", "True")])), [""; 0]);
+        assert!(
+            of(json!([with("no reason", "True")]))[0].starts_with("status.conditions[0].reason: Invalid")
+        );
+        assert!(of(json!([with("A", "Perhaps")]))[0].starts_with("status.conditions[0].status: Unsupported"));
+        assert_eq!(of(json!([with("A", "True"), with("A", "True")])).len(), 1);
+        assert_eq!(of(json!([{"type": "A", "status": "True"}])).len(), 2);
+        assert_eq!(told(validate_status_update, json!({"disruptionsAllowed": -1}), Value::Null).len(), 1);
+    }
+
+    fn told(check: fn(&Value, &Value, &mut Errors), new: Value, old: Value) -> Vec<String> {
+        let mut errors = Errors::default();
+        check(&json!({ "status": new }), &json!({ "status": old }), &mut errors);
+        errors.iter().map(ToString::to_string).collect()
+    }
+}

@@ -1,0 +1,18 @@
+//! Cluster role bindings: grant a cluster role to users, groups and service accounts everywhere.
+
+use crate::kinds::rbac::bindings;
+use crate::kinds::{Kind, of};
+use crate::validate::names::path_segment;
+use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
+
+pub(super) fn kind() -> Kind {
+    Kind {
+        create_on_update: true,
+        name_rule: path_segment,
+        defaults: bindings::defaults,
+        validate: bindings::validate,
+        validate_update: bindings::validate_update,
+        printer: Some(&bindings::PRINTER),
+        ..of::<ClusterRoleBinding>()
+    }
+}

@@ -1,0 +1,10 @@
+//! The group `scheduling.k8s.io`.
+
+mod priority_class;
+
+use super::Kind;
+
+/// In the order of discovery.
+pub(super) fn kinds() -> Vec<Kind> {
+    vec![priority_class::kind()]
+}
