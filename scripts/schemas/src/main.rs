@@ -29,7 +29,7 @@ macro_rules! types {
     };
 }
 
-// Every kind that src/machinery/api/kinds/table.rs names, and what is sent to subresources. What
+// Every kind that src/machinery/api/kinds names, and what is sent to subresources. What
 // these consist of follows by itself.
 types![
     apiextensions::v1::CustomResourceDefinition,

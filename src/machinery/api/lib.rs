@@ -5,11 +5,13 @@
 //! defaults, what is valid, how two versions differ, how a patch is merged, and which columns
 //! `kubectl get` prints. Much of it is generated code per type.
 //! ## How this one works
-//! An object is a [`serde_json::Value`]. What distinguishes one kind from another stands in **one
-//! table** ([`kinds`]), and everything else derives from it: [`discovery`], [`openapi`], the
-//! routing of the API server, [`table`]s. A kind's [`schema`] comes from the published types; it
-//! finds unknown fields and wrong types, as Go's decoder would, before [`defaults`] fill in and
-//! [`validate`] judges. Patches are [`strategic`], [`patch`] (JSON and merge) and
+//! An object is a [`serde_json::Value`]. What distinguishes one kind from another is in **one
+//! file** per kind, `kinds/GROUP/KIND.rs`: the entry in the table of [`kinds`], defaults, strategy,
+//! validation and printer columns. Everything else derives from the table: [`discovery`],
+//! [`openapi`], the routing of the API server, [`table`]s. A kind's [`schema`] comes from the
+//! published types; it finds unknown fields and wrong types, as Go's decoder would, before the
+//! kind's defaults fill in and [`validate`] judges. `pod_spec` has the rules for the spec of a pod,
+//! which Pods and pod templates share. Patches are [`strategic`], [`patch`] (JSON and merge) and
 //! [`managed::apply`], which remembers who owns which field. [`custom`] is what
 //! CustomResourceDefinitions add. [`requests`] computes what a pod asks of a node, for all who have
 //! to agree on it. [`bounds`] says how deep an object may nest; [`unhonoured`] names what a client
@@ -20,9 +22,8 @@
 //! Internal versions (an object has one stored form, [`kinds::Conversion`] gives another face of
 //! it); protobuf answers.
 //! ## Read next
-//! `apiserver`, which serves these objects; `kinds/table.rs`, to add a kind.
+//! `apiserver`, which serves these objects; `kinds/coordination/lease.rs`, a small kind.
 
-pub mod autoscaling;
 pub mod bounds;
 #[cfg(test)]
 mod bulk;
@@ -30,11 +31,9 @@ pub mod cel;
 pub mod cidr;
 pub mod cron;
 pub mod custom;
-pub mod defaults;
 pub mod discovery;
 pub mod duration;
 pub mod errors;
-pub mod events;
 pub mod fields;
 #[cfg(test)]
 mod fuzz;
@@ -50,6 +49,7 @@ pub mod nodes;
 pub mod openapi;
 pub mod patch;
 pub mod path;
+mod pod_spec;
 pub mod protobuf;
 pub mod published;
 pub mod quantity;

@@ -4,9 +4,9 @@
 //! One table per kind: the path of a field, when it counts as set, and what happens instead. A row
 //! goes when the component that should look at the field does.
 
-use super::defaults::services::is_checked;
 use super::kinds::Kind;
-use super::validate::storage::SOURCES;
+use super::kinds::core::persistent_volume::SOURCES;
+use super::kinds::core::service::is_checked;
 use super::value::{at, flag, list, text};
 use serde_json::Value;
 use std::collections::HashSet;

@@ -6,7 +6,7 @@ use crate::auth::rbac;
 use crate::auth::user::MASTERS;
 use crate::storage::store::Extra;
 use api::Status;
-use api::validate::certificates::parse;
+use api::kinds::certificates::certificate_signing_request::parse;
 use api::value::{self, at, text};
 use serde_json::{Value, json};
 

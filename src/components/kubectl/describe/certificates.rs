@@ -2,8 +2,8 @@
 
 use super::text::{Text, joined_labels, rfc1123};
 use crate::error::{Fail, text as fail};
-use api::table::cluster::request_status;
-use api::validate::certificates::parse;
+use api::kinds::certificates::certificate_signing_request::parse;
+use api::kinds::certificates::certificate_signing_request::request_status;
 use api::{duration, value};
 use serde_json::Value;
 

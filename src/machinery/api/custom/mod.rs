@@ -24,19 +24,19 @@
 
 mod addresses;
 mod check;
-mod columns;
+pub(crate) mod columns;
 mod cost;
-pub mod definition;
 mod embedded;
 mod fill;
 mod lists;
 mod prune;
 mod publish;
-mod rules;
+pub(crate) mod rules;
 mod schema;
-mod structural;
+pub(crate) mod structural;
 mod terms;
 
+pub use crate::kinds::apiextensions::custom_resource_definition as definition;
 pub use columns::{Column, name as name_cell};
 pub use schema::{ListType, Schema};
 

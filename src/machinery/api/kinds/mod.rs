@@ -1,19 +1,35 @@
-//! The one table of kinds. Discovery, OpenAPI, routing, decoding, defaulting, validation and
-//! printing all derive from it: a new kind is one entry in `table.rs` (and the functions it names).
+//! The table of kinds. Discovery, OpenAPI, routing, decoding, defaulting, validation and printing
+//! all derive from it.
+//!
+//! A kind is one file, `GROUP/KIND.rs`: its entry in the table (`kind()`), its defaults, its
+//! strategy (the `prepare` functions), its validation, its printer columns, and the tests of these.
+//! The `mod.rs` of a group lists its kinds in the order of discovery. What several kinds of a group
+//! share is a module beside them (`rbac/bindings.rs`, `batch/job_spec.rs`); what the kinds share
+//! that manage pods is in `workload.rs`, and the spec of a pod in `pod_spec`.
+//!
 //! CustomResourceDefinitions add entries of the same shape while the cluster runs: a [`Catalog`] is
 //! all that one API server serves at one moment.
 
+pub mod apiextensions;
+mod apps;
 mod authentication;
 mod authorization;
+mod autoscaling;
+mod batch;
 mod catalog;
+pub mod certificates;
 mod coordination;
+pub mod core;
+mod discovery;
+mod events;
 mod metrics;
 mod names;
+mod networking;
 mod policy;
 mod rbac;
 mod scheduling;
-mod table;
-pub(crate) mod workload;
+mod storage;
+mod workload;
 
 pub use catalog::{Catalog, Documents, KindRef};
 pub use names::{intern, intern_all};
@@ -90,15 +106,15 @@ pub struct Kind {
     pub subresources: Vec<Sub>,
     /// Names under which the schema is known: `io.k8s.api.core.v1.Pod`.
     pub schema_name: &'static str,
-    /// Made up when somebody asks, and stored nowhere (`metrics.k8s.io`).
+    /// Computed for each request and never stored (`metrics.k8s.io`).
     pub computed: bool,
-    /// `spec` and `status` are written through different doors.
+    /// Its status is written through `/status`, everything else through the object itself.
     pub has_status: bool,
     /// What the creator says about the status counts (Nodes).
     pub keeps_first_status: bool,
     /// Seconds after its last write at which an object goes by itself (Events); 0 for never.
     pub ttl_secs: u32,
-    /// What a client is told who still uses it.
+    /// The warning for clients that still use this version; empty for none.
     pub deprecated: Cow<'static, str>,
     /// `metadata.generation` counts changes of the spec.
     pub generation: bool,
@@ -119,8 +135,8 @@ pub struct Kind {
     pub prepare: fn(&mut Value),
     /// Takes from the stored object what an update may not change. (new, old)
     pub prepare_update: fn(&mut Value, &Value),
-    /// Takes from the stored object what a write through `/status`, or another door to the status,
-    /// may not change. (new, old, subresource)
+    /// Takes from the stored object what a write through `/status`, or another subresource
+    /// of the status, may not change. (new, old, subresource)
     pub prepare_status_update: fn(&mut Value, &Value, &str),
     /// Subresource (empty for the object itself) and path of the fields that a write through it
     /// takes from the stored object, so that no apply owns them (`GetResetFields` upstream). Beside
@@ -132,7 +148,7 @@ pub struct Kind {
     pub validate_create: fn(&Value, &mut Errors),
     /// (new, old)
     pub validate_update: fn(&Value, &Value, &mut Errors),
-    /// (new, old), for what comes through a door to the status.
+    /// (new, old), for a write through `/status` or another subresource of the status.
     pub validate_status_update: fn(&Value, &Value, &mut Errors),
     /// Paths that never change once they are set.
     pub immutable: &'static [&'static str],
@@ -342,7 +358,31 @@ impl Kind {
     }
 }
 
-static TABLE: LazyLock<Vec<Kind>> = LazyLock::new(table::table);
+static TABLE: LazyLock<Vec<Kind>> = LazyLock::new(table);
+
+/// The kinds of all groups, in the order in which a real server lists its groups.
+fn table() -> Vec<Kind> {
+    let groups = [
+        core::kinds,
+        apps::kinds,
+        events::kinds,
+        authentication::kinds,
+        authorization::kinds,
+        autoscaling::kinds,
+        batch::kinds,
+        certificates::kinds,
+        networking::kinds,
+        policy::kinds,
+        rbac::kinds,
+        storage::kinds,
+        scheduling::kinds,
+        coordination::kinds,
+        discovery::kinds,
+        apiextensions::kinds,
+        metrics::kinds,
+    ];
+    groups.into_iter().flat_map(|kinds| kinds()).collect()
+}
 
 type Index = HashMap<(&'static str, &'static str, &'static str), &'static Kind>;
 static BY_KIND: LazyLock<Index> =

@@ -4,30 +4,32 @@
 use crate::errors::Errors;
 use crate::kinds::ScalePaths;
 use crate::labels::Selector;
+use crate::pod_spec;
 use crate::table::{age, containers, name, number};
-use crate::validate::statuses::{at_most, not_negatives};
-use crate::validate::{not_negative, pods, selector};
+use crate::validate::status::{ABOVE_REPLICAS, at_most, not_negatives};
+use crate::validate::{not_negative, selector};
 use crate::value::{at, empty, int, put, text};
 use clock::Timestamp;
 use serde_json::{Value, json};
 
 /// Where `/scale` finds its fields.
-pub(crate) const SCALE_PATHS: ScalePaths = ScalePaths {
+pub(super) const SCALE_PATHS: ScalePaths = ScalePaths {
     spec_replicas: "spec.replicas",
     status_replicas: "status.replicas",
     selector: "spec.selector",
 };
 
 /// The first status of a kind that counts replicas.
-pub(crate) fn prepare_replicas(object: &mut Value) {
+pub(super) fn prepare_replicas(object: &mut Value) {
     put(object, "status", json!({"replicas": 0}));
 }
 
 /// The problem of a selector without requirements; the kind follows.
-pub(crate) const EMPTY_SELECTOR: &str = "empty selector is invalid for ";
+pub(super) const EMPTY_SELECTOR: &str = "empty selector is invalid for ";
 
-/// `spec.replicas`, `spec.selector` and `spec.template` of a workload called `what`.
-pub(crate) fn validate(object: &Value, what: &str, errors: &mut Errors) {
+/// Checks `spec.replicas`, `spec.selector` and `spec.template`. `what` is the kind in small
+/// letters.
+pub(super) fn validate(object: &Value, what: &str, errors: &mut Errors) {
     not_negative(object, "spec.replicas", errors);
     if at(object, "spec.selector").is_null() {
         errors.required("spec.selector", "");
@@ -41,7 +43,7 @@ pub(crate) fn validate(object: &Value, what: &str, errors: &mut Errors) {
     if Selector::of(at(object, "spec.selector")).is_some_and(|s| !s.is_empty() && !s.matches(labels)) {
         unselected(labels, errors);
     }
-    pods::template(object, "spec.template", errors);
+    pod_spec::template(object, "spec.template", errors);
     let named = match what {
         "daemonset" => "DaemonSet",
         "statefulset" => "StatefulSet",
@@ -53,13 +55,13 @@ pub(crate) fn validate(object: &Value, what: &str, errors: &mut Errors) {
 }
 
 /// Adds the error that the selector does not select the pods of the template.
-pub(crate) fn unselected(labels: &Value, errors: &mut Errors) {
+pub(super) fn unselected(labels: &Value, errors: &mut Errors) {
     let shown = if labels.is_null() { json!({}) } else { labels.clone() };
     errors.invalid("spec.template.metadata.labels", &shown, "`selector` does not match template `labels`");
 }
 
 /// Checks that the pods of the template restart always and have no deadline.
-pub(crate) fn always_restarts(object: &Value, kind: &str, errors: &mut Errors) {
+pub(super) fn always_restarts(object: &Value, kind: &str, errors: &mut Errors) {
     let policy = text(object, "spec.template.spec.restartPolicy");
     if policy != "Always" {
         errors.not_supported("spec.template.spec.restartPolicy", &json!(policy), &["Always"]);
@@ -71,16 +73,13 @@ pub(crate) fn always_restarts(object: &Value, kind: &str, errors: &mut Errors) {
 }
 
 /// True for `0` and `0%`.
-pub(crate) fn is_zero(object: &Value, path: &str) -> bool {
+pub(super) fn is_zero(object: &Value, path: &str) -> bool {
     int(object, path) == Some(0) || text(object, path) == "0%"
 }
 
-/// The problem of a counter that is larger than the number of pods.
-pub(crate) const ABOVE_REPLICAS: &str = "cannot be greater than status.replicas";
-
-/// Names of new revisions and sets are made of the count of collisions: with an old one the same
-/// name would be tried again.
-pub(crate) fn collisions(new: &Value, old: &Value, errors: &mut Errors) {
+/// Checks that the count of collisions does not fall. The names of new revisions and ReplicaSets
+/// are made of it: with an old count a name that exists would be tried again.
+pub(super) fn collisions(new: &Value, old: &Value, errors: &mut Errors) {
     not_negatives(new, &["collisionCount"], errors);
     let count = |object| at(object, "status.collisionCount").as_i64();
     if count(old).is_some_and(|before| count(new).is_none_or(|now| now < before)) {
@@ -90,7 +89,7 @@ pub(crate) fn collisions(new: &Value, old: &Value, errors: &mut Errors) {
 }
 
 /// The status of a ReplicaSet or a ReplicationController.
-pub(crate) fn validate_replica_status(new: &Value, _: &Value, errors: &mut Errors) {
+pub(super) fn validate_replica_status(new: &Value, _: &Value, errors: &mut Errors) {
     let counters = ["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas"];
     not_negatives(new, &counters, errors);
     not_negatives(new, &["observedGeneration", "terminatingReplicas"], errors);
@@ -99,10 +98,10 @@ pub(crate) fn validate_replica_status(new: &Value, _: &Value, errors: &mut Error
 }
 
 /// The containers of the pod template.
-pub(crate) const CONTAINERS: &str = "spec.template.spec.containers";
+pub(super) const CONTAINERS: &str = "spec.template.spec.containers";
 
 /// Adds the wide columns `Containers` and `Images`, and `Selector` if there is one.
-pub(crate) fn with_pods(
+pub(super) fn with_pods(
     mut cells: Vec<Value>,
     o: &Value,
     path: &str,
@@ -115,7 +114,7 @@ pub(crate) fn with_pods(
 }
 
 /// The columns of a ReplicaSet and of a ReplicationController.
-pub(crate) const REPLICA_COLUMNS: &[(&str, &str, bool)] = &[
+pub(super) const REPLICA_COLUMNS: &[(&str, &str, bool)] = &[
     ("Name", "string", false),
     ("Desired", "integer", false),
     ("Current", "integer", false),
@@ -127,7 +126,7 @@ pub(crate) const REPLICA_COLUMNS: &[(&str, &str, bool)] = &[
 ];
 
 /// The cells of [`REPLICA_COLUMNS`].
-pub(crate) fn replica_cells(o: &Value, now: Timestamp, selector: String) -> Vec<Value> {
+pub(super) fn replica_cells(o: &Value, now: Timestamp, selector: String) -> Vec<Value> {
     let cells = vec![
         name(o),
         number(o, "spec.replicas"),

@@ -77,7 +77,7 @@ fn what_is_honoured_or_a_default_is_not_named() {
             "volumeMounts": [{"name": "v", "mountPath": "/v"}], "securityContext": {"procMount": "Default"}}],
         "volumes": [{"name": "v", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}},
             {"name": "h", "hostPath": {"path": "/h"}}]}});
-    crate::defaults::pods::pod(&mut pod);
+    (crate::kinds::find("", "v1", "Pod").expect("a kind of the table").defaults)(&mut pod);
     assert_eq!(fields("", "Pod", pod, None), [""; 0]);
 }
 

@@ -2,19 +2,8 @@
 //! for them.
 
 pub(crate) mod addresses;
-pub mod autoscaling;
-pub mod certificates;
-mod cluster_ips;
-pub mod core;
-mod jobs;
 pub mod names;
-pub mod networking;
-pub mod pods;
-pub mod policy;
-pub mod services;
-pub mod statuses;
-pub mod storage;
-pub mod workloads;
+pub(crate) mod status;
 
 use super::errors::Errors;
 use super::kinds::Kind;
@@ -26,6 +15,7 @@ use std::collections::HashSet;
 /// Finalizers of Kubernetes itself whose names have no domain.
 const FINALIZERS: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
 
+/// The problem of a changed field that may not change.
 pub const IMMUTABLE: &str = "field is immutable";
 
 /// All of a new object.
@@ -171,7 +161,7 @@ pub fn labels(object: &Value, path: &str, field: &str, errors: &mut Errors) {
 }
 
 /// Annotations of an object or of a template, reported as `field`.
-fn annotations(object: &Value, field: &str, errors: &mut Errors) {
+pub(crate) fn annotations(object: &Value, field: &str, errors: &mut Errors) {
     let mut size = 0;
     for (key, value) in pairs(object, "metadata.annotations") {
         for problem in names::qualified_name(&key.to_lowercase()) {
@@ -276,5 +266,44 @@ mod tests {
         let told =
             |part: &str| problems(|o, e| int_or_percent(o, "spec.x", e), json!({"spec": {"x": part}})).len();
         assert_eq!((told("5%"), told("+5%"), told("5"), told("%")), (0, 1, 1, 1));
+    }
+
+    #[test]
+    fn finalizers_of_kubernetes_kinds_have_a_domain() {
+        let told_of = |kind: &crate::kinds::Kind, finalizer: &str| {
+            let object = json!({"metadata": {"name": "a", "namespace": "d", "finalizers": [finalizer]}});
+            let errors = crate::validate::create(kind, &object);
+            let errors = errors.iter().map(ToString::to_string).filter(|error| error.contains("finalizers"));
+            errors.collect::<Vec<_>>()
+        };
+        let told =
+            |kind: &str, finalizer: &str| told_of(crate::kinds::find("", "v1", kind).unwrap(), finalizer);
+        let definition =
+            crate::kinds::find("apiextensions.k8s.io", "v1", "CustomResourceDefinition").unwrap();
+        assert_eq!(told_of(definition, crate::custom::definition::FINALIZER), [""; 0]);
+        for good in ["orphan", "foregroundDeletion", "kubernetes", "example.com/x"] {
+            assert_eq!(told("ConfigMap", good), [""; 0], "{good}");
+        }
+        let why = "name is neither a standard finalizer name nor is it fully qualified";
+        assert_eq!(
+            told("ConfigMap", "foregroundDeletions"),
+            [format!("metadata.finalizers[0]: Invalid value: \"foregroundDeletions\": {why}")]
+        );
+    }
+
+    #[test]
+    fn annotations_of_templates_are_judged() {
+        let told = |annotations: Value| {
+            let template = json!({"metadata": {"annotations": annotations},
+                "spec": {"restartPolicy": "Always", "dnsPolicy": "ClusterFirst", "terminationGracePeriodSeconds": 30,
+                    "containers": [{"name": "c", "image": "i", "imagePullPolicy": "Always",
+                        "terminationMessagePolicy": "File", "terminationMessagePath": "/dev/termination-log"}]}});
+            let mut errors = Errors::default();
+            crate::pod_spec::template_at(&template, "spec.template", &mut errors);
+            errors.iter().map(|e| e.field.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(told(json!({"a.b/c": "d"})), [""; 0]);
+        assert_eq!(told(json!({"a b": "c"})), ["spec.template.annotations"]);
+        assert_eq!(told(json!({"a": "x".repeat(256 * 1024)})), ["spec.template.annotations"]);
     }
 }

@@ -1,7 +1,7 @@
 //! The few fields of an object that the map shows.
 
 use super::{Deployment, Endpoint, Happened, Node, Pod, ReplicaSet, Service, Slice, Stand, revision};
-use api::table::pods::summary;
+use api::kinds::core::pod::summary;
 use api::value::{at, flag, int, list, pairs, text};
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -17,6 +17,7 @@ use crate::storage::object::Object;
 use crate::storage::store::{Deadline, Refused};
 use api::errors::Errors;
 use api::kinds::Kind;
+use api::kinds::core::pod::ephemeral_update;
 use api::value::{self, at};
 use api::{Status, meta, validate};
 use bytes::Bytes;
@@ -247,7 +248,7 @@ impl Edit<'_> {
             Part::Ephemeral => {
                 let mut errors = validate::schema(kind, new, Some(old));
                 (kind.validate)(new, &mut errors);
-                validate::pods::ephemeral_update(new, old, &mut errors);
+                ephemeral_update(new, old, &mut errors);
                 errors
             }
             Part::Finalize | Part::Internal => validate::schema(kind, new, Some(old)),

@@ -3,7 +3,7 @@
 use crate::errors::Errors;
 use crate::kinds::{Kind, of, status};
 use crate::table::{Printer, age, name, number};
-use crate::validate::statuses::{conditions, not_negatives};
+use crate::validate::status::{conditions, not_negatives};
 use crate::validate::{int_or_percent, one_of, selector};
 use crate::value::{at, put};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;

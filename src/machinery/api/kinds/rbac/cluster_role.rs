@@ -1,5 +1,5 @@
-//! Cluster roles: rights in all namespaces, for kinds without a namespace, and for URLs that are not
-//! about objects.
+//! Cluster roles: rights in all namespaces, for kinds without a namespace, and for URLs that are
+//! not about objects.
 
 use crate::errors::Errors;
 use crate::kinds::rbac::role;
@@ -14,8 +14,8 @@ pub(super) fn kind() -> Kind {
     Kind { create_on_update: true, name_rule: path_segment, validate, ..of::<ClusterRole>() }
 }
 
-/// A ClusterRole may be made of others. Its own rules are then replaced by theirs, so a rule of
-/// aggregation that chooses none would take all rights from it.
+/// A ClusterRole with an `aggregationRule` gets the rules of the roles that it selects, in place of
+/// its own. So an aggregation rule that selects no role would take all rights from it.
 fn validate(object: &Value, errors: &mut Errors) {
     role::validate(object, errors);
     if !at(object, "aggregationRule").is_object() {

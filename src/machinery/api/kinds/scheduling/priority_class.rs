@@ -31,7 +31,7 @@ fn defaults(object: &mut Value) {
 const SYSTEM_CLASSES: [(&str, i64); 2] =
     [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];
 
-/// Says why a class with a name of the system's is not one of its classes.
+/// Says why a class whose name begins with `system-` is refused.
 fn wrong_system_class(name: &str, value: i64, is_default: bool) -> Option<String> {
     match SYSTEM_CLASSES.iter().find(|(known, _)| *known == name) {
         None => Some(format!("{name} is not a known system priority class")),

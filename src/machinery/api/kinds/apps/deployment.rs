@@ -1,0 +1,128 @@
+//! Deployments: keep a number of equal pods running, and replace them step by step when their
+//! template changes.
+
+use crate::errors::Errors;
+use crate::kinds::workload::{self, CONTAINERS, collisions, is_zero, with_pods};
+use crate::kinds::{Kind, SCALE, of, prepare_status, status};
+use crate::pod_spec::defaults::template;
+use crate::table::{Printer, age, name, number, selector};
+use crate::validate::status::{ABOVE_REPLICAS, at_most, not_negatives};
+use crate::validate::{int_or_percent, not_negative};
+use crate::value::{at, default, default_zero, int, text};
+use k8s_openapi::api::apps::v1::Deployment;
+use serde_json::Value;
+
+pub(super) fn kind() -> Kind {
+    Kind {
+        short_names: &["deploy"],
+        categories: &["all"],
+        subresources: vec![SCALE, status("Deployment")],
+        has_status: true,
+        generation: true,
+        generation_of_annotations: true,
+        defaults,
+        prepare: prepare_status,
+        resets: &[("status", "metadata.labels")],
+        validate,
+        validate_status_update,
+        immutable: &["spec.selector"],
+        printer: Some(&PRINTER),
+        scale: Some(workload::SCALE_PATHS),
+        ..of::<Deployment>()
+    }
+}
+
+fn defaults(object: &mut Value) {
+    default(object, "spec.replicas", 1);
+    template(object, "spec.template");
+    default_zero(object, "spec.strategy.type", "RollingUpdate");
+    if text(object, "spec.strategy.type") == "RollingUpdate" {
+        default(object, "spec.strategy.rollingUpdate.maxUnavailable", "25%");
+        default(object, "spec.strategy.rollingUpdate.maxSurge", "25%");
+    }
+    default(object, "spec.revisionHistoryLimit", 10);
+    default(object, "spec.progressDeadlineSeconds", 600);
+}
+
+fn validate(object: &Value, errors: &mut Errors) {
+    workload::validate(object, "deployment", errors);
+    let kind = text(object, "spec.strategy.type");
+    match kind {
+        "Recreate" => {
+            if !at(object, "spec.strategy.rollingUpdate").is_null() {
+                errors.forbidden(
+                    "spec.strategy.rollingUpdate",
+                    "may not be specified when strategy `type` is 'Recreate'",
+                );
+            }
+        }
+        "RollingUpdate" => {
+            for path in ["spec.strategy.rollingUpdate.maxUnavailable", "spec.strategy.rollingUpdate.maxSurge"]
+            {
+                int_or_percent(object, path, errors);
+            }
+            if is_zero(object, "spec.strategy.rollingUpdate.maxUnavailable")
+                && is_zero(object, "spec.strategy.rollingUpdate.maxSurge")
+            {
+                let path = "spec.strategy.rollingUpdate.maxUnavailable";
+                errors.invalid(path, at(object, path), "may not be 0 when `maxSurge` is 0");
+            }
+        }
+        _ => errors.not_supported(
+            "spec.strategy.type",
+            at(object, "spec.strategy.type"),
+            &["Recreate", "RollingUpdate"],
+        ),
+    }
+    not_negative(object, "spec.progressDeadlineSeconds", errors);
+    let (deadline, ready) =
+        (int(object, "spec.progressDeadlineSeconds"), int(object, "spec.minReadySeconds").unwrap_or(0));
+    if deadline.is_some_and(|d| d <= ready) {
+        errors.invalid(
+            "spec.progressDeadlineSeconds",
+            at(object, "spec.progressDeadlineSeconds"),
+            "must be greater than minReadySeconds",
+        );
+    }
+}
+
+/// The status of a Deployment.
+fn validate_status_update(new: &Value, old: &Value, errors: &mut Errors) {
+    let counters = ["observedGeneration", "replicas", "updatedReplicas", "readyReplicas"];
+    not_negatives(new, &counters, errors);
+    not_negatives(new, &["availableReplicas", "unavailableReplicas", "terminatingReplicas"], errors);
+    collisions(new, old, errors);
+    at_most(
+        new,
+        &["updatedReplicas", "readyReplicas", "availableReplicas"],
+        "replicas",
+        ABOVE_REPLICAS,
+        errors,
+    );
+    at_most(new, &["availableReplicas"], "readyReplicas", "cannot be greater than readyReplicas", errors);
+}
+
+static PRINTER: Printer = Printer {
+    columns: &[
+        ("Name", "string", false),
+        ("Ready", "string", false),
+        ("Up-to-date", "string", false),
+        ("Available", "string", false),
+        ("Age", "string", false),
+        ("Containers", "string", true),
+        ("Images", "string", true),
+        ("Selector", "string", true),
+    ],
+    cells: |o, now| {
+        let ready = format!("{}/{}", number(o, "status.readyReplicas"), number(o, "spec.replicas"));
+        let cells = vec![
+            name(o),
+            ready.into(),
+            number(o, "status.updatedReplicas"),
+            number(o, "status.availableReplicas"),
+            age(o, now),
+        ];
+        with_pods(cells, o, CONTAINERS, Some(selector(o, "spec.selector", "")))
+    },
+    conditions: None,
+};

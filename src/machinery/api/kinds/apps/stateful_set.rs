@@ -1,0 +1,270 @@
+//! Stateful sets: pods with fixed names and claims of their own, created in order.
+
+use crate::errors::{Errors, FieldError};
+use crate::kinds::core::persistent_volume_claim;
+use crate::kinds::workload::{self, CONTAINERS, collisions, is_zero, with_pods};
+use crate::kinds::{Kind, SCALE, of, status};
+use crate::pod_spec::defaults::template;
+use crate::table::{Printer, age, name, number};
+use crate::validate::names::{self, dns_label};
+use crate::validate::status::{ABOVE_REPLICAS, at_most, not_negatives};
+use crate::validate::{int_or_percent, not_negative, one_of};
+use crate::value::{self, at, default, default_zero, list, list_mut, put, text};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+pub(super) fn kind() -> Kind {
+    Kind {
+        short_names: &["sts"],
+        categories: &["all"],
+        subresources: vec![SCALE, status("StatefulSet")],
+        has_status: true,
+        generation: true,
+        name_rule: dns_label,
+        defaults,
+        prepare,
+        validate,
+        validate_update,
+        validate_status_update,
+        printer: Some(&PRINTER),
+        scale: Some(workload::SCALE_PATHS),
+        ..of::<StatefulSet>()
+    }
+}
+
+fn defaults(object: &mut Value) {
+    template(object, "spec.template");
+    default_zero(object, "spec.podManagementPolicy", "OrderedReady");
+    default_zero(object, "spec.updateStrategy.type", "RollingUpdate");
+    if text(object, "spec.updateStrategy.type") == "RollingUpdate" {
+        default(object, "spec.updateStrategy.rollingUpdate.partition", 0);
+        default(object, "spec.updateStrategy.rollingUpdate.maxUnavailable", 1);
+    }
+    default_zero(object, "spec.persistentVolumeClaimRetentionPolicy.whenDeleted", "Retain");
+    default_zero(object, "spec.persistentVolumeClaimRetentionPolicy.whenScaled", "Retain");
+    default(object, "spec.serviceName", "");
+    default(object, "spec.replicas", 1);
+    default(object, "spec.revisionHistoryLimit", 10);
+    for claim in list_mut(object, "spec.volumeClaimTemplates") {
+        default(claim, "kind", "PersistentVolumeClaim");
+        default(claim, "apiVersion", "v1");
+        persistent_volume_claim::defaults(claim);
+        default(claim, "status.phase", "Pending");
+    }
+}
+
+fn prepare(object: &mut Value) {
+    put(object, "status", json!({"availableReplicas": 0, "replicas": 0}));
+}
+
+fn validate(object: &Value, errors: &mut Errors) {
+    // A container may mount the volume that a claim template adds to the pod.
+    let mut whole = object.clone();
+    // That volume replaces one with the same name in the template, as the controller does it.
+    let mut claims: BTreeSet<&str> =
+        list(object, "spec.volumeClaimTemplates").iter().map(|c| text(c, "metadata.name")).collect();
+    let claimed = |name: &str| json!({"name": name, "persistentVolumeClaim": {"claimName": name}});
+    let own = |volume: &Value| match claims.take(text(volume, "name")) {
+        Some(name) => claimed(name),
+        None => volume.clone(),
+    };
+    let mut volumes: Vec<Value> = list(object, "spec.template.spec.volumes").iter().map(own).collect();
+    volumes.extend(claims.iter().map(|name| claimed(name)));
+    if !volumes.is_empty() {
+        value::put(&mut whole, "spec.template.spec.volumes", volumes);
+    }
+    workload::validate(&whole, "statefulset", errors);
+    claim_templates(object, errors);
+    let service = text(object, "spec.serviceName");
+    for problem in names::dns_label(service).iter().filter(|_| !service.is_empty()) {
+        errors.invalid_text("spec.serviceName", service, problem);
+    }
+    let management = text(object, "spec.podManagementPolicy");
+    if !["OrderedReady", "Parallel"].contains(&management) {
+        let why = "must be 'OrderedReady' or 'Parallel'";
+        errors.invalid_text("spec.podManagementPolicy", management, why);
+    }
+    const STRATEGY: &str = "spec.updateStrategy";
+    let rules = at(object, "spec.updateStrategy.rollingUpdate");
+    match text(object, "spec.updateStrategy.type") {
+        "RollingUpdate" => {}
+        "OnDelete" if rules.is_null() => {}
+        "OnDelete" => {
+            let why = "only allowed for updateStrategy 'RollingUpdate'";
+            errors.invalid(format!("{STRATEGY}.rollingUpdate"), rules, why);
+        }
+        _ => errors.invalid(STRATEGY, at(object, STRATEGY), "must be 'RollingUpdate' or 'OnDelete'"),
+    }
+    rolling(object, errors);
+    not_negative(object, "spec.ordinals.start", errors);
+    for when in ["whenDeleted", "whenScaled"] {
+        let path = format!("spec.persistentVolumeClaimRetentionPolicy.{when}");
+        one_of(object, &path, &path, &["Delete", "Retain"], errors);
+    }
+}
+
+/// Checks the claim templates as claims: the controller could not create the first pod with a claim
+/// that is refused.
+fn claim_templates(object: &Value, errors: &mut Errors) {
+    for (i, template) in list(object, "spec.volumeClaimTemplates").iter().enumerate() {
+        let mut own = Errors::default();
+        persistent_volume_claim::validate(template, &mut own);
+        for error in own {
+            let field = format!("spec.volumeClaimTemplates[{i}].{}", error.field);
+            errors.add(FieldError { field, ..error });
+        }
+    }
+}
+
+/// Checks `partition` and `maxUnavailable` of a rolling update.
+fn rolling(object: &Value, errors: &mut Errors) {
+    const MOST: &str = "spec.updateStrategy.rollingUpdate.maxUnavailable";
+    not_negative(object, "spec.updateStrategy.rollingUpdate.partition", errors);
+    if at(object, MOST).is_null() {
+        return;
+    }
+    int_or_percent(object, MOST, errors);
+    if is_zero(object, MOST) {
+        errors.invalid(MOST, at(object, MOST), "cannot be 0");
+    }
+}
+
+fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
+    const MAY: [&str; 7] = [
+        "replicas",
+        "ordinals",
+        "template",
+        "updateStrategy",
+        "revisionHistoryLimit",
+        "persistentVolumeClaimRetentionPolicy",
+        "minReadySeconds",
+    ];
+    let frozen = |o: &Value| {
+        let mut spec = at(o, "spec").clone();
+        if let Some(map) = spec.as_object_mut() {
+            map.retain(|k, _| !MAY.contains(&k.as_str()));
+        }
+        spec
+    };
+    if frozen(new) != frozen(old) {
+        errors.forbidden("spec", "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden");
+    }
+}
+
+/// The status of a StatefulSet.
+fn validate_status_update(new: &Value, old: &Value, errors: &mut Errors) {
+    let counters = ["replicas", "readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"];
+    not_negatives(new, &counters, errors);
+    not_negatives(new, &["observedGeneration"], errors);
+    collisions(new, old, errors);
+    at_most(new, &counters[1..], "replicas", ABOVE_REPLICAS, errors);
+    let why = "cannot be greater than status.readyReplicas";
+    at_most(new, &["availableReplicas"], "readyReplicas", why, errors);
+}
+
+static PRINTER: Printer = Printer {
+    columns: &[
+        ("Name", "string", false),
+        ("Ready", "string", false),
+        ("Age", "string", false),
+        ("Containers", "string", true),
+        ("Images", "string", true),
+    ],
+    cells: |o, now| {
+        let ready = format!("{}/{}", number(o, "status.readyReplicas"), number(o, "spec.replicas"));
+        with_pods(vec![name(o), ready.into(), age(o, now)], o, CONTAINERS, None)
+    },
+    conditions: None,
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::validate::problems;
+
+    fn about(found: Vec<String>, part: &str) -> Vec<String> {
+        found.into_iter().filter(|e| e.contains(part)).collect()
+    }
+
+    #[test]
+    fn a_stateful_set_can_make_its_claims_and_name_its_service() {
+        let set = |spec: Value| problems(validate, json!({ "spec": spec }));
+        let claim = |spec: Value| {
+            let template = json!({"metadata": {"name": "data"}, "spec": spec});
+            about(set(json!({"volumeClaimTemplates": [template]})), "volumeClaimTemplates")
+        };
+        let requests = json!({"requests": {"storage": "1Gi"}});
+        assert_eq!(claim(json!({"accessModes": ["ReadWriteOnce"], "resources": requests})), [""; 0]);
+        const SPEC: &str = "spec.volumeClaimTemplates[0].spec";
+        assert_eq!(
+            claim(json!({})),
+            [
+                format!("{SPEC}.accessModes: Required value: at least 1 access mode is required"),
+                format!("{SPEC}.resources[storage]: Required value"),
+            ]
+        );
+        let device =
+            json!({"name": "c", "image": "i", "volumeDevices": [{"name": "data", "devicePath": "/dev/x"}]});
+        let block = set(json!({"volumeClaimTemplates": [{"metadata": {"name": "data"}}],
+            "template": {"spec": {"containers": [device], "volumes": [{"name": "data", "emptyDir": {}}]}}}));
+        assert_eq!(about(block, "volumeDevices"), [""; 0], "it is a claim, whatever the template calls so");
+        let wrong = set(json!({"volumeClaimTemplates": [{"metadata": {"name": "data"}}],
+            "template": {"spec": {"volumes": [{"name": "h", "hostPath": {"path": "/../x"}}]}}}));
+        let wrong = about(wrong, "hostPath");
+        assert!(wrong.len() == 1 && wrong[0].contains("volumes[0].hostPath"), "{wrong:?}");
+        assert_eq!(about(set(json!({"serviceName": "db"})), "serviceName"), [""; 0]);
+        assert_eq!(about(set(json!({"serviceName": ""})), "serviceName"), [""; 0]);
+        assert!(
+            about(set(json!({"serviceName": "My_DB"})), "serviceName")[0]
+                .starts_with("spec.serviceName: Invalid value: \"My_DB\": a lowercase RFC 1123 label")
+        );
+        let kind = crate::kinds::find("apps", "v1", "StatefulSet").unwrap();
+        let named = |name: &str| {
+            let object = json!({"metadata": {"name": name, "namespace": "d"}});
+            let found = crate::validate::create(kind, &object);
+            found.iter().filter(|e| e.field == "metadata.name").count()
+        };
+        assert_eq!((named("web"), named("a.b")), (0, 1), "the names of its pods are host names");
+    }
+
+    #[test]
+    fn a_stateful_set_has_one_way_to_update_and_pods_without_a_deadline() {
+        let told = |field: &str, spec: Value| about(problems(validate, json!({ "spec": spec })), field);
+        let strategy = |strategy: Value| told("updateStrategy", json!({ "updateStrategy": strategy }));
+        assert_eq!(strategy(json!({"type": "OnDelete"})), [""; 0]);
+        assert_eq!(
+            strategy(json!({"type": "OnDelete", "rollingUpdate": {"partition": 1}})),
+            [
+                "spec.updateStrategy.rollingUpdate: Invalid value: {\"partition\":1}: only allowed for updateStrategy 'RollingUpdate'"
+            ]
+        );
+        assert_eq!(
+            strategy(json!({"type": "Recreate"})),
+            [
+                "spec.updateStrategy: Invalid value: {\"type\":\"Recreate\"}: must be 'RollingUpdate' or 'OnDelete'"
+            ]
+        );
+        assert_eq!(
+            told("podManagementPolicy", json!({"podManagementPolicy": "parallel"})),
+            ["spec.podManagementPolicy: Invalid value: \"parallel\": must be 'OrderedReady' or 'Parallel'"]
+        );
+        let ending = json!({"template": {"spec": {"activeDeadlineSeconds": 5}}});
+        assert_eq!(
+            told("activeDeadlineSeconds", ending),
+            [
+                "spec.template.spec.activeDeadlineSeconds: Forbidden: activeDeadlineSeconds in StatefulSet is not Supported"
+            ]
+        );
+    }
+
+    #[test]
+    fn ordinals_begin_at_zero_or_above_and_claims_are_kept_or_deleted() {
+        let set = |spec: Value| problems(validate, json!({"spec": spec}));
+        assert_eq!(about(set(json!({"ordinals": {"start": -1}})), "ordinals").len(), 1);
+        assert_eq!(about(set(json!({"ordinals": {"start": 0}})), "ordinals").len(), 0);
+        let policy = json!({"persistentVolumeClaimRetentionPolicy": {"whenDeleted": "delete", "whenScaled": "Retain"}});
+        let found = about(set(policy), "RetentionPolicy");
+        assert!(found.len() == 1 && found[0].contains("whenDeleted: Unsupported value"), "{found:?}");
+    }
+}

@@ -1,0 +1,268 @@
+//! The rules for a HorizontalPodAutoscaler (v2).
+
+use crate::errors::Errors;
+use crate::quantity::Quantity;
+use crate::validate::names::{dns_label, path_segment};
+use crate::validate::{one_of, selector_at};
+use crate::value::{at, empty, int, list, text};
+use serde_json::Value;
+
+pub(super) fn validate(object: &Value, errors: &mut Errors) {
+    let min = int(object, "spec.minReplicas").unwrap_or(1);
+    let max = int(object, "spec.maxReplicas").unwrap_or(0);
+    if min < 1 {
+        errors.invalid(
+            "spec.minReplicas",
+            at(object, "spec.minReplicas"),
+            "must be greater than or equal to 1",
+        );
+    }
+    if max < 1 {
+        errors.invalid("spec.maxReplicas", &max.into(), "must be greater than 0");
+    }
+    if max < min {
+        errors.invalid("spec.maxReplicas", &max.into(), "must be greater than or equal to `minReplicas`");
+    }
+    for field in ["kind", "name"] {
+        let path = format!("spec.scaleTargetRef.{field}");
+        if text(object, &path).is_empty() {
+            errors.required(&path, "");
+        }
+        for problem in path_segment(text(object, &path)) {
+            errors.invalid_text(&path, text(object, &path), &problem);
+        }
+    }
+    for (i, metric) in list(object, "spec.metrics").iter().enumerate() {
+        let kind = text(metric, "type");
+        let field = format!("spec.metrics[{i}]");
+        let source = match kind {
+            "Resource" => "resource",
+            "ContainerResource" => "containerResource",
+            "Pods" => "pods",
+            "Object" => "object",
+            "External" => "external",
+            "" => {
+                errors.required(format!("{field}.type"), "must specify a metric source type");
+                continue;
+            }
+            _ => {
+                let known = ["ContainerResource", "External", "Object", "Pods", "Resource"];
+                errors.not_supported(format!("{field}.type"), at(metric, "type"), &known);
+                continue;
+            }
+        };
+        let path = format!("{field}.{source}");
+        if at(metric, source).is_null() {
+            errors.required(path, "must populate information for the given metric source");
+            continue;
+        }
+        for other in SOURCES.iter().filter(|o| **o != source && !at(metric, o).is_null()) {
+            errors.forbidden(format!("{field}.{other}"), "must populate the given metric source only");
+        }
+        self::source(source, at(metric, source), &path, errors);
+    }
+    for direction in ["scaleUp", "scaleDown"] {
+        let path = format!("spec.behavior.{direction}");
+        let window = int(object, &format!("{path}.stabilizationWindowSeconds")).unwrap_or(0);
+        if !(0..=3600).contains(&window) {
+            let why = if window < 0 {
+                "must be greater than or equal to zero"
+            } else {
+                "must be less than or equal to 3600"
+            };
+            errors.invalid(format!("{path}.stabilizationWindowSeconds"), &window.into(), why);
+        }
+        let tolerance = format!("{path}.tolerance");
+        if Quantity::parse(text(object, &tolerance)).is_some_and(|said| said.is_negative()) {
+            let why = "must be greater than or equal to 0";
+            errors.invalid(&tolerance, at(object, &tolerance), why);
+        }
+        if !at(object, &path).is_null() {
+            let select = format!("{path}.selectPolicy");
+            one_of(object, &select, &select, &["Disabled", "Max", "Min"], errors);
+            if empty(object, &format!("{path}.policies")) {
+                errors.required(format!("{path}.policies"), "must specify at least one Policy");
+            }
+        }
+        for (i, policy) in list(object, &format!("{path}.policies")).iter().enumerate() {
+            let field = format!("{path}.policies[{i}]");
+            if !["Percent", "Pods"].contains(&text(policy, "type")) {
+                errors.not_supported(format!("{field}.type"), at(policy, "type"), &["Percent", "Pods"]);
+            }
+            for (name, most) in [("value", i64::MAX), ("periodSeconds", 1800)] {
+                match int(policy, name).unwrap_or(0) {
+                    ..=0 => errors.invalid(
+                        format!("{field}.{name}"),
+                        at(policy, name),
+                        "must be greater than zero",
+                    ),
+                    n if n > most => {
+                        errors.invalid(
+                            format!("{field}.{name}"),
+                            at(policy, name),
+                            "must be less than or equal to 1800",
+                        );
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+const SOURCES: [&str; 5] = ["object", "external", "pods", "resource", "containerResource"];
+
+/// Checks one source of a metric: what it measures, and its target.
+fn source(name: &str, source: &Value, path: &str, errors: &mut Errors) {
+    if matches!(name, "resource" | "containerResource") {
+        if text(source, "name").is_empty() {
+            errors.required(format!("{path}.name"), "must specify a resource name");
+        }
+    } else {
+        match text(source, "metric.name") {
+            "" => errors.required(format!("{path}.metric.name"), "must specify a metric name"),
+            metric => path_segment(metric)
+                .iter()
+                .for_each(|p| errors.invalid_text(format!("{path}.metric.name"), metric, p)),
+        }
+        selector_at(at(source, "metric.selector"), &format!("{path}.metric.selector"), errors);
+    }
+    match (name, text(source, "container")) {
+        ("containerResource", "") => errors.required(format!("{path}.container"), "must specify a container"),
+        ("containerResource", container) => dns_label(container)
+            .iter()
+            .for_each(|p| errors.invalid_text(format!("{path}.container"), container, p)),
+        _ => {}
+    }
+    if name == "object" {
+        for field in ["kind", "name"] {
+            if text(source, &format!("describedObject.{field}")).is_empty() {
+                errors.required(format!("{path}.describedObject.{field}"), "");
+            }
+        }
+    }
+    target(at(source, "target"), &format!("{path}.target"), errors);
+    let has = |field: &str| !at(source, &format!("target.{field}")).is_null();
+    let (value, average, percent) = (has("value"), has("averageValue"), has("averageUtilization"));
+    let place = |field: &str| format!("{path}.target.{field}");
+    match name {
+        "resource" | "containerResource" if !average && !percent => {
+            errors.required(
+                place("averageUtilization"),
+                "must set either a target raw value or a target utilization",
+            );
+        }
+        "resource" | "containerResource" if average && percent => {
+            errors.forbidden(
+                place("averageValue"),
+                "may not set both a target raw value and a target utilization",
+            );
+        }
+        "pods" if !average => {
+            errors.required(place("averageValue"), "must specify a positive target averageValue");
+        }
+        "object" if !value && !average => {
+            errors.required(place("averageValue"), "must set either a target value or averageValue");
+        }
+        "external" if !value && !average => {
+            let why = "must set either a target value for metric or a per-pod target";
+            errors.required(place("averageValue"), why);
+        }
+        "external" if value && average => {
+            let why = "may not set both a target value for metric and a per-pod target";
+            errors.forbidden(place("value"), why);
+        }
+        _ => {}
+    }
+}
+
+fn target(target: &Value, field: &str, errors: &mut Errors) {
+    let kind = text(target, "type");
+    if !["Utilization", "Value", "AverageValue"].contains(&kind) {
+        let path = format!("{field}.type");
+        match kind {
+            "" => errors.required(path, "must specify a metric target type"),
+            _ => errors.invalid_text(path, kind, "must be either Utilization, Value, or AverageValue"),
+        }
+    }
+    if int(target, "averageUtilization").is_some_and(|n| n < 1) {
+        errors.invalid(
+            format!("{field}.averageUtilization"),
+            at(target, "averageUtilization"),
+            "must be greater than 0",
+        );
+    }
+    for name in ["value", "averageValue"] {
+        let amount = Quantity::parse(text(target, name));
+        if amount.is_some_and(|q| q.is_zero() || q.is_negative()) {
+            errors.invalid(format!("{field}.{name}"), at(target, name), "must be positive");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::validate::problems;
+    use serde_json::json;
+
+    fn told(more: Value) -> Vec<String> {
+        let mut spec = json!({"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "web"}});
+        crate::patch::merge(&mut spec, &more);
+        problems(validate, json!({ "spec": spec }))
+    }
+
+    #[test]
+    fn every_metric_has_one_source_and_one_target() {
+        let metric = |more: Value| told(json!({"metrics": [more]}));
+        let cpu = |target: Value| json!({"type": "Resource", "resource": {"name": "cpu", "target": target}});
+        assert_eq!(metric(cpu(json!({"type": "Utilization", "averageUtilization": 50}))), [""; 0]);
+        let pods =
+            json!({"metric": {"name": "hits"}, "target": {"type": "AverageValue", "averageValue": "10"}});
+        assert_eq!(metric(json!({"type": "Pods", "pods": pods})), [""; 0]);
+        let mut two = cpu(json!({"type": "Utilization", "averageUtilization": 50}));
+        two["pods"] = pods;
+        for (metric_of, want) in [
+            (
+                cpu(json!({"type": "Utilization"})),
+                "spec.metrics[0].resource.target.averageUtilization: Required value: must set either a target raw value or a target utilization",
+            ),
+            (
+                cpu(json!({"type": "Utilization", "averageUtilization": 50, "averageValue": "1"})),
+                "spec.metrics[0].resource.target.averageValue: Forbidden: may not set both a target raw value and a target utilization",
+            ),
+            (two, "spec.metrics[0].pods: Forbidden: must populate the given metric source only"),
+            (
+                json!({"type": "Pods", "pods": {"metric": {"name": "hits"}, "target": {"type": "Utilization", "averageUtilization": 5}}}),
+                "spec.metrics[0].pods.target.averageValue: Required value: must specify a positive target averageValue",
+            ),
+            (
+                json!({"type": "External", "external": {"metric": {}, "target": {"type": "Value", "value": "5"}}}),
+                "spec.metrics[0].external.metric.name: Required value: must specify a metric name",
+            ),
+            (
+                json!({"type": "ContainerResource", "containerResource": {"name": "cpu", "target": {"type": "AverageValue", "averageValue": "1"}}}),
+                "spec.metrics[0].containerResource.container: Required value: must specify a container",
+            ),
+        ] {
+            assert_eq!(metric(metric_of), [want]);
+        }
+    }
+
+    #[test]
+    fn a_behavior_has_policies_and_a_way_to_choose_among_them() {
+        let up = |rules: Value| told(json!({"behavior": {"scaleUp": rules}}));
+        let policies = json!([{"type": "Pods", "value": 1, "periodSeconds": 15}]);
+        assert_eq!(up(json!({"policies": policies, "selectPolicy": "Max"})), [""; 0]);
+        assert_eq!(
+            up(json!({"policies": policies, "selectPolicy": "max"})),
+            [
+                "spec.behavior.scaleUp.selectPolicy: Unsupported value: \"max\": supported values: \"Disabled\", \"Max\", \"Min\""
+            ]
+        );
+        assert_eq!(
+            up(json!({"policies": [], "selectPolicy": "Max"})),
+            ["spec.behavior.scaleUp.policies: Required value: must specify at least one Policy"]
+        );
+    }
+}

@@ -1,0 +1,10 @@
+//! The group `autoscaling`.
+
+mod horizontal_pod_autoscaler;
+
+use super::Kind;
+
+/// In the order of discovery.
+pub(super) fn kinds() -> Vec<Kind> {
+    vec![horizontal_pod_autoscaler::kind(), horizontal_pod_autoscaler::kind_v1()]
+}

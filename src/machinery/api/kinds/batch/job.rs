@@ -1,0 +1,429 @@
+//! Jobs: run pods until as many of them have succeeded as the Job asks for.
+
+use crate::duration;
+use crate::errors::{ErrorKind, Errors, FieldError};
+use crate::kinds::batch::job_spec;
+use crate::kinds::workload::{CONTAINERS, EMPTY_SELECTOR, unselected, with_pods};
+use crate::kinds::{Kind, of, status};
+use crate::labels::Selector;
+use crate::table::{self, Printer, age, name};
+use crate::validate::selector;
+use crate::validate::status::{at_most, counter, not_negatives};
+use crate::value::{self, at, empty, flag, int, list, put, text};
+use clock::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
+use serde_json::{Value, json};
+use std::collections::HashSet;
+
+pub(super) fn kind() -> Kind {
+    Kind {
+        categories: &["all"],
+        subresources: vec![status("Job")],
+        has_status: true,
+        generation: true,
+        orphans: true,
+        defaults,
+        prepare,
+        validate,
+        validate_update,
+        validate_status_update,
+        immutable: &["spec.selector", "spec.completionMode"],
+        fields: &[("status.successful", "status.succeeded")],
+        printer: Some(&PRINTER),
+        ..of::<Job>()
+    }
+}
+
+/// A Job without labels gets those of its template.
+fn defaults(object: &mut Value) {
+    let labels = at(object, "spec.template.metadata.labels").clone();
+    if value::empty(object, "metadata.labels") && labels.as_object().is_some_and(|all| !all.is_empty()) {
+        put(object, "metadata.labels", labels);
+    }
+    job_spec::defaults(value::slot(object, "spec"));
+}
+
+/// The labels that a Job's pods have unless the user insists on a selector: uid and name, each
+/// under its new and its old key.
+fn job_labels(job: &Value) -> [(&'static str, String); 4] {
+    let (uid, name) = (text(job, "metadata.uid"), text(job, "metadata.name"));
+    [
+        ("batch.kubernetes.io/controller-uid", uid.into()),
+        ("batch.kubernetes.io/job-name", name.into()),
+        ("controller-uid", uid.into()),
+        ("job-name", name.into()),
+    ]
+}
+
+/// A Job's selector and its template's labels come from its uid, unless the user insists on their
+/// own. What the client set under these keys stays, and validation refuses it if it is another's
+/// (`generateSelector` upstream).
+fn prepare(object: &mut Value) {
+    put(object, "status", json!({}));
+    if value::flag(object, "spec.manualSelector") {
+        return;
+    }
+    let all = job_labels(object);
+    let (key, uid) = all[0].clone();
+    let labels = value::slot_map(object, "spec.template.metadata.labels");
+    for (key, text) in all {
+        labels.entry(key).or_insert_with(|| text.into());
+    }
+    value::slot_map(object, "spec.selector.matchLabels").entry(key).or_insert_with(|| uid.into());
+}
+
+fn validate(object: &Value, errors: &mut Errors) {
+    generated_selector(object, errors);
+    job_spec::validate(at(object, "spec"), "spec", errors);
+    job_selector(object, errors);
+    job_spec::host_names(object, errors);
+}
+
+/// Without `manualSelector` a Job has the selector that the server made of its uid, and its
+/// template has the labels that go with it. Otherwise an exported Job that is created again would
+/// count the pods of the old one.
+fn generated_selector(object: &Value, errors: &mut Errors) {
+    let own = at(object, "spec.selector");
+    if flag(object, "spec.manualSelector") || own.is_null() {
+        return;
+    }
+    let labels = at(object, "spec.template.metadata.labels");
+    let expected = job_labels(object);
+    for (key, value) in &expected {
+        let (field, why) = (format!("spec.template.metadata.labels[{key}]"), format!("must be '{value}'"));
+        match labels.get(*key) {
+            None => errors.required(field, &why),
+            Some(found) if found != value.as_str() => errors.invalid(field, labels, &why),
+            Some(_) => {}
+        }
+    }
+    let expected: Value = expected.into_iter().collect();
+    if Selector::of(own).is_some_and(|selector| !selector.matches(&expected)) {
+        errors.invalid("spec.selector", own, "`selector` not auto-generated");
+    }
+}
+
+/// Checks that a Job's selector selects the pods of its template. The controller releases pods that
+/// the selector does not select and creates new ones in their place, so without this rule one Job
+/// would create pods without end. An empty selector, which upstream takes for all pods of the
+/// namespace, is refused as for the other workloads: it selects none here.
+fn job_selector(object: &Value, errors: &mut Errors) {
+    const FIELD: &str = "spec.selector";
+    let (own, labels) = (at(object, FIELD), at(object, "spec.template.metadata.labels"));
+    if own.is_null() {
+        errors.required(FIELD, "");
+        return unselected(labels, errors);
+    }
+    selector(object, FIELD, errors);
+    match Selector::of(own) {
+        Some(selector) if selector.is_empty() => {
+            errors.invalid(FIELD, own, &format!("{EMPTY_SELECTOR}job"));
+        }
+        Some(selector) if !selector.matches(labels) => unselected(labels, errors),
+        _ => {}
+    }
+}
+
+/// Refuses to change the template and what else the pods are made of. For a suspended Job that
+/// never ran, the scheduling of the pods may still change.
+fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
+    let indexed = text(new, "spec.completionMode") == "Indexed";
+    let elastic = indexed && int(new, "spec.completions") == int(new, "spec.parallelism");
+    let waits = flag(old, "spec.suspend") && at(old, "status.startTime").is_null();
+    let (mut before, mut new) = (old.clone(), new.clone());
+    if waits {
+        for path in ["nodeSelector", "affinity.nodeAffinity", "tolerations", "schedulingGates"] {
+            value::copy(&new, &mut before, &format!("spec.template.spec.{path}"));
+        }
+        // An empty affinity is the same as none.
+        const AFFINITY: &str = "spec.template.spec.affinity";
+        for job in [&mut before, &mut new] {
+            if at(job, AFFINITY).as_object().is_some_and(|all| all.is_empty()) {
+                value::remove(job, AFFINITY);
+            }
+        }
+        for path in ["labels", "annotations"] {
+            value::copy(&new, &mut before, &format!("spec.template.metadata.{path}"));
+        }
+    }
+    let frozen =
+        ["completions", "template", "podFailurePolicy", "backoffLimitPerIndex", "successPolicy", "managedBy"];
+    for field in frozen.iter().filter(|f| !(elastic && **f == "completions")) {
+        let path = format!("spec.{field}");
+        if at(&new, &path) != at(&before, &path) {
+            errors.invalid(&path, at(&new, &path), "field is immutable");
+        }
+    }
+}
+
+fn has(job: &Value, condition: &str) -> bool {
+    let mut all = list(job, "status.conditions").iter();
+    all.any(|c| text(c, "type") == condition && text(c, "status") == "True")
+}
+
+fn is_finished(job: &Value) -> bool {
+    has(job, "Complete") || has(job, "Failed")
+}
+
+/// The counters of a Job. Rules about several fields count only if one of them changes: an edit of
+/// the spec may break them, until the controller has seen it.
+fn validate_status_update(new: &Value, old: &Value, errors: &mut Errors) {
+    not_negatives(new, &["active", "succeeded", "failed", "ready", "terminating"], errors);
+    uncounted(new, errors);
+    let is_changed = |field: &str| counter(new, field) != counter(old, field);
+    let finishes = is_finished(new) != is_finished(old);
+    for field in ["active", "terminating"] {
+        if is_finished(new) && counter(new, field) > 0 && (finishes || is_changed(field)) {
+            let why = format!("{field}>0 is invalid for finished job");
+            errors.invalid(format!("status.{field}"), &json!(counter(new, field)), &why);
+        }
+    }
+    if !at(new, "status.ready").is_null() && (is_changed("ready") || is_changed("active")) {
+        at_most(new, &["ready"], "active", "cannot set more ready pods than active", errors);
+    }
+    for condition in ["Failed", "Complete", "FailureTarget"] {
+        if has(old, condition) && !has(new, condition) {
+            // Upstream does not repeat the conditions.
+            let body = format!("Invalid value: cannot disable the terminal {condition}=True condition");
+            errors.add(FieldError { kind: ErrorKind::Invalid, field: "status.conditions".into(), body });
+        }
+    }
+    // An indexed Job with as many pods at once as completions may be scaled down.
+    let is_elastic = text(new, "spec.completionMode") == "Indexed"
+        && at(new, "spec.completions") == at(new, "spec.parallelism");
+    for field in ["failed", "succeeded"] {
+        let may_decrease = field == "succeeded" && is_elastic;
+        if counter(new, field) < counter(old, field) && !may_decrease {
+            let why = format!("cannot decrease the {field} counter");
+            errors.invalid(format!("status.{field}"), &json!(counter(new, field)), &why);
+        }
+    }
+}
+
+/// Checks that each pod is at most once among the ended pods that are in no counter yet.
+fn uncounted(job: &Value, errors: &mut Errors) {
+    let mut seen = HashSet::new();
+    for group in ["succeeded", "failed"] {
+        let path = format!("status.uncountedTerminatedPods.{group}");
+        for (i, uid) in list(job, &path).iter().enumerate() {
+            let field = format!("{path}[{i}]");
+            match uid.as_str().unwrap_or_default() {
+                "" => errors.invalid_text(field, "", "must not be empty"),
+                other if !seen.insert(other) => errors.duplicate(field, uid),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn condition(o: &Value, kind: &str) -> bool {
+    list(o, "status.conditions").iter().any(|c| text(c, "type") == kind && text(c, "status") == "True")
+}
+
+static PRINTER: Printer = Printer {
+    columns: &[
+        ("Name", "string", false),
+        ("Status", "string", false),
+        ("Completions", "string", false),
+        ("Duration", "string", false),
+        ("Age", "string", false),
+        ("Containers", "string", true),
+        ("Images", "string", true),
+        ("Selector", "string", true),
+    ],
+    cells: |o, now| {
+        let status = match () {
+            () if condition(o, "Complete") => "Complete",
+            () if condition(o, "Failed") => "Failed",
+            () if !empty(o, "metadata.deletionTimestamp") => "Terminating",
+            () if condition(o, "Suspended") => "Suspended",
+            () if condition(o, "FailureTarget") => "FailureTarget",
+            () if condition(o, "SuccessCriteriaMet") => "SuccessCriteriaMet",
+            () => "Running",
+        };
+        let done = int(o, "status.succeeded").unwrap_or(0);
+        let completions = match (int(o, "spec.completions"), int(o, "spec.parallelism").unwrap_or(0)) {
+            (Some(n), _) => format!("{done}/{n}"),
+            (None, p) if p > 1 => format!("{done}/1 of {p}"),
+            (None, _) => format!("{done}/1"),
+        };
+        let took = match text(o, "status.startTime").parse::<Timestamp>() {
+            Err(_) => String::new(),
+            Ok(start) => {
+                let end = text(o, "status.completionTime").parse().unwrap_or(now);
+                duration::human(end.duration_since(start).as_secs())
+            }
+        };
+        let cells = vec![name(o), status.into(), completions.into(), took.into(), age(o, now)];
+        with_pods(cells, o, CONTAINERS, Some(table::selector(o, "spec.selector", "<none>")))
+    },
+    conditions: None,
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::validate::problems;
+    use serde_json::json;
+
+    #[test]
+    fn a_job_without_labels_has_those_of_its_template() {
+        let labels_of = |labels: Value| {
+            let mut object = json!({"metadata": {"name": "j"}, "spec": {"template": {"metadata": {"labels": {"app": "x"}}, "spec": {}}}});
+            object["metadata"]["labels"] = labels;
+            defaults(&mut object);
+            object["metadata"]["labels"].clone()
+        };
+        assert_eq!(labels_of(Value::Null), json!({"app": "x"}));
+        assert_eq!(labels_of(json!({"own": "1"})), json!({"own": "1"}));
+    }
+
+    #[test]
+    fn a_job_selects_the_pods_that_it_makes() {
+        let told = |selector: Value, labels: Value| {
+            let template = json!({"metadata": {"labels": labels}});
+            let spec = json!({"manualSelector": true, "selector": selector, "template": template});
+            let found = problems(validate, json!({ "spec": spec })).into_iter();
+            found.filter(|e| e.contains("elector")).collect::<Vec<_>>()
+        };
+        const UNSELECTED: &str = "`selector` does not match template `labels`";
+        let by = |label: &str| json!({"matchLabels": {"a": label}});
+        assert_eq!(told(by("b"), json!({"a": "b", "c": "d"})), [""; 0]);
+        let other = format!("spec.template.metadata.labels: Invalid value: {{\"a\":\"c\"}}: {UNSELECTED}");
+        assert_eq!(told(by("b"), json!({"a": "c"})), [other]);
+        let none = format!("spec.template.metadata.labels: Invalid value: {{}}: {UNSELECTED}");
+        assert_eq!(told(Value::Null, Value::Null), ["spec.selector: Required value".to_string(), none]);
+        assert_eq!(
+            told(json!({}), json!({"a": "b"})),
+            ["spec.selector: Invalid value: {}: empty selector is invalid for job"]
+        );
+        let wrong = json!({"matchExpressions": [{"key": "a", "operator": "in"}]});
+        assert_eq!(
+            told(wrong, json!({"a": "b"})),
+            [
+                "spec.selector.matchExpressions[0].operator: Invalid value: \"in\": not a valid selector operator"
+            ]
+        );
+    }
+
+    #[test]
+    fn of_a_suspended_jobs_affinity_only_that_for_nodes_may_change() {
+        let job = |affinity: Value| {
+            let mut job = json!({"spec": {"suspend": true, "template": {"spec": {"affinity": affinity}}}});
+            if at(&job, "spec.template.spec.affinity").is_null() {
+                value::remove(&mut job, "spec.template.spec.affinity");
+            }
+            job
+        };
+        let told = |old: Value, new: Value| {
+            let mut errors = Errors::default();
+            validate_update(&job(new), &job(old), &mut errors);
+            errors.iter().count()
+        };
+        let (nodes, pods) = (json!({"nodeAffinity": {"a": 1}}), json!({"podAntiAffinity": {"b": 1}}));
+        assert_eq!(told(Value::Null, nodes.clone()), 0);
+        assert_eq!(told(nodes.clone(), Value::Null), 0);
+        assert_eq!(told(nodes.clone(), json!({"nodeAffinity": {"a": 2}})), 0);
+        assert_eq!(told(Value::Null, pods.clone()), 1);
+        assert_eq!(told(pods, nodes), 1);
+    }
+
+    #[test]
+    fn a_job_that_was_exported_is_not_created_with_the_selector_of_the_old_one() {
+        let made = |uid: &str, mut job: Value| {
+            value::put(&mut job, "metadata.uid", uid);
+            prepare(&mut job);
+            job
+        };
+        let told = |object: &Value| {
+            let mut errors = Errors::default();
+            generated_selector(object, &mut errors);
+            job_selector(object, &mut errors);
+            errors
+                .iter()
+                .map(|e| (e.field.clone(), e.body.rsplit(": ").next().map(String::from)))
+                .collect::<Vec<_>>()
+        };
+        let new =
+            json!({"metadata": {"name": "j"}, "spec": {"template": {"metadata": {"labels": {"app": "x"}}}}});
+        let job = made("1", new.clone());
+        assert_eq!(told(&job), []);
+        assert_eq!(at(&job, "spec.template.metadata.labels").as_object().map(|l| l.len()), Some(5));
+        let must = Some("must be '2'".to_string());
+        let field = |key: &str| format!("spec.template.metadata.labels[{key}]");
+        let whole = ("spec.selector".to_string(), Some("`selector` not auto-generated".to_string()));
+        let want = [
+            (field("batch.kubernetes.io/controller-uid"), must.clone()),
+            (field("controller-uid"), must),
+            whole.clone(),
+        ];
+        assert_eq!(told(&made("2", job)), want);
+        let mut own = new;
+        value::put(&mut own, "spec.selector", json!({"matchLabels": {"app": "x"}}));
+        assert_eq!(told(&made("1", own)), [whole]);
+    }
+
+    fn told(check: fn(&Value, &Value, &mut Errors), new: Value, old: Value) -> Vec<String> {
+        let mut errors = Errors::default();
+        check(&json!({ "status": new }), &json!({ "status": old }), &mut errors);
+        errors.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_job_counts_upwards_and_stays_finished() {
+        let complete = json!([{"type": "Complete", "status": "True"}]);
+        let done = json!({"succeeded": 1, "conditions": complete});
+        assert_eq!(told(validate_status_update, done.clone(), json!({"active": 1, "ready": 1})), [""; 0]);
+        for (new, old, why) in [
+            (json!({"active": -1}), Value::Null, "status.active: Invalid value: -1: must be"),
+            (json!({"ready": 1}), Value::Null, "status.ready: Invalid value: 1: cannot set more ready"),
+            (json!({"failed": 1}), json!({"failed": 2}), "cannot decrease the failed counter"),
+            (json!({}), json!({"succeeded": 2}), "cannot decrease the succeeded counter"),
+            (json!({"succeeded": 1}), done, "cannot disable the terminal Complete=True condition"),
+            (
+                json!({"active": 1, "conditions": complete}),
+                Value::Null,
+                "status.active: Invalid value: 1: active>0 is invalid for finished job",
+            ),
+            (
+                json!({"uncountedTerminatedPods": {"succeeded": ["a"], "failed": ["a"]}}),
+                Value::Null,
+                "status.uncountedTerminatedPods.failed[0]: Duplicate value: \"a\"",
+            ),
+        ] {
+            let errors = told(validate_status_update, new, old);
+            assert!(errors.len() == 1 && errors[0].contains(why), "{errors:?}");
+        }
+    }
+
+    #[test]
+    fn a_job_shows_how_it_ends_before_its_pods_are_gone() {
+        let status = |conditions: &[&str]| {
+            let of = |kind: &&str| json!({"type": kind, "status": "True"});
+            let conditions: Vec<Value> = conditions.iter().map(of).collect();
+            let object = json!({"metadata": {"name": "j"}, "status": {"conditions": conditions}});
+            (PRINTER.cells)(&object, Timestamp::UNIX_EPOCH)[1].clone()
+        };
+        assert_eq!(status(&[]), "Running");
+        assert_eq!(status(&["SuccessCriteriaMet"]), "SuccessCriteriaMet");
+        assert_eq!(status(&["SuccessCriteriaMet", "Complete"]), "Complete");
+        assert_eq!(status(&["FailureTarget"]), "FailureTarget");
+    }
+
+    #[test]
+    fn a_rule_about_a_condition_is_about_a_true_one_in_a_schedule_too() {
+        let rules = json!({"rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}, {"type": "X", "status": "False"}]}]});
+        let spec = json!({ "podFailurePolicy": rules });
+        let mut one = json!({"spec": spec});
+        let mut many = json!({"spec": {"jobTemplate": {"spec": spec}}});
+        defaults(&mut one);
+        let cron_job = crate::kinds::find("batch", "v1", "CronJob").expect("a kind of the table");
+        (cron_job.defaults)(&mut many);
+        for spec in [at(&one, "spec"), at(&many, "spec.jobTemplate.spec")] {
+            let rule = &list(spec, "podFailurePolicy.rules")[0];
+            let statuses: Vec<&str> =
+                list(rule, "onPodConditions").iter().map(|p| text(p, "status")).collect();
+            assert_eq!(statuses, ["True", "False"]);
+        }
+    }
+}

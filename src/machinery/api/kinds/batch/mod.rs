@@ -1,0 +1,12 @@
+//! The group `batch`.
+
+mod cron_job;
+mod job;
+mod job_spec;
+
+use super::Kind;
+
+/// In the order of discovery.
+pub(super) fn kinds() -> Vec<Kind> {
+    vec![cron_job::kind(), job::kind()]
+}

@@ -1,0 +1,10 @@
+//! The group `certificates.k8s.io`.
+
+pub mod certificate_signing_request;
+
+use super::Kind;
+
+/// In the order of discovery.
+pub(super) fn kinds() -> Vec<Kind> {
+    vec![certificate_signing_request::kind()]
+}

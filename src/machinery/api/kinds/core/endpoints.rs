@@ -1,0 +1,87 @@
+//! Endpoints: addresses and ports of a Service's pods in one object. Deprecated for EndpointSlices.
+
+use crate::errors::Errors;
+use crate::kinds::{Kind, of};
+use crate::table::{Printer, age, name, some};
+use crate::validate::addresses::address;
+use crate::validate::{names, one_of};
+use crate::value::{default_zero, empty, int, list, list_mut, text};
+use k8s_openapi::api::core::v1::Endpoints;
+use serde_json::{Value, json};
+
+pub(super) fn kind() -> Kind {
+    Kind {
+        short_names: &["ep"],
+        create_on_update: true,
+        deprecated: "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".into(),
+        defaults,
+        validate,
+        printer: Some(&PRINTER),
+        ..of::<Endpoints>()
+    }
+}
+
+fn defaults(object: &mut Value) {
+    for subset in list_mut(object, "subsets") {
+        for port in list_mut(subset, "ports") {
+            default_zero(port, "protocol", "TCP");
+        }
+    }
+}
+
+fn validate(object: &Value, errors: &mut Errors) {
+    for (i, subset) in list(object, "subsets").iter().enumerate() {
+        let field = format!("subsets[{i}]");
+        if empty(subset, "addresses") && empty(subset, "notReadyAddresses") {
+            errors.required(&field, "must specify `addresses` or `notReadyAddresses`");
+        }
+        for group in ["addresses", "notReadyAddresses"] {
+            for (j, one) in list(subset, group).iter().enumerate() {
+                address(text(one, "ip"), &format!("{field}.{group}[{j}].ip"), errors);
+            }
+        }
+        let ports = list(subset, "ports");
+        for (j, port) in ports.iter().enumerate() {
+            let (name, place) = (text(port, "name"), format!("{field}.ports[{j}]"));
+            if name.is_empty() && ports.len() > 1 {
+                errors.required(format!("{place}.name"), "");
+            }
+            for problem in names::dns_label(name).iter().filter(|_| !name.is_empty()) {
+                errors.invalid_text(format!("{place}.name"), name, problem);
+            }
+            one_of(port, "protocol", &format!("{place}.protocol"), &["SCTP", "TCP", "UDP"], errors);
+            let number = int(port, "port").unwrap_or(0);
+            if let Some(problem) = names::port_number(number) {
+                errors.invalid(format!("{field}.ports[{j}].port"), &json!(number), problem);
+            }
+        }
+    }
+}
+
+static PRINTER: Printer = Printer {
+    columns: &[("Name", "string", false), ("Endpoints", "string", false), ("Age", "string", false)],
+    cells: |o, now| vec![name(o), cell(o).into(), age(o, now)],
+    conditions: None,
+};
+
+fn host_port(ip: &str, port: i64) -> String {
+    if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") }
+}
+
+/// `10.0.0.1:80,10.0.0.2:80 + 1 more...`
+fn cell(o: &Value) -> String {
+    let mut all = vec![];
+    for subset in list(o, "subsets") {
+        let ports = list(subset, "ports");
+        let addresses = list(subset, "addresses").iter().map(|a| text(a, "ip"));
+        if ports.is_empty() {
+            all.extend(addresses.map(String::from));
+        } else {
+            for port in ports {
+                let number = int(port, "port").unwrap_or(0);
+                all.extend(addresses.clone().map(|ip| host_port(ip, number)));
+            }
+        }
+    }
+    some(&all, 3, "<none>")
+}

@@ -1,0 +1,173 @@
+//! Events: what a component noticed about an object. They are deleted an hour after their last
+//! change.
+
+use crate::errors::Errors;
+use crate::kinds::{Kind, of};
+use crate::meta;
+use crate::table::{Printer, name, or, since};
+use crate::validate::names;
+use crate::value::{int, text};
+use clock::Timestamp;
+use k8s_openapi::api::core::v1::Event;
+use serde_json::{Value, json};
+
+pub(super) fn kind() -> Kind {
+    Kind {
+        short_names: &["ev"],
+        create_on_update: true,
+        ttl_secs: TTL_SECS,
+        fields: FIELDS,
+        validate,
+        printer: Some(&PRINTER),
+        ..of::<Event>()
+    }
+}
+
+/// Events are kept for an hour after their last change.
+const TTL_SECS: u32 = 3600;
+pub(in crate::kinds) const FIELDS: &[(&str, &str)] = &[
+    ("involvedObject.kind", "involvedObject.kind"),
+    ("involvedObject.namespace", "involvedObject.namespace"),
+    ("involvedObject.name", "involvedObject.name"),
+    ("involvedObject.uid", "involvedObject.uid"),
+    ("involvedObject.apiVersion", "involvedObject.apiVersion"),
+    ("involvedObject.resourceVersion", "involvedObject.resourceVersion"),
+    ("involvedObject.fieldPath", "involvedObject.fieldPath"),
+    ("regarding.kind", "involvedObject.kind"),
+    ("regarding.namespace", "involvedObject.namespace"),
+    ("regarding.name", "involvedObject.name"),
+    ("regarding.uid", "involvedObject.uid"),
+    ("reason", "reason"),
+    ("reportingComponent", "reportingComponent"),
+    ("reportingController", "reportingComponent"),
+    ("source", "source.component|reportingComponent"),
+    ("type", "type"),
+];
+
+/// Bytes of an Event's short texts, and of its message (`ReportingInstanceLengthLimit`,
+/// `NoteLengthLimit`).
+const TEXT_MAX: usize = 128;
+const MESSAGE_MAX: usize = 1024;
+
+/// An Event of `v1`, where the component that reports has another name.
+fn validate(object: &Value, errors: &mut Errors) {
+    validate_any(object, "reportingComponent", errors);
+}
+
+/// Rules of both versions (`legacyValidateEvent`). An Event with an `eventTime` was made with the
+/// new API, and must have its fields.
+pub(in crate::kinds) fn validate_any(object: &Value, controller_field: &str, errors: &mut Errors) {
+    let (namespace, involved) = (meta::namespace(object), text(object, "involvedObject.namespace"));
+    let is_new = !text(object, "eventTime").is_empty();
+    let fits = match (involved, is_new) {
+        ("", true) => matches!(namespace, "default" | "kube-system"),
+        ("", false) => matches!(namespace, "" | "default"),
+        (involved, false) => involved == namespace,
+        (_, true) => true,
+    };
+    if !fits {
+        errors.invalid_text("involvedObject.namespace", involved, "does not match event.namespace");
+    }
+    if !is_new {
+        return;
+    }
+    let controller = text(object, "reportingComponent");
+    if controller.is_empty() {
+        errors.required(controller_field, "");
+    }
+    for problem in names::qualified_name(controller) {
+        errors.invalid_text(controller_field, controller, &problem);
+    }
+    for field in ["reportingInstance", "action", "reason"] {
+        match text(object, field).len() {
+            0 => errors.required(field, ""),
+            length if length > TEXT_MAX => {
+                errors.invalid_text(field, "", &format!("can have at most {TEXT_MAX} characters"));
+            }
+            _ => {}
+        }
+    }
+    if text(object, "message").len() > MESSAGE_MAX {
+        errors.invalid_text("message", "", &format!("can have at most {MESSAGE_MAX} characters"));
+    }
+}
+
+pub(in crate::kinds) static PRINTER: Printer = Printer {
+    columns: &[
+        ("Last Seen", "string", false),
+        ("Type", "string", false),
+        ("Reason", "string", false),
+        ("Object", "string", false),
+        ("Subobject", "string", true),
+        ("Source", "string", true),
+        ("Message", "string", false),
+        ("First Seen", "string", true),
+        ("Count", "string", true),
+        ("Name", "string", true),
+    ],
+    cells,
+    conditions: None,
+};
+
+fn cells(o: &Value, now: Timestamp) -> Vec<Value> {
+    let first = or(o, "firstTimestamp", text(o, "eventTime"));
+    let last = or(o, "series.lastObservedTime", or(o, "lastTimestamp", first));
+    let count = int(o, "series.count").or(int(o, "count")).filter(|n| *n != 0).unwrap_or(1);
+    let kind = text(o, "involvedObject.kind").to_lowercase();
+    let object = match text(o, "involvedObject.name") {
+        "" => kind,
+        name => format!("{kind}/{name}"),
+    };
+    let component = or(o, "source.component", text(o, "reportingComponent"));
+    let host = or(o, "source.host", text(o, "reportingInstance"));
+    let source = if host.is_empty() { component.to_string() } else { format!("{component}, {host}") };
+    vec![
+        since(last, now).into(),
+        text(o, "type").into(),
+        text(o, "reason").into(),
+        object.into(),
+        text(o, "involvedObject.fieldPath").into(),
+        source.into(),
+        text(o, "message").trim().into(),
+        since(first, now).into(),
+        json!(count),
+        name(o),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made_by_the_new_api() -> Value {
+        json!({"metadata": {"name": "e", "namespace": "default"}, "eventTime": "2026-01-02T03:04:05.000006Z",
+            "involvedObject": {"kind": "Pod", "name": "p", "namespace": "default"}, "type": "Normal", "reason": "R",
+            "message": "m", "reportingComponent": "x", "reportingInstance": "y", "action": "z"})
+    }
+
+    fn fields(check: impl FnOnce(&mut Errors)) -> Vec<String> {
+        let mut errors = Errors::default();
+        check(&mut errors);
+        errors.iter().map(|e| e.field.to_string()).collect()
+    }
+
+    #[test]
+    fn an_event_is_asked_for_the_fields_of_the_api_that_made_it() {
+        let of = |event: &Value| fields(|errors| validate(event, errors));
+        let old = |namespace: &str, involved: &str| json!({"metadata": {"name": "e", "namespace": namespace}, "involvedObject": {"namespace": involved}});
+        assert!(of(&old("default", "")).is_empty() && of(&old("d", "d")).is_empty());
+        for (namespace, involved) in [("d", ""), ("d", "e"), ("kube-system", "")] {
+            assert_eq!(of(&old(namespace, involved)), ["involvedObject.namespace"], "{namespace} {involved}");
+        }
+        let new = made_by_the_new_api();
+        assert!(of(&new).is_empty());
+        let mut poor = new.clone();
+        poor["action"] = "".into();
+        poor["reason"] = "r".repeat(129).into();
+        poor["message"] = "m".repeat(1025).into();
+        poor["reportingComponent"] = "no name".into();
+        assert_eq!(of(&poor), ["reportingComponent", "action", "reason", "message"]);
+        let of_group = fields(|errors| validate_any(&poor, "reportingController", errors));
+        assert_eq!(of_group, ["reportingController", "action", "reason", "message"]);
+    }
+}

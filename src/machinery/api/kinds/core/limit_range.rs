@@ -1,0 +1,161 @@
+//! Limit ranges: defaults and bounds for the requests and limits of a namespace's pods and claims.
+
+use crate::errors::Errors;
+use crate::kinds::core::resource_quota::{COMPUTE, resource_name};
+use crate::kinds::{Kind, of};
+use crate::quantity::{self, Quantity};
+use crate::quota::{Amounts, amounts};
+use crate::validate::names;
+use crate::value::{self, list, list_mut, map, text};
+use k8s_openapi::api::core::v1::LimitRange;
+use serde_json::{Value, json};
+use std::collections::{BTreeSet, HashSet};
+
+pub(super) fn kind() -> Kind {
+    Kind { short_names: &["limits"], create_on_update: true, defaults, validate, ..of::<LimitRange>() }
+}
+
+/// Bounds are also the defaults for containers: the default limit is the maximum, the default
+/// request is the default limit, or else the minimum.
+fn defaults(object: &mut Value) {
+    for item in list_mut(object, "spec.limits").iter_mut().filter(|i| text(i, "type") == "Container") {
+        for (to, from) in [("default", "max"), ("defaultRequest", "default"), ("defaultRequest", "min")] {
+            let source = value::at(item, from).clone();
+            let slot = value::slot_map(item, to);
+            for (name, amount) in source.as_object().into_iter().flatten() {
+                slot.entry(name.clone()).or_insert_with(|| amount.clone());
+            }
+            if slot.is_empty() {
+                value::remove(item, to);
+            }
+        }
+    }
+}
+
+const TYPES: [&str; 3] = ["Pod", "Container", "PersistentVolumeClaim"];
+const BOUNDS: [&str; 5] = ["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"];
+
+fn validate(object: &Value, errors: &mut Errors) {
+    let mut seen: HashSet<&str> = HashSet::new();
+    for (i, item) in list(object, "spec.limits").iter().enumerate() {
+        let field = format!("spec.limits[{i}]");
+        let kind = text(item, "type");
+        let problems = names::qualified_name(kind);
+        if !problems.is_empty() {
+            problems.iter().for_each(|p| errors.invalid_text(format!("{field}.type"), kind, p));
+        } else if !kind.contains('/') && !TYPES.contains(&kind) {
+            errors.invalid_text(
+                format!("{field}.type"),
+                kind,
+                "must be a standard limit type or fully qualified",
+            );
+        }
+        if seen.contains(&kind) {
+            errors.duplicate(format!("{field}.type"), &json!(kind));
+        }
+        seen.insert(kind);
+        for bound in BOUNDS {
+            let there = map(item, bound).into_iter().flatten();
+            if kind == "Pod" && bound.starts_with("default") {
+                if there.count() > 0 {
+                    errors.forbidden(format!("{field}.{bound}"), "may not be specified when `type` is 'Pod'");
+                }
+                continue;
+            }
+            for (name, value) in there {
+                let field = format!("{field}.{bound}[{name}]");
+                limited_resource(kind, name, &field, errors);
+                if value.as_str().and_then(Quantity::parse).is_none() {
+                    errors.invalid(&field, value, quantity::INVALID);
+                }
+            }
+        }
+        let bounds = |bound: &str| amounts(item, bound);
+        if kind == "PersistentVolumeClaim"
+            && !bounds("min").contains_key("storage")
+            && !bounds("max").contains_key("storage")
+        {
+            let why = "either minimum or maximum storage value is required, but neither was provided";
+            errors.required(format!("{field}.limits"), why);
+        }
+        agree(&field, &BOUNDS.map(bounds), errors);
+    }
+}
+
+fn limited_resource(kind: &str, name: &str, field: &str, errors: &mut Errors) {
+    if !matches!(kind, "Pod" | "Container") {
+        return resource_name(name, field, errors);
+    }
+    let problems = names::qualified_name(name);
+    if !problems.is_empty() {
+        problems.iter().for_each(|problem| errors.invalid_text(field, name, problem));
+    } else if !name.contains('/') && !COMPUTE.contains(&name) && !name.starts_with("hugepages-") {
+        errors.invalid_text(field, name, "must be a standard resource for containers");
+    }
+}
+
+/// Checks min ≤ default request ≤ default ≤ max, for every resource.
+fn agree(field: &str, [max, min, default, request, ratio]: &[Amounts; 5], errors: &mut Errors) {
+    let names: BTreeSet<&String> =
+        [max, min, default, request, ratio].into_iter().flat_map(|m| m.keys()).collect();
+    for name in names {
+        let (max, min, default, request) =
+            (max.get(name), min.get(name), default.get(name), request.get(name));
+        let mut check = |bound: &str,
+                         shown: Option<&Quantity>,
+                         low: (&str, Option<&Quantity>),
+                         high: (&str, Option<&Quantity>)| {
+            if let (Some(low_amount), Some(high_amount), Some(shown)) = (low.1, high.1, shown)
+                && low_amount > high_amount
+            {
+                let why =
+                    format!("{} value {low_amount} is greater than {} value {high_amount}", low.0, high.0);
+                errors.invalid_text(format!("{field}.{bound}[{name}]"), &shown.to_string(), &why);
+            }
+        };
+        check("min", min, ("min", min), ("max", max));
+        check("defaultRequest", request, ("min", min), ("default request", request));
+        check("defaultRequest", request, ("default request", request), ("max", max));
+        check("defaultRequest", request, ("default request", request), ("default limit", default));
+        check("default", min, ("min", min), ("default", default));
+        check("default", max, ("default", default), ("max", max));
+        let Some(ratio) = ratio.get(name) else { continue };
+        let field = format!("{field}.maxLimitRequestRatio[{name}]");
+        if *ratio < Quantity::of_units(1) {
+            errors.invalid_text(&field, &ratio.to_string(), &format!("ratio {ratio} is less than 1"));
+        }
+        if let (Some(min), Some(max)) = (min, max) {
+            let most = max.milli() as f64 / min.milli() as f64;
+            if ratio.milli() as f64 / 1000.0 > most {
+                let why = format!("ratio {ratio} is greater than max/min = {most:.6}");
+                errors.invalid_text(&field, &ratio.to_string(), &why);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::validate::problems;
+
+    #[test]
+    fn the_bounds_of_a_limit_range_agree() {
+        let item = json!({"type": "Container", "min": {"cpu": "1"}, "max": {"cpu": "500m"}, "default": {"cpu": "2"}});
+        let told = problems(validate, json!({"spec": {"limits": [item]}}));
+        assert_eq!(
+            told,
+            [
+                "spec.limits[0].min[cpu]: Invalid value: \"1\": min value 1 is greater than max value 500m",
+                "spec.limits[0].default[cpu]: Invalid value: \"500m\": default value 2 is greater than max value 500m",
+            ]
+        );
+        let pod = json!({"type": "Pod", "default": {"cpu": "1"}});
+        let told = problems(validate, json!({"spec": {"limits": [pod, {"type": "PersistentVolumeClaim"}]}}));
+        assert!(
+            told[0].contains("may not be specified when `type` is 'Pod'")
+                && told[1].contains("either minimum"),
+            "{told:?}"
+        );
+    }
+}

@@ -1,0 +1,244 @@
+//! Persistent volumes: storage that exists apart from any pod.
+
+use crate::errors::Errors;
+use crate::kinds::core::volumes::{access_modes, amount, class_name, modes, protect};
+use crate::kinds::{Kind, of, status};
+use crate::meta;
+use crate::pod_spec::node_selector;
+use crate::pod_spec::volumes::{host_path_type, no_backsteps};
+use crate::quantity::Quantity;
+use crate::table::{Printer, age, name, or};
+use crate::validate::{IMMUTABLE, one_of};
+use crate::value::{at, default, default_zero, empty, map, put, text};
+use crate::volumes::{VOLUME_PROTECTION, class_named_by};
+use k8s_openapi::api::core::v1::PersistentVolume;
+use serde_json::{Value, json};
+
+pub(super) fn kind() -> Kind {
+    Kind {
+        short_names: &["pv"],
+        subresources: vec![status("PersistentVolume")],
+        has_status: true,
+        returns_deleted: true,
+        defaults,
+        prepare,
+        validate,
+        validate_update,
+        printer: Some(&PRINTER),
+        ..of::<PersistentVolume>()
+    }
+}
+
+fn defaults(object: &mut Value) {
+    default_zero(object, "spec.persistentVolumeReclaimPolicy", "Retain");
+    default(object, "spec.volumeMode", "Filesystem");
+    if at(object, "spec.hostPath").is_object() {
+        default(object, "spec.hostPath.type", "");
+    }
+}
+
+fn prepare(object: &mut Value) {
+    protect(object, VOLUME_PROTECTION);
+    put(object, "status", json!({"phase": "Pending"}));
+}
+
+/// The fields of a PersistentVolume that are a source of storage.
+pub(crate) const SOURCES: &[&str] = &[
+    "hostPath",
+    "local",
+    "nfs",
+    "csi",
+    "iscsi",
+    "fc",
+    "awsElasticBlockStore",
+    "gcePersistentDisk",
+    "azureDisk",
+    "azureFile",
+    "cephfs",
+    "cinder",
+    "flexVolume",
+    "flocker",
+    "glusterfs",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "quobyte",
+    "rbd",
+    "scaleIO",
+    "storageos",
+    "vsphereVolume",
+];
+
+fn validate(object: &Value, errors: &mut Errors) {
+    access_modes(object, errors, "");
+    if map(object, "spec.capacity").is_none_or(|c| c.is_empty()) {
+        errors.required("spec.capacity", "");
+    }
+    let sources = SOURCES.iter().filter(|s| at(object, "spec").get(**s).is_some()).count();
+    match sources {
+        0 => errors.required("spec", "must specify a volume type"),
+        1 => {}
+        _ => errors.forbidden("spec", "may not specify more than 1 volume type"),
+    }
+    for (name, amount) in map(object, "spec.capacity").into_iter().flatten() {
+        let here = format!("spec.capacity[{name}]");
+        if name != "storage" {
+            errors.not_supported("spec.capacity", &name.as_str().into(), &["storage"]);
+        } else if amount.as_str().and_then(Quantity::parse).is_some_and(|q| q.is_negative() || q.is_zero()) {
+            errors.invalid(here, amount, "must be greater than zero");
+        }
+    }
+    for source in ["hostPath", "local"].into_iter().filter(|s| at(object, &format!("spec.{s}")).is_object()) {
+        let here = format!("spec.{source}");
+        let path = text(object, &format!("{here}.path"));
+        if path.is_empty() {
+            errors.required(format!("{here}.path"), "");
+        }
+        // The provisioner deletes what such a volume names.
+        no_backsteps(path, &format!("{here}.path"), errors);
+    }
+    let host_path = at(object, "spec.hostPath");
+    if host_path.is_object() {
+        host_path_type(host_path, "spec.hostPath", errors);
+        let root = text(host_path, "path").trim_matches('/').is_empty();
+        if root && text(object, "spec.persistentVolumeReclaimPolicy") == "Recycle" {
+            let why = "may not be 'recycle' for a hostPath mount of '/'";
+            errors.forbidden("spec.persistentVolumeReclaimPolicy", why);
+        }
+    }
+    class_name(object, errors);
+    let affinity = at(object, "spec.nodeAffinity");
+    if affinity.is_object() {
+        match at(affinity, "required") {
+            Value::Null => {
+                errors.required("spec.nodeAffinity.required", "must specify required node constraints");
+            }
+            required => node_selector(required, "spec.nodeAffinity.required", errors),
+        }
+    }
+    one_of(object, "spec.volumeMode", "spec.volumeMode", &["Block", "Filesystem"], errors);
+    if at(object, "spec.local").is_object() && empty(object, "spec.nodeAffinity") {
+        errors.required("spec.nodeAffinity", "Local volume requires node affinity");
+    }
+    one_of(
+        object,
+        "spec.persistentVolumeReclaimPolicy",
+        "spec.persistentVolumeReclaimPolicy",
+        &["Delete", "Recycle", "Retain"],
+        errors,
+    );
+}
+
+fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
+    for source in SOURCES {
+        if at(new, "spec").get(source) != at(old, "spec").get(source) {
+            errors.forbidden(
+                "spec.persistentvolumesource",
+                "spec.persistentvolumesource is immutable after creation",
+            );
+            break;
+        }
+    }
+    if at(new, "spec.volumeMode") != at(old, "spec.volumeMode") {
+        errors.invalid("volumeMode", at(new, "spec.volumeMode"), IMMUTABLE);
+    }
+    // A volume on one node does not move to another node when this field changes.
+    let (before, after) = (at(old, "spec.nodeAffinity"), at(new, "spec.nodeAffinity"));
+    if !before.is_null() && before != after {
+        let why = format!("{IMMUTABLE}, except for updating from beta label to GA");
+        errors.invalid("nodeAffinity", after, &why);
+    }
+}
+
+static PRINTER: Printer = Printer {
+    columns: &[
+        ("Name", "string", false),
+        ("Capacity", "string", false),
+        ("Access Modes", "string", false),
+        ("Reclaim Policy", "string", false),
+        ("Status", "string", false),
+        ("Claim", "string", false),
+        ("StorageClass", "string", false),
+        ("VolumeAttributesClass", "string", false),
+        ("Reason", "string", false),
+        ("Age", "string", false),
+        ("VolumeMode", "string", true),
+    ],
+    cells: |o, now| {
+        let claim = match text(o, "spec.claimRef.name") {
+            "" => String::new(),
+            claim => format!("{}/{claim}", text(o, "spec.claimRef.namespace")),
+        };
+        let status = if meta::is_terminating(o) { "Terminating" } else { text(o, "status.phase") };
+        vec![
+            name(o),
+            amount(o, "spec.capacity.storage"),
+            modes(o, "spec.accessModes").into(),
+            text(o, "spec.persistentVolumeReclaimPolicy").into(),
+            status.into(),
+            claim.into(),
+            class_named_by(o).into(),
+            or(o, "spec.volumeAttributesClassName", "<unset>").into(),
+            text(o, "status.reason").into(),
+            age(o, now),
+            or(o, "spec.volumeMode", "<unset>").into(),
+        ]
+    },
+    conditions: None,
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::validate::problems;
+
+    #[test]
+    fn a_volume_keeps_its_mode_and_its_nodes() {
+        let node = |name: &str| json!({"required": {"nodeSelectorTerms": [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": [name]}]}]}});
+        let spec = |mode: &str, affinity: Value| json!({"spec": {"local": {"path": "/x"}, "volumeMode": mode, "nodeAffinity": affinity}});
+        let told = |old: Value, new: Value| {
+            let mut errors = Errors::default();
+            validate_update(&new, &old, &mut errors);
+            errors.iter().map(|e| e.field.clone()).collect::<Vec<_>>()
+        };
+        let old = spec("Filesystem", node("a"));
+        assert_eq!(told(old.clone(), old.clone()), [""; 0]);
+        assert_eq!(told(old.clone(), spec("Block", node("b"))), ["volumeMode", "nodeAffinity"]);
+        assert_eq!(told(spec("Filesystem", Value::Null), old), [""; 0]);
+    }
+
+    #[test]
+    fn paths_of_volumes_have_no_steps_up() {
+        let with = |source: Value| {
+            let mut spec = json!({"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"},
+                "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [{"key": "a", "operator": "Exists"}]}]}}});
+            crate::patch::merge(&mut spec, &source);
+            problems(validate, json!({ "spec": spec }))
+        };
+        assert_eq!(with(json!({"hostPath": {"path": "/data/..a"}})), [""; 0]);
+        for (source, want) in [
+            (
+                json!({"hostPath": {"path": "/../../tmp/x"}}),
+                "spec.hostPath.path: Invalid value: \"/../../tmp/x\": must not contain '..'",
+            ),
+            (
+                json!({"local": {"path": "/a/.."}}),
+                "spec.local.path: Invalid value: \"/a/..\": must not contain '..'",
+            ),
+            (json!({"local": {}}), "spec.local.path: Required value"),
+            (
+                json!({"hostPath": {"path": "/x"}, "capacity": {"storage": "0"}}),
+                "spec.capacity[storage]: Invalid value: \"0\": must be greater than zero",
+            ),
+            (
+                json!({"hostPath": {"path": "/x"}, "nodeAffinity": {"required": {"nodeSelectorTerms": []}}}),
+                "spec.nodeAffinity.required.nodeSelectorTerms: Required value: must have at least one node selector term",
+            ),
+            (
+                json!({"hostPath": {"path": "/"}, "persistentVolumeReclaimPolicy": "Recycle"}),
+                "spec.persistentVolumeReclaimPolicy: Forbidden: may not be 'recycle' for a hostPath mount of '/'",
+            ),
+        ] {
+            assert_eq!(with(source), [want]);
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! Persistent volume claims: a namespace's request for storage. A claim is bound to one
+//! PersistentVolume.
+
+use crate::errors::Errors;
+use crate::kinds::core::volumes::{access_modes, amount, class_name, modes, protect};
+use crate::kinds::{Kind, of, status};
+use crate::meta;
+use crate::quantity::Quantity;
+use crate::table::{Printer, age, name, or};
+use crate::validate::{names, one_of, selector};
+use crate::value::{self, at, default, empty, put, text};
+use crate::volumes::{CLAIM_PROTECTION, class_named_by};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use serde_json::{Value, json};
+
+pub(super) fn kind() -> Kind {
+    Kind {
+        short_names: &["pvc"],
+        subresources: vec![status("PersistentVolumeClaim")],
+        has_status: true,
+        returns_deleted: true,
+        defaults,
+        prepare,
+        validate,
+        validate_update,
+        printer: Some(&PRINTER),
+        ..of::<PersistentVolumeClaim>()
+    }
+}
+
+pub(in crate::kinds) fn defaults(object: &mut Value) {
+    default(object, "spec.volumeMode", "Filesystem");
+}
+
+fn prepare(object: &mut Value) {
+    protect(object, CLAIM_PROTECTION);
+    put(object, "status", json!({"phase": "Pending"}));
+}
+
+pub(in crate::kinds) fn validate(object: &Value, errors: &mut Errors) {
+    access_modes(object, errors, "at least 1 access mode is required");
+    let storage = at(object, "spec.resources.requests").get("storage").and_then(Value::as_str);
+    match storage.map(Quantity::parse) {
+        None => errors.required("spec.resources[storage]", ""),
+        Some(Some(q)) if q.is_negative() || q.is_zero() => {
+            errors.invalid(
+                "spec.resources[storage]",
+                &storage.unwrap_or("").into(),
+                "must be greater than zero",
+            );
+        }
+        Some(_) => {}
+    }
+    one_of(object, "spec.volumeMode", "spec.volumeMode", &["Block", "Filesystem"], errors);
+    selector(object, "spec.selector", errors);
+    class_name(object, errors);
+    let (source, reference) = (at(object, "spec.dataSource"), at(object, "spec.dataSourceRef"));
+    for (path, source) in [("spec.dataSource", source), ("spec.dataSourceRef", reference)] {
+        data_source(source, path, errors);
+    }
+    let part = |of: &Value| ["apiGroup", "kind", "name"].map(|field| text(of, field).to_string());
+    if source.is_object() && reference.is_object() {
+        if !text(reference, "namespace").is_empty() {
+            let why = "may not be specified when dataSourceRef.namespace is specified";
+            errors.invalid_text("spec", "spec.dataSource", why);
+        } else if part(source) != part(reference) {
+            errors.invalid_text("spec", "spec.dataSource", "must match dataSourceRef");
+        }
+    }
+}
+
+/// Checks the source from which a claim's volume is filled.
+fn data_source(source: &Value, path: &str, errors: &mut Errors) {
+    if !source.is_object() {
+        return;
+    }
+    for field in ["name", "kind"] {
+        if text(source, field).is_empty() {
+            errors.required(format!("{path}.{field}"), "");
+        }
+    }
+    match text(source, "apiGroup") {
+        "" if !text(source, "kind").is_empty() && text(source, "kind") != "PersistentVolumeClaim" => {
+            let why = "must be 'PersistentVolumeClaim' when referencing the default apiGroup";
+            errors.invalid_text(path, text(source, "kind"), why);
+        }
+        "" => {}
+        group => names::dns_subdomain(group)
+            .iter()
+            .for_each(|p| errors.invalid_text(format!("{path}.apiGroup"), group, p)),
+    }
+}
+
+/// In a bound claim the size and the volume attributes class may change. In an unbound claim no
+/// request may change: quotas have counted it, and a volume may be in creation.
+fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
+    const SIZE: &str = "spec.resources.requests";
+    let bound = text(new, "status.phase") == "Bound";
+    let frozen = |o: &Value| {
+        let mut spec = at(o, "spec").clone();
+        if bound {
+            value::remove(&mut spec, "resources.requests.storage");
+            value::remove(&mut spec, "volumeAttributesClassName");
+        }
+        if let Some(map) = spec.as_object_mut() {
+            if text(old, "spec.volumeName").is_empty() {
+                map.shift_remove("volumeName");
+            }
+            if at(old, "spec.storageClassName").is_null() {
+                map.shift_remove("storageClassName");
+            }
+        }
+        spec
+    };
+    if frozen(new) != frozen(old) {
+        errors.forbidden("spec", "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims");
+    }
+    let size =
+        |o: &Value, path: &str| at(o, path).get("storage").and_then(Value::as_str).and_then(Quantity::parse);
+    // After an expansion that failed, the size may be reduced, but not below that of the volume.
+    let has = size(old, "status.capacity").unwrap_or(Quantity::of_units(0));
+    if let (Some(before), Some(after)) = (size(old, SIZE), size(new, SIZE))
+        && after < before
+        && after <= has
+    {
+        errors.forbidden(format!("{SIZE}.storage"), "field can not be less than status.capacity");
+    }
+}
+
+static PRINTER: Printer = Printer {
+    columns: &[
+        ("Name", "string", false),
+        ("Status", "string", false),
+        ("Volume", "string", false),
+        ("Capacity", "string", false),
+        ("Access Modes", "string", false),
+        ("StorageClass", "string", false),
+        ("VolumeAttributesClass", "string", false),
+        ("Age", "string", false),
+        ("VolumeMode", "string", true),
+    ],
+    cells: |o, now| {
+        let bound = !empty(o, "spec.volumeName");
+        let status = if meta::is_terminating(o) { "Terminating" } else { text(o, "status.phase") };
+        vec![
+            name(o),
+            status.into(),
+            text(o, "spec.volumeName").into(),
+            if bound { amount(o, "status.capacity.storage") } else { "".into() },
+            if bound { modes(o, "status.accessModes").into() } else { "".into() },
+            class_named_by(o).into(),
+            or(o, "spec.volumeAttributesClassName", "<unset>").into(),
+            age(o, now),
+            or(o, "spec.volumeMode", "<unset>").into(),
+        ]
+    },
+    conditions: None,
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::validate::problems;
+    use clock::Timestamp;
+
+    #[test]
+    fn storage_is_protected_from_the_first_moment_and_once() {
+        let mut object = json!({"metadata": {"finalizers": ["a/b"]}});
+        prepare(&mut object);
+        prepare(&mut object);
+        assert_eq!(object["metadata"]["finalizers"], json!(["a/b", "kubernetes.io/pvc-protection"]));
+    }
+
+    #[test]
+    fn claims_say_what_a_volume_can_be() {
+        let with = |more: Value| {
+            let mut spec =
+                json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+            crate::patch::merge(&mut spec, &more);
+            problems(validate, json!({ "spec": spec }))
+        };
+        let snapshot = json!({"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "s"});
+        assert_eq!(with(json!({"dataSource": snapshot, "dataSourceRef": snapshot})), [""; 0]);
+        for (more, want) in [
+            (
+                json!({"accessModes": ["ReadWriteOncePod", "ReadOnlyMany"]}),
+                "spec.accessModes: Forbidden: may not use ReadWriteOncePod with other access modes",
+            ),
+            (
+                json!({"selector": {"matchExpressions": [{"key": "a", "operator": "in"}]}}),
+                "spec.selector.matchExpressions[0].operator: Invalid value: \"in\": not a valid selector operator",
+            ),
+            (
+                json!({"dataSource": {"kind": "Pod", "name": "p"}}),
+                "spec.dataSource: Invalid value: \"Pod\": must be 'PersistentVolumeClaim' when referencing the default apiGroup",
+            ),
+            (
+                json!({"dataSource": snapshot, "dataSourceRef": {"kind": "PersistentVolumeClaim", "name": "s"}}),
+                "spec: Invalid value: \"spec.dataSource\": must match dataSourceRef",
+            ),
+        ] {
+            assert_eq!(with(more), [want]);
+        }
+    }
+
+    #[test]
+    fn a_claim_changes_its_size_only_once_it_is_bound() {
+        let claim = |phase: &str, size: &str, has: &str| {
+            json!({"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}},
+                "status": {"phase": phase, "capacity": {"storage": has}}})
+        };
+        let told = |old: Value, new: Value| {
+            let mut errors = Errors::default();
+            validate_update(&new, &old, &mut errors);
+            errors.iter().map(|e| e.field.clone()).collect::<Vec<_>>()
+        };
+        let of = |phase: &str, before: &str, after: &str| {
+            told(claim(phase, before, "1Gi"), claim(phase, after, "1Gi"))
+        };
+        assert_eq!(of("Bound", "1Gi", "2Gi"), [""; 0]);
+        assert_eq!(of("Pending", "1Gi", "1Gi"), [""; 0]);
+        assert_eq!(of("Pending", "1Gi", "2Gi"), ["spec"]);
+        assert_eq!(of("Bound", "3Gi", "2Gi"), [""; 0], "the volume has 1Gi");
+        assert_eq!(of("Bound", "3Gi", "1Gi"), ["spec.resources.requests.storage"]);
+        let limited = |mut claim: Value| {
+            value::put(&mut claim, "spec.resources.limits", json!({"storage": "9Gi"}));
+            claim
+        };
+        let bound = claim("Bound", "1Gi", "1Gi");
+        assert_eq!(told(bound.clone(), limited(bound)), ["spec"]);
+        let named = |mut claim: Value| {
+            value::put(&mut claim, "spec.volumeName", "v");
+            claim
+        };
+        let pending = claim("Pending", "1Gi", "0");
+        assert_eq!(told(pending.clone(), named(pending.clone())), [""; 0]);
+        assert_eq!(told(named(pending.clone()), pending), ["spec"]);
+    }
+
+    #[test]
+    fn a_claim_that_waits_for_its_volume_has_no_capacity_yet() {
+        let claim = |spec: Value| {
+            let object = json!({"metadata": {"name": "c"}, "spec": spec, "status": {"phase": "Pending"}});
+            (PRINTER.cells)(&object, Timestamp::UNIX_EPOCH)[3].clone()
+        };
+        assert_eq!(claim(json!({"volumeName": "v"})), "0");
+        assert_eq!(claim(json!({})), "");
+        let modes = json!({"m": ["ReadWriteMany", "ReadWriteOnce", "ReadWriteOnce"]});
+        assert_eq!(super::modes(&modes, "m"), "RWO,RWX");
+    }
+}

@@ -1,0 +1,232 @@
+//! Pods: containers that run together on one node and share its network address and volumes. What a
+//! pod's spec may say is in `pod_spec`.
+
+mod gates;
+mod printer;
+mod validate;
+
+pub use printer::{Summary, summary};
+pub use validate::ephemeral_update;
+
+use crate::kinds::{CREATE, Kind, STATUS_VERBS, Sub, of, status, sub};
+use crate::pod_spec::defaults::spec;
+use crate::requests::{self, qos_class_of_value};
+use crate::value::{self, at, default, default_zero, list, list_mut, put, text};
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::{Value, json};
+
+pub(super) fn kind() -> Kind {
+    let subresources = vec![
+        sub("attach", "PodAttachOptions", &["create", "get"]),
+        sub("binding", "Binding", &["create"]),
+        sub("ephemeralcontainers", "Pod", STATUS_VERBS),
+        Sub { name: "eviction", group: "policy", version: "v1", kind: "Eviction", verbs: CREATE },
+        sub("exec", "PodExecOptions", &["create", "get"]),
+        sub("log", "Pod", &["get"]),
+        sub("portforward", "PodPortForwardOptions", &["create", "get"]),
+        status("Pod"),
+    ];
+    Kind {
+        short_names: &["po"],
+        categories: &["all"],
+        subresources,
+        has_status: true,
+        generation: true,
+        returns_deleted: true,
+        defaults,
+        prepare,
+        prepare_update,
+        prepare_status_update,
+        resets: &[("status", "metadata.ownerReferences")],
+        validate: validate::validate,
+        validate_create: validate::validate_create,
+        validate_update: validate::validate_update,
+        validate_status_update: validate::annotations_update,
+        fields: &[
+            ("spec.nodeName", "spec.nodeName"),
+            ("spec.restartPolicy", "spec.restartPolicy"),
+            ("spec.schedulerName", "spec.schedulerName"),
+            ("spec.serviceAccountName", "spec.serviceAccountName"),
+            ("spec.hostNetwork", "spec.hostNetwork"),
+            ("status.phase", "status.phase"),
+            ("status.podIP", "status.podIP"),
+            ("status.nominatedNodeName", "status.nominatedNodeName"),
+        ],
+        printer: Some(&printer::PRINTER),
+        ..of::<Pod>()
+    }
+}
+
+/// Defaults of a Pod: those of its spec, and some that a pod template does not get.
+pub(crate) fn defaults(pod: &mut Value) {
+    spec(value::slot(pod, "spec"));
+    default(pod, "spec.enableServiceLinks", true);
+    let host_network = value::flag(pod, "spec.hostNetwork");
+    // Only in a Pod, never in a template: a missing request is the limit, and on the network of the
+    // node a missing host port is the container's port.
+    for field in ["spec.containers", "spec.initContainers"] {
+        for container in list_mut(pod, field) {
+            for port in list_mut(container, "ports").iter_mut().filter(|_| host_network) {
+                let number = at(port, "containerPort").clone();
+                default_zero(port, "hostPort", number);
+            }
+            let limits = value::map(container, "resources.limits").cloned();
+            for (name, amount) in limits.into_iter().flatten() {
+                value::slot_map(container, "resources.requests").entry(name).or_insert(amount);
+            }
+        }
+    }
+    whole_requests(pod);
+}
+
+/// A pod with limits for the whole pod requests what its containers request together, or its limits
+/// if they request nothing.
+fn whole_requests(pod: &mut Value) {
+    let Some(limits) = value::map(pod, "spec.resources.limits").filter(|l| !l.is_empty()).cloned() else {
+        return;
+    };
+    let together = requests::of_containers(at(pod, "spec"));
+    let shared = together.into_iter().filter(|(name, _)| matches!(name.as_str(), "cpu" | "memory"));
+    let whole = limits.into_iter().filter(|(name, _)| requests::is_of_whole_pod(name));
+    let all: Vec<(String, Value)> =
+        shared.map(|(name, amount)| (name, Value::from(amount.to_string()))).chain(whole).collect();
+    if all.is_empty() {
+        return;
+    }
+    let requests = value::slot_map(pod, "spec.resources.requests");
+    for (name, amount) in all {
+        requests.entry(name).or_insert(amount);
+    }
+}
+
+/// The status of a new pod.
+fn prepare(pod: &mut Value) {
+    let qos = qos_class_of_value(pod);
+    let mut status = json!({"phase": "Pending", "qosClass": qos});
+    // The scheduler does not look at it (`applySchedulingGatedCondition` upstream).
+    if !list(pod, "spec.schedulingGates").is_empty() {
+        status["conditions"] = json!([{
+            "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+            "message": "Scheduling is blocked due to non-empty scheduling gates", "lastProbeTime": null,
+            "lastTransitionTime": clock::rfc3339(clock::now()),
+        }]);
+    }
+    put(pod, "status", status);
+}
+
+/// Keeps two fields that a kubelet may leave out of a status: the quality of service, which never
+/// changes, and the generation that the status is about.
+fn prepare_status_update(new: &mut Value, old: &Value, _: &str) {
+    if text(new, "status.qosClass").is_empty() {
+        value::copy(old, new, "status.qosClass");
+    }
+    if at(new, "status.observedGeneration").as_i64().unwrap_or(0) == 0 {
+        value::copy(old, new, "status.observedGeneration");
+    }
+}
+
+/// An update keeps the quality-of-service class, and the tolerations that admission added: a client
+/// that sends a list of its own knows nothing of them (upstream runs DefaultTolerationSeconds for
+/// updates, too).
+fn prepare_update(new: &mut Value, old: &Value) {
+    value::copy(old, new, "status.qosClass");
+    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+        let added = |t: &&Value| {
+            text(t, "key") == key && text(t, "operator") == "Exists" && text(t, "effect") == "NoExecute"
+        };
+        let Some(toleration) = list(old, "spec.tolerations").iter().find(added) else { continue };
+        let tolerates =
+            |t: &Value| [key, ""].contains(&text(t, "key")) && ["NoExecute", ""].contains(&text(t, "effect"));
+        if !list(new, "spec.tolerations").iter().any(tolerates) {
+            let mut all = list(new, "spec.tolerations").to_vec();
+            all.push(toleration.clone());
+            put(new, "spec.tolerations", all);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pod_spec::defaults::template;
+
+    #[test]
+    fn a_pod_whose_scheduling_is_gated_says_so() {
+        let of = |gates: Value| {
+            let mut pod = json!({"spec": {"containers": [{"name": "c"}], "schedulingGates": gates}});
+            prepare(&mut pod);
+            at(&pod, "status.conditions").clone()
+        };
+        let gated = of(json!([{"name": "example.com/x"}]));
+        assert_eq!((text(&gated[0], "type"), text(&gated[0], "status")), ("PodScheduled", "False"));
+        assert_eq!(text(&gated[0], "reason"), "SchedulingGated");
+        assert_eq!(of(json!([])), Value::Null);
+    }
+
+    #[test]
+    fn a_pod_with_limits_as_a_whole_requests_what_its_containers_do() {
+        let requests = |containers: Value, resources: Value| {
+            let mut object = json!({"spec": {"containers": containers, "resources": resources}});
+            defaults(&mut object);
+            (at(&object, "spec.resources.requests").clone(), qos_class_of_value(&object))
+        };
+        let says = |cpu: &str| json!({"name": "c", "resources": {"requests": {"cpu": cpu, "ephemeral-storage": "1Gi"}}});
+        let limits = json!({"limits": {"cpu": "2", "memory": "1Gi"}});
+        assert_eq!(
+            requests(json!([says("500m"), says("250m")]), limits.clone()),
+            (json!({"cpu": "750m", "memory": "1Gi"}), "Burstable")
+        );
+        let silent = json!([{"name": "c"}]);
+        assert_eq!(requests(silent.clone(), limits), (json!({"cpu": "2", "memory": "1Gi"}), "Guaranteed"));
+        let own = json!({"limits": {"cpu": "2"}, "requests": {"cpu": "1"}});
+        assert_eq!(requests(silent.clone(), own).0, json!({"cpu": "1"}));
+        assert_eq!(requests(silent, json!({"requests": {"cpu": "1"}})).0, json!({"cpu": "1"}));
+    }
+
+    #[test]
+    fn ports_on_the_network_of_the_node_are_filled_into_pods_only() {
+        let spec = json!({"hostNetwork": true, "containers": [{"name": "c", "image": "x", "ports": [{"containerPort": 80}]}],
+            "volumes": [{"name": "v", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}}]});
+        let (mut one, mut workload) = (json!({"spec": spec}), json!({"spec": {"template": {"spec": spec}}}));
+        defaults(&mut one);
+        template(&mut workload, "spec.template");
+        assert_eq!(
+            one["spec"]["containers"][0]["ports"],
+            json!([{"containerPort": 80, "protocol": "TCP", "hostPort": 80}])
+        );
+        let spec = &workload["spec"]["template"]["spec"];
+        assert_eq!(spec["containers"][0]["ports"], json!([{"containerPort": 80, "protocol": "TCP"}]));
+        assert_eq!(
+            spec["volumes"][0]["ephemeral"]["volumeClaimTemplate"]["spec"]["volumeMode"],
+            "Filesystem"
+        );
+    }
+
+    #[test]
+    fn defaulting_twice_changes_nothing_more() {
+        let mut object = json!({"spec": {"containers": [{"name": "c", "image": "nginx:1.27",
+            "resources": {"limits": {"cpu": "1", "memory": "1Gi"}},
+            "readinessProbe": {"httpGet": {"port": 80}}}], "volumes": [{"name": "v"}]}});
+        defaults(&mut object);
+        assert_eq!(text(&object, "spec.restartPolicy"), "Always");
+        let container = &list(&object, "spec.containers")[0];
+        assert_eq!(text(container, "imagePullPolicy"), "IfNotPresent");
+        assert_eq!(text(container, "resources.requests.cpu"), "1");
+        assert_eq!(text(container, "readinessProbe.httpGet.path"), "/");
+        assert_eq!(at(&list(&object, "spec.volumes")[0], "emptyDir"), &json!({}));
+        assert_eq!(qos_class_of_value(&object), "Guaranteed");
+        let once = object.clone();
+        defaults(&mut object);
+        assert_eq!(object, once);
+    }
+
+    #[test]
+    fn an_update_keeps_the_tolerations_of_admission() {
+        let added = |key: &str| json!({"key": format!("node.kubernetes.io/{key}"), "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300});
+        let old = json!({"spec": {"tolerations": [added("not-ready"), added("unreachable")]}});
+        let mut new = json!({"spec": {"tolerations": [{"key": "foo", "operator": "Exists"}, {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5}]}});
+        prepare_update(&mut new, &old);
+        let keys: Vec<&str> = list(&new, "spec.tolerations").iter().map(|t| text(t, "key")).collect();
+        assert_eq!(keys, ["foo", "node.kubernetes.io/unreachable", "node.kubernetes.io/not-ready"]);
+    }
+}

@@ -1,0 +1,195 @@
+//! The rules for a Pod, for its updates and for its ephemeral containers.
+
+use super::gates;
+use crate::errors::Errors;
+use crate::pod_spec::{ephemeral, spec};
+use crate::value::{at, empty, list, text};
+use serde_json::Value;
+use std::collections::HashSet;
+
+pub(super) fn validate(object: &Value, errors: &mut Errors) {
+    let pod = at(object, "spec");
+    spec(pod, "spec", true, errors);
+    if text(pod, "serviceAccountName").is_empty() {
+        for (v, volume) in list(pod, "volumes").iter().enumerate() {
+            for (s, source) in list(volume, "projected.sources").iter().enumerate() {
+                if at(source, "serviceAccountToken").is_object() {
+                    errors.forbidden(
+                        format!("spec.volumes[{v}].projected.sources[{s}].serviceAccountToken"),
+                        "must not be specified when serviceAccountName is not set",
+                    );
+                }
+            }
+        }
+    }
+    for group in ["containers", "initContainers", "ephemeralContainers"] {
+        for (i, c) in list(pod, group).iter().enumerate() {
+            let image = text(c, "image");
+            if image.trim() != image {
+                let why = "must not have leading or trailing whitespace";
+                errors.invalid_text(format!("spec.{group}[{i}].image"), image, why);
+            }
+        }
+    }
+}
+
+/// Rules for a new pod alone.
+pub(super) fn validate_create(object: &Value, errors: &mut Errors) {
+    if !empty(object, "spec.ephemeralContainers") {
+        errors.forbidden("spec.ephemeralContainers", "cannot be set on create");
+    }
+    if !text(object, "spec.nodeName").is_empty() && !empty(object, "spec.schedulingGates") {
+        errors.forbidden("spec.nodeName", "cannot be set until all schedulingGates have been cleared");
+    }
+}
+
+/// Rules for a write through `/ephemeralcontainers`: only additions, and none to static pods.
+pub fn ephemeral_update(new: &Value, old: &Value, errors: &mut Errors) {
+    if crate::meta::annotation(old, MIRROR).is_some() {
+        return errors.forbidden("", "static pods do not support ephemeral containers");
+    }
+    ephemeral::ephemeral_update(new, old, errors);
+}
+
+/// The annotation that a kubelet writes into the mirror of a static pod.
+const MIRROR: &str = "kubernetes.io/config.mirror";
+
+/// No write, also none through `/status`, may change whether a pod is a mirror, and of what.
+pub(super) fn annotations_update(new: &Value, old: &Value, errors: &mut Errors) {
+    use crate::meta::annotation;
+    let why = match (annotation(old, MIRROR), annotation(new, MIRROR)) {
+        (None, Some(_)) => "may not add mirror pod annotation",
+        (before, now) if before != now => "may not remove or update mirror pod annotation",
+        _ => return,
+    };
+    errors.forbidden(format!("metadata.annotations[{MIRROR}]"), why);
+}
+
+const FROZEN: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
+
+pub(super) fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
+    annotations_update(new, old, errors);
+    for group in ["containers", "initContainers"] {
+        let (a, b) = (list(new, &format!("spec.{group}")).len(), list(old, &format!("spec.{group}")).len());
+        if a != b {
+            errors.forbidden(format!("spec.{group}"), "pod updates may not add or remove containers");
+            return;
+        }
+    }
+    let (new_tolerations, old_tolerations) = (list(new, "spec.tolerations"), list(old, "spec.tolerations"));
+    let but_seconds = |t: &Value| {
+        let mut t = t.clone();
+        crate::value::remove(&mut t, "tolerationSeconds");
+        t
+    };
+    let kept: HashSet<Value> = new_tolerations.iter().map(but_seconds).collect();
+    if old_tolerations.iter().any(|t| !kept.contains(&but_seconds(t))) {
+        errors.forbidden(
+            "spec.tolerations",
+            "existing toleration can not be modified except its tolerationSeconds",
+        );
+    }
+    gates::only_go(new, old, errors);
+    gates::deadline(new, old, errors);
+    let gated = !list(old, "spec.schedulingGates").is_empty();
+    if gated {
+        gates::only_narrows(new, old, errors);
+    }
+    let frozen = |pod: &Value| {
+        let mut spec = at(pod, "spec").clone();
+        if let Some(map) = spec.as_object_mut() {
+            for key in ["activeDeadlineSeconds", "tolerations", "schedulingGates"] {
+                map.shift_remove(key);
+            }
+            for group in ["containers", "initContainers"] {
+                if let Some(Value::Array(list)) = map.get_mut(group) {
+                    for c in list {
+                        if let Some(c) = c.as_object_mut() {
+                            c.shift_remove("image");
+                        }
+                    }
+                }
+            }
+        }
+        if gated {
+            gates::without_placement(&mut spec);
+        }
+        spec
+    };
+    if frozen(new) != frozen(old) {
+        errors.forbidden("spec", FROZEN);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_new_pod_brings_no_debugger_and_does_not_go_round_its_gates() {
+        let told = |spec: Value| crate::validate::problems(validate_create, json!({"spec": spec}));
+        let gates = json!([{"name": "a"}]);
+        assert_eq!(told(json!({"nodeName": "n"})), [""; 0]);
+        assert_eq!(told(json!({"schedulingGates": gates})), [""; 0]);
+        assert_eq!(
+            told(json!({"nodeName": "n", "schedulingGates": gates})),
+            ["spec.nodeName: Forbidden: cannot be set until all schedulingGates have been cleared"]
+        );
+        assert_eq!(
+            told(json!({"ephemeralContainers": [{"name": "d"}]})),
+            ["spec.ephemeralContainers: Forbidden: cannot be set on create"]
+        );
+    }
+
+    #[test]
+    fn only_a_pods_image_may_change() {
+        let old = json!({"spec": {"containers": [{"name": "a", "image": "x"}]}});
+        let check = |new: Value| {
+            let mut errors = Errors::default();
+            validate_update(&new, &old, &mut errors);
+            errors.iter().count()
+        };
+        assert_eq!(check(json!({"spec": {"containers": [{"name": "a", "image": "y"}]}})), 0);
+        assert_eq!(check(json!({"spec": {"containers": [{"name": "a", "image": "x", "tty": true}]}})), 1);
+    }
+
+    #[test]
+    fn ephemeral_containers_are_only_added() {
+        let pod = |names: &[&str]| {
+            let all: Vec<Value> = names.iter().map(|n| json!({"name": n, "image": "x"})).collect();
+            json!({"spec": {"ephemeralContainers": all}})
+        };
+        let check = |new: Value, old: Value| {
+            let mut errors = Errors::default();
+            ephemeral_update(&new, &old, &mut errors);
+            errors.iter().count()
+        };
+        assert_eq!(check(pod(&["a", "b"]), pod(&["a"])), 0);
+        assert_eq!(check(pod(&["b"]), pod(&["a"])), 1);
+        let mut changed = pod(&["a"]);
+        changed["spec"]["ephemeralContainers"][0]["image"] = "y".into();
+        assert_eq!(check(changed, pod(&["a"])), 1);
+        let mut mirror = pod(&[]);
+        mirror["metadata"] = json!({"annotations": {"kubernetes.io/config.mirror": "x"}});
+        assert_eq!(check(pod(&["a"]), mirror), 1);
+    }
+
+    #[test]
+    fn no_write_makes_a_pod_a_mirror_or_a_mirror_a_pod() {
+        let pod = |mirror: Option<&str>| match mirror {
+            Some(of) => json!({"metadata": {"annotations": {"kubernetes.io/config.mirror": of, "a": "b"}}}),
+            None => json!({"metadata": {"annotations": {"a": "b"}}}),
+        };
+        let check = |new: Option<&str>, old: Option<&str>| {
+            let mut errors = Errors::default();
+            annotations_update(&pod(new), &pod(old), &mut errors);
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let place = "metadata.annotations[kubernetes.io/config.mirror]: Forbidden: may not";
+        assert_eq!(check(Some("x"), None), [format!("{place} add mirror pod annotation")]);
+        let other = [format!("{place} remove or update mirror pod annotation")];
+        assert_eq!([check(None, Some("x")), check(Some("y"), Some("x"))], [other.clone(), other]);
+        assert!(check(None, None).is_empty() && check(Some("x"), Some("x")).is_empty());
+    }
+}

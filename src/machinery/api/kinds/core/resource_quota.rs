@@ -1,0 +1,193 @@
+//! Resource quotas: how much of each resource, and how many objects, a namespace may have.
+
+use crate::errors::Errors;
+use crate::kinds::{Kind, of, prepare_status, status};
+use crate::quantity::{self, Quantity};
+use crate::quota::SCOPES;
+use crate::table::{Printer, age, name};
+use crate::validate::{IMMUTABLE, names};
+use crate::value::{at, list, map, text};
+use k8s_openapi::api::core::v1::ResourceQuota;
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+pub(super) fn kind() -> Kind {
+    Kind {
+        short_names: &["quota"],
+        subresources: vec![status("ResourceQuota")],
+        has_status: true,
+        prepare: prepare_status,
+        returns_deleted: true,
+        validate,
+        validate_update,
+        printer: Some(&PRINTER),
+        ..of::<ResourceQuota>()
+    }
+}
+
+pub(super) const COMPUTE: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
+const OBJECTS: [&str; 9] = [
+    "pods",
+    "resourcequotas",
+    "services",
+    "replicationcontrollers",
+    "secrets",
+    "configmaps",
+    "persistentvolumeclaims",
+    "services.nodeports",
+    "services.loadbalancers",
+];
+/// Resources that a quota with scopes may name, beside `pods`.
+const SCOPED: [&str; 6] = ["cpu", "memory", "limits.cpu", "limits.memory", "requests.cpu", "requests.memory"];
+
+fn is_standard_quota(name: &str) -> bool {
+    let plain = name.strip_prefix("requests.").or(name.strip_prefix("limits.")).unwrap_or(name);
+    let huge = name.starts_with("hugepages-") || name.starts_with("requests.hugepages-");
+    OBJECTS.contains(&name) || COMPUTE.contains(&plain) || name == "requests.storage" || huge
+}
+
+pub(super) fn resource_name(name: &str, field: &str, errors: &mut Errors) {
+    let problems = names::qualified_name(name);
+    if !problems.is_empty() {
+        problems.iter().for_each(|problem| errors.invalid_text(field, name, problem));
+    } else if !name.contains('/') && !is_standard_quota(name) && name != "storage" {
+        errors.invalid_text(field, name, "must be a standard resource type or fully qualified");
+    }
+}
+
+fn validate(object: &Value, errors: &mut Errors) {
+    for path in ["spec.hard", "status.hard", "status.used"] {
+        for (name, value) in map(object, path).into_iter().flatten() {
+            let field = format!("{path}[{name}]");
+            resource_name(name, &field, errors);
+            if !name.contains('/') && !is_standard_quota(name) {
+                errors.invalid_text(&field, name, "must be a standard resource for quota");
+            }
+            let Some(amount) = value.as_str().and_then(Quantity::parse) else {
+                errors.invalid(&field, value, quantity::INVALID);
+                continue;
+            };
+            if amount.is_negative() {
+                errors.invalid(&field, value, "must be greater than or equal to 0");
+            }
+            if OBJECTS.contains(&name.as_str()) && !amount.is_whole() {
+                errors.invalid(&field, value, "must be an integer");
+            }
+        }
+    }
+    scopes(object, errors);
+    scope_selector(object, errors);
+}
+
+fn fits_scope(scope: &str, resource: &str) -> bool {
+    !is_standard_quota(resource)
+        || resource == "pods"
+        || (scope != "BestEffort" && SCOPED.contains(&resource))
+}
+
+fn hard_names(object: &Value) -> BTreeSet<&str> {
+    map(object, "spec.hard").into_iter().flatten().map(|(name, _)| name.as_str()).collect()
+}
+
+fn scopes(object: &Value, errors: &mut Errors) {
+    let (field, shown) = ("spec.scopes", at(object, "spec.scopes"));
+    let all: Vec<&str> = list(object, field).iter().filter_map(Value::as_str).collect();
+    for scope in &all {
+        if !SCOPES.contains(scope) {
+            errors.invalid(field, shown, "unsupported scope");
+        }
+        for _ in hard_names(object).iter().filter(|name| !fits_scope(scope, name)) {
+            errors.invalid(field, shown, "unsupported scope applied to resource");
+        }
+    }
+    for (one, other) in [("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating")] {
+        if all.contains(&one) && all.contains(&other) {
+            errors.invalid(field, shown, "conflicting scopes");
+        }
+    }
+}
+
+fn scope_selector(object: &Value, errors: &mut Errors) {
+    let field = "spec.scopeSelector.matchExpressions";
+    for rule in list(object, field) {
+        let (scope, operator) = (text(rule, "scopeName"), text(rule, "operator"));
+        if !SCOPES.contains(&scope) {
+            errors.invalid_text(format!("{field}.scopeName"), scope, "unsupported scope");
+        }
+        for _ in hard_names(object).iter().filter(|name| !fits_scope(scope, name)) {
+            errors.invalid(field, at(object, "spec.scopeSelector"), "unsupported scope applied to resource");
+        }
+        if SCOPES.contains(&scope) && scope != "PriorityClass" && operator != "Exists" {
+            errors.invalid_text(format!("{field}.operator"), operator, "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity");
+        }
+        let values = list(rule, "values");
+        match operator {
+            "In" | "NotIn" if values.is_empty() => errors.required(
+                format!("{field}.values"),
+                "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector",
+            ),
+            "Exists" | "DoesNotExist" if !values.is_empty() => errors.invalid(
+                format!("{field}.values"),
+                at(rule, "values"),
+                "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector",
+            ),
+            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+            other => errors.invalid_text(format!("{field}.operator"), other, "not a valid selector operator"),
+        }
+    }
+}
+
+fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
+    let set = |o: &Value| -> BTreeSet<String> {
+        list(o, "spec.scopes").iter().filter_map(Value::as_str).map(String::from).collect()
+    };
+    if set(new) != set(old) {
+        errors.invalid("spec.scopes", at(new, "spec.scopes"), IMMUTABLE);
+    }
+}
+
+static PRINTER: Printer = Printer {
+    columns: &[
+        ("Name", "string", false),
+        ("Request", "string", false),
+        ("Limit", "string", false),
+        ("Age", "string", false),
+    ],
+    cells: |o, now| {
+        let (mut requests, mut limits) = (vec![], vec![]);
+        let mut hard: Vec<(&String, &Value)> = map(o, "status.hard").into_iter().flatten().collect();
+        hard.sort_by_key(|(name, _)| *name);
+        for (name, hard) in hard {
+            let used = at(o, "status.used").get(name).and_then(Value::as_str).unwrap_or("0");
+            let text = format!("{name}: {used}/{}", hard.as_str().unwrap_or("0"));
+            if name.starts_with("limits.") { &mut limits } else { &mut requests }.push(text);
+        }
+        vec![name(o), requests.join(", ").into(), limits.join(", ").into(), age(o, now)]
+    },
+    conditions: None,
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::validate::problems;
+    use serde_json::json;
+
+    #[test]
+    fn a_quota_knows_what_can_be_counted() {
+        let hard = json!({"spec": {"hard": {"pods": "1.5", "foo": "1", "count/jobs.batch": "3", "requests.nvidia.com/gpu": "1", "limits.cpu": "-1"}}});
+        assert_eq!(
+            problems(validate, hard),
+            [
+                "spec.hard[pods]: Invalid value: \"1.5\": must be an integer",
+                "spec.hard[foo]: Invalid value: \"foo\": must be a standard resource type or fully qualified",
+                "spec.hard[foo]: Invalid value: \"foo\": must be a standard resource for quota",
+                "spec.hard[limits.cpu]: Invalid value: \"-1\": must be greater than or equal to 0",
+            ]
+        );
+        let scoped = json!({"spec": {"hard": {"pods": "1", "services": "1"}, "scopes": ["BestEffort", "NotBestEffort"]}});
+        let told = problems(validate, scoped);
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert!(told[2].ends_with("conflicting scopes"), "{told:?}");
+    }
+}

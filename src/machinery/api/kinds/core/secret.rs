@@ -1,0 +1,129 @@
+//! Secrets: passwords, tokens and keys that pods read.
+
+use crate::errors::Errors;
+use crate::kinds::core::data::{SIZE_MAX, count, decoded, immutable, keys};
+use crate::kinds::{Kind, of};
+use crate::meta;
+use crate::table::{Printer, age, name};
+use crate::validate::IMMUTABLE;
+use crate::value::{self, at, default_zero, text};
+use base64::Engine as _;
+use k8s_openapi::api::core::v1::Secret;
+use serde_json::Value;
+
+pub(super) fn kind() -> Kind {
+    Kind {
+        defaults,
+        validate,
+        validate_update,
+        fields: &[("type", "type")],
+        printer: Some(&PRINTER),
+        ..of::<Secret>()
+    }
+}
+
+/// Moves `stringData` into `data`. The default type is `Opaque`.
+fn defaults(object: &mut Value) {
+    default_zero(object, "type", "Opaque");
+    if let Some(Value::Object(texts)) = value::remove(object, "stringData") {
+        let data = value::slot_map(object, "data");
+        for (key, text) in texts {
+            let plain = text.as_str().unwrap_or("");
+            data.insert(key, base64::engine::general_purpose::STANDARD.encode(plain).into());
+        }
+    }
+}
+
+pub(super) fn validate(object: &Value, errors: &mut Errors) {
+    if keys(object, "data", decoded, errors) > SIZE_MAX {
+        errors.too_long("data", SIZE_MAX);
+    }
+    let need = |key: &str, errors: &mut Errors| {
+        if at(object, "data").get(key).is_none() {
+            errors.required(format!("data[{key}]"), "");
+        }
+    };
+    match text(object, "type") {
+        "kubernetes.io/service-account-token"
+            if meta::annotation(object, "kubernetes.io/service-account.name").unwrap_or("").is_empty() =>
+        {
+            errors.required("metadata.annotations[kubernetes.io/service-account.name]", "");
+        }
+        "kubernetes.io/dockerconfigjson" => {
+            need(".dockerconfigjson", errors);
+            is_json(object, ".dockerconfigjson", errors);
+        }
+        "kubernetes.io/dockercfg" => {
+            need(".dockercfg", errors);
+            is_json(object, ".dockercfg", errors);
+        }
+        "kubernetes.io/basic-auth" => {
+            let has = |key: &str| at(object, "data").get(key).is_some();
+            if !has("username") && !has("password") {
+                errors.required("data[username]", "");
+                errors.required("data[password]", "");
+            }
+        }
+        "kubernetes.io/ssh-auth" => need("ssh-privatekey", errors),
+        "kubernetes.io/tls" => {
+            need("tls.crt", errors);
+            need("tls.key", errors);
+        }
+        _ => {}
+    }
+}
+
+/// Checks that a file is JSON; otherwise the fault would show only when an image is pulled. The
+/// error does not repeat the content, which is secret.
+fn is_json(object: &Value, key: &str, errors: &mut Errors) {
+    use base64::Engine as _;
+    let Some(said) = at(object, "data").get(key).and_then(Value::as_str) else { return };
+    let decoded = base64::engine::general_purpose::STANDARD.decode(said).unwrap_or_default();
+    if serde_json::from_slice::<serde_json::Map<String, Value>>(&decoded).is_err() {
+        errors.invalid_text(format!("data[{key}]"), "<secret contents redacted>", "invalid JSON");
+    }
+}
+
+fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
+    if text(new, "type") != text(old, "type") {
+        errors.invalid("type", at(new, "type"), IMMUTABLE);
+    }
+    immutable(new, old, &["data"], errors);
+}
+
+static PRINTER: Printer = Printer {
+    columns: &[
+        ("Name", "string", false),
+        ("Type", "string", false),
+        ("Data", "string", false),
+        ("Age", "string", false),
+    ],
+    cells: |o, now| vec![name(o), text(o, "type").into(), count(o, "data").into(), age(o, now)],
+    conditions: None,
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::validate::problems;
+    use serde_json::json;
+
+    #[test]
+    fn a_secret_has_what_its_type_promises() {
+        let told = |kind: &str, data: Value| problems(validate, json!({"type": kind, "data": data}));
+        // {"auths":{}} and {"auths"
+        assert_eq!(
+            told("kubernetes.io/dockerconfigjson", json!({".dockerconfigjson": "eyJhdXRocyI6e319"})),
+            [""; 0]
+        );
+        assert_eq!(
+            told("kubernetes.io/dockerconfigjson", json!({".dockerconfigjson": "eyJhdXRocyI="})),
+            ["data[.dockerconfigjson]: Invalid value: \"<secret contents redacted>\": invalid JSON"]
+        );
+        assert_eq!(told("kubernetes.io/basic-auth", json!({"password": ""})), [""; 0]);
+        assert_eq!(
+            told("kubernetes.io/basic-auth", json!({"user": "YQ=="})),
+            ["data[username]: Required value", "data[password]: Required value"]
+        );
+    }
+}

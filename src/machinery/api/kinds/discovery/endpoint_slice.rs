@@ -1,0 +1,125 @@
+//! Endpoint slices: addresses and ports of a Service's pods, at most 1000 in one object. kube-proxy
+//! and the DNS server read them.
+
+use crate::errors::Errors;
+use crate::kinds::{Kind, of};
+use crate::table::{Printer, age, name, some};
+use crate::validate::addresses::address;
+use crate::validate::{names, one_of};
+use crate::value::{at, default, default_zero, int, list, list_mut, text};
+use clock::Timestamp;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use serde_json::{Value, json};
+use std::collections::HashSet;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+pub(super) fn kind() -> Kind {
+    Kind {
+        generation: true,
+        defaults,
+        validate,
+        immutable: &["addressType"],
+        printer: Some(&PRINTER),
+        ..of::<EndpointSlice>()
+    }
+}
+
+fn defaults(object: &mut Value) {
+    for port in list_mut(object, "ports") {
+        default(port, "name", "");
+        default_zero(port, "protocol", "TCP");
+    }
+}
+
+fn validate(object: &Value, errors: &mut Errors) {
+    if text(object, "addressType").is_empty() {
+        errors.required("addressType", "");
+    } else {
+        one_of(object, "addressType", "addressType", &["FQDN", "IPv4", "IPv6"], errors);
+    }
+    let family = text(object, "addressType");
+    let endpoints = list(object, "endpoints");
+    if endpoints.len() > 1_000 {
+        return errors.too_many("endpoints", endpoints.len(), 1_000);
+    }
+    for (i, endpoint) in endpoints.iter().enumerate() {
+        let hostname = text(endpoint, "hostname");
+        for problem in names::dns_label(hostname).iter().filter(|_| !at(endpoint, "hostname").is_null()) {
+            errors.invalid_text(format!("endpoints[{i}].hostname"), hostname, problem);
+        }
+        let field = format!("endpoints[{i}].addresses");
+        let addresses = list(endpoint, "addresses");
+        match addresses.len() {
+            0 => errors.required(&field, "must contain at least 1 address"),
+            n if n > 100 => errors.too_many(&field, n, 100),
+            _ => {}
+        }
+        for (j, one) in addresses.iter().enumerate() {
+            let (one, field) = (one.as_str().unwrap_or(""), format!("{field}[{j}]"));
+            let right = match family {
+                "IPv4" => one.parse::<Ipv4Addr>().is_ok(),
+                "IPv6" => one.parse::<Ipv6Addr>().is_ok(),
+                _ => true,
+            };
+            if !right {
+                errors.invalid_text(&field, one, &format!("must be an {family} address"));
+            } else if family == "FQDN" {
+                names::dns_subdomain(one).iter().for_each(|p| errors.invalid_text(&*field, one, p));
+            } else {
+                address(one, &field, errors);
+            }
+        }
+    }
+    let ports = list(object, "ports");
+    if ports.len() > 20_000 {
+        return errors.too_many("ports", ports.len(), 20_000);
+    }
+    let mut seen: HashSet<&str> = HashSet::new();
+    for (i, port) in ports.iter().enumerate() {
+        let (name, field) = (text(port, "name"), format!("ports[{i}].name"));
+        for problem in names::dns_label(name).iter().filter(|_| !name.is_empty()) {
+            errors.invalid_text(&*field, name, problem);
+        }
+        if !seen.insert(name) {
+            errors.duplicate(field, &json!(name));
+        }
+        if let Some(problem) = int(port, "port").and_then(names::port_number) {
+            errors.invalid(format!("ports[{i}].port"), at(port, "port"), problem);
+        }
+        one_of(port, "protocol", &format!("ports[{i}].protocol"), &["SCTP", "TCP", "UDP"], errors);
+    }
+}
+
+static PRINTER: Printer = Printer {
+    columns: &[
+        ("Name", "string", false),
+        ("AddressType", "string", false),
+        ("Ports", "string", false),
+        ("Endpoints", "string", false),
+        ("Age", "string", false),
+    ],
+    cells,
+    conditions: None,
+};
+
+fn cells(o: &Value, now: Timestamp) -> Vec<Value> {
+    let ports: Vec<String> = list(o, "ports")
+        .iter()
+        .map(|p| match (int(p, "port"), text(p, "name")) {
+            (Some(n), _) => n.to_string(),
+            (None, "") => "*".to_string(),
+            (None, name) => name.to_string(),
+        })
+        .collect();
+    let addresses: Vec<String> = list(o, "endpoints")
+        .iter()
+        .flat_map(|e| list(e, "addresses").iter().filter_map(Value::as_str).map(String::from))
+        .collect();
+    vec![
+        name(o),
+        text(o, "addressType").into(),
+        some(&ports, 3, "<unset>").into(),
+        some(&addresses, 3, "<unset>").into(),
+        age(o, now),
+    ]
+}

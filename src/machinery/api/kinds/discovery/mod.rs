@@ -1,0 +1,10 @@
+//! The group `discovery.k8s.io`.
+
+mod endpoint_slice;
+
+use super::Kind;
+
+/// In the order of discovery.
+pub(super) fn kinds() -> Vec<Kind> {
+    vec![endpoint_slice::kind()]
+}

@@ -1,0 +1,162 @@
+//! Events of the group `events.k8s.io`: the newer form of the Events of the core group. The same
+//! objects are stored, in the form of the core group, and served in both.
+
+use crate::errors::Errors;
+use crate::kinds::core::event::{FIELDS, PRINTER, validate_any};
+use crate::kinds::{Conversion, Kind, of};
+use crate::validate::IMMUTABLE;
+use crate::value::{at, int, text};
+use k8s_openapi::api::events::v1::Event;
+use serde_json::Value;
+
+pub(super) fn kind() -> Kind {
+    Kind {
+        short_names: &["ev"],
+        singular: "event".into(),
+        create_on_update: true,
+        fields: FIELDS,
+        printer: Some(&PRINTER),
+        validate,
+        conversion: Some(Conversion { to_stored, from_stored, validate: validate_new }),
+        ..of::<Event>()
+    }
+}
+
+/// Fields that have another name in each version: (core, events.k8s.io).
+const RENAMED: [(&str, &str); 7] = [
+    ("involvedObject", "regarding"),
+    ("message", "note"),
+    ("source", "deprecatedSource"),
+    ("firstTimestamp", "deprecatedFirstTimestamp"),
+    ("lastTimestamp", "deprecatedLastTimestamp"),
+    ("count", "deprecatedCount"),
+    ("reportingComponent", "reportingController"),
+];
+
+fn rename(object: &mut Value, pairs: impl Iterator<Item = (&'static str, &'static str)>, api_version: &str) {
+    let Value::Object(map) = object else { return };
+    for (from, to) in pairs {
+        if let Some(v) = map.shift_remove(from) {
+            map.insert(to.to_string(), v);
+        }
+    }
+    map.insert("apiVersion".into(), api_version.into());
+}
+
+/// events.k8s.io/v1 → core/v1
+fn to_stored(object: &mut Value) {
+    rename(object, RENAMED.into_iter().map(|(core, new)| (new, core)), "v1");
+}
+
+/// core/v1 → events.k8s.io/v1
+fn from_stored(object: &mut Value) {
+    rename(object, RENAMED.into_iter(), "events.k8s.io/v1");
+}
+
+/// An Event of `events.k8s.io/v1`, in its stored form.
+fn validate(object: &Value, errors: &mut Errors) {
+    validate_any(object, "reportingController", errors);
+}
+
+/// Rules of `events.k8s.io/v1` beyond those of [`validate`], for an object in its stored form
+/// (`ValidateEventCreate`, `ValidateEventUpdate`). The fields have the names of the stored form, as
+/// upstream's.
+fn validate_new(object: &Value, old: Option<&Value>, errors: &mut Errors) {
+    if old.is_none_or(|old| at(old, "series") != at(object, "series")) && !at(object, "series").is_null() {
+        if int(object, "series.count").unwrap_or(0) < 2 {
+            errors.invalid_text("series.count", "", "should be at least 2");
+        }
+        if text(object, "series.lastObservedTime").is_empty() {
+            errors.required("series.lastObservedTime", "");
+        }
+    }
+    if let Some(old) = old {
+        for field in [
+            "involvedObject",
+            "reason",
+            "message",
+            "source",
+            "firstTimestamp",
+            "lastTimestamp",
+            "count",
+            "type",
+            "eventTime",
+            "action",
+            "related",
+            "reportingComponent",
+            "reportingInstance",
+        ] {
+            if at(object, field) != at(old, field) {
+                let name = if field == "reportingComponent" { "reportingController" } else { field };
+                errors.invalid(name, at(object, field), IMMUTABLE);
+            }
+        }
+        return;
+    }
+    if text(object, "eventTime").is_empty() {
+        errors.required("eventTime", "");
+    }
+    let kind = text(object, "type");
+    if !matches!(kind, "Normal" | "Warning") {
+        errors.invalid_text("type", "", &format!("has invalid value: {kind}"));
+    }
+    let is_set = [
+        ("firstTimestamp", !text(object, "firstTimestamp").is_empty()),
+        ("lastTimestamp", !text(object, "lastTimestamp").is_empty()),
+        ("count", int(object, "count").unwrap_or(0) != 0),
+        ("source", ["component", "host"].iter().any(|part| !text(at(object, "source"), part).is_empty())),
+    ];
+    for (field, _) in is_set.into_iter().filter(|(_, is_set)| *is_set) {
+        errors.invalid_text(field, "", "needs to be unset");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn made_by_the_new_api() -> Value {
+        json!({"metadata": {"name": "e", "namespace": "default"}, "eventTime": "2026-01-02T03:04:05.000006Z",
+            "involvedObject": {"kind": "Pod", "name": "p", "namespace": "default"}, "type": "Normal", "reason": "R",
+            "message": "m", "reportingComponent": "x", "reportingInstance": "y", "action": "z"})
+    }
+
+    fn fields(check: impl FnOnce(&mut Errors)) -> Vec<String> {
+        let mut errors = Errors::default();
+        check(&mut errors);
+        errors.iter().map(|e| e.field.to_string()).collect()
+    }
+
+    #[test]
+    fn the_new_api_of_events_takes_no_old_fields_and_no_changes() {
+        let new = made_by_the_new_api();
+        let create = |event: &Value| fields(|errors| validate_new(event, None, errors));
+        let update = |event: &Value| fields(|errors| validate_new(event, Some(&new), errors));
+        assert!(create(&new).is_empty() && update(&new).is_empty());
+        let mut event = new.clone();
+        event["eventTime"] = Value::Null;
+        event["type"] = "Odd".into();
+        event["count"] = 2.into();
+        event["lastTimestamp"] = "2026-01-02T03:04:05Z".into();
+        event["source"] = json!({"component": "x"});
+        event["series"] = json!({"count": 1});
+        let wanted = [
+            "series.count",
+            "series.lastObservedTime",
+            "eventTime",
+            "type",
+            "lastTimestamp",
+            "count",
+            "source",
+        ];
+        assert_eq!(create(&event), wanted);
+        let mut changed = new.clone();
+        changed["message"] = "another".into();
+        changed["reportingComponent"] = "z".into();
+        assert_eq!(update(&changed), ["message", "reportingController"]);
+        changed = new.clone();
+        changed["series"] = json!({"count": 2, "lastObservedTime": "2026-01-02T03:04:06.000000Z"});
+        assert!(update(&changed).is_empty());
+    }
+}

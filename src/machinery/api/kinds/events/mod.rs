@@ -1,0 +1,10 @@
+//! The group `events.k8s.io`.
+
+mod event;
+
+use super::Kind;
+
+/// In the order of discovery.
+pub(super) fn kinds() -> Vec<Kind> {
+    vec![event::kind()]
+}

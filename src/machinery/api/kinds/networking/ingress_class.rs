@@ -1,0 +1,90 @@
+//! Ingress classes: which controller serves the Ingresses that name the class.
+
+use crate::errors::Errors;
+use crate::kinds::{Kind, of};
+use crate::table::{Printer, age, name};
+use crate::validate::{IMMUTABLE, add_problems, names};
+use crate::value::{at, default, text};
+use k8s_openapi::api::networking::v1::IngressClass;
+use serde_json::{Value, json};
+
+pub(super) fn kind() -> Kind {
+    Kind {
+        generation: true,
+        defaults,
+        validate,
+        validate_update,
+        printer: Some(&PRINTER),
+        ..of::<IngressClass>()
+    }
+}
+
+fn defaults(object: &mut Value) {
+    if at(object, "spec.parameters").is_object() {
+        default(object, "spec.parameters.scope", "Cluster");
+    }
+}
+
+fn validate(object: &Value, errors: &mut Errors) {
+    const CONTROLLER: &str = "spec.controller";
+    let controller = text(object, CONTROLLER);
+    if controller.len() > 250 {
+        errors.too_long(CONTROLLER, 250);
+    }
+    match controller.split_once('/') {
+        _ if controller.is_empty() => errors.required(CONTROLLER, ""),
+        Some((host, path)) if !host.is_empty() && !path.is_empty() => {
+            add_problems(names::dns_subdomain(host), CONTROLLER, host, errors);
+        }
+        _ => {
+            let why = "must be a domain-prefixed path (such as \"acme.io/foo\")";
+            errors.invalid_text(CONTROLLER, controller, why);
+        }
+    }
+    let parameters = at(object, "spec.parameters");
+    if parameters.is_null() {
+        return;
+    }
+    for part in ["kind", "name"] {
+        if text(parameters, part).is_empty() {
+            errors.required(format!("spec.parameters.{part}"), &format!("{part} is required"));
+        }
+    }
+    let (scope, namespace) = (text(parameters, "scope"), text(parameters, "namespace"));
+    match scope {
+        "Cluster" if !namespace.is_empty() => errors.forbidden(
+            "spec.parameters.namespace",
+            "`parameters.namespace` must not be set when `parameters.scope` is set to 'Cluster'",
+        ),
+        "Namespace" if namespace.is_empty() => {
+            errors.required("spec.parameters.namespace", "`parameters.scope` is set to 'Namespace'");
+        }
+        "Cluster" | "Namespace" => {}
+        other => errors.not_supported("spec.parameters.scope", &json!(other), &["Cluster", "Namespace"]),
+    }
+}
+
+fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
+    if at(new, "spec.controller") != at(old, "spec.controller") {
+        errors.invalid("spec.controller", at(new, "spec.controller"), IMMUTABLE);
+    }
+}
+
+static PRINTER: Printer = Printer {
+    columns: &[
+        ("Name", "string", false),
+        ("Controller", "string", false),
+        ("Parameters", "string", false),
+        ("Age", "string", false),
+    ],
+    cells: |o, now| {
+        let part = |field: &str| text(o, &format!("spec.parameters.{field}"));
+        let parameters = match (at(o, "spec.parameters").is_null(), part("apiGroup")) {
+            (true, _) => "<none>".to_string(),
+            (false, "") => format!("{}/{}", part("kind"), part("name")),
+            (false, group) => format!("{}.{group}/{}", part("kind"), part("name")),
+        };
+        vec![name(o), text(o, "spec.controller").into(), parameters.into(), age(o, now)]
+    },
+    conditions: None,
+};

@@ -1,0 +1,12 @@
+//! The group `networking.k8s.io`.
+
+mod ingress;
+mod ingress_class;
+mod network_policy;
+
+use super::Kind;
+
+/// In the order of discovery.
+pub(super) fn kinds() -> Vec<Kind> {
+    vec![ingress_class::kind(), ingress::kind(), network_policy::kind()]
+}

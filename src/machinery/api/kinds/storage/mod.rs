@@ -1,0 +1,10 @@
+//! The group `storage.k8s.io`.
+
+mod storage_class;
+
+use super::Kind;
+
+/// In the order of discovery.
+pub(super) fn kinds() -> Vec<Kind> {
+    vec![storage_class::kind()]
+}

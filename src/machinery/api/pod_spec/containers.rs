@@ -1,0 +1,441 @@
+//! Containers of every kind: names, ports, environment, resources, probes, hooks.
+
+use super::volumes::{ENV_FIELDS, Volumes, field_ref, mounts, no_backsteps, resource_ref};
+use super::{GROUPS, own_name, security};
+use crate::errors::Errors;
+use crate::pod_spec::ephemeral::ephemeral;
+use crate::pod_spec::resources::{claims, requirements, resize, resource_name};
+use crate::validate::{names, one_of};
+use crate::value::{at, int, list, text};
+use serde_json::{Value, json};
+use std::collections::HashSet;
+
+/// All containers of a pod's spec.
+pub(super) fn all(spec: &Value, field: &str, volumes: &Volumes, errors: &mut Errors) {
+    if list(spec, "containers").is_empty() {
+        errors.required(format!("{field}.containers"), "");
+    }
+    let names = |group: &str| list(spec, group).iter().map(|c| text(c, "name"));
+    let claims: HashSet<&str> = names("resourceClaims").collect();
+    let targets: HashSet<&str> = names("containers").chain(names("initContainers")).collect();
+    let mut seen: HashSet<&str> = HashSet::new();
+    // A name is reported as a duplicate where it stands for the second time: init containers after
+    // the others, as upstream.
+    for group in ["containers", "initContainers", "ephemeralContainers"] {
+        for (i, c) in list(spec, group).iter().enumerate() {
+            let here = format!("{field}.{group}[{i}]");
+            own_name(c, &here, &mut seen, errors);
+            container(spec, c, &here, volumes, &claims, errors);
+            match group {
+                "containers" => {
+                    active(spec, c, &here, errors);
+                    restart(c, &here, errors);
+                }
+                "initContainers" => {
+                    restart(c, &here, errors);
+                    if text(c, "restartPolicy") == "Always" {
+                        active(spec, c, &here, errors);
+                    } else {
+                        for path in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
+                            if !at(c, path).is_null() {
+                                let why = "may not be set for init containers without restartPolicy=Always";
+                                errors.forbidden(format!("{here}.{path}"), why);
+                            }
+                        }
+                    }
+                    host_ports(&[c], &format!("{field}.initContainers"), errors);
+                }
+                _ => ephemeral(&targets, c, &here, errors),
+            }
+        }
+    }
+    let regular: Vec<&Value> = list(spec, "containers").iter().collect();
+    host_ports(&regular, &format!("{field}.containers"), errors);
+    file_keys(spec, field, volumes, errors);
+}
+
+/// Ports of the host that two containers ask for.
+fn host_ports(containers: &[&Value], field: &str, errors: &mut Errors) {
+    let mut seen: HashSet<String> = HashSet::new();
+    for (i, c) in containers.iter().enumerate() {
+        for (j, port) in list(c, "ports").iter().enumerate() {
+            let Some(number) = int(port, "hostPort").filter(|n| *n != 0) else { continue };
+            let key = format!("{}/{}/{number}", text(port, "protocol"), text(port, "hostIP"));
+            if seen.contains(&key) {
+                errors.duplicate(format!("{field}[{i}].ports[{j}].hostPort"), &json!(key));
+            }
+            seen.insert(key);
+        }
+    }
+}
+
+/// What a container of any kind may say.
+fn container(
+    spec: &Value,
+    c: &Value,
+    field: &str,
+    volumes: &Volumes,
+    known: &HashSet<&str>,
+    errors: &mut Errors,
+) {
+    if text(c, "image").is_empty() {
+        errors.required(format!("{field}.image"), "");
+    }
+    let policies = ["File", "FallbackToLogsOnError"];
+    one_of(c, "terminationMessagePolicy", &format!("{field}.terminationMessagePolicy"), &policies, errors);
+    ports(c, field, errors);
+    environment(c, field, errors);
+    mounts(c, field, volumes, errors);
+    let policies = ["Always", "IfNotPresent", "Never"];
+    one_of(c, "imagePullPolicy", &format!("{field}.imagePullPolicy"), &policies, errors);
+    requirements(at(c, "resources"), &format!("{field}.resources"), &resource_name, errors);
+    claims(known, c, &format!("{field}.resources.claims"), errors);
+    resize(spec, c, &format!("{field}.resizePolicy"), errors);
+    security::container(c, field, security::shares_users(spec), errors);
+}
+
+fn ports(c: &Value, field: &str, errors: &mut Errors) {
+    let mut seen: HashSet<&str> = HashSet::new();
+    for (i, port) in list(c, "ports").iter().enumerate() {
+        let here = format!("{field}.ports[{i}]");
+        let name = text(port, "name");
+        if !name.is_empty() {
+            let problems = names::port_name(name);
+            problems.iter().for_each(|p| errors.invalid_text(format!("{here}.name"), name, p));
+            if problems.is_empty() && seen.contains(&name) {
+                errors.duplicate(format!("{here}.name"), &json!(name));
+            }
+            seen.insert(name);
+        }
+        match int(port, "containerPort") {
+            None | Some(0) => errors.required(format!("{here}.containerPort"), ""),
+            Some(n) => {
+                if let Some(problem) = names::port_number(n) {
+                    errors.invalid(format!("{here}.containerPort"), &json!(n), problem);
+                }
+            }
+        }
+        if let Some(n) = int(port, "hostPort").filter(|n| *n != 0)
+            && let Some(problem) = names::port_number(n)
+        {
+            errors.invalid(format!("{here}.hostPort"), &json!(n), problem);
+        }
+        one_of(port, "protocol", &format!("{here}.protocol"), &["SCTP", "TCP", "UDP"], errors);
+    }
+}
+
+fn environment(c: &Value, field: &str, errors: &mut Errors) {
+    for (i, variable) in list(c, "env").iter().enumerate() {
+        let here = format!("{field}.env[{i}]");
+        let name = text(variable, "name");
+        if name.is_empty() {
+            errors.required(format!("{here}.name"), "");
+        } else {
+            for problem in names::env_name(name) {
+                errors.invalid_text(format!("{here}.name"), name, &problem);
+            }
+        }
+        value_from(variable, &format!("{here}.valueFrom"), errors);
+    }
+    for (i, source) in list(c, "envFrom").iter().enumerate() {
+        let here = format!("{field}.envFrom[{i}]");
+        let prefix = text(source, "prefix");
+        if !prefix.is_empty() {
+            for problem in names::env_name(prefix) {
+                errors.invalid_text(format!("{here}.prefix"), prefix, &problem);
+            }
+        }
+        let kinds = ["configMapRef", "secretRef"].into_iter().filter(|k| at(source, k).is_object());
+        let kinds: Vec<&str> = kinds.collect();
+        for kind in &kinds {
+            let (place, name) = (format!("{here}.{kind}.name"), text(source, &format!("{kind}.name")));
+            if name.is_empty() {
+                errors.required(place, "");
+            } else {
+                names::dns_subdomain(name).iter().for_each(|p| errors.invalid_text(&*place, name, p));
+            }
+        }
+        // Upstream names the list here, not the entry.
+        let list_field = format!("{field}.envFrom");
+        match kinds.len() {
+            0 => {
+                errors.invalid_text(list_field, "", "must specify one of: `configMapRef` or `secretRef`");
+            }
+            1 => {}
+            _ => errors.invalid_text(list_field, "", "may not have more than one field specified at a time"),
+        }
+    }
+}
+
+fn value_from(variable: &Value, field: &str, errors: &mut Errors) {
+    let from = at(variable, "valueFrom");
+    if from.is_null() {
+        return;
+    }
+    let mut sources = 0;
+    for kind in ["fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef"] {
+        let source = at(from, kind);
+        if !source.is_object() {
+            continue;
+        }
+        sources += 1;
+        let here = format!("{field}.{kind}");
+        match kind {
+            "fieldRef" => field_ref(source, &ENV_FIELDS, &here, errors),
+            "resourceFieldRef" => resource_ref(source, false, &here, errors),
+            "fileKeyRef" => {
+                for path in ["key", "volumeName", "path"] {
+                    if text(source, path).is_empty() {
+                        errors.required(format!("{here}.{path}"), "");
+                    }
+                }
+                no_backsteps(text(source, "path"), &format!("{here}.path"), errors);
+            }
+            _ => {
+                let (name, key) = (text(source, "name"), text(source, "key"));
+                for problem in names::dns_subdomain(name) {
+                    errors.invalid_text(format!("{here}.name"), name, &problem);
+                }
+                if key.is_empty() {
+                    errors.required(format!("{here}.key"), "");
+                } else {
+                    for problem in names::config_key(key) {
+                        errors.invalid_text(format!("{here}.key"), key, &problem);
+                    }
+                }
+            }
+        }
+    }
+    let why = match sources {
+        0 => {
+            "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
+        }
+        _ if !text(variable, "value").is_empty() => "may not be specified when `value` is not empty",
+        1 => return,
+        _ => "may not have more than one field specified at a time",
+    };
+    errors.invalid_text(field, "", why);
+}
+
+/// Variables from files are read from an emptyDir.
+fn file_keys(spec: &Value, field: &str, volumes: &Volumes, errors: &mut Errors) {
+    for group in GROUPS {
+        for (i, c) in list(spec, group).iter().enumerate() {
+            for (j, variable) in list(c, "env").iter().enumerate() {
+                let source = at(variable, "valueFrom.fileKeyRef");
+                if !source.is_object() {
+                    continue;
+                }
+                let place = format!("{field}.{group}[{i}].env[{j}].valueFrom.fileKeyRef.volumeName");
+                let name = text(source, "volumeName");
+                match volumes.find(name) {
+                    None => errors.not_found(place, &json!(name)),
+                    Some(volume) if !at(volume, "emptyDir").is_object() => {
+                        errors.invalid_text(place, name, "referenced volume must be of type emptyDir");
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+    }
+}
+
+/// Probes and hooks of a container that runs as long as its pod.
+fn active(spec: &Value, c: &Value, field: &str, errors: &mut Errors) {
+    let grace = int(spec, "terminationGracePeriodSeconds");
+    for hook in ["postStart", "preStop"] {
+        let value = at(c, &format!("lifecycle.{hook}"));
+        if !value.is_null() {
+            let kinds = ["exec", "httpGet", "tcpSocket", "sleep"];
+            handler(value, &kinds, grace, &format!("{field}.lifecycle.{hook}"), errors);
+        }
+    }
+    let signal = at(c, "lifecycle.stopSignal");
+    if !signal.is_null() {
+        stop_signal(spec, signal, &format!("{field}.lifecycle.stopSignal"), errors);
+    }
+    for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
+        let value = at(c, probe);
+        if value.is_null() {
+            continue;
+        }
+        let here = format!("{field}.{probe}");
+        handler(value, &["exec", "httpGet", "tcpSocket", "grpc"], grace, &here, errors);
+        let counts = [
+            "initialDelaySeconds",
+            "timeoutSeconds",
+            "periodSeconds",
+            "successThreshold",
+            "failureThreshold",
+        ];
+        for path in counts {
+            if int(value, path).is_some_and(|n| n < 0) {
+                let why = "must be greater than or equal to 0";
+                errors.invalid(format!("{here}.{path}"), at(value, path), why);
+            }
+        }
+        let period = at(value, "terminationGracePeriodSeconds");
+        let place = format!("{here}.terminationGracePeriodSeconds");
+        if period.as_i64().is_some_and(|n| n <= 0) {
+            errors.invalid(&place, period, "must be greater than 0");
+        }
+        if probe == "readinessProbe" {
+            if !period.is_null() {
+                errors.invalid(&place, period, "must not be set for readinessProbes");
+            }
+        } else if int(value, "successThreshold").is_some_and(|n| n != 1) {
+            errors.invalid(format!("{here}.successThreshold"), at(value, "successThreshold"), "must be 1");
+        }
+    }
+}
+
+fn port(port: &Value, field: &str, errors: &mut Errors) {
+    match port {
+        Value::String(name) => {
+            names::port_name(name).iter().for_each(|p| errors.invalid_text(field, name, p));
+        }
+        port => {
+            let number = port.as_i64().unwrap_or(0);
+            if let Some(problem) = names::port_number(number) {
+                errors.invalid(field, &json!(number), problem);
+            }
+        }
+    }
+}
+
+fn is_header(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-')
+}
+
+/// Exactly one of `kinds`.
+fn handler(value: &Value, kinds: &[&str], grace: Option<i64>, field: &str, errors: &mut Errors) {
+    let mut first = true;
+    for kind in kinds.iter().filter(|k| !at(value, k).is_null()) {
+        let (here, action) = (format!("{field}.{kind}"), at(value, kind));
+        if !std::mem::take(&mut first) {
+            errors.forbidden(here, "may not specify more than 1 handler type");
+            continue;
+        }
+        match *kind {
+            "exec" if list(action, "command").is_empty() => errors.required(format!("{here}.command"), ""),
+            "httpGet" => {
+                if text(action, "path").is_empty() {
+                    errors.required(format!("{here}.path"), "");
+                }
+                port(at(action, "port"), &format!("{here}.port"), errors);
+                one_of(action, "scheme", &format!("{here}.scheme"), &["HTTP", "HTTPS"], errors);
+                for header in list(action, "httpHeaders") {
+                    let name = text(header, "name");
+                    if !is_header(name) {
+                        let why = "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')";
+                        errors.invalid_text(format!("{here}.httpHeaders"), name, why);
+                    }
+                }
+            }
+            "tcpSocket" | "grpc" => port(at(action, "port"), &format!("{here}.port"), errors),
+            "sleep" => {
+                let seconds = int(action, "seconds").unwrap_or(0);
+                if let Some(grace) = grace.filter(|grace| seconds < 0 || seconds > *grace) {
+                    let why =
+                        format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})");
+                    errors.invalid(here, &json!(seconds), &why);
+                }
+            }
+            _ => {}
+        }
+    }
+    if first {
+        errors.required(field, "must specify a handler type");
+    }
+}
+
+fn stop_signal(spec: &Value, signal: &Value, field: &str, errors: &mut Errors) {
+    let name = signal.as_str().unwrap_or("");
+    let known: &[&str] = match text(spec, "os.name") {
+        "linux" => &[
+            "SIGABRT",
+            "SIGALRM",
+            "SIGBUS",
+            "SIGCHLD",
+            "SIGCLD",
+            "SIGCONT",
+            "SIGFPE",
+            "SIGHUP",
+            "SIGILL",
+            "SIGINT",
+            "SIGIO",
+            "SIGIOT",
+            "SIGKILL",
+            "SIGPIPE",
+            "SIGPOLL",
+            "SIGPROF",
+            "SIGPWR",
+            "SIGQUIT",
+            "SIGSEGV",
+            "SIGSTKFLT",
+            "SIGSTOP",
+            "SIGSYS",
+            "SIGTERM",
+            "SIGTRAP",
+            "SIGTSTP",
+            "SIGTTIN",
+            "SIGTTOU",
+            "SIGURG",
+            "SIGUSR1",
+            "SIGUSR2",
+            "SIGVTALRM",
+            "SIGWINCH",
+            "SIGXCPU",
+            "SIGXFSZ",
+        ],
+        "windows" => &["SIGKILL", "SIGTERM"],
+        _ => return errors.forbidden(field, "may not be set for containers with empty `spec.os.name`"),
+    };
+    let number = |prefix: &str, max: u8| {
+        name.strip_prefix(prefix)
+            .is_some_and(|n| n.is_empty() || n[1..].parse().is_ok_and(|n: u8| (1..=max).contains(&n)))
+    };
+    let real_time = known.len() > 2
+        && name.is_ascii()
+        && (number("SIGRTMIN", 15) && !name.contains('-') || number("SIGRTMAX", 14) && !name.contains('+'));
+    if !known.contains(&name) && !real_time {
+        errors.not_supported(field, signal, known);
+    }
+}
+
+/// A container's own restart policy (KEP-753, KEP-5307).
+fn restart(c: &Value, field: &str, errors: &mut Errors) {
+    let rules = list(c, "restartPolicyRules");
+    match at(c, "restartPolicy") {
+        Value::Null if rules.is_empty() => {}
+        Value::Null => {
+            let why = "must specify restartPolicy when restart rules are used";
+            errors.required(format!("{field}.restartPolicy"), why);
+        }
+        _ => {
+            let known = ["Always", "Never", "OnFailure"];
+            one_of(c, "restartPolicy", &format!("{field}.restartPolicy"), &known, errors);
+        }
+    }
+    if rules.len() > 20 {
+        errors.too_long(format!("{field}.restartPolicyRules"), 20);
+    }
+    for (i, rule) in rules.iter().enumerate() {
+        let here = format!("{field}.restartPolicyRules[{i}]");
+        if text(rule, "action") != "Restart" {
+            errors.not_supported(format!("{here}.action"), &json!(text(rule, "action")), &["Restart"]);
+        }
+        let codes = at(rule, "exitCodes");
+        if codes.is_null() {
+            errors.required(format!("{here}.exitCodes"), "must be specified");
+            continue;
+        }
+        let operator = text(codes, "operator");
+        if !["In", "NotIn"].contains(&operator) {
+            errors.not_supported(format!("{here}.exitCodes.operator"), &json!(operator), &["In", "NotIn"]);
+        }
+        if list(codes, "values").len() > 255 {
+            errors.too_long(format!("{here}.exitCodes.values"), 255);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Defaults of a pod's spec, for Pods and for pod templates.
+
+use crate::value::{self, at, default, default_zero, list_mut, put, text};
+use serde_json::{Value, json};
+
+/// A pod template's spec, at `spec.template.spec` of a workload.
+pub(crate) fn template(workload: &mut Value, path: &str) {
+    let template = value::slot(workload, path);
+    value::slot_map(template, "metadata");
+    spec(value::slot(template, "spec"));
+}
+
+pub(crate) fn spec(spec: &mut Value) {
+    default_zero(spec, "dnsPolicy", "ClusterFirst");
+    default_zero(spec, "restartPolicy", "Always");
+    default(spec, "terminationGracePeriodSeconds", 30);
+    default_zero(spec, "schedulerName", "default-scheduler");
+    default(spec, "securityContext", json!({}));
+    service_account(spec);
+    for field in ["containers", "initContainers", "ephemeralContainers"] {
+        for container in list_mut(spec, field) {
+            self::container(container);
+        }
+    }
+    for volume in list_mut(spec, "volumes") {
+        self::volume(volume);
+    }
+}
+
+/// `serviceAccount` is the old name of `serviceAccountName`; both are always shown.
+fn service_account(spec: &mut Value) {
+    let (new, old) = (text(spec, "serviceAccountName").to_string(), text(spec, "serviceAccount").to_string());
+    let name = if new.is_empty() { old } else { new };
+    if !name.is_empty() {
+        put(spec, "serviceAccountName", name.clone());
+        put(spec, "serviceAccount", name);
+    }
+}
+
+fn container(container: &mut Value) {
+    default_zero(container, "terminationMessagePath", "/dev/termination-log");
+    default_zero(container, "terminationMessagePolicy", "File");
+    default(container, "resources", json!({}));
+    if text(container, "imagePullPolicy").is_empty() {
+        let policy = if is_latest(text(container, "image")) { "Always" } else { "IfNotPresent" };
+        put(container, "imagePullPolicy", policy);
+    }
+    for port in list_mut(container, "ports") {
+        default_zero(port, "protocol", "TCP");
+    }
+    for variable in list_mut(container, "env") {
+        if at(variable, "valueFrom.fieldRef").is_object() {
+            default_zero(variable, "valueFrom.fieldRef.apiVersion", "v1");
+        }
+    }
+    for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
+        if let Some(probe) = container.get_mut(name).filter(|p| p.is_object()) {
+            default_zero(probe, "timeoutSeconds", 1);
+            default_zero(probe, "periodSeconds", 10);
+            default_zero(probe, "successThreshold", 1);
+            default_zero(probe, "failureThreshold", 3);
+            http_get(probe);
+            if at(probe, "grpc").is_object() {
+                default(probe, "grpc.service", "");
+            }
+        }
+    }
+    for hook in ["lifecycle.postStart", "lifecycle.preStop"] {
+        if let Some(hook) = value::at_mut(container, hook).filter(|h| h.is_object()) {
+            http_get(hook);
+        }
+    }
+}
+
+fn http_get(handler: &mut Value) {
+    if at(handler, "httpGet").is_object() {
+        default_zero(handler, "httpGet.path", "/");
+        default_zero(handler, "httpGet.scheme", "HTTP");
+    }
+}
+
+/// Does the image name ask for `latest`, by tag or by silence?
+fn is_latest(image: &str) -> bool {
+    let (name, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
+    match name.rsplit('/').next().unwrap_or("").split_once(':') {
+        Some((_, tag)) => tag == "latest",
+        None => digest.is_none(),
+    }
+}
+
+fn volume(volume: &mut Value) {
+    let sources = volume.as_object().map_or(0, |v| v.keys().filter(|k| *k != "name").count());
+    if sources == 0 {
+        put(volume, "emptyDir", json!({}));
+    }
+    for source in ["secret", "configMap", "downwardAPI", "projected"] {
+        if at(volume, source).is_object() {
+            default(volume, &format!("{source}.defaultMode"), 420);
+        }
+    }
+    field_refs(list_mut(volume, "downwardAPI.items"));
+    for source in list_mut(volume, "projected.sources") {
+        if at(source, "serviceAccountToken").is_object() {
+            default(source, "serviceAccountToken.expirationSeconds", 3600);
+        }
+        field_refs(list_mut(source, "downwardAPI.items"));
+    }
+    if at(volume, "hostPath").is_object() {
+        default(volume, "hostPath.type", "");
+    }
+    if at(volume, "ephemeral.volumeClaimTemplate").is_object() {
+        default(volume, "ephemeral.volumeClaimTemplate.spec.volumeMode", "Filesystem");
+    }
+}
+
+fn field_refs(items: &mut [Value]) {
+    for item in items {
+        if at(item, "fieldRef").is_object() {
+            default_zero(item, "fieldRef.apiVersion", "v1");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latest_is_a_tag_or_no_tag() {
+        for (image, latest) in [
+            ("nginx", true),
+            ("nginx:latest", true),
+            ("nginx:1.27", false),
+            ("localhost:5000/nginx", true),
+            ("localhost:5000/nginx:1", false),
+            ("nginx@sha256:00", false),
+        ] {
+            assert_eq!(is_latest(image), latest, "{image}");
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! The spec of a pod, which Pods and pod templates share: defaults and rules for every field, with
+//! upstream's paths and messages
+//! (`pkg/apis/core/validation/validation.go` of Kubernetes 1.35).
+
+mod containers;
+pub(crate) mod defaults;
+pub(crate) mod ephemeral;
+mod resources;
+mod scheduling;
+mod security;
+#[cfg(test)]
+mod tests;
+pub mod volumes;
+
+pub use scheduling::node_selector;
+
+use crate::errors::Errors;
+use crate::quantity::Quantity;
+use crate::requests;
+use crate::validate::{annotations, labels, names, one_of};
+use crate::value::{at, empty, flag, int, list, map, text};
+use serde_json::{Value, json};
+use std::collections::HashSet;
+use std::net::IpAddr;
+
+/// The lists of containers in a pod's spec.
+const GROUPS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
+
+/// The template at `path` of a workload.
+pub fn template(object: &Value, path: &str, errors: &mut Errors) {
+    template_at(at(object, path), path, errors);
+}
+
+/// A pod template, reported as `field`.
+pub fn template_at(template: &Value, field: &str, errors: &mut Errors) {
+    labels(template, "metadata.labels", &format!("{field}.labels"), errors);
+    annotations(template, &format!("{field}.annotations"), errors);
+    spec(at(template, "spec"), &format!("{field}.spec"), false, errors);
+    if !empty(template, "spec.ephemeralContainers") {
+        errors.forbidden(
+            format!("{field}.spec.ephemeralContainers"),
+            "ephemeral containers not allowed in pod template",
+        );
+    }
+}
+
+pub(crate) fn spec(spec: &Value, field: &str, is_pod: bool, errors: &mut Errors) {
+    let volumes = volumes::check(spec, field, is_pod, errors);
+    containers::all(spec, field, &volumes, errors);
+    pod_resources(spec, field, errors);
+    host_network(spec, field, is_pod, errors);
+    let policies = ["Always", "OnFailure", "Never"];
+    one_of(spec, "restartPolicy", &format!("{field}.restartPolicy"), &policies, errors);
+    let policies = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
+    one_of(spec, "dnsPolicy", &format!("{field}.dnsPolicy"), &policies, errors);
+    labels(spec, "nodeSelector", &format!("{field}.nodeSelector"), errors);
+    security::pod(spec, field, errors);
+    scheduling::affinity(at(spec, "affinity"), &format!("{field}.affinity"), errors);
+    dns_config(spec, &format!("{field}.dnsConfig"), errors);
+    for (i, gate) in list(spec, "readinessGates").iter().enumerate() {
+        let (place, name) =
+            (format!("{field}.readinessGates[{i}].conditionType"), text(gate, "conditionType"));
+        names::qualified_name(name).iter().for_each(|p| errors.invalid_text(&*place, name, p));
+    }
+    gates(spec, &format!("{field}.schedulingGates"), errors);
+    scheduling::spread(spec, &format!("{field}.topologySpreadConstraints"), errors);
+    hostname_override(spec, &format!("{field}.hostnameOverride"), errors);
+    for path in ["serviceAccountName", "nodeName", "priorityClassName", "runtimeClassName"] {
+        let name = text(spec, path);
+        if !name.is_empty() || (path == "runtimeClassName" && !at(spec, path).is_null()) {
+            for problem in names::dns_subdomain(name) {
+                errors.invalid_text(format!("{field}.{path}"), name, &problem);
+            }
+        }
+    }
+    // Upstream accepts a negative number, which the kubelet takes for 1. Here it means a mistake.
+    if int(spec, "terminationGracePeriodSeconds").is_some_and(|n| n < 0) {
+        let place = format!("{field}.terminationGracePeriodSeconds");
+        errors.invalid(
+            place,
+            at(spec, "terminationGracePeriodSeconds"),
+            "must be greater than or equal to 0",
+        );
+    }
+    if int(spec, "activeDeadlineSeconds").is_some_and(|n| !(1..=i64::from(i32::MAX)).contains(&n)) {
+        let place = format!("{field}.activeDeadlineSeconds");
+        errors.invalid(
+            place,
+            at(spec, "activeDeadlineSeconds"),
+            "must be between 1 and 2147483647, inclusive",
+        );
+    }
+    for path in ["hostname", "subdomain"] {
+        let name = text(spec, path);
+        if !name.is_empty() {
+            for problem in names::dns_label(name) {
+                errors.invalid_text(format!("{field}.{path}"), name, &problem);
+            }
+        }
+    }
+    scheduling::tolerations(spec, field, errors);
+    host_aliases(spec, &format!("{field}.hostAliases"), errors);
+    let policies = ["PreemptLowerPriority", "Never"];
+    one_of(spec, "preemptionPolicy", &format!("{field}.preemptionPolicy"), &policies, errors);
+    for (name, amount) in map(spec, "overhead").into_iter().flatten() {
+        resources::amount(name, amount, &format!("{field}.overhead[{name}]"), errors);
+    }
+    security::os(spec, field, errors);
+}
+
+/// A DNS label that nothing before it in the list has, which `seen` holds.
+fn own_name<'a>(named: &'a Value, field: &str, seen: &mut HashSet<&'a str>, errors: &mut Errors) {
+    let (name, field) = (text(named, "name"), format!("{field}.name"));
+    if name.is_empty() {
+        errors.required(field, "");
+    } else if seen.contains(&name) {
+        errors.duplicate(field, &json!(name));
+    } else {
+        for problem in names::dns_label(name) {
+            errors.invalid_text(&field, name, &problem);
+        }
+    }
+    seen.insert(name);
+}
+
+/// Requests and limits of the pod as a whole.
+fn pod_resources(spec: &Value, field: &str, errors: &mut Errors) {
+    let resources = at(spec, "resources");
+    if !resources.is_object() {
+        return;
+    }
+    let here = format!("{field}.resources");
+    if !list(resources, "claims").is_empty() {
+        errors.forbidden(format!("{here}.claims"), "claims may not be set for Resources at pod-level");
+    }
+    resources::requirements(
+        resources,
+        &here,
+        &|name, place, errors: &mut Errors| {
+            if !["cpu", "memory"].contains(&name) && !name.starts_with("hugepages-") {
+                errors.not_supported(place, &json!(name), &["cpu", "hugepages-", "memory"]);
+            }
+        },
+        errors,
+    );
+    let amount = |v: &Value| v.as_str().and_then(Quantity::parse);
+    for (name, together) in requests::of_containers(spec) {
+        let Some(whole) = at(resources, "requests").get(&name) else { continue };
+        if amount(whole).is_some_and(|all| together > all) {
+            let why = format!("must be greater than or equal to aggregate container requests of {together}");
+            errors.invalid(format!("{here}.requests[{name}]"), whole, &why);
+        }
+    }
+    for group in ["containers", "initContainers"] {
+        for (i, c) in list(spec, group).iter().enumerate() {
+            for (name, limit) in map(c, "resources.limits").into_iter().flatten() {
+                let whole = at(resources, "limits").get(name);
+                if let (Some(one), Some(all)) = (amount(limit), whole.and_then(amount))
+                    && one > all
+                {
+                    let place = format!("{here}.limits.{group}[{i}][{name}].limits");
+                    let why = format!(
+                        "must be less than or equal to pod limits of {}",
+                        whole.and_then(Value::as_str).unwrap_or("")
+                    );
+                    errors.invalid(place, limit, &why);
+                }
+            }
+        }
+    }
+}
+
+/// In the host's network a container's port is the host's.
+fn host_network(spec: &Value, field: &str, is_pod: bool, errors: &mut Errors) {
+    if !flag(spec, "hostNetwork") {
+        return;
+    }
+    for (i, c) in list(spec, "containers").iter().enumerate() {
+        for (j, port) in list(c, "ports").iter().enumerate() {
+            let (host, own) = (int(port, "hostPort").unwrap_or(0), int(port, "containerPort").unwrap_or(0));
+            if (is_pod || host != 0) && host != own {
+                let place = format!("{field}.containers[{i}].ports[{j}].hostPort");
+                errors.invalid(place, &json!(host), "must match `containerPort` when `hostNetwork` is true");
+            }
+        }
+    }
+}
+
+fn gates(spec: &Value, field: &str, errors: &mut Errors) {
+    let mut seen: HashSet<&str> = HashSet::new();
+    for (i, gate) in list(spec, "schedulingGates").iter().enumerate() {
+        let (name, place) = (text(gate, "name"), format!("{field}[{i}]"));
+        names::qualified_name(name).iter().for_each(|p| errors.invalid_text(&*place, name, p));
+        if seen.contains(&name) {
+            errors.duplicate(place, &json!(name));
+        }
+        seen.insert(name);
+    }
+}
+
+fn is_ip(text: &str) -> bool {
+    text.parse::<IpAddr>().is_ok()
+}
+
+const NO_IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+
+fn dns_config(spec: &Value, field: &str, errors: &mut Errors) {
+    let config = at(spec, "dnsConfig");
+    let servers = list(config, "nameservers");
+    if text(spec, "dnsPolicy") == "None" {
+        if config.is_null() {
+            return errors.required(field, "must provide `dnsConfig` when `dnsPolicy` is None");
+        }
+        if servers.is_empty() {
+            let why = "must provide at least one DNS nameserver when `dnsPolicy` is None";
+            return errors.required(format!("{field}.nameservers"), why);
+        }
+    }
+    if servers.len() > 3 {
+        let place = format!("{field}.nameservers");
+        errors.invalid(place, at(config, "nameservers"), "must not have more than 3 nameservers");
+    }
+    for (i, server) in servers.iter().enumerate() {
+        let server = server.as_str().unwrap_or("");
+        if !is_ip(server) {
+            errors.invalid_text(format!("{field}.nameservers[{i}]"), server, NO_IP);
+        }
+    }
+    let searches = list(config, "searches");
+    let place = format!("{field}.searches");
+    if searches.len() > 32 {
+        errors.invalid(&place, at(config, "searches"), "must not have more than 32 search paths");
+    }
+    let length: usize = searches.iter().map(|s| s.as_str().map_or(0, str::len) + 1).sum();
+    if length > 2048 + 1 {
+        let why = "must not have more than 2048 characters (including spaces) in the search list";
+        errors.invalid(&place, at(config, "searches"), why);
+    }
+    for (i, search) in searches.iter().enumerate() {
+        let search = search.as_str().unwrap_or("");
+        if search == "." {
+            continue;
+        }
+        let bare = search.strip_suffix('.').unwrap_or(search);
+        for problem in names::dns_subdomain(&bare.replace('_', "-")) {
+            errors.invalid_text(format!("{place}[{i}]"), bare, &problem);
+        }
+    }
+    for (i, option) in list(config, "options").iter().enumerate() {
+        if text(option, "name").is_empty() {
+            errors.required(format!("{field}.options[{i}]"), "must not be empty");
+        }
+    }
+}
+
+fn host_aliases(spec: &Value, field: &str, errors: &mut Errors) {
+    for (i, alias) in list(spec, "hostAliases").iter().enumerate() {
+        let ip = text(alias, "ip");
+        if !is_ip(ip) {
+            errors.invalid_text(format!("{field}[{i}].ip"), ip, NO_IP);
+        }
+        for (j, name) in list(alias, "hostnames").iter().enumerate() {
+            let name = name.as_str().unwrap_or("");
+            for problem in names::dns_subdomain(name) {
+                errors.invalid_text(format!("{field}[{i}].hostnames[{j}]"), name, &problem);
+            }
+        }
+    }
+}
+
+fn hostname_override(spec: &Value, field: &str, errors: &mut Errors) {
+    let Some(name) = at(spec, "hostnameOverride").as_str() else { return };
+    if flag(spec, "setHostnameAsFQDN") {
+        errors.forbidden(field, "may not be specified when setHostnameAsFQDN is true");
+    }
+    if flag(spec, "hostNetwork") {
+        errors.forbidden(field, "may not be specified when hostNetwork is true");
+    }
+    if name.len() > 64 {
+        errors.too_long(field, 64);
+    }
+    names::dns_subdomain(name).iter().for_each(|p| errors.invalid_text(field, name, p));
+}
