@@ -6,8 +6,8 @@ use crate::value::text;
 use serde_json::Value;
 use std::net::IpAddr;
 
-/// Checks an address that traffic is sent to: a loopback address, a link-local one and the unspecified
-/// one are refused.
+/// Checks an address that traffic is sent to: a loopback address, a link-local one and the
+/// unspecified one are refused.
 pub(crate) fn address(text: &str, field: &str, errors: &mut Errors) {
     let Ok(ip) = text.parse::<IpAddr>() else {
         return errors.invalid_text(

@@ -1,5 +1,5 @@
-//! Leases: a holder renews its Lease to show that it is alive. Leader election and the heartbeats of
-//! nodes use them.
+//! Leases: a holder renews its Lease to show that it is alive. Leader election and the heartbeats
+//! of nodes use them.
 
 use crate::errors::Errors;
 use crate::kinds::{Kind, of};

@@ -1,5 +1,5 @@
-//! Pod metrics: the CPU and memory that the containers of a pod use now. Never stored: the API server
-//! asks the kubelet for each request.
+//! Pod metrics: the CPU and memory that the containers of a pod use now. Never stored: the API
+//! server asks the kubelet for each request.
 
 use crate::kinds::metrics::node_metrics;
 use crate::kinds::metrics::usage::cells;
