@@ -51,7 +51,7 @@ pub mod patch;
 pub mod path;
 mod pod_spec;
 pub mod protobuf;
-pub mod published;
+mod published;
 pub mod quantity;
 pub mod quota;
 pub mod requests;

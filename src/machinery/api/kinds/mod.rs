@@ -10,7 +10,7 @@
 //! CustomResourceDefinitions add entries of the same shape while the cluster runs: a [`Catalog`] is
 //! all that one API server serves at one moment.
 
-pub mod apiextensions;
+pub(crate) mod apiextensions;
 mod apps;
 mod authentication;
 mod authorization;

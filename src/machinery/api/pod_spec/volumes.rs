@@ -281,22 +281,7 @@ fn projected(volume: &Value, field: &str, errors: &mut Errors) {
         }
         let token = at(source, "serviceAccountToken");
         if token.is_object() {
-            let place = format!("{here}.serviceAccountToken.expirationSeconds");
-            let seconds = at(token, "expirationSeconds");
-            match int(token, "expirationSeconds").unwrap_or(0) {
-                n if n < 600 => {
-                    errors.invalid(place, seconds, "may not specify a duration less than 10 minutes")
-                }
-                n if n > 1 << 32 => {
-                    errors.invalid(place, seconds, "may not specify a duration larger than 2^32 seconds");
-                }
-                _ => {}
-            }
-            // Upstream reports the path of the volume here.
-            match text(token, "path") {
-                "" => errors.required(format!("{field}.path"), ""),
-                path => local(path, &format!("{field}.path"), errors),
-            }
+            account_token(token, &here, field, errors);
         }
         let bundle = at(source, "clusterTrustBundle");
         if bundle.is_object() {
@@ -331,6 +316,24 @@ fn projected(volume: &Value, field: &str, errors: &mut Errors) {
         if source.as_object().map_or(0, |s| s.values().filter(|v| !v.is_null()).count()) > 1 {
             errors.forbidden(&here, "may not specify more than 1 volume type per source");
         }
+    }
+}
+
+/// A token of the pod's service account, in the source at `here` of the volume at `field`.
+fn account_token(token: &Value, here: &str, field: &str, errors: &mut Errors) {
+    let place = format!("{here}.serviceAccountToken.expirationSeconds");
+    let seconds = at(token, "expirationSeconds");
+    match int(token, "expirationSeconds").unwrap_or(0) {
+        n if n < 600 => errors.invalid(place, seconds, "may not specify a duration less than 10 minutes"),
+        n if n > 1 << 32 => {
+            errors.invalid(place, seconds, "may not specify a duration larger than 2^32 seconds");
+        }
+        _ => {}
+    }
+    // Upstream reports the path of the volume here.
+    match text(token, "path") {
+        "" => errors.required(format!("{field}.path"), ""),
+        path => local(path, &format!("{field}.path"), errors),
     }
 }
 

@@ -306,4 +306,18 @@ mod tests {
         assert_eq!(told(json!({"a b": "c"})), ["spec.template.annotations"]);
         assert_eq!(told(json!({"a": "x".repeat(256 * 1024)})), ["spec.template.annotations"]);
     }
+
+    #[test]
+    fn templates_are_judged_as_pods_are() {
+        let template = json!({"spec": {"volumes": [{"name": "v", "configMap": {"name": "m", "items": [{"key": "k", "path": "/etc/x"}]}}],
+                "containers": [{"name": "c", "image": " x", "securityContext": {"runAsUser": -1}}]}});
+        let mut errors = Errors::default();
+        crate::pod_spec::template_at(&template, "spec.template", &mut errors);
+        let all: Vec<&str> = errors.iter().map(|e| e.field.as_str()).collect();
+        let want = [
+            "spec.template.spec.volumes[0].configMap.items[0].path",
+            "spec.template.spec.containers[0].securityContext.runAsUser",
+        ];
+        assert_eq!(all, want);
+    }
 }

@@ -8,7 +8,7 @@ mod stateful_set;
 
 use super::Kind;
 
-/// In the order of discovery.
+/// The kinds of this group, in the order of discovery.
 pub(super) fn kinds() -> Vec<Kind> {
     vec![
         controller_revision::kind(),

@@ -5,7 +5,7 @@ mod token_review;
 
 use super::Kind;
 
-/// In the order of discovery.
+/// The kinds of this group, in the order of discovery.
 pub(super) fn kinds() -> Vec<Kind> {
     vec![self_subject_review::kind(), token_review::kind()]
 }

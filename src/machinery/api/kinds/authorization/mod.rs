@@ -7,7 +7,7 @@ mod subject_access_review;
 
 use super::Kind;
 
-/// In the order of discovery.
+/// The kinds of this group, in the order of discovery.
 pub(super) fn kinds() -> Vec<Kind> {
     vec![
         local_subject_access_review::kind(),

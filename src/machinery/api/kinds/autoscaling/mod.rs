@@ -4,7 +4,7 @@ mod horizontal_pod_autoscaler;
 
 use super::Kind;
 
-/// In the order of discovery.
+/// The kinds of this group, in the order of discovery.
 pub(super) fn kinds() -> Vec<Kind> {
     vec![horizontal_pod_autoscaler::kind(), horizontal_pod_autoscaler::kind_v1()]
 }

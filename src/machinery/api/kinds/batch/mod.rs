@@ -6,7 +6,7 @@ mod job_spec;
 
 use super::Kind;
 
-/// In the order of discovery.
+/// The kinds of this group, in the order of discovery.
 pub(super) fn kinds() -> Vec<Kind> {
     vec![cron_job::kind(), job::kind()]
 }

@@ -4,7 +4,7 @@ pub mod certificate_signing_request;
 
 use super::Kind;
 
-/// In the order of discovery.
+/// The kinds of this group, in the order of discovery.
 pub(super) fn kinds() -> Vec<Kind> {
     vec![certificate_signing_request::kind()]
 }

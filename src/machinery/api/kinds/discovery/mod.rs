@@ -4,7 +4,7 @@ mod endpoint_slice;
 
 use super::Kind;
 
-/// In the order of discovery.
+/// The kinds of this group, in the order of discovery.
 pub(super) fn kinds() -> Vec<Kind> {
     vec![endpoint_slice::kind()]
 }

@@ -7,7 +7,7 @@ mod usage;
 
 use super::Kind;
 
-/// In the order of discovery.
+/// The kinds of this group, in the order of discovery.
 pub(super) fn kinds() -> Vec<Kind> {
     vec![node_metrics::kind(), pod_metrics::kind()]
 }

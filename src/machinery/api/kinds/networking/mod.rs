@@ -6,7 +6,7 @@ mod network_policy;
 
 use super::Kind;
 
-/// In the order of discovery.
+/// The kinds of this group, in the order of discovery.
 pub(super) fn kinds() -> Vec<Kind> {
     vec![ingress_class::kind(), ingress::kind(), network_policy::kind()]
 }

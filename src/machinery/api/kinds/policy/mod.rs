@@ -4,7 +4,7 @@ mod pod_disruption_budget;
 
 use super::Kind;
 
-/// In the order of discovery.
+/// The kinds of this group, in the order of discovery.
 pub(super) fn kinds() -> Vec<Kind> {
     vec![pod_disruption_budget::kind()]
 }

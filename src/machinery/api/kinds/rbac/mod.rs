@@ -8,7 +8,7 @@ mod role_binding;
 
 use super::Kind;
 
-/// In the order of discovery.
+/// The kinds of this group, in the order of discovery.
 pub(super) fn kinds() -> Vec<Kind> {
     vec![cluster_role_binding::kind(), cluster_role::kind(), role_binding::kind(), role::kind()]
 }

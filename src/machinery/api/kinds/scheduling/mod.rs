@@ -4,7 +4,7 @@ mod priority_class;
 
 use super::Kind;
 
-/// In the order of discovery.
+/// The kinds of this group, in the order of discovery.
 pub(super) fn kinds() -> Vec<Kind> {
     vec![priority_class::kind()]
 }

@@ -32,6 +32,11 @@ pub(super) fn validate(object: &Value, errors: &mut Errors) {
             errors.invalid_text(&path, text(object, &path), &problem);
         }
     }
+    metrics(object, errors);
+    behavior(object, errors);
+}
+
+fn metrics(object: &Value, errors: &mut Errors) {
     for (i, metric) in list(object, "spec.metrics").iter().enumerate() {
         let kind = text(metric, "type");
         let field = format!("spec.metrics[{i}]");
@@ -61,6 +66,9 @@ pub(super) fn validate(object: &Value, errors: &mut Errors) {
         }
         self::source(source, at(metric, source), &path, errors);
     }
+}
+
+fn behavior(object: &Value, errors: &mut Errors) {
     for direction in ["scaleUp", "scaleDown"] {
         let path = format!("spec.behavior.{direction}");
         let window = int(object, &format!("{path}.stabilizationWindowSeconds")).unwrap_or(0);

@@ -133,14 +133,22 @@ pub fn summary(pod: &Value) -> Summary {
             out.status = if is_true(pod, "Ready") { "Running" } else { "NotReady" }.to_string();
         }
     }
-    if !empty(pod, "metadata.deletionTimestamp") {
-        if text(pod, "status.reason") == "NodeLost" {
-            out.status = "Unknown".to_string();
-        } else if !matches!(text(pod, "status.phase"), "Succeeded" | "Failed") {
-            out.status = "Terminating".to_string();
-        }
+    if let Some(status) = status_of_deleted(pod) {
+        out.status = status.to_string();
     }
     out
+}
+
+/// The status of a pod that is being deleted, unless it has ended.
+fn status_of_deleted(pod: &Value) -> Option<&'static str> {
+    if empty(pod, "metadata.deletionTimestamp") {
+        return None;
+    }
+    match text(pod, "status.phase") {
+        _ if text(pod, "status.reason") == "NodeLost" => Some("Unknown"),
+        "Succeeded" | "Failed" => None,
+        _ => Some("Terminating"),
+    }
 }
 
 fn cells(pod: &Value, now: Timestamp) -> Vec<Value> {

@@ -42,6 +42,43 @@ pub(super) fn validate(object: &Value, errors: &mut Errors) {
     cluster_ips::check(object, errors);
     const SPREAD: &str = "spec.trafficDistribution";
     one_of(object, SPREAD, SPREAD, &["PreferClose", "PreferSameNode", "PreferSameZone"], errors);
+    ports_of(ports, kind, errors);
+    for (i, ip) in list(object, "spec.externalIPs").iter().enumerate() {
+        address(ip.as_str().unwrap_or(""), &format!("spec.externalIPs[{i}]"), errors);
+    }
+    let mut node_ports: HashSet<(i64, &str)> = HashSet::new();
+    for (i, port) in ports.iter().enumerate() {
+        let number = int(port, "nodePort").unwrap_or(0);
+        if number != 0 && !node_ports.insert((number, text(port, "protocol"))) {
+            errors.duplicate(format!("spec.ports[{i}].nodePort"), at(port, "nodePort"));
+        }
+    }
+    health_check(object, kind, errors);
+    session(object, errors);
+    balancer(object, kind, errors);
+    labels(object, "spec.selector", "spec.selector", errors);
+    one_of(object, "spec.sessionAffinity", "spec.sessionAffinity", &["ClientIP", "None"], errors);
+    if !empty(object, "spec.externalTrafficPolicy") {
+        one_of(
+            object,
+            "spec.externalTrafficPolicy",
+            "spec.externalTrafficPolicy",
+            &["Cluster", "Local"],
+            errors,
+        );
+        if kind == "ClusterIP" && empty(object, "spec.externalIPs") {
+            errors.invalid(
+                "spec.externalTrafficPolicy",
+                at(object, "spec.externalTrafficPolicy"),
+                "may only be set for externally-accessible services",
+            );
+        }
+    }
+    one_of(object, "spec.internalTrafficPolicy", "spec.internalTrafficPolicy", &["Cluster", "Local"], errors);
+}
+
+/// Checks each port, and that no two have the same name or number.
+fn ports_of(ports: &[Value], kind: &str, errors: &mut Errors) {
     let mut names_seen: HashSet<&str> = HashSet::new();
     let mut ports_seen: HashSet<(i64, &str)> = HashSet::new();
     for (i, port) in ports.iter().enumerate() {
@@ -75,16 +112,10 @@ pub(super) fn validate(object: &Value, errors: &mut Errors) {
             errors.forbidden(format!("{field}.nodePort"), "may not be used when `type` is 'ClusterIP'");
         }
     }
-    for (i, ip) in list(object, "spec.externalIPs").iter().enumerate() {
-        address(ip.as_str().unwrap_or(""), &format!("spec.externalIPs[{i}]"), errors);
-    }
-    let mut node_ports: HashSet<(i64, &str)> = HashSet::new();
-    for (i, port) in ports.iter().enumerate() {
-        let number = int(port, "nodePort").unwrap_or(0);
-        if number != 0 && !node_ports.insert((number, text(port, "protocol"))) {
-            errors.duplicate(format!("spec.ports[{i}].nodePort"), at(port, "nodePort"));
-        }
-    }
+}
+
+/// Checks the node port for the health checks of a load balancer.
+fn health_check(object: &Value, kind: &str, errors: &mut Errors) {
     let health = int(object, "spec.healthCheckNodePort").unwrap_or(0);
     let is_local = text(object, "spec.externalTrafficPolicy") == "Local";
     if health != 0 && (kind != "LoadBalancer" || !is_local) {
@@ -93,27 +124,6 @@ pub(super) fn validate(object: &Value, errors: &mut Errors) {
     } else if let Some(problem) = names::port_number(health).filter(|_| health != 0) {
         errors.invalid("spec.healthCheckNodePort", &json!(health), problem);
     }
-    session(object, errors);
-    balancer(object, kind, errors);
-    labels(object, "spec.selector", "spec.selector", errors);
-    one_of(object, "spec.sessionAffinity", "spec.sessionAffinity", &["ClientIP", "None"], errors);
-    if !empty(object, "spec.externalTrafficPolicy") {
-        one_of(
-            object,
-            "spec.externalTrafficPolicy",
-            "spec.externalTrafficPolicy",
-            &["Cluster", "Local"],
-            errors,
-        );
-        if kind == "ClusterIP" && empty(object, "spec.externalIPs") {
-            errors.invalid(
-                "spec.externalTrafficPolicy",
-                at(object, "spec.externalTrafficPolicy"),
-                "may only be set for externally-accessible services",
-            );
-        }
-    }
-    one_of(object, "spec.internalTrafficPolicy", "spec.internalTrafficPolicy", &["Cluster", "Local"], errors);
 }
 
 /// Checks how long a client stays with its endpoint.
