@@ -1,19 +1,17 @@
 //! Jobs: run pods until as many of them have succeeded as the Job asks for.
 
 use crate::duration;
-use crate::errors::{ErrorKind, Errors, FieldError};
-use crate::kinds::batch::job_spec;
+use crate::errors::Errors;
+use crate::kinds::batch::{job_spec, job_status};
 use crate::kinds::workload::{CONTAINERS, EMPTY_SELECTOR, unselected, with_pods};
 use crate::kinds::{Kind, of, status};
 use crate::labels::Selector;
 use crate::table::{self, Printer, age, name};
 use crate::validate::selector;
-use crate::validate::status::{at_most, counter, not_negatives};
 use crate::value::{self, at, empty, flag, int, list, put, text};
 use clock::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use serde_json::{Value, json};
-use std::collections::HashSet;
 
 pub(super) fn kind() -> Kind {
     Kind {
@@ -26,7 +24,7 @@ pub(super) fn kind() -> Kind {
         prepare,
         validate,
         validate_update,
-        validate_status_update,
+        validate_status_update: job_status::validate,
         immutable: &["spec.selector", "spec.completionMode"],
         fields: &[("status.successful", "status.succeeded")],
         printer: Some(&PRINTER),
@@ -152,66 +150,6 @@ fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
         let path = format!("spec.{field}");
         if at(&new, &path) != at(&before, &path) {
             errors.invalid(&path, at(&new, &path), "field is immutable");
-        }
-    }
-}
-
-fn has(job: &Value, condition: &str) -> bool {
-    let mut all = list(job, "status.conditions").iter();
-    all.any(|c| text(c, "type") == condition && text(c, "status") == "True")
-}
-
-fn is_finished(job: &Value) -> bool {
-    has(job, "Complete") || has(job, "Failed")
-}
-
-/// The counters of a Job. Rules about several fields count only if one of them changes: an edit of
-/// the spec may break them, until the controller has seen it.
-fn validate_status_update(new: &Value, old: &Value, errors: &mut Errors) {
-    not_negatives(new, &["active", "succeeded", "failed", "ready", "terminating"], errors);
-    uncounted(new, errors);
-    let is_changed = |field: &str| counter(new, field) != counter(old, field);
-    let finishes = is_finished(new) != is_finished(old);
-    for field in ["active", "terminating"] {
-        if is_finished(new) && counter(new, field) > 0 && (finishes || is_changed(field)) {
-            let why = format!("{field}>0 is invalid for finished job");
-            errors.invalid(format!("status.{field}"), &json!(counter(new, field)), &why);
-        }
-    }
-    if !at(new, "status.ready").is_null() && (is_changed("ready") || is_changed("active")) {
-        at_most(new, &["ready"], "active", "cannot set more ready pods than active", errors);
-    }
-    for condition in ["Failed", "Complete", "FailureTarget"] {
-        if has(old, condition) && !has(new, condition) {
-            // Upstream does not repeat the conditions.
-            let body = format!("Invalid value: cannot disable the terminal {condition}=True condition");
-            errors.add(FieldError { kind: ErrorKind::Invalid, field: "status.conditions".into(), body });
-        }
-    }
-    // An indexed Job with as many pods at once as completions may be scaled down.
-    let is_elastic = text(new, "spec.completionMode") == "Indexed"
-        && at(new, "spec.completions") == at(new, "spec.parallelism");
-    for field in ["failed", "succeeded"] {
-        let may_decrease = field == "succeeded" && is_elastic;
-        if counter(new, field) < counter(old, field) && !may_decrease {
-            let why = format!("cannot decrease the {field} counter");
-            errors.invalid(format!("status.{field}"), &json!(counter(new, field)), &why);
-        }
-    }
-}
-
-/// Checks that each pod is at most once among the ended pods that are in no counter yet.
-fn uncounted(job: &Value, errors: &mut Errors) {
-    let mut seen = HashSet::new();
-    for group in ["succeeded", "failed"] {
-        let path = format!("status.uncountedTerminatedPods.{group}");
-        for (i, uid) in list(job, &path).iter().enumerate() {
-            let field = format!("{path}[{i}]");
-            match uid.as_str().unwrap_or_default() {
-                "" => errors.invalid_text(field, "", "must not be empty"),
-                other if !seen.insert(other) => errors.duplicate(field, uid),
-                _ => {}
-            }
         }
     }
 }
@@ -361,39 +299,6 @@ mod tests {
         let mut own = new;
         value::put(&mut own, "spec.selector", json!({"matchLabels": {"app": "x"}}));
         assert_eq!(told(&made("1", own)), [whole]);
-    }
-
-    fn told(check: fn(&Value, &Value, &mut Errors), new: Value, old: Value) -> Vec<String> {
-        let mut errors = Errors::default();
-        check(&json!({ "status": new }), &json!({ "status": old }), &mut errors);
-        errors.iter().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn a_job_counts_upwards_and_stays_finished() {
-        let complete = json!([{"type": "Complete", "status": "True"}]);
-        let done = json!({"succeeded": 1, "conditions": complete});
-        assert_eq!(told(validate_status_update, done.clone(), json!({"active": 1, "ready": 1})), [""; 0]);
-        for (new, old, why) in [
-            (json!({"active": -1}), Value::Null, "status.active: Invalid value: -1: must be"),
-            (json!({"ready": 1}), Value::Null, "status.ready: Invalid value: 1: cannot set more ready"),
-            (json!({"failed": 1}), json!({"failed": 2}), "cannot decrease the failed counter"),
-            (json!({}), json!({"succeeded": 2}), "cannot decrease the succeeded counter"),
-            (json!({"succeeded": 1}), done, "cannot disable the terminal Complete=True condition"),
-            (
-                json!({"active": 1, "conditions": complete}),
-                Value::Null,
-                "status.active: Invalid value: 1: active>0 is invalid for finished job",
-            ),
-            (
-                json!({"uncountedTerminatedPods": {"succeeded": ["a"], "failed": ["a"]}}),
-                Value::Null,
-                "status.uncountedTerminatedPods.failed[0]: Duplicate value: \"a\"",
-            ),
-        ] {
-            let errors = told(validate_status_update, new, old);
-            assert!(errors.len() == 1 && errors[0].contains(why), "{errors:?}");
-        }
     }
 
     #[test]

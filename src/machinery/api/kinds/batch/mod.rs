@@ -3,6 +3,7 @@
 mod cron_job;
 mod job;
 mod job_spec;
+mod job_status;
 
 use super::Kind;
 

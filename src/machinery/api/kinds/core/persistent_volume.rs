@@ -9,7 +9,7 @@ use crate::pod_spec::volumes::{host_path_type, no_backsteps};
 use crate::quantity::Quantity;
 use crate::table::{Printer, age, name, or};
 use crate::validate::{IMMUTABLE, one_of};
-use crate::value::{at, default, default_zero, empty, map, put, text};
+use crate::value::{self, at, default, default_zero, empty, map, put, text};
 use crate::volumes::{VOLUME_PROTECTION, class_named_by};
 use k8s_openapi::api::core::v1::PersistentVolume;
 use serde_json::{Value, json};
@@ -22,6 +22,7 @@ pub(super) fn kind() -> Kind {
         returns_deleted: true,
         defaults,
         prepare,
+        prepare_status_update,
         validate,
         validate_update,
         printer: Some(&PRINTER),
@@ -39,7 +40,23 @@ fn defaults(object: &mut Value) {
 
 fn prepare(object: &mut Value) {
     protect(object, VOLUME_PROTECTION);
-    put(object, "status", json!({"phase": "Pending"}));
+    let now = clock::rfc3339(clock::now());
+    put(object, "status", json!({"phase": "Pending", PHASE_SINCE: now}));
+}
+
+/// When a volume got its phase.
+const PHASE_SINCE: &str = "lastPhaseTransitionTime";
+
+/// Keeps the time since which a volume has its phase, and sets it when the phase changes, unless
+/// the client sets another one.
+fn prepare_status_update(new: &mut Value, old: &Value, _: &str) {
+    let path = format!("status.{PHASE_SINCE}");
+    let (since, before) = (meta::time(new, &path), meta::time(old, &path));
+    match text(old, "status.phase") == text(new, "status.phase") {
+        true if since.is_none() => value::copy(old, new, &path),
+        false if since.is_none() || since == before => put(new, &path, clock::rfc3339(clock::now())),
+        _ => {}
+    }
 }
 
 /// The fields of a PersistentVolume that are a source of storage.
@@ -239,6 +256,29 @@ mod tests {
             ),
         ] {
             assert_eq!(with(source), [want]);
+        }
+    }
+
+    #[test]
+    fn a_volume_tells_since_when_it_has_its_phase() {
+        clock::pin("2026-01-01T00:00:00Z".parse().unwrap());
+        let (first, now) = ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z");
+        let mut volume = json!({});
+        prepare(&mut volume);
+        assert_eq!(volume["status"], json!({"phase": "Pending", PHASE_SINCE: first}));
+        let own = "2025-12-31T00:00:00Z";
+        for (phase, since, want) in [
+            ("Pending", None, first),
+            ("Pending", Some(own), own),
+            ("Bound", None, now),
+            ("Bound", Some(first), now),
+            ("Bound", Some(own), own),
+        ] {
+            let mut new = json!({"status": {"phase": phase}});
+            since.iter().for_each(|since| new["status"][PHASE_SINCE] = json!(since));
+            clock::pin(now.parse().unwrap());
+            prepare_status_update(&mut new, &volume, "status");
+            assert_eq!(new["status"][PHASE_SINCE], want, "{phase} {since:?}");
         }
     }
 }
