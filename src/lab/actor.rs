@@ -115,6 +115,8 @@ pub struct Actor {
     /// The watches of the present room, which end with it.
     watches: Crew,
     watched: BTreeSet<String>,
+    /// The scale of the cluster's clock outside of lessons.
+    scale: u32,
     /// Counts rooms: what a watch of an earlier one still tells is not listened to.
     stay: u64,
     told: mpsc::UnboundedSender<(u64, Told)>,
@@ -192,6 +194,7 @@ pub async fn run(
         reports,
         watches: Crew::new("watches"),
         watched: BTreeSet::new(),
+        scale: clock::scale(),
         stay: 0,
         told,
         answers,
@@ -335,6 +338,10 @@ impl Actor {
             self.save();
         }
         let again = again(&self.engine.unkept);
+        if self.engine.offers.own {
+            // This is the cluster's process. After a restart the open lesson asks for its own again.
+            clock::set_scale(self.engine.scale().unwrap_or(self.scale));
+        }
         publish(&self.engine, &self.views);
         [needs.wake, self.answer_waiters(), again].into_iter().flatten().min()
     }
@@ -452,7 +459,7 @@ impl Actor {
             }
             // What was answered, or asked, before the learner acted proves nothing.
             self.engine.forget_answers();
-            let hold = self.engine.current().map_or(Duration::ZERO, |(_, s)| clock::scaled(s.hold));
+            let hold = self.engine.current().map_or(Duration::ZERO, |(_, s)| s.hold);
             let needs = self.engine.recorder.of_plural.clone();
             let deadline = Instant::now() + hold + PATIENCE;
             self.asked += 1;

@@ -168,6 +168,16 @@ impl Engine {
         Some((open, open.lesson.steps.get(open.step)?))
     }
 
+    /// The scale that the open lesson asks of the cluster's clock; `None`: none, or the cluster is
+    /// somebody else's. A lesson that is over asks for none: its last step is done, and is shown
+    /// until the learner goes on.
+    pub fn scale(&self) -> Option<u32> {
+        let (open, step) = self.current()?;
+        let is_last = open.step + 1 == open.lesson.steps.len();
+        let over = is_last && self.state() != State::Open && !step.optional;
+        (self.offers.own && open.lesson.clock != 1 && !over).then_some(open.lesson.clock)
+    }
+
     /// The open step's state.
     pub fn state(&self) -> State {
         let Some((open, step)) = self.current() else { return State::Open };
@@ -503,8 +513,7 @@ impl Engine {
             let truths = judge::truths(&step.checks, &facts, &open.memory);
             let asked = facts.oldest_used(|probe| Some(self.answers.get(probe)?.asked));
             let held = open.memory.held.clone();
-            open.outcome =
-                judge::judge(&step.checks, clock::scaled(step.hold), &truths, &mut open.memory, now);
+            open.outcome = judge::judge(&step.checks, step.hold, &truths, &mut open.memory, now);
             // One answer is a look. That something has held a question has to say that was asked
             // after it became true.
             let is_look = asked.zip(open.memory.since).is_some_and(|(asked, since)| asked < since);
@@ -521,7 +530,7 @@ impl Engine {
                 open.late = false;
                 save = true;
             }
-            let patience = clock::scaled(step.within);
+            let patience = step.within;
             let due = open.acted.map(|at| at + patience);
             open.late |= due.is_some_and(|due| due <= now);
             needs.wake = earlier(open.outcome.wake, due.filter(|due| *due > now));
@@ -1247,5 +1256,31 @@ pub(crate) mod tests {
         assert_eq!(engine.unfinished(), None);
         engine.library.lessons[0].steps[0].optional = false;
         assert_eq!(engine.unfinished(), Some(id));
+    }
+
+    #[test]
+    fn a_lesson_has_its_own_clock_while_it_is_open_and_says_so() {
+        let mut engine = engine();
+        engine.library.faults.clear(); // its notice would be the first one
+        assert_eq!((engine.scale(), engine.view(EN).notices), (None, vec![]));
+        let lesson = Arc::make_mut(&mut engine.open.as_mut().unwrap().lesson);
+        lesson.clock = 20;
+        let (id, last) = (lesson.id.clone(), lesson.steps.len() - 1);
+        let step = lesson.steps[last].id.clone();
+        assert_eq!(engine.scale(), Some(20));
+        for (lang, words) in [(EN, "5 minutes take 15 seconds"), ("ko", "5분이 15초")] {
+            let notices = engine.view(lang).notices;
+            assert!(notices[0].contains("20") && notices[0].contains(words), "{notices:?}");
+        }
+        engine.offers.own = false;
+        assert_eq!((engine.scale(), engine.view(EN).clock), (None, None));
+        assert!(engine.view(EN).notices[0].contains("real time"), "another's cluster has its own clock");
+        engine.offers.own = true;
+        engine.open.as_mut().unwrap().step = last;
+        assert_eq!(engine.scale(), Some(20));
+        engine.progress.step(&id, &step).state = State::Done;
+        assert_eq!(engine.scale(), None, "the lesson is over");
+        engine.open = None;
+        assert_eq!(engine.scale(), None);
     }
 }

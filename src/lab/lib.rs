@@ -36,8 +36,12 @@
 //! evaluation has a limit of steps and of processor time ([`cel`]). The tap lives as long as the
 //! process: after a restart, `trace` begins anew and `history` opens with what the watches found
 //! (WAS or ADDED without a user). What a check had seen is kept.
+//!
+//! A lesson whose header asks for a faster clock gets it while it is open, on a cluster of our own,
+//! and a notice says so: the engine runs in the cluster's process. Its `hold` and `within` stay
+//! real time, as a learner is no faster.
 //! ## Left out
-//! A scaled clock is announced, not set.
+//! On another's cluster a lesson that asks for a faster clock runs in real time, and says so.
 //! ## Read next
 //! [`graded`], the labs; then `ui`, which shows it.
 

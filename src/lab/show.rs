@@ -14,6 +14,7 @@ impl Engine {
         let Some((open, step)) = self.current() else {
             return LessonView {
                 notices: self.general(lang),
+                clock: self.offers.own.then(clock::scale),
                 playing: self.playing,
                 ..LessonView::default()
             };
@@ -94,6 +95,7 @@ impl Engine {
             },
             diagram: step.view.clone().unwrap_or_else(|| lesson.view.clone()),
             notices: self.notices(lang),
+            clock: self.offers.own.then(clock::scale),
             playing: self.playing,
             finished,
             done,
@@ -124,8 +126,11 @@ impl Engine {
     fn notices(&self, lang: &str) -> Vec<String> {
         let mut told = self.general(lang);
         let Some((open, step)) = self.current() else { return told };
-        if open.lesson.clock != 1.0 {
-            told.push(words::say(lang, Word::Clock, &[&open.lesson.clock.to_string()]));
+        if let Some(scale) = self.scale() {
+            let seconds = 300_u32.div_ceil(scale).to_string();
+            told.push(words::say(lang, Word::Clock, &[&scale.to_string(), &seconds]));
+        } else if open.lesson.clock != 1 && !self.offers.own {
+            told.push(words::say(lang, Word::NoClock, &[&open.lesson.clock.to_string()]));
         }
         if let Some(need) = self.lacks(&open.lesson, step) {
             told.push(words::say(lang, Word::Lacks, &[&need.say(lang)]));

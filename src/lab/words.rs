@@ -25,7 +25,8 @@ texts! {
     NoHint: "there are no further hints", "더 볼 힌트가 없습니다";
     NoQuestion: "this step asks no question", "이 단계에는 질문이 없습니다";
     NoSuchChoice: "choose one of {}", "{} 중에서 고르세요";
-    Clock: "This lesson is written for a clock ×{}; it runs in real time here, so waits are longer.", "이 강의는 ×{} 배속 시계를 전제로 합니다. 여기서는 실제 시간으로 진행되어 더 오래 기다려야 합니다.";
+    Clock: "The cluster's clock runs {} times as fast in this lesson: 5 minutes take {} seconds. Programs run as fast as ever.", "이 강의에서는 클러스터의 시계가 {}배 빠르게 흐릅니다. 5분이 {}초 만에 지나갑니다. 프로그램의 실행 속도는 그대로입니다.";
+    NoClock: "This lesson is written for a clock ×{}; it runs in real time here, so waits are longer.", "이 강의는 ×{} 배속 시계를 전제로 합니다. 여기서는 실제 시간으로 진행되어 더 오래 기다려야 합니다.";
     Lacks: "This cluster cannot do this step: it needs {}. `next` passes it; it counts as skipped.", "이 클러스터에서는 이 단계를 할 수 없습니다. 필요한 것: {}. `next`로 넘어갈 수 있고, 건너뛴 것으로 남습니다.";
     Unproved: "What the question's answer says was proved on Ropewalk's own cluster; here nothing can prove it: that needs {}.", "질문의 답은 Ropewalk 자체 클러스터에서 확인한 것입니다. 여기서는 확인할 수 없습니다. 필요한 것: {}";
     NeedHops: "the hops between components, which only Ropewalk's own cluster tells", "컴포넌트 사이의 단계 기록(Ropewalk 자체 클러스터에만 있음)";

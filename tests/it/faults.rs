@@ -2,7 +2,7 @@
 //! pod's own spec says.
 
 use super::footprint::named;
-use super::support::{Home, PATIENCE, any_kubectl, capable, eventually, turn};
+use super::support::{Home, PATIENCE, World, any_kubectl, capable, eventually, turn};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -234,4 +234,23 @@ fn silent_nodes_lose_their_pods_and_a_dead_kubelet_loses_nothing() {
         |all| *all,
     );
     assert!(fault(&["list"]).ok().contains("nothing is broken"));
+}
+
+/// What Kubernetes lets pass here are 50 s of silence and 300 s of toleration.
+#[test]
+fn at_a_clock_of_20_the_pods_of_a_lost_node_are_replaced_in_seconds() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home) = (turn(), Home::new());
+    let world = World::up(&home, &["--workers", "2", "--clock", "20"]);
+    assert_eq!(world.cluster.status()["clock"], 20);
+    world.k(&["create", "deployment", "web", "--image=nginx", "--replicas=4"]);
+    world.k(&["wait", "deployment/web", "--for=condition=Available", "--timeout=120s"]);
+    home.ropewalk(&["fault", "node", "crash", STOPPED, "--name", "t"]).ok();
+    // Those of the lost node stay Terminating: no kubelet ends them.
+    let steady = format!("spec.nodeName={STEADY}");
+    let path = "jsonpath={.items[*].status.containerStatuses[0].ready}";
+    let ready = || world.k(&["get", "pods", "-l", "app=web", "--field-selector", &steady, "-o", path]);
+    eventually(PATIENCE, ready, |ready| ready == "true true true true");
 }

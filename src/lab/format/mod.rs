@@ -79,7 +79,7 @@ pub struct Lesson {
     pub requires: Vec<String>,
     /// REPL lines run as the teacher before the first step.
     pub setup: Vec<String>,
-    pub clock: f64,
+    pub clock: u32,
     pub view: String,
     pub steps: Vec<Step>,
     /// Prose before the first section.

@@ -63,8 +63,10 @@ fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, F
     for odd in requires.filter_map(|need| reach::odd_requirement(need)) {
         on.fault("requires:", odd);
     }
-    if !(raw.clock.scale.is_finite() && raw.clock.scale > 0.0) {
-        on.fault("clock:", format!("a clock runs ×0.2, ×1 or ×20, not ×{}", raw.clock.scale));
+    let scale = raw.clock.scale;
+    if !(scale.fract() == 0.0 && (1.0..=f64::from(clock::SCALE_MAX)).contains(&scale)) {
+        let most = clock::SCALE_MAX;
+        on.fault("clock:", format!("a clock runs ×1 (real time) to ×{most}, in whole numbers, not ×{scale}"));
     }
     if let Some(named) = &raw.faults {
         let used: BTreeSet<&str> = raw.steps.iter().flat_map(fault_verbs).collect();
@@ -104,7 +106,7 @@ fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, F
         needs: raw.needs,
         requires: raw.requires,
         setup: raw.setup,
-        clock: raw.clock.scale,
+        clock: raw.clock.scale as u32,
         view: raw.view,
         steps,
         intro: Text::new(&intro),
@@ -361,7 +363,10 @@ mod tests {
             );
         }
         assert!(broken("requires: []", "requires: [wrokers>=2]")[0].contains("there are kernel, fault"));
-        assert!(broken("clock: {scale: 1}", "clock: {scale: .nan}")[0].contains("not ×NaN"));
+        for (scale, told) in [(".nan", "NaN"), ("0.2", "0.2"), ("0", "0"), ("61", "61"), ("1.5", "1.5")] {
+            let broken = broken("clock: {scale: 1}", &format!("clock: {{scale: {scale}}}"));
+            assert!(broken[0].contains(&format!("not ×{told}")), "{broken:?}");
+        }
         assert_eq!(
             broken(
                 "'ready(object(\"Pod\",\"default\",\"nginx-pod\"))'\n    hold",

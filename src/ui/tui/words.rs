@@ -25,6 +25,7 @@ texts! { pub enum Word {
     StatusPods: "{} pods", "파드 {}개";
     StatusRevision: "revision {}", "리비전 {}";
     StatusLeader: "leader {}", "리더 {}";
+    StatusClock: "clock {}", "시계 {}";
     StatusNoLeader: "no leader", "리더 없음";
     StatusTerm: "term {}", "텀 {}";
     StatusStarting: "starting: nodes {}  kube-system {}  {} s", "시작하는 중: 노드 {}  kube-system {}  {}초";

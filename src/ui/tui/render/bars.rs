@@ -103,6 +103,10 @@ fn status(model: &Model) -> String {
                 });
                 parts.push(lang.say(Word::StatusTerm, &[&term.to_string()]));
             }
+            if let Some(scale) = model.lesson.view.as_ref().and_then(|view| view.clock) {
+                let times = if model.look.ascii { "x" } else { "×" };
+                parts.push(lang.say(Word::StatusClock, &[&format!("{times}{scale}")]));
+            }
         }
     }
     if model.traffic.lost > 0 {

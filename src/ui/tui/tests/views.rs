@@ -366,3 +366,17 @@ fn a_lost_base_is_told_in_the_engines_own_sentence() {
         assert!(!shown.contains("undo"), "{shown}");
     }
 }
+
+#[test]
+fn the_last_line_says_how_fast_the_clock_runs() {
+    for (lang, look, words) in
+        [(Lang::En, RICH, "clock ×20"), (Lang::Ko, RICH, "×20"), (Lang::En, ASCII, "clock x20")]
+    {
+        let mut model = model(200, 60, lang, look);
+        assert!(!text(&screen(&model)).contains(words), "nobody has told it");
+        let told = LessonView { clock: Some(20), ..lesson(lang) };
+        tell(&mut model, Event::Lesson(Box::new(told)));
+        let shown = text(&screen(&model));
+        assert!(shown.contains(words), "{shown}");
+    }
+}
