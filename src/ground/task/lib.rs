@@ -535,7 +535,7 @@ mod tests {
     async fn a_crew_that_is_kept_is_started_again_whatever_panics() {
         use tracing_subscriber::layer::SubscriberExt;
         let _second = tracing::Dispatch::new(tracing_subscriber::registry());
-        let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(Panics));
+        let subscriber = tracing::subscriber::set_default(tracing_subscriber::registry().with(Panics));
         let (owner, starts) = (Crew::new("t"), Arc::new(Mutex::new(0)));
         let counted = starts.clone();
         owner.keep("kept", move |crew| {
@@ -552,6 +552,7 @@ mod tests {
         });
         tokio::time::sleep(START_AGAIN * 5).await;
         assert_eq!(*starts.lock(), 3);
+        drop(subscriber); // the kill is logged, too
         owner.kill();
     }
 
