@@ -58,6 +58,7 @@ mod kept;
 mod logs;
 mod mirror;
 mod node;
+mod node_amounts;
 mod node_files;
 mod node_match;
 mod oom;

@@ -1,9 +1,9 @@
 //! Registration and heartbeats: the Node object and its Lease.
 
 use super::kept;
-use super::pressure::{self, Pressure, Pressures};
-use super::{Capacity, Config, PORT};
-use api::requests;
+use super::node_amounts::{amounts, extended, patch};
+use super::pressure::{Pressure, Pressures};
+use super::{Config, PORT};
 use client::{is_code, optional};
 use cri::Image;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -11,12 +11,10 @@ use k8s_openapi::api::core::v1::{
     ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec,
     NodeStatus, NodeSystemInfo,
 };
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference, Time};
 use kube::api::{Patch, PatchParams, PostParams};
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::json;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tap::{Event, Record};
@@ -202,29 +200,6 @@ async fn heartbeat(reporter: &Reporter, mut pressure: watch::Receiver<Pressures>
     }
 }
 
-/// What is to be written of a node's status, given the one that is stored. Extended resources in
-/// the capacity are an administrator's: they are left out, so that none is written back that was
-/// removed meanwhile. In what is allocatable those are removed that the node has no more; a patch
-/// that does not name them would leave them there (`pkg/kubelet/nodestatus/setters.go`).
-fn patch(old: Option<&NodeStatus>, status: &NodeStatus) -> serde_json::Value {
-    let mut patch = json!({"status": status});
-    if let Some(capacity) = patch["status"]["capacity"].as_object_mut() {
-        capacity.retain(|name, _| !requests::is_extended(name));
-    }
-    let before = extended(old.and_then(|old| old.allocatable.as_ref()));
-    let now = extended(status.allocatable.as_ref());
-    if let Some(allocatable) = patch["status"]["allocatable"].as_object_mut() {
-        let gone = before.into_keys().filter(|name| !now.contains_key(name));
-        allocatable.extend(gone.map(|name| (name.clone(), serde_json::Value::Null)));
-    }
-    patch
-}
-
-/// The extended resources of these.
-fn extended(amounts: Option<&BTreeMap<String, Quantity>>) -> BTreeMap<&String, &Quantity> {
-    amounts.into_iter().flatten().filter(|(name, _)| requests::is_extended(name)).collect()
-}
-
 async fn write_status(
     config: &Config,
     old: Option<&NodeStatus>,
@@ -236,7 +211,7 @@ async fn write_status(
 }
 
 /// Ignores what changes with every look.
-fn differs(old: Option<&NodeStatus>, new: &NodeStatus) -> bool {
+pub(super) fn differs(old: Option<&NodeStatus>, new: &NodeStatus) -> bool {
     let plain = |s: &NodeStatus| {
         let mut s = s.clone();
         for c in s.conditions.iter_mut().flatten() {
@@ -251,33 +226,6 @@ fn differs(old: Option<&NodeStatus>, new: &NodeStatus) -> bool {
                 != (&new.capacity, &new.addresses, &new.node_info, &new.images)
             || extended(old.allocatable.as_ref()) != extended(new.allocatable.as_ref())
     })
-}
-
-/// What the node has, and what of it pods may request. Extended resources come from an
-/// administrator, who writes them to the capacity that is stored; the kubelet says that pods may
-/// have all of them.
-fn amounts(
-    capacity: &Capacity,
-    old: Option<&NodeStatus>,
-) -> (BTreeMap<String, Quantity>, BTreeMap<String, Quantity>) {
-    let cpu = match capacity.cpu_milli % 1000 {
-        0 => (capacity.cpu_milli / 1000).to_string(),
-        _ => format!("{}m", capacity.cpu_milli),
-    };
-    let own = [
-        ("cpu", cpu),
-        ("memory", format!("{}Ki", capacity.memory_bytes / 1024)),
-        ("pods", capacity.pods.to_string()),
-        ("ephemeral-storage", format!("{}Ki", pressure::CAPACITY / 1024)),
-    ];
-    let told = old.and_then(|s| s.capacity.clone()).into_iter().flatten();
-    let mut all: BTreeMap<String, Quantity> = told.filter(|(name, _)| requests::is_extended(name)).collect();
-    all.extend(own.map(|(name, amount)| (name.to_string(), Quantity(amount))));
-    let mut allocatable = all.clone();
-    allocatable.insert("ephemeral-storage".into(), Quantity(pressure::ALLOCATABLE.to_string()));
-    let memory = capacity.allocatable().memory / 1024;
-    allocatable.insert("memory".into(), Quantity(format!("{memory}Ki")));
-    (all, allocatable)
 }
 
 fn status(config: &Config, old: Option<&NodeStatus>, pressed: Pressures, runtime: &Runtime) -> NodeStatus {
@@ -407,6 +355,7 @@ mod tests {
     use client::testing::{Asked, Scripted, refusal};
     use cri::fake::FakeRuntime;
     use rng::Rng;
+    use std::collections::BTreeMap;
 
     #[tokio::test(start_paused = true)]
     async fn a_node_whose_runtime_does_not_answer_keeps_its_images_and_is_not_ready() {
@@ -483,27 +432,6 @@ mod tests {
         assert_eq!((&memory["type"], &memory["status"]), (&json!("MemoryPressure"), &json!("True")));
     }
 
-    #[test]
-    fn an_extended_resource_that_was_removed_is_allocatable_no_more() {
-        let capacity = Capacity { cpu_milli: 1000, memory_bytes: 1, pods_memory_bytes: 1, pods: 9 };
-        let stored = |capacity: serde_json::Value, allocatable: serde_json::Value| -> NodeStatus {
-            serde_json::from_value(json!({"capacity": capacity, "allocatable": allocatable})).unwrap()
-        };
-        let with = |old: &NodeStatus| {
-            let (capacity, allocatable) = amounts(&capacity, Some(old));
-            NodeStatus { capacity: Some(capacity), allocatable: Some(allocatable), ..NodeStatus::default() }
-        };
-        let removed = stored(json!({"x/other": "1"}), json!({"example.com/dongle": "4", "x/other": "1"}));
-        let fresh = with(&removed);
-        assert!(differs(Some(&removed), &fresh), "it is written at once");
-        let patch = patch(Some(&removed), &fresh);
-        let allocatable = patch["status"]["allocatable"].as_object().unwrap();
-        assert_eq!(allocatable.get("example.com/dongle"), Some(&json!(null)));
-        assert_eq!(allocatable["x/other"], "1");
-        let capacity = patch["status"]["capacity"].as_object().unwrap();
-        assert!(capacity.contains_key("cpu") && !capacity.contains_key("x/other"), "{capacity:?}");
-    }
-
     #[tokio::test]
     async fn a_lease_is_made_for_its_node_and_then_renewed() {
         let made = std::sync::atomic::AtomicBool::new(false);
@@ -534,22 +462,5 @@ mod tests {
         assert_eq!(lines(&asked), [format!("GET {lease}/n1"), format!("PUT {lease}/n1")]);
         assert_eq!(asked[1].body["metadata"]["resourceVersion"], "7", "over what was read");
         assert_eq!(asked[1].body["spec"]["holderIdentity"], "n1");
-    }
-
-    /// As on Kubernetes' page about them: an administrator patches the capacity of the Node's
-    /// status.
-    #[test]
-    fn extended_resources_that_somebody_wrote_to_the_node_can_be_requested() {
-        let gib = 1 << 30;
-        let capacity = Capacity { cpu_milli: 1500, memory_bytes: gib, pods_memory_bytes: gib, pods: 9 };
-        let stored = json!({"capacity": {"example.com/dongle": "4", "cpu": "64", "hugepages-2Mi": "1Gi"}});
-        let stored: NodeStatus = serde_json::from_value(stored).unwrap();
-        let (has, gives) = amounts(&capacity, Some(&stored));
-        for amounts in [&has, &gives] {
-            assert_eq!(amounts["example.com/dongle"].0, "4");
-            assert_eq!(amounts["cpu"].0, "1500m", "what it knows itself it says itself");
-            assert!(!amounts.contains_key("hugepages-2Mi"));
-        }
-        assert_ne!(gives["memory"], has["memory"]);
     }
 }

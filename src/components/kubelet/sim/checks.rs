@@ -8,6 +8,9 @@ use cri::{Container, ContainerState, Runtime, Sandbox, SandboxState};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Attempts of a container that are kept: two that ran, and one that was made and not started yet.
+const ATTEMPTS_MAX: usize = 3;
+
 /// One pod, and what the runtime has of it.
 struct Case<'a> {
     pod: &'a Value,
@@ -80,6 +83,10 @@ impl Case<'_> {
         let Some(newest) = attempts.max_by_key(|c| c.attempt) else {
             return (!self.is_over()).then(|| format!("container {name} was never made"));
         };
+        let kept = self.containers.iter().filter(|c| c.name == name).count();
+        if kept > ATTEMPTS_MAX {
+            return Some(format!("{kept} attempts of container {name} are kept"));
+        }
         let mut statuses = value::list(self.pod, "status.containerStatuses").iter();
         let Some(status) = statuses.find(|s| s["name"] == *name) else {
             return Some(format!("container {name} has no status"));
