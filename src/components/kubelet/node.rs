@@ -28,12 +28,10 @@ const STATUS_EVERY: Duration = Duration::from_secs(10);
 /// … or is this old.
 const STATUS_AT_LEAST: Duration = Duration::from_secs(300);
 
-/// In real time heartbeats are at least this far apart, however fast the cluster's clock runs: each
-/// is a write to the store. The node controller waits for several of them.
+/// Heartbeats are at least this far apart in real time: each is a write to the store.
 const HEARTBEAT_LEAST: Duration = Duration::from_millis(500);
 
-/// A runtime that has not answered for this long, in real time, is down: upstream's
-/// `baseRuntimeSyncThreshold`.
+/// A runtime that has not answered for so long in real time is down: `baseRuntimeSyncThreshold`.
 const RUNTIME_SILENT: Duration = Duration::from_secs(30);
 
 /// What the runtime answered last. It is asked beside the heartbeat, which a call that hangs does
@@ -169,10 +167,7 @@ async fn heartbeat(reporter: &Reporter, mut pressure: watch::Receiver<Pressures>
         // At once if that has changed; without a sender this kubelet is ending.
         tokio::select! {
             biased;
-            changed = pressure.changed() => match changed {
-                Ok(()) => {}
-                Err(_) => return,
-            },
+            changed = pressure.changed() => if changed.is_err() { return },
             () = clock::sleep_at_least(STATUS_EVERY, HEARTBEAT_LEAST) => {}
         }
         let pressed = *pressure.borrow_and_update();

@@ -194,28 +194,19 @@ fn restarts_in_place_count_too() {
 }
 
 #[test]
-fn time_is_up_and_so_is_the_time_after() {
-    let mut w =
-        World::new(json!({"completions": 1, "activeDeadlineSeconds": 5, "ttlSecondsAfterFinished": 7}));
-    assert_eq!(w.settle().again.unwrap().as_secs(), 5);
-    let plan = w.after(5).settle();
-    assert_eq!(w.conditions(), ["FailureTarget DeadlineExceeded", "Failed DeadlineExceeded"]);
-    assert_eq!((plan.expired, plan.again.unwrap().as_secs()), (false, 7));
-    assert!(w.after(7).look().expired);
-}
-
-#[test]
-fn deadlines_back_offs_and_the_time_after_are_the_cluster_s_time() {
-    let _scale = clock::pin_scale(20);
-    let mut w =
-        World::new(json!({"completions": 1, "activeDeadlineSeconds": 100, "ttlSecondsAfterFinished": 60}));
-    assert_eq!(w.settle().again.unwrap().as_secs(), 100);
-    assert_eq!(w.after(4).settle().again.unwrap().as_secs(), 20);
-    let plan = w.after(1).settle();
-    assert_eq!(w.conditions(), ["FailureTarget DeadlineExceeded", "Failed DeadlineExceeded"]);
-    assert_eq!((plan.expired, plan.again.unwrap().as_secs()), (false, 60));
-    assert!(!w.after(2).look().expired);
-    assert!(w.after(1).look().expired);
+fn time_is_up_and_so_is_the_time_after_by_the_cluster_s_clock() {
+    for scale in [1, 20] {
+        let _scale = clock::pin_scale(scale as u32);
+        let (deadline, ttl) = (5 * scale, 7 * scale);
+        let mut w = World::new(
+            json!({"completions": 1, "activeDeadlineSeconds": deadline, "ttlSecondsAfterFinished": ttl}),
+        );
+        assert_eq!(w.settle().again.unwrap().as_secs(), deadline);
+        let plan = w.after(5).settle();
+        assert_eq!(w.conditions(), ["FailureTarget DeadlineExceeded", "Failed DeadlineExceeded"]);
+        assert_eq!((plan.expired, plan.again.unwrap().as_secs()), (false, ttl));
+        assert!(!w.after(6).look().expired && w.after(1).look().expired);
+    }
 }
 
 #[test]
