@@ -68,7 +68,7 @@ fn addresses(kind: &str, object: &Value) -> Vec<(String, String)> {
 /// For a Service's external addresses, which catch what any pod sends there (CVE-2020-8554): those
 /// of this cluster are refused, others are answered with a warning. Upstream has the plug-in
 /// DenyServiceExternalIPs for this, which is off by default.
-pub fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
+pub(super) fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
     let known = a.old.map(|old| addresses(a.kind.kind, old)).unwrap_or_default();
     let known: HashSet<String> = known.into_iter().map(|(_, old)| old).collect();
     let is_new = |text: &str| !known.contains(text);

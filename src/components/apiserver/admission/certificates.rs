@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 const CLIENT: &str = "kubernetes.io/kube-apiserver-client";
 
 /// Writes down who asks, whatever the request says.
-pub fn sign_in(a: &Attributes, object: &mut Value) {
+pub(super) fn sign_in(a: &Attributes, object: &mut Value) {
     let user = &a.ctx.user;
     for field in ["username", "uid", "groups", "extra"] {
         value::remove(object, &format!("spec.{field}"));
@@ -50,7 +50,7 @@ fn may(a: &Attributes, verb: &str, signer: &str) -> bool {
 }
 
 /// CertificateApproval.
-pub fn approval(a: &Attributes, object: &Value) -> Result<Extra, Status> {
+pub(super) fn approval(a: &Attributes, object: &Value) -> Result<Extra, Status> {
     let signer = text(object, "spec.signerName");
     if a.ctx.info.subresource == "approval" && !may(a, "approve", signer) {
         let why = format!("user not permitted to approve requests with signerName {signer:?}");
@@ -60,7 +60,7 @@ pub fn approval(a: &Attributes, object: &Value) -> Result<Extra, Status> {
 }
 
 /// CertificateSigning.
-pub fn signing(a: &Attributes, object: &Value) -> Result<Extra, Status> {
+pub(super) fn signing(a: &Attributes, object: &Value) -> Result<Extra, Status> {
     let Some(old) = a.old.filter(|_| a.ctx.info.subresource == "status") else { return Ok(Extra::default()) };
     let changed =
         ["status.certificate", "status.conditions"].iter().any(|path| at(object, path) != at(old, path));
@@ -73,7 +73,7 @@ pub fn signing(a: &Attributes, object: &Value) -> Result<Extra, Status> {
 }
 
 /// CertificateSubjectRestriction: nobody becomes a master by a certificate.
-pub fn subject(a: &Attributes, object: &Value) -> Result<Extra, Status> {
+pub(super) fn subject(a: &Attributes, object: &Value) -> Result<Extra, Status> {
     let signer = text(object, "spec.signerName");
     if a.old.is_some() || signer != CLIENT {
         return Ok(Extra::default());

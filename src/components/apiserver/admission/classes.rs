@@ -26,7 +26,7 @@ fn newest(a: &Attributes, plural: &str, mark: &str) -> Option<String> {
 }
 
 /// DefaultStorageClass.
-pub fn storage(a: &Attributes, claim: &mut Value) -> Value {
+pub(super) fn storage(a: &Attributes, claim: &mut Value) -> Value {
     if at(claim, "spec.storageClassName").is_null()
         && meta::annotation(claim, OLD_CLASS).is_none()
         && let Some(name) = newest(a, "storageclasses", "storageclass.kubernetes.io/is-default-class")
@@ -40,7 +40,7 @@ pub fn storage(a: &Attributes, claim: &mut Value) -> Value {
 ///
 /// # Errors
 /// 403 if it may not grow.
-pub fn growth(a: &Attributes, claim: &Value) -> Result<Extra, Status> {
+pub(super) fn growth(a: &Attributes, claim: &Value) -> Result<Extra, Status> {
     let Some(old) = a.old else { return Ok(Extra::default()) };
     let size = |claim: &Value| {
         let amount = at(claim, "spec.resources.requests").get("storage")?;
@@ -63,7 +63,7 @@ pub fn growth(a: &Attributes, claim: &Value) -> Result<Extra, Status> {
 }
 
 /// DefaultIngressClass.
-pub fn ingress(a: &Attributes, ingress: &mut Value) -> Value {
+pub(super) fn ingress(a: &Attributes, ingress: &mut Value) -> Value {
     if at(ingress, "spec.ingressClassName").is_null()
         && meta::annotation(ingress, "kubernetes.io/ingress.class").is_none()
         && let Some(name) = newest(a, "ingressclasses", "ingressclass.kubernetes.io/is-default-class")
@@ -77,7 +77,7 @@ pub fn ingress(a: &Attributes, ingress: &mut Value) -> Value {
 ///
 /// # Errors
 /// 403 if another class is the default.
-pub fn priority(a: &Attributes, class: &Value) -> Result<Extra, Status> {
+pub(super) fn priority(a: &Attributes, class: &Value) -> Result<Extra, Status> {
     let mut other: Option<String> = None;
     if flag(class, "globalDefault") {
         a.state.cache.for_each("priorityclasses", "", |c| {

@@ -18,7 +18,7 @@ fn ranges(a: &Attributes, object: &Value) -> Vec<Arc<crate::storage::object::Obj
 }
 
 /// Defaults of the namespace's ranges.
-pub fn fill(a: &Attributes, object: &mut Value) -> Value {
+pub(super) fn fill(a: &Attributes, object: &mut Value) -> Value {
     if a.kind.kind != "Pod" {
         return Value::Null;
     }
@@ -70,7 +70,7 @@ fn set_defaults(pod: &mut Value, limits: &Amounts, requests: &Amounts) -> Vec<St
 /// Refuses what is out of bounds. A pod's containers do not change, so only new pods are looked at;
 /// a claim may grow. An object that is being deleted is not judged: otherwise a range that was made
 /// after it would keep its last finalizer on it.
-pub fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
+pub(super) fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
     let is_pod = a.kind.kind == "Pod";
     let is_going = a.old.is_some_and(meta::is_terminating);
     if !a.ctx.info.subresource.is_empty() || is_going || (is_pod && a.old.is_some()) {

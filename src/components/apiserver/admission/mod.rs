@@ -18,7 +18,7 @@ mod addresses;
 mod certificates;
 mod classes;
 mod limits;
-pub mod nodes;
+pub(crate) mod nodes;
 mod pods;
 mod quota;
 
@@ -33,12 +33,12 @@ use api::kinds::Kind;
 use api::{Status, meta};
 use etcd::api::Revision;
 use futures::future::BoxFuture;
-pub use quota::{Charging, turn};
+pub(crate) use quota::{Charging, turn};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// A write on its way, as plug-ins see it.
-pub struct Attributes<'a> {
+pub(crate) struct Attributes<'a> {
     pub state: &'a Arc<State>,
     pub ctx: &'a Context,
     pub kind: &'a Kind,
@@ -128,7 +128,7 @@ fn concerned(kind: &Kind) -> impl Iterator<Item = &'static Plugin> {
 ///
 /// # Errors
 /// 404 without a namespace or definition, 403 if the namespace is going, 405 if the definition is.
-pub fn place(state: &State, kind: &Kind, object: &Value) -> Result<Vec<(String, Revision)>, Status> {
+pub(crate) fn place(state: &State, kind: &Kind, object: &Value) -> Result<Vec<(String, Revision)>, Status> {
     let (definition, namespace) = (definition(state, kind)?, namespace(state, kind, object)?);
     let key = |resource: &str, object: &Object| {
         (format!("{ROOT}{resource}/{}", meta::name(&object.value)), object.revision)
@@ -188,7 +188,7 @@ fn may_create(a: &Attributes) -> Result<(), Status> {
 }
 
 /// All that is added to a new object. Answers what was done, for the trace.
-pub async fn mutate(a: &Attributes<'_>, object: &mut Value) -> Result<Value, Status> {
+pub(crate) async fn mutate(a: &Attributes<'_>, object: &mut Value) -> Result<Value, Status> {
     may_create(a)?;
     let mut told = serde_json::Map::new();
     for mutate in concerned(a.kind).filter_map(|p| p.mutate) {
@@ -200,7 +200,7 @@ pub async fn mutate(a: &Attributes<'_>, object: &mut Value) -> Result<Value, Sta
 }
 
 /// Is an object that is valid let in? Answers what is to be written with it.
-pub fn validate(a: &Attributes, object: &Value) -> Result<Extra, Status> {
+pub(crate) fn validate(a: &Attributes, object: &Value) -> Result<Extra, Status> {
     let mut extra = Extra::default();
     for validate in concerned(a.kind).filter_map(|p| p.validate) {
         extra.join(validate(a, object)?);

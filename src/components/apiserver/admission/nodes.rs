@@ -229,7 +229,7 @@ fn claim_status(node: &str, claim: &Value, old: &Value) -> Option<String> {
 }
 
 /// Judges a deletion, and an eviction, which is one.
-pub fn removal(ctx: &Context, kind: &Kind, object: &Value) -> Result<(), Status> {
+pub(crate) fn removal(ctx: &Context, kind: &Kind, object: &Value) -> Result<(), Status> {
     let Some(node) = ctx.user.node().filter(|_| kind.kind == "Pod" && kind.group.is_empty()) else {
         return Ok(());
     };
@@ -245,7 +245,7 @@ pub fn removal(ctx: &Context, kind: &Kind, object: &Value) -> Result<(), Status>
 
 /// Judges a request for a token: it is for a pod on the node that runs as this account, and dies
 /// with it.
-pub fn token(
+pub(crate) fn token(
     state: &State,
     ctx: &Context,
     request: &Value,

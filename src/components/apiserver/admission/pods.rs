@@ -17,7 +17,7 @@ const MIRROR: &str = "kubernetes.io/config.mirror";
 const ENFORCE: &str = "kubernetes.io/enforce-mountable-secrets";
 
 /// ServiceAccount: name, token volume, pull secrets.
-pub async fn service_account(a: &Attributes<'_>, pod: &mut Value) -> Result<Value, Status> {
+pub(super) async fn service_account(a: &Attributes<'_>, pod: &mut Value) -> Result<Value, Status> {
     let state = a.state;
     if meta::annotation(pod, MIRROR).is_some() {
         return Ok(Value::Null);
@@ -98,7 +98,7 @@ fn push(object: &mut Value, path: &str, item: Value) {
 /// ServiceAccount's other half: what a mirror pod may not refer to, and, where the account has
 /// [`ENFORCE`], that a pod's containers read only secrets that the account lists. Ephemeral
 /// containers are no way around it (CVE-2023-2728).
-pub fn secrets(a: &Attributes, pod: &Value) -> Result<Extra, Status> {
+pub(super) fn secrets(a: &Attributes, pod: &Value) -> Result<Extra, Status> {
     let ephemeral = a.ctx.info.subresource == "ephemeralcontainers";
     if a.old.is_some() && !ephemeral {
         return Ok(Extra::default());
@@ -119,7 +119,7 @@ pub fn secrets(a: &Attributes, pod: &Value) -> Result<Extra, Status> {
 /// A pod that says of itself that it is a mirror: only its node may make one (NodeRestriction
 /// judges which), and no write, a binding included, may change what it says. A mirror is shown and
 /// not run, so nobody else has a use for one.
-pub fn mirrors(a: &Attributes, pod: &Value) -> Result<Extra, Status> {
+pub(super) fn mirrors(a: &Attributes, pod: &Value) -> Result<Extra, Status> {
     let now = meta::annotation(pod, MIRROR);
     let why = match a.old {
         None if now.is_some() && a.ctx.user.node().is_none() => {
@@ -194,7 +194,7 @@ fn foreign_secret(account: &Value, pod: &Value, ephemeral: bool) -> Option<Strin
 }
 
 /// DefaultTolerationSeconds: five minutes on a node that is gone.
-pub fn tolerations(pod: &mut Value) {
+pub(super) fn tolerations(pod: &mut Value) {
     for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
         let tolerated = list(pod, "spec.tolerations").iter().any(|t| {
             let (own, effect) = (text(t, "key"), text(t, "effect"));
@@ -212,7 +212,7 @@ pub fn tolerations(pod: &mut Value) {
 ///
 /// # Errors
 /// 403 for a class that does not exist, and for a number or policy that differs from the class's.
-pub fn priority(a: &Attributes<'_>, pod: &mut Value) -> Result<Value, Status> {
+pub(super) fn priority(a: &Attributes<'_>, pod: &mut Value) -> Result<Value, Status> {
     let state = a.state;
     let refuse = |why: String| Err(Status::forbidden("", "pods", meta::name(pod), &why));
     let name = text(pod, "spec.priorityClassName").to_string();

@@ -23,10 +23,10 @@ fn has_quota(a: &Attributes, object: &Value) -> bool {
 /// A namespace is listed while a request of it charges or waits, so there are never more of them
 /// than requests in flight.
 #[derive(Default)]
-pub struct Charging(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
+pub(crate) struct Charging(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
 
 /// The right to charge the quotas of a namespace, or a request's wait for it.
-pub struct Turn<'a> {
+pub(crate) struct Turn<'a> {
     of: &'a Charging,
     namespace: String,
     line: Arc<tokio::sync::Mutex<()>>,
@@ -60,7 +60,7 @@ impl Drop for Turn<'_> {
 
 /// Waits until no other request of this server charges the namespace's quotas, if there is
 /// something to charge.
-pub async fn turn<'a>(a: &Attributes<'a>, object: &Value) -> Option<Turn<'a>> {
+pub(crate) async fn turn<'a>(a: &Attributes<'a>, object: &Value) -> Option<Turn<'a>> {
     if !a.kind.namespaced || !has_quota(a, object) {
         return None;
     }
@@ -80,7 +80,7 @@ fn may_cost_more(a: &Attributes, new: &Value, old: &Value) -> bool {
 
 /// The quotas as they are after this object, to be written with it. A dry run is judged in the same
 /// way.
-pub fn charge(a: &Attributes, object: &Value) -> Result<Extra, Status> {
+pub(super) fn charge(a: &Attributes, object: &Value) -> Result<Extra, Status> {
     let mut extra = Extra::default();
     let changes = a.old.is_none_or(|old| may_cost_more(a, object, old));
     if !a.ctx.info.subresource.is_empty() || !changes || !has_quota(a, object) {

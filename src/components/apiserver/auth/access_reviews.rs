@@ -20,7 +20,7 @@ const RESOURCE: &str = "spec.resourceAttributes";
 ///
 /// # Errors
 /// 422 for a review that asks for nothing, or for two things; 400 for one of another namespace.
-pub fn access(state: &State, ctx: &Context, kind: &Kind, review: &Value) -> Result<Value, Status> {
+pub(crate) fn access(state: &State, ctx: &Context, kind: &Kind, review: &Value) -> Result<Value, Status> {
     let told = meta::namespace(review);
     if kind.namespaced && !told.is_empty() && told != ctx.info.namespace {
         return Err(Status::bad_request(

@@ -24,7 +24,7 @@ const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 
 /// What the certificate of a connection says.
 #[derive(Clone, Debug)]
-pub enum Peer {
+pub(crate) enum Peer {
     /// There is none, or it names nobody.
     Nobody,
     /// Somebody, until the certificate expires.
@@ -35,7 +35,7 @@ pub enum Peer {
 
 impl Peer {
     /// Who has shown these certificates.
-    pub fn of(clients: &pki::Clients, certs: &[CertificateDer<'_>]) -> Peer {
+    pub(crate) fn of(clients: &pki::Clients, certs: &[CertificateDer<'_>]) -> Peer {
         match clients.judge(certs) {
             Ok(None) => Peer::Nobody,
             Ok(Some(client)) => {
@@ -138,7 +138,7 @@ const TOKEN_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
 
 /// Takes a token out of the subprotocols, as upstream: it is for this server, not for the kubelet
 /// behind it.
-pub fn without_token(headers: &mut HeaderMap) {
+pub(crate) fn without_token(headers: &mut HeaderMap) {
     let all: Vec<String> = headers
         .get_all("sec-websocket-protocol")
         .iter()
@@ -174,7 +174,11 @@ fn websocket_token(headers: &HeaderMap) -> Option<String> {
 
 /// The service account that a token speaks for, and the audiences that it may speak to out of those
 /// wanted (none: ours).
-pub fn service_account(state: &State, token: &str, wanted: &[String]) -> Result<(User, Vec<String>), String> {
+pub(crate) fn service_account(
+    state: &State,
+    token: &str,
+    wanted: &[String],
+) -> Result<(User, Vec<String>), String> {
     let claims = state.verified.claims(&state.tokens, token)?;
     let audiences: Vec<String> = match at(&claims, "aud") {
         Value::String(s) => vec![s.clone()],

@@ -26,7 +26,7 @@ const SHOWN_BYTES: usize = 512;
 ///
 /// # Errors
 /// 403 with the rules that the user lacks; 404 if the role of a binding does not exist.
-pub async fn check(
+pub(crate) async fn check(
     state: &State,
     ctx: &Context,
     kind: &Kind,
@@ -271,7 +271,7 @@ fn given(rule: &Value) -> impl Iterator<Item = Attributes<'_>> {
 }
 
 /// Is everything that `rule` allows allowed by some rule of `held`?
-pub fn covered(held: &[Value], rule: &Value) -> bool {
+pub(crate) fn covered(held: &[Value], rule: &Value) -> bool {
     let mut all = Held::default();
     for rule in held {
         all.add(rule);

@@ -22,7 +22,7 @@ const LEASES: &str = "kube-node-lease";
 ///
 /// # Errors
 /// The reason, in upstream's words; often empty.
-pub fn may(state: &State, node: &str, a: &Attributes) -> Result<(), String> {
+pub(crate) fn may(state: &State, node: &str, a: &Attributes) -> Result<(), String> {
     let allowed = |yes: bool| if yes { Ok(()) } else { Err(String::new()) };
     if !a.is_resource {
         return allowed(false);

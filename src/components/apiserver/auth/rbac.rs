@@ -20,7 +20,7 @@ const ROLE_LEAST: usize = 256;
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug)]
-pub struct Attributes<'a> {
+pub(crate) struct Attributes<'a> {
     pub verb: &'a str,
     pub group: &'a str,
     pub resource: &'a str,
@@ -34,7 +34,7 @@ pub struct Attributes<'a> {
 }
 
 impl<'a> Attributes<'a> {
-    pub fn of(info: &'a Info) -> Attributes<'a> {
+    pub(crate) fn of(info: &'a Info) -> Attributes<'a> {
         Attributes {
             verb: &info.verb,
             group: &info.group,
@@ -50,12 +50,12 @@ impl<'a> Attributes<'a> {
 
     /// A WebSocket begins with a GET, whatever is done over it: who may only look may not open one
     /// (KEP-4006, on since 1.35).
-    pub fn opens_stream(&self) -> bool {
+    pub(crate) fn opens_stream(&self) -> bool {
         let streams = matches!(self.subresource, "exec" | "attach" | "portforward");
         self.verb == "get" && self.group.is_empty() && self.resource == "pods" && streams
     }
 
-    pub fn full_resource(&self) -> String {
+    pub(crate) fn full_resource(&self) -> String {
         match self.subresource {
             "" => self.resource.to_string(),
             sub => format!("{}/{sub}", self.resource),
@@ -63,7 +63,7 @@ impl<'a> Attributes<'a> {
     }
 
     /// The answer to somebody who may not.
-    pub fn forbidden(&self, user: &User, reason: &str) -> Status {
+    pub(crate) fn forbidden(&self, user: &User, reason: &str) -> Status {
         let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
         if !self.is_resource {
             let message =
@@ -95,7 +95,7 @@ fn any(list: &[Value], wanted: &str) -> bool {
 }
 
 /// Does one rule of a role allow it?
-pub fn allows(rule: &Value, a: &Attributes) -> bool {
+pub(crate) fn allows(rule: &Value, a: &Attributes) -> bool {
     if !any(list(rule, "verbs"), a.verb) {
         return false;
     }
@@ -149,7 +149,7 @@ pub(crate) async fn authorize(state: &State, ctx: &Context) -> Result<(), Status
 
 impl State {
     /// `Ok` if the user may; the error is a reason, often empty.
-    pub fn authorize(&self, user: &User, a: &Attributes) -> Result<(), String> {
+    pub(crate) fn authorize(&self, user: &User, a: &Attributes) -> Result<(), String> {
         if user.is_in(MASTERS) {
             return Ok(());
         }
@@ -173,7 +173,7 @@ impl State {
 
     /// The roles that bind the user, each once: those of the whole cluster, then those of
     /// `namespace`.
-    pub fn roles(&self, user: &User, namespace: &str) -> impl Iterator<Item = Arc<Object>> {
+    pub(crate) fn roles(&self, user: &User, namespace: &str) -> impl Iterator<Item = Arc<Object>> {
         let roles = self.cache.bindings.roles(user, namespace);
         roles.into_iter().filter_map(|(resource, key)| self.cache.get(resource, &key))
     }
@@ -196,7 +196,7 @@ fn search(roles: impl Iterator<Item = Arc<Object>>, a: &Attributes) -> Option<bo
 }
 
 /// The rules of a role.
-pub fn rules(role: &Object) -> &[Value] {
+pub(crate) fn rules(role: &Object) -> &[Value] {
     list(&role.value, "rules")
 }
 

@@ -21,7 +21,7 @@ const TRIES: usize = 10;
 ///
 /// # Errors
 /// Those of the store.
-pub async fn run(state: &State) -> Result<(), Status> {
+pub(crate) async fn run(state: &State) -> Result<(), Status> {
     state.fresh().await?;
     for mut wanted in policy::objects() {
         let Some(kind) = policy::kind_of(&wanted) else { continue };

@@ -19,7 +19,12 @@ use serde_json::{Value, json as object};
 use std::collections::HashSet;
 
 /// Answers the review posted as `kind`.
-pub async fn review(state: &State, ctx: &Context, kind: &Kind, body: &Bytes) -> Result<Answer, Status> {
+pub(crate) async fn review(
+    state: &State,
+    ctx: &Context,
+    kind: &Kind,
+    body: &Bytes,
+) -> Result<Answer, Status> {
     let form = negotiate::form_of_review(ctx.accept(), &ctx.query)?;
     let mut review = decode::object(ctx, kind, body)?;
     let status = match kind.kind {

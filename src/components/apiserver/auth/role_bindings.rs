@@ -18,9 +18,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// The resource and the key of a role.
-pub type RoleKey = (&'static str, String);
+pub(crate) type RoleKey = (&'static str, String);
 /// Roles of one user that are found, at most.
-pub const ROLES_MAX: usize = 10_000;
+pub(crate) const ROLES_MAX: usize = 10_000;
 /// With the number of bindings that name the role for one subject.
 type Roles = BTreeMap<RoleKey, usize>;
 
@@ -32,7 +32,7 @@ struct Bound {
 }
 
 #[derive(Default)]
-pub struct Bindings {
+pub(crate) struct Bindings {
     /// By namespace; empty for ClusterRoleBindings.
     bound: RwLock<HashMap<String, Bound>>,
 }
@@ -44,7 +44,7 @@ enum Subject {
 }
 
 /// True if objects of this resource bind roles.
-pub fn is_binding(resource: &str) -> bool {
+pub(crate) fn is_binding(resource: &str) -> bool {
     matches!(resource, "clusterrolebindings" | "rolebindings")
 }
 
@@ -119,7 +119,7 @@ fn remove(all: &mut HashMap<String, Bound>, binding: &Value) {
 
 impl Bindings {
     /// Takes over one change of a binding.
-    pub fn change(&self, old: Option<&Arc<Object>>, new: Option<&Arc<Object>>) {
+    pub(crate) fn change(&self, old: Option<&Arc<Object>>, new: Option<&Arc<Object>>) {
         let mut all = self.bound.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(old) = old {
             remove(&mut all, &old.value);
@@ -130,7 +130,7 @@ impl Bindings {
     }
 
     /// Takes over all bindings there are.
-    pub fn reset<'a>(&self, bindings: impl Iterator<Item = &'a Arc<Object>>) {
+    pub(crate) fn reset<'a>(&self, bindings: impl Iterator<Item = &'a Arc<Object>>) {
         let mut all = HashMap::new();
         bindings.for_each(|binding| add(&mut all, &binding.value));
         *self.bound.write().unwrap_or_else(PoisonError::into_inner) = all;
@@ -138,7 +138,7 @@ impl Bindings {
 
     /// Returns the roles that bind the user, each once: those of the whole cluster, then those of
     /// `namespace`; up to [`ROLES_MAX`].
-    pub fn roles(&self, user: &User, namespace: &str) -> Vec<RoleKey> {
+    pub(crate) fn roles(&self, user: &User, namespace: &str) -> Vec<RoleKey> {
         let all = self.bound.read().unwrap_or_else(PoisonError::into_inner);
         let places = [Some(""), Some(namespace).filter(|namespace| !namespace.is_empty())];
         let (mut seen, mut found) = (BTreeSet::new(), vec![]);

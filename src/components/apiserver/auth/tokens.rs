@@ -33,7 +33,7 @@ const INVALIDATED: &str = "service account token has been invalidated";
 ///
 /// The key is a hash with a secret of this process: the table holds no token, and the time of a
 /// look-up tells nothing about one.
-pub struct Verified {
+pub(crate) struct Verified {
     secret: [u8; 32],
     table: Mutex<HashMap<[u8; 32], Entry>>,
 }
@@ -44,7 +44,7 @@ struct Entry {
 }
 
 impl Verified {
-    pub fn new() -> Verified {
+    pub(crate) fn new() -> Verified {
         let rng = Rng::from_os();
         let mut secret = [0; 32];
         secret.chunks_exact_mut(8).for_each(|part| part.copy_from_slice(&rng.u64().to_ne_bytes()));
@@ -60,7 +60,7 @@ impl Verified {
     /// # Errors
     /// The signature is not ours, or the token is not valid yet or any more. Failures are not
     /// remembered.
-    pub fn claims(&self, keys: &TokenKey, token: &str) -> Result<Arc<Value>, String> {
+    pub(crate) fn claims(&self, keys: &TokenKey, token: &str) -> Result<Arc<Value>, String> {
         let (key, now) = (self.key(token), Instant::now());
         let table = || self.table.lock().unwrap_or_else(|p| p.into_inner());
         let known = table().get(&key).filter(|e| now < e.until).map(|e| e.claims.clone());
@@ -105,7 +105,7 @@ fn is_alive(state: &State, resource: &str, key: &str, uid: &str, now: Timestamp)
 ///
 /// # Errors
 /// Upstream's text for a token that has ended with one of them.
-pub fn check_bound(state: &State, own: &Value) -> Result<(), String> {
+pub(crate) fn check_bound(state: &State, own: &Value) -> Result<(), String> {
     let (namespace, now) = (text(own, "namespace"), clock::now());
     let within = |field: &str| format!("{namespace}/{}", text(own, &format!("{field}.name")));
     let bound = |field: &str| own.get(field).is_some();
@@ -127,7 +127,7 @@ pub fn check_bound(state: &State, own: &Value) -> Result<(), String> {
 ///
 /// # Errors
 /// A claim is missing, or the token has ended.
-pub fn check_legacy<'a>(
+pub(crate) fn check_legacy<'a>(
     state: &State,
     claims: &'a Value,
     token: &str,

@@ -4,13 +4,13 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// The group of everybody who has been authenticated.
-pub const AUTHENTICATED: &str = "system:authenticated";
+pub(crate) const AUTHENTICATED: &str = "system:authenticated";
 /// The group of the anonymous user.
-pub const UNAUTHENTICATED: &str = "system:unauthenticated";
+pub(crate) const UNAUTHENTICATED: &str = "system:unauthenticated";
 /// The group whose members may do everything, whatever RBAC says.
-pub const MASTERS: &str = "system:masters";
+pub(crate) const MASTERS: &str = "system:masters";
 /// The group of kubelets.
-pub const NODES: &str = "system:nodes";
+pub(crate) const NODES: &str = "system:nodes";
 
 /// A user as authentication found it.
 #[derive(Clone, Debug, Default, PartialEq)]

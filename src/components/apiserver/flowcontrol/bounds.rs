@@ -32,15 +32,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Requests that read, at a time; upstream's default.
-pub const READING_MAX: usize = 400;
+pub(crate) const READING_MAX: usize = 400;
 /// Requests that write, at a time; upstream's default.
-pub const WRITING_MAX: usize = 200;
+pub(crate) const WRITING_MAX: usize = 200;
 /// Watches of users, at a time. Upstream has no bound for them.
-pub const LONG_MAX: usize = 4_000;
+pub(crate) const LONG_MAX: usize = 4_000;
 /// Streams to kubelets at a time: of users; and of addons, nodes and the control plane each.
 /// Together they are [`KUBELET_STREAMS_MAX`], which a kubelet takes from every API server. Upstream
 /// has no bound for them.
-pub const STREAMS_MAX: usize = 400;
+pub(crate) const STREAMS_MAX: usize = 400;
 const STREAMS_OF_OTHERS: usize = (KUBELET_STREAMS_MAX - STREAMS_MAX) / 3;
 /// KiB of request bodies and answers in memory at a time: 64 MiB. Parsed, a body takes about ten
 /// times as much, but few are parsed at once.
@@ -88,7 +88,7 @@ impl Places {
     }
 }
 
-pub struct Bounds {
+pub(crate) struct Bounds {
     users: Places,
     addons: Places,
     nodes: Places,
@@ -154,7 +154,7 @@ fn head_size<T>(request: &Request<T>) -> usize {
     request.uri().path_and_query().map_or(0, |path| path.as_str().len()) + headers
 }
 
-pub fn too_many() -> Status {
+pub(crate) fn too_many() -> Status {
     Status::new(429, "TooManyRequests", "Too many requests, please try again later.")
         .with(json!({"retryAfterSeconds": 1}))
 }
@@ -182,7 +182,7 @@ impl Bounds {
     ///
     /// # Errors
     /// 429 when as many are in flight as may be, of the level's accounts or of this one.
-    pub fn enter(&self, user: &User, info: &Info, seat: &Seat) -> Result<(), Status> {
+    pub(crate) fn enter(&self, user: &User, info: &Info, seat: &Seat) -> Result<(), Status> {
         if is_health(info) {
             return Ok(());
         }
@@ -213,7 +213,7 @@ impl Bounds {
     /// # Errors
     /// 413 for more than [`BODY_MAX`] bytes, 408 when the body is not complete in time, 429 when
     /// too many bytes or requests are in flight.
-    pub async fn read(
+    pub(crate) async fn read(
         &self,
         user: &User,
         info: &Info,
@@ -248,7 +248,7 @@ impl Bounds {
     ///
     /// # Errors
     /// 429 when there is none, of the level or of this account.
-    pub fn hold(&self, user: &User, info: &Info, seat: &Seat, bytes: usize) -> Result<(), Status> {
+    pub(crate) fn hold(&self, user: &User, info: &Info, seat: &Seat, bytes: usize) -> Result<(), Status> {
         let flow = Flow::of(user);
         let Some(places) = self.places(&flow, info).filter(|_| bytes > SMALL) else { return Ok(()) };
         match seat.hold_memory(bytes.div_ceil(1024), |kib| places.bodies.take(&flow, kib)) {
@@ -276,7 +276,7 @@ impl Bounds {
     /// Makes the answer hold its seat until the connection has written it. The answer to a read for
     /// which there is no memory becomes a refusal, and a refusal a shorter one; what was written is
     /// told in any case, and has held memory since its body came.
-    pub fn answer(&self, user: &User, info: &Info, seat: &Arc<Seat>, mut answer: Answer) -> Answer {
+    pub(crate) fn answer(&self, user: &User, info: &Info, seat: &Arc<Seat>, mut answer: Answer) -> Answer {
         let is_refused = answer.status().as_u16() >= 400;
         let patience = match () {
             () if is_refused => Patience::Answer, // also of a session or a watch, which has not begun
@@ -298,7 +298,7 @@ impl Bounds {
 
     /// The refusal of a request that has no place: its client has to read it all the same, so it is
     /// no longer than [`REFUSAL_MAX`].
-    pub fn refuse(&self, seat: &Arc<Seat>, status: &Status) -> Answer {
+    pub(crate) fn refuse(&self, seat: &Arc<Seat>, status: &Status) -> Answer {
         let (mut answer, mut most) = (failure(status), REFUSAL_MAX);
         // JSON writes a character in six bytes at most, so some part of the sentence fits.
         while size(&answer) > REFUSAL_MAX && most > 0 {
@@ -311,7 +311,7 @@ impl Bounds {
     }
 
     /// Ends the answers that clients do not read, for as long as the server runs.
-    pub async fn sweep(&self) {
+    pub(crate) async fn sweep(&self) {
         loop {
             clock::pause(SWEEP_EVERY).await;
             self.seats.sweep();
@@ -351,7 +351,7 @@ impl Bounds {
     }
 
     /// The metrics that upstream has for these bounds.
-    pub fn metrics(&self) -> String {
+    pub(crate) fn metrics(&self) -> String {
         let all = [&self.users, &self.addons, &self.nodes, &self.control, &self.heartbeats];
         let taken = |pool: fn(&Places) -> &Arc<Pool>| all.iter().map(|p| pool(p).taken()).sum::<usize>();
         let (reading, writing) = (taken(|p| &p.reading), taken(|p| &p.writing));

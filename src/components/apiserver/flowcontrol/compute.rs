@@ -22,9 +22,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Bytes of a request's body, and of the object that it changes, up to which it is worked on where
 /// it is.
-pub const LARGE: usize = 64 << 10;
+pub(crate) const LARGE: usize = 64 << 10;
 /// Bytes of a list up to which it is encoded without waiting for a turn.
-pub const LONG_LIST: usize = 1 << 20;
+pub(crate) const LONG_LIST: usize = 1 << 20;
 /// Bytes that are worked on before others are let on: some hundred microseconds.
 const STRIDE: usize = 32 << 10;
 /// An item counts as so many bytes at least.
@@ -44,7 +44,7 @@ const LISTS_KIB_OF_NODES: usize = 48 << 10;
 const LISTS_KIB_OF_COMPONENTS: usize = 112 << 10;
 /// Bytes of a list up to which it does not count. Each holds one of the places for requests, so
 /// these are few megabytes together.
-pub const COUNTED_LIST: usize = 128 << 10;
+pub(crate) const COUNTED_LIST: usize = 128 << 10;
 /// A list that has waited so long for others to be read is refused: longer than an answer is kept
 /// for its client.
 const LIST_WAIT: Duration = Duration::from_secs(70);
@@ -73,7 +73,7 @@ impl Limits {
     }
 }
 
-pub struct Compute {
+pub(crate) struct Compute {
     users: Limits,
     addons: Limits,
     nodes: Limits,
@@ -103,13 +103,13 @@ impl Compute {
 
     /// Large requests of administrators and the control plane that are worked on now.
     #[cfg(any(test, feature = "testing"))]
-    pub fn large_of_components(&self) -> usize {
+    pub(crate) fn large_of_components(&self) -> usize {
         self.components.large.running()
     }
 
     /// The turns of their long lists.
     #[cfg(test)]
-    pub fn lists_of_components(&self) -> Arc<FairQueue> {
+    pub(crate) fn lists_of_components(&self) -> Arc<FairQueue> {
         self.components.lists.clone()
     }
 
@@ -119,7 +119,7 @@ impl Compute {
     /// # Errors
     /// Those of `work`; 429 if too many large requests wait, or too many of this account's; 503
     /// when the server stops.
-    pub async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         &self,
         user: &User,
         bytes: usize,
@@ -152,7 +152,7 @@ impl Compute {
 
     /// Waits until a list of `bytes` bytes may be encoded; hold the turn meanwhile. `None` at once
     /// for a short list.
-    pub async fn list(&self, user: &User, bytes: usize) -> Option<Permit> {
+    pub(crate) async fn list(&self, user: &User, bytes: usize) -> Option<Permit> {
         if bytes <= LONG_LIST {
             return None;
         }
@@ -164,7 +164,7 @@ impl Compute {
     ///
     /// # Errors
     /// 429 if there is none for a long time, because clients do not read their lists.
-    pub async fn body(&self, user: &User, bytes: usize) -> Result<ListBody, Status> {
+    pub(crate) async fn body(&self, user: &User, bytes: usize) -> Result<ListBody, Status> {
         let flow = Flow::of(user);
         let pool = self.limits(&flow).bodies.clone();
         let mut body = ListBody { pool, account: flow.account, turn: None };
@@ -174,7 +174,7 @@ impl Compute {
 }
 
 /// Memory for the body of one list: keep it with the body until its client has read it.
-pub struct ListBody {
+pub(crate) struct ListBody {
     pool: Arc<FairQueue>,
     account: String,
     turn: Option<Permit>,
@@ -198,7 +198,7 @@ impl ListBody {
     ///
     /// # Errors
     /// 429 if there is no more.
-    pub fn cover(&mut self, bytes: usize) -> Result<(), Status> {
+    pub(crate) fn cover(&mut self, bytes: usize) -> Result<(), Status> {
         let covered = match &mut self.turn {
             _ if bytes <= COUNTED_LIST => true,
             Some(turn) => turn.grow(kib(bytes)),
@@ -211,7 +211,7 @@ impl ListBody {
     }
 
     /// Gives back what a list of `bytes` bytes does not need; `None` if that is all.
-    pub fn settle(self, bytes: usize) -> Option<Permit> {
+    pub(crate) fn settle(self, bytes: usize) -> Option<Permit> {
         let mut turn = self.turn.filter(|_| bytes > COUNTED_LIST)?;
         turn.shrink(kib(bytes));
         Some(turn)
@@ -220,11 +220,11 @@ impl ListBody {
 
 /// Lets the other tasks of the thread on in the middle of long work.
 #[derive(Default)]
-pub struct Pace(usize);
+pub(crate) struct Pace(usize);
 
 impl Pace {
     /// Counts an item of `bytes` bytes as done; waits for the other tasks when it is their turn.
-    pub async fn step(&mut self, bytes: usize) {
+    pub(crate) async fn step(&mut self, bytes: usize) {
         self.0 += bytes.max(ITEM_LEAST);
         if self.0 >= STRIDE {
             self.0 = 0;

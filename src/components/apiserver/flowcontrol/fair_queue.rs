@@ -16,7 +16,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
-pub struct FairQueue {
+pub(crate) struct FairQueue {
     /// The weight of all turns that run at a time, and of those of one account.
     at_once: usize,
     each: usize,
@@ -42,7 +42,7 @@ struct Inner {
 }
 
 /// One turn; dropping it ends it.
-pub struct Permit {
+pub(crate) struct Permit {
     of: Arc<FairQueue>,
     account: String,
     weight: usize,
@@ -103,14 +103,14 @@ impl Inner {
 
 impl FairQueue {
     /// `at_once` turns at a time; one account has all but one of them at most.
-    pub fn new(at_once: usize) -> Arc<FairQueue> {
+    pub(crate) fn new(at_once: usize) -> Arc<FairQueue> {
         let each = at_once.saturating_sub(1).max(1);
         Arc::new(FairQueue { at_once, each, leaves_room: false, inner: Mutex::default() })
     }
 
     /// Turns of `at_once` weight together at a time, and of `each` for one account, if it leaves as
     /// much free.
-    pub fn weighted(at_once: usize, each: usize) -> Arc<FairQueue> {
+    pub(crate) fn weighted(at_once: usize, each: usize) -> Arc<FairQueue> {
         Arc::new(FairQueue { at_once, each, leaves_room: true, inner: Mutex::default() })
     }
 
@@ -126,13 +126,13 @@ impl FairQueue {
     }
 
     /// Waits for a turn of weight 1. Dropping the future leaves the queue.
-    pub async fn take(self: &Arc<FairQueue>, account: &str) -> Option<Permit> {
+    pub(crate) async fn take(self: &Arc<FairQueue>, account: &str) -> Option<Permit> {
         self.take_many(account, 1).await
     }
 
     /// Waits for a turn of this weight; one that is heavier than an account's share takes the whole
     /// share.
-    pub async fn take_many(self: &Arc<FairQueue>, account: &str, weight: usize) -> Option<Permit> {
+    pub(crate) async fn take_many(self: &Arc<FairQueue>, account: &str, weight: usize) -> Option<Permit> {
         let (turn, taken) = oneshot::channel();
         {
             let mut inner = self.lock();
@@ -158,14 +158,14 @@ impl FairQueue {
 
     /// The weight of the turns that are running now.
     #[cfg(any(test, feature = "testing"))]
-    pub fn running(&self) -> usize {
+    pub(crate) fn running(&self) -> usize {
         self.lock().all
     }
 }
 
 impl Permit {
     /// Gives back what is more than `weight`.
-    pub fn shrink(&mut self, weight: usize) {
+    pub(crate) fn shrink(&mut self, weight: usize) {
         let more = self.weight.saturating_sub(weight);
         if more > 0 {
             self.weight -= more;
@@ -175,7 +175,7 @@ impl Permit {
     }
 
     /// Grows to `weight`, or to the account's share, if so much is free now; false otherwise.
-    pub fn grow(&mut self, weight: usize) -> bool {
+    pub(crate) fn grow(&mut self, weight: usize) -> bool {
         let more = weight.min(self.of.each).saturating_sub(self.weight);
         if more == 0 {
             return true;

@@ -24,7 +24,7 @@ const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
 
 /// How important a client's requests are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
+pub(crate) enum Level {
     /// Administrators (`system:masters`): no bound holds for them, as upstream.
     Exempt,
     /// The components of the control plane.
@@ -39,7 +39,7 @@ pub enum Level {
 
 /// A client as the bounds see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Flow {
+pub(crate) struct Flow {
     pub level: Level,
     /// Empty on the exempt level.
     pub account: String,
@@ -48,7 +48,7 @@ pub struct Flow {
 impl Flow {
     /// The flow of a user. Impersonation (`--as`) gives no other account and no higher level: the
     /// caller pays, as a user.
-    pub fn of(user: &User) -> Flow {
+    pub(crate) fn of(user: &User) -> Flow {
         if !user.impersonator.is_empty() {
             return Flow { level: Level::Users, account: account(&user.name, &user.impersonator) };
         }
@@ -71,7 +71,7 @@ impl Flow {
     /// Half of them; a node a quarter, so that one node's stolen certificate leaves three quarters
     /// to the other nodes; all anonymous clients together an eighth. The addons are one account,
     /// and nobody else is on their level.
-    pub fn share(&self, all: usize) -> usize {
+    pub(crate) fn share(&self, all: usize) -> usize {
         match self.level {
             Level::Exempt | Level::Addons => all,
             Level::Nodes => all.div_ceil(4),
@@ -84,7 +84,7 @@ impl Flow {
     /// Whether this request must not wait behind other requests of the same client: the renewal of
     /// a Lease by the control plane or a kubelet, and a kubelet's news of its own Node. Upstream:
     /// the levels `leader-election` and `node-high`.
-    pub fn is_heartbeat(&self, info: &Info) -> bool {
+    pub(crate) fn is_heartbeat(&self, info: &Info) -> bool {
         match self.level {
             Level::Control | Level::Nodes if info.verb == "watch" => false,
             Level::Control => info.resource == "leases",

@@ -17,14 +17,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Places, and how many each account has.
-pub struct Pool {
+pub(crate) struct Pool {
     all: usize,
     free: Arc<Semaphore>,
     by_account: Mutex<HashMap<String, usize>>,
 }
 
 /// Some places of a pool. They are free again when this is dropped.
-pub struct Place {
+pub(crate) struct Place {
     pool: Arc<Pool>,
     account: String,
     share: usize,
@@ -33,12 +33,12 @@ pub struct Place {
 }
 
 impl Pool {
-    pub fn new(all: usize) -> Arc<Pool> {
+    pub(crate) fn new(all: usize) -> Arc<Pool> {
         Arc::new(Pool { all, free: Arc::new(Semaphore::new(all)), by_account: Mutex::default() })
     }
 
     /// Places that are taken.
-    pub fn taken(&self) -> usize {
+    pub(crate) fn taken(&self) -> usize {
         self.all - self.free.available_permits()
     }
 
@@ -71,7 +71,7 @@ impl Pool {
     }
 
     /// True if a place for this account is free now.
-    pub fn has_room(&self, flow: &Flow) -> bool {
+    pub(crate) fn has_room(&self, flow: &Flow) -> bool {
         let by_account = self.by_account.lock().unwrap_or_else(PoisonError::into_inner);
         let has = by_account.get(&flow.account).copied().unwrap_or(0);
         let left = self.free.available_permits().checked_sub(1);
@@ -79,7 +79,7 @@ impl Pool {
     }
 
     /// Takes `count` places; `None` if the pool or the account's share has not so many.
-    pub fn take(self: &Arc<Pool>, flow: &Flow, count: usize) -> Option<Place> {
+    pub(crate) fn take(self: &Arc<Pool>, flow: &Flow, count: usize) -> Option<Place> {
         let permit = self.free.clone().try_acquire_many_owned(u32::try_from(count).ok()?).ok()?;
         let share = flow.share(self.all);
         let has_place = self.count(&flow.account, count, share);
@@ -88,12 +88,12 @@ impl Pool {
 }
 
 impl Place {
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.count
     }
 
     /// Takes `more` places beside those it has; false if there are not so many.
-    pub fn grow(&mut self, more: usize) -> bool {
+    pub(crate) fn grow(&mut self, more: usize) -> bool {
         let Ok(number) = u32::try_from(more) else { return false };
         let Ok(permit) = self.pool.free.clone().try_acquire_many_owned(number) else { return false };
         if !self.pool.count(&self.account, more, self.share) {

@@ -29,15 +29,15 @@ use tokio::time::Instant;
 
 /// An answer that its client has not read after this time is broken off. A connection on which no
 /// byte of an answer moves for this long is closed.
-pub const ANSWER_TIME: Duration = Duration::from_secs(60);
+pub(crate) const ANSWER_TIME: Duration = Duration::from_secs(60);
 /// How often it is looked which clients do not read.
-pub const SWEEP_EVERY: Duration = Duration::from_secs(5);
+pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// Bytes of an answer that are handed to a connection at a time.
-pub const PIECE: usize = 32 << 10;
+pub(crate) const PIECE: usize = 32 << 10;
 
 /// How long an answer waits for its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
+pub(crate) enum Patience {
     /// A whole answer must be read within [`ANSWER_TIME`].
     Answer,
     /// A watch lasts as long as its client reads: each piece within [`ANSWER_TIME`].
@@ -49,7 +49,7 @@ pub enum Patience {
 
 /// What one request holds. It is free again when the last handle is dropped.
 #[derive(Default)]
-pub struct Seat {
+pub(crate) struct Seat {
     held: Mutex<Held>,
     /// The rest of the answer.
     answer: Mutex<Option<Unread>>,
@@ -94,34 +94,34 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Seat {
     /// A seat for a request that came over this connection; `None` for a request of this process.
-    pub fn new(connection: Option<Arc<Counted>>) -> Arc<Seat> {
+    pub(crate) fn new(connection: Option<Arc<Counted>>) -> Arc<Seat> {
         Arc::new(Seat { connection, ..Seat::default() })
     }
 
     /// The connection that the request came over.
-    pub fn connection(&self) -> Option<&Arc<Counted>> {
+    pub(crate) fn connection(&self) -> Option<&Arc<Counted>> {
         self.connection.as_ref()
     }
 
     /// Holds a place among the requests in flight.
-    pub fn take(&self, place: Place) {
+    pub(crate) fn take(&self, place: Place) {
         lock(&self.held).place = Some(place);
     }
 
     /// Whether it holds a place among the requests in flight.
-    pub fn has_place(&self) -> bool {
+    pub(crate) fn has_place(&self) -> bool {
         lock(&self.held).place.is_some()
     }
 
     /// How patient the server is with the reader of the answer, once there is one.
     #[cfg(test)]
-    pub fn patience(&self) -> Option<Patience> {
+    pub(crate) fn patience(&self) -> Option<Patience> {
         self.answered.get().map(|answered| answered.patience)
     }
 
     /// Makes the seat hold at least `kib` KiB of memory, with `take` for the first and
     /// [`Place::grow`] for more. False: there are not so many.
-    pub fn hold_memory(&self, kib: usize, take: impl FnOnce(usize) -> Option<Place>) -> bool {
+    pub(crate) fn hold_memory(&self, kib: usize, take: impl FnOnce(usize) -> Option<Place>) -> bool {
         let mut held = lock(&self.held);
         match &mut held.memory {
             Some(place) => place.count() >= kib || place.grow(kib - place.count()),
@@ -133,19 +133,19 @@ impl Seat {
     }
 
     /// Holds the memory of the answer, which is counted elsewhere.
-    pub fn cover(&self, memory: impl Send + 'static) {
+    pub(crate) fn cover(&self, memory: impl Send + 'static) {
         let mut held = lock(&self.held);
         held.is_covered = true;
         held.others.push(Box::new(memory));
     }
 
     /// Whether the memory of the answer is counted elsewhere.
-    pub fn is_covered(&self) -> bool {
+    pub(crate) fn is_covered(&self) -> bool {
         lock(&self.held).is_covered
     }
 
     /// The body of the answer: it holds the seat until its last piece is written.
-    pub fn answer(self: &Arc<Seat>, body: Body, patience: Patience, seats: &Arc<Seats>) -> Body {
+    pub(crate) fn answer(self: &Arc<Seat>, body: Body, patience: Patience, seats: &Arc<Seats>) -> Body {
         let size = body.size_hint();
         *lock(&self.answer) = Some(Unread { body, rest: Bytes::new() });
         let _ = self.answered.set(Answered { patience, since: Instant::now() });
@@ -170,7 +170,7 @@ impl Seat {
 
     /// Breaks the answer off for good, because memory is short. If pieces of it still wait in the
     /// connection, that ends as well: nothing else gives them back at once.
-    pub fn give_up(&self) {
+    pub(crate) fn give_up(&self) {
         self.break_off();
         if self.unwritten.load(Ordering::Acquire) > 0 {
             self.close_connection();
@@ -224,7 +224,7 @@ impl Drop for Listed {
 
 /// The seats whose answers are not written yet.
 #[derive(Default)]
-pub struct Seats {
+pub(crate) struct Seats {
     next: AtomicU64,
     open: Mutex<HashMap<u64, Weak<Seat>>>,
 }
@@ -237,7 +237,7 @@ impl Seats {
     }
 
     /// Ends what clients do not read.
-    pub fn sweep(&self) {
+    pub(crate) fn sweep(&self) {
         // Collected first: the last handle of a seat takes it off the list when it is dropped.
         let open: Vec<Arc<Seat>> = lock(&self.open).values().filter_map(Weak::upgrade).collect();
         let now = Instant::now();

@@ -64,7 +64,7 @@ fn container<'a>(pod: &'a Value, asked: &str) -> Result<&'a str, Status> {
 }
 
 /// Serves `pods/{log,exec,attach,portforward}`.
-pub async fn pod(state: &Arc<State>, ctx: &Context, request: Request<Body>) -> Result<Answer, Status> {
+pub(crate) async fn pod(state: &Arc<State>, ctx: &Context, request: Request<Body>) -> Result<Answer, Status> {
     let kind = kinds::find("", "v1", "Pod").ok_or_else(|| Status::internal("pods are not served"))?;
     let (namespace, name) = (ctx.info.namespace.as_str(), ctx.info.name.as_str());
     let sub = ctx.info.subresource.as_str();
@@ -126,7 +126,11 @@ fn not_started(pod: &Value, asked: &str, previous: bool) -> Option<Status> {
 }
 
 /// Serves `nodes/[scheme:]n[:port]/proxy/<path>`. Of a node only its kubelet is reached.
-pub async fn node(state: &Arc<State>, ctx: &Context, request: Request<Body>) -> Result<Answer, Status> {
+pub(crate) async fn node(
+    state: &Arc<State>,
+    ctx: &Context,
+    request: Request<Body>,
+) -> Result<Answer, Status> {
     let query = request.uri().query().map_or(String::new(), |q| format!("?{q}"));
     let (name, port) = node_and_port(&ctx.info.name)?;
     let to = kubelet(state, name)?;
@@ -261,7 +265,7 @@ async fn dial(state: &State, node: &str, to: SocketAddr) -> Result<Stream, Statu
 }
 
 /// What a node's kubelet answers to a GET, at most [`ANSWER_MAX`] bytes of it.
-pub async fn ask(state: &State, node: &str, path: &str) -> Result<bytes::Bytes, Status> {
+pub(crate) async fn ask(state: &State, node: &str, path: &str) -> Result<bytes::Bytes, Status> {
     let to = kubelet(state, node)?;
     let stream = dial(state, node, to).await?;
     let broken = |e: &dyn std::fmt::Display| Status::new(502, "", format!("error dialing backend: {e}"));

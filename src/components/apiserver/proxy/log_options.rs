@@ -15,7 +15,7 @@ use serde_json::json;
 /// 400 for a number or a time that cannot be parsed, 422 for a value out of its range, for two
 /// options that exclude each other, and for a stream (upstream's gate PodLogsQuerySplitStreams is
 /// off).
-pub fn check_options(query: &Query, name: &str) -> Result<(), Status> {
+pub(crate) fn check_options(query: &Query, name: &str) -> Result<(), Status> {
     let (tail, limit) = (integer(query, "tailLines")?, integer(query, "limitBytes")?);
     let seconds = integer(query, "sinceSeconds")?;
     check_time(query.get("sinceTime"))?;

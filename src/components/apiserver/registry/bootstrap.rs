@@ -95,7 +95,7 @@ fn kubernetes_endpoints(state: &State, masters: &[String]) -> [Value; 2] {
 }
 
 /// Makes what is missing and brings the API servers' addresses up to date.
-pub async fn run(state: &State) -> Result<(), Status> {
+pub(crate) async fn run(state: &State) -> Result<(), Status> {
     let mut wanted = namespaces();
     wanted.extend(priorities());
     state.fresh().await?;
@@ -111,7 +111,7 @@ pub async fn run(state: &State) -> Result<(), Status> {
 ///
 /// # Errors
 /// Those of the store.
-pub async fn keep(state: &State) -> Result<(), Status> {
+pub(crate) async fn keep(state: &State) -> Result<(), Status> {
     services::repair(state).await?;
     ensure(state, namespaces()).await
 }

@@ -28,7 +28,7 @@ use tap::Tap;
 use tokio::sync::watch;
 
 /// Where definitions rest.
-pub const PLACE: &str = "customresourcedefinitions";
+pub(crate) const PLACE: &str = "customresourcedefinitions";
 /// After something went wrong, at first and at most.
 const AGAIN: Duration = Duration::from_millis(200);
 const AGAIN_MAX: Duration = Duration::from_secs(30);
@@ -40,7 +40,7 @@ fn kind() -> Result<&'static Kind, Status> {
 
 /// Looks after the definitions when one of them changes, when objects change that one which is
 /// being deleted waits for, and when a retry is due.
-pub async fn run(state: Arc<State>, tap: Tap) {
+pub(crate) async fn run(state: Arc<State>, tap: Tap) {
     state.cache.wait_for(1).await;
     let mut caretaker = Caretaker::default();
     while let Some(mut changes) = state.cache.changes(PLACE) {
@@ -103,7 +103,7 @@ pub(crate) struct Caretaker {
 
 impl Caretaker {
     /// Looks after the definitions that are new, have changed, or are due.
-    pub async fn look(&mut self, state: &Arc<State>, tap: &Tap) {
+    pub(crate) async fn look(&mut self, state: &Arc<State>, tap: &Tap) {
         let all = state.cache.list(PLACE, "").objects;
         let there: HashSet<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
         self.pending.retain(|name, _| there.contains(name.as_str()));
@@ -153,7 +153,7 @@ impl Caretaker {
     }
 
     /// Returns when a look is due for another reason than a change of a definition.
-    pub async fn due(&mut self) {
+    pub(crate) async fn due(&mut self) {
         let pending: Vec<_> = self.pending.values_mut().map(|pending| Box::pin(pending.due())).collect();
         match pending.is_empty() {
             true => std::future::pending().await,
@@ -163,7 +163,7 @@ impl Caretaker {
 
     /// The pause before the retry of a definition that failed.
     #[cfg(test)]
-    pub fn retries(&self, name: &str) -> Option<Duration> {
+    pub(crate) fn retries(&self, name: &str) -> Option<Duration> {
         Some(self.pending.get(name)?.retry?.1)
     }
 }

@@ -35,7 +35,7 @@ const REFUSED: &str = "Cannot evict pod as it would violate the pod's disruption
 const MANY: &str =
     "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
 
-pub async fn evict(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Result<Answer, Status> {
+pub(crate) async fn evict(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Result<Answer, Status> {
     let mut eviction = decode::body(header(&ctx.headers, "content-type"), body)?;
     // Upstream takes this version here although nothing else of it is left.
     if text(&eviction, "apiVersion") == "policy/v1beta1" {

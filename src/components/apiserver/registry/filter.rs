@@ -21,7 +21,7 @@ const COMPARISONS: usize = 512;
 const CHEAP: usize = 16;
 
 #[derive(Clone, Debug, Default)]
-pub struct Filter {
+pub(crate) struct Filter {
     /// Empty: all namespaces.
     pub namespace: String,
     /// Empty: all names.
@@ -35,7 +35,7 @@ impl Filter {
     ///
     /// # Errors
     /// 400 for a selector that cannot be read, or that is too large.
-    pub fn of(kind: &Kind, namespace: &str, query: &Query) -> Result<Filter, Status> {
+    pub(crate) fn of(kind: &Kind, namespace: &str, query: &Query) -> Result<Filter, Status> {
         for parameter in ["labelSelector", "fieldSelector"] {
             let bytes = query.get(parameter).len();
             if bytes > SELECTOR_BYTES {
@@ -65,32 +65,32 @@ impl Filter {
     }
 
     /// Whether it costs so little that it is judged for all watchers together.
-    pub fn is_cheap(&self) -> bool {
+    pub(crate) fn is_cheap(&self) -> bool {
         self.comparisons() <= CHEAP
     }
 
     /// Whether the object has the namespace and the name that are asked for.
-    pub fn is_about(&self, object: &Value) -> bool {
+    pub(crate) fn is_about(&self, object: &Value) -> bool {
         self.is_about_key((meta::namespace(object), meta::name(object)))
     }
 
-    pub fn is_about_key(&self, (namespace, name): (&str, &str)) -> bool {
+    pub(crate) fn is_about_key(&self, (namespace, name): (&str, &str)) -> bool {
         (self.namespace.is_empty() || namespace == self.namespace)
             && (self.name.is_empty() || name == self.name)
     }
 
-    pub fn is_selective(&self) -> bool {
+    pub(crate) fn is_selective(&self) -> bool {
         !self.labels.is_empty() || !self.fields.is_empty()
     }
 
-    pub fn matches(&self, object: &Value) -> bool {
+    pub(crate) fn matches(&self, object: &Value) -> bool {
         self.is_about(object)
             && self.labels.matches(value::at(object, "metadata.labels"))
             && self.fields.matches(object)
     }
 
     /// What an event is to someone who sees only what matches.
-    pub fn classify(&self, event: &Event) -> Option<Change> {
+    pub(crate) fn classify(&self, event: &Event) -> Option<Change> {
         let now = !event.deleted && self.matches(&event.object.value);
         let before = event.previous.as_ref().is_some_and(|p| self.matches(&p.value));
         match (before, now) {

@@ -32,7 +32,7 @@ const GROUP: &str = "metrics.k8s.io";
 
 /// What the kubelets said last, by node.
 #[derive(Default)]
-pub struct Summaries(Mutex<HashMap<String, Arc<Slot>>>);
+pub(crate) struct Summaries(Mutex<HashMap<String, Arc<Slot>>>);
 
 /// Locked while its kubelet is asked.
 type Slot = tokio::sync::Mutex<Option<Scrape>>;
@@ -68,7 +68,7 @@ impl Summaries {
     }
 }
 
-pub async fn get(state: &Arc<State>, ctx: &Context, kind: &Kind) -> Result<Answer, Status> {
+pub(crate) async fn get(state: &Arc<State>, ctx: &Context, kind: &Kind) -> Result<Answer, Status> {
     let form = form(ctx.accept(), &ctx.query)?;
     let (namespace, name) = (ctx.info.object_namespace(), ctx.info.name.as_str());
     let filter = Filter { namespace: namespace.into(), name: name.into(), ..Filter::default() };
@@ -80,7 +80,7 @@ pub async fn get(state: &Arc<State>, ctx: &Context, kind: &Kind) -> Result<Answe
     Ok(negotiate::one(200, kind, form, &found))
 }
 
-pub async fn all(state: &Arc<State>, ctx: &Context, kind: &Kind) -> Result<Answer, Status> {
+pub(crate) async fn all(state: &Arc<State>, ctx: &Context, kind: &Kind) -> Result<Answer, Status> {
     let form = form(ctx.accept(), &ctx.query)?;
     let filter = Filter::of(kind, ctx.info.object_namespace(), &ctx.query)?;
     let meta = ListMeta { revision: 0, next: String::new(), remaining: None };

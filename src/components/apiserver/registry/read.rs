@@ -44,7 +44,7 @@ const PAGE_BYTES: usize = 4 << 20;
 ///
 /// # Errors
 /// 404 without the object, 400 for a revision that is none, 504 for one that does not come.
-pub async fn get(state: &State, ctx: &Context, kind: &Kind) -> Result<Answer, Status> {
+pub(crate) async fn get(state: &State, ctx: &Context, kind: &Kind) -> Result<Answer, Status> {
     let form = form(ctx.accept(), &ctx.query)?;
     let (namespace, name) = (ctx.info.object_namespace(), &ctx.info.name);
     let version = ctx.query.get("resourceVersion");
@@ -128,7 +128,7 @@ fn at(ctx: &Context, limit: i64) -> Result<At, Status> {
 ///
 /// # Errors
 /// 400 for what is no number, or a negative one.
-pub fn revision(text: &str) -> Result<i64, Status> {
+pub(crate) fn revision(text: &str) -> Result<i64, Status> {
     let number = text.parse::<u64>().ok().and_then(|number| i64::try_from(number).ok());
     number.ok_or_else(|| {
         Status::bad_request(format!(
@@ -151,7 +151,7 @@ fn decode(token: &str) -> Option<At> {
 }
 
 /// The answer to a revision that is not there yet.
-pub fn too_large(wanted: i64, current: i64) -> Status {
+pub(crate) fn too_large(wanted: i64, current: i64) -> Status {
     Status::timeout(format!("Too large resource version: {wanted}, current: {current}")).with(json!({
         "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}], "retryAfterSeconds": 1}))
 }
@@ -180,7 +180,7 @@ pub async fn filled(state: &State) -> Result<(), Status> {
     }
 }
 
-pub async fn list(state: &State, ctx: &Context, kind: &Kind) -> Result<Answer, Status> {
+pub(crate) async fn list(state: &State, ctx: &Context, kind: &Kind) -> Result<Answer, Status> {
     let form = form(ctx.accept(), &ctx.query)?;
     let limit = ctx.query.number("limit")?.unwrap_or(0).max(0);
     let filter = Filter::of(kind, ctx.info.object_namespace(), &ctx.query)?;
@@ -232,14 +232,20 @@ async fn of_now(state: &State, kind: &Kind, filter: &Filter, limit: i64) -> (Vec
 }
 
 /// A part of what matches now.
-pub struct NowPage {
+pub(crate) struct NowPage {
     /// With their keys, in the order of these.
     pub objects: Vec<(String, Arc<Object>)>,
     pub meta: ListMeta,
 }
 
 /// The objects that match now, from the key `start` on, and at most `limit` of them unless it is 0.
-pub async fn page_of_now(state: &State, kind: &Kind, filter: &Filter, start: &str, limit: i64) -> NowPage {
+pub(crate) async fn page_of_now(
+    state: &State,
+    kind: &Kind,
+    filter: &Filter,
+    start: &str,
+    limit: i64,
+) -> NowPage {
     let (mut objects, revision) = matching(state, kind, filter).await;
     objects.retain(|(key, _)| key.as_str() >= start);
     let mut meta = ListMeta { revision, next: String::new(), remaining: None };
@@ -258,7 +264,7 @@ pub async fn page_of_now(state: &State, kind: &Kind, filter: &Filter, start: &st
 ///
 /// # Errors
 /// 400 for a token that is none.
-pub fn start_of_page(ctx: &Context) -> Result<Option<String>, Status> {
+pub(crate) fn start_of_page(ctx: &Context) -> Result<Option<String>, Status> {
     match ctx.query.get("continue") {
         "" => Ok(None),
         token => match decode(token) {
@@ -270,7 +276,7 @@ pub fn start_of_page(ctx: &Context) -> Result<Option<String>, Status> {
 
 /// Bytes in memory while a selector looks at objects; 0 without one, where nothing waits between
 /// the copy and the reservation.
-pub fn looked_at(state: &State, kind: &Kind, filter: &Filter) -> usize {
+pub(crate) fn looked_at(state: &State, kind: &Kind, filter: &Filter) -> usize {
     match filter.is_selective() && filter.name.is_empty() {
         true => state.cache.measure(kind.place(), &prefix_of(filter)).keys,
         false => 0,
@@ -295,7 +301,7 @@ async fn reserve(
 }
 
 /// Keeps the memory of a list until its client has read it.
-pub fn kept(ctx: &Context, answer: Answer, memory: ListBody) -> Answer {
+pub(crate) fn kept(ctx: &Context, answer: Answer, memory: ListBody) -> Answer {
     let bytes = answer.body().size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
     if let Some(turn) = memory.settle(bytes.unwrap_or(usize::MAX)) {
         ctx.seat.cover(turn);
@@ -305,7 +311,11 @@ pub fn kept(ctx: &Context, answer: Answer, memory: ListBody) -> Answer {
 
 /// What the cache has of a kind, in key order. A filter that looks at many objects lets other tasks
 /// on.
-pub async fn matching(state: &State, kind: &Kind, filter: &Filter) -> (Vec<(String, Arc<Object>)>, i64) {
+pub(crate) async fn matching(
+    state: &State,
+    kind: &Kind,
+    filter: &Filter,
+) -> (Vec<(String, Arc<Object>)>, i64) {
     if !filter.name.is_empty() && (!filter.namespace.is_empty() || !kind.namespaced) {
         let revision = state.cache.revision();
         let key = object_key(kind, &filter.namespace, &filter.name);

@@ -77,7 +77,7 @@ fn owned_ports(service: &Value) -> Vec<i64> {
 }
 
 /// What a Service that goes gives back.
-pub fn release(kind: &Kind, service: &Value) -> Extra {
+pub(crate) fn release(kind: &Kind, service: &Value) -> Extra {
     if !is_service(kind) {
         return Extra::default();
     }
@@ -90,7 +90,12 @@ pub fn release(kind: &Kind, service: &Value) -> Extra {
 ///
 /// # Errors
 /// Those of the store.
-pub async fn release_all(state: &State, kind: &Kind, namespace: &str, name: &str) -> Result<Extra, Status> {
+pub(crate) async fn release_all(
+    state: &State,
+    kind: &Kind,
+    namespace: &str,
+    name: &str,
+) -> Result<Extra, Status> {
     let mut extra = Extra::default();
     if !is_service(kind) {
         return Ok(extra);
@@ -192,7 +197,12 @@ pub(crate) async fn repair(state: &State) -> Result<Taken, Status> {
 
 /// Fills in addresses and ports of a new or changed Service, and says what to reserve and to give
 /// back.
-pub fn plan(state: &State, kind: &Kind, service: &mut Value, old: Option<&Value>) -> Result<Extra, Status> {
+pub(crate) fn plan(
+    state: &State,
+    kind: &Kind,
+    service: &mut Value,
+    old: Option<&Value>,
+) -> Result<Extra, Status> {
     if !is_service(kind) {
         return Ok(Extra::default());
     }

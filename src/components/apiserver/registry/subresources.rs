@@ -45,7 +45,7 @@ fn scale_of(paths: ScalePaths, object: &Value) -> Value {
     out
 }
 
-pub async fn scale(
+pub(crate) async fn scale(
     state: &Arc<State>,
     ctx: &Context,
     kind: &Kind,
@@ -156,7 +156,7 @@ fn patched_scale(kind: &Kind, media: &str, before: &Value, body: &[u8]) -> Resul
 // -------------------------------------------------------------------------------------------------
 
 /// Binds a pod to a node: `POST pods/x/binding`, or `POST bindings`.
-pub async fn bind(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Result<Answer, Status> {
+pub(crate) async fn bind(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Result<Answer, Status> {
     let mut binding = decode::body(header(&ctx.headers, "content-type"), body)?;
     decode::check_type("v1", "Binding", &mut binding)?;
     schema::conform_named("io.k8s.api.core.v1.Binding", &mut binding).map_err(|e| {
@@ -241,7 +241,7 @@ pub(crate) fn pods() -> Result<&'static Kind, Status> {
 // -- token
 // -------------------------------------------------------------------------------------------------
 
-pub async fn token(state: &State, ctx: &Context, body: &Bytes) -> Result<Answer, Status> {
+pub(crate) async fn token(state: &State, ctx: &Context, body: &Bytes) -> Result<Answer, Status> {
     if !ctx.query.get("dryRun").is_empty() {
         ctx.warn("dryRun has no effect: a token is issued"); // as upstream, which says nothing of it
     }

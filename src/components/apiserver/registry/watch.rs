@@ -38,7 +38,7 @@ const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// A watch without a time limit ends after this and half as much at random.
 const LIFE_MIN_SECS: u64 = 1800;
 
-pub async fn watch(
+pub(crate) async fn watch(
     state: &Arc<State>,
     ctx: &Context,
     kind: KindRef,

@@ -27,9 +27,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Sources whose connections showed who they are, by address and port. All listeners of a server
 /// share it.
-pub type Known = Arc<Mutex<HashSet<SocketAddr>>>;
+pub(crate) type Known = Arc<Mutex<HashSet<SocketAddr>>>;
 
-pub struct Connections {
+pub(crate) struct Connections {
     /// Of all sources. One source has three fourths of them at most, and half of them before it
     /// says who it is.
     most: usize,
@@ -162,7 +162,7 @@ impl Inner {
 }
 
 /// A connection that counts until it is dropped.
-pub struct Counted {
+pub(crate) struct Counted {
     of: Arc<Connections>,
     from: SocketAddr,
     number: u64,
@@ -176,7 +176,7 @@ pub struct Counted {
 }
 
 impl Connections {
-    pub fn new(most: usize, known: Known) -> Arc<Connections> {
+    pub(crate) fn new(most: usize, known: Known) -> Arc<Connections> {
         let heads = Arc::default();
         Arc::new(Connections { most, known, inner: Mutex::default(), ended: Notify::new(), heads })
     }
@@ -193,7 +193,7 @@ impl Connections {
 
     /// Waits until one more connection could be admitted. An upgraded connection ends with its
     /// session, which no task of the listener tells.
-    pub async fn room(&self) {
+    pub(crate) async fn room(&self) {
         while !self.has_room() {
             self.ended.notified().await;
         }
@@ -201,7 +201,7 @@ impl Connections {
 
     /// Counts one more connection. `None`: its source has as many as it may, and all of them are
     /// known.
-    pub fn admit(self: &Arc<Connections>, from: SocketAddr) -> Option<Counted> {
+    pub(crate) fn admit(self: &Arc<Connections>, from: SocketAddr) -> Option<Counted> {
         let mut inner = self.lock();
         let source = from.ip();
         let (open, oldest, strangers) = match inner.sources.get(&source) {
@@ -239,12 +239,12 @@ impl Connections {
 
 impl Counted {
     /// The client's address and port.
-    pub fn source(&self) -> SocketAddr {
+    pub(crate) fn source(&self) -> SocketAddr {
         self.from
     }
 
     /// The flow of the first user that the client has shown; `None` as long as it is a stranger.
-    pub fn flow(&self) -> Option<&Flow> {
+    pub(crate) fn flow(&self) -> Option<&Flow> {
         self.flow.get()
     }
 
@@ -253,7 +253,7 @@ impl Counted {
     ///
     /// False: its account has as many connections as it may, none of them is idle, and this one
     /// stays a stranger.
-    pub fn mark_known(&self, user: &User) -> bool {
+    pub(crate) fn mark_known(&self, user: &User) -> bool {
         if self.is_known.load(Ordering::Acquire) {
             return true;
         }

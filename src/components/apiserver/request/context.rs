@@ -13,7 +13,7 @@ use std::time::Duration;
 use tap::{self, Answer, Cause, Event, Record, Tap, Write};
 use tokio::time::Instant;
 
-pub struct Context {
+pub(crate) struct Context {
     pub user: User,
     pub info: Info,
     pub query: Query,
@@ -39,9 +39,9 @@ pub struct Context {
 }
 
 /// The media type of a server-side apply.
-pub const APPLY: &str = "application/apply-patch";
+pub(crate) const APPLY: &str = "application/apply-patch";
 /// A manager's name is not longer.
-pub const MANAGER_MAX: usize = 128;
+pub(crate) const MANAGER_MAX: usize = 128;
 
 /// Is this a part of this program that looks around by itself: an informer, completion, the
 /// interface?
@@ -82,7 +82,14 @@ pub fn is_dry_run(info: &Info, query: &Query) -> bool {
 }
 
 impl Context {
-    pub fn new(id: String, user: User, info: Info, query: Query, headers: HeaderMap, tap: Tap) -> Context {
+    pub(crate) fn new(
+        id: String,
+        user: User,
+        info: Info,
+        query: Query,
+        headers: HeaderMap,
+        tap: Tap,
+    ) -> Context {
         let is_component = tap::is_component(tap::actor(&user.name, &user.impersonator));
         let cause = header(&headers, client::CAUSE_HEADER).parse().ok().filter(|_| is_component);
         let request = tap::Request {
@@ -122,27 +129,27 @@ impl Context {
     }
 
     /// The same request with what it holds of what is bounded.
-    pub fn seated(self, seat: Arc<Seat>) -> Context {
+    pub(crate) fn seated(self, seat: Arc<Seat>) -> Context {
         Context { seat, ..self }
     }
 
     /// An act of the server itself: nobody has to allow it.
-    pub fn of_server(self) -> Context {
+    pub(crate) fn of_server(self) -> Context {
         Context { is_authorized: AtomicBool::new(true), ..self }
     }
 
     /// This request as the cause of what others do for it, in the form of a header.
-    pub fn cause_of_this(&self) -> String {
+    pub(crate) fn cause_of_this(&self) -> String {
         tap::Cause::Request(self.request.id.clone()).to_string()
     }
 
-    pub fn accept(&self) -> &str {
+    pub(crate) fn accept(&self) -> &str {
         header(&self.headers, "accept")
     }
 
     /// Whose fields this request writes: the manager it names, else the first part of its user
     /// agent. The cluster's own components are called what they are.
-    pub fn manager(&self) -> String {
+    pub(crate) fn manager(&self) -> String {
         let agent = self.request.user_agent.split('/').next().unwrap_or_default();
         let name = match (self.query.get("fieldManager"), agent) {
             ("", "") if self.user.node().is_some() => "kubelet",
@@ -154,19 +161,19 @@ impl Context {
     }
 
     /// Is this a server-side apply?
-    pub fn applies(&self) -> bool {
+    pub(crate) fn applies(&self) -> bool {
         self.info.verb == "patch" && header(&self.headers, "content-type").starts_with(APPLY)
     }
 
     /// Warnings for the client, as `Warning` headers.
-    pub fn warn(&self, text: impl Into<String>) {
+    pub(crate) fn warn(&self, text: impl Into<String>) {
         let mut warnings = self.warnings.lock().unwrap_or_else(|p| p.into_inner());
         let text = cut(text.into(), WARNING_MAX);
         if warnings.len() < WARNINGS_MAX && !warnings.contains(&text) {
             warnings.push(text);
         }
     }
-    pub fn take_warnings(&self) -> Vec<String> {
+    pub(crate) fn take_warnings(&self) -> Vec<String> {
         std::mem::take(&mut self.warnings.lock().unwrap_or_else(|p| p.into_inner()))
     }
 
@@ -179,14 +186,14 @@ impl Context {
     }
 
     /// The object of this request turned out to be called so.
-    pub fn name(&self, name: &str) {
+    pub(crate) fn name(&self, name: &str) {
         if !name.is_empty() {
             let _ = self.named.set(name.to_string()); // the first name is the one that was asked for
         }
     }
 
     /// The request turned out to be a dry run.
-    pub fn only_tried(&self) {
+    pub(crate) fn only_tried(&self) {
         self.tried.store(true, Ordering::Relaxed);
     }
 
@@ -209,7 +216,7 @@ impl Context {
     }
 
     /// What the tap still knows of what happened, oldest first.
-    pub fn records(&self) -> Vec<std::sync::Arc<Record>> {
+    pub(crate) fn records(&self) -> Vec<std::sync::Arc<Record>> {
         self.tap.since(0)
     }
 
@@ -233,7 +240,7 @@ impl Context {
     }
 
     /// Remembers what a write would have made that is only tried.
-    pub fn would_make(&self, object: &Value) {
+    pub(crate) fn would_make(&self, object: &Value) {
         if self.is_answer_told() {
             let mut object = object.clone();
             if let Some(metadata) = object["metadata"].as_object_mut() {
@@ -245,7 +252,7 @@ impl Context {
 
     /// Records that a stage is over: [`Event::Authenticate`], [`Event::Authorize`],
     /// [`Event::Admit`], [`Event::Validate`].
-    pub fn stage(&self, event: Event) {
+    pub(crate) fn stage(&self, event: Event) {
         if self.is_told() {
             let record = self.record(event);
             match self.is_authorized.load(Ordering::Relaxed) {
@@ -256,7 +263,7 @@ impl Context {
     }
 
     /// Records that the request may go on; what was recorded of it so far is as good as the rest.
-    pub fn authorized(&self) {
+    pub(crate) fn authorized(&self) {
         self.is_authorized.store(true, Ordering::Relaxed);
         self.emit_early();
         self.stage(Event::Authorize);
@@ -292,7 +299,7 @@ impl Context {
     }
 
     /// Records a committed write with the object's bytes.
-    pub fn committed(&self, object: &crate::storage::object::Object, write: Write) {
+    pub(crate) fn committed(&self, object: &crate::storage::object::Object, write: Write) {
         use api::meta;
         let mut record = self.record(Event::Commit(write)).revision(object.revision as u64);
         record =
@@ -303,7 +310,7 @@ impl Context {
     }
 
     /// Records something that this request did to an object other than the one its path names.
-    pub fn tell(&self, mut record: Record, body: Option<bytes::Bytes>) {
+    pub(crate) fn tell(&self, mut record: Record, body: Option<bytes::Bytes>) {
         record.request = Some(self.request.clone());
         record.cause = self.cause.clone();
         record.body = body;
@@ -312,7 +319,7 @@ impl Context {
 
     /// Records that a request to a node led to a pod there, as the pod's own subresource would have
     /// been recorded.
-    pub fn led_to(&self, subresource: &str, namespace: &str, pod: &str, code: u16) {
+    pub(crate) fn led_to(&self, subresource: &str, namespace: &str, pod: &str, code: u16) {
         let [namespace, pod] = [namespace, pod].map(|name| short(name, RECORDED_NAME_MAX));
         let answer = Answer { verb: self.request.verb.clone(), ..Answer::default() };
         let mut record = Record::new(Event::Answer(answer.into())).object("pods", &namespace, &pod);
@@ -321,7 +328,7 @@ impl Context {
     }
 
     /// Records the answer.
-    pub fn answered(&self, code: u16, took: Duration, message: &str) {
+    pub(crate) fn answered(&self, code: u16, took: Duration, message: &str) {
         self.emit_early();
         if !self.is_answer_told() {
             return;

@@ -8,20 +8,20 @@ use api::path::UnknownFields;
 use api::{Status, bounds, protobuf, schema, value, yaml};
 use serde_json::Value;
 
-pub const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+pub(crate) const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
 /// Nobody knows how a custom resource would be written in protobuf.
 const ACCEPTED_CUSTOM: &str = "application/json, application/yaml";
 
 /// What is to be done with fields that nobody knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Validation {
+pub(crate) enum Validation {
     Ignore,
     Warn,
     Strict,
 }
 
-pub fn validation(ctx: &Context) -> Result<Validation, Status> {
+pub(crate) fn validation(ctx: &Context) -> Result<Validation, Status> {
     match ctx.query.get("fieldValidation") {
         "" | "Warn" => Ok(Validation::Warn),
         "Ignore" => Ok(Validation::Ignore),
@@ -35,7 +35,7 @@ pub fn validation(ctx: &Context) -> Result<Validation, Status> {
 }
 
 /// A field manager's name can be read, and is not too long.
-pub fn manager(ctx: &Context) -> Result<(), Status> {
+pub(crate) fn manager(ctx: &Context) -> Result<(), Status> {
     let name = ctx.query.get("fieldManager");
     let mut errors = api::errors::Errors::default();
     if name.len() > MANAGER_MAX {
@@ -49,7 +49,7 @@ pub fn manager(ctx: &Context) -> Result<(), Status> {
 }
 
 /// Only `dryRun=All` is known.
-pub fn dry_run(ctx: &Context) -> Result<bool, Status> {
+pub(crate) fn dry_run(ctx: &Context) -> Result<bool, Status> {
     let values: Vec<&str> = ctx.query.all("dryRun").filter(|v| !v.is_empty()).collect();
     match values.as_slice() {
         [] => Ok(false),
@@ -63,7 +63,7 @@ pub fn dry_run(ctx: &Context) -> Result<bool, Status> {
 }
 
 /// The body as JSON, whatever it was written in. No Content-Type means JSON.
-pub fn body(content_type: &str, bytes: &[u8]) -> Result<Value, Status> {
+pub(crate) fn body(content_type: &str, bytes: &[u8]) -> Result<Value, Status> {
     Ok(body_with_duplicates(content_type, bytes)?.0)
 }
 
@@ -92,7 +92,7 @@ fn body_with_duplicates(content_type: &str, bytes: &[u8]) -> Result<(Value, Vec<
 
 /// The body of a server-side apply. Keys that stand twice in a map are an error for `Strict` and a
 /// warning for `Warn`.
-pub fn applied(ctx: &Context, bytes: &[u8]) -> Result<Value, Status> {
+pub(crate) fn applied(ctx: &Context, bytes: &[u8]) -> Result<Value, Status> {
     let (value, duplicates) = body_with_duplicates("application/yaml", bytes).map_err(|mut status| {
         let why = status.message.trim_start_matches("error converting YAML to JSON: ").to_string();
         status.message = format!("error decoding YAML: {why}");
@@ -114,7 +114,7 @@ fn as_one(duplicates: &[String]) -> String {
 }
 
 /// Kind and version must be those of the path; empty ones are filled in.
-pub fn check_type(api_version: &str, kind: &str, object: &mut Value) -> Result<(), Status> {
+pub(crate) fn check_type(api_version: &str, kind: &str, object: &mut Value) -> Result<(), Status> {
     let told = value::text(object, "apiVersion").to_string();
     if told.is_empty() {
         value::put(object, "apiVersion", api_version);
@@ -135,7 +135,7 @@ pub fn check_type(api_version: &str, kind: &str, object: &mut Value) -> Result<(
 }
 
 /// Reads the object of a create or update, in the form in which it is stored.
-pub fn object(ctx: &Context, kind: &Kind, bytes: &[u8]) -> Result<Value, Status> {
+pub(crate) fn object(ctx: &Context, kind: &Kind, bytes: &[u8]) -> Result<Value, Status> {
     let content_type = header(&ctx.headers, "content-type");
     if kind.custom.is_some() && content_type.contains("protobuf") {
         return Err(Status::unsupported_media_type(ACCEPTED_CUSTOM));
@@ -204,7 +204,7 @@ fn by_sorted_keys(a: &str, b: &str) -> std::cmp::Ordering {
 }
 
 /// Prunes and checks types in the version of the request.
-pub fn conform(kind: &Kind, object: &mut Value) -> Result<UnknownFields, Status> {
+pub(crate) fn conform(kind: &Kind, object: &mut Value) -> Result<UnknownFields, Status> {
     let conformed = match &kind.custom {
         Some(custom) => custom.conform(object),
         None => schema::conform(kind, object),

@@ -20,7 +20,7 @@ const PATHS_MAX: usize = 16 * 1024 * 1024;
 /// body. `unknown` are the paths of unknown fields; what is in one is not looked at. At most
 /// [`TOLD_MAX`] of them are told, and the unknown fields beyond are counted in a last line: where
 /// there is an unknown field there is a problem.
-pub fn problems(bytes: &[u8], unknown: &UnknownFields) -> Vec<String> {
+pub(crate) fn problems(bytes: &[u8], unknown: &UnknownFields) -> Vec<String> {
     let known: HashSet<&str> = unknown.told().iter().map(String::as_str).collect();
     let mut found = Found::default();
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);

@@ -29,7 +29,7 @@ const STRANGERS_KIB: usize = 8 << 10;
 const KNOWN_KIB: usize = 32 << 10;
 
 /// The memory for the heads of one listener.
-pub struct Heads {
+pub(crate) struct Heads {
     strangers: Arc<Pool>,
     known: Arc<Pool>,
 }
@@ -60,7 +60,7 @@ fn account(source: IpAddr) -> String {
 }
 
 /// A client's connection whose heads are counted.
-pub struct Metered<T> {
+pub(crate) struct Metered<T> {
     io: T,
     connection: Arc<Counted>,
     heads: Arc<Heads>,
@@ -72,12 +72,12 @@ pub struct Metered<T> {
 }
 
 impl<T> Metered<T> {
-    pub fn new(io: T, connection: Arc<Counted>, heads: Arc<Heads>) -> Metered<T> {
+    pub(crate) fn new(io: T, connection: Arc<Counted>, heads: Arc<Heads>) -> Metered<T> {
         Metered { io, connection, heads, received: 0, served: 0, held: None }
     }
 
     /// The connection alone, when no more requests come on it.
-    pub fn into_inner(self) -> T {
+    pub(crate) fn into_inner(self) -> T {
         self.io
     }
 

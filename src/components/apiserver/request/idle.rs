@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// What a connection is doing. A request counts from its head to the end of its answer.
-pub struct Activity {
+pub(crate) struct Activity {
     start: Instant,
     running: AtomicUsize,
     /// Requests so far.
@@ -16,7 +16,7 @@ pub struct Activity {
 }
 
 impl Activity {
-    pub fn new() -> Arc<Activity> {
+    pub(crate) fn new() -> Arc<Activity> {
         Arc::new(Activity {
             start: Instant::now(),
             running: AtomicUsize::new(0),
@@ -25,26 +25,26 @@ impl Activity {
         })
     }
 
-    pub fn begin(self: &Arc<Activity>) -> Running {
+    pub(crate) fn begin(self: &Arc<Activity>) -> Running {
         self.running.fetch_add(1, Ordering::AcqRel);
         self.served.fetch_add(1, Ordering::AcqRel);
         Running(self.clone())
     }
 
     /// Whether a request is being answered now.
-    pub fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         self.running.load(Ordering::Acquire) > 0
     }
 
     /// How many requests have begun so far.
-    pub fn served(&self) -> u64 {
+    pub(crate) fn served(&self) -> u64 {
         self.served.load(Ordering::Acquire)
     }
 
     /// Returns when no first request has come within `first`, or no further one for `idle` (up to
     /// twice that). Requests wake nobody: the time of the last one is looked at when the next limit
     /// is over.
-    pub async fn is_idle(&self, first: Duration, idle: Duration) {
+    pub(crate) async fn is_idle(&self, first: Duration, idle: Duration) {
         loop {
             let limit = if self.served.load(Ordering::Relaxed) == 0 { first } else { idle };
             let last = self.start + Duration::from_millis(self.last.load(Ordering::Acquire));
@@ -61,7 +61,7 @@ impl Activity {
 }
 
 /// A request that is being answered. It is held until its answer has been sent.
-pub struct Running(Arc<Activity>);
+pub(crate) struct Running(Arc<Activity>);
 
 impl Drop for Running {
     fn drop(&mut self) {

@@ -19,7 +19,7 @@ pub(crate) mod duplicates;
 pub mod http;
 pub(crate) mod http_head;
 pub(crate) mod idle;
-pub mod info;
+pub(crate) mod info;
 pub(crate) mod negotiate;
 pub(crate) mod pretty;
 pub(crate) mod readiness;

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 
 /// The form of objects in an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub(crate) enum Form {
     Object,
     /// With the apiVersion: `meta.k8s.io/v1` or `v1beta1`.
     Table(&'static str, Include),
@@ -29,7 +29,7 @@ const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kube
 ///
 /// # Errors
 /// 406 if no range can be satisfied.
-pub fn form(accept: &str, query: &Query) -> Result<Form, Status> {
+pub(crate) fn form(accept: &str, query: &Query) -> Result<Form, Status> {
     choose(accept, query, true)
 }
 
@@ -41,7 +41,7 @@ pub fn form(accept: &str, query: &Query) -> Result<Form, Status> {
 ///
 /// # Errors
 /// 406 if no range can be satisfied.
-pub fn form_of_review(accept: &str, query: &Query) -> Result<Form, Status> {
+pub(crate) fn form_of_review(accept: &str, query: &Query) -> Result<Form, Status> {
     choose(accept, query, false)
 }
 
@@ -96,12 +96,12 @@ fn include(query: &Query) -> Result<Include, Status> {
 }
 
 /// An object in the version that was asked for.
-pub fn versioned<'a>(kind: &Kind, object: &'a Value) -> Cow<'a, Value> {
+pub(crate) fn versioned<'a>(kind: &Kind, object: &'a Value) -> Cow<'a, Value> {
     kind.from_stored(object)
 }
 
 /// The bytes of one object, as they go out.
-pub fn encoded(kind: &Kind, object: &Object) -> Bytes {
+pub(crate) fn encoded(kind: &Kind, object: &Object) -> Bytes {
     match versioned(kind, &object.value) {
         Cow::Borrowed(_) => object.bytes.clone(),
         Cow::Owned(value) => Bytes::from(value.to_string()),
@@ -109,7 +109,7 @@ pub fn encoded(kind: &Kind, object: &Object) -> Bytes {
 }
 
 /// Rows are made from the stored form: one printer per resource.
-pub fn table(
+pub(crate) fn table(
     api_version: &str,
     printing: Printing,
     include: Include,
@@ -124,14 +124,14 @@ pub fn table(
 }
 
 /// One object.
-pub fn one(code: u16, kind: &Kind, form: Form, object: &Object) -> Answer {
+pub(crate) fn one(code: u16, kind: &Kind, form: Form, object: &Object) -> Answer {
     match form {
         Form::Object => json_bytes(code, encoded(kind, object)),
         _ => json(code, &one_value(kind, form, &object.value)),
     }
 }
 
-pub fn one_value(kind: &Kind, form: Form, value: &Value) -> Value {
+pub(crate) fn one_value(kind: &Kind, form: Form, value: &Value) -> Value {
     match form {
         Form::Object => versioned(kind, value).into_owned(),
         Form::Table(api_version, include) => {
@@ -143,7 +143,7 @@ pub fn one_value(kind: &Kind, form: Form, value: &Value) -> Value {
 }
 
 /// Metadata of a list.
-pub struct ListMeta {
+pub(crate) struct ListMeta {
     pub revision: i64,
     pub next: String,
     pub remaining: Option<i64>,
@@ -185,7 +185,7 @@ fn put_item(kind: &Kind, object: &Object, out: &mut BytesMut) {
 }
 
 /// Bytes that a list of these objects has, at most and about.
-pub fn estimate(form: Form, objects: &[std::sync::Arc<Object>]) -> usize {
+pub(crate) fn estimate(form: Form, objects: &[std::sync::Arc<Object>]) -> usize {
     let item = if form == Form::Object { 1 } else { ROW };
     objects.iter().map(|object| object.bytes.len() + item).sum()
 }
@@ -193,7 +193,7 @@ pub fn estimate(form: Form, objects: &[std::sync::Arc<Object>]) -> usize {
 /// A list that is written object by object. The objects' own bytes are joined, nothing is encoded
 /// again; rows and metadata are written one by one. Between the items of a long list the thread's
 /// other tasks run.
-pub struct ListWriter<'a> {
+pub(crate) struct ListWriter<'a> {
     kind: &'a Kind,
     form: Form,
     now: Timestamp,
@@ -203,17 +203,17 @@ pub struct ListWriter<'a> {
 
 impl<'a> ListWriter<'a> {
     /// `room`: bytes that are expected.
-    pub fn new(kind: &'a Kind, form: Form, room: usize) -> ListWriter<'a> {
+    pub(crate) fn new(kind: &'a Kind, form: Form, room: usize) -> ListWriter<'a> {
         let items = BytesMut::with_capacity(room);
         ListWriter { kind, form, now: table::now(), items, pace: Pace::default() }
     }
 
     /// Bytes written so far.
-    pub fn written(&self) -> usize {
+    pub(crate) fn written(&self) -> usize {
         self.items.len()
     }
 
-    pub async fn put(&mut self, object: &Object) {
+    pub(crate) async fn put(&mut self, object: &Object) {
         let ListWriter { kind, form, now, items, pace } = self;
         if !items.is_empty() {
             items.put_u8(b',');
@@ -231,7 +231,7 @@ impl<'a> ListWriter<'a> {
         pace.step(object.bytes.len()).await;
     }
 
-    pub fn finish(mut self, meta: &ListMeta) -> Answer {
+    pub(crate) fn finish(mut self, meta: &ListMeta) -> Answer {
         let (kind, meta) = (self.kind, meta.to_value());
         let head = match self.form {
             Form::Object => {
@@ -256,7 +256,12 @@ impl<'a> ListWriter<'a> {
 }
 
 /// A list of these objects.
-pub async fn many(kind: &Kind, form: Form, objects: &[std::sync::Arc<Object>], meta: &ListMeta) -> Answer {
+pub(crate) async fn many(
+    kind: &Kind,
+    form: Form,
+    objects: &[std::sync::Arc<Object>],
+    meta: &ListMeta,
+) -> Answer {
     let room = match form {
         Form::Object => estimate(form, objects) + 2,
         _ => objects.len() * ROW,

@@ -93,7 +93,7 @@ const TOO_BUSY_FOR_YAML: &str = "the server is too busy to write the answer as Y
 /// stream of events, and nothing that somebody else said. A longer one is worked on where large
 /// objects are. If too many wait there the answer stays as it is: it may tell of a write that is
 /// done, and a refusal would make its client write again.
-pub async fn shown(state: &State, ctx: &Context, answer: Answer) -> Answer {
+pub(crate) async fn shown(state: &State, ctx: &Context, answer: Answer) -> Answer {
     let foreign = ["proxy", "log", "exec", "attach", "portforward"].contains(&ctx.info.subresource.as_str());
     let kind = answer.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let json = kind.split(';').next() == Some("application/json");

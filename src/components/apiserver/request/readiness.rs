@@ -10,20 +10,20 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 /// A server whose store does not answer in this time is not ready.
-pub const READY_TIMEOUT: Duration = Duration::from_millis(400);
+pub(crate) const READY_TIMEOUT: Duration = Duration::from_millis(400);
 /// How long an answer of the store is remembered.
 const REMEMBERED: Duration = Duration::from_secs(1);
 
 /// The last answer of the store, and when it was asked for.
 #[derive(Default)]
-pub struct Readiness(Mutex<Option<(Instant, Result<(), String>)>>);
+pub(crate) struct Readiness(Mutex<Option<(Instant, Result<(), String>)>>);
 
 impl State {
     /// Asks the store whether the server is ready.
     ///
     /// # Errors
     /// Why it is not.
-    pub async fn ready(&self) -> Result<(), String> {
+    pub(crate) async fn ready(&self) -> Result<(), String> {
         if !*self.started.borrow() {
             return Err("[-]poststarthook/bootstrap failed: not finished".to_string());
         }
@@ -38,7 +38,7 @@ impl State {
     ///
     /// # Errors
     /// Why the server is not ready.
-    pub async fn remembered_ready(&self) -> Result<(), String> {
+    pub(crate) async fn remembered_ready(&self) -> Result<(), String> {
         let mut last = self.readiness.0.lock().await;
         if let Some((asked, answer)) = &*last
             && asked.elapsed() < REMEMBERED

@@ -29,11 +29,11 @@ use tokio::time::Instant;
 const RING: usize = 8192;
 /// Events older than this go earlier, but never the newest few. Upstream's cache keeps them as
 /// long.
-pub const RING_AGE: Duration = Duration::from_secs(75);
+pub(crate) const RING_AGE: Duration = Duration::from_secs(75);
 const RING_KEPT: usize = 256;
 /// Bytes of one resource's events, which are kept encoded; with the objects as they were before
 /// each event it is twice as much. Beyond it the oldest go however young they are.
-pub const RING_BYTES: usize = 2 << 20;
+pub(crate) const RING_BYTES: usize = 2 << 20;
 /// So many are kept however large they are.
 const RING_LEAST: usize = 16;
 /// Watchers of one resource that may have left without anybody looking, at least.
@@ -41,7 +41,7 @@ const PRUNE_LEAST: usize = 16;
 /// How often it is looked which watchers leave their events waiting.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// Under which all objects live.
-pub const ROOT: &str = "/registry/";
+pub(crate) const ROOT: &str = "/registry/";
 
 struct Watcher {
     filter: Filter,
@@ -64,7 +64,7 @@ impl Watcher {
 /// A stored value that cannot be decoded. Lists and watches leave it out, a read of it alone fails,
 /// a delete removes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Undecodable {
+pub(crate) struct Undecodable {
     pub revision: Revision,
     /// The decoder's message.
     pub reason: Arc<str>,
@@ -135,12 +135,12 @@ type Changes = Vec<(String, Option<Arc<Object>>)>;
 /// What one revision did, as far as a watcher is concerned. More than one event only after a
 /// rewind: who hears of the pod that comes back and not yet of the one that goes would take it for
 /// one too many.
-pub type Together = Vec<(Change, Arc<Event>)>;
+pub(crate) type Together = Vec<(Change, Arc<Event>)>;
 
 /// The objects of one resource and whoever watches them.
 type Shelf = Arc<RwLock<Inner>>;
 
-pub struct Cache {
+pub(crate) struct Cache {
     /// By where the objects rest. Shelves of custom resources are put up when something is first
     /// kept or watched there.
     shelves: RwLock<HashMap<String, Shelf>>,
@@ -167,7 +167,7 @@ fn lock_mut(shelf: &RwLock<Inner>) -> RwLockWriteGuard<'_, Inner> {
 
 /// The resource that a key of the store belongs to, and the rest of it. Groups of custom resources
 /// have a dot, plurals have none.
-pub fn place(key: &[u8]) -> Option<(&str, &str)> {
+pub(crate) fn place(key: &[u8]) -> Option<(&str, &str)> {
     let text = std::str::from_utf8(key).ok()?.strip_prefix(ROOT)?;
     let (first, rest) = text.split_once('/')?;
     if !first.contains('.') {
@@ -178,14 +178,14 @@ pub fn place(key: &[u8]) -> Option<(&str, &str)> {
 }
 
 /// A list at one revision.
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     pub objects: Vec<(String, Arc<Object>)>,
     pub revision: Revision,
 }
 
 /// The size of a list.
 #[derive(Debug, Default, PartialEq)]
-pub struct Measure {
+pub(crate) struct Measure {
     pub count: usize,
     /// Bytes of the objects, encoded.
     pub objects: usize,
@@ -194,7 +194,7 @@ pub struct Measure {
 }
 
 /// How a watch begins: what to send first, then what comes.
-pub struct Subscription {
+pub(crate) struct Subscription {
     /// For `initial` and `backlog`, which hold what does not match as well: there may be much of
     /// it, and the cache is locked here.
     pub filter: Filter,
@@ -208,12 +208,12 @@ pub struct Subscription {
 /// The wanted events are no longer kept; `oldest` is the first revision that one can still start
 /// from.
 #[derive(Debug)]
-pub struct TooOld {
+pub(crate) struct TooOld {
     pub oldest: Revision,
 }
 
 impl Cache {
-    pub fn new() -> Cache {
+    pub(crate) fn new() -> Cache {
         let names = kinds::all().iter().filter(|k| k.is_stored()).map(|k| k.plural.to_string());
         Cache {
             shelves: RwLock::new(names.map(|name| (name, Shelf::default())).collect()),
@@ -227,7 +227,7 @@ impl Cache {
     }
 
     /// Everything that is served.
-    pub fn kinds(&self) -> Arc<Catalog> {
+    pub(crate) fn kinds(&self) -> Arc<Catalog> {
         self.kinds.read().unwrap_or_else(|p| p.into_inner()).clone()
     }
 
@@ -247,39 +247,39 @@ impl Cache {
     }
 
     /// The revision that this cache has reached.
-    pub fn revision(&self) -> Revision {
+    pub(crate) fn revision(&self) -> Revision {
         *self.progress.borrow()
     }
-    pub fn progress(&self) -> watch::Receiver<Revision> {
+    pub(crate) fn progress(&self) -> watch::Receiver<Revision> {
         self.progress.subscribe()
     }
 
     /// Waits until everything up to `revision` is here.
-    pub async fn wait_for(&self, revision: Revision) {
+    pub(crate) async fn wait_for(&self, revision: Revision) {
         if self.revision() >= revision {
             return;
         }
         let _ = self.progress.subscribe().wait_for(|r| *r >= revision).await;
     }
 
-    pub fn get(&self, resource: &str, key: &str) -> Option<Arc<Object>> {
+    pub(crate) fn get(&self, resource: &str, key: &str) -> Option<Arc<Object>> {
         lock(&*self.shelf(resource)?).objects.get(key).cloned()
     }
 
     /// Why the object of this key is not served although something is stored there.
-    pub fn undecodable(&self, resource: &str, key: &str) -> Option<Undecodable> {
+    pub(crate) fn undecodable(&self, resource: &str, key: &str) -> Option<Undecodable> {
         lock(&*self.shelf(resource)?).undecodable.get(key).cloned()
     }
 
     /// The keys of a resource under `prefix` (empty, or `namespace/`) whose values cannot be
     /// decoded.
-    pub fn undecodable_keys(&self, resource: &str, prefix: &str) -> Vec<String> {
+    pub(crate) fn undecodable_keys(&self, resource: &str, prefix: &str) -> Vec<String> {
         let Some(shelf) = self.shelf(resource) else { return vec![] };
         lock(&shelf).undecodable.keys().filter(|key| key.starts_with(prefix)).cloned().collect()
     }
 
     /// All objects of a resource whose key starts with `prefix` (empty, or `namespace/`).
-    pub fn list(&self, resource: &str, prefix: &str) -> Snapshot {
+    pub(crate) fn list(&self, resource: &str, prefix: &str) -> Snapshot {
         let reached = self.revision();
         let Some(shelf) = self.shelf(resource) else {
             return Snapshot { objects: vec![], revision: reached };
@@ -291,7 +291,7 @@ impl Cache {
     }
 
     /// What a list of all objects under `prefix` would hold, without making it.
-    pub fn measure(&self, resource: &str, prefix: &str) -> Measure {
+    pub(crate) fn measure(&self, resource: &str, prefix: &str) -> Measure {
         let mut found = Measure::default();
         let Some(shelf) = self.shelf(resource) else { return found };
         let inner = lock(&shelf);
@@ -305,7 +305,7 @@ impl Cache {
     }
 
     /// Calls `f` for each object under `prefix`, without copying.
-    pub fn for_each(&self, resource: &str, prefix: &str, mut f: impl FnMut(&Value)) {
+    pub(crate) fn for_each(&self, resource: &str, prefix: &str, mut f: impl FnMut(&Value)) {
         let Some(shelf) = self.shelf(resource) else { return };
         let inner = lock(&shelf);
         let objects = inner.objects.range(prefix.to_string()..).take_while(|(k, _)| k.starts_with(prefix));
@@ -315,13 +315,13 @@ impl Cache {
     /// Returns a receiver that changes with each revision that changes the resource, also for
     /// values that cannot be decoded. It closes when the cache is filled anew. `None` for what is
     /// no resource.
-    pub fn changes(&self, resource: &str) -> Option<watch::Receiver<Revision>> {
+    pub(crate) fn changes(&self, resource: &str) -> Option<watch::Receiver<Revision>> {
         Some(lock(&*self.shelf(resource)?).moved.subscribe())
     }
 
     /// Starts a watch: `after` None begins with all objects there are, else with the events after
     /// that revision.
-    pub fn watch(
+    pub(crate) fn watch(
         &self,
         resource: &str,
         filter: Filter,
@@ -559,7 +559,7 @@ const FEED_AGAIN: Duration = Duration::from_millis(50);
 const FEED_AGAIN_MAX: Duration = Duration::from_secs(2);
 
 /// Fills the cache and keeps it: runs until the store stops.
-pub async fn feed(cache: Arc<Cache>, kv: Arc<dyn Storage>) {
+pub(crate) async fn feed(cache: Arc<Cache>, kv: Arc<dyn Storage>) {
     let mut pause = FEED_AGAIN;
     loop {
         let began = Instant::now();

@@ -102,7 +102,7 @@ fn oldest(reclaimable: &BTreeMap<Revision, u64>, bytes: u64) -> Revision {
 
 /// What this server knows of the store's room.
 #[derive(Default)]
-pub struct Compaction {
+pub(crate) struct Compaction {
     /// Bytes of writes on their way, which the store does not count yet.
     in_flight: AtomicU64,
     /// A store of more bytes is worth a look at its history.
@@ -114,7 +114,7 @@ pub struct Compaction {
 
 /// What a write may use of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Use {
+pub(crate) enum Use {
     /// All but the reserve.
     Ordinary,
     /// The reserve as well: the write adds nothing for long, or leads to an end.
@@ -124,7 +124,7 @@ pub enum Use {
 }
 
 /// The bytes of one write, counted until the store counts them.
-pub struct Counted<'a> {
+pub(crate) struct Counted<'a> {
     of: &'a Compaction,
     bytes: u64,
 }
@@ -136,7 +136,7 @@ impl Drop for Counted<'_> {
 }
 
 /// The answer to a write for which the store has no room (HTTP 507).
-pub fn insufficient_storage(room: &Room) -> Status {
+pub(crate) fn insufficient_storage(room: &Room) -> Status {
     let mib = |bytes: u64| bytes.div_ceil(1 << 20);
     let message = format!(
         "the cluster's store is full: it holds {} MiB and may hold {} MiB; delete objects that are not needed (deletions still work), then try again",
@@ -152,7 +152,7 @@ impl State {
     ///
     /// # Errors
     /// 507 if the objects themselves leave no room.
-    pub async fn make_room(&self, bytes: u64, may: Use) -> Result<Option<Counted<'_>>, Status> {
+    pub(crate) async fn make_room(&self, bytes: u64, may: Use) -> Result<Option<Counted<'_>>, Status> {
         let Some(room) = self.kv.room() else { return Ok(None) };
         let own = &self.compaction;
         own.in_flight.fetch_add(bytes, Ordering::AcqRel);
@@ -175,7 +175,7 @@ impl State {
     }
 
     /// What the store's refusal means for a client.
-    pub fn refusal(&self, error: Error) -> Status {
+    pub(crate) fn refusal(&self, error: Error) -> Status {
         match (&error, self.kv.room()) {
             (Error::NoSpace, Some(room)) if room.alarmed => {
                 self.compaction.wake.notify_one();

@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::time::Instant;
 
 /// A stored object: parsed, and as the bytes that go out. `revision` is its resourceVersion.
-pub struct Object {
+pub(crate) struct Object {
     pub value: Value,
     pub bytes: Bytes,
     pub revision: Revision,
@@ -33,7 +33,7 @@ fn body_of(value: &Value, bytes: &[u8]) -> usize {
 
 impl Object {
     /// From a stored value. `None` if it is no JSON object.
-    pub fn read(stored: &[u8], revision: Revision) -> Option<Object> {
+    pub(crate) fn read(stored: &[u8], revision: Revision) -> Option<Object> {
         let value: Value = serde_json::from_slice(stored).ok()?;
         value.is_object().then(|| Object::new(value, revision))
     }
@@ -45,7 +45,12 @@ impl Object {
     /// # Errors
     /// Why it cannot be decoded: it is no JSON object, a field has the wrong type, or it is another
     /// object than its key says.
-    pub fn decode(place: &str, key: &str, stored: &[u8], revision: Revision) -> Result<Object, String> {
+    pub(crate) fn decode(
+        place: &str,
+        key: &str,
+        stored: &[u8],
+        revision: Revision,
+    ) -> Result<Object, String> {
         let value: Value = serde_json::from_slice(stored).map_err(|e| e.to_string())?;
         if !value.is_object() {
             return Err("couldn't get version/kind; json parse error: the value is not an object".into());
@@ -80,18 +85,18 @@ impl Object {
     }
 
     /// Sets the resourceVersion and encodes.
-    pub fn new(mut value: Value, revision: Revision) -> Object {
+    pub(crate) fn new(mut value: Value, revision: Revision) -> Object {
         value::put(&mut value, "metadata.resourceVersion", revision.to_string());
         Object::encoded(value, revision)
     }
 
     /// One that is stored nowhere: it has no resourceVersion.
-    pub fn unwritten(value: Value) -> Object {
+    pub(crate) fn unwritten(value: Value) -> Object {
         Object::encoded(value, 0)
     }
 
     /// One that is only passed on in here.
-    pub fn unsent(value: Value, revision: Revision) -> Object {
+    pub(crate) fn unsent(value: Value, revision: Revision) -> Object {
         Object { value, bytes: Bytes::new(), revision, body: 0, holds: Holds::default() }
     }
 
@@ -110,20 +115,20 @@ impl Object {
 
     /// Its bytes without kind and apiVersion, to be read after an opening brace: as an item of a
     /// typed list. `None` if they have to be made.
-    pub fn untyped(&self) -> Option<&[u8]> {
+    pub(crate) fn untyped(&self) -> Option<&[u8]> {
         (self.body > 0).then(|| &self.bytes[self.body + 1..])
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub(crate) enum Change {
     Added,
     Modified,
     Deleted,
 }
 
 /// What happened to one object at one revision.
-pub struct Event {
+pub(crate) struct Event {
     pub revision: Revision,
     /// The new state; after a delete the last one, with the deletion's revision.
     pub object: Arc<Object>,
@@ -159,7 +164,7 @@ impl Event {
 
     /// The object that a watcher is told about: one that left a selector is shown as it was while
     /// it was in it.
-    pub fn shown(&self, change: Change) -> &Arc<Object> {
+    pub(crate) fn shown(&self, change: Change) -> &Arc<Object> {
         match (change, self.deleted, &self.previous) {
             (Change::Deleted, false, Some(previous)) => {
                 self.left.get_or_init(|| Arc::new(Object::new(previous.value.clone(), self.revision)))
@@ -169,7 +174,7 @@ impl Event {
     }
 
     /// `{"type":"ADDED","object":{…}}` and a newline; made once.
-    pub fn frame(&self, change: Change) -> Bytes {
+    pub(crate) fn frame(&self, change: Change) -> Bytes {
         self.frames[change as usize].get_or_init(|| frame(change, &self.shown(change).bytes)).clone()
     }
 }
@@ -177,7 +182,7 @@ impl Event {
 /// An event as the cache keeps it for watchers that come later: encoded. Parsed, an object takes
 /// about ten times as much memory. The bytes are those of the objects themselves, so what is still
 /// current takes none.
-pub struct Kept {
+pub(crate) struct Kept {
     pub revision: Revision,
     namespace: Box<str>,
     name: Box<str>,
@@ -189,7 +194,7 @@ pub struct Kept {
 }
 
 impl Kept {
-    pub fn new(event: &Event) -> Kept {
+    pub(crate) fn new(event: &Event) -> Kept {
         let object = &event.object;
         Kept {
             revision: event.revision,
@@ -204,22 +209,22 @@ impl Kept {
     }
 
     /// Namespace and name of the object.
-    pub fn key(&self) -> (&str, &str) {
+    pub(crate) fn key(&self) -> (&str, &str) {
         (&self.namespace, &self.name)
     }
 
     /// Bytes of the object.
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.object.len()
     }
 
     /// Bytes that are parsed to make the event again.
-    pub fn to_parse(&self) -> usize {
+    pub(crate) fn to_parse(&self) -> usize {
         self.object.len() + self.previous.as_ref().map_or(0, |(_, bytes)| bytes.len())
     }
 
     /// The event again, its objects parsed. `None` if they cannot be: they were encoded here.
-    pub fn event(&self) -> Option<Event> {
+    pub(crate) fn event(&self) -> Option<Event> {
         let object = Object::reread(self.object.clone(), self.revision)?;
         let previous = match &self.previous {
             Some((revision, bytes)) => Some(Arc::new(Object::reread(bytes.clone(), *revision)?)),
@@ -229,7 +234,7 @@ impl Kept {
     }
 }
 
-pub fn frame(change: Change, object: &[u8]) -> Bytes {
+pub(crate) fn frame(change: Change, object: &[u8]) -> Bytes {
     let head: &[u8] = match change {
         Change::Added => b"{\"type\":\"ADDED\",\"object\":",
         Change::Modified => b"{\"type\":\"MODIFIED\",\"object\":",

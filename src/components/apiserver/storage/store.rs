@@ -16,12 +16,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a read waits for the cache before it gives up.
-pub const CACHE_WAIT: Duration = Duration::from_secs(3);
+pub(crate) const CACHE_WAIT: Duration = Duration::from_secs(3);
 /// How long a lease is handed to new objects.
 const LEASE_SHARED: Duration = Duration::from_secs(60);
 
 /// `default/web`, or `n1` for what has no namespace.
-pub fn object_key(kind: &Kind, namespace: &str, name: &str) -> String {
+pub(crate) fn object_key(kind: &Kind, namespace: &str, name: &str) -> String {
     if kind.namespaced { format!("{namespace}/{name}") } else { name.to_string() }
 }
 
@@ -37,7 +37,7 @@ fn unreadable(kind: &Kind, name: &str, found: &Undecodable) -> Status {
 }
 
 /// The only place where the store's errors become answers.
-pub fn status_of(error: Error) -> Status {
+pub(crate) fn status_of(error: Error) -> Status {
     let message = error.to_string();
     match error {
         Error::Compacted { .. } => Status::expired("The resourceVersion for the provided list is too old."),
@@ -59,7 +59,7 @@ pub fn status_of(error: Error) -> Status {
 
 /// What else a write does and needs: reservations of addresses and ports.
 #[derive(Clone, Default)]
-pub struct Extra {
+pub(crate) struct Extra {
     /// Keys that must not exist, and are made with this value.
     pub reserve: Vec<(String, String)>,
     /// Keys that go.
@@ -77,7 +77,7 @@ pub struct Extra {
 
 /// An object that another one's write changes, in the same transaction: a quota that is charged.
 #[derive(Clone)]
-pub struct Beside {
+pub(crate) struct Beside {
     pub kind: &'static Kind,
     pub object: Value,
     pub expected: Revision,
@@ -85,7 +85,7 @@ pub struct Beside {
 
 impl Extra {
     /// Adds what another part of the server asks for.
-    pub fn join(&mut self, other: Extra) {
+    pub(crate) fn join(&mut self, other: Extra) {
         self.reserve.extend(other.reserve);
         self.release.extend(other.release);
         self.put.extend(other.put);
@@ -101,22 +101,22 @@ const RETRIES_END_AFTER: Duration = Duration::from_secs(34);
 
 /// Bounds the attempts of one write by time and not by number: each failed attempt means that
 /// another write succeeded.
-pub struct Deadline(clock::Instant);
+pub(crate) struct Deadline(clock::Instant);
 
 impl Deadline {
     /// Begins now.
-    pub fn new() -> Deadline {
+    pub(crate) fn new() -> Deadline {
         Deadline::within(RETRIES_END_AFTER)
     }
 
     /// Begins now and ends after this time.
-    pub fn within(time: Duration) -> Deadline {
+    pub(crate) fn within(time: Duration) -> Deadline {
         Deadline(clock::Instant::now() + time)
     }
 
     /// # Errors
     /// 504 once the time is over.
-    pub fn check(&self) -> Result<(), Status> {
+    pub(crate) fn check(&self) -> Result<(), Status> {
         match clock::Instant::now() < self.0 {
             true => Ok(()),
             false => Err(Status::timeout("request did not complete within the allotted timeout")),
@@ -126,7 +126,7 @@ impl Deadline {
 
 /// Why a write did not happen.
 #[derive(Debug)]
-pub enum Refused {
+pub(crate) enum Refused {
     /// The key is not as it was read (or exists already), or something else that the write depends
     /// on has changed.
     Changed,
@@ -139,7 +139,7 @@ fn equal(key: Bytes, target: CompareTarget) -> Compare {
 
 impl State {
     /// Returns when this server's memory has everything that was acknowledged before the call.
-    pub async fn fresh(&self) -> Result<Revision, Status> {
+    pub(crate) async fn fresh(&self) -> Result<Revision, Status> {
         self.kv.read_barrier().await.map_err(status_of)?;
         let revision = self.kv.revision();
         match ::clock::limit(CACHE_WAIT, self.cache.wait_for(revision)).await {
@@ -149,7 +149,7 @@ impl State {
     }
 
     /// The object as it is now.
-    pub async fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Arc<Object>, Status> {
+    pub(crate) async fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Arc<Object>, Status> {
         self.fresh().await?;
         self.last_known(kind, namespace, name)
     }
@@ -169,7 +169,7 @@ impl State {
     }
 
     /// What is stored under that name but cannot be decoded, as this server last heard of it.
-    pub fn undecodable(&self, kind: &Kind, namespace: &str, name: &str) -> Option<Undecodable> {
+    pub(crate) fn undecodable(&self, kind: &Kind, namespace: &str, name: &str) -> Option<Undecodable> {
         self.cache.undecodable(kind.place(), &object_key(kind, namespace, name))
     }
 
@@ -177,7 +177,7 @@ impl State {
     ///
     /// # Errors
     /// As for every write.
-    pub async fn erase_undecodable(
+    pub(crate) async fn erase_undecodable(
         &self,
         kind: &Kind,
         namespace: &str,
@@ -191,13 +191,13 @@ impl State {
     }
 
     /// The object as this server last heard of it.
-    pub fn remembered(&self, kind: &Kind, namespace: &str, name: &str) -> Option<Arc<Object>> {
+    pub(crate) fn remembered(&self, kind: &Kind, namespace: &str, name: &str) -> Option<Arc<Object>> {
         self.cache.get(kind.place(), &object_key(kind, namespace, name))
     }
 
     /// Writes an object that must be at `expected` (0: must not exist) and answers it with its new
     /// revision.
-    pub async fn write(
+    pub(crate) async fn write(
         &self,
         kind: &Kind,
         object: Value,
@@ -222,7 +222,12 @@ impl State {
 
     /// Deletes an object that must be at `expected` and answers its last state with the deletion's
     /// revision.
-    pub async fn erase(&self, kind: &Kind, object: &Object, extra: &Extra) -> Result<Arc<Object>, Refused> {
+    pub(crate) async fn erase(
+        &self,
+        kind: &Kind,
+        object: &Object,
+        extra: &Extra,
+    ) -> Result<Arc<Object>, Refused> {
         let key =
             store_key(kind, &object_key(kind, meta::namespace(&object.value), meta::name(&object.value)));
         let delete = DeleteRangeRequest { key: key.clone(), ..Default::default() };

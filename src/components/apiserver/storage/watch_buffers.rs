@@ -24,7 +24,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// Bytes of memory, about.
-pub const BUFFERED_MAX: usize = 128 << 20;
+pub(crate) const BUFFERED_MAX: usize = 128 << 20;
 /// The object of an event is kept parsed, which takes about so many times its encoded bytes.
 const PARSED: usize = 10;
 /// After a watcher was ended its connection gives back what it held within this time, or the next
@@ -32,7 +32,7 @@ const PARSED: usize = 10;
 const FREED_WITHIN: Duration = Duration::from_millis(100);
 
 /// A watcher's end of its line.
-pub trait Reader: Send + Sync {
+pub(crate) trait Reader: Send + Sync {
     /// Since when something waits to be sent to the watcher; `None`: nothing does.
     fn since(&self) -> Option<Instant>;
 
@@ -41,7 +41,7 @@ pub trait Reader: Send + Sync {
 }
 
 #[derive(Default)]
-pub struct WatchBuffers {
+pub(crate) struct WatchBuffers {
     bytes: AtomicUsize,
     /// All watchers, those that were cut off and have something left to send among them.
     readers: Mutex<Readers>,
@@ -62,7 +62,7 @@ impl WatchBuffers {
     }
 
     /// Lists a watcher, under the number that is returned.
-    pub fn enter(&self, reader: Weak<dyn Reader>) -> u64 {
+    pub(crate) fn enter(&self, reader: Weak<dyn Reader>) -> u64 {
         let mut readers = self.readers();
         readers.next += 1;
         let number = readers.next;
@@ -70,17 +70,17 @@ impl WatchBuffers {
         number
     }
 
-    pub fn leave(&self, number: u64) {
+    pub(crate) fn leave(&self, number: u64) {
         self.readers().all.remove(&number);
     }
 
     /// What waits now.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Acquire)
     }
 
     /// Ends the slowest watcher whenever more waits for all of them together than may.
-    pub async fn keep_bound(&self) {
+    pub(crate) async fn keep_bound(&self) {
         loop {
             if self.bytes() <= BUFFERED_MAX {
                 self.exceeded.notified().await;
@@ -93,7 +93,7 @@ impl WatchBuffers {
 
     /// Ends the watcher that has left something unsent for the longest time. No lock is held
     /// meanwhile: its answer may be waiting for one.
-    pub fn end_slowest(&self) {
+    pub(crate) fn end_slowest(&self) {
         if let Some(slowest) = self.slowest() {
             tracing::debug!("ended the slowest watcher: too much waits for all of them together");
             slowest.end();
@@ -119,14 +119,14 @@ impl WatchBuffers {
     }
 
     /// Bytes that one watcher alone is sent: they count until they are dropped.
-    pub fn of_one(self: &Arc<WatchBuffers>, bytes: impl Into<Bytes>) -> Bytes {
+    pub(crate) fn of_one(self: &Arc<WatchBuffers>, bytes: impl Into<Bytes>) -> Bytes {
         let bytes = bytes.into();
         self.add(bytes.len());
         Bytes::from_owner(OfOne { bytes, of: self.clone() })
     }
 
     /// Bytes that an event keeps for all of its watchers: the event counts until they are dropped.
-    pub fn of_event(self: &Arc<WatchBuffers>, bytes: Bytes, event: &Arc<Event>) -> Bytes {
+    pub(crate) fn of_event(self: &Arc<WatchBuffers>, bytes: Bytes, event: &Arc<Event>) -> Bytes {
         Bytes::from_owner(OfEvent { bytes, _waits: Waits::new(self, event) })
     }
 }
@@ -160,13 +160,13 @@ impl AsRef<[u8]> for OfEvent {
 }
 
 /// An event that waits for a watcher.
-pub struct Waits {
+pub(crate) struct Waits {
     event: Arc<Event>,
     of: Arc<WatchBuffers>,
 }
 
 impl Waits {
-    pub fn new(of: &Arc<WatchBuffers>, event: &Arc<Event>) -> Waits {
+    pub(crate) fn new(of: &Arc<WatchBuffers>, event: &Arc<Event>) -> Waits {
         if event.waiting.fetch_add(1, Ordering::AcqRel) == 0 {
             of.add(weight(event));
         }
@@ -188,14 +188,14 @@ fn weight(event: &Event) -> usize {
 
 /// How many watches that begin hold something, and whether the cache has let it go.
 #[derive(Default)]
-pub struct Holds(AtomicUsize);
+pub(crate) struct Holds(AtomicUsize);
 
 /// In [`Holds`]: the cache has let it go; and one holder.
 const LET_GO: usize = 1;
 const HOLDER: usize = 2;
 
 /// What a watch may hold when it begins.
-pub trait Held {
+pub(crate) trait Held {
     fn holds(&self) -> &Holds;
     /// Bytes of memory, about.
     fn weight(&self) -> usize;
@@ -221,7 +221,7 @@ impl Held for Kept {
 
 impl WatchBuffers {
     /// The cache keeps this no longer: if a watch holds it, it counts from now on.
-    pub fn let_go(&self, what: &impl Held) {
+    pub(crate) fn let_go(&self, what: &impl Held) {
         let before = what.holds().0.fetch_or(LET_GO, Ordering::AcqRel);
         if before & LET_GO == 0 && before >= HOLDER {
             self.add(what.weight());
@@ -243,7 +243,7 @@ impl WatchBuffers {
 
 /// What a watch tells first, and has not sent yet. The list itself counts as well: thousands of
 /// watches of ten thousand objects each would take gigabytes for it.
-pub struct Beginning<T: Held> {
+pub(crate) struct Beginning<T: Held> {
     left: VecDeque<Arc<T>>,
     of: Arc<WatchBuffers>,
 }
@@ -252,14 +252,14 @@ impl<T: Held> Beginning<T> {
     const ENTRY: usize = size_of::<Arc<T>>();
 
     /// Call it where the cache cannot let go of any of them meanwhile.
-    pub fn new(of: &Arc<WatchBuffers>, all: Vec<Arc<T>>) -> Beginning<T> {
+    pub(crate) fn new(of: &Arc<WatchBuffers>, all: Vec<Arc<T>>) -> Beginning<T> {
         of.add(all.len() * Self::ENTRY);
         all.iter().for_each(|one| of.hold(&**one));
         Beginning { left: all.into(), of: of.clone() }
     }
 
     /// Takes the next one, which counts no longer.
-    pub fn pop(&mut self) -> Option<Arc<T>> {
+    pub(crate) fn pop(&mut self) -> Option<Arc<T>> {
         let one = self.left.pop_front()?;
         self.of.release(&*one);
         self.of.remove(Self::ENTRY);
@@ -267,7 +267,7 @@ impl<T: Held> Beginning<T> {
     }
 
     #[cfg(test)]
-    pub fn left(&self) -> &VecDeque<Arc<T>> {
+    pub(crate) fn left(&self) -> &VecDeque<Arc<T>> {
         &self.left
     }
 }

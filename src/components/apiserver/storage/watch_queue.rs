@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// Revisions that a watcher may lag behind.
-pub const REVISIONS_MAX: usize = 2048;
+pub(crate) const REVISIONS_MAX: usize = 2048;
 /// Bytes of objects that may wait, as many as the cache keeps of one resource's events: a watcher
 /// further behind could not resume.
 const BYTES_MAX: usize = RING_BYTES;
@@ -77,10 +77,10 @@ impl Reader for Queue {
 }
 
 /// The cache's end.
-pub struct Sender(Arc<Queue>);
+pub(crate) struct Sender(Arc<Queue>);
 
 /// The watcher's end.
-pub struct Receiver {
+pub(crate) struct Receiver {
     queue: Arc<Queue>,
     /// Where the queue is listed among those of all watchers.
     number: u64,
@@ -90,7 +90,7 @@ pub struct Receiver {
 
 /// A new queue. With a filter its watcher's own task judges what comes, and the sender's end takes
 /// any events. `unsent` counts what waits.
-pub fn channel(filter: Option<Filter>, unsent: &Arc<WatchBuffers>) -> (Sender, Receiver) {
+pub(crate) fn channel(filter: Option<Filter>, unsent: &Arc<WatchBuffers>) -> (Sender, Receiver) {
     let queue = Arc::new(Queue {
         waiting: Mutex::new(Waiting { sending: Some(Instant::now()), ..Waiting::default() }),
         news: Notify::new(),
@@ -121,7 +121,7 @@ impl Waiting {
 
 impl Sender {
     /// Cuts the watcher off if it has left events waiting for too long. True: it goes on.
-    pub fn keeps_up(&self, now: Instant) -> bool {
+    pub(crate) fn keeps_up(&self, now: Instant) -> bool {
         let mut waiting = self.0.lock();
         if waiting.oldest().is_some_and(|at| now.saturating_duration_since(at) > RING_AGE) {
             waiting.cut();
@@ -131,7 +131,7 @@ impl Sender {
     }
 
     /// Adds what one revision did. False: the watcher has left, or is cut off now.
-    pub fn send(&self, told: Together) -> bool {
+    pub(crate) fn send(&self, told: Together) -> bool {
         let bytes = size(&told);
         let mut waiting = self.0.lock();
         if waiting.closed {
@@ -152,7 +152,7 @@ impl Sender {
     }
 
     /// Whether nobody wants more.
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.0.lock().closed
     }
 }
@@ -165,7 +165,7 @@ impl Drop for Sender {
 
 impl Receiver {
     /// The next events; `None` when no more come. Dropping the future loses nothing.
-    pub async fn recv(&mut self) -> Option<Together> {
+    pub(crate) async fn recv(&mut self) -> Option<Together> {
         let mut pace = Pace::default();
         loop {
             while let Some(told) = self.pop() {
@@ -184,7 +184,7 @@ impl Receiver {
     }
 
     /// The next events, if some wait.
-    pub fn try_recv(&mut self) -> Option<Together> {
+    pub(crate) fn try_recv(&mut self) -> Option<Together> {
         while let Some(told) = self.pop() {
             let told = self.judged(told);
             if !told.is_empty() {
@@ -207,7 +207,7 @@ impl Receiver {
 
     /// What is called when the watcher is ended because too much waits for all watchers; only the
     /// first one counts.
-    pub fn at_end(&self, give_back: impl Fn() + Send + Sync + 'static) {
+    pub(crate) fn at_end(&self, give_back: impl Fn() + Send + Sync + 'static) {
         let _ = self.queue.at_end.set(Box::new(give_back));
     }
 
@@ -218,12 +218,12 @@ impl Receiver {
     }
 
     /// Nothing more is wanted; what waits can still be taken.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.queue.close();
     }
 
     /// Whether no more come than wait now.
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.queue.lock().closed
     }
 }

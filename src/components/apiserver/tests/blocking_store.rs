@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::watch::Sender;
 
 /// A store that holds its answers back where a test says so.
-pub struct BlockingStore {
+pub(super) struct BlockingStore {
     kv: Kv,
     /// Watches say nothing while this is false; a barrier of reading makes it true. So the cache is
     /// behind the store until a reader insists on what the store has now.
@@ -20,7 +20,7 @@ pub struct BlockingStore {
 
 impl BlockingStore {
     /// All gates are open.
-    pub fn new(kv: Kv) -> Arc<BlockingStore> {
+    pub(super) fn new(kv: Kv) -> Arc<BlockingStore> {
         Arc::new(BlockingStore {
             kv,
             watches: Sender::new(true),

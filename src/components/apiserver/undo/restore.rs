@@ -529,7 +529,7 @@ pub const PLAN_CHANGED: &str = "PlanChanged";
 /// # Errors
 /// 400 and 409 for what cannot be gone back to, 409 if it is not what was agreed to any more, 504
 /// if others write faster than it can be planned, and those of the store.
-pub async fn serve(
+pub(crate) async fn serve(
     state: &State,
     ctx: &Context,
     method: &Method,

@@ -27,11 +27,11 @@ use std::sync::Mutex;
 use tap::account;
 
 /// Under which the keys of this file live.
-pub const ROOT: &str = "/ropewalk/";
+pub(crate) const ROOT: &str = "/ropewalk/";
 /// The first key after them.
-pub const ROOT_END: &str = "/ropewalk0";
+pub(crate) const ROOT_END: &str = "/ropewalk0";
 const STEPS: &str = "/ropewalk/steps/";
-pub const UNDONE: &str = "/ropewalk/undone";
+pub(crate) const UNDONE: &str = "/ropewalk/undone";
 /// Steps that are kept, of all people. At the bound the oldest one of the person who has the most
 /// is forgotten: it cannot be undone any more. So a flood of one person's writes takes no steps
 /// from others. Example: bob has 10 steps, and eve's program writes a thousand times; bob's 10
@@ -43,7 +43,7 @@ const FORGOTTEN_AT_ONCE: usize = 16;
 /// What somebody did.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Step {
+pub(crate) struct Step {
     pub id: String,
     /// `kubectl create deployment`, or what another client is called.
     pub command: String,
@@ -69,7 +69,7 @@ impl Step {
 
 /// Steps that were undone together, newest first, and the revision just before that.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Undone {
+pub(crate) struct Undone {
     pub steps: Vec<String>,
     /// 0: somebody wrote since, so these can no longer be redone. Their keys are removed in
     /// portions.
@@ -81,7 +81,7 @@ pub struct Undone {
 
 impl Undone {
     /// True if a write has followed the undo.
-    pub fn is_forgotten(&self) -> bool {
+    pub(crate) fn is_forgotten(&self) -> bool {
         self.before == 0
     }
 }
@@ -100,7 +100,7 @@ struct Inner {
 }
 
 /// What people did and undid, at one moment.
-pub struct Look {
+pub(crate) struct Look {
     /// Steps that can be undone, oldest first.
     pub done: Vec<Step>,
     /// What was undone since, newest last.
@@ -111,7 +111,7 @@ pub struct Look {
 impl Look {
     /// The conditions of a transaction that holds only if nobody did, undid or redid anything since
     /// this look, which has everything up to `known`.
-    pub fn unchanged_since(&self, known: Revision) -> Vec<Compare> {
+    pub(crate) fn unchanged_since(&self, known: Revision) -> Vec<Compare> {
         let all = Compare {
             key: Bytes::from_static(ROOT.as_bytes()),
             range_end: Bytes::from_static(ROOT_END.as_bytes()),
@@ -131,7 +131,7 @@ impl Look {
 
 /// The steps as the store has them; fed by the watch cache.
 #[derive(Default)]
-pub struct Steps {
+pub(crate) struct Steps {
     inner: Mutex<Inner>,
 }
 
@@ -159,7 +159,7 @@ impl Inner {
     }
 }
 
-pub fn key(id: &str) -> String {
+pub(crate) fn key(id: &str) -> String {
     format!("{STEPS}{id}")
 }
 
@@ -169,7 +169,7 @@ const SESSION_MAX: usize = 64;
 /// The step that a request belongs to: that of its user's session, or one of its own if it has none
 /// or one that cannot stand in a key as it is. To shorten or clean such a session would make one
 /// step of the commands of several; clients choose sessions, so the same one of two users is two.
-pub fn id_of(request: &tap::Request) -> String {
+pub(crate) fn id_of(request: &tap::Request) -> String {
     let session = &request.session;
     let fits = (1..=SESSION_MAX).contains(&session.len())
         && session.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
@@ -186,7 +186,7 @@ impl Steps {
     }
 
     /// Takes over a key from the store. Keys of others are ignored.
-    pub fn see(&self, kv: &KeyValue, deleted: bool) {
+    pub(crate) fn see(&self, kv: &KeyValue, deleted: bool) {
         let Ok(name) = std::str::from_utf8(&kv.key) else { return };
         let mut inner = self.lock();
         if name == UNDONE {
@@ -210,25 +210,25 @@ impl Steps {
         }
     }
 
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         *self.lock() = Inner::default();
     }
 
     /// Returns what people did and undid, as far as it is known here.
-    pub fn look(&self) -> Look {
+    pub(crate) fn look(&self) -> Look {
         let inner = self.lock();
         let done = inner.visible().cloned().collect();
         Look { done, undone: inner.undone.clone(), undone_at: inner.undone_at }
     }
 
-    pub fn find(&self, id: &str) -> Option<Step> {
+    pub(crate) fn find(&self, id: &str) -> Option<Step> {
         let inner = self.lock();
         inner.steps.get(inner.at.get(id)?).cloned()
     }
 
     /// History from here on has to be kept so that steps can be undone; `None`: nothing has to.
     /// Steps whose past is gone, because the store keeps nothing before `oldest`, hold nothing.
-    pub fn keep_from(&self, oldest: Revision) -> Option<Revision> {
+    pub(crate) fn keep_from(&self, oldest: Revision) -> Option<Revision> {
         let inner = self.lock();
         let forgotten: BTreeSet<&String> =
             inner.undone.iter().filter(|u| u.is_forgotten()).flat_map(|u| &u.steps).collect();
@@ -238,7 +238,7 @@ impl Steps {
 
     /// What a write of this request adds to its transaction: the step, unless it is there already.
     /// It also forgets what was undone.
-    pub fn note(&self, ctx: &Context, kind: &Kind, object: &Value, extra: &mut Extra) {
+    pub(crate) fn note(&self, ctx: &Context, kind: &Kind, object: &Value, extra: &mut Extra) {
         // Not custom resources that are called so.
         let is_noise = kind.custom.is_none() && matches!(kind.plural, "events" | "leases");
         if !ctx.user.is_person() || is_noise {
@@ -295,7 +295,7 @@ impl Steps {
 }
 
 /// A list of undone steps as a value of the store.
-pub fn undone_value(undone: &[Undone]) -> Bytes {
+pub(crate) fn undone_value(undone: &[Undone]) -> Bytes {
     serde_json::to_vec(undone).unwrap_or_default().into()
 }
 

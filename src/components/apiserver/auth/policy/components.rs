@@ -372,7 +372,7 @@ fn roles() -> Vec<Value> {
 }
 
 /// All of them.
-pub fn objects() -> Vec<Value> {
+pub(super) fn objects() -> Vec<Value> {
     let mut all = [roles_of_users(), roles_of_nodes(), roles_of_components()].concat();
     all.extend(cluster_role_bindings());
     all.extend(roles());

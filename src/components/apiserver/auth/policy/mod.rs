@@ -170,7 +170,7 @@ fn roles_of_people() -> Vec<Value> {
 /// In a cluster that an older program made, the roles of people are no aggregated ones, and its
 /// administrators added rules to them. A part that is to be made has the rules of its old whole
 /// then; what it lacks comes later (upstream: `primeAggregatedClusterRoles`).
-pub fn keep_added_rules(objects: &mut [Value], stored: impl Fn(&str) -> Option<Arc<Object>>) {
+pub(crate) fn keep_added_rules(objects: &mut [Value], stored: impl Fn(&str) -> Option<Arc<Object>>) {
     for name in ["admin", "edit", "view"] {
         let old = stored(name).filter(|role| !role.value["aggregationRule"].is_object());
         let Some(old) = old else { continue };
@@ -182,12 +182,12 @@ pub fn keep_added_rules(objects: &mut [Value], stored: impl Fn(&str) -> Option<A
 }
 
 /// All of them.
-pub fn objects() -> Vec<Value> {
+pub(crate) fn objects() -> Vec<Value> {
     [roles_of_people(), components::objects()].concat()
 }
 
 /// The kind of an object of this program's own making.
-pub fn kind_of(object: &Value) -> Option<&'static kinds::Kind> {
+pub(crate) fn kind_of(object: &Value) -> Option<&'static kinds::Kind> {
     let api_version = object.get("apiVersion")?.as_str()?;
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     kinds::find(group, version, object.get("kind")?.as_str()?)

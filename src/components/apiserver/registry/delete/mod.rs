@@ -29,7 +29,7 @@ const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
 
 /// Is an object that is being deleted ready to go?
-pub fn is_finished(kind: &Kind, object: &Value) -> bool {
+pub(crate) fn is_finished(kind: &Kind, object: &Value) -> bool {
     meta::is_terminating(object)
         && value::empty(object, "metadata.finalizers")
         && int(object, "metadata.deletionGracePeriodSeconds").unwrap_or(0) == 0
@@ -146,13 +146,13 @@ fn mark_finalizers(kind: &Kind, object: &mut Value, policy: &str) {
 }
 
 /// What became of the object.
-pub struct Removed {
+pub(crate) struct Removed {
     pub object: Arc<Object>,
     pub gone: bool,
 }
 
 /// Deletes one object by name.
-pub async fn remove(
+pub(crate) async fn remove(
     state: &State,
     ctx: &Context,
     kind: &Kind,
@@ -282,7 +282,7 @@ async fn remove_undecodable(
 }
 
 /// Errors: 409 if the object is not the one that `options` mean.
-pub fn preconditions(kind: &Kind, object: &Value, options: &Options) -> Result<(), Status> {
+pub(crate) fn preconditions(kind: &Kind, object: &Value, options: &Options) -> Result<(), Status> {
     let name = meta::name(object);
     if !options.uid.is_empty() && options.uid != meta::uid(object) {
         let why = format!(
@@ -303,7 +303,12 @@ pub fn preconditions(kind: &Kind, object: &Value, options: &Options) -> Result<(
     Ok(())
 }
 
-pub async fn delete(state: &State, ctx: &Context, kind: &Kind, body: &Bytes) -> Result<Answer, Status> {
+pub(crate) async fn delete(
+    state: &State,
+    ctx: &Context,
+    kind: &Kind,
+    body: &Bytes,
+) -> Result<Answer, Status> {
     let form = form(ctx.accept(), &ctx.query)?;
     let options = Options::of(ctx, body)?;
     let stored = stored_kind(kind);
@@ -320,7 +325,7 @@ pub async fn delete(state: &State, ctx: &Context, kind: &Kind, body: &Bytes) -> 
 }
 
 /// The key of an object, for callers that have only the object.
-pub fn key_of(kind: &Kind, object: &Value) -> String {
+pub(crate) fn key_of(kind: &Kind, object: &Value) -> String {
     object_key(kind, meta::namespace(object), meta::name(object))
 }
 

@@ -59,7 +59,7 @@ fn check_manager(ctx: &Context) -> Result<(), Status> {
 ///
 /// # Errors
 /// 409 for fields of other managers, and those of every write.
-pub async fn applied(
+pub(crate) async fn applied(
     state: &Arc<State>,
     ctx: &Context,
     kind: &Kind,

@@ -24,7 +24,12 @@ use tap::Event;
 /// Names that `generateName` tries.
 const NAMES: usize = 8;
 
-pub async fn create(state: &Arc<State>, ctx: &Context, kind: &Kind, body: &Bytes) -> Result<Answer, Status> {
+pub(crate) async fn create(
+    state: &Arc<State>,
+    ctx: &Context,
+    kind: &Kind,
+    body: &Bytes,
+) -> Result<Answer, Status> {
     let form = form(ctx.accept(), &ctx.query)?;
     let object = decode::object(ctx, kind, body)?;
     let made = create_object(state, ctx, kind, object).await?;
@@ -32,7 +37,7 @@ pub async fn create(state: &Arc<State>, ctx: &Context, kind: &Kind, body: &Bytes
 }
 
 /// Creates a decoded object (in its stored form) for whoever `ctx` is.
-pub async fn create_object(
+pub(crate) async fn create_object(
     state: &Arc<State>,
     ctx: &Context,
     kind: &Kind,

@@ -7,10 +7,10 @@ mod patch;
 mod tests;
 mod update;
 
-pub use apply::applied;
-pub use create::{create, create_object};
-pub use patch::patch;
-pub use update::{modify, update};
+pub(crate) use apply::applied;
+pub(crate) use create::{create, create_object};
+pub(crate) use patch::patch;
+pub(crate) use update::{modify, update};
 
 use crate::auth::user::MASTERS;
 use crate::request::context::Context;

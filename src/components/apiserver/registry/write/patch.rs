@@ -16,7 +16,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use std::sync::Arc;
 
-pub async fn patch(
+pub(crate) async fn patch(
     state: &Arc<State>,
     ctx: &Context,
     kind: &Kind,

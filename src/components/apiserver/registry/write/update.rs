@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use tap::Event;
 
-pub async fn update(
+pub(crate) async fn update(
     state: &Arc<State>,
     ctx: &Context,
     kind: &Kind,
@@ -70,7 +70,7 @@ pub async fn update(
 /// or "nothing to do" counts only when it was judged by what is in the store now. A write that
 /// names no resourceVersion is tried again until the request's time is over, as by upstream's
 /// `GuaranteedUpdate`; one that names it gets a conflict once the object has another.
-pub async fn modify(
+pub(crate) async fn modify(
     state: &Arc<State>,
     ctx: &Context,
     kind: &Kind,
