@@ -10,11 +10,11 @@ use ::http::Request;
 use bytes::Bytes;
 use futures::FutureExt;
 use http_body_util::BodyExt;
+use parking_lot::Mutex;
 use rng::Rng;
 use rng::fuzz::{self, Bender};
 use serde_json::{Map, Value, json};
 use std::panic::AssertUnwindSafe;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// An answer that takes longer than this is none.
@@ -148,7 +148,7 @@ impl Fuzz {
     }
 
     fn remember(&self, object: Value) {
-        let mut seen = self.seen.lock().unwrap();
+        let mut seen = self.seen.lock();
         if seen.len() >= SEEN_MAX {
             let at = self.bender.below(seen.len());
             seen.swap_remove(at);
@@ -158,7 +158,7 @@ impl Fuzz {
 
     /// Some object that the server has shown.
     fn pick_seen(&self) -> Value {
-        let seen = self.seen.lock().unwrap();
+        let seen = self.seen.lock();
         seen.get(self.bender.below(seen.len())).cloned().unwrap_or_default()
     }
 
@@ -208,7 +208,7 @@ impl Fuzz {
     fn object(&self, target: &Target) -> Value {
         if self.bender.0.chance(0.6) {
             let known = {
-                let seen = self.seen.lock().unwrap();
+                let seen = self.seen.lock();
                 let alike: Vec<&Value> = seen.iter().filter(|o| o["kind"] == target.kind.as_str()).collect();
                 if alike.is_empty() { None } else { Some((*self.bender.pick(&alike)).clone()) }
             };
@@ -256,7 +256,6 @@ impl Fuzz {
             1..4 => self
                 .seen
                 .lock()
-                .unwrap()
                 .get(self.bender.below(SEEN_MAX))
                 .and_then(|o| o["metadata"]["name"].as_str().map(String::from))
                 .unwrap_or("a".into()),

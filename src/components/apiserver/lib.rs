@@ -94,11 +94,11 @@ use api::kinds::{Kind, KindRef};
 use auth::authn::Caller;
 use client::Dialer;
 use etcd::Storage;
+use parking_lot::Mutex;
 use pki::{Clients, TokenKey};
 use rng::Rng;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use storage::cache::Cache;
@@ -261,7 +261,7 @@ impl Server {
     /// True if somebody has shown who they are on the connection that comes from this address and
     /// port.
     pub fn is_known(&self, from: SocketAddr) -> bool {
-        self.state.known.lock().unwrap_or_else(|e| e.into_inner()).contains(&from)
+        self.state.known.lock().contains(&from)
     }
 
     /// The tasks of this server: stop or kill them here. Listeners end with them.

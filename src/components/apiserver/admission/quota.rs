@@ -5,9 +5,10 @@ use crate::storage::store::{Beside, Extra};
 use api::quota;
 use api::value::{self, at};
 use api::{Status, kinds, meta};
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
 
 fn has_quota(a: &Attributes, object: &Value) -> bool {
@@ -35,7 +36,7 @@ pub(crate) struct Turn<'a> {
 
 impl Charging {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<tokio::sync::Mutex<()>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     async fn turn(&self, namespace: &str) -> Turn<'_> {

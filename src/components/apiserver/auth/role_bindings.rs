@@ -13,9 +13,10 @@ use crate::auth::user::User;
 use crate::storage::object::Object;
 use api::meta;
 use api::value::{list, text};
+use parking_lot::RwLock;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 /// The resource and the key of a role.
 pub(crate) type RoleKey = (&'static str, String);
@@ -120,7 +121,7 @@ fn remove(all: &mut HashMap<String, Bound>, binding: &Value) {
 impl Bindings {
     /// Takes over one change of a binding.
     pub(crate) fn change(&self, old: Option<&Arc<Object>>, new: Option<&Arc<Object>>) {
-        let mut all = self.bound.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.bound.write();
         if let Some(old) = old {
             remove(&mut all, &old.value);
         }
@@ -133,13 +134,13 @@ impl Bindings {
     pub(crate) fn reset<'a>(&self, bindings: impl Iterator<Item = &'a Arc<Object>>) {
         let mut all = HashMap::new();
         bindings.for_each(|binding| add(&mut all, &binding.value));
-        *self.bound.write().unwrap_or_else(PoisonError::into_inner) = all;
+        *self.bound.write() = all;
     }
 
     /// Returns the roles that bind the user, each once: those of the whole cluster, then those of
     /// `namespace`; up to [`ROLES_MAX`].
     pub(crate) fn roles(&self, user: &User, namespace: &str) -> Vec<RoleKey> {
-        let all = self.bound.read().unwrap_or_else(PoisonError::into_inner);
+        let all = self.bound.read();
         let places = [Some(""), Some(namespace).filter(|namespace| !namespace.is_empty())];
         let (mut seen, mut found) = (BTreeSet::new(), vec![]);
         for bound in places.into_iter().flatten().filter_map(|place| all.get(place)) {
@@ -194,7 +195,7 @@ mod tests {
         assert_eq!(names(&bindings, &User::new("bob", &[]), "d"), ["view", "d/writer"]);
         bindings.change(Some(&other), None);
         bindings.change(Some(&of_all), None);
-        assert!(bindings.bound.read().unwrap().is_empty(), "nothing stays of bindings that are gone");
+        assert!(bindings.bound.read().is_empty(), "nothing stays of bindings that are gone");
         bindings.reset([&other].into_iter());
         assert_eq!(names(&bindings, &User::new("bob", &[]), "d"), ["d/writer"]);
     }

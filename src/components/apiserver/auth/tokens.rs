@@ -10,12 +10,13 @@ use api::meta;
 use api::value::text;
 use base64::Engine as _;
 use clock::{self, Timestamp};
+use parking_lot::Mutex;
 use pki::TokenKey;
 use rng::Rng;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -62,7 +63,7 @@ impl Verified {
     /// remembered.
     pub(crate) fn claims(&self, keys: &TokenKey, token: &str) -> Result<Arc<Value>, String> {
         let (key, now) = (self.key(token), Instant::now());
-        let table = || self.table.lock().unwrap_or_else(|p| p.into_inner());
+        let table = || self.table.lock();
         let known = table().get(&key).filter(|e| now < e.until).map(|e| e.claims.clone());
         if let Some(claims) = known.filter(|c| !is_expired(c)) {
             return Ok(claims);
@@ -81,7 +82,7 @@ impl Verified {
 
     #[cfg(test)]
     fn len(&self) -> usize {
-        self.table.lock().unwrap().len()
+        self.table.lock().len()
     }
 }
 
@@ -209,7 +210,7 @@ mod tests {
         let until = Instant::now() + KEPT;
         for n in 0..KEPT_MAX as u64 {
             let entry = Entry { claims: claims.clone(), until };
-            verified.table.lock().unwrap().insert(verified.key(&n.to_string()), entry);
+            verified.table.lock().insert(verified.key(&n.to_string()), entry);
         }
         assert_eq!(verified.len(), KEPT_MAX);
         verified.claims(&keys, &token(&keys, 1, 600)).unwrap();

@@ -12,8 +12,9 @@
 //! its answer, and clients may take long: there an account has at most what it leaves free, as in a
 //! pool ([`super::pool`]), and one that has to wait for that holds up no other.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use tokio::sync::oneshot;
 
 pub(crate) struct FairQueue {
@@ -122,7 +123,7 @@ impl FairQueue {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 
     /// Waits for a turn of weight 1. Dropping the future leaves the queue.

@@ -12,8 +12,9 @@
 //! Hahne, "Dynamic queue length thresholds in a shared memory packet switch", 1998.)
 
 use crate::flowcontrol::flow::Flow;
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Places, and how many each account has.
@@ -51,7 +52,7 @@ impl Pool {
     /// Counts `count` more places for an account, which have been taken from the free ones; false
     /// if it may not have so many.
     fn count(&self, account: &str, count: usize, share: usize) -> bool {
-        let mut by_account = self.by_account.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_account = self.by_account.lock();
         let has = by_account.get(account).copied().unwrap_or(0);
         if !self.may_have(has + count, share, self.free.available_permits()) {
             return false;
@@ -61,7 +62,7 @@ impl Pool {
     }
 
     fn give_back(&self, account: &str, count: usize) {
-        let mut by_account = self.by_account.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_account = self.by_account.lock();
         if let Some(has) = by_account.get_mut(account) {
             *has -= count.min(*has);
             if *has == 0 {
@@ -72,7 +73,7 @@ impl Pool {
 
     /// True if a place for this account is free now.
     pub(crate) fn has_room(&self, flow: &Flow) -> bool {
-        let by_account = self.by_account.lock().unwrap_or_else(PoisonError::into_inner);
+        let by_account = self.by_account.lock();
         let has = by_account.get(&flow.account).copied().unwrap_or(0);
         let left = self.free.available_permits().checked_sub(1);
         left.is_some_and(|left| self.may_have(has + 1, flow.share(self.all), left))
@@ -131,7 +132,7 @@ mod tests {
         held.truncate(1);
         assert!(pool.has_room(&eve) && pool.take(&eve, 3).is_none() && pool.take(&eve, 1).is_some());
         drop((held, place));
-        assert_eq!((pool.taken(), pool.by_account.lock().unwrap().len()), (0, 0));
+        assert_eq!((pool.taken(), pool.by_account.lock().len()), (0, 0));
     }
 
     /// The editor of a namespace uses its own account and that of the ServiceAccounts there, and of

@@ -16,9 +16,10 @@ use api::Status;
 use api::kinds::Kind;
 use api::value::{self, at, list, text};
 use clock::{self, Instant};
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A kubelet that takes longer has no figures.
@@ -64,7 +65,7 @@ impl Summaries {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Slot>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

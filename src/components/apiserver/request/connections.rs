@@ -18,10 +18,11 @@ use crate::auth::user::User;
 use crate::flowcontrol::flow::{Flow, Level};
 use crate::request::http_head::Heads;
 use crate::request::idle::Activity;
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -181,8 +182,8 @@ impl Connections {
         Arc::new(Connections { most, known, inner: Mutex::default(), ended: Notify::new(), heads })
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, Inner> {
+        self.inner.lock()
     }
 
     /// True if one more connection could be admitted, if need be in the place of a stranger.
@@ -277,7 +278,7 @@ impl Counted {
         inner.settled.insert(self.number, Settled { source, account, activity, end });
         let _ = self.flow.set(flow); // the first one, under the lock
         self.is_known.store(true, Ordering::Release);
-        self.of.known.lock().unwrap_or_else(PoisonError::into_inner).insert(self.from);
+        self.of.known.lock().insert(self.from);
         true
     }
 }
@@ -290,7 +291,7 @@ impl Drop for Counted {
             inner.left(self.from.ip(), self.number);
         }
         drop(inner);
-        self.of.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.from);
+        self.of.known.lock().remove(&self.from);
         self.of.ended.notify_one();
     }
 }
@@ -335,7 +336,7 @@ mod tests {
         drop((held, fifth, more));
         let inner = all.lock();
         assert!(inner.open == 0 && inner.sources.is_empty() && inner.strangers.is_empty());
-        assert!(inner.accounts.is_empty() && all.known.lock().unwrap().is_empty());
+        assert!(inner.accounts.is_empty() && all.known.lock().is_empty());
     }
 
     #[test]

@@ -6,9 +6,10 @@ use crate::request::http::{Query, header};
 use crate::request::info::Info;
 use api::path::cut;
 use http::HeaderMap;
+use parking_lot::Mutex;
 use serde_json::Value;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tap::{self, Answer, Cause, Event, Record, Tap, Write};
 use tokio::time::Instant;
@@ -167,19 +168,19 @@ impl Context {
 
     /// Warnings for the client, as `Warning` headers.
     pub(crate) fn warn(&self, text: impl Into<String>) {
-        let mut warnings = self.warnings.lock().unwrap_or_else(|p| p.into_inner());
+        let mut warnings = self.warnings.lock();
         let text = cut(text.into(), WARNING_MAX);
         if warnings.len() < WARNINGS_MAX && !warnings.contains(&text) {
             warnings.push(text);
         }
     }
     pub(crate) fn take_warnings(&self) -> Vec<String> {
-        std::mem::take(&mut self.warnings.lock().unwrap_or_else(|p| p.into_inner()))
+        std::mem::take(&mut self.warnings.lock())
     }
 
     /// Restarts the watch that times stages.
     fn lap(&self) -> Duration {
-        let mut stage = self.stage.lock().unwrap_or_else(|p| p.into_inner());
+        let mut stage = self.stage.lock();
         let took = stage.elapsed();
         *stage = Instant::now();
         took
@@ -257,7 +258,7 @@ impl Context {
             let record = self.record(event);
             match self.is_authorized.load(Ordering::Relaxed) {
                 true => self.emit(record),
-                false => self.early.lock().unwrap_or_else(|p| p.into_inner()).push(record),
+                false => self.early.lock().push(record),
             }
         }
     }
@@ -270,7 +271,7 @@ impl Context {
     }
 
     fn emit_early(&self) {
-        let early = std::mem::take(&mut *self.early.lock().unwrap_or_else(|p| p.into_inner()));
+        let early = std::mem::take(&mut *self.early.lock());
         early.into_iter().for_each(|record| self.emit(record));
     }
 

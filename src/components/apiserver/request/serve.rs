@@ -15,7 +15,7 @@ use linux::tcp;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -49,7 +49,7 @@ impl Server {
     /// # Errors
     /// The connection comes back: no listener is served now.
     pub async fn adopt(&self, tcp: TcpStream, from: SocketAddr) -> Result<(), TcpStream> {
-        let door = self.state.door.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let door = self.state.door.lock().clone();
         match door {
             Some(door) => door.send((tcp, from)).await.map_err(|back| back.0.0),
             None => Err(tcp),
@@ -81,7 +81,7 @@ impl Server {
         let admitted = Connections::new(most, self.state.known.clone());
         // One at a time: those that wait are counted nowhere.
         let (door, mut handed) = mpsc::channel(1);
-        *self.state.door.lock().unwrap_or_else(PoisonError::into_inner) = Some(door);
+        *self.state.door.lock() = Some(door);
         loop {
             let (tcp, from) = tokio::select! {
                 biased;

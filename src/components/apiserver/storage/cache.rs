@@ -17,10 +17,11 @@ use api::kinds::{self, Catalog};
 use api::meta;
 use bytes::Bytes;
 use futures::StreamExt;
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -159,10 +160,10 @@ pub(crate) struct Cache {
 }
 
 fn lock(shelf: &RwLock<Inner>) -> RwLockReadGuard<'_, Inner> {
-    shelf.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+    shelf.read()
 }
 fn lock_mut(shelf: &RwLock<Inner>) -> RwLockWriteGuard<'_, Inner> {
-    shelf.write().unwrap_or_else(|poisoned| poisoned.into_inner())
+    shelf.write()
 }
 
 /// The resource that a key of the store belongs to, and the rest of it. Groups of custom resources
@@ -228,17 +229,17 @@ impl Cache {
 
     /// Everything that is served.
     pub(crate) fn kinds(&self) -> Arc<Catalog> {
-        self.kinds.read().unwrap_or_else(|p| p.into_inner()).clone()
+        self.kinds.read().clone()
     }
 
     fn shelf(&self, resource: &str) -> Option<Shelf> {
-        if let Some(shelf) = self.shelves.read().unwrap_or_else(|p| p.into_inner()).get(resource) {
+        if let Some(shelf) = self.shelves.read().get(resource) {
             return Some(shelf.clone());
         }
         if !resource.contains('/') {
             return None; // no kind of the table, and no custom resource's place
         }
-        let mut shelves = self.shelves.write().unwrap_or_else(|p| p.into_inner());
+        let mut shelves = self.shelves.write();
         let shelf = shelves.entry(resource.to_string()).or_insert_with(|| {
             let filled = self.filled.load(Ordering::Relaxed);
             Arc::new(RwLock::new(Inner { ring_after: filled, revision: filled, ..Inner::default() }))
@@ -376,7 +377,7 @@ impl Cache {
     /// Cuts off the watchers that leave events waiting for longer than the cache keeps them.
     fn cut_slow_watchers(&self) {
         let now = Instant::now();
-        for shelf in self.shelves.read().unwrap_or_else(|p| p.into_inner()).values() {
+        for shelf in self.shelves.read().values() {
             // Few are slow: others may read meanwhile.
             let is_slow = lock(shelf).watchers.values().any(|w| !w.queue.keeps_up(now));
             if is_slow {
@@ -452,7 +453,7 @@ impl Cache {
         self.bindings.reset(bound.flat_map(|(_, objects)| objects.values()));
         self.filled.store(revision, Ordering::Relaxed);
         fresh.keys().chain(odd.keys()).for_each(|name| drop(self.shelf(name)));
-        for (name, shelf) in self.shelves.read().unwrap_or_else(|p| p.into_inner()).iter() {
+        for (name, shelf) in self.shelves.read().iter() {
             let objects = fresh.remove(name).unwrap_or_default();
             let undecodable = odd.remove(name).unwrap_or_default();
             let fresh = Inner { objects, undecodable, ring_after: revision, revision, ..Inner::default() };
@@ -479,7 +480,7 @@ impl Cache {
         }
         let before = self.kinds();
         let after = Arc::new(Catalog::of(definitions.values().map(|d| &d.value), &before));
-        *self.kinds.write().unwrap_or_else(|p| p.into_inner()) = after.clone();
+        *self.kinds.write() = after.clone();
         for place in before.changed(&after) {
             let Some(shelf) = self.shelf(&place) else { continue };
             let inner = &mut *lock_mut(&shelf);

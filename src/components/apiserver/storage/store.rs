@@ -239,7 +239,7 @@ impl State {
     /// A lease of at least `ttl` seconds. Objects written within the same minute share one, as
     /// upstream's do.
     async fn lease(&self, ttl: u32) -> Result<i64, Status> {
-        let current = || *self.lease.lock().unwrap_or_else(|p| p.into_inner());
+        let current = || *self.lease.lock();
         if let Some((id, until)) = current()
             && clock::Instant::now() < until
         {
@@ -250,8 +250,7 @@ impl State {
             .lease_grant(i64::from(ttl) + LEASE_SHARED.as_secs() as i64, 0)
             .await
             .map_err(|error| self.refusal(error))?;
-        *self.lease.lock().unwrap_or_else(|p| p.into_inner()) =
-            Some((id, clock::Instant::now() + LEASE_SHARED));
+        *self.lease.lock() = Some((id, clock::Instant::now() + LEASE_SHARED));
         Ok(id)
     }
 

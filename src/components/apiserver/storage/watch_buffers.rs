@@ -16,9 +16,10 @@
 
 use crate::storage::object::{Event, Kept, Object};
 use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -58,7 +59,7 @@ struct Readers {
 
 impl WatchBuffers {
     fn readers(&self) -> MutexGuard<'_, Readers> {
-        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.readers.lock()
     }
 
     /// Lists a watcher, under the number that is returned.
@@ -343,7 +344,7 @@ mod tests {
         for n in 0..100 {
             let (sender, receiver) = channel(None, &unsent);
             let told = ended.clone();
-            receiver.at_end(move || told.lock().unwrap().push(n));
+            receiver.at_end(move || told.lock().push(n));
             for revision in 0..5 {
                 let object = json!({"data": "x".repeat(64 << 10)});
                 let event = Event::new(revision, Arc::new(Object::new(object, revision)), None, false);
@@ -355,7 +356,7 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(1)).await;
             assert!(unsent.bytes() <= BUFFERED_MAX, "{} after {n} watchers", unsent.bytes());
         }
-        let ended = ended.lock().unwrap().clone();
+        let ended = ended.lock().clone();
         assert_eq!(ended, (0..ended.len()).collect::<Vec<_>>(), "the slowest ones first");
         let left = slow.iter().filter(|(sender, _)| !sender.is_closed()).count();
         assert!((30..60).contains(&left) && left + ended.len() == 100, "{left} of 100 are left");

@@ -11,8 +11,9 @@ use crate::flowcontrol::compute::Pace;
 use crate::registry::filter::Filter;
 use crate::storage::cache::{RING_AGE, RING_BYTES, Together};
 use crate::storage::watch_buffers::{Reader, Waits, WatchBuffers};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -51,7 +52,7 @@ struct Queue {
 
 impl Queue {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock()
     }
 
     fn close(&self) {

@@ -12,11 +12,11 @@ use etcd::api::{
 use etcd::machine::{Alarm, AlarmKind};
 use etcd::{Changes, Kv, Room, Status, Storage};
 use http_body_util::BodyExt;
+use parking_lot::Mutex;
 use rng::Rng;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -195,7 +195,7 @@ impl Counting {
 impl Storage for Counting {
     async fn range(&self, r: RangeRequest) -> Result<RangeResponse, Error> {
         if r.revision > 0 && r.key.starts_with(b"/registry/configmaps/") {
-            self.pages.lock().unwrap().push(r.limit);
+            self.pages.lock().push(r.limit);
             self.counts.fetch_add(usize::from(!r.continued), Ordering::Relaxed);
         }
         self.kv.range(r).await
@@ -285,12 +285,12 @@ async fn lists_of_the_past_are_read_in_pages_that_double() {
     assert_eq!((code, names(&all).len()), (200, count));
     let (_, now) = list(String::new()).await;
     assert_eq!(names(&all), names(&now));
-    assert_eq!(std::mem::take(&mut *store.pages.lock().unwrap()), [500, 1000, 2000]);
+    assert_eq!(std::mem::take(&mut *store.pages.lock()), [500, 1000, 2000]);
     // A selector that matches half of them: the pages grow until so many are found.
     let (code, some) = list(format!("{exact}&limit=10&labelSelector=odd%3Dtrue")).await;
     assert_eq!((code, names(&some).len()), (200, 10));
     assert_eq!(names(&some)[9], "m0019");
-    assert_eq!(std::mem::take(&mut *store.pages.lock().unwrap()), [10, 20]);
+    assert_eq!(std::mem::take(&mut *store.pages.lock()), [10, 20]);
     let token = some["metadata"]["continue"].as_str().unwrap();
     let (_, rest) = list(format!("limit=2000&labelSelector=odd%3Dtrue&continue={token}")).await;
     assert_eq!((names(&rest).len(), names(&rest)[0].as_str()), (count / 2 - 10, "m0021"));
@@ -316,7 +316,7 @@ async fn a_large_object_in_front_does_not_make_all_pages_short() {
     let exact = format!("resourceVersion={revision}&resourceVersionMatch=Exact&limit=1");
     let found = send(&of, "GET", &format!("{MAPS}?{exact}&labelSelector=last%3Dtrue"), Value::Null).await.1;
     assert_eq!(found["items"][0]["metadata"]["name"], "m0039");
-    assert_eq!(std::mem::take(&mut *store.pages.lock().unwrap()), [1, 2, 4, 8, 16, 32]);
+    assert_eq!(std::mem::take(&mut *store.pages.lock()), [1, 2, 4, 8, 16, 32]);
     assert_eq!(store.counts.swap(0, Ordering::Relaxed), 1);
     let first = send(&of, "GET", &format!("{MAPS}?{exact}"), Value::Null).await.1;
     assert_eq!(first["metadata"]["remainingItemCount"], 39);
@@ -496,7 +496,7 @@ async fn lists_of_the_past_are_bounded_by_what_they_look_at() {
     for (path, count) in [(&past, 8), (&none, 0)] {
         let (code, list) = send(&of, "GET", path, Value::Null).await;
         assert_eq!((code, list["items"].as_array().unwrap().len()), (200, count));
-        assert_eq!(std::mem::take(&mut *store.pages.lock().unwrap()), [6, 6], "{path}");
+        assert_eq!(std::mem::take(&mut *store.pages.lock()), [6, 6], "{path}");
     }
     let busy = testing::Busy::begin(&of.server).await;
     let asked = send(&of, "GET", &past, Value::Null);
@@ -540,7 +540,7 @@ async fn lists_of_the_past_are_bounded_when_nothing_is_there_today() {
     for (path, want) in [(past.clone(), 8), (format!("{past}&limit=10000"), 8)] {
         let (code, list) = send(&of, "GET", &path, Value::Null).await;
         assert_eq!((code, count(&list)), (200, want));
-        assert_eq!(std::mem::take(&mut *store.pages.lock().unwrap()), [1, 1, 2, 4], "{path}");
+        assert_eq!(std::mem::take(&mut *store.pages.lock()), [1, 1, 2, 4], "{path}");
     }
     takes_a_turn(&of, &past).await;
 }

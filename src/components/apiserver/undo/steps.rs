@@ -19,11 +19,11 @@ use api::kinds::Kind;
 use api::meta;
 use bytes::Bytes;
 use etcd::api::{Compare, CompareResult, CompareTarget, KeyValue, Revision};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::sync::Mutex;
 use tap::account;
 
 /// Under which the keys of this file live.
@@ -181,8 +181,8 @@ pub(crate) fn id_of(request: &tap::Request) -> String {
 }
 
 impl Steps {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn lock(&self) -> parking_lot::MutexGuard<'_, Inner> {
+        self.inner.lock()
     }
 
     /// Takes over a key from the store. Keys of others are ignored.
