@@ -24,6 +24,9 @@
 //!   anew. The loops are `modify` in `registry::write` and `remove` in `registry::delete`. A new
 //!   object cannot change meanwhile, so its `commit` repeats only itself.
 //!
+//! The body of a create, an update or a delete is parsed once, before the first attempt
+//! (`request::decode`); [`Write::decode`] hands it to each attempt.
+//!
 //! Four writes do not come here: undo restores many objects in one transaction, `bootstrap` and
 //! `reconcile` act for the server itself, an eviction spends its disruption budget before the
 //! delete comes here, and a stored value that cannot be decoded is only removed.
