@@ -339,7 +339,8 @@ impl Actor {
         }
         let again = again(&self.engine.unkept);
         if self.engine.offers.own {
-            // This is the cluster's process. After a restart the open lesson asks for its own again.
+            // This is the cluster's process. After a restart the open lesson asks for its scale
+            // again.
             clock::set_scale(self.engine.scale().unwrap_or(self.scale));
         }
         publish(&self.engine, &self.views);

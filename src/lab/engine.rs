@@ -169,7 +169,7 @@ impl Engine {
     }
 
     /// The scale that the open lesson asks of the cluster's clock; `None`: none, or the cluster is
-    /// somebody else's. A lesson that is over asks for none: its last step is done, and is shown
+    /// not Ropewalk's. A lesson that is over asks for none: its last step is done, and is shown
     /// until the learner goes on.
     pub fn scale(&self) -> Option<u32> {
         let (open, step) = self.current()?;

@@ -173,7 +173,7 @@ pub struct LessonView {
     /// injected.
     pub notices: Vec<String>,
     /// How many times as fast as real time the cluster's clock runs; `None` where the cluster is
-    /// somebody else's.
+    /// not Ropewalk's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<u32>,
     /// The line that the teacher plays, from 1, and how many lines there are; [`Ask::Stop`] stops

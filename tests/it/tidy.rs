@@ -16,9 +16,9 @@ const FUNCTION_LINES: usize = 70;
 /// Lines of a file.
 const FILE_LINES: usize = 500;
 
-/// Metaphors that once were names. The plain word stands behind each.
+/// Metaphors that once were names. The plain word stands behind each. (`seat` is none: flow control
+/// upstream counts requests in seats.)
 const METAPHORS: &[(&str, &str)] = &[
-    ("seat", "session"),
     ("arena", "proof cluster"),
     ("desk", "lab run"),
     ("keeper", "supervisor, owner"),
@@ -371,7 +371,7 @@ fn each_rule_finds_what_is_planted() {
         ("file-length", &file),
         ("undocumented", "#[derive(Debug)]\npub struct Bare;\n"),
         ("errors-undocumented", "/// Reads it.\npub fn read(\n    path: &Path,\n) -> io::Result<String> {\n"),
-        ("metaphor", "struct Seat;\n"),
+        ("metaphor", "struct Arena;\n"),
         ("puzzle", "// Whoever waits gets it.\n"),
         ("bare-spawn", "    tokio::spawn(work());\n"),
         ("unbounded-channel", "    let (tx, rx) = mpsc::unbounded_channel();\n"),

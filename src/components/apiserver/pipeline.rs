@@ -39,9 +39,9 @@ use crate::request::context::Context;
 use crate::request::http::{Answer, Body};
 use crate::request::router;
 use api::Status;
+use clock::Instant;
 use http::Request;
 use std::sync::Arc;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Answers one request. What is refused before flow control lets it in is not recorded: a flood

@@ -194,7 +194,7 @@ pub fn rfc3339_nano(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S%.9fZ").to_string()
 }
 
-/// How many times as fast as real time the cluster's time runs; 1 unless somebody asked for more.
+/// How many times as fast as real time the cluster's time runs; 1 unless more was asked for.
 pub fn scale() -> u32 {
     scales(Scales::now)
 }

@@ -1,4 +1,4 @@
-//! # Tasks that somebody owns
+//! # Tasks with an owner
 //!
 //! ## In Kubernetes
 //! Components are processes; the kernel ends them, systemd or the kubelet starts them again.
@@ -436,7 +436,7 @@ mod tests {
         }
     }
 
-    /// Whoever hears of the stop may end at once, and well.
+    /// A task that hears of the stop may end at once, and well.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_panic_that_stops_the_main_task_is_the_end() {
         for round in 0..300 {

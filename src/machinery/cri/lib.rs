@@ -305,8 +305,8 @@ pub struct Image {
     pub size: u64,
 }
 
-/// Something happened to a container or to a sandbox; the kubelet looks again at the pod (an evented
-/// PLEG). It does not use the other fields, which CRI has; tests do.
+/// Something happened to a container or to a sandbox; the kubelet looks again at the pod (an
+/// evented PLEG). It does not use the other fields, which CRI has; tests do.
 #[derive(Clone, Debug)]
 pub struct Event {
     pub pod: PodId,

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::message::Entry;
+use crate::records::Records;
 use crate::sim::disk::SimDisk;
-use crate::wal::Records;
 use crate::{Event, Ready, Status};
 use std::sync::mpsc;
 
@@ -109,7 +109,7 @@ fn until_unlocked(disk: &SimDisk) {
     }
 }
 
-/// Whoever kills it may be a task, whose thread has others to serve.
+/// The kill may come from a task whose thread has other tasks to run.
 #[test]
 fn a_kill_waits_for_no_disk_and_finishes_no_snapshot() {
     let disk = SimDisk::default();
@@ -212,7 +212,7 @@ fn a_panic_of_the_log_s_thread_is_the_log_s_end() {
     assert_eq!(refused, Err(ConfError::NotLeader), "nothing of it would reach a disk");
 }
 
-/// Whoever started the member must learn of it, to start it again.
+/// The owner of the member must learn of it, to start it again.
 #[test]
 fn the_end_of_the_member_s_thread_is_told() {
     let disk = SimDisk::default();

@@ -2,8 +2,9 @@
 
 use super::codec::{self, Reader};
 use super::message::{Body, ConfState, Entry, HardState, Message, Payload, SnapshotRef};
+use super::records::Records;
 use super::sim::disk::SimDisk;
-use super::wal::{Records, Wal, WalError, WalOptions};
+use super::wal::{Wal, WalError, WalOptions};
 use super::{Ready, segment};
 use bytes::Bytes;
 use rng::fuzz::{Target, all};

@@ -88,6 +88,7 @@ pub mod message;
 #[cfg(test)]
 mod paper;
 mod progress;
+pub mod records;
 mod replication;
 mod segment;
 #[cfg(any(test, feature = "testing"))]

@@ -3,7 +3,7 @@
 
 use super::core::{Config, Raft, Stored};
 use super::message::{Body, ConfChange, Entry, Event, Index, Message, Payload, SnapshotRef, Term};
-use super::wal::Records;
+use super::records::Records;
 use super::{ConfError, Core, ProposeError, Status};
 use bytes::Bytes;
 use std::collections::VecDeque;

@@ -9,8 +9,9 @@
 use super::core::Stored;
 use super::disk::{Disk, DiskFile, is_scarcity};
 use super::message::{HardState, Index, SnapshotRef, Term};
+use super::records::Records;
 use super::segment::{self, HEADER, Replay, Segment};
-use super::{Ready, snapfile};
+use super::snapfile;
 use bytes::Bytes;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -136,46 +137,6 @@ pub struct Recovered {
     pub fresh: bool,
     /// Where a torn tail was cut off, if there was one: a crash in the middle of a write.
     pub torn: Option<(PathBuf, u64)>,
-}
-
-/// One batch on its way to the disk.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Records {
-    pub(super) payload: Vec<u8>,
-    hard: Option<HardState>,
-    highest: Index,
-}
-
-impl Records {
-    /// A [`Ready`]'s part for the disk.
-    pub fn of(ready: &Ready) -> Records {
-        let entries: usize = ready.append.iter().map(|e| e.payload.size() + 16).sum();
-        let mut payload = Vec::with_capacity(entries + 64);
-        if let Some(hard) = &ready.hard {
-            segment::put_hard(&mut payload, hard);
-        }
-        if let Some(snapshot) = &ready.snapshot {
-            segment::put_snapshot(&mut payload, snapshot);
-        }
-        if let Some(from) = ready.truncate_from {
-            segment::put_truncate(&mut payload, from);
-        }
-        for entry in &ready.append {
-            segment::put_entry(&mut payload, entry);
-        }
-        Records { payload, hard: ready.hard, highest: ready.append.last().map_or(0, |e| e.index) }
-    }
-
-    /// Bytes.
-    pub fn size(&self) -> usize {
-        self.payload.len()
-    }
-
-    /// Whatever stands there.
-    #[cfg(test)]
-    pub(super) fn raw(payload: &[u8]) -> Records {
-        Records { payload: payload.to_vec(), ..Records::default() }
-    }
 }
 
 fn segment_name(number: u64) -> String {

@@ -3,8 +3,9 @@
 
 use super::disk::Disk;
 use super::message::{ConfState, Entry, HardState, Payload, SnapshotRef};
+use super::records::Records;
 use super::sim::disk::SimDisk;
-use super::wal::{Records, Recovered, Wal, WalError, WalOptions};
+use super::wal::{Recovered, Wal, WalError, WalOptions};
 use super::{Ready, snapfile};
 use bytes::Bytes;
 use rng::Rng;

@@ -158,9 +158,10 @@ impl Kubelet {
     }
 
     /// Tells that the pod has failed as soon as that is decided, once by an Event, and writes it;
-    /// after that its containers are ended. One that is evicted is ended at the same time: it may go
-    /// on to write meanwhile, and its files may take long to remove. Should this kubelet end in between, the next one finds a failed pod with remains,
-    /// and ends those. `false`: it could not be written, since the pod changed meanwhile.
+    /// after that its containers are ended. One that is evicted is ended at the same time: it may
+    /// go on to write meanwhile, and its files may take long to remove. Should this kubelet end in
+    /// between, the next one finds a failed pod with remains, and ends those. `false`: it could not
+    /// be written, since the pod changed meanwhile.
     pub(super) async fn fail(
         self: &Arc<Self>,
         key: &Key,

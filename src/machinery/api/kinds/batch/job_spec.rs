@@ -3,6 +3,7 @@
 //! controller keep two thousand million indexes. Source: `pkg/apis/batch/validation/validation.go`.
 
 use crate::errors::{ErrorKind, Errors, FieldError};
+use crate::kinds::batch::indexes;
 use crate::pod_spec::defaults::template;
 use crate::pod_spec::template_at;
 use crate::validate::names;
@@ -266,7 +267,7 @@ fn success_policy(spec: &Value, field: &str, errors: &mut Errors) {
             if indexes.len() > SUCCEEDED_INDEXES_MAX {
                 errors.too_long(&here, SUCCEEDED_INDEXES_MAX);
             }
-            match count_indexes(indexes, completions) {
+            match indexes::count(indexes, completions) {
                 Ok(total) => most = Some(total),
                 Err(why) => {
                     errors.invalid_text(&here, indexes, &format!("error parsing succeededIndexes: {why}"));
@@ -290,49 +291,6 @@ fn success_policy(spec: &Value, field: &str, errors: &mut Errors) {
             errors.invalid(&here, &json!(count), &why);
         }
     }
-}
-
-/// One interval of indexes, `3` or `2-4`, below the number of completions: its first and its last.
-///
-/// # Errors
-/// It is none, in upstream's words.
-pub(super) fn interval(part: &str, completions: i64) -> Result<(i64, i64), String> {
-    let number = |text: &str| {
-        let number: i64 =
-            text.parse().map_err(|_| format!("cannot convert string to integer for index: {text:?}"))?;
-        match number >= completions {
-            true => Err(format!("too large index: {text:?}")),
-            false => Ok(number),
-        }
-    };
-    let Some((first, last)) = part.split_once('-') else { return number(part).map(|n| (n, n)) };
-    if last.contains('-') {
-        return Err(format!(
-            "the fragment {part:?} violates the requirement that an index interval can have at most two parts separated by '-'"
-        ));
-    }
-    let (first, last) = (number(first)?, number(last)?);
-    match first >= last {
-        true => Err(format!("non-increasing order, previous: {first}, current: {last}")),
-        false => Ok((first, last)),
-    }
-}
-
-/// How many indexes `0,2-4` names: intervals in rising order, below the number of completions.
-///
-/// # Errors
-/// The text is no such list, in upstream's words.
-pub(super) fn count_indexes(text: &str, completions: i64) -> Result<i64, String> {
-    let (mut total, mut before): (i64, Option<i64>) = (0, None);
-    for part in text.split(',').filter(|_| !text.is_empty()) {
-        let (first, last) = interval(part, completions)?;
-        if let Some(before) = before.filter(|before| *before >= first) {
-            return Err(format!("non-increasing order, previous: {before}, current: {first}"));
-        }
-        total = total.saturating_add(last - first + 1);
-        before = Some(last);
-    }
-    Ok(total)
 }
 
 pub(super) fn defaults(spec: &mut Value) {
@@ -499,6 +457,6 @@ mod tests {
         for text in ["5", "a", "3-1", "2,1", "0-2147483646"] {
             ends_with(&rules(json!({"succeededIndexes": text})), &["error parsing succeededIndexes"]);
         }
-        assert_eq!(count_indexes("0-2147483646", i64::from(i32::MAX)), Ok(i64::from(i32::MAX)));
+        assert_eq!(indexes::count("0-2147483646", i64::from(i32::MAX)), Ok(i64::from(i32::MAX)));
     }
 }

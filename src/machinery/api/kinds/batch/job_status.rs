@@ -4,7 +4,7 @@
 //! `getStatusValidationOptions` of its `pkg/registry/batch/job`, which says when each rule counts.
 
 use crate::errors::{ErrorKind, Errors, FieldError};
-use crate::kinds::batch::job_spec;
+use crate::kinds::batch::indexes;
 use crate::meta;
 use crate::validate::IMMUTABLE;
 use crate::validate::status::{counter, not_negatives};
@@ -187,7 +187,7 @@ fn indexes(change: &Change<'_>, errors: &mut Errors) {
     let is_lost_changed = change.of("failedIndexes");
     let completions = int(new, "spec.completions");
     let limit = at(new, "spec.backoffLimitPerIndex");
-    let problem = |text: &str| completions.and_then(|all| job_spec::count_indexes(text, all).err());
+    let problem = |text: &str| completions.and_then(|all| indexes::count(text, all).err());
     if let Some(why) = problem(done).filter(|_| is_done_changed) {
         errors.invalid_text(COMPLETED_INDEXES, done, &format!("error parsing completedIndexes: {why}"));
     }
@@ -217,7 +217,7 @@ fn indexes(change: &Change<'_>, errors: &mut Errors) {
 /// left out: other errors are about them.
 fn common_index(one: &str, other: &str, completions: i64) -> Option<i64> {
     let parse = |text: &str| -> Vec<(i64, i64)> {
-        text.split(',').filter_map(|part| job_spec::interval(part, completions).ok()).collect()
+        text.split(',').filter_map(|part| indexes::interval(part, completions).ok()).collect()
     };
     let (one, other) = (parse(one), parse(other));
     let (mut a, mut b) = (one.iter().peekable(), other.iter().peekable());
@@ -270,7 +270,8 @@ fn steps_back(change: &Change<'_>, errors: &mut Errors) {
     if before.zip(now).is_some_and(|(before, now)| before != now) {
         errors.invalid(COMPLETION_TIME, at(new, COMPLETION_TIME), IMMUTABLE);
     }
-    // The controller may see `spec.suspend: false` before it takes the start of an earlier run back.
+    // The controller may see `spec.suspend: false` before it takes back the start of an earlier
+    // run.
     let resumes = has(old, SUSPENDED) && condition(new, SUSPENDED) == Some("False");
     let had_started = time(old, "startTime").is_some();
     if change.of_time("startTime") && had_started && !flag(new, "spec.suspend") && !resumes {

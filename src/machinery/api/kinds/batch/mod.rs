@@ -1,6 +1,7 @@
 //! The group `batch`.
 
 mod cron_job;
+mod indexes;
 mod job;
 mod job_spec;
 mod job_status;
