@@ -11,6 +11,7 @@ use regex::Regex;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 const TRANSCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kubectl");
 /// The version whose words the built-in one has. Others differ in some texts.
@@ -130,11 +131,19 @@ fn real() -> Option<(PathBuf, u64)> {
     (minor >= OLDEST).then_some((program, minor))
 }
 
+/// How long a read is repeated until it says what it should: controllers follow a write in their
+/// own time, and `rollout status` may still see the state before it.
+const CATCH_UP: Duration = Duration::from_secs(20);
+
 /// What differs, as a list of both sides.
 fn compare(name: &str, steps: &[Step], ours: impl Fn(&str) -> String) -> String {
     let mut wrong = String::new();
     for step in steps {
-        let said = ours(&step.line);
+        let began = Instant::now();
+        let mut said = ours(&step.line);
+        while said != step.said && step.line.starts_with("kubectl get ") && began.elapsed() < CATCH_UP {
+            said = ours(&step.line);
+        }
         if said != step.said {
             let _ = writeln!(
                 wrong,

@@ -166,9 +166,12 @@ fn probes_hooks_sidecars_and_another_image_do_what_they_do_in_kubernetes() {
     // that.
     eventually(PATIENCE, || events("unhooked"), |e| e.contains("PostStartHook failed"));
     eventually(PATIENCE, || events("unhooked"), |e| e.contains("FailedPostStartHook"));
-    let all = || pod("unhooked")["status"]["containerStatuses"].clone();
-    eventually(PATIENCE, all, |all| all[1]["ready"] == true);
-    let stubborn = all()[0].clone();
+    let of = |name: &str| {
+        let all = pod("unhooked")["status"]["containerStatuses"].clone();
+        all.as_array().and_then(|all| all.iter().find(|s| s["name"] == name)).cloned().unwrap_or_default()
+    };
+    eventually(PATIENCE, || of("other"), |other| other["ready"] == true);
+    let stubborn = of("stubborn");
     assert!(stubborn["state"]["running"].is_object() && stubborn["ready"] == false, "{stubborn}");
     k(&["delete", "pod", "unhooked", "--grace-period=1", "--timeout=30s"]).ok();
 
