@@ -17,6 +17,7 @@ use std::time::Duration;
 use tap::Component;
 use task::Crew;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// Every component that can be started.
 pub(crate) const ALL: [&str; 7] = [
@@ -143,6 +144,33 @@ impl<F: FnMut()> Drop for OnEnd<F> {
     }
 }
 
+/// How long a member waits for its directory: a kill waits for no thread, so those of the member
+/// before may still be in a write.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+/// Starts a member, as soon as the one before it has let its directory go.
+///
+/// # Errors
+/// Those of the start. `InUse` only if the directory is held for longer, or `stop` is cancelled.
+async fn start_member(
+    stop: &CancellationToken,
+    config: impl Fn() -> etcd::Config,
+) -> Result<etcd::Server, etcd::StartError> {
+    use raft::driver::StartError::InUse;
+    let until = clock::deadline(LOCK_PATIENCE);
+    loop {
+        match etcd::Server::start(config()).await {
+            Err(etcd::StartError::Member(InUse(_)))
+                if clock::Instant::now() < until && !stop.is_cancelled() =>
+            {
+                clock::pause(LOCK_PAUSE).await;
+            }
+            done => return done,
+        }
+    }
+}
+
 fn store(world: &Arc<World>, crew: &Crew, place: Place) {
     let (world, stop, inner) = (world.clone(), crew.token(), crew.clone());
     crew.spawn_main(async move {
@@ -152,14 +180,14 @@ fn store(world: &Arc<World>, crew: &Crew, place: Place) {
             _ => Some(Wires::new(&world, &inner, &place.node, &place.network).map_err(|e| super::chain(&e))?),
         };
         let dir = world.place.node(&place.node).join("etcd");
-        let config = etcd::Config {
+        let config = || etcd::Config {
             initial_cluster: members.clone(),
             disk: world.disks.of(&place.node),
             link: wires.as_ref().map(|w| w.link.clone() as Arc<dyn Link>),
             quota_bytes: etcd::quota_for(cgroup::available_memory(), members.len()),
-            ..etcd::Config::new(&place.node, dir, world.tap.clone(), world.rng.fork("etcd"))
+            ..etcd::Config::new(&place.node, dir.clone(), world.tap.clone(), world.rng.fork("etcd"))
         };
-        let server = match etcd::Server::start(config).await {
+        let server = match start_member(&stop, config).await {
             Ok(server) => {
                 world.note_damage(&place.node, None);
                 Arc::new(server)

@@ -409,7 +409,11 @@ impl Wal {
     /// # Errors
     /// `Io`: it may be tried again while the log is [sound](Wal::sound).
     pub fn release(&mut self, upto: Index) -> Result<(), WalError> {
-        while let Some((number, highest)) = self.closed.first().copied()
+        // The first write into the open segment may still wait for room. Until it is done, the
+        // newest closed segment has the log's last batch, with the term and the vote.
+        let kept = usize::from(self.offset == HEADER as u64);
+        while self.closed.len() > kept
+            && let Some((number, highest)) = self.closed.first().copied()
             && highest <= upto
         {
             let path = self.dir.join(segment_name(number));

@@ -699,6 +699,36 @@ fn a_file_that_is_gone_needs_no_deleting() {
     assert!(wal.segments() < before && wal.sound());
 }
 
+/// The first write into a new segment waits for room, and a snapshot stands for all that the closed
+/// ones have. Without one of them the next start would find a log without a batch.
+#[test]
+fn the_last_batch_of_the_log_stays_until_the_open_segment_has_one() {
+    let disk = SimDisk::default();
+    let options = WalOptions { prepare: true, ..OPTIONS };
+    let initial = SnapshotRef { conf: ConfState::of([1]), ..SnapshotRef::default() };
+    let (mut wal, _) = Wal::open(Arc::new(disk.clone()), Path::new(DIR), &initial, options).unwrap();
+    let last = (1..100).find(|index| {
+        wal.wait_for_prepared();
+        let segments = wal.segments();
+        disk.fill(0);
+        assert!(wal.append(&[records(1, *index..=*index, 400)]).is_err());
+        disk.set_room(None);
+        let rolled = wal.segments() > segments;
+        if !rolled {
+            wal.append(&[records(1, *index..=*index, 400)]).unwrap();
+        }
+        rolled
+    });
+    let last = last.expect("a write into a new segment that found no room") - 1;
+    let conf = ConfState::of([1]);
+    let snapshot = SnapshotRef { index: last, term: 1, conf, data: Bytes::from_static(b"state") };
+    snapfile::save(&disk, &Path::new(DIR).join("snap"), &snapshot).unwrap();
+    wal.release(last).unwrap();
+    drop(wal);
+    let (_, recovered) = open(&disk).unwrap();
+    assert_eq!((recovered.stored.hard.term, recovered.fresh), (1, false));
+}
+
 /// The segment that is made ahead of time could take the last room of the snapshot that would free
 /// the old ones.
 #[test]
