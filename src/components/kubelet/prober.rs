@@ -196,7 +196,8 @@ fn at_first(pod: &Pod, spec: &Spec, container: &Container) -> Probed {
 /// question, it does not double it.
 async fn rest(since: clock::Instant, period: Duration) {
     let left = clock::left(since, period, clock::Instant::now()).unwrap_or_default();
-    clock::sleep_at_least(left, PERIOD_LEAST.saturating_sub(since.elapsed())).await;
+    clock::sleep(left).await;
+    clock::pause(PERIOD_LEAST.min(period).saturating_sub(since.elapsed())).await;
 }
 
 /// The probing of one container.
@@ -369,6 +370,7 @@ mod tests {
         let _scale = clock::pin_scale(20);
         assert_eq!([rested(10, 0).await, rested(10, 100).await, rested(10, 700).await], [500, 500, 700]);
         assert_eq!(rested(1, 10).await, 200, "never more than five times a second");
+        assert_eq!(rested(1, 60).await, 200, "also after an answer that took longer than the period");
     }
 
     #[tokio::test]

@@ -244,12 +244,14 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
 
     /// Adds delayed keys when they are due, or the clock's scale changes; ends when none is left.
     async fn keep_time(&self) {
-        let mut all = false;
+        let mut seen = clock::scale();
         loop {
             let changed = clock::changed();
             let next = {
                 let mut state = self.lock();
                 let now = clock::Instant::now();
+                let scale = clock::scale();
+                let all = std::mem::replace(&mut seen, scale) != scale;
                 while state.agenda.first().is_some_and(|(at, _)| all || *at <= now) {
                     let Some((_, key)) = state.agenda.pop_first() else { break };
                     let cause = state.delayed.remove(&key).and_then(|(_, cause)| cause);
@@ -261,9 +263,9 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
             let Some(next) = next else { return };
             tokio::select! {
                 biased; // a seed of a simulation has to be one history
-                () = clock::pause_until(next) => all = false,
-                () = self.0.sooner.notified() => all = false,
-                () = changed => all = true,
+                () = clock::pause_until(next) => {}
+                () = self.0.sooner.notified() => {}
+                () = changed => {}
             }
         }
     }
