@@ -4,7 +4,7 @@
 use super::{Kubelet, Memory, reference};
 use crate::admission::{Admissions, OnNode, Verdict};
 use crate::node_match::NodeFacts;
-use crate::status::{Failure, FailureKind};
+use crate::status::{Failure, FailureKind, PREEMPTING};
 use crate::walk::Allowance;
 use crate::{Error, eviction, mirror, pressure};
 use client::{Key, optional};
@@ -160,8 +160,12 @@ impl Kubelet {
     /// Tells that the pod has failed as soon as that is decided, once by an Event, and writes it;
     /// after that its containers are ended. One that is evicted is ended at the same time: it may
     /// go on to write meanwhile, and its files may take long to remove. Should this kubelet end in
-    /// between, the next one finds a failed pod with remains, and ends those. `false`: it could not
-    /// be written, since the pod changed meanwhile.
+    /// between, the next one finds a failed pod with remains, and ends those.
+    ///
+    /// A preempted pod has its own grace period, which may be long. As upstream it does not fail
+    /// before its containers have ended: a controller would make its successor, and delete it.
+    /// `false`: it is not written yet, since the pod changed meanwhile or its containers run; the
+    /// change, or their end, brings the pod back.
     pub(super) async fn fail(
         self: &Arc<Self>,
         key: &Key,
@@ -183,6 +187,9 @@ impl Kubelet {
         if matches!(failure.kind, FailureKind::Excess | FailureKind::Disruption) {
             self.sentence(key, &memory.uid, failure.clone());
             self.end_now(key, &memory.uid);
+            if failure.reason == PREEMPTING && self.is_ending(key, &memory.uid) {
+                return Ok(false);
+            }
         }
         let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
         let mut status = self.status_of(key, pod, &sandboxes, &containers, memory);
