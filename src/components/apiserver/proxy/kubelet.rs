@@ -216,7 +216,24 @@ fn refused_log(path: &str, query: &Query) -> Option<(u16, &'static str)> {
     let ["containerLogs", _, pod, _] = path.trim_matches('/').split('/').collect::<Vec<_>>()[..] else {
         return None;
     };
-    match log_options::check_options(query, pod).err()?.code {
+    let mut query = query.clone();
+    // The kubelet takes `tail` in place of `tailLines`, and `all` for no limit.
+    if query.has("tail") {
+        let tail = query.get("tail").to_string();
+        query.remove("tailLines");
+        if tail != "all" {
+            query.set("tailLines", &tail);
+        }
+    }
+    // It knows streams, which the API server refuses while its gate is off.
+    let is_stream = match query.get("stream") {
+        "" | "All" => true,
+        "Stdout" | "Stderr" => !query.has("tailLines"),
+        _ => false,
+    };
+    query.remove("stream");
+    let code = log_options::check_options(&query, pod).err().map(|status| status.code);
+    match code.or((!is_stream).then_some(422))? {
         400 => Some((400, r#"{"message": "Unable to decode query."}"#)),
         _ => Some((422, r#"{"message": "Invalid request."}"#)),
     }
@@ -369,6 +386,13 @@ mod tests {
             ("tailLines=-1", Some(422)),
             ("limitBytes=0", Some(422)),
             ("sinceSeconds=1&sinceTime=2026-01-02T03:04:05Z", Some(422)),
+            ("stream=All&tailLines=3", None),
+            ("stream=Stdout", None),
+            ("stream=Stdout&tailLines=3", Some(422)),
+            ("stream=both", Some(422)),
+            ("tail=3", None),
+            ("tail=all&tailLines=three", None),
+            ("tail=three", Some(400)),
         ] {
             assert_eq!(code(log, query), refused, "{query}");
         }

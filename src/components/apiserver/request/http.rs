@@ -179,6 +179,10 @@ impl Query {
     pub fn set(&mut self, key: &str, value: &str) {
         self.0.push((key.to_string(), value.to_string()));
     }
+    /// Takes a key and all its values out.
+    pub fn remove(&mut self, key: &str) {
+        self.0.retain(|(k, _)| k != key);
+    }
     /// A number, if there is one. Errors: 400 for what is none.
     pub fn number(&self, key: &str) -> Result<Option<i64>, Status> {
         match self.get(key) {

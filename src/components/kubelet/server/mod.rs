@@ -575,7 +575,12 @@ async fn read_logs(
         follow: query.flag("follow"),
         previous: query.flag("previous"),
         timestamps: query.flag("timestamps"),
-        tail: number("tailLines").and_then(|n| usize::try_from(n).ok()),
+        tail: match query.get("tail") {
+            Some("all") => None,
+            Some(_) => number("tail"),
+            None => number("tailLines"),
+        }
+        .and_then(|n| usize::try_from(n).ok()),
         since: query.get("sinceTime").and_then(|t| t.parse().ok()).or(since),
         limit: number("limitBytes").and_then(|n| usize::try_from(n).ok()),
     };
