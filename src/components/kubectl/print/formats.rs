@@ -127,18 +127,24 @@ pub(crate) fn named(ctx: &Ctx, output: &str, get: bool) -> Result<Option<Format>
     Ok(Some(Format { how, managed_fields, printed: AtomicUsize::new(0) }))
 }
 
+/// What a Go template may cost where it is only judged, in a cluster's process.
+const JUDGED_NODES_MAX: usize = 100_000;
+const JUDGED_BYTES_MAX: usize = 1 << 20;
+
 /// The text that `kubectl get -o FORMAT=TEMPLATE` prints of an object or of a list, for those who
 /// have to know what a command has shown.
 ///
 /// # Errors
 /// kubectl's: the format takes no template, the template cannot be read, or it fails with this
-/// object.
+/// object. And a Go template that runs for too long or prints too much to be judged.
 pub fn print_template(format: &str, template: &str, object: &Value) -> Result<String, String> {
     match format {
         "jsonpath" | "jsonpath-as-json" => {
             JsonPath::parse(template)?.print(object, format == "jsonpath-as-json")
         }
-        "go-template" | "template" => Template::parse(template)?.print(object),
+        "go-template" | "template" => {
+            Template::parse(template)?.print_within(object, JUDGED_NODES_MAX, JUDGED_BYTES_MAX)
+        }
         "custom-columns" => {
             let columns = Columns::parse(template, false)?;
             match object["items"].as_array() {

@@ -62,7 +62,16 @@ impl Template {
     }
 
     pub(crate) fn print(&self, object: &Value) -> Result<String, String> {
-        let mut run = Run::new(object, &self.defined);
+        self.print_by(Run::new(object, &self.defined), object)
+    }
+
+    /// As [`print`](Template::print), with at most so many nodes run and so many bytes printed: for
+    /// a program that judges what a user has typed.
+    pub(crate) fn print_within(&self, object: &Value, nodes: usize, bytes: usize) -> Result<String, String> {
+        self.print_by(Run::new(object, &self.defined).within(nodes, bytes), object)
+    }
+
+    fn print_by(&self, mut run: Run, object: &Value) -> Result<String, String> {
         match run.nodes(&self.nodes, object) {
             Ok(_) => Ok(run.out),
             Err(why) => Err(format!(
@@ -97,6 +106,20 @@ fn printed(value: &Value) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn loops_in_loops_come_to_an_end() {
+        let list = json!({"items": vec![1; 60]});
+        for body in ["", "x"] {
+            let text = "{{range $.items}}".repeat(5) + body + &"{{end}}".repeat(5);
+            let template = Template::parse(&text).unwrap();
+            let ended = template.print_within(&list, 100_000, 1 << 20);
+            assert!(ended.unwrap_err().contains("runs for too long"), "{text}");
+        }
+        let doubled = format!("{{{{$x := \"aaaa\"}}}}{}", "{{$x = print $x $x}}".repeat(40));
+        let ended = Template::parse(&doubled).unwrap().print_within(&list, 100_000, 1 << 20);
+        assert!(ended.unwrap_err().contains("prints too much"));
+    }
 
     #[test]
     fn templates_of_everyday_use() {

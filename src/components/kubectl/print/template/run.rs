@@ -12,6 +12,10 @@ use std::collections::BTreeMap;
 /// would not come to an end.
 const OPEN_MAX: usize = 200;
 const CALLS_MAX: usize = 10_000;
+/// So many nodes run and so many bytes are printed before a template is given up: loops in loops
+/// over a list of some hundred objects would not come to an end either.
+const NODES_MAX: usize = 10_000_000;
+const OUT_MAX: usize = 256 << 20;
 
 pub(super) enum Flow {
     On,
@@ -26,24 +30,44 @@ pub(super) struct Run<'a> {
     defined: &'a BTreeMap<String, Vec<Node>>,
     open: usize,
     calls: usize,
+    /// How many nodes may still run, and how many bytes may be printed, and made by functions.
+    left: (usize, usize),
+    /// Bytes of the texts that functions made: a variable may be doubled again and again.
+    made: usize,
     pub(super) out: String,
 }
 
 impl<'a> Run<'a> {
     pub(super) fn new(root: &'a Value, defined: &'a BTreeMap<String, Vec<Node>>) -> Run<'a> {
         let root = Cow::Borrowed(root);
-        Run { root, vars: vec![], defined, open: 0, calls: 0, out: String::new() }
+        Run {
+            root,
+            vars: vec![],
+            defined,
+            open: 0,
+            calls: 0,
+            left: (NODES_MAX, OUT_MAX),
+            made: 0,
+            out: String::new(),
+        }
+    }
+
+    /// With other bounds: nodes that may run, and bytes that may be printed.
+    pub(super) fn within(self, nodes: usize, bytes: usize) -> Run<'a> {
+        Run { left: (nodes, bytes), ..self }
     }
 
     pub(super) fn nodes(&mut self, nodes: &[Node], dot: &Value) -> Result<Flow, String> {
         if self.open == OPEN_MAX {
             return Err(format!("nested more than {OPEN_MAX} levels deep"));
         }
+        self.spend()?; // a block may be empty
         self.open += 1;
         let depth = self.vars.len();
         let mut flow = Flow::On;
         for node in nodes {
             flow = self.node(node, dot)?;
+            self.spend()?;
             if !matches!(flow, Flow::On) {
                 break;
             }
@@ -51,6 +75,16 @@ impl<'a> Run<'a> {
         self.vars.truncate(depth);
         self.open -= 1;
         Ok(flow)
+    }
+
+    /// Counts a node or a block.
+    fn spend(&mut self) -> Result<(), String> {
+        let (nodes, bytes) = self.left;
+        if nodes == 0 || self.out.len() > bytes || self.made > bytes {
+            return Err("the template prints too much, or runs for too long".into());
+        }
+        self.left.0 = nodes - 1;
+        Ok(())
     }
 
     /// Runs a template that was defined: it sees its own dot, as `$` too, and no variables of who
@@ -144,7 +178,12 @@ impl<'a> Run<'a> {
             }
             args.extend(value.take());
             value = Some(match &command[0] {
-                Term::Word(word) => call(word, args)?,
+                Term::Word(word) => {
+                    let made = call(word, args)?;
+                    self.made = self.made.saturating_add(made.as_str().map_or(0, str::len));
+                    self.spend()?;
+                    made
+                }
                 first => self.term(first, dot)?,
             });
         }
