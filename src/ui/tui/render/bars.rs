@@ -103,7 +103,9 @@ fn status(model: &Model) -> String {
                 });
                 parts.push(lang.say(Word::StatusTerm, &[&term.to_string()]));
             }
-            if let Some(scale) = model.lesson.view.as_ref().and_then(|view| view.clock) {
+            if let Some(scale) =
+                model.lesson.view.as_ref().and_then(|view| view.clock).filter(|scale| *scale != 1)
+            {
                 let times = if model.look.ascii { "x" } else { "×" };
                 parts.push(lang.say(Word::StatusClock, &[&format!("{times}{scale}")]));
             }

@@ -293,6 +293,9 @@ fn a_pod_whose_node_was_deleted_is_still_on_the_map() {
         all(&mut model, "nodes", nodes);
         let shown = text(&screen(&model));
         assert!(shown.contains(words), "{shown}");
+        let real = LessonView { clock: Some(1), ..lesson(lang) };
+        tell(&mut model, Event::Lesson(Box::new(real)));
+        assert!(!text(&screen(&model)).contains("×1") && !text(&screen(&model)).contains("clock"));
     }
 }
 
