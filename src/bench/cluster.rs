@@ -165,7 +165,9 @@ fn cost(room: &Room, status: &Value) -> anyhow::Result<(f64, f64)> {
     let mut kilobytes = 0;
     for pid in after.keys() {
         let rollup = match std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) {
-            Err(_) if !Path::new(&format!("/proc/{pid}")).exists() => continue, // it has ended meanwhile
+            // It has ended meanwhile, and may wait for its parent as a zombie, which has no memory.
+            Err(error) if error.raw_os_error() == Some(nix::errno::Errno::ESRCH as i32) => continue,
+            Err(_) if !Path::new(&format!("/proc/{pid}")).exists() => continue,
             read => read.with_context(|| format!("the memory of process {pid}"))?,
         };
         let pss = rollup
