@@ -561,6 +561,15 @@ fn not_there(status: Option<&PodStatus>, pod: &str, container: &str) -> String {
     format!("container {container:?} in pod {pod:?} is waiting to start{why}")
 }
 
+/// Returns how many of its last lines a log begins with: `tail`, or without it `tailLines`; `all` or
+/// nothing for the whole log.
+fn tail_of(query: &Query) -> Option<usize> {
+    match query.get("tail").or_else(|| query.get("tailLines"))? {
+        "all" => None,
+        lines => lines.parse().ok(),
+    }
+}
+
 async fn read_logs(
     kubelet: Arc<Kubelet>,
     crew: Crew,
@@ -575,12 +584,7 @@ async fn read_logs(
         follow: query.flag("follow"),
         previous: query.flag("previous"),
         timestamps: query.flag("timestamps"),
-        tail: match query.get("tail") {
-            Some("all") => None,
-            Some(_) => number("tail"),
-            None => number("tailLines"),
-        }
-        .and_then(|n| usize::try_from(n).ok()),
+        tail: tail_of(query),
         since: query.get("sinceTime").and_then(|t| t.parse().ok()).or(since),
         limit: number("limitBytes").and_then(|n| usize::try_from(n).ok()),
     };
