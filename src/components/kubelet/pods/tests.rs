@@ -812,6 +812,26 @@ fn an_evicted_pod_has_a_hook_and_a_signal_and_a_preempted_one_its_own_grace_peri
     }
 }
 
+/// A pod that has failed is replaced and deleted by its controller: too early for one that works on.
+#[test]
+fn a_preempted_pod_has_failed_when_its_containers_have_ended() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let world = World::new(&crew, api, dir, pod(json!({}), json!({"terminationGracePeriodSeconds": 60})));
+        world.runtime.script("a", cri::fake::Script::IgnoreStop);
+        world.look().await.unwrap();
+        world.kubelet.sentence(&world.key, "u", status::Failure::preempted());
+        tokio::time::pause();
+        world.look().await.unwrap();
+        assert_ne!(world.written().unwrap()["phase"], "Failed");
+        assert!(world.kubelet.is_ending(&world.key, "u"));
+        world.kubelet.preempted_end().await;
+        world.look().await.unwrap();
+        let told = world.written().unwrap();
+        assert_eq!((&told["phase"], &told["reason"]), (&json!("Failed"), &json!("Preempting")));
+    });
+}
+
 #[test]
 fn a_critical_pod_starts_after_those_that_go_for_it_have_ended() {
     with_mounts(|crew, dir| async move {
