@@ -93,6 +93,8 @@ struct State<K> {
     agenda: BTreeSet<(clock::Instant, K)>,
     /// The task that waits for the first entry of the agenda runs.
     timed: bool,
+    /// The clock's scale for which all of the agenda was put down; `None`: there were several.
+    scale: Option<u32>,
     failures: BTreeMap<K, u32>,
     #[cfg(any(test, feature = "testing"))]
     taken: BTreeMap<K, (clock::Instant, u32)>,
@@ -148,6 +150,7 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
             delayed: BTreeMap::new(),
             agenda: BTreeSet::new(),
             timed: false,
+            scale: None,
             failures: BTreeMap::new(),
             #[cfg(any(test, feature = "testing"))]
             taken: BTreeMap::new(),
@@ -210,15 +213,16 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
     /// always asks for another look would have one more on its way after every change. One task
     /// waits for all delayed keys, so a key costs one entry however often it is put down.
     pub fn add_after(&self, key: K, cause: Option<Cause>, delay: Duration) {
-        self.put_down(key, cause, clock::scaled(delay.min(LONGEST)));
+        let scale = clock::scale(); // first: a change in between is an early look, and no late one
+        self.put_down(key, cause, clock::scaled(delay.min(LONGEST)), scale);
     }
 
     /// As [`add_after`](WorkQueue::add_after), in real time.
     pub fn add_after_pause(&self, key: K, cause: Option<Cause>, pause: Duration) {
-        self.put_down(key, cause, pause.min(LONGEST));
+        self.put_down(key, cause, pause.min(LONGEST), clock::scale());
     }
 
-    fn put_down(&self, key: K, cause: Option<Cause>, real: Duration) {
+    fn put_down(&self, key: K, cause: Option<Cause>, real: Duration, scale: u32) {
         let due = clock::Instant::now() + real;
         let start = {
             let mut state = self.lock();
@@ -229,6 +233,8 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
             if let Some(at) = known {
                 state.agenda.remove(&(at, key.clone()));
             }
+            let same = state.agenda.is_empty() || state.scale == Some(scale);
+            state.scale = same.then_some(scale);
             state.delayed.insert(key.clone(), (due, cause));
             state.agenda.insert((due, key));
             !std::mem::replace(&mut state.timed, true)
@@ -244,14 +250,14 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
 
     /// Adds delayed keys when they are due, or the clock's scale changes; ends when none is left.
     async fn keep_time(&self) {
-        let mut seen = clock::scale();
         loop {
             let changed = clock::changed();
             let next = {
                 let mut state = self.lock();
                 let now = clock::Instant::now();
-                let scale = clock::scale();
-                let all = std::mem::replace(&mut seen, scale) != scale;
+                // The news of a change is not enough: another wake-up may hide it.
+                let scale = Some(clock::scale());
+                let all = std::mem::replace(&mut state.scale, scale) != scale;
                 while state.agenda.first().is_some_and(|(at, _)| all || *at <= now) {
                     let Some((_, key)) = state.agenda.pop_first() else { break };
                     let cause = state.delayed.remove(&key).and_then(|(_, cause)| cause);
@@ -522,6 +528,24 @@ mod tests {
         assert_eq!(start.elapsed().as_secs(), 15);
         assert_eq!(queue.next().await, ("b", None));
         assert_eq!(start.elapsed().as_secs(), 300);
+    }
+
+    /// A pinned scale sends no news of its change, as if another wake-up had hidden it.
+    #[tokio::test(start_paused = true)]
+    async fn a_change_of_the_scale_brings_every_delayed_key_also_without_its_news() {
+        let (queue, start) = (WorkQueue::new(&Crew::new("t")), clock::Instant::now());
+        let delay = Duration::from_secs(300);
+        queue.add_after("a", None, delay);
+        clock::pause(Duration::from_secs(1)).await; // now the task waits
+        let scale = clock::pin_scale(20);
+        queue.add_after("b", None, delay);
+        assert_eq!([queue.next().await.0, queue.next().await.0], ["b", "a"]);
+        assert_eq!(start.elapsed().as_secs(), 1);
+        drop(scale);
+        queue.add_after("c", None, delay);
+        let _scale = clock::pin_scale(20); // before the task has seen the one that held for c
+        assert_eq!(queue.next().await.0, "c");
+        assert_eq!(start.elapsed().as_secs(), 1);
     }
 
     #[tokio::test(start_paused = true)]
