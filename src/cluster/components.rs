@@ -416,6 +416,26 @@ mod tests {
         assert!(seen.borrow_and_update().is_empty());
     }
 
+    #[tokio::test]
+    async fn a_member_waits_for_the_end_of_the_one_before_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = || etcd::Config::new("cp1", dir.path(), tap::Tap::new(), rng::Rng::seeded(1));
+        let member = dir.path().join("member");
+        std::fs::create_dir(&member).unwrap();
+        let held = config().disk.lock(&member.join("lock")).unwrap();
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let refused = start_member(&stop, config).await.err().map(|error| super::super::chain(&error));
+        assert!(refused.is_some_and(|why| why.contains("in use")), "nobody waits for it any more");
+        let let_go = async {
+            clock::pause(LOCK_PAUSE).await;
+            drop(held);
+        };
+        let going = CancellationToken::new();
+        let (started, ()) = tokio::join!(biased; start_member(&going, config), let_go);
+        started.unwrap().stop().await;
+    }
+
     #[test]
     fn a_name_server_with_a_remark_behind_it_is_asked() {
         let text = "# nameserver 1.1.1.1\nsearch a b\nnameserver 10.0.0.1 # the office\n nameserver ::1\nnameserver\nnameserver x\n\
