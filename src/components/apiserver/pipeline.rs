@@ -7,10 +7,10 @@
 //! |---|---|---|
 //! | [`authenticate`] | certificate or token, then impersonation (`--as`) | 401, 403 |
 //! | [`authorize`] | the node authorizer, then RBAC | 403 |
-//! | [`Write::decode`] | what the client wants: a body, a patch merged into what is stored | 400, 415 |
+//! | [`Write::decode`] | what the client wants: a body, a patch merged into what is stored | 400, 409, 415, 422 |
 //! | [`Write::default`] | what the server fills in: defaults, generation, managed fields | |
-//! | [`Write::admit`] | mutating plug-ins | 403 |
-//! | [`Write::validate`] | the kind's rules; nobody gives away rights that they lack | 422, 403 |
+//! | [`Write::admit`] | mutating plug-ins; for a delete the node restriction | 403 |
+//! | [`Write::validate`] | the kind's rules; nobody gives away rights that they lack | 403, 409, 422 |
 //! | [`Write::commit`] | validating plug-ins and quotas, then one transaction | 403, 409 |
 //!
 //! Create, update, patch, apply and delete differ in these five methods only (`registry::write`,
@@ -22,7 +22,8 @@
 //! - A write that names no resourceVersion and finds that the object has changed goes through
 //!   [`write()`] again with the object as it is now: the patch is applied, admitted and validated
 //!   anew. The loops are `modify` in `registry::write` and `remove` in `registry::delete`. A new
-//!   object cannot change meanwhile, so its `commit` repeats only itself.
+//!   object cannot change meanwhile, so its `commit` repeats only itself; but a create that an
+//!   outdated cache refused goes through [`write()`] a second time.
 //!
 //! The body of a create, an update or a delete is parsed once, before the first attempt
 //! (`request::decode`); [`Write::decode`] hands it to each attempt.

@@ -218,8 +218,8 @@ fn refused_log(path: &str, query: &Query) -> Option<(u16, &'static str)> {
     };
     let mut query = query.clone();
     // The kubelet takes `tail` in place of `tailLines`, and `all` for no limit.
-    if query.has("tail") {
-        let tail = query.get("tail").to_string();
+    let tail = query.get("tail").to_string();
+    if !tail.is_empty() {
         query.remove("tailLines");
         if tail != "all" {
             query.set("tailLines", &tail);
@@ -391,6 +391,7 @@ mod tests {
             ("stream=Stdout&tailLines=3", Some(422)),
             ("stream=both", Some(422)),
             ("tail=3", None),
+            ("tail=&tailLines=3", None),
             ("tail=all&tailLines=three", None),
             ("tail=three", Some(400)),
         ] {

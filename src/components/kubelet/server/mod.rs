@@ -564,7 +564,7 @@ fn not_there(status: Option<&PodStatus>, pod: &str, container: &str) -> String {
 /// Returns how many of its last lines a log begins with: `tail`, or without it `tailLines`; `all` or
 /// nothing for the whole log.
 fn tail_of(query: &Query) -> Option<usize> {
-    match query.get("tail").or_else(|| query.get("tailLines"))? {
+    match query.get("tail").filter(|tail| !tail.is_empty()).or_else(|| query.get("tailLines"))? {
         "all" => None,
         lines => lines.parse().ok(),
     }
@@ -642,6 +642,20 @@ async fn read_logs(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_begins_with_its_last_lines_or_as_a_whole() {
+        for (asked, lines) in [
+            (&[("tailLines", "2")][..], Some(2)),
+            (&[("tailLines", "2"), ("tail", "3")], Some(3)),
+            (&[("tailLines", "2"), ("tail", "all")], None),
+            (&[("tailLines", "2"), ("tail", "")], Some(2)),
+            (&[], None),
+        ] {
+            let query = asked.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+            assert_eq!(tail_of(&Query(query.collect())), lines, "{asked:?}");
+        }
+    }
 
     #[test]
     fn the_log_of_a_container_that_is_not_there_yet_says_what_it_waits_for() {
