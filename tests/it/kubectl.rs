@@ -141,7 +141,8 @@ fn compare(name: &str, steps: &[Step], ours: impl Fn(&str) -> String) -> String 
     for step in steps {
         let began = Instant::now();
         let mut said = ours(&step.line);
-        while said != step.said && step.line.starts_with("kubectl get ") && began.elapsed() < CATCH_UP {
+        let reads = ["kubectl get ", "kubectl describe "].iter().any(|verb| step.line.starts_with(verb));
+        while said != step.said && reads && began.elapsed() < CATCH_UP {
             said = ours(&step.line);
         }
         if said != step.said {

@@ -812,7 +812,8 @@ fn an_evicted_pod_has_a_hook_and_a_signal_and_a_preempted_one_its_own_grace_peri
     }
 }
 
-/// A pod that has failed is replaced and deleted by its controller: too early for one that works on.
+/// A pod that has failed is replaced and deleted by its controller: too early for one that works
+/// on.
 #[test]
 fn a_preempted_pod_has_failed_when_its_containers_have_ended() {
     with_mounts(|crew, dir| async move {

@@ -561,8 +561,8 @@ fn not_there(status: Option<&PodStatus>, pod: &str, container: &str) -> String {
     format!("container {container:?} in pod {pod:?} is waiting to start{why}")
 }
 
-/// Returns how many of its last lines a log begins with: `tail`, or without it `tailLines`; `all` or
-/// nothing for the whole log.
+/// Returns how many of its last lines a log begins with: `tail`, or without it `tailLines`; `all`
+/// or nothing for the whole log.
 fn tail_of(query: &Query) -> Option<usize> {
     match query.get("tail").filter(|tail| !tail.is_empty()).or_else(|| query.get("tailLines"))? {
         "all" => None,
