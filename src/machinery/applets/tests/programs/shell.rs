@@ -70,7 +70,7 @@ const CASES: &[Case] = &[
     // Here `#` begins no comment, though it stands behind a bracket.
     ("printf %s $(echo a)#'\n\"${x:-c  d}\"\n'", "a#\n\"${x:-c  d}\"\n", 0),
     (
-        "sleep 60 \"${x:-it's  s}\" & jobs >f; kill $!; sed 's/.*Running *//' f",
+        "x=1; sleep 60 \"${x:-it's  s}\" & jobs >f; kill $!; sed 's/.*Running *//' f",
         "sleep 60 \"${x:-it's  s}\"\n",
         0,
     ),
