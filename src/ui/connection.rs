@@ -247,7 +247,7 @@ impl Connection {
         };
         let name = self.place.name.as_str();
         let mut launched = match self.origin {
-            Origin::Foreign(foreign) => return part(&self.place, &foreign, lang, talk).await,
+            Origin::Foreign(foreign) => return leave_foreign(&self.place, &foreign, lang, talk).await,
             Origin::Joined if runs => return tell(Say::StaysUp, &[name, name]),
             Origin::Joined => return tell(Say::ClusterEnded, &[name]),
             Origin::Launched(launched) => launched,
@@ -260,7 +260,7 @@ impl Connection {
 
 /// Ends the use of a foreign cluster. At a terminal it asks whether the namespaces that lessons
 /// made are to be deleted; otherwise it prints their names and keeps them.
-async fn part(place: &Place, foreign: &Foreign, lang: Lang, talk: bool) {
+async fn leave_foreign(place: &Place, foreign: &Foreign, lang: Lang, talk: bool) {
     let rooms = foreign.rooms().await;
     if rooms.is_empty() {
         return;

@@ -372,7 +372,7 @@ fn not_utf8(error: &ReadlineError) -> bool {
 }
 
 /// Reads and runs lines until someone leaves; the exit code.
-pub(crate) fn sit(session: &mut Session, prompt: &mut Prompt) -> i32 {
+pub(crate) fn run_lines(session: &mut Session, prompt: &mut Prompt) -> i32 {
     loop {
         session.take_interrupt(); // what was pressed before does not concern the next line
         session.tell_frame(&["prompt", "on"]);

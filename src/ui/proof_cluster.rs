@@ -19,7 +19,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 /// A cluster that is not ready by then will not be.
@@ -74,10 +73,10 @@ impl Stop {
 pub(super) struct ProofCluster {
     pub(super) place: Place,
     home: Private,
-    stands: Stands,
+    origin: Origin,
 }
 
-enum Stands {
+enum Origin {
     Launched(Launched),
     Foreign(Foreign),
 }
@@ -87,10 +86,10 @@ enum Stands {
 /// # Errors
 /// The stream has ended: it would tell nothing any more, at once and every time.
 async fn news_or_time(control: &mut Control) -> Result<(), String> {
-    match timeout(LOOK_AGAIN, control.next()).await {
-        Err(_) | Ok(Ok(Some(_))) => Ok(()),
-        Ok(Ok(None)) => Err("the cluster ended".into()),
-        Ok(Err(error)) => Err(error.say(Lang::En)),
+    match clock::timeout(LOOK_AGAIN, control.next()).await {
+        None | Some(Ok(Some(_))) => Ok(()),
+        Some(Ok(None)) => Err("the cluster ended".into()),
+        Some(Err(error)) => Err(error.say(Lang::En)),
     }
 }
 
@@ -145,17 +144,17 @@ impl ProofCluster {
         };
         let spec = Spec::new("main");
         let late = || "the cluster did not become ready".to_string();
-        let launched = match timeout(START_MAX, launch::launch_with(&place, &spec, true, variables)).await {
-            Ok(Ok(launched)) => launched,
-            failed => {
-                home.remove();
-                return Err(
-                    failed.map_or_else(|_| late(), |f| f.err().map_or_else(late, |e| cluster::chain(&e)))
-                );
-            }
-        };
-        let proof_cluster = ProofCluster { place, home, stands: Stands::Launched(launched) };
-        let ready = async { timeout(START_MAX, proof_cluster.ready()).await.unwrap_or_else(|_| Err(late())) };
+        let launched =
+            match clock::timeout(START_MAX, launch::launch_with(&place, &spec, true, variables)).await {
+                Some(Ok(launched)) => launched,
+                failed => {
+                    home.remove();
+                    return Err(failed.and_then(Result::err).map_or_else(late, |e| cluster::chain(&e)));
+                }
+            };
+        let proof_cluster = ProofCluster { place, home, origin: Origin::Launched(launched) };
+        let ready =
+            async { clock::timeout(START_MAX, proof_cluster.ready()).await.unwrap_or_else(|| Err(late())) };
         match stop.or(ready).await {
             Ok(()) => Ok(proof_cluster),
             Err(why) => {
@@ -189,7 +188,7 @@ impl ProofCluster {
         };
         let prefix = format!("{}-test-{name}", foreign::PREFIX);
         match Foreign::open(&place, kubeconfig, &prefix, lab::guests_of_foreign_clusters).await {
-            Ok(foreign) => Ok(ProofCluster { place, home, stands: Stands::Foreign(foreign) }),
+            Ok(foreign) => Ok(ProofCluster { place, home, origin: Origin::Foreign(foreign) }),
             Err(error) => {
                 home.remove();
                 Err(cluster::chain(&error))
@@ -198,12 +197,12 @@ impl ProofCluster {
     }
 
     pub(super) async fn close(self) {
-        match self.stands {
-            Stands::Launched(mut launched) => {
+        match self.origin {
+            Origin::Launched(mut launched) => {
                 drop(launched.leash.take()); // what it lives by
-                let _ = timeout(Duration::from_secs(10), launched.child.wait()).await;
+                let _ = clock::timeout(Duration::from_secs(10), launched.child.wait()).await;
             }
-            Stands::Foreign(foreign) => {
+            Origin::Foreign(foreign) => {
                 if let Err(error) = front::ask(&self.place, Lang::En, Ask::Leave { agreed: None }).await {
                     eprintln!("ropewalk: {}", error.say(Lang::En));
                 }
@@ -225,7 +224,7 @@ impl ProofCluster {
     /// The proof once it is complete, or as it is when time is up.
     pub(super) async fn proved(&self) -> Result<Proof, String> {
         let (mut control, _) = front::follow(&self.place, Lang::En).await.map_err(|e| e.say(Lang::En))?;
-        let deadline = Instant::now() + PROOF_MAX;
+        let deadline = clock::Instant::now() + clock::scaled(PROOF_MAX);
         loop {
             let proof = self.proof().await?;
             if proof.because != Some(false) && proof.beats.iter().all(|(_, told)| *told) {
@@ -233,7 +232,7 @@ impl ProofCluster {
             }
             // Beats that can be told now change the view; what never can is waited for in vain, and
             // then reported.
-            if Instant::now() > deadline {
+            if clock::Instant::now() > deadline {
                 return Ok(proof);
             }
             news_or_time(&mut control).await?;
@@ -245,16 +244,17 @@ impl ProofCluster {
         let over = |v: &LessonView| matches!(v.state, State::Done | State::Solved);
         let (mut control, first) = front::follow(&self.place, Lang::En).await.map_err(|e| e.say(Lang::En))?;
         let mut now = first;
-        let deadline = Instant::now() + settle;
-        while !over(&now) {
-            match timeout_at(deadline, control.next()).await {
-                Ok(Ok(Some(value))) => now = serde_json::from_value(value).map_err(|e| e.to_string())?,
-                Ok(Ok(None)) => return Err("the cluster ended".into()),
-                Ok(Err(error)) => return Err(error.say(Lang::En)),
-                Err(_) => return Ok(!over(&self.view(Ask::Check { id: None }).await?)),
+        let green = async {
+            while !over(&now) {
+                let next = control.next().await.map_err(|e| e.say(Lang::En))?.ok_or("the cluster ended")?;
+                now = serde_json::from_value(next).map_err(|e| e.to_string())?;
             }
+            Ok::<bool, String>(false)
+        };
+        match clock::timeout(settle, green).await {
+            Some(turned) => turned,
+            None => Ok(!over(&self.view(Ask::Check { id: None }).await?)),
         }
-        Ok(false)
     }
 
     /// Waits until the step is green; else what is missing.
@@ -309,10 +309,7 @@ impl ProofCluster {
             group.0 = None; // what it left in the background belongs to the answer
             Ok((status.code().unwrap_or(128), String::from_utf8_lossy(&told).into_owned()))
         };
-        match timeout(limit, read).await {
-            Ok(done) => done.map(Some),
-            Err(_) => Ok(None),
-        }
+        clock::timeout(limit, read).await.transpose()
     }
 }
 
@@ -347,7 +344,7 @@ mod tests {
         let out = child.stdout.take();
         drop(Group::of(&child));
         // Each of them holds the pipe.
-        let ended = timeout(Duration::from_secs(60), read_end(out)).await;
+        let ended = tokio::time::timeout(Duration::from_secs(60), read_end(out)).await;
         assert!(ended.expect("one goes on").unwrap().is_empty());
     }
 

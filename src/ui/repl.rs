@@ -16,7 +16,7 @@ use std::io::{BufRead, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::runtime::Handle;
-use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::{Signal, SignalKind};
 use tokio::task::JoinSet;
 
 /// What was asked for on the command line.
@@ -103,10 +103,13 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
     // From here on Ctrl-C is for the commands.
     let mut interrupt = tokio::signal::unix::signal(SignalKind::interrupt()).map_err(Error::Signals)?;
     let mut end = EndSignals::new(EndSignals::LINES).map_err(Error::Signals)?;
-    let cut = async {
-        interrupt.recv().await;
-    };
+    let mut ended = None;
+    let cut = async { ended = await_signal(&mut interrupt, &mut end).await };
     let connection = connection::take(&options, place.clone(), lang, cut).await?;
+    if let Some(code) = ended {
+        connection.leave(lang, false).await;
+        return Ok(code);
+    }
     println!(
         "{}",
         match (options.in_pane.is_some(), connection.foreign()) {
@@ -118,8 +121,8 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
     let mut session = Session::new(place, lang, Manner::Terminal, Handle::current());
     let in_pane = options.in_pane.is_some();
     session.frame = options.in_pane;
-    let (column, hush) = (session.column.clone(), session.hush());
-    let conversation = tokio::task::spawn_blocking(move || converse(session));
+    let (column, end_news) = (session.column.clone(), session.end_news());
+    let conversation = tokio::task::spawn_blocking(move || run_prompt(session));
     let (result, lang) = tokio::select! {
         done = conversation => match done {
             Ok(Ok((code, lang))) => (Ok(code), lang),
@@ -128,13 +131,21 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
         },
         code = end.recv() => (Ok(code), lang),
     };
-    hush();
+    end_news();
     let signalled = matches!(result, Ok(code) if ended_by_signal(code));
     if column.full_screen() {
         terminal::leave_full_screen();
     }
     connection.leave(lang, !in_pane && !signalled).await;
     result
+}
+
+/// Waits for Ctrl-C, or for a signal that ends the session: then it returns the exit code.
+async fn await_signal(interrupt: &mut Signal, end: &mut EndSignals) -> Option<i32> {
+    tokio::select! {
+        code = end.recv() => Some(code),
+        _ = interrupt.recv() => None,
+    }
 }
 
 /// The terminal interface: the cluster is started, or joined, and its start watched from inside.
@@ -165,15 +176,17 @@ fn ended_by_signal(code: i32) -> bool {
 }
 
 /// On a thread of its own: the editor and the shell block.
-fn converse(mut session: Session) -> Result<(i32, Lang), Error> {
+fn run_prompt(mut session: Session) -> Result<(i32, Lang), Error> {
     let handle = Handle::current();
     let names = Arc::new(Names::new(handle.clone(), &session.place.kubeconfig()));
     let mut prompt = Prompt::new(&session, names)?;
     match prompt.printer() {
         // A terminal that is gone hears nothing, and without a thread there are no news.
-        Some(mut printer) => drop(session.speak_beside(move |words| drop(printer.print(shown(words))))),
+        Some(mut printer) => {
+            drop(session.print_news_on_a_thread(move |words| drop(printer.print(shown(words)))))
+        }
         // On a dumb terminal: behind the prompt that stands there.
-        None => session.speak_through(|words| print!("\n{words}")),
+        None => session.print_news_with(|words| print!("\n{words}")),
     }
     session.watch();
     session.watch_lesson();
@@ -192,7 +205,7 @@ fn converse(mut session: Session) -> Result<(i32, Lang), Error> {
         }
     });
     let _ = session.start_shell(); // an error is shown when a line needs the shell
-    let code = editor::sit(&mut session, &mut prompt);
+    let code = editor::run_lines(&mut session, &mut prompt);
     Ok((code, session.lang()))
 }
 
@@ -221,4 +234,38 @@ fn ask_language(home: &Home) -> Lang {
     let lang = Lang::parse(&answer).unwrap_or(usual);
     let _ = settings::save(home, lang); // else it is asked again
     lang
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Set in the process that gets the signals: one reaches all of a process.
+    const INSIDE: &str = "ROPEWALK_TEST_START_SIGNALS";
+
+    /// Not a test of its own: what the one below runs in a process.
+    #[tokio::test]
+    async fn gets_signals_while_the_cluster_starts() {
+        if std::env::var_os(INSIDE).is_none() {
+            return;
+        }
+        use nix::sys::signal::{Signal, raise};
+        let mut interrupt = tokio::signal::unix::signal(SignalKind::interrupt()).unwrap();
+        let mut end = EndSignals::new(EndSignals::LINES).unwrap();
+        for (kind, code) in
+            [(Signal::SIGINT, None), (Signal::SIGTERM, Some(143)), (Signal::SIGHUP, Some(129))]
+        {
+            raise(kind).unwrap();
+            assert_eq!(await_signal(&mut interrupt, &mut end).await, code);
+        }
+    }
+
+    #[test]
+    fn a_signal_ends_the_session_also_while_the_cluster_starts() {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "repl::tests::gets_signals_while_the_cluster_starts"]);
+        let ran = command.env(INSIDE, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout);
+        assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+    }
 }

@@ -201,9 +201,9 @@ impl Session {
         let sure = words.iter().any(|w| is_yes(&w));
         let argument = words.iter().skip(1).find(|w| !is_yes(w)).cloned();
         match (words.first().map(String::as_str).unwrap_or_default(), argument) {
-            ("next", _) => self.dear(Ask::Next, sure),
+            ("next", _) => self.ask_with_consent(Ask::Next, sure),
             ("back", _) => self.shown(Ask::Back, PageStyle::page),
-            ("goto", Some(step)) => self.dear(Ask::Goto { step }, sure),
+            ("goto", Some(step)) => self.ask_with_consent(Ask::Goto { step }, sure),
             ("goto", None) => {
                 println!("{}", self.say(Say::HelpGoto, &[]));
                 2
@@ -228,7 +228,7 @@ impl Session {
                 if code == 0 && !green { 1 } else { code }
             }
             ("lesson", Some(word)) if word == "stop" => self.stop(),
-            ("lesson", Some(id)) => self.dear(Ask::Open { id }, sure),
+            ("lesson", Some(id)) => self.ask_with_consent(Ask::Open { id }, sure),
             ("lesson", None) => self.lessons(),
             ("solve", id) => self.solve(id, lines),
             _ => self.shown(Ask::Show, PageStyle::page),
@@ -237,7 +237,7 @@ impl Session {
 
     /// A question whose answer may cost something that the learner made: that is listed first, and
     /// the learner is asked.
-    fn dear(&mut self, ask: Ask, sure: bool) -> i32 {
+    fn ask_with_consent(&mut self, ask: Ask, sure: bool) -> i32 {
         if !self.alive() {
             return 1;
         }
@@ -352,7 +352,7 @@ impl Session {
             Ok(value) => serde_json::from_value::<Solution>(value).unwrap_or_default(),
             Err(why) => return self.unanswered(&why),
         };
-        let mut played = Played { rest: solution.lines.into(), under: lines };
+        let mut played = SolutionLines { rest: solution.lines.into(), under: lines };
         while let Some(line) = played.rest.pop_front() {
             println!("{}", self.say(Say::LessonPlays, &[&line]));
             if let Flow::Leave(code) = self.run(&line, &mut played) {
@@ -471,12 +471,12 @@ fn width() -> usize {
 }
 
 /// Lines of a solution, then those of the session itself.
-struct Played<'a> {
+struct SolutionLines<'a> {
     rest: VecDeque<String>,
     under: &'a mut dyn Lines,
 }
 
-impl Lines for Played<'_> {
+impl Lines for SolutionLines<'_> {
     fn more(&mut self) -> Given {
         match self.rest.pop_front() {
             Some(line) => Given::Text(line),

@@ -130,7 +130,7 @@ impl News {
 
 impl Session {
     /// Tells news by a voice that never waits.
-    pub(crate) fn speak_through(&self, mut voice: impl FnMut(String) + Send + 'static) {
+    pub(crate) fn print_news_with(&self, mut voice: impl FnMut(String) + Send + 'static) {
         self.news.open().voice = Some(Box::new(move |words| {
             voice(words);
             Ok(())
@@ -139,11 +139,14 @@ impl Session {
 
     /// Tells news by a voice that may have to wait, on a thread of its own: the editor takes the
     /// second of two messages only when it reads keys again. [`News::tell`] and [`News::hold`] do
-    /// not wait for that. The thread ends with [`Session::hush`], or with the news.
+    /// not wait for that. The thread ends with [`Session::end_news`], or with the news.
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub(crate) fn speak_beside(&self, mut voice: impl FnMut(String) + Send + 'static) -> std::io::Result<()> {
+    pub(crate) fn print_news_on_a_thread(
+        &self,
+        mut voice: impl FnMut(String) + Send + 'static,
+    ) -> std::io::Result<()> {
         let (say, said) = sync_channel::<String>(KEPT_MAX);
         let unsaid = Arc::new(Unsaid::default());
         let own = unsaid.clone();
@@ -168,7 +171,7 @@ impl Session {
     }
 
     /// Ends all news: a session that ends the cluster must not report its end as news.
-    pub(crate) fn hush(&self) -> impl FnOnce() + Send + use<> {
+    pub(crate) fn end_news(&self) -> impl FnOnce() + Send + use<> {
         let news = self.news.clone();
         move || news.open().voice = None
     }
@@ -184,7 +187,7 @@ impl Session {
             eprintln!("{}", self.say(Say::ClusterBack, &[&self.place.name]));
             return true;
         }
-        eprintln!("{}", obituary(self.lang(), &self.place));
+        eprintln!("{}", cluster_ended(self.lang(), &self.place));
         false
     }
 
@@ -205,13 +208,13 @@ impl Session {
             }
             dead.store(true, Ordering::Release);
             let lang = *lang.lock();
-            news.tell(obituary(lang, &place) + "\n");
+            news.tell(cluster_ended(lang, &place) + "\n");
         });
     }
 }
 
 /// What is said when the cluster has ended underneath.
-fn obituary(lang: Lang, place: &Place) -> String {
+fn cluster_ended(lang: Lang, place: &Place) -> String {
     problem(
         lang,
         &lang.say(Say::ClusterEnded, &[&place.name]),
@@ -262,7 +265,7 @@ mod tests {
         let place = cluster::Home::at(dir.path()).cluster("main").unwrap();
         let session = Session::new(place, Lang::En, crate::session::Manner::Pipe, runtime.handle().clone());
         let (take, taken) = sync_channel(1);
-        session.speak_beside(move |words| drop(take.send(words))).unwrap();
+        session.print_news_on_a_thread(move |words| drop(take.send(words))).unwrap();
         let news = session.news.clone();
         let (done, ended) = std::sync::mpsc::channel();
         let line = std::thread::spawn(move || {
@@ -279,7 +282,7 @@ mod tests {
         // The editor reads again: what was on its way comes, in order.
         let came: Vec<String> = (0..3).map(|_| taken.recv().unwrap()).collect();
         assert_eq!(came, ["0", "1", "2"]);
-        session.hush()();
+        session.end_news()();
         while taken.recv().is_ok() {} // ends with the thread
     }
 
@@ -294,7 +297,7 @@ mod tests {
         let listener = tokio::net::UnixListener::bind(place.socket()).unwrap();
         let session = Session::new(place, Lang::En, Manner::Pipe, tokio::runtime::Handle::current());
         let (tell, mut told) = tokio::sync::mpsc::channel(8);
-        session.speak_through(move |words| tell.try_send(words).unwrap());
+        session.print_news_with(move |words| tell.try_send(words).unwrap());
         session.watch();
         let _silent = listener.accept().await.unwrap();
         let again = tokio::time::timeout(std::time::Duration::from_secs(60), listener.accept()).await;

@@ -181,7 +181,7 @@ mod tests {
         let place = Home::at(dir.path()).cluster("main").unwrap();
         let mut session = Session::new(place, Lang::En, Manner::Pipe, runtime.handle().clone());
         let (tell, told) = std::sync::mpsc::channel();
-        session.speak_through(move |words| drop(tell.send(words)));
+        session.print_news_with(move |words| drop(tell.send(words)));
         let (news, [runs, go]) = (session.news.clone(), ["runs", "go"].map(|name| dir.path().join(name)));
         for pipe in [&runs, &go] {
             nix::unistd::mkfifo(pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();

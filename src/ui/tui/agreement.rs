@@ -67,7 +67,7 @@ impl Member {
 
 /// One thing that happened around an election.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Deed {
+pub(crate) enum Happening {
     /// A fault was made or mended: the words of `ropewalk fault`.
     Fault(String),
     /// No leader was heard in time.
@@ -89,7 +89,7 @@ pub(crate) struct Told {
     /// The member; empty for a fault.
     pub who: String,
     pub term: u64,
-    pub deed: Deed,
+    pub happening: Happening,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -160,10 +160,10 @@ impl Agreement {
             Fault::List | Fault::Kill { .. } | Fault::Slow { .. } | Fault::Disk { .. } => {}
         }
         // What broke is the beginning of whatever follows; two cuts in a row are one beginning.
-        if self.story.iter().any(|told| !matches!(told.deed, Deed::Fault(_))) {
+        if self.story.iter().any(|told| !matches!(told.happening, Happening::Fault(_))) {
             self.story.clear();
         }
-        self.tell(record, "", 0, Deed::Fault(fault.to_string()));
+        self.tell(record, "", 0, Happening::Fault(fault.to_string()));
     }
 
     /// The member's process has ended; that of every member if none is named. A new process begins
@@ -176,15 +176,15 @@ impl Agreement {
         }
     }
 
-    fn tell(&mut self, record: &Record, who: &str, term: u64, deed: Deed) {
+    fn tell(&mut self, record: &Record, who: &str, term: u64, happening: Happening) {
         let late = |last: &Told| record.at.duration_since(last.at).unsigned_abs() > ANOTHER;
         if self.story.last().is_some_and(late) {
             self.story.clear();
         }
         // Who is cut off tries again and again, and it is always the same.
-        let again = |told: &Told| told.who == who && told.term == term && told.deed == deed;
+        let again = |told: &Told| told.who == who && told.term == term && told.happening == happening;
         if self.story.len() < STORY && !self.story.iter().any(again) {
-            self.story.push(Told { at: record.at, who: who.into(), term, deed });
+            self.story.push(Told { at: record.at, who: who.into(), term, happening });
         }
     }
 
@@ -232,16 +232,16 @@ impl Agreement {
                     RaftRole::Follower => Role::Follower,
                 };
                 if *role == RaftRole::Candidate {
-                    self.tell(record, &who, *term, Deed::Stands);
+                    self.tell(record, &who, *term, Happening::Stands);
                 } else if was == Role::Leader && member.role == Role::Follower {
-                    self.tell(record, &who, *term, Deed::StepsDown);
+                    self.tell(record, &who, *term, Happening::StepsDown);
                 }
             }
             Event::Leader { term, leader } => {
                 member.term = *term;
                 if *leader == who {
                     member.role = Role::Leader;
-                    self.tell(record, &who, *term, Deed::Leads);
+                    self.tell(record, &who, *term, Happening::Leads);
                 } else {
                     // A leader whose process was started again has become a follower without a
                     // record of its own.
@@ -251,7 +251,7 @@ impl Agreement {
                     self.follow(leader.clone(), *term);
                 }
             }
-            Event::ElectionTimeout { term } => self.tell(record, &who, *term, Deed::Timeout),
+            Event::ElectionTimeout { term } => self.tell(record, &who, *term, Happening::Timeout),
             Event::Vote { term, to, pre } => {
                 if !pre {
                     member.term = *term;
@@ -266,14 +266,15 @@ impl Agreement {
                 }
                 // That a candidate votes for itself goes without saying.
                 if *to != who {
-                    let deed = if *pre { Deed::Would(to.clone()) } else { Deed::Votes(to.clone()) };
-                    self.tell(record, &who, *term, deed);
+                    let happening =
+                        if *pre { Happening::Would(to.clone()) } else { Happening::Votes(to.clone()) };
+                    self.tell(record, &who, *term, happening);
                 }
             }
             Event::RefuseVote { term, to, .. } => {
-                self.tell(record, &who, *term, Deed::Refuses(to.clone()));
+                self.tell(record, &who, *term, Happening::Refuses(to.clone()));
             }
-            Event::Transfer { to } => self.tell(record, &who, 0, Deed::Hands(to.clone())),
+            Event::Transfer { to } => self.tell(record, &who, 0, Happening::Hands(to.clone())),
             _ => {}
         }
     }

@@ -38,14 +38,14 @@ pub(crate) struct Asides {
 /// Hears what the emulator does not show. OSC 52 is not passed on: the output of a container must
 /// not replace the learner's clipboard.
 #[derive(Clone, Debug, Default)]
-struct Ears {
+struct ScreenEvents {
     asides: Asides,
     /// Wishes count only with this token, which the REPL in the pane alone knows; without one, none
     /// does.
     token: Option<String>,
 }
 
-impl vt100::Callbacks for Ears {
+impl vt100::Callbacks for ScreenEvents {
     fn audible_bell(&mut self, _: &mut vt100::Screen) {
         self.asides.bells += 1;
     }
@@ -97,14 +97,14 @@ pub(crate) fn forgiven() -> bool {
 }
 
 pub(crate) struct Emulator {
-    parser: vt100::Parser<Ears>,
+    parser: vt100::Parser<ScreenEvents>,
     bound: Bound,
 }
 
 impl Emulator {
     pub(crate) fn new(rows: u16, columns: u16) -> Emulator {
         let (rows, columns) = (rows.max(SMALLEST.0), columns.max(SMALLEST.1));
-        let parser = vt100::Parser::new_with_callbacks(rows, columns, SCROLLBACK, Ears::default());
+        let parser = vt100::Parser::new_with_callbacks(rows, columns, SCROLLBACK, ScreenEvents::default());
         Emulator { parser, bound: Bound::default() }
     }
 
@@ -129,7 +129,7 @@ impl Emulator {
 
     /// vt100 panics over a few strange sequences. A program's output must not end the interface: it
     /// gets a fresh screen instead.
-    fn guarded(&mut self, work: impl FnOnce(&mut vt100::Parser<Ears>)) {
+    fn guarded(&mut self, work: impl FnOnce(&mut vt100::Parser<ScreenEvents>)) {
         let (rows, columns) = self.size();
         WORKING.set(true);
         let done = std::panic::catch_unwind(AssertUnwindSafe(|| work(&mut self.parser)));

@@ -64,6 +64,9 @@ pub(crate) fn fold(line: &str, room: usize, rest: &str) -> Vec<String> {
         let fits = cut(&left, room, "");
         let indent = fits.len() - fits.trim_start().len();
         let at = fits.rfind(' ').filter(|at| *at > indent).unwrap_or(fits.len());
+        // One character may be wider than the room, as a cluster of Hangul consonants is.
+        let first = || left[indent..].graphemes(true).next().map_or(0, str::len);
+        let at = if at > indent { at } else { indent + first() };
         out.push(left[..at].trim_end().to_string());
         left = format!("{rest}{}", left[at..].trim_start());
     }
@@ -199,6 +202,8 @@ mod tests {
     fn a_folded_line_keeps_its_spaces_and_loses_nothing() {
         assert_eq!(fold("F1   help   F2   more", 14, "  "), ["F1   help", "  F2   more"]);
         assert_eq!(fold("short", 14, "  "), ["short"]);
+        let wide = "\u{1100}".repeat(8); // one character of 16 cells
+        assert_eq!(fold(&format!("a {wide} b"), 6, "  ").concat().replace(' ', ""), format!("a{wide}b"));
         for room in 0..40 {
             let line =
                 "  마우스   클릭하면 창을 고르고, Shift를 누른 채 글자를 선택합니다averylongwordindeed";

@@ -98,7 +98,7 @@ fn a_change_of_language_loses_no_news() {
     // At the first news the learner changes the language: the view behind it makes the watcher
     // ask anew.
     let lang = session.lang.clone();
-    session.speak_through(move |words| {
+    session.print_news_with(move |words| {
         *lang.lock() = Lang::Ko;
         drop(tell.send(words));
     });
@@ -141,7 +141,7 @@ fn an_error_of_the_engine_is_said_and_the_lesson_followed_again() {
         Session::new(place, Lang::En, Manner::Pipe, runtime.handle().clone())
     };
     let (tell, told) = std::sync::mpsc::channel();
-    session.speak_through(move |words| drop(tell.send(words)));
+    session.print_news_with(move |words| drop(tell.send(words)));
     session.watch_lesson();
     let next = |what: &str| told.recv_timeout(Duration::from_secs(60)).expect(what);
     assert_eq!(

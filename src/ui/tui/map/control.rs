@@ -221,7 +221,7 @@ fn watchers(canvas: &mut Canvas<'_>, model: &Model, show: &Show<'_>) {
         let done: Vec<_> = seen.iter().filter(|(_, h)| station(h) == n + 4).collect();
         for (row, (at, hop)) in done[done.len().saturating_sub(rows)..].iter().enumerate() {
             let time = took(hop.took_us);
-            let text = deed(model, hop, n == 1 && nodes.len() > 1);
+            let text = action(model, hop, n == 1 && nodes.len() > 1);
             let (y, end) = (top + 1 + row, columns[n] + room(n));
             let text_room = room(n).saturating_sub(cells(&time) + 1);
             let x = canvas.put_in(columns[n], y, text_room, &text, show.tone(*at, Tone::Plain));
@@ -232,7 +232,7 @@ fn watchers(canvas: &mut Canvas<'_>, model: &Model, show: &Show<'_>) {
 }
 
 /// A hop in the column of who did it: without the name that stands above.
-fn deed(model: &Model, hop: &Hop, named: bool) -> String {
+fn action(model: &Model, hop: &Hop, named: bool) -> String {
     let name = hop.object.as_ref().map_or("", |o| o.name.as_str());
     match &hop.did {
         Did::Scheduled { fit, of, scores, .. } => {

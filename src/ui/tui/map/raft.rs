@@ -1,7 +1,7 @@
 //! Who agrees? The store's members and the links between them, the end of their logs, and how the
 //! last election went.
 
-use super::super::agreement::{Agreement, Deed, Mark, Role, Told};
+use super::super::agreement::{Agreement, Happening, Mark, Role, Told};
 use super::super::cluster::Stand;
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
@@ -251,7 +251,7 @@ fn story(canvas: &mut Canvas<'_>, agreement: &Agreement, rows: usize) -> usize {
     let mut used = room;
     for told in &agreement.story {
         let since = told.at.duration_since(first.at).as_secs_f64().max(0.0);
-        let (text, tone) = deed(canvas, told);
+        let (text, tone) = action(canvas, told);
         let (since, wide) = (format!("{since:.2} s "), cells(&text) + GAP.len());
         let wide = wide + cells(&since);
         match lines.last_mut() {
@@ -275,22 +275,22 @@ fn story(canvas: &mut Canvas<'_>, agreement: &Agreement, rows: usize) -> usize {
     shown
 }
 
-fn deed(canvas: &Canvas<'_>, told: &Told) -> (String, Tone) {
+fn action(canvas: &Canvas<'_>, told: &Told) -> (String, Tone) {
     let term = told.term.to_string();
     let who = brief(&told.who, 8);
     let with = |word: Word, other: &str| canvas.word(word, &[&who, &brief(other, 8)]);
-    match &told.deed {
-        Deed::Fault(words) => {
+    match &told.happening {
+        Happening::Fault(words) => {
             let words: Vec<String> = words.split(' ').map(|word| brief(word, 8)).collect();
             (words.join(" "), Tone::Bad)
         }
-        Deed::Timeout => (with(Word::StoryTimeout, ""), Tone::Warn),
-        Deed::Would(to) => (with(Word::StoryWould, to), Tone::Dim),
-        Deed::Stands => (canvas.word(Word::StoryStands, &[&who, &term]), Tone::Warn),
-        Deed::Votes(to) => (with(Word::StoryVotes, to), Tone::Good),
-        Deed::Refuses(to) => (with(Word::StoryRefuses, to), Tone::Dim),
-        Deed::Leads => (canvas.word(Word::StoryLeads, &[&who, &term]), Tone::Strong),
-        Deed::StepsDown => (with(Word::StoryDown, ""), Tone::Warn),
-        Deed::Hands(to) => (with(Word::StoryHands, to), Tone::Accent),
+        Happening::Timeout => (with(Word::StoryTimeout, ""), Tone::Warn),
+        Happening::Would(to) => (with(Word::StoryWould, to), Tone::Dim),
+        Happening::Stands => (canvas.word(Word::StoryStands, &[&who, &term]), Tone::Warn),
+        Happening::Votes(to) => (with(Word::StoryVotes, to), Tone::Good),
+        Happening::Refuses(to) => (with(Word::StoryRefuses, to), Tone::Dim),
+        Happening::Leads => (canvas.word(Word::StoryLeads, &[&who, &term]), Tone::Strong),
+        Happening::StepsDown => (with(Word::StoryDown, ""), Tone::Warn),
+        Happening::Hands(to) => (with(Word::StoryHands, to), Tone::Accent),
     }
 }

@@ -2,7 +2,7 @@
 //! joined again.
 
 use super::*;
-use crate::tui::agreement::{Agreement, Deed, Mark, Role};
+use crate::tui::agreement::{Agreement, Happening, Mark, Role};
 use crate::tui::model::View;
 use tap::{Act, Component, Fault};
 
@@ -105,21 +105,22 @@ fn the_story_is_what_the_records_say() {
     assert_eq!(agreement.members[NODES[0]].role, Role::Candidate);
     assert_eq!(agreement.reaches(NODES[0], &NODES).collect::<Vec<_>>(), [NODES[0]]);
     assert_eq!(agreement.reaches(NODES[1], &NODES).collect::<Vec<_>>(), [NODES[1], NODES[2]]);
-    let deeds: Vec<(&str, &Deed)> = agreement.story.iter().map(|t| (t.who.as_str(), &t.deed)).collect();
-    let cut = |n: usize| Deed::Fault(format!("cut {} {}", NODES[0], NODES[n]));
+    let happenings: Vec<(&str, &Happening)> =
+        agreement.story.iter().map(|t| (t.who.as_str(), &t.happening)).collect();
+    let cut = |n: usize| Happening::Fault(format!("cut {} {}", NODES[0], NODES[n]));
     let second = NODES[1].to_string();
     assert_eq!(
-        deeds,
+        happenings,
         [
             ("", &cut(1)),
             ("", &cut(2)),
-            (NODES[1], &Deed::Timeout),
-            (NODES[2], &Deed::Would(second.clone())),
-            (NODES[1], &Deed::Stands),
-            (NODES[2], &Deed::Votes(second)),
-            (NODES[1], &Deed::Leads),
-            (NODES[0], &Deed::StepsDown),
-            (NODES[0], &Deed::Timeout),
+            (NODES[1], &Happening::Timeout),
+            (NODES[2], &Happening::Would(second.clone())),
+            (NODES[1], &Happening::Stands),
+            (NODES[2], &Happening::Votes(second)),
+            (NODES[1], &Happening::Leads),
+            (NODES[0], &Happening::StepsDown),
+            (NODES[0], &Happening::Timeout),
         ]
     );
     let model = towers(120, 34, Lang::En, Look::default(), true);

@@ -3,7 +3,7 @@ use crate::tui::model::View;
 use rng::growth::grows_as_its_input;
 
 /// A model of 200 by 60 with ten nodes and so many pods.
-fn crowded(pods: usize, view: View) -> Model {
+fn with_pods(pods: usize, view: View) -> Model {
     let mut model = model(200, 60, Lang::Ko, Look { colour: true, ..Look::default() });
     let nodes: Vec<Value> = (0..10).map(|n| node(&format!("ropewalk-worker{n}"), n == 0, true)).collect();
     all(&mut model, "nodes", nodes);
@@ -27,6 +27,6 @@ fn crowded(pods: usize, view: View) -> Model {
 fn a_picture_grows_with_its_pods_and_no_more() {
     for view in View::ALL {
         let draw = |model: Model| (0..3).for_each(|_| drop(screen(&model)));
-        grows_as_its_input(view.name(), 8_000, |pods| crowded(pods, *view), draw);
+        grows_as_its_input(view.name(), 8_000, |pods| with_pods(pods, *view), draw);
     }
 }
