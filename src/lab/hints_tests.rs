@@ -105,6 +105,7 @@ fn request(verb: &str, object: &str, command: &str, code: i64) -> Value {
         ("session", value::text("s")),
         ("request", value::text("r")),
         ("silent", Value::Bool(false)),
+        ("watch", Value::Bool(false)),
         ("message", value::text("")),
         ("tail", Value::Int(-1)),
         ("exit", Value::Int(-1)),

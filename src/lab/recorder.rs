@@ -461,6 +461,7 @@ impl Recorder {
             ("output_known", Value::Bool(answer.output.is_some())),
             // It would not have said that there is none.
             ("silent", Value::Bool(answer.silent)),
+            ("watch", Value::Bool(answer.watch)),
             ("tried", answer.tried.as_ref().map_or_else(value::empty, value::of_json)),
             ("tail", Value::Int(answer.tail.unwrap_or(ALL_LINES))),
             ("exit", Value::Int(exit)),

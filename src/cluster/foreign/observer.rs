@@ -66,6 +66,10 @@ pub(super) struct Asked {
     fields: String,
     /// What was written after -o; `None`: the client does not say.
     output: Option<String>,
+    /// `--ignore-not-found`
+    silent: bool,
+    /// `--watch`
+    watch: bool,
     /// How many of a log's lines were asked for.
     tail: Option<i64>,
 }
@@ -146,7 +150,10 @@ impl Observer {
         let [labels, fields] = ["labelSelector", "fieldSelector"].map(|key| query.get(key).to_string());
         let output = headers.contains_key("kubectl-output").then(|| header("kubectl-output"));
         let tail = query.get("tailLines").parse::<i64>().ok().filter(|_| info.subresource == "log");
-        Asked { request, object, began: Instant::now(), before, table, labels, fields, output, tail }
+        let [silent, watch] =
+            ["kubectl-ignore-not-found", "kubectl-watch"].map(|name| !header(name).is_empty());
+        let began = Instant::now();
+        Asked { request, object, began, before, table, labels, fields, output, silent, watch, tail }
     }
 
     /// It was answered; `answer` is what a write was answered with.
@@ -171,7 +178,8 @@ impl Observer {
             message: message.to_string(),
             table: asked.table,
             output: asked.output.clone(),
-            silent: false,
+            silent: asked.silent,
+            watch: asked.watch,
             tail: asked.tail,
             tried: answer.filter(|_| tried).cloned(),
             labels: asked.labels.clone(),

@@ -131,10 +131,12 @@ impl Ctx {
                 // That nothing stands after -o is told, too: another kubectl tells nothing of it.
                 // What kubectl keeps to itself its user has not seen.
                 let silent = Some("true").filter(|_| self.flags.is("ignore-not-found"));
+                let watch = Some("true").filter(|_| self.flags.is("watch"));
                 let manner = [
                     ("kubectl-output", Some(self.flags.text("output"))),
                     ("kubectl-dry-run", tries),
                     ("kubectl-ignore-not-found", silent),
+                    ("kubectl-watch", watch),
                 ];
                 let output = self.output.clone();
                 Ok(Arc::new(Api::new(target, &self.env, &command, &manner, output, limit).await?))

@@ -55,6 +55,7 @@ pub use api::gostr;
 pub use complete::complete;
 pub use print::formats::print_template;
 pub use stdio::main_with_stdio;
+pub use wire::api::MANNER_MAX;
 
 use error::Fail;
 use std::collections::BTreeMap;

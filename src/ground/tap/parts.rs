@@ -74,6 +74,9 @@ pub struct Answer {
     /// kubectl prints nothing if it finds nothing (`--ignore-not-found`).
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub silent: bool,
+    /// kubectl prints each object by itself, also of a list (`--watch`).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub watch: bool,
     /// The lines of a log that were asked for (`--tail`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tail: Option<i64>,

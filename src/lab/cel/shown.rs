@@ -38,7 +38,7 @@ pub fn shows(request: &Value, object: &Value, column: &str, path: &str) -> bool 
         "kubectl get" => match str_field(request, "output") {
             "" if is_table => has_column(false),
             "wide" if is_table => has_column(true),
-            output => prints(output, object, path, str_field(request, "verb") == "list"),
+            output => prints(output, object, path, listing(request)),
         },
         _ => false,
     }
@@ -55,12 +55,31 @@ fn has_column(kind: &str, column: &str, wide: bool) -> bool {
     })
 }
 
+/// What kubectl prints at once.
+#[derive(Clone, Copy, PartialEq)]
+enum Listing {
+    /// A list, as it was answered.
+    Whole,
+    /// Objects that were got by their names: one by itself, or a list that kubectl has made of them.
+    Either,
+    /// Each object by itself (`--watch`).
+    Single,
+}
+
+fn listing(request: &Value) -> Listing {
+    match str_field(request, "verb") {
+        _ if at(request, "watch") == Some(&Value::Bool(true)) => Listing::Single,
+        "list" => Listing::Whole,
+        _ => Listing::Either,
+    }
+}
+
 /// Does what stands after `-o` print the field at `path` of an object that is not sent as a table?
-/// `listed`: the object was got in a list; without it kubectl has made a list of what it got one by
-/// one, if there was more than one.
-fn prints(output: &str, object: &Value, path: &str, listed: bool) -> bool {
+fn prints(output: &str, object: &Value, path: &str, listing: Listing) -> bool {
     let (format, template) = output.split_once('=').unwrap_or((output, ""));
     match format {
+        // Its end is not known.
+        _ if output.len() >= kubectl::MANNER_MAX => true,
         // Without a format the answer was printed as it came (`--raw`).
         "" | "yaml" | "json" | "kyaml" => true,
         // What stands in the file, or behind `--template`, is not known.
@@ -72,7 +91,8 @@ fn prints(output: &str, object: &Value, path: &str, listed: bool) -> bool {
                 let printed = |object| kubectl::print_template(format, template, &of(template, object));
                 matches!((printed(&one), printed(&other)), (Ok(one), Ok(other)) if one != other)
             };
-            differs(in_list) || (!listed && differs(|_, object| object.clone()))
+            (listing != Listing::Single && differs(in_list))
+                || (listing != Listing::Whole && differs(|_, object| object.clone()))
         }
         _ => false,
     }
@@ -146,7 +166,8 @@ fn set(within: &mut Json, path: &[&str], to: Json) {
 /// that the template names.
 fn in_list(template: &str, object: &Json) -> Json {
     let numbers = template.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse::<usize>().ok());
-    let places = numbers.max().unwrap_or_default().min(PLACES_MAX) + 1;
+    // A number beyond all places names none, as the width of a column.
+    let places = numbers.filter(|n| *n <= PLACES_MAX).max().unwrap_or_default() + 1;
     json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": vec![object; places]})
 }
 
@@ -265,6 +286,15 @@ mod tests {
         ] {
             assert!(!shown("list", output), "{output}");
         }
+        let long = format!("jsonpath={{.items[*].metadata.name}}{}", " ".repeat(kubectl::MANNER_MAX));
+        assert!(shown("list", &long[..kubectl::MANNER_MAX]), "its end was cut off");
+        let watched = |output: &str| {
+            let request = asked("kubectl get", false, Some(output));
+            let request = value::with(&request, "watch", Value::Bool(true));
+            shows(&request, &pod, "IP", "status.podIP")
+        };
+        assert!(watched("jsonpath={.status.podIP} {.spec.nodeName}"), "each pod by itself");
+        assert!(!watched("jsonpath={.items[*].status.podIP}"), "there is no list");
         assert!(shown("get", "jsonpath={.status.podIP}"), "one pod by its name");
         assert!(shown("get", "jsonpath={.items[*].status.podIP}"), "two of them");
         assert!(!shown("get", "jsonpath={.metadata.name} .status.podIP"));

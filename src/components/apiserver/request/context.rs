@@ -357,6 +357,7 @@ impl Context {
             table: self.accept().contains("as=Table"),
             output: says_output.then(|| text(header(&self.headers, "kubectl-output"))),
             silent: !header(&self.headers, "kubectl-ignore-not-found").is_empty(),
+            watch: !header(&self.headers, "kubectl-watch").is_empty(),
             tail,
             tried: self.outcome.get().cloned(),
             labels: text(labels),

@@ -55,14 +55,11 @@ pub(crate) async fn finish(
     started: Instant,
     done: Result<Answer, Status>,
 ) -> Answer {
-    let mut answer = done.unwrap_or_else(|status| {
-        ctx.answered(status.code, started.elapsed(), &status.message);
-        failure(&status)
-    });
-    answer = pretty::shown(state, ctx, answer).await;
-    if answer.status().as_u16() < 400 {
-        ctx.answered(answer.status().as_u16(), started.elapsed(), "");
-    }
+    let refused = done.as_ref().err().map(|status| status.message.clone());
+    let answer = done.unwrap_or_else(|status| failure(&status));
+    let mut answer = pretty::shown(state, ctx, answer).await;
+    // A kubelet's refusal is passed on as it is, and recorded as well.
+    ctx.answered(answer.status().as_u16(), started.elapsed(), refused.as_deref().unwrap_or_default());
     answer = state.bounds.answer(&ctx.user, &ctx.info, &ctx.seat, answer);
     for warning in ctx.take_warnings() {
         if let Some(value) = warning_value(&warning) {

@@ -35,7 +35,7 @@ pub type Query<'a> = &'a [(&'a str, &'a str)];
 /// Headers that tell what no request shows, e.g. how a table is printed: for readers of the tap,
 /// which explain afterwards what was done. At most [`MANNER_MAX`] characters of each.
 pub type Manner<'a> = &'a [(&'a str, Option<&'a str>)];
-const MANNER_MAX: usize = 1_000;
+pub const MANNER_MAX: usize = 1_000;
 
 /// A client of one API server for one command, as the user of the kubeconfig.
 pub struct Api {
@@ -95,7 +95,9 @@ impl Api {
         put("kubectl-command", command);
         put("kubectl-session", &uuid::Uuid::new_v4().to_string());
         for (name, text) in manner.iter().filter_map(|(name, text)| Some((name, (*text)?))) {
-            put(name, &text.chars().filter(|c| (' '..='~').contains(c)).take(MANNER_MAX).collect::<String>());
+            // The line breaks of a template separate its words.
+            let told = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c });
+            put(name, &told.filter(|c| (' '..='~').contains(c)).take(MANNER_MAX).collect::<String>());
         }
         for (name, text) in &target.impersonate {
             let (name, text) = identity(name, text)?;
