@@ -134,17 +134,26 @@ fn real() -> Option<(PathBuf, u64)> {
 /// How long a read is repeated until it says what it should: controllers follow a write in their
 /// own time, and `rollout status` may still see the state before it.
 const CATCH_UP: Duration = Duration::from_secs(20);
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// What these have written is to be read at once.
+const WRITES: [&str; 9] =
+    ["annotate", "apply", "create", "expose", "label", "patch", "replace", "run", "taint"];
 
 /// What differs, as a list of both sides.
 fn compare(name: &str, steps: &[Step], ours: impl Fn(&str) -> String) -> String {
     let mut wrong = String::new();
+    let verb = |line: &str| line.split_whitespace().nth(1).unwrap_or_default().to_string();
+    let mut before = String::new();
     for step in steps {
         let began = Instant::now();
         let mut said = ours(&step.line);
-        let reads = ["kubectl get ", "kubectl describe "].iter().any(|verb| step.line.starts_with(verb));
-        while said != step.said && reads && began.elapsed() < CATCH_UP {
+        let now = verb(&step.line);
+        let may_be_late = ["get", "describe"].contains(&now.as_str()) && !WRITES.contains(&before.as_str());
+        while said != step.said && may_be_late && began.elapsed() < CATCH_UP {
+            std::thread::sleep(LOOK_AGAIN);
             said = ours(&step.line);
         }
+        before = now;
         if said != step.said {
             let _ = writeln!(
                 wrong,

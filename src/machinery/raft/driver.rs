@@ -837,8 +837,8 @@ impl Writer {
 
     /// Does the releases that wait behind a stuck group: the files that they delete may take the
     /// room that the group waits for. Each speaks of a durable snapshot and of closed segments
-    /// only, so it does not matter whether the group is written before it; and the newest includes
-    /// the others. Returns whether the log can be written on.
+    /// only, of which the log keeps its last batch until the group is written; and the newest
+    /// includes the others. Returns whether the log can be written on.
     fn release_waiting(&mut self, queue: &Receiver<Job>, inbox: &Sender<Input>) -> bool {
         self.held.extend(queue.try_iter());
         let mut newest = None;

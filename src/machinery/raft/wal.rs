@@ -102,6 +102,16 @@ impl From<io::Error> for Unmade {
     }
 }
 
+/// A segment that is written no more.
+#[derive(Clone, Copy)]
+struct Closed {
+    number: u64,
+    /// The highest index in it.
+    highest: Index,
+    /// It was closed after its first write.
+    has_batch: bool,
+}
+
 /// The open log. Owned by one writer.
 pub struct Wal {
     disk: Arc<dyn Disk>,
@@ -121,9 +131,9 @@ pub struct Wal {
     sequence: u64,
     synced: u64,
     hard: HardState,
-    /// The highest index in the open segment, and in each closed one.
+    /// The highest index in the open segment.
     highest: Index,
-    closed: Vec<(u64, Index)>,
+    closed: Vec<Closed>,
     preparing: Option<Preparing>,
     /// Index and term of a leader's snapshot that is written, while the batch that refers to it is
     /// not: a retry of both needs no room for a second copy.
@@ -204,7 +214,9 @@ impl Wal {
             }
             match last {
                 true => newest = bytes.slice(..end),
-                false => closed.push((*number, replay.highest)),
+                false => {
+                    closed.push(Closed { number: *number, highest: replay.highest, has_batch: end > HEADER });
+                }
             }
         }
         let fresh = replay.sequence == 0;
@@ -362,7 +374,8 @@ impl Wal {
                 WalError::io("make the next segment of", &self.dir)(unmade.cause)
             })?;
         self.sync_names(false)?;
-        self.closed.push((self.segment, self.highest));
+        let has_batch = self.offset > HEADER as u64;
+        self.closed.push(Closed { number: self.segment, highest: self.highest, has_batch });
         (self.file, self.segment, self.highest) = (file, next, 0);
         (self.offset, self.length) = (HEADER as u64, length);
         self.prepare();
@@ -409,12 +422,9 @@ impl Wal {
     /// # Errors
     /// `Io`: it may be tried again while the log is [sound](Wal::sound).
     pub fn release(&mut self, upto: Index) -> Result<(), WalError> {
-        // The first write into the open segment may still wait for room. Until it is done, the
-        // newest closed segment has the log's last batch, with the term and the vote.
-        let kept = usize::from(self.offset == HEADER as u64);
-        while self.closed.len() > kept
-            && let Some((number, highest)) = self.closed.first().copied()
+        while let Some(Closed { number, highest, .. }) = self.closed.first().copied()
             && highest <= upto
+            && self.has_batch_after_first()
         {
             let path = self.dir.join(segment_name(number));
             match self.disk.remove(&path) {
@@ -427,6 +437,13 @@ impl Wal {
             self.closed.remove(0);
         }
         snapfile::clean_before(&*self.disk, &self.snap_dir, upto)
+    }
+
+    /// Whether the log has a batch without its first closed segment. The first write into the open
+    /// segment may still wait for room: until it is done, an earlier one has the last batch, with
+    /// the term and the vote.
+    fn has_batch_after_first(&self) -> bool {
+        self.offset > HEADER as u64 || self.closed.iter().skip(1).any(|segment| segment.has_batch)
     }
 
     /// Segments on disk, the open one included.

@@ -725,6 +725,18 @@ fn the_last_batch_of_the_log_stays_until_the_open_segment_has_one() {
     snapfile::save(&disk, &Path::new(DIR).join("snap"), &snapshot).unwrap();
     wal.release(last).unwrap();
     drop(wal);
+    let (mut wal, recovered) = open(&disk).unwrap();
+    assert_eq!((recovered.stored.hard.term, recovered.fresh), (1, false));
+
+    // The next group is larger than the empty segment, which is closed without a batch.
+    let segments = wal.segments();
+    disk.fill(140 << 10);
+    let large = records(1, last + 1..=last + 1, 128 << 10);
+    assert!(wal.append(&[large]).is_err());
+    disk.set_room(None);
+    assert_eq!(wal.segments(), segments + 1, "there was room for the segment, and none for the write");
+    wal.release(last).unwrap();
+    drop(wal);
     let (_, recovered) = open(&disk).unwrap();
     assert_eq!((recovered.stored.hard.term, recovered.fresh), (1, false));
 }

@@ -8,6 +8,7 @@ use crate::proxy::log_options;
 use crate::request::context::Context;
 use crate::request::http::{Answer, Body, BodyError, HTTP1_BUFFER, Query, full, plain};
 use api::Status;
+use api::gostr::quote;
 use api::kinds;
 use api::value::{at, int, list, text};
 use http::{Request, Response, StatusCode, header};
@@ -97,8 +98,10 @@ pub(crate) async fn pod(state: &Arc<State>, ctx: &Context, request: Request<Body
     {
         return Err(reason);
     }
-    let query = request.uri().query().map_or(String::new(), |q| format!("?{q}"));
-    forward(state, ctx, node, &format!("/{door}{query}"), request).await
+    let query = request.uri().query().unwrap_or_default();
+    let query = if sub == "log" { log_options::passed(query) } else { query.to_string() };
+    let mark = if query.is_empty() { "" } else { "?" };
+    forward(state, ctx, node, &format!("/{door}{mark}{query}"), request).await
 }
 
 /// Logs of a container that waits for its first start.
@@ -211,8 +214,9 @@ fn led_to(path: &str) -> Option<(&str, &str, &str)> {
 }
 
 /// What a kubelet answers to a log whose options it cannot read (400) or does not accept (422): the
-/// code and the text. `None` for options that are good, and for other paths.
-fn refused_log(path: &str, query: &Query) -> Option<(u16, &'static str)> {
+/// code and the text. `None` for options that are good, and for other paths. One of both streams is
+/// refused (400) while upstream's gate PodLogsQuerySplitStreams is off.
+fn refused_log(path: &str, query: &Query) -> Option<(u16, String)> {
     let ["containerLogs", _, pod, _] = path.trim_matches('/').split('/').collect::<Vec<_>>()[..] else {
         return None;
     };
@@ -225,17 +229,19 @@ fn refused_log(path: &str, query: &Query) -> Option<(u16, &'static str)> {
             query.set("tailLines", &tail);
         }
     }
-    // It knows streams, which the API server refuses while its gate is off.
-    let is_stream = match query.get("stream") {
-        "" | "All" => true,
-        "Stdout" | "Stderr" => !query.has("tailLines"),
-        _ => false,
-    };
+    let stream = query.has("stream").then(|| query.get("stream").to_string());
     query.remove("stream");
     let code = log_options::check_options(&query, pod).err().map(|status| status.code);
-    match code.or((!is_stream).then_some(422))? {
-        400 => Some((400, r#"{"message": "Unable to decode query."}"#)),
-        _ => Some((422, r#"{"message": "Invalid request."}"#)),
+    let invalid = || Some((422, r#"{"message": "Invalid request."}"#.to_string()));
+    match (code, stream.as_deref()) {
+        (Some(400), _) => Some((400, r#"{"message": "Unable to decode query."}"#.to_string())),
+        (Some(_), _) => invalid(),
+        (None, None | Some("All")) => None,
+        (None, Some(one @ ("Stdout" | "Stderr"))) if !query.has("tailLines") => {
+            let gate = "Please enable PodLogsQuerySplitStreams feature gate in kubelet";
+            Some((400, format!("unable to return the given log stream: {}. {gate}", quote(one))))
+        }
+        (None, Some(_)) => invalid(),
     }
 }
 
@@ -387,7 +393,8 @@ mod tests {
             ("limitBytes=0", Some(422)),
             ("sinceSeconds=1&sinceTime=2026-01-02T03:04:05Z", Some(422)),
             ("stream=All&tailLines=3", None),
-            ("stream=Stdout", None),
+            ("stream=Stdout", Some(400)),
+            ("stream=", Some(422)),
             ("stream=Stdout&tailLines=3", Some(422)),
             ("stream=both", Some(422)),
             ("tail=3", None),

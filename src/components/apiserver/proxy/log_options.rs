@@ -40,6 +40,17 @@ pub(crate) fn check_options(query: &Query, name: &str) -> Result<(), Status> {
     }
 }
 
+/// The query that the pod's kubelet gets: the options of a log and nothing else, as upstream builds
+/// it anew. A kubelet knows others, such as `tail` in place of `tailLines`, which are no options
+/// of this path.
+pub(crate) fn passed(query: &str) -> String {
+    let options =
+        ["follow", "previous", "timestamps", "sinceSeconds", "sinceTime", "tailLines", "limitBytes"];
+    let pairs = form_urlencoded::parse(query.as_bytes());
+    let known = pairs.filter(|(key, _)| options.contains(&key.as_ref()));
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(known).finish()
+}
+
 /// The first value of a key, as Go parses it. An empty value is no number, as upstream.
 fn integer(query: &Query, key: &str) -> Result<Option<i64>, Status> {
     use std::num::IntErrorKind::{NegOverflow, PosOverflow};
@@ -70,6 +81,14 @@ fn check_time(text: &str) -> Result<(), Status> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kubelet_gets_the_options_of_a_log_and_nothing_else() {
+        assert_eq!(passed("tailLines=5&tail=all&container=c&follow"), "tailLines=5&follow=");
+        assert_eq!(passed("tail=1"), "");
+        let since = "sinceTime=2026-01-02T03%3A04%3A05%2B09%3A00";
+        assert_eq!(passed(since), since);
+    }
 
     fn refused(query: &str) -> (u16, String) {
         let error = check_options(&Query::parse(Some(query)), "p").unwrap_err();

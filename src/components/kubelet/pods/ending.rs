@@ -325,6 +325,10 @@ impl Kubelet {
         let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
         let mut status = self.status_of(key, pod, &sandboxes, &containers, memory);
         status::end(&mut status, clock::now());
+        if let Some(failure) = self.sentence_on(key, &memory.uid) {
+            // Whoever deletes it in its grace period does not change why it has ended.
+            failure.mark(&mut status, clock::now(), pod.metadata.generation);
+        }
         match self.report(key, pod, memory, cause, status).await {
             // Refused for good: the pod would stay for ever.
             Err(Error::Api(error)) if !is_unanswered(&error) => {

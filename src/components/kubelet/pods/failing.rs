@@ -187,12 +187,16 @@ impl Kubelet {
         if matches!(failure.kind, FailureKind::Excess | FailureKind::Disruption) {
             self.sentence(key, &memory.uid, failure.clone());
             self.end_now(key, &memory.uid);
-            if failure.reason == PREEMPTING && self.is_ending(key, &memory.uid) {
-                return Ok(false);
-            }
         }
         let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
         let mut status = self.status_of(key, pod, &sandboxes, &containers, memory);
+        let is_disruption = matches!(failure.kind, FailureKind::Excess | FailureKind::Disruption);
+        if is_disruption && failure.reason == PREEMPTING && self.is_ending(key, &memory.uid) {
+            // Who is not ready any more gets no connections, as of any pod. Its phase stays.
+            status.phase = pod.status.as_ref().and_then(|before| before.phase.clone());
+            self.report(key, pod, memory, cause, status).await?;
+            return Ok(false);
+        }
         failure.mark(&mut status, clock::now(), pod.metadata.generation);
         self.report(key, pod, memory, cause, status).await
     }

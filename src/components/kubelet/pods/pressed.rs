@@ -444,12 +444,17 @@ impl Kubelet {
 
     /// Why a pod has to fail now although it keeps to its own limits.
     pub(super) fn sentence_of(&self, key: &Key, pod: &Pod, uid: &str) -> Option<Failure> {
-        if let Some(found) = self.sentences().get(key).filter(|s| s.uid == uid) {
-            return Some(found.failure.clone());
+        if let Some(found) = self.sentence_on(key, uid) {
+            return Some(found);
         }
         // Upstream's admission.
         let new = pod.status.as_ref().is_none_or(|s| s.start_time.is_none());
         self.pressures.borrow().refuse(pod).filter(|_| new).map(|why| Failure::rejected("Evicted", why))
+    }
+
+    /// What was decided about a pod that has started.
+    pub(super) fn sentence_on(&self, key: &Key, uid: &str) -> Option<Failure> {
+        self.sentences().get(key).filter(|s| s.uid == uid).map(|found| found.failure.clone())
     }
 
     /// A pod has failed, or is gone: nothing is left to do for it once its processes and volumes

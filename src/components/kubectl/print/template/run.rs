@@ -16,6 +16,12 @@ const CALLS_MAX: usize = 10_000;
 /// over a list of some hundred objects would not come to an end either.
 const NODES_MAX: usize = 10_000_000;
 const OUT_MAX: usize = 256 << 20;
+/// So many values are copied: each term is a copy of what it names, and `$` names all of a list.
+const COPIES_MAX: usize = 1_000_000_000;
+/// So many of them for each node, where other bounds are set.
+const COPIES_PER_NODE: usize = 20;
+
+const TOO_MUCH: &str = "the template prints too much, or runs for too long";
 
 pub(super) enum Flow {
     On,
@@ -32,6 +38,8 @@ pub(super) struct Run<'a> {
     calls: usize,
     /// How many nodes may still run, and how many bytes may be printed, and made by functions.
     left: (usize, usize),
+    /// How many values may still be copied.
+    copies: usize,
     /// Bytes of the texts that functions made: a variable may be doubled again and again.
     made: usize,
     pub(super) out: String,
@@ -47,6 +55,7 @@ impl<'a> Run<'a> {
             open: 0,
             calls: 0,
             left: (NODES_MAX, OUT_MAX),
+            copies: COPIES_MAX,
             made: 0,
             out: String::new(),
         }
@@ -54,7 +63,7 @@ impl<'a> Run<'a> {
 
     /// With other bounds: nodes that may run, and bytes that may be printed.
     pub(super) fn within(self, nodes: usize, bytes: usize) -> Run<'a> {
-        Run { left: (nodes, bytes), ..self }
+        Run { left: (nodes, bytes), copies: nodes.saturating_mul(COPIES_PER_NODE), ..self }
     }
 
     pub(super) fn nodes(&mut self, nodes: &[Node], dot: &Value) -> Result<Flow, String> {
@@ -81,7 +90,7 @@ impl<'a> Run<'a> {
     fn spend(&mut self) -> Result<(), String> {
         let (nodes, bytes) = self.left;
         if nodes == 0 || self.out.len() > bytes || self.made > bytes {
-            return Err("the template prints too much, or runs for too long".into());
+            return Err(TOO_MUCH.into());
         }
         self.left.0 = nodes - 1;
         Ok(())
@@ -191,28 +200,47 @@ impl<'a> Run<'a> {
     }
 
     fn term(&mut self, term: &Term, dot: &Value) -> Result<Value, String> {
-        match term {
-            Term::Literal(value) => Ok(value.clone()),
-            Term::Dot(path) => dig(dot, path),
-            Term::Var(name, path) if name == "$" => dig(&self.root, path),
+        let made; // what a group in brackets came to
+        let found = match term {
+            Term::Literal(value) => value,
+            Term::Word(word) => return call(word, vec![]),
+            Term::Dot(path) => dig(dot, path)?,
+            Term::Var(name, path) if name == "$" => dig(&self.root, path)?,
             Term::Var(name, path) => match self.vars.iter().rev().find(|(n, _)| n == name) {
-                Some((_, value)) => dig(value, path),
-                None => Err(format!("undefined variable: {name}")),
+                Some((_, value)) => dig(value, path)?,
+                None => return Err(format!("undefined variable: {name}")),
             },
-            Term::Group(pipe, path) => dig(&self.pipe(pipe, dot)?, path),
-            Term::Word(word) => call(word, vec![]),
-        }
+            Term::Group(pipe, path) => {
+                made = self.pipe(pipe, dot)?;
+                dig(&made, path)?
+            }
+        };
+        let left = left_of(self.copies, found).ok_or(TOO_MUCH)?;
+        let copy = found.clone();
+        self.copies = left;
+        Ok(copy)
     }
 }
 
-fn dig(value: &Value, path: &[String]) -> Result<Value, String> {
+/// What is left of a number of copies after this one; `None` if there are not so many.
+fn left_of(copies: usize, value: &Value) -> Option<usize> {
+    let copies = copies.checked_sub(1)?;
+    match value {
+        Value::Array(items) => items.iter().try_fold(copies, left_of),
+        Value::Object(fields) => fields.values().try_fold(copies, left_of),
+        _ => Some(copies),
+    }
+}
+
+/// The field at `path`; null where there is none.
+fn dig<'a>(value: &'a Value, path: &[String]) -> Result<&'a Value, String> {
     let mut here = value;
     for field in path {
         here = match here {
             Value::Object(map) => map.get(field).unwrap_or(&Value::Null),
-            Value::Null => return Ok(Value::Null),
+            Value::Null => return Ok(&Value::Null),
             other => return Err(format!("can't evaluate field {field} in type {}", kind_of(other))),
         };
     }
-    Ok(here.clone())
+    Ok(here)
 }
