@@ -35,8 +35,8 @@ mod sittings;
 mod steps;
 
 /// What is to be seen, by language.
-pub type Views = Arc<BTreeMap<String, LessonView>>;
-pub type Asked = (Question, oneshot::Sender<Reply>);
+pub(crate) type Views = Arc<BTreeMap<String, LessonView>>;
+pub(crate) type Asked = (Question, oneshot::Sender<Reply>);
 
 /// `check` waits this long for watches and the network to catch up, beside `hold`.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -97,7 +97,7 @@ struct Waiter {
 
 type Looks = HashMap<String, watch::Look>;
 
-pub struct Actor {
+pub(crate) struct Actor {
     engine: Engine,
     host: Host,
     labs: Opened,
@@ -132,7 +132,7 @@ pub struct Actor {
 type Begun = (u64, i64, String, watch::Then);
 
 /// Runs until the crew ends.
-pub async fn run(
+pub(crate) async fn run(
     crew: Crew,
     host: Host,
     labs: Opened,

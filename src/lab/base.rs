@@ -15,7 +15,7 @@ use super::words::{self, Word};
 impl Engine {
     /// Names the objects that the open step needs, that lessons made, and that are gone; with the
     /// step to go to.
-    pub fn missing_base(&self, lang: &str) -> Option<String> {
+    pub(crate) fn missing_base(&self, lang: &str) -> Option<String> {
         let (open, step) = self.current()?;
         if self.state() != State::Open {
             return None;

@@ -39,7 +39,7 @@ const TYPED_MAX: usize = 200;
 const LINE_MAX: usize = 4_096;
 
 /// The lesson that is open.
-pub struct Open {
+pub(crate) struct Open {
     pub lesson: Arc<Lesson>,
     pub step: usize,
     pub typed: Vec<String>,
@@ -62,7 +62,7 @@ pub struct Open {
 
 impl Open {
     /// A step of which nothing has been said or judged yet.
-    pub fn new(lesson: Arc<Lesson>, step: usize, memory: Memory) -> Open {
+    pub(crate) fn new(lesson: Arc<Lesson>, step: usize, memory: Memory) -> Open {
         Open {
             lesson,
             step,
@@ -83,19 +83,19 @@ impl Open {
 }
 
 /// What the network answered: when it was asked, and when the answer came.
-pub struct Answer {
+pub(crate) struct Answer {
     pub asked: Instant,
     pub came: Instant,
     pub value: Value,
 }
 
 /// When a question that failed is asked again, and the pause before that.
-pub struct Retry {
+pub(crate) struct Retry {
     pub at: Instant,
     pub pause: Duration,
 }
 
-pub struct Engine {
+pub(crate) struct Engine {
     pub library: Library,
     pub progress: Progress,
     pub path: PathBuf,
@@ -153,7 +153,7 @@ fn says_more(kept: &[String], told: &[String]) -> bool {
 
 /// What the world has to be asked after a judgement.
 #[derive(Default)]
-pub struct Needs {
+pub(crate) struct Needs {
     pub kinds: Vec<String>,
     pub probes: Vec<Probe>,
     /// Kinds whose objects at the step's beginning are not known.
@@ -163,7 +163,7 @@ pub struct Needs {
 }
 
 impl Engine {
-    pub fn current(&self) -> Option<(&Open, &Step)> {
+    pub(crate) fn current(&self) -> Option<(&Open, &Step)> {
         let open = self.open.as_ref()?;
         Some((open, open.lesson.steps.get(open.step)?))
     }
@@ -171,7 +171,7 @@ impl Engine {
     /// The scale that the open lesson asks of the cluster's clock; `None`: none, or the cluster is
     /// not Ropewalk's. A lesson that is over asks for none: its last step is done, and is shown
     /// until the learner goes on.
-    pub fn scale(&self) -> Option<u32> {
+    pub(crate) fn scale(&self) -> Option<u32> {
         let (open, step) = self.current()?;
         let is_last = open.step + 1 == open.lesson.steps.len();
         let over = is_last && self.state() != State::Open && !step.optional;
@@ -179,7 +179,7 @@ impl Engine {
     }
 
     /// The open step's state.
-    pub fn state(&self) -> State {
+    pub(crate) fn state(&self) -> State {
         let Some((open, step)) = self.current() else { return State::Open };
         if self.lacks(&open.lesson, step).is_some() {
             return State::Skipped;
@@ -188,18 +188,18 @@ impl Engine {
     }
 
     /// The first thing that a step needs and this cluster does not have.
-    pub fn lacks(&self, lesson: &Lesson, step: &Step) -> Option<Need> {
+    pub(crate) fn lacks(&self, lesson: &Lesson, step: &Step) -> Option<Need> {
         reach::lacks(&self.offers, &self.recorder.room, lesson, step)
     }
 
     /// What the proof of the prediction's answer would need.
-    pub fn unproved(&self, step: &Step) -> Option<Need> {
+    pub(crate) fn unproved(&self, step: &Step) -> Option<Need> {
         let because = step.predict.as_ref()?.because.as_ref().filter(|_| !self.offers.own)?;
         reach::of_expr(because).pop_first()
     }
 
     /// Moves into another room: what was known of the old one is forgotten.
-    pub fn move_to(&mut self, room: Room) {
+    pub(crate) fn move_to(&mut self, room: Room) {
         self.recorder.move_to(room);
         self.objects.clear();
         self.seen.clear();
@@ -209,7 +209,7 @@ impl Engine {
 
     /// Another step begins, or the same one anew: what was found out about the last one is
     /// forgotten.
-    pub fn begin_step(&mut self) {
+    pub(crate) fn begin_step(&mut self) {
         self.before.clear();
         self.asking_before.clear();
         self.failed_before.clear();
@@ -219,7 +219,7 @@ impl Engine {
 
     /// Notes the step that is shown now. A new one begins; an old one goes on with what the tap,
     /// whose records these are, still has of it.
-    pub fn take_up(&mut self, lesson: &str, step: &str, kept: &[Arc<tap::Record>]) {
+    pub(crate) fn take_up(&mut self, lesson: &str, step: &str, kept: &[Arc<tap::Record>]) {
         // The learner has opened one since.
         self.unresumed = None;
         self.progress.open = Some(lesson.into());
@@ -240,7 +240,7 @@ impl Engine {
 
     /// Forgets answers and open questions: the learner has acted since they were asked, or they are
     /// about another room. They are asked anew.
-    pub fn forget_answers(&mut self) {
+    pub(crate) fn forget_answers(&mut self) {
         self.answers.clear();
         self.asking.clear();
         self.era += 1;
@@ -253,7 +253,7 @@ impl Engine {
 
     /// An answer from the network to a question that was asked in `era`. False if it comes too late
     /// to count.
-    pub fn answered(&mut self, era: u64, probe: Probe, answer: Value) -> bool {
+    pub(crate) fn answered(&mut self, era: u64, probe: Probe, answer: Value) -> bool {
         if era != self.era {
             return false;
         }
@@ -266,7 +266,7 @@ impl Engine {
     /// The objects of a kind when the open step began, as a server has answered. What it no longer
     /// has is taken from the history, if that reaches so far; what it refuses to tell is not in the
     /// history either. A question that failed is asked again, after a pause that grows.
-    pub fn knew_before(&mut self, kind: &str, then: Then) {
+    pub(crate) fn knew_before(&mut self, kind: &str, then: Then) {
         self.asking_before.remove(kind);
         let objects = match then {
             Then::Objects(objects) => objects,
@@ -299,22 +299,22 @@ impl Engine {
     /// Is a revision newer than everything that this cluster's store has told? Then the store was
     /// restored from a backup or replaced since the revision was noted. On a foreign cluster, and
     /// before the first record, that is not known.
-    pub fn is_ahead(&self, revision: i64) -> bool {
+    pub(crate) fn is_ahead(&self, revision: i64) -> bool {
         self.offers.own && (1..revision).contains(&self.recorder.revision)
     }
 
     /// The revision at which the open step began.
-    pub fn since_step(&self) -> i64 {
+    pub(crate) fn since_step(&self) -> i64 {
         self.current().map_or(0, |(open, step)| self.since_of(&open.lesson.id, &step.id))
     }
 
     /// The revision at which a step began; 0: it never did.
-    pub fn since_of(&self, lesson: &str, step: &str) -> i64 {
+    pub(crate) fn since_of(&self, lesson: &str, step: &str) -> i64 {
         self.progress.look(lesson, step).map_or(0, |s| s.since)
     }
 
     /// A watch has told something.
-    pub fn told(&mut self, told: Told) {
+    pub(crate) fn told(&mut self, told: Told) {
         let (Told::All { kind, .. } | Told::Put { kind, .. } | Told::Gone { kind, .. }) = &told;
         *self.generations.entry(kind.clone()).or_default() += 1;
         let plural = |kind: &str| kind.split('.').next().unwrap_or_default().to_string();
@@ -341,7 +341,7 @@ impl Engine {
     }
 
     /// A record of the tap.
-    pub fn record(&mut self, record: &tap::Record) {
+    pub(crate) fn record(&mut self, record: &tap::Record) {
         self.recorder.take(record, self.open.as_ref().map(|_| self.solving));
         self.note_made(record);
         let learners = record.request.as_ref().is_some_and(|r| {
@@ -395,14 +395,14 @@ impl Engine {
     }
 
     /// The learner did something: `within` begins anew.
-    pub fn acted(&mut self) {
+    pub(crate) fn acted(&mut self) {
         if let Some(open) = &mut self.open {
             open.acted = Some(Instant::now());
             open.late = false;
         }
     }
 
-    pub fn typed(&mut self, line: String) {
+    pub(crate) fn typed(&mut self, line: String) {
         self.acted();
         if let Some(open) = &mut self.open {
             let room = &self.recorder.room;
@@ -420,7 +420,7 @@ impl Engine {
     }
 
     /// A line of the learner's has ended.
-    pub fn ran(&mut self, line: String, code: i32) {
+    pub(crate) fn ran(&mut self, line: String, code: i32) {
         self.acted();
         if let Some(open) = &mut self.open {
             if open.ran.len() == TYPED_MAX {
@@ -432,7 +432,7 @@ impl Engine {
     }
 
     /// A snapshot for evaluations.
-    pub fn facts(&self) -> Arc<Facts> {
+    pub(crate) fn facts(&self) -> Arc<Facts> {
         let now = Instant::now();
         // On a busy machine the next answer takes its time: the one before it counts until it
         // comes.
@@ -499,7 +499,7 @@ impl Engine {
 
     /// Judges the open step, and says what is needed to judge it better. True if progress has to be
     /// saved.
-    pub fn settle(&mut self) -> (Needs, bool) {
+    pub(crate) fn settle(&mut self) -> (Needs, bool) {
         let now = Instant::now();
         let mut needs = Needs::default();
         let noted = self.take_noted(now);
@@ -627,7 +627,7 @@ impl Engine {
     }
 
     /// Has every watch told what the store had when the question came?
-    pub fn caught_up(&self, with: &HashMap<String, i64>) -> bool {
+    pub(crate) fn caught_up(&self, with: &HashMap<String, i64>) -> bool {
         self.objects.keys().all(|kind| {
             let plural = kind.split('.').next().unwrap_or_default();
             with.get(plural).is_none_or(|wanted| self.seen.get(plural).is_some_and(|seen| seen >= wanted))
@@ -635,7 +635,7 @@ impl Engine {
     }
 
     /// Have the watches told what a look at the server found?
-    pub fn shows(&self, looks: &HashMap<String, Look>) -> bool {
+    pub(crate) fn shows(&self, looks: &HashMap<String, Look>) -> bool {
         looks.iter().all(|(kind, look)| {
             let seen = self.seen.get(kind.split('.').next().unwrap_or_default());
             self.objects
@@ -646,7 +646,7 @@ impl Engine {
 
     /// Shows the next hint: one that fits the state before one that fits always, lower tiers first.
     /// False if there is none.
-    pub fn hint(&mut self) -> bool {
+    pub(crate) fn hint(&mut self) -> bool {
         let facts = self.facts();
         let Some((open, step)) = self.current() else { return false };
         let (lesson, step) = (open.lesson.clone(), step.clone());
@@ -664,7 +664,7 @@ impl Engine {
 
     /// Hints of an earlier sitting, as they would be said by these facts. One that needs what
     /// nobody has told yet is missing, until `settle` looks again.
-    pub fn recall_hints(&mut self, facts: &Arc<Facts>) {
+    pub(crate) fn recall_hints(&mut self, facts: &Arc<Facts>) {
         let Some((open, step)) = self.current() else { return };
         let ids = self.progress.look(&open.lesson.id, &step.id).map(|p| p.hints.clone()).unwrap_or_default();
         let find = |id: &String| {
@@ -677,7 +677,7 @@ impl Engine {
     }
 
     /// All kinds that the open lesson looks at.
-    pub fn kinds(&self) -> Vec<String> {
+    pub(crate) fn kinds(&self) -> Vec<String> {
         let Some(open) = &self.open else { return vec![] };
         let mut all: Vec<String> =
             open.lesson.exprs().into_iter().flat_map(|e| e.kinds.iter().cloned()).collect();
@@ -723,7 +723,7 @@ fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
 }
 
 /// The qualified plural of a kind's name.
-pub fn qualified(kind: &str) -> Option<String> {
+pub(crate) fn qualified(kind: &str) -> Option<String> {
     super::cel::facts::kind(kind).map(kinds::Kind::qualified)
 }
 

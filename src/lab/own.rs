@@ -15,13 +15,13 @@ const DRAWN: &str = "bcdfghjklmnpqrstvwxz2456789";
 
 /// The name under which an object is noted: `deployments.apps/default/web`. `resource` is the
 /// qualified plural.
-pub fn key(resource: &str, namespace: &str, name: &str) -> String {
+pub(crate) fn key(resource: &str, namespace: &str, name: &str) -> String {
     format!("{resource}/{namespace}/{name}")
 }
 
 /// The qualified plural of a recorded object. Records name the plural alone; the group is in the
 /// object itself, or, without a body, the group of the built-in kind with that plural.
-pub fn resource(plural: &str, body: Option<&[u8]>) -> String {
+pub(crate) fn resource(plural: &str, body: Option<&[u8]>) -> String {
     let body: Option<Value> = body.and_then(|body| serde_json::from_slice(body).ok());
     let written = body.as_ref().and_then(|body| body["apiVersion"].as_str());
     let group = match written {
@@ -32,27 +32,27 @@ pub fn resource(plural: &str, body: Option<&[u8]>) -> String {
 }
 
 /// Keys of the objects that the lines of a lesson's setup and solutions make or delete.
-pub fn names(lesson: &Lesson) -> BTreeSet<String> {
+pub(crate) fn names(lesson: &Lesson) -> BTreeSet<String> {
     let parts = std::iter::once(&lesson.setup).chain(lesson.steps.iter().map(|step| &step.solution));
     let lines = parts.flat_map(|lines| run::commands(lines));
     lines.flat_map(|(line, input)| names_in(&line, &input)).collect()
 }
 
 /// Keys of the objects that these lines make or delete.
-pub fn named(lines: &[String]) -> BTreeSet<String> {
+pub(crate) fn named(lines: &[String]) -> BTreeSet<String> {
     run::commands(lines).into_iter().flat_map(|(line, input)| names_in(&line, &input)).collect()
 }
 
 /// Keys of the objects that these lines make and that must not be there before, as far as they name
 /// them.
-pub fn made(lines: &[String]) -> BTreeSet<String> {
+pub(crate) fn made(lines: &[String]) -> BTreeSet<String> {
     let deletes = |line: &str| parsed(line).is_some_and(|parsed| parsed.verb.path == "delete");
     let all = run::commands(lines).into_iter().filter(|(line, _)| !line.starts_with('-') && !deletes(line));
     all.flat_map(|(line, input)| names_in(&line, &input)).collect()
 }
 
 /// The namespaces in which a lesson is played. `None`: it changes more than namespaces hold.
-pub fn places(lesson: &Lesson) -> Option<BTreeSet<String>> {
+pub(crate) fn places(lesson: &Lesson) -> Option<BTreeSet<String>> {
     let parts = std::iter::once(&lesson.setup).chain(lesson.steps.iter().map(|step| &step.solution));
     let all = parts.map(|lines| namespaces(lines)).collect::<Option<Vec<_>>>()?;
     // The learner may do it otherwise, in the namespace that every lesson calls its own.
@@ -68,7 +68,7 @@ const OF_NODES: [&str; 4] = ["cordon", "drain", "taint", "uncordon"];
 
 /// The namespaces outside which these lines change nothing. `None`: they change objects that are in
 /// no namespace, or in namespaces that are not known.
-pub fn namespaces(lines: &[String]) -> Option<BTreeSet<String>> {
+pub(crate) fn namespaces(lines: &[String]) -> Option<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     for (line, input) in run::commands(lines) {
         for part in parts(line.trim_start_matches('-').trim()) {
@@ -229,7 +229,7 @@ fn kind_of(word: &str) -> Option<&'static Kind> {
 
 /// What a controller would have had to be told to make an object of this name: qualified plurals
 /// and names.
-pub fn owners(resource: &str, name: &str) -> Vec<(&'static str, String)> {
+pub(crate) fn owners(resource: &str, name: &str) -> Vec<(&'static str, String)> {
     let drawn = |text: &str, long: std::ops::RangeInclusive<usize>| {
         long.contains(&text.len()) && text.chars().all(|c| DRAWN.contains(c))
     };

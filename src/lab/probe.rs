@@ -79,7 +79,13 @@ fn resource(words: &str) -> (&str, &str, &str) {
 
 /// Asks in a room, and answers with what the expression sees. Never fails: a failure is an answer,
 /// too.
-pub async fn ask(probe: &Probe, host: &Host, client: &Client, kubeconfig: &Path, room: &Room) -> Value {
+pub(crate) async fn ask(
+    probe: &Probe,
+    host: &Host,
+    client: &Client,
+    kubeconfig: &Path,
+    room: &Room,
+) -> Value {
     match probe {
         Probe::Inside(what) => {
             let asked = tokio::time::timeout(LIMIT, host.inside(what)).await;

@@ -20,11 +20,11 @@ use tokio::io::AsyncWrite;
 use tokio_util::sync::CancellationToken;
 
 /// A line of a setup that takes longer has failed.
-pub const LINE_MAX: Duration = Duration::from_secs(60);
+pub(crate) const LINE_MAX: Duration = Duration::from_secs(60);
 
 /// What a command left.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ran {
+pub(crate) struct Ran {
     pub code: i32,
     pub stdout: String,
     pub stderr: String,
@@ -32,7 +32,7 @@ pub struct Ran {
 
 /// The teacher's hands.
 #[derive(Clone)]
-pub struct Teacher {
+pub(crate) struct Teacher {
     pub place: Place,
     pub kubeconfig: PathBuf,
 }
@@ -41,12 +41,12 @@ impl Teacher {
     /// Runs lines in order, in a room, and stops at the first that fails. A line that begins with
     /// `-` may fail, as in a Makefile: what it makes may be there. Where one of them needs a shell,
     /// none is run: half a way leads nowhere.
-    pub async fn play(&self, lines: &[String], room: &Room) -> Result<(), Error> {
+    pub(crate) async fn play(&self, lines: &[String], room: &Room) -> Result<(), Error> {
         self.play_telling(lines, room, |_, _| {}).await
     }
 
     /// The same; before each line `told` gets its number, from 1, and how many there are.
-    pub async fn play_telling(
+    pub(crate) async fn play_telling(
         &self,
         lines: &[String],
         room: &Room,
@@ -103,7 +103,7 @@ fn may_fail(line: &str) -> (&str, bool) {
 }
 
 /// Is there a line among these that only a shell can run? Then the teacher plays none of them.
-pub fn needs_shell(lines: &[String]) -> bool {
+pub(crate) fn needs_shell(lines: &[String]) -> bool {
     commands(lines).iter().any(|(line, _)| !is_plain(may_fail(line).0))
 }
 
@@ -112,7 +112,7 @@ pub fn needs_shell(lines: &[String]) -> bool {
 /// Example: `kubectl get pods | head` needs a shell, `kubectl delete pod --nwo` has a flag that
 /// there is not, `fault kil etcd` is no fault, and what `kubectl edit` takes from the learner is
 /// not known before.
-pub fn unplayable(line: &str) -> Option<String> {
+pub(crate) fn unplayable(line: &str) -> Option<String> {
     let (text, _) = may_fail(line);
     if !is_plain(text) {
         return Some("it needs a shell, and the teacher has none".into());
@@ -155,7 +155,7 @@ fn is_plain(line: &str) -> bool {
 
 /// Of a solution, what can be played by the teacher on any cluster: kubectl's own lines that need
 /// nothing of ours.
-pub fn playable(lines: &[String]) -> Vec<String> {
+pub(crate) fn playable(lines: &[String]) -> Vec<String> {
     let mut all = Vec::new();
     for (line, input) in commands(lines) {
         let mut whole = vec![line];
@@ -171,7 +171,7 @@ pub fn playable(lines: &[String]) -> Vec<String> {
 }
 
 /// Lines as (command, what it reads): a manifest follows its `-f -` up to a line `.`.
-pub fn commands(lines: &[String]) -> Vec<(String, String)> {
+pub(crate) fn commands(lines: &[String]) -> Vec<(String, String)> {
     let mut all: Vec<(String, String)> = Vec::new();
     let mut rest = lines.iter();
     while let Some(line) = rest.next() {
@@ -188,7 +188,7 @@ pub fn commands(lines: &[String]) -> Vec<(String, String)> {
 }
 
 /// Does a manifest follow this line? A line that is not kubectl's alone is looked at by its words.
-pub fn reads_manifest(line: &str) -> bool {
+pub(crate) fn reads_manifest(line: &str) -> bool {
     let words = shlex::split(may_fail(line).0).unwrap_or_default();
     let args = match words.first().map(String::as_str) {
         Some("kubectl" | "k") => &words[1..],
@@ -202,18 +202,18 @@ pub fn reads_manifest(line: &str) -> bool {
 }
 
 /// Is this the line behind the last one of a manifest?
-pub fn ends_manifest(line: &str) -> bool {
+pub(crate) fn ends_manifest(line: &str) -> bool {
     matches!(line, "." | "EOF")
 }
 
 /// Runs kubectl in this process; one that takes too long is cancelled and has code 124. Of a long
 /// output the beginning is kept.
-pub async fn kubectl(words: Vec<String>, input: String, kubeconfig: &Path, limit: Duration) -> Ran {
+pub(crate) async fn kubectl(words: Vec<String>, input: String, kubeconfig: &Path, limit: Duration) -> Ran {
     kubectl_up_to(OUTPUT_MAX, words, input, kubeconfig, limit).await
 }
 
 /// Runs kubectl as [`kubectl`] does, and keeps so many bytes of its output.
-pub async fn kubectl_up_to(
+pub(crate) async fn kubectl_up_to(
     bytes: usize,
     words: Vec<String>,
     input: String,
@@ -227,7 +227,7 @@ pub async fn kubectl_up_to(
 
 /// Runs kubectl as [`kubectl`] does. Of a long output the end is kept, from the beginning of a line
 /// on.
-pub async fn kubectl_from_the_end(words: Vec<String>, kubeconfig: &Path, limit: Duration) -> Ran {
+pub(crate) async fn kubectl_from_the_end(words: Vec<String>, kubeconfig: &Path, limit: Duration) -> Ran {
     let out = Tail::of(OUTPUT_MAX);
     let (code, stderr) = run(words, String::new(), kubeconfig, limit, Box::new(out.clone())).await;
     Ran { code, stdout: out.text(), stderr }

@@ -10,7 +10,7 @@ use super::{cel, debrief, reach};
 const SOURCE_MAX: usize = 160;
 
 impl Engine {
-    pub fn view(&self, lang: &str) -> LessonView {
+    pub(crate) fn view(&self, lang: &str) -> LessonView {
         let Some((open, step)) = self.current() else {
             return LessonView {
                 notices: self.general(lang),
@@ -171,7 +171,7 @@ impl Engine {
 
     /// Returns the id of the first lesson with a step that is left to do: neither done, nor
     /// optional, nor beyond this cluster.
-    pub fn unfinished(&self) -> Option<String> {
+    pub(crate) fn unfinished(&self) -> Option<String> {
         let done = |lesson: &str, step: &str| self.progress.look(lesson, step).is_some_and(|p| p.done);
         let is_unfinished = |lesson: &&super::format::Lesson| {
             let mut needed = lesson.steps.iter().filter(|s| !s.optional);
@@ -180,7 +180,7 @@ impl Engine {
         self.library.lessons.iter().find(is_unfinished).map(|lesson| lesson.id.clone())
     }
 
-    pub fn list(&self, lang: &str) -> Vec<Entry> {
+    pub(crate) fn list(&self, lang: &str) -> Vec<Entry> {
         let done = |lesson: &str, step: &str| self.progress.look(lesson, step).is_some_and(|p| p.done);
         let entry = |lesson: &super::format::Lesson| Entry {
             id: lesson.id.clone(),
@@ -201,7 +201,7 @@ impl Engine {
 
     /// What `lesson test` wants to know of the open step. What is missing for it is asked for, and
     /// known when it asks again.
-    pub fn proof(&mut self) -> Proof {
+    pub(crate) fn proof(&mut self) -> Proof {
         let facts = self.facts();
         let Some((_, step)) = self.current() else { return Proof::default() };
         let because = step.predict.as_ref().and_then(|p| p.because.as_ref());

@@ -18,15 +18,15 @@ use tap::Tap;
 use tokio::net::{TcpListener, TcpStream};
 
 /// What is answered to a question about the past.
-pub type Answer = Arc<dyn Fn(Past) -> BoxFuture<'static, Result<Value, String>> + Send + Sync>;
+pub(crate) type Answer = Arc<dyn Fn(Past) -> BoxFuture<'static, Result<Value, String>> + Send + Sync>;
 
-pub fn answer(
+pub(crate) fn answer(
     past: impl Fn(Past) -> BoxFuture<'static, Result<Value, String>> + Send + Sync + 'static,
 ) -> Answer {
     Arc::new(past)
 }
 
-pub struct Stage {
+pub(crate) struct Stage {
     place: Place,
     tap: Tap,
     client: Client,
@@ -37,7 +37,7 @@ pub struct Stage {
 
 /// What becomes of the next write to the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lost {
+pub(crate) enum Lost {
     /// It takes effect, and its answer does not come.
     Answer,
     /// It does not take effect.
@@ -54,7 +54,7 @@ struct Store {
 
 impl Stage {
     /// A ground whose files lie in a directory. `kubectl` is the server of the teacher's kubectl.
-    pub async fn new(dir: &Path, kubectl: SocketAddr, past: Answer) -> Arc<Stage> {
+    pub(crate) async fn new(dir: &Path, kubectl: SocketAddr, past: Answer) -> Arc<Stage> {
         let place = Home::at(dir).cluster("stage").unwrap();
         std::fs::create_dir_all(place.pki()).unwrap();
         let kubeconfig = dir.join("kubeconfig");
@@ -74,7 +74,7 @@ impl Stage {
     }
 
     /// A key of the store, as [`Inside::Key`] tells it.
-    pub fn key(&self, key: &str) -> Value {
+    pub(crate) fn key(&self, key: &str) -> Value {
         self.store().keys.get(key).map_or_else(
             || json!({}),
             |(value, create, version)| json!({"value": value, "create_revision": create, "version": version}),
@@ -82,12 +82,12 @@ impl Stage {
     }
 
     /// Deletes a key of the store.
-    pub fn delete(&self, key: &str) {
+    pub(crate) fn delete(&self, key: &str) {
         self.store().keys.remove(key);
     }
 
     /// The next write gets no answer.
-    pub fn lose(&self, lost: Lost) {
+    pub(crate) fn lose(&self, lost: Lost) {
         self.store().lost = Some(lost);
     }
 
@@ -109,7 +109,7 @@ impl Stage {
 }
 
 /// A server that takes connections and never answers. It is there as long as the listener is.
-pub async fn silent() -> (TcpListener, SocketAddr) {
+pub(crate) async fn silent() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)

@@ -12,7 +12,7 @@ use std::time::Duration;
 use task::Crew;
 
 /// What a watch says. `kind` is the qualified plural.
-pub enum Told {
+pub(crate) enum Told {
     /// All that there is: at first, and after a gap.
     All {
         kind: String,
@@ -42,7 +42,7 @@ const GONE: u16 = 410;
 const ASK_AGAIN: [u16; 2] = [408, 429];
 
 /// What a server has of a kind at one moment.
-pub struct Look {
+pub(crate) struct Look {
     /// Revision of the newest of them.
     pub newest: i64,
     /// Revision at which it was asked.
@@ -53,7 +53,7 @@ pub struct Look {
 impl Look {
     /// Has a watch told everything that this look saw? `seen` is the newest revision that it told
     /// of.
-    pub fn is_known(&self, seen: i64, objects: &BTreeMap<(String, String), Object>) -> bool {
+    pub(crate) fn is_known(&self, seen: i64, objects: &BTreeMap<(String, String), Object>) -> bool {
         let revision = |o: &Object| number(o.json["metadata"]["resourceVersion"].as_str());
         // One that was not there has been made since; else its end has not been heard of yet.
         let heard = |(key, o): (_, &Object)| self.there.contains(key) || revision(o) > self.at;
@@ -67,7 +67,7 @@ fn number(revision: Option<&str>) -> i64 {
 
 /// Asks what there is of a kind in a room right now. A watch may be behind that, and tells nobody
 /// by how much.
-pub async fn look(client: &Client, name: &str, room: &Room) -> Option<(String, Look)> {
+pub(crate) async fn look(client: &Client, name: &str, room: &Room) -> Option<(String, Look)> {
     let known = facts::kind(name)?;
     let list = api(client, known, room).list_metadata(&ListParams::default()).await;
     let list = list.inspect_err(|error| tracing::debug!(name, %error, "cannot be looked at")).ok()?;
@@ -86,7 +86,7 @@ pub async fn look(client: &Client, name: &str, room: &Room) -> Option<(String, L
 ///
 /// # Errors
 /// The server does not have the former any more, or it does not answer.
-pub async fn between(
+pub(crate) async fn between(
     client: &Client,
     name: &str,
     room: &Room,
@@ -101,7 +101,7 @@ pub async fn between(
 
 /// What a server answers when it is asked for the objects of a kind at a revision.
 #[derive(Debug)]
-pub enum Then {
+pub(crate) enum Then {
     Objects(BTreeMap<(String, String), Object>),
     /// The server no longer has them.
     Gone,
@@ -127,7 +127,7 @@ impl Then {
 
 /// Asks for the objects of a kind in a room as they were at a revision. 0 is none, and asks
 /// nothing.
-pub async fn at_revision(client: &Client, name: &str, room: &Room, revision: i64) -> Then {
+pub(crate) async fn at_revision(client: &Client, name: &str, room: &Room, revision: i64) -> Then {
     let Some(known) = facts::kind(name) else { return Then::Refused };
     if revision == 0 {
         return Then::Gone;
@@ -171,7 +171,7 @@ fn api(client: &Client, known: &Kind, room: &Room) -> Api<DynamicObject> {
 /// Watches a kind in a room. `saw` hears of every version as it came, `tell` of what there is as
 /// lessons know it; the watch ends when that answers false. One that panics begins anew, so that a
 /// lesson does not wait for ever. False if there is no such kind.
-pub fn start(
+pub(crate) fn start(
     crew: &Crew,
     client: &Client,
     name: &str,

@@ -60,16 +60,16 @@ texts! {
 }
 
 /// The text in a language given by its code, with each `{}` replaced in order.
-pub fn say(lang: &str, word: Word, with: &[&str]) -> String {
+pub(crate) fn say(lang: &str, word: Word, with: &[&str]) -> String {
     Lang::parse(lang).unwrap_or_default().say(word, with)
 }
 
 /// What is told when a learner has agreed to less than would be done by now.
-pub fn plan_changed(lang: &str) -> String {
+pub(crate) fn plan_changed(lang: &str) -> String {
     cluster::Error::Refusal(cluster::Refusal::PlanChanged).say(Lang::parse(lang).unwrap_or_default())
 }
 
 /// The same in a language, if that is what an English refusal of the way back says.
-pub fn is_plan_changed(why: &str, lang: &str) -> Option<String> {
+pub(crate) fn is_plan_changed(why: &str, lang: &str) -> Option<String> {
     (why == plan_changed("en")).then(|| plan_changed(lang))
 }

@@ -25,7 +25,7 @@ enum Consent {
 
 impl Meant {
     /// A question as it was put.
-    pub fn new(ask: Ask) -> Meant {
+    pub(super) fn new(ask: Ask) -> Meant {
         match ask {
             Ask::Sure { ask, agreed: Some(agreed) } => Meant { ask: *ask, consent: Consent::Of(agreed) },
             Ask::Sure { ask, agreed: None } => Meant { ask: *ask, consent: Consent::Whatever },

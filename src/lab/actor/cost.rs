@@ -35,7 +35,7 @@ impl Cost {
 
     /// What is lost beyond what a learner has agreed to. What would be changed back may not be
     /// removed instead.
-    pub fn beyond(&self, agreed: &[Loss]) -> Vec<Loss> {
+    pub(super) fn beyond(&self, agreed: &[Loss]) -> Vec<Loss> {
         self.lost.iter().filter(|loss| !agreed.contains(loss)).cloned().collect()
     }
 }

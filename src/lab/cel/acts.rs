@@ -15,7 +15,7 @@ use runtime::images;
 /// after `kubectl delete pod web`. A delete of the list with a selector takes away only what fits:
 /// `DELETE /api/v1/namespaces/default/pods?labelSelector=app=x` is none of `web` unless a version
 /// of `web` had that label.
-pub fn removes(facts: &Facts, record: &Value, object: &str) -> bool {
+pub(super) fn removes(facts: &Facts, record: &Value, object: &str) -> bool {
     let is_done = matches!(at(record, "code"), Some(Value::Int(200..=299)));
     let is_tried = at(record, "dry_run") == Some(&Value::Bool(true));
     if at(record, "own") != Some(&Value::Bool(true)) || !is_done || is_tried {
@@ -53,7 +53,7 @@ fn is_selected(facts: &Facts, record: &Value, object: &str) -> bool {
 ///
 /// Example: `nginx` starts `nginx -g "daemon off;"`. So does `command: [nginx, -g, "daemon off;"]`;
 /// `args: [sleep, infinity]` does not.
-pub fn runs_own_program(pod: &Value) -> bool {
+pub(super) fn runs_own_program(pod: &Value) -> bool {
     let words = |field: &str| -> Vec<String> {
         match at(pod, &format!("spec.containers.0.{field}")) {
             Some(Value::List(words)) => words
@@ -106,7 +106,7 @@ fn repository(reference: &str) -> String {
 ///
 /// # Errors
 /// Pods are not watched yet.
-pub fn mirrors(facts: &Facts, component: &str) -> Result<Vec<Object>, String> {
+pub(super) fn mirrors(facts: &Facts, component: &str) -> Result<Vec<Object>, String> {
     let mut pods = facts.objects("Pod", "kube-system", None)?;
     pods.retain(|pod| {
         let (meta, node) = (&pod.json["metadata"], pod.json["spec"]["nodeName"].as_str().unwrap_or_default());
@@ -120,7 +120,7 @@ pub fn mirrors(facts: &Facts, component: &str) -> Result<Vec<Object>, String> {
 
 /// A connection that a typed line tried to open.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Knock {
+pub(super) struct Knock {
     pub host: String,
     /// As written; empty if it is in a variable.
     pub port: String,
@@ -130,7 +130,7 @@ pub struct Knock {
 }
 
 impl Knock {
-    pub fn value(&self) -> Value {
+    pub(super) fn value(&self) -> Value {
         value::map([
             ("host", value::text(&self.host)),
             ("port", value::text(&self.port)),
@@ -185,7 +185,7 @@ const NC: Options = Options { letters: "zvn46N", valued: "w", long: &[], long_va
 /// there whatever it is.
 ///
 /// Example: `curl -H 'Host: localhost:31000' localhost:1` knocks at port 1.
-pub fn knock(line: &str, code: i32) -> Option<Knock> {
+pub(super) fn knock(line: &str, code: i32) -> Option<Knock> {
     let tail = |(command, rest): (&str, &str), ends: &[&str]| {
         ends.contains(&rest.trim()).then(|| command.to_string())
     };

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 /// Steps of one evaluation: turns of loops, and [`BYTES_OF_STEP`] bytes that are copied count as
 /// one. As many as the API server allows one rule of a definition (`PerCallLimit`).
-pub const STEPS_MAX: u64 = 1_000_000;
+pub(super) const STEPS_MAX: u64 = 1_000_000;
 /// Processor time of one evaluation. Some functions read everything that is known, so a step may be
 /// long.
 const TIME_MAX: Duration = Duration::from_secs(2);
@@ -134,11 +134,11 @@ static LIMIT: Type = Type::new_unspecified_type("limit");
 
 /// `TICK[x]` is true, and an error once the budget is spent. It charges one step and a copy of `x`.
 #[derive(Clone, Debug)]
-pub struct Tick(pub Arc<Budget>);
+pub(super) struct Tick(pub Arc<Budget>);
 
 /// `WEIGH[x]` is `x`. It charges a copy of it.
 #[derive(Clone, Debug)]
-pub struct Weigh(pub Arc<Budget>);
+pub(super) struct Weigh(pub Arc<Budget>);
 
 macro_rules! as_value {
     ($name:ident) => {
@@ -208,7 +208,7 @@ impl Indexer for Weigh {
 }
 
 /// Makes the limit known to an evaluation.
-pub fn declare(context: &mut cel::Context<'_, '_>, budget: &Arc<Budget>) {
+pub(super) fn declare(context: &mut cel::Context<'_, '_>, budget: &Arc<Budget>) {
     context.add_variable_as_val(super::compile::TICK, Box::new(Tick(budget.clone())));
     context.add_variable_as_val(super::compile::WEIGH, Box::new(Weigh(budget.clone())));
 }

@@ -20,10 +20,10 @@ use cel::common::ast::{CallExpr, ComprehensionExpr, Expr as Node, IdedExpr, List
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Names under which an evaluation finds a function, and the n-th narrowed list.
-pub fn function_name(name: &str) -> String {
+pub(super) fn function_name(name: &str) -> String {
     format!("@f:{name}")
 }
-pub fn list_name(at: usize) -> String {
+pub(super) fn list_name(at: usize) -> String {
     format!("@n:{at}")
 }
 
@@ -54,7 +54,7 @@ pub struct Narrow {
 
 /// An expression as it is evaluated.
 #[derive(Clone, Debug)]
-pub struct Compiled {
+pub(super) struct Compiled {
     pub expr: IdedExpr,
     pub narrows: Vec<Narrow>,
     /// Functions that it calls itself.
@@ -64,17 +64,17 @@ pub struct Compiled {
 }
 
 /// Names under which an evaluation finds its limit.
-pub const TICK: &str = "@tick";
-pub const WEIGH: &str = "@weigh";
+pub(super) const TICK: &str = "@tick";
+pub(super) const WEIGH: &str = "@weigh";
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// A number that no other expression of this process has.
-pub fn fresh_id() -> u64 {
+pub(super) fn fresh_id() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-pub fn compile(expr: &IdedExpr) -> Compiled {
+pub(super) fn compile(expr: &IdedExpr) -> Compiled {
     let mut compiled =
         Compiled { expr: expr.clone(), narrows: vec![], functions: vec![], whole_trace: false };
     let mut expr = std::mem::take(&mut compiled.expr);
@@ -86,9 +86,9 @@ pub fn compile(expr: &IdedExpr) -> Compiled {
 /// Functions whose value follows from their arguments alone.
 const PURE: &[&str] =
     &["get", "ready", "last", "ms", "after", "name", "since", "is_request", "covers", "shows", "base64"];
-pub const OR: &str = "_||_";
-pub const AND: &str = "_&&_";
-pub const CONDITIONAL: &str = "_?_:_";
+pub(super) const OR: &str = "_||_";
+pub(super) const AND: &str = "_&&_";
+pub(super) const CONDITIONAL: &str = "_?_:_";
 const INDEX: &str = "_[_]";
 const ADD: &str = "_+_";
 /// Types by their names: values that nothing can copy.

@@ -17,7 +17,7 @@ use std::cmp::Ordering;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-pub struct Function {
+pub(super) struct Function {
     pub name: &'static str,
     /// How many values it takes.
     pub takes: RangeInclusive<usize>,
@@ -30,7 +30,7 @@ pub struct Function {
 
 /// Where a function's answer comes from: one that is true now may be false again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asks {
+pub(super) enum Asks {
     /// Its values, and what has happened.
     Past,
     /// The trace, which it searches by itself.
@@ -57,7 +57,7 @@ const fn network(name: &'static str, takes: RangeInclusive<usize>, run: Run) -> 
     Function { asks: Asks::Network, ..of(name, takes, run) }
 }
 
-pub const TABLE: &[Function] = &[
+pub(super) const TABLE: &[Function] = &[
     now(by_kind("objects", 2..=3, |facts, args| {
         let selector = if args.len() > 2 { Some(word(args, 2)?) } else { None };
         Ok(value::list(
@@ -218,7 +218,7 @@ pub const TABLE: &[Function] = &[
 ];
 
 /// Makes functions known to an evaluation.
-pub fn declare(
+pub(super) fn declare(
     context: &mut Context<'_, '_>,
     facts: &Arc<Facts>,
     budget: &Arc<Budget>,
@@ -264,7 +264,7 @@ fn is_request(record: &Value, verbs: &str, object: &str, commands: &str) -> bool
 /// Was the object asked for by the request: by its name, or in a list whose selectors it fits? `{}`
 /// never is. Of a list that `kubectl describe` searches for a prefix it shows only the names that
 /// begin so.
-pub fn covers(request: &Value, object: &Value) -> bool {
+pub(super) fn covers(request: &Value, object: &Value) -> bool {
     let (kind, name) = (str_field(object, "kind"), at(object, "metadata.name"));
     let Some(Value::String(name)) = name else { return false };
     let namespace = at(object, "metadata.namespace").cloned().unwrap_or_else(|| value::text(""));

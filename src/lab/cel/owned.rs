@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 /// Kinds that stand between an object and its pods, nearest first: a Deployment makes ReplicaSets,
 /// a CronJob makes Jobs.
-pub fn between(kind: &str) -> &'static [&'static str] {
+pub(super) fn between(kind: &str) -> &'static [&'static str] {
     match kind {
         "Deployment" => &["ReplicaSet"],
         "CronJob" => &["Job"],
@@ -25,7 +25,7 @@ pub fn between(kind: &str) -> &'static [&'static str] {
 ///
 /// # Errors
 /// One of the kinds is not watched yet.
-pub fn pods_of(facts: &Facts, kind: &str, namespace: &str, name: &str) -> Result<Vec<Object>, String> {
+pub(super) fn pods_of(facts: &Facts, kind: &str, namespace: &str, name: &str) -> Result<Vec<Object>, String> {
     let top = facts.object(kind, namespace, name)?;
     let mut owners: BTreeSet<String> = top.iter().filter_map(|o| uid(&o.json)).collect();
     for kind in between(kind) {
@@ -44,7 +44,7 @@ pub fn pods_of(facts: &Facts, kind: &str, namespace: &str, name: &str) -> Result
 ///
 /// # Errors
 /// EndpointSlices are not watched yet.
-pub fn backends(facts: &Facts, namespace: &str, service: &str) -> Result<Vec<String>, String> {
+pub(super) fn backends(facts: &Facts, namespace: &str, service: &str) -> Result<Vec<String>, String> {
     let selector = format!("kubernetes.io/service-name={service}");
     let slices = facts.objects("EndpointSlice", namespace, Some(&selector))?;
     let endpoints = slices.iter().flat_map(|s| s.json["endpoints"].as_array().into_iter().flatten());

@@ -12,7 +12,7 @@ use super::functions::{Asks, TABLE};
 use cel::common::ast::{EntryExpr, Expr as Node, IdedExpr};
 
 /// Does it stay true once it is, as long as history, trace and events only grow?
-pub fn stays_true(node: &Node) -> bool {
+pub(super) fn stays_true(node: &Node) -> bool {
     if !reads_past(node) {
         return true;
     }

@@ -10,14 +10,14 @@ use serde_json::Value as Json;
 
 /// A call that looks at objects.
 #[derive(Clone)]
-pub struct Read {
+pub(super) struct Read {
     function: &'static str,
     args: Vec<IdedExpr>,
 }
 
 impl Read {
     /// `None`: the function looks at no objects.
-    pub fn of(known: &functions::Function, call: &CallExpr) -> Option<Read> {
+    pub(super) fn of(known: &functions::Function, call: &CallExpr) -> Option<Read> {
         let looks = matches!(
             known.name,
             "object"
@@ -37,7 +37,7 @@ impl Read {
 
     /// May it look at this object? A value that is known only while the expression is evaluated,
     /// e.g. of a macro's variable, may be any.
-    pub fn may_be(&self, kind: &Kind, object: &Json, variant: &Value) -> bool {
+    pub(super) fn may_be(&self, kind: &Kind, object: &Json, variant: &Value) -> bool {
         let text = |at: usize| self.args.get(at).and_then(|arg| text(arg, variant));
         let is = |given: Option<String>, own: &str| given.is_none_or(|given| given == "*" || given == own);
         let metadata = |key: &str| object["metadata"][key].as_str().unwrap_or_default();

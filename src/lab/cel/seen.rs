@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 /// What an expression names.
 #[derive(Default)]
-pub struct Seen {
+pub(super) struct Seen {
     pub functions: BTreeSet<String>,
     pub variables: BTreeSet<String>,
     pub kinds: BTreeSet<String>,
@@ -33,13 +33,13 @@ pub struct Seen {
 
 impl Seen {
     /// Nothing is seen yet. `given`: names that are bound in the whole expression.
-    pub fn new(given: &[(&str, Meaning)]) -> Seen {
+    pub(super) fn new(given: &[(&str, Meaning)]) -> Seen {
         let bound: Vec<_> = given.iter().map(|(name, meaning)| (name.to_string(), *meaning)).collect();
         Seen { given: bound.len(), bound, ..Seen::default() }
     }
 
     /// What the value of a whole expression is.
-    pub fn meaning(&self, expr: &Node) -> Meaning {
+    pub(super) fn meaning(&self, expr: &Node) -> Meaning {
         Meaning::of(expr, &self.bound)
     }
 
@@ -48,7 +48,7 @@ impl Seen {
     /// # Errors
     /// Nodes stand too deep, a call has too few or too many values, or a text is compared with
     /// words of which it is none.
-    pub fn walk(&mut self, node: &Node) -> Result<(), Error> {
+    pub(super) fn walk(&mut self, node: &Node) -> Result<(), Error> {
         if self.depth == DEPTH_MAX {
             return Err(Error::Syntax(format!("more than {DEPTH_MAX} expressions stand inside each other")));
         }

@@ -19,14 +19,14 @@ use std::sync::{Arc, OnceLock};
 
 /// A list or a map that is not copied.
 #[derive(Debug)]
-pub struct Shared {
+pub(super) struct Shared {
     value: Value,
     /// Elements of a list, or keys of a map, once something iterates over them.
     items: OnceLock<Vec<Box<dyn Val>>>,
 }
 
 /// A value as the evaluator takes it.
-pub fn wrap(value: Value) -> Box<dyn Val> {
+pub(super) fn wrap(value: Value) -> Box<dyn Val> {
     match value {
         Value::List(_) | Value::Map(_) => Box::new(Shared { value, items: OnceLock::new() }),
         // Scalars always convert.
@@ -38,7 +38,7 @@ pub fn wrap(value: Value) -> Box<dyn Val> {
 ///
 /// # Errors
 /// It is of a type that has no counterpart.
-pub fn unwrap(val: &dyn Val) -> Result<Value, ExecutionError> {
+pub(super) fn unwrap(val: &dyn Val) -> Result<Value, ExecutionError> {
     if let Some(shared) = val.downcast_ref::<Shared>() {
         return Ok(shared.value.clone());
     }
@@ -226,13 +226,13 @@ impl<'b, 'v> ValIterator<'b, 'v> for Items<'b> {
 }
 
 /// What a function of [`super::functions::TABLE`] does.
-pub type Run = fn(&Arc<Facts>, &[Value]) -> Result<Value, String>;
+pub(super) type Run = fn(&Arc<Facts>, &[Value]) -> Result<Value, String>;
 
 /// A function of lessons as a value: a call `f(a, b)` is compiled to the index expression `f[[a,
 /// b]]`, because an index operator, unlike a function call, hands its operands over without copying
 /// them.
 #[derive(Clone)]
-pub struct Callable {
+pub(super) struct Callable {
     pub name: &'static str,
     pub run: Run,
     pub facts: Arc<Facts>,

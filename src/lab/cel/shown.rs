@@ -19,7 +19,7 @@ use serde_json::{Value as Json, json};
 /// Was the object in the answer, and in that the field? `column` is its column in the table of
 /// `kubectl get`, `path` where it stands in the object. What a client does not tell of its format
 /// counts for the learner.
-pub fn shows(request: &Value, object: &Value, column: &str, path: &str) -> bool {
+pub(super) fn shows(request: &Value, object: &Value, column: &str, path: &str) -> bool {
     let is_look = matches!(str_field(request, "verb"), "get" | "list")
         && matches!(at(request, "code"), Some(Value::Int(200)));
     if !is_look || !covers(request, object) {

@@ -50,7 +50,7 @@ fn meaning(name: &str, bound: &Bound) -> Option<Meaning> {
 }
 
 /// What the elements of a list are.
-pub fn elements(list: &Node, bound: &Bound) -> Records {
+pub(super) fn elements(list: &Node, bound: &Bound) -> Records {
     match list {
         Node::Ident(name) => match meaning(name, bound) {
             Some(meaning) => meaning.elements,
@@ -69,7 +69,7 @@ pub fn elements(list: &Node, bound: &Bound) -> Records {
 }
 
 /// What a value is.
-pub fn record(value: &Node, bound: &Bound) -> Records {
+pub(super) fn record(value: &Node, bound: &Bound) -> Records {
     match value {
         Node::Ident(name) => meaning(name, bound).unwrap_or_default().value,
         Node::Call(call) => match call.func_name.as_str() {
@@ -99,7 +99,7 @@ fn is_filter(c: &ComprehensionExpr) -> bool {
 ///
 /// # Errors
 /// The field can never have this text.
-pub fn compared(of: Records, field: &str, text: &str) -> Result<(), Error> {
+pub(super) fn compared(of: Records, field: &str, text: &str) -> Result<(), Error> {
     match (field, of) {
         ("verb", Records::Trace) => verb(text),
         ("verb", Records::History) => one_of("version of history()", text, &VERSION_VERBS),
@@ -112,7 +112,7 @@ pub fn compared(of: Records, field: &str, text: &str) -> Result<(), Error> {
 ///
 /// # Errors
 /// There is no such verb or component.
-pub fn called(function: &str, text: &dyn Fn(usize) -> Option<String>) -> Result<(), Error> {
+pub(super) fn called(function: &str, text: &dyn Fn(usize) -> Option<String>) -> Result<(), Error> {
     let verbs = match function {
         "requests" | "asked" | "wrote" => text(0),
         "is_request" => text(1),

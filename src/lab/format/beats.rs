@@ -24,7 +24,7 @@ pub type Beats = BTreeMap<String, Beat>;
 
 /// Names that every beat may use: what the learner predicted, what was so, and whether the two are
 /// one.
-pub const GIVEN: &[&str] = &["said", "answer", "right"];
+pub(super) const GIVEN: &[&str] = &["said", "answer", "right"];
 
 /// The names that a beat may use, and what is known of their values. `unread`: names whose
 /// expressions cannot be read, which is told once, and not again where they are used.
@@ -35,7 +35,7 @@ fn names<'a>(with: &'a [(String, Expr)], unread: &'a [String]) -> Vec<(&'a str, 
 }
 
 /// Reads the beats and their other languages.
-pub fn parse(text: &str, file: &Path, others: &[(&str, &str, &Path)]) -> Result<Beats, Vec<Fault>> {
+pub(super) fn parse(text: &str, file: &Path, others: &[(&str, &str, &Path)]) -> Result<Beats, Vec<Fault>> {
     let raw: BTreeMap<String, raw::Beat> = raw::read(text, file, 1).map_err(|f| vec![f])?;
     let mut faults = Vec::new();
     let line = |text: &str, name: &str| {

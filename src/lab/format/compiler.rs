@@ -22,20 +22,20 @@ impl Compiler<'_> {
             .map_or(1, |n| n + 1)
     }
     /// Notes what is wrong with a text of the file.
-    pub fn fault(&mut self, near: &str, what: String) {
+    pub(super) fn fault(&mut self, near: &str, what: String) {
         let line = self.line(near);
         self.faults.push(Fault { file: self.file.into(), line, what });
     }
     /// Compiles an expression; `None`: it does not compile, which is noted.
-    pub fn expr(&mut self, source: &str, place: Use) -> Option<Expr> {
+    pub(super) fn expr(&mut self, source: &str, place: Use) -> Option<Expr> {
         self.keep(source, Expr::compile(source, place, &[]))
     }
     /// The same for a text with `${…}`.
-    pub fn template(&mut self, text: &str) -> Option<Template> {
+    pub(super) fn template(&mut self, text: &str) -> Option<Template> {
         self.keep(text, Template::compile(text, Use::Hint, &[]))
     }
     /// Lines that the teacher is to play.
-    pub fn lines(&mut self, lines: &[String]) {
+    pub(super) fn lines(&mut self, lines: &[String]) {
         for (line, _) in run::commands(lines) {
             if let Some(why) = run::unplayable(&line) {
                 self.fault(&line, format!("{line:?} cannot be played: {why}"));
@@ -44,7 +44,7 @@ impl Compiler<'_> {
     }
     /// Lines that break something when a step begins. What they cost nobody is asked, so they
     /// change no object.
-    pub fn faults_of_step(&mut self, lines: &[String]) {
+    pub(super) fn faults_of_step(&mut self, lines: &[String]) {
         self.lines(lines);
         let is_fault =
             |line: &String| line.trim_start_matches('-').split_whitespace().next() == Some("fault");

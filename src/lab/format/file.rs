@@ -10,7 +10,7 @@ const LENGTH_MAX: u64 = 1 << 20;
 
 /// The text of a file, with its line ends as they are; `None` if there is no such file. Errors: it
 /// is there and cannot be read, and why.
-pub fn text(path: &Path) -> Result<Option<String>, Fault> {
+pub(crate) fn text(path: &Path) -> Result<Option<String>, Fault> {
     let fault = |line, what: String| Fault { file: path.into(), line, what };
     let of_system = |e: std::io::Error| fault(1, format!("cannot be read: {e}"));
     let about = match std::fs::metadata(path) {
@@ -37,7 +37,7 @@ pub fn text(path: &Path) -> Result<Option<String>, Fault> {
 
 /// The text without a byte order mark, every line ended by a line feed alone: editors on Windows
 /// write both.
-pub fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n")
 }
 

@@ -15,7 +15,7 @@ pub struct Section {
 }
 
 /// Front matter, the line it begins on, the rest, and the line that begins on.
-pub fn split<'a>(text: &'a str, file: &Path) -> Result<(&'a str, usize, &'a str, usize), Fault> {
+pub(crate) fn split<'a>(text: &'a str, file: &Path) -> Result<(&'a str, usize, &'a str, usize), Fault> {
     let fault = |what: &str| Fault { file: file.into(), line: 1, what: what.into() };
     let fence = |line: &str| line.trim_end() == "---";
     let mut lines = text.split_inclusive('\n');
@@ -35,7 +35,7 @@ pub fn split<'a>(text: &'a str, file: &Path) -> Result<(&'a str, usize, &'a str,
 
 /// The introduction (without the `# Title` line) and the sections. `first` is the line that `text`
 /// begins on.
-pub fn sections(text: &str, first: usize, file: &Path) -> Result<(String, Vec<Section>), Fault> {
+pub(crate) fn sections(text: &str, first: usize, file: &Path) -> Result<(String, Vec<Section>), Fault> {
     let (mut intro, mut all, mut fence) = (String::new(), Vec::<Section>::new(), false);
     for (at, line) in text.lines().enumerate() {
         if line.trim_start().starts_with("```") {
@@ -67,7 +67,7 @@ pub fn sections(text: &str, first: usize, file: &Path) -> Result<(String, Vec<Se
 }
 
 /// Code blocks as (language, text).
-pub fn code_blocks(markdown: &str) -> Vec<(String, String)> {
+pub(crate) fn code_blocks(markdown: &str) -> Vec<(String, String)> {
     let mut blocks: Vec<(String, String)> = Vec::new();
     let mut open = false;
     for line in markdown.lines() {

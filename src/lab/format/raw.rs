@@ -10,7 +10,7 @@ use std::time::Duration;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Lesson {
+pub(crate) struct Lesson {
     pub id: String,
     pub title: String,
     pub track: String,
@@ -43,7 +43,7 @@ fn cluster() -> String {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Clock {
+pub(crate) struct Clock {
     pub scale: f64,
 }
 impl Default for Clock {
@@ -54,7 +54,7 @@ impl Default for Clock {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Step {
+pub(crate) struct Step {
     pub id: String,
     pub task: String,
     pub view: Option<String>,
@@ -84,7 +84,7 @@ pub struct Step {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Predict {
+pub(crate) struct Predict {
     pub question: String,
     pub choices: BTreeMap<String, String>,
     pub answer: String,
@@ -93,21 +93,21 @@ pub struct Predict {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Keep {
+pub(crate) struct Keep {
     pub is: String,
     pub say: String,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Check {
+pub(crate) struct Check {
     pub that: String,
     pub is: String,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Hint {
+pub(crate) struct Hint {
     pub id: Option<String>,
     pub tier: u8,
     pub when: Option<String>,
@@ -116,7 +116,7 @@ pub struct Hint {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Wrong {
+pub(crate) struct Wrong {
     #[serde(rename = "do")]
     pub lines: Vec<String>,
     pub why: String,
@@ -126,7 +126,7 @@ pub struct Wrong {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Words {
+pub(crate) struct Words {
     pub id: String,
     pub title: String,
     pub steps: Vec<StepWords>,
@@ -134,7 +134,7 @@ pub struct Words {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct StepWords {
+pub(crate) struct StepWords {
     pub id: String,
     pub task: String,
     pub predict: Option<PredictWords>,
@@ -148,7 +148,7 @@ pub struct StepWords {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct PredictWords {
+pub(crate) struct PredictWords {
     pub question: String,
     pub choices: BTreeMap<String, String>,
 }
@@ -157,7 +157,7 @@ pub struct PredictWords {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Beat {
+pub(crate) struct Beat {
     #[serde(default)]
     pub with: serde_json::Map<String, serde_json::Value>, // which keeps the order
     pub when: Option<String>,
@@ -165,7 +165,7 @@ pub struct Beat {
 }
 
 /// One expression, or a list of them with a sentence each. By hand, so that errors keep their line.
-pub enum Checks {
+pub(crate) enum Checks {
     One(String),
     Each(Vec<Check>),
 }
@@ -197,13 +197,13 @@ impl<'de> Deserialize<'de> for Checks {
 }
 
 /// What is wrong with a hint's tier, if anything is.
-pub fn odd_tier(tier: u8) -> Option<String> {
+pub(crate) fn odd_tier(tier: u8) -> Option<String> {
     let known = (1..=3).contains(&tier);
     (!known).then(|| format!("tiers are 1 where to look, 2 what is wrong, 3 the command; not {tier}"))
 }
 
 /// `500ms`, `3s`, `2m`; at most an hour, which is longer than anybody waits before a screen.
-pub struct Span(pub Duration);
+pub(crate) struct Span(pub Duration);
 
 const SPAN_MAX: Duration = Duration::from_secs(3600);
 
@@ -238,7 +238,7 @@ impl<'de> Deserialize<'de> for Span {
 
 /// Reads YAML that begins on line `first` of the file. Unknown keys are answered with the nearest
 /// known one.
-pub fn read<T: DeserializeOwned>(yaml: &str, file: &Path, first: usize) -> Result<T, Fault> {
+pub(crate) fn read<T: DeserializeOwned>(yaml: &str, file: &Path, first: usize) -> Result<T, Fault> {
     serde_yaml::from_str(yaml).map_err(|error| {
         let line = error.location().map_or(first, |l| first + l.line() - 1);
         let text = error.to_string();

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Kinds that controllers write as a whole.
-pub const DERIVED: [&str; 7] = [
+pub(super) const DERIVED: [&str; 7] = [
     "endpoints",
     "endpointslices",
     "events",
@@ -72,7 +72,7 @@ fn will(plural: &str, mut object: Value, is_scaled: bool) -> Option<[(String, St
 }
 
 /// Has somebody changed something between the two?
-pub fn differ(then: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> bool {
+pub(super) fn differ(then: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> bool {
     let whole = |name: &&String| !name.starts_with(MADE);
     now.iter().any(|(name, hash)| whole(&name) && then.get(name) != Some(hash))
         || then.keys().filter(whole).any(|name| !name.starts_with(TIMED_MARK) && !now.contains_key(name))
@@ -80,7 +80,7 @@ pub fn differ(then: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -
 
 /// Has somebody changed, made or deleted an object of these resources between the two, labels and
 /// annotations aside?
-pub fn remade(
+pub(super) fn remade(
     then: &BTreeMap<String, String>,
     now: &BTreeMap<String, String>,
     resources: &BTreeSet<String>,

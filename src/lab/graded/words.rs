@@ -42,13 +42,13 @@ texts! {
 }
 
 /// The text in a language given by its code, with each `{}` replaced in order.
-pub fn say(lang: &str, word: Word, with: &[&str]) -> String {
+pub(super) fn say(lang: &str, word: Word, with: &[&str]) -> String {
     Lang::parse(lang).unwrap_or_default().say(word, with)
 }
 
 /// A reason that rests on who has acted, for the record and for the learner. `borrowed`: names of
 /// components under which a person can act here as well.
-pub fn red_by(lang: &str, word: Word, borrowed: &BTreeSet<String>) -> Red {
+pub(super) fn red_by(lang: &str, word: Word, borrowed: &BTreeSet<String>) -> Red {
     let names: Vec<&str> = borrowed.iter().map(String::as_str).take(NAMED_MAX).collect();
     if names.is_empty() {
         return red(lang, word, &[]);
@@ -60,7 +60,7 @@ pub fn red_by(lang: &str, word: Word, borrowed: &BTreeSet<String>) -> Red {
 }
 
 /// A reason for the record and for the learner.
-pub fn red(lang: &str, word: Word, with: &[&str]) -> Red {
+pub(super) fn red(lang: &str, word: Word, with: &[&str]) -> Red {
     Red { unmet: say(EN, word, with), told: say(lang, word, with) }
 }
 

@@ -11,7 +11,7 @@ use api::volumes::OLD_CLASS;
 use serde_json::Value;
 
 /// A claim that is not bound: what is it waiting for?
-pub fn claim(reader: &Reader, out: &mut Explanation, claim: &Value) {
+pub(super) fn claim(reader: &Reader, out: &mut Explanation, claim: &Value) {
     if meta::is_terminating(claim) {
         terminating(reader, out, claim);
         return;

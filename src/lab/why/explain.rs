@@ -15,21 +15,21 @@ use lang::Lang;
 use serde_json::Value;
 
 /// A reader of facts that speaks one language.
-pub struct Reader<'a> {
+pub(super) struct Reader<'a> {
     pub facts: &'a Facts,
     pub lang: Lang,
 }
 
 impl Reader<'_> {
-    pub fn say(&self, word: Word, with: &[&str]) -> String {
+    pub(super) fn say(&self, word: Word, with: &[&str]) -> String {
         self.lang.say(word, with)
     }
-    pub fn line(&self, out: &mut Explanation, word: Word, with: &[&str]) {
+    pub(super) fn line(&self, out: &mut Explanation, word: Word, with: &[&str]) {
         out.lines.push(self.say(word, with));
         out.problem = true;
     }
     /// Something that is well.
-    pub fn fine(&self, out: &mut Explanation, word: Word, with: &[&str]) {
+    pub(super) fn fine(&self, out: &mut Explanation, word: Word, with: &[&str]) {
         out.lines.push(self.say(word, with));
     }
 }
@@ -88,7 +88,7 @@ fn by_name(reader: &Reader, namespace: &str, name: &str) -> Explanation {
     out
 }
 
-pub fn object(reader: &Reader, namespace: &str, kind_word: &str, name: &str) -> Explanation {
+pub(super) fn object(reader: &Reader, namespace: &str, kind_word: &str, name: &str) -> Explanation {
     let Some(kind) = kind(kind_word) else {
         let mut out = Explanation { about: format!("{kind_word}/{name}"), ..Explanation::default() };
         reader.line(&mut out, Word::NoSuchKind, &[kind_word]);
@@ -158,19 +158,19 @@ fn others(reader: &Reader, out: &mut Explanation, plural: &str, namespace: &str,
 
 /// ` -n NAMESPACE`, as a proposed command needs it; nothing for `default` and for what belongs to
 /// no namespace.
-pub fn flag(namespace: &str) -> String {
+pub(super) fn flag(namespace: &str) -> String {
     if matches!(namespace, "" | "default") { String::new() } else { format!(" -n {namespace}") }
 }
 
 /// Could one have been meant by the other: one contains the other, or they differ by at most two
 /// letters.
-pub fn near(a: &str, b: &str) -> bool {
+pub(super) fn near(a: &str, b: &str) -> bool {
     (a.len().min(b.len()) > 2 && (a.contains(b) || b.contains(a)))
         || strsim::damerau_levenshtein(a, b) <= a.len().min(b.len()) / 2
 }
 
 /// Does a component renew its Lease? If not, says so.
-pub fn alive(reader: &Reader, out: &mut Explanation, component: &str) -> bool {
+pub(super) fn alive(reader: &Reader, out: &mut Explanation, component: &str) -> bool {
     let Some(lease) = reader.facts.find("leases", "kube-system", component) else { return true };
     let renewed = meta::time(lease, "spec.renewTime");
     let silent = renewed.map_or(0, |t| reader.facts.now.duration_since(t).as_secs());
@@ -217,7 +217,7 @@ fn generic(reader: &Reader, out: &mut Explanation, object: &Value) {
     }
 }
 
-pub fn terminating(reader: &Reader, out: &mut Explanation, object: &Value) {
+pub(super) fn terminating(reader: &Reader, out: &mut Explanation, object: &Value) {
     let finalizers: Vec<&str> = meta::finalizers(object).collect();
     if finalizers.is_empty() {
         let grace = int(object, "metadata.deletionGracePeriodSeconds").unwrap_or(0).to_string();
@@ -227,7 +227,7 @@ pub fn terminating(reader: &Reader, out: &mut Explanation, object: &Value) {
     }
 }
 
-pub fn last_warning(reader: &Reader, out: &mut Explanation, object: &Value) {
+pub(super) fn last_warning(reader: &Reader, out: &mut Explanation, object: &Value) {
     let mut warnings: Vec<&Value> = reader.facts.events(object).filter(|e| e["type"] == "Warning").collect();
     warnings.sort_by_key(|event| last_seen(event));
     if let Some(event) = warnings.last() {

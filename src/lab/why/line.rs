@@ -42,14 +42,14 @@ const OTHER_WORDS: &[(&str, &str)] = &[
 ];
 
 /// A line of kubectl's, cut into words.
-pub struct Command {
+pub(super) struct Command {
     words: Vec<String>,
 }
 
 impl Command {
     /// `None`: it is no kubectl line. What stands behind a pipe or another sign of the shell is
     /// left out.
-    pub fn read(line: &str) -> Option<Command> {
+    pub(super) fn read(line: &str) -> Option<Command> {
         let own = line.split(['|', ';', '&', '>', '<']).next().unwrap_or_default();
         let mut words = shlex::split(own)?;
         match words.first()?.as_str() {
@@ -60,7 +60,7 @@ impl Command {
     }
 
     /// kubectl's verb; `Err`: the word that is none.
-    pub fn verb(&self) -> Result<&'static Verb, &str> {
+    pub(super) fn verb(&self) -> Result<&'static Verb, &str> {
         let word = self.positional().first().copied().unwrap_or_default();
         table::root().child(word).ok_or(word)
     }
@@ -98,7 +98,7 @@ impl Command {
 
     /// The first kind that it names and that does not exist; `known` tells of kinds that were added
     /// to the cluster.
-    pub fn unknown_kind(&self, known: impl Fn(&str) -> bool) -> Option<&str> {
+    pub(super) fn unknown_kind(&self, known: impl Fn(&str) -> bool) -> Option<&str> {
         self.verb().ok().filter(|v| WITH_KIND.contains(&v.name()))?;
         let words = self.positional();
         let word = words.get(1)?;
@@ -111,7 +111,7 @@ impl Command {
     }
 
     /// The same command with one word for another, wherever a kind or a verb may stand.
-    pub fn with(&self, from: &str, to: &str) -> String {
+    pub(super) fn with(&self, from: &str, to: &str) -> String {
         let change = |word: &String| {
             let part = |part: &str| match part.split_once('/') {
                 Some((kind, name)) if kind == from => format!("{to}/{name}"),
@@ -130,7 +130,7 @@ impl Command {
     }
 
     /// The same command in another namespace.
-    pub fn in_namespace(&self, namespace: &str) -> String {
+    pub(super) fn in_namespace(&self, namespace: &str) -> String {
         let end = self.words.iter().position(|w| w == "--").unwrap_or(self.words.len());
         let (own, rest) = self.words.split_at(end);
         let mut words = Vec::new();
@@ -160,7 +160,7 @@ fn written(words: Vec<String>) -> String {
 }
 
 /// The kind that was probably meant, as its plural.
-pub fn near_kind(word: &str) -> Option<&'static str> {
+pub(super) fn near_kind(word: &str) -> Option<&'static str> {
     let word = word.to_lowercase();
     // A letter or two; in a word of three letters or less everything is near.
     let most = match word.len() {
@@ -177,7 +177,7 @@ pub fn near_kind(word: &str) -> Option<&'static str> {
 }
 
 /// The verb that was probably meant.
-pub fn near_verb(word: &str) -> Option<&'static str> {
+pub(super) fn near_verb(word: &str) -> Option<&'static str> {
     if let Some((_, verb)) = OTHER_WORDS.iter().find(|(other, _)| *other == word) {
         return Some(verb);
     }
@@ -186,7 +186,7 @@ pub fn near_verb(word: &str) -> Option<&'static str> {
 }
 
 /// A port of this machine that a line knocked at: `curl localhost:31234/menu`.
-pub fn local_port(line: &str) -> Option<u16> {
+pub(super) fn local_port(line: &str) -> Option<u16> {
     line.split_whitespace().find_map(|word| {
         let word = word.trim_matches(['"', '\'']);
         let address = word.split_once("://").map_or(word, |(_, rest)| rest);

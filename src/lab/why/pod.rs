@@ -11,11 +11,11 @@ use tap::{Event, Verdict};
 /// The scheduler that Pods name unless they name another one.
 const OWN_SCHEDULER: &str = "default-scheduler";
 
-pub fn is_ready(pod: &Value) -> bool {
+pub(super) fn is_ready(pod: &Value) -> bool {
     list(pod, "status.conditions").iter().any(|c| c["type"] == "Ready" && c["status"] == "True")
 }
 
-pub fn pod(reader: &Reader, out: &mut Explanation, pod: &Value) {
+pub(super) fn pod(reader: &Reader, out: &mut Explanation, pod: &Value) {
     let (name, of) = (meta::name(pod), flag(meta::namespace(pod)));
     if meta::is_terminating(pod) {
         terminating(reader, out, pod);

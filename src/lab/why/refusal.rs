@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tap::{ObjectRef, Record};
 
 /// The last command of a person: the line that the shell told, and what the records have of it.
-pub fn last(reader: &Reader, namespace: &str, after: Option<&Typed>) -> Explanation {
+pub(super) fn last(reader: &Reader, namespace: &str, after: Option<&Typed>) -> Explanation {
     let failed = after.filter(|typed| typed.code != 0);
     let mut out = Explanation::default();
     let line = after.and_then(|typed| Command::read(&typed.line));

@@ -9,7 +9,7 @@ use api::value::{at, int, list, text};
 use serde_json::Value;
 
 /// A port of the learner's own machine.
-pub fn port(reader: &Reader, port: u16) -> Explanation {
+pub(super) fn port(reader: &Reader, port: u16) -> Explanation {
     let mut out = Explanation { about: format!("localhost:{port}"), ..Explanation::default() };
     let has = |s: &&Value| list(s, "spec.ports").iter().any(|p| int(p, "nodePort") == Some(port.into()));
     match reader.facts.all("services").iter().find(has) {
@@ -42,7 +42,7 @@ pub fn port(reader: &Reader, port: u16) -> Explanation {
     out
 }
 
-pub fn service(reader: &Reader, out: &mut Explanation, service: &Value) {
+pub(super) fn service(reader: &Reader, out: &mut Explanation, service: &Value) {
     let (namespace, name) = (meta::namespace(service), meta::name(service));
     if text(service, "spec.type") == "ExternalName" {
         reader.fine(out, Word::External, &[text(service, "spec.externalName")]);

@@ -50,7 +50,7 @@ impl Counts {
 
 /// Deployments, ReplicaSets, StatefulSets, DaemonSets: they are as well as their pods, and as their
 /// rollout.
-pub fn pod_set(reader: &Reader, out: &mut Explanation, plural: &str, object: &Value) {
+pub(super) fn pod_set(reader: &Reader, out: &mut Explanation, plural: &str, object: &Value) {
     if meta::is_terminating(object) {
         terminating(reader, out, object);
         return;
@@ -153,7 +153,7 @@ fn pods_of(reader: &Reader, out: &mut Explanation, plural: &str, object: &Value,
 }
 
 /// Explains one pod in place of all.
-pub fn for_example(reader: &Reader, out: &mut Explanation, pod: &Value) {
+pub(super) fn for_example(reader: &Reader, out: &mut Explanation, pod: &Value) {
     let mut inner = Explanation::default();
     pod::pod(reader, &mut inner, pod);
     reader.line(out, Word::ForExample, &[meta::name(pod)]);
@@ -162,7 +162,7 @@ pub fn for_example(reader: &Reader, out: &mut Explanation, pod: &Value) {
 }
 
 /// A Job: has it ended, how, and what keeps it from its end?
-pub fn job(reader: &Reader, out: &mut Explanation, job: &Value) {
+pub(super) fn job(reader: &Reader, out: &mut Explanation, job: &Value) {
     let (name, of) = (meta::name(job), flag(meta::namespace(job)));
     let condition = |kind: &str| {
         let all = list(job, "status.conditions");
@@ -219,7 +219,7 @@ pub fn job(reader: &Reader, out: &mut Explanation, job: &Value) {
 }
 
 /// A CronJob: does it make Jobs?
-pub fn cron_job(reader: &Reader, out: &mut Explanation, cron: &Value) {
+pub(super) fn cron_job(reader: &Reader, out: &mut Explanation, cron: &Value) {
     if meta::is_terminating(cron) {
         terminating(reader, out, cron);
         return;

@@ -10,7 +10,7 @@ use std::fmt;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Lab {
+pub(super) struct Lab {
     pub id: String,
     pub title: String,
     #[serde(default)]
@@ -42,7 +42,7 @@ pub struct Lab {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Task {
+pub(super) struct Task {
     pub id: String,
     pub weight: u32,
     pub task: String,
@@ -61,7 +61,7 @@ pub struct Task {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Also {
+pub(super) struct Also {
     #[serde(rename = "if")]
     pub only: Option<String>,
     #[serde(rename = "do")]
@@ -70,7 +70,7 @@ pub struct Also {
 
 /// A line, or `{if, do}`: lines that only some variants need. By hand, so that errors keep their
 /// line.
-pub struct Part(pub Also);
+pub(super) struct Part(pub Also);
 
 impl<'de> Deserialize<'de> for Part {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Part, D::Error> {
@@ -93,7 +93,7 @@ impl<'de> Deserialize<'de> for Part {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Wrong {
+pub(super) struct Wrong {
     #[serde(rename = "if")]
     pub only: Option<String>,
     #[serde(default)]
@@ -106,7 +106,7 @@ pub struct Wrong {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Words {
+pub(super) struct Words {
     pub id: String,
     pub title: String,
     pub tasks: BTreeMap<String, String>,
