@@ -33,7 +33,7 @@ const GETS: f64 = 4.0;
 const CREATES: f64 = 2.0;
 
 /// A cluster of ours, beside the API server of `peer`'s kubeconfig.
-pub async fn beside_kube_apiserver(room: &Room<'_>) -> anyhow::Result<Vec<Figure>> {
+pub(crate) async fn beside_kube_apiserver(room: &Room<'_>) -> anyhow::Result<Vec<Figure>> {
     let home = room.dir.join("api");
     let cluster = Cluster::at(&home, room);
     cluster.up(&["--workers", "0"])?;

@@ -103,7 +103,7 @@ async fn side_by_side(
     ])
 }
 
-pub async fn measure(world: &World) -> anyhow::Result<Vec<Figure>> {
+pub(crate) async fn measure(world: &World) -> anyhow::Result<Vec<Figure>> {
     let runs = world.runs.unwrap_or(7).max(1);
     let mut figures = Vec::from(node_port(world, runs).await?);
     figures.extend(localhost(world, runs).await?);

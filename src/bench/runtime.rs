@@ -13,7 +13,7 @@ const PROGRAM: &str = "/bin/true";
 const USUAL: usize = 50;
 
 /// Container alone, in a pod that is there; and with its pod.
-pub async fn measure(world: &World) -> anyhow::Result<Vec<Figure>> {
+pub(crate) async fn measure(world: &World) -> anyhow::Result<Vec<Figure>> {
     let runs = world.runs.unwrap_or(USUAL).max(1);
     let runtime = &world.nodes[0].runtime;
     let (mut alone, mut whole) = (Vec::new(), Vec::new());
@@ -58,7 +58,7 @@ async fn run_to_its_end(world: &World, sandbox: &str, name: &str) -> anyhow::Res
 ///
 /// # Errors
 /// Those of `ours`, crun fails after it ran once, or the bench was asked to end.
-pub fn beside_crun(
+pub(crate) fn beside_crun(
     room: &Room,
     ours: impl FnOnce() -> anyhow::Result<Vec<Figure>>,
 ) -> anyhow::Result<Vec<Figure>> {

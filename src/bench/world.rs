@@ -27,12 +27,12 @@ const FIGURES: &str = "figures.json";
 const PATIENCE: Duration = Duration::from_secs(180);
 const PATIENCE_OF_RUN: Duration = Duration::from_secs(20);
 
-pub struct Node {
+pub(crate) struct Node {
     pub network: Arc<dyn NodeNetwork>,
     pub runtime: Arc<NodeRuntime>,
 }
 
-pub struct World {
+pub(crate) struct World {
     pub nodes: [Node; 2],
     pub host: Arc<dyn HostNetwork>,
     pub dir: PathBuf,
@@ -40,13 +40,13 @@ pub struct World {
 }
 
 /// A pod of a [`World`].
-pub struct Sandbox {
+pub(crate) struct Sandbox {
     pub id: String,
     pub ip: Ipv4Addr,
 }
 
 /// Measures in a process of its own, and beside the peer that there is.
-pub fn outside(what: What, room: &Room) -> anyhow::Result<Vec<Figure>> {
+pub(crate) fn outside(what: What, room: &Room) -> anyhow::Result<Vec<Figure>> {
     match what {
         What::Runtime => runtime::beside_crun(room, || alone(what, room)),
         _ => alone(what, room),
@@ -109,7 +109,7 @@ fn clap_name(what: What) -> String {
 }
 
 /// Becomes the world's supervisor; returns the exit code of what was measured in it.
-pub fn inside(dir: &Path, what: What, runs: Option<usize>) -> anyhow::Result<i32> {
+pub(crate) fn inside(dir: &Path, what: What, runs: Option<usize>) -> anyhow::Result<i32> {
     let config =
         Config { lock: dir.join("lock"), scratch: dir.join("scratch"), socket: None, new_session: false };
     let ended = boot::supervise(&config, images::lay_out, |main| {
@@ -170,7 +170,7 @@ async fn measured(main: Main, dir: &Path, what: What, runs: Option<usize>) -> an
 }
 
 impl World {
-    pub async fn sandbox(&self, node: usize, name: &str) -> anyhow::Result<Sandbox> {
+    pub(crate) async fn sandbox(&self, node: usize, name: &str) -> anyhow::Result<Sandbox> {
         let config = SandboxConfig {
             pod: PodId { namespace: "bench".into(), name: name.into(), uid: format!("uid-{name}") },
             hostname: name.into(),
@@ -182,7 +182,7 @@ impl World {
     }
 
     /// Makes and starts a container.
-    pub async fn start(
+    pub(crate) async fn start(
         &self,
         node: usize,
         sandbox: &Sandbox,
@@ -195,7 +195,7 @@ impl World {
     }
 
     /// Waits for a container's end; returns its exit code.
-    pub async fn ended(&self, node: usize, id: &str) -> anyhow::Result<i32> {
+    pub(crate) async fn ended(&self, node: usize, id: &str) -> anyhow::Result<i32> {
         let runtime = &self.nodes[node].runtime;
         let mut events = runtime.events();
         loop {

@@ -69,6 +69,8 @@ impl Engine {
             steps: lesson.steps.len(),
             step_id: step.id.clone(),
             prose,
+            after: if waits { String::new() } else { step.after.get(lang).into() },
+            closing: if finished { lesson.closing.get(lang).into() } else { String::new() },
             task: if waits { String::new() } else { step.task.get(lang).into() },
             predict: step.predict.as_ref().map(|p| Predict {
                 question: p.question.get(lang).into(),

@@ -150,6 +150,10 @@ pub struct LessonView {
     pub step_id: String,
     /// Markdown: the lesson's introduction (at its first step) and this step's section.
     pub prose: String,
+    /// Markdown: what of the section may be read once the question is answered.
+    pub after: String,
+    /// Markdown: what the learner can do now, when all steps are done.
+    pub closing: String,
     /// Markdown, one paragraph. Hidden (empty) while [`LessonView::predict`] waits for an answer.
     pub task: String,
     pub predict: Option<Predict>,

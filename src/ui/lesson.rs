@@ -148,11 +148,20 @@ impl PageStyle {
         }
         out.push_str(&self.prose(&view.prose, ""));
         out.push('\n');
+        out.push_str(&self.answered(view));
         out.push_str(&self.ask(view));
         if matches!(view.state, State::Done | State::Solved) {
             out.push_str(&self.over(view));
         }
         out
+    }
+
+    /// What may be read once the question is answered.
+    pub fn answered(&self, view: &LessonView) -> String {
+        match view.after.is_empty() || self.beside {
+            true => String::new(),
+            false => self.prose(&view.after, "") + "\n",
+        }
     }
 
     /// The question, or the task and how it stands.
@@ -201,6 +210,9 @@ impl PageStyle {
                     out.push_str(&format!("    {line}\n"));
                 }
             }
+        }
+        if !view.closing.is_empty() && !self.beside {
+            out.push_str(&format!("\n{}\n", self.prose(&view.closing, "")));
         }
         out.push_str(&match (&view.next, view.finished) {
             (Some((id, title)), true) => self.say(Say::LessonFinishedNext, &[id, title]),
@@ -354,6 +366,21 @@ mod tests {
             page.contains("? Where?") && page.contains("a  Here") && !page.contains("it exists"),
             "{page}"
         );
+    }
+
+    #[test]
+    fn an_answer_stands_above_the_task_and_the_end_of_a_lesson_says_what_it_was_for() {
+        let page = PLAIN.page(&LessonView { after: "Only a record.".into(), ..view() });
+        let places = ["A pod is small.", "Only a record.", "▸ Start a pod."].map(|part| page.find(part));
+        assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{page}");
+        let over = LessonView {
+            state: State::Done,
+            finished: true,
+            closing: "**You can now** run a pod.".into(),
+            ..view()
+        };
+        assert!(PLAIN.over(&over).contains("You can now run a pod."));
+        assert!(!PLAIN.over(&view()).contains("You can now"));
     }
 
     #[test]

@@ -134,9 +134,8 @@ impl Where {
 
 fn cases(lesson: &Arc<Lesson>, ground: &Where) -> Vec<Case> {
     let mut kinds = vec![Kind::Solution];
-    if lesson.steps.iter().any(|s| !sh_blocks(s.prose.get(EN)).is_empty())
-        || !sh_blocks(lesson.intro.get(EN)).is_empty()
-    {
+    let texts = lesson.steps.iter().flat_map(|s| [&s.prose, &s.after]).chain([&lesson.intro]);
+    if texts.into_iter().any(|text| !sh_blocks(text.get(EN)).is_empty()) {
         kinds.push(Kind::Prose);
     }
     for (step, s) in lesson.steps.iter().enumerate() {
@@ -325,6 +324,7 @@ async fn prose(lesson: &Lesson, proof_cluster: &ProofCluster) -> Result<(), Stri
         if at == 0 {
             blocks.extend(sh_blocks(lesson.intro.get(EN)));
         }
+        blocks.extend(sh_blocks(step.after.get(EN)));
         for block in blocks {
             let lines: Vec<String> = block.into_iter().filter(|l| !l.trim().is_empty()).collect();
             match proof_cluster.repl(&lines, PROSE_MAX).await? {

@@ -2,7 +2,6 @@
 
 use super::column::Column;
 use super::commands::{self, Input};
-use super::lesson::PageStyle;
 use super::line::{self, Line};
 use super::paste::{self, Paste};
 use super::screen::Resizer;
@@ -218,7 +217,9 @@ impl Session {
             Line::Lesson(words) => self.last = self.lesson(&words, lines),
             Line::Letter(letter, text) => {
                 self.last = match self.waits_for_letter() {
-                    Ok(true) => self.shown(Ask::Predict { choice: letter.to_string() }, PageStyle::ask),
+                    Ok(true) => self.shown(Ask::Predict { choice: letter.to_string() }, |style, view| {
+                        style.answered(view) + &style.ask(view)
+                    }),
                     Ok(false) => self.in_shell(&text, true),
                     Err(_) => CUT,
                 }

@@ -4,7 +4,7 @@
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 /// Pure: `3` is 3, `"30%"` that part of `total`. `None`: a text that is no percentage.
-pub fn scaled(amount: &IntOrString, total: i32, round_up: bool) -> Option<i32> {
+pub(crate) fn scaled(amount: &IntOrString, total: i32, round_up: bool) -> Option<i32> {
     let text = match amount {
         IntOrString::Int(number) => return Some(*number),
         IntOrString::String(text) => text,

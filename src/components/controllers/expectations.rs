@@ -56,7 +56,7 @@ impl Open {
 /// Open writes by owner. Owners without any are left out, so that each change of an object costs
 /// little.
 #[derive(Clone, Default)]
-pub struct Expectations(Arc<Mutex<BTreeMap<Key, Open>>>);
+pub(crate) struct Expectations(Arc<Mutex<BTreeMap<Key, Open>>>);
 
 impl Expectations {
     fn with<T>(&self, f: impl FnOnce(&mut BTreeMap<Key, Open>) -> T) -> T {
@@ -64,7 +64,7 @@ impl Expectations {
     }
 
     /// Has every write been seen (or given up)?
-    pub fn met(&self, owner: &Key) -> bool {
+    pub(crate) fn met(&self, owner: &Key) -> bool {
         #[cfg(test)]
         if IMPATIENT.get() {
             return true;
@@ -79,7 +79,7 @@ impl Expectations {
     }
 
     /// A request to make an object is sent. `lists`: of the cache that is to show the object.
-    pub fn creating(&self, owner: &Key, name: &str, lists: Lists) {
+    pub(crate) fn creating(&self, owner: &Key, name: &str, lists: Lists) {
         self.with(|all| {
             let open = all.entry(owner.clone()).or_default();
             let creation = Creation { complete: lists.complete, answer: None, doubtful: false };
@@ -89,7 +89,7 @@ impl Expectations {
     }
 
     /// The API server has made the object.
-    pub fn answered(&self, owner: &Key, name: &str, uid: Option<String>, lists: Lists) {
+    pub(crate) fn answered(&self, owner: &Key, name: &str, uid: Option<String>, lists: Lists) {
         self.with(|all| {
             let Some(creation) = all.get_mut(owner).and_then(|open| open.creations.get_mut(name)) else {
                 return; // it was seen before the answer came
@@ -99,7 +99,7 @@ impl Expectations {
         });
     }
 
-    pub fn deleting(&self, owner: &Key, uid: &str) {
+    pub(crate) fn deleting(&self, owner: &Key, uid: &str) {
         self.with(|all| {
             let open = all.entry(owner.clone()).or_default();
             open.deletions.insert(uid.to_string());
@@ -108,7 +108,7 @@ impl Expectations {
     }
 
     /// The object could not be made.
-    pub fn created(&self, owner: &Key, name: &str) {
+    pub(crate) fn created(&self, owner: &Key, name: &str) {
         self.with(|all| {
             all.get_mut(owner).map(|open| open.creations.remove(name));
             all.retain(|_, open| !open.is_empty());
@@ -116,7 +116,7 @@ impl Expectations {
     }
 
     /// The object could not be deleted.
-    pub fn deleted(&self, owner: &Key, uid: &str) {
+    pub(crate) fn deleted(&self, owner: &Key, uid: &str) {
         self.with(|all| {
             all.get_mut(owner).map(|open| open.deletions.remove(uid));
             all.retain(|_, open| !open.is_empty());
@@ -126,7 +126,7 @@ impl Expectations {
     /// The cache shows a change of an object. Returns the owners that have waited for it, also
     /// those that it no longer names: its owner may have been taken off before it was seen for the
     /// first time, and another object may have its owner's name.
-    pub fn seen<K: kube::Resource>(&self, change: &Change<K>) -> Vec<Key> {
+    pub(crate) fn seen<K: kube::Resource>(&self, change: &Change<K>) -> Vec<Key> {
         let (meta, key) = (change.object().meta(), change.key());
         let gone = matches!(change, Change::Deleted(_));
         let (going, uid) =
@@ -149,13 +149,13 @@ impl Expectations {
         })
     }
 
-    pub fn forget(&self, owner: &Key) {
+    pub(crate) fn forget(&self, owner: &Key) {
         self.with(|all| all.remove(owner));
     }
 
     /// Brings the key of an owner back when a new list of `informer` shows that an object of it
     /// will never be seen, or leaves it in doubt.
-    pub fn watch<K>(&self, informer: &Informer<K>, queue: &WorkQueue<Key>)
+    pub(crate) fn watch<K>(&self, informer: &Informer<K>, queue: &WorkQueue<Key>)
     where
         K: kube::Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
         K::DynamicType: Default,
@@ -198,7 +198,7 @@ impl Expectations {
         })
     }
 
-    pub fn in_doubt(&self, owner: &Key) -> bool {
+    pub(crate) fn in_doubt(&self, owner: &Key) -> bool {
         !self.doubtful(owner).is_empty()
     }
 
@@ -207,7 +207,7 @@ impl Expectations {
     ///
     /// # Errors
     /// The API server does not answer. The doubt stays.
-    pub async fn resolve<K>(&self, owner: &Key, api: &Api<K>) -> Result<(), kube::Error>
+    pub(crate) async fn resolve<K>(&self, owner: &Key, api: &Api<K>) -> Result<(), kube::Error>
     where
         K: Clone + DeserializeOwned + Debug,
     {

@@ -13,12 +13,12 @@ const FORGOTTEN: Duration = Duration::from_secs(30 * 60);
 /// The last pause of each place, and when it began. Those that are forgotten are removed, so there
 /// are as many as places that failed within half an hour.
 #[derive(Default)]
-pub struct Pauses(Mutex<BTreeMap<String, (Duration, clock::Instant)>>);
+pub(crate) struct Pauses(Mutex<BTreeMap<String, (Duration, clock::Instant)>>);
 
 impl Pauses {
     /// Returns what is left of the pause of a place, in the cluster's time. `None`: it is over (or
     /// there was none), and the next one, twice as long, begins now. The first time is free.
-    pub fn begin(&self, place: &str) -> Option<Duration> {
+    pub(crate) fn begin(&self, place: &str) -> Option<Duration> {
         let now = clock::Instant::now();
         let mut all = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         all.retain(|_, (_, at)| clock::passed(*at, now) < FORGOTTEN);

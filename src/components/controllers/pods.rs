@@ -15,12 +15,12 @@ use std::time::Duration;
 use tap::Cause;
 
 /// The owner that manages an object, if any.
-pub fn controller_of(meta: &ObjectMeta) -> Option<&OwnerReference> {
+pub(crate) fn controller_of(meta: &ObjectMeta) -> Option<&OwnerReference> {
     meta.owner_references.iter().flatten().find(|o| o.controller == Some(true))
 }
 
 /// A reference to the managing owner, as every made object carries it.
-pub fn owned_by<K: kube::Resource<DynamicType = ()>>(owner: &K) -> OwnerReference {
+pub(crate) fn owned_by<K: kube::Resource<DynamicType = ()>>(owner: &K) -> OwnerReference {
     OwnerReference {
         api_version: K::api_version(&()).into_owned(),
         kind: K::kind(&()).into_owned(),
@@ -33,7 +33,7 @@ pub fn owned_by<K: kube::Resource<DynamicType = ()>>(owner: &K) -> OwnerReferenc
 
 /// Does the selector choose these labels? An empty selector chooses nothing here: no workload may
 /// own everything.
-pub fn selects(selector: &LabelSelector, labels: Option<&BTreeMap<String, String>>) -> bool {
+pub(crate) fn selects(selector: &LabelSelector, labels: Option<&BTreeMap<String, String>>) -> bool {
     let empty = BTreeMap::new();
     let labels = labels.unwrap_or(&empty);
     let (equal, rules) =
@@ -51,34 +51,34 @@ pub fn selects(selector: &LabelSelector, labels: Option<&BTreeMap<String, String
         })
 }
 
-pub fn phase(pod: &Pod) -> &str {
+pub(crate) fn phase(pod: &Pod) -> &str {
     pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or("Pending")
 }
 
 /// Not being deleted.
-pub fn is_staying(pod: &Pod) -> bool {
+pub(crate) fn is_staying(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_none()
 }
 
 /// Neither ended nor ending.
-pub fn is_active(pod: &Pod) -> bool {
+pub(crate) fn is_active(pod: &Pod) -> bool {
     !matches!(phase(pod), "Succeeded" | "Failed") && pod.metadata.deletion_timestamp.is_none()
 }
 
 /// Being deleted, and not ended yet.
-pub fn is_terminating(pod: &Pod) -> bool {
+pub(crate) fn is_terminating(pod: &Pod) -> bool {
     !matches!(phase(pod), "Succeeded" | "Failed") && pod.metadata.deletion_timestamp.is_some()
 }
 
 /// Since when it is ready, if it is.
-pub fn ready_since(pod: &Pod) -> Option<Timestamp> {
+pub(crate) fn ready_since(pod: &Pod) -> Option<Timestamp> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
     let ready = conditions.iter().find(|c| c.type_ == "Ready" && c.status == "True")?;
     Some(ready.last_transition_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |t| t.0))
 }
 
 /// Ready for at least `seconds` of the cluster's time.
-pub fn is_available(pod: &Pod, seconds: i32, now: Timestamp) -> bool {
+pub(crate) fn is_available(pod: &Pod, seconds: i32, now: Timestamp) -> bool {
     ready_since(pod).is_some_and(|since| wait_left(since, seconds, now).is_none())
 }
 
@@ -91,7 +91,7 @@ fn wait_left(ready_since: Timestamp, seconds: i32, now: Timestamp) -> Option<Dur
 }
 
 /// A pod from a template, named after its owner.
-pub fn from_template(
+pub(crate) fn from_template(
     template: &PodTemplateSpec,
     name: String,
     namespace: &str,
@@ -120,7 +120,7 @@ const PREFIX_MOST: usize = 58;
 
 /// Pure: what the names of an owner's pods begin with (`metadata.generateName`). Of the pods of an
 /// Indexed Job it ends with the index, however long the Job's name is.
-pub fn name_prefix(owner: &str, index: Option<i32>) -> String {
+pub(crate) fn name_prefix(owner: &str, index: Option<i32>) -> String {
     let Some(index) = index else { return format!("{owner}-") };
     let end = format!("-{index}-");
     let most = PREFIX_MOST.saturating_sub(end.len());
@@ -128,7 +128,7 @@ pub fn name_prefix(owner: &str, index: Option<i32>) -> String {
 }
 
 /// Pure: a generated name, e.g. `web-` and `x7k2p`: `web-x7k2p`.
-pub fn generated_name(prefix: &str, letters: &str) -> String {
+pub(crate) fn generated_name(prefix: &str, letters: &str) -> String {
     cut(prefix, PREFIX_MOST) + letters
 }
 
@@ -138,7 +138,7 @@ fn cut(text: &str, most: usize) -> String {
 
 /// What events say about an owner's pods: functions of the names of the owner and of the pod.
 #[derive(Clone, Copy)]
-pub struct Words {
+pub(crate) struct Words {
     pub created: fn(&str, &str) -> String,
     pub deleted: fn(&str, &str) -> String,
     /// Also of why.
@@ -146,14 +146,14 @@ pub struct Words {
 }
 
 /// What most controllers say.
-pub const WORDS: Words = Words {
+pub(crate) const WORDS: Words = Words {
     created: |_, pod| format!("Created pod: {pod}"),
     deleted: |_, pod| format!("Deleted pod: {pod}"),
     refused: |_, _, why| format!("Error creating: {why}"),
 };
 
 /// An error as events and conditions tell it.
-pub fn why(error: &kube::Error) -> String {
+pub(crate) fn why(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),
         other => other.to_string(),
@@ -161,7 +161,7 @@ pub fn why(error: &kube::Error) -> String {
 }
 
 /// Was the request refused because its namespace is being deleted?
-pub fn is_namespace_ending(error: &kube::Error) -> bool {
+pub(crate) fn is_namespace_ending(error: &kube::Error) -> bool {
     match error {
         kube::Error::Api(status) => {
             let causes = status.details.iter().flat_map(|d| &d.causes);
@@ -172,7 +172,7 @@ pub fn is_namespace_ending(error: &kube::Error) -> bool {
 }
 
 /// Makes and deletes pods for one owner, with events and expectations.
-pub struct Hands<'a> {
+pub(crate) struct Hands<'a> {
     pub shared: &'a Shared,
     pub expectations: &'a Expectations,
     pub recorder: &'a Recorder,
@@ -190,7 +190,7 @@ impl Hands<'_> {
     }
 
     /// Makes a pod. The namespace's end is no error: the pods go with it.
-    pub async fn create(&self, pod: Pod) -> Result<(), kube::Error> {
+    pub(crate) async fn create(&self, pod: Pod) -> Result<(), kube::Error> {
         let name = pod.metadata.name.clone().unwrap_or_default();
         let lists = || self.shared.pods.lists();
         self.expectations.creating(self.owner, &name, lists());
@@ -223,7 +223,7 @@ impl Hands<'_> {
         }
     }
 
-    pub async fn delete(&self, pod: &Pod) -> Result<(), kube::Error> {
+    pub(crate) async fn delete(&self, pod: &Pod) -> Result<(), kube::Error> {
         let (name, uid) =
             (pod.metadata.name.clone().unwrap_or_default(), pod.metadata.uid.clone().unwrap_or_default());
         self.expectations.deleting(self.owner, &uid);
@@ -254,7 +254,7 @@ impl Hands<'_> {
 
     /// Makes many pods, a few at first, twice as many each time all went well: a mistake costs few
     /// failed requests.
-    pub async fn create_all(&self, pods: Vec<Pod>) -> Result<(), kube::Error> {
+    pub(crate) async fn create_all(&self, pods: Vec<Pod>) -> Result<(), kube::Error> {
         let (mut rest, mut batch) = (pods.into_iter(), 1);
         loop {
             let next: Vec<Pod> = rest.by_ref().take(batch).collect();
@@ -267,17 +267,17 @@ impl Hands<'_> {
     }
 
     /// Makes all of the pods, then answers the first error.
-    pub async fn create_at_once(&self, pods: Vec<Pod>) -> Result<(), kube::Error> {
+    pub(crate) async fn create_at_once(&self, pods: Vec<Pod>) -> Result<(), kube::Error> {
         all_done(pods.into_iter().map(|pod| self.create(pod))).await
     }
 
-    pub async fn delete_all(&self, pods: &[Arc<Pod>]) -> Result<(), kube::Error> {
+    pub(crate) async fn delete_all(&self, pods: &[Arc<Pod>]) -> Result<(), kube::Error> {
         all_done(pods.iter().map(|pod| self.delete(pod))).await
     }
 
     /// Adopts a pod without a controller. Returns it as far as it is known, or `None` if it is gone
     /// or another owner took it.
-    pub async fn adopt(
+    pub(crate) async fn adopt(
         &self,
         pod: &Arc<Pod>,
         owner: &OwnerReference,
@@ -301,7 +301,7 @@ impl Hands<'_> {
     }
 
     /// Releases a pod: removes the owner.
-    pub async fn release(&self, pod: &Pod, owner: &OwnerReference) -> Result<(), kube::Error> {
+    pub(crate) async fn release(&self, pod: &Pod, owner: &OwnerReference) -> Result<(), kube::Error> {
         if pod.metadata.deletion_timestamp.is_some() {
             return Ok(());
         }
@@ -332,7 +332,7 @@ fn node_of(pod: &Pod) -> &str {
 
 /// Sorts pods in the order in which those that are too many go. `related`: the pods that count
 /// where pods crowd on a node, which may be more than these.
-pub fn least_useful_first(active: &[Arc<Pod>], related: &[Arc<Pod>]) -> Vec<Arc<Pod>> {
+pub(crate) fn least_useful_first(active: &[Arc<Pod>], related: &[Arc<Pod>]) -> Vec<Arc<Pod>> {
     let mut on_node: BTreeMap<&str, usize> = BTreeMap::new();
     for pod in related {
         *on_node.entry(node_of(pod)).or_default() += 1;
@@ -375,14 +375,14 @@ pub fn least_useful_first(active: &[Arc<Pod>], related: &[Arc<Pod>]) -> Vec<Arc<
 }
 
 /// Those of the pods that have one of these names.
-pub fn named(pods: &[Arc<Pod>], names: &[String]) -> Vec<Arc<Pod>> {
+pub(crate) fn named(pods: &[Arc<Pod>], names: &[String]) -> Vec<Arc<Pod>> {
     pods.iter().filter(|p| p.metadata.name.as_ref().is_some_and(|n| names.contains(n))).cloned().collect()
 }
 
 /// Kubernetes' hash of a template as names carry it, e.g. `76f8d594c6`: FNV-1a of the template, its
 /// decimal digits mapped to letters that spell no words. (Upstream hashes Go's own dump of the
 /// struct; only the shape is the same.)
-pub fn template_hash(template: &impl serde::Serialize, collisions: i32) -> String {
+pub(crate) fn template_hash(template: &impl serde::Serialize, collisions: i32) -> String {
     const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     let mut bytes = serde_json::to_vec(template).unwrap_or_default();
     if collisions > 0 {
@@ -394,13 +394,13 @@ pub fn template_hash(template: &impl serde::Serialize, collisions: i32) -> Strin
 
 /// Returns the key of the controller of this kind that owns a pod; `None` if it has none of that
 /// kind.
-pub fn owner_key(pod: &Pod, kind: &str) -> Option<Key> {
+pub(crate) fn owner_key(pod: &Pod, kind: &str) -> Option<Key> {
     let owner = controller_of(&pod.metadata).filter(|o| o.kind == kind)?;
     Some(Key::new(pod.metadata.namespace.clone().unwrap_or_default(), owner.name.clone()))
 }
 
 /// The cluster's time until a pod that is ready becomes available.
-pub fn until_available(pod: &Pod, seconds: i32) -> Option<Duration> {
+pub(crate) fn until_available(pod: &Pod, seconds: i32) -> Option<Duration> {
     wait_left(ready_since(pod)?, seconds, clock::now())
 }
 

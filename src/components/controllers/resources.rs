@@ -9,14 +9,14 @@ use std::time::Duration;
 
 /// A kind with its scope and verbs.
 #[derive(Clone, Debug)]
-pub struct Resource {
+pub(crate) struct Resource {
     pub api: ApiResource,
     pub namespaced: bool,
     pub verbs: Vec<String>,
 }
 
 impl Resource {
-    pub fn can(&self, verb: &str) -> bool {
+    pub(crate) fn can(&self, verb: &str) -> bool {
         self.verbs.iter().any(|v| v == verb)
     }
 }
@@ -60,7 +60,7 @@ struct Kind {
 
 /// Looks kinds up in discovery, as upstream's RESTMapper, and remembers those that it found.
 #[derive(Default)]
-pub struct Mapper {
+pub(crate) struct Mapper {
     known: Mutex<Known>,
     /// Held while discovery is read: the others that wait for it take what it found.
     reading: tokio::sync::Mutex<()>,
@@ -83,7 +83,7 @@ impl Mapper {
     }
 
     /// The resource of a kind; `None` if it is not served.
-    pub async fn find(
+    pub(crate) async fn find(
         &self,
         client: &Client,
         group: &str,
@@ -95,7 +95,7 @@ impl Mapper {
 
     /// As [`find`](Mapper::find), but discovery that was read before `since` does not say that a
     /// kind is not served.
-    pub async fn find_since(
+    pub(crate) async fn find_since(
         &self,
         client: &Client,
         group: &str,
@@ -107,7 +107,7 @@ impl Mapper {
 
     /// Forgets a kind whose path turned out not to be served: its definition is gone, or has
     /// another version.
-    pub fn forget(&self, group: &str, kind: &str) {
+    pub(crate) fn forget(&self, group: &str, kind: &str) {
         self.known().resources.remove(&(group.to_string(), kind.to_string()));
     }
 
@@ -150,7 +150,7 @@ impl Mapper {
 ///
 /// Example: a group serves `v1` with widgets, and `v1beta1` with widgets and gadgets. Widgets are
 /// found in `v1`, gadgets in `v1beta1`.
-pub async fn discover(client: &Client) -> Result<Vec<Resource>, kube::Error> {
+pub(crate) async fn discover(client: &Client) -> Result<Vec<Resource>, kube::Error> {
     let mut found = Vec::new();
     for path in ["/api", "/apis"] {
         let request = http::Request::get(path)

@@ -16,15 +16,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The label by which a pod tells its revision.
-pub const HASH: &str = "controller-revision-hash";
+pub(crate) const HASH: &str = "controller-revision-hash";
 
 /// The revision that a pod says it is of.
-pub fn of_pod(pod: &k8s_openapi::api::core::v1::Pod) -> Option<&String> {
+pub(crate) fn of_pod(pod: &k8s_openapi::api::core::v1::Pod) -> Option<&String> {
     pod.metadata.labels.as_ref().and_then(|l| l.get(HASH))
 }
 
 /// The template that a revision keeps.
-pub fn template(revision: &ControllerRevision) -> Option<PodTemplateSpec> {
+pub(crate) fn template(revision: &ControllerRevision) -> Option<PodTemplateSpec> {
     let mut template = revision.data.as_ref()?.0.pointer("/spec/template")?.clone();
     if let Some(map) = template.as_object_mut() {
         map.shift_remove("$patch");
@@ -34,7 +34,7 @@ pub fn template(revision: &ControllerRevision) -> Option<PodTemplateSpec> {
 
 /// The old revisions that `spec.revisionHistoryLimit` bounds; 10 of them if it says nothing.
 #[derive(Clone, Copy, Debug)]
-pub enum Limit {
+pub(crate) enum Limit {
     /// All of them: DaemonSets (`cleanupHistory`).
     Old(Option<i32>),
     /// Those that no pod is of: StatefulSets (`truncateHistory`).
@@ -67,7 +67,7 @@ fn forgotten(
 /// A workload's revisions, the oldest first; the last is the template as it is now. Those that
 /// nobody owns and `selector` chooses are adopted: an earlier object of this name may have left
 /// them.
-pub async fn keep<K: Typed>(
+pub(crate) async fn keep<K: Typed>(
     look: &Look<'_, K>,
     selector: &LabelSelector,
     template: &PodTemplateSpec,
@@ -133,7 +133,7 @@ pub async fn keep<K: Typed>(
 
 /// Brings the key of an object back when one of its revisions is deleted or changed: `rollout undo`
 /// needs them.
-pub fn watch(shared: &Shared, kind: &'static str, queue: &WorkQueue<Key>) {
+pub(crate) fn watch(shared: &Shared, kind: &'static str, queue: &WorkQueue<Key>) {
     let queue = queue.clone();
     shared.revisions.on(move |change| {
         let meta = &change.object().metadata;

@@ -183,17 +183,17 @@ pub(crate) struct Look<'a, K> {
 }
 
 impl<K: Typed> Look<'_, K> {
-    pub fn alive(&self) -> bool {
+    pub(crate) fn alive(&self) -> bool {
         self.object.meta().deletion_timestamp.is_none()
     }
 
     /// What every object made for this one carries.
-    pub fn owner(&self) -> OwnerReference {
+    pub(crate) fn owner(&self) -> OwnerReference {
         pods::owned_by(&*self.object)
     }
 
     /// Objects of a kind in the object's namespace; what is written has the look's cause.
-    pub fn api<T>(&self) -> Api<T>
+    pub(crate) fn api<T>(&self) -> Api<T>
     where
         T: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     {
@@ -201,12 +201,12 @@ impl<K: Typed> Look<'_, K> {
     }
 
     /// Generates a new pod's name: a prefix (see [`pods::name_prefix`]) and five letters.
-    pub fn pod_name(&self, prefix: &str) -> String {
+    pub(crate) fn pod_name(&self, prefix: &str) -> String {
         pods::generated_name(prefix, &self.shared.config.rng.name_suffix(5))
     }
 
     /// See [`still_there`].
-    pub async fn still_there(&self) -> Result<bool, Error> {
+    pub(crate) async fn still_there(&self) -> Result<bool, Error> {
         still_there(&self.api::<K>(), self.object.meta()).await
     }
 
@@ -219,7 +219,7 @@ impl<K: Typed> Look<'_, K> {
     ///
     /// # Errors
     /// [`Error::Conflict`] if there are pods that the cache does not know.
-    pub async fn expect_pods(
+    pub(crate) async fn expect_pods(
         &self,
         selector: &LabelSelector,
         told: Option<i32>,
@@ -246,7 +246,7 @@ impl<K: Typed> Look<'_, K> {
     }
 
     /// Claims the pods that the selector chooses; see [`Look::claim_members`].
-    pub async fn claim(
+    pub(crate) async fn claim(
         &self,
         selector: &LabelSelector,
         wanted: fn(&Pod) -> bool,
@@ -270,7 +270,7 @@ impl<K: Typed> Look<'_, K> {
     ///
     /// # Errors
     /// The API server did not take a change of an owner.
-    pub async fn claim_members(
+    pub(crate) async fn claim_members(
         &self,
         selector: &LabelSelector,
         is_member: impl Fn(&Pod) -> bool,
@@ -297,13 +297,13 @@ impl<K: Typed> Look<'_, K> {
     }
 
     /// Records what was done.
-    pub fn did(&self, event: Event) {
+    pub(crate) fn did(&self, event: Event) {
         let record = record(event, &K::plural(&()), self.key, self.cause).took(self.started.elapsed());
         self.shared.tap(self.component).emit(record);
     }
 
     /// Writes the status if it is new. That the object is gone is no error.
-    pub async fn write_status<S: Serialize + PartialEq>(
+    pub(crate) async fn write_status<S: Serialize + PartialEq>(
         &self,
         old: Option<&S>,
         new: &S,

@@ -32,7 +32,7 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// How long a start that was abandoned may take to end: that of a container that is stopped, and
 /// that of a command whose caller is gone. The process is killed as soon as it exists, but what
 /// makes it may hang.
-pub const ABANDON: Duration = Duration::from_secs(10);
+pub(crate) const ABANDON: Duration = Duration::from_secs(10);
 
 /// Bytes of one container's writable layer, in memory. A container whose memory limit is lower is
 /// bounded by that.
@@ -50,7 +50,7 @@ const NO_SWAP_LIMIT: &str = "the memory limit does not bound swap: this machine 
 const NO_KILL: &str = "processes that this container's first process leaves behind run until the pod ends, and keep their ports: no control group here can \
                        kill them; see `ropewalk doctor`";
 
-pub struct Container {
+pub(crate) struct Container {
     pub id: String,
     pub sandbox: Arc<Sandbox>,
     pub config: ContainerConfig,
@@ -117,7 +117,7 @@ struct Launch {
 
 /// A running container's process and ends.
 #[derive(Clone)]
-pub struct Live {
+pub(crate) struct Live {
     launch: Arc<Launch>,
     pub process: Arc<Process>,
     pub group: Arc<dyn cgroup::Group>,
@@ -128,12 +128,12 @@ pub struct Live {
 }
 
 /// Where attached sessions write to; `None` inside once it is closed. One session writes at a time.
-pub type Stdin = Arc<tokio::sync::Mutex<Option<Writer>>>;
+pub(crate) type Stdin = Arc<tokio::sync::Mutex<Option<Writer>>>;
 
 impl Live {
     /// What `exec` runs: another program with this container's user, rights and environment. With
     /// a terminal `TERM` is `xterm`, whatever the container has, as with containerd.
-    pub fn exec_process(&self, argv: Vec<String>, terminal: bool) -> spec::Process {
+    pub(crate) fn exec_process(&self, argv: Vec<String>, terminal: bool) -> spec::Process {
         let mut process = spec::Process { argv, terminal, ..self.launch.process.clone() };
         if terminal {
             process.env.retain(|(name, _)| name != "TERM");
@@ -149,7 +149,7 @@ impl Container {
     /// # Errors
     /// There is no such image, or nothing to run in it; the directory or the log cannot be made.
     /// Nothing is left of either.
-    pub fn prepare(
+    pub(crate) fn prepare(
         shared: &Shared,
         id: String,
         sandbox: Arc<Sandbox>,
@@ -204,7 +204,7 @@ impl Container {
     }
 
     /// Its process and ends, or an error in CRI's words.
-    pub fn live(&self) -> Result<Live> {
+    pub(crate) fn live(&self) -> Result<Live> {
         self.lock().clone().ok_or_else(|| Error::State(format!("container {} is not running", self.id)))
     }
 
@@ -212,7 +212,7 @@ impl Container {
         self.launch.lock()
     }
 
-    pub fn describe(&self) -> cri::Container {
+    pub(crate) fn describe(&self) -> cri::Container {
         let status = self.status.borrow().clone();
         cri::Container {
             id: self.id.clone(),
@@ -240,7 +240,7 @@ impl Container {
     /// # Errors
     /// `State`: it was started before, by a kubelet that is gone, say, or is being removed. `Start`
     /// in runc's words; the container is then ended with code 128, reason `StartError`.
-    pub async fn start(self: &Arc<Self>, shared: &Arc<Shared>) -> Result<()> {
+    pub(crate) async fn start(self: &Arc<Self>, shared: &Arc<Shared>) -> Result<()> {
         let first = self.status.send_if_modified(|status| {
             let first = status.state == ContainerState::Created && !status.starting && !status.removed;
             status.starting |= first;
@@ -501,14 +501,14 @@ impl Container {
     }
 
     /// Resolves when it has ended and all of its output is in the log.
-    pub async fn wait_ended(&self) {
+    pub(crate) async fn wait_ended(&self) {
         let mut status = self.status.subscribe();
         let _ = status.wait_for(|s| s.state == ContainerState::Exited).await;
     }
 
     /// Stop signal, at most `grace` of real time, then SIGKILL for all its processes. A further
     /// stop, with less time say, sends the signal no second time.
-    pub async fn stop(&self, grace: Duration) {
+    pub(crate) async fn stop(&self, grace: Duration) {
         self.abandon_start().await;
         let Ok(live) = self.live() else { return };
         if !grace.is_zero() {
@@ -544,11 +544,11 @@ impl Container {
 
     /// Refuses to start from now on. A start that is on its way is not hindered:
     /// [`Container::stop`] ends it.
-    pub fn refuse_starts(&self) {
+    pub(crate) fn refuse_starts(&self) {
         self.status.send_modify(|status| status.removed = true);
     }
 
-    pub async fn remove(&self) {
+    pub(crate) async fn remove(&self) {
         let directory = self.directory.clone();
         super::clean_up(move || drop(fs::remove_dir_all(directory))).await;
         self.log.remove();
@@ -605,7 +605,7 @@ fn reason(exit: Exit, oom: bool) -> &'static str {
 
 /// Our ends of a container's standard streams.
 #[derive(Default)]
-pub struct Streams {
+pub(crate) struct Streams {
     pub stdin: Option<OwnedFd>,
     pub stdout: Option<OwnedFd>,
     pub stderr: Option<OwnedFd>,
@@ -618,7 +618,7 @@ impl Streams {
     /// # Errors
     /// `EMFILE`: only descriptors of the reserve are left, which is not for containers and commands
     /// in them.
-    pub fn make(terminal: bool, stdin: bool) -> std::io::Result<(Streams, Vec<(Role, OwnedFd)>)> {
+    pub(crate) fn make(terminal: bool, stdin: bool) -> std::io::Result<(Streams, Vec<(Role, OwnedFd)>)> {
         if terminal {
             return Ok((Streams::default(), Vec::new()));
         }

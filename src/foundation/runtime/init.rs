@@ -22,7 +22,7 @@ use nix::errno::Errno;
 use nix::libc;
 
 /// What came with the request.
-pub struct Birth<'a> {
+pub(crate) struct Birth<'a> {
     pub ids: Ids,
     /// As in the request.
     pub users: Option<u32>,
@@ -32,12 +32,12 @@ pub struct Birth<'a> {
 }
 
 impl Birth<'_> {
-    pub fn fd(&self, role: Role) -> Result<BorrowedFd<'_>> {
+    pub(crate) fn fd(&self, role: Role) -> Result<BorrowedFd<'_>> {
         let found = self.fds.get(&role).map(AsFd::as_fd);
         found.ok_or_else(|| Error::new(format!("{role:?} is missing"), io::ErrorKind::InvalidInput))
     }
 
-    pub fn answer(&self, answer: &Answer, fds: &[BorrowedFd<'_>]) -> Result<()> {
+    pub(crate) fn answer(&self, answer: &Answer, fds: &[BorrowedFd<'_>]) -> Result<()> {
         fds::send(self.fd(Role::Status)?, &answer.encode(), fds).during(|| "main is gone".into())
     }
 
@@ -45,7 +45,7 @@ impl Birth<'_> {
     ///
     /// # Errors
     /// A group is gone or full.
-    pub fn join_cgroups(&self) -> Result<()> {
+    pub(crate) fn join_cgroups(&self) -> Result<()> {
         use std::io::Write;
         self.tasks
             .iter()
@@ -62,7 +62,7 @@ impl Birth<'_> {
     ///
     /// # Errors
     /// A stream is missing; the kernel refuses.
-    pub fn take_streams(&self, terminal: bool) -> Result<()> {
+    pub(crate) fn take_streams(&self, terminal: bool) -> Result<()> {
         if terminal {
             return process::end_stdio().during(|| "cannot close standard streams".into());
         }
@@ -86,13 +86,13 @@ impl Birth<'_> {
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn close_others(&self) -> Result<()> {
+    pub(crate) fn close_others(&self) -> Result<()> {
         process::close_all_but(&[self.fd(Role::Status)?]).during(|| "cannot close descriptors".into())
     }
 }
 
 /// Runs the rest of a child's life before its program; whatever fails is told to main.
-pub fn finish(context: &Birth, run: impl FnOnce() -> Result<Infallible>) -> i32 {
+pub(crate) fn finish(context: &Birth, run: impl FnOnce() -> Result<Infallible>) -> i32 {
     match run() {
         Err(e) => {
             let _ = context.answer(&Answer::Failed(e.line()), &[]);
@@ -102,7 +102,7 @@ pub fn finish(context: &Birth, run: impl FnOnce() -> Result<Infallible>) -> i32 
 }
 
 /// The pause process: namespaces, hostname, settings, an almost empty root, no rights.
-pub fn pause(spec: &Pause, context: &Birth) -> Result<Infallible> {
+pub(crate) fn pause(spec: &Pause, context: &Birth) -> Result<Infallible> {
     context.join_cgroups()?;
     if !spec.own_network {
         namespace::join(context.fd(Role::Network)?, flags::NEWNET)
@@ -117,7 +117,7 @@ pub fn pause(spec: &Pause, context: &Birth) -> Result<Infallible> {
 /// The pause process of a pod with a user namespace of its own, which is in it and in its other
 /// namespaces, owned by it, and has no ids yet: they are there once `maps` says so. Its current
 /// directory is its root, because it may not walk there: out here it has no rights any more.
-pub fn pause_among_users(spec: &Pause, context: &Birth, maps: &OwnedFd) -> Result<Infallible> {
+pub(crate) fn pause_among_users(spec: &Pause, context: &Birth, maps: &OwnedFd) -> Result<Infallible> {
     process::close_all_but(&[context.fd(Role::Status)?, maps.as_fd()])
         .during(|| "cannot close descriptors".into())?;
     let mut word = [0];
@@ -132,7 +132,7 @@ pub fn pause_among_users(spec: &Pause, context: &Birth, maps: &OwnedFd) -> Resul
 }
 
 /// What [`pause_among_users`] waits for.
-pub const MAPPED: [u8; 1] = *b"m";
+pub(crate) const MAPPED: [u8; 1] = *b"m";
 
 fn become_pause(spec: &Pause, context: &Birth, root: &Root) -> Result<Infallible> {
     nix::unistd::sethostname(&spec.hostname)
@@ -172,12 +172,16 @@ fn become_pause(spec: &Pause, context: &Birth, root: &Root) -> Result<Infallible
 }
 
 /// Namespaces that all containers of a pod share.
-pub const POD_NAMESPACES: u64 = flags::NEWNET | flags::NEWIPC | flags::NEWUTS;
+pub(crate) const POD_NAMESPACES: u64 = flags::NEWNET | flags::NEWIPC | flags::NEWUTS;
 
 /// A container's first process. It is in its cgroups and in the pod's namespaces, and holds its
 /// standard streams only. With `prepared` its pod has a user namespace of its own, which it is root
 /// of.
-pub fn container(spec: &Container, context: &Birth, prepared: Option<root::Volumes>) -> Result<Infallible> {
+pub(crate) fn container(
+    spec: &Container,
+    context: &Birth,
+    prepared: Option<root::Volumes>,
+) -> Result<Infallible> {
     // A privileged container too, which has none of its own with containerd.
     namespace::own_cgroup_view().during(|| "cannot make a cgroup namespace".into())?;
     let warnings = match prepared {
@@ -200,7 +204,7 @@ fn catches_stop_signals(root: &Root, program: &Path) -> bool {
 
 /// A process that `exec` asked for. It was born into the container's namespaces, and holds its
 /// standard streams only.
-pub fn exec(spec: &Process, context: &Birth) -> Result<Infallible> {
+pub(crate) fn exec(spec: &Process, context: &Birth) -> Result<Infallible> {
     become_program(spec, context, false)
 }
 

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 /// Names that calls in progress have reserved.
 #[derive(Clone, Default)]
-pub struct Names(Arc<Mutex<BTreeSet<String>>>);
+pub(crate) struct Names(Arc<Mutex<BTreeSet<String>>>);
 
 /// A reserved name, until it is dropped.
-pub struct Reserved {
+pub(crate) struct Reserved {
     names: Names,
     name: String,
 }
@@ -26,7 +26,7 @@ impl Names {
     ///
     /// # Errors
     /// `State`: another call makes it, or it is there.
-    pub fn reserve(&self, name: String, is_made: impl FnOnce() -> bool) -> Result<Reserved> {
+    pub(crate) fn reserve(&self, name: String, is_made: impl FnOnce() -> bool) -> Result<Reserved> {
         if !self.lock().insert(name.clone()) {
             return Err(Error::State(format!("name {name:?} is reserved: an earlier call still makes it")));
         }

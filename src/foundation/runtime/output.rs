@@ -23,7 +23,7 @@ const FOR_THE_REST: usize = 32;
 const STUCK: Duration = Duration::from_secs(60);
 
 /// A piece of output.
-pub type Piece = (Stream, Bytes);
+pub(crate) type Piece = (Stream, Bytes);
 
 /// A piece with its place among those that a running program may be ahead; those of the rest have
 /// none.
@@ -59,23 +59,23 @@ impl Session {
 }
 
 /// The output of a container from one moment on, for one session.
-pub struct Pieces(mpsc::Receiver<Placed>);
+pub(crate) struct Pieces(mpsc::Receiver<Placed>);
 
 impl Pieces {
     /// The next piece. `None`: the container's output has ended, or was not taken for a minute.
-    pub async fn recv(&mut self) -> Option<Piece> {
+    pub(crate) async fn recv(&mut self) -> Option<Piece> {
         self.0.recv().await.map(|(piece, _)| piece)
     }
 
     /// The next piece if there is one already.
-    pub fn try_recv(&mut self) -> Option<Piece> {
+    pub(crate) fn try_recv(&mut self) -> Option<Piece> {
         self.0.try_recv().ok().map(|(piece, _)| piece)
     }
 }
 
 /// The sessions that are attached to a container.
 #[derive(Clone, Default)]
-pub struct Output(Arc<Mutex<Vec<Session>>>);
+pub(crate) struct Output(Arc<Mutex<Vec<Session>>>);
 
 impl Output {
     fn sessions(&self) -> MutexGuard<'_, Vec<Session>> {
@@ -83,7 +83,7 @@ impl Output {
     }
 
     /// The output from now on.
-    pub fn subscribe(&self) -> Pieces {
+    pub(crate) fn subscribe(&self) -> Pieces {
         let (to, from) = mpsc::channel(PIECES);
         let places = Arc::new(Semaphore::new(PIECES - FOR_THE_REST));
         let mut sessions = self.sessions();
@@ -94,7 +94,7 @@ impl Output {
 
     /// Gives all sessions a piece, and waits until each has room for it, or the program has
     /// `ended`.
-    pub async fn send<E: Future>(&self, stream: Stream, bytes: &[u8], ended: impl Fn() -> E) {
+    pub(crate) async fn send<E: Future>(&self, stream: Stream, bytes: &[u8], ended: impl Fn() -> E) {
         let sessions = self.sessions().clone();
         if sessions.is_empty() {
             return;

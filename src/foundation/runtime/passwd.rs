@@ -3,7 +3,7 @@
 
 /// What a container needs to know about its user.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct User {
+pub(crate) struct User {
     pub name: String,
     pub gid: u32,
     pub home: String,
@@ -11,7 +11,7 @@ pub struct User {
 
 /// The line `name:password:uid:gid:comment:home:shell` of a user. Lines that are not like that are
 /// passed over.
-pub fn find(passwd: &str, uid: u32) -> Option<User> {
+pub(crate) fn find(passwd: &str, uid: u32) -> Option<User> {
     passwd.lines().find_map(|line| {
         let fields: Vec<&str> = line.split(':').collect();
         let [name, _, id, gid, _, home, ..] = fields[..] else { return None };
@@ -25,7 +25,7 @@ const GROUPS_MAX: usize = 1024;
 
 /// The groups `name:password:gid:member,member` that name a user as a member. Lines that are not
 /// like that are passed over.
-pub fn groups_of(group: &str, user: &str) -> Vec<u32> {
+pub(crate) fn groups_of(group: &str, user: &str) -> Vec<u32> {
     let member = |line: &str| {
         let fields: Vec<&str> = line.split(':').collect();
         let [_, _, gid, members] = fields[..] else { return None };

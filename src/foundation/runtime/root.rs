@@ -71,7 +71,7 @@ const TERMINALS_MAX: u32 = 256;
 ///
 /// # Errors
 /// A volume is missing, or its path leads where it must not; the kernel forbids a mount.
-pub fn enter(container: &Container, ids: Ids) -> Result<Vec<String>> {
+pub(crate) fn enter(container: &Container, ids: Ids) -> Result<Vec<String>> {
     mount::make_all_private()?;
     let volumes = Volumes::copy(container, None)?;
     layers(container, ids, None)?;
@@ -79,7 +79,7 @@ pub fn enter(container: &Container, ids: Ids) -> Result<Vec<String>> {
 }
 
 /// The user namespace of a pod.
-pub struct Users<'a> {
+pub(crate) struct Users<'a> {
     pub namespace: BorrowedFd<'a>,
     /// The id of its user 0 out here.
     pub first: u32,
@@ -91,7 +91,7 @@ pub struct Users<'a> {
 ///
 /// # Errors
 /// As [`enter`]; a file system has no idmapped mounts.
-pub fn prepare(container: &Container, ids: Ids, users: &Users) -> Result<Volumes> {
+pub(crate) fn prepare(container: &Container, ids: Ids, users: &Users) -> Result<Volumes> {
     namespace::own_mounts()?;
     let volumes = Volumes::copy(container, Some(users))?;
     layers(container, ids, Some(users))?;
@@ -102,7 +102,7 @@ pub fn prepare(container: &Container, ids: Ids, users: &Users) -> Result<Volumes
 ///
 /// # Errors
 /// As [`enter`].
-pub fn enter_prepared(container: &Container, ids: Ids, volumes: Volumes) -> Result<Vec<String>> {
+pub(crate) fn enter_prepared(container: &Container, ids: Ids, volumes: Volumes) -> Result<Vec<String>> {
     mount::make_all_private()?;
     // What came from another user namespace is locked and may not become `/`.
     drop(mount::over_itself(&Root::open(Path::new(MERGED))?, Attributes::default())?);
@@ -110,7 +110,7 @@ pub fn enter_prepared(container: &Container, ids: Ids, volumes: Volumes) -> Resu
 }
 
 /// The volumes of a container as mounts that have no place yet, in the order of its specification.
-pub struct Volumes(Vec<OwnedFd>);
+pub(crate) struct Volumes(Vec<OwnedFd>);
 
 impl Volumes {
     fn copy(container: &Container, users: Option<&Users>) -> Result<Volumes> {
@@ -127,7 +127,7 @@ impl Volumes {
     }
 
     /// What must stay open until [`enter_prepared`].
-    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.0.iter().map(AsFd::as_fd)
     }
 }

@@ -401,7 +401,7 @@ fn resolv_conf(dns: &Dns) -> String {
 }
 
 /// Files of the sandbox that every container of it sees.
-pub fn shared_files(directory: &Path) -> [(PathBuf, &'static str); 3] {
+pub(crate) fn shared_files(directory: &Path) -> [(PathBuf, &'static str); 3] {
     ["hosts", "hostname", "resolv.conf"].map(|name| {
         let place = match name {
             "hosts" => "/etc/hosts",

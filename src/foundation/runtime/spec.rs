@@ -125,7 +125,7 @@ pub struct Process {
 
 /// One message on the status socket.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// The process exists; its pidfd travels along.
     Born(i32),
     /// A process that helps, and that nobody waits for, exists. It says so itself, before it does
@@ -153,7 +153,7 @@ fn cut(text: &str) -> &[u8] {
 }
 
 impl Answer {
-    pub fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         match self {
             Answer::Born(pid) => [&b"B"[..], &pid.to_ne_bytes()].concat(),
             Answer::Helps(pid) => [&b"H"[..], &pid.to_ne_bytes()].concat(),
@@ -166,7 +166,7 @@ impl Answer {
     }
 
     /// `None` for bytes that `encode` cannot have made.
-    pub fn decode(bytes: &[u8]) -> Option<Answer> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Answer> {
         match bytes.split_first()? {
             (b'B', pid) => Some(Answer::Born(i32::from_ne_bytes(pid.try_into().ok()?))),
             (b'H', pid) => Some(Answer::Helps(i32::from_ne_bytes(pid.try_into().ok()?))),

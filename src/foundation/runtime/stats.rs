@@ -14,7 +14,7 @@ type ByNamespace = BTreeMap<PathBuf, Usage>;
 /// The processes of all containers, from one look at /proc, which is made when something needs it:
 /// on a machine with many processes a look for each container would take seconds, ten times a
 /// second while memory is low.
-pub struct Processes<F = fn() -> Option<ByNamespace>>(LazyCell<Option<ByNamespace>, F>);
+pub(crate) struct Processes<F = fn() -> Option<ByNamespace>>(LazyCell<Option<ByNamespace>, F>);
 
 impl Default for Processes {
     fn default() -> Processes {
@@ -67,7 +67,7 @@ impl<F: FnOnce() -> Option<ByNamespace>> Processes<F> {
 /// What running containers use together. Those that share a PID namespace and have no control
 /// groups cannot be told apart, and count once. `None`: it is not known, because there are no
 /// control groups and /proc is that of another PID namespace.
-pub fn of_containers(running: impl IntoIterator<Item = Live>, processes: &Processes) -> Option<Usage> {
+pub(crate) fn of_containers(running: impl IntoIterator<Item = Live>, processes: &Processes) -> Option<Usage> {
     let (mut sum, mut uncounted) = (Usage::default(), Vec::new());
     for live in running {
         match live.group.usage() {

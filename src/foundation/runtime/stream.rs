@@ -29,7 +29,7 @@ fn io(cause: std::io::Error) -> Error {
 /// program, whatever it waits for.
 ///
 /// Errors: `Start` in runc's words.
-pub async fn exec(
+pub(crate) async fn exec(
     shared: &Shared,
     container: &Container,
     request: ExecRequest,
@@ -153,7 +153,7 @@ fn resizer(shared: &Shared, terminal: Terminal) -> mpsc::Sender<Size> {
 
 /// Joins a running container's own streams: output from now on and, with `stdin`, its input if it
 /// has one.
-pub fn attach(shared: &Shared, container: &Arc<Container>, stdin: bool) -> Result<Session> {
+pub(crate) fn attach(shared: &Shared, container: &Arc<Container>, stdin: bool) -> Result<Session> {
     let live: Live = container.live()?;
     let (stdout, to_stdout) = tokio::io::duplex(BUFFER);
     let (stderr, to_stderr) = tokio::io::duplex(BUFFER);

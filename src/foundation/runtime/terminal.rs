@@ -11,14 +11,14 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
 /// Clones are the same terminal.
 #[derive(Clone)]
-pub struct Terminal(Arc<AsyncFd<OwnedFd>>);
+pub(crate) struct Terminal(Arc<AsyncFd<OwnedFd>>);
 
 impl Terminal {
-    pub fn new(master: OwnedFd) -> io::Result<Terminal> {
+    pub(crate) fn new(master: OwnedFd) -> io::Result<Terminal> {
         Ok(Terminal(Arc::new(fds::async_fd(master, Interest::READABLE | Interest::WRITABLE)?)))
     }
 
-    pub fn resize(&self, columns: u16, rows: u16) -> io::Result<()> {
+    pub(crate) fn resize(&self, columns: u16, rows: u16) -> io::Result<()> {
         pty::resize(self.0.get_ref().as_fd(), columns, rows)
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 const EXECS_MAX: usize = 64;
 
 #[derive(Default)]
-pub struct Turns(Mutex<Queue>);
+pub(crate) struct Turns(Mutex<Queue>);
 
 #[derive(Default)]
 struct Queue {
@@ -53,7 +53,7 @@ impl Queue {
 
 /// The zygote works on this request until it is dropped.
 #[derive(Debug)]
-pub struct Turn(Arc<Turns>);
+pub(crate) struct Turn(Arc<Turns>);
 
 impl std::fmt::Debug for Turns {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -77,7 +77,7 @@ impl Drop for Turn {
 
 /// A process of `exec` that does not run its program yet.
 #[derive(Debug)]
-pub struct Exec {
+pub(crate) struct Exec {
     turns: Arc<Turns>,
     pod: String,
 }
@@ -103,7 +103,7 @@ impl Turns {
     ///
     /// # Errors
     /// `State`: the pod has [`EXECS_MAX`] of them.
-    pub fn exec(self: &Arc<Self>, pod: &str) -> Result<Exec> {
+    pub(crate) fn exec(self: &Arc<Self>, pod: &str) -> Result<Exec> {
         let mut queue = self.lock();
         let count = queue.execs.entry(pod.to_string()).or_default();
         if *count >= EXECS_MAX {
@@ -117,7 +117,7 @@ impl Turns {
     }
 
     /// Waits until it is the turn of a request for this pod.
-    pub async fn turn(self: &Arc<Self>, pod: &str) -> Turn {
+    pub(crate) async fn turn(self: &Arc<Self>, pod: &str) -> Turn {
         loop {
             let turn = {
                 let mut queue = self.lock();

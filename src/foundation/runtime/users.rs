@@ -16,7 +16,7 @@ use linux::{Context, Result, fds, namespace, oom, user};
 use std::os::fd::AsFd;
 
 /// The pause process. `wanted` are its namespaces beside that of its users.
-pub fn pause(spec: &Pause, birth: &Birth, first: u32, wanted: u64) -> Result<()> {
+pub(crate) fn pause(spec: &Pause, birth: &Birth, first: u32, wanted: u64) -> Result<()> {
     in_helper(birth, || {
         birth.join_cgroups()?;
         birth.take_streams(true)?;
@@ -37,7 +37,7 @@ pub fn pause(spec: &Pause, birth: &Birth, first: u32, wanted: u64) -> Result<()>
 }
 
 /// A container's first process.
-pub fn container(spec: &Container, birth: &Birth) -> Result<()> {
+pub(crate) fn container(spec: &Container, birth: &Birth) -> Result<()> {
     in_helper(birth, || {
         birth.join_cgroups()?;
         oom::raise_score(spec.process.oom_score_adj);

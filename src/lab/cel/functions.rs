@@ -264,7 +264,7 @@ fn is_request(record: &Value, verbs: &str, object: &str, commands: &str) -> bool
 /// Was the object asked for by the request: by its name, or in a list whose selectors it fits? `{}`
 /// never is. Of a list that `kubectl describe` searches for a prefix it shows only the names that
 /// begin so.
-pub(super) fn covers(request: &Value, object: &Value) -> bool {
+pub(crate) fn covers(request: &Value, object: &Value) -> bool {
     let (kind, name) = (str_field(object, "kind"), at(object, "metadata.name"));
     let Some(Value::String(name)) = name else { return false };
     let namespace = at(object, "metadata.namespace").cloned().unwrap_or_else(|| value::text(""));

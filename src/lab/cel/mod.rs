@@ -26,7 +26,7 @@ mod words;
 pub use budget::STOPPED;
 pub use facts::{Facts, Probe};
 #[cfg(test)]
-pub use functions::covers;
+pub(crate) use functions::covers;
 pub use memo::Memo;
 pub use text::Template;
 pub use words::Meaning;

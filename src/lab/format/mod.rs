@@ -84,6 +84,8 @@ pub struct Lesson {
     pub steps: Vec<Step>,
     /// Prose before the first section.
     pub intro: Text,
+    /// What the learner can do now; shown when all steps are done.
+    pub closing: Text,
     pub languages: Vec<String>,
     pub file: PathBuf,
 }
@@ -94,6 +96,8 @@ pub struct Step {
     pub task: Text,
     /// Markdown of the section with this id.
     pub prose: Text,
+    /// The part of the section that is shown once the question is answered.
+    pub after: Text,
     pub view: Option<String>,
     pub predict: Option<Predict>,
     pub checks: Vec<Check>,

@@ -1,15 +1,23 @@
-//! The Markdown part: an introduction, and a section a step.
+//! The Markdown part: an introduction, a section a step, and a closing section. What stands below
+//! the line `<!-- after -->` of a section is shown once the step's question is answered.
 
 use super::Fault;
 use std::path::Path;
+
+/// The line of a section below which an answer may stand.
+pub(crate) const AFTER: &str = "<!-- after -->";
+/// The id of the section that ends a lesson.
+pub(crate) const CLOSING: &str = "end";
 
 /// A section with an id: `## Run it {#run}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section {
     pub id: String,
     pub heading: String,
-    /// Without its heading line.
+    /// Without its heading line, up to the mark [`AFTER`].
     pub text: String,
+    /// What stands below the mark.
+    pub after: String,
     /// Of its heading, from 1.
     pub line: usize,
 }
@@ -37,6 +45,7 @@ pub(crate) fn split<'a>(text: &'a str, file: &Path) -> Result<(&'a str, usize, &
 /// begins on.
 pub(crate) fn sections(text: &str, first: usize, file: &Path) -> Result<(String, Vec<Section>), Fault> {
     let (mut intro, mut all, mut fence) = (String::new(), Vec::<Section>::new(), false);
+    let mut is_after = false;
     for (at, line) in text.lines().enumerate() {
         if line.trim_start().starts_with("```") {
             fence = !fence;
@@ -50,11 +59,24 @@ pub(crate) fn sections(text: &str, first: usize, file: &Path) -> Result<(String,
                     return Err(Fault { file: file.into(), line: first + at, what });
                 };
                 let (heading, id) = (heading.trim().to_string(), id.to_string());
-                all.push(Section { id, heading, text: String::new(), line: first + at });
+                is_after = false;
+                let (text, after) = (String::new(), String::new());
+                all.push(Section { id, heading, text, after, line: first + at });
+            }
+            None if line.trim() == AFTER && !fence => {
+                if is_after || all.is_empty() {
+                    let what = format!("{AFTER} stands once in the section of a step");
+                    return Err(Fault { file: file.into(), line: first + at, what });
+                }
+                is_after = true;
             }
             None if line.starts_with("# ") && !fence => {}
             None => {
-                let into = all.last_mut().map_or(&mut intro, |s| &mut s.text);
+                let into = match all.last_mut() {
+                    None => &mut intro,
+                    Some(section) if is_after => &mut section.after,
+                    Some(section) => &mut section.text,
+                };
                 into.push_str(line);
                 into.push('\n');
             }
@@ -62,8 +84,14 @@ pub(crate) fn sections(text: &str, first: usize, file: &Path) -> Result<(String,
     }
     for section in &mut all {
         section.text = section.text.trim().to_string();
+        section.after = section.after.trim().to_string();
     }
     Ok((intro.trim().to_string(), all))
+}
+
+/// Takes the closing section out, which stands last; empty if there is none.
+pub(crate) fn closing(sections: &mut Vec<Section>) -> String {
+    sections.pop_if(|last| last.id == CLOSING).map_or_else(String::new, |last| last.text)
 }
 
 /// Code blocks as (language, text).
@@ -102,6 +130,20 @@ pub fn sh_blocks(markdown: &str) -> Vec<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_stands_below_its_mark_and_the_closing_section_last() {
+        let text = "Why.\n## One {#one}\nbefore\n\n<!-- after -->\n\n```yaml\n<!-- after -->\n```\n## Two {#two}\nall\n## You can now {#end}\ntell.\n";
+        let (intro, mut all) = sections(text, 1, Path::new("f")).unwrap();
+        assert_eq!((intro.as_str(), closing(&mut all).as_str()), ("Why.", "tell."));
+        let parts: Vec<_> = all.iter().map(|s| (s.id.as_str(), s.text.as_str(), s.after.as_str())).collect();
+        assert_eq!(parts, [("one", "before", "```yaml\n<!-- after -->\n```"), ("two", "all", "")]);
+        assert_eq!(closing(&mut all), "", "a step of another name");
+        for odd in ["<!-- after -->\n", "## One {#one}\n<!-- after -->\n<!-- after -->\n"] {
+            let fault = sections(odd, 5, Path::new("f")).unwrap_err();
+            assert!(fault.what.contains("stands once"), "{fault:?}");
+        }
+    }
 
     #[test]
     fn front_matter_ends_at_its_own_line_wherever_that_stands() {

@@ -35,7 +35,8 @@ pub fn parse(text: &str, file: &Path, others: &[(&str, &str, &Path)]) -> Result<
 fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, Fault> {
     let (front, first, body, body_first) = prose::split(text, file)?;
     let raw: raw::Lesson = raw::read(front, file, first)?;
-    let (intro, sections) = prose::sections(body, body_first, file)?;
+    let (intro, mut sections) = prose::sections(body, body_first, file)?;
+    let closing = prose::closing(&mut sections);
     let mut on = Compiler { text, file, faults };
     let mut ids = BTreeSet::new();
     for step in &raw.steps {
@@ -91,8 +92,8 @@ fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, F
     let mut steps = Vec::new();
     for step in raw.steps {
         on.faults_of_step(&step.faults);
-        let section = sections.iter().find(|s| s.id == step.id).map(|s| s.text.clone()).unwrap_or_default();
-        let mut step = one_step(&mut on, step, &section);
+        let section = sections.iter().find(|s| s.id == step.id);
+        let mut step = one_step(&mut on, step, section);
         step.needs = reach::of_step(&step, &raw.setup);
         steps.push(step);
     }
@@ -110,6 +111,7 @@ fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, F
         view: raw.view,
         steps,
         intro: Text::new(&intro),
+        closing: Text::new(&closing),
         languages: vec![EN.into()],
         file: file.into(),
     })
@@ -124,7 +126,12 @@ fn fault_verbs(step: &raw::Step) -> impl Iterator<Item = &str> {
     })
 }
 
-fn one_step(on: &mut Compiler<'_>, step: raw::Step, section: &str) -> Step {
+fn one_step(on: &mut Compiler<'_>, step: raw::Step, section: Option<&prose::Section>) -> Step {
+    let (before, after) = section.map_or(("", ""), |s| (s.text.as_str(), s.after.as_str()));
+    if let Some(section) = section.filter(|s| !s.after.is_empty() && step.predict.is_none()) {
+        let what = format!("step {:?} has no question, so nothing waits for its answer", step.id);
+        on.faults.push(Fault { file: on.file.into(), line: section.line, what });
+    }
     let checks = match step.check {
         Checks::One(is) => vec![(String::new(), is)],
         Checks::Each(all) => all.into_iter().map(|c| (c.that, c.is)).collect(),
@@ -171,7 +178,8 @@ fn one_step(on: &mut Compiler<'_>, step: raw::Step, section: &str) -> Step {
     Step {
         id: step.id,
         task: Text::new(&step.task),
-        prose: Text::new(section),
+        prose: Text::new(before),
+        after: Text::new(after),
         view: step.view,
         predict,
         checks,
@@ -202,7 +210,8 @@ fn translate(
 ) -> Result<(), Fault> {
     let (front, first, body, body_first) = prose::split(text, file)?;
     let words: raw::Words = raw::read(front, file, first)?;
-    let (intro, sections) = prose::sections(body, body_first, file)?;
+    let (intro, mut sections) = prose::sections(body, body_first, file)?;
+    let closing = prose::closing(&mut sections);
     let mut on = Compiler { text, file, faults };
     if words.id != lesson.id {
         on.fault("id:", format!("the id is {:?}, in English {:?}", words.id, lesson.id));
@@ -227,9 +236,21 @@ fn translate(
     lesson.title.put(lang, &words.title);
     same_code(&mut on, lesson.intro.get(EN), &intro, body_first);
     lesson.intro.put(lang, &intro);
+    if closing.is_empty() != lesson.closing.get(EN).is_empty() {
+        let what = format!("the closing section {{#{}}} stands in one language only", prose::CLOSING);
+        on.faults.push(Fault { file: file.into(), line: body_first, what });
+    }
+    same_code(&mut on, lesson.closing.get(EN), &closing, body_first);
+    lesson.closing.put(lang, &closing);
     for ((step, words), section) in lesson.steps.iter_mut().zip(words.steps).zip(&sections) {
         same_code(&mut on, step.prose.get(EN), &section.text, section.line);
         step.prose.put(lang, &section.text);
+        if section.after.is_empty() != step.after.get(EN).is_empty() {
+            let what = format!("{} of step {:?} stands in one language only", prose::AFTER, step.id);
+            on.faults.push(Fault { file: file.into(), line: section.line, what });
+        }
+        same_code(&mut on, step.after.get(EN), &section.after, section.line);
+        step.after.put(lang, &section.after);
         step.task.put(lang, &words.task);
         one_step_in(&mut on, step, words, lang);
     }
@@ -318,6 +339,34 @@ mod tests {
     fn broken_korean(from: &str, to: &str) -> Vec<String> {
         assert!(KOREAN.contains(from), "{from}");
         read(LESSON, &KOREAN.replacen(from, to, 1)).unwrap_err()
+    }
+
+    /// A question stands in `run` and none in `inside`.
+    #[test]
+    fn an_answer_and_the_closing_section_stand_in_both_languages() {
+        let run = ("Watch the diagram.", "Watch the diagram.\n\n<!-- after -->\n\nOnly a record.");
+        let run_ko = ("그림을 보면서", "\n\n<!-- after -->\n\n그림을 보면서");
+        let end = "\n\n## You can now {#end}\n\nRun a pod.\n";
+        let english = LESSON.replacen(run.0, run.1, 1);
+        let korean = KOREAN.replacen(run_ko.0, run_ko.1, 1);
+        let lesson = read(&format!("{english}{end}"), &format!("{korean}{end}")).unwrap();
+        assert_eq!((lesson.steps[0].after.get(EN), lesson.closing.get(EN)), ("Only a record.", "Run a pod."));
+        assert!(
+            !lesson.steps[0].prose.get("ko").contains("그림을")
+                && lesson.steps[0].after.get("ko").contains("그림을")
+        );
+        let says =
+            |faults: Vec<String>, what: &str| assert!(faults.iter().any(|f| f.contains(what)), "{faults:?}");
+        says(
+            read(&english, KOREAN).unwrap_err(),
+            "<!-- after --> of step \"run\" stands in one language only",
+        );
+        says(
+            read(&format!("{LESSON}{end}"), KOREAN).unwrap_err(),
+            "the closing section {#end} stands in one language",
+        );
+        let inside = "A container is an ordinary Linux process";
+        says(broken(inside, &format!("<!-- after -->\n{inside}")), "has no question");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 /// What a custom kind consists of besides its own schema.
-pub const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+pub(crate) const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 const PACKED: &[u8] = include_bytes!("schemas.json.gz");
 
 #[derive(Deserialize)]
@@ -24,17 +24,17 @@ static PUBLISHED: LazyLock<Published> = LazyLock::new(|| {
 });
 
 /// All of them, by name: `io.k8s.api.core.v1.Pod`.
-pub fn schemas() -> &'static Map<String, Value> {
+pub(crate) fn schemas() -> &'static Map<String, Value> {
     &PUBLISHED.schemas
 }
 
 /// The name of a kind's schema; empty if scripts/schemas does not list the kind.
-pub fn name(group: &str, version: &str, kind: &str) -> &'static str {
+pub(crate) fn name(group: &str, version: &str, kind: &str) -> &'static str {
     PUBLISHED.kinds.get(&format!("{group}/{version}/{kind}")).map(String::as_str).unwrap_or_default()
 }
 
 /// These schemas and all that they refer to, in the order of their names.
-pub fn with_parts<'a>(roots: impl Iterator<Item = &'a str>) -> Map<String, Value> {
+pub(crate) fn with_parts<'a>(roots: impl Iterator<Item = &'a str>) -> Map<String, Value> {
     let mut found = std::collections::BTreeMap::new();
     let mut wanted: Vec<&str> = roots.collect();
     while let Some(name) = wanted.pop() {

@@ -60,7 +60,7 @@ impl Look<'_> {
 
 /// What a look at a deployment came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub(super) enum Step {
     /// The deployment is paused, scaled or going: its progress is not judged.
     Count,
     /// A new set was made.
@@ -97,7 +97,7 @@ fn pause_or_resume(conditions: &mut Vec<DeploymentCondition>, spec: &DeploymentS
 }
 
 /// Pure: the deployment's status, and when time alone will change it.
-pub fn status(
+pub(super) fn status(
     deployment: &Deployment,
     spec: &DeploymentSpec,
     sets: &[Set],

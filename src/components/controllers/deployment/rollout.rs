@@ -7,11 +7,11 @@ use k8s_openapi::api::apps::v1::{DeploymentSpec, ReplicaSet, ReplicaSetCondition
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 /// The condition of a ReplicaSet that its deployment repeats.
-pub const REPLICA_FAILURE: &str = "ReplicaFailure";
+pub(super) const REPLICA_FAILURE: &str = "ReplicaFailure";
 
 /// A ReplicaSet of the deployment, in numbers.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Set {
+pub(super) struct Set {
     pub name: String,
     pub wanted: i32,
     pub pods: i32,
@@ -26,7 +26,7 @@ pub struct Set {
 }
 
 impl Set {
-    pub fn of(set: &ReplicaSet) -> Set {
+    pub(super) fn of(set: &ReplicaSet) -> Set {
         let status = set.status.clone().unwrap_or_default();
         Set {
             name: set.metadata.name.clone().unwrap_or_default(),
@@ -49,7 +49,7 @@ impl Set {
 
 /// What a deployment asks for, in numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Goal {
+pub(super) struct Goal {
     pub replicas: i32,
     pub surge: i32,
     pub unavailable: i32,
@@ -58,7 +58,7 @@ pub struct Goal {
 }
 
 impl Goal {
-    pub fn of(spec: &DeploymentSpec) -> Goal {
+    pub(super) fn of(spec: &DeploymentSpec) -> Goal {
         let replicas = spec.replicas.unwrap_or(1);
         let strategy = spec.strategy.clone().unwrap_or_default();
         if strategy.type_.as_deref() == Some("Recreate") {
@@ -85,7 +85,7 @@ pub(super) fn sum(numbers: impl Iterator<Item = i32>) -> i32 {
 
 /// One scaling of one set.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Scaling {
+pub(super) struct Scaling {
     pub name: String,
     pub from: i32,
     pub to: i32,
@@ -93,7 +93,7 @@ pub struct Scaling {
 
 /// Pure: which sets to scale now. `old` in order of age. `running_old`: an old pod still exists,
 /// ending or not.
-pub fn decide(goal: &Goal, new: &Set, old: &[Set], running_old: bool) -> Vec<Scaling> {
+pub(super) fn decide(goal: &Goal, new: &Set, old: &[Set], running_old: bool) -> Vec<Scaling> {
     match goal.recreate {
         true => recreate(goal, new, old, running_old),
         false => rolling_update(goal, new, old),
@@ -101,7 +101,7 @@ pub fn decide(goal: &Goal, new: &Set, old: &[Set], running_old: bool) -> Vec<Sca
 }
 
 /// Pure: the scalings after which these sets want no pods.
-pub fn all_down(sets: &[Set]) -> Vec<Scaling> {
+pub(super) fn all_down(sets: &[Set]) -> Vec<Scaling> {
     sets.iter().filter(|s| s.wanted > 0).map(|s| s.to(0)).collect()
 }
 
@@ -160,7 +160,7 @@ fn rolling_update(goal: &Goal, new: &Set, old: &[Set]) -> Vec<Scaling> {
 
 /// Pure: a change of `spec.replicas` in the middle of a rollout is shared out over the sets in
 /// proportion to their size.
-pub fn proportional(goal: &Goal, sets: &[(Set, i32)]) -> Vec<Scaling> {
+pub(super) fn proportional(goal: &Goal, sets: &[(Set, i32)]) -> Vec<Scaling> {
     let total = sum(sets.iter().map(|(s, _)| s.wanted));
     let allowed = if goal.replicas > 0 { goal.replicas + goal.surge } else { 0 };
     let mut add = allowed - total;

@@ -164,7 +164,7 @@ impl Graph {
 
 /// How an owner stands, seen from a dependent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub(super) enum Standing {
     /// It lives.
     Solid,
     /// It is not there, or another object has its name.
@@ -177,7 +177,7 @@ pub enum Standing {
 
 /// What to do with an object that has owners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// Somebody still owns it; take off the owners that are gone, if there are any.
     Keep { cut: bool },
     /// Delete it, and its own dependents before it.
@@ -188,7 +188,7 @@ pub enum Verdict {
 
 /// Pure: an object's owners, and whether it has dependents of its own. While one of the owners
 /// cannot be resolved the object stays as it is, as upstream.
-pub fn verdict(owners: &[Standing], has_dependents: bool) -> Verdict {
+pub(super) fn verdict(owners: &[Standing], has_dependents: bool) -> Verdict {
     let any = |s: Standing| owners.contains(&s);
     if any(Standing::Unresolvable) {
         return Verdict::Keep { cut: false };

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
 /// What a rule says about a failed pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// It counts towards the back-off limit: what holds without a rule.
     Count,
     /// It never happened.
@@ -18,7 +18,7 @@ pub enum Verdict {
 }
 
 /// Pure: the first rule that matches decides.
-pub fn verdict(policy: Option<&PodFailurePolicy>, pod: &Pod) -> Verdict {
+pub(super) fn verdict(policy: Option<&PodFailurePolicy>, pod: &Pod) -> Verdict {
     for (i, rule) in policy.iter().flat_map(|p| &p.rules).enumerate() {
         let Some(why) = matches(rule, i, pod) else { continue };
         return match rule.action.as_str() {

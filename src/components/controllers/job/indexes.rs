@@ -8,7 +8,7 @@ use std::fmt;
 
 /// Completion indexes; memory and time grow with the number of intervals, not of indexes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Indexes(
+pub(super) struct Indexes(
     /// First and last of each interval: sorted, none touches the next.
     Vec<(i32, i32)>,
 );
@@ -16,7 +16,7 @@ pub struct Indexes(
 impl Indexes {
     /// Reads the indexes below `completions`; what cannot be read is skipped, as upstream does with
     /// a spoiled status.
-    pub fn parse(text: &str, completions: i32) -> Indexes {
+    pub(super) fn parse(text: &str, completions: i32) -> Indexes {
         let mut found = Vec::new();
         for part in text.split(',').filter(|p| !p.is_empty()) {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
@@ -48,21 +48,21 @@ impl Indexes {
         self.0[..after].last().copied().filter(|(_, last)| index <= *last)
     }
 
-    pub fn contains(&self, index: i32) -> bool {
+    pub(super) fn contains(&self, index: i32) -> bool {
         self.around(index).is_some()
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// How many indexes there are. Indexes are not negative, so that they can be counted.
-    pub fn len(&self) -> i32 {
+    pub(super) fn len(&self) -> i32 {
         self.0.iter().fold(0, |n: i32, (first, last)| n.saturating_add((last - first).saturating_add(1)))
     }
 
     /// How many indexes are in both sets.
-    pub fn common(&self, other: &Indexes) -> i32 {
+    pub(super) fn common(&self, other: &Indexes) -> i32 {
         let (mut a, mut b) = (self.0.iter().peekable(), other.0.iter().peekable());
         let mut count = 0i32;
         while let (Some(x), Some(y)) = (a.peek(), b.peek()) {
@@ -81,7 +81,7 @@ impl Indexes {
 
     /// The smallest index from `index` on that is not in the set; `None` behind the largest there
     /// can be.
-    pub fn next_outside(&self, index: i32) -> Option<i32> {
+    pub(super) fn next_outside(&self, index: i32) -> Option<i32> {
         self.around(index).map_or(Some(index), |(_, last)| last.checked_add(1))
     }
 }

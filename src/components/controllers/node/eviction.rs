@@ -43,7 +43,12 @@ fn beside_since(pod: &Pod, taint: &Taint, first_seen: Timestamp) -> Timestamp {
 /// ```
 ///
 /// Of several tolerations that fit, the first counts, as upstream.
-pub fn time_left(pod: &Pod, taints: &[Taint], first_seen: Timestamp, now: Timestamp) -> Option<Duration> {
+pub(super) fn time_left(
+    pod: &Pod,
+    taints: &[Taint],
+    first_seen: Timestamp,
+    now: Timestamp,
+) -> Option<Duration> {
     let tolerations = pod.spec.as_ref().and_then(|s| s.tolerations.as_deref()).unwrap_or_default();
     let mut least: Option<Duration> = None;
     for taint in taints.iter().filter(|t| t.effect == "NoExecute") {

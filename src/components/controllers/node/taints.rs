@@ -26,7 +26,7 @@ const PRESSURES: [(&str, &str); 4] = [
 ///
 /// A node that has never told its condition Ready takes no new pods, but loses none: its kubelet
 /// may be starting.
-pub fn taints(node: &Node, now: Timestamp) -> Vec<Taint> {
+pub(super) fn taints(node: &Node, now: Timestamp) -> Vec<Taint> {
     let spec = node.spec.clone().unwrap_or_default();
     let condition = |kind: &str| {
         let mut all = node.status.iter().flat_map(|s| s.conditions.iter().flatten());

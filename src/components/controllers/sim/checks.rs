@@ -46,7 +46,7 @@ fn is_active(pod: &Value) -> bool {
 
 /// Everything that is not as it is wanted. `untold`: uids of objects that were created without an
 /// answer to their creator.
-pub fn wrong(store: &Store, untold: &BTreeSet<String>) -> Vec<String> {
+pub(super) fn wrong(store: &Store, untold: &BTreeSet<String>) -> Vec<String> {
     let mut objects: BTreeMap<&str, Vec<_>> = BTreeMap::new();
     for (kind, item) in store.everything() {
         objects.entry(kind.plural).or_default().push(item);
@@ -451,7 +451,7 @@ fn let_go_uncounted(store: &Store) -> Vec<String> {
 
 /// What was wrong on the way. With `only_late`, no request failed and no controller was killed:
 /// then no ReplicaSet may have made a pod beyond the most that it ever wanted.
-pub fn wrong_meanwhile(store: &Store, only_late: bool) -> Vec<String> {
+pub(super) fn wrong_meanwhile(store: &Store, only_late: bool) -> Vec<String> {
     let mut wrong = lost_counts(store);
     wrong.extend(let_go_uncounted(store));
     if !only_late {

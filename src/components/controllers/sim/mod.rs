@@ -21,7 +21,7 @@ use task::Crew;
 
 /// What is planted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bug {
+pub(crate) enum Bug {
     /// Of the client that the controllers use.
     Client(Mistake),
     /// Controllers count before they have seen what they wrote.
@@ -38,7 +38,7 @@ const QUIET: Duration = Duration::from_secs(20);
 ///
 /// # Panics
 /// If something is wrong at its end.
-pub fn run(seed: u64, bug: Option<Bug>) -> (Tally, u64) {
+pub(crate) fn run(seed: u64, bug: Option<Bug>) -> (Tally, u64) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime without sockets");
     expectations::IMPATIENT.set(bug == Some(Bug::Impatience));

@@ -8,16 +8,16 @@ use serde_json::{Value, json};
 use std::cell::Cell;
 use std::time::Duration;
 
-pub const NODES: [&str; 3] = ["n1", "n2", "n3"];
+pub(super) const NODES: [&str; 3] = ["n1", "n2", "n3"];
 
-pub struct Nodes {
+pub(super) struct Nodes {
     store: Store,
     rng: Rng,
     calm: Cell<bool>,
 }
 
 impl Nodes {
-    pub fn new(store: &Store, rng: &Rng) -> Nodes {
+    pub(super) fn new(store: &Store, rng: &Rng) -> Nodes {
         for name in NODES {
             let node = json!({"metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}}});
             store.create(kind("nodes"), "", node).expect("a node");
@@ -26,12 +26,12 @@ impl Nodes {
     }
 
     /// From now on pods do not fail any more.
-    pub fn calm(&self) {
+    pub(super) fn calm(&self) {
         self.calm.set(true);
     }
 
     /// Never ends.
-    pub async fn run(&self) {
+    pub(super) async fn run(&self) {
         let news = self.store.news();
         loop {
             let changed = news.notified();

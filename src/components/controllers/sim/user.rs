@@ -8,21 +8,21 @@ use rng::Rng;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-pub const NAMESPACE: &str = "default";
+pub(super) const NAMESPACE: &str = "default";
 const WORKLOADS: [&str; 5] = ["deployments", "replicasets", "statefulsets", "daemonsets", "jobs"];
 
-pub struct User {
+pub(super) struct User {
     store: Store,
     rng: Rng,
 }
 
 impl User {
-    pub fn new(store: &Store, rng: Rng) -> User {
+    pub(super) fn new(store: &Store, rng: Rng) -> User {
         User { store: store.clone(), rng }
     }
 
     /// Does this and that for a while. In every second history everything is deleted at the end.
-    pub async fn act(&mut self) {
+    pub(super) async fn act(&mut self) {
         for _ in 0..self.rng.range(3, 12) {
             self.step();
             let pause = if self.rng.chance(0.3) { 60_000 } else { 3000 };

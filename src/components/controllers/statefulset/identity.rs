@@ -9,28 +9,28 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
-pub const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
-pub const POD_INDEX: &str = "apps.kubernetes.io/pod-index";
+pub(super) const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
+pub(super) const POD_INDEX: &str = "apps.kubernetes.io/pod-index";
 
 /// Where the ordinals begin: `spec.ordinals.start`.
-pub fn first(set: &StatefulSet) -> i32 {
+pub(super) fn first(set: &StatefulSet) -> i32 {
     set.spec.as_ref().and_then(|s| s.ordinals.as_ref()?.start).unwrap_or(0)
 }
 
 /// `web-3` is the set's pod number 3.
-pub fn ordinal(set: &str, pod: &str) -> Option<i32> {
+pub(super) fn ordinal(set: &str, pod: &str) -> Option<i32> {
     let digits = pod.strip_prefix(set)?.strip_prefix('-')?;
     let number: i32 = digits.parse().ok()?;
     (number.to_string() == digits).then_some(number)
 }
 
 /// Returns whether the pod's name is that of a pod of the set (upstream's `isMemberOf`).
-pub fn is_member(set: &str, pod: &Pod) -> bool {
+pub(super) fn is_member(set: &str, pod: &Pod) -> bool {
     ordinal(set, pod.metadata.name.as_deref().unwrap_or_default()).is_some()
 }
 
 /// The pod with this ordinal, of a revision's template.
-pub fn pod(set: &StatefulSet, template: &PodTemplateSpec, revision: &str, ordinal: i32) -> Pod {
+pub(super) fn pod(set: &StatefulSet, template: &PodTemplateSpec, revision: &str, ordinal: i32) -> Pod {
     let spec = set.spec.clone().unwrap_or_default();
     let owner = owned_by(set);
     let name = format!("{}-{ordinal}", owner.name);
@@ -78,13 +78,13 @@ fn claim_templates(set: &StatefulSet) -> &[PersistentVolumeClaim] {
 
 /// Does the pod's label tell its name? A pod that the set has adopted may lack it. The label of the
 /// ordinal does not matter, as upstream.
-pub fn is_labelled(pod: &Pod) -> bool {
+pub(super) fn is_labelled(pod: &Pod) -> bool {
     let label = pod.metadata.labels.as_ref().and_then(|labels| labels.get(POD_NAME));
     label.is_some() && label == pod.metadata.name.as_ref()
 }
 
 /// Has the pod a volume for each of its claims? A pod that the set has adopted may have others.
-pub fn has_storage(set: &StatefulSet, pod: &Pod, ordinal: i32) -> bool {
+pub(super) fn has_storage(set: &StatefulSet, pod: &Pod, ordinal: i32) -> bool {
     let volumes = pod.spec.as_ref().and_then(|s| s.volumes.as_deref()).unwrap_or_default();
     claim_templates(set).iter().all(|claim| {
         let volume = volumes.iter().find(|v| Some(&v.name) == claim.metadata.name.as_ref());
@@ -94,7 +94,7 @@ pub fn has_storage(set: &StatefulSet, pod: &Pod, ordinal: i32) -> bool {
 }
 
 /// Pure: the pod with the labels and volumes that it should have.
-pub fn repaired(set: &StatefulSet, pod: &Pod, ordinal: i32) -> Pod {
+pub(super) fn repaired(set: &StatefulSet, pod: &Pod, ordinal: i32) -> Pod {
     let mut repaired = pod.clone();
     if !is_labelled(pod) {
         label(&mut repaired, ordinal);
@@ -111,7 +111,7 @@ fn claim_name(set: &StatefulSet, template: &PersistentVolumeClaim, ordinal: i32)
 }
 
 /// The claims of the pod with this ordinal.
-pub fn claims(set: &StatefulSet, ordinal: i32) -> Vec<PersistentVolumeClaim> {
+pub(super) fn claims(set: &StatefulSet, ordinal: i32) -> Vec<PersistentVolumeClaim> {
     let spec = set.spec.clone().unwrap_or_default();
     let of = |template: &PersistentVolumeClaim| {
         let mut labels = template.metadata.labels.clone().unwrap_or_default();
@@ -132,7 +132,7 @@ pub fn claims(set: &StatefulSet, ordinal: i32) -> Vec<PersistentVolumeClaim> {
 }
 
 /// Do claims go with a pod that is scaled away (`whenScaled: Delete`)?
-pub fn deletes_scaled(set: &StatefulSet) -> bool {
+pub(super) fn deletes_scaled(set: &StatefulSet) -> bool {
     let policy = set.spec.as_ref().and_then(|s| s.persistent_volume_claim_retention_policy.as_ref());
     policy.is_some_and(|p| p.when_scaled.as_deref() == Some("Delete"))
 }
@@ -142,7 +142,7 @@ pub fn deletes_scaled(set: &StatefulSet) -> bool {
 ///
 /// `web` is scaled from 3 to 2: `data-web-2` is owned by the pod `web-2`, and the garbage collector
 /// deletes it after the pod. Scaled to 3 again before that, a new `web-2` would lose its volume.
-pub fn is_stale(set: &StatefulSet, claim: &ObjectMeta, ordinal: i32) -> bool {
+pub(super) fn is_stale(set: &StatefulSet, claim: &ObjectMeta, ordinal: i32) -> bool {
     let pod = format!("{}-{ordinal}", set.metadata.name.as_deref().unwrap_or_default());
     let owned = claim.owner_references.iter().flatten().any(|o| o.kind == "Pod" && o.name == pod);
     claim.deletion_timestamp.is_some() || owned
@@ -156,7 +156,7 @@ fn is_same_name(a: &OwnerReference, b: &OwnerReference) -> bool {
 
 /// Pure: does another controller own the claim of this pod, so that the retention policy cannot
 /// hold (upstream's `hasUnexpectedController`)? Without a policy that deletes there is no conflict.
-pub fn has_other_controller(set: &StatefulSet, claim: &PersistentVolumeClaim, ordinal: i32) -> bool {
+pub(super) fn has_other_controller(set: &StatefulSet, claim: &PersistentVolumeClaim, ordinal: i32) -> bool {
     let own = owned_by(set);
     let pod = format!("{}-{ordinal}", own.name);
     let is_ours = |o: &OwnerReference| {
@@ -188,7 +188,7 @@ fn deletes_all(set: &StatefulSet) -> bool {
 /// A claim that another controller owns gets no second one, and a claim of an earlier set or pod of
 /// that name is left alone: the garbage collector may be about to delete it. Other owners stay.
 /// Source: `isClaimOwnerUpToDate` and `updateClaimOwnerRefForSetAndPod`.
-pub fn claim_owners(
+pub(super) fn claim_owners(
     set: &StatefulSet,
     claim: &PersistentVolumeClaim,
     (ordinal, pod): (i32, Option<&Pod>),

@@ -16,7 +16,7 @@ enum Kind {
 
 /// Devices and what may be done with them; `None` is every number.
 #[derive(Clone, Copy, Debug)]
-pub struct Rule {
+pub(super) struct Rule {
     kind: Kind,
     major: Option<u32>,
     minor: Option<u32>,
@@ -38,7 +38,7 @@ const fn all_of(major: u32, minor: Option<u32>) -> Rule {
 /// Make any node; open null, zero, full, random, urandom, tty, the terminal multiplexer and
 /// terminals. The rules are containerd's, but for the console, which it makes and Ropewalk does
 /// not.
-pub const HARMLESS: &[Rule] = &[
+pub(super) const HARMLESS: &[Rule] = &[
     make_any(Kind::Block),
     make_any(Kind::Character),
     all_of(1, Some(3)),
@@ -168,7 +168,7 @@ const ALLOW_MULTI: u32 = 2;
 /// # Errors
 /// `EPERM`: without CAP_BPF or CAP_SYS_ADMIN of the machine, or in a container whose filter refuses
 /// bpf(2).
-pub fn load() -> Result<OwnedFd> {
+pub(super) fn load() -> Result<OwnedFd> {
     let program = program(HARMLESS);
     let attributes = Load {
         kind: TYPE_CGROUP_DEVICE,
@@ -196,7 +196,7 @@ pub fn load() -> Result<OwnedFd> {
 ///
 /// # Errors
 /// `EPERM`: a group above forbids further programs, or as [`load`].
-pub fn attach(program: BorrowedFd<'_>, group: BorrowedFd<'_>) -> Result<()> {
+pub(super) fn attach(program: BorrowedFd<'_>, group: BorrowedFd<'_>) -> Result<()> {
     let number = |fd: BorrowedFd<'_>| u32::try_from(fd.as_raw_fd());
     let (Ok(group), Ok(program)) = (number(group), number(program)) else {
         return Err(Error::new("no descriptor", io::ErrorKind::InvalidInput));

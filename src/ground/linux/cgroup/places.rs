@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Instant;
 
 /// Every place that the group of this name may be made in.
-pub fn of(found: &Found, name: &str) -> Vec<PathBuf> {
+pub(super) fn of(found: &Found, name: &str) -> Vec<PathBuf> {
     let bases: Vec<&PathBuf> = match found {
         Found::V2 { bases } => bases.iter().collect(),
         Found::V1 { controllers, unified } => {
@@ -24,7 +24,7 @@ pub fn of(found: &Found, name: &str) -> Vec<PathBuf> {
 /// Writes the places down, and those of earlier starts that are still there, with what they
 /// changed. Where that cannot be done the group is found as long as Ropewalk starts from the same
 /// place.
-pub fn write(file: &Path, name: &str, found: &Found) {
+pub(super) fn write(file: &Path, name: &str, found: &Found) {
     let mut places = of(found, name);
     places.extend(read(file, name).into_iter().filter(|place| place.is_dir()));
     places.sort();
@@ -38,13 +38,13 @@ fn write_all(file: &Path, places: &[PathBuf], rooms: &[Room]) {
 }
 
 /// Removes the group from every place that is written down, and takes back what was changed for it.
-pub fn clear(file: &Path, name: &str, until: Instant) {
+pub(super) fn clear(file: &Path, name: &str, until: Instant) {
     clear_all(&read(file, name), until);
     take_back(file, name);
 }
 
 /// Writes down what is about to be changed in a group of the machine.
-pub fn add_room(file: &Path, room: &Room) {
+pub(super) fn add_room(file: &Path, room: &Room) {
     if !room.is_empty() {
         let opened = fs::File::options().append(true).create(true).open(file);
         let _ = opened.and_then(|mut file| file.write_all(room.line().as_bytes()));
@@ -53,7 +53,7 @@ pub fn add_room(file: &Path, room: &Room) {
 
 /// Takes back what was changed for the group, which is gone, and forgets it. What another group
 /// uses stays, here too: the next start or its end tries again.
-pub fn take_back(file: &Path, name: &str) {
+pub(super) fn take_back(file: &Path, name: &str) {
     let (places, rooms) = (read(file, name), rooms(file, name));
     let left: Vec<Room> = rooms.iter().filter(|room| !room.take_back()).cloned().collect();
     if left.len() < rooms.len() {

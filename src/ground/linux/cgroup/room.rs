@@ -39,7 +39,7 @@ const DEFAULTS: &[(&str, &str, &str)] = &[
 
 /// Which processes of a base may be moved aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Movable {
+pub(super) enum Movable {
     /// These.
     Only(BTreeSet<i32>),
     /// All: the base is the whole tree as this process sees it, a container's.
@@ -48,7 +48,7 @@ pub enum Movable {
 
 /// A base and the controllers that were off in it and are switched on for the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Room {
+pub(super) struct Room {
     base: PathBuf,
     controllers: Vec<String>,
 }
@@ -58,7 +58,7 @@ impl Room {
     ///
     /// # Errors
     /// The base is no group of cgroup v2.
-    pub fn of(base: &Path, wanted: &[&str]) -> Result<Room> {
+    pub(super) fn of(base: &Path, wanted: &[&str]) -> Result<Room> {
         let on = read(&base.join(CONTROL))?;
         let is_off = |want: &&&str| !on.split_whitespace().any(|controller| controller == **want);
         let controllers = wanted.iter().filter(is_off).map(|controller| (*controller).to_string()).collect();
@@ -66,12 +66,12 @@ impl Room {
     }
 
     /// Whether all controllers were on before: nothing is switched on, and nothing taken back.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.controllers.is_empty()
     }
 
     /// Returns the base.
-    pub fn base(&self) -> &Path {
+    pub(super) fn base(&self) -> &Path {
         &self.base
     }
 
@@ -80,7 +80,7 @@ impl Room {
     /// # Errors
     /// `ResourceBusy`: the base holds processes. `NotFound`: the machine, or the group above, does
     /// not give a controller. `PermissionDenied`: the base belongs to another user.
-    pub fn switch_on(&self) -> Result<()> {
+    pub(super) fn switch_on(&self) -> Result<()> {
         match self.is_empty() {
             true => Ok(()),
             false => write(&self.base.join(CONTROL), &format!("+{}", self.controllers.join(" +"))),
@@ -91,7 +91,7 @@ impl Room {
     ///
     /// # Errors
     /// As [`Room::switch_on`]; `ResourceBusy`: the base holds processes that may not be moved.
-    pub fn switch_on_behind(&self, movable: &Movable) -> Result<()> {
+    pub(super) fn switch_on_behind(&self, movable: &Movable) -> Result<()> {
         let aside = self.base.join(ASIDE);
         super::make(&aside)?;
         for _ in 1..TRIES {
@@ -107,7 +107,7 @@ impl Room {
     /// Switches the controllers off again and moves processes back. A controller by which another
     /// group in the base has a limit stays on, and the kernel refuses those that another group
     /// gives to its own groups. Returns whether all are off.
-    pub fn take_back(&self) -> bool {
+    pub(super) fn take_back(&self) -> bool {
         let control = self.base.join(CONTROL);
         let are_on = || {
             let on = read(&control).unwrap_or_default();
@@ -131,12 +131,12 @@ impl Room {
     }
 
     /// As it is written beside the cluster's lock: `+memory +cpu /sys/fs/cgroup/user.slice`.
-    pub fn line(&self) -> String {
+    pub(super) fn line(&self) -> String {
         format!("+{} {}\n", self.controllers.join(" +"), self.base.display())
     }
 
     /// Reads what [`Room::line`] wrote.
-    pub fn parse(line: &str) -> Option<Room> {
+    pub(super) fn parse(line: &str) -> Option<Room> {
         let (controllers, base) = line.trim_end().split_once(" /")?;
         let name = |word: &str| {
             let name = word.strip_prefix('+')?;
@@ -149,7 +149,7 @@ impl Room {
 
 impl Movable {
     /// A process and those above it: the supervisor and the programs that started it.
-    pub fn line_of(last: i32) -> Movable {
+    pub(super) fn line_of(last: i32) -> Movable {
         Movable::Only(line_of(last, parent_of))
     }
 
@@ -265,7 +265,7 @@ pub(super) mod tests {
     impl Trial {
         /// Begins with two processes, one below the other. `None` where this is not root, or the
         /// tree gives none of the controllers that a group with processes refuses to give.
-        pub fn begin(name: &str) -> Option<Trial> {
+        pub(crate) fn begin(name: &str) -> Option<Trial> {
             let tree = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(Path::new);
             let tree = tree.into_iter().find(|tree| tree.join(PROCS).exists())?;
             let turn = Flock::lock(File::open(tree).unwrap(), FlockArg::LockExclusive).ok()?;
@@ -296,7 +296,7 @@ pub(super) mod tests {
         }
 
         /// The processes in the group itself.
-        pub fn processes(&self) -> BTreeSet<i32> {
+        pub(crate) fn processes(&self) -> BTreeSet<i32> {
             holds(&self.base)
         }
     }

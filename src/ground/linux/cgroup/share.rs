@@ -22,7 +22,7 @@ fn of_pids(total: u64) -> u64 {
 
 /// Limits the cluster's group of cgroup v1 for memory. `base` is the group above it, which may have
 /// a limit of its own.
-pub fn limit_memory_v1(base: &Path, group: &Path) {
+pub(super) fn limit_memory_v1(base: &Path, group: &Path) {
     let of_base = field(&base.join("memory.stat"), "hierarchical_memory_limit");
     let Some(total) = machine_memory().into_iter().chain(of_base).min() else { return };
     let _ = write(&group.join("memory.use_hierarchy"), "1"); // since Linux 5.11 always so
@@ -37,7 +37,7 @@ pub fn limit_memory_v1(base: &Path, group: &Path) {
 }
 
 /// As [`limit_memory_v1`], for cgroup v2.
-pub fn limit_memory_v2(group: &Path) {
+pub(super) fn limit_memory_v2(group: &Path) {
     let of_bases = group.ancestors().skip(1).filter_map(|base| number(&base.join("memory.max")));
     let Some(total) = machine_memory().into_iter().chain(of_bases).min() else { return };
     tell(write(&group.join("memory.max"), &of_memory(total).to_string()));
@@ -45,14 +45,14 @@ pub fn limit_memory_v2(group: &Path) {
 
 /// Gives containers no swap, with or without a memory limit, as the kubelet does unless it is
 /// configured otherwise (`swapBehavior: NoSwap`). The group's limit holds for all groups in it.
-pub fn limit_swap_v2(group: &Path) {
+pub(super) fn limit_swap_v2(group: &Path) {
     if let Err(e) = limit_swap(&group.join("memory.swap.max"), "0") {
         eprintln!("ropewalk: containers without a memory limit may swap: {}", e.line());
     }
 }
 
 /// Limits the processes of the cluster's group; both versions name the file alike.
-pub fn limit_pids(group: &Path) {
+pub(super) fn limit_pids(group: &Path) {
     let machine = ["/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max"];
     let machine = machine.iter().filter_map(|file| number(Path::new(file)));
     let of_bases = group.ancestors().skip(1).filter_map(|base| number(&base.join("pids.max")));

@@ -24,7 +24,7 @@ const MEMORY: &str = "memory.limit_in_bytes";
 /// The limit of memory and swap together.
 const MEMORY_AND_SWAP: &str = "memory.memsw.limit_in_bytes";
 
-pub struct V1 {
+pub(super) struct V1 {
     /// The cluster's group in each controller's tree.
     controllers: BTreeMap<String, PathBuf>,
     unified: Option<PathBuf>,
@@ -32,7 +32,7 @@ pub struct V1 {
 
 impl V1 {
     /// Errors: neither memory nor cpu is writable.
-    pub fn open(controllers: &[(String, PathBuf)], unified: Option<&Path>, name: &str) -> Result<V1> {
+    pub(super) fn open(controllers: &[(String, PathBuf)], unified: Option<&Path>, name: &str) -> Result<V1> {
         let mut refused = None;
         let mut made = BTreeMap::new();
         for (controller, base) in controllers {

@@ -21,7 +21,7 @@ const PERIOD: u64 = 100_000;
 const SWAP: &str = "memory.swap.max";
 
 /// The cluster's group.
-pub struct V2 {
+pub(super) struct V2 {
     group: PathBuf,
     name: String,
     /// What was changed in the group above for it.
@@ -38,7 +38,7 @@ impl V2 {
     ///
     /// # Errors
     /// No base does, or none is writable; the reason is the last one's.
-    pub fn open(bases: &[PathBuf], name: &str, remember: Option<&Path>) -> Result<V2> {
+    pub(super) fn open(bases: &[PathBuf], name: &str, remember: Option<&Path>) -> Result<V2> {
         V2::open_with(&WANTED, bases, name, remember)
     }
 

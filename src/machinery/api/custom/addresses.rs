@@ -24,7 +24,7 @@ impl Opaque for Network {
     }
 }
 
-pub const FUNCTIONS: &[(&str, Run)] = &[
+pub(super) const FUNCTIONS: &[(&str, Run)] = &[
     ("isIP", |v| Ok(Value::Bool(parse_ip(word(v, 0)?).is_ok()))),
     ("isCIDR", |v| Ok(Value::Bool(parse_cidr(word(v, 0)?).is_ok()))),
     // Of a text the address; of a network its address.
@@ -119,7 +119,7 @@ fn network(values: &[Value], at: usize) -> Result<&Network, String> {
 
 /// Returns whether a text is a URI with a scheme, or an absolute path, as Go reads them
 /// (`url.ParseRequestURI`): with `urn:isbn:1` and `file:///x`, and with spaces in a path.
-pub fn is_request_uri(text: &str) -> bool {
+pub(super) fn is_request_uri(text: &str) -> bool {
     if text.is_empty() || text.bytes().any(|b| b.is_ascii_control()) {
         return false;
     }

@@ -17,12 +17,12 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::LazyLock;
 
 /// Judges a whole object.
-pub fn object(schema: &Schema, object: &Value, old: Option<&Value>, errors: &mut Errors) {
+pub(super) fn object(schema: &Schema, object: &Value, old: Option<&Value>, errors: &mut Errors) {
     value(schema, object, old, Path::Root, errors);
 }
 
 /// What JSON calls a value.
-pub fn json_type(value: &Value) -> &'static str {
+pub(super) fn json_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",

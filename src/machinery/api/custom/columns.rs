@@ -7,10 +7,10 @@ use clock::Timestamp;
 use serde_json::{Value, json};
 
 /// A path in a definition: `.status.conditions[?(@.type=="Ready")].status`.
-pub struct Path(JsonPath);
+pub(crate) struct Path(JsonPath);
 
 impl Path {
-    pub fn read(said: &str) -> Result<Path, String> {
+    pub(crate) fn read(said: &str) -> Result<Path, String> {
         if !said.starts_with('.') && !said.starts_with('[') {
             return Err("must be a simple json path starting with .".into());
         }
@@ -35,7 +35,7 @@ pub struct Column {
 }
 
 /// The columns of a version after the name; its age if it says none.
-pub fn of(said: &[Value]) -> Vec<Column> {
+pub(crate) fn of(said: &[Value]) -> Vec<Column> {
     if said.is_empty() {
         let age = json!({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"});
         return column(&age).into_iter().collect();

@@ -14,9 +14,9 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 /// Steps of one expression (`PerCallLimit` upstream).
-pub const CALL_MAX: f64 = 1_000_000.0;
+pub(super) const CALL_MAX: f64 = 1_000_000.0;
 /// Steps of all rules of one object (`RuntimeCELCostBudget` upstream).
-pub const OBJECT_MAX: f64 = 10_000_000.0;
+pub(super) const OBJECT_MAX: f64 = 10_000_000.0;
 /// Steps per byte of text that is read, compared or copied.
 const TEXT: f64 = 0.1;
 /// Steps of comparing one byte of a text at one place of another: the library's `indexOf` compares
@@ -69,14 +69,14 @@ fn weight(value: &Json, work: &mut f64) -> f64 {
 
 /// What it costs to make CEL's values of what a rule is about, whatever the rule reads of it. A
 /// rule at each of 80 levels copies what is below 80 times.
-pub fn of_values(this: &Json, before: Option<&Json>) -> f64 {
+pub(super) fn of_values(this: &Json, before: Option<&Json>) -> f64 {
     let all = [Some(this), before].into_iter().flatten();
     all.map(|part| weight(part, &mut 0.0)).sum::<f64>() * TEXT
 }
 
 /// Estimates the steps of an expression over `this`, and what it was before. Infinite if the
 /// estimate itself would take too long.
-pub fn steps(expression: &Node, this: &Json, before: Option<&Json>) -> f64 {
+pub(super) fn steps(expression: &Node, this: &Json, before: Option<&Json>) -> f64 {
     let names =
         vec![("self", Known::parts(vec![this])), ("oldSelf", Known::parts(before.into_iter().collect()))];
     let mut scope = Scope { names, weights: HashMap::new(), work: 0.0 };

@@ -15,7 +15,7 @@ use serde_json::Value;
 ///
 /// # Errors
 /// Metadata that cannot be read.
-pub fn conform(
+pub(super) fn conform(
     schema: &Schema,
     here: &mut Value,
     path: Path,
@@ -51,7 +51,7 @@ pub fn conform(
 }
 
 /// Judges what every object says of itself: its version, its kind, its name and labels.
-pub fn judge(here: &Value, path: Path, errors: &mut Errors) {
+pub(super) fn judge(here: &Value, path: Path, errors: &mut Errors) {
     let field = |name: &str| path.field(name).to_string();
     match here.get("apiVersion").and_then(Value::as_str) {
         None => errors.required(field("apiVersion"), ""),

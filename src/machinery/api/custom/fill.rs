@@ -4,7 +4,7 @@ use super::schema::Schema;
 use serde_json::Value;
 
 /// Fills in defaults, from the root down: a default may itself have fields with defaults.
-pub fn defaults(schema: &Schema, here: &mut Value) {
+pub(super) fn defaults(schema: &Schema, here: &mut Value) {
     if !schema.has_defaults {
         return;
     }
@@ -33,7 +33,7 @@ pub fn defaults(schema: &Schema, here: &mut Value) {
 
 /// Drops nulls of fields that the schema names and that are not nullable: an empty value in YAML is
 /// one. A default applies then, if there is one.
-pub fn nulls(schema: &Schema, here: &mut Value) {
+pub(super) fn nulls(schema: &Schema, here: &mut Value) {
     match here {
         Value::Object(map) => {
             map.retain(|name, field| !(field.is_null() && schema.field(name).is_some_and(|s| !s.nullable)));
@@ -52,7 +52,7 @@ pub fn nulls(schema: &Schema, here: &mut Value) {
 }
 
 /// True if [`nulls`] would drop something.
-pub fn has_nulls(schema: &Schema, here: &Value) -> bool {
+pub(super) fn has_nulls(schema: &Schema, here: &Value) -> bool {
     match here {
         Value::Object(map) => map.iter().any(|(name, field)| {
             schema

@@ -10,7 +10,7 @@ use cel::{DeclarationError, Env, ExecutionError};
 ///
 /// # Errors
 /// If they are there already.
-pub fn extension(env: &mut Env) -> Result<(), DeclarationError> {
+pub(super) fn extension(env: &mut Env) -> Result<(), DeclarationError> {
     let item = || vec![DYN_TYPE];
     env.add_member_overload("indexOf", "list_a_index_of_int", LIST_TYPE, item(), index_of)?;
     env.add_member_overload("lastIndexOf", "list_a_last_index_of_int", LIST_TYPE, item(), last_index_of)

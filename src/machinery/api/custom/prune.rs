@@ -5,7 +5,7 @@ use crate::path::{Path, UnknownFields};
 use serde_json::Value;
 
 /// Prunes a whole object; adds what went: `spec.foo`.
-pub fn prune(schema: &Schema, object: &mut Value, unknown: &mut UnknownFields) {
+pub(super) fn prune(schema: &Schema, object: &mut Value, unknown: &mut UnknownFields) {
     value(schema, object, Path::Root, unknown);
 }
 
@@ -43,7 +43,7 @@ fn stays(schema: &Schema, name: &str) -> bool {
 }
 
 /// True if [`prune`] would leave the value as it is.
-pub fn is_pruned(schema: &Schema, here: &Value) -> bool {
+pub(super) fn is_pruned(schema: &Schema, here: &Value) -> bool {
     match here {
         Value::Object(map) => map.iter().all(|(name, field)| match schema.field(name) {
             Some(_) if schema.embedded && name == "metadata" => true,

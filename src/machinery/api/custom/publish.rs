@@ -9,7 +9,7 @@ const KIND: &str = "Kind is a string value representing the REST resource this o
 const METADATA: &str = "Standard object's metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata";
 
 /// Of whole objects.
-pub fn schema(said: &Value) -> Value {
+pub(super) fn schema(said: &Value) -> Value {
     let mut published = said.clone();
     if !published.is_object() {
         published = json!({"type": "object"});

@@ -104,7 +104,7 @@ impl Rule {
 }
 
 /// Judges a whole object by all rules of its schema.
-pub fn judge(schema: &Schema, object: &Json, old: Option<&Json>, errors: &mut Errors) {
+pub(crate) fn judge(schema: &Schema, object: &Json, old: Option<&Json>, errors: &mut Errors) {
     if schema.has_rules {
         let root = terms::context();
         let mut budget = cost::OBJECT_MAX;
@@ -186,7 +186,7 @@ fn node(
 
 /// Reports what is wrong with the rules of one node of a definition's schema. `uncorrelated`: the
 /// schema within which no new value has an old one. A rule that asks for it would never run there.
-pub fn check(schema: &Json, path: Path, uncorrelated: Option<&str>, errors: &mut Errors) {
+pub(crate) fn check(schema: &Json, path: Path, uncorrelated: Option<&str>, errors: &mut Errors) {
     let is_root = matches!(path, Path::Text(_));
     for (i, said) in list(schema, "x-kubernetes-validations").iter().enumerate() {
         let place = format!("{path}.x-kubernetes-validations[{i}]");
@@ -250,7 +250,7 @@ fn transitions(said: &Json, rule: &str, place: &str, uncorrelated: Option<&str>,
 ///
 /// # Errors
 /// Where it goes wrong.
-pub fn field_path<'a>(path: &str, schema: &'a Json) -> Result<&'a Json, String> {
+pub(crate) fn field_path<'a>(path: &str, schema: &'a Json) -> Result<&'a Json, String> {
     let (mut rest, mut schema) = (path, schema);
     while let Some(c) = rest.chars().next() {
         let name = match c {

@@ -230,4 +230,4 @@ impl<'a> ByKey<'a> {
 }
 
 /// The fields that every object has beside those of its schema.
-pub const ENVELOPE: [&str; 3] = ["apiVersion", "kind", "metadata"];
+pub(super) const ENVELOPE: [&str; 3] = ["apiVersion", "kind", "metadata"];

@@ -13,7 +13,7 @@ use crate::value::{at, flag, list, map, text};
 use serde_json::Value;
 
 /// Reports everything that is wrong in the schema of a version, found at `path`.
-pub fn check(schema: &Value, path: &str, errors: &mut Errors) {
+pub(crate) fn check(schema: &Value, path: &str, errors: &mut Errors) {
     if text(schema, "type").is_empty() {
         errors.required(format!("{path}.type"), "must not be empty at the root");
     } else if text(schema, "type") != "object" {

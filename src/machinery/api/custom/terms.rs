@@ -17,7 +17,7 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-pub use cel::Value;
+pub(super) use cel::Value;
 
 static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let mut env = Env::stdlib();
@@ -114,7 +114,7 @@ const STACK: usize = 64 * 1024 * 1024;
 
 /// An expression that is neither too long nor too deep.
 #[derive(Debug)]
-pub struct Term {
+pub(super) struct Term {
     pub program: Program,
     /// Levels that it nests, at most.
     depth: usize,
@@ -124,7 +124,7 @@ pub struct Term {
 ///
 /// # Errors
 /// What the compiler says, or that the expression is too long or nests too deep.
-pub fn compile(source: &str) -> Result<Term, String> {
+pub(super) fn compile(source: &str) -> Result<Term, String> {
     let length = source.chars().count();
     if length > LENGTH_MAX {
         return Err(format!("expression code point size exceeds limit: size: {length}, limit {LENGTH_MAX}"));
@@ -157,7 +157,7 @@ fn on_large_stack<T: Send>(work: impl FnOnce() -> Result<T, String> + Send) -> R
 ///
 /// # Errors
 /// What the evaluator says.
-pub fn execute(term: &Term, scope: &Context) -> Result<Value, String> {
+pub(super) fn execute(term: &Term, scope: &Context) -> Result<Value, String> {
     with_stack(term.depth, || term.program.execute(scope).map_err(|e| e.to_string()))
 }
 
@@ -166,7 +166,7 @@ pub fn execute(term: &Term, scope: &Context) -> Result<Value, String> {
 
 /// A field's name as expressions write it: `__dot__` for a dot, `__namespace__` for the reserved
 /// word. `None` if it cannot be written.
-pub fn escaped(name: &str) -> Option<String> {
+pub(super) fn escaped(name: &str) -> Option<String> {
     const RESERVED: [&str; 20] = [
         "true",
         "false",
@@ -215,7 +215,7 @@ pub fn escaped(name: &str) -> Option<String> {
 }
 
 /// A value as its schema types it.
-pub fn value(schema: &Schema, json: &Json) -> Value {
+pub(super) fn value(schema: &Schema, json: &Json) -> Value {
     match json {
         Json::Object(fields) => {
             let mut map = HashMap::new();
@@ -327,7 +327,7 @@ fn duration(said: &str) -> Option<chrono::Duration> {
 }
 
 /// `oldSelf` of a rule that is asked for new values, too.
-pub fn optional(value: Option<Value>) -> Value {
+pub(super) fn optional(value: Option<Value>) -> Value {
     Value::Opaque(Arc::new(value.map_or_else(OptionalValue::none, OptionalValue::of)))
 }
 
@@ -468,7 +468,7 @@ fn extreme(values: &[Value], wanted: Ordering) -> Result<Value, String> {
 }
 
 /// A scope with all functions and no values.
-pub fn context<'v>() -> Context<'static, 'v> {
+pub(super) fn context<'v>() -> Context<'static, 'v> {
     let mut context = Context::with_env(ENV.clone());
     for (name, run) in OWN.iter().chain(addresses::FUNCTIONS) {
         let called = move |This(this): This<Value>, Arguments(rest): Arguments| {
@@ -488,7 +488,7 @@ pub fn context<'v>() -> Context<'static, 'v> {
 
 /// What is wrong with an expression of a definition. `known` says whether `self.a.b` names
 /// something.
-pub fn problems(source: &str, known: &dyn Fn(&[String]) -> bool) -> Result<(), String> {
+pub(super) fn problems(source: &str, known: &dyn Fn(&[String]) -> bool) -> Result<(), String> {
     let term = compile(source).map_err(|e| e.replace('\n', " "))?;
     walk(&term.program.expression().expr, &mut vec![], known)
 }

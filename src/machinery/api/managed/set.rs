@@ -5,7 +5,7 @@ use crate::shape::{Keys, Shape};
 use serde_json::{Map, Value, json};
 use std::collections::{HashMap, HashSet};
 
-pub type Set = Map<String, Value>;
+pub(super) type Set = Map<String, Value>;
 
 fn leaf() -> Value {
     json!({})
@@ -13,7 +13,7 @@ fn leaf() -> Value {
 
 /// All fields that a value sets. `whole`: maps and lists count as something of their own, as they
 /// do in an update.
-pub fn all(shape: Shape, value: &Value, whole: bool) -> Value {
+pub(super) fn all(shape: Shape, value: &Value, whole: bool) -> Value {
     match value {
         Value::Object(map) if !shape.is_atomic() => {
             let mut set = Set::new();
@@ -58,7 +58,7 @@ fn one(shape: Shape, item: &Value, whole: bool) -> Value {
 
 /// What changed between two values.
 #[derive(Default)]
-pub struct Difference {
+pub(super) struct Difference {
     /// Added or changed.
     pub set: Set,
     /// Something was there before that is not any more.
@@ -66,7 +66,7 @@ pub struct Difference {
 }
 
 /// Compares two values of one shape.
-pub fn difference(shape: Shape, old: &Value, new: &Value) -> Difference {
+pub(super) fn difference(shape: Shape, old: &Value, new: &Value) -> Difference {
     let mut found = Difference::default();
     if let Some(Value::Object(set)) = changed(shape, old, new, &mut found.removed) {
         found.set = set;
@@ -134,7 +134,7 @@ fn items(shape: Shape, before: &[Value], after: &[Value], removed: &mut bool) ->
 }
 
 /// Everything that is in either.
-pub fn union(set: &mut Set, other: &Set) {
+pub(super) fn union(set: &mut Set, other: &Set) {
     for (element, inner) in other {
         match (set.get_mut(element), inner) {
             (Some(Value::Object(mine)), Value::Object(inner)) => union_below(mine, inner),
@@ -152,7 +152,7 @@ fn union_below(mine: &mut Set, other: &Set) {
 }
 
 /// Takes the leaves of `other` out. What is left empty by that goes.
-pub fn subtract(set: &mut Set, other: &Set) {
+pub(super) fn subtract(set: &mut Set, other: &Set) {
     set.retain(|element, inner| {
         let (Some(gone), Value::Object(inner)) = (other.get(element).and_then(Value::as_object), inner)
         else {
@@ -170,7 +170,7 @@ pub fn subtract(set: &mut Set, other: &Set) {
 }
 
 /// Takes out what is not there any more.
-pub fn keep_present(shape: Shape, set: &mut Set, value: &Value) {
+pub(super) fn keep_present(shape: Shape, set: &mut Set, value: &Value) {
     let there = Members::of(shape, value);
     set.retain(|element, inner| {
         if element == "." {
@@ -185,13 +185,13 @@ pub fn keep_present(shape: Shape, set: &mut Set, value: &Value) {
 }
 
 /// The item of a set of primitives that an element names.
-pub fn value_of(element: &str) -> Option<Value> {
+pub(super) fn value_of(element: &str) -> Option<Value> {
     serde_json::from_str(element.strip_prefix("v:")?).ok()
 }
 
 /// What a value has in it, by the elements of a set. Made once for a list: to look for each item
 /// from the beginning would take time that grows with the square of its length.
-pub struct Members<'a> {
+pub(super) struct Members<'a> {
     shape: Shape<'a>,
     value: &'a Value,
     /// Places of items by the element that names each; empty for a map.
@@ -199,13 +199,13 @@ pub struct Members<'a> {
 }
 
 impl<'a> Members<'a> {
-    pub fn of(shape: Shape<'a>, value: &'a Value) -> Members<'a> {
+    pub(super) fn of(shape: Shape<'a>, value: &'a Value) -> Members<'a> {
         let items = value.as_array().map_or_else(HashMap::new, |items| places(shape, items));
         Members { shape, value, items }
     }
 
     /// The value of an element of a set, and its shape.
-    pub fn find(&self, element: &'a str) -> Option<(Shape<'a>, &'a Value)> {
+    pub(super) fn find(&self, element: &'a str) -> Option<(Shape<'a>, &'a Value)> {
         if let Some(field) = element.strip_prefix("f:") {
             return Some((self.shape.field(field), self.value.get(field)?));
         }
@@ -221,7 +221,7 @@ impl<'a> Members<'a> {
 
 /// Where the items of a list stand, by the element that names each: the first of those that are the
 /// same.
-pub fn places(shape: Shape, items: &[Value]) -> HashMap<String, usize> {
+pub(super) fn places(shape: Shape, items: &[Value]) -> HashMap<String, usize> {
     let keys = shape.keys();
     let mut places = HashMap::new();
     for (i, item) in items.iter().enumerate() {
@@ -233,7 +233,7 @@ pub fn places(shape: Shape, items: &[Value]) -> HashMap<String, usize> {
 }
 
 /// The element that names an item of a list with these `keys`; `None` if nothing tells it apart.
-pub fn element(shape: Shape, keys: &Keys, item: &Value) -> Option<String> {
+pub(super) fn element(shape: Shape, keys: &Keys, item: &Value) -> Option<String> {
     match keys {
         Keys::Atomic => None,
         Keys::Set => Some(format!("v:{item}")),

@@ -77,7 +77,7 @@ const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
 const PATCH_BODY: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch";
 const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
 /// Schemas that documents name beside those of their kinds.
-pub const SHARED: [&str; 4] = [DELETE_OPTIONS, LIST_META, PATCH_BODY, STATUS];
+pub(super) const SHARED: [&str; 4] = [DELETE_OPTIONS, LIST_META, PATCH_BODY, STATUS];
 
 fn reference(schema: &str) -> Value {
     json!({"$ref": format!("#/components/schemas/{schema}")})
@@ -104,7 +104,7 @@ fn title(word: &str) -> String {
 }
 
 /// `DeploymentList`, as it stands in a document.
-pub fn list_schema(kind: &Kind, gvk: &Value) -> (String, Value) {
+pub(super) fn list_schema(kind: &Kind, gvk: &Value) -> (String, Value) {
     let mut gvk = gvk.clone();
     gvk["kind"] = format!("{}List", kind.kind).into();
     let schema = json!({
@@ -295,7 +295,7 @@ fn connect_parameters(sub: &str) -> Value {
 }
 
 /// Adds a kind's paths.
-pub fn add(kind: &Kind, gvk: &Value, paths: &mut Map<String, Value>) {
+pub(super) fn add(kind: &Kind, gvk: &Value, paths: &mut Map<String, Value>) {
     let of = Paths { kind, gvk, group: group_title(kind.group, kind.version) };
     let root = kind.root_path();
     let middle = if kind.namespaced { "/namespaces/{namespace}" } else { "" };

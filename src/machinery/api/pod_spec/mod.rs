@@ -10,9 +10,9 @@ mod scheduling;
 mod security;
 #[cfg(test)]
 mod tests;
-pub mod volumes;
+pub(crate) mod volumes;
 
-pub use scheduling::node_selector;
+pub(crate) use scheduling::node_selector;
 
 use crate::errors::Errors;
 use crate::quantity::Quantity;
@@ -27,12 +27,12 @@ use std::net::IpAddr;
 const GROUPS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
 
 /// The template at `path` of a workload.
-pub fn template(object: &Value, path: &str, errors: &mut Errors) {
+pub(crate) fn template(object: &Value, path: &str, errors: &mut Errors) {
     template_at(at(object, path), path, errors);
 }
 
 /// A pod template, reported as `field`.
-pub fn template_at(template: &Value, field: &str, errors: &mut Errors) {
+pub(crate) fn template_at(template: &Value, field: &str, errors: &mut Errors) {
     labels(template, "metadata.labels", &format!("{field}.labels"), errors);
     annotations(template, &format!("{field}.annotations"), errors);
     spec(at(template, "spec"), &format!("{field}.spec"), false, errors);

@@ -42,7 +42,7 @@ fn weight(term: &Value, field: &str, errors: &mut Errors) {
 }
 
 /// A selector of nodes, as pods and volumes have it.
-pub fn node_selector(selector: &Value, field: &str, errors: &mut Errors) {
+pub(crate) fn node_selector(selector: &Value, field: &str, errors: &mut Errors) {
     let terms = list(selector, "nodeSelectorTerms");
     let here = format!("{field}.nodeSelectorTerms");
     if terms.is_empty() {

@@ -104,7 +104,7 @@ fn one_source(kind: &str, source: &Value, field: &str, is_pod: bool, errors: &mu
 }
 
 /// The type of a hostPath is one that Kubernetes knows.
-pub fn host_path_type(source: &Value, field: &str, errors: &mut Errors) {
+pub(crate) fn host_path_type(source: &Value, field: &str, errors: &mut Errors) {
     let known =
         ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
     one_of(source, "type", &format!("{field}.type"), &known, errors);
@@ -352,14 +352,14 @@ fn path_once<'a>(path: &'a str, of: &str, paths: &mut HashSet<&'a str>, field: &
 // -------------------------------------------------------------------------------------------------
 
 /// No step of the path is `..`.
-pub fn no_backsteps(path: &str, field: &str, errors: &mut Errors) {
+pub(crate) fn no_backsteps(path: &str, field: &str, errors: &mut Errors) {
     if path.split('/').any(|step| step == "..") {
         errors.invalid_text(field, path, "must not contain '..'");
     }
 }
 
 /// A path below some directory: relative, and no step of it is `..`.
-pub fn descending(path: &str, field: &str, errors: &mut Errors) {
+pub(crate) fn descending(path: &str, field: &str, errors: &mut Errors) {
     if path.starts_with('/') {
         errors.invalid_text(field, path, "must be a relative path");
     }

@@ -224,6 +224,10 @@ fn reading(model: &Model, view: &LessonView, room: usize) -> (Vec<Line<'static>>
             out.extend(hinted(model, at + 1, &hint.say, room, Tone::Dim));
         }
     }
+    if !view.after.is_empty() {
+        out.push(Line::default());
+        out.extend(markdown::lines(&view.after, room, look));
+    }
     let mut told = None;
     if !view.debrief.is_empty() {
         out.push(Line::default());
@@ -232,6 +236,10 @@ fn reading(model: &Model, view: &LessonView, room: usize) -> (Vec<Line<'static>>
         for beat in &view.debrief {
             out.extend(markdown::lines(beat, room, look));
         }
+    }
+    if !view.closing.is_empty() {
+        out.push(Line::default());
+        out.extend(markdown::lines(&view.closing, room, look));
     }
     if !view.also.is_empty() {
         out.push(Line::default());
