@@ -176,9 +176,15 @@ impl Kv {
     /// Sets a key. Returns the revision of the write and, if `prev_kv` is set, the key before it.
     ///
     /// # Errors
-    /// Those of [`Kv::txn`].
+    /// Those of [`Kv::txn`]. If both the key that is to be kept and the lease are missing, it is
+    /// `LeaseNotFound`: etcd's `Put` looks at the lease first, its transactions at the key.
     pub async fn put(&self, r: PutRequest) -> Result<(Revision, Option<KeyValue>), Error> {
-        match self.one(RequestOp::Put(r)).await? {
+        let lease = r.lease;
+        let done = self.one(RequestOp::Put(r)).await;
+        if matches!(done, Err(Error::KeyNotFound)) && lease != 0 && !self.shared.leases().exists(lease) {
+            return Err(Error::LeaseNotFound);
+        }
+        match done? {
             ResponseOp::Put { revision, prev_kv } => Ok((revision, prev_kv)),
             _ => Err(Error::Stopped),
         }
@@ -652,6 +658,20 @@ mod tests {
         assert_eq!(kv.put(big(REQUEST_MAX)).await.unwrap_err(), Error::RequestTooLarge);
         kv.put(big(REQUEST_MAX - 1000)).await.unwrap();
         assert_eq!(kv.put(put("", 0)).await, Err(Error::EmptyKey));
+    }
+
+    #[tokio::test]
+    async fn a_put_alone_is_refused_for_its_lease_and_a_transaction_for_its_key() {
+        let kv = Kv::in_memory(Rng::seeded(1));
+        let keep = |lease| PutRequest { value: "".into(), ignore_value: true, ..put("absent", lease) };
+        let txn = |lease| {
+            let success = vec![RequestOp::Put(keep(lease))];
+            TxnRequest { success, ..Default::default() }
+        };
+        assert_eq!(kv.put(keep(8)).await, Err(Error::LeaseNotFound));
+        assert_eq!(kv.txn(txn(8)).await.map(|done| done.revision), Err(Error::KeyNotFound));
+        assert_eq!(kv.lease_grant(60, 8).await, Ok(8));
+        assert_eq!(kv.put(keep(8)).await, Err(Error::KeyNotFound));
     }
 
     #[tokio::test]

@@ -206,7 +206,8 @@ pub(crate) fn is_serializable(txn: &TxnRequest) -> bool {
 
 /// Runs a transaction. Either everything happens, or an error and nothing.
 ///
-/// Errors: `LeaseNotFound` (asked through `has_lease`), `Compacted`, `FutureRevision`.
+/// Errors: `KeyNotFound`, `LeaseNotFound` (asked through `has_lease`), `Compacted`,
+/// `FutureRevision`.
 pub fn execute(
     store: &mut Store,
     txn: &TxnRequest,
@@ -214,12 +215,6 @@ pub fn execute(
 ) -> Result<(TxnResponse, Arc<[Event]>), Error> {
     let mut path = Vec::new();
     decide(store, txn, &mut path);
-    if let (true, [RequestOp::Put(r)]) = (txn.compare.is_empty(), txn.success.as_slice())
-        && r.lease != 0
-        && !has_lease(r.lease)
-    {
-        return Err(Error::LeaseNotFound); // a put alone comes as this, and etcd looks at its lease first
-    }
     check_ops(store, txn, &mut path.iter().copied(), &has_lease)?;
     let mut write = store.write();
     let response = run(&mut write, txn, &mut path.iter().copied());
@@ -509,7 +504,7 @@ mod tests {
             (vec![op(8, false), at(9)], Error::LeaseNotFound),
             (vec![inner(vec![at(9)]), op(8, false)], future.clone()),
             (vec![op(8, true), at(0)], Error::KeyNotFound),
-            (vec![op(8, true)], Error::LeaseNotFound), // as a put alone
+            (vec![op(8, true)], Error::KeyNotFound), // also if it has no other operation
         ] {
             let done = execute(&mut s, &txn(vec![], ops.clone(), vec![]), |_| false).map(|(r, _)| r.revision);
             assert_eq!(done, Err(error), "{ops:?}");
