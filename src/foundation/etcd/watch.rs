@@ -35,8 +35,11 @@ struct Registered {
     /// The revision that the store had when the watch was made.
     made: Revision,
     queue: mpsc::Sender<WatchResponse>,
-    end: Arc<OnceLock<Error>>,
+    end: Arc<OnceLock<End>>,
 }
+
+/// Why a watcher ended, and the first revision that was not handed over.
+type End = (Error, Revision);
 
 #[derive(Clone)]
 struct Filter {
@@ -70,7 +73,7 @@ impl Hub {
         let mut inner = self.lock();
         inner.closed = true;
         for (_, watcher) in std::mem::take(&mut inner.watchers) {
-            let _ = watcher.end.set(error.clone());
+            let _ = watcher.end.set((error.clone(), watcher.next));
         }
     }
 
@@ -80,7 +83,7 @@ impl Hub {
         let mut inner = self.lock();
         inner.sent = revision;
         for (_, watcher) in std::mem::take(&mut inner.watchers) {
-            let _ = watcher.end.set(Error::SlowWatcher);
+            let _ = watcher.end.set((Error::SlowWatcher, watcher.next));
         }
     }
 
@@ -124,15 +127,16 @@ impl Registered {
                 self.filter.pick(change, &mut events);
             }
         }
+        let handed_over = events.is_empty() || self.send(WatchResponse { revision, events });
         self.next = self.next.max(revision + 1);
-        events.is_empty() || self.send(WatchResponse { revision, events })
+        handed_over
     }
 
     fn send(&self, response: WatchResponse) -> bool {
         match self.queue.try_send(response) {
             Ok(()) => true,
             Err(mpsc::error::TrySendError::Full(_)) => {
-                let _ = self.end.set(Error::SlowWatcher);
+                let _ = self.end.set((Error::SlowWatcher, self.next));
                 false
             }
             Err(mpsc::error::TrySendError::Closed(_)) => false,
@@ -147,7 +151,7 @@ pub struct Watcher {
     behind: Option<Behind>,
     filter: Filter,
     live: mpsc::Receiver<WatchResponse>,
-    end: Arc<OnceLock<Error>>,
+    end: Arc<OnceLock<End>>,
     id: u64,
     hub: Arc<Hub>,
     store: Arc<RwLock<Store>>,
@@ -203,6 +207,13 @@ impl Watcher {
         self.first
     }
 
+    /// Returns where to watch again after `SlowWatcher`: the first revision that was not served.
+    /// Revisions without a change of the watched keys count as served, as with etcd (`syncWatchers`
+    /// in server/storage/mvcc/watchable_store.go), so a compaction may forget them.
+    pub(crate) fn resume(&self) -> Revision {
+        self.end.get().map_or(self.first, |(_, next)| *next)
+    }
+
     /// Waits for the next changes. `None` comes after the error that ended the watch. Cancel safe.
     ///
     /// # Errors
@@ -229,7 +240,7 @@ impl Watcher {
             None if self.ended => None,
             None => {
                 self.ended = true;
-                Some(Err(self.end.get().cloned().unwrap_or(Error::Stopped)))
+                Some(Err(self.end.get().map_or(Error::Stopped, |(error, _)| error.clone())))
             }
         }
     }
@@ -417,6 +428,44 @@ mod tests {
         while !matches!(now.next().await.unwrap(), Err(Error::SlowWatcher)) {}
         let mut again = world.watch("a", "", now.first());
         assert_eq!(next(&mut again).await, "3: a@3<2");
+    }
+
+    /// A snapshot of the leader replaces the store, and has forgotten what this watch had looked
+    /// through without finding anything.
+    #[tokio::test]
+    async fn a_watch_goes_on_from_where_it_was_served_and_not_from_its_last_event() {
+        let world = World::new();
+        for _ in 0..3 {
+            world.put("often"); // 2, 3, 4
+        }
+        let (mut past, mut now) = (world.watch("rare", "", 2), world.watch("rare", "", 0));
+        world.put("often"); // 5
+        world.write("often"); // 6 and 7 come with another member's state
+        world.write("rare");
+        world.store.write().compact(5).unwrap();
+        world.hub.reset(7);
+        for watcher in [&mut past, &mut now] {
+            assert_eq!(watcher.next().await.unwrap().unwrap_err(), Error::SlowWatcher);
+            let mut again = world.watch("rare", "", watcher.resume());
+            assert_eq!((watcher.resume(), next(&mut again).await), (6, "7: rare@7<0".into()));
+        }
+    }
+
+    /// Its queue was full for one response: that one was not served.
+    #[tokio::test]
+    async fn a_watcher_that_was_cut_off_goes_on_with_what_it_missed() {
+        let world = World::new();
+        let mut slow = world.watch("a", "", 0);
+        for _ in 0..QUEUE + 3 {
+            world.put("a");
+        }
+        let mut seen = 1;
+        while let Ok(response) = slow.next().await.unwrap() {
+            seen = response.revision;
+        }
+        let mut again = world.watch("a", "", slow.resume());
+        assert_eq!(slow.resume(), seen + 1);
+        assert!(next(&mut again).await.contains(&format!(" a@{}<{seen}", seen + 1)));
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@
 //! when it is asked, how far it is. They share one queue to the client: while that is full, they
 //! wait, and the store keeps what happens meanwhile.
 
-use super::super::api::{Error, EventType, Revision, WatchRequest, WatchResponse};
+use super::super::api::{Error, EventType, WatchRequest, WatchResponse};
 use super::super::pb;
 use super::super::watch::Watcher;
 use super::Face;
@@ -140,6 +140,11 @@ impl Session {
     }
 
     async fn create(&mut self, create: pb::WatchCreateRequest) {
+        if create.start_revision < 0 {
+            // As etcd 3.6, before everything else and without an id: to watch from now would pass
+            // over everything before it.
+            return self.refuse("etcdserver: mvcc: required revision has been compacted").await;
+        }
         let empty = |key: &[u8], end: &[u8]| !end.is_empty() && end != [0] && end <= key;
         let id = match create.watch_id {
             _ if empty(&create.key, &create.range_end) => {
@@ -157,10 +162,6 @@ impl Session {
             }
             chosen => chosen,
         };
-        if create.start_revision < 0 {
-            // as etcd 3.6: to watch from now would pass over everything before it
-            return self.refuse("etcdserver: mvcc: required revision has been compacted").await;
-        }
         let request = WatchRequest {
             // no key is the first there can be
             key: if create.key.is_empty() { [0].as_slice().into() } else { create.key.clone() },
@@ -178,9 +179,6 @@ impl Session {
         let follow = Follow {
             face: self.face.clone(),
             id,
-            // A watch from now begins at a revision, too: also if the store is replaced before it
-            // has told anything.
-            next: watcher.as_ref().map_or(request.start_revision, Watcher::first),
             request,
             filters: create.filters,
             fragment: create.fragment,
@@ -236,8 +234,6 @@ struct Follow {
     face: Arc<Face>,
     id: i64,
     request: WatchRequest,
-    /// First revision not yet handed over.
-    next: Revision,
     filters: Vec<i32>,
     fragment: bool,
     notify: bool,
@@ -307,7 +303,8 @@ impl Follow {
                     // It was slower than the store's queue, or the store was replaced: the history
                     // has the rest.
                     Some(Err(Error::SlowWatcher)) => {
-                        let request = WatchRequest { start_revision: self.next, ..self.request.clone() };
+                        let start_revision = watcher.resume();
+                        let request = WatchRequest { start_revision, ..self.request.clone() };
                         watcher = self.face.kv.watch(request).await?;
                         // What was promised comes, also if nothing happens any more.
                         for _ in &self.receipts {
@@ -323,7 +320,6 @@ impl Follow {
 
     /// Sends what the client wants of it. `true` if that was something.
     async fn hand_over(&mut self, response: WatchResponse) -> Result<bool, Over> {
-        self.next = self.next.max(response.revision + 1);
         let header = self.face.header(response.revision);
         if response.events.is_empty() {
             if let Some(None) = self.receipts.pop_front() {

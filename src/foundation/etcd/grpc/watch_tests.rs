@@ -175,3 +175,24 @@ fn an_id_is_free_as_soon_as_its_watch_is_canceled() {
     assert_eq!(steps, [created, canceled, created, canceled, created, event], "{told:?}");
     assert!(told.iter().all(|r| r.watch_id == 7), "{told:?}");
 }
+
+/// As etcd: a negative revision is refused before anything else is looked at, and takes no id.
+#[test]
+fn a_watch_from_a_negative_revision_is_refused_first_and_takes_no_id() {
+    let one = One::start();
+    let negative = |key: &'static str, range_end: &'static str| {
+        pb::WatchUnion::CreateRequest(pb::WatchCreateRequest {
+            key: key.into(),
+            range_end: range_end.into(),
+            start_revision: -1,
+            ..Default::default()
+        })
+    };
+    let asks = vec![negative("key", ""), negative("b", "a"), create(0)];
+    let told = told_after(&one, asks, usize::MAX, |told| told.len() >= 3);
+    for refused in &told[..2] {
+        let reason = "etcdserver: mvcc: required revision has been compacted";
+        assert_eq!((refused.watch_id, refused.cancel_reason.as_str()), (-1, reason), "{told:?}");
+    }
+    assert_eq!((told[2].watch_id, told[2].canceled), (0, false), "{told:?}");
+}
