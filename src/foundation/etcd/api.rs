@@ -262,6 +262,7 @@ pub enum Error {
     MemberNotFound,
     #[error("etcdserver: request timed out")]
     Timeout,
+    /// An etcd elsewhere: a read met an election. A store of this program has no such answer.
     #[error("etcdserver: leader changed")]
     LeaderChanged,
     #[error("etcdserver: server stopped")]

@@ -27,7 +27,6 @@ pub(super) struct Applier {
     pub names: BTreeMap<MemberId, String>,
     pub me: MemberId,
     role: Role,
-    leader: MemberId,
     /// The last entry applied.
     applied: Applied,
     /// This member's term, and the last entry of its log.
@@ -56,7 +55,7 @@ impl Applier {
         me: MemberId,
     ) -> Applier {
         let (role, persisted) = (Role::Follower, Persisted::default());
-        let (leader, applied) = (NONE, Applied::default());
+        let applied = Applied::default();
         let (term, last, proposed_at) = (0, 0, 0);
         let (refused, overloaded, checked) = (false, false, None);
         Applier {
@@ -66,7 +65,6 @@ impl Applier {
             names,
             me,
             role,
-            leader,
             applied,
             term,
             last,
@@ -203,12 +201,9 @@ impl StateMachine for Applier {
         // staying
         let takes = if s.transferee == NONE { s.leader } else { NONE };
         self.waiting.set_status(status, s.leader, takes, local);
-        if self.leader != NONE && self.leader != s.leader {
-            // Nobody knows what became of proposals that the old leader had: they may still be
-            // committed.
-            self.waiting.fail_proposals(&Error::LeaderChanged);
-        }
-        (self.role, self.leader) = (s.role, s.leader);
+        // Proposals that are under way wait on, as with etcd: what a majority has in its log is
+        // committed by the next leader, and their callers bound the time of the others.
+        self.role = s.role;
     }
 
     fn events(&mut self, events: &[Event]) {
@@ -339,6 +334,21 @@ mod tests {
         let status = raft::Status { id, term, role, leader, last, voters: 1, ..Default::default() };
         one.applier.status(&status, one.index, one.now);
         assert!(!one.applier.waiting.local_reads());
+    }
+
+    /// A leader hands over while writes are under way: the next one has them in its log, and
+    /// commits them.
+    #[test]
+    fn a_write_that_the_next_leader_commits_is_acknowledged() {
+        let mut one = One::new();
+        let (id, mut pending) = one.applier.waiting.proposal().unwrap();
+        for (role, leader) in [(Role::Follower, NONE), (Role::Follower, 2), (Role::Leader, 1)] {
+            let status = raft::Status { id: 1, term: 4, role, leader, ..Default::default() };
+            one.applier.status(&status, one.index, one.now);
+            assert!(pending.try_recv().is_err(), "it is answered before anybody knows");
+        }
+        one.apply(command::encode(id, &Command::LeaseGrant { id: 7, ttl: 5 }));
+        assert!(matches!(pending.try_recv(), Ok(Ok(_))));
     }
 
     #[test]

@@ -107,8 +107,10 @@ pub(super) trait Backend: Send + Sync {
 /// - `Disk` or `NoSpace` if this member's log has failed for good. Ask another member.
 ///
 /// A *write* fails with
-/// - `Timeout`, `LeaderChanged` or `Stopped` if it is not known whether it took effect, now or
-///   later. The caller reads before it writes again.
+/// - `Timeout` or `Stopped` if it is not known whether it took effect, now or later: no majority
+///   answered in 6 s, or the write was lost with a leader that failed. The caller reads before it
+///   writes again. A change of leader alone is no error, as with etcd
+///   (`processInternalRaftRequestOnce` in server/etcdserver/v3_server.go).
 /// - `NoSpace` or `Disk` if this member's log cannot be written. `NoSpace` also stands for a full
 ///   quota and for its alarm: the caller makes room (`compact`) and ends the alarm. Only a write
 ///   that was under way when the log failed for good may still take effect.

@@ -38,16 +38,17 @@
 //! that reads: log, snapshots, files, and every service that answers by itself (not locks and
 //! elections: they wait for others).
 //!
-//! An answer is `Ok` only after the write is on disk. `Timeout`, `LeaderChanged` and `Stopped` mean
-//! that nobody knows: the write may still be found later, as with etcd. While the disk is full,
-//! writes get `NoSpace` and reads go on (of a lone member; a leader with a full disk keeps its
-//! post, and linearizable reads at it wait for room with its own applied index); those that were
-//! under way wait, and are written when there is room again (see it: `ropewalk fault disk full`;
-//! etcd itself would end here, and says the same when its quota is used up). `Disk` is the same for
-//! everything else that comes back by itself: no descriptor is left, or no memory. After a failed
-//! sync, or a write that the disk broke off, it is not known what is on the disk. Then the error is
-//! for good: the writes under way may still be found later, and the member takes no more until it
-//! is started again.
+//! An answer is `Ok` only after the write is on disk. `Timeout` and `Stopped` mean that nobody
+//! knows: the write may still be found later, as with etcd. Writes that are under way when the
+//! leader changes wait for the next one, which has them in its log if a majority had. While the
+//! disk is full, writes get `NoSpace` and reads go on (of a lone member; a leader with a full disk
+//! keeps its post, and linearizable reads at it wait for room with its own applied index); those
+//! that were under way wait, and are written when there is room again (see it: `ropewalk fault disk
+//! full`; etcd itself would end here, and says the same when its quota is used up). `Disk` is the
+//! same for everything else that comes back by itself: no descriptor is left, or no memory. After a
+//! failed sync, or a write that the disk broke off, it is not known what is on the disk. Then the
+//! error is for good: the writes under way may still be found later, and the member takes no more
+//! until it is started again.
 //!
 //! When the keys and their history reach the quota, a member raises a `NoSpace` alarm, as etcd:
 //! puts are refused until a client ends it (the API server does so as soon as there is room). The

@@ -52,7 +52,9 @@ pub(crate) fn status_of(error: Error) -> Status {
             Status::new(504, "Timeout", "Timeout: request did not complete within the allotted timeout")
                 .with(serde_json::json!({}))
         }
-        Error::LeaderChanged => Status::new(500, "", message), // likewise, in upstream's words
+        // A read of an etcd elsewhere. Upstream's client asks again, as this one does; what is left
+        // goes out as it came.
+        Error::LeaderChanged => Status::new(500, "", message),
         _ => Status::unavailable(message),
     }
 }
