@@ -123,12 +123,17 @@ impl Channel {
         Grpc::with_origin(wire, self.origin.clone()).max_decoding_message_size(usize::MAX)
     }
 
+    /// Returns whether calls can still be made on it.
+    #[cfg(test)]
+    pub(super) async fn is_open(&self) -> bool {
+        self.grpc().ready().await.is_ok()
+    }
+
     /// Sends one message and waits for one back. `path`: e.g. `/etcdserverpb.KV/Range`.
     ///
     /// # Errors
-    /// The server's own status, or `Unavailable` if the connection was lost before the call. If it
-    /// is lost during the call, the status has a `source`, and it is not known what became of a
-    /// write.
+    /// The server's own status. If the connection is lost, the status has a `source`; unless the
+    /// call [`was_not_sent`], it is not known what became of a write.
     pub async fn unary<Q, A>(&self, path: &'static str, ask: Q) -> Result<A, Status>
     where
         Q: Message + Default + 'static,
@@ -184,7 +189,18 @@ impl Channel {
 }
 
 fn lost(error: hyper::Error) -> Status {
-    Status::new(Code::Unavailable, format!("the connection is lost: {error}"))
+    let mut status = Status::new(Code::Unavailable, format!("the connection is lost: {error}"));
+    status.set_source(Arc::new(error));
+    status
+}
+
+/// Returns whether a call failed before anything of it left this program: the connection was lost
+/// before, or ended while the call waited for its turn. Such a call may be made again, also one that
+/// writes.
+pub(super) fn was_not_sent(status: &Status) -> bool {
+    let causes = std::iter::successors(std::error::Error::source(status), |e| e.source());
+    let mut errors = causes.filter_map(|e| e.downcast_ref::<hyper::Error>());
+    errors.any(|e| e.is_closed() || e.is_canceled())
 }
 
 async fn handshake<S>(stream: TokioIo<S>) -> Result<SendRequest<Body>, hyper::Error>
