@@ -16,9 +16,9 @@
 //! Users and roles, changes of members (they follow the control-plane nodes), `snapshot restore`,
 //! `make-mirror`, `check`, `migrate`, interactive watches, the `protobuf` format; each says so.
 //! `endpoint health` and `endpoint status` answer as etcdctl 3.6: healthy lines on standard output,
-//! and its columns; the members name no storage version, which stays empty. `snapshot status` stays
-//! here, although etcdutl has it in 3.6; `endpoint hashkv` has the columns of 3.4. Help is in our
-//! own words. Log lines of etcd's client library are not printed.
+//! and its columns. `snapshot status` stays here, although etcdutl has it in 3.6; `endpoint hashkv`
+//! has the columns of 3.4. Help is in our own words. Log lines of etcd's client library are not
+//! printed.
 //! ## Read next
 //! `etcd`, which answers; `cmd/keys.rs`, the verbs to start with.
 

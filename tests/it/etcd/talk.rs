@@ -88,6 +88,7 @@ fn normal(text: &str, leases: &mut Vec<String>) -> String {
             "VERSION, SIZE, true, false, T, I, I, ${1}\n",
         ),
         (r#","(?:dbSizeQuota|hash_revision)":\d+"#, ""),
+        (r#","storageVersion":"VERSION""#, ""),
         (r#"(?m)^"HashRevision" : \d+\n"#, ""),
         // 3.6 gives an answer about alarms its head, 3.4 does not.
         (r#"(?m)^\{("header":\{"cluster_id":N,"member_id":N,"revision":\d+,"raft_term":N\}\})$"#, "{}"),

@@ -11,6 +11,9 @@ use bolt::{Bucket, Damaged};
 use prost::Message as _;
 use serde_json::json;
 
+/// The version of a database's format, which etcd 3.6 writes into it (`storageVersion`).
+pub(super) const STORAGE_VERSION: &str = "3.6.0";
+
 /// Buckets that a database has even while nobody uses them: users and roles.
 const EMPTY: [&str; 4] = ["auth", "authRoles", "authUsers", "members_removed"];
 
@@ -33,6 +36,7 @@ pub fn write(frozen: &Frozen, members: &[pb::Member], applied: u64, term: u64) -
     let mut meta = Bucket::new("meta");
     meta.put(b"consistent_index".to_vec(), applied.to_be_bytes().to_vec());
     meta.put(b"term".to_vec(), term.to_be_bytes().to_vec());
+    meta.put(b"storageVersion".to_vec(), STORAGE_VERSION.into());
     if frozen.compacted >= 0 {
         let mut revision = frozen.compacted.to_be_bytes().to_vec();
         revision.push(b'_');

@@ -1,6 +1,7 @@
 //! `etcdserverpb.Maintenance`.
 
 use super::super::api::Error;
+use super::super::database::STORAGE_VERSION;
 use super::super::hash::Hash;
 use super::super::machine::{Alarm, AlarmKind};
 use super::super::pb;
@@ -98,7 +99,7 @@ impl Face {
             errors,
             db_size_in_use: db_size,
             is_learner: false,
-            storage_version: String::new(),
+            storage_version: STORAGE_VERSION.into(),
             db_size_quota: i64::try_from(self.kv.room().quota).unwrap_or(i64::MAX),
             downgrade_info: None,
         })
@@ -159,7 +160,8 @@ impl Face {
             // copied: a piece on its way must not hold on to the whole file
             let blob = Bytes::copy_from_slice(&file[at..end]);
             let remaining_bytes = (file.len() - end) as u64;
-            let piece = pb::SnapshotResponse { header: header.clone(), remaining_bytes, blob };
+            let version = STORAGE_VERSION.into();
+            let piece = pb::SnapshotResponse { header: header.clone(), remaining_bytes, blob, version };
             if !matches!(tokio::time::timeout(IDLE, out.send(Ok(piece))).await, Ok(Ok(()))) {
                 return;
             }
@@ -287,6 +289,19 @@ mod tests {
             }
             let old = face.clone().hash_kv(pb::HashKvRequest { revision: 2 }).await.unwrap_err();
             assert_eq!(old.message(), Error::Compacted { compact_revision: 3 }.to_string());
+            let status = face.clone().status(pb::StatusRequest {}).await.unwrap();
+            assert_eq!(status.storage_version, "3.6.0");
+            let (mut file, mut pieces) = (vec![], face.clone().snapshot(pb::SnapshotRequest {}));
+            while let Some(piece) = pieces.next().await {
+                let piece = piece.expect("a piece");
+                assert_eq!(piece.version, "3.6.0");
+                file.extend(piece.blob);
+            }
+            file.truncate(file.len() - 32); // its checksum
+            let buckets = crate::database::bolt::read(&file).expect("a database");
+            let meta = buckets.iter().find(|bucket| bucket.name == b"meta").expect("its state");
+            let version = meta.records.get(&b"storageVersion"[..]);
+            assert_eq!(version.map(|value| &value[..]), Some(&b"3.6.0"[..]));
         });
     }
 }

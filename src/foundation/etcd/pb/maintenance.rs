@@ -61,6 +61,7 @@ messages! {
         message<ResponseHeader> header = 1,
         uint64 remaining_bytes = 2,
         bytes blob = 3,
+        string version = 4,
     }
     MoveLeaderRequest {
         uint64 target_id = 1 as "targetID",
