@@ -1,22 +1,27 @@
 //! `v3lockpb.Lock` and `v3electionpb.Election`: the queue with etcd's two names for it.
 
-use super::super::api::{DeleteRangeRequest, Error, PutRequest, RequestOp, TxnRequest, WatchRequest};
+use super::super::api::{DeleteRangeRequest, Error, PutRequest, RequestOp, TxnRequest};
 use super::super::pb;
 use super::Face;
-use super::call::Answers;
-use super::queue::{Place, owner, prefix, prefix_end, still};
-use futures::stream;
+use super::queue::{Place, owner, still};
 use std::sync::Arc;
 use tonic::Status;
 
-/// etcd hands on these errors of its client library as they are, without a code.
+/// An error of these services. etcd answers them through its own client library, whose errors have
+/// no code for gRPC: whatever went wrong, the code is `Unknown`, and the words tell what it was.
+pub(super) fn told(error: Error) -> Status {
+    Status::unknown(error.to_string())
+}
+
 fn not_leader() -> Status {
     Status::unknown("election: not leader")
 }
 fn no_leader() -> Status {
     Status::unknown("election: no leader")
 }
-
+fn no_leader_key() -> Status {
+    Status::unknown("\"leader\" field must be provided")
+}
 fn session_expired() -> Status {
     Status::unknown("mutex: session is expired")
 }
@@ -25,8 +30,8 @@ impl Face {
     /// Answers when the lock is the caller's. A caller that hangs up before leaves the queue,
     /// unless an earlier call of its lease has the lock.
     pub(super) async fn lock(self: Arc<Self>, r: pb::LockRequest) -> Result<pb::LockResponse, Status> {
-        let place = Place::take(&self, &r.name, Default::default(), r.lease).await?;
-        if !place.first().await? {
+        let place = Place::take(&self, &r.name, Default::default(), r.lease).await.map_err(told)?;
+        if !place.first().await.map_err(told)? {
             return Err(session_expired());
         }
         let key = place.kept().key.clone();
@@ -35,7 +40,7 @@ impl Face {
 
     pub(super) async fn unlock(self: Arc<Self>, r: pb::UnlockRequest) -> Result<pb::UnlockResponse, Status> {
         let key = DeleteRangeRequest { key: r.key, ..DeleteRangeRequest::default() };
-        let (revision, _, _) = self.kv.delete_range(key).await?;
+        let (revision, _, _) = self.kv.delete_range(key).await.map_err(told)?;
         Ok(pb::UnlockResponse { header: self.header(revision) })
     }
 
@@ -43,7 +48,7 @@ impl Face {
         self: Arc<Self>,
         r: pb::CampaignRequest,
     ) -> Result<pb::CampaignResponse, Status> {
-        let place = Place::take(&self, &r.name, r.value.clone(), r.lease).await?;
+        let place = Place::take(&self, &r.name, r.value.clone(), r.lease).await.map_err(told)?;
         let leader = pb::LeaderKey {
             name: r.name.clone(),
             key: place.key.clone(),
@@ -58,7 +63,7 @@ impl Face {
         // Only a caller that hangs up leaves the queue: after an error of the store the place stays
         // until its lease ends, as with etcd, so that the caller finds it when it comes again.
         drop(place.kept());
-        if !first? {
+        if !first.map_err(told)? {
             return Err(not_leader()); // its lease ended while it waited
         }
         Ok(pb::CampaignResponse { header: self.header_now(), leader: Some(leader) })
@@ -68,7 +73,8 @@ impl Face {
     /// more.
     async fn as_leader(&self, leader: &pb::LeaderKey, op: RequestOp) -> Result<Option<i64>, Status> {
         let compare = vec![still(&leader.key, leader.rev)];
-        let done = self.kv.txn(TxnRequest { compare, success: vec![op], failure: vec![] }).await?;
+        let done = self.kv.txn(TxnRequest { compare, success: vec![op], failure: vec![] }).await;
+        let done = done.map_err(told)?;
         Ok(done.succeeded.then_some(done.revision))
     }
 
@@ -77,7 +83,7 @@ impl Face {
         r: pb::ProclaimRequest,
     ) -> Result<pb::ProclaimResponse, Status> {
         let Some(leader) = r.leader else {
-            return Err(Status::invalid_argument("\"leader\" field must be provided"));
+            return Err(no_leader_key());
         };
         let put = PutRequest {
             key: leader.key.clone(),
@@ -90,7 +96,7 @@ impl Face {
     }
 
     pub(super) async fn leader(self: Arc<Self>, r: pb::LeaderRequest) -> Result<pb::LeaderResponse, Status> {
-        let (revision, kv) = owner(&self.kv, &r.name).await?;
+        let (revision, kv) = owner(&self.kv, &r.name).await.map_err(told)?;
         let kv = kv.ok_or_else(no_leader)?;
         Ok(pb::LeaderResponse { header: self.header(revision), kv: Some(kv.into()) })
     }
@@ -98,35 +104,10 @@ impl Face {
     /// Gives up leadership. No error if the caller does not lead any more.
     pub(super) async fn resign(self: Arc<Self>, r: pb::ResignRequest) -> Result<pb::ResignResponse, Status> {
         let Some(leader) = r.leader else {
-            return Err(Status::invalid_argument("\"leader\" field must be provided"));
+            return Err(no_leader_key());
         };
         let delete = DeleteRangeRequest { key: leader.key.clone(), ..DeleteRangeRequest::default() };
         self.as_leader(&leader, RequestOp::DeleteRange(delete)).await?;
         Ok(pb::ResignResponse { header: self.header_now() })
-    }
-
-    /// The leader, and each one that comes after, and what they proclaim.
-    pub(super) fn observe(self: Arc<Self>, r: pb::LeaderRequest) -> Answers<pb::LeaderResponse> {
-        Box::pin(stream::try_unfold((self, r.name, None), |(face, name, told)| async move {
-            let key = prefix(&name);
-            let range_end = prefix_end(&key);
-            let all = WatchRequest { key, range_end, ..WatchRequest::default() };
-            // watched before it is looked at, so that no change falls between
-            let mut watcher = face.kv.watch(all.clone()).await?;
-            loop {
-                let (revision, kv) = owner(&face.kv, &name).await?;
-                if let Some(kv) = kv.filter(|kv| told != Some(kv.mod_revision)) {
-                    let told = Some(kv.mod_revision);
-                    let answer = pb::LeaderResponse { header: face.header(revision), kv: Some(kv.into()) };
-                    return Ok(Some((answer, (face, name, told))));
-                }
-                match watcher.next().await {
-                    // the store was replaced by a snapshot: what changed by that shows in the keys
-                    Some(Err(Error::SlowWatcher)) => watcher = face.kv.watch(all.clone()).await?,
-                    Some(changed) => drop(changed?),
-                    None => return Ok(None),
-                }
-            }
-        }))
     }
 }

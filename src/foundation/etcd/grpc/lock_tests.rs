@@ -218,3 +218,70 @@ fn a_campaign_that_the_store_ends_keeps_its_place() {
         assert!(left.len() == 2 && left.contains(&held) && left.contains(&kept), "{left:?}");
     });
 }
+
+/// A client that reads slowly is told every value, as the watch of etcd's client library tells it.
+#[test]
+fn an_observer_is_told_every_value_that_a_leader_proclaims() {
+    let one = One::start();
+    let face = one.face.clone();
+    one.runtime.block_on(async move {
+        let campaign = async |lease, value: &'static str| {
+            let asked = pb::CampaignRequest { name: "x".into(), lease, value: value.into() };
+            face.clone().campaign(asked).await.expect("it leads").leader
+        };
+        let proclaim = async |leader: &Option<pb::LeaderKey>, value: &'static str| {
+            let asked = pb::ProclaimRequest { leader: leader.clone(), value: value.into() };
+            face.clone().proclaim(asked).await.expect("it leads");
+        };
+        let mut observed = face.clone().observe(pb::LeaderRequest { name: "x".into() });
+        let next = async |observed: &mut super::call::Answers<pb::LeaderResponse>| {
+            let told = within("a value", observed.next()).await.expect("open").expect("no error");
+            told.kv.map(|kv| String::from_utf8_lossy(&kv.value).into_owned()).unwrap_or_default()
+        };
+        let first = {
+            let mut waits = std::pin::pin!(next(&mut observed));
+            assert!(futures::poll!(&mut waits).is_pending(), "nobody leads");
+            let first = campaign(lease(&face).await, "1").await;
+            assert_eq!(waits.await, "1");
+            first
+        };
+        for value in ["2", "3", "4"] {
+            proclaim(&first, value).await;
+        }
+        face.kv.cut_watchers(); // a snapshot replaces the store
+        proclaim(&first, "5").await;
+        for value in ["2", "3", "4", "5"] {
+            assert_eq!(next(&mut observed).await, value);
+        }
+        // The next leader waited before the last value was proclaimed: its key is older.
+        let since = face.kv.revision() + 1;
+        let asked = pb::CampaignRequest { name: "x".into(), lease: lease(&face).await, value: "b".into() };
+        let second = tokio::spawn(face.clone().campaign(asked));
+        queued(&face, since).await;
+        proclaim(&first, "6").await;
+        face.clone().resign(pb::ResignRequest { leader: first }).await.expect("resigned");
+        assert_eq!((next(&mut observed).await, next(&mut observed).await), ("6".into(), "b".into()));
+        within("the second", second).await.expect("no panic").expect("it leads");
+    });
+}
+
+/// etcd answers these calls through its own client library, whose errors have no code.
+#[test]
+fn errors_of_locks_and_elections_have_no_code() {
+    let one = One::start();
+    let face = one.face.clone();
+    one.runtime.block_on(async move {
+        let lock = pb::LockRequest { name: "x".into(), lease: 4711 };
+        let unlock = pb::UnlockRequest { key: "".into() };
+        let campaign = pb::CampaignRequest { name: "x".into(), lease: 4711, value: "v".into() };
+        for (refused, words) in [
+            (face.clone().lock(lock).await.err(), "etcdserver: requested lease not found"),
+            (face.clone().unlock(unlock).await.err(), "etcdserver: key is not provided"),
+            (face.clone().campaign(campaign).await.err(), "etcdserver: requested lease not found"),
+            (face.clone().resign(Default::default()).await.err(), "\"leader\" field must be provided"),
+        ] {
+            let refused = refused.expect("an error");
+            assert_eq!((refused.code(), refused.message()), (tonic::Code::Unknown, words));
+        }
+    });
+}

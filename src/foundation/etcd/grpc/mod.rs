@@ -18,6 +18,7 @@ mod lock;
 #[cfg(test)]
 mod lock_tests;
 mod maintenance;
+mod observe;
 mod queue;
 mod remote;
 mod serve;
