@@ -13,7 +13,8 @@ use std::sync::Arc;
 /// Operations in each list of a client's transaction (etcd's `--max-txn-ops`).
 pub const MAX_OPS: usize = 128;
 
-/// Transactions inside transactions: each level has an operation fewer to give to the next.
+/// Levels of transactions inside each other that the log can hold: each has an operation fewer to
+/// give to the next. A client's request is refused earlier, above 50 levels (`grpc::codec`).
 pub const DEPTH_MAX: usize = MAX_OPS;
 
 /// Checks what can be checked without the store.

@@ -4,6 +4,7 @@ use super::super::api;
 use super::super::kv::REQUEST_MAX;
 use super::Face;
 use super::client::HAS_LEADER;
+use super::codec::Messages;
 use futures::{FutureExt, Stream, stream};
 use http::{Request, Response};
 use prost::Message;
@@ -18,7 +19,6 @@ use tokio::sync::watch;
 use tonic::body::Body;
 use tonic::server::Grpc;
 use tonic::{Code, Status, Streaming};
-use tonic_prost::ProstCodec;
 
 /// Beside a request: what gRPC adds to it.
 const OVERHEAD_MAX: usize = 512 << 10;
@@ -65,7 +65,7 @@ where
     let service = tower::service_fn(move |request: tonic::Request<Q>| {
         go(face.clone(), request.into_inner()).map(|answer| answer.map(tonic::Response::new))
     });
-    Grpc::new(ProstCodec::<A, Q>::default())
+    Grpc::new(Messages::<A, Q>::default())
         .max_decoding_message_size(MESSAGE_MAX)
         .unary(service, request)
         .await
@@ -86,7 +86,7 @@ where
         let answers = with_leader(go(face.clone(), request.into_inner()), leader.clone());
         async move { Ok::<_, Status>(tonic::Response::new(answers)) }
     });
-    Grpc::new(ProstCodec::<A, Q>::default()).server_streaming(service, request).await
+    Grpc::new(Messages::<A, Q>::default()).server_streaming(service, request).await
 }
 
 /// Many in, many out.
@@ -104,7 +104,7 @@ where
         let answers = with_leader(go(face.clone(), request.into_inner()), leader.clone());
         async move { Ok::<_, Status>(tonic::Response::new(answers)) }
     });
-    Grpc::new(ProstCodec::<A, Q>::default())
+    Grpc::new(Messages::<A, Q>::default())
         .max_decoding_message_size(MESSAGE_MAX)
         .streaming(service, request)
         .await

@@ -167,7 +167,7 @@ impl One {
     }
 
     /// The code of the answer, when all of it is there.
-    fn ask(&self, path: &str, body: Vec<u8>) -> Status {
+    pub(super) fn ask(&self, path: &str, body: Vec<u8>) -> Status {
         let request = http::Request::post(format!("/{path}"))
             .header("content-type", "application/grpc")
             .body(Full::new(Bytes::from(body)))

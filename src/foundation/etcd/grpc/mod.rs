@@ -9,6 +9,7 @@
 mod call;
 pub mod client;
 mod cluster;
+mod codec;
 mod convert;
 #[cfg(test)]
 pub(super) mod fuzz;
