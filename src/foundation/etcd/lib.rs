@@ -68,8 +68,11 @@
 //! nothing to do. Users and roles, changes of members through gRPC, lease checkpoints (after a
 //! change of leader every lease gets its full time again, as in etcd 3.6, whose feature gate
 //! `LeaseCheckpoint` is off), compressed messages; each call that is missing answers
-//! `Unimplemented` and its name. A transaction may not put a key into a range that it deletes; etcd
-//! 3.4 overlooks that where the range has no end.
+//! `Unimplemented` and its name. Of what etcd serves without gRPC there are `/health`, `/livez`,
+//! `/readyz` and `/version`, over HTTP/2; the gateway for JSON (`/v3/…`), `/metrics`, `/config` and
+//! `/debug` are not found (404). Transactions nest 50 levels deep, where etcd takes 128 (`prost`
+//! stops there); more are `TooManyOps`. A transaction may not put a key into a range that it
+//! deletes; etcd 3.4 overlooks that where the range has no end.
 //! ## Read next
 //! `raft`, which agrees on the order of commands before they come here; `etcdctl`, the client.
 

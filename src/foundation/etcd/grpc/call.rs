@@ -32,8 +32,9 @@ const LEADERLESS: Duration = Duration::from_millis(1500);
 /// Answers that come one by one.
 pub(super) type Answers<A> = Pin<Box<dyn Stream<Item = Result<A, Status>> + Send>>;
 
-/// etcd's services. A method that is not served says so; all others are unknown.
-const SERVICES: [&str; 8] = [
+/// etcd's services, with that of gRPC for probes. A method that is not served says so; all other
+/// services are unknown.
+const SERVICES: [&str; 9] = [
     "etcdserverpb.KV",
     "etcdserverpb.Watch",
     "etcdserverpb.Lease",
@@ -42,6 +43,7 @@ const SERVICES: [&str; 8] = [
     "etcdserverpb.Auth",
     "v3lockpb.Lock",
     "v3electionpb.Election",
+    "grpc.health.v1.Health",
 ];
 
 /// A request's body, from a connection or from elsewhere.
@@ -147,6 +149,9 @@ impl Face {
         self: Arc<Self>,
         request: Request<impl Sent>,
     ) -> Result<Response<Body>, Infallible> {
+        if let Some(answer) = self.answer_without_grpc(&request).await {
+            return Ok(answer);
+        }
         let path = request.uri().path().trim_start_matches('/').to_string();
         if wants_leader(&request) && *self.kv.leader().borrow() == 0 {
             return Ok(Status::from(api::Error::NoLeader).into_http());
@@ -178,6 +183,8 @@ impl Face {
             "v3electionpb.Election/Leader" => unary(request, self, Face::leader).await,
             "v3electionpb.Election/Observe" => answers(request, self, Face::observe).await,
             "v3electionpb.Election/Resign" => unary(request, self, Face::resign).await,
+            "grpc.health.v1.Health/Check" => unary(request, self, Face::health_check).await,
+            "grpc.health.v1.Health/Watch" => answers(request, self, Face::health_watch).await,
             other => unknown(other).into_http(),
         })
     }

@@ -135,6 +135,7 @@ fn methods() -> Vec<Method> {
         method::<pb::MoveLeaderRequest>("etcdserverpb.Maintenance/MoveLeader", || {
             vec![pb::MoveLeaderRequest { target_id: member_id(ME) }.encode_to_vec()]
         }),
+        method::<pb::HealthCheckRequest>("grpc.health.v1.Health/Check", || vec![vec![]]),
         // not served, and said so
         method::<pb::StatusRequest>("etcdserverpb.Auth/AuthEnable", Vec::new),
         method::<pb::StatusRequest>("etcdserverpb.Cluster/MemberAdd", Vec::new),

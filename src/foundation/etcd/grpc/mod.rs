@@ -2,9 +2,9 @@
 //!
 //! [`Face`] answers calls with the same [`Kv`](super::Kv) that the API server writes through, so a
 //! put by `etcdctl` is a revision like any other. [`serve`] takes connections with certificates of
-//! etcd's own authority; [`call`] finds the method; a file each has the services. [`client`] is the
-//! other side, for programs that speak to an etcd, this one or a real one; [`Remote`] is a whole
-//! store behind it.
+//! etcd's own authority; [`call`] finds the method; a file each has the services; `plain` answers
+//! what is no call of gRPC. [`client`] is the other side, for programs that speak to an etcd, this
+//! one or a real one; [`Remote`] is a whole store behind it.
 
 mod call;
 pub mod client;
@@ -13,6 +13,7 @@ mod codec;
 mod convert;
 #[cfg(test)]
 pub(super) mod fuzz;
+mod health;
 mod kv;
 mod lease;
 mod lock;
@@ -20,6 +21,7 @@ mod lock;
 mod lock_tests;
 mod maintenance;
 mod observe;
+mod plain;
 mod queue;
 mod remote;
 mod serve;

@@ -1,4 +1,4 @@
-//! Connections: mutual TLS, then HTTP/2.
+//! Connections: mutual TLS, then HTTP/2, the only version of HTTP that is spoken here.
 
 use super::Face;
 use hyper::service::service_fn;
@@ -41,7 +41,10 @@ pub async fn serve(face: Arc<Face>, listener: TcpListener, tls: Arc<rustls::Serv
 }
 
 async fn serve_at_most(most: usize, face: Arc<Face>, listener: TcpListener, tls: Arc<rustls::ServerConfig>) {
-    let (acceptor, stop) = (TlsAcceptor::from(tls), face.crew.token());
+    // A client that speaks HTTP/1.1 only is refused in the handshake, where it can be told.
+    let mut tls = Arc::unwrap_or_clone(tls);
+    tls.alpn_protocols = vec![b"h2".to_vec()];
+    let (acceptor, stop) = (TlsAcceptor::from(Arc::new(tls)), face.crew.token());
     // Every client of this machine calls from the same address.
     let strangers = most.div_ceil(2);
     let callers = Callers::new(Bounds { of_one: strangers, most: strangers }, []);
@@ -178,6 +181,32 @@ mod tests {
             }
             assert_eq!(served, MOST / 2 - 1);
             assert_eq!(ask(&mut sender).await, Some(200));
+            serving.abort();
+        });
+    }
+
+    /// It would take the connection, and lose it without an answer.
+    #[test]
+    fn a_client_of_http_1_is_refused_in_the_handshake() {
+        let one = One::start();
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::load_or_create(dir.path(), "etcd").unwrap();
+        let identity = ca.issue(&Subject::server("m", &["localhost"])).unwrap();
+        let tls = pki::mutual_server_config(&identity, ca.pem()).unwrap();
+        let client = ca.issue(&Subject::client("curl", "")).unwrap();
+        let face = one.face.clone();
+        one.runtime.block_on(async move {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let serving = tokio::spawn(serve_at_most(4, face, listener, tls));
+            for (protocols, taken) in [(&["http/1.1"][..], false), (&["h2", "http/1.1"], true)] {
+                let connector = pki::client_config(Some(&client), ca.pem(), protocols).unwrap();
+                let (connector, name) =
+                    (tokio_rustls::TlsConnector::from(connector), pki::server_name("localhost").unwrap());
+                let shaken = connector.connect(name, TcpStream::connect(address).await.unwrap());
+                let shaken = tokio::time::timeout(HANDSHAKE, shaken).await.unwrap();
+                assert_eq!(shaken.is_ok(), taken, "{protocols:?}");
+            }
             serving.abort();
         });
     }

@@ -5,6 +5,7 @@
 //! are left out, bytes are base64.
 
 pub mod cluster;
+pub mod health;
 pub mod kv;
 pub mod lease;
 pub mod lock;
@@ -12,6 +13,7 @@ pub mod maintenance;
 pub mod watch;
 
 pub use cluster::*;
+pub use health::*;
 pub use kv::*;
 pub use lease::*;
 pub use lock::*;
