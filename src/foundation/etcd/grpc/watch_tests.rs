@@ -1,6 +1,7 @@
 //! The stream of watches, as a client sees it.
 
 use super::fuzz::{One, PATIENCE, framed};
+use crate::kv::Kv;
 use crate::pb;
 use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::channel::Channel;
@@ -95,6 +96,21 @@ fn told_after(
     put_after: usize,
     enough: impl Fn(&[pb::WatchResponse]) -> bool,
 ) -> Vec<pb::WatchResponse> {
+    told_with(one, asks, put_after, async |kv: &Kv| put_to(kv, "key").await, enough)
+}
+
+async fn put_to(kv: &Kv, key: &'static str) {
+    kv.put(crate::api::PutRequest { key: key.into(), ..Default::default() }).await.expect("put");
+}
+
+/// As [`told_after`], with something else that happens behind so many answers.
+fn told_with(
+    one: &One,
+    asks: Vec<pb::WatchUnion>,
+    after: usize,
+    happens: impl AsyncFn(&Kv),
+    enough: impl Fn(&[pb::WatchResponse]) -> bool,
+) -> Vec<pb::WatchResponse> {
     let ask = |union| framed(&pb::WatchRequest { request_union: Some(union) }.encode_to_vec());
     let body = Full::new(Bytes::from(asks.into_iter().flat_map(ask).collect::<Vec<u8>>()));
     let face = one.face.clone();
@@ -103,16 +119,15 @@ fn told_after(
             http::Request::post("/etcdserverpb.Watch/Watch").header("content-type", "application/grpc");
         let answer = face.clone().answer(request.body(body).expect("a request")).await.expect("an answer");
         let (mut answers, mut buffer, mut told) = (answer.into_body(), BytesMut::new(), vec![]);
-        let mut put = true;
+        let mut waits = true;
         while !enough(&told) {
             let frame = answers.frame().await.expect("an open stream").expect("a frame");
             buffer.extend_from_slice(&frame.into_data().expect("no end"));
             while let Some(response) = next_of(&mut buffer) {
                 told.push(response);
             }
-            if told.len() >= put_after && std::mem::take(&mut put) {
-                let put = crate::api::PutRequest { key: "key".into(), ..Default::default() };
-                face.kv.put(put).await.expect("put");
+            if told.len() >= after && std::mem::take(&mut waits) {
+                happens(&face.kv).await;
             }
         }
         told
@@ -195,4 +210,31 @@ fn a_watch_from_a_negative_revision_is_refused_first_and_takes_no_id() {
         assert_eq!((refused.watch_id, refused.cancel_reason.as_str()), (-1, reason), "{told:?}");
     }
     assert_eq!((told[2].watch_id, told[2].canceled), (0, false), "{told:?}");
+}
+
+/// A watch that has looked through the past without finding anything, and a compaction forgets that
+/// past. The client hears nothing of it when a snapshot replaces the store: it missed nothing.
+#[test]
+fn a_watch_of_a_key_that_seldom_changes_survives_that_the_store_is_replaced() {
+    let one = One::start();
+    one.runtime.block_on(async {
+        for _ in 0..5 {
+            put_to(&one.face.kv, "often").await; // 2 to 6
+        }
+    });
+    let rare = pb::WatchUnion::CreateRequest(pb::WatchCreateRequest {
+        key: "rare".into(),
+        start_revision: 2,
+        ..Default::default()
+    });
+    let replaced = async |kv: &Kv| {
+        tokio::task::yield_now().await; // the watch's task has begun
+        kv.compact(5).await.expect("compacted");
+        kv.cut_watchers();
+        put_to(kv, "rare").await;
+    };
+    let over = |told: &[pb::WatchResponse]| told.iter().any(|r| r.canceled || !r.events.is_empty());
+    let told = told_with(&one, vec![rare], 1, replaced, over);
+    let last = told.last().expect("an answer");
+    assert_eq!((last.canceled, last.events.len()), (false, 1), "{told:?}");
 }
