@@ -112,7 +112,9 @@ impl World {
         );
         names.extend(spec.nodes().iter().filter(|n| n.control_plane).map(|n| n.name.clone()));
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let listeners = EtcdListeners::new(&place, &etcd_ca)?;
+        // With an external etcd there is no store of our own, and so no member of it.
+        let members = if spec.external_etcd.is_some() { vec![] } else { spec.nodes() };
+        let listeners = EtcdListeners::new(&place, &etcd_ca, &members)?;
         let api_identity = ca.issue(&Subject::server("kube-apiserver", &names))?;
         Ok(World {
             fabric: Arc::new(Fabric::new().await?),

@@ -1,5 +1,5 @@
-//! `etcdserverpb.Cluster`. Members follow the control-plane nodes, so they are listed here and
-//! changed there.
+//! `etcdserverpb.Cluster`. The members are the control-plane nodes, running or not: they are listed
+//! here and changed with the nodes.
 
 use super::super::pb;
 use super::Face;

@@ -50,7 +50,7 @@ pub struct Face {
     raft: Handle,
     member: u64,
     cluster: u64,
-    /// All members as they are now, with the addresses at which they listen.
+    /// All members, whether they run or not, with the addresses at which they listen when they do.
     members: channel::Receiver<Vec<pb::Member>>,
     /// What outlives a call: its streams, and the clean-up after it.
     crew: Crew,
