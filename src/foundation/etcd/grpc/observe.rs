@@ -94,8 +94,8 @@ impl Observer {
         Ok(())
     }
 
-    /// Keeps what the leader's key was set to. A key that is put while nobody leads is the leader's,
-    /// and is followed from there on.
+    /// Keeps what the leader's key was set to. A key that is put while nobody leads is the
+    /// leader's, and is followed from there on.
     fn take(&mut self, response: WatchResponse) {
         let all = self.request.as_ref().is_some_and(|request| !request.range_end.is_empty());
         for event in response.events {
