@@ -161,8 +161,10 @@ pub(crate) async fn save(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let draft = Draft::at(&part);
     let mut file = draft.create().await.map_err(failed)?;
     let (mut sum, mut tail, mut size) = (Sha256::new(), Vec::new(), 0);
+    let mut version = String::new();
     while let Some(piece) = pieces.next().await {
-        let blob = piece.map_err(|s| told(&s))?.blob;
+        let pb::SnapshotResponse { blob, version: named, .. } = piece.map_err(|s| told(&s))?;
+        version = named; // every piece names the same one
         file.write_all(&blob).await.map_err(failed)?;
         size += blob.len();
         tail.extend(blob);
@@ -177,7 +179,16 @@ pub(crate) async fn save(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     }
     tokio::fs::rename(&part, &path).await.map_err(failed)?;
     draft.keep();
-    ctx.out.line(&format!("Snapshot saved at {path}")).await
+    ctx.out.line(&saved(&path, &version)).await
+}
+
+/// What is told of a snapshot: where it is, and the storage version, which an etcd names from 3.6
+/// on.
+fn saved(path: &str, version: &str) -> String {
+    match version {
+        "" => format!("Snapshot saved at {path}"),
+        version => format!("Snapshot saved at {path}\nServer version {version}"),
+    }
 }
 
 pub(crate) async fn snapshot_status(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
@@ -217,8 +228,14 @@ pub(crate) async fn snapshot_status(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
 
 #[cfg(test)]
 mod tests {
-    use super::Draft;
+    use super::{Draft, saved};
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn the_version_of_a_snapshot_is_told_if_the_server_names_it() {
+        assert_eq!(saved("a.db", "3.6.0"), "Snapshot saved at a.db\nServer version 3.6.0");
+        assert_eq!(saved("a.db", ""), "Snapshot saved at a.db");
+    }
 
     #[tokio::test]
     async fn a_snapshot_is_its_owners_alone_and_half_of_one_does_not_stay() {
