@@ -398,10 +398,10 @@ pub(crate) fn run_lines(session: &mut Session, prompt: &mut Prompt) -> i32 {
             println!(); // the prompt would overwrite it
         }
         // What was typed behind the Ctrl-C is not among these lines yet.
-        if session.take_interrupt() {
+        if let Some(why) = session.take_reason_to_drop() {
             match prompt.ahead.drop_all() {
                 0 => {}
-                lines => session.dropped(lines),
+                lines => session.dropped(why, lines),
             }
         }
         prompt.ahead.typed(&session.typed_ahead());

@@ -26,7 +26,8 @@
 //! parsed at its first line and where it may end. With `--kubeconfig` the session uses a
 //! foreign cluster: [`connection`] opens [`cluster::foreign`] in this process instead of starting a
 //! cluster, and offers to delete what lessons made there when the session ends. The rest of the
-//! room does not know the difference. Texts for people are in tables, in English and Korean
+//! room does not know the difference. A script ends with its shell: its next line would run without
+//! the directory and the variables of before. Texts for people are in tables, in English and Korean
 //! ([`texts`], and `tui::words` for the interface).
 //! ## Left out
 //! Shells with a grammar of their own (fish, nu, tcsh): bash or sh runs instead, and a terminal

@@ -100,6 +100,8 @@ pub(crate) struct Session {
     interrupt: Option<Signal>,
     /// Ctrl-C since the line was read that `interrupt` has already reported.
     cut: bool,
+    /// The shell has ended since the line was read, or could not be started.
+    shell_lost: bool,
     /// A message to the lesson engine that was too busy to take it at once.
     announced: Option<tokio::task::JoinHandle<()>>,
     /// The task that follows the lesson.
@@ -132,6 +134,7 @@ impl Session {
             // Without it Ctrl-C ends the program, as it does every other.
             interrupt: at_terminal.then(|| signal(SignalKind::interrupt()).ok()).flatten(),
             cut: false,
+            shell_lost: false,
             announced: None,
             following: None,
             stopped: None,
@@ -164,9 +167,19 @@ impl Session {
         cut
     }
 
-    /// Says how many lines were dropped.
-    pub(crate) fn dropped(&self, lines: usize) {
-        eprintln!("{}", self.say(Say::PasteDropped, &[&lines.to_string()]));
+    /// Why the lines that came together with the last one do not run: Ctrl-C, or the shell has
+    /// ended, and with it the directory and the variables that they rely on. Each is told once.
+    pub(crate) fn take_reason_to_drop(&mut self) -> Option<Say> {
+        let lost = std::mem::take(&mut self.shell_lost);
+        match self.take_interrupt() {
+            true => Some(Say::PasteDropped),
+            false => lost.then_some(Say::ShellEndedDropped),
+        }
+    }
+
+    /// Says how many lines were dropped, and why.
+    pub(crate) fn dropped(&self, why: Say, lines: usize) {
+        eprintln!("{}", self.say(why, &[&lines.to_string()]));
     }
 
     /// Ctrl-C at the prompt: there was no line to run.
@@ -186,8 +199,16 @@ impl Session {
         self.shell.as_mut().map(Shell::typed_ahead).unwrap_or_default()
     }
 
-    /// Runs one line.
+    /// Runs one line. A script ends with its shell, as in every other shell: after
+    /// `cd build || exit 1` the next line must not run in the directory of before.
     pub(crate) fn run(&mut self, text: &str, lines: &mut dyn Lines) -> Flow {
+        match self.run_line(text, lines) {
+            Flow::Next if self.shell_lost && self.manner != Manner::Terminal => Flow::Leave(self.last),
+            flow => flow,
+        }
+    }
+
+    fn run_line(&mut self, text: &str, lines: &mut dyn Lines) -> Flow {
         let line = line::classify(text, &self.place.name);
         let outside = matches!(line, Line::Kubectl(_) | Line::Foreground(_) | Line::Shell(_));
         let acts = outside || matches!(line, Line::Own(_));

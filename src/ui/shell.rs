@@ -11,8 +11,9 @@ use portable_pty::{ChildKiller, CommandBuilder};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -349,14 +350,14 @@ impl Shell {
 
     fn ended(&mut self) -> Option<i32> {
         match &mut self.child {
-            Child::Plain(child) => child.try_wait().ok()?.map(|s| s.code().unwrap_or(1)),
+            Child::Plain(child) => child.try_wait().ok()?.map(code_of),
             Child::Terminal(child) => child.try_wait().ok()?.map(|s| s.exit_code() as i32),
         }
     }
 
     fn wait(&mut self) -> i32 {
         match &mut self.child {
-            Child::Plain(child) => child.wait().ok().and_then(|s| s.code()).unwrap_or(1),
+            Child::Plain(child) => child.wait().map_or(1, code_of),
             // It may live on with its pipes closed (`exec`); without them it is of no use here.
             Child::Terminal(child) => {
                 if let Some(handle) = child.process_id().and_then(|p| process::pidfd_open(p as i32).ok()) {
@@ -369,6 +370,11 @@ impl Shell {
             }
         }
     }
+}
+
+/// The exit code as a shell tells it: 128 and the signal's number for what a signal ended.
+fn code_of(status: ExitStatus) -> i32 {
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
 }
 
 impl Drop for Shell {

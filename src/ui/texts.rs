@@ -296,6 +296,9 @@ texts! {
     ShellEnded:
         "The shell ended with code {}; the next line gets a new one.",
         "셸이 종료 코드 {}번으로 끝났습니다. 다음 줄부터 새 셸을 사용합니다.";
+    ShellEndedDropped:
+        "Lines that had come and had not run are dropped: {}.",
+        "아직 실행하지 않은 {}줄을 버렸습니다.";
     ShellBroken: "the shell cannot be used: {}", "셸을 사용할 수 없습니다: {}";
     ShellBrokenTry: "check the variable SHELL: is {} a working shell?", "SHELL 변수를 확인하세요. {} 셸이 제대로 동작합니까?";
     ClusterEnded: "cluster {} has ended", "{} 클러스터가 종료되었습니다";

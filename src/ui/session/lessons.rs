@@ -352,19 +352,10 @@ impl Session {
             Ok(value) => serde_json::from_value::<Solution>(value).unwrap_or_default(),
             Err(why) => return self.unanswered(&why),
         };
-        let mut played = SolutionLines { rest: solution.lines.into(), under: lines };
-        while let Some(line) = played.rest.pop_front() {
-            println!("{}", self.say(Say::LessonPlays, &[&line]));
-            if let Flow::Leave(code) = self.run(&line, &mut played) {
-                return code;
-            }
-            if self.last == CUT {
-                break; // the rest of a solution that was cut off is not played
-            }
-        }
+        let cut_off = self.play_solution(SolutionLines { rest: solution.lines.into(), under: lines });
         let _ = self.ask(Ask::Solved); // else the learner's next acts count as the solution's
-        if self.last == CUT {
-            return CUT;
+        if let Some(code) = cut_off {
+            return code;
         }
         let place = self.place.clone();
         match self.await_answer(lesson::until_green(&place, self.lang())) {
@@ -381,6 +372,21 @@ impl Session {
             }
             Err(why) => self.unanswered(&why),
         }
+    }
+
+    /// Runs a solution's lines. Returns a code if one of them ends it: `exit`, Ctrl-C, or the end of
+    /// the shell. The rest is not played then.
+    fn play_solution(&mut self, mut played: SolutionLines<'_>) -> Option<i32> {
+        while let Some(line) = played.rest.pop_front() {
+            println!("{}", self.say(Say::LessonPlays, &[&line]));
+            if let Flow::Leave(code) = self.run(&line, &mut played) {
+                return Some(code);
+            }
+            if self.last == CUT || self.shell_lost {
+                return Some(self.last);
+            }
+        }
+        None
     }
 
     /// Says what the engine finds out by itself, until the cluster ends. After an error of the

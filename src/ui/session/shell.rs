@@ -25,6 +25,7 @@ impl Session {
         let ran = match self.shell() {
             Ok(shell) => shell,
             Err(error) => {
+                self.shell_lost = true;
                 let code = self.shell_failed(&error);
                 self.news.release(); // nothing has the terminal
                 return code;
@@ -45,14 +46,14 @@ impl Session {
                 code
             }
             Ok(Ran::Ended(code)) => {
-                self.shell = None;
+                (self.shell, self.shell_lost) = (None, true);
                 if self.manner == Manner::Terminal {
                     eprintln!("{}", self.say(Say::ShellEnded, &[&code.to_string()]));
                 }
                 code
             }
             Err(error) => {
-                self.shell = None;
+                (self.shell, self.shell_lost) = (None, true);
                 self.shell_failed(&error)
             }
         }
