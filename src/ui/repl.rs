@@ -85,10 +85,9 @@ pub async fn run(options: Options) -> Result<i32, Error> {
     let lang = settings::language(options.lang, &home);
     let connection = connection::take(&options, place.clone(), lang, std::future::pending()).await?;
     let asked = stop_requested().map_err(Error::Signals)?;
-    let handle = Handle::current();
-    let played = tokio::task::spawn_blocking(move || {
-        script::play(&mut Session::new(place, lang, manner, handle), script)
-    });
+    let mut session = Session::new(place, lang, manner, Handle::current());
+    session.ends = Some(EndSignals::new(EndSignals::SCRIPT).map_err(Error::Signals)?);
+    let played = tokio::task::spawn_blocking(move || script::play(&mut session, script));
     let code = tokio::select! {
         played = played => played.map_err(|_| Error::Panicked),
         signal = asked => Ok(128 + signal::number(signal).unwrap_or_default()),
@@ -103,6 +102,7 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
     // From here on Ctrl-C is for the commands.
     let mut interrupt = tokio::signal::unix::signal(SignalKind::interrupt()).map_err(Error::Signals)?;
     let mut end = EndSignals::new(EndSignals::LINES).map_err(Error::Signals)?;
+    let heard = EndSignals::new(EndSignals::LINES).map_err(Error::Signals)?;
     let mut ended = None;
     let cut = async { ended = await_signal(&mut interrupt, &mut end).await };
     let connection = connection::take(&options, place.clone(), lang, cut).await?;
@@ -119,6 +119,7 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
         }
     );
     let mut session = Session::new(place, lang, Manner::Terminal, Handle::current());
+    session.ends = Some(heard);
     let in_pane = options.in_pane.is_some();
     session.frame = options.in_pane;
     let (column, end_news) = (session.column.clone(), session.end_news());

@@ -60,6 +60,7 @@ pub(crate) fn play(session: &mut Session, mut script: Script) -> i32 {
 mod tests {
     use super::*;
     use crate::session::Manner;
+    use crate::terminal::EndSignals;
     use crate::texts::Lang;
     use cluster::Home;
     use std::path::Path;
@@ -95,6 +96,87 @@ mod tests {
         let mut session = session_at(dir.path(), Manner::Pipe, &runtime);
         assert_eq!(play(&mut session, script(&["(exit 3)", &beyond])), 0, "only a subshell has ended");
         assert!(next.exists());
+    }
+
+    /// Set in the process that gets the signal, because one reaches all of a process.
+    const INSIDE: &str = "ROPEWALK_TEST_SCRIPT_ENDED";
+
+    /// Runs a test of this module in a process of its own.
+    fn in_a_process(test: &str) {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", &format!("script::tests::{test}")]);
+        let ran = command.env(INSIDE, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout);
+        assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+    }
+
+    /// Not a test of its own: what one below runs in a process.
+    #[test]
+    fn gets_a_signal_in_its_first_line() {
+        if std::env::var_os(INSIDE).is_none() {
+            return;
+        }
+        let runtime = Runtime::new().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let [go, next] = ["go", "next"].map(|name| dir.path().join(name));
+        nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let mut session = session_at(dir.path(), Manner::Pipe, &runtime);
+        let signals = || EndSignals::new(EndSignals::SCRIPT).unwrap();
+        let mut others = {
+            let _inside = runtime.enter();
+            session.ends = Some(signals());
+            signals()
+        };
+        let (first, beyond) =
+            (format!("kill -TERM $PPID; read x < {}", go.display()), format!("echo > {}", next.display()));
+        let handle = runtime.handle().clone();
+        let other = std::thread::spawn(move || {
+            assert_eq!(handle.block_on(others.recv()), 143);
+            std::fs::write(go, "\n").unwrap(); // the line ends once the signal has come
+        });
+        assert_eq!(play(&mut session, script(&[&first, &beyond])), 143);
+        other.join().unwrap();
+        assert!(!next.exists(), "a line ran after the signal");
+    }
+
+    #[test]
+    fn no_line_begins_after_a_signal_that_ends_the_session() {
+        in_a_process("gets_a_signal_in_its_first_line");
+    }
+
+    /// A manifest whose writer ends because of a signal.
+    struct Interrupted(EndSignals, tokio::runtime::Handle);
+
+    impl Lines for Interrupted {
+        fn more(&mut self) -> Given {
+            nix::sys::signal::raise(nix::sys::signal::Signal::SIGINT).unwrap();
+            assert_eq!(self.1.block_on(self.0.recv()), 130);
+            Given::End
+        }
+    }
+
+    /// Not a test of its own: what one below runs in a process.
+    #[test]
+    fn gets_a_signal_in_a_manifest() {
+        if std::env::var_os(INSIDE).is_none() {
+            return;
+        }
+        let runtime = Runtime::new().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let mut session = session_at(dir.path(), Manner::Pipe, &runtime);
+        let mut lines = {
+            let _inside = runtime.enter();
+            session.ends = Some(EndSignals::new(EndSignals::SCRIPT).unwrap());
+            Interrupted(EndSignals::new(EndSignals::SCRIPT).unwrap(), runtime.handle().clone())
+        };
+        assert_eq!(session.run("apply -f -", &mut lines), Flow::Next);
+        assert_eq!(session.last(), 130, "it was not sent: there is no cluster, which would be 1");
+        assert_eq!(session.run("echo", &mut lines), Flow::Leave(130));
+    }
+
+    #[test]
+    fn a_manifest_that_a_signal_has_cut_off_is_not_sent() {
+        in_a_process("gets_a_signal_in_a_manifest");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::paste::{self, Paste};
 use super::screen::Resizer;
 use super::settings;
 use super::shell::Shell;
-use super::terminal;
+use super::terminal::{self, EndSignals};
 use super::texts::{Lang, Say, problem};
 use cluster::Place;
 use futures::FutureExt;
@@ -96,6 +96,11 @@ pub(crate) struct Session {
     /// In the shell pane of the interface: the token with which the frame takes commands.
     pub frame: Option<String>,
     news: Arc<News>,
+    /// Signals that end the session. The task that waits for them ends the cluster meanwhile, and
+    /// cannot stop this thread.
+    pub ends: Option<EndSignals>,
+    /// The exit code, after such a signal.
+    ended: Option<i32>,
     /// Ctrl-C since the line was read; at a terminal.
     interrupt: Option<Signal>,
     /// Ctrl-C since the line was read that `interrupt` has already reported.
@@ -131,6 +136,8 @@ impl Session {
             explained_shell: false,
             bad_start_files: false,
             frame: None,
+            ends: None,
+            ended: None,
             // Without it Ctrl-C ends the program, as it does every other.
             interrupt: at_terminal.then(|| signal(SignalKind::interrupt()).ok()).flatten(),
             cut: false,
@@ -199,9 +206,18 @@ impl Session {
         self.shell.as_mut().map(Shell::typed_ahead).unwrap_or_default()
     }
 
-    /// Runs one line. A script ends with its shell, as in every other shell: after
+    /// Returns the exit code if a signal has come that ends the session.
+    fn asked_to_end(&mut self) -> Option<i32> {
+        self.ended = self.ended.or_else(|| self.ends.as_mut()?.came());
+        self.ended
+    }
+
+    /// Runs one line, unless a signal has ended the session. A script ends with its shell, as in every other shell: after
     /// `cd build || exit 1` the next line must not run in the directory of before.
     pub(crate) fn run(&mut self, text: &str, lines: &mut dyn Lines) -> Flow {
+        if let Some(code) = self.asked_to_end() {
+            return Flow::Leave(code);
+        }
         match self.run_line(text, lines) {
             Flow::Next if self.shell_lost && self.manner != Manner::Terminal => Flow::Leave(self.last),
             flow => flow,
@@ -292,6 +308,10 @@ impl Session {
         // `-c` lines come from the command line, so there standard input is the manifest.
         if paste::reads_stdin(args) && self.manner != Manner::Script {
             let Some(text) = self.collect(lines) else { return CUT };
+            // Its end is missing if the signal has ended the program that wrote it.
+            if let Some(code) = self.asked_to_end() {
+                return code;
+            }
             input = Input::Text(text);
         }
         if !self.alive() {

@@ -32,7 +32,7 @@ pub fn size() -> (u16, u16) {
     }
 }
 
-/// Signals that end a session at a terminal. The default action of each would leave the terminal
+/// Signals that end a session. The default action of each would leave the terminal
 /// raw, and the cluster without its farewell.
 pub(crate) struct EndSignals {
     kinds: &'static [SignalKind],
@@ -48,12 +48,21 @@ impl EndSignals {
     pub(crate) const INTERFACE: &[SignalKind] =
         &[SignalKind::terminate(), SignalKind::hangup(), SignalKind::quit(), SignalKind::interrupt()];
 
+    /// Those of a script, which has no terminal to give back at SIGQUIT.
+    pub(crate) const SCRIPT: &[SignalKind] =
+        &[SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt()];
+
     /// Installs their handlers.
     ///
     /// # Errors
     /// The kernel refuses a handler.
     pub(crate) fn new(kinds: &'static [SignalKind]) -> io::Result<EndSignals> {
         Ok(EndSignals { kinds, signals: kinds.iter().map(|kind| signal(*kind)).collect::<Result<_, _>>()? })
+    }
+
+    /// Returns the exit code if one of them has come.
+    pub(crate) fn came(&mut self) -> Option<i32> {
+        self.recv().now_or_never()
     }
 
     /// Waits for one of them; the exit code.
