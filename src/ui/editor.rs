@@ -347,6 +347,10 @@ impl Lines for Prompt {
         given
     }
 
+    fn typed(&self) -> bool {
+        true
+    }
+
     fn give_back(&mut self, text: String) {
         for line in text.split('\n').rev() {
             self.ahead.lines.push_front(line.to_string());

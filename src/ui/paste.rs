@@ -28,11 +28,12 @@ pub(crate) struct Paste {
 }
 
 impl Paste {
-    /// Takes one input: a typed line, or a whole paste. `EOF` or `.` ends it, as does an empty
-    /// input after a complete object; empty lines inside a paste belong to it. Returns what follows
-    /// the end, which is not part of it; `None`: more is to come.
-    pub(crate) fn take(&mut self, input: &str) -> Option<String> {
-        if input.trim().is_empty() && !input.contains('\n') && complete(&self.text) {
+    /// Takes one input: a line, or a whole paste. `EOF` or `.` ends it. If a person types, an empty
+    /// input after a complete object does so, too; empty lines inside a paste belong to it. Lines
+    /// of a script come one at a time, so there an empty one may be in the middle of a manifest.
+    /// Returns what follows the end, which is not part of it; `None`: more is to come.
+    pub(crate) fn take(&mut self, input: &str, typed: bool) -> Option<String> {
+        if typed && input.trim().is_empty() && !input.contains('\n') && complete(&self.text) {
             return Some(String::new());
         }
         let mut lines = input.split('\n');
@@ -113,8 +114,8 @@ mod tests {
     #[test]
     fn a_pasted_manifest_keeps_its_empty_lines_and_ends_at_an_empty_input() {
         let mut paste = Paste::default();
-        assert_eq!(paste.take(POD), None);
-        assert_eq!(paste.take(""), Some(String::new()));
+        assert_eq!(paste.take(POD, true), None);
+        assert_eq!(paste.take("", true), Some(String::new()));
         assert_eq!(paste.text(), format!("{POD}\n"));
     }
 
@@ -122,16 +123,29 @@ mod tests {
     fn a_typed_manifest_does_not_end_at_an_empty_line_before_its_spec() {
         let mut paste = Paste::default();
         for line in POD.lines() {
-            assert_eq!(paste.take(line), None, "{line:?}");
+            assert_eq!(paste.take(line, true), None, "{line:?}");
         }
-        assert_eq!(paste.take(""), Some(String::new()));
+        assert_eq!(paste.take("", true), Some(String::new()));
         assert_eq!(paste.text(), format!("{POD}\n"));
+    }
+
+    #[test]
+    fn a_manifest_in_a_script_keeps_its_empty_lines() {
+        let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: init}\ndata:\n  run.sh: |\n    set -x\n\n    ls\n";
+        for end in ["EOF", "."] {
+            let mut paste = Paste::default();
+            for line in text.lines() {
+                assert_eq!(paste.take(line, false), None, "{line:?}");
+            }
+            assert_eq!(paste.take(end, false), Some(String::new()));
+            assert_eq!(paste.text(), text);
+        }
     }
 
     #[test]
     fn eof_ends_it_wherever_it_stands() {
         let mut paste = Paste::default();
-        assert_eq!(paste.take("a: 1\nEOF\nget pods"), Some("get pods".into()));
+        assert_eq!(paste.take("a: 1\nEOF\nget pods", true), Some("get pods".into()));
         assert_eq!(paste.text(), "a: 1\n");
     }
 

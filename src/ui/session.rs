@@ -55,6 +55,10 @@ pub(crate) enum Given {
 /// Where the lines of a pasted manifest come from.
 pub(crate) trait Lines {
     fn more(&mut self) -> Given;
+    /// True if a person types them, or pastes several at once.
+    fn typed(&self) -> bool {
+        false
+    }
     /// Text after a manifest's end, to be run as lines.
     fn give_back(&mut self, _text: String) {}
 }
@@ -251,7 +255,7 @@ impl Session {
             Line::Help(about) => self.last = self.help(&about, lines),
             Line::Map(words) => self.last = self.map(&words),
             Line::Lang(choice) => self.last = self.choose(&choice),
-            Line::Lesson(words) => self.last = self.lesson(&words, lines),
+            Line::Lesson(words) => self.last = self.lesson(&words),
             Line::Letter(letter, text) => {
                 self.last = match self.waits_for_letter() {
                     Ok(true) => self.shown(Ask::Predict { choice: letter.to_string() }, |style, view| {
@@ -327,10 +331,11 @@ impl Session {
             println!("{}", self.say(Say::PasteHint, &[]));
         }
         let mut paste = Paste::default();
+        let typed = lines.typed();
         loop {
             match lines.more() {
                 Given::Text(text) => {
-                    if let Some(rest) = paste.take(&text) {
+                    if let Some(rest) = paste.take(&text, typed) {
                         if !rest.is_empty() {
                             lines.give_back(rest);
                         }

@@ -190,7 +190,7 @@ impl Session {
     }
 
     /// A word of lessons.
-    pub(super) fn lesson(&mut self, words: &[String], lines: &mut dyn Lines) -> i32 {
+    pub(super) fn lesson(&mut self, words: &[String]) -> i32 {
         if words.iter().skip(1).any(|w| matches!(w.as_str(), "--help" | "-h"))
             && let Some(text) = words.first().and_then(|word| help(word))
         {
@@ -230,7 +230,7 @@ impl Session {
             ("lesson", Some(word)) if word == "stop" => self.stop(),
             ("lesson", Some(id)) => self.ask_with_consent(Ask::Open { id }, sure),
             ("lesson", None) => self.lessons(),
-            ("solve", id) => self.solve(id, lines),
+            ("solve", id) => self.solve(id),
             _ => self.shown(Ask::Show, PageStyle::page),
         }
     }
@@ -322,7 +322,7 @@ impl Session {
     }
 
     /// Plays the step's solution, as the learner, line by line.
-    fn solve(&mut self, id: Option<String>, lines: &mut dyn Lines) -> i32 {
+    fn solve(&mut self, id: Option<String>) -> i32 {
         if !self.alive() {
             return 1;
         }
@@ -352,7 +352,7 @@ impl Session {
             Ok(value) => serde_json::from_value::<Solution>(value).unwrap_or_default(),
             Err(why) => return self.unanswered(&why),
         };
-        let cut_off = self.play_solution(SolutionLines { rest: solution.lines.into(), under: lines });
+        let cut_off = self.play_solution(SolutionLines { rest: solution.lines.into() });
         let _ = self.ask(Ask::Solved); // else the learner's next acts count as the solution's
         if let Some(code) = cut_off {
             return code;
@@ -376,7 +376,7 @@ impl Session {
 
     /// Runs a solution's lines. Returns a code if one of them ends it: `exit`, Ctrl-C, or the end of
     /// the shell. The rest is not played then.
-    fn play_solution(&mut self, mut played: SolutionLines<'_>) -> Option<i32> {
+    fn play_solution(&mut self, mut played: SolutionLines) -> Option<i32> {
         while let Some(line) = played.rest.pop_front() {
             println!("{}", self.say(Say::LessonPlays, &[&line]));
             if let Flow::Leave(code) = self.run(&line, &mut played) {
@@ -476,21 +476,20 @@ fn width() -> usize {
     usize::from(terminal::size().0).min(PageStyle::WIDEST)
 }
 
-/// Lines of a solution, then those of the session itself.
-struct SolutionLines<'a> {
+/// Lines of a solution. A manifest ends with them, as it does with the file from which the proof of
+/// a lesson plays them.
+struct SolutionLines {
     rest: VecDeque<String>,
-    under: &'a mut dyn Lines,
 }
 
-impl Lines for SolutionLines<'_> {
+impl Lines for SolutionLines {
     fn more(&mut self) -> Given {
-        match self.rest.pop_front() {
-            Some(line) => Given::Text(line),
-            None => self.under.more(),
-        }
+        self.rest.pop_front().map_or(Given::End, Given::Text)
     }
     fn give_back(&mut self, text: String) {
-        self.under.give_back(text);
+        for line in text.split('\n').rev() {
+            self.rest.push_front(line.to_string());
+        }
     }
 }
 

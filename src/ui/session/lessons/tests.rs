@@ -8,6 +8,29 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixListener;
 use tokio::runtime::Runtime;
 
+/// A person at a terminal may end a manifest with an empty line; lines that come one at a time from
+/// elsewhere may have one in its middle.
+#[test]
+fn a_manifest_in_a_script_or_a_solution_keeps_its_empty_lines() {
+    let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+    let manifest =
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: init}\ndata:\n  run.sh: |\n    a\n\n    b\n";
+    let place = Home::at(dir.path()).cluster("main").unwrap();
+    let mut session = session_at(&runtime, place);
+    for end in ["EOF\n", ".\n", ""] {
+        let text = format!("{manifest}{end}");
+        let lines = || text.lines().map(String::from);
+        assert_eq!(
+            session.collect(&mut SolutionLines { rest: lines().collect() }).as_deref(),
+            Some(manifest)
+        );
+        assert_eq!(session.collect(&mut Script::of(lines())).as_deref(), Some(manifest));
+    }
+    let mut solution = SolutionLines { rest: ["a: 1\nEOF\nget pods\nls".to_string()].into() };
+    assert_eq!(session.collect(&mut solution).as_deref(), Some("a: 1\n"));
+    assert_eq!(solution.rest, ["get pods", "ls"], "what follows belongs to the solution");
+}
+
 /// Set in the process that is interrupted: a signal reaches all of a process.
 const INSIDE: &str = "ROPEWALK_TEST_INTERRUPTED";
 
