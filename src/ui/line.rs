@@ -1,8 +1,10 @@
 //! Classifies lines: kubectl, a word of this program, or the shell. Pure: text in, decision out.
 
+mod cut;
 mod growing;
 mod hangul;
 
+pub(crate) use cut::{Cut, cut};
 pub(crate) use growing::{Growing, unfinished};
 pub(crate) use hangul::latin_key;
 
@@ -73,85 +75,6 @@ pub(crate) enum Line {
     Shell(String),
 }
 
-/// A line, cut as a shell would.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Cut {
-    pub words: Vec<String>,
-    /// Something in it only a shell can do: `| > < & ; $`, a backtick, a group, a pattern, a list
-    /// in braces, a second line.
-    pub special: bool,
-}
-
-/// Cuts a line into words; quotes and backslashes as in sh. An unfinished quote ends with the line.
-pub(crate) fn cut(text: &str) -> Cut {
-    let mut cut = Cut::default();
-    let mut word: Option<String> = None;
-    let mut chars = text.trim().chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '\'' => {
-                let word = word.get_or_insert_default();
-                word.extend(chars.by_ref().take_while(|c| *c != '\''));
-            }
-            '"' => {
-                let word = word.get_or_insert_default();
-                while let Some(c) = chars.next() {
-                    match c {
-                        '"' => break,
-                        '\\' if matches!(chars.peek(), Some('"' | '\\' | '$' | '`')) => {
-                            word.extend(chars.next())
-                        }
-                        '$' | '`' => {
-                            cut.special = true;
-                            word.push(c);
-                        }
-                        _ => word.push(c),
-                    }
-                }
-            }
-            '\\' => match chars.next() {
-                Some('\n') | None => {}
-                Some(c) => word.get_or_insert_default().push(c),
-            },
-            '#' if word.is_none() => {
-                // A comment to the end of the line.
-                if chars.by_ref().any(|c| c == '\n') {
-                    cut.special = true;
-                }
-            }
-            '\n' => {
-                cut.special = true;
-                cut.words.extend(word.take());
-            }
-            c if c.is_whitespace() => cut.words.extend(word.take()),
-            _ => {
-                let begins = word.is_none();
-                cut.special |= "|><&;$`()*?[".contains(c) || (c == '~' && begins);
-                cut.special |= c == '{' && brace_list(chars.clone());
-                word.get_or_insert_default().push(c);
-            }
-        }
-    }
-    cut.words.extend(word);
-    cut
-}
-
-/// Does a shell make several words of the braces that have just been opened? `web-{1,2}` and
-/// `{1..3}`, but not `{}` or `{.items}`.
-fn brace_list(rest: impl Iterator<Item = char>) -> bool {
-    let mut before = ' ';
-    for c in rest {
-        match c {
-            ',' => return true,
-            '.' if before == '.' => return true,
-            '}' | '\'' | '"' | '\\' => return false,
-            c if c.is_whitespace() => return false,
-            _ => before = c,
-        }
-    }
-    false
-}
-
 /// Decides what a line is. `cluster` is the name that `ropewalk`'s own words are about.
 pub(crate) fn classify(text: &str, cluster: &str) -> Line {
     let text = text.trim();
@@ -162,7 +85,7 @@ pub(crate) fn classify(text: &str, cluster: &str) -> Line {
         return Line::Shell(forced.trim_start().to_string());
     }
     let Cut { mut words, special } = cut(text);
-    if let Some(word) = words.first().filter(|w| !w.is_ascii()) {
+    if let Some(word) = words.first().filter(|w| !w.is_ascii() && !special) {
         if word == "도움말" {
             return Line::Help(words[1..].to_vec());
         }
@@ -359,6 +282,29 @@ mod tests {
         assert_eq!(of("!get pods"), shell("get pods"));
         assert_eq!(of("FOO=1 kubectl get pods"), shell("FOO=1 kubectl get pods"));
         assert_eq!(of("'help'"), shell("'help'"));
+    }
+
+    /// A script that was cut off in `-l 'app=old'` must not delete all pods with the label `app`.
+    #[test]
+    fn a_quote_that_is_not_closed_is_left_to_the_shell_which_refuses_it() {
+        for (text, whole) in [
+            ("delete pods -l 'app", "kubectl delete pods -l 'app"),
+            ("k delete pod \"web", "kubectl delete pod \"web"),
+            ("exec -it web -- 'sh", "kubectl exec -it web -- 'sh"),
+            (
+                "annotate pod web note='it's here'\nget pods",
+                "kubectl annotate pod web note='it's here'\nget pods",
+            ),
+            ("delete pod a\"b\\\"", "kubectl delete pod a\"b\\\""),
+            ("undo 'x", "ropewalk undo --name main 'x"),
+            ("ropewalk reset '", "ropewalk reset '"),
+            ("exit '", "exit '"),
+            ("next '", "next '"),
+            ("다음 '", "다음 '"),
+        ] {
+            assert_eq!(of(text), shell(whole), "{text}");
+        }
+        assert_eq!(of("get pod 'a' \"b\" # it's"), kubectl(&["get", "pod", "a", "b"]));
     }
 
     #[test]

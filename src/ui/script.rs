@@ -179,6 +179,25 @@ mod tests {
         in_a_process("gets_a_signal_in_a_manifest");
     }
 
+    /// A line that puts a function in the place of kubectl in the shell: it writes what it is given
+    /// into this file.
+    fn kubectl_writes(given: &Path) -> String {
+        format!("kubectl() {{ echo \"$@\" > {}; }}", given.display())
+    }
+
+    #[test]
+    fn a_line_that_was_cut_off_in_a_quote_runs_nothing() {
+        let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let given = dir.path().join("given");
+        let writes = kubectl_writes(&given);
+        for lines in [&["delete pods -l 'app"][..], &["delete pod \"web", "get pods"]] {
+            let mut session = session_at(dir.path(), Manner::Pipe, &runtime);
+            let lines = [&[writes.as_str()], lines].concat();
+            assert_eq!(play(&mut session, script(&lines)), 2, "as bash and dash say: {lines:?}");
+            assert!(!given.exists(), "{lines:?}");
+        }
+    }
+
     #[test]
     fn lines_behind_the_end_of_a_shell_are_dropped_once() {
         let runtime = Runtime::new().unwrap();
