@@ -223,6 +223,23 @@ impl Ahead {
     }
 }
 
+/// Takes the next command from these lines, and from what `read` gives to continue a text. That may
+/// be a paste: its lines behind the command's end stay for the next ones.
+fn take_whole(lines: &mut VecDeque<String>, mut read: impl FnMut(&str) -> Given) -> Given {
+    let mut text = line::Growing::new(lines.pop_front().unwrap_or_default());
+    while text.unfinished() {
+        if lines.is_empty() {
+            match read(text.text()) {
+                Given::Text(next) => lines.extend(next.split('\n').map(String::from)),
+                Given::End => return Given::Cut, // it gives up this text only
+                other => return other,
+            }
+        }
+        text.add(&lines.pop_front().unwrap_or_default());
+    }
+    Given::Text(text.into_text())
+}
+
 impl Prompt {
     pub(crate) fn new(session: &Session, names: Arc<Names>) -> Result<Prompt, ReadlineError> {
         let colours = if terminal::colours() { ColorMode::Enabled } else { ColorMode::Disabled };
@@ -298,19 +315,10 @@ impl Prompt {
     }
 
     fn whole(&mut self) -> Given {
-        let mut text = line::Growing::new(self.ahead.lines.pop_front().unwrap_or_default());
-        while text.unfinished() {
-            let next = match self.ahead.lines.pop_front() {
-                Some(next) => next,
-                None => match self.read_behind(text.text()) {
-                    Given::Text(next) => next,
-                    Given::End => return Given::Cut, // it gives up this text only
-                    other => return other,
-                },
-            };
-            text.add(&next);
-        }
-        Given::Text(text.into_text())
+        let mut lines = std::mem::take(&mut self.ahead.lines);
+        let given = take_whole(&mut lines, |text| self.read_behind(text));
+        self.ahead.lines = lines;
+        given
     }
 
     /// Reads what continues this text.
@@ -428,6 +436,22 @@ mod tests {
         assert_eq!(ahead.drop_all(), 3, "the empty line is none that would be missed");
         ahead.typed("get svc\n");
         assert_eq!((ahead.lines.len(), ahead.begun.as_str()), (1, ""), "what comes later stays");
+    }
+
+    #[test]
+    fn commands_pasted_behind_the_end_of_a_here_document_are_commands() {
+        let mut lines: VecDeque<String> = ["kubectl apply -f - <<EOF".to_string()].into();
+        let mut pastes = vec!["a: 1", "b: 2\nEOF\nget pods\nexit"];
+        let mut read = |_: &str| Given::Text(pastes.remove(0).into());
+        let mut next = || match take_whole(&mut lines, &mut read) {
+            Given::Text(text) => text,
+            _ => panic!("no text"),
+        };
+        assert_eq!(next(), "kubectl apply -f - <<EOF\na: 1\nb: 2\nEOF");
+        assert_eq!([next(), next()], ["get pods", "exit"]);
+        let mut quote: VecDeque<String> = ["echo 'a".to_string()].into();
+        assert!(matches!(take_whole(&mut quote, |_| Given::End), Given::Cut));
+        assert!(quote.is_empty());
     }
 
     #[test]
