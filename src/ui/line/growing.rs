@@ -98,6 +98,16 @@ fn ends_of(tags: &str) -> Vec<String> {
     commas.map(|at| brush_parser::unquote_str(&tags[..at])).filter(|end| !end.is_empty()).collect()
 }
 
+/// True if the last character of a text belongs to a remark, which no backslash continues on the
+/// next line. A quotation mark in its place is open everywhere else.
+fn ends_in_remark(text: &str) -> bool {
+    let mut before = text.chars();
+    before.next_back();
+    let before = before.as_str();
+    let last_line = before.rsplit('\n').next().unwrap_or_default();
+    last_line.contains('#') && !parse(&format!("{before}'")).0
+}
+
 /// Is something still to come, and which lines may end the here-document or the quoted string in
 /// which the text ends?
 fn parse(text: &str) -> (bool, Ends) {
@@ -105,11 +115,12 @@ fn parse(text: &str) -> (bool, Ends) {
     if text.trim_start().starts_with('#') {
         return (false, Ends::Any);
     }
-    if text.ends_with('\\') && !text.ends_with("\\\\") {
-        return (true, Ends::Any);
-    }
+    let continued = text.bytes().rev().take_while(|b| *b == b'\\').count() % 2 == 1;
     if deepest(text) > DEEPEST {
-        return (false, Ends::Any); // the shell judges it
+        return (continued, Ends::Any); // the shell judges it
+    }
+    if continued && !ends_in_remark(text) {
+        return (true, Ends::Any);
     }
     match Parser::new(text.as_bytes(), &ParserOptions::default()).parse_program() {
         Ok(_) => (false, Ends::Any),
@@ -217,6 +228,35 @@ mod tests {
                 assert!(growing.unfinished());
             }
         });
+    }
+
+    /// POSIX 2.3, rule 9: a remark ends before the newline, and a backslash in it is a letter.
+    #[test]
+    fn a_remark_does_not_continue_on_the_next_line() {
+        for whole in [
+            "get pods # see C:\\tmp\\",
+            "get pods \\\\ # a\\",
+            "# a\\",
+            "echo 'a\nb' # it's\\",
+            "for i in 1; do\n# a\\\necho; done # b\\",
+            "cat <<EOF\nit's\nEOF\nls # a\\",
+            "get pods \\\\",
+        ] {
+            assert!(!unfinished(whole), "{whole}");
+        }
+        for open in [
+            "get pods \\",
+            "get pods a#b\\",
+            "echo '#' \\",
+            "echo \\#\\",
+            "echo '# a\\",
+            "echo \"# a\\",
+            "echo a\\\\\\",
+            "cat <<EOF\n# a\\",
+            "if true; then # a\\",
+        ] {
+            assert!(unfinished(open), "{open}");
+        }
     }
 
     #[test]
