@@ -199,6 +199,24 @@ mod tests {
     }
 
     #[test]
+    fn a_command_that_reads_the_input_is_a_process_of_its_own() {
+        let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let given = dir.path().join("given");
+        let writes = kubectl_writes(&given);
+        for manner in [Manner::File, Manner::Script] {
+            let mut session = session_at(dir.path(), manner, &runtime);
+            assert_eq!(play(&mut session, script(&[&writes, "exec -i web -- true"])), 0, "{manner:?}");
+            assert_eq!(std::fs::read_to_string(&given).unwrap(), "exec -i web -- true\n");
+            std::fs::remove_file(&given).unwrap();
+        }
+        // A manifest of the file is no line for the shell.
+        let mut session = session_at(dir.path(), Manner::File, &runtime);
+        let manifest = format!("echo > {}", given.display());
+        assert_eq!(play(&mut session, script(&["delete -i -f -", &manifest, "EOF"])), 1);
+        assert!(!given.exists());
+    }
+
+    #[test]
     fn lines_behind_the_end_of_a_shell_are_dropped_once() {
         let runtime = Runtime::new().unwrap();
         let dir = tempfile::tempdir().unwrap();

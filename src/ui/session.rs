@@ -245,11 +245,7 @@ impl Session {
             Line::Quit => return Flow::Leave(if self.manner == Manner::Terminal { 0 } else { self.last }),
             Line::Exit(code) => return self.exit(code),
             Line::Kubectl(args) => self.last = self.kubectl(&args, lines),
-            // Without a terminal there is none to take.
-            Line::Foreground(text) if self.manner == Manner::Terminal => {
-                self.last = self.in_shell(&text, false);
-            }
-            Line::Foreground(text) => self.last = self.kubectl(&line::cut(&text).words[1..], lines),
+            Line::Foreground(text) => self.last = self.foreground(&text, lines),
             Line::Own(args) => self.last = self.own(&args),
             Line::Shell(text) => self.last = self.in_shell(&text, true),
             Line::Help(about) => self.last = self.help(&about, lines),
@@ -300,6 +296,22 @@ impl Session {
                 self.last = 2;
                 Flow::Next
             }
+        }
+    }
+
+    /// Runs a command that may read the terminal or standard input, in a process of its own: the
+    /// thread that reads standard input in this process cannot be stopped, and would take input
+    /// that is for the next command.
+    fn foreground(&mut self, text: &str, lines: &mut dyn Lines) -> i32 {
+        let words = line::cut(text).words;
+        let reads_lines = match self.manner {
+            Manner::Pipe => true, // and finds no input: it is the script
+            Manner::File => paste::reads_stdin(&words),
+            Manner::Terminal | Manner::Script => false,
+        };
+        match reads_lines {
+            true => self.kubectl(&words[1..], lines),
+            false => self.in_shell(text, false),
         }
     }
 
