@@ -216,8 +216,9 @@ impl Session {
         self.ended
     }
 
-    /// Runs one line, unless a signal has ended the session. A script ends with its shell, as in every other shell: after
-    /// `cd build || exit 1` the next line must not run in the directory of before.
+    /// Runs one line, unless a signal has ended the session. A script ends with its shell, as in
+    /// every other shell: after `cd build || exit 1` the next line must not run in the directory of
+    /// before.
     pub(crate) fn run(&mut self, text: &str, lines: &mut dyn Lines) -> Flow {
         if let Some(code) = self.asked_to_end() {
             return Flow::Leave(code);
