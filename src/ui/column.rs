@@ -69,6 +69,8 @@ impl Progress {
             (Part::Control, 0x40..=0x7e) => {
                 self.part = Part::Text;
                 self.moved(byte);
+            // RIS resets the terminal: the usual screen, the cursor at its beginning.
+            (Part::Escape, b'c') => *self = Progress::default(),
             }
             (Part::Control, _) if self.parameters.len() < PARAMETERS_MAX => self.parameters.push(byte),
             (Part::Control, _) => {}
@@ -126,3 +128,5 @@ mod tests {
         assert!(!column.full_screen());
     }
 }
+        column.saw(b"\x1b[?1049h~\x1bc");
+        assert!(!column.full_screen() && !column.take_inside(), "`reset` ends a full screen, too");

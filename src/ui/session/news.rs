@@ -86,8 +86,12 @@ impl News {
         self.state.lock()
     }
 
-    /// Says it, now or when the terminal is free.
-    pub(super) fn tell(&self, words: String) {
+    /// Says it, now or when the terminal is free, on lines of its own: the editor clears the line
+    /// of its prompt.
+    pub(super) fn tell(&self, mut words: String) {
+        if !words.ends_with('\n') {
+            words.push('\n');
+        }
         let mut state = self.open();
         if state.voice.is_none() {
             return;
@@ -208,7 +212,7 @@ impl Session {
             }
             dead.store(true, Ordering::Release);
             let lang = *lang.lock();
-            news.tell(cluster_ended(lang, &place) + "\n");
+            news.tell(cluster_ended(lang, &place));
         });
     }
 }
@@ -243,16 +247,16 @@ mod tests {
         news.tell("second".into());
         column.saw(b"\x1b[?1049l");
         news.tell("third, not before it".into());
-        assert_eq!(news.open().kept, ["second", "third, not before it"]);
+        assert_eq!(news.open().kept, ["second\n", "third, not before it\n"]);
         news.release();
         assert!(news.open().kept.is_empty());
         news.hold();
         news.tell("fourth".into());
-        assert_eq!(*heard.lock(), ["first"]);
-        assert_eq!(news.open().kept, ["fourth"]);
+        assert_eq!(*heard.lock(), ["first\n"]);
+        assert_eq!(news.open().kept, ["fourth\n"]);
         news.release();
         news.tell("fifth".into());
-        assert_eq!(*heard.lock(), ["first", "fifth"]);
+        assert_eq!(*heard.lock(), ["first\n", "fifth\n"]);
         news.hold();
         (0..1000).for_each(|n| news.tell(format!("{n}\n")));
         assert_eq!(news.open().kept, ["995\n", "996\n", "997\n", "998\n", "999\n"]);
@@ -276,12 +280,12 @@ mod tests {
             done.send(kept).unwrap();
         });
         let kept = ended.recv_timeout(Duration::from_secs(60)).expect("the line runs");
-        assert_eq!(kept.back().map(String::as_str), Some("held"));
+        assert_eq!(kept.back().map(String::as_str), Some("held\n"));
         assert_eq!(kept.len(), KEPT_MAX);
         line.join().unwrap();
         // The editor reads again: what was on its way comes, in order.
         let came: Vec<String> = (0..3).map(|_| taken.recv().unwrap()).collect();
-        assert_eq!(came, ["0", "1", "2"]);
+        assert_eq!(came, ["0\n", "1\n", "2\n"]);
         session.end_news()();
         while taken.recv().is_ok() {} // ends with the thread
     }
