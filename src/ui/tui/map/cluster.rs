@@ -50,6 +50,9 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     if width < COLUMN_MIN {
         for (at, node) in nodes.iter().enumerate() {
             if y + 1 >= foot && at + 1 < nodes.len() {
+            if y >= foot {
+                break;
+            }
                 let left = (nodes.len() - at).to_string();
                 let text = canvas.word(Word::MoreNodes, &[&left]);
                 canvas.put(1, y, &text, Tone::Dim);
@@ -242,7 +245,7 @@ fn column(
     }
     // Too many for names: a sign for each, and the names of those that are not well.
     let across = width.saturating_sub(1).max(1);
-    let rows = own.len().div_ceil(across).min(room.saturating_sub(1)).max(1);
+    let rows = own.len().div_ceil(across).min(room.saturating_sub(1)).max(1).min(room);
     for (at, pod) in own.iter().take(rows * across).enumerate() {
         let (sign, tone) = stand(pod.stand);
         canvas.put_in(x + at % across, y + at / across, 1, canvas.sign(sign), tone);

@@ -171,6 +171,24 @@ fn a_small_map_is_not_drawn_over_its_foot() {
     }
 }
 
+/// Signs of pods and "+N more nodes" stand above the foot, too, or nowhere.
+#[test]
+fn pods_and_nodes_without_room_are_not_drawn_over_the_foot() {
+    for (height, nodes) in (6..16).flat_map(|height| [(height, 1), (height, 9)]) {
+        let mut model = midway(model(79, height, Lang::En, RICH), View::Cluster);
+        model.cluster = Default::default(); // without a past that the replay would show
+        let names: Vec<String> = (0..nodes).map(|n| format!("w{n}")).collect();
+        all(&mut model, "nodes", names.iter().map(|name| node(name, false, true)).collect());
+        let pods = [("kube-system", "dns"), ("default", "a"), ("default", "b")];
+        let pods = pods.map(|(namespace, name)| pod(namespace, name, "w0", "Running", 9));
+        all(&mut model, "pods", pods.to_vec());
+        model.focus = Pane::Map;
+        let shown = text(&screen(&model));
+        let foot = shown.lines().rev().nth(2).expect("above the frame");
+        assert!(foot.starts_with("│ ▶ ") && !foot.contains("more"), "{height}, {nodes}: {shown}");
+    }
+}
+
 /// Whatever the size, nothing panics, and every line is as wide as the screen at most: no syllable
 /// is cut or pushed over the edge.
 #[test]
