@@ -221,6 +221,15 @@ impl Cluster {
         }
     }
 
+    /// Forgets the objects of a resource. The next list of it tells what was there before.
+    pub(crate) fn forget(&mut self, resource: &str) {
+        let revision = self.revision;
+        for key in self.keys(resource) {
+            self.remove(resource, key, revision);
+        }
+        self.listed.remove(resource);
+    }
+
     fn keys(&self, resource: &str) -> Vec<Key> {
         match resource {
             "nodes" => self.nodes.keys().map(|n| (String::new(), n.clone())).collect(),

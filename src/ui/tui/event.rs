@@ -27,7 +27,7 @@ pub(crate) enum Event {
     Objects(Change),
     /// The API server tells nothing of this resource any more, until a complete list of it comes.
     Silent(String),
-    /// The learner may not look at this resource: nothing more is told of it.
+    /// The learner may not list this resource: nothing is told of it until a complete list comes.
     Denied(String),
     Records(Vec<Record>),
     /// So many records came too fast.

@@ -13,7 +13,7 @@ use lab::view::{Entry, LessonView, Predict, State};
 use ratatui::layout::{Rect, Size};
 use serde_json::Value;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Characters that come closer together than this are a text, not keys.
@@ -177,6 +177,8 @@ pub(crate) struct Model {
     pub ended: bool,
     /// Resources of which the API server tells nothing any more, and since when.
     pub silent: BTreeMap<String, Duration>,
+    /// Resources that the learner may not list.
+    pub denied: BTreeSet<String>,
 }
 
 impl Model {
@@ -208,6 +210,7 @@ impl Model {
             status: None,
             ended: false,
             silent: BTreeMap::new(),
+            denied: BTreeSet::new(),
         };
         let inside = layout::inside(model.panes().shell);
         model.shell.resize(inside.height, inside.width, false);

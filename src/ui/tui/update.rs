@@ -59,7 +59,9 @@ pub(crate) fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
         }
         Event::Objects(change) => {
             let back = match &change {
-                Change::All { resource, .. } => model.silent.remove(resource).is_some(),
+                Change::All { resource, .. } => {
+                    model.denied.remove(resource) | model.silent.remove(resource).is_some()
+                }
                 Change::Put { .. } | Change::Gone { .. } => false,
             };
             changed = model.cluster.absorb(change) | back;
@@ -102,12 +104,12 @@ pub(crate) fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
     (effects, changed)
 }
 
-/// Forgets the objects of a resource that may not be looked at any more: it is not known whether
-/// they are as they were. True if the screen looks different now.
+/// Forgets the objects of a resource that may not be listed any more: it is not known whether they
+/// are as they were. True if the screen looks different now.
 fn deny(model: &mut Model, resource: String) -> bool {
     model.silent.remove(&resource);
-    let nothing = Change::All { resource, objects: vec![] };
-    model.cluster.heard && model.cluster.absorb(nothing)
+    model.cluster.forget(&resource);
+    model.denied.insert(resource)
 }
 
 /// Forgets what was told of the cluster before.
@@ -115,6 +117,7 @@ fn restart(model: &mut Model) {
     model.traffic.restart();
     model.cluster.restart();
     model.silent.clear();
+    model.denied.clear();
 }
 
 /// Takes in records; true if the screen looks different now.

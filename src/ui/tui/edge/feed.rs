@@ -1,22 +1,17 @@
-//! What the cluster tells: records and lessons over the control socket, objects through the API, as
-//! the learner.
+//! What the cluster tells over the control socket: records, its status, and lessons.
 
-use super::super::cluster::{Change, WATCHED};
+use super::super::cluster::WATCHED;
 use super::super::event::Event;
 use super::super::words::Word;
+use super::objects::objects;
 use crate::lesson;
 use crate::texts::Lang;
-use client::kube::api::Api;
-use client::kube::core::{ApiResource, DynamicObject, GroupVersionKind};
-use client::kube::runtime::watcher;
-use client::{Client, is_code, kubeconfig};
+use client::kube::core::{ApiResource, GroupVersionKind};
 use cluster::control::{Ask, Control, has_started};
 use cluster::faults::{Broken, Fault};
 use cluster::{Error, Place};
-use futures::StreamExt;
 use lab::view::{self, Entry, LessonView};
 use serde_json::{Value, json};
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -26,7 +21,7 @@ use tokio::sync::mpsc::error::SendError;
 use tokio::task::JoinSet;
 
 /// Pause before the cluster is asked again when it does not answer.
-const AGAIN: Duration = Duration::from_millis(500);
+pub(super) const AGAIN: Duration = Duration::from_millis(500);
 /// Pause after an error of the lesson engine: the first, and the longest. Each is twice as long as
 /// the one before.
 const FAILED_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -154,82 +149,6 @@ async fn follow_status(mut control: Control, tell: &Sender<Event>) -> Result<(),
     Ok(())
 }
 
-/// A client as the learner's own kubeconfig says; the requests name themselves, so that the
-/// map does not show them as the learner's.
-fn client(place: &Place) -> Option<Client> {
-    let text = std::fs::read_to_string(place.kubeconfig()).ok()?;
-    kubeconfig::view(&serde_yaml::from_str(&text).ok()?).client("ropewalk-map")
-}
-
-/// Objects of one kind, as they are and as they change.
-async fn objects(place: Place, resource: ApiResource, tell: Sender<Event>) {
-    let mut silent = false;
-    loop {
-        // Without a cluster no request is made: there would be one for each kind.
-        if let (Ok(_), Some(client)) = (Control::connect(&place).await, client(&place))
-            && watch_kind(&client, &resource, &tell, &mut silent).await.is_break()
-        {
-            return;
-        }
-        let told = Event::Silent(resource.plural.clone());
-        if !std::mem::replace(&mut silent, true) && tell.send(told).await.is_err() {
-            return;
-        }
-        clock::sleep(AGAIN).await;
-    }
-}
-
-/// Tells the objects of one kind until the watch breaks; `silent` becomes false when all of them
-/// are told. Breaks if there is nothing more to tell: the interface has ended, or the learner may
-/// not look at this kind.
-async fn watch_kind(
-    client: &Client,
-    resource: &ApiResource,
-    tell: &Sender<Event>,
-    silent: &mut bool,
-) -> ControlFlow<()> {
-    let plural = || resource.plural.clone();
-    let value = |object: &DynamicObject| serde_json::to_value(object).unwrap_or_default();
-    let revision = |object: &DynamicObject| object.metadata.resource_version.as_ref()?.parse().ok();
-    let api = Api::<DynamicObject>::all_with(client.kube(), resource);
-    let mut stream = watcher(api, watcher::Config::default()).boxed();
-    let mut fresh = Vec::new();
-    while let Some(event) = stream.next().await {
-        let change = match event {
-            Ok(watcher::Event::Init) => {
-                fresh.clear();
-                continue;
-            }
-            Ok(watcher::Event::InitApply(object)) => {
-                fresh.push(value(&object));
-                continue;
-            }
-            Ok(watcher::Event::InitDone) => {
-                *silent = false;
-                Change::All { resource: plural(), objects: std::mem::take(&mut fresh) }
-            }
-            Ok(watcher::Event::Apply(object)) => Change::Put { resource: plural(), object: value(&object) },
-            Ok(watcher::Event::Delete(object)) => Change::Gone {
-                resource: plural(),
-                revision: revision(&object).unwrap_or_default(), // that of its deletion
-                namespace: object.metadata.namespace.unwrap_or_default(),
-                name: object.metadata.name.unwrap_or_default(),
-            },
-            // A learner who may not list a kind of a foreign cluster does not see it on the map.
-            Err(watcher::Error::InitialListFailed(error)) if is_code(&error, 403) => {
-                let _ = tell.send(Event::Denied(plural())).await; // the interface may have ended
-                return ControlFlow::Break(());
-            }
-            // The server may be back elsewhere, with another certificate: from the kubeconfig on.
-            Err(_) => break,
-        };
-        if tell.send(Event::Objects(change)).await.is_err() {
-            return ControlFlow::Break(());
-        }
-    }
-    ControlFlow::Continue(())
-}
-
 /// How following a lesson ended.
 enum Followed {
     /// The interface has ended.
@@ -349,7 +268,7 @@ pub(super) async fn question(place: Place, lang: Lang, ask: view::Ask, tell: Sen
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use cluster::Home;
     use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -359,7 +278,9 @@ mod tests {
     /// A cluster whose control socket answers the questions that contain a word with these lines,
     /// and all others with `null`. The lists are taken in turn, one for a connection; of the last
     /// one, each.
-    fn answers(turns: Vec<Vec<(&'static str, Vec<Value>)>>) -> (tempfile::TempDir, Place) {
+    pub(in super::super) fn answers(
+        turns: Vec<Vec<(&'static str, Vec<Value>)>>,
+    ) -> (tempfile::TempDir, Place) {
         let dir = tempfile::tempdir().unwrap();
         let place = Home::at(dir.path()).cluster("main").unwrap();
         std::fs::create_dir_all(&place.root).unwrap();
@@ -387,7 +308,7 @@ mod tests {
         (dir, place)
     }
 
-    async fn next(told: &mut Receiver<Event>) -> Event {
+    pub(in super::super) async fn next(told: &mut Receiver<Event>) -> Event {
         let limit = Duration::from_secs(60);
         tokio::time::timeout(limit, told.recv()).await.expect("an event").expect("a teller")
     }
@@ -414,27 +335,6 @@ mod tests {
             "the list comes first: {second:?}"
         );
         task.abort();
-    }
-
-    #[tokio::test]
-    async fn objects_that_cannot_be_watched_are_told_to_be_silent() {
-        let (_dir, place) = answers(vec![vec![]]); // without a kubeconfig
-        let (tell, mut told) = channel(8);
-        let kind = GroupVersionKind::gvk("", "v1", "Pod");
-        let task = tokio::spawn(objects(place, ApiResource::from_gvk_with_plural(&kind, "pods"), tell));
-        let event = next(&mut told).await;
-        assert!(matches!(&event, Event::Silent(resource) if resource == "pods"), "{event:?}");
-        task.abort();
-    }
-
-    #[tokio::test]
-    async fn a_kind_that_may_not_be_looked_at_is_told_to_be_denied() {
-        let server = client::testing::Scripted::new(|_| client::testing::refusal(403, "Forbidden")).await;
-        let (tell, mut told) = channel(8);
-        let kind = GroupVersionKind::gvk("", "v1", "Pod");
-        let resource = ApiResource::from_gvk_with_plural(&kind, "pods");
-        assert!(watch_kind(&server.client, &resource, &tell, &mut true).await.is_break());
-        assert!(matches!(told.try_recv(), Ok(Event::Denied(resource)) if resource == "pods"));
     }
 
     #[tokio::test(start_paused = true)]

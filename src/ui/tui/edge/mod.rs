@@ -4,6 +4,7 @@
 mod feed;
 mod guard;
 mod keyboard;
+mod objects;
 mod probe;
 mod pty;
 mod run;

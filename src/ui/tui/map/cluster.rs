@@ -6,7 +6,7 @@ use super::super::look::{Sign, Tone};
 use super::super::model::Model;
 use super::super::text::{cells, cut_middle};
 use super::super::words::Word;
-use super::{Canvas, caption, lit, short};
+use super::{Canvas, caption, lit, not_listed, short};
 use std::collections::BTreeMap;
 
 /// Narrower columns than this are of no use: the nodes become lines.
@@ -30,7 +30,8 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     let (text, tone) = caption(model, canvas.width() < 60);
     canvas.put(1, last, &text, tone);
     let pods: Vec<&Pod> = scene.pods.values().collect();
-    let text = nowhere(canvas, scene);
+    let texts = [not_listed(model, &["nodes", "pods"]), nowhere(canvas, scene)];
+    let text = texts.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("  ");
     let foot = last.saturating_sub(usize::from(!text.is_empty()));
     if !text.is_empty() {
         canvas.put(1, foot, &text, Tone::Warn);
@@ -49,10 +50,10 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     };
     if width < COLUMN_MIN {
         for (at, node) in nodes.iter().enumerate() {
-            if y + 1 >= foot && at + 1 < nodes.len() {
             if y >= foot {
                 break;
             }
+            if y + 1 >= foot && at + 1 < nodes.len() {
                 let left = (nodes.len() - at).to_string();
                 let text = canvas.word(Word::MoreNodes, &[&left]);
                 canvas.put(1, y, &text, Tone::Dim);

@@ -12,7 +12,7 @@ mod scheduling;
 pub(crate) use hops::{brief, describe};
 pub(crate) use raft::leader;
 
-use super::cluster::Key;
+use super::cluster::{Key, WATCHED};
 use super::flow::{Did, Flow, Hop, Spot, Traffic};
 use super::look::{Look, Sign, Tone};
 use super::model::{Model, View};
@@ -182,12 +182,32 @@ pub(crate) fn caption(model: &Model, narrow: bool) -> (String, Tone) {
     }
 }
 
+/// The resources among these that the learner may not list, in words; empty if there are none.
+fn not_listed(model: &Model, resources: &[&str]) -> String {
+    let denied: Vec<&str> = resources.iter().copied().filter(|r| model.denied.contains(*r)).collect();
+    match denied.is_empty() {
+        true => String::new(),
+        false => model.lang.say(Word::NotListed, &[&denied.join(", ")]),
+    }
+}
+
+/// Why a view has no object to draw: the learner may not list the resource, or, in the words given,
+/// there is none.
+fn none_of(model: &Model, resource: &str, none: Word) -> String {
+    let denied = not_listed(model, &[resource]);
+    if denied.is_empty() { model.lang.say(none, &[]) } else { denied }
+}
+
 pub(crate) fn render(model: &Model, area: Rect, buffer: &mut Buffer) {
     if area.is_empty() {
         return;
     }
     let mut canvas = Canvas { buffer, area, look: model.look, lang: model.lang };
     if !model.cluster.heard {
+        let denied = not_listed(model, &WATCHED.iter().map(|(plural, ..)| *plural).collect::<Vec<_>>());
+        if !denied.is_empty() {
+            return canvas.note(1, &denied);
+        }
         let seconds = model.now.as_secs().to_string();
         canvas.note(1, &model.lang.say(Word::MapWaiting, &[&seconds]));
         return;

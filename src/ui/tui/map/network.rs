@@ -5,7 +5,7 @@ use super::super::look::{Sign, Tone};
 use super::super::model::Model;
 use super::super::text::took;
 use super::super::words::Word;
-use super::{Canvas, short, subject};
+use super::{Canvas, none_of, short, subject};
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     let services = scene.services_by_age();
@@ -13,7 +13,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     let present = keys(&model.cluster.services_by_age());
     let at = subject(model, "services", &keys(&services), &present);
     let Some((key, service)) = at.and_then(|at| services.get(at)) else {
-        return canvas.note(1, &model.lang.say(Word::NoService, &[]));
+        return canvas.note(1, &none_of(model, "services", Word::NoService));
     };
     let last = canvas.height().saturating_sub(1);
     let name = format!("{}/{}", key.0, key.1);

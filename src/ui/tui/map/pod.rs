@@ -7,7 +7,7 @@ use super::super::model::Model;
 use super::super::text::{cells, took};
 use super::super::words::Word;
 use super::cluster::stand;
-use super::{Canvas, describe, short, subject};
+use super::{Canvas, describe, none_of, short, subject};
 use tap::ObjectRef;
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
@@ -16,7 +16,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     let present = keys(&model.cluster.pods_by_age());
     let at = subject(model, "pods", &keys(&pods), &present);
     let Some(pod) = at.and_then(|at| pods.get(at)) else {
-        return canvas.note(1, &model.lang.say(Word::NoPod, &[]));
+        return canvas.note(1, &none_of(model, "pods", Word::NoPod));
     };
     let (sign, tone) = stand(pod.stand);
     let sign = canvas.sign(sign);

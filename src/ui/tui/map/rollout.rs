@@ -5,7 +5,7 @@ use super::super::look::Tone;
 use super::super::model::Model;
 use super::super::words::Word;
 use super::cluster::stand;
-use super::{Canvas, subject};
+use super::{Canvas, none_of, subject};
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     let deployments = scene.deployments_by_age();
@@ -13,7 +13,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     let present = keys(&model.cluster.deployments_by_age());
     let at = subject(model, "deployments", &keys(&deployments), &present);
     let Some((key, deployment)) = at.and_then(|at| deployments.get(at)) else {
-        return canvas.note(1, &model.lang.say(Word::NoRollout, &[]));
+        return canvas.note(1, &none_of(model, "deployments", Word::NoRollout));
     };
     canvas.row(
         1,

@@ -208,7 +208,31 @@ fn a_kind_that_may_not_be_looked_at_any_more_makes_no_map_an_old_one() {
     // A foreign cluster, of which nothing may be seen.
     let opened = "2026-01-01T00:00:00Z".parse().unwrap();
     let mut model = Model::new("main", Lang::En, Look::default(), Size::new(80, 24), opened);
-    assert!(!update(&mut model, Event::Denied("pods".into())).1 && !model.cluster.heard);
+    assert!(update(&mut model, Event::Denied("pods".into())).1 && !model.cluster.heard);
+    assert!(!update(&mut model, Event::Denied("pods".into())).1, "asked for again, and still refused");
+    model.focus = Pane::Map;
+    assert!(text(&screen(&model)).contains("This user may not list: pods"));
+}
+
+#[test]
+fn a_view_of_what_may_not_be_listed_does_not_say_that_there_is_none() {
+    let opened = "2026-01-01T00:00:00Z".parse().unwrap();
+    let mut model = Model::new("main", Lang::En, Look::default(), Size::new(80, 24), opened);
+    (model.focus, model.chosen) = (Pane::Map, true);
+    let views = [(View::Pod, "pods", "no pod"), (View::Network, "services", "no Service")];
+    for (view, resource, none) in views.into_iter().chain([(View::Rollout, "deployments", "no Deployment")]) {
+        model.view = view;
+        all(&mut model, resource, vec![]);
+        let before = text(&screen(&model));
+        assert!(before.contains(none), "{before}");
+        assert!(update(&mut model, Event::Denied(resource.into())).1);
+        let shown = text(&screen(&model));
+        assert!(shown.contains(&format!("may not list: {resource}")) && !shown.contains(none), "{shown}");
+        model.view = View::Cluster;
+        assert_eq!(text(&screen(&model)).contains("may not list: pods"), resource == "pods");
+        all(&mut model, resource, vec![]);
+        assert!(model.denied.is_empty());
+    }
 }
 
 #[test]
