@@ -44,6 +44,12 @@ impl Column {
         std::mem::take(&mut self.0.lock().inside)
     }
 
+    /// The terminal was made to leave the full screen by other means than printed output.
+    pub(crate) fn left_full_screen(&self) {
+        let mut now = self.0.lock();
+        (now.full_screen, now.inside) = (false, false);
+    }
+
     /// A program that took the whole screen has not given it back.
     pub(crate) fn full_screen(&self) -> bool {
         self.0.lock().full_screen
@@ -63,14 +69,14 @@ impl Progress {
             }
             (Part::Escape, b']') => self.part = Part::Title,
             (Part::Escape, b'(' | b')' | b'#' | b' ') => self.part = Part::Charset,
+            // RIS resets the terminal: the usual screen, the cursor at its beginning.
+            (Part::Escape, b'c') => *self = Progress::default(),
             (Part::Escape, _) => self.part = Part::Text,
             (Part::Charset, _) | (Part::Title, 0x07) => self.part = Part::Text,
             (Part::Title, _) => {}
             (Part::Control, 0x40..=0x7e) => {
                 self.part = Part::Text;
                 self.moved(byte);
-            // RIS resets the terminal: the usual screen, the cursor at its beginning.
-            (Part::Escape, b'c') => *self = Progress::default(),
             }
             (Part::Control, _) if self.parameters.len() < PARAMETERS_MAX => self.parameters.push(byte),
             (Part::Control, _) => {}
@@ -126,7 +132,7 @@ mod tests {
         assert!(column.full_screen());
         column.saw(b"\x1b[?1049l");
         assert!(!column.full_screen());
-    }
-}
         column.saw(b"\x1b[?1049h~\x1bc");
         assert!(!column.full_screen() && !column.take_inside(), "`reset` ends a full screen, too");
+    }
+}

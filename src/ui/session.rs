@@ -335,7 +335,13 @@ impl Session {
             return 1;
         }
         self.follow_shell();
-        commands::run(args, input, &self.place, &self.handle, &self.column)
+        let code = commands::run(args, input, &self.place, &self.handle, &self.column);
+        // A pod's log may switch to the screen of editors. kubectl itself never needs it.
+        if self.manner == Manner::Terminal && self.column.full_screen() {
+            terminal::leave_full_screen();
+            self.column.left_full_screen();
+        }
+        code
     }
 
     /// A manifest from the lines that follow; `None` if it was cancelled.

@@ -245,7 +245,13 @@ impl Model {
     /// Do function keys go to the program in the shell? A full-screen program that reads keys has
     /// them while its pane has the focus.
     pub(crate) fn program_has_keys(&self) -> bool {
-        self.focus == Pane::Shell && self.overlay.is_none() && self.shell.takes_keys()
+        self.focus == Pane::Shell && self.overlay.is_none() && !self.at_prompt && self.shell.takes_keys()
+    }
+
+    /// Does a program have the whole screen of the shell? At the prompt none has: what was printed,
+    /// e.g. a pod's log, has switched to the other screen.
+    pub(crate) fn program_has_screen(&self) -> bool {
+        !self.at_prompt && self.shell.screen().alternate_screen()
     }
 
     /// The start is complete: every node was Ready and kube-system ran. Something may be broken

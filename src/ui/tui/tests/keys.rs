@@ -358,6 +358,24 @@ fn pastes_and_the_wheel_go_where_the_program_wants_them() {
     assert_eq!(down, [Effect::Type(b"\x1b[<0;5;3M".to_vec())]);
 }
 
+/// What a pod's log may do: the other screen, the program's cursor keys, the mouse.
+#[test]
+fn printed_text_takes_neither_keys_nor_the_mouse_from_the_prompt() {
+    let mut model = model(80, 24, Lang::En, Look::default());
+    tell(&mut model, Event::Shell(b"\x1b[?1049h\x1b[?1h\x1b=\x1b[?2004h\x1b[?1000h".to_vec()));
+    assert!(model.program_has_keys(), "it may be a program");
+    model.at_prompt = true;
+    let inside = crate::tui::layout::inside(model.panes().shell);
+    let kinds = [MouseEventKind::ScrollUp, MouseEventKind::Down(MouseButton::Left)];
+    for kind in kinds {
+        assert_eq!(mouse(&mut model, kind, inside.x + 4, inside.y + 2), [], "{kind:?}");
+    }
+    press(&mut model, KeyCode::F(1));
+    assert!(matches!(model.overlay, Some(Overlay::Help(_))));
+    press(&mut model, KeyCode::F(1));
+    assert_eq!(press(&mut model, KeyCode::F(10)), [Effect::Quit(0)], "no editor has unsaved text");
+}
+
 #[test]
 fn scrolling_ends_where_the_text_does() {
     let mut model = model(60, 16, Lang::En, Look::default());

@@ -82,11 +82,15 @@ fn in_shell_mouse(
         return;
     }
     let screen = model.shell.screen();
-    let bytes = keys::mouse(mouse, mouse.column - inside.x, mouse.row - inside.y, screen);
+    // The editor of the prompt knows no mouse, whatever was printed before.
+    let bytes = match model.at_prompt {
+        true => Vec::new(),
+        false => keys::mouse(mouse, mouse.column - inside.x, mouse.row - inside.y, screen),
+    };
     if !bytes.is_empty() {
         model.grabbed |= matches!(mouse.kind, MouseEventKind::Down(_));
         effects.push(Effect::Type(bytes));
-    } else if wheel != 0 && screen.alternate_screen() {
+    } else if wheel != 0 && model.program_has_screen() {
         // A pager that does not know mice gets cursor keys, as terminals do it.
         let code = if wheel > 0 { KeyCode::Up } else { KeyCode::Down };
         let key = keys::bytes(&KeyEvent::new(code, KeyModifiers::NONE), screen.application_cursor());

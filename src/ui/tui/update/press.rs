@@ -114,7 +114,7 @@ fn page(model: &Model) -> isize {
 
 /// An editor in the shell may hold text that is not saved: then it takes the key twice.
 fn quit(model: &mut Model, leaving: bool, effects: &mut Vec<Effect>) {
-    if leaving || !model.shell.screen().alternate_screen() {
+    if leaving || !model.program_has_screen() {
         return effects.push(Effect::Quit(0));
     }
     model.leaving = true;
@@ -154,7 +154,7 @@ fn turn(model: &mut Model, by: isize) {
 }
 
 fn in_shell(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
-    if key.modifiers == KeyModifiers::SHIFT && !model.shell.screen().alternate_screen() {
+    if key.modifiers == KeyModifiers::SHIFT && !model.program_has_screen() {
         match key.code {
             KeyCode::PageUp => return model.shell.scroll(page(model)),
             KeyCode::PageDown => return model.shell.scroll(-page(model)),
