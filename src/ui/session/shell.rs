@@ -197,7 +197,43 @@ mod tests {
         other.join().unwrap();
         assert!(told.try_recv().is_err(), "said while the line ran");
         session.news.tell("later".into());
-        assert_eq!(told.try_recv().as_deref(), Ok("later"), "and nothing is held any more");
+        assert_eq!(told.try_recv().as_deref(), Ok("later\n"), "and nothing is held any more");
+    }
+
+    /// Set in the process that has a terminal.
+    const ON_A_TERMINAL: &str = "ROPEWALK_TEST_SESSION";
+
+    /// Not a test of its own: runs on the terminal that the test below opens.
+    #[test]
+    fn has_a_shell_that_is_killed_between_two_lines() {
+        if std::env::var_os(ON_A_TERMINAL).is_none() {
+            return;
+        }
+        let (runtime, dir) = (tokio::runtime::Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let _inside = runtime.enter();
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        let mut session = Session::new(place, Lang::En, Manner::Terminal, runtime.handle().clone());
+        (session.bad_start_files, session.explained_shell) = (true, true);
+        let file = dir.path().join("pid");
+        assert_eq!(session.in_shell(&format!("echo $$ > {}", file.display()), false), 0);
+        let pid: i32 = std::fs::read_to_string(&file).unwrap().trim().parse().unwrap();
+        let life = linux::process::pidfd_open(pid).unwrap();
+        linux::process::pidfd_send_signal(life.as_fd(), nix::libc::SIGKILL).unwrap();
+        poll(&mut [PollFd::new(life.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).unwrap();
+        assert_eq!(session.in_shell("(exit 5)", false), 5, "the line has run");
+        // What a pod's log may print.
+        session.column.saw(b"\x1b[?1049h");
+        let words = ["version", "--client"].map(String::from);
+        assert_eq!(session.kubectl(&words, &mut crate::script::Script::of([])), 0);
+        assert!(!session.column.full_screen());
+    }
+
+    #[test]
+    fn a_line_runs_although_the_shell_has_ended_before_it() {
+        let test = "session::shell::tests::has_a_shell_that_is_killed_between_two_lines";
+        let said = crate::shell::tests::on_a_terminal(test, ON_A_TERMINAL, "1");
+        assert!(said.contains("The shell had ended with code"), "{said}");
+        assert!(said.contains("\x1b[?1049l"), "the usual screen is back: {said}");
     }
 
     #[test]
