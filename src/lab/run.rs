@@ -250,6 +250,7 @@ async fn run(
         stdout,
         stderr: Box::new(err.clone()),
         terminal: None,
+        own: false,
         cancel: cancel.clone(),
     };
     let env = Env { kubeconfig: Some(kubeconfig.into()), cwd: "/".into(), ..Env::default() };

@@ -57,6 +57,7 @@ async fn built_in(args: &[String], input: Input, place: &Place, column: &Arc<Col
         stdout: Box::new(Heard { to: tokio::io::stdout(), column: column.clone() }),
         stderr: Box::new(Heard { to: tokio::io::stderr(), column: column.clone() }),
         terminal: None,
+        own: false,
         cancel,
     };
     let code = tokio::select! {

@@ -8,6 +8,7 @@ pub(crate) use cut::{Cut, cut};
 pub(crate) use growing::{Growing, unfinished};
 pub(crate) use hangul::latin_key;
 
+use super::paste;
 use hangul::keys_of;
 use kubectl::{parse, table};
 
@@ -181,14 +182,23 @@ fn own(word: &str, after: &str, words: &[String], special: bool, cluster: &str) 
 
 /// Commands that take over the terminal: an editor, a shell in a container, a question. The verb is
 /// found as kubectl finds it: flags with values may stand before it (`-n shop exec -it web -- sh`).
-/// What kubectl does not understand takes nothing.
+/// What may be a plugin does, too: it may be anything. What else kubectl does not understand takes
+/// nothing. A command whose manifest follows in the next lines takes no terminal: the shell would
+/// run them.
 fn wants_terminal(args: &[String]) -> bool {
+    if paste::reads_stdin(args) {
+        return false;
+    }
+    if kubectl::may_be_plugin(args) {
+        return true;
+    }
     let Ok(parsed) = parse::parse(args) else { return false };
     let is = |flag: &str| parsed.flags.is(flag);
     let takes = match parsed.verb.path {
         "edit" | "apply edit-last-applied" => true,
         "exec" | "run" | "attach" | "debug" => is("stdin") || is("tty"),
         "delete" => is("interactive"),
+        "create" => is("edit"),
         _ => false,
     };
     takes && !parsed.help
@@ -346,11 +356,19 @@ mod tests {
             "kubectl -n shop edit deploy web",
             "kubectl --namespace=shop delete pod web -i",
             "kubectl apply edit-last-applied deploy web",
+            "kubectl create -f web.yaml --edit",
+            "kubectl ctx",
+            "kubectl node-shell worker",
+            "kubectl create thing a",
         ] {
             assert_eq!(of(text), Line::Foreground(text.into()), "{text}");
         }
         assert_eq!(of("k -n edit get pods"), kubectl(&["-n", "edit", "get", "pods"]));
         assert_eq!(of("k exec web --tty=false -- ls"), kubectl(&["exec", "web", "--tty=false", "--", "ls"]));
+        for text in ["create -f - --edit", "ctx -f -", "aply -f -", "create -f web.yaml", "-n shop ctx"] {
+            let words: Vec<&str> = text.split(' ').collect();
+            assert_eq!(of(&format!("k {text}")), kubectl(&words), "{text}");
+        }
         assert_eq!(of("k exec web -- ls -it"), kubectl(&["exec", "web", "--", "ls", "-it"]));
         assert_eq!(of("run t --image=busybox"), kubectl(&["run", "t", "--image=busybox"]));
     }

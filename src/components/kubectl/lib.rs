@@ -87,6 +87,9 @@ pub struct Io {
     pub stdout: Box<dyn AsyncWrite + Send + Unpin>,
     pub stderr: Box<dyn AsyncWrite + Send + Unpin>,
     pub terminal: Option<Arc<dyn Terminal>>,
+    /// These are this process' own streams: a plugin inherits them. Otherwise a plugin reads
+    /// `stdin` and writes to the others through pipes.
+    pub own: bool,
     /// Ctrl-C. A cancelled command returns 130.
     pub cancel: CancellationToken,
 }
@@ -119,7 +122,7 @@ impl Env {
 pub async fn run(args: Vec<String>, io: Io, env: Env) -> i32 {
     let output = Arc::new(output::Output::new(io.stdout, io.stderr));
     let streams = ctx::Streams { stdin: io.stdin, terminal: io.terminal, cancel: io.cancel.clone() };
-    let work = command(&args, streams, env, output.clone());
+    let work = command(&args, streams, io.own, env, output.clone());
     let gone = output.gone.clone();
     let code = tokio::select! {
         biased;
@@ -138,6 +141,12 @@ pub async fn run(args: Vec<String>, io: Io, env: Env) -> i32 {
     code
 }
 
+/// Could these words mean a plugin? They begin with no verb, or with one that plugins may extend.
+/// Whether there is such a plugin depends on PATH.
+pub fn may_be_plugin(words: &[String]) -> bool {
+    cmd::plugin::words_for_name(words).is_some()
+}
+
 /// Verbs that work on files, or on nothing.
 const LOCAL: &[&str] = &["", "help", "options", "completion", "kustomize", "plugin list"];
 
@@ -152,6 +161,7 @@ pub fn asks_a_server(words: &[String]) -> bool {
 async fn command(
     args: &[String],
     streams: ctx::Streams,
+    own: bool,
     env: Env,
     output: Arc<output::Output>,
 ) -> Result<(), Fail> {
@@ -160,7 +170,8 @@ async fn command(
         return cmd::info::complete_words(&words[1..], env, output).await;
     }
     if let Some((plugin, rest)) = cmd::plugin::find(words, &env) {
-        return cmd::plugin::run(&plugin, &rest, &env, streams.terminal.is_some(), &output).await;
+        let input = (!own).then_some(streams.stdin);
+        return cmd::plugin::run(&plugin, &rest, &env, input, &output).await;
     }
     let parsed = parse::parse(words)?;
     if parsed.help {

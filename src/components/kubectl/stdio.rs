@@ -41,6 +41,7 @@ pub async fn on_stdio(args: Vec<String>, env: Env) -> i32 {
         stdout: Box::new(tokio::io::stdout()),
         stderr: Box::new(tokio::io::stderr()),
         terminal: terminal.clone().map(|t| t as Arc<dyn Terminal>),
+        own: true,
         cancel,
     };
     let code = tokio::select! {

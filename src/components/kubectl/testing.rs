@@ -185,6 +185,7 @@ impl Server {
             stdout: Box::new(out.clone()),
             stderr: Box::new(err.clone()),
             terminal: None,
+            own: false,
             cancel: CancellationToken::new(),
         };
         let code = run(words, io, env).await;

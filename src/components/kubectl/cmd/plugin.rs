@@ -1,7 +1,7 @@
 //! Plugins: programs on PATH whose names start with `kubectl-`.
 
 use crate::Env;
-use crate::ctx::Ctx;
+use crate::ctx::{Ctx, Input};
 use crate::error::{Fail, text};
 use crate::gostr::quote;
 use crate::output::Output;
@@ -88,9 +88,9 @@ fn name_of(path: &Path) -> String {
     path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// The plugin that words mean if they are no verb, and the words that are left for it: the longest
-/// name wins.
-pub(crate) fn find(words: &[String], env: &Env) -> Option<(PathBuf, Vec<String>)> {
+/// The words that the name of a plugin may consist of, and how many it has at least; `None`: they
+/// are a verb's.
+pub(crate) fn words_for_name(words: &[String]) -> Option<(Vec<String>, usize)> {
     let plain: Vec<String> =
         words.iter().take_while(|w| !w.starts_with('-')).map(|w| w.replace('-', "_")).collect();
     // A verb is a verb; only some take words that they do not know.
@@ -102,6 +102,13 @@ pub(crate) fn find(words: &[String], env: &Env) -> Option<(PathBuf, Vec<String>)
         return None;
     }
     let shortest = if known.is_some() { 2 } else { 1 };
+    Some((plain, shortest))
+}
+
+/// The plugin that words mean if they are no verb, and the words that are left for it: the longest
+/// name wins.
+pub(crate) fn find(words: &[String], env: &Env) -> Option<(PathBuf, Vec<String>)> {
+    let (plain, shortest) = words_for_name(words)?;
     for length in (shortest..=plain.len()).rev() {
         let name = format!("{PREFIX}{}", plain[..length].join("-"));
         if let Some(path) = folders(env).into_iter().map(|f| f.join(&name)).find(|p| is_program(p)) {
@@ -111,13 +118,13 @@ pub(crate) fn find(words: &[String], env: &Env) -> Option<(PathBuf, Vec<String>)
     None
 }
 
-/// Runs a plugin and returns its exit code. On a terminal it gets this program's own streams; else
-/// its output is passed on as it comes, so that none of it is kept.
+/// Runs a plugin and returns its exit code. Without `input` it inherits this process' own streams;
+/// else it reads that, and its output is passed on as it comes, so that none of it is kept.
 pub(crate) async fn run(
     path: &Path,
     words: &[String],
     env: &Env,
-    on_terminal: bool,
+    input: Option<Input>,
     output: &Output,
 ) -> Result<(), Fail> {
     let mut command = tokio::process::Command::new(path);
@@ -126,11 +133,11 @@ pub(crate) async fn run(
         command.env("KUBECONFIG", config);
     }
     output.flush().await;
-    let status = match on_terminal {
-        true => command.status().await,
-        false => {
-            command.stdin(Stdio::inherit()).stdout(Stdio::piped()).stderr(Stdio::piped());
-            passing_on(command, output).await
+    let status = match input {
+        None => command.status().await,
+        Some(input) => {
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            passing_on(command, input, output).await
         }
     };
     match status {
@@ -140,19 +147,30 @@ pub(crate) async fn run(
     }
 }
 
-/// Runs a program whose streams are pipes and writes to `output` what it says.
+/// Runs a program whose streams are pipes, gives it `input` and writes to `output` what it says.
 async fn passing_on(
     mut command: tokio::process::Command,
+    mut input: Input,
     output: &Output,
 ) -> std::io::Result<std::process::ExitStatus> {
     let mut child = command.spawn()?;
     let (out, err) = (child.stdout.take(), child.stderr.take());
-    let (out, err) = futures::join!(
-        pass_on(out, output, |bytes| output.bytes(bytes)),
-        pass_on(err, output, |bytes| output.err_bytes(bytes))
-    );
-    out.and(err)?;
-    child.wait().await
+    let stdin = child.stdin.take();
+    let give = async {
+        if let Some(mut stdin) = stdin {
+            let _ = tokio::io::copy(&mut input, &mut stdin).await; // a plugin may not read all of it
+        }
+        std::future::pending().await
+    };
+    let work = async {
+        let (out, err) = futures::join!(
+            pass_on(out, output, |bytes| output.bytes(bytes)),
+            pass_on(err, output, |bytes| output.err_bytes(bytes))
+        );
+        out.and(err)?;
+        child.wait().await
+    };
+    tokio::select! { ended = work => ended, never = give => never }
 }
 
 /// Writes what comes out of a pipe until its end, one piece after another.
@@ -181,7 +199,8 @@ mod tests {
     #[tokio::test]
     async fn what_a_plugin_says_is_passed_on_while_it_runs() {
         let dir = tempfile::tempdir().unwrap();
-        let script = "echo one; echo two >&2; while ! test -e end; do sleep 0.05; done; exit 3";
+        let input: Input = Box::new(std::io::Cursor::new(b"one\n".to_vec()));
+        let script = "cat; echo two >&2; while ! test -e end; do sleep 0.05; done; exit 3";
         let words = ["-c".to_string(), script.to_string()];
         let env = Env { cwd: dir.path().into(), ..Env::of_process() };
         let (out, err) = (Kept::all(), Kept::all());
@@ -192,7 +211,7 @@ mod tests {
             }
             std::fs::write(dir.path().join("end"), "").unwrap();
         };
-        let both = futures::future::join(run(Path::new("/bin/sh"), &words, &env, false, &output), seen);
+        let both = futures::future::join(run(Path::new("/bin/sh"), &words, &env, Some(input), &output), seen);
         let (ended, ()) = tokio::time::timeout(Duration::from_secs(30), both).await.unwrap();
         assert!(matches!(ended, Err(Fail::Exit(3))), "{ended:?}");
     }
