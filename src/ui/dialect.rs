@@ -14,6 +14,10 @@
 
 use std::path::Path;
 
+/// Stands behind the code of a report that no prompt gives, because the prompt is read-only. What
+/// was said before such a report is the learner's own prompt.
+const FIXED: char = '.';
+
 /// Which shells differ in what we need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
@@ -48,9 +52,9 @@ impl Dialect {
         }
     }
 
-    /// The first commands: the report, then what the learner's lines rely on. Two lines, because a
-    /// function named like an alias can only be defined on a line after the alias went. They are
-    /// reported as line 0.
+    /// The first commands: the report, then what the learner's lines rely on. Several lines,
+    /// because a function named like an alias can only be defined on a line after the alias went.
+    /// They are reported as line 0.
     pub(crate) fn preparation(self, surroundings: &Surroundings<'_>, token: &str, terminal: bool) -> String {
         let own = match self {
             Dialect::Bash => "set +H 2>/dev/null; shopt -s expand_aliases; ",
@@ -62,8 +66,11 @@ impl Dialect {
         let bin = quote(&bin.to_string_lossy());
         let spare = quote(&spare.to_string_lossy());
         let functions = self.functions(token, terminal);
+        // With TMOUT the shell would end while it waits for the next line. The subshell tries first
+        // whether it is read-only: a failed `unset` may give up the commands behind it.
         format!(
             "unalias k kubectl ropewalk 2>/dev/null; unset HISTFILE; PS2=\n\
+             (unset TMOUT) 2>/dev/null && unset TMOUT\n\
              {own}export KUBECONFIG={kubeconfig}; export PATH={bin}:\"$PATH\":{spare}; \
              k() {{ kubectl \"$@\"; }}; ropewalk() {{ {program} \"$@\"; }}; {functions}__ropewalk 0 0\n"
         )
@@ -85,19 +92,26 @@ impl Dialect {
         // unexpanded, is undone. In zsh both the function `precmd` and those that the array names
         // run before each prompt (zshmisc(1), hook functions); bash 5.1 knows PROMPT_COMMAND as an
         // array.
+        //
+        // An assignment to a read-only PS1 would give up the whole order, the learner's line in it.
+        // So a subshell tries it first, and in zsh the attribute is asked for. If PS1 cannot be
+        // set, the function itself reports the line.
         let prompt = match self {
             Dialect::Zsh => format!(
                 "precmd_functions=(); unset -f precmd 2>/dev/null || :; setopt prompt_percent; \
-                 PS1=\"[{token}:$2:%?]\""
+                 [[ ${{(t)PS1}} != *readonly* ]] && PS1=\"[{token}:$2:%?]\""
             ),
             Dialect::Bash => format!(
-                "unset -v PROMPT_COMMAND 2>/dev/null || :; shopt -s promptvars; PS1=\"[{token}:$2:\\$?]\""
+                "unset -v PROMPT_COMMAND 2>/dev/null || :; shopt -s promptvars; \
+                 (PS1=) && PS1=\"[{token}:$2:\\$?]\""
             ),
-            Dialect::Posix => format!("PS1=\"[{token}:$2:\\$?]\""),
+            Dialect::Posix => format!("(PS1=) && PS1=\"[{token}:$2:\\$?]\""),
         };
+        let fixed = format!("printf '[{token}:%s:%s{FIXED}]' \"$2\" \"$1\"");
         format!(
-            "__ropewalk() {{ {{ {prompt}; return \"$1\"; }} 2>/dev/null; }}; \
-             __ropewalk_begin() {{ __ropewalk \"$@\"; }}; \
+            "__ropewalk_prompt() {{ {prompt}; }}; \
+             __ropewalk() {{ {{ __ropewalk_prompt \"$@\" || {fixed} >&3; return \"$1\"; }} 3>&2 2>/dev/null; }}; \
+             __ropewalk_begin() {{ {{ __ropewalk_prompt \"$@\" || :; return \"$1\"; }} 2>/dev/null; }}; \
              __ropewalk_again() {{ {{ {report} >&3; }} 3>&2 2>/dev/null; __ropewalk \"$@\"; }}; "
         )
     }
@@ -145,12 +159,14 @@ pub(crate) fn report(heard: &[u8], token: &str) -> Option<(String, u64, i32, usi
         let rest = &heard[from..];
         let end = rest.iter().position(|b| *b == b']')?;
         let told = std::str::from_utf8(&rest[..end]).ok().and_then(|told| told.split_once(':'));
-        let Some((number, code)) = told.and_then(|(n, code)| Some((n.parse().ok()?, code.parse().ok()?)))
-        else {
-            continue;
-        };
-        let before = String::from_utf8_lossy(&heard[..at]).into_owned();
-        return Some((before, number, code, from + end + 1));
+        let told = told.map(|(number, code)| match code.strip_suffix(FIXED) {
+            Some(code) => (number, code, true),
+            None => (number, code, false),
+        });
+        let read = |(n, code, fixed): (&str, &str, bool)| Some((n.parse().ok()?, code.parse().ok()?, fixed));
+        let Some((number, code, fixed)) = told.and_then(read) else { continue };
+        let before = if fixed { "".into() } else { String::from_utf8_lossy(&heard[..at]) };
+        return Some((before.into_owned(), number, code, from + end + 1));
     }
 }
 
@@ -179,6 +195,28 @@ mod tests {
         assert_eq!(report(b"", "t"), None);
         assert_eq!(report(b"[1]+ Done [t:3:12", "t"), None);
         assert_eq!(report(b"[1]+ Done\n[t:3:127][t:3:0]", "t"), Some(("[1]+ Done\n".into(), 3, 127, 19)));
+        assert_eq!(report(b"$ [t:3:127.]", "t"), Some((String::new(), 3, 127, 12)), "a read-only prompt");
+    }
+
+    /// A shell that waits for a line would end after TMOUT seconds (bash(1)).
+    #[test]
+    fn a_shell_waits_for_the_next_line_for_as_long_as_it_takes() {
+        let surroundings = Surroundings {
+            program: Path::new("/bin/true"),
+            kubeconfig: Path::new("/config"),
+            bin: Path::new("/none"),
+            spare: Path::new("/none"),
+        };
+        for (shell, before, kept) in
+            [("/bin/bash", "", "none"), ("/bin/sh", "", "none"), ("/bin/bash", "readonly TMOUT", "300")]
+        {
+            let dialect = Dialect::of(Path::new(shell)).unwrap();
+            let preparation = dialect.preparation(&surroundings, "t", false);
+            let text = format!("exec 9>&2\n{before}\n{preparation}echo ${{TMOUT-none}} $KUBECONFIG\n");
+            let ran = Command::new(shell).args(["-c", &text]).env("TMOUT", "300").output().unwrap();
+            let said = String::from_utf8_lossy(&ran.stdout);
+            assert_eq!(said.trim(), format!("{kept} /config"), "{shell} {before}");
+        }
     }
 
     #[test]
@@ -199,13 +237,13 @@ mod tests {
     #[test]
     fn no_hook_of_zsh_comes_after_the_prompt_is_set() {
         let functions = Dialect::Zsh.functions("t", true);
-        let prompt = functions.split("__ropewalk() {").nth(1).unwrap().split("};").next().unwrap();
+        let prompt = functions.split("__ropewalk_prompt() {").nth(1).unwrap().split("};").next().unwrap();
         let at = |what: &str| prompt.find(what).unwrap_or_else(|| panic!("{what} in {prompt}"));
         let set = at("PS1=\"[t:$2:%?]\"");
         for undone in ["precmd_functions=()", "unset -f precmd 2>/dev/null || :", "setopt prompt_percent"] {
             assert!(at(undone) < set, "{undone}");
         }
-        assert!(functions.contains("__ropewalk_begin() { __ropewalk \"$@\"; }"), "also before a line");
+        assert!(functions.contains("__ropewalk_begin() { { __ropewalk_prompt"), "also before a line");
     }
 
     #[test]
