@@ -7,6 +7,9 @@ use super::terminal::Raw;
 use linux::fds;
 use linux::process;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
 use portable_pty::{ChildKiller, CommandBuilder};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -29,6 +32,8 @@ const END_PATIENCE: u16 = 300;
 /// A line that runs for so long is asked about once, in milliseconds: the shell answers when it is
 /// ready, also if the line has taken its prompt away.
 const ASK_AFTER: u16 = 200;
+/// While a line runs, the shell is checked this often for having stopped itself, in milliseconds.
+const LOOK_FOR_STOP: u16 = 1000;
 /// The wrapper that turns the pipes into the descriptors of [`dialect`]. Pipes are opened by name
 /// because a terminal's child inherits nothing else.
 const WITH_TERMINAL: &str = r#"in=$1; out=$2; shift 2; exec "$@" 7<&0 8>&2 <"$in" 2>"$out""#;
@@ -83,6 +88,10 @@ pub(crate) struct Shell {
     screen: Option<Screen>,
     /// It runs without the learner's start files, in which it got stuck or ended.
     pub plain: bool,
+    /// It had ended before it could read the last line.
+    unread: bool,
+    /// It had stopped itself since [`Shell::take_woken`], and was made to go on.
+    woken: bool,
 }
 
 impl Shell {
@@ -150,6 +159,8 @@ impl Shell {
             number: 0,
             screen,
             plain: false,
+            unread: false,
+            woken: false,
         };
         let surroundings = Surroundings {
             program: &setting.program,
@@ -229,17 +240,54 @@ impl Shell {
             }
             None => None,
         };
+        self.wake_if_stopped(); // it would not read a long order
         self.number += 1;
         let order = self.setting.dialect.order(line, self.number, last, self.setting.terminal);
-        let ran = match self.orders.write_all(order.as_bytes()) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ran::Ended(self.wait()),
-            other => other.and_then(|()| self.follow())?,
+        // A program of the start files may hold the pipe open: then it takes the order of a shell
+        // that has ended.
+        let ran = match self.ended() {
+            Some(code) => self.end_unread(code),
+            None => match self.orders.write_all(order.as_bytes()) {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    let code = self.wait();
+                    self.end_unread(code)
+                }
+                other => other.and_then(|()| self.follow())?,
+            },
         };
         if let Some(screen) = &mut self.screen {
             screen.settle()?;
         }
         drop(raw);
         Ok(ran)
+    }
+
+    fn end_unread(&mut self, code: i32) -> Ran {
+        self.unread = true;
+        Ran::Ended(code)
+    }
+
+    /// Records whether the shell had ended before it could read the last line, which has not run.
+    pub(crate) fn unread(&self) -> bool {
+        self.unread
+    }
+
+    /// Makes a shell on a terminal go on that has stopped itself, as the shell around it would with
+    /// `fg`: `suspend`, or `kill -STOP $$`. A stopped shell reports nothing and takes no keys.
+    fn wake_if_stopped(&mut self) {
+        let Some(pid) = self.pid().filter(|_| self.screen.is_some()).map(Pid::from_raw) else { return };
+        if matches!(
+            waitid(Id::Pid(pid), WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG),
+            Ok(WaitStatus::Stopped(..))
+        ) {
+            // It leads the session of its terminal, and so its own process group.
+            self.woken |= killpg(pid, Signal::SIGCONT).is_ok();
+        }
+    }
+
+    /// Records whether the shell had stopped itself since the last call.
+    pub(crate) fn take_woken(&mut self) -> bool {
+        std::mem::take(&mut self.woken)
     }
 
     fn follow(&mut self) -> io::Result<Ran> {
@@ -274,6 +322,7 @@ impl Shell {
             let time = match (held, asked) {
                 (true, _) => PollTimeout::from(LOOK_AGAIN),
                 (false, false) => PollTimeout::from(ASK_AFTER),
+                (false, true) if self.screen.is_some() => PollTimeout::from(LOOK_FOR_STOP),
                 (false, true) => PollTimeout::NONE,
             };
             let found = match poll(&mut wanted, time) {
@@ -288,6 +337,9 @@ impl Shell {
             let (report, key) = (stirred(&wanted[0]), listening && stirred(&wanted[1]));
             // Its last report may still be in the pipe: that is read first.
             gone = life.is_some() && wanted.last().is_some_and(stirred);
+            if found == 0 {
+                self.wake_if_stopped();
+            }
             if held && let Some(screen) = &mut self.screen {
                 screen.pass_on()?;
             }
@@ -397,4 +449,4 @@ impl Drop for Shell {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -299,6 +299,12 @@ texts! {
     ShellEndedDropped:
         "Lines that had come and had not run are dropped: {}.",
         "아직 실행하지 않은 {}줄을 버렸습니다.";
+    ShellHadEnded:
+        "The shell had ended with code {} before this line; a new one runs it, without what was set in the old one.",
+        "이 줄을 실행하기 전에 셸이 종료 코드 {}번으로 끝나 있었습니다. 새 셸에서 실행하며, 이전 셸에서 설정한 내용은 남아 있지 않습니다.";
+    ShellWoken:
+        "The shell had stopped itself (`suspend`). Nothing could be typed then, so it goes on.",
+        "셸이 스스로 멈추어(`suspend`) 아무것도 입력할 수 없었으므로 다시 실행했습니다.";
     ShellBroken: "the shell cannot be used: {}", "셸을 사용할 수 없습니다: {}";
     ShellBrokenTry: "check the variable SHELL: is {} a working shell?", "SHELL 변수를 확인하세요. {} 셸이 제대로 동작합니까?";
     ClusterEnded: "cluster {} has ended", "{} 클러스터가 종료되었습니다";

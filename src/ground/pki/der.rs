@@ -4,7 +4,7 @@ use clock::Timestamp;
 use x509_parser::asn1_rs::{Any, FromDer};
 
 /// Tag, length, content.
-pub fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
+pub(crate) fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
     let mut out = vec![tag];
     let length = content.len().to_be_bytes();
     let significant = &length[length.iter().position(|b| *b != 0).unwrap_or(length.len())..];
@@ -20,12 +20,12 @@ pub fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
 }
 
 /// A SEQUENCE of these values, each in DER.
-pub fn sequence(parts: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn sequence(parts: &[Vec<u8>]) -> Vec<u8> {
     tlv(0x30, &parts.concat())
 }
 
 /// An OBJECT IDENTIFIER of these numbers, at least two of them.
-pub fn oid(arcs: &[u64]) -> Vec<u8> {
+pub(crate) fn oid(arcs: &[u64]) -> Vec<u8> {
     let mut content = vec![(arcs[0] * 40 + arcs[1]) as u8];
     for arc in &arcs[2..] {
         let mut septets = vec![(arc & 0x7f) as u8];
@@ -40,7 +40,7 @@ pub fn oid(arcs: &[u64]) -> Vec<u8> {
 }
 
 /// Two digits of the year until 2049, four after.
-pub fn time(at: Timestamp) -> Vec<u8> {
+pub(crate) fn time(at: Timestamp) -> Vec<u8> {
     let at = at.to_zoned(jiff::tz::TimeZone::UTC);
     match at.year() {
         ..2050 => tlv(0x17, at.strftime("%y%m%d%H%M%SZ").to_string().as_bytes()),
@@ -50,7 +50,7 @@ pub fn time(at: Timestamp) -> Vec<u8> {
 
 /// Returns the contents of the values that stand one after another in `der`; `None` if one of them
 /// is malformed.
-pub fn contents(mut der: &[u8]) -> Option<Vec<&[u8]>> {
+pub(crate) fn contents(mut der: &[u8]) -> Option<Vec<&[u8]>> {
     let mut out = vec![];
     while !der.is_empty() {
         let (rest, value) = Any::from_der(der).ok()?;

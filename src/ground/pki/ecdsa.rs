@@ -18,7 +18,7 @@ static PROVIDER: CryptoProvider = CryptoProvider {
 
 /// Makes this the process' provider. Before the first token is signed or checked; again does
 /// nothing.
-pub fn install() {
+pub(crate) fn install() {
     let _ = PROVIDER.install_default(); // an error says that one is installed already
 }
 

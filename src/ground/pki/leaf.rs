@@ -14,13 +14,13 @@ use x509_parser::extensions::{ExtendedKeyUsage, ParsedExtension};
 use x509_parser::x509::X509Version;
 
 /// Tells whether the extended usages of a leaf name what it is shown for.
-pub type Serves = fn(&ExtendedKeyUsage<'_>) -> bool;
+pub(crate) type Serves = fn(&ExtendedKeyUsage<'_>) -> bool;
 
 /// Returns webpki's judgement of a leaf, or another one where webpki does not read it.
 ///
 /// # Errors
 /// The certificate is not believed.
-pub fn reconsider(
+pub(crate) fn reconsider(
     judged: Result<(), Error>,
     leaf: &CertificateDer<'_>,
     roots: &RootCertStore,

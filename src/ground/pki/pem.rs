@@ -15,7 +15,7 @@ const BASE64: GeneralPurpose =
 
 /// A block in PEM form.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Block {
+pub(crate) struct Block {
     /// E.g. `CERTIFICATE`.
     pub label: String,
     /// True if lines `Key: value` stand before the data.
@@ -25,7 +25,7 @@ pub struct Block {
 
 /// Returns the blocks of a text. What belongs to no block is passed over: other text, a block that
 /// does not end or ends with another label, and one whose data is no base64.
-pub fn blocks(text: &[u8]) -> Vec<Block> {
+pub(crate) fn blocks(text: &[u8]) -> Vec<Block> {
     let text = String::from_utf8_lossy(text);
     let (mut rest, mut all) = (&*text, vec![]);
     while let Some(at) = rest.find(END) {

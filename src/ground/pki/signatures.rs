@@ -44,7 +44,7 @@ pub(super) use proof_of_the_key;
 ///
 /// # Errors
 /// It is malformed, or something follows it.
-pub fn parse<'a>(cert: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Error> {
+pub(crate) fn parse<'a>(cert: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Error> {
     match x509_parser::parse_x509_certificate(cert) {
         Ok(([], parsed)) => Ok(parsed),
         _ => Err(CertificateError::BadEncoding.into()),
@@ -55,7 +55,7 @@ pub fn parse<'a>(cert: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Er
 ///
 /// # Errors
 /// The certificate is malformed, its key is of an unknown kind, or the signature is wrong.
-pub fn verify_tls13(
+pub(crate) fn verify_tls13(
     message: &[u8],
     cert: &CertificateDer<'_>,
     dss: &DigitallySignedStruct,
@@ -70,7 +70,7 @@ pub fn verify_tls13(
 ///
 /// # Errors
 /// The certificate is malformed, its key is of an unknown kind, or the signature is wrong.
-pub fn verify_tls12(
+pub(crate) fn verify_tls12(
     message: &[u8],
     cert: &CertificateDer<'_>,
     dss: &DigitallySignedStruct,
@@ -93,7 +93,7 @@ pub fn verify_tls12(
 ///
 /// # Errors
 /// The certificate is malformed, the algorithm is not known, or the signature is wrong.
-pub fn verify_certificate(
+pub(crate) fn verify_certificate(
     cert: &X509Certificate<'_>,
     key: &[u8],
     known: &WebPkiSupportedAlgorithms,

@@ -6,7 +6,7 @@ use std::net::Ipv6Addr;
 ///
 /// # Errors
 /// What is wrong, in Go's words.
-pub fn check(uri: &str) -> Result<(), String> {
+pub(crate) fn check(uri: &str) -> Result<(), String> {
     let told = |why: String| format!("x509: cannot parse URI {uri:?}: {why}");
     let authority = parse(uri).map_err(|why| told(format!("parse {uri:?}: {why}")))?;
     match authority.is_empty() || is_domain(&authority) {

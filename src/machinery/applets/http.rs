@@ -13,7 +13,7 @@ pub(crate) use send::{Upload, is_unreadable_upload};
 
 /// Headers of the user, in lower case, that are meant for the first server alone: they say who the
 /// user is, or name that server. A server that a redirect leads to does not get them.
-pub const OF_THE_FIRST: [&str; 3] = ["authorization", "cookie", "host"];
+pub(crate) const OF_THE_FIRST: [&str; 3] = ["authorization", "cookie", "host"];
 
 /// The start line and headers of an answer, all together.
 const HEAD_MAX: u64 = 256 * 1024;
@@ -103,12 +103,12 @@ impl Url {
     }
 
     /// Whether scheme, host and port are the same.
-    pub fn is_same_server(&self, other: &Url) -> bool {
+    pub(crate) fn is_same_server(&self, other: &Url) -> bool {
         self.host.eq_ignore_ascii_case(&other.host) && (self.port, self.secure) == (other.port, other.secure)
     }
 
     /// `https` or `http`.
-    pub fn scheme(&self) -> &'static str {
+    pub(crate) fn scheme(&self) -> &'static str {
         if self.secure { "https" } else { "http" }
     }
 

@@ -31,7 +31,16 @@ impl Session {
                 return code;
             }
         };
-        let ran = ran.0.run(text, ran.1);
+        let mut ran = ran.0.run(text, ran.1);
+        if self.manner == Manner::Terminal
+            && self.shell.as_ref().is_some_and(Shell::unread)
+            && let Ok(Ran::Ended(code)) = ran
+        {
+            ran = self.run_anew(text, code);
+        }
+        if self.shell.as_mut().is_some_and(Shell::take_woken) {
+            eprintln!("{}", self.say(Say::ShellWoken, &[]));
+        }
         self.cut |= self.shell.as_mut().is_some_and(Shell::take_interrupt);
         if let Some(cwd) = self.shell.as_ref().and_then(Shell::cwd) {
             self.cwd = Some(cwd);
@@ -57,6 +66,15 @@ impl Session {
                 self.shell_failed(&error)
             }
         }
+    }
+
+    /// Runs a line in a new shell, because the one before had ended with this code and has not read
+    /// it: after TMOUT seconds, or by a program in the background.
+    fn run_anew(&mut self, text: &str, code: i32) -> std::io::Result<Ran> {
+        self.shell = None;
+        eprintln!("{}", self.say(Say::ShellHadEnded, &[&code.to_string()]));
+        let (shell, last) = self.shell()?;
+        shell.run(text, last)
     }
 
     fn shell_failed(&self, error: &std::io::Error) -> i32 {
@@ -174,6 +192,8 @@ mod tests {
     use super::*;
     use crate::texts::Lang;
     use cluster::Home;
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use std::os::fd::AsFd;
 
     #[test]
     fn news_wait_until_the_line_in_the_shell_has_ended() {

@@ -106,34 +106,67 @@ fn runs_lines_that_take_the_prompt_away() {
         assert_eq!(shell.run("(exit 3) || (exit 4)", 0).unwrap(), Ran::Code(4), "after {line}");
         assert_eq!(shell.run("true", 1).unwrap(), Ran::Code(0), "after {line}");
     }
-    for line in ["set -e", "true"] {
-        assert_eq!(shell.run(line, 0).unwrap(), Ran::Code(0), "none of our own commands fails");
+    for line in ["set -e", "true", "readonly PS1", "true", "set +e"] {
+        println!("{line}");
+        assert_eq!(shell.run(line, 0).unwrap(), Ran::Code(0), "none of our own commands fails: {line}");
     }
+    assert_eq!(shell.run("(exit 3) || (exit 4)", 0).unwrap(), Ran::Code(4), "with a read-only prompt");
+    assert!(!shell.take_woken());
+    for line in ["kill -STOP $$", "suspend"].into_iter().take(if name.ends_with("bash") { 2 } else { 1 }) {
+        println!("{line}");
+        assert_eq!(shell.run(line, 0).unwrap(), Ran::Code(0), "{line}");
+        assert!(shell.take_woken() && !shell.take_woken(), "{line}");
+    }
+    assert!(matches!(shell.run("exit 3", 0).unwrap(), Ran::Ended(_)) && !shell.unread());
+}
+
+/// Runs a test of this program again, in a process on a terminal of its own and with a variable,
+/// and returns what it printed.
+pub(crate) fn on_a_terminal(test: &str, variable: &str, value: &str) -> String {
+    let pair = portable_pty::native_pty_system().openpty(portable_pty::PtySize::default()).unwrap();
+    let mut command = CommandBuilder::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture"]);
+    command.env(variable, value);
+    let mut child = pair.slave.spawn_command(command).unwrap();
+    drop(pair.slave);
+    let handle = process::pidfd_open(child.process_id().unwrap() as i32).unwrap();
+    let mut reader = pair.master.try_clone_reader().unwrap();
+    let output = thread::spawn(move || {
+        let mut said = Vec::new();
+        let _ = reader.read_to_end(&mut said); // ends with EIO once the program has gone
+        String::from_utf8_lossy(&said).into_owned()
+    });
+    let ended = poll(&mut [PollFd::new(handle.as_fd(), PollFlags::POLLIN)], PollTimeout::from(60_000_u16));
+    if ended == Ok(0) {
+        child.kill().unwrap();
+    }
+    child.wait().unwrap();
+    let said = output.join().unwrap();
+    assert!(ended == Ok(1) && said.contains("1 passed"), "{value}: {said}");
+    said
 }
 
 #[test]
 fn a_line_that_takes_the_prompt_away_is_reported() {
     for shell in ["/bin/bash", "/bin/sh"] {
-        let pair = portable_pty::native_pty_system().openpty(portable_pty::PtySize::default()).unwrap();
-        let mut command = CommandBuilder::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "shell::tests::runs_lines_that_take_the_prompt_away", "--nocapture"]);
-        command.env(ON_A_TERMINAL, shell);
-        let mut child = pair.slave.spawn_command(command).unwrap();
-        drop(pair.slave);
-        let handle = process::pidfd_open(child.process_id().unwrap() as i32).unwrap();
-        let mut reader = pair.master.try_clone_reader().unwrap();
-        let output = thread::spawn(move || {
-            let mut said = Vec::new();
-            let _ = reader.read_to_end(&mut said); // ends with EIO once the program has gone
-            String::from_utf8_lossy(&said).into_owned()
-        });
-        let ended =
-            poll(&mut [PollFd::new(handle.as_fd(), PollFlags::POLLIN)], PollTimeout::from(60_000_u16));
-        if ended == Ok(0) {
-            child.kill().unwrap();
-        }
-        child.wait().unwrap();
-        let said = output.join().unwrap();
-        assert!(ended == Ok(1) && said.contains("1 passed"), "{shell}: {said}");
+        on_a_terminal("shell::tests::runs_lines_that_take_the_prompt_away", ON_A_TERMINAL, shell);
     }
+}
+
+/// TMOUT, or a `kill` in the background.
+#[test]
+fn a_line_that_a_shell_has_not_read_is_told_from_one_that_ended_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    let mut shell = Shell::start(&setting("/bin/sh", false)).expect("a shell");
+    let life = process::pidfd_open(shell.pid().unwrap()).unwrap();
+    process::pidfd_send_signal(life.as_fd(), nix::libc::SIGKILL).unwrap();
+    assert_eq!(
+        poll(&mut [PollFd::new(life.as_fd(), PollFlags::POLLIN)], PollTimeout::from(60_000_u16)),
+        Ok(1)
+    );
+    let ran = shell.run(&format!("echo > {}", file.display()), 0).unwrap();
+    assert!(matches!(ran, Ran::Ended(_)) && shell.unread() && !file.exists());
+    let mut shell = Shell::start(&setting("/bin/sh", false)).expect("a shell");
+    assert!(matches!(shell.run("exit 3", 0).unwrap(), Ran::Ended(3)) && !shell.unread());
 }

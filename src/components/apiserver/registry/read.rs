@@ -160,7 +160,7 @@ pub(crate) fn too_large(wanted: i64, current: i64) -> Status {
 ///
 /// # Errors
 /// 504 if it does not within [`FUTURE_WAIT`].
-pub async fn reach(state: &State, wanted: i64) -> Result<(), Status> {
+pub(crate) async fn reach(state: &State, wanted: i64) -> Result<(), Status> {
     match clock::limit(FUTURE_WAIT, state.cache.wait_for(wanted)).await {
         Some(()) => Ok(()),
         None => Err(too_large(wanted, state.cache.revision())),
@@ -172,7 +172,7 @@ pub async fn reach(state: &State, wanted: i64) -> Result<(), Status> {
 ///
 /// # Errors
 /// 429 if that takes longer than [`FUTURE_WAIT`], as upstream's before its cache is filled.
-pub async fn filled(state: &State) -> Result<(), Status> {
+pub(crate) async fn filled(state: &State) -> Result<(), Status> {
     match clock::limit(FUTURE_WAIT, state.cache.wait_for(1)).await {
         Some(()) => Ok(()),
         None => Err(Status::new(429, "TooManyRequests", "storage is (re)initializing")

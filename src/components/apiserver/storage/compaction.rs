@@ -287,7 +287,7 @@ impl State {
 }
 
 /// Compacts for as long as the server runs.
-pub async fn run(state: Arc<State>) {
+pub(crate) async fn run(state: Arc<State>) {
     let (mut before, mut regular) = (0, Instant::now() + COMPACT_EVERY);
     loop {
         tokio::select! {
