@@ -139,8 +139,8 @@ mod tests {
         let loss = Loss { resource: "services".into(), name: "web".into(), removed: true, ..Loss::default() };
         for lang in [Lang::En, Lang::Ko] {
             assert_eq!(lab_end(lang, "", &[]), None);
-            let told = lab_end(lang, "The menu is empty", &[]).unwrap();
-            assert!(told.contains("The menu is empty"), "{told}");
+            let told = lab_end(lang, "A Service does not answer", &[]).unwrap();
+            assert!(told.contains("A Service does not answer"), "{told}");
             let told = lab_end(lang, "", std::slice::from_ref(&loss)).unwrap();
             assert!(told.contains("services/web"), "{told}");
         }
