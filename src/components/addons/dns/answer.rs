@@ -72,7 +72,8 @@ pub(super) fn answer(zone: &Zone, query: &Query, room: usize) -> Answer {
 }
 
 fn answer_one(zone: &Zone, query: &Query, room: usize) -> Answer {
-    let full = query.name().to_lowercase().to_string();
+    // Not `to_string`, which shows `xn--` labels as Unicode: the keys of the zone are ASCII.
+    let full = query.name().to_lowercase().to_ascii();
     let name = full.trim_end_matches('.');
     let asked = Asked { zone, name: query.name(), kind: query.query_type(), room };
     if let Some(reverse) = name.strip_suffix(".in-addr.arpa") {

@@ -101,6 +101,24 @@ fn services_and_pods_have_names() {
     assert_eq!(ask("notcluster.local.", A), "forward");
 }
 
+/// A valid label of an object may be the ASCII form of a Unicode name, and stays as it is.
+#[test]
+fn labels_that_stand_for_unicode_names_are_compared_as_ascii() {
+    let ascii = "xn--mnchen-3ya";
+    let mut zone = Zone { domain: "cluster.local".into(), ..Zone::default() };
+    zone.namespaces = [ascii.to_string()].into();
+    let endpoints = slice([(ascii.to_string(), Ipv4Addr::new(10, 244, 1, 2))]);
+    let entry = Entry { slices: vec![endpoints], ..Entry::default() };
+    zone.services.insert((ascii.into(), ascii.into()), entry);
+    let zone = zone.indexed();
+    for name in [format!("{ascii}.{ascii}.svc"), format!("{ascii}.{ascii}.{ascii}.svc")] {
+        let name = format!("{name}.cluster.local.");
+        assert_eq!(ask_of(&zone, &name, RecordType::A), ["10.244.1.2"], "{name}");
+    }
+    let name = format!("{ascii}.svc.cluster.local.");
+    assert!(ask_of(&zone, &name, RecordType::A).is_empty(), "the namespace exists");
+}
+
 fn objects<T: serde::de::DeserializeOwned>(all: serde_json::Value) -> Vec<Arc<T>> {
     let all: Vec<T> = serde_json::from_value(all).unwrap();
     all.into_iter().map(Arc::new).collect()
