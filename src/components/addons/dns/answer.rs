@@ -11,6 +11,9 @@ use std::net::{IpAddr, Ipv4Addr};
 /// other in a ring.
 pub(super) const LINKS_MAX: usize = 8;
 
+/// Bytes of a name that stands in a message already (RFC 1035, 4.1.4).
+const POINTER_LEN: usize = 2;
+
 /// What `dns-version.cluster.local` says: the version of the schema.
 const SCHEMA: &str = "1.1.0";
 
@@ -234,11 +237,13 @@ impl Asked<'_> {
     fn pointer(&self, reverse: &str) -> Answer {
         let octets: Vec<&str> = reverse.split('.').rev().collect();
         let Ok(ip) = octets.join(".").parse::<Ipv4Addr>() else { return Answer::Forward };
-        if let Some(Ok(target)) = self.zone.addresses.get(&ip).map(Name::from_ascii) {
-            return match self.kind {
-                RecordType::PTR => self.one(RData::PTR(PTR(target))),
-                _ => Answer::Records(vec![]),
-            };
+        if let Some(names) = self.zone.addresses.get(&ip) {
+            if self.kind != RecordType::PTR {
+                return Answer::Records(vec![]);
+            }
+            let own = |target| Record::from_rdata(self.name.clone(), TTL, RData::PTR(PTR(target)));
+            let targets = names.iter().filter_map(|name| Name::from_ascii(name).ok());
+            return Answer::Records(targets.take(most_records(self.room, POINTER_LEN)).map(own).collect());
         }
         let [a, b, ..] = ip.octets();
         // Addresses of pods (10.244.0.0/16) and of services (10.96.0.0/12) that have no record get

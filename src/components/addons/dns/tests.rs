@@ -156,6 +156,25 @@ fn a_cluster_ip_keeps_its_name_whatever_an_endpointslice_says() {
     assert_eq!(ask_of(&zone, "9.0.96.10.in-addr.arpa.", RecordType::PTR), ["web.default.svc.cluster.local."]);
 }
 
+/// As in CoreDNS, with or without a cluster IP.
+#[test]
+fn a_pod_has_a_reverse_name_for_each_service_that_leads_to_it() {
+    let mut zone = Zone { domain: "cluster.local".into(), ..Zone::default() };
+    for (namespace, name, cluster_ip) in
+        [("default", "web", Some(Ipv4Addr::new(10, 96, 0, 9))), ("bare", "all", None)]
+    {
+        let pod = slice([("10-244-1-2".to_string(), Ipv4Addr::new(10, 244, 1, 2))]);
+        let entry = Entry { cluster_ip, slices: vec![pod], ..Entry::default() };
+        zone.services.insert((namespace.into(), name.into()), entry);
+    }
+    let zone = zone.indexed();
+    assert_eq!(
+        ask_of(&zone, "2.1.244.10.in-addr.arpa.", RecordType::PTR),
+        ["10-244-1-2.all.bare.svc.cluster.local.", "10-244-1-2.web.default.svc.cluster.local."]
+    );
+    assert!(ask_of(&zone, "2.1.244.10.in-addr.arpa.", RecordType::A).is_empty());
+}
+
 #[test]
 fn an_endpoint_has_the_ports_of_its_slices_and_each_once() {
     let port = |name: &str, port: u16| json!({"name": name, "port": port});

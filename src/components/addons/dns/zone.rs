@@ -15,9 +15,9 @@ pub(crate) struct Zone {
     /// By namespace and name.
     pub(crate) services: BTreeMap<(String, String), Entry>,
     pub(super) namespaces: BTreeSet<String>,
-    /// What an address is called. A cluster IP belongs to its service; an endpoint of several
-    /// headless services, to the first.
-    pub(super) addresses: HashMap<Ipv4Addr, String>,
+    /// What an address is called. A cluster IP has the name of its service alone; another address
+    /// has one name for each host of each service that has it, as in CoreDNS.
+    pub(super) addresses: HashMap<Ipv4Addr, Vec<String>>,
 }
 
 /// A service.
@@ -91,21 +91,22 @@ impl Zone {
 
     /// With everything that makes an answer a look-up.
     pub(super) fn indexed(mut self) -> Zone {
-        let mut of_endpoints: HashMap<Ipv4Addr, String> = HashMap::new();
+        let mut of_endpoints: HashMap<Ipv4Addr, Vec<String>> = HashMap::new();
         for ((namespace, name), entry) in &mut self.services {
             let base = format!("{name}.{namespace}.svc.{}.", self.domain);
             entry.index();
-            if let Some(ip) = entry.cluster_ip {
-                self.addresses.entry(ip).or_insert(base);
-                continue;
+            let mut hosts: Vec<_> = entry.hosts.iter().collect();
+            hosts.sort_unstable_by_key(|(name, _)| *name);
+            for (host, ip) in hosts.iter().flat_map(|(host, all)| all.addresses.iter().map(move |ip| (host, ip))) {
+                of_endpoints.entry(*ip).or_default().push(format!("{host}.{base}"));
             }
-            for (host, ip) in entry.slices.iter().flat_map(|slice| &slice.endpoints) {
-                of_endpoints.entry(*ip).or_insert_with(|| format!("{host}.{base}"));
+            if let Some(ip) = entry.cluster_ip {
+                self.addresses.entry(ip).or_insert_with(|| vec![base]);
             }
         }
         // EndpointSlices may name any address: a cluster IP keeps its service's name.
-        for (ip, name) in of_endpoints {
-            self.addresses.entry(ip).or_insert(name);
+        for (ip, names) in of_endpoints {
+            self.addresses.entry(ip).or_insert(names);
         }
         self
     }
