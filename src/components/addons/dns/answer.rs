@@ -5,6 +5,7 @@ use super::{RECORD_MIN, TTL};
 use hickory_proto::op::Query;
 use hickory_proto::rr::rdata::{A, CNAME, NS, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// ExternalName services that are followed one after the other, as in CoreDNS: they may name each
@@ -13,6 +14,9 @@ pub(super) const LINKS_MAX: usize = 8;
 
 /// Bytes of a name that stands in a message already (RFC 1035, 4.1.4).
 const POINTER_LEN: usize = 2;
+
+/// The weights of all SRV records of an answer together. More records than this have 1 each.
+const WEIGHTS: usize = 100;
 
 /// What `dns-version.cluster.local` says: the version of the schema.
 const SCHEMA: &str = "1.1.0";
@@ -41,6 +45,7 @@ pub(super) enum Answer {
 /// ```text
 /// A ext.default.svc.cluster.local.  ->  CNAME web.default.svc.cluster.local., A 10.96.0.9
 /// A out.default.svc.cluster.local.  ->  CNAME example.org., and what is answered outside for that
+/// A ring.default.svc.cluster.local., which stands for itself  ->  nothing
 /// ```
 pub(super) fn answer(zone: &Zone, query: &Query, room: usize) -> Answer {
     let mut links = Vec::new();
@@ -56,22 +61,37 @@ pub(super) fn answer(zone: &Zone, query: &Query, room: usize) -> Answer {
             _ => None,
         };
         match (answered, target) {
+            (Answer::Records(_), Some(_)) if links.len() >= LINKS_MAX => return Answer::Records(vec![]),
             (Answer::Records(records), Some(target)) => {
                 links.extend(records);
-                if links.len() >= LINKS_MAX {
-                    return Answer::Records(links);
-                }
                 query = Query::query(target, query.query_type());
             }
+            // A chain that ends in nothing is left out as a whole.
+            (Answer::Records(records), None) if records.is_empty() => return Answer::Records(records),
+            (Answer::NoSuchName, _) if !links.is_empty() => return Answer::Records(vec![]),
             (Answer::Records(records), None) => {
                 links.extend(records);
                 return Answer::Records(links);
             }
             (Answer::Forward, _) if !links.is_empty() => return Answer::Follow(links, query.name().clone()),
-            (Answer::NoSuchName, _) if !links.is_empty() => return Answer::Records(links),
             (other, _) => return other,
         }
     }
+}
+
+/// Returns the addresses that belong to an answer: those of the targets of its SRV records, so that
+/// a client need not ask for each of them (RFC 2782).
+pub(super) fn additional(zone: &Zone, answers: &[Record], room: usize) -> Vec<Record> {
+    let mut seen = HashSet::new();
+    let targets = answers.iter().filter_map(|record| match &record.data {
+        RData::SRV(service) if seen.insert(&service.target) => Some(service.target.clone()),
+        _ => None,
+    });
+    let found = targets.flat_map(|target| match answer_one(zone, &Query::query(target, RecordType::A), room) {
+        Answer::Records(records) => records,
+        _ => vec![],
+    });
+    found.take(most_records(room, size_of::<Ipv4Addr>())).collect()
 }
 
 fn answer_one(zone: &Zone, query: &Query, room: usize) -> Answer {
@@ -161,6 +181,9 @@ impl Asked<'_> {
 
     fn service(&self, entry: &Entry, base: &str) -> Answer {
         if let Some(external) = &entry.external_name {
+            if self.kind == RecordType::SRV {
+                return Answer::Records(vec![]); // as CoreDNS: it has no ports
+            }
             // An address is no name; CoreDNS leaves out such a service, too.
             let is_address = external.parse::<IpAddr>().is_ok();
             let target = Name::from_ascii(format!("{}.", external.trim_end_matches('.')));
@@ -215,7 +238,8 @@ impl Asked<'_> {
         self.srv(base, slices.flat_map(|slice| slice.ports.values().map(|port| (*port, Some(name)))))
     }
 
-    /// SRV records for ports of a service itself, or of its endpoints with a host name.
+    /// SRV records for ports of a service itself, or of its endpoints with a host name. They share
+    /// a weight of [`WEIGHTS`], as in CoreDNS: two records have 50 each.
     ///
     /// ```text
     /// 5000 ports, 10 endpoints, 512 bytes, base db.default.svc.cluster.local.
@@ -224,12 +248,14 @@ impl Asked<'_> {
     fn srv<'h>(&self, base: &str, ports: impl Iterator<Item = (u16, Option<&'h str>)>) -> Answer {
         // Priority, weight and port take six bytes, and the target is written in full (RFC 2782).
         let most = most_records(self.room, 6 + base.len());
+        let ports: Vec<(u16, Option<&str>)> = ports.take(most.max(WEIGHTS)).collect();
+        let share = u16::try_from(WEIGHTS / ports.len().max(1)).unwrap_or(1).max(1);
         let record = |(number, host): (u16, Option<&str>)| {
             let target = host.map_or(base.to_string(), |host| format!("{host}.{base}"));
-            let target = Name::from_ascii(target).ok()?;
-            Some(Record::from_rdata(self.name.clone(), TTL, RData::SRV(SRV::new(0, 100, number, target))))
+            let service = SRV::new(0, share, number, Name::from_ascii(target).ok()?);
+            Some(Record::from_rdata(self.name.clone(), TTL, RData::SRV(service)))
         };
-        Answer::Records(ports.take(most).filter_map(record).collect())
+        Answer::Records(ports.into_iter().take(most).filter_map(record).collect())
     }
 
     /// Answers a reverse lookup. `reverse` is the name without `.in-addr.arpa`: `10.0.96.10` asks
@@ -269,10 +295,10 @@ fn most_records(room: usize, data: usize) -> usize {
     room / (RECORD_MIN + data) + 1
 }
 
-/// The SOA record of the domain.
+/// The SOA record of the domain. Its last number is how long a negative answer may be kept.
 pub(super) fn authority(zone: &Zone) -> Option<Record> {
     let domain = Name::from_ascii(format!("{}.", zone.domain)).ok()?;
     let server = Name::from_ascii(format!("ns.dns.{}.", zone.domain)).ok()?;
     let mail = Name::from_ascii(format!("hostmaster.{}.", zone.domain)).ok()?;
-    Some(Record::from_rdata(domain, TTL, RData::SOA(SOA::new(server, mail, 1, 7200, 1800, 86400, 5))))
+    Some(Record::from_rdata(domain, TTL, RData::SOA(SOA::new(server, mail, 1, 7200, 1800, 86400, TTL))))
 }

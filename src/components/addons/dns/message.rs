@@ -1,6 +1,6 @@
 //! Messages: what a request is answered with, and in how many bytes. All of it is pure.
 
-use super::answer::{Answer, answer, authority};
+use super::answer::{Answer, additional, answer, authority};
 use super::zone::Zone;
 use super::{EDNS_MAX, RECORDS_MAX};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
@@ -69,6 +69,7 @@ pub(super) fn reply(zone: &Zone, request: &Message, room: usize, turn: usize) ->
         Answer::Records(records) if records.is_empty() => drop(response.add_authority(authority(zone)?)),
         Answer::Records(mut records) => {
             rotate(&mut records, turn);
+            response.add_additionals(additional(zone, &records, room));
             response.add_answers(records);
         }
         Answer::NoSuchName => {
@@ -135,7 +136,7 @@ fn unreadable(bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The bytes of a reply, in at most `limit` or as many as the request allows: with as many answers
-/// as fit, and with the truncation bit if some do not. A request with an OPT record gets one (RFC
+/// as fit, then additional records, and with the truncation bit if some answers do not. A request with an OPT record gets one (RFC
 /// 6891, 6.1.1).
 pub(super) fn encode(request: &Message, mut response: Message, limit: usize) -> Option<Vec<u8>> {
     let room = room(request, limit);
@@ -156,10 +157,13 @@ pub(super) fn encode(request: &Message, mut response: Message, limit: usize) -> 
     encoder.set_max_size(u16::try_from(left).unwrap_or(u16::MAX));
     response.emit(&mut encoder).ok()?;
     // The encoder leaves out the records that do not fit, and the header counts the others.
-    let fitting = u16::from_be_bytes([*encoded.get(6)?, *encoded.get(7)?]);
-    response.answers.truncate(usize::from(fitting));
+    let count = |at: usize| Some(u16::from_be_bytes([*encoded.get(at)?, *encoded.get(at + 1)?]));
+    let (answers, additional) = (usize::from(count(6)?), usize::from(count(10)?));
+    // Additional records may be left out without the bit (RFC 2181, 9).
+    response.metadata.truncation |= answers < response.answers.len() || !response.authorities.is_empty();
+    response.answers.truncate(answers);
     response.authorities.clear();
-    response.metadata.truncation = true;
+    response.additionals.truncate(additional);
     response.edns = opt;
     response.to_vec().ok()
 }

@@ -66,7 +66,7 @@ fn services_and_pods_have_names() {
     assert_eq!(ask("empty.default.svc.cluster.local.", A), "nxdomain");
     assert_eq!(ask("nope.default.svc.cluster.local.", A), "nxdomain");
     assert_eq!(ask("ext.default.svc.cluster.local.", A), "example.org. | ask example.org.");
-    assert_eq!(ask("ext.default.svc.cluster.local.", SRV), "example.org.");
+    assert_eq!(ask("ext.default.svc.cluster.local.", SRV), "", "it has no ports");
     assert_eq!(ask("dns-version.cluster.local.", RecordType::TXT), "1.1.0");
     assert_eq!(ask("dns-version.cluster.local.", A), "");
     assert_eq!(ask("10-244-1-2.default.pod.cluster.local.", A), "10.244.1.2");
@@ -74,7 +74,7 @@ fn services_and_pods_have_names() {
         ask("_http._tcp.web.default.svc.cluster.local.", SRV),
         "0 100 80 web.default.svc.cluster.local."
     );
-    assert!(ask("_http._tcp.db.default.svc.cluster.local.", SRV).starts_with("0 100 8080 db-0.db.default"));
+    assert!(ask("_http._tcp.db.default.svc.cluster.local.", SRV).starts_with("0 50 8080 db-0.db.default"));
     assert_eq!(ask("9.0.96.10.in-addr.arpa.", PTR), "web.default.svc.cluster.local.");
     assert_eq!(ask("3.1.244.10.in-addr.arpa.", PTR), "db-0.db.default.svc.cluster.local.");
     // A name has the types that it has, whatever is asked.
@@ -197,7 +197,8 @@ fn an_endpoint_has_the_ports_of_its_slices_and_each_once() {
         "the slice says what is ready, not the service"
     );
     let records = |all: &[(u16, &str)]| -> Vec<String> {
-        all.iter().map(|(port, host)| format!("0 100 {port} {host}.{base}")).collect()
+        let weight = 100 / all.len();
+        all.iter().map(|(port, host)| format!("0 {weight} {port} {host}.{base}")).collect()
     };
     let http = [(8080, "a"), (8080, "b"), (8080, "c")];
     assert_eq!(ask_of(&zone, &format!("_http._tcp.{base}"), RecordType::SRV), records(&http));
@@ -223,10 +224,9 @@ fn an_external_name_is_answered_with_the_addresses_that_it_stands_for() {
     use RecordType::{A, AAAA};
     let name = |service: &str| format!("{service}.default.svc.cluster.local.");
     assert_eq!(ask(&name("alias"), A), format!("{} | 10.96.0.9", name("web")));
-    assert_eq!(ask(&name("alias"), AAAA), name("web"), "it has none of this type");
+    assert_eq!(ask(&name("alias"), AAAA), "", "it has none of this type");
     assert_eq!(ask(&name("away"), A), format!("{} | example.org. | ask example.org.", name("ext")));
-    assert_eq!(ask(&name("lost"), A), name("nope"));
-    assert_eq!(ask(&name("ring"), A), vec![name("ring"); LINKS_MAX].join(" | "));
+    assert_eq!((ask(&name("lost"), A), ask(&name("ring"), A)), (String::new(), String::new()));
     let mut request = Message::query();
     request.add_query(Query::query(Name::from_ascii(name("ext")).unwrap(), A));
     let Some(Reply::Follow(response, target)) = reply(&zone(), &request, UDP_MAX, 0) else {
@@ -250,6 +250,65 @@ fn an_external_name_is_answered_with_the_addresses_that_it_stands_for() {
         "what the name leads to, and nothing else"
     );
     assert_eq!(whole.queries, request.queries, "the question stays the client's");
+}
+
+#[test]
+fn as_many_external_names_are_followed_as_in_coredns() {
+    let mut zone = Zone { domain: "cluster.local".into(), ..Zone::default() };
+    let name = |n: usize| format!("s{n}.d.svc.cluster.local.");
+    for n in 1..=LINKS_MAX + 1 {
+        let entry = Entry { external_name: Some(name(n - 1)), ..Entry::default() };
+        zone.services.insert(("d".into(), format!("s{n}")), entry);
+    }
+    let web = Entry { cluster_ip: Some(Ipv4Addr::new(10, 96, 0, 9)), ..Entry::default() };
+    zone.services.insert(("d".into(), "s0".into()), web);
+    let found = ask_of(&zone, &name(LINKS_MAX), RecordType::A);
+    assert_eq!((found.len(), found.last().map(String::as_str)), (LINKS_MAX + 1, Some("10.96.0.9")));
+    assert!(ask_of(&zone, &name(LINKS_MAX + 1), RecordType::A).is_empty());
+}
+
+/// What does not fit of them is left out, and the answer is whole all the same.
+#[test]
+fn an_srv_answer_has_the_addresses_of_its_targets() {
+    let answer_to = |zone: &Zone, name: &str| {
+        let mut request = Message::query();
+        request.add_query(Query::query(Name::from_ascii(name).unwrap(), RecordType::SRV));
+        let Served::Reply(reply) = serve(zone, &request.to_vec().unwrap(), UDP_MAX, 0) else {
+            panic!("no reply")
+        };
+        assert!(reply.len() <= UDP_MAX);
+        Message::from_vec(&reply).unwrap()
+    };
+    let shown = |name: &str| -> Vec<String> {
+        let all = answer_to(&zone(), name).additionals;
+        all.iter().map(|record| format!("{} {}", record.name, record.data)).collect()
+    };
+    assert_eq!(
+        shown("_http._tcp.db.default.svc.cluster.local."),
+        ["db-0.db.default.svc.cluster.local. 10.244.1.3", "db-1.db.default.svc.cluster.local. 10.244.2.3"]
+    );
+    assert_eq!(shown("web.default.svc.cluster.local."), ["web.default.svc.cluster.local. 10.96.0.9"]);
+    let mut zone = Zone { domain: "cluster.local".into(), ..Zone::default() };
+    let eight = (0..8u8).map(|n| (format!("h{n}"), Ipv4Addr::new(10, 244, 1, n)));
+    zone.services.insert(("d".into(), "many".into()), Entry { slices: vec![slice(eight)], ..Entry::default() });
+    let answer = answer_to(&zone.indexed(), "many.d.svc.cluster.local.");
+    assert_eq!((answer.answers.len(), answer.metadata.truncation), (8, false));
+    assert!((1..8).contains(&answer.additionals.len()), "{}", answer.additionals.len());
+}
+
+#[test]
+fn a_negative_answer_is_kept_as_long_as_a_record() {
+    let Some(Reply::Whole(response)) = ({
+        let mut request = Message::query();
+        let name = Name::from_ascii("nope.default.svc.cluster.local.").unwrap();
+        request.add_query(Query::query(name, RecordType::A));
+        reply(&zone(), &request, UDP_MAX, 0)
+    }) else {
+        panic!("no reply")
+    };
+    let [soa] = response.authorities.as_slice() else { panic!("no SOA") };
+    let RData::SOA(data) = &soa.data else { panic!("{soa:?}") };
+    assert_eq!((data.minimum, soa.ttl), (TTL, TTL));
 }
 
 #[test]
@@ -368,10 +427,10 @@ fn an_answer_costs_no_more_than_its_message_holds() {
         assert!((room / 80..room / 40).contains(&made), "{made} records for {room} bytes");
     }
     let one = records("_p4999._tcp.", UDP_MAX);
-    assert_eq!((one.len(), &*one[3]), (10, "0 100 15000 h3.db.default.svc.cluster.local."));
+    assert_eq!((one.len(), &*one[3]), (10, "0 10 15000 h3.db.default.svc.cluster.local."));
     assert!(records("_p5000._tcp.", UDP_MAX).is_empty());
     // A port of the same name over another protocol is another one.
-    assert_eq!(records("_p1._udp.", UDP_MAX)[0], "0 100 7 h0.db.default.svc.cluster.local.");
+    assert_eq!(records("_p1._udp.", UDP_MAX)[0], "0 10 7 h0.db.default.svc.cluster.local.");
     // What does not fit over UDP says so.
     let mut request = Message::query();
     let name = Name::from_ascii("db.default.svc.cluster.local.").unwrap();
