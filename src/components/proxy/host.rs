@@ -27,6 +27,8 @@ const RETRY: Duration = Duration::from_secs(10);
 /// one has, the port of a load balancer without a node port, or ports that are more than one
 /// namespace may have. `nodes` are the ready ones, with their names. Pure.
 ///
+/// Node ports come before ports of load balancers, as a node knows no others.
+///
 /// With `externalTrafficPolicy: Local` a port leads only to nodes that have an endpoint: the others
 /// drop what comes, and the learner's client would wait for minutes.
 pub fn wanted(
@@ -34,8 +36,7 @@ pub fn wanted(
     slices: &BTreeMap<String, Vec<Arc<k8s_openapi::api::discovery::v1::EndpointSlice>>>,
     nodes: &[(String, Ipv4Addr)],
 ) -> (Vec<(HostPort, Arc<Service>)>, Vec<Refused>) {
-    let mut ports: Vec<(HostPort, Arc<Service>)> = Vec::new();
-    let mut by_number: BTreeMap<(u16, Protocol), usize> = BTreeMap::new(); // indices of `ports`
+    let (mut node_ports, mut balancers) = (Vec::new(), Vec::new());
     let (mut refused, mut budget) = (Vec::new(), rules::Budget::default());
     for service in rules::by_age(services) {
         let Some(spec) = &service.spec else { continue };
@@ -74,36 +75,51 @@ pub fn wanted(
             let serving = nodes.iter().filter(|(node, _)| serves(node));
             let to: Vec<SocketAddr> = serving.map(|(_, ip)| SocketAddr::from((*ip, node_port))).collect();
             let ready = !to.is_empty();
-            let mut outside = vec![node_port];
-            if is_balancer {
-                outside.extend(u16::try_from(port.port).ok());
-            }
-            for number in outside {
-                match by_number.get(&(number, protocol)).map(|index| &ports[*index]) {
-                    None => {
-                        by_number.insert((number, protocol), ports.len());
-                        ports.push((
-                            HostPort { port: number, protocol, to: to.clone(), ready, affinity_seconds },
-                            service.clone(),
-                        ));
-                    }
-                    Some((_, owner)) if Key::of(&**owner) == Key::of(&**service) => {}
-                    Some((_, owner)) => {
-                        let owner = Key::of(&**owner).to_string();
-                        let owner = match rules::owner_for(service, &owner) {
-                            known if known == owner => format!("the Service {known}"),
-                            unknown => unknown.to_string(),
-                        };
-                        let message = format!(
-                            "localhost:{number} leads to {owner}, which has the same port: it does not lead to this one"
-                        );
-                        refused.push(Refused { service: service.clone(), reason: "HostPortTaken", message });
-                    }
-                }
-            }
+            let own = |number| HostPort { port: number, protocol, to: to.clone(), ready, affinity_seconds };
+            node_ports.push((own(node_port), service.clone()));
+            // A port of the same number as its own node port is open already.
+            let number = u16::try_from(port.port).ok().filter(|number| is_balancer && *number != node_port);
+            balancers.extend(number.map(|number| (own(number), service.clone())));
         }
     }
-    (ports, refused)
+    // People choose the ports of balancers: none of them takes the node port of another.
+    node_ports.extend(balancers);
+    (hand_out(node_ports, &mut refused), refused)
+}
+
+/// Gives each number to the first port that asks for it, and adds the others to `refused`.
+fn hand_out(
+    asking: Vec<(HostPort, Arc<Service>)>,
+    refused: &mut Vec<Refused>,
+) -> Vec<(HostPort, Arc<Service>)> {
+    let mut ports: Vec<(HostPort, Arc<Service>)> = Vec::new();
+    let mut by_number: BTreeMap<(u16, Protocol), usize> = BTreeMap::new(); // indices of `ports`
+    for (port, service) in asking {
+        match by_number.get(&(port.port, port.protocol)).map(|index| &ports[*index]) {
+            None => {
+                by_number.insert((port.port, port.protocol), ports.len());
+                ports.push((port, service));
+            }
+            Some((_, owner)) => refused.push(taken(port.port, &service, owner)),
+        }
+    }
+    ports
+}
+
+/// A port that another Service has, or another port of the same one.
+fn taken(number: u16, service: &Arc<Service>, owner: &Arc<Service>) -> Refused {
+    let owner = Key::of(&**owner);
+    let message = if owner == Key::of(&**service) {
+        format!("localhost:{number} leads to the node port {number} of this Service, and to no other port")
+    } else {
+        let owner = owner.to_string();
+        let owner = match rules::owner_for(service, &owner) {
+            known if known == owner => format!("the Service {known}"),
+            unknown => unknown.to_string(),
+        };
+        format!("localhost:{number} leads to {owner}, which has the same port: it does not lead to this one")
+    };
+    Refused { service: service.clone(), reason: "HostPortTaken", message }
 }
 
 /// Returns whether localhost leads to a Service.
@@ -124,6 +140,12 @@ fn without_node_port(service: &Arc<Service>, port: i32) -> Refused {
 fn owner_of(ports: &[(HostPort, Arc<Service>)], number: u16, protocol: Protocol) -> Option<&Arc<Service>> {
     let owned = ports.iter().find(|(port, _)| port.port == number && port.protocol == protocol);
     owned.map(|(_, service)| service)
+}
+
+/// Returns the ports that lead to a ready node, without those that the machine refused.
+fn open_ports(ports: &[HostPort], failed: &BTreeSet<(u16, Protocol)>) -> Vec<u16> {
+    let open = ports.iter().filter(|port| port.ready && !failed.contains(&(port.port, port.protocol)));
+    open.map(|port| port.port).collect()
 }
 
 /// Returns the Services that TCP ports lead to: connections are counted for these alone, and a UDP
@@ -148,7 +170,7 @@ pub fn start(crew: &Crew, client: &Client, host: Arc<dyn HostNetwork>, tap: Tap)
         nodes.on(move |change| poke.poke(change.cause()));
         let mut told: BTreeSet<(u16, Protocol, String)> = BTreeSet::new();
         let mut told_owners = BTreeSet::new();
-        let mut last: Vec<HostPort> = Vec::new();
+        let mut last: Vec<u16> = Vec::new();
         let mut cause = None;
         loop {
             let ready: Vec<(String, Ipv4Addr)> = nodes.list().iter().filter_map(|n| ready_ip(n)).collect();
@@ -158,11 +180,11 @@ pub fn start(crew: &Crew, client: &Client, host: Arc<dyn HostNetwork>, tap: Tap)
             served.send_replace(by_tcp_port(&wanted));
             let start = clock::Instant::now();
             let failed = host.sync_ports(&ports).await;
-            if ports != last {
-                let open: Vec<u16> = ports.iter().filter(|p| p.ready).map(|p| p.port).collect();
+            let open = open_ports(&ports, &failed.iter().map(|(port, _)| *port).collect());
+            if open != last {
+                last.clone_from(&open);
                 let event = Event::Ports { open };
                 tap.emit(Record::new(event).cause(cause.take()).took(start.elapsed()));
-                last = ports;
             }
             let mut now_told = BTreeSet::new();
             for ((port, protocol), error) in failed {
@@ -328,7 +350,7 @@ mod tests {
         let services = [balancer("a", 30001), balancer("b", 30002)];
         let (ports, refused) = wanted(&services, &BTreeMap::new(), &[]);
         let ports: Vec<u16> = ports.iter().map(|(port, _)| port.port).collect();
-        assert_eq!(ports, [30001, 80, 30002]);
+        assert_eq!(ports, [30001, 30002, 80]);
         assert_eq!(refused.len(), 1);
         assert_eq!(refused[0].service.metadata.name.as_deref(), Some("b"));
         assert!(
@@ -336,5 +358,39 @@ mod tests {
             "{}",
             refused[0].message
         );
+    }
+
+    /// A node leads its port 30080 to the port `b`, and so does localhost.
+    #[test]
+    fn a_node_port_comes_before_a_balancers_port_of_the_same_number() {
+        let ports = serde_json::json!([
+            {"name": "a", "port": 30080, "nodePort": 31000}, {"name": "b", "port": 80, "nodePort": 30080},
+            {"name": "c", "port": 30090, "nodePort": 30090},
+        ]);
+        let balancer = service("web", serde_json::json!({"type": "LoadBalancer", "ports": ports}));
+        let ports = serde_json::json!([{"port": 1, "nodePort": 80}]);
+        let younger = service("x", serde_json::json!({"type": "NodePort", "ports": ports}));
+        let (ports, refused) = wanted(&[balancer, younger], &BTreeMap::new(), &[]);
+        let name = |service: &Service| service.metadata.name.clone().unwrap();
+        let ports: Vec<(u16, String)> = ports.iter().map(|(port, of)| (port.port, name(of))).collect();
+        let expected = [(31000, "web"), (30080, "web"), (30090, "web"), (80, "x")];
+        assert_eq!(ports, expected.map(|(port, of)| (port, of.to_string())));
+        let told: Vec<&str> = refused.iter().map(|r| &r.message[..30]).collect();
+        assert_eq!(told, ["localhost:30080 leads to the n", "localhost:80 leads to the Serv"]);
+    }
+
+    #[test]
+    fn a_port_that_the_machine_refused_is_not_recorded_as_open() {
+        let port =
+            |port, protocol, ready| HostPort { port, protocol, to: vec![], ready, affinity_seconds: None };
+        let ports = [
+            port(30080, Protocol::Tcp, true),
+            port(30081, Protocol::Tcp, true),
+            port(30081, Protocol::Udp, true),
+            port(30082, Protocol::Tcp, false),
+        ];
+        assert_eq!(open_ports(&ports, &BTreeSet::new()), [30080, 30081, 30081]);
+        let failed = [(30080, Protocol::Tcp), (30081, Protocol::Udp)].into();
+        assert_eq!(open_ports(&ports, &failed), [30081]);
     }
 }
