@@ -293,8 +293,9 @@ fn bytes(rule: &ServiceRule) -> usize {
     let sticky = rule.affinity_seconds.map_or(0, |_| 800 * rule.used().len());
     let further = [&rule.all_endpoints, &rule.local_endpoints];
     let further = further.into_iter().flatten().map(|list| 768 + each * list.len()).sum::<usize>();
-    let node_port = rule.node_port.map_or(0, |_| 768);
-    1024 + 64 * rule.addresses.len() + each * rule.endpoints.len() + sticky + further + node_port
+    let is_marked = rule.node_port.is_some() || rule.addresses.len() > 1;
+    let mark = if is_marked { 768 } else { 0 };
+    1024 + 64 * rule.addresses.len() + each * rule.endpoints.len() + sticky + further + mark
 }
 
 /// The reason of the Event on a Service some of whose ports are beyond a bound.

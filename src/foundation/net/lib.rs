@@ -22,7 +22,7 @@
 //! clients, and every established connection, alone. [`host`] leads ports of the learner's own
 //! loopback into the fabric. Services know three kinds of clients: pods (prerouting), the node
 //! itself (output) and, through NodePorts, the fabric (masqueraded, so that answers come back the
-//! same way).
+//! same way). What goes to an external address is masqueraded for all clients.
 //!
 //! The folder `golden` shows what a change of rules writes, as scripts to read.
 //! ## Left out

@@ -4,6 +4,7 @@
 //! ```text
 //! map vips      { 10.96.0.10 . tcp . 80 : goto s0 }         # a connection's first packet finds its service by one look-up
 //! map nodeports { tcp . 30080 : goto x0 }                   # at the node's own address alone; x0 marks for masquerading, then goes to s0; externalTrafficPolicy: Local, see `inside`
+//!                                                           # external addresses lead to x0, too
 //! set refused   { 10.96.0.11 . tcp . 80 }                   # services without endpoints: an answer, not silence
 //! map e_s0      { 0 : 10.244.1.2 . 8080, 1 : … }            # s0: dnat ip to numgen random mod 2 map @e_s0
 //! set a1_0af4…  { clients of one endpoint, with timeout }    # s1: sessionAffinity: ClientIP, over t1_0af4… for each endpoint
@@ -198,6 +199,7 @@ impl Names {
     fn everywhere(&self, service: &ServiceRule) -> String {
         if service.all_endpoints.is_some() { self.external() } else { self.cluster() }
     }
+    /// For node ports, and for external addresses whose clients get the node's address.
     fn node_port(&self) -> String {
         format!("x{}", self.0)
     }
@@ -245,11 +247,29 @@ fn choosers<'a>(names: &Names, service: &'a ServiceRule) -> Vec<(String, &'a [(I
     chains
 }
 
-/// Elements of `vips`, with the chain that serves them: the first address is the cluster IP.
+/// Returns whether a service has a chain that marks connections for masquerading: those to a node
+/// port or an external address may leave for another node. With `externalTrafficPolicy: Local` the
+/// client keeps its address.
+fn is_marked(service: &ServiceRule) -> bool {
+    service.local_endpoints.is_none() && (service.node_port.is_some() || service.addresses.len() > 1)
+}
+
+/// The addresses of a service, each with the chain that serves it: the first is the cluster IP.
+/// External and load-balancer addresses mark for masquerading also what comes from pods, as
+/// upstream's external chains do.
+fn entries(names: &Names, service: &ServiceRule) -> Vec<(Ipv4Addr, String)> {
+    let external = match is_marked(service) {
+        true => names.node_port(),
+        false => names.everywhere(service),
+    };
+    let chains = std::iter::once(names.cluster()).chain(std::iter::repeat(external));
+    service.addresses.iter().copied().zip(chains).collect()
+}
+
+/// Elements of `vips`.
 fn served(names: &Names, service: &ServiceRule) -> Result<Vec<SetElement>> {
-    let chains = std::iter::once(names.cluster()).chain(std::iter::repeat(names.everywhere(service)));
-    let elements = service.addresses.iter().zip(chains);
-    elements.map(|(address, chain)| Ok(address_key(service, *address).verdict(goto(&chain)?))).collect()
+    let entries = entries(names, service).into_iter();
+    entries.map(|(address, chain)| Ok(address_key(service, address).verdict(goto(&chain)?))).collect()
 }
 
 /// The rules of a node port with `externalTrafficPolicy: Local` for clients inside the cluster,
@@ -300,15 +320,15 @@ fn add(
             (endpoints, Some(_)) => stick(t, &names, &name, endpoints)?,
         };
     }
-    t = add_elements(t, &vips(), &served(&names, service)?);
-    let Some(port) = service.node_port else { return Ok(t) };
     let entry = names.node_port();
     // externalTrafficPolicy: Local keeps the client's address: the answer comes back through this
     // node anyway.
-    if service.local_endpoints.is_none() {
+    if is_marked(service) {
         let marked = rule(&entry).set_mark_masked(MASQUERADE, MASQUERADE);
         t = t.add_chain(chain(&entry)?).add_rule(marked.try_goto(&names.everywhere(service))?);
     }
+    t = add_elements(t, &vips(), &served(&names, service)?);
+    let Some(port) = service.node_port else { return Ok(t) };
     Ok(t.add_set_elements(&node_ports(), &[port_key(service, port).verdict(goto(&entry)?)]))
 }
 
@@ -391,9 +411,9 @@ fn remove(
     t = remove_elements(t, &vips(), &keys);
     if let Some(port) = service.node_port {
         t = t.del_set_elements(&node_ports(), &[port_key(service, port)]);
-        if service.local_endpoints.is_none() {
-            t = t.del_chain(TABLE, &names.node_port(), family);
-        }
+    }
+    if is_marked(service) {
+        t = t.del_chain(TABLE, &names.node_port(), family);
     }
     for (name, endpoints) in choosers(&names, service) {
         t = t.del_chain(TABLE, &name, family);
@@ -411,54 +431,4 @@ fn remove(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::plan::tests::rule as service;
-
-    /// The kernel refuses a whole transaction in which one rule refers to a chain that does not
-    /// exist.
-    #[test]
-    fn every_endpoint_that_a_chain_chooses_has_a_chain_that_remembers_its_clients() {
-        let (ending, ready) = ((Ipv4Addr::new(10, 244, 1, 2), 80), (Ipv4Addr::new(10, 244, 2, 2), 80));
-        let base =
-            ServiceRule { node_port: Some(30080), affinity_seconds: Some(10800), ..service("x", &[ready]) };
-        let external = ServiceRule { local_endpoints: Some(vec![ending]), ..base.clone() };
-        let internal =
-            ServiceRule { endpoints: vec![ending], all_endpoints: Some(vec![ready]), ..base.clone() };
-        for rule in [base, external, internal] {
-            let made = rule.used();
-            for (chain, endpoints) in choosers(&Names(0), &rule) {
-                assert!(endpoints.iter().all(|e| made.contains(e)), "{chain}: {endpoints:?} of {made:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn clients_inside_the_cluster_are_led_to_a_chain_with_the_endpoints_of_all_nodes() {
-        let (here, there) = ((Ipv4Addr::new(10, 244, 1, 2), 80), (Ipv4Addr::new(10, 244, 2, 2), 80));
-        let external = ServiceRule {
-            node_port: Some(30080),
-            local_endpoints: Some(vec![here]),
-            ..service("x", &[here, there])
-        };
-        let both =
-            ServiceRule { endpoints: vec![here], all_endpoints: Some(vec![here, there]), ..external.clone() };
-        for (rule, expected) in [(external, vec!["x0", "s0"]), (both, vec!["x0", "y0", "s0"])] {
-            let chains = choosers(&Names(0), &rule);
-            assert!(chains.iter().map(|(name, _)| name).eq(expected), "what is led to is made before");
-            let to = Names(0).everywhere(&rule);
-            let (_, endpoints) = chains.iter().find(|(name, _)| *name == to).unwrap();
-            assert_eq!(*endpoints, rule.everywhere());
-        }
-    }
-
-    /// An attribute has at most 64 KiB: a Service with 2800 external addresses in one message would
-    /// make the kernel refuse the whole transaction.
-    #[test]
-    fn elements_of_any_number_fit_into_messages() {
-        let elements: Vec<SetElement> = (0..2800).map(SetElement::mark).collect();
-        let sizes: Vec<usize> = portions(&elements).map(<[SetElement]>::len).collect();
-        assert_eq!(sizes, [500, 500, 500, 500, 500, 300]);
-        assert_eq!(portions(&[]).count(), 0, "no message without elements");
-    }
-}
+mod tests;
