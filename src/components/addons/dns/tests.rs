@@ -209,6 +209,35 @@ fn an_endpoint_has_the_ports_of_its_slices_and_each_once() {
     assert_eq!(ask_of(&zone, &format!("a.{base}"), RecordType::A), ["10.244.1.1"]);
 }
 
+/// Twelve slices with other endpoints each make a history for each of many endpoints, and then
+/// every one of these would have a slice of its own with thousands of ports.
+#[test]
+fn slices_of_the_same_endpoints_cost_no_more_than_a_bound() {
+    let (endpoints, count) = (1000_u32, 2000);
+    let host = |n: u32| json!({"addresses": [Ipv4Addr::from(0x0af4_0000 + n).to_string()], "hostname": format!("h{n}")});
+    let ports = |name: &str, count: usize| -> serde_json::Value {
+        (0..count).map(|n| json!({"name": format!("{name}{n}"), "port": 1 + n})).collect()
+    };
+    let mut slices: Vec<(&str, serde_json::Value, serde_json::Value)> = Vec::new();
+    for bit in 0..12 {
+        let some = (0..endpoints).filter(|n| n >> bit & 1 == 1).map(host);
+        slices.push(("db", ports(&format!("b{bit}-"), 1), some.collect()));
+    }
+    for slice in ["x", "y"] {
+        slices.push(("db", ports(slice, count), (0..endpoints).map(host).collect()));
+    }
+    let zone = zone_with(&slices);
+    let entry = &zone.services[&("aaa".to_string(), "db".to_string())];
+    let made: usize = entry.slices.iter().map(|slice| slice.ports.len()).sum();
+    assert!(made < 300_000, "{made} ports, where there are 4012");
+    // Nothing is missing.
+    for (port, hosts) in [("b0-0", 500), ("x1999", 1000), ("y7", 1000)] {
+        let having = entry.slices.iter().filter(|slice| slice.ports.contains_key(&called(port, "tcp")));
+        let found: std::collections::BTreeSet<_> = having.flat_map(|slice| &slice.endpoints).collect();
+        assert_eq!(found.len(), hosts, "{port}");
+    }
+}
+
 #[test]
 fn a_question_of_another_class_is_refused() {
     let mut query = Query::query(Name::from_ascii("web.default.svc.cluster.local.").unwrap(), RecordType::A);

@@ -63,6 +63,35 @@ fn protocol(named: Option<&str>) -> String {
     named.unwrap_or("TCP").to_lowercase()
 }
 
+/// Look-ups that may be spent on ports of one Service that endpoints have in several EndpointSlices.
+/// Without a bound they are as many as ports times endpoints times slices.
+const OVERLAP_MAX: usize = 200_000;
+
+/// Where the endpoints of a Service are.
+struct Seen {
+    /// The indexes of the slices that an endpoint is in.
+    places: HashMap<(String, Ipv4Addr), Vec<usize>>,
+    /// Look-ups that are left.
+    left: usize,
+}
+
+impl Seen {
+    /// The slices that an endpoint is in, as long as any look-up is left.
+    fn earlier(&mut self, endpoint: &(String, Ipv4Addr)) -> Vec<usize> {
+        match self.places.get(endpoint).cloned() {
+            Some(earlier) if self.spend(earlier.len()) => earlier,
+            _ => Vec::new(),
+        }
+    }
+
+    /// Takes so many look-ups; `false`: there are not so many, and there will be none.
+    fn spend(&mut self, look_ups: usize) -> bool {
+        let left = self.left.checked_sub(look_ups);
+        self.left = left.unwrap_or(0);
+        left.is_some()
+    }
+}
+
 impl Zone {
     /// From the objects as they are now.
     pub(crate) fn of(
@@ -127,8 +156,7 @@ impl Entry {
             let protocol = protocol(port.protocol.as_deref());
             entry.ports.push((port.name.clone().unwrap_or_default(), protocol, number));
         }
-        // The indexes of the slices that an endpoint is in.
-        let mut seen: HashMap<(String, Ipv4Addr), Vec<usize>> = HashMap::new();
+        let mut seen = Seen { places: HashMap::new(), left: OVERLAP_MAX };
         for slice in slices {
             entry.add(slice, &mut seen);
         }
@@ -136,8 +164,9 @@ impl Entry {
     }
 
     /// Adds the endpoints of a slice: those that are in earlier ones, too, with their other ports
-    /// only.
-    fn add(&mut self, slice: &EndpointSlice, seen: &mut HashMap<(String, Ipv4Addr), Vec<usize>>) {
+    /// only. When nothing is left to look for these with, endpoints have all ports of the slice,
+    /// some perhaps for a second time.
+    fn add(&mut self, slice: &EndpointSlice, seen: &mut Seen) {
         let numbered = slice.ports.iter().flatten().filter_map(|port| {
             let name = called(port.name.as_deref().unwrap_or_default(), &protocol(port.protocol.as_deref()));
             Some((name, u16::try_from(port.port?).ok()?))
@@ -146,21 +175,32 @@ impl Entry {
         let endpoints: BTreeSet<(String, Ipv4Addr)> = ready_endpoints(slice).collect();
         let mut by_earlier: BTreeMap<Vec<usize>, Vec<(String, Ipv4Addr)>> = BTreeMap::new();
         for endpoint in endpoints {
-            let earlier = seen.get(&endpoint).cloned().unwrap_or_default();
+            let earlier = seen.earlier(&endpoint);
             by_earlier.entry(earlier).or_default().push(endpoint);
         }
+        let mut whole = Vec::new();
         for (earlier, endpoints) in by_earlier {
+            if earlier.is_empty() || !seen.spend(ports.len() * (1 + earlier.len())) {
+                whole.extend(endpoints);
+                continue;
+            }
             let mut ports = ports.clone();
             ports
                 .retain(|name, port| earlier.iter().all(|at| self.slices[*at].ports.get(name) != Some(port)));
-            if !earlier.is_empty() && ports.is_empty() {
-                continue;
+            if !ports.is_empty() {
+                self.push(Slice { ports, endpoints }, seen);
             }
-            for endpoint in &endpoints {
-                seen.entry(endpoint.clone()).or_default().push(self.slices.len());
-            }
-            self.slices.push(Slice { ports, endpoints });
         }
+        if !whole.is_empty() {
+            self.push(Slice { ports, endpoints: whole }, seen);
+        }
+    }
+
+    fn push(&mut self, slice: Slice, seen: &mut Seen) {
+        for endpoint in &slice.endpoints {
+            seen.places.entry(endpoint.clone()).or_default().push(self.slices.len());
+        }
+        self.slices.push(slice);
     }
 
     fn index(&mut self) {
