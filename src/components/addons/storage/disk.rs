@@ -50,7 +50,7 @@ fn trash_of(root: &Path) -> PathBuf {
     root.with_file_name("released")
 }
 
-/// The volumes whose directories were being removed when an earlier process ended.
+/// The volumes whose directories are being removed, or were when an earlier process ended.
 pub(super) fn half_removed(root: &Path) -> Result<BTreeSet<String>, linux::Error> {
     let trash = trash_of(root);
     match trash.is_dir() {

@@ -11,6 +11,7 @@ use client::{Key, Outcome, is_code, optional, reference};
 use k8s_openapi::api::core::v1::PersistentVolume;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tap::Cause;
 
@@ -61,7 +62,7 @@ fn is_guarded(volume: &PersistentVolume) -> bool {
 
 impl Worker {
     pub(super) async fn reclaim(&self, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
-        let Some(volume) = self.volumes.get(&key) else { return Ok(Outcome::Done) };
+        let Some(volume) = self.volumes.get(&key) else { return self.finish(&key.name).await };
         match step(&volume) {
             Step::Nothing => return Ok(Outcome::Done),
             Step::Protect => return self.guard(&volume, true, cause).await,
@@ -104,18 +105,38 @@ impl Worker {
     /// The removals that an earlier process began and no volume asks for any more: node and volume.
     pub(super) async fn left_behind(&self) -> Vec<Key> {
         let mut found = Vec::new();
-        for (node, root) in &self.config.nodes {
-            let root = root.clone();
-            match on_disk(move || disk::half_removed(&root)).await {
-                Ok(volumes) => found.extend(volumes.into_iter().map(|volume| Key::new(node.clone(), volume))),
-                Err(error) => tracing::warn!(node, %error, "cannot look for volumes that are half removed"),
-            }
+        for node in self.config.nodes.keys() {
+            let volumes = self.half_removed(node).await.into_iter();
+            found.extend(volumes.map(|volume| Key::new(node.clone(), volume)));
         }
         found.retain(|key| self.volumes.get(&Key::new("", key.name.clone())).is_none());
         found
     }
 
-    /// Goes on with one of them.
+    /// The volumes of a node whose directories are half removed.
+    async fn half_removed(&self, node: &str) -> BTreeSet<String> {
+        let Some(root) = self.config.nodes.get(node).cloned() else { return BTreeSet::new() };
+        on_disk(move || disk::half_removed(&root)).await.unwrap_or_else(|error| {
+            tracing::warn!(node, %error, "cannot look for volumes that are half removed");
+            BTreeSet::new()
+        })
+    }
+
+    /// Goes on with the removal of a volume that went before its directory was gone: its finalizer
+    /// was taken off by hand.
+    async fn finish(&self, volume: &str) -> Result<Outcome, Error> {
+        let mut outcome = Outcome::Done;
+        for node in self.config.nodes.keys() {
+            if self.half_removed(node).await.contains(volume)
+                && self.clear(Key::new(node.clone(), volume)).await? != Outcome::Done
+            {
+                outcome = Outcome::After(Duration::ZERO);
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Goes on with a removal that an earlier process began, or whose volume is gone.
     pub(super) async fn clear(&self, Key { namespace: node, name }: Key) -> Result<Outcome, Error> {
         let Some(root) = self.config.nodes.get(&node).cloned() else { return Ok(Outcome::Done) };
         match on_disk(move || disk::clear(&root, &name)).await? {

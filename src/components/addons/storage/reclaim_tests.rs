@@ -252,3 +252,19 @@ async fn what_an_earlier_process_left_half_removed_is_removed_at_the_start() {
     assert!(!dir.path().join("n2").exists(), "nothing is made on a node without volumes");
     crew.kill();
 }
+
+/// Its finalizer was taken off by hand and it was deleted while its directory was being removed.
+#[tokio::test]
+async fn the_directory_of_a_volume_that_went_meanwhile_is_removed() {
+    let (dir, crew) = (tempfile::tempdir().unwrap(), Crew::new("t"));
+    for left in ["n1/released/pvc-u.1/left", "n1/released/pvc-w.1/left"] {
+        std::fs::create_dir_all(dir.path().join(left)).unwrap();
+    }
+    let api = Scripted::new(|_| None).await;
+    let worker = worker(&crew, api.client.clone(), dir.path(), None, None);
+    assert_eq!(worker.reclaim(volume_key(), None).await.unwrap(), Outcome::Done);
+    let left: Vec<_> = std::fs::read_dir(dir.path().join("n1/released")).unwrap().flatten().collect();
+    assert_eq!((left.len(), left[0].file_name().to_str()), (1, Some("pvc-w.1")), "another volume's stays");
+    assert!(!dir.path().join("n2").exists() && api.take().is_empty());
+    crew.kill();
+}
