@@ -46,7 +46,11 @@ pub fn start(crew: &Crew, config: Config) {
         let volumes: Informer<PersistentVolume> = Informer::all(&own, &config.client);
         let classes: Informer<StorageClass> = Informer::all(&own, &config.client);
         let recorder = Recorder::new(&own, &config.client, PROVISIONER, "");
-        futures::join!(claims.synced(), volumes.synced(), classes.synced());
+        let stop = own.token();
+        tokio::select! {
+            _ = futures::future::join3(claims.synced(), volumes.synced(), classes.synced()) => {}
+            () = stop.cancelled() => return Ok(()), // without an API server they are never synced
+        }
         tracing::info!(provisioner = PROVISIONER, "started");
         let wanted: WorkQueue<Key> = WorkQueue::new(&own);
         let q = wanted.clone();
@@ -77,7 +81,7 @@ pub fn start(crew: &Crew, config: Config) {
             let worker = worker.clone();
             async move { worker.reclaim(key, cause).await }
         });
-        own.token().cancelled().await;
+        stop.cancelled().await;
         Ok::<(), String>(())
     });
 }

@@ -418,3 +418,14 @@ fn a_volume_is_reserved_for_its_claim_and_tied_to_its_node() {
     assert_eq!(volume.metadata.finalizers, None, "nothing is removed for it");
     assert_eq!(volume.spec.unwrap().persistent_volume_reclaim_policy.as_deref(), Some("Retain"));
 }
+
+/// Otherwise the stop of a pod without an API server waits for the kill.
+#[tokio::test]
+async fn a_stop_before_the_caches_are_synced_is_heard() {
+    let api = Scripted::new(|_| refusal(503, "ServiceUnavailable")).await;
+    let crew = Crew::new("t");
+    let nodes = BTreeMap::new();
+    start(&crew, Config { client: api.client.clone(), tap: Tap::new(), nodes });
+    let stopped = tokio::time::timeout(std::time::Duration::from_secs(60), crew.stop()).await;
+    assert!(stopped.is_ok(), "it waits for the caches");
+}
