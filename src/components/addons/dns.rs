@@ -3,6 +3,7 @@
 
 mod answer;
 mod message;
+mod resolvers;
 pub(crate) mod zone;
 
 use super::dns_known::Known;
@@ -12,23 +13,17 @@ use client::{Client, Informer};
 use hickory_proto::op::{Message, ResponseCode};
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use message::{Outside, Served, complete, encode, is_answer, question_for, serve};
-use parking_lot::Mutex;
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use message::{Outside, Served, complete, encode, question_for, serve};
+use resolvers::Resolvers;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 use task::Crew;
 use tokio::net::{TcpListener, UdpSocket};
 pub(crate) use zone::Zone;
 
 /// Seconds that an answer may be kept, as kubeadm's Corefile says (the plug-in's own default is 5).
 const TTL: u32 = 30;
-/// A resolver outside that does not answer in this time has failed.
-const FORWARD_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a resolver that failed is asked after the others.
-const FAILED_FOR: Duration = Duration::from_secs(30);
 /// Bytes of an answer over UDP, unless the client allows more; and what it may allow.
 const UDP_MAX: usize = 512;
 const EDNS_MAX: usize = 4096;
@@ -81,6 +76,8 @@ pub fn start(crew: &Crew, config: Config) {
         });
         let (upstream, forwards) = (Resolvers::new(config.upstream), forwards());
         let server = Arc::new(Server { zone, upstream, forwards, turn: AtomicUsize::new(0) });
+        let checking = server.clone();
+        own.spawn(async move { checking.upstream.check().await });
         let udp = Arc::new(config.udp);
         let tcp_server = server.clone();
         own.spawn(dns_tcp::serve(config.tcp, own.clone(), move |bytes: Vec<u8>, from| {
@@ -165,88 +162,15 @@ impl Server {
         }
     }
 
-    /// Asks the resolvers one after the other until one answers, or none did.
+    /// Asks the resolvers outside. If none answers, the answer says so.
     async fn forward(&self, bytes: &[u8], request: &Message, long: bool) -> Option<Vec<u8>> {
-        for upstream in self.upstream.in_turn() {
-            let attempt = async {
-                match long {
-                    true => dns_tcp::ask(upstream, bytes).await,
-                    false => ask_udp(upstream, bytes).await,
-                }
-            };
-            let answered = match tokio::time::timeout(FORWARD_TIMEOUT, attempt).await {
-                Ok(Ok(reply)) if is_answer(bytes, &reply) => Ok(reply),
-                Ok(Ok(_)) => Err("it answered another question".to_string()),
-                Ok(Err(error)) => Err(error.to_string()),
-                Err(_) => Err(format!("no answer in {FORWARD_TIMEOUT:?}")),
-            };
-            match answered {
-                Ok(reply) => {
-                    self.upstream.answered(upstream);
-                    return Some(reply);
-                }
-                Err(why) => self.upstream.failed(upstream, &why),
-            }
+        if let Some(reply) = self.upstream.ask(bytes, long).await {
+            return Some(reply);
         }
         let mut response =
             Message::error_msg(request.metadata.id, request.metadata.op_code, ResponseCode::ServFail);
         response.add_queries(request.queries.iter().cloned());
         encode(request, response, UDP_MAX)
-    }
-}
-
-/// The resolvers outside, in the order in which resolv.conf(5) names them, as the C library asks
-/// them. One that failed is asked after the others for [`FAILED_FOR`], so that not every question
-/// waits for it. (CoreDNS' `forward` chooses at random and tries a failed one beside the
-/// questions.)
-struct Resolvers {
-    all: Vec<SocketAddr>,
-    failed: Mutex<HashMap<SocketAddr, Instant>>,
-}
-
-impl Resolvers {
-    fn new(all: Vec<SocketAddr>) -> Resolvers {
-        Resolvers { all, failed: Mutex::default() }
-    }
-
-    fn in_turn(&self) -> Vec<SocketAddr> {
-        let failed = self.failed.lock();
-        let mut all = self.all.clone();
-        all.sort_by_key(|one| failed.get(one).is_some_and(|at| at.elapsed() < FAILED_FOR));
-        all
-    }
-
-    fn failed(&self, one: SocketAddr, why: &str) {
-        let mut failed = self.failed.lock();
-        if failed.insert(one, Instant::now()).is_none() {
-            tracing::warn!(resolver = %one, why, "a resolver does not answer");
-        }
-    }
-
-    fn answered(&self, one: SocketAddr) {
-        let mut failed = self.failed.lock();
-        if failed.remove(&one).is_some() {
-            tracing::info!(resolver = %one, "the resolver answers again");
-        }
-    }
-}
-
-/// Asks a resolver. Messages that answer something else are passed over.
-async fn ask_udp(upstream: SocketAddr, question: &[u8]) -> std::io::Result<Vec<u8>> {
-    let any: IpAddr = match upstream {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let socket = UdpSocket::bind((any, 0)).await?;
-    socket.connect(upstream).await?;
-    socket.send(question).await?;
-    let mut buffer = vec![0; 4096];
-    loop {
-        let count = socket.recv(&mut buffer).await?;
-        if is_answer(question, &buffer[..count]) {
-            buffer.truncate(count);
-            return Ok(buffer);
-        }
     }
 }
 

@@ -1,8 +1,12 @@
 //! Questions that are asked outside.
 
+use super::message::is_answer;
+use super::resolvers::{FORWARD_TIMEOUT, ask_udp};
 use super::*;
 use hickory_proto::op::Query;
 use hickory_proto::rr::{Name, RecordType};
+use std::net::Ipv4Addr;
+use std::sync::atomic::AtomicBool;
 
 fn server(upstream: &[SocketAddr]) -> Server {
     Server {
@@ -132,25 +136,85 @@ async fn messages_that_answer_something_else_are_passed_over() {
     assert!(is_answer(&question, &failed));
 }
 
-#[tokio::test]
-async fn a_resolver_that_fails_is_asked_after_the_others() {
-    let outside = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let closed = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let alive = outside.local_addr().unwrap();
-    let server = Arc::new(server(&[closed, alive]));
-    let (question, crew) = (question(), Crew::new("t"));
+/// A resolver that answers the questions for which `answers` says so, until the crew ends.
+async fn resolver(crew: &Crew, answers: impl Fn(&[u8]) -> bool + Send + 'static) -> SocketAddr {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = socket.local_addr().unwrap();
     crew.spawn(async move {
         let mut buffer = [0; 512];
-        while let Ok((count, from)) = outside.recv_from(&mut buffer).await {
-            let _ = outside.send_to(&answering(&buffer[..count], b""), from).await;
+        while let Ok((count, from)) = socket.recv_from(&mut buffer).await {
+            if answers(&buffer[..count]) {
+                let _ = socket.send_to(&answering(&buffer[..count], b""), from).await;
+            }
         }
     });
-    assert_eq!(server.upstream.in_turn(), [closed, alive]);
+    address
+}
+
+/// Lets the checks of resolvers go on for a while.
+async fn check(server: &Server) {
+    let _ = tokio::time::timeout(Duration::from_secs(20), server.upstream.check()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resolver_that_is_down_is_asked_after_the_others_until_it_answers() {
+    let (crew, up) = (Crew::new("t"), Arc::new(AtomicBool::new(false)));
+    let is_up = up.clone();
+    let first = resolver(&crew, move |_| is_up.load(Ordering::Relaxed)).await;
+    let second = resolver(&crew, |_| true).await;
+    let (server, question) = (server(&[first, second]), question());
     let request = Message::from_vec(&question).unwrap();
     let found = server.forward(&question, &request, false).await;
     assert_eq!(found, Some(answering(&question, b"")));
-    assert_eq!(server.upstream.in_turn(), [alive, closed]);
-    server.upstream.answered(closed);
-    assert_eq!(server.upstream.in_turn(), [closed, alive]);
+    assert_eq!(server.upstream.in_turn(), [first, second], "one question says nothing");
+    check(&server).await;
+    assert_eq!(server.upstream.in_turn(), [second, first]);
+    up.store(true, Ordering::Relaxed);
+    server.upstream.doubt(first);
+    check(&server).await;
+    assert_eq!(server.upstream.in_turn(), [first, second]);
     crew.kill();
+}
+
+/// A pod may ask all the time for a name whose own servers do not answer.
+#[tokio::test(start_paused = true)]
+async fn a_question_without_an_answer_takes_no_resolver_away_from_the_others() {
+    let (crew, question) = (Crew::new("t"), question());
+    let asked = question.clone();
+    let first = resolver(&crew, move |bytes| bytes.len() != asked.len()).await;
+    let second = resolver(&crew, |_| true).await;
+    let server = server(&[first, second]);
+    let request = Message::from_vec(&question).unwrap();
+    for _ in 0..5 {
+        assert!(server.forward(&question, &request, false).await.is_some());
+        check(&server).await;
+        assert_eq!(server.upstream.in_turn(), [first, second]);
+    }
+    crew.kill();
+}
+
+/// A firewall may let no TCP through to it.
+#[tokio::test(start_paused = true)]
+async fn a_question_over_tcp_that_fails_says_nothing_about_the_resolver() {
+    let crew = Crew::new("t");
+    let (first, second) = (resolver(&crew, |_| false).await, resolver(&crew, |_| true).await);
+    let (server, question) = (server(&[first, second]), question());
+    let request = Message::from_vec(&question).unwrap();
+    let failed = server.forward(&question, &request, true).await.unwrap();
+    assert_eq!(Message::from_vec(&failed).unwrap().metadata.response_code, ResponseCode::ServFail);
+    check(&server).await;
+    assert_eq!(server.upstream.in_turn(), [first, second]);
+    crew.kill();
+}
+
+/// The client says with EDNS how much it takes, and the resolver may send as much.
+#[tokio::test]
+async fn a_long_answer_over_udp_is_not_cut_off() {
+    let outside = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let (upstream, question) = (outside.local_addr().unwrap(), question());
+    let answer = answering(&question, &[7; 6000]);
+    let asked = tokio::spawn(async move { ask_udp(upstream, &question).await });
+    let (_, from) = outside.recv_from(&mut [0; 512]).await.unwrap();
+    outside.send_to(&answer, from).await.unwrap();
+    assert_eq!(asked.await.unwrap().unwrap().len(), answer.len());
 }

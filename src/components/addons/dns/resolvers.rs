@@ -1,0 +1,135 @@
+//! The resolvers outside: which one is asked first, and how one is asked.
+
+use super::message::is_answer;
+use crate::dns_tcp;
+use hickory_proto::op::{Message, Query};
+use hickory_proto::rr::{Name, RecordType};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+use tokio::net::UdpSocket;
+use tokio::sync::Notify;
+
+/// A resolver that does not answer a question in this time is passed over.
+pub(super) const FORWARD_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often a resolver is checked that did not answer, and how long a check waits, as in CoreDNS.
+const CHECK_EVERY: Duration = Duration::from_millis(500);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
+/// Checks that may fail one after the other: with the next one a resolver is down (`max_fails`).
+const FAILS_MAX: u32 = 2;
+
+/// The resolvers outside, in the order in which resolv.conf(5) names them, as the C library asks
+/// them (CoreDNS' `forward` chooses at random). One that is down is asked after the others, so that
+/// not every question waits for it.
+///
+/// A question that is not answered says nothing about the resolver: the servers of that name may be
+/// down, and one client would choose the order for all. It only begins checks of our own, which go
+/// on until one is answered. Source: CoreDNS' `plugin/forward` and `plugin/pkg/proxy`.
+pub(super) struct Resolvers {
+    all: Vec<SocketAddr>,
+    /// Those that are being checked, with the checks that failed one after the other.
+    checked: Mutex<HashMap<SocketAddr, u32>>,
+    doubted: Notify,
+}
+
+impl Resolvers {
+    pub(super) fn new(all: Vec<SocketAddr>) -> Resolvers {
+        Resolvers { all, checked: Mutex::default(), doubted: Notify::new() }
+    }
+
+    pub(super) fn in_turn(&self) -> Vec<SocketAddr> {
+        let checked = self.checked.lock();
+        let mut all = self.all.clone();
+        all.sort_by_key(|one| checked.get(one).is_some_and(|failed| *failed > FAILS_MAX));
+        all
+    }
+
+    /// Asks the resolvers one after the other until one answers; `None`: none did. `is_long`: over
+    /// TCP.
+    pub(super) async fn ask(&self, question: &[u8], is_long: bool) -> Option<Vec<u8>> {
+        for one in self.in_turn() {
+            let attempt = async {
+                match is_long {
+                    true => dns_tcp::ask(one, question).await,
+                    false => ask_udp(one, question).await,
+                }
+            };
+            match tokio::time::timeout(FORWARD_TIMEOUT, attempt).await {
+                Ok(Ok(reply)) if is_answer(question, &reply) => return Some(reply),
+                // A firewall may keep TCP away from a resolver that answers over UDP.
+                _ if is_long => {}
+                _ => self.doubt(one),
+            }
+        }
+        None
+    }
+
+    /// Begins to check a resolver, if it is not being checked.
+    pub(super) fn doubt(&self, one: SocketAddr) {
+        self.checked.lock().entry(one).or_insert(0);
+        self.doubted.notify_one();
+    }
+
+    /// Checks resolvers that did not answer a question, for ever.
+    pub(super) async fn check(&self) {
+        loop {
+            self.doubted.notified().await;
+            loop {
+                let checked: Vec<SocketAddr> = self.checked.lock().keys().copied().collect();
+                if checked.is_empty() {
+                    break;
+                }
+                let answers = checked.into_iter().map(async |one| (one, answers(one).await));
+                for (one, is_well) in futures::future::join_all(answers).await {
+                    self.note(one, is_well);
+                }
+                tokio::time::sleep(CHECK_EVERY).await;
+            }
+        }
+    }
+
+    /// Counts a check.
+    fn note(&self, one: SocketAddr, is_well: bool) {
+        let mut checked = self.checked.lock();
+        if is_well {
+            if checked.remove(&one).is_some_and(|failed| failed > FAILS_MAX) {
+                tracing::info!(resolver = %one, "the resolver answers again");
+            }
+        } else if let Some(failed) = checked.get_mut(&one) {
+            *failed = failed.saturating_add(1);
+            if *failed == FAILS_MAX + 1 {
+                tracing::warn!(resolver = %one, "a resolver does not answer; it is asked after the others");
+            }
+        }
+    }
+}
+
+/// Whether a resolver answers a question for the servers of the root. Any answer will do.
+async fn answers(one: SocketAddr) -> bool {
+    let mut question = Message::query();
+    question.metadata.recursion_desired = true;
+    question.add_query(Query::query(Name::root(), RecordType::NS));
+    let Ok(question) = question.to_vec() else { return false };
+    matches!(tokio::time::timeout(CHECK_TIMEOUT, ask_udp(one, &question)).await, Ok(Ok(_)))
+}
+
+/// Asks a resolver. Messages that answer something else are passed over.
+pub(super) async fn ask_udp(upstream: SocketAddr, question: &[u8]) -> std::io::Result<Vec<u8>> {
+    let any: IpAddr = match upstream {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0)).await?;
+    socket.connect(upstream).await?;
+    socket.send(question).await?;
+    // The client says how long an answer it takes; a shorter buffer would cut it off silently.
+    let mut buffer = vec![0; usize::from(u16::MAX)];
+    loop {
+        let count = socket.recv(&mut buffer).await?;
+        if is_answer(question, &buffer[..count]) {
+            buffer.truncate(count);
+            return Ok(buffer);
+        }
+    }
+}
