@@ -341,12 +341,18 @@ fn name_server(world: &Arc<World>, crew: &Crew, client: Client, place: Place) {
             None => return Err("a name server needs a pod network of its own".to_string()),
         };
         let address = SocketAddr::from((place.ip, DNS_PORT));
+        let listen = async |port| {
+            let address = SocketAddr::from((place.ip, port));
+            namespace.listen(address).await.map_err(|e| format!("cannot listen on {address}: {e}"))
+        };
+        // The probes come first: the kubelet asks from the moment the container runs.
+        let (ready, health) = (listen(dns::READY_PORT).await?, listen(dns::HEALTH_PORT).await?);
         let udp = namespace.bind_udp(address).await.map_err(|e| format!("cannot bind {address}: {e}"))?;
-        let tcp = namespace.listen(address).await.map_err(|e| format!("cannot listen on {address}: {e}"))?;
+        let tcp = listen(DNS_PORT).await?;
         let server = Crew::new("coredns");
         let ended = server.clone();
         let _guard = OnEnd(move || ended.kill());
-        dns::start(&server, dns::Config { client, domain, udp, tcp, upstream });
+        dns::start(&server, dns::Config { client, domain, udp, tcp, health, ready, upstream });
         let stop = inner.token();
         tokio::select! {
             end = server.wait() => match end {

@@ -100,6 +100,65 @@ fn image(component: &str) -> String {
 
 const PROVISIONER: &str = "storage-provisioner";
 
+/// The words of kubeadm's Corefile that the name server honours. It is shown and not read.
+fn corefile(domain: &str) -> String {
+    format!(
+        ".:53 {{
+    health {{
+       lameduck 1s
+    }}
+    ready
+    kubernetes {domain} in-addr.arpa ip6.arpa {{
+       pods insecure
+       fallthrough in-addr.arpa ip6.arpa
+       ttl 30
+    }}
+    forward . /etc/resolv.conf
+    loadbalance
+}}
+"
+    )
+}
+
+/// The name server's Deployment.
+fn coredns(labels: &Value, tolerations: &Value) -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "coredns", "namespace": "kube-system", "labels": labels},
+        "spec": {
+            "replicas": 2, "selector": {"matchLabels": labels},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    "serviceAccountName": "coredns", "priorityClassName": "system-cluster-critical",
+                    "dnsPolicy": "Default", "tolerations": tolerations, "automountServiceAccountToken": false,
+                    "containers": [{
+                        "name": "coredns", "image": image("coredns"), "imagePullPolicy": "IfNotPresent",
+                        "args": ["-conf", "/etc/coredns/Corefile"],
+                        "ports": [
+                            {"name": "dns", "containerPort": 53, "protocol": "UDP"},
+                            {"name": "dns-tcp", "containerPort": 53, "protocol": "TCP"},
+                            {"name": "liveness-probe", "containerPort": addons::dns::HEALTH_PORT, "protocol": "TCP"},
+                            {"name": "readiness-probe", "containerPort": addons::dns::READY_PORT, "protocol": "TCP"},
+                        ],
+                        "livenessProbe": {
+                            "httpGet": {"path": "/health", "port": "liveness-probe", "scheme": "HTTP"},
+                            "initialDelaySeconds": 60, "timeoutSeconds": 5, "successThreshold": 1, "failureThreshold": 5,
+                        },
+                        // kubeadm leaves the period at ten seconds; a start would wait for that.
+                        "readinessProbe": {
+                            "httpGet": {"path": "/ready", "port": "readiness-probe", "scheme": "HTTP"},
+                            "periodSeconds": 1,
+                        },
+                        "resources": {"requests": {"cpu": "100m", "memory": "70Mi"}, "limits": {"memory": "170Mi"}},
+                    }],
+                },
+            },
+        },
+    })
+}
+
 /// Everything that is made through the API once it answers. Of what exists only the tag of a
 /// component's image is changed, to this program's version; all else that a learner edited stays,
 /// and so does an image of another name.
@@ -111,10 +170,6 @@ fn addons(world: &World) -> Vec<Value> {
         {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"},
     ]);
     let account = |name: &str| json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": "kube-system"}});
-    let corefile = format!(
-        ".:53 {{\n    errors\n    health\n    ready\n    kubernetes {} in-addr.arpa ip6.arpa {{\n       pods insecure\n       ttl 30\n    }}\n    forward . /etc/resolv.conf\n}}\n",
-        world.domain
-    );
     let binding = |name: &str, role: &str, account: &str| {
         json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name},
@@ -147,7 +202,7 @@ fn addons(world: &World) -> Vec<Value> {
         binding("system:storage-provisioner", "system:storage-provisioner", "storage-provisioner"),
         json!({
             "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "coredns", "namespace": "kube-system"},
-            "data": {"Corefile": corefile},
+            "data": {"Corefile": corefile(&world.domain)},
         }),
         json!({
             "apiVersion": "v1", "kind": "Service",
@@ -163,30 +218,7 @@ fn addons(world: &World) -> Vec<Value> {
                 ],
             },
         }),
-        json!({
-            "apiVersion": "apps/v1", "kind": "Deployment",
-            "metadata": {"name": "coredns", "namespace": "kube-system", "labels": labels},
-            "spec": {
-                "replicas": 2, "selector": {"matchLabels": labels},
-                "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
-                "template": {
-                    "metadata": {"labels": labels},
-                    "spec": {
-                        "serviceAccountName": "coredns", "priorityClassName": "system-cluster-critical",
-                        "dnsPolicy": "Default", "tolerations": critical, "automountServiceAccountToken": false,
-                        "containers": [{
-                            "name": "coredns", "image": image("coredns"), "imagePullPolicy": "IfNotPresent",
-                            "args": ["-conf", "/etc/coredns/Corefile"],
-                            "ports": [
-                                {"name": "dns", "containerPort": 53, "protocol": "UDP"},
-                                {"name": "dns-tcp", "containerPort": 53, "protocol": "TCP"},
-                            ],
-                            "resources": {"requests": {"cpu": "100m", "memory": "70Mi"}, "limits": {"memory": "170Mi"}},
-                        }],
-                    },
-                },
-            },
-        }),
+        coredns(&labels, &critical),
         json!({
             "apiVersion": "apps/v1", "kind": "DaemonSet",
             "metadata": {"name": "kube-proxy", "namespace": "kube-system", "labels": {"k8s-app": "kube-proxy"}},
@@ -387,6 +419,22 @@ mod tests {
             pods_of(&json!({"kind": "DaemonSet", "spec": {"template": {"spec": {"containers": own}}}})),
             0
         );
+    }
+
+    /// A probe of a port that does not exist would never succeed: the rollout would end nowhere.
+    #[test]
+    fn the_name_servers_probes_ask_where_it_answers() {
+        let deployment = coredns(&json!({"k8s-app": "kube-dns"}), &json!([]));
+        let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+        for (probe, path, number) in [
+            ("livenessProbe", "/health", addons::dns::HEALTH_PORT),
+            ("readinessProbe", "/ready", addons::dns::READY_PORT),
+        ] {
+            let get = &container[probe]["httpGet"];
+            let port = container["ports"].as_array().unwrap().iter().find(|p| p["name"] == get["port"]);
+            assert_eq!((&get["path"], &port.unwrap()["containerPort"]), (&json!(path), &json!(number)));
+        }
+        assert_eq!(container["readinessProbe"]["periodSeconds"], 1, "a start waits for a period at most");
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 
 mod answer;
 mod message;
+mod probes;
 mod resolvers;
 pub(crate) mod zone;
 
@@ -18,12 +19,27 @@ use resolvers::Resolvers;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use task::Crew;
 use tokio::net::{TcpListener, UdpSocket};
 pub(crate) use zone::Zone;
 
+/// Where the kubelet's liveness probe asks `/health`, as in kubeadm's manifest.
+pub const HEALTH_PORT: u16 = 8080;
+/// Where its readiness probe asks `/ready`.
+pub const READY_PORT: u16 = 8181;
+
 /// Seconds that an answer may be kept, as kubeadm's Corefile says (the plug-in's own default is 5).
 const TTL: u32 = 30;
+/// How long the start waits for the lists of the cluster, as in CoreDNS. Without them names outside
+/// are answered, and those of the cluster with SERVFAIL.
+const SYNC_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a question whether it is ready waits for the lists: less than a probe's time-out of a
+/// second. So a start is not delayed by the probe's period.
+const READY_WAIT: Duration = Duration::from_millis(800);
+/// How long questions are answered after a request to stop: until every kube-proxy has left this
+/// server out (`lameduck` in the Corefile).
+const LAME_DUCK: Duration = Duration::from_secs(1);
 /// Bytes of an answer over UDP, unless the client allows more; and what it may allow.
 const UDP_MAX: usize = 512;
 const EDNS_MAX: usize = 4096;
@@ -45,6 +61,9 @@ pub struct Config {
     /// Sockets on port 53 of the pod's address.
     pub udp: UdpSocket,
     pub tcp: TcpListener,
+    /// Sockets on [`HEALTH_PORT`] and [`READY_PORT`] of the pod's address.
+    pub health: TcpListener,
+    pub ready: TcpListener,
     /// Where other names are asked, from the machine's own network.
     pub upstream: Vec<SocketAddr>,
 }
@@ -57,61 +76,77 @@ fn forwards() -> Arc<Places> {
 /// Answers until the crew ends.
 pub fn start(crew: &Crew, config: Config) {
     let own = crew.clone();
-    crew.spawn_main(async move {
-        let services: Informer<Service> = Informer::all(&own, &config.client);
-        let slices: Informer<EndpointSlice> = Informer::all(&own, &config.client);
-        let namespaces: Informer<Namespace> = Informer::all(&own, &config.client);
+    crew.spawn_main(async move { run(&own, config).await });
+}
+
+async fn run(crew: &Crew, config: Config) -> Result<(), String> {
+    // A crew that was asked to stop takes no new tasks, and questions are answered for a while yet.
+    let work = crew.part();
+    let zone = Known::new(Zone::unsynced(&config.domain));
+    let full = zone.clone();
+    let is_ready = move || {
+        let zone = full.clone();
+        async move { tokio::time::timeout(READY_WAIT, zone.complete()).await.is_ok() }
+    };
+    work.spawn(probes::serve(config.health, work.clone(), "/health", || std::future::ready(true)));
+    work.spawn(probes::serve(config.ready, work.clone(), "/ready", is_ready));
+    let lists = Lists::watch(crew, &config.client);
+    work.spawn(lists.keep(config.domain.clone(), zone.clone()));
+    let stop = crew.token();
+    tokio::select! {
+        complete = tokio::time::timeout(SYNC_TIMEOUT, zone.complete()) => if complete.is_err() {
+            tracing::warn!("starting server with unsynced Kubernetes API");
+        },
+        () = stop.cancelled() => return Ok(()), // without an API server it is never complete
+    }
+    tracing::info!(domain = config.domain, "CoreDNS-like server of Ropewalk, serving on :53");
+    let upstream = Resolvers::new(config.upstream);
+    let server = Arc::new(Server { zone, upstream, forwards: forwards(), turn: AtomicUsize::new(0) });
+    let (checking, ended) = (server.clone(), work.token());
+    work.spawn(async move { checking.upstream.check(&ended).await });
+    let tcp_server = server.clone();
+    work.spawn(dns_tcp::serve(config.tcp, work.clone(), move |bytes: Vec<u8>, from| {
+        let server = tcp_server.clone();
+        async move { server.answer_tcp(&bytes, from).await }
+    }));
+    let mut serving = std::pin::pin!(server.serve_udp(config.udp, &work));
+    tokio::select! {
+        failed = &mut serving => return Err(failed),
+        () = stop.cancelled() => {}
+    }
+    match tokio::time::timeout(LAME_DUCK, serving).await {
+        Ok(failed) => Err(failed),
+        Err(_) => Ok(()),
+    }
+}
+
+/// What the zone is made from.
+struct Lists {
+    services: Informer<Service>,
+    slices: Informer<EndpointSlice>,
+    namespaces: Informer<Namespace>,
+}
+
+impl Lists {
+    fn watch(crew: &Crew, client: &Client) -> Lists {
+        Lists {
+            services: Informer::all(crew, client),
+            slices: Informer::all(crew, client),
+            namespaces: Informer::all(crew, client),
+        }
+    }
+
+    /// Keeps the zone in step with the cluster, from when the lists are complete, for ever.
+    async fn keep(self, domain: String, zone: Arc<Known>) {
+        let Lists { services, slices, namespaces } = self;
         futures::join!(services.synced(), slices.synced(), namespaces.synced());
-        tracing::info!(domain = config.domain, "CoreDNS-like server of Ropewalk, serving on :53");
-        let (s, e, n) = (services.clone(), slices.clone(), namespaces.clone());
-        let build = move || Zone::of(&config.domain, &s.list(), &e.list(), &n.list());
-        let zone = Known::new(build());
         let [on_service, on_slice, on_namespace] = [(); 3].map(|()| zone.clone());
         services.on(move |_| on_service.forget());
         slices.on(move |_| on_slice.forget());
         namespaces.on(move |_| on_namespace.forget());
-        let (keeping, ended) = (zone.clone(), own.token());
-        own.spawn(async move {
-            let _ = ended.run_until_cancelled(keeping.keep(build)).await;
-        });
-        let (upstream, forwards) = (Resolvers::new(config.upstream), forwards());
-        let server = Arc::new(Server { zone, upstream, forwards, turn: AtomicUsize::new(0) });
-        let checking = server.clone();
-        own.spawn(async move { checking.upstream.check().await });
-        let udp = Arc::new(config.udp);
-        let tcp_server = server.clone();
-        own.spawn(dns_tcp::serve(config.tcp, own.clone(), move |bytes: Vec<u8>, from| {
-            let server = tcp_server.clone();
-            async move { server.answer_tcp(&bytes, from).await }
-        }));
-        let stop = own.token();
-        let mut buffer = vec![0; 4096];
-        loop {
-            let (count, from) = tokio::select! {
-                received = udp.recv_from(&mut buffer) => match received {
-                    Ok(received) => received,
-                    Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => continue,
-                    Err(error) => return Err(format!("cannot receive: {error}")),
-                },
-                () = stop.cancelled() => return Ok(()),
-            };
-            match server.serve(&buffer[..count], UDP_MAX) {
-                // A full socket drops it, as it would drop a question.
-                Served::Reply(reply) => _ = udp.try_send_to(&reply, from),
-                Served::Outside(outside) => {
-                    let Some(place) = Place::begin(&server.forwards, from.ip()) else { continue };
-                    let (bytes, server, udp) = (buffer[..count].to_vec(), server.clone(), udp.clone());
-                    own.spawn(async move {
-                        let forwarded = place.end.run_until_cancelled(server.ask(*outside, &bytes, UDP_MAX));
-                        if let Some(reply) = forwarded.await.flatten() {
-                            let _ = udp.send_to(&reply, from).await; // the client may have left
-                        }
-                    });
-                }
-                Served::Nothing => {}
-            }
-        }
-    });
+        zone.forget();
+        zone.keep(move || Zone::of(&domain, &services.list(), &slices.list(), &namespaces.list())).await;
+    }
 }
 
 struct Server {
@@ -126,6 +161,33 @@ impl Server {
     fn serve(&self, bytes: &[u8], limit: usize) -> Served {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         serve(&self.zone.get(), bytes, limit, turn)
+    }
+
+    /// Answers what comes over UDP, until the socket fails: why.
+    async fn serve_udp(self: &Arc<Self>, udp: UdpSocket, work: &Crew) -> String {
+        let (udp, mut buffer) = (Arc::new(udp), vec![0; EDNS_MAX]);
+        loop {
+            let (count, from) = match udp.recv_from(&mut buffer).await {
+                Ok(received) => received,
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => continue,
+                Err(error) => return format!("cannot receive: {error}"),
+            };
+            match self.serve(&buffer[..count], UDP_MAX) {
+                // A full socket drops it, as it would drop a question.
+                Served::Reply(reply) => _ = udp.try_send_to(&reply, from),
+                Served::Outside(outside) => {
+                    let Some(place) = Place::begin(&self.forwards, from.ip()) else { continue };
+                    let (bytes, server, udp) = (buffer[..count].to_vec(), self.clone(), udp.clone());
+                    work.spawn(async move {
+                        let forwarded = place.end.run_until_cancelled(server.ask(*outside, &bytes, UDP_MAX));
+                        if let Some(reply) = forwarded.await.flatten() {
+                            let _ = udp.send_to(&reply, from).await; // the client may have left
+                        }
+                    });
+                }
+                Served::Nothing => {}
+            }
+        }
     }
 
     /// What a message over TCP is answered with. A question that is asked outside takes a place as
@@ -176,5 +238,9 @@ impl Server {
 
 #[cfg(test)]
 mod outside_tests;
+#[cfg(test)]
+mod srv_tests;
+#[cfg(test)]
+mod start_tests;
 #[cfg(test)]
 mod tests;

@@ -5,23 +5,28 @@
 //! that is complete. Changes that come while one is built are in the next.
 
 use super::dns::Zone;
-use parking_lot::RwLock;
 use std::sync::Arc;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 pub(super) struct Known {
-    zone: RwLock<Arc<Zone>>,
+    zone: watch::Sender<Arc<Zone>>,
     changed: Notify,
 }
 
 impl Known {
     pub(super) fn new(zone: Zone) -> Arc<Known> {
-        Arc::new(Known { zone: RwLock::new(Arc::new(zone)), changed: Notify::new() })
+        Arc::new(Known { zone: watch::Sender::new(Arc::new(zone)), changed: Notify::new() })
     }
 
     pub(super) fn get(&self) -> Arc<Zone> {
-        self.zone.read().clone()
+        self.zone.borrow().clone()
+    }
+
+    /// Waits until the zone has been built from complete lists.
+    pub(super) async fn complete(&self) {
+        let mut zone = self.zone.subscribe();
+        let _ = zone.wait_for(|zone| !zone.is_unsynced).await; // fails without a sender, which `self` is
     }
 
     /// What the zone is built from has changed.
@@ -37,11 +42,7 @@ impl Known {
             self.changed.notified().await;
             let (start, known, build) = (Instant::now(), self.clone(), build.clone());
             let built = tokio::task::spawn_blocking(move || {
-                let zone = Arc::new(build());
-                let before = {
-                    let mut now = known.zone.write();
-                    std::mem::replace(&mut *now, zone)
-                };
+                let before = known.zone.send_replace(Arc::new(build()));
                 drop(before); // not under the lock, and not where questions are answered
             });
             if let Err(error) = built.await {

@@ -33,7 +33,7 @@ pub(super) enum Answer {
     /// The records lead to this name, which is not ours: ask outside, and add what is answered. A
     /// client's resolver does not follow a CNAME itself.
     Follow(Vec<Record>, Name),
-    /// There is no such name.
+    /// There is no such name, as far as the zone knows.
     NoSuchName,
     /// Not ours: ask outside.
     Forward,
@@ -87,10 +87,11 @@ pub(super) fn additional(zone: &Zone, answers: &[Record], room: usize) -> Vec<Re
         RData::SRV(service) if seen.insert(&service.target) => Some(service.target.clone()),
         _ => None,
     });
-    let found = targets.flat_map(|target| match answer_one(zone, &Query::query(target, RecordType::A), room) {
-        Answer::Records(records) => records,
-        _ => vec![],
-    });
+    let found =
+        targets.flat_map(|target| match answer_one(zone, &Query::query(target, RecordType::A), room) {
+            Answer::Records(records) => records,
+            _ => vec![],
+        });
     found.take(most_records(room, size_of::<Ipv4Addr>())).collect()
 }
 
@@ -270,6 +271,9 @@ impl Asked<'_> {
             let own = |target| Record::from_rdata(self.name.clone(), TTL, RData::PTR(PTR(target)));
             let targets = names.iter().filter_map(|name| Name::from_ascii(name).ok());
             return Answer::Records(targets.take(most_records(self.room, POINTER_LEN)).map(own).collect());
+        }
+        if self.zone.is_unsynced {
+            return Answer::NoSuchName; // whether the cluster has it is not known yet
         }
         let [a, b, ..] = ip.octets();
         // Addresses of pods (10.244.0.0/16) and of services (10.96.0.0/12) that have no record get

@@ -72,6 +72,11 @@ pub(super) fn reply(zone: &Zone, request: &Message, room: usize, turn: usize) ->
             response.add_additionals(additional(zone, &records, room));
             response.add_answers(records);
         }
+        // As CoreDNS, before its caches are synced.
+        Answer::NoSuchName if zone.is_unsynced => {
+            response.metadata.response_code = ResponseCode::ServFail;
+            response.metadata.authoritative = false;
+        }
         Answer::NoSuchName => {
             response.metadata.response_code = ResponseCode::NXDomain;
             response.add_authority(authority(zone)?);
@@ -136,8 +141,8 @@ fn unreadable(bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The bytes of a reply, in at most `limit` or as many as the request allows: with as many answers
-/// as fit, then additional records, and with the truncation bit if some answers do not. A request with an OPT record gets one (RFC
-/// 6891, 6.1.1).
+/// as fit, then additional records, and with the truncation bit if some answers do not. A request
+/// with an OPT record gets one (RFC 6891, 6.1.1).
 pub(super) fn encode(request: &Message, mut response: Message, limit: usize) -> Option<Vec<u8>> {
     let room = room(request, limit);
     let opt = request.edns.as_ref().map(|asked| {

@@ -153,7 +153,8 @@ async fn resolver(crew: &Crew, answers: impl Fn(&[u8]) -> bool + Send + 'static)
 
 /// Lets the checks of resolvers go on for a while.
 async fn check(server: &Server) {
-    let _ = tokio::time::timeout(Duration::from_secs(20), server.upstream.check()).await;
+    let ended = tokio_util::sync::CancellationToken::new();
+    let _ = tokio::time::timeout(Duration::from_secs(20), server.upstream.check(&ended)).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 /// A resolver that does not answer a question in this time is passed over.
 pub(super) const FORWARD_TIMEOUT: Duration = Duration::from_secs(2);
@@ -71,8 +72,8 @@ impl Resolvers {
         self.doubted.notify_one();
     }
 
-    /// Checks resolvers that did not answer a question, for ever.
-    pub(super) async fn check(&self) {
+    /// Checks resolvers that did not answer a question, until the crew ends.
+    pub(super) async fn check(&self, ended: &CancellationToken) {
         loop {
             self.doubted.notified().await;
             loop {
@@ -84,7 +85,9 @@ impl Resolvers {
                 for (one, is_well) in futures::future::join_all(answers).await {
                     self.note(one, is_well);
                 }
-                tokio::time::sleep(CHECK_EVERY).await;
+                if tokio::time::timeout(CHECK_EVERY, ended.cancelled()).await.is_ok() {
+                    return;
+                }
             }
         }
     }

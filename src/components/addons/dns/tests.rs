@@ -9,11 +9,11 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use serde_json::json;
 use std::net::Ipv4Addr;
 
-fn slice(endpoints: impl IntoIterator<Item = (String, Ipv4Addr)>) -> Slice {
+pub(super) fn slice(endpoints: impl IntoIterator<Item = (String, Ipv4Addr)>) -> Slice {
     Slice { ports: [(called("http", "tcp"), 8080)].into(), endpoints: endpoints.into_iter().collect() }
 }
 
-fn zone() -> Zone {
+pub(super) fn zone() -> Zone {
     let entry = |ip: Option<[u8; 4]>, endpoints: &[(&str, [u8; 4])]| Entry {
         cluster_ip: ip.map(Ipv4Addr::from),
         ports: vec![("http".into(), "tcp".into(), 80)],
@@ -126,7 +126,7 @@ fn objects<T: serde::de::DeserializeOwned>(all: serde_json::Value) -> Vec<Arc<T>
 
 /// Headless services of the namespace `aaa` and a service with the cluster IP 10.96.0.9, whose
 /// EndpointSlices (name of the service, ports, endpoints) are these.
-fn zone_with(slices: &[(&str, serde_json::Value, serde_json::Value)]) -> Zone {
+pub(super) fn zone_with(slices: &[(&str, serde_json::Value, serde_json::Value)]) -> Zone {
     let ports = json!([{"name": "http", "port": 80}]);
     let services = json!([
         {"metadata": {"name": "web", "namespace": "default"}, "spec": {"clusterIP": "10.96.0.9", "ports": ports}},
@@ -209,35 +209,6 @@ fn an_endpoint_has_the_ports_of_its_slices_and_each_once() {
     assert_eq!(ask_of(&zone, &format!("a.{base}"), RecordType::A), ["10.244.1.1"]);
 }
 
-/// Twelve slices with other endpoints each make a history for each of many endpoints, and then
-/// every one of these would have a slice of its own with thousands of ports.
-#[test]
-fn slices_of_the_same_endpoints_cost_no_more_than_a_bound() {
-    let (endpoints, count) = (1000_u32, 2000);
-    let host = |n: u32| json!({"addresses": [Ipv4Addr::from(0x0af4_0000 + n).to_string()], "hostname": format!("h{n}")});
-    let ports = |name: &str, count: usize| -> serde_json::Value {
-        (0..count).map(|n| json!({"name": format!("{name}{n}"), "port": 1 + n})).collect()
-    };
-    let mut slices: Vec<(&str, serde_json::Value, serde_json::Value)> = Vec::new();
-    for bit in 0..12 {
-        let some = (0..endpoints).filter(|n| n >> bit & 1 == 1).map(host);
-        slices.push(("db", ports(&format!("b{bit}-"), 1), some.collect()));
-    }
-    for slice in ["x", "y"] {
-        slices.push(("db", ports(slice, count), (0..endpoints).map(host).collect()));
-    }
-    let zone = zone_with(&slices);
-    let entry = &zone.services[&("aaa".to_string(), "db".to_string())];
-    let made: usize = entry.slices.iter().map(|slice| slice.ports.len()).sum();
-    assert!(made < 300_000, "{made} ports, where there are 4012");
-    // Nothing is missing.
-    for (port, hosts) in [("b0-0", 500), ("x1999", 1000), ("y7", 1000)] {
-        let having = entry.slices.iter().filter(|slice| slice.ports.contains_key(&called(port, "tcp")));
-        let found: std::collections::BTreeSet<_> = having.flat_map(|slice| &slice.endpoints).collect();
-        assert_eq!(found.len(), hosts, "{port}");
-    }
-}
-
 #[test]
 fn a_question_of_another_class_is_refused() {
     let mut query = Query::query(Name::from_ascii("web.default.svc.cluster.local.").unwrap(), RecordType::A);
@@ -294,35 +265,6 @@ fn as_many_external_names_are_followed_as_in_coredns() {
     let found = ask_of(&zone, &name(LINKS_MAX), RecordType::A);
     assert_eq!((found.len(), found.last().map(String::as_str)), (LINKS_MAX + 1, Some("10.96.0.9")));
     assert!(ask_of(&zone, &name(LINKS_MAX + 1), RecordType::A).is_empty());
-}
-
-/// What does not fit of them is left out, and the answer is whole all the same.
-#[test]
-fn an_srv_answer_has_the_addresses_of_its_targets() {
-    let answer_to = |zone: &Zone, name: &str| {
-        let mut request = Message::query();
-        request.add_query(Query::query(Name::from_ascii(name).unwrap(), RecordType::SRV));
-        let Served::Reply(reply) = serve(zone, &request.to_vec().unwrap(), UDP_MAX, 0) else {
-            panic!("no reply")
-        };
-        assert!(reply.len() <= UDP_MAX);
-        Message::from_vec(&reply).unwrap()
-    };
-    let shown = |name: &str| -> Vec<String> {
-        let all = answer_to(&zone(), name).additionals;
-        all.iter().map(|record| format!("{} {}", record.name, record.data)).collect()
-    };
-    assert_eq!(
-        shown("_http._tcp.db.default.svc.cluster.local."),
-        ["db-0.db.default.svc.cluster.local. 10.244.1.3", "db-1.db.default.svc.cluster.local. 10.244.2.3"]
-    );
-    assert_eq!(shown("web.default.svc.cluster.local."), ["web.default.svc.cluster.local. 10.96.0.9"]);
-    let mut zone = Zone { domain: "cluster.local".into(), ..Zone::default() };
-    let eight = (0..8u8).map(|n| (format!("h{n}"), Ipv4Addr::new(10, 244, 1, n)));
-    zone.services.insert(("d".into(), "many".into()), Entry { slices: vec![slice(eight)], ..Entry::default() });
-    let answer = answer_to(&zone.indexed(), "many.d.svc.cluster.local.");
-    assert_eq!((answer.answers.len(), answer.metadata.truncation), (8, false));
-    assert!((1..8).contains(&answer.additionals.len()), "{}", answer.additionals.len());
 }
 
 #[test]
@@ -416,60 +358,6 @@ fn an_answer_that_does_not_fit_says_so() {
         panic!("no reply")
     };
     assert_eq!((refused.metadata.response_code, refused.queries.len()), (ResponseCode::FormErr, 0));
-}
-
-/// Ports times endpoints are made no further than the message holds, and one port is found
-/// without a look at the others.
-#[test]
-fn an_answer_costs_no_more_than_its_message_holds() {
-    let (service, namespace, ports) = ("db", "default", 5000);
-    let port = |n: i32| serde_json::json!({"name": format!("p{n}"), "protocol": "TCP", "port": n + 1});
-    let in_slice = |n: i32| serde_json::json!({"name": format!("p{n}"), "port": n + 10_001});
-    let metadata = serde_json::json!({"name": service, "namespace": namespace,
-        "labels": {"kubernetes.io/service-name": service}});
-    let endpoint =
-        |n: i32| serde_json::json!({"addresses": [format!("10.244.1.{n}")], "hostname": format!("h{n}")});
-    let of = |make: &dyn Fn(i32) -> serde_json::Value, count| {
-        let udp = serde_json::json!({"name": "p1", "protocol": "UDP", "port": 7});
-        (0..count).map(make).chain((count == ports).then_some(udp)).collect::<Vec<_>>()
-    };
-    let headless: Service = serde_json::from_value(serde_json::json!({
-        "metadata": metadata, "spec": {"clusterIP": "None", "ports": of(&port, ports)},
-    }))
-    .unwrap();
-    let slice: EndpointSlice = serde_json::from_value(serde_json::json!({
-        "metadata": metadata, "addressType": "IPv4", "ports": of(&in_slice, ports), "endpoints": of(&endpoint, 10),
-    }))
-    .unwrap();
-    let zone = Zone::of("cluster.local", &[Arc::new(headless)], &[Arc::new(slice)], &[]);
-    let slices = &zone.services[&(namespace.to_string(), service.to_string())].slices;
-    assert_eq!((slices.len(), slices[0].endpoints.len(), slices[0].ports.len()), (1, 10, 5001));
-    let records = |name: &str, room| {
-        let name = Name::from_ascii(format!("{name}db.default.svc.cluster.local.")).unwrap();
-        match answer(&zone, &Query::query(name, RecordType::SRV), room) {
-            Answer::Records(records) => records.iter().map(|r| r.data.to_string()).collect::<Vec<String>>(),
-            _ => vec![],
-        }
-    };
-    for room in [UDP_MAX, EDNS_MAX, usize::from(u16::MAX)] {
-        let made = records("", room).len();
-        assert!((room / 80..room / 40).contains(&made), "{made} records for {room} bytes");
-    }
-    let one = records("_p4999._tcp.", UDP_MAX);
-    assert_eq!((one.len(), &*one[3]), (10, "0 10 15000 h3.db.default.svc.cluster.local."));
-    assert!(records("_p5000._tcp.", UDP_MAX).is_empty());
-    // A port of the same name over another protocol is another one.
-    assert_eq!(records("_p1._udp.", UDP_MAX)[0], "0 10 7 h0.db.default.svc.cluster.local.");
-    // What does not fit over UDP says so.
-    let mut request = Message::query();
-    let name = Name::from_ascii("db.default.svc.cluster.local.").unwrap();
-    request.add_query(Query::query(name, RecordType::SRV));
-    for limit in [UDP_MAX, usize::from(u16::MAX)] {
-        let Served::Reply(reply) = serve(&zone, &request.to_vec().unwrap(), limit, 0) else {
-            panic!("no reply")
-        };
-        assert!(reply.len() <= limit && Message::from_vec(&reply).unwrap().metadata.truncation);
-    }
 }
 
 #[test]

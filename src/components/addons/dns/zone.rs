@@ -15,6 +15,8 @@ pub(crate) struct Zone {
     /// By namespace and name.
     pub(crate) services: BTreeMap<(String, String), Entry>,
     pub(super) namespaces: BTreeSet<String>,
+    /// Nothing is known of the cluster yet: that a name is missing says nothing.
+    pub(crate) is_unsynced: bool,
     /// What an address is called. A cluster IP has the name of its service alone; another address
     /// has one name for each host of each service that has it, as in CoreDNS.
     pub(super) addresses: HashMap<Ipv4Addr, Vec<String>>,
@@ -63,7 +65,7 @@ fn protocol(named: Option<&str>) -> String {
     named.unwrap_or("TCP").to_lowercase()
 }
 
-/// Look-ups that may be spent on ports of one Service that endpoints have in several EndpointSlices.
+/// Look-ups that may be spent on ports of one Service that endpoints have in several slices.
 /// Without a bound they are as many as ports times endpoints times slices.
 const OVERLAP_MAX: usize = 200_000;
 
@@ -93,6 +95,11 @@ impl Seen {
 }
 
 impl Zone {
+    /// Before anything is known of the cluster.
+    pub(crate) fn unsynced(domain: &str) -> Zone {
+        Zone { domain: domain.into(), is_unsynced: true, ..Zone::default() }
+    }
+
     /// From the objects as they are now.
     pub(crate) fn of(
         domain: &str,
@@ -126,7 +133,9 @@ impl Zone {
             entry.index();
             let mut hosts: Vec<_> = entry.hosts.iter().collect();
             hosts.sort_unstable_by_key(|(name, _)| *name);
-            for (host, ip) in hosts.iter().flat_map(|(host, all)| all.addresses.iter().map(move |ip| (host, ip))) {
+            for (host, ip) in
+                hosts.iter().flat_map(|(host, all)| all.addresses.iter().map(move |ip| (host, ip)))
+            {
                 of_endpoints.entry(*ip).or_default().push(format!("{host}.{base}"));
             }
             if let Some(ip) = entry.cluster_ip {
