@@ -5,17 +5,20 @@
 //! kube-system.
 //! ## How this one works
 //! [`dns`] answers for `cluster.local` from Services and EndpointSlices, and forwards the rest to
-//! the machine's own resolvers. [`storage`] makes a directory on the node for each claim of a class
-//! whose provisioner is `ropewalk.io/local-path`: the class `standard`, and every other one that
-//! names it. Both run as the containers of ordinary pods: delete one and see.
+//! the machine's own resolvers. A resolver that leaves a question without an answer is checked, and
+//! asked after the others while it answers no check. [`storage`] makes a directory on the node for
+//! each claim of a class whose provisioner is `ropewalk.io/local-path`: the class `standard`, and
+//! every other one that names it. Both run as the containers of ordinary pods: delete one and see.
 //! ## Left out
 //! Ingress, load balancer, GitOps: they come with the lessons that need them. CoreDNS' Corefile is
-//! shown but not read; nothing is cached, and resolvers outside are asked in the order of
-//! resolv.conf(5), where CoreDNS chooses at random and probes those that failed. Volumes are
-//! directories of one node, so claims for block volumes, for shared access modes and with selectors
-//! are refused with an Event, as upstream's local-path-provisioner does. If this program ends after
-//! it made a directory and before the volume is stored, and the claim is deleted before it runs
-//! again, the directory stays (upstream's provisioners leave it too).
+//! shown but not read, and has only the words that are honoured: nothing is cached, there are no
+//! metrics (port 9153), and `lameduck` is one second. The readiness probe asks more often than
+//! kubeadm's, so that a start does not wait for it. Resolvers outside are asked in the order of
+//! resolv.conf(5), where CoreDNS chooses at random. Volumes are directories of one node, so claims
+//! for block volumes, for shared access modes and with selectors are refused with an Event, as
+//! upstream's local-path-provisioner does. If this program ends after it made a directory and
+//! before the volume is stored, and the claim is deleted before it runs again, the directory stays
+//! (upstream's provisioners leave it too).
 //! ## Read next
 //! `cluster`, which starts them.
 

@@ -16,9 +16,9 @@
 //! to read.
 //! ## Left out
 //! `trafficDistribution` and topology hints, `loadBalancerSourceRanges`, health-check node ports,
-//! IPv6, SCTP. Services with `sessionAffinity: ClientIP` and more than some 210 endpoints are not
-//! served: each endpoint has rules of its own, and a Service's must fit into one message to the
-//! kernel.
+//! the proxy's own ports for metrics and health (10249 and 10256), IPv6, SCTP. Services with
+//! `sessionAffinity: ClientIP` and more than some 210 endpoints are not served: each endpoint has
+//! rules of its own, and a Service's must fit into one message to the kernel.
 //! ## Read next
 //! `net`, which turns rules into nftables.
 
