@@ -20,7 +20,7 @@ type Backends = BTreeSet<(Ipv4Addr, u16)>;
 /// Where flows may lead: for each address and port of a UDP service that changed, the endpoints
 /// that it has now.
 #[derive(Debug)]
-pub struct Stale {
+pub(crate) struct Stale {
     /// The node's address, which node ports are at.
     node: Ipv4Addr,
     fronts: BTreeMap<Front, Backends>,
@@ -36,13 +36,13 @@ fn doors(node: Ipv4Addr, service: &ServiceRule) -> impl Iterator<Item = Front> +
 
 impl Stale {
     /// Nothing is stale yet on the node with this address.
-    pub fn new(node: Ipv4Addr) -> Stale {
+    pub(crate) fn new(node: Ipv4Addr) -> Stale {
         Stale { node, fronts: BTreeMap::new(), has_untranslated: false }
     }
 
     /// Adds the UDP services among those that changed, as they were. Their flows are stale until
     /// [`Stale::allow`] says otherwise.
-    pub fn add<'a>(&mut self, old: impl Iterator<Item = &'a ServiceRule>) {
+    pub(crate) fn add<'a>(&mut self, old: impl Iterator<Item = &'a ServiceRule>) {
         for service in old.filter(|s| s.protocol == Protocol::Udp) {
             self.has_untranslated |= service.everywhere().is_empty();
             self.fronts.extend(doors(self.node, service).map(|door| (door, BTreeSet::new())));
@@ -52,7 +52,7 @@ impl Stale {
     /// Adds the UDP services among those that changed, as they are now. A client may have sent to
     /// such an address before a service had it: the kernel remembers the flow without a
     /// translation, and would go on without one.
-    pub fn add_new<'a>(&mut self, new: impl Iterator<Item = &'a ServiceRule>) {
+    pub(crate) fn add_new<'a>(&mut self, new: impl Iterator<Item = &'a ServiceRule>) {
         let node = self.node;
         for door in new.filter(|s| s.protocol == Protocol::Udp).flat_map(|s| doors(node, s)) {
             self.has_untranslated |= self.fronts.insert(door, BTreeSet::new()).is_none();
@@ -61,7 +61,7 @@ impl Stale {
 
     /// Says where flows may lead now: to endpoints of the very service that has the address, not to
     /// those of another one.
-    pub fn allow<'a>(&mut self, now: impl Iterator<Item = &'a ServiceRule>) {
+    pub(crate) fn allow<'a>(&mut self, now: impl Iterator<Item = &'a ServiceRule>) {
         self.fronts.values_mut().for_each(BTreeSet::clear);
         for service in now.filter(|s| s.protocol == Protocol::Udp) {
             for door in doors(self.node, service) {
@@ -72,7 +72,7 @@ impl Stale {
         }
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.fronts.is_empty()
     }
 
@@ -80,7 +80,7 @@ impl Stale {
     /// those of each address and port, or of many at once those to UDP services. Pods may have
     /// hundreds of thousands of other flows, and one whose readiness changes again and again would
     /// have them listed each time. Only where flows may have no translation are all of UDP listed.
-    pub fn filters(&self) -> Vec<ConntrackFilter> {
+    pub(crate) fn filters(&self) -> Vec<ConntrackFilter> {
         let udp = ConntrackFilter::new().proto(IpProtocol::Udp);
         if self.fronts.len() > FILTERS_MAX {
             let (all, translated) = (udp.family(AddressFamily::Inet), ConntrackStatus::DST_NAT);
@@ -92,7 +92,7 @@ impl Stale {
         self.fronts.keys().map(one).collect()
     }
 
-    pub fn includes(&self, entry: &ConntrackEntry) -> bool {
+    pub(crate) fn includes(&self, entry: &ConntrackEntry) -> bool {
         entry.proto == IpProtocol::Udp && self.leads_astray(&entry.orig, &entry.reply)
     }
 

@@ -108,7 +108,7 @@ impl Drop for Place {
 /// Descriptors of a TCP connection that is carried: two sockets and the four ends of two pipes.
 const DESCRIPTORS: u64 = 6;
 
-pub struct Host {
+pub(crate) struct Host {
     fabric: Namespace,
     /// Half of the descriptors.
     places: Arc<Places>,

@@ -6,25 +6,25 @@ use std::net::Ipv4Addr;
 
 /// `10.244.N.0/24`: .0 and .255 are no addresses, .1 is what other networks use for the gateway.
 #[derive(Debug)]
-pub struct Ipam {
+pub(crate) struct Ipam {
     node: u8,
     last: u8,
     taken: BTreeMap<String, u8>,
 }
 
 impl Ipam {
-    pub fn new(node: u8) -> Ipam {
+    pub(crate) fn new(node: u8) -> Ipam {
         Ipam { node, last: 1, taken: BTreeMap::new() }
     }
 
-    pub fn cidr(&self) -> String {
+    pub(crate) fn cidr(&self) -> String {
         format!("{}/24", fabric::pods(self.node))
     }
 
     /// The address of a sandbox; the same one if it has one. Walks around the range, so an address
     /// that was given back is used again as late as possible: connections to its last owner die out
     /// first. `None` if all are taken.
-    pub fn take(&mut self, sandbox: &str) -> Option<Ipv4Addr> {
+    pub(crate) fn take(&mut self, sandbox: &str) -> Option<Ipv4Addr> {
         if let Some(host) = self.taken.get(sandbox) {
             return Some(self.address(*host));
         }
@@ -35,11 +35,11 @@ impl Ipam {
         Some(self.address(host))
     }
 
-    pub fn has(&self, sandbox: &str) -> bool {
+    pub(crate) fn has(&self, sandbox: &str) -> bool {
         self.taken.contains_key(sandbox)
     }
 
-    pub fn give_back(&mut self, sandbox: &str) {
+    pub(crate) fn give_back(&mut self, sandbox: &str) {
         self.taken.remove(sandbox);
     }
 

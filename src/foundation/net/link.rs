@@ -13,21 +13,21 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 /// What pods believe their router to be. Only its hardware address exists.
-pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
+pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 /// The hardware address of the node's end of every pod's wire.
-pub const NODE_END: [u8; 6] = [0xee; 6];
+pub(crate) const NODE_END: [u8; 6] = [0xee; 6];
 
 /// The hardware address of an interface with this address, so that neighbours need not ask.
-pub fn mac(ip: Ipv4Addr) -> [u8; 6] {
+pub(crate) fn mac(ip: Ipv4Addr) -> [u8; 6] {
     let [a, b, c, d] = ip.octets();
     [0x0a, 0x58, a, b, c, d]
 }
 
-pub fn open(namespace: impl AsFd) -> Result<Connection<Route>> {
+pub(crate) fn open(namespace: impl AsFd) -> Result<Connection<Route>> {
     Connection::<Route>::new_in(namespace.as_fd()).during(|| "cannot open a netlink socket".into())
 }
 
-pub async fn index_of(connection: &Connection<Route>, name: &str) -> Result<u32> {
+pub(crate) async fn index_of(connection: &Connection<Route>, name: &str) -> Result<u32> {
     let found = connection.get_link_by_name(name).await.during(|| format!("cannot look for {name}"))?;
     let absent =
         || Error::Kernel { what: format!("no interface {name}"), cause: std::io::ErrorKind::NotFound.into() };
@@ -39,7 +39,7 @@ pub async fn index_of(connection: &Connection<Route>, name: &str) -> Result<u32>
 ///
 /// # Errors
 /// The kernel refuses. Then nothing of the wire stays, or a warning says that it does.
-pub async fn wire(
+pub(crate) async fn wire(
     near: &Connection<Route>,
     name: &str,
     near_mac: Option<[u8; 6]>,
@@ -63,7 +63,7 @@ pub async fn wire(
 /// The end that is brought up first becomes usable only when the other one is, a moment later;
 /// packets before that are lost and come again after a second. The kernel reports no event on this
 /// socket, so: look, at most 2 s.
-pub async fn wait_up(connection: &Connection<Route>, index: u32) -> Result<()> {
+pub(crate) async fn wait_up(connection: &Connection<Route>, index: u32) -> Result<()> {
     let until = Instant::now() + Duration::from_secs(2);
     loop {
         let found = connection.get_link_by_index(index).await.during(|| "cannot look at a wire".into())?;
@@ -79,20 +79,20 @@ pub async fn wait_up(connection: &Connection<Route>, index: u32) -> Result<()> {
 }
 
 /// Reaches one address directly through an interface, without ARP.
-pub async fn neighbour(connection: &Connection<Route>, index: u32, ip: Ipv4Addr, mac: [u8; 6]) -> Result<()> {
+pub(crate) async fn neighbour(connection: &Connection<Route>, index: u32, ip: Ipv4Addr, mac: [u8; 6]) -> Result<()> {
     let entry = Neighbor::with_index_v4(index, ip).lladdr(mac).permanent();
     connection.replace_neighbor(entry).await.during(|| format!("cannot make {ip} a neighbour"))
 }
 
-pub async fn route_to(connection: &Connection<Route>, index: u32, ip: Ipv4Addr) -> Result<()> {
+pub(crate) async fn route_to(connection: &Connection<Route>, index: u32, ip: Ipv4Addr) -> Result<()> {
     let route = Ipv4Route::new(ip, 32).dev_index(index).scope(RouteScope::Link);
     connection.replace_route(route).await.during(|| format!("cannot route {ip}"))
 }
 
-pub async fn down(connection: &Connection<Route>, index: u32) -> Result<()> {
+pub(crate) async fn down(connection: &Connection<Route>, index: u32) -> Result<()> {
     connection.set_link_down_by_index(index).await.during(|| "cannot take an interface down".into())
 }
 
-pub async fn up(connection: &Connection<Route>, index: u32) -> Result<()> {
+pub(crate) async fn up(connection: &Connection<Route>, index: u32) -> Result<()> {
     connection.set_link_up_by_index(index).await.during(|| "cannot bring an interface up".into())
 }

@@ -8,14 +8,14 @@ use nlink::netlink::{Connection, Nftables};
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 
-pub use nlink::netlink::nftables::Transaction;
-pub type Nft = Connection<Nftables>;
+pub(crate) use nlink::netlink::nftables::Transaction;
+pub(crate) type Nft = Connection<Nftables>;
 
 /// Bytes that one transaction may have, at least: it is a single message, and the kernel takes
 /// twice as much.
 const SEND_BUFFER: usize = 4 << 20;
 
-pub fn open(namespace: impl AsFd) -> nlink::Result<Nft> {
+pub(crate) fn open(namespace: impl AsFd) -> nlink::Result<Nft> {
     use nix::sys::socket::{setsockopt, sockopt};
     let connection = Nft::new_in(namespace.as_fd())?;
     let socket = connection.socket().as_fd();
@@ -30,7 +30,7 @@ pub fn open(namespace: impl AsFd) -> nlink::Result<Nft> {
 /// Starts a transaction with an empty table of that name, whatever was there. (`destroy table`
 /// needs Linux 6.3; an `add` of a table that exists is only an error with NLM_F_EXCL, which nlink
 /// sets.)
-pub fn anew(connection: &Nft, table: &str) -> Transaction {
+pub(crate) fn anew(connection: &Nft, table: &str) -> Transaction {
     let mut name = Vec::new();
     name.extend((table.len() as u16 + 5).to_ne_bytes());
     name.extend(1u16.to_ne_bytes()); // NFTA_TABLE_NAME
@@ -43,7 +43,7 @@ pub fn anew(connection: &Nft, table: &str) -> Transaction {
 
 /// `dnat to` the address and port in two registers; `NatRegs` of nlink cannot be made outside of
 /// it.
-pub fn dnat_to(address: Register, port: Register) -> Expr {
+pub(crate) fn dnat_to(address: Register, port: Register) -> Expr {
     let mut attributes = Vec::new();
     let mut put = |kind: u16, value: u32| {
         attributes.extend(8u16.to_ne_bytes());
@@ -60,32 +60,32 @@ pub fn dnat_to(address: Register, port: Register) -> Expr {
     Expr::Raw(RawExpr::new("nat", attributes))
 }
 
-pub fn load(base: PayloadBase, offset: u32, len: u32, dreg: Register) -> Expr {
+pub(crate) fn load(base: PayloadBase, offset: u32, len: u32, dreg: Register) -> Expr {
     Expr::Payload { dreg, base, offset, len }
 }
 
-pub fn load_source(dreg: Register) -> Expr {
+pub(crate) fn load_source(dreg: Register) -> Expr {
     load(PayloadBase::Network, 12, 4, dreg)
 }
 
-pub fn load_destination(dreg: Register) -> Expr {
+pub(crate) fn load_destination(dreg: Register) -> Expr {
     load(PayloadBase::Network, 16, 4, dreg)
 }
 
-pub fn load_protocol(dreg: Register) -> Expr {
+pub(crate) fn load_protocol(dreg: Register) -> Expr {
     Expr::Meta { dreg, key: MetaKey::L4Proto }
 }
 
-pub fn load_port(dreg: Register) -> Expr {
+pub(crate) fn load_port(dreg: Register) -> Expr {
     load(PayloadBase::Transport, 2, 2, dreg)
 }
 
-pub fn pair(a: Ipv4Addr, b: Ipv4Addr) -> SetElement {
+pub(crate) fn pair(a: Ipv4Addr, b: Ipv4Addr) -> SetElement {
     SetElement::concat([SetElement::ipv4(a), SetElement::ipv4(b)])
 }
 
 /// A table that drops a share, in percent, of what comes from other nodes and their /24 of pods.
-pub fn drop_between(
+pub(crate) fn drop_between(
     connection: &Nft,
     table: &str,
     others: impl Iterator<Item = (Ipv4Addr, Ipv4Addr, f64)>,

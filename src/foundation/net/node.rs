@@ -43,7 +43,7 @@ impl Services {
     }
 }
 
-pub struct Node {
+pub(crate) struct Node {
     index: u8,
     ip: Ipv4Addr,
     namespace: Namespace,

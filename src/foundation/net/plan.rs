@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 
 /// The services in the kernel, each with the number that its chains and sets are named by.
 #[derive(Clone, Debug, Default)]
-pub struct Table {
+pub(crate) struct Table {
     pub services: BTreeMap<String, (u32, ServiceRule)>,
     next: u32,
 }
 
 /// One service's change. Numbers are those of the chains and sets concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub(crate) enum Change {
     Remove {
         number: u32,
         old: ServiceRule,
@@ -32,7 +32,7 @@ pub enum Change {
 
 impl Change {
     /// Returns the rule that the change takes away.
-    pub fn removed(&self) -> Option<&ServiceRule> {
+    pub(crate) fn removed(&self) -> Option<&ServiceRule> {
         match self {
             Change::Remove { old, .. } | Change::Replace { old, .. } => Some(old),
             Change::Add { .. } => None,
@@ -40,7 +40,7 @@ impl Change {
     }
 
     /// Returns the rule that the change puts in.
-    pub fn added(&self) -> Option<&ServiceRule> {
+    pub(crate) fn added(&self) -> Option<&ServiceRule> {
         match self {
             Change::Add { new, .. } | Change::Replace { new, .. } => Some(new),
             Change::Remove { .. } => None,
@@ -52,7 +52,7 @@ impl Table {
     /// What makes this table say `wanted`, and the table it will be then. Removals come first and
     /// additions last, so that an address may move from one service to another. Of two rules with
     /// one key the later counts.
-    pub fn change_to(&self, wanted: &[ServiceRule]) -> (Vec<Change>, Table) {
+    pub(crate) fn change_to(&self, wanted: &[ServiceRule]) -> (Vec<Change>, Table) {
         let wanted: BTreeMap<&str, &ServiceRule> =
             wanted.iter().map(|rule| (rule.key.as_str(), rule)).collect();
         let mut after = self.clone();
@@ -89,13 +89,13 @@ impl Table {
     }
 
     /// Everything anew, for a kernel table that is not what we think it is.
-    pub fn rebuild(wanted: &[ServiceRule]) -> (Vec<Change>, Table) {
+    pub(crate) fn rebuild(wanted: &[ServiceRule]) -> (Vec<Change>, Table) {
         Table::default().change_to(wanted)
     }
 }
 
 /// What is known of the kernel's rules.
-pub enum Known {
+pub(crate) enum Known {
     /// The kernel has these.
     Table(Table),
     /// A write began and has not ended: the call may fail half-way, or be dropped when a kube-proxy
@@ -106,7 +106,7 @@ pub enum Known {
 }
 
 /// A write that is to be made.
-pub struct Write {
+pub(crate) struct Write {
     pub changes: Vec<Change>,
     /// What the kernel has afterwards.
     pub after: Table,
@@ -126,7 +126,7 @@ impl Default for Known {
 
 impl Known {
     /// Begins a write, unless the kernel has the wanted rules.
-    pub fn begin(&mut self, wanted: &[ServiceRule]) -> Option<Write> {
+    pub(crate) fn begin(&mut self, wanted: &[ServiceRule]) -> Option<Write> {
         let write = match self {
             Known::Unsure(rules) => {
                 let (changes, after) = Table::rebuild(wanted);
@@ -154,7 +154,7 @@ impl Known {
     }
 
     /// Ends a write: the kernel has these rules.
-    pub fn end(&mut self, after: Table) {
+    pub(crate) fn end(&mut self, after: Table) {
         *self = Known::Table(after);
     }
 }
@@ -167,12 +167,12 @@ fn is_reached_alike(one: &ServiceRule, other: &ServiceRule) -> bool {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use super::*;
     use cni::Protocol;
     use std::net::Ipv4Addr;
 
-    pub fn rule(key: &str, endpoints: &[(Ipv4Addr, u16)]) -> ServiceRule {
+    pub(crate) fn rule(key: &str, endpoints: &[(Ipv4Addr, u16)]) -> ServiceRule {
         ServiceRule {
             key: key.into(),
             protocol: Protocol::Tcp,

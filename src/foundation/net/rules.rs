@@ -102,7 +102,7 @@ fn number(protocol: Protocol) -> u8 {
 
 /// A transaction that makes the table anew, without services. `node` is the third number of the
 /// pods' addresses.
-pub fn base(connection: &Nft, node: u8) -> Result<Transaction> {
+pub(crate) fn base(connection: &Nft, node: u8) -> Result<Transaction> {
     let mut t = nft::anew(connection, TABLE).add_chain(chain("services")?);
     for (hook, name, priority) in [
         (NatHook::Prerouting, "prerouting", Priority::DstNat),
@@ -165,7 +165,7 @@ fn address_rule(chain: &str) -> Rule {
 
 /// Adds changes to a transaction: first everything that goes, then everything that comes. `node` as
 /// in [`base`].
-pub fn apply(mut t: Transaction, node: u8, changes: &[Change]) -> Result<Transaction> {
+pub(crate) fn apply(mut t: Transaction, node: u8, changes: &[Change]) -> Result<Transaction> {
     for change in changes {
         match change {
             Change::Remove { number, old } => t = remove(t, *number, old, &BTreeSet::new())?,
