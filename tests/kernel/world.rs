@@ -57,7 +57,7 @@ fn config(home: &Path) -> Config {
 }
 
 /// The name of the cgroup of the cluster in this home, once it has a lock.
-pub fn group_name(home: &Path) -> Option<String> {
+pub(crate) fn group_name(home: &Path) -> Option<String> {
     let lock = home.join("lock");
     lock.exists().then(|| boot::group_name(&lock))
 }

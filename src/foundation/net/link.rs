@@ -79,7 +79,12 @@ pub(crate) async fn wait_up(connection: &Connection<Route>, index: u32) -> Resul
 }
 
 /// Reaches one address directly through an interface, without ARP.
-pub(crate) async fn neighbour(connection: &Connection<Route>, index: u32, ip: Ipv4Addr, mac: [u8; 6]) -> Result<()> {
+pub(crate) async fn neighbour(
+    connection: &Connection<Route>,
+    index: u32,
+    ip: Ipv4Addr,
+    mac: [u8; 6],
+) -> Result<()> {
     let entry = Neighbor::with_index_v4(index, ip).lladdr(mac).permanent();
     connection.replace_neighbor(entry).await.during(|| format!("cannot make {ip} a neighbour"))
 }
