@@ -95,7 +95,7 @@ impl Source {
             || ["/sim/", "/tests/", "/simulated/"].iter().any(|dir| name.contains(dir));
         let module = |at: &usize| {
             lines[*at].starts_with("#[cfg(test)]")
-                && lines.get(at + 1).is_some_and(|l| l.starts_with("mod ") && l.ends_with('{'))
+                && lines.get(at + 1).is_some_and(|l| l.contains("mod ") && l.ends_with('{'))
         };
         let tests_from = match all_tests {
             true => 0,

@@ -358,8 +358,8 @@ impl Store {
     }
 }
 
-/// Returns whether some compaction can forget a version of a key: there are several, or the last one
-/// is a tombstone.
+/// Returns whether some compaction can forget a version of a key: there are several, or the last
+/// one is a tombstone.
 fn can_shrink(versions: &[Version]) -> bool {
     versions.len() > 1 || versions.last().is_some_and(|last| last.live().is_none())
 }

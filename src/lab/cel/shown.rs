@@ -60,7 +60,8 @@ fn has_column(kind: &str, column: &str, wide: bool) -> bool {
 enum Listing {
     /// A list, as it was answered.
     Whole,
-    /// Objects that were got by their names: one by itself, or a list that kubectl has made of them.
+    /// Objects that were got by their names: one by itself, or a list that kubectl has made of
+    /// them.
     Either,
     /// Each object by itself (`--watch`).
     Single,

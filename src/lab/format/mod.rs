@@ -8,6 +8,7 @@ pub mod library;
 pub(crate) mod prose;
 pub(crate) mod raw;
 mod track;
+mod translate;
 
 pub use beats::{Beat, Beats};
 pub use library::Library;

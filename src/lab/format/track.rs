@@ -3,6 +3,7 @@
 use super::compiler::Compiler;
 use super::file::plain;
 use super::raw::{self, Checks};
+use super::translate::translate;
 use super::{Check, EN, Fault, Hint, Keep, Lesson, OTHERS, Predict, Step, Templates, Text, Wrong, prose};
 use crate::cel::Use;
 use crate::reach;
@@ -51,6 +52,38 @@ fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, F
         let what = format!("the sections are {}, the steps {}", written.join(", "), order.join(", "));
         on.faults.push(Fault { file: file.into(), line, what });
     }
+    check_head(&mut on, &raw);
+    on.lines(&raw.setup);
+    let mut steps = Vec::new();
+    for step in raw.steps {
+        on.faults_of_step(&step.faults);
+        let section = sections.iter().find(|s| s.id == step.id);
+        let mut step = one_step(&mut on, step, section);
+        step.needs = reach::of_step(&step, &raw.setup);
+        steps.push(step);
+    }
+    Ok(Lesson {
+        id: raw.id,
+        track: raw.track,
+        order: raw.order,
+        title: Text::new(&raw.title),
+        row: raw.row,
+        minutes: raw.minutes,
+        needs: raw.needs,
+        requires: raw.requires,
+        setup: raw.setup,
+        clock: raw.clock.scale as u32,
+        view: raw.view,
+        steps,
+        intro: Text::new(&intro),
+        closing: Text::new(&closing),
+        languages: vec![EN.into()],
+        file: file.into(),
+    })
+}
+
+/// Checks what stands in the front matter before the steps, and what must agree with them.
+fn check_head(on: &mut Compiler<'_>, raw: &raw::Lesson) {
     if raw.id != format!("{}/{:02}", raw.track, raw.order) {
         on.fault(
             "id:",
@@ -88,33 +121,6 @@ fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, F
             );
         }
     }
-    on.lines(&raw.setup);
-    let mut steps = Vec::new();
-    for step in raw.steps {
-        on.faults_of_step(&step.faults);
-        let section = sections.iter().find(|s| s.id == step.id);
-        let mut step = one_step(&mut on, step, section);
-        step.needs = reach::of_step(&step, &raw.setup);
-        steps.push(step);
-    }
-    Ok(Lesson {
-        id: raw.id,
-        track: raw.track,
-        order: raw.order,
-        title: Text::new(&raw.title),
-        row: raw.row,
-        minutes: raw.minutes,
-        needs: raw.needs,
-        requires: raw.requires,
-        setup: raw.setup,
-        clock: raw.clock.scale as u32,
-        view: raw.view,
-        steps,
-        intro: Text::new(&intro),
-        closing: Text::new(&closing),
-        languages: vec![EN.into()],
-        file: file.into(),
-    })
 }
 
 /// The verbs of the `fault` lines that a step plays itself or has the learner type.
@@ -124,6 +130,21 @@ fn fault_verbs(step: &raw::Step) -> impl Iterator<Item = &str> {
         let mut words = line.trim_start_matches('-').split_whitespace();
         words.next().filter(|word| *word == "fault").and(words.next())
     })
+}
+
+fn question(on: &mut Compiler<'_>, p: raw::Predict) -> Predict {
+    if !p.choices.contains_key(&p.answer) {
+        on.fault(&format!("answer: {}", p.answer), format!("{:?} is none of the choices", p.answer));
+    }
+    if let Some(odd) = p.choices.keys().find(|k| !matches!(k.as_str(), "a" | "b" | "c" | "d")) {
+        on.fault(odd, format!("choices are called a, b, c, d, not {odd:?}"));
+    }
+    Predict {
+        question: Text::new(&p.question),
+        choices: p.choices.into_iter().map(|(k, t)| (k, Text::new(&t))).collect(),
+        answer: p.answer,
+        because: p.because.and_then(|b| on.expr(&b, Use::Check)),
+    }
 }
 
 fn one_step(on: &mut Compiler<'_>, step: raw::Step, section: Option<&prose::Section>) -> Step {
@@ -143,20 +164,7 @@ fn one_step(on: &mut Compiler<'_>, step: raw::Step, section: Option<&prose::Sect
         .into_iter()
         .filter_map(|(that, is)| Some(Check { that: Text::new(&that), is: on.expr(&is, Use::Check)? }))
         .collect();
-    let predict = step.predict.map(|p| {
-        if !p.choices.contains_key(&p.answer) {
-            on.fault(&format!("answer: {}", p.answer), format!("{:?} is none of the choices", p.answer));
-        }
-        if let Some(odd) = p.choices.keys().find(|k| !matches!(k.as_str(), "a" | "b" | "c" | "d")) {
-            on.fault(odd, format!("choices are called a, b, c, d, not {odd:?}"));
-        }
-        Predict {
-            question: Text::new(&p.question),
-            choices: p.choices.into_iter().map(|(k, t)| (k, Text::new(&t))).collect(),
-            answer: p.answer,
-            because: p.because.and_then(|b| on.expr(&b, Use::Check)),
-        }
-    });
+    let predict = step.predict.map(|p| question(on, p));
     let mut hints = Vec::new();
     for (at, hint) in step.hints.into_iter().enumerate() {
         if let Some(what) = raw::odd_tier(hint.tier) {
@@ -197,127 +205,6 @@ fn one_step(on: &mut Compiler<'_>, step: raw::Step, section: Option<&prose::Sect
         debrief: step.debrief,
         remember: Text::new(step.remember.as_deref().unwrap_or_default()),
         needs: BTreeSet::new(),
-    }
-}
-
-/// Adds a language; whatever differs in structure is a fault.
-fn translate(
-    lesson: &mut Lesson,
-    lang: &str,
-    text: &str,
-    file: &Path,
-    faults: &mut Vec<Fault>,
-) -> Result<(), Fault> {
-    let (front, first, body, body_first) = prose::split(text, file)?;
-    let words: raw::Words = raw::read(front, file, first)?;
-    let (intro, mut sections) = prose::sections(body, body_first, file)?;
-    let closing = prose::closing(&mut sections);
-    let mut on = Compiler { text, file, faults };
-    if words.id != lesson.id {
-        on.fault("id:", format!("the id is {:?}, in English {:?}", words.id, lesson.id));
-    }
-    let order: Vec<&str> = lesson.steps.iter().map(|s| s.id.as_str()).collect();
-    let here: Vec<&str> = words.steps.iter().map(|s| s.id.as_str()).collect();
-    if here != order {
-        return Err(Fault {
-            file: file.into(),
-            line: first,
-            what: format!("the steps are {}, in English {}", here.join(", "), order.join(", ")),
-        });
-    }
-    let written: Vec<&str> = sections.iter().map(|s| s.id.as_str()).collect();
-    if written != order {
-        return Err(Fault {
-            file: file.into(),
-            line: body_first,
-            what: format!("the sections are {}, in English {}", written.join(", "), order.join(", ")),
-        });
-    }
-    lesson.title.put(lang, &words.title);
-    same_code(&mut on, lesson.intro.get(EN), &intro, body_first);
-    lesson.intro.put(lang, &intro);
-    if closing.is_empty() != lesson.closing.get(EN).is_empty() {
-        let what = format!("the closing section {{#{}}} stands in one language only", prose::CLOSING);
-        on.faults.push(Fault { file: file.into(), line: body_first, what });
-    }
-    same_code(&mut on, lesson.closing.get(EN), &closing, body_first);
-    lesson.closing.put(lang, &closing);
-    for ((step, words), section) in lesson.steps.iter_mut().zip(words.steps).zip(&sections) {
-        same_code(&mut on, step.prose.get(EN), &section.text, section.line);
-        step.prose.put(lang, &section.text);
-        if section.after.is_empty() != step.after.get(EN).is_empty() {
-            let what = format!("{} of step {:?} stands in one language only", prose::AFTER, step.id);
-            on.faults.push(Fault { file: file.into(), line: section.line, what });
-        }
-        same_code(&mut on, step.after.get(EN), &section.after, section.line);
-        step.after.put(lang, &section.after);
-        step.task.put(lang, &words.task);
-        one_step_in(&mut on, step, words, lang);
-    }
-    Ok(())
-}
-
-/// Code is the same in every language.
-fn same_code(on: &mut Compiler<'_>, english: &str, here: &str, line: usize) {
-    if prose::code_blocks(english) != prose::code_blocks(here) {
-        on.faults.push(Fault {
-            file: on.file.into(),
-            line,
-            what: "the code blocks differ from the English ones".into(),
-        });
-    }
-}
-
-fn one_step_in(on: &mut Compiler<'_>, step: &mut Step, words: raw::StepWords, lang: &str) {
-    let here = format!("id: {}", step.id);
-    match (&mut step.predict, words.predict) {
-        (Some(predict), Some(words)) => {
-            predict.question.put(lang, &words.question);
-            if !predict.choices.iter().map(|(k, _)| k).eq(words.choices.keys()) {
-                on.fault(&here, format!("the choices of step {:?} are not called as in English", step.id));
-            }
-            for (key, text) in &mut predict.choices {
-                text.put(lang, words.choices.get(key).map_or("", String::as_str));
-            }
-        }
-        (None, None) => {}
-        (there, _) => {
-            let what = if there.is_some() { "is missing" } else { "is not in English" };
-            on.fault(&here, format!("the question of step {:?} {what}", step.id));
-        }
-    }
-    let sentences = step.checks.iter().filter(|c| !c.that.get(EN).is_empty()).count();
-    if sentences != words.check.len() {
-        on.fault(
-            &here,
-            format!("step {:?} has {} check texts, in English {sentences}", step.id, words.check.len()),
-        );
-    }
-    for (check, text) in step.checks.iter_mut().zip(&words.check) {
-        check.that.put(lang, text);
-    }
-    let ids: BTreeSet<&String> = step.hints.iter().map(|h| &h.id).collect();
-    if ids != words.hints.keys().collect() {
-        let (ours, theirs): (Vec<&String>, Vec<&String>) =
-            (words.hints.keys().collect(), ids.into_iter().collect());
-        on.fault(&here, format!("the hints of step {:?} are {ours:?}, in English {theirs:?}", step.id));
-    }
-    for hint in &mut step.hints {
-        if let Some(template) = words.hints.get(&hint.id).and_then(|text| on.template(text)) {
-            hint.say.put(lang, template);
-        }
-    }
-    if step.keep.is_some() != words.keep.is_some() {
-        on.fault(&here, format!("`keep` of step {:?} stands in one language only", step.id));
-    }
-    if let (Some(keep), Some(text)) = (&mut step.keep, &words.keep) {
-        keep.say.put(lang, text);
-    }
-    if step.remember.get(EN).is_empty() != words.remember.is_none() {
-        on.fault(&here, format!("`remember` of step {:?} stands in one language only", step.id));
-    }
-    if let Some(text) = &words.remember {
-        step.remember.put(lang, text);
     }
 }
 

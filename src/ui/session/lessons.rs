@@ -374,8 +374,8 @@ impl Session {
         }
     }
 
-    /// Runs a solution's lines. Returns a code if one of them ends it: `exit`, Ctrl-C, or the end of
-    /// the shell. The rest is not played then.
+    /// Runs a solution's lines. Returns a code if one of them ends it: `exit`, Ctrl-C, or the end
+    /// of the shell. The rest is not played then.
     fn play_solution(&mut self, mut played: SolutionLines) -> Option<i32> {
         while let Some(line) = played.rest.pop_front() {
             println!("{}", self.say(Say::LessonPlays, &[&line]));

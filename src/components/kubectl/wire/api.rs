@@ -35,6 +35,7 @@ pub type Query<'a> = &'a [(&'a str, &'a str)];
 /// Headers that tell what no request shows, e.g. how a table is printed: for readers of the tap,
 /// which explain afterwards what was done. At most [`MANNER_MAX`] characters of each.
 pub type Manner<'a> = &'a [(&'a str, Option<&'a str>)];
+/// What is longer is cut off, and so only in part known to a reader.
 pub const MANNER_MAX: usize = 1_000;
 
 /// A client of one API server for one command, as the user of the kubeconfig.

@@ -326,7 +326,7 @@ impl Kubelet {
         let mut status = self.status_of(key, pod, &sandboxes, &containers, memory);
         status::end(&mut status, clock::now());
         if let Some(failure) = self.sentence_on(key, &memory.uid) {
-            // Whoever deletes it in its grace period does not change why it has ended.
+            // A delete in its grace period does not change why it has ended.
             failure.mark(&mut status, clock::now(), pod.metadata.generation);
         }
         match self.report(key, pod, memory, cause, status).await {

@@ -195,8 +195,8 @@ fn lost(error: hyper::Error) -> Status {
 }
 
 /// Returns whether a call failed before anything of it left this program: the connection was lost
-/// before, or ended while the call waited for its turn. Such a call may be made again, also one that
-/// writes.
+/// before, or ended while the call waited for its turn. Such a call may be made again, also one
+/// that writes.
 pub(super) fn was_not_sent(status: &Status) -> bool {
     let causes = std::iter::successors(std::error::Error::source(status), |e| e.source());
     let mut errors = causes.filter_map(|e| e.downcast_ref::<hyper::Error>());
