@@ -1,4 +1,4 @@
-//! The built-in kubectl against transcripts of the real one (1.33), and against the real one itself
+//! The built-in kubectl against transcripts of the real one (1.35), and against the real one itself
 //! when it is on PATH.
 //!
 //! A transcript is a list of command lines, each with what it said: standard output, `! ` before
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 const TRANSCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kubectl");
 /// The version whose words the built-in one has. Others differ in some texts.
-const MINOR: u64 = 33;
+const MINOR: u64 = 35;
 /// The oldest that is compared with live, on the transcripts that every version can follow.
 const OLDEST: u64 = 27;
 /// Every version says the same here.

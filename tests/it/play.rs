@@ -100,9 +100,7 @@ fn lesson_04_on_a_screen_that_changes_its_size() {
 fn lesson_06_in_korean_with_commands_that_are_cancelled() {
     whole("06", "ko", &KOREAN, |session, at| {
         session.press(&format!("sh -c 'echo begun-{at}; exec sleep 100'\r"));
-        session.until("a command that hangs", |_, t| {
-            t.lines().any(|l| l.trim_matches(['│', ' ']) == format!("begun-{at}"))
-        });
+        session.until("a command that hangs", |_, t| super::session::is_line(t, &format!("begun-{at}")));
         session.press("\x03");
     });
 }
@@ -112,7 +110,7 @@ fn lesson_08_with_what_is_pasted() {
     whole("08", "en", &ENGLISH, |session, at| {
         session.press(&format!("\x1b[200~echo pasted {at}\x1b[201~\r"));
         let said = format!("pasted {at}");
-        session.until("the paste", |_, t| t.lines().any(|l| l.trim_matches(['│', ' ']) == said));
+        session.until("the paste", |_, t| super::session::is_line(t, &said));
     });
 }
 

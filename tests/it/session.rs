@@ -180,7 +180,7 @@ pub(crate) fn given_back(screen: &vt100::Screen) -> bool {
 
 /// The shell's last line is an empty prompt.
 pub(crate) fn at_prompt(text: &str) -> bool {
-    text.lines().any(|l| l.trim_matches(['│', ' ']) == "ropewalk>")
+    is_line(text, "ropewalk>")
 }
 
 /// Processes that belong to this home, by what stands in their environment.
@@ -202,4 +202,10 @@ pub(crate) fn left_over(home: &Home) -> Vec<String> {
 #[track_caller]
 pub(crate) fn nothing_is_left(home: &Home) {
     super::support::eventually(Duration::from_secs(10), || left_over(home), |left| left.is_empty());
+}
+
+/// Is this a whole line of the pane on the right, whatever stands beside it?
+pub(crate) fn is_line(screen: &str, line: &str) -> bool {
+    let own = |row: &str| row.rsplit("││").next().is_some_and(|own| own.trim_matches(['│', ' ']) == line);
+    screen.lines().any(own)
 }

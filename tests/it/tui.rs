@@ -17,7 +17,7 @@ fn from_the_start_to_quit() {
     session.press("map cluster\r");
     session.until("three nodes", |_, t| t.contains("worker2") && t.matches("● Ready").count() == 3);
     session.press("get nodes --no-headers | wc -l\r");
-    session.until("3", |_, t| t.lines().any(|l| l.trim_matches(['│', ' ']) == "3"));
+    session.until("3", |_, t| super::session::is_line(t, "3"));
 
     // A command lights its path, and the pod stands on a node.
     session.press("kubectl run web --image=nginx\r");
@@ -32,10 +32,10 @@ fn from_the_start_to_quit() {
     // Ctrl-C reaches the command; a paste comes in one piece; a full-screen program gets keys and
     // its size.
     session.press("sh -c 'echo begun; exec sleep 100'\r");
-    session.until("begun", |_, t| t.lines().any(|l| l.trim_matches(['│', ' ']) == "begun"));
+    session.until("begun", |_, t| super::session::is_line(t, "begun"));
     session.press("\x03");
     session.press("\x1b[200~echo one\\ two\x1b[201~\r");
-    session.until("the paste", |_, t| t.lines().any(|l| l.trim_matches(['│', ' ']) == "one two"));
+    session.until("the paste", |_, t| super::session::is_line(t, "one two"));
     session.press("sh -c 'printf \"\\033[?1049hfull of \"; stty size; read x; printf \"\\033[?1049l\"'\r");
     session.sees("full of 8 78");
     session.press("\r");
@@ -147,7 +147,7 @@ fn every_key_arrives() {
     let session = Session::start(&home, &["--name", "t", "--lang", "en"], 120, 34);
     session.sees("Guess first");
     session.sees("ropewalk>");
-    let line = |wanted: String| move |_: &_, t: &str| t.lines().any(|l| l.trim_matches(['│', ' ']) == wanted);
+    let line = |wanted: String| move |_: &_, t: &str| super::session::is_line(t, &wanted);
     for n in 0..20 {
         session.resize([120, 100][n % 2], [34, 30][n % 2]);
         session.press(&format!("echo typed {n}\r"));

@@ -512,7 +512,11 @@ mod tests {
         }
         let (server, _dir, file) = both().await;
         let said = server.kubectl(&["delete", "-f", &file, "-l", "app=web"]).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "configmap \"web\" deleted\n"), "{said:?}");
+        assert_eq!(
+            (said.code, said.out.as_str()),
+            (0, "configmap \"web\" deleted from default namespace\n"),
+            "{said:?}"
+        );
         assert!(server.object(&at("web")).is_none() && server.object(&at("db")).is_some());
         let said = server.kubectl(&["delete", "-f", &file, "-l", "app==="]).await;
         assert!(

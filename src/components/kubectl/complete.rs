@@ -108,7 +108,9 @@ fn values_of(flag: &str, live: &dyn Fn(&str, &str) -> Vec<String>) -> Vec<Candid
     let fixed = |list: &[&str]| list.iter().map(|t| candidate(*t, "")).collect();
     match flag {
         "namespace" => live("namespaces", "").into_iter().map(|n| candidate(n, "")).collect(),
-        "output" => fixed(&["json", "yaml", "wide", "name", "jsonpath=", "go-template=", "custom-columns="]),
+        "output" => {
+            fixed(&["json", "yaml", "kyaml", "wide", "name", "jsonpath=", "go-template=", "custom-columns="])
+        }
         "dry-run" => fixed(&["none", "client", "server"]),
         "restart" => fixed(&["Always", "OnFailure", "Never"]),
         "type" => fixed(&["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"]),

@@ -202,20 +202,22 @@ impl Ctx {
         Ok(bytes)
     }
 
-    /// The first word on standard input, read no further than its end, as an answer to a question.
+    /// The word on the next line of standard input, as an answer to a question; empty if the line
+    /// has none, or several.
     pub(crate) async fn read_word(&self) -> Result<String, Fail> {
         self.output.flush().await;
         let (mut word, mut byte) = (vec![], [0]);
         if let Some(stdin) = self.stdin.lock().await.as_mut() {
             while word.len() < WORD_MAX && stdin.read(&mut byte).await? == 1 {
-                match byte[0].is_ascii_whitespace() {
-                    true if word.is_empty() => {}
-                    true => break,
-                    false => word.push(byte[0]),
+                if byte == *b"\n" {
+                    break;
                 }
+                word.push(byte[0]);
             }
         }
-        Ok(String::from_utf8_lossy(&word).into_owned())
+        let line = String::from_utf8_lossy(&word);
+        let mut words = line.split_whitespace();
+        Ok(words.next().filter(|_| words.next().is_none()).unwrap_or_default().to_string())
     }
 
     /// Standard input itself, for a stream; `None` if it was taken before.

@@ -13,7 +13,7 @@
 //! [`files`] does so with `-f x.yaml`; [`print`](mod@print) turns objects into text. [`merge`]
 //! computes the patches of `apply`; [`describe`] tells all about one object. Streams are handed in
 //! ([`Io`]), so the REPL runs a command in its own process and can cancel it. The texts are those
-//! of kubectl 1.33, of which there are transcripts: `tests/it/kubectl.rs` compares every byte, and
+//! of kubectl 1.35, of which there are transcripts: `tests/it/kubectl.rs` compares every byte, and
 //! a real kubectl of that version where there is one. [`VERSION`] is the API's.
 //! ## Left out
 //! Applysets and the discovery cache on disk; `debug node/…` and `debug --custom`; clusters behind
@@ -21,12 +21,11 @@
 //! `port-forward` to kubelets of others, whose WebSocket protocol has none. `--wait` of `apply` and
 //! `replace` and `--openapi-patch` change nothing, as in kubectl; of `kustomize` components,
 //! generators and transformers as plugins, and remote bases; each says so. Of 1.35
-//! `--as-user-extra`, `top --show-swap` and the namespace in the answers of `delete`; `completion
-//! powershell`, `explain -o plaintext-openapiv2`, `api-resources -o json`. Typed verbs send JSON
-//! where kubectl sends protobuf. Klog lines (`-v`, retries of discovery) are not printed. Who names
-//! no credentials is anonymous and not asked for a name and a password; go-templates have no
-//! `define`, and nest a hundred levels deep at most; `proxy` always sends the kubeconfig's own
-//! credentials.
+//! `--as-user-extra` and `top --show-swap`; `completion powershell`, `explain -o
+//! plaintext-openapiv2`, `api-resources -o json`. Typed verbs send JSON where kubectl sends
+//! protobuf. Klog lines (`-v`, retries of discovery) are not printed. Who names no credentials is
+//! anonymous and not asked for a name and a password; go-templates have no `define`, and nest a
+//! hundred levels deep at most; `proxy` always sends the kubeconfig's own credentials.
 //! ## Read next
 //! `apiserver`, which answers; `cmd/get.rs`, the verb to start with.
 

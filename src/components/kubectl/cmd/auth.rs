@@ -51,7 +51,7 @@ pub(crate) async fn can_i(ctx: &Ctx) -> Result<(), Fail> {
         }
         json!({"resourceAttributes": attributes})
     };
-    let review = json!({"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "metadata": {"creationTimestamp": null}, "spec": spec, "status": {"allowed": false}});
+    let review = json!({"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "metadata": {}, "spec": spec, "status": {"allowed": false}});
     let answer = ctx.api().await?.post(&format!("{REVIEWS}/selfsubjectaccessreviews"), &[], &review).await?;
     let allowed = value::flag(&answer, "status.allowed");
     if !quiet {
@@ -124,7 +124,7 @@ async fn list(ctx: &Ctx, namespace: &str) -> Result<(), Fail> {
     if namespace.is_empty() {
         return text("--all-namespaces is not supported with --list");
     }
-    let review = json!({"kind": "SelfSubjectRulesReview", "apiVersion": "authorization.k8s.io/v1", "metadata": {"creationTimestamp": null},
+    let review = json!({"kind": "SelfSubjectRulesReview", "apiVersion": "authorization.k8s.io/v1", "metadata": {},
         "spec": {"namespace": namespace}, "status": {"resourceRules": null, "nonResourceRules": null, "incomplete": false}});
     let answer = ctx.api().await?.post(&format!("{REVIEWS}/selfsubjectrulesreviews"), &[], &review).await?;
     if value::flag(&answer, "status.incomplete") {
@@ -148,7 +148,7 @@ pub(crate) async fn whoami(ctx: &Ctx) -> Result<(), Fail> {
         return ctx.usage(format!("unexpected arguments: [{}]", ctx.args.join(" ")));
     }
     let format = formats::of(ctx, false)?;
-    let review = json!({"kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1", "metadata": {"creationTimestamp": null}, "status": {"userInfo": {}}});
+    let review = json!({"kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1", "metadata": {}, "status": {"userInfo": {}}});
     let answer =
         ctx.api().await?.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", &[], &review).await?;
     if let Some(format) = format {

@@ -136,7 +136,6 @@ pub(crate) fn metadata(name: &str, namespace: Option<&str>, labels: &[(&str, &st
     if let Some(namespace) = namespace {
         map.insert("namespace".into(), namespace.into());
     }
-    map.insert("creationTimestamp".into(), Value::Null);
     if !labels.is_empty() {
         map.insert("labels".into(), labels.iter().map(|(k, v)| (k.to_string(), json!(v))).collect());
     }

@@ -161,14 +161,18 @@ fn told(ctx: &Ctx, info: &Info, dry_run: DryRun, at_once: bool) {
         ctx.line(info.named());
         return;
     }
-    let operation = dry_run.told(if at_once { "force deleted" } else { "deleted" });
+    let deleted = if at_once { "force deleted" } else { "deleted" };
+    let operation = match info.resource.namespaced {
+        true => dry_run.told(&format!("{deleted} from {} namespace", info.namespace)),
+        false => dry_run.told(deleted),
+    };
     ctx.line(format!("{} {} {operation}", info.resource.kind_group(), quote(&info.name)));
 }
 
 async fn confirmed(ctx: &Ctx, infos: &[Info]) -> Result<bool, Fail> {
     ctx.line(format!("You are about to delete the following {} resource(s):", infos.len()));
     infos.iter().for_each(|i| ctx.line(i.named()));
-    ctx.out("Do you want to continue? (y/n): ");
+    ctx.out("Do you want to continue? (y/N): ");
     let yes = ctx.read_word().await?.eq_ignore_ascii_case("y");
     if !yes {
         ctx.line("deletion is cancelled");
@@ -204,7 +208,11 @@ mod tests {
             .await;
             server.hold(&at("a"), config_map("a", json!({})));
             let said = server.kubectl(&["delete", "cm", "a"]).await;
-            assert_eq!((said.code, said.out.as_str()), (ends, "configmap \"a\" deleted\n"), "{said:?}");
+            assert_eq!(
+                (said.code, said.out.as_str()),
+                (ends, "configmap \"a\" deleted from default namespace\n"),
+                "{said:?}"
+            );
         }
     }
 }

@@ -235,7 +235,7 @@ async fn remove(ctx: &Ctx, pod: &Value, dry_run: DryRun, limit: &Limit) -> Resul
     }
     let api = ctx.api().await?;
     let body = json!({"kind": "Eviction", "apiVersion": "policy/v1",
-        "metadata": {"name": name, "namespace": namespace, "creationTimestamp": null}, "deleteOptions": options});
+        "metadata": {"name": name, "namespace": namespace}, "deleteOptions": options});
     let mut going = !value::empty(pod, "metadata.deletionTimestamp");
     loop {
         ctx.line(format!("{} pod {namespace}/{name}{tried}", if evicts { "evicting" } else { "deleting" }));

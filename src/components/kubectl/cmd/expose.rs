@@ -92,7 +92,6 @@ fn service_of(ctx: &Ctx, info: &Info) -> Result<Value, Fail> {
     if let Some(namespace) = enforced(ctx)? {
         meta.insert("namespace".into(), namespace.into());
     }
-    meta.insert("creationTimestamp".into(), Value::Null);
     if labels.as_object().is_some_and(|l| !l.is_empty()) {
         meta.insert("labels".into(), labels);
     }

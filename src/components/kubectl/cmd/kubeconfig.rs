@@ -270,7 +270,6 @@ pub(super) fn rewrite(path: &Path, change: impl FnOnce(&mut Value) -> Result<(),
         ("clusters", Value::Null),
         ("contexts", Value::Null),
         ("users", Value::Null),
-        ("preferences", json!({})),
         ("current-context", json!("")),
     ] {
         if config.get(key).is_none() {

@@ -95,7 +95,11 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
 async fn delete(ctx: &Ctx, path: &str, shown: &str) -> Result<(), Fail> {
     match ctx.api().await?.delete(path, &[], &json!({"propagationPolicy": "Background"})).await {
         Ok(_) if ctx.flags.is("quiet") => {}
-        Ok(_) => ctx.line(format!("{shown} deleted")),
+        Ok(_) => {
+            // The namespace, as `delete` tells it.
+            let namespace = path.split('/').nth_back(2).unwrap_or_default();
+            ctx.line(format!("{shown} deleted from {namespace} namespace"));
+        }
         Err(fail) if fail.is_not_found() => {}
         Err(fail) => return Err(fail),
     }

@@ -32,8 +32,8 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         return text("cannot use --resource-version with multiple resources");
     }
     if infos.is_empty() {
-        let refused = Fail::join(failures).err().map_or(String::new(), |f| format!(" {}", f.message()));
-        return text(format!("no objects passed to scale{refused}"));
+        Fail::join(failures)?;
+        return text("no objects passed to scale");
     }
     // The first object that cannot be scaled ends the command, as in kubectl.
     for mut info in infos {
@@ -166,7 +166,7 @@ mod tests {
         let told = "error: Expected replicas to be 2, was 1\n";
         assert_eq!((said.code, said.err.as_str(), writes(&server)), (1, told, 0));
         let said = server.kubectl(&["scale", "deploy", "missing", "--replicas=3"]).await;
-        assert!(said.code == 1 && said.err.starts_with("error: no objects passed to scale "), "{said:?}");
+        assert!(said.code == 1 && said.err.starts_with("Error from server (NotFound): "), "{said:?}");
         let said = server.kubectl(&["scale", "rs", "--all", "--replicas=3"]).await;
         assert_eq!(said.err, "error: no objects passed to scale\n");
     }

@@ -14,9 +14,7 @@ fn own(kind: &str) -> Value {
             "currentNumberScheduled": 0, "desiredNumberScheduled": 0, "numberMisscheduled": 0, "numberReady": 0}}),
         "StatefulSet" => json!({"spec": {"serviceName": "", "updateStrategy": {}},
             "status": {"availableReplicas": 0, "replicas": 0}}),
-        "CronJob" => {
-            json!({"spec": {"jobTemplate": {"metadata": {"creationTimestamp": null}}}, "status": {}})
-        }
+        "CronJob" => json!({"spec": {"jobTemplate": {"metadata": {}}}, "status": {}}),
         "Service" => json!({"status": {"loadBalancer": {}}}),
         _ => json!({"status": {}}),
     }
@@ -37,15 +35,15 @@ fn fill(object: &mut Value, zeros: &Value) {
 
 /// A workload or a Service as Go's client would print it.
 pub(super) fn zeros(kind: &str, object: &mut Value) {
-    let time = json!({"metadata": {"creationTimestamp": null}});
-    fill(object, &time);
+    let metadata = json!({"metadata": {}});
+    fill(object, &metadata);
     fill(object, &own(kind));
     for port in list_mut(object, "spec.ports") {
         default(port, "targetPort", 0);
     }
     let Some(spec) = spec_path(kind) else { return };
     if let Some(template) = spec.strip_suffix(".spec") {
-        fill(value::slot(object, template), &time);
+        fill(value::slot(object, template), &metadata);
     }
     for field in ["initContainers", "containers"] {
         for container in list_mut(object, &format!("{spec}.{field}")) {
@@ -74,9 +72,9 @@ mod tests {
             "template": {"spec": {"containers": [{"name": "c"}]}}}});
         zeros("StatefulSet", &mut set);
         let told = json!({
-            "metadata": {"name": "x", "creationTimestamp": null},
+            "metadata": {"name": "x"},
             "spec": {"serviceName": "", "updateStrategy": {"type": "OnDelete"}, "template": {
-                "metadata": {"creationTimestamp": null}, "spec": {"containers": [{"name": "c", "resources": {}}]}}},
+                "metadata": {}, "spec": {"containers": [{"name": "c", "resources": {}}]}}},
             "status": {"availableReplicas": 0, "replicas": 0},
         });
         assert_eq!(set, told);

@@ -1,9 +1,6 @@
 //! Config maps, secrets, service accounts.
 
 use super::text::Text;
-use crate::builder::Info;
-use crate::ctx::Ctx;
-use crate::error::Fail;
 use api::value;
 use base64::Engine as _;
 use serde_json::Value;
@@ -49,41 +46,16 @@ pub(super) fn secret(text: &mut Text, secret: &Value) {
     }
 }
 
-pub(super) async fn service_account(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
-    let account = &info.object;
+pub(super) fn service_account(text: &mut Text, account: &Value) {
     text.meta(account);
-    let path = format!("/api/v1/namespaces/{}/secrets", info.namespace);
-    let secrets = match crate::builder::whole(ctx, &path, &[]).await {
-        Ok(list) => Some(value::list(&list, "items").to_vec()),
-        Err(Fail::Api(_)) => None,
-        Err(other) => return Err(other),
-    };
-    let names = |path: &str| -> Vec<String> {
-        value::list(account, path).iter().map(|s| value::text(s, "name").to_string()).collect()
-    };
-    let of_account = |s: &&Value| {
-        let of = |key: &str| s["metadata"]["annotations"][key].as_str().unwrap_or("");
-        value::text(s, "type") == "kubernetes.io/service-account-token"
-            && of("kubernetes.io/service-account.name") == info.name
-            && of("kubernetes.io/service-account.uid") == value::text(account, "metadata.uid")
-    };
-    let all = secrets.as_deref().unwrap_or_default();
-    let tokens: Vec<String> =
-        all.iter().filter(of_account).map(|s| value::text(s, "metadata.name").to_string()).collect();
-    let known = |name: &str| secrets.is_none() || all.iter().any(|s| value::text(s, "metadata.name") == name);
-    for (header, names) in [
-        ("Image pull secrets:", names("imagePullSecrets")),
-        ("Mountable secrets: ", names("secrets")),
-        ("Tokens:            ", tokens),
-    ] {
-        if names.is_empty() {
-            text.line(0, format!("{header}\t<none>"));
-        }
-        for (i, name) in names.iter().enumerate() {
-            let head = if i == 0 { header } else { "                   " };
-            let lost = if known(name) { "" } else { " (not found)" };
-            text.line(0, format!("{head}\t{name}{lost}"));
-        }
+    let names: Vec<&str> =
+        value::list(account, "imagePullSecrets").iter().map(|s| value::text(s, "name")).collect();
+    let header = "Image pull secrets:";
+    if names.is_empty() {
+        text.line(0, format!("{header}\t<none>"));
     }
-    Ok(())
+    for (i, name) in names.iter().enumerate() {
+        let head = if i == 0 { header } else { "                   " };
+        text.line(0, format!("{head}\t{name}"));
+    }
 }

@@ -66,7 +66,11 @@ fn basics(text: &mut Text, container: &Value, status: Option<&Value>) {
                     "" => "TCP",
                     protocol => protocol,
                 };
-                format!("{}/{protocol}", value::int(p, key).unwrap_or(0))
+                let name = match value::text(p, "name") {
+                    "" => String::new(),
+                    name => format!(" ({name})"),
+                };
+                format!("{}/{protocol}{name}", value::int(p, key).unwrap_or(0))
             })
             .collect();
         let joined = list.join(", ");

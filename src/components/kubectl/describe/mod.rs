@@ -60,7 +60,7 @@ pub(crate) async fn describe(ctx: &Ctx, info: &Info) -> Result<String, Fail> {
             config::secret(&mut text, object);
             events = false;
         }
-        ("", "serviceaccounts") => config::service_account(ctx, &mut text, info).await?,
+        ("", "serviceaccounts") => config::service_account(&mut text, &info.object),
         ("", "persistentvolumeclaims") => storage::claim(ctx, &mut text, info).await?,
         ("", "persistentvolumes") => storage::volume(&mut text, object),
         ("storage.k8s.io", "storageclasses") => storage::class(&mut text, object),

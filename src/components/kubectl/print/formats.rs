@@ -1,9 +1,9 @@
-//! `-o json|yaml|name|jsonpath=…|go-template=…|custom-columns=…`
+//! `-o json|yaml|kyaml|name|jsonpath=…|go-template=…|custom-columns=…`
 
 use super::columns::Columns;
 use super::jsonpath::JsonPath;
 use super::template::Template;
-use super::{json, yaml};
+use super::{json, kyaml, yaml};
 use crate::ctx::Ctx;
 use crate::error::{Fail, go_io, text};
 use crate::gostr::quote;
@@ -19,6 +19,7 @@ const COMMON: &[&str] = &[
     "jsonpath",
     "jsonpath-as-json",
     "jsonpath-file",
+    "kyaml",
     "name",
     "template",
     "templatefile",
@@ -34,6 +35,7 @@ const OF_GET: &[&str] = &[
     "jsonpath",
     "jsonpath-as-json",
     "jsonpath-file",
+    "kyaml",
     "name",
     "template",
     "templatefile",
@@ -44,6 +46,7 @@ const OF_GET: &[&str] = &[
 enum How {
     Json,
     Yaml,
+    Kyaml,
     Name,
     Path(JsonPath, bool),
     Template(Template),
@@ -94,6 +97,7 @@ pub(crate) fn named(ctx: &Ctx, output: &str, get: bool) -> Result<Option<Format>
     let how = match name {
         "json" => How::Json,
         "yaml" => How::Yaml,
+        "kyaml" => How::Kyaml,
         "name" => How::Name,
         "jsonpath" | "jsonpath-as-json" | "jsonpath-file" => {
             let given = needed()?;
@@ -192,6 +196,7 @@ impl Format {
                 let text = yaml::to_string(&shown(object));
                 if count > 1 { format!("---\n{text}") } else { text }
             }
+            How::Kyaml => kyaml::to_string(&shown(object), sorted),
             How::Name => items.iter().map(|i| name_of(i) + "\n").collect(),
             How::Path(path, as_json) => path.print(object, *as_json).map_err(Fail::Text)?,
             How::Template(template) => template.print(object).map_err(Fail::Text)?,

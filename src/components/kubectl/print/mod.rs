@@ -2,6 +2,7 @@
 
 pub(crate) mod columns;
 pub(crate) mod formats;
+pub(crate) mod kyaml;
 pub(crate) mod scalar;
 pub(crate) mod tab;
 pub(crate) mod table;

@@ -842,7 +842,7 @@ pub(crate) const OUTPUT: Flag = flag(
     Text,
     "",
     "",
-    "Output format. One of: (json, yaml, name, go-template, go-template-file, template, templatefile, jsonpath, jsonpath-as-json, jsonpath-file)",
+    "Output format. One of: (json, yaml, kyaml, name, go-template, go-template-file, template, templatefile, jsonpath, jsonpath-as-json, jsonpath-file)",
 );
 pub(crate) const OUTPUT_2: Flag = flag(
     "output",
@@ -858,7 +858,7 @@ pub(crate) const OUTPUT_3: Flag = flag(
     Text,
     "json",
     "",
-    "Output format. One of: (json, yaml, name, go-template, go-template-file, template, templatefile, jsonpath, jsonpath-as-json, jsonpath-file)",
+    "Output format. One of: (json, yaml, kyaml, name, go-template, go-template-file, template, templatefile, jsonpath, jsonpath-as-json, jsonpath-file)",
 );
 pub(crate) const OUTPUT_4: Flag =
     flag("output", "o", Text, "yaml", "", "Output format. Must be one of (yaml, json)");

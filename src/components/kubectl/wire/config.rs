@@ -132,14 +132,17 @@ impl Kubeconfig {
                 })
                 .collect()
         };
-        json!({
+        let mut config = json!({
             "kind": "Config", "apiVersion": "v1",
-            "preferences": if self.preferences.is_object() { self.preferences.clone() } else { json!({}) },
             "clusters": list(&self.clusters, "cluster"),
             "users": list(&self.users, "user"),
             "contexts": list(&self.contexts, "context"),
             "current-context": self.current,
-        })
+        });
+        if self.preferences.as_object().is_some_and(|p| !p.is_empty()) {
+            config["preferences"] = self.preferences.clone();
+        }
+        config
     }
 }
 

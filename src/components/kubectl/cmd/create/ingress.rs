@@ -44,7 +44,6 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if let Some(namespace) = enforced(ctx)? {
         meta["namespace"] = namespace.into();
     }
-    meta["creationTimestamp"] = Value::Null;
     if !annotations.is_empty() {
         meta["annotations"] = annotations.into();
     }

@@ -164,7 +164,7 @@ pub(crate) async fn token(ctx: &Ctx) -> Result<(), Fail> {
         _ => return text("supported --bound-object-kind values are Node, Pod, Secret"),
     };
     spec.insert("boundObjectRef".into(), bound);
-    let request = json!({"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "metadata": {"creationTimestamp": null},
+    let request = json!({"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "metadata": {},
         "spec": spec, "status": {"token": "", "expirationTimestamp": null}});
     let path = format!("{}/{}/token", within(ctx, "api/v1", "serviceaccounts")?, name);
     let answer = match ctx.api().await?.post(&path, &[], &request).await {

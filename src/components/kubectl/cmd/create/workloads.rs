@@ -73,7 +73,7 @@ fn pod_template(name: &str, image: &str, command: &[String], restart: &str) -> V
         value::put(&mut container, "command", json!(command));
     }
     value::put(&mut container, "resources", json!({}));
-    json!({"metadata": {"creationTimestamp": null}, "spec": {"containers": [container], "restartPolicy": restart}})
+    json!({"metadata": {}, "spec": {"containers": [container], "restartPolicy": restart}})
 }
 
 pub(crate) async fn job(ctx: &Ctx) -> Result<(), Fail> {
