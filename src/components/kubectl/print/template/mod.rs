@@ -121,6 +121,19 @@ mod tests {
         assert!(ended.unwrap_err().contains("prints too much"));
     }
 
+    /// Its nodes and its text are few, but each `$` is a copy of the whole list.
+    #[test]
+    fn copies_of_a_template_that_is_judged_are_bounded() {
+        let list = serde_json::json!({"items": vec![serde_json::json!({"a": vec![0; 1_000]}); 5]});
+        let all = "$ ".repeat(100);
+        let source = format!(
+            "{{{{range $.items}}}}{{{{range $.items}}}}{{{{if and {all}}}}}{{{{end}}}}{{{{end}}}}{{{{end}}}}"
+        );
+        let template = Template::parse(&source).unwrap();
+        let why = template.print_within(&list, 100_000, 1 << 20).unwrap_err();
+        assert!(why.contains("runs for too long"), "{why}");
+    }
+
     #[test]
     fn templates_of_everyday_use() {
         let object = json!({"items": [{"name": "a", "n": 1, "ok": true}, {"name": "b", "n": 12, "labels": {"x/y": "z"}}], "secret": "aGk="});
