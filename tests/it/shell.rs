@@ -70,6 +70,11 @@ const CASES: &[Case] = &[
     ("trapexit", r#"trap "echo bye" EXIT; echo hi; exit 3"#, &[]),
     ("trapself", r#"trap "echo T" TERM; kill -TERM $$; echo after"#, &[]),
     ("trapusr", r#"trap "echo U" USR1; kill -USR1 $$; sleep 0.1; echo after"#, &[]),
+    (
+        "trapjump",
+        r#"trap continue USR1; trap "echo T; exit 4" TERM; for i in 1 2; do (kill -USR1 $$; kill -TERM $$); done; echo no"#,
+        &[],
+    ),
     ("trapint", r#"trap "" INT; kill -INT $$; echo alive"#, &[]),
     ("trapreset", r#"trap "echo no" USR1; trap - USR1; (kill -USR1 $$); sleep 0.1; echo no"#, &[]),
     ("trapsub", r#"trap "echo no" EXIT; (echo sub); trap - EXIT"#, &[]),
