@@ -60,7 +60,7 @@ pub(crate) fn places(lesson: &Lesson) -> Option<BTreeSet<String>> {
 }
 
 /// Words of Ropewalk's that change no object, or only what a way back does not restore.
-const HARMLESS: [&str; 7] = ["fault", "lab", "lesson", "map", "ropewalk", "trace", "why"];
+const HARMLESS: [&str; 8] = ["fault", "lab", "lesson", "map", "ropewalk", "trace", "what", "why"];
 /// Words of Ropewalk's that change objects of every namespace.
 const WHOLE: [&str; 4] = ["etcdctl", "redo", "rewind", "undo"];
 /// kubectl's verbs for nodes.

@@ -45,7 +45,8 @@ pub(crate) fn meant_for_kubectl(words: &[String]) -> bool {
 /// Words of this place.
 pub(crate) const WORDS: &[&str] = &[
     "back", "check", "clear", "debrief", "doctor", "etcdctl", "exit", "fault", "goto", "help", "hint", "lab",
-    "lang", "lesson", "map", "next", "quit", "redo", "rewind", "solve", "status", "trace", "undo", "why",
+    "lang", "lesson", "map", "next", "quit", "redo", "rewind", "solve", "status", "trace", "undo", "what",
+    "why",
 ];
 /// Words of lessons.
 pub(crate) const LESSON: &[&str] = &["back", "check", "debrief", "goto", "hint", "lesson", "next", "solve"];
@@ -90,6 +91,9 @@ pub(crate) fn classify(text: &str, cluster: &str) -> Line {
         if word == "도움말" {
             return Line::Help(words[1..].to_vec());
         }
+        if word == "용어" {
+            return Line::Own(std::iter::once("what".to_string()).chain(words.drain(1..)).collect());
+        }
         if let Some(meant) = latin(word).or_else(|| korean(word)) {
             words[0] = meant.into();
             return Line::Lesson(words);
@@ -109,9 +113,8 @@ pub(crate) fn classify(text: &str, cluster: &str) -> Line {
             let whole = std::iter::once("kubectl".to_string()).chain(words.iter().cloned()).collect();
             kubectl(format!("kubectl {text}"), whole, special)
         }
-        "status" | "trace" | "fault" | "doctor" | "undo" | "redo" | "rewind" | "why" | "lab" | "etcdctl" => {
-            own(first, after, &words, special, cluster)
-        }
+        "status" | "trace" | "fault" | "doctor" | "undo" | "redo" | "rewind" | "what" | "why" | "lab"
+        | "etcdctl" => own(first, after, &words, special, cluster),
         "ropewalk" if !special => Line::Own(words[1..].to_vec()),
         "watch" if words.len() > 1 || special => Line::Shell(text.into()),
         "exit" if !special => Line::Exit(words.get(1).cloned()),
@@ -168,7 +171,8 @@ fn kubectl(text: String, words: Vec<String>, special: bool) -> Line {
 }
 
 fn own(word: &str, after: &str, words: &[String], special: bool, cluster: &str) -> Line {
-    let named = word == "doctor" || words.iter().any(|w| w == "--name" || w.starts_with("--name="));
+    let named =
+        ["doctor", "what"].contains(&word) || words.iter().any(|w| w == "--name" || w.starts_with("--name="));
     if special {
         let name = if named { String::new() } else { format!(" --name {cluster}") };
         return Line::Shell(format!("ropewalk {word}{name}{after}"));

@@ -114,10 +114,10 @@ texts! {
          \x20          cd, export and aliases last; !LINE goes there in any case\n\
          learn      lesson [ID]  next  back  goto STEP  hint  check  solve  a b c d\n\
          labs       lab list | start ID | check | hint | grade | give-up | leave\n\
-         look       status            what runs, and how to reach it\n\
+         look       status, doctor    what runs, and what this machine allows\n\
          \x20          trace             what the last command went through, with times\n\
+         \x20          what [TERM]       explains a word: what pod, what control plane\n\
          \x20          why [KIND/NAME]   what is the matter, in a sentence or two\n\
-         \x20          doctor            what this machine allows\n\
          back       undo [N]   redo   rewind REVISION|TIME|5m     undo --list\n\
          break      fault kill COMPONENT[/NODE]        ends a component; it comes back\n\
          here       help [VERB]   lang en|ko   clear   quit (Ctrl-D)   exit [CODE]\n\
@@ -132,10 +132,10 @@ texts! {
          \x20          cd, export, alias는 유지됩니다. !명령 은 항상 셸에서 실행됩니다\n\
          배우기     lesson [ID]  next  back  goto 단계  hint  check  solve  a b c d\n\
          실습       lab list | start ID | check | hint | grade | give-up | leave\n\
-         살펴보기   status            무엇이 실행 중이고 어떻게 접속하는지\n\
+         살펴보기   status, doctor    무엇이 실행 중인지, 이 컴퓨터에서 할 수 있는 것\n\
          \x20          trace             마지막 명령이 거친 경로와 걸린 시간\n\
+         \x20          what [용어]       용어의 뜻: what 파드, what 컨트롤 플레인\n\
          \x20          why [종류/이름]   무엇이 문제인지 한두 문장으로\n\
-         \x20          doctor            이 컴퓨터에서 할 수 있는 것\n\
          되돌리기   undo [N]   redo   rewind 리비전|시각|5m     undo --list\n\
          고장 내기  fault kill 컴포넌트[/노드]   컴포넌트를 죽입니다 (다시 살아납니다)\n\
          여기       help [동사]   lang en|ko   clear   quit (Ctrl-D)   exit [코드]\n\
@@ -279,6 +279,12 @@ texts! {
     // -- errors: what happened, why, what to try
     Why: "why", "이유";
     Try: "try", "해 보기";
+    WhatUnknown: "\"{}\" is not in the glossary", "용어집에 없는 말입니다: {}";
+    WhatLike: "Did you mean: {}?", "혹시 이 말입니까? {}";
+    WhatAll: "`what` alone lists all terms", "`what`만 입력하면 모든 용어를 볼 수 있습니다";
+    WhatList: "{} terms. `what TERM` explains one:", "용어 {}개. `what 용어`를 입력하면 뜻을 볼 수 있습니다:";
+    WhatLesson: "lesson", "강의";
+    WhatSee: "see also", "함께 보기";
     WatchWhat: "`watch` needs something to watch", "`watch` 뒤에 지켜볼 명령이 필요합니다";
     WatchTry: "`get pods -w`, or `watch kubectl get pods`", "`get pods -w` 또는 `watch kubectl get pods`";
     Nested: "you are in Ropewalk already", "이미 Ropewalk 안에 있습니다";

@@ -7,12 +7,14 @@ pub(crate) mod file;
 pub mod library;
 pub(crate) mod prose;
 pub(crate) mod raw;
+mod terms;
 mod track;
 mod translate;
 
 pub use beats::{Beat, Beats};
 pub use library::Library;
 pub use prose::{Section, sh_blocks};
+pub use terms::{Term, Terms};
 pub use track::{VIEWS, parse};
 
 use super::cel::{Expr, Template};

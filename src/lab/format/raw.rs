@@ -164,6 +164,31 @@ pub(crate) struct Beat {
     pub say: String,
 }
 
+// -- the glossary
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Term {
+    pub name: String,
+    #[serde(default)]
+    pub also: Vec<String>,
+    pub say: String,
+    #[serde(default)]
+    pub see: Vec<String>,
+    pub lesson: Option<String>,
+    #[serde(rename = "try")]
+    pub attempt: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TermWords {
+    pub name: String,
+    #[serde(default)]
+    pub also: Vec<String>,
+    pub say: String,
+}
+
 /// One expression, or a list of them with a sentence each. By hand, so that errors keep their line.
 pub(crate) enum Checks {
     One(String),
