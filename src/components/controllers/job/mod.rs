@@ -15,6 +15,8 @@ mod indexes;
 mod manage;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod world;
 
 use super::pods;
 use super::workload::{Look, PodOwner};
