@@ -13,7 +13,7 @@ use clock::Timestamp;
 use k8s_openapi::api::batch::v1::{Job, JobCondition, JobSpec, JobStatus, UncountedTerminatedPods};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -148,6 +148,9 @@ pub(super) struct Case<'a> {
     /// Indexes that have failed for good.
     pub(super) lost: Indexes,
     pub(super) uncounted: UncountedTerminatedPods,
+    /// By index, with `backoffLimitPerIndex`: the last failed pod, which keeps its finalizer. Its
+    /// successor takes over from it how often the index has failed.
+    pub(super) awaiting: BTreeMap<i32, Arc<Pod>>,
     pub(super) active: Vec<Arc<Pod>>,
     pub(super) terminating: usize,
     /// A rule said that the whole job has failed.
@@ -169,6 +172,7 @@ impl<'a> Case<'a> {
             done: if indexed { read(&status.completed_indexes) } else { Indexes::default() },
             lost: read(&status.failed_indexes),
             uncounted: status.uncounted_terminated_pods.take().unwrap_or_default(),
+            awaiting: BTreeMap::new(),
             active: pods.iter().filter(|p| is_active(p)).cloned().collect(),
             terminating: pods.iter().filter(|p| p.metadata.deletion_timestamp.is_some() && !ended(p)).count(),
             broken: None,
@@ -220,21 +224,26 @@ impl<'a> Case<'a> {
         flush(&mut self.uncounted.succeeded, &mut self.plan.status.succeeded);
         flush(&mut self.uncounted.failed, &mut self.plan.status.failed);
         for pod in self.pods.iter().filter(|p| is_tracked(p)) {
-            let known = |noted: &Option<Vec<String>>| noted.iter().flatten().any(|u| u == uid(pod));
-            if known(&self.uncounted.succeeded) || known(&self.uncounted.failed) {
-                if self.may_go(pod) {
-                    self.plan.release.push(name(pod));
-                }
-            } else if pods::phase(pod) == "Succeeded" {
+            let is_known = self.is_known(pod);
+            if pods::phase(pod) == "Succeeded" {
                 match self.indexed {
                     true => self.done.extend(index_of(pod).filter(|i| *i < self.completions)),
+                    false if is_known => {}
                     false => self.uncounted.succeeded.get_or_insert_default().push(uid(pod).into()),
                 }
-                self.plan.release.push(name(pod));
-            } else if self.has_failed(pod) {
+            } else if self.has_failed(pod) && !is_known {
                 self.note_failure(pod);
             }
         }
+        self.find_awaiting();
+        let release = self.pods.iter().filter(|p| is_tracked(p) && self.may_go(p)).map(name).collect();
+        self.plan.release = release;
+    }
+
+    /// The pod's uid is already written into the status.
+    fn is_known(&self, pod: &Pod) -> bool {
+        let noted = self.uncounted.succeeded.iter().chain(&self.uncounted.failed);
+        noted.flatten().any(|u| u == uid(pod))
     }
 
     fn note_failure(&mut self, pod: &Arc<Pod>) {
@@ -252,20 +261,42 @@ impl<'a> Case<'a> {
         if verdict != Verdict::Ignore && (!self.indexed || index.is_some()) {
             self.uncounted.failed.get_or_insert_default().push(uid(pod).into());
         }
-        if self.may_go(pod) {
-            self.plan.release.push(name(pod));
-        }
     }
 
-    /// A failed pod of an index that is still to be done stays until its successor has taken over
-    /// the number of failures.
-    fn may_go(&self, pod: &Pod) -> bool {
-        let Some(index) = index_of(pod).filter(|_| self.spec.backoff_limit_per_index.is_some()) else {
-            return true;
+    /// Finds the pods that the next pods of their indexes have to know. There is none for an index
+    /// that is done or lost, nor for one with an active pod: that one carries the counts already.
+    ///
+    /// ```text
+    /// index 0   p1 failed                          p1 waits for its successor
+    /// index 0   p1 failed, p2 active               none: p1 may go, also if its failure was ignored
+    /// index 0   p1 failed, p2 failed after it      p2 waits, p1 may go
+    /// ```
+    fn find_awaiting(&mut self) {
+        if !self.indexed || self.spec.backoff_limit_per_index.is_none() {
+            return;
+        }
+        let active: BTreeSet<i32> = self.active.iter().filter_map(|p| index_of(p)).collect();
+        let is_open = |i: &i32| {
+            *i < self.completions && !self.done.contains(*i) && !self.lost.contains(*i) && !active.contains(i)
         };
-        let younger = |p: &&Arc<Pod>| index_of(p) == Some(index) && failures_of(p) > failures_of(pod);
-        let settled = self.done.contains(index) || self.lost.contains(index) || index >= self.completions;
-        settled || self.ending().is_some() || self.pods.iter().find(younger).is_some()
+        let mut found: BTreeMap<i32, Arc<Pod>> = BTreeMap::new();
+        for pod in self.pods.iter().filter(|p| is_tracked(p) && self.has_failed(p)) {
+            let Some(index) = index_of(pod).filter(is_open) else { continue };
+            let rank = |p: &Pod| (failures_of(p), ended_at(p, self.now));
+            if found.get(&index).is_none_or(|last| rank(last) <= rank(pod)) {
+                found.insert(index, pod.clone());
+            }
+        }
+        self.awaiting = found;
+    }
+
+    /// May the pod's finalizer go? Only of a pod that has ended, or is counted as failed; and the
+    /// last failed pod of an index keeps it until its successor is there.
+    fn may_go(&self, pod: &Arc<Pod>) -> bool {
+        let has_ended = pods::phase(pod) == "Succeeded" || self.has_failed(pod) || self.is_known(pod);
+        let last = index_of(pod).and_then(|index| self.awaiting.get(&index));
+        let awaits = last.is_some_and(|p| uid(p) == uid(pod));
+        has_ended && (!awaits || self.ending().is_some())
     }
 
     fn suspend_or_resume(&mut self) {

@@ -11,6 +11,8 @@ mod ending;
 mod failure;
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod index_tests;
 mod indexes;
 mod manage;
 #[cfg(test)]
