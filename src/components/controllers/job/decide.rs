@@ -7,7 +7,7 @@
 use super::ending::End;
 use super::failure::{self, Verdict};
 use super::indexes::Indexes;
-use super::{INDEX, INDEX_FAILURES, TRACKING};
+use super::{INDEX, INDEX_FAILURES, INDEX_IGNORED, TRACKING};
 use crate::pods::{self, is_active};
 use clock::Timestamp;
 use k8s_openapi::api::batch::v1::{Job, JobCondition, JobSpec, JobStatus, UncountedTerminatedPods};
@@ -27,6 +27,9 @@ pub struct New {
     pub index: Option<i32>,
     /// How often the index has failed, if that is counted by index.
     pub failures: Option<i32>,
+    /// How many failures of the index a rule has ignored. They do not count towards the limit of
+    /// the index, but lengthen the pause before its next pod.
+    pub ignored: i32,
 }
 
 /// What to do, in this order.
@@ -64,9 +67,18 @@ pub fn index_of(pod: &Pod) -> Option<i32> {
     pod.metadata.annotations.as_ref()?.get(INDEX)?.parse().ok()
 }
 
-pub(super) fn failures_of(pod: &Pod) -> i32 {
-    let told = pod.metadata.annotations.as_ref().and_then(|a| a.get(INDEX_FAILURES)?.parse().ok());
-    told.unwrap_or(0)
+/// How often the pod's index had failed when the pod was made: counted failures, ignored ones. What
+/// is no number of failures is none.
+pub(super) fn failures_of(pod: &Pod) -> (i32, i32) {
+    let annotations = pod.metadata.annotations.as_ref();
+    let count = |key: &str| annotations.and_then(|a| a.get(key)?.parse().ok()).filter(|n| *n >= 0);
+    (count(INDEX_FAILURES).unwrap_or(0), count(INDEX_IGNORED).unwrap_or(0))
+}
+
+/// All failures of the pod's index before the pod was made, the ignored ones too.
+pub(super) fn all_failures_of(pod: &Pod) -> i32 {
+    let (counted, ignored) = failures_of(pod);
+    counted.saturating_add(ignored)
 }
 
 pub(super) fn name(pod: &Arc<Pod>) -> String {
@@ -251,7 +263,7 @@ impl<'a> Case<'a> {
         let index = index_of(pod).filter(|i| self.indexed && *i < self.completions);
         let limit = self.spec.backoff_limit_per_index;
         if verdict == Verdict::FailIndex
-            || limit.is_some_and(|l| failures_of(pod) >= l && verdict == Verdict::Count)
+            || limit.is_some_and(|l| failures_of(pod).0 >= l && verdict == Verdict::Count)
         {
             self.lost.extend(index.filter(|i| !self.done.contains(*i)));
         }
@@ -282,7 +294,7 @@ impl<'a> Case<'a> {
         let mut found: BTreeMap<i32, Arc<Pod>> = BTreeMap::new();
         for pod in self.pods.iter().filter(|p| is_tracked(p) && self.has_failed(p)) {
             let Some(index) = index_of(pod).filter(is_open) else { continue };
-            let rank = |p: &Pod| (failures_of(p), ended_at(p, self.now));
+            let rank = |p: &Pod| (all_failures_of(p), ended_at(p, self.now));
             if found.get(&index).is_none_or(|last| rank(last) <= rank(pod)) {
                 found.insert(index, pod.clone());
             }

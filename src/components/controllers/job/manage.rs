@@ -1,11 +1,12 @@
 //! How many pods a Job has at a time, and which: more are made (after a failure, with a pause), too
 //! many are sent away.
 
-use super::decide::{Case, New, ended, ended_at, failures_of, index_of, name, pause};
+use super::decide::{Case, New, all_failures_of, ended, ended_at, failures_of, index_of, name, pause};
 use super::failure::{self, Verdict};
 use crate::pods;
 use clock::Timestamp;
-use std::collections::{BTreeMap, BTreeSet};
+use k8s_openapi::api::core::v1::Pod;
+use std::collections::BTreeSet;
 
 /// Pods made or deleted in one go, at most.
 const BURST: usize = 500;
@@ -86,16 +87,6 @@ impl Case<'_> {
         if !by_index && self.waits_for_backoff() {
             return;
         }
-        // By index: how often it failed, and when last.
-        let mut history: BTreeMap<i32, (i32, Timestamp)> = BTreeMap::new();
-        if by_index {
-            for pod in self.pods.iter().filter(|p| self.has_failed(p)) {
-                let ignored = failure::verdict(self.spec.pod_failure_policy.as_ref(), pod) == Verdict::Ignore;
-                let failures = failures_of(pod) + i32::from(!ignored);
-                let entry = history.entry(index_of(pod).unwrap_or(-1)).or_insert((0, Timestamp::MIN));
-                *entry = (entry.0.max(failures), entry.1.max(ended_at(pod, self.now)));
-            }
-        }
         // Whole intervals are stepped over: the work grows with the pods there are, not with
         // `completions`.
         let mut next = Some(0);
@@ -109,12 +100,30 @@ impl Case<'_> {
             if taken.contains(&index) {
                 continue;
             }
-            let (failures, last) = history.get(&index).copied().unwrap_or((0, Timestamp::MIN));
-            let wait = history.get(&index).and_then(|_| clock::left(last, pause(failures), self.now));
+            let last = self.awaiting.get(&index).cloned();
+            let wait = last.as_deref().and_then(|last| {
+                // Ignored failures lengthen the pause too, or they would be repeated without any.
+                let failures = all_failures_of(last).saturating_add(1);
+                clock::left(ended_at(last, self.now), pause(failures), self.now)
+            });
             self.look_again(wait);
             if wait.is_none() {
-                self.plan.create.push(New { index: Some(index), failures: by_index.then_some(failures) });
+                self.plan.create.push(self.successor(index, last.as_deref(), by_index));
             }
         }
+    }
+
+    /// The next pod of an index. With `backoffLimitPerIndex` it takes the counts over from the
+    /// index's last failed pod: one that fails as the first pod of its index is followed by one
+    /// with 1 counted failure or with 1 ignored failure.
+    fn successor(&self, index: i32, last: Option<&Pod>, by_index: bool) -> New {
+        let (failures, ignored) = last.map_or((0, 0), |last| {
+            let (failures, ignored) = failures_of(last);
+            match failure::verdict(self.spec.pod_failure_policy.as_ref(), last) {
+                Verdict::Ignore => (failures, ignored.saturating_add(1)),
+                _ => (failures.saturating_add(1), ignored),
+            }
+        });
+        New { index: Some(index), failures: by_index.then_some(failures), ignored }
     }
 }

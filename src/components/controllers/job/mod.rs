@@ -39,6 +39,7 @@ pub const TRACKING: &str = "batch.kubernetes.io/job-tracking";
 /// Annotation and label of the pods of an Indexed Job.
 const INDEX: &str = "batch.kubernetes.io/job-completion-index";
 const INDEX_FAILURES: &str = "batch.kubernetes.io/job-index-failure-count";
+const INDEX_IGNORED: &str = "batch.kubernetes.io/job-index-ignored-failure-count";
 const JOB_NAME: &str = "batch.kubernetes.io/job-name";
 /// What a program in a pod of an Indexed Job reads to know its share of the work.
 const INDEX_VARIABLE: &str = "JOB_COMPLETION_INDEX";
@@ -224,6 +225,9 @@ fn pod_of(look: &Look<'_, Job>, new: &New) -> Pod {
     annotations.insert(INDEX.into(), index.to_string());
     if let Some(failures) = new.failures {
         annotations.insert(INDEX_FAILURES.into(), failures.to_string());
+    }
+    if new.ignored > 0 {
+        annotations.insert(INDEX_IGNORED.into(), new.ignored.to_string());
     }
     if let Some(spec) = &mut pod.spec {
         // In place of the template's, which would be the same for all pods.

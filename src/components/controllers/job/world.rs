@@ -1,7 +1,7 @@
 //! A Job and its pods for tests: looks until nothing changes, pods end as they are told.
 
 use super::decide::{New, Plan, decide};
-use super::{INDEX, INDEX_FAILURES, TRACKING};
+use super::{INDEX, INDEX_FAILURES, INDEX_IGNORED, TRACKING};
 use clock::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
@@ -80,6 +80,9 @@ impl World {
         }
         if let Some(failures) = new.failures {
             annotations[INDEX_FAILURES] = failures.to_string().into();
+        }
+        if new.ignored > 0 {
+            annotations[INDEX_IGNORED] = new.ignored.to_string().into();
         }
         let name = format!("p{}", self.made);
         let pod = json!({
