@@ -52,3 +52,22 @@ fn ignored_failures_lengthen_the_pause_and_do_not_count_towards_the_limit() {
     w.settle();
     assert_eq!(w.conditions(), ["FailureTarget FailedIndexes", "Failed FailedIndexes"]);
 }
+
+#[test]
+fn a_later_index_does_not_take_the_turn_of_one_that_pauses() {
+    let mut w = job(3, 1, 3);
+    w.settle();
+    w.end("p1", 1);
+    assert_eq!(w.settle().again.map(|again| again.as_secs()), Some(10));
+    assert_eq!(w.running().count(), 0, "index 0 is the first that is still to be done");
+    w.after(10).settle();
+    assert_eq!(w.pods.last().unwrap().metadata.annotations.as_ref().unwrap()[INDEX], "0");
+
+    // Where two may run, the second index does not wait for the first.
+    let mut w = job(3, 2, 3);
+    w.settle();
+    w.end("p1", 1);
+    w.end("p2", 0);
+    w.settle();
+    assert_eq!(w.pods.last().unwrap().metadata.annotations.as_ref().unwrap()[INDEX], "2");
+}

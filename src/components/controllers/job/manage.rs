@@ -88,9 +88,9 @@ impl Case<'_> {
             return;
         }
         // Whole intervals are stepped over: the work grows with the pods there are, not with
-        // `completions`.
-        let mut next = Some(0);
-        while let Some(index) = next.filter(|i| *i < self.completions && self.plan.create.len() < missing) {
+        // `completions`. An index in its pause has its turn: no later one is taken in its place.
+        let (mut next, mut looked_at) = (Some(0), 0);
+        while let Some(index) = next.filter(|i| *i < self.completions && looked_at < missing) {
             let free = self.done.next_outside(index).and_then(|i| self.lost.next_outside(i));
             if free != Some(index) {
                 next = free;
@@ -100,6 +100,7 @@ impl Case<'_> {
             if taken.contains(&index) {
                 continue;
             }
+            looked_at += 1;
             let last = self.awaiting.get(&index).cloned();
             let wait = last.as_deref().and_then(|last| {
                 // Ignored failures lengthen the pause too, or they would be repeated without any.
