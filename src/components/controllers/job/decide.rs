@@ -93,18 +93,40 @@ pub(super) fn ended(pod: &Pod) -> bool {
     matches!(pods::phase(pod), "Succeeded" | "Failed")
 }
 
-/// When the last container ended; else when the pod ceased to be ready, when it was to go, or when
-/// it was made. A pod that was rejected or lost its node has no containers to tell it, and its time
-/// must not move: the pause before its successor would begin anew at each look.
+/// When the pod ended, or began to end: when its last container ended; else when it ceased to be
+/// ready, when its deletion was requested, or when it was made. None of these moves from one look
+/// to the next, or the pause before the successor would begin anew each time.
+///
+/// ```text
+/// exited at 5 s                                        5 s
+/// rejected by its kubelet, or its node is lost         when Ready became False
+/// deleted at 7 s with a grace period of 30 s, runs     7 s: deletionTimestamp is 37 s
+/// ```
 pub(super) fn ended_at(pod: &Pod, now: Timestamp) -> Timestamp {
-    let statuses = pod.status.iter().flat_map(|s| s.container_statuses.iter().flatten());
-    let ends = statuses.filter_map(|c| c.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref());
-    let gone = pod.metadata.deletion_timestamp.as_ref().map(|t| t.0.min(now));
+    let requested = pod.metadata.deletion_timestamp.as_ref().map(|until| {
+        let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or(0).max(0) as u64;
+        clock::before(until.0, Duration::from_secs(grace))
+    });
     let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
     let mut unready = conditions.filter(|c| c.type_ == "Ready" && c.status == "False");
     let unready = unready.find_map(|c| c.last_transition_time.as_ref()).map(|t| t.0);
     let made = pod.metadata.creation_timestamp.as_ref().map(|t| t.0);
-    ends.map(|t| t.0).max().or(unready).or(gone).or(made).unwrap_or(now)
+    containers_ended_at(pod).or(unready).or(requested).or(made).unwrap_or(now)
+}
+
+/// When the last container ended, if all have: the ordinary ones and the sidecars, which end after
+/// them.
+fn containers_ended_at(pod: &Pod) -> Option<Timestamp> {
+    let init = pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten());
+    let sidecars: Vec<&str> =
+        init.filter(|c| c.restart_policy.as_deref() == Some("Always")).map(|c| c.name.as_str()).collect();
+    let status = pod.status.as_ref()?;
+    let first = status.init_container_statuses.iter().flatten();
+    let all = first.filter(|c| sidecars.contains(&c.name.as_str()));
+    let all = all.chain(status.container_statuses.iter().flatten());
+    let ends: Option<Vec<Timestamp>> =
+        all.map(|c| Some(c.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref()?.0)).collect();
+    ends?.into_iter().max()
 }
 
 /// The pause after so many failures in a row.

@@ -385,3 +385,38 @@ fn a_failed_pod_without_containers_is_replaced_after_its_pause() {
         assert_eq!(look(due).create.len(), 1, "it is still waited for: {status}");
     }
 }
+
+/// Its containers take the whole grace period to end; the successor does not wait for that.
+#[test]
+fn the_pause_after_a_deletion_begins_when_it_is_requested() {
+    let mut w = World::new(json!({"completions": 1}));
+    w.settle();
+    w.delete("p1", 30);
+    assert_eq!(w.settle().again.map(|again| again.as_secs()), Some(10));
+    assert_eq!((w.after(4).settle().again.map(|again| again.as_secs()), w.made), (Some(6), 1));
+    w.after(6).settle();
+    assert_eq!((w.made, w.counts().as_str()), (2, "1/0/1"));
+    assert_eq!(w.pods.len(), 2, "the first one still runs");
+}
+
+#[test]
+fn a_pod_has_ended_when_all_of_its_containers_have() {
+    let pod = |app: &str, helper: &str, sidecar: &str| -> Pod {
+        let state = |name: &str, at: &str| {
+            let ended = json!({"terminated": {"exitCode": 1, "finishedAt": at}});
+            let state = if at.is_empty() { json!({"running": {}}) } else { ended };
+            json!({"name": name, "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state})
+        };
+        let first = json!([{"name": "setup"}, {"name": "sidecar", "restartPolicy": "Always"}]);
+        let spec = json!({"initContainers": first, "containers": [{"name": "app"}, {"name": "helper"}]});
+        let status = json!({"phase": "Running", "containerStatuses": [state("app", app), state("helper", helper)],
+            "initContainerStatuses": [state("setup", "2026-01-01T00:00:00Z"), state("sidecar", sidecar)]});
+        let meta = json!({"deletionTimestamp": "2026-01-01T00:01:30Z", "deletionGracePeriodSeconds": 30});
+        serde_json::from_value(json!({"metadata": meta, "spec": spec, "status": status})).unwrap()
+    };
+    let at = |second: u32| format!("2026-01-01T00:01:{second:02}Z");
+    let ended = |pod: Pod| clock::rfc3339(super::decide::ended_at(&pod, Timestamp::MAX));
+    assert_eq!(ended(pod(&at(3), &at(5), &at(7))), at(7));
+    assert_eq!(ended(pod(&at(3), "", &at(4))), at(0), "one runs: the deletion was requested then");
+    assert_eq!(ended(pod(&at(3), &at(4), "")), at(0), "the sidecar runs");
+}

@@ -57,7 +57,9 @@ impl World {
                     pod.metadata.finalizers = pod.metadata.finalizers.take().filter(|_| !early);
                 }
             }
-            let gone = |p: &Pod| p.metadata.deletion_timestamp.is_some() && p.metadata.finalizers.is_none();
+            let now = self.now;
+            let ends = |p: &Pod| p.metadata.deletion_timestamp.as_ref().is_some_and(|t| t.0 <= now);
+            let gone = |p: &Pod| ends(p) && p.metadata.finalizers.is_none();
             self.pods.retain(|p| !gone(p));
             plan.create.iter().for_each(|new| self.make(new));
             self.told.extend(plan.told.iter().map(|(_, reason, _)| reason.clone()));
@@ -100,6 +102,14 @@ impl World {
             "state": {"terminated": {"exitCode": code, "finishedAt": finished}}}]});
         let pod = self.pods.iter_mut().find(|p| p.metadata.name.as_deref() == Some(name)).unwrap();
         pod.status = Some(serde_json::from_value(status).unwrap());
+    }
+
+    /// The user deletes a pod. It ends after its grace period.
+    pub(super) fn delete(&mut self, name: &str, grace: i64) {
+        let until = self.now + jiff::SignedDuration::from_secs(grace);
+        let pod = self.pods.iter_mut().find(|p| p.metadata.name.as_deref() == Some(name)).unwrap();
+        pod.metadata.deletion_timestamp = Some(Time(until));
+        pod.metadata.deletion_grace_period_seconds = Some(grace);
     }
 
     pub(super) fn after(&mut self, seconds: i64) -> &mut World {
