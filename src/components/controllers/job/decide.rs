@@ -85,7 +85,7 @@ pub(super) fn name(pod: &Arc<Pod>) -> String {
     pod.metadata.name.clone().unwrap_or_default()
 }
 
-fn uid(pod: &Pod) -> &str {
+pub(super) fn uid(pod: &Pod) -> &str {
     pod.metadata.uid.as_deref().unwrap_or_default()
 }
 
@@ -138,8 +138,14 @@ pub(super) fn pause(failures: i32) -> Duration {
 }
 
 /// Pure: what to do about a job whose pods are these. `settled`: all earlier writes have been seen,
-/// so the pods may be counted.
-pub fn decide(job: &Job, pods: &[Arc<Pod>], settled: bool, now: Timestamp) -> Plan {
+/// so the pods may be counted. `dismissed`: uids of pods that the controller has deleted itself.
+pub fn decide(
+    job: &Job,
+    pods: &[Arc<Pod>],
+    dismissed: &BTreeSet<String>,
+    settled: bool,
+    now: Timestamp,
+) -> Plan {
     let spec = job.spec.clone().unwrap_or_default();
     let status = job.status.clone().unwrap_or_default();
     let held = || pods.iter().filter(|p| is_tracked(p)).map(name).collect();
@@ -153,7 +159,7 @@ pub fn decide(job: &Job, pods: &[Arc<Pod>], settled: bool, now: Timestamp) -> Pl
     if job.metadata.deletion_timestamp.is_some() {
         return Plan { release: held(), status, ..Plan::default() };
     }
-    let mut case = Case::new(&spec, status, pods, now);
+    let mut case = Case::new(&spec, status, pods, dismissed, now);
     case.count();
     case.suspend_or_resume();
     let end = case.end();
@@ -175,6 +181,7 @@ pub fn decide(job: &Job, pods: &[Arc<Pod>], settled: bool, now: Timestamp) -> Pl
 pub(super) struct Case<'a> {
     pub(super) spec: &'a JobSpec,
     pub(super) pods: &'a [Arc<Pod>],
+    pub(super) dismissed: &'a BTreeSet<String>,
     pub(super) now: Timestamp,
     pub(super) indexed: bool,
     pub(super) completions: i32,
@@ -193,13 +200,20 @@ pub(super) struct Case<'a> {
 }
 
 impl<'a> Case<'a> {
-    fn new(spec: &'a JobSpec, mut status: JobStatus, pods: &'a [Arc<Pod>], now: Timestamp) -> Case<'a> {
+    fn new(
+        spec: &'a JobSpec,
+        mut status: JobStatus,
+        pods: &'a [Arc<Pod>],
+        dismissed: &'a BTreeSet<String>,
+        now: Timestamp,
+    ) -> Case<'a> {
         let indexed = spec.completion_mode.as_deref() == Some("Indexed");
         let completions = spec.completions.unwrap_or(0);
         let read = |text: &Option<String>| Indexes::parse(text.as_deref().unwrap_or_default(), completions);
         Case {
             spec,
             pods,
+            dismissed,
             now,
             indexed,
             completions,

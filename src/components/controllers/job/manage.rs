@@ -1,7 +1,7 @@
 //! How many pods a Job has at a time, and which: more are made (after a failure, with a pause), too
 //! many are sent away.
 
-use super::decide::{Case, New, all_failures_of, ended, ended_at, failures_of, index_of, name, pause};
+use super::decide::{Case, New, all_failures_of, ended, ended_at, failures_of, index_of, name, pause, uid};
 use super::failure::{self, Verdict};
 use crate::pods;
 use clock::Timestamp;
@@ -66,10 +66,12 @@ impl Case<'_> {
         }
     }
 
-    /// After failures with no success since, the next pod has to wait.
+    /// After failures with no success since, the next pod has to wait. Pods that the controller has
+    /// deleted itself have not failed.
     fn waits_for_backoff(&mut self) -> bool {
         let mut ends: Vec<(Timestamp, bool)> = Vec::new();
-        for pod in self.pods.iter().filter(|p| pods::phase(p) == "Succeeded" || self.has_failed(p)) {
+        let has_ended = |p: &Pod| pods::phase(p) == "Succeeded" || self.has_failed(p);
+        for pod in self.pods.iter().filter(|p| has_ended(p) && !self.dismissed.contains(uid(p))) {
             ends.push((ended_at(pod, self.now), pods::phase(pod) == "Succeeded"));
         }
         ends.sort();

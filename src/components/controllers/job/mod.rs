@@ -7,6 +7,9 @@
 //! `pkg/controller/ttlafterfinished`.
 
 pub mod decide;
+pub(crate) mod dismissed;
+#[cfg(test)]
+mod dismissed_tests;
 mod ending;
 mod failure;
 #[cfg(test)]
@@ -71,7 +74,8 @@ impl PodOwner for Jobs {
         let mine = look.claim(&selector, pods::is_staying).await?;
         release(&look.shared.config.client, look.key, &strays(look.shared, look.key, &job.metadata.uid))
             .await?;
-        let mut plan = decide::decide(job, &mine, look.settled, clock::now());
+        let dismissed = look.dismissed.among(look.key, &mine);
+        let mut plan = decide::decide(job, &mine, &dismissed, look.settled, clock::now());
         if plan.expired {
             return expire(look).await;
         }
@@ -92,7 +96,9 @@ impl PodOwner for Jobs {
         let (early, late): (Vec<_>, Vec<_>) =
             pods::named(&mine, &plan.release).into_iter().partition(|p| is_among(p, &plan.delete));
         release(client, look.key, &early).await?;
-        let mut result = look.hands.delete_all(&pods::named(&mine, &plan.delete)).await;
+        let surplus = pods::named(&mine, &plan.delete);
+        look.dismissed.add(look.key, &surplus);
+        let mut result = look.hands.delete_all(&surplus).await;
         if result.is_ok() {
             let made = plan.create.iter().map(|new| pod_of(look, new)).collect();
             result = look.hands.create_all(made).await;

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 #[test]
@@ -379,7 +380,7 @@ fn a_failed_pod_without_containers_is_replaced_after_its_pause() {
         let pod = json!({"metadata": {"name": "p", "uid": "p", "creationTimestamp": "2026-01-01T00:00:00Z"}, "status": status});
         let pods = [Arc::new(serde_json::from_value::<Pod>(pod).unwrap())];
         let due: Timestamp = due.parse().unwrap();
-        let look = |at: Timestamp| decide(&job, &pods, true, at);
+        let look = |at: Timestamp| decide(&job, &pods, &BTreeSet::new(), true, at);
         let early = look(due - std::time::Duration::from_secs(1));
         assert_eq!((early.create.len(), early.again), (0, Some(std::time::Duration::from_secs(1))));
         assert_eq!(look(due).create.len(), 1, "it is still waited for: {status}");

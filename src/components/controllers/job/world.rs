@@ -7,6 +7,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub(super) struct World {
@@ -15,6 +16,9 @@ pub(super) struct World {
     pub(super) now: Timestamp,
     /// How many pods have been made.
     pub(super) made: usize,
+    /// The grace period of pods that the controller deletes, in seconds.
+    pub(super) grace: i64,
+    dismissed: BTreeSet<String>,
     /// Reasons of the events.
     pub(super) told: Vec<String>,
 }
@@ -32,12 +36,12 @@ impl World {
         let job =
             serde_json::from_value(json!({"metadata": {"name": "j", "uid": "1"}, "spec": spec})).unwrap();
         let now = "2026-01-01T00:00:00Z".parse().unwrap();
-        World { job, pods: vec![], now, made: 0, told: vec![] }
+        World { job, pods: vec![], now, made: 0, grace: 0, dismissed: BTreeSet::new(), told: vec![] }
     }
 
     pub(super) fn look(&self) -> Plan {
         let pods: Vec<Arc<Pod>> = self.pods.iter().cloned().map(Arc::new).collect();
-        decide(&self.job, &pods, true, self.now)
+        decide(&self.job, &pods, &self.dismissed, true, self.now)
     }
 
     /// Looks and acts until nothing changes.
@@ -53,7 +57,10 @@ impl World {
                 let name = pod.metadata.name.as_ref().unwrap();
                 let early = plan.release.contains(name);
                 if plan.delete.contains(name) {
-                    pod.metadata.deletion_timestamp = Some(Time(self.now));
+                    self.dismissed.extend(pod.metadata.uid.clone());
+                    let until = self.now + jiff::SignedDuration::from_secs(self.grace);
+                    pod.metadata.deletion_timestamp = Some(Time(until));
+                    pod.metadata.deletion_grace_period_seconds = Some(self.grace);
                     pod.metadata.finalizers = pod.metadata.finalizers.take().filter(|_| !early);
                 }
             }
