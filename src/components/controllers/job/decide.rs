@@ -137,6 +137,15 @@ pub(super) fn pause(failures: i32) -> Duration {
     }
 }
 
+/// Pure: has a finished job outlived its `ttlSecondsAfterFinished`? If not, what is left of them.
+pub(super) fn expiry(job: &Job, now: Timestamp) -> (bool, Option<Duration>) {
+    let ttl = job.spec.as_ref().and_then(|s| s.ttl_seconds_after_finished);
+    let (Some(ttl), Some(end)) = (ttl, finished(job)) else { return (false, None) };
+    let since = end.last_transition_time.as_ref().map_or(now, |t| t.0);
+    let left = clock::left(since, Duration::from_secs(ttl.max(0) as u64), now);
+    (left.is_none(), left)
+}
+
 /// Pure: what to do about a job whose pods are these. `settled`: all earlier writes have been seen,
 /// so the pods may be counted. `dismissed`: uids of pods that the controller has deleted itself.
 pub fn decide(
@@ -149,11 +158,8 @@ pub fn decide(
     let spec = job.spec.clone().unwrap_or_default();
     let status = job.status.clone().unwrap_or_default();
     let held = || pods.iter().filter(|p| is_tracked(p)).map(name).collect();
-    if let Some(end) = finished(job) {
-        let since = end.last_transition_time.as_ref().map_or(now, |t| t.0);
-        let ttl = spec.ttl_seconds_after_finished.map(|s| Duration::from_secs(s.max(0) as u64));
-        let again = ttl.and_then(|ttl| clock::left(since, ttl, now));
-        let expired = ttl.is_some() && again.is_none();
+    if finished(job).is_some() {
+        let (expired, again) = expiry(job, now);
         return Plan { release: held(), status, expired, again, ..Plan::default() };
     }
     if job.metadata.deletion_timestamp.is_some() {

@@ -421,3 +421,34 @@ fn a_pod_has_ended_when_all_of_its_containers_have() {
     assert_eq!(ended(pod(&at(3), "", &at(4))), at(0), "one runs: the deletion was requested then");
     assert_eq!(ended(pod(&at(3), &at(4), "")), at(0), "the sidecar runs");
 }
+
+#[tokio::test]
+async fn a_finished_job_of_another_manager_is_deleted_when_its_time_is_over() {
+    use crate::{Shared, workload};
+    use client::testing::Scripted;
+    use client::{Key, Outcome};
+    clock::pin("2026-01-01T00:01:00Z".parse().unwrap());
+    let job = |ttl: Value, ended: &str| {
+        let done = json!({"type": "Complete", "status": ended, "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        json!({"metadata": {"name": "j", "namespace": "d", "uid": "1", "resourceVersion": "5"},
+            "spec": {"managedBy": "example.com/q", "ttlSecondsAfterFinished": ttl, "template": {"spec": {"containers": []}}},
+            "status": {"conditions": [done]}})
+    };
+    // (the time to live, is the job finished, is it deleted, or does it wait)
+    for (ttl, ended, is_deleted, waits) in [
+        (json!(60), "True", true, false),
+        (json!(3600), "True", false, true),
+        (json!(60), "False", false, false),
+        (Value::Null, "True", false, false),
+    ] {
+        let stored = job(ttl, ended);
+        let answer = stored.clone();
+        let server =
+            Scripted::new(move |asked| asked.line.contains("/jobs/j").then(|| (200, answer.clone()))).await;
+        let shared = Shared::fixed(&server.client);
+        shared.jobs.tell_of(serde_json::from_value(stored.clone()).unwrap());
+        let looked = workload::look_once::<super::Jobs>(&shared, &Key::new("d", "j")).await.unwrap();
+        let deletes = server.lines().iter().any(|line| line.starts_with("DELETE"));
+        assert_eq!((deletes, matches!(looked, Outcome::After(_))), (is_deleted, waits), "{stored}");
+    }
+}
