@@ -20,7 +20,7 @@ use tokio::io::AsyncWrite;
 use tokio_util::sync::CancellationToken;
 
 /// A line of a setup that takes longer has failed.
-pub(crate) const LINE_MAX: Duration = Duration::from_secs(60);
+pub(crate) const LINE_MAX: Duration = Duration::from_secs(240);
 
 /// What a command left.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -93,8 +93,8 @@ pub(crate) async fn until_green(place: &Place, lang: Lang) -> Result<Option<Less
     Ok(Some(now))
 }
 
-/// A solution that has not worked after this time does not work.
-const GREEN_MAX: std::time::Duration = std::time::Duration::from_secs(60);
+/// A solution that has not worked after this time does not work. One that works is seen at once.
+const GREEN_MAX: std::time::Duration = std::time::Duration::from_secs(180);
 /// How long a debrief is given to become complete.
 const DEBRIEF: std::time::Duration = std::time::Duration::from_millis(300);
 

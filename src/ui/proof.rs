@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Lines that have not come to an end by then are cut off.
-const LINES_MAX: Duration = Duration::from_secs(90);
+const LINES_MAX: Duration = Duration::from_secs(300);
 /// A command of the prose may go on for ever (`-w`): it counts as running after this time.
 const PROSE_MAX: Duration = Duration::from_secs(10);
 

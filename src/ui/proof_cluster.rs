@@ -6,7 +6,7 @@ use super::proof_home::Private;
 use super::texts::Lang;
 use cluster::control::{Ask as Request, Control};
 use cluster::foreign::{self, Foreign};
-use cluster::launch::{self, Launched};
+use cluster::launch::{self, Launched, WHOLE_MAX};
 use cluster::{Home, Place, Spec};
 use lab::view::{Ask, LessonView, Proof, State};
 use lang::charset::eprintln;
@@ -26,10 +26,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// A cluster that is not ready by then will not be.
-const START_MAX: Duration = Duration::from_secs(60);
 /// How long the last facts of a proof may take to arrive on a machine with much to do.
-const PROOF_MAX: Duration = Duration::from_secs(20);
+const PROOF_MAX: Duration = Duration::from_secs(60);
 /// A fact that changes nothing on the screen tells nobody that it came: it is looked for this
 /// often.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -203,7 +201,7 @@ impl ProofCluster {
         let spec = Spec::new("main");
         let late = || "the cluster did not become ready".to_string();
         let launched =
-            match clock::timeout(START_MAX, launch::launch_with(&place, &spec, true, variables)).await {
+            match clock::timeout(WHOLE_MAX, launch::launch_with(&place, &spec, true, variables)).await {
                 Some(Ok(launched)) => launched,
                 failed => {
                     home.remove();
@@ -213,7 +211,7 @@ impl ProofCluster {
         let proof_cluster =
             ProofCluster { place, home, origin: Origin::Launched(launched), groups: Mutex::default() };
         let ready =
-            async { clock::timeout(START_MAX, proof_cluster.ready()).await.unwrap_or_else(|| Err(late())) };
+            async { clock::timeout(WHOLE_MAX, proof_cluster.ready()).await.unwrap_or_else(|| Err(late())) };
         match stop.or(ready).await {
             Ok(()) => Ok(proof_cluster),
             Err(why) => {
