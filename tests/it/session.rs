@@ -4,7 +4,7 @@ use super::support::{Home, PATIENCE, ROPEWALK};
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 use std::io::{Read, Write};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tui_term::vt100;
 
 /// Answers where the cursor is: the interface asks before it draws anything but ASCII.
@@ -201,7 +201,7 @@ pub(crate) fn left_over(home: &Home) -> Vec<String> {
 
 #[track_caller]
 pub(crate) fn nothing_is_left(home: &Home) {
-    super::support::eventually(Duration::from_secs(10), || left_over(home), |left| left.is_empty());
+    super::support::eventually(super::support::PATIENCE, || left_over(home), |left| left.is_empty());
 }
 
 /// Is this a whole line of the pane on the right, whatever stands beside it?
