@@ -10,10 +10,11 @@ use cluster::faults::Fault;
 use cluster::guest::Room;
 use kubectl::kept::Kept;
 use kubectl::{self, Env, Io, table};
+use parking_lot::{Mutex, MutexGuard};
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::AsyncWrite;
@@ -278,7 +279,7 @@ impl Tail {
     }
 
     fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.bytes.lock()
     }
 
     fn push(&self, bytes: &[u8]) {

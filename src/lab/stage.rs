@@ -9,11 +9,12 @@ use cluster::guest::{Ground, Inside, Offers, Room, Seen};
 use cluster::undo::Past;
 use cluster::{self, Home, Place};
 use futures::future::{BoxFuture, FutureExt, ready};
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use tap::Tap;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -70,7 +71,7 @@ impl Stage {
     }
 
     fn store(&self) -> MutexGuard<'_, Store> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+        self.store.lock()
     }
 
     /// A key of the store, as [`Inside::Key`] tells it.

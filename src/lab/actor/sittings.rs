@@ -4,8 +4,8 @@ use super::*;
 use crate::stage::{self, Stage};
 use cluster::guest::Ground;
 use cluster::undo::{Moment, Past};
+use parking_lot::Mutex;
 use std::path::Path;
-use std::sync::Mutex;
 use tap::Record;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -157,13 +157,13 @@ async fn a_jump_that_was_cut_off_goes_on_after_the_restart() {
         if let Past::Rewind { to: Moment::Revision(to) }
         | Past::RewindWithin { to: Moment::Revision(to), .. } = past
         {
-            keeps.lock().unwrap().push(to);
+            keeps.lock().push(to);
         }
         Box::pin(std::future::ready(Ok(json!({}))))
     });
     sitting = Sitting::begin(dir.path(), past).await;
     sitting.shows(|view| view.id == WITHOUT && view.step_id == "list").await;
-    assert_eq!(*asked.lock().unwrap(), [7]);
+    assert_eq!(*asked.lock(), [7]);
     let after = kept(dir.path());
     assert_eq!((after.lessons[WITHOUT].going, after.look(WITHOUT, "list").unwrap().since), (None, 7));
     sitting.crew.kill();
