@@ -5,6 +5,7 @@
 //! `ROPEWALK_ROUNDS` asks for more rounds, `SEED` for the same ones again.
 
 use super::support::{Cluster, Home, Kubectl, PATIENCE, any_kubectl, capable, eventually, turn_alone};
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,9 +58,9 @@ impl Rounds<'_> {
 
     /// Returns whether it was acknowledged.
     fn ask(&self, cluster: &Cluster, name: &str, verb: &str) -> bool {
-        let before = self.objects.lock().expect("no panic").get(name).copied().unwrap_or_default();
+        let before = self.objects.lock().get(name).copied().unwrap_or_default();
         let know = |known| {
-            self.objects.lock().expect("no panic").insert(name.to_string(), known);
+            self.objects.lock().insert(name.to_string(), known);
         };
         know(Known { unsure: true, ..before });
         let mut args = vec![verb, "configmap", name, "--request-timeout=5s"];
@@ -96,12 +97,12 @@ impl Rounds<'_> {
 
     fn roll(&self, cluster: &Cluster, round: u64) {
         let next = round as u32 + 1;
-        self.image.lock().expect("no panic").1 = false;
+        self.image.lock().1 = false;
         let image = format!("web=nginx:1.{next}");
         if cluster.kubectl(&self.any, &["set", "image", "deploy/web", &image, "--request-timeout=5s"]).code
             == 0
         {
-            *self.image.lock().expect("no panic") = (next, true);
+            *self.image.lock() = (next, true);
         }
     }
 
@@ -134,7 +135,7 @@ impl Rounds<'_> {
     fn ask_deployment_away(&self, cluster: &Cluster) {
         let args = ["delete", "deployment", "old", "--wait=false", "--request-timeout=5s"];
         let known = cluster.kubectl(&self.any, &args).code != 0;
-        let mut objects = self.objects.lock().expect("no panic");
+        let mut objects = self.objects.lock();
         objects.insert("deployment/old".into(), Known { there: known, unsure: known });
     }
 
@@ -143,7 +144,7 @@ impl Rounds<'_> {
         let k = |args: &[&str]| self.must(cluster, args);
         let there = k(&["get", "configmaps,deployments", "-o", "name"]);
         let there: Vec<&str> = there.lines().map(|l| l.trim_start_matches("deployment.apps/")).collect();
-        let objects = self.objects.lock().expect("no panic").clone();
+        let objects = self.objects.lock().clone();
         for (name, known) in objects.iter().filter(|(_, known)| !known.unsure) {
             let found = match name.strip_prefix("deployment/") {
                 Some(name) => there.contains(&name),
@@ -155,10 +156,10 @@ impl Rounds<'_> {
         let unsure = |(name, known): &(String, Known)| known.unsure && !name.contains('/');
         for (name, _) in objects.into_iter().filter(unsure) {
             let there = there.contains(&format!("configmap/{name}").as_str());
-            self.objects.lock().expect("no panic").insert(name, Known { there, unsure: false });
+            self.objects.lock().insert(name, Known { there, unsure: false });
         }
         k(&["delete", "deployment", "old", "--ignore-not-found"]);
-        let asked = *self.image.lock().expect("no panic");
+        let asked = *self.image.lock();
         let status = "jsonpath={.spec.template.spec.containers[0].image} {.status.updatedReplicas} \
                       {.status.readyReplicas} {.status.replicas}";
         let deployment = || k(&["get", "deploy", "web", "-o", status]);
@@ -204,7 +205,7 @@ fn rounds(options: &[&str], default: u64) {
             std::mem::forget(cluster);
         }
     }
-    let objects = rounds.objects.lock().expect("no panic");
+    let objects = rounds.objects.lock();
     let there = objects.values().filter(|known| known.there).count();
     println!(
         "{count} rounds in {:?}: {there} objects acknowledged and there, {} gone for good; killed: {died:?}",

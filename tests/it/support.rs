@@ -1,10 +1,11 @@
 //! Clusters for tests: each in a directory of its own, stopped when its test ends.
 
+use parking_lot::{Condvar, Mutex};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::{Condvar, Mutex, PoisonError, mpsc};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// The program under test.
@@ -39,7 +40,7 @@ pub(crate) struct Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) -= self.places;
+        *TAKEN.lock() -= self.places;
         GIVEN_BACK.notify_all();
         if std::env::var_os("ROPEWALK_TEST_TIMES").is_some() {
             let name = std::thread::current().name().unwrap_or("a test").to_string();
@@ -70,9 +71,8 @@ pub(crate) fn turn_of(longest: Duration) -> Turn {
 }
 
 fn take_turn(places: usize, longest: Duration) -> Turn {
-    let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut taken =
-        GIVEN_BACK.wait_while(taken, |taken| *taken + places > TURNS).unwrap_or_else(PoisonError::into_inner);
+    let mut taken = TAKEN.lock();
+    GIVEN_BACK.wait_while(&mut taken, |taken| *taken + places > TURNS);
     *taken += places;
     drop(taken);
     let (over, watched) = mpsc::channel();
