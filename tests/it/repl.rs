@@ -226,8 +226,8 @@ fn a_cluster_that_ran_before_stays_and_one_that_was_started_ends() {
     let seen = session.seen.clone();
     assert_eq!(session.end(), 3);
     // Its end is no news to whoever asked for it.
-    let text = seen.text.lock();
-    let text = seen.news.wait_timeout_while(text, PATIENCE, |text| !text.1).unwrap().0;
+    let mut text = seen.text.lock();
+    seen.news.wait_while_for(&mut text, |text| !text.1, PATIENCE);
     assert!(!text.0.contains("has ended"), "{}", text.0);
     assert_eq!(state(&home), "stopped");
 }
