@@ -40,7 +40,16 @@ struct Sheet {
     gap: usize,
     /// Lines of `upper` that are shown.
     rows: usize,
-    /// The line of `upper` with which what happened begins.
+    /// The lines of `upper` that a scroll may name.
+    marks: Marks,
+}
+
+/// Lines of the text to read with which something begins that the learner should see at once.
+#[derive(Clone, Copy, Default)]
+struct Marks {
+    /// The learner's guess.
+    said: Option<usize>,
+    /// What happened.
     told: Option<usize>,
 }
 
@@ -50,9 +59,9 @@ impl Sheet {
         let height = usize::from(area.height);
         let Some(view) = model.lesson.view.as_ref().filter(|v| !v.id.is_empty()) else {
             let upper = nothing_open(model, room);
-            return Sheet { upper, lower: vec![], firm: 0, gap: 0, rows: height, told: None };
+            return Sheet { upper, lower: vec![], firm: 0, gap: 0, rows: height, marks: Marks::default() };
         };
-        let (mut upper, told) = reading(model, view, room);
+        let (mut upper, mut marks) = reading(model, view, room);
         let most = height.saturating_sub(upper.len().min(READ_MIN)).max(1);
         let lower = match doing(model, view, room, Checks::All) {
             all if all.len() + upper.len().min(READ_FAIR) > height => doing(model, view, room, Checks::Unmet),
@@ -61,11 +70,17 @@ impl Sheet {
         let firm = lower.len().min(most);
         // Rather than hide a line or two, close up the paragraphs.
         let dense = upper.iter().filter(|l| l.width() > 0).count();
-        if told.is_none() && upper.len() + firm > height && dense + firm <= height {
+        if marks.told.is_none() && upper.len() + firm > height && dense + firm <= height {
             upper.retain(|l| l.width() > 0);
+            marks.said = None; // all is in sight
         }
         let gap = usize::from(firm > 0 && firm + upper.len() < height && !upper.is_empty());
-        Sheet { rows: height.saturating_sub(firm + gap), upper, lower, firm, gap, told }
+        let rows = height.saturating_sub(firm + gap);
+        // Whatever is said to a guess, the pane can begin with it.
+        if let Some(said) = marks.said.filter(|_| upper.len() > rows) {
+            upper.resize(upper.len().max(said + rows), Line::default());
+        }
+        Sheet { rows, upper, lower, firm, gap, marks }
     }
 
     /// How far the text above can be scrolled; after that, what did not fit below comes into sight.
@@ -79,7 +94,8 @@ impl Sheet {
     fn first(&self, scroll: Scroll) -> usize {
         match scroll {
             Scroll::To(line) => line.min(self.last()),
-            Scroll::Told => self.told.unwrap_or(0).min(self.last_upper()),
+            Scroll::Told => self.marks.told.unwrap_or(0).min(self.last_upper()),
+            Scroll::Said => self.marks.said.unwrap_or(0).min(self.last_upper()),
         }
     }
 }
@@ -196,9 +212,9 @@ fn listed(model: &Model, room: usize, at: usize) -> (usize, usize) {
 }
 
 /// What is read: prose, and after success what happened.
-fn reading(model: &Model, view: &LessonView, room: usize) -> (Vec<Line<'static>>, Option<usize>) {
+fn reading(model: &Model, view: &LessonView, room: usize) -> (Vec<Line<'static>>, Marks) {
     let (lang, look) = (model.lang, model.look);
-    let mut out = Vec::new();
+    let (mut out, mut marks) = (Vec::new(), Marks::default());
     for notice in &view.notices {
         out.extend(marked(notice, look, Tone::Warn, room, &format!("{} ", look.sign(Sign::Warn)), "  "));
     }
@@ -218,6 +234,7 @@ fn reading(model: &Model, view: &LessonView, room: usize) -> (Vec<Line<'static>>
             let choices = view.predict.iter().flat_map(|p| &p.choices);
             let words = choices.into_iter().find(|(letter, _)| letter == said).map(|(_, words)| words);
             let said = &words.map_or(said.clone(), |words| format!("{said}: {words}"));
+            marks.said = Some(out.len());
             out.extend(text(&lang.say(Word::PredictSaid, &[said]), look, Tone::Dim, room, "", ""));
         }
         for (at, hint) in view.hints[..older].iter().enumerate() {
@@ -228,10 +245,9 @@ fn reading(model: &Model, view: &LessonView, room: usize) -> (Vec<Line<'static>>
         out.push(Line::default());
         out.extend(markdown::lines(&view.after, room, look));
     }
-    let mut told = None;
     if !view.debrief.is_empty() {
         out.push(Line::default());
-        told = Some(out.len());
+        marks.told = Some(out.len());
         out.extend(text(&lang.say(Word::What, &[]), look, Tone::Title, room, "", ""));
         for beat in &view.debrief {
             out.extend(markdown::lines(beat, room, look));
@@ -251,7 +267,7 @@ fn reading(model: &Model, view: &LessonView, room: usize) -> (Vec<Line<'static>>
             }
         }
     }
-    (out, told)
+    (out, marks)
 }
 
 /// Which checks are told where room is scarce.
@@ -375,7 +391,9 @@ mod tests {
             id: lesson.id.clone(),
             title: lesson.title.get(lang).into(),
             steps: lesson.steps.len(),
+            step: lesson.step(&step.id).unwrap_or_default(),
             prose: format!("{}\n\n{}", lesson.intro.get(lang), step.prose.get(lang)),
+            after: if waits { "" } else { step.after.get(lang) }.into(),
             task: if waits { String::new() } else { step.task.get(lang).into() },
             predict,
             checks: step.checks.iter().map(check).collect(),
@@ -397,6 +415,42 @@ mod tests {
                     assert_eq!(cut, 0, "{} {} {lang:?} answered: {answered}", lesson.id, step.id);
                     assert!(sheet.rows >= READ_MIN, "{} {} {lang:?}", lesson.id, step.id);
                 }
+            }
+        }
+    }
+
+    /// The first line of the lesson's pane.
+    fn first_line(model: &Model) -> String {
+        let pane = inside(model.panes().lesson);
+        let mut buffer = Buffer::empty(model.area());
+        render(model, model.panes().lesson, &mut buffer);
+        (pane.x..pane.right()).map(|x| buffer[(x, pane.y)].symbol()).collect()
+    }
+
+    #[test]
+    fn at_80_by_24_the_pane_starts_at_the_guess_and_a_new_step_at_its_top() {
+        use crate::tui::{event::Event, update::update};
+        let library = Library::built_in();
+        let questions = library.lessons.iter().flat_map(|l| l.steps.iter().map(move |s| (l, s)));
+        for (lesson, step) in questions.filter(|(_, step)| step.predict.is_some()) {
+            for (lang, said) in [(Lang::En, "You said a: "), (Lang::Ko, "예 측 : a: ")] {
+                let mut model =
+                    Model::new("main", lang, Look::default(), Size::new(80, 24), Default::default());
+                let show = |model: &mut Model, view| drop(update(model, Event::Lesson(Box::new(view))));
+                show(&mut model, view(lesson, step, tag(lang), false));
+                assert_eq!(model.lesson.scroll, Scroll::To(0));
+                model.lesson.scroll = scrolled(&model, 3);
+                show(&mut model, view(lesson, step, tag(lang), true));
+                let place = format!("{} {} {lang:?}", lesson.id, step.id);
+                let sheet = Sheet::of(&model, inside(model.panes().lesson));
+                assert!(sheet.upper.len() > sheet.rows, "{place} fits: nothing has to be scrolled");
+                assert!(first_line(&model).trim().starts_with(said), "{place}: {:?}", first_line(&model));
+                let next = LessonView { step: 99, ..view(lesson, step, tag(lang), false) };
+                show(&mut model, next);
+                assert_eq!(model.lesson.scroll, Scroll::To(0), "{place}");
+                // Opened anew, a step that was guessed begins at its top, too.
+                show(&mut model, LessonView { step: 98, ..view(lesson, step, tag(lang), true) });
+                assert!(!first_line(&model).trim().starts_with(said), "{place}");
             }
         }
     }
