@@ -40,12 +40,8 @@ impl Engine {
             },
         });
         let checks: Vec<Check> = checks.collect();
-        let unmet = open
-            .outcome
-            .unmet
-            .filter(|_| open.late && !over)
-            .and_then(|at| checks.get(at))
-            .map(|c| c.that.clone());
+        let unmet = open.outcome.unmet.filter(|_| !over);
+        let not_yet = unmet.filter(|_| open.late).and_then(|at| checks.get(at)).map(|c| c.that.clone());
         let done: Vec<bool> = lesson
             .steps
             .iter()
@@ -82,7 +78,8 @@ impl Engine {
             state,
             hints: open.hints.iter().filter_map(|h| h.get(lang).or_else(|| h.get("en")).cloned()).collect(),
             hints_left: if over { 0 } else { open.hints_left },
-            not_yet: unmet,
+            unmet,
+            not_yet,
             lost: step
                 .keep
                 .as_ref()

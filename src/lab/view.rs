@@ -162,7 +162,10 @@ pub struct LessonView {
     /// Hints asked for so far.
     pub hints: Vec<Hint>,
     pub hints_left: usize,
-    /// After `within`: the first thing that is not yet so.
+    /// The check that is missing, by position. Those before it may still have to hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unmet: Option<usize>,
+    /// After `within`: what that check asks for.
     pub not_yet: Option<String>,
     /// What had to stay true and did not; `undo` brings it back.
     pub lost: Option<String>,
@@ -189,6 +192,20 @@ pub struct LessonView {
     /// Whether each step of the lesson has been done.
     pub done: Vec<bool>,
     pub next: Option<(String, String)>,
+}
+
+impl LessonView {
+    /// The position of the check that is missing: the one that the engine names, else the first
+    /// that is unmet. One that only has to hold a little longer is not missing.
+    pub fn missing(&self) -> Option<usize> {
+        let is_unmet = |at: &usize| self.checks.get(*at).is_some_and(|c| c.state == Verdict::Unmet);
+        self.unmet.filter(is_unmet).or_else(|| (0..self.checks.len()).find(is_unmet))
+    }
+
+    /// How many checks are true now, also those that have to hold a little longer.
+    pub fn met(&self) -> usize {
+        self.checks.iter().filter(|c| c.state != Verdict::Unmet).count()
+    }
 }
 
 /// A question before the task.

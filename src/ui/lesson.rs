@@ -247,8 +247,8 @@ impl PageStyle {
             return view.notices.iter().map(|n| self.marked("! ", n)).collect();
         }
         let mut out = self.checks(view);
-        if let Some(unmet) = &view.not_yet {
-            out.push_str(&self.marked(&format!("{} ", self.say(Say::LessonNotYet, &[])), unmet));
+        if !view.checks.is_empty() || view.not_yet.is_some() {
+            out.push_str(&self.prose(&missing(self.lang, view), ""));
         }
         out
     }
@@ -285,6 +285,18 @@ impl PageStyle {
             out.push_str(&format!("{}\n", self.say(Say::LessonEmpty, &[])));
         }
         out
+    }
+}
+
+/// How many conditions of a step are met, and which one is missing, in words.
+pub(crate) fn missing(lang: Lang, view: &LessonView) -> String {
+    let (met, all) = (view.met().to_string(), view.checks.len());
+    let named = view.missing().and_then(|at| view.checks.get(at)).map(|check| &check.that);
+    match (named.or(view.not_yet.as_ref()), all, view.met()) {
+        (None, ..) => lang.say(Say::LessonHolds, &[&all.to_string()]),
+        (Some(that), 0 | 1, _) => lang.say(Say::LessonNotYet, &[that]),
+        (Some(that), all, 1) => lang.say(Say::LessonMetOne, &[&met, &all.to_string(), that]),
+        (Some(that), all, _) => lang.say(Say::LessonMet, &[&met, &all.to_string(), that]),
     }
 }
 
@@ -342,6 +354,33 @@ mod tests {
         ] {
             assert!(page.contains(part), "{part}\n{page}");
         }
+    }
+
+    #[test]
+    fn conditions_are_counted_and_the_missing_one_is_named() {
+        let check = |that: &str, state| Check { that: that.into(), state };
+        let all = vec![
+            check("it exists", Verdict::Holding),
+            check("it answers", Verdict::Unmet),
+            check("it is listed", Verdict::Unmet),
+        ];
+        let open = LessonView { checks: all.clone(), unmet: Some(2), ..view() };
+        let told = |lang: Lang, view: &LessonView| PageStyle { lang, ..PLAIN }.verdict(view);
+        let english = told(Lang::En, &open);
+        assert!(english.contains("1 of 3 conditions is met; not yet: it is listed"), "{english}");
+        let korean = told(Lang::Ko, &open);
+        assert!(korean.contains("조건 1개 충족(전체 3개). 남은 조건: it is listed"), "{korean}");
+        let mut more = all.clone();
+        more[2].state = Verdict::Met;
+        let more = LessonView { checks: more, unmet: Some(1), ..view() };
+        assert!(told(Lang::En, &more).contains("2 of 3 conditions are met; not yet: it answers"));
+        // An engine that has not judged yet names none.
+        let fresh = LessonView { checks: all, ..view() };
+        assert!(missing(Lang::En, &fresh).ends_with("not yet: it answers"), "what holds is not missing");
+        let one = LessonView { checks: vec![check("it exists", Verdict::Unmet)], ..view() };
+        assert_eq!(missing(Lang::En, &one), "Not yet: it exists");
+        let holds = LessonView { checks: vec![check("it exists", Verdict::Holding)], ..view() };
+        assert!(missing(Lang::En, &holds).contains("stay so for a moment"));
     }
 
     #[test]

@@ -227,7 +227,10 @@ texts! {
     LessonHint: "hint {}:", "힌트 {}:";
     LessonHintsLeft: "({} more)", "(남은 힌트 {}개)";
     LessonHintsOver: "(no more for now)", "(지금은 더 없습니다)";
-    LessonNotYet: "Still to do:", "남은 일:";
+    LessonNotYet: "Not yet: {}", "남은 조건: {}";
+    LessonMet: "{} of {} conditions are met; not yet: {}", "조건 {}개 충족(전체 {}개). 남은 조건: {}";
+    LessonMetOne: "{} of {} conditions is met; not yet: {}", "조건 {}개 충족(전체 {}개). 남은 조건: {}";
+    LessonHolds: "All {} conditions are met; they have to stay so for a moment.", "조건 {}개를 모두 충족했습니다. 잠시 그대로 유지되어야 합니다.";
     LessonMinutes: "{} min", "{}분";
     LessonPlays: "Playing: {}", "실행: {}";
     LossHead: "This would take back what was made or changed since:", "다음과 같이 그 뒤에 만들거나 바꾼 것이 되돌아갑니다.";

@@ -6,6 +6,7 @@ use super::super::markdown;
 use super::super::model::{Model, Pane, Scroll};
 use super::super::text::{Piece, cells, wrap};
 use super::super::words::Word;
+use crate::lesson::missing;
 use lab::view::{Entry, LessonView, Predict, State, Verdict};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -274,7 +275,7 @@ fn reading(model: &Model, view: &LessonView, room: usize) -> (Vec<Line<'static>>
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Checks {
     All,
-    /// The first that is not met, and how many are.
+    /// The one that is missing, and how many are met.
     Unmet,
 }
 
@@ -331,14 +332,18 @@ fn hinted(model: &Model, number: usize, say: &str, room: usize, tone: Tone) -> V
 
 fn checks(model: &Model, view: &LessonView, room: usize, which: Checks, out: &mut Vec<Line<'static>>) {
     let look = model.look;
-    let met = view.checks.iter().filter(|c| c.state == Verdict::Met).count();
-    let first = view.checks.iter().position(|c| c.state != Verdict::Met);
+    if which == Checks::Unmet && view.checks.len() > 1 {
+        let (sign, tone) = match view.missing() {
+            None => (Sign::Holding, Tone::Warn),
+            Some(_) if view.not_yet.is_some() => (Sign::Dot, Tone::Warn),
+            Some(_) => (Sign::Dot, Tone::Dim),
+        };
+        let words = missing(model.lang, view);
+        return out.extend(marked(&words, look, tone, room, &format!("{} ", look.sign(sign)), "  "));
+    }
     for (at, check) in view.checks.iter().enumerate() {
-        if which == Checks::Unmet && Some(at) != first {
-            continue;
-        }
         // After a while without success the one that is missing stands out.
-        let late = view.not_yet.is_some() && Some(at) == first;
+        let late = view.not_yet.is_some() && Some(at) == view.missing();
         let (sign, tone) = match check.state {
             Verdict::Met => (Sign::Met, Tone::Good),
             Verdict::Holding => (Sign::Holding, Tone::Warn),
@@ -346,12 +351,7 @@ fn checks(model: &Model, view: &LessonView, room: usize, which: Checks, out: &mu
             Verdict::Unmet if late => (Sign::Dot, Tone::Warn),
             Verdict::Unmet => (Sign::Dot, Tone::Dim),
         };
-        let count = match which {
-            Checks::Unmet if view.checks.len() > 1 => format!(" ({met}/{})", view.checks.len()),
-            _ => String::new(),
-        };
-        let that = format!("{}{count}", check.that);
-        out.extend(marked(&that, look, tone, room, &format!("{} ", look.sign(sign)), "  "));
+        out.extend(marked(&check.that, look, tone, room, &format!("{} ", look.sign(sign)), "  "));
     }
 }
 
