@@ -3,6 +3,7 @@
 
 use cluster::undo::Loss;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// A question to the engine. Every question names the language of the answer: `en` or `ko`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -133,6 +134,9 @@ pub struct Entry {
 #[serde(rename_all = "camelCase")]
 pub struct Solution {
     pub lines: Vec<String>,
+    /// Positions of lines that are expected to fail: the refusal is what the learner should see.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub may_fail: BTreeSet<usize>,
 }
 
 /// The open lesson at its current step. Texts are in the language asked for; Markdown where it says

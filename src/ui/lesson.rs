@@ -60,12 +60,23 @@ pub(crate) async fn follow(place: &Place, lang: Lang) -> Result<(Control, Lesson
     Ok((control, serde_json::from_value(first).unwrap_or_default()))
 }
 
-/// Waits until the open step is done, and its debrief complete; `None` if it is not done within
-/// [`GREEN_MAX`], or is skipped on this cluster.
+/// How the open step stands after it was waited for.
+#[derive(Debug)]
+pub(crate) enum Green {
+    Done(LessonView),
+    /// It is not done yet, or is skipped on this cluster.
+    NotYet(LessonView),
+}
+
+/// Waits until the open step is done, and its debrief complete, but not longer than `limit`.
 ///
 /// # Errors
 /// Those of [`ask`], and the cluster's end.
-pub(crate) async fn until_green(place: &Place, lang: Lang) -> Result<Option<LessonView>, Error> {
+pub(crate) async fn until_green(
+    place: &Place,
+    lang: Lang,
+    limit: std::time::Duration,
+) -> Result<Green, Error> {
     let over = |v: &LessonView| matches!(v.state, State::Done | State::Solved);
     let (mut control, mut now) = follow(place, lang).await?;
     let green = async {
@@ -78,10 +89,10 @@ pub(crate) async fn until_green(place: &Place, lang: Lang) -> Result<Option<Less
         }
         Ok(true)
     };
-    match clock::timeout(GREEN_MAX, green).await {
+    match clock::timeout(limit, green).await {
         Some(Ok(true)) => {}
         Some(Err(error)) => return Err(error),
-        Some(Ok(false)) | None => return Ok(None),
+        Some(Ok(false)) | None => return Ok(Green::NotYet(now)),
     }
     // The last hops of the debrief may still be on their way.
     let settle = async {
@@ -90,11 +101,9 @@ pub(crate) async fn until_green(place: &Place, lang: Lang) -> Result<Option<Less
         }
     };
     let _ = clock::timeout(DEBRIEF, settle).await; // the end of the connection is no error here
-    Ok(Some(now))
+    Ok(Green::Done(now))
 }
 
-/// A solution that has not worked after this time does not work.
-const GREEN_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 /// How long a debrief is given to become complete.
 const DEBRIEF: std::time::Duration = std::time::Duration::from_millis(300);
 

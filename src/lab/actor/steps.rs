@@ -164,7 +164,7 @@ impl Actor {
             // and what comes after it.
             let mut played = false;
             if left.is_empty() {
-                let ended = self.play(&step.solution).await;
+                let ended = self.play(&step.marked_solution()).await;
                 if let Err(stopped) = Stopped::of(&ended) {
                     self.read_tap();
                     return Err(stopped.say(lang));

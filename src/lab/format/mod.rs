@@ -112,6 +112,8 @@ pub struct Step {
     pub optional: bool,
     pub hints: Vec<Hint>,
     pub solution: Vec<String>,
+    /// Positions of lines of the solution that may fail: they are written with a `-` before them.
+    pub may_fail: BTreeSet<usize>,
     pub also: Vec<Vec<String>>,
     pub wrong: Vec<Wrong>,
     /// Names of beats; `a | b` is the first that has something to tell.
@@ -180,6 +182,15 @@ impl Lesson {
 }
 
 impl Step {
+    /// The solution with a `-` before each line that may fail, as the teacher plays it.
+    pub fn marked_solution(&self) -> Vec<String> {
+        let marked = |(at, line): (usize, &String)| match self.may_fail.contains(&at) {
+            true => format!("-{line}"),
+            false => line.clone(),
+        };
+        self.solution.iter().enumerate().map(marked).collect()
+    }
+
     /// Kinds of which it may ask what there was when it began.
     pub fn kinds_before(&self) -> impl Iterator<Item = String> {
         let checks = self.checks.iter().map(|check| &check.is).chain(self.keep.iter().map(|keep| &keep.is));

@@ -6,7 +6,7 @@ use super::raw::{self, Checks};
 use super::translate::translate;
 use super::{Check, EN, Fault, Hint, Keep, Lesson, OTHERS, Predict, Step, Templates, Text, Wrong, prose};
 use crate::cel::Use;
-use crate::reach;
+use crate::{reach, run};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
@@ -180,7 +180,8 @@ fn one_step(on: &mut Compiler<'_>, step: raw::Step, section: Option<&prose::Sect
         }
         hints.push(Hint { id, tier: hint.tier, when: hint.when.and_then(|w| on.expr(&w, Use::Hint)), say });
     }
-    if step.solution.is_empty() {
+    let (solution, may_fail) = run::unmarked(step.solution);
+    if solution.is_empty() {
         on.fault(&format!("id: {}", step.id), format!("step {:?} has no solution", step.id));
     }
     Step {
@@ -199,7 +200,8 @@ fn one_step(on: &mut Compiler<'_>, step: raw::Step, section: Option<&prose::Sect
         requires: step.requires,
         optional: step.optional,
         hints,
-        solution: step.solution,
+        solution,
+        may_fail,
         also: step.also,
         wrong: step.wrong.into_iter().map(|w| Wrong { lines: w.lines, why: w.why }).collect(),
         debrief: step.debrief,
@@ -310,6 +312,25 @@ mod tests {
             ),
             ["lesson.md:27: nothing here is called \"raedy\"; did you mean \"ready\"?"]
         );
+    }
+
+    /// The first line of a manifest's list begins with a `-`, too.
+    #[test]
+    fn a_line_of_a_solution_that_may_fail_is_marked() {
+        let (from, to) = (
+            "    solution: [\"kubectl exec nginx-pod -- hostname\"]",
+            "    solution: [\"-kubectl get pod ghost\", \"kubectl apply -f -\", \"- a\", \".\", \"-hostname\"]",
+        );
+        assert!(LESSON.contains(from));
+        let lesson = read(&LESSON.replacen(from, to, 1), KOREAN).unwrap();
+        let inside = &lesson.steps[1];
+        assert_eq!(
+            inside.solution,
+            ["kubectl get pod ghost", "kubectl apply -f -", "- a", ".", "hostname"],
+            "it is run without the mark"
+        );
+        assert_eq!(inside.may_fail, [0, 4].into());
+        assert_eq!(inside.marked_solution()[0], "-kubectl get pod ghost");
     }
 
     #[test]

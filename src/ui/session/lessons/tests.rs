@@ -1,3 +1,4 @@
+use super::solve::SolutionLines;
 use super::*;
 use crate::script::Script;
 use crate::texts::Lang;
@@ -21,12 +22,12 @@ fn a_manifest_in_a_script_or_a_solution_keeps_its_empty_lines() {
         let text = format!("{manifest}{end}");
         let lines = || text.lines().map(String::from);
         assert_eq!(
-            session.collect(&mut SolutionLines { rest: lines().collect() }).as_deref(),
+            session.collect(&mut SolutionLines::of(lines().collect(), &[].into())).as_deref(),
             Some(manifest)
         );
         assert_eq!(session.collect(&mut Script::of(lines())).as_deref(), Some(manifest));
     }
-    let mut solution = SolutionLines { rest: ["a: 1\nEOF\nget pods\nls".to_string()].into() };
+    let mut solution = SolutionLines::of(vec!["a: 1\nEOF\nget pods\nls".to_string()], &[].into());
     assert_eq!(session.collect(&mut solution).as_deref(), Some("a: 1\n"));
     assert_eq!(solution.rest, ["get pods", "ls"], "what follows belongs to the solution");
 }
