@@ -2,12 +2,18 @@
 
 use super::cel::facts::UNKNOWN;
 use super::engine::Engine;
+use super::format::Step;
 use super::view::{Check, Entry, LessonView, Predict, Proof, State, Verdict};
 use super::words::{self, Word};
 use super::{cel, debrief, reach};
 
 /// Characters of an expression that a notice shows.
 const SOURCE_MAX: usize = 160;
+
+/// The other ways of a step that a learner should know.
+fn shown(step: &Step) -> Vec<Vec<String>> {
+    step.also.iter().filter(|way| way.show).map(|way| way.lines.clone()).collect()
+}
 
 impl Engine {
     pub(crate) fn view(&self, lang: &str) -> LessonView {
@@ -86,7 +92,7 @@ impl Engine {
                 .filter(|_| open.lost)
                 .map(|k| k.say.get(lang).to_string())
                 .or_else(|| self.missing_base(lang)),
-            also: if over { step.also.clone() } else { vec![] },
+            also: if over { shown(step) } else { vec![] },
             debrief: if over {
                 noted.debrief.get(lang).or_else(|| noted.debrief.get("en")).cloned().unwrap_or_default()
             } else {
@@ -237,5 +243,27 @@ impl Engine {
         };
         self.unproven = facts.take_wanted();
         proof
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::Library;
+
+    /// Most other ways are there to prove the check: a learner has no use for them.
+    #[test]
+    fn a_learner_is_shown_the_ways_that_are_worth_knowing_and_no_test_cases() {
+        let library = Library::built_in();
+        let ways: Vec<_> = library.lessons.iter().flat_map(|l| &l.steps).map(|s| (shown(s), s)).collect();
+        for lesson in &library.lessons {
+            assert!(lesson.steps.iter().any(|step| !shown(step).is_empty()), "{} shows none", lesson.id);
+        }
+        let count: usize = ways.iter().map(|(shown, _)| shown.len()).sum();
+        let all: usize = ways.iter().map(|(_, step)| step.also.len()).sum();
+        assert!((20..=30).contains(&count) && count * 2 < all, "{count} of {all}");
+        let told = |line: &str| ways.iter().any(|(shown, _)| shown.iter().flatten().any(|l| l == line));
+        assert!(told("kubectl get ns"));
+        assert!(!told("kubectl get pods -o $HOW") && !told("A=appl"), "test cases");
     }
 }

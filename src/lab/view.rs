@@ -173,7 +173,7 @@ pub struct LessonView {
     pub not_yet: Option<String>,
     /// What had to stay true and did not; `undo` brings it back.
     pub lost: Option<String>,
-    /// Other ways that would have done, each a list of lines; shown after success.
+    /// Other ways that a learner should know, each a list of lines; shown after success.
     pub also: Vec<Vec<String>>,
     /// What really happened, a sentence or two each, from the trace; after success.
     pub debrief: Vec<String>,

@@ -114,7 +114,7 @@ pub struct Step {
     pub solution: Vec<String>,
     /// Positions of lines of the solution that may fail: they are written with a `-` before them.
     pub may_fail: BTreeSet<usize>,
-    pub also: Vec<Vec<String>>,
+    pub also: Vec<Way>,
     pub wrong: Vec<Wrong>,
     /// Names of beats; `a | b` is the first that has something to tell.
     pub debrief: Vec<String>,
@@ -152,6 +152,14 @@ pub struct Hint {
     pub tier: u8,
     pub when: Option<Expr>,
     pub say: Templates,
+}
+
+/// Another way to solve a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Way {
+    pub lines: Vec<String>,
+    /// The learner is told of it when the step is done; others only prove the check.
+    pub show: bool,
 }
 
 #[derive(Clone, Debug)]
