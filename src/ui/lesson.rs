@@ -177,6 +177,8 @@ impl PageStyle {
     pub fn ask(&self, view: &LessonView) -> String {
         let mut out = String::new();
         if let Some(predict) = view.predict.as_ref().filter(|p| p.chosen.is_none() && view.task.is_empty()) {
+            // There are no checks to tell it with, and who guesses first would try in vain.
+            out.push_str(&self.lost(view));
             out.push_str(&self.marked("? ", &predict.question));
             for (letter, text) in &predict.choices {
                 out.push_str(&self.marked(&format!("  {letter}  "), text));
@@ -196,10 +198,13 @@ impl PageStyle {
         for check in view.checks.iter().filter(|_| !alone) {
             out.push_str(&self.marked(&format!("  {} ", sign(check)), &check.that));
         }
-        if let Some(lost) = &view.lost {
-            out.push_str(&self.marked("! ", lost));
-        }
+        out.push_str(&self.lost(view));
         out
+    }
+
+    /// What keeps the step from being done, and how to get it back.
+    fn lost(&self, view: &LessonView) -> String {
+        view.lost.as_ref().map_or_else(String::new, |lost| self.marked("! ", lost))
     }
 
     /// What is said when a step is done.
@@ -285,9 +290,7 @@ impl PageStyle {
                 entry.title, entry.done, entry.steps
             ));
             for (step, why) in &entry.cannot {
-                out.push_str(
-                    &self.prose(&self.say(Say::LessonCannot, &[&format!("`{step}`"), why]), "       "),
-                );
+                out.push_str(&self.prose(&self.say(Say::LessonCannot, &[step, why]), "       "));
             }
         }
         if out.is_empty() {
@@ -302,6 +305,7 @@ pub(crate) fn missing(lang: Lang, view: &LessonView) -> String {
     let (met, all) = (view.met().to_string(), view.checks.len());
     let named = view.missing().and_then(|at| view.checks.get(at)).map(|check| &check.that);
     match (named.or(view.not_yet.as_ref()), all, view.met()) {
+        (None, 1, _) => lang.say(Say::LessonHoldsOne, &[]),
         (None, ..) => lang.say(Say::LessonHolds, &[&all.to_string()]),
         (Some(that), 0 | 1, _) => lang.say(Say::LessonNotYet, &[that]),
         (Some(that), all, 1) => lang.say(Say::LessonMetOne, &[&met, &all.to_string(), that]),
@@ -399,6 +403,9 @@ mod tests {
         let told = page.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(told.contains("! This step builds on something that is gone: pods/web."), "{page}");
         assert!(told.contains("goto run") && !told.contains("undo"), "{page}");
+        let predict = Some(Predict { question: "Where?".into(), ..Predict::default() });
+        let asked = LessonView { lost: Some(lost.into()), task: String::new(), predict, ..view() };
+        assert!(PLAIN.page(&asked).contains("! This step builds on"), "before the question, too");
     }
 
     #[test]

@@ -64,10 +64,14 @@ impl Sheet {
         };
         let (mut upper, mut marks) = reading(model, view, room);
         let most = height.saturating_sub(upper.len().min(READ_MIN)).max(1);
-        let lower = match doing(model, view, room, Checks::All) {
-            all if all.len() + upper.len().min(READ_FAIR) > height => doing(model, view, room, Checks::Unmet),
-            all => all,
-        };
+        let fits = |lower: &Vec<Line<'_>>, read: usize| lower.len() + upper.len().min(read) <= height;
+        let mut lower = doing(model, view, room, Checks::All);
+        if !fits(&lower, READ_FAIR) {
+            lower = doing(model, view, room, Checks::Unmet);
+        }
+        if !fits(&lower, READ_MIN) {
+            lower = doing(model, view, room, Checks::Brief);
+        }
         let firm = lower.len().min(most);
         // Rather than hide a line or two, close up the paragraphs.
         let dense = upper.iter().filter(|l| l.width() > 0).count();
@@ -275,8 +279,10 @@ fn reading(model: &Model, view: &LessonView, room: usize) -> (Vec<Line<'static>>
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Checks {
     All,
-    /// The one that is missing, and how many are met.
+    /// The one that is missing, and how many are met, in words.
     Unmet,
+    /// The same in figures.
+    Brief,
 }
 
 /// What is to be done: the question or the task, its checks, the newest hint. What is done needs no
@@ -332,13 +338,17 @@ fn hinted(model: &Model, number: usize, say: &str, room: usize, tone: Tone) -> V
 
 fn checks(model: &Model, view: &LessonView, room: usize, which: Checks, out: &mut Vec<Line<'static>>) {
     let look = model.look;
-    if which == Checks::Unmet && view.checks.len() > 1 {
+    if which != Checks::All && view.checks.len() > 1 {
         let (sign, tone) = match view.missing() {
             None => (Sign::Holding, Tone::Warn),
             Some(_) if view.not_yet.is_some() => (Sign::Dot, Tone::Warn),
             Some(_) => (Sign::Dot, Tone::Dim),
         };
-        let words = missing(model.lang, view);
+        let named = view.missing().and_then(|at| view.checks.get(at)).filter(|_| which == Checks::Brief);
+        let words = match named {
+            Some(check) => format!("{} ({}/{})", check.that, view.met(), view.checks.len()),
+            None => missing(model.lang, view),
+        };
         return out.extend(marked(&words, look, tone, room, &format!("{} ", look.sign(sign)), "  "));
     }
     for (at, check) in view.checks.iter().enumerate() {
