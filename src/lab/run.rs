@@ -103,8 +103,8 @@ fn may_fail(line: &str) -> (&str, bool) {
     line.strip_prefix('-').map_or((line, false), |rest| (rest.trim_start(), true))
 }
 
-/// Lines without the `-` before those that may fail, and the positions of these. In a manifest a `-`
-/// begins an item of a list.
+/// Lines without the `-` before those that may fail, and the positions of these. In a manifest a
+/// `-` begins an item of a list.
 pub(crate) fn unmarked(lines: Vec<String>) -> (Vec<String>, BTreeSet<usize>) {
     let (mut plain, mut marked, mut in_manifest) = (Vec::new(), BTreeSet::new(), false);
     for (at, line) in lines.into_iter().enumerate() {

@@ -2,9 +2,9 @@
 
 use super::cel::facts::UNKNOWN;
 use super::engine::Engine;
-use super::format::Step;
+use super::format::{Lesson, Step};
 use super::view::{Check, Entry, LessonView, Predict, Proof, State, Verdict};
-use super::words::{self, Word};
+use super::words::{self, With, Word};
 use super::{cel, debrief, reach};
 
 /// Characters of an expression that a notice shows.
@@ -13,6 +13,17 @@ const SOURCE_MAX: usize = 160;
 /// The other ways of a step that a learner should know.
 fn shown(step: &Step) -> Vec<Vec<String>> {
     step.also.iter().filter(|way| way.show).map(|way| way.lines.clone()).collect()
+}
+
+/// A value of a notice, in a language.
+fn told_with(with: &With, lesson: &Lesson, lang: &str) -> String {
+    match with {
+        With::Text(text) => text.clone(),
+        With::Steps(steps) => {
+            let called = steps.iter().filter_map(|at| lesson.steps.get(*at)).map(|step| step.called(lang));
+            called.collect::<Vec<_>>().join(", ")
+        }
+    }
 }
 
 impl Engine {
@@ -150,13 +161,14 @@ impl Engine {
         if self.state() == State::Open
             && checks.any(|(at, check)| unknown(check) || (is_unmet(at) && self.has_lost_history(check)))
         {
-            told.push(words::say(lang, Word::BeginningGone, &[&step.id]));
+            told.push(words::say(lang, Word::BeginningGone, &[&(open.step + 1).to_string()]));
         }
         for (source, why) in self.memo.stopped() {
             let source: String = source.chars().take(SOURCE_MAX).collect();
-            told.push(words::say(lang, Word::TooDear, &[&step.id, &why, &source]));
+            told.push(words::say(lang, Word::TooDear, &[&step.called(lang), &why, &source]));
         }
         for (word, with) in &open.notices {
+            let with: Vec<String> = with.iter().map(|with| told_with(with, &open.lesson, lang)).collect();
             let with: Vec<&str> = with.iter().map(String::as_str).collect();
             told.push(words::say(lang, *word, &with));
         }
@@ -198,7 +210,7 @@ impl Engine {
             cannot: lesson
                 .steps
                 .iter()
-                .filter_map(|s| Some((s.id.clone(), self.lacks(lesson, s)?.say(lang))))
+                .filter_map(|s| Some((s.called(lang), self.lacks(lesson, s)?.say(lang))))
                 .collect(),
         };
         self.library.lessons.iter().map(entry).collect()

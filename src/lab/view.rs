@@ -124,7 +124,7 @@ pub struct Entry {
     /// Steps done, of [`Entry::steps`].
     pub done: usize,
     pub steps: usize,
-    /// Steps that this cluster cannot do: id, and what it lacks.
+    /// Steps that this cluster cannot do: what the step is called, and what is missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cannot: Vec<(String, String)>,
 }

@@ -95,6 +95,8 @@ pub struct Lesson {
 pub struct Step {
     pub id: String,
     pub task: Text,
+    /// The title of its section.
+    pub heading: Text,
     /// Markdown of the section with this id.
     pub prose: Text,
     /// The part of the section that is shown once the question is answered.
@@ -190,6 +192,14 @@ impl Lesson {
 }
 
 impl Step {
+    /// What people call it: its heading, in quotation marks.
+    pub fn called(&self, lang: &str) -> String {
+        match self.heading.get(lang) {
+            "" => format!("“{}”", self.id),
+            heading => format!("“{heading}”"),
+        }
+    }
+
     /// The solution with a `-` before each line that may fail, as the teacher plays it.
     pub fn marked_solution(&self) -> Vec<String> {
         let marked = |(at, line): (usize, &String)| match self.may_fail.contains(&at) {

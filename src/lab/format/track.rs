@@ -189,6 +189,7 @@ fn one_step(on: &mut Compiler<'_>, step: raw::Step, section: Option<&prose::Sect
     Step {
         id: step.id,
         task: Text::new(&step.task),
+        heading: Text::new(section.map_or("", |s| s.heading.as_str())),
         prose: Text::new(before),
         after: Text::new(after),
         view: step.view,
