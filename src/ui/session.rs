@@ -230,6 +230,13 @@ impl Session {
     }
 
     fn run_line(&mut self, text: &str, lines: &mut dyn Lines) -> Flow {
+        let meant = line::of_korean_layout(text);
+        let name = &self.place.name;
+        let is_new = |meant: &&String| line::classify(text, name) != line::classify(meant, name);
+        if let Some(meant) = meant.as_ref().filter(is_new) {
+            eprintln!("{}", self.say(Say::KoreanLayout, &[meant.trim()]));
+        }
+        let text = meant.as_deref().unwrap_or(text);
         let line = line::classify(text, &self.place.name);
         let outside = matches!(line, Line::Kubectl(_) | Line::Foreground(_) | Line::Shell(_));
         let acts = outside || matches!(line, Line::Own(_));
