@@ -408,7 +408,11 @@ impl Session {
         if self.manner == Manner::Pipe {
             command.stdin(Stdio::null());
         }
-        match command.status() {
+        // It may ask a question, which news would overwrite.
+        self.news.hold();
+        let ended = command.status();
+        self.news.release();
+        match ended {
             Ok(status) => status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()),
             Err(error) => {
                 self.complain(&self.say(Say::Unreadable, &[&error.to_string()]), None, None);

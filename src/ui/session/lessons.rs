@@ -268,8 +268,16 @@ impl Session {
         self.shown(Ask::Sure { ask: Box::new(ask), agreed }, PageStyle::page)
     }
 
-    /// Asks whether the loss is meant. Ctrl-C is no.
+    /// Asks whether the loss is meant. Ctrl-C is no. News wait for the answer: they would overwrite
+    /// the question.
     fn agrees(&mut self) -> Result<bool, Unanswered> {
+        self.news.hold();
+        let agreed = self.put_question();
+        self.news.release();
+        agreed
+    }
+
+    fn put_question(&mut self) -> Result<bool, Unanswered> {
         consent::put_question(self.lang());
         let answered = self.await_answer(async {
             let _ = terminal::input_ready().await; // what cannot be waited for is read at once
