@@ -51,6 +51,13 @@ pub(crate) fn made(lines: &[String]) -> BTreeSet<String> {
     all.flat_map(|(line, input)| names_in(&line, &input)).collect()
 }
 
+/// Keys of the objects that these lines make, whether they may be there before or not.
+pub(crate) fn makes(lines: &[String]) -> BTreeSet<String> {
+    let deletes = |line: &str| parsed(line).is_some_and(|parsed| parsed.verb.path == "delete");
+    let all = run::commands(lines).into_iter().filter(|(line, _)| !deletes(line));
+    all.flat_map(|(line, input)| names_in(&line, &input)).collect()
+}
+
 /// The namespaces in which a lesson is played. `None`: it changes more than namespaces hold.
 pub(crate) fn places(lesson: &Lesson) -> Option<BTreeSet<String>> {
     let parts = std::iter::once(&lesson.setup).chain(lesson.steps.iter().map(|step| &step.solution));

@@ -56,6 +56,11 @@ struct Store {
 impl Stage {
     /// A ground whose files lie in a directory. `kubectl` is the server of the teacher's kubectl.
     pub(crate) async fn new(dir: &Path, kubectl: SocketAddr, past: Answer) -> Arc<Stage> {
+        Stage::seen_by(Scripted::new(|_| None).await.client, dir, kubectl, past)
+    }
+
+    /// The same with a client for everything that is looked at.
+    pub(crate) fn seen_by(client: Client, dir: &Path, kubectl: SocketAddr, past: Answer) -> Arc<Stage> {
         let place = Home::at(dir).cluster("stage").unwrap();
         std::fs::create_dir_all(place.pki()).unwrap();
         let kubeconfig = dir.join("kubeconfig");
@@ -66,7 +71,6 @@ impl Stage {
             "users": [{"name": "teacher", "user": {}}]
         });
         std::fs::write(&kubeconfig, config.to_string()).unwrap();
-        let client = Scripted::new(|_| None).await.client;
         Arc::new(Stage { place, tap: Tap::default(), client, kubeconfig, past, store: Mutex::default() })
     }
 

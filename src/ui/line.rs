@@ -6,7 +6,7 @@ mod hangul;
 
 pub(crate) use cut::{Cut, cut};
 pub(crate) use growing::{Growing, unfinished};
-pub(crate) use hangul::latin_key;
+pub(crate) use hangul::{english_keys, latin_key};
 
 use super::paste;
 use hangul::keys_of;
@@ -75,6 +75,33 @@ pub(crate) enum Line {
     Watch,
     /// For the learner's shell.
     Shell(String),
+}
+
+/// The line that was meant by one typed with a Korean keyboard layout on, if its first word is then
+/// one of kubectl's or of this program's, or its second one a verb behind `kubectl`. Another line
+/// may mean what it says: there may be a program of that name.
+///
+/// Example: `ㅏㅕㅠㄷㅊ시 ㅎㄷㅅ ㅔㅐㅇㄴ` is `kubectl get pods`.
+pub(crate) fn of_korean_layout(text: &str) -> Option<String> {
+    let mut typed = text.split_whitespace();
+    let (first, second) = (typed.next()?, typed.next().unwrap_or_default());
+    if first.starts_with('!') {
+        return None;
+    }
+    let meant = english_keys(text)?;
+    let mut words = meant.split_whitespace();
+    let known = words.next()?.to_string();
+    if first != known {
+        let is_known = matches!(known.as_str(), "kubectl" | "ropewalk")
+            || known == "k" && !second.is_empty()
+            || WORDS.contains(&known.as_str())
+            || is_bare_verb(&known);
+        return is_known.then_some(meant);
+    }
+    let is_verb = |word: &str| table::root().children().any(|verb| verb.name() == word);
+    let switched =
+        matches!(first, "kubectl" | "k") && words.next().is_some_and(|w| w != second && is_verb(w));
+    switched.then_some(meant)
 }
 
 /// Decides what a line is. `cluster` is the name that `ropewalk`'s own words are about.
@@ -414,6 +441,42 @@ mod tests {
         assert_eq!(of("ㅊ"), Line::Letter('c', "ㅊ".into()));
         assert_eq!(of("b x"), shell("b x"));
         assert_eq!(of("next | cat"), shell("next | cat"));
+    }
+
+    #[test]
+    fn a_whole_line_is_understood_on_either_keyboard_layout() {
+        for (typed, meant) in [
+            ("ㅏㅕㅠㄷㅊ시 ㅎㄷㅅ ㅔㅐㅇㄴ", "kubectl get pods"),
+            ("ㅏ ㅎㄷㅅ ㅔㅐㅇㄴ -ㅁ", "k get pods -A"),
+            (
+                "ㅏㅕㅠㄷㅊ시 ㄱㅕㅜ ㅜ햐ㅜㅌ-ㅔㅐㅇ --ㅑㅡㅁㅎㄷ=ㅜ햐ㅜㅌ",
+                "kubectl run nginx-pod --image=nginx",
+            ),
+            ("ㅎㄷㅅ ㅜㅐㅇㄷㄴ -ㅐ 쟝ㄷ", "get nodes -o wide"),
+            ("ㅎㅐ새 2", "goto 2"),
+            ("ㄴㅅㅁ션", "status"),
+            ("kubectl ㅎㄷㅅ pods", "kubectl get pods"),
+            ("ㅏㅕㅠㄷㅊ시 ㅎㄷㅅ ㅔㅐㅇㄴ | ㅎㄱ데 ㅈ듀", "kubectl get pods | grep web"),
+        ] {
+            assert_eq!(of_korean_layout(typed).as_deref(), Some(meant), "{typed}");
+        }
+        for text in [
+            "kubectl get pods",
+            "다음",
+            "도움말",
+            "안녕 세상",
+            "ㅣㄴ -ㅣ",
+            "!ㅎㄷㅅ",
+            "echo 안녕",
+            "",
+            "k",
+            "ㅏ",
+        ] {
+            assert_eq!(of_korean_layout(text), None, "{text}");
+        }
+        // A program of the shell's is offered when there is none of the name that was typed.
+        assert_eq!(english_keys("쳐기 ㅣㅐㅊ미ㅗㅐㄴㅅ:31234").as_deref(), Some("curl localhost:31234"));
+        assert_eq!(english_keys("ls -l"), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Where lessons and labs are proved: a cluster of its own for each case, and a REPL into which
 //! lines are typed.
 
-use super::lesson as front;
+use super::lesson::{self as front, Green};
 use super::proof_home::Private;
 use super::texts::Lang;
 use cluster::control::{Ask as Request, Control};
@@ -26,6 +26,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+/// A solution that has not worked after this time does not work.
+const GREEN_MAX: Duration = Duration::from_secs(180);
 /// How long the last facts of a proof may take to arrive on a machine with much to do.
 const PROOF_MAX: Duration = Duration::from_secs(60);
 /// A fact that changes nothing on the screen tells nobody that it came: it is looked for this
@@ -319,9 +321,9 @@ impl ProofCluster {
 
     /// Waits until the step is green; else what is missing.
     pub(super) async fn green(&self) -> Result<Result<(), String>, String> {
-        match front::until_green(&self.place, Lang::En).await.map_err(|e| e.say(Lang::En))? {
-            Some(_) => Ok(Ok(())),
-            None => {
+        match front::until_green(&self.place, Lang::En, GREEN_MAX).await.map_err(|e| e.say(Lang::En))? {
+            Green::Done(_) => Ok(Ok(())),
+            Green::NotYet(_) => {
                 let view = self.view(Ask::Check { id: None }).await?;
                 Ok(Err(format!("not yet: {}", view.not_yet.unwrap_or_default())))
             }

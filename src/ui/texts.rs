@@ -227,7 +227,11 @@ texts! {
     LessonHint: "hint {}:", "힌트 {}:";
     LessonHintsLeft: "({} more)", "(남은 힌트 {}개)";
     LessonHintsOver: "(no more for now)", "(지금은 더 없습니다)";
-    LessonNotYet: "Still to do:", "남은 일:";
+    LessonNotYet: "Not yet: {}", "남은 조건: {}";
+    LessonMet: "{} of {} conditions are met; not yet: {}", "조건 {}개 충족(전체 {}개). 남은 조건: {}";
+    LessonMetOne: "{} of {} conditions is met; not yet: {}", "조건 {}개 충족(전체 {}개). 남은 조건: {}";
+    LessonHolds: "All {} conditions are met; wait.", "조건 {}개를 모두 충족했습니다.";
+    LessonHoldsOne: "It is so now, and has to stay so for a moment.", "충족했습니다. 잠시 그대로 유지되어야 합니다.";
     LessonMinutes: "{} min", "{}분";
     LessonPlays: "Playing: {}", "실행: {}";
     LossHead: "This would take back what was made or changed since:", "다음과 같이 그 뒤에 만들거나 바꾼 것이 되돌아갑니다.";
@@ -248,7 +252,12 @@ texts! {
     HelpLesson: "lesson: lists the lessons. lesson ID: opens one (lesson 4, lesson first-voyage/04).\nIf its setup would delete or change something of yours, you are asked first; `lesson ID --yes` does not ask.\nlesson stop: stops a setup that is running, as Ctrl-C does; `lesson ID` then begins it anew.", "lesson: 강의 목록을 보여 줍니다. lesson ID: 강의를 엽니다(lesson 4, lesson first-voyage/04).\n준비 과정에서 내가 만든 것이 삭제되거나 바뀐다면 먼저 묻습니다. 묻지 않게 하려면 `lesson ID --yes`를 쓰세요.\nlesson stop: 진행 중인 준비를 멈춥니다(Ctrl-C도 같습니다). `lesson ID`로 처음부터 다시 시작할 수 있습니다.";
     HelpSolve: "solve: types the solution of this step for you. The step then counts as solved, not as done by you.", "solve: 이 단계의 풀이를 대신 실행합니다. 직접 끝낸 것이 아니라 풀이로 끝낸 것으로 남습니다.";
     HelpDebrief: "debrief: shows once more what happened in this step. debrief STEP: in another one that you have done.", "debrief: 이 단계에서 일어난 일을 다시 보여 줍니다. debrief STEP: 끝낸 다른 단계의 내용을 보여 줍니다.";
-    LessonStuck: "the solution did not turn the step green", "풀이를 실행했지만 단계가 완료되지 않았습니다";
+    LessonStuck: "the solution was played, and the step is not done yet", "풀이를 실행했지만 단계가 아직 완료되지 않았습니다";
+    SolveStuckTry: "the lesson tells you when the step is done. `check` looks once more; `goto {}` begins the step anew", "단계가 완료되면 강의가 알려 줍니다. `check`로 다시 확인하거나 `goto {}` 명령으로 단계를 처음부터 시작하세요";
+    SolveWaits: "Waiting until the step is done. Ctrl-C gives you the prompt back.", "단계가 완료되기를 기다립니다. Ctrl-C를 누르면 프롬프트로 돌아갑니다.";
+    SolveFailed: "`{}` failed with exit code {}, so `solve` stopped there", "`{}` 명령이 실패하여(종료 코드 {}) `solve`를 멈췄습니다";
+    SolveNotRun: "not run: {}", "실행하지 않은 명령: {}";
+    SolveFailedTry: "read what the command printed. `check` names the condition that is missing; `goto {}` begins the step anew, then enter `solve` again", "명령이 출력한 내용을 읽어 보세요. 남은 조건은 `check`로 볼 수 있습니다. `goto {}` 명령으로 단계를 처음부터 시작한 뒤 `solve`를 다시 입력하세요";
     // -- labs
     LabNone: "No lab is open. `lab list` shows them, `lab start ID` starts one.", "열려 있는 실습이 없습니다. `lab list`로 목록을 보고, `lab start ID`로 시작합니다.";
     LabSeed: "(seed {})", "(시드 {})";
@@ -292,6 +301,7 @@ texts! {
     NoMapTry: "ropewalk --name {}", "ropewalk --name {}";
     NoSuchView: "there is no view {}; there are {}", "{} 그림은 없습니다. 있는 것: {}";
     NestedTry: "`help`, or `ropewalk status`", "`help` 또는 `ropewalk status`";
+    KoreanLayout: "Korean keyboard layout: this line runs as `{}`", "한글 자판으로 입력한 명령을 다음과 같이 실행합니다: `{}`";
     DidYouMean: "Did you mean `{}`?", "혹시 이 명령입니까? `{}`";
     ForeignShell:
         "Your shell {} cannot be driven line by line; {} is used here instead.",
