@@ -30,6 +30,9 @@ use tokio_util::sync::CancellationToken;
 const GREEN_MAX: Duration = Duration::from_secs(180);
 /// How long the last facts of a proof may take to arrive on a machine with much to do.
 const PROOF_MAX: Duration = Duration::from_secs(60);
+/// How long sentences of a debrief are waited for that have nothing to tell yet: on a foreign
+/// cluster some never do, and that is no fault.
+const SENTENCES_MAX: Duration = Duration::from_secs(20);
 /// A fact that changes nothing on the screen tells nobody that it came: it is looked for this
 /// often.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -286,7 +289,7 @@ impl ProofCluster {
     /// The proof once it is complete, or as it is when time is up.
     pub(super) async fn proved(&self) -> Result<Proof, String> {
         let (mut control, _) = front::follow(&self.place, Lang::En).await.map_err(|e| e.say(Lang::En))?;
-        let deadline = clock::Instant::now() + clock::scaled(PROOF_MAX);
+        let begun = clock::Instant::now();
         loop {
             let proof = self.proof().await?;
             if proof.because != Some(false) && proof.beats.iter().all(|(_, told)| *told) {
@@ -294,7 +297,8 @@ impl ProofCluster {
             }
             // Beats that can be told now change the view; what never can is waited for in vain, and
             // then reported.
-            if clock::Instant::now() > deadline {
+            let limit = if proof.because == Some(false) { PROOF_MAX } else { SENTENCES_MAX };
+            if clock::Instant::now() > begun + clock::scaled(limit) {
                 return Ok(proof);
             }
             news_or_time(&mut control).await?;

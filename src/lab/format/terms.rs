@@ -7,6 +7,7 @@ use super::{EN, Fault, Text, raw};
 use std::collections::BTreeMap;
 use std::path::Path;
 
+/// A term and what `what` tells of it.
 #[derive(Clone, Debug)]
 pub struct Term {
     pub id: String,
@@ -41,6 +42,7 @@ impl Terms {
         self.all.values()
     }
 
+    /// The term with this id.
     pub fn get(&self, id: &str) -> Option<&Term> {
         self.all.get(id)
     }

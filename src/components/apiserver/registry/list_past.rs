@@ -1,13 +1,13 @@
 //! Lists of the past: at a revision that the client names, read from the store itself.
 //!
-//! The cache has only today's objects. A list with `resourceVersionMatch=Exact`, or one that goes on
-//! with a `continue` token, is read from the store in pages ([`Reader`]), and each object is written
-//! into the answer as soon as it is decoded ([`Writer`]): only one page is in memory beside the
-//! answer.
+//! The cache has only today's objects. A list with `resourceVersionMatch=Exact`, or one that goes
+//! on with a `continue` token, is read from the store in pages ([`Reader`]), and each object is
+//! written into the answer as soon as it is decoded ([`Writer`]): only one page is in memory beside
+//! the answer.
 //!
 //! ```text
-//! limit=3, labelSelector=app=web, a thousand keys: pages of 3, 6, 12, … keys. If the fifth key of the
-//! third page is the third match, the list ends there, and `continue` begins behind that key.
+//! limit=3, labelSelector=app=web, a thousand keys: pages of 3, 6, 12, … keys. If the fifth key of
+//! the third page is the third match, the list ends there, and `continue` begins behind that key.
 //! ```
 
 use crate::State;
@@ -212,8 +212,8 @@ impl<'a> Reader<'a> {
         Ok(response.kvs)
     }
 
-    /// Lets the next page begin behind the keys that were looked at. Returns how many keys are left;
-    /// `None` at the end of the list.
+    /// Lets the next page begin behind the keys that were looked at. Returns how many keys are
+    /// left; `None` at the end of the list.
     fn go_on_behind(&mut self, seen: &Seen) -> Option<i64> {
         let left = self.left.unwrap_or_default() - seen.count;
         self.left = Some(left);

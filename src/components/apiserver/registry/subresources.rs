@@ -49,8 +49,8 @@ fn scale_of(paths: ScalePaths, object: &Value) -> Value {
 /// replicas.
 ///
 /// # Errors
-/// Those of the object's own verbs; 400 and 422 for what is no Scale, 409 for one of another version
-/// of the object.
+/// Those of the object's own verbs; 400 and 422 for what is no Scale, 409 for one of another
+/// version of the object.
 pub(crate) async fn scale(
     state: &Arc<State>,
     ctx: &Context,

@@ -150,8 +150,8 @@ impl WatchRequest {
 fn subscribe(state: &State, kind: &KindRef, request: &WatchRequest) -> Result<Subscription, TooOld> {
     let after = request.events_after(state.cache.revision());
     let mut subscription = state.cache.watch(kind.place(), request.filter.clone(), after)?;
-    // A watch may begin at a revision that is still to come: its bookmarks must not lead back behind
-    // it.
+    // A watch may begin at a revision that is still to come: its bookmarks must not lead back
+    // behind it.
     subscription.revision = subscription.revision.max(request.revision);
     // Its definition may have changed since the request was understood: then it ends as every watch
     // of it did.

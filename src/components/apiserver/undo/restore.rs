@@ -399,8 +399,8 @@ impl State {
     }
 
     /// Commits the journey; returns the new revision and how many objects came back, changed or
-    /// not, and how many went. `None`: the cluster changed at the same time, so it has to be planned
-    /// again.
+    /// not, and how many went. `None`: the cluster changed at the same time, so it has to be
+    /// planned again.
     async fn travel(&self, ctx: &Context, journey: &Journey, past: &Past) -> Result<Option<Value>, Status> {
         let (now, before) = self.registry(0).await?;
         if let Some(agreed) = journey.agreed {
@@ -534,8 +534,8 @@ impl Agreed {
     }
 }
 
-/// Refuses a journey if a person has written since its plan was agreed to: also the later writes of a
-/// command that had begun before, which make no step of their own.
+/// Refuses a journey if a person has written since its plan was agreed to: also the later writes of
+/// a command that had begun before, which make no step of their own.
 ///
 /// # Errors
 /// 409 if so.

@@ -237,7 +237,7 @@ fn replace(plan: &mut Plan, places: &BTreeMap<String, Place>, room: usize, avail
 /// too: at once if it is not available, else as soon as the other nodes can do without it.
 ///
 /// ```text
-/// maxSurge 1; a has got a taint NoSchedule, so 2 of 3 nodes should run a pod; b and c have old pods
+/// maxSurge 1; a has got a taint NoSchedule, so 2 of 3 nodes should run one; b and c have old pods
 /// old pod on a is available      3 are available, 1 more than desired: delete it, make one on b
 /// b's old pod is not available   2 are available: keep the one on a, make one on b
 /// ```

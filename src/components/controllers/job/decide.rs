@@ -322,7 +322,7 @@ impl<'a> Case<'a> {
     ///
     /// ```text
     /// index 0   p1 failed                          p1 waits for its successor
-    /// index 0   p1 failed, p2 active               none: p1 may go, also if its failure was ignored
+    /// index 0   p1 failed, p2 active               none: p1 may go, though its failure was ignored
     /// index 0   p1 failed, p2 failed after it      p2 waits, p1 may go
     /// ```
     fn find_awaiting(&mut self) {

@@ -129,10 +129,10 @@ async fn check(shared: &Shared, recorder: &Recorder, node: &Arc<Node>, seen: &mu
         let record = Record::new(Event::NodeNotReady).object("nodes", "", &name).took(silent);
         shared.tap(Component::NodeController).emit(record);
     }
-    // At every check of a node that is marked as silent: the write of the node's status and this one
-    // are two, and the process may end between them. A kubelet that says itself that it is not ready
-    // (its runtime is down) still lives and tells which of its pods are ready; a mark would only be
-    // overwritten, and set again at the next check.
+    // At every check of a node that is marked as silent: the write of the node's status and this
+    // one are two, and the process may end between them. A kubelet that says itself that it is not
+    // ready (its runtime is down) still lives and tells which of its pods are ready; a mark would
+    // only be overwritten, and set again at the next check.
     match dead || ready == Some("Unknown") {
         true => mark_pods(shared, recorder, &name).await,
         false => Ok(()),

@@ -35,7 +35,7 @@ async fn answer_one(mut stream: TcpStream, made: Made) -> Option<()> {
     let path = head.split(['?', ' ']).nth(1).unwrap_or_default().to_string();
     let (code, body) = match head.starts_with("POST ") {
         true => {
-            made.lock().unwrap().push(path);
+            made.lock().push(path);
             ("201 Created", String::from_utf8_lossy(&asked[body_at..]).into_owned())
         }
         false => {
@@ -79,7 +79,7 @@ async fn without_base(dir: &Path, at: &str) -> (Sitting, Made) {
     let (address, made) = maker().await;
     let there = made.clone();
     let client = Scripted::new(move |asked| {
-        let is_there = there.lock().unwrap().iter().any(|path| path.ends_with("/deployments"));
+        let is_there = there.lock().iter().any(|path| path.ends_with("/deployments"));
         let wanted = asked.line.ends_with("/deployments") && is_there;
         let item = json!({"metadata": {"namespace": "default", "name": "dpy-nginx", "resourceVersion": "9"}});
         wanted.then(|| (200, json!({"metadata": {"resourceVersion": "9"}, "items": [item]})))
@@ -108,10 +108,10 @@ async fn a_jump_to_a_step_whose_base_is_gone_plays_the_steps_before_it_again() {
         let dir = tempfile::tempdir().unwrap();
         let (sitting, made) = without_base(dir.path(), at).await;
         sitting.answer("en", sure(LESSON)).await.unwrap();
-        assert!(made.lock().unwrap().is_empty(), "nothing is made unasked");
+        assert!(made.lock().is_empty(), "nothing is made unasked");
         let goto = Ask::Sure { ask: Box::new(Ask::Goto { step: "3".into() }), agreed: None };
         let view = sitting.answer("en", goto).await.unwrap();
-        assert_eq!(*made.lock().unwrap(), ["/apis/apps/v1/namespaces/default/deployments"], "{view}");
+        assert_eq!(*made.lock(), ["/apis/apps/v1/namespaces/default/deployments"], "{view}");
         assert_eq!((&view["stepId"], &view["lost"]), (&json!("chain"), &serde_json::Value::Null));
         let told = json!(words::say("en", Word::MadeAgain, &["Deployment dpy-nginx"]));
         assert!(view["notices"].as_array().unwrap().contains(&told), "{view}");
