@@ -462,7 +462,8 @@ impl Fuzz {
             ";;,=",
             "",
         ];
-        if self.bender.0.chance(0.8) { accepts[0] } else { *self.bender.pick(&accepts) }
+        let other = *self.bender.pick(&accepts);
+        if self.bender.0.chance(0.8) { accepts[0] } else { other }
     }
 }
 

@@ -130,10 +130,11 @@ mod tests {
 
     #[test]
     fn a_slice_stays_with_its_ports_whatever_comes_before_it() {
+        use std::slice::from_ref;
         let s = slice("s", group(8080, [2]));
         let both = [group(9090, [1]), group(8080, [2])];
-        assert_eq!(steps(&both, &[s.clone()]), "+9090 1, s 8080 1");
-        assert_eq!(steps(&both[..1], &[s.clone()]), "s 9090 1", "nothing else needs it");
+        assert_eq!(steps(&both, from_ref(&s)), "+9090 1, s 8080 1");
+        assert_eq!(steps(&both[..1], from_ref(&s)), "s 9090 1", "nothing else needs it");
         assert_eq!(steps(&both[1..], &[slice("r", group(9090, [1])), s.clone()]), "s 8080 1, -r");
         assert_eq!(steps(&[], &[s, slice("e", Group::default())]), "e 0 0, -s");
         assert_eq!(steps(&[], &[]), "+0 0");
