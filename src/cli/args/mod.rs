@@ -198,7 +198,7 @@ Exit code 0: something was found; 1: nothing was (-o json prints []), or the clu
         #[arg(short, long, value_enum)]
         output: Option<Picture>,
     },
-    /// Explain a term: `what pod`, `what 파드`; without one, list all terms
+    /// Explain a term, in English or in Korean; without one, list all terms
     #[command(after_help = "Examples:
   ropewalk what pod              what it is, the lesson that teaches it, a line that shows it
   ropewalk what control plane    words of two parts need no quotes
