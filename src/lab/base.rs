@@ -20,7 +20,8 @@ impl Engine {
         if self.state() != State::Open {
             return None;
         }
-        let needed = step.checks.iter().flat_map(|check| &check.is.needed);
+        let asked = step.answer.iter().flat_map(|answer| &answer.is.needed);
+        let needed = step.checks.iter().flat_map(|check| &check.is.needed).chain(asked);
         let ended: Vec<_> = step.checks.iter().flat_map(|check| &check.is.absent).collect();
         let own_work = own::named(&step.solution);
         let (mut names, mut back) = (Vec::new(), open.step);

@@ -2,9 +2,12 @@
 
 use super::compiler::Compiler;
 use super::file::plain;
-use super::raw::{self, Checks};
+use super::raw;
 use super::translate::translate;
-use super::{Check, EN, Fault, Hint, Keep, Lesson, OTHERS, Predict, Step, Templates, Text, Wrong, prose};
+use super::{
+    Check, EN, Fault, Hint, Keep, Lesson, Lost, OTHERS, Predict, Repair, Step, Templates, Text, Wrong, asked,
+    expect, prose,
+};
 use crate::cel::Use;
 use crate::reach;
 use std::collections::BTreeSet;
@@ -38,7 +41,7 @@ fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, F
     let raw: raw::Lesson = raw::read(front, file, first)?;
     let (intro, mut sections) = prose::sections(body, body_first, file)?;
     let closing = prose::closing(&mut sections);
-    let mut on = Compiler { text, file, faults };
+    let mut on = Compiler::new(text, file, faults);
     let mut ids = BTreeSet::new();
     for step in &raw.steps {
         if !ids.insert(step.id.clone()) {
@@ -53,6 +56,7 @@ fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, F
         on.faults.push(Fault { file: file.into(), line, what });
     }
     check_head(&mut on, &raw);
+    define(&mut on, &raw.define);
     on.lines(&raw.setup);
     let mut steps = Vec::new();
     for step in raw.steps {
@@ -62,7 +66,8 @@ fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, F
         step.needs = reach::of_step(&step, &raw.setup);
         steps.push(step);
     }
-    Ok(Lesson {
+    check_repairs(&mut on, &steps);
+    let lesson = Lesson {
         id: raw.id,
         track: raw.track,
         order: raw.order,
@@ -79,7 +84,93 @@ fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, F
         closing: Text::new(&closing),
         languages: vec![EN.into()],
         file: file.into(),
-    })
+        defines: on.defines.clone(),
+    };
+    check_defines(&mut on, &lesson);
+    Ok(lesson)
+}
+
+/// Reads the names that the lesson defines for expressions.
+fn define(on: &mut Compiler<'_>, define: &serde_json::Map<String, serde_json::Value>) {
+    for (name, source) in define {
+        let near = format!("{name}:");
+        let Some(source) = source.as_str() else {
+            on.fault(&near, format!("{name:?} is to be an expression, in quotes"));
+            continue;
+        };
+        if let Err(error) = on.defines.add(name, source) {
+            on.fault(&near, error.to_string());
+        }
+    }
+}
+
+/// Notes defined names that nothing uses. In a lesson that does not compile nobody can tell.
+fn check_defines(on: &mut Compiler<'_>, lesson: &Lesson) {
+    let used: BTreeSet<&String> = lesson.exprs().into_iter().flat_map(|expr| &expr.defined).collect();
+    let unused: Vec<String> =
+        on.defines.names().filter(|name| !used.contains(&name.to_string())).map(String::from).collect();
+    on.step.clear();
+    for name in unused.iter().filter(|_| on.faults.is_empty()).collect::<Vec<_>>() {
+        on.fault(&format!("{name}:"), format!("no expression uses {name:?}"));
+    }
+}
+
+/// Notes repairs that lead nowhere.
+fn check_repairs(on: &mut Compiler<'_>, steps: &[Step]) {
+    for step in steps {
+        if let Some(Lost { repair: Repair::Goto(to), .. }) = &step.lost
+            && steps.iter().all(|step| step.id != *to)
+        {
+            on.begin_step(&step.id, false);
+            on.fault("repair:", format!("this lesson has no step {to:?}"));
+        }
+    }
+}
+
+/// The condition under which a step can no longer succeed.
+fn lost_step(on: &mut Compiler<'_>, step: &str, lost: raw::Lost) -> Option<Lost> {
+    let repair = match lost.repair.as_deref().map(|words| words.split_whitespace().collect::<Vec<_>>()) {
+        None => Repair::Goto(step.into()),
+        Some(words) => match words.as_slice() {
+            ["undo"] => Repair::Undo,
+            ["goto", to] => Repair::Goto(to.to_string()),
+            _ => {
+                on.fault("repair:", "a repair is `undo` or `goto STEP`".into());
+                return None;
+            }
+        },
+    };
+    Some(Lost { when: on.expr(&lost.when, Use::Check)?, say: Text::new(&lost.say), repair })
+}
+
+/// A check: an expression, or what is compiled to one.
+fn one_check(on: &mut Compiler<'_>, check: raw::Check, is_one: bool) -> Option<Check> {
+    let near = if check.that.is_empty() { "check:" } else { &check.that }.to_string();
+    if check.that.is_empty() && !is_one {
+        on.fault("check:", "each check of several says what is so: `that`".into());
+    }
+    if check.code.is_some() && check.asked.is_none() {
+        on.fault("code:", "only `asked` has a code".into());
+    }
+    let is = match (check.is, check.expect, check.asked) {
+        (Some(is), None, None) => on.expr(&is, Use::Check)?,
+        (None, Some(part), None) => {
+            let source = expect::source(on, part)?;
+            on.expr_near("expect:", &source, Use::Check, &[])?
+        }
+        (None, None, Some(line)) => match asked::source(&line, check.code) {
+            Ok(source) => on.expr_near(&line, &source, Use::Check, &[])?,
+            Err(why) => {
+                on.fault(&line, why);
+                return None;
+            }
+        },
+        _ => {
+            on.fault(&near, "a check has one of `is`, `expect` and `asked`".into());
+            return None;
+        }
+    };
+    Some(Check { that: Text::new(&check.that), is })
 }
 
 /// Checks what stands in the front matter before the steps, and what must agree with them.
@@ -153,17 +244,14 @@ fn one_step(on: &mut Compiler<'_>, step: raw::Step, section: Option<&prose::Sect
         let what = format!("step {:?} has no question, so nothing waits for its answer", step.id);
         on.faults.push(Fault { file: on.file.into(), line: section.line, what });
     }
-    let checks = match step.check {
-        Checks::One(is) => vec![(String::new(), is)],
-        Checks::Each(all) => all.into_iter().map(|c| (c.that, c.is)).collect(),
-    };
-    if checks.is_empty() {
+    on.begin_step(&step.id, step.answer.is_some());
+    let checks = step.check.map_or(vec![], raw::Checks::list);
+    let answer = step.answer.and_then(|answer| super::answer::compile(on, answer));
+    if checks.is_empty() && !on.has_answer {
         on.fault(&format!("id: {}", step.id), format!("step {:?} checks nothing", step.id));
     }
-    let checks = checks
-        .into_iter()
-        .filter_map(|(that, is)| Some(Check { that: Text::new(&that), is: on.expr(&is, Use::Check)? }))
-        .collect();
+    let is_one = checks.len() == 1;
+    let checks = checks.into_iter().filter_map(|check| one_check(on, check, is_one)).collect();
     let predict = step.predict.map(|p| question(on, p));
     let mut hints = Vec::new();
     for (at, hint) in step.hints.into_iter().enumerate() {
@@ -178,8 +266,9 @@ fn one_step(on: &mut Compiler<'_>, step: raw::Step, section: Option<&prose::Sect
         if hints.iter().any(|h: &Hint| h.id == id) {
             on.fault(&format!("id: {id}"), format!("two hints are called {id:?}"));
         }
-        hints.push(Hint { id, tier: hint.tier, when: hint.when.and_then(|w| on.expr(&w, Use::Hint)), say });
+        hints.push(Hint { id, tier: hint.tier, when: hint.when.and_then(|w| on.condition(&w)), say });
     }
+    let lost = step.lost.and_then(|lost| lost_step(on, &step.id, lost));
     if step.solution.is_empty() {
         on.fault(&format!("id: {}", step.id), format!("step {:?} has no solution", step.id));
     }
@@ -190,10 +279,12 @@ fn one_step(on: &mut Compiler<'_>, step: raw::Step, section: Option<&prose::Sect
         after: Text::new(after),
         view: step.view,
         predict,
+        answer,
         checks,
         hold: step.hold.map_or(HOLD, |s| s.0),
         within: step.within.map_or(WITHIN, |s| s.0),
         settle: step.settle.map_or(SETTLE, |s| s.0),
+        lost,
         keep: step.keep.and_then(|k| Some(Keep { is: on.expr(&k.is, Use::Check)?, say: Text::new(&k.say) })),
         faults: step.faults,
         requires: step.requires,
