@@ -96,7 +96,7 @@ pub(crate) fn offer(text: &str, source: &dyn Source) -> Offer {
             }
             Some(_) => vec![],
         },
-        Some("back" | "clear" | "goto" | "hint" | "next" | "quit" | "rewind") => vec![],
+        Some("answer" | "back" | "clear" | "goto" | "hint" | "next" | "quit" | "rewind") => vec![],
         Some("undo") => owned(&["--list"]),
         Some("help") => bare_verbs().map(String::from).collect(),
         Some("status" | "trace" | "doctor") if last.starts_with('-') => vec!["-o".into()],

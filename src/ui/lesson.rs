@@ -5,7 +5,7 @@ use super::texts::{Lang, Say};
 use cluster::control::{self, Control};
 use cluster::{Error, Place};
 use lab::guest::NAME;
-use lab::view::{Ask, Check, Entry, LessonView, Question, State, Verdict};
+use lab::view::{Ask, Check, Entry, Form, Judged, LessonView, Question, State, Verdict};
 use serde_json::Value;
 
 /// The name under which a language is asked for.
@@ -177,7 +177,42 @@ impl PageStyle {
         }
         out.push_str(&self.marked("▸ ", &view.task));
         out.push_str(&self.checks(view));
+        if view.state == State::Open {
+            out.push_str(&self.asked(view));
+        }
         out
+    }
+
+    /// The question that the cluster proves, and how to answer it; then how the answer stands.
+    fn asked(&self, view: &LessonView) -> String {
+        let Some(answer) = &view.answer else { return String::new() };
+        let mut out = self.marked("? ", &answer.question);
+        for (letter, text) in &answer.cards {
+            out.push_str(&self.marked(&format!("  {letter}  "), text));
+        }
+        let way = match answer.form {
+            Form::Text => Say::AnswerText,
+            Form::Number => Say::AnswerNumber,
+            Form::Choices => Say::AnswerChoices,
+            Form::Order => Say::AnswerOrder,
+        };
+        if answer.state != Judged::Right {
+            out.push_str(&format!("{}\n", self.say(way, &[])));
+        }
+        out + &self.judged(view)
+    }
+
+    /// How the learner's last answer stands, without what would be right.
+    pub(crate) fn judged(&self, view: &LessonView) -> String {
+        let answer = view.answer.clone().unwrap_or_default();
+        let given = answer.given.unwrap_or_default();
+        let told = match answer.state {
+            Judged::Missing | Judged::Waiting => return String::new(),
+            Judged::Right => self.say(Say::AnswerRight, &[&given]),
+            Judged::Wrong => self.say(Say::AnswerWrong, &[&given]),
+            Judged::Unknown => self.say(Say::AnswerUnknown, &[&given]),
+        };
+        format!("{told}\n")
     }
 
     /// One line a check, if there is more to say than the task says.
@@ -351,6 +386,26 @@ mod tests {
         let told = page.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(told.contains("! This step builds on something that is gone: pods/web."), "{page}");
         assert!(told.contains("goto run") && !told.contains("undo"), "{page}");
+    }
+
+    #[test]
+    fn a_question_about_the_cluster_stands_below_the_task_and_reveals_nothing() {
+        use lab::view::Answer;
+        let cards = vec![("a".to_string(), "API server".to_string()), ("b".into(), "kubelet".into())];
+        let asked = |state, given: Option<&str>| {
+            let question = "Who stores it?".to_string();
+            let given = given.map(String::from);
+            let answer = Answer { question, form: Form::Choices, cards: cards.clone(), given, state };
+            PLAIN.page(&LessonView { answer: Some(answer), ..view() })
+        };
+        let page = asked(Judged::Missing, None);
+        let places = ["▸ Start a pod.", "· it is ready", "? Who stores it?", "a  API server", "`answer`"];
+        assert!(places.map(|part| page.find(part)).is_sorted(), "{page}");
+        assert!(places.iter().all(|part| page.contains(part)) && !page.contains("Not right"), "{page}");
+        assert!(asked(Judged::Wrong, Some("kubelet")).contains("Not right: kubelet."));
+        assert!(asked(Judged::Unknown, Some("kubelet")).contains("cannot be checked"));
+        let right = asked(Judged::Right, Some("API server"));
+        assert!(right.contains("✓ Right: API server") && !right.contains("Choose all"), "{right}");
     }
 
     #[test]

@@ -44,11 +44,13 @@ pub(crate) fn meant_for_kubectl(words: &[String]) -> bool {
 
 /// Words of this place.
 pub(crate) const WORDS: &[&str] = &[
-    "back", "check", "clear", "debrief", "doctor", "etcdctl", "exit", "fault", "goto", "help", "hint", "lab",
-    "lang", "lesson", "map", "next", "quit", "redo", "rewind", "solve", "status", "trace", "undo", "why",
+    "answer", "back", "check", "clear", "debrief", "doctor", "etcdctl", "exit", "fault", "goto", "help",
+    "hint", "lab", "lang", "lesson", "map", "next", "quit", "redo", "rewind", "solve", "status", "trace",
+    "undo", "why",
 ];
 /// Words of lessons.
-pub(crate) const LESSON: &[&str] = &["back", "check", "debrief", "goto", "hint", "lesson", "next", "solve"];
+pub(crate) const LESSON: &[&str] =
+    &["answer", "back", "check", "debrief", "goto", "hint", "lesson", "next", "solve"];
 
 /// What to do with a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +66,8 @@ pub(crate) enum Line {
     Lang(Vec<String>),
     /// A word of lessons and what follows it.
     Lesson(Vec<String>),
+    /// What was written after `answer`, as it stands there: the answer to a question of a lesson.
+    Answer(String),
     /// A letter alone, which may answer a question; else it is the shell's.
     Letter(char, String),
     Map(Vec<String>),
@@ -86,6 +90,12 @@ pub(crate) fn classify(text: &str, cluster: &str) -> Line {
         return Line::Shell(forced.trim_start().to_string());
     }
     let Cut { mut words, special } = cut(text);
+    // An answer may have anything in it, also what else only a shell reads.
+    if let Some(word) = words.first().filter(|w| !w.is_ascii() && text.starts_with(w.as_str()))
+        && latin(word).or_else(|| korean(word)) == Some("answer")
+    {
+        return Line::Answer(text[word.len()..].trim().into());
+    }
     if let Some(word) = words.first().filter(|w| !w.is_ascii() && !special) {
         if word == "도움말" {
             return Line::Help(words[1..].to_vec());
@@ -112,6 +122,7 @@ pub(crate) fn classify(text: &str, cluster: &str) -> Line {
         "status" | "trace" | "fault" | "doctor" | "undo" | "redo" | "rewind" | "why" | "lab" | "etcdctl" => {
             own(first, after, &words, special, cluster)
         }
+        "answer" => Line::Answer(after.trim().into()),
         "ropewalk" if !special => Line::Own(words[1..].to_vec()),
         "watch" if words.len() > 1 || special => Line::Shell(text.into()),
         "exit" if !special => Line::Exit(words.get(1).cloned()),
@@ -149,6 +160,7 @@ fn latin(word: &str) -> Option<&'static str> {
 /// A lesson's word in Korean, as the interface names it.
 fn korean(word: &str) -> Option<&'static str> {
     Some(match word {
+        "답" => "answer",
         "다음" => "next",
         "이전" => "back",
         "힌트" => "hint",
@@ -403,6 +415,16 @@ mod tests {
         assert_eq!(of("ㅜㄷㅌㅅ"), lesson(&["next"]));
         assert_eq!(of("촏차"), lesson(&["check"]));
         assert_eq!(of("힌트"), lesson(&["hint"]));
+        let answer = |text: &str| Line::Answer(text.into());
+        for text in ["answer 10.244.1.7", "답 10.244.1.7", "ㅁㅜㄴㅈㄷㄱ 10.244.1.7"] {
+            assert_eq!(of(text), answer("10.244.1.7"), "{text}");
+        }
+        // As it is written: quotes and variables are the answer's own.
+        for text in ["$(kubectl get pods | wc -l)", "it's", "a > b", "<none>", ""] {
+            assert_eq!(of(&format!("answer {text}")), answer(text));
+            assert_eq!(of(&format!("답 {text}")), answer(text));
+        }
+        assert_eq!(of("answer=5"), shell("answer=5"));
         assert_eq!(of("도움말"), Line::Help(vec![]));
         assert_eq!(of("햐ㅜㅅ"), shell("햐ㅜㅅ"));
         assert_eq!(of("혀ㅗㅎ"), shell("혀ㅗㅎ"));

@@ -22,6 +22,7 @@ use std::sync::atomic::AtomicBool;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+mod answers;
 mod lessons;
 mod news;
 mod shell;
@@ -253,11 +254,13 @@ impl Session {
             Line::Map(words) => self.last = self.map(&words),
             Line::Lang(choice) => self.last = self.choose(&choice),
             Line::Lesson(words) => self.last = self.lesson(&words),
+            Line::Answer(written) => self.last = self.answer(&written),
             Line::Letter(letter, text) => {
                 self.last = match self.waits_for_letter() {
                     Ok(true) => self.shown(Ask::Predict { choice: letter.to_string() }, |style, view| {
                         style.answered(view) + &style.ask(view)
                     }),
+                    Ok(false) if self.takes_letters() => self.answer(&letter.to_string()),
                     Ok(false) => self.in_shell(&text, true),
                     Err(_) => CUT,
                 }

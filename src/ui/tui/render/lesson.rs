@@ -133,12 +133,26 @@ pub(super) fn render(model: &Model, frame: Rect, buffer: &mut Buffer) {
     }
 }
 
-fn text(words: &str, look: Look, tone: Tone, room: usize, first: &str, rest: &str) -> Vec<Line<'static>> {
+pub(super) fn text(
+    words: &str,
+    look: Look,
+    tone: Tone,
+    room: usize,
+    first: &str,
+    rest: &str,
+) -> Vec<Line<'static>> {
     wrap(&[Piece::new(words, look.tone(tone))], room, first, rest)
 }
 
 /// The same for a sentence of a lesson, with its emphasis and code.
-fn marked(words: &str, look: Look, tone: Tone, room: usize, first: &str, rest: &str) -> Vec<Line<'static>> {
+pub(super) fn marked(
+    words: &str,
+    look: Look,
+    tone: Tone,
+    room: usize,
+    first: &str,
+    rest: &str,
+) -> Vec<Line<'static>> {
     wrap(&markdown::inline(words, look.tone(tone), look), room, first, rest)
 }
 
@@ -281,6 +295,9 @@ fn doing(model: &Model, view: &LessonView, room: usize, which: Checks) -> Vec<Li
                 out.push(Line::from(spans));
             }
             checks(model, view, room, which, &mut out);
+            if let Some(answer) = &view.answer {
+                super::answer::asking(answer, model, room, &mut out);
+            }
         }
         None => {}
     }
@@ -355,7 +372,7 @@ mod tests {
     use crate::lesson::tag;
     use crate::texts::Lang;
     use lab::format::{Lesson, Library, Step};
-    use lab::view::Check;
+    use lab::view::{Answer, Check};
     use ratatui::layout::Size;
 
     /// A step as the engine shows it at its beginning: before its question is answered, or after.
@@ -378,6 +395,12 @@ mod tests {
             prose: format!("{}\n\n{}", lesson.intro.get(lang), step.prose.get(lang)),
             task: if waits { String::new() } else { step.task.get(lang).into() },
             predict,
+            answer: step.answer.as_ref().filter(|_| !waits).map(|asked| Answer {
+                question: asked.question.get(lang).into(),
+                form: asked.form,
+                cards: asked.cards.iter().map(|(k, t)| (k.clone(), t.get(lang).to_string())).collect(),
+                ..Answer::default()
+            }),
             checks: step.checks.iter().map(check).collect(),
             ..LessonView::default()
         }

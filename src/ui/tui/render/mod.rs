@@ -1,5 +1,6 @@
 //! The model as cells. Pure: the same model on the same area gives the same buffer.
 
+mod answer;
 mod bars;
 mod lesson;
 mod overlay;
