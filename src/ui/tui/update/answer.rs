@@ -34,9 +34,8 @@ pub(super) fn typed(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>)
         KeyCode::Esc => model.lesson.draft = None,
         KeyCode::Enter => {
             let text = draft.trim().to_string();
-            if text.is_empty() {
-                model.lesson.draft = None;
-            } else if ask(model, (&Ask::Answer { text }).into(), effects) {
+            // An empty line gives up; one that cannot be sent now stays.
+            if text.is_empty() || ask(model, (&Ask::Answer { text }).into(), effects) {
                 model.lesson.draft = None;
             }
         }
