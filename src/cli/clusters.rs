@@ -7,7 +7,7 @@ use cluster::control::{self, Ask, Control};
 use cluster::external_etcd::ExternalEtcd;
 use cluster::faults::{Act, Broken, Fault};
 use cluster::home::Home;
-use cluster::launch::{self, Launched};
+use cluster::launch::{self, Launched, WHOLE_MAX};
 use cluster::{Error, Place, Refusal, Spec, kubeconfig, wipe};
 use etcdctl::Preset;
 use lang::Lang;
@@ -93,10 +93,6 @@ fn progress_line(value: &Value) -> String {
         value["pods"]
     )
 }
-
-/// A start that is not complete by then may never be. A slow machine with other work needs five
-/// minutes.
-const WHOLE_MAX: Duration = Duration::from_secs(600);
 
 /// Follows a start until it is complete. Progress goes to a terminal only.
 ///

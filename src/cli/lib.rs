@@ -20,6 +20,7 @@ mod lesson;
 mod trace;
 mod undo;
 mod usage;
+mod what;
 mod why;
 
 use args::{Args, Command};
@@ -137,6 +138,9 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
         }
         Some(Command::Lab { command, labs, name, lang }) => lab::run(command, labs, &name, lang).await,
         Some(Command::Trace { what, name, output }) => trace::trace(&name, what, output).await,
+        Some(Command::What { words, lessons, lang, output }) => {
+            what::what(&words, lessons.as_deref(), lang, output)
+        }
         Some(Command::Why { about, namespace, lang, name, output }) => {
             why::why(&name, about, namespace, lang, output).await
         }

@@ -14,6 +14,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("trace", "trace · trace pod/web"),
     ("undo", "undo · undo 2 · undo --list"),
     ("redo", "redo"),
+    ("what", "what pod · what control plane · what"),
     ("why", "why · why pod/web"),
 ];
 

@@ -22,6 +22,10 @@ const DIRECTORIES: [&str; 2] = ["ROPEWALK_LESSONS", "ROPEWALK_LABS"];
 /// Lines that are quoted of a start that failed.
 const LAST_WORDS: usize = 3;
 
+/// A start that is not complete by then may never be. A slow machine with other work needs five
+/// minutes.
+pub const WHOLE_MAX: Duration = Duration::from_secs(600);
+
 /// What a supervisor is told to start.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

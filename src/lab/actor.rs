@@ -554,8 +554,8 @@ impl Actor {
                     self.save();
                 }
                 let room = &self.engine.recorder.room;
-                let lines = reach::lines(&step.solution, room);
-                Ok(Some(json!(Solution { lines })))
+                let (lines, may_fail) = crate::run::unmarked(reach::lines(&step.marked_solution(), room));
+                Ok(Some(json!(Solution { lines, may_fail })))
             }
             Ask::Solved => {
                 self.engine.solving = false;

@@ -4,13 +4,90 @@
 //!
 //! Example: lesson 12 makes the Deployment `web` in its first step. The learner deletes it while
 //! the last step is open, whose check asks for its replicas and whose solution does not make it. So
-//! the step says that deployments/web is gone, and that `goto typo` brings it back.
+//! the step says that the Deployment web is gone, and that `goto 5` brings it back. Where a step
+//! began without it, `goto` plays what made it once more ([`again`]).
 
 use super::cel::facts;
 use super::engine::Engine;
+use super::format::{Lesson, Step};
 use super::own;
+use super::run;
 use super::view::State;
 use super::words::{self, Word};
+use api::kinds::Kind;
+use std::collections::BTreeSet;
+
+/// An object that a step needs, and that it neither makes nor ends itself.
+pub(crate) struct Base {
+    /// The kind as the check writes it.
+    pub written: String,
+    pub kind: &'static Kind,
+    pub namespace: String,
+    pub name: String,
+}
+
+impl Base {
+    /// As lessons call it.
+    pub(crate) fn key(&self) -> String {
+        own::key(&self.kind.qualified(), &self.namespace, &self.name)
+    }
+}
+
+/// The objects on which a step builds.
+pub(crate) fn of(step: &Step) -> Vec<Base> {
+    let asked = step.answer.iter().flat_map(|answer| &answer.is.needed);
+    let needed = step.checks.iter().flat_map(|check| &check.is.needed).chain(asked);
+    let ended: Vec<_> = step.checks.iter().flat_map(|check| &check.is.absent).collect();
+    let own_work = own::named(&step.solution);
+    let known = needed.filter(|object| !ended.contains(object)).filter_map(|(kind, namespace, name)| {
+        let (written, namespace, name) = (kind.clone(), namespace.clone(), name.clone());
+        Some(Base { kind: facts::kind(kind)?, written, namespace, name })
+    });
+    known.filter(|base| !own_work.contains(&base.key())).collect()
+}
+
+/// What is played to make objects of a step again.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Again {
+    /// Lines of the setup, and the solutions of steps, in order.
+    pub played: Vec<Vec<String>>,
+    /// Steps that make one of the objects and that only the learner's shell can play.
+    pub left: Vec<usize>,
+}
+
+/// What makes these objects again: the steps before `to`, from the last one on that makes one of
+/// them. What no step makes was made by the setup; then all begins there. `can`: whether this
+/// cluster can do a step.
+///
+/// Example: lesson 06 has a setup that makes the Deployment `dpy-nginx`, and its first step scales
+/// it. The second step needs it: so the setup is played, and the first step.
+pub(crate) fn again(
+    lesson: &Lesson,
+    to: usize,
+    gone: &BTreeSet<String>,
+    can: impl Fn(&Step) -> bool,
+) -> Again {
+    let makes = |lines: &[String]| own::makes(lines).iter().any(|key| gone.contains(key));
+    let makers = gone.iter().map(|key| {
+        let is_maker = |at: &usize| own::makes(&lesson.steps[*at].solution).contains(key);
+        (0..to).rev().find(is_maker)
+    });
+    let makers: Vec<Option<usize>> = makers.collect();
+    let (from, mut again) = match makers.iter().any(Option::is_none) {
+        true => (0, Again { played: vec![lesson.setup.clone()], left: vec![] }),
+        false => (makers.into_iter().flatten().min().unwrap_or(to), Again::default()),
+    };
+    for (at, step) in lesson.steps.iter().enumerate().take(to).skip(from).filter(|(_, step)| can(step)) {
+        let lines = step.marked_solution();
+        match run::needs_shell(&lines) {
+            false => again.played.push(lines),
+            true if makes(&lines) => again.left.push(at),
+            true => {}
+        }
+    }
+    again.played.retain(|lines| !lines.is_empty());
+    again
+}
 
 impl Engine {
     /// Names the objects that the open step needs, that lessons made, and that are gone; with the
@@ -20,38 +97,41 @@ impl Engine {
         if self.state() != State::Open {
             return None;
         }
-        let asked = step.answer.iter().flat_map(|answer| &answer.is.needed);
-        let needed = step.checks.iter().flat_map(|check| &check.is.needed).chain(asked);
-        let ended: Vec<_> = step.checks.iter().flat_map(|check| &check.is.absent).collect();
-        let own_work = own::named(&step.solution);
+        let place = |base: &Base| (base.namespace.clone(), base.name.clone());
+        let is_gone = |base: &Base| match self.objects.get(&base.kind.qualified()) {
+            Some(all) => !all.contains_key(&place(base)),
+            // No watch has told yet: what a look found when the step was opened.
+            None => open.gone.contains(&base.key()),
+        };
+        let gone: Vec<Base> = of(step).into_iter().filter(|b| is_gone(b) && self.is_made(b)).collect();
+        let keys: BTreeSet<String> = gone.iter().map(Base::key).collect();
+        let again = again(&open.lesson, open.step, &keys, |step| self.lacks(&open.lesson, step).is_none());
+        let is_playable = !again.played.is_empty() && again.left.is_empty();
         let (mut names, mut back) = (Vec::new(), open.step);
-        for object in needed.filter(|object| !ended.contains(object)) {
-            let (kind, namespace, name) = object;
-            let Some(kind) = facts::kind(kind) else { continue };
-            let key = |namespace: &str| own::key(&kind.qualified(), namespace, name);
-            let place = (namespace.clone(), name.clone());
-            let is_gone = self.objects.get(&kind.qualified()).is_some_and(|all| !all.contains_key(&place));
-            if !is_gone
-                || own_work.contains(&key(namespace))
-                || !self.progress.is_made(&key(self.recorder.room.real(namespace)))
-            {
-                continue;
-            }
-            let told = format!("{}/{name}", kind.plural);
+        for base in &gone {
+            let told = format!("{} {}", base.kind.kind, base.name);
             if !names.contains(&told) {
                 names.push(told);
             }
             let had = |at: &usize| {
                 let since = open.lesson.steps.get(*at).map_or(0, |s| self.since_of(&open.lesson.id, &s.id));
-                since > 0 && self.recorder.objects_at(kind.plural, since).contains_key(&place)
+                since > 0 && self.recorder.objects_at(base.kind.plural, since).contains_key(&place(base))
             };
-            // The nearest step that began with it; where the history does not tell, the first one
-            // plays the setup's part.
-            back = back.min((0..=open.step).rev().find(had).unwrap_or(0));
+            // This step, if it began with it, or if it can be made again on the way. Else the
+            // nearest step that did; where the history does not tell, the first one plays the
+            // setup's part.
+            if !is_playable {
+                back = back.min((0..=open.step).rev().find(had).unwrap_or(0));
+            }
         }
-        let to = open.lesson.steps.get(back)?;
-        let with = [names.join(", "), to.id.clone()];
+        let with = [names.join(", "), (back + 1).to_string()];
         (!names.is_empty()).then(|| words::say(lang, Word::BaseGone, &with.each_ref().map(String::as_str)))
+    }
+
+    /// Has a lesson made it? What was never there is not gone.
+    pub(crate) fn is_made(&self, base: &Base) -> bool {
+        let namespace = self.recorder.room.real(&base.namespace);
+        self.progress.is_made(&own::key(&base.kind.qualified(), namespace, &base.name))
     }
 }
 
@@ -65,14 +145,7 @@ mod tests {
     fn needs(lesson: &str, step: &str) -> BTreeSet<String> {
         let library = Library::built_in();
         let lesson = library.find(lesson, None).unwrap();
-        let step = &lesson.steps[lesson.step(step).unwrap()];
-        let ended: Vec<_> = step.checks.iter().flat_map(|c| &c.is.absent).collect();
-        let own_work = own::named(&step.solution);
-        let needed = step.checks.iter().flat_map(|c| &c.is.needed).filter(|o| !ended.contains(o));
-        let keys = needed.filter_map(|(kind, ns, name)| {
-            Some(own::key(&facts::kind(kind)?.qualified(), ns, name)).filter(|key| !own_work.contains(key))
-        });
-        keys.collect()
+        of(&lesson.steps[lesson.step(step).unwrap()]).iter().map(Base::key).collect()
     }
 
     #[test]
@@ -95,5 +168,28 @@ mod tests {
         let pod = BTreeSet::from(["pods/default/nginx-pod".to_string()]);
         assert_eq!(needs("first-voyage/09", "close"), pod, "the Service is what it deletes");
         assert_eq!(needs("first-voyage/09", "inside"), pod);
+    }
+
+    #[test]
+    fn the_steps_from_the_last_one_that_makes_an_object_are_played_again() {
+        let library = Library::built_in();
+        let find = |id: &str| library.find(id, None).unwrap();
+        let gone = |key: &str| BTreeSet::from([key.to_string()]);
+        let pod = gone("pods/default/nginx-pod");
+        let lesson = find("first-voyage/04");
+        let all = again(lesson, 2, &pod, |_| true);
+        assert_eq!(all.played[0], ["kubectl run nginx-pod --image=nginx"], "the step, and no setup");
+        assert!(all.left.is_empty());
+        let none = again(lesson, 2, &pod, |step| step.id != "run");
+        assert!(none.played.iter().flatten().all(|line| !line.contains("run nginx-pod")));
+        // Only the setup makes it; the step before is played on top of it.
+        let lesson = find("first-voyage/06");
+        let all = again(lesson, 1, &gone("deployments.apps/default/dpy-nginx"), |_| true);
+        assert_eq!(all.played, [lesson.setup.clone(), lesson.steps[0].solution.clone()]);
+        // What only a shell can make is left to the learner.
+        let lesson = find("first-voyage/12");
+        let all = again(lesson, 4, &gone("deployments.apps/default/web"), |_| true);
+        assert_eq!(all.left, [0], "{all:?}");
+        assert!(again(lesson, 4, &BTreeSet::new(), |_| true).played.is_empty(), "nothing is gone");
     }
 }

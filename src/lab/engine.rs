@@ -13,11 +13,11 @@ use super::reach::{self, Need};
 use super::recorder::Recorder;
 use super::view::{Hint, State};
 use super::watch::{Look, Then, Told};
-use super::words::Word;
+use super::words::Notice;
 use api::kinds;
 use cel::Value;
 use cluster::guest::{Offers, Room};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,7 +53,10 @@ pub(crate) struct Open {
     pub lost: bool,
     /// The step can no longer succeed.
     pub is_hopeless: bool,
-    pub notices: Vec<(Word, Vec<String>)>,
+    /// Objects on which the step builds and that were not there when it was opened, as lessons call
+    /// them.
+    pub gone: BTreeSet<String>,
+    pub notices: Vec<Notice>,
     /// When the learner last did something.
     pub acted: Option<Instant>,
     /// `within` has passed since then.
@@ -78,6 +81,7 @@ impl Open {
             outcome: Outcome::default(),
             lost: false,
             is_hopeless: false,
+            gone: BTreeSet::new(),
             notices: vec![],
             acted: None,
             late: false,
@@ -824,7 +828,7 @@ pub(crate) mod tests {
         step.checks[0].is = Expr::compile(&source, Use::Check, &[]).unwrap();
         engine.settle();
         for (lang, words) in
-            [("en", "An expression of step run cannot be evaluated"), ("ko", "run 단계의 식")]
+            [("en", "An expression of step “Run it” cannot be evaluated"), ("ko", "“실행하기” 단계의 식")]
         {
             let notices = engine.view(lang).notices;
             let told = |n: &String| n.contains(words) && n.contains(&source[..40]);
@@ -1090,7 +1094,7 @@ pub(crate) mod tests {
         assert_eq!(engine.open.as_ref().unwrap().outcome.unmet, Some(0));
         for (lang, words) in [("en", "no longer kept"), ("ko", "더 이상 보관되어 있지 않아")] {
             let notices = engine.view(lang).notices;
-            assert!(notices.iter().any(|n| n.contains(words) && n.contains("goto run")), "{notices:?}");
+            assert!(notices.iter().any(|n| n.contains(words) && n.contains("`goto 1`")), "{notices:?}");
         }
         // A program that has seen the step begin knows what was there.
         let mut engine = compares_with_the_beginning(9);
@@ -1108,7 +1112,7 @@ pub(crate) mod tests {
         let source = "history('Pod','d','a').exists(h, h.verb == 'DELETED')";
         Arc::make_mut(&mut open.lesson).steps[0].checks[0].is =
             Expr::compile(source, Use::Check, &[]).unwrap();
-        let told = |engine: &Engine| engine.view("en").notices.iter().any(|n| n.contains("goto run"));
+        let told = |engine: &Engine| engine.view("en").notices.iter().any(|n| n.contains("`goto 1`"));
         engine.recorder.keep_from(7, 7);
         engine.settle();
         assert!(!told(&engine));

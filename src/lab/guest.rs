@@ -9,8 +9,8 @@ use cluster::control::Reply;
 use cluster::guest::{Guest, Host};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
-use std::sync::{Mutex, PoisonError};
 use task::Crew;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -71,7 +71,7 @@ impl Guest for Lessons {
     }
 
     fn start(&self, crew: &Crew, host: Host) {
-        let Some((asked, views)) = self.start.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+        let Some((asked, views)) = self.start.lock().take() else {
             return;
         };
         let (own, labs) = (crew.clone(), self.labs.clone());

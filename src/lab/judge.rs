@@ -21,7 +21,8 @@ pub struct Memory {
 pub struct Outcome {
     pub verdicts: Vec<Verdict>,
     pub green: bool,
-    /// The first check that is not met.
+    /// The first check that is known not to be met; one that needs the network is asked last, so it
+    /// is named only when all others are met.
     pub unmet: Option<usize>,
     /// When it turns green if nothing changes.
     pub wake: Option<Instant>,
@@ -72,7 +73,8 @@ pub fn judge(
     let any_level = level.contains(&true);
     memory.since = if together && any_level { Some(memory.since.unwrap_or(now)) } else { None };
     let firm = !any_level || memory.since.is_some_and(|since| now.duration_since(since) >= hold);
-    let unmet = (0..checks.len()).find(|at| !met(*at));
+    let missing = || (0..checks.len()).filter(|at| !met(*at));
+    let unmet = missing().find(|at| !checks[*at].is.is_probe()).or_else(|| missing().next());
     let verdicts = (0..checks.len())
         .map(|at| match (met(at), level[at]) {
             (false, _) => Verdict::Unmet,
@@ -139,6 +141,26 @@ mod tests {
             assert!(!play.at(n * 900, [true, true]).0);
             assert!(!play.at(n * 900 + 450, [false, true]).0);
         }
+    }
+
+    /// A check of the network is not asked as long as another one is missing: nobody knows whether
+    /// it is met, and the learner would look for the cause in the wrong place.
+    #[test]
+    fn the_check_that_is_named_is_the_one_that_is_missing() {
+        let check =
+            |is: &str| Check { that: Text::default(), is: Expr::compile(is, Use::Check, &[]).unwrap() };
+        let checks = vec![
+            check("present('Pod','d','a')"),
+            check("http('http://localhost').status == 200"),
+            check("trace.exists(t, t.code == 409)"),
+        ];
+        let judged =
+            |truths: [bool; 3]| judge(&checks, HOLD, &truths, &mut Memory::default(), Instant::now());
+        let out = judged([true, false, false]);
+        assert_eq!(out.unmet, Some(2));
+        assert_eq!(out.verdicts, [Verdict::Holding, Verdict::Unmet, Verdict::Unmet]);
+        assert_eq!(judged([true, false, true]).unmet, Some(1), "asked now, and not so");
+        assert_eq!(judged([true, true, true]).unmet, None);
     }
 
     #[test]

@@ -51,6 +51,13 @@ pub(crate) fn made(lines: &[String]) -> BTreeSet<String> {
     all.flat_map(|(line, input)| names_in(&line, &input)).collect()
 }
 
+/// Keys of the objects that these lines make, whether they may be there before or not.
+pub(crate) fn makes(lines: &[String]) -> BTreeSet<String> {
+    let deletes = |line: &str| parsed(line).is_some_and(|parsed| parsed.verb.path == "delete");
+    let all = run::commands(lines).into_iter().filter(|(line, _)| !deletes(line));
+    all.flat_map(|(line, input)| names_in(&line, &input)).collect()
+}
+
 /// The namespaces in which a lesson is played. `None`: it changes more than namespaces hold.
 pub(crate) fn places(lesson: &Lesson) -> Option<BTreeSet<String>> {
     let parts = std::iter::once(&lesson.setup).chain(lesson.steps.iter().map(|step| &step.solution));
@@ -60,7 +67,7 @@ pub(crate) fn places(lesson: &Lesson) -> Option<BTreeSet<String>> {
 }
 
 /// Words of Ropewalk's that change no object, or only what a way back does not restore.
-const HARMLESS: [&str; 7] = ["fault", "lab", "lesson", "map", "ropewalk", "trace", "why"];
+const HARMLESS: [&str; 8] = ["fault", "lab", "lesson", "map", "ropewalk", "trace", "what", "why"];
 /// Words of Ropewalk's that change objects of every namespace.
 const WHOLE: [&str; 4] = ["etcdctl", "redo", "rewind", "undo"];
 /// kubectl's verbs for nodes.

@@ -10,17 +10,19 @@ use cluster::faults::Fault;
 use cluster::guest::Room;
 use kubectl::kept::Kept;
 use kubectl::{self, Env, Io, table};
+use parking_lot::{Mutex, MutexGuard};
+use std::collections::BTreeSet;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::AsyncWrite;
 use tokio_util::sync::CancellationToken;
 
 /// A line of a setup that takes longer has failed.
-pub(crate) const LINE_MAX: Duration = Duration::from_secs(60);
+pub(crate) const LINE_MAX: Duration = Duration::from_secs(240);
 
 /// What a command left.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,6 +102,26 @@ impl Teacher {
 /// The line without a `-` before it, and whether there was one.
 fn may_fail(line: &str) -> (&str, bool) {
     line.strip_prefix('-').map_or((line, false), |rest| (rest.trim_start(), true))
+}
+
+/// Lines without the `-` before those that may fail, and the positions of these. In a manifest a
+/// `-` begins an item of a list.
+pub(crate) fn unmarked(lines: Vec<String>) -> (Vec<String>, BTreeSet<usize>) {
+    let (mut plain, mut marked, mut in_manifest) = (Vec::new(), BTreeSet::new(), false);
+    for (at, line) in lines.into_iter().enumerate() {
+        if in_manifest {
+            in_manifest = !ends_manifest(&line);
+            plain.push(line);
+            continue;
+        }
+        in_manifest = reads_manifest(&line);
+        let (text, may_fail) = may_fail(&line);
+        if may_fail {
+            marked.insert(at);
+        }
+        plain.push(text.into());
+    }
+    (plain, marked)
 }
 
 /// Is there a line among these that only a shell can run? Then the teacher plays none of them.
@@ -286,7 +308,7 @@ impl Tail {
     }
 
     fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.bytes.lock()
     }
 
     fn push(&self, bytes: &[u8]) {

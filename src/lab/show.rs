@@ -2,13 +2,29 @@
 
 use super::cel::facts::UNKNOWN;
 use super::engine::Engine;
-use super::format::Repair;
+use super::format::{Lesson, Repair, Step};
 use super::view::{Check, Entry, LessonView, Predict, Proof, State, Verdict};
-use super::words::{self, Word};
+use super::words::{self, With, Word};
 use super::{cel, debrief, reach};
 
 /// Characters of an expression that a notice shows.
 const SOURCE_MAX: usize = 160;
+
+/// The other ways of a step that a learner should know.
+fn shown(step: &Step) -> Vec<Vec<String>> {
+    step.also.iter().filter(|way| way.show).map(|way| way.lines.clone()).collect()
+}
+
+/// A value of a notice, in a language.
+fn told_with(with: &With, lesson: &Lesson, lang: &str) -> String {
+    match with {
+        With::Text(text) => text.clone(),
+        With::Steps(steps) => {
+            let called = steps.iter().filter_map(|at| lesson.steps.get(*at)).map(|step| step.called(lang));
+            called.collect::<Vec<_>>().join(", ")
+        }
+    }
+}
 
 impl Engine {
     pub(crate) fn view(&self, lang: &str) -> LessonView {
@@ -41,13 +57,9 @@ impl Engine {
             },
         });
         let checks: Vec<Check> = checks.collect();
-        let unmet = open
-            .outcome
-            .unmet
-            .filter(|_| open.late && !over)
-            .and_then(|at| checks.get(at))
-            .map(|c| c.that.clone())
-            .or_else(|| self.unanswered(lang));
+        let unmet = open.outcome.unmet.filter(|_| !over);
+        let not_yet = unmet.filter(|_| open.late).and_then(|at| checks.get(at)).map(|c| c.that.clone());
+        let not_yet = not_yet.or_else(|| self.unanswered(lang));
         let done: Vec<bool> = lesson
             .steps
             .iter()
@@ -85,7 +97,8 @@ impl Engine {
             state,
             hints: open.hints.iter().filter_map(|h| h.get(lang).or_else(|| h.get("en")).cloned()).collect(),
             hints_left: if over { 0 } else { open.hints_left },
-            not_yet: unmet,
+            unmet,
+            not_yet,
             lost: step
                 .keep
                 .as_ref()
@@ -93,7 +106,7 @@ impl Engine {
                 .map(|k| k.say.get(lang).to_string())
                 .or_else(|| self.no_way_out(lang))
                 .or_else(|| self.missing_base(lang)),
-            also: if over { step.also.clone() } else { vec![] },
+            also: if over { shown(step) } else { vec![] },
             debrief: if over {
                 noted.debrief.get(lang).or_else(|| noted.debrief.get("en")).cloned().unwrap_or_default()
             } else {
@@ -164,13 +177,14 @@ impl Engine {
         if self.state() == State::Open
             && checks.any(|(at, check)| unknown(check) || (is_unmet(at) && self.has_lost_history(check)))
         {
-            told.push(words::say(lang, Word::BeginningGone, &[&step.id]));
+            told.push(words::say(lang, Word::BeginningGone, &[&(open.step + 1).to_string()]));
         }
         for (source, why) in self.memo.stopped() {
             let source: String = source.chars().take(SOURCE_MAX).collect();
-            told.push(words::say(lang, Word::TooDear, &[&step.id, &why, &source]));
+            told.push(words::say(lang, Word::TooDear, &[&step.called(lang), &why, &source]));
         }
         for (word, with) in &open.notices {
+            let with: Vec<String> = with.iter().map(|with| told_with(with, &open.lesson, lang)).collect();
             let with: Vec<&str> = with.iter().map(String::as_str).collect();
             told.push(words::say(lang, *word, &with));
         }
@@ -212,7 +226,7 @@ impl Engine {
             cannot: lesson
                 .steps
                 .iter()
-                .filter_map(|s| Some((s.id.clone(), self.lacks(lesson, s)?.say(lang))))
+                .filter_map(|s| Some((s.called(lang), self.lacks(lesson, s)?.say(lang))))
                 .collect(),
         };
         self.library.lessons.iter().map(entry).collect()
@@ -258,5 +272,27 @@ impl Engine {
         };
         self.unproven = facts.take_wanted();
         proof
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::Library;
+
+    /// Most other ways are there to prove the check: a learner has no use for them.
+    #[test]
+    fn a_learner_is_shown_the_ways_that_are_worth_knowing_and_no_test_cases() {
+        let library = Library::built_in();
+        let ways: Vec<_> = library.lessons.iter().flat_map(|l| &l.steps).map(|s| (shown(s), s)).collect();
+        for lesson in &library.lessons {
+            assert!(lesson.steps.iter().any(|step| !shown(step).is_empty()), "{} shows none", lesson.id);
+        }
+        let count: usize = ways.iter().map(|(shown, _)| shown.len()).sum();
+        let all: usize = ways.iter().map(|(_, step)| step.also.len()).sum();
+        assert!((20..=30).contains(&count) && count * 2 < all, "{count} of {all}");
+        let told = |line: &str| ways.iter().any(|(shown, _)| shown.iter().flatten().any(|l| l == line));
+        assert!(told("kubectl get ns"));
+        assert!(!told("kubectl get pods -o $HOW") && !told("A=appl"), "test cases");
     }
 }

@@ -9,11 +9,12 @@ use cluster::guest::{Ground, Inside, Offers, Room, Seen};
 use cluster::undo::Past;
 use cluster::{self, Home, Place};
 use futures::future::{BoxFuture, FutureExt, ready};
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use tap::Tap;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -55,6 +56,11 @@ struct Store {
 impl Stage {
     /// A ground whose files lie in a directory. `kubectl` is the server of the teacher's kubectl.
     pub(crate) async fn new(dir: &Path, kubectl: SocketAddr, past: Answer) -> Arc<Stage> {
+        Stage::seen_by(Scripted::new(|_| None).await.client, dir, kubectl, past)
+    }
+
+    /// The same with a client for everything that is looked at.
+    pub(crate) fn seen_by(client: Client, dir: &Path, kubectl: SocketAddr, past: Answer) -> Arc<Stage> {
         let place = Home::at(dir).cluster("stage").unwrap();
         std::fs::create_dir_all(place.pki()).unwrap();
         let kubeconfig = dir.join("kubeconfig");
@@ -65,12 +71,11 @@ impl Stage {
             "users": [{"name": "teacher", "user": {}}]
         });
         std::fs::write(&kubeconfig, config.to_string()).unwrap();
-        let client = Scripted::new(|_| None).await.client;
         Arc::new(Stage { place, tap: Tap::default(), client, kubeconfig, past, store: Mutex::default() })
     }
 
     fn store(&self) -> MutexGuard<'_, Store> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+        self.store.lock()
     }
 
     /// A key of the store, as [`Inside::Key`] tells it.

@@ -4,6 +4,7 @@
 pub use super::format::Form;
 use cluster::undo::Loss;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// A question to the engine. Every question names the language of the answer: `en` or `ko`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -131,7 +132,7 @@ pub struct Entry {
     /// Steps done, of [`Entry::steps`].
     pub done: usize,
     pub steps: usize,
-    /// Steps that this cluster cannot do: id, and what it lacks.
+    /// Steps that this cluster cannot do: what the step is called, and what is missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cannot: Vec<(String, String)>,
 }
@@ -141,6 +142,9 @@ pub struct Entry {
 #[serde(rename_all = "camelCase")]
 pub struct Solution {
     pub lines: Vec<String>,
+    /// Positions of lines that are expected to fail: the refusal is what the learner should see.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub may_fail: BTreeSet<usize>,
 }
 
 /// The open lesson at its current step. Texts are in the language asked for; Markdown where it says
@@ -173,11 +177,14 @@ pub struct LessonView {
     /// Hints asked for so far.
     pub hints: Vec<Hint>,
     pub hints_left: usize,
-    /// After `within`: the first thing that is not yet so.
+    /// The check that is missing, by position. Those before it may still have to hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unmet: Option<usize>,
+    /// After `within`: what that check asks for.
     pub not_yet: Option<String>,
     /// What had to stay true and did not; `undo` brings it back.
     pub lost: Option<String>,
-    /// Other ways that would have done, each a list of lines; shown after success.
+    /// Other ways that a learner should know, each a list of lines; shown after success.
     pub also: Vec<Vec<String>>,
     /// What really happened, a sentence or two each, from the trace; after success.
     pub debrief: Vec<String>,
@@ -200,6 +207,20 @@ pub struct LessonView {
     /// Whether each step of the lesson has been done.
     pub done: Vec<bool>,
     pub next: Option<(String, String)>,
+}
+
+impl LessonView {
+    /// The position of the check that is missing: the one that the engine names, else the first
+    /// that is unmet. One that only has to hold a little longer is not missing.
+    pub fn missing(&self) -> Option<usize> {
+        let is_unmet = |at: &usize| self.checks.get(*at).is_some_and(|c| c.state == Verdict::Unmet);
+        self.unmet.filter(is_unmet).or_else(|| (0..self.checks.len()).find(is_unmet))
+    }
+
+    /// How many checks are true now, also those that have to hold a little longer.
+    pub fn met(&self) -> usize {
+        self.checks.iter().filter(|c| c.state != Verdict::Unmet).count()
+    }
 }
 
 /// A question before the task.

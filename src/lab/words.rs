@@ -17,6 +17,7 @@ texts! {
     NoSuchStep: "this lesson has no step {}; there are {}", "이 강의에는 {} 단계가 없습니다. 단계: {}";
     BaseGone: "This step builds on something that is gone: {}. `goto {}` brings it back.", "이 단계에 필요한 오브젝트가 없어졌습니다: {}. `goto {}` 명령으로 되돌릴 수 있습니다.";
     Hopeless: "This step can no longer succeed. {} `{}` repairs it.", "이 단계는 이제 끝낼 수 없습니다. {} `{}` 명령으로 되돌리세요.";
+    MadeAgain: "What this step builds on was gone, and the steps before it were played again for you: {}", "이 단계에 필요한 오브젝트가 없어져서 앞 단계를 대신 다시 실행했습니다: {}";
     BeginningGone: "This step compares with what there was when it began, and that is no longer kept. `goto {}` begins the step anew.", "이 단계는 시작할 때의 상태와 비교하는데, 그 상태가 더 이상 보관되어 있지 않아 판정할 수 없습니다. `goto {}` 명령으로 단계를 새로 시작하세요.";
     NotDone: "this step is not done yet: try `hint`, or go on with `goto {}`", "이 단계가 아직 끝나지 않았습니다. `hint`를 쓰거나 `goto {}` 명령으로 넘어갈 수 있습니다";
     AnswerFirst: "first answer the question: type {}", "먼저 질문에 답하세요. {} 중 하나를 입력하면 됩니다";
@@ -66,6 +67,23 @@ texts! {
     Progress: "Your progress cannot be kept: {}", "진행 상황을 저장할 수 없습니다: {}";
 }
 }
+
+/// A value in a notice, which is told in the language of the view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum With {
+    Text(String),
+    /// Steps of the open lesson: their headings are told.
+    Steps(Vec<usize>),
+}
+
+impl From<String> for With {
+    fn from(text: String) -> With {
+        With::Text(text)
+    }
+}
+
+/// What the learner has to know about the open step.
+pub(crate) type Notice = (Word, Vec<With>);
 
 /// The text in a language given by its code, with each `{}` replaced in order.
 pub(crate) fn say(lang: &str, word: Word, with: &[&str]) -> String {

@@ -18,6 +18,8 @@ pub(crate) trait Source {
     fn names(&self, kind: &Kind, namespace: Option<&str>) -> Vec<String>;
     fn lessons(&self) -> Vec<String>;
     fn labs(&self) -> Vec<String>;
+    /// Names of the glossary.
+    fn terms(&self) -> Vec<String>;
 }
 
 impl Source for Arc<Names> {
@@ -29,6 +31,9 @@ impl Source for Arc<Names> {
     }
     fn labs(&self) -> Vec<String> {
         Labs::load().labs.into_iter().map(|lab| lab.id).collect()
+    }
+    fn terms(&self) -> Vec<String> {
+        Library::load().terms.iter().map(|term| term.id.clone()).collect()
     }
 }
 
@@ -98,6 +103,7 @@ pub(crate) fn offer(text: &str, source: &dyn Source) -> Offer {
         },
         Some("answer" | "back" | "clear" | "goto" | "hint" | "next" | "quit" | "rewind") => vec![],
         Some("undo") => owned(&["--list"]),
+        Some("what") => source.terms(),
         Some("help") => bare_verbs().map(String::from).collect(),
         Some("status" | "trace" | "doctor") if last.starts_with('-') => vec!["-o".into()],
         Some("trace" | "why") => match object(last, source) {
@@ -183,6 +189,9 @@ mod tests {
         }
         fn labs(&self) -> Vec<String> {
             owned(&["broken-selector"])
+        }
+        fn terms(&self) -> Vec<String> {
+            owned(&["pod", "node"])
         }
     }
 

@@ -22,11 +22,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Lines that have not come to an end by then are cut off.
-const LINES_MAX: Duration = Duration::from_secs(120);
+const LINES_MAX: Duration = Duration::from_secs(300);
 /// How long a lab just started is watched before its being red is believed.
 const SETTLE: Duration = Duration::from_secs(3);
 /// How long what a solution set going may take on a machine with much to do.
-const DONE_MAX: Duration = Duration::from_secs(60);
+const DONE_MAX: Duration = Duration::from_secs(180);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {

@@ -60,12 +60,23 @@ pub(crate) async fn follow(place: &Place, lang: Lang) -> Result<(Control, Lesson
     Ok((control, serde_json::from_value(first).unwrap_or_default()))
 }
 
-/// Waits until the open step is done, and its debrief complete; `None` if it is not done within
-/// [`GREEN_MAX`], or is skipped on this cluster.
+/// How the open step stands after it was waited for.
+#[derive(Debug)]
+pub(crate) enum Green {
+    Done(LessonView),
+    /// It is not done yet, or is skipped on this cluster.
+    NotYet(LessonView),
+}
+
+/// Waits until the open step is done, and its debrief complete, but not longer than `limit`.
 ///
 /// # Errors
 /// Those of [`ask`], and the cluster's end.
-pub(crate) async fn until_green(place: &Place, lang: Lang) -> Result<Option<LessonView>, Error> {
+pub(crate) async fn until_green(
+    place: &Place,
+    lang: Lang,
+    limit: std::time::Duration,
+) -> Result<Green, Error> {
     let over = |v: &LessonView| matches!(v.state, State::Done | State::Solved);
     let (mut control, mut now) = follow(place, lang).await?;
     let green = async {
@@ -78,10 +89,10 @@ pub(crate) async fn until_green(place: &Place, lang: Lang) -> Result<Option<Less
         }
         Ok(true)
     };
-    match clock::timeout(GREEN_MAX, green).await {
+    match clock::timeout(limit, green).await {
         Some(Ok(true)) => {}
         Some(Err(error)) => return Err(error),
-        Some(Ok(false)) | None => return Ok(None),
+        Some(Ok(false)) | None => return Ok(Green::NotYet(now)),
     }
     // The last hops of the debrief may still be on their way.
     let settle = async {
@@ -90,11 +101,9 @@ pub(crate) async fn until_green(place: &Place, lang: Lang) -> Result<Option<Less
         }
     };
     let _ = clock::timeout(DEBRIEF, settle).await; // the end of the connection is no error here
-    Ok(Some(now))
+    Ok(Green::Done(now))
 }
 
-/// A solution that has not worked after this time does not work.
-const GREEN_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 /// How long a debrief is given to become complete.
 const DEBRIEF: std::time::Duration = std::time::Duration::from_millis(300);
 
@@ -168,6 +177,8 @@ impl PageStyle {
     pub fn ask(&self, view: &LessonView) -> String {
         let mut out = String::new();
         if let Some(predict) = view.predict.as_ref().filter(|p| p.chosen.is_none() && view.task.is_empty()) {
+            // There are no checks to tell it with, and who guesses first would try in vain.
+            out.push_str(&self.lost(view));
             out.push_str(&self.marked("? ", &predict.question));
             for (letter, text) in &predict.choices {
                 out.push_str(&self.marked(&format!("  {letter}  "), text));
@@ -222,10 +233,13 @@ impl PageStyle {
         for check in view.checks.iter().filter(|_| !alone) {
             out.push_str(&self.marked(&format!("  {} ", sign(check)), &check.that));
         }
-        if let Some(lost) = &view.lost {
-            out.push_str(&self.marked("! ", lost));
-        }
+        out.push_str(&self.lost(view));
         out
+    }
+
+    /// What keeps the step from being done, and how to get it back.
+    fn lost(&self, view: &LessonView) -> String {
+        view.lost.as_ref().map_or_else(String::new, |lost| self.marked("! ", lost))
     }
 
     /// What is said when a step is done.
@@ -282,8 +296,8 @@ impl PageStyle {
             return view.notices.iter().map(|n| self.marked("! ", n)).collect();
         }
         let mut out = self.checks(view);
-        if let Some(unmet) = &view.not_yet {
-            out.push_str(&self.marked(&format!("{} ", self.say(Say::LessonNotYet, &[])), unmet));
+        if !view.checks.is_empty() || view.not_yet.is_some() {
+            out.push_str(&self.prose(&missing(self.lang, view), ""));
         }
         out
     }
@@ -311,15 +325,26 @@ impl PageStyle {
                 entry.title, entry.done, entry.steps
             ));
             for (step, why) in &entry.cannot {
-                out.push_str(
-                    &self.prose(&self.say(Say::LessonCannot, &[&format!("`{step}`"), why]), "       "),
-                );
+                out.push_str(&self.prose(&self.say(Say::LessonCannot, &[step, why]), "       "));
             }
         }
         if out.is_empty() {
             out.push_str(&format!("{}\n", self.say(Say::LessonEmpty, &[])));
         }
         out
+    }
+}
+
+/// How many conditions of a step are met, and which one is missing, in words.
+pub(crate) fn missing(lang: Lang, view: &LessonView) -> String {
+    let (met, all) = (view.met().to_string(), view.checks.len());
+    let named = view.missing().and_then(|at| view.checks.get(at)).map(|check| &check.that);
+    match (named.or(view.not_yet.as_ref()), all, view.met()) {
+        (None, 1, _) => lang.say(Say::LessonHoldsOne, &[]),
+        (None, ..) => lang.say(Say::LessonHolds, &[&all.to_string()]),
+        (Some(that), 0 | 1, _) => lang.say(Say::LessonNotYet, &[that]),
+        (Some(that), all, 1) => lang.say(Say::LessonMetOne, &[&met, &all.to_string(), that]),
+        (Some(that), all, _) => lang.say(Say::LessonMet, &[&met, &all.to_string(), that]),
     }
 }
 
@@ -380,12 +405,42 @@ mod tests {
     }
 
     #[test]
+    fn conditions_are_counted_and_the_missing_one_is_named() {
+        let check = |that: &str, state| Check { that: that.into(), state };
+        let all = vec![
+            check("it exists", Verdict::Holding),
+            check("it answers", Verdict::Unmet),
+            check("it is listed", Verdict::Unmet),
+        ];
+        let open = LessonView { checks: all.clone(), unmet: Some(2), ..view() };
+        let told = |lang: Lang, view: &LessonView| PageStyle { lang, ..PLAIN }.verdict(view);
+        let english = told(Lang::En, &open);
+        assert!(english.contains("1 of 3 conditions is met; not yet: it is listed"), "{english}");
+        let korean = told(Lang::Ko, &open);
+        assert!(korean.contains("조건 1개 충족(전체 3개). 남은 조건: it is listed"), "{korean}");
+        let mut more = all.clone();
+        more[2].state = Verdict::Met;
+        let more = LessonView { checks: more, unmet: Some(1), ..view() };
+        assert!(told(Lang::En, &more).contains("2 of 3 conditions are met; not yet: it answers"));
+        // An engine that has not judged yet names none.
+        let fresh = LessonView { checks: all, ..view() };
+        assert!(missing(Lang::En, &fresh).ends_with("not yet: it answers"), "what holds is not missing");
+        let one = LessonView { checks: vec![check("it exists", Verdict::Unmet)], ..view() };
+        assert_eq!(missing(Lang::En, &one), "Not yet: it exists");
+        let holds = LessonView { checks: vec![check("it exists", Verdict::Holding)], ..view() };
+        assert!(missing(Lang::En, &holds).contains("stay so for a moment"));
+    }
+
+    #[test]
     fn a_lost_base_is_told_as_the_engine_says_it() {
         let lost = "This step builds on something that is gone: pods/web. `goto run` brings it back.";
         let page = PLAIN.page(&LessonView { lost: Some(lost.into()), ..view() });
         let told = page.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(told.contains("! This step builds on something that is gone: pods/web."), "{page}");
         assert!(told.contains("goto run") && !told.contains("undo"), "{page}");
+        let predict = Some(Predict { question: "Where?".into(), ..Predict::default() });
+        let asked = LessonView { lost: Some(lost.into()), task: String::new(), predict, ..view() };
+        assert!(PLAIN.page(&asked).contains("! This step builds on"), "before the question, too");
     }
 
     #[test]

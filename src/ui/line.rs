@@ -6,7 +6,7 @@ mod hangul;
 
 pub(crate) use cut::{Cut, cut};
 pub(crate) use growing::{Growing, unfinished};
-pub(crate) use hangul::latin_key;
+pub(crate) use hangul::{english_keys, latin_key};
 
 use super::paste;
 use hangul::keys_of;
@@ -46,7 +46,7 @@ pub(crate) fn meant_for_kubectl(words: &[String]) -> bool {
 pub(crate) const WORDS: &[&str] = &[
     "answer", "back", "check", "clear", "debrief", "doctor", "etcdctl", "exit", "fault", "goto", "help",
     "hint", "lab", "lang", "lesson", "map", "next", "quit", "redo", "rewind", "solve", "status", "trace",
-    "undo", "why",
+    "undo", "what", "why",
 ];
 /// Words of lessons.
 pub(crate) const LESSON: &[&str] =
@@ -80,6 +80,33 @@ pub(crate) enum Line {
     Shell(String),
 }
 
+/// The line that was meant by one typed with a Korean keyboard layout on, if its first word is then
+/// one of kubectl's or of this program's, or its second one a verb behind `kubectl`. Another line
+/// may mean what it says: there may be a program of that name.
+///
+/// Example: `ㅏㅕㅠㄷㅊ시 ㅎㄷㅅ ㅔㅐㅇㄴ` is `kubectl get pods`.
+pub(crate) fn of_korean_layout(text: &str) -> Option<String> {
+    let mut typed = text.split_whitespace();
+    let (first, second) = (typed.next()?, typed.next().unwrap_or_default());
+    if first.starts_with('!') {
+        return None;
+    }
+    let meant = english_keys(text)?;
+    let mut words = meant.split_whitespace();
+    let known = words.next()?.to_string();
+    if first != known {
+        let is_known = matches!(known.as_str(), "kubectl" | "ropewalk")
+            || known == "k" && !second.is_empty()
+            || WORDS.contains(&known.as_str())
+            || is_bare_verb(&known);
+        return is_known.then_some(meant);
+    }
+    let is_verb = |word: &str| table::root().children().any(|verb| verb.name() == word);
+    let switched =
+        matches!(first, "kubectl" | "k") && words.next().is_some_and(|w| w != second && is_verb(w));
+    switched.then_some(meant)
+}
+
 /// Decides what a line is. `cluster` is the name that `ropewalk`'s own words are about.
 pub(crate) fn classify(text: &str, cluster: &str) -> Line {
     let text = text.trim();
@@ -100,6 +127,9 @@ pub(crate) fn classify(text: &str, cluster: &str) -> Line {
         if word == "도움말" {
             return Line::Help(words[1..].to_vec());
         }
+        if word == "용어" {
+            return Line::Own(std::iter::once("what".to_string()).chain(words.drain(1..)).collect());
+        }
         if let Some(meant) = latin(word).or_else(|| korean(word)) {
             words[0] = meant.into();
             return Line::Lesson(words);
@@ -119,9 +149,8 @@ pub(crate) fn classify(text: &str, cluster: &str) -> Line {
             let whole = std::iter::once("kubectl".to_string()).chain(words.iter().cloned()).collect();
             kubectl(format!("kubectl {text}"), whole, special)
         }
-        "status" | "trace" | "fault" | "doctor" | "undo" | "redo" | "rewind" | "why" | "lab" | "etcdctl" => {
-            own(first, after, &words, special, cluster)
-        }
+        "status" | "trace" | "fault" | "doctor" | "undo" | "redo" | "rewind" | "what" | "why" | "lab"
+        | "etcdctl" => own(first, after, &words, special, cluster),
         "answer" => Line::Answer(after.trim().into()),
         "ropewalk" if !special => Line::Own(words[1..].to_vec()),
         "watch" if words.len() > 1 || special => Line::Shell(text.into()),
@@ -180,7 +209,8 @@ fn kubectl(text: String, words: Vec<String>, special: bool) -> Line {
 }
 
 fn own(word: &str, after: &str, words: &[String], special: bool, cluster: &str) -> Line {
-    let named = word == "doctor" || words.iter().any(|w| w == "--name" || w.starts_with("--name="));
+    let named =
+        ["doctor", "what"].contains(&word) || words.iter().any(|w| w == "--name" || w.starts_with("--name="));
     if special {
         let name = if named { String::new() } else { format!(" --name {cluster}") };
         return Line::Shell(format!("ropewalk {word}{name}{after}"));
@@ -432,6 +462,42 @@ mod tests {
         assert_eq!(of("ㅊ"), Line::Letter('c', "ㅊ".into()));
         assert_eq!(of("b x"), shell("b x"));
         assert_eq!(of("next | cat"), shell("next | cat"));
+    }
+
+    #[test]
+    fn a_whole_line_is_understood_on_either_keyboard_layout() {
+        for (typed, meant) in [
+            ("ㅏㅕㅠㄷㅊ시 ㅎㄷㅅ ㅔㅐㅇㄴ", "kubectl get pods"),
+            ("ㅏ ㅎㄷㅅ ㅔㅐㅇㄴ -ㅁ", "k get pods -A"),
+            (
+                "ㅏㅕㅠㄷㅊ시 ㄱㅕㅜ ㅜ햐ㅜㅌ-ㅔㅐㅇ --ㅑㅡㅁㅎㄷ=ㅜ햐ㅜㅌ",
+                "kubectl run nginx-pod --image=nginx",
+            ),
+            ("ㅎㄷㅅ ㅜㅐㅇㄷㄴ -ㅐ 쟝ㄷ", "get nodes -o wide"),
+            ("ㅎㅐ새 2", "goto 2"),
+            ("ㄴㅅㅁ션", "status"),
+            ("kubectl ㅎㄷㅅ pods", "kubectl get pods"),
+            ("ㅏㅕㅠㄷㅊ시 ㅎㄷㅅ ㅔㅐㅇㄴ | ㅎㄱ데 ㅈ듀", "kubectl get pods | grep web"),
+        ] {
+            assert_eq!(of_korean_layout(typed).as_deref(), Some(meant), "{typed}");
+        }
+        for text in [
+            "kubectl get pods",
+            "다음",
+            "도움말",
+            "안녕 세상",
+            "ㅣㄴ -ㅣ",
+            "!ㅎㄷㅅ",
+            "echo 안녕",
+            "",
+            "k",
+            "ㅏ",
+        ] {
+            assert_eq!(of_korean_layout(text), None, "{text}");
+        }
+        // A program of the shell's is offered when there is none of the name that was typed.
+        assert_eq!(english_keys("쳐기 ㅣㅐㅊ미ㅗㅐㄴㅅ:31234").as_deref(), Some("curl localhost:31234"));
+        assert_eq!(english_keys("ls -l"), None);
     }
 
     #[test]

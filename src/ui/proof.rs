@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Lines that have not come to an end by then are cut off.
-const LINES_MAX: Duration = Duration::from_secs(90);
+const LINES_MAX: Duration = Duration::from_secs(300);
 /// A command of the prose may go on for ever (`-w`): it counts as running after this time.
 const PROSE_MAX: Duration = Duration::from_secs(10);
 
@@ -144,7 +144,7 @@ fn cases(lesson: &Arc<Lesson>, ground: &Where) -> Vec<Case> {
         if !ground.is_home() && !s.needs.is_empty() {
             continue;
         }
-        let fits = |at: &usize| ground.is_home() || reach::of_lines(&s.also[*at]).is_empty();
+        let fits = |at: &usize| ground.is_home() || reach::of_lines(&s.also[*at].lines).is_empty();
         kinds.extend((0..s.also.len()).filter(fits).map(|at| Kind::Also { step, at }));
         kinds.extend((0..s.wrong.len()).map(|at| Kind::Wrong { step, at }));
     }
@@ -253,7 +253,7 @@ async fn play(case: &Case, proof_cluster: &ProofCluster, found: &mut Found) -> R
         }
         Kind::Also { step, at } => {
             reach(lesson, step, proof_cluster).await?;
-            let (this, lines) = (&lesson.steps[step], &lesson.steps[step].also[at]);
+            let (this, lines) = (&lesson.steps[step], &lesson.steps[step].also[at].lines);
             let said = proof_cluster.lines(lines, LINES_MAX).await?;
             match proof_cluster.green().await? {
                 Ok(()) => {

@@ -1,12 +1,12 @@
 //! Where lessons and labs are proved: a cluster of its own for each case, and a REPL into which
 //! lines are typed.
 
-use super::lesson as front;
+use super::lesson::{self as front, Green};
 use super::proof_home::Private;
 use super::texts::Lang;
 use cluster::control::{Ask as Request, Control};
 use cluster::foreign::{self, Foreign};
-use cluster::launch::{self, Launched};
+use cluster::launch::{self, Launched, WHOLE_MAX};
 use cluster::{Home, Place, Spec};
 use lab::view::{Ask, LessonView, Proof, State};
 use lang::charset::eprintln;
@@ -26,10 +26,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// A cluster that is not ready by then will not be.
-const START_MAX: Duration = Duration::from_secs(60);
+/// A solution that has not worked after this time does not work.
+const GREEN_MAX: Duration = Duration::from_secs(180);
 /// How long the last facts of a proof may take to arrive on a machine with much to do.
-const PROOF_MAX: Duration = Duration::from_secs(20);
+const PROOF_MAX: Duration = Duration::from_secs(60);
+/// How long sentences of a debrief are waited for that have nothing to tell yet: on a foreign
+/// cluster some never do, and that is no fault.
+const SENTENCES_MAX: Duration = Duration::from_secs(20);
 /// A fact that changes nothing on the screen tells nobody that it came: it is looked for this
 /// often.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -203,7 +206,7 @@ impl ProofCluster {
         let spec = Spec::new("main");
         let late = || "the cluster did not become ready".to_string();
         let launched =
-            match clock::timeout(START_MAX, launch::launch_with(&place, &spec, true, variables)).await {
+            match clock::timeout(WHOLE_MAX, launch::launch_with(&place, &spec, true, variables)).await {
                 Some(Ok(launched)) => launched,
                 failed => {
                     home.remove();
@@ -213,7 +216,7 @@ impl ProofCluster {
         let proof_cluster =
             ProofCluster { place, home, origin: Origin::Launched(launched), groups: Mutex::default() };
         let ready =
-            async { clock::timeout(START_MAX, proof_cluster.ready()).await.unwrap_or_else(|| Err(late())) };
+            async { clock::timeout(WHOLE_MAX, proof_cluster.ready()).await.unwrap_or_else(|| Err(late())) };
         match stop.or(ready).await {
             Ok(()) => Ok(proof_cluster),
             Err(why) => {
@@ -286,7 +289,7 @@ impl ProofCluster {
     /// The proof once it is complete, or as it is when time is up.
     pub(super) async fn proved(&self) -> Result<Proof, String> {
         let (mut control, _) = front::follow(&self.place, Lang::En).await.map_err(|e| e.say(Lang::En))?;
-        let deadline = clock::Instant::now() + clock::scaled(PROOF_MAX);
+        let begun = clock::Instant::now();
         loop {
             let proof = self.proof().await?;
             if proof.because != Some(false) && proof.beats.iter().all(|(_, told)| *told) {
@@ -294,7 +297,8 @@ impl ProofCluster {
             }
             // Beats that can be told now change the view; what never can is waited for in vain, and
             // then reported.
-            if clock::Instant::now() > deadline {
+            let limit = if proof.because == Some(false) { PROOF_MAX } else { SENTENCES_MAX };
+            if clock::Instant::now() > begun + clock::scaled(limit) {
                 return Ok(proof);
             }
             news_or_time(&mut control).await?;
@@ -321,9 +325,9 @@ impl ProofCluster {
 
     /// Waits until the step is green; else what is missing.
     pub(super) async fn green(&self) -> Result<Result<(), String>, String> {
-        match front::until_green(&self.place, Lang::En).await.map_err(|e| e.say(Lang::En))? {
-            Some(_) => Ok(Ok(())),
-            None => {
+        match front::until_green(&self.place, Lang::En, GREEN_MAX).await.map_err(|e| e.say(Lang::En))? {
+            Green::Done(_) => Ok(Ok(())),
+            Green::NotYet(_) => {
                 let view = self.view(Ask::Check { id: None }).await?;
                 Ok(Err(format!("not yet: {}", view.not_yet.unwrap_or_default())))
             }

@@ -231,6 +231,13 @@ impl Session {
     }
 
     fn run_line(&mut self, text: &str, lines: &mut dyn Lines) -> Flow {
+        let meant = line::of_korean_layout(text);
+        let name = &self.place.name;
+        let is_new = |meant: &&String| line::classify(text, name) != line::classify(meant, name);
+        if let Some(meant) = meant.as_ref().filter(is_new) {
+            eprintln!("{}", self.say(Say::KoreanLayout, &[meant.trim()]));
+        }
+        let text = meant.as_deref().unwrap_or(text);
         let line = line::classify(text, &self.place.name);
         let outside = matches!(line, Line::Kubectl(_) | Line::Foreground(_) | Line::Shell(_));
         let acts = outside || matches!(line, Line::Own(_));
@@ -404,7 +411,11 @@ impl Session {
         if self.manner == Manner::Pipe {
             command.stdin(Stdio::null());
         }
-        match command.status() {
+        // It may ask a question, which news would overwrite.
+        self.news.hold();
+        let ended = command.status();
+        self.news.release();
+        match ended {
             Ok(status) => status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()),
             Err(error) => {
                 self.complain(&self.say(Say::Unreadable, &[&error.to_string()]), None, None);

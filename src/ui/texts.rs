@@ -114,10 +114,10 @@ texts! {
          \x20          cd, export and aliases last; !LINE goes there in any case\n\
          learn      lesson [ID]  next  back  goto STEP  hint  check  solve  answer  a b c\n\
          labs       lab list | start ID | check | hint | grade | give-up | leave\n\
-         look       status            what runs, and how to reach it\n\
+         look       status, doctor    what runs, and what this machine allows\n\
          \x20          trace             what the last command went through, with times\n\
+         \x20          what [TERM]       explains a word: what pod, what control plane\n\
          \x20          why [KIND/NAME]   what is the matter, in a sentence or two\n\
-         \x20          doctor            what this machine allows\n\
          back       undo [N]   redo   rewind REVISION|TIME|5m     undo --list\n\
          break      fault kill COMPONENT[/NODE]        ends a component; it comes back\n\
          here       help [VERB]   lang en|ko   clear   quit (Ctrl-D)   exit [CODE]\n\
@@ -132,10 +132,10 @@ texts! {
          \x20          cd, export, alias는 유지됩니다. !명령 은 항상 셸에서 실행됩니다\n\
          배우기     lesson [ID]  next  back  goto 단계  hint  check  solve  answer  a b c\n\
          실습       lab list | start ID | check | hint | grade | give-up | leave\n\
-         살펴보기   status            무엇이 실행 중이고 어떻게 접속하는지\n\
+         살펴보기   status, doctor    무엇이 실행 중인지, 이 컴퓨터에서 할 수 있는 것\n\
          \x20          trace             마지막 명령이 거친 경로와 걸린 시간\n\
+         \x20          what [용어]       용어의 뜻: what 파드, what 컨트롤 플레인\n\
          \x20          why [종류/이름]   무엇이 문제인지 한두 문장으로\n\
-         \x20          doctor            이 컴퓨터에서 할 수 있는 것\n\
          되돌리기   undo [N]   redo   rewind 리비전|시각|5m     undo --list\n\
          고장 내기  fault kill 컴포넌트[/노드]   컴포넌트를 죽입니다 (다시 살아납니다)\n\
          여기       help [동사]   lang en|ko   clear   quit (Ctrl-D)   exit [코드]\n\
@@ -234,7 +234,11 @@ texts! {
     LessonHint: "hint {}:", "힌트 {}:";
     LessonHintsLeft: "({} more)", "(남은 힌트 {}개)";
     LessonHintsOver: "(no more for now)", "(지금은 더 없습니다)";
-    LessonNotYet: "Still to do:", "남은 일:";
+    LessonNotYet: "Not yet: {}", "남은 조건: {}";
+    LessonMet: "{} of {} conditions are met; not yet: {}", "조건 {}개 충족(전체 {}개). 남은 조건: {}";
+    LessonMetOne: "{} of {} conditions is met; not yet: {}", "조건 {}개 충족(전체 {}개). 남은 조건: {}";
+    LessonHolds: "All {} conditions are met; wait.", "조건 {}개를 모두 충족했습니다.";
+    LessonHoldsOne: "It is so now, and has to stay so for a moment.", "충족했습니다. 잠시 그대로 유지되어야 합니다.";
     LessonMinutes: "{} min", "{}분";
     LessonPlays: "Playing: {}", "실행: {}";
     LossHead: "This would take back what was made or changed since:", "다음과 같이 그 뒤에 만들거나 바꾼 것이 되돌아갑니다.";
@@ -256,7 +260,12 @@ texts! {
     HelpLesson: "lesson: lists the lessons. lesson ID: opens one (lesson 4, lesson first-voyage/04).\nIf its setup would delete or change something of yours, you are asked first; `lesson ID --yes` does not ask.\nlesson stop: stops a setup that is running, as Ctrl-C does; `lesson ID` then begins it anew.", "lesson: 강의 목록을 보여 줍니다. lesson ID: 강의를 엽니다(lesson 4, lesson first-voyage/04).\n준비 과정에서 내가 만든 것이 삭제되거나 바뀐다면 먼저 묻습니다. 묻지 않게 하려면 `lesson ID --yes`를 쓰세요.\nlesson stop: 진행 중인 준비를 멈춥니다(Ctrl-C도 같습니다). `lesson ID`로 처음부터 다시 시작할 수 있습니다.";
     HelpSolve: "solve: types the solution of this step for you. The step then counts as solved, not as done by you.", "solve: 이 단계의 풀이를 대신 실행합니다. 직접 끝낸 것이 아니라 풀이로 끝낸 것으로 남습니다.";
     HelpDebrief: "debrief: shows once more what happened in this step. debrief STEP: in another one that you have done.", "debrief: 이 단계에서 일어난 일을 다시 보여 줍니다. debrief STEP: 끝낸 다른 단계의 내용을 보여 줍니다.";
-    LessonStuck: "the solution did not turn the step green", "풀이를 실행했지만 단계가 완료되지 않았습니다";
+    LessonStuck: "the solution was played, and the step is not done yet", "풀이를 실행했지만 단계가 아직 완료되지 않았습니다";
+    SolveStuckTry: "the lesson tells you when the step is done. `check` looks once more; `goto {}` begins the step anew", "단계가 완료되면 강의가 알려 줍니다. `check`로 다시 확인하거나 `goto {}` 명령으로 단계를 처음부터 시작하세요";
+    SolveWaits: "Waiting until the step is done. Ctrl-C gives you the prompt back.", "단계가 완료되기를 기다립니다. Ctrl-C를 누르면 프롬프트로 돌아갑니다.";
+    SolveFailed: "`{}` failed with exit code {}, so `solve` stopped there", "`{}` 명령이 실패하여(종료 코드 {}) `solve`를 멈췄습니다";
+    SolveNotRun: "not run: {}", "실행하지 않은 명령: {}";
+    SolveFailedTry: "read what the command printed. `check` names the condition that is missing; `goto {}` begins the step anew, then enter `solve` again", "명령이 출력한 내용을 읽어 보세요. 남은 조건은 `check`로 볼 수 있습니다. `goto {}` 명령으로 단계를 처음부터 시작한 뒤 `solve`를 다시 입력하세요";
     // -- labs
     LabNone: "No lab is open. `lab list` shows them, `lab start ID` starts one.", "열려 있는 실습이 없습니다. `lab list`로 목록을 보고, `lab start ID`로 시작합니다.";
     LabSeed: "(seed {})", "(시드 {})";
@@ -287,6 +296,12 @@ texts! {
     // -- errors: what happened, why, what to try
     Why: "why", "이유";
     Try: "try", "해 보기";
+    WhatUnknown: "\"{}\" is not in the glossary", "용어집에 없는 말입니다: {}";
+    WhatLike: "Did you mean: {}?", "혹시 이 말입니까? {}";
+    WhatAll: "`what` alone lists all terms", "`what`만 입력하면 모든 용어를 볼 수 있습니다";
+    WhatList: "{} terms. `what TERM` explains one:", "용어 {}개. `what 용어`를 입력하면 뜻을 볼 수 있습니다:";
+    WhatLesson: "lesson", "강의";
+    WhatSee: "see also", "함께 보기";
     WatchWhat: "`watch` needs something to watch", "`watch` 뒤에 지켜볼 명령이 필요합니다";
     WatchTry: "`get pods -w`, or `watch kubectl get pods`", "`get pods -w` 또는 `watch kubectl get pods`";
     Nested: "you are in Ropewalk already", "이미 Ropewalk 안에 있습니다";
@@ -294,6 +309,7 @@ texts! {
     NoMapTry: "ropewalk --name {}", "ropewalk --name {}";
     NoSuchView: "there is no view {}; there are {}", "{} 그림은 없습니다. 있는 것: {}";
     NestedTry: "`help`, or `ropewalk status`", "`help` 또는 `ropewalk status`";
+    KoreanLayout: "Korean keyboard layout: this line runs as `{}`", "한글 자판으로 입력한 명령을 다음과 같이 실행합니다: `{}`";
     DidYouMean: "Did you mean `{}`?", "혹시 이 명령입니까? `{}`";
     ForeignShell:
         "Your shell {} cannot be driven line by line; {} is used here instead.",

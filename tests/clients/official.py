@@ -9,6 +9,7 @@ from kubernetes.stream import stream
 config.load_kube_config()
 core, apps, custom = client.CoreV1Api(), client.AppsV1Api(), client.CustomObjectsApi()
 NAMESPACE = "official"
+PATIENCE = 180  # seconds for what has to come: a busy machine is late
 core.create_namespace(client.V1Namespace(metadata=client.V1ObjectMeta(name=NAMESPACE)))
 
 # Typed objects, there and back.
@@ -36,7 +37,7 @@ assert made.metadata.managed_fields[0].manager == "official", made.metadata.mana
 # A watch from the list's version sees the deployment become available.
 watcher = watch.Watch()
 for event in watcher.stream(
-    apps.list_namespaced_deployment, NAMESPACE, resource_version=made.metadata.resource_version, timeout_seconds=60
+    apps.list_namespaced_deployment, NAMESPACE, resource_version=made.metadata.resource_version, timeout_seconds=PATIENCE
 ):
     if event["object"].status.available_replicas == 1:
         watcher.stop()
@@ -60,9 +61,14 @@ apps.patch_namespaced_deployment("web", NAMESPACE, {"metadata": {"labels": {"tie
 apps.patch_namespaced_deployment(
     "web", NAMESPACE, [{"op": "replace", "path": "/metadata/labels/tier", "value": "back"}]
 )
-scale = apps.read_namespaced_deployment_scale("web", NAMESPACE)
-scale.spec.replicas = 2
-assert apps.replace_namespaced_deployment_scale("web", NAMESPACE, scale).spec.replicas == 2
+while True:
+    scale = apps.read_namespaced_deployment_scale("web", NAMESPACE)
+    scale.spec.replicas = 2
+    try:
+        assert apps.replace_namespaced_deployment_scale("web", NAMESPACE, scale).spec.replicas == 2
+        break
+    except ApiException as error:
+        assert error.status == 409, error  # a controller wrote the status between the two
 try:
     apps.replace_namespaced_deployment("web", NAMESPACE, made)
     raise SystemExit("a stale replace went through")
@@ -114,7 +120,7 @@ definition = {
 }
 extensions = client.ApiextensionsV1Api()
 utils.create_from_dict(client.ApiClient(), definition)
-for event in watch.Watch().stream(extensions.list_custom_resource_definition, timeout_seconds=30):
+for event in watch.Watch().stream(extensions.list_custom_resource_definition, timeout_seconds=PATIENCE):
     conditions = {c.type: c.status for c in event["object"].status.conditions or []}
     if event["object"].metadata.name == f"widgets.{GROUP}" and conditions.get("Established") == "True":
         break
@@ -140,7 +146,7 @@ assert any(m["manager"] == "dynamic" and m["operation"] == "Apply" for m in appl
 # Its end.
 core.delete_namespace(NAMESPACE)
 extensions.delete_custom_resource_definition(f"widgets.{GROUP}")
-deadline = time.monotonic() + 45
+deadline = time.monotonic() + PATIENCE
 while time.monotonic() < deadline:
     try:
         core.read_namespace(NAMESPACE)

@@ -3,6 +3,8 @@
 import kr8s
 from kr8s.objects import ConfigMap, Pod, new_class
 
+PATIENCE = 180  # seconds for what has to come: a busy machine is late
+
 api = kr8s.api()
 version = api.version()
 assert version["major"] == "1", version
@@ -18,7 +20,7 @@ pod = Pod(
     }
 )
 pod.create()
-pod.wait("condition=Ready", timeout=60)
+pod.wait("condition=Ready", timeout=PATIENCE)
 pod.label({"more": "yes"})
 pod.annotate({"note": "here"})
 assert [p.name for p in kr8s.get("pods", label_selector="who=kr8s")] == ["short"]
@@ -26,9 +28,9 @@ assert pod.exec(["echo", "hello"]).stdout == b"hello\n"
 import httpx
 
 with pod.portforward(remote_port=80, local_port="auto") as port:
-    assert httpx.get(f"http://localhost:{port}", timeout=10).status_code == 200
+    assert httpx.get(f"http://localhost:{port}", timeout=PATIENCE).status_code == 200
 pod.delete()
-pod.wait("delete", timeout=30)
+pod.wait("delete", timeout=PATIENCE)
 
 settings = ConfigMap({"metadata": {"name": "short", "namespace": "default"}, "data": {"a": "1"}})
 settings.create()
@@ -45,5 +47,5 @@ for event, seen in kr8s.watch("gardens", namespace="default"):
     if seen.name == "short" and seen.raw.get("status", {}).get("planted") == 2:
         break
 garden.delete()
-garden.wait("delete", timeout=30)
+garden.wait("delete", timeout=PATIENCE)
 print("done")

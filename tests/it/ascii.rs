@@ -51,7 +51,7 @@ fn nothing_but_ascii_where_the_locale_is_not_utf_8() {
             ("lesson first-voyage/04", "step 1 of"),
             ("hint", "hint 1"),
             ("a", "Start a pod"),
-            ("check", "Still to do"),
+            ("check", "not yet: "),
             ("solve", "pod/nginx-pod created"),
             ("delete pod nginx-pod --now", "nginx-pod\" deleted"),
         ];

@@ -2,7 +2,9 @@
 //! kopf. `.ci/run` installs them, in the versions that `tests/clients/requirements.txt` names, into
 //! `target/clients`.
 
-use super::support::{Cluster, Home, Kubectl, PATIENCE, any_kubectl, capable, eventually, skip, turn};
+use super::support::{
+    Cluster, Home, Kubectl, PATIENCE, TIMEOUT, any_kubectl, capable, eventually, skip, turn,
+};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -52,7 +54,7 @@ fn clients_from_elsewhere_simply_work() {
     let any = any_kubectl();
     let k = |args: &[&str]| cluster.kubectl(&any, args);
     k(&["apply", "-f", &format!("{SCRIPTS}/garden.yaml")]).ok();
-    k(&["wait", "--for=condition=Established", "crd/gardens.kopf.example.com", "--timeout=20s"]).ok();
+    k(&["wait", "--for=condition=Established", "crd/gardens.kopf.example.com", TIMEOUT]).ok();
     let log = home.path().join("operator.log");
     let file = std::fs::File::create(&log).expect("a log");
     let operator = command(&cluster, bin.join("kopf"))
@@ -88,7 +90,7 @@ fn clients_from_elsewhere_simply_work() {
     let flowers = || k(&["get", "configmaps", "-o", "name"]).ok().matches("configmap/front-").count();
     assert_eq!(flowers(), 3, "{}", said());
     passes(&cluster, &bin, "short.py");
-    k(&["delete", "garden", "front", "--timeout=30s"]).ok();
+    k(&["delete", "garden", "front", TIMEOUT]).ok();
     assert!(said().contains("farewell front"), "{}", said());
     eventually(PATIENCE, flowers, |left| *left == 0);
     drop(operating);
@@ -185,7 +187,7 @@ const COMMON: &[&str] = &[
     "label garden {} a={}",
     "get gardens,configmaps -l a={} -o name",
     "run {} --image=nginx",
-    "wait pod/{} --for=condition=Ready --timeout=40s",
+    "wait pod/{} --for=condition=Ready --timeout=180s",
     "exec {} -- echo hello",
     "create deployment {} --image=nginx",
     "scale deployment {} --replicas=2",

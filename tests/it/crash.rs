@@ -4,16 +4,20 @@
 //! deleted stays deleted, controllers finish what they had begun, and pods run again.
 //! `ROPEWALK_ROUNDS` asks for more rounds, `SEED` for the same ones again.
 
-use super::support::{Cluster, Home, Kubectl, PATIENCE, Said, any_kubectl, capable, eventually, turn_alone};
+use super::support::{Cluster, Home, Kubectl, PATIENCE, any_kubectl, capable, eventually, turn_alone};
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// Who dies, in turn.
 const VICTIMS: [&[&str]; 4] = [&["supervisor"], &["main"], &["zygote"], &["zygote", "main", "supervisor"]];
 const WRITERS: usize = 2;
+/// Creates that are acknowledged in each round before its kill. Writers delete one object of three
+/// again, so two of these stay.
+const LOAD: usize = 3;
 /// Replicas of the deployment that is rolled on and on.
 const REPLICAS: &str = "3";
 
@@ -48,16 +52,15 @@ struct Rounds<'a> {
 }
 
 impl Rounds<'_> {
-    /// Asks until it is answered: a change of leader may cost an answer.
     fn must(&self, cluster: &Cluster, args: &[&str]) -> String {
-        let done = |said: &Said| said.code == 0 || said.err.contains("already exists");
-        eventually(PATIENCE, || cluster.kubectl(&self.any, args), done).out
+        cluster.must(&self.any, args)
     }
 
-    fn ask(&self, cluster: &Cluster, name: &str, verb: &str) {
-        let before = self.objects.lock().expect("no panic").get(name).copied().unwrap_or_default();
+    /// Returns whether it was acknowledged.
+    fn ask(&self, cluster: &Cluster, name: &str, verb: &str) -> bool {
+        let before = self.objects.lock().get(name).copied().unwrap_or_default();
         let know = |known| {
-            self.objects.lock().expect("no panic").insert(name.to_string(), known);
+            self.objects.lock().insert(name.to_string(), known);
         };
         know(Known { unsure: true, ..before });
         let mut args = vec![verb, "configmap", name, "--request-timeout=5s"];
@@ -66,17 +69,26 @@ impl Rounds<'_> {
         if said.code == 0 {
             know(Known { there: verb == "create", unsure: false });
         }
+        said.code == 0
     }
 
-    /// Creates, and deletes every third object again, until the cluster is gone.
-    fn write(&self, cluster: &Cluster, writer: usize, round: u64, stop: &AtomicBool, begun: &AtomicBool) {
+    /// Creates, and deletes every third object again, until the cluster is gone. Each acknowledged
+    /// create is reported.
+    fn write(
+        &self,
+        cluster: &Cluster,
+        (writer, round): (usize, u64),
+        stop: &AtomicBool,
+        created: &mpsc::Sender<()>,
+    ) {
         for n in 0.. {
             if stop.load(Ordering::Relaxed) {
                 return;
             }
             let name = format!("w{writer}-{round}-{n}");
-            self.ask(cluster, &name, "create");
-            begun.store(true, Ordering::Relaxed);
+            if self.ask(cluster, &name, "create") {
+                let _ = created.send(()); // the round has counted enough of them
+            }
             if n % 3 == 2 {
                 self.ask(cluster, &format!("w{writer}-{round}-{}", n - 1), "delete");
             }
@@ -85,12 +97,12 @@ impl Rounds<'_> {
 
     fn roll(&self, cluster: &Cluster, round: u64) {
         let next = round as u32 + 1;
-        self.image.lock().expect("no panic").1 = false;
+        self.image.lock().1 = false;
         let image = format!("web=nginx:1.{next}");
         if cluster.kubectl(&self.any, &["set", "image", "deploy/web", &image, "--request-timeout=5s"]).code
             == 0
         {
-            *self.image.lock().expect("no panic") = (next, true);
+            *self.image.lock() = (next, true);
         }
     }
 
@@ -98,32 +110,32 @@ impl Rounds<'_> {
     fn round(&self, cluster: &Cluster, round: u64, chance: u64) -> &'static [&'static str] {
         let victims = VICTIMS[round as usize % VICTIMS.len()];
         let pids: Vec<String> = victims.iter().map(|v| cluster.pid(v).to_string()).collect();
-        let (stop, begun) = (AtomicBool::new(false), AtomicBool::new(false));
+        let stop = AtomicBool::new(false);
+        let (created, is_created) = mpsc::channel();
         // a deployment that is on its way out when the lights go
         self.must(cluster, &["create", "deployment", "old", "--image=nginx", "--replicas=2"]);
-        std::thread::scope(|scope| {
+        let is_loaded = std::thread::scope(|scope| {
             for writer in 0..WRITERS {
-                let (stop, begun) = (&stop, &begun);
-                scope.spawn(move || self.write(cluster, writer, round, stop, begun));
+                let (stop, created) = (&stop, created.clone());
+                scope.spawn(move || self.write(cluster, (writer, round), stop, &created));
             }
             scope.spawn(|| self.roll(cluster, round));
             scope.spawn(|| self.ask_deployment_away(cluster));
-            let started = Instant::now();
-            while !begun.load(Ordering::Relaxed) && started.elapsed() < PATIENCE {
-                std::thread::yield_now();
-            }
+            let is_loaded = (0..LOAD).all(|_| is_created.recv_timeout(PATIENCE).is_ok());
             std::thread::sleep(Duration::from_millis((chance >> 8) % 700)); // the moment, under load
             // one command for all: whoever is the last may have gone with the first
             let _ = Command::new("kill").arg("-9").args(&pids).stderr(Stdio::null()).status();
             stop.store(true, Ordering::Relaxed);
+            is_loaded
         });
+        assert!(is_loaded, "round {round}: the writers created too little before the kill");
         victims
     }
 
     fn ask_deployment_away(&self, cluster: &Cluster) {
         let args = ["delete", "deployment", "old", "--wait=false", "--request-timeout=5s"];
         let known = cluster.kubectl(&self.any, &args).code != 0;
-        let mut objects = self.objects.lock().expect("no panic");
+        let mut objects = self.objects.lock();
         objects.insert("deployment/old".into(), Known { there: known, unsure: known });
     }
 
@@ -132,7 +144,7 @@ impl Rounds<'_> {
         let k = |args: &[&str]| self.must(cluster, args);
         let there = k(&["get", "configmaps,deployments", "-o", "name"]);
         let there: Vec<&str> = there.lines().map(|l| l.trim_start_matches("deployment.apps/")).collect();
-        let objects = self.objects.lock().expect("no panic").clone();
+        let objects = self.objects.lock().clone();
         for (name, known) in objects.iter().filter(|(_, known)| !known.unsure) {
             let found = match name.strip_prefix("deployment/") {
                 Some(name) => there.contains(&name),
@@ -144,10 +156,10 @@ impl Rounds<'_> {
         let unsure = |(name, known): &(String, Known)| known.unsure && !name.contains('/');
         for (name, _) in objects.into_iter().filter(unsure) {
             let there = there.contains(&format!("configmap/{name}").as_str());
-            self.objects.lock().expect("no panic").insert(name, Known { there, unsure: false });
+            self.objects.lock().insert(name, Known { there, unsure: false });
         }
         k(&["delete", "deployment", "old", "--ignore-not-found"]);
-        let asked = *self.image.lock().expect("no panic");
+        let asked = *self.image.lock();
         let status = "jsonpath={.spec.template.spec.containers[0].image} {.status.updatedReplicas} \
                       {.status.readyReplicas} {.status.replicas}";
         let deployment = || k(&["get", "deploy", "web", "-o", status]);
@@ -193,7 +205,7 @@ fn rounds(options: &[&str], default: u64) {
             std::mem::forget(cluster);
         }
     }
-    let objects = rounds.objects.lock().expect("no panic");
+    let objects = rounds.objects.lock();
     let there = objects.values().filter(|known| known.there).count();
     println!(
         "{count} rounds in {:?}: {there} objects acknowledged and there, {} gone for good; killed: {died:?}",

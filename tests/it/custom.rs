@@ -2,7 +2,7 @@
 //! one.
 
 use super::support::{
-    Cluster, Home, Kubectl, PATIENCE, Said, built_in, capable, eventually, real_kubectl, turn,
+    Cluster, Home, Kubectl, PATIENCE, Said, TIMEOUT, built_in, capable, eventually, real_kubectl, turn,
 };
 use serde_json::Value;
 
@@ -134,7 +134,7 @@ fn story(session: &Session) {
     let (k, group) = (|line: &str| session.k(line), session.group.as_str());
     let definition = session.file("definition", DEFINITION);
     k(&format!("apply -f {definition}")).ok();
-    k(&format!("wait --for=condition=Established crd/crontabs.{group} --timeout=20s")).ok();
+    k(&format!("wait --for=condition=Established crd/crontabs.{group} {TIMEOUT}")).ok();
     let kept = session.get(&format!("crd crontabs.{group}"));
     assert_eq!(kept["status"]["storedVersions"], serde_json::json!(["v1"]));
     assert_eq!(kept["status"]["acceptedNames"]["listKind"], "CronTabList");
@@ -206,7 +206,7 @@ fn story(session: &Session) {
     let scaled = session.get(&format!("crontabs.{group} nightly"));
     assert_eq!((&scaled["spec"]["replicas"], &scaled["spec"]["image"]), (&3.into(), &"busybox".into()));
     assert_eq!((&scaled["status"]["replicas"], &scaled["metadata"]["generation"]), (&2.into(), &2.into()));
-    k(&format!("wait --for=condition=Ready crontabs.{group}/nightly --timeout=10s")).ok();
+    k(&format!("wait --for=condition=Ready crontabs.{group}/nightly {TIMEOUT}")).ok();
 
     apply(session);
     dependents(session);
@@ -219,16 +219,16 @@ fn story(session: &Session) {
     k(&format!("apply -f {}", session.file("newer", &newer))).ok();
     let mood = || session.get(&format!("crontabs.{group} nightly"))["spec"]["mood"].clone();
     eventually(PATIENCE, mood, |m| m == "calm");
-    k(&format!("delete crd crontabs.{group} --timeout=20s")).ok();
+    k(&format!("delete crd crontabs.{group} {TIMEOUT}")).ok();
     k(&format!("get crontabs.{group}")).fails("the server"); // does not have it, or could not find it: as discovery is cached
     k(&format!("apply -f {definition}")).ok();
-    k(&format!("wait --for=condition=Established crd/crontabs.{group} --timeout=20s")).ok();
+    k(&format!("wait --for=condition=Established crd/crontabs.{group} {TIMEOUT}")).ok();
     let empty = k(&format!("get --raw /apis/{group}/v1/crontabs")).ok();
     assert!(
         empty.contains("\"items\":[]"),
         "what was deleted with its definition does not come back: {empty}"
     );
-    k(&format!("delete crd crontabs.{group} --timeout=20s")).ok();
+    k(&format!("delete crd crontabs.{group} {TIMEOUT}")).ok();
 }
 
 /// Server-side apply: whose field is it?
@@ -288,7 +288,7 @@ fn dependents(session: &Session) {
     k("get configmap echo").ok();
     k("delete event thunder").ok();
     eventually(PATIENCE, || k("get configmap echo --ignore-not-found -o name").ok(), |left| left.is_empty());
-    k("delete namespace attic --timeout=25s").ok();
+    k(&format!("delete namespace attic {TIMEOUT}")).ok();
     let left = k(&format!("get crontabs.{group} -A -o name")).ok();
     assert!(!left.contains("attic"), "{left}");
 }
@@ -296,29 +296,29 @@ fn dependents(session: &Session) {
 /// A definition takes its objects along, and an undo brings both back as they were.
 fn undone(session: &Session) {
     let (k, group) = (|line: &str| session.k(line), session.group.as_str());
-    k(&format!("delete crd others.{group} --timeout=20s")).ok(); // it has the names by now
+    k(&format!("delete crd others.{group} {TIMEOUT}")).ok(); // it has the names by now
     k(&format!("apply -f {}", session.file("definition", DEFINITION))).ok();
-    k(&format!("wait --for=condition=Established crd/crontabs.{group} --timeout=20s")).ok();
+    k(&format!("wait --for=condition=Established crd/crontabs.{group} {TIMEOUT}")).ok();
     k(&format!("apply -f {}", session.file("object", OBJECT))).ok();
     let uids = || {
         let part = |line: String| session.get(&line)["metadata"]["uid"].clone();
         (part(format!("crd crontabs.{group}")), part(format!("crontabs.{group} nightly")))
     };
     let before = uids();
-    k(&format!("delete crd crontabs.{group} --timeout=20s")).ok();
+    k(&format!("delete crd crontabs.{group} {TIMEOUT}")).ok();
     k(&format!("get --raw /apis/{group}/v1/crontabs")).fails("could not find the requested resource");
     let said = session.cluster.home.ropewalk(&["undo", "--name", "t"]).ok();
     assert!(said.contains("undone: kubectl delete customresourcedefinitions"), "{said}");
     eventually(PATIENCE, || k(&format!("get crontabs.{group} nightly")).code, |code| *code == 0);
     assert_eq!(uids(), before);
-    k(&format!("delete crd crontabs.{group} --timeout=20s")).ok();
+    k(&format!("delete crd crontabs.{group} {TIMEOUT}")).ok();
 }
 
 /// A second definition may not take a name that is in use, and what is wrong in one is told.
 fn foreign_names(session: &Session) {
     let (k, group) = (|line: &str| session.k(line), session.group.as_str());
     k(&format!("apply -f {}", session.file("definition", DEFINITION))).ok();
-    k(&format!("wait --for=condition=Established crd/crontabs.{group} --timeout=20s")).ok();
+    k(&format!("wait --for=condition=Established crd/crontabs.{group} {TIMEOUT}")).ok();
     let second = DEFINITION
         .replace("crontabs", "others")
         .replace("shortNames: [ct], ", "")
@@ -328,7 +328,7 @@ fn foreign_names(session: &Session) {
     let condition = eventually(PATIENCE, refused, |c| c["status"] == "False");
     assert_eq!(condition["reason"], "ListKindConflict", "{condition}");
     k(&format!("get others.{group}")).fails("the server doesn't have a resource type");
-    k(&format!("delete crd crontabs.{group} --timeout=20s")).ok();
+    k(&format!("delete crd crontabs.{group} {TIMEOUT}")).ok();
     eventually(PATIENCE, || k(&format!("get others.{group}")).code, |code| *code == 0);
     let unstructured =
         DEFINITION.replace("image: {type: string, default: busybox}", "image: {default: busybox}");

@@ -5,6 +5,7 @@ use super::support::{
     Cluster, Home, Kubectl, PATIENCE, built_in, capable, eventually, http_get, real_kubectl, skip, turn,
 };
 use regex::Regex;
+use serde_json::Value;
 
 #[track_caller]
 fn matches(text: &str, pattern: &str) {
@@ -189,9 +190,14 @@ fn components_are_the_running_thing() {
     let logs = k("logs -n kube-system kube-scheduler-ropewalk-control-plane").ok();
     assert!(logs.contains("successfully acquired lease"), "{logs}");
     // Killed for real, started again, counted; and it does its work again.
+    let scheduler = || -> Value {
+        let said = k("get pod -n kube-system kube-scheduler-ropewalk-control-plane -o json");
+        let pod: Value = serde_json::from_str(&said.out).unwrap_or_default();
+        pod["status"]["containerStatuses"][0].clone()
+    };
+    let before = scheduler()["restartCount"].as_i64().expect("a number");
     home.ropewalk(&["fault", "kill", "kube-scheduler", "--name", "t"]).ok();
-    let count = "get pod -n kube-system kube-scheduler-ropewalk-control-plane -o jsonpath={.status.containerStatuses[0].restartCount}";
-    eventually(PATIENCE, || k(count).ok(), |n| n == "1");
+    let killed = eventually(PATIENCE, scheduler, |status| status["restartCount"].as_i64() > Some(before));
     k("run after --image=nginx").ok();
     eventually(PATIENCE, || k("get pod after -o jsonpath={.status.phase}").ok(), |p| p == "Running");
     // A mirror pod is a picture: deleting it makes a new picture, and ends nothing.
@@ -199,7 +205,13 @@ fn components_are_the_running_thing() {
     let before = k(uid).ok();
     k("delete pod -n kube-system kube-scheduler-ropewalk-control-plane --wait=false").ok();
     eventually(PATIENCE, || k(uid), |said| said.code == 0 && said.out != before && !said.out.is_empty());
-    assert_eq!(eventually(PATIENCE, || k(count).ok(), |n| !n.is_empty()), "1", "the component itself ran on");
+    let now = eventually(PATIENCE, scheduler, |status| status["restartCount"].is_number());
+    // On a machine with more work than processors it may have lost its Lease, and says so.
+    let message = now["lastState"]["terminated"]["message"].as_str().unwrap_or_default();
+    assert!(
+        now["restartCount"] == killed["restartCount"] || message.contains("leaderelection lost"),
+        "the component itself ran on: {now}"
+    );
     // A name server is an ordinary pod.
     k("delete pod -n kube-system -l k8s-app=kube-dns").ok();
     eventually(PATIENCE, || k("get deploy -n kube-system coredns").ok(), |t| t.contains("2/2"));

@@ -1,7 +1,7 @@
 //! A store whose disk is full: it says so in etcd's words, reads go on, and with the room the
 //! writes come back.
 
-use super::support::{Home, PATIENCE, any_kubectl, capable, eventually, turn_alone};
+use super::support::{Home, PATIENCE, TIMEOUT, any_kubectl, capable, eventually, turn_alone};
 
 const FULL: &str = "etcdserver: mvcc: database space exceeded";
 
@@ -17,7 +17,7 @@ fn a_full_disk_refuses_writes_until_there_is_room() {
     let ropewalk = |args: &[&str]| home.ropewalk(&[args, &["--name", "t"]].concat());
     let etcdctl = |args: &[&str]| home.ropewalk(&[&["etcdctl", "--name", "t"], args].concat()).ok();
     let write = |name: &str| k(&["create", "configmap", name, "--request-timeout=5s"]);
-    write("before").ok();
+    k(&["create", "configmap", "before"]).ok();
     ropewalk(&["fault", "disk", "full", "ropewalk-worker"]).fails("ropewalk-worker keeps no store");
     ropewalk(&["fault", "disk", "empty"]).fails("full");
     ropewalk(&["fault", "slow", "ropewalk-worker", "ropewalk-control-plane", "10001"]).fails("at most 10000");
@@ -55,5 +55,5 @@ fn a_full_disk_refuses_writes_until_there_is_room() {
     k(&["get", "configmap", "before", "after"]).ok();
     assert!(k(&["get", "configmap", &format!("during-{tried}")]).code != 0, "what was refused is not there");
     k(&["run", "web", "--image=nginx"]).ok();
-    k(&["wait", "--for=condition=ready", "pod/web", "--timeout=60s"]).ok();
+    k(&["wait", "--for=condition=ready", "pod/web", TIMEOUT]).ok();
 }

@@ -6,7 +6,7 @@
 //! (ages, addresses, random names) is replaced by a word. To record them again:
 //! `ROPEWALK_RECORD_KUBECTL=/path/to/kubectl cargo test --test it kubectl`.
 
-use super::support::{Cluster, Home, ROPEWALK, capable, turn};
+use super::support::{Cluster, Home, PATIENCE, ROPEWALK, capable, turn};
 use regex::Regex;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -135,23 +135,34 @@ fn real() -> Option<(PathBuf, u64)> {
 
 /// How long a read is repeated until it says what it should: controllers follow a write in their
 /// own time, and `rollout status` may still see the state before it.
-const CATCH_UP: Duration = Duration::from_secs(20);
+const CATCH_UP: Duration = PATIENCE;
+/// The same once something was wrong: the list of the rest shall not take hours.
+const CATCH_UP_WRONG: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// What these have written is to be read at once.
 const WRITES: [&str; 9] =
     ["annotate", "apply", "create", "expose", "label", "patch", "replace", "run", "taint"];
 
+/// The verb of a kubectl's line, behind a `-n NAMESPACE`.
+fn verb(line: &str) -> String {
+    let mut words = line.split_whitespace().skip(1).peekable();
+    while words.next_if_eq(&"-n").is_some() {
+        words.next();
+    }
+    words.next().unwrap_or_default().to_string()
+}
+
 /// What differs, as a list of both sides.
 fn compare(name: &str, steps: &[Step], ours: impl Fn(&str) -> String) -> String {
     let mut wrong = String::new();
-    let verb = |line: &str| line.split_whitespace().nth(1).unwrap_or_default().to_string();
     let mut before = String::new();
     for step in steps {
         let began = Instant::now();
         let mut said = ours(&step.line);
         let now = verb(&step.line);
         let may_be_late = ["get", "describe"].contains(&now.as_str()) && !WRITES.contains(&before.as_str());
-        while said != step.said && may_be_late && began.elapsed() < CATCH_UP {
+        let catch_up = if wrong.is_empty() { CATCH_UP } else { CATCH_UP_WRONG };
+        while said != step.said && may_be_late && began.elapsed() < catch_up {
             std::thread::sleep(LOOK_AGAIN);
             said = ours(&step.line);
         }
@@ -169,7 +180,7 @@ fn compare(name: &str, steps: &[Step], ours: impl Fn(&str) -> String) -> String 
 
 /// A transcript ends with its deletions; the pods go a little later.
 fn wait_for_the_last_pods(cluster: &Cluster, bin: &Path, hide: &Normal) {
-    run(cluster, bin, "kubectl wait --for=delete pods --all --timeout=120s", hide);
+    run(cluster, bin, "kubectl wait --for=delete pods --all --timeout=180s", hide);
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! A graded lab from end to end, as a class would use it: started from a seed, half done, graded,
 //! mended, graded, the record forged, reset.
 
-use super::support::{Home, PATIENCE, Said, any_kubectl, capable, eventually, kill_9, turn, turn_of_many};
+use super::support::{
+    Home, PATIENCE, Said, TIMEOUT, any_kubectl, capable, eventually, kill_9, turn, turn_of_many,
+};
 use serde_json::Value;
 use std::process::Stdio;
+use std::time::Duration;
 
 fn json(said: &Said) -> Value {
     serde_json::from_str(&said.out).unwrap_or_else(|e| panic!("{e}: {said:?}"))
@@ -95,10 +98,12 @@ fn a_lab_is_started_graded_mended_and_reset() {
     k(&mend).ok();
     let pods = || k(&["get", "pods", "-n", ns, "-l", &format!("app={app}"), "-o", "name"]).ok();
     let before = pods();
-    let most = lab(&["grade", "-o", "json"]);
+    // A task has to hold within seconds, and a busy machine may need more: then it is graded again.
+    let graded = || lab(&["grade", "-o", "json"]);
+    let most = eventually(PATIENCE, graded, |said| json(said)["score"] == 90);
     assert_eq!(most.code, 1, "{most:?}");
     let record = json(&most);
-    assert_eq!((&record["score"], &record["used"]["undo"]), (&90.into(), &1.into()), "{record}");
+    assert_eq!(record["used"]["undo"], 1, "{record}");
     let of = |id: &str| {
         record["tasks"].as_array().into_iter().flatten().find(|t| t["id"] == id).cloned().unwrap_or_default()
     };
@@ -136,12 +141,10 @@ fn a_lab_is_started_graded_mended_and_reset() {
 
     // The whole: by the book, which is then no pass.
     lab(&["solve"]).ok();
-    let full = json(&lab(&["grade", "-o", "json"]));
-    assert_eq!(
-        (&full["score"], &full["passed"], &full["used"]["solve"]),
-        (&100.into(), &false.into(), &true.into())
-    );
-    assert_eq!(lab(&["grade"]).code, 0, "full marks, however they came");
+    let full = json(&eventually(PATIENCE, graded, |said| json(said)["score"] == 100));
+    assert_eq!((&full["passed"], &full["used"]["solve"]), (&false.into(), &true.into()), "{full}");
+    // Full marks, however they came.
+    eventually(PATIENCE, || lab(&["grade"]), |said| said.code == 0);
 
     // Again: the open lab ends only if that is meant; then everything is broken as before, and
     // nothing of the first try is left.
@@ -234,9 +237,9 @@ fn a_lab_goes_on_after_a_restart_and_nothing_is_won_by_it() {
     k(&["create", "deployment", app, "-n", ns, "--image=nginx:1.27", &replicas]).ok();
     k(&["label", "namespace", ns, "a=b"]).ok();
     home.ropewalk(&["undo", "--name", "t"]).ok();
-    k(&["wait", "-n", ns, &format!("deploy/{app}"), "--for=condition=Available", "--timeout=60s"]).ok();
-    let before = grade();
-    assert_eq!((&before["score"], &before["used"]["undo"]), (&80.into(), &1.into()), "{before}");
+    k(&["wait", "-n", ns, &format!("deploy/{app}"), "--for=condition=Available", TIMEOUT]).ok();
+    let before = eventually(PATIENCE, grade, |r| r["score"] == 80);
+    assert_eq!(before["used"]["undo"], 1, "{before}");
 
     // After a restart the Deployment is still not the one that was there, and what was undone stays
     // counted.
@@ -264,19 +267,26 @@ fn a_lab_goes_on_after_a_restart_and_nothing_is_won_by_it() {
     let third = eventually(PATIENCE, grade, |r| r["score"] == 80);
     assert_eq!(third["used"]["undo"], 2, "the judge's own way back is nobody's undo: {third}");
 
-    // Whoever mends while the judge looks whether it mends itself proves nothing.
-    let mended = std::thread::scope(|scope| {
-        let graded = scope.spawn(grade);
-        let mut number = 0;
-        while !graded.is_finished() {
-            number += 1;
-            k(&["label", "--overwrite", "namespace", ns, &format!("n=x{number}")]);
-        }
-        graded.join().expect("a grade")
+    // Whoever mends while the judge looks whether it mends itself proves nothing. On a busy machine
+    // no change may fall into the time in which the judge looks: then it is graded again.
+    let mut number = 0;
+    let mended = || {
+        std::thread::scope(|scope| {
+            let graded = scope.spawn(grade);
+            while !graded.is_finished() {
+                if book()["open"]["disturbed"].is_number() {
+                    number += 1;
+                    k(&["label", "--overwrite", "namespace", ns, &format!("n=x{number}")]);
+                }
+                std::thread::sleep(Duration::from_millis(30));
+            }
+            of(&graded.join().expect("a grade"), "durable")
+        })
+    };
+    let durable = eventually(PATIENCE, mended, |durable| {
+        durable["unmet"].as_str().is_some_and(|why| why.contains("changed by hand"))
     });
-    let durable = of(&mended, "durable");
-    assert_eq!(durable["verdict"], "red", "{mended}");
-    assert!(durable["unmet"].as_str().is_some_and(|why| why.contains("changed by hand")), "{durable}");
+    assert_eq!(durable["verdict"], "red", "{durable}");
     eventually(PATIENCE, grade, |r| r["score"] == 80);
 
     // What cannot be written down is not given away; and whoever learns is told.
@@ -353,8 +363,9 @@ fn nothing_is_won_by_editing_what_is_kept() {
         assert!(text.contains("\"solve\": true"), "{text}");
         std::fs::write(&book, text.replace("\"solve\": true", "\"solve\": false")).expect("written");
     });
-    let edited = grade();
-    assert_eq!((&edited["score"], &edited["passed"]), (&100.into(), &false.into()), "{edited}");
+    // `up --wait` does not wait for the pods of the lab.
+    let edited = eventually(PATIENCE, grade, |r| r["score"] == 100);
+    assert_eq!(edited["passed"], false, "{edited}");
     assert_eq!((&edited["tampered"], &edited["used"]["solve"]), (&true.into(), &false.into()), "{edited}");
     let file = home.path().join("record.json");
     std::fs::write(&file, edited.to_string()).expect("written");
@@ -440,8 +451,9 @@ fn what_the_judge_disturbed_is_not_held_against_the_learner_after_a_restart() {
     let (app, ns) = (variant["app"].as_str().expect("an app"), variant["ns"].as_str().expect("a namespace"));
     let replicas = format!("--replicas={}", variant["count"]);
     cluster.kubectl(&any, &["create", "deployment", app, "-n", ns, "--image=nginx:1.27", &replicas]).ok();
-    assert_eq!(grade()["score"], 100);
-    assert_eq!(grade()["score"], 100, "the judge disturbed it twice");
+    for _ in ["once", "the judge disturbs it twice"] {
+        eventually(PATIENCE, grade, |r| r["score"] == 100);
+    }
     home.ropewalk(&["down", "--name", "t"]).ok();
     home.ropewalk(&[&["up", "--name", "t", "--detach", "--wait"], &up[..]].concat()).ok();
     let after = eventually(PATIENCE, grade, |r| r["score"] == 100);

@@ -1,8 +1,10 @@
 //! What a kubelet does with a running container: probes, hooks, sidecars, another image.
 
-use super::support::{Home, PATIENCE, any_kubectl, capable, eventually, turn};
+use super::support::{Home, PATIENCE, TIMEOUT, any_kubectl, capable, eventually, turn};
 use serde_json::Value;
 
+/// Probes that have to succeed have half a minute for it: what they ask decides, not how busy the
+/// machine is.
 const PODS: &str = "
 apiVersion: v1
 kind: Pod
@@ -11,8 +13,8 @@ spec:
   containers:
   - name: web
     image: nginx
-    startupProbe: {tcpSocket: {port: web}, periodSeconds: 1}
-    readinessProbe: {exec: {command: [cat, /tmp/open]}, periodSeconds: 1, failureThreshold: 1}
+    startupProbe: {tcpSocket: {port: web}, periodSeconds: 1, failureThreshold: 60, timeoutSeconds: 30}
+    readinessProbe: {exec: {command: [cat, /tmp/open]}, periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 30}
     ports: [{name: web, containerPort: 80}]
 ---
 apiVersion: v1
@@ -88,7 +90,7 @@ spec:
     image: busybox
     restartPolicy: Always
     command: [sh, -c, 'trap \"exit 0\" TERM; sleep 1; touch /kept/up; while :; do sleep 1; done']
-    startupProbe: {exec: {command: [test, -e, /kept/up]}, periodSeconds: 1, failureThreshold: 60}
+    startupProbe: {exec: {command: [test, -e, /kept/up]}, periodSeconds: 1, failureThreshold: 60, timeoutSeconds: 30}
     volumeMounts: [{name: kept, mountPath: /kept}]
   containers:
   - name: work
@@ -160,7 +162,7 @@ fn probes_hooks_sidecars_and_another_image_do_what_they_do_in_kubernetes() {
     // A hook holds up its pod, and a deletion does not wait for it.
     eventually(PATIENCE, || events("held"), |e| e.contains("Started"));
     assert_eq!(pod("held")["status"]["phase"], "Pending");
-    k(&["delete", "pod", "held", "--timeout=30s"]).ok();
+    k(&["delete", "pod", "held", TIMEOUT]).ok();
 
     // A hook that fails has its container ended, with its grace period, and nothing else waits for
     // that.
@@ -173,7 +175,7 @@ fn probes_hooks_sidecars_and_another_image_do_what_they_do_in_kubernetes() {
     eventually(PATIENCE, || of("other"), |other| other["ready"] == true);
     let stubborn = of("stubborn");
     assert!(stubborn["state"]["running"].is_object() && stubborn["ready"] == false, "{stubborn}");
-    k(&["delete", "pod", "unhooked", "--grace-period=1", "--timeout=30s"]).ok();
+    k(&["delete", "pod", "unhooked", "--grace-period=1", TIMEOUT]).ok();
 
     // The sidecar starts before and ends after the work, and does not keep the pod from being done.
     eventually(PATIENCE, || pod("beside"), |p| p["status"]["phase"] == "Succeeded");

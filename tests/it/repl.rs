@@ -1,10 +1,11 @@
 //! The learner's session through the real program: on a terminal, on a pipe, with `-c`.
 
 use super::support::{Home, PATIENCE, ROPEWALK, Said, capable, turn};
+use parking_lot::{Condvar, Mutex};
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 use std::io::{Read, Write};
 use std::process::Stdio;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Runs to its end with this input.
@@ -68,7 +69,7 @@ impl Terminal {
             let mut bytes = [0; 4096];
             loop {
                 let n = output.read(&mut bytes).unwrap_or(0);
-                let mut text = own.text.lock().unwrap();
+                let mut text = own.text.lock();
                 text.0.push_str(&String::from_utf8_lossy(&bytes[..n]));
                 text.1 |= n == 0;
                 own.news.notify_all();
@@ -91,7 +92,7 @@ impl Terminal {
     /// Waits for a text that was not waited for before; returns what came up to its end.
     fn expect(&mut self, wanted: &str) -> String {
         let until = Instant::now() + PATIENCE;
-        let mut text = self.seen.text.lock().unwrap();
+        let mut text = self.seen.text.lock();
         loop {
             if let Some(at) = text.0[self.read..].find(wanted) {
                 let (from, to) = (self.read, self.read + at + wanted.len());
@@ -100,7 +101,7 @@ impl Terminal {
             }
             let left = until.saturating_duration_since(Instant::now());
             assert!(!text.1 && !left.is_zero(), "no {wanted:?} in {:?}", &text.0[self.read..]);
-            text = self.seen.news.wait_timeout(text, left).unwrap().0;
+            self.seen.news.wait_for(&mut text, left);
         }
     }
 
@@ -225,8 +226,8 @@ fn a_cluster_that_ran_before_stays_and_one_that_was_started_ends() {
     let seen = session.seen.clone();
     assert_eq!(session.end(), 3);
     // Its end is no news to whoever asked for it.
-    let text = seen.text.lock().unwrap();
-    let text = seen.news.wait_timeout_while(text, PATIENCE, |text| !text.1).unwrap().0;
+    let mut text = seen.text.lock();
+    seen.news.wait_while_for(&mut text, |text| !text.1, PATIENCE);
     assert!(!text.0.contains("has ended"), "{}", text.0);
     assert_eq!(state(&home), "stopped");
 }

@@ -1,10 +1,11 @@
 //! A session of the real program, at a terminal that answers as real ones do.
 
 use super::support::{Home, PATIENCE, ROPEWALK};
+use parking_lot::{Condvar, Mutex};
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 use std::io::{Read, Write};
-use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 use tui_term::vt100;
 
 /// Answers where the cursor is: the interface asks before it draws anything but ASCII.
@@ -79,8 +80,8 @@ impl Session {
             let mut bytes = [0; 8192];
             loop {
                 let n = output.read(&mut bytes).unwrap_or(0);
-                own.bytes.lock().unwrap().extend(&bytes[..n]);
-                let mut screen = own.screen.lock().unwrap();
+                own.bytes.lock().extend(&bytes[..n]);
+                let mut screen = own.screen.lock();
                 screen.0.process(&bytes[..n]);
                 screen.1 = n == 0;
                 let answers = std::mem::take(&mut screen.0.callbacks_mut().0);
@@ -89,7 +90,7 @@ impl Session {
                 if n == 0 {
                     return;
                 }
-                let _ = answer.lock().unwrap().write_all(&answers); // it may be gone already
+                let _ = answer.lock().write_all(&answers); // it may be gone already
             }
         });
         Session { child, keys, seen, master: pair.master }
@@ -99,7 +100,7 @@ impl Session {
     #[track_caller]
     pub(crate) fn until(&self, what: &str, wanted: impl Fn(&vt100::Screen, &str) -> bool) -> String {
         let end = Instant::now() + PATIENCE;
-        let mut screen = self.seen.screen.lock().unwrap();
+        let mut screen = self.seen.screen.lock();
         loop {
             let text = screen.0.screen().contents();
             if wanted(screen.0.screen(), &text) {
@@ -107,7 +108,7 @@ impl Session {
             }
             let left = end.saturating_duration_since(Instant::now());
             assert!(!screen.1 && !left.is_zero(), "not seen: {what}; the screen:\n{text}");
-            screen = self.seen.news.wait_timeout(screen, left).unwrap().0;
+            self.seen.news.wait_for(&mut screen, left);
         }
     }
 
@@ -118,20 +119,20 @@ impl Session {
 
     /// Where something that is not ASCII came, with what was around it; `None` if nothing did.
     pub(crate) fn foreign(&self) -> Option<String> {
-        let bytes = self.seen.bytes.lock().unwrap();
+        let bytes = self.seen.bytes.lock();
         let at = bytes.iter().position(|byte| !byte.is_ascii())?;
         let around = &bytes[at.saturating_sub(60)..bytes.len().min(at + 20)];
         Some(String::from_utf8_lossy(around).into_owned())
     }
 
     pub(crate) fn press(&self, keys: &str) {
-        let mut writer = self.keys.lock().unwrap();
+        let mut writer = self.keys.lock();
         writer.write_all(keys.as_bytes()).unwrap();
         writer.flush().unwrap();
     }
 
     pub(crate) fn resize(&self, columns: u16, rows: u16) {
-        self.seen.screen.lock().unwrap().0.screen_mut().set_size(rows, columns);
+        self.seen.screen.lock().0.screen_mut().set_size(rows, columns);
         self.master.resize(PtySize { rows, cols: columns, ..PtySize::default() }).unwrap();
     }
 
@@ -145,7 +146,7 @@ impl Session {
 
     /// The first sequence for a terminal that came, with what is around it; `None` if none did.
     pub(crate) fn sequence(&self) -> Option<String> {
-        let bytes = self.seen.bytes.lock().unwrap();
+        let bytes = self.seen.bytes.lock();
         let at = bytes.iter().position(|byte| *byte == 0x1b)?;
         Some(String::from_utf8_lossy(&bytes[at.saturating_sub(60)..bytes.len().min(at + 20)]).into_owned())
     }
@@ -201,7 +202,7 @@ pub(crate) fn left_over(home: &Home) -> Vec<String> {
 
 #[track_caller]
 pub(crate) fn nothing_is_left(home: &Home) {
-    super::support::eventually(Duration::from_secs(10), || left_over(home), |left| left.is_empty());
+    super::support::eventually(super::support::PATIENCE, || left_over(home), |left| left.is_empty());
 }
 
 /// Is this a whole line of the pane on the right, whatever stands beside it?

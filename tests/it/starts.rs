@@ -55,11 +55,12 @@ fn rounds(home: &Home, who: &str) {
         }
         // The start may have survived, or be ending just now.
         let again = || home.ropewalk(&UP);
-        let said = eventually(PATIENCE, again, |said| said.code == 0 || said.err.contains("already running"));
+        eventually(PATIENCE, again, |said| said.code == 0 || said.err.contains("already running"));
         let footprint = Footprint::of(home);
         home.ropewalk(&["down", "--name", "t"]).ok();
         eventually(PATIENCE, || footprint.left(), |left| left.is_empty());
-        assert!(pids(home).is_empty(), "{when}: {said:?}: {:?}", pids(home));
+        // What was born since then may still be ending.
+        eventually(PATIENCE, || pids(home), |left| left.is_empty());
         assert_eq!(Host::now(), host, "{when}");
     }
 }

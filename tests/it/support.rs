@@ -1,10 +1,11 @@
 //! Clusters for tests: each in a directory of its own, stopped when its test ends.
 
+use parking_lot::{Condvar, Mutex};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::{Condvar, Mutex, PoisonError, mpsc};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// The program under test.
@@ -26,6 +27,8 @@ const TURN_MAX: Duration = Duration::from_secs(1500);
 /// How long a test waits for what has to come. It costs nothing where it comes, and on a machine
 /// with more work than processors it comes late.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
+/// The same for a kubectl that waits by itself.
+pub(crate) const TIMEOUT: &str = "--timeout=180s";
 
 /// A test's turn, from `turn` to its drop.
 pub(crate) struct Turn {
@@ -37,7 +40,7 @@ pub(crate) struct Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) -= self.places;
+        *TAKEN.lock() -= self.places;
         GIVEN_BACK.notify_all();
         if std::env::var_os("ROPEWALK_TEST_TIMES").is_some() {
             let name = std::thread::current().name().unwrap_or("a test").to_string();
@@ -68,9 +71,8 @@ pub(crate) fn turn_of(longest: Duration) -> Turn {
 }
 
 fn take_turn(places: usize, longest: Duration) -> Turn {
-    let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut taken =
-        GIVEN_BACK.wait_while(taken, |taken| *taken + places > TURNS).unwrap_or_else(PoisonError::into_inner);
+    let mut taken = TAKEN.lock();
+    GIVEN_BACK.wait_while(&mut taken, |taken| *taken + places > TURNS);
     *taken += places;
     drop(taken);
     let (over, watched) = mpsc::channel();
@@ -243,6 +245,17 @@ impl Cluster<'_> {
         command.args(&with.leading).args(args).env("KUBECONFIG", self.kubeconfig());
         command.output().expect("kubectl runs").into()
     }
+
+    /// Asks until it is answered, and returns the answer: while the store elects a leader, or an
+    /// API server comes back, a right question may get an error. A create whose answer was lost has
+    /// made its object.
+    #[track_caller]
+    pub(crate) fn must(&self, with: &Kubectl, args: &[&str]) -> String {
+        let is_done = |said: &Said| {
+            said.code == 0 || (args.first() == Some(&"create") && said.err.contains("already exists"))
+        };
+        eventually(PATIENCE, || self.kubectl(with, args), is_done).out
+    }
 }
 
 /// A kubectl to test with.
@@ -323,7 +336,16 @@ impl World<'_> {
     pub(crate) fn told(&self, kind: &str, name: &str, what: &str) {
         let selector = format!("involvedObject.kind={kind},involvedObject.name={name}");
         let events = || self.k(&["get", "events", "--field-selector", &selector]);
-        eventually(Duration::from_secs(60), events, |told| told.contains(what));
+        eventually(PATIENCE, events, |told| told.contains(what));
+    }
+
+    /// Makes a namespace, and returns when pods can be created in it: they need its ServiceAccount,
+    /// which a controller makes.
+    #[track_caller]
+    pub(crate) fn create_namespace(&self, name: &str) {
+        self.k(&["create", "namespace", name]);
+        let account = || self.say(&format!("get serviceaccount default -n {name}"));
+        eventually(PATIENCE, account, |said| said.code == 0);
     }
 
     /// Changes an object in the store, past the API server and what it would refuse.

@@ -64,11 +64,6 @@ const RULES: &[Rule] = &[
         find: |source| code_with(source, &["unbounded_channel", "mpsc::unbounded"]),
     },
     Rule {
-        name: "poison",
-        remedy: "a panic of another holder must not become one here",
-        find: |source| code_with(source, &[".lock().unwrap()", ".lock().expect(", ".write().unwrap()"]),
-    },
-    Rule {
         name: "tokio-time",
         remedy: "take the time from the room clock, which simulations and lessons steer",
         find: tokio_time,
@@ -375,7 +370,6 @@ fn each_rule_finds_what_is_planted() {
         ("puzzle", "// Whoever waits gets it.\n"),
         ("bare-spawn", "    tokio::spawn(work());\n"),
         ("unbounded-channel", "    let (tx, rx) = mpsc::unbounded_channel();\n"),
-        ("poison", "    let state = self.state.lock().unwrap();\n"),
         ("tokio-time", "    tokio::time::sleep(PAUSE).await;\n"),
     ];
     for rule in RULES {

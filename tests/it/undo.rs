@@ -1,7 +1,7 @@
 //! Going back: what a learner did is undone, redone, rewound, and the cluster follows; also after
 //! everything was killed in between.
 
-use super::support::{Home, PATIENCE, Said, any_kubectl, capable, eventually, kill, turn};
+use super::support::{Home, PATIENCE, Said, TIMEOUT, any_kubectl, capable, eventually, kill, turn};
 use serde_json::Value;
 use std::time::Instant;
 
@@ -105,8 +105,7 @@ fn steps_are_undone_and_redone_and_survive_kill_9() {
         assert!(said.contains("undone: kubectl create configmap"), "{name}: {said}");
         k(&["get", "configmap", "borrowed"]).fails("not found");
     }
-    let nodes = k(&["get", "nodes"]).ok();
-    assert_eq!(nodes.matches(" Ready ").count(), 3, "{nodes}");
+    eventually(PATIENCE, || k(&["get", "nodes"]).ok(), |nodes| nodes.matches(" Ready ").count() == 3);
 }
 
 /// What was there before a step is there after its undo: a ReplicaSet that was left behind without
@@ -124,7 +123,7 @@ fn what_was_orphaned_and_adopted_survives_the_undo_of_the_adoption() {
     let sets = || k(&["get", "replicasets", "-l", "app=und", "-o", "jsonpath={.items[*].metadata.uid}"]).ok();
     let pods = || k(&["get", "pods", "-l", "app=und", "--no-headers", "--ignore-not-found"]).ok();
     k(&["create", "deployment", "und", "--image=nginx", "--replicas=2"]).ok();
-    k(&["rollout", "status", "deployment", "und", "--timeout=40s"]).ok();
+    k(&["rollout", "status", "deployment", "und", TIMEOUT]).ok();
     k(&["delete", "deployment", "und", "--cascade=orphan"]).ok();
     let orphan = sets();
     assert!(!orphan.trim().is_empty());
@@ -134,7 +133,7 @@ fn what_was_orphaned_and_adopted_survives_the_undo_of_the_adoption() {
         let image = if round % 2 == 0 { "--image=nginx:1.26" } else { "--image=nginx" };
         k(&["create", "deployment", "und", image, "--replicas=2"]).ok();
         if round % 3 != 2 {
-            k(&["rollout", "status", "deployment", "und", "--timeout=40s"]).ok();
+            k(&["rollout", "status", "deployment", "und", TIMEOUT]).ok();
         }
         let said = home.ropewalk(&["undo", "--name", "t"]).ok();
         assert!(said.contains("undone: kubectl create deployment"), "{said}");

@@ -198,6 +198,25 @@ Exit code 0: something was found; 1: nothing was (-o json prints []), or the clu
         #[arg(short, long, value_enum)]
         output: Option<Picture>,
     },
+    /// Explain a term: `what pod`, `what 파드`; without one, list all terms
+    #[command(after_help = "Examples:
+  ropewalk what pod              what it is, the lesson that teaches it, a line that shows it
+  ropewalk what control plane    words of two parts need no quotes
+  ropewalk what                  the names of all terms
+Exit code 1: there is no such term.")]
+    What {
+        /// The term, in English or in Korean; kubectl's abbreviations too
+        #[arg(value_name = "TERM")]
+        words: Vec<String>,
+        /// Read the glossary from this directory of lessons instead of the one in the program
+        #[arg(long, value_name = "DIR")]
+        lessons: Option<std::path::PathBuf>,
+        /// Language of the answer
+        #[arg(long, value_enum)]
+        lang: Option<lang::Lang>,
+        #[arg(short, long, value_enum)]
+        output: Option<Output>,
+    },
     /// Explain the last refusal, or what is the matter with an object
     #[command(after_help = "Examples:
   ropewalk why                    the last kubectl command, or what it left behind

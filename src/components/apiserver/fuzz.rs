@@ -358,36 +358,11 @@ impl Fuzz {
         [b"k8s\0".to_vec(), part(1, &kind), part(2, &raw)].concat()
     }
 
+    /// A request, and a line that tells it.
     fn request(&self) -> (String, Request<Body>) {
         let target = self.bender.pick(&self.targets);
-        let (base, name) = target.path.split_once('|').unwrap();
-        let (plural, sub) = name.split_once('/').map_or((name, None), |(plural, sub)| (plural, Some(sub)));
-        let (verb, forbidden) = match self.bender.0.chance(0.9) {
-            // Writes more often than reads.
-            true if self.bender.0.chance(0.5) && target.verbs.iter().any(|v| v == "patch") => {
-                (*self.bender.pick(&["create", "update", "patch"]), false)
-            }
-            true => (self.bender.pick(&target.verbs).as_str(), false),
-            false => (*self.bender.pick(&["create", "update", "patch", "delete", "get"]), true),
-        };
-        let namespace = if self.bender.0.chance(0.95) { "default".into() } else { self.bender.word() };
-        let encode = |text: &str| {
-            percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
-        };
-        let mut path = base.to_string();
-        if target.namespaced && (self.bender.0.chance(0.95) || verb == "create") {
-            path.push_str(&format!("/namespaces/{}", encode(&namespace)));
-        }
-        path.push_str(&format!("/{plural}"));
-        let one = !matches!(verb, "create" | "list" | "watch" | "deletecollection")
-            || sub.is_some()
-            || (forbidden && self.bender.0.chance(0.5));
-        if one {
-            path.push_str(&format!("/{}", encode(&self.name())));
-        }
-        if let Some(sub) = sub {
-            path.push_str(&format!("/{sub}"));
-        }
+        let (verb, is_served) = self.verb(target);
+        let path = self.path(target, verb, is_served);
         let mut query = self.query();
         if verb == "watch" {
             query.push_str("&watch=1&timeoutSeconds=1");
@@ -405,20 +380,78 @@ impl Fuzz {
             _ => self.bytes(target),
         };
         if method == "PATCH" {
-            let kinds =
-                ["merge-patch+json", "strategic-merge-patch+json", "json-patch+json", "apply-patch+yaml"];
-            media = format!("application/{}", self.bender.pick(&kinds));
+            media = self.patch_media();
             if media.contains("json-patch") {
-                let ops = ["add", "remove", "replace", "move", "copy", "test", "x"];
-                let patch: Vec<Value> = (0..self.bender.below(4)).map(|_| {
-                    let paths = ["/spec", "/metadata/labels/a", "/data/x", "/spec/containers/0", "/spec/containers/-", "", "/", "/metadata"];
-                    json!({"op": self.bender.pick(&ops), "path": self.bender.pick(&paths), "from": self.bender.pick(&paths), "value": self.bender.nonsense(0)})
-                }).collect();
-                body = Value::from(patch).to_string().into();
+                body = self.json_patch();
             } else if media.contains("apply") && !query.contains("fieldManager") {
                 query.push_str("&fieldManager=fuzz&force=true");
             }
         }
+        let url = format!("{path}?{query}");
+        let told = format!("{method} {url} [{media}] {}", String::from_utf8_lossy(&body));
+        let request = Request::builder().method(method).uri(&url);
+        let request = request.header("content-type", &media).header("accept", self.accept()).body(full(body));
+        (told, request.unwrap())
+    }
+
+    /// A verb, and whether it is one that the target has. Writes come more often than reads.
+    fn verb<'t>(&self, target: &'t Target) -> (&'t str, bool) {
+        match self.bender.0.chance(0.9) {
+            true if self.bender.0.chance(0.5) && target.verbs.iter().any(|v| v == "patch") => {
+                (*self.bender.pick(&["create", "update", "patch"]), true)
+            }
+            true => (self.bender.pick(&target.verbs).as_str(), true),
+            false => (*self.bender.pick(&["create", "update", "patch", "delete", "get"]), false),
+        }
+    }
+
+    fn path(&self, target: &Target, verb: &str, is_served: bool) -> String {
+        let (base, name) = target.path.split_once('|').unwrap();
+        let (plural, sub) = name.split_once('/').map_or((name, None), |(plural, sub)| (plural, Some(sub)));
+        let namespace = if self.bender.0.chance(0.95) { "default".into() } else { self.bender.word() };
+        let encode = |text: &str| {
+            percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+        };
+        let mut path = base.to_string();
+        if target.namespaced && (self.bender.0.chance(0.95) || verb == "create") {
+            path.push_str(&format!("/namespaces/{}", encode(&namespace)));
+        }
+        path.push_str(&format!("/{plural}"));
+        let is_of_one = !matches!(verb, "create" | "list" | "watch" | "deletecollection")
+            || sub.is_some()
+            || (!is_served && self.bender.0.chance(0.5));
+        if is_of_one {
+            path.push_str(&format!("/{}", encode(&self.name())));
+        }
+        if let Some(sub) = sub {
+            path.push_str(&format!("/{sub}"));
+        }
+        path
+    }
+
+    fn patch_media(&self) -> String {
+        let kinds = ["merge-patch+json", "strategic-merge-patch+json", "json-patch+json", "apply-patch+yaml"];
+        format!("application/{}", self.bender.pick(&kinds))
+    }
+
+    fn json_patch(&self) -> Bytes {
+        let ops = ["add", "remove", "replace", "move", "copy", "test", "x"];
+        let paths = [
+            "/spec",
+            "/metadata/labels/a",
+            "/data/x",
+            "/spec/containers/0",
+            "/spec/containers/-",
+            "",
+            "/",
+            "/metadata",
+        ];
+        let operation = |_| json!({"op": self.bender.pick(&ops), "path": self.bender.pick(&paths), "from": self.bender.pick(&paths), "value": self.bender.nonsense(0)});
+        let patch: Vec<Value> = (0..self.bender.below(4)).map(operation).collect();
+        Value::from(patch).to_string().into()
+    }
+
+    fn accept(&self) -> &'static str {
         let accepts = [
             "application/json",
             "*/*",
@@ -429,12 +462,8 @@ impl Fuzz {
             ";;,=",
             "",
         ];
-        let url = format!("{path}?{query}");
-        let told = format!("{method} {url} [{media}] {}", String::from_utf8_lossy(&body));
-        let request = Request::builder().method(method).uri(&url);
-        let accept = if self.bender.0.chance(0.8) { accepts[0] } else { *self.bender.pick(&accepts) };
-        let request = request.header("content-type", &media).header("accept", accept).body(full(body));
-        (told, request.unwrap())
+        let other = *self.bender.pick(&accepts);
+        if self.bender.0.chance(0.8) { accepts[0] } else { other }
     }
 }
 

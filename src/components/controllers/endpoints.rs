@@ -5,6 +5,7 @@
 //! `pkg/controller/endpointslice`, `pkg/controller/endpoint`.
 
 mod old;
+mod slices;
 
 use super::expectations::Expectations;
 use super::pods::{self, is_namespace_ending, owned_by};
@@ -14,7 +15,7 @@ use k8s_openapi::api::core::v1::{Endpoints, Node, ObjectReference, Pod, Service}
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use kube::api::{DeleteParams, PostParams, Preconditions};
+use kube::api::{Api, DeleteParams, PostParams, Preconditions};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -298,101 +299,86 @@ impl Worker {
             get(SERVICE_NAME) == Some(&key.name) && get(MANAGED_BY) == Some(MANAGER) && stays
         };
         // A slice's type of addresses cannot be changed: one of another type goes.
-        let (mut have, other): (Vec<Arc<EndpointSlice>>, Vec<_>) = self
+        let (have, other): (Vec<Arc<EndpointSlice>>, Vec<_>) = self
             .shared
             .slices
             .within(&key.namespace)
             .into_iter()
             .filter(ours)
             .partition(|slice| slice.address_type == ADDRESSES);
-        let mut want: Vec<Group> = groups
-            .iter()
-            .flat_map(|g| {
-                g.endpoints.chunks(PER_SLICE).map(|c| Group { ports: g.ports.clone(), endpoints: c.to_vec() })
-            })
-            .collect();
-        if want.is_empty() {
-            want.push(Group::default()); // a service without endpoints still has a slice, an empty one
-        }
         let mut labels = service.metadata.labels.clone().unwrap_or_default();
         labels.insert(SERVICE_NAME.into(), key.name.clone());
         labels.insert(MANAGED_BY.into(), MANAGER.into());
         if is_headless(service) {
             labels.insert(HEADLESS.into(), String::new());
         }
+        let mut plan = slices::plan(groups, have);
+        plan.delete.extend(other);
         let mut changed = false;
-        for group in want {
-            let ports = (!group.ports.is_empty()).then(|| group.ports.clone());
-            let at =
-                have.iter().position(|s| s.ports == ports).or(if have.is_empty() { None } else { Some(0) });
-            match at.map(|i| have.remove(i)) {
-                Some(slice)
-                    if slice.endpoints == group.endpoints
-                        && slice.ports == ports
-                        && slice.metadata.labels.as_ref() == Some(&labels) => {}
-                Some(slice) => {
-                    let mut next = (*slice).clone();
-                    next.metadata.labels = Some(labels.clone());
-                    (next.endpoints, next.ports) = (group.endpoints, ports);
-                    match api
-                        .replace(
-                            slice.metadata.name.as_deref().unwrap_or_default(),
-                            &PostParams::default(),
-                            &next,
-                        )
-                        .await
-                    {
-                        Ok(_) => changed = true,
-                        Err(error) if is_code(&error, 404) || is_code(&error, 409) => {
-                            return Err(Error::Conflict("its slice is another one by now".into()));
-                        }
-                        Err(error) => return Err(error.into()),
-                    }
-                }
-                None => {
-                    let prefix = pods::name_prefix(&key.name, None);
-                    let letters = self.shared.config.rng.name_suffix(5);
-                    let slice = EndpointSlice {
-                        address_type: ADDRESSES.into(),
-                        metadata: ObjectMeta {
-                            name: Some(pods::generated_name(&prefix, &letters)),
-                            generate_name: Some(prefix),
-                            namespace: Some(key.namespace.clone()),
-                            labels: Some(labels.clone()),
-                            owner_references: Some(vec![owned_by(service)]),
-                            ..ObjectMeta::default()
-                        },
-                        endpoints: group.endpoints,
-                        ports,
-                    };
-                    let name = slice.metadata.name.clone().unwrap_or_default();
-                    let lists = || self.shared.slices.lists();
-                    self.awaited.creating(key, &name, lists());
-                    let made = api.create(&PostParams::default(), &slice).await;
-                    match &made {
-                        Ok(made) => self.awaited.answered(key, &name, made.metadata.uid.clone(), lists()),
-                        Err(_) => self.awaited.created(key, &name),
-                    }
-                    match made {
-                        Ok(_) => changed = true,
-                        Err(error) if is_code(&error, 404) || is_namespace_ending(&error) => {
-                            return Ok(changed);
-                        }
-                        Err(error) => return Err(error.into()),
-                    }
-                }
+        for group in plan.create {
+            match self.create_slice(&api, key, service, &labels, group).await {
+                Ok(()) => changed = true,
+                Err(error) if is_code(&error, 404) || is_namespace_ending(&error) => return Ok(changed),
+                Err(error) => return Err(error.into()),
             }
         }
-        for extra in have.into_iter().chain(other) {
-            match api
-                .delete(extra.metadata.name.as_deref().unwrap_or_default(), &DeleteParams::default())
-                .await
-            {
+        for (slice, group) in plan.keep {
+            let mut next = (*slice).clone();
+            next.metadata.labels = Some(labels.clone());
+            (next.ports, next.endpoints) = (slices::ports_of(&group), group.endpoints);
+            if next == *slice {
+                continue;
+            }
+            let name = slice.metadata.name.as_deref().unwrap_or_default();
+            match api.replace(name, &PostParams::default(), &next).await {
+                Ok(_) => changed = true,
+                Err(error) if is_code(&error, 404) || is_code(&error, 409) => {
+                    return Err(Error::Conflict("its slice is another one by now".into()));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        for extra in plan.delete {
+            let name = extra.metadata.name.as_deref().unwrap_or_default();
+            match api.delete(name, &DeleteParams::default()).await {
                 Err(error) if !is_code(&error, 404) => return Err(error.into()),
                 _ => changed = true,
             }
         }
         Ok(changed)
+    }
+
+    async fn create_slice(
+        &self,
+        api: &Api<EndpointSlice>,
+        key: &Key,
+        service: &Service,
+        labels: &BTreeMap<String, String>,
+        group: Group,
+    ) -> Result<(), kube::Error> {
+        let prefix = pods::name_prefix(&key.name, None);
+        let name = pods::generated_name(&prefix, &self.shared.config.rng.name_suffix(5));
+        let slice = EndpointSlice {
+            address_type: ADDRESSES.into(),
+            metadata: ObjectMeta {
+                name: Some(name.clone()),
+                generate_name: Some(prefix),
+                namespace: Some(key.namespace.clone()),
+                labels: Some(labels.clone()),
+                owner_references: Some(vec![owned_by(service)]),
+                ..ObjectMeta::default()
+            },
+            ports: slices::ports_of(&group),
+            endpoints: group.endpoints,
+        };
+        let lists = || self.shared.slices.lists();
+        self.awaited.creating(key, &name, lists());
+        let made = api.create(&PostParams::default(), &slice).await;
+        match &made {
+            Ok(made) => self.awaited.answered(key, &name, made.metadata.uid.clone(), lists()),
+            Err(_) => self.awaited.created(key, &name),
+        }
+        made.map(drop)
     }
 }
 

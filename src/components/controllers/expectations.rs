@@ -12,10 +12,11 @@
 
 use client::{Change, Informer, Key, Lists, WorkQueue};
 use kube::api::Api;
+use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A write not seen in the cache after this time is given up: upstream's `ExpectationsTimeout`.
@@ -60,7 +61,7 @@ pub(crate) struct Expectations(Arc<Mutex<BTreeMap<Key, Open>>>);
 
 impl Expectations {
     fn with<T>(&self, f: impl FnOnce(&mut BTreeMap<Key, Open>) -> T) -> T {
-        f(&mut self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
+        f(&mut self.0.lock())
     }
 
     /// Has every write been seen (or given up)?

@@ -272,8 +272,8 @@ async fn empty_of(
 mod tests {
     use super::*;
     use client::testing::{Scripted, refusal};
+    use parking_lot::Mutex;
     use serde_json::Value;
-    use std::sync::Mutex;
 
     fn discovery(plurals: &[&str]) -> Value {
         let entry = |p: &&str| json!({"resource": p, "responseKind": {"kind": p}, "scope": "Namespaced", "verbs": ["list", "delete"]});
@@ -295,7 +295,7 @@ mod tests {
             match asked.line.as_str() {
                 "GET /api" => Some((200, discovery(&["stuck", "secrets", "pods"]))),
                 "GET /apis" => Some((200, json!({"items": []}))),
-                "GET /api/v1/namespaces/n/pods" if *pods.lock().unwrap() => items(json!([item("p")])),
+                "GET /api/v1/namespaces/n/pods" if *pods.lock() => items(json!([item("p")])),
                 "GET /api/v1/namespaces/n/stuck" => items(json!([item("s1"), item("s2")])),
                 "GET /api/v1/namespaces/n/secrets" => items(json!([item("s")])),
                 line if line.starts_with("DELETE") && line.contains("stuck") => {
@@ -337,7 +337,7 @@ mod tests {
             finalizers["message"].as_str().unwrap().ends_with("a.b/c in 1 resource instances"),
             "{finalizers}"
         );
-        *pods.lock().unwrap() = false;
+        *pods.lock() = false;
         let error = sync(&shared, key, None).await.unwrap_err().to_string();
         assert!(error.contains("it will not go"), "{error}");
         let asked = server.take();

@@ -1,8 +1,8 @@
 //! Growing pauses for what fails again and again in one place, as a daemon pod that its node cannot
 //! run: without them it would be made and deleted as fast as the API server can. Upstream:
 //! `flowcontrol.Backoff`.
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::time::Duration;
 
 /// The first pause, and the longest: the DaemonSet controller's.
@@ -20,7 +20,7 @@ impl Pauses {
     /// there was none), and the next one, twice as long, begins now. The first time is free.
     pub(crate) fn begin(&self, place: &str) -> Option<Duration> {
         let now = clock::Instant::now();
-        let mut all = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut all = self.0.lock();
         all.retain(|_, (_, at)| clock::passed(*at, now) < FORGOTTEN);
         let next = match all.get(place) {
             None => PAUSE.0,
@@ -51,7 +51,7 @@ mod tests {
         assert_eq!(pauses.begin("a"), Some(Duration::from_secs(2)));
         clock::sleep(FORGOTTEN).await;
         assert_eq!(pauses.begin("b"), None);
-        assert_eq!(pauses.0.lock().unwrap().len(), 1);
+        assert_eq!(pauses.0.lock().len(), 1);
         assert_eq!(pauses.begin("a"), None);
         assert_eq!(pauses.begin("a"), Some(Duration::from_secs(1)));
     }

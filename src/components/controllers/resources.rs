@@ -2,9 +2,9 @@
 
 use client::Client;
 use kube::core::{ApiResource, GroupVersionKind};
+use parking_lot::Mutex;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
 use std::time::Duration;
 
 /// A kind with its scope and verbs.
@@ -78,8 +78,8 @@ struct Known {
 const REREAD: Duration = Duration::from_secs(5);
 
 impl Mapper {
-    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn known(&self) -> parking_lot::MutexGuard<'_, Known> {
+        self.known.lock()
     }
 
     /// The resource of a kind; `None` if it is not served.

@@ -3,6 +3,7 @@
 //! at hand to act on. [`PodOwner`] is what differs from kind to kind.
 
 use super::expectations::Expectations;
+use super::job::dismissed::Dismissed;
 use super::pauses::Pauses;
 use super::pods::{self, Hands, Words, owner_key};
 use super::write::{self, Guard};
@@ -68,12 +69,7 @@ pub(crate) trait PodOwner: 'static {
 /// Starts the controller and gives its queue, for changes of other kinds that concern its objects.
 pub(crate) fn start<C: PodOwner>(shared: &Shared) -> WorkQueue<Key> {
     let queue: WorkQueue<Key> = WorkQueue::new(&shared.crew);
-    let worker = Arc::new(Worker {
-        shared: shared.clone(),
-        expectations: Expectations::default(),
-        pauses: Pauses::default(),
-        recorder: Recorder::new(&shared.crew, &shared.config.client, C::COMPONENT.name(), ""),
-    });
+    let worker = Arc::new(Worker::new(shared, C::COMPONENT));
     worker.expectations.watch(&shared.pods, &queue);
     let q = queue.clone();
     C::informer(shared).on(move |change| q.add(change.key(), change.cause()));
@@ -92,23 +88,46 @@ pub(crate) fn start<C: PodOwner>(shared: &Shared) -> WorkQueue<Key> {
 /// One look at one object; tests tell `shared` what there is.
 #[cfg(test)]
 pub(crate) async fn look_once<C: PodOwner>(shared: &Shared, key: &Key) -> Result<Outcome, Error> {
-    let worker = Worker {
-        shared: shared.clone(),
-        expectations: Expectations::default(),
-        pauses: Pauses::default(),
-        recorder: Recorder::new(&shared.crew, &shared.config.client, C::COMPONENT.name(), ""),
-    };
-    worker.sync::<C>(key, &None).await
+    Worker::new(shared, C::COMPONENT).sync::<C>(key, &None).await
+}
+
+/// A worker that sees the changes that tests tell of, and looks when they say so.
+#[cfg(test)]
+pub(crate) struct Driven(Arc<Worker>);
+
+#[cfg(test)]
+impl Driven {
+    pub(crate) fn new(shared: &Shared) -> Driven {
+        let worker = Arc::new(Worker::new(shared, Component::ControllerManager));
+        let w = worker.clone();
+        shared.pods.on(move |change| drop(w.expectations.seen(change)));
+        Driven(worker)
+    }
+
+    pub(crate) async fn look<C: PodOwner>(&self, key: &Key) -> Result<Outcome, Error> {
+        self.0.sync::<C>(key, &None).await
+    }
 }
 
 struct Worker {
     shared: Shared,
     expectations: Expectations,
     pauses: Pauses,
+    dismissed: Dismissed,
     recorder: Recorder,
 }
 
 impl Worker {
+    fn new(shared: &Shared, component: Component) -> Worker {
+        Worker {
+            shared: shared.clone(),
+            expectations: Expectations::default(),
+            pauses: Pauses::default(),
+            dismissed: Dismissed::default(),
+            recorder: Recorder::new(&shared.crew, &shared.config.client, component.name(), ""),
+        }
+    }
+
     /// Whom a change of a pod concerns; what was awaited of it has been seen.
     fn owners<C: PodOwner>(&self, change: &Change<Pod>) -> Vec<Key> {
         let (pod, kind) = (change.object(), <C::Kind as kube::Resource>::kind(&()));
@@ -134,6 +153,7 @@ impl Worker {
     async fn sync<C: PodOwner>(&self, key: &Key, cause: &Option<Cause>) -> Result<Outcome, Error> {
         let Some(object) = C::informer(&self.shared).get(key) else {
             self.expectations.forget(key);
+            self.dismissed.forget(key);
             C::gone(&self.shared, key).await?;
             return Ok(Outcome::Done);
         };
@@ -148,6 +168,7 @@ impl Worker {
             component: C::COMPONENT,
             settled: self.expectations.met(key),
             pauses: &self.pauses,
+            dismissed: &self.dismissed,
             started: clock::Instant::now(),
             hands: Hands {
                 shared: &self.shared,
@@ -178,6 +199,8 @@ pub(crate) struct Look<'a, K> {
     pub settled: bool,
     pub hands: Hands<'a>,
     pub pauses: &'a Pauses,
+    /// Pods that the controller of Jobs has deleted itself.
+    pub dismissed: &'a Dismissed,
     component: Component,
     started: clock::Instant,
 }

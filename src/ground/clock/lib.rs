@@ -53,9 +53,9 @@
 //! ## Read next
 //! `tap`, whose records are stamped here.
 
+use parking_lot::RwLock;
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
-use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -133,7 +133,7 @@ thread_local! {
 fn scales<R>(read: impl Fn(&Scales) -> R) -> R {
     PINNED_SCALES.with_borrow(|pinned| match pinned {
         Some(scales) => read(scales),
-        None => read(&SCALES.read().unwrap_or_else(PoisonError::into_inner)),
+        None => read(&SCALES.read()),
     })
 }
 
@@ -202,7 +202,7 @@ pub fn scale() -> u32 {
 /// keeps counting with the scale that held then.
 pub fn set_scale(scale: u32) {
     let scale = scale.clamp(1, SCALE_MAX);
-    let mut scales = SCALES.write().unwrap_or_else(PoisonError::into_inner);
+    let mut scales = SCALES.write();
     if scales.now() != scale {
         scales.change(scale);
         drop(scales);

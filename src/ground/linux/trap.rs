@@ -15,7 +15,7 @@ use std::time::Duration;
 pub const LAST: i32 = 64;
 
 static CAME: [AtomicBool; LAST as usize + 1] = [const { AtomicBool::new(false) }; LAST as usize + 1];
-/// Whether anything but SIGCHLD came since [`take_any`].
+/// Whether anything but SIGCHLD came since [`pending`] last found nothing.
 static ANY: AtomicBool = AtomicBool::new(false);
 
 /// What a signal does.
@@ -70,17 +70,18 @@ pub fn came(signal: i32) -> bool {
     CAME.get(signal as usize).is_some_and(|came| came.load(Ordering::Relaxed))
 }
 
-/// Whether any signal but SIGCHLD came since this was last asked.
-pub fn take_any() -> bool {
-    ANY.swap(false, Ordering::Relaxed)
-}
-
 /// The lowest signal but SIGCHLD that came and was not taken.
 pub fn pending() -> Option<i32> {
     if !ANY.load(Ordering::Relaxed) {
         return None;
     }
-    (1..=LAST).find(|n| *n != libc::SIGCHLD && came(*n))
+    // Cleared before the search: one that comes during it is found by it or by the next.
+    ANY.store(false, Ordering::Relaxed);
+    let found = (1..=LAST).find(|n| *n != libc::SIGCHLD && came(*n));
+    if found.is_some() {
+        ANY.store(true, Ordering::Relaxed); // until a search finds none: more of them may wait
+    }
+    found
 }
 
 /// While it lives no signal arrives; those that come meanwhile arrive when it is dropped.
@@ -104,7 +105,7 @@ pub fn forget() {
     for signal in 1..=LAST {
         take(signal);
     }
-    take_any();
+    ANY.store(false, Ordering::Relaxed);
 }
 
 /// Asks `ready` again after every signal until it has an answer. No signal is lost between the
@@ -164,6 +165,15 @@ mod tests {
         let (quiet, _writer) = crate::fds::pipe().unwrap();
         assert!(!wait_readable(quiet.as_fd()).unwrap()); // it came before: no wait for ever
         assert!(came(number) && take(number) && !came(number) && !take(number));
+        assert_eq!(pending(), None);
+        for both in [Signal::SIGURG, Signal::SIGWINCH] {
+            set(both as i32, Action::Note).unwrap();
+            raise(both).unwrap();
+        }
+        let first = pending().unwrap();
+        assert!(take(first));
+        assert_eq!(pending().filter(|second| take(*second)), Some(number.max(Signal::SIGURG as i32)));
+        set(Signal::SIGURG as i32, Action::Default).unwrap();
         set(number, Action::Ignore).unwrap();
         assert!(is_ignored(number));
         set(number, Action::Default).unwrap();

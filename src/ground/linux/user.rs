@@ -163,9 +163,11 @@ fn map_from_outside(socket: &impl AsFd, pid: u32, uid: u32, gid: u32) -> i32 {
     if process::die_with_parent().is_ok() && fds::receive(socket.as_fd()).is_ok_and(|(word, _)| word == b"go")
     {
         let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-        let name = user_name(&passwd, uid).unwrap_or("");
+        // A directory service's user is in no file here. The programs that map check the name.
+        let said = || ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+        let name = user_name(&passwd, uid).map(str::to_string).or_else(said).unwrap_or_default();
         let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
-        return match both_ranges(&read("/etc/subuid"), &read("/etc/subgid"), name, uid, gid) {
+        return match both_ranges(&read("/etc/subuid"), &read("/etc/subgid"), &name, uid) {
             Some((users, groups)) => {
                 map_both(|| run_map("newuidmap", pid, uid, users), || run_map("newgidmap", pid, gid, groups))
             }
@@ -180,16 +182,10 @@ const NOTHING: i32 = 1;
 const HALF: i32 = 2;
 
 /// The subordinate users and groups. `None` unless there are both: then neither is mapped.
-fn both_ranges(
-    users: &str,
-    groups: &str,
-    name: &str,
-    uid: u32,
-    gid: u32,
-) -> Option<((u32, u32), (u32, u32))> {
-    // /etc/subgid too is keyed by the user, so the user's number is not looked for there by the
-    // group's.
-    Some((subordinate_range(users, name, uid)?, subordinate_range(groups, name, gid)?))
+///
+/// /etc/subgid too is keyed by the user's name or number, never by a group's (subgid(5)).
+fn both_ranges(users: &str, groups: &str, name: &str, uid: u32) -> Option<((u32, u32), (u32, u32))> {
+    Some((subordinate_range(users, name, uid)?, subordinate_range(groups, name, uid)?))
 }
 
 fn map_both(users: impl FnOnce() -> io::Result<()>, groups: impl FnOnce() -> io::Result<()>) -> i32 {
@@ -233,8 +229,8 @@ mod tests {
     #[test]
     fn subordinate_users_are_not_mapped_without_groups() {
         let line = "anna:100000:65536\n";
-        assert_eq!(both_ranges(line, "ben:1:1\n", "anna", 1000, 1000), None);
-        assert!(both_ranges(line, line, "anna", 1000, 1000).is_some());
+        assert_eq!(both_ranges(line, "ben:1:1\n", "anna", 1000), None);
+        assert!(both_ranges(line, line, "anna", 1000).is_some());
         let refused = || Err(io::ErrorKind::PermissionDenied.into());
         assert_eq!(map_both(|| Ok(()), || Ok(())), 0);
         assert_eq!(map_both(|| Ok(()), refused), HALF);
@@ -247,6 +243,8 @@ mod tests {
         assert_eq!(subordinate_range(file, "anna", 1000), Some((100_000, 65536)));
         assert_eq!(subordinate_range(file, "ben", 1001), Some((165_536, 65536)));
         assert_eq!(subordinate_range(file, "ben", 1002), None);
+        assert_eq!(subordinate_range("1002:1:9\nben:5:9\n", "ben", 1001), Some((5, 9)), "1002 is a stranger");
+        assert_eq!(both_ranges("1001:1:9\n", "1001:5:9\n", "", 1001), Some(((1, 9), (5, 9))));
         assert_eq!(user_name("root:x:0:0::/:/bin/sh\nanna:x:1000:1000::/:/bin/sh", 1000), Some("anna"));
     }
 }

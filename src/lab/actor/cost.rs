@@ -3,6 +3,7 @@
 pub(crate) mod look;
 
 use super::{Actor, steps};
+use crate::base;
 use crate::format::Lesson;
 use crate::own;
 use crate::run;
@@ -153,7 +154,7 @@ impl Actor {
             for line in self.lines_on_the_way(&lesson, to) {
                 cost.add(self.cost_of_lines(&line, &named).await?);
             }
-            return Ok(());
+            return self.cost_of_making_again(&lesson, to, since, cost).await;
         }
         // Elsewhere nothing goes back.
         if !self.engine.offers.own {
@@ -170,6 +171,35 @@ impl Actor {
         };
         let lost = losses(&cost.plan).into_iter().filter(|loss| !self.is_lessons(loss, &named));
         cost.add(lost.collect());
+        self.cost_of_making_again(&lesson, to, since, cost).await
+    }
+
+    /// What is taken by the lines that make again what a step builds on, as
+    /// [`Actor::make_again`] plays them. What was there when the step began comes back by itself.
+    async fn cost_of_making_again(
+        &mut self,
+        lesson: &Lesson,
+        to: usize,
+        since: i64,
+        cost: &mut Cost,
+    ) -> Result<(), String> {
+        // On a foreign cluster a lesson has a namespace of its own.
+        if !self.engine.offers.own {
+            return Ok(());
+        }
+        let step = &lesson.steps[to];
+        let mut gone = self.gone(step).await;
+        for base in base::of(step) {
+            let then = (since > 0).then(|| self.engine.recorder.objects_at(base.kind.plural, since));
+            if then.is_some_and(|then| then.contains_key(&(base.namespace.clone(), base.name.clone()))) {
+                gone.remove(&base.key());
+            }
+        }
+        let again = base::again(lesson, to, &gone, |step| self.engine.lacks(lesson, step).is_none());
+        let named = own::names(lesson);
+        for lines in &again.played {
+            cost.add(self.cost_of_lines(lines, &named).await?);
+        }
         Ok(())
     }
 

@@ -5,10 +5,12 @@ use super::Actor;
 use super::play::Stopped;
 use crate::Error;
 use crate::engine::Open;
-use crate::format::Lesson;
+use crate::format::{Lesson, Step};
 use crate::judge::{self, Memory};
 use crate::view::State;
-use crate::words::{self, Word};
+use crate::words::{self, Notice, With, Word};
+use crate::{base, watch};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 impl Actor {
@@ -93,11 +95,11 @@ impl Actor {
     /// # Errors
     /// It was stopped. The lesson is not opened, and the setup is played from its beginning when
     /// the lesson is opened next.
-    async fn set_up(&mut self, lesson: &Lesson) -> Result<Vec<(Word, Vec<String>)>, Stopped> {
+    async fn set_up(&mut self, lesson: &Lesson) -> Result<Vec<Notice>, Stopped> {
         let mut notices = Vec::new();
         let own = self.engine.recorder.room.namespace.clone();
         match self.engine.progress.lesson(&lesson.id).began {
-            0 => notices.extend(own.map(|namespace| (Word::RoomFresh, vec![namespace]))),
+            0 => notices.extend(own.map(|namespace| (Word::RoomFresh, vec![namespace.into()]))),
             // Tried once more: the steps begin behind it, or its acts would count as what happened
             // in them.
             _ => self.engine.progress.anew(&lesson.id),
@@ -107,7 +109,7 @@ impl Actor {
         self.engine.progress.lesson(&lesson.id).set_up = played.is_ok();
         let stopped = Stopped::of(&played);
         if let Err(error) = played {
-            notices.push((Word::SetupFailed, vec![error.to_string(), lesson.id.clone()]));
+            notices.push((Word::SetupFailed, vec![error.to_string().into(), lesson.id.clone().into()]));
         }
         self.host.catch_up().await;
         self.read_tap();
@@ -125,25 +127,80 @@ impl Actor {
         if fresh && self.engine.lacks(&lesson, this).is_none() {
             for line in &this.faults {
                 match self.play(std::slice::from_ref(line)).await {
-                    Ok(()) => notices.push((Word::Fault, vec![line.clone()])),
+                    Ok(()) => notices.push((Word::Fault, vec![line.clone().into()])),
                     // The step is open all the same: where it was entered from may not be there any
                     // more.
                     Err(Error::Stopped { .. }) => {
-                        notices.push((Word::FaultsStopped, vec![this.id.clone()]));
+                        notices.push((Word::FaultsStopped, vec![(step + 1).to_string().into()]));
                         break;
                     }
-                    Err(error) => notices.push((Word::FaultFailed, vec![error.to_string()])),
+                    Err(error) => notices.push((Word::FaultFailed, vec![error.to_string().into()])),
                 }
             }
         }
         self.host.catch_up().await;
         self.read_tap();
         self.engine.progress.lesson(&lesson.id).going = None;
+        let gone = self.gone(&lesson.steps[step]).await;
         self.show(lesson, step);
         self.save();
         if let Some(open) = &mut self.engine.open {
+            open.gone = gone;
             open.notices.extend(notices);
         }
+    }
+
+    /// Looks which objects that a step builds on, and that lessons made, are not there. What cannot
+    /// be looked at counts as there.
+    pub(super) async fn gone(&self, step: &Step) -> BTreeSet<String> {
+        let mut gone = BTreeSet::new();
+        let mut looks: HashMap<String, Option<watch::Look>> = HashMap::new();
+        for base in base::of(step).into_iter().filter(|base| self.engine.is_made(base)) {
+            let kind = base.kind.qualified();
+            if !looks.contains_key(&kind) {
+                let look = watch::look(&self.client, &base.written, &self.engine.recorder.room).await;
+                looks.insert(kind.clone(), look.map(|(_, look)| look));
+            }
+            let place = (base.namespace.clone(), base.name.clone());
+            if looks[&kind].as_ref().is_some_and(|look| !look.there.contains(&place)) {
+                gone.insert(base.key());
+            }
+        }
+        gone
+    }
+
+    /// Makes what a step builds on and what is gone again: the teacher plays the lines that made it
+    /// before. Returns what the learner has to know.
+    pub(super) async fn make_again(&mut self, lesson: &Lesson, to: usize) -> Vec<Notice> {
+        let step = &lesson.steps[to];
+        let gone = self.gone(step).await;
+        let again = base::again(lesson, to, &gone, |step| self.engine.lacks(lesson, step).is_none());
+        if again == base::Again::default() {
+            return vec![];
+        }
+        for lines in &again.played {
+            let played = self.play(lines).await; // a refusal may be what a step is about
+            if Stopped::of(&played).is_err() {
+                break; // the step says what is still gone
+            }
+        }
+        self.host.catch_up().await;
+        self.read_tap();
+        let still = self.gone(step).await;
+        let name = |base: &base::Base| format!("{} {}", base.kind.kind, base.name);
+        let made =
+            base::of(step).into_iter().filter(|b| gone.contains(&b.key()) && !still.contains(&b.key()));
+        let made: BTreeSet<String> = made.map(|base| name(&base)).collect();
+        let mut notices = Vec::new();
+        if !made.is_empty() {
+            let names = made.into_iter().collect::<Vec<_>>().join(", ");
+            notices.push((Word::MadeAgain, vec![names.into()]));
+        }
+        if let Some(first) = again.left.first().filter(|_| !still.is_empty()) {
+            let number = (first + 1).to_string();
+            notices.push((Word::NotPlayed, vec![With::Steps(again.left.clone()), number.into()]));
+        }
+        notices
     }
 
     /// Puts a step on the screen: a new one begins now, an old one goes on.

@@ -5,11 +5,12 @@
 //! was never set up to its end is left closed, and the learner opens it.
 
 use super::Actor;
+use super::steps::Remake;
 use crate::cel::facts;
 use crate::format::Lesson;
 use crate::view::State;
 use crate::watch::{self, Then};
-use crate::words::Word;
+use crate::words::{Notice, Word};
 use cluster::undo::Past;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,13 +56,15 @@ impl Actor {
         let mut told = Vec::new();
         let arrived = match self.engine.progress.lesson(&lesson.id).going {
             None => None,
-            Some(since) => match self.arrive(lesson.clone(), step, since, &Value::Null).await {
-                Ok(notice) => Some(notice),
-                Err(why) => {
-                    told.extend(self.give_up_jump(&lesson, step, &why));
-                    None
+            Some(since) => {
+                match self.arrive(lesson.clone(), step, since, &Value::Null, Remake::Nothing).await {
+                    Ok(told) => Some(told),
+                    Err(why) => {
+                        told.extend(self.give_up_jump(&lesson, step, &why));
+                        None
+                    }
                 }
-            },
+            }
         };
         match arrived {
             Some(notice) => told.extend(notice),
@@ -70,7 +73,7 @@ impl Actor {
                 self.show(lesson.clone(), step);
                 // Faults end with the process in which they were injected.
                 if self.engine.state() == State::Open && !lesson.steps[step].faults.is_empty() {
-                    told.push((Word::FaultsEnded, vec![lesson.steps[step].id.clone()]));
+                    told.push((Word::FaultsEnded, vec![(step + 1).to_string().into()]));
                 }
             }
         }
@@ -82,19 +85,14 @@ impl Actor {
     /// Ends a jump that was cut off where it began: the step goes on from its former beginning, so
     /// that `goto` can ask anew what a way back would take by now. Returns what the learner has to
     /// know; nothing if no jump was cut off.
-    pub(super) fn give_up_jump(
-        &mut self,
-        lesson: &Lesson,
-        step: usize,
-        why: &str,
-    ) -> Option<(Word, Vec<String>)> {
+    pub(super) fn give_up_jump(&mut self, lesson: &Lesson, step: usize, why: &str) -> Option<Notice> {
         let since = self.engine.progress.lesson(&lesson.id).going.take()?;
         let id = &lesson.steps[step].id;
         if since == 0 {
             return None;
         }
         self.engine.progress.step(&lesson.id, id).since = since;
-        Some((Word::JumpCut, vec![why.into(), id.clone()]))
+        Some((Word::JumpCut, vec![why.to_string().into(), (step + 1).to_string().into()]))
     }
 
     /// Waits until the store answers, and notes its revision: a step that begins now begins there.

@@ -4,9 +4,11 @@ use super::*;
 use crate::stage::{self, Stage};
 use cluster::guest::Ground;
 use cluster::undo::{Moment, Past};
+use parking_lot::Mutex;
 use std::path::Path;
-use std::sync::Mutex;
 use tap::Record;
+
+mod again_tests;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -19,20 +21,27 @@ struct Sitting {
     views: channel::Receiver<Views>,
     crew: Crew,
     /// The teacher's kubectl connects to it and waits.
-    _silent: tokio::net::TcpListener,
+    _silent: Option<tokio::net::TcpListener>,
 }
 
 impl Sitting {
     async fn begin(dir: &Path, past: stage::Answer) -> Sitting {
         let (silent, address) = stage::silent().await;
-        let stage = Stage::new(dir, address, past).await;
+        let client = client::testing::Scripted::new(|_| None).await.client;
+        Sitting { _silent: Some(silent), ..Sitting::with(dir, past, address, client).await }
+    }
+
+    /// One whose teacher's kubectl has this server, and whose engine looks at the cluster by this
+    /// client.
+    async fn with(dir: &Path, past: stage::Answer, kubectl: std::net::SocketAddr, client: Client) -> Sitting {
+        let stage = Stage::seen_by(client, dir, kubectl, past);
         stage.tap().emit(Record::new(tap::Event::Commit(tap::Write::UPDATED)).revision(7));
         let (ask, questions) = mpsc::unbounded_channel();
         let (shown, views) = channel::channel(Views::default());
         let crew = Crew::new("lessons");
         let own = crew.clone();
         crew.spawn(async move { run(own, stage, Opened::default(), questions, shown).await.unwrap() });
-        Sitting { ask, views, crew, _silent: silent }
+        Sitting { ask, views, crew, _silent: None }
     }
 
     fn send(&self, lang: &str, ask: Ask) -> oneshot::Receiver<Reply> {
@@ -157,13 +166,13 @@ async fn a_jump_that_was_cut_off_goes_on_after_the_restart() {
         if let Past::Rewind { to: Moment::Revision(to) }
         | Past::RewindWithin { to: Moment::Revision(to), .. } = past
         {
-            keeps.lock().unwrap().push(to);
+            keeps.lock().push(to);
         }
         Box::pin(std::future::ready(Ok(json!({}))))
     });
     sitting = Sitting::begin(dir.path(), past).await;
     sitting.shows(|view| view.id == WITHOUT && view.step_id == "list").await;
-    assert_eq!(*asked.lock().unwrap(), [7]);
+    assert_eq!(*asked.lock(), [7]);
     let after = kept(dir.path());
     assert_eq!((after.lessons[WITHOUT].going, after.look(WITHOUT, "list").unwrap().since), (None, 7));
     sitting.crew.kill();
@@ -306,7 +315,7 @@ async fn a_cut_off_jump_that_fails_at_the_start_is_told_and_can_be_made_anew() {
     let (past, _goes) = server(|| Ok(json!([])), Err("the cluster changes too fast".into()));
     let mut sitting = Sitting::begin(dir.path(), past).await;
     let view = sitting.shows(|view| view.id == WITHOUT).await;
-    let told = |notice: &String| notice.contains("changes too fast") && notice.contains("`goto list`");
+    let told = |notice: &String| notice.contains("changes too fast") && notice.contains("`goto 1`");
     assert!(view.notices.iter().any(told), "{:?}", view.notices);
     sitting.answer("en", Ask::Hint).await.unwrap(); // it is written down with the next change
     let kept = kept(dir.path());

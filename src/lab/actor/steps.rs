@@ -4,7 +4,7 @@ use super::Actor;
 use super::play::Stopped;
 use crate::format::{Lesson, Step};
 use crate::view::State;
-use crate::words::{self, Word};
+use crate::words::{self, Notice, With, Word};
 use crate::{Error, own, progress, run};
 use cluster::undo::Past;
 use serde_json::Value;
@@ -26,9 +26,18 @@ pub(super) fn parts(word: &str) -> (Option<&str>, &str) {
 pub(super) fn named(lesson: &Lesson, step: &str, lang: &str) -> Result<usize, String> {
     let number = step.parse::<usize>().ok().filter(|n| (1..=lesson.steps.len()).contains(n)).map(|n| n - 1);
     lesson.step(step).or(number).ok_or_else(|| {
-        let known: Vec<&str> = lesson.steps.iter().map(|s| s.id.as_str()).collect();
+        let numbered = |(at, step): (usize, &Step)| format!("{} {}", at + 1, step.called(lang));
+        let known: Vec<String> = lesson.steps.iter().enumerate().map(numbered).collect();
         words::say(lang, Word::NoSuchStep, &[step, &known.join(", ")])
     })
+}
+
+/// What a jump makes again before its step begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Remake {
+    /// What the step builds on and what is gone. The learner has agreed to what that takes.
+    Missing,
+    Nothing,
 }
 
 impl Actor {
@@ -59,7 +68,7 @@ impl Actor {
             };
             return Err(words::say(lang, Word::NotDone, &[&next]));
         }
-        let passed = self.pass(&lesson.steps[step]).await.map_err(|stopped| stopped.say(lang))?;
+        let passed = self.pass(&lesson, step).await.map_err(|stopped| stopped.say(lang))?;
         if step + 1 < lesson.steps.len() {
             self.enter(lesson, step + 1).await;
             if let Some(open) = &mut self.engine.open {
@@ -79,15 +88,15 @@ impl Actor {
     ///
     /// # Errors
     /// The lines were stopped: the step is not passed.
-    async fn pass(&mut self, step: &Step) -> Result<Option<(Word, Vec<String>)>, Stopped> {
-        let lines = run::playable(&step.solution);
+    async fn pass(&mut self, lesson: &Lesson, at: usize) -> Result<Option<Notice>, Stopped> {
+        let lines = run::playable(&lesson.steps[at].solution);
         if self.engine.state() != State::Skipped || lines.is_empty() {
             return Ok(None);
         }
         let played = self.play(&lines).await; // a refusal may be what the step is about
         self.read_tap();
         Stopped::of(&played)?;
-        Ok(Some((Word::Played, vec![step.id.clone()])))
+        Ok(Some((Word::Played, vec![With::Steps(vec![at])])))
     }
 
     pub(super) fn back(&mut self, lang: &str) -> Result<(), String> {
@@ -128,8 +137,8 @@ impl Actor {
         let noted = self.engine.progress.lesson(&lesson.id);
         (noted.step, noted.going) = (lesson.steps[to].id.clone(), Some(since));
         self.save();
-        match self.arrive(lesson.clone(), to, since, plan).await {
-            Ok(notice) => notices.extend(notice),
+        match self.arrive(lesson.clone(), to, since, plan, Remake::Missing).await {
+            Ok(told) => notices.extend(told),
             Err(why) => {
                 // The open step stays open, and what was noted of the others is so again.
                 let noted = self.engine.progress.lesson(&lesson.id);
@@ -156,9 +165,9 @@ impl Actor {
         from: usize,
         to: usize,
         lang: &str,
-    ) -> Result<Vec<(Word, Vec<String>)>, String> {
+    ) -> Result<Vec<Notice>, String> {
         let (mut notices, mut done_for, mut left) = (Vec::new(), Vec::new(), Vec::new());
-        for step in &lesson.steps[from.min(to)..to] {
+        for (at, step) in lesson.steps.iter().enumerate().take(to).skip(from.min(to)) {
             let done = self.engine.progress.look(&lesson.id, &step.id).is_some_and(|s| s.done);
             if done || self.engine.lacks(lesson, step).is_some() {
                 continue;
@@ -167,27 +176,28 @@ impl Actor {
             // and what comes after it.
             let mut played = false;
             if left.is_empty() {
-                let ended = self.play(&step.solution).await;
+                let ended = self.play(&step.marked_solution()).await;
                 if let Err(stopped) = Stopped::of(&ended) {
                     self.read_tap();
                     return Err(stopped.say(lang));
                 }
                 played = !matches!(ended, Err(Error::Shell { .. }));
             }
-            if played { &mut done_for } else { &mut left }.push(step.id.clone());
+            if played { &mut done_for } else { &mut left }.push(at);
         }
         if !done_for.is_empty() {
-            notices.push((Word::Played, vec![done_for.join(", ")]));
+            notices.push((Word::Played, vec![With::Steps(done_for)]));
         }
-        if let Some(first) = left.first().cloned() {
-            notices.push((Word::NotPlayed, vec![left.join(", "), first]));
+        if let Some(first) = left.first().map(|at| (at + 1).to_string()) {
+            notices.push((Word::NotPlayed, vec![With::Steps(left), first.into()]));
         }
         Ok(notices)
     }
 
     /// The second half of a jump: puts the objects back as they were at a revision (0: leaves
-    /// them), and begins the step. What the learner has to know if they cannot be put back because
-    /// that history is no longer kept.
+    /// them), makes what the step builds on and what is gone again, and begins the step. Returns
+    /// what the learner has to know: of what was made again, and if the objects cannot be put back
+    /// because that history is no longer kept.
     ///
     /// # Errors
     /// They could not be put back for another reason, or a person has written since the plan was
@@ -198,7 +208,8 @@ impl Actor {
         step: usize,
         since: i64,
         plan: &Value,
-    ) -> Result<Option<(Word, Vec<String>)>, String> {
+        remake: Remake,
+    ) -> Result<Vec<Notice>, String> {
         let mut restored = true;
         if since > 0 {
             let back = Past::back(since, own::places(&lesson)).agreed(plan);
@@ -211,8 +222,15 @@ impl Actor {
             }
         }
         self.read_tap();
+        let mut told = match remake {
+            Remake::Missing => self.make_again(&lesson, step).await,
+            Remake::Nothing => vec![],
+        };
         self.enter(lesson, step).await;
-        Ok((!restored).then(|| (Word::NoRewind, vec![])))
+        if !restored {
+            told.push((Word::NoRewind, vec![]));
+        }
+        Ok(told)
     }
 
     /// Does the store no longer have what was at this revision? It has compacted it, or it has gone

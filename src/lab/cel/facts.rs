@@ -7,9 +7,10 @@ use api::kinds::{self, Kind};
 use api::labels::Selector;
 use cel::Value;
 use cluster::guest::Inside;
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// Names that stand for values.
 pub const VARIABLES: &[&str] = &["since_step", "now", "trace", "v", "typed", "ran"];
@@ -233,23 +234,23 @@ impl Facts {
 
     /// A new evaluation begins: the n-th mention of a probe is counted from one again.
     pub fn begin(&self) {
-        self.named.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.named.lock().clear();
     }
 
     /// What evaluations so far have missed.
     pub fn take_wanted(&self) -> Wanted {
-        std::mem::take(&mut self.wanted.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.wanted.lock())
     }
 
     /// The least of what is known of the answers that evaluations so far have used.
     pub fn oldest_used<T: Ord>(&self, known: impl Fn(&Probe) -> Option<T>) -> Option<T> {
-        let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = self.wanted.lock();
         wanted.used.iter().filter_map(known).min()
     }
 
     fn want(&self, note: impl FnOnce(&mut Wanted)) {
         self.open_question.store(true, Ordering::Relaxed);
-        note(&mut self.wanted.lock().unwrap_or_else(PoisonError::into_inner));
+        note(&mut self.wanted.lock());
     }
 
     /// Live objects; namespace `*` is all.
@@ -440,7 +441,7 @@ impl Facts {
     }
 
     pub(super) fn nth(&self, key: String) -> usize {
-        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut named = self.named.lock();
         let count = named.entry(key).or_default();
         *count += 1;
         *count - 1

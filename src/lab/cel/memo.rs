@@ -17,8 +17,9 @@ use super::{STDLIB, functions, value};
 use cel::common::ast::IdedExpr;
 use cel::common::types::CelBool;
 use cel::{Context, Value};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 /// Elements that a narrowed list keeps. At the bound the oldest go.
 pub const KEPT_MAX: usize = 5_000;
@@ -75,7 +76,7 @@ impl std::fmt::Debug for Memo {
 
 impl Memo {
     fn open(&self, facts: &Facts) -> MutexGuard<'_, Known> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.lock();
         let frame =
             Frame { since_step: facts.since_step, lesson_began: facts.lesson_began, epoch: facts.epoch };
         if known.frame != frame {
@@ -90,7 +91,7 @@ impl Memo {
     }
 
     pub fn work(&self) -> Work {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).work
+        self.0.lock().work
     }
 
     /// The elements that passed, and a number that differs if they do.
@@ -171,7 +172,7 @@ impl Memo {
 
     /// Expressions whose last evaluation was stopped, and why.
     pub fn stopped(&self) -> Vec<(String, String)> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.0.lock();
         known.stopped.iter().map(|(source, why)| (source.clone(), why.clone())).collect()
     }
 }

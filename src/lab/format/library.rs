@@ -1,7 +1,7 @@
 //! All lessons: those in the binary, or those in a directory.
 
 use super::super::debrief;
-use super::{Beats, Fault, Lesson, OTHERS, beats, file, parse};
+use super::{Beats, Fault, Lesson, OTHERS, Terms, beats, file, parse, terms};
 use include_dir::{Dir, include_dir};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,8 @@ pub fn directory() -> Option<PathBuf> {
 pub struct Library {
     pub lessons: Vec<Lesson>,
     pub beats: Beats,
+    /// The glossary.
+    pub terms: Terms,
     pub faults: Vec<Fault>,
 }
 
@@ -58,35 +60,26 @@ impl Library {
 
     fn of(files: &BTreeMap<PathBuf, String>) -> Library {
         let mut library = Library::default();
-        let beside = |file: &Path, stem: &str, ending: &str| -> Vec<(&str, &String, PathBuf)> {
+        let beside = |file: &'_ Path, stem: &str, ending: &str| -> Vec<(&'static str, &str, PathBuf)> {
             let other = |lang: &&'static str| {
                 let path = file.with_file_name(format!("{stem}.{lang}.{ending}"));
-                files.get(&path).map(|text| (*lang, text, path))
+                files.get(&path).map(|text| (*lang, text.as_str(), path))
             };
             OTHERS.iter().filter_map(other).collect()
         };
         for (file, text) in files {
-            match file.file_name().and_then(|n| n.to_str()) {
-                Some("lesson.md") => {
-                    let others = beside(file, "lesson", "md");
-                    let others: Vec<(&str, &str, &Path)> =
-                        others.iter().map(|(l, t, p)| (*l, t.as_str(), p.as_path())).collect();
-                    match parse(text, file, &others) {
-                        Ok(lesson) => library.lessons.push(lesson),
-                        Err(faults) => library.faults.extend(faults),
-                    }
-                }
-                Some("_beats.yaml") => {
-                    let others = beside(file, "_beats", "yaml");
-                    let others: Vec<(&str, &str, &Path)> =
-                        others.iter().map(|(l, t, p)| (*l, t.as_str(), p.as_path())).collect();
-                    match beats::parse(text, file, &others) {
-                        Ok(beats) => library.beats.extend(beats),
-                        Err(faults) => library.faults.extend(faults),
-                    }
-                }
-                _ => {}
-            }
+            let Some(name) = file.file_name().and_then(|n| n.to_str()) else { continue };
+            let Some((stem, ending)) = name.split_once('.') else { continue };
+            let others = beside(file, stem, ending);
+            let others: Vec<_> =
+                others.iter().map(|(lang, text, path)| (*lang, *text, path.as_path())).collect();
+            let read = match name {
+                "lesson.md" => parse(text, file, &others).map(|lesson| library.lessons.push(lesson)),
+                "_beats.yaml" => beats::parse(text, file, &others).map(|beats| library.beats.extend(beats)),
+                "_terms.yaml" => terms::parse(text, file, &others).map(|terms| library.terms.extend(terms)),
+                _ => Ok(()),
+            };
+            library.faults.extend(read.err().into_iter().flatten());
         }
         library.lessons.sort_by_key(|l| (track_order(&l.track), l.track.clone(), l.order));
         library.check();
@@ -96,6 +89,7 @@ impl Library {
     /// What only shows when all are there.
     fn check(&mut self) {
         let ids: Vec<String> = self.lessons.iter().map(|l| l.id.clone()).collect();
+        self.faults.extend(self.terms.faults(&ids, Path::new("_terms.yaml")));
         for lesson in &self.lessons {
             let mut fault =
                 |what: String| self.faults.push(Fault { file: lesson.file.clone(), line: 1, what });
@@ -172,6 +166,30 @@ fn walk(directory: &Path, depth: usize, found: &mut impl FnMut(Result<PathBuf, F
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What a lesson prints in bold, `what` explains, in each language.
+    #[test]
+    fn every_bold_word_of_a_lesson_is_in_the_glossary() {
+        let (mut files, library) = (BTreeMap::new(), Library::built_in());
+        gather(&BUILT_IN, &mut files);
+        let is_lesson =
+            |path: &Path| path.file_stem().is_some_and(|stem| stem.to_string_lossy().starts_with("lesson"));
+        let (mut seen, mut missing) = (0, Vec::new());
+        for (path, text) in files.iter().filter(|(path, _)| is_lesson(path)) {
+            for word in text.split("**").skip(1).step_by(2) {
+                seen += 1;
+                if ["You can now", "이제"].iter().any(|opening| word.starts_with(opening)) {
+                    continue;
+                }
+                // In Korean the English word stands behind the Korean one, in brackets.
+                let words = word.split(['(', ')']).filter(|part| !part.is_empty());
+                let unknown = words.filter(|word| library.terms.find(word).is_none());
+                missing.extend(unknown.map(|word| format!("{}: {word}", path.display())));
+            }
+        }
+        assert!(seen > 100, "{seen}");
+        assert_eq!(missing, Vec::<String>::new());
+    }
 
     #[test]
     fn a_directory_of_lessons_is_read_and_searched() {

@@ -14,6 +14,7 @@ pub(crate) mod file;
 pub mod library;
 pub(crate) mod prose;
 pub(crate) mod raw;
+mod terms;
 mod track;
 mod translate;
 
@@ -21,6 +22,7 @@ pub use answer::{Answer, Form, Odd};
 pub use beats::{Beat, Beats};
 pub use library::Library;
 pub use prose::{Section, sh_blocks};
+pub use terms::{Term, Terms};
 pub use track::{VIEWS, parse};
 
 use super::cel::{Defines, Expr, Template};
@@ -105,6 +107,8 @@ pub struct Lesson {
 pub struct Step {
     pub id: String,
     pub task: Text,
+    /// The title of its section.
+    pub heading: Text,
     /// Markdown of the section with this id.
     pub prose: Text,
     /// The part of the section that is shown once the question is answered.
@@ -126,7 +130,9 @@ pub struct Step {
     pub optional: bool,
     pub hints: Vec<Hint>,
     pub solution: Vec<String>,
-    pub also: Vec<Vec<String>>,
+    /// Positions of lines of the solution that may fail: they are written with a `-` before them.
+    pub may_fail: BTreeSet<usize>,
+    pub also: Vec<Way>,
     pub wrong: Vec<Wrong>,
     /// Names of beats; `a | b` is the first that has something to tell.
     pub debrief: Vec<String>,
@@ -186,6 +192,14 @@ pub struct Hint {
     pub say: Templates,
 }
 
+/// Another way to solve a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Way {
+    pub lines: Vec<String>,
+    /// The learner is told of it when the step is done; others only prove the check.
+    pub show: bool,
+}
+
 #[derive(Clone, Debug)]
 pub struct Wrong {
     pub lines: Vec<String>,
@@ -216,6 +230,23 @@ impl Lesson {
 }
 
 impl Step {
+    /// What people call it: its heading, in quotation marks.
+    pub fn called(&self, lang: &str) -> String {
+        match self.heading.get(lang) {
+            "" => format!("“{}”", self.id),
+            heading => format!("“{heading}”"),
+        }
+    }
+
+    /// The solution with a `-` before each line that may fail, as the teacher plays it.
+    pub fn marked_solution(&self) -> Vec<String> {
+        let marked = |(at, line): (usize, &String)| match self.may_fail.contains(&at) {
+            true => format!("-{line}"),
+            false => line.clone(),
+        };
+        self.solution.iter().enumerate().map(marked).collect()
+    }
+
     /// Kinds of which it may ask what there was when it began.
     pub fn kinds_before(&self) -> impl Iterator<Item = String> {
         let checks = self.checks.iter().map(|check| &check.is).chain(self.keep.iter().map(|keep| &keep.is));

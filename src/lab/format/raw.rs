@@ -79,7 +79,7 @@ pub(crate) struct Step {
     pub hints: Vec<Hint>,
     pub solution: Vec<String>,
     #[serde(default)]
-    pub also: Vec<Vec<String>>,
+    pub also: Vec<Also>,
     #[serde(default)]
     pub wrong: Vec<Wrong>,
     #[serde(default)]
@@ -218,6 +218,67 @@ pub(crate) struct Beat {
     pub with: serde_json::Map<String, serde_json::Value>, // which keeps the order
     pub when: Option<String>,
     pub say: String,
+}
+
+// -- the glossary
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Term {
+    pub name: String,
+    #[serde(default)]
+    pub also: Vec<String>,
+    pub say: String,
+    #[serde(default)]
+    pub see: Vec<String>,
+    pub lesson: Option<String>,
+    #[serde(rename = "try")]
+    pub attempt: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TermWords {
+    pub name: String,
+    #[serde(default)]
+    pub also: Vec<String>,
+    pub say: String,
+}
+
+/// Lines of another way, or `{do, show}`. By hand, so that errors keep their line.
+pub(crate) struct Also {
+    pub lines: Vec<String>,
+    /// The learner is told of it when the step is done.
+    pub show: bool,
+}
+
+impl<'de> Deserialize<'de> for Also {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Also, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Marked {
+            #[serde(rename = "do")]
+            lines: Vec<String>,
+            #[serde(default)]
+            show: bool,
+        }
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Also;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of lines, or {do, show}")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Also, A::Error> {
+                let lines = Vec::deserialize(de::value::SeqAccessDeserializer::new(seq))?;
+                Ok(Also { lines, show: false })
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Also, A::Error> {
+                let marked = Marked::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                Ok(Also { lines: marked.lines, show: marked.show })
+            }
+        }
+        from.deserialize_any(Either)
+    }
 }
 
 /// One expression, or a list of them with a sentence each. By hand, so that errors keep their line.

@@ -5,11 +5,11 @@ use super::file::plain;
 use super::raw;
 use super::translate::translate;
 use super::{
-    Check, EN, Fault, Hint, Keep, Lesson, Lost, OTHERS, Predict, Repair, Step, Templates, Text, Wrong, asked,
-    expect, prose,
+    Check, EN, Fault, Hint, Keep, Lesson, Lost, OTHERS, Predict, Repair, Step, Templates, Text, Way, Wrong,
+    asked, expect, prose,
 };
 use crate::cel::Use;
-use crate::reach;
+use crate::{reach, run};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
@@ -216,7 +216,7 @@ fn check_head(on: &mut Compiler<'_>, raw: &raw::Lesson) {
 
 /// The verbs of the `fault` lines that a step plays itself or has the learner type.
 fn fault_verbs(step: &raw::Step) -> impl Iterator<Item = &str> {
-    let lines = step.faults.iter().chain(&step.solution).chain(step.also.iter().flatten());
+    let lines = step.faults.iter().chain(&step.solution).chain(step.also.iter().flat_map(|way| &way.lines));
     lines.filter_map(|line| {
         let mut words = line.trim_start_matches('-').split_whitespace();
         words.next().filter(|word| *word == "fault").and(words.next())
@@ -269,12 +269,14 @@ fn one_step(on: &mut Compiler<'_>, step: raw::Step, section: Option<&prose::Sect
         hints.push(Hint { id, tier: hint.tier, when: hint.when.and_then(|w| on.condition(&w)), say });
     }
     let lost = step.lost.and_then(|lost| lost_step(on, &step.id, lost));
-    if step.solution.is_empty() {
+    let (solution, may_fail) = run::unmarked(step.solution);
+    if solution.is_empty() {
         on.fault(&format!("id: {}", step.id), format!("step {:?} has no solution", step.id));
     }
     Step {
         id: step.id,
         task: Text::new(&step.task),
+        heading: Text::new(section.map_or("", |s| s.heading.as_str())),
         prose: Text::new(before),
         after: Text::new(after),
         view: step.view,
@@ -290,8 +292,9 @@ fn one_step(on: &mut Compiler<'_>, step: raw::Step, section: Option<&prose::Sect
         requires: step.requires,
         optional: step.optional,
         hints,
-        solution: step.solution,
-        also: step.also,
+        solution,
+        may_fail,
+        also: step.also.into_iter().map(|a| Way { lines: a.lines, show: a.show }).collect(),
         wrong: step.wrong.into_iter().map(|w| Wrong { lines: w.lines, why: w.why }).collect(),
         debrief: step.debrief,
         remember: Text::new(step.remember.as_deref().unwrap_or_default()),
@@ -356,7 +359,7 @@ mod tests {
         );
         let run = &lesson.steps[0];
         assert_eq!((run.checks.len(), run.hints.len(), run.wrong.len(), run.within.as_secs()), (2, 5, 5, 20));
-        assert_eq!(run.also[0].last().map(String::as_str), Some("."));
+        assert_eq!(run.also[0].lines.last().map(String::as_str), Some("."));
         assert_eq!(run.checks[1].that.get("ko"), "컨테이너가 준비되었다");
         assert!(
             run.prose.get("ko").contains("요청할 뿐이고") && lesson.intro.get(EN).contains("smallest thing")
@@ -401,6 +404,38 @@ mod tests {
             ),
             ["lesson.md:27: nothing here is called \"raedy\"; did you mean \"ready\"?"]
         );
+    }
+
+    #[test]
+    fn a_way_is_shown_to_the_learner_only_if_it_is_marked() {
+        let from = "    also:\n";
+        let to = "    also:\n      - {do: [\"kubectl run nginx-pod --image nginx\"], show: true}\n";
+        assert!(LESSON.contains(from));
+        let lesson = read(&LESSON.replacen(from, to, 1), KOREAN).unwrap();
+        let also = &lesson.steps[0].also;
+        assert_eq!(also[0], Way { lines: vec!["kubectl run nginx-pod --image nginx".into()], show: true });
+        assert!(!also[1].show && also[1].lines.len() > 1, "a plain list is a test case");
+        let slip = broken(from, "    also:\n      - {do: [\"ls\"], shwo: true}\n");
+        assert!(slip[0].contains("did you mean \"show\""), "{slip:?}");
+    }
+
+    /// The first line of a manifest's list begins with a `-`, too.
+    #[test]
+    fn a_line_of_a_solution_that_may_fail_is_marked() {
+        let (from, to) = (
+            "    solution: [\"kubectl exec nginx-pod -- hostname\"]",
+            "    solution: [\"-kubectl get pod ghost\", \"kubectl apply -f -\", \"- a\", \".\", \"-hostname\"]",
+        );
+        assert!(LESSON.contains(from));
+        let lesson = read(&LESSON.replacen(from, to, 1), KOREAN).unwrap();
+        let inside = &lesson.steps[1];
+        assert_eq!(
+            inside.solution,
+            ["kubectl get pod ghost", "kubectl apply -f -", "- a", ".", "hostname"],
+            "it is run without the mark"
+        );
+        assert_eq!(inside.may_fail, [0, 4].into());
+        assert_eq!(inside.marked_solution()[0], "-kubectl get pod ghost");
     }
 
     #[test]

@@ -51,6 +51,7 @@ pub(super) fn translate(
     for ((step, words), section) in lesson.steps.iter_mut().zip(words.steps).zip(&sections) {
         same_code(&mut on, step.prose.get(EN), &section.text, section.line);
         step.prose.put(lang, &section.text);
+        step.heading.put(lang, &section.heading);
         if section.after.is_empty() != step.after.get(EN).is_empty() {
             let what = format!("{} of step {:?} stands in one language only", prose::AFTER, step.id);
             on.faults.push(Fault { file: file.into(), line: section.line, what });

@@ -54,9 +54,10 @@ mod words;
 pub mod world;
 
 use cluster::undo::Loss;
+use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// The lab that is open, for the lesson engine beside the desk: a jump to an older revision would
 /// sweep the lab away.
@@ -76,13 +77,13 @@ impl Opened {
         // Until its clock runs, it is set up: that begins behind `base`.
         let began = |open: &book::Open| open.began.max(open.base + 1);
         let noted = open.map(|open| Noted { lab: open.lab.clone(), began: began(open), places });
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = noted;
+        *self.0.lock() = noted;
     }
 
     /// The open lab, if a way back to this store revision takes it away. `places`: the namespaces
     /// that go back; `None`: all.
     pub fn swept_by(&self, revision: i64, places: Option<&BTreeSet<String>>) -> Option<Loss> {
-        let open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = self.0.lock();
         let open = open.as_ref().filter(|open| revision < open.began)?;
         if let (Some(back), Some(labs)) = (places, &open.places)
             && back.is_disjoint(labs)
@@ -115,12 +116,12 @@ mod tests {
         assert_eq!(opened.swept_by(1, None), None, "none is open");
         let of = |name: &str| -> BTreeSet<String> { [name.to_string()].into() };
         let noted = |places| Some(Noted { lab: "wrong-image".into(), began: 40, places });
-        *opened.0.lock().unwrap() = noted(Some(of("zoo")));
+        *opened.0.lock() = noted(Some(of("zoo")));
         assert_eq!(opened.swept_by(39, None).unwrap().to_string(), "labs/wrong-image");
         assert_eq!(opened.swept_by(40, None), None);
         assert!(opened.swept_by(39, Some(&of("zoo"))).is_some());
         assert_eq!(opened.swept_by(39, Some(&of("default"))), None, "it stays in its namespace");
-        *opened.0.lock().unwrap() = noted(None);
+        *opened.0.lock() = noted(None);
         assert!(opened.swept_by(39, Some(&of("default"))).is_some(), "it may be anywhere");
         opened.note(None, None);
         assert_eq!(opened.swept_by(1, None), None);

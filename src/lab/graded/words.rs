@@ -27,7 +27,7 @@ texts! {
     PartsGone: "This lab builds on something that is gone: {}. `undo` takes back what removed it, and is noted in the record; `ropewalk lab start {} --seed {}` sets the lab up anew.", "이 실습에 필요한 오브젝트가 없어졌습니다: {}. `undo`로 되돌리거나(채점 기록에 남습니다) `ropewalk lab start {} --seed {}`로 실습을 처음부터 다시 준비하세요.";
     Cleared: "The store no longer had the state from before the lab, so these were deleted instead: {}", "실습 이전의 상태가 저장소에 남아 있지 않아 대신 다음을 삭제했습니다: {}";
     InTheWay: "this lab makes {}, which is there already and is not the lab's; delete it, or choose other names with --seed", "이 실습에서 만들 {} 오브젝트가 이미 있습니다. 실습에서 만든 것이 아니므로 먼저 삭제하거나 --seed로 다른 이름을 고르세요";
-    OnlyWith: "so from the beginning: counts together with {} only", "처음부터 그런 상태였으므로 {} 과제와 함께일 때만 인정됩니다";
+    OnlyWith: "it was so from the beginning, so it counts only together with this task: {}", "처음부터 그런 상태였으므로 다음 과제도 함께 해결해야 인정됩니다: {}";
     ByExec: "a command was run in a container of the lab, which this task excludes", "이 과제에서 허용하지 않는 컨테이너 안 명령 실행이 있었습니다";
     ByEphemeral: "a container was added to a running pod, which this task excludes", "이 과제에서 허용하지 않는 임시 컨테이너 추가가 있었습니다";
     ByStatus: "a status was written by hand; start the lab again", "상태(status)를 손으로 고쳤습니다. 실습을 다시 시작하세요";

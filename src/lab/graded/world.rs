@@ -17,10 +17,11 @@ use api::kinds::Kind;
 use client::Client;
 use client::kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, VersionMatch};
 use cluster::guest::{Host, Room};
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use task::Crew;
 use tokio::sync::{broadcast, mpsc, watch as channel};
@@ -402,7 +403,7 @@ impl World {
     }
 
     pub fn know(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock()
     }
 
     /// Everything that the tap has and nobody here has seen.

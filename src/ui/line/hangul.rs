@@ -7,6 +7,22 @@ pub(crate) fn latin_key(c: char) -> Option<char> {
     keys.next().filter(|_| keys.next().is_none())
 }
 
+/// A line as the same keys give it with an English layout: syllables are taken apart, everything
+/// else stays. `None` if nothing in it is Hangul.
+///
+/// The layout knows no capital letters but those of its double consonants. So `-A` and `-a` look
+/// alike, and kubectl has only the former.
+pub(crate) fn english_keys(line: &str) -> Option<String> {
+    if !line.chars().any(|c| keys_of(c).is_some()) {
+        return None;
+    }
+    let word = |word: &str| match word {
+        "-ㅁ" => "-A".to_string(),
+        _ => word.chars().map(|c| keys_of(c).unwrap_or_else(|| c.to_string())).collect(),
+    };
+    Some(line.split(' ').map(word).collect::<Vec<String>>().join(" "))
+}
+
 /// The keys of a two-set Korean layout that give this character.
 pub(super) fn keys_of(c: char) -> Option<String> {
     const FIRST: [&str; 19] =

@@ -1,18 +1,18 @@
 //! The session's words of lessons.
 
-use super::{CUT, Flow, Given, Lines, Manner, Session};
+use super::{CUT, Manner, Session};
+use crate::consent;
 use crate::lesson::{self, PageStyle};
 use crate::terminal;
 use crate::texts::Say;
-use crate::{consent, labs};
 use cluster::Error;
 use cluster::undo::Loss;
-use lab::graded::view::{Ask as LabAsk, LabView};
-use lab::view::{Ask, Entry, LessonView, Solution, State};
+use lab::view::{Ask, Entry, LessonView, State};
 use lang::charset::{eprintln, print, println};
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+mod solve;
 
 /// Why there is no answer.
 pub(super) enum Unanswered {
@@ -268,8 +268,16 @@ impl Session {
         self.shown(Ask::Sure { ask: Box::new(ask), agreed }, PageStyle::page)
     }
 
-    /// Asks whether the loss is meant. Ctrl-C is no.
+    /// Asks whether the loss is meant. Ctrl-C is no. News wait for the answer: they would overwrite
+    /// the question.
     fn agrees(&mut self) -> Result<bool, Unanswered> {
+        self.news.hold();
+        let agreed = self.put_question();
+        self.news.release();
+        agreed
+    }
+
+    fn put_question(&mut self) -> Result<bool, Unanswered> {
         consent::put_question(self.lang());
         let answered = self.await_answer(async {
             let _ = terminal::input_ready().await; // what cannot be waited for is read at once
@@ -319,74 +327,6 @@ impl Session {
             }
             Err(why) => self.unanswered(&why),
         }
-    }
-
-    /// Plays the step's solution, as the learner, line by line.
-    fn solve(&mut self, id: Option<String>) -> i32 {
-        if !self.alive() {
-            return 1;
-        }
-        if id.is_none() {
-            let place = self.place.clone();
-            let lab = self.await_answer(labs::asked::<LabView>(&place, self.lang(), LabAsk::Show));
-            match lab {
-                Ok(lab) if !lab.id.is_empty() && !lab.over && lab.left_s > 0 => {
-                    let tip = self.say(Say::SolveLabTry, &[]);
-                    self.complain(&self.say(Say::SolveLab, &[]), None, Some(&tip));
-                    return 1;
-                }
-                Err(why @ Unanswered::Cut) => return self.unanswered(&why),
-                // A foreign cluster has no lab engine, so the question is refused. The cluster's
-                // end and a damaged answer say nothing about the lab: then nothing is solved.
-                Err(
-                    why @ Unanswered::Refused(
-                        Error::NotRunning(_) | Error::Hangs { .. } | Error::Ended | Error::Control(_),
-                    ),
-                ) => {
-                    return self.unanswered(&why);
-                }
-                Ok(_) | Err(Unanswered::Refused(_)) => {}
-            }
-        }
-        let solution = match self.ask(Ask::Solve { id }) {
-            Ok(value) => serde_json::from_value::<Solution>(value).unwrap_or_default(),
-            Err(why) => return self.unanswered(&why),
-        };
-        let cut_off = self.play_solution(SolutionLines { rest: solution.lines.into() });
-        let _ = self.ask(Ask::Solved); // else the learner's next acts count as the solution's
-        if let Some(code) = cut_off {
-            return code;
-        }
-        let place = self.place.clone();
-        match self.await_answer(lesson::until_green(&place, self.lang())) {
-            Ok(Some(view)) => {
-                // At a terminal the one who watches says it.
-                if self.manner != Manner::Terminal {
-                    print!("{}", self.style().over(&view));
-                }
-                0
-            }
-            Ok(None) => {
-                self.complain(&self.say(Say::LessonStuck, &[]), None, None);
-                1
-            }
-            Err(why) => self.unanswered(&why),
-        }
-    }
-
-    /// Runs a solution's lines. Returns a code if one of them ends it: `exit`, Ctrl-C, or the end
-    /// of the shell. The rest is not played then.
-    fn play_solution(&mut self, mut played: SolutionLines) -> Option<i32> {
-        while let Some(line) = played.rest.pop_front() {
-            println!("{}", self.say(Say::LessonPlays, &[&line]));
-            if let Flow::Leave(code) = self.run(&line, &mut played) {
-                return Some(code);
-            }
-            if self.last == CUT || self.shell_lost {
-                return Some(self.last);
-            }
-        }
-        None
     }
 
     /// Says what the engine finds out by itself, until the cluster ends. After an error of the
@@ -475,23 +415,6 @@ fn question_id() -> String {
 /// Of a line on the learner's terminal, as wide as is pleasant to read.
 fn width() -> usize {
     usize::from(terminal::size().0).min(PageStyle::WIDEST)
-}
-
-/// Lines of a solution. A manifest ends with them, as it does with the file from which the proof of
-/// a lesson plays them.
-struct SolutionLines {
-    rest: VecDeque<String>,
-}
-
-impl Lines for SolutionLines {
-    fn more(&mut self) -> Given {
-        self.rest.pop_front().map_or(Given::End, Given::Text)
-    }
-    fn give_back(&mut self, text: String) {
-        for line in text.split('\n').rev() {
-            self.rest.push_front(line.to_string());
-        }
-    }
 }
 
 #[cfg(test)]

@@ -106,6 +106,12 @@ impl News {
         }
     }
 
+    /// Do they wait?
+    #[cfg(test)]
+    pub(super) fn is_held(&self) -> bool {
+        self.open().held
+    }
+
     /// From now on they wait.
     pub(super) fn hold(&self) {
         let unsaid = {

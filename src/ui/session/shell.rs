@@ -89,6 +89,11 @@ impl Session {
     fn suggest(&self, text: &str) {
         let words = line::cut(text).words;
         let Some(slip) = words.first() else { return };
+        // A program of the shell's, typed with a Korean keyboard layout on.
+        if let Some(meant) = line::english_keys(text).filter(|_| !slip.is_ascii()) {
+            eprintln!("{}", self.say(Say::DidYouMean, &[meant.trim()]));
+            return;
+        }
         if let Some(meant) = line::did_you_mean(slip) {
             let mut fixed = vec![meant.to_string()];
             fixed.extend_from_slice(&words[1..]);

@@ -6,8 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tap::{Cause, Component, Event, ObjectRef, Record};
 
+mod gate;
 mod traffic;
 
+pub(crate) use gate::Gate;
 pub(crate) use traffic::{Then, Traffic};
 
 /// Hops of one flow; what follows is not drawn.
@@ -40,11 +42,14 @@ pub(crate) enum Did {
     Answered {
         verb: String,
         code: u16,
+        /// The stage that refused it, if one did.
+        refused: Option<Gate>,
     },
     /// A component's request, from its first stage to its answer.
     Asked {
         verb: String,
         code: u16,
+        refused: Option<Gate>,
     },
     Scheduled {
         chosen: Option<String>,
@@ -79,7 +84,7 @@ impl Hop {
     pub(crate) fn writes(&self) -> bool {
         match &self.did {
             Did::Stored => true,
-            Did::Asked { verb, code } => {
+            Did::Asked { verb, code, .. } => {
                 *code < 400
                     && matches!(verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
             }
@@ -134,6 +139,18 @@ impl Flow {
         written.or_else(|| self.hops.iter().find(named)).and_then(|h| h.object.as_ref())
     }
 
+    /// How the command ended, if a stage of the API server refused it: the place of the answer
+    /// among the hops, its code, and the stage. kubectl may have asked before for an object that
+    /// is not there.
+    pub(crate) fn refused(&self) -> Option<(usize, u16, Gate)> {
+        let answers = self.hops.iter().enumerate().rev();
+        let (at, code, refused) = answers.into_iter().find_map(|(at, hop)| match &hop.did {
+            Did::Answered { code, refused, .. } => Some((at, *code, *refused)),
+            _ => None,
+        })?;
+        Some((at, code, refused?))
+    }
+
     /// How long the disk took for a revision, of the store's own record, in microseconds.
     pub(crate) fn fsync(&self, revision: u64) -> Option<u64> {
         self.fsyncs.get(&revision).copied()
@@ -180,16 +197,19 @@ impl Flow {
                 match &record.event {
                     Event::Commit(_) => (Spot::Api, Spot::Store, Did::Stored),
                     Event::Answer(answer) => {
-                        let verb = answer.verb.clone();
-                        (Spot::Api, Spot::Client, Did::Answered { verb, code: request.code })
+                        let (verb, code) = (answer.verb.clone(), request.code);
+                        let refused = Gate::of(code, &answer.message);
+                        (Spot::Api, Spot::Client, Did::Answered { verb, code, refused })
                     }
                     stage => (Spot::Client, Spot::Api, Did::Stage(stage.verb().to_string())),
                 }
             }
             Some(request) => {
-                let verb = record.answer()?.verb.clone(); // its answer tells of the whole
+                let answer = record.answer()?; // it tells of the whole
+                let (verb, code) = (answer.verb.clone(), request.code);
+                let refused = Gate::of(code, &answer.message);
                 let from = asker(&request.user_agent, &request.user);
-                (from, Spot::Api, Did::Asked { verb, code: request.code })
+                (from, Spot::Api, Did::Asked { verb, code, refused })
             }
             None => told(record),
         };

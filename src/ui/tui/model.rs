@@ -103,6 +103,8 @@ pub(crate) enum Scroll {
     To(usize),
     /// Where it is told what happened.
     Told,
+    /// Where the learner's own guess stands, with what the lesson says to it below.
+    Said,
 }
 
 impl Default for Scroll {

@@ -7,7 +7,7 @@ use super::layout;
 use super::model::{Lesson, Model, Overlay, Pane, Scroll, View};
 use super::terminal::Wish;
 use crossterm::event::KeyEventKind;
-use lab::view::{Entry, LessonView};
+use lab::view::{Entry, LessonView, State};
 use tap::{Component, Record};
 
 mod answer;
@@ -200,12 +200,16 @@ fn learn(model: &mut Model, view: LessonView) {
     let before = model.lesson.view.as_ref();
     let moved = before.is_none_or(|b| (&b.id, b.step) != (&view.id, view.step));
     let grew = before.is_some_and(|b| b.debrief.is_empty() && !view.debrief.is_empty());
+    let has_guessed = |v: &LessonView| v.predict.as_ref().is_some_and(|p| p.chosen.is_some());
+    let guessed = before.is_some_and(|b| !has_guessed(b)) && has_guessed(&view);
     if moved {
         model.lesson.since = model.now;
         model.lesson.scroll = if view.debrief.is_empty() { Scroll::To(0) } else { Scroll::Told };
         model.chosen = false;
     } else if grew {
         model.lesson.scroll = Scroll::Told;
+    } else if guessed && view.state == State::Open {
+        model.lesson.scroll = Scroll::Said;
     }
     if !model.chosen
         && let Some(named) = View::named(&view.diagram)

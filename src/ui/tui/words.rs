@@ -149,6 +149,14 @@ texts! { pub enum Word {
     HopStored: "etcd: stored as revision {}", "etcd: 저장, 리비전 {}";
     HopStoredPlain: "etcd: stored", "etcd: 저장";
     HopAnswered: "api → {}: {} {}", "api → {}: {} {}";
+    HopRefused: "api → {}: {} {}, refused by {}", "api → {}: {} {}, {}에서 거부";
+    BriefRefused: "✗ {} {}", "✗ {} {}";
+    HopAskedRefused: "{} → api: {} {}: {}, refused by {}", "{} → api: {} {}: {}, {}에서 거부";
+    FinishRefused: "{}: refused by {} ({})", "{}: {}에서 거부({})";
+    GateAuthentication: "authentication", "인증";
+    GateAuthorization: "authorization", "인가";
+    GateAdmission: "admission", "어드미션";
+    GateValidation: "validation", "유효성 검사";
     HopAsked: "{} → api: {} {}", "{} → api: {} {}";
     HopAskedRevision: "{} → api: {} {}, revision {}", "{} → api: {} {}, 리비전 {}";
     HopScheduled: "scheduler: {} of {} nodes fit, chose {}", "스케줄러: 노드 {}/{}개 통과, {} 선택";

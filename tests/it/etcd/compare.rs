@@ -11,7 +11,7 @@ use etcd::pb;
 use futures::StreamExt;
 use rng::Rng;
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 const HISTORIES: u64 = 6;
@@ -69,15 +69,21 @@ impl Watches {
         Some(response.created)
     }
 
-    /// Takes responses until as much was seen as elsewhere, and then for as long as something
-    /// comes.
-    async fn follow(&mut self, wanted: usize) {
-        while self.weight() < wanted && self.next(PATIENCE).await.is_some() {}
-        while self.next(QUIET).await.is_some() {}
-    }
-
     fn weight(&self) -> usize {
         self.seen.values().map(|s| s.events.len() + usize::from(s.canceled)).sum()
+    }
+}
+
+/// Takes responses of both until they have seen the same, and then for as long as one comes:
+/// neither may have seen more. A store that is slow to tell is waited for.
+async fn follow(here: &mut Watches, there: &mut Watches) {
+    let begun = Instant::now();
+    loop {
+        let (ours, theirs) = tokio::join!(here.next(QUIET), there.next(QUIET));
+        let is_silent = ours.is_none() && theirs.is_none();
+        if is_silent && (here.seen == there.seen || begun.elapsed() > PATIENCE) {
+            return;
+        }
     }
 }
 
@@ -150,13 +156,11 @@ async fn history(seed: u64, ours: &Channel, real: &Channel) -> usize {
     let creates: Vec<_> = (0..WATCHES).map(|n| create(&rng, n, chance.revision, chance.compacted)).collect();
     let (mut here, mut there) = (Watches::open(ours, &creates).await, Watches::open(real, &creates).await);
     // what they find in the past, before more happens: etcd takes its time
-    here.follow(0).await;
-    there.follow(here.weight()).await;
+    follow(&mut here, &mut there).await;
     for n in CALLS..2 * CALLS {
         both(&mut chance, n, false).await;
     }
-    here.follow(0).await;
-    there.follow(here.weight()).await;
+    follow(&mut here, &mut there).await;
     for (id, seen) in &here.seen {
         assert_eq!(Some(seen), there.seen.get(id), "ROPEWALK_ETCD_SEED={seed}, watch {id}: {creates:?}");
     }

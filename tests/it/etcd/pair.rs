@@ -1,6 +1,6 @@
 //! A member of ours and a real etcd, both new, with a client each.
 
-use super::super::support::skip;
+use super::super::support::{PATIENCE, skip};
 use etcd::grpc::client::{Channel, Endpoint};
 use etcd::{Config, Server, grpc, member_id, pb};
 use pki::{Ca, Subject, client_config, mutual_server_config};
@@ -88,7 +88,7 @@ impl Drop for Process {
 impl Real {
     /// `None`, with a word, on a machine without etcd.
     pub(super) async fn start(dir: &Path) -> Option<Real> {
-        Real::begin(dir, free(), free(), None).await
+        Real::begin_anew(dir, None).await
     }
 
     /// One that wants to see certificates: `ca.crt`, `client.crt` and `client.key` in `dir` are
@@ -102,25 +102,45 @@ impl Real {
             std::fs::write(dir.join(format!("{name}.key")), &identity.key_pem).unwrap();
         }
         let tls = client_config(Some(&client), ca.pem(), &["h2"]).unwrap();
-        Real::begin(dir, free(), free(), Some(tls)).await
+        Real::begin_anew(dir, Some(tls)).await
     }
 
     /// Killed, and begun again on the same data and port.
     pub(super) async fn again(self) -> Real {
         let Real { client, port, peer, dir, tls, _process } = self;
         drop((client, _process));
-        Real::begin(&dir, port, peer, tls).await.unwrap()
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(real) = Real::begin(&dir, port, peer, tls.clone()).await {
+                return real;
+            }
+            assert!(Instant::now() < deadline, "etcd ends as soon as it is begun again on port {port}");
+        }
     }
 
-    async fn begin(dir: &Path, port: u16, peer: u16, tls: Option<Arc<rustls::ClientConfig>>) -> Option<Real> {
-        let Some(program) = on_path("etcd") else {
+    /// Begins one on a new store. Another process may take a port before etcd does: then etcd ends,
+    /// and is begun on other ports.
+    async fn begin_anew(dir: &Path, tls: Option<Arc<rustls::ClientConfig>>) -> Option<Real> {
+        if on_path("etcd").is_none() {
             skip("there is no etcd on PATH to compare with");
             return None;
-        };
+        }
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(real) = Real::begin(dir, free(), free(), tls.clone()).await {
+                return Some(real);
+            }
+            assert!(Instant::now() < deadline, "etcd ends as soon as it is begun");
+            let _ = std::fs::remove_dir_all(dir.join("real")); // it names the ports of the try before
+        }
+    }
+
+    /// Returns `None` if etcd ends before it answers.
+    async fn begin(dir: &Path, port: u16, peer: u16, tls: Option<Arc<rustls::ClientConfig>>) -> Option<Real> {
         let scheme = if tls.is_some() { "https" } else { "http" };
         let url = format!("{scheme}://127.0.0.1:{port}");
         let peers = format!("http://127.0.0.1:{peer}");
-        let mut command = Command::new(program);
+        let mut command = Command::new("etcd");
         command
             .args(["--name", "one", "--log-level", "error", "--unsafe-no-fsync", "--data-dir"])
             .arg(dir.join("real"))
@@ -135,18 +155,22 @@ impl Real {
             command.arg("--client-cert-auth").arg("--trusted-ca-file").arg(file("ca.crt"));
             command.arg("--cert-file").arg(file("member.crt")).arg("--key-file").arg(file("member.key"));
         }
-        let process = Process(command.spawn().unwrap());
+        let mut process = Process(command.spawn().unwrap());
         let endpoint = Endpoint { tls: tls.is_some(), host: "127.0.0.1".into(), port };
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + PATIENCE;
         loop {
             // It listens before it has a leader; a linearizable read waits for that.
             if let Ok(client) = Channel::connect(&endpoint, tls.clone()).await {
                 let read = pb::RangeRequest { key: "ready".into(), ..Default::default() };
                 let answer = client.unary::<_, pb::RangeResponse>("/etcdserverpb.KV/Range", read).await;
-                if answer.is_ok() {
+                // An answer on a port that etcd did not get is another server's.
+                if answer.is_ok() && process.0.try_wait().unwrap().is_none() {
                     let dir = dir.to_path_buf();
                     return Some(Real { client, port, peer, dir, tls, _process: process });
                 }
+            }
+            if process.0.try_wait().unwrap().is_some() {
+                return None;
             }
             assert!(Instant::now() < deadline, "etcd does not answer on port {port}");
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -10,6 +10,17 @@ use std::process::Command;
 
 const LINES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/etcdctl/lines.txt");
 
+/// Runs what does not end by itself until N pieces of its output, cut at lines and commas, have a
+/// word in them; then it is sent TERM. Answers with its code.
+const UNTIL_SAYS: &str = r#"
+until_says() {
+    n=$1 word=$2; shift 2; : >said; "$@" >said & pid=$!
+    while [ "$(tr ',' '\n' <said | grep -c -e "$word")" -lt "$n" ] && kill -0 $pid 2>/dev/null; do sleep 0.1; done
+    { kill $pid; wait $pid; code=$?; } 2>/dev/null # a shell may name the signal
+    cat said; return $code
+}
+"#;
+
 /// Sections with their lines; what stands before the first is the heading.
 fn sections() -> Vec<(String, Vec<String>)> {
     let text = std::fs::read_to_string(LINES).unwrap();
@@ -51,7 +62,11 @@ impl Store {
 fn run(store: &Store, bin: &Path, home: &Path, line: &str) -> String {
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
     let mut command = Command::new("sh");
-    command.args(["-c", line]).env("PATH", path).env("ROPEWALK_HOME", home).env_remove("KUBECONFIG");
+    command
+        .args(["-c", &format!("{UNTIL_SAYS}{line}")])
+        .env("PATH", path)
+        .env("ROPEWALK_HOME", home)
+        .env_remove("KUBECONFIG");
     command.envs(store.variables.iter().map(|(name, value)| (name, value))).current_dir(home);
     let output = command.stdin(std::process::Stdio::null()).output().unwrap();
     let mut said = String::from_utf8_lossy(&output.stdout).into_owned();

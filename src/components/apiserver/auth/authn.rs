@@ -377,6 +377,18 @@ mod tests {
         }
     }
 
+    /// The token in a Secret of a service account of the namespace `default`.
+    fn secret_token(keys: &pki::TokenKey, secret: &str, name: &str, uid: &str) -> String {
+        let claims = serde_json::json!({
+            "iss": pki::LEGACY_ISSUER, "sub": format!("system:serviceaccount:default:{name}"),
+            "kubernetes.io/serviceaccount/namespace": "default",
+            "kubernetes.io/serviceaccount/secret.name": secret,
+            "kubernetes.io/serviceaccount/service-account.name": name,
+            "kubernetes.io/serviceaccount/service-account.uid": uid,
+        });
+        keys.sign(&claims).unwrap()
+    }
+
     /// Its claims are remembered for ten seconds: a Secret or an account that is gone ends it all
     /// the same.
     #[tokio::test(flavor = "multi_thread")]
@@ -403,16 +415,7 @@ mod tests {
             assert_eq!(code, 201, "{made}");
             text(&made, "metadata.uid").to_string()
         };
-        let token = |secret: &str, name: &str, uid: &str| {
-            let claims = json!({
-                "iss": pki::LEGACY_ISSUER, "sub": format!("system:serviceaccount:default:{name}"),
-                "kubernetes.io/serviceaccount/namespace": "default",
-                "kubernetes.io/serviceaccount/secret.name": secret,
-                "kubernetes.io/serviceaccount/service-account.name": name,
-                "kubernetes.io/serviceaccount/service-account.uid": uid,
-            });
-            keys.sign(&claims).unwrap()
-        };
+        let token = |secret: &str, name: &str, uid: &str| secret_token(&keys, secret, name, uid);
         let secret = async |name: &str, account: &str, token: &str| {
             let meta = json!({"name": name, "annotations": {"kubernetes.io/service-account.name": account}});
             let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": meta,

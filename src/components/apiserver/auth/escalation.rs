@@ -6,16 +6,20 @@ use crate::auth::rbac::{Attributes, allows, rules};
 use crate::auth::user::{MASTERS, User};
 use crate::flowcontrol::compute::Pace;
 use crate::request::context::Context;
+use crate::storage::object::Object;
 use api::kinds::Kind;
 use api::path::cut;
 use api::value::{self, at, list, text};
 use api::{Status, meta};
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// Rules that a refusal shows, and bytes of each of them and of the user's groups.
 const SHOWN_MAX: usize = 10;
 const SHOWN_BYTES: usize = 512;
+/// The refusal of rules that are too much to compare.
+const TOO_MANY: &str = "the rules name too many combinations of verbs, groups, resources and names to compare them with the user's own; make several roles of it";
 
 /// Refuses a role or binding that would give more than the user has. `old`: what is stored, `None`
 /// for a new object.
@@ -33,89 +37,111 @@ pub(crate) async fn check(
     object: &Value,
     old: Option<&Value>,
 ) -> Result<(), Status> {
-    let user = &ctx.user;
-    if kind.group != "rbac.authorization.k8s.io" || user.is_in(MASTERS) {
+    if kind.group != "rbac.authorization.k8s.io" || ctx.user.is_in(MASTERS) {
         return Ok(());
     }
     if old.is_some_and(|old| changes_only_deletion(object, old)) {
         return Ok(());
     }
-    let namespace = meta::namespace(object);
-    let bound;
-    let granted = match kind.kind {
-        "Role" | "ClusterRole" => {
-            if may(state, user, "escalate", kind.plural, namespace, &ctx.info.name) {
-                return Ok(());
-            }
-            list(object, "rules")
-        }
-        _ => {
-            let name = text(object, "roleRef.name");
-            let (resource, key) = match text(object, "roleRef.kind") {
-                "Role" => ("roles", format!("{namespace}/{name}")),
-                _ => ("clusterroles", name.to_string()),
-            };
-            if may(state, user, "bind", resource, namespace, name) {
-                return Ok(());
-            }
-            let Some(role) = state.cache.get(resource, &key) else {
-                return Err(Status::not_found(kind.group, resource, name));
-            };
-            bound = role;
-            rules(&bound)
-        }
-    };
-    let refuse = |why: &str| Err(Status::forbidden(kind.group, kind.plural, meta::name(object), why));
-    const TOO_MANY: &str = "the rules name too many combinations of verbs, groups, resources and names to compare them with the user's own; make several roles of it";
-    if combinations(granted) > COMBINATIONS_MAX {
-        return refuse(TOO_MANY);
+    let Some(granted) = granted(state, ctx, kind, object)? else { return Ok(()) };
+    let refuse = |why: &str| Status::forbidden(kind.group, kind.plural, meta::name(object), why);
+    if combinations(granted.rules()) > COMBINATIONS_MAX {
+        return Err(refuse(TOO_MANY));
     }
     let mut pace = Pace::default();
-    let roles: Vec<_> = state.roles(user, namespace).collect();
+    let roles: Vec<_> = state.roles(&ctx.user, meta::namespace(object)).collect();
     let mut held = Held::default();
     for rule in roles.iter().flat_map(|role| rules(role)) {
         pace.step(held.add(rule)).await;
     }
-    let (mut missing, mut shown_rules) = (0, vec![]);
-    for rule in granted {
-        match held.covers(rule, &mut pace).await {
-            None => return refuse(TOO_MANY),
-            Some(true) => {}
-            Some(false) => {
-                missing += 1;
-                if missing <= SHOWN_MAX {
-                    shown_rules.push(cut(shown(rule), SHOWN_BYTES));
-                }
-            }
+    let missing = held.missing(granted.rules(), &mut pace).await.ok_or_else(|| refuse(TOO_MANY))?;
+    if missing.count > 0 {
+        return Err(refuse(&missing.refusal(&ctx.user)));
+    }
+    // A controller fills the rules in later, from roles that anybody may label: a user who sets or
+    // changes the aggregation rule needs every right.
+    let aggregates = |role: &Value| !value::empty(role, "aggregationRule.clusterRoleSelectors");
+    let is_aggregated = kind.kind == "ClusterRole" && (aggregates(object) || old.is_some_and(aggregates));
+    if is_aggregated && !held.covers_everything(&mut pace).await {
+        return Err(refuse("must have cluster-admin privileges to use an aggregationRule"));
+    }
+    Ok(())
+}
+
+/// The rules that a role has, or that a binding gives.
+enum Granted<'a> {
+    ByRole(&'a [Value]),
+    /// Those of the role that the binding refers to.
+    ByBinding(Arc<Object>),
+}
+
+impl Granted<'_> {
+    fn rules(&self) -> &[Value] {
+        match self {
+            Granted::ByRole(rules) => rules,
+            Granted::ByBinding(role) => rules(role),
         }
     }
-    if missing > 0 {
-        if missing > SHOWN_MAX {
-            shown_rules.push(format!("and {} more", missing - SHOWN_MAX));
+}
+
+/// The rules that have to be compared with the user's own. `None`: the user may give them without
+/// having them, by the verb `escalate` on the role, or `bind` on the role that a binding refers to.
+///
+/// # Errors
+/// 404 if the role of a binding does not exist.
+fn granted<'a>(
+    state: &State,
+    ctx: &Context,
+    kind: &Kind,
+    object: &'a Value,
+) -> Result<Option<Granted<'a>>, Status> {
+    let (user, namespace) = (&ctx.user, meta::namespace(object));
+    if matches!(kind.kind, "Role" | "ClusterRole") {
+        let may_escalate = may(state, user, "escalate", kind.plural, namespace, &ctx.info.name);
+        return Ok((!may_escalate).then(|| Granted::ByRole(list(object, "rules"))));
+    }
+    let name = text(object, "roleRef.name");
+    let (resource, key) = match text(object, "roleRef.kind") {
+        "Role" => ("roles", format!("{namespace}/{name}")),
+        _ => ("clusterroles", name.to_string()),
+    };
+    if may(state, user, "bind", resource, namespace, name) {
+        return Ok(None);
+    }
+    let role = state.cache.get(resource, &key);
+    let role = role.ok_or_else(|| Status::not_found(kind.group, resource, name))?;
+    Ok(Some(Granted::ByBinding(role)))
+}
+
+/// Rules that a user lacks.
+#[derive(Default)]
+struct Missing {
+    count: usize,
+    /// The first [`SHOWN_MAX`] of them, as the refusal shows them.
+    shown: Vec<String>,
+}
+
+impl Missing {
+    fn add(&mut self, rule: &Value) {
+        self.count += 1;
+        if self.count <= SHOWN_MAX {
+            self.shown.push(cut(shown(rule), SHOWN_BYTES));
+        }
+    }
+
+    /// Upstream's message.
+    fn refusal(mut self, user: &User) -> String {
+        if self.count > SHOWN_MAX {
+            self.shown.push(format!("and {} more", self.count - SHOWN_MAX));
         }
         let groups: Vec<String> = user.groups.iter().map(|g| format!("{g:?}")).collect();
-        return refuse(&format!(
+        format!(
             "user {:?} (groups=[{}]) is attempting to grant RBAC permissions not currently held:\n{}",
             user.name,
             cut(groups.join(" "), SHOWN_BYTES),
-            shown_rules.join("\n")
-        ));
+            self.shown.join("\n")
+        )
     }
-    // A controller fills the rules in later, from roles that anybody may label: whoever sets or
-    // changes the rule needs every right.
-    let aggregates = |role: &Value| !value::empty(role, "aggregationRule.clusterRoleSelectors");
-    if kind.kind == "ClusterRole" && (aggregates(object) || old.is_some_and(aggregates)) {
-        let everything = [
-            json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}),
-            json!({"verbs": ["*"], "nonResourceURLs": ["*"]}),
-        ];
-        for rule in &everything {
-            if held.covers(rule, &mut pace).await != Some(true) {
-                return refuse("must have cluster-admin privileges to use an aggregationRule");
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Records whether a change touches nothing but what a deletion needs: owners, finalizers, and who
@@ -235,6 +261,31 @@ impl<'a> Held<'a> {
             }
         }
         Some(true)
+    }
+
+    /// The rules that are not covered. `None` if that is too much to compare.
+    async fn missing(&mut self, granted: &[Value], pace: &mut Pace) -> Option<Missing> {
+        let mut missing = Missing::default();
+        for rule in granted {
+            if !self.covers(rule, pace).await? {
+                missing.add(rule);
+            }
+        }
+        Some(missing)
+    }
+
+    /// Are all rights held, those of a cluster administrator?
+    async fn covers_everything(&mut self, pace: &mut Pace) -> bool {
+        let everything = [
+            json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}),
+            json!({"verbs": ["*"], "nonResourceURLs": ["*"]}),
+        ];
+        for rule in &everything {
+            if self.covers(rule, pace).await != Some(true) {
+                return false;
+            }
+        }
+        true
     }
 }
 

@@ -101,10 +101,11 @@ impl Compute {
         }
     }
 
-    /// Large requests of administrators and the control plane that are worked on now.
+    /// Large requests of administrators and the control plane that are worked on now, and those
+    /// that wait for a turn.
     #[cfg(any(test, feature = "testing"))]
-    pub(crate) fn large_of_components(&self) -> usize {
-        self.components.large.running()
+    pub(crate) fn large_of_components(&self) -> (usize, usize) {
+        (self.components.large.running(), self.components.large.waiting())
     }
 
     /// The turns of their long lists.

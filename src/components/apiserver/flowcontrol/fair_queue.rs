@@ -162,6 +162,13 @@ impl FairQueue {
     pub(crate) fn running(&self) -> usize {
         self.lock().all
     }
+
+    /// The requests that wait, once the turns that are free have been handed out.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn waiting(self: &Arc<FairQueue>) -> usize {
+        self.serve(); // a request that was just made may be before that
+        self.lock().waiting.values().map(VecDeque::len).sum()
+    }
 }
 
 impl Permit {

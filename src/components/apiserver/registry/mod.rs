@@ -2,7 +2,7 @@
 //!
 //! | file | part |
 //! |---|---|
-//! | `read`, `watch`, `filter` | get, list, watch, and their selectors |
+//! | `read`, `list_past`, `watch`, `filter` | get, list, a list at an earlier revision, watch, and their selectors |
 //! | `write` | create, update, patch, server-side apply |
 //! | `delete` | delete and deletecollection |
 //! | `subresources`, `eviction` | scale, binding, token; deletes that ask a disruption budget |
@@ -17,6 +17,7 @@ pub(crate) mod crd;
 pub(crate) mod delete;
 pub(crate) mod eviction;
 pub(crate) mod filter;
+mod list_past;
 pub(crate) mod metrics;
 pub(crate) mod read;
 pub(crate) mod services;

@@ -1,22 +1,20 @@
 //! Get and list.
 
 use crate::State;
-use crate::flowcontrol::compute::{LARGE, ListBody, Pace};
+use crate::flowcontrol::compute::{ListBody, Pace};
 use crate::flowcontrol::fair_queue::Permit;
 use crate::registry::filter::Filter;
+use crate::registry::list_past::PastList;
 use crate::request::context::Context;
 use crate::request::http::Answer;
-use crate::request::negotiate::{self, ListMeta, ListWriter, form};
-use crate::storage::cache::{Measure, ROOT};
+use crate::request::negotiate::{self, ListMeta, form};
 use crate::storage::object::Object;
-use crate::storage::store::{object_key, status_of};
+use crate::storage::store::object_key;
 use api::Status;
 use api::errors::Errors;
 use api::kinds::Kind;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use bytes::Bytes;
-use etcd::api::{KeyValue, RangeRequest};
 use http_body::Body as _;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -25,19 +23,6 @@ use std::time::Duration;
 
 /// How long a list waits for a revision that is still to come.
 const FUTURE_WAIT: Duration = Duration::from_secs(3);
-/// How many times as long it takes to decode and check an object as to copy it, about.
-const DECODING: usize = 16;
-/// Keys of the first page that is read from the store for a list of the past, and of the largest.
-/// Pages double, as upstream's: only one of them is in memory beside the answer, and a selector
-/// that matches little costs few of them.
-const PAGE: i64 = 500;
-const PAGE_MAX: i64 = 10_000;
-/// Bytes of a page, about: how many objects that is, the page before tells (today's objects for the
-/// first), and it has at most as many objects as have shown how large they are. Example: pages of a
-/// namespace that is empty today have 1, 1, 2, 4 objects, because its objects of the past may be of
-/// any size; a large object in front of many small ones makes the next page short, and not all
-/// pages.
-const PAGE_BYTES: usize = 4 << 20;
 
 /// Answers one object. Without a `resourceVersion` as the store has it now; with one as this server
 /// remembers it, once it has reached that revision: 0 is any, and needs no quorum of the store.
@@ -137,7 +122,7 @@ pub(crate) fn revision(text: &str) -> Result<i64, Status> {
     })
 }
 
-fn encode(revision: i64, start: &str) -> String {
+pub(super) fn encode(revision: i64, start: &str) -> String {
     URL_SAFE_NO_PAD.encode(json!({"v": "meta.k8s.io/v1", "rv": revision, "start": start}).to_string())
 }
 
@@ -191,11 +176,12 @@ pub(crate) async fn list(state: &State, ctx: &Context, kind: &Kind) -> Result<An
         At::Any => filled(state).await?,
         At::NotOlderThan(n) => reach(state, n).await?,
         At::Exactly(revision) => {
-            return from_store(state, ctx, kind, form, &filter, &Page { revision, start: "", limit }).await;
+            let filter = &filter;
+            return PastList { state, ctx, kind, form, filter, revision, start: "", limit }.answer().await;
         }
         At::Continue { revision, start } => {
-            let page = Page { revision, start: &start, limit };
-            return from_store(state, ctx, kind, form, &filter, &page).await;
+            let (filter, start) = (&filter, start.as_str());
+            return PastList { state, ctx, kind, form, filter, revision, start, limit }.answer().await;
         }
     }
     // A selector looks at all objects, and lets other tasks on meanwhile: many such lists must not
@@ -284,13 +270,13 @@ pub(crate) fn looked_at(state: &State, kind: &Kind, filter: &Filter) -> usize {
 }
 
 /// The keys of a filter's namespace begin so.
-fn prefix_of(filter: &Filter) -> String {
+pub(super) fn prefix_of(filter: &Filter) -> String {
     if filter.namespace.is_empty() { String::new() } else { format!("{}/", filter.namespace) }
 }
 
 /// Waits for the memory of a list that takes about `bytes` bytes, and for a turn if `work` bytes
 /// have to be worked on for it.
-async fn reserve(
+pub(super) async fn reserve(
     state: &State,
     ctx: &Context,
     bytes: usize,
@@ -334,163 +320,4 @@ pub(crate) async fn matching(
         pace.step(0).await;
     }
     (objects, snapshot.revision)
-}
-
-/// Which part of a list of the past is wanted.
-struct Page<'a> {
-    revision: i64,
-    /// The key that it begins with; empty for the first.
-    start: &'a str,
-    /// Objects; 0 for all.
-    limit: i64,
-}
-
-/// What a list of the past takes, as today's objects tell.
-struct Forecast {
-    /// Bytes of the answer.
-    answer: usize,
-    /// Bytes of the objects that are looked at for it.
-    scanned: usize,
-    /// Bytes of one object.
-    each: usize,
-    /// Objects that tell this.
-    count: usize,
-}
-
-async fn forecast(
-    state: &State,
-    kind: &Kind,
-    form: negotiate::Form,
-    filter: &Filter,
-    most: usize,
-) -> Forecast {
-    let Measure { count, objects: all, .. } = state.cache.measure(kind.place(), &prefix_of(filter));
-    let (today, _) = matching(state, kind, filter).await;
-    let today: Vec<Arc<Object>> = today.into_iter().map(|(_, object)| object).collect();
-    let answer = negotiate::estimate(form, &today) / today.len().max(1) * today.len().min(most);
-    let each = (all / count.max(1)).max(1);
-    // Nobody knows how many objects a selector passes over before it has found enough.
-    let scanned = if filter.is_selective() { all } else { each * count.min(most) };
-    Forecast { answer, scanned, each, count }
-}
-
-/// An object of the past: decoded here if it is small, otherwise as all work on large objects.
-///
-/// # Errors
-/// Those of [`Compute::run`](crate::flowcontrol::compute::Compute::run).
-async fn decoded(
-    state: &State,
-    ctx: &Context,
-    kind: &Kind,
-    key: &str,
-    kv: &KeyValue,
-) -> Result<Result<Object, String>, Status> {
-    if kv.value.len() <= LARGE {
-        return Ok(Object::decode(kind.place(), key, &kv.value, kv.mod_revision));
-    }
-    let (place, key) = (kind.place().to_string(), key.to_string());
-    let (value, revision) = (kv.value.clone(), kv.mod_revision);
-    let decoding = async move { Ok(Object::decode(&place, &key, &value, revision)) };
-    state.compute.run(&ctx.user, kv.value.len(), state.stop.clone(), decoding).await
-}
-
-/// A list at a revision of the past, read from the store itself. Each object is written as soon as
-/// it is decoded.
-async fn from_store(
-    state: &State,
-    ctx: &Context,
-    kind: &Kind,
-    form: negotiate::Form,
-    filter: &Filter,
-    page: &Page<'_>,
-) -> Result<Answer, Status> {
-    let &Page { revision, start, limit } = page;
-    let current = state.kv.revision();
-    if revision > current {
-        return Err(too_large(revision, current));
-    }
-    let base = format!("{ROOT}{}/", kind.place());
-    let prefix =
-        if filter.namespace.is_empty() { base.clone() } else { format!("{base}{}/", filter.namespace) };
-    // The token is the client's: it must not begin the list in another namespace, whose objects
-    // would be counted.
-    if !start.is_empty()
-        && !filter.namespace.is_empty()
-        && !start.starts_with(&format!("{}/", filter.namespace))
-    {
-        return Err(Status::bad_request("continue key is not valid"));
-    }
-    let mut from = if start.is_empty() { prefix.clone() } else { format!("{base}{start}") };
-    let end = format!("{}0", &prefix[..prefix.len() - 1]); // '0' follows '/'
-    let most = usize::try_from(limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
-    let looking = state.compute.body(&ctx.user, looked_at(state, kind, filter)).await?;
-    let Forecast { answer, scanned, mut each, count: mut known } =
-        forecast(state, kind, form, filter, most).await;
-    drop(looking);
-    // A page is in memory beside the answer, and all that is looked at is work, whether it matches
-    // or not.
-    let (mut memory, mut turn) = reserve(state, ctx, answer + scanned.min(PAGE_BYTES), scanned).await?;
-    let expected = answer;
-    let mut list = ListWriter::new(kind, form, if form == negotiate::Form::Object { expected } else { 0 });
-    let (mut next, mut remaining): (String, Option<i64>) = (String::new(), None);
-    let (mut pace, mut taken, mut work) = (Pace::default(), 0, 0);
-    // Keys that are left of the range. They are counted once: at one revision there are always as
-    // many.
-    let mut left: Option<i64> = None;
-    let mut page = if limit > 0 { limit.min(PAGE_MAX) } else { PAGE };
-    loop {
-        let request = RangeRequest {
-            key: from.clone().into(),
-            range_end: Bytes::from(end.clone()),
-            limit: page.min(i64::try_from(known.min(PAGE_BYTES / each)).unwrap_or(PAGE_MAX)).max(1),
-            revision,
-            continued: left.is_some(),
-            ..Default::default()
-        };
-        page = (page * 2).min(PAGE_MAX);
-        let response = state.kv.range(request).await.map_err(|e| match status_of(e) {
-            s if s.reason == "Expired" && !start.is_empty() => Status::expired("The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter."),
-            s => s,
-        })?;
-        let read: usize = response.kvs.iter().map(|kv| kv.value.len()).sum();
-        each = (read / response.kvs.len().max(1)).max(1);
-        known += response.kvs.len();
-        memory.cover(list.written() + read)?;
-        work += read;
-        if turn.is_none() {
-            turn = state.compute.list(&ctx.user, work).await; // there was more than today's objects told
-        }
-        let mut last = String::new();
-        let mut seen = 0;
-        for kv in &response.kvs {
-            if limit > 0 && taken == limit {
-                break;
-            }
-            last = String::from_utf8_lossy(&kv.key).into_owned();
-            seen += 1;
-            let key = last.strip_prefix(&base).unwrap_or_default();
-            // What cannot be decoded is left out; the cache has told it in the log.
-            if let Ok(object) = decoded(state, ctx, kind, key, kv).await?
-                && filter.matches(&object.value)
-            {
-                list.put(&object).await;
-                memory.cover(list.written() + read)?;
-                taken += 1;
-            }
-            let here = if kv.value.len() <= LARGE { kv.value.len() } else { 0 };
-            pace.step(here.saturating_mul(DECODING)).await;
-        }
-        let more = left.unwrap_or(response.count) - seen;
-        left = Some(more);
-        if more <= 0 || last.is_empty() {
-            break;
-        }
-        from = format!("{last}\0");
-        if limit > 0 && taken >= limit {
-            next = encode(revision, from.strip_prefix(&base).unwrap_or(""));
-            remaining = (!filter.is_selective()).then_some(more);
-            break;
-        }
-    }
-    Ok(kept(ctx, list.finish(&ListMeta { revision, next, remaining }), memory))
 }

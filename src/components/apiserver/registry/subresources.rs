@@ -45,6 +45,12 @@ fn scale_of(paths: ScalePaths, object: &Value) -> Value {
     out
 }
 
+/// Answers `GET`, `PUT` and `PATCH` of an object's `/scale`: a Scale stands for the object's
+/// replicas.
+///
+/// # Errors
+/// Those of the object's own verbs; 400 and 422 for what is no Scale, 409 for one of another
+/// version of the object.
 pub(crate) async fn scale(
     state: &Arc<State>,
     ctx: &Context,
@@ -54,67 +60,76 @@ pub(crate) async fn scale(
 ) -> Result<Answer, Status> {
     let form = form(ctx.accept(), &ctx.query)?;
     let name = &ctx.info.name;
-    let media = header(&ctx.headers, "content-type").split(';').next().unwrap_or("").trim().to_string();
     let object = match ctx.info.verb.as_str() {
         "get" => state.get(kind, &ctx.info.namespace, name).await?,
         "patch" if ctx.applies() => {
-            let mut scale = decode::applied(ctx, body)?;
-            let replicas = checked_scale(name, &mut scale)?;
-            // To its owner the field is the object's own: an apply of the object by another manager
-            // then finds the conflict.
-            let mut applied =
-                json!({"apiVersion": kind.api_version(), "kind": kind.kind, "metadata": {"name": name}});
-            for field in ["uid", "resourceVersion"] {
-                value::copy(&scale, &mut applied, &format!("metadata.{field}"));
-            }
-            value::put(&mut applied, paths.spec_replicas, replicas);
+            let applied = applied_scale(ctx, kind, paths, body)?;
             write::applied(state, ctx, kind, Part::Main, &applied).await?.0
         }
         _ => {
-            modify(state, ctx, kind, Part::Main, name, |old| {
-                let before = scale_of(paths, old);
-                let mut scale = match ctx.info.verb.as_str() {
-                    "update" => decode::body(&media, body)?,
-                    _ => patched_scale(kind, &media, &before, body)?,
-                };
-                let replicas = checked_scale(name, &mut scale)?;
-                let told = meta::locked_version(&scale).to_string();
-                if !told.is_empty() && told != meta::resource_version(old) {
-                    return Err(Status::stale(kind.group, kind.plural, name));
-                }
-                let mut new = old.clone();
-                value::put(&mut new, paths.spec_replicas, replicas);
-                if told.is_empty() || ctx.info.verb == "patch" {
-                    value::remove(&mut new, "metadata.resourceVersion");
-                }
-                if !meta::uid(&scale).is_empty() {
-                    value::put(&mut new, "metadata.uid", meta::uid(&scale));
-                }
-                Ok(new)
-            })
-            .await?
+            modify(state, ctx, kind, Part::Main, name, |old| written_scale(ctx, kind, paths, old, body))
+                .await?
         }
     };
-    let scale = scale_of(paths, &object.value);
-    Ok(match form {
+    Ok(shown_scale(form, &scale_of(paths, &object.value)))
+}
+
+/// The configuration of the object that an applied Scale stands for. To its owner the field is the
+/// object's own: an apply of the object by another manager then finds the conflict.
+fn applied_scale(ctx: &Context, kind: &Kind, paths: ScalePaths, body: &Bytes) -> Result<Value, Status> {
+    let name = &ctx.info.name;
+    let mut scale = decode::applied(ctx, body)?;
+    let replicas = checked_scale(name, &mut scale)?;
+    let mut applied =
+        json!({"apiVersion": kind.api_version(), "kind": kind.kind, "metadata": {"name": name}});
+    for field in ["uid", "resourceVersion"] {
+        value::copy(&scale, &mut applied, &format!("metadata.{field}"));
+    }
+    value::put(&mut applied, paths.spec_replicas, replicas);
+    Ok(applied)
+}
+
+/// The object with the replicas that an update or a patch of its Scale asks for.
+fn written_scale(
+    ctx: &Context,
+    kind: &Kind,
+    paths: ScalePaths,
+    old: &Value,
+    body: &Bytes,
+) -> Result<Value, Status> {
+    let name = &ctx.info.name;
+    let media = header(&ctx.headers, "content-type").split(';').next().unwrap_or("").trim();
+    let mut scale = match ctx.info.verb.as_str() {
+        "update" => decode::body(media, body)?,
+        _ => patched_scale(kind, media, &scale_of(paths, old), body)?,
+    };
+    let replicas = checked_scale(name, &mut scale)?;
+    let told = meta::locked_version(&scale);
+    if !told.is_empty() && told != meta::resource_version(old) {
+        return Err(Status::stale(kind.group, kind.plural, name));
+    }
+    let mut new = old.clone();
+    value::put(&mut new, paths.spec_replicas, replicas);
+    if told.is_empty() || ctx.info.verb == "patch" {
+        value::remove(&mut new, "metadata.resourceVersion");
+    }
+    if !meta::uid(&scale).is_empty() {
+        value::put(&mut new, "metadata.uid", meta::uid(&scale));
+    }
+    Ok(new)
+}
+
+/// The answer with a Scale, in the form that the client accepts.
+fn shown_scale(form: Form, scale: &Value) -> Answer {
+    match form {
         Form::Table(version, include) => {
-            let meta = json!({"resourceVersion": meta::resource_version(&scale)});
-            json(
-                200,
-                &negotiate::table(
-                    version,
-                    Printing::Own(&table::SCALE),
-                    include,
-                    &[&scale],
-                    true,
-                    meta,
-                    table::now(),
-                ),
-            )
+            let meta = json!({"resourceVersion": meta::resource_version(scale)});
+            let printing = Printing::Own(&table::SCALE);
+            json(200, &negotiate::table(version, printing, include, &[scale], true, meta, table::now()))
         }
-        Form::Partial(version) => json(200, &table::partial(&scale, version)),
-        Form::Object => json(200, &scale),
-    })
+        Form::Partial(version) => json(200, &table::partial(scale, version)),
+        Form::Object => json(200, scale),
+    }
 }
 
 /// Checks a Scale from a client; returns how many replicas it asks for.

@@ -8,13 +8,14 @@ use crate::registry::filter::Filter;
 use crate::request::context::Context;
 use crate::request::http::{Answer, BodyError, typed};
 use crate::request::negotiate::{self, Form, form};
-use crate::storage::cache::{Subscription, Together};
+use crate::storage::cache::{Subscription, Together, TooOld};
 use crate::storage::object::{Change, Event, Kept, frame};
 use crate::storage::watch_buffers::WatchBuffers;
 use api::errors::Errors;
 use api::kinds::KindRef;
 use api::{Status, table};
 use bytes::Bytes;
+use etcd::api::Revision;
 use futures::stream;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
@@ -38,63 +39,24 @@ const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// A watch without a time limit ends after this and half as much at random.
 const LIFE_MIN_SECS: u64 = 1800;
 
+/// Answers a watch: a body of lines that goes on until the watch's time is over, the server stops,
+/// or the client reads too slowly.
+///
+/// # Errors
+/// 400 and 422 for what a watch cannot be asked for, 504 if a revision to begin with does not come,
+/// 429 while this server has not read the store yet. That a revision is too old is an event of the
+/// watch.
 pub(crate) async fn watch(
     state: &Arc<State>,
     ctx: &Context,
     kind: KindRef,
     stop: CancellationToken,
 ) -> Result<Answer, Status> {
-    let form = form(ctx.accept(), &ctx.query)?;
-    let mut filter = Filter::of(&kind, ctx.info.object_namespace(), &ctx.query)?;
-    if !ctx.info.name.is_empty() {
-        if !filter.name.is_empty() && filter.name != ctx.info.name {
-            return Err(Status::bad_request("fieldSelector metadata.name doesn't match requested name"));
-        }
-        filter.name = ctx.info.name.clone();
-    }
-    let bookmarks = ctx.query.is_true("allowWatchBookmarks");
-    let version = ctx.query.get("resourceVersion");
-    let initial = initial_events(ctx)?;
-    let number: i64 = match version {
-        "" => 0,
-        text => crate::registry::read::revision(text)?,
-    };
-    let life = match ctx.query.number("timeoutSeconds")? {
-        Some(n) if n > 0 => Duration::from_secs(n as u64),
-        _ => Duration::from_secs(state.rng.range(LIFE_MIN_SECS, LIFE_MIN_SECS * 2)),
-    };
-    let with_objects = initial.unwrap_or(number == 0);
-    if version.is_empty() || initial.is_some() {
-        state.fresh().await?;
-    }
-    if initial == Some(true) {
-        crate::registry::read::reach(state, number).await?;
-    }
-    crate::registry::read::filled(state).await?;
-    let after = if with_objects {
-        None
-    } else if number == 0 {
-        Some(state.cache.revision())
-    } else {
-        Some(number)
-    };
-    let subscription = match state.cache.watch(kind.place(), filter, after) {
-        Ok(mut subscription) => {
-            // A watch may begin at a revision that is still to come: its bookmarks must not lead
-            // back behind it.
-            subscription.revision = subscription.revision.max(number);
-            // Its definition may have changed since the request was understood: then it ends as
-            // every watch of it did.
-            if !state.cache.kinds().serves(&kind) {
-                subscription.live.close();
-            }
-            subscription
-        }
-        Err(gone) => {
-            let status = Status::expired(format!("too old resource version: {number} ({})", gone.oldest));
-            let line = format!("{}\n", json!({"type": "ERROR", "object": status.to_value()}));
-            return Ok(typed(200, "application/json", line));
-        }
+    let request = WatchRequest::read(state, ctx, &kind)?;
+    request.wait_for_start(state).await?;
+    let subscription = match subscribe(state, &kind, &request) {
+        Ok(subscription) => subscription,
+        Err(gone) => return Ok(too_old(request.revision, &gone)),
     };
     let seat = Arc::downgrade(&ctx.seat); // the seat holds the answer, which holds the line
     subscription.live.at_end(move || {
@@ -102,10 +64,9 @@ pub(crate) async fn watch(
             seat.give_up();
         }
     });
-    let writer =
-        Writer { kind, form, first: true, out: VecDeque::new(), unsent: state.cache.watch_buffers.clone() };
-    let (state, user) = (state.clone(), ctx.user.clone());
-    let feed = Feed::new(state, user, subscription, writer, bookmarks, initial == Some(true), life, stop);
+    let unsent = state.cache.watch_buffers.clone();
+    let writer = Writer { kind, form: request.form, first: true, out: VecDeque::new(), unsent };
+    let feed = Feed::new(state.clone(), ctx.user.clone(), subscription, writer, &request, stop);
     let body = stream::unfold(feed, |mut feed| async move {
         let bytes = feed.next().await?;
         Some((Ok::<_, BodyError>(Frame::data(bytes)), feed))
@@ -113,6 +74,98 @@ pub(crate) async fn watch(
     let mut answer = typed(200, "application/json", Bytes::new());
     *answer.body_mut() = StreamBody::new(body).boxed_unsync();
     Ok(answer)
+}
+
+/// What a request says of its watch.
+struct WatchRequest {
+    form: Form,
+    filter: Filter,
+    bookmarks: bool,
+    /// `sendInitialEvents`.
+    initial: Option<bool>,
+    /// `resourceVersion`; 0 also if there is none.
+    revision: Revision,
+    is_revision_given: bool,
+    /// How long the watch goes on.
+    life: Duration,
+}
+
+impl WatchRequest {
+    fn read(state: &State, ctx: &Context, kind: &KindRef) -> Result<WatchRequest, Status> {
+        let form = form(ctx.accept(), &ctx.query)?;
+        let mut filter = Filter::of(kind, ctx.info.object_namespace(), &ctx.query)?;
+        if !ctx.info.name.is_empty() {
+            if !filter.name.is_empty() && filter.name != ctx.info.name {
+                return Err(Status::bad_request("fieldSelector metadata.name doesn't match requested name"));
+            }
+            filter.name = ctx.info.name.clone();
+        }
+        let bookmarks = ctx.query.is_true("allowWatchBookmarks");
+        let initial = initial_events(ctx)?;
+        let version = ctx.query.get("resourceVersion");
+        let revision = if version.is_empty() { 0 } else { crate::registry::read::revision(version)? };
+        let life = match ctx.query.number("timeoutSeconds")? {
+            Some(n) if n > 0 => Duration::from_secs(n as u64),
+            _ => Duration::from_secs(state.rng.range(LIFE_MIN_SECS, LIFE_MIN_SECS * 2)),
+        };
+        let is_revision_given = !version.is_empty();
+        Ok(WatchRequest { form, filter, bookmarks, initial, revision, is_revision_given, life })
+    }
+
+    /// Waits until this server knows what the watch begins with: what the store has now, if the
+    /// request says `sendInitialEvents` or names no revision.
+    async fn wait_for_start(&self, state: &State) -> Result<(), Status> {
+        if !self.is_revision_given || self.initial.is_some() {
+            state.fresh().await?;
+        }
+        if self.initial == Some(true) {
+            crate::registry::read::reach(state, self.revision).await?;
+        }
+        crate::registry::read::filled(state).await
+    }
+
+    /// The revision whose events come first; `None`: the watch begins with all objects that there
+    /// are.
+    ///
+    /// | `sendInitialEvents` | `resourceVersion` | begins |
+    /// |---|---|---|
+    /// | - | none, `0` | with all objects |
+    /// | - | `7` | with the events after 7 |
+    /// | `true` | any | with all objects |
+    /// | `false` | none, `0` | with the events from now on |
+    /// | `false` | `7` | with the events after 7 |
+    fn events_after(&self, now: Revision) -> Option<Revision> {
+        match (self.initial.unwrap_or(self.revision == 0), self.revision) {
+            (true, _) => None,
+            (false, 0) => Some(now),
+            (false, revision) => Some(revision),
+        }
+    }
+}
+
+/// Subscribes to the cache.
+///
+/// # Errors
+/// The cache no longer has the events after the revision that the watch begins with.
+fn subscribe(state: &State, kind: &KindRef, request: &WatchRequest) -> Result<Subscription, TooOld> {
+    let after = request.events_after(state.cache.revision());
+    let mut subscription = state.cache.watch(kind.place(), request.filter.clone(), after)?;
+    // A watch may begin at a revision that is still to come: its bookmarks must not lead back
+    // behind it.
+    subscription.revision = subscription.revision.max(request.revision);
+    // Its definition may have changed since the request was understood: then it ends as every watch
+    // of it did.
+    if !state.cache.kinds().serves(kind) {
+        subscription.live.close();
+    }
+    Ok(subscription)
+}
+
+/// The watch whose only event is that its revision is too old. Its client lists again.
+fn too_old(revision: Revision, gone: &TooOld) -> Answer {
+    let status = Status::expired(format!("too old resource version: {revision} ({})", gone.oldest));
+    let line = format!("{}\n", json!({"type": "ERROR", "object": status.to_value()}));
+    typed(200, "application/json", line)
 }
 
 /// `sendInitialEvents`, if it is asked for in the way that is allowed.
@@ -248,30 +301,26 @@ struct Feed {
 }
 
 impl Feed {
-    #[allow(clippy::too_many_arguments)] // what one request says of its watch
     fn new(
         state: Arc<State>,
         user: User,
         subscription: Subscription,
         writer: Writer,
-        bookmarks: bool,
-        mark_initial: bool,
-        life: Duration,
+        request: &WatchRequest,
         stop: CancellationToken,
     ) -> Feed {
         let now = Instant::now();
-        let next_bookmark = now + BOOKMARK_EVERY;
         Feed {
             state,
             user,
             begins_until: Some(now + ANSWER_TIME),
             // The mark is a bookmark: upstream sends none to a client that did not ask for them.
-            mark_initial: mark_initial && bookmarks,
+            mark_initial: request.initial == Some(true) && request.bookmarks,
             subscription,
             writer,
-            bookmarks,
-            next_bookmark,
-            end: clock::deadline(life),
+            bookmarks: request.bookmarks,
+            next_bookmark: now + BOOKMARK_EVERY,
+            end: clock::deadline(request.life),
             stop,
             over: false,
         }
@@ -419,6 +468,27 @@ mod tests {
         Writer { kind, form: Form::Object, first: true, out: out.collect(), unsent: Arc::default() }
     }
 
+    fn request(bookmarks: bool, initial: Option<bool>, seconds: u64) -> WatchRequest {
+        let life = Duration::from_secs(seconds);
+        let (form, filter) = (Form::Object, Filter::default());
+        WatchRequest { form, filter, bookmarks, initial, revision: 0, is_revision_given: false, life }
+    }
+
+    #[test]
+    fn a_watch_begins_with_all_objects_or_with_the_events_after_a_revision() {
+        for (initial, revision, wanted) in [
+            (None, 0, None),
+            (None, 7, Some(7)),
+            (Some(true), 0, None),
+            (Some(true), 7, None),
+            (Some(false), 0, Some(9)),
+            (Some(false), 7, Some(7)),
+        ] {
+            let request = WatchRequest { revision, ..request(false, initial, 60) };
+            assert_eq!(request.events_after(9), wanted, "{initial:?} {revision}");
+        }
+    }
+
     fn admin() -> User {
         User::new("admin", &[crate::auth::user::MASTERS])
     }
@@ -447,8 +517,8 @@ mod tests {
         let (sender, live) = crate::storage::watch_queue::channel(None, &Arc::default());
         let subscription = subscription(vec![], vec![], live);
         let (state, stop) = (fixture.server.state.clone(), CancellationToken::new());
-        let life = Duration::from_secs(60);
-        let mut feed = Feed::new(state, admin(), subscription, writer(&[]), true, false, life, stop);
+        let request = request(true, None, 60);
+        let mut feed = Feed::new(state, admin(), subscription, writer(&[]), &request, stop);
         feed.add_bookmark();
         assert_eq!(feed.writer.out.len(), 1);
         drop(sender);
@@ -469,8 +539,8 @@ mod tests {
         };
         let (sender, live) = crate::storage::watch_queue::channel(None, &Arc::default());
         let (state, stop) = (fixture.server.state.clone(), CancellationToken::new());
-        let (life, subscription) = (Duration::from_secs(60), subscription(vec![], vec![], live));
-        let mut feed = Feed::new(state, admin(), subscription, writer(&[]), true, true, life, stop);
+        let (request, subscription) = (request(true, Some(true), 60), subscription(vec![], vec![], live));
+        let mut feed = Feed::new(state, admin(), subscription, writer(&[]), &request, stop);
         let version = |bytes: &Bytes| {
             let line: Value = serde_json::from_slice(bytes).unwrap();
             (line["type"].clone(), line["object"]["metadata"]["resourceVersion"].clone())
@@ -494,8 +564,8 @@ mod tests {
         let fixture = crate::testing::start(dir.path()).await;
         let (_sender, live) = crate::storage::watch_queue::channel(None, &Arc::default());
         let (state, stop) = (fixture.server.state.clone(), CancellationToken::new());
-        let (life, subscription) = (Duration::from_secs(60), subscription(vec![], vec![], live));
-        let mut feed = Feed::new(state, admin(), subscription, writer(&[]), false, true, life, stop);
+        let (request, subscription) = (request(false, Some(true), 60), subscription(vec![], vec![], live));
+        let mut feed = Feed::new(state, admin(), subscription, writer(&[]), &request, stop);
         feed.begin().await;
         assert!(feed.writer.out.is_empty());
     }
@@ -518,8 +588,8 @@ mod tests {
             let initial = (0..OBJECTS).map(object).collect();
             let subscription = subscription(initial, vec![], live);
             let (state, stop) = (fixture.server.state.clone(), CancellationToken::new());
-            let life = Duration::from_secs(3600);
-            let mut feed = Feed::new(state, admin(), subscription, writer(&[]), false, false, life, stop);
+            let request = request(false, None, 3600);
+            let mut feed = Feed::new(state, admin(), subscription, writer(&[]), &request, stop);
             let mut read = 0;
             while read < OBJECTS && feed.next().await.is_some() {
                 read += 1;
@@ -548,8 +618,8 @@ mod tests {
         let feed = |bytes: usize| {
             let (sender, live) = crate::storage::watch_queue::channel(None, &Arc::default());
             let subscription = subscription(vec![], vec![kept(bytes)], live);
-            let (life, stop) = (Duration::from_secs(60), CancellationToken::new());
-            let feed = Feed::new(state.clone(), admin(), subscription, writer(&[]), false, false, life, stop);
+            let (request, stop) = (request(false, None, 60), CancellationToken::new());
+            let feed = Feed::new(state.clone(), admin(), subscription, writer(&[]), &request, stop);
             (feed, sender)
         };
         let busy = crate::testing::Busy::begin(&fixture.server).await;

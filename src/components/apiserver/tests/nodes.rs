@@ -133,63 +133,77 @@ async fn a_kubelet_reads_what_its_pods_need_and_no_more() {
     }
 }
 
+/// What a kubelet sends is refused with 403, and the message says why.
+async fn refused(fixture: &Fixture, user: &User, (method, path): (&str, &str), body: Value, why: &str) {
+    let media = if method == "PATCH" { MERGE } else { JSON };
+    let (code, answer) = send(fixture, user, method, path, media, body).await;
+    assert_eq!(code, 403, "{method} {path}: {answer}");
+    assert!(answer["message"].as_str().unwrap().contains(why), "{answer}");
+}
+
 #[tokio::test]
-async fn a_kubelet_changes_its_own_node_and_the_pods_bound_to_it() {
+async fn a_kubelet_changes_its_own_node_only() {
     let dir = tempfile::tempdir().unwrap();
     let fixture = cluster(dir.path()).await;
     let n1 = kubelet("n1");
-    let refused = |method: &'static str, path: &'static str, body: Value, why: &'static str| {
-        let (fixture, n1) = (&fixture, &n1);
-        async move {
-            let media = if method == "PATCH" { MERGE } else { JSON };
-            let (code, answer) = send(fixture, n1, method, path, media, body).await;
-            assert_eq!(code, 403, "{method} {path}: {answer}");
-            assert!(answer["message"].as_str().unwrap().contains(why), "{answer}");
-        }
+    let refused = async |request: (&str, &str), body: Value, why: &str| {
+        refused(&fixture, &n1, request, body, why).await;
     };
-    refused(
-        "POST",
-        "/api/v1/nodes",
-        node("n3", json!({})),
-        "node \"n1\" is not allowed to modify node \"n3\"",
-    )
-    .await;
-    refused(
-        "PATCH",
-        "/api/v1/nodes/n2",
-        json!({"metadata": {"labels": {"a": "b"}}}),
-        "cannot patch resource",
-    )
-    .await;
+    let n3 = node("n3", json!({}));
+    refused(("POST", "/api/v1/nodes"), n3, "node \"n1\" is not allowed to modify node \"n3\"").await;
+    let label = json!({"metadata": {"labels": {"a": "b"}}});
+    refused(("PATCH", "/api/v1/nodes/n2"), label, "cannot patch resource").await;
+    let own = ("PATCH", "/api/v1/nodes/n1");
     let restricted = json!({"metadata": {"labels": {"node-restriction.kubernetes.io/a": "b"}}});
-    refused("PATCH", "/api/v1/nodes/n1", restricted, "is not allowed to modify labels: node-restriction")
-        .await;
+    refused(own, restricted, "is not allowed to modify labels: node-restriction").await;
     let taints = json!({"spec": {"taints": [{"key": "a", "effect": "NoSchedule"}]}});
-    refused("PATCH", "/api/v1/nodes/n1", taints.clone(), "is not allowed to modify taints").await;
-    let own = json!({"metadata": {"labels": {"disk": "ssd"}}});
-    assert_eq!(send(&fixture, &n1, "PATCH", "/api/v1/nodes/n1", MERGE, own).await.0, 200);
+    refused(own, taints, "is not allowed to modify taints").await;
+    let label = json!({"metadata": {"labels": {"disk": "ssd"}}});
+    assert_eq!(send(&fixture, &n1, own.0, own.1, MERGE, label).await.0, 200);
+}
 
-    let spec = json!({"nodeName": "n1", "containers": [{"name": "c", "image": "x"}]});
-    let pod = json!({"metadata": {"name": "p"}, "spec": spec});
-    refused("POST", PODS, pod.clone(), "node \"n1\" can only create mirror pods").await;
-    let mut mirror = pod;
-    mirror["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
-    refused("POST", PODS, mirror.clone(), "can only create pods with an owner reference set to itself").await;
-    let (_, stored) = send(&fixture, &n1, "GET", "/api/v1/nodes/n1", JSON, Value::Null).await;
-    mirror["metadata"]["ownerReferences"] = json!([{"apiVersion": "v1", "kind": "Node", "name": "n1", "controller": true,
-        "uid": stored["metadata"]["uid"]}]);
+#[tokio::test]
+async fn a_kubelet_creates_mirror_pods_of_its_own_node_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = cluster(dir.path()).await;
+    let n1 = kubelet("n1");
+    let refused = async |body: Value, why: &str| refused(&fixture, &n1, ("POST", PODS), body, why).await;
+    let mirror = mirror_pod(&fixture, "p").await;
+    let mut pod = mirror.clone();
+    pod["metadata"]["annotations"] = Value::Null;
+    refused(pod, "node \"n1\" can only create mirror pods").await;
+    let mut unowned = mirror.clone();
+    unowned["metadata"]["ownerReferences"] = Value::Null;
+    refused(unowned, "can only create pods with an owner reference set to itself").await;
     let mut elsewhere = mirror.clone();
     elsewhere["spec"]["nodeName"] = "n2".into();
-    refused("POST", PODS, elsewhere, "can only create pods with spec.nodeName set to itself").await;
+    refused(elsewhere, "can only create pods with spec.nodeName set to itself").await;
     let mut reading = mirror.clone();
     reading["spec"]["volumes"] = json!([{"name": "m", "configMap": {"name": "x"}}]);
-    refused("POST", PODS, reading, "can not create pods that reference configmaps").await;
-    // Nobody but the node itself makes a pod that says of itself that it is a mirror, in whatever
-    // way.
+    refused(reading, "can not create pods that reference configmaps").await;
+    let (code, made) = send(&fixture, &n1, "POST", PODS, JSON, mirror).await;
+    assert_eq!(code, 201, "{made}");
+}
+
+/// A mirror pod of `n1`, as its kubelet makes it.
+async fn mirror_pod(fixture: &Fixture, name: &str) -> Value {
+    let (_, stored) = send(fixture, &kubelet("n1"), "GET", "/api/v1/nodes/n1", JSON, Value::Null).await;
+    let owner = json!({"apiVersion": "v1", "kind": "Node", "name": "n1", "controller": true,
+        "uid": stored["metadata"]["uid"]});
+    let meta = json!({"name": name, "annotations": {"kubernetes.io/config.mirror": "x"}, "ownerReferences": [owner]});
+    json!({"metadata": meta, "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "x"}]}})
+}
+
+/// Not even an administrator sets, changes or removes the annotation, by whatever verb.
+#[tokio::test]
+async fn only_a_node_marks_a_pod_as_a_mirror() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = cluster(dir.path()).await;
     let as_admin = async |method: &str, path: &str, media: &str, body: Value| {
         let (code, answer) = send(&fixture, &admin(), method, path, media, body).await;
         (code, answer["message"].as_str().unwrap_or_default().to_string())
     };
+    let mirror = mirror_pod(&fixture, "p").await;
     let (code, why) = as_admin("POST", PODS, JSON, mirror.clone()).await;
     assert!(code == 403 && why.contains("only a node may create a mirror pod"), "{code} {why}");
     let annotations = |of: Value| json!({"metadata": {"annotations": {"kubernetes.io/config.mirror": of}}});
@@ -203,28 +217,29 @@ async fn a_kubelet_changes_its_own_node_and_the_pods_bound_to_it() {
     binding["target"] = json!({"kind": "Node", "name": "n1"});
     let (code, why) = as_admin("POST", &format!("{PODS}/free/binding"), JSON, binding).await;
     assert!(code == 403 && why.contains("may not change"), "{code} {why}");
-    let (code, made) = send(&fixture, &n1, "POST", PODS, JSON, mirror).await;
+    let (code, made) = send(&fixture, &kubelet("n1"), "POST", PODS, JSON, mirror).await;
     assert_eq!(code, 201, "{made}");
-    let name = made["metadata"]["name"].as_str().unwrap();
-    let (code, why) = as_admin("PATCH", &format!("{PODS}/{name}"), MERGE, annotations(Value::Null)).await;
+    let (code, why) = as_admin("PATCH", &format!("{PODS}/p"), MERGE, annotations(Value::Null)).await;
     assert!(code == 422 && why.contains("may not remove or update mirror pod annotation"), "{code} {why}");
+}
 
+#[tokio::test]
+async fn a_kubelet_changes_the_pods_bound_to_its_node_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = cluster(dir.path()).await;
+    let n1 = kubelet("n1");
+    let refused = async |method: &str, path: &str, body: Value, why: &str| {
+        let path = format!("{PODS}/{path}");
+        refused(&fixture, &n1, (method, &path), body, why).await;
+    };
     let status = json!({"status": {"phase": "Running"}});
-    let theirs = "/api/v1/namespaces/default/pods/on-n2/status";
-    refused(
-        "PATCH",
-        theirs,
-        status.clone(),
-        "can only update pod status for pods with spec.nodeName set to itself",
-    )
-    .await;
-    let ours = "/api/v1/namespaces/default/pods/on-n1/status";
-    assert_eq!(send(&fixture, &n1, "PATCH", ours, MERGE, status).await.0, 200);
-    let theirs = "/api/v1/namespaces/default/pods/on-n2";
-    refused("DELETE", theirs, Value::Null, "can only delete pods with spec.nodeName set to itself").await;
+    let why = "can only update pod status for pods with spec.nodeName set to itself";
+    refused("PATCH", "on-n2/status", status.clone(), why).await;
+    let ours = format!("{PODS}/on-n1/status");
+    assert_eq!(send(&fixture, &n1, "PATCH", &ours, MERGE, status).await.0, 200);
+    refused("DELETE", "on-n2", Value::Null, "can only delete pods with spec.nodeName set to itself").await;
     let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "on-n2"}});
-    let path = "/api/v1/namespaces/default/pods/on-n2/eviction";
-    refused("POST", path, eviction, "can only evict pods with spec.nodeName set to itself").await;
+    refused("POST", "on-n2/eviction", eviction, "can only evict pods with spec.nodeName set to itself").await;
 }
 
 #[tokio::test]

@@ -840,25 +840,29 @@ fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> Value {
     json!({"apiGroups": [group], "resources": resources, "verbs": verbs})
 }
 
-#[tokio::test]
-async fn an_aggregation_rule_and_a_label_give_no_more_than_their_writer_has() {
-    let api = Api::new().await;
+/// The user `dev`, who may write ClusterRoles and nothing else, and the role `own`, which says so.
+async fn role_writer(api: &Api) -> (User, Value) {
     let dev = User::new("dev", &[]);
+    let verbs = ["create", "get", "list", "update", "patch"];
+    let rules = json!([rule("rbac.authorization.k8s.io", &["clusterroles"], &verbs)]);
+    grant(api, "dev", "", rules.clone()).await;
+    let own = json!({"metadata": {"name": "own"}, "rules": rules});
+    let post = request("POST", &format!("{RBAC}/clusterroles"), "application/json", own.to_string());
+    assert_eq!(api.send(dev.clone(), post).await.0, 201, "what he has he may give");
+    (dev, own)
+}
+
+#[tokio::test]
+async fn an_aggregation_rule_needs_every_right_of_its_writer() {
+    let api = Api::new().await;
+    let (dev, plain) = role_writer(&api).await;
     let roles = format!("{RBAC}/clusterroles");
-    let rules = json!([rule(
-        "rbac.authorization.k8s.io",
-        &["clusterroles"],
-        &["create", "get", "list", "update", "patch"]
-    )]);
-    grant(&api, "dev", "", rules.clone()).await;
     let send = |method: &str, path: String, media: &str, body: Value| {
         api.send(dev.clone(), request(method, &path, media, body.to_string()))
     };
     const JSON: &str = "application/json";
     const MERGE: &str = "application/merge-patch+json";
     const APPLY: &str = "application/apply-patch+yaml";
-    let plain = json!({"metadata": {"name": "own"}, "rules": rules});
-    assert_eq!(send("POST", roles.clone(), JSON, plain.clone()).await.0, 201, "what he has he may give");
     let everything =
         json!({"clusterRoleSelectors": [{"matchLabels": {"kubernetes.io/bootstrapping": "rbac-defaults"}}]});
     let refused = |(code, status): (u16, Value)| {
@@ -871,7 +875,7 @@ async fn an_aggregation_rule_and_a_label_give_no_more_than_their_writer_has() {
     };
     let own = format!("{roles}/own");
     refused(send("PATCH", own.clone(), MERGE, json!({"aggregationRule": everything})).await);
-    let mut with = plain.clone();
+    let mut with = plain;
     with["aggregationRule"] = everything.clone();
     refused(send("PUT", own.clone(), JSON, with.clone()).await);
     let mut applied = with.clone();
@@ -883,31 +887,11 @@ async fn an_aggregation_rule_and_a_label_give_no_more_than_their_writer_has() {
     refused(send("PUT", format!("{roles}/new"), JSON, with).await);
     applied["metadata"]["name"] = "new".into();
     refused(send("PATCH", format!("{roles}/new?fieldManager=m"), APPLY, applied).await);
-    // nor does he change one that somebody else has set
+    // Nor does he change one that an administrator has set.
     let set = json!({"metadata": {"name": "set"}, "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]}});
     assert_eq!(api.post(&roles, set).await.0, 201);
     refused(send("PATCH", format!("{roles}/set"), MERGE, json!({"aggregationRule": null})).await);
-    // a label puts a role's rules into an aggregated role: that is giving them
-    let label = json!({"metadata": {"labels": {"a": "b"}}});
-    let (code, status) = send("PATCH", format!("{roles}/cluster-admin"), MERGE, label.clone()).await;
-    assert_eq!(code, 403, "{status}");
-    assert!(
-        status["message"]
-            .as_str()
-            .unwrap()
-            .contains("attempting to grant RBAC permissions not currently held")
-    );
-    assert_eq!(send("PATCH", own.clone(), MERGE, label).await.0, 200);
-    // the garbage collector's part is free
-    let (code, status) = send(
-        "PATCH",
-        format!("{roles}/cluster-admin"),
-        MERGE,
-        json!({"metadata": {"finalizers": ["a.b/c"]}}),
-    )
-    .await;
-    assert_eq!(code, 200, "{status}");
-    // whoever may escalate may; and who has everything
+    // A user who may escalate may, and one who has every right.
     grant(&api, "dev", "", json!([rule("rbac.authorization.k8s.io", &["clusterroles"], &["escalate"])]))
         .await;
     assert_eq!(send("PATCH", own, MERGE, json!({"aggregationRule": everything})).await.0, 200);
@@ -916,6 +900,26 @@ async fn an_aggregation_rule_and_a_label_give_no_more_than_their_writer_has() {
     grant(&api, "root", "", all).await;
     let patch = json!({"aggregationRule": everything}).to_string();
     let (code, status) = api.send(root, request("PATCH", &format!("{roles}/set"), MERGE, patch)).await;
+    assert_eq!(code, 200, "{status}");
+}
+
+/// A label puts a role's rules into an aggregated role: setting it gives the rules away.
+#[tokio::test]
+async fn a_label_gives_no_more_than_its_writer_has() {
+    let api = Api::new().await;
+    let (dev, _) = role_writer(&api).await;
+    let patch = |name: &str, body: Value| {
+        let path = format!("{RBAC}/clusterroles/{name}");
+        api.send(dev.clone(), request("PATCH", &path, "application/merge-patch+json", body.to_string()))
+    };
+    let label = json!({"metadata": {"labels": {"a": "b"}}});
+    let (code, status) = patch("cluster-admin", label.clone()).await;
+    assert_eq!(code, 403, "{status}");
+    let why = status["message"].as_str().unwrap();
+    assert!(why.contains("attempting to grant RBAC permissions not currently held"), "{why}");
+    assert_eq!(patch("own", label).await.0, 200);
+    // What the garbage collector changes is free.
+    let (code, status) = patch("cluster-admin", json!({"metadata": {"finalizers": ["a.b/c"]}})).await;
     assert_eq!(code, 200, "{status}");
 }
 

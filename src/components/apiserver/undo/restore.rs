@@ -54,6 +54,34 @@ struct Move {
     last: Bytes,
 }
 
+impl Move {
+    /// The condition that the key is as it was when the move was planned.
+    fn compare(&self) -> Compare {
+        Compare {
+            key: self.key.clone(),
+            range_end: Bytes::new(),
+            result: CompareResult::Equal,
+            target: CompareTarget::ModRevision(self.expected),
+        }
+    }
+
+    fn operation(&self) -> RequestOp {
+        let key = self.key.clone();
+        match self.put.clone() {
+            Some(value) => RequestOp::Put(PutRequest { key, value, ..Default::default() }),
+            None => RequestOp::DeleteRange(DeleteRangeRequest { key, ..Default::default() }),
+        }
+    }
+}
+
+/// What the moves use the store's room for: if they make it smaller, they may use what is kept for
+/// repairs.
+fn room_of(moves: &[Move]) -> Use {
+    let made: usize = moves.iter().map(|m| m.put.as_ref().map_or(0, Bytes::len)).sum();
+    let gone: usize = moves.iter().map(|m| m.last.len()).sum();
+    if made <= gone { Use::Repair } else { Use::Ordinary }
+}
+
 /// Makes the parts of a pod's new life that are not in its past.
 struct Birth<'a> {
     uid: &'a (dyn Fn() -> String + Sync),
@@ -189,6 +217,16 @@ struct Past {
     made_placed: BTreeMap<Bytes, bool>,
 }
 
+impl Past {
+    /// Was the pod made with a node already in its spec?
+    fn was_made_placed(&self, kv: &KeyValue) -> bool {
+        match self.made_placed.get(&kv.key) {
+            Some(placed) => *placed,
+            None => parsed(kv).is_some_and(|p| !text(&p, "spec.nodeName").is_empty()),
+        }
+    }
+}
+
 impl Journey {
     fn plan(&self, then: &[KeyValue], now: &[KeyValue], birth: &Birth) -> Vec<Move> {
         let mut moves = plan(then, now, birth);
@@ -197,6 +235,29 @@ impl Journey {
             moves.retain(of);
         }
         moves
+    }
+
+    /// The transaction that makes all moves, or none of them if a key has changed since `before`.
+    fn transaction(&self, moves: &[Move], before: Revision) -> TxnRequest {
+        let mut txn = TxnRequest { compare: self.unchanged.clone(), ..TxnRequest::default() };
+        txn.compare.extend(moves.iter().map(Move::compare));
+        txn.success.extend(moves.iter().map(Move::operation));
+        txn.success.push(RequestOp::Put(PutRequest {
+            key: Bytes::from_static(steps::UNDONE.as_bytes()),
+            value: steps::undone_value(&self.undone_after(before)),
+            ..Default::default()
+        }));
+        txn
+    }
+
+    /// What can be redone after this journey, which left the state at revision `before`.
+    fn undone_after(&self, before: Revision) -> Vec<Undone> {
+        let mut undone = self.undone.clone();
+        if !matches!(self.way, Way::Redo(_)) {
+            let steps = self.steps.iter().map(|s| s.id.clone()).collect();
+            undone.push(Undone { steps, before, within: self.within.clone() });
+        }
+        undone
     }
 
     /// # Errors
@@ -338,81 +399,41 @@ impl State {
     }
 
     /// Commits the journey; returns the new revision and how many objects came back, changed or
-    /// not, and how many went. `None`: somebody wrote at the same time, so it has to be planned
-    /// again.
+    /// not, and how many went. `None`: the cluster changed at the same time, so it has to be
+    /// planned again.
     async fn travel(&self, ctx: &Context, journey: &Journey, past: &Past) -> Result<Option<Value>, Status> {
-        let birth = Birth {
-            uid: &|| self.rng.uuid(),
-            placed_by_maker: &|kv| match past.made_placed.get(&kv.key) {
-                Some(placed) => *placed,
-                None => parsed(kv).is_some_and(|p| !text(&p, "spec.nodeName").is_empty()),
-            },
-            now: clock::rfc3339(clock::now()),
-        };
         let (now, before) = self.registry(0).await?;
         if let Some(agreed) = journey.agreed {
-            // Also the later writes of a command that had begun before, which make no step of their
-            // own.
-            let records = ctx.records();
-            let mut commits = records.iter().filter(|r| r.write().is_some());
-            let is_later = |at: u64| at as Revision > agreed;
-            if commits.any(|r| {
-                r.revision.is_some_and(is_later) && r.request.as_ref().is_some_and(tap::Request::is_persons)
-            }) {
-                return Err(plan_changed());
-            }
+            check_writes_since(ctx, agreed)?;
         }
+        let birth = Birth {
+            uid: &|| self.rng.uuid(),
+            placed_by_maker: &|kv| past.was_made_placed(kv),
+            now: clock::rfc3339(clock::now()),
+        };
         let moves = journey.plan(&past.objects, &now, &birth);
         journey.check_reservations(&moves)?;
-        let mut txn = TxnRequest { compare: journey.unchanged.clone(), ..TxnRequest::default() };
-        for m in &moves {
-            txn.compare.push(Compare {
-                key: m.key.clone(),
-                range_end: Bytes::new(),
-                result: CompareResult::Equal,
-                target: CompareTarget::ModRevision(m.expected),
-            });
-            txn.success.push(match &m.put {
-                Some(value) => RequestOp::Put(PutRequest {
-                    key: m.key.clone(),
-                    value: value.clone(),
-                    ..Default::default()
-                }),
-                None => {
-                    RequestOp::DeleteRange(DeleteRangeRequest { key: m.key.clone(), ..Default::default() })
-                }
-            });
-        }
-        let mut undone = journey.undone.clone();
-        if !matches!(journey.way, Way::Redo(_)) {
-            let steps = journey.steps.iter().map(|s| s.id.clone()).collect();
-            undone.push(Undone { steps, before, within: journey.within.clone() });
-        }
-        txn.success.push(RequestOp::Put(PutRequest {
-            key: Bytes::from_static(steps::UNDONE.as_bytes()),
-            value: steps::undone_value(&undone),
-            ..Default::default()
-        }));
-        let (made, gone) = moves.iter().fold((0, 0), |(made, gone), m| {
-            (made + m.put.as_ref().map_or(0, Bytes::len), gone + m.last.len())
-        });
-        let may = if made <= gone { Use::Repair } else { Use::Ordinary };
-        let counted = self.make_room(size(&txn) as u64, may).await?;
-        let answer = self.kv.txn_unbounded(txn).await.map_err(|e| self.refusal(e))?;
-        drop(counted);
-        if !answer.succeeded {
+        let Some(revision) = self.commit(journey.transaction(&moves, before), room_of(&moves)).await? else {
             return Ok(None);
-        }
-        let _ = clock::limit(crate::storage::store::CACHE_WAIT, self.cache.wait_for(answer.revision)).await;
-        self.tell(ctx, journey, &moves, answer.revision);
+        };
+        let _ = clock::limit(crate::storage::store::CACHE_WAIT, self.cache.wait_for(revision)).await;
+        self.tell(ctx, journey, &moves, revision);
         let back = moves.iter().filter(|m| m.put.is_some()).count();
         Ok(Some(object!({
-            "revision": answer.revision,
+            "revision": revision,
             "to": journey.to,
             "steps": journey.steps,
             "back": back,
             "gone": moves.len() - back,
         })))
+    }
+
+    /// Commits the transaction of a journey; returns its revision. `None`: a key has changed since
+    /// the journey was planned.
+    async fn commit(&self, txn: TxnRequest, room: Use) -> Result<Option<Revision>, Status> {
+        let _counted = self.make_room(size(&txn) as u64, room).await?;
+        let answer = self.kv.txn_unbounded(txn).await.map_err(|e| self.refusal(e))?;
+        Ok(answer.succeeded.then_some(answer.revision))
     }
 
     /// Records every object's change as any other write, with the object's bytes and the revision
@@ -510,6 +531,22 @@ impl Agreed {
     fn check(&self, to: Revision, done: &[Step], undone_at: Revision) -> Result<(), Status> {
         let newest = done.iter().map(|step| step.first).max().unwrap_or_default().max(undone_at);
         if to != self.to || newest > self.known { Err(plan_changed()) } else { Ok(()) }
+    }
+}
+
+/// Refuses a journey if a person has written since its plan was agreed to: also the later writes of
+/// a command that had begun before, which make no step of their own.
+///
+/// # Errors
+/// 409 if so.
+fn check_writes_since(ctx: &Context, agreed: Revision) -> Result<(), Status> {
+    let records = ctx.records();
+    let mut commits = records.iter().filter(|r| r.write().is_some());
+    let is_later = |at: u64| at as Revision > agreed;
+    let is_persons = |r: &Record| r.request.as_ref().is_some_and(tap::Request::is_persons);
+    match commits.any(|r| r.revision.is_some_and(is_later) && is_persons(r)) {
+        true => Err(plan_changed()),
+        false => Ok(()),
     }
 }
 

@@ -197,7 +197,14 @@ fn clamped(n: i128) -> i64 {
 
 /// Pure: how many replicas bring the use to its target. `current` of them are there. Pods about
 /// which nothing is known are counted so that they make the step smaller: as using all of their
-/// share when fewer would do, as using nothing when more are needed.
+/// share when fewer would do, as using nothing when more are needed, and not at all when the others
+/// are exactly on target.
+///
+/// ```text
+/// target 50 %, each pod requests 100m
+/// 100m, 100m, unknown   100 % is too much: 200m / 300m = 66 %, so ceil(66/50 * 3) = 4
+///  50m,  50m, unknown   50 % is on target: 3 stay
+/// ```
 pub fn replicas(
     metric: &Metric,
     current: i32,
@@ -233,7 +240,7 @@ pub fn replicas(
         }
         return Ok(verdict((first * uses.len() as f64).ceil() as i32));
     }
-    for pod in missing {
+    for pod in missing.into_iter().filter(|_| first != 1.0) {
         let whole = match metric.target {
             Target::Average(target) => target,
             Target::Utilization(target) => {
@@ -313,6 +320,8 @@ mod tests {
         use Target::Utilization;
         assert_eq!(count(Utilization(50), &[100, 100, -1]), 4, "as if it used nothing");
         assert_eq!(count(Utilization(50), &[10, 10, -1]), 3, "as if it used all");
+        assert_eq!(count(Utilization(50), &[50, 50, -1]), 3, "the others are exactly on target");
+        assert_eq!(count(Target::Average(50), &[50, 50, -1]), 3);
         assert_eq!(count(Utilization(50), &[100, -2]), 2, "a pod that starts will take its share");
         assert_eq!(
             ask(Utilization(50), 1, &[-2]).unwrap_err(),

@@ -22,10 +22,11 @@ use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use limits::Past;
 use metric::{Metric, Sample};
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
 use source::{kind_of_use, name_of, read, sample, shown, told_of, tolerance};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 use tap::{Cause, Component, Event};
 
@@ -91,7 +92,7 @@ struct Look<'a> {
 
 impl Worker {
     fn known(&self) -> MutexGuard<'_, BTreeMap<Key, Memory>> {
-        self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.known.lock()
     }
 
     fn remember<T>(&self, key: &Key, f: impl FnOnce(&mut Memory) -> T) -> T {

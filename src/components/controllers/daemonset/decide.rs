@@ -134,6 +134,8 @@ fn has_ended(pod: &Pod) -> bool {
 
 /// A node's live pods, the oldest first: of the revision `hash`, and of older ones.
 struct Place<'a> {
+    /// A new pod may be started there. Where it may not, those that are there may stay.
+    runs: bool,
     new: Vec<&'a Arc<Pod>>,
     old: Vec<&'a Arc<Pod>>,
 }
@@ -188,7 +190,7 @@ pub fn decide(set: &DaemonSet, nodes: &[Arc<Node>], mine: &[Arc<Pod>], hash: &st
             false => {
                 extra = here.split_off(1);
                 let (new, old) = here.into_iter().partition(is_new);
-                Place { new, old }
+                Place { runs: run, new, old }
             }
             true => {
                 let (mut new, mut old): (Vec<_>, Vec<_>) = here.into_iter().partition(is_new);
@@ -200,7 +202,7 @@ pub fn decide(set: &DaemonSet, nodes: &[Arc<Node>], mine: &[Arc<Pod>], hash: &st
                 {
                     extra.append(&mut old);
                 }
-                Place { new, old }
+                Place { runs: run, new, old }
             }
         };
         plan.delete.extend(extra.iter().map(|p| name(p)));
@@ -211,7 +213,7 @@ pub fn decide(set: &DaemonSet, nodes: &[Arc<Node>], mine: &[Arc<Pod>], hash: &st
     if rolling && plan.create.is_empty() && plan.delete.is_empty() {
         match limits.surge {
             0 => replace(&mut plan, &settled, limits.unavailable.saturating_sub(missing), &available),
-            surge => surge_on(&mut plan, &settled, surge, &available),
+            surge => surge_on(&mut plan, &settled, surge, places, &available),
         }
     }
     plan
@@ -229,19 +231,36 @@ fn replace(plan: &mut Plan, places: &BTreeMap<String, Place>, room: usize, avail
 }
 
 /// An update that makes a new pod first: beside all old ones that are not available, and so many
-/// others at a time.
+/// others at a time. `desired`: how many nodes should run a pod.
+///
+/// A node that should not run one gets no second pod, which no node would take. Its old pod goes
+/// too: at once if it is not available, else as soon as the other nodes can do without it.
+///
+/// ```text
+/// maxSurge 1; a has got a taint NoSchedule, so 2 of 3 nodes should run one; b and c have old pods
+/// old pod on a is available      3 are available, 1 more than desired: delete it, make one on b
+/// b's old pod is not available   2 are available: keep the one on a, make one on b
+/// ```
 fn surge_on(
     plan: &mut Plan,
     places: &BTreeMap<String, Place>,
     surge: usize,
+    desired: usize,
     available: &dyn Fn(&Pod) -> bool,
 ) {
     let surging = places.values().filter(|p| !p.old.is_empty() && !p.new.is_empty()).count();
     let stale = places.iter().filter(|(_, p)| p.new.is_empty());
-    let (serving, idle): (Vec<_>, Vec<_>) = stale.partition(|(_, p)| p.old.iter().all(|p| available(p)));
+    let (stay, leave): (Vec<_>, Vec<_>) = stale.partition(|(_, p)| p.runs);
+    let is_serving = |(_, p): &(&String, &Place)| p.old.iter().all(|p| available(p));
+    let (serving, idle): (Vec<_>, Vec<_>) = stay.into_iter().partition(is_serving);
     plan.create.extend(idle.into_iter().map(|(node, _)| node.clone()));
     let room = surge.saturating_sub(surging);
     plan.create.extend(serving.into_iter().take(room).map(|(node, _)| node.clone()));
+    let (serving, idle): (Vec<_>, Vec<_>) = leave.into_iter().partition(is_serving);
+    let first = places.values().filter_map(|p| p.old.first().or(p.new.first()));
+    let spare = first.filter(|p| available(p)).count().saturating_sub(desired);
+    let leave = idle.into_iter().chain(serving.into_iter().take(spare));
+    plan.delete.extend(leave.flat_map(|(_, p)| &p.old).map(|p| name(p)));
 }
 
 /// Pure: the status that nodes and pods give.
@@ -423,6 +442,21 @@ mod tests {
         assert_eq!(steps(&one, &ill), "+a +b", "beside one that is ill a new one costs nothing");
         let done = ["a", "b", "c"].map(|n| pod(&format!("n{n}"), n, "new", true));
         assert_eq!(steps(&one, &done), "");
+    }
+
+    /// A pod that no node takes would use up the surge for ever.
+    #[test]
+    fn a_surge_leaves_nodes_out_that_should_not_run_a_pod() {
+        let nodes = [node("a", Some("x")), node("b", None), node("c", None)];
+        let steps = |ready: [bool; 3]| {
+            let old = |i: usize| pod(&format!("p{i}"), ["a", "b", "c"][i], "old", ready[i]);
+            let plan = decide(&rolling(json!(1), json!(0), 0), &nodes, &[0, 1, 2].map(old), "new", now());
+            (plan.create.join(" "), plan.delete.join(" "))
+        };
+        let of = |create: &str, delete: &str| (create.to_string(), delete.to_string());
+        assert_eq!(steps([true, true, true]), of("b", "p0"), "two others are available");
+        assert_eq!(steps([true, false, true]), of("b c", ""), "it is needed until the one on b is replaced");
+        assert_eq!(steps([false, true, true]), of("b", "p0"));
     }
 
     #[test]

@@ -168,3 +168,36 @@ async fn an_endpoints_object_that_has_not_all_addresses_says_so_until_it_has() {
     }
     assert_eq!(notes, [json!("truncated"), Value::Null]);
 }
+
+/// `/endpointslices` as asked for, in order, with the addresses that are written.
+fn writes(asked: Vec<client::testing::Asked>) -> Vec<String> {
+    let shown = |a: client::testing::Asked| {
+        let verb = a.line.split(' ').next().unwrap_or_default().to_string();
+        let addresses = a.body["endpoints"].as_array().cloned().unwrap_or_default();
+        addresses.iter().fold(verb, |line, e| format!("{line} {}", e["addresses"][0].as_str().unwrap()))
+    };
+    asked.into_iter().filter(|a| a.line.contains("/endpointslices")).map(shown).collect()
+}
+
+/// A rolling update gives a named port another number; the pods that serve keep their slice.
+#[tokio::test]
+async fn a_new_group_of_ports_does_not_take_the_slice_of_another() {
+    let server = client::testing::Scripted::new(|a| {
+        let writes = a.line.starts_with("POST") || a.line.starts_with("PUT");
+        writes.then(|| (201, a.body.clone()))
+    })
+    .await;
+    let worker = Worker { shared: Shared::fixed(&server.client), awaited: Expectations::default() };
+    let spec = json!({"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "http"}]});
+    let service = json!({"metadata": {"name": "s", "namespace": "d", "uid": "u"}, "spec": spec});
+    worker.shared.services.tell_of(serde_json::from_value(service).unwrap());
+    let key = Key::new("d", "s");
+    worker.shared.pods.tell_of((*pod("z", "10.244.1.9", true, false, 8080)).clone());
+    worker.sync(key.clone(), None).await.unwrap();
+    let made = server.take().into_iter().find(|a| a.line.ends_with("/endpointslices")).unwrap().body;
+    worker.awaited.created(&key, made["metadata"]["name"].as_str().unwrap());
+    worker.shared.slices.tell_of(serde_json::from_value(made).unwrap());
+    worker.shared.pods.tell_of((*pod("a", "10.244.1.2", false, false, 9090)).clone());
+    worker.sync(key, None).await.unwrap();
+    assert_eq!(writes(server.take()), ["POST 10.244.1.2"]);
+}

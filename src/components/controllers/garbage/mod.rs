@@ -22,9 +22,10 @@ use kube::Resource as _;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy};
 use kube::core::{ApiResource, GroupVersionKind, PartialObjectMeta};
 use kube::runtime::watcher;
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 use tap::{Cause, Component, Event};
 use tokio::sync::Notify;
@@ -123,11 +124,11 @@ fn name_of(api: &ApiResource) -> String {
 
 impl Collector {
     fn watched(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.watched.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.watched.lock()
     }
 
     fn graph(&self) -> MutexGuard<'_, Graph> {
-        self.graph.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.graph.lock()
     }
 
     /// Watches the metadata of one kind; the future ends when its first list is in the graph.

@@ -108,7 +108,7 @@ fn widget(name: &str) -> OwnerReference {
 /// has the object `a`.
 async fn with_widgets(served: Arc<Mutex<Option<&'static str>>>) -> Scripted {
     Scripted::new(move |asked| {
-        let plural = *served.lock().unwrap();
+        let plural = *served.lock();
         let groups = |items: Value| Some((200, json!({"kind": "APIGroupDiscoveryList", "items": items})));
         let path = asked.line.strip_prefix("GET ").unwrap_or_default();
         match (path, plural) {
@@ -141,19 +141,19 @@ async fn discovery_is_read_once_for_all_owners_and_again_when_it_no_longer_holds
     assert_eq!(read(), 1, "one reading serves all owners");
     // The kind is defined anew with another plural: what is remembered leads to a path that is not
     // served.
-    *served.lock().unwrap() = Some("gadgets");
+    *served.lock() = Some("gadgets");
     assert!(lives("a", None).await.unwrap());
     assert_eq!(read(), 1, "it is read again for the missing path");
     // It is not served at all: that is not the same as an owner that is gone, and is not asked
     // again at once.
-    *served.lock().unwrap() = None;
+    *served.lock() = None;
     for _ in 0..3 {
         let answer = lives("a", None).await;
         assert!(matches!(answer, Err(Error::NotYet(_))), "{answer:?}");
     }
     assert_eq!(read(), 1);
     // Before a deletion old knowledge does not count.
-    *served.lock().unwrap() = Some("widgets");
+    *served.lock() = Some("widgets");
     assert!(lives("a", Some(clock::Instant::now())).await.unwrap());
     assert_eq!(read(), 1);
 }

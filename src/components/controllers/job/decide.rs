@@ -7,13 +7,13 @@
 use super::ending::End;
 use super::failure::{self, Verdict};
 use super::indexes::Indexes;
-use super::{INDEX, INDEX_FAILURES, TRACKING};
+use super::{INDEX, INDEX_FAILURES, INDEX_IGNORED, TRACKING};
 use crate::pods::{self, is_active};
 use clock::Timestamp;
 use k8s_openapi::api::batch::v1::{Job, JobCondition, JobSpec, JobStatus, UncountedTerminatedPods};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +27,9 @@ pub struct New {
     pub index: Option<i32>,
     /// How often the index has failed, if that is counted by index.
     pub failures: Option<i32>,
+    /// How many failures of the index a rule has ignored. They do not count towards the limit of
+    /// the index, but lengthen the pause before its next pod.
+    pub ignored: i32,
 }
 
 /// What to do, in this order.
@@ -64,16 +67,25 @@ pub fn index_of(pod: &Pod) -> Option<i32> {
     pod.metadata.annotations.as_ref()?.get(INDEX)?.parse().ok()
 }
 
-pub(super) fn failures_of(pod: &Pod) -> i32 {
-    let told = pod.metadata.annotations.as_ref().and_then(|a| a.get(INDEX_FAILURES)?.parse().ok());
-    told.unwrap_or(0)
+/// How often the pod's index had failed when the pod was made: counted failures, ignored ones. What
+/// is no number of failures is none.
+pub(super) fn failures_of(pod: &Pod) -> (i32, i32) {
+    let annotations = pod.metadata.annotations.as_ref();
+    let count = |key: &str| annotations.and_then(|a| a.get(key)?.parse().ok()).filter(|n| *n >= 0);
+    (count(INDEX_FAILURES).unwrap_or(0), count(INDEX_IGNORED).unwrap_or(0))
+}
+
+/// All failures of the pod's index before the pod was made, the ignored ones too.
+pub(super) fn all_failures_of(pod: &Pod) -> i32 {
+    let (counted, ignored) = failures_of(pod);
+    counted.saturating_add(ignored)
 }
 
 pub(super) fn name(pod: &Arc<Pod>) -> String {
     pod.metadata.name.clone().unwrap_or_default()
 }
 
-fn uid(pod: &Pod) -> &str {
+pub(super) fn uid(pod: &Pod) -> &str {
     pod.metadata.uid.as_deref().unwrap_or_default()
 }
 
@@ -81,18 +93,40 @@ pub(super) fn ended(pod: &Pod) -> bool {
     matches!(pods::phase(pod), "Succeeded" | "Failed")
 }
 
-/// When the last container ended; else when the pod ceased to be ready, when it was to go, or when
-/// it was made. A pod that was rejected or lost its node has no containers to tell it, and its time
-/// must not move: the pause before its successor would begin anew at each look.
+/// When the pod ended, or began to end: when its last container ended; else when it ceased to be
+/// ready, when its deletion was requested, or when it was made. None of these moves from one look
+/// to the next, or the pause before the successor would begin anew each time.
+///
+/// ```text
+/// exited at 5 s                                        5 s
+/// rejected by its kubelet, or its node is lost         when Ready became False
+/// deleted at 7 s with a grace period of 30 s, runs     7 s: deletionTimestamp is 37 s
+/// ```
 pub(super) fn ended_at(pod: &Pod, now: Timestamp) -> Timestamp {
-    let statuses = pod.status.iter().flat_map(|s| s.container_statuses.iter().flatten());
-    let ends = statuses.filter_map(|c| c.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref());
-    let gone = pod.metadata.deletion_timestamp.as_ref().map(|t| t.0.min(now));
+    let requested = pod.metadata.deletion_timestamp.as_ref().map(|until| {
+        let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or(0).max(0) as u64;
+        clock::before(until.0, Duration::from_secs(grace))
+    });
     let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
     let mut unready = conditions.filter(|c| c.type_ == "Ready" && c.status == "False");
     let unready = unready.find_map(|c| c.last_transition_time.as_ref()).map(|t| t.0);
     let made = pod.metadata.creation_timestamp.as_ref().map(|t| t.0);
-    ends.map(|t| t.0).max().or(unready).or(gone).or(made).unwrap_or(now)
+    containers_ended_at(pod).or(unready).or(requested).or(made).unwrap_or(now)
+}
+
+/// When the last container ended, if all have: the ordinary ones and the sidecars, which end after
+/// them.
+fn containers_ended_at(pod: &Pod) -> Option<Timestamp> {
+    let init = pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten());
+    let sidecars: Vec<&str> =
+        init.filter(|c| c.restart_policy.as_deref() == Some("Always")).map(|c| c.name.as_str()).collect();
+    let status = pod.status.as_ref()?;
+    let first = status.init_container_statuses.iter().flatten();
+    let all = first.filter(|c| sidecars.contains(&c.name.as_str()));
+    let all = all.chain(status.container_statuses.iter().flatten());
+    let ends: Option<Vec<Timestamp>> =
+        all.map(|c| Some(c.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref()?.0)).collect();
+    ends?.into_iter().max()
 }
 
 /// The pause after so many failures in a row.
@@ -103,23 +137,35 @@ pub(super) fn pause(failures: i32) -> Duration {
     }
 }
 
+/// Pure: has a finished job outlived its `ttlSecondsAfterFinished`? If not, what is left of them.
+pub(super) fn expiry(job: &Job, now: Timestamp) -> (bool, Option<Duration>) {
+    let ttl = job.spec.as_ref().and_then(|s| s.ttl_seconds_after_finished);
+    let (Some(ttl), Some(end)) = (ttl, finished(job)) else { return (false, None) };
+    let since = end.last_transition_time.as_ref().map_or(now, |t| t.0);
+    let left = clock::left(since, Duration::from_secs(ttl.max(0) as u64), now);
+    (left.is_none(), left)
+}
+
 /// Pure: what to do about a job whose pods are these. `settled`: all earlier writes have been seen,
-/// so the pods may be counted.
-pub fn decide(job: &Job, pods: &[Arc<Pod>], settled: bool, now: Timestamp) -> Plan {
+/// so the pods may be counted. `dismissed`: uids of pods that the controller has deleted itself.
+pub fn decide(
+    job: &Job,
+    pods: &[Arc<Pod>],
+    dismissed: &BTreeSet<String>,
+    settled: bool,
+    now: Timestamp,
+) -> Plan {
     let spec = job.spec.clone().unwrap_or_default();
     let status = job.status.clone().unwrap_or_default();
     let held = || pods.iter().filter(|p| is_tracked(p)).map(name).collect();
-    if let Some(end) = finished(job) {
-        let since = end.last_transition_time.as_ref().map_or(now, |t| t.0);
-        let ttl = spec.ttl_seconds_after_finished.map(|s| Duration::from_secs(s.max(0) as u64));
-        let again = ttl.and_then(|ttl| clock::left(since, ttl, now));
-        let expired = ttl.is_some() && again.is_none();
+    if finished(job).is_some() {
+        let (expired, again) = expiry(job, now);
         return Plan { release: held(), status, expired, again, ..Plan::default() };
     }
     if job.metadata.deletion_timestamp.is_some() {
         return Plan { release: held(), status, ..Plan::default() };
     }
-    let mut case = Case::new(&spec, status, pods, now);
+    let mut case = Case::new(&spec, status, pods, dismissed, now);
     case.count();
     case.suspend_or_resume();
     let end = case.end();
@@ -141,6 +187,7 @@ pub fn decide(job: &Job, pods: &[Arc<Pod>], settled: bool, now: Timestamp) -> Pl
 pub(super) struct Case<'a> {
     pub(super) spec: &'a JobSpec,
     pub(super) pods: &'a [Arc<Pod>],
+    pub(super) dismissed: &'a BTreeSet<String>,
     pub(super) now: Timestamp,
     pub(super) indexed: bool,
     pub(super) completions: i32,
@@ -148,6 +195,9 @@ pub(super) struct Case<'a> {
     /// Indexes that have failed for good.
     pub(super) lost: Indexes,
     pub(super) uncounted: UncountedTerminatedPods,
+    /// By index, with `backoffLimitPerIndex`: the last failed pod, which keeps its finalizer. Its
+    /// successor takes over from it how often the index has failed.
+    pub(super) awaiting: BTreeMap<i32, Arc<Pod>>,
     pub(super) active: Vec<Arc<Pod>>,
     pub(super) terminating: usize,
     /// A rule said that the whole job has failed.
@@ -156,19 +206,27 @@ pub(super) struct Case<'a> {
 }
 
 impl<'a> Case<'a> {
-    fn new(spec: &'a JobSpec, mut status: JobStatus, pods: &'a [Arc<Pod>], now: Timestamp) -> Case<'a> {
+    fn new(
+        spec: &'a JobSpec,
+        mut status: JobStatus,
+        pods: &'a [Arc<Pod>],
+        dismissed: &'a BTreeSet<String>,
+        now: Timestamp,
+    ) -> Case<'a> {
         let indexed = spec.completion_mode.as_deref() == Some("Indexed");
         let completions = spec.completions.unwrap_or(0);
         let read = |text: &Option<String>| Indexes::parse(text.as_deref().unwrap_or_default(), completions);
         Case {
             spec,
             pods,
+            dismissed,
             now,
             indexed,
             completions,
             done: if indexed { read(&status.completed_indexes) } else { Indexes::default() },
             lost: read(&status.failed_indexes),
             uncounted: status.uncounted_terminated_pods.take().unwrap_or_default(),
+            awaiting: BTreeMap::new(),
             active: pods.iter().filter(|p| is_active(p)).cloned().collect(),
             terminating: pods.iter().filter(|p| p.metadata.deletion_timestamp.is_some() && !ended(p)).count(),
             broken: None,
@@ -220,21 +278,26 @@ impl<'a> Case<'a> {
         flush(&mut self.uncounted.succeeded, &mut self.plan.status.succeeded);
         flush(&mut self.uncounted.failed, &mut self.plan.status.failed);
         for pod in self.pods.iter().filter(|p| is_tracked(p)) {
-            let known = |noted: &Option<Vec<String>>| noted.iter().flatten().any(|u| u == uid(pod));
-            if known(&self.uncounted.succeeded) || known(&self.uncounted.failed) {
-                if self.may_go(pod) {
-                    self.plan.release.push(name(pod));
-                }
-            } else if pods::phase(pod) == "Succeeded" {
+            let is_known = self.is_known(pod);
+            if pods::phase(pod) == "Succeeded" {
                 match self.indexed {
                     true => self.done.extend(index_of(pod).filter(|i| *i < self.completions)),
+                    false if is_known => {}
                     false => self.uncounted.succeeded.get_or_insert_default().push(uid(pod).into()),
                 }
-                self.plan.release.push(name(pod));
-            } else if self.has_failed(pod) {
+            } else if self.has_failed(pod) && !is_known {
                 self.note_failure(pod);
             }
         }
+        self.find_awaiting();
+        let release = self.pods.iter().filter(|p| is_tracked(p) && self.may_go(p)).map(name).collect();
+        self.plan.release = release;
+    }
+
+    /// The pod's uid is already written into the status.
+    fn is_known(&self, pod: &Pod) -> bool {
+        let noted = self.uncounted.succeeded.iter().chain(&self.uncounted.failed);
+        noted.flatten().any(|u| u == uid(pod))
     }
 
     fn note_failure(&mut self, pod: &Arc<Pod>) {
@@ -242,7 +305,7 @@ impl<'a> Case<'a> {
         let index = index_of(pod).filter(|i| self.indexed && *i < self.completions);
         let limit = self.spec.backoff_limit_per_index;
         if verdict == Verdict::FailIndex
-            || limit.is_some_and(|l| failures_of(pod) >= l && verdict == Verdict::Count)
+            || limit.is_some_and(|l| failures_of(pod).0 >= l && verdict == Verdict::Count)
         {
             self.lost.extend(index.filter(|i| !self.done.contains(*i)));
         }
@@ -252,20 +315,42 @@ impl<'a> Case<'a> {
         if verdict != Verdict::Ignore && (!self.indexed || index.is_some()) {
             self.uncounted.failed.get_or_insert_default().push(uid(pod).into());
         }
-        if self.may_go(pod) {
-            self.plan.release.push(name(pod));
-        }
     }
 
-    /// A failed pod of an index that is still to be done stays until its successor has taken over
-    /// the number of failures.
-    fn may_go(&self, pod: &Pod) -> bool {
-        let Some(index) = index_of(pod).filter(|_| self.spec.backoff_limit_per_index.is_some()) else {
-            return true;
+    /// Finds the pods that the next pods of their indexes have to know. There is none for an index
+    /// that is done or lost, nor for one with an active pod: that one carries the counts already.
+    ///
+    /// ```text
+    /// index 0   p1 failed                          p1 waits for its successor
+    /// index 0   p1 failed, p2 active               none: p1 may go, though its failure was ignored
+    /// index 0   p1 failed, p2 failed after it      p2 waits, p1 may go
+    /// ```
+    fn find_awaiting(&mut self) {
+        if !self.indexed || self.spec.backoff_limit_per_index.is_none() {
+            return;
+        }
+        let active: BTreeSet<i32> = self.active.iter().filter_map(|p| index_of(p)).collect();
+        let is_open = |i: &i32| {
+            *i < self.completions && !self.done.contains(*i) && !self.lost.contains(*i) && !active.contains(i)
         };
-        let younger = |p: &&Arc<Pod>| index_of(p) == Some(index) && failures_of(p) > failures_of(pod);
-        let settled = self.done.contains(index) || self.lost.contains(index) || index >= self.completions;
-        settled || self.ending().is_some() || self.pods.iter().find(younger).is_some()
+        let mut found: BTreeMap<i32, Arc<Pod>> = BTreeMap::new();
+        for pod in self.pods.iter().filter(|p| is_tracked(p) && self.has_failed(p)) {
+            let Some(index) = index_of(pod).filter(is_open) else { continue };
+            let rank = |p: &Pod| (all_failures_of(p), ended_at(p, self.now));
+            if found.get(&index).is_none_or(|last| rank(last) <= rank(pod)) {
+                found.insert(index, pod.clone());
+            }
+        }
+        self.awaiting = found;
+    }
+
+    /// May the pod's finalizer go? Only of a pod that has ended, or is counted as failed; and the
+    /// last failed pod of an index keeps it until its successor is there.
+    fn may_go(&self, pod: &Arc<Pod>) -> bool {
+        let has_ended = pods::phase(pod) == "Succeeded" || self.has_failed(pod) || self.is_known(pod);
+        let last = index_of(pod).and_then(|index| self.awaiting.get(&index));
+        let awaits = last.is_some_and(|p| uid(p) == uid(pod));
+        has_ended && (!awaits || self.ending().is_some())
     }
 
     fn suspend_or_resume(&mut self) {

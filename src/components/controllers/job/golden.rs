@@ -3,7 +3,7 @@
 //! `job SPEC` has a JSON spec. `settle` lets the controller look until nothing changes, and shows
 //! what is there. `end POD code=N` lets a container exit, `after SECONDS` lets time pass.
 
-use super::tests::World;
+use super::world::World;
 use ::golden::{Answer, Args, Command, Context, Runner, unknown};
 use serde_json::Value;
 use std::fmt::Write;

@@ -1,11 +1,12 @@
 //! How many pods a Job has at a time, and which: more are made (after a failure, with a pause), too
 //! many are sent away.
 
-use super::decide::{Case, New, ended, ended_at, failures_of, index_of, name, pause};
+use super::decide::{Case, New, all_failures_of, ended, ended_at, failures_of, index_of, name, pause, uid};
 use super::failure::{self, Verdict};
 use crate::pods;
 use clock::Timestamp;
-use std::collections::{BTreeMap, BTreeSet};
+use k8s_openapi::api::core::v1::Pod;
+use std::collections::BTreeSet;
 
 /// Pods made or deleted in one go, at most.
 const BURST: usize = 500;
@@ -65,10 +66,12 @@ impl Case<'_> {
         }
     }
 
-    /// After failures with no success since, the next pod has to wait.
+    /// After failures with no success since, the next pod has to wait. Pods that the controller has
+    /// deleted itself have not failed.
     fn waits_for_backoff(&mut self) -> bool {
         let mut ends: Vec<(Timestamp, bool)> = Vec::new();
-        for pod in self.pods.iter().filter(|p| pods::phase(p) == "Succeeded" || self.has_failed(p)) {
+        let has_ended = |p: &Pod| pods::phase(p) == "Succeeded" || self.has_failed(p);
+        for pod in self.pods.iter().filter(|p| has_ended(p) && !self.dismissed.contains(uid(p))) {
             ends.push((ended_at(pod, self.now), pods::phase(pod) == "Succeeded"));
         }
         ends.sort();
@@ -86,20 +89,10 @@ impl Case<'_> {
         if !by_index && self.waits_for_backoff() {
             return;
         }
-        // By index: how often it failed, and when last.
-        let mut history: BTreeMap<i32, (i32, Timestamp)> = BTreeMap::new();
-        if by_index {
-            for pod in self.pods.iter().filter(|p| self.has_failed(p)) {
-                let ignored = failure::verdict(self.spec.pod_failure_policy.as_ref(), pod) == Verdict::Ignore;
-                let failures = failures_of(pod) + i32::from(!ignored);
-                let entry = history.entry(index_of(pod).unwrap_or(-1)).or_insert((0, Timestamp::MIN));
-                *entry = (entry.0.max(failures), entry.1.max(ended_at(pod, self.now)));
-            }
-        }
         // Whole intervals are stepped over: the work grows with the pods there are, not with
-        // `completions`.
-        let mut next = Some(0);
-        while let Some(index) = next.filter(|i| *i < self.completions && self.plan.create.len() < missing) {
+        // `completions`. An index in its pause has its turn: no later one is taken in its place.
+        let (mut next, mut looked_at) = (Some(0), 0);
+        while let Some(index) = next.filter(|i| *i < self.completions && looked_at < missing) {
             let free = self.done.next_outside(index).and_then(|i| self.lost.next_outside(i));
             if free != Some(index) {
                 next = free;
@@ -109,12 +102,31 @@ impl Case<'_> {
             if taken.contains(&index) {
                 continue;
             }
-            let (failures, last) = history.get(&index).copied().unwrap_or((0, Timestamp::MIN));
-            let wait = history.get(&index).and_then(|_| clock::left(last, pause(failures), self.now));
+            looked_at += 1;
+            let last = self.awaiting.get(&index).cloned();
+            let wait = last.as_deref().and_then(|last| {
+                // Ignored failures lengthen the pause too, or they would be repeated without any.
+                let failures = all_failures_of(last).saturating_add(1);
+                clock::left(ended_at(last, self.now), pause(failures), self.now)
+            });
             self.look_again(wait);
             if wait.is_none() {
-                self.plan.create.push(New { index: Some(index), failures: by_index.then_some(failures) });
+                self.plan.create.push(self.successor(index, last.as_deref(), by_index));
             }
         }
+    }
+
+    /// The next pod of an index. With `backoffLimitPerIndex` it takes the counts over from the
+    /// index's last failed pod: one that fails as the first pod of its index is followed by one
+    /// with 1 counted failure or with 1 ignored failure.
+    fn successor(&self, index: i32, last: Option<&Pod>, by_index: bool) -> New {
+        let (failures, ignored) = last.map_or((0, 0), |last| {
+            let (failures, ignored) = failures_of(last);
+            match failure::verdict(self.spec.pod_failure_policy.as_ref(), last) {
+                Verdict::Ignore => (failures, ignored.saturating_add(1)),
+                _ => (failures.saturating_add(1), ignored),
+            }
+        });
+        New { index: Some(index), failures: by_index.then_some(failures), ignored }
     }
 }

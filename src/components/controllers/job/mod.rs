@@ -7,14 +7,21 @@
 //! `pkg/controller/ttlafterfinished`.
 
 pub mod decide;
+pub(crate) mod dismissed;
+#[cfg(test)]
+mod dismissed_tests;
 mod ending;
 mod failure;
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod index_tests;
 mod indexes;
 mod manage;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod world;
 
 use super::pods;
 use super::workload::{Look, PodOwner};
@@ -35,6 +42,7 @@ pub const TRACKING: &str = "batch.kubernetes.io/job-tracking";
 /// Annotation and label of the pods of an Indexed Job.
 const INDEX: &str = "batch.kubernetes.io/job-completion-index";
 const INDEX_FAILURES: &str = "batch.kubernetes.io/job-index-failure-count";
+const INDEX_IGNORED: &str = "batch.kubernetes.io/job-index-ignored-failure-count";
 const JOB_NAME: &str = "batch.kubernetes.io/job-name";
 /// What a program in a pod of an Indexed Job reads to know its share of the work.
 const INDEX_VARIABLE: &str = "JOB_COMPLETION_INDEX";
@@ -60,13 +68,19 @@ impl PodOwner for Jobs {
         let job = &look.object;
         let spec = job.spec.clone().unwrap_or_default();
         if spec.managed_by.as_ref().is_some_and(|m| m != "kubernetes.io/job-controller") {
-            return Ok(Outcome::Done); // somebody else's
+            // Another controller makes its pods and writes its status. Upstream the controller that
+            // deletes finished jobs is one of its own, which asks only whether a job is finished.
+            return match decide::expiry(job, clock::now()) {
+                (true, _) => expire(look).await,
+                (false, left) => Ok(left.map_or(Outcome::Done, Outcome::After)),
+            };
         }
         let selector = spec.selector.clone().unwrap_or_default();
         let mine = look.claim(&selector, pods::is_staying).await?;
         release(&look.shared.config.client, look.key, &strays(look.shared, look.key, &job.metadata.uid))
             .await?;
-        let mut plan = decide::decide(job, &mine, look.settled, clock::now());
+        let dismissed = look.dismissed.among(look.key, &mine);
+        let mut plan = decide::decide(job, &mine, &dismissed, look.settled, clock::now());
         if plan.expired {
             return expire(look).await;
         }
@@ -87,7 +101,9 @@ impl PodOwner for Jobs {
         let (early, late): (Vec<_>, Vec<_>) =
             pods::named(&mine, &plan.release).into_iter().partition(|p| is_among(p, &plan.delete));
         release(client, look.key, &early).await?;
-        let mut result = look.hands.delete_all(&pods::named(&mine, &plan.delete)).await;
+        let surplus = pods::named(&mine, &plan.delete);
+        look.dismissed.add(look.key, &surplus);
+        let mut result = look.hands.delete_all(&surplus).await;
         if result.is_ok() {
             let made = plan.create.iter().map(|new| pod_of(look, new)).collect();
             result = look.hands.create_all(made).await;
@@ -220,6 +236,9 @@ fn pod_of(look: &Look<'_, Job>, new: &New) -> Pod {
     annotations.insert(INDEX.into(), index.to_string());
     if let Some(failures) = new.failures {
         annotations.insert(INDEX_FAILURES.into(), failures.to_string());
+    }
+    if new.ignored > 0 {
+        annotations.insert(INDEX_IGNORED.into(), new.ignored.to_string());
     }
     if let Some(spec) = &mut pod.spec {
         // In place of the template's, which would be the same for all pods.

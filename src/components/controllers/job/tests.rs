@@ -1,128 +1,16 @@
 //! A Job from its first look to its last, with pods that do as they are told.
 
-use super::decide::{New, Plan, decide};
+use super::decide::decide;
+use super::world::World;
 use super::{INDEX, INDEX_FAILURES, TRACKING};
 use clock::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::sync::Arc;
-
-pub(super) struct World {
-    job: Job,
-    pods: Vec<Pod>,
-    now: Timestamp,
-    made: usize,
-    told: Vec<String>,
-}
-
-impl World {
-    pub(super) fn new(mut spec: Value) -> World {
-        for (key, default) in [("parallelism", json!(1)), ("backoffLimit", json!(6))] {
-            if spec[key].is_null() {
-                spec[key] = default;
-            }
-        }
-        if spec["template"].is_null() {
-            spec["template"] = json!({"spec": {"restartPolicy": "Never", "containers": []}});
-        }
-        let job =
-            serde_json::from_value(json!({"metadata": {"name": "j", "uid": "1"}, "spec": spec})).unwrap();
-        let now = "2026-01-01T00:00:00Z".parse().unwrap();
-        World { job, pods: vec![], now, made: 0, told: vec![] }
-    }
-
-    fn look(&self) -> Plan {
-        let pods: Vec<Arc<Pod>> = self.pods.iter().cloned().map(Arc::new).collect();
-        decide(&self.job, &pods, true, self.now)
-    }
-
-    /// Looks and acts until nothing changes.
-    pub(super) fn settle(&mut self) -> Plan {
-        for _ in 0..20 {
-            let plan = self.look();
-            let quiet = plan.create.is_empty() && plan.delete.is_empty() && plan.release.is_empty();
-            if quiet && self.job.status.as_ref() == Some(&plan.status) {
-                return plan;
-            }
-            // A pod that is held stays, as one that is going.
-            for pod in &mut self.pods {
-                let name = pod.metadata.name.as_ref().unwrap();
-                let early = plan.release.contains(name);
-                if plan.delete.contains(name) {
-                    pod.metadata.deletion_timestamp = Some(Time(self.now));
-                    pod.metadata.finalizers = pod.metadata.finalizers.take().filter(|_| !early);
-                }
-            }
-            let gone = |p: &Pod| p.metadata.deletion_timestamp.is_some() && p.metadata.finalizers.is_none();
-            self.pods.retain(|p| !gone(p));
-            plan.create.iter().for_each(|new| self.make(new));
-            self.told.extend(plan.told.iter().map(|(_, reason, _)| reason.clone()));
-            self.job.status = Some(plan.status);
-            for pod in &mut self.pods {
-                if plan.release.contains(pod.metadata.name.as_ref().unwrap()) {
-                    pod.metadata.finalizers = None;
-                }
-            }
-            self.pods.retain(|p| !gone(p));
-        }
-        panic!("it never comes to rest: {:?}", self.look());
-    }
-
-    fn make(&mut self, new: &New) {
-        self.made += 1;
-        let mut annotations = json!({});
-        if let Some(index) = new.index {
-            annotations[INDEX] = index.to_string().into();
-        }
-        if let Some(failures) = new.failures {
-            annotations[INDEX_FAILURES] = failures.to_string().into();
-        }
-        let name = format!("p{}", self.made);
-        let pod = json!({
-            "metadata": {"name": name, "uid": name, "finalizers": [TRACKING], "annotations": annotations},
-            "spec": {"nodeName": "n", "containers": []}, "status": {"phase": "Running"},
-        });
-        self.pods.push(serde_json::from_value(pod).unwrap());
-    }
-
-    /// A running pod ends, with an exit code.
-    pub(super) fn end(&mut self, name: &str, code: i32) {
-        let finished = clock::rfc3339(self.now);
-        let status = json!({"phase": if code == 0 { "Succeeded" } else { "Failed" }, "containerStatuses": [{
-            "name": "c", "image": "", "imageID": "", "ready": false, "restartCount": 0,
-            "state": {"terminated": {"exitCode": code, "finishedAt": finished}}}]});
-        let pod = self.pods.iter_mut().find(|p| p.metadata.name.as_deref() == Some(name)).unwrap();
-        pod.status = Some(serde_json::from_value(status).unwrap());
-    }
-
-    pub(super) fn after(&mut self, seconds: i64) -> &mut World {
-        self.now += jiff::SignedDuration::from_secs(seconds);
-        self
-    }
-
-    /// Names of the pods that have not ended.
-    pub(super) fn running(&self) -> impl Iterator<Item = &str> {
-        let running = |p: &&Pod| p.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running");
-        self.pods.iter().filter(running).filter_map(|p| p.metadata.name.as_deref())
-    }
-
-    /// `active/succeeded/failed`
-    pub(super) fn counts(&self) -> String {
-        let s = self.job.status.clone().unwrap();
-        format!("{}/{}/{}", s.active.unwrap_or(0), s.succeeded.unwrap_or(0), s.failed.unwrap_or(0))
-    }
-
-    pub(super) fn conditions(&self) -> Vec<String> {
-        let all = self.job.status.iter().flat_map(|s| s.conditions.iter().flatten());
-        all.filter(|c| c.status == "True")
-            .map(|c| format!("{} {}", c.type_, c.reason.as_deref().unwrap()))
-            .collect()
-    }
-}
 
 #[test]
 fn so_many_completions_so_many_at_a_time() {
@@ -492,9 +380,75 @@ fn a_failed_pod_without_containers_is_replaced_after_its_pause() {
         let pod = json!({"metadata": {"name": "p", "uid": "p", "creationTimestamp": "2026-01-01T00:00:00Z"}, "status": status});
         let pods = [Arc::new(serde_json::from_value::<Pod>(pod).unwrap())];
         let due: Timestamp = due.parse().unwrap();
-        let look = |at: Timestamp| decide(&job, &pods, true, at);
+        let look = |at: Timestamp| decide(&job, &pods, &BTreeSet::new(), true, at);
         let early = look(due - std::time::Duration::from_secs(1));
         assert_eq!((early.create.len(), early.again), (0, Some(std::time::Duration::from_secs(1))));
         assert_eq!(look(due).create.len(), 1, "it is still waited for: {status}");
+    }
+}
+
+/// Its containers take the whole grace period to end; the successor does not wait for that.
+#[test]
+fn the_pause_after_a_deletion_begins_when_it_is_requested() {
+    let mut w = World::new(json!({"completions": 1}));
+    w.settle();
+    w.delete("p1", 30);
+    assert_eq!(w.settle().again.map(|again| again.as_secs()), Some(10));
+    assert_eq!((w.after(4).settle().again.map(|again| again.as_secs()), w.made), (Some(6), 1));
+    w.after(6).settle();
+    assert_eq!((w.made, w.counts().as_str()), (2, "1/0/1"));
+    assert_eq!(w.pods.len(), 2, "the first one still runs");
+}
+
+#[test]
+fn a_pod_has_ended_when_all_of_its_containers_have() {
+    let pod = |app: &str, helper: &str, sidecar: &str| -> Pod {
+        let state = |name: &str, at: &str| {
+            let ended = json!({"terminated": {"exitCode": 1, "finishedAt": at}});
+            let state = if at.is_empty() { json!({"running": {}}) } else { ended };
+            json!({"name": name, "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state})
+        };
+        let first = json!([{"name": "setup"}, {"name": "sidecar", "restartPolicy": "Always"}]);
+        let spec = json!({"initContainers": first, "containers": [{"name": "app"}, {"name": "helper"}]});
+        let status = json!({"phase": "Running", "containerStatuses": [state("app", app), state("helper", helper)],
+            "initContainerStatuses": [state("setup", "2026-01-01T00:00:00Z"), state("sidecar", sidecar)]});
+        let meta = json!({"deletionTimestamp": "2026-01-01T00:01:30Z", "deletionGracePeriodSeconds": 30});
+        serde_json::from_value(json!({"metadata": meta, "spec": spec, "status": status})).unwrap()
+    };
+    let at = |second: u32| format!("2026-01-01T00:01:{second:02}Z");
+    let ended = |pod: Pod| clock::rfc3339(super::decide::ended_at(&pod, Timestamp::MAX));
+    assert_eq!(ended(pod(&at(3), &at(5), &at(7))), at(7));
+    assert_eq!(ended(pod(&at(3), "", &at(4))), at(0), "one runs: the deletion was requested then");
+    assert_eq!(ended(pod(&at(3), &at(4), "")), at(0), "the sidecar runs");
+}
+
+#[tokio::test]
+async fn a_finished_job_of_another_manager_is_deleted_when_its_time_is_over() {
+    use crate::{Shared, workload};
+    use client::testing::Scripted;
+    use client::{Key, Outcome};
+    clock::pin("2026-01-01T00:01:00Z".parse().unwrap());
+    let job = |ttl: Value, ended: &str| {
+        let done = json!({"type": "Complete", "status": ended, "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        json!({"metadata": {"name": "j", "namespace": "d", "uid": "1", "resourceVersion": "5"},
+            "spec": {"managedBy": "example.com/q", "ttlSecondsAfterFinished": ttl, "template": {"spec": {"containers": []}}},
+            "status": {"conditions": [done]}})
+    };
+    // (the time to live, is the job finished, is it deleted, or does it wait)
+    for (ttl, ended, is_deleted, waits) in [
+        (json!(60), "True", true, false),
+        (json!(3600), "True", false, true),
+        (json!(60), "False", false, false),
+        (Value::Null, "True", false, false),
+    ] {
+        let stored = job(ttl, ended);
+        let answer = stored.clone();
+        let server =
+            Scripted::new(move |asked| asked.line.contains("/jobs/j").then(|| (200, answer.clone()))).await;
+        let shared = Shared::fixed(&server.client);
+        shared.jobs.tell_of(serde_json::from_value(stored.clone()).unwrap());
+        let looked = workload::look_once::<super::Jobs>(&shared, &Key::new("d", "j")).await.unwrap();
+        let deletes = server.lines().iter().any(|line| line.starts_with("DELETE"));
+        assert_eq!((deletes, matches!(looked, Outcome::After(_))), (is_deleted, waits), "{stored}");
     }
 }

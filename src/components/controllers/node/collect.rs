@@ -6,8 +6,9 @@ use crate::pods::phase;
 use crate::{Error, Shared, record};
 use client::{Change, Key, Outcome, WorkQueue, optional, segment};
 use k8s_openapi::api::core::v1::{Node, Pod};
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tap::{Cause, Component, Event};
 
@@ -122,13 +123,13 @@ impl Orphans {
 
     /// Returns what is left of the quarantine of a missing node; the first time all of it.
     fn quarantine(&self, node: &str) -> Duration {
-        let mut missing = self.missing.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut missing = self.missing.lock();
         let since = missing.entry(node.to_string()).or_insert_with(clock::Instant::now);
         clock::left(*since, QUARANTINE, clock::Instant::now()).unwrap_or_default()
     }
 
     fn forget(&self, node: &str) {
-        self.missing.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).remove(node);
+        self.missing.lock().remove(node);
     }
 
     async fn collect(&self, pod: &Pod, cause: &Option<Cause>) -> Result<(), Error> {
@@ -161,7 +162,7 @@ mod tests {
 
     /// As if the node were missing since the quarantine's length.
     fn end_quarantine(orphans: &Orphans) {
-        for since in orphans.missing.lock().unwrap().values_mut() {
+        for since in orphans.missing.lock().values_mut() {
             *since = since.checked_sub(QUARANTINE).unwrap();
         }
     }
@@ -210,7 +211,7 @@ mod tests {
         orphans.shared.nodes.tell_of(serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap());
         assert_eq!(orphans.sync("n", &None).await.unwrap(), Outcome::Done);
         assert_eq!(server.lines(), [""; 0]);
-        assert!(orphans.missing.lock().unwrap().is_empty(), "it is missing no longer");
+        assert!(orphans.missing.lock().is_empty(), "it is missing no longer");
     }
 
     #[test]

@@ -10,9 +10,10 @@ use clock::{self, Timestamp};
 use k8s_openapi::api::core::v1::{Node, Pod, PodCondition, Taint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
+use parking_lot::Mutex;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tap::{Cause, Component, Event};
 
@@ -167,7 +168,7 @@ impl Eviction {
     /// When the pod was first seen beside taints that do not say when they were added. Forgotten
     /// when it stands beside none.
     fn first_seen(&self, key: &Key, pod: Option<&Pod>, now: Timestamp) -> Timestamp {
-        let mut since = self.since.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut since = self.since.lock();
         let Some(pod) = pod else {
             since.remove(key);
             return now;
@@ -234,10 +235,10 @@ mod tests {
         let left = eviction.sync(&key, &None).await.unwrap();
         assert!(matches!(left, Outcome::After(left) if left <= Duration::from_secs(60)), "{left:?}");
         // The same pod two minutes later.
-        let mut since = eviction.since.lock().unwrap().clone();
+        let mut since = eviction.since.lock().clone();
         let entry = since.get_mut(&key).unwrap();
         entry.1 = clock::before(entry.1, Duration::from_secs(120));
-        *eviction.since.lock().unwrap() = since;
+        *eviction.since.lock() = since;
         assert_eq!(server.lines(), [""; 0]);
         assert_eq!(eviction.sync(&key, &None).await.unwrap(), Outcome::Done);
         let asked = server.take();
@@ -251,7 +252,7 @@ mod tests {
         );
         eviction.shared.nodes.tell_of(serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap());
         eviction.sync(&key, &None).await.unwrap();
-        assert!(eviction.since.lock().unwrap().is_empty(), "the taint is gone, and the count with it");
+        assert!(eviction.since.lock().is_empty(), "the taint is gone, and the count with it");
     }
 
     #[test]

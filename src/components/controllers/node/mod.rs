@@ -83,7 +83,7 @@ fn ready(node: &Node) -> Option<&str> {
     conditions.find(|c| c.type_ == "Ready").map(|c| c.status.as_str())
 }
 
-/// Marks a silent node, and the pods of every node that is not ready.
+/// Marks a silent node and its pods as not ready.
 async fn check(shared: &Shared, recorder: &Recorder, node: &Arc<Node>, seen: &mut Seen) -> Result<(), Error> {
     let name = node.metadata.name.clone().unwrap_or_default();
     let lease = shared.leases.get(&Key::new("kube-node-lease", name.clone()));
@@ -129,15 +129,17 @@ async fn check(shared: &Shared, recorder: &Recorder, node: &Arc<Node>, seen: &mu
         let record = Record::new(Event::NodeNotReady).object("nodes", "", &name).took(silent);
         shared.tap(Component::NodeController).emit(record);
     }
-    // At every check: the write of the node's status and this one are two, and the process may end
-    // between them.
-    match dead || matches!(ready, Some("False" | "Unknown")) {
+    // At every check of a node that is marked as silent: the write of the node's status and this
+    // one are two, and the process may end between them. A kubelet that says itself that it is not
+    // ready (its runtime is down) still lives and tells which of its pods are ready; a mark would
+    // only be overwritten, and set again at the next check.
+    match dead || ready == Some("Unknown") {
         true => mark_pods(shared, recorder, &name).await,
         false => Ok(()),
     }
 }
 
-/// Pods of a node that is not ready are not ready either: services stop sending to them.
+/// Pods of a silent node are not ready either: services stop sending to them.
 async fn mark_pods(shared: &Shared, recorder: &Recorder, node: &str) -> Result<(), Error> {
     let mut failed = Ok(());
     for pod in shared.pods.list() {
@@ -209,6 +211,8 @@ mod tests {
         assert_eq!(asked(&server, of("True"), pods()).await, [mark, a, b]);
         assert_eq!(asked(&server, of("Unknown"), pods()).await, [a, b], "it is marked already");
         assert_eq!(asked(&server, of("Unknown"), vec![]).await, [""; 0]);
+        let lives = asked_after(Duration::ZERO, &server, of("False"), pods()).await;
+        assert_eq!(lives, [""; 0], "its kubelet tells which pods are ready");
     }
 
     #[tokio::test]

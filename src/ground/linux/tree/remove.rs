@@ -82,7 +82,7 @@ pub(crate) fn remove(parent: &OwnedFd, name: &OsStr, work: &mut Removal) -> nix:
 /// deep are moved up into `top`, which therefore takes several passes. Those that cannot be moved
 /// are removed where they are.
 ///
-/// `EBUSY`: see [`PASSES_MAX`].
+/// `EBUSY`: see [`PASSES_MAX`]. `ENOENT`: `here` is gone; what goes away in it is none.
 fn empty(top: &OwnedFd, here: &OwnedFd, depth: usize, work: &mut Removal) -> nix::Result<()> {
     for _ in 0..work.passes_max {
         work.in_time()?;
@@ -98,24 +98,29 @@ fn empty(top: &OwnedFd, here: &OwnedFd, depth: usize, work: &mut Removal) -> nix
                 Err(e) => return Err(e),
             }
             if depth >= DEPTH_MAX {
-                match move_up(top, here, name, work) {
+                let moved = match move_up(top, here, name, work) {
                     // Of another subvolume or project; no room for a name in `top`.
                     Err(Errno::EXDEV | Errno::ENOSPC | Errno::EDQUOT | Errno::EMLINK) => {
-                        remove_deep(here, name, work)?;
+                        remove_deep(here, name, work)
                     }
-                    other => other?,
-                }
+                    other => other,
+                };
+                gone_is_well(moved)?;
                 continue;
             }
-            let child = beneath::directory(here, name)?;
-            empty(top, &child, depth + 1, work)?;
-            match nix::unistd::unlinkat(here, name.as_os_str(), UnlinkatFlags::RemoveDir) {
-                Ok(()) | Err(Errno::ENOENT) => {}
-                Err(e) => return Err(e),
-            }
+            let emptied =
+                beneath::directory(here, name).and_then(|child| empty(top, &child, depth + 1, work));
+            gone_is_well(emptied)?;
+            gone_is_well(nix::unistd::unlinkat(here, name.as_os_str(), UnlinkatFlags::RemoveDir))?;
         }
     }
     Err(Errno::EBUSY)
+}
+
+/// What another process removed or moved meanwhile need not be removed; the next pass finds what is
+/// left.
+fn gone_is_well(done: nix::Result<()>) -> nix::Result<()> {
+    if done == Err(Errno::ENOENT) { Ok(()) } else { done }
 }
 
 /// Moves a directory into `top`, under a name that is free: one that was moved before an earlier
@@ -320,6 +325,21 @@ mod tests {
         let root = Root::open(dir.path()).unwrap();
         let told = root.remove_some(Path::new("top"), &mut work, soon).unwrap_err();
         assert_eq!(told.cause.raw_os_error(), Some(libc::EIO), "any other error is told");
+    }
+
+    /// As if a process had moved the directory in between.
+    #[test]
+    fn what_goes_away_during_a_removal_does_not_end_it() {
+        let dir = tempfile::tempdir().unwrap();
+        deep_and_wide(dir.path(), 3 * DEPTH_MAX);
+        let rename: Rename = |from, name, to, new| {
+            nix::fcntl::renameat(from, name, to, new)?;
+            Err(Errno::ENOENT)
+        };
+        let (root, mut work) = (Root::open(dir.path()).unwrap(), Removal { rename, ..Removal::default() });
+        let soon = Instant::now() + Duration::from_secs(600);
+        assert!(root.remove_some(Path::new("top"), &mut work, soon).unwrap());
+        assert!(!dir.path().join("top").exists());
     }
 
     #[test]

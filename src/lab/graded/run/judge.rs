@@ -5,7 +5,7 @@ use super::{Current, LabRun, chain_text, exprs};
 use crate::cel::{Facts, Template, Use};
 use crate::format::EN;
 use crate::graded::book::Best;
-use crate::graded::read::{BUILT_IN, Task};
+use crate::graded::read::{BUILT_IN, Lab, Task};
 use crate::graded::score::{self, About, Found, Red};
 use crate::graded::stopwatch::Stopwatch;
 use crate::graded::view::Graded;
@@ -101,7 +101,8 @@ impl LabRun {
         score::in_time(&mut all, limit_ms, changed, &words::red_by(lang, Word::Late, &borrowed));
         score::together(&mut all, |id| {
             let with = lab.tasks.iter().find(|t| t.id == id).map(|t| t.only_with.clone()).unwrap_or_default();
-            let why = words::red(lang, Word::OnlyWith, &[&with.join(", ")]);
+            let why = only_with(lab, &with, lang);
+            let why = Red { unmet: current.fill(&why.unmet), told: current.fill(&why.told) };
             (with, why)
         });
         let mut drawn = current.variant.clone();
@@ -315,6 +316,18 @@ fn unmet(task: &Task, check: usize, lang: &str) -> Red {
         "" => Red { unmet: task.task.get(EN).into(), told: String::new() },
         english => Red { unmet: english.into(), told: words::say(lang, Word::Unmet, &[sentence.get(lang)]) },
     }
+}
+
+/// Says that a task which was green from the beginning counts together with others only, and names
+/// those by what they ask for: their ids are the author's.
+fn only_with(lab: &Lab, with: &[String], lang: &str) -> Red {
+    let named = |lang: &str| {
+        let tasks = with.iter().filter_map(|id| lab.tasks.iter().find(|task| task.id == *id));
+        let quoted: Vec<String> = tasks.map(|task| format!("“{}”", task.task.get(lang))).collect();
+        quoted.join(", ")
+    };
+    let say = |lang: &str| words::say(lang, Word::OnlyWith, &[&named(lang)]);
+    Red { unmet: say(EN), told: say(lang) }
 }
 
 /// `NAME.json`, or the first of `NAME-2.json`, `NAME-3.json`, … that is not there yet. Whoever asks

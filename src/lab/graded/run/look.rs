@@ -7,9 +7,10 @@ use crate::graded::read::{Hint, Lab, Task};
 use crate::graded::wills;
 use crate::graded::words::{self, Word};
 use crate::{in_place, own};
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -232,7 +233,7 @@ pub(super) struct Templates(Mutex<HashMap<String, Option<Arc<Template>>>>);
 
 impl Templates {
     fn known(&self) -> MutexGuard<'_, HashMap<String, Option<Arc<Template>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// The compiled text; `None` if it does not compile.

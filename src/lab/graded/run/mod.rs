@@ -26,11 +26,12 @@ use crate::recorder::Recorder;
 use crate::run::Teacher;
 use cluster::guest::{Host, Room};
 use cluster::undo::Past;
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The symptom has to show by then, and for so long before the clock starts.
@@ -170,11 +171,11 @@ impl LabRun {
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+        self.book.lock()
     }
 
     fn seen(&self) -> MutexGuard<'_, BTreeMap<String, bool>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock()
     }
 
     /// Errors: nothing can be written down, e.g. because the disk is full.

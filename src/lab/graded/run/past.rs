@@ -4,7 +4,7 @@
 use super::{LabRun, plan};
 use crate::graded::book::Open;
 use crate::graded::words::{self, Word};
-use crate::run;
+use crate::run::{self, LINE_MAX};
 use cluster::guest::{HOLD, Inside};
 use cluster::undo::{Loss, Past};
 use serde_json::Value;
@@ -89,8 +89,10 @@ impl run::Teacher {
             "" => String::new(),
             namespace => format!(" -n {namespace}"),
         };
+        // kubectl says what is left; a line that is cut off says nothing.
+        let limit = LINE_MAX.as_secs() - 5;
         lines.push(format!(
-            "kubectl delete {resource} {}{place} --ignore-not-found --timeout=55s",
+            "kubectl delete {resource} {}{place} --ignore-not-found --timeout={limit}s",
             object.name
         ));
         let played = self.play(&lines, &cluster::guest::Room::default()).await;

@@ -11,11 +11,12 @@ use cel::common::ast::Expr as Node;
 use cel::extractors::{Arguments, This};
 use cel::objects::{Key, Map, Opaque, OptionalValue};
 use cel::{Context, Env, ExecutionError, Program, extensions};
+use parking_lot::Mutex;
 use regex::Regex;
 use serde_json::Value as Json;
 use std::cmp::Ordering;
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock};
 
 pub(super) use cel::Value;
 
@@ -433,7 +434,7 @@ static PATTERNS: LazyLock<Mutex<HashMap<String, Regex>>> = LazyLock::new(Mutex::
 
 fn pattern(values: &[Value], at: usize) -> Result<Regex, String> {
     let source = word(values, at)?;
-    let known = || PATTERNS.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = || PATTERNS.lock();
     if let Some(found) = known().get(source) {
         return Ok(found.clone());
     }

@@ -6,10 +6,11 @@ use crate::custom;
 use crate::meta;
 use crate::value::at;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 /// One kind, of the table or of a definition that may go while its last request is still answered.
 #[derive(Clone)]
@@ -60,7 +61,7 @@ impl Documents {
     /// one.
     pub fn get(&self, name: &str, make: impl FnOnce() -> Bytes) -> Bytes {
         let known = {
-            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut all = self.0.lock();
             all.entry(name.to_string()).or_default().clone()
         };
         known.get_or_init(make).clone()

@@ -4,15 +4,15 @@
 //! (group, versions, plural, kind, short names, categories) and the paths of its `/scale`. Each has
 //! at most some 400 bytes, which the validation of definitions ensures.
 
+use parking_lot::Mutex;
 use std::collections::BTreeSet;
-use std::sync::{LazyLock, Mutex};
 
-static NAMES: LazyLock<Mutex<BTreeSet<&'static str>>> = LazyLock::new(Mutex::default);
-static LISTS: LazyLock<Mutex<BTreeSet<&'static [&'static str]>>> = LazyLock::new(Mutex::default);
+static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+static LISTS: Mutex<BTreeSet<&'static [&'static str]>> = Mutex::new(BTreeSet::new());
 
 /// The one copy of a name.
 pub fn intern(name: &str) -> &'static str {
-    let mut names = NAMES.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let mut names = NAMES.lock();
     if let Some(known) = names.get(name) {
         return known;
     }
@@ -24,7 +24,7 @@ pub fn intern(name: &str) -> &'static str {
 /// The one copy of a list of names.
 pub fn intern_all<'a>(all: impl IntoIterator<Item = &'a str>) -> &'static [&'static str] {
     let all: Vec<&'static str> = all.into_iter().map(intern).collect();
-    let mut lists = LISTS.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let mut lists = LISTS.lock();
     if let Some(known) = lists.get(all.as_slice()) {
         return known;
     }

@@ -48,7 +48,7 @@ impl Shell {
             self.reap();
             self.run_trap(libc::SIGCHLD)?;
         }
-        if !trap::take_any() {
+        if trap::pending().is_none() {
             return Ok(());
         }
         for signal in (1..=trap::LAST).filter(|n| *n != libc::SIGCHLD) {

@@ -1,3 +1,4 @@
+use super::solve::SolutionLines;
 use super::*;
 use crate::script::Script;
 use crate::texts::Lang;
@@ -21,12 +22,12 @@ fn a_manifest_in_a_script_or_a_solution_keeps_its_empty_lines() {
         let text = format!("{manifest}{end}");
         let lines = || text.lines().map(String::from);
         assert_eq!(
-            session.collect(&mut SolutionLines { rest: lines().collect() }).as_deref(),
+            session.collect(&mut SolutionLines::of(lines().collect(), &[].into())).as_deref(),
             Some(manifest)
         );
         assert_eq!(session.collect(&mut Script::of(lines())).as_deref(), Some(manifest));
     }
-    let mut solution = SolutionLines { rest: ["a: 1\nEOF\nget pods\nls".to_string()].into() };
+    let mut solution = SolutionLines::of(vec!["a: 1\nEOF\nget pods\nls".to_string()], &[].into());
     assert_eq!(session.collect(&mut solution).as_deref(), Some("a: 1\n"));
     assert_eq!(solution.rest, ["get pods", "ls"], "what follows belongs to the solution");
 }
@@ -257,6 +258,46 @@ fn interrupted_at_the_question_about_a_loss() {
     let mut session = session_at(&runtime, Home::at(dir.path()).cluster("main").unwrap());
     let why = session.agrees().expect_err("Ctrl-C is no answer");
     std::eprintln!("<{}>", session.unanswered(&why));
+}
+
+/// Not a test of its own: runs in a process that the test below starts, with an input where no
+/// answer comes.
+#[test]
+fn has_news_while_the_question_stands() {
+    if std::env::var_os(INSIDE).is_none() {
+        return;
+    }
+    let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+    let mut session = session_at(&runtime, Home::at(dir.path()).cluster("main").unwrap());
+    let (tell, told) = std::sync::mpsc::channel();
+    session.print_news_with(move |words| drop(tell.send(words)));
+    let news = session.news.clone();
+    let other = std::thread::spawn(move || {
+        while !news.is_held() {
+            std::thread::yield_now(); // the question is not put yet
+        }
+        news.tell("a step is done".into());
+        nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGINT).unwrap();
+    });
+    assert!(session.agrees().is_err(), "Ctrl-C is no answer");
+    other.join().unwrap();
+    assert!(told.try_recv().is_err(), "they were not said while the question stood");
+    assert!(!session.news.is_held());
+    session.news.tell("the next".into());
+    assert_eq!(told.try_recv().as_deref(), Ok("the next\n"), "what waited was said before");
+}
+
+#[test]
+fn news_wait_until_the_question_about_a_loss_is_answered() {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "session::lessons::tests::has_news_while_the_question_stands", "--nocapture"]);
+    command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut asks = command.env(INSIDE, "1").spawn().unwrap();
+    let _input = asks.stdin.take(); // stays open: no answer comes
+    let ran = asks.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+    assert!(said.contains("a step is done"), "{said}");
 }
 
 #[test]

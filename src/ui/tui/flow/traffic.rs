@@ -190,7 +190,8 @@ impl Traffic {
         }
         // The newest command with something to see takes the stage: one that only looks when
         // nothing is played there, and none while the learner has stopped the play to look at it.
-        let free = !self.moving() || self.play.playing && self.flows.back().is_some_and(Flow::wrote);
+        let is_seen = |flow: &Flow| flow.wrote() || flow.refused().is_some();
+        let free = !self.moving() || self.play.playing && self.flows.back().is_some_and(is_seen);
         if changed == Some(true)
             && free
             && record.at >= opened
@@ -271,7 +272,7 @@ impl Traffic {
         };
         let made = |at: usize, hop: &Hop| match &hop.did {
             Did::Stored => answered(at).unwrap_or(true),
-            Did::Asked { verb, code } => verb == "create" && *code < 400 && hop.from != Spot::Scheduler,
+            Did::Asked { verb, code, .. } => verb == "create" && *code < 400 && hop.from != Spot::Scheduler,
             _ => false,
         };
         // `apply` looks for the pod first: hops about it from before it was made say nothing of it.

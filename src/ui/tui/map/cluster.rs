@@ -6,7 +6,7 @@ use super::super::look::{Sign, Tone};
 use super::super::model::Model;
 use super::super::text::{cells, cut_middle};
 use super::super::words::Word;
-use super::{Canvas, caption, lit, not_listed, short};
+use super::{Canvas, caption, lit, not_listed, refusal, short};
 use std::collections::BTreeMap;
 
 /// Narrower columns than this are of no use: the nodes become lines.
@@ -132,6 +132,7 @@ fn path(canvas: &mut Canvas<'_>, model: &Model, roomy: bool) -> usize {
         let middle = api + 6;
         canvas.put(middle, 1, watch, if watching { Tone::Strong } else { Tone::Dim });
         canvas.put(middle + 2, 1, "watch", Tone::Dim);
+        refused(canvas, model, middle + 9);
         let x = component(canvas, model, api, 2, names[2], "kube-scheduler-", tone(scheduler));
         component(canvas, model, x + 4, 2, names[3], "kube-controller-manager-", tone(controllers));
         canvas.put(middle, 3, watch, if watching { Tone::Strong } else { Tone::Dim });
@@ -141,7 +142,16 @@ fn path(canvas: &mut Canvas<'_>, model: &Model, roomy: bool) -> usize {
         component(canvas, model, x + 1, 0, names[3], "kube-controller-manager-", tone(controllers));
         canvas.put(api + 1, 1, watch, if watching { Tone::Strong } else { Tone::Dim });
         canvas.put(api + 3, 1, "watch", Tone::Dim);
+        refused(canvas, model, api + 10);
         2
+    }
+}
+
+/// Below the API server: the stage at which it refused the command.
+fn refused(canvas: &mut Canvas<'_>, model: &Model, x: usize) {
+    if let Some((code, gate)) = refusal(model) {
+        let text = format!("{} {} {code}", canvas.sign(Sign::Failed), canvas.word(gate.word(), &[]));
+        canvas.put(x, 1, &text, Tone::Bad);
     }
 }
 

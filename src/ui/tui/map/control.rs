@@ -70,6 +70,8 @@ fn list(canvas: &mut Canvas<'_>, model: &Model, flow: &Flow) {
             std::cmp::Ordering::Equal => (canvas.sign(Sign::Pick).to_string(), Tone::Strong),
             std::cmp::Ordering::Greater => (canvas.look.number(station(hop)), Tone::Dim),
         };
+        let refuses = matches!(hop.did, Did::Answered { refused: Some(_), .. });
+        let tone = if refuses && at <= now { Tone::Bad } else { tone };
         let took = took(hop.took_us);
         let end = canvas.width().saturating_sub(cells(&took) + 1);
         canvas.put(1, row + 1, &mark, Tone::Accent);
@@ -150,7 +152,7 @@ fn request(canvas: &mut Canvas<'_>, show: &Show<'_>) {
         arrow(canvas, store - 4, 3, show.lit == 3, true);
     }
     if let Some((at, hop)) = seen.iter().rfind(|(_, h)| matches!(h.did, Did::Answered { .. }))
-        && let Did::Answered { verb, code } = &hop.did
+        && let Did::Answered { verb, code, .. } = &hop.did
     {
         let tone = if *code >= 400 { Tone::Bad } else { Tone::Good };
         canvas.put_in(1, 3, api - 6, &format!("{verb}: {code}"), show.tone(*at, tone));
@@ -194,6 +196,17 @@ fn stages(canvas: &mut Canvas<'_>, show: &Show<'_>, seen: &[(usize, &Hop)]) {
             break;
         }
         x = canvas.put_in(x, y, store.saturating_sub(x + 4), &text, show.tone(*at, Tone::Plain)) + 2;
+    }
+    // The stage at which the request ended.
+    let ends = |(_, hop): &&(usize, &Hop)| matches!(hop.did, Did::Answered { refused: Some(_), .. });
+    if let Some((_, hop)) = seen.iter().rfind(ends)
+        && let Did::Answered { refused: Some(gate), .. } = &hop.did
+    {
+        let text = format!("{} {}", canvas.sign(Sign::Failed), canvas.word(gate.word(), &[]));
+        if x > api && x + cells(&text) + 2 > store {
+            (x, y) = (api, (y + 1).min(3));
+        }
+        canvas.put_in(x, y, store.saturating_sub(x + 1), &text, Tone::Bad);
     }
 }
 
@@ -244,7 +257,10 @@ fn action(model: &Model, hop: &Hop, named: bool) -> String {
             let node = if let Spot::Proxy(node) = &hop.to { short(node) } else { "" };
             format!("{node} {rules} ({changed})")
         }
-        Did::Asked { verb, code } if *code >= 400 => format!("{verb} {code}"),
+        Did::Asked { verb, code, refused } if *code >= 400 => {
+            let gate = refused.map_or(String::new(), |gate| format!(" {}", model.lang.say(gate.word(), &[])));
+            format!("{verb} {code}{gate}")
+        }
         Did::Asked { verb, .. } => {
             let revision = hop
                 .revision

@@ -28,6 +28,9 @@ pub(crate) fn brief(lang: Lang, hop: &Hop) -> String {
             Some(revision) => lang.say(Word::BriefAsked, &[&who(lang, &hop.from), &revision.to_string()]),
             None => describe(lang, hop),
         },
+        Did::Answered { code, refused: Some(gate), .. } | Did::Asked { code, refused: Some(gate), .. } => {
+            lang.say(Word::BriefRefused, &[&lang.say(gate.word(), &[]), &code.to_string()])
+        }
         Did::Stored => match hop.revision {
             Some(revision) => lang.say(Word::BriefStored, &[&revision.to_string()]),
             None => describe(lang, hop),
@@ -57,10 +60,18 @@ pub(crate) fn describe(lang: Lang, hop: &Hop) -> String {
             Some(revision) => lang.say(Word::HopStored, &[&revision.to_string()]),
             None => lang.say(Word::HopStoredPlain, &[]),
         },
-        Did::Answered { verb, code } => {
+        Did::Answered { verb, code, refused: Some(gate) } => {
+            let gate = lang.say(gate.word(), &[]);
+            lang.say(Word::HopRefused, &[&who(lang, &Spot::Client), verb, &code.to_string(), &gate])
+        }
+        Did::Answered { verb, code, refused: None } => {
             lang.say(Word::HopAnswered, &[&who(lang, &Spot::Client), verb, &code.to_string()])
         }
-        Did::Asked { verb, code } if *code >= 400 => {
+        Did::Asked { verb, code, refused: Some(gate) } => {
+            let (code, gate) = (code.to_string(), lang.say(gate.word(), &[]));
+            lang.say(Word::HopAskedRefused, &[&who(lang, &hop.from), verb, name, &code, &gate])
+        }
+        Did::Asked { verb, code, .. } if *code >= 400 => {
             lang.say(Word::HopAsked, &[&who(lang, &hop.from), verb, &format!("{name}: {code}")])
         }
         Did::Asked { verb, .. } => match hop.revision {

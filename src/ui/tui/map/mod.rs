@@ -13,7 +13,7 @@ pub(crate) use hops::{brief, describe};
 pub(crate) use raft::leader;
 
 use super::cluster::{Key, WATCHED};
-use super::flow::{Did, Flow, Hop, Spot, Traffic};
+use super::flow::{Did, Flow, Gate, Hop, Spot, Traffic};
 use super::look::{Look, Sign, Tone};
 use super::model::{Model, View};
 use super::text::{cells, cut, took};
@@ -165,6 +165,10 @@ pub(crate) fn corner(model: &Model) -> String {
 pub(crate) fn caption(model: &Model, narrow: bool) -> (String, Tone) {
     let lang = model.lang;
     let Some(flow) = model.traffic.shown() else { return (lang.say(Word::Quiet, &[]), Tone::Dim) };
+    if let (None, Some((_, code, gate))) = (model.traffic.lit(), flow.refused()) {
+        let gate = lang.say(gate.word(), &[]);
+        return (lang.say(Word::FinishRefused, &[&flow.command, &gate, &code.to_string()]), Tone::Bad);
+    }
     match model.traffic.lit() {
         Some(hop) => {
             let paused = match model.traffic.play.playing {
@@ -180,6 +184,12 @@ pub(crate) fn caption(model: &Model, narrow: bool) -> (String, Tone) {
             (format!("{}{object}: {end}", flow.command), Tone::Dim)
         }
     }
+}
+
+/// The stage that has refused the command that is shown, once the play has come to its answer.
+pub(crate) fn refusal(model: &Model) -> Option<(u16, Gate)> {
+    let (at, code, gate) = model.traffic.shown()?.refused()?;
+    (at <= model.traffic.play.at).then_some((code, gate))
 }
 
 /// The resources among these that the learner may not list, in words; empty if there are none.

@@ -6,6 +6,7 @@ use super::super::markdown;
 use super::super::model::{Model, Pane, Scroll};
 use super::super::text::{Piece, cells, wrap};
 use super::super::words::Word;
+use crate::lesson::missing;
 use lab::view::{Entry, LessonView, Predict, State, Verdict};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -40,7 +41,16 @@ struct Sheet {
     gap: usize,
     /// Lines of `upper` that are shown.
     rows: usize,
-    /// The line of `upper` with which what happened begins.
+    /// The lines of `upper` that a scroll may name.
+    marks: Marks,
+}
+
+/// Lines of the text to read with which something begins that the learner should see at once.
+#[derive(Clone, Copy, Default)]
+struct Marks {
+    /// The learner's guess.
+    said: Option<usize>,
+    /// What happened.
     told: Option<usize>,
 }
 
@@ -50,22 +60,32 @@ impl Sheet {
         let height = usize::from(area.height);
         let Some(view) = model.lesson.view.as_ref().filter(|v| !v.id.is_empty()) else {
             let upper = nothing_open(model, room);
-            return Sheet { upper, lower: vec![], firm: 0, gap: 0, rows: height, told: None };
+            return Sheet { upper, lower: vec![], firm: 0, gap: 0, rows: height, marks: Marks::default() };
         };
-        let (mut upper, told) = reading(model, view, room);
+        let (mut upper, mut marks) = reading(model, view, room);
         let most = height.saturating_sub(upper.len().min(READ_MIN)).max(1);
-        let lower = match doing(model, view, room, Checks::All) {
-            all if all.len() + upper.len().min(READ_FAIR) > height => doing(model, view, room, Checks::Unmet),
-            all => all,
-        };
+        let fits = |lower: &Vec<Line<'_>>, read: usize| lower.len() + upper.len().min(read) <= height;
+        let mut lower = doing(model, view, room, Checks::All);
+        if !fits(&lower, READ_FAIR) {
+            lower = doing(model, view, room, Checks::Unmet);
+        }
+        if !fits(&lower, READ_MIN) {
+            lower = doing(model, view, room, Checks::Brief);
+        }
         let firm = lower.len().min(most);
         // Rather than hide a line or two, close up the paragraphs.
         let dense = upper.iter().filter(|l| l.width() > 0).count();
-        if told.is_none() && upper.len() + firm > height && dense + firm <= height {
+        if marks.told.is_none() && upper.len() + firm > height && dense + firm <= height {
             upper.retain(|l| l.width() > 0);
+            marks.said = None; // all is in sight
         }
         let gap = usize::from(firm > 0 && firm + upper.len() < height && !upper.is_empty());
-        Sheet { rows: height.saturating_sub(firm + gap), upper, lower, firm, gap, told }
+        let rows = height.saturating_sub(firm + gap);
+        // Whatever is said to a guess, the pane can begin with it.
+        if let Some(said) = marks.said.filter(|_| upper.len() > rows) {
+            upper.resize(upper.len().max(said + rows), Line::default());
+        }
+        Sheet { rows, upper, lower, firm, gap, marks }
     }
 
     /// How far the text above can be scrolled; after that, what did not fit below comes into sight.
@@ -79,7 +99,8 @@ impl Sheet {
     fn first(&self, scroll: Scroll) -> usize {
         match scroll {
             Scroll::To(line) => line.min(self.last()),
-            Scroll::Told => self.told.unwrap_or(0).min(self.last_upper()),
+            Scroll::Told => self.marks.told.unwrap_or(0).min(self.last_upper()),
+            Scroll::Said => self.marks.said.unwrap_or(0).min(self.last_upper()),
         }
     }
 }
@@ -210,9 +231,9 @@ fn listed(model: &Model, room: usize, at: usize) -> (usize, usize) {
 }
 
 /// What is read: prose, and after success what happened.
-fn reading(model: &Model, view: &LessonView, room: usize) -> (Vec<Line<'static>>, Option<usize>) {
+fn reading(model: &Model, view: &LessonView, room: usize) -> (Vec<Line<'static>>, Marks) {
     let (lang, look) = (model.lang, model.look);
-    let mut out = Vec::new();
+    let (mut out, mut marks) = (Vec::new(), Marks::default());
     for notice in &view.notices {
         out.extend(marked(notice, look, Tone::Warn, room, &format!("{} ", look.sign(Sign::Warn)), "  "));
     }
@@ -232,6 +253,7 @@ fn reading(model: &Model, view: &LessonView, room: usize) -> (Vec<Line<'static>>
             let choices = view.predict.iter().flat_map(|p| &p.choices);
             let words = choices.into_iter().find(|(letter, _)| letter == said).map(|(_, words)| words);
             let said = &words.map_or(said.clone(), |words| format!("{said}: {words}"));
+            marks.said = Some(out.len());
             out.extend(text(&lang.say(Word::PredictSaid, &[said]), look, Tone::Dim, room, "", ""));
         }
         for (at, hint) in view.hints[..older].iter().enumerate() {
@@ -242,10 +264,9 @@ fn reading(model: &Model, view: &LessonView, room: usize) -> (Vec<Line<'static>>
         out.push(Line::default());
         out.extend(markdown::lines(&view.after, room, look));
     }
-    let mut told = None;
     if !view.debrief.is_empty() {
         out.push(Line::default());
-        told = Some(out.len());
+        marks.told = Some(out.len());
         out.extend(text(&lang.say(Word::What, &[]), look, Tone::Title, room, "", ""));
         for beat in &view.debrief {
             out.extend(markdown::lines(beat, room, look));
@@ -265,15 +286,17 @@ fn reading(model: &Model, view: &LessonView, room: usize) -> (Vec<Line<'static>>
             }
         }
     }
-    (out, told)
+    (out, marks)
 }
 
 /// Which checks are told where room is scarce.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Checks {
     All,
-    /// The first that is not met, and how many are.
+    /// The one that is missing, and how many are met, in words.
     Unmet,
+    /// The same in figures.
+    Brief,
 }
 
 /// What is to be done: the question or the task, its checks, the newest hint. What is done needs no
@@ -332,14 +355,22 @@ fn hinted(model: &Model, number: usize, say: &str, room: usize, tone: Tone) -> V
 
 fn checks(model: &Model, view: &LessonView, room: usize, which: Checks, out: &mut Vec<Line<'static>>) {
     let look = model.look;
-    let met = view.checks.iter().filter(|c| c.state == Verdict::Met).count();
-    let first = view.checks.iter().position(|c| c.state != Verdict::Met);
+    if which != Checks::All && view.checks.len() > 1 {
+        let (sign, tone) = match view.missing() {
+            None => (Sign::Holding, Tone::Warn),
+            Some(_) if view.not_yet.is_some() => (Sign::Dot, Tone::Warn),
+            Some(_) => (Sign::Dot, Tone::Dim),
+        };
+        let named = view.missing().and_then(|at| view.checks.get(at)).filter(|_| which == Checks::Brief);
+        let words = match named {
+            Some(check) => format!("{} ({}/{})", check.that, view.met(), view.checks.len()),
+            None => missing(model.lang, view),
+        };
+        return out.extend(marked(&words, look, tone, room, &format!("{} ", look.sign(sign)), "  "));
+    }
     for (at, check) in view.checks.iter().enumerate() {
-        if which == Checks::Unmet && Some(at) != first {
-            continue;
-        }
         // After a while without success the one that is missing stands out.
-        let late = view.not_yet.is_some() && Some(at) == first;
+        let late = view.not_yet.is_some() && Some(at) == view.missing();
         let (sign, tone) = match check.state {
             Verdict::Met => (Sign::Met, Tone::Good),
             Verdict::Holding => (Sign::Holding, Tone::Warn),
@@ -347,12 +378,7 @@ fn checks(model: &Model, view: &LessonView, room: usize, which: Checks, out: &mu
             Verdict::Unmet if late => (Sign::Dot, Tone::Warn),
             Verdict::Unmet => (Sign::Dot, Tone::Dim),
         };
-        let count = match which {
-            Checks::Unmet if view.checks.len() > 1 => format!(" ({met}/{})", view.checks.len()),
-            _ => String::new(),
-        };
-        let that = format!("{}{count}", check.that);
-        out.extend(marked(&that, look, tone, room, &format!("{} ", look.sign(sign)), "  "));
+        out.extend(marked(&check.that, look, tone, room, &format!("{} ", look.sign(sign)), "  "));
     }
 }
 
@@ -392,7 +418,9 @@ mod tests {
             id: lesson.id.clone(),
             title: lesson.title.get(lang).into(),
             steps: lesson.steps.len(),
+            step: lesson.step(&step.id).unwrap_or_default(),
             prose: format!("{}\n\n{}", lesson.intro.get(lang), step.prose.get(lang)),
+            after: if waits { "" } else { step.after.get(lang) }.into(),
             task: if waits { String::new() } else { step.task.get(lang).into() },
             predict,
             answer: step.answer.as_ref().filter(|_| !waits).map(|asked| Answer {
@@ -420,6 +448,42 @@ mod tests {
                     assert_eq!(cut, 0, "{} {} {lang:?} answered: {answered}", lesson.id, step.id);
                     assert!(sheet.rows >= READ_MIN, "{} {} {lang:?}", lesson.id, step.id);
                 }
+            }
+        }
+    }
+
+    /// The first line of the lesson's pane.
+    fn first_line(model: &Model) -> String {
+        let pane = inside(model.panes().lesson);
+        let mut buffer = Buffer::empty(model.area());
+        render(model, model.panes().lesson, &mut buffer);
+        (pane.x..pane.right()).map(|x| buffer[(x, pane.y)].symbol()).collect()
+    }
+
+    #[test]
+    fn at_80_by_24_the_pane_starts_at_the_guess_and_a_new_step_at_its_top() {
+        use crate::tui::{event::Event, update::update};
+        let library = Library::built_in();
+        let questions = library.lessons.iter().flat_map(|l| l.steps.iter().map(move |s| (l, s)));
+        for (lesson, step) in questions.filter(|(_, step)| step.predict.is_some()) {
+            for (lang, said) in [(Lang::En, "You said a: "), (Lang::Ko, "예 측 : a: ")] {
+                let mut model =
+                    Model::new("main", lang, Look::default(), Size::new(80, 24), Default::default());
+                let show = |model: &mut Model, view| drop(update(model, Event::Lesson(Box::new(view))));
+                show(&mut model, view(lesson, step, tag(lang), false));
+                assert_eq!(model.lesson.scroll, Scroll::To(0));
+                model.lesson.scroll = scrolled(&model, 3);
+                show(&mut model, view(lesson, step, tag(lang), true));
+                let place = format!("{} {} {lang:?}", lesson.id, step.id);
+                let sheet = Sheet::of(&model, inside(model.panes().lesson));
+                assert!(sheet.upper.len() > sheet.rows, "{place} fits: nothing has to be scrolled");
+                assert!(first_line(&model).trim().starts_with(said), "{place}: {:?}", first_line(&model));
+                let next = LessonView { step: 99, ..view(lesson, step, tag(lang), false) };
+                show(&mut model, next);
+                assert_eq!(model.lesson.scroll, Scroll::To(0), "{place}");
+                // Opened anew, a step that was guessed begins at its top, too.
+                show(&mut model, LessonView { step: 98, ..view(lesson, step, tag(lang), true) });
+                assert!(!first_line(&model).trim().starts_with(said), "{place}");
             }
         }
     }

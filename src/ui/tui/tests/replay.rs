@@ -211,3 +211,56 @@ fn a_rolling_update_begins_with_what_was_there() {
         insta::assert_snapshot!(format!("update_{}", view.name()), story);
     }
 }
+
+/// Requests that a stage of the API server has refused: the picture shows where they ended, at
+/// 80x24 as well, and as long as no other command is shown.
+#[test]
+fn the_stage_that_refused_a_request_is_marked_on_the_map() {
+    let forbidden = "pods is forbidden: User \"guest\" cannot create resource \"pods\"";
+    for (code, message, english, korean) in [
+        (401, "Unauthorized", "authentication", "인증"),
+        (403, forbidden, "authorization", "인가"),
+        (403, "pods \"web\" is forbidden: exceeded quota: small", "admission", "어드미션"),
+        (400, "admission webhook \"no.example.com\" denied the request: no", "admission", "어드미션"),
+        (422, "Pod \"Web\" is invalid: metadata.name: Invalid value", "validation", "유효성 검사"),
+    ] {
+        for (width, height) in [(80, 24), (120, 36)] {
+            for (lang, gate) in [(Lang::En, english), (Lang::Ko, korean)] {
+                for view in [View::Cluster, View::ControlPlane] {
+                    let mut model = model(width, height, lang, LOOK);
+                    (model.view, model.chosen) = (view, true);
+                    tell(&mut model, Event::Records(refusal(code, message)));
+                    model.traffic.finish();
+                    let shown = text(&screen(&model));
+                    assert!(shown.contains(gate), "{code} {view:?} {width}x{height}:\n{shown}");
+                    assert!(shown.contains(&format!("✗ {gate}")), "{code} {view:?} {width}:\n{shown}");
+                }
+            }
+        }
+    }
+}
+
+/// The records of a request that was answered with this code and message.
+fn refusal(code: u16, message: &str) -> Vec<Record> {
+    let request = Request {
+        id: "refused".into(),
+        user: "guest".into(),
+        session: "refused".into(),
+        user_agent: "kubectl/v1".into(),
+        command: "kubectl run".into(),
+        verb: "create".into(),
+        code,
+        ..Request::default()
+    };
+    let answer = tap::Answer { verb: "create".into(), message: message.into(), ..Default::default() };
+    let stages = [tap::Event::Authenticate { groups: vec![] }, tap::Event::Answer(answer.into())];
+    let skipped = usize::from(code == 401);
+    let records = stages.into_iter().skip(skipped).enumerate().map(|(at, event)| {
+        let mut record = Record::new(event).object("pods", "default", "web");
+        (record.seq, record.took_us) = (9000 + at as u64, 1000);
+        record.at = "2026-01-02T00:00:00Z".parse().expect("a time");
+        record.request = Some(request.clone());
+        record
+    });
+    records.collect()
+}

@@ -29,6 +29,20 @@ fn nothing_to_see(run: &LabRun) -> (Current, Task) {
     (current, task)
 }
 
+/// An id such as `traffic` is the author's word: the learner has never seen it.
+#[test]
+fn a_task_that_counts_with_others_only_names_them_in_words() {
+    let labs = Labs::built_in();
+    let lab = labs.get("broken-selector").unwrap();
+    let durable = lab.tasks.iter().find(|task| !task.only_with.is_empty()).unwrap();
+    for lang in ["en", "ko"] {
+        let red = only_with(lab, &durable.only_with, lang);
+        let with = lab.tasks.iter().find(|task| task.id == durable.only_with[0]).unwrap();
+        assert!(red.told.contains(with.task.get(lang)), "{}", red.told);
+        assert!(red.unmet.contains(with.task.get("en")), "{}", red.unmet);
+    }
+}
+
 /// A way back that fails is tried again. If it fails for good, the learner goes on from there:
 /// no restart may go back then.
 #[tokio::test]

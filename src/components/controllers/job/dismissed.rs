@@ -1,0 +1,72 @@
+//! Pods that the controller has deleted itself: they were too many, or their Job was suspended.
+//! While such a pod ends it looks like one that the user has deleted, which counts as a failure and
+//! delays its successor. The API has no field that tells the two apart, so the controller remembers
+//! them. After a restart it knows none; then pods of a Job that was suspended and resumed during
+//! their grace period come later than they could.
+
+use client::Key;
+use k8s_openapi::api::core::v1::Pod;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Uids of dismissed pods that are still in the cache, by their Job. At most as many as there are
+/// pods.
+#[derive(Default)]
+pub(crate) struct Dismissed(Mutex<BTreeMap<Key, BTreeSet<String>>>);
+
+impl Dismissed {
+    /// Remembers pods that are about to be deleted.
+    pub(crate) fn add(&self, job: &Key, pods: &[Arc<Pod>]) {
+        if !pods.is_empty() {
+            let uids = pods.iter().filter_map(|p| p.metadata.uid.clone());
+            self.0.lock().entry(job.clone()).or_default().extend(uids);
+        }
+    }
+
+    /// Returns the uids of those of the Job's pods that were dismissed, and forgets all others.
+    pub(crate) fn among(&self, job: &Key, pods: &[Arc<Pod>]) -> BTreeSet<String> {
+        let mut all = self.0.lock();
+        let Some(known) = all.get_mut(job) else { return BTreeSet::new() };
+        known.retain(|uid| pods.iter().any(|p| p.metadata.uid.as_ref() == Some(uid)));
+        let left = known.clone();
+        if left.is_empty() {
+            all.remove(job);
+        }
+        left
+    }
+
+    /// Forgets the pods of a Job that is gone.
+    pub(crate) fn forget(&self, job: &Key) {
+        self.0.lock().remove(job);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn pods_are_remembered_until_they_are_gone() {
+        let pod = |uid: &str| -> Arc<Pod> {
+            Arc::new(serde_json::from_value(json!({"metadata": {"uid": uid}})).unwrap())
+        };
+        let (job, other) = (Key::new("d", "j"), Key::new("d", "k"));
+        let dismissed = Dismissed::default();
+        dismissed.add(&job, &[pod("a"), pod("b")]);
+        dismissed.add(&other, &[]);
+        let among = |job: &Key, pods: &[Arc<Pod>]| -> Vec<String> {
+            dismissed.among(job, pods).into_iter().collect()
+        };
+        assert_eq!(among(&job, &[pod("a"), pod("b"), pod("c")]), ["a", "b"]);
+        assert_eq!(among(&other, &[pod("a")]), [""; 0]);
+        assert_eq!(among(&job, &[pod("b"), pod("c")]), ["b"]);
+        assert_eq!(among(&job, &[pod("a"), pod("b")]), ["b"], "a was gone");
+        assert_eq!(among(&job, &[]), [""; 0]);
+        assert!(dismissed.0.lock().is_empty());
+        dismissed.add(&job, &[pod("a")]);
+        dismissed.forget(&job);
+        assert!(dismissed.0.lock().is_empty());
+    }
+}

@@ -1,0 +1,221 @@
+//! `_terms.yaml`: the glossary, which `what TERM` shows.
+//!
+//! English and what machines read are in one file, the words of each further language beside it
+//! (`_terms.ko.yaml`). A term is found by its id, its name or another word for it, in any language.
+
+use super::{EN, Fault, Text, raw};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// A term and what `what` tells of it.
+#[derive(Clone, Debug)]
+pub struct Term {
+    pub id: String,
+    pub name: Text,
+    pub say: Text,
+    /// Other words for it, of all languages.
+    pub also: Vec<String>,
+    /// Ids of terms that help to understand it.
+    pub see: Vec<String>,
+    /// The id of the lesson that teaches it.
+    pub lesson: Option<String>,
+    /// A line that shows it.
+    pub attempt: Option<String>,
+}
+
+/// The glossary, by id.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
+    all: BTreeMap<String, Term>,
+    /// The id for every word, as [`folded`] writes it.
+    words: BTreeMap<String, String>,
+}
+
+/// How two words are compared: small letters, and no difference between `-`, `_` and spaces.
+fn folded(word: &str) -> String {
+    word.to_lowercase().split(|c: char| c.is_whitespace() || "-_".contains(c)).collect()
+}
+
+impl Terms {
+    /// In the order of their ids.
+    pub fn iter(&self) -> impl Iterator<Item = &Term> {
+        self.all.values()
+    }
+
+    /// The term with this id.
+    pub fn get(&self, id: &str) -> Option<&Term> {
+        self.all.get(id)
+    }
+
+    /// The term that a person means: `pod`, `Pods`, `control plane` or `파드`.
+    pub fn find(&self, word: &str) -> Option<&Term> {
+        let word = folded(word);
+        // A plural that nobody wrote down.
+        let found = self.words.get(&word).or_else(|| self.words.get(word.strip_suffix('s')?));
+        self.get(found?)
+    }
+
+    /// Terms whose words are like this one, most alike first; at most three.
+    pub fn like(&self, word: &str) -> Vec<&Term> {
+        let word = folded(word);
+        let mut near: Vec<(usize, &String)> = Vec::new();
+        for (other, id) in &self.words {
+            let is_part = word.chars().count() >= 3 && other.contains(&word);
+            let apart = if is_part { 0 } else { strsim::damerau_levenshtein(&word, other) };
+            if apart * 3 <= word.chars().count() {
+                near.push((apart, id));
+            }
+        }
+        near.sort();
+        let mut ids: Vec<&String> = Vec::new();
+        for (_, id) in near {
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        ids.into_iter().take(3).filter_map(|id| self.get(id)).collect()
+    }
+
+    pub(super) fn extend(&mut self, other: Terms) {
+        self.all.extend(other.all);
+        self.words.extend(other.words);
+    }
+
+    /// What only shows when all terms and lessons are there.
+    pub(super) fn faults(&self, lessons: &[String], file: &Path) -> Vec<Fault> {
+        let fault =
+            |id: &str, what: String| Fault { file: file.into(), line: 1, what: format!("{id}: {what}") };
+        let mut faults = Vec::new();
+        for (id, term) in &self.all {
+            for see in term.see.iter().filter(|see| !self.all.contains_key(*see)) {
+                faults.push(fault(id, format!("there is no term {see:?} to see")));
+            }
+            if let Some(lesson) = term.lesson.as_ref().filter(|lesson| !lessons.contains(lesson)) {
+                faults.push(fault(id, format!("there is no lesson {lesson:?}")));
+            }
+        }
+        faults
+    }
+}
+
+/// Reads the glossary and its other languages.
+pub(super) fn parse(text: &str, file: &Path, others: &[(&str, &str, &Path)]) -> Result<Terms, Vec<Fault>> {
+    let raw: BTreeMap<String, raw::Term> = raw::read(text, file, 1).map_err(|fault| vec![fault])?;
+    let mut faults = Vec::new();
+    let mut all: BTreeMap<String, Term> = BTreeMap::new();
+    for (id, raw) in raw {
+        let term = Term {
+            id: id.clone(),
+            name: Text::new(&raw.name),
+            say: Text::new(raw.say.trim()),
+            also: raw.also,
+            see: raw.see,
+            lesson: raw.lesson,
+            attempt: raw.attempt,
+        };
+        all.insert(id, term);
+    }
+    for (lang, text, file) in others {
+        let words: BTreeMap<String, raw::TermWords> = match raw::read(text, file, 1) {
+            Ok(words) => words,
+            Err(fault) => {
+                faults.push(fault);
+                continue;
+            }
+        };
+        let at = |id: &str, what: &str| Fault {
+            file: (*file).into(),
+            line: line_of(text, id),
+            what: format!("{id}: {what}"),
+        };
+        faults
+            .extend(all.keys().filter(|id| !words.contains_key(*id)).map(|id| at(id, "the term is missing")));
+        for (id, words) in words {
+            let Some(term) = all.get_mut(&id) else {
+                faults.push(at(&id, "there is no such term in English"));
+                continue;
+            };
+            term.name.put(lang, &words.name);
+            term.say.put(lang, words.say.trim());
+            term.also.extend(words.also);
+        }
+    }
+    let mut words = BTreeMap::new();
+    for (id, term) in &all {
+        let names = std::iter::once(EN).chain(super::OTHERS.iter().copied()).map(|lang| term.name.get(lang));
+        for word in names.chain(term.also.iter().map(String::as_str)).chain([id.as_str()]) {
+            match words.insert(folded(word), id.clone()) {
+                Some(other) if other != *id => faults.push(Fault {
+                    file: file.into(),
+                    line: line_of(text, id),
+                    what: format!("{id}: {word:?} is a word for {other} too"),
+                }),
+                _ => {}
+            }
+        }
+    }
+    if faults.is_empty() { Ok(Terms { all, words }) } else { Err(faults) }
+}
+
+/// The line on which a term begins, else the first.
+fn line_of(text: &str, id: &str) -> usize {
+    text.lines().position(|line| line.starts_with(&format!("{id}:"))).map_or(1, |n| n + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EN_TEXT: &str = "pod:\n  name: Pod\n  also: [po]\n  say: Containers that share an address.\n  see: [node]\n  \
+        lesson: a/01\n  try: kubectl get pods\nnode:\n  name: Node\n  say: A machine of the cluster.\n\
+        control-plane:\n  name: control plane\n  say: What decides.\n";
+    const KO_TEXT: &str = "pod: {name: 파드, say: 컨테이너의 묶음입니다.}\nnode: {name: 노드, say: 머신입니다.}\n\
+        control-plane: {name: 컨트롤 플레인, also: [제어 평면], say: 결정합니다.}\n";
+
+    fn read(en: &str, ko: &str) -> Result<Terms, Vec<String>> {
+        parse(en, Path::new("_terms.yaml"), &[("ko", ko, Path::new("_terms.ko.yaml"))])
+            .map_err(|all| all.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn a_term_is_found_by_each_of_its_words() {
+        let terms = read(EN_TEXT, KO_TEXT).unwrap();
+        for word in ["pod", "Pods", "PO", "파드"] {
+            assert_eq!(terms.find(word).map(|t| t.id.as_str()), Some("pod"), "{word}");
+        }
+        for word in ["control plane", "Control-Plane", "controlplane", "컨트롤플레인", "제어평면"] {
+            assert_eq!(terms.find(word).map(|t| t.id.as_str()), Some("control-plane"), "{word}");
+        }
+        assert_eq!(
+            terms.get("pod").map(|t| (t.name.get("ko"), t.say.get("en"))),
+            Some(("파드", "Containers that share an address."))
+        );
+        assert!(terms.find("s").is_none() && terms.find("").is_none() && terms.find("pot").is_none());
+    }
+
+    #[test]
+    fn words_that_are_nearly_right_find_their_term() {
+        let terms = read(EN_TEXT, KO_TEXT).unwrap();
+        let like = |word: &str| terms.like(word).iter().map(|t| t.id.clone()).collect::<Vec<_>>();
+        assert_eq!(like("pot"), ["pod"]);
+        assert_eq!(like("plane"), ["control-plane"]);
+        assert!(like("x").is_empty() && like("").is_empty());
+    }
+
+    #[test]
+    fn slips_are_told_with_their_file_and_line() {
+        let slips = |en: &str, ko: &str| read(en, ko).map(drop).unwrap_err();
+        assert_eq!(slips(EN_TEXT, &KO_TEXT.replace("node:", "nod:")).len(), 2);
+        let twice = slips(&EN_TEXT.replace("[po]", "[node]"), KO_TEXT);
+        assert_eq!(twice, ["_terms.yaml:1: pod: \"node\" is a word for node too"]);
+        assert!(slips(&EN_TEXT.replace("say: What", "text: What"), KO_TEXT)[0].starts_with("_terms.yaml:"));
+        let terms = read(EN_TEXT, KO_TEXT).unwrap();
+        assert_eq!(terms.faults(&["a/01".into()], Path::new("f")), []);
+        assert_eq!(terms.faults(&[], Path::new("f"))[0].what, "pod: there is no lesson \"a/01\"");
+        let lost = read(&EN_TEXT.replace("[node]", "[nodes]"), KO_TEXT).unwrap();
+        assert_eq!(
+            lost.faults(&["a/01".into()], Path::new("f"))[0].what,
+            "pod: there is no term \"nodes\" to see"
+        );
+    }
+}
