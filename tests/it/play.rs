@@ -23,9 +23,11 @@ fn steps(lesson: &str) -> Vec<Step> {
     let front = text.split("---\n").nth(1).expect("front matter");
     let front: Value = serde_yaml::from_str(front).expect("YAML");
     let text = |v: &Value| v.as_str().map(String::from);
+    // A dash before a line says that it may fail, and is not typed.
+    let line = |v: &Value| v.as_str().map(|line| line.strip_prefix('-').unwrap_or(line).to_string());
     let step = |s: &Value| Step {
         answer: s.get("predict").and_then(|p| text(&p["answer"])),
-        lines: s["solution"].as_sequence().into_iter().flatten().filter_map(text).collect(),
+        lines: s["solution"].as_sequence().into_iter().flatten().filter_map(line).collect(),
     };
     let steps: Vec<Step> = front["steps"].as_sequence().expect("steps").iter().map(step).collect();
     assert!(!steps.is_empty());

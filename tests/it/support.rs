@@ -54,9 +54,10 @@ pub(crate) fn turn() -> Turn {
     take_turn(1, TURN_MAX)
 }
 
-/// For a test with many clusters at once, which leaves room for one more test beside it.
+/// For a test with many clusters at once, which leaves room for one more test beside it. Every
+/// lesson makes it longer.
 pub(crate) fn turn_of_many() -> Turn {
-    take_turn(TURNS - 1, TURN_MAX)
+    take_turn(TURNS - 1, 2 * TURN_MAX)
 }
 
 /// For a test that others disturb, or that disturbs others: one that measures, or takes what there
