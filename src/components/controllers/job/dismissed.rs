@@ -26,9 +26,11 @@ impl Dismissed {
 
     /// Returns the uids of those of the Job's pods that were dismissed, and forgets all others.
     pub(crate) fn among(&self, job: &Key, pods: &[Arc<Pod>]) -> BTreeSet<String> {
+        // Before the lock, for which the Jobs of all workers wait.
+        let there: BTreeSet<&str> = pods.iter().filter_map(|p| p.metadata.uid.as_deref()).collect();
         let mut all = self.0.lock();
         let Some(known) = all.get_mut(job) else { return BTreeSet::new() };
-        known.retain(|uid| pods.iter().any(|p| p.metadata.uid.as_ref() == Some(uid)));
+        known.retain(|uid| there.contains(uid.as_str()));
         let left = known.clone();
         if left.is_empty() {
             all.remove(job);

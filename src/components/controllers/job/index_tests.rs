@@ -53,6 +53,21 @@ fn ignored_failures_lengthen_the_pause_and_do_not_count_towards_the_limit() {
     assert_eq!(w.conditions(), ["FailureTarget FailedIndexes", "Failed FailedIndexes"]);
 }
 
+/// A deleted pod's program ends well before the finalizer is gone.
+#[test]
+fn an_index_that_failed_is_not_completed_by_the_same_pod() {
+    let mut w = World::new(json!({"completions": 1, "completionMode": "Indexed", "backoffLimit": i32::MAX,
+        "backoffLimitPerIndex": 0}));
+    w.settle();
+    w.delete("p1", 30);
+    w.job.status = Some(w.look().status);
+    w.end("p1", 0);
+    w.settle();
+    let status = w.job.status.unwrap();
+    assert_eq!((status.completed_indexes, status.failed_indexes.as_deref()), (None, Some("0")));
+    assert_eq!((status.succeeded, status.failed), (None, Some(1)));
+}
+
 #[test]
 fn a_later_index_does_not_take_the_turn_of_one_that_pauses() {
     let mut w = job(3, 1, 3);
