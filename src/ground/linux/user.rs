@@ -163,11 +163,16 @@ fn map_from_outside(socket: &impl AsFd, pid: u32, uid: u32, gid: u32) -> i32 {
     if process::die_with_parent().is_ok() && fds::receive(socket.as_fd()).is_ok_and(|(word, _)| word == b"go")
     {
         let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-        // A directory service's user is in no file here. The programs that map check the name.
+        let name = user_name(&passwd, uid);
+        // A directory service's user is in no file here. The name that the session has may be
+        // another's (`su` without a dash), so it counts after the number, and the programs that map
+        // check it.
         let said = || ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
-        let name = user_name(&passwd, uid).map(str::to_string).or_else(said).unwrap_or_default();
+        let said = if name.is_none() { said() } else { None };
         let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
-        return match both_ranges(&read("/etc/subuid"), &read("/etc/subgid"), &name, uid) {
+        let (users, groups) = (read("/etc/subuid"), read("/etc/subgid"));
+        let ranges = both_ranges(&users, &groups, name.unwrap_or_default(), uid);
+        return match ranges.or_else(|| both_ranges(&users, &groups, &said?, uid)) {
             Some((users, groups)) => {
                 map_both(|| run_map("newuidmap", pid, uid, users), || run_map("newgidmap", pid, gid, groups))
             }
