@@ -22,6 +22,10 @@ pub(crate) fn what(
 ) -> anyhow::Result<i32> {
     let lang = settings::language(lang, &Home::find()?);
     let library = lessons.map_or_else(Library::load, Library::read);
+    // A term of a file that cannot be read is not "unknown".
+    for fault in &library.faults {
+        eprintln!("ropewalk: {}", prose::harmless(&fault.to_string()));
+    }
     let (word, width) = (words.join(" "), super::trace::room().min(WIDTH_MAX));
     if word.trim().is_empty() {
         match output {
@@ -47,7 +51,7 @@ pub(crate) fn what(
             let like: Vec<&str> = library.terms.like(&word).iter().map(|t| t.name.get(tag(lang))).collect();
             match like.as_slice() {
                 [] => eprintln!("  {}", lang.say(Say::WhatAll, &[])),
-                like => eprintln!("  {}", lang.say(Say::WhatLike, &[&like.join(", ")])),
+                like => eprintln!("  {}", lang.say(Say::WhatLike, &[&prose::harmless(&like.join(", "))])),
             }
             Ok(1)
         }

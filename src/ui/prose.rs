@@ -37,7 +37,7 @@ pub(crate) fn cells(text: &str) -> usize {
 }
 
 /// Removes control characters: a terminal takes those of an object's name or message for orders.
-pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
+pub fn harmless(text: &str) -> Cow<'_, str> {
     match text.contains(char::is_control) {
         true => Cow::Owned(text.replace(char::is_control, "")),
         false => Cow::Borrowed(text),
@@ -67,7 +67,7 @@ pub fn print(rows: &[Row], indent: &str, colour: bool) -> String {
         for span in row {
             match colour {
                 true => line.push_str(&ansi(span)),
-                false => line.push_str(&span.text),
+                false => line.push_str(&harmless(&span.text)),
             }
         }
         out.push_str(line.trim_end());
@@ -84,11 +84,8 @@ fn ansi(span: &Span) -> String {
             .filter(|(on, _)| *on)
             .map(|(_, code)| *code)
             .collect();
-    if codes.is_empty() {
-        span.text.clone()
-    } else {
-        format!("\x1b[{}m{}\x1b[0m", codes.join(";"), span.text)
-    }
+    let text = harmless(&span.text);
+    if codes.is_empty() { text.into_owned() } else { format!("\x1b[{}m{text}\x1b[0m", codes.join(";")) }
 }
 
 #[derive(Default)]

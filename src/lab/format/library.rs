@@ -76,7 +76,10 @@ impl Library {
             let read = match name {
                 "lesson.md" => parse(text, file, &others).map(|lesson| library.lessons.push(lesson)),
                 "_beats.yaml" => beats::parse(text, file, &others).map(|beats| library.beats.extend(beats)),
-                "_terms.yaml" => terms::parse(text, file, &others).map(|terms| library.terms.extend(terms)),
+                "_terms.yaml" => terms::parse(text, file, &others).and_then(|terms| {
+                    let doubles = library.terms.extend(terms);
+                    if doubles.is_empty() { Ok(()) } else { Err(doubles) }
+                }),
                 _ => Ok(()),
             };
             library.faults.extend(read.err().into_iter().flatten());
@@ -89,7 +92,7 @@ impl Library {
     /// What only shows when all are there.
     fn check(&mut self) {
         let ids: Vec<String> = self.lessons.iter().map(|l| l.id.clone()).collect();
-        self.faults.extend(self.terms.faults(&ids, Path::new("_terms.yaml")));
+        self.faults.extend(self.terms.faults(&ids));
         for lesson in &self.lessons {
             let mut fault =
                 |what: String| self.faults.push(Fault { file: lesson.file.clone(), line: 1, what });

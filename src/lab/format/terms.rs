@@ -5,7 +5,7 @@
 
 use super::{EN, Fault, Text, raw};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A term and what `what` tells of it.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub struct Term {
     pub lesson: Option<String>,
     /// A line that shows it.
     pub attempt: Option<String>,
+    /// The file that defines it, and the line there, from 1.
+    place: (PathBuf, usize),
 }
 
 /// The glossary, by id.
@@ -76,22 +78,32 @@ impl Terms {
         ids.into_iter().take(3).filter_map(|id| self.get(id)).collect()
     }
 
-    pub(super) fn extend(&mut self, other: Terms) {
+    /// Adds the terms of another file; returns what both have.
+    pub(super) fn extend(&mut self, other: Terms) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        for (word, id) in &other.words {
+            let (Some(first), Some(term)) = (self.words.get(word), other.all.get(id)) else { continue };
+            let (file, line) = term.place.clone();
+            faults.push(Fault { file, line, what: format!("{id}: {word:?} is a word for {first} too") });
+        }
         self.all.extend(other.all);
         self.words.extend(other.words);
+        faults
     }
 
     /// What only shows when all terms and lessons are there.
-    pub(super) fn faults(&self, lessons: &[String], file: &Path) -> Vec<Fault> {
-        let fault =
-            |id: &str, what: String| Fault { file: file.into(), line: 1, what: format!("{id}: {what}") };
+    pub(super) fn faults(&self, lessons: &[String]) -> Vec<Fault> {
+        let fault = |term: &Term, what: String| {
+            let (file, line) = term.place.clone();
+            Fault { file, line, what: format!("{}: {what}", term.id) }
+        };
         let mut faults = Vec::new();
-        for (id, term) in &self.all {
+        for term in self.all.values() {
             for see in term.see.iter().filter(|see| !self.all.contains_key(*see)) {
-                faults.push(fault(id, format!("there is no term {see:?} to see")));
+                faults.push(fault(term, format!("there is no term {see:?} to see")));
             }
             if let Some(lesson) = term.lesson.as_ref().filter(|lesson| !lessons.contains(lesson)) {
-                faults.push(fault(id, format!("there is no lesson {lesson:?}")));
+                faults.push(fault(term, format!("there is no lesson {lesson:?}")));
             }
         }
         faults
@@ -104,7 +116,15 @@ pub(super) fn parse(text: &str, file: &Path, others: &[(&str, &str, &Path)]) -> 
     let mut faults = Vec::new();
     let mut all: BTreeMap<String, Term> = BTreeMap::new();
     for (id, raw) in raw {
+        if text.lines().filter(|line| line.starts_with(&format!("{id}:"))).count() > 1 {
+            faults.push(Fault {
+                file: file.into(),
+                line: line_of(text, &id),
+                what: format!("{id}: the term is there twice"),
+            });
+        }
         let term = Term {
+            place: (file.into(), line_of(text, &id)),
             id: id.clone(),
             name: Text::new(&raw.name),
             say: Text::new(raw.say.trim()),
@@ -209,13 +229,15 @@ mod tests {
         let twice = slips(&EN_TEXT.replace("[po]", "[node]"), KO_TEXT);
         assert_eq!(twice, ["_terms.yaml:1: pod: \"node\" is a word for node too"]);
         assert!(slips(&EN_TEXT.replace("say: What", "text: What"), KO_TEXT)[0].starts_with("_terms.yaml:"));
+        let again = format!("{EN_TEXT}pod:\n  name: Pod\n  say: Once more.\n");
+        assert_eq!(slips(&again, KO_TEXT), ["_terms.yaml:1: pod: the term is there twice"]);
+        let mut both = read(EN_TEXT, KO_TEXT).unwrap();
+        let doubles = both.extend(read(EN_TEXT, KO_TEXT).unwrap());
+        assert!(doubles.iter().any(|f| f.to_string() == "_terms.yaml:1: pod: \"po\" is a word for pod too"));
         let terms = read(EN_TEXT, KO_TEXT).unwrap();
-        assert_eq!(terms.faults(&["a/01".into()], Path::new("f")), []);
-        assert_eq!(terms.faults(&[], Path::new("f"))[0].what, "pod: there is no lesson \"a/01\"");
+        assert_eq!(terms.faults(&["a/01".into()]), []);
+        assert_eq!(terms.faults(&[])[0].to_string(), "_terms.yaml:1: pod: there is no lesson \"a/01\"");
         let lost = read(&EN_TEXT.replace("[node]", "[nodes]"), KO_TEXT).unwrap();
-        assert_eq!(
-            lost.faults(&["a/01".into()], Path::new("f"))[0].what,
-            "pod: there is no term \"nodes\" to see"
-        );
+        assert_eq!(lost.faults(&["a/01".into()])[0].what, "pod: there is no term \"nodes\" to see");
     }
 }
