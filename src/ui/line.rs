@@ -96,6 +96,15 @@ pub(crate) fn of_korean_layout(text: &str) -> Option<String> {
             || known == "k" && !second.is_empty()
             || WORDS.contains(&known.as_str())
             || is_bare_verb(&known);
+        // Behind these stands a term, which may be meant in Korean; letters that stand alone are not.
+        if matches!(known.as_str(), "what" | "help") {
+            let term = |word: &str| match word.chars().any(|c| ('ㄱ'..='ㅣ').contains(&c)) {
+                true => english_keys(word).unwrap_or_else(|| word.into()),
+                false => word.to_string(),
+            };
+            let words: Vec<String> = text.split_whitespace().skip(1).map(term).collect();
+            return Some(std::iter::once(known).chain(words).collect::<Vec<_>>().join(" "));
+        }
         return is_known.then_some(meant);
     }
     let is_verb = |word: &str| table::root().children().any(|verb| verb.name() == word);
@@ -456,6 +465,13 @@ mod tests {
             ("ㅎㅐ새 2", "goto 2"),
             ("ㄴㅅㅁ션", "status"),
             ("kubectl ㅎㄷㅅ pods", "kubectl get pods"),
+            ("좀ㅅ 파드", "what 파드"),
+            ("좀ㅅ ㅔㅐㅇ", "what pod"),
+            (
+                "ㅏㅕㅠㄷㅊ시 ㅁㅜㅜㅐㅅㅁㅅㄷ ㅔㅐㅇ ㅈ듀 ㅜㅐㅅㄷ=\"안녕\"",
+                "kubectl annotate pod web note=\"안녕\"",
+            ),
+            ("ㅏㅕㅠㄷㅊ시 ㅁㅔㅔㅣㅛ -ㄹ -\nname: 안녕", "kubectl apply -f -\nname: 안녕"),
             ("ㅏㅕㅠㄷㅊ시 ㅎㄷㅅ ㅔㅐㅇㄴ | ㅎㄱ데 ㅈ듀", "kubectl get pods | grep web"),
         ] {
             assert_eq!(of_korean_layout(typed).as_deref(), Some(meant), "{typed}");

@@ -12,15 +12,31 @@ pub(crate) fn latin_key(c: char) -> Option<char> {
 ///
 /// The layout knows no capital letters but those of its double consonants. So `-A` and `-a` look
 /// alike, and kubectl has only the former.
-pub(crate) fn english_keys(line: &str) -> Option<String> {
-    if !line.chars().any(|c| keys_of(c).is_some()) {
-        return None;
+///
+/// What stands in quotes and what follows the first line are somebody's words, which stay.
+pub(crate) fn english_keys(text: &str) -> Option<String> {
+    let (line, rest) = text.split_at(text.find('\n').unwrap_or(text.len()));
+    let mut quote = None;
+    let mut turned = String::new();
+    for word in line.split_inclusive(' ') {
+        if quote.is_none() && word.trim_end() == "-ㅁ" {
+            turned.push_str(&word.replace('ㅁ', "A"));
+            continue;
+        }
+        for c in word.chars() {
+            match (quote, c) {
+                (None, '"' | '\'') => quote = Some(c),
+                (Some(open), _) if open == c => quote = None,
+                _ => {}
+            }
+            match keys_of(c).filter(|_| quote.is_none()) {
+                Some(keys) => turned.push_str(&keys),
+                None => turned.push(c),
+            }
+        }
     }
-    let word = |word: &str| match word {
-        "-ㅁ" => "-A".to_string(),
-        _ => word.chars().map(|c| keys_of(c).unwrap_or_else(|| c.to_string())).collect(),
-    };
-    Some(line.split(' ').map(word).collect::<Vec<String>>().join(" "))
+    turned.push_str(rest);
+    (turned != text).then_some(turned)
 }
 
 /// The keys of a two-set Korean layout that give this character.
