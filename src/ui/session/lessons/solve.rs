@@ -22,7 +22,7 @@ const SOON: Duration = Duration::from_secs(2);
 /// step is done.
 const AT_TERMINAL_MAX: Duration = Duration::from_secs(20);
 /// A script waits for so long: a solution that has not worked by then does not work.
-const SCRIPT_MAX: Duration = Duration::from_secs(60);
+const SCRIPT_MAX: Duration = Duration::from_secs(180);
 
 /// How the lines of a solution ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -150,6 +150,7 @@ impl Session {
     pub(super) fn play_solution(&mut self, mut played: SolutionLines) -> Played {
         while let Some((line, may_fail)) = played.next() {
             println!("{}", self.say(Say::LessonPlays, &[&line]));
+            self.last = 0; // a remark leaves the code of the line before as it is
             if let Flow::Leave(code) = self.run(&line, &mut played) {
                 return Played::Cut(code);
             }
@@ -230,6 +231,8 @@ mod tests {
         assert!(one.exists(), "the line before it may fail, so the next one runs");
         assert!(!two.exists(), "what comes behind the one that failed does not run");
         let last = session.play_solution(SolutionLines::of(lines(&["true", "(exit 5)"]), &[1].into()));
+        let remark = lines(&["# a remark", "(exit 5)", "# another one", "true"]);
+        assert_eq!(session.play_solution(SolutionLines::of(remark, &[1].into())), Played::All);
         assert_eq!(last, Played::All);
     }
 
