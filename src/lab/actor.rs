@@ -93,6 +93,8 @@ struct Waiter {
     looks: Option<Looks>,
     number: u64,
     deadline: Instant,
+    /// The verdict is that on the learner's last answer.
+    on_answer: bool,
 }
 
 type Looks = HashMap<String, watch::Look>;
@@ -399,6 +401,10 @@ impl Actor {
                 rest.push(waiter);
                 continue;
             }
+            if waiter.on_answer {
+                self.engine.close_answer();
+                publish(&self.engine, &self.views);
+            }
             // Whoever asks hears at once what is missing; those who follow hear it when its time
             // has come.
             let late = self.engine.open.as_mut().map(|open| std::mem::replace(&mut open.late, true));
@@ -458,14 +464,16 @@ impl Actor {
                 let _ = reply.send(Reply::Error(text));
                 return;
             }
-            // What was answered, or asked, before the learner acted proves nothing.
-            self.engine.forget_answers();
-            let hold = self.engine.current().map_or(Duration::ZERO, |(_, s)| s.hold);
-            let needs = self.engine.recorder.of_plural.clone();
-            let deadline = Instant::now() + hold + PATIENCE;
-            self.asked += 1;
-            let (number, looks) = (self.asked, self.look());
-            self.waiters.push(Waiter { lang, reply, needs, looks, number, deadline });
+            return self.await_verdict(lang, reply, false);
+        }
+        if let Ask::Answer { text } = question.ask {
+            match self.engine.take_answer(&text, &lang) {
+                Ok(()) => {
+                    self.save();
+                    self.await_verdict(lang, reply, true);
+                }
+                Err(text) => _ = reply.send(Reply::Error(text)), // the asker may be gone
+            }
             return;
         }
         let (ask, plan) = match self.agreed(Meant::new(question.ask), &lang).await {
@@ -486,6 +494,18 @@ impl Actor {
         let _ = reply.send(answer); // whoever asked may be gone
     }
 
+    /// Replies when the step, or the learner's last answer, is judged by what the store has now.
+    fn await_verdict(&mut self, lang: String, reply: oneshot::Sender<Reply>, on_answer: bool) {
+        // What was answered, or asked, before the learner acted proves nothing.
+        self.engine.forget_answers();
+        let hold = self.engine.current().map_or(Duration::ZERO, |(_, s)| s.hold);
+        let needs = self.engine.recorder.of_plural.clone();
+        let deadline = Instant::now() + hold + PATIENCE;
+        self.asked += 1;
+        let (number, looks) = (self.asked, self.look());
+        self.waiters.push(Waiter { lang, reply, needs, looks, number, deadline, on_answer });
+    }
+
     /// The answer to a question; `None`: the view as it is then. `plan`: of the way back that the
     /// learner agreed to; null: there is none.
     async fn answer(
@@ -495,7 +515,8 @@ impl Actor {
         lang: &str,
     ) -> Result<Option<serde_json::Value>, String> {
         match ask {
-            Ask::Show | Ask::Follow | Ask::Check { .. } => Ok(None),
+            // Verdicts are waited for, which `question` sees to.
+            Ask::Show | Ask::Follow | Ask::Check { .. } | Ask::Answer { .. } => Ok(None),
             Ask::List => Ok(Some(json!(self.engine.list(lang)))),
             Ask::Open { id } => {
                 let named = self.engine.library.find(&id, self.track().as_deref()).map(|l| l.id.clone());

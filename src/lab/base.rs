@@ -35,7 +35,8 @@ impl Base {
 
 /// The objects on which a step builds.
 pub(crate) fn of(step: &Step) -> Vec<Base> {
-    let needed = step.checks.iter().flat_map(|check| &check.is.needed);
+    let asked = step.answer.iter().flat_map(|answer| &answer.is.needed);
+    let needed = step.checks.iter().flat_map(|check| &check.is.needed).chain(asked);
     let ended: Vec<_> = step.checks.iter().flat_map(|check| &check.is.absent).collect();
     let own_work = own::named(&step.solution);
     let known = needed.filter(|object| !ended.contains(object)).filter_map(|(kind, namespace, name)| {

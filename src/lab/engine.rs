@@ -1,6 +1,7 @@
 //! The engine's state: the open lesson, what is known of the cluster, and what follows from both.
 //! [`super::actor`] feeds it.
 
+use super::answers::Given;
 use super::cel::facts::{Line, Objects, Wanted};
 use super::cel::{Facts, Memo, Probe, value};
 use super::debrief;
@@ -50,6 +51,8 @@ pub(crate) struct Open {
     pub memory: Memory,
     pub outcome: Outcome,
     pub lost: bool,
+    /// The step can no longer succeed.
+    pub is_hopeless: bool,
     /// Objects on which the step builds and that were not there when it was opened, as lessons call
     /// them.
     pub gone: BTreeSet<String>,
@@ -61,6 +64,8 @@ pub(crate) struct Open {
     pub hints: Vec<BTreeMap<String, Hint>>,
     pub hints_left: usize,
     pub done_at: Option<Instant>,
+    /// The learner's last answer, and how far it is judged.
+    pub given: Given,
 }
 
 impl Open {
@@ -75,6 +80,7 @@ impl Open {
             memory,
             outcome: Outcome::default(),
             lost: false,
+            is_hopeless: false,
             gone: BTreeSet::new(),
             notices: vec![],
             acted: None,
@@ -82,6 +88,7 @@ impl Open {
             hints: vec![],
             hints_left: 0,
             done_at: None,
+            given: Given::default(),
         }
     }
 }
@@ -465,6 +472,7 @@ impl Engine {
             facts.typed = open.typed.clone();
             facts.ran = open.ran.clone();
             facts.lines = open.lines;
+            (facts.answer, facts.answered) = self.last_answer();
             facts.lesson_began = self.progress.lessons.get(&open.lesson.id).map_or(0, |l| l.began);
             let noted = self.progress.look(&open.lesson.id, &step.id);
             facts.since_step = noted.map_or(0, |s| s.since);
@@ -514,6 +522,7 @@ impl Engine {
         let Some(step) = lesson.steps.get(open.step) else { return (needs, noted) };
         let mut save = noted;
         if state == State::Open {
+            save |= super::answers::confirm(step, &lesson.id, &facts, &mut open.given, &mut self.progress);
             let truths = judge::truths(&step.checks, &facts, &open.memory);
             let asked = facts.oldest_used(|probe| Some(self.answers.get(probe)?.asked));
             let held = open.memory.held.clone();
@@ -523,6 +532,7 @@ impl Engine {
             let is_look = asked.zip(open.memory.since).is_some_and(|(asked, since)| asked < since);
             open.outcome.green &= step.hold.is_zero() || !is_look;
             let noted = self.progress.step(&lesson.id, &step.id);
+            open.outcome.green &= step.answer.is_none() || noted.is_right;
             if open.memory.held != held {
                 noted.held = open.memory.held.clone();
                 save = true;
@@ -539,14 +549,7 @@ impl Engine {
             open.late |= due.is_some_and(|due| due <= now);
             needs.wake = earlier(open.outcome.wake, due.filter(|due| *due > now));
         }
-        if let Some(keep) = &step.keep {
-            // What cannot be evaluated yet is not lost.
-            match keep.is.value(&facts, &[]) {
-                Ok(Value::Bool(kept)) => open.lost = !kept,
-                Ok(_) => open.lost = true,
-                Err(_) => {}
-            }
-        }
+        look_for_loss(step, state, &facts, open);
         let seen = self.progress.look(&lesson.id, &step.id).map_or(&[][..], |p| &p.hints);
         // One that cannot be said by what is known is not promised.
         let can_be_said = |hint: &&super::format::Hint| render(hint, &lesson, &facts).is_some();
@@ -580,7 +583,8 @@ impl Engine {
         let predicted = self.progress.look(&lesson.id, &step.id).and_then(|p| p.predicted.clone());
         let mut changed = false;
         for lang in &lesson.languages {
-            let told = debrief::tell(&step, &self.library.beats, facts, predicted.as_deref(), lang);
+            let mut told = debrief::tell(&step, &self.library.beats, facts, predicted.as_deref(), lang);
+            self.tell_answers(&lesson, &step, lang, &mut told);
             let kept = self.progress.step(&lesson.id, &step.id).debrief.entry(lang.clone()).or_default();
             if says_more(kept, &told) {
                 *kept = told;
@@ -688,6 +692,23 @@ impl Engine {
         all.sort();
         all.dedup();
         all
+    }
+}
+
+/// Looks whether what has to stay true does, and whether the step can still succeed.
+fn look_for_loss(step: &Step, state: State, facts: &Arc<Facts>, open: &mut Open) {
+    if let Some(keep) = &step.keep {
+        // What cannot be evaluated yet is not lost.
+        match keep.is.value(facts, &[]) {
+            Ok(Value::Bool(kept)) => open.lost = !kept,
+            Ok(_) => open.lost = true,
+            Err(_) => {}
+        }
+    }
+    let is_lost = |lost: &super::format::Lost| lost.when.truth(facts);
+    match step.lost.as_ref().filter(|_| state == State::Open).map(is_lost) {
+        Some(None) => {}
+        truth => open.is_hopeless = truth == Some(Some(true)),
     }
 }
 

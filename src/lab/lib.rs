@@ -46,6 +46,7 @@
 //! [`graded`], the labs; then `ui`, which shows it.
 
 mod actor;
+mod answers;
 mod base;
 pub mod cel;
 pub mod debrief;

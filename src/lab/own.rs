@@ -225,7 +225,7 @@ fn keys(parsed: &parse::Parsed, input: &str) -> Vec<String> {
 }
 
 /// The built-in kind that kubectl understands by a word.
-fn kind_of(word: &str) -> Option<&'static Kind> {
+pub(crate) fn kind_of(word: &str) -> Option<&'static Kind> {
     let (name, group) = word.split_once('.').map_or((word, None), |(name, group)| (name, Some(group)));
     let name = name.to_lowercase();
     kinds::all().iter().filter(|k| k.is_stored()).find(|k| {

@@ -46,6 +46,10 @@ pub struct Step {
     /// Once done, done: also while it is played again.
     pub done: bool,
     pub predicted: Option<String>,
+    /// Answers to the step's question, the oldest first.
+    pub answers: Vec<String>,
+    /// The last of them is right.
+    pub is_right: bool,
     /// Hints that were shown, in order.
     pub hints: Vec<String>,
     /// Store revision when the step began.

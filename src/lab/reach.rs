@@ -115,7 +115,8 @@ pub fn odd_requirement(need: &str) -> Option<String> {
 }
 
 fn checks(step: &Step) -> impl Iterator<Item = &Expr> {
-    step.checks.iter().map(|c| &c.is).chain(step.keep.iter().map(|k| &k.is))
+    let checks = step.checks.iter().map(|c| &c.is).chain(step.keep.iter().map(|k| &k.is));
+    checks.chain(step.answer.iter().map(|answer| &answer.is))
 }
 
 /// What only our own cluster has of all that a step needs.

@@ -192,7 +192,13 @@ pub(crate) fn playable(lines: &[String]) -> Vec<String> {
     all
 }
 
-/// Lines as (command, what it reads): a manifest follows its `-f -` up to a line `.`.
+/// Is it a learner's answer to the question of a step? The teacher plays none.
+pub(crate) fn is_answer(line: &str) -> bool {
+    line.split_whitespace().next() == Some("answer")
+}
+
+/// Lines as (command, what it reads): a manifest follows its `-f -` up to a line `.`. Answers of
+/// the learner's are left out.
 pub(crate) fn commands(lines: &[String]) -> Vec<(String, String)> {
     let mut all: Vec<(String, String)> = Vec::new();
     let mut rest = lines.iter();
@@ -204,7 +210,9 @@ pub(crate) fn commands(lines: &[String]) -> Vec<(String, String)> {
                 input.push('\n');
             }
         }
-        all.push((line.clone(), input));
+        if !is_answer(line) {
+            all.push((line.clone(), input));
+        }
     }
     all
 }

@@ -2,7 +2,7 @@
 
 use super::cel::facts::UNKNOWN;
 use super::engine::Engine;
-use super::format::{Lesson, Step};
+use super::format::{Lesson, Repair, Step};
 use super::view::{Check, Entry, LessonView, Predict, Proof, State, Verdict};
 use super::words::{self, With, Word};
 use super::{cel, debrief, reach};
@@ -59,6 +59,7 @@ impl Engine {
         let checks: Vec<Check> = checks.collect();
         let unmet = open.outcome.unmet.filter(|_| !over);
         let not_yet = unmet.filter(|_| open.late).and_then(|at| checks.get(at)).map(|c| c.that.clone());
+        let not_yet = not_yet.or_else(|| self.unanswered(lang));
         let done: Vec<bool> = lesson
             .steps
             .iter()
@@ -91,6 +92,7 @@ impl Engine {
                 chosen: noted.predicted.clone(),
                 answer: over.then(|| p.answer.clone()),
             }),
+            answer: if waits { None } else { self.answer_view(lang) },
             checks,
             state,
             hints: open.hints.iter().filter_map(|h| h.get(lang).or_else(|| h.get("en")).cloned()).collect(),
@@ -102,6 +104,7 @@ impl Engine {
                 .as_ref()
                 .filter(|_| open.lost)
                 .map(|k| k.say.get(lang).to_string())
+                .or_else(|| self.no_way_out(lang))
                 .or_else(|| self.missing_base(lang)),
             also: if over { shown(step) } else { vec![] },
             debrief: if over {
@@ -120,6 +123,19 @@ impl Engine {
                 .flatten()
                 .map(|l| (l.id.clone(), l.title.get(lang).to_string())),
         }
+    }
+
+    /// Why the open step can no longer succeed, and what repairs it.
+    fn no_way_out(&self, lang: &str) -> Option<String> {
+        let (open, step) = self.current()?;
+        let lost = step.lost.as_ref().filter(|_| open.is_hopeless && self.state() == State::Open)?;
+        let repair = match &lost.repair {
+            Repair::Goto(to) => format!("goto {to}"),
+            // Nothing is taken back on a cluster that is not Ropewalk's own.
+            Repair::Undo if self.offers.own => "undo".into(),
+            Repair::Undo => format!("goto {}", step.id),
+        };
+        Some(words::say(lang, Word::Hopeless, &[lost.say.get(lang), &repair]))
     }
 
     fn general(&self, lang: &str) -> Vec<String> {
@@ -154,7 +170,7 @@ impl Engine {
             told.push(words::say(lang, Word::Unproved, &[&need.say(lang)]));
         }
         let unknown = |check: &super::format::Check| {
-            check.is.calls("before") && check.is.kinds.iter().any(|kind| self.has_lost_before(kind))
+            check.is.reads_beginning() && check.is.kinds.iter().any(|kind| self.has_lost_before(kind))
         };
         let is_unmet = |at: usize| open.outcome.verdicts.get(at) != Some(&Verdict::Met);
         let mut checks = step.checks.iter().enumerate();
@@ -240,6 +256,7 @@ impl Engine {
         };
         let proof = Proof {
             because: because.filter(|_| self.unproved(step).is_none()).map(|b| b.holds(&facts)),
+            is_lost: step.lost.as_ref().map(|lost| lost.when.holds(&facts)),
             hints: step
                 .hints
                 .iter()

@@ -1,6 +1,7 @@
 //! What the engine shows and is asked: plain data, the same on the control socket, in the REPL and
 //! in the terminal interface.
 
+pub use super::format::Form;
 use cluster::undo::Loss;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -46,6 +47,10 @@ pub enum Ask {
     /// Answers the step's question: a choice's letter.
     Predict {
         choice: String,
+    },
+    /// Answers the step's question about the cluster, with a text, a number or letters.
+    Answer {
+        text: String,
     },
     /// A line that was typed: only hints see it. Answered at once, with nothing.
     Typed {
@@ -106,6 +111,9 @@ pub enum Ask {
 pub struct Proof {
     /// Is the prediction's answer proved?
     pub because: Option<bool>,
+    /// Does `lost` of the step say that it can no longer succeed?
+    #[serde(default)]
+    pub is_lost: Option<bool>,
     /// Hints whose condition is true now.
     pub hints: Vec<String>,
     /// Each beat of the debrief, and whether it could be told.
@@ -161,6 +169,9 @@ pub struct LessonView {
     /// Markdown, one paragraph. Hidden (empty) while [`LessonView::predict`] waits for an answer.
     pub task: String,
     pub predict: Option<Predict>,
+    /// The question whose answer the cluster proves. Hidden while [`LessonView::predict`] waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Answer>,
     pub checks: Vec<Check>,
     pub state: State,
     /// Hints asked for so far.
@@ -222,6 +233,37 @@ pub struct Predict {
     pub chosen: Option<String>,
     /// Known only after the step is done.
     pub answer: Option<String>,
+}
+
+/// A question about what the screen or the cluster shows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Answer {
+    /// Markdown, one paragraph.
+    pub question: String,
+    /// How it is answered.
+    pub form: Form,
+    /// Of choices and cards: letter and text.
+    pub cards: Vec<(String, String)>,
+    /// The last answer, as people read it.
+    pub given: Option<String>,
+    /// How the last answer stands.
+    pub state: Judged,
+}
+
+/// How an answer stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Judged {
+    /// There is none.
+    #[default]
+    Missing,
+    /// The engine is waiting for what it needs to judge it.
+    Waiting,
+    Wrong,
+    /// What it is about cannot be evaluated, for example because the object does not exist.
+    Unknown,
+    Right,
 }
 
 /// One thing the step asks for.

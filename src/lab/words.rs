@@ -16,10 +16,18 @@ texts! {
     NoSuchLesson: "there is no lesson {}; `lesson` lists them", "{} 강의는 없습니다. `lesson`으로 목록을 볼 수 있습니다";
     NoSuchStep: "this lesson has no step {}; there are {}", "이 강의에는 {} 단계가 없습니다. 단계: {}";
     BaseGone: "This step builds on something that is gone: {}. `goto {}` brings it back.", "이 단계에 필요한 오브젝트가 없어졌습니다: {}. `goto {}` 명령으로 되돌릴 수 있습니다.";
+    Hopeless: "This step can no longer succeed. {} `{}` repairs it.", "이 단계는 이제 끝낼 수 없습니다. {} `{}` 명령으로 되돌리세요.";
     MadeAgain: "What this step builds on was gone, and the steps before it were played again for you: {}", "이 단계에 필요한 오브젝트가 없어져서 앞 단계를 대신 다시 실행했습니다: {}";
     BeginningGone: "This step compares with what there was when it began, and that is no longer kept. `goto {}` begins the step anew.", "이 단계는 시작할 때의 상태와 비교하는데, 그 상태가 더 이상 보관되어 있지 않아 판정할 수 없습니다. `goto {}` 명령으로 단계를 새로 시작하세요.";
     NotDone: "this step is not done yet: try `hint`, or go on with `goto {}`", "이 단계가 아직 끝나지 않았습니다. `hint`를 쓰거나 `goto {}` 명령으로 넘어갈 수 있습니다";
     AnswerFirst: "first answer the question: type {}", "먼저 질문에 답하세요. {} 중 하나를 입력하면 됩니다";
+    AnswerNow: "first answer the question: {}", "먼저 질문에 답하세요: {}";
+    AnswerText: "`answer TEXT`", "`answer 답`";
+    AnswerNumber: "`answer NUMBER`, for example `answer 3`", "`answer 숫자`, 예: `answer 3`";
+    AnswerChoices: "`answer` and the letters of all that are right, for example `answer a c`", "`answer`와 맞는 것의 글자를 모두, 예: `answer a c`";
+    AnswerOrder: "`answer` and all letters in the right order, for example `answer {}`", "`answer`와 모든 글자를 올바른 순서로, 예: `answer {}`";
+    Answered: "Your answer: {}", "내 답: {}";
+    AnsweredAfter: "Your answer: {}. Before that: {}", "내 답: {}. 그 전의 답: {}";
     FirstStep: "this is the first step", "첫 단계입니다";
     AllDone: "this was the last lesson; `lesson` lists them all", "마지막 강의까지 끝났습니다. `lesson`으로 전체 목록을 볼 수 있습니다";
     StepDone: "this step is done; `next` goes on", "이 단계는 끝났습니다. `next`로 계속하세요";

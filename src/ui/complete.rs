@@ -101,7 +101,7 @@ pub(crate) fn offer(text: &str, source: &dyn Source) -> Offer {
             }
             Some(_) => vec![],
         },
-        Some("back" | "clear" | "goto" | "hint" | "next" | "quit" | "rewind") => vec![],
+        Some("answer" | "back" | "clear" | "goto" | "hint" | "next" | "quit" | "rewind") => vec![],
         Some("undo") => owned(&["--list"]),
         Some("what") => source.terms(),
         Some("help") => bare_verbs().map(String::from).collect(),

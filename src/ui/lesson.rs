@@ -2,110 +2,12 @@
 
 use super::prose::{self, lay_out};
 use super::texts::{Lang, Say};
-use cluster::control::{self, Control};
-use cluster::{Error, Place};
-use lab::guest::NAME;
-use lab::view::{Ask, Check, Entry, LessonView, Question, State, Verdict};
-use serde_json::Value;
+use lab::view::{Check, Entry, Form, Judged, LessonView, State, Verdict};
 
-/// The name under which a language is asked for.
-pub fn tag(lang: Lang) -> &'static str {
-    if lang == Lang::Ko { "ko" } else { "en" }
-}
+mod asking;
 
-/// A question as the control socket takes it.
-pub(crate) fn asked(lang: Lang, ask: Ask) -> control::Ask {
-    asked_as(String::new(), lang, ask)
-}
-
-/// The same with an id, by which it can be taken back.
-fn asked_as(id: String, lang: Lang, ask: Ask) -> control::Ask {
-    let question = serde_json::to_value(Question { lang: tag(lang).into(), ask, id }).unwrap_or_default();
-    control::Ask::Guest { name: NAME.into(), question }
-}
-
-/// Asks the lesson engine one question and returns its answer.
-///
-/// # Errors
-/// The cluster does not run or does not answer, or the engine refuses: then with its own words.
-pub async fn ask(place: &Place, lang: Lang, ask: Ask) -> Result<Value, Error> {
-    Control::connect(place).await?.ask(&asked(lang, ask)).await
-}
-
-/// The same for a question that can be taken back by its id.
-///
-/// # Errors
-/// Those of [`ask`].
-pub(crate) async fn ask_as(id: String, place: &Place, lang: Lang, ask: Ask) -> Result<Value, Error> {
-    Control::connect(place).await?.ask(&asked_as(id, lang, ask)).await
-}
-
-/// Asks a question that is answered with a view.
-///
-/// # Errors
-/// Those of [`ask`], and an answer that is no view.
-pub async fn view(place: &Place, lang: Lang, question: Ask) -> Result<LessonView, Error> {
-    let value = ask(place, lang, question).await?;
-    serde_json::from_value(value).map_err(|e| Error::Control(e.to_string()))
-}
-
-/// Follows the open lesson: returns its view, and the connection on which a view comes after every
-/// change.
-///
-/// # Errors
-/// Those of [`ask`].
-pub(crate) async fn follow(place: &Place, lang: Lang) -> Result<(Control, LessonView), Error> {
-    let mut control = Control::connect(place).await?;
-    let first = control.ask(&asked(lang, Ask::Follow)).await?;
-    Ok((control, serde_json::from_value(first).unwrap_or_default()))
-}
-
-/// How the open step stands after it was waited for.
-#[derive(Debug)]
-pub(crate) enum Green {
-    Done(LessonView),
-    /// It is not done yet, or is skipped on this cluster.
-    NotYet(LessonView),
-}
-
-/// Waits until the open step is done, and its debrief complete, but not longer than `limit`.
-///
-/// # Errors
-/// Those of [`ask`], and the cluster's end.
-pub(crate) async fn until_green(
-    place: &Place,
-    lang: Lang,
-    limit: std::time::Duration,
-) -> Result<Green, Error> {
-    let over = |v: &LessonView| matches!(v.state, State::Done | State::Solved);
-    let (mut control, mut now) = follow(place, lang).await?;
-    let green = async {
-        while !over(&now) {
-            if now.state == State::Skipped {
-                return Ok(false); // it never will be
-            }
-            let next = control.next().await?.ok_or_else(|| Error::NotRunning(place.name.clone()))?;
-            now = serde_json::from_value(next).unwrap_or_default();
-        }
-        Ok(true)
-    };
-    match clock::timeout(limit, green).await {
-        Some(Ok(true)) => {}
-        Some(Err(error)) => return Err(error),
-        Some(Ok(false)) | None => return Ok(Green::NotYet(now)),
-    }
-    // The last hops of the debrief may still be on their way.
-    let settle = async {
-        while let Ok(Some(value)) = control.next().await {
-            now = serde_json::from_value(value).unwrap_or_default();
-        }
-    };
-    let _ = clock::timeout(DEBRIEF, settle).await; // the end of the connection is no error here
-    Ok(Green::Done(now))
-}
-
-/// How long a debrief is given to become complete.
-const DEBRIEF: std::time::Duration = std::time::Duration::from_millis(300);
+pub(crate) use asking::{Green, ask_as, asked, follow, until_green};
+pub use asking::{ask, tag, view};
 
 /// How text is to be laid out.
 #[derive(Clone, Copy, Debug)]
@@ -188,7 +90,42 @@ impl PageStyle {
         }
         out.push_str(&self.marked("▸ ", &view.task));
         out.push_str(&self.checks(view));
+        if view.state == State::Open {
+            out.push_str(&self.asked(view));
+        }
         out
+    }
+
+    /// The question that the cluster proves, and how to answer it; then how the answer stands.
+    fn asked(&self, view: &LessonView) -> String {
+        let Some(answer) = &view.answer else { return String::new() };
+        let mut out = self.marked("? ", &answer.question);
+        for (letter, text) in &answer.cards {
+            out.push_str(&self.marked(&format!("  {letter}  "), text));
+        }
+        let way = match answer.form {
+            Form::Text => Say::AnswerText,
+            Form::Number => Say::AnswerNumber,
+            Form::Choices => Say::AnswerChoices,
+            Form::Order => Say::AnswerOrder,
+        };
+        if answer.state != Judged::Right {
+            out.push_str(&format!("{}\n", self.say(way, &[])));
+        }
+        out + &self.judged(view)
+    }
+
+    /// How the learner's last answer stands, without what would be right.
+    pub(crate) fn judged(&self, view: &LessonView) -> String {
+        let answer = view.answer.clone().unwrap_or_default();
+        let given = answer.given.unwrap_or_default();
+        let told = match answer.state {
+            Judged::Missing | Judged::Waiting => return String::new(),
+            Judged::Right => self.say(Say::AnswerRight, &[&given]),
+            Judged::Wrong => self.say(Say::AnswerWrong, &[&given]),
+            Judged::Unknown => self.say(Say::AnswerUnknown, &[&given]),
+        };
+        format!("{told}\n")
     }
 
     /// One line a check, if there is more to say than the task says.
@@ -406,6 +343,26 @@ mod tests {
         let predict = Some(Predict { question: "Where?".into(), ..Predict::default() });
         let asked = LessonView { lost: Some(lost.into()), task: String::new(), predict, ..view() };
         assert!(PLAIN.page(&asked).contains("! This step builds on"), "before the question, too");
+    }
+
+    #[test]
+    fn a_question_about_the_cluster_stands_below_the_task_and_reveals_nothing() {
+        use lab::view::Answer;
+        let cards = vec![("a".to_string(), "API server".to_string()), ("b".into(), "kubelet".into())];
+        let asked = |state, given: Option<&str>| {
+            let question = "Who stores it?".to_string();
+            let given = given.map(String::from);
+            let answer = Answer { question, form: Form::Choices, cards: cards.clone(), given, state };
+            PLAIN.page(&LessonView { answer: Some(answer), ..view() })
+        };
+        let page = asked(Judged::Missing, None);
+        let places = ["▸ Start a pod.", "· it is ready", "? Who stores it?", "a  API server", "`answer`"];
+        assert!(places.map(|part| page.find(part)).is_sorted(), "{page}");
+        assert!(places.iter().all(|part| page.contains(part)) && !page.contains("Not right"), "{page}");
+        assert!(asked(Judged::Wrong, Some("kubelet")).contains("Not right: kubelet."));
+        assert!(asked(Judged::Unknown, Some("kubelet")).contains("cannot be checked"));
+        let right = asked(Judged::Right, Some("API server"));
+        assert!(right.contains("✓ Right: API server") && !right.contains("Choose all"), "{right}");
     }
 
     #[test]

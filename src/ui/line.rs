@@ -6,7 +6,7 @@ mod hangul;
 
 pub(crate) use cut::{Cut, cut};
 pub(crate) use growing::{Growing, unfinished};
-pub(crate) use hangul::{english_keys, latin_key};
+pub(crate) use hangul::{english_keys, latin_key, of_korean_layout};
 
 use super::paste;
 use hangul::keys_of;
@@ -44,12 +44,13 @@ pub(crate) fn meant_for_kubectl(words: &[String]) -> bool {
 
 /// Words of this place.
 pub(crate) const WORDS: &[&str] = &[
-    "back", "check", "clear", "debrief", "doctor", "etcdctl", "exit", "fault", "goto", "help", "hint", "lab",
-    "lang", "lesson", "map", "next", "quit", "redo", "rewind", "solve", "status", "trace", "undo", "what",
-    "why",
+    "answer", "back", "check", "clear", "debrief", "doctor", "etcdctl", "exit", "fault", "goto", "help",
+    "hint", "lab", "lang", "lesson", "map", "next", "quit", "redo", "rewind", "solve", "status", "trace",
+    "undo", "what", "why",
 ];
 /// Words of lessons.
-pub(crate) const LESSON: &[&str] = &["back", "check", "debrief", "goto", "hint", "lesson", "next", "solve"];
+pub(crate) const LESSON: &[&str] =
+    &["answer", "back", "check", "debrief", "goto", "hint", "lesson", "next", "solve"];
 
 /// What to do with a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +66,8 @@ pub(crate) enum Line {
     Lang(Vec<String>),
     /// A word of lessons and what follows it.
     Lesson(Vec<String>),
+    /// What was written after `answer`, as it stands there: the answer to a question of a lesson.
+    Answer(String),
     /// A letter alone, which may answer a question; else it is the shell's.
     Letter(char, String),
     Map(Vec<String>),
@@ -77,42 +80,6 @@ pub(crate) enum Line {
     Shell(String),
 }
 
-/// The line that was meant by one typed with a Korean keyboard layout on, if its first word is then
-/// one of kubectl's or of this program's, or its second one a verb behind `kubectl`. Another line
-/// may mean what it says: there may be a program of that name.
-///
-/// Example: `ㅏㅕㅠㄷㅊ시 ㅎㄷㅅ ㅔㅐㅇㄴ` is `kubectl get pods`.
-pub(crate) fn of_korean_layout(text: &str) -> Option<String> {
-    let mut typed = text.split_whitespace();
-    let (first, second) = (typed.next()?, typed.next().unwrap_or_default());
-    if first.starts_with('!') {
-        return None;
-    }
-    let meant = english_keys(text)?;
-    let mut words = meant.split_whitespace();
-    let known = words.next()?.to_string();
-    if first != known {
-        let is_known = matches!(known.as_str(), "kubectl" | "ropewalk")
-            || known == "k" && !second.is_empty()
-            || WORDS.contains(&known.as_str())
-            || is_bare_verb(&known);
-        // Behind these stands a term, which may be meant in Korean; letters that stand alone are not.
-        if matches!(known.as_str(), "what" | "help") {
-            let term = |word: &str| match word.chars().any(|c| ('ㄱ'..='ㅣ').contains(&c)) {
-                true => english_keys(word).unwrap_or_else(|| word.into()),
-                false => word.to_string(),
-            };
-            let words: Vec<String> = text.split_whitespace().skip(1).map(term).collect();
-            return Some(std::iter::once(known).chain(words).collect::<Vec<_>>().join(" "));
-        }
-        return is_known.then_some(meant);
-    }
-    let is_verb = |word: &str| table::root().children().any(|verb| verb.name() == word);
-    let switched =
-        matches!(first, "kubectl" | "k") && words.next().is_some_and(|w| w != second && is_verb(w));
-    switched.then_some(meant)
-}
-
 /// Decides what a line is. `cluster` is the name that `ropewalk`'s own words are about.
 pub(crate) fn classify(text: &str, cluster: &str) -> Line {
     let text = text.trim();
@@ -123,6 +90,12 @@ pub(crate) fn classify(text: &str, cluster: &str) -> Line {
         return Line::Shell(forced.trim_start().to_string());
     }
     let Cut { mut words, special } = cut(text);
+    // An answer may have anything in it, also what else only a shell reads.
+    if let Some(word) = words.first().filter(|w| !w.is_ascii() && text.starts_with(w.as_str()))
+        && latin(word).or_else(|| korean(word)) == Some("answer")
+    {
+        return Line::Answer(text[word.len()..].trim().into());
+    }
     if let Some(word) = words.first().filter(|w| !w.is_ascii() && !special) {
         if word == "도움말" {
             return Line::Help(words[1..].to_vec());
@@ -151,6 +124,7 @@ pub(crate) fn classify(text: &str, cluster: &str) -> Line {
         }
         "status" | "trace" | "fault" | "doctor" | "undo" | "redo" | "rewind" | "what" | "why" | "lab"
         | "etcdctl" => own(first, after, &words, special, cluster),
+        "answer" => Line::Answer(after.trim().into()),
         "ropewalk" if !special => Line::Own(words[1..].to_vec()),
         "watch" if words.len() > 1 || special => Line::Shell(text.into()),
         "exit" if !special => Line::Exit(words.get(1).cloned()),
@@ -188,6 +162,7 @@ fn latin(word: &str) -> Option<&'static str> {
 /// A lesson's word in Korean, as the interface names it.
 fn korean(word: &str) -> Option<&'static str> {
     Some(match word {
+        "답" => "answer",
         "다음" => "next",
         "이전" => "back",
         "힌트" => "hint",
@@ -443,6 +418,16 @@ mod tests {
         assert_eq!(of("ㅜㄷㅌㅅ"), lesson(&["next"]));
         assert_eq!(of("촏차"), lesson(&["check"]));
         assert_eq!(of("힌트"), lesson(&["hint"]));
+        let answer = |text: &str| Line::Answer(text.into());
+        for text in ["answer 10.244.1.7", "답 10.244.1.7", "ㅁㅜㄴㅈㄷㄱ 10.244.1.7"] {
+            assert_eq!(of(text), answer("10.244.1.7"), "{text}");
+        }
+        // As it is written: quotes and variables are the answer's own.
+        for text in ["$(kubectl get pods | wc -l)", "it's", "a > b", "<none>", ""] {
+            assert_eq!(of(&format!("answer {text}")), answer(text));
+            assert_eq!(of(&format!("답 {text}")), answer(text));
+        }
+        assert_eq!(of("answer=5"), shell("answer=5"));
         assert_eq!(of("도움말"), Line::Help(vec![]));
         assert_eq!(of("햐ㅜㅅ"), shell("햐ㅜㅅ"));
         assert_eq!(of("혀ㅗㅎ"), shell("혀ㅗㅎ"));
@@ -450,49 +435,6 @@ mod tests {
         assert_eq!(of("ㅊ"), Line::Letter('c', "ㅊ".into()));
         assert_eq!(of("b x"), shell("b x"));
         assert_eq!(of("next | cat"), shell("next | cat"));
-    }
-
-    #[test]
-    fn a_whole_line_is_understood_on_either_keyboard_layout() {
-        for (typed, meant) in [
-            ("ㅏㅕㅠㄷㅊ시 ㅎㄷㅅ ㅔㅐㅇㄴ", "kubectl get pods"),
-            ("ㅏ ㅎㄷㅅ ㅔㅐㅇㄴ -ㅁ", "k get pods -A"),
-            (
-                "ㅏㅕㅠㄷㅊ시 ㄱㅕㅜ ㅜ햐ㅜㅌ-ㅔㅐㅇ --ㅑㅡㅁㅎㄷ=ㅜ햐ㅜㅌ",
-                "kubectl run nginx-pod --image=nginx",
-            ),
-            ("ㅎㄷㅅ ㅜㅐㅇㄷㄴ -ㅐ 쟝ㄷ", "get nodes -o wide"),
-            ("ㅎㅐ새 2", "goto 2"),
-            ("ㄴㅅㅁ션", "status"),
-            ("kubectl ㅎㄷㅅ pods", "kubectl get pods"),
-            ("좀ㅅ 파드", "what 파드"),
-            ("좀ㅅ ㅔㅐㅇ", "what pod"),
-            (
-                "ㅏㅕㅠㄷㅊ시 ㅁㅜㅜㅐㅅㅁㅅㄷ ㅔㅐㅇ ㅈ듀 ㅜㅐㅅㄷ=\"안녕\"",
-                "kubectl annotate pod web note=\"안녕\"",
-            ),
-            ("ㅏㅕㅠㄷㅊ시 ㅁㅔㅔㅣㅛ -ㄹ -\nname: 안녕", "kubectl apply -f -\nname: 안녕"),
-            ("ㅏㅕㅠㄷㅊ시 ㅎㄷㅅ ㅔㅐㅇㄴ | ㅎㄱ데 ㅈ듀", "kubectl get pods | grep web"),
-        ] {
-            assert_eq!(of_korean_layout(typed).as_deref(), Some(meant), "{typed}");
-        }
-        for text in [
-            "kubectl get pods",
-            "다음",
-            "도움말",
-            "안녕 세상",
-            "ㅣㄴ -ㅣ",
-            "!ㅎㄷㅅ",
-            "echo 안녕",
-            "",
-            "k",
-            "ㅏ",
-        ] {
-            assert_eq!(of_korean_layout(text), None, "{text}");
-        }
-        // A program of the shell's is offered when there is none of the name that was typed.
-        assert_eq!(english_keys("쳐기 ㅣㅐㅊ미ㅗㅐㄴㅅ:31234").as_deref(), Some("curl localhost:31234"));
-        assert_eq!(english_keys("ls -l"), None);
     }
 
     #[test]

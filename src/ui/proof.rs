@@ -49,6 +49,8 @@ struct Found {
     notes: Vec<String>,
     /// Hints, by step, whose condition was true.
     hints: BTreeSet<(usize, String)>,
+    /// Steps of which `lost` was true.
+    lost: BTreeSet<usize>,
     took: Duration,
 }
 
@@ -171,6 +173,12 @@ fn report(lesson: &Lesson, ground: &Where, found: Vec<(Kind, Found)>) -> bool {
             faults.push(format!("{}: no wrong answer makes the hint {:?} fit", step.id, hint.id));
         }
     }
+    let lost: BTreeSet<&usize> = found.iter().flat_map(|(_, f)| &f.lost).collect();
+    for (at, step) in lesson.steps.iter().enumerate() {
+        if step.lost.is_some() && ground.is_home() && !lost.contains(&at) {
+            faults.push(format!("{}: no wrong answer makes `lost` true", step.id));
+        }
+    }
     let wrong: usize = lesson.steps.iter().map(|s| s.wrong.len()).sum();
     let also: usize = lesson.steps.iter().map(|s| s.also.len()).sum();
     let longest = found.iter().map(|(_, f)| f.took).max().unwrap_or_default().as_secs_f64();
@@ -229,7 +237,9 @@ async fn play(case: &Case, proof_cluster: &ProofCluster, found: &mut Found) -> R
             let (this, wrong) = (&lesson.steps[step], &lesson.steps[step].wrong[at]);
             proof_cluster.lines(&wrong.lines, LINES_MAX).await?;
             let red = proof_cluster.stays_red(this.settle).await?;
-            found.hints.extend(proof_cluster.proof().await?.hints.into_iter().map(|h| (step, h)));
+            let proof = proof_cluster.proof().await?;
+            found.lost.extend((proof.is_lost == Some(true)).then_some(step));
+            found.hints.extend(proof.hints.into_iter().map(|h| (step, h)));
             if red {
                 Ok(())
             } else {
@@ -290,7 +300,11 @@ async fn solution(
         if !proof_cluster.stays_red(step.settle).await? {
             return Err(format!("{}: green before anything was done", step.id));
         }
-        found.hints.extend(proof_cluster.proof().await?.hints.into_iter().map(|h| (at, h)));
+        let proof = proof_cluster.proof().await?;
+        if proof.is_lost == Some(true) {
+            found.faults.push(format!("{}: `lost` is true before anything was done", step.id));
+        }
+        found.hints.extend(proof.hints.into_iter().map(|h| (at, h)));
         let said = proof_cluster.lines(&step.solution, LINES_MAX).await?;
         proof_cluster.green().await?.map_err(|unmet| {
             format!("{}: red after the solution, {unmet}\n      {}", step.id, tail(&said))

@@ -22,10 +22,13 @@ use std::sync::atomic::AtomicBool;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+mod answers;
 mod lessons;
+mod lines;
 mod news;
 mod shell;
 
+pub(crate) use lines::{Given, Lines};
 use news::News;
 
 /// The exit code of what Ctrl-C ended: 128 and the signal's number.
@@ -37,30 +40,6 @@ pub(crate) enum Flow {
     Next,
     /// With this exit code.
     Leave(i32),
-}
-
-/// The answer to a request for one more line.
-pub(crate) enum Given {
-    Text(String),
-    /// Ctrl-C.
-    Cut,
-    /// The terminal sent bytes that are no UTF-8.
-    NotUtf8,
-    End,
-    /// The terminal cannot be read any more. It ends the session, and a manifest that is half there
-    /// is not sent.
-    Gone,
-}
-
-/// Where the lines of a pasted manifest come from.
-pub(crate) trait Lines {
-    fn more(&mut self) -> Given;
-    /// True if a person types them, or pastes several at once.
-    fn typed(&self) -> bool {
-        false
-    }
-    /// Text after a manifest's end, to be run as lines.
-    fn give_back(&mut self, _text: String) {}
 }
 
 /// Where the session's lines come from.
@@ -260,11 +239,13 @@ impl Session {
             Line::Map(words) => self.last = self.map(&words),
             Line::Lang(choice) => self.last = self.choose(&choice),
             Line::Lesson(words) => self.last = self.lesson(&words),
+            Line::Answer(written) => self.last = self.answer(&written),
             Line::Letter(letter, text) => {
                 self.last = match self.waits_for_letter() {
                     Ok(true) => self.shown(Ask::Predict { choice: letter.to_string() }, |style, view| {
                         style.answered(view) + &style.ask(view)
                     }),
+                    Ok(false) if self.takes_letters() => self.answer(&letter.to_string()),
                     Ok(false) => self.in_shell(&text, true),
                     Err(_) => CUT,
                 }

@@ -112,7 +112,7 @@ texts! {
          paste      apply -f -        then paste YAML; end it with Ctrl-D or EOF\n\
          shell      every other line, and every line with | > < & ; $ goes to your shell;\n\
          \x20          cd, export and aliases last; !LINE goes there in any case\n\
-         learn      lesson [ID]  next  back  goto STEP  hint  check  solve  a b c d\n\
+         learn      lesson [ID]  next  back  goto STEP  hint  check  solve  answer  a b c\n\
          labs       lab list | start ID | check | hint | grade | give-up | leave\n\
          look       status, doctor    what runs, and what this machine allows\n\
          \x20          trace             what the last command went through, with times\n\
@@ -130,7 +130,7 @@ texts! {
          붙여넣기   apply -f -        이어서 YAML을 붙여넣고 Ctrl-D 또는 EOF로 끝냅니다\n\
          셸         그 밖의 모든 줄과 | > < & ; $ 가 들어 있는 줄은 셸에서 실행됩니다\n\
          \x20          cd, export, alias는 유지됩니다. !명령 은 항상 셸에서 실행됩니다\n\
-         배우기     lesson [ID]  next  back  goto 단계  hint  check  solve  a b c d\n\
+         배우기     lesson [ID]  next  back  goto 단계  hint  check  solve  answer  a b c\n\
          실습       lab list | start ID | check | hint | grade | give-up | leave\n\
          살펴보기   status, doctor    무엇이 실행 중인지, 이 컴퓨터에서 할 수 있는 것\n\
          \x20          trace             마지막 명령이 거친 경로와 걸린 시간\n\
@@ -217,6 +217,13 @@ texts! {
     LessonEmpty: "There are no lessons here.", "강의가 없습니다.";
     LessonStep: "step {} of {}", "{}/{}";
     LessonChoose: "Answer with its letter.", "글자로 답하세요.";
+    AnswerText: "Answer with `answer TEXT`.", "`answer 답`으로 답하세요.";
+    AnswerNumber: "Answer with `answer NUMBER`.", "`answer 숫자`로 답하세요.";
+    AnswerChoices: "Choose all that are right: `answer` and their letters.", "맞는 것을 모두 고르세요: `answer` 다음에 글자를 쓰세요.";
+    AnswerOrder: "Put all of them in order: `answer` and the letters.", "모두 순서대로 놓으세요: `answer` 다음에 글자를 쓰세요.";
+    AnswerRight: "✓ Right: {}", "✓ 맞습니다: {}";
+    AnswerWrong: "Not right: {}. Look again and answer again; `hint` helps.", "아닙니다: {}. 다시 살펴보고 답하세요. `hint`가 도움이 됩니다.";
+    AnswerUnknown: "This answer cannot be checked: what the question is about does not exist at the moment. {}", "이 답은 확인할 수 없습니다. 질문의 대상이 지금은 없습니다. {}";
     LessonDone: "✓ Done.", "✓ 완료했습니다.";
     LessonSolved: "✓ Solved for you.", "✓ 풀이를 대신 실행했습니다.";
     LessonAlso: "Another way:", "다른 방법:";
@@ -247,6 +254,7 @@ texts! {
     HelpNext: "next: goes on to the next step; after the last one it opens the next lesson.", "next: 다음 단계로 갑니다. 마지막 단계 다음에는 다음 강의를 엽니다.";
     HelpBack: "back: shows the step before this one. The cluster stays as it is.", "back: 앞 단계를 보여 줍니다. 클러스터는 그대로입니다.";
     HelpGoto: "goto STEP: begins a step anew, by its name or its number (goto 2, goto apply, goto first-voyage/04#1).\nIf you were there before, the objects return to what they were when the step began. What you made yourself since then is listed first, and you are asked; `goto STEP --yes` does not ask. `redo` brings it back.", "goto STEP: 이름이나 번호로 단계를 새로 시작합니다(goto 2, goto apply, goto first-voyage/04#1).\n이미 시작했던 단계라면 오브젝트가 그때 상태로 돌아갑니다. 그 뒤에 직접 만든 것이 있으면 목록을 보여 주고 먼저 묻습니다. 묻지 않게 하려면 `goto STEP --yes`를 쓰세요. `redo`로 되살릴 수 있습니다.";
+    HelpAnswer: "answer VALUE: answers the question of this step: a text, a number, or letters (`answer a c`).\nA variable or a command works, too: `answer $(kubectl get pod web -o jsonpath={.status.podIP})`.\nThe exit code is 0 only if the answer is right.", "answer 값: 이 단계의 질문에 답합니다. 글, 숫자, 글자(`answer a c`)로 답합니다.\n변수나 명령도 쓸 수 있습니다: `answer $(kubectl get pod web -o jsonpath={.status.podIP})`.\n맞았을 때만 종료 코드가 0입니다.";
     HelpHint: "hint: shows the next hint for this step.", "hint: 이 단계의 다음 힌트를 보여 줍니다.";
     HelpCheck: "check: says what this step still needs. The exit code is 0 only if it is done.", "check: 이 단계에 아직 필요한 것을 알려 줍니다. 끝난 단계일 때만 종료 코드가 0입니다.";
     HelpLesson: "lesson: lists the lessons. lesson ID: opens one (lesson 4, lesson first-voyage/04).\nIf its setup would delete or change something of yours, you are asked first; `lesson ID --yes` does not ask.\nlesson stop: stops a setup that is running, as Ctrl-C does; `lesson ID` then begins it anew.", "lesson: 강의 목록을 보여 줍니다. lesson ID: 강의를 엽니다(lesson 4, lesson first-voyage/04).\n준비 과정에서 내가 만든 것이 삭제되거나 바뀐다면 먼저 묻습니다. 묻지 않게 하려면 `lesson ID --yes`를 쓰세요.\nlesson stop: 진행 중인 준비를 멈춥니다(Ctrl-C도 같습니다). `lesson ID`로 처음부터 다시 시작할 수 있습니다.";

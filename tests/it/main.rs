@@ -1,5 +1,6 @@
 //! The integration tests: one binary, so that they link once. They drive the real program.
 
+mod answers;
 mod ascii;
 mod bad_input;
 mod bench;

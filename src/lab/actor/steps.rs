@@ -58,6 +58,9 @@ impl Actor {
                 let all: Vec<&str> = predict.choices.iter().map(|(l, _)| l.as_str()).collect();
                 return Err(words::say(lang, Word::AnswerFirst, &[&all.join(", ")]));
             }
+            if let Some(how) = self.engine.answer_first(lang) {
+                return Err(how);
+            }
             let after = || self.engine.library.after(&lesson.id).map(|l| l.id.clone());
             let next = match lesson.steps.get(step + 1) {
                 Some(_) => (step + 2).to_string(),

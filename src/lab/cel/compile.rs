@@ -84,16 +84,28 @@ pub(super) fn compile(expr: &IdedExpr) -> Compiled {
 }
 
 /// Functions whose value follows from their arguments alone.
-const PURE: &[&str] =
-    &["get", "ready", "last", "ms", "after", "name", "since", "is_request", "covers", "shows", "base64"];
+const PURE: &[&str] = &[
+    "get",
+    "ready",
+    "last",
+    "ms",
+    "after",
+    "name",
+    "since",
+    "is_request",
+    "covers",
+    "shows",
+    "base64",
+    "alike",
+    "near",
+    "same_items",
+    "fits",
+];
 pub(super) const OR: &str = "_||_";
 pub(super) const AND: &str = "_&&_";
 pub(super) const CONDITIONAL: &str = "_?_:_";
 const INDEX: &str = "_[_]";
-const ADD: &str = "_+_";
-/// Types by their names: values that nothing can copy.
-const TYPES: &[&str] =
-    &["int", "uint", "double", "string", "bool", "list", "map", "null_type", "bytes", "type"];
+pub(super) const ADD: &str = "_+_";
 
 impl Compiled {
     /// `narrow`: comprehensions may be narrowed; inside the tests of one they are not.
@@ -239,7 +251,8 @@ fn node(expr: Node) -> IdedExpr {
 fn weigh(value: &mut IdedExpr) {
     let is_light = match &value.expr {
         Node::Literal(_) => true,
-        Node::Ident(name) => TYPES.contains(&name.as_str()),
+        // Types are values that nothing can copy.
+        Node::Ident(name) => super::TYPES.contains(&name.as_str()),
         Node::Call(call) => call.func_name == "type",
         _ => false,
     };

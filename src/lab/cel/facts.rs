@@ -15,6 +15,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Names that stand for values.
 pub const VARIABLES: &[&str] = &["since_step", "now", "trace", "v", "typed", "ran"];
 
+/// The name of the learner's answer. It is bound in steps that ask for one, and nowhere else.
+pub const ANSWER: &str = "answer";
+
 /// A live or former object.
 #[derive(Clone, Debug)]
 pub struct Object {
@@ -170,6 +173,10 @@ pub struct Facts {
     pub ran: Vec<Line>,
     /// A lab's drawn values.
     pub variant: Option<Value>,
+    /// The learner's answer to the step's question, as expressions of that step see it.
+    pub answer: Option<Value>,
+    /// How many answers were given, in all.
+    pub answered: u64,
     pub answers: HashMap<Probe, Value>,
     /// When the step began: lines of a log that were written before are not new. `None`: all are.
     pub step_at: Option<jiff::Timestamp>,
@@ -207,6 +214,7 @@ impl Facts {
                 Some(value::list(self.ran.iter().map(one).collect()))
             }
             "v" => self.variant.clone(),
+            ANSWER => self.answer.clone(),
             _ => None,
         }
     }

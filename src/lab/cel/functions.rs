@@ -2,6 +2,8 @@
 
 use super::acts;
 use super::budget::{self, Budget};
+use super::change;
+use super::compare;
 use super::facts::{self, Facts, Object, Probe};
 use super::owned;
 use super::shared::{Callable, Run};
@@ -78,6 +80,11 @@ pub(super) const TABLE: &[Function] = &[
         let then = facts.before(word(args, 0)?, word(args, 1)?, word(args, 2)?)?;
         Ok(then.unwrap_or_else(value::empty))
     }),
+    now(of("restarted", 1..=1, |facts, args| change::restarted(facts, &args[0]).map(Value::Bool))),
+    now(of("replaced", 1..=1, |facts, args| change::replaced(facts, &args[0]).map(Value::Bool))),
+    now(of("unchanged_since_step", 1..=1, |facts, args| {
+        change::is_unchanged(facts, &args[0]).map(Value::Bool)
+    })),
     by_kind("events", 3..=3, |facts, args| {
         Ok(value::list(facts.events(word(args, 0)?, word(args, 1)?, word(args, 2)?)?))
     }),
@@ -103,6 +110,10 @@ pub(super) const TABLE: &[Function] = &[
         let code = i32::try_from(value::int_field(&args[0], "code")).unwrap_or(-1);
         Ok(acts::knock(str_field(&args[0], "line"), code).unwrap_or_default().value())
     }),
+    of("alike", 2..=2, |_, args| compare::alike(&args[0], &args[1]).map(Value::Bool)),
+    of("near", 3..=3, |_, args| compare::near(&args[0], &args[1], &args[2]).map(Value::Bool)),
+    of("same_items", 2..=2, |_, args| compare::same_items(&args[0], &args[1]).map(Value::Bool)),
+    of("fits", 2..=2, |_, args| Ok(Value::Bool(compare::fits(&args[0], &args[1])))),
     of("base64", 1..=1, |_, args| Ok(value::text(&BASE64.encode(word(args, 0)?)))),
     of("min", 1..=10, |_, args| extreme(args, Ordering::Less)),
     of("max", 1..=10, |_, args| extreme(args, Ordering::Greater)),

@@ -8,7 +8,10 @@
 
 mod acts;
 mod budget;
+mod change;
+mod compare;
 mod compile;
+pub mod define;
 pub mod facts;
 mod functions;
 pub mod memo;
@@ -24,6 +27,7 @@ pub mod version;
 mod words;
 
 pub use budget::STOPPED;
+pub use define::Defines;
 pub use facts::{Facts, Probe};
 #[cfg(test)]
 pub(crate) use functions::covers;
@@ -62,6 +66,8 @@ pub enum Error {
         /// All words that the field may have.
         known: String,
     },
+    #[error("{name:?} cannot be defined: {why}")]
+    Define { name: String, why: &'static str },
     #[error("{0:?} is for hints only: a check looks at the cluster, never at what was typed")]
     HintsOnly(&'static str),
 }
@@ -85,6 +91,10 @@ pub enum Use {
 fn standard() -> impl Iterator<Item = &'static str> {
     api::cel::FUNCTIONS.iter().copied()
 }
+
+/// Types by their names.
+const TYPES: &[&str] =
+    &["int", "uint", "double", "string", "bool", "list", "map", "null_type", "bytes", "type"];
 
 /// No expression of a lesson is longer, in bytes, and none has so many inside each other.
 const LENGTH_MAX: usize = 4_000;
@@ -122,6 +132,8 @@ pub struct Expr {
     pub strings: BTreeSet<String>,
     /// Fields that it compares with a text: the field, whether they are to be alike, and the text.
     pub compared: BTreeSet<(String, bool, String)>,
+    /// Defined names that it uses.
+    pub defined: BTreeSet<String>,
     /// Its calls that look at objects.
     reads: Vec<Read>,
     functions: BTreeSet<String>,
@@ -148,6 +160,19 @@ impl std::fmt::Debug for Expr {
 impl Expr {
     /// Compiles; `bound` are further names that will have values, and what these are.
     pub fn compile(source: &str, place: Use, bound: &[(&str, Meaning)]) -> Result<Expr, Error> {
+        Expr::compile_with(source, place, bound, &Defines::default())
+    }
+
+    /// Compiles an expression that may use defined names.
+    ///
+    /// # Errors
+    /// As [`Expr::compile`].
+    pub fn compile_with(
+        source: &str,
+        place: Use,
+        bound: &[(&str, Meaning)],
+        defines: &Defines,
+    ) -> Result<Expr, Error> {
         if source.len() > LENGTH_MAX {
             return Err(Error::Syntax(format!(
                 "an expression has at most {LENGTH_MAX} bytes, not {}",
@@ -156,7 +181,7 @@ impl Expr {
         }
         std::thread::scope(|scope| {
             let reader = std::thread::Builder::new().name("cel".into()).stack_size(STACK);
-            let reader = reader.spawn_scoped(scope, || Expr::read(source, place, bound));
+            let reader = reader.spawn_scoped(scope, || Expr::read(source, place, bound, defines));
             let failed = |why: &str| Err(Error::Syntax(format!("it cannot be read: {why}")));
             match reader {
                 Ok(reader) => reader.join().unwrap_or_else(|_| failed("the parser gave up")),
@@ -165,16 +190,18 @@ impl Expr {
         })
     }
 
-    fn read(source: &str, place: Use, bound: &[(&str, Meaning)]) -> Result<Expr, Error> {
+    fn read(source: &str, place: Use, bound: &[(&str, Meaning)], defines: &Defines) -> Result<Expr, Error> {
         // From the text first: the parser calls itself, also for what is no expression in the end.
         if levels(source).map_err(Error::Syntax)? > LEVELS_MAX {
             return Err(Error::Syntax(format!("more than {LEVELS_MAX} expressions stand inside each other")));
         }
         let program =
             Program::compile(source).map_err(|e| Error::Syntax(e.to_string().replace('\n', " ")))?;
+        let mut expression = program.expression().clone();
+        let defined = define::expand(&mut expression, defines)?;
         let mut seen = Seen::new(bound);
-        seen.walk(&program.expression().expr)?;
-        let meaning = seen.meaning(&program.expression().expr);
+        seen.walk(&expression.expr)?;
+        let meaning = seen.meaning(&expression.expr);
         for name in &seen.functions {
             let ours = functions::TABLE.iter().any(|f| f.name == name)
                 || text::BEAT_FUNCTIONS.contains(&name.as_str());
@@ -188,9 +215,7 @@ impl Expr {
             match name.as_str() {
                 "typed" if place == Use::Check => return Err(Error::HintsOnly("typed")),
                 known if facts::VARIABLES.contains(&known) => {}
-                known if bound.iter().any(|(name, _)| *name == known) => {}
-                "int" | "uint" | "double" | "string" | "bool" | "list" | "map" | "null_type" | "bytes"
-                | "type" => {}
+                known if TYPES.contains(&known) || bound.iter().any(|(name, _)| *name == known) => {}
                 _ => return Err(Error::Unknown { name: name.clone(), near: near(name) }),
             }
         }
@@ -212,7 +237,7 @@ impl Expr {
             deepest,
             ..
         } = seen;
-        let compiled = Arc::new(compile::compile(program.expression()));
+        let compiled = Arc::new(compile::compile(&expression));
         let (id, source) = (compile::fresh_id(), source.into());
         Ok(Expr {
             source,
@@ -225,11 +250,12 @@ impl Expr {
             fields,
             strings,
             compared,
+            defined,
             reads,
             functions,
             variables,
             any_kind,
-            stays_true: past::stays_true(&program.expression().expr),
+            stays_true: past::stays_true(&expression.expr),
             levels: deepest,
             meaning,
         })
@@ -268,6 +294,11 @@ impl Expr {
 
     pub fn calls(&self, function: &str) -> bool {
         self.functions.contains(function)
+    }
+
+    /// Does it compare with what there was when the step began?
+    pub fn reads_beginning(&self) -> bool {
+        change::OF_BEGINNING.iter().any(|function| self.calls(function))
     }
 
     /// May it look at an object, where these are the values of its lab?
@@ -389,21 +420,23 @@ impl Expr {
             state.push(facts.trace_end());
         }
         // Without the objects of the step's beginning, `before` reads the history.
-        let reads_history = |f: &&str| *f == "history" || (*f == "before" && facts.before.is_none());
+        let reads_history =
+            |f: &&str| *f == "history" || (change::OF_BEGINNING.contains(f) && facts.before.is_none());
         if self.compiled.functions.iter().any(reads_history) {
             state.push(facts.versions);
         }
         state.push(facts.before.as_ref().map_or(0, |b| b.len() as u64));
         state.push(facts.lost_before.len() as u64);
-        state.extend([facts.lines.0, facts.lines.1]);
+        state.extend([facts.lines.0, facts.lines.1, facts.answered]);
         Some(state)
     }
 }
 
 /// The name that was probably meant.
 fn near(name: &str) -> Option<&'static str> {
-    let all =
-        functions::TABLE.iter().map(|f| f.name).chain(standard()).chain(facts::VARIABLES.iter().copied());
+    let calls = define::CALLS.iter().map(|call| call.0);
+    let all = functions::TABLE.iter().map(|f| f.name).chain(calls).chain(standard());
+    let all = all.chain(facts::VARIABLES.iter().copied());
     all.map(|n| (strsim::osa_distance(n, name), n)).filter(|(d, _)| *d <= 2).min().map(|(_, n)| n)
 }
 

@@ -1,6 +1,6 @@
 //! Texts with `${…}` in them.
 
-use super::{Error, Expr, Facts, Meaning, Use, value};
+use super::{Defines, Error, Expr, Facts, Meaning, Use, value};
 use cel::Value;
 use std::sync::Arc;
 
@@ -20,13 +20,26 @@ pub struct Template(Vec<Part>);
 
 impl Template {
     pub fn compile(text: &str, place: Use, bound: &[(&str, Meaning)]) -> Result<Template, Error> {
+        Template::compile_with(text, place, bound, &Defines::default())
+    }
+
+    /// Compiles a text whose expressions may use defined names.
+    ///
+    /// # Errors
+    /// An expression does not end or does not compile.
+    pub fn compile_with(
+        text: &str,
+        place: Use,
+        bound: &[(&str, Meaning)],
+        defines: &Defines,
+    ) -> Result<Template, Error> {
         let (mut parts, mut rest) = (Vec::new(), text);
         while let Some(start) = rest.find("${") {
             let inside = &rest[start + 2..];
             let end = closing(inside)
                 .ok_or_else(|| Error::Syntax(format!("`${{` without its `}}` in {text:?}")))?;
             parts.push(Part::Text(rest[..start].into()));
-            parts.push(Part::Expr(Box::new(Expr::compile(&inside[..end], place, bound)?)));
+            parts.push(Part::Expr(Box::new(Expr::compile_with(&inside[..end], place, bound, defines)?)));
             rest = &inside[end + 1..];
         }
         parts.push(Part::Text(rest.into()));

@@ -1,7 +1,8 @@
 //! Reads what stands in a lesson's file and can be wrong, and notes where it stands.
 
 use super::Fault;
-use crate::cel::{self, Expr, Template, Use};
+use crate::cel::facts::ANSWER;
+use crate::cel::{self, Defines, Expr, Meaning, Template, Use};
 use crate::run;
 use std::path::Path;
 
@@ -10,16 +11,50 @@ pub(super) struct Compiler<'a> {
     pub text: &'a str,
     pub file: &'a Path,
     pub faults: &'a mut Vec<Fault>,
+    /// The id of the step that is read: what is wrong is looked for below it first.
+    pub step: String,
+    /// Hints may name the learner's answer: the step that is read asks for one.
+    pub has_answer: bool,
+    /// Names that the lesson has defined.
+    pub defines: Defines,
 }
 
-impl Compiler<'_> {
-    /// The first line that holds this text, or the beginning of it.
+/// Of a line `- id: NAME`: its indentation and the name.
+fn id_of(line: &str) -> Option<(usize, &str)> {
+    let begins = line.trim_start();
+    Some((line.len() - begins.len(), begins.strip_prefix("- id:")?.trim()))
+}
+
+impl<'a> Compiler<'a> {
+    pub(super) fn new(text: &'a str, file: &'a Path, faults: &'a mut Vec<Fault>) -> Compiler<'a> {
+        Compiler { text, file, faults, step: String::new(), has_answer: false, defines: Defines::default() }
+    }
+
+    /// A step begins with this id.
+    pub(super) fn begin_step(&mut self, id: &str, has_answer: bool) {
+        (self.step, self.has_answer) = (id.into(), has_answer);
+    }
+
+    fn bound(&self) -> Vec<(&'static str, Meaning)> {
+        if self.has_answer { vec![(ANSWER, Meaning::default())] } else { vec![] }
+    }
+
+    /// The first line that holds this text, or the beginning of it: below the step that is read,
+    /// else in the whole file.
     fn line(&self, text: &str) -> usize {
         let begin: String = text.lines().next().unwrap_or_default().chars().take(60).collect();
-        self.text
-            .lines()
-            .position(|l| l.contains(&begin) || l.replace("''", "'").replace("\\\"", "\"").contains(&begin))
-            .map_or(1, |n| n + 1)
+        let holds =
+            |l: &str| l.contains(&begin) || l.replace("''", "'").replace("\\\"", "\"").contains(&begin);
+        // Hints have ids, too; those of the steps stand furthest to the left.
+        let left = self.text.lines().filter_map(|l| Some(id_of(l)?.0)).min();
+        let is_step = |l: &str| {
+            id_of(l).is_some_and(|(indent, id)| {
+                Some(indent) == left && id.split_whitespace().next() == Some(self.step.as_str())
+            })
+        };
+        let from = self.text.lines().position(is_step).unwrap_or(0);
+        let below = self.text.lines().skip(from).position(holds).map(|at| at + from);
+        below.or_else(|| self.text.lines().position(holds)).map_or(1, |n| n + 1)
     }
     /// Notes what is wrong with a text of the file.
     pub(super) fn fault(&mut self, near: &str, what: String) {
@@ -28,14 +63,38 @@ impl Compiler<'_> {
     }
     /// Compiles an expression; `None`: it does not compile, which is noted.
     pub(super) fn expr(&mut self, source: &str, place: Use) -> Option<Expr> {
-        self.keep(source, Expr::compile(source, place, &[]))
+        self.expr_of(source, place, &[])
+    }
+    /// The same where further names have values.
+    pub(super) fn expr_of(&mut self, source: &str, place: Use, bound: &[(&str, Meaning)]) -> Option<Expr> {
+        self.expr_near(source, source, place, bound)
+    }
+    /// The same for an expression that was made of what stands at `near`.
+    pub(super) fn expr_near(
+        &mut self,
+        near: &str,
+        source: &str,
+        place: Use,
+        bound: &[(&str, Meaning)],
+    ) -> Option<Expr> {
+        let compiled = Expr::compile_with(source, place, bound, &self.defines);
+        self.keep(near, compiled)
+    }
+    /// The same for the condition of a hint, which may name the learner's answer.
+    pub(super) fn condition(&mut self, source: &str) -> Option<Expr> {
+        let compiled = Expr::compile_with(source, Use::Hint, &self.bound(), &self.defines);
+        self.keep(source, compiled)
     }
     /// The same for a text with `${…}`.
     pub(super) fn template(&mut self, text: &str) -> Option<Template> {
-        self.keep(text, Template::compile(text, Use::Hint, &[]))
+        let compiled = Template::compile_with(text, Use::Hint, &self.bound(), &self.defines);
+        self.keep(text, compiled)
     }
     /// Lines that the teacher is to play.
     pub(super) fn lines(&mut self, lines: &[String]) {
+        for line in lines.iter().filter(|line| run::is_answer(line)) {
+            self.fault(line, format!("{line:?} cannot be played: an answer is the learner's own"));
+        }
         for (line, _) in run::commands(lines) {
             if let Some(why) = run::unplayable(&line) {
                 self.fault(&line, format!("{line:?} cannot be played: {why}"));
@@ -55,7 +114,8 @@ impl Compiler<'_> {
             );
         }
     }
-    fn keep<T>(&mut self, near: &str, compiled: Result<T, cel::Error>) -> Option<T> {
+    /// Notes why something does not compile, at the line that holds `near`.
+    pub(super) fn keep<T>(&mut self, near: &str, compiled: Result<T, cel::Error>) -> Option<T> {
         compiled.map_err(|e| self.fault(near, e.to_string())).ok()
     }
 }

@@ -1,23 +1,32 @@
 //! Lessons as files: what machines read and English in `lesson.md`, further languages beside it,
 //! texts only.
 
+mod answer;
+mod asked;
 mod beats;
+#[cfg(test)]
+mod chapter_tests;
+#[cfg(test)]
+mod check_tests;
 mod compiler;
+mod expect;
 pub(crate) mod file;
 pub mod library;
 pub(crate) mod prose;
 pub(crate) mod raw;
+mod step;
 mod terms;
 mod track;
 mod translate;
 
+pub use answer::{Answer, Form, Odd};
 pub use beats::{Beat, Beats};
 pub use library::Library;
 pub use prose::{Section, sh_blocks};
 pub use terms::{Term, Terms};
 pub use track::{VIEWS, parse};
 
-use super::cel::{Expr, Template};
+use super::cel::{Defines, Expr, Template};
 use super::reach::Need;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -91,6 +100,8 @@ pub struct Lesson {
     pub closing: Text,
     pub languages: Vec<String>,
     pub file: PathBuf,
+    /// Names for expressions.
+    pub defines: Defines,
 }
 
 #[derive(Clone, Debug)]
@@ -105,12 +116,16 @@ pub struct Step {
     pub after: Text,
     pub view: Option<String>,
     pub predict: Option<Predict>,
+    /// A question whose answer proves that the learner has looked.
+    pub answer: Option<Answer>,
     pub checks: Vec<Check>,
     pub hold: Duration,
     pub within: Duration,
     /// How long a wrong state is watched before it counts as red, in `lesson test`.
     pub settle: Duration,
     pub keep: Option<Keep>,
+    /// When it can no longer succeed.
+    pub lost: Option<Lost>,
     pub faults: Vec<String>,
     pub requires: Vec<String>,
     pub optional: bool,
@@ -150,6 +165,26 @@ pub struct Keep {
     pub say: Text,
 }
 
+/// When a step can no longer succeed, and what repairs it.
+#[derive(Clone, Debug)]
+pub struct Lost {
+    /// True then.
+    pub when: Expr,
+    /// Why, for the learner.
+    pub say: Text,
+    /// What the learner is offered.
+    pub repair: Repair,
+}
+
+/// What the learner does to be able to go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Repair {
+    /// Goes to this step of the lesson, which begins anew.
+    Goto(String),
+    /// Takes the last act back.
+    Undo,
+}
+
 #[derive(Clone, Debug)]
 pub struct Hint {
     pub id: String,
@@ -180,6 +215,8 @@ impl Lesson {
             all.extend(step.checks.iter().map(|c| &c.is));
             all.extend(step.keep.iter().map(|k| &k.is));
             all.extend(step.predict.iter().filter_map(|p| p.because.as_ref()));
+            all.extend(step.answer.iter().map(|a| &a.is));
+            all.extend(step.lost.iter().map(|lost| &lost.when));
             for hint in &step.hints {
                 all.extend(hint.when.iter());
                 all.extend(hint.say.all().flat_map(Template::exprs));
@@ -215,11 +252,13 @@ impl Step {
     pub fn kinds_before(&self) -> impl Iterator<Item = String> {
         let checks = self.checks.iter().map(|check| &check.is).chain(self.keep.iter().map(|keep| &keep.is));
         let proofs = self.predict.iter().filter_map(|predict| predict.because.as_ref());
+        let proofs = proofs.chain(self.answer.iter().map(|answer| &answer.is));
+        let proofs = proofs.chain(self.lost.iter().map(|lost| &lost.when));
         let hints = self
             .hints
             .iter()
             .flat_map(|hint| hint.when.iter().chain(hint.say.all().flat_map(Template::exprs)));
-        let all = checks.chain(proofs).chain(hints).filter(|expr| expr.calls("before"));
+        let all = checks.chain(proofs).chain(hints).filter(|expr| expr.reads_beginning());
         all.flat_map(|expr| expr.kinds.iter().cloned())
     }
 }

@@ -1,6 +1,6 @@
 //! The front matter as it is written, before anything is checked or compiled.
 
-use super::Fault;
+use super::{Fault, Form};
 use serde::de::{self, DeserializeOwned, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
@@ -31,6 +31,9 @@ pub(crate) struct Lesson {
     pub faults: Option<Vec<String>>,
     #[serde(default = "cluster")]
     pub view: String,
+    /// Names for expressions, in order: a later one may use earlier ones.
+    #[serde(default)]
+    pub define: serde_json::Map<String, serde_json::Value>, // which keeps the order
     pub steps: Vec<Step>,
 }
 
@@ -59,11 +62,13 @@ pub(crate) struct Step {
     pub task: String,
     pub view: Option<String>,
     pub predict: Option<Predict>,
-    pub check: Checks,
+    pub answer: Option<Answer>,
+    pub check: Option<Checks>,
     pub hold: Option<Span>,
     pub within: Option<Span>,
     pub settle: Option<Span>,
     pub keep: Option<Keep>,
+    pub lost: Option<Lost>,
     #[serde(default)]
     pub faults: Vec<String>,
     #[serde(default)]
@@ -93,6 +98,17 @@ pub(crate) struct Predict {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(crate) struct Answer {
+    pub question: String,
+    pub form: Form,
+    pub is: Right,
+    pub tolerance: Option<f64>,
+    pub choices: Option<BTreeMap<String, String>>,
+    pub cards: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Keep {
     pub is: String,
     pub say: String,
@@ -100,9 +116,39 @@ pub(crate) struct Keep {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(crate) struct Lost {
+    pub when: String,
+    pub say: String,
+    pub repair: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Check {
+    #[serde(default)]
     pub that: String,
-    pub is: String,
+    pub is: Option<String>,
+    pub expect: Option<serde_json::Map<String, serde_json::Value>>,
+    pub asked: Option<String>,
+    /// Of `asked`: how the API server has answered.
+    pub code: Option<u16>,
+}
+
+impl Check {
+    /// A check that is written as an expression alone.
+    pub(crate) fn of(is: String) -> Check {
+        Check { that: String::new(), is: Some(is), expect: None, asked: None, code: None }
+    }
+}
+
+impl Checks {
+    /// All of them; one expression is a check without a sentence.
+    pub(crate) fn list(self) -> Vec<Check> {
+        match self {
+            Checks::One(is) => vec![Check::of(is)],
+            Checks::Each(all) => all,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -138,11 +184,13 @@ pub(crate) struct StepWords {
     pub id: String,
     pub task: String,
     pub predict: Option<PredictWords>,
+    pub answer: Option<AnswerWords>,
     #[serde(default)]
     pub check: Vec<String>,
     #[serde(default)]
     pub hints: BTreeMap<String, String>,
     pub keep: Option<String>,
+    pub lost: Option<String>,
     pub remember: Option<String>,
 }
 
@@ -151,6 +199,14 @@ pub(crate) struct StepWords {
 pub(crate) struct PredictWords {
     pub question: String,
     pub choices: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AnswerWords {
+    pub question: String,
+    pub choices: Option<BTreeMap<String, String>>,
+    pub cards: Option<BTreeMap<String, String>>,
 }
 
 // -- beats
@@ -237,7 +293,7 @@ impl<'de> Deserialize<'de> for Checks {
         impl<'de> Visitor<'de> for Either {
             type Value = Checks;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an expression, or a list of {that, is}")
+                f.write_str("an expression, or a list of {that, is}, {that, expect} and {that, asked}")
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Checks, E> {
                 Ok(Checks::One(text.into()))
@@ -254,6 +310,46 @@ impl<'de> Deserialize<'de> for Checks {
             }
         }
         from.deserialize_any(Either)
+    }
+}
+
+/// The right answer: an expression, or what is right itself. By hand, so that errors keep their
+/// line.
+pub(crate) enum Right {
+    Expr(String),
+    Number(f64),
+    List(Vec<String>),
+}
+
+impl<'de> Deserialize<'de> for Right {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Right, D::Error> {
+        struct Any;
+        impl<'de> Visitor<'de> for Any {
+            type Value = Right;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an expression, a number, or a list of texts")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Right, E> {
+                Ok(Right::Expr(text.into()))
+            }
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Right, E> {
+                Ok(Right::Number(number as f64))
+            }
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Right, E> {
+                Ok(Right::Number(number as f64))
+            }
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Right, E> {
+                Ok(Right::Number(number))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Right, A::Error> {
+                let mut all = Vec::new();
+                while let Some(text) = list.next_element()? {
+                    all.push(text);
+                }
+                Ok(Right::List(all))
+            }
+        }
+        from.deserialize_any(Any)
     }
 }
 

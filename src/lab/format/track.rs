@@ -2,20 +2,14 @@
 
 use super::compiler::Compiler;
 use super::file::plain;
-use super::raw::{self, Checks};
+use super::raw;
+use super::step::{check_repairs, one_step};
 use super::translate::translate;
-use super::{
-    Check, EN, Fault, Hint, Keep, Lesson, OTHERS, Predict, Step, Templates, Text, Way, Wrong, prose,
-};
-use crate::cel::Use;
-use crate::{reach, run};
+use super::{EN, Fault, Lesson, OTHERS, Text, prose};
+use crate::reach;
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::Duration;
 
-const HOLD: Duration = Duration::from_secs(1);
-const WITHIN: Duration = Duration::from_secs(10);
-const SETTLE: Duration = Duration::from_secs(3);
 pub const VIEWS: &[&str] = &["cluster", "control-plane", "raft", "scheduling", "network", "rollout", "pod"];
 
 /// Reads a lesson: its English file, and the files of further languages by name of the language.
@@ -40,7 +34,7 @@ fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, F
     let raw: raw::Lesson = raw::read(front, file, first)?;
     let (intro, mut sections) = prose::sections(body, body_first, file)?;
     let closing = prose::closing(&mut sections);
-    let mut on = Compiler { text, file, faults };
+    let mut on = Compiler::new(text, file, faults);
     let mut ids = BTreeSet::new();
     for step in &raw.steps {
         if !ids.insert(step.id.clone()) {
@@ -55,6 +49,7 @@ fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, F
         on.faults.push(Fault { file: file.into(), line, what });
     }
     check_head(&mut on, &raw);
+    define(&mut on, &raw.define);
     on.lines(&raw.setup);
     let mut steps = Vec::new();
     for step in raw.steps {
@@ -64,7 +59,8 @@ fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, F
         step.needs = reach::of_step(&step, &raw.setup);
         steps.push(step);
     }
-    Ok(Lesson {
+    check_repairs(&mut on, &steps);
+    let lesson = Lesson {
         id: raw.id,
         track: raw.track,
         order: raw.order,
@@ -81,7 +77,35 @@ fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, F
         closing: Text::new(&closing),
         languages: vec![EN.into()],
         file: file.into(),
-    })
+        defines: on.defines.clone(),
+    };
+    check_defines(&mut on, &lesson);
+    Ok(lesson)
+}
+
+/// Reads the names that the lesson defines for expressions.
+fn define(on: &mut Compiler<'_>, define: &serde_json::Map<String, serde_json::Value>) {
+    for (name, source) in define {
+        let near = format!("{name}:");
+        let Some(source) = source.as_str() else {
+            on.fault(&near, format!("{name:?} is to be an expression, in quotes"));
+            continue;
+        };
+        if let Err(error) = on.defines.add(name, source) {
+            on.fault(&near, error.to_string());
+        }
+    }
+}
+
+/// Notes defined names that nothing uses. In a lesson that does not compile nobody can tell.
+fn check_defines(on: &mut Compiler<'_>, lesson: &Lesson) {
+    let used: BTreeSet<&String> = lesson.exprs().into_iter().flat_map(|expr| &expr.defined).collect();
+    let unused: Vec<String> =
+        on.defines.names().filter(|name| !used.contains(&name.to_string())).map(String::from).collect();
+    on.step.clear();
+    for name in unused.iter().filter(|_| on.faults.is_empty()).collect::<Vec<_>>() {
+        on.fault(&format!("{name}:"), format!("no expression uses {name:?}"));
+    }
 }
 
 /// Checks what stands in the front matter before the steps, and what must agree with them.
@@ -134,87 +158,9 @@ fn fault_verbs(step: &raw::Step) -> impl Iterator<Item = &str> {
     })
 }
 
-fn question(on: &mut Compiler<'_>, p: raw::Predict) -> Predict {
-    if !p.choices.contains_key(&p.answer) {
-        on.fault(&format!("answer: {}", p.answer), format!("{:?} is none of the choices", p.answer));
-    }
-    if let Some(odd) = p.choices.keys().find(|k| !matches!(k.as_str(), "a" | "b" | "c" | "d")) {
-        on.fault(odd, format!("choices are called a, b, c, d, not {odd:?}"));
-    }
-    Predict {
-        question: Text::new(&p.question),
-        choices: p.choices.into_iter().map(|(k, t)| (k, Text::new(&t))).collect(),
-        answer: p.answer,
-        because: p.because.and_then(|b| on.expr(&b, Use::Check)),
-    }
-}
-
-fn one_step(on: &mut Compiler<'_>, step: raw::Step, section: Option<&prose::Section>) -> Step {
-    let (before, after) = section.map_or(("", ""), |s| (s.text.as_str(), s.after.as_str()));
-    if let Some(section) = section.filter(|s| !s.after.is_empty() && step.predict.is_none()) {
-        let what = format!("step {:?} has no question, so nothing waits for its answer", step.id);
-        on.faults.push(Fault { file: on.file.into(), line: section.line, what });
-    }
-    let checks = match step.check {
-        Checks::One(is) => vec![(String::new(), is)],
-        Checks::Each(all) => all.into_iter().map(|c| (c.that, c.is)).collect(),
-    };
-    if checks.is_empty() {
-        on.fault(&format!("id: {}", step.id), format!("step {:?} checks nothing", step.id));
-    }
-    let checks = checks
-        .into_iter()
-        .filter_map(|(that, is)| Some(Check { that: Text::new(&that), is: on.expr(&is, Use::Check)? }))
-        .collect();
-    let predict = step.predict.map(|p| question(on, p));
-    let mut hints = Vec::new();
-    for (at, hint) in step.hints.into_iter().enumerate() {
-        if let Some(what) = raw::odd_tier(hint.tier) {
-            on.fault(&hint.say, what);
-        }
-        let mut say = Templates::default();
-        if let Some(template) = on.template(&hint.say) {
-            say.put(EN, template);
-        }
-        let id = hint.id.unwrap_or_else(|| (at + 1).to_string());
-        if hints.iter().any(|h: &Hint| h.id == id) {
-            on.fault(&format!("id: {id}"), format!("two hints are called {id:?}"));
-        }
-        hints.push(Hint { id, tier: hint.tier, when: hint.when.and_then(|w| on.expr(&w, Use::Hint)), say });
-    }
-    let (solution, may_fail) = run::unmarked(step.solution);
-    if solution.is_empty() {
-        on.fault(&format!("id: {}", step.id), format!("step {:?} has no solution", step.id));
-    }
-    Step {
-        id: step.id,
-        task: Text::new(&step.task),
-        heading: Text::new(section.map_or("", |s| s.heading.as_str())),
-        prose: Text::new(before),
-        after: Text::new(after),
-        view: step.view,
-        predict,
-        checks,
-        hold: step.hold.map_or(HOLD, |s| s.0),
-        within: step.within.map_or(WITHIN, |s| s.0),
-        settle: step.settle.map_or(SETTLE, |s| s.0),
-        keep: step.keep.and_then(|k| Some(Keep { is: on.expr(&k.is, Use::Check)?, say: Text::new(&k.say) })),
-        faults: step.faults,
-        requires: step.requires,
-        optional: step.optional,
-        hints,
-        solution,
-        may_fail,
-        also: step.also.into_iter().map(|a| Way { lines: a.lines, show: a.show }).collect(),
-        wrong: step.wrong.into_iter().map(|w| Wrong { lines: w.lines, why: w.why }).collect(),
-        debrief: step.debrief,
-        remember: Text::new(step.remember.as_deref().unwrap_or_default()),
-        needs: BTreeSet::new(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::Way;
     use super::*;
 
     const LESSON: &str = include_str!("../fixtures/first-voyage/04-run-a-pod/lesson.md");

@@ -17,7 +17,8 @@ pub(super) fn translate(
     let words: raw::Words = raw::read(front, file, first)?;
     let (intro, mut sections) = prose::sections(body, body_first, file)?;
     let closing = prose::closing(&mut sections);
-    let mut on = Compiler { text, file, faults };
+    let mut on = Compiler::new(text, file, faults);
+    on.defines = lesson.defines.clone();
     if words.id != lesson.id {
         on.fault("id:", format!("the id is {:?}, in English {:?}", words.id, lesson.id));
     }
@@ -76,6 +77,8 @@ fn same_code(on: &mut Compiler<'_>, english: &str, here: &str, line: usize) {
 
 fn one_step_in(on: &mut Compiler<'_>, step: &mut Step, words: raw::StepWords, lang: &str) {
     let here = format!("id: {}", step.id);
+    on.begin_step(&step.id, step.answer.is_some());
+    super::answer::translate(on, &step.id, &mut step.answer, words.answer, lang);
     match (&mut step.predict, words.predict) {
         (Some(predict), Some(words)) => {
             predict.question.put(lang, &words.question);
@@ -118,6 +121,12 @@ fn one_step_in(on: &mut Compiler<'_>, step: &mut Step, words: raw::StepWords, la
     }
     if let (Some(keep), Some(text)) = (&mut step.keep, &words.keep) {
         keep.say.put(lang, text);
+    }
+    if step.lost.is_some() != words.lost.is_some() {
+        on.fault(&here, format!("`lost` of step {:?} stands in one language only", step.id));
+    }
+    if let (Some(lost), Some(text)) = (&mut step.lost, &words.lost) {
+        lost.say.put(lang, text);
     }
     if step.remember.get(EN).is_empty() != words.remember.is_none() {
         on.fault(&here, format!("`remember` of step {:?} stands in one language only", step.id));

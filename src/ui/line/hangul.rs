@@ -1,5 +1,8 @@
 //! The two-set Korean keyboard layout: which keys give a character. Pure.
 
+use super::{WORDS, is_bare_verb};
+use kubectl::table;
+
 /// The letter on the key that gives this one with a Korean layout on.
 pub(crate) fn latin_key(c: char) -> Option<char> {
     let keys = keys_of(c)?;
@@ -13,7 +16,8 @@ pub(crate) fn latin_key(c: char) -> Option<char> {
 /// The layout knows no capital letters but those of its double consonants. So `-A` and `-a` look
 /// alike, and kubectl has only the former.
 ///
-/// What stands in quotes and what follows the first line are somebody's words, which stay.
+/// What stands in quotes and what follows the first line belong to the text of an object or a
+/// message, and stay.
 pub(crate) fn english_keys(text: &str) -> Option<String> {
     let (line, rest) = text.split_at(text.find('\n').unwrap_or(text.len()));
     let mut quote = None;
@@ -65,5 +69,90 @@ pub(super) fn keys_of(c: char) -> Option<String> {
         }
         'ㄱ'..='ㅣ' => Some(ALONE[code - 'ㄱ' as usize].into()),
         _ => None,
+    }
+}
+
+/// The line that was meant by one typed with a Korean keyboard layout on, if its first word is then
+/// one of kubectl's or of this program's, or its second one a verb behind `kubectl`. Another line
+/// may mean what it says: there may be a program of that name.
+///
+/// Example: `ㅏㅕㅠㄷㅊ시 ㅎㄷㅅ ㅔㅐㅇㄴ` is `kubectl get pods`.
+pub(crate) fn of_korean_layout(text: &str) -> Option<String> {
+    let mut typed = text.split_whitespace();
+    let (first, second) = (typed.next()?, typed.next().unwrap_or_default());
+    if first.starts_with('!') {
+        return None;
+    }
+    let meant = english_keys(text)?;
+    let mut words = meant.split_whitespace();
+    let known = words.next()?.to_string();
+    if first != known {
+        let is_known = matches!(known.as_str(), "kubectl" | "ropewalk")
+            || known == "k" && !second.is_empty()
+            || WORDS.contains(&known.as_str())
+            || is_bare_verb(&known);
+        // Behind these stands a term, which may be meant in Korean. Letters that stand alone are
+        // not.
+        if matches!(known.as_str(), "what" | "help") {
+            let term = |word: &str| match word.chars().any(|c| ('ㄱ'..='ㅣ').contains(&c)) {
+                true => english_keys(word).unwrap_or_else(|| word.into()),
+                false => word.to_string(),
+            };
+            let words: Vec<String> = text.split_whitespace().skip(1).map(term).collect();
+            return Some(std::iter::once(known).chain(words).collect::<Vec<_>>().join(" "));
+        }
+        return is_known.then_some(meant);
+    }
+    let is_verb = |word: &str| table::root().children().any(|verb| verb.name() == word);
+    let switched =
+        matches!(first, "kubectl" | "k") && words.next().is_some_and(|w| w != second && is_verb(w));
+    switched.then_some(meant)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_line_is_understood_on_either_keyboard_layout() {
+        for (typed, meant) in [
+            ("ㅏㅕㅠㄷㅊ시 ㅎㄷㅅ ㅔㅐㅇㄴ", "kubectl get pods"),
+            ("ㅏ ㅎㄷㅅ ㅔㅐㅇㄴ -ㅁ", "k get pods -A"),
+            (
+                "ㅏㅕㅠㄷㅊ시 ㄱㅕㅜ ㅜ햐ㅜㅌ-ㅔㅐㅇ --ㅑㅡㅁㅎㄷ=ㅜ햐ㅜㅌ",
+                "kubectl run nginx-pod --image=nginx",
+            ),
+            ("ㅎㄷㅅ ㅜㅐㅇㄷㄴ -ㅐ 쟝ㄷ", "get nodes -o wide"),
+            ("ㅎㅐ새 2", "goto 2"),
+            ("ㄴㅅㅁ션", "status"),
+            ("kubectl ㅎㄷㅅ pods", "kubectl get pods"),
+            ("좀ㅅ 파드", "what 파드"),
+            ("좀ㅅ ㅔㅐㅇ", "what pod"),
+            (
+                "ㅏㅕㅠㄷㅊ시 ㅁㅜㅜㅐㅅㅁㅅㄷ ㅔㅐㅇ ㅈ듀 ㅜㅐㅅㄷ=\"안녕\"",
+                "kubectl annotate pod web note=\"안녕\"",
+            ),
+            ("ㅏㅕㅠㄷㅊ시 ㅁㅔㅔㅣㅛ -ㄹ -\nname: 안녕", "kubectl apply -f -\nname: 안녕"),
+            ("ㅏㅕㅠㄷㅊ시 ㅎㄷㅅ ㅔㅐㅇㄴ | ㅎㄱ데 ㅈ듀", "kubectl get pods | grep web"),
+        ] {
+            assert_eq!(of_korean_layout(typed).as_deref(), Some(meant), "{typed}");
+        }
+        for text in [
+            "kubectl get pods",
+            "다음",
+            "도움말",
+            "안녕 세상",
+            "ㅣㄴ -ㅣ",
+            "!ㅎㄷㅅ",
+            "echo 안녕",
+            "",
+            "k",
+            "ㅏ",
+        ] {
+            assert_eq!(of_korean_layout(text), None, "{text}");
+        }
+        // A program of the shell's is offered when there is none of the name that was typed.
+        assert_eq!(english_keys("쳐기 ㅣㅐㅊ미ㅗㅐㄴㅅ:31234").as_deref(), Some("curl localhost:31234"));
+        assert_eq!(english_keys("ls -l"), None);
     }
 }

@@ -393,6 +393,7 @@ impl Session {
 /// What a word of lessons does.
 pub(super) fn help(word: &str) -> Option<Say> {
     Some(match word {
+        "answer" => Say::HelpAnswer,
         "next" => Say::HelpNext,
         "back" => Say::HelpBack,
         "goto" => Say::HelpGoto,

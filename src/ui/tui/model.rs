@@ -9,7 +9,7 @@ use super::terminal::Emulator;
 use super::words::Word;
 use crate::texts::Lang;
 use clock::Timestamp;
-use lab::view::{Entry, LessonView, Predict, State};
+use lab::view::{Entry, Judged, LessonView, Predict, State};
 use ratatui::layout::{Rect, Size};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -133,6 +133,8 @@ pub(crate) struct Lesson {
     /// A letter that was pressed alone asks this, unless another follows within [`BURST`]: then it
     /// is a command in the wrong pane.
     pub pressed: Option<(Question, Duration)>,
+    /// The line in which the question of the step is answered, while it is open.
+    pub draft: Option<String>,
     /// When the last character was typed in this pane.
     pub typed: Option<Duration>,
 }
@@ -242,6 +244,13 @@ impl Model {
     pub(crate) fn question(&self) -> Option<&Predict> {
         let view = self.lesson.view.as_ref().filter(|v| v.state == State::Open && !v.id.is_empty())?;
         view.predict.as_ref().filter(|p| p.chosen.is_none())
+    }
+
+    /// Does the open step ask for an answer that the cluster proves?
+    pub(crate) fn asks_answer(&self) -> bool {
+        let view = self.lesson.view.as_ref().filter(|v| v.state == State::Open && !v.id.is_empty());
+        let answer = view.and_then(|v| v.answer.as_ref());
+        answer.is_some_and(|answer| answer.state != Judged::Right) && self.question().is_none()
     }
 
     /// Do function keys go to the program in the shell? A full-screen program that reads keys has

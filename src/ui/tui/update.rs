@@ -10,6 +10,7 @@ use crossterm::event::KeyEventKind;
 use lab::view::{Entry, LessonView, State};
 use tap::{Component, Record};
 
+mod answer;
 mod mouse;
 mod press;
 

@@ -11,6 +11,8 @@ texts! { pub enum Word {
     FootProgram: "F keys go to the program. Ctrl-] then: 1-9,0 = F1-F10 of the frame  Tab pane", "F 키는 프로그램으로 갑니다. Ctrl-] 다음: 1-9,0 = 이 화면의 F1-F10  Tab 창 이동";
     Foot: "F1 help  F2 zoom  F3 view  F4 time  F5 play  F6 pane  F10 quit", "F1 도움말  F2 확대  F3 그림  F4 시간  F5 재생  F6 창 이동  F10 종료";
     FootLesson: "↑↓ read  n next  b back  h hint  c check  Esc to the shell", "↑↓ 읽기  n 다음  b 이전  h 힌트  c 확인  Esc 셸로";
+    FootAnswer: "Enter answer  n next  b back  h hint  c check  Esc to the shell", "Enter 답하기  n 다음  b 이전  h 힌트  c 확인  Esc 셸로";
+    FootDraft: "Enter sends the answer   Esc gives it up", "Enter 답 보내기   Esc 그만두기";
     FootPlaying: "s stops the preparation   Esc to the shell", "s 준비 멈춤   Esc 셸로";
     FootList: "↑↓ choose  Enter open  Esc to the shell", "↑↓ 고르기  Enter 열기  Esc 셸로";
     FootPredict: "answer with a letter: {}   Esc to the shell", "글자로 답하세요: {}   Esc 셸로";
@@ -43,6 +45,12 @@ texts! { pub enum Word {
     LessonNone: "There are no lessons here yet.", "아직 강의가 없습니다.";
     PredictAsk: "Guess first: type {} and Enter", "먼저 예측해 보세요: {} 중 하나와 Enter";
     PredictSaid: "You said {}.", "예측: {}";
+    AnswerAsk: "Type `answer VALUE` in the shell, or press Enter here", "셸에서 `answer 값`을 입력하거나 여기서 Enter";
+    AnswerAskChoices: "All that are right: `answer a b …` in the shell, or Enter here", "맞는 것 모두: 셸에서 `answer a b …`, 또는 여기서 Enter";
+    AnswerAskOrder: "In the right order: `answer b a …` in the shell, or Enter here", "올바른 순서로: 셸에서 `answer b a …`, 또는 여기서 Enter";
+    AnswerWaits: "{}: being checked", "{}: 확인하는 중";
+    AnswerWrong: "{} is not right. Look again", "{}: 아닙니다. 다시 살펴보세요";
+    AnswerUnknown: "{}: cannot be checked, what it is about does not exist now", "{}: 확인할 수 없습니다. 질문의 대상이 지금은 없습니다";
     Hint: "hint {}", "힌트 {}";
     ReadOn: "{} read on: F6 ↑↓", "{} 더 읽기: F6 ↑↓";
     ReadOnHere: "{} read on: ↑↓", "{} 더 읽기: ↑↓";

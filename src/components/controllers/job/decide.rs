@@ -281,7 +281,7 @@ impl<'a> Case<'a> {
             let is_known = self.is_known(pod);
             if pods::phase(pod) == "Succeeded" {
                 match self.indexed {
-                    // A pod that was deleted counts as failed, whatever its program says at its end.
+                    // A deleted pod counts as failed, whatever its program says at its end.
                     true if self.uncounted.failed.iter().flatten().any(|u| u == uid(pod)) => {}
                     true => self.done.extend(index_of(pod).filter(|i| *i < self.completions)),
                     false if is_known => {}

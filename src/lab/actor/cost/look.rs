@@ -367,7 +367,7 @@ fn is_unanswered(code: i32, stderr: &str) -> bool {
 }
 
 /// Of an object, what its authors want: all but its status and what the server counts.
-fn wanted(object: &Value) -> Value {
+pub(crate) fn wanted(object: &Value) -> Value {
     let mut wanted = object.clone();
     let counted = ["creationTimestamp", "generation", "managedFields", "resourceVersion", "uid"];
     if let Some(metadata) = wanted["metadata"].as_object_mut() {

@@ -173,10 +173,22 @@ pub fn parse(source: &str, file: &Path, others: &[(&str, (PathBuf, String))]) ->
         }
         on.text(&task.task, &sample, false);
         on.text(task.debrief.as_deref().unwrap_or_default(), &sample, true);
-        let written = match task.check {
-            raw::Checks::One(is) => vec![(String::new(), is)],
-            raw::Checks::Each(all) => all.into_iter().map(|c| (c.that, c.is)).collect(),
-        };
+        let mut written = Vec::new();
+        for check in task.check.list() {
+            match check {
+                raw::Check { that, is: Some(is), expect: None, asked: None, code: None } => {
+                    written.push((that, is));
+                }
+                check => {
+                    let near = if check.that.is_empty() { task.id.clone() } else { check.that };
+                    on.fault(
+                        &near,
+                        "a check of a lab is an expression, `is`; `expect` and `asked` are for lessons"
+                            .into(),
+                    );
+                }
+            }
+        }
         if written.is_empty() {
             on.fault(&format!("id: {}", task.id), format!("task {:?} checks nothing", task.id));
         }

@@ -69,6 +69,10 @@ fn keys(model: &Model) -> String {
                     let letters: Vec<&str> = predict.choices.iter().map(|(c, _)| c.as_str()).collect();
                     lang.say(Word::FootPredict, &[&letters.join(" ")])
                 }
+                (Some(_), None) if model.asks_answer() && model.lesson.draft.is_some() => {
+                    lang.say(Word::FootDraft, &[])
+                }
+                (Some(_), None) if model.asks_answer() => lang.say(Word::FootAnswer, &[]),
                 (Some(_), None) => lang.say(Word::FootLesson, &[]),
                 (None, None) => lang.say(Word::FootList, &[]),
             }

@@ -6,8 +6,9 @@ use super::super::markdown;
 use super::super::model::{Model, Pane, Scroll};
 use super::super::text::{Piece, cells, wrap};
 use super::super::words::Word;
+use super::lesson_list::{listed, nothing_open};
 use crate::lesson::missing;
-use lab::view::{Entry, LessonView, Predict, State, Verdict};
+use lab::view::{LessonView, Predict, State, Verdict};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -154,66 +155,27 @@ pub(super) fn render(model: &Model, frame: Rect, buffer: &mut Buffer) {
     }
 }
 
-fn text(words: &str, look: Look, tone: Tone, room: usize, first: &str, rest: &str) -> Vec<Line<'static>> {
+pub(super) fn text(
+    words: &str,
+    look: Look,
+    tone: Tone,
+    room: usize,
+    first: &str,
+    rest: &str,
+) -> Vec<Line<'static>> {
     wrap(&[Piece::new(words, look.tone(tone))], room, first, rest)
 }
 
 /// The same for a sentence of a lesson, with its emphasis and code.
-fn marked(words: &str, look: Look, tone: Tone, room: usize, first: &str, rest: &str) -> Vec<Line<'static>> {
+pub(super) fn marked(
+    words: &str,
+    look: Look,
+    tone: Tone,
+    room: usize,
+    first: &str,
+    rest: &str,
+) -> Vec<Line<'static>> {
     wrap(&markdown::inline(words, look.tone(tone), look), room, first, rest)
-}
-
-/// No lesson: the list of them, or why there is none.
-fn nothing_open(model: &Model, room: usize) -> Vec<Line<'static>> {
-    let (lang, look) = (model.lang, model.look);
-    let mut out = Vec::new();
-    // A lesson is on its way.
-    for notice in model.lesson.view.iter().filter(|v| v.playing.is_some()).flat_map(|v| &v.notices) {
-        out.extend(marked(notice, look, Tone::Warn, room, &format!("{} ", look.sign(Sign::Warn)), "  "));
-        out.push(Line::default());
-    }
-    if !model.lesson.list.is_empty() {
-        let first = &model.lesson.list[0].id;
-        out.extend(text(&lang.say(Word::LessonListHint, &[first]), look, Tone::Dim, room, "", ""));
-        out.push(Line::default());
-        out.extend(model.lesson.list.iter().enumerate().flat_map(|(at, e)| entry(model, room, at, e)));
-        return out;
-    }
-    out.extend(text(&lang.say(Word::LessonAbsentTitle, &[]), look, Tone::Title, room, "", ""));
-    out.push(Line::default());
-    match (&model.lesson.absent, &model.lesson.view) {
-        (Some(why), _) => out.extend(markdown::lines(&lang.say(Word::LessonAbsent, &[why]), room, look)),
-        (None, Some(_)) => out.extend(text(&lang.say(Word::LessonNone, &[]), look, Tone::Dim, room, "", "")),
-        (None, None) => {
-            let seconds = model.now.as_secs().to_string();
-            out.extend(text(&lang.say(Word::LessonWaiting, &[&seconds]), look, Tone::Dim, room, "", ""));
-        }
-    }
-    out
-}
-
-/// A lesson of the list.
-fn entry(model: &Model, room: usize, at: usize, entry: &Entry) -> Vec<Line<'static>> {
-    let look = model.look;
-    let marked = at == model.lesson.marked && model.focus == Pane::Lesson;
-    let mark = if marked { look.sign(Sign::Pick) } else { " " };
-    let done = match entry.done {
-        0 => String::new(),
-        n if n >= entry.steps => format!(" {}", look.sign(Sign::Done)),
-        n => format!(" {n}/{}", entry.steps),
-    };
-    let number = entry.id.rsplit('/').next().unwrap_or_default();
-    let tone = if marked { Tone::Strong } else { Tone::Plain };
-    let words = format!("{number} {}{done}", entry.title);
-    text(&words, look, tone, room, &format!("{mark} "), "     ")
-}
-
-/// The lines that a lesson of the list takes: its first, and the one behind its last.
-fn listed(model: &Model, room: usize, at: usize) -> (usize, usize) {
-    let size = |(at, e): (usize, &Entry)| entry(model, room, at, e).len();
-    let all = nothing_open(model, room).len();
-    let from = all - model.lesson.list.iter().enumerate().skip(at).map(size).sum::<usize>();
-    (from, from + model.lesson.list.iter().enumerate().skip(at).take(1).map(size).sum::<usize>())
 }
 
 /// What is read: prose, and after success what happened.
@@ -304,6 +266,9 @@ fn doing(model: &Model, view: &LessonView, room: usize, which: Checks) -> Vec<Li
                 out.push(Line::from(spans));
             }
             checks(model, view, room, which, &mut out);
+            if let Some(answer) = &view.answer {
+                super::answer::asking(answer, model, room, &mut out);
+            }
         }
         None => {}
     }
@@ -381,7 +346,7 @@ mod tests {
     use crate::lesson::tag;
     use crate::texts::Lang;
     use lab::format::{Lesson, Library, Step};
-    use lab::view::Check;
+    use lab::view::{Answer, Check};
     use ratatui::layout::Size;
 
     /// A step as the engine shows it at its beginning: before its question is answered, or after.
@@ -406,6 +371,12 @@ mod tests {
             after: if waits { "" } else { step.after.get(lang) }.into(),
             task: if waits { String::new() } else { step.task.get(lang).into() },
             predict,
+            answer: step.answer.as_ref().filter(|_| !waits).map(|asked| Answer {
+                question: asked.question.get(lang).into(),
+                form: asked.form,
+                cards: asked.cards.iter().map(|(k, t)| (k.clone(), t.get(lang).to_string())).collect(),
+                ..Answer::default()
+            }),
             checks: step.checks.iter().map(check).collect(),
             ..LessonView::default()
         }

@@ -1,7 +1,9 @@
 //! The model as cells. Pure: the same model on the same area gives the same buffer.
 
+mod answer;
 mod bars;
 mod lesson;
+mod lesson_list;
 mod overlay;
 mod shell;
 

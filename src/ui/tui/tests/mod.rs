@@ -2,6 +2,7 @@
 //! made-up objects; and what keys do.
 
 mod agreement;
+mod answers;
 mod keys;
 mod replay;
 mod show;

@@ -13,17 +13,20 @@ use lab::view::Ask;
 /// Ctrl-C: gives up the line, a search in the history, and a text that is not finished.
 const GIVE_UP: &[u8] = b"\x03";
 
-fn ask(model: &mut Model, question: Question, effects: &mut Vec<Effect>) {
+/// Puts a question to the engine; false if it cannot be asked now.
+pub(super) fn ask(model: &mut Model, question: Question, effects: &mut Vec<Effect>) -> bool {
     // The question that has lines played waits for its answer while they are stopped.
     let stops = matches!(question.ask(), Some(Ask::Stop { .. }));
     if model.lesson.asked.is_some() && !stops {
         model.notice = Some(Word::StillAsked);
-        return;
+        return false;
     }
-    if model.lesson.view.is_some() || !model.lesson.list.is_empty() {
+    let can_ask = model.lesson.view.is_some() || !model.lesson.list.is_empty();
+    if can_ask {
         model.lesson.asked = Some(model.now);
         effects.push(Effect::Ask(question));
     }
+    can_ask
 }
 
 /// A letter in the lesson's pane: it asks when nothing follows it for a moment. Who types a command
@@ -73,6 +76,9 @@ pub(super) fn press(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>)
     }
     if model.overlay.is_some() {
         return over(model, keys::latin(key), effects);
+    }
+    if super::answer::typed(model, key, effects) {
+        return;
     }
     match model.focus {
         Pane::Shell => in_shell(model, key, effects),

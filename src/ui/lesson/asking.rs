@@ -1,0 +1,107 @@
+//! Questions to the lesson engine, through the cluster's control socket.
+
+use crate::texts::Lang;
+use cluster::control::{self, Control};
+use cluster::{Error, Place};
+use lab::guest::NAME;
+use lab::view::{Ask, LessonView, Question, State};
+use serde_json::Value;
+
+/// The name under which a language is asked for.
+pub fn tag(lang: Lang) -> &'static str {
+    if lang == Lang::Ko { "ko" } else { "en" }
+}
+
+/// A question as the control socket takes it.
+pub(crate) fn asked(lang: Lang, ask: Ask) -> control::Ask {
+    asked_as(String::new(), lang, ask)
+}
+
+/// The same with an id, by which it can be taken back.
+fn asked_as(id: String, lang: Lang, ask: Ask) -> control::Ask {
+    let question = serde_json::to_value(Question { lang: tag(lang).into(), ask, id }).unwrap_or_default();
+    control::Ask::Guest { name: NAME.into(), question }
+}
+
+/// Asks the lesson engine one question and returns its answer.
+///
+/// # Errors
+/// The cluster does not run or does not answer, or the engine refuses: then with its own words.
+pub async fn ask(place: &Place, lang: Lang, ask: Ask) -> Result<Value, Error> {
+    Control::connect(place).await?.ask(&asked(lang, ask)).await
+}
+
+/// The same for a question that can be taken back by its id.
+///
+/// # Errors
+/// Those of [`ask`].
+pub(crate) async fn ask_as(id: String, place: &Place, lang: Lang, ask: Ask) -> Result<Value, Error> {
+    Control::connect(place).await?.ask(&asked_as(id, lang, ask)).await
+}
+
+/// Asks a question that is answered with a view.
+///
+/// # Errors
+/// Those of [`ask`], and an answer that is no view.
+pub async fn view(place: &Place, lang: Lang, question: Ask) -> Result<LessonView, Error> {
+    let value = ask(place, lang, question).await?;
+    serde_json::from_value(value).map_err(|e| Error::Control(e.to_string()))
+}
+
+/// Follows the open lesson: returns its view, and the connection on which a view comes after every
+/// change.
+///
+/// # Errors
+/// Those of [`ask`].
+pub(crate) async fn follow(place: &Place, lang: Lang) -> Result<(Control, LessonView), Error> {
+    let mut control = Control::connect(place).await?;
+    let first = control.ask(&asked(lang, Ask::Follow)).await?;
+    Ok((control, serde_json::from_value(first).unwrap_or_default()))
+}
+
+/// How the open step stands after it was waited for.
+#[derive(Debug)]
+pub(crate) enum Green {
+    Done(LessonView),
+    /// It is not done yet, or is skipped on this cluster.
+    NotYet(LessonView),
+}
+
+/// Waits until the open step is done, and its debrief complete, but not longer than `limit`.
+///
+/// # Errors
+/// Those of [`ask`], and the cluster's end.
+pub(crate) async fn until_green(
+    place: &Place,
+    lang: Lang,
+    limit: std::time::Duration,
+) -> Result<Green, Error> {
+    let over = |v: &LessonView| matches!(v.state, State::Done | State::Solved);
+    let (mut control, mut now) = follow(place, lang).await?;
+    let green = async {
+        while !over(&now) {
+            if now.state == State::Skipped {
+                return Ok(false); // it never will be
+            }
+            let next = control.next().await?.ok_or_else(|| Error::NotRunning(place.name.clone()))?;
+            now = serde_json::from_value(next).unwrap_or_default();
+        }
+        Ok(true)
+    };
+    match clock::timeout(limit, green).await {
+        Some(Ok(true)) => {}
+        Some(Err(error)) => return Err(error),
+        Some(Ok(false)) | None => return Ok(Green::NotYet(now)),
+    }
+    // The last hops of the debrief may still be on their way.
+    let settle = async {
+        while let Ok(Some(value)) = control.next().await {
+            now = serde_json::from_value(value).unwrap_or_default();
+        }
+    };
+    let _ = clock::timeout(DEBRIEF, settle).await; // the end of the connection is no error here
+    Ok(Green::Done(now))
+}
+
+/// How long a debrief is given to become complete.
+const DEBRIEF: std::time::Duration = std::time::Duration::from_millis(300);

@@ -1,0 +1,107 @@
+//! The word `answer`: an answer to the question of the open step.
+
+use super::lessons;
+use super::{Manner, Session};
+use crate::lesson;
+use lab::view::{Ask, Form, Judged, LessonView, State};
+use lang::charset::println;
+use std::time::Duration;
+
+/// How long the engine may take to tell whether a question waits for letters. A single letter is
+/// else a line for the shell, which must not wait longer.
+const HEARD_MAX: Duration = Duration::from_millis(500);
+
+impl Session {
+    /// True if the open step asks for the letters of choices, and has no right answer yet.
+    pub(super) fn takes_letters(&self) -> bool {
+        let (place, lang) = (self.place.clone(), self.lang());
+        let asked = async move { lesson::view(&place, lang, Ask::Show).await };
+        let view = self.handle.block_on(async { clock::timeout(HEARD_MAX, asked).await });
+        let Some(Ok(LessonView { state: State::Open, answer: Some(answer), .. })) = view else {
+            return false;
+        };
+        answer.form == Form::Choices && answer.state != Judged::Right
+    }
+
+    /// Answers the question of the open step; the exit code is 0 only if the answer is right.
+    pub(super) fn answer(&mut self, written: &str) -> i32 {
+        if matches!(written, "" | "--help" | "-h") {
+            if let Some(text) = lessons::help("answer") {
+                println!("{}", self.say(text, &[]));
+            }
+            return if written.is_empty() { 2 } else { 0 };
+        }
+        let written = match needs_shell(written) {
+            false => unquoted(written).to_string(),
+            true => match self.expanded(written) {
+                Ok(text) => text,
+                Err(code) => return code,
+            },
+        };
+        let mut code = 1;
+        // At a terminal the session's lesson watcher says it when a step is done.
+        let is_watched = self.manner == Manner::Terminal;
+        let asked = self.shown(Ask::Answer { text: written }, |style, view| {
+            let over = matches!(view.state, State::Done | State::Solved);
+            let is_right = view.answer.as_ref().is_some_and(|answer| answer.state == Judged::Right);
+            code = i32::from(!is_right);
+            match over {
+                true if is_watched => String::new(),
+                true => style.over(view),
+                false => style.judged(view),
+            }
+        });
+        if asked == 0 { code } else { asked }
+    }
+
+    /// What the learner's shell makes of an answer with `$` in it: it knows its variables and runs
+    /// its commands. `answer $(kubectl get pod web -o jsonpath={.status.podIP})` answers with the
+    /// address.
+    ///
+    /// # Errors
+    /// The exit code, if the shell refuses or the text cannot be read; the reason is printed.
+    fn expanded(&mut self, written: &str) -> Result<String, i32> {
+        let path = self.place.root.join(format!("answer-{}", std::process::id()));
+        let quoted = path.display().to_string().replace('\'', "'\\''");
+        let code = self.in_shell(&format!("printf '%s ' {written} > '{quoted}'"), false);
+        let text = std::fs::read_to_string(&path);
+        let _ = std::fs::remove_file(&path); // it is not there if the shell has refused
+        match (code, text) {
+            (0, Ok(text)) => Ok(text.trim().to_string()),
+            (0, Err(error)) => {
+                self.complain(&error.to_string(), None, None);
+                Err(1)
+            }
+            (code, _) => Err(code),
+        }
+    }
+}
+
+/// Is something in it that only a shell can read: a variable, or a command to be run?
+fn needs_shell(written: &str) -> bool {
+    let begins = |c: char| c == '(' || c == '{' || c == '_' || c.is_ascii_alphabetic();
+    let named = written.match_indices('$').any(|(at, _)| written[at + 1..].starts_with(begins));
+    (named || written.contains('`')) && !written.starts_with('\'')
+}
+
+/// A text without the quotes around it.
+fn unquoted(written: &str) -> &str {
+    let inside = |quote: char| written.strip_prefix(quote)?.strip_suffix(quote);
+    inside('"').or_else(|| inside('\'')).unwrap_or(written)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_shell_alone_can_read_goes_to_the_shell() {
+        for shell in ["$IP", "\"$(kubectl get pods)\"", "${A}", "`hostname`"] {
+            assert!(needs_shell(shell), "{shell}");
+        }
+        for text in ["10.244.1.7", "it's here", "<none>", "5$", "a c", "'$HOME'", "$5"] {
+            assert!(!needs_shell(text), "{text}");
+        }
+        assert_eq!(["'a b'", "\"a\"", "a'b"].map(unquoted), ["a b", "a", "a'b"]);
+    }
+}

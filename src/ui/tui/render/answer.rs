@@ -1,0 +1,40 @@
+//! The question whose answer the cluster proves, below the task.
+
+use super::lesson::{marked, text};
+use crate::tui::look::{Sign, Tone};
+use crate::tui::model::Model;
+use crate::tui::words::Word;
+use lab::view::{Answer, Form, Judged};
+use ratatui::text::Line;
+
+/// The question with its cards, how its last answer stands, and the line in which it is answered.
+pub(super) fn asking(answer: &Answer, model: &Model, room: usize, out: &mut Vec<Line<'static>>) {
+    let (lang, look) = (model.lang, model.look);
+    if answer.state == Judged::Right {
+        let given = answer.given.clone().unwrap_or_default();
+        let mark = format!("{} ", look.sign(Sign::Met));
+        return out.extend(marked(&given, look, Tone::Good, room, &mark, "  "));
+    }
+    out.extend(marked(&answer.question, look, Tone::Strong, room, "? ", "  "));
+    for (letter, card) in &answer.cards {
+        out.extend(marked(card, look, Tone::Plain, room, &format!("  {letter}  "), "     "));
+    }
+    if let Some(draft) = &model.lesson.draft {
+        out.extend(text(&format!("{draft}_"), look, Tone::Accent, room, "> ", "  "));
+        return;
+    }
+    let way = match answer.form {
+        Form::Text | Form::Number => Word::AnswerAsk,
+        Form::Choices => Word::AnswerAskChoices,
+        Form::Order => Word::AnswerAskOrder,
+    };
+    out.extend(text(&lang.say(way, &[]), look, Tone::Accent, room, "", ""));
+    let given = answer.given.clone().unwrap_or_default();
+    let (word, tone) = match answer.state {
+        Judged::Missing | Judged::Right => return,
+        Judged::Waiting => (Word::AnswerWaits, Tone::Dim),
+        Judged::Wrong => (Word::AnswerWrong, Tone::Warn),
+        Judged::Unknown => (Word::AnswerUnknown, Tone::Warn),
+    };
+    out.extend(text(&lang.say(word, &[&given]), look, tone, room, "", "  "));
+}

@@ -1,0 +1,46 @@
+//! The line in which a question of a lesson is answered in the lesson's pane: Enter opens it, Enter
+//! sends it, Esc closes it.
+
+use super::press::ask;
+use crate::tui::event::Effect;
+use crate::tui::model::{Model, Pane};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use lab::view::Ask;
+
+/// Characters of an answer.
+const LENGTH_MAX: usize = 200;
+
+/// Takes a key for the line, as it comes: a text may be Korean. False: the key means what it means
+/// without the line.
+pub(super) fn typed(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) -> bool {
+    if model.focus != Pane::Lesson || !model.asks_answer() {
+        model.lesson.draft = None;
+        return false;
+    }
+    let Some(draft) = &mut model.lesson.draft else {
+        let opens = key.code == KeyCode::Enter;
+        if opens {
+            model.lesson.draft = Some(String::new());
+        }
+        return opens;
+    };
+    match key.code {
+        KeyCode::Char(c) if key.modifiers.difference(KeyModifiers::SHIFT).is_empty() => {
+            if draft.chars().count() < LENGTH_MAX {
+                draft.push(c);
+            }
+        }
+        KeyCode::Backspace => _ = draft.pop(),
+        KeyCode::Esc => model.lesson.draft = None,
+        KeyCode::Enter => {
+            let text = draft.trim().to_string();
+            // An empty line gives up; one that cannot be sent now stays.
+            if text.is_empty() || ask(model, (&Ask::Answer { text }).into(), effects) {
+                model.lesson.draft = None;
+            }
+        }
+        // Reading on, and changing the pane.
+        _ => return false,
+    }
+    true
+}
