@@ -1,7 +1,9 @@
 //! What the cluster's kubeconfig says at the moment: for the prompt and for completion.
 
 use super::prose::harmless;
+use client::Client;
 use client::kubeconfig::{View, view};
+use cluster::Place;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -41,6 +43,13 @@ pub(crate) fn prompt(view: &View, cluster: &str) -> String {
     };
     // A kubeconfig may come from anywhere, and the editor counts the cells of its prompt.
     harmless(&prompt).into_owned()
+}
+
+/// A client as the learner's own kubeconfig says; the requests name themselves, so that the
+/// map does not show them as the learner's.
+pub(crate) fn of_map(place: &Place) -> Option<Client> {
+    let text = std::fs::read_to_string(place.kubeconfig()).ok()?;
+    view(&serde_yaml::from_str(&text).ok()?).client("ropewalk-map")
 }
 
 #[cfg(test)]

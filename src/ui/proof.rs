@@ -1,6 +1,8 @@
-//! `lesson test`: proves that a lesson teaches what it says. Every case has a cluster of its own,
-//! several run side by side, and all lines are typed into a real REPL, as the learner would.
+//! `lesson test`: proves that a lesson teaches what it says. Several clusters run side by side, and
+//! all lines are typed into a real REPL, as the learner would. Cases of one step share a cluster
+//! ([`proof_batch`]).
 
+use super::proof_batch::{self, Batch, batches};
 use super::proof_cluster::{ProofCluster, Stop};
 use super::proof_home;
 use clock::Instant;
@@ -15,13 +17,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Lines that have not come to an end by then are cut off.
-const LINES_MAX: Duration = Duration::from_secs(300);
+pub(super) const LINES_MAX: Duration = Duration::from_secs(300);
 /// A command of the prose may go on for ever (`-w`): it counts as running after this time.
 const PROSE_MAX: Duration = Duration::from_secs(10);
 
 /// What is tried on a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     /// Red at the start of each step, green after its solution.
     Solution,
     /// Every command in the prose runs.
@@ -37,21 +39,30 @@ enum Kind {
 }
 
 #[derive(Clone)]
-struct Case {
-    lesson: Arc<Lesson>,
-    kind: Kind,
+pub(super) struct Case {
+    pub lesson: Arc<Lesson>,
+    pub kind: Kind,
 }
 
 /// What came of a case.
 #[derive(Debug, Default)]
-struct Found {
-    faults: Vec<String>,
+pub(super) struct Found {
+    pub faults: Vec<String>,
     notes: Vec<String>,
     /// Hints, by step, whose condition was true.
     hints: BTreeSet<(usize, String)>,
     /// Steps of which `lost` was true.
     lost: BTreeSet<usize>,
     took: Duration,
+}
+
+impl Found {
+    /// What came of a case that began then, and how it ended.
+    pub(super) fn ended(mut self, began: Instant, outcome: Result<(), String>) -> Found {
+        self.faults.extend(outcome.err());
+        self.took = began.elapsed();
+        self
+    }
 }
 
 /// Proves lessons, `jobs` clusters side by side, and prints what was found. True if all of them are
@@ -70,26 +81,22 @@ pub async fn prove(
         Some(file) => Where::Foreign(file),
         None => Where::Home,
     });
-    let mut cases: Vec<Case> = lessons.iter().flat_map(|l| cases(l, &ground)).collect();
+    let mut all: Vec<Batch> =
+        lessons.iter().flat_map(|l| batches(cases(l, &ground), ground.is_home())).collect();
     // The longest first: one that begins last has the machine to itself while all others are over.
-    cases.sort_by_key(|case| std::cmp::Reverse(steps_played(case)));
+    all.sort_by_key(|batch| std::cmp::Reverse(batch.length()));
     let began = Instant::now();
-    let total = cases.len();
+    let (total, clusters) = (all.iter().map(|batch| batch.0.len()).sum::<usize>(), all.len());
     let mut found: BTreeMap<String, Vec<(Kind, Found)>> = BTreeMap::new();
     let directory = directory.map(|d| std::path::absolute(&d).unwrap_or(d));
     proof_home::sweep();
     let stop = Stop::default();
-    let mut running = futures::stream::iter(cases)
-        .map(|case| {
+    let mut running = futures::stream::iter(all)
+        .map(|batch| {
             let (directory, ground, stop) = (directory.clone(), ground.clone(), stop.clone());
             async move {
-                let began = Instant::now();
-                let mut found = Found::default();
-                if let Err(fault) = try_case(&case, &ground, directory.as_deref(), &stop, &mut found).await {
-                    found.faults.push(fault);
-                }
-                found.took = began.elapsed();
-                (case, found)
+                let at = Ground { place: &ground, directory: directory.as_deref(), stop: &stop };
+                proof_batch::prove(&batch, &at).await
             }
         })
         .buffer_unordered(jobs.max(1));
@@ -99,29 +106,31 @@ pub async fn prove(
     }
     let mut sound = true;
     let told = async {
-        while let Some((case, result)) = running.next().await {
+        while let Some(results) = running.next().await {
             if stop.wanted() {
                 sound = false;
                 continue; // half a proof is none, and its clusters end now
             }
-            let id = case.lesson.id.clone();
-            found.entry(id.clone()).or_default().push((case.kind, result));
-            let count = left.entry(id.clone()).or_default();
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                sound &= report(&case.lesson, &ground, found.remove(&id).unwrap_or_default());
+            for (case, result) in results {
+                let id = case.lesson.id.clone();
+                found.entry(id.clone()).or_default().push((case.kind, result));
+                let count = left.entry(id.clone()).or_default();
+                *count = count.saturating_sub(1);
+                if *count == 0 {
+                    sound &= report(&case.lesson, &ground, found.remove(&id).unwrap_or_default());
+                }
             }
         }
     };
     stop.heard_during(told).await;
     if !stop.wanted() {
-        println!("{total} cases in {:.0} s", began.elapsed().as_secs_f64());
+        println!("{total} cases on {clusters} clusters in {:.0} s", began.elapsed().as_secs_f64());
     }
     sound
 }
 
 /// Where lessons are proved.
-enum Where {
+pub(super) enum Where {
     /// On clusters made for it.
     Home,
     /// On the one behind this kubeconfig.
@@ -151,12 +160,31 @@ fn cases(lesson: &Arc<Lesson>, ground: &Where) -> Vec<Case> {
     kinds.into_iter().map(|kind| Case { lesson: lesson.clone(), kind }).collect()
 }
 
-/// Returns how many steps a case plays: those before its own are on the way to it.
-fn steps_played(case: &Case) -> usize {
-    match case.kind {
-        Kind::Solution => case.lesson.steps.len(),
-        Kind::Prose => 1,
-        Kind::Wrong { step, .. } | Kind::Also { step, .. } => step + 1,
+impl Case {
+    /// The step that a wrong answer or another way is about; the others are about all.
+    pub(super) fn step(&self) -> Option<usize> {
+        match self.kind {
+            Kind::Solution | Kind::Prose => None,
+            Kind::Wrong { step, .. } | Kind::Also { step, .. } => Some(step),
+        }
+    }
+
+    /// Returns how many steps it plays: those before its own are on the way to it.
+    pub(super) fn steps_played(&self) -> usize {
+        match self.kind {
+            Kind::Solution => self.lesson.steps.len(),
+            Kind::Prose => 1,
+            Kind::Wrong { step, .. } | Kind::Also { step, .. } => step + 1,
+        }
+    }
+
+    /// The lines of a wrong answer or another way.
+    pub(super) fn lines(&self) -> &[String] {
+        match self.kind {
+            Kind::Solution | Kind::Prose => &[],
+            Kind::Wrong { step, at } => &self.lesson.steps[step].wrong[at].lines,
+            Kind::Also { step, at } => &self.lesson.steps[step].also[at].lines,
+        }
     }
 }
 
@@ -198,32 +226,43 @@ fn report(lesson: &Lesson, ground: &Where, found: Vec<(Kind, Found)>) -> bool {
     faults.is_empty()
 }
 
-async fn try_case(
-    case: &Case,
-    ground: &Where,
-    directory: Option<&Path>,
-    stop: &Stop,
-    found: &mut Found,
-) -> Result<(), String> {
-    let variables: Vec<_> = directory.iter().map(|d| (library::DIRECTORY, d.as_os_str())).collect();
-    let proof_cluster = match ground {
-        Where::Home => ProofCluster::open(&variables, stop).await?,
-        Where::Foreign(kubeconfig) => ProofCluster::foreign(kubeconfig).await?,
-    };
-    let outcome = stop.or(play(case, &proof_cluster, found)).await;
-    proof_cluster.close().await;
-    outcome
+/// What a case needs beside itself.
+pub(super) struct Ground<'a> {
+    pub place: &'a Where,
+    /// Where the lessons are read from; none: those in the binary.
+    pub directory: Option<&'a Path>,
+    pub stop: &'a Stop,
 }
 
-async fn play(case: &Case, proof_cluster: &ProofCluster, found: &mut Found) -> Result<(), String> {
-    let lesson = &case.lesson;
-    let opened = proof_cluster.view(Ask::Open { id: lesson.id.clone() }).await?;
-    // A setup that failed spoils everything after it.
-    if !lesson.setup.is_empty()
-        && let Some(notice) = opened.notices.iter().find(|n| n.contains("setup"))
-    {
-        return Err(notice.clone());
+impl Ground<'_> {
+    /// A cluster for cases.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub(super) async fn cluster(&self) -> Result<ProofCluster, String> {
+        let variables: Vec<_> = self.directory.iter().map(|d| (library::DIRECTORY, d.as_os_str())).collect();
+        match self.place {
+            Where::Home => ProofCluster::open(&variables, self.stop).await,
+            Where::Foreign(kubeconfig) => ProofCluster::foreign(kubeconfig).await,
+        }
     }
+}
+
+/// Opens the lesson.
+///
+/// # Errors
+/// Its setup failed, which spoils everything after it.
+pub(super) async fn open(lesson: &Lesson, proof_cluster: &ProofCluster) -> Result<(), String> {
+    let opened = proof_cluster.view(Ask::Open { id: lesson.id.clone() }).await?;
+    match opened.notices.iter().find(|n| n.contains("setup")).filter(|_| !lesson.setup.is_empty()) {
+        Some(notice) => Err(notice.clone()),
+        None => Ok(()),
+    }
+}
+
+/// Plays a case, in a lesson that was opened; for a wrong answer or another way at its step.
+pub(super) async fn play(case: &Case, proof_cluster: &ProofCluster, found: &mut Found) -> Result<(), String> {
+    let lesson = &case.lesson;
     match case.kind {
         Kind::Solution => {
             for at in 0..lesson.steps.len() {
@@ -233,31 +272,30 @@ async fn play(case: &Case, proof_cluster: &ProofCluster, found: &mut Found) -> R
         }
         Kind::Prose => prose(lesson, proof_cluster).await,
         Kind::Wrong { step, at } => {
-            reach(lesson, step, proof_cluster).await?;
             let (this, wrong) = (&lesson.steps[step], &lesson.steps[step].wrong[at]);
+            proof_cluster.guess(this).await?;
             proof_cluster.lines(&wrong.lines, LINES_MAX).await?;
             let red = proof_cluster.stays_red(this.settle).await?;
             let proof = proof_cluster.proof().await?;
             found.lost.extend((proof.is_lost == Some(true)).then_some(step));
             found.hints.extend(proof.hints.into_iter().map(|h| (step, h)));
-            if red {
-                Ok(())
-            } else {
-                Err(format!(
-                    "{}: green after a wrong answer ({}): {}",
-                    this.id,
-                    wrong.why,
-                    wrong.lines.join(" ⏎ ")
-                ))
+            let lines = || wrong.lines.join(" ⏎ ");
+            match red {
+                true => Ok(()),
+                false => Err(format!("{}: green after a wrong answer ({}): {}", this.id, wrong.why, lines())),
             }
         }
         Kind::Also { step, at } => {
-            reach(lesson, step, proof_cluster).await?;
             let (this, lines) = (&lesson.steps[step], &lesson.steps[step].also[at].lines);
+            proof_cluster.guess(this).await?;
             let said = proof_cluster.lines(lines, LINES_MAX).await?;
             match proof_cluster.green().await? {
                 Ok(()) => {
-                    found.notes.extend(silent(&proof_cluster.proved().await?, &this.id, &lines.join(" ⏎ ")));
+                    found.notes.extend(silent(
+                        &proof_cluster.proved(false).await?,
+                        &this.id,
+                        &lines.join(" ⏎ "),
+                    ));
                     Ok(())
                 }
                 Err(unmet) => Err(format!(
@@ -272,9 +310,10 @@ async fn play(case: &Case, proof_cluster: &ProofCluster, found: &mut Found) -> R
 }
 
 /// Plays the solutions before a step.
-async fn reach(lesson: &Lesson, step: usize, proof_cluster: &ProofCluster) -> Result<(), String> {
+pub(super) async fn reach(lesson: &Lesson, step: usize, proof_cluster: &ProofCluster) -> Result<(), String> {
     for earlier in &lesson.steps[..step] {
         if proof_cluster.view(Ask::Show).await?.state != State::Skipped {
+            proof_cluster.guess(earlier).await?;
             let said = proof_cluster.lines(&earlier.solution, LINES_MAX).await?;
             proof_cluster.green().await?.map_err(|unmet| {
                 format!("{}: red after the solution on the way, {unmet}\n      {}", earlier.id, tail(&said))
@@ -297,6 +336,7 @@ async fn solution(
         found.notes.push(format!("{}: skipped, {}", step.id, view.notices.join("; ")));
     } else {
         found.notes.extend(view.notices.iter().map(|n| format!("{}: {n}", step.id)));
+        proof_cluster.guess(step).await?;
         if !proof_cluster.stays_red(step.settle).await? {
             return Err(format!("{}: green before anything was done", step.id));
         }
@@ -309,7 +349,7 @@ async fn solution(
         proof_cluster.green().await?.map_err(|unmet| {
             format!("{}: red after the solution, {unmet}\n      {}", step.id, tail(&said))
         })?;
-        let proof = proof_cluster.proved().await?;
+        let proof = proof_cluster.proved(true).await?;
         if proof.because == Some(false) {
             found
                 .faults
@@ -357,6 +397,7 @@ async fn prose(lesson: &Lesson, proof_cluster: &ProofCluster) -> Result<(), Stri
             proof_cluster.view(Ask::Next).await?;
             continue;
         }
+        proof_cluster.guess(step).await?;
         proof_cluster.lines(&step.solution, LINES_MAX).await?;
         if proof_cluster.green().await?.is_err() || at + 1 == lesson.steps.len() {
             // The solution proper is another case's business; here the next step is only reached.
@@ -395,7 +436,7 @@ mod tests {
     fn a_case_is_as_long_as_the_way_to_its_step() {
         let library = Library::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../lab/fixtures"));
         let lesson = Arc::new(library.lessons[0].clone());
-        let played = |kind| steps_played(&Case { lesson: lesson.clone(), kind });
+        let played = |kind| Case { lesson: lesson.clone(), kind }.steps_played();
         assert_eq!(played(Kind::Solution), lesson.steps.len());
         assert_eq!((played(Kind::Wrong { step: 0, at: 3 }), played(Kind::Also { step: 2, at: 0 })), (1, 3));
     }

@@ -1,29 +1,28 @@
 //! Where lessons and labs are proved: a cluster of its own for each case, and a REPL into which
 //! lines are typed.
 
+use super::kubeconfig::of_map;
 use super::lesson::{self as front, Green};
+use super::proof_group::Group;
 use super::proof_home::Private;
 use super::texts::Lang;
+use client::kube::ResourceExt;
+use client::kube::api::{Api, ListParams};
+use client::kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use cluster::control::{Ask as Request, Control};
 use cluster::foreign::{self, Foreign};
 use cluster::launch::{self, Launched, WHOLE_MAX};
 use cluster::{Home, Place, Spec};
+use lab::format::Step;
 use lab::view::{Ask, LessonView, Proof, State};
 use lang::charset::eprintln;
-use linux::{fds, process};
-use nix::sys::signal::{Signal, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use nix::unistd::Pid;
 use parking_lot::Mutex;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::path::Path;
-use std::process::Stdio;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, Interest};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// A solution that has not worked after this time does not work.
@@ -32,16 +31,13 @@ const GREEN_MAX: Duration = Duration::from_secs(180);
 const PROOF_MAX: Duration = Duration::from_secs(60);
 /// How long sentences of a debrief are waited for that have nothing to tell yet: on a foreign
 /// cluster some never do, and that is no fault.
-const SENTENCES_MAX: Duration = Duration::from_secs(20);
+const SENTENCES_MAX: Duration = Duration::from_secs(5);
 /// A fact that changes nothing on the screen tells nobody that it came: it is looked for this
 /// often.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Bytes that are kept of what lines printed, of each stream: a report names the last lines.
-const OUTPUT_KEPT: usize = 64 << 10;
-
-/// What lines printed may still be on its way when their REPL has ended: it is read for so long.
-const PRINTED_LATER: Duration = Duration::from_millis(500);
+/// How long the pods of a step may take to be back when it begins anew.
+const PODS_MAX: Duration = Duration::from_secs(60);
 
 const STOPPED: &str = "interrupted";
 
@@ -103,87 +99,6 @@ async fn news_or_time(control: &mut Control) -> Result<(), String> {
         None | Some(Ok(Some(_))) => Ok(()),
         Some(Ok(None)) => Err("the cluster ended".into()),
         Some(Err(error)) => Err(error.say(Lang::En)),
-    }
-}
-
-/// The process group of a REPL: it and what its lines run. Killed when dropped: lines that are cut
-/// off would go on without the REPL, on a cluster that is taken away, and so would a program that a
-/// line left in the background.
-///
-/// The leader is not reaped before that: until then no other process group can have its number.
-/// Its output is read until then, too: a program that cannot print may end.
-struct Group {
-    leader: tokio::process::Child,
-    reading: JoinSet<std::io::Result<()>>,
-    printed: [Arc<Mutex<Vec<u8>>>; 2],
-}
-
-impl Group {
-    /// Starts a program as the leader of a group.
-    fn start(mut command: tokio::process::Command) -> std::io::Result<Group> {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut leader = command.process_group(0).kill_on_drop(true).spawn()?;
-        let (mut reading, printed) = (JoinSet::new(), <[Arc<Mutex<Vec<u8>>>; 2]>::default());
-        reading.spawn(read_end(leader.stdout.take(), printed[0].clone()));
-        reading.spawn(read_end(leader.stderr.take(), printed[1].clone()));
-        Ok(Group { leader, reading, printed })
-    }
-
-    /// Waits until the leader has ended, and reads what it printed. A program in the background may
-    /// print for as long as it runs: it is not waited for.
-    async fn answer(&mut self) -> std::io::Result<(i32, String)> {
-        let code = self.ended().await?;
-        let read = async {
-            while let Some(end) = self.reading.join_next().await {
-                end.map_err(std::io::Error::other)??;
-            }
-            Ok::<(), std::io::Error>(())
-        };
-        clock::timeout(PRINTED_LATER, read).await.transpose()?;
-        let printed = self.printed.each_ref().map(|stream| stream.lock().clone()).concat();
-        Ok((code, String::from_utf8_lossy(&printed).into_owned()))
-    }
-
-    /// Waits until the leader has ended, and returns its exit code; 128 and the signal's number if
-    /// a signal ended it.
-    async fn ended(&self) -> std::io::Result<i32> {
-        let pid = self.pid().ok_or(std::io::ErrorKind::NotFound)?;
-        let life = fds::async_fd(process::pidfd_open(pid.as_raw())?, Interest::READABLE)?;
-        drop(life.readable().await?);
-        match waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)? {
-            WaitStatus::Exited(_, code) => Ok(code),
-            WaitStatus::Signaled(_, signal, _) => Ok(128 + signal as i32),
-            _ => Ok(128),
-        }
-    }
-
-    fn pid(&self) -> Option<Pid> {
-        self.leader.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw)
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(leader) = self.pid() {
-            let _ = killpg(leader, Signal::SIGKILL); // they may have ended
-        }
-    }
-}
-
-/// Reads a stream to its end. The last [`OUTPUT_KEPT`] bytes are kept: a wrong answer may print for
-/// as long as it is let.
-async fn read_end(stream: Option<impl AsyncRead + Unpin>, kept: Arc<Mutex<Vec<u8>>>) -> std::io::Result<()> {
-    let Some(mut stream) = stream else { return Ok(()) };
-    let mut bytes = [0; 16 << 10];
-    loop {
-        let length = stream.read(&mut bytes).await?;
-        if length == 0 {
-            return Ok(());
-        }
-        let mut kept = kept.lock();
-        kept.extend_from_slice(&bytes[..length]);
-        let over = kept.len().saturating_sub(OUTPUT_KEPT);
-        kept.drain(..over);
     }
 }
 
@@ -286,18 +201,20 @@ impl ProofCluster {
         serde_json::from_value(value).map_err(|e| e.to_string())
     }
 
-    /// The proof once it is complete, or as it is when time is up.
-    pub(super) async fn proved(&self) -> Result<Proof, String> {
+    /// The proof once it is complete, or as it is when time is up; `because`: it is complete only
+    /// if the prediction's answer is proved, which another way need not do.
+    pub(super) async fn proved(&self, because: bool) -> Result<Proof, String> {
         let (mut control, _) = front::follow(&self.place, Lang::En).await.map_err(|e| e.say(Lang::En))?;
         let begun = clock::Instant::now();
         loop {
             let proof = self.proof().await?;
-            if proof.because != Some(false) && proof.beats.iter().all(|(_, told)| *told) {
+            let waits = because && proof.because == Some(false);
+            if !waits && proof.beats.iter().all(|(_, told)| *told) {
                 return Ok(proof);
             }
             // Beats that can be told now change the view; what never can is waited for in vain, and
             // then reported.
-            let limit = if proof.because == Some(false) { PROOF_MAX } else { SENTENCES_MAX };
+            let limit = if waits { PROOF_MAX } else { SENTENCES_MAX };
             if clock::Instant::now() > begun + clock::scaled(limit) {
                 return Ok(proof);
             }
@@ -332,6 +249,59 @@ impl ProofCluster {
                 Ok(Err(format!("not yet: {}", view.not_yet.unwrap_or_default())))
             }
         }
+    }
+
+    /// Answers the question that stands before the task, which a learner reads only then.
+    pub(super) async fn guess(&self, step: &Step) -> Result<(), String> {
+        if let Some(predict) = &step.predict {
+            self.view(Ask::Predict { choice: predict.answer.clone() }).await?;
+        }
+        Ok(())
+    }
+
+    /// Where lines are typed.
+    pub(super) fn folder(&self) -> PathBuf {
+        self.home.path()
+    }
+
+    /// Begins the open lesson's step number `at` (from 0) anew. Returns when the pods are those that
+    /// there were, as ready as they were.
+    ///
+    /// # Errors
+    /// It does not begin, or the pods do not come back in time.
+    pub(super) async fn begin_anew(&self, at: usize, pods: &BTreeMap<String, bool>) -> Result<(), String> {
+        let begun = self.view(Ask::Goto { step: (at + 1).to_string() }).await?;
+        if begun.state != State::Open {
+            return Err(format!("step {} is {:?} after goto", at + 1, begun.state));
+        }
+        let (mut control, _) = front::follow(&self.place, Lang::En).await.map_err(|e| e.say(Lang::En))?;
+        let back = async {
+            while self.pods().await? != *pods {
+                news_or_time(&mut control).await?;
+            }
+            Ok(())
+        };
+        clock::timeout(PODS_MAX, back).await.unwrap_or_else(|| Err("its pods do not come back".into()))
+    }
+
+    /// The pods, and which of them are ready.
+    ///
+    /// # Errors
+    /// They cannot be listed.
+    pub(super) async fn pods(&self) -> Result<BTreeMap<String, bool>, String> {
+        // It names itself like the map's, so that no check takes it for the learner's.
+        let client = of_map(&self.place).ok_or("the kubeconfig cannot be read")?;
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "Pod"));
+        let api = Api::<DynamicObject>::all_with(client.kube(), &resource);
+        let pods = api.list(&ListParams::default()).await.map_err(|e| e.to_string())?;
+        let is_ready = |pod: &DynamicObject| {
+            let conditions = pod.data["status"]["conditions"].as_array().into_iter().flatten();
+            conditions.into_iter().any(|c| c["type"] == "Ready" && c["status"] == "True")
+        };
+        let one = |pod: &DynamicObject| {
+            (format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any()), is_ready(pod))
+        };
+        Ok(pods.items.iter().map(one).collect())
     }
 
     /// Types lines and returns what was said.
@@ -389,69 +359,5 @@ mod tests {
         let mut control = Control::connect(&place).await.unwrap();
         cluster.await.unwrap();
         assert_eq!(news_or_time(&mut control).await, Err("the cluster ended".to_string()));
-    }
-
-    fn script(text: &str) -> tokio::process::Command {
-        let mut command = tokio::process::Command::new("/bin/sh");
-        command.args(["-c", text]);
-        command
-    }
-
-    /// Holds the other end of a pipe as long as one of the processes does: the pipe ends with them.
-    async fn all_ended(mut pipe: tokio::net::unix::pipe::Receiver) {
-        let ended = tokio::time::timeout(Duration::from_secs(60), pipe.read_to_end(&mut vec![])).await;
-        ended.expect("one goes on").unwrap();
-    }
-
-    fn fifo(dir: &Path) -> (std::path::PathBuf, tokio::net::unix::pipe::Receiver) {
-        let path = dir.join("held");
-        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        let pipe = tokio::net::unix::pipe::OpenOptions::new().open_receiver(&path).unwrap();
-        (path, pipe)
-    }
-
-    #[tokio::test]
-    async fn lines_that_are_cut_off_leave_no_process_behind() {
-        let dir = tempfile::tempdir().unwrap();
-        let (held, pipe) = fifo(dir.path());
-        let text = format!("exec 3> {}; echo; sleep 1000 & sleep 1000; echo", held.display());
-        let group = Group::start(script(&text)).unwrap();
-        while group.printed[0].lock().is_empty() {
-            tokio::task::yield_now().await;
-        }
-        drop(group);
-        all_ended(pipe).await;
-    }
-
-    #[tokio::test]
-    async fn a_program_in_the_background_is_not_waited_for_and_ends_with_the_case() {
-        let dir = tempfile::tempdir().unwrap();
-        let (held, pipe) = fifo(dir.path());
-        let text = format!("exec 3> {}; sleep 1000 & echo told; echo why >&2; exit 3", held.display());
-        let mut group = Group::start(script(&text)).unwrap();
-        let answer = tokio::time::timeout(Duration::from_secs(60), group.answer()).await;
-        assert_eq!(answer.expect("with its leader").unwrap(), (3, "told\nwhy\n".to_string()));
-        assert_eq!(group.reading.len(), 2, "what it prints is read");
-        assert_eq!(killpg(group.pid().unwrap(), None), Ok(()));
-        drop(group);
-        all_ended(pipe).await;
-    }
-
-    #[tokio::test]
-    async fn a_signal_that_ended_the_leader_is_its_code() {
-        let mut group = Group::start(script("kill -TERM $$")).unwrap();
-        assert_eq!(group.answer().await.unwrap().0, 128 + 15);
-    }
-
-    #[tokio::test]
-    async fn of_endless_output_the_end_is_kept() {
-        let long = tokio::io::repeat(b'y').take(1 << 20).chain(&b"the end"[..]);
-        let kept = Arc::<Mutex<Vec<u8>>>::default();
-        read_end(Some(long), kept.clone()).await.unwrap();
-        assert_eq!(kept.lock().len(), OUTPUT_KEPT);
-        assert!(kept.lock().ends_with(b"ythe end"));
-        let nothing = Arc::<Mutex<Vec<u8>>>::default();
-        read_end(None::<&[u8]>, nothing.clone()).await.unwrap();
-        assert!(nothing.lock().is_empty());
     }
 }

@@ -3,10 +3,11 @@
 use super::super::cluster::Change;
 use super::super::event::Event;
 use super::feed::AGAIN;
+use crate::kubeconfig::of_map;
 use client::kube::api::Api;
 use client::kube::core::{ApiResource, DynamicObject};
 use client::kube::runtime::watcher;
-use client::{Client, is_code, kubeconfig};
+use client::{Client, is_code};
 use cluster::Place;
 use cluster::control::Control;
 use futures::StreamExt;
@@ -18,19 +19,12 @@ use tokio::sync::mpsc::error::SendError;
 /// or another user chosen in the kubeconfig.
 const DENIED_AGAIN: Duration = Duration::from_secs(5);
 
-/// A client as the learner's own kubeconfig says; the requests name themselves, so that the
-/// map does not show them as the learner's.
-fn client(place: &Place) -> Option<Client> {
-    let text = std::fs::read_to_string(place.kubeconfig()).ok()?;
-    kubeconfig::view(&serde_yaml::from_str(&text).ok()?).client("ropewalk-map")
-}
-
 /// Objects of one kind, as they are and as they change.
 pub(super) async fn objects(place: Place, resource: ApiResource, tell: Sender<Event>) {
     let mut silent = false;
     loop {
         // Without a cluster no request is made: there would be one for each kind.
-        let client = Control::connect(&place).await.ok().and_then(|_| client(&place));
+        let client = Control::connect(&place).await.ok().and_then(|_| of_map(&place));
         match watch_once(client, &resource, &tell, &mut silent).await {
             Ok(pause) => clock::sleep(pause).await,
             Err(_) => return,
