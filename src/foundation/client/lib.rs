@@ -18,6 +18,7 @@
 //! ## Read next
 //! `controllers`, which are made of these parts.
 
+mod connections;
 mod election;
 mod informer;
 pub mod kubeconfig;

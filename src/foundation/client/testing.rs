@@ -1,10 +1,10 @@
 //! Servers for tests: one that takes every request and answers none, one that answers each the
-//! same, and one that answers what a test says and keeps what it was asked; and a log that a test
-//! can read.
+//! same, one whose watches never end, and one that answers what a test says and keeps what it was
+//! asked; and a log that a test can read.
 
 use super::{Client, Endpoint, direct};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Either, Full, StreamBody};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::Mutex;
@@ -19,22 +19,45 @@ use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, SubscriberExt};
 
 type Request = http::Request<hyper::body::Incoming>;
-type Response = Result<http::Response<Full<Bytes>>, Infallible>;
+type Response<B = Full<Bytes>> = Result<http::Response<B>, Infallible>;
+
+/// Streams that a server permits on one connection, where a test does not say.
+const STREAMS_MAX: u32 = 250;
 
 /// Takes every request and answers none.
 pub async fn silent() -> Endpoint {
-    serve(|_| std::future::pending::<Response>()).await
+    serve(STREAMS_MAX, |_| std::future::pending::<Response>()).await
 }
 
 /// Answers every request with `body`, sent in one piece.
 pub async fn saying(body: impl Into<Bytes>) -> Endpoint {
     let body = body.into();
-    serve(move |_| std::future::ready(Ok(http::Response::new(Full::new(body.clone()))))).await
+    let answer = move |_| std::future::ready(Ok(http::Response::new(Full::new(body.clone()))));
+    serve(STREAMS_MAX, answer).await
 }
 
-async fn serve<F>(answer: impl Fn(Request) -> F + Clone + Send + Sync + 'static) -> Endpoint
+/// Permits so many streams on one connection. A watch gets the head of an answer and no event; what
+/// is asked for otherwise is an object of the name `n`.
+pub async fn watched(streams: u32) -> Endpoint {
+    let answer = |request: Request| {
+        let watch = request.uri().query().is_some_and(|query| query.contains("watch=true"));
+        let body = match watch {
+            true => Either::Left(StreamBody::new(futures::stream::pending::<Frame>())),
+            false => Either::Right(Full::from(json!({"metadata": {"name": "n"}}).to_string())),
+        };
+        std::future::ready(Ok(http::Response::new(body)))
+    };
+    serve(streams, answer).await
+}
+
+type Frame = Result<hyper::body::Frame<Bytes>, Infallible>;
+
+async fn serve<F, B>(streams: u32, answer: impl Fn(Request) -> F + Clone + Send + Sync + 'static) -> Endpoint
 where
-    F: Future<Output = Response> + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: hyper::body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+        + Send
+        + 'static,
 {
     let dir = tempfile::tempdir().unwrap();
     let ca = Ca::load_or_create(dir.path(), "test").unwrap();
@@ -48,7 +71,8 @@ where
             let (acceptor, answer) = (acceptor.clone(), answer.clone());
             tokio::spawn(async move {
                 let tls = acceptor.accept(tcp).await.unwrap();
-                let http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                let mut http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                http.max_concurrent_streams(streams);
                 // The client may hang up.
                 let _ = http.serve_connection(TokioIo::new(tls), service_fn(answer)).await;
             });
@@ -85,7 +109,7 @@ impl Scripted {
     pub async fn new(answer: impl Fn(&Asked) -> Option<(u16, Value)> + Send + Sync + 'static) -> Scripted {
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
         let (kept, answer) = (asked.clone(), Arc::new(answer));
-        let endpoint = serve(move |request: Request| {
+        let endpoint = serve(STREAMS_MAX, move |request: Request| {
             let (kept, answer) = (kept.clone(), answer.clone());
             async move {
                 let line = format!("{} {}", request.method(), request.uri().path());

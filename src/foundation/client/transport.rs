@@ -1,9 +1,9 @@
 //! HTTP/2 over TLS over a socket that a [`Dialer`] makes.
 
+use super::connections::{Answer, Connections};
 use super::{CAUSE_HEADER, Endpoint};
 use futures::future::BoxFuture;
 use http::{HeaderValue, Request, Response, Uri};
-use hyper::body::Incoming;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::Client as Http;
 use hyper_util::client::legacy::connect::{Connected, Connection};
@@ -48,7 +48,7 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 const PIECE_MAX: u32 = 1 << 20;
 
 pub(super) struct Transport {
-    http: Http<Connector, Body>,
+    connections: Connections<Connector, Body>,
     user_agent: HeaderValue,
     answer_timeout: Duration,
 }
@@ -65,18 +65,21 @@ impl Transport {
             )?),
             dial: endpoint.dial,
         };
-        let http = Http::builder(TokioExecutor::new())
-            .http2_only(true)
+        let mut http = Http::builder(TokioExecutor::new());
+        http.http2_only(true)
             .timer(TokioTimer::new())
+            // Closes a connection that is no longer used. Without it, one that was opened for a
+            // burst of requests would stay.
+            .pool_timer(TokioTimer::new())
             .http2_keep_alive_interval(PING_EVERY)
             .http2_keep_alive_timeout(PING_WAIT)
             .http2_max_frame_size(PIECE_MAX)
             .http2_initial_stream_window_size(2 * PIECE_MAX)
-            .http2_initial_connection_window_size(16 * PIECE_MAX)
-            .build(connector);
+            .http2_initial_connection_window_size(16 * PIECE_MAX);
+        let connections = Connections::new(move || http.build(connector.clone()));
         let user_agent = HeaderValue::from_str(&endpoint.user_agent)
             .unwrap_or_else(|_| HeaderValue::from_static("ropewalk"));
-        Ok(Transport { http, user_agent, answer_timeout: ANSWER_TIMEOUT })
+        Ok(Transport { connections, user_agent, answer_timeout: ANSWER_TIMEOUT })
     }
 
     /// The tower service that kube-rs sends its requests through.
@@ -85,9 +88,9 @@ impl Transport {
         cause: Option<String>,
     ) -> impl tower::Service<
         Request<Body>,
-        Response = Response<Incoming>,
+        Response = Response<Answer>,
         Error = BoxError,
-        Future = BoxFuture<'static, Result<Response<Incoming>, BoxError>>,
+        Future = BoxFuture<'static, Result<Response<Answer>, BoxError>>,
     > + Send
     + 'static {
         let transport = self.clone();
@@ -103,15 +106,21 @@ impl Transport {
                 request.headers_mut().insert(CAUSE_HEADER, cause.clone());
             }
             Box::pin(async move { transport.ask(request).await })
-                as BoxFuture<'static, Result<Response<Incoming>, BoxError>>
+                as BoxFuture<'static, Result<Response<Answer>, BoxError>>
         })
     }
 }
 
 impl Transport {
+    /// Streams in use, one number for each connection.
+    #[cfg(test)]
+    pub(super) fn streams(&self) -> Vec<usize> {
+        self.connections.streams()
+    }
+
     /// Asks until the answer is another one than "come again later", as client-go does: that answer
     /// says that nothing was done.
-    async fn ask(&self, request: Request<Body>) -> Result<Response<Incoming>, BoxError> {
+    async fn ask(&self, request: Request<Body>) -> Result<Response<Answer>, BoxError> {
         let (head, mut body) = request.into_parts();
         let mut tries = RETRIES_MAX;
         loop {
@@ -120,9 +129,10 @@ impl Transport {
                 Some(copy) => (Some(copy), body),
                 None => (None, body),
             };
-            let request = self.http.request(Request::from_parts(head.clone(), sent));
+            let (http, stream) = self.connections.stream();
+            let request = http.request(Request::from_parts(head.clone(), sent));
             let answer = match tokio::time::timeout(self.answer_timeout, request).await {
-                Ok(answer) => answer?,
+                Ok(answer) => answer?.map(|body| Answer::new(body, stream)),
                 Err(_) => {
                     return Err(
                         io::Error::new(io::ErrorKind::TimedOut, "the API server does not answer").into()

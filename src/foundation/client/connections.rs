@@ -1,0 +1,156 @@
+//! The HTTP/2 connections of one client. A server permits a bounded number of streams on each
+//! (`SETTINGS_MAX_CONCURRENT_STREAMS`), and a watch holds its stream until it ends. So a further
+//! connection is opened when those that are open have no free stream, as Go's transport does.
+
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+use hyper_util::client::legacy::Client;
+use parking_lot::Mutex;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+/// Streams that one connection carries at a time. RFC 9113 recommends that no server permits fewer,
+/// Go's transport assumes it until the server says more (`http2.initialMaxConcurrentStreams`), and
+/// upstream's API server permits as many; ours permits 250.
+pub(super) const STREAMS_MAX: usize = 100;
+
+/// Opens connections and shares them among requests.
+///
+/// Example: with 100 streams a connection, 250 watches and one GET use three connections: 100, 100
+/// and 51 streams. When the watches of the first have ended, new requests go there again, and the
+/// others close when they have been idle.
+pub(super) struct Connections<C, B> {
+    /// Each of these pools of hyper's opens a single HTTP/2 connection, and a new one when that has
+    /// ended.
+    open: Mutex<Vec<Connection<C, B>>>,
+    make: Box<dyn Fn() -> Client<C, B> + Send + Sync>,
+}
+
+struct Connection<C, B> {
+    http: Client<C, B>,
+    streams: Arc<AtomicUsize>,
+}
+
+impl<C: Clone, B> Connections<C, B> {
+    /// `make` returns a pool with no connection yet.
+    pub(super) fn new(make: impl Fn() -> Client<C, B> + Send + Sync + 'static) -> Connections<C, B> {
+        Connections { open: Mutex::default(), make: Box::new(make) }
+    }
+
+    /// The first connection with a free stream, and that stream, which is taken until it is
+    /// dropped.
+    pub(super) fn stream(&self) -> (Client<C, B>, Stream) {
+        let mut open = self.open.lock();
+        // Streams are taken under the lock alone; one that ends meanwhile only makes room.
+        let free = open.iter().position(|c| c.streams.load(Ordering::Relaxed) < STREAMS_MAX);
+        let at = free.unwrap_or_else(|| {
+            open.push(Connection { http: (self.make)(), streams: Arc::default() });
+            open.len() - 1
+        });
+        let connection = &open[at];
+        connection.streams.fetch_add(1, Ordering::Relaxed);
+        (connection.http.clone(), Stream(connection.streams.clone()))
+    }
+
+    /// Streams in use, one number for each connection.
+    #[cfg(test)]
+    pub(super) fn streams(&self) -> Vec<usize> {
+        self.open.lock().iter().map(|c| c.streams.load(Ordering::Relaxed)).collect()
+    }
+}
+
+/// One stream of a connection, in use.
+pub(super) struct Stream(Arc<AtomicUsize>);
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The body of an answer. It holds its stream until its end, or until it is dropped.
+pub(super) struct Answer {
+    body: Incoming,
+    stream: Option<Stream>,
+}
+
+impl Answer {
+    pub(super) fn new(body: Incoming, stream: Stream) -> Answer {
+        Answer { body, stream: Some(stream) }
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if matches!(frame, Poll::Ready(None | Some(Err(_)))) {
+            self.stream = None;
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::transport::Transport;
+    use super::super::{Client, testing};
+    use super::*;
+    use http::Request;
+    use http_body_util::BodyExt;
+    use k8s_openapi::api::core::v1::Node;
+    use std::time::Duration;
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    async fn ask(transport: &Arc<Transport>, path: &str) -> Answer {
+        let request = Request::get(path).body(kube::client::Body::empty()).unwrap();
+        let answer = tower::ServiceExt::oneshot(transport.service(None), request);
+        tokio::time::timeout(LONG, answer).await.expect("no stream is free for it").unwrap().into_body()
+    }
+
+    #[tokio::test]
+    async fn more_watches_than_one_connection_carries_keep_no_request_waiting() {
+        let transport = Arc::new(Transport::tls(testing::watched(STREAMS_MAX as u32).await).unwrap());
+        let mut watches = vec![];
+        for _ in 0..2 * STREAMS_MAX + 50 {
+            watches.push(ask(&transport, "/api/v1/nodes?watch=true").await);
+        }
+        assert_eq!(transport.streams(), [100, 100, 50]);
+        let nodes = Client::over(transport.clone()).cluster::<Node>();
+        let node = tokio::time::timeout(LONG, nodes.get("n")).await.expect("no stream is free for it");
+        assert_eq!(node.unwrap().metadata.name.as_deref(), Some("n"));
+        assert_eq!(transport.streams(), [100, 100, 50], "its stream has ended");
+        // What ends on the first connection is used again before another is opened.
+        drop(watches.drain(..30).collect::<Vec<_>>());
+        watches.push(ask(&transport, "/api/v1/nodes?watch=true").await);
+        assert_eq!(transport.streams(), [71, 100, 50]);
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_free_when_its_answer_has_ended_or_is_no_longer_read() {
+        let transport = Arc::new(Transport::tls(testing::watched(STREAMS_MAX as u32).await).unwrap());
+        let mut read = ask(&transport, "/api/v1/nodes/n").await;
+        assert_eq!(transport.streams(), [1]);
+        while read.frame().await.is_some() {}
+        assert_eq!(transport.streams(), [0], "the answer is still held");
+        let watch = ask(&transport, "/api/v1/nodes?watch=true").await;
+        assert_eq!(transport.streams(), [1]);
+        drop(watch);
+        assert_eq!(transport.streams(), [0]);
+    }
+}
