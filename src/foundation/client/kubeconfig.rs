@@ -17,6 +17,9 @@ pub const LOCK_WITHIN: Duration = Duration::from_secs(10);
 /// How often it looks: the removal of a lock file is no event.
 const LOCK_AGAIN: Duration = Duration::from_millis(10);
 
+/// Links that are followed at most, as Linux does.
+const LINKS_MAX: usize = 40;
+
 /// The current context, resolved.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct View {
@@ -105,7 +108,7 @@ impl ConfigLock {
     /// Another program still has it, or a lock file cannot be made.
     pub fn take(config: &Path, within: Duration) -> Result<ConfigLock, LockError> {
         let mut names = vec![config.to_path_buf()];
-        if let Ok(real) = fs::canonicalize(config)
+        if let Ok(real) = followed(config)
             && fs::symlink_metadata(config).is_ok_and(|named| named.is_symlink())
         {
             names.push(real);
@@ -142,6 +145,21 @@ impl Drop for ConfigLock {
     }
 }
 
+/// Follows the links of a path to the file that they mean. The file need not exist: what is written
+/// then makes it, and the link stays.
+fn followed(config: &Path) -> io::Result<PathBuf> {
+    let mut path = config.to_path_buf();
+    for _ in 0..LINKS_MAX {
+        match fs::canonicalize(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            found => return found,
+        }
+        let Ok(to) = fs::read_link(&path) else { return Ok(path) }; // no link: it is not there yet
+        path = path.parent().unwrap_or(Path::new("")).join(to);
+    }
+    Err(io::Error::other("too many levels of symbolic links"))
+}
+
 /// Writes a kubeconfig that a person or another program uses, too: a link stays one, an existing
 /// file keeps its owner, its group and who may read it, and a crash leaves the old text or the new
 /// one. A new file is its owner's alone.
@@ -149,7 +167,7 @@ impl Drop for ConfigLock {
 /// # Errors
 /// It cannot be written, or not as its owner's; then it is as it was.
 pub fn replace(config: &Path, text: &str) -> io::Result<()> {
-    let path = fs::canonicalize(config).unwrap_or_else(|_| config.to_path_buf());
+    let path = followed(config)?;
     let old = match fs::metadata(&path) {
         Ok(old) => Some(old),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -228,6 +246,25 @@ mod tests {
         assert_eq!(fs::metadata(&real).unwrap().mode() & 0o777, 0o640);
         let left: Vec<_> = fs::read_dir(dir.path()).unwrap().flatten().map(|e| e.file_name()).collect();
         assert_eq!(left.len(), 2, "no draft stays: {left:?}");
+    }
+
+    #[test]
+    fn a_link_to_a_kubeconfig_that_is_not_there_yet_stays_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let (real, link) = (dir.path().join("dot/config"), dir.path().join("config"));
+        std::os::unix::fs::symlink("other", &link).unwrap();
+        std::os::unix::fs::symlink("dot/config", dir.path().join("other")).unwrap();
+        assert!(replace(&link, "new").is_err(), "its directory is not there");
+        fs::create_dir(dir.path().join("dot")).unwrap();
+        let lock = ConfigLock::take(&link, Duration::ZERO).unwrap();
+        assert!(dir.path().join("dot/config.lock").exists(), "both names are locked");
+        replace(&link, "new").unwrap();
+        drop(lock);
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_to_string(&real).unwrap(), "new");
+        let circle = dir.path().join("circle");
+        std::os::unix::fs::symlink(&circle, &circle).unwrap();
+        assert!(replace(&circle, "new").is_err());
     }
 
     /// `sudo` with the HOME of the user who called it.
