@@ -231,9 +231,11 @@ impl LeaderElection {
         observed: &mut Option<(Option<LeaseSpec>, clock::Instant)>,
     ) -> Result<Tried, kube::Error> {
         let api = self.api();
-        let now = MicroTime(clock::now());
+        let (asked, now) = (clock::Instant::now(), MicroTime(clock::now()));
         let found = match optional(api.get(&self.name).await) {
-            Err(error) if is_undecodable(&error) => return self.replace_undecodable(observed, error).await,
+            Err(error) if is_undecodable(&error) => {
+                return self.replace_undecodable(observed, asked, error).await;
+            }
             found => found?,
         };
         let fresh = |transitions: i32, acquired: MicroTime| LeaseSpec {
@@ -286,15 +288,26 @@ impl LeaderElection {
     /// Deletes a Lease that nobody can decode, after the time in which its holder must have given
     /// up; the next try makes a new one. A renewal (`observed` is new each time) fails meanwhile,
     /// so the holder stops working in time.
+    ///
+    /// Another standby may delete it, too, and make a new one, `retry_period` later at the
+    /// earliest. No precondition tells the two apart: uid and resource version of the first cannot
+    /// be read. So the DELETE is given up that long after the GET, sent at `asked`, that found the
+    /// Lease undecodable.
     async fn replace_undecodable(
         &self,
         observed: &mut Option<(Option<LeaseSpec>, clock::Instant)>,
+        asked: clock::Instant,
         error: kube::Error,
     ) -> Result<Tried, kube::Error> {
         match observed {
             Some((None, since)) if since.elapsed() >= self.lease_duration => {
                 tracing::warn!(lease = self.name, %error, "deleting a Lease that cannot be decoded");
-                optional(self.api().delete(&self.name, &DeleteParams::default()).await)?;
+                let (api, how) = (self.api(), DeleteParams::default());
+                let left = self.retry_period.saturating_sub(asked.elapsed());
+                match clock::limit(left, api.delete(&self.name, &how)).await {
+                    None => return Err(error),
+                    Some(deleted) => drop(optional(deleted)?),
+                }
                 *observed = None;
                 Ok(Tried::Overtaken)
             }
@@ -388,6 +401,39 @@ mod tests {
             (last.line.split(' ').next(), &last.body["spec"]["holderIdentity"]),
             (Some("PUT"), &"".into())
         );
+    }
+
+    /// It may be another standby's Lease by then, a good one.
+    #[tokio::test]
+    async fn a_delete_of_an_undecodable_lease_is_not_repeated_without_another_look() {
+        let server = testing::Scripted::new(|asked| match asked.line.split(' ').next() {
+            Some("GET") => testing::refusal(500, "StorageReadError"),
+            _ => {
+                let (code, mut body) = testing::refusal(429, "TooManyRequests")?;
+                body["details"] = serde_json::json!({"retryAfterSeconds": 1});
+                Some((code, body))
+            }
+        })
+        .await;
+        let election = LeaderElection {
+            lease_duration: Duration::ZERO,
+            retry_period: Duration::from_millis(500),
+            ..LeaderElection::new(server.client.clone(), "test", "me")
+        };
+        let crew = Crew::new("t");
+        let mut lines = vec![];
+        let watching = async {
+            while lines.iter().filter(|line: &&String| line.starts_with("DELETE ")).count() < 2 {
+                lines.append(&mut server.lines());
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            _ = election.acquire(&crew) => panic!("it leads"),
+            done = tokio::time::timeout(Duration::from_secs(20), watching) => done.expect("it deletes"),
+        }
+        let at = lines.iter().position(|line| line.starts_with("DELETE ")).unwrap();
+        assert!(lines[at + 1].starts_with("GET "), "{lines:?}");
     }
 
     #[tokio::test(start_paused = true)]
