@@ -481,16 +481,21 @@ pub(crate) async fn etcdctl_alone(words: Vec<String>) -> anyhow::Result<i32> {
     Ok(run_etcdctl(words, store(&place).await.unwrap_or_default()).await)
 }
 
-/// The cluster of this home whose own kubeconfig is the first that `KUBECONFIG` names. A file of
-/// another program may lie in a directory of a cluster's name.
+/// The cluster of this home whose own kubeconfig is the first that `KUBECONFIG` names, which may be
+/// a relative path, or a link. A file of another program may lie in a directory of a cluster's
+/// name.
 fn named(home: &Home, kubeconfig: &OsStr) -> Option<Place> {
     let first = std::env::split_paths(kubeconfig).find(|path| !path.as_os_str().is_empty())?;
-    let name = first.parent()?.file_name()?.to_str()?;
-    let place = home.cluster(name).ok()?;
-    let same = |a: &Path, b: &Path| {
-        a == b || fs::canonicalize(a).is_ok_and(|a| fs::canonicalize(b).is_ok_and(|b| a == b))
-    };
-    same(&first, &place.kubeconfig()).then_some(place)
+    // Neither the file nor its cluster need be there: of a cluster that does not run, too, the
+    // absolute path is known.
+    let real = |path: &Path| fs::canonicalize(path).or_else(|_| std::path::absolute(path)).ok();
+    let first = real(&first)?;
+    let beside = first.parent().and_then(Path::file_name).and_then(OsStr::to_str).map(String::from);
+    let mut names = home.clusters().into_iter().chain(beside);
+    names.find_map(|name| {
+        let place = home.cluster(&name).ok()?;
+        (real(&place.kubeconfig())? == first).then_some(place)
+    })
 }
 
 async fn run_etcdctl(words: Vec<String>, preset: Preset) -> i32 {
@@ -608,6 +613,7 @@ pub(crate) async fn session(session: Session, more: impl FnOnce(Options) -> Opti
 mod tests {
     use super::*;
     use ::linux::lock::Lock;
+    use std::path::PathBuf;
 
     fn up() -> Up {
         Up {
@@ -687,6 +693,14 @@ mod tests {
         for other in ["", "/elsewhere/prod/kubeconfig", "config", &format!("/elsewhere/config:{own}")] {
             assert_eq!(of(other), None, "{other}");
         }
+        // A relative path and a link mean the same file as the absolute path.
+        fs::write(place.kubeconfig(), "").unwrap();
+        let link = dir.path().join("kc");
+        std::os::unix::fs::symlink(place.kubeconfig(), &link).unwrap();
+        assert_eq!(of(link.to_str().unwrap()).as_deref(), Some("prod"));
+        let up: PathBuf = std::env::current_dir().unwrap().components().skip(1).map(|_| "..").collect();
+        let relative = up.join(place.kubeconfig().strip_prefix("/").unwrap());
+        assert_eq!(of(relative.to_str().unwrap()).as_deref(), Some("prod"));
     }
 
     /// A script takes 0 for stopped.
