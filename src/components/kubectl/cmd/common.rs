@@ -8,6 +8,7 @@ use crate::print::formats::{self, Format};
 use crate::print::json;
 use crate::wire::api::{STRATEGIC_PATCH, encoded};
 use serde_json::{Map, Value, json};
+use std::time::Duration;
 
 /// Where kubectl keeps what was applied last.
 pub(crate) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -84,6 +85,14 @@ pub(crate) fn validation(ctx: &Ctx) -> Result<&'static str, Fail> {
             ));
         }
     })
+}
+
+/// How long a pod is waited for that is not there yet, or does not run yet.
+pub(crate) fn pod_running_timeout(ctx: &Ctx) -> Result<Duration, Fail> {
+    match ctx.flags.duration("pod-running-timeout") {
+        Duration::ZERO => text("--pod-running-timeout must be higher than zero"),
+        limit => Ok(limit),
+    }
 }
 
 /// `--raw`: sends one file (or standard input) as it is and prints the answer as it is.

@@ -1,5 +1,6 @@
 //! cluster-info dump: everything that a person who cannot reach the cluster needs to find a fault.
 
+use super::common::pod_running_timeout;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::print::formats::{self, Format};
@@ -23,6 +24,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let Some(format) = formats::named(ctx, output, false)? else {
         return text(format!("unable to match a printer suitable for the output format {output:?}"));
     };
+    pod_running_timeout(ctx)?; // kubectl checks it, and waits for no pod
     let extension = if output == "yaml" { ".yaml" } else { ".json" };
     let api = ctx.api().await?;
     let nodes = api.get("/api/v1/nodes", &[]).await?;

@@ -1,5 +1,6 @@
 //! logs: what containers wrote.
 
+use super::common::pod_running_timeout;
 use super::exec::{container_of, selector_of};
 use crate::builder::{Info, whole};
 use crate::ctx::Ctx;
@@ -197,8 +198,7 @@ pub(crate) async fn first_pod(
             tokio::time::sleep(AGAIN).await; // the server ended the watch
         }
     };
-    let limit = ctx.flags.duration("pod-running-timeout");
-    match tokio::time::timeout(limit.max(AGAIN), appearing).await {
+    match tokio::time::timeout(pod_running_timeout(ctx)?.max(AGAIN), appearing).await {
         Ok(found) => found,
         Err(_) => text("timed out waiting for the condition"),
     }
