@@ -1,5 +1,6 @@
 //! exec and attach: a process in a container, its streams on this terminal.
 
+use super::common::pod_running_timeout;
 use crate::builder::{Info, Options};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
@@ -22,7 +23,7 @@ pub(crate) struct Session {
     pub quiet: bool,
 }
 
-/// The pod that `web`, `pod/web` or `deploy/web` means.
+/// The pod that `web`, `pod/web` or `deploy/web` means in the namespace of the command.
 pub(crate) async fn pod_of(ctx: &Ctx, word: &str) -> Result<Info, Fail> {
     let (kind, name) = match word.contains('/') {
         true => crate::builder::type_and_name(word)?,
@@ -30,8 +31,16 @@ pub(crate) async fn pod_of(ctx: &Ctx, word: &str) -> Result<Info, Fail> {
     };
     let resource = ctx.resource(kind).await?;
     let (namespace, _) = ctx.namespace()?;
-    let mut info =
-        Info { resource, namespace, name: name.into(), object: Value::Null, source: String::new() };
+    pod_behind(
+        ctx,
+        Info { resource, namespace, name: name.into(), object: Value::Null, source: String::new() },
+    )
+    .await
+}
+
+/// The pod that an object means: the pod itself, or the first one that its selector matches, in its
+/// namespace.
+async fn pod_behind(ctx: &Ctx, mut info: Info) -> Result<Info, Fail> {
     info.fetch(ctx).await?;
     if info.resource.plural == "pods" {
         return Ok(info);
@@ -45,13 +54,14 @@ pub(crate) async fn pod_of(ctx: &Ctx, word: &str) -> Result<Info, Fail> {
     Ok(first)
 }
 
-/// The pod that the one object of a manifest means.
+/// The pod that the one object of a manifest means. It may be in another namespace than the
+/// command's.
 async fn pod_in_file(ctx: &Ctx, files: &[String]) -> Result<Info, Fail> {
     let (infos, failures) = files::read(ctx, files, Options::default()).await?;
     Fail::join(failures)?;
-    match infos.as_slice() {
-        [one] => pod_of(ctx, &format!("{}/{}", one.resource.qualified(), one.name)).await,
-        _ => text("a single resource must be specified"),
+    match <[Info; 1]>::try_from(infos) {
+        Ok([one]) => pod_behind(ctx, one).await,
+        Err(_) => text("a single resource must be specified"),
     }
 }
 
@@ -175,6 +185,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if command.is_empty() {
         return text("you must specify at least one command for the container");
     }
+    pod_running_timeout(ctx)?;
     let info = match pod.filter(|_| files.is_empty()) {
         Some(pod) => pod_of(ctx, pod).await?,
         None => pod_in_file(ctx, &files).await?,
@@ -263,6 +274,7 @@ pub(crate) async fn attach(ctx: &Ctx) -> Result<(), Fail> {
             ));
         }
     };
+    pod_running_timeout(ctx)?;
     let info = pod_of(ctx, word).await?;
     let phase = value::text(&info.object, "status.phase");
     if matches!(phase, "Succeeded" | "Failed") {
@@ -296,6 +308,31 @@ pub(crate) async fn attach(ctx: &Ctx) -> Result<(), Fail> {
 mod tests {
     use crate::testing::Server;
     use serde_json::json;
+
+    /// With a pod of the same name in both namespaces, the command would run in the wrong one.
+    #[tokio::test]
+    async fn a_file_names_the_namespace_in_which_the_command_runs() {
+        let pod = |namespace: &str| {
+            json!({"apiVersion": "v1", "kind": "Pod", "spec": {"containers": [{"name": "a"}]},
+                "metadata": {"name": "web", "namespace": namespace, "labels": {"app": "web"}}})
+        };
+        let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "web", "namespace": "shop"},
+            "spec": {"selector": {"matchLabels": {"app": "web"}}}});
+        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+        for namespace in ["shop", "default"] {
+            server.hold(&format!("/api/v1/namespaces/{namespace}/pods/web"), pod(namespace));
+        }
+        server.hold("/apis/apps/v1/namespaces/shop/deployments/web", deployment.clone());
+        for (kind, object) in [("pod", pod("shop")), ("deployment", deployment)] {
+            let file = dir.path().join(format!("{kind}.yaml"));
+            std::fs::write(&file, object.to_string()).unwrap();
+            let said = server.kubectl(&["exec", "-f", &file.display().to_string(), "--", "date"]).await;
+            let asked = server.asked();
+            let last = asked.last().map_or("", |asked| asked.path.as_str());
+            assert_eq!(last, "/api/v1/namespaces/shop/pods/web/exec", "{kind}: {said:?}");
+        }
+    }
 
     #[tokio::test]
     async fn attach_takes_a_type_and_a_name_and_names_all_containers() {
