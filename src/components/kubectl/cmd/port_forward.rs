@@ -1,5 +1,6 @@
 //! port-forward: local ports that lead into a pod.
 
+use super::common::pod_running_timeout;
 use super::exec::pod_of;
 use super::wait::{Away, until};
 use crate::builder::{Info, type_and_name};
@@ -29,6 +30,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if ports.is_empty() {
         return ctx.usage("TYPE/NAME and list of ports are required for port-forward");
     }
+    pod_running_timeout(ctx)?;
     let (kind, _) = if word.contains('/') { type_and_name(word)? } else { ("pods", "") };
     let resource = ctx.resource(kind).await?;
     let mut service = Value::Null;
@@ -105,15 +107,35 @@ fn pair(given: &str, service: &Value, pod: &Info) -> Result<Pair, Fail> {
             }
             None => number(remote, "remote")?,
         };
+        let containers = value::list(&pod.object, "spec.containers").iter();
+        refuse_udp(containers.flat_map(|c| value::list(c, "ports")), "containerPort", port, remote)?;
         (port, port)
     } else {
         let own = service_port(service, remote, |word| number(word, "remote"))?;
+        refuse_udp(value::list(service, "spec.ports"), "port", own, remote)?;
         (target_port(service, pod, own)?, own)
     };
     if remote_port == 0 {
         return text("remote port must be > 0");
     }
     Ok(Pair { local: local_number.unwrap_or(unnamed_local), remote: remote_port })
+}
+
+/// Refuses a port that is a UDP port and no TCP port as well: what is forwarded are TCP
+/// connections. `word` is how the user named it.
+fn refuse_udp<'a>(
+    ports: impl IntoIterator<Item = &'a Value>,
+    key: &str,
+    port: u16,
+    word: &str,
+) -> Result<(), Fail> {
+    let of = ports.into_iter().filter(|p| value::int(p, key) == Some(port.into()));
+    let protocols: Vec<&str> = of.map(|p| value::text(p, "protocol")).collect();
+    let tcp = protocols.iter().any(|protocol| matches!(*protocol, "" | "TCP"));
+    match protocols.contains(&"UDP") && !tcp {
+        true => text(format!("UDP protocol is not supported for {word}")),
+        false => Ok(()),
+    }
 }
 
 fn is_name(word: &str) -> bool {
@@ -283,6 +305,27 @@ mod tests {
         let said = server.kubectl(&["port-forward", "p", ":80"]);
         let said = tokio::time::timeout(Duration::from_secs(20), said).await.expect("an end");
         assert!(said.code == 1 && said.err.contains("lost connection to pod"), "{said:?}");
+    }
+
+    #[test]
+    fn a_port_that_is_of_udp_alone_is_refused() {
+        let port = |name: &str, number: u16, protocol: &str| json!({"name": name, "port": number, "containerPort": number, "protocol": protocol});
+        let ports = json!([port("dns", 53, "UDP"), port("both", 80, "UDP"), port("web", 80, "TCP")]);
+        let pod = Info {
+            resource: Arc::new(Resource::default()),
+            namespace: "default".into(),
+            name: "p".into(),
+            object: json!({"spec": {"containers": [{"ports": ports.clone()}]}}),
+            source: String::new(),
+        };
+        let service = json!({"spec": {"ports": ports}});
+        for service in [&Value::Null, &service] {
+            for (given, word) in [("53", "53"), ("5353:53", "53"), (":dns", "dns")] {
+                let refused = pair(given, service, &pod).map(drop).unwrap_err();
+                assert_eq!(refused.message(), format!("UDP protocol is not supported for {word}"));
+            }
+            assert!(pair("8080:80", service, &pod).is_ok(), "it is a TCP port as well");
+        }
     }
 
     #[test]
