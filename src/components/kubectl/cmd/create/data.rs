@@ -8,6 +8,8 @@ use crate::gostr::quote;
 use base64::Engine as _;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::Path;
 
 fn base64(bytes: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(bytes)
@@ -32,11 +34,11 @@ fn collect(ctx: &Ctx, name: &str, what: &str) -> Result<BTreeMap<String, Vec<u8>
         if source.contains('=') {
             return text("cannot give a key name for a directory path");
         }
-        let mut entries: Vec<_> = std::fs::read_dir(&full)?.flatten().collect();
-        entries.sort_by_key(|e| e.file_name());
-        for entry in entries.into_iter().filter(|e| e.path().is_file()) {
-            let bytes = std::fs::read(entry.path())?;
-            add(&mut found, entry.file_name().to_string_lossy().into_owned(), bytes, (name, what))?;
+        for file in files_of(&full)
+            .map_err(|e| Fail::Text(format!("error listing files in {path}: open {path}: {}", go_io(&e))))?
+        {
+            let bytes = std::fs::read(full.join(&file))?;
+            add(&mut found, file.to_string_lossy().into_owned(), bytes, (name, what))?;
         }
     }
     for literal in ctx.flags.list("from-literal") {
@@ -62,6 +64,20 @@ fn collect(ctx: &Ctx, name: &str, what: &str) -> Result<BTreeMap<String, Vec<u8>
         }
     }
     Ok(found)
+}
+
+/// The names of the regular files in a folder, in order. A link is none, whatever it points to: as
+/// with kubectl, it does not bring in a file from elsewhere.
+fn files_of(folder: &Path) -> std::io::Result<Vec<OsString>> {
+    let mut names = vec![];
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            names.push(entry.file_name());
+        }
+    }
+    names.sort();
+    Ok(names)
 }
 
 fn read(ctx: &Ctx, path: &str) -> Result<Vec<u8>, Fail> {
@@ -229,6 +245,29 @@ mod tests {
         let said = server.kubectl(&[&create[..], &literals[..]].concat()).await;
         let made: Value = serde_json::from_str(&said.out).unwrap();
         assert_eq!(made["data"], json!({"a": "say \"hi\"", "b": "'x'"}));
+    }
+
+    #[tokio::test]
+    async fn links_in_a_folder_are_left_out() {
+        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+        let folder = dir.path().join("d");
+        std::fs::create_dir_all(folder.join("sub")).unwrap();
+        std::fs::write(dir.path().join("id_rsa"), "secret").unwrap();
+        std::fs::write(folder.join("a"), "1").unwrap();
+        std::os::unix::fs::symlink("../id_rsa", folder.join("key")).unwrap();
+        let from = format!("--from-file={}", folder.display());
+        for what in [&["configmap"][..], &["secret", "generic"]] {
+            let words = [&["create"], what, &["c", "--dry-run=client", "-o", "json", &from]].concat();
+            let said = server.kubectl(&words).await;
+            let made: Value = serde_json::from_str(&said.out).unwrap();
+            let keys: Vec<&String> = made["data"].as_object().unwrap().keys().collect();
+            assert_eq!(keys, ["a"], "{said:?}");
+        }
+        // A link that is named itself is followed, as with kubectl.
+        let from = format!("--from-file={}", folder.join("key").display());
+        let said =
+            server.kubectl(&["create", "configmap", "c", "--dry-run=client", "-o", "json", &from]).await;
+        assert!(said.out.contains("secret"), "{said:?}");
     }
 
     #[tokio::test]
