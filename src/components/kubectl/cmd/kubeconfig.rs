@@ -15,6 +15,10 @@ use std::time::Duration;
 const SECRET: &str = "DATA+OMITTED";
 
 pub(crate) async fn view(ctx: &Ctx) -> Result<(), Fail> {
+    // One file is merged with nothing.
+    if !ctx.flags.is("merge") && ctx.flags.text("kubeconfig").is_empty() {
+        return text("if merge==false a precise file must be specified");
+    }
     let files = ctx.kubeconfig()?;
     let mut config = files.to_value();
     if ctx.flags.is("minify") {
@@ -325,13 +329,7 @@ pub(crate) async fn use_context(ctx: &Ctx) -> Result<(), Fail> {
     if Kubeconfig::find(&files.contexts, &name).is_none() {
         return text(format!("no context exists with the name: {}", quote(&name)));
     }
-    // The first file that names a current context is the one that counts.
-    let holds = |file: &&PathBuf| {
-        let parsed = std::fs::read(file).ok().and_then(|b| manifest::parse_yaml(&b).ok());
-        parsed.is_some_and(|c| !value::text(&c, "current-context").is_empty())
-    };
-    let path = home_of(&files, files.files.iter().find(holds).map(PathBuf::as_path));
-    rewrite(&path, |config| {
+    rewrite(&super::property::file_of_current(&files), |config| {
         value::put(config, "current-context", name.as_str());
         Ok(())
     })?;
@@ -427,11 +425,15 @@ pub(crate) async fn rename_context(ctx: &Ctx) -> Result<(), Fail> {
                 value::put(entry, "name", new.as_str());
             }
         }
-        if value::text(config, "current-context") == old {
-            value::put(config, "current-context", new.as_str());
-        }
         Ok(())
     })?;
+    if files.current == *old {
+        // Another file than the context's may say which one is current.
+        rewrite(&super::property::file_of_current(&files), |config| {
+            value::put(config, "current-context", new.as_str());
+            Ok(())
+        })?;
+    }
     ctx.line(format!("Context {} renamed to {}.", quote(old), quote(new)));
     Ok(())
 }

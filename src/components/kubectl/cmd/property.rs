@@ -4,10 +4,12 @@ use super::kubeconfig::{home_of, rewrite};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::gostr::quote;
+use crate::manifest;
 use crate::wire::config::Kubeconfig;
 use api::value;
 use base64::Engine as _;
 use serde_json::{Value, json};
+use std::path::PathBuf;
 
 /// What a field holds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -105,7 +107,7 @@ fn stored(field: &str) -> &str {
 }
 
 /// The file in which something stands, or is to stand.
-fn file_of(files: &Kubeconfig, place: &Place) -> std::path::PathBuf {
+fn file_of(files: &Kubeconfig, place: &Place) -> PathBuf {
     let found = match place {
         Place::Entry(list, _, name, _) => {
             let entries = match *list {
@@ -118,6 +120,16 @@ fn file_of(files: &Kubeconfig, place: &Place) -> std::path::PathBuf {
         _ => None,
     };
     home_of(files, found)
+}
+
+/// The file that says which context is the current one: the first that names one, since it counts;
+/// if none does, the one that a new entry goes to.
+pub(super) fn file_of_current(files: &Kubeconfig) -> PathBuf {
+    let holds = |file: &&PathBuf| {
+        let parsed = std::fs::read(file).ok().and_then(|b| manifest::parse_yaml(&b).ok());
+        parsed.is_some_and(|c| !value::text(&c, "current-context").is_empty())
+    };
+    home_of(files, files.files.iter().find(holds).map(PathBuf::as_path))
 }
 
 /// A change that cannot fail.
@@ -191,8 +203,13 @@ pub(crate) async fn unset(ctx: &Ctx) -> Result<(), Fail> {
     {
         return text(format!("current map key `{name}` is invalid"));
     }
+    let file = match &place {
+        // The first file that sets it counts; in another one there is nothing to unset.
+        Place::CurrentContext => file_of_current(&files),
+        other => file_of(&files, other),
+    };
     rewrite(
-        &file_of(&files, &place),
+        &file,
         done(|config| match &place {
             Place::CurrentContext => value::put(config, "current-context", ""),
             Place::Colors => drop(value::remove(config, "preferences.colors")),
@@ -219,6 +236,36 @@ pub(crate) async fn unset(ctx: &Ctx) -> Result<(), Fail> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Env;
+    use crate::testing::Server;
+
+    /// The first file that sets the current context counts, wherever the context itself stands.
+    #[tokio::test]
+    async fn the_current_context_is_changed_in_the_file_that_sets_it() {
+        let (server, dir) = (Server::away().await, tempfile::tempdir().unwrap());
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        let paths = format!("{}:{}", a.display(), b.display());
+        let env = || {
+            let vars = [("KUBECONFIG".to_string(), paths.clone())].into();
+            Env { vars, cwd: dir.path().into(), ..Env::default() }
+        };
+        let contexts = "contexts: [{name: old, context: {cluster: c, user: u}}]\n";
+        for (of_a, of_b) in
+            [("current-context: old\n", contexts.to_string()), (contexts, "current-context: old\n".into())]
+        {
+            let write = || {
+                std::fs::write(&a, of_a).unwrap();
+                std::fs::write(&b, &of_b).unwrap();
+            };
+            let current = async || server.kubectl_in(&["config", "current-context"], "", env()).await;
+            write();
+            let said = server.kubectl_in(&["config", "rename-context", "old", "new"], "", env()).await;
+            assert_eq!((said.code, current().await.out.as_str()), (0, "new\n"), "{said:?}");
+            write();
+            let said = server.kubectl_in(&["config", "unset", "current-context"], "", env()).await;
+            assert_eq!((said.code, current().await.code), (0, 1), "{said:?}");
+        }
+    }
 
     #[test]
     fn names_may_have_dots() {
