@@ -6,6 +6,7 @@ use crate::gostr::{self, quote};
 use crate::wire::discovery::Resource;
 use api::value;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// Columns of a description, its inset of four not counted.
 const WIDTH: usize = 76;
@@ -36,10 +37,10 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         Err(Fail::Text(unknown)) => return Err(Fail::Plain(unknown)),
         found => (found?, path.to_string()),
     };
-    let wanted = ctx.flags.text("api-version");
-    if !wanted.is_empty() && wanted != resource.api_version() {
-        return text(format!("couldn't find resource for \"{wanted}, Resource={}\"", resource.plural));
-    }
+    let (resource, path) = match ctx.flags.text("api-version") {
+        "" => (resource, path),
+        wanted => in_version(ctx, resource, word, wanted).await?,
+    };
     let place = match resource.group.as_str() {
         "" => format!("/openapi/v3/api/{}", resource.version),
         group => format!("/openapi/v3/apis/{group}/{}", resource.version),
@@ -86,8 +87,24 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     Ok(())
 }
 
+/// The resource of the same name in the group and version that `--api-version` says, which need not
+/// be those that the server prefers. With that flag the dots of the word lead to fields alone.
+async fn in_version(
+    ctx: &Ctx,
+    resource: Arc<Resource>,
+    word: &str,
+    wanted: &str,
+) -> Result<(Arc<Resource>, String), Fail> {
+    let path = word.split_once('.').map_or("", |(_, path)| path);
+    let mut all = ctx.discovery().await?.resources.iter();
+    match all.find(|r| r.plural == resource.plural && r.api_version() == wanted) {
+        Some(found) => Ok((found.clone(), path.to_string())),
+        None => text(format!("couldn't find resource for \"{wanted}, Resource={}\"", resource.plural)),
+    }
+}
+
 /// The resource that a word with its group names, and the path of fields behind it.
-async fn qualified(ctx: &Ctx, word: &str) -> Result<Option<(std::sync::Arc<Resource>, String)>, Fail> {
+async fn qualified(ctx: &Ctx, word: &str) -> Result<Option<(Arc<Resource>, String)>, Fail> {
     let discovery = ctx.discovery().await?;
     // The longest first.
     let mut ends = std::iter::once(word.len()).chain(word.rmatch_indices('.').map(|(at, _)| at));
@@ -268,7 +285,50 @@ fn wrapped(text: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::{STEPS_MAX, Schemas, wrapped};
+    use crate::testing::Server;
     use serde_json::json;
+
+    /// `events` are of the core group for a server that has not been told more.
+    #[tokio::test]
+    async fn a_version_that_is_not_preferred_can_be_asked_for() {
+        let server = Server::start_with(|asked| {
+            let version = |version: &str| {
+                json!({"version": version, "resources": [{"resource": "events", "responseKind": {"kind": "Event"},
+                    "scope": "Namespaced", "singularResource": "event", "verbs": ["list"]}]})
+            };
+            let group = |name: &str, versions: &[&str]| {
+                let versions: Vec<_> = versions.iter().map(|v| version(v)).collect();
+                json!({"kind": "APIGroupDiscoveryList", "items": [{"metadata": {"name": name}, "versions": versions}]})
+            };
+            let told = asked.path.strip_prefix("/openapi/v3/");
+            match asked.path.as_str() {
+                "/api" => Some((200, group("", &["v1"]))),
+                "/apis" => Some((200, group("events.k8s.io", &["v1", "v1beta1"]))),
+                _ => told.map(|of| {
+                    let (group, version) = of.split_once('/').map_or(("", ""), |(_, of)| of.split_once('/').unwrap_or(("", of)));
+                    let schema = json!({"description": format!("of {of}"), "properties": {"note": {"type": "string", "description": format!("note of {of}")}},
+                        "x-kubernetes-group-version-kind": [{"group": group, "version": version, "kind": "Event"}]});
+                    (200, json!({"components": {"schemas": {"e": schema}}}))
+                }),
+            }
+        })
+        .await;
+        for (wanted, of) in [
+            ("v1", "api/v1"),
+            ("events.k8s.io/v1", "apis/events.k8s.io/v1"),
+            ("events.k8s.io/v1beta1", "apis/events.k8s.io/v1beta1"),
+        ] {
+            let version = format!("--api-version={wanted}");
+            let said = server.kubectl(&["explain", "events", &version]).await;
+            assert!(said.code == 0 && said.out.contains(&format!("\n    of {of}\n")), "{wanted}: {said:?}");
+            let said = server.kubectl(&["explain", "ev.note", &version]).await;
+            assert_eq!(said.code, 1, "no short name: {said:?}");
+            let said = server.kubectl(&["explain", "event.note", &version]).await;
+            assert!(said.out.contains(&format!("\n    note of {of}\n")), "{wanted}: {said:?}");
+        }
+        let said = server.kubectl(&["explain", "events", "--api-version=batch/v1"]).await;
+        assert_eq!(said.err, "error: couldn't find resource for \"batch/v1, Resource=events\"\n");
+    }
 
     #[test]
     fn references_in_a_circle_end() {
