@@ -13,7 +13,8 @@ use crate::wire::api::{APPLY_PATCH, encoded};
 use crate::wire::discovery::Resource;
 use api::value;
 use serde_json::{Map, Value};
-use std::path::Path;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
 
 /// Failures have this exit code or a greater one.
 const FAILED: i32 = 2;
@@ -192,30 +193,41 @@ fn print(ctx: &Ctx, pairs: &[Pair]) -> bool {
     differs
 }
 
+/// A folder that the user alone can read, and that is gone when the command ends, however it does.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn make(path: PathBuf) -> std::io::Result<Folder> {
+        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Folder(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0); // the program may have removed it
+    }
+}
+
 /// `$KUBECTL_EXTERNAL_DIFF LIVE MERGED`
 async fn run_program(ctx: &Ctx, program: &str, pairs: &[Pair]) -> Result<bool, Fail> {
     let (live, merged) = directories();
     let base = std::env::temp_dir();
-    let (live, merged) = (base.join(live), base.join(merged));
-    let cleanup = |path: &Path| drop(std::fs::remove_dir_all(path)); // nothing of ours may stay, nothing to tell if it does
     let outcome = async {
-        for (dir, pick) in [(&live, 0), (&merged, 1)] {
-            std::fs::create_dir_all(dir)?;
-            for pair in pairs {
-                let text = if pick == 0 { &pair.live } else { &pair.merged };
+        let (live, merged) = (Folder::make(base.join(live))?, Folder::make(base.join(merged))?);
+        for pair in pairs {
+            for (folder, text) in [(&live, &pair.live), (&merged, &pair.merged)] {
                 if !text.is_empty() {
-                    std::fs::write(dir.join(&pair.name), text)?;
+                    std::fs::write(folder.0.join(&pair.name), text)?;
                 }
             }
         }
         let mut words = program.split_whitespace();
         let mut command = tokio::process::Command::new(words.next().unwrap_or("diff"));
-        command.args(words).arg(&live).arg(&merged).kill_on_drop(true);
+        command.args(words).arg(&live.0).arg(&merged.0).kill_on_drop(true);
         command.output().await
     }
     .await;
-    cleanup(&live);
-    cleanup(&merged);
     let output =
         outcome.map_err(|e| Fail::Text(format!("failed to run {}: {e}", crate::gostr::quote(program))))?;
     ctx.output.bytes(&output.stdout);
@@ -229,9 +241,31 @@ async fn run_program(ctx: &Ctx, program: &str, pairs: &[Pair]) -> Result<bool, F
 
 #[cfg(test)]
 mod tests {
+    use super::Folder;
+    use crate::Env;
     use crate::cmd::common::LAST_APPLIED;
     use crate::testing::{Server, at, config_map};
     use serde_json::json;
+
+    #[tokio::test]
+    async fn what_a_program_compares_is_the_users_alone_and_does_not_stay() {
+        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+        let file = dir.path().join("a.yaml");
+        std::fs::write(&file, config_map("a", json!({})).to_string()).unwrap();
+        let program = ("KUBECTL_EXTERNAL_DIFF".to_string(), "stat -c %a:%n".to_string());
+        let env = Env { vars: [program].into(), ..Env::default() };
+        let said = server.kubectl_in(&["diff", "-f", &file.display().to_string()], "", env).await;
+        let folders: Vec<(&str, &str)> = said.out.lines().filter_map(|line| line.split_once(':')).collect();
+        assert_eq!(folders.len(), 2, "{said:?}");
+        for (mode, folder) in folders {
+            assert!(mode == "700" && !std::path::Path::new(folder).exists(), "{said:?}");
+        }
+        // A command that is interrupted while the program runs drops its folders.
+        let folder = Folder::make(dir.path().join("LIVE-1")).unwrap();
+        std::fs::write(folder.0.join("v1.ConfigMap.default.a"), "").unwrap();
+        drop(folder);
+        assert!(!dir.path().join("LIVE-1").exists());
+    }
 
     #[tokio::test]
     async fn what_a_prune_would_delete_is_a_difference() {
