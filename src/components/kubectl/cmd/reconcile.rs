@@ -15,6 +15,9 @@ const SELECTORS: &str = "clusterRoleSelectors";
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
+    if dry_run == DryRun::Server {
+        return text("--dry-run=server for command reconcile is not supported yet");
+    }
     let teller = Teller::of(ctx, dry_run)?;
     if !ctx.args.is_empty() {
         return text("no arguments are allowed");
@@ -303,6 +306,16 @@ fn tell(ctx: &Ctx, info: &Info, teller: &Teller, object: &Value, outcome: &Outco
 mod tests {
     use super::*;
     use crate::testing::Server;
+
+    /// A binding with another role is deleted and made anew, which cannot be tried.
+    #[tokio::test]
+    async fn a_dry_run_by_the_server_is_refused() {
+        let server = Server::start().await;
+        let said = server.kubectl(&["auth", "reconcile", "-f", "x.yaml", "--dry-run=server"]).await;
+        let want = "error: --dry-run=server for command reconcile is not supported yet\n";
+        assert_eq!((said.code, said.err.as_str()), (1, want), "{said:?}");
+        assert!(server.asked().is_empty());
+    }
 
     #[test]
     fn only_what_nobody_gives_is_missing() {
