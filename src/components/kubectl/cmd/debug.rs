@@ -282,10 +282,16 @@ impl Asked<'_> {
             self.warn(&copy, of_copy.unwrap_or(&Value::Null));
         }
         let api = self.ctx.api().await?;
+        let (replace, at_once) = (self.ctx.flags.is("replace"), json!({"gracePeriodSeconds": 0}));
+        // A copy of the same name has no place before the original is gone.
+        let first = replace && name == info.name;
+        if first {
+            api.delete(&info.path(), &[], &at_once).await?;
+        }
         let made = api.post(&info.collection(), &[], &copy).await?;
-        // Only now: a copy that is refused must not cost the original.
-        if self.ctx.flags.is("replace") {
-            api.delete(&info.path(), &[], &json!({"gracePeriodSeconds": 0})).await?;
+        // Else only now: a copy that is refused must not cost the original.
+        if replace && !first {
+            api.delete(&info.path(), &[], &at_once).await?;
         }
         Ok((Info { name: name.into(), object: made, ..info }, container))
     }
@@ -419,6 +425,9 @@ mod tests {
         let (asked, _) = debug("--copy-to=c --replace --set-image=*=z").await;
         let methods: Vec<&str> = asked.iter().map(|asked| asked.method.as_str()).collect();
         assert_eq!(methods, ["POST", "DELETE"]);
+        let (asked, said) = debug("--copy-to=p --replace --set-image=*=z").await;
+        let methods: Vec<&str> = asked.iter().map(|asked| asked.method.as_str()).collect();
+        assert_eq!((said.code, methods), (0, vec!["DELETE", "POST"]), "of the same name: {said:?}");
         let server =
             Server::start_with(|asked| (asked.method == "POST").then(|| refusal(403, "Forbidden", "no")))
                 .await;
