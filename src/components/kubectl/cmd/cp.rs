@@ -137,16 +137,79 @@ fn is_broken_pipe(fail: &Fail) -> bool {
 
 /// Writes a tar of a file or folder, under another name. Links are packed as links: what they point
 /// to stays here.
+///
+/// # Errors
+/// A file cannot be read, or one changed while it was. Then the archive is whole all the same.
 fn packed(source: &Path, name: &Path, into: File) -> Result<(), Fail> {
     let mut builder = tar::Builder::new(into);
     builder.follow_symlinks(false);
+    let mut changed = vec![];
     if source.is_dir() {
-        builder.append_dir_all(name, source)?;
+        pack_folder(&mut builder, source, name, &mut changed)?;
     } else {
-        builder.append_path_with_name(source, name)?;
+        pack(&mut builder, source, name, &mut changed)?;
     }
     builder.finish()?;
+    match changed.first() {
+        None => Ok(()),
+        Some(path) => text(format!(
+            "{} changed while it was copied: its copy has the length that it had before",
+            path.display()
+        )),
+    }
+}
+
+fn pack_folder(
+    builder: &mut tar::Builder<File>,
+    source: &Path,
+    name: &Path,
+    changed: &mut Vec<PathBuf>,
+) -> Result<(), Fail> {
+    builder.append_dir(name, source)?;
+    for entry in std::fs::read_dir(source)? {
+        let entry = entry?;
+        pack(builder, &entry.path(), &name.join(entry.file_name()), changed)?;
+    }
     Ok(())
+}
+
+fn pack(
+    builder: &mut tar::Builder<File>,
+    source: &Path,
+    name: &Path,
+    changed: &mut Vec<PathBuf>,
+) -> Result<(), Fail> {
+    let there = std::fs::symlink_metadata(source)?;
+    if there.is_dir() {
+        return pack_folder(builder, source, name, changed);
+    }
+    if !there.is_file() {
+        return Ok(builder.append_path_with_name(source, name)?);
+    }
+    let file = File::open(source)?;
+    let mut header = tar::Header::new_gnu();
+    header.set_metadata(&file.metadata()?);
+    if !pack_file(builder, &mut header, name, file)? {
+        changed.push(source.into());
+    }
+    Ok(())
+}
+
+/// Packs as many bytes of a file as its header says, whatever the file has by now: one byte more or
+/// less, and no entry behind it can be read. Returns false if it has more or fewer.
+///
+/// Example: a log that grows while `/var/log` is copied.
+fn pack_file(
+    builder: &mut tar::Builder<impl std::io::Write>,
+    header: &mut tar::Header,
+    name: &Path,
+    mut file: impl Read,
+) -> std::io::Result<bool> {
+    let size = header.size()?;
+    let mut first = file.by_ref().take(size);
+    builder.append_data(header, name, first.by_ref().chain(std::io::repeat(0)).take(size))?;
+    let missing = first.limit() > 0;
+    Ok(!missing && file.read(&mut [0])? == 0)
 }
 
 /// A pipe's end that counts what went into it.
@@ -517,6 +580,38 @@ mod tests {
         let mut archive = tar::Archive::new(File::from(reader));
         let kinds: Vec<_> = archive.entries().unwrap().map(|e| e.unwrap().header().entry_type()).collect();
         assert_eq!(kinds, [EntryType::Directory, EntryType::Symlink]);
+    }
+
+    /// A log, for example. What is packed behind it must stay readable.
+    #[test]
+    fn a_file_that_changes_while_it_is_packed_does_not_spoil_the_archive() {
+        let mut builder = tar::Builder::new(vec![]);
+        for (name, content, same) in
+            [("grown", "123456", false), ("shrunk", "1", false), ("same", "1234", true)]
+        {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(4);
+            let packed = pack_file(&mut builder, &mut header, Path::new(name), content.as_bytes());
+            assert_eq!(packed.unwrap(), same, "{name}");
+        }
+        let bytes = builder.into_inner().unwrap();
+        let mut archive = tar::Archive::new(&bytes[..]);
+        let read = archive.entries().unwrap().map(|entry| {
+            let (mut entry, mut content) = (entry.unwrap(), String::new());
+            entry.read_to_string(&mut content).unwrap();
+            content
+        });
+        assert_eq!(read.collect::<Vec<_>>(), ["1234", "1\0\0\0", "1234"]);
+    }
+
+    /// Its length is said to be 0, and it has content.
+    #[test]
+    fn a_file_that_changed_is_named() {
+        let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
+        let refused = packed(Path::new("/proc/self/status"), Path::new("a"), writer.into()).unwrap_err();
+        assert!(refused.message().starts_with("/proc/self/status changed"), "{refused:?}");
+        let mut archive = tar::Archive::new(File::from(reader));
+        assert_eq!(archive.entries().unwrap().map(|entry| entry.unwrap().size()).collect::<Vec<_>>(), [0]);
     }
 
     #[test]
