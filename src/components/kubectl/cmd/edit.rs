@@ -1,7 +1,7 @@
 //! edit: an object in the user's editor.
 
 use super::apply::is_strategic;
-use super::common::{LAST_APPLIED, annotate_last_applied, remember, subresource, validation};
+use super::common::{DryRun, LAST_APPLIED, Teller, annotate_last_applied, remember, subresource, validation};
 use crate::builder::{self, Info, Options};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
@@ -339,6 +339,11 @@ fn is_edit_of(info: &Info, edited: &Value, mode: Mode) -> bool {
     paths.iter().all(|path| value::at(&own, path) == value::at(edited, path))
 }
 
+/// Prints what became of an object, in the format of `-o`, if any.
+fn tell(ctx: &Ctx, object: &Value, operation: &str) -> Result<(), Fail> {
+    Teller::of(ctx, DryRun::No)?.tell(ctx, object, operation, true)
+}
+
 async fn create(ctx: &Ctx, mut edited: Value) -> Result<(), Fail> {
     remember(ctx, &mut edited);
     // The kind, too, may have been edited.
@@ -346,7 +351,7 @@ async fn create(ctx: &Ctx, mut edited: Value) -> Result<(), Fail> {
         let query =
             [("fieldManager", ctx.flags.text("field-manager")), ("fieldValidation", validation(ctx)?)];
         let object = ctx.api().await?.post(&info.collection(), &query, &info.object).await?;
-        ctx.line(format!("{} created", formats::name_of(&object)));
+        tell(ctx, &object, "created")?;
     }
     Ok(())
 }
@@ -356,8 +361,7 @@ async fn keep(ctx: &Ctx, info: &Info, edited: Value) -> Result<(), Fail> {
     let patch = json!({"metadata": {"annotations": {LAST_APPLIED: text}}});
     let query = [("fieldManager", ctx.flags.text("field-manager"))];
     let object = ctx.api().await?.patch(&info.path(), &query, MERGE_PATCH, encoded(&patch)).await?;
-    ctx.line(format!("{} edited", formats::name_of(&object)));
-    Ok(())
+    tell(ctx, &object, "edited")
 }
 
 /// Sends what was changed. The outer error ends the edit, the inner one is the server's refusal.
@@ -379,7 +383,7 @@ async fn patch(ctx: &Ctx, info: &Info, mut edited: Value) -> Result<Result<(), F
         (merge::merge_two_way(&before, &edited), MERGE_PATCH)
     };
     if merge::is_empty(&patch) {
-        ctx.line(format!("{} skipped", formats::name_of(&before)));
+        tell(ctx, &before, "skipped")?;
         return Ok(Ok(()));
     }
     if ctx.flags.is("output-patch") {
@@ -391,7 +395,7 @@ async fn patch(ctx: &Ctx, info: &Info, mut edited: Value) -> Result<Result<(), F
         Ok(object) => object,
         Err(refused) => return Ok(Err(refused)),
     };
-    ctx.line(format!("{} edited", formats::name_of(&object)));
+    tell(ctx, &object, "edited")?;
     Ok(Ok(()))
 }
 
@@ -498,6 +502,15 @@ mod tests {
         let (said, left) = edited(&server, &["edit", "cm", "a"], script).await;
         assert_eq!((said.code, said.out.as_str(), left.len()), (0, "configmap/a edited\n", 0), "{said:?}");
         assert_eq!(server.object(&at("a")).unwrap()["data"]["k"], "right");
+    }
+
+    #[tokio::test]
+    async fn what_was_edited_is_printed_in_the_format_that_was_asked_for() {
+        let server = Server::start().await;
+        server.hold(&at("a"), config_map("a", json!({})));
+        let script = "echo 'data: {k: v}' >> $1";
+        let (said, _) = edited(&server, &["edit", "cm", "a", "-o", "yaml"], script).await;
+        assert!(said.code == 0 && said.out.starts_with("apiVersion: v1\ndata:\n  k: v\n"), "{said:?}");
     }
 
     #[tokio::test]
