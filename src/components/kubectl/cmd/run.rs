@@ -1,6 +1,7 @@
 //! run: one pod, perhaps attached to.
 
 use super::common::{DryRun, Teller, annotate_last_applied, enforced, metadata};
+use super::delete::propagation;
 use super::exec::{self, Session};
 use super::image::is_reference;
 use super::wait::{Away, until};
@@ -43,6 +44,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if !matches!(restart, "Always" | "OnFailure" | "Never") {
         return ctx.usage(format!("invalid restart policy: {restart}"));
     }
+    propagation(ctx)?; // before anything is made
     let teller = Teller::of(ctx, dry_run)?;
     let mut pod = pod_of(ctx, name, &image, &words)?;
     overridden(ctx, &mut pod, "Pod")?;
@@ -93,7 +95,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
 
 /// Deletes an object that `--rm` removes; one that is gone already is no failure.
 async fn delete(ctx: &Ctx, path: &str, shown: &str) -> Result<(), Fail> {
-    match ctx.api().await?.delete(path, &[], &json!({"propagationPolicy": "Background"})).await {
+    match ctx.api().await?.delete(path, &[], &json!({"propagationPolicy": propagation(ctx)?})).await {
         Ok(_) if ctx.flags.is("quiet") => {}
         Ok(_) => {
             // The namespace, as `delete` tells it.
@@ -307,6 +309,10 @@ mod tests {
         let deleted: Vec<&str> =
             asked.iter().filter(|a| a.method == "DELETE").map(|a| a.path.as_str()).collect();
         assert_eq!(deleted, [format!("{PODS}/x"), format!("{SERVICES}/x")], "{said:?}");
+        let words = [&RUN[..], &["--restart=Never", "-i", "--rm", "--cascade=orphan"]].concat();
+        server.kubectl(&words).await;
+        let last = server.asked().into_iter().rfind(|asked| asked.method == "DELETE");
+        assert_eq!(last.map(|asked| asked.body["propagationPolicy"].clone()), Some(json!("Orphan")));
     }
 
     #[tokio::test]
