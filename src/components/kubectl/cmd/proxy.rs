@@ -4,6 +4,7 @@ use crate::ctx::Ctx;
 use crate::error::{Fail, go_io, text};
 use crate::wire::upstream::Upstream;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited};
@@ -12,15 +13,20 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use linux::tcp;
+use parking_lot::Mutex;
 use regex::Regex;
 use std::convert::Infallible;
-use std::path::PathBuf;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{UnixListener, UnixSocket};
 use tokio::task::JoinSet;
 
 type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 
+/// Connections that wait to be accepted; as tokio's and the standard library's listeners.
+const BACKLOG: u32 = 1024;
 /// A longer request body is refused.
 const BODY_MAX: usize = 64 << 20;
 /// Headers that speak of one connection only.
@@ -146,7 +152,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let socket = ctx.flags.text("unix-socket");
     if !socket.is_empty() {
         let path = ctx.path(socket);
-        let listener = tokio::net::UnixListener::bind(&path)
+        let listener = listen_unix(&path)
             .map_err(|e| Fail::Text(format!("listen unix {socket}: bind: {}", bind_error(&e))))?;
         ctx.line(format!("Starting to serve on {socket}"));
         ctx.output.flush().await;
@@ -171,6 +177,21 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
 }
 
+/// Listens on a socket to which the user alone can connect: who can acts with the user's
+/// credentials. A socket that lies at the path, left by a proxy that was killed, is replaced, as
+/// kubectl does; another file is not.
+fn listen_unix(path: &Path) -> std::io::Result<UnixListener> {
+    if std::fs::metadata(path).is_ok_and(|there| there.file_type().is_socket()) {
+        std::fs::remove_file(path)?;
+    }
+    let socket = UnixSocket::new_stream()?;
+    // The file gets the socket's mode when it is bound; the umask, which is the whole process', can
+    // only take away more.
+    nix::sys::stat::fchmod(&socket, nix::sys::stat::Mode::S_IRWXU)?;
+    socket.bind(path)?;
+    socket.listen(BACKLOG)
+}
+
 fn bind_error(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::AddrInUse => "address already in use".into(),
@@ -188,14 +209,26 @@ impl Drop for RemoveOnDrop {
     }
 }
 
+/// What a connection becomes when it changes protocols: bytes that are passed on until either side
+/// ends.
+type Tunnel = Mutex<Option<BoxFuture<'static, ()>>>;
+
+/// Serves one connection to its end. When the future is dropped, the connection ends, a tunnel
+/// included.
 async fn serve(door: Arc<Door>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+    let tunnel: Arc<Tunnel> = Arc::default();
+    let opened = tunnel.clone();
     let service = service_fn(move |request| {
-        let door = door.clone();
-        async move { Ok::<_, Infallible>(answer(&door, request).await) }
+        let (door, tunnel) = (door.clone(), opened.clone());
+        async move { Ok::<_, Infallible>(answer(&door, request, &tunnel).await) }
     });
     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades();
     if let Err(error) = connection.await {
         tracing::debug!(%error, "a guest of the proxy went");
+    }
+    let tunnel = tunnel.lock().take();
+    if let Some(tunnel) = tunnel {
+        tunnel.await;
     }
 }
 
@@ -207,7 +240,7 @@ fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
     response
 }
 
-async fn answer(door: &Door, request: Request<Incoming>) -> Response<Body> {
+async fn answer(door: &Door, request: Request<Incoming>, tunnel: &Tunnel) -> Response<Body> {
     let host = request.headers().get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or("").to_string();
     let path = request.uri().path().to_string();
     let shown = decoded(&path);
@@ -238,7 +271,7 @@ async fn answer(door: &Door, request: Request<Incoming>) -> Response<Body> {
     };
     let query = request.uri().query().map_or(String::new(), |q| format!("?{q}"));
     let target = format!("{rest}{query}");
-    match forward(door, request, &target).await {
+    match forward(door, request, &target, tunnel).await {
         Ok(response) => response,
         Err(why) => plain(StatusCode::BAD_GATEWAY, format!("{why}\n")),
     }
@@ -278,6 +311,7 @@ async fn forward(
     door: &Door,
     mut request: Request<Incoming>,
     target: &str,
+    tunnel: &Tunnel,
 ) -> Result<Response<Body>, String> {
     let upgrades = request.headers().contains_key(header::UPGRADE);
     let guest = upgrades.then(|| hyper::upgrade::on(&mut request));
@@ -298,11 +332,11 @@ async fn forward(
     let mut response = door.upstream.upgrade(Request::from_parts(parts, Full::new(body))).await?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let server = hyper::upgrade::on(&mut response);
-        tokio::spawn(async move {
+        *tunnel.lock() = Some(Box::pin(async move {
             let (Ok(guest), Ok(server)) = (guest.await, server.await) else { return };
             // Ends with either side; what broke it is theirs to tell.
             let _ = tokio::io::copy_bidirectional(&mut TokioIo::new(guest), &mut TokioIo::new(server)).await;
-        });
+        }));
     }
     Ok(response.map(BodyExt::boxed_unsync))
 }
@@ -310,6 +344,73 @@ async fn forward(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kept::Kept;
+    use crate::testing::Server;
+    use crate::{Env, Io};
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::Duration;
+    use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+    use tokio_util::sync::CancellationToken;
+
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    #[tokio::test]
+    async fn a_socket_is_its_users_alone_and_replaces_one_that_was_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        for _ in 0..2 {
+            let listener = listen_unix(&path).unwrap();
+            assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o077, 0);
+            tokio::net::UnixStream::connect(&path).await.unwrap();
+            drop(listener); // as after a kill: the file stays
+            assert!(path.exists());
+        }
+        let file = dir.path().join("file");
+        std::fs::write(&file, "mine").unwrap();
+        assert_eq!(listen_unix(&file).unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
+    }
+
+    /// In the session the command is no process of its own, whose end would end it.
+    #[tokio::test]
+    async fn a_tunnel_ends_with_the_proxy() {
+        let server = Server::start_exec(|_, socket| {
+            Box::pin(async move {
+                let _open = socket;
+                std::future::pending::<()>().await;
+            })
+        })
+        .await;
+        let (mut shown, stdout) = {
+            let (near, far) = tokio::io::duplex(1 << 10);
+            (BufReader::new(near).lines(), far)
+        };
+        let cancel = CancellationToken::new();
+        let io = Io {
+            stdin: Box::new(tokio::io::empty()),
+            stdout: Box::new(stdout),
+            stderr: Box::new(Kept::all()),
+            terminal: None,
+            own: false,
+            cancel: cancel.clone(),
+        };
+        let words = ["kubectl", "proxy", "--port=0", "--disable-filter", "--server", &server.address];
+        let proxy = tokio::spawn(crate::run(words.map(String::from).to_vec(), io, Env::default()));
+        let line = tokio::time::timeout(LIMIT, shown.next_line()).await.unwrap().unwrap().unwrap();
+        let mut guest = tokio::net::TcpStream::connect(line.rsplit(' ').next().unwrap()).await.unwrap();
+        let request = "GET /api/v1/namespaces/d/pods/p/exec?command=x HTTP/1.1\r\nHost: localhost\r\n\
+            Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+            Sec-WebSocket-Protocol: v5.channel.k8s.io\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+        guest.write_all(request.as_bytes()).await.unwrap();
+        let mut head = vec![0; 12];
+        tokio::time::timeout(LIMIT, guest.read_exact(&mut head)).await.unwrap().unwrap();
+        assert_eq!(head, b"HTTP/1.1 101");
+        cancel.cancel();
+        assert_eq!(proxy.await.unwrap(), crate::INTERRUPTED);
+        let mut rest = vec![];
+        let ended = tokio::time::timeout(LIMIT, guest.read_to_end(&mut rest)).await;
+        assert!(ended.is_ok(), "the tunnel goes on without the proxy");
+    }
 
     #[test]
     fn only_this_machine_is_let_in_and_no_terminal_is_given_away() {
