@@ -1,6 +1,6 @@
 //! delete: by name, selector or file, and the wait until everything is gone.
 
-use super::common::DryRun;
+use super::common::{DryRun, send_raw};
 use super::wait::{Away, Deadline, FOREVER, until};
 use crate::builder::{self, Asked, Info, Options};
 use crate::ctx::Ctx;
@@ -13,16 +13,13 @@ const AT_ONCE: &str = "Warning: Immediate deletion does not wait for confirmatio
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
-    let raw = ctx.flags.text("raw");
-    if !raw.is_empty() {
-        let answer =
-            ctx.api().await?.bytes(http::Method::DELETE, raw, &[], "application/json, */*", None).await?;
-        ctx.output.bytes(&answer);
-        return Ok(());
-    }
     let output = ctx.flags.text("output");
     if !matches!(output, "" | "name") {
         return text(format!("unexpected -o output mode: {output}. We only support '-o name'"));
+    }
+    let raw = ctx.flags.text("raw");
+    if !raw.is_empty() {
+        return self::raw(ctx, raw).await;
     }
     let grace = grace(ctx)?;
     let policy = propagation(ctx)?;
@@ -117,6 +114,33 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     Fail::join(failures)
 }
 
+/// Sends the request as it is, with the file as its body, if one was named: DeleteOptions.
+async fn raw(ctx: &Ctx, path: &str) -> Result<(), Fail> {
+    let files = ctx.flags.list("filename");
+    if ctx.flags.is("interactive") {
+        return text("--interactive can not be used with --raw");
+    }
+    if files.len() > 1 {
+        return text("--raw can only use a single local file or stdin");
+    }
+    if files.iter().any(|file| file.starts_with("http://") || file.starts_with("https://")) {
+        return text("--raw cannot read from a url");
+    }
+    if ctx.flags.is("recursive") {
+        return text("--raw and --recursive are mutually exclusive");
+    }
+    if !ctx.flags.text("output").is_empty() {
+        return text("--raw and --output are mutually exclusive");
+    }
+    if !files.is_empty() {
+        return send_raw(ctx, http::Method::DELETE, path, &files).await;
+    }
+    let api = ctx.api().await?;
+    let answer = api.bytes(http::Method::DELETE, path, &[], "application/json, */*", None).await?;
+    ctx.output.bytes(&answer);
+    Ok(())
+}
+
 /// What `--cascade` means for the objects that depend on a deleted one.
 pub(crate) fn propagation(ctx: &Ctx) -> Result<&'static str, Fail> {
     Ok(match ctx.flags.text("cascade") {
@@ -195,8 +219,44 @@ pub(crate) async fn wait_gone(ctx: &Ctx, info: &mut Info, uid: &str, deadline: D
 
 #[cfg(test)]
 mod tests {
+    use crate::Env;
     use crate::testing::{Server, at, config_map, refusal};
     use serde_json::json;
+
+    #[tokio::test]
+    async fn a_raw_request_has_the_file_as_its_body() {
+        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+        let options = json!({"kind": "DeleteOptions", "apiVersion": "v1", "dryRun": ["All"]});
+        let file = dir.path().join("o.json");
+        std::fs::write(&file, options.to_string()).unwrap();
+        let file = file.display().to_string();
+        for source in [file.as_str(), "-"] {
+            server.hold(&at("a"), config_map("a", json!({})));
+            let words = ["delete", "--raw", &at("a"), "-f", source];
+            let said = server.kubectl_in(&words, &options.to_string(), Env::default()).await;
+            assert_eq!(said.code, 0, "{said:?}");
+            assert_eq!(server.asked().last().map(|asked| asked.body.clone()), Some(options.clone()));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_raw_request_is_refused_with_flags_that_it_cannot_obey() {
+        let server = Server::start().await;
+        server.hold(&at("a"), config_map("a", json!({})));
+        for (flags, why) in [
+            (vec!["-i"], "--interactive can not be used with --raw"),
+            (vec!["-o", "name"], "--raw and --output are mutually exclusive"),
+            (vec!["-R"], "--raw and --recursive are mutually exclusive"),
+            (vec!["-f", "a", "-f", "b"], "--raw can only use a single local file or stdin"),
+            (vec!["-f", "https://x/y"], "--raw cannot read from a url"),
+        ] {
+            let path = at("a");
+            let words: Vec<&str> = ["delete", "--raw", &path].into_iter().chain(flags).collect();
+            let said = server.kubectl(&words).await;
+            assert_eq!((said.code, said.err), (1, format!("error: {why}\n")));
+        }
+        assert!(server.object(&at("a")).is_some(), "nothing was deleted");
+    }
 
     #[tokio::test]
     async fn who_may_only_delete_does_not_wait() {
