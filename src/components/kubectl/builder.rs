@@ -196,7 +196,7 @@ fn joined(args: &[String]) -> Vec<String> {
 /// several, also where one matches. (`IntoSingleItemImplied` of kubectl's builder.)
 pub(crate) fn means_one(ctx: &Ctx, args: &[String]) -> bool {
     if ctx.names_files() {
-        return ctx.names_one_file() || ctx.flags.list("filename").is_empty();
+        return files::names_one(ctx);
     }
     match joined(args).as_slice() {
         [pair] => pair.contains('/'),

@@ -10,6 +10,7 @@ use super::wire::discovery::{Discovery, Resource};
 use super::{Env, Terminal};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +39,8 @@ pub struct Ctx {
     pub terminal: Option<Arc<dyn Terminal>>,
     pub cancel: CancellationToken,
     stdin: tokio::sync::Mutex<Option<Input>>,
+    /// Standard input was read to its end.
+    stdin_read: AtomicBool,
     api: OnceCell<Arc<Api>>,
     discovery: OnceCell<Arc<Discovery>>,
 }
@@ -55,6 +58,7 @@ impl Ctx {
             terminal: streams.terminal,
             cancel: streams.cancel,
             stdin: tokio::sync::Mutex::new(Some(streams.stdin)),
+            stdin_read: AtomicBool::new(false),
             api: OnceCell::new(),
             discovery: OnceCell::new(),
         }
@@ -185,15 +189,11 @@ impl Ctx {
         !self.flags.list("filename").is_empty() || !self.flags.text("kustomize").is_empty()
     }
 
-    /// `-f FILE`, and no folder. If it cannot be read as a whole, `get` shows nothing of it: a list
-    /// would say that the file names no more.
-    pub(crate) fn names_one_file(&self) -> bool {
-        let files = self.flags.list("filename");
-        matches!(files.as_slice(), [file] if file != "-" && !self.path(file).is_dir())
-    }
-
-    /// Everything on standard input.
+    /// Everything on standard input, for one argument of the command.
     pub(crate) async fn read_stdin(&self) -> Result<Vec<u8>, Fail> {
+        if self.stdin_read.swap(true, Ordering::Relaxed) {
+            return text("standard input cannot be used for multiple arguments");
+        }
         self.output.flush().await;
         let mut bytes = vec![];
         if let Some(stdin) = self.stdin.lock().await.as_mut() {

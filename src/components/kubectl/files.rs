@@ -72,12 +72,18 @@ pub(crate) fn sorted(value: Value) -> Value {
     }
 }
 
+/// Kinds of files that are manifests, where a folder is read.
+const EXTENSIONS: [&str; 3] = ["json", "yaml", "yml"];
+
 async fn sources(ctx: &Ctx, files: &[String]) -> Result<Vec<Source>, Fail> {
     let mut found = vec![];
     let folder = ctx.flags.text("kustomize");
     if !folder.is_empty() {
         if !files.is_empty() {
             return text("only one of -f or -k can be specified");
+        }
+        if ctx.flags.is("recursive") {
+            return text("the -k flag can't be used with -f or -R");
         }
         let built = super::kustomize::build(&ctx.path(folder), folder).await?;
         built.warnings.iter().for_each(|warning| ctx.note(warning));
@@ -90,23 +96,66 @@ async fn sources(ctx: &Ctx, files: &[String]) -> Result<Vec<Source>, Fail> {
         } else if file.starts_with("http://") || file.starts_with("https://") {
             found.push(Source { name: file.clone(), text: super::wire::url::read(file).await?.to_vec() });
         } else {
-            let path = ctx.path(file);
-            if !path.exists() {
-                missing.push(Fail::Text(format!("the path {} does not exist", quote(file))));
-                continue;
-            }
-            let mut names: Vec<(PathBuf, String)> = vec![];
-            walk(&path, Path::new(file), ctx.flags.is("recursive"), &mut names)?;
+            let names = match named(ctx, file) {
+                Ok(names) => names,
+                Err(fail) => {
+                    missing.push(fail);
+                    continue;
+                }
+            };
             for (path, name) in names {
                 let text =
                     std::fs::read(&path).map_err(|e| Fail::Text(format!("open {name}: {}", go_io(&e))))?;
                 found.push(Source { name, text });
+            }
+            if found.is_empty() && missing.is_empty() {
+                // A folder of folders, mostly, without -R: that nothing is done must be told.
+                let known = EXTENSIONS.map(|extension| format!(".{extension}")).join(" ");
+                missing.push(Fail::Text(format!(
+                    "error reading [{file}]: recognized file extensions are [{known}]"
+                )));
             }
         }
     }
     // What is not there at all is told before anything is done with the rest.
     Fail::join(missing)?;
     Ok(found)
+}
+
+/// The files that one `-f` means, which is a file, a folder or a pattern; each with the name by
+/// which it is told.
+fn named(ctx: &Ctx, file: &str) -> Result<Vec<(PathBuf, String)>, Fail> {
+    let typed = match ctx.path(file).exists() {
+        true => vec![file.to_string()],
+        false => super::glob::expand(&ctx.env.cwd, file)
+            .map_err(|why| Fail::Text(format!("pattern {} is not valid: {why}", quote(file))))?,
+    };
+    if typed.is_empty() {
+        return text(format!("the path {} does not exist", quote(file)));
+    }
+    let mut names = vec![];
+    for path in typed {
+        walk(&ctx.path(&path), Path::new(&path), ctx.flags.is("recursive"), &mut names)?;
+    }
+    Ok(names)
+}
+
+/// Records whether `-f` and `-k` name one file, URL or kustomization, and not standard input, which
+/// may have any number of documents. (`singleItemImplied` of `visitByPaths` in kubectl's builder.)
+///
+/// Example: true for `-f web.yaml`, and for a folder with one manifest; false for `-f -`, and for
+/// `-f a.yaml -f b.yaml`.
+pub(crate) fn names_one(ctx: &Ctx) -> bool {
+    let count = |file: &String| match file.as_str() {
+        "-" => 2,
+        url if url.starts_with("http://") || url.starts_with("https://") => 1,
+        file => named(ctx, file).map_or(0, |names| names.len()),
+    };
+    let files = ctx.flags.list("filename");
+    match ctx.flags.text("kustomize") {
+        "" => files.iter().map(count).sum::<usize>() == 1,
+        _ => files.is_empty(),
+    }
 }
 
 fn walk(path: &Path, shown: &Path, deep: bool, found: &mut Vec<(PathBuf, String)>) -> Result<(), Fail> {
@@ -125,7 +174,8 @@ fn walk(path: &Path, shown: &Path, deep: bool, found: &mut Vec<(PathBuf, String)
             if deep {
                 walk(&path, &shown, deep, found)?;
             }
-        } else if matches!(path.extension().and_then(|e| e.to_str()), Some("json" | "yaml" | "yml")) {
+        } else if matches!(path.extension().and_then(|e| e.to_str()), Some(kind) if EXTENSIONS.contains(&kind))
+        {
             found.push((path, shown.display().to_string()));
         }
     }
@@ -237,6 +287,81 @@ async fn flatten(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Env;
+    use crate::testing::{Server, at, config_map};
+    use serde_json::json;
+
+    /// `-R` was forgotten, mostly.
+    #[tokio::test]
+    async fn a_folder_without_manifests_is_refused_by_every_verb() {
+        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+        std::fs::create_dir(dir.path().join("sub")).unwrap();
+        std::fs::write(dir.path().join("sub/a.yaml"), config_map("a", json!({})).to_string()).unwrap();
+        server.hold(&at("a"), config_map("a", json!({})));
+        let folder = dir.path().display().to_string();
+        let want = format!("error reading [{folder}]: recognized file extensions are [.json .yaml .yml]\n");
+        for verb in [
+            "diff",
+            "replace",
+            "delete",
+            "apply",
+            "create",
+            "get",
+            "auth reconcile",
+            "apply set-last-applied",
+        ] {
+            let words: Vec<&str> = verb.split(' ').chain(["-f", &folder]).collect();
+            let said = server.kubectl(&words).await;
+            assert!(said.code != 0 && said.err.ends_with(&want), "{verb}: {said:?}");
+        }
+        let said = server.kubectl(&["get", "-R", "-o", "name", "-f", &folder]).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "configmap/a\n"), "{said:?}");
+        // Beside something to read it is no fault, as with kubectl.
+        let file = format!("{folder}/sub/a.yaml");
+        let said = server.kubectl(&["get", "-o", "name", "-f", &file, "-f", &folder]).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "configmap/a\n"), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn a_pattern_names_the_files_that_match() {
+        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+        for name in ["a", "b"] {
+            std::fs::write(dir.path().join(format!("{name}.json")), config_map(name, json!({})).to_string())
+                .unwrap();
+        }
+        std::fs::write(dir.path().join("c.txt"), "no manifest").unwrap();
+        let env = || Env { cwd: dir.path().into(), ..Env::default() };
+        let said = server.kubectl_in(&["create", "-f", "*.json"], "", env()).await;
+        assert_eq!(
+            (said.code, said.out.as_str()),
+            (0, "configmap/a created\nconfigmap/b created\n"),
+            "{said:?}"
+        );
+        for (pattern, why) in [
+            ("*.yaml", "the path \"*.yaml\" does not exist"),
+            ("[", "pattern \"[\" is not valid: syntax error in pattern"),
+        ] {
+            let said = server.kubectl_in(&["create", "-f", pattern], "", env()).await;
+            assert_eq!((said.code, said.err), (1, format!("error: {why}\n")));
+        }
+    }
+
+    #[tokio::test]
+    async fn standard_input_is_read_for_one_thing_only() {
+        let server = Server::start().await;
+        let text = config_map("a", json!({})).to_string();
+        let said = server.kubectl_in(&["apply", "-f", "-", "-f", "-"], &text, Env::default()).await;
+        let want = "error: standard input cannot be used for multiple arguments\n";
+        assert_eq!((said.code, said.err.as_str()), (1, want), "{said:?}");
+        assert!(server.object(&at("a")).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_kustomization_is_not_read_recursively() {
+        let server = Server::start().await;
+        let said = server.kubectl(&["get", "-R", "-k", "/nowhere"]).await;
+        assert_eq!((said.code, said.err.as_str()), (1, "error: the -k flag can't be used with -f or -R\n"));
+    }
 
     #[test]
     fn links_to_folders_are_not_entered() {

@@ -20,7 +20,7 @@
 //! a proxy (a `proxy-url` is refused, `HTTPS_PROXY` is not read); half-closed connections of
 //! `port-forward` to kubelets of others, whose WebSocket protocol has none. `--wait` of `apply` and
 //! `replace` and `--openapi-patch` change nothing, as in kubectl; of `kustomize` components,
-//! generators and transformers as plugins, and remote bases; each says so. Of 1.35
+//! generators, transformers and functions (`-e`), and remote bases; each says so. Of 1.35
 //! `--as-user-extra` and `top --show-swap`; `completion powershell`, `explain -o
 //! plaintext-openapiv2`, `api-resources -o json`. Typed verbs send JSON where kubectl sends
 //! protobuf. Klog lines (`-v`, retries of discovery) are not printed. Who names no credentials is
@@ -36,6 +36,7 @@ mod ctx;
 mod describe;
 pub mod error;
 mod files;
+mod glob;
 mod help;
 pub mod kept;
 mod kustomize;

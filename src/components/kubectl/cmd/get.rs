@@ -38,11 +38,13 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let options = Options { all_by_type: true, all_namespaces, latest: true, ..Options::default() };
     let mut asked = builder::ask(ctx, &ctx.args, options).await?;
     asked.tell_plainly("resource mapping not found");
-    if watching || ctx.names_one_file() {
+    // Of one file that cannot be read as a whole nothing is shown: a list would say that the file
+    // names no more.
+    if watching || (ctx.names_files() && builder::means_one(ctx, &ctx.args)) {
         Fail::join(asked.take_unread())?;
     }
     if watching {
-        return watch(ctx, asked, format).await;
+        return super::get_watch::run(ctx, asked, format).await;
     }
     match format {
         Some(format) => print_objects(ctx, asked, &format).await,
@@ -76,7 +78,7 @@ async fn raw(ctx: &Ctx, path: &str) -> Result<(), Fail> {
 }
 
 /// What the flags ask to show.
-fn shown(ctx: &Ctx) -> Shown {
+pub(super) fn shown(ctx: &Ctx) -> Shown {
     Shown {
         wide: ctx.flags.text("output") == "wide",
         no_headers: ctx.flags.is("no-headers"),
@@ -86,7 +88,7 @@ fn shown(ctx: &Ctx) -> Shown {
     }
 }
 
-async fn fetch(ctx: &Ctx, info: &Info, accept: &str) -> Result<Value, Fail> {
+pub(super) async fn fetch(ctx: &Ctx, info: &Info, accept: &str) -> Result<Value, Fail> {
     let path = format!("{}{}", info.path(), subresource(ctx));
     let answer = ctx.api().await?.get_as(&path, &[], accept).await;
     match answer {
@@ -96,7 +98,7 @@ async fn fetch(ctx: &Ctx, info: &Info, accept: &str) -> Result<Value, Fail> {
 }
 
 /// One page after another.
-async fn pages(ctx: &Ctx, listing: &Listing, accept: &str) -> Result<Vec<Value>, Fail> {
+pub(super) async fn pages(ctx: &Ctx, listing: &Listing, accept: &str) -> Result<Vec<Value>, Fail> {
     let path = paths::collection(&listing.resource, &listing.namespace);
     let sorted = !ctx.flags.text("sort-by").is_empty();
     let chunk = ctx.flags.int("chunk-size").max(0).to_string();
@@ -123,7 +125,7 @@ async fn pages(ctx: &Ctx, listing: &Listing, accept: &str) -> Result<Vec<Value>,
 }
 
 /// One table and the resource it is of.
-type Sheet = (Arc<Resource>, Value);
+pub(super) type Sheet = (Arc<Resource>, Value);
 
 /// Everything asked for, as tables, in order; refusals beside them.
 async fn tables(ctx: &Ctx, mut asked: Asked, failures: &mut Vec<Fail>) -> Result<Vec<Sheet>, Fail> {
@@ -232,7 +234,7 @@ fn nothing(ctx: &Ctx, namespaced: bool) -> Result<(), Fail> {
 }
 
 /// Rows of each resource in the order of `--sort-by`.
-fn sorted(sheets: &mut Vec<Sheet>, by: &str) -> Result<(), Fail> {
+pub(super) fn sorted(sheets: &mut Vec<Sheet>, by: &str) -> Result<(), Fail> {
     let mut merged: Vec<Sheet> = vec![];
     for (resource, table) in sheets.drain(..) {
         match merged.last_mut() {
@@ -258,7 +260,9 @@ fn sorted(sheets: &mut Vec<Sheet>, by: &str) -> Result<(), Fail> {
 }
 
 async fn print_objects(ctx: &Ctx, asked: Asked, format: &Format) -> Result<(), Fail> {
-    let single = matches!(&asked, Asked::Objects(infos, _) if infos.len() == 1);
+    // Several files, or standard input, are a list also where they have one object.
+    let single = matches!(&asked, Asked::Objects(infos, _) if infos.len() == 1)
+        && (!ctx.names_files() || builder::means_one(ctx, &ctx.args));
     let (mut found, mut failures): (Vec<Value>, Vec<Fail>) = (vec![], vec![]);
     let ignore = ctx.flags.is("ignore-not-found");
     match asked {
@@ -317,159 +321,37 @@ pub(crate) fn items_of(list: &Value, resource: &Resource) -> Vec<Value> {
     value::list(list, "items").iter().map(with_kind).collect()
 }
 
-/// Prints what there is (unless `--watch-only`), then every change.
-async fn watch(ctx: &Ctx, asked: Asked, format: Option<Format>) -> Result<(), Fail> {
-    let (resource, path, first, start) = match asked {
-        Asked::Objects(infos, _) => match infos.as_slice() {
-            [info] => {
-                let selector = format!("metadata.name={}", info.name);
-                (info.resource.clone(), info.collection(), Ok(info.clone()), Some(selector))
-            }
-            many => {
-                for info in many {
-                    fetch(ctx, info, TABLE).await?;
-                }
-                return text(format!(
-                    "watch is only supported on individual resources and resource collections - {} resources were found",
-                    many.len()
-                ));
-            }
-        },
-        Asked::Lists(lists) => match lists.as_slice() {
-            [one] => (
-                one.resource.clone(),
-                paths::collection(&one.resource, &one.namespace),
-                Err(one.clone()),
-                None,
-            ),
-            _ => return text("you may only specify a single resource type"),
-        },
-    };
-    let accept = if format.is_some() { JSON } else { TABLE };
-    let pages = match &first {
-        Ok(info) => vec![fetch(ctx, info, accept).await?],
-        Err(listing) => pages(ctx, listing, accept).await?,
-    };
-    let mut view = View {
-        ctx,
-        head: Head::default(),
-        widths: Remembering::default(),
-        shown: Shown {
-            namespace: ctx.flags.is("all-namespaces") && resource.namespaced,
-            kind: ctx.flags.is("show-kind").then(|| resource.kind_group()),
-            ..shown(ctx)
-        },
-        events: ctx.flags.is("output-watch-events"),
-        format,
-        resource: resource.clone(),
-        started: false,
-    };
-    let version = match &first {
-        Ok(_) => "0".to_string(),
-        Err(_) => pages.first().map_or(String::new(), |p| value::text(p, "metadata.resourceVersion").into()),
-    };
-    if !ctx.flags.is("watch-only") {
-        for page in &pages {
-            view.page(page)?;
-        }
-    }
-    let mut query = builder::selectors(ctx);
-    query.retain(|(key, _)| start.is_none() || *key != "fieldSelector");
-    if let Some(selector) = &start {
-        query.push(("fieldSelector", selector));
-    }
-    query.extend([("resourceVersion", version.as_str()), ("watch", "true")]);
-    let mut events = ctx.api().await?.watch(&path, &query, accept).await?;
-    // The first event of one object's watch says what was just printed.
-    let mut skip = start.is_some();
-    ctx.output.flush().await;
-    while let Some(event) = events.next().await {
-        if std::mem::take(&mut skip) {
-            continue;
-        }
-        view.event(&event)?;
-        ctx.output.flush().await;
-    }
-    Ok(())
-}
-
-/// What a watch has printed so far.
-struct View<'a> {
-    ctx: &'a Ctx,
-    head: Head,
-    widths: Remembering,
-    shown: Shown,
-    events: bool,
-    format: Option<Format>,
-    resource: Arc<Resource>,
-    started: bool,
-}
-
-impl View<'_> {
-    fn page(&mut self, page: &Value) -> Result<(), Fail> {
-        if let Some(format) = &self.format {
-            let items =
-                if page.get("items").is_some() { items_of(page, &self.resource) } else { vec![page.clone()] };
-            for item in items {
-                let shown = if self.events { json!({"type": "ADDED", "object": item}) } else { item };
-                self.ctx.out(format.print(&shown, true)?);
-            }
-            return Ok(());
-        }
-        self.rows(page, "ADDED");
-        Ok(())
-    }
-
-    fn rows(&mut self, page: &Value, kind: &str) {
-        let head = Head::of(page);
-        if !head.is_empty() {
-            self.head = head;
-        }
-        let mut rows = vec![];
-        let found = value::list(page, "rows");
-        if !self.started && !self.shown.no_headers && !found.is_empty() {
-            let mut header = self.head.header(&self.shown);
-            if self.events {
-                header.insert(0, "EVENT".into());
-            }
-            rows.push(header);
-        }
-        self.started |= !found.is_empty();
-        for row in found {
-            let mut cells = self.head.row(row, &self.shown);
-            if self.events {
-                // As wide for every event, so that the columns stay where they are.
-                cells.insert(0, format!("{kind:<8}"));
-            }
-            rows.push(cells);
-        }
-        self.ctx.out(self.widths.rows(&rows));
-    }
-
-    fn event(&mut self, event: &Value) -> Result<(), Fail> {
-        let (kind, object) = (value::text(event, "type"), value::at(event, "object"));
-        match (&self.format, kind) {
-            (_, "BOOKMARK") => {}
-            (_, "ERROR") => {
-                return text(format!(
-                    "unable to decode an event from the watch stream: {}",
-                    quote(value::text(object, "message"))
-                ));
-            }
-            (Some(format), _) => {
-                let shown = if self.events { event.clone() } else { object.clone() };
-                self.ctx.out(format.print(&shown, true)?);
-            }
-            (None, _) => self.rows(object, kind),
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use crate::Env;
     use crate::testing::{Server, at, config_map};
     use serde_json::json;
+
+    #[tokio::test]
+    async fn one_object_of_standard_input_or_of_two_files_is_a_list() {
+        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+        let a = config_map("a", json!({}));
+        server.hold(&at("a"), a.clone());
+        for (file, text) in [("a.yaml", a.to_string()), ("empty.yaml", String::new())] {
+            std::fs::write(dir.path().join(file), text).unwrap();
+        }
+        let path = |file: &str| dir.path().join(file).display().to_string();
+        let (file, empty) = (path("a.yaml"), path("empty.yaml"));
+        let kind = ["get", "-o", "jsonpath={.kind}"];
+        for (files, want) in [
+            (vec!["-f", &file], "ConfigMap"),
+            (vec!["-f", "-"], "List"),
+            (vec!["-f", &file, "-f", &empty], "List"),
+        ] {
+            let words: Vec<&str> = kind.iter().copied().chain(files.iter().copied()).collect();
+            let said = server.kubectl_in(&words, &a.to_string(), Env::default()).await;
+            assert_eq!((said.code, said.out.as_str()), (0, want), "{files:?}: {said:?}");
+        }
+        std::fs::remove_file(&empty).unwrap();
+        let folder = dir.path().display().to_string();
+        let said = server.kubectl(&[&kind[..], &["-f", &folder]].concat()).await;
+        assert_eq!(said.out, "ConfigMap", "a folder with one manifest: {said:?}");
+    }
 
     #[tokio::test]
     async fn a_watch_prints_the_header_of_its_columns_once() {

@@ -21,6 +21,7 @@ pub(crate) mod exec;
 pub(crate) mod explain;
 pub(crate) mod expose;
 pub(crate) mod get;
+mod get_watch;
 mod image;
 pub(crate) mod info;
 pub(crate) mod kubeconfig;

@@ -1,0 +1,220 @@
+//! get --watch: what there is, and every change of it.
+
+use super::get::{Sheet, fetch, items_of, pages, shown, sorted};
+use crate::builder::{self, Asked, Info, Listing};
+use crate::ctx::Ctx;
+use crate::error::{Fail, text};
+use crate::gostr::quote;
+use crate::print::formats::Format;
+use crate::print::tab::Remembering;
+use crate::print::table::{Head, Shown};
+use crate::wire::api::{JSON, TABLE};
+use crate::wire::discovery::Resource;
+use crate::wire::paths;
+use api::value;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// What is watched.
+struct Watched {
+    resource: Arc<Resource>,
+    /// Of the collection.
+    path: String,
+    /// One object of it, or all.
+    first: Result<Info, Listing>,
+    /// The field selector of the one object.
+    selector: Option<String>,
+}
+
+async fn watched(ctx: &Ctx, asked: Asked) -> Result<Watched, Fail> {
+    match asked {
+        Asked::Objects(infos, _) => match infos.as_slice() {
+            [info] => {
+                let selector = format!("metadata.name={}", info.name);
+                let (resource, path) = (info.resource.clone(), info.collection());
+                Ok(Watched { resource, path, first: Ok(info.clone()), selector: Some(selector) })
+            }
+            many => {
+                for info in many {
+                    fetch(ctx, info, TABLE).await?;
+                }
+                text(format!(
+                    "watch is only supported on individual resources and resource collections - {} resources were found",
+                    many.len()
+                ))
+            }
+        },
+        Asked::Lists(lists) => match lists.as_slice() {
+            [one] => {
+                let path = paths::collection(&one.resource, &one.namespace);
+                Ok(Watched { resource: one.resource.clone(), path, first: Err(one.clone()), selector: None })
+            }
+            _ => text("you may only specify a single resource type"),
+        },
+    }
+}
+
+/// `--sort-by` orders the rows of what there is. Objects in a format are printed one by one, so
+/// that a list of them has no order, and neither has what comes later.
+fn in_order(ctx: &Ctx, resource: &Arc<Resource>, pages: Vec<Value>) -> Result<Vec<Value>, Fail> {
+    let mut sheets: Vec<Sheet> = pages.into_iter().map(|page| (resource.clone(), page)).collect();
+    sorted(&mut sheets, ctx.flags.text("sort-by"))?;
+    Ok(sheets.into_iter().map(|(_, page)| page).collect())
+}
+
+/// Prints what there is (unless `--watch-only`), then every change.
+pub(super) async fn run(ctx: &Ctx, asked: Asked, format: Option<Format>) -> Result<(), Fail> {
+    let sorts = !ctx.flags.text("sort-by").is_empty();
+    match ctx.flags.is("watch") {
+        _ if !sorts => {}
+        true => ctx.note("warning: --watch requested, --sort-by will be ignored for watch events received"),
+        false => ctx.note("warning: --watch-only requested, --sort-by will be ignored"),
+    }
+    let Watched { resource, path, first, selector: start } = watched(ctx, asked).await?;
+    let accept = if format.is_some() { JSON } else { TABLE };
+    let mut pages = match &first {
+        Ok(info) => vec![fetch(ctx, info, accept).await?],
+        Err(listing) => pages(ctx, listing, accept).await?,
+    };
+    if sorts && accept == TABLE {
+        pages = in_order(ctx, &resource, pages)?;
+    }
+    let mut view = View {
+        ctx,
+        head: Head::default(),
+        widths: Remembering::default(),
+        shown: Shown {
+            namespace: ctx.flags.is("all-namespaces") && resource.namespaced,
+            kind: ctx.flags.is("show-kind").then(|| resource.kind_group()),
+            ..shown(ctx)
+        },
+        events: ctx.flags.is("output-watch-events"),
+        format,
+        resource: resource.clone(),
+        started: false,
+    };
+    let version = match &first {
+        Ok(_) => "0".to_string(),
+        Err(_) => pages.first().map_or(String::new(), |p| value::text(p, "metadata.resourceVersion").into()),
+    };
+    if !ctx.flags.is("watch-only") {
+        for page in &pages {
+            view.page(page)?;
+        }
+    }
+    let mut query = builder::selectors(ctx);
+    query.retain(|(key, _)| start.is_none() || *key != "fieldSelector");
+    if let Some(selector) = &start {
+        query.push(("fieldSelector", selector));
+    }
+    query.extend([("resourceVersion", version.as_str()), ("watch", "true")]);
+    let mut events = ctx.api().await?.watch(&path, &query, accept).await?;
+    // The first event of one object's watch says what was just printed.
+    let mut skip = start.is_some();
+    ctx.output.flush().await;
+    while let Some(event) = events.next().await {
+        if std::mem::take(&mut skip) {
+            continue;
+        }
+        view.event(&event)?;
+        ctx.output.flush().await;
+    }
+    Ok(())
+}
+
+/// What a watch has printed so far.
+struct View<'a> {
+    ctx: &'a Ctx,
+    head: Head,
+    widths: Remembering,
+    shown: Shown,
+    events: bool,
+    format: Option<Format>,
+    resource: Arc<Resource>,
+    started: bool,
+}
+
+impl View<'_> {
+    fn page(&mut self, page: &Value) -> Result<(), Fail> {
+        if let Some(format) = &self.format {
+            let items =
+                if page.get("items").is_some() { items_of(page, &self.resource) } else { vec![page.clone()] };
+            for item in items {
+                let shown = if self.events { json!({"type": "ADDED", "object": item}) } else { item };
+                self.ctx.out(format.print(&shown, true)?);
+            }
+            return Ok(());
+        }
+        self.rows(page, "ADDED");
+        Ok(())
+    }
+
+    fn rows(&mut self, page: &Value, kind: &str) {
+        let head = Head::of(page);
+        if !head.is_empty() {
+            self.head = head;
+        }
+        let mut rows = vec![];
+        let found = value::list(page, "rows");
+        if !self.started && !self.shown.no_headers && !found.is_empty() {
+            let mut header = self.head.header(&self.shown);
+            if self.events {
+                header.insert(0, "EVENT".into());
+            }
+            rows.push(header);
+        }
+        self.started |= !found.is_empty();
+        for row in found {
+            let mut cells = self.head.row(row, &self.shown);
+            if self.events {
+                // As wide for every event, so that the columns stay where they are.
+                cells.insert(0, format!("{kind:<8}"));
+            }
+            rows.push(cells);
+        }
+        self.ctx.out(self.widths.rows(&rows));
+    }
+
+    fn event(&mut self, event: &Value) -> Result<(), Fail> {
+        let (kind, object) = (value::text(event, "type"), value::at(event, "object"));
+        match (&self.format, kind) {
+            (_, "BOOKMARK") => {}
+            (_, "ERROR") => {
+                return text(format!(
+                    "unable to decode an event from the watch stream: {}",
+                    quote(value::text(object, "message"))
+                ));
+            }
+            (Some(format), _) => {
+                let shown = if self.events { event.clone() } else { object.clone() };
+                self.ctx.out(format.print(&shown, true)?);
+            }
+            (None, _) => self.rows(object, kind),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Server;
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn a_watch_sorts_what_is_there_and_says_that_events_are_not_sorted() {
+        let row = |name: &str| json!({"cells": [name], "object": {"metadata": {"name": name}}});
+        let table = json!({"kind": "Table", "columnDefinitions": [{"name": "Name", "type": "string", "format": "name"}],
+            "rows": [row("b"), row("a")]});
+        let server = Server::start_with(move |asked| {
+            (asked.path.contains("configmaps") && !asked.query.contains("watch"))
+                .then(|| (200, table.clone()))
+        })
+        .await;
+        let said = server.kubectl(&["get", "cm", "-w", "--sort-by=.metadata.name"]).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "NAME\na\nb\n"), "{said:?}");
+        let told = "warning: --watch requested, --sort-by will be ignored for watch events received\n";
+        assert_eq!(said.err, told);
+        let said = server.kubectl(&["get", "cm", "--watch-only", "--sort-by=.metadata.name"]).await;
+        assert_eq!(said.err, "warning: --watch-only requested, --sort-by will be ignored\n");
+    }
+}
