@@ -18,6 +18,10 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
             return text(format!("--{flag} is not implemented in ropewalk's built-in kubectl"));
         }
     }
+    // Variables for functions, which are programs of a kustomization.
+    if ctx.flags.changed("env") {
+        return text("--env is not implemented in ropewalk's built-in kubectl");
+    }
     let built = build(&ctx.path(shown), shown).await?;
     built.warnings.iter().for_each(|warning| ctx.note(warning));
     let output = ctx.flags.text("output");

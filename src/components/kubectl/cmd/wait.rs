@@ -237,6 +237,9 @@ impl Goal {
 }
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
+    if ctx.flags.is("local") {
+        return text("--local cannot be used with wait: it waits for objects of the server");
+    }
     let goal = goal(ctx)?;
     let format = formats::of(ctx, false)?;
     let limit = match ctx.flags.text("timeout") {

@@ -1,0 +1,213 @@
+//! Which flags the code behind a verb reads, found in the sources, for the test of the table. That
+//! some code reads a flag is not enough: a verb that takes the flag and does not reach that code
+//! ignores it without a word.
+//!
+//! It reads rustfmt's form of the sources and follows names, not types: a method's name leads to
+//! every method of that name. So it may take a flag for read that is not; it misses no reader.
+
+use regex::Regex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// Methods of the standard library that methods of ours share their name with: they lead to ours
+/// only where the file names the type.
+const COMMON: [&str; 15] = [
+    "get", "insert", "is", "join", "list", "name", "next", "pairs", "pop", "push", "remove", "replace",
+    "run", "take", "text",
+];
+
+/// One function, or one constant.
+struct Item {
+    module: String,
+    /// The type whose method it is, or nothing.
+    owner: String,
+    name: String,
+    text: String,
+}
+
+pub(super) struct Code {
+    items: Vec<Item>,
+    /// What the files of a module import: the module that it is from, and its name.
+    imports: BTreeMap<String, Vec<(String, String)>>,
+    /// Every word in the files of a module.
+    words: BTreeMap<String, BTreeSet<String>>,
+    /// Module and function of each verb, by its path.
+    verbs: BTreeMap<String, (String, String)>,
+}
+
+fn regex(text: &str) -> Regex {
+    Regex::new(text).unwrap()
+}
+
+fn word_regex() -> Regex {
+    regex(r"\b[A-Za-z_]\w*\b")
+}
+
+impl Code {
+    /// Reads the sources of this room, without its tests and the table itself.
+    pub(super) fn of_room() -> Code {
+        let line = regex(r#"path: "([^"]*)".*Box::pin\((?:\w+::)*?(\w+)::(\w+)\(c\)\)"#);
+        let verbs = include_str!("verbs.rs").lines().filter_map(|text| line.captures(text));
+        let verbs = verbs.map(|c| (c[1].to_string(), (c[2].to_string(), c[3].to_string()))).collect();
+        let mut code = Code { items: vec![], imports: BTreeMap::new(), words: BTreeMap::new(), verbs };
+        code.folder(Path::new(env!("CARGO_MANIFEST_DIR")), "");
+        code
+    }
+
+    fn folder(&mut self, folder: &Path, above: &str) {
+        let own = folder.file_name().unwrap().to_string_lossy().into_owned();
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            match name.strip_suffix(".rs") {
+                Some("testing" | "tests") => {}
+                Some("mod") => self.file(&path, &own, above),
+                Some(module) => self.file(&path, module, &own),
+                None if path.is_dir() && name != "table" => self.folder(&path, &own),
+                None => {}
+            }
+        }
+    }
+
+    fn file(&mut self, path: &Path, module: &str, parent: &str) {
+        let text = std::fs::read_to_string(path).unwrap();
+        let text = text.split("\n#[cfg(test)]\nmod tests").next().unwrap();
+        let words = self.words.entry(module.to_string()).or_default();
+        words.extend(word_regex().find_iter(text).map(|word| word.as_str().to_string()));
+        let imports = self.imports.entry(module.to_string()).or_default();
+        for found in regex(r"(?m)^ *(?:pub(?:\([^)]*\))? )?use ([^;]+);").captures_iter(text) {
+            flatten(parent, &found[1], imports);
+        }
+        self.split(module, text);
+    }
+
+    /// Finds the functions and constants of a file. As rustfmt writes them, one ends at a brace
+    /// with the inset of its first line.
+    fn split(&mut self, module: &str, text: &str) {
+        let implementation = regex(r"^impl(?:<[^>]*>)? (?:[\w:<>, ]+ for )?(\w+)");
+        let function = regex(r"^( *)(?:pub(?:\([^)]*\))? )?(?:const )?(?:async )?fn (\w+)");
+        let constant = regex(r"^(?:pub(?:\([^)]*\))? )?(?:const|static) (\w+):");
+        let (lines, mut owner): (Vec<&str>, _) = (text.lines().collect(), String::new());
+        for (at, line) in lines.iter().enumerate() {
+            if let Some(found) = implementation.captures(line) {
+                owner = found[1].to_string();
+            } else if *line == "}" {
+                owner.clear();
+            }
+            let (name, inset, is_end): (String, String, &dyn Fn(&str) -> bool) =
+                if let Some(found) = function.captures(line) {
+                    (found[2].into(), found[1].into(), &|l| l.ends_with(['}', ';']))
+                } else if let Some(found) = constant.captures(line) {
+                    (found[1].into(), String::new(), &|l| l.ends_with(';'))
+                } else {
+                    continue;
+                };
+            let (brace, paren) = (format!("{inset}}}"), format!("{inset})"));
+            let ends =
+                |l: &&str| **l == brace || l.ends_with(';') && (l.starts_with(&paren) || l.starts_with("]"));
+            let length = match is_end(line) {
+                true => 1,
+                false => lines[at..].iter().position(|l| ends(&l)).unwrap_or(0) + 1,
+            };
+            let owner = if inset.is_empty() { String::new() } else { owner.clone() };
+            let text = lines[at..at + length].join("\n");
+            self.items.push(Item { module: module.into(), owner, name, text });
+        }
+    }
+
+    /// The items that an item names.
+    fn named(&self, item: &Item) -> Vec<usize> {
+        let bare = regex(r"//.*").replace_all(&item.text, "");
+        let bare = regex(r#""(?:[^"\\]|\\.)*""#).replace_all(&bare, "\"\"").into_owned();
+        let (mut of_modules, mut of_types, mut methods) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for found in regex(r"((?:\w+::)*)(\.?)\b([A-Za-z_]\w*)\b").captures_iter(&bare) {
+            let name = found[3].to_string();
+            match (found[1].trim_end_matches("::").rsplit("::").next().unwrap_or(""), &found[2]) {
+                ("", ".") => drop(methods.insert(name)),
+                ("Self", _) => drop(of_types.insert((item.owner.clone(), name))),
+                ("" | "self" | "super" | "crate", _) => {
+                    let imports = self.imports[&item.module].iter().filter(|(_, own)| *own == name);
+                    of_modules.extend(imports.cloned());
+                    of_modules.insert((item.module.clone(), name));
+                }
+                (before, _) => {
+                    of_types.insert((before.to_string(), name.clone()));
+                    of_modules.insert((before.to_string(), name));
+                }
+            }
+        }
+        let words = &self.words[&item.module];
+        let is_named = |other: &Item| {
+            let key = |place: &str| (place.to_string(), other.name.clone());
+            if other.owner.is_empty() {
+                return of_modules.contains(&key(&other.module));
+            }
+            let near = words.contains(&other.owner) || !COMMON.contains(&other.name.as_str());
+            of_types.contains(&key(&other.owner)) || (near && methods.contains(&other.name))
+        };
+        (0..self.items.len()).filter(|at| is_named(&self.items[*at])).collect()
+    }
+
+    /// The text of all functions that read flags.
+    pub(super) fn everything(&self) -> String {
+        joined(self.items.iter())
+    }
+
+    /// For each verb, by its path, the text of all functions that may run for it and read flags.
+    pub(super) fn readers(&self) -> BTreeMap<&str, String> {
+        let named: Vec<Vec<usize>> = self.items.iter().map(|item| self.named(item)).collect();
+        let mut found = BTreeMap::new();
+        for (verb, (module, function)) in &self.verbs {
+            let is_run =
+                |item: &Item| item.module == *module && item.owner.is_empty() && item.name == *function;
+            let mut reached: BTreeSet<usize> =
+                (0..self.items.len()).filter(|at| is_run(&self.items[*at])).collect();
+            assert!(!reached.is_empty(), "no function {module}::{function}");
+            let mut open: Vec<usize> = reached.iter().copied().collect();
+            while let Some(at) = open.pop() {
+                for next in &named[at] {
+                    // It tells the server of flags, whether the verb obeys them or not.
+                    let item = &self.items[*next];
+                    let manner = item.owner == "Ctx" && item.name == "api";
+                    if !manner && reached.insert(*next) {
+                        open.push(*next);
+                    }
+                }
+            }
+            found.insert(verb.as_str(), joined(reached.iter().map(|at| &self.items[*at])));
+        }
+        found
+    }
+}
+
+/// The text of the functions among these that read flags.
+fn joined<'a>(items: impl Iterator<Item = &'a Item>) -> String {
+    let reads = regex(r"\bflags\b|self\.flag\(");
+    let is_reader = |item: &&Item| reads.is_match(&item.text) && item.name == item.name.to_lowercase();
+    items.filter(is_reader).map(|item| item.text.as_str()).collect::<Vec<_>>().join("\n")
+}
+
+/// `a::{b, c::{d}}` as (a, b) and (c, d); `super` is the module above.
+fn flatten(above: &str, tree: &str, into: &mut Vec<(String, String)>) {
+    let (mut depth, mut start) = (0, 0);
+    for (at, letter) in tree.char_indices().chain([(tree.len(), ',')]) {
+        match letter {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                let one = tree[start..at].trim();
+                start = at + 1;
+                if let Some((path, inner)) = one.strip_suffix('}').and_then(|one| one.split_once('{')) {
+                    let last = path.trim_end_matches("::").rsplit("::").next().unwrap_or(above);
+                    flatten(if last == "super" { above } else { last }, inner, into);
+                } else if !one.is_empty() {
+                    let one = one.split(" as ").next().unwrap_or(one);
+                    let (path, name) = one.rsplit_once("::").unwrap_or((above, one));
+                    let last = path.rsplit("::").next().unwrap_or(path);
+                    into.push((if last == "super" { above } else { last }.into(), name.into()));
+                }
+            }
+            _ => {}
+        }
+    }
+}
