@@ -35,12 +35,9 @@ pub(super) struct Code {
     verbs: BTreeMap<String, (String, String)>,
 }
 
+/// Names are of ASCII letters, which is quicker to match.
 fn regex(text: &str) -> Regex {
-    Regex::new(text).unwrap()
-}
-
-fn word_regex() -> Regex {
-    regex(r"\b[A-Za-z_]\w*\b")
+    Regex::new(&text.replace(r"\w", "[A-Za-z0-9_]")).unwrap()
 }
 
 impl Code {
@@ -73,7 +70,7 @@ impl Code {
         let text = std::fs::read_to_string(path).unwrap();
         let text = text.split("\n#[cfg(test)]\nmod tests").next().unwrap();
         let words = self.words.entry(module.to_string()).or_default();
-        words.extend(word_regex().find_iter(text).map(|word| word.as_str().to_string()));
+        words.extend(regex(r"[A-Za-z_]\w*").find_iter(text).map(|word| word.as_str().to_string()));
         let imports = self.imports.entry(module.to_string()).or_default();
         for found in regex(r"(?m)^ *(?:pub(?:\([^)]*\))? )?use ([^;]+);").captures_iter(text) {
             flatten(parent, &found[1], imports);
@@ -84,7 +81,7 @@ impl Code {
     /// Finds the functions and constants of a file. As rustfmt writes them, one ends at a brace
     /// with the inset of its first line.
     fn split(&mut self, module: &str, text: &str) {
-        let implementation = regex(r"^impl(?:<[^>]*>)? (?:[\w:<>, ]+ for )?(\w+)");
+        let implementation = regex(r"^impl(?:<[^>]*>)? (?:[A-Za-z0-9_:<>, ]+ for )?(\w+)");
         let function = regex(r"^( *)(?:pub(?:\([^)]*\))? )?(?:const )?(?:async )?fn (\w+)");
         let constant = regex(r"^(?:pub(?:\([^)]*\))? )?(?:const|static) (\w+):");
         let (lines, mut owner): (Vec<&str>, _) = (text.lines().collect(), String::new());
@@ -94,20 +91,19 @@ impl Code {
             } else if *line == "}" {
                 owner.clear();
             }
-            let (name, inset, is_end): (String, String, &dyn Fn(&str) -> bool) =
-                if let Some(found) = function.captures(line) {
-                    (found[2].into(), found[1].into(), &|l| l.ends_with(['}', ';']))
-                } else if let Some(found) = constant.captures(line) {
-                    (found[1].into(), String::new(), &|l| l.ends_with(';'))
-                } else {
-                    continue;
-                };
+            let (name, inset, one_line) = if let Some(found) = function.captures(line) {
+                (found[2].to_string(), found[1].to_string(), line.ends_with(['}', ';']))
+            } else if let Some(found) = constant.captures(line) {
+                (found[1].to_string(), String::new(), line.ends_with(';'))
+            } else {
+                continue;
+            };
             let (brace, paren) = (format!("{inset}}}"), format!("{inset})"));
             let ends =
-                |l: &&str| **l == brace || l.ends_with(';') && (l.starts_with(&paren) || l.starts_with("]"));
-            let length = match is_end(line) {
+                |l: &str| l == brace || l.ends_with(';') && (l.starts_with(&paren) || l.starts_with("]"));
+            let length = match one_line {
                 true => 1,
-                false => lines[at..].iter().position(|l| ends(&l)).unwrap_or(0) + 1,
+                false => lines[at..].iter().position(|l| ends(l)).unwrap_or(0) + 1,
             };
             let owner = if inset.is_empty() { String::new() } else { owner.clone() };
             let text = lines[at..at + length].join("\n");
@@ -115,37 +111,44 @@ impl Code {
         }
     }
 
-    /// The items that an item names.
-    fn named(&self, item: &Item) -> Vec<usize> {
-        let bare = regex(r"//.*").replace_all(&item.text, "");
-        let bare = regex(r#""(?:[^"\\]|\\.)*""#).replace_all(&bare, "\"\"").into_owned();
-        let (mut of_modules, mut of_types, mut methods) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        for found in regex(r"((?:\w+::)*)(\.?)\b([A-Za-z_]\w*)\b").captures_iter(&bare) {
-            let name = found[3].to_string();
-            match (found[1].trim_end_matches("::").rsplit("::").next().unwrap_or(""), &found[2]) {
-                ("", ".") => drop(methods.insert(name)),
-                ("Self", _) => drop(of_types.insert((item.owner.clone(), name))),
-                ("" | "self" | "super" | "crate", _) => {
-                    let imports = self.imports[&item.module].iter().filter(|(_, own)| *own == name);
-                    of_modules.extend(imports.cloned());
-                    of_modules.insert((item.module.clone(), name));
-                }
-                (before, _) => {
-                    of_types.insert((before.to_string(), name.clone()));
-                    of_modules.insert((before.to_string(), name));
-                }
+    /// For each item, the items that it names.
+    fn named(&self) -> Vec<Vec<usize>> {
+        let (mut functions, mut methods): (BTreeMap<_, Vec<usize>>, BTreeMap<&str, Vec<usize>>) =
+            Default::default();
+        for (at, item) in self.items.iter().enumerate() {
+            let place = if item.owner.is_empty() { &item.module } else { &item.owner };
+            functions.entry((place.as_str(), item.name.as_str())).or_default().push(at);
+            if !item.owner.is_empty() {
+                methods.entry(item.name.as_str()).or_default().push(at);
             }
         }
-        let words = &self.words[&item.module];
-        let is_named = |other: &Item| {
-            let key = |place: &str| (place.to_string(), other.name.clone());
-            if other.owner.is_empty() {
-                return of_modules.contains(&key(&other.module));
+        let (comment, literal) = (regex(r"//.*"), regex(r#""(?:[^"\\]|\\.)*""#));
+        let path = regex(r"((?:\w+::)*)(\.?)([A-Za-z_]\w*)");
+        let of_item = |item: &Item| {
+            let mut found = BTreeSet::new();
+            let bare = literal.replace_all(&comment.replace_all(&item.text, ""), "\"\"").into_owned();
+            for parts in path.captures_iter(&bare) {
+                let name = parts.get(3).map_or("", |name| name.as_str());
+                let mut add = |place: &str| found.extend(functions.get(&(place, name)).into_iter().flatten());
+                match (parts[1].trim_end_matches("::").rsplit("::").next().unwrap_or(""), &parts[2]) {
+                    ("", ".") => {
+                        let words = &self.words[&item.module];
+                        let near = |at: &&usize| words.contains(&self.items[**at].owner);
+                        let all = methods.get(name).into_iter().flatten();
+                        found.extend(all.filter(|at| !COMMON.contains(&name) || near(at)));
+                    }
+                    ("Self", _) => add(&item.owner),
+                    ("" | "self" | "super" | "crate", _) => {
+                        add(&item.module);
+                        let imports = self.imports[&item.module].iter().filter(|(_, own)| own == name);
+                        imports.for_each(|(module, _)| add(module));
+                    }
+                    (before, _) => add(before),
+                }
             }
-            let near = words.contains(&other.owner) || !COMMON.contains(&other.name.as_str());
-            of_types.contains(&key(&other.owner)) || (near && methods.contains(&other.name))
+            found.into_iter().collect()
         };
-        (0..self.items.len()).filter(|at| is_named(&self.items[*at])).collect()
+        self.items.iter().map(of_item).collect()
     }
 
     /// The text of all functions that read flags.
@@ -155,7 +158,7 @@ impl Code {
 
     /// For each verb, by its path, the text of all functions that may run for it and read flags.
     pub(super) fn readers(&self) -> BTreeMap<&str, String> {
-        let named: Vec<Vec<usize>> = self.items.iter().map(|item| self.named(item)).collect();
+        let named = self.named();
         let mut found = BTreeMap::new();
         for (verb, (module, function)) in &self.verbs {
             let is_run =
