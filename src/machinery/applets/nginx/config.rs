@@ -28,6 +28,8 @@ pub(super) struct Server {
     pub error_pages: Vec<(u16, String)>,
     pub access_log: bool,
     pub charset: Option<String>,
+    /// `default_type`: of paths whose ending says nothing.
+    pub default_type: String,
 }
 
 impl Default for Server {
@@ -42,6 +44,7 @@ impl Default for Server {
             error_pages: Vec::new(),
             access_log: true,
             charset: None,
+            default_type: "application/octet-stream".into(), // as the file nginx.conf of nginx' image says
         }
     }
 }
@@ -53,6 +56,7 @@ pub(super) struct Location {
     /// `return CODE [TEXT]`.
     pub answer: Option<(u16, Text)>,
     pub access_log: Option<bool>,
+    pub default_type: Option<String>,
 }
 
 impl Config {
@@ -72,8 +76,12 @@ impl Config {
         let bare =
             host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(host, |(h, _)| h);
         let bare = bare.trim_end_matches('.').to_ascii_lowercase();
-        let named =
-            |fits: fn(&str, &str) -> bool| here().find(|s| s.names.iter().any(|name| fits(name, &bare)));
+        // Of the names that fit the longest one wins, and of equal ones the first.
+        let named = |fits: fn(&str, &str) -> bool| {
+            let names = here().flat_map(|server| server.names.iter().map(move |name| (name, server)));
+            let fitting = names.filter(|(name, _)| fits(name, &bare));
+            fitting.min_by_key(|(name, _)| std::cmp::Reverse(name.len())).map(|(_, server)| server)
+        };
         named(|name, host| name == host)
             .or_else(|| named(|name, host| name.strip_prefix('*').is_some_and(|end| host.ends_with(end))))
             .or_else(|| {
@@ -217,7 +225,14 @@ fn parse(text: &str) -> Result<Config, Fault> {
                     open.server.locations.push(done);
                 }
             }
-            ("}", []) if open.is_some() => servers.extend(open.take().map(|open| open.server)),
+            ("}", []) if open.is_some() => {
+                let server = open.take().map(|open| open.server);
+                if server.as_ref().is_some_and(|server| server.listens.is_empty()) {
+                    let what = "this server listens on IPv6 only, which pods do not have: add \"listen 80;\"";
+                    return Err((what.into(), line));
+                }
+                servers.extend(server);
+            }
             (";", [name, values @ ..]) => match &mut open {
                 Some(open) => apply(open, location.as_mut(), name, values).map_err(|what| (what, line))?,
                 None => return Err(unknown(name)),
@@ -257,7 +272,13 @@ fn apply(
                     "server_name \"{pattern}\": patterns are not implemented by Ropewalk's nginx"
                 ));
             }
-            server.names.extend(names.iter().map(|name| name.to_ascii_lowercase()));
+            for name in names.iter().map(|name| name.to_ascii_lowercase()) {
+                match name.strip_prefix('.') {
+                    // nginx' short form for both.
+                    Some(bare) => server.names.extend([bare.to_string(), format!("*.{bare}")]),
+                    None => server.names.push(name),
+                }
+            }
         }
         ("error_page", [codes @ .., path], None) if !codes.is_empty() && path.starts_with('/') => {
             for code in codes {
@@ -285,6 +306,8 @@ fn apply(
         ("error_log", ["/dev/stderr" | "stderr" | "/var/log/nginx/error.log", ..], _) => {}
         ("charset", ["off"], None) => server.charset = None,
         ("charset", [charset], None) => server.charset = Some((*charset).to_string()),
+        ("default_type", [kind], Some(location)) => location.default_type = Some((*kind).to_string()),
+        ("default_type", [kind], None) => server.default_type = (*kind).to_string(),
         ("root", [path], Some(location)) => location.root = Some(path.into()),
         ("root", [path], None) => server.root = path.into(),
         ("index", names @ [_, ..], here) => {
@@ -302,7 +325,7 @@ fn apply(
                     first
                         .parse::<u16>()
                         .ok()
-                        .filter(|code| (100..1000).contains(code))
+                        .filter(|code| (200..1000).contains(code))
                         .ok_or_else(|| format!("invalid return code \"{first}\""))?,
                     text.join(" "),
                 ),
@@ -328,12 +351,18 @@ fn apply(
 }
 
 fn listen(server: &mut Server, address: &str, parameters: &[&str]) -> Result<(), String> {
-    let wrong = |what: &str| format!("{what} in \"{address}\" of the \"listen\" directive");
     if let Some(parameter) =
         parameters.iter().find(|p| **p != "default_server" && !p.starts_with("ipv6only="))
     {
         return Err(format!("\"listen {address} {parameter}\" is not implemented by Ropewalk's nginx"));
     }
+    let (address, shown) = match address.strip_prefix("[::]") {
+        // This socket takes IPv4, too.
+        Some(port) if parameters.contains(&"ipv6only=off") => (format!("*{port}"), address),
+        _ => (address.to_string(), address),
+    };
+    let wrong = |what: &str| format!("{what} in \"{shown}\" of the \"listen\" directive");
+    let address = address.as_str();
     if address.starts_with('[') {
         return Ok(()); // pods have IPv4 addresses only
     }
@@ -388,6 +417,8 @@ mod tests {
             "error_page 404 =200 /x",
             "error_page 404 http://h/x",
             "return 200 $nobody",
+            "return 101 x",
+            "listen [::]:80",
             "try_files $uri /",
             "location = /x {} #",
         ] {
@@ -412,6 +443,41 @@ mod tests {
             assert_eq!(at(0, host).as_deref(), Some(name), "{host}");
         }
         assert_eq!(at(1, "b").as_deref(), Some("a"), "the only one there");
+    }
+
+    #[test]
+    fn the_longest_wildcard_wins() {
+        let text = "server { listen 80; server_name *.org; }\n\
+                    server { listen 80; server_name .example.org; }\n\
+                    server { listen 80; server_name www.*; }\nserver { listen 80; server_name www.example.*; }";
+        let config = parse(text).unwrap();
+        let named = |host: &str| config.server(config.addresses()[0], host).map(|s| s.names[0].as_str());
+        for (host, name) in [
+            ("x.org", "*.org"),
+            ("zz.example.org", "example.org"),
+            ("example.org", "example.org"),
+            ("www.example.com", "www.example.*"),
+            ("www.other.com", "www.*"),
+        ] {
+            assert_eq!(named(host), Some(name), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_socket_of_both_families_takes_ipv4() {
+        let listens = |directives: &str| {
+            let mut config = parse(&format!("server {{ {directives} }}")).unwrap();
+            config
+                .servers
+                .remove(0)
+                .listens
+                .into_iter()
+                .map(|(address, _)| address.to_string())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(listens("listen [::]:8080 ipv6only=off;"), ["0.0.0.0:8080"]);
+        assert_eq!(listens("listen 80; listen [::]:80;"), ["0.0.0.0:80"]);
+        assert_eq!(parse("server {\n listen [::]:80;\n}").unwrap_err().1, 3);
     }
 
     #[test]

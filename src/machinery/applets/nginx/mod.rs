@@ -275,7 +275,10 @@ async fn connection(
                     let length = response.body().size_hint().exact().unwrap_or(0);
                     log(peer, &request, response.status().as_u16(), length);
                 }
-                Ok(response)
+                match response.extensions().get::<serve::Closes>().is_some() {
+                    true => Err(std::io::Error::from(std::io::ErrorKind::ConnectionAborted)),
+                    false => Ok(response),
+                }
             }
             // Its server is gone since the configuration was read again.
             None => Err(std::io::Error::from(std::io::ErrorKind::ConnectionAborted)),

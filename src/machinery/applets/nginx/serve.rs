@@ -1,7 +1,7 @@
 //! From a request to a file.
 
 use super::config::{Location, Server};
-use super::text::Around;
+use super::text::{Around, host};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::{Body, Frame, SizeHint};
@@ -71,6 +71,10 @@ impl Body for Content {
 #[derive(Clone)]
 pub(super) struct Unlogged;
 
+/// Marks an answer that is not sent: the connection ends without a byte (`return 444`).
+#[derive(Clone)]
+pub(super) struct Closes;
+
 /// The answer to one request. Never fails: faults are answers.
 pub(super) fn answer<B>(server: &Server, request: &Request<B>, ends: Ends) -> Response<Content> {
     let Some((path, relative)) = safe_path(request.uri().path()) else {
@@ -80,12 +84,13 @@ pub(super) fn answer<B>(server: &Server, request: &Request<B>, ends: Ends) -> Re
     let status = response.status();
     let own = server.error_pages.iter().find(|(code, _)| *code == status.as_u16());
     if let Some((path, relative)) = own.and_then(|(_, path)| safe_path(path)) {
-        let told = at(server, request, ends, &path, relative);
+        let told = at(server, &for_error_page(request), ends, &path, relative);
         if told.status().is_success() {
             response = told;
             *response.status_mut() = status;
         }
     }
+    make_absolute(&mut response, request, ends);
     if let Some(charset) = &server.charset
         && let Some(kind) = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok())
         && (kind.starts_with("text/") || kind == "application/javascript")
@@ -98,6 +103,34 @@ pub(super) fn answer<B>(server: &Server, request: &Request<B>, ends: Ends) -> Re
         response.extensions_mut().insert(Unlogged);
     }
     response
+}
+
+/// The request for an error page: always for all of it.
+fn for_error_page<B>(request: &Request<B>) -> Request<()> {
+    let mut other = Request::new(());
+    *other.method_mut() = if request.method() == Method::HEAD { Method::HEAD } else { Method::GET };
+    *other.uri_mut() = request.uri().clone();
+    *other.headers_mut() = request.headers().clone();
+    for name in [header::RANGE, header::IF_RANGE, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE] {
+        other.headers_mut().remove(name);
+    }
+    other
+}
+
+/// Puts scheme, host and port before a path to go to, as nginx does (`absolute_redirect on`).
+fn make_absolute<B>(response: &mut Response<Content>, request: &Request<B>, ends: Ends) {
+    let path = response.headers().get(header::LOCATION).and_then(|to| to.to_str().ok());
+    let Some(path) = path.filter(|path| path.starts_with('/')) else { return };
+    let host = match host(request.headers(), request.uri()) {
+        host if host.is_empty() => ends.local.ip().to_string(),
+        host => host,
+    };
+    let port = match ends.local.port() {
+        80 => String::new(),
+        port => format!(":{port}"),
+    };
+    let to = format!("http://{host}{port}{path}");
+    set(response, header::LOCATION, to);
 }
 
 /// Both ends of a connection.
@@ -120,6 +153,7 @@ fn at<B>(
     relative: PathBuf,
 ) -> Response<Content> {
     let location = location_of(server, path);
+    let default = location.and_then(|l| l.default_type.as_ref()).unwrap_or(&server.default_type);
     if let Some((code, text)) = server.answer.as_ref().or(location.and_then(|l| l.answer.as_ref())) {
         let around = Around {
             method: request.method(),
@@ -130,9 +164,9 @@ fn at<B>(
             peer: ends.peer,
             local: ends.local,
         };
-        return fixed(*code, &text.fill(&around));
+        return fixed(*code, &text.fill(&around), mime(Path::new(path), default));
     }
-    if request.method() != Method::GET && request.method() != Method::HEAD {
+    if !matches!(*request.method(), Method::GET | Method::HEAD | Method::POST) {
         return page(StatusCode::METHOD_NOT_ALLOWED);
     }
     let root = location.and_then(|l| l.root.as_ref()).unwrap_or(&server.root);
@@ -154,7 +188,8 @@ fn at<B>(
     } else if path.ends_with('/') {
         return page(StatusCode::NOT_FOUND); // a file is no directory
     }
-    match send(&file, request) {
+    match send(&file, request, default) {
+        Ok(_) if request.method() == Method::POST => page(StatusCode::METHOD_NOT_ALLOWED),
         Ok(response) => response,
         Err(e) if e.kind() == ErrorKind::NotFound || e.kind() == ErrorKind::NotADirectory => {
             page(StatusCode::NOT_FOUND)
@@ -201,36 +236,44 @@ fn page(status: StatusCode) -> Response<Content> {
     of(status, "text/html", Content::text(html))
 }
 
-fn fixed(code: u16, text: &str) -> Response<Content> {
+/// The answer of `return`. `kind` is the type of a text. As nginx (`ngx_http_script_return_code`):
+/// only an error has a page where there is no text.
+fn fixed(code: u16, text: &str, kind: &str) -> Response<Content> {
     let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    if status.is_redirection() {
+    if code == 444 {
+        let mut closed = page(status);
+        closed.extensions_mut().insert(Closes);
+        return closed;
+    }
+    if matches!(code, 301..=303 | 307 | 308) {
         let mut moved = page(status);
         if let Ok(to) = HeaderValue::try_from(text) {
             moved.headers_mut().insert(header::LOCATION, to);
         }
         return moved;
     }
-    match text.is_empty() {
+    match text.is_empty() && code >= 400 {
         true => page(status),
-        false => of(status, "text/plain", Content::text(text.to_string())),
+        false => of(status, kind, Content::text(text.to_string())),
     }
 }
 
-fn of(status: StatusCode, kind: &'static str, content: Content) -> Response<Content> {
+fn of(status: StatusCode, kind: &str, content: Content) -> Response<Content> {
     let mut response = Response::new(content);
     *response.status_mut() = status;
     response.headers_mut().insert(header::SERVER, HeaderValue::from_static("nginx"));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    set(&mut response, header::CONTENT_TYPE, kind.into());
     response
 }
 
-fn send<B>(path: &Path, request: &Request<B>) -> io::Result<Response<Content>> {
+fn send<B>(path: &Path, request: &Request<B>, default: &str) -> io::Result<Response<Content>> {
     // A named pipe would wait for a writer, and all other requests with it.
     let mut file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     let found = file.metadata()?;
     if !found.is_file() {
         return Err(ErrorKind::NotFound.into());
     }
+    let kind = mime(path, default);
     let (length, modified) = (found.len(), found.modified().unwrap_or(UNIX_EPOCH));
     let seconds = modified.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let etag = format!("\"{seconds:x}-{length:x}\"");
@@ -244,7 +287,7 @@ fn send<B>(path: &Path, request: &Request<B>) -> io::Result<Response<Content>> {
         None => asked(header::IF_MODIFIED_SINCE) == Some(&changed),
     };
     let mut response = if known {
-        of(StatusCode::NOT_MODIFIED, mime(path), Content::text(""))
+        of(StatusCode::NOT_MODIFIED, kind, Content::text(""))
     } else {
         // RFC 9110, 13.1.5: a part is good only for who has the rest of this version. A weak tag
         // never fits.
@@ -259,13 +302,13 @@ fn send<B>(path: &Path, request: &Request<B>) -> io::Result<Response<Content>> {
             Some(Range::Part(first, last)) => {
                 file.seek(SeekFrom::Start(first))?;
                 let part = Content { file: Some(file), bytes: Bytes::new(), left: last - first + 1 };
-                let mut response = of(StatusCode::PARTIAL_CONTENT, mime(path), part);
+                let mut response = of(StatusCode::PARTIAL_CONTENT, kind, part);
                 set(&mut response, header::CONTENT_RANGE, format!("bytes {first}-{last}/{length}"));
                 response
             }
             Some(Range::Whole) | None => {
                 let whole = Content { file: Some(file), bytes: Bytes::new(), left: length };
-                of(StatusCode::OK, mime(path), whole)
+                of(StatusCode::OK, kind, whole)
             }
         }
     };
@@ -304,7 +347,8 @@ fn parse_range(text: &str, length: u64) -> Range {
     if first > last || first >= length { Range::Unsatisfiable } else { Range::Part(first, last) }
 }
 
-fn mime(path: &Path) -> &'static str {
+/// The type that a path's ending says, else `default`.
+fn mime<'a>(path: &Path, default: &'a str) -> &'a str {
     match path.extension().and_then(|e| e.to_str()).unwrap_or("") {
         "html" | "htm" => "text/html",
         "css" => "text/css",
@@ -320,137 +364,9 @@ fn mime(path: &Path) -> &'static str {
         "wasm" => "application/wasm",
         "xml" => "text/xml",
         "pdf" => "application/pdf",
-        _ => "application/octet-stream",
+        _ => default,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ENDS: Ends = Ends {
-        peer: SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4000),
-        local: SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 80),
-    };
-
-    fn serving(dir: &tempfile::TempDir) -> Server {
-        Server { root: dir.path().into(), ..Server::default() }
-    }
-
-    fn status(server: &Server, path: &str) -> u16 {
-        answer(server, &Request::get(path).body(()).unwrap(), ENDS).status().as_u16()
-    }
-
-    #[test]
-    fn a_detour_leads_past_no_location() {
-        let dir = tempfile::tempdir().unwrap();
-        for path in ["private", "x"] {
-            std::fs::create_dir(dir.path().join(path)).unwrap();
-        }
-        std::fs::write(dir.path().join("private/f"), "secret").unwrap();
-        let refused = Location {
-            answer: Some((403, super::super::text::Text::parse("").unwrap())),
-            ..Location::default()
-        };
-        let server = Server { locations: vec![("/private".into(), refused)], ..serving(&dir) };
-        for path in [
-            "/private/f",
-            "/x/../private/f",
-            "//private/f",
-            "/./private/f",
-            "/x/%2e%2e/private//f",
-            "/%70rivate/f",
-        ] {
-            assert_eq!(status(&server, path), 403, "{path}");
-        }
-        assert_eq!(status(&server, "/x/../nothing"), 404);
-    }
-
-    #[test]
-    fn what_is_no_plain_file_is_not_found_at_once() {
-        let dir = tempfile::tempdir().unwrap();
-        nix::unistd::mkfifo(&dir.path().join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert_eq!(status(&serving(&dir), "/fifo"), 404);
-    }
-
-    #[test]
-    fn a_server_has_its_own_error_pages_log_and_charset() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("lost.html"), "lost").unwrap();
-        let server = Server {
-            error_pages: vec![(404, "/lost.html".into())],
-            access_log: false,
-            charset: Some("utf-8".into()),
-            ..serving(&dir)
-        };
-        let response = answer(&server, &Request::get("/nope").body(()).unwrap(), ENDS);
-        assert_eq!((response.status().as_u16(), response.body().left), (404, 4));
-        assert_eq!(response.headers()[header::CONTENT_TYPE], "text/html; charset=utf-8");
-        assert!(response.extensions().get::<Unlogged>().is_some());
-    }
-
-    #[test]
-    fn nobody_gets_out_of_the_root() {
-        assert_eq!(safe_path("/a/%2e%2e/b").map(|(_, p)| p), Some("b".into()));
-        assert_eq!(safe_path("/../etc/passwd"), None);
-        assert_eq!(safe_path("/%00"), None);
-    }
-
-    #[test]
-    fn ranges_are_those_of_rfc_9110() {
-        assert_eq!(parse_range("bytes=0-4", 10), Range::Part(0, 4));
-        assert_eq!(parse_range("bytes=5-", 10), Range::Part(5, 9));
-        assert_eq!(parse_range("bytes=-3", 10), Range::Part(7, 9));
-        assert_eq!(parse_range("bytes=10-", 10), Range::Unsatisfiable);
-        assert_eq!(parse_range("lines=1-2", 10), Range::Whole);
-    }
-
-    #[test]
-    fn a_directory_answers_with_its_index() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("sub")).unwrap();
-        std::fs::write(dir.path().join("sub/index.html"), "hello").unwrap();
-        let server = serving(&dir);
-        let ask = |path: &str| {
-            let response = answer(&server, &Request::get(path).body(()).unwrap(), ENDS);
-            (response.status().as_u16(), response.body().left)
-        };
-        assert_eq!(ask("/sub/"), (200, 5));
-        assert_eq!(ask("/sub").0, 301);
-        assert_eq!(ask("/sub/index.html"), (200, 5));
-        assert_eq!(ask("/sub/index.html/").0, 404);
-        let moved = answer(&server, &Request::get("/sub?a=%20b").body(()).unwrap(), ENDS);
-        assert_eq!(moved.headers()[header::LOCATION], "/sub/?a=%20b");
-        assert_eq!(ask("/").0, 403);
-        assert_eq!(ask("/nope").0, 404);
-    }
-
-    #[test]
-    fn a_known_page_is_not_sent_again() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("page"), "hello").unwrap();
-        let server = serving(&dir);
-        let ask = |name: header::HeaderName, value: &str| {
-            answer(&server, &Request::get("/page").header(name, value).body(()).unwrap(), ENDS)
-        };
-        let first = ask(header::ACCEPT, "*/*");
-        let get = |name| first.headers()[name].to_str().unwrap().to_string();
-        let (tag, date) = (get("etag"), get("last-modified"));
-        assert_eq!(ask(header::IF_NONE_MATCH, &format!("\"other\", W/{tag}")).status(), 304);
-        assert_eq!(ask(header::IF_NONE_MATCH, "\"other\"").status(), 200);
-        assert_eq!(ask(header::IF_MODIFIED_SINCE, &date).status(), 304);
-        assert_eq!(ask(header::IF_MODIFIED_SINCE, "Thu, 01 Jan 1970 00:00:00 GMT").status(), 200);
-        assert_eq!(ask(header::RANGE, "bytes=1-2").status(), 206);
-        for (version, status) in [
-            (tag.as_str(), 206),
-            (date.as_str(), 206),
-            ("\"other\"", 200),
-            (&format!("W/{tag}"), 200),
-            ("Thu, 01 Jan 1970 00:00:00 GMT", 200),
-        ] {
-            let part = Request::get("/page").header(header::RANGE, "bytes=1-2");
-            let part = part.header(header::IF_RANGE, version).body(()).unwrap();
-            assert_eq!(answer(&server, &part, ENDS).status(), status, "{version}");
-        }
-    }
-}
+mod tests;

@@ -1,0 +1,164 @@
+use super::*;
+
+const ENDS: Ends = Ends {
+    peer: SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4000),
+    local: SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 80),
+};
+
+fn serving(dir: &tempfile::TempDir) -> Server {
+    Server { root: dir.path().into(), ..Server::default() }
+}
+
+fn status(server: &Server, path: &str) -> u16 {
+    answer(server, &Request::get(path).body(()).unwrap(), ENDS).status().as_u16()
+}
+
+#[test]
+fn a_detour_leads_past_no_location() {
+    let dir = tempfile::tempdir().unwrap();
+    for path in ["private", "x"] {
+        std::fs::create_dir(dir.path().join(path)).unwrap();
+    }
+    std::fs::write(dir.path().join("private/f"), "secret").unwrap();
+    let refused =
+        Location { answer: Some((403, super::super::text::Text::parse("").unwrap())), ..Location::default() };
+    let server = Server { locations: vec![("/private".into(), refused)], ..serving(&dir) };
+    for path in [
+        "/private/f",
+        "/x/../private/f",
+        "//private/f",
+        "/./private/f",
+        "/x/%2e%2e/private//f",
+        "/%70rivate/f",
+    ] {
+        assert_eq!(status(&server, path), 403, "{path}");
+    }
+    assert_eq!(status(&server, "/x/../nothing"), 404);
+}
+
+#[test]
+fn what_is_no_plain_file_is_not_found_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    nix::unistd::mkfifo(&dir.path().join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert_eq!(status(&serving(&dir), "/fifo"), 404);
+}
+
+#[test]
+fn a_server_has_its_own_error_pages_log_and_charset() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("lost.html"), "lost").unwrap();
+    let server = Server {
+        error_pages: vec![(404, "/lost.html".into())],
+        access_log: false,
+        charset: Some("utf-8".into()),
+        ..serving(&dir)
+    };
+    let response = answer(&server, &Request::get("/nope").body(()).unwrap(), ENDS);
+    assert_eq!((response.status().as_u16(), response.body().left), (404, 4));
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "text/html; charset=utf-8");
+    assert!(response.extensions().get::<Unlogged>().is_some());
+}
+
+#[test]
+fn an_error_page_is_sent_as_a_whole_and_by_any_method() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("lost.html"), "lost").unwrap();
+    let server =
+        Server { error_pages: vec![(404, "/lost.html".into()), (405, "/lost.html".into())], ..serving(&dir) };
+    let ask = |method: &str, path: &str| {
+        let request = Request::builder().method(method).uri(path).header(header::RANGE, "bytes=0-1");
+        let response = answer(&server, &request.body(()).unwrap(), ENDS);
+        assert!(!response.headers().contains_key(header::CONTENT_RANGE));
+        (response.status().as_u16(), response.body().left)
+    };
+    assert_eq!(ask("GET", "/nope"), (404, 4));
+    assert_eq!(ask("POST", "/nope"), (404, 4));
+    assert_eq!(ask("POST", "/lost.html"), (405, 4));
+    assert_eq!(ask("PUT", "/nope"), (405, 4));
+}
+
+#[test]
+fn return_answers_as_nginx_does() {
+    let returning = |code, text: &str, path: &str| {
+        let answered = Location {
+            answer: Some((code, super::super::text::Text::parse(text).unwrap())),
+            ..Location::default()
+        };
+        let server = Server { locations: vec![("/".into(), answered)], ..Server::default() };
+        answer(&server, &Request::get(path).header(header::HOST, "Web:8080").body(()).unwrap(), ENDS)
+    };
+    for (code, length) in [(200, 0), (204, 0), (202, 0), (304, 0)] {
+        assert_eq!(returning(code, "", "/healthz").body().left, length, "{code}");
+    }
+    assert!(returning(404, "", "/").body().left > 0 && returning(301, "/x", "/").body().left > 0);
+    assert!(returning(444, "", "/").extensions().get::<Closes>().is_some());
+    for (path, kind) in [("/a.json", "application/json"), ("/", "application/octet-stream")] {
+        assert_eq!(returning(200, "{}", path).headers()[header::CONTENT_TYPE], kind);
+    }
+    assert_eq!(returning(302, "/new", "/").headers()[header::LOCATION], "http://web/new");
+}
+
+#[test]
+fn nobody_gets_out_of_the_root() {
+    assert_eq!(safe_path("/a/%2e%2e/b").map(|(_, p)| p), Some("b".into()));
+    assert_eq!(safe_path("/../etc/passwd"), None);
+    assert_eq!(safe_path("/%00"), None);
+}
+
+#[test]
+fn ranges_are_those_of_rfc_9110() {
+    assert_eq!(parse_range("bytes=0-4", 10), Range::Part(0, 4));
+    assert_eq!(parse_range("bytes=5-", 10), Range::Part(5, 9));
+    assert_eq!(parse_range("bytes=-3", 10), Range::Part(7, 9));
+    assert_eq!(parse_range("bytes=10-", 10), Range::Unsatisfiable);
+    assert_eq!(parse_range("lines=1-2", 10), Range::Whole);
+}
+
+#[test]
+fn a_directory_answers_with_its_index() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("sub")).unwrap();
+    std::fs::write(dir.path().join("sub/index.html"), "hello").unwrap();
+    let server = serving(&dir);
+    let ask = |path: &str| {
+        let response = answer(&server, &Request::get(path).body(()).unwrap(), ENDS);
+        (response.status().as_u16(), response.body().left)
+    };
+    assert_eq!(ask("/sub/"), (200, 5));
+    assert_eq!(ask("/sub").0, 301);
+    assert_eq!(ask("/sub/index.html"), (200, 5));
+    assert_eq!(ask("/sub/index.html/").0, 404);
+    let moved = answer(&server, &Request::get("/sub?a=%20b").body(()).unwrap(), ENDS);
+    assert_eq!(moved.headers()[header::LOCATION], "http://127.0.0.1/sub/?a=%20b");
+    assert_eq!(ask("/").0, 403);
+    assert_eq!(ask("/nope").0, 404);
+}
+
+#[test]
+fn a_known_page_is_not_sent_again() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("page"), "hello").unwrap();
+    let server = serving(&dir);
+    let ask = |name: header::HeaderName, value: &str| {
+        answer(&server, &Request::get("/page").header(name, value).body(()).unwrap(), ENDS)
+    };
+    let first = ask(header::ACCEPT, "*/*");
+    let get = |name| first.headers()[name].to_str().unwrap().to_string();
+    let (tag, date) = (get("etag"), get("last-modified"));
+    assert_eq!(ask(header::IF_NONE_MATCH, &format!("\"other\", W/{tag}")).status(), 304);
+    assert_eq!(ask(header::IF_NONE_MATCH, "\"other\"").status(), 200);
+    assert_eq!(ask(header::IF_MODIFIED_SINCE, &date).status(), 304);
+    assert_eq!(ask(header::IF_MODIFIED_SINCE, "Thu, 01 Jan 1970 00:00:00 GMT").status(), 200);
+    assert_eq!(ask(header::RANGE, "bytes=1-2").status(), 206);
+    for (version, status) in [
+        (tag.as_str(), 206),
+        (date.as_str(), 206),
+        ("\"other\"", 200),
+        (&format!("W/{tag}"), 200),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 200),
+    ] {
+        let part = Request::get("/page").header(header::RANGE, "bytes=1-2");
+        let part = part.header(header::IF_RANGE, version).body(()).unwrap();
+        assert_eq!(answer(&server, &part, ENDS).status(), status, "{version}");
+    }
+}
