@@ -71,7 +71,7 @@ impl Url {
             return Err(BadUrl::Malformed);
         }
         let path = if path.starts_with('/') { path.to_string() } else { format!("/{path}") };
-        Ok(Url { secure, host: host.to_string(), port, path, user })
+        Ok(Url { secure, host: host.to_string(), port, path: without_dots(&path), user })
     }
 
     /// What a `Location` of an answer from here means.
@@ -99,6 +99,7 @@ impl Url {
             query if query.starts_with('?') => format!("{base}{query}"),
             relative => format!("{}{relative}", &base[..base.rfind('/').map_or(0, |at| at + 1)]),
         };
+        url.path = without_dots(&url.path);
         Ok(url)
     }
 
@@ -126,6 +127,24 @@ impl Url {
     pub(crate) fn file_name(&self) -> &str {
         self.path.split('?').next().unwrap_or_default().rsplit('/').next().unwrap_or_default()
     }
+}
+
+/// A path, and what follows its `?`, without the parts `.` and `..` (RFC 3986, 5.2.4).
+fn without_dots(path: &str) -> String {
+    let (path, query) = path.split_at(path.find('?').unwrap_or(path.len()));
+    let mut kept: Vec<&str> = Vec::new();
+    for part in path.split('/').skip(1) {
+        match part {
+            "." => {}
+            ".." => drop(kept.pop()),
+            part => kept.push(part),
+        }
+    }
+    // What ends with dots is a directory.
+    if path.ends_with("/.") || path.ends_with("/..") {
+        kept.push("");
+    }
+    format!("/{}{query}", kept.join("/"))
 }
 
 /// The scheme of an absolute URL (RFC 3986, 3.1). A colon further behind, as in
@@ -353,6 +372,7 @@ pub(crate) fn exchange(
     let length = head.get("content-length").and_then(|l| l.trim().parse().ok());
     let chunked = head.get("transfer-encoding").is_some_and(|t| t.to_lowercase().contains("chunked"));
     let framing = match (chunked, length) {
+        _ if head.status == SWITCHING => Framing::UntilClose,
         _ if method == "HEAD" || head.status == 204 || head.status == 304 => Framing::Over,
         (true, _) => Framing::Chunked(None),
         (false, Some(length)) => Framing::Length(length),
@@ -376,11 +396,19 @@ fn read_line(reader: &mut impl BufRead) -> io::Result<String> {
 /// Interim answers (1xx) before the real one, at most.
 const INTERIM_MAX: usize = 100;
 
+/// `101 Switching Protocols`: no answer comes after it, only what the other protocol says.
+const SWITCHING: u16 = 101;
+
+/// True for an answer that another one follows.
+fn is_interim(head: &Head) -> bool {
+    (100..200).contains(&head.status) && head.status != SWITCHING
+}
+
 /// Reads heads until one is not interim.
 fn final_head(reader: &mut impl BufRead) -> io::Result<Head> {
     for _ in 0..INTERIM_MAX {
         let head = read_head(reader)?;
-        if !(100..200).contains(&head.status) {
+        if !is_interim(&head) {
             return Ok(head);
         }
     }
@@ -524,7 +552,16 @@ pub(crate) mod tests {
         assert_eq!(Url::parse("http://"), Err(BadUrl::Malformed));
         assert_eq!(Url::parse("http://[::1"), Err(BadUrl::Malformed));
         assert_eq!(Url::parse("http://web:x/"), Err(BadUrl::Malformed));
-        assert_eq!(url.join("../c").unwrap().path, "/a/../c");
+        assert_eq!(url.join("../c").unwrap().path, "/c");
+        for (path, meant) in [
+            ("/a/../index.html", "/index.html"),
+            ("/a/./b/..", "/a/"),
+            ("/../a/?x=/../y", "/a/?x=/../y"),
+            ("//a/...", "//a/..."),
+            ("", "/"),
+        ] {
+            assert_eq!(Url::parse(&format!("web{path}")).unwrap().path, meant, "{path}");
+        }
         assert_eq!(
             url.join("/login?next=http://h/x").unwrap().full(),
             "http://web:8080/login?next=http://h/x"
@@ -560,6 +597,8 @@ pub(crate) mod tests {
         );
         let hint = "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n";
         assert_eq!(fetch(hint).unwrap(), (204, String::new()));
+        let switched = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\nhello";
+        assert_eq!(fetch(switched).unwrap(), (101, "hello".into()));
     }
 
     #[test]

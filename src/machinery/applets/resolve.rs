@@ -135,6 +135,21 @@ impl Config {
     }
 }
 
+impl Config {
+    /// The addresses of a name that servers know. An answer about an IPv4 address may have an alias
+    /// in it and no address; then IPv6 is asked for, too.
+    fn addresses(&self, host: &str, deadline: Option<Instant>) -> Result<Vec<IpAddr>, Failure> {
+        let ask = |kind| match self.search(host, kind, deadline).map(|(_, answer)| addresses_of(&answer)) {
+            Ok(found) if found.is_empty() => Err(Failure::NoData),
+            found => found,
+        };
+        match ask(RecordType::A) {
+            Err(Failure::NoData | Failure::NoSuchName) => ask(RecordType::AAAA),
+            found => found,
+        }
+    }
+}
+
 /// One question to one server.
 fn ask_one(server: SocketAddr, name: &str, kind: RecordType, wait: Duration) -> Result<Message, Failure> {
     let asked = Name::from_ascii(format!("{}.", name.trim_end_matches('.'))).map_err(|_| Failure::BadName)?;
@@ -237,14 +252,7 @@ pub(crate) fn addresses(host: &str, deadline: Option<Instant>) -> Result<Vec<IpA
     if host == "localhost" {
         return Ok(vec![Ipv4Addr::LOCALHOST.into()]);
     }
-    let config = Config::load();
-    match config.search(host, RecordType::A, deadline) {
-        Err(Failure::NoData | Failure::NoSuchName) => {
-            config.search(host, RecordType::AAAA, deadline).map(|(_, answer)| addresses_of(&answer))
-        }
-        found => found.map(|(_, answer)| addresses_of(&answer)),
-    }
-    .and_then(|found| if found.is_empty() { Err(Failure::NoData) } else { Ok(found) })
+    Config::load().addresses(host, deadline)
 }
 
 /// Addresses that /etc/hosts gives a name, IPv4 first.
@@ -304,6 +312,32 @@ mod tests {
             });
             assert!(over_tcp(address, &[0, 1], Duration::from_millis(100)).is_err());
         });
+    }
+
+    #[test]
+    fn an_alias_of_a_name_with_ipv6_only_is_followed() {
+        use hickory_proto::rr::{Record, rdata};
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let config = Config { servers: vec![server.local_addr().unwrap()], ..Config::parse("") };
+        let thread = std::thread::spawn(move || {
+            let mut buffer = [0; 512];
+            for _ in 0..2 {
+                let (length, from) = server.recv_from(&mut buffer).unwrap();
+                let mut answer = Message::from_vec(&buffer[..length]).unwrap();
+                answer.metadata.message_type = hickory_proto::op::MessageType::Response;
+                let (name, kind) = (answer.queries[0].name().clone(), answer.queries[0].query_type());
+                let other = Name::from_ascii("other.local.").unwrap();
+                let alias = RData::CNAME(rdata::CNAME(other.clone()));
+                answer.answers = vec![Record::from_rdata(name, 5, alias)];
+                if kind == RecordType::AAAA {
+                    let address = RData::AAAA(rdata::AAAA("fd00::7".parse().unwrap()));
+                    answer.answers.push(Record::from_rdata(other, 5, address));
+                }
+                server.send_to(&answer.to_vec().unwrap(), from).unwrap();
+            }
+        });
+        assert_eq!(config.addresses("web.local.", None).ok(), Some(vec!["fd00::7".parse().unwrap()]));
+        thread.join().unwrap();
     }
 
     #[test]

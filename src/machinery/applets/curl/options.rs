@@ -179,7 +179,14 @@ impl Options {
         let number = || value.parse().map_err(|_| bad("expected a proper numerical parameter"));
         match name {
             "user-agent" => self.agent = Some(value.into()),
-            "header" => self.headers.push(value.into()),
+            "header" => match value.strip_prefix('@') {
+                // One header a line.
+                Some(file) => {
+                    let text = String::from_utf8_lossy(&read(file)?).into_owned();
+                    self.headers.extend(text.lines().filter(|line| !line.is_empty()).map(str::to_string));
+                }
+                None => self.headers.push(value.into()),
+            },
             "max-time" => self.max_time = seconds()?,
             "connect-timeout" => self.connect_timeout = seconds()?,
             "max-redirs" => self.redirects_max = number()? as usize,
@@ -205,7 +212,7 @@ impl Options {
             }
             "data-raw" => self.add_data(value.into(), true),
             "data-binary" => self.add_data(from_file(value, read)?, true),
-            "data-urlencode" => self.add_data(url_encoded(value), true),
+            "data-urlencode" => self.add_data(url_encoded(value, read)?, true),
             _ => {
                 let mut data = from_file(value, read)?;
                 if value.starts_with('@') {
@@ -237,15 +244,19 @@ fn from_file(value: &str, read: &impl Fn(&str) -> Result<Vec<u8>, String>) -> Re
     }
 }
 
-/// `name=content` with the content encoded.
-fn url_encoded(value: &str) -> Vec<u8> {
-    let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-    match value.split_once('=') {
-        Some(("", content)) => encode(content),
-        Some((name, content)) => format!("{name}={}", encode(content)),
-        None => encode(value),
-    }
-    .into_bytes()
+/// `content`, `=content`, `name=content`, `@FILE` or `name@FILE`, with the content encoded.
+fn url_encoded(value: &str, read: &impl Fn(&str) -> Result<Vec<u8>, String>) -> Result<Vec<u8>, String> {
+    // RFC 3986, 2.3: these stay as they are.
+    const RESERVED: &percent_encoding::AsciiSet =
+        &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    let (name, content) = match (value.split_once('='), value.split_once('@')) {
+        (Some((name, content)), _) => (name, content.into()),
+        (None, Some((name, file))) => (name, read(file)?),
+        (None, None) => ("", value.into()),
+    };
+    let content = percent_encoding::percent_encode(&content, RESERVED);
+    let text = if name.is_empty() { content.to_string() } else { format!("{name}={content}") };
+    Ok(text.into_bytes())
 }
 
 #[cfg(test)]
@@ -275,6 +286,14 @@ mod tests {
         assert_eq!(options("-d @f x").unwrap().data.unwrap(), b"<f>");
         assert_eq!(options("--data-binary @f x").unwrap().data.unwrap(), b"<f>\n");
         assert_eq!(options("--data-urlencode q=1&2 x").unwrap().data.unwrap(), b"q=1%262");
+        for (value, sent) in
+            [("@f", "%3Cf%3E%0A"), ("n@f", "n=%3Cf%3E%0A"), ("=a=b~", "a%3Db~"), ("a@b=c", "a@b=c")]
+        {
+            let data = options(&format!("--data-urlencode {value} x")).unwrap().data.unwrap();
+            assert_eq!(String::from_utf8(data).unwrap(), sent, "{value}");
+        }
+        assert_eq!(url_encoded("a b", &|_| Ok(vec![])).unwrap(), b"a%20b");
+        assert_eq!(options("-H @f -H A:1 x").unwrap().headers, ["<f>", "A:1"]);
     }
 
     #[test]

@@ -115,7 +115,7 @@ fn write_all(reader: &mut BufReader<Timed>, bytes: &[u8], early: &mut Option<Hea
             Err(Stop::Answered) => {
                 let head = read_head(reader)?;
                 let refused = head.status >= 400;
-                if !(100..200).contains(&head.status) {
+                if !super::is_interim(&head) {
                     *early = Some(head);
                 }
                 if refused {
