@@ -95,6 +95,8 @@ struct Call {
     /// `-4` is true, `-6` false.
     family: Option<bool>,
     brief: bool,
+    /// `-o`: one line for each address or link, `\` where a line would end.
+    oneline: bool,
     device: Option<String>,
 }
 
@@ -106,7 +108,7 @@ enum Object {
     Neighbor,
 }
 
-const IP_USAGE: &str = "Usage: ip [-4|-6] [-br] {address|link|route|neigh} [show [dev IFACE]]\n       \
+const IP_USAGE: &str = "Usage: ip [-4|-6] [-br|-o] {address|link|route|neigh} [show [dev IFACE]]\n       \
     ip link add [name] IFACE type {dummy|bridge|veth [peer name IFACE]}\n       \
     ip link set [dev] IFACE {up|down}\n       \
     ip link del [dev] IFACE";
@@ -183,13 +185,14 @@ fn make(change: Change) -> nlink::Result<()> {
 }
 
 fn parse(args: &[String]) -> Result<Call, String> {
-    let (mut family, mut brief, mut rest) = (None, false, args);
+    let (mut family, mut brief, mut oneline, mut rest) = (None, false, false, args);
     while let [option, more @ ..] = rest {
         match option.as_str() {
             "-4" => family = Some(true),
             "-6" => family = Some(false),
             "-br" | "-brief" => brief = true,
-            "-o" | "-d" | "-s" | "-c" => {}
+            "-o" | "-oneline" => oneline = true,
+            option if option.starts_with("-c") => {} // colours are for terminals
             option if option.starts_with('-') => return Err(format!("invalid argument '{option}' to 'ip'")),
             _ => break,
         }
@@ -221,7 +224,7 @@ fn parse(args: &[String]) -> Result<Call, String> {
         [name] => Some(name.clone()),
         _ => return Err(String::new()),
     };
-    Ok(Call { object, family, brief, device })
+    Ok(Call { object, family, brief, oneline, device })
 }
 
 pub(crate) fn ip(args: Vec<OsString>) -> i32 {
@@ -317,6 +320,10 @@ fn show_link(text: &mut String, network: &Network, link: &LinkMessage, call: &Ca
     let state = link.operstate().unwrap_or(OperState::Unknown);
     let state = format!("{state:?}").to_uppercase();
     let addresses = network.addresses_of(link, call.family);
+    if call.object == Object::Address && call.family.is_some() && addresses.is_empty() {
+        return; // as iproute2
+    }
+    let end = if call.oneline { '\\' } else { '\n' };
     let inet = |a: &AddressMessage| {
         let ip = a.local().or(a.address()).map_or(String::new(), IpAddr::to_string);
         format!("{ip}/{}", a.prefix_len())
@@ -329,17 +336,9 @@ fn show_link(text: &mut String, network: &Network, link: &LinkMessage, call: &Ca
         let _ = writeln!(text, "{name:<16} {state:<14} {what}");
         return;
     }
-    let queue = link.txqlen().filter(|n| *n > 0).map_or(String::new(), |n| format!(" qlen {n}"));
-    let _ = writeln!(
-        text,
-        "{index}: {name}: <{}> mtu {} qdisc {} state {state}{queue}",
-        flags(link),
-        link.mtu().unwrap_or(0),
-        link.qdisc().unwrap_or("noop"),
-    );
-    let kind = if link.is_loopback() { "loopback" } else { "ether" };
-    let (own, all) = (hardware(link.address()), hardware(link.broadcast()));
-    let _ = writeln!(text, "    link/{kind} {own} brd {all}");
+    if !(call.oneline && call.object == Object::Address) {
+        let _ = write!(text, "{}", link_lines(link, &name, &state, end));
+    }
     if call.object == Object::Link {
         return;
     }
@@ -347,9 +346,26 @@ fn show_link(text: &mut String, network: &Network, link: &LinkMessage, call: &Ca
         let family = if a.is_ipv4() { "inet" } else { "inet6" };
         let broadcast = a.broadcast().map_or(String::new(), |ip| format!(" brd {ip}"));
         let label = a.label().map_or(String::new(), |label| format!(" {label}"));
-        let _ = writeln!(text, "    {family} {}{broadcast} scope {}{label}", inet(a), scope(a.scope()));
+        if call.oneline {
+            let _ = write!(text, "{index}: {}", link.name_or("?"));
+        }
+        let _ = write!(text, "    {family} {}{broadcast} scope {}{label}{end}", inet(a), scope(a.scope()));
         let _ = writeln!(text, "       valid_lft forever preferred_lft forever");
     }
+}
+
+/// A link itself: two lines, or with another `end` one.
+fn link_lines(link: &LinkMessage, name: &str, state: &str, end: char) -> String {
+    let queue = link.txqlen().filter(|n| *n > 0).map_or(String::new(), |n| format!(" qlen {n}"));
+    let kind = if link.is_loopback() { "loopback" } else { "ether" };
+    let (own, all) = (hardware(link.address()), hardware(link.broadcast()));
+    format!(
+        "{}: {name}: <{}> mtu {} qdisc {} state {state}{queue}{end}    link/{kind} {own} brd {all}\n",
+        link.ifindex(),
+        flags(link),
+        link.mtu().unwrap_or(0),
+        link.qdisc().unwrap_or("noop"),
+    )
 }
 
 fn show_route(text: &mut String, network: &Network, route: &RouteMessage) {
@@ -639,7 +655,8 @@ mod tests {
 
     #[test]
     fn ip_understands_short_words_and_refuses_changes() {
-        let address = Call { object: Object::Address, family: None, brief: false, device: None };
+        let address =
+            Call { object: Object::Address, family: None, brief: false, oneline: false, device: None };
         assert_eq!(call("a"), Ok(address));
         assert_eq!(
             call("-4 addr show dev eth0").map(|c| (c.family, c.device)),
@@ -647,6 +664,9 @@ mod tests {
         );
         assert_eq!(call("r").map(|c| c.object), Ok(Object::Route));
         assert!(call("route add default via 10.0.0.1").unwrap_err().contains("'add' is not implemented"));
+        for option in ["-d", "-s", "-x"] {
+            assert!(call(&format!("{option} addr")).unwrap_err().contains(option));
+        }
         assert_eq!(call("netns").unwrap_err(), "ip: object 'netns' is not implemented");
     }
 
@@ -693,5 +713,17 @@ mod tests {
         let text = show(&network, &call("addr show lo").unwrap());
         assert!(text.starts_with("1: lo: <LOOPBACK"), "{text}");
         assert!(text.contains("    link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00\n"), "{text}");
+        let text = show(&network, &call("-o link show lo").unwrap());
+        assert!(text.lines().count() == 1 && text.contains("\\    link/loopback 00:"), "{text}");
+        // With iproute2 the fourth word is the address.
+        let text = show(&network, &call("-o -4 addr show lo").unwrap());
+        let words: Vec<&str> = text.split_whitespace().collect();
+        assert_eq!(
+            text.lines().count(),
+            network.addresses.iter().filter(|a| a.ifindex() == 1 && a.is_ipv4()).count()
+        );
+        assert!(words.is_empty() || words[..4] == ["1:", "lo", "inet", "127.0.0.1/8"], "{text}");
+        let none = Network { addresses: Vec::new(), ..network };
+        assert_eq!(show(&none, &call("-4 addr show lo").unwrap()), "", "it has no such address");
     }
 }

@@ -112,45 +112,108 @@ fn clock(ticks: u64) -> String {
     format!("{}:{:02}", seconds / 60, seconds % 60)
 }
 
-/// `ps [-o COLUMN,…]`: everybody, as busybox prints it; other options are accepted and change
-/// nothing.
-pub(crate) fn ps(args: Vec<OsString>) -> i32 {
-    let args: Vec<String> = args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
-    let mut columns: Vec<String> = Vec::new();
+/// A column of `ps`.
+#[derive(Debug, PartialEq, Eq)]
+struct Column {
+    name: &'static str,
+    title: String,
+    width: usize,
+}
+
+impl Column {
+    /// `NAME` or `NAME=TITLE`.
+    fn parse(text: &str) -> Result<Column, String> {
+        let (name, own) = match text.split_once('=') {
+            Some((name, own)) => (name, Some(own)),
+            None => (text, None),
+        };
+        let Some((name, title, width)) = COLUMNS.iter().find(|column| column.0 == name) else {
+            let known = COLUMNS.map(|column| column.0).join(",");
+            return Err(format!("bad -o argument '{name}', supported arguments: {known}"));
+        };
+        let title = own.unwrap_or(title).to_string();
+        Ok(Column { name, width: (*width).max(title.len()), title })
+    }
+}
+
+/// What busybox and procps take as one letter and what changes nothing here: all processes are
+/// shown anyway, one line each.
+const PS_LETTERS: &str = "aAdeflTwx";
+
+/// The columns that `ps` shall show.
+///
+/// # Errors
+/// An unknown column, or an option that would choose among the processes.
+fn ps_columns(args: &[String]) -> Result<Vec<Column>, String> {
+    let mut columns = Vec::new();
     let mut words = args.iter();
     while let Some(word) = words.next() {
-        let list = match word.strip_prefix("-o") {
-            Some("") => words.next().cloned().unwrap_or_default(),
-            Some(list) => list.to_string(),
-            None => continue,
-        };
-        columns.extend(list.split(',').map(|c| c.split('=').next().unwrap_or_default().to_string()));
+        if let Some(list) = word.strip_prefix("-o") {
+            let mut list = match list {
+                "" => words.next().ok_or("option requires an argument -- 'o'")?.as_str(),
+                list => list,
+            };
+            while !list.is_empty() {
+                // A title of one's own goes to the end of the word, commas and all.
+                let titled = list.split_once('=').is_some_and(|(name, title)| {
+                    !name.contains(',') && !title.is_empty() && !title.starts_with(',')
+                });
+                let (column, rest) =
+                    if titled { (list, "") } else { list.split_once(',').unwrap_or((list, "")) };
+                columns.push(Column::parse(column)?);
+                list = rest;
+            }
+            continue;
+        }
+        let letters = word.strip_prefix('-').unwrap_or(word);
+        // `ps aux` and `ps -aux`; `-u USER` alone would choose.
+        let of_bsd = !word.starts_with('-') || letters.contains('a') && letters.contains('x');
+        let known = |c: &char| PS_LETTERS.contains(*c) || of_bsd && *c == 'u';
+        if let Some(letter) = letters.chars().find(|letter| !known(letter)) {
+            return Err(format!("invalid option -- '{letter}'\nUsage: ps [-o COLUMN,...]"));
+        }
     }
     if columns.is_empty() {
-        columns = ["pid", "user", "time", "args"].map(String::from).to_vec();
+        columns = ["pid", "user", "time", "args"].into_iter().map(Column::parse).collect::<Result<_, _>>()?;
     }
-    let (users, groups) = (users(), groups());
+    Ok(columns)
+}
+
+/// `ps [-o COLUMN[=TITLE],…]`: everybody, as busybox prints it.
+pub(crate) fn ps(args: Vec<OsString>) -> i32 {
+    let args: Vec<String> = args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
+    match ps_columns(&args) {
+        Ok(columns) => print(&ps_text(&columns, &all(), &users(), &groups())),
+        Err(what) => {
+            eprintln!("ps: {what}");
+            1
+        }
+    }
+}
+
+/// The table. Without any title it has no line of titles.
+fn ps_text(
+    columns: &[Column],
+    processes: &[Process],
+    users: &BTreeMap<u32, String>,
+    groups: &BTreeMap<u32, String>,
+) -> String {
     let mut text = String::new();
-    for (nth, column) in columns.iter().enumerate() {
-        let Some((title, width)) = title(column) else {
-            eprintln!(
-                "ps: bad -o argument '{column}', supported arguments: {}",
-                COLUMNS.map(|c| c.0).join(",")
-            );
-            return 1;
-        };
-        text += &cell(title, width, false, nth + 1 == columns.len());
-    }
-    text.push('\n');
-    for process in all() {
+    let last = |nth: usize| nth + 1 == columns.len();
+    if columns.iter().any(|column| !column.title.is_empty()) {
         for (nth, column) in columns.iter().enumerate() {
-            let width = title(column).map_or(0, |(_, width)| width);
-            let right = matches!(column.as_str(), "pid" | "ppid" | "vsz" | "rss" | "time" | "nice");
-            text += &cell(&value(&process, column, &users, &groups), width, right, nth + 1 == columns.len());
+            text += &cell(&column.title, column.width, false, last(nth));
         }
         text.push('\n');
     }
-    print(&text)
+    for process in processes {
+        for (nth, column) in columns.iter().enumerate() {
+            let right = matches!(column.name, "pid" | "ppid" | "vsz" | "rss" | "time" | "nice");
+            text += &cell(&value(process, column.name, users, groups), column.width, right, last(nth));
+        }
+        text.push('\n');
+    }
+    text
 }
 
 fn print(text: &str) -> i32 {
@@ -178,10 +241,6 @@ const COLUMNS: [(&str, &str, usize); 11] = [
     ("comm", "COMMAND", 16),
     ("args", "COMMAND", 27),
 ];
-
-fn title(column: &str) -> Option<(&'static str, usize)> {
-    COLUMNS.iter().find(|c| c.0 == column).map(|c| (c.1, c.2))
-}
 
 fn value(
     process: &Process,
@@ -395,6 +454,38 @@ mod tests {
         };
         assert_eq!(line(["PID", "USER", "TIME", "COMMAND"], false), "PID   USER     TIME  COMMAND");
         assert_eq!(line(["1", "root", "0:00", "sleep 9"], true), "    1 root      0:00 sleep 9");
+    }
+
+    #[test]
+    fn options_that_choose_processes_are_refused() {
+        let columns = |line: &str| ps_columns(&line.split_whitespace().map(String::from).collect::<Vec<_>>());
+        for fine in ["", "aux", "-ef", "-A", "-aux", "-o pid,comm", "-opid -o args", "-w"] {
+            assert!(columns(fine).is_ok(), "{fine}");
+        }
+        for (wrong, said) in [
+            ("-p 1", "invalid option -- 'p'"),
+            ("-C sh", "invalid option -- 'C'"),
+            ("-u root", "invalid option -- 'u'"),
+            ("-q 1", "invalid option -- 'q'"),
+            ("1", "invalid option -- '1'"),
+            ("-o", "option requires"),
+            ("-o pid,x", "bad -o argument 'x'"),
+        ] {
+            assert!(columns(wrong).unwrap_err().starts_with(said), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn titles_may_be_given_and_taken_away() {
+        let process = Process { pid: 7, comm: "web".into(), ..Process::default() };
+        let table = |list: &str| {
+            let columns = ps_columns(&["-o".to_string(), list.to_string()]).unwrap();
+            ps_text(&columns, std::slice::from_ref(&process), &BTreeMap::new(), &BTreeMap::new())
+        };
+        assert_eq!(table("pid,comm"), "PID   COMMAND\n    7 web\n");
+        assert_eq!(table("pid=,comm="), "    7 web\n");
+        assert_eq!(table("pid=,comm"), "      COMMAND\n    7 web\n");
+        assert_eq!(table("pid,comm=A,B"), "PID   A,B\n    7 web\n");
     }
 
     #[test]

@@ -73,7 +73,7 @@ pub(crate) fn find(name: &str) -> Option<Applet> {
         "tac" => uu!(uu_tac),
         "tail" => tail,
         "tee" => uu!(uu_tee),
-        "timeout" => uu!(uu_timeout),
+        "timeout" => timeout,
         "touch" => uu!(uu_touch),
         "tr" => uu!(uu_tr),
         "uname" => uu!(uu_uname),
@@ -122,6 +122,34 @@ fn sed_program(args: Vec<OsString>) -> i32 {
     flushed(sed::sed::uumain(args.into_iter()))
 }
 
+/// `timeout`, whose status is 137 if it killed the program, as GNU's. uutils' is 124 then, too.
+fn timeout(args: Vec<OsString>) -> i32 {
+    let kills = sends_kill(&args);
+    let code = uu!(uu_timeout)(args);
+    if code == 124 && kills { 128 + libc::SIGKILL } else { code }
+}
+
+/// Whether the signal that the options of `timeout` name is KILL.
+fn sends_kill(args: &[OsString]) -> bool {
+    let is_kill = |name: &str| matches!(name.to_ascii_uppercase().trim_start_matches("SIG"), "KILL" | "9");
+    let mut words = args.iter().skip(1).map(|word| word.to_string_lossy());
+    let mut kills = false;
+    while let Some(word) = words.next().filter(|word| word.len() > 1 && word.starts_with('-')) {
+        match word
+            .strip_prefix("--signal=")
+            .or_else(|| word.strip_prefix("-s").filter(|name| !name.is_empty()))
+        {
+            Some(name) => kills = is_kill(name),
+            None if matches!(&*word, "-s" | "--signal") => {
+                kills = words.next().is_some_and(|name| is_kill(&name))
+            }
+            None if matches!(&*word, "-k" | "--kill-after") => drop(words.next()),
+            None => {}
+        }
+    }
+    kills
+}
+
 /// findutils takes text only.
 fn texts(args: Vec<OsString>) -> Vec<String> {
     args.into_iter().map(|a| a.to_string_lossy().into_owned()).collect()
@@ -137,4 +165,25 @@ fn xargs(args: Vec<OsString>) -> i32 {
     let args = texts(args);
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     flushed(findutils::xargs::xargs_main(&args))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_signal_of_timeout_is_known() {
+        let kills = |line: &str| sends_kill(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        for line in [
+            "timeout -s KILL 1 x",
+            "timeout -s9 1 x",
+            "timeout -k 1 --signal=SIGKILL 1 x",
+            "timeout --signal kill 1 x",
+        ] {
+            assert!(kills(line), "{line}");
+        }
+        for line in ["timeout 1 x -s KILL", "timeout -s TERM 1 x", "timeout -k 9 1 x", "timeout"] {
+            assert!(!kills(line), "{line}");
+        }
+    }
 }
