@@ -56,15 +56,29 @@ fn replaced_inside(text: &str, inside: Vec<Inside>) -> Option<String> {
 /// How many double quotes are open inside each other at most, as in `"$(echo "$(echo "a")")"`. The
 /// parser takes twice the time for each.
 pub(super) fn depth_of_quotes(text: &str) -> usize {
-    scan(text, Vec::new()).2
+    scan(text, Vec::new()).2.quotes
 }
 
-/// The text with stand-ins, whether there are any, and how deep its double quotes are.
-fn scan(text: &str, mut inside: Vec<Inside>) -> (String, bool, usize) {
-    let mut deepest = 0;
+/// How many quotes, brackets and expansions are open inside each other at most, in a text without
+/// here-documents.
+pub(super) fn depth_of_all(text: &str) -> usize {
+    scan(text, Vec::new()).2.all
+}
+
+/// How deep a text is at most.
+#[derive(Clone, Copy, Debug, Default)]
+struct Deepest {
+    quotes: usize,
+    all: usize,
+}
+
+/// The text with stand-ins, whether there are any, and how deep it is.
+fn scan(text: &str, mut inside: Vec<Inside>) -> (String, bool, Deepest) {
+    let mut deepest = Deepest::default();
     let mut out = String::with_capacity(text.len());
     let (mut chars, mut before, mut found) = (text.chars().peekable(), '\n', false);
     while let Some(c) = chars.next() {
+        deepest.all = deepest.all.max(inside.len());
         let top = inside.last().copied();
         let quoted = matches!(
             top,
@@ -87,7 +101,8 @@ fn scan(text: &str, mut inside: Vec<Inside>) -> (String, bool, usize) {
             ('"', Some(Inside::Document)) => {}
             ('"', _) => {
                 inside.push(Inside::Quotes);
-                deepest = deepest.max(inside.iter().filter(|i| **i == Inside::Quotes).count());
+                let quotes = inside.iter().filter(|i| **i == Inside::Quotes).count();
+                deepest.quotes = deepest.quotes.max(quotes);
             }
             ('`', Some(Inside::Backquotes)) => drop(inside.pop()),
             ('`', _) => inside.push(Inside::Backquotes),

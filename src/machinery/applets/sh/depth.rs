@@ -1,7 +1,7 @@
 //! How deep texts and commands may be inside each other. The parser and the evaluator call
 //! themselves, and a stack that overflows ends the process without a message.
 
-use super::{Flow, Shell};
+use super::{Flow, Shell, apostrophes, guard};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
 /// Bytes of stack that the parser takes for one level at most, measured in a build without
@@ -41,6 +41,12 @@ impl Stack {
         Stack { top: address(), size: size / 4 * 3 }
     }
 
+    /// The stack of a test's thread, which begins here.
+    #[cfg(test)]
+    pub(super) fn of_thread(size: usize) -> Stack {
+        Stack { top: address(), size: size / 4 * 3 }
+    }
+
     /// Bytes that are left, beyond the reserve.
     fn left(self) -> usize {
         let usable = self.size.saturating_sub(RESERVE.min(self.size / 4)).max(LEVELS_MIN * LEVEL);
@@ -48,7 +54,7 @@ impl Stack {
     }
 
     /// True if commands may go one level deeper.
-    fn has_room(self) -> bool {
+    pub(super) fn has_room(self) -> bool {
         self.left() > 0
     }
 
@@ -103,7 +109,22 @@ pub(super) fn of_commands(text: &str) -> usize {
         }
         rest = &rest[end..];
     }
-    brackets.most + words.most
+    (brackets.most + words.most).max(of_expansions(text))
+}
+
+/// The same of expansions alone, one type of bracket told from the other, and of `!` in `[[ … ]]`.
+fn of_expansions(text: &str) -> usize {
+    let expansions = match text.contains("<<") {
+        _ if !text.contains('$') => 0,
+        // Quotes have other rules in a here-document, so they are not looked at.
+        true => guard::depth(text),
+        false => apostrophes::depth_of_all(text),
+    };
+    let negations = match text.contains("[[") {
+        true => text.split_whitespace().filter(|word| *word == "!").count(),
+        false => 0,
+    };
+    expansions + text.matches("$[").count() + negations
 }
 
 /// The same of a sum, whose prefix operators, assignments, conditions and powers nest to the right.
@@ -157,6 +178,11 @@ mod tests {
             ("case x in a) ;; b) ;; esac; while a; do for i in if if; do case $i in esac; done; done", 3),
             ("echo if if if; { { a; }; }", 2),
             ("f() { $(g); }", 2),
+            // What stands in quotes, or is another bracket, closes nothing.
+            ("$( } $( } $( }", 3),
+            ("$( \")\" $( ')' $( \\)", 3),
+            ("$( it's } ${ ) ${ ' <<E", 3),
+            ("[[ ! ! ! a ]] $[ $[ 1 ] ]", 5),
         ] {
             assert_eq!(of_commands(text), depth, "{text}");
         }

@@ -10,7 +10,8 @@
 //! [`jobs`] forks and waits, [`timing`] is `time`, [`traps`] runs what `trap` asked for,
 //! [`interactive`] talks to a person, [`builtins`] are the commands that must run inside.
 //! [`apostrophes`] and [`documents`] hide from the parser what it does not understand, and
-//! [`depth`] what would end the stack. It forks as shells do: one process, no threads; every kernel
+//! [`depth`] what would end the stack; [`subshells`] mends what it takes for arithmetic, and
+//! [`guard`] catches its faults. It forks as shells do: one process, no threads; every kernel
 //! call is a safe function of `linux`. Each `waitpid` takes *any* child and records its status, so
 //! orphans of pid 1 do not stay zombies; the last command of `-c` replaces the shell, so that
 //! signals reach it.
@@ -21,7 +22,8 @@
 //! as in POSIX. Text that is not UTF-8 is not kept as it is. The parser's own: in `$(case a in a)
 //! …)` the pattern needs its `(`, and blanks inside `${x:-a b}` become one; in a text with a
 //! here-document also in a quoted `"${x:-…}"`, where `'` needs its other half; a here-document in
-//! a quoted `"$(…)"` has no `)`; at most 14 `"$(… "$(…` inside each other. `ash` and `bash` are
+//! a quoted `"$(…)"` has no `)`; some scripts with a here-document in whose line a `"…$(` stays
+//! open are syntax errors; at most 14 `"$(… "$(…` inside each other. `ash` and `bash` are
 //! this shell too.
 //! ## Read next
 //! `applets::uutils`, the programs that scripts call; `linux::trap`.
@@ -34,7 +36,10 @@ mod documents;
 mod exec;
 mod expand;
 mod extended_test;
+#[cfg(test)]
+mod fuzz;
 mod glob;
+mod guard;
 mod interactive;
 mod jobs;
 mod parse;
@@ -43,6 +48,7 @@ mod redirect;
 mod simple;
 mod start;
 mod state;
+mod subshells;
 mod timing;
 mod traps;
 

@@ -1,6 +1,6 @@
 //! Between text and brush-parser's trees.
 
-use super::{Flow, Run, Shell, apostrophes, depth, documents};
+use super::{Flow, Run, Shell, apostrophes, depth, documents, guard, subshells};
 use brush_parser::ast::{ArithmeticExpr, Program};
 use brush_parser::word::WordPieceWithSource;
 use brush_parser::{ParseError, Parser, ParserOptions};
@@ -40,12 +40,27 @@ fn as_written(text: &str, stack: depth::Stack) -> Result<Program, Fault> {
             incomplete: false,
         });
     }
-    let parse = || Parser::new(std::io::Cursor::new(text.as_bytes()), &options()).parse_program();
-    let parsed = if may_name_a_large_descriptor(text) {
-        let bad = |_| Fault { what: "syntax error: bad descriptor number".into(), incomplete: false };
-        quietly(parse).map_err(bad)?
-    } else {
-        parse()
+    let program = parsed(text, stack)?;
+    let Some(mut text) = subshells::told_apart(text, &program) else { return Ok(program) };
+    // Those inside each other are told apart one after the other, the outer one first.
+    loop {
+        let program = parsed(&text, stack)?;
+        match subshells::told_apart(&text, &program) {
+            Some(more) => text = more,
+            None => return Ok(program),
+        }
+    }
+}
+
+fn parsed(text: &str, stack: depth::Stack) -> Result<Program, Fault> {
+    let ended = guard::ended(text);
+    let parse = || Parser::new(guard::Watched::new(&ended, stack), &options()).parse_program();
+    let Some(parsed) = guard::catch(parse) else {
+        let what = match may_name_a_large_descriptor(text) {
+            true => "syntax error: bad descriptor number",
+            false => "syntax error: this shell cannot read it",
+        };
+        return Err(Fault { what: what.into(), incomplete: false });
     };
     parsed.map_err(|e| {
         let incomplete = match &e {
@@ -64,15 +79,6 @@ fn may_name_a_large_descriptor(text: &str) -> bool {
         let before = text[..at].trim_end_matches(|c: char| c.is_ascii_digit());
         at - before.len() > 9
     })
-}
-
-/// Runs something that may panic, without the message.
-fn quietly<T>(run: impl FnOnce() -> T) -> std::thread::Result<T> {
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
-    std::panic::set_hook(hook);
-    result
 }
 
 /// The parser panics if the number after `~`, `~+` or `~-` is no usize. Such a text is no tilde
@@ -100,12 +106,21 @@ pub(super) fn word(
 ) -> Result<Vec<WordPieceWithSource>, String> {
     let quotes = word.bytes().filter(|b| *b == b'"').count();
     let deep = quotes / 2 > QUOTES_MAX && apostrophes::depth_of_quotes(word) > QUOTES_MAX;
-    if deep || !stack.takes(depth::of_commands(word)) {
-        return Err("it is too deep".into());
+    if deep || !is_parsable(word, stack) {
+        return Err(TOO_DEEP.into());
     }
     let hidden = documents::hidden(word);
     let word = hidden.as_deref().unwrap_or(word);
-    brush_parser::word::parse(&without_large_tildes(word), options).map_err(|e| e.to_string())
+    let word = without_large_tildes(word);
+    guard::catch(|| brush_parser::word::parse(&word, options)).ok_or(UNREADABLE)?.map_err(|e| e.to_string())
+}
+
+const TOO_DEEP: &str = "it is too deep";
+const UNREADABLE: &str = "this shell cannot read it";
+
+/// Whether the parser reads a word or a here-document in the stack that is left, and in time.
+fn is_parsable(text: &str, stack: depth::Stack) -> bool {
+    stack.takes(depth::of_commands(text)) && guard::unclosed(text) <= guard::UNCLOSED_MAX
 }
 
 /// Parses the text of a here-document, or a prompt.
@@ -113,11 +128,13 @@ pub(super) fn word(
 /// # Errors
 /// What is wrong with the text.
 pub(super) fn here_document(text: &str, stack: depth::Stack) -> Result<Vec<WordPieceWithSource>, String> {
-    if !stack.takes(depth::of_commands(text)) {
-        return Err("it is too deep".into());
+    if !is_parsable(text, stack) {
+        return Err(TOO_DEEP.into());
     }
     let plain = apostrophes::replaced_in_document(text);
-    brush_parser::word::parse_heredoc(plain.as_deref().unwrap_or(text), &options()).map_err(|e| e.to_string())
+    let text = plain.as_deref().unwrap_or(text);
+    let parse = || brush_parser::word::parse_heredoc(text, &options());
+    guard::catch(parse).ok_or(UNREADABLE)?.map_err(|e| e.to_string())
 }
 
 /// A here-document under way. Only the line that ends it is worth parsing everything again: else a
@@ -139,8 +156,14 @@ impl HereDocument {
         };
         let word = behind.trim_start().split([' ', '\t', ';', '|', '&', '>', '<', ')']).next()?;
         let end: String = word.chars().filter(|c| !matches!(c, '\'' | '"' | '\\')).collect();
-        let ended = program(&format!("{text}{end}\n"), stack).is_ok();
-        (ended && !end.is_empty()).then_some(HereDocument { end, tabs })
+        let document = HereDocument { end, tabs };
+        (program(&document.ended(text), stack).is_ok() && !document.end.is_empty()).then_some(document)
+    }
+
+    /// The text with the line that ends the document.
+    fn ended(&self, text: &str) -> String {
+        let newline = if text.ends_with('\n') { "" } else { "\n" };
+        format!("{text}{newline}{}\n", self.end)
     }
 
     fn ends_with(&self, line: &str) -> bool {
@@ -173,6 +196,7 @@ impl Assembly {
                 self.document = HereDocument::open_in(&self.text, stack);
                 None
             }
+            Ok(_) if goes_on(&self.text, stack) => None,
             parsed => {
                 *self = Assembly::default();
                 Some(parsed)
@@ -180,11 +204,23 @@ impl Assembly {
         }
     }
 
-    /// What the lines mean if no more come; `None` if there are none.
+    /// What the lines mean if no more come; `None` if there are none. The end of a text also ends a
+    /// here-document in it.
     pub(super) fn end(&mut self, stack: depth::Stack) -> Option<Result<Program, Fault>> {
-        let text = std::mem::take(self).text;
+        let Assembly { mut text, document } = std::mem::take(self);
+        if let Some(document) = document {
+            text = document.ended(&text);
+        }
         (!text.is_empty()).then(|| program(&text, stack))
     }
+}
+
+/// Whether a text that is complete ends with a backslash that joins the next line to it. In a
+/// comment it joins nothing; there an apostrophe is no fault either.
+fn goes_on(text: &str, stack: depth::Stack) -> bool {
+    let Some(line) = text.strip_suffix("\\\n") else { return false };
+    let backslashes = line.len() - line.trim_end_matches('\\').len();
+    backslashes.is_multiple_of(2) && program(&format!("{line}'"), stack).is_err_and(|fault| fault.incomplete)
 }
 
 impl Shell {
@@ -242,8 +278,8 @@ impl Shell {
             self.complain("arithmetic expression: it is too deep");
             return Err(Flow::Abort(2));
         }
-        match brush_parser::arithmetic::parse(text) {
-            Ok(sum) => {
+        match guard::catch(|| brush_parser::arithmetic::parse(text)) {
+            Some(Ok(sum)) => {
                 let sum = Rc::new(sum);
                 if self.parsed_sums.len() >= CACHE_MAX {
                     self.parsed_sums.clear();
@@ -251,7 +287,7 @@ impl Shell {
                 self.parsed_sums.insert(text.to_string(), sum.clone());
                 Ok(sum)
             }
-            Err(_) => {
+            Some(Err(_)) | None => {
                 self.complain(format_args!("arithmetic syntax error: \"{text}\""));
                 Err(Flow::Abort(2))
             }
@@ -279,6 +315,88 @@ mod tests {
         for fine in ["echo x 2>f", "cat <<E\n 12345678901</id>\nE\n", "echo '12345678901>' x12345678901>f"] {
             assert!(program(fine, stack()).is_ok(), "{fine}");
         }
+    }
+
+    /// The parser would take memory without end for some (for those of an empty word, too, which
+    /// are no errors), and panic at the others.
+    #[test]
+    fn here_documents_that_the_parser_cannot_read_are_syntax_errors() {
+        for text in [
+            "cat <<$( (# c",
+            "<<$( (#",
+            "${x:-$(a<< | b '",
+            "cat <<\"\" ; (",
+            "cat <<'' \\\n; (",
+            "cat <<E; echo $(ls) ${x\n",
+            "cat <<E ${y} \"${x:-\n",
+            "cat <<E; echo ${y}a \"b$(\nbody\nE\necho in)\"",
+            "<<E$( ())",
+        ] {
+            assert!(program(text, stack()).is_err(), "{text}");
+            let mut lines = Assembly::default();
+            text.split_inclusive('\n').for_each(|line| drop(lines.push(line, stack())));
+            let _ = lines.end(stack());
+        }
+        for text in ["cat <<\"\" ", "cat <<'' \\\n"] {
+            assert!(program(text, stack()).is_ok(), "{text}");
+        }
+        // What a missing bracket would cost doubles with each of these.
+        for text in [format!("$( {}", "(".repeat(40)), "${x:-".repeat(40), "$(".repeat(40)] {
+            assert_eq!(here_document(&text, stack()).map(drop), Err("it is too deep".into()));
+        }
+        assert!(here_document(":( $(echo '(((((((((((') :( :(", stack()).is_ok());
+    }
+
+    #[test]
+    fn brackets_that_do_not_touch_are_subshells() {
+        let shown = |text: &str| program(text, stack()).unwrap().to_string().replace('\n', "");
+        for (text, arithmetic) in [
+            ("((x = 1))", true),
+            ("f() { ((1)) && ( ((2)) ); }", true),
+            ("(( (1) + (2) ))", true),
+            ("( (x=2) )", false),
+            ("(( x=2) )", false),
+            ("( (x=2))", false),
+            ("if ( (a) ); then ( ( (b) ) ); fi; case a in a) ( \\\n(c) );; esac", false),
+            ("cat <<E; ( (a) )\n( (\nE", false),
+        ] {
+            assert_eq!(shown(text).contains("(("), arithmetic, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_backslash_at_the_end_of_a_line_joins_the_next_one() {
+        for (line, whole) in [
+            ("echo a\n", true),
+            ("echo a \\\n", false),
+            ("echo a \\\\\n", true),
+            ("echo a # \\\n", true),
+            ("{ cat <<E\nE\n} \\\n", false),
+        ] {
+            assert_eq!(Assembly::default().push(line, stack()).is_some(), whole, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_text_ends_its_here_document() {
+        let end = |text: &str| {
+            let mut lines = Assembly::default();
+            text.split_inclusive('\n').for_each(|line| assert!(lines.push(line, stack()).is_none()));
+            lines.end(stack()).map(|program| program.is_ok())
+        };
+        assert_eq!(
+            (end("cat <<E\na"), end("cat <<-'E'\na\n"), end("cat <<E")),
+            (Some(true), Some(true), Some(true))
+        );
+        assert_eq!((end("if true; then cat <<E\na\nE\n"), end("")), (Some(false), None));
+    }
+
+    #[test]
+    fn the_tokenizer_stops_where_the_stack_ends() {
+        // In quotes of other rules no estimate sees how deep this is.
+        let text = "$(echo a  # it's\n".repeat(2000);
+        let stack = depth::Stack::of_thread(1 << 20);
+        assert!(!parsed(&text, stack).map(drop).unwrap_err().incomplete);
     }
 
     /// What the parser got to see of a word that it could parse.
