@@ -91,7 +91,8 @@ impl Shell {
             let found = if self.state.flag('f') {
                 None
             } else {
-                glob::paths(&field.iter().filter(|g| **g != Glyph::QUOTES).copied().collect::<Vec<_>>())
+                let glyphs: Vec<Glyph> = field.iter().filter(|g| **g != Glyph::QUOTES).copied().collect();
+                glob::paths(&pattern::without_backslashes(&glyphs))
             };
             match found.filter(|paths| !paths.is_empty()) {
                 Some(paths) => words.extend(paths),
@@ -143,7 +144,8 @@ impl Shell {
         let pieces = self.parse_word(word)?;
         let mut fields = Fields::new();
         self.pieces(&pieces, Place::Open, &mut fields)?;
-        Ok(fields.0.into_iter().flatten().filter(|g| *g != Glyph::QUOTES).collect())
+        let glyphs: Vec<Glyph> = fields.0.into_iter().flatten().filter(|g| *g != Glyph::QUOTES).collect();
+        Ok(pattern::without_backslashes(&glyphs))
     }
 
     fn pieces(
@@ -266,6 +268,11 @@ impl Shell {
         let kind = place.of_result();
         if is_of_bash(expression) {
             return Err(self.bad_substitution());
+        }
+        if let Some(special) = special_of_length(expression) {
+            let value = self.value(&Parameter::Special(special)).unwrap_or_default();
+            fields.push(&value.chars().count().to_string(), kind);
+            return Ok(());
         }
         match expression {
             P::Parameter { parameter, .. } => return self.plain_parameter(parameter, place, fields),
@@ -490,6 +497,24 @@ fn is_of_bash(expression: &ParameterExpr) -> bool {
     };
     let array = matches!(parameter, Parameter::NamedWithIndex { .. } | Parameter::NamedWithAllIndices { .. });
     *indirect || array
+}
+
+/// The parameter whose length `${#?}` or `${#-}` is: the parser takes the one behind `#` for an
+/// operator without a word.
+fn special_of_length(expression: &ParameterExpr) -> Option<SpecialParameter> {
+    use ParameterExpr as P;
+    let (parameter, test, word, special) = match expression {
+        P::IndicateErrorIfNullOrUnset { parameter, test_type, error_message, .. } => {
+            (parameter, test_type, error_message, SpecialParameter::LastExitStatus)
+        }
+        P::UseDefaultValues { parameter, test_type, default_value, .. } => {
+            (parameter, test_type, default_value, SpecialParameter::CurrentOptionFlags)
+        }
+        _ => return None,
+    };
+    let bare = matches!(test, ParameterTestType::Unset) && word.as_deref().unwrap_or_default().is_empty();
+    (bare && matches!(parameter, Parameter::Special(SpecialParameter::PositionalParameterCount)))
+        .then_some(special)
 }
 
 /// A word with `}` for `\}`, which only the end of the expansion needed.

@@ -24,14 +24,23 @@ impl Shell {
     /// On a terminal: signals that would end a script do not end a conversation.
     pub(super) fn become_interactive(&mut self) {
         self.interactive = true;
-        let _ = trap::set(libc::SIGTERM, Action::Ignore);
+        self.ignore_signals(true);
         let _ = trap::set(libc::SIGINT, Action::Note);
         if script_fds::is_terminal(0) {
             let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0)); // fails for a session's leader, which has its own group
-            for signal in [libc::SIGTTOU, libc::SIGTSTP] {
-                let _ = trap::set(signal, Action::Ignore);
-            }
             let _ = tcsetpgrp(io::stdin(), getpgrp());
+        }
+    }
+
+    /// Ignores the signals that must not end or stop a conversation. Without `ignore` they have
+    /// their effect again, for a program that takes the shell's place; those that a trap ignores or
+    /// sets stay as they are.
+    pub(super) fn ignore_signals(&self, ignore: bool) {
+        let of_terminal = [libc::SIGTTOU, libc::SIGTSTP].into_iter().filter(|_| script_fds::is_terminal(0));
+        let signals = of_terminal.chain([libc::SIGTERM]);
+        for signal in signals.filter(|signal| !self.traps.contains_key(signal)) {
+            let keep = ignore || self.ignored.contains(&signal);
+            let _ = trap::set(signal, if keep { Action::Ignore } else { Action::Default });
         }
     }
 

@@ -107,6 +107,8 @@ struct Shell {
     stack: depth::Stack,
     /// Where in `$OPTIND` getopts stands.
     getopts_at: usize,
+    /// `command -p` looks for its program now.
+    standard_path: bool,
     interactive: bool,
     subshell: bool,
     parsed_words: HashMap<String, Rc<Vec<WordPieceWithSource>>>,
@@ -134,6 +136,7 @@ impl Shell {
             depth: 0,
             stack: depth::Stack::new(),
             getopts_at: 0,
+            standard_path: false,
             interactive: false,
             subshell: false,
             parsed_words: HashMap::new(),
@@ -150,6 +153,9 @@ impl Shell {
     /// Sets a variable; a read-only one is an error that ends a script.
     fn set(&mut self, name: &str, value: impl Into<String>) -> Result<(), Flow> {
         if self.state.set(name, value.into()) {
+            if name == "OPTIND" {
+                self.getopts_at = 0; // the next option is at the beginning of a word
+            }
             return Ok(());
         }
         self.complain(format_args!("{name}: is read only"));

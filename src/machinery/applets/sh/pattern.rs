@@ -27,6 +27,20 @@ impl Glyph {
     }
 }
 
+/// A pattern in which a backslash that an expansion made quotes the character behind it (POSIX
+/// 2.14.1).
+pub(super) fn without_backslashes(pattern: &[Glyph]) -> Vec<Glyph> {
+    let mut out = Vec::with_capacity(pattern.len());
+    let mut glyphs = pattern.iter().copied().peekable();
+    while let Some(glyph) = glyphs.next() {
+        let quoted = (glyph == Glyph { c: '\\', kind: Kind::Result })
+            .then(|| glyphs.next_if(|next| next.kind == Kind::Result))
+            .flatten();
+        out.push(quoted.map_or(glyph, |next| Glyph { kind: Kind::Quoted, ..next }));
+    }
+    out
+}
+
 /// Whether the pattern describes the whole text.
 pub(super) fn matches(pattern: &[Glyph], text: &[char]) -> bool {
     let (mut at, mut position) = (0, 0);
@@ -145,6 +159,13 @@ mod tests {
         }
         for (pattern, text) in [("a*", "ba"), ("?", ""), ("[!a]", "a"), ("[[:upper:]]", "a"), ("a", "ab")] {
             assert!(!fits(pattern, text), "{pattern} {text}");
+        }
+        let result = |text: &str| text.chars().map(|c| Glyph { c, kind: Kind::Result }).collect::<Vec<_>>();
+        for (pattern, text, fits) in
+            [("\\*", "*", true), ("\\*", "\\a", false), ("a\\", "a\\", true), ("\\\\", "\\", true)]
+        {
+            let text: Vec<char> = text.chars().collect();
+            assert_eq!(matches(&without_backslashes(&result(pattern)), &text), fits, "{pattern}");
         }
         let star = [Glyph { c: '*', kind: Kind::Quoted }];
         assert!(matches(&star, &['*']) && !matches(&star, &['a']));

@@ -1,6 +1,7 @@
 //! One simple command: a function, a builtin, or a program.
 
-use super::{Flow, Run, Shell, builtins, redirect};
+use super::state::Variable;
+use super::{Flow, Run, Shell, builtins, redirect, start};
 use brush_parser::ast::{
     Assignment, AssignmentName, AssignmentValue, CommandPrefixOrSuffixItem, FunctionBody, IoRedirect,
     SimpleCommand,
@@ -91,11 +92,25 @@ impl Shell {
         Flow::Abort(2)
     }
 
-    /// With `keep` they are the shell's own from now on.
+    /// Expands assignments from left to right, so that each sees those before it. With `keep` they
+    /// are the shell's own from now on, otherwise only meanwhile.
     fn expand_assignments(
         &mut self,
         assignments: &[&Assignment],
         keep: bool,
+    ) -> Result<Vec<(String, String)>, Flow> {
+        let mut before = Vec::new();
+        let values = self.assign_in_turn(assignments, keep, &mut before);
+        before.into_iter().rev().for_each(|(name, was)| self.state.restore(name, was));
+        values
+    }
+
+    /// Without `keep`, `before` gets each variable as it was.
+    fn assign_in_turn(
+        &mut self,
+        assignments: &[&Assignment],
+        keep: bool,
+        before: &mut Vec<(String, Option<Variable>)>,
     ) -> Result<Vec<(String, String)>, Flow> {
         let mut values = Vec::new();
         for assignment in assignments {
@@ -109,8 +124,11 @@ impl Shell {
             if assignment.append {
                 value.insert_str(0, self.state.get(name).unwrap_or_default());
             }
-            if keep {
-                self.set(name, value.clone())?;
+            let was = (!keep).then(|| (name.clone(), self.state.variable(name).cloned()));
+            self.set(name, value.clone())?;
+            if let Some(was) = was {
+                before.push(was);
+                self.state.mark(name, |v| v.exported = true); // for a `$(…)` in the next one
             }
             values.push((name.clone(), value));
         }
@@ -247,7 +265,8 @@ impl Shell {
             return Some(name.to_string());
         }
         let mut second_best = None;
-        for directory in self.state.get("PATH")?.split(':') {
+        let path = if self.standard_path { start::PATH } else { self.state.get("PATH")? };
+        for directory in path.split(':') {
             let path = if directory.is_empty() { name.to_string() } else { format!("{directory}/{name}") };
             if let Ok(found) = std::fs::metadata(&path)
                 && found.is_file()

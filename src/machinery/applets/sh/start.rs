@@ -7,7 +7,8 @@ use linux::trap::{self, Action};
 use std::ffi::OsString;
 use std::io;
 
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// The default of `$PATH`, and where `command -p` looks.
+pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Where commands come from.
 #[derive(Debug, PartialEq, Eq)]

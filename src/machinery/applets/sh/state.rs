@@ -189,12 +189,20 @@ impl State {
         self.flags.iter().collect()
     }
 
+    /// Options with names, and whether they are on.
+    fn options(&self) -> impl Iterator<Item = (&'static str, bool)> {
+        let of_letters = OPTIONS.iter().map(|(name, letter)| (*name, self.flag(*letter)));
+        of_letters.chain([("pipefail", self.pipefail)])
+    }
+
     /// `set -o`: one option a line.
     pub(super) fn describe_options(&self) -> String {
-        let line = |name: &str, on: bool| format!("{name:<16}{}\n", if on { "on" } else { "off" });
-        let mut text: String = OPTIONS.iter().map(|(name, letter)| line(name, self.flag(*letter))).collect();
-        text.push_str(&line("pipefail", self.pipefail));
-        text
+        self.options().map(|(name, on)| format!("{name:<16}{}\n", if on { "on" } else { "off" })).collect()
+    }
+
+    /// `set +o`: commands that a shell may run later to have the options of now again.
+    pub(super) fn options_as_commands(&self) -> String {
+        self.options().map(|(name, on)| format!("set {}o {name}\n", if on { '-' } else { '+' })).collect()
     }
 }
 

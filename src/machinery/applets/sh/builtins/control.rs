@@ -43,29 +43,60 @@ impl Shell {
     }
 
     pub(crate) fn cd(&mut self, args: &[String]) -> Run {
-        let args: Vec<&String> = args.iter().filter(|a| !matches!(a.as_str(), "-L" | "-P" | "--")).collect();
-        let back = args.first().is_some_and(|a| *a == "-");
-        let target = match args.first() {
-            Some(_) if back => self.state.get("OLDPWD").unwrap_or_default().to_string(),
-            Some(directory) => (*directory).clone(),
-            None => self.state.get("HOME").unwrap_or_default().to_string(),
-        };
-        if target.is_empty() {
-            return self.misused("cd", if back { "OLDPWD not set" } else { "HOME not set" });
+        let (mut args, mut real) = (args, false);
+        while let [option @ ("-L" | "-P" | "--"), ..] =
+            args.iter().map(String::as_str).collect::<Vec<_>>()[..]
+        {
+            args = &args[1..];
+            if option == "--" {
+                break;
+            }
+            real = option == "-P";
         }
+        let back = args.first().is_some_and(|a| *a == "-");
+        let known = match args.first() {
+            Some(_) if back => self.state.get("OLDPWD").ok_or("OLDPWD not set"),
+            Some(directory) => Ok(directory.as_str()),
+            None => self.state.get("HOME").ok_or("HOME not set"),
+        };
+        let target = match known {
+            Ok(target) => target.to_string(),
+            Err(why) => return self.misused("cd", why),
+        };
         let before = match self.state.get("PWD") {
             Some(known) => known.to_string(),
             None => std::env::current_dir().unwrap_or_default().to_string_lossy().into_owned(),
         };
-        let path = logical_path(&before, &target);
+        let searched = self.on_cdpath(&target);
+        let mut path = logical_path(&before, searched.as_ref().unwrap_or(&target));
         if let Err(e) = std::env::set_current_dir(&path) {
             return self.misused("cd", format_args!("can't cd to {target}: {}", reason(&e)));
+        }
+        if real && let Ok(directory) = std::env::current_dir() {
+            path = directory.to_string_lossy().into_owned();
         }
         for (name, value) in [("OLDPWD", before), ("PWD", path.clone())] {
             self.set(name, value)?;
             self.state.mark(name, |v| v.exported = true);
         }
-        if back { self.print(&(path + "\n")) } else { Ok(0) }
+        if back || searched.is_some() { self.print(&(path + "\n")) } else { Ok(0) }
+    }
+
+    /// The directory that a target of `cd` means because of `$CDPATH`; `None` if it is the one of
+    /// that name here.
+    fn on_cdpath(&self, target: &str) -> Option<String> {
+        let first = target.split('/').next().unwrap_or_default();
+        if matches!(first, "" | "." | "..") {
+            return None;
+        }
+        for directory in self.state.get("CDPATH")?.split(':') {
+            let path =
+                if directory.is_empty() { target.to_string() } else { format!("{directory}/{target}") };
+            if Path::new(&path).is_dir() {
+                return (!directory.is_empty()).then_some(path);
+            }
+        }
+        None
     }
 
     pub(crate) fn pwd(&mut self, args: &[String]) -> Run {
@@ -100,8 +131,13 @@ impl Shell {
         if args.is_empty() {
             return Ok(0); // its redirections stay
         }
+        if !self.interactive {
+            return Err(Flow::Exit(self.become_program(args)));
+        }
+        self.ignore_signals(false);
         let status = self.become_program(args);
-        Err(if self.interactive { Flow::Abort(status) } else { Flow::Exit(status) })
+        self.ignore_signals(true);
+        Err(Flow::Abort(status))
     }
 
     pub(crate) fn trap_builtin(&mut self, args: &[String]) -> Run {

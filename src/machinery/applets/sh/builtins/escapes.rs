@@ -6,6 +6,29 @@ pub(crate) fn ansi(text: &str) -> Vec<u8> {
     expand(text, true).0
 }
 
+/// A format of printf. A `%` that a number makes is plain, so it is doubled.
+pub(crate) fn format(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        let end = at + 1 + rest[at + 1..].chars().next().map_or(0, char::len_utf8);
+        let digits = |from: usize, base: u32, most: usize| {
+            rest[from..].chars().take(most).take_while(|c| c.is_digit(base)).count()
+        };
+        let end = match rest.as_bytes().get(at + 1) {
+            Some(b'0'..=b'7') => at + 1 + digits(at + 1, 8, 3),
+            Some(b'x') => end + digits(end, 16, 2),
+            _ => end,
+        };
+        out.extend(rest[..at].bytes());
+        let escape = ansi(&rest[at..end]);
+        out.extend(if escape == b"%" { b"%%".to_vec() } else { escape });
+        rest = &rest[end..];
+    }
+    out.extend(rest.bytes());
+    out
+}
+
 /// As `echo -e` and `%b` do; also whether `\c` ended the output.
 pub(crate) fn echo(text: &str) -> (Vec<u8>, bool) {
     expand(text, false)
@@ -44,8 +67,8 @@ fn expand(text: &str, ansi: bool) -> (Vec<u8>, bool) {
             Some('c') if !ansi => return (out, true),
             Some(c @ ('\'' | '"')) if ansi => add(&mut out, c),
             Some('x') => out.push(number(&mut chars, 0, 16, 2)),
-            Some('0') => out.push(number(&mut chars, 0, 8, 3)),
-            Some(c @ '1'..='7') => out.push(number(&mut chars, c as u32 - '0' as u32, 8, 2)),
+            Some('0') if !ansi => out.push(number(&mut chars, 0, 8, 3)),
+            Some(c @ '0'..='7') => out.push(number(&mut chars, c as u32 - '0' as u32, 8, 2)),
             Some(other) => {
                 out.push(b'\\');
                 add(&mut out, other);

@@ -56,8 +56,8 @@ impl Shell {
         if next >= word.len() {
             (index, next) = (index + 1, 0);
         }
-        self.getopts_at = next;
         self.set("OPTIND", index.to_string())?;
+        self.getopts_at = next;
         self.set(variable, found)?;
         Ok(0)
     }

@@ -48,13 +48,22 @@ impl Shell {
                 Ok(status)
             }
             [option, names @ ..] if option == "-V" => self.type_builtin(names),
-            [option, argv @ ..] if option == "-p" || option == "--" => self.command_builtin(argv),
+            [option, argv @ ..] if option == "--" => self.command_builtin(argv),
+            [option, argv @ ..] if option == "-p" => {
+                self.standard_path = true;
+                let result = self.command_builtin(argv);
+                self.standard_path = false;
+                result
+            }
             [] => Ok(0),
             // A special builtin that fails ends no script if `command` runs it.
-            argv if is_builtin(&argv[0]) => match self.builtin(argv) {
-                Err(Flow::Abort(status)) if is_special(&argv[0]) => Ok(status),
-                other => other,
-            },
+            argv if is_builtin(&argv[0]) => {
+                self.standard_path = false; // not for what an `eval` runs
+                match self.builtin(argv) {
+                    Err(Flow::Abort(status)) if is_special(&argv[0]) => Ok(status),
+                    other => other,
+                }
+            }
             argv => self.run_external(argv),
         }
     }

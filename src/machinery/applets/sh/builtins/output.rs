@@ -65,7 +65,7 @@ impl Shell {
 /// The whole of printf(1): the format is used again while values are left. Also what was wrong with
 /// them.
 fn format_text(format: &str, values: &[String]) -> (Vec<u8>, Vec<String>) {
-    let format = escapes::ansi(format);
+    let format = escapes::format(format);
     let (mut out, mut faults) = (Vec::new(), Vec::new());
     let mut values = values.iter();
     loop {
@@ -129,6 +129,7 @@ fn format_once(
 struct Spec {
     left: bool,
     plus: bool,
+    blank: bool,
     zero: bool,
     alternate: bool,
     width: usize,
@@ -146,6 +147,7 @@ impl Spec {
         Spec {
             left: flags.contains('-') || width.starts_with('-'),
             plus: flags.contains('+'),
+            blank: flags.contains(' '),
             zero: flags.contains('0'),
             alternate: flags.contains('#'),
             width: width.trim_start_matches('-').parse().unwrap_or(0).min(65536),
@@ -158,7 +160,11 @@ impl Spec {
         if self.left {
             text.push_str(&" ".repeat(missing));
         } else if self.zero && number {
-            let sign = usize::from(text.starts_with(['-', '+']));
+            let sign = match text.starts_with(['-', '+', ' ']) {
+                true => 1,
+                false if text.starts_with("0x") || text.starts_with("0X") => 2,
+                false => 0,
+            };
             text.insert_str(sign, &"0".repeat(missing));
         } else {
             text.insert_str(0, &" ".repeat(missing));
@@ -198,9 +204,16 @@ impl Spec {
             format!("{}{}{}", &text[..sign], "0".repeat(missing), &text[sign..])
         };
         let zeros = self.precision.is_none();
-        let prefix = |text: String, mark: &str| if self.alternate { format!("{mark}{text}") } else { text };
-        let signed =
-            |text: String, negative: bool| if self.plus && !negative { format!("+{text}") } else { text };
+        // Zero has no mark, and an octal number that begins with a zero has it already.
+        let prefix = |text: String, mark: &str| {
+            let marked = text.starts_with(mark) || text.chars().all(|c| c == '0');
+            if self.alternate && !marked { format!("{mark}{text}") } else { text }
+        };
+        let signed = |text: String, negative: bool| match (negative, self.plus, self.blank) {
+            (false, true, _) => format!("+{text}"),
+            (false, false, true) => format!(" {text}"),
+            _ => text,
+        };
         Some(match conversion {
             's' => {
                 let text = self.precision.map_or(value.to_string(), |p| value.chars().take(p).collect());
@@ -309,6 +322,11 @@ mod tests {
         assert_eq!(print("%x %o %X %c %%", &["255", "8", "0xff", "word"]), "ff 10 FF w %");
         assert_eq!(print("%e %g %g", &["12345.678", "0.0001", "1e10"]), "1.234568e+04 0.0001 1e+10");
         assert_eq!(print("%b|", &["a\\tb"]), "a\tb|");
+        assert_eq!(print("a\\045d \\x25s \\0101|\\\\%d", &["5"]), "a%d %s \x081|\\5");
+        assert_eq!(
+            print("% d|% d|%#o|%#x|%#o|%#06x", &["5", "-5", "0", "0", "8", "255"]),
+            " 5|-5|0|0|010|0x00ff"
+        );
         assert_eq!(print("%s|", &[]), "|");
         assert_eq!(print("x", &["unused"]), "x");
         assert_eq!(print("%.3d|%06.3d|%.2x|%.3d", &["5", "-5", "255", "1234"]), "005|  -005|ff|1234");

@@ -62,6 +62,9 @@ impl Shell {
             let sent = match self.jobs.targets(target) {
                 Some(pids) if pids.is_empty() => Err(Errno::ESRCH), // a job that has ended
                 Some(pids) => pids.into_iter().try_for_each(|pid| send(pid, number)),
+                None if target.starts_with('%') => {
+                    return self.misused("kill", format_args!("No such job: {target}"));
+                }
                 None => Err(Errno::EINVAL),
             };
             if let Err(e) = sent {

@@ -124,7 +124,10 @@ impl Shell {
         let names = if ask.names.is_empty() { &default[..] } else { ask.names };
         let values = fields(&glyphs(&line, ask.raw), &separators, names.len());
         for (name, value) in names.iter().zip(values) {
-            self.set(name, value)?;
+            // A read-only variable ends no script here: `read` is no special builtin.
+            if self.set(name, value).is_err() {
+                return Ok(2);
+            }
         }
         Ok(i32::from(!complete))
     }

@@ -27,6 +27,15 @@ impl Shell {
                 self.args = more.to_vec();
                 return Ok(0);
             }
+            if word == "-" {
+                // Of old, and as in dash: ends `-v` and `-x`, and begins the arguments if there are
+                // any.
+                let _ = self.state.set_flag('v', false) && self.state.set_flag('x', false);
+                if !more.is_empty() {
+                    self.args = more.to_vec();
+                }
+                return Ok(0);
+            }
             if word.len() < 2 || !(on || word.starts_with('+')) {
                 self.args = rest.to_vec();
                 return Ok(0);
@@ -42,7 +51,9 @@ impl Shell {
                     continue;
                 }
                 let [name, more @ ..] = rest else {
-                    return self.print(&self.state.describe_options());
+                    let text =
+                        if on { self.state.describe_options() } else { self.state.options_as_commands() };
+                    return self.print(&text);
                 };
                 rest = more;
                 if !self.state.set_option(name, on) {
