@@ -1,14 +1,14 @@
 //! What a folder changes in everything below it, in kustomize's order.
 
-use super::load::{self, Kustomization};
 use super::refs::each;
-use super::{Resource, target};
+use super::types::{Image, Kustomization, Label, Pairs, Replica};
+use super::{Resource, patches};
 use crate::error::{Fail, text as fail};
-use crate::manifest;
 use crate::print::json;
-use api::value::{self, at, text};
-use api::{kinds, patch, strategic};
-use serde_json::{Value, json};
+use api::kinds;
+use api::value::{self, text};
+use regex::Regex;
+use serde_json::Value;
 use std::path::Path;
 
 /// Kinds whose name is their meaning.
@@ -31,141 +31,24 @@ const CLUSTER: [&str; 13] = [
 ];
 
 pub(super) fn run(kustomization: &Kustomization, root: &Path, all: &mut Vec<Resource>) -> Result<(), Fail> {
-    patches(kustomization, root, all)?;
-    namespace(all, kustomization.text("namespace"))?;
-    names(all, kustomization.text("namePrefix"), kustomization.text("nameSuffix"));
+    patches::run(kustomization, root, all)?;
+    namespace(all, &kustomization.namespace)?;
+    names(all, &kustomization.name_prefix, &kustomization.name_suffix);
     labels(kustomization, all);
-    annotations(all, kustomization.at("commonAnnotations"));
-    json_patches(kustomization, root, all)?;
-    replicas(all, kustomization.list("replicas"))?;
-    images(all, kustomization);
-    Ok(())
-}
-
-// -- patches
-// -------------------------------------------------------------------------------------------
-
-/// A patch's text, from the file or from where it stands.
-fn source(root: &Path, item: &Value) -> Result<Vec<u8>, Fail> {
-    match (text(item, "path"), text(item, "patch")) {
-        ("", "") => fail("must specify one of patch and path in patches"),
-        ("", inline) => Ok(inline.as_bytes().to_vec()),
-        (path, "") => load::file(root, path),
-        _ => fail("patch and path can't be set at the same time in patches"),
-    }
-}
-
-fn patches(kustomization: &Kustomization, root: &Path, all: &mut Vec<Resource>) -> Result<(), Fail> {
-    for entry in kustomization.list("patchesStrategicMerge").iter().filter_map(Value::as_str) {
-        // Inline text has several lines, a path has one.
-        let bytes = if entry.contains('\n') { entry.as_bytes().to_vec() } else { load::file(root, entry)? };
-        for document in manifest::kustomize_documents(&bytes).map_err(Fail::Text)? {
-            by_own_name(&document, all)?;
-        }
-    }
-    for item in kustomization.list("patches") {
-        let bytes = source(root, item)?;
-        let documents = manifest::kustomize_documents(&bytes).map_err(Fail::Text)?;
-        let goal = at(item, "target");
-        for document in documents {
-            match (&document, goal.is_object()) {
-                (Value::Array(_), false) => {
-                    return fail(format!(
-                        "must specify a target for JSON patch [{}]",
-                        String::from_utf8_lossy(&bytes).trim_end()
-                    ));
-                }
-                (Value::Array(_), true) => {
-                    for resource in chosen(goal, all)? {
-                        all[resource].remember_place();
-                        json_patch(&mut all[resource], &document)?;
-                    }
-                }
-                (Value::Object(_), true) => {
-                    for resource in chosen(goal, all)?.into_iter().rev() {
-                        merge(resource, &document, all, item)?;
-                    }
-                }
-                (Value::Object(_), false) => by_own_name(&document, all)?,
-                _ => return fail("unable to parse SM or JSON patch from one of patches"),
-            }
-        }
-    }
-    Ok(())
-}
-
-fn chosen(goal: &Value, all: &[Resource]) -> Result<Vec<usize>, Fail> {
-    let mut found = vec![];
-    for (i, resource) in all.iter().enumerate() {
-        if target::matches(goal, resource)? {
-            found.push(i);
-        }
-    }
-    Ok(found)
-}
-
-fn by_own_name(document: &Value, all: &mut Vec<Resource>) -> Result<(), Fail> {
-    match target::named_by(document, all).as_slice() {
-        [one] => merge(*one, document, all, &Value::Null),
-        found => {
-            let id = Resource::new(document.clone()).id();
-            let why = if found.is_empty() { "no matches for Id" } else { "multiple matches for Id" };
-            fail(format!(
-                "no resource matches strategic merge patch {id:?}: {why} {id}; failed to find unique target for patch {id}"
-            ))
-        }
-    }
-}
-
-/// A strategic merge patch; name and kind stay unless the options let them change. `$patch: delete`
-/// takes the object away.
-fn merge(index: usize, document: &Value, all: &mut Vec<Resource>, item: &Value) -> Result<(), Fail> {
-    if text(document, "$patch") == "delete" {
-        all.remove(index);
-        return Ok(());
-    }
-    let resource = &mut all[index];
-    if value::flag(item, "options.allowNameChange") || value::flag(item, "options.allowKindChange") {
-        resource.remember_place();
-    }
-    let mut document = document.clone();
-    for (path, option) in [
-        ("metadata.name", "options.allowNameChange"),
-        ("metadata.namespace", ""),
-        ("kind", "options.allowKindChange"),
-        ("apiVersion", "options.allowKindChange"),
-    ] {
-        if option.is_empty() || !value::flag(item, option) {
-            value::remove(&mut document, path);
-        }
-    }
-    let kind = resource.kind().to_string();
-    strategic::apply(&kind, &mut resource.object, &document).map_err(Fail::Text)
-}
-
-fn json_patch(resource: &mut Resource, operations: &Value) -> Result<(), Fail> {
-    patch::json(&mut resource.object, operations.to_string().as_bytes())
-        .map_err(|status| Fail::Text(format!("{}: {}", resource.id(), status.message)))
-}
-
-fn json_patches(kustomization: &Kustomization, root: &Path, all: &mut [Resource]) -> Result<(), Fail> {
-    for item in kustomization.list("patchesJson6902") {
-        let operations = manifest::parse_yaml(&source(root, item)?).map_err(Fail::Text)?;
-        for resource in chosen(at(item, "target"), all)? {
-            json_patch(&mut all[resource], &operations)?;
-        }
-    }
-    Ok(())
+    annotations(all, &kustomization.common_annotations);
+    patches::run_json(kustomization, root, all)?;
+    replicas(all, &kustomization.replicas)?;
+    images(all, &kustomization.images)
 }
 
 // -- namespace and names
 // ----------------------------------------------------------------------------------------------
 
-/// Records whether an object has no namespace.
-pub(super) fn is_cluster_scoped(resource: &Resource) -> bool {
-    match kinds::find(resource.group(), resource.version(), resource.kind()) {
+/// Records whether objects of a kind have no namespace.
+pub(super) fn is_cluster_scoped(group: &str, version: &str, kind: &str) -> bool {
+    match kinds::find(group, version, kind) {
         Some(kind) => !kind.namespaced,
-        None => CLUSTER.contains(&resource.kind()),
+        None => CLUSTER.contains(&kind),
     }
 }
 
@@ -184,7 +67,7 @@ fn namespace(all: &mut [Resource], namespace: &str) -> Result<(), Fail> {
         let resource = &mut all[index];
         resource.remember_place();
         let (kind, core) = (resource.kind().to_string(), resource.group().is_empty());
-        let cluster_scoped = is_cluster_scoped(resource);
+        let cluster_scoped = resource.is_cluster_scoped();
         let object = &mut resource.object;
         if kind == "Namespace" && core {
             value::put(object, "metadata.name", namespace);
@@ -204,9 +87,8 @@ fn namespace(all: &mut [Resource], namespace: &str) -> Result<(), Fail> {
             }
             _ => {}
         }
-        let id = all[index].id();
         let same: Vec<String> =
-            all.iter().filter(|r| r.id() == id).map(|r| json::compact(&r.object)).collect();
+            all.iter().filter(|r| r.is_same_as(&all[index])).map(|r| json::compact(&r.object)).collect();
         if same.len() > 1 {
             return fail(format!("namespace transformation produces ID conflict: [{}]", same.join(" ")));
         }
@@ -261,7 +143,9 @@ fn selectors(kind: &str) -> (&'static [&'static str], &'static [&'static str]) {
     }
 }
 
-/// Selectors inside a pod's spec, which are followed where the pod's own are made.
+/// The kinds in whose pods selectors are followed.
+const FOLLOWED_WITHIN: [&str; 2] = ["Deployment", "StatefulSet"];
+/// Selectors inside a pod's spec.
 const WITHIN: [&str; 5] = [
     "spec.template.spec.affinity.podAffinity.preferredDuringSchedulingIgnoredDuringExecution.podAffinityTerm.labelSelector.matchLabels",
     "spec.template.spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution.labelSelector.matchLabels",
@@ -270,30 +154,32 @@ const WITHIN: [&str; 5] = [
     "spec.template.spec.topologySpreadConstraints.labelSelector.matchLabels",
 ];
 
-fn put_pairs(map: &mut Value, pairs: &Value) {
+fn put_pairs(map: &mut Value, pairs: &Pairs) {
     let map = value::as_map(map);
-    for (key, text) in pairs.as_object().into_iter().flatten() {
-        map.insert(key.clone(), text.clone());
+    for (key, text) in pairs {
+        map.insert(key.clone(), text.as_str().into());
     }
 }
 
+/// Carries out `labels`, and then `commonLabels`, which counts if both set the same label.
 fn labels(kustomization: &Kustomization, all: &mut [Resource]) {
-    let common = json!({"pairs": kustomization.at("commonLabels"), "includeSelectors": true});
-    for rule in [&common].into_iter().chain(kustomization.list("labels")) {
-        let pairs = at(rule, "pairs");
-        if !pairs.is_object() {
+    let pairs = kustomization.common_labels.clone();
+    let common = Label { pairs, include_selectors: true, ..Label::default() };
+    for rule in kustomization.labels.iter().chain([&common]) {
+        let pairs = &rule.pairs;
+        if pairs.is_empty() {
             continue;
         }
-        let in_selectors = value::flag(rule, "includeSelectors");
+        let in_selectors = rule.include_selectors;
         for resource in all.iter_mut() {
             put_pairs(value::slot(&mut resource.object, "metadata.labels"), pairs);
             let kind = resource.kind().to_string();
-            if in_selectors || value::flag(rule, "includeTemplates") {
+            if in_selectors || rule.include_templates {
                 for path in templates(&kind) {
                     put_pairs(value::slot(&mut resource.object, &format!("{path}.labels")), pairs);
                 }
             }
-            if kind == "StatefulSet" && (in_selectors || value::flag(rule, "includeVolumeClaimTemplates")) {
+            if kind == "StatefulSet" && (in_selectors || rule.include_templates) {
                 for claim in value::list_mut(&mut resource.object, "spec.volumeClaimTemplates") {
                     put_pairs(value::slot(claim, "metadata.labels"), pairs);
                 }
@@ -305,7 +191,9 @@ fn labels(kustomization: &Kustomization, all: &mut [Resource]) {
             for path in made {
                 put_pairs(value::slot(&mut resource.object, path), pairs);
             }
-            for path in followed.iter().chain(WITHIN.iter().filter(|_| WORKLOADS.contains(&kind.as_str()))) {
+            for path in
+                followed.iter().chain(WITHIN.iter().filter(|_| FOLLOWED_WITHIN.contains(&kind.as_str())))
+            {
                 let steps: Vec<&str> = path.split('.').collect();
                 each(&mut resource.object, &steps, &mut |map| put_pairs(map, pairs));
             }
@@ -313,8 +201,8 @@ fn labels(kustomization: &Kustomization, all: &mut [Resource]) {
     }
 }
 
-fn annotations(all: &mut [Resource], pairs: &Value) {
-    if !pairs.is_object() {
+fn annotations(all: &mut [Resource], pairs: &Pairs) {
+    if pairs.is_empty() {
         return;
     }
     for resource in all {
@@ -328,13 +216,17 @@ fn annotations(all: &mut [Resource], pairs: &Value) {
 // -- replicas and images
 // ----------------------------------------------------------------------------------------------
 
-fn replicas(all: &mut [Resource], rules: &[Value]) -> Result<(), Fail> {
+fn replicas(all: &mut [Resource], rules: &[Replica]) -> Result<(), Fail> {
     for rule in rules {
-        let name = text(rule, "name");
+        let name = &rule.name;
         let scaled = ["Deployment", "ReplicaSet", "ReplicationController", "StatefulSet"];
         let mut any = false;
-        for resource in all.iter_mut().filter(|r| scaled.contains(&r.kind()) && r.is_known_as("", name)) {
-            value::put(&mut resource.object, "spec.replicas", at(rule, "count").clone());
+        // The name is enough, in whatever namespace.
+        let is_named = |r: &&mut Resource| {
+            scaled.contains(&r.kind()) && (r.name() == name || r.known.iter().any(|k| k.name == *name))
+        };
+        for resource in all.iter_mut().filter(is_named) {
+            value::put(&mut resource.object, "spec.replicas", rule.count);
             any = true;
         }
         if !any {
@@ -346,50 +238,62 @@ fn replicas(all: &mut [Resource], rules: &[Value]) -> Result<(), Fail> {
     Ok(())
 }
 
-/// `host:5000/name:tag@digest` → name, tag, digest.
+/// `host:5000/name:tag@digest` → name, tag, digest. The colon of the port does not count. Source:
+/// kustomize, `internal/image`.
 fn split(image: &str) -> (&str, &str, &str) {
-    let (rest, digest) = image.split_once('@').unwrap_or((image, ""));
-    match rest.rsplit_once(':') {
-        Some((name, tag)) if !tag.contains('/') => (name, tag, digest),
-        _ => (rest, "", digest),
+    let path = image.find('/').unwrap_or(0);
+    let (rest, digest) = match image[path..].find('@') {
+        Some(at) => (&image[..path + at], &image[path + at + 1..]),
+        None => (image, ""),
+    };
+    match rest[path..].find(':') {
+        Some(colon) => (&rest[..path + colon], &rest[path + colon + 1..], digest),
+        None => (rest, "", digest),
     }
 }
 
-/// The image after the rule, if the rule is about it.
-fn renamed(image: &str, rule: &Value) -> Option<String> {
+/// The image after a rule that is about it.
+fn renamed(image: &str, rule: &Image) -> String {
     let (name, tag, digest) = split(image);
-    if name != text(rule, "name") {
-        return None;
-    }
-    let new = if value::empty(rule, "newName") { name } else { text(rule, "newName") };
-    let new_tag = match at(rule, "newTag") {
-        Value::Number(number) => number.to_string(),
-        other => other.as_str().unwrap_or("").to_string(),
-    };
-    let (tag, digest) = match (new_tag.as_str(), text(rule, "digest")) {
+    let name = if rule.new_name.is_empty() { name } else { &rule.new_name };
+    let (tag, digest) = match (rule.new_tag.as_str(), rule.digest.as_str()) {
         ("", "") => (tag, digest),
         both => both,
     };
-    let mut out = new.to_string();
+    let mut out = name.to_string();
     if !tag.is_empty() {
         out.push_str(&format!(":{tag}"));
     }
     if !digest.is_empty() {
         out.push_str(&format!("@{digest}"));
     }
-    Some(out)
+    out
 }
 
-fn images(all: &mut [Resource], kustomization: &Kustomization) {
-    for rule in kustomization.images() {
-        for resource in all.iter_mut() {
-            for list in ["containers", "initContainers"] {
-                each(&mut resource.object, &["**", list, "image"], &mut |image| {
-                    if let Some(new) = image.as_str().and_then(|i| renamed(i, rule)) {
-                        *image = new.into();
+/// The paths of images. Kustomize follows containers wherever they are.
+const IMAGES: [&[&str]; 4] = [
+    &["**", "containers", "image"],
+    &["**", "initContainers", "image"],
+    &["spec", "volumes", "image", "reference"],
+    &["spec", "template", "spec", "volumes", "image", "reference"],
+];
+
+fn images(all: &mut [Resource], rules: &[Image]) -> Result<(), Fail> {
+    for rule in rules {
+        // Source: kustomize, `IsImageMatched`: the name is a regular expression.
+        let pattern = format!("^{}(:[a-zA-Z0-9_.{{}}-]*)?(@sha256:[a-zA-Z0-9_.{{}}-]*)?$", rule.name);
+        let Ok(pattern) = Regex::new(&pattern) else {
+            return fail(format!("images: the name {:?} is not a regular expression", rule.name));
+        };
+        for resource in all.iter_mut().filter(|r| r.kind() != "CustomResourceDefinition") {
+            for path in IMAGES {
+                each(&mut resource.object, path, &mut |image| {
+                    if let Some(found) = image.as_str().filter(|found| pattern.is_match(found)) {
+                        *image = renamed(found, rule).into();
                     }
                 });
             }
         }
     }
+    Ok(())
 }

@@ -1,7 +1,8 @@
 //! ConfigMaps and Secrets from literals and files, and the hash that is a part of their names.
 
 use super::Resource;
-use super::load::{self, Kustomization};
+use super::load;
+use super::types::{GeneratorOptions, Kustomization, SecretArgs};
 use crate::error::{Fail, text};
 use crate::print::json;
 use api::value;
@@ -14,20 +15,29 @@ use std::path::Path;
 const LINE: usize = 70;
 
 pub(super) fn run(kustomization: &Kustomization, root: &Path, all: &mut Vec<Resource>) -> Result<(), Fail> {
-    for (field, kind) in [("configMapGenerator", "ConfigMap"), ("secretGenerator", "Secret")] {
-        for args in kustomization.list(field) {
-            let made = one(kustomization, root, kind, args)?;
-            merge(args, made, all)?;
-        }
+    let general = kustomization.generator_options.clone().unwrap_or_default();
+    for args in kustomization.config_map_generator.iter().map(SecretArgs::from) {
+        absorb(&args, generate("ConfigMap", &args, &general, root)?, all)?;
+    }
+    for args in &kustomization.secret_generator {
+        absorb(args, generate("Secret", args, &general, root)?, all)?;
     }
     Ok(())
 }
 
-fn one(kustomization: &Kustomization, root: &Path, kind: &str, args: &Value) -> Result<Resource, Fail> {
-    let mut object =
-        json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": value::text(args, "name")}});
-    if !value::empty(args, "namespace") {
-        value::put(&mut object, "metadata.namespace", value::text(args, "namespace"));
+/// Makes the object of one generator. `general` are the options of all generators.
+fn generate(
+    kind: &str,
+    args: &SecretArgs,
+    general: &GeneratorOptions,
+    root: &Path,
+) -> Result<Resource, Fail> {
+    if args.name.is_empty() {
+        return text("a configmap must have a name");
+    }
+    let mut object = json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": args.name}});
+    if !args.namespace.is_empty() {
+        value::put(&mut object, "metadata.namespace", args.namespace.as_str());
     }
     let (mut data, mut binary) = (Map::new(), Map::new());
     for (key, bytes) in pairs(root, args)? {
@@ -41,97 +51,132 @@ fn one(kustomization: &Kustomization, root: &Path, kind: &str, args: &Value) -> 
         }
     }
     for (field, map) in [("data", data), ("binaryData", binary)] {
-        if !map.is_empty() {
+        // A secret has data even if there are none.
+        if !map.is_empty() || (kind == "Secret" && field == "data") {
             value::put(&mut object, field, map);
         }
     }
     if kind == "Secret" {
-        let kind = if value::empty(args, "type") { "Opaque" } else { value::text(args, "type") };
+        let kind = if args.secret_type.is_empty() { "Opaque" } else { &args.secret_type };
         value::put(&mut object, "type", kind);
     }
     let mut hashed = true;
-    for options in [kustomization.at("generatorOptions"), value::at(args, "options")] {
-        for map in ["labels", "annotations"] {
-            for (key, text) in value::pairs(options, map) {
-                value::slot_map(&mut object, &format!("metadata.{map}")).insert(key.into(), text.into());
+    for options in [general].into_iter().chain(&args.options) {
+        for (field, map) in [("labels", &options.labels), ("annotations", &options.annotations)] {
+            for (key, text) in map {
+                let path = format!("metadata.{field}");
+                value::slot_map(&mut object, &path).insert(key.clone(), text.as_str().into());
             }
         }
-        if value::flag(options, "immutable") {
+        if options.immutable {
             value::put(&mut object, "immutable", true);
         }
-        hashed &= !value::flag(options, "disableNameSuffixHash");
+        hashed &= !options.disable_name_suffix_hash;
     }
-    Ok(Resource { hashed, ..Resource::new(object) })
+    Ok(Resource { generated: true, hashed, ..Resource::new(object) })
 }
 
-/// `create` adds it, `merge` and `replace` change the one that was made below.
-fn merge(args: &Value, made: Resource, all: &mut Vec<Resource>) -> Result<(), Fail> {
-    let namespace = value::text(args, "namespace");
-    let found = all.iter_mut().find(|r| r.kind() == made.kind() && r.is_known_as(namespace, made.name()));
-    let behavior = value::text(args, "behavior");
-    match (behavior, found) {
-        ("" | "create" | "unspecified", None) => all.push(made),
-        ("" | "create" | "unspecified", Some(_)) => {
+/// Adds a generated object, or puts it in the place of the one that it merges with or replaces.
+/// Source: kustomize, `resWrangler.appendReplaceOrMerge`.
+fn absorb(args: &SecretArgs, made: Resource, all: &mut Vec<Resource>) -> Result<(), Fail> {
+    let found: Vec<usize> = (0..all.len()).filter(|i| all[*i].is_known_as(&made)).collect();
+    let merges = args.behavior == "merge";
+    // Every other word means `create`.
+    let creates = !merges && args.behavior != "replace";
+    let id = made.id();
+    match found.as_slice() {
+        [] if creates => all.push(made),
+        [] => {
+            return text(format!("merging from generator: id {id} does not exist; cannot merge or replace"));
+        }
+        [_] if creates => {
             return text(format!(
-                "merging from generator: may not add resource with an already registered id: {}",
-                made.id()
+                "merging from generator: id {id} exists; behavior must be merge or replace"
             ));
         }
-        ("merge" | "replace", None) => {
+        [index] => all[*index] = put_over(&all[*index], made, merges),
+        _ => {
             return text(format!(
-                "merging from generator: id {} does not exist; cannot merge or replace",
-                made.id()
+                "merging from generator: found multiple objects that could accept merge of {id}"
             ));
         }
-        ("merge", Some(old)) => {
-            for map in ["data", "binaryData", "metadata.labels", "metadata.annotations"] {
-                for (key, text) in value::pairs(&made.object, map) {
-                    value::slot_map(&mut old.object, map).insert(key.into(), text.into());
-                }
-            }
-        }
-        ("replace", Some(old)) => {
-            for field in ["data", "binaryData", "type"] {
-                value::copy(&made.object, &mut old.object, field);
-            }
-        }
-        (other, _) => return text(format!("unknown generation behavior {other:?}")),
     }
     Ok(())
 }
 
-fn pairs(root: &Path, args: &Value) -> Result<Vec<(String, Vec<u8>)>, Fail> {
-    let mut found: Vec<(String, Vec<u8>)> = vec![];
-    let words = |field: &str| value::list(args, field).iter().filter_map(Value::as_str).collect::<Vec<_>>();
-    let mut envs = words("envs");
-    envs.extend(value::at(args, "env").as_str());
-    for name in envs {
-        let bytes = load::file(root, name)?;
-        for line in String::from_utf8_lossy(&bytes).lines() {
-            let line = line.trim_start();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            let (key, text) = line.split_once('=').unwrap_or((line, ""));
-            found.push((key.to_string(), text.as_bytes().to_vec()));
+/// Returns the new object at the place of the old one, with what both say of labels and
+/// annotations, and of the data if they are merged. All other fields are the new object's.
+fn put_over(old: &Resource, new: Resource, merges: bool) -> Resource {
+    let mut object = new.object;
+    let both = ["metadata.labels", "metadata.annotations"];
+    let data = ["data", "binaryData"].iter().filter(|_| merges);
+    for field in both.iter().chain(data) {
+        let of_old = value::pairs(&old.object, field).map(|(key, text)| (key.to_string(), text.into()));
+        let mut map: Map<String, Value> = of_old.collect();
+        map.extend(value::map(&object, field).cloned().unwrap_or_default());
+        value::remove(&mut object, field);
+        if !map.is_empty() {
+            value::put(&mut object, field, map);
         }
     }
-    for literal in words("literals") {
+    for field in ["metadata.name", "metadata.namespace"] {
+        value::remove(&mut object, field);
+        value::copy(&old.object, &mut object, field);
+    }
+    Resource { object, hashed: old.hashed && new.hashed, ..old.clone() }
+}
+
+/// The data of a generator: from env files, literals and files, in this order.
+fn pairs(root: &Path, args: &SecretArgs) -> Result<Vec<(String, Vec<u8>)>, Fail> {
+    let mut found: Vec<(String, Vec<u8>)> = vec![];
+    let broken = |why: String| Fail::Text(format!("loading KV pairs: {why}"));
+    for name in args.envs.iter().chain([&args.env].into_iter().filter(|env| !env.is_empty())) {
+        let lines = env_lines(&load::file(root, name)?);
+        found.extend(lines.map_err(|why| broken(format!("env source files: [{name}]: {why}")))?);
+    }
+    for literal in &args.literals {
         let Some((key, text)) = literal.split_once('=').filter(|(key, _)| !key.is_empty()) else {
-            return crate::error::text(format!("invalid literal source {literal}, expected key=value"));
+            return Err(broken(format!(
+                "literal sources [{literal}]: invalid literal source {literal}, expected key=value"
+            )));
         };
         found.push((key.to_string(), unquoted(text).as_bytes().to_vec()));
     }
-    for source in words("files") {
-        let (key, path) = match source.split_once('=') {
-            Some((key, path)) => (key, path),
-            None => (source.rsplit('/').next().unwrap_or(source), source),
-        };
+    for source in &args.files {
+        let (key, path) =
+            file_source(source).map_err(|why| broken(format!("file sources: [{source}]: {why}")))?;
         found.push((key.to_string(), load::file(root, path)?));
     }
     for (i, (key, _)) in found.iter().enumerate() {
         if found[..i].iter().any(|(other, _)| other == key) {
-            return text(format!("configmap generator {}: duplicate key: {key}", value::text(args, "name")));
+            return text(format!("configmap {} illegally repeats the key `{key}`", args.name));
+        }
+    }
+    Ok(found)
+}
+
+/// Splits `[key=]path`. Neither may have a `=`.
+fn file_source(source: &str) -> Result<(&str, &str), String> {
+    match source.split('=').collect::<Vec<_>>().as_slice() {
+        [path] => Ok((path.rsplit('/').next().unwrap_or(path), path)),
+        ["", path] => Err(format!("missing key name for file path {path:?} in source {source:?}")),
+        [key, ""] => Err(format!("missing file path for key name {key:?} in source {source:?}")),
+        [key, path] => Ok((key, path)),
+        _ => Err(format!("source {source:?} key name or file path contains '='")),
+    }
+}
+
+/// The keys and values of an env file. A byte order mark in front is left out.
+fn env_lines(bytes: &[u8]) -> Result<Vec<(String, Vec<u8>)>, String> {
+    let mut found = vec![];
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    for line in bytes.split(|b| *b == b'\n') {
+        let line = std::str::from_utf8(line)
+            .map_err(|_| format!("a line has invalid utf8 bytes : {}", String::from_utf8_lossy(line)))?;
+        let line = line.strip_suffix('\r').unwrap_or(line).trim_start();
+        let (key, text) = line.split_once('=').unwrap_or((line, ""));
+        if !key.is_empty() && !key.starts_with('#') {
+            found.push((key.to_string(), text.as_bytes().to_vec()));
         }
     }
     Ok(found)
@@ -196,7 +241,7 @@ pub(super) fn add_hashes(all: &mut [Resource]) {
 
 #[cfg(test)]
 mod tests {
-    use super::unquoted;
+    use super::{env_lines, file_source, unquoted};
 
     #[test]
     fn only_a_pair_of_quotes_around_a_literal_is_removed() {
@@ -210,6 +255,29 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(unquoted(given), want, "{given}");
+        }
+    }
+
+    #[test]
+    fn an_env_file_may_begin_with_a_byte_order_mark_and_is_text() {
+        let found = env_lines(b"\xef\xbb\xbfA=1\r\n # c\n\n  b c=2=3\nD\n=x").unwrap();
+        let shown: Vec<(&str, &[u8])> = found.iter().map(|(k, v)| (k.as_str(), v.as_slice())).collect();
+        assert_eq!(shown, [("A", b"1" as &[u8]), ("b c", b"2=3"), ("D", b"")]);
+        let told = env_lines(b"A=1\nB=\xff").unwrap_err();
+        assert!(told.contains("has invalid utf8 bytes"), "{told}");
+    }
+
+    #[test]
+    fn a_file_source_has_one_equals_sign_at_most() {
+        assert_eq!(file_source("a/b.txt"), Ok(("b.txt", "a/b.txt")));
+        assert_eq!(file_source("k=a/b.txt"), Ok(("k", "a/b.txt")));
+        for (source, why) in [
+            ("a=b=e.env", "key name or file path contains '='"),
+            ("=e.env", "missing key name"),
+            ("k=", "missing file path"),
+        ] {
+            let told = file_source(source).unwrap_err();
+            assert!(told.contains(why), "{source}: {told}");
         }
     }
 }

@@ -16,14 +16,17 @@
 //! `configurations` and `openapi`, bases in git, `buildMetadata`, `images.tagSuffix`,
 //! `labels.fields`, `sortOptions.legacySortOptions`: each is refused by its name.
 //! ## Read next
-//! `transform`, the changes; `builder`, which reads the result as if it were a file.
+//! `change`, the changes; `builder`, which reads the result as if it were a file.
 
 mod change;
 mod generate;
 mod load;
 mod order;
+mod patches;
 mod refs;
+mod strict;
 mod target;
+mod types;
 
 pub(crate) use generate::hash;
 
@@ -32,12 +35,25 @@ use crate::files::sorted;
 use crate::print::yaml;
 use crate::wire;
 use api::value;
-use load::Kustomization;
+use change::is_cluster_scoped;
+use load::Loaded;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// Namespace and name.
-type Place = (String, String);
+/// Kind, namespace and name of an object.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub kind: String,
+    pub namespace: String,
+    pub name: String,
+}
+
+impl Place {
+    fn of(object: &Value) -> Place {
+        let part = |path| value::text(object, path).to_string();
+        Place { kind: part("kind"), namespace: part("metadata.namespace"), name: part("metadata.name") }
+    }
+}
 
 /// One object on its way up.
 #[derive(Clone, Debug)]
@@ -49,17 +65,27 @@ pub(crate) struct Resource {
     pub prefixes: Vec<String>,
     /// The same behind its name.
     pub suffixes: Vec<String>,
+    /// A generator made it.
+    pub generated: bool,
     /// Its name gets a hash of its content.
     pub hashed: bool,
 }
 
 impl Resource {
     pub(crate) fn new(object: Value) -> Resource {
-        Resource { object, known: vec![], prefixes: vec![], suffixes: vec![], hashed: false }
+        let (prefixes, suffixes) = (vec![], vec![]);
+        Resource { object, known: vec![], prefixes, suffixes, generated: false, hashed: false }
     }
     /// Remembers where it is before that changes.
     pub(crate) fn remember_place(&mut self) {
-        self.known.push(place(&self.object));
+        self.known.push(self.place());
+    }
+    pub(crate) fn place(&self) -> Place {
+        Place::of(&self.object)
+    }
+    /// Returns where it was at first.
+    pub(crate) fn first_place(&self) -> Place {
+        self.known.first().cloned().unwrap_or_else(|| self.place())
     }
     pub(crate) fn kind(&self) -> &str {
         value::text(&self.object, "kind")
@@ -74,10 +100,33 @@ impl Resource {
         let version = value::text(&self.object, "apiVersion");
         version.split_once('/').map_or(version, |(_, version)| version)
     }
-    /// Is it, or was it once, called so?
-    pub(crate) fn is_known_as(&self, namespace: &str, name: &str) -> bool {
-        let now = place(&self.object);
-        self.known.iter().chain([&now]).any(|(ns, n)| n == name && (namespace.is_empty() || ns == namespace))
+    /// Returns the namespace that counts for one of the object's places: `default` for none, and
+    /// one of its own for what is cluster-scoped. Source: kustomize, `ResId.EffectiveNamespace`.
+    pub(crate) fn effective_namespace<'a>(&self, place: &'a Place) -> &'a str {
+        match place.namespace.as_str() {
+            _ if is_cluster_scoped(self.group(), self.version(), &place.kind) => "_non_namespaceable_",
+            "" => "default",
+            named => named,
+        }
+    }
+    /// Records whether an object of its kind has no namespace.
+    pub(crate) fn is_cluster_scoped(&self) -> bool {
+        is_cluster_scoped(self.group(), self.version(), self.kind())
+    }
+    /// Is this object, at one of its places, what `other` now is?
+    fn has_id(&self, place: &Place, other: &Resource) -> bool {
+        let there = other.place();
+        (self.group(), self.version()) == (other.group(), other.version())
+            && (&place.kind, &place.name) == (&there.kind, &there.name)
+            && self.effective_namespace(place) == other.effective_namespace(&there)
+    }
+    /// Records whether both have the same kind, name and effective namespace now.
+    pub(crate) fn is_same_as(&self, other: &Resource) -> bool {
+        self.has_id(&self.place(), other)
+    }
+    /// Records whether the object has, or once had, the place that `other` has now.
+    pub(crate) fn is_known_as(&self, other: &Resource) -> bool {
+        self.known.iter().any(|place| self.has_id(place, other)) || self.is_same_as(other)
     }
     /// `Pod.v1.[noGrp]/b.[noNs]`
     pub(crate) fn id(&self) -> String {
@@ -89,10 +138,6 @@ impl Resource {
             value::text(&self.object, "metadata.namespace"),
         )
     }
-}
-
-fn place(object: &Value) -> Place {
-    (value::text(object, "metadata.namespace").into(), value::text(object, "metadata.name").into())
 }
 
 fn id(kind: &str, version: &str, group: &str, name: &str, namespace: &str) -> String {
@@ -122,10 +167,11 @@ pub(crate) async fn build(dir: &Path, shown: &str) -> Result<Built, Fail> {
         ));
     }
     let root = folder(dir, shown)?;
-    let mut found = accumulate(&root, &mut vec![], &mut warnings).await?;
+    let loaded = load::kustomization(&root)?;
+    let mut found = accumulate(&root, &loaded, &mut vec![], &mut warnings).await?;
     generate::add_hashes(&mut found);
     refs::follow(&mut found)?;
-    if !Kustomization::load(&root)?.keeps_order() {
+    if !loaded.file.keeps_order() {
         order::sort(&mut found);
     }
     let objects = found.into_iter().map(|r| sorted(r.object)).collect();
@@ -162,6 +208,7 @@ fn first_missing(path: &Path) -> PathBuf {
 /// Everything below a folder, with the folder's changes. `above`: the folders that led here.
 async fn accumulate(
     root: &Path,
+    loaded: &Loaded,
     above: &mut Vec<PathBuf>,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Resource>, Fail> {
@@ -172,30 +219,30 @@ async fn accumulate(
             root.display()
         ));
     }
-    let kustomization = Kustomization::load(root)?;
-    for warning in kustomization.warnings() {
-        if !warnings.contains(&warning) {
-            warnings.push(warning);
+    for warning in &loaded.warnings {
+        if !warnings.contains(warning) {
+            warnings.push(warning.clone());
         }
     }
+    let kustomization = &loaded.file;
     let mut all: Vec<Resource> = vec![];
     above.push(root.to_path_buf());
-    for entry in kustomization.resources() {
-        let found = resources(root, &entry, above, warnings).await?;
+    for entry in &kustomization.resources {
+        let found = resources(root, entry, above, warnings).await?;
         for resource in found {
-            if all.iter().any(|r| r.id() == resource.id()) {
+            if all.iter().any(|r| r.is_same_as(&resource)) {
                 return text(format!(
                     "accumulating resources: accumulation err='merging resources from '{entry}': may not add resource with an already registered id: {}': must build at directory: '{}': file is not directory",
                     resource.id(),
-                    root.join(&entry).display()
+                    root.join(entry).display()
                 ));
             }
             all.push(resource);
         }
     }
     above.pop();
-    generate::run(&kustomization, root, &mut all)?;
-    change::run(&kustomization, root, &mut all)?;
+    generate::run(kustomization, root, &mut all)?;
+    change::run(kustomization, root, &mut all)?;
     Ok(all)
 }
 
@@ -221,7 +268,11 @@ async fn resources(
     let path = root.join(entry);
     if path.is_dir() {
         let below = folder(&path, entry)?;
-        return Box::pin(accumulate(&below, above, warnings)).await.map_err(|fail| match fail {
+        let accumulated = async {
+            let loaded = load::kustomization(&below)?;
+            accumulate(&below, &loaded, above, warnings).await
+        };
+        return Box::pin(accumulated).await.map_err(|fail| match fail {
             Fail::Text(why) if why.starts_with("accumulating") || why.starts_with("invalid Kustom") => {
                 Fail::Text(format!("accumulating resources: accumulation err='accumulating resources from '{entry}': read {}: is a directory': recursed {why}", path.display()))
             }
@@ -237,5 +288,7 @@ async fn resources(
     load::objects(&bytes, entry)
 }
 
+#[cfg(test)]
+mod places;
 #[cfg(test)]
 mod tests;

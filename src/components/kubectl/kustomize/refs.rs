@@ -4,7 +4,6 @@
 //! leads to the one object that had its name before and that the referrer can reach: an object of
 //! the same namespace, a cluster-scoped one, or, for a role binding, a service account.
 
-use super::change::is_cluster_scoped;
 use super::{Place, Resource};
 use crate::error::{Fail, text as fail};
 use api::value::{self, at, text};
@@ -114,17 +113,11 @@ struct Candidate {
     place: Place,
     cluster_scoped: bool,
     known: Vec<Place>,
+    /// Its effective namespace at first and now.
+    original: String,
+    now: String,
     prefixes: Vec<String>,
     suffixes: Vec<String>,
-}
-
-/// The namespace that counts: what names none is in `default`.
-fn effective(namespace: &str, cluster_scoped: bool) -> &str {
-    match namespace {
-        _ if cluster_scoped => "_non_namespaceable_",
-        "" => "default",
-        named => named,
-    }
 }
 
 /// Records whether two lists end alike, as far as the shorter one goes.
@@ -134,23 +127,18 @@ fn end_alike(a: &[String], b: &[String]) -> bool {
 
 impl Candidate {
     fn of(resource: &Resource) -> Candidate {
+        let (first, place) = (resource.first_place(), resource.place());
         Candidate {
             kind: resource.kind().into(),
             group: resource.group().into(),
-            place: super::place(&resource.object),
-            cluster_scoped: is_cluster_scoped(resource),
+            cluster_scoped: resource.is_cluster_scoped(),
             known: resource.known.clone(),
+            original: resource.effective_namespace(&first).into(),
+            now: resource.effective_namespace(&place).into(),
+            place,
             prefixes: resource.prefixes.clone(),
             suffixes: resource.suffixes.clone(),
         }
-    }
-
-    fn now(&self) -> &str {
-        effective(&self.place.0, self.cluster_scoped)
-    }
-
-    fn original(&self) -> &str {
-        effective(&self.known.first().unwrap_or(&self.place).0, self.cluster_scoped)
     }
 
     /// `either`: a list that is empty is like every other.
@@ -180,8 +168,8 @@ impl<'a> Referrer<'a> {
         let reaches = |to: &&Candidate| {
             own.cluster_scoped
                 || to.cluster_scoped
-                || to.now() == own.now()
-                || (binding && spaces.contains(&to.place.0.as_str()))
+                || to.now == own.now
+                || (binding && spaces.contains(&to.place.namespace.as_str()))
         };
         let part = |path: &str| text(object, path).to_string();
         Referrer {
@@ -205,19 +193,18 @@ impl<'a> Referrer<'a> {
         let of_role = path == "roleRef name" && !self.role.0.is_empty();
         // Of other namespaces service accounts alone are named; what else is in reach there only
         // says which namespaces are known.
-        let own = |to: &Candidate| self.own.cluster_scoped || to.cluster_scoped || to.now() == self.own.now();
+        let own = |to: &Candidate| self.own.cluster_scoped || to.cluster_scoped || to.now == self.own.now;
         let named = |to: &&&Candidate| {
             to.kind == kind
                 && (kind == "ServiceAccount" || own(to))
-                && to.known.iter().any(|(_, known)| known == name)
+                && to.known.iter().any(|known| known.name == name)
                 && (!of_role || (to.kind == self.role.0 && to.group == self.role.1))
         };
         let mut found: Vec<&Candidate> = self.reach.iter().filter(named).copied().collect();
         if let Some(space) = space {
-            let reached = |of: fn(&Candidate) -> &str| self.reach.iter().any(|to| of(to) == space);
-            match reached(Candidate::original) {
-                true => found.retain(|to| to.original() == space),
-                false => found.retain(|to| to.now() == space),
+            match self.reach.iter().any(|to| to.original == space) {
+                true => found.retain(|to| to.original == space),
+                false => found.retain(|to| to.now == space),
             }
         }
         if found.len() > 1 {
@@ -228,18 +215,20 @@ impl<'a> Referrer<'a> {
         }
         let Some(first) = found.first() else { return Ok(None) };
         let whole = path.ends_with("subjects") || path.ends_with("service");
-        let same = |to: &&Candidate| to.place.1 == first.place.1 && (!whole || to.place.0 == first.place.0);
+        let same = |to: &&Candidate| {
+            to.place.name == first.place.name && (!whole || to.place.namespace == first.place.namespace)
+        };
         if found.iter().all(same) {
             return Ok(Some(first));
         }
         let shown: Vec<String> =
-            found.iter().map(|to| format!("{}/{}.{}", to.kind, to.place.1, to.now())).collect();
+            found.iter().map(|to| format!("{}/{}.{}", to.kind, to.place.name, to.now)).collect();
         fail(format!(
             "updating name reference in '{}' field of '{}/{}.{}': found multiple possible referrals: {}",
             path.replace(' ', "/"),
             self.own.kind,
-            self.own.place.1,
-            self.own.now(),
+            self.own.place.name,
+            self.own.now,
             shown.join(", ")
         ))
     }
@@ -248,7 +237,7 @@ impl<'a> Referrer<'a> {
     fn correct(&self, kind: &str, path: &str, found: &mut Value) -> Result<(), Fail> {
         if let Some(name) = found.as_str() {
             if let Some(to) = self.find(kind, path, name, None)? {
-                *found = to.place.1.clone().into();
+                *found = to.place.name.clone().into();
             }
             return Ok(());
         }
@@ -257,7 +246,7 @@ impl<'a> Referrer<'a> {
         }
         let space = found["namespace"].as_str();
         let Some(to) = self.find(kind, path, text(found, "name"), space)? else { return Ok(()) };
-        let (space, name) = &to.place;
+        let Place { namespace: space, name, .. } = &to.place;
         value::put(found, "name", name.as_str());
         if !space.is_empty() {
             value::put(found, "namespace", space.as_str());

@@ -1,50 +1,60 @@
 //! Which objects a patch is for.
 
 use super::Resource;
+use super::types::Selector as Target;
 use crate::error::{Fail, text as fail};
 use api::labels::Selector;
-use api::value::{self, at, text};
+use api::value::at;
 use regex::Regex;
-use serde_json::Value;
 
-/// Does a resource match a patch's `target`? Names and kinds are regular expressions for the whole
-/// text.
-pub(super) fn matches(target: &Value, resource: &Resource) -> Result<bool, Fail> {
-    let whole = |field: &str, found: &[&str]| -> Result<bool, Fail> {
-        let pattern = text(target, field);
-        if pattern.is_empty() {
-            return Ok(true);
-        }
-        match Regex::new(&format!("^(?:{pattern})$")) {
-            Ok(regex) => Ok(found.iter().any(|f| regex.is_match(f))),
-            Err(error) => fail(format!("error parsing regexp {pattern}: {error}")),
-        }
+/// Returns the resources that a patch's `target` selects. Names and kinds are regular expressions
+/// for the whole text; name and namespace may be the first or the current ones. Source: kustomize,
+/// `resWrangler.Select`.
+pub(super) fn select(target: &Target, all: &[Resource]) -> Result<Vec<usize>, Fail> {
+    let patterns = Patterns {
+        group: whole(&target.group)?,
+        version: whole(&target.version)?,
+        kind: whole(&target.kind)?,
+        name: whole(&target.name)?,
+        namespace: whole(&target.namespace)?,
+        labels: Selector::parse(&target.label_selector).map_err(Fail::Text)?,
+        annotations: Selector::parse(&target.annotation_selector).map_err(Fail::Text)?,
     };
-    let names: Vec<&str> = resource.known.iter().map(|(_, n)| n.as_str()).chain([resource.name()]).collect();
-    let own = text(&resource.object, "metadata.namespace");
-    let namespaces: Vec<&str> = resource.known.iter().map(|(ns, _)| ns.as_str()).chain([own]).collect();
-    let selected = |field: &str, path: &str| -> Result<bool, Fail> {
-        match text(target, field) {
-            "" => Ok(true),
-            given => Ok(Selector::parse(given).map_err(Fail::Text)?.matches(at(&resource.object, path))),
-        }
-    };
-    Ok(whole("group", &[resource.group()])?
-        && whole("version", &[resource.version()])?
-        && whole("kind", &[resource.kind()])?
-        && whole("name", &names)?
-        && whole("namespace", &namespaces)?
-        && selected("labelSelector", "metadata.labels")?
-        && selected("annotationSelector", "metadata.annotations")?)
+    Ok(all.iter().enumerate().filter(|(_, r)| patterns.match_resource(r)).map(|(i, _)| i).collect())
 }
 
-/// The resources that a patch names by its own kind and name.
-pub(super) fn named_by(patch: &Value, all: &[Resource]) -> Vec<usize> {
-    let wanted = Resource::new(patch.clone());
-    let namespace = value::text(patch, "metadata.namespace");
-    let same = |r: &Resource| {
-        (r.group(), r.version(), r.kind()) == (wanted.group(), wanted.version(), wanted.kind())
-            && r.is_known_as(namespace, wanted.name())
-    };
-    all.iter().enumerate().filter(|(_, r)| same(r)).map(|(i, _)| i).collect()
+struct Patterns {
+    group: Option<Regex>,
+    version: Option<Regex>,
+    kind: Option<Regex>,
+    name: Option<Regex>,
+    namespace: Option<Regex>,
+    labels: Selector,
+    annotations: Selector,
+}
+
+/// The pattern for a whole text; none matches everything.
+fn whole(pattern: &str) -> Result<Option<Regex>, Fail> {
+    match Regex::new(&format!("^(?:{pattern})$")) {
+        _ if pattern.is_empty() => Ok(None),
+        Ok(regex) => Ok(Some(regex)),
+        Err(error) => fail(format!("error parsing regexp {pattern}: {error}")),
+    }
+}
+
+impl Patterns {
+    fn match_resource(&self, resource: &Resource) -> bool {
+        let fits = |pattern: &Option<Regex>, found: &[&str]| {
+            pattern.as_ref().is_none_or(|regex| found.iter().any(|text| regex.is_match(text)))
+        };
+        let (first, now) = (resource.first_place(), resource.place());
+        let namespaces = [resource.effective_namespace(&first), resource.effective_namespace(&now)];
+        fits(&self.group, &[resource.group()])
+            && fits(&self.version, &[resource.version()])
+            && fits(&self.kind, &[&now.kind])
+            && fits(&self.name, &[&first.name, &now.name])
+            && fits(&self.namespace, &namespaces)
+            && self.labels.matches(at(&resource.object, "metadata.labels"))
+            && self.annotations.matches(at(&resource.object, "metadata.annotations"))
+    }
 }

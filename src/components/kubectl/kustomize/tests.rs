@@ -3,7 +3,7 @@
 use super::*;
 use serde_json::json;
 
-fn write(dir: &Path, files: &[(&str, &str)]) {
+pub(super) fn write(dir: &Path, files: &[(&str, &str)]) {
     for (name, content) in files {
         let path = dir.join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -11,7 +11,7 @@ fn write(dir: &Path, files: &[(&str, &str)]) {
     }
 }
 
-async fn built(dir: &Path, shown: &str) -> Result<Vec<Value>, String> {
+pub(super) async fn built(dir: &Path, shown: &str) -> Result<Vec<Value>, String> {
     build(&dir.join(shown), shown).await.map(|b| b.objects).map_err(|f| f.message())
 }
 
@@ -122,8 +122,20 @@ async fn what_is_wrong_or_not_there_is_named() {
         ("components: [x]", "'components' is not implemented"),
         ("buildMetadata: [managedByLabel]", "'buildMetadata' is not implemented"),
         ("labels: [{pairs: {a: b}, fields: [{path: x}]}]", "'labels.fields' is not implemented"),
-        ("images: [{name: n, tagSuffix: x}]", "'images.tagSuffix' is not implemented"),
-        ("images: [{name: n, newtag: '2'}]", "invalid Kustomization: json: unknown field \"newtag\""),
+        ("images: [{name: a, tagSuffix: x}]", "'images.tagSuffix' is not implemented"),
+        ("images: [{name: a, newtags: '2'}]", "invalid Kustomization: json: unknown field \"newtags\""),
+        ("namePrefix: ''\nkind: Kustomization", "kustomization.yaml is empty"),
+        ("apiVersion: v1\nresources: []", "should be kustomize.config.k8s.io/v1beta1"),
+        ("patchesJson6902: [{target: {kind: Pod}, patch: '[]'}]", "must specify the target name"),
+        (
+            "patches: [{target: {kind: Pod}, patch: '[{op: remove, path: /a}]'}]",
+            "unable to parse SM or JSON patch",
+        ),
+        ("patches: [{target: {kind: Pod}, patch: '{spec: {a: 1}}'}]", "unable to parse SM or JSON patch"),
+        ("patches: [{patch: '[{\"op\": \"remove\"}]'}]", "must specify a target for JSON patch"),
+        ("images: [{name: '(', newTag: '1'}]", "is not a regular expression"),
+        ("configMapGenerator: [{literals: [a=b]}]", "a configmap must have a name"),
+        ("configMapGenerator: [{name: a, literals: [a=b, a=c]}]", "illegally repeats the key `a`"),
         ("generatorOptions: {immutabel: true}", "unknown field \"immutabel\""),
         ("sortOptions: {order: a}", "the field 'sortOptions.order' must be one of [fifo, legacy]"),
         ("resources: [missing.yaml]", "missing.yaml: no such file or directory"),
@@ -225,8 +237,8 @@ spec: {volumeClaimTemplates: [{metadata: {name: data}}]}
 ";
     for (rule, want) in [
         ("includeSelectors: true", json!({"app": "db"})),
-        ("includeVolumeClaimTemplates: true", json!({"app": "db"})),
-        ("includeTemplates: true", Value::Null),
+        ("includeTemplates: true", json!({"app": "db"})),
+        ("includeTemplates: false", Value::Null),
     ] {
         let content = format!("resources: [set.yaml]\nlabels: [{{pairs: {{app: db}}, {rule}}}]\n");
         write(dir.path(), &[("k/kustomization.yaml", content.as_str()), ("k/set.yaml", set)]);
