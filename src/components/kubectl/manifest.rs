@@ -23,33 +23,58 @@ pub(crate) fn kustomize_documents(text: &[u8]) -> Result<Vec<Value>, String> {
     documents_in(text, old_numbers)
 }
 
+/// Source: apimachinery, `YAMLOrJSONDecoder.Decode`.
 fn documents_in(text: &[u8], respell: fn(&[u8]) -> Vec<u8>) -> Result<Vec<Value>, String> {
-    let trimmed = text.trim_ascii_start();
-    if trimmed.starts_with(b"{") {
-        let mut found = vec![];
-        for value in serde_json::Deserializer::from_slice(text).into_iter::<Value>() {
-            match value {
-                Ok(value) => found.push(value),
-                // A YAML flow mapping also starts with a brace.
-                Err(error) => match parse_yaml(text) {
-                    Ok(value) => return Ok(vec![value]),
-                    Err(_) => return Err(json_error(&error, text)),
-                },
-            }
-        }
-        return Ok(found);
-    }
-    let mut found = vec![];
-    for part in split(text) {
+    let Beginning { documents: mut found, rest, mut error } = json_documents(text)?;
+    for part in split(rest) {
         let text = respell(part);
         for one in serde_yaml::Deserializer::from_slice(&text) {
-            let value = document(one, text.len()).map_err(|e| told(&e))?;
+            // What is neither JSON nor YAML was probably meant as JSON.
+            let value = document(one, text.len()).map_err(|e| error.take().unwrap_or_else(|| told(&e)))?;
+            error = None;
             if !value.is_null() {
                 found.push(value);
             }
         }
     }
     Ok(found)
+}
+
+/// The JSON documents that a file begins with.
+struct Beginning<'a> {
+    documents: Vec<Value>,
+    /// What follows, to be read as YAML.
+    rest: &'a [u8],
+    /// Why the rest is not JSON.
+    error: Option<String>,
+}
+
+/// Reads the JSON documents that a file begins with. The rest of a file with at most one of them
+/// may be YAML: a flow mapping also begins with a brace, and `---` may follow a JSON document.
+///
+/// # Errors
+/// More than one JSON document is followed by something else.
+fn json_documents(text: &[u8]) -> Result<Beginning<'_>, String> {
+    let mut documents = vec![];
+    if !text.trim_ascii_start().starts_with(b"{") {
+        return Ok(Beginning { documents, rest: text, error: None });
+    }
+    let mut stream = serde_json::Deserializer::from_slice(text).into_iter::<Value>();
+    let error = loop {
+        match stream.next() {
+            None => return Ok(Beginning { documents, rest: &[], error: None }),
+            Some(Ok(value)) => documents.push(value),
+            Some(Err(error)) => break json_error(&error, text),
+        }
+    };
+    if documents.len() > 1 {
+        return Err(error);
+    }
+    // The line of the JSON document ends before the YAML begins.
+    let rest = &text[stream.byte_offset()..];
+    let blank = rest.iter().position(|b| *b == b'\n' || !b.is_ascii_whitespace()).unwrap_or(rest.len());
+    let rest = rest[blank..].strip_prefix(b"\n").unwrap_or(&rest[blank..]);
+    Ok(Beginning { documents, rest, error: Some(error) })
 }
 
 /// Splits at lines that start with `---`, as kubectl does, so that line numbers count from there.
@@ -106,6 +131,27 @@ mod tests {
         let text = b"# nothing\n---\na: 1\n---\n\n---\nb: [x, 'y']\nc: {d: 1.5}\n";
         assert_eq!(documents(text).unwrap(), [json!({"a": 1}), json!({"b": ["x", "y"], "c": {"d": 1.5}})]);
         assert_eq!(documents(b" {\"a\":1}\n{\"b\":2}").unwrap(), [json!({"a": 1}), json!({"b": 2})]);
+    }
+
+    #[test]
+    fn one_json_document_may_be_followed_by_yaml() {
+        let [a, b] = [json!({"a": 1}), json!({"b": 2})];
+        for text in [
+            "{\"a\":1}\n---\n{\"b\":2}",
+            "{\"a\":1} \n---\nb: 2\n",
+            "{\"a\":1}\n---\n---\nb: 2\n",
+            "{a: 1}\n---\n{b: 2}\n",
+            "{a: 1}\n---\nb: 2\n",
+        ] {
+            assert_eq!(documents(text.as_bytes()).unwrap(), [a.clone(), b.clone()], "{text}");
+            assert_eq!(kustomize_documents(text.as_bytes()).unwrap(), [a.clone(), b.clone()], "{text}");
+        }
+        let error = documents(b"{\"a\":1}\n{\"b\":2}\n---\nc: 3\n").unwrap_err();
+        assert!(error.contains("invalid character '-'"), "two JSON documents make a JSON file: {error}");
+        assert_eq!(documents(b"{\"a\":1,}\n").unwrap(), [a], "a flow mapping may end with a comma");
+        assert_eq!(documents(b"{\"a\":").unwrap_err(), "unexpected EOF");
+        let error = documents(b"{\"a\":1}\n---\nb: c: d\n").unwrap_err();
+        assert!(error.starts_with("json: line 2"), "{error}");
     }
 
     #[test]
