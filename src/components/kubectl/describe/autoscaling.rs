@@ -57,21 +57,34 @@ fn metric(text: &mut Text, metric: &Value, current: &Value) {
             ),
         ),
         "Pods" => ("pods", format!("{:?} on pods", part(metric, "pods.metric.name"))),
-        "External" => ("external", format!("{:?} (target value)", part(metric, "external.metric.name"))),
-        "Object" => ("object", format!("{:?} on object", part(metric, "object.metric.name"))),
+        "External" => ("external", format!("{:?}", part(metric, "external.metric.name"))),
+        "Object" => {
+            let of = |path: &str| part(metric, &format!("object.{path}"));
+            let object = (of("describedObject.kind"), of("describedObject.name"));
+            ("object", format!("{:?} on {}/{}", of("metric.name"), object.0, object.1))
+        }
         other => return text.line(1, format!("<unknown metric type {other:?}>")),
     };
     let (target, now) = (at(metric, &format!("{source}.target")), at(current, &format!("{source}.current")));
-    if !target["averageUtilization"].is_null() {
+    let average = !target["averageValue"].is_null();
+    let of_resource = matches!(source, "resource" | "containerResource");
+    if of_resource && !average {
         let used = match now["averageUtilization"].is_null() {
             true => "<unknown>".into(),
             false => format!("{}% ({})", shown(&now["averageUtilization"]), shown(&now["averageValue"])),
         };
-        let wanted = format!("{}%", shown(&target["averageUtilization"]));
+        let wanted = match target["averageUtilization"].is_null() {
+            true => "<auto>".into(),
+            false => format!("{}%", shown(&target["averageUtilization"])),
+        };
         return text.line(1, format!("{name}  (as a percentage of request):\t{used} / {wanted}"));
     }
-    let value = if target["averageValue"].is_null() { "value" } else { "averageValue" };
-    text.line(1, format!("{name}:\t{} / {}", shown(&now[value]), shown(&target[value])));
+    let (kind, value) = match source {
+        "external" | "object" if average => (" (target average value)", "averageValue"),
+        "external" | "object" => (" (target value)", "value"),
+        _ => ("", "averageValue"),
+    };
+    text.line(1, format!("{name}{kind}:\t{} / {}", shown(&now[value]), shown(&target[value])));
 }
 
 fn direction(text: &mut Text, title: &str, rules: &Value) {
@@ -92,5 +105,70 @@ fn direction(text: &mut Text, title: &str, rules: &Value) {
     for policy in policies {
         let (value, period) = (count(policy, "value"), count(policy, "periodSeconds"));
         text.line(3, format!("- Type: {}\tValue: {value}\tPeriod: {period} seconds", part(policy, "type")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn metrics_tell_their_object_and_whether_they_are_averages() {
+        let told = |kind: &str, source: &str, spec: Value, current: Value| {
+            let mut text = Text::default();
+            let mut spec = json!({"type": kind, source: spec});
+            spec[source]["metric"] = json!({"name": "m"});
+            metric(&mut text, &spec, &json!({source: {"current": current}}));
+            text.finish()
+        };
+        let object = json!({"kind": "Ingress", "name": "web"});
+        let (value, average) = (json!({"value": "5"}), json!({"averageValue": "7"}));
+        for (kind, source, spec, current, want) in [
+            (
+                "Object",
+                "object",
+                json!({"describedObject": object, "target": value}),
+                json!({"value": "3"}),
+                "\"m\" on Ingress/web (target value):  3 / 5",
+            ),
+            (
+                "Object",
+                "object",
+                json!({"describedObject": object, "target": average}),
+                json!({"averageValue": "3"}),
+                "\"m\" on Ingress/web (target average value):  3 / 7",
+            ),
+            (
+                "External",
+                "external",
+                json!({"target": average}),
+                json!({}),
+                "\"m\" (target average value):  <unknown> / 7",
+            ),
+            (
+                "External",
+                "external",
+                json!({"target": value}),
+                json!({"value": "1"}),
+                "\"m\" (target value):  1 / 5",
+            ),
+            (
+                "Pods",
+                "pods",
+                json!({"target": average}),
+                json!({"averageValue": "1"}),
+                "\"m\" on pods:  1 / 7",
+            ),
+            (
+                "Resource",
+                "resource",
+                json!({"name": "cpu", "target": {}}),
+                json!({}),
+                "resource cpu on pods  (as a percentage of request):  <unknown> / <auto>",
+            ),
+        ] {
+            assert_eq!(told(kind, source, spec, current), format!("  {want}\n"));
+        }
     }
 }

@@ -11,7 +11,7 @@ use api::{duration, value};
 use jiff::Timestamp;
 use serde_json::Value;
 
-/// Completed indexes longer than this are cut at the last whole one.
+/// Completed indexes longer than this are cut at the next comma.
 const INDEXES_MAX: usize = 50;
 
 fn number(object: &Value, path: &str, unit: &str) -> String {
@@ -69,12 +69,11 @@ pub(super) fn job(text: &mut Text, job: &Value) {
 }
 
 fn indexes(all: &str) -> String {
-    match all.len() {
-        0 => "<none>".into(),
-        n if n > INDEXES_MAX => {
-            format!("{},...", &all[..all[..INDEXES_MAX].rfind(',').unwrap_or(INDEXES_MAX)])
-        }
-        _ => all.into(),
+    let comma = all.bytes().skip(INDEXES_MAX).position(|b| b == b',');
+    match comma {
+        _ if all.is_empty() => "<none>".into(),
+        None => all.into(),
+        Some(comma) => format!("{}...", &all[..=INDEXES_MAX + comma]),
     }
 }
 
@@ -128,22 +127,55 @@ pub(super) async fn stateful_set(ctx: &Ctx, text: &mut Text, info: &Info) -> Res
     }
     pods_status(ctx, text, info).await?;
     template(text, value::at(set, "spec.template"));
-    let claims = value::list(set, "spec.volumeClaimTemplates");
+    claim_templates(text, value::list(set, "spec.volumeClaimTemplates"));
+    Ok(())
+}
+
+fn claim_templates(text: &mut Text, claims: &[Value]) {
     if claims.is_empty() {
         text.field(0, "Volume Claims", "<none>");
-        return Ok(());
+        return;
     }
     text.line(0, "Volume Claims:");
     for claim in claims {
         text.field(1, "Name", value::text(claim, "metadata.name"));
         text.field(1, "StorageClass", value::text(claim, "spec.storageClassName"));
         text.labels("  Labels", value::at(claim, "metadata.labels"));
-        text.annotations("  Annotations", value::at(claim, "metadata.annotations"));
+        text.labels("  Annotations", value::at(claim, "metadata.annotations"));
         let capacity = value::text(claim, "spec.resources.requests.storage");
         text.field(1, "Capacity", if capacity.is_empty() { "<default>" } else { capacity });
         let modes: Vec<&str> =
             value::list(claim, "spec.accessModes").iter().filter_map(Value::as_str).collect();
         text.field(1, "Access Modes", format!("[{}]", modes.join(" ")));
     }
-    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cmd::common::LAST_APPLIED;
+    use serde_json::json;
+
+    #[test]
+    fn long_lists_of_indexes_end_at_the_next_comma() {
+        let even = |last: usize| (0..=last).step_by(2).map(|i| i.to_string()).collect::<Vec<_>>().join(",");
+        assert_eq!(indexes(""), "<none>");
+        assert_eq!(indexes(&even(36)), even(36), "no comma follows the 50th byte");
+        assert_eq!(indexes(&even(44)), format!("{},...", even(36)), "63 bytes");
+        let range = format!("{}-{}", "1".repeat(30), "2".repeat(30));
+        assert_eq!(indexes(&range), range, "one range");
+    }
+
+    #[test]
+    fn claim_templates_print_pairs() {
+        let annotations = json!({"a": "1", LAST_APPLIED: "x"});
+        let claim = json!({"metadata": {"name": "data", "annotations": annotations}});
+        let mut text = Text::default();
+        claim_templates(&mut text, &[claim]);
+        let told = text.finish();
+        assert!(
+            told.contains(&format!("  Annotations:   a=1\n                 {LAST_APPLIED}=x\n")),
+            "{told}"
+        );
+    }
 }

@@ -30,17 +30,31 @@ pub(super) async fn namespace(ctx: &Ctx, text: &mut Text, info: &Info) -> Result
             );
         }
     }
-    let list = async |plural: &str| -> Result<Vec<Value>, Fail> {
+    let list = async |plural: &str| {
         let path = format!("/api/v1/namespaces/{}/{plural}", info.name);
-        match crate::builder::whole(ctx, &path, &[]).await {
-            Ok(list) => Ok(value::list(&list, "items").to_vec()),
-            Err(Fail::Api(_)) => Ok(vec![]), // a server without quotas
-            Err(other) => Err(other),
-        }
+        known_items(crate::builder::whole(ctx, &path, &[]).await)
     };
-    super::policy::quotas(text, &list("resourcequotas").await?);
-    super::policy::limit_ranges(text, &list("limitranges").await?);
+    let (quotas, ranges) = (list("resourcequotas").await?, list("limitranges").await?);
+    if let Some(quotas) = quotas {
+        super::policy::quotas(text, &quotas);
+    }
+    if let Some(ranges) = ranges {
+        super::policy::limit_ranges(text, &ranges);
+    }
     Ok(())
+}
+
+/// Returns the items of a list; `None` if the server does not have the resource.
+///
+/// # Errors
+/// The list failed for another reason, e.g. because the user may not read it: then nobody knows
+/// whether there are any.
+fn known_items(list: Result<Value, Fail>) -> Result<Option<Vec<Value>>, Fail> {
+    match list {
+        Ok(list) => Ok(Some(value::list(&list, "items").to_vec())),
+        Err(fail) if fail.is_not_found() => Ok(None),
+        Err(other) => Err(other),
+    }
 }
 
 pub(super) fn priority_class(text: &mut Text, class: &Value) {
@@ -51,4 +65,22 @@ pub(super) fn priority_class(text: &mut Text, class: &Value) {
     text.field(0, "Description", value::text(class, "description"));
     let annotations = value::at(class, "metadata.annotations");
     text.field(0, "Annotations", super::text::joined_labels(annotations));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Refusal;
+    use serde_json::json;
+
+    #[test]
+    fn what_may_not_be_read_is_not_said_to_be_absent() {
+        let refused = |code: u16, reason: &str| {
+            known_items(Err(Fail::Api(Refusal::of(&json!({"reason": reason, "message": "m"}), code))))
+        };
+        assert!(refused(403, "Forbidden").is_err());
+        assert!(refused(503, "ServiceUnavailable").is_err());
+        assert!(matches!(refused(404, "NotFound"), Ok(None)));
+        assert_eq!(known_items(Ok(json!({"items": [1]}))).unwrap(), Some(vec![json!(1)]));
+    }
 }

@@ -80,6 +80,9 @@ fn basics(text: &mut Text, container: &Value, status: Option<&Value>) {
     let profile = value::at(container, "securityContext.seccompProfile");
     if !profile.is_null() {
         text.field(2, "SeccompProfile", value::text(profile, "type"));
+        if value::text(profile, "type") == "Localhost" {
+            text.field(3, "LocalhostProfile", value::text(profile, "localhostProfile"));
+        }
     }
 }
 
@@ -216,7 +219,10 @@ fn env(text: &mut Text, container: &Value, pod: Option<&Value>) {
             text.line(3, format!("{name}:\t{found} ({}:{path})", part("fieldRef.apiVersion")));
         } else if from.get("resourceFieldRef").is_some() {
             let resource = part("resourceFieldRef.resource");
-            text.line(3, format!("{name}:\t{} ({resource})", resource_of(container, resource)));
+            text.line(
+                3,
+                format!("{name}:\t{} ({resource})", resource_of(container, &from["resourceFieldRef"])),
+            );
         } else if let Some(key) = from.get("secretKeyRef") {
             text.line(
                 3,
@@ -252,11 +258,24 @@ fn field_of(pod: &Value, path: &str) -> String {
     }
 }
 
-fn resource_of(container: &Value, resource: &str) -> String {
-    let (list, name) = resource.split_once('.').unwrap_or(("limits", resource));
-    let found = value::at(container, &format!("resources.{list}"))[name].clone();
-    let Some(quantity) = found.as_str().and_then(Quantity::parse) else { return "node allocatable".into() };
-    quantity.units().to_string()
+/// What a `resourceFieldRef` means: the amount in units of the divisor, rounded up. Source: kubectl,
+/// `ExtractContainerResourceValue`.
+fn resource_of(container: &Value, reference: &Value) -> String {
+    let resource = value::text(reference, "resource");
+    let known =
+        |name: &str| matches!(name, "cpu" | "memory" | "ephemeral-storage") || name.starts_with("hugepages-");
+    let parts = resource.split_once('.');
+    let Some((list @ ("limits" | "requests"), name)) = parts.filter(|(_, name)| known(name)) else {
+        return String::new();
+    };
+    let quantity = |found: &Value| Quantity::parse(&crate::gostr::plain(found));
+    let measure = |q: Quantity| if name == "cpu" { q.milli() } else { q.units() };
+    let divisor = quantity(&reference["divisor"]).filter(|q| !q.is_zero()).unwrap_or(Quantity::of_units(1));
+    let amount = quantity(&value::at(container, &format!("resources.{list}"))[name]).map_or(0, measure);
+    match (amount as f64 / measure(divisor) as f64).ceil() as i64 {
+        0 if matches!(resource, "limits.cpu" | "limits.memory") => "node allocatable".into(),
+        units => units.to_string(),
+    }
 }
 
 fn mounts(text: &mut Text, container: &Value) {
@@ -282,5 +301,44 @@ fn mounts(text: &mut Text, container: &Value) {
                 format!("{} from {}", value::text(device, "devicePath"), value::text(device, "name")),
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_resource_reference_is_in_units_of_its_divisor() {
+        let limits = json!({"cpu": "500m", "memory": "64Mi", "hugepages-2Mi": "4Mi"});
+        let container = json!({"resources": {"limits": limits}});
+        for (container, resource, divisor, want) in [
+            (&container, "limits.cpu", "1m", "500"),
+            (&container, "limits.cpu", "0", "1"),
+            (&container, "limits.cpu", "", "1"),
+            (&container, "limits.memory", "1Mi", "64"),
+            (&container, "limits.memory", "", "67108864"),
+            (&container, "limits.hugepages-2Mi", "1Mi", "4"),
+            (&container, "requests.cpu", "1m", "0"),
+            (&container, "limits.ephemeral-storage", "", "0"),
+            (&container, "limits.example.com/gpu", "", ""),
+            (&json!({}), "limits.cpu", "1m", "node allocatable"),
+            (&json!({}), "limits.memory", "", "node allocatable"),
+            (&json!({}), "requests.memory", "", "0"),
+        ] {
+            let reference = json!({"resource": resource, "divisor": divisor});
+            assert_eq!(resource_of(container, &reference), want, "{reference}");
+        }
+    }
+
+    #[test]
+    fn a_profile_of_this_machine_is_named() {
+        let profile = json!({"type": "Localhost", "localhostProfile": "p.json"});
+        let mut text = Text::default();
+        basics(&mut text, &json!({"securityContext": {"seccompProfile": profile}}), None);
+        let told = text.finish();
+        assert!(told.contains("    SeccompProfile:      Localhost\n"), "{told}");
+        assert!(told.contains("      LocalhostProfile:  p.json\n"), "{told}");
     }
 }

@@ -85,8 +85,8 @@ pub(super) async fn node(ctx: &Ctx, text: &mut Text, info: &Info, show_events: b
         text.field(0, "ProviderID", part("spec.providerID"));
     }
     let selector = format!("spec.nodeName={},status.phase!=Succeeded,status.phase!=Failed", info.name);
-    let pods = crate::builder::whole(ctx, "/api/v1/pods", &[("fieldSelector", &selector)]).await?;
-    usage(text, n, value::list(&pods, "items"));
+    let pods = crate::builder::whole(ctx, "/api/v1/pods", &[("fieldSelector", &selector)]).await;
+    usage(text, n, readable_pods(pods)?.as_deref());
     if show_events {
         let about =
             format!("involvedObject.name={},involvedObject.namespace=,involvedObject.kind=Node", info.name);
@@ -98,6 +98,18 @@ pub(super) async fn node(ctx: &Ctx, text: &mut Text, info: &Info, show_events: b
         text.events(&events);
     }
     Ok(())
+}
+
+/// Returns the pods of a list; none if the user may not list pods.
+///
+/// # Errors
+/// The list failed for another reason.
+fn readable_pods(list: Result<Value, Fail>) -> Result<Option<Vec<Value>>, Fail> {
+    match list {
+        Ok(list) => Ok(Some(value::list(&list, "items").to_vec())),
+        Err(Fail::Api(refusal)) if refusal.reason == "Forbidden" => Ok(None),
+        Err(other) => Err(other),
+    }
 }
 
 fn roles(node: &Value) -> String {
@@ -159,41 +171,58 @@ async fn lease(ctx: &Ctx, text: &mut Text, name: &str) -> Result<(), Fail> {
     Ok(())
 }
 
-/// What a pod asks for and what it may use: the larger of all containers together and any init
-/// container.
+/// What a pod requests or, for `limits`, may use, as kubectl adds it up. Source: kubectl,
+/// `pkg/util/resource`. It differs from `api::requests`: what `spec.resources` says of the whole pod
+/// does not count.
+///
+/// ```text
+/// container                  1     runs beside the sidecar     1 + 1 = 2
+/// restartable init container 1     a sidecar
+/// init container after it    2     runs beside the sidecar     2 + 1 = 3, which is more
+/// overhead                   250m  always added                3250m
+/// ```
 fn of_pod(pod: &Value, key: &str) -> Amounts {
-    let amounts = |container: &Value| -> Amounts {
-        let map = value::map(container, &format!("resources.{key}"));
-        map.into_iter()
-            .flatten()
-            .filter_map(|(name, q)| Some((name.clone(), Quantity::parse(&crate::gostr::plain(q))?)))
-            .collect()
+    let amounts = |owner: &Value, path: &str| -> Amounts {
+        let map = value::map(owner, path).into_iter().flatten();
+        map.filter_map(|(name, q)| Some((name.clone(), Quantity::parse(&crate::gostr::plain(q))?))).collect()
     };
+    let own = |container: &Value| amounts(container, &format!("resources.{key}"));
     let mut total = Amounts::new();
-    let init = value::list(pod, "spec.initContainers");
-    let sidecar = |c: &&Value| value::text(c, "restartPolicy") == "Always";
-    for container in value::list(pod, "spec.containers").iter().chain(init.iter().filter(sidecar)) {
-        for (name, amount) in amounts(container) {
-            add(&mut total, name, amount);
+    value::list(pod, "spec.containers").iter().for_each(|c| add_all(&mut total, &own(c)));
+    let (mut sidecars, mut largest) = (Amounts::new(), Amounts::new());
+    for container in value::list(pod, "spec.initContainers") {
+        let own = own(container);
+        let mut beside = sidecars.clone();
+        add_all(&mut beside, &own);
+        if value::text(container, "restartPolicy") == "Always" {
+            add_all(&mut total, &own);
+            sidecars.clone_from(&beside);
         }
+        keep_larger(&mut largest, beside);
     }
-    for container in init.iter().filter(|c| !sidecar(c)) {
-        for (name, amount) in amounts(container) {
-            match total.get(&name) {
-                Some(known) if *known >= amount => {}
-                _ => drop(total.insert(name, amount)),
-            }
+    keep_larger(&mut total, largest);
+    for (name, amount) in amounts(pod, "spec.overhead") {
+        let is_limited = total.get(&name).is_some_and(|limit| !limit.is_zero());
+        if key == "requests" || is_limited {
+            add_all(&mut total, &Amounts::from([(name, amount)]));
         }
     }
     total
 }
 
-fn add(total: &mut Amounts, name: String, amount: Quantity) {
-    let sum = match total.get(&name) {
-        Some(known) => *known + amount,
-        None => amount,
-    };
-    total.insert(name, sum);
+fn add_all(total: &mut Amounts, more: &Amounts) {
+    for (name, amount) in more {
+        let sum = total.get(name).map_or(*amount, |known| *known + *amount);
+        total.insert(name.clone(), sum);
+    }
+}
+
+fn keep_larger(total: &mut Amounts, other: Amounts) {
+    for (name, amount) in other {
+        if total.get(&name).is_none_or(|known| *known < amount) {
+            total.insert(name, amount);
+        }
+    }
 }
 
 /// `100m (5%)`
@@ -207,7 +236,12 @@ fn share(amount: Option<&Quantity>, of: Option<&Quantity>, milli: bool) -> Strin
     format!("{} ({percent}%)", amount.map_or("0".to_string(), |q| q.to_string()))
 }
 
-fn usage(text: &mut Text, node: &Value, pods: &[Value]) {
+/// What the node's pods request and may use; `None` if the user may not list them.
+fn usage(text: &mut Text, node: &Value, pods: Option<&[Value]>) {
+    let Some(pods) = pods else {
+        text.field(0, "Pods", "not authorized");
+        return;
+    };
     text.line(0, format!("Non-terminated Pods:\t({} in total)", pods.len()));
     text.line(1, "Namespace\tName\t\tCPU Requests\tCPU Limits\tMemory Requests\tMemory Limits\tAge");
     text.line(1, "---------\t----\t\t------------\t----------\t---------------\t-------------\t---");
@@ -231,8 +265,8 @@ fn usage(text: &mut Text, node: &Value, pods: &[Value]) {
                 since(value::text(pod, "metadata.creationTimestamp"))
             ),
         );
-        wants.into_iter().for_each(|(name, amount)| add(&mut requests, name, amount));
-        may.into_iter().for_each(|(name, amount)| add(&mut limits, name, amount));
+        add_all(&mut requests, &wants);
+        add_all(&mut limits, &may);
     }
     text.line(0, "Allocated resources:\n  (Total limits may be over 100 percent, i.e., overcommitted.)");
     text.line(1, "Resource\tRequests\tLimits");
@@ -247,5 +281,51 @@ fn usage(text: &mut Text, node: &Value, pods: &[Value]) {
             (amount, false) => amount.map_or("0".to_string(), |q| q.to_string()),
         };
         text.line(1, format!("{name}\t{}\t{}", cell(&requests), cell(&limits)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Refusal;
+    use serde_json::json;
+
+    #[test]
+    fn a_pod_counts_for_its_sidecars_and_its_overhead() {
+        let container = |cpu: &str| json!({"resources": {"requests": {"cpu": cpu}, "limits": {"cpu": cpu}}});
+        let sidecar = |cpu: &str| {
+            let mut container = container(cpu);
+            container["restartPolicy"] = json!("Always");
+            container
+        };
+        let overhead = json!({"cpu": "250m", "memory": "1Mi"});
+        for (containers, init, overhead, requests, limits) in [
+            (vec![container("100m")], vec![], overhead.clone(), "350m", "350m"),
+            (vec![container("1")], vec![sidecar("1"), container("2")], json!({}), "3", "3"),
+            (vec![container("1")], vec![container("2"), sidecar("1")], json!({}), "2", "2"),
+            (vec![container("1")], vec![container("2"), sidecar("1")], overhead.clone(), "2250m", "2250m"),
+            (vec![json!({})], vec![], overhead, "250m", "0"),
+        ] {
+            let spec = json!({"containers": containers, "initContainers": init, "overhead": overhead});
+            let pod = json!({"spec": spec});
+            let of = |key: &str| of_pod(&pod, key).get("cpu").map_or("0".to_string(), Quantity::to_string);
+            assert_eq!((of("requests").as_str(), of("limits").as_str()), (requests, limits), "{pod}");
+        }
+    }
+
+    #[test]
+    fn a_node_is_described_without_the_right_to_list_pods() {
+        let refused = |code: u16, reason: &str| {
+            Fail::Api(Refusal::of(&json!({"reason": reason, "message": "m"}), code))
+        };
+        assert!(readable_pods(Err(refused(500, "InternalError"))).is_err());
+        let pods = readable_pods(Err(refused(403, "Forbidden"))).unwrap();
+        let mut text = Text::default();
+        usage(&mut text, &json!({}), pods.as_deref());
+        assert_eq!(text.finish(), "Pods:  not authorized\n");
+        let pods = readable_pods(Ok(json!({"items": [{}]}))).unwrap();
+        let mut text = Text::default();
+        usage(&mut text, &json!({}), pods.as_deref());
+        assert!(text.finish().starts_with("Non-terminated Pods:  (1 in total)\n"));
     }
 }

@@ -1,7 +1,7 @@
 //! Pods and pod templates.
 
-use super::containers::containers;
-use super::text::{Text, controller, rfc1123, since};
+use super::containers::{containers, resources};
+use super::text::{Text, controller, or_none, rfc1123, since};
 use super::volumes::volumes;
 use api::value;
 use serde_json::Value;
@@ -48,6 +48,9 @@ pub(super) fn pod(text: &mut Text, pod: &Value) {
     let profile = value::at(pod, "spec.securityContext.seccompProfile");
     if !profile.is_null() {
         text.field(0, "SeccompProfile", value::text(profile, "type"));
+        if value::text(profile, "type") == "Localhost" {
+            text.field(0, "LocalhostProfile", value::text(profile, "localhostProfile"));
+        }
     }
     text.field(0, "IP", part("status.podIP"));
     let ips = value::list(pod, "status.podIPs");
@@ -58,6 +61,11 @@ pub(super) fn pod(text: &mut Text, pod: &Value) {
     }
     if !part("status.nominatedNodeName").is_empty() {
         text.field(0, "NominatedNodeName", part("status.nominatedNodeName"));
+    }
+    let whole = value::at(pod, "spec.resources");
+    if !whole.is_null() {
+        text.line(0, "Resources:");
+        resources(text, 1, whole);
     }
     for (title, spec, status, always) in [
         ("Init Containers", "spec.initContainers", "status.initContainerStatuses", false),
@@ -98,14 +106,16 @@ fn spread(text: &mut Text, list: &[Value], inset: &str) {
         return;
     }
     text.put(0, format!("{inset}Topology Spread Constraints:\t"));
-    for (i, c) in list.iter().enumerate() {
+    let mut sorted: Vec<&Value> = list.iter().collect();
+    sorted.sort_by_key(|c| value::text(c, "topologyKey"));
+    for (i, c) in sorted.into_iter().enumerate() {
         let selector = api::labels::Selector::of(value::at(c, "labelSelector"));
         let line = format!(
-            "{}:{} when max skew {} is exceeded for selector {}",
+            "{}:{} when max skew {} is exceeded{}",
             value::text(c, "topologyKey"),
             value::text(c, "whenUnsatisfiable"),
             value::int(c, "maxSkew").unwrap_or(0),
-            selector.map_or(String::new(), |s| s.to_string())
+            selector.map_or(String::new(), |s| format!(" for selector {}", or_none(&s.to_string())))
         );
         text.line(0, format!("{}{line}", if i > 0 { "\t" } else { "" }));
     }
@@ -133,4 +143,29 @@ pub(super) fn template(text: &mut Text, template: &Value) {
     }
     text.labels("  Node-Selectors", value::at(template, "spec.nodeSelector"));
     text.tolerations("  Tolerations", value::list(template, "spec.tolerations"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_pod_tells_its_own_resources_and_profile() {
+        let described = |spec: Value| {
+            let mut text = Text::default();
+            pod(&mut text, &json!({"spec": spec}));
+            text.finish()
+        };
+        let told = described(json!({
+            "resources": {"limits": {"cpu": "1"}, "requests": {"cpu": "500m"}},
+            "securityContext": {"seccompProfile": {"type": "Localhost", "localhostProfile": "p.json"}},
+            "topologySpreadConstraints": [{"topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "maxSkew": 1}],
+        }));
+        assert!(told.contains("Resources:\n  Limits:\n    cpu:  1\n  Requests:\n    cpu:"), "{told}");
+        assert!(told.contains("LocalhostProfile:") && told.contains("p.json\n"), "{told}");
+        assert!(told.contains("zone:DoNotSchedule when max skew 1 is exceeded\n"), "{told}");
+        let told = described(json!({"securityContext": {"seccompProfile": {"type": "RuntimeDefault"}}}));
+        assert!(!told.contains("LocalhostProfile") && !told.contains("Resources:"), "{told}");
+    }
 }

@@ -61,6 +61,13 @@ pub(super) async fn service(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(
         Err(Fail::Api(_)) => vec![],
         Err(other) => return Err(other),
     };
+    ports_and_policies(text, s, &slices);
+    Ok(())
+}
+
+/// The lines that follow the addresses of a service.
+fn ports_and_policies(text: &mut Text, s: &Value, slices: &[Value]) {
+    let part = |path: &str| value::text(s, path);
     for port in value::list(s, "spec.ports") {
         let name = match value::text(port, "name") {
             "" => "<unset>",
@@ -73,7 +80,7 @@ pub(super) async fn service(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(
         if number("nodePort") != 0 {
             text.line(0, format!("NodePort:\t{name}\t{}/{protocol}", number("nodePort")));
         }
-        text.field(0, "Endpoints", ready(&slices, value::text(port, "name")));
+        text.field(0, "Endpoints", ready(slices, value::text(port, "name")));
     }
     text.field(0, "Session Affinity", part("spec.sessionAffinity"));
     for (title, path) in [
@@ -90,7 +97,9 @@ pub(super) async fn service(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(
     if !value::empty(s, "spec.loadBalancerSourceRanges") {
         text.field(0, "LoadBalancer Source Ranges", joined(s, "spec.loadBalancerSourceRanges"));
     }
-    Ok(())
+    if !part("spec.trafficDistribution").is_empty() {
+        text.field(0, "Traffic Distribution", part("spec.trafficDistribution"));
+    }
 }
 
 /// Ready addresses behind a named port.
@@ -175,7 +184,8 @@ pub(super) fn endpoint_slice(text: &mut Text, object: &Value) {
     text.line(0, "Endpoints:");
     let unset = |text_of: &str| if text_of.is_empty() { "<unset>".to_string() } else { text_of.to_string() };
     for endpoint in endpoints {
-        text.field(1, "- Addresses", joined(endpoint, "addresses"));
+        let addresses = joined(endpoint, "addresses").replace(',', ", ");
+        text.field(1, "- Addresses", super::text::or_none(&addresses));
         text.line(2, "Conditions:");
         let ready = value::at(endpoint, "conditions.ready").as_bool();
         text.field(3, "Ready", ready.map_or("<unset>".to_string(), |r| r.to_string()));
@@ -189,5 +199,30 @@ pub(super) fn endpoint_slice(text: &mut Text, object: &Value) {
         }
         text.field(2, "NodeName", unset(value::text(endpoint, "nodeName")));
         text.field(2, "Zone", unset(value::text(endpoint, "zone")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_service_tells_how_traffic_is_distributed() {
+        let mut text = Text::default();
+        let spec = json!({"sessionAffinity": "None", "trafficDistribution": "PreferClose"});
+        ports_and_policies(&mut text, &json!({"spec": spec}), &[]);
+        assert_eq!(text.finish(), "Session Affinity:      None\nTraffic Distribution:  PreferClose\n");
+    }
+
+    #[test]
+    fn addresses_of_a_slice_are_a_list() {
+        let told = |addresses: Value| {
+            let mut text = Text::default();
+            endpoint_slice(&mut text, &json!({"endpoints": [{"addresses": addresses}]}));
+            text.finish()
+        };
+        assert!(told(json!(["10.0.0.1", "10.0.0.2"])).contains("- Addresses:  10.0.0.1, 10.0.0.2\n"));
+        assert!(told(json!([])).contains("- Addresses:  <none>\n"));
     }
 }

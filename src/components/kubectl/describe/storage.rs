@@ -57,19 +57,15 @@ pub(super) async fn claim(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(),
     let source = value::at(claim, "spec.dataSource");
     if !source.is_null() {
         text.line(0, "DataSource:");
+        if !source["apiGroup"].is_null() {
+            text.field(1, "APIGroup", value::text(source, "apiGroup"));
+        }
         text.field(1, "Kind", value::text(source, "kind"));
         text.field(1, "Name", value::text(source, "name"));
     }
     let path = format!("/api/v1/namespaces/{}/pods", info.namespace);
     let pods = crate::builder::whole(ctx, &path, &[]).await?;
-    let users: Vec<&str> = value::list(&pods, "items")
-        .iter()
-        .filter(|p| {
-            let volumes = value::list(p, "spec.volumes");
-            volumes.iter().any(|v| value::text(v, "persistentVolumeClaim.claimName") == info.name)
-        })
-        .map(|p| value::text(p, "metadata.name"))
-        .collect();
+    let users = users(claim, value::list(&pods, "items"));
     text.put(0, "Used By:\t");
     if users.is_empty() {
         text.line(0, "<none>");
@@ -100,6 +96,23 @@ pub(super) async fn claim(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// Returns the names of the pods that use a claim: those that mount it, and those that own it
+/// because it belongs to their ephemeral volume.
+fn users<'a>(claim: &Value, pods: &'a [Value]) -> Vec<&'a str> {
+    let name = value::text(claim, "metadata.name");
+    let owners = value::list(claim, "metadata.ownerReferences").iter();
+    let owners: Vec<&str> =
+        owners.filter(|o| value::text(o, "kind") == "Pod").map(|o| value::text(o, "uid")).collect();
+    let uses = |pod: &&Value| {
+        let volumes = value::list(pod, "spec.volumes");
+        volumes.iter().any(|v| value::text(v, "persistentVolumeClaim.claimName") == name)
+            || owners.contains(&value::text(pod, "metadata.uid"))
+    };
+    let mut users: Vec<&str> = pods.iter().filter(uses).map(|p| value::text(p, "metadata.name")).collect();
+    users.sort_unstable();
+    users
 }
 
 pub(super) fn volume(text: &mut Text, volume: &Value) {
@@ -176,5 +189,23 @@ pub(super) fn class(text: &mut Text, class: &Value) {
     }
     if !part("volumeBindingMode").is_empty() {
         text.field(0, "VolumeBindingMode", part("volumeBindingMode"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_claim_is_used_by_pods_that_mount_or_own_it() {
+        let owner = json!({"kind": "Pod", "uid": "u3"});
+        let claim = json!({"metadata": {"name": "data", "ownerReferences": [owner]}});
+        let pod = |name: &str, uid: &str, claim: &str| {
+            let volumes = json!([{"persistentVolumeClaim": {"claimName": claim}}]);
+            json!({"metadata": {"name": name, "uid": uid}, "spec": {"volumes": volumes}})
+        };
+        let pods = [pod("c", "u1", "data"), pod("a", "u2", "data"), pod("b", "u3", "x"), pod("d", "u4", "x")];
+        assert_eq!(users(&claim, &pods), ["a", "b", "c"]);
     }
 }

@@ -153,7 +153,10 @@ impl Text {
                 "" => part("reportingComponent"),
                 source => source,
             };
-            let message = part("message").trim();
+            let message = match (part("involvedObject.fieldPath"), part("message").trim()) {
+                ("", message) => message.to_string(),
+                (field, message) => format!("{field}: {message}"),
+            };
             self.line(
                 1,
                 format!("{}\t{}\t{}\t{source}\t{message}", part("type"), part("reason"), interval(event)),
@@ -240,6 +243,19 @@ pub(super) fn capital(flag: bool) -> &'static str {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn events_name_the_container_that_they_are_about() {
+        let mut text = Text::default();
+        text.events(&[
+            json!({"reason": "Started", "message": " Started container web\n",
+                   "involvedObject": {"fieldPath": "spec.containers{web}"}}),
+            json!({"reason": "Scheduled", "message": "assigned"}),
+        ]);
+        let told = text.finish();
+        assert!(told.contains("  spec.containers{web}: Started container web\n"), "{told}");
+        assert!(told.ends_with("  assigned\n"), "{told}");
+    }
 
     #[test]
     fn texts_of_objects_do_not_steer_the_terminal() {

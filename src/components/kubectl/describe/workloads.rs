@@ -51,8 +51,18 @@ pub(super) async fn deployment(ctx: &Ctx, text: &mut Text, info: &Info) -> Resul
     }
     template(text, value::at(d, "spec.template"));
     text.conditions(value::list(d, "status.conditions"));
-    let sets = replica_sets(ctx, info).await?;
-    let current = newest(d, &sets);
+    // Without the right to list replica sets the two lines are left out.
+    let sets = replica_sets(ctx, info).await.unwrap_or_default();
+    own_replica_sets(text, d, &sets);
+    Ok(())
+}
+
+/// The replica sets of a deployment; nothing if there are none.
+fn own_replica_sets(text: &mut Text, d: &Value, sets: &[Value]) {
+    if sets.is_empty() {
+        return;
+    }
+    let current = newest(d, sets);
     let told = |sets: &[&Value]| -> String {
         let texts: Vec<String> = sets
             .iter()
@@ -73,7 +83,6 @@ pub(super) async fn deployment(ctx: &Ctx, text: &mut Text, info: &Info) -> Resul
         .collect();
     text.field(0, "OldReplicaSets", told(&old));
     text.field(0, "NewReplicaSet", told(current.as_slice()));
-    Ok(())
 }
 
 /// Replica sets that a deployment owns, oldest first.
@@ -112,6 +121,12 @@ pub(super) fn newest<'a>(deployment: &Value, sets: &'a [Value]) -> Option<&'a Va
 
 /// `2 Running / 0 Waiting / 0 Succeeded / 0 Failed`
 pub(super) async fn pods_status(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
+    text.field(0, "Pods Status", count_pods(ctx, info).await?);
+    Ok(())
+}
+
+/// Counts the pods of a workload by their phases.
+async fn count_pods(ctx: &Ctx, info: &Info) -> Result<String, Fail> {
     let path = format!("/api/v1/namespaces/{}/pods", info.namespace);
     let list = crate::builder::whole(ctx, &path, &[("labelSelector", &selector(&info.object))]).await?;
     let uid = value::text(&info.object, "metadata.uid");
@@ -120,18 +135,19 @@ pub(super) async fn pods_status(ctx: &Ctx, text: &mut Text, info: &Info) -> Resu
         .filter(|p| value::list(p, "metadata.ownerReferences").iter().any(|o| value::text(o, "uid") == uid));
     let phases: Vec<&str> = owned.map(|p| value::text(p, "status.phase")).collect();
     let of = |phase: &str| phases.iter().filter(|p| **p == phase).count();
-    text.field(
-        0,
-        "Pods Status",
-        format!(
-            "{} Running / {} Waiting / {} Succeeded / {} Failed",
-            of("Running"),
-            of("Pending"),
-            of("Succeeded"),
-            of("Failed")
-        ),
-    );
-    Ok(())
+    Ok(format!(
+        "{} Running / {} Waiting / {} Succeeded / {} Failed",
+        of("Running"),
+        of("Pending"),
+        of("Succeeded"),
+        of("Failed")
+    ))
+}
+
+/// What a replica set says of its pods; of all workloads it alone is described without the right to
+/// list them.
+fn pods_or_error(counted: Result<String, Fail>) -> String {
+    counted.unwrap_or_else(|why| format!("error in fetching pods: {}", why.message()))
 }
 
 pub(super) async fn replica_set(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
@@ -144,7 +160,9 @@ pub(super) async fn replica_set(ctx: &Ctx, text: &mut Text, info: &Info) -> Resu
     if let Some(owner) = controller(rs) {
         text.field(0, "Controlled By", owner);
     }
-    replicas(ctx, text, info).await
+    let pods = pods_or_error(count_pods(ctx, info).await);
+    replicas(text, rs, &pods);
+    Ok(())
 }
 
 pub(super) async fn replication_controller(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
@@ -154,21 +172,20 @@ pub(super) async fn replication_controller(ctx: &Ctx, text: &mut Text, info: &In
     text.field(0, "Selector", selector(rc));
     text.labels("Labels", value::at(rc, "metadata.labels"));
     text.annotations("Annotations", value::at(rc, "metadata.annotations"));
-    replicas(ctx, text, info).await
+    replicas(text, rc, &count_pods(ctx, info).await?);
+    Ok(())
 }
 
 /// What a replica set and a replication controller say of their pods.
-async fn replicas(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
-    let set = &info.object;
+fn replicas(text: &mut Text, set: &Value, pods: &str) {
     text.field(
         0,
         "Replicas",
         format!("{} current / {} desired", count(set, "status.replicas"), count(set, "spec.replicas")),
     );
-    pods_status(ctx, text, info).await?;
+    text.field(0, "Pods Status", pods);
     template(text, value::at(set, "spec.template"));
     text.conditions(value::list(set, "status.conditions"));
-    Ok(())
 }
 
 pub(super) async fn daemon_set(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
@@ -191,4 +208,40 @@ pub(super) async fn daemon_set(ctx: &Ctx, text: &mut Text, info: &Info) -> Resul
     pods_status(ctx, text, info).await?;
     template(text, value::at(ds, "spec.template"));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Refusal;
+    use serde_json::json;
+
+    #[test]
+    fn a_replica_set_is_described_without_the_right_to_list_pods() {
+        assert_eq!(pods_or_error(Ok("1 Running".into())), "1 Running");
+        let refusal = Refusal::of(&json!({"reason": "Forbidden", "message": "pods is forbidden"}), 403);
+        let told = pods_or_error(Err(Fail::Api(refusal)));
+        assert!(
+            told.starts_with("error in fetching pods: ") && told.ends_with("pods is forbidden"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn a_deployment_without_replica_sets_says_nothing_of_them() {
+        let deployment = json!({"spec": {"template": {"spec": {"a": 1}}}});
+        let set = |name: &str, a: i64| {
+            json!({"metadata": {"name": name, "uid": name}, "status": {"replicas": 1},
+                   "spec": {"replicas": 2, "template": {"spec": {"a": a}}}})
+        };
+        for (sets, want) in [
+            (vec![], ""),
+            (vec![set("n", 1)], "OldReplicaSets:  <none>\nNewReplicaSet:   n (1/2 replicas created)\n"),
+            (vec![set("o", 0)], "OldReplicaSets:  o (1/2 replicas created)\nNewReplicaSet:   <none>\n"),
+        ] {
+            let mut text = Text::default();
+            own_replica_sets(&mut text, &deployment, &sets);
+            assert_eq!(text.finish(), want);
+        }
+    }
 }
