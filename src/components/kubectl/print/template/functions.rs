@@ -78,8 +78,8 @@ pub(super) fn call(word: &str, args: Vec<Value>) -> Result<Value, String> {
         _ => Err(format!("wrong number of args for {word}: want 2 got {}", args.len())),
     };
     Ok(match word {
-        "and" => args.iter().find(|a| !truth(a)).or(args.last()).cloned().unwrap_or(Value::Null),
-        "or" => args.iter().find(|a| truth(a)).or(args.last()).cloned().unwrap_or(Value::Null),
+        // With arguments, `Run::decide` evaluates them one after the other.
+        "and" | "or" => first()?.clone(),
         "not" => (!truth(first()?)).into(),
         "eq" => {
             let (a, _) = two()?;
@@ -206,7 +206,26 @@ fn size(digits: &str) -> Option<usize> {
     digits.parse().ok().filter(|width| *width <= WIDTH_MAX)
 }
 
-/// `%s %d %v %q %-10s %05d`
+/// A whole number in another base or as a character; of text, the bytes in hexadecimal digits.
+fn in_base(verb: char, arg: &Value) -> String {
+    let digits = |n: u64| match verb {
+        'x' => format!("{n:x}"),
+        'X' => format!("{n:X}"),
+        'o' => format!("{n:o}"),
+        _ => format!("{n:b}"),
+    };
+    match (verb, arg, arg.as_i64()) {
+        ('c', _, Some(n)) => {
+            u32::try_from(n).ok().and_then(char::from_u32).unwrap_or(char::REPLACEMENT_CHARACTER).to_string()
+        }
+        ('x', Value::String(text), _) => text.bytes().map(|b| format!("{b:02x}")).collect(),
+        ('X', Value::String(text), _) => text.bytes().map(|b| format!("{b:02X}")).collect(),
+        (_, _, Some(n)) => format!("{}{}", if n < 0 { "-" } else { "" }, digits(n.unsigned_abs())),
+        _ => printed(arg),
+    }
+}
+
+/// `%s %d %v %q %x %-10s %05d`
 fn formatted(format: &str, args: &[Value]) -> String {
     let (mut out, mut args, mut chars) = (String::new(), args.iter(), format.chars().peekable());
     while let Some(c) = chars.next() {
@@ -229,6 +248,7 @@ fn formatted(format: &str, args: &[Value]) -> String {
         };
         let text = match verb {
             'q' => gostr::quote(&printed(arg)),
+            'x' | 'X' | 'o' | 'b' | 'c' => in_base(verb, arg),
             'f' => format!(
                 "{:.*}",
                 spec.split_once('.').and_then(|(_, p)| size(p)).unwrap_or(6),
@@ -237,7 +257,7 @@ fn formatted(format: &str, args: &[Value]) -> String {
             _ => printed(arg),
         };
         let width = size(spec.split('.').next().unwrap_or("").trim_matches(['-', '+'])).unwrap_or(0);
-        let zero = spec.starts_with('0') && verb == 'd';
+        let zero = spec.starts_with('0') && matches!(verb, 'd' | 'x' | 'X' | 'o' | 'b');
         let pad = width.saturating_sub(text.chars().count());
         match (spec.starts_with('-'), zero) {
             (true, _) => out.push_str(&format!("{text}{}", " ".repeat(pad))),

@@ -1,7 +1,7 @@
 //! From text to nodes.
 
 use super::functions::FUNCTIONS;
-use super::{Node, Pipe, Term};
+use super::{Node, Pipe, Term, literal};
 use crate::gostr;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -41,14 +41,18 @@ fn tokens(source: &str) -> Result<Vec<Result<String, String>>, String> {
 }
 
 fn action_end(text: &str) -> Option<usize> {
+    if text.trim_start_matches("- ").trim_start().starts_with("/*") {
+        let end = text.find("*/")?;
+        return text[end..].find("}}").map(|closing| end + closing);
+    }
     let (mut quote, mut escaped) = (None, false);
     for (i, c) in text.char_indices() {
         match (c, quote) {
             _ if escaped => escaped = false,
-            ('\\', Some('"')) => escaped = true,
+            ('\\', Some('"' | '\'')) => escaped = true,
             (c, Some(q)) if c == q => quote = None,
             (_, Some(_)) => {}
-            ('"' | '`', None) => quote = Some(c),
+            ('"' | '`' | '\'', None) => quote = Some(c),
             ('}', None) if text[i..].starts_with("}}") => return Some(i),
             _ => {}
         }
@@ -71,11 +75,13 @@ fn deeper(depth: usize) -> Result<usize, String> {
 pub(super) struct Tokens {
     rest: std::vec::IntoIter<Result<String, String>>,
     pub(super) defined: BTreeMap<String, Vec<Node>>,
+    /// How many bodies of `range` are open, within one template.
+    loops: usize,
 }
 
 impl Tokens {
     pub(super) fn of(source: &str) -> Result<Tokens, String> {
-        Ok(Tokens { rest: tokens(source)?.into_iter(), defined: BTreeMap::new() })
+        Ok(Tokens { rest: tokens(source)?.into_iter(), defined: BTreeMap::new(), loops: 0 })
     }
 
     /// Keeps a template under its name. One that prints nothing gives way to another, as in Go.
@@ -110,6 +116,9 @@ pub(super) fn block(tokens: &mut Tokens, depth: usize) -> Result<(Vec<Node>, Str
         let rest = rest.trim();
         match word {
             "end" | "else" => return Ok((nodes, action.clone())),
+            "break" | "continue" if tokens.loops == 0 => {
+                return Err(format!("template: output:1: {{{{{word}}}}} outside {{{{range}}}}"));
+            }
             "break" => nodes.push(Node::Break),
             "continue" => nodes.push(Node::Continue),
             "define" | "template" | "block" => {
@@ -118,7 +127,9 @@ pub(super) fn block(tokens: &mut Tokens, depth: usize) -> Result<(Vec<Node>, Str
                     return Err("template: output:1: unexpected <define> in command".into());
                 }
                 if word != "template" {
+                    let loops = std::mem::take(&mut tokens.loops);
                     let (body, end) = block(tokens, deeper(depth)?)?;
+                    tokens.loops = loops;
                     match end.as_str() {
                         "end" => {}
                         "" => return Err("template: output:1: unexpected EOF".into()),
@@ -167,7 +178,10 @@ fn named(word: &str, rest: &str) -> Result<(String, Option<Pipe>), String> {
 }
 
 fn control(word: &str, rest: &str, tokens: &mut Tokens, depth: usize) -> Result<Node, String> {
+    let inner = usize::from(word == "range");
+    tokens.loops += inner;
     let (body, end) = block(tokens, depth)?;
+    tokens.loops -= inner;
     let otherwise = match end.strip_prefix("else").map(str::trim) {
         Some("") => {
             let (nodes, end) = block(tokens, depth)?;
@@ -290,52 +304,8 @@ fn term(chars: &[char], at: &mut usize, depth: usize) -> Result<Term, String> {
             *at += 1;
             Ok(Term::Group(inner, fields(chars, at)))
         }
-        '`' => {
-            let rest = &chars[*at + 1..];
-            let end = rest
-                .iter()
-                .position(|c| *c == '`')
-                .ok_or("template: output:1: unterminated raw quoted string")?;
-            *at += end + 2;
-            Ok(Term::Literal(rest[..end].iter().collect::<String>().into()))
-        }
-        '"' => {
-            *at += 1;
-            let mut text = String::new();
-            loop {
-                let c = chars.get(*at).copied();
-                *at += 1;
-                match c {
-                    None => return Err("template: output:1: unterminated quoted string".into()),
-                    Some('"') => return Ok(Term::Literal(text.into())),
-                    Some('\\') => {
-                        let c = chars.get(*at).copied().unwrap_or('\\');
-                        *at += 1;
-                        text.push(match c {
-                            'n' => '\n',
-                            't' => '\t',
-                            'r' => '\r',
-                            c => c,
-                        });
-                    }
-                    Some(c) => text.push(c),
-                }
-            }
-        }
-        c if c.is_ascii_digit() || c == '-' || c == '+' => {
-            let start = *at;
-            *at += 1;
-            while chars.get(*at).is_some_and(|c| c.is_ascii_alphanumeric() || *c == '.') {
-                *at += 1;
-            }
-            let text: String = chars[start..*at].iter().collect();
-            if let Ok(i) = text.parse::<i64>() {
-                return Ok(Term::Literal(i.into()));
-            }
-            text.parse::<f64>()
-                .map(|f| Term::Literal(f.into()))
-                .map_err(|_| format!("template: output:1: bad number syntax: {}", gostr::quote(&text)))
-        }
+        '`' | '"' | '\'' => literal::quoted(chars, at),
+        c if c.is_ascii_digit() || c == '-' || c == '+' => literal::number(chars, at),
         c if c.is_alphabetic() => match name(chars, at).as_str() {
             "true" => Ok(Term::Literal(true.into())),
             "false" => Ok(Term::Literal(false.into())),

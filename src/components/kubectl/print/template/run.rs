@@ -181,6 +181,12 @@ impl<'a> Run<'a> {
     fn pipe(&mut self, pipe: &Pipe, dot: &Value) -> Result<Value, String> {
         let mut value: Option<Value> = None;
         for command in pipe {
+            if let Term::Word(word) = &command[0]
+                && matches!(word.as_str(), "and" | "or")
+            {
+                value = Some(self.decide(word, &command[1..], value.take(), dot)?);
+                continue;
+            }
             let mut args = vec![];
             for term in &command[1..] {
                 args.push(self.term(term, dot)?);
@@ -197,6 +203,28 @@ impl<'a> Run<'a> {
             });
         }
         Ok(value.unwrap_or(Value::Null))
+    }
+
+    /// `and` and `or` evaluate no more arguments than they need. `{{if and .a (gt (len .a) 1)}}`:
+    /// without `.a`, `and` returns it and does not evaluate `len`, which would fail. `piped` is the
+    /// value before a `|`, the last argument.
+    fn decide(
+        &mut self,
+        word: &str,
+        terms: &[Term],
+        piped: Option<Value>,
+        dot: &Value,
+    ) -> Result<Value, String> {
+        let mut last = None;
+        for term in terms {
+            let value = self.term(term, dot)?;
+            if truth(&value) == (word == "or") {
+                return Ok(value);
+            }
+            last = Some(value);
+        }
+        // Without any argument the function says what is wrong.
+        piped.or(last).map_or_else(|| call(word, vec![]), Ok)
     }
 
     fn term(&mut self, term: &Term, dot: &Value) -> Result<Value, String> {
