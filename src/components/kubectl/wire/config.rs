@@ -1,7 +1,7 @@
 //! kubeconfig: which server, as whom, in which namespace.
 
 use super::credential::Plugin;
-use super::entries;
+use super::{entries, in_pod};
 use crate::Env;
 use crate::error::{Fail, go_io, text};
 use crate::parse::Flags;
@@ -253,12 +253,6 @@ impl Target {
         let cluster = entries::cluster(&pick(&files.clusters, "cluster", "cluster", "cluster")?, flags);
         let user = entries::user(&pick(&files.users, "user", "user", "auth info")?, flags);
         let server = value::text(&cluster.value, "server");
-        if server.is_empty()
-            && files.is_empty()
-            && let Some(target) = in_cluster(env, flags)
-        {
-            return Ok(target);
-        }
         let proxy = value::text(&cluster.value, "proxy-url");
         if !proxy.is_empty() {
             return text(format!(
@@ -268,6 +262,13 @@ impl Target {
             ));
         }
         entries::check(env, &user, &cluster)?;
+        if server.is_empty()
+            && value::empty(&user.value, "as")
+            && let Some(target) =
+                in_pod::target(env, flags, &context.value, Path::new(in_pod::SERVICE_ACCOUNT))?
+        {
+            return Ok(target);
+        }
         let default = env.vars.get("KUBERNETES_MASTER").filter(|server| !server.is_empty());
         let default = default.map_or("http://localhost:8080", String::as_str);
         let mut target = Target::at(if server.is_empty() { default } else { server })?;
@@ -326,7 +327,7 @@ impl Target {
         })
     }
 
-    fn impersonate(&mut self, flags: &Flags, user: &Value) {
+    pub(super) fn impersonate(&mut self, flags: &Flags, user: &Value) {
         let name = match flags.global("as") {
             "" => value::text(user, "as"),
             named => named,
@@ -358,26 +359,6 @@ impl Target {
     pub fn url(&self) -> String {
         format!("{}://{}{}", self.scheme, self.host, self.base)
     }
-}
-
-/// From inside a pod: its service account.
-fn in_cluster(env: &Env, flags: &Flags) -> Option<Target> {
-    const DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
-    let host = env.vars.get("KUBERNETES_SERVICE_HOST").filter(|h| !h.is_empty())?;
-    let port = env.vars.get("KUBERNETES_SERVICE_PORT").map_or("443", String::as_str);
-    let token = std::fs::read_to_string(format!("{DIR}/token")).ok()?;
-    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-    let mut target = Target {
-        scheme: "https".into(),
-        host: format!("{host}:{port}"),
-        ca_pem: std::fs::read(format!("{DIR}/ca.crt")).ok(),
-        authorization: Some(format!("Bearer {}", token.trim())),
-        namespace: std::fs::read_to_string(format!("{DIR}/namespace"))
-            .map_or_else(|_| "default".into(), |n| n.trim().to_string()),
-        ..Target::default()
-    };
-    target.impersonate(flags, &Value::Null);
-    Some(target)
 }
 
 #[cfg(test)]

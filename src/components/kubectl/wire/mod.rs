@@ -6,6 +6,7 @@ pub mod credential;
 pub mod discovery;
 mod entries;
 pub mod http;
+mod in_pod;
 mod outcome;
 pub mod paths;
 pub mod stream;

@@ -1,0 +1,100 @@
+//! The server and the user of a program in a pod that has no kubeconfig.
+
+use super::config::Target;
+use crate::Env;
+use crate::error::{Fail, go_io};
+use crate::parse::Flags;
+use api::value;
+use serde_json::Value;
+use std::path::Path;
+
+/// Files of a pod's service account.
+pub(super) const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/// From inside a pod: its own cluster, as its service account. `--token` names another user and
+/// `--certificate-authority` another authority; other flags do not count. The namespace is that of
+/// the context, else `$POD_NAMESPACE`, else the service account's. Source: client-go,
+/// `inClusterClientConfig`.
+///
+/// # Errors
+/// The file of `--certificate-authority` cannot be read.
+pub(super) fn target(
+    env: &Env,
+    flags: &Flags,
+    context: &Value,
+    account: &Path,
+) -> Result<Option<Target>, Fail> {
+    let set = |name: &str| env.vars.get(name).map(String::as_str).filter(|text| !text.is_empty());
+    let read = |name: &str| std::fs::read_to_string(account.join(name)).map(|text| text.trim().to_string());
+    let (Some(host), Some(port), Ok(own)) =
+        (set("KUBERNETES_SERVICE_HOST"), set("KUBERNETES_SERVICE_PORT"), read("token"))
+    else {
+        return Ok(None);
+    };
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
+    let token = match flags.global("token") {
+        "" => own.as_str(),
+        named => named,
+    };
+    let ca_pem = match flags.global("certificate-authority") {
+        "" => std::fs::read(account.join("ca.crt")).ok(),
+        file => Some(
+            std::fs::read(env.cwd.join(file))
+                .map_err(|e| Fail::Text(format!("open {file}: {}", go_io(&e))))?,
+        ),
+    };
+    let of_account = read("namespace").ok();
+    let namespace = match value::text(context, "namespace") {
+        "" => set("POD_NAMESPACE").or(of_account.as_deref().filter(|n| !n.is_empty())).unwrap_or("default"),
+        named => named,
+    };
+    let mut target = Target {
+        scheme: "https".into(),
+        host: format!("{host}:{port}"),
+        ca_pem,
+        authorization: Some(format!("Bearer {token}")),
+        namespace: namespace.into(),
+        ..Target::default()
+    };
+    target.impersonate(flags, &Value::Null);
+    Ok(Some(target))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse;
+    use serde_json::json;
+
+    fn flags(line: &str) -> Flags {
+        parse::parse(&line.split_whitespace().map(String::from).collect::<Vec<_>>()).unwrap().flags
+    }
+
+    #[test]
+    fn in_a_pod_flags_name_another_user_and_authority() {
+        let account = tempfile::tempdir().unwrap();
+        for (name, text) in
+            [("token", "own\n"), ("namespace", "ns\n"), ("ca.crt", "own"), ("other.crt", "other")]
+        {
+            std::fs::write(account.path().join(name), text).unwrap();
+        }
+        let mut env = Env { cwd: account.path().into(), ..Env::default() };
+        let of = |env: &Env, line: &str, context: Value| target(env, &flags(line), &context, account.path());
+        assert!(of(&env, "get po", Value::Null).unwrap().is_none(), "not in a pod");
+        for (name, text) in [("KUBERNETES_SERVICE_HOST", "fd00::1"), ("KUBERNETES_SERVICE_PORT", "443")] {
+            env.vars.insert(name.into(), text.into());
+        }
+        let who = |env: &Env, line: &str, context: Value| {
+            let target = of(env, line, context).unwrap().unwrap();
+            let ca = String::from_utf8(target.ca_pem.clone().unwrap()).unwrap();
+            format!("{} {} {ca} {}", target.url(), target.authorization.unwrap(), target.namespace)
+        };
+        assert_eq!(who(&env, "get po", Value::Null), "https://[fd00::1]:443 Bearer own own ns");
+        let other = "get po --token=them --certificate-authority=other.crt";
+        assert_eq!(who(&env, other, Value::Null), "https://[fd00::1]:443 Bearer them other ns");
+        assert!(of(&env, "get po --certificate-authority=none.crt", Value::Null).is_err());
+        env.vars.insert("POD_NAMESPACE".into(), "pod".into());
+        assert!(who(&env, "get po", Value::Null).ends_with(" pod"));
+        assert!(who(&env, "get po", json!({"namespace": "context"})).ends_with(" context"));
+    }
+}
