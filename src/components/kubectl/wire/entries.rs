@@ -196,8 +196,8 @@ users:
 - {name: half, user: {client-certificate-data: Zm9v}}
 - {name: key, user: {client-key-data: Zm9v}}
 - {name: data, user: {client-certificate-data: Zm9v, client-key-data: Zm9v}}
-- {name: gone, user: {client-certificate: /nope, client-key: /nope2}}
-- {name: file, user: {tokenFile: /nope}}
+- {name: gone, user: {client-certificate: /nonexistent/a, client-key: /nonexistent/b}}
+- {name: file, user: {tokenFile: /nonexistent/a}}
 "#;
 
     fn target(dir: &Path, words: &str) -> Result<Target, String> {
@@ -261,7 +261,7 @@ users:
         assert_eq!(told("--certificate-authority=ca.pem --insecure-skip-tls-verify"), both);
         assert_eq!(
             told("--user=gone"),
-            "Error in configuration: \n* unable to read client-cert /nope for gone due to open /nope: no such file or directory\n* unable to read client-key /nope2 for gone due to open /nope2: no such file or directory\n"
+            "Error in configuration: \n* unable to read client-cert /nonexistent/a for gone due to open /nonexistent/a: no such file or directory\n* unable to read client-key /nonexistent/b for gone due to open /nonexistent/b: no such file or directory\n"
         );
         assert_eq!(
             told("--certificate-authority=no.pem"),
@@ -269,7 +269,7 @@ users:
         );
         let named = "error: certificate-authority-data and certificate-authority are both specified for twice. certificate-authority-data will override.\n";
         assert_eq!(told("--cluster=twice"), named);
-        assert_eq!(told("--user=file"), "error: open /nope: no such file or directory\n");
+        assert_eq!(told("--user=file"), "error: open /nonexistent/a: no such file or directory\n");
         assert_eq!(
             told("--server=localhost:9/x"),
             "error: host must be a URL or a host:port pair: \"localhost:9/x\"\n"
