@@ -126,12 +126,12 @@ pub(super) fn call(word: &str, args: Vec<Value>) -> Result<Value, String> {
             (!here.is_null()).into()
         }
         "base64decode" => decoded(first()?)?.into(),
-        "html" => for_html(&together(&args)).into(),
-        "js" => for_script(&together(&args)).into(),
-        "urlquery" => for_query(&together(&args)).into(),
+        "html" => for_html(&together(&args, printed)).into(),
+        "js" => for_script(&together(&args, printed)).into(),
+        "urlquery" => for_query(&together(&args, printed)).into(),
         "printf" => formatted(&printed(first()?), &args[1..]).into(),
-        "println" => (args.iter().map(printed).collect::<Vec<_>>().join(" ") + "\n").into(),
-        _ => together(&args).into(),
+        "println" => (args.iter().map(formatted_value).collect::<Vec<_>>().join(" ") + "\n").into(),
+        _ => together(&args, formatted_value).into(),
     })
 }
 
@@ -144,15 +144,20 @@ fn decoded(text: &Value) -> Result<String, String> {
 }
 
 /// Values in one text, as Go's `fmt.Sprint`: a space stands between two of which neither is text.
-fn together(args: &[Value]) -> String {
+fn together(args: &[Value], show: fn(&Value) -> String) -> String {
     let mut out = String::new();
     for (i, arg) in args.iter().enumerate() {
         if i > 0 && !arg.is_string() && !args[i - 1].is_string() {
             out.push(' ');
         }
-        out.push_str(&printed(arg));
+        out.push_str(&show(arg));
     }
     out
+}
+
+/// A value as Go's `fmt` prints it; a template itself prints nothing as `<no value>`.
+fn formatted_value(value: &Value) -> String {
+    if value.is_null() { "<nil>".into() } else { printed(value) }
 }
 
 /// As `template.HTMLEscapeString`.
@@ -247,6 +252,7 @@ fn formatted(format: &str, args: &[Value]) -> String {
             continue;
         };
         let text = match verb {
+            verb if arg.is_null() && verb != 'v' => format!("%!{verb}(<nil>)"),
             'q' => gostr::quote(&printed(arg)),
             'x' | 'X' | 'o' | 'b' | 'c' => in_base(verb, arg),
             'f' => format!(
@@ -254,14 +260,17 @@ fn formatted(format: &str, args: &[Value]) -> String {
                 spec.split_once('.').and_then(|(_, p)| size(p)).unwrap_or(6),
                 arg.as_f64().unwrap_or(0.0)
             ),
-            _ => printed(arg),
+            _ => formatted_value(arg),
         };
         let width = size(spec.split('.').next().unwrap_or("").trim_matches(['-', '+'])).unwrap_or(0);
         let zero = spec.starts_with('0') && matches!(verb, 'd' | 'x' | 'X' | 'o' | 'b');
         let pad = width.saturating_sub(text.chars().count());
         match (spec.starts_with('-'), zero) {
             (true, _) => out.push_str(&format!("{text}{}", " ".repeat(pad))),
-            (_, true) => out.push_str(&format!("{}{text}", "0".repeat(pad))),
+            (_, true) => {
+                let (sign, digits) = text.split_at(usize::from(text.starts_with('-')));
+                out.push_str(&format!("{sign}{}{digits}", "0".repeat(pad)));
+            }
             _ => out.push_str(&format!("{}{text}", " ".repeat(pad))),
         }
     }
