@@ -25,8 +25,8 @@
 //! plaintext-openapiv2`, `api-resources -o json`. Typed verbs send JSON where kubectl sends
 //! protobuf. Klog lines (`-v`, retries of discovery) are not printed. Who names no credentials is
 //! anonymous and not asked for a name and a password; go-templates nest a hundred levels deep at
-//! most; in a pod without a kubeconfig `--as` acts in the pod's own cluster, where kubectl looks for
-//! a server at localhost:8080; `proxy` always sends the kubeconfig's own credentials.
+//! most; in a pod without a kubeconfig `--as` acts in the pod's own cluster, where kubectl looks
+//! for a server at localhost:8080; `proxy` always sends the kubeconfig's own credentials.
 //! ## Read next
 //! `apiserver`, which answers; `cmd/get.rs`, the verb to start with.
 

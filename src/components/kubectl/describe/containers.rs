@@ -258,8 +258,8 @@ fn field_of(pod: &Value, path: &str) -> String {
     }
 }
 
-/// What a `resourceFieldRef` means: the amount in units of the divisor, rounded up. Source: kubectl,
-/// `ExtractContainerResourceValue`.
+/// Returns what a `resourceFieldRef` means: the amount in units of the divisor, rounded up. Source:
+/// kubectl, `ExtractContainerResourceValue`.
 fn resource_of(container: &Value, reference: &Value) -> String {
     let resource = value::text(reference, "resource");
     let known =

@@ -171,9 +171,9 @@ async fn lease(ctx: &Ctx, text: &mut Text, name: &str) -> Result<(), Fail> {
     Ok(())
 }
 
-/// What a pod requests or, for `limits`, may use, as kubectl adds it up. Source: kubectl,
-/// `pkg/util/resource`. It differs from `api::requests`: what `spec.resources` says of the whole pod
-/// does not count.
+/// Returns what a pod requests or, for `limits`, may use, as kubectl adds it up. Source: kubectl,
+/// `pkg/util/resource`. It differs from `api::requests`: `spec.resources` of the whole pod does not
+/// count.
 ///
 /// ```text
 /// container                  1     runs beside the sidecar     1 + 1 = 2

@@ -78,7 +78,7 @@ fn parse(bytes: &[u8]) -> Result<Content, Fail> {
             serde_json::from_slice(bytes).map_err(|e| Fail::Text(format!("decoding the patch: {e}")))?;
         return Ok(Content::Operations(operations));
     }
-    // Operations are read as by `kubectl patch`, for which `y` is true, and objects as resources are.
+    // Operations are read as by `kubectl patch`, for which `y` is true; objects as resources are.
     let documents = manifest::documents(bytes).map_err(Fail::Text)?;
     match documents.into_iter().next() {
         Some(operations @ Value::Array(_)) => Ok(Content::Operations(operations)),

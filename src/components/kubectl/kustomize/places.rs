@@ -1,5 +1,5 @@
-//! Tests of which objects a kustomization means, and of what it does to them. What is wanted is what
-//! kubectl prints for the same folders.
+//! Tests of which objects a kustomization means, and of what it does to them. What is wanted is
+//! what kubectl prints for the same folders.
 
 use super::tests::{built, write};
 use serde_json::{Value, json};
@@ -14,8 +14,8 @@ spec:
   template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c, image: 'nginx:1'}]}}
 ";
 
-/// Builds a kustomization of the files `web.yaml` and `foo.yaml`, which is the same in the namespace
-/// `foo`.
+/// Builds a kustomization of the files `web.yaml` and `foo.yaml`, which is the same in the
+/// namespace `foo`.
 async fn of_web(kustomization: &str) -> Result<Vec<Value>, String> {
     let dir = tempfile::tempdir().unwrap();
     let foo = WEB.replace("{name: web}", "{name: web, namespace: foo}");
