@@ -130,8 +130,9 @@ fn put_over(old: &Resource, new: Resource, merges: bool) -> Resource {
 fn pairs(root: &Path, args: &SecretArgs) -> Result<Vec<(String, Vec<u8>)>, Fail> {
     let mut found: Vec<(String, Vec<u8>)> = vec![];
     let broken = |why: String| Fail::Text(format!("loading KV pairs: {why}"));
+    let read = |path: &str| load::file(root, path).map_err(|fail| fail.message());
     for name in args.envs.iter().chain([&args.env].into_iter().filter(|env| !env.is_empty())) {
-        let lines = env_lines(&load::file(root, name)?);
+        let lines = read(name).and_then(|bytes| env_lines(&bytes));
         found.extend(lines.map_err(|why| broken(format!("env source files: [{name}]: {why}")))?);
     }
     for literal in &args.literals {
@@ -143,9 +144,8 @@ fn pairs(root: &Path, args: &SecretArgs) -> Result<Vec<(String, Vec<u8>)>, Fail>
         found.push((key.to_string(), unquoted(text).as_bytes().to_vec()));
     }
     for source in &args.files {
-        let (key, path) =
-            file_source(source).map_err(|why| broken(format!("file sources: [{source}]: {why}")))?;
-        found.push((key.to_string(), load::file(root, path)?));
+        let content = file_source(source).and_then(|(key, path)| Ok((key.to_string(), read(path)?)));
+        found.push(content.map_err(|why| broken(format!("file sources: [{source}]: {why}")))?);
     }
     for (i, (key, _)) in found.iter().enumerate() {
         if found[..i].iter().any(|(other, _)| other == key) {

@@ -134,6 +134,10 @@ async fn what_is_wrong_or_not_there_is_named() {
         ("patches: [{target: {kind: Pod}, patch: '{spec: {a: 1}}'}]", "unable to parse SM or JSON patch"),
         ("patches: [{patch: '[{\"op\": \"remove\"}]'}]", "must specify a target for JSON patch"),
         ("images: [{name: '(', newTag: '1'}]", "is not a regular expression"),
+        (
+            "configMapGenerator: [{name: a, files: [no.txt]}]",
+            "loading KV pairs: file sources: [no.txt]: evalsymlink failure",
+        ),
         ("configMapGenerator: [{literals: [a=b]}]", "a configmap must have a name"),
         ("configMapGenerator: [{name: a, literals: [a=b, a=c]}]", "illegally repeats the key `a`"),
         ("generatorOptions: {immutabel: true}", "unknown field \"immutabel\""),
