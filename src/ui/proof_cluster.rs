@@ -264,8 +264,8 @@ impl ProofCluster {
         self.home.path()
     }
 
-    /// Begins the open lesson's step number `at` (from 0) anew. Returns when the pods are those that
-    /// there were, as ready as they were.
+    /// Begins the open lesson's step number `at` (from 0) anew. Returns when the pods are those of
+    /// before, as ready as they were.
     ///
     /// # Errors
     /// It does not begin, or the pods do not come back in time.
