@@ -100,7 +100,8 @@ async fn together(
     ground: &Ground<'_>,
     results: &mut Vec<(Case, Found)>,
 ) -> Result<bool, String> {
-    let cluster = ground.cluster().await?;
+    let mut cluster = ground.cluster().await?;
+    cluster.share();
     let outcome = ground.stop.or(one_after_another(cases, &cluster, results)).await;
     cluster.close().await;
     outcome

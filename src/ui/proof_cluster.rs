@@ -27,6 +27,8 @@ use tokio_util::sync::CancellationToken;
 
 /// A solution that has not worked after this time does not work.
 const GREEN_MAX: Duration = Duration::from_secs(180);
+/// The same among cases that share a cluster: there it is tried again alone.
+const GREEN_SHARED_MAX: Duration = Duration::from_secs(45);
 /// How long the last facts of a proof may take to arrive on a machine with much to do.
 const PROOF_MAX: Duration = Duration::from_secs(60);
 /// How long sentences of a debrief are waited for that have nothing to tell yet: on a foreign
@@ -81,6 +83,8 @@ pub(super) struct ProofCluster {
     pub(super) place: Place,
     home: Private,
     origin: Origin,
+    /// How long a solution may take to work.
+    patience: Duration,
     /// Those of the REPLs that have run. What they left in the background ends with the case.
     groups: Mutex<Vec<Group>>,
 }
@@ -128,8 +132,13 @@ impl ProofCluster {
                     return Err(failed.and_then(Result::err).map_or_else(late, |e| cluster::chain(&e)));
                 }
             };
-        let proof_cluster =
-            ProofCluster { place, home, origin: Origin::Launched(launched), groups: Mutex::default() };
+        let proof_cluster = ProofCluster {
+            place,
+            home,
+            origin: Origin::Launched(launched),
+            patience: GREEN_MAX,
+            groups: Mutex::default(),
+        };
         let ready =
             async { clock::timeout(WHOLE_MAX, proof_cluster.ready()).await.unwrap_or_else(|| Err(late())) };
         match stop.or(ready).await {
@@ -139,6 +148,11 @@ impl ProofCluster {
                 Err(why)
             }
         }
+    }
+
+    /// From here on cases share it.
+    pub(super) fn share(&mut self) {
+        self.patience = GREEN_SHARED_MAX;
     }
 
     async fn ready(&self) -> Result<(), String> {
@@ -165,9 +179,13 @@ impl ProofCluster {
         };
         let prefix = format!("{}-test-{name}", foreign::PREFIX);
         match Foreign::open(&place, kubeconfig, &prefix, lab::guests_of_foreign_clusters).await {
-            Ok(foreign) => {
-                Ok(ProofCluster { place, home, origin: Origin::Foreign(foreign), groups: Mutex::default() })
-            }
+            Ok(foreign) => Ok(ProofCluster {
+                place,
+                home,
+                origin: Origin::Foreign(foreign),
+                patience: GREEN_MAX,
+                groups: Mutex::default(),
+            }),
             Err(error) => {
                 home.remove();
                 Err(cluster::chain(&error))
@@ -242,7 +260,7 @@ impl ProofCluster {
 
     /// Waits until the step is green; else what is missing.
     pub(super) async fn green(&self) -> Result<Result<(), String>, String> {
-        match front::until_green(&self.place, Lang::En, GREEN_MAX).await.map_err(|e| e.say(Lang::En))? {
+        match front::until_green(&self.place, Lang::En, self.patience).await.map_err(|e| e.say(Lang::En))? {
             Green::Done(_) => Ok(Ok(())),
             Green::NotYet(_) => {
                 let view = self.view(Ask::Check { id: None }).await?;
