@@ -7,17 +7,23 @@ use crate::tui::words::Word;
 use lab::view::{Answer, Form, Judged};
 use ratatui::text::Line;
 
-/// The question with its cards, how its last answer stands, and the line in which it is answered.
-pub(super) fn asking(answer: &Answer, model: &Model, room: usize, out: &mut Vec<Line<'static>>) {
+/// The question with its cards.
+pub(super) fn question(answer: &Answer, model: &Model, room: usize) -> Vec<Line<'static>> {
+    let look = model.look;
+    let mut out = marked(&answer.question, look, Tone::Strong, room, "? ", "  ");
+    for (letter, card) in &answer.cards {
+        out.extend(marked(card, look, Tone::Plain, room, &format!("  {letter}  "), "     "));
+    }
+    out
+}
+
+/// How the last answer stands, and the line in which it is answered.
+pub(super) fn answering(answer: &Answer, model: &Model, room: usize, out: &mut Vec<Line<'static>>) {
     let (lang, look) = (model.lang, model.look);
     if answer.state == Judged::Right {
         let given = answer.given.clone().unwrap_or_default();
         let mark = format!("{} ", look.sign(Sign::Met));
         return out.extend(marked(&given, look, Tone::Good, room, &mark, "  "));
-    }
-    out.extend(marked(&answer.question, look, Tone::Strong, room, "? ", "  "));
-    for (letter, card) in &answer.cards {
-        out.extend(marked(card, look, Tone::Plain, room, &format!("  {letter}  "), "     "));
     }
     if let Some(draft) = &model.lesson.draft {
         out.extend(text(&format!("{draft}_"), look, Tone::Accent, room, "> ", "  "));

@@ -6,9 +6,10 @@ use super::super::markdown;
 use super::super::model::{Model, Pane, Scroll};
 use super::super::text::{Piece, cells, wrap};
 use super::super::words::Word;
+use super::answer;
 use super::lesson_list::{listed, nothing_open};
 use crate::lesson::missing;
-use lab::view::{LessonView, Predict, State, Verdict};
+use lab::view::{Judged, LessonView, Predict, State, Verdict};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -72,6 +73,10 @@ impl Sheet {
         }
         if !fits(&lower, READ_MIN) {
             lower = doing(model, view, room, Checks::Brief);
+        }
+        if let Some(asked) = view.answer.as_ref().filter(|_| !fits(&lower, READ_MIN) && asks(view)) {
+            lower = doing(model, view, room, Checks::Apart);
+            upper.extend(answer::question(asked, model, room));
         }
         let firm = lower.len().min(most);
         // Rather than hide a line or two, close up the paragraphs.
@@ -245,6 +250,14 @@ enum Checks {
     Unmet,
     /// The same in figures.
     Brief,
+    /// The same, and the question with its cards ends what is read: it is too long to stand firm.
+    Apart,
+}
+
+/// Does a question about the cluster wait for its answer?
+fn asks(view: &LessonView) -> bool {
+    let is_guessed = view.predict.as_ref().is_none_or(|p| p.chosen.is_some());
+    view.state == State::Open && is_guessed && view.answer.as_ref().is_some_and(|a| a.state != Judged::Right)
 }
 
 /// What is to be done: the question or the task, its checks, the newest hint. What is done needs no
@@ -267,7 +280,10 @@ fn doing(model: &Model, view: &LessonView, room: usize, which: Checks) -> Vec<Li
             }
             checks(model, view, room, which, &mut out);
             if let Some(answer) = &view.answer {
-                super::answer::asking(answer, model, room, &mut out);
+                if which != Checks::Apart && answer.state != Judged::Right {
+                    out.extend(answer::question(answer, model, room));
+                }
+                answer::answering(answer, model, room, &mut out);
             }
         }
         None => {}
@@ -309,7 +325,10 @@ fn checks(model: &Model, view: &LessonView, room: usize, which: Checks, out: &mu
             Some(_) if view.not_yet.is_some() => (Sign::Dot, Tone::Warn),
             Some(_) => (Sign::Dot, Tone::Dim),
         };
-        let named = view.missing().and_then(|at| view.checks.get(at)).filter(|_| which == Checks::Brief);
+        let named = view
+            .missing()
+            .and_then(|at| view.checks.get(at))
+            .filter(|_| matches!(which, Checks::Brief | Checks::Apart));
         let words = match named {
             Some(check) => format!("{} ({}/{})", check.that, view.met(), view.checks.len()),
             None => missing(model.lang, view),
