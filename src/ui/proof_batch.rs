@@ -18,7 +18,9 @@ use std::path::{Path, PathBuf};
 const CASES_MAX: usize = 8;
 
 /// Words of lines that do what `goto` does not take back, or that go through history themselves.
-const NOT_TAKEN_BACK: &[&str] = &["fault", "config", "ropewalk", "kill", "undo", "redo", "rewind", "goto"];
+/// `goto` puts objects back, and no other keys of etcd.
+const NOT_TAKEN_BACK: &[&str] =
+    &["fault", "config", "ropewalk", "kill", "etcdctl", "undo", "redo", "rewind", "goto"];
 
 /// Cases for one cluster. More than one are of the same step.
 pub(super) struct Batch(pub Vec<Case>);
