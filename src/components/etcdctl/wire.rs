@@ -267,7 +267,8 @@ impl Etcd {
     /// another member renews it. A TTL of 0 says that the lease is gone: a member said so, or none
     /// has renewed it within its TTL (`patience` for the first renewal).
     ///
-    /// An error in the stream: a member refuses to renew.
+    /// # Errors
+    /// In the stream: a member refuses to renew.
     pub fn keep_alive(
         self,
         id: i64,

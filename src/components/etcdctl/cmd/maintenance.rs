@@ -256,8 +256,8 @@ pub(crate) async fn snapshot_status(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::ctx::{FILE, Fail};
     use super::{Draft, pb, receive, saved};
+    use crate::ctx::{FILE, Fail};
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
