@@ -121,7 +121,8 @@ fn what_was_orphaned_and_adopted_survives_the_undo_of_the_adoption() {
     let cluster = home.up(&[]);
     let k = |args: &[&str]| cluster.kubectl(&any, args);
     let sets = || k(&["get", "replicasets", "-l", "app=und", "-o", "jsonpath={.items[*].metadata.uid}"]).ok();
-    let pods = || k(&["get", "pods", "-l", "app=und", "--no-headers", "--ignore-not-found"]).ok();
+    // With its set, so that a failure shows who lacks what.
+    let pods = || k(&["get", "replicasets,pods", "-l", "app=und", "-o", "wide", "--ignore-not-found"]).ok();
     k(&["create", "deployment", "und", "--image=nginx", "--replicas=2"]).ok();
     k(&["rollout", "status", "deployment", "und", TIMEOUT]).ok();
     k(&["delete", "deployment", "und", "--cascade=orphan"]).ok();
