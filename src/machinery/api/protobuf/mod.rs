@@ -3,9 +3,10 @@
 //! `messages.txt` lists every message of the stable API groups, one a line: its name without
 //! `io.k8s.`, then `number:jsonName=type` for each field. Types: `s` string, `i` int32, `l` int64,
 //! `b` bool, `y` bytes, `f` double, or a message; `[]` repeated, `{}` map from string; `*` as name:
-//! the fields of that message stand inline (Go embedding); `!` after a scalar: its zero value means
-//! something (a pointer or a required field in Go), so it is kept. The marks were compared with the
-//! struct tags of `k8s.io/api` 0.35. The list was made from the prost structs of crate `k8s-pb` 0.9
+//! the fields of that message stand inline (Go embedding); `!`: the zero value means something (a
+//! pointer or a required field in Go), so it is kept. Beside scalars this is about messages that are
+//! a scalar in JSON, such as IntOrString. The marks were compared with the struct tags of
+//! `k8s.io/api` and `k8s.io/apiextensions-apiserver` 0.35. The list was made from the prost structs of crate `k8s-pb` 0.9
 //! (numbers and types), with the JSON names taken from the schemas of `k8s-openapi` 0.29 by
 //! comparing names without underscores and case.
 
@@ -454,5 +455,32 @@ mod tests {
         assert_eq!(message("api.batch.v1.JobSpec", &spec, 0).unwrap(), want);
         let client = message("api.core.v1.ClientIPConfig", &[0x08, 0x00], 0).unwrap();
         assert_eq!(client, json!({"timeoutSeconds": 0}), "10800 would be filled in");
+    }
+
+    /// IntOrString, JSON and bool-or-schema are messages that stand for a scalar.
+    #[test]
+    fn pointers_to_messages_that_are_scalars_keep_their_zero() {
+        let zero = [0x08, 0x00, 0x10, 0x00]; // an IntOrString: a number, 0
+        let json = |text: &str| put(1, text.as_bytes());
+        let closed = [0x08, 0x00]; // no other fields are allowed
+        let schema = "api.apiextensions.v1.JSONSchemaProps";
+        let apps = |name: &str| format!("api.apps.v1.{name}");
+        for (name, raw, want) in [
+            ("api.policy.v1.PodDisruptionBudgetSpec", put(1, &zero), json!({"minAvailable": 0})),
+            ("api.policy.v1.PodDisruptionBudgetSpec", put(3, &zero), json!({"maxUnavailable": 0})),
+            ("api.networking.v1.NetworkPolicyPort", put(2, &zero), json!({"port": 0})),
+            (&apps("RollingUpdateDeployment"), put(1, &zero), json!({"maxUnavailable": 0})),
+            (&apps("RollingUpdateDeployment"), put(2, &zero), json!({"maxSurge": 0})),
+            (&apps("RollingUpdateDaemonSet"), put(1, &zero), json!({"maxUnavailable": 0})),
+            (&apps("RollingUpdateDaemonSet"), put(2, &zero), json!({"maxSurge": 0})),
+            (&apps("RollingUpdateStatefulSetStrategy"), put(2, &zero), json!({"maxUnavailable": 0})),
+            (schema, long(8, &json("false")), json!({"default": false})),
+            (schema, long(8, &json("0")), json!({"default": 0})),
+            (schema, long(8, &json("\"\"")), json!({"default": ""})),
+            (schema, long(30, &closed), json!({"additionalProperties": false})),
+            ("api.core.v1.ServicePort", put(4, &zero), json!({})),
+        ] {
+            assert_eq!(message(name, &raw, 0).unwrap(), want, "{name}");
+        }
     }
 }
