@@ -204,6 +204,18 @@ fn shown(bound: f64, here: &Value) -> String {
     }
 }
 
+/// Whole numbers are divided as such (`MultipleOfInt` upstream). A fraction is a multiple with a
+/// tolerance, as 0.3 / 0.1 is a little less than 3; for large numbers it would take everything in.
+fn is_multiple(here: &Value, found: f64, factor: f64) -> bool {
+    match here.as_i64().filter(|_| factor.fract() == 0.0 && factor < i64::MAX as f64) {
+        Some(whole) => whole % (factor as i64) == 0,
+        None => {
+            let times = found / factor;
+            (times - times.round()).abs() <= 1e-9 * times.abs().max(1.0)
+        }
+    }
+}
+
 fn number(schema: &Schema, here: &Value, path: Path, errors: &mut Errors) {
     let Some(found) = here.as_f64() else { return };
     let mut tell = |why: String| errors.invalid(path, here, &format!("{path} in body should be {why}"));
@@ -227,9 +239,7 @@ fn number(schema: &Schema, here: &Value, path: Path, errors: &mut Errors) {
         }
     }
     if let Some(factor) = schema.multiple_of.filter(|f| *f > 0.0) {
-        // 0.3 / 0.1 is a little less than 3.
-        let times = found / factor;
-        if (times - times.round()).abs() > 1e-9 * times.abs().max(1.0) {
+        if !is_multiple(here, found, factor) {
             tell(format!("a multiple of {}", gostr::general(factor)));
         }
     }
@@ -305,6 +315,30 @@ fn has_format(format: &str, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn problems(schema: Value, value: Value) -> Vec<String> {
+        let mut errors = Errors::default();
+        object(&Schema::read(&schema), &value, None, &mut errors);
+        errors.iter().map(|e| e.body.clone()).collect()
+    }
+
+    #[test]
+    fn large_numbers_are_multiples_only_if_they_are() {
+        for (factor, value, fits) in [
+            (json!(2), json!(1_000_000_000_i64), true),
+            (json!(2), json!(1_000_000_001_i64), false),
+            (json!(1024), json!(549_755_813_889_i64), false),
+            (json!(1024), json!(-549_755_813_888_i64), true),
+            (json!(2), json!(9_007_199_254_740_993_i64), false), // 2^53 + 1 is no float
+            (json!(0.1), json!(0.3), true),
+            (json!(0.1), json!(0.35), false),
+            (json!(2.5), json!(5), true),
+            (json!(2), json!(5.0), false),
+        ] {
+            let found = problems(json!({"type": "number", "multipleOf": factor}), value.clone());
+            assert_eq!(found.is_empty(), fits, "{value} and {factor}: {found:?}");
+        }
+    }
 
     #[test]
     fn times_and_uris_have_the_form_that_upstream_takes() {
