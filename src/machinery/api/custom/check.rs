@@ -34,8 +34,11 @@ pub(super) fn json_type(value: &Value) -> &'static str {
     }
 }
 
+/// Go reads what does not fit into 64 bits as a float, and a float is an integer only where floats
+/// hold each of them (`IsFloat64AJSONInteger` upstream).
 fn is_whole(number: &serde_json::Number) -> bool {
-    number.is_i64() || number.is_u64() || number.as_f64().is_some_and(|n| n.fract() == 0.0)
+    const FLOAT_MAX: f64 = 9_007_199_254_740_991.0; // 2^53 - 1
+    number.is_i64() || number.as_f64().is_some_and(|n| n.fract() == 0.0 && n.abs() <= FLOAT_MAX)
 }
 
 fn has_type(schema: &Schema, value: &Value) -> bool {
@@ -320,6 +323,26 @@ mod tests {
         let mut errors = Errors::default();
         object(&Schema::read(&schema), &value, None, &mut errors);
         errors.iter().map(|e| e.body.clone()).collect()
+    }
+
+    #[test]
+    fn integers_have_64_bits() {
+        let wrong = |found: &str| {
+            vec![format!("Invalid value: {found:?}:  in body must be of type integer: {found:?}")]
+        };
+        for (text, want) in [
+            ("9223372036854775807", vec![]),
+            ("-9223372036854775808", vec![]),
+            ("3.0", vec![]),
+            ("9007199254740991.0", vec![]),
+            ("9223372036854775808", wrong("number")),
+            ("10000000000000000000", wrong("number")),
+            ("1e300", wrong("number")),
+            ("1.5", wrong("number")),
+        ] {
+            let value: Value = serde_json::from_str(text).unwrap();
+            assert_eq!(problems(json!({"type": "integer"}), value), want, "{text}");
+        }
     }
 
     #[test]
