@@ -5,7 +5,8 @@
 //! `b` bool, `y` bytes, `f` double, or a message; `[]` repeated, `{}` map from string; `*` as name:
 //! the fields of that message stand inline (Go embedding); `!`: the zero value means something (a
 //! pointer or a required field in Go), so it is kept. Beside scalars this is about messages that are
-//! a scalar in JSON, such as IntOrString. The marks were compared with the struct tags of
+//! a scalar in JSON, such as IntOrString, and about lists and maps, whose zero is the empty one: a
+//! body cannot tell it from none, but `zeros.rs` goes by these marks, too. The marks were compared with the struct tags of
 //! `k8s.io/api` and `k8s.io/apiextensions-apiserver` 0.35. The list was made from the prost structs of crate `k8s-pb` 0.9
 //! (numbers and types), with the JSON names taken from the schemas of `k8s-openapi` 0.29 by
 //! comparing names without underscores and case.
@@ -23,18 +24,19 @@ const MAGIC: &[u8] = b"k8s\0";
 const DEPTH_MAX: usize = 64;
 
 #[derive(Clone, Copy)]
-enum Shape {
+pub(crate) enum Shape {
     One,
     Repeated,
     Map,
 }
 
+/// A field of a message; see `messages.txt`.
 #[derive(Clone, Copy)]
-struct Field {
-    json: &'static str,
-    shape: Shape,
-    kind: &'static str,
-    keep_zero: bool,
+pub(crate) struct Field {
+    pub(crate) json: &'static str,
+    pub(crate) shape: Shape,
+    pub(crate) kind: &'static str,
+    pub(crate) keep_zero: bool,
 }
 
 static MESSAGES: LazyLock<HashMap<&'static str, HashMap<u32, Field>>> = LazyLock::new(|| {
@@ -46,6 +48,16 @@ static MESSAGES: LazyLock<HashMap<&'static str, HashMap<u32, Field>>> = LazyLock
     }
     all
 });
+
+/// All messages.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    MESSAGES.keys().copied()
+}
+
+/// The fields of a message.
+pub(crate) fn fields(name: &str) -> impl Iterator<Item = Field> {
+    MESSAGES.get(name).into_iter().flat_map(|fields| fields.values().copied())
+}
 
 fn field(word: &'static str) -> Option<(u32, Field)> {
     let (number, rest) = word.split_once(':')?;
@@ -155,7 +167,8 @@ fn message(name: &str, bytes: &[u8], depth: usize) -> Result<Value, String> {
     Ok(Value::Object(out))
 }
 
-const SCHEMA: &str = "api.apiextensions.v1.JSONSchemaProps";
+/// The schema of a definition, which may stand where another message is named.
+pub(crate) const SCHEMA: &str = "api.apiextensions.v1.JSONSchemaProps";
 
 /// A place in a definition's schema that holds a schema or something simpler: a list of schemas
 /// (`items`), `true` or `false` (`additionalProperties`), names of fields (`dependencies`).
@@ -184,7 +197,7 @@ fn schema_or(name: &str, bytes: &[u8], depth: usize) -> Result<Value, String> {
 
 /// Unset in Go, unless the field is a pointer. An empty message stays: `emptyDir: {}` means
 /// something.
-fn is_zero(value: &Value) -> bool {
+pub(crate) fn is_zero(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
         Value::String(s) => s.is_empty(),
