@@ -12,7 +12,7 @@ use crate::gostr;
 use crate::path::Path;
 use regex::Regex;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::LazyLock;
 
@@ -167,7 +167,8 @@ fn count(schema: &Schema, found: usize, path: Path, errors: &mut Errors) {
 
 /// Items of sets, and keys of lists that are maps, occur once.
 fn unique(schema: &Schema, items: &[Value], path: Path, errors: &mut Errors) {
-    let mut seen = BTreeSet::new();
+    // As values: two maps with the same fields in another order are the same item.
+    let mut seen = HashSet::new();
     for (i, item) in items.iter().enumerate() {
         let key = match &schema.list {
             ListType::Atomic => return,
@@ -176,9 +177,10 @@ fn unique(schema: &Schema, items: &[Value], path: Path, errors: &mut Errors) {
                 Value::Object(keys.iter().map(|k| (k.clone(), schema.key(item, k))).collect())
             }
         };
-        if !seen.insert(key.to_string()) {
+        if seen.contains(&key) {
             errors.duplicate(path.item(i), &key);
         }
+        seen.insert(key);
     }
 }
 
@@ -315,6 +317,15 @@ mod tests {
         let mut errors = Errors::default();
         object(&Schema::read(&schema), &value, None, &mut errors);
         errors.iter().map(|e| e.body.clone()).collect()
+    }
+
+    #[test]
+    fn items_of_a_set_are_compared_without_the_order_of_their_fields() {
+        let item = json!({"type": "object", "x-kubernetes-map-type": "atomic", "additionalProperties": {"type": "integer"}});
+        let schema = json!({"type": "array", "x-kubernetes-list-type": "set", "items": item});
+        let found = |text: &str| problems(schema.clone(), serde_json::from_str(text).unwrap()).len();
+        assert_eq!(found(r#"[{"a": 1, "b": 2}, {"a": 2, "b": 1}]"#), 0);
+        assert_eq!(found(r#"[{"a": 1, "b": 2}, {"b": 2, "a": 1}]"#), 1);
     }
 
     #[test]
