@@ -4,6 +4,7 @@
 
 use super::addresses;
 use super::embedded;
+use super::formats;
 use super::schema::{Bound, ListType, Schema, Type};
 use crate::bounds;
 use crate::cidr;
@@ -253,9 +254,6 @@ fn number(schema: &Schema, here: &Value, path: Path, errors: &mut Errors) {
 static EMAIL: LazyLock<Option<Regex>> = LazyLock::new(|| bounds::regex(r"^[^@\s]+@[^@\s]+$").ok());
 static DURATION: LazyLock<Option<Regex>> =
     LazyLock::new(|| bounds::regex(r"^[-+]?(0|((\d+(\.\d*)?|\.\d+)\s*(ns|us|µs|ms|s|m|h|d|w))+)$").ok());
-static UUID: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r"(?i)^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$").ok()
-});
 static MAC: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"(?i)^([0-9a-f]{2}[:-]){5}[0-9a-f]{2}$").ok());
 static COLOR: LazyLock<Option<Regex>> =
@@ -282,8 +280,9 @@ fn is_date_time(text: &str) -> bool {
 /// Formats that are enforced; others say what is meant and nothing else. Those of numbers (int32) are
 /// not among them (`supportedVersionedFormats` upstream).
 fn has_format(format: &str, text: &str) -> bool {
-    match format {
-        "date-time" | "datetime" => is_date_time(text),
+    let format = format.replace('-', "");
+    match format.as_str() {
+        "datetime" => is_date_time(text),
         "date" => is_date(text),
         "duration" => matches(&DURATION, text),
         "byte" => {
@@ -302,10 +301,9 @@ fn has_format(format: &str, text: &str) -> bool {
                     (1..=63).contains(&label.len()) && label.bytes().all(letters) && !label.starts_with('-')
                 })
         }
-        "uuid" | "uuid3" | "uuid4" | "uuid5" => matches(&UUID, text),
         "mac" => matches(&MAC, text),
         "hexcolor" => matches(&COLOR, text),
-        _ => true,
+        format => formats::fits(format, text),
     }
 }
 
