@@ -196,8 +196,8 @@ fn bit(bits: u64, n: i8) -> bool {
     bits & (1 << n) != 0
 }
 
-/// Which moment is meant of a time that clocks show twice because they are put back. Kubernetes, too,
-/// runs an hourly job in both of two equal hours.
+/// Which moment is meant of a time that clocks show twice because they are put back. Kubernetes,
+/// too, runs an hourly job in both of two equal hours.
 #[derive(Clone, Copy)]
 enum Fold {
     Earlier,

@@ -89,9 +89,9 @@ pub fn json(object: &mut Value, patch: &[u8]) -> Result<(), Status> {
     Ok(())
 }
 
-/// True for a test that a field of a map is null where the map has no such field. Upstream's library
-/// lets it pass (`evanphx/json-patch`, `Patch.test`), the crate does not: it is how a client writes
-/// that it sets an annotation only if nobody else has.
+/// True for a test that a field of a map is null where the map has no such field. Upstream's
+/// library lets it pass (`evanphx/json-patch`, `Patch.test`), the crate does not: it is how a
+/// client writes that it sets an annotation only if nobody else has.
 fn tests_for_nothing(object: &Value, operation: &PatchOperation) -> bool {
     let PatchOperation::Test(test) = operation else { return false };
     let Some((parent, field)) = test.path.split_back() else { return false };

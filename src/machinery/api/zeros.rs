@@ -1,13 +1,14 @@
 //! Zero values that a Go server does not store: `tty: false`, `hostname: ""`, `env: []`.
 //!
-//! Upstream decodes an object into structs and writes it from them. There a field that is no pointer
-//! and has `omitempty` is the same whether it was left out or set to its zero, and is left out of
-//! what is written. Here an object stays JSON, so the zeros are taken out before it is compared and
-//! stored: else a template with `tty: false` would differ from the same one without that line.
+//! Upstream decodes an object into structs and writes it from them. There a field that is no
+//! pointer and has `omitempty` is the same whether it was left out or set to its zero, and is left
+//! out of what is written. Here an object stays JSON, so the zeros are taken out before it is
+//! compared and stored: else a template with `tty: false` would differ from the same one without
+//! that line.
 //!
 //! Which fields these are is said by the marks of `protobuf/messages.txt`. A message is never taken
-//! out: `emptyDir: {}` means something. Server-side apply owns what was sent, so zeros are taken out
-//! after its merge.
+//! out: `emptyDir: {}` means something. Server-side apply owns what was sent, so zeros are taken
+//! out after its merge.
 
 use super::protobuf::{self, Field, Shape};
 use serde_json::{Map, Value};

@@ -277,8 +277,8 @@ fn is_date_time(text: &str) -> bool {
     text.split_once(['T', 't']).is_some_and(|(date, time)| is_date(date) && matches(&TIME, time))
 }
 
-/// Formats that are enforced; others say what is meant and nothing else. Those of numbers (int32) are
-/// not among them (`supportedVersionedFormats` upstream).
+/// Formats that are enforced; others say what is meant and nothing else. Those of numbers (int32)
+/// are not among them (`supportedVersionedFormats` upstream).
 fn has_format(format: &str, text: &str) -> bool {
     let format = format.replace('-', "");
     match format.as_str() {

@@ -1,5 +1,6 @@
-//! Formats of texts that stand for a name, a number of a book or a card, a color: what is not said by
-//! another room's reader. Patterns and sums are those of `kube-openapi` (`strfmt`, `govalidator`).
+//! Formats of texts that stand for a name, a number of a book or a card, a color: what is not said
+//! by another room's reader. Patterns and sums are those of `kube-openapi` (`strfmt`,
+//! `govalidator`).
 
 use crate::bounds;
 use regex::Regex;
@@ -8,7 +9,8 @@ use std::sync::LazyLock;
 const SHORT_NAME_MAX: usize = 63;
 const LONG_NAME_MAX: usize = 253;
 
-/// True if a text has the format, or if the format is none of these. `format` comes without hyphens.
+/// True if a text has the format, or if the format is none of these. `format` comes without
+/// hyphens.
 pub(super) fn fits(format: &str, text: &str) -> bool {
     match format {
         "k8sshortname" => text.len() <= SHORT_NAME_MAX && is_name(text),

@@ -123,8 +123,8 @@ struct Before<'a> {
 }
 
 impl<'a> Before<'a> {
-    /// True if nothing has changed here. Items of an atomic list have no old value of their own: the
-    /// list, or what it is in, answers for them (`shouldRatchetError` upstream).
+    /// True if nothing has changed here. Items of an atomic list have no old value of their own:
+    /// the list, or what it is in, answers for them (`shouldRatchetError` upstream).
     fn is_same(self, here: &Json) -> bool {
         self.value.map_or(self.is_same_around, |old| old == here)
     }

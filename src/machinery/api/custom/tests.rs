@@ -121,8 +121,8 @@ fn rules_compare_fields_and_changes() {
     assert_eq!(fails(optional, json!({"max": 2}), Some(json!({"max": 3}))).len(), 1);
 }
 
-/// Items of an atomic list or of a set have no old value of their own. They count as unchanged if the
-/// list is, or else what the list is in.
+/// Items of an atomic list or of a set have no old value of their own. They count as unchanged if
+/// the list is, or else what the list is in.
 #[test]
 fn rules_of_the_items_of_an_unchanged_list_are_not_judged_again() {
     let rule = json!([{"rule": "self == self.lowerAscii()"}]);

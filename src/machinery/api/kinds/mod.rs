@@ -322,8 +322,8 @@ impl Kind {
             None => self.fields.to_vec(),
         }
     }
-    /// Takes out the zero values that a Go server does not store, such as `tty: false` (`zeros.rs`).
-    /// Of a custom resource only the metadata has a Go type.
+    /// Takes out the zero values that a Go server does not store, such as `tty: false`
+    /// (`zeros.rs`). Of a custom resource only the metadata has a Go type.
     pub fn drop_zeros(&self, object: &mut Value) {
         match &self.custom {
             None => zeros::drop_zeros(self.schema_name, object),

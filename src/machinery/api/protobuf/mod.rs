@@ -4,12 +4,13 @@
 //! `io.k8s.`, then `number:jsonName=type` for each field. Types: `s` string, `i` int32, `l` int64,
 //! `b` bool, `y` bytes, `f` double, or a message; `[]` repeated, `{}` map from string; `*` as name:
 //! the fields of that message stand inline (Go embedding); `!`: the zero value means something (a
-//! pointer or a required field in Go), so it is kept. Beside scalars this is about messages that are
-//! a scalar in JSON, such as IntOrString, and about lists and maps, whose zero is the empty one: a
-//! body cannot tell it from none, but `zeros.rs` goes by these marks, too. The marks were compared with the struct tags of
-//! `k8s.io/api` and `k8s.io/apiextensions-apiserver` 0.35. The list was made from the prost structs of crate `k8s-pb` 0.9
-//! (numbers and types), with the JSON names taken from the schemas of `k8s-openapi` 0.29 by
-//! comparing names without underscores and case.
+//! pointer or a required field in Go), so it is kept. Beside scalars this is about messages that
+//! are a scalar in JSON, such as IntOrString, and about lists and maps, whose zero is the empty
+//! one: a body cannot tell it from none, but `zeros.rs` goes by these marks, too. The marks were
+//! compared with the struct tags of `k8s.io/api` and `k8s.io/apiextensions-apiserver` 0.35. The
+//! list was made from the prost structs of crate `k8s-pb` 0.9 (numbers and types), with the JSON
+//! names taken from the schemas of `k8s-openapi` 0.29 by comparing names without underscores and
+//! case.
 
 use super::value;
 use base64::Engine as _;
