@@ -62,6 +62,11 @@ impl<'io> Ctx<'io> {
         Ok(Ctx { given, out, stdin, stderr, cancel, target, timeout })
     }
 
+    /// The longest wait for an answer, if the command line or the environment names one.
+    pub fn chosen_timeout(&self) -> Option<Duration> {
+        self.given.was_set("command-timeout").then_some(self.timeout)
+    }
+
     /// The arguments without the verb and the flags.
     pub fn args(&self) -> &[String] {
         &self.given.args
@@ -113,25 +118,23 @@ impl<'io> Ctx<'io> {
         Ok(bytes)
     }
 
-    /// Lines of standard input up to an empty one, which is read as well, or to the end. Nothing
-    /// behind it is taken.
+    /// Reads a line of standard input, without the space around it. Nothing behind it is taken.
     ///
     /// # Errors
-    /// It cannot be read, or is no UTF-8.
-    pub(crate) async fn read_part(&mut self) -> Result<Vec<String>, Fail> {
+    /// The input ends before the line does: what was cut off is not acted upon ([`INPUT`]). Or it
+    /// cannot be read, or is no UTF-8 ([`FILE`]).
+    pub(crate) async fn read_line(&mut self) -> Result<String, Fail> {
         let unread = |e: std::io::Error| Fail::new(FILE, e.to_string());
-        let mut part = Vec::new();
+        let (mut line, mut byte) = (Vec::new(), [0]);
         loop {
-            let (mut line, mut byte) = (Vec::new(), [0]);
-            while self.stdin.read(&mut byte).await.map_err(unread)? == 1 && byte[0] != b'\n' {
-                line.push(byte[0]);
+            match self.stdin.read(&mut byte).await.map_err(unread)? {
+                0 => return Err(Fail::new(INPUT, "EOF")),
+                _ if byte[0] == b'\n' => break,
+                _ => line.push(byte[0]),
             }
-            let line = String::from_utf8(line).map_err(|e| Fail::new(FILE, e.to_string()))?;
-            if line.trim().is_empty() {
-                return Ok(part);
-            }
-            part.push(line);
         }
+        let line = String::from_utf8(line).map_err(|e| Fail::new(FILE, e.to_string()))?;
+        Ok(line.trim().to_string())
     }
 }
 

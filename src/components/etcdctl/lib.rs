@@ -18,7 +18,8 @@
 //! `endpoint health` and `endpoint status` answer as etcdctl 3.6: healthy lines on standard output,
 //! and its columns. `snapshot status` stays here, although etcdutl has it in 3.6; `endpoint hashkv`
 //! has the columns of 3.4. Help is in our own words. Log lines of etcd's client library are not
-//! printed.
+//! printed. A value that is no UTF-8 cannot be written in a line of `txn`; `put` reads it from its
+//! input.
 //! ## Read next
 //! `etcd`, which answers; `cmd/keys.rs`, the verbs to start with.
 
@@ -27,11 +28,15 @@ mod ctx;
 mod out;
 mod parse;
 pub mod table;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use ctx::{Ctx, Fail};
+use parse::Found;
 use std::path::PathBuf;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// The version that `etcdctl version` names; the module's documentation says where answers are
@@ -45,7 +50,7 @@ pub struct Io {
     pub stdin: Box<dyn AsyncRead + Send + Unpin>,
     pub stdout: Box<dyn AsyncWrite + Send + Unpin>,
     pub stderr: Box<dyn AsyncWrite + Send + Unpin>,
-    /// Ctrl-C.
+    /// Ctrl-C, and for verbs that end what they have begun also SIGTERM.
     pub cancel: CancellationToken,
 }
 
@@ -74,15 +79,19 @@ impl Preset {
 }
 
 /// Runs a command line; `args[0]` is the program's name. Returns the exit code.
-pub async fn run(args: Vec<String>, mut io: Io, preset: Preset) -> i32 {
+pub async fn run(args: Vec<String>, io: Io, preset: Preset) -> i32 {
+    run_parsed(parse::parse(args.get(1..).unwrap_or_default()), io, preset).await
+}
+
+async fn run_parsed(parsed: Result<Found, Fail>, mut io: Io, preset: Preset) -> i32 {
     let cancel = io.cancel.clone();
-    let result = match parse::parse(args.get(1..).unwrap_or_default()) {
-        Ok(parse::Found::Help(text)) => {
+    let result = match parsed {
+        Ok(Found::Help(text)) => {
             let _ = io.stdout.write_all(text.as_bytes()).await; // the reader may be gone
             let _ = io.stdout.flush().await;
             return 0;
         }
-        Ok(parse::Found::Command(verb, given)) => {
+        Ok(Found::Command(verb, given)) => {
             match Ctx::new(given, &mut io, preset) {
                 Ok(mut ctx) => {
                     let interrupted = async {
@@ -112,13 +121,34 @@ pub async fn run(args: Vec<String>, mut io: Io, preset: Preset) -> i32 {
     fail.code
 }
 
+/// Waits for SIGINT, and for SIGTERM if `heeds_term`; else SIGTERM ends the process, as always.
+async fn interrupted(heeds_term: bool) -> std::io::Result<()> {
+    let mut term = match heeds_term {
+        true => Some(signal(SignalKind::terminate())?),
+        false => None,
+    };
+    let terminated = async {
+        match &mut term {
+            Some(term) => term.recv().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        heard = tokio::signal::ctrl_c() => heard,
+        _ = terminated => Ok(()),
+    }
+}
+
 /// Runs a command line on this process' own streams, within a runtime.
 pub async fn on_stdio(args: Vec<String>, preset: Preset) -> i32 {
+    let parsed = parse::parse(args.get(1..).unwrap_or_default());
+    // As etcdctl: `lock` and `elect` let go of what they hold, every other verb just ends.
+    let heeds_term = matches!(&parsed, Ok(Found::Command(verb, _)) if verb.tidies);
     let cancel = CancellationToken::new();
-    let interrupted = cancel.clone();
+    let canceled = cancel.clone();
     let signals = tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            interrupted.cancel();
+        if interrupted(heeds_term).await.is_ok() {
+            canceled.cancel();
         }
     });
     let io = Io {
@@ -127,7 +157,7 @@ pub async fn on_stdio(args: Vec<String>, preset: Preset) -> i32 {
         stderr: Box::new(tokio::io::stderr()),
         cancel,
     };
-    let code = run(args, io, preset).await;
+    let code = run_parsed(parsed, io, preset).await;
     signals.abort();
     code
 }

@@ -38,7 +38,7 @@ impl Format {
 /// Standard output, and how answers are printed on it.
 pub struct Out<'io> {
     pub format: Format,
-    /// Keys and values in hexadecimal (`\x61`).
+    /// Keys and values in hexadecimal (`\x61`); in the format `fields` the ids instead.
     pub hex: bool,
     pub to: &'io mut (dyn AsyncWrite + Send + Unpin),
 }
@@ -114,28 +114,40 @@ impl Page {
         self.line(format!("\"{name}\" : {value}"));
     }
 
+    /// Appends the id of a cluster or of a member as a field; with `--hex` in hexadecimal, as
+    /// `move-leader` takes it.
+    pub fn id(&mut self, name: &str, id: u64) {
+        match self.hex {
+            true => self.field(name, format_args!("{id:x}")),
+            false => self.field(name, id),
+        }
+    }
+
+    /// Appends a lease as a field; with `--hex` in hexadecimal, as the verbs of leases take it.
+    pub fn lease_id(&mut self, name: &str, id: i64) {
+        match self.hex {
+            true => self.field(name, format_args!("{id:016x}")),
+            false => self.field(name, id),
+        }
+    }
+
     /// Appends cluster, member, revision and term of an answer as fields; 0 for an answer without.
     pub fn header(&mut self, header: &Option<pb::ResponseHeader>) {
         let header = header.clone().unwrap_or_default();
-        self.field("ClusterID", header.cluster_id);
-        self.field("MemberID", header.member_id);
+        self.id("ClusterID", header.cluster_id);
+        self.id("MemberID", header.member_id);
         self.field("Revision", header.revision);
         self.field("RaftTerm", header.raft_term);
     }
 
     /// A key with all that is known of it; `prefix` stands before each name.
     pub(crate) fn kv_fields(&mut self, prefix: &str, kv: &pb::KeyValue) {
-        let text = |hex: bool, bytes: &[u8]| match hex {
-            true => format!("\"{}\"", bytes.iter().map(|b| format!("\\x{b:02x}")).collect::<String>()),
-            false => quoted(bytes),
-        };
-        let (key, value) = (text(self.hex, &kv.key), text(self.hex, &kv.value));
-        self.field(&format!("{prefix}Key"), key);
+        self.field(&format!("{prefix}Key"), quoted(&kv.key));
         self.field(&format!("{prefix}CreateRevision"), kv.create_revision);
         self.field(&format!("{prefix}ModRevision"), kv.mod_revision);
         self.field(&format!("{prefix}Version"), kv.version);
-        self.field(&format!("{prefix}Value"), value);
-        self.field(&format!("{prefix}Lease"), kv.lease);
+        self.field(&format!("{prefix}Value"), quoted(&kv.value));
+        self.lease_id(&format!("{prefix}Lease"), kv.lease);
     }
 
     /// Appends a key and its value, a line each, as the format `simple` has them.
@@ -239,5 +251,28 @@ mod tests {
         assert_eq!(quoted(b"a\"\n\x00\xff\xc3\xa9"), "\"a\\\"\\n\\x00\\xff\u{e9}\"");
         let text = table(&["A", "LONG"], &[vec!["123".into(), "x".into()]]);
         assert_eq!(text, "+-----+------+\n|  A  | LONG |\n+-----+------+\n| 123 |    x |\n+-----+------+\n");
+    }
+
+    /// As `printer_fields.go` of etcdctl 3.6 has it.
+    #[test]
+    fn hexadecimal_fields_are_the_ids() {
+        let header = Some(pb::ResponseHeader { cluster_id: 171, member_id: 31, revision: 5, raft_term: 2 });
+        let kv =
+            pb::KeyValue { key: "a".into(), value: "\x01".into(), lease: 0x7b, ..pb::KeyValue::default() };
+        let fields = |hex| {
+            let mut page = Page { bytes: vec![], hex };
+            page.header(&header);
+            page.kv_fields("", &kv);
+            String::from_utf8(page.bytes).unwrap()
+        };
+        let plain = fields(false);
+        assert!(plain.contains("\"ClusterID\" : 171\n") && plain.contains("\"Lease\" : 123\n"), "{plain}");
+        let hex = fields(true);
+        for line in
+            ["\"ClusterID\" : ab", "\"MemberID\" : 1f", "\"Lease\" : 000000000000007b", "\"Revision\" : 5"]
+        {
+            assert!(hex.lines().any(|found| found == line), "{line}: {hex}");
+        }
+        assert!(hex.contains("\"Key\" : \"a\"\n") && hex.contains("\"Value\" : \"\\x01\"\n"), "{hex}");
     }
 }

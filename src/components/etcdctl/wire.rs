@@ -5,14 +5,23 @@ use super::ctx::{CONNECTION, FAILED, FILE, Fail};
 use super::parse::Given;
 use etcd::grpc::client::{Channel, Endpoint};
 use etcd::pb;
+use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use pki::{Identity, client_config};
 use prost::Message;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
+
+/// The pause before a lost connection is made again (etcd: `retryConnWait`).
+const RETRY_WAIT: Duration = Duration::from_millis(500);
+/// A renewal waits at least this long for its answer before it goes to another member, however
+/// short the TTL is.
+const RENEWAL_WAIT_MIN: Duration = Duration::from_secs(1);
+/// The words of a member that has no lease of this number.
+pub(crate) const LEASE_NOT_FOUND: &str = "etcdserver: requested lease not found";
 
 /// Where the members are, and who we are.
 #[derive(Clone)]
@@ -28,8 +37,8 @@ impl Target {
     ///
     /// # Errors
     /// A file of `--cacert`, `--cert` or `--key` cannot be read ([`FILE`]) or used, only one of
-    /// `--cert` and `--key` was given, `--insecure-skip-tls-verify` was given, or `--dial-timeout`
-    /// is no duration ([`FAILED`]).
+    /// `--cert` and `--key` was given or both without `--cacert`, `--insecure-skip-tls-verify` was
+    /// given, or `--dial-timeout` is no duration ([`FAILED`]).
     pub fn of(given: &Given, preset: Preset) -> Result<Target, Fail> {
         let said = |name: &str| Some(given.text(name)).filter(|v| !v.is_empty());
         let file = |name: &str, preset: Option<PathBuf>| said(name).map(PathBuf::from).or(preset);
@@ -41,17 +50,19 @@ impl Target {
         if given.on("insecure-skip-tls-verify") {
             return Err(Fail::new(FAILED, "--insecure-skip-tls-verify is not supported; give --cacert"));
         }
+        let identity = match (file("cert", preset.cert), file("key", preset.key)) {
+            (Some(cert), Some(key)) => Some(Identity { cert_pem: read(&cert)?, key_pem: read(&key)? }),
+            (None, None) => None,
+            _ => return Err(Fail::new(FAILED, "--cert and --key belong together: give both")),
+        };
         let tls = match file("cacert", preset.cacert) {
             Some(authority) => {
-                let identity = match (file("cert", preset.cert), file("key", preset.key)) {
-                    (Some(cert), Some(key)) => {
-                        Some(Identity { cert_pem: read(&cert)?, key_pem: read(&key)? })
-                    }
-                    (None, None) => None,
-                    _ => return Err(Fail::new(FAILED, "--cert and --key belong together: give both")),
-                };
                 let config = client_config(identity.as_ref(), &read(&authority)?, &["h2"]);
                 Some(config.map_err(|e| Fail::new(FAILED, e.to_string()))?)
+            }
+            // etcdctl would trust the authorities of the system; plain text would surprise.
+            None if identity.is_some() => {
+                return Err(Fail::new(FAILED, "--cert and --key need --cacert, the servers' authority"));
             }
             None => None,
         };
@@ -73,6 +84,18 @@ fn read(path: &Path) -> Result<String, Fail> {
 pub struct Etcd {
     channel: Channel,
     timeout: Duration,
+    target: Target,
+    /// The place of the member's endpoint in the list.
+    at: usize,
+}
+
+/// Returns whether a call failed because the connection was lost, or because the member cannot
+/// answer now: another member may.
+pub(crate) fn is_lost(status: &Status) -> bool {
+    let is_local = std::error::Error::source(status).is_some(); // a member's own status has no source
+    is_local
+        || status.code() == Code::Unavailable
+        || status.message().starts_with("etcdserver: server stopped")
 }
 
 /// An error of the server as etcd's client library prints it.
@@ -92,19 +115,44 @@ impl Etcd {
     /// No endpoint was given ([`CONNECTION`]), or none can be reached within `--dial-timeout` each
     /// ([`FAILED`]): the text is about the last one.
     pub async fn connect(target: &Target, timeout: Duration) -> Result<Etcd, Fail> {
+        Etcd::connect_from(target, timeout, 0).await
+    }
+
+    /// Tries all endpoints, beginning with the one at `first`.
+    async fn connect_from(target: &Target, timeout: Duration, first: usize) -> Result<Etcd, Fail> {
         let mut last = Fail::new(CONNECTION, "no endpoint is given");
-        for endpoint in &target.endpoints {
+        let count = target.endpoints.len();
+        for at in (0..count).map(|n| first.wrapping_add(n) % count) {
+            let endpoint = &target.endpoints[at];
             let attempt = async {
                 let endpoint = Endpoint::parse(endpoint, target.tls.is_some())?;
                 Channel::connect(&endpoint, target.tls.clone()).await
             };
-            match tokio::time::timeout(target.dial_timeout, attempt).await {
-                Ok(Ok(channel)) => return Ok(Etcd { channel, timeout }),
-                Ok(Err(error)) => last = Fail::new(FAILED, error.to_string()),
-                Err(_) => last = Fail::new(FAILED, format!("{endpoint} does not answer")),
+            match clock::limit(target.dial_timeout, attempt).await {
+                Some(Ok(channel)) => return Ok(Etcd { channel, timeout, target: target.clone(), at }),
+                Some(Err(error)) => last = Fail::new(FAILED, error.to_string()),
+                None => last = Fail::new(FAILED, format!("{endpoint} does not answer")),
             }
         }
         Err(last)
+    }
+
+    /// Connects again after the connection was lost, to the same member last of all. Tries until a
+    /// member can be reached: the caller sets the limit.
+    pub async fn reconnect(&mut self) {
+        loop {
+            clock::pause(RETRY_WAIT).await;
+            let next = self.at.wrapping_add(1);
+            if let Ok(etcd) = Etcd::connect_from(&self.target, self.timeout, next).await {
+                *self = etcd;
+                return;
+            }
+        }
+    }
+
+    /// Returns how long a call may take.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     /// One call, answered within the command's time.
@@ -117,9 +165,9 @@ impl Etcd {
         Q: Message + Default + 'static,
         A: Message + Default + 'static,
     {
-        match tokio::time::timeout(self.timeout, self.channel.unary(path, ask)).await {
-            Ok(answer) => answer.map_err(|s| told(&s)),
-            Err(_) => Err(Fail::new(FAILED, "context deadline exceeded")),
+        match clock::limit(self.timeout, self.channel.unary(path, ask)).await {
+            Some(answer) => answer.map_err(|s| told(&s)),
+            None => Err(Fail::new(FAILED, "context deadline exceeded")),
         }
     }
 
@@ -135,16 +183,34 @@ impl Etcd {
         self.channel.unary(path, ask).await.map_err(|s| told(&s))
     }
 
+    /// One call, however long it takes. It is made again at another member when the connection is
+    /// lost, so a second call must do nothing that the first one has done.
+    ///
+    /// # Errors
+    /// As [`Etcd::wait`], but for a lost connection.
+    pub async fn wait_on_any<Q, A>(&mut self, path: &'static str, ask: Q) -> Result<A, Fail>
+    where
+        Q: Message + Default + Clone + 'static,
+        A: Message + Default + 'static,
+    {
+        loop {
+            match self.channel.unary(path, ask.clone()).await {
+                Err(status) if is_lost(&status) => self.reconnect().await,
+                answer => return answer.map_err(|s| told(&s)),
+            }
+        }
+    }
+
     /// One call that is answered with a stream.
     ///
     /// # Errors
-    /// As [`Etcd::wait`], until the stream begins; later ones are in the stream.
-    pub async fn answers<Q, A>(&self, path: &'static str, ask: Q) -> Result<Streaming<A>, Fail>
+    /// The member's status, until the stream begins; later ones are in the stream.
+    pub async fn answers<Q, A>(&self, path: &'static str, ask: Q) -> Result<Streaming<A>, Status>
     where
         Q: Message + Default + 'static,
         A: Message + Default + 'static,
     {
-        self.channel.answers(path, ask).await.map_err(|s| told(&s))
+        self.channel.answers(path, ask).await
     }
 
     /// A stream of calls that is answered with a stream, e.g. a watch.
@@ -155,12 +221,12 @@ impl Etcd {
         &self,
         path: &'static str,
         asks: impl Stream<Item = Q> + Send + 'static,
-    ) -> Result<Streaming<A>, Fail>
+    ) -> Result<Streaming<A>, Status>
     where
         Q: Message + Default + 'static,
         A: Message + Default + 'static,
     {
-        self.channel.stream(path, asks).await.map_err(|s| told(&s))
+        self.channel.stream(path, asks).await
     }
 
     /// Reads keys.
@@ -197,33 +263,82 @@ impl Etcd {
         self.call("/etcdserverpb.Lease/LeaseRevoke", pb::LeaseRevokeRequest { id }).await
     }
 
-    /// Renews a lease three times within its TTL; returns the answers. A TTL of 0 says that the
-    /// lease is gone.
+    /// Renews a lease three times within its TTL; returns the answers. When the connection is lost,
+    /// another member renews it. A TTL of 0 says that the lease is gone: a member said so, or none
+    /// has renewed it within its TTL (`patience` for the first renewal).
     ///
-    /// # Errors
-    /// As [`Etcd::answers`].
-    pub async fn keep_alive(
-        &self,
+    /// An error in the stream: a member refuses to renew.
+    pub fn keep_alive(
+        self,
         id: i64,
-    ) -> Result<impl Stream<Item = Result<pb::LeaseKeepAliveResponse, Fail>> + Unpin + use<>, Fail> {
-        let (ask, asks) = mpsc::channel(1);
-        let asks =
-            futures::stream::unfold(asks, |mut asks| async move { asks.recv().await.map(|ask| (ask, asks)) });
-        let renew = pb::LeaseKeepAliveRequest { id };
-        let _ = ask.send(renew).await; // the receiver is ours
-        let answers = self.stream("/etcdserverpb.Lease/LeaseKeepAlive", asks).await?;
-        let state = (answers, ask, None::<Duration>);
-        Ok(Box::pin(futures::stream::unfold(state, move |(mut answers, ask, pause)| async move {
-            if let Some(pause) = pause {
-                tokio::time::sleep(pause).await;
-                let _ = ask.send(pb::LeaseKeepAliveRequest { id }).await; // a lost connection shows in the answers
+        patience: Duration,
+    ) -> BoxStream<'static, Result<pb::LeaseKeepAliveResponse, Fail>> {
+        let renewals = Renewals { etcd: self, id, open: None, ttl: None, until: Instant::now() + patience };
+        let next = |mut renewals: Renewals| async move { Some((renewals.next().await, renewals)) };
+        futures::stream::unfold(renewals, next).boxed()
+    }
+}
+
+/// A lease that is renewed again and again.
+struct Renewals {
+    etcd: Etcd,
+    id: i64,
+    /// The stream of renewals and of their answers, while there is one.
+    open: Option<(mpsc::Sender<pb::LeaseKeepAliveRequest>, Streaming<pb::LeaseKeepAliveResponse>)>,
+    /// The TTL that the last answer named; `None` before the first one.
+    ttl: Option<Duration>,
+    /// When the lease is over if it is not renewed.
+    until: Instant,
+}
+
+impl Renewals {
+    /// Returns the answer to the next renewal. Errors: a member refuses it.
+    async fn next(&mut self) -> Result<pb::LeaseKeepAliveResponse, Fail> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        let id = self.id;
+        let over = pb::LeaseKeepAliveResponse { id, ..Default::default() };
+        clock::limit(left, self.renew()).await.unwrap_or(Ok(over))
+    }
+
+    /// Renews when it is time to, as often as it takes.
+    async fn renew(&mut self) -> Result<pb::LeaseKeepAliveResponse, Fail> {
+        if let Some(ttl) = self.ttl {
+            clock::pause(ttl / 3).await;
+        }
+        let wait = self.ttl.map_or(self.etcd.target.dial_timeout, |ttl| ttl / 3).max(RENEWAL_WAIT_MIN);
+        loop {
+            match clock::limit(wait, self.ask()).await {
+                Some(Ok(answer)) => {
+                    let ttl = Duration::from_secs(answer.ttl.max(0) as u64);
+                    (self.ttl, self.until) = (Some(ttl), Instant::now() + ttl);
+                    return Ok(answer);
+                }
+                Some(Err(status)) if !is_lost(&status) => return Err(told(&status)),
+                _ => {}
             }
-            let answer: Result<pb::LeaseKeepAliveResponse, Fail> = match answers.next().await? {
-                Ok(answer) => Ok(answer),
-                Err(status) => Err(told(&status)),
-            };
-            let ttl = answer.as_ref().map_or(0, |a| a.ttl).max(1);
-            Some((answer, (answers, ask, Some(Duration::from_millis(ttl as u64 * 1000 / 3)))))
-        })))
+            self.open = None;
+            self.etcd.reconnect().await;
+        }
+    }
+
+    async fn ask(&mut self) -> Result<pb::LeaseKeepAliveResponse, Status> {
+        let renew = pb::LeaseKeepAliveRequest { id: self.id };
+        let (_, answers) = match &mut self.open {
+            Some(open) => {
+                let _ = open.0.send(renew).await; // a lost connection shows in the answers
+                open
+            }
+            // A server may answer nothing, not even that the stream is open, before the first one.
+            None => {
+                let (ask, asks) = mpsc::channel(1);
+                let _ = ask.send(renew).await; // the receiver is ours
+                let asks = futures::stream::unfold(asks, |mut asks| async move {
+                    asks.recv().await.map(|renew| (renew, asks))
+                });
+                let answers = self.etcd.stream("/etcdserverpb.Lease/LeaseKeepAlive", asks).await?;
+                self.open.insert((ask, answers))
+            }
+        };
+        answers.message().await?.ok_or_else(|| Status::unavailable("the stream of renewals has ended"))
     }
 }

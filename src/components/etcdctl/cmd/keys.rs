@@ -50,7 +50,7 @@ pub(crate) fn range_of(given: &Given, verb: &str) -> Result<(Bytes, Bytes), Fail
     })
 }
 
-/// Errors: an unknown order, target or consistency.
+/// Errors: an unknown order, target or consistency, or flags that exclude each other.
 pub(crate) fn get_request(given: &Given) -> Result<pb::RangeRequest, Fail> {
     let serializable = match given.text("consistency").as_str() {
         "l" => false,
@@ -58,6 +58,11 @@ pub(crate) fn get_request(given: &Given) -> Result<pb::RangeRequest, Fail> {
         other => return Err(Fail::new(FEATURE, format!("unknown consistency flag {other:?}"))),
     };
     let (key, range_end) = range_of(given, "get")?;
+    if given.on("keys-only") && given.on("count-only") {
+        return Err(Fail::arguments(
+            "`--keys-only` and `--count-only` cannot be set at the same time, choose one",
+        ));
+    }
     let order = given.text("order").to_uppercase();
     let sort_order = match order.as_str() {
         "" => 0,
@@ -214,6 +219,9 @@ mod tests {
             assert!(refused.text.starts_with("del command needs one argument as key"), "{line}: {refused:?}");
         }
         assert!(get_request(&given("get a b c")).is_err());
+        let both = get_request(&given("get a --keys-only --count-only -w fields")).unwrap_err();
+        assert_eq!(both.code, crate::ctx::ARGUMENTS);
+        assert!(both.text.ends_with("cannot be set at the same time, choose one"), "{both:?}");
         let two = del_request(&given("del a b")).unwrap();
         assert_eq!((&two.key[..], &two.range_end[..]), (&b"a"[..], &b"b"[..]));
         assert!(del_request(&given("del a b --prefix")).unwrap_err().text.starts_with("too many arguments"));

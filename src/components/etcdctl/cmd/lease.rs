@@ -1,10 +1,13 @@
 //! `lease grant`, `revoke`, `timetolive`, `list`, `keep-alive`.
 
-use super::super::ctx::{Ctx, Fail, lease_id, number};
+use super::super::ctx::{CONNECTION, Ctx, Fail, lease_id, number};
 use super::super::out::{Format, Page};
+use super::super::wire::LEASE_NOT_FOUND;
 use etcd::pb;
 use futures::StreamExt;
+use prost::Message;
 use serde_json::{Map, Value, json};
+use std::time::Duration;
 
 /// etcd's client library shows these answers with the head's fields among their own.
 fn flat(header: &Option<pb::ResponseHeader>, own: Value) -> Value {
@@ -24,6 +27,21 @@ fn id(ctx: &Ctx<'_>, complaint: &str) -> Result<i64, Fail> {
         [id] => lease_id(id, "bad lease ID arg"),
         _ => Err(Fail::arguments(complaint)),
     }
+}
+
+/// The code with which etcdctl ends for every error of `timetolive`, `list` and `keep-alive`.
+fn unanswered(fail: Fail) -> Fail {
+    Fail { code: CONNECTION, ..fail }
+}
+
+/// One call about leases.
+async fn ask_lease<Q, A>(ctx: &Ctx<'_>, path: &'static str, ask: Q) -> Result<A, Fail>
+where
+    Q: Message + Default + 'static,
+    A: Message + Default + 'static,
+{
+    let etcd = ctx.connect().await.map_err(unanswered)?;
+    etcd.call(path, ask).await.map_err(unanswered)
 }
 
 /// Shows an answer whose JSON is not the message itself.
@@ -53,7 +71,7 @@ pub(crate) async fn grant(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let simple = |page: &mut Page| page.line(format!("lease {:016x} granted with TTL({}s)", a.id, a.ttl));
     let fields = |page: &mut Page| {
         page.header(&a.header);
-        page.field("ID", a.id);
+        page.lease_id("ID", a.id);
         page.field("TTL", a.ttl);
     };
     show(ctx, json, simple, fields).await
@@ -71,8 +89,7 @@ pub(crate) async fn time_to_live(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let id = id(ctx, "lease timetolive command needs lease ID as argument")?;
     let keys = ctx.given.on("keys");
     let ask = pb::LeaseTimeToLiveRequest { id, keys };
-    let a: pb::LeaseTimeToLiveResponse =
-        ctx.connect().await?.call("/etcdserverpb.Lease/LeaseTimeToLive", ask).await?;
+    let a: pb::LeaseTimeToLiveResponse = ask_lease(ctx, "/etcdserverpb.Lease/LeaseTimeToLive", ask).await?;
     let listed = match a.keys.is_empty() {
         true => Value::Null,
         false => json!(a)["keys"].clone(),
@@ -93,7 +110,7 @@ pub(crate) async fn time_to_live(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     };
     let fields = |page: &mut Page| {
         page.header(&a.header);
-        page.field("ID", a.id);
+        page.lease_id("ID", a.id);
         page.field("TTL", a.ttl);
         page.field("GrantedTTL", a.granted_ttl);
         a.keys.iter().for_each(|key| page.field("Key", super::super::out::quoted(key)));
@@ -103,8 +120,7 @@ pub(crate) async fn time_to_live(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
 
 pub(crate) async fn list(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let ask = pb::LeaseLeasesRequest {};
-    let a: pb::LeaseLeasesResponse =
-        ctx.connect().await?.call("/etcdserverpb.Lease/LeaseLeases", ask).await?;
+    let a: pb::LeaseLeasesResponse = ask_lease(ctx, "/etcdserverpb.Lease/LeaseLeases", ask).await?;
     let leases: Vec<Value> = a.leases.iter().map(|l| json!({"id": l.id})).collect();
     let json = flat(&a.header, json!({"leases": leases}));
     let simple = |page: &mut Page| {
@@ -113,7 +129,7 @@ pub(crate) async fn list(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     };
     let fields = |page: &mut Page| {
         page.header(&a.header);
-        a.leases.iter().for_each(|l| page.field("ID", l.id));
+        a.leases.iter().for_each(|l| page.lease_id("ID", l.id));
     };
     show(ctx, json, simple, fields).await
 }
@@ -121,14 +137,18 @@ pub(crate) async fn list(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
 pub(crate) async fn keep_alive(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let id = id(ctx, "lease keep-alive command needs lease ID as argument")?;
     let once = ctx.given.on("once");
-    let etcd = ctx.connect().await?;
-    let mut renewals = etcd.keep_alive(id).await?;
+    let etcd = ctx.connect().await.map_err(unanswered)?;
+    let patience = ctx.given.duration("dial-timeout")? + Duration::from_secs(1); // as etcd's client
+    let mut renewals = etcd.keep_alive(id, patience);
     while let Some(a) = renewals.next().await {
-        let a = a?;
+        let a = a.map_err(unanswered)?;
         if a.ttl <= 0 {
-            return match once {
-                true => Err(Fail::new(1, "etcdserver: requested lease not found")),
-                false => ctx.out.line(&format!("lease {id:016x} expired or revoked.")).await,
+            return match (once, ctx.out.format) {
+                (true, _) => Err(Fail::new(CONNECTION, LEASE_NOT_FOUND)),
+                (false, Format::Simple) => {
+                    ctx.out.line(&format!("lease {id:016x} expired or revoked.")).await
+                }
+                (false, _) => Ok(()),
             };
         }
         let json = flat(&a.header, json!({"ID": a.id, "TTL": a.ttl}));
@@ -136,7 +156,7 @@ pub(crate) async fn keep_alive(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
             |page: &mut Page| page.line(format!("lease {:016x} keepalived with TTL({})", a.id, a.ttl));
         let fields = |page: &mut Page| {
             page.header(&a.header);
-            page.field("ID", a.id);
+            page.lease_id("ID", a.id);
             page.field("TTL", a.ttl);
         };
         show(ctx, json, simple, fields).await?;

@@ -2,18 +2,20 @@
 
 use super::super::INTERRUPTED;
 use super::super::ctx::{Ctx, FAILED, Fail};
-use super::super::wire::{Etcd, told};
+use super::super::wire::{Etcd, LEASE_NOT_FOUND, is_lost, told};
 use super::keys::range_fields;
+use super::program;
 use etcd::pb;
+use futures::StreamExt;
 use futures::stream::BoxStream;
-use futures::{FutureExt, StreamExt};
 use std::future::Future;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Seconds of an election's session.
 const ELECTION_TTL: i64 = 60;
 
-/// A lease that is kept alive.
+/// A lease that is kept alive, by whichever member can be reached.
 struct Session {
     etcd: Etcd,
     lease: i64,
@@ -23,37 +25,76 @@ struct Session {
 
 impl Session {
     async fn open(ctx: &Ctx<'_>, ttl: i64) -> Result<Session, Fail> {
-        let etcd = ctx.connect().await?;
-        let lease = etcd.grant(ttl).await?.id;
-        let renewals = etcd.keep_alive(lease).await?.boxed();
-        Ok(Session { etcd, lease, renewals, cancel: ctx.cancel.clone() })
+        let cancel = ctx.cancel.clone();
+        let etcd = tokio::select! {
+            etcd = ctx.connect() => etcd?,
+            () = cancel.cancelled() => return Err(Fail::new(INTERRUPTED, "")),
+        };
+        let granted = etcd.grant(ttl).await?;
+        let patience = Duration::from_secs(granted.ttl.max(0) as u64);
+        let renewals = etcd.clone().keep_alive(granted.id, patience);
+        Ok(Session { etcd, lease: granted.id, renewals, cancel })
     }
 
-    /// Does something that ends with the session, or when it is interrupted.
+    /// Waits for the end of `work`. Errors: its own; the session ends before; or an interrupt.
     async fn during<T>(&mut self, work: impl Future<Output = Result<T, Fail>>) -> Result<T, Fail> {
-        let renewals = &mut self.renewals;
-        let lost = async {
-            loop {
-                match renewals.next().await {
-                    Some(Ok(a)) if a.ttl > 0 => {}
-                    Some(Err(fail)) => return fail,
-                    Some(Ok(_)) | None => return Fail::new(FAILED, "session expired"),
-                }
-            }
+        let cancel = self.cancel.clone();
+        tokio::select! {
+            done = work => done,
+            fail = self.lost() => Err(fail),
+            () = cancel.cancelled() => Err(Fail::new(FAILED, "context canceled")),
+        }
+    }
+
+    /// Waits for the end of `work`, also when the session ends before or an interrupt comes.
+    /// Renews the lease meanwhile.
+    async fn beside<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let renewed = async {
+            self.lost().await;
+            std::future::pending().await
         };
         tokio::select! {
             done = work => done,
-            fail = lost => Err(fail),
-            () = self.cancel.cancelled() => Err(Fail::new(INTERRUPTED, "")),
+            done = renewed => done,
+        }
+    }
+
+    /// Waits until it is interrupted. Errors: the session ends before.
+    async fn last(&mut self) -> Result<(), Fail> {
+        let cancel = self.cancel.clone();
+        tokio::select! {
+            fail = self.lost() => Err(fail),
+            () = cancel.cancelled() => Ok(()),
+        }
+    }
+
+    /// Renews the lease until it is over; returns why it is.
+    async fn lost(&mut self) -> Fail {
+        loop {
+            match self.renewals.next().await {
+                Some(Ok(a)) if a.ttl > 0 => {}
+                Some(Err(fail)) => return fail,
+                Some(Ok(_)) | None => return Fail::new(FAILED, "session expired"),
+            }
         }
     }
 
     /// Ends the lease, and with it the place in the queue. What went wrong before goes before what
     /// goes wrong now.
-    async fn close<T>(self, done: Result<T, Fail>) -> Result<T, Fail> {
-        let ended = self.etcd.revoke(self.lease).await;
+    async fn close<T>(mut self, done: Result<T, Fail>) -> Result<T, Fail> {
+        let mut ended = self.etcd.revoke(self.lease).await;
+        if ended.as_ref().is_err_and(|fail| fail.text != LEASE_NOT_FOUND) {
+            // The connection may be lost; another member will do.
+            ended = match clock::limit(self.etcd.timeout(), self.etcd.reconnect()).await {
+                Some(()) => self.etcd.revoke(self.lease).await,
+                None => ended,
+            };
+        }
         let done = done?;
-        ended.map(|_| done)
+        match ended {
+            Err(fail) if fail.text != LEASE_NOT_FOUND => Err(fail),
+            _ => Ok(done),
+        }
     }
 }
 
@@ -76,39 +117,33 @@ pub(crate) async fn lock(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     session.close(done).await
 }
 
-/// Holds the lock until the command ends; without a command, until etcdctl is interrupted.
+/// Holds the lock until the command ends, and fails with its exit code; without a command, until
+/// etcdctl is interrupted.
 async fn hold(
     ctx: &mut Ctx<'_>,
     session: &mut Session,
     name: String,
     command: Vec<String>,
 ) -> Result<(), Fail> {
-    let (etcd, lease) = (session.etcd.clone(), session.lease);
-    let answer = session
-        .during(async {
-            let ask = pb::LockRequest { name: name.into(), lease };
-            let lock: pb::LockResponse = etcd.wait("/v3lockpb.Lock/Lock", ask).await?;
-            etcd.range(key(lock.key)).await
-        })
-        .await?;
+    let (mut etcd, lease) = (session.etcd.clone(), session.lease);
+    let ask = pb::LockRequest { name: name.into(), lease };
+    let lock: pb::LockResponse = session.during(etcd.wait_on_any("/v3lockpb.Lock/Lock", ask)).await?;
     let Some((program, args)) = command.split_first() else {
+        let answer = session.during(etcd.range(key(lock.key))).await?;
+        if answer.kvs.is_empty() {
+            return Err(Fail::new(FAILED, "lock lost on init"));
+        }
         show(ctx, &answer).await?;
-        return session.during(std::future::pending()).await;
+        return session.last().await;
     };
-    let kv = answer.kvs.first().cloned().unwrap_or_default();
-    let child = tokio::process::Command::new(program)
-        .args(args)
-        .env("ETCD_LOCK_KEY", String::from_utf8_lossy(&kv.key).into_owned())
-        .env("ETCD_LOCK_REV", answer.header.map_or(0, |h| h.revision).to_string())
-        .kill_on_drop(true)
-        .status();
-    let failed = |e: std::io::Error| Fail::new(FAILED, format!("exec: {program:?}: {e}"));
-    let status = session.during(child.map(|status| status.map_err(failed))).await?;
-    match status.code() {
-        Some(0) => Ok(()),
-        Some(code) => Err(Fail::new(FAILED, format!("exit status {code}"))),
-        None => Err(Fail::new(FAILED, status.to_string())),
-    }
+    // As etcdctl: an interrupt, which a terminal also sends to the command, is the command's to
+    // heed; only its end frees the lock.
+    let mut command = program::command(program, args);
+    command
+        .env("ETCD_LOCK_KEY", String::from_utf8_lossy(&lock.key).into_owned())
+        .env("ETCD_LOCK_REV", lock.header.map_or(0, |h| h.revision).to_string());
+    let ended = session.beside(command.status()).await;
+    program::check(program, ended).map_err(|f| Fail::new(f.code.unwrap_or(FAILED), f.text))
 }
 
 pub(crate) async fn elect(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
@@ -133,36 +168,59 @@ pub(crate) async fn elect(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
 }
 
 async fn lead(ctx: &mut Ctx<'_>, session: &mut Session, name: String, proposal: String) -> Result<(), Fail> {
-    let (etcd, lease) = (session.etcd.clone(), session.lease);
+    let (mut etcd, lease) = (session.etcd.clone(), session.lease);
     let answer = session
         .during(async {
             let ask = pb::CampaignRequest { name: name.into(), lease, value: proposal.into() };
-            let won: pb::CampaignResponse = etcd.wait("/v3electionpb.Election/Campaign", ask).await?;
+            let won: pb::CampaignResponse = etcd.wait_on_any("/v3electionpb.Election/Campaign", ask).await?;
             etcd.range(key(won.leader.map(|l| l.key).unwrap_or_default())).await
         })
         .await?;
     show(ctx, &answer).await?;
-    session.during(std::future::pending()).await
+    session.last().await.map_err(|fail| Fail { text: format!("elect: {}", fail.text), ..fail })
 }
 
 /// The leader, and every change, until it is interrupted.
 async fn observe(ctx: &mut Ctx<'_>, name: String) -> Result<(), Fail> {
-    let etcd = ctx.connect().await?;
+    let cancel = ctx.cancel.clone();
+    tokio::select! {
+        failed = follow_leaders(ctx, name) => failed,
+        () = cancel.cancelled() => Ok(()),
+    }
+}
+
+/// Shows leaders for ever. Goes on at another member when the connection is lost.
+async fn follow_leaders(ctx: &mut Ctx<'_>, name: String) -> Result<(), Fail> {
+    let mut etcd = ctx.connect().await?;
     let ask = pb::LeaderRequest { name: name.into() };
-    let mut answers = etcd.answers::<_, pb::LeaderResponse>("/v3electionpb.Election/Observe", ask).await?;
+    let mut last = None;
     loop {
-        let next = tokio::select! {
-            next = answers.next() => next,
-            () = ctx.cancel.cancelled() => return Err(Fail::new(INTERRUPTED, "")),
-        };
-        match next {
-            Some(Ok(a)) => {
-                let kvs: Vec<_> = a.kv.into_iter().collect();
-                let (header, count) = (a.header, kvs.len() as i64);
-                show(ctx, &pb::RangeResponse { header, kvs, more: false, count }).await?;
+        let mut answers = match etcd
+            .answers::<_, pb::LeaderResponse>("/v3electionpb.Election/Observe", ask.clone())
+            .await
+        {
+            Ok(answers) => answers,
+            Err(status) if last.is_some() && is_lost(&status) => {
+                etcd.reconnect().await;
+                continue;
             }
-            Some(Err(status)) => return Err(told(&status)),
-            None => return Err(Fail::new(FAILED, "election observer lost")),
+            Err(status) => return Err(told(&status)),
+        };
+        loop {
+            match answers.message().await {
+                Ok(Some(answer)) => {
+                    // Another member begins with the leader that is known already.
+                    let proclaimed = answer.kv.as_ref().map(|kv| (kv.key.clone(), kv.mod_revision));
+                    if last.replace(proclaimed.clone()) != Some(proclaimed) {
+                        let kvs: Vec<_> = answer.kv.into_iter().collect();
+                        let (header, count) = (answer.header, kvs.len() as i64);
+                        show(ctx, &pb::RangeResponse { header, kvs, more: false, count }).await?;
+                    }
+                }
+                Err(status) if !is_lost(&status) => return Err(told(&status)),
+                Ok(None) | Err(_) => break,
+            }
         }
+        etcd.reconnect().await;
     }
 }

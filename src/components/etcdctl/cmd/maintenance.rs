@@ -1,16 +1,17 @@
 //! Verbs about the store as a whole.
 
 use super::super::VERSION;
-use super::super::ctx::{Ctx, FAILED, FILE, Fail, number};
+use super::super::ctx::{CANCELED, Ctx, FAILED, FILE, Fail, number};
 use super::super::out::{Format, Page, human, table};
 use super::super::wire::told;
 use etcd::database::summary;
 use etcd::pb;
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::path::Path;
 use tokio::io::AsyncWriteExt;
+use tonic::Status;
 
 const CHECKSUM: usize = 32;
 
@@ -42,7 +43,7 @@ async fn show_alarms(ctx: &mut Ctx<'_>, answer: pb::AlarmResponse) -> Result<(),
     let fields = |page: &mut Page, a: &pb::AlarmResponse| {
         page.header(&a.header);
         for alarm in &a.alarms {
-            page.field("MemberID", alarm.member_id);
+            page.id("MemberID", alarm.member_id);
             page.field("AlarmType", alarm.alarm);
             page.line("");
         }
@@ -68,8 +69,10 @@ pub(crate) async fn disarm(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     show_alarms(ctx, ended).await
 }
 
+/// Defragments one member after the other. A failure is told at once, and the others still have
+/// their turn.
 pub(crate) async fn defrag(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
-    let mut failed = None;
+    let mut failed = false;
     for endpoint in ctx.endpoints().await? {
         let ask = pb::DefragmentRequest {};
         let done = match ctx.member(&endpoint).await {
@@ -81,12 +84,12 @@ pub(crate) async fn defrag(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
         match done {
             Ok(_) => ctx.out.line(&format!("Finished defragmenting etcd member[{endpoint}]")).await?,
             Err(f) => {
-                let text = format!("Failed to defragment etcd member[{endpoint}] ({})", f.text);
-                failed = Some(Fail::new(FAILED, text));
+                ctx.tell(&format!("Failed to defragment etcd member[{endpoint}] ({})", f.text)).await;
+                failed = true;
             }
         }
     }
-    failed.map_or(Ok(()), Err)
+    if failed { Err(Fail::new(FAILED, "")) } else { Ok(()) }
 }
 
 /// Only the leader can hand over, so it is looked for first.
@@ -142,10 +145,22 @@ impl Drop for Draft<'_> {
     }
 }
 
-/// Written beside its place, checked, and only then put there.
+/// Saves a snapshot: written beside its place, its checksum compared with what arrived, and only
+/// then put there. It takes as long as it takes, unless `--command-timeout` is given.
 pub(crate) async fn save(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let [path] = ctx.args() else { return Err(Fail::arguments("snapshot save expects one argument")) };
     let path = path.clone();
+    let version = match ctx.chosen_timeout() {
+        Some(limit) => clock::limit(limit, fetch(ctx, &path))
+            .await
+            .unwrap_or_else(|| Err(Fail::new(CANCELED, "context deadline exceeded")))?,
+        None => fetch(ctx, &path).await?,
+    };
+    ctx.out.line(&saved(&path, &version)).await
+}
+
+/// Fetches a snapshot from the one endpoint; returns the storage version.
+async fn fetch(ctx: &Ctx<'_>, path: &str) -> Result<String, Fail> {
     let endpoints = ctx.endpoints().await?;
     let [endpoint] = endpoints.as_slice() else {
         return Err(Fail::arguments(
@@ -156,16 +171,29 @@ pub(crate) async fn save(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let failed = |e: std::io::Error| Fail::new(FILE, format!("cannot write {part}: {e}"));
     let etcd = ctx.member(endpoint).await?;
     let ask = pb::SnapshotRequest {};
-    let mut pieces =
-        etcd.answers::<_, pb::SnapshotResponse>("/etcdserverpb.Maintenance/Snapshot", ask).await?;
+    let pieces = etcd.answers::<_, pb::SnapshotResponse>("/etcdserverpb.Maintenance/Snapshot", ask).await;
+    let pieces = pieces.map_err(|s| told(&s))?;
     let draft = Draft::at(&part);
     let mut file = draft.create().await.map_err(failed)?;
+    let version = receive(pieces, &mut file, failed).await?;
+    tokio::fs::rename(&part, path).await.map_err(failed)?;
+    draft.keep();
+    Ok(version)
+}
+
+/// Writes a snapshot to a file, down to the disk; returns the storage version. `failed` tells an
+/// error of the file. Errors also: the stream breaks, or its bytes do not have their checksum.
+async fn receive(
+    mut pieces: impl Stream<Item = Result<pb::SnapshotResponse, Status>> + Unpin,
+    file: &mut tokio::fs::File,
+    failed: impl Fn(std::io::Error) -> Fail,
+) -> Result<String, Fail> {
     let (mut sum, mut tail, mut size) = (Sha256::new(), Vec::new(), 0);
     let mut version = String::new();
     while let Some(piece) = pieces.next().await {
         let pb::SnapshotResponse { blob, version: named, .. } = piece.map_err(|s| told(&s))?;
         version = named; // every piece names the same one
-        file.write_all(&blob).await.map_err(failed)?;
+        file.write_all(&blob).await.map_err(&failed)?;
         size += blob.len();
         tail.extend(blob);
         // the last bytes are the checksum of all others
@@ -173,13 +201,13 @@ pub(crate) async fn save(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
         sum.update(&tail[..known]);
         tail.drain(..known);
     }
-    file.sync_all().await.map_err(failed)?;
+    // Only a flush returns the error of the last write; a sync would forget it.
+    file.flush().await.map_err(&failed)?;
+    file.sync_all().await.map_err(&failed)?;
     if size < CHECKSUM || sum.finalize()[..] != tail {
         return Err(Fail::new(FAILED, "the snapshot arrived damaged: its checksum is wrong"));
     }
-    tokio::fs::rename(&part, &path).await.map_err(failed)?;
-    draft.keep();
-    ctx.out.line(&saved(&path, &version)).await
+    Ok(version)
 }
 
 /// What is told of a snapshot: where it is, and the storage version, which an etcd names from 3.6
@@ -228,7 +256,8 @@ pub(crate) async fn snapshot_status(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Draft, saved};
+    use super::super::super::ctx::{FILE, Fail};
+    use super::{Draft, pb, receive, saved};
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
@@ -252,5 +281,15 @@ mod tests {
         draft.create().await.unwrap();
         draft.keep();
         assert!(part.exists());
+    }
+
+    /// A disk that is full takes the last piece, and says only afterwards that it did not.
+    #[tokio::test]
+    async fn a_snapshot_that_the_disk_has_no_room_for_is_not_saved() {
+        let mut full = tokio::fs::OpenOptions::new().write(true).open("/dev/full").await.unwrap();
+        let piece = pb::SnapshotResponse { blob: vec![1; 100].into(), ..Default::default() };
+        let pieces = futures::stream::iter([Ok(piece)]);
+        let failed = |e: std::io::Error| Fail::new(FILE, format!("{:?}", e.kind()));
+        assert_eq!(receive(pieces, &mut full, failed).await, Err(Fail::new(FILE, "StorageFull")));
     }
 }

@@ -30,7 +30,7 @@ pub(crate) async fn list(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
         Format::Fields => {
             page.header(&answer.header);
             for m in &answer.members {
-                page.field("ID", m.id);
+                page.id("ID", m.id);
                 page.field("Name", format!("{:?}", m.name));
                 m.peer_urls.iter().for_each(|u| page.field("PeerURL", format!("{u:?}")));
                 m.client_urls.iter().for_each(|u| page.field("ClientURL", format!("{u:?}")));

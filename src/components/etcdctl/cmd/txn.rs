@@ -1,5 +1,5 @@
 //! `txn`: comparisons, then what to do if they hold, then what to do if not; an empty line ends
-//! each part. Nothing is read after the third one.
+//! each part. Nothing is read after the third one. Input that ends before commits nothing.
 
 use super::super::ctx::{Ctx, Fail, INPUT};
 use super::super::out::{Page, quoted};
@@ -12,31 +12,87 @@ pub(crate) async fn txn(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     if !ctx.args().is_empty() {
         return Err(Fail::arguments("txn command does not accept argument"));
     }
-    let ask = ctx.given.on("interactive");
-    let mut parts = Vec::new();
-    for prompt in PROMPTS {
-        if ask {
-            ctx.out.line(prompt).await?;
-        }
-        parts.push(ctx.read_part().await?);
-    }
-    let request = parse(&parts)?;
+    let request = pb::TxnRequest {
+        compare: part(ctx, PROMPTS[0], compare).await?,
+        success: part(ctx, PROMPTS[1], operation).await?,
+        failure: part(ctx, PROMPTS[2], operation).await?,
+    };
     let answer: pb::TxnResponse = ctx.connect().await?.call("/etcdserverpb.KV/Txn", request).await?;
     ctx.out.answer(&answer, simple, fields).await
+}
+
+/// Reads the lines of a part up to an empty one. Errors: those of a line, as soon as it is read; or
+/// the input ends first.
+async fn part<T>(
+    ctx: &mut Ctx<'_>,
+    prompt: &str,
+    parse: fn(&str) -> Result<T, Fail>,
+) -> Result<Vec<T>, Fail> {
+    if ctx.given.on("interactive") {
+        ctx.out.line(prompt).await?;
+    }
+    let mut part = Vec::new();
+    loop {
+        match ctx.read_line().await?.as_str() {
+            "" => return Ok(part),
+            line => part.push(parse(line)?),
+        }
+    }
 }
 
 /// What `--interactive` says before each part.
 const PROMPTS: [&str; 3] =
     ["compares:", "success requests (get, put, del):", "failure requests (get, put, del):"];
 
-/// A transaction from the lines of its parts.
-fn parse(parts: &[Vec<String>]) -> Result<pb::TxnRequest, Fail> {
-    let part = |n: usize| parts.get(n).into_iter().flatten().map(|line| line.trim());
-    Ok(pb::TxnRequest {
-        compare: part(0).map(compare).collect::<Result<_, _>>()?,
-        success: part(1).map(operation).collect::<Result<_, _>>()?,
-        failure: part(2).map(operation).collect::<Result<_, _>>()?,
-    })
+/// Splits a line into words as etcdctl does (`Argify`), not as a shell: a word that does not begin
+/// with a quote is taken as it is, with all quotes and backslashes in it; one in double quotes has
+/// Go's escapes, one in single quotes has none. A quote that does not end is passed over.
+///
+/// Errors: an escape that Go does not know, or bytes that are no UTF-8.
+fn words(line: &str) -> Result<Vec<String>, Fail> {
+    // Go's `\s`: only these.
+    let is_space = |c: char| matches!(c, '\t' | '\n' | '\x0c' | '\r' | ' ');
+    let mut words = Vec::new();
+    let mut rest = line;
+    while let Some(first) = rest.chars().next() {
+        let found = match first {
+            '"' => double_quoted(rest),
+            '\'' => rest[1..].find('\'').map(|end| end + 2),
+            c if is_space(c) => None,
+            _ => Some(rest.find(is_space).unwrap_or(rest.len())),
+        };
+        let Some(length) = found else {
+            rest = &rest[first.len_utf8()..];
+            continue;
+        };
+        let (word, after) = rest.split_at(length);
+        rest = after;
+        words.push(match first {
+            '"' => {
+                let (bytes, _) = quoted_string(word).ok_or_else(|| Fail::new(INPUT, "invalid syntax"))?;
+                let no_text = |_| {
+                    Fail::new(INPUT, format!("{word} is not UTF-8; `put` takes such a value from its input"))
+                };
+                String::from_utf8(bytes).map_err(no_text)?
+            }
+            '\'' => word[1..length - 1].to_string(),
+            _ => word.to_string(),
+        });
+    }
+    Ok(words)
+}
+
+/// The length of the double-quoted string that a text begins with; `None` if it does not end.
+fn double_quoted(text: &str) -> Option<usize> {
+    let mut chars = text.char_indices().skip(1);
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return Some(at + 1),
+            '\\' => drop(chars.next()),
+            _ => {}
+        }
+    }
+    None
 }
 
 /// A string in quotes at the beginning of a text, as Go writes it (`strconv.Unquote`): its bytes
@@ -139,11 +195,13 @@ fn compare(line: &str) -> Result<pb::Compare, Fail> {
     })
 }
 
-/// `put key value --prev-kv`, as on a command line.
+/// `put key value --prev-kv`, as on a command line but for the quotes.
 fn operation(line: &str) -> Result<pb::RequestOp, Fail> {
     let invalid = || Fail::new(INPUT, format!("invalid txn request: {line}"));
-    let words = shlex::split(line).ok_or_else(invalid)?;
-    let (name, rest) = words.split_first().ok_or_else(invalid)?;
+    let words = words(line)?;
+    let (Some((name, rest)), 2..) = (words.split_first(), words.len()) else {
+        return Err(Fail::new(INPUT, format!("invalid txn compare request: {line}"))); // etcdctl's words
+    };
     let verb = VERBS
         .iter()
         .find(|v| v.name == name && ["get", "put", "del"].contains(&v.name))
@@ -189,21 +247,43 @@ fn fields(page: &mut Page, answer: &pb::TxnResponse) {
 mod tests {
     use super::*;
 
-    /// As if these lines had been read.
-    fn parts(text: &str) -> Vec<Vec<String>> {
-        let mut lines = text.lines();
-        let mut part = || lines.by_ref().take_while(|l| !l.is_empty()).map(String::from).collect();
-        vec![part(), part(), part()]
+    #[test]
+    fn comparisons_and_operations_are_read_line_by_line() {
+        let first = compare("value(\"a b\") = \"1\"").unwrap();
+        assert_eq!((first.key.as_ref(), first.result), (b"a b".as_slice(), 0));
+        assert_eq!(compare("ver(\"k\") > \"2\"").unwrap().result, 1);
+        let put = operation("put x 'y z' --prev-kv").unwrap().request;
+        let Some(Request::RequestPut(put)) = put else { panic!("{put:?}") };
+        assert!(put.prev_kv && put.value == "y z");
+        assert!(matches!(operation("get k --prefix").unwrap().request, Some(Request::RequestRange(_))));
     }
 
+    /// What etcdctl 3.6's regular expression finds, by its own engine.
     #[test]
-    fn a_transaction_is_read_part_by_part() {
-        let text = "value(\"a b\") = \"1\"\nver(\"k\") > \"2\"\n\nput x 'y z' --prev-kv\n\nget k --prefix\n";
-        let txn = parse(&parts(text)).unwrap();
-        assert_eq!((txn.compare.len(), txn.success.len(), txn.failure.len()), (2, 1, 1));
-        assert_eq!((txn.compare[0].key.as_ref(), txn.compare[1].result), (b"a b".as_slice(), 1));
-        let Some(Request::RequestPut(put)) = &txn.success[0].request else { panic!("{txn:?}") };
-        assert!(put.prev_kv && put.value == "y z");
+    fn a_value_is_stored_as_etcdctl_stores_it() {
+        let value = |line: &str| match operation(line).unwrap().request {
+            Some(Request::RequestPut(put)) => String::from_utf8(put.value.to_vec()).unwrap(),
+            other => panic!("{other:?}"),
+        };
+        for (line, stored) in [
+            (r#"put k {"a":1}"#, r#"{"a":1}"#),
+            (r#"put k "a\tb""#, "a\tb"),
+            (r#"put k "\x00""#, "\0"),
+            (r"put k C:\temp", r"C:\temp"),
+            ("put k #x", "#x"),
+            ("put k it's", "it's"),
+            (r#"put k "v w""#, "v w"),
+            (r#"put k 'v\t"w'"#, r#"v\t"w"#),
+            (r#"put k "say \"x\"""#, "say \"x\""),
+            ("put k \u{e9}\u{a0}x", "\u{e9}\u{a0}x"),
+            (r#"put k """#, ""),
+            (r#"put k "half"#, "half"),
+            (r#"put "k"v"#, "v"),
+        ] {
+            assert_eq!(value(line), stored, "{line}");
+        }
+        assert_eq!(operation(r#"put k "\q""#).unwrap_err(), Fail::new(INPUT, "invalid syntax"));
+        assert_eq!(operation(r#"put k "\xff""#).unwrap_err().code, INPUT, "a byte that is no text");
     }
 
     #[test]
@@ -230,7 +310,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_shown() {
-        let told = |text: &str| parse(&parts(text)).unwrap_err().text;
+        let told = |text: &str| compare(text).unwrap_err().text;
         assert_eq!(told("zzz"), "malformed comparison: zzz");
         assert_eq!(
             told("foo(\"a\") = \"1\""),
@@ -238,6 +318,8 @@ mod tests {
         );
         assert!(told("mod(\"a\") ~ \"1\"").contains("unknown comparison ~"));
         assert!(told("mod(a) = 1").contains("it looks like mod(\"key\")"));
-        assert_eq!(told("\nfoo x\n"), "invalid txn request: foo x");
+        let told = |text: &str| operation(text).unwrap_err().text;
+        assert_eq!(told("foo x"), "invalid txn request: foo x");
+        assert_eq!(told("get"), "invalid txn compare request: get");
     }
 }

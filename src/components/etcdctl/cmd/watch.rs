@@ -1,12 +1,14 @@
 //! `watch`.
 
-use super::super::ctx::{CANCELED, Ctx, Fail};
+use super::super::ctx::{CANCELED, Ctx, FAILED, Fail};
 use super::super::out::{Format, Page, quoted};
-use super::super::wire::told;
+use super::super::wire::{Etcd, is_lost, told};
 use super::keys::range_of;
+use super::program;
 use etcd::pb;
+use futures::StreamExt;
 use serde_json::json;
-use std::process::Stdio;
+use tonic::{Status, Streaming};
 
 pub(crate) async fn watch(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     if ctx.given.on("interactive") {
@@ -30,28 +32,96 @@ pub(crate) async fn watch(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
         prev_kv: given.on("prev-kv"),
         ..Default::default()
     };
-    let ask = pb::WatchRequest { request_union: Some(pb::WatchUnion::CreateRequest(create)) };
     let etcd = ctx.connect().await?;
-    // the stream must stay open on our side, too
-    let asks = futures::StreamExt::chain(futures::stream::iter([ask]), futures::stream::pending());
-    let mut answers = etcd.stream::<_, pb::WatchResponse>("/etcdserverpb.Watch/Watch", asks).await?;
-    while let Some(response) = answers.message().await.map_err(|s| told(&s))? {
+    let mut watch = Resuming { etcd, create, open: None, created: false, lost: false };
+    loop {
+        let response = watch.next().await?;
         if response.canceled {
             let reason = match response.compact_revision {
                 0 => response.cancel_reason,
                 _ => "etcdserver: mvcc: required revision has been compacted".into(),
             };
-            return Err(Fail::new(CANCELED, format!("watch is canceled by the server ({reason})")));
+            return Err(canceled(&reason));
         }
         if response.created || response.events.is_empty() {
             continue;
         }
         show(ctx, &response).await?;
         for event in &response.events {
-            exec(&command, &response, event).await?;
+            if let Err(text) = exec(&command, &response, event).await {
+                ctx.tell(&text).await;
+                return Err(Fail::new(FAILED, ""));
+            }
         }
     }
-    Err(Fail::new(CANCELED, "watch is canceled by the server (the connection has ended)"))
+}
+
+fn canceled(reason: &str) -> Fail {
+    Fail::new(CANCELED, format!("watch is canceled by the server ({reason})"))
+}
+
+/// A watch that outlives its connection: when it is lost, the watch goes on at another member, from
+/// the revision behind the last one that was seen.
+struct Resuming {
+    etcd: Etcd,
+    /// What is watched. Its `start_revision` is that of the next event; 0: not known yet.
+    create: pb::WatchCreateRequest,
+    open: Option<Streaming<pb::WatchResponse>>,
+    /// The open stream has begun.
+    created: bool,
+    /// A connection was lost before.
+    lost: bool,
+}
+
+impl Resuming {
+    /// Returns the next answer. Errors: the member refuses the watch, or lost its leader.
+    async fn next(&mut self) -> Result<pb::WatchResponse, Fail> {
+        loop {
+            match self.receive().await {
+                Ok(Some(response)) => {
+                    self.remember(&response);
+                    return Ok(response);
+                }
+                // As etcd's client: the watch of a member that is cut off ends, instead of being
+                // silent.
+                Err(status) if self.created && status.message().starts_with("etcdserver: no leader") => {
+                    return Err(canceled(status.message()));
+                }
+                Err(status) if !is_lost(&status) || !(self.created || self.lost) => {
+                    return Err(told(&status));
+                }
+                Ok(None) | Err(_) => {}
+            }
+            (self.open, self.created, self.lost) = (None, false, true);
+            self.etcd.reconnect().await;
+        }
+    }
+
+    async fn receive(&mut self) -> Result<Option<pb::WatchResponse>, Status> {
+        let answers = match &mut self.open {
+            Some(answers) => answers,
+            None => {
+                let create = pb::WatchUnion::CreateRequest(self.create.clone());
+                let ask = pb::WatchRequest { request_union: Some(create) };
+                // the stream must stay open on our side, too
+                let asks = futures::stream::iter([ask]).chain(futures::stream::pending());
+                self.open.insert(self.etcd.stream("/etcdserverpb.Watch/Watch", asks).await?)
+            }
+        };
+        answers.message().await
+    }
+
+    fn remember(&mut self, response: &pb::WatchResponse) {
+        self.created |= response.created;
+        let revision = response.header.as_ref().map_or(0, |header| header.revision);
+        let last = response.events.iter().filter_map(|event| event.kv.as_ref()).map(|kv| kv.mod_revision);
+        self.create.start_revision = match (last.max(), self.create.start_revision) {
+            (Some(last), _) => last + 1,
+            // It begins with what comes next.
+            (None, 0) if response.created => revision + 1,
+            (None, next) => next,
+        };
+    }
 }
 
 fn kind(event: &pb::Event) -> &'static str {
@@ -91,23 +161,22 @@ async fn show(ctx: &mut Ctx<'_>, response: &pb::WatchResponse) -> Result<(), Fai
     ctx.out.send(&page.bytes).await
 }
 
-/// Runs a command for an event, which it finds in its environment.
-async fn exec(command: &[String], response: &pb::WatchResponse, event: &pb::Event) -> Result<(), Fail> {
+/// Runs a command for an event, which it finds in its environment. Errors: what to tell of a
+/// command that failed, which ends the watch.
+async fn exec(command: &[String], response: &pb::WatchResponse, event: &pb::Event) -> Result<(), String> {
     let Some((program, args)) = command.split_first() else { return Ok(()) };
     let kv = event.kv.clone().unwrap_or_default();
     let revision = response.header.as_ref().map_or(0, |h| h.revision);
-    let ran = tokio::process::Command::new(program)
-        .args(args)
+    let ended = program::command(program, args)
         .env("ETCD_WATCH_REVISION", revision.to_string())
         .env("ETCD_WATCH_EVENT_TYPE", quoted(kind(event).as_bytes()))
         .env("ETCD_WATCH_KEY", quoted(&kv.key))
         .env("ETCD_WATCH_VALUE", quoted(&kv.value))
-        .stdin(Stdio::null())
         .kill_on_drop(true)
         .status()
         .await;
-    match ran {
-        Ok(_) => Ok(()), // how it ended is its own affair, as with etcdctl
-        Err(error) => Err(Fail::arguments(format!("command {program:?} error ({error})"))),
-    }
+    program::check(program, ended).map_err(|failed| {
+        let words: Vec<String> = command.iter().map(|word| quoted(word.as_bytes())).collect();
+        format!("command [{}] error ({})", words.join(" "), failed.text)
+    })
 }

@@ -1,0 +1,91 @@
+//! Programs that verbs run: `watch KEY -- PROGRAM`, `lock NAME PROGRAM`.
+
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitStatus, Stdio};
+use tokio::process::Command;
+
+/// A program that failed: its exit code as etcdctl passes it on, and the words of Go's `os/exec`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Failed {
+    /// `None`: the program did not start.
+    pub code: Option<i32>,
+    pub text: String,
+}
+
+/// Prepares a program. As with etcdctl, it reads nothing from standard input.
+pub(crate) fn command(program: &str, args: &[String]) -> Command {
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::null());
+    command
+}
+
+/// Judges how a program ended.
+///
+/// # Errors
+/// It did not start, ended with a code other than 0, or by a signal.
+pub(crate) fn check(program: &str, ended: io::Result<ExitStatus>) -> Result<(), Failed> {
+    let status = ended.map_err(|error| Failed { code: None, text: not_started(program, &error) })?;
+    match (status.code(), status.signal()) {
+        (Some(0), _) => Ok(()),
+        (Some(code), _) => Err(Failed { code: Some(code), text: format!("exit status {code}") }),
+        // Go answers -1 for a program that a signal ended; as an exit code that is 255.
+        (None, signal) => {
+            let core = if status.core_dumped() { " (core dumped)" } else { "" };
+            Err(Failed {
+                code: Some(255),
+                text: format!("signal: {}{core}", signal_name(signal.unwrap_or(0))),
+            })
+        }
+    }
+}
+
+fn not_started(program: &str, error: &io::Error) -> String {
+    let reason = match error.kind() {
+        io::ErrorKind::NotFound if !program.contains('/') => {
+            return format!("exec: {program:?}: executable file not found in $PATH");
+        }
+        io::ErrorKind::NotFound => "no such file or directory".into(),
+        io::ErrorKind::PermissionDenied => "permission denied".into(),
+        _ => error.to_string(),
+    };
+    format!("fork/exec {program}: {reason}")
+}
+
+/// The name that Go gives a signal.
+fn signal_name(signal: i32) -> String {
+    let name = match signal {
+        1 => "hangup",
+        2 => "interrupt",
+        3 => "quit",
+        6 => "aborted",
+        9 => "killed",
+        11 => "segmentation fault",
+        13 => "broken pipe",
+        14 => "alarm clock",
+        15 => "terminated",
+        other => return format!("signal {other}"),
+    };
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_end_of_a_program_is_told_as_go_tells_it() {
+        let run = async |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| word.to_string()).collect();
+            check(&words[0], command(&words[0], &words[1..]).status().await)
+        };
+        let failed = |code: Option<i32>, text: &str| Err(Failed { code, text: text.into() });
+        assert_eq!(run(&["true"]).await, Ok(()));
+        assert_eq!(run(&["sh", "-c", "exit 7"]).await, failed(Some(7), "exit status 7"));
+        assert_eq!(run(&["sh", "-c", "kill -INT $$"]).await, failed(Some(255), "signal: interrupt"));
+        assert_eq!(run(&["sh", "-c", "read line"]).await, failed(Some(1), "exit status 1"), "no input");
+        let none = "exec: \"no-such-program\": executable file not found in $PATH";
+        assert_eq!(run(&["no-such-program"]).await, failed(None, none));
+        assert_eq!(run(&["/no/such"]).await, failed(None, "fork/exec /no/such: no such file or directory"));
+    }
+}

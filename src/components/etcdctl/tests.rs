@@ -1,0 +1,321 @@
+//! Whole command lines on a store of this process.
+
+use super::*;
+use etcd::{Config, Server, grpc, member_id, pb};
+use pki::{Ca, Subject, mutual_server_config};
+use rng::Rng;
+use std::path::Path;
+use std::time::Duration;
+use tap::Tap;
+use task::Crew;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, DuplexStream};
+use tokio::net::TcpListener;
+use tokio::net::unix::pipe;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One store with several endpoints, as the members of a cluster have.
+struct Store {
+    server: Server,
+    /// Each ends one endpoint with its connections.
+    faces: Vec<Crew>,
+    preset: Preset,
+    dir: TempDir,
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.faces.iter().for_each(Crew::kill);
+        self.server.kill();
+    }
+}
+
+impl Store {
+    async fn start(endpoints: usize) -> Store {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str| Some(dir.path().join(name));
+        let ca = Ca::load_or_create(dir.path(), "etcd-ca").unwrap();
+        let member = ca.issue(&Subject::server("one", &["127.0.0.1"])).unwrap();
+        let client = ca.issue(&Subject::client("client", "")).unwrap();
+        std::fs::write(dir.path().join("client.crt"), &client.cert_pem).unwrap();
+        std::fs::write(dir.path().join("client.key"), &client.key_pem).unwrap();
+        let mut preset = Preset {
+            cacert: file("ca.crt"),
+            cert: file("client.crt"),
+            key: file("client.key"),
+            endpoints: vec![],
+        };
+        let config = Config::new("one", dir.path().join("data"), Tap::new(), Rng::seeded(1));
+        let server = Server::start(config).await.unwrap();
+        let mut faces = Vec::new();
+        for _ in 0..endpoints {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            preset.endpoints.push(format!("https://{}", listener.local_addr().unwrap()));
+            let crew = Crew::new("etcd");
+            let me = pb::Member { id: member_id("one"), name: "one".into(), ..Default::default() };
+            let face = grpc::Face::new(&server, "test", tokio::sync::watch::channel(vec![me]).1, &crew);
+            crew.spawn(grpc::serve(face, listener, mutual_server_config(&member, ca.pem()).unwrap()));
+            faces.push(crew);
+        }
+        Store { server, faces, preset, dir }
+    }
+
+    /// The way to it by one endpoint.
+    fn by(&self, endpoint: usize) -> Preset {
+        Preset { endpoints: vec![self.preset.endpoints[endpoint].clone()], ..self.preset.clone() }
+    }
+}
+
+/// A way to an endpoint without TLS.
+fn plain(endpoint: &str) -> Preset {
+    Preset { endpoints: vec![endpoint.into()], ..Preset::default() }
+}
+
+/// What a command line came to.
+#[derive(Debug)]
+struct Ended {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+/// Runs a command line, and beside it a script that reads what it says and interrupts it.
+async fn beside(
+    preset: &Preset,
+    words: &[&str],
+    input: &str,
+    script: impl AsyncFnOnce(&mut BufReader<DuplexStream>, &CancellationToken),
+) -> Ended {
+    let (stdout, said) = tokio::io::duplex(1 << 20);
+    let (stderr, mut wrong) = tokio::io::duplex(1 << 20);
+    let (mut said, cancel) = (BufReader::new(said), CancellationToken::new());
+    let io = Io {
+        stdin: Box::new(std::io::Cursor::new(input.as_bytes().to_vec())),
+        stdout: Box::new(stdout),
+        stderr: Box::new(stderr),
+        cancel: cancel.clone(),
+    };
+    let args = std::iter::once(&"etcdctl").chain(words).map(|word| word.to_string()).collect();
+    let both = async { tokio::join!(run(args, io, preset.clone()), script(&mut said, &cancel)) };
+    let (code, ()) = tokio::time::timeout(PATIENCE, Box::pin(both)).await.expect("it has ended");
+    let mut ended = Ended { code, stdout: String::new(), stderr: String::new() };
+    said.read_to_string(&mut ended.stdout).await.unwrap();
+    wrong.read_to_string(&mut ended.stderr).await.unwrap();
+    ended
+}
+
+async fn etcdctl(preset: &Preset, words: &[&str]) -> Ended {
+    beside(preset, words, "", async |_, _| ()).await
+}
+
+/// The next lines of an output; fewer if it ends before.
+async fn lines(said: &mut BufReader<DuplexStream>, count: usize) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut said = said.lines();
+    while found.len() < count
+        && let Some(line) = said.next_line().await.unwrap()
+    {
+        found.push(line);
+    }
+    found
+}
+
+#[tokio::test]
+async fn input_that_ends_too_early_commits_nothing() {
+    for input in ["", "\ndel a", "\ndel a\n", "\ndel a\n\n", "value(\"a\") = \"1\"\n\nput b 1\n", "zzz"] {
+        let ended = beside(&plain("127.0.0.1:1"), &["txn"], input, async |_, _| ()).await;
+        assert_eq!((ended.code, ended.stderr.as_str()), (3, "Error: EOF\n"), "{input:?}");
+    }
+    let ended = beside(&plain("127.0.0.1:1"), &["txn"], "zzz\n", async |_, _| ()).await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (3, "Error: malformed comparison: zzz\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_ends_when_its_command_fails() {
+    let store = Store::start(1).await;
+    etcdctl(&store.preset, &["put", "a", "1"]).await;
+    let ended = etcdctl(&store.preset, &["watch", "a", "--rev", "1", "--", "false"]).await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (1, "command [\"false\"] error (exit status 1)\n"));
+    let ended = etcdctl(&store.preset, &["watch", "a", "--rev", "1", "--", "/no/such"]).await;
+    let told = "command [\"/no/such\"] error (fork/exec /no/such: no such file or directory)\n";
+    assert_eq!((ended.code, ended.stderr.as_str()), (1, told));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_goes_on_at_another_endpoint_and_misses_nothing() {
+    let store = Store::start(2).await;
+    etcdctl(&store.preset, &["put", "w", "1"]).await;
+    let ended = beside(&store.preset, &["watch", "w", "--rev", "1"], "", async |said, cancel| {
+        assert_eq!(lines(said, 3).await, ["PUT", "w", "1"]);
+        store.faces[0].kill();
+        etcdctl(&store.by(1), &["put", "w", "2"]).await;
+        etcdctl(&store.by(1), &["put", "w", "3"]).await;
+        assert_eq!(lines(said, 6).await, ["PUT", "w", "2", "PUT", "w", "3"]);
+        cancel.cancel();
+    })
+    .await;
+    assert_eq!((ended.code, ended.stdout.as_str()), (INTERRUPTED, ""));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_is_renewed_at_another_endpoint() {
+    let store = Store::start(2).await;
+    let granted = etcdctl(&store.preset, &["lease", "grant", "6"]).await.stdout;
+    let lease = granted.split(' ').nth(1).unwrap();
+    let ended = beside(&store.preset, &["lease", "keep-alive", lease], "", async |said, cancel| {
+        let renewed = format!("lease {lease} keepalived with TTL(6)");
+        assert_eq!(lines(said, 1).await, [renewed.as_str()]);
+        store.faces[0].kill();
+        assert_eq!(lines(said, 1).await, [renewed.as_str()]);
+        cancel.cancel();
+    })
+    .await;
+    assert_eq!(ended.code, INTERRUPTED);
+}
+
+/// Two named pipes for a command: what it writes to `began`, and what it reads from `go`.
+fn pipes(dir: &Path) -> (pipe::Receiver, pipe::Sender) {
+    let [began, go] = ["began", "go"].map(|name| {
+        let path = dir.join(name);
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        path
+    });
+    let open = || {
+        let mut options = pipe::OpenOptions::new();
+        options.read_write(true);
+        options
+    };
+    (open().open_receiver(began).unwrap(), open().open_sender(go).unwrap())
+}
+
+/// Writes that it began, and ends with the code that it reads.
+const PATIENT: &str = r#"echo "$ETCD_LOCK_KEY" >"$0/began"; read code <"$0/go"; exit "$code""#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_a_locked_command_is_waited_for() {
+    // An interrupt; a lost connection.
+    for lost in [false, true] {
+        let store = Store::start(2).await;
+        let dir = store.dir.path();
+        let (mut began, go) = pipes(dir);
+        let words = ["lock", "l", "--", "sh", "-c", PATIENT, dir.to_str().unwrap()];
+        let ended = beside(&store.preset, &words, "", async |_, cancel| {
+            let mut key = [0; 2];
+            began.read_exact(&mut key).await.unwrap();
+            assert_eq!(&key, b"l/");
+            match lost {
+                true => store.faces[0].kill(),
+                false => cancel.cancel(),
+            }
+            go.writable().await.unwrap();
+            assert_eq!(go.try_write(b"7\n").unwrap(), 2);
+        })
+        .await;
+        assert_eq!(ended.code, 7, "{ended:?}");
+        let left = etcdctl(&store.by(1), &["get", "l", "--prefix"]).await;
+        assert_eq!((left.code, left.stdout.as_str()), (0, ""), "the lock is free");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_held_is_let_go_of_when_it_is_interrupted() {
+    let store = Store::start(1).await;
+    for words in [["lock", "l", ""], ["elect", "l", "me"]] {
+        let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
+        let ended = beside(&store.preset, &words, "", async |said, cancel| {
+            assert_eq!(lines(said, 2).await.len(), 2);
+            cancel.cancel();
+        })
+        .await;
+        assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+        assert_eq!(etcdctl(&store.preset, &["get", "l", "--prefix"]).await.stdout, "");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupt_in_the_queue_is_a_failure() {
+    let store = Store::start(1).await;
+    beside(&store.preset, &["lock", "l"], "", async |said, held| {
+        assert_eq!(lines(said, 2).await.len(), 2);
+        let second = beside(&store.preset, &["lock", "l"], "", async |_, second| {
+            let all = ["watch", "l/", "--prefix", "--rev", "1"];
+            beside(&store.preset, &all, "", async |said, watch| {
+                assert_eq!(lines(said, 6).await.len(), 6, "two places in the queue");
+                watch.cancel();
+            })
+            .await;
+            second.cancel();
+        })
+        .await;
+        assert_eq!((second.code, second.stderr.as_str()), (1, "Error: context canceled\n"));
+        held.cancel();
+    })
+    .await;
+}
+
+/// A real etcd says nothing, not even that the stream is open, before there is a
+/// leader.
+#[tokio::test]
+async fn an_observer_can_be_interrupted_before_there_is_a_leader() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = silent.local_addr().unwrap().to_string();
+    let ended = beside(&plain(&endpoint), &["elect", "-l", "e"], "", async |_, cancel| {
+        let (mut stream, _) = silent.accept().await.unwrap();
+        stream.read_exact(&mut [0; 24]).await.unwrap(); // HTTP/2 begins with so many
+        cancel.cancel();
+    })
+    .await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn errors_of_leases_have_the_code_of_a_bad_connection() {
+    let store = Store::start(1).await;
+    let ended = etcdctl(&store.preset, &["lease", "keep-alive", "--once", "1234"]).await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (2, "Error: etcdserver: requested lease not found\n"));
+    let nowhere = plain("127.0.0.1:1");
+    for words in [&["lease", "timetolive", "1234"][..], &["lease", "list"], &["lease", "keep-alive", "1234"]]
+    {
+        assert_eq!(etcdctl(&nowhere, words).await.code, 2, "{words:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_member_that_is_not_defragmented_is_named() {
+    let preset = Preset { endpoints: vec!["127.0.0.1:1".into(), "127.0.0.1:2".into()], ..Preset::default() };
+    let ended = etcdctl(&preset, &["defrag"]).await;
+    let named: Vec<&str> = ended.stderr.lines().filter_map(|line| line.split(['[', ']']).nth(1)).collect();
+    assert_eq!((ended.code, named), (1, vec!["127.0.0.1:1", "127.0.0.1:2"]), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn certificates_without_an_authority_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    let (cert, key) = (file("a.crt"), file("a.key"));
+    let words = ["get", "a", "--cert", &cert, "--key", &key];
+    let ended = etcdctl(&plain("127.0.0.1:1"), &words).await;
+    assert_eq!(ended.code, ctx::FILE, "they are read: {}", ended.stderr);
+    std::fs::write(&cert, "x").unwrap();
+    std::fs::write(&key, "x").unwrap();
+    let ended = etcdctl(&plain("127.0.0.1:1"), &words).await;
+    assert!(ended.code == 1 && ended.stderr.contains("--cacert"), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn a_snapshot_has_the_time_that_is_given() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = silent.local_addr().unwrap().to_string();
+    let ended = etcdctl(&plain(&endpoint), &["snapshot", "save", "x", "--command-timeout", "100ms"]).await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (5, "Error: context deadline exceeded\n"));
+}
+
+#[tokio::test]
+async fn a_verb_that_holds_something_heeds_sigterm() {
+    let mut heard = std::pin::pin!(interrupted(true));
+    assert!(futures::poll!(&mut heard).is_pending(), "from here on the signal does not end the process");
+    let me = std::process::id().to_string();
+    assert!(tokio::process::Command::new("kill").args(["-TERM", &me]).status().await.unwrap().success());
+    tokio::time::timeout(PATIENCE, heard).await.expect("it is heard").unwrap();
+}
