@@ -288,6 +288,8 @@ impl ProofCluster {
     /// # Errors
     /// It does not begin, or the pods do not come back in time.
     pub(super) async fn begin_anew(&self, at: usize, pods: &BTreeMap<String, bool>) -> Result<(), String> {
+        // What an earlier case left in the background is not this one's.
+        self.groups.lock().clear();
         let begun = self.view(Ask::Goto { step: (at + 1).to_string() }).await?;
         if begun.state != State::Open {
             return Err(format!("step {} is {:?} after goto", at + 1, begun.state));

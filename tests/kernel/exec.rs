@@ -109,8 +109,8 @@ pub(crate) async fn sessions(w: World) -> Check {
 /// the container lead.
 async fn missing_directory(w: &World, sandbox: &str) -> Check {
     let runtime = &w.nodes[0].runtime;
-    let mut config = shell("cd /; rm -r /work/a; ln -s /shared /work/a; echo moved; exec sleep 100");
-    config.working_dir = Some("/work/a/b".into());
+    let mut config = shell("cd /; rm -r /opt/a; ln -s /shared /opt/a; echo moved; exec sleep 100");
+    config.working_dir = Some("/opt/a/b".into());
     config.log_path = "directory/0.log".into();
     for name in ["work", "shared"] {
         let host_path = w.home.join(name);
@@ -128,7 +128,7 @@ async fn missing_directory(w: &World, sandbox: &str) -> Check {
     w.logged(0, &id, "moved").await?;
     let request = ExecRequest { container_id: id, command: vec!["pwd".into()], tty: false, stdin: false };
     let text = runtime.exec(request).await.err().map(|e| e.to_string()).unwrap_or_default();
-    let want = "chdir to cwd (\"/work/a/b\") set in config.json failed: no such file or directory: unknown";
+    let want = "chdir to cwd (\"/opt/a/b\") set in config.json failed: no such file or directory: unknown";
     ensure(text.ends_with(want), text)?;
     ensure(std::fs::read_dir(w.home.join("shared"))?.count() == 0, "nothing was made in the other volume")
 }

@@ -381,7 +381,7 @@ mod tests {
         symlink("/shared", tmp.path().join("work")).unwrap(); // what a container may do to its volume
         fs::write(tmp.path().join("file"), "").unwrap();
         let root = Root::open(tmp.path()).unwrap();
-        for (path, why) in [("/work/a", "no such file or directory"), ("/file", "not a directory")] {
+        for (path, why) in [("/opt/a", "no such file or directory"), ("/file", "not a directory")] {
             let refused = enter_directory(&root, Path::new(path)).unwrap_err().line();
             assert_eq!(refused, format!("chdir to cwd ({path:?}) set in config.json failed: {why}"));
         }
