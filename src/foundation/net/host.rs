@@ -9,12 +9,14 @@ use linux::{descriptors, tcp, udp};
 use nix::sys::socket::{AddressFamily, Backlog, Shutdown, SockFlag, SockType, SockaddrStorage};
 use nix::sys::socket::{bind, connect, getsockopt, listen, setsockopt, shutdown, socket, sockopt};
 use parking_lot::{Mutex, MutexGuard};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 use task::Crew;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -35,6 +37,12 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// word, and of one that is switched off or cut the neighbours know the address for good, so that
 /// the kernel would try for two minutes.
 const DIAL_MAX: Duration = Duration::from_secs(1);
+/// When all nodes are passed over, the first that answers after all is taken: a link may be slow by
+/// ten seconds. Beyond this time no node is waited for.
+const DIAL_LAST: Duration = Duration::from_secs(15);
+/// Nodes that are dialed at the same time for one connection: as many as it has descriptors of its
+/// own later.
+const DIALS_MAX: usize = (DESCRIPTORS - 1) as usize;
 
 /// Places for the TCP connections of all ports. A port has at most as many as it leaves free, so a
 /// port with very many connections leaves some to every other one; at the bound it takes no further
@@ -499,16 +507,49 @@ async fn carry(outside: TcpStream, targets: Arc<Targets>, fabric: Namespace) {
     }
 }
 
+/// Dials one target after the other and returns the first that answers. A target that is silent for
+/// [`DIAL_MAX`] is passed over, but may still answer while the next ones are dialed, and when none
+/// is left.
 async fn first_that_answers<T, F: Future<Output = io::Result<T>>>(
     targets: impl Iterator<Item = SocketAddr>,
     dial: impl Fn(SocketAddr) -> F,
 ) -> Option<(SocketAddr, T)> {
-    for target in targets {
-        if let Some(Ok(inside)) = clock::limit(DIAL_MAX, dial(target)).await {
-            return Some((target, inside));
+    let mut dials = VecDeque::new();
+    let all = async {
+        for target in targets {
+            if dials.len() == DIALS_MAX {
+                dials.pop_front(); // it was waited for the longest
+            }
+            dials.push_back((target, Box::pin(dial(target))));
+            if let Some(Some(found)) = clock::limit(DIAL_MAX, any_that_answers(&mut dials)).await {
+                return Some(found);
+            }
         }
-    }
-    None
+        any_that_answers(&mut dials).await
+    };
+    clock::limit(DIAL_LAST, all).await.flatten()
+}
+
+/// Waits until a dial succeeds; the failed ones are dropped. `None`: all have failed.
+async fn any_that_answers<T, F: Future<Output = io::Result<T>>>(
+    dials: &mut VecDeque<(SocketAddr, Pin<Box<F>>)>,
+) -> Option<(SocketAddr, T)> {
+    std::future::poll_fn(|cx| {
+        let mut found = None;
+        dials.retain_mut(|(target, dial)| {
+            if found.is_some() {
+                return true;
+            }
+            let Poll::Ready(answer) = dial.as_mut().poll(cx) else { return true };
+            found = answer.ok().map(|inside| (*target, inside));
+            false
+        });
+        match found.is_some() || dials.is_empty() {
+            true => Poll::Ready(found),
+            false => Poll::Pending,
+        }
+    })
+    .await
 }
 
 /// A UDP client's socket in the fabric, which leads to one target, and when a datagram last went
@@ -712,7 +753,35 @@ mod tests {
         let start = tokio::time::Instant::now();
         assert_eq!(first_that_answers(to.iter().copied(), &dial).await, Some((to[1], to[1])));
         assert_eq!(start.elapsed(), DIAL_MAX);
+        let start = tokio::time::Instant::now();
         assert_eq!(first_that_answers(to[..1].iter().copied(), &dial).await, None);
+        assert_eq!(start.elapsed(), DIAL_LAST);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_nodes_are_waited_for_when_no_other_answers() {
+        let to: Vec<SocketAddr> = (11..14).map(|n| ([172, 30, 0, n], 1).into()).collect();
+        let after = |seconds: [u64; 3]| {
+            let to = to.clone();
+            move |target: SocketAddr| {
+                let at = to.iter().position(|one| *one == target).unwrap();
+                async move {
+                    clock::pause(Duration::from_secs(seconds[at])).await;
+                    Ok(target)
+                }
+            }
+        };
+        let first = async |seconds, count: usize| {
+            first_that_answers(to[..count].iter().copied(), after(seconds)).await.map(|(target, _)| target)
+        };
+        assert_eq!(first([10, 0, 0], 1).await, Some(to[0]), "the longest delay of a link");
+        assert_eq!(first([10, 5, 10], 3).await, Some(to[1]));
+        assert_eq!(first([2, 5, 10], 3).await, Some(to[0]), "passed over, and still the first");
+        assert_eq!(first([2, 0, 10], 3).await, Some(to[1]));
+        let refused = |_| async { Err::<(), _>(io::ErrorKind::ConnectionRefused.into()) };
+        let start = tokio::time::Instant::now();
+        assert_eq!(first_that_answers(to.iter().copied(), refused).await, None);
+        assert_eq!(start.elapsed(), Duration::ZERO, "a refusal is an answer");
     }
 
     #[test]
