@@ -80,7 +80,9 @@ pub fn decide(service: &Service, all: &[Arc<Pod>]) -> Vec<Group> {
             continue;
         }
         let hostname = pod.spec.as_ref().and_then(|s| match (&s.hostname, &s.subdomain) {
-            (Some(host), Some(sub)) if Some(sub) == service.metadata.name.as_ref() => Some(host.clone()),
+            (Some(host), Some(sub)) if !host.is_empty() && Some(sub) == service.metadata.name.as_ref() => {
+                Some(host.clone())
+            }
             _ => None,
         });
         let endpoint = Endpoint {

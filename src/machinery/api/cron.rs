@@ -5,7 +5,7 @@
 use super::gostr;
 use clock::Timestamp;
 use jiff::civil::{Date, Time};
-use jiff::tz::TimeZone;
+use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{SignedDuration, ToSpan};
 
 /// Years to look ahead before a schedule such as `0 0 30 2 *` counts as one that never comes.
@@ -178,7 +178,10 @@ impl Schedule {
                 continue;
             }
             if calendar.on(date) {
-                let due = calendar.times().filter_map(|t| real(date, t, zone)).find(|t| *t > after);
+                let first = |fold| {
+                    calendar.times().filter_map(|t| moment(date, t, zone, fold)).find(|at| *at > after)
+                };
+                let due = first(Fold::Earlier).into_iter().chain(first(Fold::Later)).min();
                 if due.is_some() {
                     return due;
                 }
@@ -193,11 +196,22 @@ fn bit(bits: u64, n: i8) -> bool {
     bits & (1 << n) != 0
 }
 
+/// Which moment is meant of a time that clocks show twice because they are put back. Kubernetes,
+/// too, runs an hourly job in both of two equal hours.
+#[derive(Clone, Copy)]
+enum Fold {
+    Earlier,
+    Later,
+}
+
 /// The moment at which clocks show this time; none if they skip it.
-fn real(date: Date, time: Time, zone: &TimeZone) -> Option<Timestamp> {
-    let wanted = date.to_datetime(time);
-    let zoned = wanted.to_zoned(zone.clone()).ok()?;
-    (zoned.datetime() == wanted).then(|| zoned.timestamp())
+fn moment(date: Date, time: Time, zone: &TimeZone, fold: Fold) -> Option<Timestamp> {
+    let found = zone.to_ambiguous_timestamp(date.to_datetime(time));
+    match (found.offset(), fold) {
+        (AmbiguousOffset::Gap { .. }, _) => None,
+        (_, Fold::Earlier) => found.earlier().ok(),
+        (_, Fold::Later) => found.later().ok(),
+    }
 }
 
 impl Calendar {
@@ -266,6 +280,26 @@ mod tests {
         // The night in which clocks in Berlin go from 2 to 3: half past two does not come.
         assert_eq!(next("30 2 * * *", "2026-03-28T12:00:00Z", "Europe/Berlin"), "2026-03-30T00:30:00Z");
         assert!(zone("Mars/Olympus").is_none() && zone("Local").is_none());
+    }
+
+    /// The night in which clocks in New York go from 2 (04:00 behind UTC) back to 1. The cases of
+    /// hourly and nightly jobs are those of the original's `spec_test.go`.
+    #[test]
+    fn a_schedule_is_due_in_both_of_two_equal_hours() {
+        for (schedule, after, due) in [
+            ("*/5 * * * *", "2026-11-01T05:50:00Z", "2026-11-01T05:55:00Z"),
+            ("*/5 * * * *", "2026-11-01T05:55:00Z", "2026-11-01T06:00:00Z"),
+            ("*/5 * * * *", "2026-11-01T06:55:00Z", "2026-11-01T07:00:00Z"),
+            ("0 * * * *", "2026-11-01T04:00:00Z", "2026-11-01T05:00:00Z"),
+            ("0 * * * *", "2026-11-01T05:00:00Z", "2026-11-01T06:00:00Z"),
+            ("0 * * * *", "2026-11-01T06:00:00Z", "2026-11-01T07:00:00Z"),
+            ("0 1 * * *", "2026-11-01T04:00:00Z", "2026-11-01T05:00:00Z"),
+            ("0 1 * * *", "2026-11-01T05:00:00Z", "2026-11-01T06:00:00Z"),
+            ("0 1 * * *", "2026-11-01T06:00:00Z", "2026-11-02T06:00:00Z"),
+            ("0 3 * * *", "2026-11-01T04:00:00Z", "2026-11-01T08:00:00Z"),
+        ] {
+            assert_eq!(next(schedule, after, "America/New_York"), due, "{schedule} after {after}");
+        }
     }
 
     #[test]

@@ -124,20 +124,20 @@ pub fn parse_duration(text: &str) -> Result<Nanos, String> {
     Ok(Nanos(sign * total))
 }
 
-/// A float as `strconv.FormatFloat(f, 'g', -1, 64)` writes it.
+/// A float as Go's `encoding/json` writes it: with an exponent below 1e-6 and from 1e+21 on, and
+/// without a zero before its digit.
 pub fn float(f: f64) -> String {
     if f == 0.0 {
         return "0".into();
     }
-    let exponent = f.abs().log10().floor() as i32;
-    if !(-5..21).contains(&exponent) {
-        let text = format!("{f:e}");
-        let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        let exponent: i32 = exponent.parse().unwrap_or(0);
-        let sign = if exponent < 0 { '-' } else { '+' };
-        return format!("{digits}e{sign}{:02}", exponent.abs());
+    if (1e-6..1e21).contains(&f.abs()) {
+        return format!("{f}");
     }
-    format!("{f}")
+    let text = format!("{f:e}");
+    match text.split_once('e') {
+        Some((digits, exponent)) if !exponent.starts_with('-') => format!("{digits}e+{exponent}"),
+        _ => text,
+    }
 }
 
 /// `%v` of a float: an exponent from 1e+06 on, though for no more digits than it takes.
@@ -175,6 +175,23 @@ pub fn plain(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn floats_are_written_as_in_gos_json() {
+        for (number, written) in [
+            (0.0, "0"),
+            (1.5, "1.5"),
+            (0.000_001, "0.000001"),
+            (0.000_012_5, "0.0000125"),
+            (1e-7, "1e-7"),
+            (-2.5e-10, "-2.5e-10"),
+            (1e20, "100000000000000000000"),
+            (1e21, "1e+21"),
+            (1.5e300, "1.5e+300"),
+        ] {
+            assert_eq!(float(number), written);
+        }
+    }
 
     #[test]
     fn floats_have_an_exponent_from_a_million_on() {

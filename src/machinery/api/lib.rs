@@ -9,15 +9,15 @@
 //! file** per kind, `kinds/GROUP/KIND.rs`: the entry in the table of [`kinds`], defaults, strategy,
 //! validation and printer columns. Everything else derives from the table: [`discovery`],
 //! [`openapi`], the routing of the API server, [`table`]s. A kind's [`schema`] comes from the
-//! published types; it finds unknown fields and wrong types, as Go's decoder would, before the
-//! kind's defaults fill in and [`validate`] judges. `pod_spec` has the rules for the spec of a pod,
-//! which Pods and pod templates share. Patches are [`strategic`], [`patch`] (JSON and merge) and
-//! [`managed::apply`], which remembers who owns which field. [`custom`] is what
-//! CustomResourceDefinitions add. [`requests`] computes what a pod asks of a node, for all who have
-//! to agree on it. [`bounds`] says how deep an object may nest; [`unhonoured`] names what a client
-//! sets and this cluster does not do. [`protobuf`] reads the bodies that newer clients post.
-//! [`status`] says what went wrong, in upstream's words. Nothing here does I/O, waits, or knows a
-//! cluster: all of it is functions from values to values.
+//! published types; it finds unknown fields and wrong types, as Go's decoder would, before `zeros`
+//! takes out what Go does not write, the kind's defaults fill in and [`validate`] judges.
+//! `pod_spec` has the rules for the spec of a pod, which Pods and pod templates share. Patches are
+//! [`strategic`], [`patch`] (JSON and merge) and [`managed::apply`], which remembers who owns which
+//! field. [`custom`] is what CustomResourceDefinitions add. [`requests`] computes what a pod asks
+//! of a node, for all who have to agree on it. [`bounds`] says how deep an object may nest;
+//! [`unhonoured`] names what a client sets and this cluster does not do. [`protobuf`] reads the
+//! bodies that newer clients post. [`status`] says what went wrong, in upstream's words. Nothing
+//! here does I/O, waits, or knows a cluster: all of it is functions from values to values.
 //! ## Left out
 //! Internal versions (an object has one stored form, [`kinds::Conversion`] gives another face of
 //! it); protobuf answers.
@@ -65,6 +65,7 @@ pub mod validate;
 pub mod value;
 pub mod volumes;
 pub mod yaml;
+mod zeros;
 
 pub use status::Status;
 

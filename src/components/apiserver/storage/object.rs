@@ -51,7 +51,7 @@ impl Object {
         stored: &[u8],
         revision: Revision,
     ) -> Result<Object, String> {
-        let value: Value = serde_json::from_slice(stored).map_err(|e| e.to_string())?;
+        let mut value: Value = serde_json::from_slice(stored).map_err(|e| e.to_string())?;
         if !value.is_object() {
             return Err("couldn't get version/kind; json parse error: the value is not an object".into());
         }
@@ -70,6 +70,8 @@ impl Object {
                     return Err(format!("unable to decode {found} into {}", kind.kind));
                 }
                 schema::conform(kind, &mut judged)?;
+                // Earlier versions stored them.
+                kind.drop_zeros(&mut value);
             }
             None => {
                 let mut meta = judged.get_mut("metadata").map(Value::take).unwrap_or_default();

@@ -95,7 +95,7 @@ impl Writer {
         match value {
             Value::Null => self.put("null"),
             Value::Bool(b) => self.put(if *b { "true" } else { "false" }),
-            Value::Number(n) if n.is_f64() => self.put(&gostr::float(n.as_f64().unwrap_or(0.0))),
+            Value::Number(n) if n.is_f64() => self.put(&gostr::general(n.as_f64().unwrap_or(0.0))),
             Value::Number(n) => self.put(&n.to_string()),
             Value::String(s) => self.scalar(s, depth, false),
             Value::Array(_) => self.put("[]"),

@@ -4,6 +4,7 @@
 
 use super::addresses;
 use super::embedded;
+use super::formats;
 use super::schema::{Bound, ListType, Schema, Type};
 use crate::bounds;
 use crate::cidr;
@@ -12,7 +13,7 @@ use crate::gostr;
 use crate::path::Path;
 use regex::Regex;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::LazyLock;
 
@@ -34,8 +35,11 @@ pub(super) fn json_type(value: &Value) -> &'static str {
     }
 }
 
+/// Go reads what does not fit into 64 bits as a float, and a float is an integer only where floats
+/// hold each of them (`IsFloat64AJSONInteger` upstream).
 fn is_whole(number: &serde_json::Number) -> bool {
-    number.is_i64() || number.is_u64() || number.as_f64().is_some_and(|n| n.fract() == 0.0)
+    const FLOAT_MAX: f64 = 9_007_199_254_740_991.0; // 2^53 - 1
+    number.is_i64() || number.as_f64().is_some_and(|n| n.fract() == 0.0 && n.abs() <= FLOAT_MAX)
 }
 
 fn has_type(schema: &Schema, value: &Value) -> bool {
@@ -164,7 +168,8 @@ fn count(schema: &Schema, found: usize, path: Path, errors: &mut Errors) {
 
 /// Items of sets, and keys of lists that are maps, occur once.
 fn unique(schema: &Schema, items: &[Value], path: Path, errors: &mut Errors) {
-    let mut seen = BTreeSet::new();
+    // As values: two maps with the same fields in another order are the same item.
+    let mut seen = HashSet::new();
     for (i, item) in items.iter().enumerate() {
         let key = match &schema.list {
             ListType::Atomic => return,
@@ -173,9 +178,10 @@ fn unique(schema: &Schema, items: &[Value], path: Path, errors: &mut Errors) {
                 Value::Object(keys.iter().map(|k| (k.clone(), schema.key(item, k))).collect())
             }
         };
-        if !seen.insert(key.to_string()) {
+        if seen.contains(&key) {
             errors.duplicate(path.item(i), &key);
         }
+        seen.insert(key);
     }
 }
 
@@ -204,6 +210,18 @@ fn shown(bound: f64, here: &Value) -> String {
     }
 }
 
+/// Whole numbers are divided as such (`MultipleOfInt` upstream). A fraction is a multiple with a
+/// tolerance, as 0.3 / 0.1 is a little less than 3; for large numbers it would take everything in.
+fn is_multiple(here: &Value, found: f64, factor: f64) -> bool {
+    match here.as_i64().filter(|_| factor.fract() == 0.0 && factor < i64::MAX as f64) {
+        Some(whole) => whole % (factor as i64) == 0,
+        None => {
+            let times = found / factor;
+            (times - times.round()).abs() <= 1e-9 * times.abs().max(1.0)
+        }
+    }
+}
+
 fn number(schema: &Schema, here: &Value, path: Path, errors: &mut Errors) {
     let Some(found) = here.as_f64() else { return };
     let mut tell = |why: String| errors.invalid(path, here, &format!("{path} in body should be {why}"));
@@ -227,29 +245,15 @@ fn number(schema: &Schema, here: &Value, path: Path, errors: &mut Errors) {
         }
     }
     if let Some(factor) = schema.multiple_of.filter(|f| *f > 0.0) {
-        // 0.3 / 0.1 is a little less than 3.
-        let times = found / factor;
-        if (times - times.round()).abs() > 1e-9 * times.abs().max(1.0) {
+        if !is_multiple(here, found, factor) {
             tell(format!("a multiple of {}", gostr::general(factor)));
         }
-    }
-    let fits = match schema.format.as_str() {
-        "int32" => here.as_i64().is_none_or(|n| i32::try_from(n).is_ok()),
-        "int64" => here.as_f64().is_some_and(|n| n.abs() <= i64::MAX as f64),
-        _ => true,
-    };
-    if !fits {
-        let why = format!("{path} in body must be of type {}: {:?}", schema.format, json_type(here));
-        errors.invalid(path, here, &why);
     }
 }
 
 static EMAIL: LazyLock<Option<Regex>> = LazyLock::new(|| bounds::regex(r"^[^@\s]+@[^@\s]+$").ok());
 static DURATION: LazyLock<Option<Regex>> =
     LazyLock::new(|| bounds::regex(r"^[-+]?(0|((\d+(\.\d*)?|\.\d+)\s*(ns|us|µs|ms|s|m|h|d|w))+)$").ok());
-static UUID: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r"(?i)^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$").ok()
-});
 static MAC: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"(?i)^([0-9a-f]{2}[:-]){5}[0-9a-f]{2}$").ok());
 static COLOR: LazyLock<Option<Regex>> =
@@ -273,10 +277,12 @@ fn is_date_time(text: &str) -> bool {
     text.split_once(['T', 't']).is_some_and(|(date, time)| is_date(date) && matches(&TIME, time))
 }
 
-/// Formats that are enforced; others say what is meant and nothing else.
+/// Formats that are enforced; others say what is meant and nothing else. Those of numbers (int32)
+/// are not among them (`supportedVersionedFormats` upstream).
 fn has_format(format: &str, text: &str) -> bool {
-    match format {
-        "date-time" | "datetime" => is_date_time(text),
+    let format = format.replace('-', "");
+    match format.as_str() {
+        "datetime" => is_date_time(text),
         "date" => is_date(text),
         "duration" => matches(&DURATION, text),
         "byte" => {
@@ -295,16 +301,74 @@ fn has_format(format: &str, text: &str) -> bool {
                     (1..=63).contains(&label.len()) && label.bytes().all(letters) && !label.starts_with('-')
                 })
         }
-        "uuid" | "uuid3" | "uuid4" | "uuid5" => matches(&UUID, text),
         "mac" => matches(&MAC, text),
         "hexcolor" => matches(&COLOR, text),
-        _ => true,
+        format => formats::fits(format, text),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn problems(schema: Value, value: Value) -> Vec<String> {
+        let mut errors = Errors::default();
+        object(&Schema::read(&schema), &value, None, &mut errors);
+        errors.iter().map(|e| e.body.clone()).collect()
+    }
+
+    #[test]
+    fn items_of_a_set_are_compared_without_the_order_of_their_fields() {
+        let item = json!({"type": "object", "x-kubernetes-map-type": "atomic", "additionalProperties": {"type": "integer"}});
+        let schema = json!({"type": "array", "x-kubernetes-list-type": "set", "items": item});
+        let found = |text: &str| problems(schema.clone(), serde_json::from_str(text).unwrap()).len();
+        assert_eq!(found(r#"[{"a": 1, "b": 2}, {"a": 2, "b": 1}]"#), 0);
+        assert_eq!(found(r#"[{"a": 1, "b": 2}, {"b": 2, "a": 1}]"#), 1);
+    }
+
+    #[test]
+    fn integers_have_64_bits() {
+        let wrong = |found: &str| {
+            vec![format!("Invalid value: {found:?}:  in body must be of type integer: {found:?}")]
+        };
+        for (text, want) in [
+            ("9223372036854775807", vec![]),
+            ("-9223372036854775808", vec![]),
+            ("3.0", vec![]),
+            ("9007199254740991.0", vec![]),
+            ("9223372036854775808", wrong("number")),
+            ("10000000000000000000", wrong("number")),
+            ("1e300", wrong("number")),
+            ("1.5", wrong("number")),
+        ] {
+            let value: Value = serde_json::from_str(text).unwrap();
+            assert_eq!(problems(json!({"type": "integer"}), value), want, "{text}");
+        }
+        let schema = json!({"type": "integer", "format": "int32"});
+        assert_eq!(
+            problems(schema, json!(3_000_000_000_i64)),
+            [""; 0],
+            "a format of no text is not enforced"
+        );
+    }
+
+    #[test]
+    fn large_numbers_are_multiples_only_if_they_are() {
+        for (factor, value, fits) in [
+            (json!(2), json!(1_000_000_000_i64), true),
+            (json!(2), json!(1_000_000_001_i64), false),
+            (json!(1024), json!(549_755_813_889_i64), false),
+            (json!(1024), json!(-549_755_813_888_i64), true),
+            (json!(2), json!(9_007_199_254_740_993_i64), false), // 2^53 + 1 is no float
+            (json!(0.1), json!(0.3), true),
+            (json!(0.1), json!(0.35), false),
+            (json!(2.5), json!(5), true),
+            (json!(2), json!(5.0), false),
+        ] {
+            let found = problems(json!({"type": "number", "multipleOf": factor}), value.clone());
+            assert_eq!(found.is_empty(), fits, "{value} and {factor}: {found:?}");
+        }
+    }
 
     #[test]
     fn times_and_uris_have_the_form_that_upstream_takes() {

@@ -28,6 +28,7 @@ pub(crate) mod columns;
 mod cost;
 mod embedded;
 mod fill;
+mod formats;
 mod lists;
 mod prune;
 mod publish;

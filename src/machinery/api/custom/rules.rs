@@ -108,7 +108,30 @@ pub(crate) fn judge(schema: &Schema, object: &Json, old: Option<&Json>, errors: 
     if schema.has_rules {
         let root = terms::context();
         let mut budget = cost::OBJECT_MAX;
-        node(schema, object, old, Path::Root, &root, &mut budget, errors);
+        let before = Before { value: old, is_same_around: false };
+        node(schema, object, before, Path::Root, &root, &mut budget, errors);
+    }
+}
+
+/// What an update found at a place.
+#[derive(Clone, Copy)]
+struct Before<'a> {
+    /// `None` for what is new, and for the items of lists that cannot be told apart.
+    value: Option<&'a Json>,
+    /// The nearest value around this one that has an old value is as it was.
+    is_same_around: bool,
+}
+
+impl<'a> Before<'a> {
+    /// True if nothing has changed here. Items of an atomic list have no old value of their own:
+    /// the list, or what it is in, answers for them (`shouldRatchetError` upstream).
+    fn is_same(self, here: &Json) -> bool {
+        self.value.map_or(self.is_same_around, |old| old == here)
+    }
+
+    /// `value`: the old value of something within this one, which is as it was if `is_same`.
+    fn below(value: Option<&'a Json>, is_same: bool) -> Before<'a> {
+        Before { value, is_same_around: is_same }
     }
 }
 
@@ -120,7 +143,7 @@ const NO_BUDGET: &str =
 fn node(
     schema: &Schema,
     here: &Json,
-    old: Option<&Json>,
+    before: Before,
     path: Path,
     root: &Context,
     budget: &mut f64,
@@ -129,7 +152,7 @@ fn node(
     if !schema.has_rules || here.is_null() || *budget < 0.0 || errors.is_full() {
         return;
     }
-    let unchanged = old == Some(here);
+    let (old, unchanged) = (before.value, before.is_same(here));
     let mut values: Option<(Value, Option<Value>)> = None;
     for rule in &schema.rules {
         let comparable = old.is_some() || rule.optional_old;
@@ -161,7 +184,7 @@ fn node(
     match here {
         Json::Object(map) => {
             for (name, field) in map {
-                let old = old.and_then(|o| o.get(name));
+                let old = Before::below(old.and_then(|o| o.get(name)), unchanged);
                 match schema.properties.get(name) {
                     Some(inner) => node(inner, field, old, path.field(name), root, budget, errors),
                     None => {
@@ -176,7 +199,7 @@ fn node(
             let Some(inner) = &schema.items else { return };
             let before = schema.items_by_key(old);
             for (i, item) in items.iter().enumerate() {
-                let old = before.same(schema, item);
+                let old = Before::below(before.same(schema, item), unchanged);
                 node(inner, item, old, path.item(i), root, budget, errors);
             }
         }

@@ -121,6 +121,34 @@ fn rules_compare_fields_and_changes() {
     assert_eq!(fails(optional, json!({"max": 2}), Some(json!({"max": 3}))).len(), 1);
 }
 
+/// Items of an atomic list or of a set have no old value of their own. They count as unchanged if
+/// the list is, or else what the list is in.
+#[test]
+fn rules_of_the_items_of_an_unchanged_list_are_not_judged_again() {
+    let rule = json!([{"rule": "self == self.lowerAscii()"}]);
+    let item = json!({"type": "string", "x-kubernetes-validations": rule});
+    let schema = spec(json!({"n": {"type": "integer"}, "atomic": {"type": "array", "items": item},
+        "set": {"type": "array", "x-kubernetes-list-type": "set", "items": item},
+        "nested": {"type": "array", "items": {"type": "object", "properties": {"host": item}}}}));
+    let old = json!({"n": 1, "atomic": ["A"], "set": ["B"], "nested": [{"host": "C"}]});
+    let with = |field: &str, value: Value| {
+        let mut new = old.clone();
+        new[field] = value;
+        new
+    };
+    for (new, found) in [
+        (old.clone(), 0),
+        (with("n", json!(2)), 0),
+        (with("atomic", json!(["A", "a"])), 1),
+        (with("set", json!(["B", "D"])), 2),
+        (with("nested", json!([{"host": "c"}, {"host": "C"}])), 1),
+    ] {
+        let wrong = problems(schema.clone(), json!({"spec": new}), Some(json!({"spec": old})));
+        assert_eq!(wrong.len(), found, "{new}: {wrong:?}");
+    }
+    assert_eq!(problems(schema, json!({"spec": old}), None).len(), 3);
+}
+
 #[test]
 fn a_definition_says_only_what_can_be_kept() {
     assert_eq!(judged(spec(json!({"a": {"type": "string"}}))), [""; 0]);

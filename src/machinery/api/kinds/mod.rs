@@ -39,7 +39,7 @@ use super::errors::Errors;
 use super::published;
 use super::table::Printer;
 use super::validate::names as valid;
-use super::value;
+use super::{value, zeros};
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -320,6 +320,18 @@ impl Kind {
                 custom.fields.iter().map(|(field, path)| (field.as_str(), path.as_str())).collect()
             }
             None => self.fields.to_vec(),
+        }
+    }
+    /// Takes out the zero values that a Go server does not store, such as `tty: false`
+    /// (`zeros.rs`). Of a custom resource only the metadata has a Go type.
+    pub fn drop_zeros(&self, object: &mut Value) {
+        match &self.custom {
+            None => zeros::drop_zeros(self.schema_name, object),
+            Some(_) => {
+                if let Some(metadata) = object.get_mut("metadata") {
+                    zeros::drop_zeros(published::OBJECT_META, metadata);
+                }
+            }
         }
     }
     /// Fills in what the client left out.

@@ -277,7 +277,8 @@ fn clashes(
         let l = l.map_or(&Value::Null, |(_, l)| l);
         if inner.is_empty() {
             // They own the thing itself, not only something below it.
-            if l != a && (their.is_empty() || their.contains_key(".")) {
+            let owned = their.is_empty() || their.contains_key(".");
+            if owned && l != a && !merges_nothing(below, l, a) {
                 tell(place);
                 taken.insert(element.clone(), Value::Object(Map::new()));
             }
@@ -288,6 +289,16 @@ fn clashes(
         if !inside.is_empty() {
             taken.insert(element.clone(), Value::Object(inside));
         }
+    }
+}
+
+/// True if `applied` is an empty map or list that is merged with the live one, which then stays as
+/// it is. Upstream compares live with the merged object, so this is no conflict there.
+fn merges_nothing(shape: Shape, live: &Value, applied: &Value) -> bool {
+    match (live, applied) {
+        (Value::Object(_), Value::Object(applied)) => applied.is_empty() && !shape.is_atomic(),
+        (Value::Array(_), Value::Array(applied)) => applied.is_empty() && shape.keys() != Keys::Atomic,
+        _ => false,
     }
 }
 

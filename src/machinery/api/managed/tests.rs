@@ -1,7 +1,7 @@
 use super::*;
 use crate::kinds;
 use crate::shape::Shape;
-use crate::value::list;
+use crate::value::{as_map, list};
 
 fn shape(kind: &'static str) -> Shape<'static> {
     let group = if kind == "Deployment" { "apps" } else { "" };
@@ -65,6 +65,40 @@ fn two_appliers_of_different_values_conflict() {
         json!({"f:spec": {"f:containers": {"k:{\"name\":\"c\"}": {".": {}, "f:name": {}}}}})
     );
     assert_eq!(list(&clash.object, "spec.containers").len(), 1);
+}
+
+/// An empty map or keyed list adds nothing: nobody's value changes and nobody loses a field. An
+/// atomic one replaces what is there.
+#[test]
+fn an_empty_map_or_list_conflicts_only_where_it_replaces() {
+    let labels = |labels: Value| json!({"metadata": {"name": "p", "labels": labels}});
+    let one = |field: Value| {
+        let mut container = json!({"name": "c"});
+        as_map(&mut container).extend(as_map(&mut field.clone()).clone());
+        json!({"metadata": {"name": "p"}, "spec": {"containers": [container]}})
+    };
+    let selector = |selector: Value| json!({"metadata": {"name": "p"}, "spec": {"nodeSelector": selector}});
+    for (live, applied, field) in [
+        (labels(json!({"a": "b"})), labels(json!({})), None),
+        (
+            one(json!({"env": [{"name": "A", "value": "1"}], "resources": {"limits": {"cpu": "1"}}})),
+            one(json!({"env": [], "resources": {}})),
+            None,
+        ),
+        (one(json!({"args": ["a"]})), one(json!({"args": []})), Some(".spec.containers[name=\"c\"].args")),
+        (selector(json!({"a": "b"})), selector(json!({})), Some(".spec.nodeSelector")),
+    ] {
+        let mut live = live;
+        track(shape("Pod"), &Value::Null, &mut live, by("first", "t"));
+        let done = apply(shape("Pod"), &live, &applied, by("second", "t"));
+        let fields: Vec<&str> = done.conflicts.iter().map(|c| c.field.as_str()).collect();
+        assert_eq!(fields, field.into_iter().collect::<Vec<_>>(), "{applied}");
+        if field.is_none() {
+            assert_eq!(done.object["spec"], live["spec"]);
+            assert_eq!(done.object["metadata"]["labels"], live["metadata"]["labels"]);
+            assert_eq!(owned(&done.object, "first"), owned(&live, "first"), "{applied}");
+        }
+    }
 }
 
 #[test]

@@ -3,11 +3,14 @@
 //! `messages.txt` lists every message of the stable API groups, one a line: its name without
 //! `io.k8s.`, then `number:jsonName=type` for each field. Types: `s` string, `i` int32, `l` int64,
 //! `b` bool, `y` bytes, `f` double, or a message; `[]` repeated, `{}` map from string; `*` as name:
-//! the fields of that message stand inline (Go embedding); `!` after a scalar: its zero value means
-//! something (a pointer or a required field in Go), so it is kept. The marks were compared with the
-//! struct tags of `k8s.io/api` 0.35. The list was made from the prost structs of crate `k8s-pb` 0.9
-//! (numbers and types), with the JSON names taken from the schemas of `k8s-openapi` 0.29 by
-//! comparing names without underscores and case.
+//! the fields of that message stand inline (Go embedding); `!`: the zero value means something (a
+//! pointer or a required field in Go), so it is kept. Beside scalars this is about messages that
+//! are a scalar in JSON, such as IntOrString, and about lists and maps, whose zero is the empty
+//! one: a body cannot tell it from none, but `zeros.rs` goes by these marks, too. The marks were
+//! compared with the struct tags of `k8s.io/api` and `k8s.io/apiextensions-apiserver` 0.35. The
+//! list was made from the prost structs of crate `k8s-pb` 0.9 (numbers and types), with the JSON
+//! names taken from the schemas of `k8s-openapi` 0.29 by comparing names without underscores and
+//! case.
 
 use super::value;
 use base64::Engine as _;
@@ -22,18 +25,19 @@ const MAGIC: &[u8] = b"k8s\0";
 const DEPTH_MAX: usize = 64;
 
 #[derive(Clone, Copy)]
-enum Shape {
+pub(crate) enum Shape {
     One,
     Repeated,
     Map,
 }
 
+/// A field of a message; see `messages.txt`.
 #[derive(Clone, Copy)]
-struct Field {
-    json: &'static str,
-    shape: Shape,
-    kind: &'static str,
-    keep_zero: bool,
+pub(crate) struct Field {
+    pub(crate) json: &'static str,
+    pub(crate) shape: Shape,
+    pub(crate) kind: &'static str,
+    pub(crate) keep_zero: bool,
 }
 
 static MESSAGES: LazyLock<HashMap<&'static str, HashMap<u32, Field>>> = LazyLock::new(|| {
@@ -45,6 +49,16 @@ static MESSAGES: LazyLock<HashMap<&'static str, HashMap<u32, Field>>> = LazyLock
     }
     all
 });
+
+/// All messages.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    MESSAGES.keys().copied()
+}
+
+/// The fields of a message.
+pub(crate) fn fields(name: &str) -> impl Iterator<Item = Field> {
+    MESSAGES.get(name).into_iter().flat_map(|fields| fields.values().copied())
+}
 
 fn field(word: &'static str) -> Option<(u32, Field)> {
     let (number, rest) = word.split_once(':')?;
@@ -154,7 +168,8 @@ fn message(name: &str, bytes: &[u8], depth: usize) -> Result<Value, String> {
     Ok(Value::Object(out))
 }
 
-const SCHEMA: &str = "api.apiextensions.v1.JSONSchemaProps";
+/// The schema of a definition, which may stand where another message is named.
+pub(crate) const SCHEMA: &str = "api.apiextensions.v1.JSONSchemaProps";
 
 /// A place in a definition's schema that holds a schema or something simpler: a list of schemas
 /// (`items`), `true` or `false` (`additionalProperties`), names of fields (`dependencies`).
@@ -183,7 +198,7 @@ fn schema_or(name: &str, bytes: &[u8], depth: usize) -> Result<Value, String> {
 
 /// Unset in Go, unless the field is a pointer. An empty message stays: `emptyDir: {}` means
 /// something.
-fn is_zero(value: &Value) -> bool {
+pub(crate) fn is_zero(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
         Value::String(s) => s.is_empty(),
@@ -454,5 +469,32 @@ mod tests {
         assert_eq!(message("api.batch.v1.JobSpec", &spec, 0).unwrap(), want);
         let client = message("api.core.v1.ClientIPConfig", &[0x08, 0x00], 0).unwrap();
         assert_eq!(client, json!({"timeoutSeconds": 0}), "10800 would be filled in");
+    }
+
+    /// IntOrString, JSON and bool-or-schema are messages that stand for a scalar.
+    #[test]
+    fn pointers_to_messages_that_are_scalars_keep_their_zero() {
+        let zero = [0x08, 0x00, 0x10, 0x00]; // an IntOrString: a number, 0
+        let json = |text: &str| put(1, text.as_bytes());
+        let closed = [0x08, 0x00]; // no other fields are allowed
+        let schema = "api.apiextensions.v1.JSONSchemaProps";
+        let apps = |name: &str| format!("api.apps.v1.{name}");
+        for (name, raw, want) in [
+            ("api.policy.v1.PodDisruptionBudgetSpec", put(1, &zero), json!({"minAvailable": 0})),
+            ("api.policy.v1.PodDisruptionBudgetSpec", put(3, &zero), json!({"maxUnavailable": 0})),
+            ("api.networking.v1.NetworkPolicyPort", put(2, &zero), json!({"port": 0})),
+            (&apps("RollingUpdateDeployment"), put(1, &zero), json!({"maxUnavailable": 0})),
+            (&apps("RollingUpdateDeployment"), put(2, &zero), json!({"maxSurge": 0})),
+            (&apps("RollingUpdateDaemonSet"), put(1, &zero), json!({"maxUnavailable": 0})),
+            (&apps("RollingUpdateDaemonSet"), put(2, &zero), json!({"maxSurge": 0})),
+            (&apps("RollingUpdateStatefulSetStrategy"), put(2, &zero), json!({"maxUnavailable": 0})),
+            (schema, long(8, &json("false")), json!({"default": false})),
+            (schema, long(8, &json("0")), json!({"default": 0})),
+            (schema, long(8, &json("\"\"")), json!({"default": ""})),
+            (schema, long(30, &closed), json!({"additionalProperties": false})),
+            ("api.core.v1.ServicePort", put(4, &zero), json!({})),
+        ] {
+            assert_eq!(message(name, &raw, 0).unwrap(), want, "{name}");
+        }
     }
 }

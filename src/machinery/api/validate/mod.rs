@@ -146,6 +146,16 @@ fn metadata(kind: &Kind, object: &Value, errors: &mut Errors) {
             );
         }
     }
+    one_way_to_delete(object, errors);
+}
+
+/// Reports two finalizers that contradict each other: dependents are orphaned or deleted first.
+fn one_way_to_delete(object: &Value, errors: &mut Errors) {
+    let finalizers = list(object, "metadata.finalizers");
+    if ["orphan", "foregroundDeletion"].iter().all(|name| finalizers.iter().any(|f| f == name)) {
+        let why = "finalizer orphan and foregroundDeletion cannot be both set";
+        errors.invalid("metadata.finalizers", at(object, "metadata.finalizers"), why);
+    }
 }
 
 /// Labels at `path`, reported as `field`.
@@ -289,6 +299,16 @@ mod tests {
             told("ConfigMap", "foregroundDeletions"),
             [format!("metadata.finalizers[0]: Invalid value: \"foregroundDeletions\": {why}")]
         );
+    }
+
+    #[test]
+    fn dependents_are_orphaned_or_deleted() {
+        let told =
+            |finalizers: Value| problems(one_way_to_delete, json!({"metadata": {"finalizers": finalizers}}));
+        assert_eq!(told(json!(["orphan", "a/b"])), [""; 0]);
+        assert_eq!(told(json!(["foregroundDeletion"])), [""; 0]);
+        let both = told(json!(["orphan", "a/b", "foregroundDeletion"]));
+        assert!(both.len() == 1 && both[0].ends_with("cannot be both set"), "{both:?}");
     }
 
     #[test]

@@ -122,6 +122,7 @@ impl Write for Creation<'_> {
 
     fn default(&self, mut object: Value) -> Result<Value, Status> {
         let Creation { ctx, kind, .. } = *self;
+        kind.drop_zeros(&mut object);
         kind.fill(&mut object);
         if kind.has_status && !kind.keeps_first_status {
             value::remove(&mut object, "status");

@@ -442,3 +442,48 @@ async fn an_apply_orders_init_containers_and_refuses_variables_that_occur_twice(
         refused.message()
     );
 }
+
+/// A Go server writes objects from structs, where `tty: false` is the same as no line at all. So is
+/// it here, but an apply owns what it said.
+#[tokio::test]
+async fn zero_values_are_no_change() {
+    let api = Api::with_accounts().await;
+    let deployments = "/apis/apps/v1/namespaces/default/deployments";
+    let deployment = |name: &str| {
+        let container = json!({"name": "c", "image": "x", "tty": false, "env": []});
+        let spec = json!({"containers": [container], "hostNetwork": false});
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "labels": {}},
+            "spec": {"paused": false, "selector": {"matchLabels": {"a": "b"}, "matchExpressions": []},
+                "template": {"metadata": {"labels": {"a": "b"}}, "spec": spec}}})
+    };
+    let made = api.post_answer(deployments, deployment("d")).await.body;
+    let template = &made["spec"]["template"]["spec"];
+    assert!(
+        template["containers"][0].get("tty").is_none() && template.get("hostNetwork").is_none(),
+        "{made}"
+    );
+    let mut without = made.clone();
+    without["spec"]["selector"] = json!({"matchLabels": {"a": "b"}});
+    let path = format!("{deployments}/d");
+    let put = api.answer(person(), "PUT", &path, "application/json", without.to_string()).await;
+    assert_eq!((put.code, &put.body), (200, &made), "the selector is as it was");
+    let fewer = json!({"spec": {"template": {"spec": {"hostNetwork": null}}}}).to_string();
+    assert_eq!(api.patch_answer(&path, "merge-patch+json", fewer).await.body, made, "no new generation");
+
+    let mut posted = pod("p");
+    posted["spec"]["hostNetwork"] = false.into();
+    posted["spec"]["hostname"] = "".into();
+    let mut typed = api.post_answer(PODS, posted).await.body;
+    assert!(typed["spec"].get("hostname").is_none(), "{typed}");
+    typed["metadata"]["labels"] = json!({"a": "b"});
+    let put = api.answer(person(), "PUT", &format!("{PODS}/p"), "application/json", typed.to_string()).await;
+    assert_eq!(put.code, 200, "{}", put.body);
+
+    let path = format!("{deployments}/applied?fieldManager=me");
+    let first = api.patch_answer(&path, "apply-patch+yaml", deployment("applied").to_string()).await.body;
+    assert!(first["spec"].get("paused").is_none(), "{first}");
+    let owned = &first["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"];
+    assert_eq!(owned["f:paused"], json!({}), "{owned}");
+    let again = api.patch_answer(&path, "apply-patch+yaml", deployment("applied").to_string()).await.body;
+    assert_eq!(again, first, "applying the same again changes nothing");
+}

@@ -259,6 +259,7 @@ impl Edit<'_> {
     fn settle(&self, new: &mut Value) {
         let Edit { ctx, kind, part, .. } = *self;
         let old = &self.old.value;
+        kind.drop_zeros(new);
         match part {
             Part::Main => {
                 kind.fill(new);

@@ -9,7 +9,7 @@ use crate::quantity::Quantity;
 use crate::table::{Printer, age, name, or};
 use crate::validate::{names, one_of, selector};
 use crate::value::{self, at, default, empty, put, text};
-use crate::volumes::{CLAIM_PROTECTION, class_named_by};
+use crate::volumes::{CLAIM_PROTECTION, OLD_CLASS, class_named_by};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use serde_json::{Value, json};
 
@@ -91,11 +91,29 @@ fn data_source(source: &Value, path: &str, errors: &mut Errors) {
     }
 }
 
+/// The annotation that named a claim's class before there was a field goes before the field, so it
+/// cannot change. It may go when the field takes its name over
+/// (`validateStorageClassUpgradeFromAnnotation` upstream).
+fn old_class_stays(new: &Value, old: &Value, errors: &mut Errors) {
+    let (before, after) = (meta::annotation(old, OLD_CLASS), meta::annotation(new, OLD_CLASS));
+    let field = at(new, "spec.storageClassName").as_str();
+    let is_upgrade = before.is_some()
+        && at(old, "spec.storageClassName").is_null()
+        && field == before
+        && (after.is_none() || after == before);
+    if !is_upgrade && before.unwrap_or("") != after.unwrap_or("") {
+        let field = format!("metadata.annotations.{OLD_CLASS}");
+        errors.invalid_text(field, after.unwrap_or(""), "field is immutable");
+    }
+}
+
 /// In a bound claim the size and the volume attributes class may change. In an unbound claim no
 /// request may change: quotas have counted it, and a volume may be in creation.
 fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     const SIZE: &str = "spec.resources.requests";
     let bound = text(new, "status.phase") == "Bound";
+    old_class_stays(new, old, errors);
+    let class_before = meta::annotation(old, OLD_CLASS);
     let frozen = |o: &Value| {
         let mut spec = at(o, "spec").clone();
         if bound {
@@ -106,7 +124,9 @@ fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
             if text(old, "spec.volumeName").is_empty() {
                 map.shift_remove("volumeName");
             }
-            if at(old, "spec.storageClassName").is_null() {
+            if at(old, "spec.storageClassName").is_null()
+                && class_before.is_none_or(|class| class == text(new, "spec.storageClassName"))
+            {
                 map.shift_remove("storageClassName");
             }
         }
@@ -235,6 +255,38 @@ mod tests {
         let pending = claim("Pending", "1Gi", "0");
         assert_eq!(told(pending.clone(), named(pending.clone())), [""; 0]);
         assert_eq!(told(named(pending.clone()), pending), ["spec"]);
+    }
+
+    #[test]
+    fn the_annotation_of_a_claims_class_stays() {
+        let claim = |annotation: Option<&str>, field: Option<&str>| {
+            let mut claim =
+                json!({"metadata": {"annotations": {}}, "spec": {"accessModes": ["ReadWriteOnce"]}});
+            if let Some(class) = annotation {
+                claim["metadata"]["annotations"][OLD_CLASS] = class.into();
+            }
+            if let Some(class) = field {
+                put(&mut claim, "spec.storageClassName", class);
+            }
+            claim
+        };
+        let annotation = format!("metadata.annotations.{OLD_CLASS}");
+        let (immutable, nothing): (Vec<&str>, Vec<&str>) = (vec![&annotation], vec![]);
+        for (before, after, want) in [
+            ((None, Some("slow")), (Some("fast"), Some("slow")), &immutable),
+            ((Some("slow"), None), (Some("fast"), None), &immutable),
+            ((Some("slow"), None), (None, None), &immutable),
+            ((Some("slow"), None), (Some("slow"), Some("fast")), &vec!["spec"]),
+            ((Some("slow"), None), (None, Some("slow")), &nothing),
+            ((Some("slow"), None), (Some("slow"), Some("slow")), &nothing),
+            ((Some("slow"), None), (Some("slow"), None), &nothing),
+            ((None, None), (None, Some("fast")), &nothing),
+        ] {
+            let mut errors = Errors::default();
+            validate_update(&claim(after.0, after.1), &claim(before.0, before.1), &mut errors);
+            let fields: Vec<&str> = errors.iter().map(|e| e.field.as_str()).collect();
+            assert_eq!(fields, *want, "{before:?} -> {after:?}");
+        }
     }
 
     #[test]

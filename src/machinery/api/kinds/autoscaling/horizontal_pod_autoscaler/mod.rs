@@ -34,6 +34,8 @@ fn common(kind: Kind) -> Kind {
         defaults,
         prepare,
         validate: validate::validate,
+        validate_create: validate::validate_create,
+        validate_update: validate::validate_update,
         validate_status_update,
         printer: Some(&printer::PRINTER),
         ..kind

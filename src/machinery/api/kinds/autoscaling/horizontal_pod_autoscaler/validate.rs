@@ -36,6 +36,56 @@ pub(super) fn validate(object: &Value, errors: &mut Errors) {
     behavior(object, errors);
 }
 
+/// Rules for a new autoscaler alone.
+pub(super) fn validate_create(object: &Value, errors: &mut Errors) {
+    api_versions(object, &Value::Null, errors);
+}
+
+/// Rules for an update, beside those for every autoscaler.
+pub(super) fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
+    api_versions(new, old, errors);
+}
+
+/// Checks that the versions of what an autoscaler refers to can be read, and that the one of its
+/// target names a group, as only a ReplicationController has none. What was wrong before may stay
+/// (`validationOptionsForHorizontalPodAutoscaler` upstream).
+fn api_versions(new: &Value, old: &Value, errors: &mut Errors) {
+    const TARGET: &str = "spec.scaleTargetRef";
+    let (target, before) = (at(new, TARGET), at(old, TARGET));
+    let same = |field: &str| text(target, field) == text(before, field);
+    let version = text(target, "apiVersion");
+    if old.is_null() || !same("apiVersion") || !same("kind") {
+        let why = match (group(version), text(target, "kind")) {
+            (None, _) => format!("unexpected GroupVersion string: {version}"),
+            (Some(""), kind) if kind != "ReplicationController" => "apiVersion must specify API group".into(),
+            _ => String::new(),
+        };
+        if !why.is_empty() {
+            errors.invalid_text(format!("{TARGET}.apiVersion"), version, &why);
+        }
+    }
+    let described = |metric: &Value| text(metric, "object.describedObject.apiVersion").to_string();
+    if list(old, "spec.metrics").iter().any(|metric| group(&described(metric)).is_none()) {
+        return;
+    }
+    for (i, metric) in list(new, "spec.metrics").iter().enumerate() {
+        let version = described(metric);
+        if group(&version).is_none() {
+            let field = format!("spec.metrics[{i}].object.describedObject.apiVersion");
+            errors.invalid_text(field, &version, &format!("unexpected GroupVersion string: {version}"));
+        }
+    }
+}
+
+/// The group that an apiVersion names: `apps` of `apps/v1`, empty of `v1`. `None` if it cannot be
+/// read (`schema.ParseGroupVersion` upstream).
+fn group(version: &str) -> Option<&str> {
+    match version.split_once('/') {
+        None => Some(""),
+        Some((group, rest)) => (!rest.contains('/')).then_some(group),
+    }
+}
+
 fn metrics(object: &Value, errors: &mut Errors) {
     for (i, metric) in list(object, "spec.metrics").iter().enumerate() {
         let kind = text(metric, "type");
@@ -255,6 +305,38 @@ mod tests {
         ] {
             assert_eq!(metric(metric_of), [want]);
         }
+    }
+
+    #[test]
+    fn the_target_has_a_version_that_names_a_group() {
+        let hpa = |kind: &str, version: &str, described: &str| {
+            json!({"spec": {"scaleTargetRef": {"kind": kind, "name": "web", "apiVersion": version},
+                "metrics": [{"type": "Object", "object": {"describedObject": {"apiVersion": described}}}]}})
+        };
+        let target = "spec.scaleTargetRef.apiVersion: Invalid value:";
+        let no_group =
+            |version: &str| vec![format!("{target} {version:?}: apiVersion must specify API group")];
+        for (new, want) in [
+            (hpa("Deployment", "apps/v1", ""), vec![]),
+            (hpa("Deployment", "apps/v1", "v1"), vec![]),
+            (hpa("Deployment", "", ""), no_group("")),
+            (hpa("Deployment", "v1", ""), no_group("v1")),
+            (hpa("ReplicationController", "v1", ""), vec![]),
+            (
+                hpa("Deployment", "a/b/c", "d/e/f"),
+                vec![
+                    format!("{target} \"a/b/c\": unexpected GroupVersion string: a/b/c"),
+                    "spec.metrics[0].object.describedObject.apiVersion: Invalid value: \"d/e/f\": unexpected GroupVersion string: d/e/f".into(),
+                ],
+            ),
+        ] {
+            assert_eq!(problems(validate_create, new.clone()), want, "{new}");
+            assert_eq!(problems(|new, errors| validate_update(new, new, errors), new.clone()), [""; 0]);
+        }
+        let (old, new) = (hpa("Deployment", "", ""), hpa("StatefulSet", "", ""));
+        let mut errors = Errors::default();
+        validate_update(&new, &old, &mut errors);
+        assert_eq!(errors.iter().map(ToString::to_string).collect::<Vec<_>>(), no_group(""));
     }
 
     #[test]

@@ -3,12 +3,13 @@
 
 mod gates;
 mod printer;
+mod status;
 mod validate;
 
 pub use printer::{Summary, summary};
 pub use validate::ephemeral_update;
 
-use crate::kinds::{CREATE, Kind, STATUS_VERBS, Sub, of, status, sub};
+use crate::kinds::{self, CREATE, Kind, STATUS_VERBS, Sub, of, sub};
 use crate::pod_spec::defaults::spec;
 use crate::requests::{self, qos_class_of_value};
 use crate::value::{self, at, default, default_zero, list, list_mut, put, text};
@@ -24,7 +25,7 @@ pub(super) fn kind() -> Kind {
         sub("exec", "PodExecOptions", &["create", "get"]),
         sub("log", "Pod", &["get"]),
         sub("portforward", "PodPortForwardOptions", &["create", "get"]),
-        status("Pod"),
+        kinds::status("Pod"),
     ];
     Kind {
         short_names: &["po"],
@@ -36,12 +37,12 @@ pub(super) fn kind() -> Kind {
         defaults,
         prepare,
         prepare_update,
-        prepare_status_update,
+        prepare_status_update: status::prepare_status_update,
         resets: &[("status", "metadata.ownerReferences")],
         validate: validate::validate,
         validate_create: validate::validate_create,
         validate_update: validate::validate_update,
-        validate_status_update: validate::annotations_update,
+        validate_status_update: status::validate_status_update,
         fields: &[
             ("spec.nodeName", "spec.nodeName"),
             ("spec.restartPolicy", "spec.restartPolicy"),
@@ -112,17 +113,6 @@ fn prepare(pod: &mut Value) {
         }]);
     }
     put(pod, "status", status);
-}
-
-/// Keeps two fields that a kubelet may leave out of a status: the quality of service, which never
-/// changes, and the generation that the status is about.
-fn prepare_status_update(new: &mut Value, old: &Value, _: &str) {
-    if text(new, "status.qosClass").is_empty() {
-        value::copy(old, new, "status.qosClass");
-    }
-    if at(new, "status.observedGeneration").as_i64().unwrap_or(0) == 0 {
-        value::copy(old, new, "status.observedGeneration");
-    }
 }
 
 /// An update keeps the quality-of-service class, and the tolerations that admission added: a client

@@ -183,6 +183,10 @@ fn drop_what_its_type_has_not(new: &mut Value, old: &Value) {
             value::remove(new, &path);
         }
     }
+    // Every node serves the addresses that stand here.
+    if kind(new) != "LoadBalancer" && !at(new, "status").is_null() {
+        put(new, "status.loadBalancer", json!({}));
+    }
 }
 
 static PRINTER: Printer = Printer {
@@ -251,6 +255,22 @@ mod tests {
         prepare_update(&mut new, &old);
         let spec = json!({"type": "ClusterIP", "clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"], "ports": [{"port": 80, "protocol": "TCP"}]});
         assert_eq!(new["spec"], spec);
+    }
+
+    #[test]
+    fn a_service_without_load_balancer_has_none_of_its_addresses() {
+        let with = |kind: &str| {
+            let status = json!({"loadBalancer": {"ingress": [{"ip": "9.9.9.9"}]}, "conditions": []});
+            json!({"spec": {"type": kind, "ports": []}, "status": status})
+        };
+        for (kind, kept) in
+            [("LoadBalancer", true), ("ClusterIP", false), ("NodePort", false), ("ExternalName", false)]
+        {
+            let mut new = with(kind);
+            prepare_update(&mut new, &with("LoadBalancer"));
+            let want = if kept { at(&with(kind), "status.loadBalancer").clone() } else { json!({}) };
+            assert_eq!(new["status"], json!({"loadBalancer": want, "conditions": []}), "{kind}");
+        }
     }
 
     #[test]

@@ -1,0 +1,141 @@
+//! The rules for a pod's status, which kubelets and controllers write through `/status`.
+
+use super::validate::annotations_update;
+use crate::errors::Errors;
+use crate::validate::names::{dns_subdomain, qualified_name};
+use crate::value::{self, at, list, put, text};
+use serde_json::{Value, json};
+use std::net::IpAddr;
+
+/// Keeps two fields that a kubelet may leave out of a status: the quality of service, which never
+/// changes, and the generation that the status is about.
+pub(super) fn prepare_status_update(new: &mut Value, old: &Value, _: &str) {
+    if text(new, "status.qosClass").is_empty() {
+        value::copy(old, new, "status.qosClass");
+    }
+    if at(new, "status.observedGeneration").as_i64().unwrap_or(0) == 0 {
+        value::copy(old, new, "status.observedGeneration");
+    }
+    pair_addresses(new);
+}
+
+/// Fills in the list of addresses if the writer knows the single address alone, and the other way
+/// round. Where they differ, the single one counts (`Convert_v1_PodStatus_To_core_PodStatus`
+/// upstream).
+fn pair_addresses(pod: &mut Value) {
+    let one = text(pod, "status.podIP").to_string();
+    let first = list(pod, "status.podIPs").first().map_or("", |first| text(first, "ip")).to_string();
+    if one.is_empty() && !first.is_empty() {
+        put(pod, "status.podIP", first);
+    } else if one != first {
+        put(pod, "status.podIPs", json!([{"ip": one}]));
+    }
+}
+
+/// Part of `ValidatePodStatusUpdate` upstream: what other components go by.
+pub(super) fn validate_status_update(new: &Value, old: &Value, errors: &mut Errors) {
+    annotations_update(new, old, errors);
+    for (i, condition) in list(new, "status.conditions").iter().enumerate() {
+        let kind = text(condition, "type");
+        if !["PodScheduled", "Ready", "Initialized"].contains(&kind) {
+            let field = format!("status.conditions[{i}].Type");
+            qualified_name(kind).iter().for_each(|why| errors.invalid_text(&field, kind, why));
+        }
+    }
+    nominated_node(new, old, errors);
+    let class = text(new, "status.qosClass");
+    if class != text(old, "status.qosClass") {
+        errors.invalid_text("status.qosClass", class, "field is immutable");
+    }
+    addresses(new, old, errors);
+}
+
+/// The node for which a pod without a node waits.
+fn nominated_node(new: &Value, old: &Value, errors: &mut Errors) {
+    const FIELD: &str = "status.nominatedNodeName";
+    let name = text(new, FIELD);
+    if name.is_empty() || name == text(old, FIELD) {
+        return;
+    }
+    dns_subdomain(name).iter().for_each(|why| errors.invalid_text(FIELD, name, why));
+    if !text(old, "spec.nodeName").is_empty() {
+        errors.forbidden(FIELD, "may not be set on pods that are already bound to a node");
+    }
+}
+
+/// At most one address of each family. One that was wrong before may stay.
+fn addresses(new: &Value, old: &Value, errors: &mut Errors) {
+    let ips = |pod: &Value| {
+        list(pod, "status.podIPs").iter().map(|one| text(one, "ip").to_string()).collect::<Vec<_>>()
+    };
+    let (all, before) = (ips(new), ips(old));
+    for (i, ip) in all.iter().enumerate().filter(|(_, ip)| !before.contains(ip)) {
+        if ip.parse::<IpAddr>().is_err() {
+            let why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+            errors.invalid_text(format!("status.podIPs[{i}]"), ip, why);
+        }
+    }
+    let fours = all.iter().filter(|ip| !ip.contains(':')).count();
+    if all.len() > 1 && (fours > 1 || all.len() - fours > 1) {
+        let why = "may specify no more than one IP for each IP family";
+        errors.invalid("status.podIPs", at(new, "status.podIPs"), why);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(status: Value, old: &Value) -> Vec<String> {
+        let mut new = old.clone();
+        crate::patch::merge(&mut new, &json!({ "status": status }));
+        prepare_status_update(&mut new, old, "status");
+        let mut errors = Errors::default();
+        validate_status_update(&new, old, &mut errors);
+        errors.iter().map(|e| format!("{}: {}", e.field, e.body.split(':').next().unwrap_or(""))).collect()
+    }
+
+    #[test]
+    fn a_status_says_only_what_others_can_go_by() {
+        let old = json!({"spec": {"nodeName": "n"}, "status": {"qosClass": "BestEffort", "nominatedNodeName": "m"}});
+        let waiting = json!({"spec": {}, "status": {"qosClass": "BestEffort"}});
+        for (status, old, want) in [
+            (json!({"phase": "Running", "podIP": "10.0.0.1"}), &old, ""),
+            (json!({"podIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}]}), &old, ""),
+            (json!({"conditions": [{"type": "Ready"}, {"type": "example.com/gate"}]}), &old, ""),
+            (json!({"nominatedNodeName": "m"}), &old, ""),
+            (json!({"nominatedNodeName": "m"}), &waiting, ""),
+            (json!({"qosClass": "Guaranteed"}), &old, "status.qosClass: Invalid value"),
+            (json!({"podIP": "banana"}), &old, "status.podIPs[0]: Invalid value"),
+            (
+                json!({"podIPs": [{"ip": "10.0.0.1"}, {"ip": "10.0.0.2"}]}),
+                &old,
+                "status.podIPs: Invalid value",
+            ),
+            (json!({"conditions": [{"type": "a b"}]}), &old, "status.conditions[0].Type: Invalid value"),
+            (json!({"nominatedNodeName": "A"}), &waiting, "status.nominatedNodeName: Invalid value"),
+            (json!({"nominatedNodeName": "o"}), &old, "status.nominatedNodeName: Forbidden"),
+        ] {
+            let found = told(status.clone(), old);
+            assert_eq!(found, want.split_terminator('\n').collect::<Vec<_>>(), "{status}");
+        }
+    }
+
+    #[test]
+    fn one_address_and_the_list_go_together() {
+        for (status, one, list) in [
+            (json!({"podIP": "10.0.0.1"}), json!("10.0.0.1"), json!([{"ip": "10.0.0.1"}])),
+            (json!({"podIPs": [{"ip": "10.0.0.1"}]}), json!("10.0.0.1"), json!([{"ip": "10.0.0.1"}])),
+            (
+                json!({"podIP": "10.0.0.2", "podIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}]}),
+                json!("10.0.0.2"),
+                json!([{"ip": "10.0.0.2"}]),
+            ),
+            (json!({}), Value::Null, Value::Null),
+        ] {
+            let mut pod = json!({ "status": status });
+            pair_addresses(&mut pod);
+            assert_eq!((at(&pod, "status.podIP"), at(&pod, "status.podIPs")), (&one, &list), "{status}");
+        }
+    }
+}
