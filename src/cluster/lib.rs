@@ -52,6 +52,7 @@ mod node_objects;
 mod peers;
 mod ready;
 mod refusal;
+mod sandboxes;
 pub mod spec;
 mod target;
 pub mod undo;

@@ -4,6 +4,7 @@
 use super::components;
 use super::logs;
 use super::manifests;
+use super::sandboxes::Sandboxes;
 use super::spec::NodeSpec;
 use super::world::World;
 use async_trait::async_trait;
@@ -67,9 +68,9 @@ pub struct NodeCri {
     inner: Arc<NodeRuntime>,
     network: Arc<dyn NodeNetwork>,
     components: Mutex<BTreeMap<String, Component>>,
-    sandboxes: Mutex<BTreeMap<String, (Sandbox, SandboxConfig)>>,
+    sandboxes: Sandboxes,
     events: broadcast::Sender<Event>,
-    /// Watches for the ends of components, and relays the inner runtime's events.
+    /// Watches for the ends of components, relays the inner runtime's events, and makes sandboxes.
     crew: Crew,
 }
 
@@ -90,7 +91,7 @@ impl NodeCri {
             world: Arc::downgrade(world),
             network,
             components: Mutex::default(),
-            sandboxes: Mutex::default(),
+            sandboxes: Sandboxes::default(),
             events: broadcast::Sender::new(EVENTS),
             inner,
         });
@@ -109,10 +110,6 @@ impl NodeCri {
 
     fn components(&self) -> MutexGuard<'_, BTreeMap<String, Component>> {
         self.components.lock()
-    }
-
-    fn sandboxes(&self) -> MutexGuard<'_, BTreeMap<String, (Sandbox, SandboxConfig)>> {
-        self.sandboxes.lock()
     }
 
     /// Ends a component without asking it. `false`: it does not run here.
@@ -295,9 +292,7 @@ impl Runtime for NodeCri {
     }
 
     async fn run_pod_sandbox(&self, config: SandboxConfig) -> Result<Sandbox> {
-        let sandbox = self.inner.run_pod_sandbox(config.clone()).await?;
-        self.sandboxes().insert(sandbox.id.clone(), (sandbox.clone(), config));
-        Ok(sandbox)
+        self.sandboxes.make(self.inner.clone(), config, &self.crew, &self.events).await
     }
 
     async fn stop_pod_sandbox(&self, id: &str) -> Result<()> {
@@ -318,7 +313,7 @@ impl Runtime for NodeCri {
         for component in remove_components(&self.components, |c| c.sandbox_id == id).await {
             self.tell(&component.pod, &component.id, EventKind::Deleted);
         }
-        self.sandboxes().remove(id);
+        self.sandboxes.remove(id);
         self.inner.remove_pod_sandbox(id).await
     }
 
@@ -334,7 +329,7 @@ impl Runtime for NodeCri {
         if component_of(&config.image).is_none() {
             return self.inner.create_container(sandbox_id, config).await;
         }
-        let Some((sandbox, its)) = self.sandboxes().get(sandbox_id).cloned() else {
+        let Some((sandbox, its)) = self.sandboxes.get(sandbox_id) else {
             return Err(Error::NotFound(format!("sandbox {sandbox_id}")));
         };
         let world = self.world.upgrade().ok_or_else(|| Error::State("the cluster is stopping".into()))?;
@@ -369,7 +364,7 @@ impl Runtime for NodeCri {
             .get(id)
             .map(|c| (c.sandbox_id.clone(), c.config.image.clone(), c.pod.clone(), c.log.clone()));
         let Some((sandbox_id, image, pod, log)) = found else { return Err(Error::NotFound(id.into())) };
-        let sandbox = self.sandboxes().get(&sandbox_id).map(|(sandbox, _)| sandbox.clone());
+        let sandbox = self.sandboxes.get(&sandbox_id).map(|(sandbox, _)| sandbox);
         let world = self.world.upgrade().ok_or_else(|| Error::State("the cluster is stopping".into()))?;
         if world.faults.is_off(&self.node.name) {
             return Err(Error::State(format!("{} is switched off", self.node.name)));

@@ -1,0 +1,102 @@
+//! The sandboxes that a node's `cri` has made, with what it was asked for: a component's container
+//! needs its pod's log directory and address.
+
+use cri::{Error, Event, EventKind, Result, Runtime, Sandbox, SandboxConfig};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use task::Crew;
+use tokio::sync::{broadcast, oneshot};
+
+/// Sandboxes by id. Clones are the same table.
+#[derive(Clone, Default)]
+pub(super) struct Sandboxes(Arc<Mutex<BTreeMap<String, (Sandbox, SandboxConfig)>>>);
+
+impl Sandboxes {
+    pub(super) fn get(&self, id: &str) -> Option<(Sandbox, SandboxConfig)> {
+        self.0.lock().get(id).cloned()
+    }
+
+    pub(super) fn remove(&self, id: &str) {
+        self.0.lock().remove(id);
+    }
+
+    /// Makes a sandbox in a task of `crew`, and records it also if the caller stops waiting,
+    /// because its kubelet was killed, for instance: the runtime finishes a sandbox in any case,
+    /// and the next kubelet goes on with it. That one is told by an event.
+    ///
+    /// # Errors
+    /// The runtime's, and `State` if the crew has ended.
+    pub(super) async fn make<R: Runtime + ?Sized + 'static>(
+        &self,
+        runtime: Arc<R>,
+        config: SandboxConfig,
+        crew: &Crew,
+        events: &broadcast::Sender<Event>,
+    ) -> Result<Sandbox> {
+        let (table, events) = (self.clone(), events.clone());
+        let (answer, made) = oneshot::channel();
+        let (received, is_received) = oneshot::channel::<()>();
+        crew.spawn(async move {
+            let made = runtime.run_pod_sandbox(config.clone()).await;
+            let sandbox = made.as_ref().ok().cloned();
+            if let Some(sandbox) = &sandbox {
+                table.0.lock().insert(sandbox.id.clone(), (sandbox.clone(), config));
+            }
+            let _ = answer.send(made); // the next question tells whether anyone has received it
+            if let Some(sandbox) = sandbox
+                && is_received.await.is_err()
+            {
+                let kind = EventKind::Created;
+                let _ = events.send(Event { pod: sandbox.pod, container_id: sandbox.id, kind }); // no kubelet listens yet
+            }
+        });
+        let made = made.await.unwrap_or_else(|_| Err(Error::State("the cluster is stopping".into())));
+        let _ = received.send(()); // the task may have ended
+        made
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cri::fake::FakeRuntime;
+    use rng::Rng;
+    use std::future::Future;
+    use std::net::Ipv4Addr;
+    use std::task::{Context, Waker};
+
+    fn runtime() -> Arc<FakeRuntime> {
+        let rng = Rng::seeded(1);
+        Arc::new(FakeRuntime::new(Ipv4Addr::new(10, 0, 0, 2), Ipv4Addr::new(10, 244, 0, 0), rng))
+    }
+
+    #[tokio::test]
+    async fn a_sandbox_is_recorded_also_if_its_kubelet_was_killed_meanwhile() {
+        let (table, crew, runtime) = (Sandboxes::default(), Crew::new("node-runtime"), runtime());
+        let events = broadcast::Sender::new(8);
+        let mut heard = events.subscribe();
+        {
+            let make = table.make(runtime.clone(), SandboxConfig::default(), &crew, &events);
+            let make = std::pin::pin!(make);
+            assert!(make.poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        } // its worker is aborted here
+        let event = heard.recv().await.unwrap();
+        let listed = runtime.list_pod_sandboxes().await.unwrap();
+        assert_eq!((event.kind, &event.container_id), (EventKind::Created, &listed[0].id));
+        assert!(table.get(&listed[0].id).is_some(), "its containers can be made");
+    }
+
+    #[tokio::test]
+    async fn a_sandbox_that_its_kubelet_waited_for_is_no_news() {
+        let (table, crew, runtime) = (Sandboxes::default(), Crew::new("node-runtime"), runtime());
+        let events = broadcast::Sender::new(8);
+        let mut heard = events.subscribe();
+        let made = table.make(runtime, SandboxConfig::default(), &crew, &events).await.unwrap();
+        assert!(table.get(&made.id).is_some());
+        crew.stop().await; // its task has ended
+        assert!(heard.try_recv().is_err());
+        table.remove(&made.id);
+        assert!(table.get(&made.id).is_none());
+    }
+}
