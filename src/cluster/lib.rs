@@ -32,6 +32,7 @@
 //! ## Read next
 //! [`boot`], the whole start on one page.
 
+mod addon_pods;
 mod balancer;
 pub mod boot;
 mod components;

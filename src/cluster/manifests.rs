@@ -1,5 +1,6 @@
 //! The control plane's static pods, and the addons' objects: what kubeadm writes.
 
+use super::addon_pods::AddonPods;
 use super::chain;
 use super::components::API_PORT;
 use super::peers::PEER_PORT;
@@ -265,18 +266,18 @@ fn addons(world: &World) -> Vec<Value> {
     ]
 }
 
-/// Makes what is missing, brings the components' images to this program's version, and notes how
-/// many pods the addons have.
+/// Makes what is missing, brings the components' images to this program's version, and notes which
+/// pods the addons have.
 ///
 /// # Errors
 /// What could not be made: all else was.
 pub(crate) async fn apply(world: &World, client: &Client) -> Result<(), String> {
     let make = |object: Value| async move { apply_one(client, &object).await };
-    let (pods, mut failed) = make_all(addons(world), make).await;
+    let (made, mut failed) = make_all(addons(world), make).await;
     failed.extend(remove_bare_provisioner(client).await.err());
     // An addon that a learner's admission policy refuses is not waited for.
-    if failed.is_empty() || pods > 0 {
-        world.addons.send_replace(Some(pods));
+    if failed.is_empty() || made.pods > 0 {
+        world.addons.send_replace(Some(made));
     }
     if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
 }
@@ -297,37 +298,20 @@ async fn remove_bare_provisioner(client: &Client) -> Result<(), String> {
     Ok(())
 }
 
-/// Makes every object, whatever becomes of the others. Returns how many pods with a component those
+/// Makes every object, whatever becomes of the others. Returns which pods with a component those
 /// have that are there, and what could not be made.
 async fn make_all<F: Future<Output = Result<Value, String>>>(
     objects: Vec<Value>,
     make: impl Fn(Value) -> F,
-) -> (usize, Vec<String>) {
-    let (mut failed, mut pods) = (Vec::new(), 0);
+) -> (AddonPods, Vec<String>) {
+    let (mut failed, mut pods) = (Vec::new(), AddonPods::default());
     for object in objects {
         match make(object).await {
-            Ok(there) => pods += pods_of(&there),
+            Ok(there) => pods.add(&there),
             Err(error) => failed.push(error),
         }
     }
     (pods, failed)
-}
-
-/// How many pods with a component of the cluster an object is or makes; those of a DaemonSet are
-/// counted by the nodes.
-fn pods_of(object: &Value) -> usize {
-    let containers = CONTAINERS.iter().find_map(|path| object.pointer(path)?.as_array());
-    let mut images = containers.into_iter().flatten().filter_map(|c| c["image"].as_str());
-    if !images.any(|image| image.starts_with(super::node::PREFIX)) {
-        return 0;
-    }
-    match object["kind"].as_str() {
-        Some("Pod") => 1,
-        Some("Deployment") => {
-            object["spec"]["replicas"].as_u64().map_or(1, |n| usize::try_from(n).unwrap_or(usize::MAX))
-        }
-        _ => 0,
-    }
 }
 
 /// Returns the object as it is there now.
@@ -364,7 +348,7 @@ async fn apply_one(client: &Client, object: &Value) -> Result<Value, String> {
 }
 
 /// JSON pointers to the containers of a workload and of a pod.
-const CONTAINERS: [&str; 2] = ["/spec/template/spec/containers", "/spec/containers"];
+pub(super) const CONTAINERS: [&str; 2] = ["/spec/template/spec/containers", "/spec/containers"];
 
 /// The patch that brings a component's container to this program's version, if it has another one:
 /// a program runs its own components only. An image of another name, which a learner chose, stays.
@@ -401,26 +385,6 @@ fn missing_rules(wanted: &Value, there: &Value) -> Option<Value> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_pods_of_addons_are_counted_as_a_learner_left_them() {
-        let own = json!([{"name": "coredns", "image": image("coredns")}]);
-        let deployment = |replicas: u64, containers: &Value| {
-            let template = json!({"spec": {"containers": containers}});
-            pods_of(&json!({"kind": "Deployment", "spec": {"replicas": replicas, "template": template}}))
-        };
-        assert_eq!((deployment(0, &own), deployment(2, &own)), (0, 2));
-        assert_eq!(
-            deployment(2, &json!([{"image": "registry.k8s.io/coredns:1"}])),
-            0,
-            "it says nothing of ours"
-        );
-        assert_eq!(pods_of(&json!({"kind": "Pod", "spec": {"containers": own}})), 1);
-        assert_eq!(
-            pods_of(&json!({"kind": "DaemonSet", "spec": {"template": {"spec": {"containers": own}}}})),
-            0
-        );
-    }
-
     /// A probe of a port that does not exist would never succeed: the rollout would end nowhere.
     #[test]
     fn the_name_servers_probes_ask_where_it_answers() {
@@ -454,7 +418,10 @@ mod tests {
         };
         let objects = vec![pod("first"), pod("refused"), pod("last"), pod("refused")];
         let (pods, failed) = make_all(objects, &make).await;
-        assert_eq!((pods, failed.len(), made.into_inner()), (2, 2, vec!["first".into(), "last".to_string()]));
+        assert_eq!(
+            (pods.pods, failed.len(), made.into_inner()),
+            (2, 2, vec!["first".into(), "last".to_string()])
+        );
         assert!(failed[0].contains("refused"), "{failed:?}");
     }
 

@@ -55,7 +55,7 @@ pub(crate) async fn reconcile(world: &World, client: &Client) -> Result<(), Stri
 }
 
 /// True for the names that a cluster of any size gives its nodes.
-fn is_of_ropewalk(name: &str) -> bool {
+pub(super) fn is_of_ropewalk(name: &str) -> bool {
     let largest = Spec { control_planes: CONTROL_PLANES_MAX, workers: WORKERS_MAX, ..Spec::new("any") };
     largest.nodes().iter().any(|node| node.name == name)
 }

@@ -1,8 +1,12 @@
 //! When is a cluster up? When every node is Ready and everything in kube-system runs, in this very
 //! process.
 
+use super::addon_pods::AddonPods;
+use super::node_objects::is_of_ropewalk;
+use super::spec::NodeSpec;
 use super::world::World;
 use client::{Client, Informer, Key};
+use controllers::daemonset::decide::target;
 use cri::{ContainerState, Runtime};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use serde::{Deserialize, Serialize};
@@ -104,12 +108,26 @@ fn is_to_run(pod: &Pod) -> bool {
     !matches!(phase, "Succeeded" | "Failed")
 }
 
+/// What the cluster is to be, and what there is of it.
+struct Seen<'a> {
+    wanted: &'a [NodeSpec],
+    /// Static pods of a control-plane node.
+    each: usize,
+    /// All Nodes, also those that a person or a simulator (kwok) made: they have no kubelet of ours
+    /// and say nothing about the cluster, nor do pods there.
+    nodes: &'a [Arc<Node>],
+    /// Of `kube-system`.
+    pods: &'a [Arc<Pod>],
+    /// Pods with a container that runs now.
+    running: &'a [Key],
+    store: bool,
+    api: bool,
+    /// `None`: not all addons are made yet.
+    addons: Option<AddonPods>,
+    started: bool,
+}
+
 async fn look(world: &World, nodes: &[Arc<Node>], pods: &[Arc<Pod>], api: bool, started: bool) -> Progress {
-    let wanted = world.spec.nodes();
-    let is_ready = |node: &Node| {
-        let conditions = node.status.iter().flat_map(|s| s.conditions.iter().flatten());
-        conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
-    };
     // A status may be left over from an earlier run: what counts is a container that runs now.
     let mut running = Vec::new();
     for node in world.all_nodes() {
@@ -120,51 +138,90 @@ async fn look(world: &World, nodes: &[Arc<Node>], pods: &[Arc<Pod>], api: bool, 
             }
         }
     }
+    judge(&Seen {
+        wanted: &world.spec.nodes(),
+        // Without a store of its own a control plane has three components.
+        each: if world.spec.external_etcd.is_some() { 3 } else { 4 },
+        nodes,
+        pods,
+        running: &running,
+        store: !world.stores.borrow().is_empty(),
+        api,
+        addons: world.addons.borrow().clone(),
+        started,
+    })
+}
+
+fn is_ready(node: &Node) -> bool {
+    let conditions = node.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
+}
+
+/// Pure: how far the start has come.
+///
+/// With one worker and one control plane that is 4 static pods, 2 proxies and the 3 pods of the
+/// addons' Deployments. A Node `kwok-0` beside them, and the proxy's pod there, change nothing.
+fn judge(seen: &Seen) -> Progress {
+    let is_wanted = |name: &str| seen.wanted.iter().any(|node| node.name == name);
+    let name = |node: &Node| node.metadata.name.clone().unwrap_or_default();
+    let nodes: Vec<&Arc<Node>> = seen.nodes.iter().filter(|n| is_wanted(&name(n))).collect();
+    let ready_nodes: Vec<String> = nodes.iter().filter(|n| is_ready(n)).map(|n| name(n)).collect();
+    let nodes_ready = ready_nodes.len();
+
+    let pods: Vec<&Arc<Pod>> = seen.pods.iter().filter(|p| is_own(p)).collect();
+    // What was bound to a worker that is gone is made anew on another one, so it is waited for.
+    let (bound_elsewhere, here): (Vec<&Arc<Pod>>, Vec<&Arc<Pod>>) = pods
+        .into_iter()
+        .partition(|p| target(p).is_some_and(|node| !is_wanted(&node) && !is_of_ropewalk(&node)));
     let pod_ready = |pod: &Pod| {
         let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
         conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
-            && running.contains(&Key::of(pod))
+            && seen.running.contains(&Key::of(pod))
     };
-    let control_planes = wanted.iter().filter(|n| n.control_plane).count();
-    // Four components on each control plane (without a store of its own, three), a proxy on every
-    // node, two name servers, the provisioner.
-    let each = if world.spec.external_etcd.is_some() { 3 } else { 4 };
-    let expected = control_planes * each + wanted.len() + 3;
-    let ready_nodes: Vec<String> =
-        nodes.iter().filter(|n| is_ready(n)).filter_map(|n| n.metadata.name.clone()).collect();
-    let nodes_ready = ready_nodes.len();
-    let pods: Vec<&Arc<Pod>> = pods.iter().filter(|p| is_own(p)).collect();
-    let to_run = pods.iter().filter(|p| is_to_run(p)).count();
-    let pods_running = pods.iter().filter(|p| is_to_run(p) && pod_ready(p)).count();
-    let listed = pods.len();
-    let mirrors =
-        pods.iter().filter(|p| p.metadata.annotations.iter().flatten().any(|(key, _)| key == MIRROR)).count();
-    let store = !world.stores.borrow().is_empty();
-    let made = *world.addons.borrow();
-    let addons = if started { 0 } else { made.unwrap_or(usize::MAX) };
+    let to_run = here.iter().filter(|p| is_to_run(p)).count();
+    let pods_running = here.iter().filter(|p| is_to_run(p) && pod_ready(p)).count();
+    let is_mirror = |p: &Pod| p.metadata.annotations.iter().flatten().any(|(key, _)| key == MIRROR);
+    let mirrors = here.iter().filter(|p| is_mirror(p)).count();
+    // A Deployment's pod on a foreign Node was made; a proxy there is one too many.
+    let made_elsewhere = bound_elsewhere.iter().filter(|p| !is_daemon(p)).count();
+    let made = here.len() - mirrors + made_elsewhere;
+
+    let static_pods = seen.wanted.iter().filter(|n| n.control_plane).count() * seen.each;
+    let of_addons = seen.addons.as_ref().map(|addons| addons.on(&nodes));
+    // While the addons are not made: a proxy on every node, two name servers, the provisioner.
+    let usual = seen.wanted.len() + 3;
+    let expected = of_addons.filter(|_| nodes.len() == seen.wanted.len()).unwrap_or(usual);
+    let to_be_made = if seen.started { 0 } else { of_addons.unwrap_or(usize::MAX) };
     Progress {
-        store,
-        api: api && store,
+        store: seen.store,
+        api: seen.api && seen.store,
         nodes_ready,
         ready_nodes,
-        nodes: wanted.len(),
+        nodes: seen.wanted.len(),
         pods_running,
-        pods: expected,
+        pods: static_pods.saturating_add(expected),
         // When all addons are made, their pods are still on the way. Later a learner may have
         // removed one: then what is there must run. The components' pods are always shown, though
         // late ones by kubelets that could not ask yet.
-        ready: api
-            && nodes_ready >= wanted.len()
+        ready: seen.api
+            && nodes_ready >= seen.wanted.len()
             && pods_running >= to_run
-            && mirrors >= control_planes * each
-            && listed - mirrors.min(listed) >= wanted.len().saturating_add(addons),
+            && mirrors >= static_pods
+            && made >= to_be_made,
         started: false,
     }
+}
+
+/// True for a pod of a DaemonSet.
+fn is_daemon(pod: &Pod) -> bool {
+    pod.metadata.owner_references.iter().flatten().any(|owner| owner.kind == "DaemonSet")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Spec;
+    use serde_json::json;
 
     #[test]
     fn a_node_that_is_switched_off_does_not_make_a_cluster_start_anew() {
@@ -194,5 +251,125 @@ mod tests {
         let mut leaving = serde_json::to_value(pod(&own, "Running")).unwrap();
         leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
         assert!(!is_own(&serde_json::from_value(leaving).unwrap()));
+    }
+    /// A cluster of one control plane and one worker whose components all run, with what is added.
+    struct Cluster {
+        nodes: Vec<serde_json::Value>,
+        pods: Vec<serde_json::Value>,
+        proxies: serde_json::Value,
+    }
+
+    fn node(name: &str) -> serde_json::Value {
+        json!({"metadata": {"name": name}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}})
+    }
+
+    fn pod(name: &str, owner: &str, node: &str) -> serde_json::Value {
+        let image = format!("{}any:1", crate::node::PREFIX);
+        let owner = json!([{"apiVersion": "v1", "kind": owner, "name": "o", "uid": "u"}]);
+        let mirror = if owner[0]["kind"] == "Node" { json!({ MIRROR: "hash" }) } else { json!({}) };
+        json!({
+            "metadata": {
+                "name": name, "namespace": "kube-system", "annotations": mirror, "ownerReferences": owner,
+            },
+            "spec": {"nodeName": node, "containers": [{"name": "c", "image": image}]},
+            "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
+        })
+    }
+
+    impl Cluster {
+        fn whole() -> Cluster {
+            let [control, worker] = ["ropewalk-control-plane", "ropewalk-worker"];
+            let mut pods: Vec<_> = (0..4).map(|i| pod(&format!("static-{i}"), "Node", control)).collect();
+            pods.extend((0..3).map(|i| pod(&format!("addon-{i}"), "ReplicaSet", control)));
+            pods.extend([control, worker].map(|node| pod(&format!("proxy-{node}"), "DaemonSet", node)));
+            let proxies = json!({"tolerations": [{"operator": "Exists"}]});
+            Cluster { nodes: vec![node(control), node(worker)], pods, proxies }
+        }
+
+        /// What a start says of it; the pods of the cluster's own nodes run.
+        fn judged(&self) -> Progress {
+            let read = |value: &serde_json::Value| serde_json::from_value(value.clone()).unwrap();
+            let nodes: Vec<Arc<Node>> = self.nodes.iter().map(|n| Arc::new(read(n))).collect();
+            let pods: Vec<Arc<Pod>> =
+                self.pods.iter().map(|p| Arc::new(serde_json::from_value(p.clone()).unwrap())).collect();
+            let is_here = |pod: &&Arc<Pod>| target(pod).is_some_and(|node| node.starts_with("ropewalk"));
+            let running: Vec<Key> = pods.iter().filter(is_here).map(|pod| Key::of(&**pod)).collect();
+            let image = json!([{"name": "c", "image": format!("{}any:1", crate::node::PREFIX)}]);
+            let mut template = json!({"spec": self.proxies});
+            template["spec"]["containers"] = image.clone();
+            let mut addons = AddonPods::default();
+            addons.add(&json!({"kind": "DaemonSet", "spec": {"template": template}}));
+            let deployment = json!({"replicas": 3, "template": {"spec": {"containers": image}}});
+            addons.add(&json!({"kind": "Deployment", "spec": deployment}));
+            let spec = Spec { control_planes: 1, workers: 1, ..Spec::new("t") };
+            judge(&Seen {
+                wanted: &spec.nodes(),
+                each: 4,
+                nodes: &nodes,
+                pods: &pods,
+                running: &running,
+                store: true,
+                api: true,
+                addons: Some(addons),
+                started: false,
+            })
+        }
+    }
+
+    #[test]
+    fn a_start_is_complete_once_all_runs() {
+        let whole = Cluster::whole().judged();
+        assert!(whole.ready, "{whole:?}");
+        assert_eq!((whole.nodes_ready, whole.pods_running, whole.pods), (2, 9, 9));
+        for missing in 0..9 {
+            let mut cluster = Cluster::whole();
+            cluster.pods.remove(missing);
+            assert!(!cluster.judged().ready, "{missing} is missing");
+        }
+    }
+
+    #[test]
+    fn a_node_that_a_person_made_does_not_keep_a_start_from_being_complete() {
+        let mut cluster = Cluster::whole();
+        cluster.nodes.push(node("kwok-0"));
+        let mut waiting = pod("proxy-kwok", "DaemonSet", "kwok-0");
+        waiting["status"] = json!({"phase": "Pending"});
+        cluster.pods.push(waiting.clone());
+        let judged = cluster.judged();
+        assert!(judged.ready && judged.nodes_ready == 2, "{judged:?}");
+        assert_eq!((judged.pods_running, judged.pods), (9, 9));
+        // Before the scheduler has bound it, its affinity names the node.
+        waiting["spec"]["nodeName"] = json!("");
+        let term = json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["kwok-0"]}]});
+        let required = json!({"nodeSelectorTerms": [term]});
+        waiting["spec"]["affinity"] =
+            json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}});
+        *cluster.pods.last_mut().unwrap() = waiting;
+        assert!(cluster.judged().ready);
+        // It stands for none of the cluster's own proxies, nor its Node for one of the nodes.
+        cluster.pods.remove(8);
+        assert!(!cluster.judged().ready);
+        let mut cluster = Cluster::whole();
+        cluster.nodes[1] = node("kwok-0");
+        assert!(!cluster.judged().ready);
+        // A name server that was scheduled there was made.
+        let mut cluster = Cluster::whole();
+        cluster.pods[4]["spec"]["nodeName"] = json!("kwok-0");
+        assert!(cluster.judged().ready);
+        // One on a worker of an earlier start is going to be made anew.
+        cluster.pods[4]["spec"]["nodeName"] = json!("ropewalk-worker2");
+        cluster.pods[4]["status"] = json!({"phase": "Running"});
+        assert!(!cluster.judged().ready);
+    }
+
+    #[test]
+    fn proxies_that_a_learner_has_taken_off_the_nodes_are_not_waited_for() {
+        let mut cluster = Cluster::whole();
+        cluster.proxies["nodeSelector"] = json!({"proxy": "yes"});
+        cluster.pods.truncate(7);
+        let judged = cluster.judged();
+        assert!(judged.ready && judged.pods == 7, "{judged:?}");
+        cluster.nodes[1]["metadata"]["labels"] = json!({"proxy": "yes"});
+        assert!(!cluster.judged().ready, "one is to come");
     }
 }

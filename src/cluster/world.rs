@@ -1,6 +1,7 @@
 //! What all nodes share: certificates, the fabric, the record stream, and which server runs on
 //! which node.
 
+use super::addon_pods::AddonPods;
 use super::components::API_PORT;
 use super::etcd_listeners::EtcdListeners;
 use super::faults::Faults;
@@ -47,8 +48,8 @@ pub struct World {
     pub listeners: EtcdListeners,
     /// The stores that serve, by the node whose API server asks them.
     pub stores: watch::Sender<BTreeMap<String, Arc<dyn Storage>>>,
-    /// How many pods the addons have besides the proxies; `None`: not all addons are made yet.
-    pub addons: watch::Sender<Option<usize>>,
+    /// Which pods the addons have; `None`: not all addons are made yet.
+    pub(crate) addons: watch::Sender<Option<AddonPods>>,
     /// API servers that run, by node.
     pub api_servers: watch::Sender<BTreeMap<String, apiserver::Server>>,
     pub faults: Faults,
