@@ -187,6 +187,9 @@ pub(super) fn permit(info: &Info, own: &str) -> Result<(), Status> {
     if climbs(&info.path) {
         return Err(Status::bad_request(format!("the path {:?} has a segment \".\" or \"..\"", info.path)));
     }
+    if hides(info) {
+        return Err(Status::bad_request(format!("the path {:?} has a \"/\" written as \"%2F\"", info.path)));
+    }
     let looks = matches!(info.verb.as_str(), "get" | "list" | "watch" | "head" | "options");
     if looks && !CONNECTED.contains(&info.subresource.as_str()) {
         return Ok(());
@@ -220,11 +223,27 @@ pub(super) fn permit(info: &Info, own: &str) -> Result<(), Status> {
 /// True for a path with a segment `.` or `..`, however it is written. A proxy before the foreign
 /// server may resolve them, and then the path leads elsewhere than this relay has read.
 fn climbs(path: &str) -> bool {
+    plain(path).split(['/', '\\']).any(|segment| matches!(segment, "." | ".."))
+}
+
+/// True for a path with a slash inside of a segment: an API server decodes a path before it splits
+/// it (`requestinfo.go`), so `pods/p%2Fexec` is a look at a pod here and `exec` there. No name of
+/// an object has a slash; what follows a subresource `proxy` is the proxied server's own path.
+fn hides(info: &Info) -> bool {
+    let segments = info.path.split('/').filter(|segment| !segment.is_empty());
+    // `api/v1` or `apis/GROUP/v1`, `namespaces/NAME`, then `RESOURCE/NAME/proxy`.
+    let before = 2 + usize::from(!info.group.is_empty()) + 2 * usize::from(info.in_namespace) + 3;
+    let judged = if info.subresource == "proxy" { before } else { usize::MAX };
+    segments.take(judged).any(|segment| plain(segment).contains('/'))
+}
+
+/// Decodes what could be read as another path, also if it is encoded twice.
+fn plain(path: &str) -> String {
     let mut plain = path.to_ascii_lowercase();
     for (written, means) in [("%25", "%"), ("%2e", "."), ("%2f", "/"), ("%5c", "\\")] {
         plain = plain.replace(written, means);
     }
-    plain.split(['/', '\\']).any(|segment| matches!(segment, "." | ".."))
+    plain
 }
 
 #[cfg(test)]
@@ -272,6 +291,7 @@ mod tests {
             ("GET", "/api/v1/namespaces/mine/pods/p/exec?command=ls"),
             ("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"),
             ("DELETE", "/apis/rbac.authorization.k8s.io/v1/namespaces/mine/roles/system%3Aa..b"),
+            ("GET", "/api/v1/namespaces/mine/services/web/proxy/a%2Fb"),
         ] {
             assert!(may(method, url), "{method} {url}");
         }
@@ -292,6 +312,13 @@ mod tests {
             ("DELETE", "/api/v1/namespaces/mine/pods/..%2F..%2fother%2Fpods%2Fp"),
             ("DELETE", "/api/v1/namespaces/mine/pods/%252e%252e/x"),
             ("GET", "/api/v1/namespaces/other/pods/p/log/../exec?command=ls"),
+            ("GET", "/api/v1/namespaces/other/pods/p%2Fexec?command=ls"),
+            ("GET", "/api/v1/namespaces/other/pods/p%252fexec?command=ls"),
+            ("GET", "/api/v1/namespaces/other/services/web%2Fproxy/admin/reset"),
+            ("GET", "/api/v1/nodes/n%2Fproxy/logs"),
+            ("GET", "/api/v1/namespaces/mine/services/web%2Fx/proxy/admin"),
+            ("GET", "/api%2Fv1/namespaces/other/pods/p/exec?command=ls"),
+            ("DELETE", "/api/v1/namespaces/mine/%2F"),
         ] {
             assert!(!may(method, url), "{method} {url}");
         }
