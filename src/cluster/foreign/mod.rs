@@ -29,6 +29,7 @@
 //! ## Read next
 //! `lab::reach`, which decides what a lesson needs and so whether it can be played here.
 
+mod knock;
 mod observer;
 mod relay;
 mod rooms;
@@ -40,7 +41,7 @@ use super::ready::Progress;
 use super::undo::Past;
 use super::{Error, Home, Place, Refusal, kubeconfig, launch};
 use api::kinds::Kind;
-use api::value::{at, list, text};
+use api::value::text;
 use client::{Client, Endpoint, direct};
 use futures::future::BoxFuture;
 use http::Method;
@@ -71,7 +72,6 @@ use tokio_util::sync::CancellationToken;
 const LEARNER: &str = "learner";
 /// How long another session on the same cluster may take to end.
 const LOCK_PATIENCE: Duration = Duration::from_millis(500);
-const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 /// What the namespaces' names begin with.
 pub const PREFIX: &str = "ropewalk";
 
@@ -147,7 +147,7 @@ impl Foreign {
         // A `reset` that had the lock has removed what was there before.
         place.make()?;
         launch::link_tools(place)?;
-        let nodes = knock(&upstream).await.map_err(Error::Told)?;
+        let nodes = knock::knock(&upstream).await.map_err(Error::Told)?;
         let rng = Rng::from_os();
         let rooms = Rooms::load(upstream.clone(), place.foreign(), prefix, &rng)?;
         let tap = Tap::new();
@@ -258,26 +258,6 @@ fn fresh_authority(dir: &Path) -> Result<Ca, Error> {
 /// Names of the namespaces in this directory's ledger; none if the ledger cannot be read.
 pub fn kept(place: &Place) -> Vec<String> {
     rooms::remembered(&place.foreign())
-}
-
-/// Checks that the cluster accepts the user. For each node: is it one of the control plane?
-async fn knock(upstream: &Upstream) -> Result<Vec<bool>, String> {
-    let cannot = |why: String| format!("the cluster at {} cannot be used: {why}", upstream.url());
-    let (code, said) = upstream.ask(Method::GET, "/api", None).await.map_err(cannot)?;
-    match code {
-        200 => {}
-        401 | 403 => {
-            return Err(cannot(format!(
-                "it does not know the user of context {:?}: {}",
-                upstream.context,
-                text(&said, "message")
-            )));
-        }
-        code => return Err(cannot(format!("HTTP {code}"))),
-    }
-    let (code, nodes) = upstream.ask(Method::GET, "/api/v1/nodes", None).await.map_err(cannot)?;
-    let control = |node: &Value| !at(node, "metadata.labels")[CONTROL_PLANE].is_null();
-    Ok(if code == 200 { list(&nodes, "items").iter().map(control).collect() } else { vec![] })
 }
 
 impl Inner {

@@ -1,0 +1,115 @@
+//! The first questions to a foreign cluster: does it know the user, and which nodes has it?
+
+use crate::node_objects::CONTROL_PLANE;
+use api::value::{at, list, text};
+use http::Method;
+use kubectl::wire::paths::segment;
+use kubectl::wire::upstream::Upstream;
+use serde_json::Value;
+
+/// Nodes of one question. A Node may have 30 kB, with the images that its machine has.
+const PAGE: usize = 200;
+/// Questions for nodes: twice as many nodes as Kubernetes supports.
+const PAGES_MAX: usize = 50;
+
+/// Checks that the cluster accepts the user. Returns for each node whether it is one of the control
+/// plane; no node if the user may see none.
+///
+/// # Errors
+/// A sentence: the cluster does not answer, or refuses the user.
+pub(super) async fn knock(upstream: &Upstream) -> Result<Vec<bool>, String> {
+    let cannot = |why: String| format!("the cluster at {} cannot be used: {why}", upstream.url());
+    let (code, said) = upstream.ask(Method::GET, "/api", None).await.map_err(cannot)?;
+    match code {
+        200 => Ok(count_nodes(upstream).await),
+        401 | 403 => {
+            let (context, why) = (&upstream.context, text(&said, "message"));
+            Err(cannot(format!("it does not know the user of context {context:?}: {why}")))
+        }
+        code => Err(cannot(format!("HTTP {code}"))),
+    }
+}
+
+/// Asks for all nodes, in pages. They are only counted, so a page that does not come ends the count
+/// and no more.
+async fn count_nodes(upstream: &Upstream) -> Vec<bool> {
+    let control = |node: &Value| !at(node, "metadata.labels")[CONTROL_PLANE].is_null();
+    let (mut nodes, mut path) = (Vec::new(), format!("/api/v1/nodes?limit={PAGE}"));
+    for _ in 0..PAGES_MAX {
+        let Ok((200, page)) = upstream.ask(Method::GET, &path, None).await else { break };
+        nodes.extend(list(&page, "items").iter().map(control));
+        match text(&page, "metadata.continue") {
+            "" => break,
+            next => path = format!("/api/v1/nodes?limit={PAGE}&continue={}", segment(next)),
+        }
+    }
+    nodes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::{TcpListener, TcpStream};
+
+    /// What a server says to a path.
+    type Says = fn(&str) -> String;
+
+    async fn answer(mut stream: TcpStream, says: Says) -> Option<()> {
+        let (read, mut write) = stream.split();
+        let mut lines = BufReader::new(read).lines();
+        let first = lines.next_line().await.ok()??;
+        while !lines.next_line().await.ok()??.is_empty() {}
+        let body = says(first.split(' ').nth(1)?);
+        let length = body.len();
+        let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+        write.write_all((head + &body).as_bytes()).await.ok()
+    }
+
+    async fn known(says: Says) -> Result<Vec<bool>, String> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = format!("http://{}", listener.local_addr().unwrap());
+        let config = json!({"current-context": "c", "users": [{"name": "u", "user": {}}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+            "clusters": [{"name": "c", "cluster": {"server": server}}]});
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("config"), config.to_string()).unwrap();
+        let upstream = Upstream::of(&dir.path().join("config")).unwrap();
+        let serving = async {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                answer(stream, says).await;
+            }
+        };
+        tokio::select! {
+            known = knock(&upstream) => known,
+            () = serving => unreachable!(),
+        }
+    }
+
+    #[tokio::test]
+    async fn nodes_are_counted_in_pages() {
+        let says: Says = |path| {
+            let page = |nodes: Value, next: &str| json!({"items": nodes, "metadata": {"continue": next}});
+            let node = |labels: Value| json!({"metadata": {"name": "n", "labels": labels}});
+            let page = match path {
+                "/api" => json!({}),
+                "/api/v1/nodes?limit=200" => page(json!([node(json!({ CONTROL_PLANE: "" }))]), "a b/="),
+                "/api/v1/nodes?limit=200&continue=a%20b%2F%3D" => page(json!([node(json!({}))]), ""),
+                other => panic!("{other}"),
+            };
+            page.to_string()
+        };
+        assert_eq!(known(says).await, Ok(vec![true, false]));
+    }
+
+    #[tokio::test]
+    async fn a_cluster_whose_nodes_cannot_be_read_can_be_used() {
+        let says: Says = |path| match path {
+            "/api" => "{}".into(),
+            _ => "no JSON".into(),
+        };
+        assert_eq!(known(says).await, Ok(vec![]));
+    }
+}
