@@ -18,12 +18,13 @@ pub enum Side {
 impl Alone {
     /// Errors: `InvalidInput` if there are more threads.
     pub fn check() -> io::Result<Alone> {
-        // A container may not ask unshare(2), so /proc is asked first.
-        let alone = match std::fs::read_dir("/proc/self/task") {
-            Ok(tasks) => tasks.count() == 1,
-            Err(_) => super::process::single_threaded(),
-        };
-        if alone { Ok(Alone(())) } else { Err(io::ErrorKind::InvalidInput.into()) }
+        // A container may not ask unshare(2), so /proc is asked first. That is empty in a container
+        // where the machine allows no fresh one.
+        let tasks = std::fs::read_dir("/proc/self/task").ok().map(Iterator::count);
+        match is_alone(tasks, super::process::unshare_threads) {
+            true => Ok(Alone(())),
+            false => Err(io::ErrorKind::InvalidInput.into()),
+        }
     }
 
     /// Makes a copy of this process, which continues here too.
@@ -37,9 +38,34 @@ impl Alone {
     }
 }
 
+/// Decides by the number of threads, if /proc tells it, or by unshare(2). The kernel's `EINVAL`
+/// alone says that there are threads: `EPERM` and `ENOSYS` are the answer of a filter, in a
+/// container whose program has just begun.
+fn is_alone(tasks: Option<usize>, unshare_threads: impl FnOnce() -> io::Result<()>) -> bool {
+    match tasks {
+        Some(count) => count == 1,
+        None => unshare_threads().err().and_then(|e| e.raw_os_error()) != Some(libc::EINVAL),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_filter_that_forbids_the_question_does_not_say_that_there_are_threads() {
+        let asked = |answer: i32| {
+            is_alone(None, || match answer {
+                0 => Ok(()),
+                code => Err(io::Error::from_raw_os_error(code)),
+            })
+        };
+        assert!(asked(0) && asked(libc::EPERM) && asked(libc::ENOSYS));
+        assert!(!asked(libc::EINVAL));
+        assert!(!is_alone(None, crate::process::unshare_threads), "the test harness has threads");
+        let never = || unreachable!("/proc has told it");
+        assert!(is_alone(Some(1), never) && !is_alone(Some(2), never));
+    }
 
     #[test]
     fn a_process_with_threads_is_not_alone() {

@@ -248,10 +248,18 @@ pub fn silence_stdio() -> io::Result<()> {
     set_stdio([null.as_fd(); 3])
 }
 
-/// Whether this process has exactly one thread.
+/// Whether this process has exactly one thread. False also where a filter forbids the question.
 pub fn single_threaded() -> bool {
+    unshare_threads().is_ok()
+}
+
+/// Asks the kernel to share no thread, which changes nothing.
+///
+/// # Errors
+/// `EINVAL`: there are more threads. Another one: a filter forbids the question.
+pub fn unshare_threads() -> io::Result<()> {
     // SAFETY: as in `spawn_forked`: no pointers, no effect.
-    unsafe { libc::unshare(libc::CLONE_THREAD) == 0 }
+    check(unsafe { libc::unshare(libc::CLONE_THREAD) }.into()).map(drop)
 }
 
 /// This process gets SIGKILL when the thread that made it ends. Cleared by a change of user: call
