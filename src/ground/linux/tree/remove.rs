@@ -32,6 +32,9 @@ const PASSES_MAX: u64 = 1 << 20;
 /// Renames a name of one directory to a name in another one.
 type Rename = fn(&OwnedFd, &OsStr, &OwnedFd, &str) -> nix::Result<()>;
 
+/// Removes an empty directory.
+type Rmdir = fn(&OwnedFd, &OsStr) -> nix::Result<()>;
+
 /// What the removal of one tree has done so far, in however many parts.
 #[derive(Debug)]
 pub struct Removal {
@@ -42,6 +45,8 @@ pub struct Removal {
     above_max: usize,
     /// renameat(2) but in tests.
     rename: Rename,
+    /// unlinkat(2) but in tests.
+    rmdir: Rmdir,
     /// When this part is over.
     until: Option<Instant>,
 }
@@ -49,7 +54,8 @@ pub struct Removal {
 impl Default for Removal {
     fn default() -> Removal {
         let rename: Rename = |from, name, to, new| nix::fcntl::renameat(from, name, to, new);
-        Removal { moved: 0, passes_max: PASSES_MAX, above_max: ABOVE_MAX, rename, until: None }
+        let rmdir: Rmdir = |from, name| nix::unistd::unlinkat(from, name, UnlinkatFlags::RemoveDir);
+        Removal { moved: 0, passes_max: PASSES_MAX, above_max: ABOVE_MAX, rename, rmdir, until: None }
     }
 }
 
@@ -111,7 +117,10 @@ fn empty(top: &OwnedFd, here: &OwnedFd, depth: usize, work: &mut Removal) -> nix
             let emptied =
                 beneath::directory(here, name).and_then(|child| empty(top, &child, depth + 1, work));
             gone_is_well(emptied)?;
-            gone_is_well(nix::unistd::unlinkat(here, name.as_os_str(), UnlinkatFlags::RemoveDir))?;
+            match (work.rmdir)(here, name) {
+                Err(Errno::ENOTEMPTY | Errno::EEXIST) => {} // filled meanwhile: the next pass empties it
+                removed => gone_is_well(removed)?,
+            }
         }
     }
     Err(Errno::EBUSY)
@@ -337,6 +346,24 @@ mod tests {
             Err(Errno::ENOENT)
         };
         let (root, mut work) = (Root::open(dir.path()).unwrap(), Removal { rename, ..Removal::default() });
+        let soon = Instant::now() + Duration::from_secs(600);
+        assert!(root.remove_some(Path::new("top"), &mut work, soon).unwrap());
+        assert!(!dir.path().join("top").exists());
+    }
+
+    /// As if a process that holds the directory had written into it in between.
+    #[test]
+    fn a_directory_that_is_filled_during_a_removal_does_not_end_it() {
+        static FILLED: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("top/a/b")).unwrap();
+        let rmdir: Rmdir = |from, name| {
+            if FILLED.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < 3 {
+                fs::write(path_of(from.as_fd()).join(name).join("late"), "").unwrap();
+            }
+            nix::unistd::unlinkat(from, name, UnlinkatFlags::RemoveDir)
+        };
+        let (root, mut work) = (Root::open(dir.path()).unwrap(), Removal { rmdir, ..Removal::default() });
         let soon = Instant::now() + Duration::from_secs(600);
         assert!(root.remove_some(Path::new("top"), &mut work, soon).unwrap());
         assert!(!dir.path().join("top").exists());
