@@ -185,8 +185,8 @@ impl Root {
     /// mounts are not entered. Nothing there is no error.
     ///
     /// # Errors
-    /// `EINVAL`: the path names the root itself. `EXDEV`: it leads out. `EBUSY`: something is
-    /// mounted in it.
+    /// `EINVAL`: the path names the root itself. `EXDEV`: it leads out, or a directory is mounted
+    /// in it. `EBUSY`: a file is mounted in it.
     pub fn remove_all(&self, untrusted: &Path) -> Result<()> {
         self.remove(untrusted, &mut Removal::default()).during(|| cannot("remove", untrusted))
     }

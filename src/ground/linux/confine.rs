@@ -39,7 +39,7 @@ pub struct Rights<'a> {
     pub uid: u32,
     pub gid: u32,
     pub groups: &'a [u32],
-    /// Names without `CAP_`; an unknown one is an error.
+    /// Names without `CAP_`; one that is not known here is not granted.
     pub capabilities: &'a [String],
     /// `allowPrivilegeEscalation: false`.
     pub no_new_privs: bool,
@@ -52,8 +52,8 @@ pub struct Rights<'a> {
 /// and cannot be had, a sentence each.
 ///
 /// # Errors
-/// An unknown capability; a user or group that does not exist here, or is 4294967295, which means
-/// "no change" to the kernel; the process is not what it should be afterwards.
+/// A user or group that does not exist here, or is 4294967295, which means "no change" to the
+/// kernel; the process is not what it should be afterwards.
 pub fn confine(rights: &Rights) -> Result<Vec<String>> {
     let (wanted, unknown) = capabilities(rights.capabilities);
     let mut warnings: Vec<String> =
