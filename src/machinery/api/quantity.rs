@@ -19,6 +19,7 @@ pub struct Quantity {
 }
 
 const NANO: i128 = 1_000_000_000;
+const NANO_DIGITS: i64 = 9;
 const MAX: i128 = i64::MAX as i128 * NANO;
 const BINARY: [(&str, u32); 6] = [("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40), ("Pi", 50), ("Ei", 60)];
 const DECIMAL: [(&str, i32); 10] =
@@ -37,20 +38,14 @@ impl Quantity {
         if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') || digits.len() > 30 {
             return None;
         }
-        let (multiplier, divisor, format) = scale_of(suffix)?;
         let number: i128 = format!("0{whole}{fraction}").parse().ok()?;
-        let mut divisor = divisor.checked_mul(10i128.checked_pow(fraction.len() as u32)?)?;
-        // Keep the products in range: first what divides evenly, then whole and rest apart.
-        let mut factor = 1i128;
-        for part in [NANO, multiplier] {
-            let common = gcd(part, divisor);
-            divisor /= common;
-            factor = factor.checked_mul(part / common)?;
-        }
-        let rest = (number % divisor).checked_mul(factor).map(|rest| div_up(rest, divisor));
-        let whole = (number / divisor).checked_mul(factor);
-        let sum = whole.zip(rest).and_then(|(whole, rest)| whole.checked_add(rest));
-        Some(Quantity { nano: sign(text) * sum.unwrap_or(MAX).min(MAX), format })
+        let (nano, format) = match scale_of(suffix)? {
+            Scale::Decimal(power, format) => {
+                (decimal(number, i64::from(power) + NANO_DIGITS - fraction.len() as i64), format)
+            }
+            Scale::Binary(bits) => (binary(number, bits, fraction.len() as u32)?, Format::BinarySi),
+        };
+        Some(Quantity { nano: sign(text) * nano, format })
     }
 
     /// So many whole units.
@@ -120,19 +115,52 @@ fn gcd(a: i128, b: i128) -> i128 {
     if b == 0 { a.max(1) } else { gcd(b, a % b) }
 }
 
-fn scale_of(suffix: &str) -> Option<(i128, i128, Format)> {
+/// What a suffix multiplies by.
+enum Scale {
+    /// A power of ten.
+    Decimal(i32, Format),
+    /// A power of two.
+    Binary(u32),
+}
+
+fn scale_of(suffix: &str) -> Option<Scale> {
     if let Some((_, bits)) = BINARY.iter().find(|(s, _)| *s == suffix) {
-        return Some((1i128 << bits, 1, Format::BinarySi));
+        return Some(Scale::Binary(*bits));
     }
-    let (power, format) = match DECIMAL.iter().find(|(s, _)| *s == suffix) {
-        Some((_, power)) => (*power, Format::DecimalSi),
-        None => (suffix.strip_prefix(['e', 'E'])?.parse().ok()?, Format::DecimalExponent),
+    if let Some((_, power)) = DECIMAL.iter().find(|(s, _)| *s == suffix) {
+        return Some(Scale::Decimal(*power, Format::DecimalSi));
+    }
+    let power: i64 = suffix.strip_prefix(['e', 'E'])?.parse().ok()?;
+    Some(Scale::Decimal(power as i32, Format::DecimalExponent)) // upstream cuts it in the same way
+}
+
+/// The number times a power of ten, rounded up, and at most [`MAX`].
+fn decimal(number: i128, power: i64) -> i128 {
+    let factor = u32::try_from(power.unsigned_abs()).ok().and_then(|power| 10i128.checked_pow(power));
+    let product = match (power >= 0, factor) {
+        _ if number == 0 => Some(0),
+        (true, factor) => factor.and_then(|factor| number.checked_mul(factor)),
+        (false, Some(divisor)) => Some(div_up(number, divisor)),
+        (false, None) => Some(1), // the smallest amount: the number has fewer digits
     };
-    match power {
-        0..=27 => Some((10i128.pow(power as u32), 1, format)),
-        -18..0 => Some((1, 10i128.pow(-power as u32), format)),
-        _ => None,
+    product.unwrap_or(MAX).min(MAX)
+}
+
+/// The number, of which the last `decimals` digits are a fraction, times a power of two, in
+/// billionths: rounded up, and at most [`MAX`].
+fn binary(number: i128, bits: u32, decimals: u32) -> Option<i128> {
+    let mut divisor = 10i128.checked_pow(decimals)?;
+    // Keep the products in range: first what divides evenly, then whole and rest apart.
+    let mut factor = 1i128;
+    for part in [NANO, 1 << bits] {
+        let common = gcd(part, divisor);
+        divisor /= common;
+        factor = factor.checked_mul(part / common)?;
     }
+    let rest = (number % divisor).checked_mul(factor).map(|rest| div_up(rest, divisor));
+    let whole = (number / divisor).checked_mul(factor);
+    let sum = whole.zip(rest).and_then(|(whole, rest)| whole.checked_add(rest));
+    Some(sum.unwrap_or(MAX).min(MAX))
 }
 
 impl fmt::Display for Quantity {
@@ -180,6 +208,28 @@ mod tests {
         assert_eq!(Quantity::parse("1.0000000000000000000000000Ei"), Quantity::parse("1Ei"));
         assert_eq!(Quantity::parse("9999999999999999999999999999E").unwrap().nano, MAX);
         assert_eq!(Quantity::parse("0.0000000001").unwrap().nano, 1, "rounded up");
+    }
+
+    #[test]
+    fn exponents_of_any_size_are_read() {
+        for (text, nano) in [
+            ("1e28", MAX),
+            ("-1E99", -MAX),
+            ("1e2147483647", MAX),
+            ("0e99", 0),
+            ("1e-9", 1),
+            ("15e-10", 2),
+            ("1e-19", 1),
+            ("100000000000000000000e-20", NANO),
+            ("-1e-99", -1),
+            ("0e-99", 0),
+            ("1.5e+3", 1500 * NANO),
+        ] {
+            assert_eq!(Quantity::parse(text).map(|q| q.nano), Some(nano), "{text}");
+        }
+        for none in ["1e", "1e1.5", "1e+", "1ee1", "1e99999999999999999999"] {
+            assert!(Quantity::parse(none).is_none(), "{none}");
+        }
     }
 
     #[test]
