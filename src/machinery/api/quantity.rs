@@ -1,6 +1,7 @@
 //! Quantities: `250m` of cpu, `1Gi` of memory. Exact, never floating point.
 //! Source: k8s.io/apimachinery/pkg/api/resource.
 
+use serde_json::Value;
 use std::fmt;
 
 /// How a quantity was written, and so how it is written back.
@@ -58,6 +59,12 @@ impl Quantity {
         Quantity { nano: i128::from(milli) * (NANO / 1000), format: Format::DecimalSi }
     }
 
+    /// Rounded to thousandths, away from zero: `100u` is `1m`.
+    pub fn rounded(self) -> Quantity {
+        let milli = NANO / 1000;
+        Quantity { nano: self.nano.signum() * div_up(self.nano.abs(), milli) * milli, ..self }
+    }
+
     /// In thousandths, rounded up: `250m` is 250.
     pub fn milli(&self) -> i64 {
         div_up(self.nano, NANO / 1000).clamp(i64::MIN as i128, i64::MAX as i128) as i64
@@ -100,6 +107,33 @@ impl PartialEq for Quantity {
 impl PartialOrd for Quantity {
     fn partial_cmp(&self, other: &Quantity) -> Option<std::cmp::Ordering> {
         self.nano.partial_cmp(&other.nano)
+    }
+}
+
+/// Writes a quantity in its canonical form.
+///
+/// # Errors
+/// It is none.
+pub(crate) fn canonical(value: &mut Value) -> Result<(), String> {
+    let text = match &*value {
+        Value::String(s) => s.trim().to_string(),
+        other => other.to_string(),
+    };
+    if text.is_empty() || text == "null" {
+        *value = "0".into();
+        return Ok(());
+    }
+    let quantity = Quantity::parse(&text).ok_or_else(|| INVALID.to_string())?;
+    *value = quantity.to_string().into();
+    Ok(())
+}
+
+/// Rounds an amount of a resource up to thousandths, as `SetDefaults_ResourceList` upstream does:
+/// `100u` of cpu is `1m`. Quantities that are no amounts of resources are kept as they are.
+pub(crate) fn round_amount(value: &mut Value) {
+    let Some(amount) = value.as_str().and_then(Quantity::parse) else { return };
+    if amount != amount.rounded() {
+        *value = amount.rounded().to_string().into();
     }
 }
 
@@ -199,6 +233,22 @@ impl fmt::Display for Quantity {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use serde_json::json;
+
+    #[test]
+    fn amounts_of_resources_have_thousandths() {
+        let kind = crate::kinds::find("", "v1", "Pod").expect("a kind of the table");
+        let amounts = json!({"cpu": "100u", "memory": "1Mi", "example.com/a": "1500u"});
+        let container = json!({"name": "c", "resources": {"requests": amounts}});
+        let volume = json!({"name": "v", "emptyDir": {"sizeLimit": "100u"}});
+        let mut pod = json!({"spec": {"containers": [container], "volumes": [volume]}});
+        crate::schema::conform(kind, &mut pod).unwrap();
+        assert_eq!(
+            pod["spec"]["containers"][0]["resources"]["requests"],
+            json!({"cpu": "1m", "memory": "1Mi", "example.com/a": "2m"})
+        );
+        assert_eq!(pod["spec"]["volumes"][0]["emptyDir"]["sizeLimit"], "100u", "it is no resource");
+    }
 
     /// A sum that just passes the largest number is the largest amount, not a negative one.
     #[test]

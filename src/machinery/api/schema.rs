@@ -5,7 +5,7 @@
 use super::kinds::Kind;
 use super::path::{Path, UnknownFields};
 use super::published;
-use super::quantity::{self, Quantity};
+use super::quantity;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::{Engine as _, alphabet};
 use serde_json::{Map, Value};
@@ -174,6 +174,9 @@ impl Walk {
                     self.places.push_str(key);
                     self.value(inner, item, owner)?;
                     self.places.truncate(length);
+                    if matches!(**inner, Shape::Quantity) {
+                        quantity::round_amount(item);
+                    }
                 }
                 Ok(())
             }
@@ -201,7 +204,7 @@ impl Walk {
             (Shape::IntOrText, Value::Number(n)) if n.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) => {
                 Ok(())
             }
-            (Shape::Quantity, Value::String(_) | Value::Number(_)) => canonical(value),
+            (Shape::Quantity, Value::String(_) | Value::Number(_)) => quantity::canonical(value),
             (Shape::Time | Shape::MicroTime, Value::String(text)) => {
                 let layout = match shape {
                     Shape::Time => "2006-01-02T15:04:05Z07:00",
@@ -310,21 +313,6 @@ fn canonical_bytes(text: &mut String) -> Result<(), String> {
     let mut places = text.bytes().enumerate().filter(|(_, byte)| !is_line_end(byte));
     let place = places.nth(wrong).map_or(text.len(), |(place, _)| place);
     Err(format!("illegal base64 data at input byte {place}"))
-}
-
-/// Writes a quantity in its canonical form.
-fn canonical(value: &mut Value) -> Result<(), String> {
-    let text = match &*value {
-        Value::String(s) => s.trim().to_string(),
-        other => other.to_string(),
-    };
-    if text.is_empty() || text == "null" {
-        *value = "0".into();
-        return Ok(());
-    }
-    let quantity = Quantity::parse(&text).ok_or_else(|| quantity::INVALID.to_string())?;
-    *value = quantity.to_string().into();
-    Ok(())
 }
 
 fn zero(shape: &Shape) -> Value {
