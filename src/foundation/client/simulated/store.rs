@@ -253,7 +253,7 @@ impl Store {
         if through_status {
             new = kind.through_status(&new, &old.value, "status");
             (kind.prepare_status_update)(&mut new, &old.value, "status");
-            let errors = validate::status_update(kind, &new, &old.value);
+            let errors = validate::status_update(kind, &new, &old.value, "status");
             if !errors.is_empty() {
                 return Err(Status::invalid(kind.group, kind.kind, name, &errors));
             }

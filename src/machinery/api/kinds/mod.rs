@@ -150,6 +150,8 @@ pub struct Kind {
     pub validate_update: fn(&Value, &Value, &mut Errors),
     /// (new, old), for a write through `/status` or another subresource of the status.
     pub validate_status_update: fn(&Value, &Value, &mut Errors),
+    /// (new, old, subresource): what one subresource of the status may not write and another may.
+    pub validate_subresource: fn(&Value, &Value, &str, &mut Errors),
     /// Paths that never change once they are set.
     pub immutable: &'static [&'static str],
     /// Fields that a field selector may ask for, with their paths.
@@ -237,6 +239,7 @@ pub(super) fn plain(
         validate_create: fine,
         validate_update: fine_old,
         validate_status_update: fine_old,
+        validate_subresource: |_, _, _, _| {},
         immutable: &[],
         fields: &[],
         printer: None,

@@ -55,7 +55,7 @@ pub fn update(kind: &Kind, new: &Value, old: &Value) -> Errors {
 
 /// All of a write through a subresource of the status. Metadata counts if it changes: a wrong label
 /// would keep the object from every later write.
-pub fn status_update(kind: &Kind, new: &Value, old: &Value) -> Errors {
+pub fn status_update(kind: &Kind, new: &Value, old: &Value, subresource: &str) -> Errors {
     let mut errors = Errors::default();
     let is_changed = |path: &&str| at(new, path) != at(old, path);
     let changeable =
@@ -65,6 +65,7 @@ pub fn status_update(kind: &Kind, new: &Value, old: &Value) -> Errors {
         no_new_finalizers(new, old, &mut errors);
     }
     (kind.validate_status_update)(new, old, &mut errors);
+    (kind.validate_subresource)(new, old, subresource, &mut errors);
     errors.append(schema(kind, new, Some(old)));
     errors
 }

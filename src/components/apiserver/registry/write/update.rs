@@ -244,7 +244,7 @@ impl Edit<'_> {
                 check_version(ctx, kind, new, Some(old), &mut errors);
                 errors
             }
-            Part::Status => validate::status_update(kind, new, old),
+            Part::Status => validate::status_update(kind, new, old, &ctx.info.subresource),
             Part::Ephemeral => {
                 let mut errors = validate::schema(kind, new, Some(old));
                 (kind.validate)(new, &mut errors);

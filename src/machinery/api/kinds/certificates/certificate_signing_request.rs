@@ -26,6 +26,7 @@ pub(super) fn kind() -> Kind {
         resets: RESETS,
         validate,
         validate_status_update,
+        validate_subresource,
         fields: &[("spec.signerName", "spec.signerName")],
         printer: Some(&PRINTER),
         ..of::<CertificateSigningRequest>()
@@ -50,22 +51,23 @@ fn prepare_update(new: &mut Value, old: &Value) {
     value::copy(old, new, "spec");
 }
 
-fn is_decision(condition: &Value) -> bool {
-    DECISIONS.contains(&text(condition, "type"))
+/// How many conditions of a type a request has.
+fn count(request: &Value, kind: &str) -> usize {
+    list(request, "status.conditions").iter().filter(|c| text(c, "type") == kind).count()
 }
 
 /// A write through `/approval` changes the conditions alone, a write through `/status` everything
-/// but decisions. Conditions get their times.
+/// but decisions: those that are there stay as they are (`preserveConditionInstances` upstream).
+/// Conditions get their times.
 fn prepare_status_update(new: &mut Value, old: &Value, subresource: &str) {
     let approval = subresource == "approval";
-    let mut conditions: Vec<Value> = match approval {
-        true => list(new, "status.conditions").to_vec(),
-        false => {
-            let decided = list(old, "status.conditions").iter().filter(|c| is_decision(c));
-            let others = list(new, "status.conditions").iter().filter(|c| !is_decision(c));
-            decided.chain(others).cloned().collect()
-        }
-    };
+    let mut conditions: Vec<Value> = list(new, "status.conditions").to_vec();
+    for kind in DECISIONS.iter().filter(|decision| !approval && count(new, decision) == count(old, decision))
+    {
+        let now = conditions.iter_mut().filter(|c| text(c, "type") == *kind);
+        let before = list(old, "status.conditions").iter().filter(|c| text(c, "type") == *kind);
+        now.zip(before).for_each(|(now, before)| *now = before.clone());
+    }
     let now = clock::rfc3339(clock::now());
     for condition in &mut conditions {
         let before = list(old, "status.conditions").iter().find(|c| {
@@ -213,8 +215,7 @@ fn conditions(object: &Value, errors: &mut Errors) {
 fn validate_status_update(new: &Value, old: &Value, errors: &mut Errors) {
     conditions(new, errors);
     for kind in ["Approved", "Denied", "Failed"] {
-        let has = |o: &Value| list(o, "status.conditions").iter().any(|c| text(c, "type") == kind);
-        if has(old) && !has(new) {
+        if count(new, kind) < count(old, kind) {
             let why = format!("updates may not remove a condition of type {kind:?}");
             errors.forbidden("status.conditions", &why);
         }
@@ -231,6 +232,14 @@ fn validate_status_update(new: &Value, old: &Value, errors: &mut Errors) {
         given.and_then(|pem| if pem.is_empty() { Ok(()) } else { pki::check_certificates(&pem) })
     {
         errors.invalid_text("status.certificate", "<certificate data>", &why);
+    }
+}
+
+/// Refuses a decision through `/status`: that takes `/approval`, and the right to approve.
+fn validate_subresource(new: &Value, old: &Value, subresource: &str, errors: &mut Errors) {
+    let added = |kind: &&&str| count(new, kind) > count(old, kind);
+    for kind in DECISIONS.iter().filter(|_| subresource != "approval").filter(added) {
+        errors.forbidden("status.conditions", &format!("updates may not add a condition of type {kind:?}"));
     }
 }
 
@@ -285,22 +294,44 @@ mod tests {
     #[test]
     fn a_signer_does_not_approve_and_an_approver_does_not_sign() {
         let old = json!({"status": {"conditions": [{"type": "Approved", "status": "True", "lastTransitionTime": "a", "lastUpdateTime": "b"}]}});
-        let mut signed = json!({"status": {"certificate": "x", "conditions": [{"type": "Denied", "status": "True"}, {"type": "Failed", "status": "True"}]}});
-        let mut approved = signed.clone();
+        let wrong = json!({"type": "Approved", "status": "False", "message": "x"});
+        let mut signed = json!({"status": {"certificate": "x", "conditions": [{"type": "Failed", "status": "True"}, wrong]}});
         prepare_status_update(&mut signed, &old, "status");
         let types = |o: &Value| {
             list(o, "status.conditions").iter().map(|c| text(c, "type").to_string()).collect::<Vec<_>>()
         };
         assert_eq!(
             (types(&signed), text(&signed, "status.certificate")),
-            (vec!["Approved".into(), "Failed".into()], "x")
+            (vec!["Failed".into(), "Approved".into()], "x")
         );
+        assert_eq!(list(&signed, "status.conditions")[1], list(&old, "status.conditions")[0]);
+        let mut approved = json!({"status": {"certificate": "x", "conditions": [{"type": "Denied", "status": "True"}, {"type": "Failed", "status": "True"}]}});
         prepare_status_update(&mut approved, &old, "approval");
         assert_eq!(
             (types(&approved), text(&approved, "status.certificate")),
             (vec!["Denied".into(), "Failed".into()], "")
         );
         assert!(!text(&list(&approved, "status.conditions")[0], "lastUpdateTime").is_empty());
+    }
+
+    #[test]
+    fn a_decision_through_the_status_is_refused() {
+        let request = |types: &[&str]| {
+            let conditions: Vec<_> = types.iter().map(|t| json!({"type": t, "status": "True"})).collect();
+            json!({"status": {"conditions": conditions}})
+        };
+        let kind = kind();
+        let told = |new: &[&str], old: &[&str], subresource: &str| {
+            let (mut new, old) = (request(new), request(old));
+            prepare_status_update(&mut new, &old, subresource);
+            let errors = crate::validate::status_update(&kind, &new, &old, subresource);
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        };
+        let refused = |what: &str| format!("status.conditions: Forbidden: updates may not {what}");
+        assert_eq!(told(&["Approved"], &[], "status"), refused("add a condition of type \"Approved\""));
+        assert_eq!(told(&["Approved"], &[], "approval"), "");
+        assert_eq!(told(&[], &["Denied"], "status"), refused("remove a condition of type \"Denied\""));
+        assert_eq!(told(&["Approved", "Failed"], &["Approved"], "status"), "");
     }
 
     #[test]
