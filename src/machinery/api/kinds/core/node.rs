@@ -1,6 +1,7 @@
 //! Nodes: the machines that run pods. The kubelet of a node creates its object and reports its
 //! status.
 
+use crate::cidr;
 use crate::errors::Errors;
 use crate::kinds::{Kind, of, status, sub};
 use crate::table::{Printer, age, name, or};
@@ -31,7 +32,23 @@ fn defaults(object: &mut Value) {
         let capacity = value::at(object, "status.capacity").clone();
         put(object, "status.allocatable", capacity);
     }
+    pair_ranges(object);
 }
+
+/// Fills in the list of ranges if the writer knows the single range alone, and the other way round.
+/// Where they differ, the single one counts (`Convert_v1_NodeSpec_To_core_NodeSpec` upstream).
+fn pair_ranges(object: &mut Value) {
+    let one = text(object, "spec.podCIDR").to_string();
+    let first = list(object, RANGES).first().and_then(Value::as_str).unwrap_or_default().to_string();
+    if one.is_empty() && !first.is_empty() {
+        put(object, "spec.podCIDR", first);
+    } else if one != first {
+        put(object, RANGES, vec![one]);
+    }
+}
+
+/// The ranges of the addresses of a node's pods.
+const RANGES: &str = "spec.podCIDRs";
 
 fn validate(object: &Value, errors: &mut Errors) {
     let mut seen: HashSet<(&str, &str)> = HashSet::new();
@@ -56,22 +73,32 @@ fn validate(object: &Value, errors: &mut Errors) {
             errors.duplicate(format!("spec.taints[{i}]"), taint);
         }
     }
+    ranges(object, errors);
+}
+
+/// At most one range of each family.
+fn ranges(object: &Value, errors: &mut Errors) {
+    let ranges = list(object, RANGES);
+    for (i, range) in ranges.iter().filter_map(Value::as_str).enumerate() {
+        if cidr::parse(range).is_none() {
+            let why = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+            errors.invalid_text(format!("{RANGES}[{i}]"), range, why);
+        }
+    }
+    let sixes = ranges.iter().filter_map(Value::as_str).filter(|range| range.contains(':')).count();
+    if sixes > 1 || ranges.len() - sixes > 1 {
+        let why = "may specify no more than one CIDR for each IP family";
+        errors.invalid(RANGES, at(object, RANGES), why);
+    }
 }
 
 fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
-    const RANGES: &str = "spec.podCIDRs";
     if !empty(old, RANGES) && at(new, RANGES) != at(old, RANGES) {
         errors.forbidden(RANGES, "node updates may not change podCIDR except from \"\" to valid");
     }
-    for path in ["spec.podCIDR", "spec.providerID"] {
-        if !text(old, path).is_empty() && at(new, path) != at(old, path) {
-            let what = if path == "spec.podCIDR" {
-                "node updates may not change podCIDR except from \"\" to valid"
-            } else {
-                "node updates may not change providerID except from \"\" to valid"
-            };
-            errors.forbidden(path, what);
-        }
+    const PROVIDER: &str = "spec.providerID";
+    if !text(old, PROVIDER).is_empty() && at(new, PROVIDER) != at(old, PROVIDER) {
+        errors.forbidden(PROVIDER, "node updates may not change providerID except from \"\" to valid");
     }
 }
 
@@ -133,6 +160,7 @@ fn cells(o: &Value, now: Timestamp) -> Vec<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::validate::problems;
     use serde_json::json;
 
     #[test]
@@ -144,5 +172,34 @@ mod tests {
             errors.iter().count()
         };
         assert_eq!((told("10.244.3.0/24"), told("10.9.0.0/24")), (0, 1));
+    }
+
+    #[test]
+    fn one_range_and_the_list_go_together() {
+        let (a, b, six) = ("10.244.3.0/24", "10.9.0.0/24", "fd00::/64");
+        for (spec, one, list) in [
+            (json!({"podCIDR": a}), json!(a), json!([a])),
+            (json!({"podCIDRs": [a, six]}), json!(a), json!([a, six])),
+            (json!({"podCIDR": a, "podCIDRs": [a, six]}), json!(a), json!([a, six])),
+            (json!({"podCIDR": b, "podCIDRs": [a, six]}), json!(b), json!([b])),
+            (json!({}), Value::Null, Value::Null),
+        ] {
+            let mut node = json!({ "spec": spec });
+            defaults(&mut node);
+            assert_eq!((at(&node, "spec.podCIDR"), at(&node, RANGES)), (&one, &list), "{spec}");
+        }
+    }
+
+    #[test]
+    fn the_ranges_of_a_node_are_networks() {
+        let told = |ranges: Value| {
+            problems(validate, json!({"spec": {"podCIDRs": ranges}}))
+                .iter()
+                .map(|problem| problem.split(": ").next().unwrap_or_default().to_string())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(told(json!(["10.9.0.0/24", "fd00::/64"])), [""; 0]);
+        assert_eq!(told(json!(["banana"])), ["spec.podCIDRs[0]"]);
+        assert_eq!(told(json!(["10.9.0.0/24", "10.9.1.0/24"])), ["spec.podCIDRs"]);
     }
 }
