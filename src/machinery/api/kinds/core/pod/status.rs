@@ -3,7 +3,7 @@
 use super::validate::annotations_update;
 use crate::errors::Errors;
 use crate::validate::names::{dns_subdomain, qualified_name};
-use crate::value::{self, at, list, put, text};
+use crate::value::{self, at, empty, list, put, text};
 use serde_json::{Value, json};
 use std::net::IpAddr;
 
@@ -47,7 +47,16 @@ pub(super) fn validate_status_update(new: &Value, old: &Value, errors: &mut Erro
     if class != text(old, "status.qosClass") {
         errors.invalid_text("status.qosClass", class, "field is immutable");
     }
-    addresses(new, old, errors);
+    addresses("status.podIPs", new, old, errors);
+    let host = list(new, "status.hostIPs").first().map_or("", |first| text(first, "ip"));
+    if !empty(new, "status.hostIPs") && host != text(new, "status.hostIP") {
+        errors.invalid_text("status.hostIPs[0].ip", host, "must be equal to `hostIP`");
+    }
+    addresses("status.hostIPs", new, old, errors);
+    if at(new, "status.observedGeneration").as_i64().is_some_and(|generation| generation < 0) {
+        let why = "must be a non-negative integer";
+        errors.invalid("status.observedGeneration", at(new, "status.observedGeneration"), why);
+    }
 }
 
 /// The node for which a pod without a node waits.
@@ -63,22 +72,22 @@ fn nominated_node(new: &Value, old: &Value, errors: &mut Errors) {
     }
 }
 
-/// At most one address of each family. One that was wrong before may stay.
-fn addresses(new: &Value, old: &Value, errors: &mut Errors) {
-    let ips = |pod: &Value| {
-        list(pod, "status.podIPs").iter().map(|one| text(one, "ip").to_string()).collect::<Vec<_>>()
-    };
+/// At most one address of each family, of the pod and of its node. One that was wrong before may
+/// stay.
+fn addresses(field: &str, new: &Value, old: &Value, errors: &mut Errors) {
+    let ips =
+        |pod: &Value| list(pod, field).iter().map(|one| text(one, "ip").to_string()).collect::<Vec<_>>();
     let (all, before) = (ips(new), ips(old));
     for (i, ip) in all.iter().enumerate().filter(|(_, ip)| !before.contains(ip)) {
         if ip.parse::<IpAddr>().is_err() {
             let why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-            errors.invalid_text(format!("status.podIPs[{i}]"), ip, why);
+            errors.invalid_text(format!("{field}[{i}]"), ip, why);
         }
     }
     let fours = all.iter().filter(|ip| !ip.contains(':')).count();
     if all.len() > 1 && (fours > 1 || all.len() - fours > 1) {
         let why = "may specify no more than one IP for each IP family";
-        errors.invalid("status.podIPs", at(new, "status.podIPs"), why);
+        errors.invalid(field, at(new, field), why);
     }
 }
 
@@ -112,6 +121,14 @@ mod tests {
                 &old,
                 "status.podIPs: Invalid value",
             ),
+            (json!({"hostIP": "10.0.0.1", "hostIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}]}), &old, ""),
+            (json!({"hostIP": "x", "hostIPs": [{"ip": "x"}]}), &old, "status.hostIPs[0]: Invalid value"),
+            (
+                json!({"hostIP": "10.0.0.1", "hostIPs": [{"ip": "10.0.0.2"}]}),
+                &old,
+                "status.hostIPs[0].ip: Invalid value",
+            ),
+            (json!({"observedGeneration": -1}), &old, "status.observedGeneration: Invalid value"),
             (json!({"conditions": [{"type": "a b"}]}), &old, "status.conditions[0].Type: Invalid value"),
             (json!({"nominatedNodeName": "A"}), &waiting, "status.nominatedNodeName: Invalid value"),
             (json!({"nominatedNodeName": "o"}), &old, "status.nominatedNodeName: Forbidden"),
