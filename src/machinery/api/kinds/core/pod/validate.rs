@@ -2,6 +2,7 @@
 
 use super::gates;
 use crate::errors::Errors;
+use crate::meta::annotation;
 use crate::pod_spec::{ephemeral, spec};
 use crate::value::{at, empty, list, text};
 use serde_json::Value;
@@ -41,11 +42,35 @@ pub(super) fn validate_create(object: &Value, errors: &mut Errors) {
     if !text(object, "spec.nodeName").is_empty() && !empty(object, "spec.schedulingGates") {
         errors.forbidden("spec.nodeName", "cannot be set until all schedulingGates have been cleared");
     }
+    if let Some(hash) = annotation(object, MIRROR).filter(|_| text(object, "spec.nodeName").is_empty()) {
+        let why = "must set spec.nodeName if mirror pod annotation is set";
+        errors.invalid_text(format!("metadata.annotations[{MIRROR}]"), hash, why);
+    }
+    deletion_cost(object, errors);
+}
+
+const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+
+/// True for a cost that controllers can read, or for none.
+fn has_good_cost(pod: &Value) -> bool {
+    annotation(pod, DELETION_COST).is_none_or(|cost| {
+        let is_plain = cost == "0" || !cost.starts_with(['+', '0']);
+        is_plain && cost.parse::<i32>().is_ok()
+    })
+}
+
+/// Checks what a ReplicaSet goes by when it deletes pods.
+fn deletion_cost(object: &Value, errors: &mut Errors) {
+    if !has_good_cost(object) {
+        let cost = annotation(object, DELETION_COST).unwrap_or_default();
+        let field = format!("metadata.annotations[{DELETION_COST}]");
+        errors.invalid_text(field, cost, "must be a 32bit integer");
+    }
 }
 
 /// Rules for a write through `/ephemeralcontainers`: only additions, and none to static pods.
 pub fn ephemeral_update(new: &Value, old: &Value, errors: &mut Errors) {
-    if crate::meta::annotation(old, MIRROR).is_some() {
+    if annotation(old, MIRROR).is_some() {
         return errors.forbidden("", "static pods do not support ephemeral containers");
     }
     ephemeral::ephemeral_update(new, old, errors);
@@ -56,7 +81,6 @@ const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// No write, also none through `/status`, may change whether a pod is a mirror, and of what.
 pub(super) fn annotations_update(new: &Value, old: &Value, errors: &mut Errors) {
-    use crate::meta::annotation;
     let why = match (annotation(old, MIRROR), annotation(new, MIRROR)) {
         (None, Some(_)) => "may not add mirror pod annotation",
         (before, now) if before != now => "may not remove or update mirror pod annotation",
@@ -69,6 +93,9 @@ const FROZEN: &str = "pod updates may not change fields other than `spec.contain
 
 pub(super) fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     annotations_update(new, old, errors);
+    if has_good_cost(old) {
+        deletion_cost(new, errors); // a wrong one from before may stay
+    }
     for group in ["containers", "initContainers"] {
         let (a, b) = (list(new, &format!("spec.{group}")).len(), list(old, &format!("spec.{group}")).len());
         if a != b {
@@ -124,7 +151,36 @@ pub(super) fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::validate::problems;
     use serde_json::json;
+
+    #[test]
+    fn annotations_of_pods_are_what_their_readers_expect() {
+        let pod = |cost: &str| json!({"metadata": {"annotations": {DELETION_COST: cost}}});
+        for cost in ["0", "-5", "2147483647"] {
+            assert!(has_good_cost(&pod(cost)), "{cost}");
+        }
+        for cost in ["abc", "", "+1", "008", "2147483648"] {
+            let told = problems(validate_create, pod(cost));
+            let field = "metadata.annotations[controller.kubernetes.io/pod-deletion-cost]";
+            assert_eq!(told, [format!("{field}: Invalid value: {cost:?}: must be a 32bit integer")]);
+            let update = |new: &Value, old: &Value| {
+                let mut errors = Errors::default();
+                validate_update(new, old, &mut errors);
+                errors.iter().any(|error| error.field == field)
+            };
+            assert!(update(&pod(cost), &pod("1")) && !update(&pod(cost), &pod("x")));
+        }
+        let mirror =
+            |node: &str| json!({"metadata": {"annotations": {MIRROR: "x"}}, "spec": {"nodeName": node}});
+        assert_eq!(problems(validate_create, mirror("n")), [""; 0]);
+        assert_eq!(
+            problems(validate_create, mirror("")),
+            [format!(
+                "metadata.annotations[{MIRROR}]: Invalid value: \"x\": must set spec.nodeName if mirror pod annotation is set"
+            )]
+        );
+    }
 
     #[test]
     fn a_new_pod_brings_no_debugger_and_does_not_go_round_its_gates() {
