@@ -36,8 +36,13 @@ pub(super) fn kind() -> Kind {
 fn defaults(object: &mut Value) {
     template(object, "spec.template");
     default_zero(object, "spec.podManagementPolicy", "OrderedReady");
-    default_zero(object, "spec.updateStrategy.type", "RollingUpdate");
-    if text(object, "spec.updateStrategy.type") == "RollingUpdate" {
+    if text(object, "spec.updateStrategy.type").is_empty() {
+        put(object, "spec.updateStrategy.type", "RollingUpdate");
+        default(object, "spec.updateStrategy.rollingUpdate", json!({}));
+    }
+    // A strategy that is named and has no parameters stays without, as upstream.
+    let rolling = at(object, "spec.updateStrategy.rollingUpdate");
+    if text(object, "spec.updateStrategy.type") == "RollingUpdate" && rolling.is_object() {
         default(object, "spec.updateStrategy.rollingUpdate.partition", 0);
         default(object, "spec.updateStrategy.rollingUpdate.maxUnavailable", 1);
     }
@@ -185,6 +190,23 @@ mod tests {
 
     fn about(found: Vec<String>, part: &str) -> Vec<String> {
         found.into_iter().filter(|e| e.contains(part)).collect()
+    }
+
+    #[test]
+    fn parameters_of_a_strategy_are_filled_in_where_upstream_does() {
+        let filled = |strategy: Value| {
+            let mut set = json!({"spec": {"updateStrategy": strategy}});
+            defaults(&mut set);
+            at(&set, "spec.updateStrategy").clone()
+        };
+        let rules = |partition: i64| json!({"partition": partition, "maxUnavailable": 1});
+        let whole = |partition| json!({"type": "RollingUpdate", "rollingUpdate": rules(partition)});
+        assert_eq!(filled(Value::Null), whole(0));
+        assert_eq!(filled(json!({"rollingUpdate": {"partition": 2}})), whole(2));
+        assert_eq!(filled(json!({"type": "RollingUpdate", "rollingUpdate": {}})), whole(0));
+        for named in ["RollingUpdate", "OnDelete"] {
+            assert_eq!(filled(json!({ "type": named })), json!({ "type": named }));
+        }
     }
 
     #[test]
