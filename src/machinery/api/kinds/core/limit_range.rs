@@ -94,6 +94,11 @@ fn limited_resource(kind: &str, name: &str, field: &str, errors: &mut Errors) {
     }
 }
 
+/// False for GPUs, huge pages and the like: a container requests as much of them as its limit.
+fn may_be_overcommitted(name: &str) -> bool {
+    (!name.contains('/') || name.contains("kubernetes.io/")) && !name.starts_with("hugepages-")
+}
+
 /// Checks min ≤ default request ≤ default ≤ max, for every resource.
 fn agree(field: &str, [max, min, default, request, ratio]: &[Amounts; 5], errors: &mut Errors) {
     let names: BTreeSet<&String> =
@@ -119,6 +124,14 @@ fn agree(field: &str, [max, min, default, request, ratio]: &[Amounts; 5], errors
         check("defaultRequest", request, ("default request", request), ("default limit", default));
         check("default", min, ("min", min), ("default", default));
         check("default", max, ("default", default), ("max", max));
+        if let (Some(default), Some(request)) = (default, request)
+            && default != request
+            && !may_be_overcommitted(name)
+        {
+            let why =
+                format!("default value {default} must equal to defaultRequest value {request} in {name}");
+            errors.invalid_text(format!("{field}.defaultRequest[{name}]"), &request.to_string(), &why);
+        }
         let Some(ratio) = ratio.get(name) else { continue };
         let field = format!("{field}.maxLimitRequestRatio[{name}]");
         if *ratio < Quantity::of_units(1) {
@@ -157,5 +170,21 @@ mod tests {
                 && told[1].contains("either minimum"),
             "{told:?}"
         );
+    }
+
+    #[test]
+    fn defaults_of_what_cannot_be_overcommitted_are_equal() {
+        let told = |name: &str, request: &str| {
+            let item =
+                json!({"type": "Container", "default": {name: "2"}, "defaultRequest": {name: request}});
+            problems(validate, json!({"spec": {"limits": [item]}}))
+        };
+        for name in ["nvidia.com/gpu", "hugepages-2Mi"] {
+            assert_eq!(told(name, "2"), [""; 0]);
+            let field = format!("spec.limits[0].defaultRequest[{name}]: Invalid value: \"1\"");
+            let why = format!("default value 2 must equal to defaultRequest value 1 in {name}");
+            assert_eq!(told(name, "1"), [format!("{field}: {why}")]);
+        }
+        assert_eq!(told("cpu", "1"), [""; 0]);
     }
 }
