@@ -100,9 +100,14 @@ fn scopes(object: &Value, errors: &mut Errors) {
             errors.invalid(field, shown, "unsupported scope applied to resource");
         }
     }
+    conflicts(object, field, &all, errors);
+}
+
+/// No pod is in both of these.
+fn conflicts(object: &Value, field: &str, scopes: &[&str], errors: &mut Errors) {
     for (one, other) in [("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating")] {
-        if all.contains(&one) && all.contains(&other) {
-            errors.invalid(field, shown, "conflicting scopes");
+        if scopes.contains(&one) && scopes.contains(&other) {
+            errors.invalid(field, at(object, "spec.scopes"), "conflicting scopes");
         }
     }
 }
@@ -118,7 +123,7 @@ fn scope_selector(object: &Value, errors: &mut Errors) {
             errors.invalid(field, at(object, "spec.scopeSelector"), "unsupported scope applied to resource");
         }
         if SCOPES.contains(&scope) && scope != "PriorityClass" && operator != "Exists" {
-            errors.invalid_text(format!("{field}.operator"), operator, "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity");
+            errors.invalid_text(format!("{field}.operator"), operator, "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity");
         }
         let values = list(rule, "values");
         match operator {
@@ -135,6 +140,8 @@ fn scope_selector(object: &Value, errors: &mut Errors) {
             other => errors.invalid_text(format!("{field}.operator"), other, "not a valid selector operator"),
         }
     }
+    let all: Vec<&str> = list(object, field).iter().map(|rule| text(rule, "scopeName")).collect();
+    conflicts(object, field, &all, errors);
 }
 
 fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
@@ -189,5 +196,17 @@ mod tests {
         let told = problems(validate, scoped);
         assert_eq!(told.len(), 3, "{told:?}");
         assert!(told[2].ends_with("conflicting scopes"), "{told:?}");
+    }
+
+    #[test]
+    fn scopes_of_a_selector_do_not_exclude_each_other() {
+        let told = |scopes: [&str; 2]| {
+            let rules = scopes.map(|scope| json!({"scopeName": scope, "operator": "Exists"}));
+            problems(validate, json!({"spec": {"scopeSelector": {"matchExpressions": rules}}}))
+        };
+        let conflict = ["spec.scopeSelector.matchExpressions: Invalid value: null: conflicting scopes"];
+        assert_eq!(told(["BestEffort", "NotBestEffort"]), conflict);
+        assert_eq!(told(["NotTerminating", "Terminating"]), conflict);
+        assert_eq!(told(["Terminating", "BestEffort"]), [""; 0]);
     }
 }
