@@ -64,7 +64,9 @@ pub(super) fn validate(object: &Value, errors: &mut Errors) {
                 errors.required("data[password]", "");
             }
         }
-        "kubernetes.io/ssh-auth" => need("ssh-privatekey", errors),
+        "kubernetes.io/ssh-auth" if text(at(object, "data"), "ssh-privatekey").is_empty() => {
+            errors.required("data[ssh-privatekey]", "");
+        }
         "kubernetes.io/tls" => {
             need("tls.crt", errors);
             need("tls.key", errors);
@@ -121,6 +123,10 @@ mod tests {
             ["data[.dockerconfigjson]: Invalid value: \"<secret contents redacted>\": invalid JSON"]
         );
         assert_eq!(told("kubernetes.io/basic-auth", json!({"password": ""})), [""; 0]);
+        assert_eq!(told("kubernetes.io/ssh-auth", json!({"ssh-privatekey": "YQ=="})), [""; 0]);
+        let missing = ["data[ssh-privatekey]: Required value"];
+        assert_eq!(told("kubernetes.io/ssh-auth", json!({"ssh-privatekey": ""})), missing);
+        assert_eq!(told("kubernetes.io/ssh-auth", json!({})), missing);
         assert_eq!(
             told("kubernetes.io/basic-auth", json!({"user": "YQ=="})),
             ["data[username]: Required value", "data[password]: Required value"]
