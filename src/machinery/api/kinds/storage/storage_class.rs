@@ -4,10 +4,11 @@ use crate::errors::Errors;
 use crate::kinds::{Kind, of};
 use crate::meta;
 use crate::table::{Printer, age, or};
-use crate::validate::one_of;
-use crate::value::{at, default_zero, flag, text};
+use crate::validate::{names, one_of};
+use crate::value::{at, default_zero, flag, list, text};
 use k8s_openapi::api::storage::v1::StorageClass;
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::collections::HashSet;
 
 pub(super) fn kind() -> Kind {
     Kind {
@@ -28,11 +29,47 @@ fn defaults(object: &mut Value) {
 }
 
 fn validate(object: &Value, errors: &mut Errors) {
-    if text(object, "provisioner").is_empty() {
+    let provisioner = text(object, "provisioner").to_lowercase();
+    if provisioner.is_empty() {
         errors.required("provisioner", "");
+    } else {
+        let problems = names::qualified_name(&provisioner);
+        problems.iter().for_each(|problem| errors.invalid_text("provisioner", &provisioner, problem));
     }
+    topologies(object, errors);
     one_of(object, "reclaimPolicy", "reclaimPolicy", &["Delete", "Retain"], errors);
     one_of(object, "volumeBindingMode", "volumeBindingMode", &["Immediate", "WaitForFirstConsumer"], errors);
+}
+
+/// Checks the labels of the nodes for which volumes may be made.
+fn topologies(object: &Value, errors: &mut Errors) {
+    let terms = list(object, "allowedTopologies");
+    for (i, term) in terms.iter().enumerate() {
+        let field = format!("allowedTopologies[{i}].matchLabelExpressions");
+        let rules = list(term, "matchLabelExpressions");
+        let mut keys: HashSet<&str> = HashSet::new();
+        for (j, rule) in rules.iter().enumerate() {
+            let field = format!("{field}[{j}]");
+            let (key, values) = (text(rule, "key"), list(rule, "values"));
+            if values.is_empty() {
+                errors.required(format!("{field}.values"), "");
+            }
+            let mut seen: HashSet<&Value> = HashSet::new();
+            for (k, value) in values.iter().enumerate().filter(|(_, value)| !seen.insert(value)) {
+                errors.duplicate(format!("{field}.values[{k}]"), value);
+            }
+            for problem in names::qualified_name(key) {
+                errors.invalid_text(format!("{field}.key"), key, &problem);
+            }
+            if !keys.insert(key) {
+                errors.duplicate(format!("{field}.key"), &json!(key));
+            }
+        }
+        // A term without a rule is refused in the same way, as upstream.
+        if rules.is_empty() || terms[..i].contains(term) {
+            errors.duplicate(field, &json!(""));
+        }
+    }
 }
 
 fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
@@ -70,7 +107,36 @@ static PRINTER: Printer = Printer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::validate::problems;
+
+    #[test]
+    fn provisioners_and_labels_have_names() {
+        let told = |provisioner: &str, terms: Value| {
+            let class = json!({"provisioner": provisioner, "reclaimPolicy": "Delete",
+                "volumeBindingMode": "Immediate", "allowedTopologies": terms});
+            let problems = problems(validate, class);
+            problems.iter().map(|p| p.split(": ").take(2).collect::<Vec<_>>().join(": ")).collect::<Vec<_>>()
+        };
+        let rule = |key: &str, values: &[&str]| json!({"key": key, "values": values});
+        let term = |rules: &[Value]| json!({"matchLabelExpressions": rules});
+        let zone = || rule("topology.kubernetes.io/zone", &["a", "b"]);
+        assert_eq!(told("Example.com/Disk", json!([term(&[zone()]), term(&[rule("x", &["a"])])])), [""; 0]);
+        assert_eq!(told("a b", json!([])), ["provisioner: Invalid value"]);
+        let field = "allowedTopologies[0].matchLabelExpressions";
+        for (terms, why) in [
+            (json!([term(&[])]), format!("{field}: Duplicate value")),
+            (json!([term(&[rule("x", &[])])]), format!("{field}[0].values: Required value")),
+            (json!([term(&[rule("x", &["a", "a"])])]), format!("{field}[0].values[1]: Duplicate value")),
+            (json!([term(&[rule("a b", &["a"])])]), format!("{field}[0].key: Invalid value")),
+            (json!([term(&[zone(), zone()])]), format!("{field}[1].key: Duplicate value")),
+            (
+                json!([term(&[zone()]), term(&[zone()])]),
+                "allowedTopologies[1].matchLabelExpressions: Duplicate value".to_string(),
+            ),
+        ] {
+            assert_eq!(told("a/b", terms), [why]);
+        }
+    }
 
     #[test]
     fn a_class_stays_as_it_is() {
