@@ -70,6 +70,16 @@ pub fn status_update(kind: &Kind, new: &Value, old: &Value, subresource: &str) -
     errors
 }
 
+/// The protocol of an application that a port names, such as `kubernetes.io/h2c`.
+pub(crate) fn app_protocol(port: &Value, field: &str, errors: &mut Errors) {
+    let protocol = at(port, "appProtocol").as_str();
+    for (protocol, problem) in
+        protocol.iter().flat_map(|p| names::qualified_name(p).into_iter().map(move |why| (*p, why)))
+    {
+        errors.invalid_text(format!("{field}.appProtocol"), protocol, &problem);
+    }
+}
+
 /// An object that is being deleted gets no more finalizers.
 fn no_new_finalizers(new: &Value, old: &Value, errors: &mut Errors) {
     if meta::is_terminating(old) {

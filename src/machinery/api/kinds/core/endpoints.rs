@@ -4,8 +4,8 @@ use crate::errors::Errors;
 use crate::kinds::{Kind, of};
 use crate::table::{Printer, age, name, some};
 use crate::validate::addresses::address;
-use crate::validate::{names, one_of};
-use crate::value::{default_zero, empty, int, list, list_mut, text};
+use crate::validate::{app_protocol, names, one_of};
+use crate::value::{at, default_zero, empty, int, list, list_mut, text};
 use k8s_openapi::api::core::v1::Endpoints;
 use serde_json::{Value, json};
 
@@ -37,7 +37,15 @@ fn validate(object: &Value, errors: &mut Errors) {
         }
         for group in ["addresses", "notReadyAddresses"] {
             for (j, one) in list(subset, group).iter().enumerate() {
-                address(text(one, "ip"), &format!("{field}.{group}[{j}].ip"), errors);
+                let field = format!("{field}.{group}[{j}]");
+                address(text(one, "ip"), &format!("{field}.ip"), errors);
+                let (hostname, node) = (text(one, "hostname"), text(one, "nodeName"));
+                for problem in names::dns_label(hostname).iter().filter(|_| !hostname.is_empty()) {
+                    errors.invalid_text(format!("{field}.hostname"), hostname, problem);
+                }
+                for problem in names::dns_subdomain(node).iter().filter(|_| !at(one, "nodeName").is_null()) {
+                    errors.invalid_text(format!("{field}.nodeName"), node, problem);
+                }
             }
         }
         let ports = list(subset, "ports");
@@ -50,6 +58,7 @@ fn validate(object: &Value, errors: &mut Errors) {
                 errors.invalid_text(format!("{place}.name"), name, problem);
             }
             one_of(port, "protocol", &format!("{place}.protocol"), &["SCTP", "TCP", "UDP"], errors);
+            app_protocol(port, &place, errors);
             let number = int(port, "port").unwrap_or(0);
             if let Some(problem) = names::port_number(number) {
                 errors.invalid(format!("{field}.ports[{j}].port"), &json!(number), problem);

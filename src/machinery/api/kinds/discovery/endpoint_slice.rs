@@ -5,7 +5,7 @@ use crate::errors::Errors;
 use crate::kinds::{Kind, of};
 use crate::table::{Printer, age, name, some};
 use crate::validate::addresses::address;
-use crate::validate::{names, one_of};
+use crate::validate::{app_protocol, names, one_of};
 use crate::value::{at, default, default_zero, int, list, list_mut, text};
 use clock::Timestamp;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -47,6 +47,10 @@ fn validate(object: &Value, errors: &mut Errors) {
         for problem in names::dns_label(hostname).iter().filter(|_| !at(endpoint, "hostname").is_null()) {
             errors.invalid_text(format!("endpoints[{i}].hostname"), hostname, problem);
         }
+        let node = text(endpoint, "nodeName");
+        for problem in names::dns_subdomain(node).iter().filter(|_| !at(endpoint, "nodeName").is_null()) {
+            errors.invalid_text(format!("endpoints[{i}].nodeName"), node, problem);
+        }
         let field = format!("endpoints[{i}].addresses");
         let addresses = list(endpoint, "addresses");
         match addresses.len() {
@@ -87,6 +91,7 @@ fn validate(object: &Value, errors: &mut Errors) {
             errors.invalid(format!("ports[{i}].port"), at(port, "port"), problem);
         }
         one_of(port, "protocol", &format!("ports[{i}].protocol"), &["SCTP", "TCP", "UDP"], errors);
+        app_protocol(port, &format!("ports[{i}]"), errors);
     }
 }
 

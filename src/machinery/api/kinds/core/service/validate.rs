@@ -4,7 +4,7 @@ use crate::cidr;
 use crate::errors::Errors;
 use crate::kinds::core::service::cluster_ips;
 use crate::validate::addresses::{address, load_balancer_ingress};
-use crate::validate::{labels, names, one_of};
+use crate::validate::{app_protocol, labels, names, one_of};
 use crate::value::{at, empty, int, list, text};
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -66,7 +66,7 @@ pub(super) fn validate(object: &Value, errors: &mut Errors) {
             &["Cluster", "Local"],
             errors,
         );
-        if kind == "ClusterIP" && empty(object, "spec.externalIPs") {
+        if kind == "ExternalName" || kind == "ClusterIP" && empty(object, "spec.externalIPs") {
             errors.invalid(
                 "spec.externalTrafficPolicy",
                 at(object, "spec.externalTrafficPolicy"),
@@ -103,6 +103,7 @@ fn ports_of(ports: &[Value], kind: &str, errors: &mut Errors) {
         }
         one_of(port, "protocol", &format!("{field}.protocol"), &["SCTP", "TCP", "UDP"], errors);
         target_port(port, &field, errors);
+        app_protocol(port, &field, errors);
         let key = (number, text(port, "protocol"));
         if ports_seen.contains(&key) {
             errors.duplicate(&field, &json!({"port": key.0, "protocol": key.1}));
@@ -193,6 +194,11 @@ pub(super) fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     let balanced = |s: &Value| text(s, "spec.type") == "LoadBalancer";
     if balanced(new) && balanced(old) && at(new, CLASS) != at(old, CLASS) {
         errors.invalid(CLASS, at(new, CLASS), "may not change once set");
+    }
+    const CHECK: &str = "spec.healthCheckNodePort";
+    let is_checked = |s: &Value| balanced(s) && text(s, "spec.externalTrafficPolicy") == "Local";
+    if is_checked(new) && is_checked(old) && int(new, CHECK) != int(old, CHECK) {
+        errors.forbidden(CHECK, "field is immutable");
     }
 }
 
@@ -293,6 +299,10 @@ mod tests {
                 "spec.loadBalancerClass: Forbidden: may only be used when `type` is 'LoadBalancer'",
             ),
             (
+                json!({"type": "ExternalName", "externalName": "a.b", "externalTrafficPolicy": "Local"}),
+                "spec.externalTrafficPolicy: Invalid value: \"Local\": may only be set for externally-accessible services",
+            ),
+            (
                 json!({"healthCheckNodePort": 30080}),
                 "spec.healthCheckNodePort: Invalid value: 30080: may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'",
             ),
@@ -311,6 +321,23 @@ mod tests {
         ] {
             assert_eq!(told(change), [want]);
         }
+    }
+
+    #[test]
+    fn the_port_for_health_checks_stays() {
+        let service = |kind: &str, port: i64| json!({"spec": {"type": kind, "externalTrafficPolicy": "Local", "healthCheckNodePort": port}});
+        let told = |new: Value, old: Value| {
+            let mut errors = Errors::default();
+            validate_update(&new, &old, &mut errors);
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let balanced = |port: i64| service("LoadBalancer", port);
+        assert_eq!(told(balanced(30_001), balanced(30_001)), [""; 0]);
+        assert_eq!(
+            told(balanced(30_002), balanced(30_001)),
+            ["spec.healthCheckNodePort: Forbidden: field is immutable"]
+        );
+        assert_eq!(told(balanced(30_002), service("NodePort", 0)), [""; 0]);
     }
 
     #[test]
@@ -339,6 +366,30 @@ mod tests {
                 "subsets[0].ports[1].protocol: Unsupported value: \"tcp\": supported values: \"SCTP\", \"TCP\", \"UDP\"",
             ]
         );
+        let address = json!({"ip": "10.0.0.1", "hostname": "A", "nodeName": "a_b"});
+        let port = json!({"port": 80, "protocol": "TCP", "appProtocol": "a b"});
+        let of_addresses =
+            problems(endpoints, json!({"subsets": [{"addresses": [address], "ports": [port]}]}));
+        let of_slice = problems(
+            endpoint_slice,
+            json!({"addressType": "IPv4", "ports": [port],
+                "endpoints": [{"addresses": ["10.0.0.1"], "nodeName": "a_b"}]}),
+        );
+        let fields = |problems: &[String]| {
+            problems.iter().map(|p| p.split(": ").next().unwrap_or("").to_string()).collect::<Vec<_>>()
+        };
+        let place = "subsets[0].addresses[0]";
+        assert_eq!(
+            fields(&of_addresses),
+            [
+                format!("{place}.hostname"),
+                format!("{place}.nodeName"),
+                "subsets[0].ports[0].appProtocol".to_string()
+            ]
+        );
+        assert_eq!(fields(&of_slice), ["endpoints[0].nodeName", "ports[0].appProtocol"]);
+        let spec = json!({"type": "ClusterIP", "sessionAffinity": "None", "ports": [port]});
+        assert_eq!(fields(&problems(validate, json!({ "spec": spec }))), ["spec.ports[0].appProtocol"]);
         let many = vec![json!({"addresses": ["10.0.0.1"]}); 1_001];
         let many = problems(endpoint_slice, json!({"addressType": "IPv4", "endpoints": many}));
         assert_eq!(many, ["endpoints: Too many: 1001: must have at most 1000 items"]);
