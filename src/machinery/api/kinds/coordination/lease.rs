@@ -4,6 +4,7 @@
 use crate::errors::Errors;
 use crate::kinds::{Kind, of};
 use crate::table::{Printer, age, name};
+use crate::validate::names;
 use crate::value::{at, text};
 use k8s_openapi::api::coordination::v1::Lease;
 use serde_json::Value;
@@ -20,6 +21,18 @@ fn validate(object: &Value, errors: &mut Errors) {
             errors.invalid(path, at(object, path), why);
         }
     }
+    const STRATEGIES: [&str; 1] = ["OldestEmulationVersion"];
+    let (strategy, shown) = (text(object, "spec.strategy"), at(object, "spec.strategy"));
+    if strategy.contains('/') {
+        for problem in names::qualified_name(strategy) {
+            errors.invalid_text("spec.strategy", strategy, &problem);
+        }
+    } else if !shown.is_null() && !STRATEGIES.contains(&strategy) {
+        errors.not_supported("spec.strategy", shown, &STRATEGIES);
+    }
+    if !text(object, "spec.preferredHolder").is_empty() && strategy.is_empty() {
+        errors.forbidden("spec.preferredHolder", "may only be specified if `strategy` is defined");
+    }
 }
 
 static PRINTER: Printer = Printer {
@@ -27,3 +40,27 @@ static PRINTER: Printer = Printer {
     cells: |o, now| vec![name(o), text(o, "spec.holderIdentity").into(), age(o, now)],
     conditions: None,
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::validate::problems;
+    use serde_json::json;
+
+    #[test]
+    fn a_preferred_holder_needs_a_strategy() {
+        let told = |spec: Value| problems(validate, json!({ "spec": spec }));
+        let holder = |strategy: &str| json!({"preferredHolder": "a", "strategy": strategy});
+        assert_eq!(told(holder("OldestEmulationVersion")), [""; 0]);
+        assert_eq!(told(holder("example.com/own")), [""; 0]);
+        assert_eq!(
+            told(json!({"preferredHolder": "a"})),
+            ["spec.preferredHolder: Forbidden: may only be specified if `strategy` is defined"]
+        );
+        assert_eq!(
+            told(holder("x")),
+            ["spec.strategy: Unsupported value: \"x\": supported values: \"OldestEmulationVersion\""]
+        );
+        assert_eq!(told(holder("a/b/c")).len(), 1);
+    }
+}
