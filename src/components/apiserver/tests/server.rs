@@ -1151,7 +1151,11 @@ async fn each_door_of_a_certificate_request_owns_what_it_writes() {
     let approval = json!({"status": {"certificate": "eHh4", "conditions": condition("Approved")}});
     let (code, approved) = apply("/approval", "approver", approval).await;
     assert_eq!((code, &approved["status"]["certificate"]), (200, &Value::Null), "{approved}");
-    let signing = json!({"status": {"certificate": certificate, "conditions": condition("Denied")}});
+    let denial = json!({"status": {"certificate": certificate, "conditions": condition("Denied")}});
+    let (code, refused) = apply("/status", "signer", denial).await;
+    let why = "updates may not add a condition of type \"Denied\"";
+    assert!(code == 422 && refused["message"].as_str().unwrap().contains(why), "{refused}");
+    let signing = json!({"status": {"certificate": certificate, "conditions": condition("Failed")}});
     let (code, signed) = apply("/status", "signer", signing).await;
     assert_eq!((code, &signed["status"]["certificate"]), (200, &json!(certificate)), "{signed}");
     let entries = signed["metadata"]["managedFields"].as_array().unwrap();
@@ -1585,6 +1589,7 @@ async fn an_account_may_bound_the_secrets_of_its_pods() {
     // A mirror pod, for which nobody looks after accounts, may have none.
     let mut mirror = pod("m", "own", "own");
     mirror["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
+    mirror["spec"]["nodeName"] = json!("n");
     let (code, status) = api.post(pods, mirror.clone()).await;
     assert!(
         code == 403 && status["message"].as_str().unwrap().ends_with("may not reference service accounts"),
