@@ -32,6 +32,14 @@ pub(crate) const LOST: i32 = 137;
 /// How long a container has to wait before its next restart.
 pub(crate) type Backoffs = BTreeMap<String, Duration>;
 
+/// How long a container ran, in the cluster's time; zero if it never started.
+pub(crate) fn ran(container: &Container) -> Duration {
+    match (container.started_at, container.finished_at) {
+        (Some(from), Some(to)) => clock::passed(from, to),
+        _ => Duration::ZERO,
+    }
+}
+
 /// The pause after the next crash, given the one before this restart and how long the container
 /// ran.
 pub(crate) fn next_backoff(before: Option<Duration>, ran: Duration) -> Duration {
@@ -213,9 +221,12 @@ impl<'a> View<'a> {
     }
 
     /// How much of the back-off is left, in the cluster's time. A new definition has none: it has
-    /// not failed yet.
+    /// not failed yet. Nor has a container that ran well for a long time before.
     pub(crate) fn backoff_left(&self, spec: &Spec, ended: &Container) -> Option<Duration> {
         if ended.annotations.get(HASH).is_some_and(|made_from| *made_from != hash(spec)) {
+            return None;
+        }
+        if ran(ended) >= BACKOFF_RESET {
             return None;
         }
         let pause = *self.backoffs.get(&spec.name)?;
@@ -481,6 +492,9 @@ pub(super) mod tests {
         assert_eq!(steps(&pod, Some(&ready), &crashed, None), [start("a", false, 1)]);
         assert_eq!(steps(&pod, Some(&ready), &crashed, Some(10)), [Step::LookAgain(Duration::from_secs(5))]);
         assert_eq!(steps(&pod, Some(&ready), &crashed, Some(5)), [start("a", false, 1)]);
+        let [mut ran_well] = crashed;
+        ran_well.started_at = ran_well.finished_at.map(|at| clock::before(at, BACKOFF_RESET));
+        assert_eq!(steps(&pod, Some(&ready), &[ran_well], Some(300)), [start("a", false, 1)]);
     }
 
     #[test]

@@ -177,11 +177,8 @@ impl Kubelet {
         if previous.is_some_and(|p| View::changed(spec, init, p)) {
             memory.backoffs.remove(&spec.name); // a new definition has not failed yet
         } else if let Some(previous) = previous.filter(|p| p.state == ContainerState::Exited) {
-            let ran = match (previous.started_at, previous.finished_at) {
-                (Some(from), Some(to)) => clock::passed(from, to),
-                _ => Duration::ZERO,
-            };
-            let pause = decide::next_backoff(memory.backoffs.get(&spec.name).copied(), ran);
+            let before = memory.backoffs.get(&spec.name).copied();
+            let pause = decide::next_backoff(before, decide::ran(previous));
             tracing::debug!(pod = %key, container = spec.name, pause = go_duration(pause.as_secs()), "restarting");
             memory.backoffs.insert(spec.name.clone(), pause);
         }
