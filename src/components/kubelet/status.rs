@@ -61,6 +61,7 @@ pub(crate) fn of(view: &View, waiting: &Waiting, node_ip: Ipv4Addr) -> PodStatus
         _ => phase(view, &main, initialized),
     };
     let done = phase == "Succeeded" || phase == "Failed";
+    let was_refused = phase == "Failed" && before.container_statuses.is_none();
     let sidecars =
         view.init_specs().iter().zip(&init).filter(|(spec, _)| View::is_sidecar(spec)).map(|(_, s)| s);
     let unready: Vec<&str> = sidecars.chain(&main).filter(|s| !s.ready).map(|s| s.name.as_str()).collect();
@@ -143,6 +144,9 @@ pub(crate) fn of(view: &View, waiting: &Waiting, node_ip: Ipv4Addr) -> PodStatus
         ..PodStatus::default()
     };
     bound_messages(&mut status);
+    if was_refused && !has_containers(&status) {
+        leave_containers_out(&mut status);
+    }
     status
 }
 
@@ -333,6 +337,9 @@ impl Failure {
             FailureKind::Own | FailureKind::Excess | FailureKind::Disruption => self.message.clone(),
         };
         (status.reason, status.message) = (Some(self.reason.clone()), Some(message));
+        if self.kind == FailureKind::Rejection && !has_containers(status) {
+            return leave_containers_out(status);
+        }
         let conditions = status.conditions.get_or_insert_default();
         let mut set = |mut new: PodCondition| {
             new.last_transition_time = Some(Time(now));
@@ -352,6 +359,24 @@ impl Failure {
             set(condition("DisruptionTarget", true, reason, Some(message)));
         }
     }
+}
+
+/// Tells nothing of containers that will never be (upstream: `rejectPod`): kubectl shows the pod's
+/// reason then, and not that they are being created.
+fn leave_containers_out(status: &mut PodStatus) {
+    status.container_statuses = None;
+    status.init_container_statuses = None;
+    status.ephemeral_container_statuses = None;
+    (status.host_ip, status.host_ips) = (None, None);
+    status.conditions.get_or_insert_default().retain(|c| !OWN.contains(&c.type_.as_str()));
+}
+
+/// Has the runtime made a container of this pod? One that ran before its kubelet began anew may be
+/// refused by it.
+fn has_containers(status: &PodStatus) -> bool {
+    let lists =
+        [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses];
+    lists.into_iter().flatten().flatten().any(|c| c.container_id.is_some())
 }
 
 /// What `readinessGates` still miss: conditions that others have to set to True.
@@ -788,6 +813,27 @@ mod tests {
             assert_eq!(disrupted.reason.as_deref(), Some("TerminationByKubelet"));
             assert!(s.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "False"));
         }
+    }
+
+    /// Also for a kubelet that was started again since, and when the pod is deleted.
+    #[test]
+    fn nothing_is_told_of_containers_of_a_pod_that_was_refused() {
+        let mut p = pod("Always", &["init"], &["a"]);
+        let ready = status(&p, None, &[], None);
+        let mut refused = ready.clone();
+        super::Failure::rejected("OutOfcpu", "no".into()).mark(&mut refused, Timestamp::UNIX_EPOCH, None);
+        p.status = Some(refused);
+        let later = status(&p, None, &[], None);
+        for told in [p.status.as_ref().unwrap(), &later] {
+            assert_eq!((told.phase.as_deref(), told.reason.as_deref()), (Some("Failed"), Some("OutOfcpu")));
+            assert!(told.container_statuses.is_none() && told.init_container_statuses.is_none());
+            assert!(told.conditions.iter().flatten().all(|c| c.type_ != "Ready"), "{told:?}");
+        }
+        let sandbox = sandbox("s", 0, SandboxState::Ready);
+        p.status = None;
+        let mut ran = status(&p, Some(&sandbox), &[container("a", 0, Running, 0)], None);
+        super::Failure::rejected("OutOfcpu", "no".into()).mark(&mut ran, Timestamp::UNIX_EPOCH, None);
+        assert!(ran.container_statuses.is_some(), "it ran before the kubelet was started again");
     }
 
     #[test]

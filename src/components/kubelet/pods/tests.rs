@@ -730,6 +730,7 @@ fn a_pod_that_asks_for_another_node_is_rejected() {
         world.look().await.unwrap();
         let told = world.written().unwrap();
         assert_eq!((&told["phase"], &told["reason"]), (&json!("Failed"), &json!("NodeAffinity")));
+        assert!(told["containerStatuses"].is_null(), "kubectl would show ContainerCreating: {told}");
         assert_eq!(world.starts("a"), 0);
     });
 }
