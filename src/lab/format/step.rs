@@ -146,10 +146,16 @@ pub(super) fn one_step(on: &mut Compiler<'_>, step: raw::Step, section: Option<&
         hints,
         solution,
         may_fail,
-        also: step.also.into_iter().map(|a| Way { lines: a.lines, show: a.show }).collect(),
-        wrong: step.wrong.into_iter().map(|w| Wrong { lines: w.lines, why: w.why }).collect(),
+        also: step.also.into_iter().map(|a| Way { lines: ways(a.lines), show: a.show }).collect(),
+        wrong: step.wrong.into_iter().map(|w| Wrong { lines: ways(w.lines), why: w.why }).collect(),
         debrief: step.debrief,
         remember: Text::new(step.remember.as_deref().unwrap_or_default()),
         needs: BTreeSet::new(),
     }
+}
+
+/// Lines of other ways and wrong answers: any of them may fail, so the mark says nothing, and the
+/// shell must not see it.
+fn ways(lines: Vec<String>) -> Vec<String> {
+    run::unmarked(lines).0
 }

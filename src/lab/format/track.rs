@@ -281,7 +281,7 @@ mod tests {
     fn a_line_of_a_solution_that_may_fail_is_marked() {
         let (from, to) = (
             "    solution: [\"kubectl exec nginx-pod -- hostname\"]",
-            "    solution: [\"-kubectl get pod ghost\", \"kubectl apply -f -\", \"- a\", \".\", \"-hostname\"]",
+            "    solution: [\"-kubectl get pod ghost\", \"kubectl apply -f -\", \"- a\", \".\", \"-hostname\"]\n    also: [[\"-hostname\"]]",
         );
         assert!(LESSON.contains(from));
         let lesson = read(&LESSON.replacen(from, to, 1), KOREAN).unwrap();
@@ -292,6 +292,7 @@ mod tests {
             "it is run without the mark"
         );
         assert_eq!(inside.may_fail, [0, 4].into());
+        assert_eq!(inside.also[0].lines, ["hostname"], "the mark reaches no shell");
         assert_eq!(inside.marked_solution()[0], "-kubectl get pod ghost");
     }
 

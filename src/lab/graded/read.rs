@@ -281,9 +281,15 @@ mod tests {
         assert!(labs.labs.iter().all(|l| l.tasks.iter().map(|t| t.weight).sum::<u32>() == 100));
     }
 
+    /// Labs about what has no namespace: a learner is told what else they may take.
+    const WHOLE_CLUSTER: [&str; 3] = ["controllers-down", "nothing-fits", "scheduler-down"];
+
     #[test]
     fn every_lab_stays_in_its_namespace() {
         for lab in Labs::built_in().labs {
+            if WHOLE_CLUSTER.contains(&lab.id.as_str()) {
+                continue;
+            }
             let variant = lab.variant(7).unwrap();
             let ns = variant["ns"].as_str().unwrap();
             assert_eq!(lab.places(&variant), Some([ns.to_string()].into()), "{}", lab.id);
