@@ -17,13 +17,14 @@ mod clusters;
 mod doctor;
 mod lab;
 mod lesson;
+mod net;
 mod trace;
 mod undo;
 mod usage;
 mod what;
 mod why;
 
-use args::{Args, Command};
+use args::{Args, Command, Net};
 use clap::Parser;
 use lang::charset::{self, eprint, eprintln, print, println};
 use std::ffi::OsString;
@@ -138,6 +139,9 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
         }
         Some(Command::Lab { command, labs, name, lang }) => lab::run(command, labs, &name, lang).await,
         Some(Command::Trace { what, name, output }) => trace::trace(&name, what, output).await,
+        Some(Command::Net { command: Net::Show { what, namespace, lang, output }, name }) => {
+            net::show(&name, what, &namespace, lang, output).await
+        }
         Some(Command::What { words, lessons, lang, output }) => {
             what::what(&words, lessons.as_deref(), lang, output)
         }

@@ -40,6 +40,9 @@ pub enum Ask {
     Trace {
         what: Trace,
     },
+    /// What the kernels of the nodes have for connections to Services: answers with
+    /// [`Network`](super::network::Network).
+    Network,
     /// The cluster's past: what can be undone, and going back.
     Past {
         past: Past,
@@ -107,6 +110,8 @@ pub trait Target: Send + Sync + 'static {
     /// Breaks something, or mends it.
     fn fault(&self, fault: Fault) -> BoxFuture<'_, Reply>;
     fn past(&self, past: Past) -> BoxFuture<'_, Reply>;
+    /// What the kernels of the nodes have for connections to Services.
+    fn network(&self) -> BoxFuture<'_, Reply>;
     /// Why a guest of this name is not here.
     fn without(&self, guest: &str) -> String;
 }
@@ -272,6 +277,7 @@ async fn answer(server: &Server, ask: Ask) -> Reply {
         }
         Ask::Past { past } => target.past(past).await,
         Ask::Fault { fault } => target.fault(fault).await,
+        Ask::Network => target.network().await,
         Ask::Trace { what } => {
             let records = target.tap().since(0);
             let chain = match what {

@@ -48,6 +48,7 @@ pub mod kubeconfig;
 pub mod launch;
 mod logs;
 mod manifests;
+pub mod network;
 mod node;
 mod node_objects;
 mod peers;

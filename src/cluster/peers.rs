@@ -407,6 +407,9 @@ mod tests {
         async fn sync_services(&self, rules: &[cni::ServiceRule]) -> cni::Result<usize> {
             self.0.sync_services(rules).await
         }
+        async fn installed(&self) -> cni::Result<Vec<cni::Installed>> {
+            self.0.installed().await
+        }
         async fn forget_flows(&self) -> cni::Result<()> {
             self.0.forget_flows().await
         }

@@ -2,6 +2,7 @@
 
 use super::control::{Reply, Target};
 use super::faults::{self, Fault};
+use super::network;
 use super::ready::Progress;
 use super::undo::{self, Past};
 use super::world::World;
@@ -65,6 +66,15 @@ impl Target for Main {
 
     fn past(&self, past: Past) -> BoxFuture<'_, Reply> {
         Box::pin(undo::ask(&self.world, past))
+    }
+
+    fn network(&self) -> BoxFuture<'_, Reply> {
+        Box::pin(async move {
+            match network::read(&self.world).await {
+                Ok(network) => Reply::Ok(json!(network)),
+                Err(error) => error.into(),
+            }
+        })
     }
 
     fn without(&self, guest: &str) -> String {

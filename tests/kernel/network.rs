@@ -1,9 +1,9 @@
 //! Networks.
 
 use crate::world::{Check, World, dial, ensure};
-use cni::{NodeNetwork, Protocol, ServiceRule};
+use cni::{Does, Installed, NodeNetwork, Protocol, ServiceRule};
 use linux::namespace;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -80,6 +80,56 @@ fn service(host: u8, endpoints: &[&Pod]) -> ServiceRule {
     }
 }
 
+/// What the kernel has says of each rule which Service and endpoints it is for, and what it does.
+fn read_back(found: &[Installed], pods: &[&Pod], rules: &[ServiceRule]) -> Check {
+    let of = |key: &str| -> Vec<&Does> {
+        found.iter().filter(|i| i.service.as_deref() == Some(key)).map(|i| &i.does).collect()
+    };
+    for rule in rules {
+        let address = rule.addresses[0];
+        let leads = |does: &Does| match does {
+            Does::LeadsAddress { address: to, port: 80, .. } | Does::Refused { address: to, port: 80 } => {
+                *to == address
+            }
+            _ => false,
+        };
+        let listed = found.iter().filter(|i| leads(&i.does)).count();
+        ensure(listed == 1, format!("{}: {found:?}", rule.key))?;
+        let led: BTreeSet<(Ipv4Addr, u16)> = of(&rule.key)
+            .into_iter()
+            .filter_map(|does| match does {
+                Does::Endpoint { ip, port, .. } | Does::LeadsToSticky { ip, port, .. } => Some((*ip, *port)),
+                _ => None,
+            })
+            .collect();
+        ensure(led == rule.used(), format!("{}: {led:?}", rule.key))?;
+    }
+    let client = |does: &Does| matches!(does, Does::Client { client, .. } if *client == pods[0].ip);
+    ensure(
+        of("default/s20:").iter().filter(|does| client(does)).count() == 1,
+        "one endpoint knows its client",
+    )?;
+    ensure(
+        of("default/s20:").iter().filter(|does| matches!(does, Does::Remembers { .. })).count() == 3,
+        "three do",
+    )?;
+    ensure(
+        of("default/s40:").iter().filter(|does| matches!(does, Does::LeadsInside { .. })).count() == 3,
+        "Local",
+    )?;
+    for all in
+        [Does::FindsAddress, Does::FindsNodePort, Does::Masquerades, Does::Hairpin, Does::EntersFromPods]
+    {
+        ensure(
+            found.iter().filter(|i| i.service.is_none() && i.does == all).count() == 1,
+            format!("{all:?}"),
+        )?;
+    }
+    let unclear: Vec<&Installed> =
+        found.iter().filter(|i| i.does == Does::Other || i.text.is_empty() || i.text.contains('?')).collect();
+    ensure(unclear.is_empty(), format!("{unclear:?}"))
+}
+
 pub(crate) async fn services(w: World) -> Check {
     let (n1, n2) = (&*w.nodes[0].network, &*w.nodes[1].network);
     let (a, b, c) = (pod(n1, "a").await?, pod(n1, "b").await?, pod(n2, "c").await?);
@@ -111,6 +161,7 @@ pub(crate) async fn services(w: World) -> Check {
     ensure(many(&node1, (vip(10), 80), 40)?.len() == 3, "the node does too")?;
     let first = many(&a.netns, (vip(20), 80), 15)?;
     ensure(first.len() == 1, format!("affinity: {first:?}"))?;
+    read_back(&n1.installed().await?, &[&a, &b, &c], &rules)?;
     ensure(ask(&a.netns, (vip(30), 80))?.starts_with("a "), "a pod reaches itself through its service")?;
     ensure(ask(&a.netns, (vip(50), 80))? == "ConnectionRefused", "no endpoints: refused")?;
     ensure(ask(&node1, (vip(50), 80))? == "ConnectionRefused", "no endpoints: refused on the node")?;

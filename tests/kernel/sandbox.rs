@@ -49,6 +49,10 @@ impl NodeNetwork for Broken {
         self.0.sync_services(rules).await
     }
 
+    async fn installed(&self) -> cni::Result<Vec<cni::Installed>> {
+        self.0.installed().await
+    }
+
     async fn forget_flows(&self) -> cni::Result<()> {
         self.0.forget_flows().await
     }
@@ -95,6 +99,10 @@ impl NodeNetwork for Slow {
 
     async fn sync_services(&self, rules: &[ServiceRule]) -> cni::Result<usize> {
         self.inner.sync_services(rules).await
+    }
+
+    async fn installed(&self) -> cni::Result<Vec<cni::Installed>> {
+        self.inner.installed().await
     }
 
     async fn forget_flows(&self) -> cni::Result<()> {

@@ -50,6 +50,9 @@ impl Target for Idle {
     fn fault(&self, _: Fault) -> BoxFuture<'_, Reply> {
         Box::pin(std::future::ready(Reply::Ok(Value::Null)))
     }
+    fn network(&self) -> BoxFuture<'_, Reply> {
+        Box::pin(std::future::ready(Reply::Ok(Value::Null)))
+    }
     fn past(&self, _: Past) -> BoxFuture<'_, Reply> {
         Box::pin(std::future::ready(Reply::Ok(Value::Null)))
     }

@@ -420,6 +420,10 @@ impl Target for Inner {
         let why = self.only_at_home("a fault");
         Box::pin(std::future::ready(Reply::Error(why)))
     }
+    fn network(&self) -> BoxFuture<'_, Reply> {
+        let why = self.only_at_home("a look into the nodes' kernels (net show)");
+        Box::pin(std::future::ready(Reply::Error(why)))
+    }
     fn past(&self, _: Past) -> BoxFuture<'_, Reply> {
         let why = self.only_at_home("going back in time (undo, redo, rewind)");
         Box::pin(std::future::ready(Reply::Error(why)))

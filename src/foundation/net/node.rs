@@ -6,9 +6,10 @@ use super::link::{self, GATEWAY, NODE_END, mac};
 use super::namespace::Namespace;
 use super::nft::{self, Nft};
 use super::plan::{Change, Known, Table, Write};
+use super::rules::installed;
 use super::{Refused, fabric, rules};
 use async_trait::async_trait;
-use cni::{Error, NodeNetwork, Result, ServiceRule};
+use cni::{Error, Installed, NodeNetwork, Result, ServiceRule};
 use linux::namespace::{disable_ipv6, set_network_sysctls};
 use nlink::TcHandle;
 use nlink::netlink::addr::Ipv4Address;
@@ -341,6 +342,12 @@ impl NodeNetwork for Node {
             services.stale.allow(wanted.iter());
         }
         Ok(count)
+    }
+
+    async fn installed(&self) -> Result<Vec<Installed>> {
+        let services = self.services.lock().await; // what is written now is read whole
+        let failed = || format!("cannot read the service rules of {}", self.ip);
+        installed::read(&self.nft, &services.known.keys()).await.during(failed).map_err(Error::of_nftables)
     }
 
     async fn forget_flows(&self) -> Result<()> {

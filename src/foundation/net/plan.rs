@@ -153,6 +153,15 @@ impl Known {
         Some(write)
     }
 
+    /// The key of each Service by the number that its chains and sets are named by; empty while it
+    /// is not known which rules the kernel has.
+    pub(crate) fn keys(&self) -> BTreeMap<u32, &str> {
+        match self {
+            Known::Table(table) => table.services.iter().map(|(key, (n, _))| (*n, key.as_str())).collect(),
+            Known::Unsure(_) => BTreeMap::new(),
+        }
+    }
+
     /// Ends a write: the kernel has these rules.
     pub(crate) fn end(&mut self, after: Table) {
         *self = Known::Table(after);

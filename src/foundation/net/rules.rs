@@ -25,6 +25,8 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+pub(crate) mod installed;
+
 const TABLE: &str = "rw-proxy";
 /// Connections with this mark get the node's address as their source.
 const MASQUERADE: u32 = 0x4000;

@@ -2,7 +2,7 @@
 //! behind them. Sockets of a fake node lie on this machine's loopback; fake nodes of one
 //! [`FakeFabric`] reach each other's TCP listeners, and no UDP socket.
 
-use super::{Error, HostNetwork, HostPort, NodeNetwork, Protocol, Result, ServiceRule};
+use super::{Does, Error, HostNetwork, HostPort, Installed, NodeNetwork, Protocol, Result, ServiceRule};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -113,6 +113,19 @@ impl NodeNetwork for FakeNode {
         let gone = state.services.keys().filter(|key| !wanted.contains_key(*key)).count();
         state.services = wanted;
         Ok(changed + gone)
+    }
+
+    /// The endpoints of the remembered rules.
+    async fn installed(&self) -> Result<Vec<Installed>> {
+        let endpoints = |rule: ServiceRule| {
+            (0u32..).zip(rule.endpoints).map(move |(number, (ip, port))| Installed {
+                service: Some(rule.key.clone()),
+                within: "map".into(),
+                text: format!("{number} : {ip} . {port}"),
+                does: Does::Endpoint { number, ip, port },
+            })
+        };
+        Ok(self.services().into_iter().flat_map(endpoints).collect())
     }
 
     async fn forget_flows(&self) -> Result<()> {

@@ -20,6 +20,9 @@ use std::sync::Arc;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod fake;
+mod installed;
+
+pub use installed::{Does, Installed};
 
 /// Why a call to a node's network, or to the network of this machine, failed.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +119,10 @@ pub trait NodeNetwork: Send + Sync {
 
     /// Makes the kernel's service rules these; returns how many changed.
     async fn sync_services(&self, rules: &[ServiceRule]) -> Result<usize>;
+    /// Reads back what the kernel has for connections to Services: also what was written before a
+    /// kube-proxy ended, and what nobody of us has written. Rules of one Service are in the order
+    /// in which a connection meets them.
+    async fn installed(&self) -> Result<Vec<Installed>>;
     /// Makes the kernel forget UDP flows to endpoints that their Services no longer have; those of
     /// earlier calls that failed, too.
     async fn forget_flows(&self) -> Result<()>;

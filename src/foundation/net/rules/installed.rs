@@ -1,0 +1,254 @@
+//! The table of a node, read back from the kernel.
+//!
+//! Names of chains, maps and sets say what they are for (see [`super`]), and their numbers for
+//! which Service. What is told is what the kernel answers: nothing is taken from what was written.
+
+use super::TABLE;
+use crate::nft::Nft;
+use cni::{Does, Installed};
+use nlink::Result;
+use nlink::netlink::nftables::{Family, RuleExpr, RuleInfo, SetElement, SetElementData, Verdict};
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+/// An address and a port, as names and elements have them.
+type Target = (Ipv4Addr, u16);
+
+/// Reads the whole table. `keys` are those of the Services, by their numbers.
+///
+/// # Errors
+/// The kernel refuses the question, or the answer is cut off.
+pub(crate) async fn read(nft: &Nft, keys: &BTreeMap<u32, &str>) -> Result<Vec<Installed>> {
+    let mut found = Vec::new();
+    for rule in nft.list_rules(TABLE, Family::Ip).await? {
+        let Some(does) = role_of_rule(&rule) else { continue };
+        let text = rule.nft_syntax().unwrap_or_else(|| spelled(&rule.expressions()));
+        found.push((place(&rule.chain), rule.chain.clone(), format!("chain {}", rule.chain), text, does));
+    }
+    for set in nft.list_sets_in(TABLE, Family::Ip).await? {
+        if set.name == "hairpin" {
+            continue; // a pair for each address that a pod may have: its rule says it
+        }
+        let kind = if set.data_type.is_some() { "map" } else { "set" };
+        for element in nft.list_set_elements(TABLE, &set.name, Family::Ip).await? {
+            let Some((text, does)) = element_of(&set.name, &element) else { continue };
+            let owner = match &does {
+                Does::LeadsAddress { chain, .. } | Does::LeadsNodePort { chain, .. } => chain.clone(),
+                _ => set.name.clone(),
+            };
+            found.push((place(&set.name), owner, format!("{kind} {}", set.name), text, does));
+        }
+    }
+    let number = |owner: &str| number_of(owner);
+    // Stable: rules of one chain stay in their order.
+    found.sort_by_key(|(place, owner, ..)| (number(owner), *place));
+    let known = |owner: &str| number(owner).and_then(|n| keys.get(&n)).map(|key| key.to_string());
+    let told = found.into_iter().map(|(_, owner, within, text, does)| {
+        let service = known(&owner);
+        Installed { service, within, text, does }
+    });
+    Ok(told.collect())
+}
+
+/// Where in the way of a connection a chain, map or set is.
+fn place(name: &str) -> u8 {
+    match name {
+        "prerouting" | "output" => 0,
+        "services" => 1,
+        "vips" | "nodeports" | "refused" => 2,
+        "refuse-forward" | "refuse-output" => 9,
+        "postrouting" => 10,
+        _ => match name.as_bytes().first() {
+            Some(b'x') => 3,
+            Some(b'y') => 4,
+            Some(b's') => 5,
+            Some(b'e') => 6,
+            Some(b't') => 7,
+            _ => 8,
+        },
+    }
+}
+
+/// The number in the name of a Service's chain, map or set; `None`: it is for all.
+fn number_of(name: &str) -> Option<u32> {
+    let name = name.strip_prefix("e_").unwrap_or(name);
+    let digits = name.strip_prefix(['s', 'x', 'y', 't', 'a'])?;
+    digits.split('_').next()?.parse().ok()
+}
+
+/// The endpoint in the name of a chain or set that remembers its clients.
+fn target_of(name: &str) -> Option<Target> {
+    let (_, hex) = name.strip_prefix(['t', 'a'])?.split_once('_')?;
+    let (ip, port) = hex.split_at_checked(8)?;
+    Some((u32::from_str_radix(ip, 16).ok()?.into(), u16::from_str_radix(port, 16).ok()?))
+}
+
+/// What a rule is there for; `None`: it has no say in where a connection goes.
+fn role_of_rule(rule: &RuleInfo) -> Option<Does> {
+    let expressions = rule.expressions();
+    let looks_up =
+        |name: &str| expressions.iter().any(|e| matches!(e, RuleExpr::Lookup { set, .. } if set == name));
+    let map = expressions.iter().rev().find_map(|e| match e {
+        RuleExpr::Lookup { set, .. } => Some(set.clone()),
+        _ => None,
+    });
+    let goes_to = expressions.iter().find_map(|e| match e {
+        RuleExpr::Verdict(Verdict::GotoTo(chain)) => Some(chain.to_string()),
+        _ => None,
+    });
+    let drops = expressions.iter().any(|e| matches!(e, RuleExpr::Verdict(Verdict::Drop)));
+    let draws = expressions.iter().any(|e| matches!(e, RuleExpr::Numgen { .. }));
+    let by_client = matches!(expressions.first(), Some(RuleExpr::Payload { .. }));
+    let remembers = expressions.iter().any(|e| matches!(e, RuleExpr::Dynset { .. }));
+    let translates = expressions.iter().any(|e| matches!(e, RuleExpr::Nat { .. }));
+    Some(match (rule.chain.as_str(), target_of(&rule.chain)) {
+        ("prerouting", _) => Does::EntersFromPods,
+        ("output", _) => Does::EntersFromNode,
+        ("services", _) if looks_up("vips") => Does::FindsAddress,
+        ("services", _) if looks_up("nodeports") => Does::FindsNodePort,
+        ("refuse-forward" | "refuse-output", _) if looks_up("refused") => Does::RefusesListed,
+        ("refuse-forward" | "refuse-output", _) => Does::RefusesUnknown,
+        ("postrouting", _) if looks_up("hairpin") => Does::Hairpin,
+        ("postrouting", _) => Does::Masquerades,
+        (_, Some((ip, port))) if remembers => Does::Remembers { ip, port },
+        (_, Some((ip, port))) if translates => Does::Translates { ip, port },
+        (name, None) if number_of(name).is_some() => match (map, goes_to) {
+            _ if drops => Does::Drops,
+            (Some(map), None) if draws => Does::Chooses { map },
+            (Some(clients), Some(_)) => {
+                let (ip, port) = target_of(&clients)?;
+                Does::KnowsClients { ip, port }
+            }
+            (None, Some(chain)) if by_client => Does::LeadsInside { chain },
+            (None, Some(chain)) => Does::Marks { chain },
+            _ => Does::Other,
+        },
+        _ => Does::Other,
+    })
+}
+
+/// An element as nft prints it, and what it is there for.
+fn element_of(set: &str, element: &SetElement) -> Option<(String, Does)> {
+    let key = element.key();
+    let chain = match element.data() {
+        Some(SetElementData::Verdict(Verdict::GotoTo(chain))) => Some(chain.to_string()),
+        _ => None,
+    };
+    let told = match (set, chain) {
+        ("vips", Some(chain)) => {
+            let (address, protocol, port) = (address_at(key, 0)?, protocol_at(key, 4)?, port_at(key, 8)?);
+            let text = format!("{address} . {protocol} . {port} : goto {chain}");
+            (text, Does::LeadsAddress { address, port, chain })
+        }
+        ("nodeports", Some(chain)) => {
+            let (protocol, port) = (protocol_at(key, 0)?, port_at(key, 4)?);
+            (format!("{protocol} . {port} : goto {chain}"), Does::LeadsNodePort { port, chain })
+        }
+        ("refused", _) => {
+            let (address, protocol, port) = (address_at(key, 0)?, protocol_at(key, 4)?, port_at(key, 8)?);
+            (format!("{address} . {protocol} . {port}"), Does::Refused { address, port })
+        }
+        (name, Some(chain)) if name.starts_with("e_") => {
+            let (number, (ip, port)) = (number_at(key)?, target_of(&chain)?);
+            (format!("0x{number:08x} : goto {chain}"), Does::LeadsToSticky { number, ip, port })
+        }
+        (name, None) if name.starts_with("e_") => {
+            let Some(SetElementData::Value(value)) = element.data() else { return None };
+            let (number, ip, port) = (number_at(key)?, address_at(value, 0)?, port_at(value, 4)?);
+            (format!("0x{number:08x} : {ip} . {port}"), Does::Endpoint { number, ip, port })
+        }
+        (name, _) => {
+            let ((ip, port), client) = (target_of(name)?, address_at(key, 0)?);
+            let left = element.expiration().map(|left| format!(" expires {}s", left.as_secs()));
+            (format!("{client}{}", left.unwrap_or_default()), Does::Client { client, ip, port })
+        }
+    };
+    Some(told)
+}
+
+fn address_at(bytes: &[u8], at: usize) -> Option<Ipv4Addr> {
+    let four: [u8; 4] = bytes.get(at..at + 4)?.try_into().ok()?;
+    Some(four.into())
+}
+
+fn port_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+}
+
+fn protocol_at(bytes: &[u8], at: usize) -> Option<&'static str> {
+    match bytes.get(at)? {
+        6 => Some("tcp"),
+        17 => Some("udp"),
+        _ => None,
+    }
+}
+
+fn number_at(bytes: &[u8]) -> Option<u32> {
+    Some(u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?))
+}
+
+/// A rule of ours that nlink does not print: look-ups by several fields, and a lot that a map
+/// translates.
+fn spelled(expressions: &[RuleExpr]) -> String {
+    let mut words = Vec::new();
+    let mut lot = None;
+    let mut rest = expressions.iter().peekable();
+    while let Some(expression) = rest.next() {
+        match expression {
+            RuleExpr::Numgen { modulus, .. } => lot = Some(format!("numgen random mod {modulus}")),
+            RuleExpr::Lookup { set, dreg, .. } => {
+                let from = match (set.as_str(), lot.take()) {
+                    (_, Some(lot)) => lot,
+                    ("vips" | "refused", None) => "ip daddr . meta l4proto . th dport".into(),
+                    ("nodeports", None) => "meta l4proto . th dport".into(),
+                    ("hairpin", None) => "ip saddr . ip daddr".into(),
+                    _ => "?".into(),
+                };
+                words.push(match (dreg, rest.peek()) {
+                    (None, _) => format!("{from} @{set}"),
+                    (Some(_), Some(RuleExpr::Nat { .. } | RuleExpr::Unknown { .. })) => {
+                        rest.next();
+                        format!("dnat ip to {from} map @{set}")
+                    }
+                    (Some(_), _) => format!("{from} vmap @{set}"),
+                });
+            }
+            RuleExpr::Masq { .. } => words.push("masquerade".into()),
+            RuleExpr::Reject { .. } => words.push("reject".into()),
+            RuleExpr::Verdict(Verdict::Drop) => words.push("drop".into()),
+            RuleExpr::Verdict(Verdict::GotoTo(chain)) => words.push(format!("goto {chain}")),
+            RuleExpr::Verdict(Verdict::JumpTo(chain)) => words.push(format!("jump {chain}")),
+            _ => {} // loads and comparisons of what the look-up names
+        }
+    }
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Names;
+    use super::*;
+
+    #[test]
+    fn names_tell_for_which_service_and_endpoint_they_are() {
+        let endpoint = (Ipv4Addr::new(10, 244, 1, 5), 8080);
+        let names = Names(17);
+        let chains = [names.cluster(), names.external(), names.node_port()];
+        for name in chains.iter().cloned().chain(chains.iter().map(|chain| Names::choice(chain))) {
+            assert_eq!((number_of(&name), target_of(&name)), (Some(17), None), "{name}");
+        }
+        for name in [names.clients(endpoint), names.sticky(endpoint)] {
+            assert_eq!((number_of(&name), target_of(&name)), (Some(17), Some(endpoint)), "{name}");
+        }
+        for name in ["services", "prerouting", "vips", "refused", "hairpin", "t1_zz", "a1_0af4", "s", "xé"] {
+            assert_eq!((number_of(name).filter(|n| *n != 1), target_of(name)), (None, None), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_element_that_is_too_short_is_left_out() {
+        for set in ["vips", "nodeports", "refused", "e_s1", "a1_0af401050050"] {
+            assert_eq!(element_of(set, &SetElement::new(vec![1])), None, "{set}");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What the kernel of a node has for connections to Services, as it is read back.
+
+use serde::{Deserialize, Serialize};
+use std::net::Ipv4Addr;
+
+/// One rule, or one element of a map or a set.
+///
+/// ```text
+/// service: default/web:    within: map e_s4    text: 0x00000001 : 10.244.2.7 . 80    does: Endpoint {number: 1, …}
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Installed {
+    /// Key of the [`ServiceRule`](super::ServiceRule) that it belongs to (`namespace/name:port`);
+    /// `None`: it is there for all Services, or it is not known for which.
+    pub service: Option<String>,
+    /// `chain NAME`, `map NAME` or `set NAME`.
+    pub within: String,
+    /// As `nft list ruleset` prints it.
+    pub text: String,
+    pub does: Does,
+}
+
+/// What an [`Installed`] is there for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "is")]
+pub enum Does {
+    /// Hands each first packet of a connection from a pod to the look-ups.
+    EntersFromPods,
+    /// Hands each first packet of a connection that the node itself makes to the look-ups.
+    EntersFromNode,
+    /// Looks the destination up among the Services' addresses.
+    FindsAddress,
+    /// Looks a port of the node's own address up among the node ports.
+    FindsNodePort,
+    /// Leads an address and port of a Service to its chain.
+    LeadsAddress { address: Ipv4Addr, port: u16, chain: String },
+    /// Leads a node port to its chain.
+    LeadsNodePort { port: u16, chain: String },
+    /// Marks a connection, so that it gets the node's address as its source, and goes on.
+    Marks { chain: String },
+    /// `externalTrafficPolicy: Local` does not bind clients inside the cluster: they go on here.
+    LeadsInside { chain: String },
+    /// `Local`, and no endpoint on this node: silence.
+    Drops,
+    /// Draws one of the endpoints by lot.
+    Chooses { map: String },
+    /// The endpoint with this number.
+    Endpoint { number: u32, ip: Ipv4Addr, port: u16 },
+    /// `sessionAffinity: ClientIP`: a number and the chain of its endpoint.
+    LeadsToSticky { number: u32, ip: Ipv4Addr, port: u16 },
+    /// Leads a client that has been at this endpoint to it again.
+    KnowsClients { ip: Ipv4Addr, port: u16 },
+    /// Remembers the client of this endpoint.
+    Remembers { ip: Ipv4Addr, port: u16 },
+    /// Puts the endpoint's address in place of the Service's.
+    Translates { ip: Ipv4Addr, port: u16 },
+    /// A client that goes to this endpoint again.
+    Client { client: Ipv4Addr, ip: Ipv4Addr, port: u16 },
+    /// A Service without endpoints: its clients are refused.
+    Refused { address: Ipv4Addr, port: u16 },
+    /// Refuses what is listed as without endpoints.
+    RefusesListed,
+    /// Refuses addresses of the service range that no Service has.
+    RefusesUnknown,
+    /// Gives marked connections the node's address as their source.
+    Masquerades,
+    /// Gives a pod that reaches itself through a Service another source.
+    Hairpin,
+    /// Something that is not of these: somebody else has put it there.
+    Other,
+}
