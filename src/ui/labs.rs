@@ -14,8 +14,13 @@ use serde_json::Value;
 /// # Errors
 /// The cluster does not run or does not answer, or the engine refuses: then with its own words.
 pub async fn ask(place: &Place, lang: Lang, ask: Ask) -> Result<Value, Error> {
+    Control::connect(place).await?.ask(&question(lang, ask)).await
+}
+
+/// A question as the control socket takes it.
+pub(crate) fn question(lang: Lang, ask: Ask) -> control::Ask {
     let question = serde_json::to_value(Question { lang: tag(lang).into(), ask }).unwrap_or_default();
-    Control::connect(place).await?.ask(&control::Ask::Guest { name: NAME.into(), question }).await
+    control::Ask::Guest { name: NAME.into(), question }
 }
 
 /// Asks the lab engine a question whose answer is a `T`.
@@ -32,7 +37,7 @@ pub async fn asked<T: serde::de::DeserializeOwned>(
 }
 
 /// `4:05`; with a minus when the time is over.
-fn clock(seconds: i64) -> String {
+pub(crate) fn clock(seconds: i64) -> String {
     let sign = if seconds < 0 { "-" } else { "" };
     format!("{sign}{}:{:02}", seconds.abs() / 60, seconds.abs() % 60)
 }
@@ -92,6 +97,7 @@ pub fn hint(style: &PageStyle, view: &LabView) -> String {
 pub fn given_up(style: &PageStyle, given: &GivenUp) -> String {
     let mut out = String::new();
     for told in &given.told {
+        let told = told.get(tag(style.lang));
         out.push_str(&prose::print(&lay_out(told, style.width.saturating_sub(2)), "  ", style.colour));
     }
     out.push_str(&format!("\n{}\n", style.lang.say(Say::LabWay, &[])));
@@ -112,7 +118,8 @@ pub fn grade(style: &PageStyle, graded: &Graded, view: &LabView) -> String {
         let mark = format!(" {mark} {points:>3}/{:<3} ", found.weight);
         out.push_str(&marked(style, &mark, text));
         if !found.green && !found.told.is_empty() {
-            out.push_str(&marked(style, &" ".repeat(prose::cells(&mark)), &found.told));
+            let told = found.told.get(tag(style.lang));
+            out.push_str(&marked(style, &" ".repeat(prose::cells(&mark)), told));
         }
     }
     out.push_str(&format!(
@@ -125,7 +132,7 @@ pub fn grade(style: &PageStyle, graded: &Graded, view: &LabView) -> String {
     }
     if !graded.debrief.is_empty() {
         out.push('\n');
-        for told in &graded.debrief {
+        for told in graded.debrief.iter().map(|told| told.get(tag(style.lang))) {
             out.push_str(&prose::print(&lay_out(told, style.width.saturating_sub(2)), "  ", style.colour));
         }
     }
@@ -199,6 +206,7 @@ pub fn list(style: &PageStyle, entries: &[Entry]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lab::format::Text;
     use lab::graded::score::Found;
     use lab::graded::view::Task;
     use serde_json::json;
@@ -235,11 +243,11 @@ mod tests {
         let graded = Graded {
             record: json!({"score": 40, "max": 80, "used": {"solve": true}}),
             file: "/r.json".into(),
-            debrief: vec!["It was so.".into()],
+            debrief: vec![Text::new("It was so.")],
             untold: 1,
             found: vec![
                 found("a", true),
-                Found { told: "not so: every pod answers".into(), ..found("b", false) },
+                Found { told: Text::new("not so: every pod answers"), ..found("b", false) },
             ],
         };
         let told = grade(&PLAIN, &graded, &view());

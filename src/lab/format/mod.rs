@@ -28,6 +28,7 @@ pub use track::{VIEWS, parse};
 
 use super::cel::{Defines, Expr, Template};
 use super::reach::Need;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -47,10 +48,20 @@ pub const EN: &str = "en";
 pub const OTHERS: &[&str] = &["ko"];
 
 /// A text in every language of its lesson.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Text(BTreeMap<String, String>);
 
 impl Text {
+    /// Says the same in every language; languages in which it is empty are left out.
+    pub fn said(say: impl Fn(&str) -> String) -> Text {
+        let all = [EN].iter().chain(OTHERS).map(|lang| (lang.to_string(), say(lang)));
+        Text(all.filter(|(_, text)| !text.is_empty()).collect())
+    }
+    /// True if it is empty in every language.
+    pub fn is_empty(&self) -> bool {
+        self.0.values().all(String::is_empty)
+    }
     pub fn new(english: &str) -> Text {
         Text([(EN.to_string(), english.to_string())].into())
     }

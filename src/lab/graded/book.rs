@@ -7,6 +7,7 @@
 
 use super::score::Used;
 use super::seal::{Chain, Key, Kind};
+use super::view::{GivenUp, Graded};
 use crate::Error;
 use crate::progress;
 use crate::who::Meddling;
@@ -100,6 +101,12 @@ pub struct Open {
     /// The learner has given up, and was told everything.
     #[serde(default)]
     pub gave_up: bool,
+    /// The last grade, and what the learner was told who gave up: every session shows them, also
+    /// after a restart of the cluster.
+    #[serde(default)]
+    pub grade: Option<Graded>,
+    #[serde(default)]
+    pub given_up: Option<GivenUp>,
     /// Starts of this lab and of this seed, this one included, and what was seen of it before.
     #[serde(default)]
     pub before: Before,
@@ -392,6 +399,8 @@ mod tests {
             tampered: false,
             gradings: 0,
             gave_up: false,
+            grade: None,
+            given_up: None,
             before: Before::default(),
             at_limit: None,
             meddling: BTreeSet::new(),

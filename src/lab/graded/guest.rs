@@ -1,31 +1,75 @@
 //! Labs as a guest of the cluster's process.
 
 use super::Opened;
-use super::run::LabRun;
-use super::view::Question;
+use super::run::{Follower, LabRun};
+use super::view::{Ask, Question};
 use super::world::World;
 use cluster::control::Reply;
 use cluster::guest::{Guest, Host};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::{Arc, OnceLock};
 use task::Crew;
+use tokio::sync::watch;
 
 /// The word by which labs are asked for.
 pub const NAME: &str = "lab";
 
-/// The desk, or why there is none.
+/// The lab run, or why there is none; empty until the cluster is that far.
+type Run = Arc<OnceLock<Result<LabRun, String>>>;
+
+/// Labs as a guest.
 #[derive(Default)]
 pub struct Graded {
-    run: Arc<OnceLock<Result<LabRun, String>>>,
+    run: Run,
+    /// Wakes those who follow before there is a lab run.
+    begun: watch::Sender<()>,
     opened: Opened,
 }
 
 impl Graded {
     /// Notes in `opened` which lab is open.
     pub fn new(opened: Opened) -> Graded {
-        Graded { run: Arc::default(), opened }
+        Graded { opened, ..Graded::default() }
+    }
+
+    /// The view of the open lab in a language, now and after every change.
+    fn follow(&self, lang: String) -> BoxStream<'static, Reply> {
+        let state = Following::Waits(self.run.clone(), self.begun.subscribe(), lang);
+        stream::unfold(state, |state| state.next()).boxed()
+    }
+}
+
+/// How far one is who follows the open lab.
+enum Following {
+    /// There is no lab run yet.
+    Waits(Run, watch::Receiver<()>, String),
+    Follows(Run, Follower),
+    Ended,
+}
+
+impl Following {
+    async fn next(self) -> Option<(Reply, Following)> {
+        let (desk, mut follower) = match self {
+            Following::Ended => return None,
+            Following::Follows(desk, follower) => (desk, follower),
+            Following::Waits(desk, mut begun, lang) => {
+                while desk.get().is_none() {
+                    begun.changed().await.ok()?;
+                }
+                match desk.get()? {
+                    Err(why) => return Some((Reply::Error(why.clone()), Following::Ended)),
+                    Ok(run) => {
+                        let follower = run.follower(&lang);
+                        (desk, follower)
+                    }
+                }
+            }
+        };
+        let Some(Ok(run)) = desk.get() else { return None };
+        let view = follower.next(run).await?;
+        Some((Reply::Ok(json!(view)), Following::Follows(desk, follower)))
     }
 }
 
@@ -39,7 +83,9 @@ impl Guest for Graded {
         let world = World::start(crew, &host);
         let opened = world.map_err(super::Error::from).and_then(|w| LabRun::open(w, host, tell));
         let opened = run.get_or_init(|| opened.map_err(|e| cluster::chain(&e)));
-        if opened.is_err() {
+        let failed = opened.is_err();
+        self.begun.send_replace(());
+        if failed {
             return;
         }
         crew.spawn(async move {
@@ -54,6 +100,9 @@ impl Guest for Graded {
             Ok(question) => question,
             Err(error) => return stream::iter([Reply::Error(format!("not a question: {error}"))]).boxed(),
         };
+        if matches!(question.ask, Ask::Follow) {
+            return self.follow(question.lang);
+        }
         let run = self.run.clone();
         let answer = async move {
             match run.get() {

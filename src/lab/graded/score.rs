@@ -1,5 +1,6 @@
 //! From verdicts to a grade: arithmetic, and the record that is signed. Pure.
 
+use crate::format::Text;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -17,7 +18,7 @@ pub struct Found {
     /// The first thing that is not so.
     pub unmet: String,
     /// The same as a sentence for the learner; empty: the task itself says it all.
-    pub told: String,
+    pub told: Text,
 }
 
 /// Why a task is red.
@@ -25,8 +26,8 @@ pub struct Found {
 pub struct Red {
     /// For the record, in English.
     pub unmet: String,
-    /// For the learner, in a language of theirs.
-    pub told: String,
+    /// For the learner.
+    pub told: Text,
 }
 
 impl Found {
@@ -201,7 +202,7 @@ mod tests {
     use super::*;
 
     fn found(id: &str, weight: u32, green: bool, at_ms: u64) -> Found {
-        let (unmet, told) = ("it".into(), String::new());
+        let (unmet, told) = ("it".into(), Text::default());
         Found { id: id.into(), weight, green, at_ms, revision: 7, unmet, told }
     }
 
@@ -235,8 +236,8 @@ mod tests {
         let all = || vec![found("early", 1, true, 10), found("late", 1, true, 99), found("red", 1, false, 0)];
         let judged = |changed| {
             let mut all = all();
-            in_time(&mut all, 50, changed, &Red { unmet: "late".into(), told: "늦음".into() });
-            assert_eq!((all[1].unmet == "late", all[1].told == "늦음"), (changed, changed));
+            in_time(&mut all, 50, changed, &Red { unmet: "late".into(), told: Text::new("too late") });
+            assert_eq!((all[1].unmet == "late", all[1].told.get("ko") == "too late"), (changed, changed));
             all.iter().map(|t| t.green).collect::<Vec<_>>()
         };
         assert_eq!(judged(true), [true, false, false]);

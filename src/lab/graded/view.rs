@@ -1,6 +1,7 @@
 //! What is asked of labs and what is answered: plain data, the same on the control socket and in
 //! `-o json`.
 
+use crate::format::Text;
 use cluster::undo::Loss;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -20,6 +21,9 @@ pub enum Ask {
     List,
     /// The open lab: answers with [`LabView`], which is empty if none is open.
     Show,
+    /// The open lab now and after every change: answers with a [`LabView`] each time. The running
+    /// time alone is no change; that it is over is one.
+    Follow,
     /// What a start of this lab, or leaving the open one if none is named, would take: answers with
     /// [`Plan`].
     Plan {
@@ -152,6 +156,27 @@ pub struct LabView {
     /// Hints asked for so far, in order.
     pub hints: Vec<String>,
     pub hints_left: usize,
+    /// What the engine does with the lab at the moment.
+    pub work: Work,
+    /// The last grade since the lab was started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grade: Option<Graded>,
+    /// What the learner was told who has given up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub given_up: Option<GivenUp>,
+}
+
+/// What the engine does with a lab. It takes its time, and other commands wait meanwhile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Work {
+    #[default]
+    Idle,
+    /// Sets it up: there is nothing to see yet but its title.
+    Starting,
+    Grading,
+    /// Takes away what it made.
+    Leaving,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -165,8 +190,9 @@ pub struct Task {
     pub green: Option<bool>,
 }
 
-/// A grade.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+/// A grade. Its sentences are in every language: it is kept, and shown in others than that of the
+/// one who asked for it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Graded {
     /// The signed record (LESSONS: section 3).
@@ -174,18 +200,18 @@ pub struct Graded {
     /// Where it was kept.
     pub file: String,
     /// What happened, a sentence or two a task.
-    pub debrief: Vec<String>,
+    pub debrief: Vec<Text>,
     /// Explanations that are kept back until their task is green or the solution was asked for.
     pub untold: usize,
     pub found: Vec<super::score::Found>,
 }
 
-/// What a learner is told who has given up.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+/// What a learner is told who has given up, in every language.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct GivenUp {
     /// Explanations.
-    pub told: Vec<String>,
+    pub told: Vec<Text>,
     /// Lines of the solution.
     pub lines: Vec<String>,
 }

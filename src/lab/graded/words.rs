@@ -1,7 +1,7 @@
 //! What labs say to people, in every language.
 
 use super::score::Red;
-use crate::format::EN;
+use crate::format::{EN, Text};
 use lang::{Lang, texts};
 use std::collections::BTreeSet;
 
@@ -48,20 +48,20 @@ pub(super) fn say(lang: &str, word: Word, with: &[&str]) -> String {
 
 /// A reason that rests on who has acted, for the record and for the learner. `borrowed`: names of
 /// components under which a person can act here as well.
-pub(super) fn red_by(lang: &str, word: Word, borrowed: &BTreeSet<String>) -> Red {
+pub(super) fn red_by(word: Word, borrowed: &BTreeSet<String>) -> Red {
     let names: Vec<&str> = borrowed.iter().map(String::as_str).take(NAMED_MAX).collect();
     if names.is_empty() {
-        return red(lang, word, &[]);
+        return red(word, &[]);
     }
     let more = if borrowed.len() > names.len() { ", …" } else { "" };
     let names = names.join(", ") + more;
     let told = |lang: &str| say(lang, Word::Borrowed, &[&say(lang, word, &[]), &names]);
-    Red { unmet: told(EN), told: told(lang) }
+    Red { unmet: told(EN), told: Text::said(told) }
 }
 
 /// A reason for the record and for the learner.
-pub(super) fn red(lang: &str, word: Word, with: &[&str]) -> Red {
-    Red { unmet: say(EN, word, with), told: say(lang, word, with) }
+pub(super) fn red(word: Word, with: &[&str]) -> Red {
+    Red { unmet: say(EN, word, with), told: Text::said(|lang| say(lang, word, with)) }
 }
 
 #[cfg(test)]
@@ -71,14 +71,14 @@ mod tests {
     /// A learner has practised the bootstrapping of a node, and its kubelet writes statuses.
     #[test]
     fn a_red_that_rests_on_a_borrowed_name_says_how_that_ends() {
-        let none = red_by("ko", Word::ByStatus, &BTreeSet::new());
-        assert_eq!(none, red("ko", Word::ByStatus, &[]));
-        let red = red_by("ko", Word::ByStatus, &["system:node:worker".to_string()].into());
-        for text in [&red.unmet, &red.told] {
+        let none = red_by(Word::ByStatus, &BTreeSet::new());
+        assert_eq!(none, red(Word::ByStatus, &[]));
+        let red = red_by(Word::ByStatus, &["system:node:worker".to_string()].into());
+        for text in [red.unmet.as_str(), red.told.get("ko")] {
             assert!(text.contains("system:node:worker") && text.contains("ropewalk reset"), "{text}");
         }
         let many = (0..9).map(|n| format!("system:node:n{n}")).collect();
-        let text = red_by(EN, Word::Late, &many).told;
+        let text = red_by(Word::Late, &many).unmet;
         assert!(text.contains("system:node:n4, …") && !text.contains("system:node:n5"), "{text}");
     }
 }

@@ -9,6 +9,7 @@ use super::stopwatch::Stopwatch;
 use super::words::{self, Word};
 use crate::cel::facts::{self, Object, Objects, Wanted};
 use crate::cel::{Expr, Facts, Memo, Probe, STOPPED, value};
+use crate::format::Text;
 use crate::recorder::Recorder;
 use crate::watch::{self, Then, Told};
 use crate::who::{Meddling, Who};
@@ -573,13 +574,14 @@ impl World {
 
     /// Says why it cannot be told at all, if so: what it compares with is no longer kept, or its
     /// evaluation was stopped.
-    pub fn unknown(&self, expr: &Expr, frame: &Frame, lang: &str) -> Option<Red> {
+    pub fn unknown(&self, expr: &Expr, frame: &Frame) -> Option<Red> {
         let error = expr.value(&self.facts(frame), &[]).err()?;
-        let told = match &error {
-            error if error.contains(facts::UNKNOWN) => words::say(lang, Word::Unknown, &[]),
-            error if error.starts_with(STOPPED) => words::say(lang, Word::TooDear, &[error.as_str()]),
+        let word = match &error {
+            error if error.contains(facts::UNKNOWN) => Word::Unknown,
+            error if error.starts_with(STOPPED) => Word::TooDear,
             _ => return None,
         };
+        let told = Text::said(|lang| words::say(lang, word, &[error.as_str()]));
         Some(Red { unmet: error, told })
     }
 

@@ -3,7 +3,7 @@
 
 use super::{Current, LabRun, chain_text, exprs};
 use crate::cel::{Facts, Template, Use};
-use crate::format::EN;
+use crate::format::{EN, Text};
 use crate::graded::book::Best;
 use crate::graded::read::{BUILT_IN, Lab, Task};
 use crate::graded::score::{self, About, Found, Red};
@@ -49,16 +49,15 @@ impl LabRun {
         let green = self.book().open.as_ref().map(|o| o.green.clone()).unwrap_or_default();
         for (task, verdict) in still.iter().zip(judged) {
             let since = green.get(&task.id).copied();
-            let unknown =
-                verdict.err().and_then(|at| self.world.unknown(&task.checks.get(at)?.1, &frame, lang));
-            let mut told = self.found(&current, task, verdict, since, lang);
+            let unknown = verdict.err().and_then(|at| self.world.unknown(&task.checks.get(at)?.1, &frame));
+            let mut told = self.found(&current, task, verdict, since);
             if let Some(red) = unknown {
                 told.turn_red(red);
             }
             found.insert(task.id.clone(), told);
         }
         let debrief_facts = self.world.facts(&frame); // before the judge's own doings
-        let gone = self.missing_base(&current, lang);
+        let gone = Text::said(|lang| self.missing_base(&current, lang).unwrap_or_default());
         let at_limit = self.book().open.as_ref().and_then(|open| open.at_limit.clone());
         let wills = match at_limit {
             Some(then) => Some((then, self.world.wills(super::kinds(lab), current.places().as_ref()).await?)),
@@ -67,14 +66,14 @@ impl LabRun {
         let changed = wills.as_ref().is_some_and(|(then, now)| wills::differ(then, now));
         let limit_ms = super::limit_ms(lab);
         for task in lab.tasks.iter().filter(|t| !t.probe.is_empty()) {
-            let verdict = self.disturb(&current, task, &still, &found, lang).await;
+            let verdict = self.disturb(&current, task, &still, &found).await;
             let named = super::resources(exprs(task).into_iter().flat_map(|e| &e.kinds));
             let is_remade = wills.as_ref().is_some_and(|(then, now)| wills::remade(then, now, &named));
             let since = done_since(green.get(&task.id), (ended, asked_at), is_remade.then_some(limit_ms));
             let told = match verdict {
-                Ok(verdict) => self.found(&current, task, verdict, Some(since), lang),
+                Ok(verdict) => self.found(&current, task, verdict, Some(since)),
                 Err(why) => {
-                    let mut told = self.found(&current, task, Err(0), None, lang);
+                    let mut told = self.found(&current, task, Err(0), None);
                     told.turn_red(why);
                     told
                 }
@@ -89,20 +88,19 @@ impl LabRun {
         for (task, told) in lab.tasks.iter().zip(&mut all) {
             if let Some(what) = task.excludes.iter().find(|what| meddling.contains(what)) {
                 told.turn_red(match what {
-                    Meddling::Status => words::red_by(lang, Word::ByStatus, &borrowed),
-                    Meddling::Exec => words::red(lang, Word::ByExec, &[]),
-                    Meddling::Ephemeral => words::red(lang, Word::ByEphemeral, &[]),
+                    Meddling::Status => words::red_by(Word::ByStatus, &borrowed),
+                    Meddling::Exec => words::red(Word::ByExec, &[]),
+                    Meddling::Ephemeral => words::red(Word::ByEphemeral, &[]),
                 });
             }
         }
         self.save().map_err(not_kept)?;
         let open = self.book().open.clone().unwrap_or(current.open.clone());
         let changed = changed || open.changed_ms.is_some_and(|at| at > limit_ms);
-        score::in_time(&mut all, limit_ms, changed, &words::red_by(lang, Word::Late, &borrowed));
+        score::in_time(&mut all, limit_ms, changed, &words::red_by(Word::Late, &borrowed));
         score::together(&mut all, |id| {
             let with = lab.tasks.iter().find(|t| t.id == id).map(|t| t.only_with.clone()).unwrap_or_default();
-            let why = only_with(lab, &with, lang);
-            let why = Red { unmet: current.fill(&why.unmet), told: current.fill(&why.told) };
+            let why = current.fill_red(&only_with(lab, &with));
             (with, why)
         });
         let mut drawn = current.variant.clone();
@@ -142,32 +140,31 @@ impl LabRun {
         // The cause is told to whoever has found it or given up: else one grade would be the answer
         // to the next.
         let told_of = |id: &str| open.solve || all.iter().any(|t| t.id == id && t.green);
-        let untold = lab.tasks.iter().filter(|t| !t.debrief.get(lang).is_empty() && !told_of(&t.id)).count();
-        let mut debrief = self.told(&current, &debrief_facts, lang, told_of);
-        debrief.extend(gone.filter(|_| all.iter().any(|task| !task.green)));
-        let remember = lab.remember.get(lang);
-        if untold == 0 && !remember.is_empty() {
-            debrief.push(crate::words::say(lang, crate::words::Word::Remember, &[remember]));
+        let untold = lab.tasks.iter().filter(|t| !t.debrief.is_empty() && !told_of(&t.id)).count();
+        let mut debrief = self.told(&current, &debrief_facts, told_of);
+        if !gone.is_empty() && all.iter().any(|task| !task.green) {
+            debrief.push(gone);
         }
-        Ok(json!(Graded { record, file, debrief, untold, found: all }))
+        if untold == 0 && !lab.remember.is_empty() {
+            debrief.push(remember(lab));
+        }
+        let graded = Graded { record, file, debrief, untold, found: all };
+        let kept = Some(graded.clone());
+        if let Err(why) = self.note(|open| open.grade = kept) {
+            tracing::error!(why, "a grade is not shown again: it cannot be written down");
+        }
+        Ok(json!(graded))
     }
 
     /// Explanations of tasks, as far as these facts let them be told.
-    pub(super) fn told(
-        &self,
-        current: &Current,
-        facts: &Arc<Facts>,
-        lang: &str,
-        of: impl Fn(&str) -> bool,
-    ) -> Vec<String> {
-        let mut all = Vec::new();
-        for task in current.lab.tasks.iter().filter(|t| of(&t.id)) {
-            let text = current.fill(task.debrief.get(lang));
-            let told = Template::compile(&text, Use::Hint, &[])
-                .and_then(|t| t.render(facts, &[]).map_err(crate::cel::Error::Syntax));
-            all.extend(told.ok().filter(|t| !t.is_empty()));
-        }
-        all
+    pub(super) fn told(&self, current: &Current, facts: &Arc<Facts>, of: impl Fn(&str) -> bool) -> Vec<Text> {
+        let told = |text: &str| {
+            let template = Template::compile(&current.fill(text), Use::Hint, &[]).ok()?;
+            template.render(facts, &[]).ok()
+        };
+        let tasks = current.lab.tasks.iter().filter(|task| of(&task.id));
+        let all = tasks.map(|task| Text::said(|lang| told(task.debrief.get(lang)).unwrap_or_default()));
+        all.filter(|text| !text.is_empty()).collect()
     }
 
     fn found(
@@ -176,7 +173,6 @@ impl LabRun {
         task: &Task,
         verdict: Result<(), usize>,
         since: Option<(u64, i64)>,
-        lang: &str,
     ) -> Found {
         let now = (self.ms(), self.world.know().recorder.revision);
         let (at_ms, revision) = since.unwrap_or(now);
@@ -189,8 +185,7 @@ impl LabRun {
             ..Found::default()
         };
         if let Err(first) = verdict {
-            let why = unmet(task, first, lang);
-            found.turn_red(Red { unmet: current.fill(&why.unmet), told: current.fill(&why.told) });
+            found.turn_red(current.fill_red(&unmet(task, first)));
         }
         found
     }
@@ -202,10 +197,9 @@ impl LabRun {
         task: &Task,
         still: &[&Task],
         found: &BTreeMap<String, Found>,
-        lang: &str,
     ) -> Result<Result<(), usize>, Red> {
         // The words of whoever failed are English; the sentence around them is the learner's.
-        let failed = |why: String| words::red(lang, Word::ProbeFailed, &[&why]);
+        let failed = |why: String| words::red(Word::ProbeFailed, &[&why]);
         let (world, frame) = (&self.world, current.frame());
         // What is not so now does not stay so; nothing has to be disturbed to know that.
         let is_whole = still.iter().all(|t| found.get(&t.id).is_some_and(|f| f.green));
@@ -257,7 +251,7 @@ impl LabRun {
         self.settled_again(current, before, &back.map_err(failed)?).await.map_err(failed)?;
         played.map_err(|e| failed(chain_text(&e)))?;
         match meddled {
-            true => Err(words::red_by(lang, Word::Meddled, &world.know().who.borrowed)),
+            true => Err(words::red_by(Word::Meddled, &world.know().who.borrowed)),
             false => Ok(verdict),
         }
     }
@@ -309,25 +303,42 @@ fn done_since(seen: Option<&(u64, i64)>, asked: (u64, i64), remade: Option<u64>)
 /// What is not so of a task whose check at this place is not: the check's own sentence, else the
 /// task's. Without either the task itself stands in the record, and nothing more is told: the
 /// learner has it on the line above.
-fn unmet(task: &Task, check: usize, lang: &str) -> Red {
+fn unmet(task: &Task, check: usize) -> Red {
     let that = task.checks.get(check).map(|(that, _)| that).filter(|that| !that.get(EN).is_empty());
     let sentence = that.unwrap_or(&task.unmet);
     match sentence.get(EN) {
-        "" => Red { unmet: task.task.get(EN).into(), told: String::new() },
-        english => Red { unmet: english.into(), told: words::say(lang, Word::Unmet, &[sentence.get(lang)]) },
+        "" => Red { unmet: task.task.get(EN).into(), told: Text::default() },
+        english => {
+            let told = Text::said(|lang| words::say(lang, Word::Unmet, &[sentence.get(lang)]));
+            Red { unmet: english.into(), told }
+        }
     }
 }
 
 /// Says that a task which was green from the beginning counts together with others only, and names
 /// those by what they ask for: their ids are the author's.
-fn only_with(lab: &Lab, with: &[String], lang: &str) -> Red {
+fn only_with(lab: &Lab, with: &[String]) -> Red {
     let named = |lang: &str| {
         let tasks = with.iter().filter_map(|id| lab.tasks.iter().find(|task| task.id == *id));
         let quoted: Vec<String> = tasks.map(|task| format!("“{}”", task.task.get(lang))).collect();
         quoted.join(", ")
     };
     let say = |lang: &str| words::say(lang, Word::OnlyWith, &[&named(lang)]);
-    Red { unmet: say(EN), told: say(lang) }
+    Red { unmet: say(EN), told: Text::said(say) }
+}
+
+/// What a lab wants to be remembered.
+fn remember(lab: &Lab) -> Text {
+    let say = |text: &str, lang: &str| crate::words::say(lang, crate::words::Word::Remember, &[text]);
+    Text::said(|lang| say(lab.remember.get(lang), lang))
+}
+
+impl Current {
+    /// A reason with the lab's values filled in.
+    fn fill_red(&self, red: &Red) -> Red {
+        let told = |lang: &str| self.fill(red.told.get(lang));
+        Red { unmet: self.fill(&red.unmet), told: Text::said(told) }
+    }
 }
 
 /// `NAME.json`, or the first of `NAME-2.json`, `NAME-3.json`, … that is not there yet. Whoever asks

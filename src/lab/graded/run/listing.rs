@@ -48,6 +48,8 @@ impl LabRun {
                 .collect(),
             // One that does not fit, or cannot be said by what is known, is not promised.
             hints_left: self.fitting(current, lang).len(),
+            grade: open.grade.clone(),
+            given_up: open.given_up.clone(),
             tasks: blank.tasks.into_iter().map(|task| Task { green: green(&task.id), ..task }).collect(),
             ..blank
         }

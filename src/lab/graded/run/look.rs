@@ -1,6 +1,6 @@
 //! Looking without judging: how the tasks stand, since when, and which hint is next.
 
-use super::{Current, LabRun, NETWORK_EVERY, exprs, kinds};
+use super::{Current, LabRun, NETWORK_EVERY, exprs, follow, kinds};
 use crate::cel::{Expr, Template, Use, facts};
 use crate::format::EN;
 use crate::graded::read::{Hint, Lab, Task};
@@ -43,8 +43,7 @@ impl LabRun {
             }
         });
         let found = futures::future::join_all(looked).await;
-        *self.seen() = found.into_iter().collect();
-        self.note_green();
+        self.saw(found.into_iter().collect());
         Ok(json!(self.view(&current, lang)))
     }
 
@@ -65,8 +64,7 @@ impl LabRun {
         };
         let found =
             in_place(|| seen_alone(&current.lab).map(|task| (task.id.clone(), green(task))).collect());
-        *self.seen() = found;
-        self.note_green();
+        self.saw(found);
         Ok(json!(self.view(&current, lang)))
     }
 
@@ -101,6 +99,13 @@ impl LabRun {
         (!names.is_empty()).then(|| words::say(lang, Word::PartsGone, &with))
     }
 
+    /// Takes in how all tasks stand that can be seen, and tells it.
+    fn saw(&self, found: BTreeMap<String, bool>) {
+        *self.seen() = found;
+        self.note_green();
+        self.tell_followers();
+    }
+
     /// Brings the times at which tasks became green up to date with what was seen. Tasks with a
     /// probe are noted, too: from then on they hold as far as can be told without disturbing
     /// anything.
@@ -129,8 +134,10 @@ impl LabRun {
     pub async fn attend(&self) {
         let mut follow = self.world.follow();
         let mut network = Instant::now();
+        let mut time = follow::Time::default();
         loop {
-            let _ = tokio::time::timeout(Duration::from_secs(1), follow.changed()).await; // either is a reason to look
+            // Either is a reason to look.
+            let is_changed = clock::limit(Duration::from_secs(1), follow.changed()).await.is_some();
             clock::pause(Duration::from_millis(200)).await;
             follow.mark_unchanged();
             // Before anything is written: with each writing the book counts on, and an older copy
@@ -164,8 +171,13 @@ impl LabRun {
             if asks {
                 network = Instant::now();
             }
+            let before = self.seen().clone();
             self.seen().extend(truths);
             self.note_green();
+            // What the hints depend on changes as well.
+            if is_changed || *self.seen() != before || time.has_jumped(self.ms()) {
+                self.tell_followers();
+            }
         }
     }
 

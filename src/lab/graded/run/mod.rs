@@ -1,6 +1,7 @@
 //! Where labs are handed out and graded. One thing at a time: a grade must not meet a reset.
 
 mod anchor;
+mod follow;
 mod judge;
 mod listing;
 mod look;
@@ -8,6 +9,7 @@ mod past;
 mod plan;
 mod resume;
 
+pub use follow::Follower;
 pub use listing::{entry, sheet};
 
 use super::book::{Before, Book, Open};
@@ -33,6 +35,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// The symptom has to show by then, and for so long before the clock starts.
 const SYMPTOM_MAX: Duration = Duration::from_secs(90);
@@ -66,6 +69,10 @@ pub struct LabRun {
     templates: look::Templates,
     /// What an earlier process has left open is as it was.
     taken_up: AtomicBool,
+    /// What is being done with the lab at the moment.
+    doing: Mutex<follow::Doing>,
+    /// Wakes those who follow the open lab.
+    changed: watch::Sender<()>,
 }
 
 /// The open lab with its values.
@@ -167,6 +174,8 @@ impl LabRun {
             seen: Mutex::default(),
             templates: look::Templates::default(),
             taken_up: AtomicBool::new(false),
+            doing: Mutex::default(),
+            changed: watch::Sender::default(),
         })
     }
 
@@ -196,6 +205,7 @@ impl LabRun {
             open.ran_ms = known.watch.map_or(0, |w| w.ms());
         }
         self.opened.note(book.open.as_ref(), self.world.know().places.clone());
+        self.tell_followers();
         self.ahead.store(true, Ordering::Relaxed);
         book.save(&self.path, &self.key).map_err(|error| {
             self.world.know().unsaved = true;
@@ -277,6 +287,7 @@ impl LabRun {
             Ask::Plan { id, seed } => Ok(json!(self.plan(id.as_deref(), seed, lang).await?.0)),
             Ask::Leave { id, agreed } => {
                 let back = self.still_agreed(agreed, None, None, lang).await?;
+                let _work = self.begin(follow::Doing::Leaving);
                 self.leave(id.as_deref(), &back, lang).await
             }
             Ask::Start { id, seed, agreed } => {
@@ -294,7 +305,9 @@ impl LabRun {
                 self.all_green(now, together && is_same, lang)
             }
             Ask::Grade { id, seed, learner } => {
-                self.grade(self.named(id.as_deref(), seed, lang)?, learner, lang).await
+                let current = self.named(id.as_deref(), seed, lang)?;
+                let _work = self.begin(follow::Doing::Grading);
+                self.grade(current, learner, lang).await
             }
             Ask::Hint { id } => self.hint(self.named(id.as_deref(), None, lang)?, lang).await,
             Ask::Solve { id, seed } => {
@@ -308,17 +321,22 @@ impl LabRun {
             }
             Ask::GiveUp { id } => {
                 let current = self.named(id.as_deref(), None, lang)?;
-                self.note(|open| (open.solve, open.gave_up) = (true, true)).map_err(not_kept)?;
-                self.anchor().await.map_err(not_kept)?;
-                let told = self.told(&current, &self.world.facts(&current.frame()), lang, |_| true);
+                let told = self.told(&current, &self.world.facts(&current.frame()), |_| true);
                 let lines = current.lines(&Lab::lines(&current.lab.solution, &current.variant));
-                Ok(json!(GivenUp { told, lines }))
+                let given_up = GivenUp { told, lines };
+                let kept = Some(given_up.clone());
+                let gave_up = |open: &mut Open| {
+                    (open.solve, open.gave_up, open.given_up) = (true, true, kept);
+                };
+                self.note(gave_up).map_err(not_kept)?;
+                self.anchor().await.map_err(not_kept)?;
+                Ok(json!(given_up))
             }
             Ask::Solved => {
                 self.world.know().solving = false;
                 Ok(Value::Null)
             }
-            Ask::List | Ask::Show => Ok(Value::Null), // answered above
+            Ask::List | Ask::Show | Ask::Follow => Ok(Value::Null), // answered elsewhere
         }
     }
 
@@ -333,6 +351,7 @@ impl LabRun {
         }
         // Before anything is taken away: half a start is no start.
         let (seed, variant) = self.free_seed(lab, seed, lang).await?;
+        let _work = self.begin(follow::Doing::Starting { lab: lab.id.clone(), seed });
         self.put_back(false, back, lang).await?;
         let world = &self.world;
         world.forget_answers();
@@ -356,6 +375,8 @@ impl LabRun {
             tampered: false,
             gradings: 0,
             gave_up: false,
+            grade: None,
+            given_up: None,
             before: Before::default(),
             at_limit: None,
             meddling: BTreeSet::new(),

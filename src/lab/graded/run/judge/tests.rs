@@ -36,9 +36,9 @@ fn a_task_that_counts_with_others_only_names_them_in_words() {
     let lab = labs.get("broken-selector").unwrap();
     let durable = lab.tasks.iter().find(|task| !task.only_with.is_empty()).unwrap();
     for lang in ["en", "ko"] {
-        let red = only_with(lab, &durable.only_with, lang);
+        let red = only_with(lab, &durable.only_with);
         let with = lab.tasks.iter().find(|task| task.id == durable.only_with[0]).unwrap();
-        assert!(red.told.contains(with.task.get(lang)), "{}", red.told);
+        assert!(red.told.get(lang).contains(with.task.get(lang)), "{:?}", red.told);
         assert!(red.unmet.contains(with.task.get("en")), "{}", red.unmet);
     }
 }
@@ -67,7 +67,7 @@ async fn a_way_back_is_tried_again_and_forgotten_when_it_fails_for_good() {
         let crew = Crew::new("labs");
         let run = opened(dir.path(), address, past, &crew).await;
         let (current, task) = nothing_to_see(&run);
-        let verdict = run.disturb(&current, &task, &[], &BTreeMap::new(), "en").await;
+        let verdict = run.disturb(&current, &task, &[], &BTreeMap::new()).await;
         let tries = std::iter::from_fn(|| goes.try_recv().ok()).count();
         assert_eq!(tries, (failures + 1).min(BACK_TRIES));
         assert_eq!(verdict.is_ok(), failures < BACK_TRIES, "{failures} failures");
@@ -98,7 +98,7 @@ async fn a_judge_that_cannot_write_down_that_it_failed_listens_again() {
     let crew = Crew::new("labs");
     let run = opened(dir.path(), address, past, &crew).await;
     let (current, task) = nothing_to_see(&run);
-    let verdict = run.disturb(&current, &task, &[], &BTreeMap::new(), "en").await;
+    let verdict = run.disturb(&current, &task, &[], &BTreeMap::new()).await;
     assert!(verdict.is_err() && run.path.is_dir());
     let known = run.world.know();
     assert!(!known.quiet && !known.playing);
@@ -133,8 +133,8 @@ fn a_red_task_says_what_is_not_so_in_the_learners_language() {
     let labs = Labs::built_in();
     let told = |lab: &str, task: &str, lang: &str| {
         let task = labs.get(lab).unwrap().tasks.iter().find(|t| t.id == task).unwrap();
-        let red = unmet(task, 0, lang);
-        (red.unmet, red.told)
+        let red = unmet(task, 0);
+        (red.unmet, red.told.get(lang).to_string())
     };
     let (english, korean) =
         (told("broken-selector", "report", "en"), told("broken-selector", "report", "ko"));
