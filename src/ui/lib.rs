@@ -5,9 +5,9 @@
 //! to talk to.
 //! ## How this one works
 //! [`repl::run`] opens a session: [`connection`] starts a cluster or joins the one that runs. On a
-//! terminal the interface opens ([`tui`]): lesson, live map, and a shell pane that runs this same
-//! REPL. Without it, and inside that pane, lines are read (by rustyline on a terminal, plainly from
-//! a pipe or a file) and [`line`] decides what each one is:
+//! terminal the interface opens ([`tui`]): lesson or lab, live map, and a shell pane that runs this
+//! same REPL. Without it, and inside that pane, lines are read (by rustyline on a terminal, plainly
+//! from a pipe or a file) and [`line`] decides what each one is:
 //! ```text
 //! get pods            ─┐
 //! k get pods           ├─▶ commands   kubectl, in this program

@@ -4,6 +4,7 @@ use super::cluster::Change;
 use crate::texts::Lang;
 use cluster::faults::Broken;
 use crossterm::event::{KeyEvent, MouseEvent};
+use lab::graded::view::{Ask as LabAsk, Entry as LabEntry, LabView};
 use lab::view::{Ask, Entry, LessonView};
 use ratatui::layout::Size;
 use serde_json::Value;
@@ -40,10 +41,13 @@ pub(crate) enum Event {
     Status(Option<Value>),
     Lesson(Box<LessonView>),
     Lessons(Vec<Entry>),
-    /// The lesson engine did what it was asked. What it looks like then, only the one who follows
-    /// tells: two who told it could overtake each other.
+    /// The open lab; an empty view if none is.
+    Lab(Box<LabView>),
+    Labs(Vec<LabEntry>),
+    /// The engine did what it was asked. What it looks like then, only the one who follows tells:
+    /// two who told it could overtake each other.
     Answered,
-    /// The lesson engine refused what it was asked, or does not answer.
+    /// The engine refused what it was asked, or does not answer.
     Refused(String),
     /// There is no lesson to follow.
     NoLesson(String),
@@ -57,7 +61,7 @@ pub(crate) enum Effect {
     /// The shell's terminal has this size now: rows, columns.
     Size(u16, u16),
     Ask(Question),
-    /// Lessons are to be told in this language from now on.
+    /// Lessons and labs are to be told in this language from now on.
     Speak(Lang),
     Bell,
     /// Gives the terminal back until the shell that started this program lets it go on.
@@ -66,18 +70,39 @@ pub(crate) enum Effect {
     Quit(i32),
 }
 
-/// A question to the lesson engine, comparable for tests.
+/// A question to an engine, comparable for tests.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Question(pub String);
+pub(crate) enum Question {
+    Lesson(String),
+    Lab(String),
+}
 
 impl From<&Ask> for Question {
     fn from(ask: &Ask) -> Question {
-        Question(serde_json::to_string(ask).unwrap_or_default())
+        Question::Lesson(serde_json::to_string(ask).unwrap_or_default())
+    }
+}
+
+impl From<&LabAsk> for Question {
+    fn from(ask: &LabAsk) -> Question {
+        Question::Lab(serde_json::to_string(ask).unwrap_or_default())
     }
 }
 
 impl Question {
+    /// The question, if it is one to the lesson engine.
     pub(crate) fn ask(&self) -> Option<Ask> {
-        serde_json::from_str(&self.0).ok()
+        match self {
+            Question::Lesson(text) => serde_json::from_str(text).ok(),
+            Question::Lab(_) => None,
+        }
+    }
+
+    /// The question, if it is one to the lab engine.
+    pub(crate) fn ask_lab(&self) -> Option<LabAsk> {
+        match self {
+            Question::Lab(text) => serde_json::from_str(text).ok(),
+            Question::Lesson(_) => None,
+        }
     }
 }

@@ -7,7 +7,7 @@
 //! A pure core between two edges:
 //! ```text
 //! keyboard ─┐                                  ┌─▶ bytes for the shell's terminal
-//! shell     ├─▶ Event ─▶ update(Model) ─▶ Effect ─▶ questions to the lesson engine
+//! shell     ├─▶ Event ─▶ update(Model) ─▶ Effect ─▶ questions to the engines of lessons and labs
 //! records   │              │                   └─▶ suspend, quit
 //! objects  ─┘              └─▶ render(Model) ─▶ cells
 //! ```
@@ -18,6 +18,11 @@
 //! once. [`flow`] turns records into the hops of a command and plays them at a speed that eyes can
 //! follow; [`map`] draws them. A hop is lit for 0.25 to 1.2 s, so a very short or long one has a
 //! speed of its own: the map's corner tells it.
+//!
+//! The lesson's pane is the lab's while a lab is open. Both engines are followed: a view comes
+//! after every change, whichever session made it. What only looks (a hint, a check) is asked from
+//! the pane; what ends something (`lab grade`, `lab leave`) is put on the prompt's line, where the
+//! learner sees it before Enter.
 //!
 //! When the shell pane changes its size its lines are laid out anew, as terminals do. vt100, which
 //! tui-term draws, cuts them off, also in its newest release. alacritty_terminal lays out anew, but
@@ -41,6 +46,7 @@ mod edge;
 pub(crate) mod event;
 pub(crate) mod flow;
 pub(crate) mod keys;
+pub(crate) mod lab;
 pub(crate) mod layout;
 pub(crate) mod look;
 pub(crate) mod map;

@@ -3,12 +3,14 @@
 use super::cluster::{Cluster, Key, Stand};
 use super::event::Question;
 use super::flow::{Then, Traffic};
+use super::lab::Lab;
 use super::layout::{self, Panes};
 use super::look::Look;
 use super::terminal::Emulator;
 use super::words::Word;
 use crate::texts::Lang;
 use clock::Timestamp;
+use lab::graded::view::LabView;
 use lab::view::{Entry, Judged, LessonView, Predict, State};
 use ratatui::layout::{Rect, Size};
 use serde_json::Value;
@@ -105,6 +107,33 @@ pub(crate) enum Scroll {
     Told,
     /// Where the learner's own guess stands, with what the lesson says to it below.
     Said,
+    /// Where the tasks of the lab stand.
+    Tasks,
+    /// Where the newest hint of the lab stands.
+    Hint,
+    /// Where the way is shown to a learner who has given up.
+    Way,
+}
+
+/// What a letter in the lesson's pane does.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Act {
+    Ask(Question),
+    /// Puts a command on the line of the prompt.
+    Type(String),
+    /// Shows the list of lessons and labs; from there, goes back to what is open.
+    Turn,
+}
+
+/// What the lesson's pane shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Page {
+    /// The lab or, if none is open, the lesson; the list if nothing is open.
+    #[default]
+    Open,
+    /// The lesson, also while a lab is open.
+    Lesson,
+    List,
 }
 
 impl Default for Scroll {
@@ -118,8 +147,10 @@ impl Default for Scroll {
 pub(crate) struct Lesson {
     pub view: Option<LessonView>,
     pub list: Vec<Entry>,
-    /// The one marked in the list.
+    /// The one marked in the list of lessons and, below them, labs.
     pub marked: usize,
+    /// Where that list is scrolled to.
+    pub list_scroll: Scroll,
     /// Why there is no lesson.
     pub absent: Option<String>,
     /// The last question's refusal, until the next answer.
@@ -130,9 +161,9 @@ pub(crate) struct Lesson {
     /// A question is on its way since then. Its answer is waited for: two on their way could
     /// overtake each other.
     pub asked: Option<Duration>,
-    /// A letter that was pressed alone asks this, unless another follows within [`BURST`]: then it
+    /// A letter that was pressed alone does this, unless another follows within [`BURST`]: then it
     /// is a command in the wrong pane.
-    pub pressed: Option<(Question, Duration)>,
+    pub pressed: Option<(Act, Duration)>,
     /// The line in which the question of the step is answered, while it is open.
     pub draft: Option<String>,
     /// When the last character was typed in this pane.
@@ -171,7 +202,9 @@ pub(crate) struct Model {
     pub subject: usize,
     pub cluster: Cluster,
     pub traffic: Traffic,
+    pub page: Page,
     pub lesson: Lesson,
+    pub lab: Lab,
     pub shell: Emulator,
     /// The name of the cluster.
     pub name: String,
@@ -208,7 +241,9 @@ impl Model {
             subject: 0,
             cluster: Cluster::default(),
             traffic: Traffic::new(),
+            page: Page::default(),
             lesson: Lesson::default(),
+            lab: Lab::default(),
             shell: Emulator::new(24, 80),
             name: name.into(),
             status: None,
@@ -235,20 +270,72 @@ impl Model {
 
     /// A question waits for its answer, and the learner has not asked for a diagram meanwhile.
     fn ponders(&self) -> bool {
-        let no_task = self.lesson.view.as_ref().is_some_and(|v| v.task.is_empty());
+        let no_task = self.open_lesson().is_some_and(|v| v.task.is_empty());
         !self.chosen && no_task && self.question().is_some()
+    }
+
+    /// The lab in the lesson's pane.
+    pub(crate) fn shown_lab(&self) -> Option<&LabView> {
+        self.lab.open().filter(|_| self.page == Page::Open)
+    }
+
+    /// The lesson in its pane. `None`: none is open, or the pane shows a lab or the list.
+    pub(crate) fn open_lesson(&self) -> Option<&LessonView> {
+        let open = self.lesson.view.as_ref().filter(|view| !view.id.is_empty());
+        open.filter(|_| self.shown_lab().is_none() && self.page != Page::List)
+    }
+
+    /// The ids of the open lesson and the open lab.
+    pub(crate) fn open_ids(&self) -> impl Iterator<Item = &str> {
+        let lesson = self.lesson.view.as_ref().map(|view| view.id.as_str());
+        let lab = self.lab.open().map(|view| view.id.as_str());
+        lesson.into_iter().chain(lab).filter(|id| !id.is_empty())
+    }
+
+    /// The ids in the list: lessons and, below them, labs.
+    pub(crate) fn listed_ids(&self) -> impl Iterator<Item = &str> {
+        let lessons = self.lesson.list.iter().map(|entry| entry.id.as_str());
+        lessons.chain(self.lab.list.iter().map(|entry| entry.id.as_str()))
+    }
+
+    /// Does the lesson's pane show the list of lessons and labs, or why there is none?
+    pub(crate) fn shows_list(&self) -> bool {
+        self.shown_lab().is_none() && self.open_lesson().is_none()
+    }
+
+    /// Does the lesson engine play the lines of a setup, which can be stopped in the pane?
+    pub(crate) fn plays(&self) -> bool {
+        self.shown_lab().is_none() && self.lesson.view.as_ref().is_some_and(|view| view.playing.is_some())
+    }
+
+    /// Where the lesson's pane is scrolled to.
+    pub(crate) fn scroll(&self) -> Scroll {
+        match self.shown_lab() {
+            Some(_) => self.lab.scroll,
+            None if self.shows_list() => self.lesson.list_scroll,
+            None => self.lesson.scroll,
+        }
+    }
+
+    /// Scrolls the lesson's pane.
+    pub(crate) fn scroll_to(&mut self, scroll: Scroll) {
+        match self.shown_lab() {
+            Some(_) => self.lab.scroll = scroll,
+            None if self.shows_list() => self.lesson.list_scroll = scroll,
+            None => self.lesson.scroll = scroll,
+        }
     }
 
     /// The question that waits for its answer. A learner who has done the step without guessing is
     /// not asked any more.
     pub(crate) fn question(&self) -> Option<&Predict> {
-        let view = self.lesson.view.as_ref().filter(|v| v.state == State::Open && !v.id.is_empty())?;
+        let view = self.open_lesson().filter(|v| v.state == State::Open)?;
         view.predict.as_ref().filter(|p| p.chosen.is_none())
     }
 
     /// Does the open step ask for an answer that the cluster proves?
     pub(crate) fn asks_answer(&self) -> bool {
-        let view = self.lesson.view.as_ref().filter(|v| v.state == State::Open && !v.id.is_empty());
+        let view = self.open_lesson().filter(|v| v.state == State::Open);
         let answer = view.and_then(|v| v.answer.as_ref());
         answer.is_some_and(|answer| answer.state != Judged::Right) && self.question().is_none()
     }
@@ -298,7 +385,7 @@ impl Model {
             let whole = Duration::from_secs(self.now.saturating_sub(*first).as_secs());
             *first + (whole + SECOND).max(SILENT)
         });
-        [self.traffic.due(), clock, letter, silent].into_iter().flatten().min()
+        [self.traffic.due(), clock, letter, silent, self.lab.due(self.now)].into_iter().flatten().min()
     }
 
     /// The cluster as the diagrams show it: as it is, or, while a command is replayed, as it was at

@@ -4,10 +4,11 @@ use super::cluster::Change;
 use super::event::{Effect, Event};
 use super::keys;
 use super::layout;
-use super::model::{Lesson, Model, Overlay, Pane, Scroll, View};
+use super::model::{Model, Overlay, Page, Pane, Scroll, View};
+use super::render::in_sight;
 use super::terminal::Wish;
 use crossterm::event::KeyEventKind;
-use lab::view::{Entry, LessonView, State};
+use lab::view::{LessonView, State};
 use tap::{Component, Record};
 
 mod answer;
@@ -15,7 +16,7 @@ mod mouse;
 mod press;
 
 use mouse::point;
-use press::{ask_pressed, press};
+use press::{do_pressed, press};
 
 /// As if SIGHUP had ended it.
 pub(crate) const HUNG_UP: i32 = 128 + 1;
@@ -56,17 +57,9 @@ pub(crate) fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
         Event::Tick => {
             // Only asked for when something moves, so there is always something new to see.
             model.traffic.tick(model.now);
-            ask_pressed(model, &mut effects);
+            do_pressed(model, &mut effects);
         }
-        Event::Objects(change) => {
-            let back = match &change {
-                Change::All { resource, .. } => {
-                    model.denied.remove(resource) | model.silent.remove(resource).is_some()
-                }
-                Change::Put { .. } | Change::Gone { .. } => false,
-            };
-            changed = model.cluster.absorb(change) | back;
-        }
+        Event::Objects(change) => changed = absorb(model, change),
         Event::Silent(resource) => {
             changed = false; // the time that is due tells it
             if model.cluster.heard {
@@ -86,14 +79,23 @@ pub(crate) fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
             model.status = status.or(model.status.take());
         }
         Event::Lesson(view) => learn(model, *view),
-        Event::Lessons(list) => relist(&mut model.lesson, list),
+        Event::Lessons(list) => relist(model, |model| model.lesson.list = list),
+        Event::Lab(view) => {
+            if model.lab.learn(*view, model.now) {
+                model.page = Page::Open;
+            }
+        }
+        Event::Labs(list) => relist(model, |model| model.lab.list = list),
         Event::Answered => {
             model.lesson.asked = None;
-            model.lesson.refused = None;
+            (model.lesson.refused, model.lab.refused) = (None, None);
         }
         Event::Refused(why) => {
             model.lesson.asked = None;
-            absent(model, why);
+            match model.shown_lab() {
+                Some(_) => model.lab.refused = Some(why),
+                None => absent(model, why),
+            }
         }
         Event::NoLesson(why) => absent(model, why),
     }
@@ -103,6 +105,17 @@ pub(crate) fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
         effects.push(Effect::Size(rows, columns));
     }
     (effects, changed)
+}
+
+/// Takes in objects; true if the screen looks different now.
+fn absorb(model: &mut Model, change: Change) -> bool {
+    let back = match &change {
+        Change::All { resource, .. } => {
+            model.denied.remove(resource) | model.silent.remove(resource).is_some()
+        }
+        Change::Put { .. } | Change::Gone { .. } => false,
+    };
+    model.cluster.absorb(change) | back
 }
 
 /// Forgets the objects of a resource that may not be listed any more: it is not known whether they
@@ -144,12 +157,20 @@ fn record(model: &mut Model, records: Vec<Record>) -> bool {
     watched | changed
 }
 
-/// Takes in another list of lessons: the mark stays at its lesson, or in the list.
-fn relist(lesson: &mut Lesson, list: Vec<Entry>) {
-    let marked = lesson.list.get(lesson.marked).map(|entry| &entry.id);
-    let there = list.iter().position(|entry| Some(&entry.id) == marked);
-    lesson.marked = there.unwrap_or(lesson.marked.min(list.len().saturating_sub(1)));
-    lesson.list = list;
+/// Takes in another list of lessons or labs: the mark stays at its entry, or in the list. In a list
+/// that was empty it is at the entry that is open.
+fn relist(model: &mut Model, take: impl FnOnce(&mut Model)) {
+    let before = model.listed_ids().nth(model.lesson.marked).map(String::from);
+    let marked = before.clone().or(model.open_ids().last().map(String::from));
+    take(model);
+    let there = model.listed_ids().position(|id| Some(id) == marked.as_deref());
+    let last = model.listed_ids().count().saturating_sub(1);
+    let there = there.unwrap_or(model.lesson.marked.min(last));
+    let has_moved = before.is_none() || there != model.lesson.marked;
+    model.lesson.marked = there;
+    if has_moved && model.shows_list() {
+        model.scroll_to(in_sight(model));
+    }
 }
 
 fn absent(model: &mut Model, why: String) {
@@ -202,6 +223,10 @@ fn learn(model: &mut Model, view: LessonView) {
     let grew = before.is_some_and(|b| b.debrief.is_empty() && !view.debrief.is_empty());
     let has_guessed = |v: &LessonView| v.predict.as_ref().is_some_and(|p| p.chosen.is_some());
     let guessed = before.is_some_and(|b| !has_guessed(b)) && has_guessed(&view);
+    // Who asks for a lesson while a lab is open wants to see it.
+    if view.playing.is_some() || moved && before.is_some() {
+        model.page = Page::Lesson;
+    }
     if moved {
         model.lesson.since = model.now;
         model.lesson.scroll = if view.debrief.is_empty() { Scroll::To(0) } else { Scroll::Told };

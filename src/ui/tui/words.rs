@@ -10,17 +10,19 @@ texts! { pub enum Word {
     Scrolled: "{} lines back", "{}줄 위";
     FootProgram: "F keys go to the program. Ctrl-] then: 1-9,0 = F1-F10 of the frame  Tab pane", "F 키는 프로그램으로 갑니다. Ctrl-] 다음: 1-9,0 = 이 화면의 F1-F10  Tab 창 이동";
     Foot: "F1 help  F2 zoom  F3 view  F4 time  F5 play  F6 pane  F10 quit", "F1 도움말  F2 확대  F3 그림  F4 시간  F5 재생  F6 창 이동  F10 종료";
-    FootLesson: "↑↓ read  n next  b back  h hint  c check  Esc to the shell", "↑↓ 읽기  n 다음  b 이전  h 힌트  c 확인  Esc 셸로";
-    FootAnswer: "Enter answer  n next  b back  h hint  c check  Esc to the shell", "Enter 답하기  n 다음  b 이전  h 힌트  c 확인  Esc 셸로";
+    FootLesson: "↑↓ read  n next  b back  h hint  c check  o list  Esc to the shell", "↑↓ 읽기  n 다음  b 이전  h 힌트  c 확인  o 목록  Esc 셸로";
+    FootAnswer: "Enter answer  n next  b back  h hint  c check  o list  Esc to the shell", "Enter 답하기  n 다음  b 이전  h 힌트  c 확인  o 목록  Esc 셸로";
     FootDraft: "Enter sends the answer   Esc gives it up", "Enter 답 보내기   Esc 그만두기";
     FootPlaying: "s stops the preparation   Esc to the shell", "s 준비 멈춤   Esc 셸로";
+    FootListBack: "↑↓ choose  Enter open  o back  Esc to the shell", "↑↓ 고르기  Enter 열기  o 돌아가기  Esc 셸로";
     FootList: "↑↓ choose  Enter open  Esc to the shell", "↑↓ 고르기  Enter 열기  Esc 셸로";
-    FootPredict: "answer with a letter: {}   Esc to the shell", "글자로 답하세요: {}   Esc 셸로";
+    FootLab: "↑↓ read  h hint  c check  g grade  u give up  l leave  o list  Esc to the shell", "↑↓ 읽기  h 힌트  c 확인  g 채점  u 포기  l 끝내기  o 목록  Esc 셸로";
+    FootPredict: "answer with a letter: {}   o list   Esc to the shell", "글자로 답하세요: {}   o 목록   Esc 셸로";
     FootMap: "Space play  ← → step  ↑↓ other  1-{} view  + - speed 1/{}  Esc to the shell", "Space 재생/멈춤  ← → 한 단계  ↑↓ 다른 것  1-{} 그림  + - 속도 1/{}  Esc 셸로";
     FootPrefix: "Ctrl-] then: 1-9,0 = F1-F10  Tab pane  PgUp PgDn scroll  z suspend", "Ctrl-] 다음: 1-9,0 = F1-F10  Tab 창 이동  PgUp PgDn 스크롤  z 잠시 멈춤";
     CannotSuspend: "nobody could wake this program up again: it was not started by a shell", "셸에서 시작한 프로그램이 아니어서 멈추면 다시 깨울 수 없습니다";
     QuitAgain: "a full-screen program has the shell: the same key again quits", "셸에서 전체 화면 프로그램이 실행 중입니다. 한 번 더 누르면 종료합니다";
-    StillAsked: "the lesson is still busy with the last question", "강의가 앞의 요청을 처리하는 중입니다";
+    StillAsked: "the last question is still being answered", "앞의 요청을 처리하는 중입니다";
     TypeInShell: "this is the lesson: Esc goes to the shell", "여기는 강의 창입니다. Esc를 누르면 셸로 갑니다";
     NotAtPrompt: "a command runs in the shell: end it first", "셸에서 명령이 실행 중입니다. 먼저 끝내세요";
     StatusNodes: "{} nodes", "노드 {}개";
@@ -63,6 +65,25 @@ texts! { pub enum Word {
     FinishedLast: "The last lesson is finished.  `lab list` shows what comes now", "마지막 강의까지 마쳤습니다.  다음은 `lab list`입니다";
     AskedAgain: "{}; asked again in {} s", "{}. {}초 뒤에 다시 요청합니다";
     Asked: "asked, {} s", "묻는 중, {}초";
+    // -- lab
+    LabLeft: "{} left", "{} 남음";
+    LabLittle: "only {} left", "{}, 곧 종료";
+    LabOver: "time is over", "시간 종료";
+    LabShown: "solution shown", "풀이 공개됨";
+    LabAbout: "seed {} · level {} · {} min", "시드 {} · 난이도 {} · {}분";
+    LabTasks: "Tasks", "과제";
+    LabHints: "Hints left: {}. The record counts them.", "남은 힌트 {}개. 사용한 힌트는 기록에 남습니다.";
+    LabNoHints: "No hints are left.", "남은 힌트가 없습니다.";
+    LabGrade: "Grade", "채점 결과";
+    LabPassed: "passed", "통과";
+    LabNotPassed: "not passed", "미통과";
+    LabCause: "The cause", "원인";
+    LabStands: "Done: {} of {} · hints left: {}", "해결 {}/{} · 남은 힌트 {}개";
+    LabStarting: "The lab is being set up, {} s", "실습을 준비하는 중, {}초";
+    LabGrading: "The lab is being graded, {} s", "채점하는 중, {}초";
+    LabLeaving: "What the lab made is being taken away, {} s", "실습에서 만든 것을 삭제하는 중, {}초";
+    LabList: "Labs", "실습";
+    LabListHint: "Something is broken: mend it in time, and it is graded. Enter puts `lab start` on the line of the shell.", "고장 난 것을 제한 시간 안에 고치고 채점받습니다. Enter를 누르면 셸에 `lab start`가 적힙니다.";
     // -- views
     ViewCluster: "cluster", "클러스터";
     ViewControlPlane: "control plane", "컨트롤 플레인";
@@ -201,7 +222,8 @@ texts! { pub enum Word {
          \x20 why  trace  undo  redo  rewind  status  lang ko      the cluster\n\
          \x20 lab list  lab start ID                               exercises\n\
          \n\
-         lesson   n next   b back   h hint   c check   a-d answer\n\
+         lesson   n next   b back   h hint   c check   a-d answer   o list\n\
+         lab      h hint   c check   g grade   u give up   l leave   o list\n\
          map      Space play/pause   ← → one hop   ↑↓ another command\n\
          \x20        1-{} views   + - speed\n\
          scroll   wheel, or Shift-PgUp and Shift-PgDn\n\
@@ -229,7 +251,8 @@ texts! { pub enum Word {
          \x20 why  trace  undo  redo  rewind  status  lang en       클러스터\n\
          \x20 lab list  lab start ID                                실습\n\
          \n\
-         강의     n 다음   b 이전   h 힌트   c 확인   a-d 답\n\
+         강의     n 다음   b 이전   h 힌트   c 확인   a-d 답   o 목록\n\
+         실습     h 힌트   c 확인   g 채점   u 포기   l 끝내기   o 목록\n\
          그림     Space 재생/멈춤   ← → 한 단계   ↑↓ 다른 명령\n\
          \x20        1-{} 그림   + - 속도\n\
          스크롤   휠, 또는 Shift-PgUp과 Shift-PgDn\n\
@@ -261,6 +284,9 @@ mod tests {
                 Word::Foot
                     | Word::FootProgram
                     | Word::FootLesson
+                    | Word::FootLab
+                    | Word::FootAnswer
+                    | Word::FootListBack
                     | Word::FootList
                     | Word::FootMap
                     | Word::FootPrefix

@@ -3,6 +3,7 @@
 use super::super::cluster::WATCHED;
 use super::super::event::Event;
 use super::super::words::Word;
+use super::labs;
 use super::objects::objects;
 use crate::lesson;
 use crate::texts::Lang;
@@ -22,8 +23,7 @@ use tokio::task::JoinSet;
 
 /// Pause before the cluster is asked again when it does not answer.
 pub(super) const AGAIN: Duration = Duration::from_millis(500);
-/// Pause after an error of the lesson engine: the first, and the longest. Each is twice as long as
-/// the one before.
+/// Pause after an error of an engine: the first, and the longest.
 const FAILED_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// Records that are sent in one event, at most.
 const BATCH: usize = 500;
@@ -150,7 +150,7 @@ async fn follow_status(mut control: Control, tell: &Sender<Event>) -> Result<(),
 }
 
 /// How following a lesson ended.
-enum Followed {
+pub(super) enum Followed {
     /// The interface has ended.
     Closed,
     /// The cluster does not answer, or has ended.
@@ -159,22 +159,38 @@ enum Followed {
     Failed(String),
 }
 
+/// Pauses after errors of an engine: each is twice as long as the one before.
+pub(super) struct Pauses(Duration);
+
+impl Default for Pauses {
+    fn default() -> Pauses {
+        Pauses(FAILED_AGAIN.0)
+    }
+}
+
+impl Pauses {
+    pub(super) fn next(&mut self) -> Duration {
+        let pause = self.0;
+        self.0 = (pause * 2).min(FAILED_AGAIN.1);
+        pause
+    }
+}
+
 /// Follows the lesson, in a language. After an error of the engine it is followed anew, with a
 /// growing pause; both are told. `welcomed`: the learner was led to a lesson, or has asked for one.
 pub(super) async fn follow(place: Place, lang: Lang, welcomed: Arc<AtomicBool>, tell: Sender<Event>) {
-    let mut failed_again = FAILED_AGAIN.0;
+    let mut pauses = Pauses::default();
     loop {
         let mut heard = false;
         let end = follow_once(&place, lang, &welcomed, &tell, &mut heard).await;
         if heard {
-            failed_again = FAILED_AGAIN.0;
+            pauses = Pauses::default();
         }
         let pause = match end {
             Followed::Closed => return,
             Followed::Ended => AGAIN,
             Followed::Failed(why) => {
-                let pause = failed_again;
-                failed_again = (pause * 2).min(FAILED_AGAIN.1);
+                let pause = pauses.next();
                 let words = lang.say(Word::AskedAgain, &[&why, &pause.as_secs().to_string()]);
                 if tell.send(Event::NoLesson(words)).await.is_err() {
                     return;
@@ -208,7 +224,11 @@ async fn follow_once(
         };
         *heard = true;
         // A learner who comes for the first time is led to the first lesson.
-        let begun = view.id.is_empty() && !welcomed.swap(true, Ordering::Relaxed) && begin(place, lang).await;
+        // Not while a lab is open: that is what the learner comes back for.
+        let begun = view.id.is_empty()
+            && !welcomed.swap(true, Ordering::Relaxed)
+            && !labs::is_open(place, lang).await
+            && begin(place, lang).await;
         if view.id.is_empty() && !begun {
             question(place.clone(), lang, view::Ask::List, tell.clone()).await;
         }

@@ -4,6 +4,7 @@
 mod feed;
 mod guard;
 mod keyboard;
+mod labs;
 mod objects;
 mod probe;
 mod pty;

@@ -9,7 +9,7 @@ use super::super::words::Word;
 use super::guard::{self, Taken};
 use super::keyboard::Keyboard;
 use super::pty::Pty;
-use super::{feed, probe};
+use super::{feed, labs, probe};
 use crate::lesson;
 use crate::terminal::{self, EndSignals};
 use crate::texts::Lang;
@@ -131,6 +131,8 @@ struct Interface {
     welcomed: Arc<AtomicBool>,
     /// Follows the lesson.
     follow: AbortHandle,
+    /// Follows the lab.
+    follow_lab: AbortHandle,
     screen: Terminal<CrosstermBackend<Stdout>>,
     /// When the last picture was drawn.
     drawn: Instant,
@@ -154,6 +156,7 @@ impl Interface {
         let welcomed = Arc::new(AtomicBool::new(setting.lesson.is_some()));
         let follow =
             tasks.spawn(feed::follow(setting.place.clone(), setting.lang, welcomed.clone(), tell.clone()));
+        let follow_lab = tasks.spawn(labs::follow(setting.place.clone(), setting.lang, tell.clone()));
         if let Some(id) = setting.lesson.clone() {
             let ask = view::Ask::Open { id };
             tasks.spawn(open_first(setting.place.clone(), setting.lang, ask, tell.clone()));
@@ -170,6 +173,7 @@ impl Interface {
             tell,
             welcomed,
             follow,
+            follow_lab,
             screen,
             drawn,
             dirty: false,
@@ -255,14 +259,18 @@ impl Interface {
                 Effect::Type(bytes) => self.pty.type_in(bytes),
                 Effect::Size(rows, columns) => self.pty.resize(rows, columns),
                 Effect::Ask(question) => {
+                    let (place, tell) = (self.setting.place.clone(), self.tell.clone());
                     if let Some(ask) = question.ask() {
-                        let (place, tell) = (self.setting.place.clone(), self.tell.clone());
                         self.tasks.spawn(feed::question(place, self.model.lang, ask, tell));
+                    } else if let Some(ask) = question.ask_lab() {
+                        self.tasks.spawn(labs::question(place, self.model.lang, ask, tell));
                     }
                 }
                 Effect::Speak(lang) => {
                     self.follow.abort();
+                    self.follow_lab.abort();
                     let (place, tell) = (self.setting.place.clone(), self.tell.clone());
+                    self.follow_lab = self.tasks.spawn(labs::follow(place.clone(), lang, tell.clone()));
                     self.follow = self.tasks.spawn(feed::follow(place, lang, self.welcomed.clone(), tell));
                 }
                 Effect::Bell => out(b"\x07"),

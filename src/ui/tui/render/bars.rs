@@ -60,11 +60,13 @@ fn keys(model: &Model) -> String {
             lang.say(Word::FootMap, &[&views, &slower])
         }
         Pane::Lesson => {
-            let view = model.lesson.view.as_ref().filter(|v| !v.id.is_empty());
-            if model.lesson.view.as_ref().is_some_and(|v| v.playing.is_some()) {
+            if model.shown_lab().is_some() {
+                return lang.say(Word::FootLab, &[]);
+            }
+            if model.plays() {
                 return lang.say(Word::FootPlaying, &[]);
             }
-            match (view, model.question()) {
+            match (model.open_lesson(), model.question()) {
                 (_, Some(predict)) => {
                     let letters: Vec<&str> = predict.choices.iter().map(|(c, _)| c.as_str()).collect();
                     lang.say(Word::FootPredict, &[&letters.join(" ")])
@@ -74,6 +76,7 @@ fn keys(model: &Model) -> String {
                 }
                 (Some(_), None) if model.asks_answer() => lang.say(Word::FootAnswer, &[]),
                 (Some(_), None) => lang.say(Word::FootLesson, &[]),
+                (None, None) if model.open_ids().next().is_some() => lang.say(Word::FootListBack, &[]),
                 (None, None) => lang.say(Word::FootList, &[]),
             }
         }

@@ -1,30 +1,72 @@
-//! The lesson's pane while none is open: the list of them.
+//! The lesson's pane while none is open: the list of lessons and, below them, of labs.
 
 use super::super::look::{Sign, Tone};
 use super::super::markdown;
 use super::super::model::{Model, Pane};
 use super::super::words::Word;
 use super::lesson::{marked, text};
-use lab::view::Entry;
+use crate::texts::Say;
+use ::lab::graded::view::Entry as LabEntry;
+use ::lab::view::Entry;
 use ratatui::text::Line;
 
-/// No lesson: the list of them, or why there is none.
+/// Lines of the pane. `Some`: those of this entry of the list.
+type Block = (Option<usize>, Vec<Line<'static>>);
+
+/// No lesson: the list of them, or why there is none; and the list of labs.
 pub(super) fn nothing_open(model: &Model, room: usize) -> Vec<Line<'static>> {
+    blocks(model, room).into_iter().flat_map(|(_, lines)| lines).collect()
+}
+
+/// The lines that an entry of the list takes: its first, and the one behind its last.
+pub(super) fn listed(model: &Model, room: usize, at: usize) -> (usize, usize) {
+    let mut from = 0;
+    for (entry, lines) in blocks(model, room) {
+        if entry == Some(at) {
+            return (from, from + lines.len());
+        }
+        from += lines.len();
+    }
+    (from, from)
+}
+
+fn blocks(model: &Model, room: usize) -> Vec<Block> {
     let (lang, look) = (model.lang, model.look);
-    let mut out = Vec::new();
+    let mut head = Vec::new();
     // A lesson is on its way.
     for notice in model.lesson.view.iter().filter(|v| v.playing.is_some()).flat_map(|v| &v.notices) {
-        out.extend(marked(notice, look, Tone::Warn, room, &format!("{} ", look.sign(Sign::Warn)), "  "));
-        out.push(Line::default());
+        head.extend(marked(notice, look, Tone::Warn, room, &format!("{} ", look.sign(Sign::Warn)), "  "));
+        head.push(Line::default());
     }
-    if !model.lesson.list.is_empty() {
-        let first = &model.lesson.list[0].id;
-        out.extend(text(&lang.say(Word::LessonListHint, &[first]), look, Tone::Dim, room, "", ""));
-        out.push(Line::default());
-        out.extend(model.lesson.list.iter().enumerate().flat_map(|(at, e)| entry(model, room, at, e)));
-        return out;
+    if let Some(refused) = &model.lesson.refused {
+        head.extend(marked(refused, look, Tone::Bad, room, "", "  "));
+        head.push(Line::default());
     }
-    out.extend(text(&lang.say(Word::LessonAbsentTitle, &[]), look, Tone::Title, room, "", ""));
+    match model.lesson.list.first() {
+        Some(first) => {
+            head.extend(text(&lang.say(Word::LessonListHint, &[&first.id]), look, Tone::Dim, room, "", ""));
+            head.push(Line::default());
+        }
+        None => head.extend(no_lessons(model, room)),
+    }
+    let mut out: Vec<Block> = vec![(None, head)];
+    let lessons = model.lesson.list.iter().enumerate();
+    out.extend(lessons.map(|(at, entry)| (Some(at), lesson(model, room, at, entry))));
+    if !model.lab.list.is_empty() {
+        let mut head = vec![Line::default()];
+        head.extend(text(&lang.say(Word::LabList, &[]), look, Tone::Title, room, "", ""));
+        head.extend(text(&lang.say(Word::LabListHint, &[]), look, Tone::Dim, room, "", ""));
+        out.push((None, head));
+    }
+    let labs = (model.lesson.list.len()..).zip(&model.lab.list);
+    out.extend(labs.map(|(at, entry)| (Some(at), lab(model, room, at, entry))));
+    out
+}
+
+/// Why there is no list of lessons.
+fn no_lessons(model: &Model, room: usize) -> Vec<Line<'static>> {
+    let (lang, look) = (model.lang, model.look);
+    let mut out = text(&lang.say(Word::LessonAbsentTitle, &[]), look, Tone::Title, room, "", "");
     out.push(Line::default());
     match (&model.lesson.absent, &model.lesson.view) {
         (Some(why), _) => out.extend(markdown::lines(&lang.say(Word::LessonAbsent, &[why]), room, look)),
@@ -37,26 +79,43 @@ pub(super) fn nothing_open(model: &Model, room: usize) -> Vec<Line<'static>> {
     out
 }
 
+/// The mark of an entry and how it is dressed.
+fn picked(model: &Model, at: usize, id: &str) -> (String, Tone) {
+    let picked = at == model.lesson.marked && model.focus == Pane::Lesson;
+    let mark = match () {
+        () if picked => model.look.sign(Sign::Pick),
+        () if model.open_ids().any(|open| open == id) => model.look.sign(Sign::Task),
+        () => " ",
+    };
+    (format!("{mark} "), if picked { Tone::Strong } else { Tone::Plain })
+}
+
 /// A lesson of the list.
-fn entry(model: &Model, room: usize, at: usize, entry: &Entry) -> Vec<Line<'static>> {
+fn lesson(model: &Model, room: usize, at: usize, entry: &Entry) -> Vec<Line<'static>> {
     let look = model.look;
-    let marked = at == model.lesson.marked && model.focus == Pane::Lesson;
-    let mark = if marked { look.sign(Sign::Pick) } else { " " };
+    let (mark, tone) = picked(model, at, &entry.id);
     let done = match entry.done {
         0 => String::new(),
         n if n >= entry.steps => format!(" {}", look.sign(Sign::Done)),
         n => format!(" {n}/{}", entry.steps),
     };
     let number = entry.id.rsplit('/').next().unwrap_or_default();
-    let tone = if marked { Tone::Strong } else { Tone::Plain };
-    let words = format!("{number} {}{done}", entry.title);
-    text(&words, look, tone, room, &format!("{mark} "), "     ")
+    text(&format!("{number} {}{done}", entry.title), look, tone, room, &mark, "     ")
 }
 
-/// The lines that a lesson of the list takes: its first, and the one behind its last.
-pub(super) fn listed(model: &Model, room: usize, at: usize) -> (usize, usize) {
-    let size = |(at, e): (usize, &Entry)| entry(model, room, at, e).len();
-    let all = nothing_open(model, room).len();
-    let from = all - model.lesson.list.iter().enumerate().skip(at).map(size).sum::<usize>();
-    (from, from + model.lesson.list.iter().enumerate().skip(at).take(1).map(size).sum::<usize>())
+/// A lab of the list: its level, its time, the best grade, and a mark when it was passed.
+fn lab(model: &Model, room: usize, at: usize, entry: &LabEntry) -> Vec<Line<'static>> {
+    let look = model.look;
+    let (mark, tone) = picked(model, at, &entry.id);
+    let level = look.sign(Sign::Ready).repeat(entry.level.into());
+    // What belongs together stays on one line.
+    let minutes = model.lang.say(Say::LessonMinutes, &[&entry.minutes.to_string()]).replace(' ', "\u{a0}");
+    let mut words = format!("{}: {} {level} {minutes}", entry.id, entry.title);
+    if let Some(score) = entry.score {
+        words.push_str(&format!(" {score}/{}", entry.max));
+    }
+    if entry.passed {
+        words.push_str(&format!("\u{a0}{}", look.sign(Sign::Done)));
+    }
+    text(&words, look, tone, room, &mark, "     ")
 }

@@ -2,14 +2,16 @@
 
 mod answer;
 mod bars;
+mod lab;
 mod lesson;
 mod lesson_list;
 mod overlay;
+mod sheet;
 mod shell;
 
 pub(crate) use bars::tab_at;
-pub(crate) use lesson::{in_sight, scrolled};
 pub(crate) use overlay::last;
+pub(crate) use sheet::{in_sight, scrolled};
 
 use super::layout;
 use super::look::{Look, Tone};
@@ -27,7 +29,7 @@ use unicode_width::UnicodeWidthChar;
 pub(crate) fn render(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Position> {
     let panes = model.panes_on(area);
     frame(model, Pane::Lesson, panes.lesson, buffer);
-    lesson::render(model, panes.lesson, buffer);
+    sheet::render(model, panes.lesson, buffer);
     frame(model, Pane::Map, panes.map, buffer);
     map::render(model, layout::inside(panes.map), buffer);
     frame(model, Pane::Shell, panes.shell, buffer);
@@ -83,11 +85,13 @@ fn frame(model: &Model, pane: Pane, area: Rect, buffer: &mut Buffer) {
             (model.lang.say(Word::PaneShell, &[]), scrolled)
         }
     };
-    boxed(look, area, focused, &left, &right, buffer);
+    let tone = if pane == Pane::Lesson { lesson::corner_tone(model) } else { Tone::Dim };
+    boxed(look, area, focused, &left, (&right, tone), buffer);
 }
 
 /// A box with a title at the left and a note at the right of its upper edge.
-fn boxed(look: Look, area: Rect, focused: bool, left: &str, right: &str, buffer: &mut Buffer) {
+fn boxed(look: Look, area: Rect, focused: bool, left: &str, right: (&str, Tone), buffer: &mut Buffer) {
+    let (right, right_tone) = right;
     let tone = if focused { Tone::Accent } else { Tone::Dim };
     Block::bordered().border_set(look.border()).border_style(look.tone(tone)).render(area, buffer);
     let ellipsis = look.sign(super::look::Sign::Ellipsis);
@@ -100,7 +104,7 @@ fn boxed(look: Look, area: Rect, focused: bool, left: &str, right: &str, buffer:
     buffer.set_string(area.x + 1, area.y, &left, look.tone(if focused { Tone::Title } else { Tone::Strong }));
     if !right.is_empty() && right_room + cells(&left) < room + 2 {
         let x = area.right().saturating_sub(2 + cells(right) as u16 + 1);
-        buffer.set_string(x, area.y, format!(" {right} "), look.tone(Tone::Dim));
+        buffer.set_string(x, area.y, format!(" {right} "), look.tone(right_tone));
     }
 }
 

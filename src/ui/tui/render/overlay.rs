@@ -63,7 +63,7 @@ fn help(model: &Model, at: usize, area: Rect, buffer: &mut Buffer) {
         true => format!("{} ↑↓ Esc", look.sign(Sign::More)),
         false => "↑↓ Esc".to_string(),
     };
-    boxed(look, place, true, &model.lang.say(Word::HelpTitle, &[]), &more, buffer);
+    boxed(look, place, true, &model.lang.say(Word::HelpTitle, &[]), (&more, Tone::Dim), buffer);
     let mut canvas = canvas(model, inside(place), buffer);
     for (y, line) in lines.iter().skip(first).enumerate() {
         canvas.put(1, y, line, Tone::Plain);
@@ -72,7 +72,7 @@ fn help(model: &Model, at: usize, area: Rect, buffer: &mut Buffer) {
 
 fn views(model: &Model, at: usize, area: Rect, buffer: &mut Buffer) {
     let place = over(area, 54, View::ALL.len() as u16 + 2, buffer);
-    boxed(model.look, place, true, &model.lang.say(Word::ChooseView, &[]), "", buffer);
+    boxed(model.look, place, true, &model.lang.say(Word::ChooseView, &[]), ("", Tone::Dim), buffer);
     let mut canvas = canvas(model, inside(place), buffer);
     for (y, view) in View::ALL.iter().enumerate() {
         let (name, asks) = view.words();
@@ -91,7 +91,7 @@ fn time(model: &Model, at: usize, area: Rect, buffer: &mut Buffer) {
     let steps = map::steps(&model.traffic);
     let height = (steps.len().max(1) as u16 + 4).min(area.height.saturating_sub(2).max(6));
     let place = over(area, 76, height, buffer);
-    boxed(model.look, place, true, &model.lang.say(Word::TimeTitle, &[]), "", buffer);
+    boxed(model.look, place, true, &model.lang.say(Word::TimeTitle, &[]), ("", Tone::Dim), buffer);
     let mut canvas = canvas(model, inside(place), buffer);
     let rows = canvas.height().saturating_sub(2).max(1);
     if steps.is_empty() {

@@ -156,7 +156,7 @@ fn one_question_at_a_time_is_on_its_way_to_the_engine() {
     assert_eq!(letter(&mut model, 'n'), []);
     tell(&mut model, Event::Lesson(Box::new(lesson(Lang::En))));
     assert_eq!(letter(&mut model, 'n'), [], "a view that comes by itself is no answer");
-    assert!(text(&screen(&model)).contains("still busy"), "{}", text(&screen(&model)));
+    assert!(text(&screen(&model)).contains("still being answered"), "{}", text(&screen(&model)));
     tell(&mut model, Event::Refused("no".into()));
     assert_eq!(letter(&mut model, 'n'), asks(&Ask::Next));
 }

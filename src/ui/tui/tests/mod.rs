@@ -4,6 +4,7 @@
 mod agreement;
 mod answers;
 mod keys;
+mod labs;
 mod replay;
 mod show;
 mod speed;

@@ -60,7 +60,7 @@ pub(super) fn point(model: &mut Model, mouse: MouseEvent, effects: &mut Vec<Effe
             focused != (model.focus == pane) || wheel != 0
         }
         Pane::Lesson if wheel != 0 => {
-            model.lesson.scroll = scrolled(model, -wheel);
+            model.scroll_to(scrolled(model, -wheel));
             true
         }
         Pane::Map if wheel != 0 => {

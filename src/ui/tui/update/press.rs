@@ -4,16 +4,17 @@ use super::show;
 use crate::tui::event::{Effect, Question};
 use crate::tui::keys;
 use crate::tui::map;
-use crate::tui::model::{BURST, Model, Overlay, Pane, Scroll, View};
+use crate::tui::model::{Act, BURST, Model, Overlay, Page, Pane, Scroll, View};
 use crate::tui::render::{self, scrolled};
 use crate::tui::words::Word;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use lab::graded::view::{Ask as LabAsk, LabView};
 use lab::view::Ask;
 
 /// Ctrl-C: gives up the line, a search in the history, and a text that is not finished.
 const GIVE_UP: &[u8] = b"\x03";
 
-/// Puts a question to the engine; false if it cannot be asked now.
+/// Puts a question to an engine; false if it cannot be asked now.
 pub(super) fn ask(model: &mut Model, question: Question, effects: &mut Vec<Effect>) -> bool {
     // The question that has lines played waits for its answer while they are stopped.
     let stops = matches!(question.ask(), Some(Ask::Stop { .. }));
@@ -21,32 +22,69 @@ pub(super) fn ask(model: &mut Model, question: Question, effects: &mut Vec<Effec
         model.notice = Some(Word::StillAsked);
         return false;
     }
-    let can_ask = model.lesson.view.is_some() || !model.lesson.list.is_empty();
+    let can_ask = model.lesson.view.is_some() || !model.lesson.list.is_empty() || model.shown_lab().is_some();
     if can_ask {
+        if matches!(question.ask_lab(), Some(LabAsk::Check { .. })) {
+            model.lab.scroll = Scroll::Tasks;
+        }
         model.lesson.asked = Some(model.now);
         effects.push(Effect::Ask(question));
     }
     can_ask
 }
 
-/// A letter in the lesson's pane: it asks when nothing follows it for a moment. Who types a command
+/// A letter in the lesson's pane: it acts when nothing follows it for a moment. Who types a command
 /// with the focus on the wrong pane must not turn pages and answer questions.
-fn letter(model: &mut Model, question: Option<Question>) {
+fn letter(model: &mut Model, act: Option<Act>) {
     let now = model.now;
     let follows = model.lesson.typed.replace(now).is_some_and(|last| now.saturating_sub(last) < BURST);
-    model.lesson.pressed = question.filter(|_| !follows).map(|question| (question, now));
+    model.lesson.pressed = act.filter(|_| !follows).map(|act| (act, now));
     if follows {
         model.notice = Some(Word::TypeInShell);
     }
 }
 
-/// Asks what a letter stands for, once nothing has followed it.
-pub(super) fn ask_pressed(model: &mut Model, effects: &mut Vec<Effect>) {
+/// Does what a letter stands for, once nothing has followed it.
+pub(super) fn do_pressed(model: &mut Model, effects: &mut Vec<Effect>) {
     let now = model.now;
-    if let Some((question, _)) = model.lesson.pressed.take_if(|(_, at)| now.saturating_sub(*at) >= BURST)
-        && model.focus == Pane::Lesson
-    {
-        ask(model, question, effects);
+    let pressed = model.lesson.pressed.take_if(|(_, at)| now.saturating_sub(*at) >= BURST);
+    let Some((act, _)) = pressed.filter(|_| model.focus == Pane::Lesson) else { return };
+    match act {
+        Act::Ask(question) => _ = ask(model, question, effects),
+        Act::Type(line) => put_on_line(model, line, effects),
+        Act::Turn => turn_page(model, effects),
+    }
+}
+
+/// Shows the list, with its mark at what was shown; from there, goes back to what is open.
+fn turn_page(model: &mut Model, effects: &mut Vec<Effect>) {
+    if model.page == Page::List {
+        model.page = Page::Open;
+        return;
+    }
+    let shown = model.shown_lab().map(|lab| &lab.id).or(model.open_lesson().map(|lesson| &lesson.id));
+    let there = shown.and_then(|shown| model.listed_ids().position(|id| id == shown));
+    // The list may be an old one, or empty: the next one will have the entry.
+    model.lesson.marked = there.unwrap_or(usize::MAX);
+    model.page = Page::List;
+    model.scroll_to(render::in_sight(model));
+    effects.push(Effect::Ask((&Ask::List).into()));
+}
+
+/// Puts a command on a fresh line of the prompt and does not run it: the learner sees it, and
+/// presses Enter.
+fn put_on_line(model: &mut Model, line: String, effects: &mut Vec<Effect>) {
+    model.focus = Pane::Shell;
+    match model.at_prompt {
+        true => {
+            model.at_next_prompt = Some(line);
+            effects.push(Effect::Type(GIVE_UP.to_vec()));
+        }
+        // The program that runs there would take it for its own.
+        false => {
+            model.notice = Some(Word::NotAtPrompt);
+            effects.push(Effect::Bell);
+        }
     }
 }
 
@@ -175,63 +213,103 @@ fn in_shell(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
 }
 
 fn in_lesson(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
-    let lesson = &mut model.lesson;
-    let open = lesson.view.as_ref().is_some_and(|v| !v.id.is_empty());
-    let playing = lesson.view.as_ref().is_some_and(|v| v.playing.is_some());
+    let list = model.shows_list();
     match key.code {
         KeyCode::Esc => model.focus = Pane::Shell,
         KeyCode::Tab => turn(model, 1),
         KeyCode::BackTab => turn(model, -1),
-        KeyCode::Up | KeyCode::Down if !open => {
+        KeyCode::Up | KeyCode::Down if list => {
             let by = if key.code == KeyCode::Up { -1 } else { 1 };
-            let last = lesson.list.len().saturating_sub(1);
-            lesson.marked = lesson.marked.saturating_add_signed(by).min(last);
-            model.lesson.scroll = render::in_sight(model);
+            let last = (model.lesson.list.len() + model.lab.list.len()).saturating_sub(1);
+            model.lesson.marked = model.lesson.marked.saturating_add_signed(by).min(last);
+            model.scroll_to(render::in_sight(model));
         }
-        KeyCode::Enter if !open => {
-            if let Some(entry) = lesson.list.get(lesson.marked) {
-                let open = Ask::Open { id: entry.id.clone() };
-                ask(model, (&open).into(), effects);
-            }
-        }
-        KeyCode::Up => model.lesson.scroll = scrolled(model, -1),
-        KeyCode::Down => model.lesson.scroll = scrolled(model, 1),
-        KeyCode::PageUp => model.lesson.scroll = scrolled(model, -5),
-        KeyCode::PageDown => model.lesson.scroll = scrolled(model, 5),
+        KeyCode::Enter if list => choose(model, effects),
+        KeyCode::Up => model.scroll_to(scrolled(model, -1)),
+        KeyCode::Down => model.scroll_to(scrolled(model, 1)),
+        KeyCode::PageUp => model.scroll_to(scrolled(model, -5)),
+        KeyCode::PageDown => model.scroll_to(scrolled(model, 5)),
         KeyCode::Char(' ') => {
-            model.lesson.scroll = scrolled(model, 5);
+            model.scroll_to(scrolled(model, 5));
             letter(model, None); // perhaps between two words
         }
-        KeyCode::Home => model.lesson.scroll = Scroll::To(0),
-        KeyCode::End => model.lesson.scroll = scrolled(model, isize::MAX),
-        KeyCode::Char('s' | 'S') if playing && key.modifiers.difference(KeyModifiers::SHIFT).is_empty() => {
-            letter(model, Some((&Ask::Stop { question: None }).into()));
-        }
-        KeyCode::Char(letter) if open && key.modifiers.difference(KeyModifiers::SHIFT).is_empty() => {
-            let letter = letter.to_ascii_lowercase();
-            // While a question waits, letters are answers and nothing else.
-            let asked = match model.question() {
-                Some(predict) => {
-                    let choice = letter.to_string();
-                    predict.choices.iter().any(|(c, _)| *c == choice).then_some(Ask::Predict { choice })
-                }
-                None => match letter {
-                    'n' => Some(Ask::Next),
-                    'b' => Some(Ask::Back),
-                    'h' => Some(Ask::Hint),
-                    'c' => Some(Ask::Check { id: None }),
-                    _ => None,
-                },
-            };
-            self::letter(model, asked.as_ref().map(Question::from));
+        KeyCode::Home => model.scroll_to(Scroll::To(0)),
+        KeyCode::End => model.scroll_to(scrolled(model, isize::MAX)),
+        KeyCode::Char(c) if key.modifiers.difference(KeyModifiers::SHIFT).is_empty() => {
+            match act(model, c.to_ascii_lowercase()) {
+                // In the list letters mean nothing.
+                None if list => {}
+                act => letter(model, act),
+            }
         }
         KeyCode::Enter => {
-            let view = lesson.view.as_ref();
+            let view = model.open_lesson();
             if view.is_some_and(|v| v.finished || v.state != lab::view::State::Open) {
                 ask(model, (&Ask::Next).into(), effects);
             }
         }
         _ => {}
+    }
+}
+
+/// Opens the lesson that is marked in the list. The start of a lab is put on the prompt's line: it
+/// may end another one, about which the prompt asks.
+fn choose(model: &mut Model, effects: &mut Vec<Effect>) {
+    let (marked, lessons) = (model.lesson.marked, model.lesson.list.len());
+    let lesson = model.lesson.list.get(marked).map(|entry| entry.id.clone());
+    let lab = model.lab.list.get(marked.saturating_sub(lessons)).map(|entry| entry.id.clone());
+    let is_open = |id: &String| model.open_ids().any(|open| open == id);
+    match (lesson, lab) {
+        (Some(id), _) if is_open(&id) => model.page = Page::Lesson,
+        (Some(id), _) => _ = ask(model, (&Ask::Open { id }).into(), effects),
+        (None, Some(id)) if is_open(&id) => model.page = Page::Open,
+        (None, Some(id)) => put_on_line(model, format!("lab start {id}"), effects),
+        (None, None) => {}
+    }
+}
+
+/// What a letter in the lesson's pane does there and now.
+fn act(model: &Model, letter: char) -> Option<Act> {
+    if let Some(view) = model.shown_lab() {
+        return act_in_lab(view, letter);
+    }
+    if letter == 's' && model.plays() {
+        return Some(Act::Ask((&Ask::Stop { question: None }).into()));
+    }
+    if letter == 'o' && model.open_ids().next().is_some() {
+        return Some(Act::Turn);
+    }
+    // While a question waits, all other letters are answers and nothing else.
+    let asked = match model.question() {
+        Some(predict) => {
+            let choice = letter.to_string();
+            predict.choices.iter().any(|(c, _)| *c == choice).then_some(Ask::Predict { choice })
+        }
+        None if model.open_lesson().is_none() => None,
+        None => match letter {
+            'n' => Some(Ask::Next),
+            'b' => Some(Ask::Back),
+            'h' => Some(Ask::Hint),
+            'c' => Some(Ask::Check { id: None }),
+            _ => None,
+        },
+    };
+    asked.map(|asked| Act::Ask((&asked).into()))
+}
+
+/// The same while the pane shows a lab. What only looks is asked at once; what counts or cannot be
+/// taken back is put on the prompt's line.
+fn act_in_lab(view: &LabView, letter: char) -> Option<Act> {
+    let id = Some(view.id.clone());
+    let line = |line: &str| Some(Act::Type(line.into()));
+    match letter {
+        'h' => Some(Act::Ask((&LabAsk::Hint { id }).into())),
+        'c' => Some(Act::Ask((&LabAsk::Check { id, seed: None }).into())),
+        'g' => line("lab grade"),
+        'u' => line("lab give-up"),
+        'l' => line("lab leave"),
+        'o' => Some(Act::Turn),
+        _ => None,
     }
 }
 
@@ -293,22 +371,10 @@ fn over(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
                 Overlay::Help(_) => {}
                 Overlay::Views(_) => show(model, View::ALL[at]),
                 Overlay::Time(_) => {
-                    // The word is put on a fresh line and not run: the learner sees it, and presses
-                    // Enter.
-                    if let Some(step) = map::steps(&model.traffic).get(at) {
-                        let line = format!("rewind {}", step.before);
-                        model.focus = Pane::Shell;
-                        match model.at_prompt {
-                            true => {
-                                model.at_next_prompt = Some(line);
-                                effects.push(Effect::Type(GIVE_UP.to_vec()));
-                            }
-                            // Whatever runs would take it for its own.
-                            false => {
-                                model.notice = Some(Word::NotAtPrompt);
-                                effects.push(Effect::Bell);
-                            }
-                        }
+                    let line =
+                        map::steps(&model.traffic).get(at).map(|step| format!("rewind {}", step.before));
+                    if let Some(line) = line {
+                        put_on_line(model, line, effects);
                     }
                 }
             }

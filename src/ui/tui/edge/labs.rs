@@ -1,0 +1,126 @@
+//! What the lab engine tells over the control socket.
+
+use super::super::event::Event;
+use super::feed::{AGAIN, Followed, Pauses};
+use crate::labs;
+use crate::texts::Lang;
+use cluster::Place;
+use cluster::control::Control;
+use lab::graded::view::{Ask, LabView};
+use tokio::sync::mpsc::Sender;
+
+/// Follows the open lab, in a language. After an error of the engine it is followed anew, with a
+/// growing pause. A cluster that is another's has no labs: then nothing is told.
+pub(super) async fn follow(place: Place, lang: Lang, tell: Sender<Event>) {
+    let mut pauses = Pauses::default();
+    loop {
+        let mut heard = false;
+        let end = follow_once(&place, lang, &tell, &mut heard).await;
+        if heard {
+            pauses = Pauses::default();
+        }
+        let pause = match end {
+            Followed::Closed => return,
+            Followed::Ended => AGAIN,
+            // `lab list` says why.
+            Followed::Failed(_) => pauses.next(),
+        };
+        clock::sleep(pause).await;
+    }
+}
+
+/// Follows the open lab on one connection. `heard` becomes true when a view came.
+async fn follow_once(place: &Place, lang: Lang, tell: &Sender<Event>, heard: &mut bool) -> Followed {
+    let Ok(mut control) = Control::connect(place).await else { return Followed::Ended };
+    let mut answer = control.ask(&labs::question(lang, Ask::Follow)).await.map(Some);
+    loop {
+        let view = match answer {
+            Ok(Some(value)) => serde_json::from_value::<LabView>(value).map_err(|e| e.to_string()),
+            Ok(None) => return Followed::Ended,
+            Err(error) => Err(error.say(lang)),
+        };
+        let view = match view {
+            Ok(view) => view,
+            Err(why) => return Followed::Failed(why),
+        };
+        *heard = true;
+        // With the best grades: the one of the lab that is over may be among them. While a lab is
+        // open they are seen beside the lessons only.
+        if let Ok(list) = labs::asked(place, lang, Ask::List).await
+            && tell.send(Event::Labs(list)).await.is_err()
+        {
+            return Followed::Closed;
+        }
+        if tell.send(Event::Lab(Box::new(view))).await.is_err() {
+            return Followed::Closed;
+        }
+        answer = control.next().await;
+    }
+}
+
+/// Is a lab open?
+pub(super) async fn is_open(place: &Place, lang: Lang) -> bool {
+    let shown = labs::asked::<LabView>(place, lang, Ask::Show).await;
+    shown.is_ok_and(|view| !view.id.is_empty())
+}
+
+/// One question to the engine.
+pub(super) async fn question(place: Place, lang: Lang, ask: Ask, tell: Sender<Event>) {
+    let event = match labs::ask(&place, lang, ask).await {
+        Ok(_) => Event::Answered,
+        Err(error) => Event::Refused(error.say(lang)),
+    };
+    let _ = tell.send(event).await; // the interface may have ended
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::feed::tests::{answers, next};
+    use super::*;
+    use lab::graded::view::Entry;
+    use serde_json::json;
+    use tokio::sync::mpsc::channel;
+
+    #[tokio::test]
+    async fn the_open_lab_is_followed_and_the_list_comes_with_it() {
+        let view = |id: &str| json!({ "ok": LabView { id: id.into(), ..LabView::default() } });
+        let entry = Entry { id: "orphans".into(), score: Some(40), ..Entry::default() };
+        let (_dir, place) = answers(vec![vec![
+            ("follow", vec![view("orphans"), view("")]),
+            ("list", vec![json!({"ok": [entry]})]),
+        ]]);
+        let (tell, mut told) = channel(8);
+        let task = tokio::spawn(follow(place.clone(), Lang::En, tell.clone()));
+        for id in ["orphans", ""] {
+            let list = next(&mut told).await;
+            assert!(matches!(&list, Event::Labs(all) if all[0].score == Some(40)), "{list:?}");
+            let lab = next(&mut told).await;
+            assert!(matches!(&lab, Event::Lab(view) if view.id == id), "{lab:?}");
+        }
+        task.abort();
+    }
+
+    #[tokio::test]
+    async fn what_the_engine_refuses_is_said() {
+        let (_dir, place) =
+            answers(vec![vec![("hint", vec![json!({"error": "there are no further hints"})])]]);
+        let (tell, mut told) = channel(8);
+        question(place.clone(), Lang::En, Ask::Hint { id: None }, tell.clone()).await;
+        let event = next(&mut told).await;
+        assert!(matches!(&event, Event::Refused(why) if why.contains("no further")), "{event:?}");
+        question(place, Lang::En, Ask::Check { id: None, seed: None }, tell).await;
+        assert!(matches!(next(&mut told).await, Event::Answered));
+    }
+
+    #[tokio::test]
+    async fn labs_that_cannot_be_followed_are_tried_again() {
+        let view = json!({ "ok": LabView { id: "orphans".into(), ..LabView::default() } });
+        let refused = json!({"error": "what is kept of labs is damaged"});
+        let (_dir, place) = answers(vec![vec![("follow", vec![refused])], vec![("follow", vec![view])]]);
+        let (tell, mut told) = channel(8);
+        let task = tokio::spawn(follow(place, Lang::En, tell));
+        let lab = next(&mut told).await;
+        assert!(matches!(&lab, Event::Lab(view) if view.id == "orphans"), "{lab:?}");
+        task.abort();
+    }
+}

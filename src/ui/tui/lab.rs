@@ -1,0 +1,133 @@
+//! The open lab: what the engine told last, and the time since.
+
+use super::model::Scroll;
+use ::lab::graded::view::{Entry, LabView, Work};
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+/// Little time is left: so many seconds, or a tenth of the lab's time if that is more.
+const LITTLE: i64 = 60;
+
+/// What is known of labs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Lab {
+    /// The engine's last view, which is empty if no lab is open. `None`: nothing was told yet.
+    pub view: Option<LabView>,
+    /// When it came, on the interface's clock.
+    pub heard: Duration,
+    /// Since when the engine has been doing what it does with the lab.
+    pub at_work: Duration,
+    pub list: Vec<Entry>,
+    pub scroll: Scroll,
+    /// The last question's refusal, until the next answer.
+    pub refused: Option<String>,
+}
+
+/// How the time of a lab stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Time {
+    /// So many seconds are left.
+    Runs(i64),
+    /// The same, and they are few.
+    Little(i64),
+    Over,
+    /// The solution was shown: time does not matter any more.
+    Idle,
+}
+
+impl Lab {
+    /// The open lab.
+    pub(crate) fn open(&self) -> Option<&LabView> {
+        self.view.as_ref().filter(|view| !view.id.is_empty())
+    }
+
+    /// How the time stands of a lab that is set up. `None`: none is.
+    pub(crate) fn time(&self, now: Duration) -> Option<Time> {
+        let view = self.open().filter(|view| view.work != Work::Starting)?;
+        let passed = now.saturating_sub(self.heard).as_secs() as i64;
+        let left = view.left_s - passed;
+        let little = LITTLE.max(i64::from(view.minutes) * 60 / 10);
+        Some(match left {
+            _ if view.over => Time::Idle,
+            ..=0 => Time::Over,
+            left if left <= little => Time::Little(left),
+            left => Time::Runs(left),
+        })
+    }
+
+    /// When the clock, or the time that the engine takes, shows the next second. `None`: neither
+    /// runs.
+    pub(crate) fn due(&self, now: Duration) -> Option<Duration> {
+        let second = |from: Duration| from + Duration::from_secs(now.saturating_sub(from).as_secs()) + SECOND;
+        let clock = matches!(self.time(now), Some(Time::Runs(_) | Time::Little(_)));
+        let works = self.open().is_some_and(|view| view.work != Work::Idle);
+        let clock = clock.then(|| second(self.heard));
+        [clock, works.then(|| second(self.at_work))].into_iter().flatten().min()
+    }
+
+    /// Takes in a view; where the pane is scrolled to follows from what is new. True if there is
+    /// something new that the learner should see.
+    pub(crate) fn learn(&mut self, view: LabView, now: Duration) -> bool {
+        let before = self.view.take().unwrap_or_default();
+        let start = |view: &LabView| (view.id.clone(), view.seed, view.started.clone());
+        let news = match () {
+            () if start(&before) != start(&view) => Some(Scroll::To(0)),
+            () if view.given_up.is_some() && before.given_up.is_none() => Some(Scroll::Way),
+            () if view.grade.is_some() && before.grade != view.grade => Some(Scroll::Told),
+            () if view.hints.len() > before.hints.len() => Some(Scroll::Hint),
+            () => None,
+        };
+        if let Some(scroll) = news {
+            self.scroll = scroll;
+        }
+        if before.work != view.work {
+            self.at_work = now;
+        }
+        (self.heard, self.refused) = (now, None);
+        self.view = Some(view);
+        news.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lab(left_s: i64, minutes: u32) -> Lab {
+        let view = LabView { id: "l".into(), left_s, minutes, ..LabView::default() };
+        let mut lab = Lab::default();
+        lab.learn(view, Duration::from_millis(1_500));
+        lab
+    }
+
+    #[test]
+    fn the_clock_runs_by_seconds_and_stands_still_when_it_is_over() {
+        let (ms, lab) = (Duration::from_millis, lab(62, 8));
+        assert_eq!(lab.time(ms(1_500)), Some(Time::Runs(62)));
+        assert_eq!(lab.due(ms(1_500)), Some(ms(2_500)));
+        assert_eq!(lab.time(ms(3_499)), Some(Time::Runs(61)));
+        assert_eq!(lab.due(ms(3_499)), Some(ms(3_500)));
+        assert_eq!(lab.time(ms(3_500)), Some(Time::Little(60)));
+        assert_eq!(lab.time(ms(63_499)), Some(Time::Little(1)));
+        assert_eq!((lab.time(ms(63_500)), lab.due(ms(63_500))), (Some(Time::Over), None));
+        let solved = LabView { over: true, ..lab.view.clone().unwrap() };
+        let solved = Lab { view: Some(solved), ..lab };
+        assert_eq!((solved.time(ms(1_500)), solved.due(ms(1_500))), (Some(Time::Idle), None));
+    }
+
+    #[test]
+    fn a_tenth_of_a_long_lab_is_little_time() {
+        assert_eq!(lab(121, 20).time(Duration::from_millis(1_500)), Some(Time::Runs(121)));
+        assert_eq!(lab(120, 20).time(Duration::from_millis(1_500)), Some(Time::Little(120)));
+    }
+
+    #[test]
+    fn a_setup_shows_how_long_it_takes_and_no_clock() {
+        let mut lab = lab(62, 8);
+        let starting = LabView { work: Work::Starting, ..lab.view.clone().unwrap() };
+        lab.learn(starting, Duration::from_secs(5));
+        let now = Duration::from_millis(7_200);
+        assert_eq!((lab.time(now), lab.due(now)), (None, Some(Duration::from_secs(8))));
+        assert_eq!(Lab::default().due(now), None);
+    }
+}
