@@ -7,7 +7,7 @@
 //! The programs are this binary under another name: a container's `/bin/nginx` is a hard link to
 //! it, and `main` asks [`run`] before anything else. So a pod costs no image, and a hundred of them
 //! share their pages. [`mod@sh`] is the shell, `uutils` the table of programs that the uutils
-//! project wrote, and every other file is one small program of our own.
+//! project wrote, `daemon` what all servers have in common, and every other file is one small program of our own.
 //! ## Left out
 //! Programs that are not in the table below.
 //! ## Read next
@@ -44,8 +44,9 @@ type Applet = fn(Vec<OsString>) -> i32;
 /// outlives a client that closes early. `curl` and the servers go on too, and write with [`out`]
 /// and [`err`]; uutils' programs set the signal themselves.
 const ENDED_BY_ITS_READER: [&str; 24] = [
-    "clear", "find", "free", "gunzip", "gzip", "hd", "hexdump", "hostname", "ifconfig", "ip", "less", "more",
-    "netstat", "nslookup", "ping", "ps", "stress", "tar", "top", "watch", "wget", "which", "xargs", "zcat",
+    "clear", "find", "free", "gunzip", "gzip", "hd", "hexdump", "hostname", "ifconfig", "ip", "kv-cli",
+    "less", "more", "netstat", "nslookup", "ping", "ps", "stress", "tar", "top", "watch", "wget", "which",
+    "xargs", "zcat",
 ];
 
 /// Runs the program of that name and returns its exit code; `None` if it is no applet. At most once
@@ -114,6 +115,11 @@ fn out(text: &str) {
 fn err(text: &str) {
     use std::io::Write;
     let _ = std::io::stderr().lock().write_all(text.as_bytes()); // nobody is left to read why
+}
+
+/// The name of this host: in a pod, the pod's.
+fn host_name() -> String {
+    nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// Standard base64, for `Authorization`.

@@ -46,7 +46,7 @@ pub(crate) fn clear(_: Vec<OsString>) -> i32 {
 /// `hostname [-f|-s|-i|-d]`
 pub(crate) fn hostname(args: Vec<OsString>) -> i32 {
     let args = texts(args);
-    let own = nix::unistd::gethostname().map(|h| h.to_string_lossy().into_owned()).unwrap_or_default();
+    let own = super::host_name();
     match args.first().map(String::as_str) {
         None => println!("{own}"),
         Some("-s") => println!("{}", own.split('.').next().unwrap_or_default()),
