@@ -7,7 +7,8 @@
 //! The programs are this binary under another name: a container's `/bin/nginx` is a hard link to
 //! it, and `main` asks [`run`] before anything else. So a pod costs no image, and a hundred of them
 //! share their pages. [`mod@sh`] is the shell, `uutils` the table of programs that the uutils
-//! project wrote, `daemon` what all servers have in common, and every other file is one small program of our own.
+//! project wrote, `daemon` what all servers have in common, `kv` a key-value server with its
+//! client, and every other file is one small program of our own.
 //! ## Left out
 //! Programs that are not in the table below.
 //! ## Read next
@@ -22,6 +23,7 @@ mod daemon;
 mod echo_server;
 mod hexdump;
 mod http;
+mod kv;
 mod nc;
 mod net_tables;
 mod nginx;
@@ -43,7 +45,7 @@ type Applet = fn(Vec<OsString>) -> i32;
 /// `ps | head`. Rust ignores SIGPIPE otherwise, and its `println!` panics then. Not `nc`: `nc -lk`
 /// outlives a client that closes early. `curl` and the servers go on too, and write with [`out`]
 /// and [`err`]; uutils' programs set the signal themselves.
-const ENDED_BY_ITS_READER: [&str; 24] = [
+const ENDED_BY_ITS_READER: [&str; 25] = [
     "clear", "find", "free", "gunzip", "gzip", "hd", "hexdump", "hostname", "ifconfig", "ip", "kv-cli",
     "less", "more", "netstat", "nslookup", "ping", "ps", "stress", "tar", "top", "watch", "wget", "which",
     "xargs", "zcat",
@@ -78,6 +80,8 @@ fn find(name: &str) -> Option<Applet> {
         "hostname" => small::hostname,
         "ifconfig" => net_tables::ifconfig,
         "ip" => net_tables::ip,
+        "kv-cli" => kv::cli,
+        "kv-server" => kv::server,
         "less" | "more" => small::more,
         "nc" => nc::main,
         "netstat" => net_tables::netstat,

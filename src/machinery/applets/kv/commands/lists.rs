@@ -1,0 +1,111 @@
+//! Commands about lists.
+
+use super::super::resp::integer;
+use super::super::store::{ELEMENT, Fault, Growth, List};
+use super::Call;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Left,
+    Right,
+}
+
+fn push(call: &mut Call, end: End) -> Result<(), Fault> {
+    let values = call.words[2..].to_vec();
+    let length = call.db.edit(&call.words[1], |list: &mut List, growth: &mut Growth| {
+        for value in values {
+            growth.add(value.len() + ELEMENT);
+            match end {
+                End::Left => list.push_front(value),
+                End::Right => list.push_back(value),
+            }
+        }
+        Ok(list.len())
+    })?;
+    call.record();
+    call.out.count(length);
+    Ok(())
+}
+
+pub(super) fn lpush(call: &mut Call) -> Result<(), Fault> {
+    push(call, End::Left)
+}
+
+pub(super) fn rpush(call: &mut Call) -> Result<(), Fault> {
+    push(call, End::Right)
+}
+
+/// `LPOP KEY [COUNT]`: with a count the reply is an array.
+fn pop(call: &mut Call, end: End) -> Result<(), Fault> {
+    if call.words.len() > 3 {
+        return Err(call.wrong_arity());
+    }
+    let asked = match call.words.get(2) {
+        Some(text) => {
+            let count = integer(text).and_then(|n| usize::try_from(n).ok());
+            Some(count.ok_or("ERR value is out of range, must be positive")?)
+        }
+        None => None,
+    };
+    let taken = call.db.edit_known(&call.words[1], |list: &mut List, growth: &mut Growth| {
+        let count = asked.unwrap_or(1).min(list.len());
+        let taken: Vec<Vec<u8>> = match end {
+            End::Left => list.drain(..count).collect(),
+            End::Right => list.drain(list.len() - count..).rev().collect(),
+        };
+        taken.iter().for_each(|value| growth.remove(value.len() + ELEMENT));
+        Ok(taken)
+    })?;
+    if taken.as_ref().is_some_and(|taken| !taken.is_empty()) {
+        call.record();
+    }
+    match (asked, taken) {
+        (None, taken) => call.out.bulk_or_nil(taken.iter().flatten().next().map(Vec::as_slice)),
+        (Some(_), None) => call.out.nil_array(),
+        (Some(_), Some(taken)) => call.out.bulks(taken.iter()),
+    }
+    Ok(())
+}
+
+pub(super) fn lpop(call: &mut Call) -> Result<(), Fault> {
+    pop(call, End::Left)
+}
+
+pub(super) fn rpop(call: &mut Call) -> Result<(), Fault> {
+    pop(call, End::Right)
+}
+
+pub(super) fn llen(call: &mut Call) -> Result<(), Fault> {
+    let count = call.db.view::<List>(call.word(1))?.map_or(0, List::len);
+    call.out.count(count);
+    Ok(())
+}
+
+/// An index from the start; negative ones count from the end. May be outside of the list.
+fn index(asked: i64, length: usize) -> i64 {
+    let length = length as i64; // no list has so many elements
+    if asked < 0 { asked.saturating_add(length) } else { asked }
+}
+
+pub(super) fn lindex(call: &mut Call) -> Result<(), Fault> {
+    let asked = call.number(2)?;
+    let list = call.db.view::<List>(&call.words[1])?;
+    let found = list.and_then(|list| list.get(usize::try_from(index(asked, list.len())).ok()?));
+    call.out.bulk_or_nil(found.map(Vec::as_slice));
+    Ok(())
+}
+
+pub(super) fn lrange(call: &mut Call) -> Result<(), Fault> {
+    let (first, last) = (call.number(2)?, call.number(3)?);
+    let Some(list) = call.db.view::<List>(&call.words[1])? else {
+        call.out.array(0);
+        return Ok(());
+    };
+    let first = index(first, list.len()).max(0) as usize;
+    let end = index(last, list.len()).saturating_add(1).clamp(0, list.len() as i64) as usize;
+    match first < end {
+        true => call.out.bulks(list.range(first..end)),
+        false => call.out.array(0),
+    }
+    Ok(())
+}
