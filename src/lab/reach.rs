@@ -195,7 +195,7 @@ const OF_NODES: &[&str] = &["cordon", "uncordon", "drain", "taint"];
 /// Verbs that change what they name.
 const CHANGES: &[&str] = &["create", "delete", "label", "annotate", "patch", "edit", "replace", "apply"];
 /// Images that are built in under names which no registry has.
-const BUILT_IN: &[&str] = &["echo", "pause"];
+const BUILT_IN: &[&str] = &["echo", "kv", "pause", "shop-logic", "shop-page"];
 
 /// What lines do that cannot be done, or shall not be done, on somebody else's cluster.
 pub fn of_lines(lines: &[String]) -> BTreeSet<Need> {

@@ -116,6 +116,8 @@ pub struct Definition {
     /// Directory of the links, from the root.
     pub links_in: &'static str,
     pub links: &'static [&'static str],
+    /// Further programs beside the links and the one that it starts.
+    pub programs: &'static [&'static str],
     /// Path from the root and content.
     pub files: Vec<(&'static str, String)>,
 }
@@ -131,6 +133,7 @@ fn base(name: &'static str, tags: &'static [&'static str]) -> Definition {
         stop_signal: "SIGTERM",
         links_in: "bin",
         links: USERLAND,
+        programs: &[],
         files: vec![
             (
                 "etc/passwd",
@@ -203,10 +206,26 @@ pub fn definitions() -> Vec<Definition> {
     let mut echo = base("docker.io/library/echo", &["1.0", "latest"]);
     echo.entrypoint = &["echo-server"];
     echo.exposed_ports = &[8080];
+    let mut kv = base("docker.io/library/kv", &["1.0", "latest"]);
+    // A command, so that `kubectl run … --image=kv -- kv-cli -h db` runs the client.
+    (kv.command, kv.programs, kv.exposed_ports) = (&["kv-server"], &["kv-cli"], &[6379]);
+    let mut page = base("docker.io/library/shop-page", &["1.0", "latest"]);
+    (page.command, page.exposed_ports) = (&["shop-page"], &[8080]);
     let mut pause = base("registry.k8s.io/pause", &["3.10", "3.10.1"]);
     pause.entrypoint = &["/pause"];
     (pause.links_in, pause.links, pause.files) = ("", &["pause"], Vec::new());
-    vec![nginx(&["1.27", "latest"], "1.27"), nginx(&["1.26"], "1.26"), broken, busybox, echo, pause]
+    let nginxes = [nginx(&["1.27", "latest"], "1.27"), nginx(&["1.26"], "1.26"), broken];
+    let logics = [
+        shop_logic(&["1.0"], &[("SHOP_VERSION", "1.0")]),
+        shop_logic(&["1.1", "latest"], &[("SHOP_VERSION", "1.1")]),
+    ];
+    nginxes.into_iter().chain([busybox, echo, kv, page]).chain(logics).chain([pause]).collect()
+}
+
+fn shop_logic(tags: &'static [&'static str], env: &'static [(&'static str, &'static str)]) -> Definition {
+    let mut image = base("docker.io/library/shop-logic", tags);
+    (image.command, image.env, image.exposed_ports) = (&["shop-logic"], env, &[8080]);
+    image
 }
 
 impl Definition {
@@ -222,8 +241,9 @@ impl Definition {
 
     /// Programs of the image other than the userland.
     fn own_programs(&self) -> impl Iterator<Item = &'static str> {
-        let program = self.entrypoint.first().or(self.command.first()).copied();
-        program.filter(|p| !p.contains('/') && !self.links.contains(p)).into_iter()
+        let started = self.entrypoint.first().or(self.command.first()).copied();
+        let started = started.filter(|p| !p.contains('/') && !self.links.contains(p));
+        started.into_iter().chain(self.programs.iter().copied())
     }
 
     /// Name of its directory among the layers.
@@ -371,5 +391,8 @@ mod tests {
         let inode = |path: &str| fs::metadata(dir.path().join(path)).unwrap().ino();
         assert_eq!(inode("nginx-1.27/bin/nginx"), inode("busybox-1.37/bin/sh"));
         assert_eq!(inode("pause-3.10/pause"), inode("echo-1.0/bin/echo-server"));
+        assert_eq!(inode("kv-1.0/bin/kv-server"), inode("kv-1.0/bin/kv-cli"));
+        assert_eq!(inode("shop-page-1.0/bin/shop-page"), inode("shop-logic-1.1/bin/shop-logic"));
+        assert!(!dir.path().join("busybox-1.37/bin/kv-cli").exists());
     }
 }

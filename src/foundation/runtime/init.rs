@@ -198,8 +198,9 @@ pub(crate) fn container(
 /// must not wait for its whole grace period. A program of this name in a volume is another one,
 /// which would never unblock them.
 fn catches_stop_signals(root: &Root, program: &Path) -> bool {
-    let is_server = program.file_name().is_some_and(|name| name == "nginx" || name == "echo-server");
-    is_server && root.open_of_root(program).is_ok()
+    const SERVERS: &[&str] = &["nginx", "echo-server", "kv-server", "shop-logic", "shop-page"];
+    let name = program.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| SERVERS.contains(&name)) && root.open_of_root(program).is_ok()
 }
 
 /// A process that `exec` asked for. It was born into the container's namespaces, and holds its

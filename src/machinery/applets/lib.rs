@@ -8,7 +8,7 @@
 //! it, and `main` asks [`run`] before anything else. So a pod costs no image, and a hundred of them
 //! share their pages. [`mod@sh`] is the shell, `uutils` the table of programs that the uutils
 //! project wrote, `daemon` what all servers have in common, `kv` a key-value server with its
-//! client, and every other file is one small program of our own.
+//! client, `shop` the parts of a small shop, and every other file is one small program of our own.
 //! ## Left out
 //! Programs that are not in the table below.
 //! ## Read next
@@ -33,6 +33,7 @@ mod ping;
 mod procs;
 mod resolve;
 mod sh;
+mod shop;
 mod small;
 mod tls;
 mod uutils;
@@ -90,6 +91,8 @@ fn find(name: &str) -> Option<Applet> {
         "pause" => |_| pause::main(),
         "ping" => ping::main,
         "ps" => procs::ps,
+        "shop-logic" => shop::logic,
+        "shop-page" => shop::page,
         "stress" => small::stress,
         "tar" => archive::tar,
         "top" => procs::top,

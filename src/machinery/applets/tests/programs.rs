@@ -6,6 +6,8 @@
 mod net;
 #[path = "programs/pipes.rs"]
 mod pipes;
+#[path = "programs/servers.rs"]
+mod servers;
 #[path = "programs/shell.rs"]
 mod shell;
 
@@ -19,6 +21,11 @@ type Test = (&'static str, fn(&Room));
 const TESTS: &[Test] = &[
     ("a_reader_that_is_gone_ends_a_program_quietly", pipes::a_reader_that_is_gone_ends_a_program_quietly),
     ("a_retry_sends_no_rest_of_standard_input", net::a_retry_sends_no_rest_of_standard_input),
+    (
+        "a_key_value_server_that_is_killed_loses_nothing",
+        servers::a_key_value_server_that_is_killed_loses_nothing,
+    ),
+    ("a_shop_says_which_of_its_parts_is_missing", servers::a_shop_says_which_of_its_parts_is_missing),
     ("scripts_do_what_dash_does", shell::scripts_do_what_dash_does),
 ];
 

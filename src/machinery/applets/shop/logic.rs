@@ -1,0 +1,230 @@
+//! `shop-logic`: what the shop sells, and how much of it is left. Its stock is in a database.
+
+use super::{blocking, item as asked_item};
+use crate::daemon::{self, Answer, Asked};
+use crate::http::Deadline;
+use crate::kv::{self, Client, Reply};
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// For all questions to the database that one request needs. Less than the page waits for this
+/// program, so that the page can tell who is missing.
+const PATIENCE: Duration = Duration::from_millis(1500);
+/// Bytes of a reply of the database.
+const REPLY_MAX: u64 = 64 << 10;
+
+/// What is sold, and for how many coins.
+const GOODS: &[(&str, u64)] = &[("rope", 10), ("lantern", 30), ("compass", 50)];
+/// How many of each there are when the shop opens.
+const FIRST_STOCK: &str = "10";
+/// The database's key: a hash with a field for each good.
+const STOCK: &str = "stock";
+/// Versions other than the first one sell for less.
+const FIRST_VERSION: &str = "1.0";
+const DISCOUNT_PERCENT: u64 = 10;
+
+struct Shop {
+    /// The database, as it was named.
+    named: String,
+    db: Option<(String, u16)>,
+    version: String,
+    host: String,
+}
+
+/// Reads `$PORT`, `$DB` and `$SHOP_VERSION`.
+pub(crate) fn main(_: Vec<OsString>) -> i32 {
+    let named = super::setting("DB", "db:6379");
+    let shop = Shop {
+        db: super::host_and_port(&named, kv::PORT),
+        named,
+        version: super::setting("SHOP_VERSION", FIRST_VERSION),
+        host: crate::host_name(),
+    };
+    let hello = format!(
+        "version {}, a small program of Ropewalk; its database is {} (from $DB)",
+        shop.version, shop.named
+    );
+    let shop = Arc::new(shop);
+    super::serve("shop-logic", &hello, |port| {
+        daemon::http(port, move |asked| {
+            let shop = shop.clone();
+            async move { answer(shop, &asked).await }
+        })
+    })
+}
+
+fn json(status: StatusCode, value: &Value) -> Answer {
+    daemon::answer(status, "application/json", format!("{value}\n"))
+}
+
+async fn answer(shop: Arc<Shop>, asked: &Asked) -> Answer {
+    match (asked.method.clone(), asked.uri.path()) {
+        (Method::GET | Method::HEAD, "/goods") => asks_db(shop, |shop, db| shop.goods(db)).await,
+        (Method::POST, "/buy") => match asked_item(asked) {
+            Some(item) => asks_db(shop, move |shop, db| shop.buy(db, &item)).await,
+            None => json(StatusCode::BAD_REQUEST, &shop.says(json!({"error": "say what: /buy?item=NAME"}))),
+        },
+        (Method::GET | Method::HEAD, "/version" | "/") => json(StatusCode::OK, &shop.says(json!({}))),
+        (Method::GET | Method::HEAD, "/healthz") => daemon::answer(StatusCode::OK, "text/plain", "ok\n"),
+        (Method::GET | Method::HEAD, "/readyz") => asks_db(shop, |shop, db| shop.is_ready(db)).await,
+        (_, "/goods" | "/buy" | "/version" | "/" | "/healthz" | "/readyz") => json(
+            StatusCode::METHOD_NOT_ALLOWED,
+            &shop.says(json!({"error": "/buy takes POST, the others GET"})),
+        ),
+        _ => json(
+            StatusCode::NOT_FOUND,
+            &shop.says(json!({"error": "there are /goods, /buy?item=NAME, /version, /healthz and /readyz"})),
+        ),
+    }
+}
+
+/// Answers with what the database says, or 503 without it.
+async fn asks_db(
+    shop: Arc<Shop>,
+    work: impl FnOnce(&Shop, &mut Client) -> Result<(StatusCode, Value), String> + Send + 'static,
+) -> Answer {
+    let its = shop.clone();
+    let asking = blocking(move || {
+        let place = its.db.as_ref().ok_or("$DB is to be HOST:PORT")?;
+        let deadline = Deadline::new(Some(PATIENCE));
+        let mut db = Client::connect((&place.0, place.1), deadline, REPLY_MAX)?;
+        work(&its, &mut db)
+    });
+    let done = match tokio::time::timeout(PATIENCE, asking).await {
+        Ok(done) => done,
+        Err(_) => Err("no answer in time".into()),
+    };
+    match done {
+        Ok((status, value)) => json(status, &shop.says(value)),
+        Err(why) => {
+            let error = format!("the database {} did not answer: {why}", shop.named);
+            json(StatusCode::SERVICE_UNAVAILABLE, &shop.says(json!({"error": error, "missing": "database"})))
+        }
+    }
+}
+
+/// Runs a command of the database.
+fn ask(db: &mut Client, words: &[&str]) -> Result<Reply, String> {
+    match db.call(words) {
+        Ok(Reply::Error(text)) => Err(String::from_utf8_lossy(&text).into_owned()),
+        Ok(reply) => Ok(reply),
+        Err(e) if e.kind() == std::io::ErrorKind::TimedOut => Err("no answer in time".into()),
+        Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => Err("it ended the connection".into()),
+        Err(e) => Err(crate::reason(&e)),
+    }
+}
+
+fn number(reply: &Reply) -> Result<i64, String> {
+    let text = match reply {
+        Reply::Integer(number) => return Ok(*number),
+        Reply::Bulk(Some(text)) => String::from_utf8_lossy(text),
+        _ => return Err("the reply is no number".into()),
+    };
+    text.parse().map_err(|_| "the reply is no number".into())
+}
+
+impl Shop {
+    /// An answer with who gave it.
+    fn says(&self, mut value: Value) -> Value {
+        value["logic"] = self.host.as_str().into();
+        value["version"] = self.version.as_str().into();
+        value["program"] = "shop-logic, a small program of Ropewalk".into();
+        value
+    }
+
+    /// Coins for something that costs `price` in the first version.
+    fn price(&self, price: u64) -> u64 {
+        if self.version == FIRST_VERSION { price } else { price - price * DISCOUNT_PERCENT / 100 }
+    }
+
+    fn is_ready(&self, db: &mut Client) -> Result<(StatusCode, Value), String> {
+        ask(db, &["PING"])?;
+        Ok((StatusCode::OK, json!({"database": self.named})))
+    }
+
+    /// Every copy of this program may do it at any time: only the first one for each good counts.
+    fn put_first_stock(&self, db: &mut Client) -> Result<(), String> {
+        for (item, _) in GOODS {
+            ask(db, &["HSETNX", STOCK, item, FIRST_STOCK])?;
+        }
+        Ok(())
+    }
+
+    fn goods(&self, db: &mut Client) -> Result<(StatusCode, Value), String> {
+        self.put_first_stock(db)?;
+        let mut goods = Vec::new();
+        for (item, price) in GOODS {
+            // For a moment it is below zero, while a sale is taken back.
+            let stock = number(&ask(db, &["HGET", STOCK, item])?)?.max(0);
+            let mut good = json!({"item": item, "price": self.price(*price), "stock": stock});
+            if self.version != FIRST_VERSION {
+                good["regular_price"] = (*price).into();
+                good["discount_percent"] = DISCOUNT_PERCENT.into();
+            }
+            goods.push(good);
+        }
+        Ok((StatusCode::OK, json!({"goods": goods})))
+    }
+
+    /// Takes one from the stock. The database counts, so two buyers never get the last one.
+    fn buy(&self, db: &mut Client, item: &str) -> Result<(StatusCode, Value), String> {
+        let Some((item, price)) = GOODS.iter().find(|(known, _)| *known == item) else {
+            return Ok((StatusCode::NOT_FOUND, json!({"error": format!("this shop does not sell {item}")})));
+        };
+        self.put_first_stock(db)?;
+        let left = number(&ask(db, &["HINCRBY", STOCK, item, "-1"])?)?;
+        if left < 0 {
+            ask(db, &["HINCRBY", STOCK, item, "1"])?;
+            return Ok((StatusCode::CONFLICT, json!({"error": format!("sold out: {item}")})));
+        }
+        Ok((StatusCode::OK, json!({"bought": item, "price": self.price(*price), "stock": left})))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shop::asked;
+    use http_body_util::BodyExt;
+
+    fn shop(version: &str, db: &str) -> Arc<Shop> {
+        let db_place = super::super::host_and_port(db, kv::PORT);
+        Arc::new(Shop { named: db.into(), db: db_place, version: version.into(), host: "logic-1".into() })
+    }
+
+    async fn said(shop: &Arc<Shop>, method: &str, uri: &str) -> (u16, String) {
+        let answer = answer(shop.clone(), &asked(method, uri)).await;
+        let status = answer.status().as_u16();
+        let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    #[test]
+    fn a_later_version_sells_for_less() {
+        assert_eq!((shop("1.0", "db").price(30), shop("1.1", "db").price(30)), (30, 27));
+    }
+
+    #[tokio::test]
+    async fn without_a_database_it_says_which_one_is_missing() {
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let shop = shop("1.0", &closed.to_string());
+        for (method, uri) in [("GET", "/goods"), ("POST", "/buy?item=rope"), ("GET", "/readyz")] {
+            let (status, text) = said(&shop, method, uri).await;
+            assert_eq!(status, 503);
+            let want = format!("the database {closed} did not answer: Connection refused");
+            assert!(text.contains(&want) && text.contains("\"missing\":\"database\""), "{text}");
+        }
+        assert_eq!(said(&shop, "GET", "/healthz").await, (200, "ok\n".into()));
+        let (status, text) = said(&shop, "GET", "/version").await;
+        assert!(
+            status == 200 && text.contains("\"version\":\"1.0\"") && text.contains("of Ropewalk"),
+            "{text}"
+        );
+        assert_eq!(said(&shop, "GET", "/buy?item=rope").await.0, 405);
+        assert_eq!(said(&shop, "POST", "/buy").await.0, 400);
+        assert_eq!(said(&shop, "GET", "/x").await.0, 404);
+    }
+}

@@ -1,0 +1,87 @@
+//! A small shop of two programs, for lessons about services that need each other: `shop-page` shows
+//! pages and asks `shop-logic`, which asks the key-value server of `kv`. Each says what it is, who
+//! has answered, and, if something is missing, who has not.
+
+mod logic;
+mod page;
+
+pub(crate) use logic::main as logic;
+pub(crate) use page::main as page;
+
+use super::daemon::{self, Asked};
+use std::future::Future;
+
+const PORT: u16 = 8080;
+
+/// Reads `$PORT` and serves until a signal ends it. `hello` says who it is.
+fn serve<R: Future<Output = Result<(), String>>>(name: &str, hello: &str, run: impl FnOnce(u16) -> R) -> i32 {
+    super::out(&format!("{name}: {hello}\n"));
+    match daemon::port(std::env::var("PORT").ok().as_deref(), PORT) {
+        Ok(port) => daemon::serve(name, run(port)),
+        Err(e) => {
+            super::err(&format!("{name}: $PORT: {e}\n"));
+            1
+        }
+    }
+}
+
+/// The value of an environment variable, if it is not empty.
+fn setting(name: &str, default: &str) -> String {
+    std::env::var(name).ok().filter(|value| !value.is_empty()).unwrap_or_else(|| default.into())
+}
+
+/// `HOST` or `HOST:PORT`.
+fn host_and_port(text: &str, default: u16) -> Option<(String, u16)> {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) => (host, port.parse().ok().filter(|port| *port > 0)?),
+        None => (text, default),
+    };
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    (!host.is_empty() && host.chars().all(is_name)).then(|| (host.to_string(), port))
+}
+
+/// The value of `item` in the query.
+fn item(asked: &Asked) -> Option<String> {
+    let pairs = asked.uri.query().unwrap_or_default().split('&');
+    let value = pairs.filter_map(|pair| pair.strip_prefix("item=")).next()?.replace('+', " ");
+    Some(percent_encoding::percent_decode_str(&value).decode_utf8_lossy().into_owned())
+}
+
+/// Runs what blocks on a thread of its own.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(_) => Err("the question could not be asked".into()),
+    }
+}
+
+#[cfg(test)]
+fn asked(method: &str, uri: &str) -> Asked {
+    Asked {
+        method: method.parse().unwrap(),
+        uri: uri.parse().unwrap(),
+        version: http::Version::HTTP_11,
+        headers: http::HeaderMap::new(),
+        body: bytes::Bytes::new(),
+        peer: "10.244.1.9:4000".parse().unwrap(),
+        local: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_and_queries_are_read() {
+        assert_eq!(host_and_port("db", 6379), Some(("db".into(), 6379)));
+        assert_eq!(host_and_port("db.shop.svc:7000", 6379), Some(("db.shop.svc".into(), 7000)));
+        for bad in ["", ":80", "db:", "db:x", "tcp://10.0.0.1:80", "a b", "db:0"] {
+            assert_eq!(host_and_port(bad, 1), None, "{bad}");
+        }
+        assert_eq!(item(&asked("GET", "/buy?x=1&item=a+b%3C")), Some("a b<".into()));
+        assert_eq!((item(&asked("GET", "/buy?items=a")), item(&asked("GET", "/buy"))), (None, None));
+    }
+}
