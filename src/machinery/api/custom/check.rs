@@ -244,10 +244,10 @@ fn number(schema: &Schema, here: &Value, path: Path, errors: &mut Errors) {
             _ => {}
         }
     }
-    if let Some(factor) = schema.multiple_of.filter(|f| *f > 0.0) {
-        if !is_multiple(here, found, factor) {
-            tell(format!("a multiple of {}", gostr::general(factor)));
-        }
+    if let Some(factor) = schema.multiple_of.filter(|f| *f > 0.0)
+        && !is_multiple(here, found, factor)
+    {
+        tell(format!("a multiple of {}", gostr::general(factor)));
     }
 }
 
