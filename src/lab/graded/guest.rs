@@ -45,7 +45,7 @@ impl Graded {
 enum Following {
     /// There is no lab run yet.
     Waits(Run, watch::Receiver<()>, String),
-    Follows(Run, Follower),
+    Follows(Run, Box<Follower>),
     Ended,
 }
 
@@ -61,7 +61,7 @@ impl Following {
                 match desk.get()? {
                     Err(why) => return Some((Reply::Error(why.clone()), Following::Ended)),
                     Ok(run) => {
-                        let follower = run.follower(&lang);
+                        let follower = Box::new(run.follower(&lang));
                         (desk, follower)
                     }
                 }
