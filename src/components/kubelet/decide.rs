@@ -668,12 +668,14 @@ pub(super) mod tests {
                 Some("Always".into());
         }
         let ready = sandbox("s", 0, SandboxState::Ready);
-        let crashed = [
+        let mut crashed = [
             container("s", 0, Exited, 1),
             container("i", 0, Exited, 0),
             container("t", 0, Exited, 1),
             container("a", 0, Exited, 1),
         ];
+        // At 20 times the speed it would have run well for half an hour else.
+        crashed[0].started_at = Some(Timestamp::from_second(199).unwrap());
         let all = [start("s", true, 1), start("t", true, 1), start("a", false, 1)];
         assert_eq!(steps(&pod, Some(&ready), &crashed, None), all);
         let backoffs: Backoffs = [("s".to_string(), Duration::from_secs(300))].into();
