@@ -152,6 +152,10 @@ const SO: &[&str] = &[
     "first-voyage/05#chain pods-only",
     "first-voyage/07#ports pods",
     "first-voyage/11#nobody made",
+    "control-tower/05#curl own-name",
+    "control-tower/05#token certificate",
+    "control-tower/05#token unsent",
+    "control-tower/06#numbers absent",
 ];
 
 #[test]
