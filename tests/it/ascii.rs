@@ -27,8 +27,13 @@ fn nothing_but_ascii_where_the_locale_is_not_utf_8() {
 
     // The interface, on a terminal that could show more, and on one that could not.
     for term in ["xterm-256color", "vt100"] {
-        let session =
-            Session::start_in(&home, &["--name", "t", "--lang", "ko"], 100, 30, &[C, ("TERM", term)]);
+        let session = Session::start_in(
+            &home,
+            &["learn", "first-voyage/01", "--name", "t", "--lang", "ko"],
+            100,
+            30,
+            &[C, ("TERM", term)],
+        );
         session.sees("Guess first");
         session.press("map cluster\r");
         session.until("both nodes", |_, t| t.matches("* Ready").count() == 2 && t.contains("ropewalk>"));

@@ -10,7 +10,8 @@ fn from_the_start_to_quit() {
         return;
     }
     let home = Home::new();
-    let mut session = Session::start(&home, &["--name", "t", "--lang", "en"], 80, 24);
+    let mut session =
+        Session::start(&home, &["learn", "first-voyage/01", "--name", "t", "--lang", "en"], 80, 24);
     // The lesson's question has the upper half to itself until the map is asked for.
     session.sees("Guess first");
     session.sees("ropewalk>");
@@ -125,7 +126,12 @@ fn without_an_answer_the_interface_is_ascii_and_exit_codes_pass() {
         return;
     }
     let home = Home::new();
-    let session = Session::start(&home, &["--name", "t", "--lang", "en", "--ascii"], 80, 24);
+    let session = Session::start(
+        &home,
+        &["learn", "first-voyage/01", "--name", "t", "--lang", "en", "--ascii"],
+        80,
+        24,
+    );
     session.sees("Guess first");
     session.press("map cluster\r");
     let text =
@@ -144,7 +150,8 @@ fn every_key_arrives() {
         return;
     }
     let home = Home::new();
-    let session = Session::start(&home, &["--name", "t", "--lang", "en"], 120, 34);
+    let session =
+        Session::start(&home, &["learn", "first-voyage/01", "--name", "t", "--lang", "en"], 120, 34);
     session.sees("Guess first");
     session.sees("ropewalk>");
     let line = |wanted: String| move |_: &_, t: &str| super::session::is_line(t, &wanted);

@@ -214,6 +214,7 @@ mod tests {
     fn at_80_by_24_every_question_and_every_task_is_seen_whole() {
         let library = Library::built_in();
         assert!(library.lessons.len() >= 12 && library.faults.is_empty());
+        let mut long = Vec::new();
         for lang in [Lang::En, Lang::Ko] {
             let mut model = Model::new("main", lang, Look::default(), Size::new(80, 24), Default::default());
             for (lesson, step) in library.lessons.iter().flat_map(|l| l.steps.iter().map(move |s| (l, s))) {
@@ -221,11 +222,13 @@ mod tests {
                     model.lesson.view = Some(view(lesson, step, tag(lang), answered));
                     let sheet = Sheet::of(&model, inside(model.panes().lesson));
                     let cut = sheet.lower.len() - sheet.firm;
-                    assert_eq!(cut, 0, "{} {} {lang:?} answered: {answered}", lesson.id, step.id);
-                    assert!(sheet.rows >= READ_MIN, "{} {} {lang:?}", lesson.id, step.id);
+                    if cut > 0 || sheet.rows < READ_MIN {
+                        long.push(format!("{} {} {lang:?} answered: {answered}: {cut}", lesson.id, step.id));
+                    }
                 }
             }
         }
+        assert!(long.is_empty(), "too long, by so many lines: {long:#?}");
     }
 
     /// The first line of the lesson's pane.
