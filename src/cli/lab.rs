@@ -119,7 +119,7 @@ pub(crate) async fn run(
         }
         Command::Solve { id, seed } => solve(place, id, seed, lang).await,
         Command::Verify { file, key } => verify(&file, key.as_deref(), directory.as_deref(), lang),
-        Command::Test { ids, all, jobs, dry_run, only } => {
+        Command::Test { ids, all, jobs, dry_run, only, once } => {
             let labs = load();
             for fault in &labs.faults {
                 println!("✗ {fault}");
@@ -144,7 +144,7 @@ pub(crate) async fn run(
                 return Ok(if sound { 0 } else { 1 });
             }
             let directory = directory.or_else(read::directory);
-            let proved = lab_proof::prove(chosen, directory, jobs.into(), only.as_deref()).await;
+            let proved = lab_proof::prove(chosen, directory, jobs.into(), only.as_deref(), once).await;
             Ok(if proved && sound { 0 } else { 1 })
         }
     }

@@ -69,9 +69,9 @@ impl Kind {
     }
 }
 
-/// The solution with every seed; each other answer once with every fault that it is for, spread
-/// evenly.
-fn plans(lab: &Arc<Lab>) -> Result<Vec<Plan>, String> {
+/// The solution with every seed; each other answer once with every fault that it is for, or with
+/// one of these alone if `once`, spread evenly.
+fn plans(lab: &Arc<Lab>, once: bool) -> Result<Vec<Plan>, String> {
     let seeds = draw::seeds(&lab.id, &lab.choices);
     let mut plans = Vec::new();
     for (at, seed) in seeds.into_iter().enumerate() {
@@ -92,7 +92,11 @@ fn plans(lab: &Arc<Lab>) -> Result<Vec<Plan>, String> {
         if of_fault.is_empty() {
             return Err(format!("no variant fits {:?}", kind.name(lab)));
         }
-        for fits in of_fault.into_values() {
+        let faults: Vec<Vec<usize>> = match once {
+            true => vec![of_fault.into_values().flatten().collect()],
+            false => of_fault.into_values().collect(),
+        };
+        for fits in faults {
             if let Some(least) = fits.into_iter().min_by_key(|at| plans[*at].1.kinds.len()) {
                 plans[least].1.kinds.push(kind);
             }
@@ -102,13 +106,19 @@ fn plans(lab: &Arc<Lab>) -> Result<Vec<Plan>, String> {
 }
 
 /// Proves labs, `jobs` clusters side by side, and prints what was found of each as soon as that is
-/// known. True if all of them are sound.
-pub async fn prove(labs: Vec<Lab>, directory: Option<PathBuf>, jobs: usize, only: Option<&str>) -> bool {
+/// known. `once`: as of [`plans`]. True if all of them are sound.
+pub async fn prove(
+    labs: Vec<Lab>,
+    directory: Option<PathBuf>,
+    jobs: usize,
+    only: Option<&str>,
+    once: bool,
+) -> bool {
     let directory = directory.map(|d| std::path::absolute(&d).unwrap_or(d));
     let (began, mut sound, mut total) = (Instant::now(), true, 0);
     let (mut all, mut open) = (Vec::new(), BTreeMap::new());
     for lab in labs.into_iter().map(Arc::new) {
-        let mut plans = match plans(&lab) {
+        let mut plans = match plans(&lab, once) {
             Ok(plans) => plans,
             Err(why) => {
                 println!("✗ {}: {why}", lab.id);
@@ -339,7 +349,11 @@ mod tests {
     #[test]
     fn every_answer_is_played_with_every_fault_it_is_for() {
         for lab in Labs::built_in().labs.into_iter().map(Arc::new) {
-            let plans = plans(&lab).unwrap();
+            for kind in (0..lab.wrong.len()).map(Kind::Wrong) {
+                let plans = super::plans(&lab, true).unwrap();
+                assert_eq!(plans.iter().filter(|p| p.kinds.contains(&kind)).count(), 1, "{}", lab.id);
+            }
+            let plans = plans(&lab, false).unwrap();
             let answers = (0..lab.also.len()).map(Kind::Also).chain((0..lab.wrong.len()).map(Kind::Wrong));
             for kind in answers.chain([Kind::Solution]) {
                 let (mut want, mut have) = (Vec::new(), Vec::new());
