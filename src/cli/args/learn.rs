@@ -153,8 +153,7 @@ pub(crate) enum Lab {
         /// Only cases whose name contains this
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
-        /// Each other way and wrong answer with one of the faults that it is for, not with each: half
-        /// the time
+        /// Each other way and wrong answer with one of its faults, not with each: half the time
         #[arg(long)]
         once: bool,
     },

@@ -6,7 +6,10 @@ use std::net::Ipv4Addr;
 /// One rule, or one element of a map or a set.
 ///
 /// ```text
-/// service: default/web:    within: map e_s4    text: 0x00000001 : 10.244.2.7 . 80    does: Endpoint {number: 1, …}
+/// service  default/web:
+/// within   map e_s4
+/// text     0x00000001 : 10.244.2.7 . 80
+/// does     Endpoint { number: 1, ip: 10.244.2.7, port: 80 }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Installed {
@@ -66,6 +69,6 @@ pub enum Does {
     Masquerades,
     /// Gives a pod that reaches itself through a Service another source.
     Hairpin,
-    /// Something that is not of these: somebody else has put it there.
+    /// A rule that this program has not written.
     Other,
 }
