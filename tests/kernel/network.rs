@@ -103,6 +103,16 @@ fn read_back(found: &[Installed], pods: &[&Pod], rules: &[ServiceRule]) -> Check
             })
             .collect();
         ensure(led == rule.used(), format!("{}: {led:?}", rule.key))?;
+        let numbers: Vec<u32> = of(&rule.key)
+            .into_iter()
+            .filter_map(|does| match does {
+                Does::Endpoint { number, .. } => Some(*number),
+                _ => None,
+            })
+            .collect();
+        let chains = numbers.iter().filter(|number| **number == 0).count();
+        let in_order = numbers.windows(2).all(|two| two[1] == two[0] + 1 || two[1] == 0);
+        ensure(in_order && chains <= 2, format!("{}: elements out of order: {numbers:?}", rule.key))?;
     }
     let client = |does: &Does| matches!(does, Does::Client { client, .. } if *client == pods[0].ip);
     ensure(

@@ -30,8 +30,11 @@ pub(crate) async fn read(nft: &Nft, keys: &BTreeMap<u32, &str>) -> Result<Vec<In
             continue; // a pair for each address that a pod may have: its rule says it
         }
         let kind = if set.data_type.is_some() { "map" } else { "set" };
-        for element in nft.list_set_elements(TABLE, &set.name, Family::Ip).await? {
-            let Some((text, does)) = element_of(&set.name, &element) else { continue };
+        let elements = nft.list_set_elements(TABLE, &set.name, Family::Ip).await?;
+        let mut told: Vec<(String, Does)> =
+            elements.iter().filter_map(|element| element_of(&set.name, element)).collect();
+        told.sort_by(|a, b| a.0.cmp(&b.0)); // each kernel's table has an order of its own
+        for (text, does) in told {
             let owner = match &does {
                 Does::LeadsAddress { chain, .. } | Does::LeadsNodePort { chain, .. } => chain.clone(),
                 _ => set.name.clone(),
