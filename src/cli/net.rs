@@ -307,7 +307,9 @@ fn page(lang: Lang, nodes: &OfNodes, pods: &BTreeMap<Ipv4Addr, String>, width: u
             };
             out.push_str(&wrapped(&head, "  ", width));
             for rule in rules {
-                out.push_str(&format!("    {}: {}\n", rule.within, rule.text));
+                // A privileged pod may write rules of its own, with any names.
+                let line = format!("{}: {}", rule.within, rule.text);
+                out.push_str(&format!("    {}\n", prose::harmless(&line)));
                 out.push_str(&wrapped(&sentence(lang, &rule.does, pods), "      ", width));
             }
         }
@@ -402,6 +404,13 @@ mod tests {
             "{page}"
         );
         assert!(!page.contains("Is the destination"), "{page}");
+    }
+
+    #[test]
+    fn a_name_in_the_table_writes_nothing_but_itself() {
+        let odd = Installed { within: "chain \u{1b}[2J".into(), ..rule(None, 0, Does::Other) };
+        let page = page(Lang::En, &[("a".into(), vec![odd])].into(), &BTreeMap::new(), 80);
+        assert!(!page.contains('\u{1b}') && page.contains("[2J"), "{page:?}");
     }
 
     #[test]

@@ -21,7 +21,7 @@ type Target = (Ipv4Addr, u16);
 pub(crate) async fn read(nft: &Nft, keys: &BTreeMap<u32, &str>) -> Result<Vec<Installed>> {
     let mut found = Vec::new();
     for rule in nft.list_rules(TABLE, Family::Ip).await? {
-        let Some(does) = role_of_rule(&rule) else { continue };
+        let does = role_of_rule(&rule);
         let text = rule.nft_syntax().unwrap_or_else(|| spelled(&rule.expressions()));
         found.push((place(&rule.chain), rule.chain.clone(), format!("chain {}", rule.chain), text, does));
     }
@@ -86,8 +86,8 @@ fn target_of(name: &str) -> Option<Target> {
     Some((u32::from_str_radix(ip, 16).ok()?.into(), u16::from_str_radix(port, 16).ok()?))
 }
 
-/// What a rule is there for; `None`: it has no say in where a connection goes.
-fn role_of_rule(rule: &RuleInfo) -> Option<Does> {
+/// What a rule is there for.
+fn role_of_rule(rule: &RuleInfo) -> Does {
     let expressions = rule.expressions();
     let looks_up =
         |name: &str| expressions.iter().any(|e| matches!(e, RuleExpr::Lookup { set, .. } if set == name));
@@ -104,7 +104,7 @@ fn role_of_rule(rule: &RuleInfo) -> Option<Does> {
     let by_client = matches!(expressions.first(), Some(RuleExpr::Payload { .. }));
     let remembers = expressions.iter().any(|e| matches!(e, RuleExpr::Dynset { .. }));
     let translates = expressions.iter().any(|e| matches!(e, RuleExpr::Nat { .. }));
-    Some(match (rule.chain.as_str(), target_of(&rule.chain)) {
+    match (rule.chain.as_str(), target_of(&rule.chain)) {
         ("prerouting", _) => Does::EntersFromPods,
         ("output", _) => Does::EntersFromNode,
         ("services", _) if looks_up("vips") => Does::FindsAddress,
@@ -119,15 +119,14 @@ fn role_of_rule(rule: &RuleInfo) -> Option<Does> {
             _ if drops => Does::Drops,
             (Some(map), None) if draws => Does::Chooses { map },
             (Some(clients), Some(_)) => {
-                let (ip, port) = target_of(&clients)?;
-                Does::KnowsClients { ip, port }
+                target_of(&clients).map_or(Does::Other, |(ip, port)| Does::KnowsClients { ip, port })
             }
             (None, Some(chain)) if by_client => Does::LeadsInside { chain },
             (None, Some(chain)) => Does::Marks { chain },
             _ => Does::Other,
         },
         _ => Does::Other,
-    })
+    }
 }
 
 /// An element as nft prints it, and what it is there for.
