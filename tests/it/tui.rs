@@ -82,7 +82,7 @@ fn signals_find_the_terminal_given_back() {
         return;
     }
     let home = Home::new();
-    let session = Session::start(&home, &["--name", "t", "--lang", "ko"], 80, 24);
+    let session = Session::start(&home, &["learn", "first-voyage/01", "--name", "t", "--lang", "ko"], 80, 24);
     session.sees("먼저 예측");
     session.press("map cluster\r");
     session.until("the prompt and the map", |_, t| t.contains("ropewalk>") && t.contains("worker2"));
