@@ -1,5 +1,5 @@
 //! `lesson test`: proves that a lesson teaches what it says. Several clusters run side by side, and
-//! all lines are typed into a real REPL, as the learner would. Cases of one step share a cluster
+//! all lines are typed into a real REPL, as the learner would. Most cases of a lesson share a cluster
 //! ([`proof_batch`]).
 
 use super::proof_batch::{self, Batch, batches};
@@ -266,7 +266,10 @@ pub(super) async fn play(case: &Case, proof_cluster: &ProofCluster, found: &mut 
     match case.kind {
         Kind::Solution => {
             for at in 0..lesson.steps.len() {
-                solution(case, at, proof_cluster, found).await?;
+                match begins(lesson, at, proof_cluster, found).await? {
+                    true => is_solved(lesson, at, proof_cluster, found).await?,
+                    false => next(lesson, at, proof_cluster).await?,
+                }
             }
             Ok(())
         }
@@ -324,40 +327,65 @@ pub(super) async fn reach(lesson: &Lesson, step: usize, proof_cluster: &ProofClu
     Ok(())
 }
 
-async fn solution(
-    case: &Case,
+/// Whether the open step, number `at` (from 0), can be done; it is red, and what its hints say at its
+/// beginning is noted. Its question is answered then.
+///
+/// # Errors
+/// It is green before anything was done.
+pub(super) async fn begins(
+    lesson: &Lesson,
+    at: usize,
+    proof_cluster: &ProofCluster,
+    found: &mut Found,
+) -> Result<bool, String> {
+    let step = &lesson.steps[at];
+    let view = proof_cluster.view(Ask::Show).await?;
+    if view.state == State::Skipped {
+        found.notes.push(format!("{}: skipped, {}", step.id, view.notices.join("; ")));
+        return Ok(false);
+    }
+    found.notes.extend(view.notices.iter().map(|n| format!("{}: {n}", step.id)));
+    proof_cluster.guess(step).await?;
+    if !proof_cluster.stays_red(step.settle).await? {
+        return Err(format!("{}: green before anything was done", step.id));
+    }
+    let proof = proof_cluster.proof().await?;
+    if proof.is_lost == Some(true) {
+        found.faults.push(format!("{}: `lost` is true before anything was done", step.id));
+    }
+    found.hints.extend(proof.hints.into_iter().map(|h| (at, h)));
+    Ok(true)
+}
+
+/// Plays the solution of the open step, and goes on to the next if there is one.
+///
+/// # Errors
+/// It is red after that.
+pub(super) async fn is_solved(
+    lesson: &Lesson,
     at: usize,
     proof_cluster: &ProofCluster,
     found: &mut Found,
 ) -> Result<(), String> {
-    let step = &case.lesson.steps[at];
-    let view = proof_cluster.view(Ask::Show).await?;
-    if view.state == State::Skipped {
-        found.notes.push(format!("{}: skipped, {}", step.id, view.notices.join("; ")));
-    } else {
-        found.notes.extend(view.notices.iter().map(|n| format!("{}: {n}", step.id)));
-        proof_cluster.guess(step).await?;
-        if !proof_cluster.stays_red(step.settle).await? {
-            return Err(format!("{}: green before anything was done", step.id));
-        }
-        let proof = proof_cluster.proof().await?;
-        if proof.is_lost == Some(true) {
-            found.faults.push(format!("{}: `lost` is true before anything was done", step.id));
-        }
-        found.hints.extend(proof.hints.into_iter().map(|h| (at, h)));
-        let said = proof_cluster.lines(&step.solution, LINES_MAX).await?;
-        proof_cluster.green().await?.map_err(|unmet| {
-            format!("{}: red after the solution, {unmet}\n      {}", step.id, tail(&said))
-        })?;
-        let proof = proof_cluster.proved(true).await?;
-        if proof.because == Some(false) {
-            found
-                .faults
-                .push(format!("{}: the solution does not prove the prediction's answer (because)", step.id));
-        }
-        found.notes.extend(silent(&proof, &step.id, "the solution"));
+    let step = &lesson.steps[at];
+    proof_cluster.guess(step).await?;
+    let said = proof_cluster.lines(&step.solution, LINES_MAX).await?;
+    proof_cluster
+        .green()
+        .await?
+        .map_err(|unmet| format!("{}: red after the solution, {unmet}\n      {}", step.id, tail(&said)))?;
+    let proof = proof_cluster.proved(true).await?;
+    if proof.because == Some(false) {
+        found
+            .faults
+            .push(format!("{}: the solution does not prove the prediction's answer (because)", step.id));
     }
-    if at + 1 < case.lesson.steps.len() {
+    found.notes.extend(silent(&proof, &step.id, "the solution"));
+    next(lesson, at, proof_cluster).await
+}
+
+async fn next(lesson: &Lesson, at: usize, proof_cluster: &ProofCluster) -> Result<(), String> {
+    if at + 1 < lesson.steps.len() {
         proof_cluster.view(Ask::Next).await?;
     }
     Ok(())

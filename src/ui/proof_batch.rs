@@ -1,28 +1,25 @@
-//! Cases that share a cluster: the wrong answers and other ways of one step. A cluster of its own
-//! for each costs more processor time than the case does.
+//! Cases that share a cluster: the solution of a lesson, and with it the wrong answers and other
+//! ways of each step. A cluster of its own for each costs more processor time than the case does.
 //!
-//! Between two cases the step begins anew, as a learner would have it with `goto`: the objects are
-//! put back, so are the files, and the pods that were ready are so again. Not everything can be put
-//! back, so two rules keep a case from being judged by what an earlier one left:
+//! The solution is played step by step. At each step the wrong answers and other ways come first,
+//! and after each of them the step begins anew, as a learner would have it with `goto`: the objects
+//! are put back, so are the files, and the pods that were ready are so again. Not everything can be
+//! put back, so two rules keep a case from being judged by what an earlier one left:
 //! - what looks wrong is tried again alone, on a cluster of its own, and that counts;
-//! - at the end the step's solution has to work. If it does not, something was broken on the way,
-//!   and all cases are tried again alone.
+//! - after the cases of a step its solution has to work. If it does not, something was broken on the
+//!   way: those cases and the solution are tried again alone, and the rest of the lesson goes on
+//!   with another cluster.
 
-use super::proof::{self, Case, Found, Ground, LINES_MAX};
+use super::proof::{self, Case, Found, Ground, Kind};
 use super::proof_cluster::ProofCluster;
 use clock::Instant;
+use lab::format::Lesson;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// More cases than this have two clusters, so that one step does not take longer than all others.
-const CASES_MAX: usize = 8;
-
-/// Words of lines that do what `goto` does not take back, or that go through history themselves.
-/// `goto` puts objects back, and no other keys of etcd.
-const NOT_TAKEN_BACK: &[&str] =
-    &["fault", "config", "ropewalk", "kill", "etcdctl", "undo", "redo", "rewind", "goto"];
-
-/// Cases for one cluster. More than one are of the same step.
+/// Cases for one cluster. More than one are of the same lesson: its solution, and others in the
+/// order of their steps.
 pub(super) struct Batch(pub Vec<Case>);
 
 impl Batch {
@@ -32,45 +29,73 @@ impl Batch {
     }
 }
 
-/// Puts cases together that can share a cluster; `may_share`: it is one that was made for them.
+/// Puts cases of a lesson together that can share a cluster; `may_share`: it is one that was made
+/// for them.
 pub(super) fn batches(cases: Vec<Case>, may_share: bool) -> Vec<Batch> {
-    let (mut shared, mut all): (BTreeMap<usize, Vec<Case>>, Vec<Batch>) = Default::default();
-    for case in cases {
-        match case.step().filter(|_| may_share && is_taken_back(&case)) {
-            Some(step) => shared.entry(step).or_default().push(case),
-            None => all.push(Batch(vec![case])),
-        }
-    }
-    for cases in shared.into_values() {
-        let size = cases.len().div_ceil(cases.len().div_ceil(CASES_MAX));
-        all.extend(cases.chunks(size).map(|some| Batch(some.to_vec())));
-    }
-    all
+    let is_shared = |case: &Case| {
+        may_share && (case.kind == Kind::Solution || case.step().is_some() && is_taken_back(case.lines()))
+    };
+    let (mut shared, alone): (Vec<Case>, Vec<Case>) = cases.into_iter().partition(is_shared);
+    shared.sort_by_key(Case::step); // the solution has none, and is the first
+    let together = (!shared.is_empty()).then_some(Batch(shared));
+    together.into_iter().chain(alone.into_iter().map(|case| Batch(vec![case]))).collect()
 }
 
-fn is_taken_back(case: &Case) -> bool {
-    let mut words = case.lines().iter().flat_map(|line| line.split(|c: char| !c.is_ascii_alphanumeric()));
-    !words.any(|word| NOT_TAKEN_BACK.contains(&word))
+/// Whether `goto` takes back what lines do: it puts objects back, and neither processes nor other
+/// keys of etcd, and it does not undo what goes through history itself.
+fn is_taken_back(lines: &[String]) -> bool {
+    lines.iter().all(|line| {
+        let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        let words: Vec<&str> = line.split(|c| !is_part(c)).filter(|word| !word.is_empty()).collect();
+        words.iter().enumerate().all(|(at, word)| {
+            let before = at.checked_sub(1).map_or("", |at| words[at]);
+            let after = words.get(at + 1).copied().unwrap_or_default();
+            match *word {
+                "fault" | "redo" | "rewind" | "goto" => false,
+                "undo" => before == "rollout",
+                // One in a container stays in its number of restarts.
+                "kill" => !words.contains(&"exec"),
+                "config" => matches!(after, "view" | "current-context" | "get-contexts" | "get-clusters"),
+                "etcdctl" => matches!(after, "get" | "watch" | "version"),
+                "ropewalk" => matches!(after, "trace" | "why" | "map" | "net" | "status" | "what"),
+                _ => true,
+            }
+        })
+    })
 }
 
 /// Tries the cases; what came of each.
 pub(super) async fn prove(batch: &Batch, ground: &Ground<'_>) -> Vec<(Case, Found)> {
-    let mut results = Vec::new();
-    let sound = match batch.0.as_slice() {
-        [] | [_] => false,
-        cases => together(cases, ground, &mut results).await == Ok(true),
+    let (solution, others) = match batch.0.as_slice() {
+        [] => return Vec::new(),
+        [case] => return vec![alone(case, ground).await],
+        [solution, others @ ..] => (solution, others),
     };
-    if !sound {
-        results.clear();
-    }
-    for case in batch.0.iter().skip(results.len()) {
-        results.push(alone(case, ground).await);
-    }
-    for (case, found) in &mut results {
-        if sound && !found.faults.is_empty() && !ground.stop.wanted() {
-            *found = alone(case, ground).await.1;
+    let mut shared =
+        Shared { lesson: solution.lesson.clone(), others, found: Vec::new(), solved: Ok(Found::default()) };
+    let (began, steps) = (Instant::now(), shared.lesson.steps.len());
+    let mut from = 0;
+    while from < steps && !ground.stop.wanted() {
+        let broken = shared.walk(from, ground).await;
+        if let Some(at) = broken {
+            shared.found.retain(|(case, _)| case.step() != Some(at));
+            shared.solved = Err(());
         }
+        from = broken.map_or(steps, |at| at + 1);
     }
+    let mut results = Vec::new();
+    for case in others {
+        let found = shared.found.iter().position(|(tried, _)| tried.kind == case.kind);
+        let found = found.map(|at| shared.found.swap_remove(at)).filter(|(_, found)| found.faults.is_empty());
+        results.push(match found {
+            Some(sound) => sound,
+            None => alone(case, ground).await,
+        });
+    }
+    results.push(match shared.solved.ok().filter(|found| found.faults.is_empty()) {
+        Some(found) => (solution.clone(), found.ended(began, Ok(()))),
+        None => alone(solution, ground).await,
+    });
     results
 }
 
@@ -92,44 +117,61 @@ async fn alone(case: &Case, ground: &Ground<'_>) -> (Case, Found) {
     (case.clone(), found.ended(began, outcome))
 }
 
-/// Tries cases of one step on one cluster. True if nothing was left by one that another met, as far
-/// as can be known.
-///
-/// # Errors
-/// The cluster does not start, the step is not reached, or it does not begin anew.
-async fn together(
-    cases: &[Case],
-    ground: &Ground<'_>,
-    results: &mut Vec<(Case, Found)>,
-) -> Result<bool, String> {
-    let mut cluster = ground.cluster().await?;
-    cluster.share();
-    let outcome = ground.stop.or(one_after_another(cases, &cluster, results)).await;
-    cluster.close().await;
-    outcome
+/// A lesson whose cases share clusters.
+struct Shared<'a> {
+    lesson: Arc<Lesson>,
+    others: &'a [Case],
+    /// What came of those of the others that were tried.
+    found: Vec<(Case, Found)>,
+    /// What came of the solution; none if it did not work everywhere after other cases.
+    solved: Result<Found, ()>,
 }
 
-async fn one_after_another(
-    cases: &[Case],
-    cluster: &ProofCluster,
-    results: &mut Vec<(Case, Found)>,
-) -> Result<bool, String> {
-    let Some((lesson, at)) = cases.first().and_then(|case| Some((case.lesson.clone(), case.step()?))) else {
-        return Ok(false);
-    };
-    proof::open(&lesson, cluster).await?;
-    proof::reach(&lesson, at, cluster).await?;
-    let (folder, pods) = (Folder::of(&cluster.folder())?, cluster.pods().await?);
-    for case in cases {
-        let (began, mut found) = (Instant::now(), Found::default());
-        let outcome = proof::play(case, cluster, &mut found).await;
-        results.push((case.clone(), found.ended(began, outcome)));
-        cluster.begin_anew(at, &pods).await?;
-        folder.put_back()?;
+impl Shared<'_> {
+    /// Plays the lesson from a step on, on one cluster. Returns the step that was not solved, if
+    /// there is one: what came of its cases does not count, and later steps were not reached.
+    async fn walk(&mut self, from: usize, ground: &Ground<'_>) -> Option<usize> {
+        let Ok(mut cluster) = ground.cluster().await else { return Some(from) };
+        cluster.share();
+        let mut at = from;
+        let walked = async {
+            proof::open(&self.lesson, &cluster).await?;
+            proof::reach(&self.lesson, from, &cluster).await?;
+            while at < self.lesson.steps.len() {
+                self.step(at, &cluster).await?;
+                at += 1;
+            }
+            Ok(())
+        };
+        let walked = ground.stop.or(walked).await;
+        cluster.close().await;
+        walked.is_err().then_some(at)
     }
-    cluster.guess(&lesson.steps[at]).await?;
-    cluster.lines(&lesson.steps[at].solution, LINES_MAX).await?;
-    Ok(cluster.green().await?.is_ok())
+
+    /// Tries the cases of an open step, and then its solution.
+    ///
+    /// # Errors
+    /// The step does not begin anew after a case, or its solution does not work.
+    async fn step(&mut self, at: usize, cluster: &ProofCluster) -> Result<(), String> {
+        let mut unsolved = Found::default();
+        let solved = self.solved.as_mut().unwrap_or(&mut unsolved);
+        if !proof::begins(&self.lesson, at, cluster, solved).await? {
+            return Err("it is skipped".into());
+        }
+        let cases = self.others.iter().filter(|case| case.step() == Some(at));
+        if cases.clone().next().is_some() {
+            let begin = cluster.beginning(at).await?;
+            let folder = Folder::of(&cluster.folder())?;
+            for case in cases {
+                let (began, mut found) = (Instant::now(), Found::default());
+                let outcome = proof::play(case, cluster, &mut found).await;
+                self.found.push((case.clone(), found.ended(began, outcome)));
+                cluster.begin_anew(&begin).await?;
+                folder.put_back()?;
+            }
+        }
+        proof::is_solved(&self.lesson, at, cluster, solved).await
+    }
 }
 
 /// The files of a folder, without those in folders below it.
@@ -165,32 +207,51 @@ impl Folder {
 
 #[cfg(test)]
 mod tests {
-    use super::super::proof::Kind;
     use super::*;
     use lab::format::Library;
     use std::sync::Arc;
 
     #[test]
-    fn cases_of_a_step_share_a_cluster_unless_they_do_what_stays() {
+    fn cases_of_a_lesson_share_a_cluster_unless_they_do_what_stays() {
         let library = Library::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../lab/fixtures"));
         let mut lesson = library.lessons[0].clone();
-        lesson.steps[0].wrong.truncate(3);
         lesson.steps[0].wrong[1].lines = vec!["fault kill kube-scheduler".into()];
         let lesson = Arc::new(lesson);
-        let case = |kind| Case { lesson: lesson.clone(), kind };
-        let wrong = |at| case(Kind::Wrong { step: 0, at });
-        let all =
-            || vec![case(Kind::Solution), wrong(0), wrong(1), wrong(2), case(Kind::Also { step: 0, at: 0 })];
+        let wrong = |step, at| Kind::Wrong { step, at };
+        let kinds = [Kind::Prose, wrong(2, 0), wrong(0, 1), wrong(0, 0), Kind::Solution];
+        let all = || kinds.iter().map(|&kind| Case { lesson: lesson.clone(), kind }).collect::<Vec<_>>();
         let kinds = |batch: &Batch| batch.0.iter().map(|c| c.kind).collect::<Vec<_>>();
         let found: Vec<_> = batches(all(), true).iter().map(kinds).collect();
-        assert_eq!(found.len(), 3, "{found:?}");
-        let together =
-            [Kind::Wrong { step: 0, at: 0 }, Kind::Wrong { step: 0, at: 2 }, Kind::Also { step: 0, at: 0 }];
-        assert!(found.contains(&together.to_vec()), "{found:?}");
-        assert!(found.contains(&vec![Kind::Wrong { step: 0, at: 1 }]));
+        let together = vec![Kind::Solution, wrong(0, 0), wrong(2, 0)];
+        assert_eq!(found, [together, vec![Kind::Prose], vec![wrong(0, 1)]]);
         assert_eq!(batches(all(), false).len(), 5);
-        let many = batches((0..9).map(|_| wrong(0)).collect(), true);
-        assert_eq!(many.iter().map(|batch| batch.0.len()).collect::<Vec<_>>(), [5, 4]);
+    }
+
+    #[test]
+    fn what_goto_does_not_take_back_is_tried_alone() {
+        let is_taken_back = |line: &str| super::is_taken_back(&[line.to_string()]);
+        for line in [
+            "kubectl describe node ropewalk-worker",
+            "kubectl rollout undo deployment blog",
+            "kubectl get pods --server=$(kubectl config view -o jsonpath='{..server}')",
+            "sleep 900 & kill $!",
+            "etcdctl get /registry --prefix",
+            "answer $(ropewalk trace pod/ship | tail -1)",
+        ] {
+            assert!(is_taken_back(line), "{line}");
+        }
+        for line in [
+            "fault kill kube-scheduler",
+            "undo",
+            "kubectl exec web -- kill 1",
+            "kubectl config set-context --current --namespace=x",
+            "echo x | etcdctl put foo",
+            "ropewalk down",
+            "ropewalk fault kill kubelet",
+            "goto 1",
+        ] {
+            assert!(!is_taken_back(line), "{line}");
+        }
     }
 
     #[test]

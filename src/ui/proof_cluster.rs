@@ -89,6 +89,16 @@ pub(super) struct ProofCluster {
     groups: Mutex<Vec<Group>>,
 }
 
+/// What a step begins with, to which `goto` leads back.
+pub(super) struct Beginning {
+    /// Its number, from 0.
+    at: usize,
+    /// The pods, and which of them are ready.
+    pods: BTreeMap<String, bool>,
+    /// How many REPLs have run before: what they left in the background stays.
+    groups: usize,
+}
+
 enum Origin {
     Launched(Launched),
     Foreign(Foreign),
@@ -282,21 +292,29 @@ impl ProofCluster {
         self.home.path()
     }
 
-    /// Begins the open lesson's step number `at` (from 0) anew. Returns when the pods are those of
-    /// before, as ready as they were.
+    /// What the open lesson's step number `at` (from 0), which has just begun, begins with.
+    ///
+    /// # Errors
+    /// The pods cannot be listed.
+    pub(super) async fn beginning(&self, at: usize) -> Result<Beginning, String> {
+        Ok(Beginning { at, pods: self.pods().await?, groups: self.groups.lock().len() })
+    }
+
+    /// Begins a step anew. Returns when the pods are those of before, as ready as they were.
     ///
     /// # Errors
     /// It does not begin, or the pods do not come back in time.
-    pub(super) async fn begin_anew(&self, at: usize, pods: &BTreeMap<String, bool>) -> Result<(), String> {
+    pub(super) async fn begin_anew(&self, step: &Beginning) -> Result<(), String> {
         // What an earlier case left in the background is not this one's.
-        self.groups.lock().clear();
-        let begun = self.view(Ask::Goto { step: (at + 1).to_string() }).await?;
+        self.groups.lock().truncate(step.groups);
+        let number = step.at + 1;
+        let begun = self.view(Ask::Goto { step: number.to_string() }).await?;
         if begun.state != State::Open {
-            return Err(format!("step {} is {:?} after goto", at + 1, begun.state));
+            return Err(format!("step {number} is {:?} after goto", begun.state));
         }
         let (mut control, _) = front::follow(&self.place, Lang::En).await.map_err(|e| e.say(Lang::En))?;
         let back = async {
-            while self.pods().await? != *pods {
+            while self.pods().await? != step.pods {
                 news_or_time(&mut control).await?;
             }
             Ok(())
