@@ -12,7 +12,7 @@ use client::kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use cluster::control::{Ask as Request, Control};
 use cluster::foreign::{self, Foreign};
 use cluster::launch::{self, Launched, WHOLE_MAX};
-use cluster::{Home, Place, Spec};
+use cluster::{Error, Home, Place, Spec};
 use lab::format::Step;
 use lab::view::{Ask, LessonView, Proof, State};
 use lang::charset::eprintln;
@@ -37,6 +37,9 @@ const SENTENCES_MAX: Duration = Duration::from_secs(5);
 /// A fact that changes nothing on the screen tells nobody that it came: it is looked for this
 /// often.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long a cluster that says nothing is asked again on a machine with much to do.
+const HANGS_MAX: Duration = Duration::from_secs(60);
 
 /// How long the pods of a step may take to be back when it begins anew.
 const PODS_MAX: Duration = Duration::from_secs(60);
@@ -113,6 +116,20 @@ async fn news_or_time(control: &mut Control) -> Result<(), String> {
         None | Some(Ok(Some(_))) => Ok(()),
         Some(Ok(None)) => Err("the cluster ended".into()),
         Some(Err(error)) => Err(error.say(Lang::En)),
+    }
+}
+
+/// Asks again while the cluster does not take the question ([`Error::Hangs`]: then it was not asked).
+///
+/// # Errors
+/// The last answer's, for people.
+async fn patiently<T>(question: impl AsyncFn() -> Result<T, Error>) -> Result<T, String> {
+    let over = clock::Instant::now() + clock::scaled(HANGS_MAX);
+    loop {
+        match question().await {
+            Err(Error::Hangs { .. }) if clock::Instant::now() < over => {}
+            answer => return answer.map_err(|e| e.say(Lang::En)),
+        }
     }
 }
 
@@ -211,8 +228,9 @@ impl ProofCluster {
                 let _ = clock::timeout(Duration::from_secs(10), launched.child.wait()).await;
             }
             Origin::Foreign(foreign) => {
-                if let Err(error) = front::ask(&self.place, Lang::En, Ask::Leave { agreed: None }).await {
-                    eprintln!("ropewalk: {}", error.say(Lang::En));
+                let leave = || Ask::Leave { agreed: None };
+                if let Err(why) = patiently(async || front::ask(&self.place, Lang::En, leave()).await).await {
+                    eprintln!("ropewalk: {why}");
                 }
                 drop(foreign);
             }
@@ -221,18 +239,22 @@ impl ProofCluster {
     }
 
     pub(super) async fn view(&self, ask: Ask) -> Result<LessonView, String> {
-        front::view(&self.place, Lang::En, ask).await.map_err(|e| e.say(Lang::En))
+        patiently(async || front::view(&self.place, Lang::En, ask.clone()).await).await
+    }
+
+    async fn follow(&self) -> Result<(Control, LessonView), String> {
+        patiently(async || front::follow(&self.place, Lang::En).await).await
     }
 
     pub(super) async fn proof(&self) -> Result<Proof, String> {
-        let value = front::ask(&self.place, Lang::En, Ask::Prove).await.map_err(|e| e.say(Lang::En))?;
+        let value = patiently(async || front::ask(&self.place, Lang::En, Ask::Prove).await).await?;
         serde_json::from_value(value).map_err(|e| e.to_string())
     }
 
     /// The proof once it is complete, or as it is when time is up; `because`: it is complete only
     /// if the prediction's answer is proved, which another way need not do.
     pub(super) async fn proved(&self, because: bool) -> Result<Proof, String> {
-        let (mut control, _) = front::follow(&self.place, Lang::En).await.map_err(|e| e.say(Lang::En))?;
+        let (mut control, _) = self.follow().await?;
         let begun = clock::Instant::now();
         loop {
             let proof = self.proof().await?;
@@ -253,7 +275,7 @@ impl ProofCluster {
     /// Is the step red for as long as it takes to be sure?
     pub(super) async fn stays_red(&self, settle: Duration) -> Result<bool, String> {
         let over = |v: &LessonView| matches!(v.state, State::Done | State::Solved);
-        let (mut control, first) = front::follow(&self.place, Lang::En).await.map_err(|e| e.say(Lang::En))?;
+        let (mut control, first) = self.follow().await?;
         let mut now = first;
         let green = async {
             while !over(&now) {
@@ -270,7 +292,7 @@ impl ProofCluster {
 
     /// Waits until the step is green; else what is missing.
     pub(super) async fn green(&self) -> Result<Result<(), String>, String> {
-        match front::until_green(&self.place, Lang::En, self.patience).await.map_err(|e| e.say(Lang::En))? {
+        match patiently(async || front::until_green(&self.place, Lang::En, self.patience).await).await? {
             Green::Done(_) => Ok(Ok(())),
             Green::NotYet(_) => {
                 let view = self.view(Ask::Check { id: None }).await?;
@@ -312,7 +334,7 @@ impl ProofCluster {
         if begun.state != State::Open {
             return Err(format!("step {number} is {:?} after goto", begun.state));
         }
-        let (mut control, _) = front::follow(&self.place, Lang::En).await.map_err(|e| e.say(Lang::En))?;
+        let (mut control, _) = self.follow().await?;
         let back = async {
             while self.pods().await? != step.pods {
                 news_or_time(&mut control).await?;
