@@ -48,7 +48,8 @@ pub(super) struct Case {
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub faults: Vec<String>,
-    notes: Vec<String>,
+    /// What is worth knowing and no fault.
+    pub notes: Vec<String>,
     /// Hints, by step, whose condition was true.
     hints: BTreeSet<(usize, String)>,
     /// Steps of which `lost` was true.

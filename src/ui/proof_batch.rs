@@ -71,8 +71,13 @@ pub(super) async fn prove(batch: &Batch, ground: &Ground<'_>) -> Vec<(Case, Foun
         [case] => return vec![alone(case, ground).await],
         [solution, others @ ..] => (solution, others),
     };
-    let mut shared =
-        Shared { lesson: solution.lesson.clone(), others, found: Vec::new(), solved: Ok(Found::default()) };
+    let mut shared = Shared {
+        lesson: solution.lesson.clone(),
+        others,
+        found: Vec::new(),
+        solved: Ok(Found::default()),
+        broken: Vec::new(),
+    };
     let (began, steps) = (Instant::now(), shared.lesson.steps.len());
     let mut from = 0;
     while from < steps && !ground.stop.wanted() {
@@ -92,10 +97,12 @@ pub(super) async fn prove(batch: &Batch, ground: &Ground<'_>) -> Vec<(Case, Foun
             None => alone(case, ground).await,
         });
     }
-    results.push(match shared.solved.ok().filter(|found| found.faults.is_empty()) {
+    let (case, mut found) = match shared.solved.ok().filter(|found| found.faults.is_empty()) {
         Some(found) => (solution.clone(), found.ended(began, Ok(()))),
         None => alone(solution, ground).await,
-    });
+    };
+    found.notes.append(&mut shared.broken);
+    results.push((case, found));
     results
 }
 
@@ -125,13 +132,21 @@ struct Shared<'a> {
     found: Vec<(Case, Found)>,
     /// What came of the solution; none if it did not work everywhere after other cases.
     solved: Result<Found, ()>,
+    /// Steps whose cases have to be tried again alone, and why.
+    broken: Vec<String>,
 }
 
 impl Shared<'_> {
     /// Plays the lesson from a step on, on one cluster. Returns the step that was not solved, if
     /// there is one: what came of its cases does not count, and later steps were not reached.
     async fn walk(&mut self, from: usize, ground: &Ground<'_>) -> Option<usize> {
-        let Ok(mut cluster) = ground.cluster().await else { return Some(from) };
+        let mut cluster = match ground.cluster().await {
+            Ok(cluster) => cluster,
+            Err(why) => {
+                self.broken.push(why);
+                return Some(from);
+            }
+        };
         cluster.share();
         let mut at = from;
         let walked = async {
@@ -145,7 +160,9 @@ impl Shared<'_> {
         };
         let walked = ground.stop.or(walked).await;
         cluster.close().await;
-        walked.is_err().then_some(at)
+        let broken = walked.err()?;
+        self.broken.push(format!("{}: its cases are tried again alone, {broken}", self.lesson.steps[at].id));
+        Some(at)
     }
 
     /// Tries the cases of an open step, and then its solution.

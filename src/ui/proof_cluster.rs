@@ -92,12 +92,15 @@ pub(super) struct ProofCluster {
     groups: Mutex<Vec<Group>>,
 }
 
+/// How many pods there are, and how many of them are ready: by namespace and controller, which may
+/// have to make another in the place of one that is gone; one without a controller by its name.
+type Pods = BTreeMap<(String, String), [usize; 2]>;
+
 /// What a step begins with, to which `goto` leads back.
 pub(super) struct Beginning {
     /// Its number, from 0.
     at: usize,
-    /// The pods, and which of them are ready.
-    pods: BTreeMap<String, bool>,
+    pods: Pods,
     /// How many REPLs have run before: what they left in the background stays.
     groups: usize,
 }
@@ -322,7 +325,7 @@ impl ProofCluster {
         Ok(Beginning { at, pods: self.pods().await?, groups: self.groups.lock().len() })
     }
 
-    /// Begins a step anew. Returns when the pods are those of before, as ready as they were.
+    /// Begins a step anew. Returns when there are as many pods as before, as ready as they were.
     ///
     /// # Errors
     /// It does not begin, or the pods do not come back in time.
@@ -330,7 +333,9 @@ impl ProofCluster {
         // What an earlier case left in the background is not this one's.
         self.groups.lock().truncate(step.groups);
         let number = step.at + 1;
-        let begun = self.view(Ask::Goto { step: number.to_string() }).await?;
+        // What a case made may be a learner's own, which goes with the case.
+        let goto = Box::new(Ask::Goto { step: number.to_string() });
+        let begun = self.view(Ask::Sure { ask: goto, agreed: None }).await?;
         if begun.state != State::Open {
             return Err(format!("step {number} is {:?} after goto", begun.state));
         }
@@ -341,27 +346,30 @@ impl ProofCluster {
             }
             Ok(())
         };
-        clock::timeout(PODS_MAX, back).await.unwrap_or_else(|| Err("its pods do not come back".into()))
+        match clock::timeout(PODS_MAX, back).await {
+            Some(back) => back,
+            None => Err(format!("its pods do not come back: {:?}, not {:?}", self.pods().await?, step.pods)),
+        }
     }
 
-    /// The pods, and which of them are ready.
-    ///
     /// # Errors
-    /// They cannot be listed.
-    pub(super) async fn pods(&self) -> Result<BTreeMap<String, bool>, String> {
+    /// The pods cannot be listed.
+    async fn pods(&self) -> Result<Pods, String> {
         // It names itself like the map's, so that no check takes it for the learner's.
         let client = of_map(&self.place).ok_or("the kubeconfig cannot be read")?;
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "Pod"));
         let api = Api::<DynamicObject>::all_with(client.kube(), &resource);
-        let pods = api.list(&ListParams::default()).await.map_err(|e| e.to_string())?;
-        let is_ready = |pod: &DynamicObject| {
-            let conditions = pod.data["status"]["conditions"].as_array().into_iter().flatten();
-            conditions.into_iter().any(|c| c["type"] == "Ready" && c["status"] == "True")
-        };
-        let one = |pod: &DynamicObject| {
-            (format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any()), is_ready(pod))
-        };
-        Ok(pods.items.iter().map(one).collect())
+        let listed = api.list(&ListParams::default()).await.map_err(|e| e.to_string())?;
+        let mut pods = Pods::new();
+        for pod in &listed.items {
+            let controller = pod.owner_references().iter().find(|owner| owner.controller == Some(true));
+            let name = controller.map_or_else(|| pod.name_any(), |c| format!("{}/{}", c.kind, c.name));
+            let mut conditions = pod.data["status"]["conditions"].as_array().into_iter().flatten();
+            let is_ready = conditions.any(|c| c["type"] == "Ready" && c["status"] == "True");
+            let [all, ready] = pods.entry((pod.namespace().unwrap_or_default(), name)).or_default();
+            (*all, *ready) = (*all + 1, *ready + usize::from(is_ready));
+        }
+        Ok(pods)
     }
 
     /// Types lines and returns what was said.
