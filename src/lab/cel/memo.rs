@@ -112,7 +112,8 @@ impl Memo {
         let mut fresh = match &narrow.source {
             Source::Trace => fresh_records(facts, next),
             Source::History { kind, namespace, name } => {
-                facts.fresh_versions([kind, namespace, name], next, renumbered)?
+                let seen = list.map_or(0, |list| list.next);
+                facts.fresh_versions([kind, namespace, name], next, seen)?
             }
         };
         fresh.anew |= renumbered;
@@ -415,6 +416,29 @@ mod tests {
         }
     }
 
+    /// In a lab `v` is the drawn values; a macro that binds the name means its own element.
+    #[test]
+    fn a_name_that_a_macro_around_binds_is_no_value_of_the_lab() {
+        let facts = || {
+            Arc::new(Facts {
+                trace: Arc::new(vec![record("learner", 404)]),
+                variant: Some(value::map([("app", text("menu"))])),
+                since_step: 7,
+                ..Facts::default()
+            })
+        };
+        for (source, truth) in [
+            ("[404, 409].exists(v, trace.exists(t, t.own && t.code == v))", true),
+            ("[409].exists(v, trace.exists(t, t.own && t.code == v))", false),
+            ("[404].all(since_step, trace.exists(t, t.code == since_step))", true),
+            ("[[{'code': 200}]].exists(trace, trace.exists(t, t.code == 200))", true),
+            ("trace.exists(v, [404].exists(t, v.code == t))", true),
+            ("trace.exists(t, t.code == 404 && v.app == 'menu')", true),
+        ] {
+            assert_eq!(check(source).value(&facts(), &[]), Ok(Value::Bool(truth)), "{source}");
+        }
+    }
+
     /// An undo tells its commits late, and the first versions of a step are gone by then.
     #[test]
     fn what_was_found_in_a_history_outlives_a_renumbering() {
@@ -428,7 +452,7 @@ mod tests {
         let facts = |versions: Vec<Arc<Version>>, epoch: u64, is_gone: bool, memo: &Arc<Memo>| {
             let mut forgotten = facts::Forgotten::default();
             if is_gone {
-                forgotten.note(key(), 4);
+                forgotten.note(key(), 4, 1);
             }
             Arc::new(Facts {
                 since_step: 3,
