@@ -288,7 +288,7 @@ fn verify(file: &Path, key: Option<&str>, directory: Option<&Path>, lang: Lang) 
     Ok(0)
 }
 
-/// A field of a record that comes from somebody else, as a terminal may show it.
+/// A field of another person's record, without what a terminal would obey.
 fn word(record: &Value, key: &str) -> String {
     match &record[key] {
         Value::String(text) => harmless(text).into_owned(),
@@ -300,7 +300,7 @@ fn word(record: &Value, key: &str) -> String {
 mod tests {
     use super::*;
 
-    /// A record is somebody else's: its fields could hide the score on a terminal, or write lines of
+    /// The fields of another person's record could hide the score on a terminal, or write lines of
     /// their own.
     #[test]
     fn a_record_gives_the_terminal_no_orders() {

@@ -349,8 +349,8 @@ fn conditions<'a>(test: &'a IdedExpr, parts: &mut Vec<&'a IdedExpr>) {
     }
 }
 
-/// Does its value follow from the bound names, and from what is the same throughout a step? `outer`:
-/// as of [`narrowed`].
+/// Does its value follow from the bound names, and from what is the same throughout a step?
+/// `outer`: as of [`narrowed`].
 fn is_pure(node: &IdedExpr, bound: &mut Vec<String>, outer: &[String]) -> bool {
     let is_step = |name: &String| matches!(name.as_str(), "since_step" | "v") && !outer.contains(name);
     match &node.expr {
@@ -392,5 +392,42 @@ fn reads_object(node: &IdedExpr) -> bool {
         Node::List(list) => list.elements.iter().any(reads_object),
         Node::Literal(_) => false,
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::facts::Facts;
+    use super::super::value::{self, text};
+    use super::super::{Expr, Use};
+    use cel::Value;
+    use std::sync::Arc;
+
+    /// In a lab `v` is the drawn values; a macro that binds the name means its own element.
+    #[test]
+    fn a_name_that_a_macro_around_binds_is_no_value_of_the_lab() {
+        let facts = || {
+            let record = value::map([("own", Value::Bool(true)), ("code", Value::Int(404))]);
+            Arc::new(Facts {
+                trace: Arc::new(vec![record]),
+                variant: Some(value::map([("app", text("menu"))])),
+                since_step: 7,
+                ..Facts::default()
+            })
+        };
+        for (source, truth) in [
+            ("[404, 409].exists(v, trace.exists(t, t.own && t.code == v))", true),
+            ("[409].exists(v, trace.exists(t, t.own && t.code == v))", false),
+            ("[404].all(since_step, trace.exists(t, t.code == since_step))", true),
+            ("[[{'code': 200}]].exists(trace, trace.exists(t, t.code == 200))", true),
+            ("trace.exists(v, [404].exists(t, v.code == t))", true),
+            ("trace.exists(t, t.code == 404 && v.app == 'menu')", true),
+        ] {
+            assert_eq!(
+                Expr::compile(source, Use::Check, &[]).unwrap().value(&facts(), &[]),
+                Ok(Value::Bool(truth)),
+                "{source}"
+            );
+        }
     }
 }

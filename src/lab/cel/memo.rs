@@ -416,29 +416,6 @@ mod tests {
         }
     }
 
-    /// In a lab `v` is the drawn values; a macro that binds the name means its own element.
-    #[test]
-    fn a_name_that_a_macro_around_binds_is_no_value_of_the_lab() {
-        let facts = || {
-            Arc::new(Facts {
-                trace: Arc::new(vec![record("learner", 404)]),
-                variant: Some(value::map([("app", text("menu"))])),
-                since_step: 7,
-                ..Facts::default()
-            })
-        };
-        for (source, truth) in [
-            ("[404, 409].exists(v, trace.exists(t, t.own && t.code == v))", true),
-            ("[409].exists(v, trace.exists(t, t.own && t.code == v))", false),
-            ("[404].all(since_step, trace.exists(t, t.code == since_step))", true),
-            ("[[{'code': 200}]].exists(trace, trace.exists(t, t.code == 200))", true),
-            ("trace.exists(v, [404].exists(t, v.code == t))", true),
-            ("trace.exists(t, t.code == 404 && v.app == 'menu')", true),
-        ] {
-            assert_eq!(check(source).value(&facts(), &[]), Ok(Value::Bool(truth)), "{source}");
-        }
-    }
-
     /// An undo tells its commits late, and the first versions of a step are gone by then.
     #[test]
     fn what_was_found_in_a_history_outlives_a_renumbering() {

@@ -44,16 +44,10 @@ pub(super) fn last(reader: &Reader, namespace: &str, after: Option<&Typed>) -> E
     // answer decides.
     let answers = || command.iter().rev().filter(|r| r.answer().is_some());
     // A line of another verb never reached the server: its records are those of an earlier command.
-    let recorded = match (failed, line.as_ref().and_then(|l| l.verb().ok())) {
-        (Some(_), Some(verb)) => out.about.starts_with(&verb.command_path()),
-        _ => true,
-    };
-    // What the line's exit code says went well was refused nothing that mattered: `kubectl delete`
-    // asks for the object until it is gone.
+    let recorded =
+        failed.is_none() || line.as_ref().is_none_or(|line| line.verb().is_err() || is_of(line, &out.about));
     let went_well = after.is_some_and(|typed| typed.code == 0)
-        && line.as_ref().is_some_and(|line| {
-            line.alone && line.verb().is_ok_and(|verb| out.about.starts_with(&verb.command_path()))
-        });
+        && line.as_ref().is_some_and(|line| line.alone && is_of(line, &out.about));
     if let Some(answer) = answers().find(|answer| !is_of_a_deletion(answer, &command))
         && recorded
         && !went_well
@@ -86,6 +80,12 @@ pub(super) fn last(reader: &Reader, namespace: &str, after: Option<&Typed>) -> E
             out
         }
     }
+}
+
+/// Is this recorded command the one of the line? If so, the line's exit code is about its answers:
+/// with 0 nothing was refused that mattered, e.g. to a deletion with `--ignore-not-found`.
+fn is_of(line: &Command, command: &str) -> bool {
+    line.verb().is_ok_and(|verb| command.starts_with(&verb.command_path()))
 }
 
 /// Is it the answer to a command that has deleted an object and asks whether it is gone?

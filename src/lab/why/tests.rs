@@ -4,7 +4,7 @@ use lang::Lang;
 use serde_json::{Value, json};
 use tap::{Event, Record, Request, Tap, Write};
 
-fn facts(objects: &[(&str, Value)], tap: &Tap) -> Facts {
+pub(super) fn facts(objects: &[(&str, Value)], tap: &Tap) -> Facts {
     let mut facts = Facts { records: tap.since(0), now: clock::now(), ..Facts::default() };
     // All was read, and there is no more than this.
     for plural in super::facts::LISTS.iter().map(|(plural, _)| plural).chain(super::facts::BARE) {
@@ -16,23 +16,23 @@ fn facts(objects: &[(&str, Value)], tap: &Tap) -> Facts {
     facts
 }
 
-fn ask(facts: &Facts, about: &[&str]) -> Explanation {
+pub(super) fn ask(facts: &Facts, about: &[&str]) -> Explanation {
     let about = about.iter().map(ToString::to_string).collect();
     let told = explain(facts, &Question { lang: Lang::En, about, namespace: String::new(), after: None });
     assert!(!told.lines.is_empty(), "an answer always says something");
     told
 }
 
-fn pod(labels: Value, status: Value) -> Value {
+pub(super) fn pod(labels: Value, status: Value) -> Value {
     json!({"metadata": {"name": "web-1", "namespace": "default", "uid": "u", "labels": labels},
            "spec": {"nodeName": "n1", "containers": [{"name": "c", "ports": [{"containerPort": 80}]}]}, "status": status})
 }
 
-fn ready() -> Value {
+pub(super) fn ready() -> Value {
     json!({"phase": "Running", "podIP": "10.244.1.5", "conditions": [{"type": "Ready", "status": "True"}]})
 }
 
-fn service(selector: Value, target: Value) -> Value {
+pub(super) fn service(selector: Value, target: Value) -> Value {
     json!({"metadata": {"name": "web", "namespace": "default"},
            "spec": {"selector": selector, "ports": [{"port": 80, "targetPort": target, "nodePort": 31234}]}})
 }
@@ -62,117 +62,6 @@ fn a_selector_that_misses_names_the_slip() {
         facts(&[pods, slice(), ("services", service(json!({"app": "web"}), json!(8080)))], &Tap::new());
     let told = ask(&port, &["web"]);
     assert!(told.problem && told.lines.join(" ").contains("8080"), "{told:?}");
-}
-
-/// Of two labels one is right, and other pods stand in the namespace.
-#[test]
-fn the_label_that_differs_is_the_slip() {
-    let mut other = pod(json!({"app": "db", "role": "x"}), ready());
-    other["metadata"]["name"] = "db".into();
-    let told = |selector: Value| {
-        let web = ("pods", pod(json!({"app": "web", "tier": "back"}), ready()));
-        let service = ("services", service(selector, json!(80)));
-        ask(&facts(&[("pods", other.clone()), web, service], &Tap::new()), &["svc/web"]).lines.join(" ")
-    };
-    let said = told(json!({"app": "web", "tier": "front"}));
-    assert!(said.contains("tier=back, but it asks for front") && !said.contains("asks for web"), "{said}");
-    let said = told(json!({"app": "wbe"}));
-    assert!(said.contains("app=web, but it asks for wbe"), "{said}");
-}
-
-#[test]
-fn an_object_of_a_custom_resource_is_no_unknown_kind() {
-    let definition = |plural: &str, group: &str| {
-        let singular = plural.trim_end_matches('s');
-        let spec = json!({"group": group, "names": {"plural": plural, "singular": singular}});
-        ("customresourcedefinitions", json!({"spec": spec}))
-    };
-    let all = || {
-        let x = json!({"metadata": {"name": "x", "namespace": "default", "uid": "x"}});
-        vec![
-            definition("crontabs", "stable.example.com"),
-            definition("services", "serving.example.com"),
-            ("crontabs.stable.example.com", x),
-            ("services", service(json!({"app": "web"}), json!(80))),
-            ("services.serving.example.com", json!({"metadata": {"name": "web", "namespace": "default"}})),
-        ]
-    };
-    let last = |plural: &str, group: &str, name: &str, write: Write| {
-        let tap = Tap::new();
-        let mut record = Record::new(Event::Commit(write)).object(plural, "default", name).group(group);
-        let (session, user) = ("1".to_string(), "learner".to_string());
-        record.request = Some(Request { session, user, ..Request::default() });
-        tap.emit(record);
-        tap
-    };
-    let tap = last("crontabs", "stable.example.com", "x", Write::CREATED);
-    for about in [&[][..], &["crontab/x"], &["crontabs.stable.example.com", "x"]] {
-        let told = ask(&facts(&all(), &tap), about);
-        assert_eq!((told.problem, told.about.as_str()), (false, "crontab/x"), "{told:?}");
-    }
-    // Of the same plural in two groups each is itself.
-    let tap = last("services", "serving.example.com", "web", Write::CREATED);
-    let told = ask(&facts(&all(), &tap), &[]);
-    assert!(!told.problem, "the Service of the core group selects no pods: {told:?}");
-    assert!(ask(&facts(&all(), &tap), &["service/web"]).problem);
-    // What was deleted is told, whether it is asked for or was missed by a command.
-    let tap = last("crontabs", "stable.example.com", "gone", Write::DELETED);
-    assert!(ask(&facts(&all(), &tap), &["crontab/gone"]).lines[0].contains("was deleted by learner"));
-    let mut record = Record::new(answer("get", "not found"));
-    record = record.object("crontabs", "default", "gone").group("stable.example.com");
-    let (session, user) = ("2".to_string(), "learner".to_string());
-    record.request = Some(Request { session, user, code: 404, ..Request::default() });
-    tap.emit(record);
-    let told = ask(&facts(&all(), &tap), &[]).lines.join(" ");
-    assert!(told.contains("no crontab called gone") && told.contains("was deleted by learner"), "{told}");
-}
-
-/// kubectl asks after a deletion whether the object is gone, and is told so by a 404.
-#[test]
-fn a_deletion_that_went_well_was_not_refused() {
-    let tap = Tap::new();
-    answered(&tap, "1", Event::Commit(Write::DELETED), 0);
-    answered(&tap, "1", answer("delete", ""), 200);
-    answered(&tap, "1", answer("get", "pods \"web\" not found"), 404);
-    let told = ask(&facts(&[], &tap), &[]);
-    assert!(told.lines[0].contains("was deleted by learner"), "{told:?}");
-    assert_eq!(told.tips, ["undo"]);
-    // The shell told the exit code: nothing of `--ignore-not-found` was refused either.
-    answered(&tap, "2", answer("delete", "pods \"web\" not found"), 404);
-    let seen = facts(&[], &tap);
-    let ignored = after(&seen, "kubectl run web --image=nginx", 0).lines.join(" ");
-    assert!(!ignored.contains("404"), "{ignored}");
-    for line in ["kubectl run web | head", "kubectl get pods", "ls"] {
-        let told = after(&seen, line, 0).lines.join(" ");
-        assert!(told.contains("404"), "the code of {line} is not that of the command: {told}");
-    }
-}
-
-#[test]
-fn an_address_may_have_a_path() {
-    let seen = facts(&[], &Tap::new());
-    for about in ["localhost:31234/menu", "http://localhost:31234/a/b?c", "http://127.0.0.1:31234/"] {
-        assert_eq!(ask(&seen, &[about]).about, "localhost:31234", "{about}");
-    }
-}
-
-/// A semicolon in quotes is the container's.
-#[test]
-fn a_line_with_signs_of_the_shell_in_quotes_is_kubectls() {
-    let tap = Tap::new();
-    answered(&tap, "1", answer("get", "pods \"web\" not found"), 404);
-    let mut seen = facts(&[], &tap);
-    seen.records = seen
-        .records
-        .iter()
-        .map(|record| {
-            let mut record = tap::Record::clone(record);
-            record.request.as_mut().unwrap().command = "kubectl exec".into();
-            std::sync::Arc::new(record)
-        })
-        .collect();
-    let told = after(&seen, "kubectl exec web -- sh -c 'curl localhost:31000 | head'", 1).lines.join(" ");
-    assert!(told.contains("no pod called web"), "{told}");
 }
 
 #[test]
@@ -298,12 +187,12 @@ fn decision(refused: Vec<tap::Refusal>, chosen: Option<&str>) -> Event {
     Event::Schedule(tap::Decision { verdicts, chosen: chosen.map(String::from) })
 }
 
-fn answer(verb: &str, message: &str) -> Event {
+pub(super) fn answer(verb: &str, message: &str) -> Event {
     let (verb, message) = (verb.to_string(), message.to_string());
     Event::Answer(Box::new(tap::Answer { verb, message, ..Default::default() }))
 }
 
-fn answered(tap: &Tap, session: &str, event: Event, code: u16) {
+pub(super) fn answered(tap: &Tap, session: &str, event: Event, code: u16) {
     let mut record = Record::new(event).object("pods", "default", "web");
     let (session, user) = (session.to_string(), "learner".to_string());
     record.request =
@@ -339,7 +228,7 @@ fn the_last_command_is_explained_by_its_last_answer() {
     assert_eq!(told.tips, ["undo"]);
 }
 
-fn after(facts: &Facts, line: &str, code: i32) -> Explanation {
+pub(super) fn after(facts: &Facts, line: &str, code: i32) -> Explanation {
     let after = Some(super::Typed { line: line.into(), code });
     explain(facts, &Question { lang: Lang::En, about: vec![], namespace: String::new(), after })
 }

@@ -149,8 +149,8 @@ impl LabRun {
                 tracing::debug!(why, "what is kept of labs cannot be compared with the store yet");
                 continue;
             }
-            // What the learner did outlives this process, also where it turned nothing green; so does
-            // the time, also where nothing was done.
+            // What the learner did outlives this process, also where it turned nothing green; so
+            // does the time, also where nothing was done.
             if self.world.know().unsaved || self.is_time_unsaved() {
                 self.save_or_say();
             }
@@ -346,7 +346,7 @@ mod tests {
         crew.kill();
     }
 
-    /// What would hide the score on the terminal of whoever reads the record.
+    /// It would hide the score on the terminal on which the record is verified.
     #[tokio::test]
     async fn a_record_has_no_odd_name() {
         let dir = tempfile::tempdir().unwrap();

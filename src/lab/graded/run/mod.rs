@@ -113,8 +113,8 @@ fn places_of(labs: &Labs, open: &Open) -> Option<BTreeSet<String>> {
 /// Characters of a learner's name in a record, at most.
 const NAME_MAX: usize = 200;
 
-/// Can it stand in a record as a learner's name? A terminal that shows the record would obey control
-/// characters.
+/// Can it stand in a record as a learner's name? A terminal that shows the record would obey
+/// control characters.
 fn is_name(learner: &str) -> bool {
     learner.chars().count() <= NAME_MAX && !learner.contains(char::is_control)
 }

@@ -212,8 +212,8 @@ fn what_apply_prunes_is_what_it_names_beside_what_it_applies() {
     assert!(lost[0].removed);
 }
 
-/// A server with a namespace in which there are a ConfigMap of somebody's own, what controllers have
-/// made, and an object of a custom resource.
+/// A server with a namespace that has a ConfigMap of the learner's, objects that controllers made,
+/// and an object of a custom resource.
 async fn server_with_namespace() -> std::net::SocketAddr {
     let resource = |plural: &str, kind: &str, scope: &str| {
         serde_json::json!({"resource": plural, "responseKind": {"kind": kind}, "scope": scope,
