@@ -14,6 +14,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use ui::lesson::{PageStyle, tag};
+use ui::prose::harmless;
 use ui::texts::{Lang, Say};
 use ui::{consent, lab_proof, labs as front, repl, settings};
 
@@ -266,15 +267,13 @@ fn verify(file: &Path, key: Option<&str>, directory: Option<&Path>, lang: Lang) 
         }
     };
     let signer = record["signature"]["key"].as_str().unwrap_or_default();
+    let shown = harmless(signer);
     if key.is_some_and(|key| key != signer) {
-        eprintln!("ropewalk: {}: {}", file.display(), lang.say(Say::OtherKey, &[signer]));
+        eprintln!("ropewalk: {}: {}", file.display(), lang.say(Say::OtherKey, &[&shown]));
         return Ok(1);
     }
-    let word = |key: &str| match &record[key] {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    let with = [word("learner"), word("lab"), word("seed"), word("score"), word("max"), signer.to_string()];
+    let word = |key: &str| word(&record, key);
+    let with = [word("learner"), word("lab"), word("seed"), word("score"), word("max"), shown.into_owned()];
     println!("{}", lang.say(Say::LabVerified, &with.each_ref().map(String::as_str)));
     for line in front::remarks(lang, &record) {
         println!("{line}");
@@ -287,4 +286,26 @@ fn verify(file: &Path, key: Option<&str>, directory: Option<&Path>, lang: Lang) 
         return Ok(1);
     }
     Ok(0)
+}
+
+/// A field of another person's record, without what a terminal would obey.
+fn word(record: &Value, key: &str) -> String {
+    match &record[key] {
+        Value::String(text) => harmless(text).into_owned(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The fields of another person's record could hide the score on a terminal, or write lines of
+    /// their own.
+    #[test]
+    fn a_record_gives_the_terminal_no_orders() {
+        let record = serde_json::json!({"learner": "Kim, 100 of 100\u{1b}[8m\nx", "score": 0});
+        assert_eq!(word(&record, "learner"), "Kim, 100 of 100[8mx");
+        assert_eq!(word(&record, "score"), "0");
+    }
 }

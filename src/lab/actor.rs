@@ -93,7 +93,7 @@ struct Waiter {
     looks: Option<Looks>,
     number: u64,
     deadline: Instant,
-    /// The verdict is that on the learner's last answer.
+    /// The verdict is that on the answer that the learner has just given.
     on_answer: bool,
 }
 
@@ -402,7 +402,7 @@ impl Actor {
                 continue;
             }
             if waiter.on_answer {
-                self.engine.close_answer();
+                self.engine.close_answer(waiter.number);
                 publish(&self.engine, &self.views);
             }
             // Whoever asks hears at once what is missing; those who follow hear it when its time
@@ -503,6 +503,9 @@ impl Actor {
         let deadline = Instant::now() + hold + PATIENCE;
         self.asked += 1;
         let (number, looks) = (self.asked, self.look());
+        if on_answer {
+            self.engine.await_answer(number);
+        }
         self.waiters.push(Waiter { lang, reply, needs, looks, number, deadline, on_answer });
     }
 
@@ -524,10 +527,11 @@ impl Actor {
                 if open.is_some_and(|open| Some(&open) == named.as_ref() && self.wants_setup(&open)) {
                     self.engine.open = None; // it is opened once more, and its setup tried again
                 }
-                self.open_named(Some(&id), lang).await.map(|()| None)
+                // A number is one of the track that was open: by it the cost was found out.
+                self.open_named(Some(named.as_ref().unwrap_or(&id)), lang).await.map(|()| None)
             }
             Ask::Next => self.next(lang).await.map(|()| None),
-            Ask::Back => self.back(lang).map(|()| None),
+            Ask::Back => self.back(lang).await.map(|()| None),
             Ask::Goto { step } => self.goto(&step, plan, lang).await.map(|()| None),
             Ask::Hint => {
                 self.opened(lang)?;
@@ -566,8 +570,12 @@ impl Actor {
                 if agreed.is_some_and(|agreed| rooms.iter().any(|room| !agreed.contains(room))) {
                     return Err(words::plan_changed(lang));
                 }
-                let left = self.host.leave().await?;
-                if let Some(open) = self.engine.open.take() {
+                let left = self.host.leave().await;
+                // Also if that failed in the middle: the ground has left the open lesson's room,
+                // and opening the lesson enters it again.
+                if let Some(open) = self.engine.open.take()
+                    && left.is_ok()
+                {
                     self.engine.progress.anew(&open.lesson.id);
                 }
                 self.engine.progress.open = None;
@@ -576,7 +584,7 @@ impl Actor {
                 self.stay += 1;
                 self.engine.move_to(Room::default());
                 self.save();
-                Ok(Some(json!(left)))
+                left.map(|left| Some(json!(left)))
             }
             // One that plays lines hears of it while they run.
             Ask::Stop { question: Some(_) } => Ok(Some(serde_json::Value::Null)),

@@ -29,6 +29,8 @@ pub(crate) struct Given {
     count: u64,
     /// It is not judged yet.
     waits: bool,
+    /// The number of the question that waits for its verdict.
+    asked: u64,
     /// It could not be judged.
     unknown: bool,
 }
@@ -83,17 +85,25 @@ impl Engine {
         self.acted();
         if let Some(open) = &mut self.open {
             let count = open.given.count + 1;
-            open.given = Given { value: Some(value), count, waits: true, unknown: false };
+            open.given = Given { value: Some(value), count, waits: true, ..Given::default() };
         }
         Ok(())
     }
 
-    /// Ends the judgement of the last answer: the engine knows what the store had when it was
-    /// given.
-    pub(crate) fn close_answer(&mut self) {
+    /// Notes the number of the question that waits for the verdict on the last answer.
+    pub(crate) fn await_answer(&mut self, asked: u64) {
+        if let Some(open) = &mut self.open {
+            open.given.asked = asked;
+        }
+    }
+
+    /// Ends the judgement of the answer that the question of this number waits for: the engine
+    /// knows what the store had when it was given. A later answer is judged by what the store has
+    /// then.
+    pub(crate) fn close_answer(&mut self, asked: u64) {
         let facts = self.facts();
         let Some((open, step)) = self.current() else { return };
-        if !open.given.waits {
+        if !open.given.waits || open.given.asked != asked {
             return;
         }
         let unknown = step.answer.as_ref().is_none_or(|answer| answer.is.truth(&facts).is_none());
@@ -241,7 +251,7 @@ mod tests {
         engine.take_answer("10.244.1.8", "en").unwrap();
         engine.settle();
         assert_eq!(judged(&engine), Judged::Waiting, "the watches may not have told everything");
-        engine.close_answer();
+        engine.close_answer(0);
         let view = engine.view("en");
         assert_eq!(view.answer.as_ref().map(|a| a.state), Some(Judged::Wrong));
         assert!(!serde_json::to_string(&view).unwrap().contains("10.244.1.7"), "nothing is revealed");
@@ -263,7 +273,7 @@ mod tests {
         assert_eq!(judged(&engine), Judged::Waiting, "no watch has told of the pod");
         pod_with(&mut engine, "10.244.1.8");
         engine.settle();
-        engine.close_answer();
+        engine.close_answer(0);
         assert_eq!(judged(&engine), Judged::Wrong);
         pod_with(&mut engine, "10.244.1.7");
         engine.settle();
@@ -272,7 +282,7 @@ mod tests {
         engine.told(Told::All { kind: "pods".into(), objects: [].into(), revision: 7 });
         engine.take_answer("10.244.1.7", "en").unwrap();
         engine.settle();
-        engine.close_answer();
+        engine.close_answer(0);
         assert_eq!(judged(&engine), Judged::Unknown, "there is no such pod");
     }
 
@@ -324,7 +334,7 @@ mod tests {
         assert!(!engine.hint(), "nothing was answered");
         engine.take_answer("10.244.1.7:80", "en").unwrap();
         engine.settle();
-        engine.close_answer();
+        engine.close_answer(0);
         let lesson = engine.open.take().unwrap().lesson;
         engine.open = Some(Open::new(lesson, 0, Memory::default()));
         assert_eq!(judged(&engine), Judged::Wrong);
@@ -361,5 +371,22 @@ mod tests {
         let told = "This step can no longer succeed. The pod is gone. ";
         assert_eq!(lost(""), Some(format!("{told}`goto ask` repairs it.")));
         assert_eq!(lost(", repair: undo"), Some(format!("{told}`undo` repairs it.")));
+    }
+
+    /// Two answers from two sessions, the second after an act that no watch has told yet: what the
+    /// first waited for is no verdict on the second.
+    #[test]
+    fn an_answer_is_closed_by_its_own_question_alone() {
+        let mut engine = asking("", "");
+        pod_with(&mut engine, "10.244.1.7");
+        engine.take_answer("10.244.1.9", "en").unwrap();
+        engine.await_answer(1);
+        engine.take_answer("10.244.1.8", "en").unwrap();
+        engine.await_answer(2);
+        engine.close_answer(1);
+        assert_eq!(judged(&engine), Judged::Waiting);
+        pod_with(&mut engine, "10.244.1.8");
+        engine.settle();
+        assert_eq!(judged(&engine), Judged::Right);
     }
 }

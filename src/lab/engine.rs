@@ -1117,7 +1117,7 @@ pub(crate) mod tests {
         engine.settle();
         assert!(!told(&engine));
         let key = ("pods".to_string(), "d".to_string(), "a".to_string());
-        Arc::make_mut(&mut engine.recorder.forgotten).note(key, 9);
+        Arc::make_mut(&mut engine.recorder.forgotten).note(key, 9, 0);
         engine.memo = Arc::default(); // nobody has looked before
         engine.settle();
         assert!(told(&engine));

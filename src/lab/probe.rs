@@ -14,12 +14,15 @@ use hyper_util::rt::TokioIo;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use tap::LEARNER;
+use tap::{ADMIN, LEARNER};
 use tokio::net::TcpStream;
 
 /// A command or request that takes longer has failed.
 const LIMIT: Duration = Duration::from_secs(5);
 const BODY_MAX: usize = 1 << 20;
+
+/// The user of a request without credentials.
+const ANONYMOUS: &str = "system:anonymous";
 
 const LATE: &str = "no answer in time";
 
@@ -52,12 +55,15 @@ fn ended(ran: &run::Ran) -> Value {
 }
 
 /// The groups that the authenticator gives a user of this name, as far as they follow from it. The
-/// certificates of the learner and the teacher of a cluster of Ropewalk's own have the group of
-/// administrators; in a room of another cluster nothing is known of them. Source:
-/// `serviceaccount.MakeGroupNames`.
+/// certificates of the learner, the teacher and the administrator of a cluster of Ropewalk's own
+/// have the group of administrators; in a room of another cluster nothing is known of them. Source:
+/// `serviceaccount.MakeGroupNames`; for requests without credentials `anonymous.NewAuthenticator`.
 fn groups(user: &str, room: &Room) -> Vec<String> {
+    if user == ANONYMOUS {
+        return vec!["system:unauthenticated".into()];
+    }
     let mut groups = vec!["system:authenticated".to_string()];
-    if [LEARNER, TEACHER].contains(&user) && *room == Room::default() {
+    if [LEARNER, TEACHER, ADMIN].contains(&user) && *room == Room::default() {
         groups.push("system:masters".into());
     }
     if let Some((namespace, _)) = user.strip_prefix("system:serviceaccount:").and_then(|u| u.split_once(':'))
@@ -305,7 +311,11 @@ mod tests {
         // As src/cluster/launch.rs has their certificates made.
         assert_eq!(groups("learner", &home), ["system:authenticated", "system:masters"]);
         assert_eq!(groups("learner", &room), ["system:authenticated"], "somebody else's cluster");
+        assert_eq!(groups("kubernetes-admin", &home), ["system:authenticated", "system:masters"]);
         assert_eq!(groups("jane", &home), ["system:authenticated"]);
+        for place in [&home, &room] {
+            assert_eq!(groups("system:anonymous", place), ["system:unauthenticated"]);
+        }
         let own = groups("system:serviceaccount:shop:web", &home);
         assert_eq!(own, ["system:authenticated", "system:serviceaccounts", "system:serviceaccounts:shop"]);
         assert_eq!(resource("deployments.apps/scale"), ("deployments", "apps", "scale"));

@@ -96,7 +96,7 @@ enum Required {
 }
 
 fn requirement(need: &str) -> Option<Required> {
-    let at_least = |name: &str| need.strip_prefix(name)?.trim_start_matches(['>', '=', ' ']).parse().ok();
+    let at_least = |name: &str| need.strip_prefix(name)?.trim().strip_prefix(">=")?.trim().parse().ok();
     match need {
         "kernel" => Some(Required::Kernel),
         "fault" => Some(Required::Fault),
@@ -554,6 +554,10 @@ mod tests {
             let offers = Offers { own: true, workers, control_planes: 1 };
             lacks(&offers, &Room::default(), lesson, &lesson.steps[lesson.step(step).unwrap()])
         };
+        for odd in ["workers>2", "workers=2", "workers 2", "control-planes>=", "worker>=2"] {
+            assert!(odd_requirement(odd).is_some(), "{odd}");
+        }
+        assert_eq!(odd_requirement("workers >= 2"), None);
         let need = Need::Requires("workers>=1".into());
         for (lesson, step) in [("first-voyage/01", "one"), ("first-voyage/08", "other-node")] {
             assert_eq!(lacking(0, lesson, step), Some(need.clone()), "{lesson} {step}");

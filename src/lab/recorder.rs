@@ -57,9 +57,11 @@ pub struct Recorder {
     pub room: Room,
     /// Of which object a version was taken, oldest first, without those that were found to be kept.
     order: VecDeque<Key>,
-    pinned: VecDeque<Key>,
-    /// Bytes of the objects in all versions.
+    /// Versions that were found to be kept: of which object, and the bytes of their body.
+    pinned: VecDeque<(Key, usize)>,
+    /// Bytes of the objects in all versions, and in those of `pinned`.
     bodies: usize,
+    pinned_bodies: usize,
     /// Revisions at which the lesson and the step began: the versions that were current then are
     /// kept.
     keep: [i64; 2],
@@ -319,7 +321,8 @@ impl Recorder {
             let later = known.get(&key).map_or(&[][..], |all| all.as_slice());
             versions.extend(later.iter().filter(|v| v.revision > at).cloned());
             self.order.retain(|k| *k != key);
-            self.pinned.retain(|k| *k != key);
+            self.pinned.retain(|(k, _)| *k != key);
+            self.pinned_bodies = self.pinned.iter().map(|(_, bytes)| bytes).sum();
             (0..versions.len()).for_each(|_| self.order.push_front(key.clone()));
             // Renumbered in their order: what was found out by their numbers is forgotten with the
             // epoch.
@@ -342,6 +345,14 @@ impl Recorder {
         let key = (plural.to_string(), part("namespace"), part("name"));
         if self.versions.contains_key(&key) {
             self.add(key, Version::new(revision, None, "MODIFIED", object.to_string().into()));
+        }
+    }
+
+    /// Of these objects some versions since the step began are gone, and nobody knows of which.
+    pub fn forget_all(&mut self, plural: &str) {
+        let forgotten = Arc::make_mut(&mut self.forgotten);
+        for key in self.versions.keys().filter(|key| key.0 == plural) {
+            forgotten.note(key.clone(), i64::MAX, u64::MAX);
         }
     }
 

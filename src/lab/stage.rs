@@ -18,6 +18,10 @@ use std::sync::Arc;
 use tap::Tap;
 use tokio::net::{TcpListener, TcpStream};
 
+mod testing;
+
+pub(crate) use testing::{answering, not_found};
+
 /// What is answered to a question about the past.
 pub(crate) type Answer = Arc<dyn Fn(Past) -> BoxFuture<'static, Result<Value, String>> + Send + Sync>;
 
@@ -34,6 +38,8 @@ pub(crate) struct Stage {
     kubeconfig: PathBuf,
     past: Answer,
     store: Mutex<Store>,
+    /// Why its namespaces cannot be deleted.
+    pub(crate) stays: Mutex<Option<String>>,
 }
 
 /// What becomes of the next write to the store.
@@ -71,7 +77,15 @@ impl Stage {
             "users": [{"name": "teacher", "user": {}}]
         });
         std::fs::write(&kubeconfig, config.to_string()).unwrap();
-        Arc::new(Stage { place, tap: Tap::default(), client, kubeconfig, past, store: Mutex::default() })
+        Arc::new(Stage {
+            place,
+            tap: Tap::default(),
+            client,
+            kubeconfig,
+            past,
+            store: Mutex::default(),
+            stays: Mutex::default(),
+        })
     }
 
     fn store(&self) -> MutexGuard<'_, Store> {
@@ -146,7 +160,7 @@ impl Ground for Stage {
         ready(vec!["rw-first".into(), "rw-second".into()]).boxed()
     }
     fn leave(&self) -> BoxFuture<'_, Result<Vec<String>, String>> {
-        ready(Ok(vec![])).boxed()
+        ready(self.stays.lock().clone().map_or(Ok(vec![]), Err)).boxed()
     }
     fn inside<'a>(&'a self, what: &'a Inside) -> BoxFuture<'a, Result<Value, String>> {
         let answer = match what {

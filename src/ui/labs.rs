@@ -1,7 +1,7 @@
 //! Graded labs at the prompt: questions to the lab engine, its answers as text.
 
 use super::lesson::{PageStyle, tag};
-use super::prose::{self, lay_out};
+use super::prose::{self, harmless, lay_out};
 use super::texts::{Lang, Say};
 use cluster::control::{self, Control};
 use cluster::{Error, Place};
@@ -55,8 +55,12 @@ pub fn page(style: &PageStyle, view: &LabView) -> String {
     if view.id.is_empty() {
         return say(Say::LabNone, &[]) + "\n";
     }
-    let mut out =
-        format!("── {} · {} {} ──\n\n", view.title, view.id, say(Say::LabSeed, &[&view.seed.to_string()]));
+    let mut out = format!(
+        "── {} · {} {} ──\n\n",
+        harmless(&view.title),
+        harmless(&view.id),
+        say(Say::LabSeed, &[&view.seed.to_string()])
+    );
     out.push_str(&prose::print(&lay_out(&view.text, style.width), "", style.colour));
     out.push('\n');
     out.push_str(&tasks(style, view));
@@ -101,7 +105,7 @@ pub fn given_up(style: &PageStyle, given: &GivenUp) -> String {
         out.push_str(&prose::print(&lay_out(told, style.width.saturating_sub(2)), "  ", style.colour));
     }
     out.push_str(&format!("\n{}\n", style.lang.say(Say::LabWay, &[])));
-    given.lines.iter().for_each(|line| out.push_str(&format!("  {line}\n")));
+    given.lines.iter().for_each(|line| out.push_str(&format!("  {}\n", harmless(line))));
     out
 }
 
@@ -185,16 +189,17 @@ pub fn list(style: &PageStyle, entries: &[Entry]) -> String {
             () if entry.passed => "✓",
             () => " ",
         };
+        let (id, title) = (harmless(&entry.id), harmless(&entry.title));
         let pad = |text: &str, to: usize| " ".repeat(to.saturating_sub(prose::cells(text)));
         let attempt = if entry.attempt > 1 { format!(" #{}", entry.attempt) } else { String::new() };
         let score = entry.score.map_or_else(String::new, |s| format!("{s}/{}{attempt}", entry.max));
         let minutes = style.lang.say(Say::LessonMinutes, &[&entry.minutes.to_string()]);
         out.push_str(&format!(
             " {mark} {}{} {}{} {}{} {}{minutes} {score:>8}\n",
-            entry.id,
-            pad(&entry.id, 18),
-            entry.title,
-            pad(&entry.title, 28),
+            id,
+            pad(&id, 18),
+            title,
+            pad(&title, 28),
             "●".repeat(entry.level.into()),
             " ".repeat(4usize.saturating_sub(entry.level.into())),
             pad(&minutes, 8),

@@ -94,7 +94,7 @@ impl Actor {
             && self.engine.offers.own
             && self.engine.state() == State::Skipped
         {
-            let lines = run::playable(&lesson.steps[step].solution);
+            let lines = run::playable(&lesson.steps[step].marked_solution());
             cost.add(self.cost_of_lines(&lines, &own::names(&lesson)).await?);
         }
         match self.follower(lang) {
@@ -144,14 +144,20 @@ impl Actor {
             None => self.opened(lang).ok().map(|(lesson, _)| (*lesson).clone()),
         };
         let Some(lesson) = lesson else { return Ok(()) };
-        if let Some(id) = id {
+        let is_open = self.engine.open.as_ref().is_some_and(|open| open.lesson.id == lesson.id);
+        if let Some(id) = id.filter(|_| !is_open) {
             self.cost_of_opening(id, cost).await?;
         }
         let Ok(to) = steps::named(&lesson, step, lang) else { return Ok(()) };
-        let since = self.engine.since_of(&lesson.id, &lesson.steps[to].id);
+        // With its setup a lesson begins anew: no step has a beginning that could be gone back to.
+        let begins = !is_open && self.wants_setup(&lesson.id);
+        let since = match begins {
+            true => 0,
+            false => self.engine.since_of(&lesson.id, &lesson.steps[to].id),
+        };
         let named = own::names(&lesson);
         if since == 0 {
-            for line in self.lines_on_the_way(&lesson, to) {
+            for line in self.lines_on_the_way(&lesson, to, begins) {
                 cost.add(self.cost_of_lines(&line, &named).await?);
             }
             return self.cost_of_making_again(&lesson, to, since, cost).await;
@@ -204,15 +210,16 @@ impl Actor {
     }
 
     /// The solutions that a jump to a step plays, as [`Actor::goto`] does: of each step that was
-    /// not done, up to the first that needs a shell.
-    fn lines_on_the_way(&self, lesson: &Lesson, to: usize) -> Vec<Vec<String>> {
+    /// not done, up to the first that needs a shell. `begins`: the lesson begins anew before.
+    fn lines_on_the_way(&self, lesson: &Lesson, to: usize, begins: bool) -> Vec<Vec<String>> {
         // On a cluster of somebody else's a lesson has a namespace of its own.
         if !self.engine.offers.own {
             return vec![];
         }
         let noted = self.engine.progress.lessons.get(&lesson.id);
         let open = self.engine.open.as_ref().filter(|open| open.lesson.id == lesson.id).map(|open| open.step);
-        let from = open.or_else(|| noted.and_then(|noted| lesson.step(&noted.step))).unwrap_or(0);
+        let left = || noted.filter(|_| !begins).and_then(|noted| lesson.step(&noted.step));
+        let from = open.or_else(left).unwrap_or(0);
         let is_done = |id: &str| self.engine.progress.look(&lesson.id, id).is_some_and(|s| s.done);
         let steps = lesson.steps[from.min(to)..to].iter();
         let played = steps.filter(|s| !is_done(&s.id) && self.engine.lacks(lesson, s).is_none());

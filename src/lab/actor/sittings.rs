@@ -9,6 +9,7 @@ use std::path::Path;
 use tap::Record;
 
 mod again_tests;
+mod setup_tests;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -20,6 +21,7 @@ struct Sitting {
     ask: mpsc::UnboundedSender<Asked>,
     views: channel::Receiver<Views>,
     crew: Crew,
+    stage: Arc<Stage>,
     /// The teacher's kubectl connects to it and waits.
     _silent: Option<tokio::net::TcpListener>,
 }
@@ -39,9 +41,9 @@ impl Sitting {
         let (ask, questions) = mpsc::unbounded_channel();
         let (shown, views) = channel::channel(Views::default());
         let crew = Crew::new("lessons");
-        let own = crew.clone();
-        crew.spawn(async move { run(own, stage, Opened::default(), questions, shown).await.unwrap() });
-        Sitting { ask, views, crew, _silent: None }
+        let (own, host) = (crew.clone(), stage.clone());
+        crew.spawn(async move { run(own, host, Opened::default(), questions, shown).await.unwrap() });
+        Sitting { ask, views, crew, stage, _silent: None }
     }
 
     fn send(&self, lang: &str, ask: Ask) -> oneshot::Receiver<Reply> {
@@ -351,5 +353,23 @@ async fn namespaces_that_were_not_named_do_not_go() {
     assert!(told.contains("묻는 동안 클러스터가 바뀌어서"), "{told}");
     assert!(sitting.answer("en", leave(&["rw-first", "rw-second"])).await.is_ok());
     assert!(sitting.answer("en", Ask::Leave { agreed: None }).await.is_ok());
+    sitting.crew.kill();
+}
+
+/// The ground has left the lesson's namespace and cannot delete it: no lesson is shown as open
+/// whose namespace nothing can change, and to open it enters the namespace again.
+#[tokio::test]
+async fn a_lesson_whose_namespace_cannot_be_deleted_is_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let sitting = Sitting::begin(dir.path(), no_past()).await;
+    sitting.answer("en", sure(WITHOUT)).await.unwrap();
+    let before = kept(dir.path()).lessons[WITHOUT].clone();
+    *sitting.stage.stays.lock() = Some("namespaces is forbidden".into());
+    let told = sitting.answer("en", Ask::Leave { agreed: None }).await.unwrap_err();
+    assert!(told.contains("namespaces is forbidden"), "{told}");
+    assert_eq!(sitting.answer("en", Ask::Show).await.unwrap()["id"], "");
+    let after = kept(dir.path());
+    assert_eq!((after.open.as_deref(), &after.lessons[WITHOUT]), (None, &before), "what was done stays");
+    assert_eq!(sitting.answer("en", sure(WITHOUT)).await.unwrap()["id"], WITHOUT);
     sitting.crew.kill();
 }

@@ -89,7 +89,7 @@ impl Actor {
     /// # Errors
     /// The lines were stopped: the step is not passed.
     async fn pass(&mut self, lesson: &Lesson, at: usize) -> Result<Option<Notice>, Stopped> {
-        let lines = run::playable(&lesson.steps[at].solution);
+        let lines = run::playable(&lesson.steps[at].marked_solution());
         if self.engine.state() != State::Skipped || lines.is_empty() {
             return Ok(None);
         }
@@ -99,13 +99,13 @@ impl Actor {
         Ok(Some((Word::Played, vec![With::Steps(vec![at])])))
     }
 
-    pub(super) fn back(&mut self, lang: &str) -> Result<(), String> {
+    pub(super) async fn back(&mut self, lang: &str) -> Result<(), String> {
         let (lesson, step) = self.opened(lang)?;
         if step == 0 {
             return Err(words::say(lang, Word::FirstStep, &[]));
         }
-        self.show(lesson, step - 1);
-        self.save();
+        // A jump may have left it out: then it begins now.
+        self.enter(lesson, step - 1).await;
         Ok(())
     }
 

@@ -61,6 +61,14 @@ pub(super) struct Compiled {
     pub functions: Vec<&'static str>,
     /// It reads `trace` itself, not only narrowed parts.
     pub whole_trace: bool,
+    /// The names that macros around the present node bind.
+    bound: Vec<String>,
+}
+
+impl Compiled {
+    fn of(expr: IdedExpr) -> Compiled {
+        Compiled { expr, narrows: vec![], functions: vec![], whole_trace: false, bound: vec![] }
+    }
 }
 
 /// Names under which an evaluation finds its limit.
@@ -75,8 +83,7 @@ pub(super) fn fresh_id() -> u64 {
 }
 
 pub(super) fn compile(expr: &IdedExpr) -> Compiled {
-    let mut compiled =
-        Compiled { expr: expr.clone(), narrows: vec![], functions: vec![], whole_trace: false };
+    let mut compiled = Compiled::of(expr.clone());
     let mut expr = std::mem::take(&mut compiled.expr);
     compiled.rewrite(&mut expr, true);
     compiled.expr = expr;
@@ -119,7 +126,7 @@ impl Compiled {
         }
         if narrow
             && let Node::Comprehension(c) = &mut node.expr
-            && let Some(narrow) = narrowed(c)
+            && let Some(narrow) = narrowed(c, &self.bound)
         {
             c.iter_range.expr = Node::Ident(list_name(self.narrows.len()));
             self.narrows.push(narrow);
@@ -155,9 +162,13 @@ impl Compiled {
             Node::Comprehension(c) => {
                 self.rewrite(&mut c.iter_range, narrow);
                 self.rewrite(&mut c.accu_init, narrow);
+                let depth = self.bound.len();
+                self.bound
+                    .extend([c.iter_var.clone(), c.accu_var.clone()].into_iter().chain(c.iter_var2.clone()));
                 self.rewrite(&mut c.loop_cond, narrow);
                 self.rewrite_step(c, narrow);
                 self.rewrite(&mut c.result, narrow);
+                self.bound.truncate(depth);
             }
             Node::List(list) => self.rewrite_list(list, narrow),
             Node::Select(select) => self.rewrite(&mut select.operand, narrow),
@@ -281,13 +292,15 @@ fn requests(call: &CallExpr) -> Option<IdedExpr> {
 }
 
 /// The elements that matter to a comprehension, if it is over a list of what happened and says
-/// something about the element alone.
-fn narrowed(c: &ComprehensionExpr) -> Option<Narrow> {
+/// something about the element alone. `outer`: names that macros around it bind; they hide the
+/// values of these names (`v`, `trace`), and what is tested once for each element knows nothing of
+/// them.
+fn narrowed(c: &ComprehensionExpr, outer: &[String]) -> Option<Narrow> {
     if c.iter_var2.is_some() {
         return None;
     }
     let source = match &c.iter_range.expr {
-        Node::Ident(name) if name == "trace" => Source::Trace,
+        Node::Ident(name) if name == "trace" && !outer.contains(name) => Source::Trace,
         Node::Call(call) if call.target.is_none() && call.func_name == "history" => {
             let text = |at: usize| match &call.args.get(at)?.expr {
                 Node::Literal(LiteralValue::String(s)) => Some(s.inner().to_string()),
@@ -312,12 +325,8 @@ fn narrowed(c: &ComprehensionExpr) -> Option<Narrow> {
         conditions(test, &mut tests);
     }
     let mut bound = vec![c.iter_var.clone()];
-    let (mut cheap, mut costly, mut called) = (
-        Vec::new(),
-        Vec::new(),
-        Compiled { expr: IdedExpr::default(), narrows: vec![], functions: vec![], whole_trace: false },
-    );
-    for test in tests.into_iter().filter(|t| is_pure(t, &mut bound)) {
+    let (mut cheap, mut costly, mut called) = (Vec::new(), Vec::new(), Compiled::of(IdedExpr::default()));
+    for test in tests.into_iter().filter(|t| is_pure(t, &mut bound, outer)) {
         let costs = reads_object(test);
         let mut test = test.clone();
         called.rewrite(&mut test, false);
@@ -341,28 +350,31 @@ fn conditions<'a>(test: &'a IdedExpr, parts: &mut Vec<&'a IdedExpr>) {
 }
 
 /// Does its value follow from the bound names, and from what is the same throughout a step?
-fn is_pure(node: &IdedExpr, bound: &mut Vec<String>) -> bool {
+/// `outer`: as of [`narrowed`].
+fn is_pure(node: &IdedExpr, bound: &mut Vec<String>, outer: &[String]) -> bool {
+    let is_step = |name: &String| matches!(name.as_str(), "since_step" | "v") && !outer.contains(name);
     match &node.expr {
         Node::Literal(_) => true,
-        Node::Ident(name) => bound.contains(name) || matches!(name.as_str(), "since_step" | "v"),
-        Node::Select(select) => is_pure(&select.operand, bound),
+        Node::Ident(name) => bound.contains(name) || is_step(name),
+        Node::Select(select) => is_pure(&select.operand, bound, outer),
         Node::Call(call) => {
             let ours = functions::TABLE.iter().any(|f| f.name == call.func_name);
             let known = call.func_name != "requests" && (!ours || PURE.contains(&call.func_name.as_str()));
             known
-                && call.target.iter().all(|t| is_pure(t, bound))
-                && call.args.iter().all(|a| is_pure(a, bound))
+                && call.target.iter().all(|t| is_pure(t, bound, outer))
+                && call.args.iter().all(|a| is_pure(a, bound, outer))
         }
-        Node::List(list) => list.elements.iter().all(|e| is_pure(e, bound)),
+        Node::List(list) => list.elements.iter().all(|e| is_pure(e, bound, outer)),
         Node::Comprehension(c) => {
-            let outer = is_pure(&c.iter_range, bound) && is_pure(&c.accu_init, bound);
+            let begins = is_pure(&c.iter_range, bound, outer) && is_pure(&c.accu_init, bound, outer);
             let depth = bound.len();
             bound.push(c.iter_var.clone());
             bound.extend(c.iter_var2.clone());
             bound.push(c.accu_var.clone());
-            let inner = [&c.loop_cond, &c.loop_step, &c.result].into_iter().all(|part| is_pure(part, bound));
+            let turns = [&c.loop_cond, &c.loop_step, &c.result];
+            let turns = turns.into_iter().all(|part| is_pure(part, bound, outer));
             bound.truncate(depth);
-            outer && inner
+            begins && turns
         }
         _ => false,
     }
@@ -380,5 +392,42 @@ fn reads_object(node: &IdedExpr) -> bool {
         Node::List(list) => list.elements.iter().any(reads_object),
         Node::Literal(_) => false,
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::facts::Facts;
+    use super::super::value::{self, text};
+    use super::super::{Expr, Use};
+    use cel::Value;
+    use std::sync::Arc;
+
+    /// In a lab `v` is the drawn values; a macro that binds the name means its own element.
+    #[test]
+    fn a_name_that_a_macro_around_binds_is_no_value_of_the_lab() {
+        let facts = || {
+            let record = value::map([("own", Value::Bool(true)), ("code", Value::Int(404))]);
+            Arc::new(Facts {
+                trace: Arc::new(vec![record]),
+                variant: Some(value::map([("app", text("menu"))])),
+                since_step: 7,
+                ..Facts::default()
+            })
+        };
+        for (source, truth) in [
+            ("[404, 409].exists(v, trace.exists(t, t.own && t.code == v))", true),
+            ("[409].exists(v, trace.exists(t, t.own && t.code == v))", false),
+            ("[404].all(since_step, trace.exists(t, t.code == since_step))", true),
+            ("[[{'code': 200}]].exists(trace, trace.exists(t, t.code == 200))", true),
+            ("trace.exists(v, [404].exists(t, v.code == t))", true),
+            ("trace.exists(t, t.code == 404 && v.app == 'menu')", true),
+        ] {
+            assert_eq!(
+                Expr::compile(source, Use::Check, &[]).unwrap().value(&facts(), &[]),
+                Ok(Value::Bool(truth)),
+                "{source}"
+            );
+        }
     }
 }

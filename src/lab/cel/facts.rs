@@ -39,45 +39,60 @@ pub type Versions = BTreeMap<(String, String, String), Arc<Vec<Arc<Version>>>>;
 /// What is missing of histories.
 #[derive(Clone, Debug, Default)]
 pub struct Forgotten {
-    /// By object, the newest revision that is gone.
-    of: BTreeMap<(String, String, String), i64>,
+    /// By object, the newest version that is gone.
+    of: BTreeMap<(String, String, String), Gone>,
     /// The same for all objects together, where there were too many.
-    any: i64,
+    any: Gone,
+}
+
+/// The newest version that is no longer kept: its revision, and its number ([`Version::number`]).
+#[derive(Clone, Copy, Debug, Default)]
+struct Gone {
+    revision: i64,
+    number: u64,
+}
+
+impl Gone {
+    fn add(&mut self, revision: i64, number: u64) {
+        self.revision = self.revision.max(revision);
+        self.number = self.number.max(number);
+    }
 }
 
 /// Objects whose missing versions are noted one by one.
 const FORGOTTEN_MAX: usize = 5_000;
 
 impl Forgotten {
-    pub fn note(&mut self, key: (String, String, String), revision: i64) {
+    pub fn note(&mut self, key: (String, String, String), revision: i64, number: u64) {
         if self.of.len() >= FORGOTTEN_MAX && !self.of.contains_key(&key) {
-            self.any = self.any.max(revision);
+            self.any.add(revision, number);
             return;
         }
-        let newest = self.of.entry(key).or_default();
-        *newest = (*newest).max(revision);
+        self.of.entry(key).or_default().add(revision, number);
     }
 
     /// What is gone of the time before a revision is missed by nobody.
     pub fn retain(&mut self, after: i64) {
-        self.of.retain(|_, revision| *revision > after);
-        if self.any <= after {
-            self.any = 0;
+        self.of.retain(|_, gone| gone.revision > after);
+        if self.any.revision <= after {
+            self.any = Gone::default();
         }
     }
 
     /// True if no version is missing.
     pub fn is_empty(&self) -> bool {
-        self.of.is_empty() && self.any == 0
+        self.of.is_empty() && self.any.revision == 0
     }
 
     /// Is something gone of this object's history after a revision?
     pub fn since(&self, key: &(String, String, String), revision: i64) -> bool {
-        self.any > revision || self.of.get(key).is_some_and(|gone| *gone > revision)
+        self.any.revision > revision || self.of.get(key).is_some_and(|gone| gone.revision > revision)
     }
 
-    fn any_since(&self, revision: i64, fits: impl Fn(&(String, String, String)) -> bool) -> bool {
-        self.any > revision || self.of.iter().any(|(key, gone)| *gone > revision && fits(key))
+    /// Is a version after a revision gone whose number is not below `next`?
+    fn any_since(&self, revision: i64, next: u64, fits: impl Fn(&(String, String, String)) -> bool) -> bool {
+        let is_missed = |gone: &Gone| gone.revision > revision && gone.number >= next;
+        is_missed(&self.any) || self.of.iter().any(|(key, gone)| is_missed(gone) && fits(key))
     }
 }
 
@@ -363,7 +378,7 @@ impl Facts {
                 && (namespace == "*" || key.1 == namespace)
                 && (object == "*" || key.2 == object)
         };
-        if self.forgotten.any_since(self.since_step, |key| fits(&key)) {
+        if self.forgotten.any_since(self.since_step, 0, |key| fits(&key)) {
             return Err(forgotten(known, namespace, object));
         }
         let mut all = Vec::new();
@@ -375,12 +390,13 @@ impl Facts {
     }
 
     /// Versions that came since the one with the number `next`, of what [`Facts::history`] answers.
-    /// `follows`: the asker has seen all versions so far, also those that are gone since.
+    /// `seen`: the asker has seen all versions with a number below it, also those that are gone
+    /// since. It is at least `next`, and more where the versions were renumbered.
     pub(super) fn fresh_versions(
         &self,
         [name, namespace, object]: [&str; 3],
         next: u64,
-        follows: bool,
+        seen: u64,
     ) -> Result<Fresh, String> {
         let known = kind(name).ok_or_else(|| format!("there is no kind {name:?} here"))?;
         if !self.objects.contains_key(&known.qualified()) {
@@ -392,8 +408,9 @@ impl Facts {
         let fits = |key: &(String, String, String)| {
             (namespace == "*" || key.1 == namespace) && (object == "*" || key.2 == object)
         };
-        let follows = follows || next > 0;
-        if !follows && self.forgotten.any_since(self.since_step, |key| key.0 == known.plural && fits(key)) {
+        let is_of = |key: &(String, String, String)| key.0 == known.plural && fits(key);
+        // A version that came and went since is missed.
+        if self.forgotten.any_since(self.since_step, seen, is_of) {
             return Err(forgotten(known, namespace, object));
         }
         let mut fresh = Fresh { elements: vec![], next, anew: next == 0 };
@@ -405,7 +422,7 @@ impl Facts {
                 if began > seen {
                     // One that was current when the lesson began is known only now: what was kept
                     // is no longer right.
-                    return self.fresh_versions([name, namespace, object], 0, false);
+                    return self.fresh_versions([name, namespace, object], 0, 0);
                 }
             } else if let Some(was) = versions[..began].last().filter(|was| was.verb != "DELETED") {
                 fresh.elements.push(Element::Version { of: was.clone(), verb: "WAS" });
@@ -497,24 +514,23 @@ mod tests {
     fn a_history_with_a_gap_is_not_answered() {
         let key = |name: &str| ("pods".to_string(), "shop".to_string(), name.to_string());
         let mut gone = Forgotten::default();
-        gone.note(key("a"), 30);
+        gone.note(key("a"), 30, 4);
         let objects = [("pods".to_string(), Objects::default())].into();
         let mut facts = Facts { forgotten: Arc::new(gone), objects, since_step: 20, ..Facts::default() };
         for name in ["a", "*"] {
             let error = facts.history("Pod", "shop", name).unwrap_err();
             assert!(error.starts_with(UNKNOWN), "{error}");
-            assert!(facts.fresh_versions(["Pod", "shop", name], 0, false).is_err());
-            assert!(
-                facts.fresh_versions(["Pod", "shop", name], 5, false).is_ok(),
-                "it was looked at all along"
-            );
+            let fresh = |next: u64| facts.fresh_versions(["Pod", "shop", name], next, next);
+            assert!(fresh(0).is_err());
+            assert!(fresh(5).is_ok(), "what is gone was looked at before");
+            assert!(fresh(4).is_err(), "it came and went since the last look");
         }
         assert!(facts.history("Pod", "shop", "b").is_ok() && facts.history("Pod", "d", "*").is_ok());
         facts.since_step = 30;
         assert!(facts.history("Pod", "shop", "a").is_ok(), "the step began later");
         // More objects than are noted one by one.
         let mut many = Forgotten::default();
-        (0..=FORGOTTEN_MAX).for_each(|n| many.note(key(&n.to_string()), 7));
+        (0..=FORGOTTEN_MAX).for_each(|n| many.note(key(&n.to_string()), 7, 0));
         assert!(many.since(&key("another"), 6) && !many.since(&key("another"), 7));
     }
 

@@ -112,7 +112,8 @@ impl Memo {
         let mut fresh = match &narrow.source {
             Source::Trace => fresh_records(facts, next),
             Source::History { kind, namespace, name } => {
-                facts.fresh_versions([kind, namespace, name], next, renumbered)?
+                let seen = list.map_or(0, |list| list.next);
+                facts.fresh_versions([kind, namespace, name], next, seen)?
             }
         };
         fresh.anew |= renumbered;
@@ -428,7 +429,7 @@ mod tests {
         let facts = |versions: Vec<Arc<Version>>, epoch: u64, is_gone: bool, memo: &Arc<Memo>| {
             let mut forgotten = facts::Forgotten::default();
             if is_gone {
-                forgotten.note(key(), 4);
+                forgotten.note(key(), 4, 1);
             }
             Arc::new(Facts {
                 since_step: 3,

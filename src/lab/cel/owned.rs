@@ -2,14 +2,14 @@
 //! be borrowed by objects of anybody's own; the uids in `ownerReferences` say who made a pod, so
 //! checks ask for those.
 
-use super::facts::{Facts, Object};
+use super::facts::{self, Facts, Object};
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
 
 /// Kinds that stand between an object and its pods, nearest first: a Deployment makes ReplicaSets,
-/// a CronJob makes Jobs.
+/// a CronJob makes Jobs. The kind may be written with its group.
 pub(super) fn between(kind: &str) -> &'static [&'static str] {
-    match kind {
+    match facts::kind(kind).map_or(kind, |known| known.kind) {
         "Deployment" => &["ReplicaSet"],
         "CronJob" => &["Job"],
         _ => &[],
@@ -120,6 +120,8 @@ mod tests {
         assert_eq!(pods("menu").len(), 1);
         assert!(pods("menu")[0].contains("menu-5d4f-abcde"), "{:?}", pods("menu"));
         assert!(pods("other").is_empty() && pods("none").is_empty());
+        let with_group = names(&facts, "pods_of('Deployment.apps','shop','menu')");
+        assert_eq!(with_group.len(), 1, "a kind may be written with its group");
         let of_set = names(&facts, "pods_of('ReplicaSet','shop','menu-x')");
         assert_eq!(of_set.len(), 1, "a ReplicaSet's pods are its own");
     }
@@ -144,6 +146,9 @@ mod tests {
     #[test]
     fn what_it_reads_is_watched_before_it_is_asked() {
         let expr = Expr::compile("size(pods_of('Deployment','shop','menu')) == 2", Use::Check, &[]).unwrap();
+        let grouped =
+            Expr::compile("size(pods_of('Deployment.apps','a','b')) == 2", Use::Check, &[]).unwrap();
+        assert!(grouped.kinds.contains("ReplicaSet"), "{:?}", grouped.kinds);
         for kind in ["Deployment", "ReplicaSet", "Pod"] {
             assert!(expr.kinds.contains(kind), "{kind}: {:?}", expr.kinds);
         }

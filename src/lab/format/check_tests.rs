@@ -93,3 +93,20 @@ fn what_repairs_a_lost_step_is_checked() {
         korean("").unwrap_err()[0].to_string().contains("`lost` of step \"make\" stands in one language")
     );
 }
+
+#[test]
+fn a_key_that_stands_twice_is_refused() {
+    let predict = |choices: &str| {
+        format!(
+            "    check: 'true'\n    predict:\n      question: Which?\n      choices: {choices}\n      answer: a\n"
+        )
+    };
+    assert!(read("", &predict("{a: A, b: B}")).is_ok());
+    let faults = read("", &predict("{a: A, b: B, b: C}")).unwrap_err();
+    assert!(faults[0].contains("duplicate entry with key \"b\""), "{faults:?}");
+    let faults = read("define: {x: '1', y: 'x+1', x: '2'}\n", "    check: 'true'\n").unwrap_err();
+    assert!(faults[0].contains("duplicate entry with key \"x\""), "{faults:?}");
+    let expect = "    check: {that: A, expect: {kind: Pod, name: a, spec: {nodeName: a, nodeName: b}}}\n";
+    let faults = read("", expect).unwrap_err();
+    assert!(faults[0].contains("duplicate entry with key \"nodeName\""), "{faults:?}");
+}

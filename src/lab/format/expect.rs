@@ -28,6 +28,10 @@ pub(super) fn source(on: &mut Compiler<'_>, mut part: Map<String, Json>) -> Opti
     if namespace.is_some() && !kind.namespaced {
         on.fault("namespace:", format!("a {} has no namespace", kind.kind));
     }
+    if let (Some(name), Some("*")) = (&name, namespace.as_deref()) {
+        let what = format!("{name:?} is looked for in one namespace; `*` is for lists without a name");
+        on.fault("namespace:", what);
+    }
     let namespace = match kind.namespaced {
         true => namespace.unwrap_or_else(|| USUAL.into()),
         false => String::new(),
@@ -67,7 +71,13 @@ pub(super) fn source(on: &mut Compiler<'_>, mut part: Map<String, Json>) -> Opti
 
 /// The kind that `kind` and `apiVersion` name.
 fn kind(on: &mut Compiler<'_>, part: &mut Map<String, Json>) -> Option<&'static Kind> {
-    let mut word = |key: &str| part.remove(key).and_then(|value| value.as_str().map(String::from));
+    let mut word = |key: &str| match part.remove(key)? {
+        Json::String(word) => Some(word),
+        other => {
+            on.fault(&format!("{key}:"), format!("the {key} is a text, not {other}"));
+            None
+        }
+    };
     let (kind, version) = (word("kind"), word("apiVersion"));
     let Some(kind) = kind else {
         on.fault("expect:", "`expect` names the kind of the object: `kind: Pod`".into());
@@ -230,6 +240,8 @@ mod tests {
             ("{kind: Node, namespace: default}", "a Node has no namespace"),
             ("{kind: Pod, name: a, metadata: {name: b}}", "beside the kind and in the metadata"),
             ("{kind: Pod, name: 3}", "the name is a text, not 3"),
+            ("{kind: Pod, apiVersion: 1}", "the apiVersion is a text, not 1"),
+            ("{kind: Pod, namespace: '*', name: web}", "`*` is for lists without a name"),
             ("{kind: Pod, ready: maybe}", "`ready` is true, or it is left out"),
         ] {
             let faults = compiled(part).unwrap_err();

@@ -75,7 +75,15 @@ impl Library {
                 others.iter().map(|(lang, text, path)| (*lang, *text, path.as_path())).collect();
             let read = match name {
                 "lesson.md" => parse(text, file, &others).map(|lesson| library.lessons.push(lesson)),
-                "_beats.yaml" => beats::parse(text, file, &others).map(|beats| library.beats.extend(beats)),
+                "_beats.yaml" => beats::parse(text, file, &others).and_then(|beats| {
+                    let double = |name: &&String| library.beats.contains_key(*name);
+                    let what = |name| format!("the beat {name:?} is there twice, in two files");
+                    let doubles = beats.keys().filter(double).map(what);
+                    let doubles = doubles.map(|what| Fault { file: file.clone(), line: 1, what });
+                    let doubles: Vec<Fault> = doubles.collect();
+                    library.beats.extend(beats);
+                    if doubles.is_empty() { Ok(()) } else { Err(doubles) }
+                }),
                 "_terms.yaml" => terms::parse(text, file, &others).and_then(|terms| {
                     let doubles = library.terms.extend(terms);
                     if doubles.is_empty() { Ok(()) } else { Err(doubles) }
@@ -98,6 +106,9 @@ impl Library {
                 |what: String| self.faults.push(Fault { file: lesson.file.clone(), line: 1, what });
             if ids.iter().filter(|id| **id == lesson.id).count() > 1 {
                 fault(format!("two lessons have the id {:?}", lesson.id));
+            }
+            if lesson.needs.contains(&lesson.id) {
+                fault(format!("needs: {:?} is the lesson itself", lesson.id));
             }
             for step in &lesson.steps {
                 let named = step.debrief.iter().flat_map(|entry| debrief::alternatives(entry));
@@ -204,6 +215,33 @@ mod tests {
         assert!(library.find("05", None).is_none() && library.after("first-voyage/04").is_none());
         // The example's beats `scheduled` and `started` are not among the two that are written out.
         assert!(library.faults.iter().any(|f| f.what.contains("no beat \"scheduled\"")));
+    }
+
+    #[test]
+    fn a_beat_of_two_files_is_told() {
+        let text = "healed:\n  say: It is healed.\n".to_string();
+        let korean = "healed: 나았습니다.\n".to_string();
+        let files = ["a", "b"].into_iter().flat_map(|dir| {
+            let path = |name: &str| PathBuf::from(format!("{dir}/{name}"));
+            [(path("_beats.yaml"), text.clone()), (path("_beats.ko.yaml"), korean.clone())]
+        });
+        let faults: Vec<String> =
+            Library::of(&files.collect()).faults.iter().map(ToString::to_string).collect();
+        assert_eq!(faults, ["b/_beats.yaml:1: the beat \"healed\" is there twice, in two files"]);
+    }
+
+    /// What a lesson needs is another one, and in this program it is there.
+    #[test]
+    fn lessons_need_others() {
+        let mut library = Library::built_in();
+        let known: Vec<String> = library.lessons.iter().map(|lesson| lesson.id.clone()).collect();
+        let needs = library.lessons.iter().flat_map(|lesson| &lesson.needs);
+        let unknown: Vec<&String> = needs.filter(|need| !known.contains(need)).collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
+        let id = library.lessons[1].id.clone();
+        library.lessons[1].needs.push(id);
+        library.check();
+        assert!(library.faults.iter().any(|fault| fault.what.contains("is the lesson itself")));
     }
 
     #[test]

@@ -394,9 +394,12 @@ impl<'de> Deserialize<'de> for Span {
 }
 
 /// Reads YAML that begins on line `first` of the file. Unknown keys are answered with the nearest
-/// known one.
+/// known one. A key that stands twice in one mapping is refused: most maps would keep the last.
 pub(crate) fn read<T: DeserializeOwned>(yaml: &str, file: &Path, first: usize) -> Result<T, Fault> {
-    serde_yaml::from_str(yaml).map_err(|error| {
+    let read = serde_yaml::from_str(yaml);
+    // This type refuses double keys.
+    let read = read.and_then(|read| serde_yaml::from_str::<serde_yaml::Value>(yaml).map(|_| read));
+    read.map_err(|error| {
         let line = error.location().map_or(first, |l| first + l.line() - 1);
         let text = error.to_string();
         let text = text.split(" at line ").next().unwrap_or_default().to_string();

@@ -124,6 +124,9 @@ pub struct Open {
     /// Pods whose containers ended while the cluster ran, by namespace, name and uid.
     #[serde(default)]
     pub restarted: BTreeMap<String, Restarted>,
+    /// Not all of them are here.
+    #[serde(default)]
+    pub restarts_lost: bool,
 }
 
 /// A version of a pod that tells of a restart. Of what came and went before the program was started
@@ -211,6 +214,9 @@ pub struct Best {
     pub attempt: u32,
 }
 
+/// The highest count that is believed of a file that was edited; from there on it is counted.
+const COUNTER_MAX: u64 = u64::MAX / 2;
+
 impl Book {
     /// A file that is not there is a beginning; of one that was edited, only the open lab is left,
     /// and that is [tampered](Open::tampered) with. Errors: it was written by a newer program, or
@@ -226,13 +232,15 @@ impl Book {
         Ok(book)
     }
 
-    /// Nothing that stands here can be believed. What people got hold of stays known: that never
-    /// was to their advantage.
+    /// Nothing that stands here can be believed, no number either: one at the end of its type would
+    /// begin at 0 with the next step. What people got hold of stays known: that never was to their
+    /// advantage.
     pub fn distrust(&mut self) {
         self.best.clear();
         self.tries.clear();
-        self.lost += 1;
-        self.deleted += u32::from(self.counter == 0);
+        self.lost = self.lost.saturating_add(1);
+        self.deleted = self.deleted.saturating_add(u32::from(self.counter == 0));
+        self.counter = self.counter.min(COUNTER_MAX);
         if let Some(open) = &mut self.open {
             open.tampered = true;
         }
@@ -260,9 +268,10 @@ impl Book {
     /// Counts a start; answers what there was before, this one included.
     pub fn start(&mut self, lab: &str, seed: u64) -> Before {
         let tries = self.tries.entry(lab.into()).or_default();
-        tries.starts += 1;
+        tries.starts = tries.starts.saturating_add(1);
         if tries.seeds.len() < SEEDS_MAX || tries.seeds.contains_key(&seed) {
-            *tries.seeds.entry(seed).or_default() += 1;
+            let starts = tries.seeds.entry(seed).or_default();
+            *starts = starts.saturating_add(1);
         }
         let seed_starts = tries.seeds.get(&seed).copied().unwrap_or(1);
         Before {
@@ -281,7 +290,8 @@ impl Book {
     /// Leaves the open lab without a grade; what it was counts for the starts after it.
     pub fn leave(&mut self) {
         if let Some(open) = &self.open {
-            self.tries.entry(open.lab.clone()).or_default().left += 1;
+            let tries = self.tries.entry(open.lab.clone()).or_default();
+            tries.left = tries.left.saturating_add(1);
         }
         self.close();
     }
@@ -291,9 +301,9 @@ impl Book {
         if let Some(open) = self.open.take()
             && let Some(tries) = self.tries.get_mut(&open.lab)
         {
-            tries.solves += u32::from(open.solve);
-            tries.gradings += open.gradings;
-            tries.given_up += u32::from(open.gave_up);
+            tries.solves = tries.solves.saturating_add(u32::from(open.solve));
+            tries.gradings = tries.gradings.saturating_add(open.gradings);
+            tries.given_up = tries.given_up.saturating_add(u32::from(open.gave_up));
             tries.hints.extend(open.hints);
         }
     }
@@ -406,7 +416,38 @@ mod tests {
             meddling: BTreeSet::new(),
             reborn: BTreeMap::new(),
             restarted: BTreeMap::new(),
+            restarts_lost: false,
         }
+    }
+
+    /// Every number of the file at its end: an edit is seen, and counts.
+    #[test]
+    fn an_edited_file_with_the_greatest_numbers_is_one_that_was_edited() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, key) = (dir.path().join("labs.json"), Key::load_or_create(dir.path()).unwrap());
+        let mut book = Book::default();
+        book.start("a", 7);
+        let greatest = Open { gradings: u32::MAX, undo: u32::MAX, base: i64::MAX, ..open() };
+        book.open = Some(greatest);
+        book.save(&path, &key).unwrap();
+        let mut kept: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        kept["lost"] = u32::MAX.into();
+        kept["deleted"] = u32::MAX.into();
+        kept["counter"] = u64::MAX.into();
+        kept["open"]["chain"]["records"] = u64::MAX.into();
+        std::fs::write(&path, kept.to_string()).unwrap();
+        let mut book = Book::load(&path, &key).unwrap();
+        assert_eq!((book.lost, book.deleted), (u32::MAX, u32::MAX));
+        assert!(book.tries.is_empty() && book.open.as_ref().is_some_and(|open| open.tampered));
+        book.open.as_mut().unwrap().chain.add("x");
+        for _ in 0..2 {
+            let before = book.counter;
+            book.save(&path, &key).unwrap();
+            assert_eq!(book.counter, before + 1, "an older copy counts less");
+        }
+        book.start("a", 7);
+        book.leave();
+        assert_eq!(book.tries["a"].gradings, u32::MAX);
     }
 
     #[test]

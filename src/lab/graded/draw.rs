@@ -111,14 +111,18 @@ pub fn seeds(lab: &str, choices: &Choices) -> Vec<u64> {
     chosen
 }
 
+/// Can a value be called so, and stand as `{{key}}` in a text?
+pub fn is_name(word: &str) -> bool {
+    !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
 /// A text with every `{{key}}` replaced. Errors: the key that is not there.
 pub fn fill(text: &str, variant: &Map<String, Value>) -> Result<String, String> {
     let (mut out, mut rest) = (String::new(), text);
     while let Some(start) = rest.find("{{") {
         let inside = &rest[start + 2..];
         let word = inside.find("}}").map(|end| inside[..end].trim());
-        let name = |w: &&str| !w.is_empty() && w.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-        match word.filter(name) {
+        match word.filter(|word| is_name(word)) {
             Some(key) => {
                 let known = variant.get(key).ok_or_else(|| key.to_string())?;
                 out.push_str(&rest[..start]);

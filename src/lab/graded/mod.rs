@@ -79,7 +79,7 @@ struct Noted {
 impl Opened {
     fn note(&self, open: Option<&book::Open>, places: Option<BTreeSet<String>>) {
         // Until its clock runs, it is set up: that begins behind `base`.
-        let began = |open: &book::Open| open.began.max(open.base + 1);
+        let began = |open: &book::Open| open.began.max(open.base.saturating_add(1));
         let noted = open.map(|open| Noted { lab: open.lab.clone(), began: began(open), places });
         *self.0.lock() = noted;
     }

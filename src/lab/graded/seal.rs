@@ -104,7 +104,7 @@ impl Default for Chain {
 impl Chain {
     /// Adds a record by its digest.
     pub fn add(&mut self, digest: &str) {
-        self.records += 1;
+        self.records = self.records.saturating_add(1);
         self.head = sha256(format!("{}\n{digest}", self.head).as_bytes());
     }
 }

@@ -36,6 +36,7 @@ texts! {
     Late: "done after the time limit", "제한 시간이 지난 뒤에 해결했습니다";
     Unknown: "this cannot be judged any more: the history that it compares with is no longer kept", "비교할 기록이 더 이상 보관되어 있지 않아 채점할 수 없습니다";
     TooDear: "this cannot be judged ({}); tell the author of the lab", "채점할 수 없습니다({}). 실습 작성자에게 알려 주세요";
+    OddLearner: "the name of a learner has at most 200 characters, none of them a control character", "학습자 이름은 200자 이하여야 하고 제어 문자를 쓸 수 없습니다";
     NoHint: "there are no further hints", "더 볼 힌트가 없습니다";
     ProbeFailed: "the judge's own step failed: {}", "채점 동작이 실패했습니다: {}";
 }

@@ -43,8 +43,10 @@ const ASKING_MAX: Duration = Duration::from_secs(20);
 /// than any that would be renewed.
 const DROPPED: Duration = Duration::from_secs(30);
 
-/// Pods of an open lab of which a restart is kept, at most.
+/// Pods of an open lab of which a restart is kept, at most, and the bytes of each. What is beyond
+/// that is [lost](Known::restarts_lost).
 const RESTARTED_MAX: usize = 200;
+const RESTARTED_BYTES: usize = 64 << 10;
 
 /// What the network answered: when it was asked, and when the answer came.
 struct Answer {
@@ -94,6 +96,9 @@ pub struct Known {
     /// Pods in the lab's namespaces whose containers ended while the cluster ran, by namespace,
     /// name and uid.
     pub restarted: BTreeMap<String, Restarted>,
+    /// A restart of a pod was not kept there: the process after this one does not know how often
+    /// pods restarted.
+    pub restarts_lost: bool,
     pub who: Who,
     /// Of all this something has not been written down yet.
     pub unsaved: bool,
@@ -239,21 +244,27 @@ impl Known {
         let Some(found) = Restarted::of(revision, body) else { return };
         let uid = found.pod["metadata"]["uid"].as_str().unwrap_or_default();
         let key = format!("{}/{}/{uid}", object.namespace, object.name);
-        let is_more = match self.restarted.get(&key) {
-            Some(known) => found.count > known.count,
-            None => self.restarted.len() < RESTARTED_MAX,
-        };
-        if is_more {
+        let known = self.restarted.get(&key);
+        if known.is_some_and(|known| found.count <= known.count) {
+            return;
+        }
+        let has_room = known.is_some() || self.restarted.len() < RESTARTED_MAX;
+        if has_room && body.len() <= RESTARTED_BYTES {
             self.restarted.insert(key, found);
             self.unsaved = true;
+        } else {
+            self.unsaved |= !std::mem::replace(&mut self.restarts_lost, true);
         }
     }
 
     /// Adds the versions that were kept to a history that was read from the store, and that has
-    /// none between the beginning and now.
+    /// none between the beginning and now. If not all were kept, no pod's history is known.
     fn recall_restarts(&mut self) {
         for kept in self.restarted.values() {
             self.recorder.recall("pods", &kept.pod, kept.revision);
+        }
+        if self.restarts_lost {
+            self.recorder.forget_all("pods");
         }
     }
 
@@ -286,6 +297,7 @@ impl Known {
         self.meddled = false;
         self.meddling.clear();
         self.restarted.clear();
+        self.restarts_lost = false;
     }
 
     /// The answers that count. On a busy machine the next one takes its time: the one before it
@@ -978,6 +990,51 @@ mod tests {
         let key = ("pods".to_string(), "shop".to_string(), "web".to_string());
         let told: Vec<_> = next.recorder.versions[&key].iter().map(|v| (v.revision, v.verb)).collect();
         assert_eq!(told, [(5, "ADDED"), (20, "MODIFIED"), (30, "MODIFIED")]);
+    }
+
+    /// Two hundred other pods restart first, or the pod is too large to be kept: what is lost is
+    /// known to be lost.
+    #[test]
+    fn restarts_that_were_not_kept_are_not_excused_by_a_restart_of_the_cluster() {
+        let pod = |name: &str, count: i64, note: usize| {
+            let status = json!({"containerStatuses": [{"restartCount": count, "lastState": {"terminated": {"reason": "Error"}}}]});
+            let metadata = json!({"namespace": "shop", "name": name, "uid": name, "resourceVersion": "5",
+                "annotations": {"note": "x".repeat(note)}});
+            json!({"kind": "Pod", "status": status, "metadata": metadata})
+        };
+        let owned =
+            "!history('Pod','shop','web').exists(h, h.object.status.containerStatuses[0].restartCount > 0)";
+        let owned = Expr::compile(owned, crate::cel::Use::Check, &[]).unwrap();
+        for (others, note, truth) in
+            [(0, 0, Some(false)), (RESTARTED_MAX, 0, None), (0, RESTARTED_BYTES, None)]
+        {
+            let mut known = Known { recording: true, ..Known::default() };
+            known.places = Some(["shop".to_string()].into());
+            known.begin(Some(Stopwatch::taken_up(clock::now(), 5000)));
+            let mut take = |name: &str, note: usize, revision: u64| {
+                let event = tap::Event::Commit(tap::Write::UPDATED);
+                let record = tap::Record::new(event).object("pods", "shop", name).revision(revision);
+                known.take(&tap::Record { body: Some(pod(name, 1, note).to_string().into()), ..record });
+            };
+            (0..others).for_each(|n| take(&format!("junk-{n}"), 0, 20 + n as u64));
+            take("web", note, 900);
+            assert!(known.unsaved && known.restarted.len() <= RESTARTED_MAX);
+            // The next process: what the book has kept, and what the store tells. The cluster's own
+            // restart excuses the count.
+            let mut next = Known {
+                restarted: known.restarted,
+                restarts_lost: known.restarts_lost,
+                objects: [("pods".to_string(), Objects::default())].into(),
+                ..Known::default()
+            };
+            let there = [pod("web", 0, 0)];
+            next.recorder.gap("pods", &there, &there, 1000, &BTreeMap::new());
+            next.recall_restarts();
+            next.recorder.keep_from(10, 10);
+            let frame = Frame { began: 10, variant: None };
+            let facts = Arc::new(next.facts(&frame));
+            assert_eq!(owned.truth(&facts), truth, "{others} {note}");
+        }
     }
 
     /// The pod of a StatefulSet restarted twice, was made anew, and restarted once.

@@ -13,8 +13,8 @@ const VERSIONS_MAX: usize = 5_000;
 /// began.
 const PINNED_MAX: usize = 5_000;
 const VERSIONS_OF_ONE: usize = 500;
-/// Bytes of the objects in all versions that are kept, and with those that are kept beyond that
-/// bound. The tap lets go of its own much sooner.
+/// Bytes of the objects in all versions that are kept, without those that are kept beyond that
+/// bound, and with them. The tap lets go of its own much sooner.
 const BODIES_MAX: usize = 32 << 20;
 const PINNED_BODIES_MAX: usize = 64 << 20;
 /// Heartbeats would push everything else out.
@@ -25,9 +25,10 @@ impl Recorder {
     /// step did.
     pub fn keep_from(&mut self, lesson: i64, step: i64) {
         self.keep = [lesson, step];
-        while let Some(key) = self.pinned.pop_back() {
+        while let Some((key, _)) = self.pinned.pop_back() {
             self.order.push_front(key);
         }
+        self.pinned_bodies = 0;
         Arc::make_mut(&mut self.forgotten).retain(step);
         // What expressions have seen of versions was for the step before: each takes ten times the
         // room of its body.
@@ -82,26 +83,41 @@ impl Recorder {
     }
 
     fn make_room(&mut self) {
-        while (self.order.len() > VERSIONS_MAX || self.bodies > BODIES_MAX)
+        let is_over = |of: &Recorder| {
+            let unpinned = of.bodies.saturating_sub(of.pinned_bodies);
+            of.order.len() > VERSIONS_MAX || unpinned > BODIES_MAX
+        };
+        while is_over(self)
             && let Some(key) = self.order.pop_front()
         {
             if !self.forget_one(&key) {
-                self.pinned.push_back(key);
+                let bytes = self.bytes_of_pinned(&key);
+                self.pinned_bodies += bytes;
+                self.pinned.push_back((key, bytes));
             }
         }
         while (self.pinned.len() > PINNED_MAX || self.bodies > PINNED_BODIES_MAX)
-            && let Some(key) = self.pinned.pop_front()
+            && let Some((key, bytes)) = self.pinned.pop_front()
         {
+            self.pinned_bodies -= bytes;
             let versions = Arc::make_mut(&mut self.versions);
             let Some(of_one) = versions.get_mut(&key).map(Arc::make_mut) else { continue };
-            let oldest = of_one.drain(..1.min(of_one.len()));
-            self.bodies -= oldest.map(|version| version.body.len()).sum::<usize>();
+            let oldest: Vec<_> = of_one.drain(..1.min(of_one.len())).collect();
+            self.bodies -= oldest.iter().map(|version| version.body.len()).sum::<usize>();
             if of_one.is_empty() {
                 versions.remove(&key);
             }
             // What it was when the step began is gone for good.
-            Arc::make_mut(&mut self.forgotten).note(key, i64::MAX);
+            let number = oldest.first().map_or(0, |version| version.number);
+            Arc::make_mut(&mut self.forgotten).note(key, i64::MAX, number);
         }
+    }
+
+    /// The bytes of one of an object's versions, all of which are kept: the lesson's and the
+    /// step's. Each counts as half of both.
+    fn bytes_of_pinned(&self, key: &Key) -> usize {
+        let of_one = self.versions.get(key).map_or(&[][..], |all| all.as_slice());
+        of_one.iter().map(|version| version.body.len()).sum::<usize>() / of_one.len().max(1)
     }
 
     /// Forgets an object's oldest version that need not be kept; false if all have to be.
@@ -118,7 +134,7 @@ impl Recorder {
         }
         // Heartbeats are known to be many, and no check counts them.
         if gone.revision > self.keep[1] && self.keep[1] > 0 && key.0 != "leases" {
-            Arc::make_mut(&mut self.forgotten).note(key.clone(), gone.revision);
+            Arc::make_mut(&mut self.forgotten).note(key.clone(), gone.revision, gone.number);
         }
         true
     }
@@ -127,6 +143,9 @@ impl Recorder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cel::facts::Facts;
+    use crate::cel::memo::Memo;
+    use crate::cel::{Expr, Use};
 
     #[test]
     fn history_is_bounded_and_keeps_the_newest() {
@@ -200,6 +219,67 @@ mod tests {
         (301..=500).for_each(|n| recorder.add(key(&(n - 200).to_string()), version(n)));
         assert_eq!(recorder.bodies, bytes(&recorder));
         assert!(recorder.bodies <= PINNED_BODIES_MAX);
+    }
+
+    /// The cluster had 40 MiB of ConfigMaps when the step began: what happens in the step is kept
+    /// all the same.
+    #[test]
+    fn what_is_new_is_kept_beside_much_that_was_there() {
+        let key = |name: &str| ("configmaps".to_string(), "d".to_string(), name.to_string());
+        let large = |n: i64| Version::new(n, None, "ADDED", vec![b' '; 1 << 20].into());
+        let mut recorder = Recorder::default();
+        (1..=40).for_each(|n| recorder.add(key(&n.to_string()), large(n)));
+        recorder.keep_from(40, 40);
+        recorder.add(key("new"), Version::new(41, None, "ADDED", "{}".into()));
+        recorder.add(key("new"), Version::new(42, None, "DELETED", "{}".into()));
+        let kept: Vec<i64> = recorder.versions[&key("new")].iter().map(|v| v.revision).collect();
+        assert_eq!(kept, [41, 42]);
+        assert!(!recorder.forgotten.since(&key("new"), 40));
+        // Both together have a bound.
+        (43..=100).for_each(|n| recorder.add(key("large"), large(n)));
+        assert!(recorder.bodies <= PINNED_BODIES_MAX && recorder.pinned_bodies <= recorder.bodies);
+        assert_eq!(recorder.versions[&key("large")].last().map(|v| v.revision), Some(100));
+    }
+
+    /// A Service is deleted, made again and patched in a loop, all between two judgements: that the
+    /// deletion is no longer kept does not make "was never deleted" true.
+    #[test]
+    fn a_deletion_that_came_and_went_between_two_looks_is_missed() {
+        let key = || ("services".to_string(), "shop".to_string(), "web".to_string());
+        let mut recorder = Recorder::default();
+        let add = |recorder: &mut Recorder, n: i64, verb| {
+            recorder.add(key(), Version::new(n, None, verb, "{}".into()));
+        };
+        let source = "history('Service','shop','web').all(h, h.verb != 'DELETED')";
+        let expr = Expr::compile(source, Use::Check, &[]).unwrap();
+        let memo: Arc<Memo> = Arc::default();
+        let truth = |recorder: &Recorder, memo: &Arc<Memo>| {
+            let facts = Facts {
+                since_step: 1,
+                lesson_began: 1,
+                epoch: recorder.epoch,
+                versions: recorder.taken,
+                history: recorder.versions.clone(),
+                objects: [("services".to_string(), Default::default())].into(),
+                forgotten: recorder.forgotten.clone(),
+                memo: memo.clone(),
+                ..Facts::default()
+            };
+            expr.truth(&Arc::new(facts))
+        };
+        add(&mut recorder, 1, "ADDED");
+        recorder.keep_from(1, 1);
+        assert_eq!(truth(&recorder, &memo), Some(true));
+        add(&mut recorder, 2, "MODIFIED");
+        assert_eq!(truth(&recorder, &memo), Some(true));
+        let most = VERSIONS_OF_ONE as i64;
+        (3..=most + 1).for_each(|n| add(&mut recorder, n, "MODIFIED"));
+        assert_eq!(truth(&recorder, &memo), Some(true), "what went had been looked at");
+        assert_eq!(truth(&recorder, &Arc::default()), None);
+        add(&mut recorder, most + 2, "DELETED");
+        add(&mut recorder, most + 3, "ADDED");
+        (1..=most).for_each(|n| add(&mut recorder, most + 3 + n, "MODIFIED"));
+        assert_eq!(truth(&recorder, &memo), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! From a question to the right part: which object is meant, and who explains its kind.
 
 use super::claim;
-use super::facts::{BARE, Facts, kind};
+use super::facts::{BARE, Custom, Facts, kind};
 use super::line;
 use super::pod;
 use super::refusal;
@@ -45,13 +45,9 @@ pub fn explain(facts: &Facts, question: &Question) -> Explanation {
     }
 }
 
-/// `pod/web`, `shop/pod/web`, `localhost:31234`, or a bare name.
+/// `pod/web`, `shop/pod/web`, `localhost:31234` as curl takes it, or a bare name.
 fn named(reader: &Reader, namespace: &str, word: &str) -> Explanation {
-    let bare = word.trim_start_matches("http://").trim_end_matches('/');
-    if let Some((host, port)) = bare.rsplit_once(':')
-        && ["localhost", "127.0.0.1", "[::1]"].contains(&host)
-        && let Ok(port) = port.parse::<u16>()
-    {
+    if let Some(port) = line::local_port(word) {
         return service::port(reader, port);
     }
     match word.split('/').collect::<Vec<_>>().as_slice() {
@@ -89,6 +85,11 @@ fn by_name(reader: &Reader, namespace: &str, name: &str) -> Explanation {
 }
 
 pub(super) fn object(reader: &Reader, namespace: &str, kind_word: &str, name: &str) -> Explanation {
+    if kind(kind_word).is_none()
+        && let Some(custom) = reader.facts.custom(kind_word)
+    {
+        return custom_object(reader, namespace, &custom, name);
+    }
     let Some(kind) = kind(kind_word) else {
         let mut out = Explanation { about: format!("{kind_word}/{name}"), ..Explanation::default() };
         reader.line(&mut out, Word::NoSuchKind, &[kind_word]);
@@ -115,6 +116,17 @@ pub(super) fn object(reader: &Reader, namespace: &str, kind_word: &str, name: &s
         "nodes" => node(reader, &mut out, found),
         "persistentvolumeclaims" => claim::claim(reader, &mut out, found),
         _ => generic(reader, &mut out, found),
+    }
+    out
+}
+
+/// An object of a CustomResourceDefinition.
+fn custom_object(reader: &Reader, namespace: &str, custom: &Custom, name: &str) -> Explanation {
+    let namespace = if custom.namespaced { namespace } else { "" };
+    let mut out = Explanation { about: format!("{}/{name}", custom.singular), ..Explanation::default() };
+    match reader.facts.find(&custom.resource, namespace, name) {
+        Some(found) => generic(reader, &mut out, found),
+        None => absent(reader, &mut out, &custom.resource, namespace, name),
     }
     out
 }

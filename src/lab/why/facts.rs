@@ -2,7 +2,7 @@
 
 use api::kinds::{self, Kind};
 use api::meta;
-use api::value::{at, list};
+use api::value::{at, list, text};
 use client::Client;
 use clock::Timestamp;
 use serde_json::Value;
@@ -75,20 +75,23 @@ impl Facts {
         now: Timestamp,
     ) -> Facts {
         let touched = if about.is_empty() { touched(&records) } else { vec![] };
-        let lists = lists(about, &touched).into_iter().map(|(plural, path)| async move {
-            let request = http::Request::get(&path).body(vec![]).ok()?;
-            match tokio::time::timeout(ANSWER_MAX, client.kube().request::<Value>(request)).await {
-                Ok(Ok(mut found)) => {
-                    let items = found["items"].take();
-                    return Some((plural, items.as_array().cloned().unwrap_or_default()));
-                }
-                Ok(Err(error)) => tracing::debug!(%error, path, "cannot be read"),
-                Err(_) => tracing::debug!(path, "does not come in time"),
-            }
-            None
-        });
-        let objects = futures::future::join_all(lists).await.into_iter().flatten().collect();
-        Facts { objects, records, now }
+        let objects = read(client, lists(about, &touched)).await;
+        let mut facts = Facts { objects, records, now };
+        // Where the objects of a custom resource are stands in its definition.
+        let customs: BTreeMap<String, String> = words(about, &touched)
+            .filter(|word| kind(word).is_none())
+            .filter_map(|word| facts.custom(word))
+            .map(|custom| (custom.resource, custom.path))
+            .collect();
+        facts.objects.extend(read(client, customs).await);
+        facts
+    }
+
+    /// The custom resource that a word means: its plural, singular or short name, also with its
+    /// group.
+    pub(super) fn custom(&self, word: &str) -> Option<Custom> {
+        let word = word.to_lowercase();
+        self.all("customresourcedefinitions").iter().map(Custom::of).find(|custom| custom.is_called(&word))
     }
 
     /// Were the objects of this kind read?
@@ -148,11 +151,70 @@ impl Facts {
     }
 }
 
-/// The resources that the last command of a person was about: what it left behind is explained.
+/// A resource that a CustomResourceDefinition adds.
+pub(super) struct Custom {
+    /// With its group: `crontabs.stable.example.com`.
+    pub resource: String,
+    pub singular: String,
+    pub namespaced: bool,
+    /// The API path of all its objects.
+    path: String,
+    names: Vec<String>,
+}
+
+impl Custom {
+    fn of(definition: &Value) -> Custom {
+        let names = at(definition, "spec.names");
+        let (plural, group) = (text(names, "plural"), text(definition, "spec.group"));
+        let mut versions = list(definition, "spec.versions").iter();
+        let served = versions.find(|version| at(version, "served") == true);
+        let version = served.map_or("", |version| text(version, "name"));
+        // By default, and before the server has filled it in, the singular is the kind in small
+        // letters.
+        let singular = match text(names, "singular") {
+            "" => text(names, "kind").to_lowercase(),
+            singular => singular.to_string(),
+        };
+        let short = list(names, "shortNames").iter().filter_map(Value::as_str).map(String::from);
+        let bare: Vec<String> = short.chain([plural.to_string(), singular.clone()]).collect();
+        let with_group = bare.iter().map(|name| format!("{name}.{group}"));
+        Custom {
+            resource: format!("{plural}.{group}"),
+            singular,
+            namespaced: text(definition, "spec.scope") != "Cluster",
+            path: format!("/apis/{group}/{version}/{plural}"),
+            names: with_group.chain(bare.clone()).collect(),
+        }
+    }
+
+    fn is_called(&self, word: &str) -> bool {
+        self.names.iter().any(|name| name == word)
+    }
+}
+
+/// Reads lists, by plural and path.
+async fn read(client: &Client, lists: BTreeMap<String, String>) -> BTreeMap<String, Vec<Value>> {
+    let lists = lists.into_iter().map(|(plural, path)| async move {
+        let request = http::Request::get(&path).body(vec![]).ok()?;
+        match tokio::time::timeout(ANSWER_MAX, client.kube().request::<Value>(request)).await {
+            Ok(Ok(mut found)) => {
+                let items = found["items"].take();
+                return Some((plural, items.as_array().cloned().unwrap_or_default()));
+            }
+            Ok(Err(error)) => tracing::debug!(%error, path, "cannot be read"),
+            Err(_) => tracing::debug!(path, "does not come in time"),
+        }
+        None
+    });
+    futures::future::join_all(lists).await.into_iter().flatten().collect()
+}
+
+/// The resources that the last command of a person was about, custom ones with their group: what it
+/// left behind is explained.
 fn touched(records: &[Arc<Record>]) -> Vec<String> {
     let Some(session) = last_session(records) else { return vec![] };
     let own = records.iter().filter(|r| r.request.as_ref().is_some_and(|q| q.session == session));
-    own.filter_map(|r| r.object.as_ref()).map(|object| object.resource.clone()).collect()
+    own.filter_map(|r| r.object.as_ref()).map(tap::ObjectRef::qualified).collect()
 }
 
 /// The session of the newest request of a person: all requests of one command have it.
@@ -165,13 +227,17 @@ pub(super) fn last_session(records: &[Arc<Record>]) -> Option<&str> {
     newest.request.as_ref().map(|request| request.session.as_str())
 }
 
+/// The words of a question that may name a kind.
+fn words<'a>(about: &'a [String], touched: &'a [String]) -> impl Iterator<Item = &'a str> {
+    about.iter().flat_map(|word| word.split('/')).chain(touched.iter().map(String::as_str))
+}
+
 /// Plurals and paths of what is read for a question: `statefulset/web` asks for one more than
 /// usual. `touched`: further kinds by their plural.
 fn lists(about: &[String], touched: &[String]) -> BTreeMap<String, String> {
     let mut lists: BTreeMap<String, String> =
         LISTS.iter().map(|(plural, path)| (plural.to_string(), path.to_string())).collect();
-    let words = about.iter().flat_map(|word| word.split('/')).chain(touched.iter().map(String::as_str));
-    for kind in words.filter_map(kind).filter(|kind| kind.is_stored()) {
+    for kind in words(about, touched).filter_map(kind).filter(|kind| kind.is_stored()) {
         lists.entry(kind.plural.into()).or_insert(path(kind));
     }
     if let [name] = about
@@ -220,6 +286,35 @@ mod tests {
         let sets = "/apis/apps/v1/statefulsets?fieldSelector=metadata.name%3Dweb";
         assert_eq!((bare["statefulsets"].as_str(), &bare["pods"]), (sets, &usual["pods"]));
         assert!(!lists(&["localhost:80".into()], &[]).contains_key("statefulsets"), "a port");
+    }
+
+    /// The group and the version of a custom resource stand in its definition.
+    #[tokio::test]
+    async fn objects_of_a_custom_resource_are_read_where_they_are() {
+        let definition = serde_json::json!({"spec": {"group": "stable.example.com", "scope": "Namespaced",
+            "names": {"plural": "crontabs", "kind": "CronTab", "shortNames": ["ct"]},
+            "versions": [{"name": "v1beta1", "served": false}, {"name": "v1", "served": true}]}});
+        let server = client::testing::Scripted::new(move |asked| {
+            let items = match asked.line.as_str() {
+                "GET /apis/apiextensions.k8s.io/v1/customresourcedefinitions" => vec![definition.clone()],
+                "GET /apis/stable.example.com/v1/crontabs" => {
+                    vec![serde_json::json!({"metadata": {"name": "x", "namespace": "default"}})]
+                }
+                _ => vec![],
+            };
+            Some((200, serde_json::json!({"items": items})))
+        });
+        let client = server.await.client;
+        let tap = tap::Tap::new();
+        let mut record = Record::new(tap::Event::Commit(tap::Write::CREATED));
+        record = record.object("crontabs", "default", "x").group("stable.example.com");
+        let (user, session) = (tap::LEARNER.to_string(), "1".to_string());
+        record.request = Some(tap::Request { user, session, ..Default::default() });
+        tap.emit(record);
+        for about in [vec![], vec!["ct/x".to_string()], vec!["CronTab".into(), "x".into()]] {
+            let facts = Facts::gather(&client, &about, tap.since(0), clock::now()).await;
+            assert!(facts.find("crontabs.stable.example.com", "default", "x").is_some(), "{about:?}");
+        }
     }
 
     /// `kubectl create -f job.yaml`, then `why`: the Job is explained, so it has to be read.

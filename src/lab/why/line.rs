@@ -44,19 +44,22 @@ const OTHER_WORDS: &[(&str, &str)] = &[
 /// A line of kubectl's, cut into words.
 pub(super) struct Command {
     words: Vec<String>,
+    /// Nothing of the shell's follows it, so the line's exit code is its own.
+    pub(super) alone: bool,
 }
 
 impl Command {
     /// `None`: it is no kubectl line. What stands behind a pipe or another sign of the shell is
     /// left out.
     pub(super) fn read(line: &str) -> Option<Command> {
-        let own = line.split(['|', ';', '&', '>', '<']).next().unwrap_or_default();
+        let own = first_command(line);
+        let alone = own.len() == line.len();
         let mut words = shlex::split(own)?;
         match words.first()?.as_str() {
             "kubectl" | "k" => _ = words.remove(0),
             bare => _ = table::root().child(bare)?,
         }
-        (!words.is_empty()).then_some(Command { words })
+        (!words.is_empty()).then_some(Command { words, alone })
     }
 
     /// kubectl's verb; `Err`: the word that is none.
@@ -147,6 +150,23 @@ impl Command {
         words.extend(rest.iter().cloned());
         written(words)
     }
+}
+
+/// A line up to the first pipe or other sign of the shell that stands in no quotes.
+fn first_command(line: &str) -> &str {
+    let (mut quote, mut escaped) = (None, false);
+    for (at, c) in line.char_indices() {
+        match (quote, c) {
+            _ if escaped => escaped = false,
+            (Some('\''), c) => quote = (c != '\'').then_some('\''),
+            (_, '\\') => escaped = true,
+            (Some(own), c) => quote = (c != own).then_some(own),
+            (None, '"' | '\'') => quote = Some(c),
+            (None, '|' | ';' | '&' | '>' | '<') => return &line[..at],
+            (None, _) => {}
+        }
+    }
+    line
 }
 
 /// As a learner would type it: quotes only where the shell needs them.
@@ -247,6 +267,28 @@ mod tests {
             read("kubectl exec -n default web -- sh -c 'echo a'").in_namespace("shop"),
             "kubectl exec web -n shop -- sh -c 'echo a'"
         );
+    }
+
+    #[test]
+    fn signs_of_the_shell_in_quotes_are_words_like_others() {
+        for (line, words) in [
+            ("kubectl exec nope -- sh -c 'ls; date'", "exec nope -- sh -c|ls; date"),
+            (
+                "kubectl get po -o jsonpath=\"{.items[?(@.x>1)]}\" | head",
+                "get po -o|jsonpath={.items[?(@.x>1)]}",
+            ),
+            (
+                "kubectl get --raw '/api/v1/pods?limit=1&continue=x'",
+                "get --raw|/api/v1/pods?limit=1&continue=x",
+            ),
+            (r"kubectl get po -l a\>b; date", "get po -l|a>b"),
+            (r#"kubectl patch po a -p "{\"a\": \"b;c\"}""#, r#"patch po a -p|{"a": "b;c"}"#),
+        ] {
+            let read = read(line).words;
+            let (last, first) = read.split_last().unwrap();
+            assert_eq!(format!("{}|{last}", first.join(" ")), words, "{line}");
+        }
+        assert!(read("kubectl get pods").alone && !read("kubectl get pods | head").alone);
     }
 
     #[test]

@@ -6,6 +6,8 @@
 //! as Kubernetes calls it.
 
 mod claim;
+#[cfg(test)]
+mod command_tests;
 mod explain;
 pub mod facts;
 mod guest;

@@ -7,8 +7,6 @@ use super::line::{Command, Typed, local_port, near_kind, near_verb};
 use super::service;
 use super::texts::Word;
 use api::meta;
-use api::value::{at, list, text};
-use serde_json::Value;
 use std::sync::Arc;
 use tap::{ObjectRef, Record};
 
@@ -46,12 +44,13 @@ pub(super) fn last(reader: &Reader, namespace: &str, after: Option<&Typed>) -> E
     // answer decides.
     let answers = || command.iter().rev().filter(|r| r.answer().is_some());
     // A line of another verb never reached the server: its records are those of an earlier command.
-    let recorded = match (failed, line.as_ref().and_then(|l| l.verb().ok())) {
-        (Some(_), Some(verb)) => out.about.starts_with(&verb.command_path()),
-        _ => true,
-    };
-    if let Some(answer) = answers().next()
+    let recorded =
+        failed.is_none() || line.as_ref().is_none_or(|line| line.verb().is_err() || is_of(line, &out.about));
+    let went_well = after.is_some_and(|typed| typed.code == 0)
+        && line.as_ref().is_some_and(|line| line.alone && is_of(line, &out.about));
+    if let Some(answer) = answers().find(|answer| !is_of_a_deletion(answer, &command))
         && recorded
+        && !went_well
         && answer.request.as_ref().is_some_and(|q| q.code >= 400)
     {
         refused(reader, &mut out, answer, line.as_ref());
@@ -69,7 +68,7 @@ pub(super) fn last(reader: &Reader, namespace: &str, after: Option<&Typed>) -> E
     match written.and_then(|r| r.object.as_ref()) {
         Some(about) => {
             let place = if about.namespace.is_empty() { namespace } else { &about.namespace };
-            object(reader, place, &about.resource, &about.name)
+            object(reader, place, &about.qualified(), &about.name)
         }
         None if command.iter().all(|r| r.object.is_none()) => {
             reader.fine(&mut out, Word::OnlyDiscovery, &[]);
@@ -83,17 +82,24 @@ pub(super) fn last(reader: &Reader, namespace: &str, after: Option<&Typed>) -> E
     }
 }
 
+/// Is this recorded command the one of the line? If so, the line's exit code is about its answers:
+/// with 0 nothing was refused that mattered, e.g. to a deletion with `--ignore-not-found`.
+fn is_of(line: &Command, command: &str) -> bool {
+    line.verb().is_ok_and(|verb| command.starts_with(&verb.command_path()))
+}
+
+/// Is it the answer to a command that has deleted an object and asks whether it is gone?
+fn is_of_a_deletion(answer: &Record, command: &[&Arc<Record>]) -> bool {
+    let verb = |record: &Record| record.answer().map_or(String::new(), |answer| answer.verb.clone());
+    let code = |record: &Record| record.request.as_ref().map_or(0, |request| request.code);
+    let is_gone = verb(answer) == "get" && code(answer) == 404;
+    let deleted = |record: &Record| verb(record) == "delete" && code(record) < 400;
+    is_gone && command.iter().any(|record| record.object == answer.object && deleted(record))
+}
+
 /// A verb or a kind that does not exist: kubectl refused the line itself. True if that explains it.
 fn misspelt(reader: &Reader, out: &mut Explanation, typed: &Typed, command: &Command) -> bool {
-    let known = |word: &str| {
-        let names = |crd: &Value| {
-            let names = at(crd, "spec.names");
-            let short = list(names, "shortNames").iter().any(|s| s.as_str() == Some(word));
-            let name = format!("{}.{}", text(names, "plural"), text(crd, "spec.group"));
-            short || name == word || [text(names, "plural"), text(names, "singular")].contains(&word)
-        };
-        reader.facts.all("customresourcedefinitions").iter().any(names)
-    };
+    let known = |word: &str| reader.facts.custom(word).is_some();
     out.about = typed.line.clone();
     if let Err(word) = command.verb() {
         if word.is_empty() {
@@ -128,11 +134,13 @@ fn refused(reader: &Reader, out: &mut Explanation, answer: &Record, line: Option
     let Some(request) = &answer.request else { return };
     let about = answer.object.clone().unwrap_or_default();
     let (verb, message) = answer.answer().map_or(("", ""), |a| (a.verb.as_str(), a.message.as_str()));
-    let singular = kind(&about.resource).map_or(about.resource.clone(), |k| k.singular.clone());
+    let resource = about.qualified();
+    let custom = || reader.facts.custom(&resource).map_or(about.resource.clone(), |custom| custom.singular);
+    let singular = kind(&resource).map_or_else(custom, |k| k.singular.clone());
     match request.code {
         401 => reader.line(out, Word::NotKnown, &[]),
         403 if message.contains("cannot") => {
-            reader.line(out, Word::MayNot, &[&request.user, verb, &about.resource]);
+            reader.line(out, Word::MayNot, &[&request.user, verb, &resource]);
             let place = flag(&about.namespace);
             out.tips.push(format!("kubectl auth can-i --list --as={}{place}", request.user));
         }
@@ -148,7 +156,7 @@ fn refused(reader: &Reader, out: &mut Explanation, answer: &Record, line: Option
         409 if message.contains("already exists") => {
             let name = exists(message).unwrap_or(&about.name);
             reader.line(out, Word::Exists, &[&singular, name]);
-            out.tips.push(format!("kubectl get {} {name}{}", about.resource, flag(&about.namespace)));
+            out.tips.push(format!("kubectl get {resource} {name}{}", flag(&about.namespace)));
         }
         // Source: `managedfields.NewConflictError`.
         409 if message.starts_with("Apply failed with") => {
@@ -159,7 +167,7 @@ fn refused(reader: &Reader, out: &mut Explanation, answer: &Record, line: Option
         422 => {
             reader.line(out, Word::Invalid, &[]);
             out.lines.push(format!("  {message}"));
-            if let Some(kind) = kind(&about.resource) {
+            if let Some(kind) = kind(&resource) {
                 out.tips.push(format!("kubectl explain {}", kind.singular));
             }
         }
@@ -176,32 +184,33 @@ fn not_found(
     singular: &str,
     line: Option<&Command>,
 ) {
+    let resource = about.qualified();
     reader.line(out, Word::NotFound, &[singular, &about.name]);
     let near: Vec<&str> = reader
         .facts
-        .within(&about.resource, &about.namespace)
+        .within(&resource, &about.namespace)
         .map(meta::name)
         .filter(|n| near(n, &about.name))
         .take(3)
         .collect();
-    if let Some(record) = reader.facts.deletion(&about.resource, &about.namespace, &about.name) {
+    if let Some(record) = reader.facts.deletion(&resource, &about.namespace, &about.name) {
         let who = record.request.as_ref().map_or("", |r| r.user.as_str());
         let revision = record.revision.unwrap_or_default().to_string();
         reader.line(out, Word::WasDeleted, &[&about.name, who, &clock::rfc3339(record.at), &revision]);
     } else if !near.is_empty() {
         reader.line(out, Word::NearNames, &[&near.join(", ")]);
     }
-    let other = reader.facts.all(&about.resource).iter().find(|o| meta::name(o) == about.name);
+    let other = reader.facts.all(&resource).iter().find(|o| meta::name(o) == about.name);
     if let Some(other) = other.map(meta::namespace).filter(|n| *n != about.namespace) {
         reader.line(out, Word::OtherNamespace, &[&about.name, other]);
         // The same command, where the object is.
         out.tips.push(match line {
             Some(line) => line.in_namespace(other),
-            None => format!("kubectl get {} {}{}", about.resource, about.name, flag(other)),
+            None => format!("kubectl get {resource} {}{}", about.name, flag(other)),
         });
         return;
     }
-    out.tips.push(format!("kubectl get {}{}", about.resource, flag(&about.namespace)));
+    out.tips.push(format!("kubectl get {resource}{}", flag(&about.namespace)));
 }
 
 /// The name in `namespaces "shop" not found`: what was to be made has no place.

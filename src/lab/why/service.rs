@@ -1,7 +1,7 @@
 //! Why nobody answers behind a Service.
 
 use super::Explanation;
-use super::explain::{Reader, alive, flag};
+use super::explain::{Reader, alive, flag, near};
 use super::pod::is_ready;
 use super::texts::Word;
 use api::meta;
@@ -99,12 +99,17 @@ pub(super) fn service(reader: &Reader, out: &mut Explanation, service: &Value) {
     }
 }
 
-/// Pods with the same key or the same value: the usual slip.
+/// Pods with the same key or the same value: the usual slip. A label that some pod has as it is
+/// wanted is none.
 fn nearly(reader: &Reader, out: &mut Explanation, namespace: &str, selector: &Value) {
     for (key, value) in selector.as_object().into_iter().flatten() {
         let value = value.as_str().unwrap_or_default();
-        let key_only = reader.facts.within("pods", namespace).find_map(|p| meta::label(p, key));
-        if let Some(other) = key_only {
+        let pods = reader.facts.within("pods", namespace);
+        let values: Vec<&str> = pods.filter_map(|p| meta::label(p, key)).collect();
+        if values.contains(&value) {
+            continue;
+        }
+        if let Some(other) = values.iter().find(|other| near(other, value)).or(values.first()) {
             reader.line(out, Word::OtherValue, &[key, other, value]);
             return;
         }

@@ -4,7 +4,7 @@ use lang::Lang;
 use serde_json::{Value, json};
 use tap::{Event, Record, Request, Tap, Write};
 
-fn facts(objects: &[(&str, Value)], tap: &Tap) -> Facts {
+pub(super) fn facts(objects: &[(&str, Value)], tap: &Tap) -> Facts {
     let mut facts = Facts { records: tap.since(0), now: clock::now(), ..Facts::default() };
     // All was read, and there is no more than this.
     for plural in super::facts::LISTS.iter().map(|(plural, _)| plural).chain(super::facts::BARE) {
@@ -16,23 +16,23 @@ fn facts(objects: &[(&str, Value)], tap: &Tap) -> Facts {
     facts
 }
 
-fn ask(facts: &Facts, about: &[&str]) -> Explanation {
+pub(super) fn ask(facts: &Facts, about: &[&str]) -> Explanation {
     let about = about.iter().map(ToString::to_string).collect();
     let told = explain(facts, &Question { lang: Lang::En, about, namespace: String::new(), after: None });
     assert!(!told.lines.is_empty(), "an answer always says something");
     told
 }
 
-fn pod(labels: Value, status: Value) -> Value {
+pub(super) fn pod(labels: Value, status: Value) -> Value {
     json!({"metadata": {"name": "web-1", "namespace": "default", "uid": "u", "labels": labels},
            "spec": {"nodeName": "n1", "containers": [{"name": "c", "ports": [{"containerPort": 80}]}]}, "status": status})
 }
 
-fn ready() -> Value {
+pub(super) fn ready() -> Value {
     json!({"phase": "Running", "podIP": "10.244.1.5", "conditions": [{"type": "Ready", "status": "True"}]})
 }
 
-fn service(selector: Value, target: Value) -> Value {
+pub(super) fn service(selector: Value, target: Value) -> Value {
     json!({"metadata": {"name": "web", "namespace": "default"},
            "spec": {"selector": selector, "ports": [{"port": 80, "targetPort": target, "nodePort": 31234}]}})
 }
@@ -187,12 +187,12 @@ fn decision(refused: Vec<tap::Refusal>, chosen: Option<&str>) -> Event {
     Event::Schedule(tap::Decision { verdicts, chosen: chosen.map(String::from) })
 }
 
-fn answer(verb: &str, message: &str) -> Event {
+pub(super) fn answer(verb: &str, message: &str) -> Event {
     let (verb, message) = (verb.to_string(), message.to_string());
     Event::Answer(Box::new(tap::Answer { verb, message, ..Default::default() }))
 }
 
-fn answered(tap: &Tap, session: &str, event: Event, code: u16) {
+pub(super) fn answered(tap: &Tap, session: &str, event: Event, code: u16) {
     let mut record = Record::new(event).object("pods", "default", "web");
     let (session, user) = (session.to_string(), "learner".to_string());
     record.request =
@@ -228,7 +228,7 @@ fn the_last_command_is_explained_by_its_last_answer() {
     assert_eq!(told.tips, ["undo"]);
 }
 
-fn after(facts: &Facts, line: &str, code: i32) -> Explanation {
+pub(super) fn after(facts: &Facts, line: &str, code: i32) -> Explanation {
     let after = Some(super::Typed { line: line.into(), code });
     explain(facts, &Question { lang: Lang::En, about: vec![], namespace: String::new(), after })
 }

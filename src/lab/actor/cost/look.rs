@@ -9,6 +9,8 @@ use kubectl::parse;
 use serde_json::Value;
 use std::time::Duration;
 
+mod within;
+
 /// A look at what a line would take that takes longer has failed: meanwhile the engine answers no
 /// other question.
 const LOOK_MAX: Duration = Duration::from_secs(15);
@@ -76,11 +78,16 @@ impl run::Teacher {
         }
     }
 
-    /// What a `get` finds, as removed. What a controller made goes with its owner, which is in the
-    /// list or stays.
+    /// What a `get` finds, as removed, and what goes with it. What a controller made goes with its
+    /// owner, which is in the list or stays.
     async fn deleted_by(&self, look: Vec<String>, input: &str) -> Result<Vec<Loss>, String> {
         let found = self.told(look, input).await?.objects;
-        Ok(found.iter().filter(|o| !is_controlled(o)).map(|o| loss(o, true)).collect())
+        let mut lost = Vec::new();
+        for object in found.iter().filter(|object| !is_controlled(object)) {
+            lost.push(loss(object, true));
+            lost.extend(self.deleted_with(object).await?);
+        }
+        Ok(lost)
     }
 
     /// What a line takes by its trial. `apply --force` and `auth reconcile` delete what the server

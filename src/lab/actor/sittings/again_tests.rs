@@ -4,64 +4,25 @@ use super::*;
 use crate::progress::{Lesson as Noted, Step as NotedStep};
 use client::testing::Scripted;
 use std::net::SocketAddr;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 const LESSON: &str = "first-voyage/05";
 const BASE: &str = "deployments.apps/default/dpy-nginx";
 
 /// Paths at which something was made.
-type Made = Arc<Mutex<Vec<String>>>;
+pub(super) type Made = Arc<Mutex<Vec<String>>>;
 
-/// Answers one request: what is sent is made, and nothing else is there.
-async fn answer_one(mut stream: TcpStream, made: Made) -> Option<()> {
-    let (mut asked, mut chunk) = (Vec::new(), [0; 4096]);
-    let (head, length) = loop {
-        let n = stream.read(&mut chunk).await.ok().filter(|n| *n > 0)?;
-        asked.extend_from_slice(&chunk[..n]);
-        let text = String::from_utf8_lossy(&asked).into_owned();
-        let Some((head, _)) = text.split_once("\r\n\r\n") else { continue };
-        let length = head.lines().find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
-        });
-        break (head.to_string(), length.unwrap_or_default());
-    };
-    let body_at = head.len() + 4;
-    while asked.len() < body_at + length {
-        let n = stream.read(&mut chunk).await.ok().filter(|n| *n > 0)?;
-        asked.extend_from_slice(&chunk[..n]);
-    }
-    let path = head.split(['?', ' ']).nth(1).unwrap_or_default().to_string();
-    let (code, body) = match head.starts_with("POST ") {
-        true => {
-            made.lock().push(path);
-            ("201 Created", String::from_utf8_lossy(&asked[body_at..]).into_owned())
-        }
-        false => {
-            let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure",
-                "reason": "NotFound", "code": 404, "message": "not found"});
-            ("404 Not Found", status.to_string())
-        }
-    };
-    let answer = format!(
-        "HTTP/1.1 {code}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-        body.len()
-    );
-    stream.write_all(answer.as_bytes()).await.ok()
-}
-
-/// The server of the teacher's kubectl.
-async fn maker() -> (SocketAddr, Made) {
-    let (listener, address) = stage::silent().await;
+/// The server of the teacher's kubectl: what is sent is made, and nothing else is there.
+pub(super) async fn maker() -> (SocketAddr, Made) {
     let made = Made::default();
     let keeps = made.clone();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(answer_one(stream, keeps.clone()));
+    let server = stage::answering(move |asked, body| match asked.strip_prefix("POST ") {
+        Some(path) => {
+            keeps.lock().push(path.to_string());
+            ("201 Created", body.to_string())
         }
+        None => stage::not_found(),
     });
-    (address, made)
+    (server.await, made)
 }
 
 /// A learner has made the Deployment of lesson 05 and deleted it, and is at this step.
@@ -97,6 +58,19 @@ async fn a_step_says_when_it_opens_that_its_base_is_gone() {
     assert!(lost.contains("gone: Deployment dpy-nginx") && lost.contains("`goto 3`"), "{opened}");
     let korean = sitting.answer("ko", Ask::Show).await.unwrap();
     assert!(korean["lost"].as_str().unwrap().contains("없어졌습니다: Deployment dpy-nginx"), "{korean}");
+    sitting.crew.kill();
+}
+
+/// Back at a step it is as at one that is reached by `next`: what it lacks is said.
+#[tokio::test]
+async fn a_step_that_is_gone_back_to_is_entered() {
+    let dir = tempfile::tempdir().unwrap();
+    let (sitting, _made) = without_base(dir.path(), "bad-name").await;
+    let opened = sitting.answer("en", sure(LESSON)).await.unwrap();
+    assert_eq!(opened["stepId"], "bad-name", "{opened}");
+    let before = sitting.answer("en", Ask::Back).await.unwrap();
+    assert_eq!(before["stepId"], "chain");
+    assert!(before["lost"].as_str().is_some_and(|lost| lost.contains("Deployment dpy-nginx")), "{before}");
     sitting.crew.kill();
 }
 

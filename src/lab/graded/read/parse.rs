@@ -53,6 +53,15 @@ impl On<'_> {
             }
         }
     }
+    /// A text that is shown as it is names no values.
+    fn bare(&mut self, text: &str) {
+        if text.contains("{{") {
+            self.fault(
+                text,
+                "no value is filled in here: the title and `remember` are shown as they are".into(),
+            );
+        }
+    }
     /// Every `{{key}}` is known, and every `${…}` compiles.
     fn text(&mut self, text: &str, sample: &Map<String, Value>, template: bool) {
         match draw::fill(text, sample) {
@@ -70,6 +79,9 @@ impl On<'_> {
 fn choices(written: &Map<String, Value>, on: &mut On<'_>) -> Choices {
     let mut all = Choices::new();
     for (key, value) in written {
+        if !draw::is_name(key) {
+            on.fault(&format!("{key}:"), format!("{key:?} is no name: letters, digits and `_` alone"));
+        }
         let of = value.as_object().and_then(|o| if o.len() == 1 { o.iter().next() } else { None });
         let choice = match of.map(|(how, list)| (how.as_str(), list.as_array())) {
             Some(("pick", Some(list))) if !list.is_empty() => Some(Choice::Pick(list.clone())),
@@ -127,9 +139,13 @@ pub fn parse(source: &str, file: &Path, others: &[(&str, (PathBuf, String))]) ->
     for odd in raw.requires.iter().filter_map(|need| reach::odd_requirement(need)) {
         on.fault("requires:", odd);
     }
+    [Some(&raw.title), raw.remember.as_ref()].into_iter().flatten().for_each(|text| on.bare(text));
     let choices = choices(&raw.variants, &mut on);
     let mut derived = Vec::new();
     for (key, source) in &raw.derive {
+        if !draw::is_name(key) {
+            on.fault(&format!("{key}:"), format!("{key:?} is no name: letters, digits and `_` alone"));
+        }
         let near = format!("{key}:");
         if raw.variants.contains_key(key) {
             on.fault(&near, format!("{key} is drawn and derived; call one of the two something else"));
@@ -329,6 +345,7 @@ fn translate(lab: &mut Lab, lang: &str, text: &str, file: &Path, sample: &Map<St
     if lab.remember.get(EN).is_empty() != words.remember.is_none() {
         on.fault("remember", "`remember` stands in one language only".into());
     }
+    [Some(&words.title), words.remember.as_ref()].into_iter().flatten().for_each(|text| on.bare(text));
     let red = words.unmet.values().chain(words.check.values().flatten());
     let plain = words.tasks.values().chain(red).map(|t| (t, false));
     for (text, template) in plain.chain(words.hints.values().chain(words.debrief.values()).map(|t| (t, true)))
@@ -410,6 +427,8 @@ mod tests {
         assert!(broken("id: what, tier: 2", "id: where, tier: 2").contains("two hints are called \"where\""));
         assert!(broken("score_max: 90", "score_max: 100").contains("less than all 100 points"));
         assert!(broken("  bad: 'v", "  app: 'v").contains("app is drawn and derived"));
+        assert!(broken("  bad: 'v", "  ba-d: 'v").contains("\"ba-d\" is no name"));
+        assert!(broken("title: ", "title: \"{{ns}}\" # ").contains("no value is filled in here"));
         assert!(read(LAB, &KOREAN.replace("  same:", "  sane:")).unwrap_err()[0].contains("in English"));
         // What is said of a red task stands in both languages, and names what the lab draws.
         let (unmet, red) = ("\n    unmet: ConfigMap report, key cause", "  report: 컨피그맵");

@@ -33,7 +33,7 @@ impl LabRun {
         let asked_at = self.world.know().recorder.revision;
         self.note_limit(&current).await.map_err(not_kept)?;
         // Counted before anything is told, and also if nobody waits for the end of it.
-        self.note(|open| open.gradings += 1).map_err(not_kept)?;
+        self.note(|open| open.gradings = open.gradings.saturating_add(1)).map_err(not_kept)?;
         self.anchor().await.map_err(not_kept)?;
         let frame = current.frame();
         let lab = &current.lab;

@@ -29,6 +29,9 @@ fn needs_network(task: &Task) -> bool {
     exprs(task).iter().any(|expr| expr.is_probe())
 }
 
+/// The open lab's time is written down at least so often.
+const SAVE_TIME_MS: u64 = 10_000;
+
 impl LabRun {
     pub(super) async fn check(&self, current: Current, lang: &str) -> Result<Value, String> {
         self.world.read(self.host.tap());
@@ -146,8 +149,9 @@ impl LabRun {
                 tracing::debug!(why, "what is kept of labs cannot be compared with the store yet");
                 continue;
             }
-            // What the learner did outlives this process, also where it turned nothing green.
-            if self.world.know().unsaved {
+            // What the learner did outlives this process, also where it turned nothing green; so
+            // does the time, also where nothing was done.
+            if self.world.know().unsaved || self.is_time_unsaved() {
                 self.save_or_say();
             }
             let Ok(_turn) = self.turn.try_lock() else { continue };
@@ -179,6 +183,12 @@ impl LabRun {
                 self.tell_followers();
             }
         }
+    }
+
+    /// Has the open lab's clock run for a while since it was written down?
+    fn is_time_unsaved(&self) -> bool {
+        let kept = self.book().open.as_ref().map(|open| open.ran_ms);
+        kept.is_some_and(|kept| self.ms().saturating_sub(kept) > SAVE_TIME_MS)
     }
 
     /// How the tasks stand that need no answers from the network. What cannot be told at this
@@ -332,6 +342,55 @@ mod tests {
             biased;
             told = wait => panic!("nothing is green: {told:?}"),
             told = run.answer(Ask::Solved, "en") => assert_eq!(told, Ok(Value::Null)),
+        }
+        crew.kill();
+    }
+
+    /// It would hide the score on the terminal on which the record is verified.
+    #[tokio::test]
+    async fn a_record_has_no_odd_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_silent, address) = stage::silent().await;
+        let past = stage::answer(|_| Box::pin(std::future::ready(Ok(json!({"revision": 20, "oldest": 1})))));
+        let host: Host = Stage::new(dir.path(), address, past).await;
+        let crew = Crew::new("labs");
+        let world = World::start(&crew, &host).unwrap();
+        let run = LabRun::open(world, host, Opened::default()).unwrap();
+        let grade = |learner: &str| Ask::Grade { id: None, seed: None, learner: learner.into() };
+        for odd in ["Kim\u{1b}[8m", "Kim\nPark", &"k".repeat(201)] {
+            let told = run.answer(grade(odd), "en").await.unwrap_err();
+            assert!(told.contains("at most 200 characters"), "{told}");
+        }
+        let told = run.answer(grade("김 Ada"), "en").await.unwrap_err();
+        assert!(told.contains("no lab is open"), "{told}");
+        crew.kill();
+    }
+
+    /// Nothing changes, and the learner thinks: the time is written down all the same.
+    #[tokio::test(start_paused = true)]
+    async fn time_that_goes_by_is_written_down() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_silent, address) = stage::silent().await;
+        let past = stage::answer(|_| Box::pin(std::future::ready(Ok(json!({"revision": 20, "oldest": 1})))));
+        let host: Host = Stage::new(dir.path(), address, past).await;
+        let crew = Crew::new("labs");
+        let world = World::start(&crew, &host).unwrap();
+        let run = LabRun::open(world.clone(), host, Opened::default()).unwrap();
+        let open = json!({"lab": "orphans", "seed": 7, "base": 5, "began": 10, "started": clock::now(),
+            "hints": [], "solve": false, "undo": 0, "green": {}, "chain": Chain::default()});
+        run.book().open = Some(serde_json::from_value(open).unwrap());
+        world.know().watch = Some(crate::graded::stopwatch::Stopwatch::taken_up(clock::now(), 0));
+        run.save().unwrap();
+        run.taken_up.store(true, Ordering::Relaxed);
+        world.know().unsaved = false;
+        let noted = async {
+            while run.book().open.as_ref().is_some_and(|open| open.ran_ms <= SAVE_TIME_MS) {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        tokio::select! {
+            () = run.attend() => {}
+            noted = tokio::time::timeout(Duration::from_secs(120), noted) => noted.expect("the time"),
         }
         crew.kill();
     }

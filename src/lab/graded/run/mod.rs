@@ -110,6 +110,15 @@ fn places_of(labs: &Labs, open: &Open) -> Option<BTreeSet<String>> {
     lab.places(&lab.variant(open.seed).ok()?)
 }
 
+/// Characters of a learner's name in a record, at most.
+const NAME_MAX: usize = 200;
+
+/// Can it stand in a record as a learner's name? A terminal that shows the record would obey
+/// control characters.
+fn is_name(learner: &str) -> bool {
+    learner.chars().count() <= NAME_MAX && !learner.contains(char::is_control)
+}
+
 fn limit_ms(lab: &Lab) -> u64 {
     u64::from(lab.minutes) * 60_000
 }
@@ -151,6 +160,7 @@ impl LabRun {
             known.reads = labs.get(&open.lab).map(reads).unwrap_or_default();
             known.meddling = open.meddling.clone();
             known.restarted = open.restarted.clone();
+            known.restarts_lost = open.restarts_lost;
             known.recorder.who = known.who.clone();
             known.recording = true;
             known.watch = Some(Stopwatch::taken_up(open.started, open.ran_ms));
@@ -201,7 +211,8 @@ impl LabRun {
             open.changed_ms = known.changed_ms;
             open.meddling = known.meddling.clone();
             open.restarted = known.restarted.clone();
-            open.undo = known.journeys_before + known.journeys.len() as u32;
+            open.restarts_lost = known.restarts_lost;
+            open.undo = known.journeys_before.saturating_add(known.journeys.len() as u32);
             open.ran_ms = known.watch.map_or(0, |w| w.ms());
         }
         self.opened.note(book.open.as_ref(), self.world.know().places.clone());
@@ -304,6 +315,7 @@ impl LabRun {
                 let is_same = now.open.began == current.open.began;
                 self.all_green(now, together && is_same, lang)
             }
+            Ask::Grade { learner, .. } if !is_name(&learner) => Err(words::say(lang, Word::OddLearner, &[])),
             Ask::Grade { id, seed, learner } => {
                 let current = self.named(id.as_deref(), seed, lang)?;
                 let _work = self.begin(follow::Doing::Grading);
@@ -382,6 +394,7 @@ impl LabRun {
             meddling: BTreeSet::new(),
             reborn: BTreeMap::new(),
             restarted: BTreeMap::new(),
+            restarts_lost: false,
         };
         let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
         self.book().open = Some(open.clone());
@@ -437,9 +450,10 @@ impl LabRun {
 
     /// From now on everything is remembered, and nothing of before.
     fn listen(&self, places: Option<BTreeSet<String>>, reads: BTreeSet<String>) {
-        let seq = self.host.tap().last();
+        // Also of what the pump has not read yet it is known who got a component's name.
+        self.world.read(self.host.tap());
         let mut known = self.world.know();
-        let who = known.who.clone();
+        let (seq, who) = (known.recorder.seq, known.who.clone());
         known.recorder = Recorder::default();
         (known.recorder.seq, known.recorder.who) = (seq, who);
         known.recording = true;

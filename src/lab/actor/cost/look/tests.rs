@@ -211,3 +211,72 @@ fn what_apply_prunes_is_what_it_names_beside_what_it_applies() {
     assert_eq!(lost.iter().map(ToString::to_string).collect::<Vec<_>>(), ["configmaps/own -n shop"]);
     assert!(lost[0].removed);
 }
+
+/// A server with a namespace that has a ConfigMap of the learner's, objects that controllers made,
+/// and an object of a custom resource.
+async fn server_with_namespace() -> std::net::SocketAddr {
+    let resource = |plural: &str, kind: &str, scope: &str| {
+        serde_json::json!({"resource": plural, "responseKind": {"kind": kind}, "scope": scope,
+            "singularResource": kind.to_lowercase(), "verbs": ["get", "list", "delete"]})
+    };
+    let groups = move |group: &str, resources: Vec<Value>| {
+        let versions = serde_json::json!([{"version": "v1", "resources": resources}]);
+        let metadata =
+            if group.is_empty() { serde_json::json!({}) } else { serde_json::json!({"name": group}) };
+        let items = serde_json::json!([{"metadata": metadata, "versions": versions}]);
+        serde_json::json!({"kind": "APIGroupDiscoveryList", "items": items})
+    };
+    let list = |kind: &str, version: &str, metadata: Vec<Value>| {
+        let items: Vec<Value> =
+            metadata.into_iter().map(|metadata| serde_json::json!({ "metadata": metadata })).collect();
+        serde_json::json!({"kind": format!("{kind}List"), "apiVersion": version, "items": items})
+    };
+    let named = |name: &str| serde_json::json!({"name": name, "namespace": "staging"});
+    crate::stage::answering(move |asked, _| {
+        let controlled = serde_json::json!({"name": "web-x", "namespace": "staging",
+            "ownerReferences": [{"controller": true, "uid": "u"}]});
+        let found = match asked {
+            "GET /api" => groups(
+                "",
+                vec![
+                    resource("configmaps", "ConfigMap", "Namespaced"),
+                    resource("events", "Event", "Namespaced"),
+                    resource("pods", "Pod", "Namespaced"),
+                    resource("namespaces", "Namespace", "Cluster"),
+                ],
+            ),
+            "GET /apis" => groups("example.com", vec![resource("sails", "Sail", "Namespaced")]),
+            "GET /api/v1/namespaces/staging" => {
+                serde_json::json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": "staging"}})
+            }
+            "GET /api/v1/namespaces/staging/configmaps" => {
+                list("ConfigMap", "v1", vec![named("own"), named("kube-root-ca.crt")])
+            }
+            "GET /api/v1/namespaces/staging/pods" => list("Pod", "v1", vec![controlled]),
+            "GET /api/v1/namespaces/staging/events" => list("Event", "v1", vec![named("own.1")]),
+            "GET /apis/example.com/v1/namespaces/staging/sails" => {
+                list("Sail", "example.com/v1", vec![named("big")])
+            }
+            _ => return crate::stage::not_found(),
+        };
+        ("200 OK", found.to_string())
+    })
+    .await
+}
+
+/// The namespace may be a lesson's; what the learner has put into it is not.
+#[tokio::test]
+async fn what_is_in_a_namespace_goes_with_it() {
+    use cluster::guest::Ground;
+    let dir = tempfile::tempdir().unwrap();
+    let past = crate::stage::answer(|_| Box::pin(std::future::ready(Err("no past".into()))));
+    let stage = crate::stage::Stage::new(dir.path(), server_with_namespace().await, past).await;
+    let teacher =
+        run::Teacher { place: stage.place().clone(), kubeconfig: stage.kubeconfig("teacher").unwrap() };
+    let line = "kubectl delete namespace staging --ignore-not-found";
+    let lost = teacher.would_take(line, "", &Room::default()).await.unwrap();
+    let mut told: Vec<String> = lost.iter().map(ToString::to_string).collect();
+    told.sort();
+    assert_eq!(told, ["Sail/big -n staging", "configmaps/own -n staging", "namespaces/staging"]);
+    assert!(lost.iter().all(|loss| loss.removed));
+}
