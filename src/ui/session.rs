@@ -2,6 +2,7 @@
 
 use super::column::Column;
 use super::commands::{self, Input};
+use super::exit;
 use super::line::{self, Line};
 use super::paste::{self, Paste};
 use super::screen::Resizer;
@@ -379,7 +380,7 @@ impl Session {
             _ => {}
         }
         self.follow_shell();
-        use std::os::unix::process::{CommandExt, ExitStatusExt};
+        use std::os::unix::process::CommandExt;
         let mut command = Command::new("/proc/self/exe");
         command.arg0("ropewalk").args(args).env("ROPEWALK_HOME", self.place.home.path());
         command.env(settings::LANG_VARIABLE, super::lesson::tag(self.lang()));
@@ -394,7 +395,7 @@ impl Session {
         let ended = command.status();
         self.news.release();
         match ended {
-            Ok(status) => status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()),
+            Ok(status) => exit::code(status),
             Err(error) => {
                 self.complain(&self.say(Say::Unreadable, &[&error.to_string()]), None, None);
                 126

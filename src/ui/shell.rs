@@ -2,6 +2,7 @@
 
 use super::column::Column;
 use super::dialect::{self, Dialect, Surroundings};
+use super::exit;
 use super::screen::Screen;
 use super::terminal::Raw;
 use linux::fds;
@@ -14,9 +15,8 @@ use portable_pty::{ChildKiller, CommandBuilder};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -69,11 +69,6 @@ pub(crate) enum Ran {
     Code(i32),
     /// The shell itself has ended.
     Ended(i32),
-}
-
-enum Child {
-    Plain(std::process::Child),
-    Terminal(Box<dyn portable_pty::Child + Send + Sync>),
 }
 
 pub(crate) struct Shell {
@@ -138,7 +133,7 @@ impl Shell {
                 if let Some(cwd) = cwd.or_else(|| std::env::current_dir().ok()) {
                     command.cwd(cwd);
                 }
-                (Child::Terminal(slave.spawn_command(command).map_err(io::Error::other)?), Some(screen))
+                (exit::process(slave.spawn_command(command).map_err(io::Error::other)?)?, Some(screen))
             }
             false => {
                 let mut command = Command::new("/bin/sh");
@@ -146,7 +141,7 @@ impl Shell {
                 if let Some(cwd) = cwd {
                     command.current_dir(cwd);
                 }
-                (Child::Plain(command.spawn()?), None)
+                (command.spawn()?, None)
             }
         };
         let mut shell = Shell {
@@ -388,11 +383,7 @@ impl Shell {
     }
 
     fn pid(&self) -> Option<i32> {
-        let pid = match &self.child {
-            Child::Plain(child) => child.id(),
-            Child::Terminal(child) => child.process_id()?,
-        };
-        i32::try_from(pid).ok()
+        i32::try_from(self.child.id()).ok()
     }
 
     /// The terminal to tell when the learner's changes its size.
@@ -401,10 +392,7 @@ impl Shell {
     }
 
     fn ended(&mut self) -> Option<i32> {
-        match &mut self.child {
-            Child::Plain(child) => child.try_wait().ok()?.map(code_of),
-            Child::Terminal(child) => child.try_wait().ok()?.map(|s| s.exit_code() as i32),
-        }
+        self.child.try_wait().ok()?.map(exit::code)
     }
 
     fn wait(&mut self) -> i32 {
@@ -424,29 +412,18 @@ impl Shell {
     }
 }
 
-/// The exit code as a shell tells it: 128 and the signal's number for what a signal ended.
-fn code_of(status: ExitStatus) -> i32 {
-    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
-}
-
 impl Drop for Shell {
     /// Hangs up, as closing a terminal's window does; a shell that stays is killed.
     fn drop(&mut self) {
-        match &mut self.child {
-            Child::Terminal(child) => {
-                let _ = ChildKiller::kill(child.as_mut());
-                let _ = child.wait();
-            }
-            Child::Plain(child) => {
-                // The end of its input is the end of the shell.
-                if let Ok(null) = File::open("/dev/null") {
-                    self.orders = null;
-                }
-                let _ = child.wait();
-            }
+        if self.setting.terminal {
+            let _ = ChildKiller::kill(&mut self.child); // it may have ended
+        } else if let Ok(null) = File::open("/dev/null") {
+            self.orders = null; // the end of its input is the end of the shell
         }
     }
 }
 
 #[cfg(test)]
 pub(crate) mod tests;
+        self.ended().unwrap_or_default()
+        let _ = self.child.wait();

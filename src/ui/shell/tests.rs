@@ -117,7 +117,9 @@ fn runs_lines_that_take_the_prompt_away() {
         assert_eq!(shell.run(line, 0).unwrap(), Ran::Code(0), "{line}");
         assert!(shell.take_woken() && !shell.take_woken(), "{line}");
     }
-    assert!(matches!(shell.run("exit 3", 0).unwrap(), Ran::Ended(_)) && !shell.unread());
+    assert!(matches!(shell.run("exit 3", 0).unwrap(), Ran::Ended(3)) && !shell.unread());
+    let mut shell = Shell::start(&setting(&name, true)).expect("a shell");
+    assert_eq!(shell.run("kill -KILL $$", 0).unwrap(), Ran::Ended(128 + 9));
 }
 
 /// Runs a test of this program again, in a process on a terminal of its own and with a variable,
