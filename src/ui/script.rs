@@ -52,6 +52,9 @@ pub(crate) fn play(session: &mut Session, mut script: Script) -> i32 {
         if let Flow::Leave(code) = session.run(&text.into_text(), &mut script) {
             return code;
         }
+        if let Flow::Leave(code) = session.let_shell_judge() {
+            return code;
+        }
     }
     session.last()
 }
@@ -86,6 +89,10 @@ mod tests {
             for (lines, code) in [
                 (vec!["cd /no/such/place 2> /dev/null || exit 3", &beyond], 3),
                 (vec!["set -e", "false", &beyond], 1),
+                // Lines that this program runs: kubectl refuses the flag, the word of lessons the 3.
+                (vec!["set -e", "version --nope", &beyond], 1),
+                (vec!["set -e", "next 3", &beyond], 2),
+                (vec!["set -e", "version --nope || :", "version --nope", &beyond], 1),
                 (vec!["kill -9 $$", &beyond], 128 + 9),
             ] {
                 let mut session = session_at(dir.path(), manner, &runtime);
@@ -93,9 +100,12 @@ mod tests {
                 assert!(!next.exists(), "{manner:?}: a line ran behind {lines:?}");
             }
         }
-        let mut session = session_at(dir.path(), Manner::Pipe, &runtime);
-        assert_eq!(play(&mut session, script(&["(exit 3)", &beyond])), 0, "only a subshell has ended");
-        assert!(next.exists());
+        for lines in [["(exit 3)", "next 3"], ["trap 'echo' ERR", "version --nope"], ["true", "set +e"]] {
+            let mut session = session_at(dir.path(), Manner::Pipe, &runtime);
+            let lines = [&lines[..], &[&beyond]].concat();
+            assert_eq!(play(&mut session, script(&lines)), 0, "no shell has ended: {lines:?}");
+            std::fs::remove_file(&next).unwrap();
+        }
     }
 
     /// Set in the process that gets the signal, because one reaches all of a process.

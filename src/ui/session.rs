@@ -91,6 +91,8 @@ pub(crate) struct Session {
     cut: bool,
     /// The shell has ended since the line was read, or could not be started.
     shell_lost: bool,
+    /// The line has run in the shell, which knows its code.
+    ran_in_shell: bool,
     /// A message to the lesson engine that was too busy to take it at once.
     announced: Option<tokio::task::JoinHandle<()>>,
     /// The task that follows the lesson.
@@ -126,6 +128,7 @@ impl Session {
             interrupt: at_terminal.then(|| signal(SignalKind::interrupt()).ok()).flatten(),
             cut: false,
             shell_lost: false,
+            ran_in_shell: false,
             announced: None,
             following: None,
             stopped: None,
@@ -220,6 +223,7 @@ impl Session {
         let line = line::classify(text, &self.place.name);
         let outside = matches!(line, Line::Kubectl(_) | Line::Foreground(_) | Line::Shell(_));
         let acts = outside || matches!(line, Line::Own(_));
+        self.ran_in_shell = false;
         // Hints may react to what was typed; an error is ignored, as there may be no lessons.
         // Ctrl-C while the engine is busy is meant for the line.
         let aside = !matches!(line, Line::Kubectl(_) | Line::Own(_)) && !text.contains("kubectl");

@@ -236,7 +236,11 @@ impl Session {
             ("lesson", Some(word)) if word == "stop" => self.stop(),
             ("lesson", Some(id)) => self.ask_with_consent(Ask::Open { id }, sure),
             ("lesson", None) => self.lessons(),
-            ("solve", id) => self.solve(id),
+            ("solve", id) => {
+                let code = self.solve(id);
+                self.ran_in_shell = false; // its lines have, it has not
+                code
+            }
             _ => self.shown(Ask::Show, PageStyle::page),
         }
     }

@@ -1,6 +1,6 @@
 //! The session's shell: which it is, and lines in it.
 
-use super::{Manner, Session};
+use super::{Flow, Manner, Session};
 use crate::commands;
 use crate::dialect::Dialect;
 use crate::line;
@@ -22,6 +22,7 @@ impl Session {
     /// programs, and the news would stand in the middle of their output.
     pub(super) fn in_shell(&mut self, text: &str, suggest: bool) -> i32 {
         self.news.hold();
+        self.ran_in_shell = true;
         let ran = match self.shell() {
             Ok(shell) => shell,
             Err(error) => {
@@ -66,6 +67,17 @@ impl Session {
                 self.shell_failed(&error)
             }
         }
+    }
+
+    /// Lets the shell of a script decide what a failure means of a line that this program has run:
+    /// after `set -e` the shell ends, and the script with it, and a trap for ERR runs. For this the
+    /// line fails once more, in the shell.
+    pub(crate) fn let_shell_judge(&mut self) -> Flow {
+        if self.last == 0 || self.ran_in_shell || self.shell.is_none() || self.asked_to_end().is_some() {
+            return Flow::Next;
+        }
+        self.last = self.in_shell(&format!("(exit {})", self.last), false);
+        if self.shell_lost { Flow::Leave(self.last) } else { Flow::Next }
     }
 
     /// Runs a line in a new shell, because the one before had ended with this code and has not read

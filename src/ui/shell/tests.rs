@@ -106,9 +106,15 @@ fn runs_lines_that_take_the_prompt_away() {
         assert_eq!(shell.run("(exit 3) || (exit 4)", 0).unwrap(), Ran::Code(4), "after {line}");
         assert_eq!(shell.run("true", 1).unwrap(), Ran::Code(0), "after {line}");
     }
-    for line in ["set -e", "true", "readonly PS1", "true", "set +e"] {
-        println!("{line}");
-        assert_eq!(shell.run(line, 0).unwrap(), Ran::Code(0), "none of our own commands fails: {line}");
+    for last in [0, 130] {
+        for line in ["set -e", "true", "readonly PS1", "true", "set +e"] {
+            println!("{line}");
+            assert_eq!(
+                shell.run(line, last).unwrap(),
+                Ran::Code(0),
+                "none of our own commands fails: {line}"
+            );
+        }
     }
     assert_eq!(shell.run("(exit 3) || (exit 4)", 0).unwrap(), Ran::Code(4), "with a read-only prompt");
     assert!(!shell.take_woken());
