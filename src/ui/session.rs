@@ -335,6 +335,7 @@ impl Session {
             self.column.left_full_screen();
         }
         code
+        self.news.release(); // those that came while it was on
     }
 
     /// A manifest from the lines that follow; `None` if it was cancelled.

@@ -258,11 +258,16 @@ mod tests {
         linux::process::pidfd_send_signal(life.as_fd(), nix::libc::SIGKILL).unwrap();
         poll(&mut [PollFd::new(life.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).unwrap();
         assert_eq!(session.in_shell("(exit 5)", false), 5, "the line has run");
+        let (tell, told) = std::sync::mpsc::channel();
+        session.print_news_with(move |words| drop(tell.send(words)));
         // What a pod's log may print.
         session.column.saw(b"\x1b[?1049h");
+        session.news.tell("kept".into());
         let words = ["version", "--client"].map(String::from);
         assert_eq!(session.kubectl(&words, &mut crate::script::Script::of([])), 0);
-        assert!(!session.column.full_screen());
+        assert!(!session.column.full_screen() && told.try_recv().is_err());
+        session.news.tell("later".into());
+        assert_eq!(told.try_recv().as_deref(), Ok("later\n"), "what came before does not hold it up");
     }
 
     #[test]
@@ -270,7 +275,8 @@ mod tests {
         let test = "session::shell::tests::has_a_shell_that_is_killed_between_two_lines";
         let said = crate::shell::tests::on_a_terminal(test, ON_A_TERMINAL, "1");
         assert!(said.contains("The shell had ended with code"), "{said}");
-        assert!(said.contains("\x1b[?1049l"), "the usual screen is back: {said}");
+        let behind = said.split("\x1b[?1049l").nth(1).unwrap_or_default();
+        assert!(behind.contains("kept"), "news on the usual screen: {said}");
     }
 
     #[test]
