@@ -18,6 +18,12 @@ use std::path::Path;
 /// was said before such a report is the learner's own prompt.
 const FIXED: char = '.';
 
+/// A function that writes the variables that the shell exports into the file named. A program that
+/// the shell starts has them in `/proc/self/environ` whatever their values are; `export -p` quotes
+/// them as each shell likes. `>|` also writes with `set -C`.
+const EXPORTS: &str =
+    "__ropewalk_exports() { { command cat /proc/self/environ >|\"$1\" || :; } 2>/dev/null; }; ";
+
 /// Which shells differ in what we need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
@@ -86,7 +92,7 @@ impl Dialect {
             return format!(
                 "__ropewalk_begin() {{ return \"$1\"; }}; \
                  __ropewalk() {{ {report} >&9; return \"$1\"; }}; \
-                 __ropewalk_again() {{ __ropewalk \"$@\"; }}; "
+                 __ropewalk_again() {{ __ropewalk \"$@\"; }}; {EXPORTS}"
             );
         }
         // The trace of `set -x` goes to /dev/null. What would replace the prompt, or print it
@@ -113,7 +119,7 @@ impl Dialect {
             "__ropewalk_prompt() {{ {prompt}; }}; \
              __ropewalk() {{ {{ __ropewalk_prompt \"$@\" || {fixed} >&3; return \"$1\"; }} 3>&2 2>/dev/null; }}; \
              __ropewalk_begin() {{ {{ __ropewalk_prompt \"$@\" || :; return \"$1\"; }} 2>/dev/null; }}; \
-             __ropewalk_again() {{ {{ {report} >&3; }} 3>&2 2>/dev/null; __ropewalk \"$@\"; }}; "
+             __ropewalk_again() {{ {{ {report} >&3; }} 3>&2 2>/dev/null; __ropewalk \"$@\"; }}; {EXPORTS}"
         )
     }
 
@@ -230,12 +236,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_report_that_nobody_expanded_hides_no_other() {
-        let heard = b"+ PS1='[t:3:$?]'\n[t:3:%?][t:3:1]";
-        let (before, number, code, rest) = report(heard, "t").unwrap();
-        assert_eq!((number, code, rest), (3, 1, heard.len()));
-        assert!(before.starts_with("+ PS1"));
     /// POSIX, XCU 2.15, `set -e`: only what the learner's own line does ends the shell.
     #[test]
     fn a_code_from_elsewhere_ends_no_shell_that_ends_at_failures() {
@@ -252,6 +252,12 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_report_that_nobody_expanded_hides_no_other() {
+        let heard = b"+ PS1='[t:3:$?]'\n[t:3:%?][t:3:1]";
+        let (before, number, code, rest) = report(heard, "t").unwrap();
+        assert_eq!((number, code, rest), (3, 1, heard.len()));
+        assert!(before.starts_with("+ PS1"));
     }
 
     #[test]

@@ -328,14 +328,15 @@ impl Session {
             return 1;
         }
         self.follow_shell();
-        let code = commands::run(args, input, &self.place, &self.handle, &self.column);
+        let env = commands::environment(&self.place, self.shell.as_mut().and_then(Shell::exports));
+        let code = commands::run(args, input, env, &self.handle, &self.column);
         // A pod's log may switch to the screen of editors. kubectl itself never needs it.
         if self.manner == Manner::Terminal && self.column.full_screen() {
             terminal::leave_full_screen();
             self.column.left_full_screen();
         }
-        code
         self.news.release(); // those that came while it was on
+        code
     }
 
     /// A manifest from the lines that follow; `None` if it was cancelled.

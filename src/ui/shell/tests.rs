@@ -117,6 +117,7 @@ fn runs_lines_that_take_the_prompt_away() {
         }
     }
     assert_eq!(shell.run("(exit 3) || (exit 4)", 0).unwrap(), Ran::Code(4), "with a read-only prompt");
+    assert_eq!(shell.exports().expect("variables").get("KUBECONFIG").map(String::as_str), Some("/none"));
     assert!(!shell.take_woken());
     for line in ["kill -STOP $$", "suspend"].into_iter().take(if name.ends_with("bash") { 2 } else { 1 }) {
         println!("{line}");
@@ -171,6 +172,34 @@ fn a_line_that_a_shell_has_not_read_is_told_from_one_that_ended_it() {
     process::pidfd_send_signal(life.as_fd(), nix::libc::SIGKILL).unwrap();
     assert_eq!(
         poll(&mut [PollFd::new(life.as_fd(), PollFlags::POLLIN)], PollTimeout::from(60_000_u16)),
+#[test]
+fn a_shell_tells_what_it_exports() {
+    for shell in ["/bin/bash", "/bin/sh"] {
+        let mut shell = Shell::start(&setting(shell, false)).expect("a shell");
+        let mut value = |name: &str| shell.exports().expect("variables").get(name).cloned();
+        assert_eq!(value("KUBECONFIG").as_deref(), Some("/none"));
+        assert_eq!(value("PLACE"), None);
+        let long = "x".repeat(100_000); // more than a pipe takes
+        let lines = [
+            &format!("export PLACE='a b\n' LONG={long}; HERE=1; cat() {{ :; }}; set -eCu"),
+            "KUBECONFIG=/jane; unset HOME",
+        ];
+        for line in lines {
+            assert!(matches!(shell.run(line, 0).unwrap(), Ran::Code(_)));
+        }
+        let all = shell.exports().expect("variables").clone();
+        let value = |name: &str| all.get(name).map(String::as_str);
+        assert_eq!([value("PLACE"), value("KUBECONFIG")], [Some("a b\n"), Some("/jane")]);
+        assert_eq!([value("LONG"), value("HOME"), value("HERE")], [Some(&*long), None, None]);
+        assert!(matches!(shell.run("unset KUBECONFIG", 0).unwrap(), Ran::Code(0)));
+        assert_eq!(shell.exports().expect("variables").get("KUBECONFIG"), None);
+        assert!(matches!(shell.run("PATH=/none", 0).unwrap(), Ran::Code(0)));
+        assert_eq!(shell.exports(), None, "there is no `cat`");
+        assert_eq!(shell.run("exit 3", 0).unwrap(), Ran::Ended(3));
+        assert_eq!(shell.exports(), None);
+    }
+}
+
         Ok(1)
     );
     let ran = shell.run(&format!("echo > {}", file.display()), 0).unwrap();
