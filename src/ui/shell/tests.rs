@@ -132,7 +132,17 @@ fn runs_lines_that_take_the_prompt_away() {
 /// Runs a test of this program again, in a process on a terminal of its own and with a variable,
 /// and returns what it printed.
 pub(crate) fn on_a_terminal(test: &str, variable: &str, value: &str) -> String {
-    let pair = portable_pty::native_pty_system().openpty(portable_pty::PtySize::default()).unwrap();
+    on_a_terminal_of(portable_pty::PtySize::default(), test, variable, value)
+}
+
+/// As [`on_a_terminal`], on one of this size.
+pub(crate) fn on_a_terminal_of(
+    size: portable_pty::PtySize,
+    test: &str,
+    variable: &str,
+    value: &str,
+) -> String {
+    let pair = portable_pty::native_pty_system().openpty(size).unwrap();
     let mut command = CommandBuilder::new(std::env::current_exe().unwrap());
     command.args(["--exact", test, "--nocapture"]);
     command.env(variable, value);
@@ -162,16 +172,6 @@ fn a_line_that_takes_the_prompt_away_is_reported() {
     }
 }
 
-/// TMOUT, or a `kill` in the background.
-#[test]
-fn a_line_that_a_shell_has_not_read_is_told_from_one_that_ended_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("file");
-    let mut shell = Shell::start(&setting("/bin/sh", false)).expect("a shell");
-    let life = process::pidfd_open(shell.pid().unwrap()).unwrap();
-    process::pidfd_send_signal(life.as_fd(), nix::libc::SIGKILL).unwrap();
-    assert_eq!(
-        poll(&mut [PollFd::new(life.as_fd(), PollFlags::POLLIN)], PollTimeout::from(60_000_u16)),
 #[test]
 fn a_shell_tells_what_it_exports() {
     for shell in ["/bin/bash", "/bin/sh"] {
@@ -200,6 +200,16 @@ fn a_shell_tells_what_it_exports() {
     }
 }
 
+/// TMOUT, or a `kill` in the background.
+#[test]
+fn a_line_that_a_shell_has_not_read_is_told_from_one_that_ended_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    let mut shell = Shell::start(&setting("/bin/sh", false)).expect("a shell");
+    let life = process::pidfd_open(shell.pid().unwrap()).unwrap();
+    process::pidfd_send_signal(life.as_fd(), nix::libc::SIGKILL).unwrap();
+    assert_eq!(
+        poll(&mut [PollFd::new(life.as_fd(), PollFlags::POLLIN)], PollTimeout::from(60_000_u16)),
         Ok(1)
     );
     let ran = shell.run(&format!("echo > {}", file.display()), 0).unwrap();
