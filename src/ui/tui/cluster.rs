@@ -139,6 +139,9 @@ pub(crate) struct Deployment {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+    /// All pods end before their successors begin: the strategy `Recreate`, which has no
+    /// `rollingUpdate`.
+    pub recreates: bool,
 pub(crate) struct ReplicaSet {
     pub namespace: String,
     pub name: String,

@@ -139,6 +139,7 @@ pub(super) fn deployment(object: &Value) -> Deployment {
         updated: count("status.updatedReplicas"),
         image: image(object, "spec.template.spec.containers"),
         surge: written(at(object, "spec.strategy.rollingUpdate.maxSurge")),
+        recreates: text(object, "spec.strategy.type") == "Recreate",
         unavailable: written(at(object, "spec.strategy.rollingUpdate.maxUnavailable")),
         revision: revision(object),
     }
