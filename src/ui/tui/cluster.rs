@@ -82,7 +82,7 @@ pub(crate) struct Pod {
     pub image: String,
     pub ip: String,
     pub revision: u64,
-    /// What its containers ask for, as written: `cpu 500m  memory 1Gi`.
+    /// What it asks for, as the scheduler counts it: `cpu 500m  memory 1Gi`.
     pub asks: String,
     pub selector: String,
     /// `metadata.creationTimestamp`, in whole seconds.
@@ -139,15 +139,15 @@ pub(crate) struct Deployment {
     pub available: i64,
     pub updated: i64,
     pub image: String,
+    /// All pods end before their successors begin: the strategy `Recreate`, which has no
+    /// `rollingUpdate`.
+    pub recreates: bool,
     pub surge: String,
     pub unavailable: String,
     pub revision: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
-    /// All pods end before their successors begin: the strategy `Recreate`, which has no
-    /// `rollingUpdate`.
-    pub recreates: bool,
 pub(crate) struct ReplicaSet {
     pub namespace: String,
     pub name: String,
