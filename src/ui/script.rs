@@ -89,7 +89,7 @@ mod tests {
             for (lines, code) in [
                 (vec!["cd /no/such/place 2> /dev/null || exit 3", &beyond], 3),
                 (vec!["set -e", "false", &beyond], 1),
-                // Lines that this program runs: kubectl refuses the flag, the word of lessons the 3.
+                // Lines that this program runs: kubectl refuses the flag, the word of lessons "3".
                 (vec!["set -e", "version --nope", &beyond], 1),
                 (vec!["set -e", "next 3", &beyond], 2),
                 (vec!["set -e", "version --nope || :", "version --nope", &beyond], 1),
@@ -224,6 +224,22 @@ mod tests {
         let manifest = format!("echo > {}", given.display());
         assert_eq!(play(&mut session, script(&["delete -i -f -", &manifest, "EOF"])), 1);
         assert!(!given.exists());
+    }
+
+    #[test]
+    fn a_plain_line_of_kubectl_has_the_variables_that_the_shell_exports() {
+        let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let config = dir.path().join("jane");
+        let mut session = session_at(dir.path(), Manner::Pipe, &runtime);
+        let export = format!("export KUBECONFIG={}", config.display());
+        assert_eq!(play(&mut session, script(&[&export, "config set-context jane"])), 0);
+        assert!(std::fs::read_to_string(&config).unwrap().contains("jane"));
+        let own = session.place.kubeconfig();
+        assert!(!own.exists());
+        std::fs::create_dir_all(own.parent().unwrap()).unwrap();
+        let back = format!("KUBECONFIG={}", own.display());
+        assert_eq!(play(&mut session, script(&[&back, "config set-context main"])), 0);
+        assert!(std::fs::read_to_string(&own).unwrap().contains("main"));
     }
 
     #[test]
