@@ -1,6 +1,7 @@
 //! The seam to kubectl: a line of the REPL, run by the built-in one in this process.
 
 use super::column::Column;
+use super::shell::Variables;
 use cluster::Place;
 use kubectl::{self, Env, Io};
 use std::io;
@@ -23,21 +24,25 @@ pub(crate) enum Input {
     Text(String),
 }
 
-/// Runs kubectl with the cluster's own kubeconfig and returns its exit code. Ctrl-C reaches it.
-/// Called outside the runtime.
-pub(crate) fn run(
-    args: &[String],
-    input: Input,
-    place: &Place,
-    handle: &Handle,
-    column: &Arc<Column>,
-) -> i32 {
-    handle.block_on(built_in(args, input, place, column))
+/// Returns the environment of a line of kubectl: what the learner's shell exports, so that the line
+/// means the same as one that the shell runs. Its `KUBECONFIG` names the cluster's own file unless
+/// the learner has changed it. Without a shell that file is used, whatever this process was started
+/// with.
+pub(crate) fn environment(place: &Place, exports: Option<&Variables>) -> Env {
+    let (own, process) = (place.kubeconfig(), Env::of_process());
+    let Some(exports) = exports else { return Env { kubeconfig: Some(own), ..process } };
+    // By this name: in a `KUBECONFIG` a colon divides two.
+    let is_own = exports.get("KUBECONFIG").is_some_and(|named| Path::new(named) == own);
+    Env { kubeconfig: is_own.then_some(own), vars: exports.clone(), ..process }
 }
 
-async fn built_in(args: &[String], input: Input, place: &Place, column: &Arc<Column>) -> i32 {
+/// Runs kubectl and returns its exit code. Ctrl-C reaches it. Called outside the runtime.
+pub(crate) fn run(args: &[String], input: Input, env: Env, handle: &Handle, column: &Arc<Column>) -> i32 {
+    handle.block_on(built_in(args, input, env, column))
+}
+
+async fn built_in(args: &[String], input: Input, env: Env, column: &Arc<Column>) -> i32 {
     let args = std::iter::once("kubectl".to_string()).chain(args.iter().cloned()).collect();
-    let env = Env { kubeconfig: Some(place.kubeconfig()), ..Env::of_process() };
     let text = match input {
         Input::Stdin => return kubectl::stdio::on_stdio(args, env).await,
         Input::Text(text) => text,
@@ -97,4 +102,28 @@ impl<W: AsyncWrite + Unpin> AsyncWrite for Heard<W> {
 pub(crate) fn is_program(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     std::fs::metadata(file).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cluster::Home;
+
+    #[test]
+    fn kubectl_has_the_variables_of_the_learners_shell() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        let own = place.kubeconfig();
+        assert_eq!(environment(&place, None).kubeconfig, Some(own.clone()), "there is no shell");
+        let exported = |pairs: &[(&str, &str)]| -> Variables {
+            pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+        };
+        let usual = exported(&[("KUBECONFIG", own.to_str().unwrap()), ("KUBECTL_EXTERNAL_DIFF", "meld")]);
+        let env = environment(&place, Some(&usual));
+        assert_eq!((env.kubeconfig, env.vars), (Some(own), usual));
+        for other in [exported(&[("KUBECONFIG", "/jane.conf")]), exported(&[("HOME", "/jane")])] {
+            let env = environment(&place, Some(&other));
+            assert_eq!((env.kubeconfig, env.vars), (None, other));
+        }
+    }
 }

@@ -18,6 +18,12 @@ use std::path::Path;
 /// was said before such a report is the learner's own prompt.
 const FIXED: char = '.';
 
+/// A function that writes the variables that the shell exports into the file named. A program that
+/// the shell starts has them in `/proc/self/environ` whatever their values are; `export -p` quotes
+/// them as each shell likes. `>|` also writes with `set -C`.
+const EXPORTS: &str =
+    "__ropewalk_exports() { { command cat /proc/self/environ >|\"$1\" || :; } 2>/dev/null; }; ";
+
 /// Which shells differ in what we need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
@@ -78,14 +84,15 @@ impl Dialect {
 
     /// The functions of [`Dialect::order`] and [`question`]. Each is called with an exit code,
     /// which it returns, and the number of a line. None of their commands may fail: after the
-    /// learner's `set -e` that would end the shell.
+    /// learner's `set -e` that would end the shell. For the code that they return their callers see
+    /// to that.
     fn functions(self, token: &str, terminal: bool) -> String {
         let report = format!("printf '[{token}:%s:%s]' \"$2\" \"$1\"");
         if !terminal {
             return format!(
                 "__ropewalk_begin() {{ return \"$1\"; }}; \
                  __ropewalk() {{ {report} >&9; return \"$1\"; }}; \
-                 __ropewalk_again() {{ __ropewalk \"$@\"; }}; "
+                 __ropewalk_again() {{ __ropewalk \"$@\"; }}; {EXPORTS}"
             );
         }
         // The trace of `set -x` goes to /dev/null. What would replace the prompt, or print it
@@ -112,7 +119,7 @@ impl Dialect {
             "__ropewalk_prompt() {{ {prompt}; }}; \
              __ropewalk() {{ {{ __ropewalk_prompt \"$@\" || {fixed} >&3; return \"$1\"; }} 3>&2 2>/dev/null; }}; \
              __ropewalk_begin() {{ {{ __ropewalk_prompt \"$@\" || :; return \"$1\"; }} 2>/dev/null; }}; \
-             __ropewalk_again() {{ {{ {report} >&3; }} 3>&2 2>/dev/null; __ropewalk \"$@\"; }}; "
+             __ropewalk_again() {{ {{ {report} >&3; }} 3>&2 2>/dev/null; __ropewalk \"$@\"; }}; {EXPORTS}"
         )
     }
 
@@ -121,14 +128,24 @@ impl Dialect {
     pub(crate) fn order(self, line: &str, number: u64, last: i32, terminal: bool) -> String {
         let channels = if terminal { "<&7 2>&8 7<&- 8>&-" } else { "<&7 7<&- 9>&-" };
         let line = quote(line);
-        format!("__ropewalk_begin {last} {number}; eval {line} {channels}; __ropewalk $? {number}\n")
+        // Where a failure ends the shell (`set -e`), the code of a line that this program has run
+        // is none: it may be there only for `$?`. A list does not count its first command (POSIX,
+        // XCU 2.15, `set`).
+        let join = if last == 0 { ";" } else { " ||" };
+        format!("__ropewalk_begin {last} {number}{join} eval {line} {channels}; __ropewalk $? {number}\n")
     }
 }
 
 /// A command that reports a line whose prompt was lost. For a line that still runs it changes
 /// nothing: the shell reads it afterwards.
 pub(crate) fn question(number: u64) -> String {
-    format!("__ropewalk_again $? {number}\n")
+    format!("__ropewalk_again $? {number} || :\n")
+}
+
+/// A command that writes the variables that the shell exports into a file, as `/proc/PID/environ`
+/// has them, and reports that under this number.
+pub(crate) fn ask_for_exports(file: &str, number: u64) -> String {
+    format!("__ropewalk_exports {}; __ropewalk 0 {number}\n", quote(file))
 }
 
 /// What lines in the shell rely on.
@@ -216,6 +233,22 @@ mod tests {
             let ran = Command::new(shell).args(["-c", &text]).env("TMOUT", "300").output().unwrap();
             let said = String::from_utf8_lossy(&ran.stdout);
             assert_eq!(said.trim(), format!("{kept} /config"), "{shell} {before}");
+        }
+    }
+
+    /// POSIX, XCU 2.15, `set -e`: only what the learner's own line does ends the shell.
+    #[test]
+    fn a_code_from_elsewhere_ends_no_shell_that_ends_at_failures() {
+        for (shell, dialect) in [("/bin/bash", Dialect::Bash), ("/bin/sh", Dialect::Posix)] {
+            let run = |text: &str| {
+                let functions = dialect.functions("t", false);
+                let text = format!("exec 7</dev/null 9>/dev/null; {functions}\nset -e\n{text}echo end\n");
+                let ran = Command::new(shell).args(["-c", &text]).output().unwrap();
+                String::from_utf8_lossy(&ran.stdout).lines().collect::<Vec<_>>().join(" ")
+            };
+            assert_eq!(run(&dialect.order("echo code $?", 1, 130, false)), "code 130 end", "{shell}");
+            assert_eq!(run(&dialect.order("false; echo on", 1, 130, false)), "", "{shell}");
+            assert_eq!(run(&format!("! true\n{}", question(1))), "end", "{shell}");
         }
     }
 

@@ -278,6 +278,10 @@ mod tests {
             of("get pod web -o jsonpath='{.status.podIP} \"$x|\"'"),
             kubectl(&["get", "pod", "web", "-o", "jsonpath={.status.podIP} \"$x|\""])
         );
+        for lines in ["create ns \"a \\\nb\"", "create ns \\\n'a b'"] {
+            assert_eq!(of(lines), kubectl(&["create", "ns", "a b"]), "{lines}");
+        }
+        assert_eq!(of("create ns 'a \\\nb'"), kubectl(&["create", "ns", "a \\\nb"]));
         assert_eq!(
             of(r#"create configmap c --from-literal=a="b c" x\ y"#),
             kubectl(&["create", "configmap", "c", "--from-literal=a=b c", "x y"])

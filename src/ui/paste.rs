@@ -10,7 +10,8 @@ pub(crate) fn reads_stdin(words: &[String]) -> bool {
         _ => words,
     };
     match kubectl::parse::parse(args) {
-        Ok(parsed) => parsed.reads_stdin(),
+        // kubectl prints its help instead.
+        Ok(parsed) => parsed.reads_stdin() && !parsed.help,
         Err(_) => names_stdin(args),
     }
 }
@@ -106,7 +107,14 @@ mod tests {
         ] {
             assert!(reads_stdin(&args(yes)), "{yes}");
         }
-        for no in ["apply -f a.yaml", "get pods -", "exec web -- tar -f -", "kubectl logs -f -"] {
+        for no in [
+            "apply -f - --help",
+            "create -h -f -",
+            "apply -f a.yaml",
+            "get pods -",
+            "exec web -- tar -f -",
+            "kubectl logs -f -",
+        ] {
             assert!(!reads_stdin(&args(no)), "{no}");
         }
     }

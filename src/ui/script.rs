@@ -52,6 +52,9 @@ pub(crate) fn play(session: &mut Session, mut script: Script) -> i32 {
         if let Flow::Leave(code) = session.run(&text.into_text(), &mut script) {
             return code;
         }
+        if let Flow::Leave(code) = session.let_shell_judge() {
+            return code;
+        }
     }
     session.last()
 }
@@ -86,6 +89,10 @@ mod tests {
             for (lines, code) in [
                 (vec!["cd /no/such/place 2> /dev/null || exit 3", &beyond], 3),
                 (vec!["set -e", "false", &beyond], 1),
+                // Lines that this program runs: kubectl refuses the flag, the word of lessons "3".
+                (vec!["set -e", "version --nope", &beyond], 1),
+                (vec!["set -e", "next 3", &beyond], 2),
+                (vec!["set -e", "version --nope || :", "version --nope", &beyond], 1),
                 (vec!["kill -9 $$", &beyond], 128 + 9),
             ] {
                 let mut session = session_at(dir.path(), manner, &runtime);
@@ -93,9 +100,12 @@ mod tests {
                 assert!(!next.exists(), "{manner:?}: a line ran behind {lines:?}");
             }
         }
-        let mut session = session_at(dir.path(), Manner::Pipe, &runtime);
-        assert_eq!(play(&mut session, script(&["(exit 3)", &beyond])), 0, "only a subshell has ended");
-        assert!(next.exists());
+        for lines in [["(exit 3)", "next 3"], ["trap 'echo' ERR", "version --nope"], ["true", "set +e"]] {
+            let mut session = session_at(dir.path(), Manner::Pipe, &runtime);
+            let lines = [&lines[..], &[&beyond]].concat();
+            assert_eq!(play(&mut session, script(&lines)), 0, "no shell has ended: {lines:?}");
+            std::fs::remove_file(&next).unwrap();
+        }
     }
 
     /// Set in the process that gets the signal, because one reaches all of a process.
@@ -214,6 +224,22 @@ mod tests {
         let manifest = format!("echo > {}", given.display());
         assert_eq!(play(&mut session, script(&["delete -i -f -", &manifest, "EOF"])), 1);
         assert!(!given.exists());
+    }
+
+    #[test]
+    fn a_plain_line_of_kubectl_has_the_variables_that_the_shell_exports() {
+        let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let config = dir.path().join("jane");
+        let mut session = session_at(dir.path(), Manner::Pipe, &runtime);
+        let export = format!("export KUBECONFIG={}", config.display());
+        assert_eq!(play(&mut session, script(&[&export, "config set-context jane"])), 0);
+        assert!(std::fs::read_to_string(&config).unwrap().contains("jane"));
+        let own = session.place.kubeconfig();
+        assert!(!own.exists());
+        std::fs::create_dir_all(own.parent().unwrap()).unwrap();
+        let back = format!("KUBECONFIG={}", own.display());
+        assert_eq!(play(&mut session, script(&[&back, "config set-context main"])), 0);
+        assert!(std::fs::read_to_string(&own).unwrap().contains("main"));
     }
 
     #[test]

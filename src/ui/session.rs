@@ -2,6 +2,7 @@
 
 use super::column::Column;
 use super::commands::{self, Input};
+use super::exit;
 use super::line::{self, Line};
 use super::paste::{self, Paste};
 use super::screen::Resizer;
@@ -90,6 +91,8 @@ pub(crate) struct Session {
     cut: bool,
     /// The shell has ended since the line was read, or could not be started.
     shell_lost: bool,
+    /// The line has run in the shell, which knows its code.
+    ran_in_shell: bool,
     /// A message to the lesson engine that was too busy to take it at once.
     announced: Option<tokio::task::JoinHandle<()>>,
     /// The task that follows the lesson.
@@ -125,6 +128,7 @@ impl Session {
             interrupt: at_terminal.then(|| signal(SignalKind::interrupt()).ok()).flatten(),
             cut: false,
             shell_lost: false,
+            ran_in_shell: false,
             announced: None,
             following: None,
             stopped: None,
@@ -219,6 +223,7 @@ impl Session {
         let line = line::classify(text, &self.place.name);
         let outside = matches!(line, Line::Kubectl(_) | Line::Foreground(_) | Line::Shell(_));
         let acts = outside || matches!(line, Line::Own(_));
+        self.ran_in_shell = false;
         // Hints may react to what was typed; an error is ignored, as there may be no lessons.
         // Ctrl-C while the engine is busy is meant for the line.
         let aside = !matches!(line, Line::Kubectl(_) | Line::Own(_)) && !text.contains("kubectl");
@@ -323,12 +328,14 @@ impl Session {
             return 1;
         }
         self.follow_shell();
-        let code = commands::run(args, input, &self.place, &self.handle, &self.column);
+        let env = commands::environment(&self.place, self.shell.as_mut().and_then(Shell::exports));
+        let code = commands::run(args, input, env, &self.handle, &self.column);
         // A pod's log may switch to the screen of editors. kubectl itself never needs it.
         if self.manner == Manner::Terminal && self.column.full_screen() {
             terminal::leave_full_screen();
             self.column.left_full_screen();
         }
+        self.news.release(); // those that came while it was on
         code
     }
 
@@ -379,7 +386,7 @@ impl Session {
             _ => {}
         }
         self.follow_shell();
-        use std::os::unix::process::{CommandExt, ExitStatusExt};
+        use std::os::unix::process::CommandExt;
         let mut command = Command::new("/proc/self/exe");
         command.arg0("ropewalk").args(args).env("ROPEWALK_HOME", self.place.home.path());
         command.env(settings::LANG_VARIABLE, super::lesson::tag(self.lang()));
@@ -394,7 +401,7 @@ impl Session {
         let ended = command.status();
         self.news.release();
         match ended {
-            Ok(status) => status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()),
+            Ok(status) => exit::code(status),
             Err(error) => {
                 self.complain(&self.say(Say::Unreadable, &[&error.to_string()]), None, None);
                 126

@@ -2,27 +2,32 @@
 
 use super::column::Column;
 use super::dialect::{self, Dialect, Surroundings};
+use super::exit;
 use super::screen::Screen;
 use super::terminal::Raw;
 use linux::fds;
 use linux::process;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 use portable_pty::{ChildKiller, CommandBuilder};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A shell on a terminal that has not come through its start files by then is ended, and started
 /// without them.
 pub(crate) const START_PATIENCE: Duration = Duration::from_secs(10);
+/// A shell tells its variables at once. One that does not by then is busy with the learner's own
+/// doing, e.g. a trap.
+const EXPORTS_PATIENCE: Duration = Duration::from_secs(5);
 /// Whether a program has read what was typed ahead is looked at this often, in milliseconds.
 const LOOK_AGAIN: u16 = 5;
 /// Bytes that are kept of what a shell said and that is no report yet.
@@ -71,11 +76,6 @@ pub(crate) enum Ran {
     Ended(i32),
 }
 
-enum Child {
-    Plain(std::process::Child),
-    Terminal(Box<dyn portable_pty::Child + Send + Sync>),
-}
-
 pub(crate) struct Shell {
     setting: Setting,
     child: Child,
@@ -92,7 +92,12 @@ pub(crate) struct Shell {
     unread: bool,
     /// It had stopped itself since [`Shell::take_woken`], and was made to go on.
     woken: bool,
+    /// What it exports since the last line, if that was asked for.
+    exports: Option<Variables>,
 }
+
+/// Variables and their values; none that is no UTF-8.
+pub(crate) type Variables = BTreeMap<String, String>;
 
 impl Shell {
     /// Starts the shell and waits until it is ready. On a terminal a shell that gets stuck in its
@@ -138,7 +143,7 @@ impl Shell {
                 if let Some(cwd) = cwd.or_else(|| std::env::current_dir().ok()) {
                     command.cwd(cwd);
                 }
-                (Child::Terminal(slave.spawn_command(command).map_err(io::Error::other)?), Some(screen))
+                (exit::process(slave.spawn_command(command).map_err(io::Error::other)?)?, Some(screen))
             }
             false => {
                 let mut command = Command::new("/bin/sh");
@@ -146,7 +151,7 @@ impl Shell {
                 if let Some(cwd) = cwd {
                     command.current_dir(cwd);
                 }
-                (Child::Plain(command.spawn()?), None)
+                (command.spawn()?, None)
             }
         };
         let mut shell = Shell {
@@ -161,6 +166,7 @@ impl Shell {
             plain: false,
             unread: false,
             woken: false,
+            exports: None,
         };
         let surroundings = Surroundings {
             program: &setting.program,
@@ -172,23 +178,23 @@ impl Shell {
         shell.orders.write_all(text.as_bytes())?;
         // Our own copies stay open until the shell has opened its ends: only then does its end
         // become visible as one.
-        shell.await_start(start_files)?;
+        shell.await_report(if start_files { setting.patience } else { START_PATIENCE * 2 })?;
         drop((orders_read, reports_write));
         Ok(shell)
     }
 
-    /// Waits for the first report, which the preparation asks for.
-    fn await_start(&mut self, start_files: bool) -> io::Result<()> {
-        let patience = if start_files { self.setting.patience } else { START_PATIENCE * 2 };
+    /// Waits for the report of a command of our own, e.g. the first one, which the preparation asks
+    /// for, and returns what was told before it.
+    fn await_report(&mut self, patience: Duration) -> io::Result<String> {
         let deadline = Instant::now() + patience;
         loop {
-            if self.reported().is_some() {
-                return Ok(());
+            if let Some((told, _)) = self.reported() {
+                return Ok(told);
             }
             if self.ended().is_some() {
-                return Err(io::Error::other("it ended at its start"));
+                return Err(io::Error::other("it has ended"));
             }
-            // The pipes cannot tell the shell's end yet, so it is looked at now and then.
+            // At its start the pipes cannot tell the shell's end yet: it is looked at now and then.
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(io::ErrorKind::TimedOut.into());
@@ -241,6 +247,7 @@ impl Shell {
             None => None,
         };
         self.wake_if_stopped(); // it would not read a long order
+        self.exports = None;
         self.number += 1;
         let order = self.setting.dialect.order(line, self.number, last, self.setting.terminal);
         // A program of the start files may hold the pipe open: then it takes the order of a shell
@@ -260,6 +267,38 @@ impl Shell {
         }
         drop(raw);
         Ok(ran)
+    }
+
+    /// Returns the variables that the shell exports, as programs that it starts find them. `None`
+    /// if it does not tell them, e.g. because it has ended or its `PATH` has no `cat`.
+    pub(crate) fn exports(&mut self) -> Option<&Variables> {
+        if self.exports.is_none() {
+            self.exports = self.ask_for_exports().ok().flatten();
+        }
+        self.exports.as_ref()
+    }
+
+    fn ask_for_exports(&mut self) -> io::Result<Option<Variables>> {
+        self.wake_if_stopped();
+        if self.ended().is_some() {
+            return Ok(None);
+        }
+        // A pipe may be too small for all of them, and its reader would have to keep up.
+        let mut file = File::from(memfd_create(c"exports", MFdFlags::MFD_CLOEXEC)?);
+        let name = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+        self.number += 1;
+        self.orders.write_all(dialect::ask_for_exports(&name, self.number).as_bytes())?;
+        let told = self.await_report(EXPORTS_PATIENCE)?;
+        if let Some(screen) = self.screen.as_ref().filter(|_| !told.is_empty()) {
+            screen.say(&told); // about its jobs
+        }
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)?;
+        let pairs = text.split(|byte| *byte == 0).filter_map(|pair| {
+            let (name, value) = std::str::from_utf8(pair).ok()?.split_once('=')?;
+            Some((name.to_string(), value.to_string()))
+        });
+        Ok(Some(pairs.collect()).filter(|variables: &Variables| !variables.is_empty()))
     }
 
     fn end_unread(&mut self, code: i32) -> Ran {
@@ -388,11 +427,7 @@ impl Shell {
     }
 
     fn pid(&self) -> Option<i32> {
-        let pid = match &self.child {
-            Child::Plain(child) => child.id(),
-            Child::Terminal(child) => child.process_id()?,
-        };
-        i32::try_from(pid).ok()
+        i32::try_from(self.child.id()).ok()
     }
 
     /// The terminal to tell when the learner's changes its size.
@@ -401,50 +436,31 @@ impl Shell {
     }
 
     fn ended(&mut self) -> Option<i32> {
-        match &mut self.child {
-            Child::Plain(child) => child.try_wait().ok()?.map(code_of),
-            Child::Terminal(child) => child.try_wait().ok()?.map(|s| s.exit_code() as i32),
-        }
+        self.child.try_wait().ok()?.map(exit::code)
     }
 
     fn wait(&mut self) -> i32 {
-        match &mut self.child {
-            Child::Plain(child) => child.wait().map_or(1, code_of),
-            // It may live on with its pipes closed (`exec`); without them it is of no use here.
-            Child::Terminal(child) => {
-                if let Some(handle) = child.process_id().and_then(|p| process::pidfd_open(p as i32).ok()) {
-                    let _ = poll(
-                        &mut [PollFd::new(handle.as_fd(), PollFlags::POLLIN)],
-                        PollTimeout::from(END_PATIENCE),
-                    );
-                }
-                child.try_wait().ok().flatten().map_or(0, |s| s.exit_code() as i32)
-            }
+        if !self.setting.terminal {
+            return self.child.wait().map_or(1, exit::code);
         }
+        // It may live on with its pipes closed (`exec`); without them it is of no use here.
+        if let Some(handle) = self.pid().and_then(|pid| process::pidfd_open(pid).ok()) {
+            let mut end = [PollFd::new(handle.as_fd(), PollFlags::POLLIN)];
+            let _ = poll(&mut end, PollTimeout::from(END_PATIENCE)); // else it has ended
+        }
+        self.ended().unwrap_or_default()
     }
-}
-
-/// The exit code as a shell tells it: 128 and the signal's number for what a signal ended.
-fn code_of(status: ExitStatus) -> i32 {
-    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
 }
 
 impl Drop for Shell {
     /// Hangs up, as closing a terminal's window does; a shell that stays is killed.
     fn drop(&mut self) {
-        match &mut self.child {
-            Child::Terminal(child) => {
-                let _ = ChildKiller::kill(child.as_mut());
-                let _ = child.wait();
-            }
-            Child::Plain(child) => {
-                // The end of its input is the end of the shell.
-                if let Ok(null) = File::open("/dev/null") {
-                    self.orders = null;
-                }
-                let _ = child.wait();
-            }
+        if self.setting.terminal {
+            let _ = ChildKiller::kill(&mut self.child); // it may have ended
+        } else if let Ok(null) = File::open("/dev/null") {
+            self.orders = null; // the end of its input is the end of the shell
         }
+        let _ = self.child.wait();
     }
 }
 

@@ -63,6 +63,7 @@ fn double_quoted(chars: &mut Peekable<Chars<'_>>, word: &mut String) -> bool {
         match c {
             '"' => return plain,
             '\\' if matches!(chars.peek(), Some('"' | '\\' | '$' | '`')) => word.extend(chars.next()),
+            '\\' if chars.peek() == Some(&'\n') => drop(chars.next()), // the line goes on
             _ => {
                 plain &= !matches!(c, '$' | '`');
                 word.push(c);

@@ -199,8 +199,14 @@ impl Session {
         }
         let is_yes = |w: &&String| matches!(w.as_str(), "--yes" | "-y");
         let sure = words.iter().any(|w| is_yes(&w));
-        let argument = words.iter().skip(1).find(|w| !is_yes(w)).cloned();
-        match (words.first().map(String::as_str).unwrap_or_default(), argument) {
+        let mut given = words.iter().skip(1).filter(|w| !is_yes(w)).cloned();
+        let word = words.first().map(String::as_str).unwrap_or_default();
+        let argument = if matches!(word, "next" | "back" | "hint") { None } else { given.next() };
+        if let Some(other) = given.next() {
+            self.complain(&self.say(Say::UsageUnknown, &[word, &other]), None, None);
+            return 2;
+        }
+        match (word, argument) {
             ("next", _) => self.ask_with_consent(Ask::Next, sure),
             ("back", _) => self.shown(Ask::Back, PageStyle::page),
             ("goto", Some(step)) => self.ask_with_consent(Ask::Goto { step }, sure),
@@ -230,7 +236,11 @@ impl Session {
             ("lesson", Some(word)) if word == "stop" => self.stop(),
             ("lesson", Some(id)) => self.ask_with_consent(Ask::Open { id }, sure),
             ("lesson", None) => self.lessons(),
-            ("solve", id) => self.solve(id),
+            ("solve", id) => {
+                let code = self.solve(id);
+                self.ran_in_shell = false; // its lines have, it has not
+                code
+            }
             _ => self.shown(Ask::Show, PageStyle::page),
         }
     }

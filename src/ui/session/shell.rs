@@ -1,6 +1,6 @@
 //! The session's shell: which it is, and lines in it.
 
-use super::{Manner, Session};
+use super::{Flow, Manner, Session};
 use crate::commands;
 use crate::dialect::Dialect;
 use crate::line;
@@ -22,6 +22,7 @@ impl Session {
     /// programs, and the news would stand in the middle of their output.
     pub(super) fn in_shell(&mut self, text: &str, suggest: bool) -> i32 {
         self.news.hold();
+        self.ran_in_shell = true;
         let ran = match self.shell() {
             Ok(shell) => shell,
             Err(error) => {
@@ -66,6 +67,17 @@ impl Session {
                 self.shell_failed(&error)
             }
         }
+    }
+
+    /// Lets the shell of a script decide what a failure means of a line that this program has run:
+    /// after `set -e` the shell ends, and the script with it, and a trap for ERR runs. For this the
+    /// line fails once more, in the shell.
+    pub(crate) fn let_shell_judge(&mut self) -> Flow {
+        if self.last == 0 || self.ran_in_shell || self.shell.is_none() || self.asked_to_end().is_some() {
+            return Flow::Next;
+        }
+        self.last = self.in_shell(&format!("(exit {})", self.last), false);
+        if self.shell_lost { Flow::Leave(self.last) } else { Flow::Next }
     }
 
     /// Runs a line in a new shell, because the one before had ended with this code and has not read
@@ -246,11 +258,16 @@ mod tests {
         linux::process::pidfd_send_signal(life.as_fd(), nix::libc::SIGKILL).unwrap();
         poll(&mut [PollFd::new(life.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).unwrap();
         assert_eq!(session.in_shell("(exit 5)", false), 5, "the line has run");
+        let (tell, told) = std::sync::mpsc::channel();
+        session.print_news_with(move |words| drop(tell.send(words)));
         // What a pod's log may print.
         session.column.saw(b"\x1b[?1049h");
+        session.news.tell("kept".into());
         let words = ["version", "--client"].map(String::from);
         assert_eq!(session.kubectl(&words, &mut crate::script::Script::of([])), 0);
-        assert!(!session.column.full_screen());
+        assert!(!session.column.full_screen() && told.try_recv().is_err());
+        session.news.tell("later".into());
+        assert_eq!(told.try_recv().as_deref(), Ok("later\n"), "what came before does not hold it up");
     }
 
     #[test]
@@ -258,7 +275,8 @@ mod tests {
         let test = "session::shell::tests::has_a_shell_that_is_killed_between_two_lines";
         let said = crate::shell::tests::on_a_terminal(test, ON_A_TERMINAL, "1");
         assert!(said.contains("The shell had ended with code"), "{said}");
-        assert!(said.contains("\x1b[?1049l"), "the usual screen is back: {said}");
+        let behind = said.split("\x1b[?1049l").nth(1).unwrap_or_default();
+        assert!(behind.contains("kept"), "news on the usual screen: {said}");
     }
 
     #[test]

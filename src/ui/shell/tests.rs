@@ -106,24 +106,43 @@ fn runs_lines_that_take_the_prompt_away() {
         assert_eq!(shell.run("(exit 3) || (exit 4)", 0).unwrap(), Ran::Code(4), "after {line}");
         assert_eq!(shell.run("true", 1).unwrap(), Ran::Code(0), "after {line}");
     }
-    for line in ["set -e", "true", "readonly PS1", "true", "set +e"] {
-        println!("{line}");
-        assert_eq!(shell.run(line, 0).unwrap(), Ran::Code(0), "none of our own commands fails: {line}");
+    for last in [0, 130] {
+        for line in ["set -e", "true", "readonly PS1", "true", "set +e"] {
+            println!("{line}");
+            assert_eq!(
+                shell.run(line, last).unwrap(),
+                Ran::Code(0),
+                "none of our own commands fails: {line}"
+            );
+        }
     }
     assert_eq!(shell.run("(exit 3) || (exit 4)", 0).unwrap(), Ran::Code(4), "with a read-only prompt");
+    assert_eq!(shell.exports().expect("variables").get("KUBECONFIG").map(String::as_str), Some("/none"));
     assert!(!shell.take_woken());
     for line in ["kill -STOP $$", "suspend"].into_iter().take(if name.ends_with("bash") { 2 } else { 1 }) {
         println!("{line}");
         assert_eq!(shell.run(line, 0).unwrap(), Ran::Code(0), "{line}");
         assert!(shell.take_woken() && !shell.take_woken(), "{line}");
     }
-    assert!(matches!(shell.run("exit 3", 0).unwrap(), Ran::Ended(_)) && !shell.unread());
+    assert!(matches!(shell.run("exit 3", 0).unwrap(), Ran::Ended(3)) && !shell.unread());
+    let mut shell = Shell::start(&setting(&name, true)).expect("a shell");
+    assert_eq!(shell.run("kill -KILL $$", 0).unwrap(), Ran::Ended(128 + 9));
 }
 
 /// Runs a test of this program again, in a process on a terminal of its own and with a variable,
 /// and returns what it printed.
 pub(crate) fn on_a_terminal(test: &str, variable: &str, value: &str) -> String {
-    let pair = portable_pty::native_pty_system().openpty(portable_pty::PtySize::default()).unwrap();
+    on_a_terminal_of(portable_pty::PtySize::default(), test, variable, value)
+}
+
+/// As [`on_a_terminal`], on one of this size.
+pub(crate) fn on_a_terminal_of(
+    size: portable_pty::PtySize,
+    test: &str,
+    variable: &str,
+    value: &str,
+) -> String {
+    let pair = portable_pty::native_pty_system().openpty(size).unwrap();
     let mut command = CommandBuilder::new(std::env::current_exe().unwrap());
     command.args(["--exact", test, "--nocapture"]);
     command.env(variable, value);
@@ -150,6 +169,34 @@ pub(crate) fn on_a_terminal(test: &str, variable: &str, value: &str) -> String {
 fn a_line_that_takes_the_prompt_away_is_reported() {
     for shell in ["/bin/bash", "/bin/sh"] {
         on_a_terminal("shell::tests::runs_lines_that_take_the_prompt_away", ON_A_TERMINAL, shell);
+    }
+}
+
+#[test]
+fn a_shell_tells_what_it_exports() {
+    for shell in ["/bin/bash", "/bin/sh"] {
+        let mut shell = Shell::start(&setting(shell, false)).expect("a shell");
+        let mut value = |name: &str| shell.exports().expect("variables").get(name).cloned();
+        assert_eq!(value("KUBECONFIG").as_deref(), Some("/none"));
+        assert_eq!(value("PLACE"), None);
+        let long = "x".repeat(100_000); // more than a pipe takes
+        let lines = [
+            &format!("export PLACE='a b\n' LONG={long}; HERE=1; cat() {{ :; }}; set -eCu"),
+            "KUBECONFIG=/jane; unset HOME",
+        ];
+        for line in lines {
+            assert!(matches!(shell.run(line, 0).unwrap(), Ran::Code(_)));
+        }
+        let all = shell.exports().expect("variables").clone();
+        let value = |name: &str| all.get(name).map(String::as_str);
+        assert_eq!([value("PLACE"), value("KUBECONFIG")], [Some("a b\n"), Some("/jane")]);
+        assert_eq!([value("LONG"), value("HOME"), value("HERE")], [Some(&*long), None, None]);
+        assert!(matches!(shell.run("unset KUBECONFIG", 0).unwrap(), Ran::Code(0)));
+        assert_eq!(shell.exports().expect("variables").get("KUBECONFIG"), None);
+        assert!(matches!(shell.run("PATH=/none", 0).unwrap(), Ran::Code(0)));
+        assert_eq!(shell.exports(), None, "there is no `cat`");
+        assert_eq!(shell.run("exit 3", 0).unwrap(), Ran::Ended(3));
+        assert_eq!(shell.exports(), None);
     }
 }
 

@@ -82,7 +82,7 @@ pub(crate) struct Pod {
     pub image: String,
     pub ip: String,
     pub revision: u64,
-    /// What its containers ask for, as written: `cpu 500m  memory 1Gi`.
+    /// What it asks for, as the scheduler counts it: `cpu 500m  memory 1Gi`.
     pub asks: String,
     pub selector: String,
     /// `metadata.creationTimestamp`, in whole seconds.
@@ -93,6 +93,12 @@ impl Pod {
     /// Part of the cluster itself.
     pub(crate) fn system(&self) -> bool {
         self.namespace == "kube-system"
+    }
+
+    /// A static pod of a component, e.g. `etcd-`: its name ends with its node's. A learner's
+    /// `etcd-client` is none.
+    fn is_component(&self, name: &str) -> bool {
+        self.system() && self.name.strip_prefix(name) == Some(&self.node)
     }
 }
 
@@ -133,6 +139,9 @@ pub(crate) struct Deployment {
     pub available: i64,
     pub updated: i64,
     pub image: String,
+    /// All pods end before their successors begin: the strategy `Recreate`, which has no
+    /// `rollingUpdate`.
+    pub recreates: bool,
     pub surge: String,
     pub unavailable: String,
     pub revision: u64,
@@ -361,14 +370,14 @@ impl Cluster {
 
     /// Does the component run, as its pod tells? `None`: there is no such pod.
     pub(crate) fn component(&self, name: &str) -> Option<bool> {
-        let mut pods = self.pods.values().filter(|p| p.system() && p.name.starts_with(name)).peekable();
+        let mut pods = self.pods.values().filter(|p| p.is_component(name)).peekable();
         pods.peek()?;
         Some(pods.any(|p| p.stand == Stand::Ready))
     }
 
     /// The members of the store, by node.
     pub(crate) fn members(&self) -> Vec<&Pod> {
-        self.pods.values().filter(|p| p.system() && p.name.starts_with("etcd-")).collect()
+        self.pods.values().filter(|p| p.is_component("etcd-")).collect()
     }
 
     /// Addresses behind a service.
@@ -444,5 +453,22 @@ mod tests {
         assert!(!put(&mut cluster, "leases", lease("8")), "a heartbeat must not redraw");
         assert!(!put(&mut cluster, "nodes", node("b", "9")));
         assert_eq!((cluster.leader("kube-scheduler"), cluster.revision), (Some("cp"), 9));
+    }
+
+    #[test]
+    fn a_learners_pod_is_no_member_of_the_store() {
+        let mut cluster = Cluster::default();
+        for (namespace, name, node) in [
+            ("kube-system", "etcd-control-plane", "control-plane"),
+            ("kube-system", "etcd-client", "worker"),
+            ("kube-system", "etcd-backup-x7k2p", ""),
+            ("default", "etcd-worker", "worker"),
+        ] {
+            let metadata = json!({"name": name, "namespace": namespace, "resourceVersion": "5"});
+            put(&mut cluster, "pods", json!({"metadata": metadata, "spec": {"nodeName": node}}));
+        }
+        let members: Vec<&str> = cluster.members().iter().map(|pod| pod.name.as_str()).collect();
+        assert_eq!(members, ["etcd-control-plane"]);
+        assert_eq!((cluster.component("etcd-"), cluster.component("etcd-c")), (Some(false), None));
     }
 }

@@ -84,13 +84,15 @@ impl Hop {
     pub(crate) fn writes(&self) -> bool {
         match &self.did {
             Did::Stored => true,
-            Did::Asked { verb, code, .. } => {
-                *code < 400
-                    && matches!(verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
-            }
+            Did::Asked { verb, code, .. } => *code < 400 && changes(verb),
             _ => false,
         }
     }
+}
+
+/// Is this the verb of a request that changes the store?
+fn changes(verb: &str) -> bool {
+    matches!(verb, "create" | "update" | "patch" | "delete" | "deletecollection")
 }
 
 /// What one command led to.
@@ -198,7 +200,7 @@ impl Flow {
                     Event::Commit(_) => (Spot::Api, Spot::Store, Did::Stored),
                     Event::Answer(answer) => {
                         let (verb, code) = (answer.verb.clone(), request.code);
-                        let refused = Gate::of(code, &answer.message);
+                        let refused = Gate::of(&verb, code, &answer.message);
                         (Spot::Api, Spot::Client, Did::Answered { verb, code, refused })
                     }
                     stage => (Spot::Client, Spot::Api, Did::Stage(stage.verb().to_string())),
@@ -207,7 +209,7 @@ impl Flow {
             Some(request) => {
                 let answer = record.answer()?; // it tells of the whole
                 let (verb, code) = (answer.verb.clone(), request.code);
-                let refused = Gate::of(code, &answer.message);
+                let refused = Gate::of(&verb, code, &answer.message);
                 let from = asker(&request.user_agent, &request.user);
                 (from, Spot::Api, Did::Asked { verb, code, refused })
             }

@@ -2,7 +2,7 @@
 //! frame.
 
 use super::look::{Look, Tone};
-use super::text::{Piece, cells, wrap};
+use super::text::{Piece, cells, fold};
 use crate::prose::{self, Row, lay_out};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
@@ -12,17 +12,16 @@ pub(crate) fn lines(text: &str, room: usize, look: Look) -> Vec<Line<'static>> {
     lay_out(&strip_anchors(text), room).into_iter().flat_map(|row| paint(row, room, look)).collect()
 }
 
-/// A row of code may be wider than its room: it is broken there, and its rest stands further in.
+/// A row of code may be wider than its room: it is broken there, and its rest stands further in
+/// than its beginning. The spaces before it stay: in a manifest they have a meaning.
 fn paint(row: Row, room: usize, look: Look) -> Vec<Line<'static>> {
-    let wide: usize = row.iter().map(|s| cells(&s.text)).sum();
-    if wide > room {
-        let pieces: Vec<Piece> = row
-            .iter()
-            .map(|s| {
-                Piece::new(s.text.trim_start().replace(' ', "\u{a0}"), dress(s.style, Style::new(), look))
-            })
-            .collect();
-        return wrap(&pieces, room, "  ", "    ");
+    if let [code] = &row[..]
+        && cells(&code.text) > room
+    {
+        let indent = code.text.len() - code.text.trim_start().len();
+        let rest = " ".repeat((indent + 2).min(room / 2));
+        let style = dress(code.style, Style::new(), look);
+        return fold(&code.text, room, &rest).into_iter().map(|line| Line::styled(line, style)).collect();
     }
     let span = |s: prose::Span| {
         let text = if look.ascii { s.text.replace(prose::BULLET, "-") } else { s.text };
@@ -92,5 +91,22 @@ mod tests {
                 "  kubectl run web"
             ]
         );
+    }
+
+    #[test]
+    fn a_wide_row_of_a_manifest_stays_where_it_stands() {
+        let text = "```\nspec:\n      - name: shared\n        mountPath: /usr/share/nginx/html\n```";
+        let shown: Vec<String> = lines(text, 36, Look::default()).iter().map(ToString::to_string).collect();
+        let expected = [
+            "  spec:",
+            "        - name: shared",
+            "          mountPath:",
+            "            /usr/share/nginx/html",
+        ];
+        assert_eq!(shown, expected);
+        for room in 12..60 {
+            let longest = lines(text, room, Look::default()).iter().map(Line::width).max();
+            assert!(longest <= Some(room), "{longest:?} in {room}");
+        }
     }
 }

@@ -44,6 +44,7 @@ pub(crate) fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
         Event::Key(key) if key.kind == KeyEventKind::Release => changed = false,
         Event::Key(key) => press(model, key, &mut effects),
         Event::Mouse(mouse) => changed = point(model, mouse, &mut effects),
+        Event::Paste(text) if answer::pasted(model, &text) => {}
         Event::Paste(text) => {
             model.overlay = None; // a paste is for the shell, whatever lies over the panes
             model.focus = Pane::Shell;

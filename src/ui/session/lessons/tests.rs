@@ -32,6 +32,20 @@ fn a_manifest_in_a_script_or_a_solution_keeps_its_empty_lines() {
     assert_eq!(solution.rest, ["get pods", "ls"], "what follows belongs to the solution");
 }
 
+#[test]
+fn a_word_of_lessons_refuses_what_it_does_not_take() {
+    let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+    let mut session = session_at(&runtime, Home::at(dir.path()).cluster("main").unwrap());
+    let mut code = |line: &str| session.lesson(&line.split(' ').map(String::from).collect::<Vec<_>>());
+    for line in ["next 3", "back 1", "hint 2", "goto 2 --dry-run", "lesson 04 05", "solve 04 05", "check a b"]
+    {
+        assert_eq!(code(line), 2, "{line}");
+    }
+    for line in ["next", "next --yes", "goto --yes 2", "check a", "debrief 1"] {
+        assert_eq!(code(line), 1, "{line}: only a cluster is missing");
+    }
+}
+
 /// Set in the process that is interrupted: a signal reaches all of a process.
 const INSIDE: &str = "ROPEWALK_TEST_INTERRUPTED";
 

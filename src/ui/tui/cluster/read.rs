@@ -2,6 +2,7 @@
 
 use super::{Deployment, Endpoint, Happened, Node, Pod, ReplicaSet, Service, Slice, Stand, revision};
 use api::kinds::core::pod::summary;
+use api::requests::{self, Field};
 use api::value::{at, flag, int, list, pairs, text};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -68,8 +69,8 @@ pub(super) fn pod(object: &Value) -> Pod {
         _ if node.is_empty() => Stand::Waiting,
         _ => Stand::Starting,
     };
-    let requests = first(object, "spec.containers", "resources.requests");
-    let asks = ["cpu", "memory"].iter().filter(|k| !requests[**k].is_null());
+    let requests = requests::of_value(object, Field::Requests);
+    let asks = ["cpu", "memory"].iter().filter_map(|name| Some(format!("{name} {}", requests.get(*name)?)));
     Pod {
         namespace: text(object, "metadata.namespace").into(),
         name: text(object, "metadata.name").into(),
@@ -82,7 +83,7 @@ pub(super) fn pod(object: &Value) -> Pod {
         image: image(object, "spec.containers"),
         ip: text(object, "status.podIP").into(),
         revision: revision(object),
-        asks: asks.map(|k| format!("{k} {}", written(&requests[*k]))).collect::<Vec<_>>().join("  "),
+        asks: asks.collect::<Vec<_>>().join("  "),
         selector: pairs(object, "spec.nodeSelector")
             .map(|(k, v)| format!("{k}={v}"))
             .collect::<Vec<_>>()
@@ -138,6 +139,7 @@ pub(super) fn deployment(object: &Value) -> Deployment {
         available: count("status.availableReplicas"),
         updated: count("status.updatedReplicas"),
         image: image(object, "spec.template.spec.containers"),
+        recreates: text(object, "spec.strategy.type") == "Recreate",
         surge: written(at(object, "spec.strategy.rollingUpdate.maxSurge")),
         unavailable: written(at(object, "spec.strategy.rollingUpdate.maxUnavailable")),
         revision: revision(object),
@@ -210,5 +212,19 @@ mod tests {
         assert_eq!(stand(on.clone(), ready.clone(), false), Stand::Ready);
         assert_eq!(stand(on.clone(), ready, true), Stand::Leaving);
         assert_eq!(stand(on, json!({"phase": "Succeeded"}), false), Stand::Done);
+    }
+
+    #[test]
+    fn a_pod_asks_for_what_the_scheduler_counts() {
+        let container = |requests: Value| json!({"name": "c", "resources": {"requests": requests}});
+        let asks = |spec: Value| super::pod(&json!({"metadata": {"name": "p"}, "spec": spec})).asks;
+        let half = || container(json!({"cpu": "500m", "memory": "1Gi"}));
+        assert_eq!(asks(json!({"containers": [half()]})), "cpu 500m  memory 1Gi");
+        assert_eq!(asks(json!({"containers": [half(), half()]})), "cpu 1  memory 2Gi");
+        let init = container(json!({"cpu": "2"}));
+        assert_eq!(asks(json!({"containers": [half()], "initContainers": [init]})), "cpu 2  memory 1Gi");
+        let whole = json!({"requests": {"cpu": "3"}});
+        assert_eq!(asks(json!({"containers": [half()], "resources": whole})), "cpu 3  memory 1Gi");
+        assert_eq!(asks(json!({"containers": [container(json!({}))]})), "");
     }
 }

@@ -4,7 +4,6 @@ use super::super::event::Event;
 use super::probe::Late;
 use crossterm::event as terminal;
 use nix::sys::signal::{Signal, raise};
-use ratatui::layout::Size;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -70,7 +69,8 @@ fn read_keys(stop: &AtomicBool, tell: &Sender<Event>, mut late: Late) {
             }
             terminal::Event::Mouse(mouse) => Event::Mouse(mouse),
             terminal::Event::Paste(text) => Event::Paste(text),
-            terminal::Event::Resize(columns, rows) => Event::Resize(Size::new(columns, rows)),
+            // Not what it carries, which is 0 by 0 where no size is known.
+            terminal::Event::Resize(..) => Event::Resize(crate::terminal::size().into()),
             terminal::Event::FocusGained | terminal::Event::FocusLost => continue,
         };
         if tell.blocking_send(event).is_err() {

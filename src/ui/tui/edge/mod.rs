@@ -1,6 +1,7 @@
 //! Where the interface touches the world: the learner's terminal, the shell's, the control socket,
 //! the API.
 
+mod backend;
 mod feed;
 mod guard;
 mod keyboard;

@@ -1,6 +1,7 @@
 //! The shell pane's other end: the REPL, on a terminal of its own.
 
 use super::super::event::Event;
+use crate::exit;
 use linux::process;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -85,9 +86,9 @@ impl Pty {
             command.cwd(here);
         }
         command.env("TERM", "xterm-256color"); // what the emulator understands
-        let mut child = pair.slave.spawn_command(command).map_err(io::Error::other)?;
+        let mut child = exit::process(pair.slave.spawn_command(command).map_err(io::Error::other)?)?;
         // Before anything waits for the REPL: until then its number is its own.
-        let repl = child.process_id().and_then(|pid| process::pidfd_open(pid as i32).ok());
+        let repl = process::pidfd_open(child.id() as i32).ok();
         let mut reader = pair.master.try_clone_reader().map_err(io::Error::other)?;
         let mut writer = pair.master.take_writer().map_err(io::Error::other)?;
         let (tell, output) = mpsc::channel(PENDING);
@@ -117,7 +118,7 @@ impl Pty {
             }
         })?;
         std::thread::Builder::new().name("pane-end".into()).spawn(move || {
-            let code = child.wait().map_or(1, |status| status.exit_code() as i32);
+            let code = child.wait().map_or(1, exit::code);
             let _ = shown.recv_timeout(LAST_OUTPUT);
             let _ = ended.blocking_send(Event::ShellEnded(code)); // nobody waits for it after the interface
         })?;

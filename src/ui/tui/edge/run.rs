@@ -6,6 +6,7 @@ use super::super::model::Model;
 use super::super::render::render;
 use super::super::update::{HUNG_UP, last_words, update};
 use super::super::words::Word;
+use super::backend::Sized;
 use super::guard::{self, Taken};
 use super::keyboard::Keyboard;
 use super::pty::Pty;
@@ -19,10 +20,9 @@ use lab::view;
 use lang::charset::{self, eprintln};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ratatui::Terminal;
-use ratatui::backend::CrosstermBackend;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Rect, Size};
-use std::io::{self, Stdout, Write, stdout};
+use std::io::{self, Write, stdout};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -133,7 +133,7 @@ struct Interface {
     follow: AbortHandle,
     /// Follows the lab.
     follow_lab: AbortHandle,
-    screen: Terminal<CrosstermBackend<Stdout>>,
+    screen: Terminal<Sized>,
     /// When the last picture was drawn.
     drawn: Instant,
     /// The screen would look different now.
@@ -161,7 +161,7 @@ impl Interface {
             let ask = view::Ask::Open { id };
             tasks.spawn(open_first(setting.place.clone(), setting.lang, ask, tell.clone()));
         }
-        let mut screen = Terminal::new(CrosstermBackend::new(stdout()))?;
+        let mut screen = Terminal::new(Sized::new())?;
         draw(&mut screen, &model)?;
         let drawn = Instant::now();
         Ok(Interface {
@@ -328,7 +328,7 @@ fn out(bytes: &[u8]) {
     let _ = out.write_all(bytes).and_then(|()| out.flush()); // a closed terminal rings no bell
 }
 
-fn draw(screen: &mut Terminal<CrosstermBackend<Stdout>>, model: &Model) -> io::Result<()> {
+fn draw(screen: &mut Terminal<Sized>, model: &Model) -> io::Result<()> {
     if !guard::held() {
         return Ok(()); // a panic has given it back, and the loop is about to hear of it
     }

@@ -1,6 +1,7 @@
 //! Which stage of the API server refused a request.
 
 use super::super::words::Word;
+use super::changes;
 
 /// A stage that every request passes, in this order. One that it refuses goes no further.
 ///
@@ -27,12 +28,15 @@ const ADMISSION: [&str; 4] = [
 ];
 
 impl Gate {
-    /// The stage that answered with this code and message. `None`: none of them did; the object is
-    /// not there, or there already, or it was stored.
+    /// The stage that answered a request of this verb with this code and message. `None`: none of
+    /// them did; the object is not there, or there already, or it was stored.
+    ///
+    /// Only what is to be stored is validated: `400` to `kubectl logs` comes from behind all
+    /// stages, e.g. from the node whose container has not started yet.
     ///
     /// Both authorization and admission answer 403. Only the former names what the user cannot do
     /// (`User "guest" cannot list resource "nodes"`), or what rights a role would grant.
-    pub(crate) fn of(code: u16, message: &str) -> Option<Gate> {
+    pub(crate) fn of(verb: &str, code: u16, message: &str) -> Option<Gate> {
         let is_of_rights = message.contains("User \"") && message.contains("\" cannot ")
             || message.contains("attempting to grant RBAC permissions");
         match code {
@@ -41,7 +45,7 @@ impl Gate {
             401 => Some(Gate::Authentication),
             403 if is_of_rights => Some(Gate::Authorization),
             403 => Some(Gate::Admission),
-            400 | 422 => Some(Gate::Validation),
+            400 | 422 if changes(verb) => Some(Gate::Validation),
             _ => None,
         }
     }
@@ -109,7 +113,19 @@ mod tests {
             (409, "pods \"web\" already exists", None),
             (201, "", None),
         ] {
-            assert_eq!(Gate::of(code, message), gate, "{code} {message}");
+            assert_eq!(Gate::of("create", code, message), gate, "{code} {message}");
         }
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_read_yet_was_refused_by_no_stage() {
+        for message in [
+            "container \"web\" in pod \"web\" is waiting to start: ContainerCreating",
+            "previous terminated container \"web\" in pod \"web\" not found",
+        ] {
+            assert_eq!(Gate::of("get", 400, message), None, "{message}");
+        }
+        let forbidden = "pods \"web\" is forbidden: User \"guest\" cannot get resource \"pods/log\"";
+        assert_eq!(Gate::of("get", 403, forbidden), Some(Gate::Authorization));
     }
 }

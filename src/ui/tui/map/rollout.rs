@@ -26,7 +26,10 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
         ],
     );
     let wanted = canvas.word(Word::Wanted, &[&deployment.ready.to_string(), &deployment.wanted.to_string()]);
-    let surge = canvas.word(Word::Surge, &[&deployment.surge, &deployment.unavailable]);
+    let surge = match deployment.recreates {
+        true => "Recreate".to_string(), // the field's own word
+        false => canvas.word(Word::Surge, &[&deployment.surge, &deployment.unavailable]),
+    };
     let tone = if deployment.ready >= deployment.wanted { Tone::Good } else { Tone::Warn };
     canvas.row(1, 1, &[(&wanted, tone), ("   ", Tone::Plain), (&surge, Tone::Dim)]);
     let mut y = 3;

@@ -3,7 +3,7 @@
 use super::super::look::{Look, Sign, Tone};
 use super::super::markdown;
 use super::super::model::Model;
-use super::super::text::{Piece, wrap};
+use super::super::text::{Piece, fold, wrap};
 use super::super::words::Word;
 use super::answer;
 use super::lab;
@@ -111,7 +111,9 @@ pub(super) fn reading(model: &Model, view: &LessonView, room: usize) -> (Vec<Lin
         for way in &view.also {
             for (at, line) in way.iter().enumerate() {
                 let first = if at == 0 { "$ " } else { "  " };
-                out.extend(text(&line.replace(' ', "\u{a0}"), look, Tone::Code, room, first, "    "));
+                // As they are: in a manifest the spaces before a line have a meaning.
+                let lines = fold(&format!("{first}{line}"), room, "    ").into_iter();
+                out.extend(lines.map(|line| Line::styled(line, look.tone(Tone::Code))));
             }
         }
     }

@@ -130,7 +130,7 @@ pub(crate) fn in_sight(model: &Model) -> Scroll {
     let room = usize::from(area.width).saturating_sub(2);
     let sheet = Sheet::of(model, area);
     let (from, to) = listed(model, room, model.lesson.marked);
-    let first = sheet.first(model.lesson.scroll);
+    let first = sheet.first(model.scroll());
     Scroll::To(first.max(to.saturating_sub(sheet.rows)).min(if model.lesson.marked == 0 { 0 } else { from }))
 }
 

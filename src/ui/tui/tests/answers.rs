@@ -86,3 +86,18 @@ fn how_the_answer_stands_is_shown() {
     press(&mut first, KeyCode::Enter);
     assert_eq!(first.lesson.draft, None, "the prediction comes first");
 }
+
+#[test]
+fn a_paste_goes_into_the_open_line() {
+    let mut model = in_lesson(questioned(Lang::En, Judged::Missing));
+    press(&mut model, KeyCode::Enter);
+    type_text(&mut model, "10.");
+    assert_eq!(tell(&mut model, Event::Paste("244.1.8\r\n".into())), []);
+    assert_eq!((model.focus, model.lesson.draft.as_deref()), (Pane::Lesson, Some("10.244.1.8")));
+    tell(&mut model, Event::Paste("x".repeat(1000)));
+    assert_eq!(model.lesson.draft.as_ref().map(|draft| draft.chars().count()), Some(200));
+    press(&mut model, KeyCode::Esc);
+    let typed = tell(&mut model, Event::Paste("ls".into()));
+    assert!(matches!(&typed[..], [Effect::Type(bytes)] if bytes.ends_with(b"ls")), "{typed:?}");
+    assert_eq!(model.focus, Pane::Shell);
+}

@@ -3,7 +3,7 @@
 use super::keys::*;
 use super::*;
 use crate::tui::flow::Did;
-use crate::tui::model::{Overlay, Pane, View};
+use crate::tui::model::{Overlay, Pane, Scroll, View};
 use crossterm::event::KeyCode;
 use std::time::Duration;
 
@@ -259,4 +259,41 @@ fn every_view_has_a_digit_which_is_named_where_it_works() {
     }
     let names: Vec<&str> = View::ALL.iter().map(|view| view.name()).collect();
     assert_eq!(names, lab::format::VIEWS, "lessons name the views that there are");
+}
+
+#[test]
+fn a_rollout_that_recreates_has_no_surge() {
+    for lang in [Lang::En, Lang::Ko] {
+        let mut model = model(120, 34, lang, Look::default());
+        model.view = View::Rollout;
+        let strategy = json!({"type": "Recreate"});
+        let site = json!({"metadata": {"name": "site", "namespace": "default", "resourceVersion": "9"},
+            "spec": {"replicas": 2, "strategy": strategy}});
+        all(&mut model, "deployments", vec![site]);
+        let shown = text(&screen(&model));
+        let line = shown.lines().find(|line| line.contains("Recreate")).unwrap_or_else(|| panic!("{shown}"));
+        assert!(!line.contains("surge") && !line.contains("추가"), "{line}");
+    }
+}
+
+#[test]
+fn the_list_moves_only_when_its_mark_would_leave_it() {
+    let mut model = model(80, 24, Lang::En, Look::default());
+    let entry = |n: usize| lab::view::Entry { id: format!("t/{n:02}"), ..Default::default() };
+    tell(&mut model, Event::Lesson(Box::default()));
+    tell(&mut model, Event::Lessons((0..60).map(entry).collect()));
+    press(&mut model, KeyCode::F(6));
+    (0..60).for_each(|_| drop(press(&mut model, KeyCode::Down)));
+    let end = model.scroll();
+    assert_ne!(end, Scroll::To(0));
+    for _ in 0..5 {
+        press(&mut model, KeyCode::Up);
+        assert_eq!(model.scroll(), end);
+    }
+    // A lesson that was read down to somewhere has its own place.
+    model.lesson.scroll = Scroll::To(20);
+    model.lesson.list_scroll = Scroll::To(0);
+    model.lesson.marked = 3;
+    press(&mut model, KeyCode::Down);
+    assert_eq!(model.scroll(), Scroll::To(0));
 }

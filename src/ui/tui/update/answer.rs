@@ -25,11 +25,7 @@ pub(super) fn typed(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>)
         return opens;
     };
     match key.code {
-        KeyCode::Char(c) if key.modifiers.difference(KeyModifiers::SHIFT).is_empty() => {
-            if draft.chars().count() < LENGTH_MAX {
-                draft.push(c);
-            }
-        }
+        KeyCode::Char(c) if key.modifiers.difference(KeyModifiers::SHIFT).is_empty() => add(draft, [c]),
         KeyCode::Backspace => _ = draft.pop(),
         KeyCode::Esc => model.lesson.draft = None,
         KeyCode::Enter => {
@@ -43,4 +39,19 @@ pub(super) fn typed(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>)
         _ => return false,
     }
     true
+}
+
+/// Takes a paste for the line, if it is open: an answer is often copied from the shell. False: the
+/// paste is for the shell.
+pub(super) fn pasted(model: &mut Model, text: &str) -> bool {
+    let is_open = model.focus == Pane::Lesson && model.overlay.is_none() && model.asks_answer();
+    let Some(draft) = model.lesson.draft.as_mut().filter(|_| is_open) else { return false };
+    // The ends of lines, too, are not for an answer: Enter would send it.
+    add(draft, text.trim().chars().filter(|c| !c.is_control()));
+    true
+}
+
+fn add(draft: &mut String, more: impl IntoIterator<Item = char>) {
+    let room = LENGTH_MAX.saturating_sub(draft.chars().count());
+    draft.extend(more.into_iter().take(room));
 }
