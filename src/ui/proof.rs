@@ -1,6 +1,6 @@
 //! `lesson test`: proves that a lesson teaches what it says. Several clusters run side by side, and
-//! all lines are typed into a real REPL, as the learner would. Most cases of a lesson share a cluster
-//! ([`proof_batch`]).
+//! all lines are typed into a real REPL, as the learner would. Most cases of a lesson share a
+//! cluster ([`proof_batch`]).
 
 use super::proof_batch::{self, Batch, batches};
 use super::proof_cluster::{ProofCluster, Stop};
@@ -328,8 +328,8 @@ pub(super) async fn reach(lesson: &Lesson, step: usize, proof_cluster: &ProofClu
     Ok(())
 }
 
-/// Whether the open step, number `at` (from 0), can be done; it is red, and what its hints say at its
-/// beginning is noted. Its question is answered then.
+/// Whether the open step, number `at` (from 0), can be done; it is red, and what its hints say at
+/// its beginning is noted. Its question is answered then.
 ///
 /// # Errors
 /// It is green before anything was done.

@@ -6,9 +6,9 @@
 //! are put back, so are the files, and the pods that were ready are so again. Not everything can be
 //! put back, so two rules keep a case from being judged by what an earlier one left:
 //! - what looks wrong is tried again alone, on a cluster of its own, and that counts;
-//! - after the cases of a step its solution has to work. If it does not, something was broken on the
-//!   way: those cases and the solution are tried again alone, and the rest of the lesson goes on
-//!   with another cluster.
+//! - after the cases of a step its solution has to work. If it does not, something was broken on
+//!   the way: those cases and the solution are tried again alone, and the rest of the lesson goes
+//!   on with another cluster.
 
 use super::proof::{self, Case, Found, Ground, Kind};
 use super::proof_cluster::ProofCluster;
