@@ -41,14 +41,21 @@ fn main() -> ExitCode {
         return exit(cluster::wipe::inside(Path::new(&text(2))));
     }
     if name == "kubectl" {
-        let words = args.into_iter().map(|a| a.to_string_lossy().into_owned()).collect();
-        return exit(kubectl::main_with_stdio(words));
+        return exit(words(args).map_or(1, kubectl::main_with_stdio));
     }
     if name == "etcdctl" {
-        let words = args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
-        return exit(cli::etcdctl(words));
+        return exit(words(args.into_iter().skip(1)).map_or(1, cli::etcdctl));
     }
     exit(cli::run(args))
+}
+
+/// The words of a command line. One that is not UTF-8 is refused: to change its bytes would store
+/// other data than was given.
+fn words(args: impl IntoIterator<Item = OsString>) -> Option<Vec<String>> {
+    let words: Result<Vec<String>, OsString> = args.into_iter().map(OsString::into_string).collect();
+    words
+        .inspect_err(|word| eprintln!("error: an argument is not valid UTF-8, and cannot be taken: {word:?}"))
+        .ok()
 }
 
 fn exit(code: i32) -> ExitCode {

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
 
 const ROUND: Duration = Duration::from_secs(2);
 /// Bytes of a ConfigMap's value.
@@ -216,14 +217,15 @@ impl Server {
     async fn round(&self, clients: usize, op: Op, round: usize) -> anyhow::Result<(Vec<Duration>, Duration)> {
         let senders = futures::future::try_join_all((0..clients).map(|_| self.connect())).await?;
         let start = Instant::now();
-        let tasks: Vec<_> = senders
+        // They end with this set, which goes when the bench is interrupted or one of them fails.
+        let mut tasks: JoinSet<_> = senders
             .into_iter()
             .enumerate()
             .map(|(client, mut sender)| {
                 let authorization = self.target.authorization.clone().unwrap_or_default();
                 let base =
                     format!("https://{}{}{}", self.target.host, self.target.base, self.core("configmaps"));
-                tokio::spawn(async move {
+                async move {
                     let mut took = Vec::new();
                     while start.elapsed() < ROUND {
                         let name = format!("{clients}-{round}-{client}-{}", took.len());
@@ -243,13 +245,13 @@ impl Server {
                         took.push(begun.elapsed());
                         ensure!(code.is_success(), "{base}: {code} {}", String::from_utf8_lossy(&body));
                     }
-                    Ok(took)
-                })
+                    Ok::<_, anyhow::Error>(took)
+                }
             })
             .collect();
         let mut all = Vec::new();
-        for task in tasks {
-            all.extend(task.await??);
+        while let Some(task) = tasks.join_next().await {
+            all.extend(task??);
         }
         Ok((all, start.elapsed()))
     }

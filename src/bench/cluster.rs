@@ -68,13 +68,13 @@ impl<'a> Cluster<'a> {
 
     /// Runs this program on the cluster; returns what it said and how long it took.
     fn ropewalk(&self, args: &[&str]) -> anyhow::Result<(String, Duration)> {
-        self.run(Command::new(std::env::current_exe()?).args(args))
+        self.run(Command::new(super::world::PROGRAM).args(args))
     }
 
     /// Wipes the cluster, in a process group of its own: Ctrl-C is for what is measured, and must
     /// not end this.
     fn wipe(&self) -> anyhow::Result<()> {
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = Command::new(super::world::PROGRAM);
         self.run(command.args(["reset", "--yes"]).process_group(0)).map(drop)
     }
 
@@ -122,7 +122,7 @@ fn ms(most: u32) -> Aim {
 /// Starts, stops, and a cluster at rest.
 pub fn start(room: &Room) -> anyhow::Result<Vec<Figure>> {
     let cluster = Cluster::at(room.dir, room);
-    let size = std::fs::metadata(std::env::current_exe()?)?.len() as f64 / 1e6;
+    let size = std::fs::metadata(super::world::PROGRAM)?.len() as f64 / 1e6;
     let (mut cold, mut stops, mut again, mut three) = (vec![], vec![], vec![], vec![]);
     for _ in 0..room.runs(5) {
         room.go_on()?;

@@ -107,7 +107,7 @@ impl<'a> Crun<'a> {
         for dir in ["bin", "dev", "proc", "sys", "tmp", "etc"] {
             std::fs::create_dir_all(root.join(dir))?;
         }
-        std::fs::copy(std::env::current_exe()?, root.join("bin/true")).context("the bundle's program")?;
+        std::fs::copy(super::world::PROGRAM, root.join("bin/true")).context("the bundle's program")?;
         let rootless = !nix::unistd::geteuid().is_root();
         let mut spec = Command::new("crun");
         spec.arg("spec").args(rootless.then_some("--rootless")).current_dir(bundle);

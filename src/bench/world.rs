@@ -53,9 +53,12 @@ pub(crate) fn outside(what: What, room: &Room) -> anyhow::Result<Vec<Figure>> {
     }
 }
 
+/// This program, even if its file is replaced while a bench runs.
+pub(crate) const PROGRAM: &str = "/proc/self/exe";
+
 /// Measures in a process of its own.
 fn alone(what: What, room: &Room) -> anyhow::Result<Vec<Figure>> {
-    let mut command = Command::new(std::env::current_exe()?);
+    let mut command = Command::new(PROGRAM);
     command.arg("bench").arg(clap_name(what)).arg("--inside").arg(room.dir).stdin(Stdio::null());
     if let Some(runs) = room.runs {
         command.arg("--runs").arg(runs.to_string());

@@ -461,12 +461,8 @@ pub(crate) async fn etcdctl(name: &str, words: Vec<String>) -> anyhow::Result<i3
     let preset = store(&place).await;
     let elsewhere = words.iter().any(|w| w.starts_with("--endpoints"))
         || std::env::var_os("ETCDCTL_ENDPOINTS").is_some_and(|endpoints| !endpoints.is_empty());
-    let local = matches!(
-        words.iter().map(String::as_str).collect::<Vec<_>>().as_slice(),
-        [] | ["help" | "version" | "--help" | "-h", ..] | ["snapshot", "status", ..]
-    );
     match preset {
-        None if !elsewhere && !local => Err(Error::NotRunning(name.into()).into()),
+        None if !elsewhere && etcdctl::needs_a_store(&words) => Err(Error::NotRunning(name.into()).into()),
         preset => Ok(run_etcdctl(words, preset.unwrap_or_default()).await),
     }
 }

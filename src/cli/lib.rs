@@ -90,6 +90,13 @@ fn bench(
     peer: Option<&std::path::Path>,
     inside: Option<PathBuf>,
 ) -> anyhow::Result<i32> {
+    if peer.is_some() && !what.is_empty() && !what.contains(&bench::What::Api) {
+        eprintln!("ropewalk: --peer-kubeconfig is for the part api: name it, too, or leave the option out");
+        return Ok(2);
+    }
+    // The files that it names relatively lie beside it, wherever that is.
+    let peer = peer.map(std::path::absolute).transpose()?;
+    let peer = peer.as_deref();
     match (inside, what) {
         (Some(dir), [what]) => bench::inside(dir, *what, runs),
         _ => bench::run(what, runs, peer, output == Some(args::Output::Json)).map(|()| 0),

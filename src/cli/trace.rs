@@ -8,7 +8,7 @@ use lang::charset::{eprintln, print};
 use serde_json::{Value, json};
 use std::io::IsTerminal;
 use tap::{Event, Record};
-use ui::prose::{self, Span};
+use ui::prose::{self, Span, harmless};
 use ui::settings;
 use ui::terminal;
 use ui::texts::Say;
@@ -147,6 +147,8 @@ fn rows(records: &[Record]) -> Vec<Row> {
         } else {
             format!("{} {node}", record.component)
         };
+        // Whoever sends a request chooses these texts.
+        let [object, what] = [object, what].map(|text| harmless(&text).into_owned());
         out.push(Row { from: (to - record.took_us as f64 / 1000.0).max(0.0), to, who, object, what });
     }
     out
@@ -301,6 +303,17 @@ mod tests {
                 assert_eq!(told(answer, output), (String::new(), false), "{output:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_name_gives_the_terminal_no_orders() {
+        let record = Record::new(Event::Commit(Write::CREATED)).object("pods", "default", "a\u{1b}[31mb");
+        let rows = rows(&[record]);
+        assert!(
+            rows[0].object.contains("[31mb") && !rows[0].object.contains('\u{1b}'),
+            "{:?}",
+            rows[0].object
+        );
     }
 
     #[test]

@@ -221,6 +221,26 @@ fn the_built_in_one_says_what_the_real_one_said() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
+/// Other bytes than those given would be stored without a word.
+#[test]
+fn a_word_that_is_no_text_is_refused() {
+    use std::os::unix::ffi::OsStrExt as _;
+    use std::os::unix::process::CommandExt as _;
+    let word = std::ffi::OsStr::from_bytes(b"--from-literal=k=a\xffb");
+    for (name, words) in [
+        ("kubectl", ["create", "secret", "generic", "s", "--dry-run=client", "-oyaml"].as_slice()),
+        ("etcdctl", &["put", "k"]),
+    ] {
+        let home = Home::new();
+        let mut command = Command::new(ROPEWALK);
+        command.arg0(name).args(words).arg(word).env("ROPEWALK_HOME", home.path());
+        let said = command.output().expect("run");
+        let told = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert!(told.contains("not valid UTF-8") && told.contains("xFF"), "{name}: {told}");
+        assert_eq!((said.status.code(), said.stdout.len()), (Some(1), 0), "{name}");
+    }
+}
+
 #[test]
 fn a_real_one_says_the_same_now() {
     let _turn = turn();

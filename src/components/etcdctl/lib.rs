@@ -78,6 +78,15 @@ impl Preset {
     }
 }
 
+/// Whether a command line, without the program's name, talks to a store. One that cannot be read
+/// does not: its error is told without one.
+pub fn needs_a_store(words: &[String]) -> bool {
+    match parse::parse(words) {
+        Ok(Found::Command(verb, _)) => !matches!(verb.name, "version" | "snapshot status"),
+        Ok(Found::Help(_)) | Err(_) => false,
+    }
+}
+
 /// Runs a command line; `args[0]` is the program's name. Returns the exit code.
 pub async fn run(args: Vec<String>, io: Io, preset: Preset) -> i32 {
     run_parsed(parse::parse(args.get(1..).unwrap_or_default()), io, preset).await

@@ -319,3 +319,25 @@ async fn a_verb_that_holds_something_heeds_sigterm() {
     assert!(tokio::process::Command::new("kill").args(["-TERM", &me]).status().await.unwrap().success());
     tokio::time::timeout(PATIENCE, heard).await.expect("it is heard").unwrap();
 }
+
+#[test]
+fn what_needs_no_store_is_known_by_its_verb() {
+    let needs = |line: &str| {
+        let words: Vec<String> = line.split_whitespace().map(String::from).collect();
+        crate::needs_a_store(&words)
+    };
+    for line in [
+        "",
+        "help",
+        "get --help",
+        "put -h",
+        "-w json version",
+        "--write-out=table snapshot status snap.db",
+        "nonsense",
+    ] {
+        assert!(!needs(line), "{line}");
+    }
+    for line in ["get a", "-w json get a", "snapshot save snap.db", "endpoint status"] {
+        assert!(needs(line), "{line}");
+    }
+}
