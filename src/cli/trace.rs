@@ -147,7 +147,7 @@ fn rows(records: &[Record]) -> Vec<Row> {
         } else {
             format!("{} {node}", record.component)
         };
-        // Whoever sends a request chooses these texts.
+        // The sender of a request chooses these texts.
         let [object, what] = [object, what].map(|text| harmless(&text).into_owned());
         out.push(Row { from: (to - record.took_us as f64 / 1000.0).max(0.0), to, who, object, what });
     }

@@ -122,7 +122,8 @@ async fn news_or_time(control: &mut Control) -> Result<(), String> {
     }
 }
 
-/// Asks again while the cluster does not take the question ([`Error::Hangs`]: then it was not asked).
+/// Asks again while the cluster does not take the question ([`Error::Hangs`]: then it was not
+/// asked).
 ///
 /// # Errors
 /// The last answer's, for people.
