@@ -7,7 +7,7 @@ use crate::flowcontrol::compute::LARGE;
 use crate::flowcontrol::seat::Seat;
 use crate::proxy::kubelet;
 use crate::registry::strategy::{self, Part};
-use crate::registry::{delete, eviction, metrics, read as reading, subresources, watch, write};
+use crate::registry::{delete, eviction, metrics, read as reading, scale, subresources, watch, write};
 use crate::request::context::Context;
 use crate::request::http::Query;
 use crate::request::http::{Answer, Body, failure, json, json_bytes, not_found_page, plain, typed};
@@ -271,7 +271,7 @@ async fn subresource(
                 }
             }
             ("finalize", ..) => write::update(state, ctx, kind, Part::Finalize, &body).await,
-            ("scale", _, Some(paths)) => subresources::scale(state, ctx, kind, paths, &body).await,
+            ("scale", _, Some(paths)) => scale::scale(state, ctx, kind, paths, &body).await,
             ("binding", ..) => subresources::bind(state, ctx, &body).await,
             ("eviction", ..) => eviction::evict(state, ctx, &body).await,
             ("token", ..) => subresources::token(state, ctx, &body).await,
