@@ -4,7 +4,7 @@ use crate::State;
 use crate::registry::strategy::Part;
 use crate::registry::write::{self, modify};
 use crate::request::context::Context;
-use crate::request::decode;
+use crate::request::decode::{self, SCALE};
 use crate::request::http::{Answer, header, json};
 use crate::request::negotiate::{self, Form, form};
 use api::errors::Errors;
@@ -12,7 +12,7 @@ use api::kinds::{Kind, ScalePaths};
 use api::labels::Selector;
 use api::table::Printing;
 use api::value::{self, at, int};
-use api::{Status, meta, patch, schema, table};
+use api::{Status, bounds, meta, patch, table};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -60,9 +60,21 @@ pub(crate) async fn scale(
             let applied = applied_scale(ctx, kind, paths, body)?;
             write::applied(state, ctx, kind, Part::Main, &applied).await?.0
         }
+        "update" => {
+            let scale = SCALE.read(ctx, body)?;
+            let replicas = checked_scale(name, &scale)?;
+            modify(state, ctx, kind, Part::Main, name, |old| {
+                written_scale(ctx, kind, paths, old, (&scale, replicas))
+            })
+            .await?
+        }
         _ => {
-            modify(state, ctx, kind, Part::Main, name, |old| written_scale(ctx, kind, paths, old, body))
-                .await?
+            modify(state, ctx, kind, Part::Main, name, |old| {
+                let scale = scale_of_patch(ctx, kind, &scale_of(paths, old), body)?;
+                let replicas = checked_scale(name, &scale)?;
+                written_scale(ctx, kind, paths, old, (&scale, replicas))
+            })
+            .await?
         }
     };
     Ok(shown_scale(form, &scale_of(paths, &object.value)))
@@ -73,7 +85,12 @@ pub(crate) async fn scale(
 fn applied_scale(ctx: &Context, kind: &Kind, paths: ScalePaths, body: &Bytes) -> Result<Value, Status> {
     let name = &ctx.info.name;
     let mut scale = decode::applied(ctx, body)?;
-    let replicas = checked_scale(name, &mut scale)?;
+    let said = scale.clone();
+    let unknown = SCALE.conform(&mut scale)?;
+    if !unknown.is_empty() {
+        return Err(write::undeclared_of(&SCALE, &said, &unknown));
+    }
+    let replicas = checked_scale(name, &scale)?;
     let mut applied =
         json!({"apiVersion": kind.api_version(), "kind": kind.kind, "metadata": {"name": name}});
     for field in ["uid", "resourceVersion"] {
@@ -89,26 +106,19 @@ fn written_scale(
     kind: &Kind,
     paths: ScalePaths,
     old: &Value,
-    body: &Bytes,
+    (scale, replicas): (&Value, i64),
 ) -> Result<Value, Status> {
-    let name = &ctx.info.name;
-    let media = header(&ctx.headers, "content-type").split(';').next().unwrap_or("").trim();
-    let mut scale = match ctx.info.verb.as_str() {
-        "update" => decode::body(media, body)?,
-        _ => patched_scale(kind, media, &scale_of(paths, old), body)?,
-    };
-    let replicas = checked_scale(name, &mut scale)?;
-    let told = meta::locked_version(&scale);
+    let told = meta::locked_version(scale);
     if !told.is_empty() && told != meta::resource_version(old) {
-        return Err(Status::stale(kind.group, kind.plural, name));
+        return Err(Status::stale(kind.group, kind.plural, &ctx.info.name));
     }
     let mut new = old.clone();
     value::put(&mut new, paths.spec_replicas, replicas);
     if told.is_empty() || ctx.info.verb == "patch" {
         value::remove(&mut new, "metadata.resourceVersion");
     }
-    if !meta::uid(&scale).is_empty() {
-        value::put(&mut new, "metadata.uid", meta::uid(&scale));
+    if !meta::uid(scale).is_empty() {
+        value::put(&mut new, "metadata.uid", meta::uid(scale));
     }
     Ok(new)
 }
@@ -126,12 +136,9 @@ fn shown_scale(form: Form, scale: &Value) -> Answer {
     }
 }
 
-/// Checks a Scale from a client; returns how many replicas it asks for.
-fn checked_scale(name: &str, scale: &mut Value) -> Result<i64, Status> {
-    decode::check_type("autoscaling/v1", "Scale", scale)?;
-    schema::conform_named("io.k8s.api.autoscaling.v1.Scale", scale).map_err(|e| {
-        Status::bad_request(format!("Scale in version \"v1\" cannot be handled as a Scale: {e}"))
-    })?;
+/// Checks the Scale of a client, whose fields have been checked; returns how many replicas it asks
+/// for.
+fn checked_scale(name: &str, scale: &Value) -> Result<i64, Status> {
     let told = meta::name(scale);
     if !told.is_empty() && told != name {
         return Err(Status::bad_request(format!(
@@ -145,6 +152,17 @@ fn checked_scale(name: &str, scale: &mut Value) -> Result<i64, Status> {
         return Err(Status::invalid("autoscaling", "Scale", name, &errors));
     }
     Ok(replicas)
+}
+
+/// The Scale `before` as a patch changes it, with its fields checked.
+fn scale_of_patch(ctx: &Context, kind: &Kind, before: &Value, body: &Bytes) -> Result<Value, Status> {
+    let media = header(&ctx.headers, "content-type").split(';').next().unwrap_or("").trim();
+    let mut scale = patched_scale(kind, media, before, body)?;
+    bounds::check_depth(&scale)?;
+    let patched = scale.clone();
+    let unknown = SCALE.conform(&mut scale)?;
+    write::judge_fields(ctx, media, &patched, &unknown, body)?;
+    Ok(scale)
 }
 
 fn patched_scale(kind: &Kind, media: &str, before: &Value, body: &[u8]) -> Result<Value, Status> {

@@ -6,12 +6,12 @@ use crate::auth::authn::ISSUER;
 use crate::registry::strategy::Part;
 use crate::registry::write::modify;
 use crate::request::context::Context;
-use crate::request::decode;
-use crate::request::http::{Answer, header, json};
+use crate::request::decode::{BINDING, TOKEN_REQUEST};
+use crate::request::http::{Answer, json};
 use api::errors::Errors;
 use api::kinds::{self, Kind};
 use api::value::{self, at, int, list, text};
-use api::{Status, meta, schema};
+use api::{Status, meta};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -22,11 +22,7 @@ use std::time::Duration;
 
 /// Binds a pod to a node: `POST pods/x/binding`, or `POST bindings`.
 pub(crate) async fn bind(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Result<Answer, Status> {
-    let mut binding = decode::body(header(&ctx.headers, "content-type"), body)?;
-    decode::check_type("v1", "Binding", &mut binding)?;
-    schema::conform_named("io.k8s.api.core.v1.Binding", &mut binding).map_err(|e| {
-        Status::bad_request(format!("Binding in version \"v1\" cannot be handled as a Binding: {e}"))
-    })?;
+    let binding = BINDING.read(ctx, body)?;
     let told = meta::name(&binding);
     if !ctx.info.name.is_empty() && !told.is_empty() && told != ctx.info.name {
         return Err(Status::bad_request("name in URL does not match name in Binding object"));
@@ -110,13 +106,7 @@ pub(crate) async fn token(state: &State, ctx: &Context, body: &Bytes) -> Result<
     if !ctx.query.get("dryRun").is_empty() {
         ctx.warn("dryRun has no effect: a token is issued"); // as upstream, which says nothing of it
     }
-    let mut request = decode::body(header(&ctx.headers, "content-type"), body)?;
-    decode::check_type("authentication.k8s.io/v1", "TokenRequest", &mut request)?;
-    schema::conform_named("io.k8s.api.authentication.v1.TokenRequest", &mut request).map_err(|e| {
-        Status::bad_request(format!(
-            "TokenRequest in version \"v1\" cannot be handled as a TokenRequest: {e}"
-        ))
-    })?;
+    let mut request = TOKEN_REQUEST.read(ctx, body)?;
     let (namespace, name) = (ctx.info.namespace.clone(), ctx.info.name.clone());
     let kind = kinds::find("", "v1", "ServiceAccount")
         .ok_or_else(|| Status::internal("service accounts are not served"))?;

@@ -9,4 +9,5 @@ mod requests;
 mod server;
 mod services;
 mod slow_clients;
+mod subresources;
 mod undo;

@@ -1,0 +1,93 @@
+//! Scale, Binding, TokenRequest and Eviction: what each takes of a body and what it refuses.
+
+use crate::auth::user::{MASTERS, User};
+use crate::request::http::full;
+use crate::testing::{self, Api};
+use serde_json::{Value, json};
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
+const SCALE: &str = "/apis/apps/v1/namespaces/default/deployments/d/scale";
+
+fn admin() -> User {
+    User::new("admin", &[MASTERS])
+}
+
+fn pod(name: &str) -> Value {
+    json!({"metadata": {"name": name, "labels": {"a": "b"}},
+        "spec": {"containers": [{"name": "c", "image": "nginx"}]}})
+}
+
+impl Api {
+    /// A server with the Deployment `d` of three replicas.
+    async fn with_deployment() -> Api {
+        let api = Api::new().await;
+        let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": pod("x")["spec"]});
+        let spec =
+            json!({"replicas": 3, "selector": {"matchLabels": {"a": "b"}}, "template": template});
+        api.made(DEPLOYMENTS, json!({"metadata": {"name": "d"}, "spec": spec})).await;
+        api
+    }
+
+    /// Applies an object on the server's side as the manager `m`.
+    async fn apply(&self, path: &str, body: &Value) -> (u16, Value) {
+        let body = ("application/apply-patch+yaml", body.to_string());
+        testing::send(&self.fixture.server, admin(), ("PATCH", path), body, "").await
+    }
+
+    /// Returns code and warnings of the answer to a merge patch.
+    async fn warnings(&self, path: &str, body: Value) -> (u16, Vec<String>) {
+        let request = ::http::Request::builder().method("PATCH").uri(path);
+        let request = request.header("content-type", "application/merge-patch+json");
+        let request = request.body(full(body.to_string())).unwrap();
+        let answer = self.fixture.server.call(request, admin()).await;
+        let told = answer.headers().get_all("warning").iter();
+        (answer.status().as_u16(), told.map(|text| text.to_str().unwrap().to_string()).collect())
+    }
+}
+
+fn scale(spec: Value) -> Value {
+    json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": {"name": "d"}, "spec": spec})
+}
+
+/// Otherwise a typing error in `replicas` asks for none.
+#[tokio::test]
+async fn unknown_fields_of_a_scale_are_judged_as_field_validation_asks() {
+    let api = Api::with_deployment().await;
+    let strict = format!("{SCALE}?fieldValidation=Strict");
+    let (code, got) = api.put(&strict, scale(json!({"replica": 5}))).await;
+    let why = "Scale in version \"v1\" cannot be handled as a Scale: strict decoding error: unknown field \"spec.replica\"";
+    assert_eq!((code, &got["message"]), (400, &json!(why)), "{got}");
+    let (code, got) = api.patch(&strict, json!({"spec": {"replica": 5, "replicas": null}})).await;
+    assert!(code == 422 && got["message"].as_str().unwrap().contains("unknown field \"spec.replica\""), "{got}");
+    let other = format!("{SCALE}?fieldValidation=Foo");
+    assert_eq!(api.put(&other, scale(json!({"replicas": 5}))).await.0, 422);
+    assert_eq!(api.patch(&other, json!({"spec": {"replicas": 5}})).await.0, 422);
+    let (code, got) = api.apply(&format!("{SCALE}?fieldManager=m"), &scale(json!({"replica": 5}))).await;
+    let why = ".spec.replica: field not declared in schema";
+    assert!(code == 400 && got["message"].as_str().unwrap().contains(why), "{got}");
+    let (code, told) = api.warnings(SCALE, json!({"spec": {"replica": 5}})).await;
+    assert_eq!(code, 200);
+    assert!(told.iter().any(|text| text.contains("unknown field") && text.contains("spec.replica")), "{told:?}");
+    let (code, told) = api.warnings(&format!("{SCALE}?fieldValidation=Ignore"), json!({"spec": {"x": 5}})).await;
+    assert_eq!((code, told), (200, vec![]));
+    assert_eq!(api.get(SCALE).await.1["spec"]["replicas"], 3);
+}
+
+#[tokio::test]
+async fn unknown_fields_of_bindings_and_token_requests_are_judged_as_field_validation_asks() {
+    let api = Api::new().await;
+    api.made(PODS, pod("p")).await;
+    let binding = json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n", "x": 1}});
+    let token = json!({"spec": {"expirationSecond": 700}});
+    let token_path = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    for (path, body, field) in
+        [(&*format!("{PODS}/p/binding"), binding, "target.x"), (token_path, token, "spec.expirationSecond")]
+    {
+        let (code, got) = api.post(&format!("{path}?fieldValidation=Strict"), body.clone()).await;
+        let why = format!("strict decoding error: unknown field {field:?}");
+        assert!(code == 400 && got["message"].as_str().unwrap().ends_with(&why), "{got}");
+        let (code, got) = api.post(path, body).await;
+        assert_eq!(code, 201, "{got}");
+    }
+}
