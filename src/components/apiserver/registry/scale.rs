@@ -85,19 +85,36 @@ pub(crate) async fn scale(
 fn applied_scale(ctx: &Context, kind: &Kind, paths: ScalePaths, body: &Bytes) -> Result<Value, Status> {
     let name = &ctx.info.name;
     let mut scale = decode::applied(ctx, body)?;
+    if !value::empty(&scale, "metadata.managedFields") {
+        return Err(Status::bad_request("metadata.managedFields must be nil"));
+    }
     let said = scale.clone();
     let unknown = SCALE.conform(&mut scale)?;
     if !unknown.is_empty() {
         return Err(write::undeclared_of(&SCALE, &said, &unknown));
     }
     let replicas = checked_scale(name, &scale)?;
+    let says_replicas = int(&scale, "spec.replicas").is_some();
     let mut applied =
         json!({"apiVersion": kind.api_version(), "kind": kind.kind, "metadata": {"name": name}});
     for field in ["uid", "resourceVersion"] {
         value::copy(&scale, &mut applied, &format!("metadata.{field}"));
     }
-    value::put(&mut applied, paths.spec_replicas, replicas);
+    if says_replicas {
+        value::put(&mut applied, paths.spec_replicas, replicas);
+    }
     Ok(applied)
+}
+
+/// Completes an object after an apply of its Scale that says nothing of replicas. What others own
+/// has stayed; what this manager applied before is gone, and a Scale without replicas asks for 0.
+///
+/// Example: `m` applies a Scale with 5 replicas, then one with an empty spec. The Deployment has 0
+/// replicas, as upstream; its own default of 1 is no default of a Scale.
+pub(crate) fn complete_applied(kind: &Kind, object: &mut Value) {
+    if let Some(paths) = kind.scale {
+        value::default(object, paths.spec_replicas, 0);
+    }
 }
 
 /// The object with the replicas that an update or a patch of its Scale asks for.

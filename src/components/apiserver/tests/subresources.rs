@@ -74,6 +74,26 @@ async fn unknown_fields_of_a_scale_are_judged_as_field_validation_asks() {
     assert_eq!(api.get(SCALE).await.1["spec"]["replicas"], 3);
 }
 
+/// It changes nothing, and conflicts with nobody; only the replicas of the same manager go.
+#[tokio::test]
+async fn an_apply_of_a_scale_without_replicas_applies_none() {
+    let api = Api::with_deployment().await;
+    let (by, nothing) = (format!("{SCALE}?fieldManager=m"), scale(json!({})));
+    let forced = format!("{by}&force=true");
+    for path in [&by, &forced] {
+        let (code, got) = api.apply(path, &nothing).await;
+        assert_eq!((code, &got["spec"]["replicas"]), (200, &json!(3)), "{got}");
+    }
+    let (code, got) = api.apply(&forced, &scale(json!({"replicas": 5}))).await;
+    assert_eq!((code, &got["spec"]["replicas"]), (200, &json!(5)), "{got}");
+    assert_eq!(api.apply(&by, &nothing).await.0, 200);
+    assert_eq!(api.get(&format!("{DEPLOYMENTS}/d")).await.1["spec"]["replicas"], 0);
+    let mut owned = nothing;
+    owned["metadata"]["managedFields"] = json!([{"manager": "m"}]);
+    let (code, got) = api.apply(&by, &owned).await;
+    assert_eq!((code, &got["message"]), (400, &json!("metadata.managedFields must be nil")), "{got}");
+}
+
 #[tokio::test]
 async fn unknown_fields_of_bindings_and_token_requests_are_judged_as_field_validation_asks() {
     let api = Api::new().await;

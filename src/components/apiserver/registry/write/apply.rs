@@ -3,6 +3,7 @@
 use super::patch::conform;
 use super::{create_object, modify};
 use crate::State;
+use crate::registry::scale;
 use crate::registry::strategy::{Part, no_uid_of_the_gone, stored_kind};
 use crate::request::context::Context;
 use crate::request::decode::{self, SubresourceType};
@@ -94,6 +95,9 @@ pub(crate) async fn applied(
                 return Err(conflict(&outcome.conflicts, outcome.found));
             }
             let mut object = outcome.object;
+            if ctx.info.subresource == "scale" {
+                scale::complete_applied(kind, &mut object);
+            }
             bounds::check_depth(&object)?;
             if meta::resource_version(applied).is_empty() {
                 value::remove(&mut object, "metadata.resourceVersion");
