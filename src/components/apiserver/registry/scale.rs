@@ -17,6 +17,21 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
+/// Stands for replicas that an object of a custom kind does not have while a patch is merged (as
+/// upstream): a patch that leaves it there does not say how many replicas there should be.
+const NO_REPLICAS: i64 = i32::MIN as i64;
+
+/// True for an object of a custom kind that says nothing of its replicas. Kinds of the table have
+/// a default for them.
+fn lacks_replicas(kind: &Kind, paths: ScalePaths, object: &Value) -> bool {
+    kind.custom.is_some() && int(object, paths.spec_replicas).is_none()
+}
+
+/// The answer for a patch or an apply after which an object would still have no replicas.
+fn empty_replicas(paths: ScalePaths) -> Status {
+    Status::bad_request(format!("the spec replicas field \".{}\" cannot be empty", paths.spec_replicas))
+}
+
 fn scale_of(paths: ScalePaths, object: &Value) -> Value {
     let mut out =
         json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": {}, "spec": {}, "status": {}});
@@ -44,7 +59,8 @@ fn scale_of(paths: ScalePaths, object: &Value) -> Value {
 ///
 /// # Errors
 /// Those of the object's own verbs; 400 and 422 for what is no Scale, 409 for one of another
-/// version of the object.
+/// version of the object; 500 for a GET of a custom resource without replicas, 400 for a patch that
+/// does not set them.
 pub(crate) async fn scale(
     state: &Arc<State>,
     ctx: &Context,
@@ -55,7 +71,14 @@ pub(crate) async fn scale(
     let form = form(ctx.accept(), &ctx.query)?;
     let name = &ctx.info.name;
     let object = match ctx.info.verb.as_str() {
-        "get" => state.get(kind, &ctx.info.namespace, name).await?,
+        "get" => {
+            let object = state.get(kind, &ctx.info.namespace, name).await?;
+            if lacks_replicas(kind, paths, &object.value) {
+                let path = paths.spec_replicas;
+                return Err(Status::internal(format!("the spec replicas field \".{path}\" does not exist")));
+            }
+            object
+        }
         "patch" if ctx.applies() => {
             let applied = applied_scale(ctx, kind, paths, body)?;
             write::applied(state, ctx, kind, Part::Main, &applied).await?.0
@@ -70,7 +93,7 @@ pub(crate) async fn scale(
         }
         _ => {
             modify(state, ctx, kind, Part::Main, name, |old| {
-                let scale = scale_of_patch(ctx, kind, &scale_of(paths, old), body)?;
+                let scale = scale_of_patch(ctx, kind, paths, old, body)?;
                 let replicas = checked_scale(name, &scale)?;
                 written_scale(ctx, kind, paths, old, (&scale, replicas))
             })
@@ -111,10 +134,16 @@ fn applied_scale(ctx: &Context, kind: &Kind, paths: ScalePaths, body: &Bytes) ->
 ///
 /// Example: `m` applies a Scale with 5 replicas, then one with an empty spec. The Deployment has 0
 /// replicas, as upstream; its own default of 1 is no default of a Scale.
-pub(crate) fn complete_applied(kind: &Kind, object: &mut Value) {
-    if let Some(paths) = kind.scale {
-        value::default(object, paths.spec_replicas, 0);
+///
+/// # Errors
+/// 400 if the object, as it was before (`live`), has no replicas and gets none.
+pub(crate) fn complete_applied(kind: &Kind, live: &Value, object: &mut Value) -> Result<(), Status> {
+    let Some(paths) = kind.scale else { return Ok(()) };
+    if lacks_replicas(kind, paths, object) && lacks_replicas(kind, paths, live) {
+        return Err(empty_replicas(paths));
     }
+    value::default(object, paths.spec_replicas, 0);
+    Ok(())
 }
 
 /// The object with the replicas that an update or a patch of its Scale asks for.
@@ -171,15 +200,28 @@ fn checked_scale(name: &str, scale: &Value) -> Result<i64, Status> {
     Ok(replicas)
 }
 
-/// The Scale `before` as a patch changes it, with its fields checked.
-fn scale_of_patch(ctx: &Context, kind: &Kind, before: &Value, body: &Bytes) -> Result<Value, Status> {
+/// The Scale of an object as a patch changes it, with its fields checked.
+fn scale_of_patch(
+    ctx: &Context,
+    kind: &Kind,
+    paths: ScalePaths,
+    old: &Value,
+    body: &Bytes,
+) -> Result<Value, Status> {
     let media = header(&ctx.headers, "content-type").split(';').next().unwrap_or("").trim();
-    let mut scale = patched_scale(kind, media, before, body)?;
+    let mut before = scale_of(paths, old);
+    if lacks_replicas(kind, paths, old) {
+        value::put(&mut before, "spec.replicas", NO_REPLICAS);
+    }
+    let mut scale = patched_scale(kind, media, &before, body)?;
     bounds::check_depth(&scale)?;
     let patched = scale.clone();
     let unknown = SCALE.conform(&mut scale)?;
     write::judge_fields(ctx, media, &patched, &unknown, body)?;
-    Ok(scale)
+    match int(&scale, "spec.replicas") {
+        Some(NO_REPLICAS) => Err(empty_replicas(paths)),
+        _ => Ok(scale),
+    }
 }
 
 fn patched_scale(kind: &Kind, media: &str, before: &Value, body: &[u8]) -> Result<Value, Status> {

@@ -94,6 +94,39 @@ async fn an_apply_of_a_scale_without_replicas_applies_none() {
     assert_eq!((code, &got["message"]), (400, &json!("metadata.managedFields must be nil")), "{got}");
 }
 
+/// An operator may have a default for the missing field: 0 would scale it to nothing.
+#[tokio::test]
+async fn a_custom_resource_without_replicas_has_no_scale_until_somebody_sets_them() {
+    let api = Api::new().await;
+    let names = json!({"plural": "tabs", "kind": "Tab"});
+    let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let paths = json!({"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"});
+    let version = json!({"name": "v1", "served": true, "storage": true,
+        "schema": {"openAPIV3Schema": schema}, "subresources": {"scale": paths}});
+    let definition = json!({"metadata": {"name": "tabs.example.com"},
+        "spec": {"group": "example.com", "scope": "Namespaced", "names": names, "versions": [version]}});
+    let mut progress = api.state().cache.progress();
+    api.made("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition).await;
+    while api.state().cache.kinds().resource("example.com", "v1", "tabs").is_none() {
+        progress.changed().await.unwrap();
+    }
+    let all = "/apis/example.com/v1/namespaces/default/tabs";
+    let one = json!({"kind": "Tab", "apiVersion": "example.com/v1", "metadata": {"name": "d"}, "spec": {}});
+    api.made(all, one).await;
+    let path = format!("{all}/d/scale");
+    let (code, got) = api.get(&path).await;
+    let why = "Internal error occurred: the spec replicas field \".spec.replicas\" does not exist";
+    assert_eq!((code, &got["message"]), (500, &json!(why)));
+    let why = json!("the spec replicas field \".spec.replicas\" cannot be empty");
+    let (code, got) = api.patch(&path, json!({})).await;
+    assert_eq!((code, &got["message"]), (400, &why));
+    let (code, got) = api.apply(&format!("{path}?fieldManager=m"), &scale(json!({}))).await;
+    assert_eq!((code, &got["message"]), (400, &why));
+    let (code, got) = api.patch(&path, json!({"spec": {"replicas": 2}})).await;
+    assert_eq!((code, &got["spec"]["replicas"]), (200, &json!(2)), "{got}");
+    assert_eq!(api.get(&path).await.1["spec"]["replicas"], 2);
+}
+
 #[tokio::test]
 async fn unknown_fields_of_bindings_and_token_requests_are_judged_as_field_validation_asks() {
     let api = Api::new().await;

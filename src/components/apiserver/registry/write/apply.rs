@@ -96,7 +96,7 @@ pub(crate) async fn applied(
             }
             let mut object = outcome.object;
             if ctx.info.subresource == "scale" {
-                scale::complete_applied(kind, &mut object);
+                scale::complete_applied(kind, &live, &mut object)?;
             }
             bounds::check_depth(&object)?;
             if meta::resource_version(applied).is_empty() {
