@@ -41,40 +41,50 @@ pub(crate) async fn bind(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Res
         return Err(Status::invalid("", "Binding", &name, &errors));
     }
     let kind = pods()?;
-    let bound = modify(state, ctx, kind, Part::Internal, &name, |old| {
-        let conflict = |why: String| Err(Status::conflict("", "pods/binding", &name, &why));
-        if meta::is_terminating(old) {
-            return conflict(format!("pod {name} is being deleted, cannot be assigned to a host"));
-        }
-        let uid = meta::uid(&binding);
-        if !uid.is_empty() && uid != meta::uid(old) {
-            return conflict(format!(
-                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-                meta::uid(old)
-            ));
-        }
-        let assigned = text(old, "spec.nodeName");
-        if !assigned.is_empty() {
-            return conflict(format!("pod {name} is already assigned to node {assigned:?}"));
-        }
-        if !list(old, "spec.schedulingGates").is_empty() {
-            return conflict(format!("pod {name} has non-empty .spec.schedulingGates"));
-        }
-        let mut pod = old.clone();
-        value::remove(&mut pod, "metadata.resourceVersion");
-        value::put(&mut pod, "spec.nodeName", node.clone());
-        for (key, text) in value::pairs(&binding, "metadata.annotations") {
-            value::slot_map(&mut pod, "metadata.annotations").insert(key.into(), text.into());
-        }
-        set_condition(&mut pod, json!({"type": "PodScheduled", "status": "True"}));
-        Ok(pod)
-    })
-    .await?;
-    drop(bound);
+    let bound = modify(state, ctx, kind, Part::Internal, &name, |old| bound_pod(&binding, &node, old));
+    drop(bound.await?);
     Ok(json(
         201,
         &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
     ))
+}
+
+/// The pod as a Binding binds it to `node`.
+///
+/// # Errors
+/// 409 if the Binding means another pod of this name or another version of it, and for a pod that
+/// cannot be bound.
+fn bound_pod(binding: &Value, node: &str, old: &Value) -> Result<Value, Status> {
+    let name = meta::name(old);
+    let conflict = |why: String| Err(Status::conflict("", "pods/binding", name, &why));
+    for (what, asked, there) in [
+        ("UID", meta::uid(binding), meta::uid(old)),
+        ("ResourceVersion", meta::resource_version(binding), meta::resource_version(old)),
+    ] {
+        if !asked.is_empty() && asked != there {
+            return conflict(format!(
+                "Precondition failed: {what} in precondition: {asked}, {what} in object meta: {there}"
+            ));
+        }
+    }
+    if meta::is_terminating(old) {
+        return conflict(format!("pod {name} is being deleted, cannot be assigned to a host"));
+    }
+    let assigned = text(old, "spec.nodeName");
+    if !assigned.is_empty() {
+        return conflict(format!("pod {name} is already assigned to node {assigned:?}"));
+    }
+    if !list(old, "spec.schedulingGates").is_empty() {
+        return conflict(format!("pod {name} has non-empty .spec.schedulingGates"));
+    }
+    let mut pod = old.clone();
+    value::remove(&mut pod, "metadata.resourceVersion");
+    value::put(&mut pod, "spec.nodeName", node);
+    for (key, text) in value::pairs(binding, "metadata.annotations") {
+        value::slot_map(&mut pod, "metadata.annotations").insert(key.into(), text.into());
+    }
+    set_condition(&mut pod, json!({"type": "PodScheduled", "status": "True"}));
+    Ok(pod)
 }
 
 /// Sets a condition by its type; the transition time changes only with the status.

@@ -144,3 +144,24 @@ async fn unknown_fields_of_bindings_and_token_requests_are_judged_as_field_valid
         assert_eq!(code, 201, "{got}");
     }
 }
+
+/// A scheduler that names the version has judged that one.
+#[tokio::test]
+async fn a_binding_binds_the_version_of_the_pod_that_it_names() {
+    let api = Api::new().await;
+    let read = api.made(PODS, pod("p")).await;
+    let label = json!({"metadata": {"labels": {"later": "1"}}});
+    let (code, now) = api.patch(&format!("{PODS}/p"), label).await;
+    assert_eq!(code, 200, "{now}");
+    let bind = async |version: &Value| {
+        let binding = json!({"metadata": {"name": "p", "resourceVersion": version},
+            "target": {"kind": "Node", "name": "n1"}});
+        api.post(&format!("{PODS}/p/binding"), binding).await
+    };
+    let (code, got) = bind(&read["metadata"]["resourceVersion"]).await;
+    let why = "Precondition failed: ResourceVersion in precondition";
+    assert!(code == 409 && got["message"].as_str().unwrap().contains(why), "{got}");
+    assert_eq!(api.get(&format!("{PODS}/p")).await.1["spec"].get("nodeName"), None);
+    let (code, got) = bind(&now["metadata"]["resourceVersion"]).await;
+    assert_eq!(code, 201, "{got}");
+}
