@@ -80,9 +80,14 @@ fn bound_pod(binding: &Value, node: &str, old: &Value) -> Result<Value, Status> 
     let mut pod = old.clone();
     value::remove(&mut pod, "metadata.resourceVersion");
     value::put(&mut pod, "spec.nodeName", node);
-    for (key, text) in value::pairs(binding, "metadata.annotations") {
-        value::slot_map(&mut pod, "metadata.annotations").insert(key.into(), text.into());
+    for map in ["metadata.annotations", "metadata.labels"] {
+        for (key, text) in value::pairs(binding, map) {
+            value::slot_map(&mut pod, map).insert(key.into(), text.into());
+        }
     }
+    // The hint is of no use any more, and would be shown for as long as the pod lives (upstream:
+    // `ClearingNominatedNodeNameAfterBinding`).
+    value::remove(&mut pod, "status.nominatedNodeName");
     set_condition(&mut pod, json!({"type": "PodScheduled", "status": "True"}));
     Ok(pod)
 }

@@ -23,8 +23,7 @@ impl Api {
     async fn with_deployment() -> Api {
         let api = Api::new().await;
         let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": pod("x")["spec"]});
-        let spec =
-            json!({"replicas": 3, "selector": {"matchLabels": {"a": "b"}}, "template": template});
+        let spec = json!({"replicas": 3, "selector": {"matchLabels": {"a": "b"}}, "template": template});
         api.made(DEPLOYMENTS, json!({"metadata": {"name": "d"}, "spec": spec})).await;
         api
     }
@@ -164,4 +163,20 @@ async fn a_binding_binds_the_version_of_the_pod_that_it_names() {
     assert_eq!(api.get(&format!("{PODS}/p")).await.1["spec"].get("nodeName"), None);
     let (code, got) = bind(&now["metadata"]["resourceVersion"]).await;
     assert_eq!(code, 201, "{got}");
+}
+
+#[tokio::test]
+async fn a_binding_brings_its_labels_and_takes_the_nominated_node_away() {
+    let api = Api::new().await;
+    api.made(PODS, pod("p")).await;
+    let (one, nominated) = (format!("{PODS}/p"), json!({"status": {"nominatedNodeName": "n2"}}));
+    let (code, got) = api.patch(&format!("{one}/status"), nominated).await;
+    assert_eq!((code, &got["status"]["nominatedNodeName"]), (200, &json!("n2")), "{got}");
+    let binding = json!({"metadata": {"name": "p", "labels": {"a": "c", "zone": "z"}},
+        "target": {"kind": "Node", "name": "n1"}});
+    let (code, got) = api.post(&format!("{one}/binding"), binding).await;
+    assert_eq!(code, 201, "{got}");
+    let bound = api.get(&one).await.1;
+    assert_eq!(bound["status"].get("nominatedNodeName"), None, "{bound}");
+    assert_eq!(bound["metadata"]["labels"], json!({"a": "c", "zone": "z"}));
 }
