@@ -7,7 +7,7 @@
 use crate::State;
 use crate::admission;
 use crate::registry::delete::{self, Options};
-use crate::registry::strategy::Part;
+use crate::registry::strategy::{Part, place};
 use crate::registry::subresources::{pods, set_condition};
 use crate::registry::write::modify;
 use crate::request::context::Context;
@@ -42,13 +42,14 @@ pub(crate) async fn evict(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Re
         value::put(&mut eviction, "apiVersion", "policy/v1");
     }
     decode::check_type("policy/v1", "Eviction", &mut eviction)?;
+    let kind = pods()?;
+    place(ctx, kind, &mut eviction)?;
     let (namespace, name) = (ctx.info.namespace.clone(), ctx.info.name.clone());
     if meta::name(&eviction) != name {
         return Err(Status::bad_request("name in URL does not match name in Eviction object"));
     }
     let mut asked = Options { dry_run: ctx.dry_run, ..Options::default() };
     asked.read(at(&eviction, "deleteOptions"))?;
-    let kind = pods()?;
     let (deadline, mut tries) = (Deadline::new(), 0);
     loop {
         deadline.check()?;

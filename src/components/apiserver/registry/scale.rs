@@ -1,7 +1,7 @@
 //! The subresource `scale`: the replicas of an object, in the same form for every kind.
 
 use crate::State;
-use crate::registry::strategy::Part;
+use crate::registry::strategy::{Part, place};
 use crate::registry::write::{self, modify};
 use crate::request::context::Context;
 use crate::request::decode::{self, SCALE};
@@ -84,8 +84,8 @@ pub(crate) async fn scale(
             write::applied(state, ctx, kind, Part::Main, &applied).await?.0
         }
         "update" => {
-            let scale = SCALE.read(ctx, body)?;
-            let replicas = checked_scale(name, &scale)?;
+            let mut scale = SCALE.read(ctx, body)?;
+            let replicas = checked_scale(ctx, kind, &mut scale)?;
             modify(state, ctx, kind, Part::Main, name, |old| {
                 written_scale(ctx, kind, paths, old, (&scale, replicas))
             })
@@ -93,8 +93,8 @@ pub(crate) async fn scale(
         }
         _ => {
             modify(state, ctx, kind, Part::Main, name, |old| {
-                let scale = scale_of_patch(ctx, kind, paths, old, body)?;
-                let replicas = checked_scale(name, &scale)?;
+                let mut scale = scale_of_patch(ctx, kind, paths, old, body)?;
+                let replicas = checked_scale(ctx, kind, &mut scale)?;
                 written_scale(ctx, kind, paths, old, (&scale, replicas))
             })
             .await?
@@ -116,7 +116,7 @@ fn applied_scale(ctx: &Context, kind: &Kind, paths: ScalePaths, body: &Bytes) ->
     if !unknown.is_empty() {
         return Err(write::undeclared_of(&SCALE, &said, &unknown));
     }
-    let replicas = checked_scale(name, &scale)?;
+    let replicas = checked_scale(ctx, kind, &mut scale)?;
     let says_replicas = int(&scale, "spec.replicas").is_some();
     let mut applied =
         json!({"apiVersion": kind.api_version(), "kind": kind.kind, "metadata": {"name": name}});
@@ -184,9 +184,15 @@ fn shown_scale(form: Form, scale: &Value) -> Answer {
 
 /// Checks the Scale of a client, whose fields have been checked; returns how many replicas it asks
 /// for.
-fn checked_scale(name: &str, scale: &Value) -> Result<i64, Status> {
-    let told = meta::name(scale);
-    if !told.is_empty() && told != name {
+///
+/// # Errors
+/// 400 for the Scale of another object, 422 for a negative number of replicas.
+fn checked_scale(ctx: &Context, kind: &Kind, scale: &mut Value) -> Result<i64, Status> {
+    if kind.namespaced {
+        place(ctx, kind, scale)?;
+    }
+    let (told, name) = (meta::name(scale), &ctx.info.name);
+    if !told.is_empty() && told != *name {
         return Err(Status::bad_request(format!(
             "the name of the object ({told}) does not match the name on the URL ({name})"
         )));

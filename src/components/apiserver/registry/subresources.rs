@@ -3,7 +3,7 @@
 use crate::State;
 use crate::admission;
 use crate::auth::authn::ISSUER;
-use crate::registry::strategy::Part;
+use crate::registry::strategy::{Part, place};
 use crate::registry::write::modify;
 use crate::request::context::Context;
 use crate::request::decode::{BINDING, TOKEN_REQUEST};
@@ -22,7 +22,9 @@ use std::time::Duration;
 
 /// Binds a pod to a node: `POST pods/x/binding`, or `POST bindings`.
 pub(crate) async fn bind(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Result<Answer, Status> {
-    let binding = BINDING.read(ctx, body)?;
+    let mut binding = BINDING.read(ctx, body)?;
+    let kind = pods()?;
+    place(ctx, kind, &mut binding)?;
     let told = meta::name(&binding);
     if !ctx.info.name.is_empty() && !told.is_empty() && told != ctx.info.name {
         return Err(Status::bad_request("name in URL does not match name in Binding object"));
@@ -40,7 +42,6 @@ pub(crate) async fn bind(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Res
     if !errors.is_empty() {
         return Err(Status::invalid("", "Binding", &name, &errors));
     }
-    let kind = pods()?;
     let bound = modify(state, ctx, kind, Part::Internal, &name, |old| bound_pod(&binding, &node, old));
     drop(bound.await?);
     Ok(json(

@@ -180,3 +180,30 @@ async fn a_binding_brings_its_labels_and_takes_the_nominated_node_away() {
     assert_eq!(bound["status"].get("nominatedNodeName"), None, "{bound}");
     assert_eq!(bound["metadata"]["labels"], json!({"a": "c", "zone": "z"}));
 }
+
+#[tokio::test]
+async fn the_namespace_in_a_body_is_that_of_the_path() {
+    let api = Api::with_deployment().await;
+    api.made(PODS, pod("p")).await;
+    let elsewhere = |mut body: Value| {
+        body["metadata"]["namespace"] = "elsewhere".into();
+        body
+    };
+    let five = elsewhere(scale(json!({"replicas": 5})));
+    let binding = json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n1"}});
+    let eviction = json!({"kind": "Eviction", "apiVersion": "policy/v1", "metadata": {"name": "p"}});
+    let refused = [
+        api.put(SCALE, five.clone()).await,
+        api.patch(SCALE, json!({"metadata": {"namespace": "elsewhere"}})).await,
+        api.apply(&format!("{SCALE}?fieldManager=m&force=true"), &five).await,
+        api.post(&format!("{PODS}/p/binding"), elsewhere(binding.clone())).await,
+        api.post("/api/v1/namespaces/default/bindings", elsewhere(binding)).await,
+        api.post(&format!("{PODS}/p/eviction"), elsewhere(eviction)).await,
+    ];
+    let why = "the namespace of the provided object does not match the namespace sent on the request";
+    for (code, got) in refused {
+        assert_eq!((code, &got["message"]), (400, &json!(why)), "{got}");
+    }
+    assert_eq!(api.get(SCALE).await.1["spec"]["replicas"], 3);
+    assert_eq!(api.get(&format!("{PODS}/p")).await.1["spec"].get("nodeName"), None);
+}
