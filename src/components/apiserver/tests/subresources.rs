@@ -207,3 +207,26 @@ async fn the_namespace_in_a_body_is_that_of_the_path() {
     assert_eq!(api.get(SCALE).await.1["spec"]["replicas"], 3);
     assert_eq!(api.get(&format!("{PODS}/p")).await.1["spec"].get("nodeName"), None);
 }
+
+/// The version of the client never comes back: it must not be told to come again.
+#[tokio::test]
+async fn an_eviction_of_a_version_that_is_no_more_is_a_conflict() {
+    let api = Api::new().await;
+    let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
+    let spec = json!({"minAvailable": 1, "selector": {"matchLabels": {"a": "b"}},
+        "unhealthyPodEvictionPolicy": "AlwaysAllow"});
+    api.made(budgets, json!({"metadata": {"name": "b"}, "spec": spec})).await;
+    let version = api.made(PODS, pod("p")).await["metadata"]["resourceVersion"].take();
+    let one = format!("{PODS}/p");
+    let unready = json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]}});
+    assert_eq!(api.patch(&format!("{one}/status"), unready).await.0, 200);
+    let evict = async |preconditions: Value| {
+        let eviction = json!({"metadata": {"name": "p"}, "deleteOptions": {"preconditions": preconditions}});
+        api.post(&format!("{one}/eviction"), eviction).await
+    };
+    let (code, got) = evict(json!({"resourceVersion": version})).await;
+    assert_eq!(code, 409, "{got}");
+    let (code, got) = evict(json!({"uid": "another"})).await;
+    assert!(code == 409 && got["message"].as_str().unwrap().contains("UID in the precondition"), "{got}");
+    assert_eq!(evict(json!({})).await.0, 201);
+}
