@@ -105,7 +105,8 @@ fn is_over(pod: &Value) -> bool {
 }
 
 /// Writes the condition `DisruptionTarget`, by which a Job knows that the pod's end is not its
-/// program's fault, then deletes.
+/// program's fault, then deletes. A pod that is ending already gets it, too (as upstream): its
+/// program may be running still when the node is drained.
 async fn tell_why_and_remove(
     state: &Arc<State>,
     ctx: &Context,
@@ -117,10 +118,8 @@ async fn tell_why_and_remove(
         delete::preconditions(kind, old, &options)?;
         let mut pod = old.clone();
         value::remove(&mut pod, "metadata.resourceVersion");
-        if !meta::is_terminating(old) {
-            let why = json!({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting"});
-            set_condition(&mut pod, why);
-        }
+        let why = json!({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting"});
+        set_condition(&mut pod, why);
         Ok(pod)
     })
     .await?;

@@ -230,3 +230,22 @@ async fn an_eviction_of_a_version_that_is_no_more_is_a_conflict() {
     assert!(code == 409 && got["message"].as_str().unwrap().contains("UID in the precondition"), "{got}");
     assert_eq!(evict(json!({})).await.0, 201);
 }
+
+/// Otherwise a Job counts its pod as failed if it was deleted shortly before its node was drained.
+#[tokio::test]
+async fn a_pod_that_is_ending_is_marked_by_its_eviction() {
+    let api = Api::new().await;
+    let mut bound = pod("p");
+    bound["spec"]["nodeName"] = "n".into();
+    api.made(PODS, bound).await;
+    let one = format!("{PODS}/p");
+    let running = json!({"status": {"phase": "Running"}});
+    assert_eq!(api.patch(&format!("{one}/status"), running).await.0, 200);
+    assert_eq!(api.delete(&one, json!({"gracePeriodSeconds": 30})).await.0, 200);
+    let (code, got) = api.post(&format!("{one}/eviction"), json!({"metadata": {"name": "p"}})).await;
+    assert_eq!(code, 201, "{got}");
+    let there = api.get(&one).await.1;
+    let mut conditions = there["status"]["conditions"].as_array().into_iter().flatten();
+    assert!(conditions.any(|c| c["type"] == "DisruptionTarget" && c["status"] == "True"), "{there}");
+    assert_eq!(there["metadata"]["deletionGracePeriodSeconds"], 30);
+}
