@@ -165,6 +165,22 @@ async fn a_delete_keeps_to_the_policy_that_was_asked_for() {
 }
 
 #[tokio::test]
+async fn a_delete_that_is_only_tried_shows_the_mark_that_it_would_leave() {
+    let api = Api::new().await;
+    let mut bound = pod("p");
+    bound["spec"]["nodeName"] = "n".into();
+    let made = api.made(PODS, bound).await;
+    let path = format!("{PODS}/p");
+    let options = json!({"gracePeriodSeconds": 7, "dryRun": ["All"]});
+    let (code, got) = api.ask("DELETE", &path, options).await;
+    assert_eq!((code, &got["metadata"]["deletionGracePeriodSeconds"]), (200, &json!(7)), "{got}");
+    assert!(got["metadata"]["deletionTimestamp"].is_string(), "{got}");
+    assert_eq!(got["metadata"]["resourceVersion"], made["metadata"]["resourceVersion"]);
+    let there = api.ask("GET", &path, Value::Null).await.1;
+    assert_eq!(there["metadata"].get("deletionTimestamp"), None, "{there}");
+}
+
+#[tokio::test]
 async fn an_event_goes_at_once_whatever_the_policy() {
     let api = Api::new().await;
     const EVENTS: &str = "/api/v1/namespaces/default/events";
