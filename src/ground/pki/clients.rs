@@ -216,7 +216,8 @@ mod tests {
         let (_, clients) = asking_server_config(&server, ca.pem()).unwrap();
         let mut own = crate::params(&Subject::client("jane", ""), 1).unwrap();
         own.distinguished_name.push(DnType::CustomDnType(vec![1, 3, 6, 1, 4, 1, 57683, 2]), "7");
-        let cert = own.signed_by(&KeyPair::generate().unwrap(), &ca.issuer).unwrap();
+        let issuer = rcgen::Issuer::from_ca_cert_pem(ca.pem(), &ca.key).unwrap();
+        let cert = own.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
         assert_eq!(clients.judge(&[cert.der().clone()]).unwrap().unwrap().uid, "7");
         let attribute = |(tag, uid): &(u8, &str)| {
             let number = der::oid(&[1, 3, 6, 1, 4, 1, 57683, 2]);
