@@ -1,8 +1,7 @@
 //! Authenticates clients by their certificates.
 
-use super::leaf;
 use super::signatures::proof_of_the_key;
-use super::{Error, Identity, chain, provider, roots, user_of};
+use super::{Error, Identity, chain, leaf, provider, request, roots, user_of};
 use clock::{self, Timestamp};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -46,8 +45,7 @@ impl Clients {
         let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now));
         self.0.verify_client_cert(own, more, now).map_err(|e| e.to_string())?;
         let (_, parsed) = x509_parser::parse_x509_certificate(own).map_err(|e| e.to_string())?;
-        let until = Timestamp::from_second(parsed.validity().not_after.timestamp());
-        let until = until.map_err(|e| e.to_string())?;
+        let (_, until) = request::times(parsed.validity());
         let Some((name, groups)) = user_of(own) else { return Ok(None) };
         let uid = uid_of(parsed.subject())?;
         let fingerprint = Sha256::digest(own).iter().map(|byte| format!("{byte:02x}")).collect();

@@ -425,6 +425,30 @@ mod tests {
         }
     }
 
+    /// RFC 5280 names `99991231235959Z` for a certificate without an end.
+    #[test]
+    fn a_certificate_without_an_end_is_believed() {
+        let dir = tempfile::tempdir().unwrap();
+        let endless = |name: &str| {
+            let mut params = params(&Subject::client(name, ""), 1).unwrap();
+            params.not_after = rcgen::date_time_ymd(9999, 12, 31) + Duration::from_secs(86_399);
+            params
+        };
+        let key = KeyPair::generate().unwrap();
+        let mut own = endless("kubernetes");
+        own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        fs::write(dir.path().join("ca.crt"), own.self_signed(&key).unwrap().pem()).unwrap();
+        fs::write(dir.path().join("ca.key"), key.serialize_pem()).unwrap();
+        let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        let server = ca.issue(&Subject::server("kube-apiserver", &["localhost"])).unwrap();
+        assert!(valid_until(server.cert_pem.as_bytes()).unwrap() < Timestamp::MAX);
+        let (_, clients) = asking_server_config(&server, ca.pem()).unwrap();
+        let issuer = rcgen::Issuer::from_params(&own, &key);
+        let jane = endless("jane").signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
+        let client = clients.judge(&[jane.der().clone()]).unwrap().unwrap();
+        assert_eq!((client.name.as_str(), client.until), ("jane", Timestamp::MAX));
+    }
+
     #[test]
     fn a_certificate_and_a_key_that_are_no_pair_are_named() {
         let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
