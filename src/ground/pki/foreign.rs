@@ -1,8 +1,8 @@
 //! TLS towards servers that are not this cluster's: whoever a kubeconfig, a probe or a `curl`
 //! names.
 
-use super::leaf;
 use super::signatures::{self, proof_of_the_key};
+use super::{der, leaf};
 use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WantsClientCert, verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::CryptoProvider;
@@ -14,6 +14,7 @@ use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
+use x509_parser::asn1_rs::Tag;
 use x509_parser::certificate::X509Certificate;
 
 /// Where distributions keep the authorities they trust: of these files the first that can be read,
@@ -90,8 +91,8 @@ pub fn foreign_client(
     Ok(Arc::new(config))
 }
 
-/// Checks that a key belongs to a certificate, both PEM. A key of a kind that the library does not
-/// know passes.
+/// Checks that a key belongs to a certificate, both PEM. A well-formed key of a kind that the
+/// library does not know passes.
 ///
 /// # Errors
 /// One of the two is missing or malformed, or the key is another one's, in the words of Go's
@@ -102,11 +103,49 @@ pub fn check_pair(certificate: &[u8], key: &[u8]) -> Result<(), String> {
     let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| none("key"))?;
     let parsed = x509_parser::parse_x509_certificate(&der);
     let (_, parsed) = parsed.map_err(|_| "x509: malformed certificate".to_string())?;
-    let Ok(key) = super::provider().key_provider.load_private_key(key) else { return Ok(()) };
-    match is_pair(&parsed, &*key) {
-        true => Ok(()),
-        false => Err("tls: private key does not match public key".into()),
+    let loaded = super::provider().key_provider.load_private_key(key.clone_key());
+    match loaded.map(|loaded| is_pair(&parsed, &*loaded)) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("tls: private key does not match public key".into()),
+        // The library has the same error for a curve that it does not know and for nonsense.
+        Err(_) if is_private_key(key.secret_der()) => Ok(()),
+        Err(_) => Err("tls: failed to parse private key".into()),
     }
+}
+
+/// Returns true for what has the form of a private key: an RSA key (PKCS #1) or one of an elliptic
+/// curve (SEC 1), by itself or in PKCS #8. As in Go, the label of its PEM block does not matter.
+fn is_private_key(der: &[u8]) -> bool {
+    const RSA: [u64; 7] = [1, 2, 840, 113549, 1, 1, 1];
+    const ELLIPTIC: [u64; 6] = [1, 2, 840, 10045, 2, 1];
+    let Some(parts) = parts_of(der) else { return false };
+    match parts.as_slice() {
+        // A version, the algorithm, which begins with its number, and the key.
+        [(Tag::Integer, _), (Tag::Sequence, algorithm), (Tag::OctetString, key), ..] => {
+            let Some(key) = parts_of(key) else { return false };
+            let is_of = |number: &[u64]| algorithm.starts_with(&der::oid(number));
+            (is_of(&RSA) && is_rsa_key(&key)) || (is_of(&ELLIPTIC) && is_elliptic_key(&key))
+        }
+        parts => is_rsa_key(parts) || is_elliptic_key(parts),
+    }
+}
+
+/// Returns the parts of the one SEQUENCE in `der`.
+fn parts_of(der: &[u8]) -> Option<Vec<(Tag, &[u8])>> {
+    match der::values(der)?.as_slice() {
+        [(Tag::Sequence, parts)] => der::values(parts),
+        _ => None,
+    }
+}
+
+/// A version and eight numbers.
+fn is_rsa_key(parts: &[(Tag, &[u8])]) -> bool {
+    parts.len() >= 9 && parts.iter().take(9).all(|(tag, _)| *tag == Tag::Integer)
+}
+
+/// The version 1 and a number; the curve and the public half may follow.
+fn is_elliptic_key(parts: &[(Tag, &[u8])]) -> bool {
+    matches!(parts, [(Tag::Integer, [1]), (Tag::OctetString, [_, ..]), ..])
 }
 
 /// Returns true if the key is the certificate's, or is of a kind that does not tell its public
@@ -321,5 +360,16 @@ mod tests {
         ] {
             assert_eq!(check(cert, key), Err(why.to_string()));
         }
+        let block = |der: &[u8]| crate::sign::to_pem(der).replace("CERTIFICATE", "PRIVATE KEY");
+        let whole = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        let half = &whole.secret_der()[..whole.secret_der().len() / 2]; // cut short in transfer
+        for nonsense in [&b"hello"[..], half, &[0x30, 0][..]] {
+            assert_eq!(check(cert, &block(nonsense)), Err("tls: failed to parse private key".into()));
+        }
+        // Of a curve that the library does not know, P-521.
+        let curve = der::sequence(&[der::oid(&[1, 2, 840, 10045, 2, 1]), der::oid(&[1, 3, 132, 0, 35])]);
+        let number = der::sequence(&[der::tlv(0x02, &[1]), der::tlv(0x04, &[7; 66])]);
+        let unknown = der::sequence(&[der::tlv(0x02, &[0]), curve, der::tlv(0x04, &number)]);
+        assert_eq!(check(cert, &block(&unknown)), Ok(()));
     }
 }
