@@ -1,13 +1,15 @@
 //! Authenticates clients by their certificates.
 
+use super::authorities::Authorities;
 use super::signatures::proof_of_the_key;
-use super::{Error, Identity, chain, leaf, provider, request, roots, user_of};
+use super::{Error, Identity, chain, leaf, provider, request, user_of};
 use clock::{self, Timestamp};
+use rustls::DistinguishedName;
 use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{DistinguishedName, RootCertStore};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use x509_parser::x509::X509Name;
@@ -119,20 +121,24 @@ fn server(
 #[derive(Debug)]
 struct Believing {
     strict: Arc<dyn ClientCertVerifier>,
-    roots: Arc<RootCertStore>,
+    authorities: Authorities,
     provider: Arc<CryptoProvider>,
 }
 
 impl Believing {
     /// `insists`: no client goes without a certificate.
     fn new(ca_pem: &str, insists: bool) -> Result<Believing, Error> {
-        let (roots, provider) = (roots(ca_pem)?, provider());
-        let mut strict = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone());
+        let mut authorities = Authorities::empty();
+        for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
+            authorities.add(certificate.map_err(|e| Error::Pem(e.to_string()))?)?;
+        }
+        let (roots, provider) = (Arc::new(authorities.roots().clone()), provider());
+        let mut strict = WebPkiClientVerifier::builder_with_provider(roots, provider.clone());
         if !insists {
             strict = strict.allow_unauthenticated();
         }
         let strict = strict.build().map_err(|e| Error::Pem(e.to_string()))?;
-        Ok(Believing { strict, roots, provider })
+        Ok(Believing { strict, authorities, provider })
     }
 }
 
@@ -151,7 +157,7 @@ impl ClientCertVerifier for Believing {
     ) -> Result<ClientCertVerified, rustls::Error> {
         let judged = self.strict.verify_client_cert(own, more, now).map(drop);
         let known = &self.provider.signature_verification_algorithms;
-        leaf::reconsider(judged, own, &self.roots, now, |usages| usages.client_auth, known)?;
+        leaf::reconsider(judged, own, &self.authorities, now, |usages| usages.client_auth, known)?;
         Ok(ClientCertVerified::assertion())
     }
     proof_of_the_key!(provider);

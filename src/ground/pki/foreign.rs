@@ -1,6 +1,7 @@
 //! TLS towards servers that are not this cluster's: whoever a kubeconfig, a probe or a `curl`
 //! names.
 
+use super::authorities::Authorities;
 use super::signatures::{self, proof_of_the_key};
 use super::{der, leaf};
 use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
@@ -10,8 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
-use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
-use std::collections::HashSet;
+use rustls::{ClientConfig, ConfigBuilder, WantsVerifier};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use x509_parser::asn1_rs::Tag;
@@ -174,20 +174,19 @@ pub(super) fn one_identity(
     Ok(Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key))))
 }
 
-fn these(pem: &[u8]) -> Result<RootCertStore, Unusable> {
-    let mut store = RootCertStore::empty();
-    // As in Go: one certificate that cannot be used keeps no other from being believed.
-    store.add_parsable_certificates(CertificateDer::pem_slice_iter(pem).flatten());
-    match store.is_empty() {
-        true => Err(Unusable::Authorities("unable to parse bytes as PEM block".into())),
-        false => Ok(store),
+fn these(pem: &[u8]) -> Result<Authorities, Unusable> {
+    let mut all = Authorities::empty();
+    all.add_parsable(pem);
+    match all.count() {
+        0 => Err(Unusable::Authorities("unable to parse bytes as PEM block".into())),
+        _ => Ok(all),
     }
 }
 
 /// The machine's authorities: hundreds of files, which are read once, as in Go.
-static SYSTEM: LazyLock<RootCertStore> = LazyLock::new(system);
+static SYSTEM: LazyLock<Authorities> = LazyLock::new(system);
 
-fn system() -> RootCertStore {
+fn system() -> Authorities {
     let named = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty());
     let files = match named("SSL_CERT_FILE") {
         Some(file) => vec![PathBuf::from(file)],
@@ -201,23 +200,18 @@ fn system() -> RootCertStore {
 }
 
 /// Returns the authorities of the first file that can be read, and of all files of the directories.
-/// What cannot be read is left out, as in Go.
-fn authorities(files: &[PathBuf], directories: &[PathBuf]) -> RootCertStore {
-    let mut store = RootCertStore::empty();
-    let mut add = |pem: &[u8]| {
-        store.add_parsable_certificates(CertificateDer::pem_slice_iter(pem).flatten());
-    };
+/// What cannot be read is left out, as in Go. A bundle has the directory's files, too.
+fn authorities(files: &[PathBuf], directories: &[PathBuf]) -> Authorities {
+    let mut all = Authorities::empty();
     if let Some(pem) = files.iter().find_map(|file| std::fs::read(file).ok()) {
-        add(&pem);
+        all.add_parsable(&pem);
     }
     for directory in directories {
         let Ok(entries) = std::fs::read_dir(directory) else { continue };
         let files = entries.flatten().map(|entry| entry.path()).filter(|path| !is_link_within(path));
-        files.filter_map(|file| std::fs::read(file).ok()).for_each(|pem| add(&pem));
+        files.filter_map(|file| std::fs::read(file).ok()).for_each(|pem| all.add_parsable(&pem));
     }
-    let mut seen = HashSet::new();
-    store.roots.retain(|root| seen.insert(root.clone())); // a bundle has the directory's files, too
-    store
+    all
 }
 
 /// Returns true for another name of a file of the same directory, as `c_rehash` makes them.
@@ -227,17 +221,18 @@ fn is_link_within(path: &Path) -> bool {
 
 fn known(
     builder: ConfigBuilder<ClientConfig, WantsVerifier>,
-    roots: RootCertStore,
+    authorities: Authorities,
     provider: Arc<CryptoProvider>,
 ) -> ConfigBuilder<ClientConfig, WantsClientCert> {
-    builder.dangerous().with_custom_certificate_verifier(Arc::new(Known { roots, provider }))
+    builder.dangerous().with_custom_certificate_verifier(Arc::new(Known { authorities, provider }))
 }
 
 /// Believes servers of these authorities, also those whose certificates only Go reads (see
-/// [`leaf`]): a server may show a self-signed certificate with `CA:TRUE` that is the authority.
+/// [`leaf`]): a server may show a self-signed certificate with `CA:TRUE` that is the authority, or
+/// whichever certificate is trusted itself.
 #[derive(Debug)]
 struct Known {
-    roots: RootCertStore,
+    authorities: Authorities,
     provider: Arc<CryptoProvider>,
 }
 
@@ -252,8 +247,9 @@ impl ServerCertVerifier for Known {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let parsed = ParsedCertificate::try_from(own)?; // version 1 has no names to be asked for
         let known = &self.provider.signature_verification_algorithms;
-        let judged = verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, more, now, known.all);
-        leaf::reconsider(judged, own, &self.roots, now, |usages| usages.server_auth, known)?;
+        let roots = self.authorities.roots();
+        let judged = verify_server_cert_signed_by_trust_anchor(&parsed, roots, more, now, known.all);
+        leaf::reconsider(judged, own, &self.authorities, now, |usages| usages.server_auth, known)?;
         verify_server_name(&parsed, name)?;
         Ok(ServerCertVerified::assertion())
     }
@@ -289,7 +285,7 @@ mod tests {
         let block = |body: &str| format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n");
         let bad = block("aGVsbG8=") + &block("no base64!") + &good;
         for bundle in [bad.clone(), good.clone() + &block("aGVsbG8=")] {
-            assert_eq!(these(bundle.as_bytes()).unwrap().len(), 1);
+            assert_eq!(these(bundle.as_bytes()).unwrap().count(), 1);
         }
         assert!(these(block("aGVsbG8=").as_bytes()).is_err());
     }
@@ -312,7 +308,7 @@ mod tests {
         std::os::unix::fs::symlink("two.pem", at("certs/0a1b2c3d.0")).unwrap();
         let count = |files: &[&str], directories: &[&str]| {
             let paths = |names: &[&str]| names.iter().map(|name| at(name)).collect::<Vec<_>>();
-            authorities(&paths(files), &paths(directories)).len()
+            authorities(&paths(files), &paths(directories)).count()
         };
         assert_eq!(count(&["missing.pem", "first.pem", "second.pem"], &[]), 1);
         assert_eq!(count(&["first.pem", "second.pem"], &["missing", "certs"]), 2);
@@ -330,8 +326,8 @@ mod tests {
             own.self_signed(&KeyPair::generate().unwrap()).unwrap()
         };
         let judge = |own: &rcgen::Certificate, trusted: &rcgen::Certificate, name: &str| {
-            let known =
-                Known { roots: these(trusted.pem().as_bytes()).unwrap(), provider: crate::provider() };
+            let authorities = these(trusted.pem().as_bytes()).unwrap();
+            let known = Known { authorities, provider: crate::provider() };
             let (name, now) = (crate::server_name(name).unwrap(), UnixTime::now());
             known.verify_server_cert(own.der(), &[], &name, &[], now).map(drop).map_err(|e| e.to_string())
         };
@@ -342,6 +338,33 @@ mod tests {
         let client = made(&[ExtendedKeyUsagePurpose::ClientAuth]);
         assert!(judge(&client, &client, "127.0.0.1").unwrap_err().contains("InvalidPurpose"));
         foreign_client(&Trust::These(one.pem().into_bytes()), None, &[]).unwrap();
+    }
+
+    /// `certificate-authority: server.crt` in a kubeconfig pins a server.
+    #[test]
+    fn a_server_whose_certificate_is_trusted_needs_no_authority() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::load_or_create(dir.path(), "ca").unwrap();
+        let issue = |name: &str| ca.issue(&Subject::server(name, &["127.0.0.1"])).unwrap();
+        let (pinned, other) = (issue("a"), issue("b"));
+        let authorities = these(pinned.cert_pem.as_bytes()).unwrap();
+        let known = Known { authorities, provider: crate::provider() };
+        let judge = |server: &crate::Identity, name: &str, days: u64| {
+            let (certs, _) = crate::chain(server).unwrap();
+            let seconds = UnixTime::now().as_secs() + days * 24 * 60 * 60;
+            let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
+            let name = crate::server_name(name).unwrap();
+            known.verify_server_cert(&certs[0], &[], &name, &[], now).map(drop).map_err(|e| e.to_string())
+        };
+        assert_eq!(judge(&pinned, "127.0.0.1", 0), Ok(()));
+        for (server, name, days, why) in [
+            (&pinned, "127.0.0.2", 0, "not valid for name"),
+            (&pinned, "127.0.0.1", 400, "Expired"),
+            (&other, "127.0.0.1", 0, "UnknownIssuer"),
+        ] {
+            let error = judge(server, name, days).unwrap_err();
+            assert!(error.to_lowercase().contains(&why.to_lowercase()), "{error}, wanted {why}");
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@
 //! ## Read next
 //! `apiserver`, which authenticates with both.
 
+mod authorities;
 mod clients;
 mod der;
 mod ecdsa;
