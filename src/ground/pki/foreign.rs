@@ -247,8 +247,8 @@ impl ServerCertVerifier for Known {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let parsed = ParsedCertificate::try_from(own)?; // version 1 has no names to be asked for
         let known = &self.provider.signature_verification_algorithms;
-        let roots = self.authorities.roots();
-        let judged = verify_server_cert_signed_by_trust_anchor(&parsed, roots, more, now, known.all);
+        let roots = self.authorities.valid_at(now);
+        let judged = verify_server_cert_signed_by_trust_anchor(&parsed, &roots, more, now, known.all);
         leaf::reconsider(judged, own, &self.authorities, now, |usages| usages.server_auth, known)?;
         verify_server_name(&parsed, name)?;
         Ok(ServerCertVerified::assertion())
@@ -338,6 +338,27 @@ mod tests {
         let client = made(&[ExtendedKeyUsagePurpose::ClientAuth]);
         assert!(judge(&client, &client, "127.0.0.1").unwrap_err().contains("InvalidPurpose"));
         foreign_client(&Trust::These(one.pem().into_bytes()), None, &[]).unwrap();
+    }
+
+    #[test]
+    fn a_server_of_an_authority_that_has_ended_is_not_believed() {
+        use rcgen::{BasicConstraints, IsCa, Issuer, KeyPair};
+        let key = KeyPair::generate().unwrap();
+        let mut own = crate::params(&Subject::client("ca", ""), 1).unwrap();
+        own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let pem = own.self_signed(&key).unwrap().pem();
+        let longer = crate::params(&Subject::server("x", &["127.0.0.1"]), 300).unwrap();
+        let issuer = Issuer::from_params(&own, &key);
+        let server = longer.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
+        let known = Known { authorities: these(pem.as_bytes()).unwrap(), provider: crate::provider() };
+        let judge = |days: u64| {
+            let seconds = UnixTime::now().as_secs() + days * 24 * 60 * 60;
+            let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
+            let name = crate::server_name("127.0.0.1").unwrap();
+            known.verify_server_cert(server.der(), &[], &name, &[], now).map(drop).map_err(|e| e.to_string())
+        };
+        assert_eq!(judge(0), Ok(()));
+        assert!(judge(3).unwrap_err().contains("UnknownIssuer"));
     }
 
     /// `certificate-authority: server.crt` in a kubeconfig pins a server.

@@ -43,7 +43,7 @@ pub(crate) fn reconsider(
     let issuer = der::contents(leaf.issuer().as_raw()).unwrap_or_default();
     let is_issuer = |root: &&TrustAnchor<'_>| issuer.first().is_some_and(|name| **name == *root.subject);
     let mut last = Error::from(CertificateError::UnknownIssuer);
-    for root in authorities.roots().roots.iter().filter(is_issuer) {
+    for root in authorities.valid_at(now).roots.iter().filter(is_issuer) {
         // Which names an authority may sign is a rule that only webpki reads.
         if root.name_constraints.is_some() && has_names(&leaf) {
             last = why.clone();
