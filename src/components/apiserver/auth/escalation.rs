@@ -316,7 +316,9 @@ fn given(rule: &Value) -> impl Iterator<Item = Attributes<'_>> {
         };
         let (n, name) = (n / names.len(), names[n % names.len()]);
         let (group, full) = (groups[n / resources.len()], resources[n % resources.len()]);
-        let (resource, subresource) = full.split_once('/').unwrap_or((full, ""));
+        // Nothing behind the slash is no subresource: `pods/` is not `pods`.
+        let parts = full.split_once('/').filter(|(_, subresource)| !subresource.is_empty());
+        let (resource, subresource) = parts.unwrap_or((full, ""));
         Attributes { verb, group, resource, subresource, name, ..nothing }
     })
 }
@@ -394,6 +396,8 @@ mod tests {
         assert!(covered(&[scale("*/scale")], &scale("*/scale")));
         assert!(!covered(&[scale("deployments/scale")], &scale("*/scale")));
         assert!(!covered(&[scale("deployments")], &scale("deployments/scale")));
+        assert!(covered(&[scale("deployments/")], &scale("deployments/")));
+        assert!(!covered(&[scale("deployments/")], &scale("deployments")));
         let url = |url: &str| json!({"nonResourceURLs": [url], "verbs": ["get"]});
         assert!(covered(&[url("/a/*")], &url("/a/b")) && !covered(&[url("/a/b")], &url("/a/*")));
     }
