@@ -11,6 +11,8 @@
 //! transaction, so nothing is charged for an object that was not made.
 //! ## Left out
 //! Webhooks, ValidatingAdmissionPolicy, PodSecurity, and plug-ins that are off by default upstream.
+//! RuntimeClass: its kind is not served, so upstream's plug-in would refuse every pod with
+//! `runtimeClassName` or `overhead`; here both are kept, with a warning (`api::unhonoured`).
 //! ## Read next
 //! `limits` and `quota`; then `api::quota`, which knows what an object costs.
 
@@ -86,6 +88,8 @@ static PLUGINS: &[Plugin] = &[
     Plugin { kinds: &[POD, CLAIM], mutate: Some(|a, o| done(Ok(limits::fill(a, o)))), validate: Some(limits::check) },
     // NodeRestriction
     Plugin { kinds: &[NODE, POD, CLAIM, LEASE], mutate: None, validate: Some(nodes::check) },
+    // TaintNodesByCondition
+    Plugin { kinds: &[NODE], mutate: Some(|_, o| { nodes::taint_as_not_ready(o); done(Ok(Value::Null)) }), validate: None },
     // ServiceAccount
     Plugin { kinds: &[POD], mutate: Some(|a, o| Box::pin(pods::service_account(a, o))), validate: Some(pods::secrets) },
     // Who makes mirror pods (upstream: NodeRestriction for nodes; other users may)
