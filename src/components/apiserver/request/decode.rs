@@ -48,18 +48,20 @@ pub(crate) fn manager(ctx: &Context) -> Result<(), Status> {
     if errors.is_empty() { Ok(()) } else { Err(Status::invalid("meta.k8s.io", options, "", &errors)) }
 }
 
-/// Only `dryRun=All` is known.
+/// Returns whether a write is only to be tried. Only `All` is known as a value of `dryRun`, which
+/// may stand there more than once (upstream: `ValidateDryRun`).
+///
+/// # Errors
+/// 422 for every other value. The empty one is among them: a script whose variable is not set must
+/// not write what it wanted to try.
 pub(crate) fn dry_run(ctx: &Context) -> Result<bool, Status> {
-    let values: Vec<&str> = ctx.query.all("dryRun").filter(|v| !v.is_empty()).collect();
-    match values.as_slice() {
-        [] => Ok(false),
-        ["All"] => Ok(true),
-        others => {
-            let mut errors = api::errors::Errors::default();
-            errors.not_supported("dryRun", &serde_json::json!(others), &["All"]);
-            Err(Status::invalid("meta.k8s.io", "CreateOptions", "", &errors))
-        }
+    let values: Vec<&str> = ctx.query.all("dryRun").collect();
+    if values.iter().all(|value| *value == "All") {
+        return Ok(!values.is_empty());
     }
+    let mut errors = api::errors::Errors::default();
+    errors.not_supported("dryRun", &serde_json::json!(values), &["All"]);
+    Err(Status::invalid("meta.k8s.io", "CreateOptions", "", &errors))
 }
 
 /// The body as JSON, whatever it was written in. No Content-Type means JSON.
@@ -301,4 +303,31 @@ pub(crate) fn conform(kind: &Kind, object: &mut Value) -> Result<UnknownFields, 
             kind.kind, kind.version, kind.kind
         ))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Api;
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn every_value_of_dry_run_has_to_be_all() {
+        const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+        let api = Api::bare().await;
+        let map = |name: &str| json!({"metadata": {"name": name}, "data": {"a": "b"}});
+        api.made(MAPS, json!({"metadata": {"name": "m"}})).await;
+        for (query, codes) in [
+            ("dryRun=", [422, 422, 422]),
+            ("dryRun=All&dryRun=", [422, 422, 422]),
+            ("dryRun=All&dryRun=All", [201, 200, 200]),
+        ] {
+            let one = format!("{MAPS}/m?{query}");
+            let created = api.post(&format!("{MAPS}?{query}"), map("new")).await.0;
+            let got = [created, api.put(&one, map("m")).await.0, api.delete(&one, json!({})).await.0];
+            assert_eq!(got, codes, "{query}");
+            assert_eq!(api.get(&format!("{MAPS}/new")).await.0, 404, "{query}");
+            let (code, kept) = api.get(&format!("{MAPS}/m")).await;
+            assert!(code == 200 && kept["data"].is_null(), "{query}: {code} {kept}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! From a request to the function that answers it. Everything a path may name stands in the table
 //! of kinds.
 
+use crate::admission;
 use crate::auth::user::User;
 use crate::auth::{authn, reviews};
 use crate::flowcontrol::compute::LARGE;
@@ -161,6 +162,9 @@ async fn resource(
     // The answer repeats what was sent, or what is stored: once something is written, it is too
     // late to refuse.
     state.bounds.hold(&ctx.user, &ctx.info, &ctx.seat, bytes)?;
+    if verb == "create" && kind.kind == "Binding" {
+        admission::lifecycle(state, ctx, kind).await?;
+    }
     let (state, ctx, kind) = (state.clone(), ctx.clone(), kind.clone());
     let user = ctx.user.clone();
     // Cancelled when this future goes, with its client or because it is done.
@@ -258,6 +262,9 @@ async fn subresource(
     // The answer repeats what was sent, or what is stored: once something is written, it is too
     // late to refuse.
     state.bounds.hold(&ctx.user, &ctx.info, &ctx.seat, bytes)?;
+    if matches!(name.as_str(), "binding" | "eviction" | "token") {
+        admission::lifecycle(state, ctx, kind).await?;
+    }
     let (state, ctx, kind) = (state.clone(), ctx.clone(), kind.clone());
     let user = ctx.user.clone();
     let work = async move {

@@ -1,5 +1,6 @@
 //! The server as a whole, through its doors.
 
+mod admission;
 mod blocking_store;
 mod bounds;
 mod contention;

@@ -202,3 +202,18 @@ fn what_a_reclaim_policy_asks_for_and_nothing_does_is_refused() {
     assert!(refusal("Delete", host("/tmp/"), "").unwrap().starts_with("host_path deleter only supports"));
     assert!(refusal("Recycle", host("/data"), "").unwrap().starts_with("No recycler"));
 }
+
+#[test]
+fn the_newest_default_class_counts_by_either_annotation() {
+    let class = |name: &str, key: &str, minute: u32| {
+        let metadata = json!({"name": name, "annotations": {key: "true"},
+            "creationTimestamp": format!("2026-01-02T03:0{minute}:00Z")});
+        Arc::new(of::<StorageClass>(json!({"metadata": metadata, "provisioner": "x"})))
+    };
+    let (now, old) =
+        ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class");
+    assert_eq!(default_class(&[class("a", old, 1)]).as_deref(), Some("a"));
+    assert_eq!(default_class(&[class("a", old, 2), class("b", now, 1)]).as_deref(), Some("a"));
+    assert_eq!(default_class(&[class("a", old, 1), class("b", now, 2)]).as_deref(), Some("b"));
+    assert_eq!(default_class(&[class("a", "example.com/other", 1)]), None);
+}
