@@ -16,7 +16,7 @@ use client::{Client, Key, Outcome, Recorder, WorkQueue, segment};
 use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::api::autoscaling::v2::{
     CrossVersionObjectReference, HorizontalPodAutoscaler, HorizontalPodAutoscalerCondition,
-    HorizontalPodAutoscalerStatus, MetricStatus,
+    HorizontalPodAutoscalerSpec, HorizontalPodAutoscalerStatus, MetricStatus,
 };
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -24,7 +24,7 @@ use limits::Past;
 use metric::{Metric, Sample};
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
-use source::{kind_of_use, name_of, read, sample, shown, told_of, tolerance};
+use source::{kind_of_use, name_of, read, sample, shown, tolerance};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,6 +77,18 @@ struct Worker {
     /// Where custom kinds are served.
     kinds: Mapper,
     known: Mutex<BTreeMap<Key, Memory>>,
+}
+
+/// The target's pods, and what they use by their names; or why that is not known.
+type Known = Result<(Vec<Arc<Pod>>, BTreeMap<String, Sample>), String>;
+
+/// What the metrics of an autoscaler say together.
+#[derive(Default)]
+struct Measured {
+    /// The most replicas that one of them asks for, and how events name it.
+    best: Option<(i32, String)>,
+    /// Of each one that cannot tell: a message, and the reason of its event.
+    failed: Vec<(String, String)>,
 }
 
 /// One look at one autoscaler.
@@ -250,43 +262,12 @@ impl Look<'_> {
         if self.is_ambiguous(&selector) {
             return None;
         }
-        let (metrics, tolerance) =
-            (spec.metrics.clone().unwrap_or_default(), tolerance(spec.behavior.as_ref()));
-        let mut best: Option<(i32, String)> = None;
-        let mut failed: Vec<(String, String)> = Vec::new();
-        let mut statuses: Vec<MetricStatus> = Vec::new();
-        for asked in &metrics {
-            let verdict = match (read(asked), &known) {
-                (Ok(metric), Ok((pods, samples))) => {
-                    let metric = Metric { tolerance, ..metric };
-                    metric::replicas(&metric, current, pods, samples, clock::now()).map(|v| (metric, v))
-                }
-                (Err(why), _) => Err(why),
-                (_, Err(why)) => Err(why.clone()),
-            };
-            match verdict {
-                Ok((metric, verdict)) => {
-                    if best.as_ref().is_none_or(|(most, _)| verdict.replicas > *most) {
-                        best = Some((verdict.replicas, name_of(&metric)));
-                    }
-                    statuses.push(shown(asked, &verdict));
-                }
-                Err(why) => {
-                    let what = asked.resource.as_ref().map_or(asked.type_.as_str(), |r| r.name.as_str());
-                    let told = format!("failed to get {what} {}: {why}", kind_of_use(asked));
-                    let reason = format!("FailedGet{}Metric", asked.type_);
-                    self.warn(&reason, &told);
-                    failed.push((told, reason));
-                    statuses.extend(told_of(asked, self.autoscaler.status.as_ref()).cloned());
-                }
-            }
-        }
-        self.status.current_metrics = Some(statuses);
+        let Measured { best, failed } = self.measure(current, &spec, &known);
         // Where one cannot tell, others may ask for more or for as many, but not for fewer.
         let usable = best.filter(|(wanted, _)| failed.is_empty() || *wanted >= current);
         let Some((wanted, name)) = usable else {
             let (first, reason) = failed.first().cloned().unwrap_or_default();
-            let all = metrics.len();
+            let all = spec.metrics.as_ref().map_or(0, Vec::len);
             let told =
                 format!("invalid metrics ({} invalid out of {all}), first error is: {first}", failed.len());
             self.warn("FailedComputeMetricsReplicas", &told);
@@ -311,6 +292,47 @@ impl Look<'_> {
             false => "All metrics below target".into(),
         };
         Some((limited.replicas, why))
+    }
+
+    /// Asks each metric how many replicas it wants, and shows in the status what it measured.
+    /// Clients pair the metrics of the spec and of the status by position, so a metric that cannot
+    /// tell has an empty entry, as upstream.
+    ///
+    /// ```text
+    /// metrics memory, cpu; no container requests memory   currentMetrics: an empty entry, cpu
+    /// ```
+    fn measure(&mut self, current: i32, spec: &HorizontalPodAutoscalerSpec, known: &Known) -> Measured {
+        let tolerance = tolerance(spec.behavior.as_ref());
+        let mut measured = Measured::default();
+        let mut statuses: Vec<MetricStatus> = Vec::new();
+        for asked in spec.metrics.iter().flatten() {
+            let verdict = match (read(asked), known) {
+                (Ok(metric), Ok((pods, samples))) => {
+                    let metric = Metric { tolerance, ..metric };
+                    metric::replicas(&metric, current, pods, samples, clock::now()).map(|v| (metric, v))
+                }
+                (Err(why), _) => Err(why),
+                (_, Err(why)) => Err(why.clone()),
+            };
+            match verdict {
+                Ok((metric, verdict)) => {
+                    if measured.best.as_ref().is_none_or(|(most, _)| verdict.replicas > *most) {
+                        measured.best = Some((verdict.replicas, name_of(&metric)));
+                    }
+                    statuses.push(shown(asked, &verdict));
+                }
+                Err(why) => {
+                    let what = asked.resource.as_ref().map_or(asked.type_.as_str(), |r| r.name.as_str());
+                    let told = format!("failed to get {what} {}: {why}", kind_of_use(asked));
+                    let reason = format!("FailedGet{}Metric", asked.type_);
+                    self.warn(&reason, &told);
+                    measured.failed.push((told, reason));
+                    statuses.push(MetricStatus::default());
+                }
+            }
+        }
+        self.status.current_metrics = Some(statuses);
+        measured
     }
 
     /// Do other autoscalers choose some of the same pods? Then none of them scales, as upstream:

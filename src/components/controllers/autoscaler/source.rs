@@ -4,9 +4,8 @@
 use super::metric::{Metric, Sample, Target, Tolerance, Verdict};
 use api::quantity::Quantity;
 use k8s_openapi::api::autoscaling::v2::{
-    ContainerResourceMetricStatus, HPAScalingRules, HorizontalPodAutoscalerBehavior,
-    HorizontalPodAutoscalerStatus, MetricSpec, MetricStatus, MetricTarget, MetricValueStatus,
-    ResourceMetricStatus,
+    ContainerResourceMetricStatus, HPAScalingRules, HorizontalPodAutoscalerBehavior, MetricSpec,
+    MetricStatus, MetricTarget, MetricValueStatus, ResourceMetricStatus,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Amount;
 use serde_json::Value;
@@ -44,20 +43,6 @@ pub(super) fn tolerance(behavior: Option<&HorizontalPodAutoscalerBehavior>) -> T
         up: of(behavior.and_then(|b| b.scale_up.as_ref()), default.up),
         down: of(behavior.and_then(|b| b.scale_down.as_ref()), default.down),
     }
-}
-
-/// Pure: what the status has told of this metric.
-pub(super) fn told_of<'a>(
-    asked: &MetricSpec,
-    status: Option<&'a HorizontalPodAutoscalerStatus>,
-) -> Option<&'a MetricStatus> {
-    let resource = asked.resource.as_ref().map(|r| &r.name);
-    let container = asked.container_resource.as_ref().map(|r| (&r.name, &r.container));
-    status.iter().flat_map(|s| s.current_metrics.iter().flatten()).find(|told| {
-        told.type_ == asked.type_
-            && told.resource.as_ref().map(|r| &r.name) == resource
-            && told.container_resource.as_ref().map(|r| (&r.name, &r.container)) == container
-    })
 }
 
 /// What could not be had, in the words of events.

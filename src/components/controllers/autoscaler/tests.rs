@@ -147,6 +147,18 @@ async fn a_metric_that_cannot_tell_does_not_silence_one_at_its_target() {
     assert_eq!(put.body["status"]["currentReplicas"], put.body["status"]["desiredReplicas"]);
 }
 
+/// Clients pair the metrics of the spec and of the status by position.
+#[tokio::test]
+async fn a_metric_that_cannot_tell_keeps_its_place_in_the_status() {
+    let server = server(false).await;
+    let worker = worker(&server, &["h"], &json!([metric("memory", 50), metric("cpu", 50)]), &Value::Null);
+    worker.sync(Key::new("d", "h"), None).await.unwrap();
+    let put = server.take().into_iter().find(|a| a.line.ends_with("/h/status")).expect("a status");
+    let current = json!({"averageUtilization": 50, "averageValue": "50m"});
+    let cpu = json!({"type": "Resource", "resource": {"name": "cpu", "current": current}});
+    assert_eq!(put.body["status"]["currentMetrics"], json!([{"type": ""}, cpu]));
+}
+
 #[tokio::test]
 async fn a_behavior_says_how_near_is_near_enough() {
     let sizes = async |percent: i32, behavior: Value| -> Vec<Value> {
