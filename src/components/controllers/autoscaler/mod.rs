@@ -189,6 +189,8 @@ impl Look<'_> {
         self.set("AbleToScale", true, "SucceededGetScale", told);
         let current = scale.spec.as_ref().and_then(|s| s.replicas).unwrap_or(0);
         self.status.current_replicas = Some(current);
+        // Unless this look measures them. Values of an earlier one would be shown as of now.
+        self.status.current_metrics = None;
         let least = spec.min_replicas.unwrap_or(1);
         let (desired, why) = if current == 0 && least != 0 {
             let told = "scaling is disabled since the replica count of the target is zero";

@@ -159,6 +159,25 @@ async fn a_metric_that_cannot_tell_keeps_its_place_in_the_status() {
     assert_eq!(put.body["status"]["currentMetrics"], json!([{"type": ""}, cpu]));
 }
 
+/// Once because no container requests memory, once because there are fewer replicas than may be.
+#[tokio::test]
+async fn a_status_does_not_keep_a_value_that_is_not_measured_any_more() {
+    for (least, want) in [(1, json!([{"type": ""}])), (2, Value::Null)] {
+        let server = server(false).await;
+        let worker = worker(&server, &["h"], &json!([metric("memory", 50)]), &Value::Null);
+        let key = Key::new("d", "h");
+        let mut told = (*worker.shared.autoscalers.get(&key).unwrap()).clone();
+        let memory = json!({"name": "memory", "current": {"averageUtilization": 250}});
+        let shown = json!([{"type": "Resource", "resource": memory}]);
+        told.status = serde_json::from_value(json!({"desiredReplicas": 1, "currentMetrics": shown})).unwrap();
+        told.spec.as_mut().unwrap().min_replicas = Some(least);
+        worker.shared.autoscalers.tell_of(told);
+        worker.sync(key, None).await.unwrap();
+        let put = server.take().into_iter().find(|a| a.line.ends_with("/h/status")).expect("a status");
+        assert_eq!(put.body["status"].get("currentMetrics"), Some(&want), "at least {least}");
+    }
+}
+
 #[tokio::test]
 async fn a_behavior_says_how_near_is_near_enough() {
     let sizes = async |percent: i32, behavior: Value| -> Vec<Value> {
