@@ -11,7 +11,7 @@ mod source;
 use super::resources::Mapper;
 use super::write;
 use super::{Error, Shared, record, reference};
-use api::kinds;
+use api::kinds::{self, Kind};
 use client::{Client, Key, Outcome, Recorder, WorkQueue, segment};
 use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::api::autoscaling::v2::{
@@ -171,14 +171,9 @@ impl Look<'_> {
 
     async fn look(&mut self) {
         let spec = self.autoscaler.spec.clone().unwrap_or_default();
-        let path = self.scale_path(&spec.scale_target_ref).await;
-        let scale = match &path {
-            Ok(path) => self.ask::<Scale>(path).await.map_err(|error| text(&error)),
-            Err(why) => Err(why.clone()),
-        };
-        let (path, mut scale) = match (path, scale) {
-            (Ok(path), Ok(scale)) => (path, scale),
-            (_, Err(why)) | (Err(why), _) => {
+        let (path, mut scale) = match self.read_scale(&spec.scale_target_ref).await {
+            Ok(found) => found,
+            Err(why) => {
                 self.warn("FailedGetScale", &why);
                 let told = format!("the HPA controller was unable to get the target's current scale: {why}");
                 self.set("AbleToScale", false, "FailedGetScale", &told);
@@ -363,20 +358,44 @@ impl Look<'_> {
         true
     }
 
+    /// Reads the target's scale. Returns its path, too.
+    async fn read_scale(&self, target: &CrossVersionObjectReference) -> Result<(String, Scale), String> {
+        let path = self.scale_path(target).await?;
+        match self.ask::<Scale>(&path).await {
+            Ok(scale) => Ok((path, scale)),
+            Err(error) => {
+                // Perhaps the kind is served in another version by now. The answer about an object
+                // that is missing says `NotFound`.
+                if matches!(&error, kube::Error::Api(s) if s.code == 404 && s.reason != "NotFound") {
+                    self.worker.kinds.forget(group_of(target), &target.kind);
+                }
+                Err(text(&error))
+            }
+        }
+    }
+
     /// Where the target's scale is: of a built-in kind, or of a custom one, which discovery knows.
+    /// As upstream only the target's group and kind count, not its version: an old manifest names a
+    /// version that is not served any more.
+    ///
+    /// ```text
+    /// apps/v1beta2 Deployment x   /apis/apps/v1/namespaces/d/deployments/x/scale
+    /// ```
     async fn scale_path(&self, target: &CrossVersionObjectReference) -> Result<String, String> {
-        let api_version = target.api_version.as_deref().unwrap_or("v1");
-        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let group = group_of(target);
         let missing = || format!("no matches for kind {:?} in group {group:?}", target.kind);
-        let plural = match kinds::find(group, version, &target.kind) {
-            Some(kind) => kind.scale.as_ref().map(|_| kind.plural.to_string()),
+        let is_meant = |k: &&Kind| k.group == group && k.kind == target.kind && k.is_stored();
+        let (api_version, plural) = match kinds::all().iter().find(is_meant) {
+            Some(kind) if kind.scale.is_none() => return Err(missing()),
+            Some(kind) => (kind.api_version(), kind.plural.to_string()),
             None => {
                 let found = self.worker.kinds.find(&self.client, group, &target.kind).await;
-                found.map_err(|error| text(&error))?.filter(|r| r.namespaced).map(|r| r.api.plural)
+                let found = found.map_err(|error| text(&error))?.filter(|r| r.namespaced);
+                let found = found.ok_or_else(missing)?;
+                (found.api.api_version, found.api.plural)
             }
         };
-        let plural = plural.ok_or_else(missing)?;
-        Ok(scale_path(&self.key.namespace, api_version, &plural, &target.name))
+        Ok(scale_path(&self.key.namespace, &api_version, &plural, &target.name))
     }
 
     fn pods(&self, selector: &str) -> Result<Vec<Arc<Pod>>, String> {
@@ -429,8 +448,13 @@ fn text(error: &kube::Error) -> String {
     }
 }
 
-/// Where the scale of an object of this resource is read and written, in the version that was asked
-/// for.
+/// The group of a target: `apps` of `apps/v1`, nothing of `v1`.
+fn group_of(target: &CrossVersionObjectReference) -> &str {
+    let api_version = target.api_version.as_deref().unwrap_or_default();
+    api_version.split_once('/').map_or("", |(group, _)| group)
+}
+
+/// Where the scale of an object of this resource is read and written, in a version that is served.
 fn scale_path(namespace: &str, api_version: &str, plural: &str, name: &str) -> String {
     let root = if api_version.contains('/') { "/apis" } else { "/api" };
     let place: Vec<String> = api_version.splitn(2, '/').map(segment).collect();

@@ -44,7 +44,7 @@ async fn any_kind_with_a_scale_is_a_target() {
     })
     .await;
     let own = look(&server, "example.com/v1", "Widget").await;
-    let path = "/apis/example.com/v1/namespaces/d/widgets/x/scale";
+    let path = "/apis/example.com/v2/namespaces/d/widgets/x/scale"; // the version that is served
     assert!(own.contains(&format!("GET {path}")), "{own:?}");
     // The target refuses its new size: what was wanted and why, and what went wrong.
     let told = server.event("FailedRescale").await;
@@ -52,6 +52,8 @@ async fn any_kind_with_a_scale_is_a_target() {
     assert_eq!(told, want);
     let built_in = look(&server, "apps/v1", "StatefulSet").await;
     assert_eq!(built_in[0], "GET /apis/apps/v1/namespaces/d/statefulsets/x/scale");
+    let old = look(&server, "apps/v1beta2", "Deployment").await;
+    assert_eq!(old[0], "GET /apis/apps/v1/namespaces/d/deployments/x/scale");
     let none = look(&server, "v1", "Pod").await;
     assert!(none.iter().any(|l| l.contains("no matches for kind")), "{none:?}");
     let other = look(&server, "example.com/v1", "Gadget").await;
