@@ -7,16 +7,16 @@
 pub mod limits;
 pub mod metric;
 mod source;
+mod target;
 
 use super::resources::Mapper;
 use super::write;
 use super::{Error, Shared, record, reference};
-use api::kinds::{self, Kind};
-use client::{Client, Key, Outcome, Recorder, WorkQueue, segment};
+use client::{Client, Key, Outcome, Recorder, WorkQueue};
 use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::api::autoscaling::v2::{
-    CrossVersionObjectReference, HorizontalPodAutoscaler, HorizontalPodAutoscalerCondition,
-    HorizontalPodAutoscalerSpec, HorizontalPodAutoscalerStatus, MetricStatus,
+    HorizontalPodAutoscaler, HorizontalPodAutoscalerCondition, HorizontalPodAutoscalerSpec,
+    HorizontalPodAutoscalerStatus, MetricStatus,
 };
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -171,7 +171,7 @@ impl Look<'_> {
 
     async fn look(&mut self) {
         let spec = self.autoscaler.spec.clone().unwrap_or_default();
-        let (path, mut scale) = match self.read_scale(&spec.scale_target_ref).await {
+        let (path, scale) = match self.read_scale(&spec.scale_target_ref).await {
             Ok(found) => found,
             Err(why) => {
                 self.warn("FailedGetScale", &why);
@@ -210,8 +210,7 @@ impl Look<'_> {
             }
             return;
         }
-        scale.spec.get_or_insert_default().replicas = Some(desired);
-        match self.put(&path, &scale).await {
+        match self.resize(&path, scale, desired).await {
             Ok(()) => {
                 let told = format!("the HPA controller was able to update the target scale to {desired}");
                 self.set("AbleToScale", true, "SucceededRescale", &told);
@@ -358,46 +357,6 @@ impl Look<'_> {
         true
     }
 
-    /// Reads the target's scale. Returns its path, too.
-    async fn read_scale(&self, target: &CrossVersionObjectReference) -> Result<(String, Scale), String> {
-        let path = self.scale_path(target).await?;
-        match self.ask::<Scale>(&path).await {
-            Ok(scale) => Ok((path, scale)),
-            Err(error) => {
-                // Perhaps the kind is served in another version by now. The answer about an object
-                // that is missing says `NotFound`.
-                if matches!(&error, kube::Error::Api(s) if s.code == 404 && s.reason != "NotFound") {
-                    self.worker.kinds.forget(group_of(target), &target.kind);
-                }
-                Err(text(&error))
-            }
-        }
-    }
-
-    /// Where the target's scale is: of a built-in kind, or of a custom one, which discovery knows.
-    /// As upstream only the target's group and kind count, not its version: an old manifest names a
-    /// version that is not served any more.
-    ///
-    /// ```text
-    /// apps/v1beta2 Deployment x   /apis/apps/v1/namespaces/d/deployments/x/scale
-    /// ```
-    async fn scale_path(&self, target: &CrossVersionObjectReference) -> Result<String, String> {
-        let group = group_of(target);
-        let missing = || format!("no matches for kind {:?} in group {group:?}", target.kind);
-        let is_meant = |k: &&Kind| k.group == group && k.kind == target.kind && k.is_stored();
-        let (api_version, plural) = match kinds::all().iter().find(is_meant) {
-            Some(kind) if kind.scale.is_none() => return Err(missing()),
-            Some(kind) => (kind.api_version(), kind.plural.to_string()),
-            None => {
-                let found = self.worker.kinds.find(&self.client, group, &target.kind).await;
-                let found = found.map_err(|error| text(&error))?.filter(|r| r.namespaced);
-                let found = found.ok_or_else(missing)?;
-                (found.api.api_version, found.api.plural)
-            }
-        };
-        Ok(scale_path(&self.key.namespace, &api_version, &plural, &target.name))
-    }
-
     fn pods(&self, selector: &str) -> Result<Vec<Arc<Pod>>, String> {
         let selector = api::labels::Selector::parse(selector)?;
         let chosen = |pod: &Arc<Pod>| selector.matches(&labels(pod));
@@ -420,15 +379,6 @@ impl Look<'_> {
         self.client.kube().request(request).await
     }
 
-    async fn put(&self, path: &str, scale: &Scale) -> Result<(), kube::Error> {
-        let body = serde_json::to_vec(scale).map_err(kube::Error::SerdeError)?;
-        let request = http::Request::put(path)
-            .header(http::header::CONTENT_TYPE, "application/json")
-            .body(body)
-            .map_err(kube::Error::HttpError)?;
-        self.client.kube().request::<Scale>(request).await.map(drop)
-    }
-
     async fn write(&self) -> Result<(), Error> {
         let api = self.client.within::<HorizontalPodAutoscaler>(&self.key.namespace);
         let (meta, old) = (&self.autoscaler.metadata, self.autoscaler.status.as_ref());
@@ -446,20 +396,6 @@ fn text(error: &kube::Error) -> String {
         kube::Error::Api(status) => status.message.clone(),
         other => other.to_string(),
     }
-}
-
-/// The group of a target: `apps` of `apps/v1`, nothing of `v1`.
-fn group_of(target: &CrossVersionObjectReference) -> &str {
-    let api_version = target.api_version.as_deref().unwrap_or_default();
-    api_version.split_once('/').map_or("", |(group, _)| group)
-}
-
-/// Where the scale of an object of this resource is read and written, in a version that is served.
-fn scale_path(namespace: &str, api_version: &str, plural: &str, name: &str) -> String {
-    let root = if api_version.contains('/') { "/apis" } else { "/api" };
-    let place: Vec<String> = api_version.splitn(2, '/').map(segment).collect();
-    let (place, name) = (place.join("/"), segment(name));
-    format!("{root}/{place}/namespaces/{namespace}/{plural}/{name}/scale")
 }
 
 #[cfg(test)]

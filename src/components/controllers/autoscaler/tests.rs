@@ -62,7 +62,7 @@ async fn any_kind_with_a_scale_is_a_target() {
 
 #[test]
 fn a_targets_name_and_version_stay_in_their_places() {
-    let path = scale_path("d", "example.com/v1/../x", "widgets", "a/../b?c");
+    let path = target::scale_path("d", "example.com/v1/../x", "widgets", "a/../b?c");
     assert_eq!(path, "/apis/example.com/v1%2F..%2Fx/namespaces/d/widgets/a%2F..%2Fb%3Fc/scale");
 }
 
@@ -193,6 +193,37 @@ async fn a_behavior_says_how_near_is_near_enough() {
     assert_eq!(sizes(48, Value::Null).await, [] as [Value; 0], "50 of 48 per cent is less than a tenth more");
     assert_eq!(sizes(48, json!({"scaleUp": {"tolerance": "0.01"}})).await, [json!(2)]);
     assert_eq!(sizes(30, json!({"scaleUp": {"tolerance": "800m"}})).await, [] as [Value; 0]);
+}
+
+/// The target's status was written between the read of its scale and the write.
+#[tokio::test]
+async fn a_scale_that_has_changed_is_read_again() {
+    use client::testing::{Scripted, refusal};
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    for (conflicts, told) in [(1, "SuccessfulRescale"), (99, "FailedRescale")] {
+        let version = AtomicUsize::new(0);
+        let server = Scripted::new(move |asked| {
+            let now = match asked.line.starts_with("GET") {
+                true => version.fetch_add(1, SeqCst) + 1,
+                false => version.load(SeqCst),
+            };
+            match asked.line.as_str() {
+                line if !line.ends_with("/scale") => None,
+                line if line.starts_with("PUT") && now <= conflicts => refusal(409, "changed"),
+                line if line.starts_with("PUT") => Some((200, asked.body.clone())),
+                _ => {
+                    let meta = json!({"resourceVersion": now.to_string()});
+                    Some((200, json!({"metadata": meta, "spec": {"replicas": 1}})))
+                }
+            }
+        })
+        .await;
+        let asked = look(&server, "apps/v1", "Deployment").await;
+        let event = server.event(told).await;
+        assert!(event.starts_with("New size: 2; reason: Current number of replicas below"), "{event}");
+        let puts = asked.iter().filter(|l| l.starts_with("PUT") && l.ends_with("/scale")).count();
+        assert_eq!(puts, 1 + conflicts.min(4), "{told}");
+    }
 }
 
 #[tokio::test]
