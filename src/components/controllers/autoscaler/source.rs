@@ -69,10 +69,15 @@ pub(super) fn name_of(metric: &Metric) -> String {
 
 /// A metric as the status shows it.
 pub(super) fn shown(asked: &MetricSpec, verdict: &Verdict) -> MetricStatus {
-    let average = Quantity::parse(&format!("{}m", verdict.average)).map(|q| Amount(q.to_string()));
+    let resource = asked.resource.as_ref().map(|r| &r.name);
+    let resource = resource.or(asked.container_resource.as_ref().map(|r| &r.name));
+    let average = Quantity::of_milli(verdict.average);
+    // As the metrics API tells it, and as users write it.
+    let is_memory = resource.is_some_and(|name| name == "memory");
+    let average = if is_memory { average.in_binary() } else { average };
     let current = MetricValueStatus {
         average_utilization: verdict.utilization.and_then(|n| i32::try_from(n).ok()),
-        average_value: average,
+        average_value: Some(Amount(average.to_string())),
         value: None,
     };
     MetricStatus {

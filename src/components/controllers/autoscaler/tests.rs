@@ -71,6 +71,21 @@ fn metric(resource: &str, percent: i32) -> Value {
     json!({"type": "Resource", "resource": {"name": resource, "target": target}})
 }
 
+#[test]
+fn an_average_of_memory_has_binary_suffixes() {
+    for (resource, thousandths, want) in [
+        ("memory", 8_388_608_000, "8Mi"),
+        ("memory", 8_388_608_500, "8388608500m"),
+        ("cpu", 2_048_000, "2048"),
+        ("cpu", 50, "50m"),
+    ] {
+        let asked = serde_json::from_value(metric(resource, 50)).unwrap();
+        let verdict = metric::Verdict { replicas: 1, average: thousandths, utilization: None };
+        let current = shown(&asked, &verdict).resource.unwrap().current;
+        assert_eq!(current.average_value.unwrap().0, want, "{resource}");
+    }
+}
+
 /// A server whose target has one pod, which uses half of the CPU that it requests. `refuse`: no
 /// other size is taken.
 async fn server(refuse: bool) -> client::testing::Scripted {
