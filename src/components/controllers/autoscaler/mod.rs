@@ -283,9 +283,11 @@ impl Look<'_> {
             .limited
             .unwrap_or(("DesiredWithinRange", "the desired count is within the acceptable range"));
         self.set("ScalingLimited", limited.limited.is_some(), reason, message);
-        let why = match wanted > current {
-            true => format!("{name} above target"),
-            false => "All metrics below target".into(),
+        let why = match wanted.cmp(&current) {
+            std::cmp::Ordering::Greater => format!("{name} above target"),
+            std::cmp::Ordering::Less => "All metrics below target".into(),
+            // An earlier recommendation asks for more. Upstream has no words for that.
+            std::cmp::Ordering::Equal => String::new(),
         };
         Some((limited.replicas, why))
     }
