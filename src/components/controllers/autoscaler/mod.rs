@@ -24,7 +24,7 @@ use limits::Past;
 use metric::{Metric, Sample};
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
-use source::{kind_of_use, name_of, read, sample, shown, tolerance};
+use source::{name_of, read, sample, shown, tolerance, use_of, value_of};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,8 +87,17 @@ type Known = Result<(Vec<Arc<Pod>>, BTreeMap<String, Sample>), String>;
 struct Measured {
     /// The most replicas that one of them asks for, and how events name it.
     best: Option<(i32, String)>,
-    /// Of each one that cannot tell: a message, and the reason of its event.
-    failed: Vec<(String, String)>,
+    failed: Vec<Failure>,
+}
+
+/// Why a metric cannot tell.
+struct Failure {
+    /// The reason of its event and of the condition: `FailedGetResourceMetric`.
+    reason: String,
+    /// `failed to get cpu utilization: unable to get metrics for resource cpu: …`
+    why: String,
+    /// What could not be had: `cpu resource metric value`.
+    value: String,
 }
 
 /// One look at one autoscaler.
@@ -203,11 +212,6 @@ impl Look<'_> {
         };
         self.status.desired_replicas = desired;
         if desired == current {
-            // Unless it is being held back, which has been told already.
-            if self.reason("AbleToScale") == "SucceededGetScale" {
-                let told = "recommended size matches current size";
-                self.set("AbleToScale", true, "ReadyForNewScale", told);
-            }
             return;
         }
         match self.resize(&path, scale, desired).await {
@@ -231,44 +235,29 @@ impl Look<'_> {
         }
     }
 
-    fn reason(&self, kind: &str) -> &str {
-        let found = self.status.conditions.iter().flatten().find(|c| c.type_ == kind);
-        found.and_then(|c| c.reason.as_deref()).unwrap_or_default()
-    }
-
     /// What the metrics ask for, within the limits, and why. `None` if none of them can tell.
     async fn wanted(&mut self, current: i32, scale: &Scale) -> Option<(i32, String)> {
         let spec = self.autoscaler.spec.clone().unwrap_or_default();
         let selector = scale.status.as_ref().and_then(|s| s.selector.clone()).unwrap_or_default();
-        if selector.is_empty() {
-            let told = "selector is required";
-            self.warn("SelectorRequired", told);
-            self.set(
-                "ScalingActive",
-                false,
-                "InvalidSelector",
-                "the HPA target's scale is missing a selector",
-            );
-            return None;
-        }
-        let known = match (self.pods(&selector), self.samples(&selector).await) {
-            (Ok(pods), Ok(samples)) => Ok((pods, samples)),
-            (Err(why), _) | (_, Err(why)) => Err(why),
+        let pods = match self.choose_pods(&selector) {
+            Ok(pods) => pods,
+            Err(why) => {
+                self.warn("FailedComputeMetricsReplicas", &why);
+                return None;
+            }
         };
-        if self.is_ambiguous(&selector) {
-            return None;
-        }
+        let known = self.samples(&selector).await.map(|samples| (pods, samples));
         let Measured { best, failed } = self.measure(current, &spec, &known);
         // Where one cannot tell, others may ask for more or for as many, but not for fewer.
         let usable = best.filter(|(wanted, _)| failed.is_empty() || *wanted >= current);
         let Some((wanted, name)) = usable else {
-            let (first, reason) = failed.first().cloned().unwrap_or_default();
             let all = spec.metrics.as_ref().map_or(0, Vec::len);
-            let told =
-                format!("invalid metrics ({} invalid out of {all}), first error is: {first}", failed.len());
+            let Some(Failure { reason, why, value }) = failed.first() else { return None };
+            let first = format!("first error is: failed to get {value}: {why}");
+            let told = format!("invalid metrics ({} invalid out of {all}), {first}", failed.len());
             self.warn("FailedComputeMetricsReplicas", &told);
-            let told = format!("the HPA was unable to compute the replica count: {first}");
-            self.set("ScalingActive", false, &reason, &told);
+            let told = format!("the HPA was unable to compute the replica count: {why}");
+            self.set("ScalingActive", false, reason, &told);
             return None;
         };
         let told = format!("the HPA was able to successfully calculate a replica count from {name}");
@@ -276,9 +265,9 @@ impl Look<'_> {
         let now = clock::Instant::now();
         let limited =
             self.worker.remember(self.key, |m| limits::limit(&spec, &mut m.past, current, wanted, now));
-        if let Some((reason, message)) = limited.stabilized {
-            self.set("AbleToScale", true, reason, message);
-        }
+        let (reason, message) =
+            limited.stabilized.unwrap_or(("ReadyForNewScale", "recommended size matches current size"));
+        self.set("AbleToScale", true, reason, message);
         let (reason, message) = limited
             .limited
             .unwrap_or(("DesiredWithinRange", "the desired count is within the acceptable range"));
@@ -310,7 +299,9 @@ impl Look<'_> {
                     metric::replicas(&metric, current, pods, samples, clock::now()).map(|v| (metric, v))
                 }
                 (Err(why), _) => Err(why),
-                (_, Err(why)) => Err(why.clone()),
+                (Ok(metric), Err(why)) => {
+                    Err(format!("unable to get metrics for resource {}: {why}", metric.resource))
+                }
             };
             match verdict {
                 Ok((metric, verdict)) => {
@@ -320,11 +311,10 @@ impl Look<'_> {
                     statuses.push(shown(asked, &verdict));
                 }
                 Err(why) => {
-                    let what = asked.resource.as_ref().map_or(asked.type_.as_str(), |r| r.name.as_str());
-                    let told = format!("failed to get {what} {}: {why}", kind_of_use(asked));
+                    let why = format!("failed to get {}: {why}", use_of(asked));
                     let reason = format!("FailedGet{}Metric", asked.type_);
-                    self.warn(&reason, &told);
-                    measured.failed.push((told, reason));
+                    self.warn(&reason, &why);
+                    measured.failed.push(Failure { reason, why, value: value_of(asked) });
                     statuses.push(MetricStatus::default());
                 }
             }
@@ -333,10 +323,41 @@ impl Look<'_> {
         measured
     }
 
-    /// Do other autoscalers choose some of the same pods? Then none of them scales, as upstream:
-    /// each would undo what the other does.
-    fn is_ambiguous(&mut self, selector: &str) -> bool {
-        let pods = self.pods(selector).unwrap_or_default();
+    /// Returns the pods that the target's selector chooses.
+    ///
+    /// # Errors
+    /// Why no metric can be asked. The condition says so already.
+    fn choose_pods(&mut self, selector: &str) -> Result<Vec<Arc<Pod>>, String> {
+        if selector.is_empty() {
+            let why = "selector is required";
+            self.warn("SelectorRequired", why);
+            let told = "the HPA target's scale is missing a selector";
+            self.set("ScalingActive", false, "InvalidSelector", told);
+            return Err(why.into());
+        }
+        let verdict = match self.pods(selector) {
+            Err(why) => {
+                let what = "couldn't convert selector into a corresponding internal selector object";
+                Err(("InvalidSelector", format!("{what}: {why}")))
+            }
+            Ok(pods) => match self.rivals(selector, &pods) {
+                Some(rivals) => {
+                    let what = format!("pods by selector {selector} are controlled by multiple HPAs");
+                    Err(("AmbiguousSelector", format!("{what}: [{rivals}]")))
+                }
+                None => Ok(pods),
+            },
+        };
+        verdict.map_err(|(reason, why)| {
+            self.warn(reason, &why);
+            self.set("ScalingActive", false, reason, &why);
+            why
+        })
+    }
+
+    /// Returns the names of all autoscalers that choose some of these pods, if there are others
+    /// beside this one. Then none of them scales, as upstream: each would undo what the other does.
+    fn rivals(&self, selector: &str, pods: &[Arc<Pod>]) -> Option<String> {
         let mut known = self.worker.known();
         known.entry(self.key.clone()).or_default().selector = selector.to_string();
         let chooses = |memory: &Memory| {
@@ -348,15 +369,7 @@ impl Look<'_> {
             key.namespace == self.key.namespace && (*key == self.key || chooses(memory))
         });
         let all: Vec<String> = all.map(|(key, _)| key.to_string()).collect();
-        drop(known);
-        if all.len() < 2 {
-            return false;
-        }
-        let told =
-            format!("pods by selector {selector} are controlled by multiple HPAs: [{}]", all.join(" "));
-        self.warn("AmbiguousSelector", &told);
-        self.set("ScalingActive", false, "AmbiguousSelector", &told);
-        true
+        (all.len() > 1).then(|| all.join(" "))
     }
 
     fn pods(&self, selector: &str) -> Result<Vec<Arc<Pod>>, String> {
@@ -372,7 +385,10 @@ impl Look<'_> {
             "/apis/metrics.k8s.io/v1beta1/namespaces/{}/pods?labelSelector={query}",
             self.key.namespace
         );
-        let list: Value = self.ask(&path).await.map_err(|e| text(&e))?;
+        let list: Value = self
+            .ask(&path)
+            .await
+            .map_err(|e| format!("unable to fetch metrics from resource metrics API: {}", text(&e)))?;
         Ok(list["items"].as_array().into_iter().flatten().filter_map(sample).collect())
     }
 

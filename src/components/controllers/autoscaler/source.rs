@@ -45,13 +45,23 @@ pub(super) fn tolerance(behavior: Option<&HorizontalPodAutoscalerBehavior>) -> T
     }
 }
 
-/// What could not be had, in the words of events.
-pub(super) fn kind_of_use(asked: &MetricSpec) -> &'static str {
-    let target = asked.resource.as_ref().map(|r| &r.target);
-    match target.or(asked.container_resource.as_ref().map(|r| &r.target)) {
-        Some(target) if target.average_utilization.is_some() => "utilization",
-        Some(_) => "usage",
-        None => "metric",
+/// What a metric measures, in the words of events: `cpu utilization`, `memory usage`.
+pub(super) fn use_of(asked: &MetricSpec) -> String {
+    let of_pods = asked.resource.as_ref().map(|r| (&r.name, &r.target));
+    match of_pods.or(asked.container_resource.as_ref().map(|r| (&r.name, &r.target))) {
+        Some((name, target)) if target.average_utilization.is_some() => format!("{name} utilization"),
+        Some((name, _)) => format!("{name} usage"),
+        None => format!("{} metric", asked.type_),
+    }
+}
+
+/// What a metric tells, in the words of the event about all of them: `cpu resource metric value`.
+pub(super) fn value_of(asked: &MetricSpec) -> String {
+    match (&asked.resource, &asked.container_resource, &asked.external) {
+        (Some(r), ..) => format!("{} resource metric value", r.name),
+        (_, Some(r), _) => format!("{} container metric value", r.container),
+        (.., Some(r)) => format!("{} external metric value", r.metric.name),
+        _ => format!("{} metric value", asked.type_.to_lowercase()),
     }
 }
 

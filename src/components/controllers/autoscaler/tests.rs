@@ -92,10 +92,7 @@ async fn server(refuse: bool) -> client::testing::Scripted {
     let usage = json!({"metadata": {"name": "p"}, "timestamp": "2026-01-01T01:00:00Z", "window": "10s",
         "containers": [{"name": "c", "usage": {"cpu": "50m"}}]});
     client::testing::Scripted::new(move |asked| match asked.line.as_str() {
-        line if line.starts_with("GET") && line.ends_with("/scale") => Some((
-            200,
-            json!({"metadata": {}, "spec": {"replicas": 1}, "status": {"replicas": 1, "selector": "a=b"}}),
-        )),
+        line if line.starts_with("GET") && line.ends_with("/scale") => Some((200, scale_of(json!("a=b")))),
         line if line.ends_with("/scale") && refuse => client::testing::refusal(500, "out of order"),
         line if line.contains("metrics.k8s.io") => Some((200, json!({"items": [usage]}))),
         _ => None,
@@ -118,6 +115,72 @@ fn worker(server: &client::testing::Scripted, names: &[&str], metrics: &Value, b
     }
     let recorder = Recorder::new(&shared.crew, &server.client, COMPONENT.name(), "");
     Worker { shared, recorder, kinds: Mapper::default(), known: Mutex::default() }
+}
+
+/// The scale of a target that has one pod.
+fn scale_of(selector: Value) -> Value {
+    let status = json!({"replicas": 1, "selector": selector});
+    json!({"metadata": {}, "spec": {"replicas": 1}, "status": status})
+}
+
+/// Those that people search for.
+#[tokio::test]
+async fn failures_have_upstreams_words() {
+    use client::testing::{Scripted, refusal};
+    let mut container = metric("cpu", 50)["resource"].clone();
+    container["container"] = json!("c");
+    let of_container = json!({"type": "ContainerResource", "containerResource": container});
+    for (metric, reason, value) in [
+        (metric("cpu", 50), "FailedGetResourceMetric", "cpu resource metric value"),
+        (of_container, "FailedGetContainerResourceMetric", "c container metric value"),
+    ] {
+        let server = Scripted::new(|asked| match asked.line.as_str() {
+            line if line.ends_with("/scale") => Some((200, scale_of(json!("a=b")))),
+            line if line.contains("metrics.k8s.io") => refusal(500, "out of order"),
+            _ => None,
+        })
+        .await;
+        let worker = worker(&server, &["h"], &json!([metric]), &Value::Null);
+        worker.sync(Key::new("d", "h"), None).await.unwrap();
+        let why = "failed to get cpu utilization: unable to get metrics for resource cpu: unable to fetch metrics from resource metrics API: out of order";
+        assert_eq!(server.event(reason).await, why);
+        let all =
+            format!("invalid metrics (1 invalid out of 1), first error is: failed to get {value}: {why}");
+        assert_eq!(server.event("FailedComputeMetricsReplicas").await, all);
+    }
+}
+
+#[tokio::test]
+async fn a_selector_that_is_missing_or_wrong_is_told() {
+    for (selector, reason, told) in [
+        (Value::Null, "SelectorRequired", "selector is required"),
+        (json!("!!"), "InvalidSelector", "couldn't convert selector into a corresponding"),
+    ] {
+        let server = client::testing::Scripted::new(move |asked| {
+            asked.line.ends_with("/scale").then(|| (200, scale_of(selector.clone())))
+        })
+        .await;
+        let worker = worker(&server, &["h"], &json!([metric("cpu", 50)]), &Value::Null);
+        worker.sync(Key::new("d", "h"), None).await.unwrap();
+        for reason in [reason, "FailedComputeMetricsReplicas"] {
+            let event = server.event(reason).await;
+            assert!(event.starts_with(told), "{reason}: {event}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_target_without_replicas_has_been_found_and_is_left_alone() {
+    let server = client::testing::Scripted::new(|asked| {
+        let scale = json!({"metadata": {}, "spec": {"replicas": 0}});
+        asked.line.ends_with("/scale").then_some((200, scale))
+    })
+    .await;
+    let told = look(&server, "apps/v1", "Deployment").await;
+    let says = |text: &str| told.iter().any(|line| line == text);
+    assert!(says("the HPA controller was able to get the target's current scale"), "{told:?}");
+    assert!(!says("recommended size matches current size"), "{told:?}");
+    assert!(says("scaling is disabled since the replica count of the target is zero"), "{told:?}");
 }
 
 /// Every look finds what the one before it has written, an hour ago.
@@ -253,6 +316,7 @@ async fn two_autoscalers_of_the_same_pods_scale_nothing() {
     }
     let told = server.event("AmbiguousSelector").await;
     assert_eq!(told, "pods by selector a=b are controlled by multiple HPAs: [d/one d/two]");
+    assert_eq!(server.event("FailedComputeMetricsReplicas").await, told);
     worker
         .shared
         .autoscalers
