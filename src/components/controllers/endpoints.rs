@@ -42,7 +42,8 @@ pub struct Group {
 }
 
 /// Pure: the endpoints of a service, grouped by ports (a named target port may be another number in
-/// each pod), by pod name.
+/// each pod), by pod name. A pod that has none of the ports is an endpoint all the same, as
+/// upstream: DNS answers its address for a headless service.
 pub fn decide(service: &Service, all: &[Arc<Pod>]) -> Vec<Group> {
     let Some(spec) = &service.spec else { return vec![] };
     let selector = spec.selector.clone().unwrap_or_default();
@@ -67,7 +68,7 @@ pub fn decide(service: &Service, all: &[Arc<Pod>]) -> Vec<Group> {
                 Some(IntOrString::Int(n)) => Some(*n),
                 Some(IntOrString::String(name)) => container_port(pod, name, port.protocol.as_deref()),
             };
-            // A pod without that named port has no endpoint for it.
+            // The pod has no port of that name.
             let Some(number) = number else { continue };
             ports.push(EndpointPort {
                 name: Some(port.name.clone().unwrap_or_default()),
@@ -75,9 +76,6 @@ pub fn decide(service: &Service, all: &[Arc<Pod>]) -> Vec<Group> {
                 protocol: Some(port.protocol.clone().unwrap_or_else(|| "TCP".into())),
                 app_protocol: port.app_protocol.clone(),
             });
-        }
-        if ports.is_empty() && !spec.ports.as_ref().is_none_or(Vec::is_empty) {
-            continue;
         }
         let hostname = pod.spec.as_ref().and_then(|s| match (&s.hostname, &s.subdomain) {
             (Some(host), Some(sub)) if !host.is_empty() && Some(sub) == service.metadata.name.as_ref() => {

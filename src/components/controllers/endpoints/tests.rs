@@ -51,9 +51,22 @@ fn readiness_decides_and_named_ports_may_differ() {
     ];
     let groups = decide(&service, &pods);
     assert_eq!(line(&groups), ["80 10.244.1.2:110 10.244.1.3:000 10.244.1.4:011", "8080 10.244.1.5:110"]);
-    let old = old::subsets(&groups);
+    let old = old::subsets(&service, &groups);
     assert_eq!(old[0].addresses.as_ref().unwrap().len(), 1);
     assert_eq!(old[0].not_ready_addresses.as_ref().unwrap().len(), 1);
+}
+
+/// A typo, or peers that need no port and find each other by DNS.
+#[test]
+fn a_pod_without_the_named_port_is_an_endpoint_without_ports() {
+    for (ports, subsets) in [(json!([{"port": 80, "targetPort": "web"}]), 0), (json!([]), 1)] {
+        let spec = json!({"selector": {"app": "web"}, "clusterIP": "None", "ports": ports});
+        let service: Service = serde_json::from_value(json!({"metadata": {"name": "s"}, "spec": spec})).unwrap();
+        let groups = decide(&service, &[pod("a", "10.244.1.2", true, false, 80)]);
+        assert_eq!((groups.len(), slices::ports_of(&groups[0])), (1, None));
+        assert_eq!(groups[0].endpoints[0].addresses, ["10.244.1.2"]);
+        assert_eq!(old::subsets(&service, &groups).len(), subsets, "{ports}");
+    }
 }
 
 #[test]
