@@ -13,7 +13,7 @@ use super::{Error, Shared, record};
 use client::{Change, Key, Outcome, WorkQueue, is_code};
 use k8s_openapi::api::core::v1::{Endpoints, Node, ObjectReference, Pod, Service};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::{Api, DeleteParams, PostParams, Preconditions};
 use std::collections::BTreeMap;
@@ -291,21 +291,7 @@ impl Worker {
         if !self.awaited.met(key) {
             return Ok(false); // the slice brings the next look when it is seen
         }
-        let ours = |s: &Arc<EndpointSlice>| {
-            let labels = s.metadata.labels.as_ref();
-            let get = |k: &str| labels.and_then(|l| l.get(k)).map(String::as_str);
-            // What is written into one that is going would go with it.
-            let stays = s.metadata.deletion_timestamp.is_none();
-            get(SERVICE_NAME) == Some(&key.name) && get(MANAGED_BY) == Some(MANAGER) && stays
-        };
-        // A slice's type of addresses cannot be changed: one of another type goes.
-        let (have, other): (Vec<Arc<EndpointSlice>>, Vec<_>) = self
-            .shared
-            .slices
-            .within(&key.namespace)
-            .into_iter()
-            .filter(ours)
-            .partition(|slice| slice.address_type == ADDRESSES);
+        let (have, other) = self.present_slices(key, service);
         let mut labels = service.metadata.labels.clone().unwrap_or_default();
         labels.insert(SERVICE_NAME.into(), key.name.clone());
         labels.insert(MANAGED_BY.into(), MANAGER.into());
@@ -346,6 +332,26 @@ impl Worker {
             }
         }
         Ok(changed)
+    }
+
+    /// Returns the slices of a service: those that can be written, and those that have to go. The
+    /// type of a slice's addresses cannot be changed. A slice of an earlier service of the same
+    /// name goes with that one, whatever would be written into it.
+    fn present_slices(
+        &self,
+        key: &Key,
+        service: &Service,
+    ) -> (Vec<Arc<EndpointSlice>>, Vec<Arc<EndpointSlice>>) {
+        // What is written into one that is going would go with it.
+        let stays = |s: &Arc<EndpointSlice>| s.metadata.deletion_timestamp.is_none();
+        let is_ours = |s: &Arc<EndpointSlice>| stays(s) && ours(s).as_ref() == Some(key);
+        let is_owned = |s: &EndpointSlice| {
+            let uid = service.metadata.uid.as_ref();
+            let by = |o: &OwnerReference| o.kind == "Service" && Some(&o.uid) == uid;
+            s.metadata.owner_references.iter().flatten().any(by)
+        };
+        let all = self.shared.slices.within(&key.namespace).into_iter().filter(is_ours);
+        all.partition(|slice| slice.address_type == ADDRESSES && is_owned(slice))
     }
 
     async fn create_slice(

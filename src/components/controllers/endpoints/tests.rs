@@ -150,6 +150,25 @@ async fn slices_that_are_going_or_of_another_type_are_not_written() {
     assert_eq!(old.body["metadata"]["labels"][HEADLESS], "");
 }
 
+/// As after `kubectl replace --force`: the garbage collector is about to delete them.
+#[tokio::test]
+async fn slices_of_an_earlier_service_of_that_name_are_replaced() {
+    let server = client::testing::Scripted::new(|_| None).await;
+    let worker = Worker { shared: Shared::fixed(&server.client), awaited: Expectations::default() };
+    let service = json!({"metadata": {"name": "s", "namespace": "d", "uid": "new"}, "spec": {"selector": {"app": "web"}}});
+    worker.shared.services.tell_of(serde_json::from_value(service).unwrap());
+    let owner = json!({"apiVersion": "v1", "kind": "Service", "name": "s", "uid": "old", "controller": true});
+    let labels = json!({SERVICE_NAME: "s", MANAGED_BY: MANAGER});
+    let meta = json!({"name": "left", "namespace": "d", "uid": "1", "labels": labels, "ownerReferences": [owner]});
+    let slice = json!({"metadata": meta, "addressType": "IPv4", "endpoints": []});
+    worker.shared.slices.tell_of(serde_json::from_value(slice).unwrap());
+    worker.sync(Key::new("d", "s"), None).await.unwrap();
+    let asked = server.lines();
+    let slices: Vec<&String> = asked.iter().filter(|l| l.contains("/endpointslices")).collect();
+    let root = "/apis/discovery.k8s.io/v1/namespaces/d/endpointslices";
+    assert_eq!(slices, [&format!("POST {root}"), &format!("DELETE {root}/left")]);
+}
+
 #[tokio::test]
 async fn an_endpoints_object_that_has_not_all_addresses_says_so_until_it_has() {
     let server = client::testing::Scripted::new(|a| {
