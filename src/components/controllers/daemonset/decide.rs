@@ -149,6 +149,7 @@ pub fn decide(set: &DaemonSet, nodes: &[Arc<Node>], mine: &[Arc<Pod>], hash: &st
     let rolling = spec.update_strategy.as_ref().and_then(|s| s.type_.as_deref()) != Some("OnDelete");
     let places = nodes.iter().filter(|n| belongs(&spec.template, n).0).count();
     let limits = Limits::of(&spec, places);
+    let surges = limits.surge > 0 && rolling;
     let available = |p: &Pod| is_available(p, spec.min_ready_seconds.unwrap_or(0), now);
     let is_new = |p: &&Arc<Pod>| revisions::of_pod(p).is_some_and(|h| h == hash);
     let mut plan = Plan::default();
@@ -166,7 +167,7 @@ pub fn decide(set: &DaemonSet, nodes: &[Arc<Node>], mine: &[Arc<Pod>], hash: &st
             plan.delete.extend(here.iter().map(|p| name(p)));
             continue;
         }
-        let (ended, mut here): (Vec<_>, Vec<_>) = here.into_iter().partition(|p| has_ended(p));
+        let (ended, here): (Vec<_>, Vec<_>) = here.into_iter().partition(|p| has_ended(p));
         let none_ended = ended.is_empty();
         for pod in ended {
             // An update does not wait for one that it replaces anyway.
@@ -177,34 +178,15 @@ pub fn decide(set: &DaemonSet, nodes: &[Arc<Node>], mine: &[Arc<Pod>], hash: &st
         }
         if here.is_empty() {
             let at = |p: &Arc<Pod>| target(p).as_deref() == Some(&node_name);
-            let going = mine.iter().any(|p| is_going(p) && !has_ended(p) && at(p));
+            // With a surge a node may have two pods: the next one need not wait until one is gone.
+            let waits = !surges && mine.iter().any(|p| is_going(p) && !has_ended(p) && at(p));
             missing += usize::from(run);
-            if run && !going && none_ended {
+            if run && !waits && none_ended {
                 plan.create.push(node_name);
             }
             continue;
         }
-        here.sort_by_key(|p| age(p));
-        let mut extra: Vec<&Arc<Pod>> = vec![];
-        let place = match limits.surge > 0 && rolling {
-            false => {
-                extra = here.split_off(1);
-                let (new, old) = here.into_iter().partition(is_new);
-                Place { runs: run, new, old }
-            }
-            true => {
-                let (mut new, mut old): (Vec<_>, Vec<_>) = here.into_iter().partition(is_new);
-                extra.extend(new.drain(1.min(new.len())..));
-                extra.extend(old.drain(1.min(old.len())..));
-                // The old one has done its part when it serves nobody, or the new one is available.
-                if let (Some(fresh), Some(stale)) = (new.first(), old.first())
-                    && (pods::ready_since(stale).is_none() || available(fresh))
-                {
-                    extra.append(&mut old);
-                }
-                Place { runs: run, new, old }
-            }
-        };
+        let (place, extra) = choose(here, run, surges, is_new, &available);
         plan.delete.extend(extra.iter().map(|p| name(p)));
         settled.insert(node_name, place);
     }
@@ -217,6 +199,33 @@ pub fn decide(set: &DaemonSet, nodes: &[Arc<Node>], mine: &[Arc<Pod>], hash: &st
         }
     }
     plan
+}
+
+/// Chooses the pods of a node that stay: the oldest one or, with a surge, the oldest of the current
+/// revision and of older ones. Returns the others, too. `runs`: a new pod may be started there.
+fn choose<'a>(
+    mut here: Vec<&'a Arc<Pod>>,
+    runs: bool,
+    surges: bool,
+    is_new: impl Fn(&&Arc<Pod>) -> bool,
+    available: &dyn Fn(&Pod) -> bool,
+) -> (Place<'a>, Vec<&'a Arc<Pod>>) {
+    here.sort_by_key(|p| age(p));
+    if !surges {
+        let extra = here.split_off(1);
+        let (new, old) = here.into_iter().partition(is_new);
+        return (Place { runs, new, old }, extra);
+    }
+    let (mut new, mut old): (Vec<_>, Vec<_>) = here.into_iter().partition(is_new);
+    let mut extra: Vec<&Arc<Pod>> = new.drain(1.min(new.len())..).collect();
+    extra.extend(old.drain(1.min(old.len())..));
+    // The old one has done its part when it serves nobody, or the new one is available.
+    if let (Some(fresh), Some(stale)) = (new.first(), old.first())
+        && (pods::ready_since(stale).is_none() || available(fresh))
+    {
+        extra.append(&mut old);
+    }
+    (Place { runs, new, old }, extra)
 }
 
 /// An update that takes an old pod away first: all that are not available, and as many others as

@@ -133,6 +133,16 @@ fn a_surge_makes_the_new_pod_before_the_old_one_goes() {
     assert_eq!(steps(&one, &done), "");
 }
 
+/// As after `kubectl delete pod` of a program that does not end on TERM.
+#[test]
+fn with_a_surge_the_next_pod_does_not_wait_until_the_last_one_is_gone() {
+    let mut going = (*pod("p1", "a", "new", true)).clone();
+    going.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now()));
+    let all = [Arc::new(going), pod("p2", "b", "new", true), pod("p3", "c", "new", true)];
+    assert_eq!(steps(&rolling(json!(1), json!(0), 0), &all), "+a");
+    assert_eq!(steps(&rolling(json!(0), json!(1), 0), &all), "");
+}
+
 /// A pod that no node takes would use up the surge for ever.
 #[test]
 fn a_surge_leaves_nodes_out_that_should_not_run_a_pod() {
