@@ -73,6 +73,11 @@ impl PodOwner for DaemonSets {
         let mut pause: Option<Duration> = None;
         if look.settled && look.alive() {
             let mut plan = decide(set, &nodes, &mine, &hash, clock::now());
+            if !plan.create.is_empty() {
+                let told = set.status.as_ref().map(|s| s.current_number_scheduled);
+                let known = mine.iter().filter(|p| p.metadata.deletion_timestamp.is_none()).count();
+                look.expect_pods(&spec.selector, told, known).await?;
+            }
             for (node, pod) in std::mem::take(&mut plan.ended) {
                 let uid = set.metadata.uid.as_deref().unwrap_or_default();
                 match look.pauses.begin(&format!("{uid}/{node}")) {
@@ -247,6 +252,43 @@ mod tests {
         let asked = server.take();
         let made = asked.iter().find(|a| a.line == "POST /api/v1/namespaces/d/pods").expect("a pod");
         assert_eq!(made.body["metadata"]["labels"][HASH], "old");
+    }
+
+    /// An undo brings a set and its pods back at once, and the watch of the sets is ahead.
+    #[tokio::test]
+    async fn pods_that_the_cache_does_not_know_yet_are_not_made_again() {
+        use client::testing::Scripted;
+        let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": []}});
+        let set = json!({"metadata": {"name": "s", "namespace": "d", "uid": "1", "resourceVersion": "5"},
+            "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template},
+            "status": {"currentNumberScheduled": 2, "desiredNumberScheduled": 2, "numberMisscheduled": 0, "numberReady": 0}});
+        let owner = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "s", "uid": "1", "controller": true});
+        let pod = |name: &str| {
+            let meta = json!({"name": name, "namespace": "d", "uid": name, "labels": {"a": "b"}, "ownerReferences": [owner]});
+            json!({"metadata": meta, "spec": {"nodeName": name, "containers": []}})
+        };
+        for (there, made) in [(vec![pod("n1"), pod("n2")], 0), (vec![pod("n1")], 1)] {
+            let stored = set.clone();
+            let server = Scripted::new(move |asked| match asked.line.as_str() {
+                line if line.starts_with("POST") => Some((201, asked.body.clone())),
+                "GET /api/v1/namespaces/d/pods" => {
+                    Some((200, json!({"metadata": {"resourceVersion": "5"}, "items": there})))
+                }
+                line if line.contains("/daemonsets/s") => Some((200, stored.clone())),
+                _ => None,
+            })
+            .await;
+            let shared = crate::Shared::fixed(&server.client);
+            shared.daemon_sets.tell_of(serde_json::from_value(set.clone()).unwrap());
+            shared.pods.tell_of(serde_json::from_value(pod("n1")).unwrap());
+            for node in ["n1", "n2"] {
+                shared.nodes.tell_of(serde_json::from_value(json!({"metadata": {"name": node}})).unwrap());
+            }
+            let looked = workload::look_once::<DaemonSets>(&shared, &Key::new("d", "s")).await;
+            assert_eq!(looked.is_err(), made == 0, "{:?}", looked.err());
+            let posts = server.take().iter().filter(|a| a.line == "POST /api/v1/namespaces/d/pods").count();
+            assert_eq!(posts, made);
+        }
     }
 
     /// As after `kubectl delete --cascade=orphan` and a new set of the same name.
