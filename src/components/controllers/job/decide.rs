@@ -45,6 +45,8 @@ pub struct Plan {
     pub told: Vec<(bool, String, String)>,
     /// The job itself has outlived its time.
     pub expired: bool,
+    /// The job ends, and its pods with it: none of them may be unknown.
+    pub ends: bool,
     pub again: Option<Duration>,
 }
 
@@ -170,13 +172,14 @@ pub fn decide(
     case.suspend_or_resume();
     let end = case.end();
     match end {
-        Some(end) => case.finish(end),
+        Some(end) => case.finish(end, settled),
         None if !settled => {}
         None => {
             case.manage();
             if case.complete() {
                 let told = "Reached expected number of succeeded pods";
-                case.end_with(End { good: true, reason: "CompletionsReached".into(), message: told.into() });
+                let end = End { good: true, reason: "CompletionsReached".into(), message: told.into() };
+                case.end_with(end, settled);
             }
         }
     }

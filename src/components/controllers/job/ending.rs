@@ -114,15 +114,16 @@ impl Case<'_> {
         }
     }
 
-    /// Announces the end; it becomes final when no pod is left to wait for.
-    pub(super) fn end_with(&mut self, end: End) {
+    /// Announces the end; it becomes final when no pod is left to wait for. Until all writes have
+    /// been seen (`settled`) there may be pods that are not known: nothing would end them later.
+    pub(super) fn end_with(&mut self, end: End, settled: bool) {
         if self.ending().is_none() {
             let kind = if end.good { "SuccessCriteriaMet" } else { "FailureTarget" };
             self.set(kind, "True", &end.reason, &end.message);
         }
         let noted = self.uncounted.succeeded.is_some() || self.uncounted.failed.is_some();
         let held = self.pods.iter().any(|p| is_tracked(p));
-        if noted || held || self.terminating > 0 || !self.active.is_empty() {
+        if !settled || noted || held || self.terminating > 0 || !self.active.is_empty() {
             return;
         }
         if end.good {
@@ -135,9 +136,10 @@ impl Case<'_> {
         }
     }
 
-    pub(super) fn finish(&mut self, end: End) {
+    pub(super) fn finish(&mut self, end: End, settled: bool) {
+        self.plan.ends = true;
         self.plan.delete = self.active.iter().map(name).collect();
-        self.end_with(end);
+        self.end_with(end, settled);
         // What the end found still running counts as failed once it has ended; nothing has to wait
         // for a successor.
         let all: Vec<String> = self

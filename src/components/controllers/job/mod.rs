@@ -11,6 +11,8 @@ pub(crate) mod dismissed;
 #[cfg(test)]
 mod dismissed_tests;
 mod ending;
+#[cfg(test)]
+mod ending_tests;
 mod failure;
 #[cfg(test)]
 mod golden;
@@ -87,10 +89,11 @@ impl PodOwner for Jobs {
         if !plan.create.is_empty() && !fresh(look).await? {
             return Err(Error::Conflict("the job is newer than the cache".into()));
         }
-        if !plan.create.is_empty() {
+        if !plan.create.is_empty() || plan.ends {
             let told = job.status.as_ref().and_then(|s| s.active);
-            let known = mine.iter().filter(|p| pods::is_active(p)).count();
-            look.expect_pods(&selector, told, known).await?;
+            // At an end also those that were active when the status was written.
+            let is_known = |p: &&Arc<Pod>| pods::is_active(p) || (plan.ends && is_tracked(p));
+            look.expect_pods(&selector, told, mine.iter().filter(is_known).count()).await?;
         }
         if !plan.create.is_empty() || !plan.delete.is_empty() {
             let indexes: Vec<i32> = plan.create.iter().filter_map(|n| n.index).collect();
