@@ -243,10 +243,16 @@ impl<'a> Case<'a> {
         self.spec.pod_replacement_policy.as_deref() == Some("Failed")
     }
 
+    /// The job has failed, and its pods with it: none of them is replaced.
+    fn fails(&self) -> bool {
+        condition(&self.plan.status, "FailureTarget").is_some()
+    }
+
     pub(super) fn has_failed(&self, pod: &Pod) -> bool {
         let going = pod.metadata.deletion_timestamp.is_some() && pods::phase(pod) != "Succeeded";
         let bound = pod.spec.as_ref().is_some_and(|s| s.node_name.is_some());
-        pods::phase(pod) == "Failed" || (going && (!self.replaces_late() || !bound))
+        let is_awaited = self.replaces_late() && bound && !self.fails();
+        pods::phase(pod) == "Failed" || (going && !is_awaited)
     }
 
     pub(super) fn suspended(&self) -> bool {
@@ -309,9 +315,10 @@ impl<'a> Case<'a> {
         let verdict = failure::verdict(self.spec.pod_failure_policy.as_ref(), pod);
         let index = index_of(pod).filter(|i| self.indexed && *i < self.completions);
         let limit = self.spec.backoff_limit_per_index;
-        if verdict == Verdict::FailIndex
-            || limit.is_some_and(|l| failures_of(pod).0 >= l && verdict == Verdict::Count)
-        {
+        // One that the end of the job cuts off says nothing about its index.
+        let is_cut_off = self.fails() && self.replaces_late() && !ended(pod);
+        let is_last = limit.is_some_and(|l| failures_of(pod).0 >= l && verdict == Verdict::Count);
+        if (is_last || verdict == Verdict::FailIndex) && !is_cut_off {
             self.lost.extend(index.filter(|i| !self.done.contains(*i)));
         }
         if let Verdict::FailJob(why) = &verdict {

@@ -4,7 +4,9 @@
 
 use super::decide::{Case, condition, ended, is_tracked, name};
 use super::indexes::Indexes;
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How a job ends.
@@ -139,15 +141,11 @@ impl Case<'_> {
     pub(super) fn finish(&mut self, end: End, settled: bool) {
         self.plan.ends = true;
         self.plan.delete = self.active.iter().map(name).collect();
+        // Those that are counted by now; nothing has to wait for a successor. What a bad end found
+        // still running counts as failed in the next look, when it is going.
+        let is_counted = |p: &&Arc<Pod>| is_tracked(p) && (ended(p) || self.has_failed(p));
+        let release: Vec<String> = self.pods.iter().filter(is_counted).map(name).collect();
         self.end_with(end, settled);
-        // What the end found still running counts as failed once it has ended; nothing has to wait
-        // for a successor.
-        let all: Vec<String> = self
-            .pods
-            .iter()
-            .filter(|p| is_tracked(p) && (ended(p) || self.has_failed(p)))
-            .map(name)
-            .collect();
-        self.plan.release = all;
+        self.plan.release = release;
     }
 }

@@ -1,6 +1,7 @@
 //! The end of a Job: which pods it waits for, and how they count.
 
 use super::decide::{condition, decide};
+use super::world::World;
 use super::{Jobs, TRACKING};
 use crate::{Shared, workload};
 use client::Key;
@@ -57,4 +58,33 @@ async fn a_job_does_not_end_before_its_pods_are_known() {
         assert_eq!(kinds.is_empty(), unknown > 0);
         assert!(unknown > 0 || kinds.contains(&&json!("Failed")), "{kinds:?}");
     }
+}
+
+/// Its program ends well when it is told to end, as nginx does.
+#[test]
+fn a_pod_that_the_end_cuts_off_has_failed_whatever_it_exits_with() {
+    for policy in [Value::Null, json!("Failed")] {
+        let spec = json!({"completions": 1, "activeDeadlineSeconds": 5, "podReplacementPolicy": policy});
+        let mut w = World::new(spec);
+        w.grace = 30;
+        w.settle();
+        w.after(5).settle();
+        w.end("p1", 0);
+        w.after(30).settle();
+        assert_eq!(w.counts(), "0/0/1", "{policy}");
+        assert_eq!(w.conditions(), ["FailureTarget DeadlineExceeded", "Failed DeadlineExceeded"]);
+    }
+}
+
+/// Deleted by the user before the deadline, and not gone yet.
+#[test]
+fn a_pod_that_is_going_when_the_job_fails_is_counted_before_it_is_let_go() {
+    let spec = json!({"completions": 1, "activeDeadlineSeconds": 5, "podReplacementPolicy": "Failed"});
+    let mut w = World::new(spec);
+    w.settle();
+    w.delete("p1", 30);
+    w.settle();
+    assert_eq!(w.counts(), "0/0/0");
+    w.after(5).settle();
+    assert_eq!(w.counts(), "0/0/1");
 }
