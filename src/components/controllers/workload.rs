@@ -8,7 +8,7 @@ use super::pauses::Pauses;
 use super::pods::{self, Hands, Words, owner_key};
 use super::write::{self, Guard};
 use super::{Error, Shared, record, reference};
-use client::{Change, Informer, Key, Outcome, Recorder, WorkQueue};
+use client::{Backoff, Change, Informer, Key, Outcome, Recorder, WorkQueue};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
@@ -49,6 +49,8 @@ pub(crate) trait PodOwner: 'static {
     const COMPONENT: Component;
     const WORKERS: usize;
     const WORDS: Words = pods::WORDS;
+    /// How long an object waits whose look has failed.
+    const BACKOFF: Backoff = client::BACKOFF;
     /// The finalizer that its pods carry.
     const FINALIZER: Option<&'static str> = None;
 
@@ -68,7 +70,7 @@ pub(crate) trait PodOwner: 'static {
 
 /// Starts the controller and gives its queue, for changes of other kinds that concern its objects.
 pub(crate) fn start<C: PodOwner>(shared: &Shared) -> WorkQueue<Key> {
-    let queue: WorkQueue<Key> = WorkQueue::new(&shared.crew);
+    let queue: WorkQueue<Key> = WorkQueue::retrying(&shared.crew, C::BACKOFF);
     let worker = Arc::new(Worker::new(shared, C::COMPONENT));
     worker.expectations.watch(&shared.pods, &queue);
     let q = queue.clone();

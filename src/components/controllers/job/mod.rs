@@ -28,7 +28,7 @@ mod world;
 use super::pods;
 use super::workload::{Look, PodOwner};
 use super::{Error, Shared};
-use client::{Client, Informer, Key, Outcome, is_code};
+use client::{Backoff, Client, Informer, Key, Outcome, is_code};
 use decide::{New, Plan, is_tracked};
 use k8s_openapi::api::batch::v1::{Job, JobStatus};
 use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, Pod};
@@ -37,6 +37,7 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use serde_json::json;
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 use tap::{Component, Event};
 
 /// The finalizer that keeps a pod until it is counted.
@@ -56,6 +57,9 @@ impl PodOwner for Jobs {
     type Kind = Job;
     const COMPONENT: Component = Component::JobController;
     const WORKERS: usize = 5;
+    /// Pods that a quota refuses are tried again within a minute: nothing tells the Job when there
+    /// is room. Upstream: `MaxJobApiBackOff`.
+    const BACKOFF: Backoff = Backoff { longest: Duration::from_secs(60), ..client::BACKOFF };
     const FINALIZER: Option<&'static str> = Some(TRACKING);
 
     fn informer(shared: &Shared) -> &Informer<Job> {

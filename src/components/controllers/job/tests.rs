@@ -387,6 +387,16 @@ fn a_failed_pod_without_containers_is_replaced_after_its_pause() {
     }
 }
 
+/// Nothing tells a Job that a quota has room again. Other owners of pods wait longer, as upstream.
+#[test]
+fn refused_pods_are_tried_again_within_a_minute() {
+    use crate::replicaset::Replicas;
+    use crate::workload::PodOwner;
+    use k8s_openapi::api::apps::v1::ReplicaSet;
+    let longest = (super::Jobs::BACKOFF.longest, Replicas::<ReplicaSet>::BACKOFF.longest);
+    assert_eq!((longest.0.as_secs(), longest.1.as_secs()), (60, 1000));
+}
+
 /// Its containers take the whole grace period to end; the successor does not wait for that.
 #[test]
 fn the_pause_after_a_deletion_begins_when_it_is_requested() {
