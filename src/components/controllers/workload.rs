@@ -4,6 +4,7 @@
 
 use super::expectations::Expectations;
 use super::job::dismissed::Dismissed;
+use super::job::ends::AllEnds;
 use super::pauses::Pauses;
 use super::pods::{self, Hands, Words, owner_key};
 use super::write::{self, Guard};
@@ -116,6 +117,7 @@ struct Worker {
     expectations: Expectations,
     pauses: Pauses,
     dismissed: Dismissed,
+    ends: AllEnds,
     recorder: Recorder,
 }
 
@@ -126,6 +128,7 @@ impl Worker {
             expectations: Expectations::default(),
             pauses: Pauses::default(),
             dismissed: Dismissed::default(),
+            ends: AllEnds::default(),
             recorder: Recorder::new(&shared.crew, &shared.config.client, component.name(), ""),
         }
     }
@@ -156,6 +159,7 @@ impl Worker {
         let Some(object) = C::informer(&self.shared).get(key) else {
             self.expectations.forget(key);
             self.dismissed.forget(key);
+            self.ends.forget(key);
             C::gone(&self.shared, key).await?;
             return Ok(Outcome::Done);
         };
@@ -171,6 +175,7 @@ impl Worker {
             settled: self.expectations.met(key),
             pauses: &self.pauses,
             dismissed: &self.dismissed,
+            ends: &self.ends,
             started: clock::Instant::now(),
             hands: Hands {
                 shared: &self.shared,
@@ -203,6 +208,8 @@ pub(crate) struct Look<'a, K> {
     pub pauses: &'a Pauses,
     /// Pods that the controller of Jobs has deleted itself.
     pub dismissed: &'a Dismissed,
+    /// When pods of Jobs ended.
+    pub ends: &'a AllEnds,
     component: Component,
     started: clock::Instant,
 }

@@ -1,6 +1,6 @@
 //! The end of a Job: which pods it waits for, and how they count.
 
-use super::decide::{condition, decide};
+use super::decide::{Memory, condition, decide};
 use super::world::World;
 use super::{Jobs, TRACKING};
 use crate::{Shared, workload};
@@ -8,7 +8,6 @@ use client::Key;
 use client::testing::Scripted;
 use k8s_openapi::api::batch::v1::Job;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 
 /// A Job whose deadline is over, and that had one active pod.
 fn late() -> Value {
@@ -23,7 +22,7 @@ fn late() -> Value {
 fn an_end_is_final_only_when_all_writes_have_been_seen() {
     let job: Job = serde_json::from_value(late()).unwrap();
     for settled in [false, true] {
-        let plan = decide(&job, &[], &BTreeSet::new(), settled, "2025-01-01T01:00:00Z".parse().unwrap());
+        let plan = decide(&job, &[], &Memory::default(), settled, "2025-01-01T01:00:00Z".parse().unwrap());
         let is = |kind: &str| condition(&plan.status, kind).is_some();
         assert_eq!((is("FailureTarget"), is("Failed"), plan.ends), (true, settled, true));
     }

@@ -13,6 +13,7 @@ mod dismissed_tests;
 mod ending;
 #[cfg(test)]
 mod ending_tests;
+pub(crate) mod ends;
 mod failure;
 #[cfg(test)]
 mod golden;
@@ -29,7 +30,7 @@ use super::pods;
 use super::workload::{Look, PodOwner};
 use super::{Error, Shared};
 use client::{Backoff, Client, Informer, Key, Outcome, is_code};
-use decide::{New, Plan, is_tracked};
+use decide::{Memory, New, Plan, is_tracked};
 use k8s_openapi::api::batch::v1::{Job, JobStatus};
 use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -85,8 +86,11 @@ impl PodOwner for Jobs {
         let mine = look.claim(&selector, pods::is_staying).await?;
         release(&look.shared.config.client, look.key, &strays(look.shared, look.key, &job.metadata.uid))
             .await?;
-        let dismissed = look.dismissed.among(look.key, &mine);
-        let mut plan = decide::decide(job, &mine, &dismissed, look.settled, clock::now());
+        let uid = &job.metadata.uid;
+        let memory =
+            Memory { dismissed: look.dismissed.among(look.key, &mine), ends: look.ends.of(look.key, uid) };
+        let mut plan = decide::decide(job, &mine, &memory, look.settled, clock::now());
+        look.ends.keep(look.key, uid, std::mem::take(&mut plan.remembered));
         if plan.expired {
             return expire(look).await;
         }
