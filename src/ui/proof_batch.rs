@@ -33,9 +33,8 @@ impl Batch {
 /// for them.
 pub(super) fn batches(cases: Vec<Case>, may_share: bool) -> Vec<Batch> {
     let goes_back = |case: &Case| is_taken_back(case.lines()) && lab::takes_back(&case.lesson, case.lines());
-    let is_shared = |case: &Case| {
-        may_share && (case.kind == Kind::Solution || case.step().is_some() && goes_back(case))
-    };
+    let is_shared =
+        |case: &Case| may_share && (case.kind == Kind::Solution || case.step().is_some() && goes_back(case));
     let (mut shared, alone): (Vec<Case>, Vec<Case>) = cases.into_iter().partition(is_shared);
     shared.sort_by_key(Case::step); // the solution has none, and is the first
     let together = (!shared.is_empty()).then_some(Batch(shared));

@@ -39,9 +39,7 @@ impl Authorities {
         }
         self.roots.add(certificate.clone())?;
         let (from, until) = match signatures::parse(&certificate) {
-            Ok(parsed) => {
-                (parsed.validity().not_before.timestamp(), parsed.validity().not_after.timestamp())
-            }
+            Ok(parsed) => (parsed.validity().not_before.timestamp(), parsed.validity().not_after.timestamp()),
             Err(_) => (i64::MIN, i64::MAX), // webpki alone reads it, and does not tell its time
         };
         self.certificates.push(Trusted { certificate, from, until });

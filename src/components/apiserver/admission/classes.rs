@@ -64,8 +64,9 @@ pub(super) fn growth(a: &Attributes, claim: &Value) -> Result<Extra, Status> {
 
 /// DefaultIngressClass.
 pub(super) fn ingress(a: &Attributes, ingress: &mut Value) -> Value {
-    let is_default =
-        |class: &Value| meta::annotation(class, "ingressclass.kubernetes.io/is-default-class") == Some("true");
+    let is_default = |class: &Value| {
+        meta::annotation(class, "ingressclass.kubernetes.io/is-default-class") == Some("true")
+    };
     if at(ingress, "spec.ingressClassName").is_null()
         && meta::annotation(ingress, "kubernetes.io/ingress.class").is_none()
         && let Some(name) = newest(a, "ingressclasses", is_default)
@@ -107,11 +108,9 @@ mod tests {
     async fn a_class_with_the_old_annotation_is_a_default_as_well() {
         let api = Api::bare().await;
         let annotations = json!({"storageclass.beta.kubernetes.io/is-default-class": "true"});
-        let class =
-            json!({"metadata": {"name": "old", "annotations": annotations}, "provisioner": "example.com/disk"});
+        let class = json!({"metadata": {"name": "old", "annotations": annotations}, "provisioner": "example.com/disk"});
         api.made("/apis/storage.k8s.io/v1/storageclasses", class).await;
-        let spec =
-            json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+        let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
         let claim = json!({"metadata": {"name": "c"}, "spec": spec});
         let made = api.made("/api/v1/namespaces/default/persistentvolumeclaims", claim).await;
         assert_eq!(made["spec"]["storageClassName"], "old");

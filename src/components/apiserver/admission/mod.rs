@@ -161,12 +161,7 @@ pub(crate) async fn lifecycle(state: &State, ctx: &Context, kind: &Kind) -> Resu
 }
 
 /// NamespaceLifecycle: nothing is made in a namespace that is not there or is going.
-fn namespace(
-    state: &State,
-    kind: &Kind,
-    namespace: &str,
-    name: &str,
-) -> Result<Option<Arc<Object>>, Status> {
+fn namespace(state: &State, kind: &Kind, namespace: &str, name: &str) -> Result<Option<Arc<Object>>, Status> {
     if !kind.namespaced {
         return Ok(None);
     }

@@ -58,7 +58,10 @@ async fn unknown_fields_of_a_scale_are_judged_as_field_validation_asks() {
     let why = "Scale in version \"v1\" cannot be handled as a Scale: strict decoding error: unknown field \"spec.replica\"";
     assert_eq!((code, &got["message"]), (400, &json!(why)), "{got}");
     let (code, got) = api.patch(&strict, json!({"spec": {"replica": 5, "replicas": null}})).await;
-    assert!(code == 422 && got["message"].as_str().unwrap().contains("unknown field \"spec.replica\""), "{got}");
+    assert!(
+        code == 422 && got["message"].as_str().unwrap().contains("unknown field \"spec.replica\""),
+        "{got}"
+    );
     let other = format!("{SCALE}?fieldValidation=Foo");
     assert_eq!(api.put(&other, scale(json!({"replicas": 5}))).await.0, 422);
     assert_eq!(api.patch(&other, json!({"spec": {"replicas": 5}})).await.0, 422);
@@ -67,8 +70,12 @@ async fn unknown_fields_of_a_scale_are_judged_as_field_validation_asks() {
     assert!(code == 400 && got["message"].as_str().unwrap().contains(why), "{got}");
     let (code, told) = api.warnings(SCALE, json!({"spec": {"replica": 5}})).await;
     assert_eq!(code, 200);
-    assert!(told.iter().any(|text| text.contains("unknown field") && text.contains("spec.replica")), "{told:?}");
-    let (code, told) = api.warnings(&format!("{SCALE}?fieldValidation=Ignore"), json!({"spec": {"x": 5}})).await;
+    assert!(
+        told.iter().any(|text| text.contains("unknown field") && text.contains("spec.replica")),
+        "{told:?}"
+    );
+    let (code, told) =
+        api.warnings(&format!("{SCALE}?fieldValidation=Ignore"), json!({"spec": {"x": 5}})).await;
     assert_eq!((code, told), (200, vec![]));
     assert_eq!(api.get(SCALE).await.1["spec"]["replicas"], 3);
 }
@@ -218,7 +225,8 @@ async fn an_eviction_of_a_version_that_is_no_more_is_a_conflict() {
     api.made(budgets, json!({"metadata": {"name": "b"}, "spec": spec})).await;
     let version = api.made(PODS, pod("p")).await["metadata"]["resourceVersion"].take();
     let one = format!("{PODS}/p");
-    let unready = json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]}});
+    let unready =
+        json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]}});
     assert_eq!(api.patch(&format!("{one}/status"), unready).await.0, 200);
     let evict = async |preconditions: Value| {
         let eviction = json!({"metadata": {"name": "p"}, "deleteOptions": {"preconditions": preconditions}});

@@ -61,7 +61,8 @@ fn readiness_decides_and_named_ports_may_differ() {
 fn a_pod_without_the_named_port_is_an_endpoint_without_ports() {
     for (ports, subsets) in [(json!([{"port": 80, "targetPort": "web"}]), 0), (json!([]), 1)] {
         let spec = json!({"selector": {"app": "web"}, "clusterIP": "None", "ports": ports});
-        let service: Service = serde_json::from_value(json!({"metadata": {"name": "s"}, "spec": spec})).unwrap();
+        let service: Service =
+            serde_json::from_value(json!({"metadata": {"name": "s"}, "spec": spec})).unwrap();
         let groups = decide(&service, &[pod("a", "10.244.1.2", true, false, 80)]);
         assert_eq!((groups.len(), slices::ports_of(&groups[0])), (1, None));
         assert_eq!(groups[0].endpoints[0].addresses, ["10.244.1.2"]);
@@ -159,7 +160,8 @@ async fn slices_of_an_earlier_service_of_that_name_are_replaced() {
     worker.shared.services.tell_of(serde_json::from_value(service).unwrap());
     let owner = json!({"apiVersion": "v1", "kind": "Service", "name": "s", "uid": "old", "controller": true});
     let labels = json!({SERVICE_NAME: "s", MANAGED_BY: MANAGER});
-    let meta = json!({"name": "left", "namespace": "d", "uid": "1", "labels": labels, "ownerReferences": [owner]});
+    let meta =
+        json!({"name": "left", "namespace": "d", "uid": "1", "labels": labels, "ownerReferences": [owner]});
     let slice = json!({"metadata": meta, "addressType": "IPv4", "endpoints": []});
     worker.shared.slices.tell_of(serde_json::from_value(slice).unwrap());
     worker.sync(Key::new("d", "s"), None).await.unwrap();

@@ -116,7 +116,7 @@ async fn a_volume_is_released_only_when_the_api_server_does_not_know_its_claim()
 #[tokio::test]
 async fn a_claim_without_a_class_gets_the_default_one_when_there_is_one() {
     let class = |name: &str, made: &str, default: &str| -> StorageClass {
-        let notes = json!({DEFAULT_CLASS: default});
+        let notes = json!({"storageclass.kubernetes.io/is-default-class": default});
         let meta = json!({"name": name, "creationTimestamp": made, "annotations": notes});
         of(json!({"metadata": meta, "provisioner": "x"}))
     };

@@ -312,10 +312,58 @@ mod tests {
 
     /// Texts that are something else, or nothing, without quotes.
     const WORDS: &[&str] = &[
-        "", "y", "Y", "yes", "Yes", "n", "NO", "no", "on", "Off", "true", "False", "null", "~", "1", "-1", "+1",
-        "1_0", "1_000", "0644", "08", "0x1F", "0o7", "0b1", "1e3", ".5", "1.", ".inf", ".nan", "1:30",
-        "2024-01-01", "- a", "-", "?", "a: b", "a:", ": b", "#x", "a #b", "'q'", "\"q\"", "{a", "[b]", "&x",
-        "*x", "!t", "%d", "@", "`", "|", "> no", "---",
+        "",
+        "y",
+        "Y",
+        "yes",
+        "Yes",
+        "n",
+        "NO",
+        "no",
+        "on",
+        "Off",
+        "true",
+        "False",
+        "null",
+        "~",
+        "1",
+        "-1",
+        "+1",
+        "1_0",
+        "1_000",
+        "0644",
+        "08",
+        "0x1F",
+        "0o7",
+        "0b1",
+        "1e3",
+        ".5",
+        "1.",
+        ".inf",
+        ".nan",
+        "1:30",
+        "2024-01-01",
+        "- a",
+        "-",
+        "?",
+        "a: b",
+        "a:",
+        ": b",
+        "#x",
+        "a #b",
+        "'q'",
+        "\"q\"",
+        "{a",
+        "[b]",
+        "&x",
+        "*x",
+        "!t",
+        "%d",
+        "@",
+        "`",
+        "|",
+        "> no",
+        "---",
     ];
 
     /// A client that sends back what it got changes nothing.
@@ -327,7 +375,8 @@ mod tests {
         let others = ["trail ", " lead", "yes: no", "a, b", "한국어", "😀", long.trim(), quoted.as_str()];
         for word in WORDS.iter().copied().chain(lines).chain(others) {
             let item = json!({"a": word, word: [word, {word: word}]});
-            let value = json!({"kind": "ConfigMap", "data": {word: word}, "list": [word, [word], item], "z": false});
+            let value =
+                json!({"kind": "ConfigMap", "data": {word: word}, "list": [word, [word], item], "z": false});
             let text = to_string(&value);
             assert_eq!(parse(text.as_bytes()), Ok(value), "{word:?}:\n{text}");
         }

@@ -76,15 +76,11 @@ fn a_pod_that_is_bound_stays_and_one_that_still_runs_counts() {
     let mut running = (*pod("p2", "a", "h", true)).clone();
     let both = [Arc::new(waiting), Arc::new(running.clone())];
     assert_eq!(decide(&set(json!({})), &nodes, &both, "h", now()).delete, ["p1"]);
-    running.metadata.deletion_timestamp =
-        Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now()));
+    running.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now()));
     let told = status(&set(json!({})), &nodes, &[Arc::new(running.clone())], "h", now());
     assert_eq!((told.current_number_scheduled, told.number_ready), (1, 1), "it is on its way, and runs");
     running.status.as_mut().unwrap().phase = Some("Failed".into());
-    assert_eq!(
-        status(&set(json!({})), &nodes, &[Arc::new(running)], "h", now()).current_number_scheduled,
-        0
-    );
+    assert_eq!(status(&set(json!({})), &nodes, &[Arc::new(running)], "h", now()).current_number_scheduled, 0);
 }
 
 #[test]
@@ -102,7 +98,8 @@ fn an_update_replaces_one_at_a_time() {
 fn rolling(surge: serde_json::Value, unavailable: serde_json::Value, ready: i32) -> DaemonSet {
     let mut set = set(json!({}));
     let spec = set.spec.as_mut().unwrap();
-    let update = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}});
+    let update =
+        json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}});
     spec.update_strategy = serde_json::from_value(update).unwrap();
     spec.min_ready_seconds = Some(ready);
     set
@@ -184,15 +181,10 @@ fn an_ended_pod_is_deleted_before_the_next_is_made() {
     let plan = decide(&set(json!({})), &nodes, &[Arc::new(failed.clone())], "new", now());
     assert_eq!((plan.ended.len(), plan.create.len(), plan.ended[0].0.as_str()), (1, 0, "a"));
     let all = [Arc::new(failed.clone()), pod("p2", "b", "old", true), pod("p3", "c", "old", true)];
-    assert_eq!(
-        steps(&rolling(json!(0), json!(2), 0), &all),
-        "-p2",
-        "the update goes on beside its pause"
-    );
+    assert_eq!(steps(&rolling(json!(0), json!(2), 0), &all), "-p2", "the update goes on beside its pause");
     let old = decide(&set(json!({})), &nodes, &[Arc::new(failed.clone())], "newer", now());
     assert_eq!((old.delete.as_slice(), old.ended.len()), (&["p1".to_string()][..], 0));
-    failed.metadata.deletion_timestamp =
-        Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now()));
+    failed.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now()));
     let plan = decide(&set(json!({})), &nodes, &[Arc::new(failed)], "new", now());
     assert_eq!(plan.create, ["a"], "it runs no more: nobody waits for it");
 }
