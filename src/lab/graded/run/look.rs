@@ -323,16 +323,24 @@ mod tests {
         assert!(!is_asked("Deployment", &format!("{}-old", text("app"))));
     }
 
+    /// Labs beside an API server that accepts connections and answers nothing.
+    async fn labs_on_a_stage(
+        directory: &std::path::Path,
+    ) -> (tokio::net::TcpListener, Crew, Arc<World>, LabRun) {
+        let (silent, address) = stage::silent().await;
+        let past = stage::answer(|_| Box::pin(std::future::ready(Ok(json!({"revision": 20, "oldest": 1})))));
+        let host: Host = Stage::new(directory, address, past).await;
+        let crew = Crew::new("labs");
+        let world = World::start(&crew, &host).unwrap();
+        let run = LabRun::open(world.clone(), host, Opened::default()).unwrap();
+        (silent, crew, world, run)
+    }
+
     /// `lab solve` was interrupted while it waited: the next command does not wait for it.
     #[tokio::test]
     async fn a_wait_for_green_tasks_keeps_nobody_from_asking() {
         let dir = tempfile::tempdir().unwrap();
-        let (_silent, address) = stage::silent().await;
-        let past = stage::answer(|_| Box::pin(std::future::ready(Ok(json!({"revision": 20, "oldest": 1})))));
-        let host: Host = Stage::new(dir.path(), address, past).await;
-        let crew = Crew::new("labs");
-        let world = World::start(&crew, &host).unwrap();
-        let run = LabRun::open(world, host, Opened::default()).unwrap();
+        let (_silent, crew, _, run) = labs_on_a_stage(dir.path()).await;
         let open = json!({"lab": "orphans", "seed": 7, "base": 5, "began": 10, "started": "2026-01-01T00:00:00Z",
             "hints": [], "solve": false, "undo": 0, "green": {}, "chain": Chain::default()});
         run.book().open = Some(serde_json::from_value(open).unwrap());
@@ -350,12 +358,7 @@ mod tests {
     #[tokio::test]
     async fn a_record_has_no_odd_name() {
         let dir = tempfile::tempdir().unwrap();
-        let (_silent, address) = stage::silent().await;
-        let past = stage::answer(|_| Box::pin(std::future::ready(Ok(json!({"revision": 20, "oldest": 1})))));
-        let host: Host = Stage::new(dir.path(), address, past).await;
-        let crew = Crew::new("labs");
-        let world = World::start(&crew, &host).unwrap();
-        let run = LabRun::open(world, host, Opened::default()).unwrap();
+        let (_silent, crew, _, run) = labs_on_a_stage(dir.path()).await;
         let grade = |learner: &str| Ask::Grade { id: None, seed: None, learner: learner.into() };
         for odd in ["Kim\u{1b}[8m", "Kim\nPark", &"k".repeat(201)] {
             let told = run.answer(grade(odd), "en").await.unwrap_err();
@@ -370,12 +373,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn time_that_goes_by_is_written_down() {
         let dir = tempfile::tempdir().unwrap();
-        let (_silent, address) = stage::silent().await;
-        let past = stage::answer(|_| Box::pin(std::future::ready(Ok(json!({"revision": 20, "oldest": 1})))));
-        let host: Host = Stage::new(dir.path(), address, past).await;
-        let crew = Crew::new("labs");
-        let world = World::start(&crew, &host).unwrap();
-        let run = LabRun::open(world.clone(), host, Opened::default()).unwrap();
+        let (_silent, crew, world, run) = labs_on_a_stage(dir.path()).await;
         let open = json!({"lab": "orphans", "seed": 7, "base": 5, "began": 10, "started": clock::now(),
             "hints": [], "solve": false, "undo": 0, "green": {}, "chain": Chain::default()});
         run.book().open = Some(serde_json::from_value(open).unwrap());
