@@ -78,6 +78,7 @@ use cluster::guest::Guest;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use own::takes_back;
 pub use tap::TEACHER;
 
 /// What keeps the engine from its work.

@@ -66,6 +66,19 @@ pub(crate) fn places(lesson: &Lesson) -> Option<BTreeSet<String>> {
     Some(all.into_iter().flatten().chain([USUAL.to_string()]).collect())
 }
 
+/// Returns whether a way back to a step of the lesson takes back the objects that these lines
+/// change. It is bounded by the namespaces in which the lesson is played, unless a solution changes
+/// more than that.
+///
+/// ```text
+/// a lesson in `default`               label node --all a=b    no: the nodes keep their label
+/// one whose solution cordons a node   label node --all a=b    yes: everything goes back
+/// ```
+pub fn takes_back(lesson: &Lesson, lines: &[String]) -> bool {
+    let Some(places) = places(lesson) else { return true };
+    namespaces(lines).is_some_and(|changed| changed.is_subset(&places))
+}
+
 /// Words of Ropewalk's that change no object, or only what a way back does not restore.
 const HARMLESS: [&str; 8] = ["fault", "lab", "lesson", "map", "ropewalk", "trace", "what", "why"];
 /// Words of Ropewalk's that change objects of every namespace.
@@ -365,6 +378,23 @@ mod tests {
             (&["etcdctl put a b"], None),
         ] {
             assert_eq!(of(lines).as_deref(), found, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_way_back_takes_back_what_is_in_the_lessons_namespaces() {
+        let library = Library::built_in();
+        let lesson = library.get("first-voyage/04").unwrap();
+        let mut whole = lesson.clone();
+        whole.steps[0].solution.push("kubectl cordon n1".into());
+        for (line, of_lesson) in [
+            ("kubectl run other --image=nginx", true),
+            ("kubectl get nodes", true),
+            ("kubectl label node --all a=b", false),
+            ("kubectl create configmap a -n kube-public", false),
+        ] {
+            let lines = [line.to_string()];
+            assert_eq!((takes_back(lesson, &lines), takes_back(&whole, &lines)), (of_lesson, true), "{line}");
         }
     }
 

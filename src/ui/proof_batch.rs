@@ -32,17 +32,18 @@ impl Batch {
 /// Puts cases of a lesson together that can share a cluster; `may_share`: it is one that was made
 /// for them.
 pub(super) fn batches(cases: Vec<Case>, may_share: bool) -> Vec<Batch> {
-    let is_shared = |case: &Case| {
-        may_share && (case.kind == Kind::Solution || case.step().is_some() && is_taken_back(case.lines()))
-    };
+    let goes_back = |case: &Case| is_taken_back(case.lines()) && lab::takes_back(&case.lesson, case.lines());
+    let is_shared =
+        |case: &Case| may_share && (case.kind == Kind::Solution || case.step().is_some() && goes_back(case));
     let (mut shared, alone): (Vec<Case>, Vec<Case>) = cases.into_iter().partition(is_shared);
     shared.sort_by_key(Case::step); // the solution has none, and is the first
     let together = (!shared.is_empty()).then_some(Batch(shared));
     together.into_iter().chain(alone.into_iter().map(|case| Batch(vec![case]))).collect()
 }
 
-/// Whether `goto` takes back what lines do: it puts objects back, and neither processes nor other
-/// keys of etcd, and it does not undo what goes through history itself.
+/// Whether `goto` takes back what lines do, apart from objects (see [`lab::takes_back`]): it puts
+/// back neither processes nor other keys of etcd, and does not undo what goes through history
+/// itself.
 fn is_taken_back(lines: &[String]) -> bool {
     lines.iter().all(|line| {
         let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
@@ -233,15 +234,16 @@ mod tests {
         let library = Library::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../lab/fixtures"));
         let mut lesson = library.lessons[0].clone();
         lesson.steps[0].wrong[1].lines = vec!["fault kill kube-scheduler".into()];
+        lesson.steps[0].wrong[2].lines = vec!["kubectl label node --all a=b".into()];
         let lesson = Arc::new(lesson);
         let wrong = |step, at| Kind::Wrong { step, at };
-        let kinds = [Kind::Prose, wrong(2, 0), wrong(0, 1), wrong(0, 0), Kind::Solution];
+        let kinds = [Kind::Prose, wrong(2, 0), wrong(0, 1), wrong(0, 2), wrong(0, 0), Kind::Solution];
         let all = || kinds.iter().map(|&kind| Case { lesson: lesson.clone(), kind }).collect::<Vec<_>>();
         let kinds = |batch: &Batch| batch.0.iter().map(|c| c.kind).collect::<Vec<_>>();
         let found: Vec<_> = batches(all(), true).iter().map(kinds).collect();
         let together = vec![Kind::Solution, wrong(0, 0), wrong(2, 0)];
-        assert_eq!(found, [together, vec![Kind::Prose], vec![wrong(0, 1)]]);
-        assert_eq!(batches(all(), false).len(), 5);
+        assert_eq!(found, [together, vec![Kind::Prose], vec![wrong(0, 1)], vec![wrong(0, 2)]]);
+        assert_eq!(batches(all(), false).len(), 6);
     }
 
     #[test]

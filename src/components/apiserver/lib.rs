@@ -110,6 +110,10 @@ use tokio_util::sync::CancellationToken;
 /// How often the `kubernetes` service is looked after, as upstream's.
 const KEEP_EVERY: Duration = Duration::from_secs(10);
 
+/// How long a server that stops tries to take its address out of the `kubernetes` service. The
+/// store may be stopping, too.
+const LEAVE_WAIT: Duration = Duration::from_secs(1);
+
 /// Everything that a server needs from outside.
 pub struct Config {
     /// The cluster's store. Other API servers write to it, and so does `etcdctl`.
@@ -214,7 +218,11 @@ impl Server {
         });
         let (starting, stop) = (state.clone(), crew.token());
         crew.spawn(async move {
-            let _ = stop.run_until_cancelled(start(starting)).await;
+            let _ = stop.run_until_cancelled(start(starting.clone())).await;
+            // A server that is killed does not come here: its lease ends by itself.
+            if let Some(Err(status)) = clock::limit(LEAVE_WAIT, registry::bootstrap::leave(&starting)).await {
+                tracing::debug!(message = status.message, "the address of this server stays for a while");
+            }
         });
         let (defining, tap, stop) = (state.clone(), config.tap.clone(), crew.token());
         crew.spawn(async move {

@@ -112,25 +112,32 @@ fn lifetime(asked_secs: Option<i32>) -> SignedDuration {
     asked_secs.map_or(LIFETIME, |s| SignedDuration::from_secs(i64::from(s)).clamp(LIFETIME_MIN, LIFETIME))
 }
 
-/// Pure: has a request been kept long enough?
+/// Pure: has a request been kept long enough? It has ended with its certificate, or when one of its
+/// conditions is old enough.
+///
+/// ```text
+/// approved, and signed                         an hour
+/// denied, or failed (approved or not)          an hour
+/// approved and not signed, or not decided      a day
+/// ```
 fn is_over(csr: &Csr, now: Timestamp) -> bool {
     let older = |since: Timestamp, limit: SignedDuration| now.duration_since(since) > limit;
     let conditions = csr.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default();
-    let decided = conditions.iter().find(|c| ["Approved", "Denied"].contains(&c.type_.as_str()));
     let certificate = csr.status.as_ref().and_then(|s| s.certificate.as_ref());
     let expired = certificate.and_then(|c| valid_until(&c.0)).is_some_and(|until| until < now);
-    match decided {
-        Some(condition) => {
-            let since = condition.last_update_time.as_ref().map_or(now, |t| t.0);
-            // An approved one that nobody has signed yet still waits for its signer.
-            let waits = condition.type_ == "Approved" && !has_certificate(csr) && !has(csr, "Failed");
-            expired || older(since, if waits { KEEP_PENDING } else { KEEP_DECIDED })
-        }
-        None => {
-            let made = csr.metadata.creation_timestamp.as_ref().map_or(now, |t| t.0);
-            expired || older(made, KEEP_PENDING)
-        }
-    }
+    let limit = |condition: &Condition| match condition.type_.as_str() {
+        // It waits for its signer.
+        "Approved" if !has_certificate(csr) => Some(KEEP_PENDING),
+        "Approved" | "Denied" | "Failed" => Some(KEEP_DECIDED),
+        _ => None,
+    };
+    let is_old = |condition: &Condition| {
+        let since = condition.last_update_time.as_ref().map_or(now, |t| t.0);
+        limit(condition).is_some_and(|limit| older(since, limit))
+    };
+    let is_pending = conditions.iter().all(|c| limit(c).is_none());
+    let made = csr.metadata.creation_timestamp.as_ref().map_or(now, |t| t.0);
+    expired || conditions.iter().any(is_old) || (is_pending && older(made, KEEP_PENDING))
 }
 
 pub(crate) fn start(shared: &Shared) {
@@ -350,9 +357,15 @@ mod tests {
         };
         assert!(!is_over(&csr("2026-01-01T12:00:00Z", json!([])), now));
         assert!(is_over(&csr("2025-12-31T12:00:00Z", json!([])), now));
-        let denied = |at: &str| json!([{"type": "Denied", "status": "True", "lastUpdateTime": at}]);
-        assert!(!is_over(&csr("2025-12-31T12:00:00Z", denied("2026-01-01T23:30:00Z")), now));
-        assert!(is_over(&csr("2025-12-31T12:00:00Z", denied("2026-01-01T22:30:00Z")), now));
+        let told = |kind: &str, at: &str| json!({"type": kind, "status": "True", "lastUpdateTime": at});
+        for kind in ["Denied", "Failed"] {
+            let decided = |at: &str| csr("2026-01-01T12:00:00Z", json!([told(kind, at)]));
+            assert!(!is_over(&decided("2026-01-01T23:30:00Z"), now), "{kind}");
+            assert!(is_over(&decided("2026-01-01T22:30:00Z"), now), "{kind}");
+        }
+        let approved = |at: &str| csr("2025-12-30T12:00:00Z", json!([told("Approved", at)]));
+        assert!(!is_over(&approved("2026-01-01T12:00:00Z"), now), "it waits for its signer");
+        assert!(is_over(&approved("2025-12-31T12:00:00Z"), now));
     }
 
     #[tokio::test]

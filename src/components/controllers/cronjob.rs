@@ -62,7 +62,10 @@ pub fn decide(cron: &CronJob, jobs: &[Arc<Job>], now: Timestamp) -> Plan {
     let deadline = spec.starting_deadline_seconds.map(|s| Duration::from_secs(s.max(0) as u64));
     let earliest = deadline.map_or(last, |d| last.max(clock::before(now, d)));
     let (due, missed) = most_recent(&schedule, &zone, earliest, now);
-    let next = schedule.next(now, &zone);
+    // A look may come before anything is due: the work queue cuts long waits into pieces. So the
+    // next one is counted from the last time, not from now.
+    let reached = most_recent(&schedule, &zone, last, now).0.unwrap_or(last);
+    let next = schedule.next(reached, &zone);
     plan.again = next.and_then(|at| Duration::try_from(at.duration_since(now)).ok()).map(|wait| wait + SLACK);
     if missed > MANY {
         let told =
@@ -151,12 +154,20 @@ fn timing(spec: &CronJobSpec) -> Result<(Schedule, TimeZone), Told> {
 
 /// The last time that was due after `earliest` and not after `now`, and how many there were
 /// (counted no further than is worth telling).
+///
+/// ```text
+/// @every 90m, earliest 10:00   at 11:29 none; at 13:05 13:00, and there were 2
+/// ```
 fn most_recent(
     schedule: &Schedule,
     zone: &TimeZone,
     earliest: Timestamp,
     now: Timestamp,
 ) -> (Option<Timestamp>, usize) {
+    if let Schedule::Every(every) = schedule {
+        let first = schedule.next(earliest, zone).filter(|first| *first <= now);
+        return first.map_or((None, 0), |first| last_of_interval(first, every.as_secs().max(1), now));
+    }
     let mut times = std::iter::successors(schedule.next(earliest, zone), |at| schedule.next(*at, zone))
         .take_while(|at| *at <= now);
     let (mut last, mut count) = (None, 0);
@@ -180,6 +191,15 @@ fn most_recent(
         }
         back = back.saturating_mul(2);
     }
+}
+
+/// Returns the last time of an interval that is not after `now`, and how many times there were; one
+/// is due every so many seconds, from `first` on. However many were missed, the next ones still
+/// keep their distance from `first`.
+fn last_of_interval(first: Timestamp, seconds: i64, now: Timestamp) -> (Option<Timestamp>, usize) {
+    let steps = now.duration_since(first).as_secs() / seconds;
+    let last = first.checked_add(jiff::SignedDuration::from_secs(steps * seconds)).ok();
+    (last, usize::try_from(steps).unwrap_or(usize::MAX).saturating_add(1))
 }
 
 pub(crate) fn start(shared: &Shared) {
@@ -378,6 +398,24 @@ mod tests {
         assert!(look(patient, T, &[], &[], "2026-01-01T10:17:00Z").start.is_some());
         let still = json!({"schedule": "*/5 * * * *", "suspend": true});
         assert_eq!(look(still, T, &[], &[], "2026-01-01T10:17:00Z").start, None);
+    }
+
+    /// Also when a look comes in between, as after a long wait or a restart.
+    #[test]
+    fn an_interval_is_counted_from_the_last_time_that_was_due() {
+        for (schedule, deadline, now, start, wait) in [
+            ("@every 90m", Value::Null, "2026-01-01T11:00:00Z", None, 30 * 60_000),
+            ("@every 90m", Value::Null, "2026-01-01T11:30:00Z", Some("2026-01-01T11:30:00Z"), 90 * 60_000),
+            ("@every 45m", Value::Null, "2026-01-01T10:44:00Z", None, 60_000),
+            ("@every 45m", json!(60), "2026-01-01T10:44:00Z", None, 60_000),
+            // 944 times later.
+            ("@every 90m", Value::Null, "2026-03-01T10:17:00Z", Some("2026-03-01T10:00:00Z"), 73 * 60_000),
+        ] {
+            let spec = json!({"schedule": schedule, "startingDeadlineSeconds": deadline});
+            let plan = look(spec, T, &[], &[], now);
+            assert_eq!(plan.start.map(|at| at.to_string()).as_deref(), start, "{schedule} at {now}");
+            assert_eq!(plan.again.unwrap().as_millis(), wait + 100, "{schedule} at {now}");
+        }
     }
 
     #[test]

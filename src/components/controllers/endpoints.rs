@@ -13,7 +13,7 @@ use super::{Error, Shared, record};
 use client::{Change, Key, Outcome, WorkQueue, is_code};
 use k8s_openapi::api::core::v1::{Endpoints, Node, ObjectReference, Pod, Service};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::{Api, DeleteParams, PostParams, Preconditions};
 use std::collections::BTreeMap;
@@ -42,7 +42,8 @@ pub struct Group {
 }
 
 /// Pure: the endpoints of a service, grouped by ports (a named target port may be another number in
-/// each pod), by pod name.
+/// each pod), by pod name. A pod that has none of the ports is an endpoint all the same, as
+/// upstream: DNS answers its address for a headless service.
 pub fn decide(service: &Service, all: &[Arc<Pod>]) -> Vec<Group> {
     let Some(spec) = &service.spec else { return vec![] };
     let selector = spec.selector.clone().unwrap_or_default();
@@ -67,7 +68,7 @@ pub fn decide(service: &Service, all: &[Arc<Pod>]) -> Vec<Group> {
                 Some(IntOrString::Int(n)) => Some(*n),
                 Some(IntOrString::String(name)) => container_port(pod, name, port.protocol.as_deref()),
             };
-            // A pod without that named port has no endpoint for it.
+            // The pod has no port of that name.
             let Some(number) = number else { continue };
             ports.push(EndpointPort {
                 name: Some(port.name.clone().unwrap_or_default()),
@@ -75,9 +76,6 @@ pub fn decide(service: &Service, all: &[Arc<Pod>]) -> Vec<Group> {
                 protocol: Some(port.protocol.clone().unwrap_or_else(|| "TCP".into())),
                 app_protocol: port.app_protocol.clone(),
             });
-        }
-        if ports.is_empty() && !spec.ports.as_ref().is_none_or(Vec::is_empty) {
-            continue;
         }
         let hostname = pod.spec.as_ref().and_then(|s| match (&s.hostname, &s.subdomain) {
             (Some(host), Some(sub)) if !host.is_empty() && Some(sub) == service.metadata.name.as_ref() => {
@@ -293,21 +291,7 @@ impl Worker {
         if !self.awaited.met(key) {
             return Ok(false); // the slice brings the next look when it is seen
         }
-        let ours = |s: &Arc<EndpointSlice>| {
-            let labels = s.metadata.labels.as_ref();
-            let get = |k: &str| labels.and_then(|l| l.get(k)).map(String::as_str);
-            // What is written into one that is going would go with it.
-            let stays = s.metadata.deletion_timestamp.is_none();
-            get(SERVICE_NAME) == Some(&key.name) && get(MANAGED_BY) == Some(MANAGER) && stays
-        };
-        // A slice's type of addresses cannot be changed: one of another type goes.
-        let (have, other): (Vec<Arc<EndpointSlice>>, Vec<_>) = self
-            .shared
-            .slices
-            .within(&key.namespace)
-            .into_iter()
-            .filter(ours)
-            .partition(|slice| slice.address_type == ADDRESSES);
+        let (have, other) = self.present_slices(key, service);
         let mut labels = service.metadata.labels.clone().unwrap_or_default();
         labels.insert(SERVICE_NAME.into(), key.name.clone());
         labels.insert(MANAGED_BY.into(), MANAGER.into());
@@ -348,6 +332,26 @@ impl Worker {
             }
         }
         Ok(changed)
+    }
+
+    /// Returns the slices of a service: those that can be written, and those that have to go. The
+    /// type of a slice's addresses cannot be changed. A slice of an earlier service of the same
+    /// name goes with that one, whatever would be written into it.
+    fn present_slices(
+        &self,
+        key: &Key,
+        service: &Service,
+    ) -> (Vec<Arc<EndpointSlice>>, Vec<Arc<EndpointSlice>>) {
+        // What is written into one that is going would go with it.
+        let stays = |s: &Arc<EndpointSlice>| s.metadata.deletion_timestamp.is_none();
+        let is_ours = |s: &Arc<EndpointSlice>| stays(s) && ours(s).as_ref() == Some(key);
+        let is_owned = |s: &EndpointSlice| {
+            let uid = service.metadata.uid.as_ref();
+            let by = |o: &OwnerReference| o.kind == "Service" && Some(&o.uid) == uid;
+            s.metadata.owner_references.iter().flatten().any(by)
+        };
+        let all = self.shared.slices.within(&key.namespace).into_iter().filter(is_ours);
+        all.partition(|slice| slice.address_type == ADDRESSES && is_owned(slice))
     }
 
     async fn create_slice(

@@ -9,7 +9,7 @@ use super::pods::why;
 use super::resources::{Resource, discover};
 use super::write::{self, Guard, unless_gone};
 use super::{Error, Shared, record};
-use client::{Change, Client, Item, Key, Outcome, WorkQueue, is_code, segment};
+use client::{Backoff, Change, Client, Item, Key, Outcome, WorkQueue, is_code, segment};
 use clock::{self, Timestamp};
 use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition, NamespaceStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -24,13 +24,16 @@ use tap::{Cause, Component, Event};
 
 /// Something that ends slowly and tells nobody is looked at again after this time.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// A namespace that could not be emptied is tried again within a minute, as upstream: nothing tells
+/// when what refused its objects lets them go.
+const BACKOFF: Backoff = Backoff { longest: Duration::from_secs(60), ..client::BACKOFF };
 /// The entry of `spec.finalizers` that this controller takes off when the namespace is empty.
 const FINALIZER: &str = "kubernetes";
 /// Errors that a condition names; more are only counted.
 const ERRORS_TOLD: usize = 3;
 
 pub(crate) fn start(shared: &Shared) {
-    let queue: WorkQueue<Key> = WorkQueue::new(&shared.crew);
+    let queue: WorkQueue<Key> = WorkQueue::retrying(&shared.crew, BACKOFF);
     let q = queue.clone();
     shared.namespaces.on(move |change| {
         if change.object().metadata.deletion_timestamp.is_some() && !matches!(change, Change::Deleted(_)) {

@@ -10,8 +10,8 @@
 use super::write::{self, Guard, unless_gone};
 use super::{Error, Shared, record, reference};
 use api::volumes::{
-    BIND_COMPLETED, BOUND_BY_CONTROLLER, OLD_CLASS, SELECTED_NODE, class_of, fits, is_bound, is_reserved_for,
-    preference,
+    BIND_COMPLETED, BOUND_BY_CONTROLLER, OLD_CLASS, SELECTED_NODE, class_of, fits, is_bound,
+    is_default_class, is_reserved_for, preference,
 };
 use client::{Key, Outcome, Recorder, WorkQueue, optional, segment};
 use k8s_openapi::api::core::v1::{
@@ -23,7 +23,6 @@ use serde_json::json;
 use std::sync::Arc;
 use tap::{Cause, Component, Event};
 
-const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
 const PROVISIONER: &str = "volume.kubernetes.io/storage-provisioner";
 const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
 const MIGRATED_TO: &str = "pv.kubernetes.io/migrated-to";
@@ -392,8 +391,8 @@ fn reclaim_refusal(volume: &PersistentVolume) -> Option<(&'static str, String)> 
 /// several the first by name. A claim with the class `""` names one: none at all.
 fn default_class(classes: &[Arc<StorageClass>]) -> Option<String> {
     let is_default = |class: &&Arc<StorageClass>| {
-        let note = class.metadata.annotations.as_ref().and_then(|a| a.get(DEFAULT_CLASS));
-        note.is_some_and(|note| note == "true")
+        let annotations = class.metadata.annotations.as_ref();
+        is_default_class(|key| annotations?.get(key).map(String::as_str))
     };
     let made = |class: &StorageClass| class.metadata.creation_timestamp.as_ref().map(|t| t.0);
     let newest = classes

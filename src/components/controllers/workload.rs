@@ -4,11 +4,12 @@
 
 use super::expectations::Expectations;
 use super::job::dismissed::Dismissed;
+use super::job::ends::AllEnds;
 use super::pauses::Pauses;
 use super::pods::{self, Hands, Words, owner_key};
 use super::write::{self, Guard};
 use super::{Error, Shared, record, reference};
-use client::{Change, Informer, Key, Outcome, Recorder, WorkQueue};
+use client::{Backoff, Change, Informer, Key, Outcome, Recorder, WorkQueue};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
@@ -49,6 +50,8 @@ pub(crate) trait PodOwner: 'static {
     const COMPONENT: Component;
     const WORKERS: usize;
     const WORDS: Words = pods::WORDS;
+    /// How long an object waits whose look has failed.
+    const BACKOFF: Backoff = client::BACKOFF;
     /// The finalizer that its pods carry.
     const FINALIZER: Option<&'static str> = None;
 
@@ -68,7 +71,7 @@ pub(crate) trait PodOwner: 'static {
 
 /// Starts the controller and gives its queue, for changes of other kinds that concern its objects.
 pub(crate) fn start<C: PodOwner>(shared: &Shared) -> WorkQueue<Key> {
-    let queue: WorkQueue<Key> = WorkQueue::new(&shared.crew);
+    let queue: WorkQueue<Key> = WorkQueue::retrying(&shared.crew, C::BACKOFF);
     let worker = Arc::new(Worker::new(shared, C::COMPONENT));
     worker.expectations.watch(&shared.pods, &queue);
     let q = queue.clone();
@@ -114,6 +117,7 @@ struct Worker {
     expectations: Expectations,
     pauses: Pauses,
     dismissed: Dismissed,
+    ends: AllEnds,
     recorder: Recorder,
 }
 
@@ -124,6 +128,7 @@ impl Worker {
             expectations: Expectations::default(),
             pauses: Pauses::default(),
             dismissed: Dismissed::default(),
+            ends: AllEnds::default(),
             recorder: Recorder::new(&shared.crew, &shared.config.client, component.name(), ""),
         }
     }
@@ -154,6 +159,7 @@ impl Worker {
         let Some(object) = C::informer(&self.shared).get(key) else {
             self.expectations.forget(key);
             self.dismissed.forget(key);
+            self.ends.forget(key);
             C::gone(&self.shared, key).await?;
             return Ok(Outcome::Done);
         };
@@ -169,6 +175,7 @@ impl Worker {
             settled: self.expectations.met(key),
             pauses: &self.pauses,
             dismissed: &self.dismissed,
+            ends: &self.ends,
             started: clock::Instant::now(),
             hands: Hands {
                 shared: &self.shared,
@@ -201,6 +208,8 @@ pub(crate) struct Look<'a, K> {
     pub pauses: &'a Pauses,
     /// Pods that the controller of Jobs has deleted itself.
     pub dismissed: &'a Dismissed,
+    /// When pods of Jobs ended.
+    pub ends: &'a AllEnds,
     component: Component,
     started: clock::Instant,
 }

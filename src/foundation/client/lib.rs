@@ -37,7 +37,7 @@ pub use kube;
 use kube::api::Api;
 #[cfg(any(test, feature = "testing"))]
 pub use queue::spin;
-pub use queue::{Backoff, Outcome, WorkQueue};
+pub use queue::{BACKOFF, Backoff, Outcome, WorkQueue};
 pub use recorder::{Recorder, reference};
 use std::net::SocketAddr;
 use std::sync::Arc;

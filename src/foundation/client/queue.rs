@@ -16,8 +16,8 @@ pub struct Backoff {
     pub longest: Duration,
 }
 
-/// client-go's defaults.
-const BACKOFF: Backoff = Backoff { first: Duration::from_millis(5), longest: Duration::from_secs(1000) };
+/// client-go's defaults: 5 ms, up to 1000 s.
+pub const BACKOFF: Backoff = Backoff { first: Duration::from_millis(5), longest: Duration::from_secs(1000) };
 /// A key whose reconciler panicked waits at least this long: a panic is a bug, which time seldom
 /// cures.
 const PANIC_PAUSE: Duration = Duration::from_secs(1);

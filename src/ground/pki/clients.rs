@@ -1,15 +1,17 @@
 //! Authenticates clients by their certificates.
 
-use super::leaf;
+use super::authorities::Authorities;
 use super::signatures::proof_of_the_key;
-use super::{Error, Identity, chain, provider, roots, user_of};
+use super::{Error, Identity, chain, leaf, provider, request, user_of};
 use clock::{self, Timestamp};
 use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, UnixTime};
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{DistinguishedName, RootCertStore};
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use rustls::{CertificateError, DistinguishedName, RootCertStore};
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::sync::Arc;
 use x509_parser::x509::X509Name;
 
@@ -46,8 +48,9 @@ impl Clients {
         let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now));
         self.0.verify_client_cert(own, more, now).map_err(|e| e.to_string())?;
         let (_, parsed) = x509_parser::parse_x509_certificate(own).map_err(|e| e.to_string())?;
-        let until = Timestamp::from_second(parsed.validity().not_after.timestamp());
-        let until = until.map_err(|e| e.to_string())?;
+        // A connection is asked again when the certificate ends, or the authority.
+        let (_, until) = request::times(parsed.validity());
+        let until = until.min(Timestamp::from_second(self.0.authorities.until()).unwrap_or(Timestamp::MAX));
         let Some((name, groups)) = user_of(own) else { return Ok(None) };
         let uid = uid_of(parsed.subject())?;
         let fingerprint = Sha256::digest(own).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -121,21 +124,48 @@ fn server(
 #[derive(Debug)]
 struct Believing {
     strict: Arc<dyn ClientCertVerifier>,
-    roots: Arc<RootCertStore>,
+    authorities: Authorities,
     provider: Arc<CryptoProvider>,
 }
 
 impl Believing {
     /// `insists`: no client goes without a certificate.
     fn new(ca_pem: &str, insists: bool) -> Result<Believing, Error> {
-        let (roots, provider) = (roots(ca_pem)?, provider());
-        let mut strict = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone());
-        if !insists {
-            strict = strict.allow_unauthenticated();
+        let mut authorities = Authorities::empty();
+        for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
+            authorities.add(certificate.map_err(|e| Error::Pem(e.to_string()))?)?;
         }
-        let strict = strict.build().map_err(|e| Error::Pem(e.to_string()))?;
-        Ok(Believing { strict, roots, provider })
+        let (roots, provider) = (Arc::new(authorities.roots().clone()), provider());
+        let strict = strict(roots, &provider, insists).map_err(|e| Error::Pem(e.to_string()))?;
+        Ok(Believing { strict, authorities, provider })
     }
+
+    /// Returns webpki's judgement, by those authorities alone that are valid now: webpki does not
+    /// look at their time.
+    fn judge_strictly(
+        &self,
+        own: &CertificateDer<'_>,
+        more: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), rustls::Error> {
+        let judge = match self.authorities.valid_at(now) {
+            Cow::Borrowed(_) => self.strict.clone(),
+            // Without any authority there is no verifier.
+            Cow::Owned(valid) => strict(Arc::new(valid), &self.provider, true)
+                .map_err(|_| rustls::Error::from(CertificateError::UnknownIssuer))?,
+        };
+        judge.verify_client_cert(own, more, now).map(drop)
+    }
+}
+
+/// webpki's judge of clients. `insists`: no client goes without a certificate.
+fn strict(
+    roots: Arc<RootCertStore>,
+    provider: &Arc<CryptoProvider>,
+    insists: bool,
+) -> Result<Arc<dyn ClientCertVerifier>, VerifierBuilderError> {
+    let builder = WebPkiClientVerifier::builder_with_provider(roots, provider.clone());
+    if insists { builder.build() } else { builder.allow_unauthenticated().build() }
 }
 
 impl ClientCertVerifier for Believing {
@@ -151,9 +181,9 @@ impl ClientCertVerifier for Believing {
         more: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        let judged = self.strict.verify_client_cert(own, more, now).map(drop);
+        let judged = self.judge_strictly(own, more, now);
         let known = &self.provider.signature_verification_algorithms;
-        leaf::reconsider(judged, own, &self.roots, now, |usages| usages.client_auth, known)?;
+        leaf::reconsider(judged, own, &self.authorities, now, |usages| usages.client_auth, known)?;
         Ok(ClientCertVerified::assertion())
     }
     proof_of_the_key!(provider);
@@ -188,7 +218,7 @@ impl ClientCertVerifier for Later {
 mod tests {
     use super::super::{Ca, Subject, der};
     use super::*;
-    use rcgen::{DnType, KeyPair};
+    use rcgen::{BasicConstraints, DnType, IsCa, Issuer, KeyPair};
     use x509_parser::prelude::FromDer;
 
     #[test]
@@ -208,6 +238,40 @@ mod tests {
         assert_eq!(clients.judge(&[]), Ok(None));
         assert!(clients.judge(&[CertificateDer::from(vec![0x30, 0])]).is_err());
     }
+
+    #[test]
+    fn an_authority_that_has_ended_is_believed_no_more() {
+        let key = KeyPair::generate().unwrap();
+        let mut own = crate::params(&Subject::client("short", ""), 1).unwrap();
+        own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let pem = own.self_signed(&key).unwrap().pem();
+        let (subject, issuer) = (Subject::client("jane", "dev"), Issuer::from_params(&own, &key));
+        let longer = crate::params(&subject, 300).unwrap();
+        let jane = longer.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let other = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        let (joe, _) = chain(&other.issue(&subject).unwrap()).unwrap();
+        let judge = |ca_pem: &str, cert: &CertificateDer<'_>, days: u64| {
+            let seconds = UnixTime::now().as_secs() + days * 24 * 60 * 60;
+            let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
+            let believing = Believing::new(ca_pem, false).unwrap();
+            believing.verify_client_cert(cert, &[], now).map(drop).map_err(|e| e.to_string())
+        };
+        let both = format!("{pem}{}", other.pem());
+        for ca_pem in [&pem, &both] {
+            assert_eq!(judge(ca_pem, jane.der(), 0), Ok(()));
+            let why = judge(ca_pem, jane.der(), 3).unwrap_err();
+            assert!(why.contains("UnknownIssuer"), "{why}");
+        }
+        assert_eq!(judge(&both, &joe[0], 3), Ok(()), "its authority goes on");
+        let dir = tempfile::tempdir().unwrap();
+        let server = Ca::load_or_create(dir.path(), "x").unwrap();
+        let server = server.issue(&Subject::server("kube-apiserver", &["localhost"])).unwrap();
+        let (_, clients) = asking_server_config(&server, &pem).unwrap();
+        let until = clients.judge(&[jane.der().clone()]).unwrap().unwrap().until;
+        assert!(until < clock::now() + jiff::SignedDuration::from_hours(72), "{until}");
+    }
+
     #[test]
     fn a_certificate_may_give_its_user_one_uid() {
         let dir = tempfile::tempdir().unwrap();
@@ -216,7 +280,8 @@ mod tests {
         let (_, clients) = asking_server_config(&server, ca.pem()).unwrap();
         let mut own = crate::params(&Subject::client("jane", ""), 1).unwrap();
         own.distinguished_name.push(DnType::CustomDnType(vec![1, 3, 6, 1, 4, 1, 57683, 2]), "7");
-        let cert = own.signed_by(&KeyPair::generate().unwrap(), &ca.issuer).unwrap();
+        let issuer = Issuer::from_ca_cert_pem(ca.pem(), &ca.key).unwrap();
+        let cert = own.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
         assert_eq!(clients.judge(&[cert.der().clone()]).unwrap().unwrap().uid, "7");
         let attribute = |(tag, uid): &(u8, &str)| {
             let number = der::oid(&[1, 3, 6, 1, 4, 1, 57683, 2]);

@@ -1,7 +1,7 @@
 //! As much of DER as certificates need. Source: X.690.
 
 use clock::Timestamp;
-use x509_parser::asn1_rs::{Any, FromDer};
+use x509_parser::asn1_rs::{Any, FromDer, Tag};
 
 /// Tag, length, content.
 pub(crate) fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
@@ -50,11 +50,16 @@ pub(crate) fn time(at: Timestamp) -> Vec<u8> {
 
 /// Returns the contents of the values that stand one after another in `der`; `None` if one of them
 /// is malformed.
-pub(crate) fn contents(mut der: &[u8]) -> Option<Vec<&[u8]>> {
+pub(crate) fn contents(der: &[u8]) -> Option<Vec<&[u8]>> {
+    Some(values(der)?.into_iter().map(|(_, content)| content).collect())
+}
+
+/// As [`contents`], each with its tag.
+pub(crate) fn values(mut der: &[u8]) -> Option<Vec<(Tag, &[u8])>> {
     let mut out = vec![];
     while !der.is_empty() {
         let (rest, value) = Any::from_der(der).ok()?;
-        out.push(value.data);
+        out.push((value.tag(), value.data));
         der = rest;
     }
     Some(out)

@@ -1,8 +1,9 @@
 //! TLS towards servers that are not this cluster's: whoever a kubeconfig, a probe or a `curl`
 //! names.
 
-use super::leaf;
+use super::authorities::Authorities;
 use super::signatures::{self, proof_of_the_key};
+use super::{der, leaf};
 use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WantsClientCert, verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::CryptoProvider;
@@ -10,10 +11,10 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
-use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
-use std::collections::HashSet;
+use rustls::{ClientConfig, ConfigBuilder, WantsVerifier};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
+use x509_parser::asn1_rs::Tag;
 use x509_parser::certificate::X509Certificate;
 
 /// Where distributions keep the authorities they trust: of these files the first that can be read,
@@ -90,8 +91,8 @@ pub fn foreign_client(
     Ok(Arc::new(config))
 }
 
-/// Checks that a key belongs to a certificate, both PEM. A key of a kind that the library does not
-/// know passes.
+/// Checks that a key belongs to a certificate, both PEM. A well-formed key of a kind that the
+/// library does not know passes.
 ///
 /// # Errors
 /// One of the two is missing or malformed, or the key is another one's, in the words of Go's
@@ -102,11 +103,49 @@ pub fn check_pair(certificate: &[u8], key: &[u8]) -> Result<(), String> {
     let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| none("key"))?;
     let parsed = x509_parser::parse_x509_certificate(&der);
     let (_, parsed) = parsed.map_err(|_| "x509: malformed certificate".to_string())?;
-    let Ok(key) = super::provider().key_provider.load_private_key(key) else { return Ok(()) };
-    match is_pair(&parsed, &*key) {
-        true => Ok(()),
-        false => Err("tls: private key does not match public key".into()),
+    let loaded = super::provider().key_provider.load_private_key(key.clone_key());
+    match loaded.map(|loaded| is_pair(&parsed, &*loaded)) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("tls: private key does not match public key".into()),
+        // The library has the same error for a curve that it does not know and for nonsense.
+        Err(_) if is_private_key(key.secret_der()) => Ok(()),
+        Err(_) => Err("tls: failed to parse private key".into()),
     }
+}
+
+/// Returns true for what has the form of a private key: an RSA key (PKCS #1) or one of an elliptic
+/// curve (SEC 1), by itself or in PKCS #8. As in Go, the label of its PEM block does not matter.
+fn is_private_key(der: &[u8]) -> bool {
+    const RSA: [u64; 7] = [1, 2, 840, 113549, 1, 1, 1];
+    const ELLIPTIC: [u64; 6] = [1, 2, 840, 10045, 2, 1];
+    let Some(parts) = parts_of(der) else { return false };
+    match parts.as_slice() {
+        // A version, the algorithm, which begins with its number, and the key.
+        [(Tag::Integer, _), (Tag::Sequence, algorithm), (Tag::OctetString, key), ..] => {
+            let Some(key) = parts_of(key) else { return false };
+            let is_of = |number: &[u64]| algorithm.starts_with(&der::oid(number));
+            (is_of(&RSA) && is_rsa_key(&key)) || (is_of(&ELLIPTIC) && is_elliptic_key(&key))
+        }
+        parts => is_rsa_key(parts) || is_elliptic_key(parts),
+    }
+}
+
+/// Returns the parts of the one SEQUENCE in `der`.
+fn parts_of(der: &[u8]) -> Option<Vec<(Tag, &[u8])>> {
+    match der::values(der)?.as_slice() {
+        [(Tag::Sequence, parts)] => der::values(parts),
+        _ => None,
+    }
+}
+
+/// A version and eight numbers.
+fn is_rsa_key(parts: &[(Tag, &[u8])]) -> bool {
+    parts.len() >= 9 && parts.iter().take(9).all(|(tag, _)| *tag == Tag::Integer)
+}
+
+/// The version 1 and a number; the curve and the public half may follow.
+fn is_elliptic_key(parts: &[(Tag, &[u8])]) -> bool {
+    matches!(parts, [(Tag::Integer, [1]), (Tag::OctetString, [_, ..]), ..])
 }
 
 /// Returns true if the key is the certificate's, or is of a kind that does not tell its public
@@ -135,20 +174,19 @@ pub(super) fn one_identity(
     Ok(Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key))))
 }
 
-fn these(pem: &[u8]) -> Result<RootCertStore, Unusable> {
-    let mut store = RootCertStore::empty();
-    // As in Go: one certificate that cannot be used keeps no other from being believed.
-    store.add_parsable_certificates(CertificateDer::pem_slice_iter(pem).flatten());
-    match store.is_empty() {
-        true => Err(Unusable::Authorities("unable to parse bytes as PEM block".into())),
-        false => Ok(store),
+fn these(pem: &[u8]) -> Result<Authorities, Unusable> {
+    let mut all = Authorities::empty();
+    all.add_parsable(pem);
+    match all.count() {
+        0 => Err(Unusable::Authorities("unable to parse bytes as PEM block".into())),
+        _ => Ok(all),
     }
 }
 
 /// The machine's authorities: hundreds of files, which are read once, as in Go.
-static SYSTEM: LazyLock<RootCertStore> = LazyLock::new(system);
+static SYSTEM: LazyLock<Authorities> = LazyLock::new(system);
 
-fn system() -> RootCertStore {
+fn system() -> Authorities {
     let named = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty());
     let files = match named("SSL_CERT_FILE") {
         Some(file) => vec![PathBuf::from(file)],
@@ -162,23 +200,18 @@ fn system() -> RootCertStore {
 }
 
 /// Returns the authorities of the first file that can be read, and of all files of the directories.
-/// What cannot be read is left out, as in Go.
-fn authorities(files: &[PathBuf], directories: &[PathBuf]) -> RootCertStore {
-    let mut store = RootCertStore::empty();
-    let mut add = |pem: &[u8]| {
-        store.add_parsable_certificates(CertificateDer::pem_slice_iter(pem).flatten());
-    };
+/// What cannot be read is left out, as in Go. A bundle has the directory's files, too.
+fn authorities(files: &[PathBuf], directories: &[PathBuf]) -> Authorities {
+    let mut all = Authorities::empty();
     if let Some(pem) = files.iter().find_map(|file| std::fs::read(file).ok()) {
-        add(&pem);
+        all.add_parsable(&pem);
     }
     for directory in directories {
         let Ok(entries) = std::fs::read_dir(directory) else { continue };
         let files = entries.flatten().map(|entry| entry.path()).filter(|path| !is_link_within(path));
-        files.filter_map(|file| std::fs::read(file).ok()).for_each(|pem| add(&pem));
+        files.filter_map(|file| std::fs::read(file).ok()).for_each(|pem| all.add_parsable(&pem));
     }
-    let mut seen = HashSet::new();
-    store.roots.retain(|root| seen.insert(root.clone())); // a bundle has the directory's files, too
-    store
+    all
 }
 
 /// Returns true for another name of a file of the same directory, as `c_rehash` makes them.
@@ -188,17 +221,18 @@ fn is_link_within(path: &Path) -> bool {
 
 fn known(
     builder: ConfigBuilder<ClientConfig, WantsVerifier>,
-    roots: RootCertStore,
+    authorities: Authorities,
     provider: Arc<CryptoProvider>,
 ) -> ConfigBuilder<ClientConfig, WantsClientCert> {
-    builder.dangerous().with_custom_certificate_verifier(Arc::new(Known { roots, provider }))
+    builder.dangerous().with_custom_certificate_verifier(Arc::new(Known { authorities, provider }))
 }
 
 /// Believes servers of these authorities, also those whose certificates only Go reads (see
-/// [`leaf`]): a server may show a self-signed certificate with `CA:TRUE` that is the authority.
+/// [`leaf`]): a server may show a self-signed certificate with `CA:TRUE` that is the authority, or
+/// whichever certificate is trusted itself.
 #[derive(Debug)]
 struct Known {
-    roots: RootCertStore,
+    authorities: Authorities,
     provider: Arc<CryptoProvider>,
 }
 
@@ -213,8 +247,9 @@ impl ServerCertVerifier for Known {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let parsed = ParsedCertificate::try_from(own)?; // version 1 has no names to be asked for
         let known = &self.provider.signature_verification_algorithms;
-        let judged = verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, more, now, known.all);
-        leaf::reconsider(judged, own, &self.roots, now, |usages| usages.server_auth, known)?;
+        let roots = self.authorities.valid_at(now);
+        let judged = verify_server_cert_signed_by_trust_anchor(&parsed, &roots, more, now, known.all);
+        leaf::reconsider(judged, own, &self.authorities, now, |usages| usages.server_auth, known)?;
         verify_server_name(&parsed, name)?;
         Ok(ServerCertVerified::assertion())
     }
@@ -250,7 +285,7 @@ mod tests {
         let block = |body: &str| format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n");
         let bad = block("aGVsbG8=") + &block("no base64!") + &good;
         for bundle in [bad.clone(), good.clone() + &block("aGVsbG8=")] {
-            assert_eq!(these(bundle.as_bytes()).unwrap().len(), 1);
+            assert_eq!(these(bundle.as_bytes()).unwrap().count(), 1);
         }
         assert!(these(block("aGVsbG8=").as_bytes()).is_err());
     }
@@ -273,7 +308,7 @@ mod tests {
         std::os::unix::fs::symlink("two.pem", at("certs/0a1b2c3d.0")).unwrap();
         let count = |files: &[&str], directories: &[&str]| {
             let paths = |names: &[&str]| names.iter().map(|name| at(name)).collect::<Vec<_>>();
-            authorities(&paths(files), &paths(directories)).len()
+            authorities(&paths(files), &paths(directories)).count()
         };
         assert_eq!(count(&["missing.pem", "first.pem", "second.pem"], &[]), 1);
         assert_eq!(count(&["first.pem", "second.pem"], &["missing", "certs"]), 2);
@@ -291,8 +326,8 @@ mod tests {
             own.self_signed(&KeyPair::generate().unwrap()).unwrap()
         };
         let judge = |own: &rcgen::Certificate, trusted: &rcgen::Certificate, name: &str| {
-            let known =
-                Known { roots: these(trusted.pem().as_bytes()).unwrap(), provider: crate::provider() };
+            let authorities = these(trusted.pem().as_bytes()).unwrap();
+            let known = Known { authorities, provider: crate::provider() };
             let (name, now) = (crate::server_name(name).unwrap(), UnixTime::now());
             known.verify_server_cert(own.der(), &[], &name, &[], now).map(drop).map_err(|e| e.to_string())
         };
@@ -303,6 +338,54 @@ mod tests {
         let client = made(&[ExtendedKeyUsagePurpose::ClientAuth]);
         assert!(judge(&client, &client, "127.0.0.1").unwrap_err().contains("InvalidPurpose"));
         foreign_client(&Trust::These(one.pem().into_bytes()), None, &[]).unwrap();
+    }
+
+    #[test]
+    fn a_server_of_an_authority_that_has_ended_is_not_believed() {
+        use rcgen::{BasicConstraints, IsCa, Issuer, KeyPair};
+        let key = KeyPair::generate().unwrap();
+        let mut own = crate::params(&Subject::client("ca", ""), 1).unwrap();
+        own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let pem = own.self_signed(&key).unwrap().pem();
+        let longer = crate::params(&Subject::server("x", &["127.0.0.1"]), 300).unwrap();
+        let issuer = Issuer::from_params(&own, &key);
+        let server = longer.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
+        let known = Known { authorities: these(pem.as_bytes()).unwrap(), provider: crate::provider() };
+        let judge = |days: u64| {
+            let seconds = UnixTime::now().as_secs() + days * 24 * 60 * 60;
+            let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
+            let name = crate::server_name("127.0.0.1").unwrap();
+            known.verify_server_cert(server.der(), &[], &name, &[], now).map(drop).map_err(|e| e.to_string())
+        };
+        assert_eq!(judge(0), Ok(()));
+        assert!(judge(3).unwrap_err().contains("UnknownIssuer"));
+    }
+
+    /// `certificate-authority: server.crt` in a kubeconfig pins a server.
+    #[test]
+    fn a_server_whose_certificate_is_trusted_needs_no_authority() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::load_or_create(dir.path(), "ca").unwrap();
+        let issue = |name: &str| ca.issue(&Subject::server(name, &["127.0.0.1"])).unwrap();
+        let (pinned, other) = (issue("a"), issue("b"));
+        let authorities = these(pinned.cert_pem.as_bytes()).unwrap();
+        let known = Known { authorities, provider: crate::provider() };
+        let judge = |server: &crate::Identity, name: &str, days: u64| {
+            let (certs, _) = crate::chain(server).unwrap();
+            let seconds = UnixTime::now().as_secs() + days * 24 * 60 * 60;
+            let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
+            let name = crate::server_name(name).unwrap();
+            known.verify_server_cert(&certs[0], &[], &name, &[], now).map(drop).map_err(|e| e.to_string())
+        };
+        assert_eq!(judge(&pinned, "127.0.0.1", 0), Ok(()));
+        for (server, name, days, why) in [
+            (&pinned, "127.0.0.2", 0, "not valid for name"),
+            (&pinned, "127.0.0.1", 400, "Expired"),
+            (&other, "127.0.0.1", 0, "UnknownIssuer"),
+        ] {
+            let error = judge(server, name, days).unwrap_err();
+            assert!(error.to_lowercase().contains(&why.to_lowercase()), "{error}, wanted {why}");
+        }
     }
 
     #[test]
@@ -321,5 +404,16 @@ mod tests {
         ] {
             assert_eq!(check(cert, key), Err(why.to_string()));
         }
+        let block = |der: &[u8]| crate::sign::to_pem(der).replace("CERTIFICATE", "PRIVATE KEY");
+        let whole = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        let half = &whole.secret_der()[..whole.secret_der().len() / 2]; // cut short in transfer
+        for nonsense in [&b"hello"[..], half, &[0x30, 0][..]] {
+            assert_eq!(check(cert, &block(nonsense)), Err("tls: failed to parse private key".into()));
+        }
+        // Of a curve that the library does not know, P-521.
+        let curve = der::sequence(&[der::oid(&[1, 2, 840, 10045, 2, 1]), der::oid(&[1, 3, 132, 0, 35])]);
+        let number = der::sequence(&[der::tlv(0x02, &[1]), der::tlv(0x04, &[7; 66])]);
+        let unknown = der::sequence(&[der::tlv(0x02, &[0]), curve, der::tlv(0x04, &number)]);
+        assert_eq!(check(cert, &block(&unknown)), Ok(()));
     }
 }

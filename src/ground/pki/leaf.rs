@@ -3,12 +3,14 @@
 //! an authority (`CA:TRUE`), as everything that `openssl req -x509` makes.
 //!
 //! Only an authority that is trusted itself may have signed such a leaf; a chain over others is
-//! left to webpki. Source: `Verify` in Go's crypto/x509.
+//! left to webpki. A leaf that is trusted itself needs no authority: so a server is pinned.
+//! Source: `Verify` in Go's crypto/x509.
 
+use super::authorities::Authorities;
 use super::{der, signatures};
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
-use rustls::{CertificateError, Error, RootCertStore};
+use rustls::{CertificateError, Error};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{ExtendedKeyUsage, ParsedExtension};
 use x509_parser::x509::X509Version;
@@ -23,21 +25,25 @@ pub(crate) type Serves = fn(&ExtendedKeyUsage<'_>) -> bool;
 pub(crate) fn reconsider(
     judged: Result<(), Error>,
     leaf: &CertificateDer<'_>,
-    roots: &RootCertStore,
+    authorities: &Authorities,
     now: UnixTime,
     serves: Serves,
     known: &WebPkiSupportedAlgorithms,
 ) -> Result<(), Error> {
     let Err(why) = judged else { return Ok(()) };
+    let is_trusted = authorities.contains(leaf);
     let Ok(leaf) = signatures::parse(leaf) else { return Err(why) };
-    if leaf.version() == X509Version::V3 && !leaf.is_ca() {
+    if leaf.version() == X509Version::V3 && !leaf.is_ca() && !is_trusted {
         return Err(why);
     }
     check_content(&leaf, now, serves)?;
+    if is_trusted {
+        return Ok(());
+    }
     let issuer = der::contents(leaf.issuer().as_raw()).unwrap_or_default();
     let is_issuer = |root: &&TrustAnchor<'_>| issuer.first().is_some_and(|name| **name == *root.subject);
     let mut last = Error::from(CertificateError::UnknownIssuer);
-    for root in roots.roots.iter().filter(is_issuer) {
+    for root in authorities.valid_at(now).roots.iter().filter(is_issuer) {
         // Which names an authority may sign is a rule that only webpki reads.
         if root.name_constraints.is_some() && has_names(&leaf) {
             last = why.clone();

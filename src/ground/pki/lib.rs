@@ -15,11 +15,13 @@
 //! Revocation lists: Kubernetes has none either. Intermediate authorities; RSA keys that are made
 //! here (an authority's files may be replaced by such a pair). Requests with P-521 keys, ECDSA with
 //! SHA-512, or RSA keys of fewer than 2048 or more than 8192 bits: the API accepts them, and the
-//! cluster's own signers give them the condition `Failed`. Renewal in a running cluster:
-//! certificates of components last a year, and only the next start makes new ones.
+//! cluster's own signers give them the condition `Failed`. Certificates that are signed with ECDSA
+//! and SHA-512: a client that shows one is answered 401. Renewal in a running cluster: certificates
+//! of components last a year, and only the next start makes new ones.
 //! ## Read next
 //! `apiserver`, which authenticates with both.
 
+mod authorities;
 mod clients;
 mod der;
 mod ecdsa;
@@ -38,9 +40,10 @@ pub use request::{Proof, Request, check_certificates, valid_until};
 pub use token::{LEGACY_ISSUER, TokenKey};
 
 use clock::{self, Timestamp};
+use rcgen::string::Ia5String;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyPair, KeyUsagePurpose,
+    PublicKeyData, SanType,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -51,7 +54,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -102,7 +104,8 @@ impl std::fmt::Debug for Identity {
     }
 }
 
-/// The number of the attribute organizationName (X.520).
+/// The numbers of the attributes commonName and organizationName (X.520).
+const COMMON_NAME: [u64; 4] = [2, 5, 4, 3];
 const ORGANIZATION: [u64; 4] = [2, 5, 4, 10];
 
 /// What a certificate is for.
@@ -134,6 +137,17 @@ impl Subject {
             ..Subject::default()
         }
     }
+
+    /// Encodes the subject of a certificate in DER: the groups, then the user.
+    fn encode(&self) -> Vec<u8> {
+        let attribute = |number: &[u64], text: &str| {
+            der::tlv(0x31, &der::sequence(&[der::oid(number), der::tlv(0x0c, text.as_bytes())]))
+        };
+        let groups = [&self.organization, &self.second].into_iter().flatten();
+        let mut all: Vec<Vec<u8>> = groups.map(|group| attribute(&ORGANIZATION, group)).collect();
+        all.push(attribute(&COMMON_NAME, &self.common_name));
+        der::sequence(&all)
+    }
 }
 
 /// A certificate authority.
@@ -141,7 +155,7 @@ pub struct Ca {
     pem: String,
     /// The end of its certificate. Nothing that it signs lives longer.
     until: Timestamp,
-    issuer: Issuer<'static, KeyPair>,
+    key: KeyPair,
 }
 
 impl Ca {
@@ -159,9 +173,7 @@ impl Ca {
             check_pair(pem.as_bytes(), text.as_bytes())
                 .map_err(|why| Error::Damaged { path: cert_path.clone(), cause: why.into() })?;
             let until = until_of(&pem, &cert_path)?;
-            let issuer = Issuer::from_ca_cert_pem(&pem, key)
-                .map_err(|cause| Error::Damaged { path: cert_path.clone(), cause: Box::new(cause) })?;
-            return Ok(Ca { pem, until, issuer });
+            return Ok(Ca { pem, until, key });
         }
         let failed = |cause| Error::Certificate { subject: name.to_string(), cause };
         let key = KeyPair::generate().map_err(failed)?;
@@ -173,7 +185,7 @@ impl Ca {
         write_private(&cert_path, &pem)?;
         write_private(&key_path, &key.serialize_pem())?; // last: where there is a key, its certificate is there as well
         let until = until_of(&pem, &cert_path)?;
-        Ok(Ca { pem, until, issuer: Issuer::new(params, key) })
+        Ok(Ca { pem, until, key })
     }
 
     /// The authority's own certificate.
@@ -186,17 +198,29 @@ impl Ca {
     pub fn issue(&self, subject: &Subject) -> Result<Identity, Error> {
         let failed = |cause| Error::Certificate { subject: subject.common_name.clone(), cause };
         let key = KeyPair::generate().map_err(failed)?;
-        let mut params = params(subject, 365)?;
-        let since_1970 = Duration::from_secs(u64::try_from(self.until.as_second()).unwrap_or_default());
-        params.not_after = params.not_after.min(rcgen::date_time_ymd(1970, 1, 1) + since_1970);
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        if !subject.names.is_empty() {
-            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+        let mut names = Request::default();
+        for host in &subject.names {
+            if host.parse::<IpAddr>().is_ok() {
+                names.addresses.push(host.clone());
+                continue;
+            }
+            Ia5String::try_from(host.as_str()).map_err(failed)?; // nothing else may stand there
+            names.dns_names.push(host.clone());
         }
-        params.use_authority_key_identifier_extension = true;
-        let cert = params.signed_by(&key, &self.issuer).map_err(failed)?;
-        Ok(Identity { cert_pem: cert.pem(), key_pem: key.serialize_pem() })
+        let mut usages = vec!["digital signature".to_string(), "client auth".to_string()];
+        if !subject.names.is_empty() {
+            usages.push("server auth".to_string());
+        }
+        let (now, day) = (clock::now(), jiff::SignedDuration::from_hours(24));
+        let cert_pem = self.write(&sign::Wanted {
+            subject: subject.encode(),
+            public_key: &key.subject_public_key_info(),
+            from: now - day,
+            until: self.until.min(now + day * 365),
+            names: &names,
+            usages: &usages,
+        })?;
+        Ok(Identity { cert_pem, key_pem: key.serialize_pem() })
     }
 }
 
@@ -339,6 +363,7 @@ pub fn user_of(der: &[u8]) -> Option<(String, Vec<String>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn a_file_may_be_written_by_several_at_once() {
@@ -400,6 +425,30 @@ mod tests {
             let text = error.to_string();
             assert!(text.contains("ca.crt") && text.contains("is valid from 20"), "{text}");
         }
+    }
+
+    /// RFC 5280 names `99991231235959Z` for a certificate without an end.
+    #[test]
+    fn a_certificate_without_an_end_is_believed() {
+        let dir = tempfile::tempdir().unwrap();
+        let endless = |name: &str| {
+            let mut params = params(&Subject::client(name, ""), 1).unwrap();
+            params.not_after = rcgen::date_time_ymd(9999, 12, 31) + Duration::from_secs(86_399);
+            params
+        };
+        let key = KeyPair::generate().unwrap();
+        let mut own = endless("kubernetes");
+        own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        fs::write(dir.path().join("ca.crt"), own.self_signed(&key).unwrap().pem()).unwrap();
+        fs::write(dir.path().join("ca.key"), key.serialize_pem()).unwrap();
+        let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        let server = ca.issue(&Subject::server("kube-apiserver", &["localhost"])).unwrap();
+        assert!(valid_until(server.cert_pem.as_bytes()).unwrap() < Timestamp::MAX);
+        let (_, clients) = asking_server_config(&server, ca.pem()).unwrap();
+        let issuer = rcgen::Issuer::from_params(&own, &key);
+        let jane = endless("jane").signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
+        let client = clients.judge(&[jane.der().clone()]).unwrap().unwrap();
+        assert_eq!((client.name.as_str(), client.until), ("jane", Timestamp::MAX));
     }
 
     #[test]

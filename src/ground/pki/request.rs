@@ -7,12 +7,14 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use x509_parser::certificate::Validity;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::cri_attributes::ParsedCriAttribute;
 use x509_parser::error::X509Error;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
+use x509_parser::time::ASN1Time;
 use x509_parser::x509::X509Name;
 
 /// What a requester says about itself.
@@ -231,8 +233,14 @@ pub fn check_certificates(pem: &[u8]) -> Result<(), String> {
 pub(super) fn validity(pem: &[u8]) -> Option<(Timestamp, Timestamp)> {
     let der = CertificateDer::from_pem_slice(pem).ok()?;
     let (_, cert) = x509_parser::parse_x509_certificate(&der).ok()?;
-    let at = |time: x509_parser::time::ASN1Time| Timestamp::from_second(time.timestamp()).ok();
-    Some((at(cert.validity().not_before)?, at(cert.validity().not_after)?))
+    Some(times(cert.validity()))
+}
+
+/// Returns the begin and the end of a certificate. `99991231235959Z`, which stands for no end
+/// (RFC 5280, 4.1.2.5), is a day later than the last time of our calendar: it becomes that one.
+pub(super) fn times(validity: &Validity) -> (Timestamp, Timestamp) {
+    let at = |time: ASN1Time| Timestamp::from_second(time.timestamp());
+    (at(validity.not_before).unwrap_or(Timestamp::MIN), at(validity.not_after).unwrap_or(Timestamp::MAX))
 }
 
 #[cfg(test)]

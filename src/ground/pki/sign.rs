@@ -1,8 +1,10 @@
-//! The certificates that the authority makes of the requests of others. Source: RFC 5280; DER is
-//! written by hand because the certificate library keeps one organization of several.
+//! The certificates that the authority writes, for components and of the requests of others.
+//! Source: RFC 5280; DER is written by hand because the certificate library keeps one attribute of
+//! several of one type, in a subject and in the name of the authority.
 
 use super::request::{Proof, all, is_named, proof};
 use super::{Ca, Error, Request, der};
+use clock::Timestamp;
 use jiff::SignedDuration;
 use rcgen::{SignatureAlgorithm, SigningKey};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -53,36 +55,65 @@ impl Ca {
         }
         let subject = judged(info.subject.as_raw())
             .ok_or_else(|| refuse("x509: malformed certificate request: invalid subject".into()))?;
-        let own =
-            CertificateDer::from_pem_slice(self.pem().as_bytes()).map_err(|e| Error::Pem(e.to_string()))?;
-        let (_, own) = x509_parser::parse_x509_certificate(&own).map_err(|e| Error::Pem(e.to_string()))?;
-        let mut serial = [0u8; 16];
-        SystemRandom::new().fill(&mut serial).map_err(|_| Error::Authority("no randomness".into()))?;
-        serial[0] = (serial[0] & 0x7f) | 0x40; // positive, and never shorter
         let now = clock::now();
         let end = if lifetime < SHORT { now + lifetime } else { now + lifetime - BACKDATE };
         let until = self.until.min(end);
         if until <= now {
             return Err(Error::Authority(format!("its certificate ended at {until}")));
         }
-        let has_subject = subject != der::sequence(&[]);
-        let algorithm = algorithm(self.issuer.key().algorithm())
+        self.write(&Wanted {
+            subject,
+            public_key: info.subject_pki.raw,
+            from: now - BACKDATE,
+            until,
+            names: request,
+            usages,
+        })
+    }
+
+    /// Writes and signs a certificate. Its issuer is the authority's subject byte for byte: so it
+    /// is compared by those who judge the certificate.
+    ///
+    /// # Errors
+    /// The authority's key or certificate cannot be used, or there is no randomness.
+    pub(super) fn write(&self, wanted: &Wanted<'_>) -> Result<String, Error> {
+        let own =
+            CertificateDer::from_pem_slice(self.pem().as_bytes()).map_err(|e| Error::Pem(e.to_string()))?;
+        let (_, own) = x509_parser::parse_x509_certificate(&own).map_err(|e| Error::Pem(e.to_string()))?;
+        let mut serial = [0u8; 16];
+        SystemRandom::new().fill(&mut serial).map_err(|_| Error::Authority("no randomness".into()))?;
+        serial[0] = (serial[0] & 0x7f) | 0x40; // positive, and never shorter
+        let algorithm = algorithm(self.key.algorithm())
             .ok_or_else(|| Error::Authority("its key is of an unknown kind".into()))?;
         let tbs = der::sequence(&[
             der::tlv(0xa0, &der::tlv(0x02, &[2])), // version 3
             der::tlv(0x02, &serial),
             algorithm.clone(),
             own.subject().as_raw().to_vec(),
-            der::sequence(&[der::time(now - BACKDATE), der::time(until)]),
-            subject,
-            info.subject_pki.raw.to_vec(),
-            der::tlv(0xa3, &der::sequence(&extensions(request, usages, &own, has_subject))),
+            der::sequence(&[der::time(wanted.from), der::time(wanted.until)]),
+            wanted.subject.clone(),
+            wanted.public_key.to_vec(),
+            der::tlv(0xa3, &der::sequence(&extensions(wanted, &own))),
         ]);
-        let signature = self.issuer.key().sign(&tbs).map_err(|e| Error::Authority(e.to_string()))?;
+        let signature = self.key.sign(&tbs).map_err(|e| Error::Authority(e.to_string()))?;
         let bits: Vec<u8> = [0].into_iter().chain(signature).collect();
         let cert = der::sequence(&[tbs, algorithm, der::tlv(0x03, &bits)]);
         Ok(to_pem(&cert))
     }
+}
+
+/// What a certificate says of its owner, and when.
+pub(super) struct Wanted<'a> {
+    /// In DER.
+    pub subject: Vec<u8>,
+    /// A `SubjectPublicKeyInfo` in DER.
+    pub public_key: &'a [u8],
+    pub from: Timestamp,
+    pub until: Timestamp,
+    /// Its subject alternative names count.
+    pub names: &'a Request,
+    /// `digital signature`, `key encipherment`, `client auth`, `server auth`.
+    pub usages: &'a [String],
 }
 
 /// Returns a subject with those attributes alone by which a request is judged, byte by byte: they
@@ -129,13 +160,8 @@ pub(super) fn to_pem(der: &[u8]) -> String {
     format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
 }
 
-fn extensions(
-    request: &Request,
-    usages: &[String],
-    authority: &x509_parser::certificate::X509Certificate,
-    has_subject: bool,
-) -> Vec<Vec<u8>> {
-    let has = |usage: &str| usages.iter().any(|u| u == usage);
+fn extensions(wanted: &Wanted<'_>, authority: &x509_parser::certificate::X509Certificate) -> Vec<Vec<u8>> {
+    let has = |usage: &str| wanted.usages.iter().any(|u| u == usage);
     let extension = |id: &[u64], critical: bool, value: Vec<u8>| {
         let mut parts = vec![der::oid(id)];
         if critical {
@@ -166,18 +192,20 @@ fn extensions(
         }
     }
     let text = |tag: u8, all: &[String]| all.iter().map(|t| der::tlv(tag, t.as_bytes())).collect::<Vec<_>>();
-    let mut names = text(0x82, &request.dns_names);
-    names.extend(text(0x81, &request.emails));
-    names.extend(request.addresses.iter().filter_map(|a| {
+    let said = wanted.names;
+    let mut names = text(0x82, &said.dns_names);
+    names.extend(text(0x81, &said.emails));
+    names.extend(said.addresses.iter().filter_map(|a| {
         Some(match a.parse().ok()? {
             std::net::IpAddr::V4(ip) => der::tlv(0x87, &ip.octets()),
             std::net::IpAddr::V6(ip) => der::tlv(0x87, &ip.octets()),
         })
     }));
-    names.extend(text(0x86, &request.uris));
+    names.extend(text(0x86, &said.uris));
     if !names.is_empty() {
         // Critical where the names are all that the certificate says of its owner (RFC 5280,
         // 4.2.1.6).
+        let has_subject = wanted.subject != der::sequence(&[]);
         out.push(extension(&[2, 5, 29, 17], !has_subject, der::sequence(&names)));
     }
     out
@@ -187,7 +215,7 @@ fn extensions(
 mod tests {
     use super::*;
     use crate::{Identity, Subject, chain, client_config, params};
-    use rcgen::{BasicConstraints, IsCa, KeyPair};
+    use rcgen::{BasicConstraints, IsCa, KeyPair, PublicKeyData};
 
     /// Makes a request of `jane`, with its key.
     fn request() -> (Request, KeyPair) {
@@ -230,6 +258,53 @@ mod tests {
             let client = clients.judge(&chain(&identity).unwrap().0).unwrap().unwrap();
             assert_eq!(client.name, "jane", "{:?}", key.algorithm());
             client_config(Some(&identity), ca.pem(), &[]).unwrap();
+        }
+    }
+
+    /// Makes an authority as OpenSSL makes it of this subject: numbers, tag and text of each part.
+    fn authority(subject: &[(&[u64], u8, &str)], key: &KeyPair) -> String {
+        let attribute = |(number, tag, text): &(&[u64], u8, &str)| {
+            der::tlv(0x31, &der::sequence(&[der::oid(number), der::tlv(*tag, text.as_bytes())]))
+        };
+        let name = der::sequence(&subject.iter().map(attribute).collect::<Vec<_>>());
+        let is_ca = der::tlv(0x04, &der::sequence(&[der::tlv(0x01, &[0xff])]));
+        let constraints = der::sequence(&[der::oid(&[2, 5, 29, 19]), der::tlv(0x01, &[0xff]), is_ca]);
+        let (now, hour) = (clock::now(), SignedDuration::from_hours(1));
+        let algorithm = algorithm(key.algorithm()).unwrap();
+        let tbs = der::sequence(&[
+            der::tlv(0xa0, &der::tlv(0x02, &[2])),
+            der::tlv(0x02, &[7]),
+            algorithm.clone(),
+            name.clone(),
+            der::sequence(&[der::time(now - hour), der::time(now + hour)]),
+            name,
+            key.subject_public_key_info(),
+            der::tlv(0xa3, &der::sequence(&[constraints])),
+        ]);
+        let bits: Vec<u8> = [0].into_iter().chain(key.sign(&tbs).unwrap()).collect();
+        to_pem(&der::sequence(&[tbs, algorithm, der::tlv(0x03, &bits)]))
+    }
+
+    #[test]
+    fn certificates_name_an_authority_whose_subject_has_an_attribute_twice() {
+        const DOMAIN: &[u64] = &[0, 9, 2342, 19200300, 100, 1, 25];
+        const UNIT: &[u64] = &[2, 5, 4, 11];
+        const COMMON: &[u64] = &[2, 5, 4, 3];
+        let common: (&[u64], u8, &str) = (COMMON, 0x0c, "Example CA");
+        for twice in [
+            [(DOMAIN, 0x16, "com"), (DOMAIN, 0x16, "example"), common],
+            [(UNIT, 0x0c, "a"), (UNIT, 0x0c, "b"), common],
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let key = KeyPair::generate().unwrap();
+            std::fs::write(dir.path().join("ca.crt"), authority(&twice, &key)).unwrap();
+            std::fs::write(dir.path().join("ca.key"), key.serialize_pem()).unwrap();
+            let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+            let server = ca.issue(&Subject::server("kube-apiserver", &["localhost", "::1"])).unwrap();
+            let (_, clients) = crate::asking_server_config(&server, ca.pem()).unwrap();
+            let jane = ca.issue(&Subject::client("jane", "dev").and_in("ops")).unwrap();
+            let client = clients.judge(&chain(&jane).unwrap().0).unwrap().unwrap();
+            assert_eq!((client.name.as_str(), client.groups), ("jane", vec!["dev".into(), "ops".into()]));
         }
     }
 }

@@ -59,6 +59,12 @@ impl Quantity {
         Quantity { nano: i128::from(milli) * (NANO / 1000), format: Format::DecimalSi }
     }
 
+    /// Returns the same amount, to be written with binary suffixes where that loses nothing:
+    /// `8388608` becomes `8Mi`.
+    pub fn in_binary(self) -> Quantity {
+        Quantity { format: Format::BinarySi, ..self }
+    }
+
     /// Rounded to thousandths, away from zero: `100u` is `1m`.
     pub fn rounded(self) -> Quantity {
         let milli = NANO / 1000;

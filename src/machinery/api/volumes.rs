@@ -30,6 +30,17 @@ pub const OLD_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 /// What a class names as its provisioner whose volumes are made by hand.
 pub const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
 
+/// The annotations of which one makes a class the default of claims that name none. The second is
+/// that of old manifests.
+const IS_DEFAULT_CLASS: [&str; 2] =
+    ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
+
+/// Returns whether a StorageClass with these annotations is a default one (upstream:
+/// `IsDefaultAnnotation`). `annotation` gives the value of a key.
+pub fn is_default_class<'a>(annotation: impl Fn(&str) -> Option<&'a str>) -> bool {
+    IS_DEFAULT_CLASS.iter().any(|key| annotation(key) == Some("true"))
+}
+
 /// The class that an object's metadata or the field names; empty for none (upstream:
 /// `GetPersistentVolumeClaimClass`, `GetPersistentVolumeClass`).
 fn class(metadata: &ObjectMeta, field: Option<&String>) -> String {
@@ -201,6 +212,18 @@ mod tests {
         };
         assert!(with(json!({})) && with(json!({"matchLabels": {"disk": "ssd"}})));
         assert!(!with(json!({"matchLabels": {"disk": "hdd"}})));
+    }
+
+    #[test]
+    fn either_annotation_makes_a_class_the_default() {
+        let with = |key: &str, value: &str| {
+            let class = json!({"metadata": {"annotations": {key: value}}});
+            is_default_class(|key| meta::annotation(&class, key))
+        };
+        for key in IS_DEFAULT_CLASS {
+            assert!(with(key, "true") && !with(key, "false"), "{key}");
+        }
+        assert!(!with("ingressclass.kubernetes.io/is-default-class", "true"));
     }
 
     #[test]

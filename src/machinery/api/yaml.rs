@@ -1,8 +1,12 @@
-//! YAML bodies and files: the one place that knows how Kubernetes reads plain words.
+//! YAML bodies and files: the one place that knows how Kubernetes reads plain words. [`write`]
+//! writes texts so that they are read as texts again.
 //!
 //! Its YAML library is of version 1.1: `y`, `no` and `on` are booleans, `0644` is an octal number.
 //! Ours is of 1.2, where they are text. So a plain word that means something else in 1.1 is
 //! respelled before it is read; quoted text, block text and comments stay.
+
+mod scalar;
+pub mod write;
 
 use super::bounds;
 use serde::de::{

@@ -4,17 +4,16 @@ use super::Attributes;
 use crate::storage::store::Extra;
 use api::quantity::Quantity;
 use api::value::{self, at, flag, text};
-use api::volumes::{OLD_CLASS, class_named_by};
+use api::volumes::{OLD_CLASS, class_named_by, is_default_class};
 use api::{Status, meta};
 use serde_json::{Value, json};
 use std::cmp::Reverse;
 
-/// Returns the default class: the newest with the annotation `mark: "true"`, and of those of the
-/// same second the first by name.
-fn newest(a: &Attributes, plural: &str, mark: &str) -> Option<String> {
+/// Returns the newest default class, and of those of the same second the first by name.
+fn newest(a: &Attributes, plural: &str, is_default: impl Fn(&Value) -> bool) -> Option<String> {
     let mut newest: Option<(String, Reverse<String>)> = None;
     a.state.cache.for_each(plural, "", |class| {
-        if meta::annotation(class, mark) == Some("true") {
+        if is_default(class) {
             let this = (
                 text(class, "metadata.creationTimestamp").to_string(),
                 Reverse(meta::name(class).to_string()),
@@ -29,7 +28,8 @@ fn newest(a: &Attributes, plural: &str, mark: &str) -> Option<String> {
 pub(super) fn storage(a: &Attributes, claim: &mut Value) -> Value {
     if at(claim, "spec.storageClassName").is_null()
         && meta::annotation(claim, OLD_CLASS).is_none()
-        && let Some(name) = newest(a, "storageclasses", "storageclass.kubernetes.io/is-default-class")
+        && let Some(name) =
+            newest(a, "storageclasses", |class| is_default_class(|key| meta::annotation(class, key)))
     {
         value::put(claim, "spec.storageClassName", name);
     }
@@ -64,9 +64,12 @@ pub(super) fn growth(a: &Attributes, claim: &Value) -> Result<Extra, Status> {
 
 /// DefaultIngressClass.
 pub(super) fn ingress(a: &Attributes, ingress: &mut Value) -> Value {
+    let is_default = |class: &Value| {
+        meta::annotation(class, "ingressclass.kubernetes.io/is-default-class") == Some("true")
+    };
     if at(ingress, "spec.ingressClassName").is_null()
         && meta::annotation(ingress, "kubernetes.io/ingress.class").is_none()
-        && let Some(name) = newest(a, "ingressclasses", "ingressclass.kubernetes.io/is-default-class")
+        && let Some(name) = newest(a, "ingressclasses", is_default)
     {
         value::put(ingress, "spec.ingressClassName", name);
     }
@@ -93,5 +96,23 @@ pub(super) fn priority(a: &Attributes, class: &Value) -> Result<Extra, Status> {
                 format!("PriorityClass {other} is already marked as default. Only one default can exist");
             Err(Status::forbidden("scheduling.k8s.io", "priorityclasses", meta::name(class), &why))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Api;
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn a_class_with_the_old_annotation_is_a_default_as_well() {
+        let api = Api::bare().await;
+        let annotations = json!({"storageclass.beta.kubernetes.io/is-default-class": "true"});
+        let class = json!({"metadata": {"name": "old", "annotations": annotations}, "provisioner": "example.com/disk"});
+        api.made("/apis/storage.k8s.io/v1/storageclasses", class).await;
+        let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+        let claim = json!({"metadata": {"name": "c"}, "spec": spec});
+        let made = api.made("/api/v1/namespaces/default/persistentvolumeclaims", claim).await;
+        assert_eq!(made["spec"]["storageClassName"], "old");
     }
 }

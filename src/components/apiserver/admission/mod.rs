@@ -11,6 +11,8 @@
 //! transaction, so nothing is charged for an object that was not made.
 //! ## Left out
 //! Webhooks, ValidatingAdmissionPolicy, PodSecurity, and plug-ins that are off by default upstream.
+//! RuntimeClass: its kind is not served, so upstream's plug-in would refuse every pod with
+//! `runtimeClassName` or `overhead`; here both are kept, with a warning (`api::unhonoured`).
 //! ## Read next
 //! `limits` and `quota`; then `api::quota`, which knows what an object costs.
 
@@ -86,6 +88,8 @@ static PLUGINS: &[Plugin] = &[
     Plugin { kinds: &[POD, CLAIM], mutate: Some(|a, o| done(Ok(limits::fill(a, o)))), validate: Some(limits::check) },
     // NodeRestriction
     Plugin { kinds: &[NODE, POD, CLAIM, LEASE], mutate: None, validate: Some(nodes::check) },
+    // TaintNodesByCondition
+    Plugin { kinds: &[NODE], mutate: Some(|_, o| { nodes::taint_as_not_ready(o); done(Ok(Value::Null)) }), validate: None },
     // ServiceAccount
     Plugin { kinds: &[POD], mutate: Some(|a, o| Box::pin(pods::service_account(a, o))), validate: Some(pods::secrets) },
     // Who makes mirror pods (upstream: NodeRestriction for nodes; other users may)
@@ -129,7 +133,8 @@ fn concerned(kind: &Kind) -> impl Iterator<Item = &'static Plugin> {
 /// # Errors
 /// 404 without a namespace or definition, 403 if the namespace is going, 405 if the definition is.
 pub(crate) fn place(state: &State, kind: &Kind, object: &Value) -> Result<Vec<(String, Revision)>, Status> {
-    let (definition, namespace) = (definition(state, kind)?, namespace(state, kind, object)?);
+    let definition = definition(state, kind)?;
+    let namespace = namespace(state, kind, meta::namespace(object), meta::name(object))?;
     let key = |resource: &str, object: &Object| {
         (format!("{ROOT}{resource}/{}", meta::name(&object.value)), object.revision)
     };
@@ -137,18 +142,35 @@ pub(crate) fn place(state: &State, kind: &Kind, object: &Value) -> Result<Vec<(S
     Ok(definition.into_iter().chain(namespace.map(|found| key("namespaces", &found))).collect())
 }
 
+/// NamespaceLifecycle for what is created below an object and not stored by itself: a binding, an
+/// eviction, a token. Access reviews are free, as upstream: a refusal would say which namespaces
+/// there are.
+///
+/// Example: after `kubectl delete ns x`, `kubectl create token default -n x` is refused, and a pod
+/// there that still waits for a node gets none.
+///
+/// # Errors
+/// 404 without the namespace of the request, 403 if it is going; judged by what the store has now.
+pub(crate) async fn lifecycle(state: &State, ctx: &Context, kind: &Kind) -> Result<(), Status> {
+    let (in_namespace, name) = (&ctx.info.namespace, &ctx.info.name);
+    if namespace(state, kind, in_namespace, name).is_err() {
+        state.fresh().await?; // what this server remembers says no, and may be old
+        namespace(state, kind, in_namespace, name)?;
+    }
+    Ok(())
+}
+
 /// NamespaceLifecycle: nothing is made in a namespace that is not there or is going.
-fn namespace(state: &State, kind: &Kind, object: &Value) -> Result<Option<Arc<Object>>, Status> {
+fn namespace(state: &State, kind: &Kind, namespace: &str, name: &str) -> Result<Option<Arc<Object>>, Status> {
     if !kind.namespaced {
         return Ok(None);
     }
-    let namespace = meta::namespace(object);
     let found = state.cache.get("namespaces", namespace);
     let Some(found) = found else { return Err(Status::not_found("", "namespaces", namespace)) };
     if meta::is_terminating(&found.value) {
         let why =
             format!("unable to create new content in namespace {namespace} because it is being terminated");
-        let mut status = Status::forbidden(kind.group, kind.plural, meta::name(object), &why);
+        let mut status = Status::forbidden(kind.group, kind.plural, name, &why);
         status.details["causes"] = json!([{"reason": "NamespaceTerminating",
             "message": format!("namespace {namespace} is being terminated"), "field": "metadata.namespace"}]);
         return Err(status);

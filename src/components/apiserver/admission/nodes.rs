@@ -1,6 +1,7 @@
 //! NodeRestriction: what a kubelet may write (upstream: `plugin/pkg/admission/noderestriction`).
 //! Its own Node without labels that say what may run there, mirror pods of itself, the status of
-//! the pods that are bound to it, its own Lease.
+//! the pods that are bound to it, its own Lease. And TaintNodesByCondition, which keeps pods away
+//! from a node until it is ready.
 
 use super::Attributes;
 use crate::State;
@@ -11,7 +12,7 @@ use crate::storage::store::Extra;
 use api::kinds::Kind;
 use api::value::{self, at, flag, list, map, text};
 use api::{Status, meta};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 const MIRROR: &str = "kubernetes.io/config.mirror";
@@ -36,9 +37,24 @@ const LABELS: [&str; 12] = [
 /// were made for it.
 const CLAIMS: [&str; 3] =
     ["spec.resourceClaims", "status.resourceClaimStatuses", "status.extendedResourceClaimStatus"];
+/// The taint of a node that is not ready.
+const NOT_READY: &str = "node.kubernetes.io/not-ready";
+const NO_SCHEDULE: &str = "NoSchedule";
 /// Set when a control-plane node registers, never later. With kubeadm an administrator's client
 /// does it.
 const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
+
+/// Taints a new Node as not ready, whatever its first status says and who creates it (upstream:
+/// `plugin/pkg/admission/nodetaint`). The node controller hears of the Node at the same time as the
+/// scheduler, which looks at taints and not at conditions: a taint that comes from the controller
+/// may be too late. The controller takes it away once the node is ready.
+pub(super) fn taint_as_not_ready(node: &mut Value) {
+    let mut taints = list(node, "spec.taints").to_vec();
+    if !taints.iter().any(|t| text(t, "key") == NOT_READY && text(t, "effect") == NO_SCHEDULE) {
+        taints.push(json!({"key": NOT_READY, "effect": NO_SCHEDULE}));
+        value::put(node, "spec.taints", taints);
+    }
+}
 
 /// Judges a new or changed object. Users that are no node pass.
 pub(super) fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
@@ -314,7 +330,34 @@ fn audience(state: &State, ctx: &Context, asked: &[Value], pod: &Value) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::testing::Api;
+
+    /// A node that an administrator creates, ready by its own words, is tainted in its creation.
+    #[tokio::test]
+    async fn a_new_node_takes_no_pods_until_the_controller_has_seen_it() {
+        let api = Api::bare().await;
+        let not_ready = |effect: &str| json!({"key": NOT_READY, "effect": effect});
+        let own = json!({"key": "a", "effect": NO_SCHEDULE});
+        for (name, before, after) in [
+            ("bare", json!([]), json!([not_ready(NO_SCHEDULE)])),
+            ("own", json!([own]), json!([own, not_ready(NO_SCHEDULE)])),
+            ("tainted", json!([not_ready(NO_SCHEDULE)]), json!([not_ready(NO_SCHEDULE)])),
+            (
+                "ending",
+                json!([not_ready("NoExecute")]),
+                json!([not_ready("NoExecute"), not_ready(NO_SCHEDULE)]),
+            ),
+        ] {
+            let conditions = json!([{"type": "Ready", "status": "True"}]);
+            let node = json!({"metadata": {"name": name}, "spec": {"taints": before},
+                "status": {"conditions": conditions}});
+            let made = api.made("/api/v1/nodes", node).await;
+            assert_eq!(made["spec"]["taints"], after, "{name}");
+        }
+        let path = "/api/v1/nodes/own";
+        let (code, changed) = api.patch(path, json!({"spec": {"taints": [own]}})).await;
+        assert_eq!((code, &changed["spec"]["taints"]), (200, &json!([own])), "only in its creation");
+    }
 
     #[test]
     fn whatever_the_authorizer_takes_for_a_need_is_a_reference_that_a_mirror_pod_may_not_have() {

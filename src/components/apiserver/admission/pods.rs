@@ -11,6 +11,8 @@ use std::time::Duration;
 /// How long a pod waits for its namespace's default service account, which a controller makes.
 const ACCOUNT_WAIT: Duration = Duration::from_millis(1500);
 const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// How the name of a pod's token volume begins.
+const TOKEN_VOLUME: &str = "kube-api-access-";
 /// Written by kubelets into their mirror pods.
 const MIRROR: &str = "kubernetes.io/config.mirror";
 /// On a service account whose pods may use only the secrets that it lists.
@@ -34,7 +36,7 @@ pub(super) async fn service_account(a: &Attributes<'_>, pod: &mut Value) -> Resu
     };
     let wants = at(pod, "spec.automountServiceAccountToken").as_bool();
     if wants.or(at(&account, "automountServiceAccountToken").as_bool()).unwrap_or(true) {
-        mount_token(pod, &format!("kube-api-access-{}", state.rng.name_suffix(5)));
+        mount_token(pod, || format!("{TOKEN_VOLUME}{}", state.rng.name_suffix(5)));
     }
     if value::empty(pod, "spec.imagePullSecrets") && !value::empty(&account, "imagePullSecrets") {
         value::copy(
@@ -66,7 +68,14 @@ async fn find_account(state: &State, key: &str, wait: bool) -> Option<Value> {
     clock::limit(ACCOUNT_WAIT, search).await.flatten()
 }
 
-fn mount_token(pod: &mut Value, volume: &str) {
+/// Mounts a token into the containers that mount nothing at its path. A pod that brings a token
+/// volume, as a copy of another pod does, gets no second one: its containers mount the first one
+/// that it has.
+fn mount_token(pod: &mut Value, new_name: impl FnOnce() -> String) {
+    let mut names = list(pod, "spec.volumes").iter().map(|v| text(v, "name"));
+    let own = names.find(|name| name.starts_with(TOKEN_VOLUME)).map(String::from);
+    let has_own = own.is_some();
+    let volume = own.unwrap_or_else(new_name);
     let mut used = false;
     for group in ["spec.initContainers", "spec.containers"] {
         for container in list_mut(pod, group) {
@@ -78,7 +87,7 @@ fn mount_token(pod: &mut Value, volume: &str) {
             used = true;
         }
     }
-    if used {
+    if used && !has_own {
         let source = json!({"name": volume, "projected": {"sources": [
             {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
             {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
@@ -258,6 +267,22 @@ pub(super) fn priority(a: &Attributes<'_>, pod: &mut Value) -> Result<Value, Sta
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pod_that_brings_a_token_volume_gets_no_second_one() {
+        let mounted = |volumes: Value| {
+            let old = json!({"name": "a", "volumeMounts": [{"name": "kube-api-access-old", "mountPath": TOKEN_PATH}]});
+            let mut pod = json!({"spec": {"containers": [old, {"name": "b"}], "volumes": volumes}});
+            mount_token(&mut pod, || "kube-api-access-new".into());
+            let names = |list: &[Value]| list.iter().map(|v| text(v, "name").to_string()).collect::<Vec<_>>();
+            let mounts = list(&list(&pod, "spec.containers")[1], "volumeMounts");
+            (names(list(&pod, "spec.volumes")), names(mounts))
+        };
+        let [data, old, new] = ["data", "kube-api-access-old", "kube-api-access-new"].map(String::from);
+        let volumes = json!([{"name": "data"}, {"name": "kube-api-access-old", "emptyDir": {}}]);
+        assert_eq!(mounted(volumes), (vec![data.clone(), old.clone()], vec![old]));
+        assert_eq!(mounted(json!([{"name": "data"}])), (vec![data, new.clone()], vec![new]));
+    }
 
     #[test]
     fn five_minutes_unless_the_pod_says_otherwise() {

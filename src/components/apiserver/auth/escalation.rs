@@ -225,7 +225,11 @@ impl<'a> Held<'a> {
     }
 
     /// Is it allowed by a rule? `None` if too much has been compared.
-    fn allow(&mut self, a: &Attributes) -> Option<bool> {
+    ///
+    /// `is_for_every_name`: the granted rule names no objects. Only a held rule that names none
+    /// covers it: `resourceNames: [""]` allows requests without a name (list, create), and no
+    /// request for one object.
+    fn allow(&mut self, a: &Attributes, is_for_every_name: bool) -> Option<bool> {
         let full = a.full_resource();
         let of_every = format!("*/{}", a.subresource);
         let of = |resource: &str| self.by_resource.get(resource).map_or(&[][..], Vec::as_slice);
@@ -242,7 +246,8 @@ impl<'a> Held<'a> {
             if self.compared > COMPARED_MAX {
                 return None;
             }
-            if allows(rule, a) {
+            let is_narrower = a.is_resource && is_for_every_name && has_names(rule);
+            if !is_narrower && allows(rule, a) {
                 return Some(true);
             }
         }
@@ -252,9 +257,10 @@ impl<'a> Held<'a> {
     /// Is everything that `rule` allows allowed by some rule that is held? `None` if that is too
     /// much to compare.
     async fn covers(&mut self, rule: &Value, pace: &mut Pace) -> Option<bool> {
+        let is_for_every_name = !has_names(rule);
         for wanted in given(rule) {
             let before = self.compared;
-            let is_held = self.allow(&wanted)?;
+            let is_held = self.allow(&wanted, is_for_every_name)?;
             pace.step(self.compared - before).await;
             if !is_held {
                 return Some(false);
@@ -289,7 +295,13 @@ impl<'a> Held<'a> {
     }
 }
 
-/// Everything that a rule allows, one by one.
+/// Returns whether a rule is about objects of certain names only.
+fn has_names(rule: &Value) -> bool {
+    !list(rule, "resourceNames").is_empty()
+}
+
+/// Everything that a rule allows, one by one. A rule that names no objects is here one without a
+/// name; [`Held::allow`] is told so.
 fn given(rule: &Value) -> impl Iterator<Item = Attributes<'_>> {
     let nothing = Attributes {
         verb: "",
@@ -316,7 +328,9 @@ fn given(rule: &Value) -> impl Iterator<Item = Attributes<'_>> {
         };
         let (n, name) = (n / names.len(), names[n % names.len()]);
         let (group, full) = (groups[n / resources.len()], resources[n % resources.len()]);
-        let (resource, subresource) = full.split_once('/').unwrap_or((full, ""));
+        // Nothing behind the slash is no subresource: `pods/` is not `pods`.
+        let parts = full.split_once('/').filter(|(_, subresource)| !subresource.is_empty());
+        let (resource, subresource) = parts.unwrap_or((full, ""));
         Attributes { verb, group, resource, subresource, name, ..nothing }
     })
 }
@@ -327,7 +341,8 @@ pub(crate) fn covered(held: &[Value], rule: &Value) -> bool {
     for rule in held {
         all.add(rule);
     }
-    given(rule).all(|wanted| all.allow(&wanted) == Some(true))
+    let is_for_every_name = !has_names(rule);
+    given(rule).all(|wanted| all.allow(&wanted, is_for_every_name) == Some(true))
 }
 
 /// `{APIGroups:[""], Resources:["pods"], Verbs:["get"]}`
@@ -394,8 +409,27 @@ mod tests {
         assert!(covered(&[scale("*/scale")], &scale("*/scale")));
         assert!(!covered(&[scale("deployments/scale")], &scale("*/scale")));
         assert!(!covered(&[scale("deployments")], &scale("deployments/scale")));
+        assert!(covered(&[scale("deployments/")], &scale("deployments/")));
+        assert!(!covered(&[scale("deployments/")], &scale("deployments")));
         let url = |url: &str| json!({"nonResourceURLs": [url], "verbs": ["get"]});
         assert!(covered(&[url("/a/*")], &url("/a/b")) && !covered(&[url("/a/b")], &url("/a/*")));
+    }
+
+    #[test]
+    fn the_empty_name_is_not_every_name() {
+        let of = |names: Value| json!({"apiGroups": [""], "resources": ["secrets"], "verbs": ["*"], "resourceNames": names});
+        let (every, empty, one) = (of(json!([])), of(json!([""])), of(json!(["a"])));
+        let is_covered = |held: &Value, rule: &Value| {
+            let held = std::slice::from_ref(held);
+            let is_covered = covers(held, rule) == Some(true);
+            assert_eq!(is_covered, covered(held, rule), "the start of a server reads roles as a check does");
+            is_covered
+        };
+        assert!(!is_covered(&empty, &every) && !is_covered(&one, &every));
+        assert!(is_covered(&every, &empty) && is_covered(&every, &one) && is_covered(&every, &every));
+        assert!(is_covered(&empty, &empty) && !is_covered(&one, &empty) && !is_covered(&empty, &one));
+        let path = json!({"nonResourceURLs": ["/a"], "verbs": ["get"]});
+        assert!(is_covered(&path, &path));
     }
 
     #[test]

@@ -94,6 +94,22 @@ fn any(list: &[Value], wanted: &str) -> bool {
     list.iter().filter_map(Value::as_str).any(|v| v == "*" || v == wanted)
 }
 
+/// Returns whether one entry of a rule's `resources` names what is asked for. The whole text counts
+/// (upstream: `ResourceMatches`): `pods/log` is also the resource of an access review that has no
+/// subresource, `*/` and `pods/` name nothing, and an audience may have slashes of its own.
+///
+/// Example: `*/scale` names `deployments/scale`, and not `deployments`.
+fn names_resource(named: &str, a: &Attributes) -> bool {
+    match a.subresource {
+        _ if named == "*" => true,
+        "" => named == a.resource,
+        sub => {
+            let resource = named.strip_suffix(sub).and_then(|rest| rest.strip_suffix('/'));
+            resource.is_some_and(|resource| resource == "*" || resource == a.resource)
+        }
+    }
+}
+
 /// Does one rule of a role allow it?
 pub(crate) fn allows(rule: &Value, a: &Attributes) -> bool {
     if !any(list(rule, "verbs"), a.verb) {
@@ -108,14 +124,8 @@ pub(crate) fn allows(rule: &Value, a: &Attributes) -> bool {
         });
     }
     let names = list(rule, "resourceNames");
-    let resource = list(rule, "resources").iter().filter_map(Value::as_str).any(|r| {
-        match (r.split_once('/'), a.subresource) {
-            _ if r == "*" => true,
-            (None, sub) => sub.is_empty() && r == a.resource,
-            (Some(("*", sub)), wanted) => sub == wanted,
-            (Some((resource, sub)), wanted) => resource == a.resource && sub == wanted,
-        }
-    });
+    let resource =
+        list(rule, "resources").iter().filter_map(Value::as_str).any(|named| names_resource(named, a));
     resource
         && any(list(rule, "apiGroups"), a.group)
         && (names.is_empty() || names.iter().any(|n| n == a.name))
@@ -234,6 +244,34 @@ mod tests {
         let named = json!({"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"], "resourceNames": ["a"]});
         assert!(allows(&named, &attributes("delete", "secrets", "", "a")));
         assert!(!allows(&named, &attributes("delete", "secrets", "", "b")));
+    }
+
+    #[test]
+    fn the_whole_text_of_a_resource_is_compared() {
+        let allowed = |named: &str, resource: &str, subresource: &str| {
+            let rule = json!({"apiGroups": ["*"], "resources": [named], "verbs": ["*"]});
+            allows(&rule, &attributes("get", resource, subresource, "x"))
+        };
+        for (named, resource, subresource) in [
+            ("pods/log", "pods", "log"),
+            ("*/log", "pods", "log"),
+            ("pods/log", "pods/log", ""),
+            ("https://vault.example.com", "https://vault.example.com", ""),
+            ("*", "https://vault.example.com", ""),
+        ] {
+            assert!(allowed(named, resource, subresource), "{named} names {resource} {subresource}");
+        }
+        for (named, resource, subresource) in [
+            ("pods/", "pods", ""),
+            ("*/", "secrets", ""),
+            ("*/", "pods", "log"),
+            ("pods", "pods", "log"),
+            ("*/log", "pods/log", ""),
+            ("pods/xlog", "pods", "log"),
+            ("https:", "https://vault.example.com", ""),
+        ] {
+            assert!(!allowed(named, resource, subresource), "{named} names {resource} {subresource}");
+        }
     }
 
     #[test]

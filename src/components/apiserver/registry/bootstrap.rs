@@ -9,12 +9,13 @@ use crate::registry::delete::key_of;
 use crate::registry::services::{self, release};
 use crate::storage::cache::ROOT;
 use crate::storage::store::{Extra, Refused, status_of};
-use api::kinds::Kind;
-use api::value;
+use api::kinds::{self, Kind};
+use api::value::{self, list, text};
 use api::{Status, meta};
 use bytes::Bytes;
 use etcd::api::{
-    Compare, CompareResult, CompareTarget, KeyValue, PutRequest, RangeRequest, RequestOp, TxnRequest,
+    Compare, CompareResult, CompareTarget, DeleteRangeRequest, KeyValue, PutRequest, RangeRequest, RequestOp,
+    TxnRequest,
 };
 use serde_json::{Value, json};
 
@@ -68,6 +69,11 @@ async fn masters(state: &State) -> Result<Vec<String>, Status> {
     let put = PutRequest { key, lease, ..Default::default() };
     let txn = TxnRequest { success: vec![RequestOp::Put(put)], ..Default::default() };
     state.kv.txn(txn).await.map_err(status_of)?;
+    addresses(state).await
+}
+
+/// Returns the addresses of the API servers whose lease has not ended.
+async fn addresses(state: &State) -> Result<Vec<String>, Status> {
     let all = RangeRequest {
         key: Bytes::from_static(MASTERS.as_bytes()),
         range_end: Bytes::from_static(MASTERS_END.as_bytes()),
@@ -114,6 +120,65 @@ pub(crate) async fn run(state: &State) -> Result<(), Status> {
 pub(crate) async fn keep(state: &State) -> Result<(), Status> {
     services::repair(state).await?;
     ensure(state, namespaces()).await
+}
+
+/// Takes the address of this server, which is stopping, out of the endpoints of the `kubernetes`
+/// service (upstream: `RemoveEndpoints`), so that no pod is sent there any more. The last server
+/// leaves them as they are. The cache stops at the same time: the store itself is read here.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) async fn leave(state: &State) -> Result<(), Status> {
+    let own = state.advertise.ip().to_string();
+    let key = Bytes::from(format!("{MASTERS}{own}"));
+    let gone = RequestOp::DeleteRange(DeleteRangeRequest { key, ..Default::default() });
+    let txn = TxnRequest { success: vec![gone], ..Default::default() };
+    state.kv.txn(txn).await.map_err(status_of)?;
+    if addresses(state).await?.is_empty() {
+        return Ok(());
+    }
+    for (group, kind) in [("", "Endpoints"), ("discovery.k8s.io", "EndpointSlice")] {
+        let Some(kind) = kinds::find(group, "v1", kind) else { continue };
+        let key = Bytes::from(format!("{ROOT}{}/default/kubernetes", kind.place()));
+        for _ in 0..TRIES {
+            if take_address(state, &key, &own).await? {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Takes an address out of the endpoints that are stored under a key. False: another server wrote
+/// them meanwhile.
+async fn take_address(state: &State, key: &Bytes, ip: &str) -> Result<bool, Status> {
+    let one = RangeRequest { key: key.clone(), ..Default::default() };
+    let found = state.kv.range(one).await.map_err(status_of)?;
+    let Some(kv) = found.kvs.first() else { return Ok(true) };
+    let Ok(mut object) = serde_json::from_slice::<Value>(&kv.value) else { return Ok(true) };
+    remove_address(&mut object, ip);
+    let unchanged = Compare {
+        key: key.clone(),
+        range_end: Bytes::new(),
+        result: CompareResult::Equal,
+        target: CompareTarget::ModRevision(kv.mod_revision),
+    };
+    let put = PutRequest { key: key.clone(), value: object.to_string().into(), ..Default::default() };
+    let txn =
+        TxnRequest { compare: vec![unchanged], success: vec![RequestOp::Put(put)], ..Default::default() };
+    Ok(state.kv.txn(txn).await.map_err(status_of)?.succeeded)
+}
+
+/// Removes an address from an Endpoints object or an EndpointSlice.
+fn remove_address(object: &mut Value, ip: &str) {
+    for subset in value::list_mut(object, "subsets") {
+        if let Some(Value::Array(all)) = value::at_mut(subset, "addresses") {
+            all.retain(|address| text(address, "ip") != ip);
+        }
+    }
+    if let Some(Value::Array(all)) = value::at_mut(object, "endpoints") {
+        all.retain(|endpoint| !list(endpoint, "addresses").iter().any(|address| address == ip));
+    }
 }
 
 /// Makes what is missing of these and of the API servers' own service, whose endpoints are brought

@@ -7,7 +7,7 @@
 use crate::State;
 use crate::admission;
 use crate::registry::delete::{self, Options};
-use crate::registry::strategy::Part;
+use crate::registry::strategy::{Part, place};
 use crate::registry::subresources::{pods, set_condition};
 use crate::registry::write::modify;
 use crate::request::context::Context;
@@ -42,13 +42,14 @@ pub(crate) async fn evict(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Re
         value::put(&mut eviction, "apiVersion", "policy/v1");
     }
     decode::check_type("policy/v1", "Eviction", &mut eviction)?;
+    let kind = pods()?;
+    place(ctx, kind, &mut eviction)?;
     let (namespace, name) = (ctx.info.namespace.clone(), ctx.info.name.clone());
     if meta::name(&eviction) != name {
         return Err(Status::bad_request("name in URL does not match name in Eviction object"));
     }
     let mut asked = Options { dry_run: ctx.dry_run, ..Options::default() };
     asked.read(at(&eviction, "deleteOptions"))?;
-    let kind = pods()?;
     let (deadline, mut tries) = (Deadline::new(), 0);
     loop {
         deadline.check()?;
@@ -59,10 +60,11 @@ pub(crate) async fn evict(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Re
         let free = is_disrupted(&pod.value);
         // It may go because of what it is now: not if it became healthy meanwhile. What has ended
         // or is ending stays so.
-        let only_as_it_is = match free {
-            true => !is_over(&pod.value),
+        let budget = match free {
+            true => None,
             false => ask_budget(state, ctx, &pod.value, options.dry_run).await?,
         };
+        let only_as_it_is = if free { !is_over(&pod.value) } else { budget.is_some() };
         let pinned = only_as_it_is && options.version.is_empty();
         if pinned {
             options.version = meta::resource_version(&pod.value).to_string();
@@ -77,8 +79,11 @@ pub(crate) async fn evict(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Re
                 delete::preconditions(kind, &pod.value, &asked)?;
                 clock::pause(PAUSE).await;
             }
-            Err(status) if status.reason == "Conflict" && only_as_it_is && !free => {
-                return Err(refused(&being_processed(""), 10));
+            // The client comes again, unless it means another pod of this name. One that names a
+            // version of its own is answered with the conflict: that version never comes back.
+            Err(status) if status.reason == "Conflict" && pinned => {
+                delete::preconditions(kind, &pod.value, &asked)?;
+                return Err(budget.map_or(status, |name| refused(&being_processed(&name), 10)));
             }
             Err(status) => return Err(status),
             Ok(()) => {
@@ -100,7 +105,8 @@ fn is_over(pod: &Value) -> bool {
 }
 
 /// Writes the condition `DisruptionTarget`, by which a Job knows that the pod's end is not its
-/// program's fault, then deletes.
+/// program's fault, then deletes. A pod that is ending already gets it, too (as upstream): its
+/// program may be running still when the node is drained.
 async fn tell_why_and_remove(
     state: &Arc<State>,
     ctx: &Context,
@@ -112,10 +118,8 @@ async fn tell_why_and_remove(
         delete::preconditions(kind, old, &options)?;
         let mut pod = old.clone();
         value::remove(&mut pod, "metadata.resourceVersion");
-        if !meta::is_terminating(old) {
-            let why = json!({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting"});
-            set_condition(&mut pod, why);
-        }
+        let why = json!({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting"});
+        set_condition(&mut pod, why);
         Ok(pod)
     })
     .await?;
@@ -135,9 +139,17 @@ enum Verdict {
     Refuse(Status),
 }
 
-/// Asks the pod's budget, if it has one, and spends one disruption of it. `true`: the pod may go
-/// only as it is now.
-async fn ask_budget(state: &State, ctx: &Context, pod: &Value, dry_run: bool) -> Result<bool, Status> {
+/// Asks the pod's budget, if it has one, and spends one disruption of it. Returns the budget's name
+/// if the pod may go only as it is now, which costs nothing.
+///
+/// # Errors
+/// 429 if the budget refuses.
+async fn ask_budget(
+    state: &State,
+    ctx: &Context,
+    pod: &Value,
+    dry_run: bool,
+) -> Result<Option<String>, Status> {
     let kind = kinds::find("policy", "v1", "PodDisruptionBudget")
         .ok_or_else(|| Status::internal("budgets are not served"))?;
     let mut last = String::new();
@@ -150,14 +162,14 @@ async fn ask_budget(state: &State, ctx: &Context, pod: &Value, dry_run: bool) ->
             .into_iter()
             .map(|(_, b)| b)
             .filter(|b| Selector::of(at(&b.value, "spec.selector")).is_some_and(|s| s.matches(labels)));
-        let Some(budget) = mine.next() else { return Ok(false) };
+        let Some(budget) = mine.next() else { return Ok(None) };
         if mine.next().is_some() {
             return Err(Status::new(500, "", MANY));
         }
         let new = match judge(&budget.value, pod, clock::now()) {
-            Verdict::Free => return Ok(true),
+            Verdict::Free => return Ok(Some(meta::name(&budget.value).to_string())),
             Verdict::Refuse(status) => return Err(status),
-            Verdict::Spend(_) if dry_run => return Ok(false),
+            Verdict::Spend(_) if dry_run => return Ok(None),
             Verdict::Spend(new) => new,
         };
         last = meta::name(&new).to_string();
@@ -166,7 +178,7 @@ async fn ask_budget(state: &State, ctx: &Context, pod: &Value, dry_run: bool) ->
                 let record = Record::new(Event::Commit(Write::UPDATED)).revision(made.revision as u64);
                 let record = record.object(kind.plural, meta::namespace(pod), &last);
                 ctx.tell(record, Some(made.bytes.clone()));
-                return Ok(false);
+                return Ok(None);
             }
             Err(Refused::Changed) => {}
             Err(Refused::Error(status)) => return Err(status),
@@ -306,5 +318,22 @@ mod tests {
         value::put(&mut fresh, "status.observedGeneration", 1);
         let Verdict::Refuse(status) = judge(&fresh, &pod("True"), clock::now()) else { panic!("allowed") };
         assert_eq!(status.details["retryAfterSeconds"], 10);
+    }
+
+    /// A client that is told to come again has to know whose budget it waits for.
+    #[tokio::test]
+    async fn a_budget_that_lets_an_unhealthy_pod_go_is_named() {
+        let api = crate::testing::Api::bare().await;
+        let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
+        let spec = json!({"minAvailable": 1, "selector": {"matchLabels": {"a": "b"}},
+            "unhealthyPodEvictionPolicy": "AlwaysAllow"});
+        api.made(budgets, json!({"metadata": {"name": "b"}, "spec": spec})).await;
+        let user = crate::auth::user::User::new("admin", &[crate::auth::user::MASTERS]);
+        let (info, query, headers) = Default::default();
+        let ctx = Context::new("r".into(), user, info, query, headers, api.fixture.tap.clone());
+        let mut unready = pod("False");
+        unready["metadata"] = json!({"name": "p", "namespace": "default", "labels": {"a": "b"}});
+        let asked = ask_budget(api.state(), &ctx, &unready, false).await;
+        assert_eq!(asked.map_err(|status| status.message), Ok(Some("b".to_string())));
     }
 }

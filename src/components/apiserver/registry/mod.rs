@@ -5,7 +5,8 @@
 //! | `read`, `list_past`, `watch`, `filter` | get, list, a list at an earlier revision, watch, and their selectors |
 //! | `write` | create, update, patch, server-side apply |
 //! | `delete` | delete and deletecollection |
-//! | `subresources`, `eviction` | scale, binding, token; deletes that ask a disruption budget |
+//! | `scale` | the replicas of an object, in the same form for every kind |
+//! | `subresources`, `eviction` | binding, token; deletes that ask a disruption budget |
 //! | `strategy` | what the server sets and keeps in every object (upstream: `registry/rest`) |
 //! | `services` | ClusterIPs and NodePorts: no address is given out twice |
 //! | `crd` | CustomResourceDefinitions: names, and an end that takes their objects along |
@@ -20,6 +21,7 @@ pub(crate) mod filter;
 mod list_past;
 pub(crate) mod metrics;
 pub(crate) mod read;
+pub(crate) mod scale;
 pub(crate) mod services;
 pub(crate) mod strategy;
 pub(crate) mod subresources;

@@ -103,9 +103,12 @@ fn at(ctx: &Context, limit: i64) -> Result<At, Status> {
         ("NotOlderThan", n) => Ok(At::NotOlderThan(n)),
         ("", n) if limit > 0 => Ok(At::Exactly(n)),
         ("", n) => Ok(At::NotOlderThan(n)),
-        (other, _) => Err(Status::bad_request(format!(
-            "Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\""
-        ))),
+        (other, _) => {
+            let mut errors = Errors::default();
+            let supported = ["Exact", "NotOlderThan", ""];
+            errors.not_supported("resourceVersionMatch", &other.into(), &supported);
+            Err(Status::invalid("meta.k8s.io", "ListOptions", "", &errors))
+        }
     }
 }
 

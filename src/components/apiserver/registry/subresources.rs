@@ -1,182 +1,30 @@
-//! Subresources that are more than another door to the same object: scale, binding, token.
+//! Subresources that are more than another door to the same object: binding, token.
 
 use crate::State;
 use crate::admission;
 use crate::auth::authn::ISSUER;
-use crate::registry::strategy::Part;
-use crate::registry::write::{self, modify};
+use crate::registry::strategy::{Part, place};
+use crate::registry::write::modify;
 use crate::request::context::Context;
-use crate::request::decode;
-use crate::request::http::{Answer, header, json};
-use crate::request::negotiate::{self, Form, form};
+use crate::request::decode::{BINDING, TOKEN_REQUEST};
+use crate::request::http::{Answer, json};
 use api::errors::Errors;
-use api::kinds::{self, Kind, ScalePaths};
-use api::labels::Selector;
-use api::table::Printing;
+use api::kinds::{self, Kind};
 use api::value::{self, at, int, list, text};
-use api::{Status, meta, patch, schema, table};
+use api::{Status, meta};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
-
-// -- scale
-// -------------------------------------------------------------------------------------------------
-
-fn scale_of(paths: ScalePaths, object: &Value) -> Value {
-    let mut out =
-        json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": {}, "spec": {}, "status": {}});
-    for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
-        value::copy(object, &mut out, &format!("metadata.{field}"));
-    }
-    let replicas = int(object, paths.spec_replicas).unwrap_or(0);
-    if replicas != 0 {
-        value::put(&mut out, "spec.replicas", replicas);
-    }
-    value::put(&mut out, "status.replicas", int(object, paths.status_replicas).unwrap_or(0));
-    match at(object, paths.selector) {
-        Value::String(selector) => value::put(&mut out, "status.selector", selector.clone()),
-        selector => {
-            if let Some(selector) = Selector::of_workload(selector) {
-                value::put(&mut out, "status.selector", selector.to_string());
-            }
-        }
-    }
-    out
-}
-
-/// Answers `GET`, `PUT` and `PATCH` of an object's `/scale`: a Scale stands for the object's
-/// replicas.
-///
-/// # Errors
-/// Those of the object's own verbs; 400 and 422 for what is no Scale, 409 for one of another
-/// version of the object.
-pub(crate) async fn scale(
-    state: &Arc<State>,
-    ctx: &Context,
-    kind: &Kind,
-    paths: ScalePaths,
-    body: &Bytes,
-) -> Result<Answer, Status> {
-    let form = form(ctx.accept(), &ctx.query)?;
-    let name = &ctx.info.name;
-    let object = match ctx.info.verb.as_str() {
-        "get" => state.get(kind, &ctx.info.namespace, name).await?,
-        "patch" if ctx.applies() => {
-            let applied = applied_scale(ctx, kind, paths, body)?;
-            write::applied(state, ctx, kind, Part::Main, &applied).await?.0
-        }
-        _ => {
-            modify(state, ctx, kind, Part::Main, name, |old| written_scale(ctx, kind, paths, old, body))
-                .await?
-        }
-    };
-    Ok(shown_scale(form, &scale_of(paths, &object.value)))
-}
-
-/// The configuration of the object that an applied Scale stands for. To its owner the field is the
-/// object's own: an apply of the object by another manager then finds the conflict.
-fn applied_scale(ctx: &Context, kind: &Kind, paths: ScalePaths, body: &Bytes) -> Result<Value, Status> {
-    let name = &ctx.info.name;
-    let mut scale = decode::applied(ctx, body)?;
-    let replicas = checked_scale(name, &mut scale)?;
-    let mut applied =
-        json!({"apiVersion": kind.api_version(), "kind": kind.kind, "metadata": {"name": name}});
-    for field in ["uid", "resourceVersion"] {
-        value::copy(&scale, &mut applied, &format!("metadata.{field}"));
-    }
-    value::put(&mut applied, paths.spec_replicas, replicas);
-    Ok(applied)
-}
-
-/// The object with the replicas that an update or a patch of its Scale asks for.
-fn written_scale(
-    ctx: &Context,
-    kind: &Kind,
-    paths: ScalePaths,
-    old: &Value,
-    body: &Bytes,
-) -> Result<Value, Status> {
-    let name = &ctx.info.name;
-    let media = header(&ctx.headers, "content-type").split(';').next().unwrap_or("").trim();
-    let mut scale = match ctx.info.verb.as_str() {
-        "update" => decode::body(media, body)?,
-        _ => patched_scale(kind, media, &scale_of(paths, old), body)?,
-    };
-    let replicas = checked_scale(name, &mut scale)?;
-    let told = meta::locked_version(&scale);
-    if !told.is_empty() && told != meta::resource_version(old) {
-        return Err(Status::stale(kind.group, kind.plural, name));
-    }
-    let mut new = old.clone();
-    value::put(&mut new, paths.spec_replicas, replicas);
-    if told.is_empty() || ctx.info.verb == "patch" {
-        value::remove(&mut new, "metadata.resourceVersion");
-    }
-    if !meta::uid(&scale).is_empty() {
-        value::put(&mut new, "metadata.uid", meta::uid(&scale));
-    }
-    Ok(new)
-}
-
-/// The answer with a Scale, in the form that the client accepts.
-fn shown_scale(form: Form, scale: &Value) -> Answer {
-    match form {
-        Form::Table(version, include) => {
-            let meta = json!({"resourceVersion": meta::resource_version(scale)});
-            let printing = Printing::Own(&table::SCALE);
-            json(200, &negotiate::table(version, printing, include, &[scale], true, meta, table::now()))
-        }
-        Form::Partial(version) => json(200, &table::partial(scale, version)),
-        Form::Object => json(200, scale),
-    }
-}
-
-/// Checks a Scale from a client; returns how many replicas it asks for.
-fn checked_scale(name: &str, scale: &mut Value) -> Result<i64, Status> {
-    decode::check_type("autoscaling/v1", "Scale", scale)?;
-    schema::conform_named("io.k8s.api.autoscaling.v1.Scale", scale).map_err(|e| {
-        Status::bad_request(format!("Scale in version \"v1\" cannot be handled as a Scale: {e}"))
-    })?;
-    let told = meta::name(scale);
-    if !told.is_empty() && told != name {
-        return Err(Status::bad_request(format!(
-            "the name of the object ({told}) does not match the name on the URL ({name})"
-        )));
-    }
-    let replicas = int(scale, "spec.replicas").unwrap_or(0);
-    if replicas < 0 {
-        let mut errors = Errors::default();
-        errors.invalid("spec.replicas", &json!(replicas), "must be greater than or equal to 0");
-        return Err(Status::invalid("autoscaling", "Scale", name, &errors));
-    }
-    Ok(replicas)
-}
-
-fn patched_scale(kind: &Kind, media: &str, before: &Value, body: &[u8]) -> Result<Value, Status> {
-    let accepted = patch::media_types(kind);
-    let mut scale = before.clone();
-    match media {
-        "application/json-patch+json" => patch::json(&mut scale, body)?,
-        // A Scale has no lists: a strategic patch is a merge patch.
-        "application/merge-patch+json" | patch::STRATEGIC if accepted.contains(&media) => {
-            patch::merge(&mut scale, &decode::body("", body)?);
-        }
-        _ => return Err(Status::unsupported_media_type(&accepted.join(", "))),
-    }
-    Ok(scale)
-}
 
 // -- binding
 // -------------------------------------------------------------------------------------------------
 
 /// Binds a pod to a node: `POST pods/x/binding`, or `POST bindings`.
 pub(crate) async fn bind(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Result<Answer, Status> {
-    let mut binding = decode::body(header(&ctx.headers, "content-type"), body)?;
-    decode::check_type("v1", "Binding", &mut binding)?;
-    schema::conform_named("io.k8s.api.core.v1.Binding", &mut binding).map_err(|e| {
-        Status::bad_request(format!("Binding in version \"v1\" cannot be handled as a Binding: {e}"))
-    })?;
+    let mut binding = BINDING.read(ctx, body)?;
+    let kind = pods()?;
+    place(ctx, kind, &mut binding)?;
     let told = meta::name(&binding);
     if !ctx.info.name.is_empty() && !told.is_empty() && told != ctx.info.name {
         return Err(Status::bad_request("name in URL does not match name in Binding object"));
@@ -194,41 +42,55 @@ pub(crate) async fn bind(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Res
     if !errors.is_empty() {
         return Err(Status::invalid("", "Binding", &name, &errors));
     }
-    let kind = pods()?;
-    let bound = modify(state, ctx, kind, Part::Internal, &name, |old| {
-        let conflict = |why: String| Err(Status::conflict("", "pods/binding", &name, &why));
-        if meta::is_terminating(old) {
-            return conflict(format!("pod {name} is being deleted, cannot be assigned to a host"));
-        }
-        let uid = meta::uid(&binding);
-        if !uid.is_empty() && uid != meta::uid(old) {
-            return conflict(format!(
-                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-                meta::uid(old)
-            ));
-        }
-        let assigned = text(old, "spec.nodeName");
-        if !assigned.is_empty() {
-            return conflict(format!("pod {name} is already assigned to node {assigned:?}"));
-        }
-        if !list(old, "spec.schedulingGates").is_empty() {
-            return conflict(format!("pod {name} has non-empty .spec.schedulingGates"));
-        }
-        let mut pod = old.clone();
-        value::remove(&mut pod, "metadata.resourceVersion");
-        value::put(&mut pod, "spec.nodeName", node.clone());
-        for (key, text) in value::pairs(&binding, "metadata.annotations") {
-            value::slot_map(&mut pod, "metadata.annotations").insert(key.into(), text.into());
-        }
-        set_condition(&mut pod, json!({"type": "PodScheduled", "status": "True"}));
-        Ok(pod)
-    })
-    .await?;
-    drop(bound);
+    let bound = modify(state, ctx, kind, Part::Internal, &name, |old| bound_pod(&binding, &node, old));
+    drop(bound.await?);
     Ok(json(
         201,
         &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
     ))
+}
+
+/// The pod as a Binding binds it to `node`.
+///
+/// # Errors
+/// 409 if the Binding means another pod of this name or another version of it, and for a pod that
+/// cannot be bound.
+fn bound_pod(binding: &Value, node: &str, old: &Value) -> Result<Value, Status> {
+    let name = meta::name(old);
+    let conflict = |why: String| Err(Status::conflict("", "pods/binding", name, &why));
+    for (what, asked, there) in [
+        ("UID", meta::uid(binding), meta::uid(old)),
+        ("ResourceVersion", meta::resource_version(binding), meta::resource_version(old)),
+    ] {
+        if !asked.is_empty() && asked != there {
+            return conflict(format!(
+                "Precondition failed: {what} in precondition: {asked}, {what} in object meta: {there}"
+            ));
+        }
+    }
+    if meta::is_terminating(old) {
+        return conflict(format!("pod {name} is being deleted, cannot be assigned to a host"));
+    }
+    let assigned = text(old, "spec.nodeName");
+    if !assigned.is_empty() {
+        return conflict(format!("pod {name} is already assigned to node {assigned:?}"));
+    }
+    if !list(old, "spec.schedulingGates").is_empty() {
+        return conflict(format!("pod {name} has non-empty .spec.schedulingGates"));
+    }
+    let mut pod = old.clone();
+    value::remove(&mut pod, "metadata.resourceVersion");
+    value::put(&mut pod, "spec.nodeName", node);
+    for map in ["metadata.annotations", "metadata.labels"] {
+        for (key, text) in value::pairs(binding, map) {
+            value::slot_map(&mut pod, map).insert(key.into(), text.into());
+        }
+    }
+    // The hint is of no use any more, and would be shown for as long as the pod lives (upstream:
+    // `ClearingNominatedNodeNameAfterBinding`).
+    value::remove(&mut pod, "status.nominatedNodeName");
+    set_condition(&mut pod, json!({"type": "PodScheduled", "status": "True"}));
+    Ok(pod)
 }
 
 /// Sets a condition by its type; the transition time changes only with the status.
@@ -260,13 +122,7 @@ pub(crate) async fn token(state: &State, ctx: &Context, body: &Bytes) -> Result<
     if !ctx.query.get("dryRun").is_empty() {
         ctx.warn("dryRun has no effect: a token is issued"); // as upstream, which says nothing of it
     }
-    let mut request = decode::body(header(&ctx.headers, "content-type"), body)?;
-    decode::check_type("authentication.k8s.io/v1", "TokenRequest", &mut request)?;
-    schema::conform_named("io.k8s.api.authentication.v1.TokenRequest", &mut request).map_err(|e| {
-        Status::bad_request(format!(
-            "TokenRequest in version \"v1\" cannot be handled as a TokenRequest: {e}"
-        ))
-    })?;
+    let mut request = TOKEN_REQUEST.read(ctx, body)?;
     let (namespace, name) = (ctx.info.namespace.clone(), ctx.info.name.clone());
     let kind = kinds::find("", "v1", "ServiceAccount")
         .ok_or_else(|| Status::internal("service accounts are not served"))?;
@@ -390,40 +246,4 @@ fn bound_object(
         value::put(own, "node", node);
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_scale_of_a_custom_kind_takes_no_strategic_patch() {
-        let names = json!({"plural": "tabs", "singular": "tab", "kind": "Tab", "listKind": "TabList"});
-        let version = json!({"name": "v1", "served": true, "storage": true,
-            "schema": {"openAPIV3Schema": {"type": "object"}},
-            "subresources": {"scale": {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"}}});
-        let definition = json!({
-            "metadata": {"name": "tabs.example.com"},
-            "spec": {"group": "example.com", "scope": "Namespaced", "names": names, "versions": [version]},
-            "status": {"acceptedNames": names, "conditions": [{"type": "Established", "status": "True"}]},
-        });
-        let custom = &api::custom::kinds_of(&definition)[0];
-        let known = kinds::find("apps", "v1", "Deployment").unwrap();
-        let patched = |kind: &Kind, media: &str| {
-            let body = br#"{"spec": {"replicas": 3}}"#;
-            patched_scale(kind, &format!("application/{media}"), &json!({}), body)
-        };
-        for (kind, media) in
-            [(known, "strategic-merge-patch+json"), (known, "merge-patch+json"), (custom, "merge-patch+json")]
-        {
-            assert_eq!(patched(kind, media).unwrap()["spec"]["replicas"], 3, "{} {media}", kind.kind);
-        }
-        let refused = patched(custom, "strategic-merge-patch+json").unwrap_err();
-        assert_eq!(refused.code, 415);
-        assert!(refused.message.ends_with(
-            "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
-        ));
-        let refused = patched(known, "json").unwrap_err();
-        assert!(refused.message.contains("strategic-merge-patch+json"), "{}", refused.message);
-    }
 }

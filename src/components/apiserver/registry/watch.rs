@@ -432,25 +432,41 @@ impl Feed {
                 tokio::task::yield_now().await; // many objects, and none of them matched
                 continue;
             }
+            if self.keep_time() {
+                continue;
+            }
             tokio::select! {
                 biased;
                 event = self.subscription.live.recv() => match event {
                     Some(told) => self.add_revision(&told),
                     None => self.over = true, // too slow, or the cache started anew
                 },
-                () = self.stop.cancelled() => self.over = true,
-                () = tokio::time::sleep_until(self.end) => {
-                    if self.bookmarks {
-                        self.add_bookmark();
-                    }
-                    self.over = true;
-                }
-                () = tokio::time::sleep_until(self.next_bookmark), if self.bookmarks => {
-                    self.add_bookmark();
-                    self.next_bookmark = Instant::now() + BOOKMARK_EVERY;
-                }
+                () = self.stop.cancelled() => {}
+                () = tokio::time::sleep_until(self.end) => {}
+                () = tokio::time::sleep_until(self.next_bookmark), if self.bookmarks => {}
             }
         }
+    }
+
+    /// Ends the watch, or adds a bookmark, if it is time to. This is asked before each event: where
+    /// there is always one, the watch would never wait for anything else. Returns whether something
+    /// was due.
+    fn keep_time(&mut self) -> bool {
+        let now = Instant::now();
+        if self.stop.is_cancelled() {
+            self.over = true;
+        } else if now >= self.end {
+            if self.bookmarks {
+                self.add_bookmark();
+            }
+            self.over = true;
+        } else if self.bookmarks && now >= self.next_bookmark {
+            self.add_bookmark();
+            self.next_bookmark = now + BOOKMARK_EVERY;
+        } else {
+            return false;
+        }
+        true
     }
 }
 
@@ -556,6 +572,33 @@ mod tests {
         feed.add_bookmark();
         let last = feed.writer.out.pop_back().unwrap();
         assert_eq!(version(&last.bytes), (json!("BOOKMARK"), json!((newest + 1).to_string())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_ends_and_marks_its_place_also_where_there_is_always_an_event() {
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = crate::testing::start(dir.path()).await;
+        let told = |revision| {
+            let pod = json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p"}});
+            let event = Event::new(revision, Arc::new(Object::new(pod, revision)), None, false);
+            vec![(Change::Added, Arc::new(event))]
+        };
+        let (sender, live) = crate::storage::watch_queue::channel(None, &Arc::default());
+        let (state, stop) = (fixture.server.state.clone(), CancellationToken::new());
+        let life = BOOKMARK_EVERY.as_secs() * 2;
+        let (request, subscription) = (request(true, None, life), subscription(vec![], vec![], live));
+        let mut feed = Feed::new(state, admin(), subscription, writer(&[]), &request, stop);
+        let mut marks = 0;
+        for revision in 2..200 {
+            sender.send(told(revision));
+            let Some(bytes) = feed.next().await else {
+                assert_eq!(marks, 2, "one on the way, one at the end");
+                return;
+            };
+            marks += String::from_utf8_lossy(&bytes).matches("BOOKMARK").count();
+            tokio::time::advance(BOOKMARK_EVERY / 10).await;
+        }
+        panic!("it goes on and on");
     }
 
     #[tokio::test]

@@ -79,7 +79,7 @@ pub fn is_trial(headers: &HeaderMap, info: &Info) -> bool {
 /// token is issued.
 pub fn is_dry_run(info: &Info, query: &Query) -> bool {
     let is_done = tap::is_connection(&info.subresource) || info.subresource == "token";
-    !is_done && query.all("dryRun").filter(|v| !v.is_empty()).eq(["All"])
+    !is_done && query.has("dryRun") && query.all("dryRun").all(|value| value == "All")
 }
 
 impl Context {

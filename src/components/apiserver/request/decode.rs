@@ -48,18 +48,20 @@ pub(crate) fn manager(ctx: &Context) -> Result<(), Status> {
     if errors.is_empty() { Ok(()) } else { Err(Status::invalid("meta.k8s.io", options, "", &errors)) }
 }
 
-/// Only `dryRun=All` is known.
+/// Returns whether a write is only to be tried. Only `All` is known as a value of `dryRun`, which
+/// may stand there more than once (upstream: `ValidateDryRun`).
+///
+/// # Errors
+/// 422 for every other value. The empty one is among them: a script whose variable is not set must
+/// not write what it wanted to try.
 pub(crate) fn dry_run(ctx: &Context) -> Result<bool, Status> {
-    let values: Vec<&str> = ctx.query.all("dryRun").filter(|v| !v.is_empty()).collect();
-    match values.as_slice() {
-        [] => Ok(false),
-        ["All"] => Ok(true),
-        others => {
-            let mut errors = api::errors::Errors::default();
-            errors.not_supported("dryRun", &serde_json::json!(others), &["All"]);
-            Err(Status::invalid("meta.k8s.io", "CreateOptions", "", &errors))
-        }
+    let values: Vec<&str> = ctx.query.all("dryRun").collect();
+    if values.iter().all(|value| *value == "All") {
+        return Ok(!values.is_empty());
     }
+    let mut errors = api::errors::Errors::default();
+    errors.not_supported("dryRun", &serde_json::json!(values), &["All"]);
+    Err(Status::invalid("meta.k8s.io", "CreateOptions", "", &errors))
 }
 
 /// The body as JSON, whatever it was written in. No Content-Type means JSON.
@@ -143,38 +145,124 @@ pub(crate) fn object(ctx: &Context, kind: &Kind, bytes: &[u8]) -> Result<Value, 
     let (mut object, duplicates) = body_with_duplicates(content_type, bytes)?;
     check_type(&kind.api_version(), kind.kind, &mut object)?;
     let how = validation(ctx)?;
-    let mut unknown = conform(kind, &mut object)?;
-    let media = Media::of(content_type);
-    if kind.custom.is_none() && media == Media::Yaml {
-        unknown.told_mut().sort_by(|a, b| by_sorted_keys(a, b)); // Go turns YAML into JSON with sorted keys
-    }
-    let mut problems = vec![];
-    match media {
-        _ if how == Validation::Ignore => {}
-        Media::Json if kind.custom.is_none() => problems = duplicates::problems(bytes, &unknown),
-        Media::Json => problems = duplicates::problems(bytes, &UnknownFields::default()),
-        Media::Yaml | Media::Protobuf => {}
-    }
-    if kind.custom.is_some() || media != Media::Json {
-        problems.extend(unknown.problems());
-    }
-    match how {
-        Validation::Strict if !(problems.is_empty() && duplicates.is_empty()) => {
-            let yaml = Some(as_one(&duplicates)).filter(|_| !duplicates.is_empty());
-            let all: Vec<String> = yaml.into_iter().chain(problems).collect();
-            return Err(Status::bad_request(format!(
-                "{} in version {:?} cannot be handled as a {}: strict decoding error: {}",
-                kind.kind,
-                kind.version,
-                kind.kind,
-                all.join(", ")
-            )));
-        }
-        Validation::Warn => duplicates.into_iter().chain(problems).for_each(|p| ctx.warn(p)),
-        _ => {}
-    }
+    let unknown = conform(kind, &mut object)?;
+    let (media, is_custom) = (Media::of(content_type), kind.custom.is_some());
+    let found = StrictErrors { bytes, media, is_custom, duplicates, unknown };
+    found.judge(ctx, how, (kind.kind, kind.version))?;
     kind.to_stored(&mut object);
     Ok(object)
+}
+
+/// A type that only a subresource takes: it is no kind of the table.
+pub(crate) struct SubresourceType {
+    /// Its name in the schemas.
+    schema: &'static str,
+    pub api_version: &'static str,
+    pub kind: &'static str,
+}
+
+pub(crate) const SCALE: SubresourceType = SubresourceType {
+    schema: "io.k8s.api.autoscaling.v1.Scale",
+    api_version: "autoscaling/v1",
+    kind: "Scale",
+};
+pub(crate) const BINDING: SubresourceType =
+    SubresourceType { schema: "io.k8s.api.core.v1.Binding", api_version: "v1", kind: "Binding" };
+pub(crate) const TOKEN_REQUEST: SubresourceType = SubresourceType {
+    schema: "io.k8s.api.authentication.v1.TokenRequest",
+    api_version: "authentication.k8s.io/v1",
+    kind: "TokenRequest",
+};
+
+impl SubresourceType {
+    /// `v1` of `autoscaling/v1`.
+    fn version(&self) -> &'static str {
+        self.api_version.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// Checks type and fields of an object. Also returns its unknown fields, which are gone from
+    /// it.
+    ///
+    /// # Errors
+    /// 400 for an object of another type.
+    pub(crate) fn conform(&self, object: &mut Value) -> Result<UnknownFields, Status> {
+        check_type(self.api_version, self.kind, object)?;
+        let (kind, version) = (self.kind, self.version());
+        schema::conform_named(self.schema, object).map_err(|e| {
+            Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {e}"))
+        })
+    }
+
+    /// Reads the body of a create or update. Unknown fields and keys that stand twice are refused
+    /// or warned of, as `fieldValidation` asks.
+    ///
+    /// # Errors
+    /// 400 for an object of another type.
+    pub(crate) fn read(&self, ctx: &Context, bytes: &[u8]) -> Result<Value, Status> {
+        let content_type = header(&ctx.headers, "content-type");
+        let (mut object, duplicates) = body_with_duplicates(content_type, bytes)?;
+        let how = validation(ctx)?;
+        let unknown = self.conform(&mut object)?;
+        let media = Media::of(content_type);
+        let found = StrictErrors { bytes, media, is_custom: false, duplicates, unknown };
+        found.judge(ctx, how, (self.kind, self.version()))?;
+        Ok(object)
+    }
+}
+
+/// What a strict decoder finds in the body of a create or update.
+struct StrictErrors<'a> {
+    bytes: &'a [u8],
+    media: Media,
+    is_custom: bool,
+    /// Keys that stand twice in a map of YAML.
+    duplicates: Vec<String>,
+    unknown: UnknownFields,
+}
+
+impl StrictErrors<'_> {
+    /// Refuses the body, warns or does nothing, as `fieldValidation` asks.
+    ///
+    /// # Errors
+    /// 400 for [`Validation::Strict`] and a body with such errors.
+    fn judge(mut self, ctx: &Context, how: Validation, (kind, version): (&str, &str)) -> Result<(), Status> {
+        if how == Validation::Ignore {
+            return Ok(());
+        }
+        let problems = self.problems();
+        if how == Validation::Warn {
+            self.duplicates.into_iter().chain(problems).for_each(|p| ctx.warn(p));
+            return Ok(());
+        }
+        let yaml = Some(as_one(&self.duplicates)).filter(|_| !self.duplicates.is_empty());
+        let all: Vec<String> = yaml.into_iter().chain(problems).collect();
+        match all.is_empty() {
+            true => Ok(()),
+            false => Err(Status::bad_request(format!(
+                "{kind} in version {version:?} cannot be handled as a {kind}: strict decoding error: {}",
+                all.join(", ")
+            ))),
+        }
+    }
+
+    /// Returns what is wrong beside keys that stand twice in YAML, in the order in which upstream
+    /// says it.
+    fn problems(&mut self) -> Vec<String> {
+        let is_json = self.media == Media::Json;
+        if !self.is_custom && self.media == Media::Yaml {
+            // Go turns YAML into JSON with sorted keys.
+            self.unknown.told_mut().sort_by(|a, b| by_sorted_keys(a, b));
+        }
+        let mut problems = match is_json {
+            true if self.is_custom => duplicates::problems(self.bytes, &UnknownFields::default()),
+            true => duplicates::problems(self.bytes, &self.unknown),
+            false => vec![],
+        };
+        if self.is_custom || !is_json {
+            problems.extend(self.unknown.problems());
+        }
+        problems
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -215,4 +303,31 @@ pub(crate) fn conform(kind: &Kind, object: &mut Value) -> Result<UnknownFields, 
             kind.kind, kind.version, kind.kind
         ))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Api;
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn every_value_of_dry_run_has_to_be_all() {
+        const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+        let api = Api::bare().await;
+        let map = |name: &str| json!({"metadata": {"name": name}, "data": {"a": "b"}});
+        api.made(MAPS, json!({"metadata": {"name": "m"}})).await;
+        for (query, codes) in [
+            ("dryRun=", [422, 422, 422]),
+            ("dryRun=All&dryRun=", [422, 422, 422]),
+            ("dryRun=All&dryRun=All", [201, 200, 200]),
+        ] {
+            let one = format!("{MAPS}/m?{query}");
+            let created = api.post(&format!("{MAPS}?{query}"), map("new")).await.0;
+            let got = [created, api.put(&one, map("m")).await.0, api.delete(&one, json!({})).await.0];
+            assert_eq!(got, codes, "{query}");
+            assert_eq!(api.get(&format!("{MAPS}/new")).await.0, 404, "{query}");
+            let (code, kept) = api.get(&format!("{MAPS}/m")).await;
+            assert!(code == 200 && kept["data"].is_null(), "{query}: {code} {kept}");
+        }
+    }
 }

@@ -68,12 +68,11 @@ pub(crate) struct Metered<T> {
     received: usize,
     /// Requests until then.
     served: u64,
-    held: Option<Place>,
 }
 
 impl<T> Metered<T> {
     pub(crate) fn new(io: T, connection: Arc<Counted>, heads: Arc<Heads>) -> Metered<T> {
-        Metered { io, connection, heads, received: 0, served: 0, held: None }
+        Metered { io, connection, heads, received: 0, served: 0 }
     }
 
     /// The connection alone, when no more requests come on it.
@@ -85,17 +84,21 @@ impl<T> Metered<T> {
     fn count(&mut self, bytes: usize) -> bool {
         let activity = &self.connection.activity;
         if activity.served() != self.served {
-            (self.received, self.served, self.held) = (0, activity.served(), None);
+            (self.received, self.served) = (0, activity.served());
         }
         if activity.is_busy() {
             return true; // a body, which counts by itself, or what HTTP/2 says beside requests
         }
         self.received += bytes;
         let kib = self.received.saturating_sub(FREE).div_ceil(1024);
-        match &mut self.held {
-            _ if kib == 0 => true,
+        if kib == 0 {
+            return true;
+        }
+        // The connection has it until its request begins.
+        let mut held = activity.head.lock();
+        match &mut *held {
             Some(place) => place.count() >= kib || place.grow(kib - place.count()),
-            held => {
+            None => {
                 let flow = self.connection.flow();
                 if flow.is_some_and(|flow| flow.level == Level::Exempt) {
                     return true;
@@ -192,7 +195,8 @@ mod tests {
             assert!(one.count(HEAD), "{name}");
         }
         let mut admin = connection(&all, "127.0.0.1:4001", Some(User::new("admin", &[MASTERS])));
-        assert!(admin.count(1 << 30) && admin.held.is_none(), "an administrator has no bound");
+        let is_free = admin.count(1 << 30) && admin.connection.activity.head.lock().is_none();
+        assert!(is_free, "an administrator has no bound");
         let mut short = connection(&all, "127.0.0.1:4001", None);
         assert!(short.count(FREE) && !short.count(HEAD));
         drop((local, pod, eve, short));
@@ -209,6 +213,7 @@ mod tests {
             assert!(one.count(HEAD));
             assert_eq!(all.heads.known.taken(), 64);
             let running = one.connection.activity.begin();
+            assert_eq!(all.heads.known.taken(), 0, "a watch may send nothing more");
             assert!(one.count(1 << 20), "its body counts elsewhere");
             assert_eq!(all.heads.known.taken(), 0);
             drop(running);

@@ -1,5 +1,7 @@
-//! How long a connection has had no request.
+//! How long a connection has had no request, and what the head of its next one holds.
 
+use crate::flowcontrol::pool::Place;
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,6 +15,8 @@ pub(crate) struct Activity {
     served: AtomicU64,
     /// When the last answer ended, in milliseconds since `start`.
     last: AtomicU64,
+    /// Memory for a head that has not come whole ([`super::http_head`]).
+    pub(super) head: Mutex<Option<Place>>,
 }
 
 impl Activity {
@@ -22,10 +26,15 @@ impl Activity {
             running: AtomicUsize::new(0),
             served: AtomicU64::new(0),
             last: AtomicU64::new(0),
+            head: Mutex::default(),
         })
     }
 
+    /// Counts a request, whose head has come whole, and gives back what the head held. The next
+    /// byte of this connection may come hours later: a watch sends none.
     pub(crate) fn begin(self: &Arc<Activity>) -> Running {
+        let head = self.head.lock().take();
+        drop(head);
         self.running.fetch_add(1, Ordering::AcqRel);
         self.served.fetch_add(1, Ordering::AcqRel);
         Running(self.clone())

@@ -4,7 +4,7 @@
 use crate::State;
 use crate::request::context::Context;
 use crate::request::http::{Answer, failure, full};
-use api::Status;
+use api::{Status, yaml};
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use http_body::Body as _;
@@ -74,11 +74,11 @@ impl io::Write for Bounded {
 /// A document in another look; `None` if that would be too long.
 fn in_look(look: Look, bytes: &[u8]) -> Result<Option<Vec<u8>>, Status> {
     let value: Value = serde_json::from_slice(bytes).map_err(Status::internal)?;
+    if look == Look::Yaml {
+        return Ok(yaml::write::to_string_within(&value, LONGEST as usize).map(String::into_bytes));
+    }
     let mut shown = Bounded::default();
-    let written = match look {
-        Look::Yaml => serde_yaml::to_writer(&mut shown, &value).is_ok(),
-        _ => serde_json::to_writer_pretty(&mut shown, &value).is_ok(),
-    };
+    let written = serde_json::to_writer_pretty(&mut shown, &value).is_ok();
     Ok(written.then_some(shown.0))
 }
 
@@ -148,6 +148,24 @@ mod tests {
         }
     }
 
+    /// `curl … | curl -X PUT …`: words that are booleans or numbers for Kubernetes stay keys and
+    /// texts.
+    #[tokio::test]
+    async fn an_answer_in_yaml_can_be_sent_back() {
+        const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+        let api = testing::Api::bare().await;
+        let data = serde_json::json!({"no": "yes", "1_0": "0644", "on": "1:30", "a": "- x"});
+        api.made(MAPS, serde_json::json!({"metadata": {"name": "m"}, "data": data})).await;
+        let admin = || User::new("admin", &["system:masters"]);
+        let path = format!("{MAPS}/m");
+        let get = http::Request::builder().uri(&path).header("accept", "application/yaml");
+        let answer = api.fixture.server.call(get.body(full("")).unwrap(), admin()).await;
+        let text = answer.into_body().collect().await.unwrap().to_bytes();
+        let put = http::Request::builder().method("PUT").uri(&path).header(CONTENT_TYPE, "application/yaml");
+        let (code, got) = api.send(admin(), put.body(full(text.clone())).unwrap()).await;
+        assert_eq!((code, &got["data"]), (200, &data), "{}", String::from_utf8_lossy(&text));
+    }
+
     /// A client that was told 429 would make the object of a `generateName` once more.
     #[tokio::test]
     async fn an_answer_that_cannot_be_worked_on_stays_as_it_is() {
@@ -185,7 +203,7 @@ mod tests {
                 assert_eq!(answer.headers()[CONTENT_TYPE], wanted, "{accept} {path}");
                 let bytes = answer.into_body().collect().await.unwrap().to_bytes();
                 assert_eq!(bytes.starts_with(b"{"), !is_yaml, "{accept} {path}");
-                let value: Value = serde_yaml::from_slice(&bytes).unwrap();
+                let value = yaml::parse(&bytes).unwrap();
                 assert!(value["kind"].is_string(), "{accept} {path}: {value}");
             }
         }

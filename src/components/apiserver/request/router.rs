@@ -1,13 +1,14 @@
 //! From a request to the function that answers it. Everything a path may name stands in the table
 //! of kinds.
 
+use crate::admission;
 use crate::auth::user::User;
 use crate::auth::{authn, reviews};
 use crate::flowcontrol::compute::LARGE;
 use crate::flowcontrol::seat::Seat;
 use crate::proxy::kubelet;
 use crate::registry::strategy::{self, Part};
-use crate::registry::{delete, eviction, metrics, read as reading, subresources, watch, write};
+use crate::registry::{delete, eviction, metrics, read as reading, scale, subresources, watch, write};
 use crate::request::context::Context;
 use crate::request::http::Query;
 use crate::request::http::{Answer, Body, failure, json, json_bytes, not_found_page, plain, typed};
@@ -161,6 +162,9 @@ async fn resource(
     // The answer repeats what was sent, or what is stored: once something is written, it is too
     // late to refuse.
     state.bounds.hold(&ctx.user, &ctx.info, &ctx.seat, bytes)?;
+    if verb == "create" && kind.kind == "Binding" {
+        admission::lifecycle(state, ctx, kind).await?;
+    }
     let (state, ctx, kind) = (state.clone(), ctx.clone(), kind.clone());
     let user = ctx.user.clone();
     // Cancelled when this future goes, with its client or because it is done.
@@ -258,6 +262,9 @@ async fn subresource(
     // The answer repeats what was sent, or what is stored: once something is written, it is too
     // late to refuse.
     state.bounds.hold(&ctx.user, &ctx.info, &ctx.seat, bytes)?;
+    if matches!(name.as_str(), "binding" | "eviction" | "token") {
+        admission::lifecycle(state, ctx, kind).await?;
+    }
     let (state, ctx, kind) = (state.clone(), ctx.clone(), kind.clone());
     let user = ctx.user.clone();
     let work = async move {
@@ -271,7 +278,7 @@ async fn subresource(
                 }
             }
             ("finalize", ..) => write::update(state, ctx, kind, Part::Finalize, &body).await,
-            ("scale", _, Some(paths)) => subresources::scale(state, ctx, kind, paths, &body).await,
+            ("scale", _, Some(paths)) => scale::scale(state, ctx, kind, paths, &body).await,
             ("binding", ..) => subresources::bind(state, ctx, &body).await,
             ("eviction", ..) => eviction::evict(state, ctx, &body).await,
             ("token", ..) => subresources::token(state, ctx, &body).await,

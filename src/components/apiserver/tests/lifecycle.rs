@@ -10,6 +10,7 @@ use etcd::api::RangeRequest;
 use etcd::{Kv, Storage};
 use rng::Rng;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
@@ -165,6 +166,22 @@ async fn a_delete_keeps_to_the_policy_that_was_asked_for() {
 }
 
 #[tokio::test]
+async fn a_delete_that_is_only_tried_shows_the_mark_that_it_would_leave() {
+    let api = Api::new().await;
+    let mut bound = pod("p");
+    bound["spec"]["nodeName"] = "n".into();
+    let made = api.made(PODS, bound).await;
+    let path = format!("{PODS}/p");
+    let options = json!({"gracePeriodSeconds": 7, "dryRun": ["All"]});
+    let (code, got) = api.ask("DELETE", &path, options).await;
+    assert_eq!((code, &got["metadata"]["deletionGracePeriodSeconds"]), (200, &json!(7)), "{got}");
+    assert!(got["metadata"]["deletionTimestamp"].is_string(), "{got}");
+    assert_eq!(got["metadata"]["resourceVersion"], made["metadata"]["resourceVersion"]);
+    let there = api.ask("GET", &path, Value::Null).await.1;
+    assert_eq!(there["metadata"].get("deletionTimestamp"), None, "{there}");
+}
+
+#[tokio::test]
 async fn an_event_goes_at_once_whatever_the_policy() {
     let api = Api::new().await;
     const EVENTS: &str = "/api/v1/namespaces/default/events";
@@ -211,4 +228,27 @@ async fn the_deletion_of_a_collection_ends_with_its_client() {
         tokio::task::yield_now().await;
     }
     assert_eq!(stored().await, 2);
+}
+
+/// Otherwise a third of the connections from pods fail until the lease of the server has ended.
+#[tokio::test]
+async fn a_server_that_stops_leaves_the_endpoints_of_the_api() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let kv = Arc::new(Kv::in_memory(Rng::seeded(1).fork("etcd")));
+    let stays = testing::start_at(dirs[0].path(), kv.clone(), "127.0.0.1:0".parse().unwrap()).await.server;
+    let stops = testing::start_at(dirs[1].path(), kv, "127.0.0.2:0".parse().unwrap()).await.server;
+    let addresses = async || {
+        let old = ask(&stays, "GET", "/api/v1/namespaces/default/endpoints/kubernetes", Value::Null).await.1;
+        let slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes";
+        let new = ask(&stays, "GET", slices, Value::Null).await.1;
+        let listed = |list: &Value| list.as_array().map_or(0, Vec::len);
+        (listed(&old["subsets"][0]["addresses"]), listed(&new["endpoints"]), old, new)
+    };
+    let both = addresses().await;
+    assert_eq!((both.0, both.1), (2, 2), "{} {}", both.2, both.3);
+    stops.crew().stop().await;
+    let (old, new, endpoints, slice) = addresses().await;
+    assert_eq!((old, new), (1, 1), "{endpoints} {slice}");
+    assert_eq!(endpoints["subsets"][0]["addresses"][0]["ip"], "127.0.0.1");
+    assert_eq!(slice["endpoints"][0]["addresses"], json!(["127.0.0.1"]));
 }

@@ -1,5 +1,6 @@
 //! The server as a whole, through its doors.
 
+mod admission;
 mod blocking_store;
 mod bounds;
 mod contention;
@@ -9,4 +10,5 @@ mod requests;
 mod server;
 mod services;
 mod slow_clients;
+mod subresources;
 mod undo;

@@ -171,3 +171,13 @@ async fn a_node_that_is_made_by_an_apply_keeps_its_status() {
     let (code, made) = apply("/apis/apps/v1/namespaces/default/deployments/d", deployment).await;
     assert_eq!((code, made["status"].get("replicas")), (201, None), "{made}");
 }
+
+#[tokio::test]
+async fn a_version_match_that_is_not_supported_is_invalid_options() {
+    let api = Api::bare().await;
+    let (code, got) = api.get("/api/v1/pods?resourceVersion=5&resourceVersionMatch=Foo").await;
+    assert_eq!((code, &got["details"]["kind"]), (422, &json!("ListOptions")), "{got}");
+    let cause = &got["details"]["causes"][0];
+    let told = (&cause["reason"], &cause["field"]);
+    assert_eq!(told, (&json!("FieldValueNotSupported"), &json!("resourceVersionMatch")), "{got}");
+}

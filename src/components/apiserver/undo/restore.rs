@@ -143,6 +143,17 @@ fn is_within(namespaces: &BTreeSet<String>, key: &[u8], value: &[u8]) -> bool {
     }
 }
 
+/// True for a volume that no claim had then, and that a claim of these namespaces has now. It
+/// becomes free again; otherwise it would be released, or deleted by its policy, when its claim
+/// goes.
+fn was_free_volume(namespaces: &BTreeSet<String>, m: &Move) -> bool {
+    let Some(then) = m.put.as_ref().filter(|_| resource(&m.key) == "persistentvolumes") else {
+        return false;
+    };
+    let then: Value = serde_json::from_slice(then).unwrap_or_default();
+    text(&then, "spec.claimRef.namespace").is_empty() && is_within(namespaces, &m.key, &m.last)
+}
+
 /// Namespace and name of the Service that a reservation is for.
 fn owner(value: &[u8]) -> Option<(&str, &str)> {
     std::str::from_utf8(value).ok()?.split_once('/')
@@ -232,7 +243,7 @@ impl Journey {
         let mut moves = plan(then, now, birth);
         if let Some(namespaces) = &self.within {
             let of = |m: &Move| is_within(namespaces, &m.key, m.put.as_ref().unwrap_or(&m.last));
-            moves.retain(of);
+            moves.retain(|m| of(m) || was_free_volume(namespaces, m));
         }
         moves
     }
@@ -778,6 +789,9 @@ mod tests {
             kv("deployments/mine/web", 5, object!({"spec": 1})),
             kv("services/shop/old", 3, object!({"x": 1})),
             reserved("ranges/serviceips/10.96.0.8", "shop/old"),
+            kv("persistentvolumes/c", 3, object!({"spec": {}})),
+            kv("persistentvolumes/d", 3, object!({"spec": {}})),
+            kv("persistentvolumes/e", 3, volume("mine")),
         ];
         let now = [
             kv("deployments/mine/web", 9, object!({"spec": 2})),
@@ -791,6 +805,9 @@ mod tests {
             kv("clusterroles/mine", 7, object!({})),
             kv("persistentvolumes/a", 7, volume("shop")),
             kv("persistentvolumes/b", 7, volume("mine")),
+            kv("persistentvolumes/c", 7, volume("shop")),
+            kv("persistentvolumes/d", 7, volume("mine")),
+            kv("persistentvolumes/e", 7, volume("shop")),
         ];
         let birth = Birth { uid: &String::new, placed_by_maker: &|_| false, now: String::new() };
         let within = Some(["shop".to_string()].into());
@@ -812,6 +829,7 @@ mod tests {
             "example.com/things/shop/a",
             "namespaces/shop",
             "persistentvolumes/a",
+            "persistentvolumes/c",
             "ranges/serviceips/10.96.0.8",
             "ranges/servicenodeports/30000",
             "secrets/shop/new",

@@ -79,6 +79,54 @@ fn bound(rules: &HPAScalingRules, past: &Past, current: i32, up: bool, now: Inst
     if up { bound.max(current) } else { bound.min(current) }
 }
 
+/// Holds a recommendation against those of the time before, and remembers it. Returns what remains
+/// of it, and why that is another number.
+///
+/// Without a behavior that is the highest recommendation of the window, even if it is more than
+/// there are now, as upstream. With one the present size stays while it is within what was
+/// recommended.
+///
+/// ```text
+/// 10 were wanted 15 s ago and made 4 of 2, as fast as may be; now 4 are wanted
+/// without a behavior   10: the next step
+/// with a behavior      4
+/// ```
+fn stabilize(
+    spec: &HorizontalPodAutoscalerSpec,
+    past: &mut Past,
+    current: i32,
+    wanted: i32,
+    now: Instant,
+) -> (i32, Option<Reason>) {
+    let behavior = spec.behavior.as_ref();
+    let up_window = window(behavior.and_then(|b| b.scale_up.as_ref()), Duration::ZERO);
+    let down_window = window(behavior.and_then(|b| b.scale_down.as_ref()), DOWN_WINDOW);
+    let within = |window: Duration| {
+        let recent = past.recommended.iter().filter(move |(at, _)| clock::passed(*at, now) < window);
+        recent.map(|(_, n)| *n).chain([wanted])
+    };
+    // Up to the lowest, down to the highest that was recommended of late.
+    let (up_to, down_to) =
+        (within(up_window).min().unwrap_or(wanted), within(down_window).max().unwrap_or(wanted));
+    past.recommended.push((now, wanted));
+    let steady = match behavior {
+        None => down_to,
+        Some(_) => current.max(up_to).min(down_to),
+    };
+    let why = match steady.cmp(&wanted) {
+        std::cmp::Ordering::Equal => None,
+        std::cmp::Ordering::Greater => Some((
+            "ScaleDownStabilized",
+            "recent recommendations were higher than current one, applying the highest recent recommendation",
+        )),
+        std::cmp::Ordering::Less => Some((
+            "ScaleUpStabilized",
+            "recent recommendations were lower than current one, applying the lowest recent recommendation",
+        )),
+    };
+    (steady, why)
+}
+
 /// Pure (but for what it adds to the past): the number that a recommendation comes to.
 pub fn limit(
     spec: &HorizontalPodAutoscalerSpec,
@@ -93,30 +141,10 @@ pub fn limit(
         // was wanted, so that a window holds from now on.
         past.recommended.push((now, current));
     }
+    let (steady, stabilized) = stabilize(spec, past, current, wanted, now);
     let behavior = spec.behavior.as_ref();
     let (up, down) =
         (behavior.and_then(|b| b.scale_up.as_ref()), behavior.and_then(|b| b.scale_down.as_ref()));
-    let (up_window, down_window) = (window(up, Duration::ZERO), window(down, DOWN_WINDOW));
-    let within = |window: Duration| {
-        let recent = past.recommended.iter().filter(move |(at, _)| clock::passed(*at, now) < window);
-        recent.map(|(_, n)| *n).chain([wanted])
-    };
-    // Up to the lowest, down to the highest that was recommended of late.
-    let (up_to, down_to) =
-        (within(up_window).min().unwrap_or(wanted), within(down_window).max().unwrap_or(wanted));
-    past.recommended.push((now, wanted));
-    let steady = current.max(up_to).min(down_to);
-    let stabilized = match steady.cmp(&wanted) {
-        std::cmp::Ordering::Equal => None,
-        std::cmp::Ordering::Greater => Some((
-            "ScaleDownStabilized",
-            "recent recommendations were higher than current one, applying the highest recent recommendation",
-        )),
-        std::cmp::Ordering::Less => Some((
-            "ScaleUpStabilized",
-            "recent recommendations were lower than current one, applying the lowest recent recommendation",
-        )),
-    };
     let least = spec.min_replicas.unwrap_or(1);
     let mut replicas = steady;
     let mut limited = None;
@@ -195,6 +223,23 @@ mod tests {
         assert_eq!((down.replicas, down.stabilized.unwrap().0), (20, "ScaleDownStabilized"));
         let down = limit(&spec, &mut past, 20, 1, at(15 + 301));
         assert_eq!((down.replicas, down.limited.unwrap().0), (2, "TooFewReplicas"));
+    }
+
+    #[test]
+    fn without_a_behavior_the_highest_recommendation_of_the_window_is_reached() {
+        let window = json!({"scaleDown": {"stabilizationWindowSeconds": 300}});
+        for (behavior, first, next) in [(Value::Null, 4, 8), (window, 10, 10)] {
+            let (spec, mut past) = (spec(behavior), Past::default());
+            assert_eq!(limit(&spec, &mut past, 2, 10, at(3000)).replicas, first);
+            let then = limit(&spec, &mut past, first, 4, at(3015));
+            assert_eq!((then.replicas, then.stabilized.unwrap().0), (next, "ScaleDownStabilized"));
+        }
+        // A size within what was recommended stays, if there is a behavior.
+        for (behavior, want) in [(Value::Null, 8), (json!({}), 4)] {
+            let (spec, mut past) = (spec(behavior), Past::default());
+            limit(&spec, &mut past, 2, 10, at(4000));
+            assert_eq!(limit(&spec, &mut past, 4, 4, at(4015)).replicas, want);
+        }
     }
 
     #[test]

@@ -7,15 +7,15 @@
 pub mod limits;
 pub mod metric;
 mod source;
+mod target;
 
 use super::resources::Mapper;
 use super::write;
 use super::{Error, Shared, record, reference};
-use api::kinds;
-use client::{Client, Key, Outcome, Recorder, WorkQueue, segment};
+use client::{Client, Key, Outcome, Recorder, WorkQueue};
 use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::api::autoscaling::v2::{
-    CrossVersionObjectReference, HorizontalPodAutoscaler, HorizontalPodAutoscalerCondition,
+    HorizontalPodAutoscaler, HorizontalPodAutoscalerCondition, HorizontalPodAutoscalerSpec,
     HorizontalPodAutoscalerStatus, MetricStatus,
 };
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
@@ -24,7 +24,7 @@ use limits::Past;
 use metric::{Metric, Sample};
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
-use source::{kind_of_use, name_of, read, sample, shown, told_of, tolerance};
+use source::{name_of, read, sample, shown, tolerance, use_of, value_of};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,6 +77,27 @@ struct Worker {
     /// Where custom kinds are served.
     kinds: Mapper,
     known: Mutex<BTreeMap<Key, Memory>>,
+}
+
+/// The target's pods, and what they use by their names; or why that is not known.
+type Known = Result<(Vec<Arc<Pod>>, BTreeMap<String, Sample>), String>;
+
+/// What the metrics of an autoscaler say together.
+#[derive(Default)]
+struct Measured {
+    /// The most replicas that one of them asks for, and how events name it.
+    best: Option<(i32, String)>,
+    failed: Vec<Failure>,
+}
+
+/// Why a metric cannot tell.
+struct Failure {
+    /// The reason of its event and of the condition: `FailedGetResourceMetric`.
+    reason: String,
+    /// `failed to get cpu utilization: unable to get metrics for resource cpu: …`
+    why: String,
+    /// What could not be had: `cpu resource metric value`.
+    value: String,
 }
 
 /// One look at one autoscaler.
@@ -159,14 +180,9 @@ impl Look<'_> {
 
     async fn look(&mut self) {
         let spec = self.autoscaler.spec.clone().unwrap_or_default();
-        let path = self.scale_path(&spec.scale_target_ref).await;
-        let scale = match &path {
-            Ok(path) => self.ask::<Scale>(path).await.map_err(|error| text(&error)),
-            Err(why) => Err(why.clone()),
-        };
-        let (path, mut scale) = match (path, scale) {
-            (Ok(path), Ok(scale)) => (path, scale),
-            (_, Err(why)) | (Err(why), _) => {
+        let (path, scale) = match self.read_scale(&spec.scale_target_ref).await {
+            Ok(found) => found,
+            Err(why) => {
                 self.warn("FailedGetScale", &why);
                 let told = format!("the HPA controller was unable to get the target's current scale: {why}");
                 self.set("AbleToScale", false, "FailedGetScale", &told);
@@ -177,6 +193,8 @@ impl Look<'_> {
         self.set("AbleToScale", true, "SucceededGetScale", told);
         let current = scale.spec.as_ref().and_then(|s| s.replicas).unwrap_or(0);
         self.status.current_replicas = Some(current);
+        // Unless this look measures them. Values of an earlier one would be shown as of now.
+        self.status.current_metrics = None;
         let least = spec.min_replicas.unwrap_or(1);
         let (desired, why) = if current == 0 && least != 0 {
             let told = "scaling is disabled since the replica count of the target is zero";
@@ -194,15 +212,9 @@ impl Look<'_> {
         };
         self.status.desired_replicas = desired;
         if desired == current {
-            // Unless it is being held back, which has been told already.
-            if self.reason("AbleToScale") == "SucceededGetScale" {
-                let told = "recommended size matches current size";
-                self.set("AbleToScale", true, "ReadyForNewScale", told);
-            }
             return;
         }
-        scale.spec.get_or_insert_default().replicas = Some(desired);
-        match self.put(&path, &scale).await {
+        match self.resize(&path, scale, desired).await {
             Ok(()) => {
                 let told = format!("the HPA controller was able to update the target scale to {desired}");
                 self.set("AbleToScale", true, "SucceededRescale", &told);
@@ -223,75 +235,29 @@ impl Look<'_> {
         }
     }
 
-    fn reason(&self, kind: &str) -> &str {
-        let found = self.status.conditions.iter().flatten().find(|c| c.type_ == kind);
-        found.and_then(|c| c.reason.as_deref()).unwrap_or_default()
-    }
-
     /// What the metrics ask for, within the limits, and why. `None` if none of them can tell.
     async fn wanted(&mut self, current: i32, scale: &Scale) -> Option<(i32, String)> {
         let spec = self.autoscaler.spec.clone().unwrap_or_default();
         let selector = scale.status.as_ref().and_then(|s| s.selector.clone()).unwrap_or_default();
-        if selector.is_empty() {
-            let told = "selector is required";
-            self.warn("SelectorRequired", told);
-            self.set(
-                "ScalingActive",
-                false,
-                "InvalidSelector",
-                "the HPA target's scale is missing a selector",
-            );
-            return None;
-        }
-        let known = match (self.pods(&selector), self.samples(&selector).await) {
-            (Ok(pods), Ok(samples)) => Ok((pods, samples)),
-            (Err(why), _) | (_, Err(why)) => Err(why),
-        };
-        if self.is_ambiguous(&selector) {
-            return None;
-        }
-        let (metrics, tolerance) =
-            (spec.metrics.clone().unwrap_or_default(), tolerance(spec.behavior.as_ref()));
-        let mut best: Option<(i32, String)> = None;
-        let mut failed: Vec<(String, String)> = Vec::new();
-        let mut statuses: Vec<MetricStatus> = Vec::new();
-        for asked in &metrics {
-            let verdict = match (read(asked), &known) {
-                (Ok(metric), Ok((pods, samples))) => {
-                    let metric = Metric { tolerance, ..metric };
-                    metric::replicas(&metric, current, pods, samples, clock::now()).map(|v| (metric, v))
-                }
-                (Err(why), _) => Err(why),
-                (_, Err(why)) => Err(why.clone()),
-            };
-            match verdict {
-                Ok((metric, verdict)) => {
-                    if best.as_ref().is_none_or(|(most, _)| verdict.replicas > *most) {
-                        best = Some((verdict.replicas, name_of(&metric)));
-                    }
-                    statuses.push(shown(asked, &verdict));
-                }
-                Err(why) => {
-                    let what = asked.resource.as_ref().map_or(asked.type_.as_str(), |r| r.name.as_str());
-                    let told = format!("failed to get {what} {}: {why}", kind_of_use(asked));
-                    let reason = format!("FailedGet{}Metric", asked.type_);
-                    self.warn(&reason, &told);
-                    failed.push((told, reason));
-                    statuses.extend(told_of(asked, self.autoscaler.status.as_ref()).cloned());
-                }
+        let pods = match self.choose_pods(&selector) {
+            Ok(pods) => pods,
+            Err(why) => {
+                self.warn("FailedComputeMetricsReplicas", &why);
+                return None;
             }
-        }
-        self.status.current_metrics = Some(statuses);
+        };
+        let known = self.samples(&selector).await.map(|samples| (pods, samples));
+        let Measured { best, failed } = self.measure(current, &spec, &known);
         // Where one cannot tell, others may ask for more or for as many, but not for fewer.
         let usable = best.filter(|(wanted, _)| failed.is_empty() || *wanted >= current);
         let Some((wanted, name)) = usable else {
-            let (first, reason) = failed.first().cloned().unwrap_or_default();
-            let all = metrics.len();
-            let told =
-                format!("invalid metrics ({} invalid out of {all}), first error is: {first}", failed.len());
+            let all = spec.metrics.as_ref().map_or(0, Vec::len);
+            let Failure { reason, why, value } = failed.first()?;
+            let first = format!("first error is: failed to get {value}: {why}");
+            let told = format!("invalid metrics ({} invalid out of {all}), {first}", failed.len());
             self.warn("FailedComputeMetricsReplicas", &told);
-            let told = format!("the HPA was unable to compute the replica count: {first}");
-            self.set("ScalingActive", false, &reason, &told);
+            let told = format!("the HPA was unable to compute the replica count: {why}");
+            self.set("ScalingActive", false, reason, &told);
             return None;
         };
         let told = format!("the HPA was able to successfully calculate a replica count from {name}");
@@ -299,24 +265,99 @@ impl Look<'_> {
         let now = clock::Instant::now();
         let limited =
             self.worker.remember(self.key, |m| limits::limit(&spec, &mut m.past, current, wanted, now));
-        if let Some((reason, message)) = limited.stabilized {
-            self.set("AbleToScale", true, reason, message);
-        }
+        let (reason, message) =
+            limited.stabilized.unwrap_or(("ReadyForNewScale", "recommended size matches current size"));
+        self.set("AbleToScale", true, reason, message);
         let (reason, message) = limited
             .limited
             .unwrap_or(("DesiredWithinRange", "the desired count is within the acceptable range"));
         self.set("ScalingLimited", limited.limited.is_some(), reason, message);
-        let why = match wanted > current {
-            true => format!("{name} above target"),
-            false => "All metrics below target".into(),
+        let why = match wanted.cmp(&current) {
+            std::cmp::Ordering::Greater => format!("{name} above target"),
+            std::cmp::Ordering::Less => "All metrics below target".into(),
+            // An earlier recommendation asks for more. Upstream has no words for that.
+            std::cmp::Ordering::Equal => String::new(),
         };
         Some((limited.replicas, why))
     }
 
-    /// Do other autoscalers choose some of the same pods? Then none of them scales, as upstream:
-    /// each would undo what the other does.
-    fn is_ambiguous(&mut self, selector: &str) -> bool {
-        let pods = self.pods(selector).unwrap_or_default();
+    /// Asks each metric how many replicas it wants, and shows in the status what it measured.
+    /// Clients pair the metrics of the spec and of the status by position, so a metric that cannot
+    /// tell has an empty entry, as upstream.
+    ///
+    /// ```text
+    /// metrics memory, cpu; no container requests memory   currentMetrics: an empty entry, cpu
+    /// ```
+    fn measure(&mut self, current: i32, spec: &HorizontalPodAutoscalerSpec, known: &Known) -> Measured {
+        let tolerance = tolerance(spec.behavior.as_ref());
+        let mut measured = Measured::default();
+        let mut statuses: Vec<MetricStatus> = Vec::new();
+        for asked in spec.metrics.iter().flatten() {
+            let verdict = match (read(asked), known) {
+                (Ok(metric), Ok((pods, samples))) => {
+                    let metric = Metric { tolerance, ..metric };
+                    metric::replicas(&metric, current, pods, samples, clock::now()).map(|v| (metric, v))
+                }
+                (Err(why), _) => Err(why),
+                (Ok(metric), Err(why)) => {
+                    Err(format!("unable to get metrics for resource {}: {why}", metric.resource))
+                }
+            };
+            match verdict {
+                Ok((metric, verdict)) => {
+                    if measured.best.as_ref().is_none_or(|(most, _)| verdict.replicas > *most) {
+                        measured.best = Some((verdict.replicas, name_of(&metric)));
+                    }
+                    statuses.push(shown(asked, &verdict));
+                }
+                Err(why) => {
+                    let why = format!("failed to get {}: {why}", use_of(asked));
+                    let reason = format!("FailedGet{}Metric", asked.type_);
+                    self.warn(&reason, &why);
+                    measured.failed.push(Failure { reason, why, value: value_of(asked) });
+                    statuses.push(MetricStatus::default());
+                }
+            }
+        }
+        self.status.current_metrics = Some(statuses);
+        measured
+    }
+
+    /// Returns the pods that the target's selector chooses.
+    ///
+    /// # Errors
+    /// Why no metric can be asked. The condition says so already.
+    fn choose_pods(&mut self, selector: &str) -> Result<Vec<Arc<Pod>>, String> {
+        if selector.is_empty() {
+            let why = "selector is required";
+            self.warn("SelectorRequired", why);
+            let told = "the HPA target's scale is missing a selector";
+            self.set("ScalingActive", false, "InvalidSelector", told);
+            return Err(why.into());
+        }
+        let verdict = match self.pods(selector) {
+            Err(why) => {
+                let what = "couldn't convert selector into a corresponding internal selector object";
+                Err(("InvalidSelector", format!("{what}: {why}")))
+            }
+            Ok(pods) => match self.rivals(selector, &pods) {
+                Some(rivals) => {
+                    let what = format!("pods by selector {selector} are controlled by multiple HPAs");
+                    Err(("AmbiguousSelector", format!("{what}: [{rivals}]")))
+                }
+                None => Ok(pods),
+            },
+        };
+        verdict.map_err(|(reason, why)| {
+            self.warn(reason, &why);
+            self.set("ScalingActive", false, reason, &why);
+            why
+        })
+    }
+
+    /// Returns the names of all autoscalers that choose some of these pods, if there are others
+    /// beside this one. Then none of them scales, as upstream: each would undo what the other does.
+    fn rivals(&self, selector: &str, pods: &[Arc<Pod>]) -> Option<String> {
         let mut known = self.worker.known();
         known.entry(self.key.clone()).or_default().selector = selector.to_string();
         let chooses = |memory: &Memory| {
@@ -328,31 +369,7 @@ impl Look<'_> {
             key.namespace == self.key.namespace && (*key == self.key || chooses(memory))
         });
         let all: Vec<String> = all.map(|(key, _)| key.to_string()).collect();
-        drop(known);
-        if all.len() < 2 {
-            return false;
-        }
-        let told =
-            format!("pods by selector {selector} are controlled by multiple HPAs: [{}]", all.join(" "));
-        self.warn("AmbiguousSelector", &told);
-        self.set("ScalingActive", false, "AmbiguousSelector", &told);
-        true
-    }
-
-    /// Where the target's scale is: of a built-in kind, or of a custom one, which discovery knows.
-    async fn scale_path(&self, target: &CrossVersionObjectReference) -> Result<String, String> {
-        let api_version = target.api_version.as_deref().unwrap_or("v1");
-        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        let missing = || format!("no matches for kind {:?} in group {group:?}", target.kind);
-        let plural = match kinds::find(group, version, &target.kind) {
-            Some(kind) => kind.scale.as_ref().map(|_| kind.plural.to_string()),
-            None => {
-                let found = self.worker.kinds.find(&self.client, group, &target.kind).await;
-                found.map_err(|error| text(&error))?.filter(|r| r.namespaced).map(|r| r.api.plural)
-            }
-        };
-        let plural = plural.ok_or_else(missing)?;
-        Ok(scale_path(&self.key.namespace, api_version, &plural, &target.name))
+        (all.len() > 1).then(|| all.join(" "))
     }
 
     fn pods(&self, selector: &str) -> Result<Vec<Arc<Pod>>, String> {
@@ -368,22 +385,16 @@ impl Look<'_> {
             "/apis/metrics.k8s.io/v1beta1/namespaces/{}/pods?labelSelector={query}",
             self.key.namespace
         );
-        let list: Value = self.ask(&path).await.map_err(|e| text(&e))?;
+        let list: Value = self
+            .ask(&path)
+            .await
+            .map_err(|e| format!("unable to fetch metrics from resource metrics API: {}", text(&e)))?;
         Ok(list["items"].as_array().into_iter().flatten().filter_map(sample).collect())
     }
 
     async fn ask<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, kube::Error> {
         let request = http::Request::get(path).body(Vec::new()).map_err(kube::Error::HttpError)?;
         self.client.kube().request(request).await
-    }
-
-    async fn put(&self, path: &str, scale: &Scale) -> Result<(), kube::Error> {
-        let body = serde_json::to_vec(scale).map_err(kube::Error::SerdeError)?;
-        let request = http::Request::put(path)
-            .header(http::header::CONTENT_TYPE, "application/json")
-            .body(body)
-            .map_err(kube::Error::HttpError)?;
-        self.client.kube().request::<Scale>(request).await.map(drop)
     }
 
     async fn write(&self) -> Result<(), Error> {
@@ -403,15 +414,6 @@ fn text(error: &kube::Error) -> String {
         kube::Error::Api(status) => status.message.clone(),
         other => other.to_string(),
     }
-}
-
-/// Where the scale of an object of this resource is read and written, in the version that was asked
-/// for.
-fn scale_path(namespace: &str, api_version: &str, plural: &str, name: &str) -> String {
-    let root = if api_version.contains('/') { "/apis" } else { "/api" };
-    let place: Vec<String> = api_version.splitn(2, '/').map(segment).collect();
-    let (place, name) = (place.join("/"), segment(name));
-    format!("{root}/{place}/namespaces/{namespace}/{plural}/{name}/scale")
 }
 
 #[cfg(test)]

@@ -4,9 +4,8 @@
 use super::metric::{Metric, Sample, Target, Tolerance, Verdict};
 use api::quantity::Quantity;
 use k8s_openapi::api::autoscaling::v2::{
-    ContainerResourceMetricStatus, HPAScalingRules, HorizontalPodAutoscalerBehavior,
-    HorizontalPodAutoscalerStatus, MetricSpec, MetricStatus, MetricTarget, MetricValueStatus,
-    ResourceMetricStatus,
+    ContainerResourceMetricStatus, HPAScalingRules, HorizontalPodAutoscalerBehavior, MetricSpec,
+    MetricStatus, MetricTarget, MetricValueStatus, ResourceMetricStatus,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Amount;
 use serde_json::Value;
@@ -46,27 +45,23 @@ pub(super) fn tolerance(behavior: Option<&HorizontalPodAutoscalerBehavior>) -> T
     }
 }
 
-/// Pure: what the status has told of this metric.
-pub(super) fn told_of<'a>(
-    asked: &MetricSpec,
-    status: Option<&'a HorizontalPodAutoscalerStatus>,
-) -> Option<&'a MetricStatus> {
-    let resource = asked.resource.as_ref().map(|r| &r.name);
-    let container = asked.container_resource.as_ref().map(|r| (&r.name, &r.container));
-    status.iter().flat_map(|s| s.current_metrics.iter().flatten()).find(|told| {
-        told.type_ == asked.type_
-            && told.resource.as_ref().map(|r| &r.name) == resource
-            && told.container_resource.as_ref().map(|r| (&r.name, &r.container)) == container
-    })
+/// What a metric measures, in the words of events: `cpu utilization`, `memory usage`.
+pub(super) fn use_of(asked: &MetricSpec) -> String {
+    let of_pods = asked.resource.as_ref().map(|r| (&r.name, &r.target));
+    match of_pods.or(asked.container_resource.as_ref().map(|r| (&r.name, &r.target))) {
+        Some((name, target)) if target.average_utilization.is_some() => format!("{name} utilization"),
+        Some((name, _)) => format!("{name} usage"),
+        None => format!("{} metric", asked.type_),
+    }
 }
 
-/// What could not be had, in the words of events.
-pub(super) fn kind_of_use(asked: &MetricSpec) -> &'static str {
-    let target = asked.resource.as_ref().map(|r| &r.target);
-    match target.or(asked.container_resource.as_ref().map(|r| &r.target)) {
-        Some(target) if target.average_utilization.is_some() => "utilization",
-        Some(_) => "usage",
-        None => "metric",
+/// What a metric tells, in the words of the event about all of them: `cpu resource metric value`.
+pub(super) fn value_of(asked: &MetricSpec) -> String {
+    match (&asked.resource, &asked.container_resource, &asked.external) {
+        (Some(r), ..) => format!("{} resource metric value", r.name),
+        (_, Some(r), _) => format!("{} container metric value", r.container),
+        (.., Some(r)) => format!("{} external metric value", r.metric.name),
+        _ => format!("{} metric value", asked.type_.to_lowercase()),
     }
 }
 
@@ -84,10 +79,15 @@ pub(super) fn name_of(metric: &Metric) -> String {
 
 /// A metric as the status shows it.
 pub(super) fn shown(asked: &MetricSpec, verdict: &Verdict) -> MetricStatus {
-    let average = Quantity::parse(&format!("{}m", verdict.average)).map(|q| Amount(q.to_string()));
+    let resource = asked.resource.as_ref().map(|r| &r.name);
+    let resource = resource.or(asked.container_resource.as_ref().map(|r| &r.name));
+    let average = Quantity::of_milli(verdict.average);
+    // As the metrics API tells it, and as users write it.
+    let is_memory = resource.is_some_and(|name| name == "memory");
+    let average = if is_memory { average.in_binary() } else { average };
     let current = MetricValueStatus {
         average_utilization: verdict.utilization.and_then(|n| i32::try_from(n).ok()),
-        average_value: average,
+        average_value: Some(Amount(average.to_string())),
         value: None,
     };
     MetricStatus {

@@ -44,7 +44,7 @@ async fn any_kind_with_a_scale_is_a_target() {
     })
     .await;
     let own = look(&server, "example.com/v1", "Widget").await;
-    let path = "/apis/example.com/v1/namespaces/d/widgets/x/scale";
+    let path = "/apis/example.com/v2/namespaces/d/widgets/x/scale"; // the version that is served
     assert!(own.contains(&format!("GET {path}")), "{own:?}");
     // The target refuses its new size: what was wanted and why, and what went wrong.
     let told = server.event("FailedRescale").await;
@@ -52,6 +52,8 @@ async fn any_kind_with_a_scale_is_a_target() {
     assert_eq!(told, want);
     let built_in = look(&server, "apps/v1", "StatefulSet").await;
     assert_eq!(built_in[0], "GET /apis/apps/v1/namespaces/d/statefulsets/x/scale");
+    let old = look(&server, "apps/v1beta2", "Deployment").await;
+    assert_eq!(old[0], "GET /apis/apps/v1/namespaces/d/deployments/x/scale");
     let none = look(&server, "v1", "Pod").await;
     assert!(none.iter().any(|l| l.contains("no matches for kind")), "{none:?}");
     let other = look(&server, "example.com/v1", "Gadget").await;
@@ -60,7 +62,7 @@ async fn any_kind_with_a_scale_is_a_target() {
 
 #[test]
 fn a_targets_name_and_version_stay_in_their_places() {
-    let path = scale_path("d", "example.com/v1/../x", "widgets", "a/../b?c");
+    let path = target::scale_path("d", "example.com/v1/../x", "widgets", "a/../b?c");
     assert_eq!(path, "/apis/example.com/v1%2F..%2Fx/namespaces/d/widgets/a%2F..%2Fb%3Fc/scale");
 }
 
@@ -69,16 +71,28 @@ fn metric(resource: &str, percent: i32) -> Value {
     json!({"type": "Resource", "resource": {"name": resource, "target": target}})
 }
 
+#[test]
+fn an_average_of_memory_has_binary_suffixes() {
+    for (resource, thousandths, want) in [
+        ("memory", 8_388_608_000, "8Mi"),
+        ("memory", 8_388_608_500, "8388608500m"),
+        ("cpu", 2_048_000, "2048"),
+        ("cpu", 50, "50m"),
+    ] {
+        let asked = serde_json::from_value(metric(resource, 50)).unwrap();
+        let verdict = metric::Verdict { replicas: 1, average: thousandths, utilization: None };
+        let current = shown(&asked, &verdict).resource.unwrap().current;
+        assert_eq!(current.average_value.unwrap().0, want, "{resource}");
+    }
+}
+
 /// A server whose target has one pod, which uses half of the CPU that it requests. `refuse`: no
 /// other size is taken.
 async fn server(refuse: bool) -> client::testing::Scripted {
     let usage = json!({"metadata": {"name": "p"}, "timestamp": "2026-01-01T01:00:00Z", "window": "10s",
         "containers": [{"name": "c", "usage": {"cpu": "50m"}}]});
     client::testing::Scripted::new(move |asked| match asked.line.as_str() {
-        line if line.starts_with("GET") && line.ends_with("/scale") => Some((
-            200,
-            json!({"metadata": {}, "spec": {"replicas": 1}, "status": {"replicas": 1, "selector": "a=b"}}),
-        )),
+        line if line.starts_with("GET") && line.ends_with("/scale") => Some((200, scale_of(json!("a=b")))),
         line if line.ends_with("/scale") && refuse => client::testing::refusal(500, "out of order"),
         line if line.contains("metrics.k8s.io") => Some((200, json!({"items": [usage]}))),
         _ => None,
@@ -101,6 +115,72 @@ fn worker(server: &client::testing::Scripted, names: &[&str], metrics: &Value, b
     }
     let recorder = Recorder::new(&shared.crew, &server.client, COMPONENT.name(), "");
     Worker { shared, recorder, kinds: Mapper::default(), known: Mutex::default() }
+}
+
+/// The scale of a target that has one pod.
+fn scale_of(selector: Value) -> Value {
+    let status = json!({"replicas": 1, "selector": selector});
+    json!({"metadata": {}, "spec": {"replicas": 1}, "status": status})
+}
+
+/// Those that people search for.
+#[tokio::test]
+async fn failures_have_upstreams_words() {
+    use client::testing::{Scripted, refusal};
+    let mut container = metric("cpu", 50)["resource"].clone();
+    container["container"] = json!("c");
+    let of_container = json!({"type": "ContainerResource", "containerResource": container});
+    for (metric, reason, value) in [
+        (metric("cpu", 50), "FailedGetResourceMetric", "cpu resource metric value"),
+        (of_container, "FailedGetContainerResourceMetric", "c container metric value"),
+    ] {
+        let server = Scripted::new(|asked| match asked.line.as_str() {
+            line if line.ends_with("/scale") => Some((200, scale_of(json!("a=b")))),
+            line if line.contains("metrics.k8s.io") => refusal(500, "out of order"),
+            _ => None,
+        })
+        .await;
+        let worker = worker(&server, &["h"], &json!([metric]), &Value::Null);
+        worker.sync(Key::new("d", "h"), None).await.unwrap();
+        let why = "failed to get cpu utilization: unable to get metrics for resource cpu: unable to fetch metrics from resource metrics API: out of order";
+        assert_eq!(server.event(reason).await, why);
+        let all =
+            format!("invalid metrics (1 invalid out of 1), first error is: failed to get {value}: {why}");
+        assert_eq!(server.event("FailedComputeMetricsReplicas").await, all);
+    }
+}
+
+#[tokio::test]
+async fn a_selector_that_is_missing_or_wrong_is_told() {
+    for (selector, reason, told) in [
+        (Value::Null, "SelectorRequired", "selector is required"),
+        (json!("!!"), "InvalidSelector", "couldn't convert selector into a corresponding"),
+    ] {
+        let server = client::testing::Scripted::new(move |asked| {
+            asked.line.ends_with("/scale").then(|| (200, scale_of(selector.clone())))
+        })
+        .await;
+        let worker = worker(&server, &["h"], &json!([metric("cpu", 50)]), &Value::Null);
+        worker.sync(Key::new("d", "h"), None).await.unwrap();
+        for reason in [reason, "FailedComputeMetricsReplicas"] {
+            let event = server.event(reason).await;
+            assert!(event.starts_with(told), "{reason}: {event}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_target_without_replicas_has_been_found_and_is_left_alone() {
+    let server = client::testing::Scripted::new(|asked| {
+        let scale = json!({"metadata": {}, "spec": {"replicas": 0}});
+        asked.line.ends_with("/scale").then_some((200, scale))
+    })
+    .await;
+    let told = look(&server, "apps/v1", "Deployment").await;
+    let says = |text: &str| told.iter().any(|line| line == text);
+    assert!(says("the HPA controller was able to get the target's current scale"), "{told:?}");
+    assert!(!says("recommended size matches current size"), "{told:?}");
+    assert!(says("scaling is disabled since the replica count of the target is zero"), "{told:?}");
 }
 
 /// Every look finds what the one before it has written, an hour ago.
@@ -147,6 +227,37 @@ async fn a_metric_that_cannot_tell_does_not_silence_one_at_its_target() {
     assert_eq!(put.body["status"]["currentReplicas"], put.body["status"]["desiredReplicas"]);
 }
 
+/// Clients pair the metrics of the spec and of the status by position.
+#[tokio::test]
+async fn a_metric_that_cannot_tell_keeps_its_place_in_the_status() {
+    let server = server(false).await;
+    let worker = worker(&server, &["h"], &json!([metric("memory", 50), metric("cpu", 50)]), &Value::Null);
+    worker.sync(Key::new("d", "h"), None).await.unwrap();
+    let put = server.take().into_iter().find(|a| a.line.ends_with("/h/status")).expect("a status");
+    let current = json!({"averageUtilization": 50, "averageValue": "50m"});
+    let cpu = json!({"type": "Resource", "resource": {"name": "cpu", "current": current}});
+    assert_eq!(put.body["status"]["currentMetrics"], json!([{"type": ""}, cpu]));
+}
+
+/// Once because no container requests memory, once because there are fewer replicas than may be.
+#[tokio::test]
+async fn a_status_does_not_keep_a_value_that_is_not_measured_any_more() {
+    for (least, want) in [(1, json!([{"type": ""}])), (2, Value::Null)] {
+        let server = server(false).await;
+        let worker = worker(&server, &["h"], &json!([metric("memory", 50)]), &Value::Null);
+        let key = Key::new("d", "h");
+        let mut told = (*worker.shared.autoscalers.get(&key).unwrap()).clone();
+        let memory = json!({"name": "memory", "current": {"averageUtilization": 250}});
+        let shown = json!([{"type": "Resource", "resource": memory}]);
+        told.status = serde_json::from_value(json!({"desiredReplicas": 1, "currentMetrics": shown})).unwrap();
+        told.spec.as_mut().unwrap().min_replicas = Some(least);
+        worker.shared.autoscalers.tell_of(told);
+        worker.sync(key, None).await.unwrap();
+        let put = server.take().into_iter().find(|a| a.line.ends_with("/h/status")).expect("a status");
+        assert_eq!(put.body["status"].get("currentMetrics"), Some(&want), "at least {least}");
+    }
+}
+
 #[tokio::test]
 async fn a_behavior_says_how_near_is_near_enough() {
     let sizes = async |percent: i32, behavior: Value| -> Vec<Value> {
@@ -162,6 +273,37 @@ async fn a_behavior_says_how_near_is_near_enough() {
     assert_eq!(sizes(30, json!({"scaleUp": {"tolerance": "800m"}})).await, [] as [Value; 0]);
 }
 
+/// The target's status was written between the read of its scale and the write.
+#[tokio::test]
+async fn a_scale_that_has_changed_is_read_again() {
+    use client::testing::{Scripted, refusal};
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    for (conflicts, told) in [(1, "SuccessfulRescale"), (99, "FailedRescale")] {
+        let version = AtomicUsize::new(0);
+        let server = Scripted::new(move |asked| {
+            let now = match asked.line.starts_with("GET") {
+                true => version.fetch_add(1, SeqCst) + 1,
+                false => version.load(SeqCst),
+            };
+            match asked.line.as_str() {
+                line if !line.ends_with("/scale") => None,
+                line if line.starts_with("PUT") && now <= conflicts => refusal(409, "changed"),
+                line if line.starts_with("PUT") => Some((200, asked.body.clone())),
+                _ => {
+                    let meta = json!({"resourceVersion": now.to_string()});
+                    Some((200, json!({"metadata": meta, "spec": {"replicas": 1}})))
+                }
+            }
+        })
+        .await;
+        let asked = look(&server, "apps/v1", "Deployment").await;
+        let event = server.event(told).await;
+        assert!(event.starts_with("New size: 2; reason: Current number of replicas below"), "{event}");
+        let puts = asked.iter().filter(|l| l.starts_with("PUT") && l.ends_with("/scale")).count();
+        assert_eq!(puts, 1 + conflicts.min(4), "{told}");
+    }
+}
+
 #[tokio::test]
 async fn two_autoscalers_of_the_same_pods_scale_nothing() {
     let server = server(false).await;
@@ -174,6 +316,7 @@ async fn two_autoscalers_of_the_same_pods_scale_nothing() {
     }
     let told = server.event("AmbiguousSelector").await;
     assert_eq!(told, "pods by selector a=b are controlled by multiple HPAs: [d/one d/two]");
+    assert_eq!(server.event("FailedComputeMetricsReplicas").await, told);
     worker
         .shared
         .autoscalers

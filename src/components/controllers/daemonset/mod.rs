@@ -14,7 +14,7 @@ use client::{Change, Informer, Key, Outcome};
 use decide::{decide, status, tolerated};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{
-    Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodTemplateSpec,
+    Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodTemplateSpec, Toleration,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use std::borrow::Cow;
@@ -73,6 +73,11 @@ impl PodOwner for DaemonSets {
         let mut pause: Option<Duration> = None;
         if look.settled && look.alive() {
             let mut plan = decide(set, &nodes, &mine, &hash, clock::now());
+            if !plan.create.is_empty() {
+                let told = set.status.as_ref().map(|s| s.current_number_scheduled);
+                let known = mine.iter().filter(|p| p.metadata.deletion_timestamp.is_none()).count();
+                look.expect_pods(&spec.selector, told, known).await?;
+            }
             for (node, pod) in std::mem::take(&mut plan.ended) {
                 let uid = set.metadata.uid.as_deref().unwrap_or_default();
                 match look.pauses.begin(&format!("{uid}/{node}")) {
@@ -133,7 +138,9 @@ fn daemon(look: &Look<'_, DaemonSet>, template: &PodTemplateSpec, hash: &str, no
     pod
 }
 
-/// Makes the scheduler put the pod on this node and no other.
+/// Makes the scheduler put the pod on this node and no other, whatever state that is in. As
+/// upstream the node takes the place of the terms that the template requires: `belongs` has asked
+/// those.
 fn send_to(pod: &mut Pod, node: &str) {
     let Some(spec) = &mut pod.spec else { return };
     let own = NodeSelectorRequirement {
@@ -141,19 +148,34 @@ fn send_to(pod: &mut Pod, node: &str) {
         operator: "In".into(),
         values: Some(vec![node.into()]),
     };
-    let affinity =
-        spec.affinity.get_or_insert_default().node_affinity.get_or_insert_with(NodeAffinity::default);
-    let required = affinity
-        .required_during_scheduling_ignored_during_execution
-        .get_or_insert_with(|| NodeSelector { node_selector_terms: vec![] });
-    if required.node_selector_terms.is_empty() {
-        required.node_selector_terms.push(NodeSelectorTerm::default());
+    let term = NodeSelectorTerm { match_fields: Some(vec![own]), ..NodeSelectorTerm::default() };
+    let affinity = spec.affinity.get_or_insert_default().node_affinity.get_or_insert_default();
+    affinity.required_during_scheduling_ignored_during_execution =
+        Some(NodeSelector { node_selector_terms: vec![term] });
+    let tolerations = spec.tolerations.get_or_insert_default();
+    for always in tolerated(spec.host_network == Some(true)) {
+        tolerate(tolerations, always);
     }
-    for term in &mut required.node_selector_terms {
-        term.match_fields = Some(vec![own.clone()]);
+}
+
+/// Adds a toleration, or puts it in the place of those that differ in their seconds only. A pod is
+/// evicted by the first one that matches: one with seconds would win.
+///
+/// ```text
+/// unreachable NoExecute for 30 s   unreachable NoExecute
+/// ```
+fn tolerate(all: &mut Vec<Toleration>, always: Toleration) {
+    fn taints(one: &Toleration) -> [&str; 4] {
+        [&one.key, &one.operator, &one.value, &one.effect].map(|text| text.as_deref().unwrap_or_default())
     }
-    let all = tolerated(spec.host_network == Some(true));
-    spec.tolerations.get_or_insert_default().extend(all);
+    let mut is_there = false;
+    for one in all.iter_mut().filter(|one| taints(one) == taints(&always)) {
+        *one = always.clone();
+        is_there = true;
+    }
+    if !is_there {
+        all.push(always);
+    }
 }
 
 #[cfg(test)]
@@ -167,6 +189,37 @@ mod tests {
         let mut p: Pod = serde_json::from_value(pod).unwrap();
         send_to(&mut p, "n7");
         assert_eq!(decide::target(&p).as_deref(), Some("n7"));
+    }
+
+    /// Evictions go by the first toleration that matches.
+    #[test]
+    fn a_template_cannot_shorten_how_long_a_daemon_stays() {
+        let taint = "node.kubernetes.io/unreachable";
+        let always = json!({"key": taint, "operator": "Exists", "effect": "NoExecute"});
+        let (mut brief, own) = (always.clone(), json!({"key": "gpu", "operator": "Exists"}));
+        brief["tolerationSeconds"] = json!(30);
+        let spec = json!({"containers": [], "tolerations": [brief, own]});
+        let mut p: Pod = serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": spec})).unwrap();
+        send_to(&mut p, "n7");
+        let all = serde_json::to_value(p.spec.unwrap().tolerations).unwrap();
+        assert_eq!((&all[0], &all[1]), (&always, &own));
+        let of_taint = all.as_array().unwrap().iter().filter(|t| t["key"] == taint).count();
+        assert_eq!((of_taint, all.as_array().unwrap().len()), (1, 7));
+    }
+
+    /// `kubectl get -o yaml` shows nothing else upstream.
+    #[test]
+    fn the_node_takes_the_place_of_required_terms() {
+        let term = json!({"matchExpressions": [{"key": "os", "operator": "In", "values": ["linux"]}]});
+        let required = json!({"nodeSelectorTerms": [term, term]});
+        let affinity = json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}});
+        let spec = json!({"containers": [], "affinity": affinity});
+        let mut p: Pod = serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": spec})).unwrap();
+        send_to(&mut p, "n7");
+        let node = p.spec.unwrap().affinity.unwrap().node_affinity.unwrap();
+        let fields = json!([{"key": "metadata.name", "operator": "In", "values": ["n7"]}]);
+        let told = serde_json::to_value(node.required_during_scheduling_ignored_during_execution).unwrap();
+        assert_eq!(told, json!({"nodeSelectorTerms": [{"matchFields": fields}]}));
     }
 
     /// The hash label of the pod that a set gets whose template is kept by a revision with a hash
@@ -199,6 +252,43 @@ mod tests {
         let asked = server.take();
         let made = asked.iter().find(|a| a.line == "POST /api/v1/namespaces/d/pods").expect("a pod");
         assert_eq!(made.body["metadata"]["labels"][HASH], "old");
+    }
+
+    /// An undo brings a set and its pods back at once, and the watch of the sets is ahead.
+    #[tokio::test]
+    async fn pods_that_the_cache_does_not_know_yet_are_not_made_again() {
+        use client::testing::Scripted;
+        let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": []}});
+        let set = json!({"metadata": {"name": "s", "namespace": "d", "uid": "1", "resourceVersion": "5"},
+            "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template},
+            "status": {"currentNumberScheduled": 2, "desiredNumberScheduled": 2, "numberMisscheduled": 0, "numberReady": 0}});
+        let owner = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "s", "uid": "1", "controller": true});
+        let pod = |name: &str| {
+            let meta = json!({"name": name, "namespace": "d", "uid": name, "labels": {"a": "b"}, "ownerReferences": [owner]});
+            json!({"metadata": meta, "spec": {"nodeName": name, "containers": []}})
+        };
+        for (there, made) in [(vec![pod("n1"), pod("n2")], 0), (vec![pod("n1")], 1)] {
+            let stored = set.clone();
+            let server = Scripted::new(move |asked| match asked.line.as_str() {
+                line if line.starts_with("POST") => Some((201, asked.body.clone())),
+                "GET /api/v1/namespaces/d/pods" => {
+                    Some((200, json!({"metadata": {"resourceVersion": "5"}, "items": there})))
+                }
+                line if line.contains("/daemonsets/s") => Some((200, stored.clone())),
+                _ => None,
+            })
+            .await;
+            let shared = crate::Shared::fixed(&server.client);
+            shared.daemon_sets.tell_of(serde_json::from_value(set.clone()).unwrap());
+            shared.pods.tell_of(serde_json::from_value(pod("n1")).unwrap());
+            for node in ["n1", "n2"] {
+                shared.nodes.tell_of(serde_json::from_value(json!({"metadata": {"name": node}})).unwrap());
+            }
+            let looked = workload::look_once::<DaemonSets>(&shared, &Key::new("d", "s")).await;
+            assert_eq!(looked.is_err(), made == 0, "{:?}", looked.err());
+            let posts = server.take().iter().filter(|a| a.line == "POST /api/v1/namespaces/d/pods").count();
+            assert_eq!(posts, made);
+        }
     }
 
     /// As after `kubectl delete --cascade=orphan` and a new set of the same name.

@@ -18,10 +18,12 @@ const TRUNCATED: &str = "truncated";
 /// Addresses in one object, at most: upstream's `maxCapacity`.
 const MOST: usize = 1000;
 
-/// Pure: endpoints as the older kind has them, in the order of their addresses.
-pub(super) fn subsets(groups: &[Group]) -> Vec<EndpointSubset> {
+/// Pure: endpoints as the older kind has them, in the order of their addresses. Unlike a slice, a
+/// subset has no endpoints without ports, unless the service has none.
+pub(super) fn subsets(service: &Service, groups: &[Group]) -> Vec<EndpointSubset> {
     let mut subsets = Vec::new();
-    for group in groups {
+    let has_ports = service.spec.as_ref().is_some_and(|s| s.ports.as_ref().is_some_and(|p| !p.is_empty()));
+    for group in groups.iter().filter(|g| !has_ports || !g.ports.is_empty()) {
         let (mut ready, mut unready) = (Vec::new(), Vec::new());
         for e in &group.endpoints {
             let address = EndpointAddress {
@@ -104,7 +106,7 @@ impl Worker {
         cause: &Option<Cause>,
     ) -> Result<bool, Error> {
         let api = self.shared.config.client.caused_by(cause.clone()).within::<Endpoints>(&key.namespace);
-        let mut subsets = subsets(groups);
+        let mut subsets = subsets(service, groups);
         let is_truncated = truncate(&mut subsets);
         let subsets = (!subsets.is_empty()).then_some(subsets);
         let mut labels = service.metadata.labels.clone().unwrap_or_default();

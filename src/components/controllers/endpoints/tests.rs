@@ -51,9 +51,23 @@ fn readiness_decides_and_named_ports_may_differ() {
     ];
     let groups = decide(&service, &pods);
     assert_eq!(line(&groups), ["80 10.244.1.2:110 10.244.1.3:000 10.244.1.4:011", "8080 10.244.1.5:110"]);
-    let old = old::subsets(&groups);
+    let old = old::subsets(&service, &groups);
     assert_eq!(old[0].addresses.as_ref().unwrap().len(), 1);
     assert_eq!(old[0].not_ready_addresses.as_ref().unwrap().len(), 1);
+}
+
+/// A typo, or peers that need no port and find each other by DNS.
+#[test]
+fn a_pod_without_the_named_port_is_an_endpoint_without_ports() {
+    for (ports, subsets) in [(json!([{"port": 80, "targetPort": "web"}]), 0), (json!([]), 1)] {
+        let spec = json!({"selector": {"app": "web"}, "clusterIP": "None", "ports": ports});
+        let service: Service =
+            serde_json::from_value(json!({"metadata": {"name": "s"}, "spec": spec})).unwrap();
+        let groups = decide(&service, &[pod("a", "10.244.1.2", true, false, 80)]);
+        assert_eq!((groups.len(), slices::ports_of(&groups[0])), (1, None));
+        assert_eq!(groups[0].endpoints[0].addresses, ["10.244.1.2"]);
+        assert_eq!(old::subsets(&service, &groups).len(), subsets, "{ports}");
+    }
 }
 
 #[test]
@@ -135,6 +149,26 @@ async fn slices_that_are_going_or_of_another_type_are_not_written() {
     assert_eq!(slices, [format!("POST {root}"), format!("DELETE {root}/six")]);
     let old = asked.iter().find(|a| a.line.ends_with("/endpoints")).expect("an Endpoints object");
     assert_eq!(old.body["metadata"]["labels"][HEADLESS], "");
+}
+
+/// As after `kubectl replace --force`: the garbage collector is about to delete them.
+#[tokio::test]
+async fn slices_of_an_earlier_service_of_that_name_are_replaced() {
+    let server = client::testing::Scripted::new(|_| None).await;
+    let worker = Worker { shared: Shared::fixed(&server.client), awaited: Expectations::default() };
+    let service = json!({"metadata": {"name": "s", "namespace": "d", "uid": "new"}, "spec": {"selector": {"app": "web"}}});
+    worker.shared.services.tell_of(serde_json::from_value(service).unwrap());
+    let owner = json!({"apiVersion": "v1", "kind": "Service", "name": "s", "uid": "old", "controller": true});
+    let labels = json!({SERVICE_NAME: "s", MANAGED_BY: MANAGER});
+    let meta =
+        json!({"name": "left", "namespace": "d", "uid": "1", "labels": labels, "ownerReferences": [owner]});
+    let slice = json!({"metadata": meta, "addressType": "IPv4", "endpoints": []});
+    worker.shared.slices.tell_of(serde_json::from_value(slice).unwrap());
+    worker.sync(Key::new("d", "s"), None).await.unwrap();
+    let asked = server.lines();
+    let slices: Vec<&String> = asked.iter().filter(|l| l.contains("/endpointslices")).collect();
+    let root = "/apis/discovery.k8s.io/v1/namespaces/d/endpointslices";
+    assert_eq!(slices, [&format!("POST {root}"), &format!("DELETE {root}/left")]);
 }
 
 #[tokio::test]

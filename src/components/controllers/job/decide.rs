@@ -5,6 +5,7 @@
 //! when the pod is seen without it does the uid become part of the count.
 
 use super::ending::End;
+use super::ends::{self, Ends};
 use super::failure::{self, Verdict};
 use super::indexes::Indexes;
 use super::{INDEX, INDEX_FAILURES, INDEX_IGNORED, TRACKING};
@@ -32,6 +33,15 @@ pub struct New {
     pub ignored: i32,
 }
 
+/// What the controller remembers of a Job's pods.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// Uids of pods that it has deleted itself.
+    pub dismissed: BTreeSet<String>,
+    /// When pods ended.
+    pub(crate) ends: Ends,
+}
+
 /// What to do, in this order.
 #[derive(Debug, Default)]
 pub struct Plan {
@@ -45,6 +55,10 @@ pub struct Plan {
     pub told: Vec<(bool, String, String)>,
     /// The job itself has outlived its time.
     pub expired: bool,
+    /// The job ends, and its pods with it: none of them may be unknown.
+    pub ends: bool,
+    /// Ends of pods that are to be remembered.
+    pub(crate) remembered: Ends,
     pub again: Option<Duration>,
 }
 
@@ -147,14 +161,8 @@ pub(super) fn expiry(job: &Job, now: Timestamp) -> (bool, Option<Duration>) {
 }
 
 /// Pure: what to do about a job whose pods are these. `settled`: all earlier writes have been seen,
-/// so the pods may be counted. `dismissed`: uids of pods that the controller has deleted itself.
-pub fn decide(
-    job: &Job,
-    pods: &[Arc<Pod>],
-    dismissed: &BTreeSet<String>,
-    settled: bool,
-    now: Timestamp,
-) -> Plan {
+/// so the pods may be counted.
+pub fn decide(job: &Job, pods: &[Arc<Pod>], memory: &Memory, settled: bool, now: Timestamp) -> Plan {
     let spec = job.spec.clone().unwrap_or_default();
     let status = job.status.clone().unwrap_or_default();
     let held = || pods.iter().filter(|p| is_tracked(p)).map(name).collect();
@@ -165,18 +173,20 @@ pub fn decide(
     if job.metadata.deletion_timestamp.is_some() {
         return Plan { release: held(), status, ..Plan::default() };
     }
-    let mut case = Case::new(&spec, status, pods, dismissed, now);
+    let mut case = Case::new(&spec, status, pods, memory, now);
     case.count();
+    case.remember_ends();
     case.suspend_or_resume();
     let end = case.end();
     match end {
-        Some(end) => case.finish(end),
+        Some(end) => case.finish(end, settled),
         None if !settled => {}
         None => {
             case.manage();
             if case.complete() {
                 let told = "Reached expected number of succeeded pods";
-                case.end_with(End { good: true, reason: "CompletionsReached".into(), message: told.into() });
+                let end = End { good: true, reason: "CompletionsReached".into(), message: told.into() };
+                case.end_with(end, settled);
             }
         }
     }
@@ -187,7 +197,7 @@ pub fn decide(
 pub(super) struct Case<'a> {
     pub(super) spec: &'a JobSpec,
     pub(super) pods: &'a [Arc<Pod>],
-    pub(super) dismissed: &'a BTreeSet<String>,
+    memory: &'a Memory,
     pub(super) now: Timestamp,
     pub(super) indexed: bool,
     pub(super) completions: i32,
@@ -210,7 +220,7 @@ impl<'a> Case<'a> {
         spec: &'a JobSpec,
         mut status: JobStatus,
         pods: &'a [Arc<Pod>],
-        dismissed: &'a BTreeSet<String>,
+        memory: &'a Memory,
         now: Timestamp,
     ) -> Case<'a> {
         let indexed = spec.completion_mode.as_deref() == Some("Indexed");
@@ -219,7 +229,7 @@ impl<'a> Case<'a> {
         Case {
             spec,
             pods,
-            dismissed,
+            memory,
             now,
             indexed,
             completions,
@@ -240,10 +250,16 @@ impl<'a> Case<'a> {
         self.spec.pod_replacement_policy.as_deref() == Some("Failed")
     }
 
+    /// The job has failed, and its pods with it: none of them is replaced.
+    fn fails(&self) -> bool {
+        condition(&self.plan.status, "FailureTarget").is_some()
+    }
+
     pub(super) fn has_failed(&self, pod: &Pod) -> bool {
         let going = pod.metadata.deletion_timestamp.is_some() && pods::phase(pod) != "Succeeded";
         let bound = pod.spec.as_ref().is_some_and(|s| s.node_name.is_some());
-        pods::phase(pod) == "Failed" || (going && (!self.replaces_late() || !bound))
+        let is_awaited = self.replaces_late() && bound && !self.fails();
+        pods::phase(pod) == "Failed" || (going && !is_awaited)
     }
 
     pub(super) fn suspended(&self) -> bool {
@@ -296,6 +312,16 @@ impl<'a> Case<'a> {
         self.plan.release = release;
     }
 
+    /// Pods that the controller has deleted itself have not failed.
+    fn remember_ends(&mut self) {
+        let has_ended = |p: &Pod| pods::phase(p) == "Succeeded" || self.has_failed(p);
+        let ended = self.pods.iter().filter(|p| has_ended(p) && !self.memory.dismissed.contains(uid(p)));
+        let end = |p: &Pod| (ended_at(p, self.now), pods::phase(p) == "Succeeded");
+        let there: Ends = ended.map(|p| (uid(p).to_string(), end(p))).collect();
+        let counted = usize::try_from(self.failed()).unwrap_or(0);
+        self.plan.remembered = ends::remembered(&self.memory.ends, there, counted);
+    }
+
     /// The pod's uid is already written into the status.
     fn is_known(&self, pod: &Pod) -> bool {
         let noted = self.uncounted.succeeded.iter().chain(&self.uncounted.failed);
@@ -306,9 +332,10 @@ impl<'a> Case<'a> {
         let verdict = failure::verdict(self.spec.pod_failure_policy.as_ref(), pod);
         let index = index_of(pod).filter(|i| self.indexed && *i < self.completions);
         let limit = self.spec.backoff_limit_per_index;
-        if verdict == Verdict::FailIndex
-            || limit.is_some_and(|l| failures_of(pod).0 >= l && verdict == Verdict::Count)
-        {
+        // One that the end of the job cuts off says nothing about its index.
+        let is_cut_off = self.fails() && self.replaces_late() && !ended(pod);
+        let is_last = limit.is_some_and(|l| failures_of(pod).0 >= l && verdict == Verdict::Count);
+        if (is_last || verdict == Verdict::FailIndex) && !is_cut_off {
             self.lost.extend(index.filter(|i| !self.done.contains(*i)));
         }
         if let Verdict::FailJob(why) = &verdict {

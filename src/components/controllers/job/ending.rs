@@ -4,7 +4,9 @@
 
 use super::decide::{Case, condition, ended, is_tracked, name};
 use super::indexes::Indexes;
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How a job ends.
@@ -114,15 +116,16 @@ impl Case<'_> {
         }
     }
 
-    /// Announces the end; it becomes final when no pod is left to wait for.
-    pub(super) fn end_with(&mut self, end: End) {
+    /// Announces the end; it becomes final when no pod is left to wait for. Until all writes have
+    /// been seen (`settled`) there may be pods that are not known: nothing would end them later.
+    pub(super) fn end_with(&mut self, end: End, settled: bool) {
         if self.ending().is_none() {
             let kind = if end.good { "SuccessCriteriaMet" } else { "FailureTarget" };
             self.set(kind, "True", &end.reason, &end.message);
         }
         let noted = self.uncounted.succeeded.is_some() || self.uncounted.failed.is_some();
         let held = self.pods.iter().any(|p| is_tracked(p));
-        if noted || held || self.terminating > 0 || !self.active.is_empty() {
+        if !settled || noted || held || self.terminating > 0 || !self.active.is_empty() {
             return;
         }
         if end.good {
@@ -135,17 +138,14 @@ impl Case<'_> {
         }
     }
 
-    pub(super) fn finish(&mut self, end: End) {
+    pub(super) fn finish(&mut self, end: End, settled: bool) {
+        self.plan.ends = true;
         self.plan.delete = self.active.iter().map(name).collect();
-        self.end_with(end);
-        // What the end found still running counts as failed once it has ended; nothing has to wait
-        // for a successor.
-        let all: Vec<String> = self
-            .pods
-            .iter()
-            .filter(|p| is_tracked(p) && (ended(p) || self.has_failed(p)))
-            .map(name)
-            .collect();
-        self.plan.release = all;
+        // Those that are counted by now; nothing has to wait for a successor. What a bad end found
+        // still running counts as failed in the next look, when it is going.
+        let is_counted = |p: &&Arc<Pod>| is_tracked(p) && (ended(p) || self.has_failed(p));
+        let release: Vec<String> = self.pods.iter().filter(is_counted).map(name).collect();
+        self.end_with(end, settled);
+        self.plan.release = release;
     }
 }

@@ -1,10 +1,10 @@
 //! How many pods a Job has at a time, and which: more are made (after a failure, with a pause), too
 //! many are sent away.
 
-use super::decide::{Case, New, all_failures_of, ended, ended_at, failures_of, index_of, name, pause, uid};
+use super::decide::{Case, New, all_failures_of, ended, ended_at, failures_of, index_of, name, pause};
+use super::ends;
 use super::failure::{self, Verdict};
 use crate::pods;
-use clock::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use std::collections::BTreeSet;
 
@@ -66,17 +66,11 @@ impl Case<'_> {
         }
     }
 
-    /// After failures with no success since, the next pod has to wait. Pods that the controller has
-    /// deleted itself have not failed.
+    /// After failures with no success since, the next pod has to wait, also if the failed ones are
+    /// gone.
     fn waits_for_backoff(&mut self) -> bool {
-        let mut ends: Vec<(Timestamp, bool)> = Vec::new();
-        let has_ended = |p: &Pod| pods::phase(p) == "Succeeded" || self.has_failed(p);
-        for pod in self.pods.iter().filter(|p| has_ended(p) && !self.dismissed.contains(uid(p))) {
-            ends.push((ended_at(pod, self.now), pods::phase(pod) == "Succeeded"));
-        }
-        ends.sort();
-        let failures = ends.iter().rev().take_while(|(_, good)| !good).count() as i32;
-        let wait = ends.last().and_then(|(at, _)| clock::left(*at, pause(failures), self.now));
+        let (failures, last) = ends::failures(&self.plan.remembered);
+        let wait = last.and_then(|at| clock::left(at, pause(failures), self.now));
         self.look_again(wait);
         wait.is_some()
     }

@@ -11,6 +11,9 @@ pub(crate) mod dismissed;
 #[cfg(test)]
 mod dismissed_tests;
 mod ending;
+#[cfg(test)]
+mod ending_tests;
+pub(crate) mod ends;
 mod failure;
 #[cfg(test)]
 mod golden;
@@ -26,8 +29,8 @@ mod world;
 use super::pods;
 use super::workload::{Look, PodOwner};
 use super::{Error, Shared};
-use client::{Client, Informer, Key, Outcome, is_code};
-use decide::{New, Plan, is_tracked};
+use client::{Backoff, Client, Informer, Key, Outcome, is_code};
+use decide::{Memory, New, Plan, is_tracked};
 use k8s_openapi::api::batch::v1::{Job, JobStatus};
 use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -35,6 +38,7 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use serde_json::json;
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 use tap::{Component, Event};
 
 /// The finalizer that keeps a pod until it is counted.
@@ -54,6 +58,9 @@ impl PodOwner for Jobs {
     type Kind = Job;
     const COMPONENT: Component = Component::JobController;
     const WORKERS: usize = 5;
+    /// Pods that a quota refuses are tried again within a minute: nothing tells the Job when there
+    /// is room. Upstream: `MaxJobApiBackOff`.
+    const BACKOFF: Backoff = Backoff { longest: Duration::from_secs(60), ..client::BACKOFF };
     const FINALIZER: Option<&'static str> = Some(TRACKING);
 
     fn informer(shared: &Shared) -> &Informer<Job> {
@@ -79,18 +86,22 @@ impl PodOwner for Jobs {
         let mine = look.claim(&selector, pods::is_staying).await?;
         release(&look.shared.config.client, look.key, &strays(look.shared, look.key, &job.metadata.uid))
             .await?;
-        let dismissed = look.dismissed.among(look.key, &mine);
-        let mut plan = decide::decide(job, &mine, &dismissed, look.settled, clock::now());
+        let uid = &job.metadata.uid;
+        let memory =
+            Memory { dismissed: look.dismissed.among(look.key, &mine), ends: look.ends.of(look.key, uid) };
+        let mut plan = decide::decide(job, &mine, &memory, look.settled, clock::now());
+        look.ends.keep(look.key, uid, std::mem::take(&mut plan.remembered));
         if plan.expired {
             return expire(look).await;
         }
         if !plan.create.is_empty() && !fresh(look).await? {
             return Err(Error::Conflict("the job is newer than the cache".into()));
         }
-        if !plan.create.is_empty() {
+        if !plan.create.is_empty() || plan.ends {
             let told = job.status.as_ref().and_then(|s| s.active);
-            let known = mine.iter().filter(|p| pods::is_active(p)).count();
-            look.expect_pods(&selector, told, known).await?;
+            // At an end also those that were active when the status was written.
+            let is_known = |p: &&Arc<Pod>| pods::is_active(p) || (plan.ends && is_tracked(p));
+            look.expect_pods(&selector, told, mine.iter().filter(is_known).count()).await?;
         }
         if !plan.create.is_empty() || !plan.delete.is_empty() {
             let indexes: Vec<i32> = plan.create.iter().filter_map(|n| n.index).collect();

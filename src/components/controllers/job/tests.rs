@@ -1,6 +1,6 @@
 //! A Job from its first look to its last, with pods that do as they are told.
 
-use super::decide::decide;
+use super::decide::{Memory, decide};
 use super::world::World;
 use super::{INDEX, INDEX_FAILURES, TRACKING};
 use clock::Timestamp;
@@ -9,7 +9,6 @@ use k8s_openapi::api::core::v1::Pod;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 #[test]
@@ -380,11 +379,21 @@ fn a_failed_pod_without_containers_is_replaced_after_its_pause() {
         let pod = json!({"metadata": {"name": "p", "uid": "p", "creationTimestamp": "2026-01-01T00:00:00Z"}, "status": status});
         let pods = [Arc::new(serde_json::from_value::<Pod>(pod).unwrap())];
         let due: Timestamp = due.parse().unwrap();
-        let look = |at: Timestamp| decide(&job, &pods, &BTreeSet::new(), true, at);
+        let look = |at: Timestamp| decide(&job, &pods, &Memory::default(), true, at);
         let early = look(due - std::time::Duration::from_secs(1));
         assert_eq!((early.create.len(), early.again), (0, Some(std::time::Duration::from_secs(1))));
         assert_eq!(look(due).create.len(), 1, "it is still waited for: {status}");
     }
+}
+
+/// Nothing tells a Job that a quota has room again. Other owners of pods wait longer, as upstream.
+#[test]
+fn refused_pods_are_tried_again_within_a_minute() {
+    use crate::replicaset::Replicas;
+    use crate::workload::PodOwner;
+    use k8s_openapi::api::apps::v1::ReplicaSet;
+    let longest = (super::Jobs::BACKOFF.longest, Replicas::<ReplicaSet>::BACKOFF.longest);
+    assert_eq!((longest.0.as_secs(), longest.1.as_secs()), (60, 1000));
 }
 
 /// Its containers take the whole grace period to end; the successor does not wait for that.
@@ -398,6 +407,20 @@ fn the_pause_after_a_deletion_begins_when_it_is_requested() {
     w.after(6).settle();
     assert_eq!((w.made, w.counts().as_str()), (2, "1/0/1"));
     assert_eq!(w.pods.len(), 2, "the first one still runs");
+}
+
+/// Its program ends at once when it is told to: the pod is gone long before the pause is over.
+#[test]
+fn the_pause_after_a_failure_outlives_the_pod() {
+    let mut w = World::new(json!({"completions": 1}));
+    w.settle();
+    for (name, pause) in [("p1", 10), ("p2", 20)] {
+        w.delete(name, 0);
+        assert_eq!(w.settle().again.map(|again| again.as_secs()), Some(pause), "{name}");
+        assert!(w.pods.is_empty(), "{name}");
+        w.after(pause as i64).settle();
+    }
+    assert_eq!((w.made, w.counts().as_str()), (3, "1/0/2"));
 }
 
 #[test]

@@ -1,13 +1,12 @@
 //! A Job and its pods for tests: looks until nothing changes, pods end as they are told.
 
-use super::decide::{New, Plan, decide};
+use super::decide::{Memory, New, Plan, decide};
 use super::{INDEX, INDEX_FAILURES, INDEX_IGNORED, TRACKING};
 use clock::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub(super) struct World {
@@ -18,7 +17,7 @@ pub(super) struct World {
     pub(super) made: usize,
     /// The grace period of pods that the controller deletes, in seconds.
     pub(super) grace: i64,
-    dismissed: BTreeSet<String>,
+    memory: Memory,
     /// Reasons of the events.
     pub(super) told: Vec<String>,
 }
@@ -36,18 +35,19 @@ impl World {
         let job =
             serde_json::from_value(json!({"metadata": {"name": "j", "uid": "1"}, "spec": spec})).unwrap();
         let now = "2026-01-01T00:00:00Z".parse().unwrap();
-        World { job, pods: vec![], now, made: 0, grace: 0, dismissed: BTreeSet::new(), told: vec![] }
+        World { job, pods: vec![], now, made: 0, grace: 0, memory: Memory::default(), told: vec![] }
     }
 
     pub(super) fn look(&self) -> Plan {
         let pods: Vec<Arc<Pod>> = self.pods.iter().cloned().map(Arc::new).collect();
-        decide(&self.job, &pods, &self.dismissed, true, self.now)
+        decide(&self.job, &pods, &self.memory, true, self.now)
     }
 
     /// Looks and acts until nothing changes.
     pub(super) fn settle(&mut self) -> Plan {
         for _ in 0..20 {
             let plan = self.look();
+            self.memory.ends = plan.remembered.clone();
             let quiet = plan.create.is_empty() && plan.delete.is_empty() && plan.release.is_empty();
             if quiet && self.job.status.as_ref() == Some(&plan.status) {
                 return plan;
@@ -57,7 +57,7 @@ impl World {
                 let name = pod.metadata.name.as_ref().unwrap();
                 let early = plan.release.contains(name);
                 if plan.delete.contains(name) {
-                    self.dismissed.extend(pod.metadata.uid.clone());
+                    self.memory.dismissed.extend(pod.metadata.uid.clone());
                     let until = self.now + jiff::SignedDuration::from_secs(self.grace);
                     pod.metadata.deletion_timestamp = Some(Time(until));
                     pod.metadata.deletion_grace_period_seconds = Some(self.grace);

@@ -3,10 +3,13 @@
 use super::eviction::{Disruption, delete, tell_why};
 use super::node_of;
 use crate::pods::phase;
+use crate::write::unless_gone;
 use crate::{Error, Shared, record};
 use client::{Change, Key, Outcome, WorkQueue, optional, segment};
 use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::{Patch, PatchParams};
 use parking_lot::Mutex;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,28 +61,58 @@ pub(super) fn start(shared: &Shared) {
     shared.crew.spawn_essential(async move {
         loop {
             clock::sleep(COUNT_EVERY).await;
-            for pod in surplus(all.pods.list(), ENDED_MOST) {
-                let key = Key::of(&*pod);
-                let api = all.config.client.within::<Pod>(&key.namespace);
-                match delete(&api, &pod, Some(0)).await {
-                    Ok(()) => {
-                        all.tap(Component::PodGarbageCollector).emit(record(
-                            Event::Collect,
-                            "pods",
-                            &key,
-                            &None,
-                        ));
-                    }
-                    Err(error) => tracing::warn!(pod = %key, %error, "an ended pod stays for now"),
-                }
-            }
+            sweep(&all).await;
         }
     });
 }
 
+/// Deletes pods that no kubelet will ever end because they were never bound, and ended ones beyond
+/// what is kept.
+async fn sweep(shared: &Shared) {
+    let all = shared.pods.list();
+    let mut pods: Vec<Arc<Pod>> = all.iter().filter(|p| is_stuck(p)).cloned().collect();
+    pods.extend(surplus(all, ENDED_MOST));
+    for pod in pods {
+        let key = Key::of(&*pod);
+        match end(shared, &key, &pod).await {
+            Ok(()) => {
+                let event = record(Event::Collect, "pods", &key, &None);
+                shared.tap(Component::PodGarbageCollector).emit(event);
+            }
+            Err(error) => tracing::warn!(pod = %key, %error, "a pod that is to be collected stays for now"),
+        }
+    }
+}
+
+/// Pure: is the pod being deleted and has no node? A finalizer keeps it. Its owner waits for its
+/// end, which no kubelet reports (upstream's `gcUnscheduledTerminating`).
+fn is_stuck(pod: &Pod) -> bool {
+    let is_over = has_ended(pod) && pod.metadata.deletion_grace_period_seconds == Some(0);
+    pod.metadata.deletion_timestamp.is_some() && node_of(pod).is_empty() && !is_over
+}
+
+fn has_ended(pod: &Pod) -> bool {
+    matches!(phase(pod), "Succeeded" | "Failed")
+}
+
+/// Deletes a pod at once; one that has not ended has failed.
+async fn end(shared: &Shared, key: &Key, pod: &Pod) -> Result<(), Error> {
+    let api = shared.config.client.within::<Pod>(&key.namespace);
+    if !has_ended(pod) {
+        let failed = json!({"metadata": {"uid": pod.metadata.uid}, "status": {"phase": "Failed"}});
+        let patch = Patch::Strategic(failed);
+        match unless_gone(api.patch_status(&key.name, &PatchParams::default(), &patch).await) {
+            Ok(Some(_)) => {}
+            Ok(None) | Err(Error::Conflict(_)) => return Ok(()), // gone, or another one of its name
+            Err(error) => return Err(error),
+        }
+    }
+    delete(&api, pod, Some(0)).await
+}
+
 /// Pure: the ended pods beyond `most`: those that were evicted before others, the oldest first.
 fn surplus(mut pods: Vec<Arc<Pod>>, most: usize) -> Vec<Arc<Pod>> {
-    pods.retain(|p| matches!(phase(p), "Succeeded" | "Failed") && p.metadata.deletion_timestamp.is_none());
+    pods.retain(|p| has_ended(p) && p.metadata.deletion_timestamp.is_none());
     let over = pods.len().saturating_sub(most);
     if over > 0 {
         pods.sort_by_key(|p| {
@@ -149,7 +182,6 @@ impl Orphans {
 mod tests {
     use super::*;
     use client::testing::{Scripted, refusal};
-    use serde_json::json;
 
     /// A running pod of the missing node `n`. It is being deleted: its kubelet went first.
     async fn orphans(server: &Scripted) -> Orphans {
@@ -212,6 +244,31 @@ mod tests {
         assert_eq!(orphans.sync("n", &None).await.unwrap(), Outcome::Done);
         assert_eq!(server.lines(), [""; 0]);
         assert!(orphans.missing.lock().is_empty(), "it is missing no longer");
+    }
+
+    /// As a daemon pod with a finalizer that no node had room for: its set waits for its end.
+    #[tokio::test]
+    async fn a_pod_that_is_going_and_was_never_bound_has_failed() {
+        let server = Scripted::new(|_| None).await;
+        let shared = Shared::fixed(&server.client);
+        let going = json!("2026-01-01T00:00:00Z");
+        for (name, going, node, phase) in [
+            ("stuck", &going, "", "Pending"),
+            ("bound", &going, "n", "Running"),
+            ("stays", &json!(null), "", "Pending"),
+            ("done", &going, "", "Failed"),
+        ] {
+            let meta = json!({"name": name, "namespace": "d", "uid": name, "finalizers": ["a.b/c"],
+                "deletionTimestamp": going, "deletionGracePeriodSeconds": 0});
+            let pod = json!({"metadata": meta, "spec": {"nodeName": node, "containers": []}, "status": {"phase": phase}});
+            shared.pods.tell_of(serde_json::from_value(pod).unwrap());
+        }
+        sweep(&shared).await;
+        let asked = server.take();
+        let lines: Vec<&str> = asked.iter().map(|a| a.line.as_str()).collect();
+        let path = "/api/v1/namespaces/d/pods/stuck";
+        assert_eq!(lines, [format!("PATCH {path}/status"), format!("DELETE {path}")]);
+        assert_eq!(asked[0].body["status"]["phase"], "Failed");
     }
 
     #[test]

@@ -116,7 +116,7 @@ async fn a_volume_is_released_only_when_the_api_server_does_not_know_its_claim()
 #[tokio::test]
 async fn a_claim_without_a_class_gets_the_default_one_when_there_is_one() {
     let class = |name: &str, made: &str, default: &str| -> StorageClass {
-        let notes = json!({DEFAULT_CLASS: default});
+        let notes = json!({"storageclass.kubernetes.io/is-default-class": default});
         let meta = json!({"name": name, "creationTimestamp": made, "annotations": notes});
         of(json!({"metadata": meta, "provisioner": "x"}))
     };
@@ -201,4 +201,19 @@ fn what_a_reclaim_policy_asks_for_and_nothing_does_is_refused() {
     assert!(refusal("Delete", host("/tmp/a"), "").unwrap().contains("delete /tmp/a and the volume"));
     assert!(refusal("Delete", host("/tmp/"), "").unwrap().starts_with("host_path deleter only supports"));
     assert!(refusal("Recycle", host("/data"), "").unwrap().starts_with("No recycler"));
+}
+
+#[test]
+fn the_newest_default_class_counts_by_either_annotation() {
+    let class = |name: &str, key: &str, minute: u32| {
+        let metadata = json!({"name": name, "annotations": {key: "true"},
+            "creationTimestamp": format!("2026-01-02T03:0{minute}:00Z")});
+        Arc::new(of::<StorageClass>(json!({"metadata": metadata, "provisioner": "x"})))
+    };
+    let (now, old) =
+        ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class");
+    assert_eq!(default_class(&[class("a", old, 1)]).as_deref(), Some("a"));
+    assert_eq!(default_class(&[class("a", old, 2), class("b", now, 1)]).as_deref(), Some("a"));
+    assert_eq!(default_class(&[class("a", old, 1), class("b", now, 2)]).as_deref(), Some("b"));
+    assert_eq!(default_class(&[class("a", "example.com/other", 1)]), None);
 }

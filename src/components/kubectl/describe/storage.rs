@@ -7,7 +7,8 @@ use crate::builder::Info;
 use crate::ctx::Ctx;
 use crate::error::Fail;
 use crate::gostr;
-use api::value;
+use api::volumes::is_default_class;
+use api::{meta, value};
 use serde_json::Value;
 
 /// `RWO,ROX`
@@ -170,10 +171,7 @@ fn affinity(text: &mut Text, affinity: &Value) {
 pub(super) fn class(text: &mut Text, class: &Value) {
     let part = |path: &str| value::text(class, path);
     let annotations = value::at(class, "metadata.annotations");
-    let default =
-        ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"]
-            .iter()
-            .any(|key| annotations[*key] == "true");
+    let default = is_default_class(|key| meta::annotation(class, key));
     text.field(0, "Name", part("metadata.name"));
     text.field(0, "IsDefaultClass", if default { "Yes" } else { "No" });
     text.field(0, "Annotations", joined_labels(annotations));

@@ -3,11 +3,10 @@
 pub(crate) mod columns;
 pub(crate) mod formats;
 pub(crate) mod kyaml;
-pub(crate) mod scalar;
 pub(crate) mod tab;
 pub(crate) mod table;
 pub(crate) mod template;
-pub(crate) mod yaml;
 
 pub(crate) use api::gojson as json;
 pub(crate) use api::jsonpath;
+pub(crate) use api::yaml::write as yaml;

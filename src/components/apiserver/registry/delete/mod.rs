@@ -225,8 +225,7 @@ impl<'a> Write for Deletion<'a> {
         let Deletion { state, ctx, kind, .. } = *self;
         let object = &self.object;
         if self.options.dry_run {
-            let gone = step == Step::Erase;
-            return Ok(Some(Removed { object: object.clone(), gone }));
+            return Ok(Some(tried(object, step)));
         }
         let done = match step {
             Step::Pending => return Ok(Some(Removed { object: object.clone(), gone: false })),
@@ -250,6 +249,16 @@ impl<'a> Write for Deletion<'a> {
             Err(Refused::Error(status)) => Err(status),
             Err(Refused::Changed) => Ok(None),
         }
+    }
+}
+
+/// Returns what a deletion that is only tried would have made of the object: with the mark of a
+/// deletion if it would be marked.
+fn tried(object: &Arc<Object>, step: Step) -> Removed {
+    match step {
+        Step::Erase => Removed { object: object.clone(), gone: true },
+        Step::Pending => Removed { object: object.clone(), gone: false },
+        Step::Mark(new) => Removed { object: Arc::new(Object::unwritten(*new)), gone: false },
     }
 }
 

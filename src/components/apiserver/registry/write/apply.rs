@@ -3,9 +3,10 @@
 use super::patch::conform;
 use super::{create_object, modify};
 use crate::State;
+use crate::registry::scale;
 use crate::registry::strategy::{Part, no_uid_of_the_gone, stored_kind};
 use crate::request::context::Context;
-use crate::request::decode;
+use crate::request::decode::{self, SubresourceType};
 use crate::request::http::Answer;
 use crate::request::negotiate;
 use crate::storage::object::Object;
@@ -13,6 +14,7 @@ use crate::storage::store::Deadline;
 use api::errors::Errors;
 use api::kinds::Kind;
 use api::managed::{self, Conflict, Manager};
+use api::path::UnknownFields;
 use api::shape::{Keys, Shape};
 use api::{Status, bounds, meta, path, value};
 use bytes::Bytes;
@@ -79,7 +81,7 @@ pub(crate) async fn applied(
     let shape = Shape::of(stored);
     let problems = managed::problems(shape, applied);
     if !problems.is_empty() {
-        return Err(untyped(kind, applied, &problems));
+        return Err(untyped((&api_version, kind.kind), applied, &problems));
     }
     let resets = resets(stored, part, &ctx.info.subresource);
     let deadline = Deadline::new();
@@ -93,6 +95,9 @@ pub(crate) async fn applied(
                 return Err(conflict(&outcome.conflicts, outcome.found));
             }
             let mut object = outcome.object;
+            if ctx.info.subresource == "scale" {
+                scale::complete_applied(kind, &live, &mut object)?;
+            }
             bounds::check_depth(&object)?;
             if meta::resource_version(applied).is_empty() {
                 value::remove(&mut object, "metadata.resourceVersion");
@@ -161,20 +166,27 @@ fn undeclared(kind: &Kind, applied: &Value, unknown: &[String], count: usize) ->
         .map(|field| format!("{}: field not declared in schema", managed_path(kind, applied, field)))
         .collect();
     problems.extend(path::more(count.saturating_sub(unknown.len())));
-    untyped(kind, applied, &problems)
+    untyped((&kind.api_version(), kind.kind), applied, &problems)
+}
+
+/// The same answer for a type that only a subresource takes.
+pub(crate) fn undeclared_of(of: &SubresourceType, applied: &Value, unknown: &UnknownFields) -> Status {
+    let told = unknown.told();
+    let mut problems: Vec<String> =
+        told.iter().map(|field| format!(".{field}: field not declared in schema")).collect();
+    problems.extend(path::more(unknown.count().saturating_sub(told.len())));
+    untyped((of.api_version, of.kind), applied, &problems)
 }
 
 /// The answer for an object whose fields cannot be owned.
-fn untyped(kind: &Kind, applied: &Value, problems: &[String]) -> Status {
+fn untyped((api_version, kind): (&str, &str), applied: &Value, problems: &[String]) -> Status {
     let told = match problems {
         [one] => one.clone(),
         many => format!("errors:\n  {}", many.join("\n  ")),
     };
     let (namespace, name) = (meta::namespace(applied), meta::name(applied));
     Status::bad_request(format!(
-        "failed to create typed patch object ({namespace}/{name}; {}, Kind={}): {told}",
-        kind.api_version(),
-        kind.kind
+        "failed to create typed patch object ({namespace}/{name}; {api_version}, Kind={kind}): {told}"
     ))
 }
 

@@ -7,9 +7,9 @@ mod patch;
 mod tests;
 mod update;
 
-pub(crate) use apply::applied;
+pub(crate) use apply::{applied, undeclared_of};
 pub(crate) use create::{create, create_object};
-pub(crate) use patch::patch;
+pub(crate) use patch::{judge_fields, patch};
 pub(crate) use update::{modify, update};
 
 use crate::auth::user::MASTERS;

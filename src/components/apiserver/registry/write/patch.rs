@@ -70,28 +70,42 @@ pub(super) fn settle(
 ) -> Result<Value, Status> {
     let patched = object.clone();
     let (object, unknown) = conform(ctx, kind, object)?;
-    let strategic = media == patch::STRATEGIC;
-    let mut problems: Vec<String> = match decode::validation(ctx)? {
-        decode::Validation::Ignore => return Ok(object),
-        _ => duplicates::problems(body, &UnknownFields::default()),
-    };
+    judge_fields(ctx, media, &patched, &unknown, body)?;
+    Ok(object)
+}
+
+/// Refuses a patch, warns or does nothing, as `fieldValidation` asks, if the patched object has
+/// unknown fields or the patch itself a key twice.
+///
+/// # Errors
+/// 422 for `Strict` and such a patch.
+pub(crate) fn judge_fields(
+    ctx: &Context,
+    media: &str,
+    patched: &Value,
+    unknown: &UnknownFields,
+    body: &[u8],
+) -> Result<(), Status> {
+    let how = decode::validation(ctx)?;
+    if how == decode::Validation::Ignore {
+        return Ok(());
+    }
+    let mut problems: Vec<String> = duplicates::problems(body, &UnknownFields::default());
     if media == "application/json-patch+json" {
         problems.iter_mut().for_each(|p| *p = format!("json patch {p}"));
     }
     problems.extend(unknown.problems());
-    match decode::validation(ctx)? {
-        decode::Validation::Strict if !problems.is_empty() => {
-            let shown = match strategic {
-                true => go_map(&serde_json::from_slice(body).unwrap_or_default()),
-                false => patched.to_string(),
-            };
-            let mut errors = Errors::default();
-            errors.invalid_text("patch", &shown, &format!("strict decoding error: {}", problems.join(", ")));
-            return Err(Status::invalid("", "", "", &errors));
-        }
-        _ => problems.into_iter().for_each(|p| ctx.warn(p)),
+    if how == decode::Validation::Strict && !problems.is_empty() {
+        let shown = match media == patch::STRATEGIC {
+            true => go_map(&serde_json::from_slice(body).unwrap_or_default()),
+            false => patched.to_string(),
+        };
+        let mut errors = Errors::default();
+        errors.invalid_text("patch", &shown, &format!("strict decoding error: {}", problems.join(", ")));
+        return Err(Status::invalid("", "", "", &errors));
     }
-    Ok(object)
+    problems.into_iter().for_each(|p| ctx.warn(p));
+    Ok(())
 }
 
 /// Checks type, depth, fields, name and namespace of an object and brings it into its stored form.

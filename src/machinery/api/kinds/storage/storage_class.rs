@@ -6,6 +6,7 @@ use crate::meta;
 use crate::table::{Printer, age, or};
 use crate::validate::{names, one_of};
 use crate::value::{at, default_zero, flag, list, text};
+use crate::volumes::is_default_class;
 use k8s_openapi::api::storage::v1::StorageClass;
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -90,7 +91,7 @@ static PRINTER: Printer = Printer {
         ("Age", "string", false),
     ],
     cells: |o, now| {
-        let is_default = meta::annotation(o, "storageclass.kubernetes.io/is-default-class") == Some("true");
+        let is_default = is_default_class(|key| meta::annotation(o, key));
         let suffix = if is_default { " (default)" } else { "" };
         vec![
             format!("{}{suffix}", meta::name(o)).into(),
@@ -136,6 +137,17 @@ mod tests {
         ] {
             assert_eq!(told("a/b", terms), [why]);
         }
+    }
+
+    #[test]
+    fn a_default_class_says_so_behind_its_name() {
+        let name = |key: &str| {
+            let class = json!({"metadata": {"name": "c", "annotations": {key: "true"}}});
+            (PRINTER.cells)(&class, clock::now())[0].clone()
+        };
+        assert_eq!(name("storageclass.kubernetes.io/is-default-class"), "c (default)");
+        assert_eq!(name("storageclass.beta.kubernetes.io/is-default-class"), "c (default)");
+        assert_eq!(name("example.com/is-default-class"), "c");
     }
 
     #[test]

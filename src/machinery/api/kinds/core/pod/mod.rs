@@ -115,11 +115,16 @@ fn prepare(pod: &mut Value) {
     put(pod, "status", status);
 }
 
-/// An update keeps the quality-of-service class, and the tolerations that admission added: a client
-/// that sends a list of its own knows nothing of them (upstream runs DefaultTolerationSeconds for
-/// updates, too).
+/// An update keeps the quality-of-service class, and what admission added: the priority, the
+/// preemption policy and tolerations. A client that sends a manifest of its own knows nothing of
+/// them (upstream runs Priority and DefaultTolerationSeconds for updates, too).
 fn prepare_update(new: &mut Value, old: &Value) {
     value::copy(old, new, "status.qosClass");
+    for field in ["spec.priority", "spec.preemptionPolicy"] {
+        if at(new, field).is_null() {
+            value::copy(old, new, field);
+        }
+    }
     for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
         let added = |t: &&Value| {
             text(t, "key") == key && text(t, "operator") == "Exists" && text(t, "effect") == "NoExecute"
@@ -218,5 +223,21 @@ mod tests {
         prepare_update(&mut new, &old);
         let keys: Vec<&str> = list(&new, "spec.tolerations").iter().map(|t| text(t, "key")).collect();
         assert_eq!(keys, ["foo", "node.kubernetes.io/unreachable", "node.kubernetes.io/not-ready"]);
+    }
+
+    #[test]
+    fn an_update_without_a_priority_keeps_that_of_admission() {
+        let old = json!({"spec": {"priority": 7, "preemptionPolicy": "Never"}});
+        let updated = |spec: Value| {
+            let mut new = json!({ "spec": spec });
+            prepare_update(&mut new, &old);
+            let mut errors = crate::errors::Errors::default();
+            validate::validate_update(&new, &old, &mut errors);
+            (new["spec"].clone(), errors.is_empty())
+        };
+        assert_eq!(updated(json!({})), (old["spec"].clone(), true));
+        assert_eq!(updated(json!({"priority": null})), (old["spec"].clone(), true));
+        let other = json!({"priority": 8, "preemptionPolicy": "Never"});
+        assert_eq!(updated(other.clone()), (other, false), "another priority is refused as before");
     }
 }

@@ -1,5 +1,7 @@
-//! YAML as kubectl prints it: keys sorted, lists at their key's indentation, libyaml's choice of
-//! quotes, lines folded at 80.
+//! YAML as Kubernetes writes it (`sigs.k8s.io/yaml`), for `kubectl -o yaml` and for answers of the
+//! API server: keys sorted, lists at their key's indentation, libyaml's choice of quotes, lines
+//! folded at 80. A text that [`super::parse`] would take for something else is in quotes:
+//! `{"no": "1_0"}` becomes `"no": "1_0"`.
 
 use super::scalar::{self, Style};
 use crate::gostr;
@@ -10,33 +12,55 @@ use std::cmp::Ordering;
 const WIDTH: usize = 80;
 
 /// One document, with a line end.
-pub(crate) fn to_string(value: &Value) -> String {
-    let mut out = Writer::default();
-    match value {
-        Value::Object(map) if !map.is_empty() => out.map(map, 0),
-        Value::Array(list) if !list.is_empty() => out.list(list, 0),
-        other => {
-            out.leaf(other, 0);
-            out.newline();
-        }
-    }
+pub fn to_string(value: &Value) -> String {
+    let mut out = Writer { text: String::new(), column: 0, most: usize::MAX, is_full: false };
+    out.document(value);
     out.text
 }
 
-#[derive(Default)]
+/// One document, with a line end, of at most `most` bytes; `None` if it would be longer. Deep
+/// nesting makes a hundred times as much of a value as JSON has.
+pub fn to_string_within(value: &Value, most: usize) -> Option<String> {
+    let mut out = Writer { text: String::new(), column: 0, most, is_full: false };
+    out.document(value);
+    (!out.is_full).then_some(out.text)
+}
+
 struct Writer {
     text: String,
     column: usize,
+    /// Bytes of the text, at most.
+    most: usize,
+    /// There was more. Nothing is added any longer.
+    is_full: bool,
 }
 
 impl Writer {
+    fn document(&mut self, value: &Value) {
+        match value {
+            Value::Object(map) if !map.is_empty() => self.map(map, 0),
+            Value::Array(list) if !list.is_empty() => self.list(list, 0),
+            other => {
+                self.leaf(other, 0);
+                self.newline();
+            }
+        }
+    }
+
+    fn push(&mut self, text: &str) {
+        self.is_full |= text.len() > self.most - self.text.len();
+        if !self.is_full {
+            self.text.push_str(text);
+        }
+    }
+
     fn put(&mut self, text: &str) {
-        self.text.push_str(text);
+        self.push(text);
         self.column += text.chars().count();
     }
 
     fn newline(&mut self) {
-        self.text.push('\n');
+        self.push("\n");
         self.column = 0;
     }
 
@@ -147,7 +171,7 @@ impl Writer {
                 if !breaks && *c == '\n' {
                     self.newline();
                 }
-                self.text.push(*c);
+                self.push(c.encode_utf8(&mut [0; 4]));
                 self.column = 0;
                 breaks = true;
             } else {
@@ -238,7 +262,9 @@ fn escaped(c: char) -> String {
     }
 }
 
-/// go-yaml's order of keys: letters after other characters, numbers by value.
+/// go-yaml's order of keys: letters after other characters, numbers by value. Numbers beyond 128
+/// bits are all as large: one that wraps, as go-yaml's do, would make `a < b < c < a` possible, for
+/// which a sort of Rust may panic.
 fn natural(a: &str, b: &str) -> Ordering {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut digits = false;
@@ -253,7 +279,7 @@ fn natural(a: &str, b: &str) -> Ordering {
             (false, true) => return if digits { Ordering::Greater } else { Ordering::Less },
             (false, false) => {}
         }
-        let (mut an, mut bn) = (0u64, 0u64);
+        let (mut an, mut bn) = (0u128, 0u128);
         if a[i] == '0' || b[i] == '0' {
             for j in (0..i).rev().take_while(|j| a[*j].is_ascii_digit()) {
                 if a[j] != '0' {
@@ -262,10 +288,10 @@ fn natural(a: &str, b: &str) -> Ordering {
                 }
             }
         }
-        let run = |text: &[char], mut n: u64| {
+        let run = |text: &[char], mut n: u128| {
             let mut end = i;
             while let Some(d) = text.get(end).and_then(|c| c.to_digit(10)) {
-                n = n.wrapping_mul(10).wrapping_add(d.into());
+                n = n.saturating_mul(10).saturating_add(d.into());
                 end += 1;
             }
             (n, end)
@@ -280,7 +306,102 @@ fn natural(a: &str, b: &str) -> Ordering {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::yaml::parse;
+    use proptest::prelude::*;
     use serde_json::json;
+
+    /// Texts that are something else, or nothing, without quotes.
+    const WORDS: &[&str] = &[
+        "",
+        "y",
+        "Y",
+        "yes",
+        "Yes",
+        "n",
+        "NO",
+        "no",
+        "on",
+        "Off",
+        "true",
+        "False",
+        "null",
+        "~",
+        "1",
+        "-1",
+        "+1",
+        "1_0",
+        "1_000",
+        "0644",
+        "08",
+        "0x1F",
+        "0o7",
+        "0b1",
+        "1e3",
+        ".5",
+        "1.",
+        ".inf",
+        ".nan",
+        "1:30",
+        "2024-01-01",
+        "- a",
+        "-",
+        "?",
+        "a: b",
+        "a:",
+        ": b",
+        "#x",
+        "a #b",
+        "'q'",
+        "\"q\"",
+        "{a",
+        "[b]",
+        "&x",
+        "*x",
+        "!t",
+        "%d",
+        "@",
+        "`",
+        "|",
+        "> no",
+        "---",
+    ];
+
+    /// A client that sends back what it got changes nothing.
+    #[test]
+    fn what_is_written_is_read_as_the_same() {
+        let long = "say no ".repeat(40);
+        let quoted = format!("on: {}", long.trim());
+        let lines = ["a\nb", "a\n", " a\nb", "a\n\n", "no\nyes\n", "a\r\nb", "a\tb"];
+        let others = ["trail ", " lead", "yes: no", "a, b", "한국어", "😀", long.trim(), quoted.as_str()];
+        for word in WORDS.iter().copied().chain(lines).chain(others) {
+            let item = json!({"a": word, word: [word, {word: word}]});
+            let value =
+                json!({"kind": "ConfigMap", "data": {word: word}, "list": [word, [word], item], "z": false});
+            let text = to_string(&value);
+            assert_eq!(parse(text.as_bytes()), Ok(value), "{word:?}:\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_document_is_not_longer_than_its_bound() {
+        let value = json!({"a": ["b", {"c": "d\ne"}]});
+        let whole = to_string(&value);
+        assert_eq!(to_string_within(&value, whole.len()), Some(whole.clone()));
+        for most in 0..whole.len() {
+            assert_eq!(to_string_within(&value, most), None, "{most} of {} bytes", whole.len());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn keys_have_one_order(keys in proptest::collection::vec("[0-9a-b-]{0,5}|[0-9]{17,42}", 3)) {
+            let (a, b, c) = (&keys[0], &keys[1], &keys[2]);
+            prop_assert_eq!(natural(a, b), natural(b, a).reverse());
+            if natural(a, b).is_le() && natural(b, c).is_le() {
+                prop_assert!(natural(a, c).is_le(), "{} {} {}", a, b, c);
+            }
+        }
+    }
 
     #[test]
     fn objects_look_as_kubectl_prints_them() {

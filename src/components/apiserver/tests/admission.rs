@@ -1,0 +1,43 @@
+//! Admission of what is created below an object and not stored by itself.
+
+use crate::testing::Api;
+use serde_json::{Value, json};
+
+/// A binding, an eviction and a token are creations, as upstream: nothing of them comes into a
+/// namespace that is going.
+#[tokio::test]
+async fn a_namespace_that_is_going_gets_no_token_eviction_or_binding() {
+    let api = Api::bare().await;
+    api.made("/api/v1/namespaces", json!({"metadata": {"name": "x"}})).await;
+    let api = api.with_account("x").await;
+    api.made("/api/v1/nodes", json!({"metadata": {"name": "n"}})).await;
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "nginx"}]}});
+    api.made("/api/v1/namespaces/x/pods", pod).await;
+    let token = json!({"spec": {"expirationSeconds": 600}});
+    let account = "/api/v1/namespaces/x/serviceaccounts/default/token";
+    assert_eq!(api.post(account, token.clone()).await.0, 201, "the namespace is there");
+    let (_, going) = api.delete("/api/v1/namespaces/x", json!({})).await;
+    assert_eq!(going["status"]["phase"], "Terminating", "{going}");
+
+    let binding = json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}});
+    for (path, body) in [
+        (account, token.clone()),
+        ("/api/v1/namespaces/x/pods/p/binding", binding.clone()),
+        ("/api/v1/namespaces/x/bindings", binding),
+        ("/api/v1/namespaces/x/pods/p/eviction", json!({"metadata": {"name": "p", "namespace": "x"}})),
+    ] {
+        let (code, refused) = api.post(path, body).await;
+        let cause = &refused["details"]["causes"][0]["reason"];
+        assert_eq!((code, cause), (403, &json!("NamespaceTerminating")), "{path}: {refused}");
+    }
+    let (code, kept) = api.get("/api/v1/namespaces/x/pods/p").await;
+    assert_eq!((code, &kept["spec"]["nodeName"]), (200, &Value::Null), "{kept}");
+    assert!(kept["metadata"]["deletionTimestamp"].is_null(), "{kept}");
+
+    let (code, refused) = api.post("/api/v1/namespaces/none/serviceaccounts/default/token", token).await;
+    assert_eq!((code, &refused["details"]["kind"]), (404, &json!("namespaces")), "{refused}");
+    let asked = json!({"namespace": "x", "verb": "get", "resource": "pods"});
+    let review = json!({"spec": {"user": "bob", "resourceAttributes": asked}});
+    let reviews = "/apis/authorization.k8s.io/v1/namespaces/x/localsubjectaccessreviews";
+    assert_eq!(api.post(reviews, review).await.0, 201, "a review says nothing of the namespace");
+}

@@ -1,0 +1,259 @@
+//! Scale, Binding, TokenRequest and Eviction: what each takes of a body and what it refuses.
+
+use crate::auth::user::{MASTERS, User};
+use crate::request::http::full;
+use crate::testing::{self, Api};
+use serde_json::{Value, json};
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
+const SCALE: &str = "/apis/apps/v1/namespaces/default/deployments/d/scale";
+
+fn admin() -> User {
+    User::new("admin", &[MASTERS])
+}
+
+fn pod(name: &str) -> Value {
+    json!({"metadata": {"name": name, "labels": {"a": "b"}},
+        "spec": {"containers": [{"name": "c", "image": "nginx"}]}})
+}
+
+impl Api {
+    /// A server with the Deployment `d` of three replicas.
+    async fn with_deployment() -> Api {
+        let api = Api::new().await;
+        let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": pod("x")["spec"]});
+        let spec = json!({"replicas": 3, "selector": {"matchLabels": {"a": "b"}}, "template": template});
+        api.made(DEPLOYMENTS, json!({"metadata": {"name": "d"}, "spec": spec})).await;
+        api
+    }
+
+    /// Applies an object on the server's side as the manager `m`.
+    async fn apply(&self, path: &str, body: &Value) -> (u16, Value) {
+        let body = ("application/apply-patch+yaml", body.to_string());
+        testing::send(&self.fixture.server, admin(), ("PATCH", path), body, "").await
+    }
+
+    /// Returns code and warnings of the answer to a merge patch.
+    async fn warnings(&self, path: &str, body: Value) -> (u16, Vec<String>) {
+        let request = ::http::Request::builder().method("PATCH").uri(path);
+        let request = request.header("content-type", "application/merge-patch+json");
+        let request = request.body(full(body.to_string())).unwrap();
+        let answer = self.fixture.server.call(request, admin()).await;
+        let told = answer.headers().get_all("warning").iter();
+        (answer.status().as_u16(), told.map(|text| text.to_str().unwrap().to_string()).collect())
+    }
+}
+
+fn scale(spec: Value) -> Value {
+    json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": {"name": "d"}, "spec": spec})
+}
+
+/// Otherwise a typing error in `replicas` asks for none.
+#[tokio::test]
+async fn unknown_fields_of_a_scale_are_judged_as_field_validation_asks() {
+    let api = Api::with_deployment().await;
+    let strict = format!("{SCALE}?fieldValidation=Strict");
+    let (code, got) = api.put(&strict, scale(json!({"replica": 5}))).await;
+    let why = "Scale in version \"v1\" cannot be handled as a Scale: strict decoding error: unknown field \"spec.replica\"";
+    assert_eq!((code, &got["message"]), (400, &json!(why)), "{got}");
+    let (code, got) = api.patch(&strict, json!({"spec": {"replica": 5, "replicas": null}})).await;
+    assert!(
+        code == 422 && got["message"].as_str().unwrap().contains("unknown field \"spec.replica\""),
+        "{got}"
+    );
+    let other = format!("{SCALE}?fieldValidation=Foo");
+    assert_eq!(api.put(&other, scale(json!({"replicas": 5}))).await.0, 422);
+    assert_eq!(api.patch(&other, json!({"spec": {"replicas": 5}})).await.0, 422);
+    let (code, got) = api.apply(&format!("{SCALE}?fieldManager=m"), &scale(json!({"replica": 5}))).await;
+    let why = ".spec.replica: field not declared in schema";
+    assert!(code == 400 && got["message"].as_str().unwrap().contains(why), "{got}");
+    let (code, told) = api.warnings(SCALE, json!({"spec": {"replica": 5}})).await;
+    assert_eq!(code, 200);
+    assert!(
+        told.iter().any(|text| text.contains("unknown field") && text.contains("spec.replica")),
+        "{told:?}"
+    );
+    let (code, told) =
+        api.warnings(&format!("{SCALE}?fieldValidation=Ignore"), json!({"spec": {"x": 5}})).await;
+    assert_eq!((code, told), (200, vec![]));
+    assert_eq!(api.get(SCALE).await.1["spec"]["replicas"], 3);
+}
+
+/// It changes nothing, and conflicts with nobody; only the replicas of the same manager go.
+#[tokio::test]
+async fn an_apply_of_a_scale_without_replicas_applies_none() {
+    let api = Api::with_deployment().await;
+    let (by, nothing) = (format!("{SCALE}?fieldManager=m"), scale(json!({})));
+    let forced = format!("{by}&force=true");
+    for path in [&by, &forced] {
+        let (code, got) = api.apply(path, &nothing).await;
+        assert_eq!((code, &got["spec"]["replicas"]), (200, &json!(3)), "{got}");
+    }
+    let (code, got) = api.apply(&forced, &scale(json!({"replicas": 5}))).await;
+    assert_eq!((code, &got["spec"]["replicas"]), (200, &json!(5)), "{got}");
+    assert_eq!(api.apply(&by, &nothing).await.0, 200);
+    assert_eq!(api.get(&format!("{DEPLOYMENTS}/d")).await.1["spec"]["replicas"], 0);
+    let mut owned = nothing;
+    owned["metadata"]["managedFields"] = json!([{"manager": "m"}]);
+    let (code, got) = api.apply(&by, &owned).await;
+    assert_eq!((code, &got["message"]), (400, &json!("metadata.managedFields must be nil")), "{got}");
+}
+
+/// An operator may have a default for the missing field: 0 would scale it to nothing.
+#[tokio::test]
+async fn a_custom_resource_without_replicas_has_no_scale_until_somebody_sets_them() {
+    let api = Api::new().await;
+    let names = json!({"plural": "tabs", "kind": "Tab"});
+    let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let paths = json!({"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"});
+    let version = json!({"name": "v1", "served": true, "storage": true,
+        "schema": {"openAPIV3Schema": schema}, "subresources": {"scale": paths}});
+    let definition = json!({"metadata": {"name": "tabs.example.com"},
+        "spec": {"group": "example.com", "scope": "Namespaced", "names": names, "versions": [version]}});
+    let mut progress = api.state().cache.progress();
+    api.made("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition).await;
+    while api.state().cache.kinds().resource("example.com", "v1", "tabs").is_none() {
+        progress.changed().await.unwrap();
+    }
+    let all = "/apis/example.com/v1/namespaces/default/tabs";
+    let one = json!({"kind": "Tab", "apiVersion": "example.com/v1", "metadata": {"name": "d"}, "spec": {}});
+    api.made(all, one).await;
+    let path = format!("{all}/d/scale");
+    let (code, got) = api.get(&path).await;
+    let why = "Internal error occurred: the spec replicas field \".spec.replicas\" does not exist";
+    assert_eq!((code, &got["message"]), (500, &json!(why)));
+    let why = json!("the spec replicas field \".spec.replicas\" cannot be empty");
+    let (code, got) = api.patch(&path, json!({})).await;
+    assert_eq!((code, &got["message"]), (400, &why));
+    let (code, got) = api.apply(&format!("{path}?fieldManager=m"), &scale(json!({}))).await;
+    assert_eq!((code, &got["message"]), (400, &why));
+    let (code, got) = api.patch(&path, json!({"spec": {"replicas": 2}})).await;
+    assert_eq!((code, &got["spec"]["replicas"]), (200, &json!(2)), "{got}");
+    assert_eq!(api.get(&path).await.1["spec"]["replicas"], 2);
+}
+
+#[tokio::test]
+async fn unknown_fields_of_bindings_and_token_requests_are_judged_as_field_validation_asks() {
+    let api = Api::new().await;
+    api.made(PODS, pod("p")).await;
+    let binding = json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n", "x": 1}});
+    let token = json!({"spec": {"expirationSecond": 700}});
+    let token_path = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    for (path, body, field) in
+        [(&*format!("{PODS}/p/binding"), binding, "target.x"), (token_path, token, "spec.expirationSecond")]
+    {
+        let (code, got) = api.post(&format!("{path}?fieldValidation=Strict"), body.clone()).await;
+        let why = format!("strict decoding error: unknown field {field:?}");
+        assert!(code == 400 && got["message"].as_str().unwrap().ends_with(&why), "{got}");
+        let (code, got) = api.post(path, body).await;
+        assert_eq!(code, 201, "{got}");
+    }
+}
+
+/// A scheduler that names the version has judged that one.
+#[tokio::test]
+async fn a_binding_binds_the_version_of_the_pod_that_it_names() {
+    let api = Api::new().await;
+    let read = api.made(PODS, pod("p")).await;
+    let label = json!({"metadata": {"labels": {"later": "1"}}});
+    let (code, now) = api.patch(&format!("{PODS}/p"), label).await;
+    assert_eq!(code, 200, "{now}");
+    let bind = async |version: &Value| {
+        let binding = json!({"metadata": {"name": "p", "resourceVersion": version},
+            "target": {"kind": "Node", "name": "n1"}});
+        api.post(&format!("{PODS}/p/binding"), binding).await
+    };
+    let (code, got) = bind(&read["metadata"]["resourceVersion"]).await;
+    let why = "Precondition failed: ResourceVersion in precondition";
+    assert!(code == 409 && got["message"].as_str().unwrap().contains(why), "{got}");
+    assert_eq!(api.get(&format!("{PODS}/p")).await.1["spec"].get("nodeName"), None);
+    let (code, got) = bind(&now["metadata"]["resourceVersion"]).await;
+    assert_eq!(code, 201, "{got}");
+}
+
+#[tokio::test]
+async fn a_binding_brings_its_labels_and_takes_the_nominated_node_away() {
+    let api = Api::new().await;
+    api.made(PODS, pod("p")).await;
+    let (one, nominated) = (format!("{PODS}/p"), json!({"status": {"nominatedNodeName": "n2"}}));
+    let (code, got) = api.patch(&format!("{one}/status"), nominated).await;
+    assert_eq!((code, &got["status"]["nominatedNodeName"]), (200, &json!("n2")), "{got}");
+    let binding = json!({"metadata": {"name": "p", "labels": {"a": "c", "zone": "z"}},
+        "target": {"kind": "Node", "name": "n1"}});
+    let (code, got) = api.post(&format!("{one}/binding"), binding).await;
+    assert_eq!(code, 201, "{got}");
+    let bound = api.get(&one).await.1;
+    assert_eq!(bound["status"].get("nominatedNodeName"), None, "{bound}");
+    assert_eq!(bound["metadata"]["labels"], json!({"a": "c", "zone": "z"}));
+}
+
+#[tokio::test]
+async fn the_namespace_in_a_body_is_that_of_the_path() {
+    let api = Api::with_deployment().await;
+    api.made(PODS, pod("p")).await;
+    let elsewhere = |mut body: Value| {
+        body["metadata"]["namespace"] = "elsewhere".into();
+        body
+    };
+    let five = elsewhere(scale(json!({"replicas": 5})));
+    let binding = json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n1"}});
+    let eviction = json!({"kind": "Eviction", "apiVersion": "policy/v1", "metadata": {"name": "p"}});
+    let refused = [
+        api.put(SCALE, five.clone()).await,
+        api.patch(SCALE, json!({"metadata": {"namespace": "elsewhere"}})).await,
+        api.apply(&format!("{SCALE}?fieldManager=m&force=true"), &five).await,
+        api.post(&format!("{PODS}/p/binding"), elsewhere(binding.clone())).await,
+        api.post("/api/v1/namespaces/default/bindings", elsewhere(binding)).await,
+        api.post(&format!("{PODS}/p/eviction"), elsewhere(eviction)).await,
+    ];
+    let why = "the namespace of the provided object does not match the namespace sent on the request";
+    for (code, got) in refused {
+        assert_eq!((code, &got["message"]), (400, &json!(why)), "{got}");
+    }
+    assert_eq!(api.get(SCALE).await.1["spec"]["replicas"], 3);
+    assert_eq!(api.get(&format!("{PODS}/p")).await.1["spec"].get("nodeName"), None);
+}
+
+/// The version of the client never comes back: it must not be told to come again.
+#[tokio::test]
+async fn an_eviction_of_a_version_that_is_no_more_is_a_conflict() {
+    let api = Api::new().await;
+    let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
+    let spec = json!({"minAvailable": 1, "selector": {"matchLabels": {"a": "b"}},
+        "unhealthyPodEvictionPolicy": "AlwaysAllow"});
+    api.made(budgets, json!({"metadata": {"name": "b"}, "spec": spec})).await;
+    let version = api.made(PODS, pod("p")).await["metadata"]["resourceVersion"].take();
+    let one = format!("{PODS}/p");
+    let unready =
+        json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]}});
+    assert_eq!(api.patch(&format!("{one}/status"), unready).await.0, 200);
+    let evict = async |preconditions: Value| {
+        let eviction = json!({"metadata": {"name": "p"}, "deleteOptions": {"preconditions": preconditions}});
+        api.post(&format!("{one}/eviction"), eviction).await
+    };
+    let (code, got) = evict(json!({"resourceVersion": version})).await;
+    assert_eq!(code, 409, "{got}");
+    let (code, got) = evict(json!({"uid": "another"})).await;
+    assert!(code == 409 && got["message"].as_str().unwrap().contains("UID in the precondition"), "{got}");
+    assert_eq!(evict(json!({})).await.0, 201);
+}
+
+/// Otherwise a Job counts its pod as failed if it was deleted shortly before its node was drained.
+#[tokio::test]
+async fn a_pod_that_is_ending_is_marked_by_its_eviction() {
+    let api = Api::new().await;
+    let mut bound = pod("p");
+    bound["spec"]["nodeName"] = "n".into();
+    api.made(PODS, bound).await;
+    let one = format!("{PODS}/p");
+    let running = json!({"status": {"phase": "Running"}});
+    assert_eq!(api.patch(&format!("{one}/status"), running).await.0, 200);
+    assert_eq!(api.delete(&one, json!({"gracePeriodSeconds": 30})).await.0, 200);
+    let (code, got) = api.post(&format!("{one}/eviction"), json!({"metadata": {"name": "p"}})).await;
+    assert_eq!(code, 201, "{got}");
+    let there = api.get(&one).await.1;
+    let mut conditions = there["status"]["conditions"].as_array().into_iter().flatten();
+    assert!(conditions.any(|c| c["type"] == "DisruptionTarget" && c["status"] == "True"), "{there}");
+    assert_eq!(there["metadata"]["deletionGracePeriodSeconds"], 30);
+}

@@ -1,0 +1,115 @@
+//! When pods of a Job ended, also those that are gone. The pause before the next pod grows with the
+//! failures in a row; a pod that is deleted must not take its failure along. As upstream's
+//! `backoffStore` in memory only: after a restart the pods that are still there count.
+
+use client::Key;
+use clock::Timestamp;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+
+/// Ends of a Job's pods that are remembered, at most: the pause is at its longest long before.
+const MOST: usize = 16;
+
+/// Ends of pods, by uid: when, and whether the pod succeeded.
+pub(crate) type Ends = BTreeMap<String, (Timestamp, bool)>;
+
+/// Pure: what has to be remembered of the ends of pods that are `there` and of earlier ones: the
+/// last success and the failures after it. Of pods that are gone there cannot be more failures than
+/// the Job's status has `counted`: an undo takes the count back, and with it what was counted.
+///
+/// ```text
+/// gone: a failed at 1 s; there: b failed at 15 s       a, b: the next pod comes 20 s after b
+/// gone: a failed at 1 s; there: c succeeded at 15 s    c
+/// ```
+pub(super) fn remembered(earlier: &Ends, there: Ends, counted: usize) -> Ends {
+    let sorted = |ends: Ends| {
+        let mut all: Vec<(Timestamp, bool, String)> =
+            ends.into_iter().map(|(uid, (at, good))| (at, good, uid)).collect();
+        all.sort();
+        all
+    };
+    let gone = earlier.iter().filter(|(uid, _)| !there.contains_key(*uid));
+    let gone = sorted(gone.map(|(uid, end)| (uid.clone(), *end)).collect());
+    let failures = gone.iter().filter(|(_, good, _)| !good).count();
+    let mut surplus = failures.saturating_sub(counted);
+    let gone = gone.into_iter().filter(|(_, good, _)| {
+        let is_surplus = !good && surplus > 0;
+        surplus -= usize::from(is_surplus);
+        !is_surplus
+    });
+    let gone = gone.map(|(at, good, uid)| (uid, (at, good)));
+    let all = sorted(there.into_iter().chain(gone).collect());
+    let success = all.iter().rposition(|(_, good, _)| *good).unwrap_or(0);
+    let from = success.max(all.len().saturating_sub(MOST));
+    all.into_iter().skip(from).map(|(at, good, uid)| (uid, (at, good))).collect()
+}
+
+/// Pure: how many pods have failed since the last success, and when the last pod ended.
+pub(super) fn failures(ends: &Ends) -> (i32, Option<Timestamp>) {
+    let mut all: Vec<(Timestamp, bool)> = ends.values().copied().collect();
+    all.sort();
+    let failures = all.iter().rev().take_while(|(_, good)| !good).count();
+    (failures as i32, all.last().map(|(at, _)| *at))
+}
+
+/// The ends of each Job's pods, with the Job's uid. As many as Jobs that have not finished.
+#[derive(Default)]
+pub(crate) struct AllEnds(Mutex<BTreeMap<Key, (Option<String>, Ends)>>);
+
+impl AllEnds {
+    /// Returns the ends that are remembered of this Job, not of an earlier one of its name.
+    pub(crate) fn of(&self, job: &Key, uid: &Option<String>) -> Ends {
+        let all = self.0.lock();
+        all.get(job).filter(|(of, _)| of == uid).map(|(_, ends)| ends.clone()).unwrap_or_default()
+    }
+
+    /// Remembers the ends of this Job's pods in the place of those that it had.
+    pub(crate) fn keep(&self, job: &Key, uid: &Option<String>, ends: Ends) {
+        match ends.is_empty() {
+            true => self.forget(job),
+            false => drop(self.0.lock().insert(job.clone(), (uid.clone(), ends))),
+        }
+    }
+
+    /// Forgets a Job that is gone.
+    pub(crate) fn forget(&self, job: &Key) {
+        self.0.lock().remove(job);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ends(all: &[(&str, i64, bool)]) -> Ends {
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        all.iter().map(|(uid, second, good)| (uid.to_string(), (at(*second), *good))).collect()
+    }
+
+    #[test]
+    fn failures_since_the_last_success_are_remembered() {
+        let earlier = ends(&[("a", 1, false), ("b", 2, false)]);
+        let names = |there: &[(&str, i64, bool)], counted: usize| -> String {
+            remembered(&earlier, ends(there), counted).into_keys().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(names(&[("c", 3, false)], 3), "a b c");
+        assert_eq!(names(&[("c", 3, true)], 2), "c");
+        assert_eq!(names(&[("b", 2, false), ("c", 3, false)], 2), "a b c", "b is there");
+        assert_eq!((names(&[], 1).as_str(), names(&[], 0).as_str()), ("b", ""), "as after an undo");
+        let many: Vec<(String, i64)> = (0..40).map(|n| (format!("p{n:02}"), n)).collect();
+        let many: Vec<(&str, i64, bool)> = many.iter().map(|(uid, n)| (uid.as_str(), *n, false)).collect();
+        let kept = remembered(&Ends::default(), ends(&many), 0);
+        assert_eq!((kept.len(), kept.contains_key("p39")), (MOST, true));
+        assert_eq!(failures(&kept), (MOST as i32, Some(Timestamp::from_second(39).unwrap())));
+    }
+
+    #[test]
+    fn another_job_of_the_same_name_has_no_ends() {
+        let (all, job, uid) = (AllEnds::default(), Key::new("d", "j"), Some("1".to_string()));
+        all.keep(&job, &uid, ends(&[("a", 1, false)]));
+        assert_eq!(all.of(&job, &uid).len(), 1);
+        assert_eq!(all.of(&job, &Some("2".into())).len(), 0);
+        all.keep(&job, &uid, Ends::default());
+        assert!(all.0.lock().is_empty());
+    }
+}
