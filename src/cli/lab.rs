@@ -12,6 +12,7 @@ use lang::charset::{eprintln, print, println};
 use serde_json::Value;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use ui::lesson::{PageStyle, tag};
 use ui::prose::harmless;
@@ -47,7 +48,7 @@ pub(crate) async fn run(
         eprintln!("ropewalk: {}", lang.say(Say::OwnDirectory, &with));
         return Ok(USAGE);
     }
-    let load = || directory.as_deref().map_or_else(Labs::load, Labs::read);
+    let load = || Labs::at(directory.as_deref());
     let (place, style) = (&place, PageStyle { lang, width: PageStyle::WIDEST, colour: false, beside: false });
     match command {
         Command::List { output } => list(directory.is_none().then_some(place), load(), &style, output).await,
@@ -176,7 +177,7 @@ fn all_green(view: &LabView) -> bool {
 /// the labs are not those of a cluster.
 async fn list(
     place: Option<&Place>,
-    labs: Labs,
+    labs: Arc<Labs>,
     style: &PageStyle,
     output: Option<Output>,
 ) -> anyhow::Result<i32> {
@@ -196,7 +197,7 @@ async fn list(
 /// The open lab of the cluster at `place` as it stands, or another one as a seed would draw it.
 async fn show(
     place: Option<&Place>,
-    labs: Labs,
+    labs: Arc<Labs>,
     id: Option<String>,
     seed: Option<u64>,
     style: &PageStyle,
@@ -278,7 +279,7 @@ fn verify(file: &Path, key: Option<&str>, directory: Option<&Path>, lang: Lang) 
     for line in front::remarks(lang, &record) {
         println!("{line}");
     }
-    let labs = directory.map_or_else(Labs::built_in, Labs::read);
+    let labs = directory.map_or_else(Labs::built_in, |directory| Labs::read(directory).into());
     let known = labs.get(record["lab"].as_str().unwrap_or_default());
     if known.is_none_or(|lab| record["content"] != lab.content.as_str()) {
         let with = [&word("lab"), &word("labs"), &word("ropewalk"), &word("content")];

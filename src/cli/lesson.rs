@@ -9,6 +9,7 @@ use lab::view::{Ask, Entry, State};
 use lang::charset::{eprintln, print, println};
 use serde_json::json;
 use std::path::PathBuf;
+use std::sync::Arc;
 use ui::connection::{self, Connection};
 use ui::lesson::{self as front, PageStyle};
 use ui::proof;
@@ -63,10 +64,7 @@ pub(crate) async fn run(
         true => Some(connection::open(&options, place.clone(), lang).await?),
         false => None,
     };
-    let load = || match &lessons {
-        Some(directory) => Library::read(directory),
-        None => Library::load(),
-    };
+    let load = || Library::at(lessons.as_deref());
     match command {
         Command::List { output } => {
             let ours = lessons.is_none().then_some(&place);
@@ -134,7 +132,7 @@ fn style(lang: Lang) -> PageStyle {
 /// place the lessons are not those of a cluster.
 async fn list(
     place: Option<&Place>,
-    library: Library,
+    library: Arc<Library>,
     lang: Lang,
     output: Option<Output>,
 ) -> anyhow::Result<i32> {
@@ -173,7 +171,7 @@ fn entry(lesson: &Lesson, lang: Lang) -> Entry {
 /// A whole lesson as text, needing no cluster; without an id the open step as it stands.
 async fn show(
     place: &Place,
-    library: Library,
+    library: Arc<Library>,
     id: Option<String>,
     lang: Lang,
     output: Option<Output>,
@@ -333,7 +331,7 @@ mod tests {
     fn the_template_is_a_sound_lesson() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(new(dir.path(), "first-voyage/13-a-new-one").unwrap(), 0);
-        let library = Library::read(dir.path());
+        let library = Arc::new(Library::read(dir.path()));
         assert_eq!(library.faults, []);
         assert_eq!(
             (library.lessons[0].id.as_str(), library.lessons[0].languages.len()),

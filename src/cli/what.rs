@@ -21,7 +21,7 @@ pub(crate) fn what(
     output: Option<Output>,
 ) -> anyhow::Result<i32> {
     let lang = settings::language(lang, &Home::find()?);
-    let library = lessons.map_or_else(Library::load, Library::read);
+    let library = Library::at(lessons);
     // A term of a file that cannot be read is not "unknown".
     for fault in &library.faults {
         eprintln!("ropewalk: {}", prose::harmless(&fault.to_string()));

@@ -19,7 +19,7 @@ use cluster::guest::{Host, Room, Seen};
 use consent::Meant;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use task::Crew;
 use tokio::sync::{broadcast, mpsc, oneshot, watch as channel};
@@ -152,7 +152,7 @@ pub(crate) async fn run(
         Err(error) => (Progress::default(), Some(cluster::chain(&error))),
     };
     let engine = Engine {
-        library: Library::load(),
+        library: LazyLock::new(Box::new(Library::load)),
         progress,
         path,
         offers: host.offers(),

@@ -220,7 +220,7 @@ mod tests {
         let korean = step("", ADDRESS_KO, korean);
         let lesson = parse(&english, Path::new("lesson.md"), &[("ko", &korean, Path::new("lesson.ko.md"))]);
         let mut engine = engine();
-        engine.library.lessons = vec![lesson.unwrap()];
+        Arc::make_mut(&mut engine.library).lessons = vec![lesson.unwrap()];
         engine.progress = Progress::default();
         engine.open = Some(Open::new(Arc::new(engine.library.lessons[0].clone()), 0, Memory::default()));
         engine.settle();

@@ -19,7 +19,7 @@ use cel::Value;
 use cluster::guest::{Offers, Room};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -106,8 +106,11 @@ pub(crate) struct Retry {
     pub pause: Duration,
 }
 
+/// Read when it is first asked for: most clusters never teach.
+pub(crate) type Lazily<T> = LazyLock<Arc<T>, Box<dyn FnOnce() -> Arc<T> + Send>>;
+
 pub(crate) struct Engine {
-    pub library: Library,
+    pub library: Lazily<Library>,
     pub progress: Progress,
     pub path: PathBuf,
     /// What the cluster has.
@@ -771,7 +774,7 @@ pub(crate) mod tests {
         progress.step(&lesson.id, "run").hints = vec!["help".into(), "pull".into()];
         let open = Open::new(lesson, 0, Memory::default());
         Engine {
-            library,
+            library: LazyLock::new(Box::new(|| library.into())),
             progress,
             path: PathBuf::new(),
             offers: Offers { own: true, workers: 1, control_planes: 1 },
@@ -1269,9 +1272,10 @@ pub(crate) mod tests {
     #[test]
     fn an_optional_step_leaves_no_lesson_unfinished() {
         let mut engine = engine();
-        engine.library.lessons.truncate(1);
+        let library = Arc::make_mut(&mut engine.library);
+        library.lessons.truncate(1);
         let (id, steps) = {
-            let lesson = &mut engine.library.lessons[0];
+            let lesson = &mut library.lessons[0];
             lesson.steps[0].optional = true;
             (lesson.id.clone(), lesson.steps.iter().skip(1).map(|s| s.id.clone()).collect::<Vec<_>>())
         };
@@ -1279,14 +1283,14 @@ pub(crate) mod tests {
             engine.progress.step(&id, &step).done = true;
         }
         assert_eq!(engine.unfinished(), None);
-        engine.library.lessons[0].steps[0].optional = false;
+        Arc::make_mut(&mut engine.library).lessons[0].steps[0].optional = false;
         assert_eq!(engine.unfinished(), Some(id));
     }
 
     #[test]
     fn a_lesson_has_its_own_clock_while_it_is_open_and_says_so() {
         let mut engine = engine();
-        engine.library.faults.clear(); // its notice would be the first one
+        Arc::make_mut(&mut engine.library).faults.clear(); // its notice would be the first one
         assert_eq!((engine.scale(), engine.view(EN).notices), (None, vec![]));
         let lesson = Arc::make_mut(&mut engine.open.as_mut().unwrap().lesson);
         lesson.clock = 20;

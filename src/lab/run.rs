@@ -104,17 +104,32 @@ fn may_fail(line: &str) -> (&str, bool) {
     line.strip_prefix('-').map_or((line, false), |rest| (rest.trim_start(), true))
 }
 
-/// Lines without the `-` before those that may fail, and the positions of these. In a manifest a
-/// `-` begins an item of a list.
+/// The word that ends the here-document of this line: `EOF` of `cat > db.yaml <<'EOF'`.
+fn here_document(line: &str) -> Option<String> {
+    let (_, after) = line.split_once("<<").filter(|(_, after)| !after.starts_with('<'))?;
+    let word = after.trim_start_matches('-').trim_start().trim_start_matches(['\'', '"', '\\']);
+    let end = word.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(word.len());
+    Some(word[..end].to_string()).filter(|word| !word.is_empty())
+}
+
+/// Lines without the `-` before those that may fail, and the positions of these. In a manifest or a
+/// here-document a `-` begins an item of a list, and `---` the next object.
 pub(crate) fn unmarked(lines: Vec<String>) -> (Vec<String>, BTreeSet<usize>) {
     let (mut plain, mut marked, mut in_manifest) = (Vec::new(), BTreeSet::new(), false);
+    let mut until: Option<String> = None;
     for (at, line) in lines.into_iter().enumerate() {
+        if until.is_some() {
+            until = until.filter(|end| line.trim() != end.as_str());
+            plain.push(line);
+            continue;
+        }
         if in_manifest {
             in_manifest = !ends_manifest(&line);
             plain.push(line);
             continue;
         }
-        in_manifest = reads_manifest(&line);
+        until = here_document(&line);
+        in_manifest = until.is_none() && reads_manifest(&line);
         let (text, may_fail) = may_fail(&line);
         if may_fail {
             marked.insert(at);
@@ -220,6 +235,11 @@ pub(crate) fn commands(lines: &[String]) -> Vec<(String, String)> {
 /// Does a manifest follow this line? A line that is not kubectl's alone is looked at by its words.
 pub(crate) fn reads_manifest(line: &str) -> bool {
     let words = shlex::split(may_fail(line).0).unwrap_or_default();
+    // Most lines name no standard input, and need not be parsed for that to be known.
+    let is_there = |word: &String| word.split(['=', ',']).any(|part| part.ends_with('-'));
+    if !words.is_empty() && !words.iter().any(is_there) {
+        return false;
+    }
     let args = match words.first().map(String::as_str) {
         Some("kubectl" | "k") => &words[1..],
         _ => &words[..],
@@ -370,6 +390,26 @@ mod tests {
         assert_eq!(tail(&["a line that is too long\n"]), " too long\n");
         let all: Vec<String> = (0..100).map(|n| format!("{n}\n")).collect();
         assert_eq!(tail(&all.iter().map(String::as_str).collect::<Vec<_>>()), "97\n98\n99\n");
+    }
+
+    #[test]
+    fn a_dash_marks_no_line_of_a_here_document() {
+        let lines = [
+            "-cat > db.yaml <<'EOF'",
+            "- a",
+            "---",
+            "EOF",
+            "-kubectl apply -f - <<EOF",
+            "---",
+            "EOF",
+            "-true",
+        ];
+        let (plain, marked) = unmarked(lines.map(String::from).to_vec());
+        assert_eq!(plain[1..4], ["- a", "---", "EOF"]);
+        assert_eq!((&*plain[5], &*plain[7]), ("---", "true"));
+        assert_eq!(marked, [0, 4, 7].into());
+        assert_eq!(here_document("cat <<-\"END\" > x"), Some("END".to_string()));
+        assert_eq!(here_document("cat <<<word"), None);
     }
 
     #[test]

@@ -27,10 +27,10 @@ impl Source for Arc<Names> {
         self.of(kind, namespace)
     }
     fn lessons(&self) -> Vec<String> {
-        Library::load().lessons.into_iter().map(|lesson| lesson.id).collect()
+        Library::load().lessons.iter().map(|lesson| lesson.id.clone()).collect()
     }
     fn labs(&self) -> Vec<String> {
-        Labs::load().labs.into_iter().map(|lab| lab.id).collect()
+        Labs::load().labs.iter().map(|lab| lab.id.clone()).collect()
     }
     fn terms(&self) -> Vec<String> {
         Library::load().terms.iter().map(|term| term.id.clone()).collect()

@@ -104,9 +104,10 @@ const DEPTH_MAX: usize = 100;
 const LEVELS_MAX: usize = 250;
 /// The parser calls itself for every bracket and every link of a chain, and takes up to 20 kB for
 /// each: 100 brackets are more than a task's stack. So does the evaluator, with somewhat more for
-/// each loop.
-const STACK: usize = 64 << 20;
-/// What stands deeper than this is evaluated on a stack of its own. Most checks do not.
+/// each loop. (The C library keeps 40 MiB of stacks for the next threads: a larger one would be
+/// mapped anew for each expression.)
+const STACK: usize = 32 << 20;
+/// What stands deeper than this is read and evaluated on a stack of its own. Most checks do not.
 const SHALLOW: usize = 16;
 
 static STDLIB: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
@@ -179,6 +180,14 @@ impl Expr {
                 source.len()
             )));
         }
+        // From the text: the parser calls itself, also for what is no expression in the end.
+        let levels = levels(source).map_err(Error::Syntax)?;
+        if levels > LEVELS_MAX {
+            return Err(Error::Syntax(format!("more than {LEVELS_MAX} expressions stand inside each other")));
+        }
+        if levels <= SHALLOW {
+            return Expr::read(source, place, bound, defines);
+        }
         std::thread::scope(|scope| {
             let reader = std::thread::Builder::new().name("cel".into()).stack_size(STACK);
             let reader = reader.spawn_scoped(scope, || Expr::read(source, place, bound, defines));
@@ -191,10 +200,6 @@ impl Expr {
     }
 
     fn read(source: &str, place: Use, bound: &[(&str, Meaning)], defines: &Defines) -> Result<Expr, Error> {
-        // From the text first: the parser calls itself, also for what is no expression in the end.
-        if levels(source).map_err(Error::Syntax)? > LEVELS_MAX {
-            return Err(Error::Syntax(format!("more than {LEVELS_MAX} expressions stand inside each other")));
-        }
         let program =
             Program::compile(source).map_err(|e| Error::Syntax(e.to_string().replace('\n', " ")))?;
         let mut expression = program.expression().clone();

@@ -5,6 +5,7 @@ use super::{Beats, Fault, Lesson, OTHERS, Terms, beats, file, parse, terms};
 use include_dir::{Dir, include_dir};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
 
 static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../lessons");
 
@@ -27,18 +28,28 @@ pub struct Library {
 }
 
 impl Library {
-    /// From the directory that the environment names, else from the binary.
-    pub fn load() -> Library {
+    /// From the directory that the environment names, read anew; else [`Library::built_in`].
+    pub fn load() -> Arc<Library> {
         match directory() {
-            Some(directory) => Library::read(&directory),
+            Some(directory) => Library::read(&directory).into(),
             None => Library::built_in(),
         }
     }
 
-    pub fn built_in() -> Library {
-        let mut files = BTreeMap::new();
-        gather(&BUILT_IN, &mut files);
-        Library::of(&files)
+    /// Those in a directory; without one, as [`Library::load`].
+    pub fn at(directory: Option<&Path>) -> Arc<Library> {
+        directory.map_or_else(Library::load, |directory| Library::read(directory).into())
+    }
+
+    /// Those in the binary. A process reads them once, when it first needs them: that takes as long
+    /// as half the start of a cluster.
+    pub fn built_in() -> Arc<Library> {
+        static READ: LazyLock<Arc<Library>> = LazyLock::new(|| {
+            let mut files = BTreeMap::new();
+            gather(&BUILT_IN, &mut files);
+            Library::of(&files).into()
+        });
+        READ.clone()
     }
 
     /// From a directory laid out as `TRACK/NN-name/lesson.md`.
@@ -233,7 +244,7 @@ mod tests {
     /// What a lesson needs is another one, and in this program it is there.
     #[test]
     fn lessons_need_others() {
-        let mut library = Library::built_in();
+        let mut library = Arc::unwrap_or_clone(Library::built_in());
         let known: Vec<String> = library.lessons.iter().map(|lesson| lesson.id.clone()).collect();
         let needs = library.lessons.iter().flat_map(|lesson| &lesson.needs);
         let unknown: Vec<&String> = needs.filter(|need| !known.contains(need)).collect();

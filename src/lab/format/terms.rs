@@ -172,7 +172,9 @@ pub(super) fn parse(text: &str, file: &Path, others: &[(&str, &str, &Path)]) -> 
 
 /// The line on which a term begins, else the first.
 fn line_of(text: &str, id: &str) -> usize {
-    text.lines().position(|line| line.starts_with(&format!("{id}:"))).map_or(1, |n| n + 1)
+    text.lines()
+        .position(|line| line.strip_prefix(id).is_some_and(|rest| rest.starts_with(':')))
+        .map_or(1, |n| n + 1)
 }
 
 #[cfg(test)]

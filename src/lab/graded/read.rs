@@ -13,6 +13,7 @@ use crate::who::Meddling;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 /// A lab as it was read, before its values are drawn.
@@ -136,14 +137,26 @@ pub fn directory() -> Option<PathBuf> {
 }
 
 impl Labs {
-    pub fn load() -> Labs {
+    /// From the directory that the environment names, read anew; else [`Labs::built_in`].
+    pub fn load() -> Arc<Labs> {
         match directory() {
-            Some(directory) => Labs::read(&directory),
+            Some(directory) => Labs::read(&directory).into(),
             None => Labs::built_in(),
         }
     }
 
-    pub fn built_in() -> Labs {
+    /// Those in a directory; without one, as [`Labs::load`].
+    pub fn at(directory: Option<&Path>) -> Arc<Labs> {
+        directory.map_or_else(Labs::load, |directory| Labs::read(directory).into())
+    }
+
+    /// Those in the binary, which a process reads once.
+    pub fn built_in() -> Arc<Labs> {
+        static READ: LazyLock<Arc<Labs>> = LazyLock::new(|| Labs::embedded().into());
+        READ.clone()
+    }
+
+    fn embedded() -> Labs {
         let text = |dir: &include_dir::Dir<'_>, name: &str| {
             let file = dir.get_file(dir.path().join(name))?;
             Some((Path::new("labs").join(file.path()), file.contents_utf8()?.to_string()))
@@ -286,7 +299,7 @@ mod tests {
 
     #[test]
     fn every_lab_stays_in_its_namespace() {
-        for lab in Labs::built_in().labs {
+        for lab in &Labs::built_in().labs {
             if WHOLE_CLUSTER.contains(&lab.id.as_str()) {
                 continue;
             }

@@ -23,6 +23,7 @@ use super::world::{Frame, World};
 use super::{Error, Opened};
 use crate::TEACHER;
 use crate::cel::{Expr, facts, value};
+use crate::engine::Lazily;
 use crate::reach;
 use crate::recorder::Recorder;
 use crate::run::Teacher;
@@ -32,8 +33,8 @@ use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -53,7 +54,7 @@ pub struct LabRun {
     world: Arc<World>,
     host: Host,
     teacher: Teacher,
-    labs: Labs,
+    labs: Lazily<Labs>,
     book: Mutex<Book>,
     path: PathBuf,
     key: seal::Key,
@@ -152,7 +153,7 @@ impl LabRun {
         let path = host.place().root.join("labs.json");
         let key = seal::Key::load_or_create(&host.place().pki())?;
         let book = Book::load(&path, &key)?;
-        let labs = Labs::load();
+        let labs: Lazily<Labs> = LazyLock::new(Box::new(Labs::load));
         world.know().who.borrowed.extend(book.borrowed.iter().cloned());
         if let Some(open) = &book.open {
             let mut known = world.know();
