@@ -95,7 +95,8 @@ pub(crate) fn get_request(given: &Given) -> Result<pb::RangeRequest, Fail> {
     })
 }
 
-/// Errors: missing or superfluous arguments, a lease that is no number.
+/// Errors: missing or superfluous arguments, a lease that is no number. An empty input is no value:
+/// it is what a command that failed leaves, or `/dev/null`, and would overwrite the key.
 pub(crate) fn put_request(given: &Given, stdin: Option<Vec<u8>>) -> Result<pb::PutRequest, Fail> {
     let (ignore_value, ignore_lease) = (given.on("ignore-value"), given.on("ignore-lease"));
     let (key, value) = match (given.args.as_slice(), stdin) {
@@ -103,7 +104,7 @@ pub(crate) fn put_request(given: &Given, stdin: Option<Vec<u8>>) -> Result<pb::P
         ([_, ..], _) if ignore_value => {
             return Err(Fail::arguments("put command needs only 1 argument when 'ignore-value' is set"));
         }
-        ([key], Some(value)) => (key, value),
+        ([key], Some(value)) if !value.is_empty() => (key, value),
         ([key, value, ..], _) => (key, value.clone().into_bytes()), // etcdctl, too, does not look at what follows
         _ => return Err(Fail::arguments("put command needs 1 argument and input from stdin or 2 arguments")),
     };
@@ -244,5 +245,13 @@ mod tests {
         let raw = vec![0, 0xff, b'k', 0xc3];
         let request = put_request(&given("put k"), Some(raw.clone())).unwrap();
         assert_eq!(&request.value[..], &raw[..]);
+    }
+
+    #[test]
+    fn an_empty_input_is_no_value() {
+        let refused = put_request(&given("put k"), Some(vec![])).unwrap_err();
+        let told = "put command needs 1 argument and input from stdin or 2 arguments";
+        assert_eq!(refused, Fail::arguments(told));
+        assert_eq!(put_request(&given("put k --ignore-value"), None).unwrap().value, "");
     }
 }
