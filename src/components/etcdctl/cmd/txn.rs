@@ -3,7 +3,7 @@
 
 use super::super::ctx::{Ctx, Fail, INPUT};
 use super::super::out::{Page, quoted};
-use super::super::parse::read;
+use super::super::parse::read_own;
 use super::super::table::VERBS;
 use super::keys;
 use etcd::pb::{self, Request, Response, TargetUnion};
@@ -206,7 +206,7 @@ fn operation(line: &str) -> Result<pb::RequestOp, Fail> {
         .iter()
         .find(|v| v.name == name && ["get", "put", "del"].contains(&v.name))
         .ok_or_else(invalid)?;
-    let given = read(verb, rest)?;
+    let given = read_own(verb, rest).map_err(|_| invalid())?;
     let request = match verb.name {
         "get" => Request::RequestRange(keys::get_request(&given)?),
         "put" => Request::RequestPut(keys::put_request(&given, None)?),
@@ -321,5 +321,22 @@ mod tests {
         let told = |text: &str| operation(text).unwrap_err().text;
         assert_eq!(told("foo x"), "invalid txn request: foo x");
         assert_eq!(told("get"), "invalid txn compare request: get");
+    }
+
+    /// The store is that of the command line: `--endpoints` in a line would not be heeded.
+    #[test]
+    fn a_line_has_the_flags_of_its_verb_alone() {
+        for line in [
+            "del k --endpoints x",
+            "del k -h",
+            "del k --help",
+            "get k -w json",
+            "put k v --hex",
+            "get k --limit many",
+            "get k --limit",
+            "get k --nonsense",
+        ] {
+            assert_eq!(operation(line), Err(Fail::new(INPUT, format!("invalid txn request: {line}"))));
+        }
     }
 }
