@@ -174,6 +174,39 @@ async fn a_lease_is_renewed_at_another_endpoint() {
     assert_eq!(ended.code, INTERRUPTED);
 }
 
+/// Reads what a command says beside its answer up to the end of a line, then interrupts it.
+async fn interrupted_after_a_line(preset: &Preset, words: &[&str], input: &str) -> (String, i32) {
+    let (stderr, wrong) = tokio::io::duplex(1 << 20);
+    let cancel = CancellationToken::new();
+    let io = Io {
+        stdin: Box::new(std::io::Cursor::new(input.as_bytes().to_vec())),
+        stdout: Box::new(tokio::io::sink()),
+        stderr: Box::new(stderr),
+        cancel: cancel.clone(),
+    };
+    let args = std::iter::once(&"etcdctl").chain(words).map(|word| word.to_string()).collect();
+    let script = async {
+        let line = lines(&mut BufReader::new(wrong), 1).await.concat();
+        cancel.cancel();
+        line
+    };
+    let (code, line) = tokio::join!(run(args, io, preset.clone()), script);
+    (line, code)
+}
+
+/// The clock of this test only goes on when nothing else can: the interrupt comes in the pause.
+#[tokio::test(start_paused = true)]
+async fn a_range_is_deleted_after_a_pause_in_which_it_can_be_interrupted() {
+    let nowhere = plain("127.0.0.1:1");
+    for (words, input) in [(&["del", "a", "b"][..], ""), (&["txn"], "\ndel a b\n\n\n")] {
+        let (line, code) = interrupted_after_a_line(&nowhere, words, input).await;
+        assert!(line.starts_with("Warning: Keys between \"a\" and \"b\" will be deleted."), "{line}");
+        assert_eq!(code, INTERRUPTED, "{words:?}");
+    }
+    let ended = etcdctl(&nowhere, &["del", "a", "b", "--range"]).await;
+    assert!(ended.stderr.starts_with("Error: ") && ended.code != INTERRUPTED, "{ended:?}");
+}
+
 /// Two named pipes for a command: what it writes to `began`, and what it reads from `go`.
 fn pipes(dir: &Path) -> (pipe::Receiver, pipe::Sender) {
     let [began, go] = ["began", "go"].map(|name| {

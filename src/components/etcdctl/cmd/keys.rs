@@ -1,10 +1,14 @@
 //! `get`, `put`, `del`.
 
 use super::super::ctx::{Ctx, FEATURE, Fail, lease_id};
-use super::super::out::{Format, Page};
+use super::super::out::{Format, Page, quoted};
 use super::super::parse::Given;
 use bytes::Bytes;
 use etcd::pb;
+use std::time::Duration;
+
+/// How long a person can think about a range that is about to be deleted, as with etcdctl.
+const DELETE_PAUSE: Duration = Duration::from_secs(2);
 
 /// The first key after all that begin with `prefix`.
 fn after(prefix: &[u8]) -> Bytes {
@@ -126,6 +130,28 @@ pub(crate) fn del_request(given: &Given) -> Result<pb::DeleteRangeRequest, Fail>
     Ok(pb::DeleteRangeRequest { key, range_end, prev_kv: given.on("prev-kv") })
 }
 
+/// What to tell before the keys between two are deleted; `None`: one key, keys that a flag names,
+/// or `--range` says that the range is meant.
+pub(crate) fn range_warning(given: &Given) -> Option<String> {
+    let [key, end] = given.args.as_slice() else { return None };
+    (!given.on("range")).then(|| {
+        format!(
+            "Warning: Keys between {} and {} will be deleted. Please interrupt the command within next 2 \
+             seconds to cancel. You can provide `--range` flag to avoid the delay.",
+            quoted(key.as_bytes()),
+            quoted(end.as_bytes())
+        )
+    })
+}
+
+/// Tells a warning and gives time to interrupt.
+pub(crate) async fn warn(ctx: &mut Ctx<'_>, warning: Option<String>) {
+    if let Some(warning) = warning {
+        ctx.tell(&warning).await;
+        clock::pause(DELETE_PAUSE).await;
+    }
+}
+
 /// Checks that the format has a place for the part of the answer that the flags of `get` ask for.
 fn check_format(given: &Given, format: Format) -> Result<(), Fail> {
     let values_only = given.on("print-value-only");
@@ -167,6 +193,7 @@ pub(crate) async fn put(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
 
 pub(crate) async fn del(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let request = del_request(&ctx.given)?;
+    warn(ctx, range_warning(&ctx.given)).await;
     let answer: pb::DeleteRangeResponse =
         ctx.connect().await?.call("/etcdserverpb.KV/DeleteRange", request).await?;
     ctx.out.answer(&answer, del_simple, del_fields).await
@@ -253,5 +280,14 @@ mod tests {
         let told = "put command needs 1 argument and input from stdin or 2 arguments";
         assert_eq!(refused, Fail::arguments(told));
         assert_eq!(put_request(&given("put k --ignore-value"), None).unwrap().value, "");
+    }
+
+    #[test]
+    fn a_range_is_warned_of_unless_a_flag_says_that_it_is_meant() {
+        let told = range_warning(&given("del a b")).unwrap();
+        assert!(told.starts_with("Warning: Keys between \"a\" and \"b\" will be deleted."), "{told}");
+        for line in ["del a", "del a --prefix", "del a --from-key", "del a b --range"] {
+            assert_eq!(range_warning(&given(line)), None, "{line}");
+        }
     }
 }
