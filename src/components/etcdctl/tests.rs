@@ -222,6 +222,32 @@ fn pipes(dir: &Path) -> (pipe::Receiver, pipe::Sender) {
     (open().open_receiver(began).unwrap(), open().open_sender(go).unwrap())
 }
 
+/// Says that it began, is told to go on, and says that it ended by itself.
+const UNHURRIED: &str = r#"echo 1 >"$0/began"; read line <"$0/go"; echo 2 >"$0/began""#;
+
+/// A terminal sends the interrupt to the command as well, which ends as it likes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupt_of_a_watch_does_not_kill_its_command() {
+    let store = Store::start(1).await;
+    let dir = store.dir.path();
+    let (mut began, go) = pipes(dir);
+    etcdctl(&store.preset, &["put", "a", "1"]).await;
+    let command = ["sh", "-c", UNHURRIED, dir.to_str().unwrap()];
+    let words = [&["watch", "a", "--rev", "1", "--"][..], &command].concat();
+    let mut said = [0; 2];
+    let ended = beside(&store.preset, &words, "", async |_, cancel| {
+        began.read_exact(&mut said).await.unwrap();
+        cancel.cancel();
+    })
+    .await;
+    assert_eq!((ended.code, &said), (INTERRUPTED, b"1\n"));
+    go.writable().await.unwrap();
+    assert_eq!(go.try_write(b"go\n").unwrap(), 3);
+    let last = tokio::time::timeout(PATIENCE, began.read_exact(&mut said)).await;
+    last.expect("it goes on").unwrap();
+    assert_eq!(&said, b"2\n");
+}
+
 /// Writes that it began, and ends with the code that it reads.
 const PATIENT: &str = r#"echo "$ETCD_LOCK_KEY" >"$0/began"; read code <"$0/go"; exit "$code""#;
 
