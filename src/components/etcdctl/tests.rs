@@ -370,6 +370,28 @@ async fn a_snapshot_has_the_time_that_is_given() {
     assert_eq!((ended.code, ended.stderr.as_str()), (5, "Error: context deadline exceeded\n"));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_is_not_saved_has_one_exit_code() {
+    let store = Store::start(2).await;
+    let save = async |preset: &Preset, path: &str| etcdctl(preset, &["snapshot", "save", path]).await;
+    let path = store.dir.path().join("x.db").display().to_string();
+    assert_eq!(save(&store.by(0), "/no/such/x.db").await.code, 5);
+    assert_eq!(save(&plain("127.0.0.1:1"), &path).await.code, 5);
+    let two = save(&store.preset, &path).await;
+    assert!(two.code == 5 && two.stderr.contains("not multiple [https://127.0.0.1:"), "{two:?}");
+    assert_eq!(etcdctl(&store.by(0), &["snapshot", "save"]).await.code, ctx::ARGUMENTS);
+    assert_eq!(save(&store.by(0), &path).await.code, 0);
+}
+
+#[tokio::test]
+async fn alarms_are_all_listed_and_ended_or_none() {
+    for verb in ["list", "disarm"] {
+        let ended = etcdctl(&plain("127.0.0.1:1"), &["alarm", verb, "x"]).await;
+        let told = format!("Error: alarm {verb} command accepts no arguments\n");
+        assert_eq!((ended.code, ended.stderr), (ctx::ARGUMENTS, told));
+    }
+}
+
 #[tokio::test]
 async fn a_verb_that_holds_something_heeds_sigterm() {
     let mut heard = std::pin::pin!(interrupted(true));
