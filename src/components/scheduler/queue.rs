@@ -202,7 +202,7 @@ impl Scheduler {
         }
         self.waiting.lock().remove(&key);
         self.failures.lock().remove(&key);
-        let confirmed = self.cache.confirm(&key);
+        let confirmed = self.cache.forget(&key, pod);
         if gone {
             self.news.send_replace(());
         }

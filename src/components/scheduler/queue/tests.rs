@@ -241,6 +241,18 @@ async fn a_pod_of_the_same_name_does_not_wait_for_the_one_before() {
     assert_eq!(binding.body["metadata"]["uid"], "1");
 }
 
+/// An informer tells its handlers what has happened when the store behind it is ahead of them.
+#[tokio::test]
+async fn the_end_of_a_pod_does_not_undo_the_decision_for_the_next_one_of_its_name() {
+    let scheduler = scheduler(claim("v")).await;
+    let key = Key::new("d", "p");
+    scheduler.cache.assume(&key, &pod("2"), "n");
+    scheduler.pod_changed(&Change::Deleted(Arc::new(pod("1"))));
+    assert!(scheduler.cache.has_assumed(&key, &pod("2")));
+    scheduler.pod_changed(&Change::Deleted(Arc::new(pod("2"))));
+    assert!(!scheduler.cache.is_assumed(&key));
+}
+
 #[tokio::test]
 async fn a_free_volume_is_reserved_before_the_pod_is_bound() {
     let server = Scripted::new(|_| None).await;
