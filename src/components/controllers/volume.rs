@@ -11,7 +11,7 @@ use super::write::{self, Guard, unless_gone};
 use super::{Error, Shared, record, reference};
 use api::volumes::{
     BIND_COMPLETED, BOUND_BY_CONTROLLER, OLD_CLASS, SELECTED_NODE, class_of, fits, is_bound,
-    is_default_class, is_reserved_for, preference,
+    is_default_class, is_reserved_for, preference, reservation,
 };
 use client::{Key, Outcome, Recorder, WorkQueue, optional, segment};
 use k8s_openapi::api::core::v1::{
@@ -110,13 +110,7 @@ impl Worker {
         let gone = || Error::Conflict(format!("volume {name} is gone"));
         let reserved = volume.spec.as_ref().and_then(|s| s.claim_ref.as_ref()).and_then(|r| r.uid.clone());
         if reserved != claim.metadata.uid {
-            let reserve = json!({
-                "metadata": {
-                    "uid": volume.metadata.uid, "resourceVersion": volume.metadata.resource_version,
-                    "annotations": {BOUND_BY_CONTROLLER: "yes"},
-                },
-                "spec": {"claimRef": reference(&*claim)},
-            });
+            let reserve = reservation(&volume, &claim, &reference(&*claim));
             unless_gone(api.patch(&name, &PatchParams::default(), &Patch::Merge(reserve)).await)?
                 .ok_or_else(gone)?;
         }
@@ -260,16 +254,23 @@ impl Worker {
         Ok(Outcome::Done)
     }
 
-    /// A volume that was reserved for a claim which got another one is free again (`unbindVolume`
+    /// A volume that a component reserved for a claim which got another one is free again. One that
+    /// its administrator reserved goes on waiting for a claim of this name (`unbindVolume`
     /// upstream).
     async fn unreserve(&self, volume: &PersistentVolume, cause: Option<Cause>) -> Result<Outcome, Error> {
-        let patch = json!({
-            "metadata": {
-                "uid": volume.metadata.uid, "resourceVersion": volume.metadata.resource_version,
-                "annotations": {BOUND_BY_CONTROLLER: null},
-            },
-            "spec": {"claimRef": null},
-        });
+        let (uid, version) = (&volume.metadata.uid, &volume.metadata.resource_version);
+        let patch = match is_taken_back(volume) {
+            true => json!({
+                "metadata": {
+                    "uid": uid, "resourceVersion": version, "annotations": {BOUND_BY_CONTROLLER: null},
+                },
+                "spec": {"claimRef": null},
+            }),
+            false => json!({
+                "metadata": {"uid": uid, "resourceVersion": version},
+                "spec": {"claimRef": {"uid": null}},
+            }),
+        };
         let api = self.shared.config.client.caused_by(cause).cluster::<PersistentVolume>();
         let name = volume.metadata.name.as_deref().unwrap_or_default();
         unless_gone(api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await)?;
@@ -299,7 +300,9 @@ impl Worker {
                 }
                 match claim {
                     Some(claim) if bound_to(&claim) == volume.metadata.name => "Bound",
-                    Some(claim) if is_bound(&claim) && is_taken_back(&volume) => {
+                    Some(claim)
+                        if is_bound(&claim) && (is_taken_back(&volume) || reference.uid.is_some()) =>
+                    {
                         return self.unreserve(&volume, cause).await;
                     }
                     Some(_) => "Available",

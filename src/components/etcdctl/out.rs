@@ -1,9 +1,9 @@
 //! Answers as text: the formats of `-w`.
 
 use super::ctx::{FEATURE, FILE, Fail};
+pub(crate) use api::gostr::quote_bytes as quoted;
 use etcd::pb;
 use serde::Serialize;
-use std::fmt::Write as _;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 /// How answers are printed: the values of `--write-out` that this etcdctl has.
@@ -48,33 +48,6 @@ pub struct Out<'io> {
 pub struct Page {
     pub bytes: Vec<u8>,
     hex: bool,
-}
-
-/// A byte string in the quotes of Go.
-pub(crate) fn quoted(bytes: &[u8]) -> String {
-    let mut text = String::from("\"");
-    for chunk in bytes.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            match c {
-                '"' => text.push_str("\\\""),
-                '\\' => text.push_str("\\\\"),
-                '\n' => text.push_str("\\n"),
-                '\r' => text.push_str("\\r"),
-                '\t' => text.push_str("\\t"),
-                '\x07' => text.push_str("\\a"),
-                '\x08' => text.push_str("\\b"),
-                '\x0c' => text.push_str("\\f"),
-                '\x0b' => text.push_str("\\v"),
-                c if (c as u32) < 0x20 || c == '\x7f' => drop(write!(text, "\\x{:02x}", c as u32)),
-                c if c.is_control() => drop(write!(text, "\\u{:04x}", c as u32)),
-                c => text.push(c),
-            }
-        }
-        for byte in chunk.invalid() {
-            let _ = write!(text, "\\x{byte:02x}"); // writing to a string cannot fail
-        }
-    }
-    text + "\""
 }
 
 /// `336 kB`: three digits at most, steps of a thousand.
@@ -251,6 +224,15 @@ mod tests {
         assert_eq!(quoted(b"a\"\n\x00\xff\xc3\xa9"), "\"a\\\"\\n\\x00\\xff\u{e9}\"");
         let text = table(&["A", "LONG"], &[vec!["123".into(), "x".into()]]);
         assert_eq!(text, "+-----+------+\n|  A  | LONG |\n+-----+------+\n| 123 |    x |\n+-----+------+\n");
+    }
+
+    #[test]
+    fn characters_that_cannot_be_seen_are_escaped_in_fields() {
+        let mut page = Page::default();
+        let value = "a\u{a0}b\u{200b}\u{feff}".into();
+        page.kv_fields("", &pb::KeyValue { value, ..pb::KeyValue::default() });
+        let text = String::from_utf8(page.bytes).unwrap();
+        assert!(text.contains("\"Value\" : \"a\\u00a0b\\u200b\\ufeff\"\n"), "{text}");
     }
 
     /// As `printer_fields.go` of etcdctl 3.6 has it.

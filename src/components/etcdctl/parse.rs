@@ -126,13 +126,23 @@ pub(crate) fn parse(words: &[String]) -> Result<Found, Fail> {
     }
 }
 
-/// Reads the flags and arguments of a verb.
+/// Reads the flags, global ones included, and the arguments of a verb.
 pub(crate) fn read(verb: &'static Verb, words: &[String]) -> Result<Given, Fail> {
+    read_with(verb, GLOBAL, words)
+}
+
+/// As [`read`], for a line of a transaction: it has the verb's own flags alone, as the command line
+/// says where the store is.
+pub(crate) fn read_own(verb: &'static Verb, words: &[String]) -> Result<Given, Fail> {
+    read_with(verb, &[], words)
+}
+
+fn read_with(verb: &'static Verb, global: &'static [Flag], words: &[String]) -> Result<Given, Fail> {
     let mut given = Given::default();
-    for flag in verb.flags.iter().chain(GLOBAL) {
+    for flag in verb.flags.iter().chain(global) {
         given.flags.insert(flag.name, flag.default.to_string());
     }
-    let find = |name: &str| flag(verb.flags, name).or_else(|| flag(GLOBAL, name));
+    let find = |name: &str| flag(verb.flags, name).or_else(|| flag(global, name));
     let mut words = words.iter();
     while let Some(word) = words.next() {
         if word == "--" {

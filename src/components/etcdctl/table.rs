@@ -98,7 +98,7 @@ pub const VERBS: &[Verb] = &[
         "del",
         "<key> [range_end]",
         "Delete a key or a range of keys",
-        [PREFIX, FROM_KEY, PREV_KV],
+        [PREFIX, FROM_KEY, PREV_KV, switch("range", "delete up to range_end without a pause to interrupt")],
         keys::del
     ),
     verb!(

@@ -174,6 +174,39 @@ async fn a_lease_is_renewed_at_another_endpoint() {
     assert_eq!(ended.code, INTERRUPTED);
 }
 
+/// Reads what a command says beside its answer up to the end of a line, then interrupts it.
+async fn interrupted_after_a_line(preset: &Preset, words: &[&str], input: &str) -> (String, i32) {
+    let (stderr, wrong) = tokio::io::duplex(1 << 20);
+    let cancel = CancellationToken::new();
+    let io = Io {
+        stdin: Box::new(std::io::Cursor::new(input.as_bytes().to_vec())),
+        stdout: Box::new(tokio::io::sink()),
+        stderr: Box::new(stderr),
+        cancel: cancel.clone(),
+    };
+    let args = std::iter::once(&"etcdctl").chain(words).map(|word| word.to_string()).collect();
+    let script = async {
+        let line = lines(&mut BufReader::new(wrong), 1).await.concat();
+        cancel.cancel();
+        line
+    };
+    let (code, line) = tokio::join!(run(args, io, preset.clone()), script);
+    (line, code)
+}
+
+/// The clock of this test only goes on when nothing else can: the interrupt comes in the pause.
+#[tokio::test(start_paused = true)]
+async fn a_range_is_deleted_after_a_pause_in_which_it_can_be_interrupted() {
+    let nowhere = plain("127.0.0.1:1");
+    for (words, input) in [(&["del", "a", "b"][..], ""), (&["txn"], "\ndel a b\n\n\n")] {
+        let (line, code) = interrupted_after_a_line(&nowhere, words, input).await;
+        assert!(line.starts_with("Warning: Keys between \"a\" and \"b\" will be deleted."), "{line}");
+        assert_eq!(code, INTERRUPTED, "{words:?}");
+    }
+    let ended = etcdctl(&nowhere, &["del", "a", "b", "--range"]).await;
+    assert!(ended.stderr.starts_with("Error: ") && ended.code != INTERRUPTED, "{ended:?}");
+}
+
 /// Two named pipes for a command: what it writes to `began`, and what it reads from `go`.
 fn pipes(dir: &Path) -> (pipe::Receiver, pipe::Sender) {
     let [began, go] = ["began", "go"].map(|name| {
@@ -187,6 +220,32 @@ fn pipes(dir: &Path) -> (pipe::Receiver, pipe::Sender) {
         options
     };
     (open().open_receiver(began).unwrap(), open().open_sender(go).unwrap())
+}
+
+/// Says that it began, is told to go on, and says that it ended by itself.
+const UNHURRIED: &str = r#"echo 1 >"$0/began"; read line <"$0/go"; echo 2 >"$0/began""#;
+
+/// A terminal sends the interrupt to the command as well, which ends as it likes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupt_of_a_watch_does_not_kill_its_command() {
+    let store = Store::start(1).await;
+    let dir = store.dir.path();
+    let (mut began, go) = pipes(dir);
+    etcdctl(&store.preset, &["put", "a", "1"]).await;
+    let command = ["sh", "-c", UNHURRIED, dir.to_str().unwrap()];
+    let words = [&["watch", "a", "--rev", "1", "--"][..], &command].concat();
+    let mut said = [0; 2];
+    let ended = beside(&store.preset, &words, "", async |_, cancel| {
+        began.read_exact(&mut said).await.unwrap();
+        cancel.cancel();
+    })
+    .await;
+    assert_eq!((ended.code, &said), (INTERRUPTED, b"1\n"));
+    go.writable().await.unwrap();
+    assert_eq!(go.try_write(b"go\n").unwrap(), 3);
+    let last = tokio::time::timeout(PATIENCE, began.read_exact(&mut said)).await;
+    last.expect("it goes on").unwrap();
+    assert_eq!(&said, b"2\n");
 }
 
 /// Writes that it began, and ends with the code that it reads.
@@ -309,6 +368,28 @@ async fn a_snapshot_has_the_time_that_is_given() {
     let endpoint = silent.local_addr().unwrap().to_string();
     let ended = etcdctl(&plain(&endpoint), &["snapshot", "save", "x", "--command-timeout", "100ms"]).await;
     assert_eq!((ended.code, ended.stderr.as_str()), (5, "Error: context deadline exceeded\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_is_not_saved_has_one_exit_code() {
+    let store = Store::start(2).await;
+    let save = async |preset: &Preset, path: &str| etcdctl(preset, &["snapshot", "save", path]).await;
+    let path = store.dir.path().join("x.db").display().to_string();
+    assert_eq!(save(&store.by(0), "/no/such/x.db").await.code, 5);
+    assert_eq!(save(&plain("127.0.0.1:1"), &path).await.code, 5);
+    let two = save(&store.preset, &path).await;
+    assert!(two.code == 5 && two.stderr.contains("not multiple [https://127.0.0.1:"), "{two:?}");
+    assert_eq!(etcdctl(&store.by(0), &["snapshot", "save"]).await.code, ctx::ARGUMENTS);
+    assert_eq!(save(&store.by(0), &path).await.code, 0);
+}
+
+#[tokio::test]
+async fn alarms_are_all_listed_and_ended_or_none() {
+    for verb in ["list", "disarm"] {
+        let ended = etcdctl(&plain("127.0.0.1:1"), &["alarm", verb, "x"]).await;
+        let told = format!("Error: alarm {verb} command accepts no arguments\n");
+        assert_eq!((ended.code, ended.stderr), (ctx::ARGUMENTS, told));
+    }
 }
 
 #[tokio::test]

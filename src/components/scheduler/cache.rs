@@ -102,21 +102,17 @@ impl Cache {
         self.lock().assumed.get(key).is_some_and(|assumed| assumed.uid == pod.metadata.uid)
     }
 
-    /// No pod of this name is assumed any more. Returns whether one was.
-    pub(crate) fn confirm(&self, key: &Key) -> bool {
+    /// This pod is not assumed any more: the watch shows where it is or that it is gone, or its
+    /// Binding has failed. Another pod of its name may be: the watch tells of the end of a pod when
+    /// the next one may be decided already. Returns whether this one was.
+    pub(crate) fn forget(&self, key: &Key, pod: &Pod) -> bool {
         let mut state = self.lock();
-        let was = state.assumed.remove(key).is_some();
-        state.place(key);
-        was
-    }
-
-    /// This pod is not assumed any more. Another one of its name may be.
-    pub(crate) fn forget(&self, key: &Key, pod: &Pod) {
-        let mut state = self.lock();
-        if state.assumed.get(key).is_some_and(|assumed| assumed.uid == pod.metadata.uid) {
+        let was = state.assumed.get(key).is_some_and(|assumed| assumed.uid == pod.metadata.uid);
+        if was {
             state.assumed.remove(key);
             state.place(key);
         }
+        was
     }
 
     /// The names of all pods that are assumed.
@@ -357,16 +353,14 @@ mod tests {
                     self.cache.assume(&key, &pod, node);
                     self.assumed.insert(key, (node.into(), pod.metadata.uid.clone()));
                 }
-                (8, Some(pod)) => {
+                (8 | 9, Some(pod)) => {
                     let key = Key::of(&*pod);
-                    self.cache.forget(&key, &pod);
-                    if self.assumed.get(&key).is_some_and(|(_, uid)| *uid == pod.metadata.uid) {
+                    let is_this = |(_, uid): &(String, Option<String>)| *uid == pod.metadata.uid;
+                    let was = self.assumed.get(&key).is_some_and(is_this);
+                    assert_eq!(self.cache.forget(&key, &pod), was);
+                    if was {
                         self.assumed.remove(&key);
                     }
-                }
-                (9, Some(pod)) => {
-                    let key = Key::of(&*pod);
-                    assert_eq!(self.cache.confirm(&key), self.assumed.remove(&key).is_some());
                 }
                 // A watch that expired: everything is listed anew, with what was missed.
                 (10, _) if self.rng.chance(0.2) => {

@@ -3,7 +3,7 @@
 use super::cache::{Cache, is_live};
 use super::decide::{self, Decision, NodeInfo};
 use super::volumes::{Choice, OnTheirWay, Open};
-use api::volumes::{BOUND_BY_CONTROLLER, SELECTED_NODE, claims_of, is_bound, is_reserved_for};
+use api::volumes::{SELECTED_NODE, claims_of, is_bound, is_reserved_for, reservation};
 use client::{
     Change, Client, Informer, Key, LeaderElection, Outcome, Recorder, WorkQueue, is_code, reference,
 };
@@ -202,7 +202,7 @@ impl Scheduler {
         }
         self.waiting.lock().remove(&key);
         self.failures.lock().remove(&key);
-        let confirmed = self.cache.confirm(&key);
+        let confirmed = self.cache.forget(&key, pod);
         if gone {
             self.news.send_replace(());
         }
@@ -301,13 +301,7 @@ impl Scheduler {
         for (open, choice) in &choices {
             match choice {
                 Choice::Reserve(volume) => {
-                    let patch = json!({
-                        "metadata": {
-                            "uid": volume.metadata.uid, "resourceVersion": volume.metadata.resource_version,
-                            "annotations": {BOUND_BY_CONTROLLER: "yes"},
-                        },
-                        "spec": {"claimRef": reference(&*open.claim)},
-                    });
+                    let patch = reservation(volume, &open.claim, &reference(&*open.claim));
                     let api = client.cluster::<PersistentVolume>();
                     let name = volume.metadata.name.as_deref().unwrap_or_default();
                     api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;

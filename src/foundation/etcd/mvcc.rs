@@ -395,8 +395,8 @@ impl Write<'_> {
     /// Sets a key; returns what it was.
     pub fn put(&mut self, key: Bytes, value: Bytes, lease: i64) -> Option<KeyValue> {
         let revision = self.store.revision + 1;
-        let versions = self.store.keys.entry(key.clone()).or_default();
-        let prev = versions.last().and_then(Version::live).cloned();
+        let versions = self.store.keys.get(&key);
+        let prev = versions.and_then(|versions| versions.last()).and_then(Version::live).cloned();
         let (create_revision, version) =
             prev.as_ref().map_or((revision, 1), |p| (p.create_revision, p.version + 1));
         let kv = KeyValue { key, create_revision, mod_revision: revision, version, value, lease };
@@ -418,9 +418,13 @@ impl Write<'_> {
     fn record(&mut self, kv: KeyValue) {
         let version = Version { kv: kv.clone(), sub: self.events.len() as u32 };
         self.store.size += version.size();
-        let entry = self.store.keys.entry(kv.key.clone());
-        let key = entry.key().clone(); // the map's own: another one may hold a whole entry of the log
-        let versions = entry.or_default();
+        // The map's own key outlives every version, so it is a copy: those of versions hold a whole
+        // entry of the log, values included.
+        let key = match self.store.keys.get_key_value(&kv.key) {
+            Some((own, _)) => own.clone(),
+            None => Bytes::copy_from_slice(&kv.key),
+        };
+        let versions = self.store.keys.entry(key.clone()).or_default();
         let prev_kv = before(versions, kv.mod_revision);
         versions.push(version);
         if can_shrink(versions) {

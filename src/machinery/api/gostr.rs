@@ -1,26 +1,52 @@
 //! Texts as Go prints them: quoted strings, durations, numbers.
 
+use regex::Regex;
 use serde_json::Value;
+use std::sync::LazyLock;
 use std::time::Duration;
 
-/// `%q`: a string in double quotes, special characters escaped.
+/// What Go's `unicode.IsPrint` takes for printable: letters, marks, numbers, punctuation and
+/// symbols that are assigned. (The tables of Go 1.26 are those of Unicode 15, these of Unicode 16.)
+static PRINTED: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^[\p{L}\p{M}\p{N}\p{P}\p{S}]$").ok());
+
+/// Returns whether Go prints the character as it is. The only space that it prints is U+0020.
+pub fn is_print(c: char) -> bool {
+    match c.is_ascii() {
+        true => c == ' ' || c.is_ascii_graphic(),
+        false => PRINTED.as_ref().is_some_and(|printed| printed.is_match(c.encode_utf8(&mut [0; 4]))),
+    }
+}
+
+/// `%q`: a string in double quotes; special characters, and those that cannot be seen, escaped.
 pub fn quote(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
+    quote_bytes(text.as_bytes())
+}
+
+/// As [`quote`], of bytes. Those that are no UTF-8 are escaped one by one.
+pub fn quote_bytes(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len() + 2);
     out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{7}' => out.push_str("\\a"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            '\u{b}' => out.push_str("\\v"),
-            c if (c as u32) < 0x20 || c as u32 == 0x7f => out.push_str(&format!("\\x{:02x}", c as u32)),
-            c => out.push(c),
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '"' => out.push_str("\\\""),
+                '\\' => out.push_str("\\\\"),
+                '\n' => out.push_str("\\n"),
+                '\r' => out.push_str("\\r"),
+                '\t' => out.push_str("\\t"),
+                '\u{7}' => out.push_str("\\a"),
+                '\u{8}' => out.push_str("\\b"),
+                '\u{c}' => out.push_str("\\f"),
+                '\u{b}' => out.push_str("\\v"),
+                c if is_print(c) => out.push(c),
+                c => out.push_str(&match c as u32 {
+                    code @ (..0x20 | 0x7f) => format!("\\x{code:02x}"),
+                    code @ ..0x10000 => format!("\\u{code:04x}"),
+                    code => format!("\\U{code:08x}"),
+                }),
+            }
         }
+        chunk.invalid().iter().for_each(|byte| out.push_str(&format!("\\x{byte:02x}")));
     }
     out.push('"');
     out
@@ -175,6 +201,23 @@ pub fn plain(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As `strconv.Quote` of Go 1.26 answers.
+    #[test]
+    fn what_go_does_not_print_is_escaped() {
+        for (text, quoted) in [
+            ("a b\u{e9}\u{ac00}\u{1f600}\u{fffd}\u{301}", "\"a b\u{e9}\u{ac00}\u{1f600}\u{fffd}\u{301}\""),
+            ("\0\u{7}\u{1b}\u{7f}\"\\", r#""\x00\a\x1b\x7f\"\\""#),
+            (
+                "\u{80}\u{a0}\u{ad}\u{200b}\u{2028}\u{3000}\u{feff}",
+                r#""\u0080\u00a0\u00ad\u200b\u2028\u3000\ufeff""#,
+            ),
+            ("\u{378}\u{e000}\u{ffff}\u{e0001}\u{10ffff}", r#""\u0378\ue000\uffff\U000e0001\U0010ffff""#),
+        ] {
+            assert_eq!(quote(text), quoted);
+        }
+        assert_eq!(quote_bytes(b"\xe4\xb8a\xff"), r#""\xe4\xb8a\xff""#);
+    }
 
     #[test]
     fn floats_are_written_as_in_gos_json() {

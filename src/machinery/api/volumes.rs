@@ -6,7 +6,7 @@ use super::labels::Selector;
 use super::quantity::Quantity;
 use super::value::text;
 use super::{meta, nodes};
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Amount;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
@@ -70,6 +70,23 @@ pub fn is_reserved_for(volume: &PersistentVolume, claim: &PersistentVolumeClaim)
             && reserved.namespace == claim.metadata.namespace
             && reserved.uid.as_ref().is_none_or(|u| u.is_empty() || Some(u) == claim.metadata.uid.as_ref())
     })
+}
+
+/// Returns the merge patch with which a component reserves a volume for a claim. `claim_ref` is the
+/// whole reference to the claim. A volume that named the claim before was reserved by its
+/// administrator: it does not get the mark with which a component may take the reservation back
+/// (upstream: `GetBindVolumeToClaim`).
+pub fn reservation(
+    volume: &PersistentVolume,
+    claim: &PersistentVolumeClaim,
+    claim_ref: &ObjectReference,
+) -> Value {
+    let (uid, version) = (&volume.metadata.uid, &volume.metadata.resource_version);
+    let mut metadata = json!({"uid": uid, "resourceVersion": version});
+    if !is_reserved_for(volume, claim) {
+        metadata["annotations"] = json!({BOUND_BY_CONTROLLER: "yes"});
+    }
+    json!({"metadata": metadata, "spec": {"claimRef": claim_ref}})
 }
 
 /// Returns whether a claim has its volume. One that only names a volume, because somebody wrote so,

@@ -104,6 +104,7 @@ fn normal(text: &str, leases: &mut Vec<String>) -> String {
         ),
         (r#","(?:dbSizeQuota|hash_revision)":\d+"#, ""),
         (r#","storageVersion":"VERSION""#, ""),
+        (r#","downgradeInfo":\{\}"#, ""),
         (r#"(?m)^"HashRevision" : \d+\n"#, ""),
         // 3.6 gives an answer about alarms its head, 3.4 does not.
         (r#"(?m)^\{("header":\{"cluster_id":N,"member_id":N,"revision":\d+,"raft_term":N\}\})$"#, "{}"),

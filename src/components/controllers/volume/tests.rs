@@ -51,6 +51,24 @@ async fn a_class_that_waits_for_its_first_consumer_gets_no_volume_but_the_reserv
 }
 
 #[tokio::test]
+async fn only_a_volume_that_no_administrator_reserved_is_marked_as_reserved_by_a_component() {
+    let mut free = volume(None);
+    free.spec.as_mut().unwrap().storage_class_name = Some("soon".into());
+    let mut named = free.clone();
+    named.spec.as_mut().unwrap().claim_ref = of(json!({"namespace": "d", "name": "c"}));
+    for (volume, want) in [(free, json!({BOUND_BY_CONTROLLER: "yes"})), (named, Value::Null)] {
+        let server = Scripted::new(|_| None).await;
+        let mut claim = claim("", "Pending");
+        claim.spec.as_mut().unwrap().storage_class_name = Some("soon".into());
+        worker(&server, vec![claim], vec![volume]).claim(key(), None).await.unwrap();
+        let asked = server.take();
+        let reserve = asked.iter().find(|a| a.line == "PATCH /api/v1/persistentvolumes/v").unwrap();
+        assert_eq!(reserve.body["spec"]["claimRef"]["uid"], "u");
+        assert_eq!(reserve.body["metadata"]["annotations"], want);
+    }
+}
+
+#[tokio::test]
 async fn a_claim_whose_volume_is_gone_is_lost_unless_only_the_cache_is_behind() {
     let stored = |code: u16| {
         move |asked: &Asked| match (asked.line.as_str(), code) {
@@ -73,20 +91,24 @@ async fn a_claim_whose_volume_is_gone_is_lost_unless_only_the_cache_is_behind() 
 
 /// A scheduler reserved it, ended, and reserved another one after its start, for example.
 #[tokio::test]
-async fn a_volume_whose_claim_got_another_one_is_free_again_unless_somebody_wanted_it_so() {
-    for (annotations, want) in [(json!({BOUND_BY_CONTROLLER: "yes"}), true), (json!({}), false)] {
+async fn a_volume_whose_claim_got_another_one_is_free_again_unless_its_administrator_reserved_it() {
+    for (annotations, uid, want) in [
+        (json!({BOUND_BY_CONTROLLER: "yes"}), Some("u"), Some(json!({"claimRef": null}))),
+        // It waits for a claim of this name, as it did before.
+        (json!({}), Some("u"), Some(json!({"claimRef": {"uid": null}}))),
+        (json!({}), None, None),
+    ] {
         let server = Scripted::new(|_| None).await;
         let mut spare = volume(Some("u"));
         spare.metadata.annotations = of(annotations);
+        spare.spec.as_mut().unwrap().claim_ref.as_mut().unwrap().uid = uid.map(String::from);
         spare.status = Some(with_phase(None, "Available"));
         let bound = claim("other", "Bound");
         worker(&server, vec![bound], vec![spare]).volume(Key::new("", "v"), None).await.unwrap();
         let asked = server.take();
-        assert_eq!(!asked.is_empty(), want);
-        for patch in asked {
-            assert_eq!(patch.line, "PATCH /api/v1/persistentvolumes/v");
-            assert_eq!(patch.body["spec"], json!({"claimRef": null}));
-        }
+        assert!(asked.iter().all(|patch| patch.line == "PATCH /api/v1/persistentvolumes/v"));
+        let specs: Vec<Value> = asked.into_iter().map(|patch| patch.body["spec"].clone()).collect();
+        assert_eq!(specs, Vec::from_iter(want));
     }
     // As long as the claim has none, it is on its way to this one.
     let server = Scripted::new(|_| None).await;

@@ -1,10 +1,14 @@
 //! `get`, `put`, `del`.
 
 use super::super::ctx::{Ctx, FEATURE, Fail, lease_id};
-use super::super::out::{Format, Page};
+use super::super::out::{Format, Page, quoted};
 use super::super::parse::Given;
 use bytes::Bytes;
 use etcd::pb;
+use std::time::Duration;
+
+/// How long a person can think about a range that is about to be deleted, as with etcdctl.
+const DELETE_PAUSE: Duration = Duration::from_secs(2);
 
 /// The first key after all that begin with `prefix`.
 fn after(prefix: &[u8]) -> Bytes {
@@ -95,7 +99,8 @@ pub(crate) fn get_request(given: &Given) -> Result<pb::RangeRequest, Fail> {
     })
 }
 
-/// Errors: missing or superfluous arguments, a lease that is no number.
+/// Errors: missing or superfluous arguments, a lease that is no number. An empty input is no value:
+/// it is what a command that failed leaves, or `/dev/null`, and would overwrite the key.
 pub(crate) fn put_request(given: &Given, stdin: Option<Vec<u8>>) -> Result<pb::PutRequest, Fail> {
     let (ignore_value, ignore_lease) = (given.on("ignore-value"), given.on("ignore-lease"));
     let (key, value) = match (given.args.as_slice(), stdin) {
@@ -103,7 +108,7 @@ pub(crate) fn put_request(given: &Given, stdin: Option<Vec<u8>>) -> Result<pb::P
         ([_, ..], _) if ignore_value => {
             return Err(Fail::arguments("put command needs only 1 argument when 'ignore-value' is set"));
         }
-        ([key], Some(value)) => (key, value),
+        ([key], Some(value)) if !value.is_empty() => (key, value),
         ([key, value, ..], _) => (key, value.clone().into_bytes()), // etcdctl, too, does not look at what follows
         _ => return Err(Fail::arguments("put command needs 1 argument and input from stdin or 2 arguments")),
     };
@@ -123,6 +128,28 @@ pub(crate) fn put_request(given: &Given, stdin: Option<Vec<u8>>) -> Result<pb::P
 pub(crate) fn del_request(given: &Given) -> Result<pb::DeleteRangeRequest, Fail> {
     let (key, range_end) = range_of(given, "del")?;
     Ok(pb::DeleteRangeRequest { key, range_end, prev_kv: given.on("prev-kv") })
+}
+
+/// What to tell before the keys between two are deleted; `None`: one key, keys that a flag names,
+/// or `--range` says that the range is meant.
+pub(crate) fn range_warning(given: &Given) -> Option<String> {
+    let [key, end] = given.args.as_slice() else { return None };
+    (!given.on("range")).then(|| {
+        format!(
+            "Warning: Keys between {} and {} will be deleted. Please interrupt the command within next 2 \
+             seconds to cancel. You can provide `--range` flag to avoid the delay.",
+            quoted(key.as_bytes()),
+            quoted(end.as_bytes())
+        )
+    })
+}
+
+/// Tells a warning and gives time to interrupt.
+pub(crate) async fn warn(ctx: &mut Ctx<'_>, warning: Option<String>) {
+    if let Some(warning) = warning {
+        ctx.tell(&warning).await;
+        clock::pause(DELETE_PAUSE).await;
+    }
 }
 
 /// Checks that the format has a place for the part of the answer that the flags of `get` ask for.
@@ -166,6 +193,7 @@ pub(crate) async fn put(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
 
 pub(crate) async fn del(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let request = del_request(&ctx.given)?;
+    warn(ctx, range_warning(&ctx.given)).await;
     let answer: pb::DeleteRangeResponse =
         ctx.connect().await?.call("/etcdserverpb.KV/DeleteRange", request).await?;
     ctx.out.answer(&answer, del_simple, del_fields).await
@@ -244,5 +272,22 @@ mod tests {
         let raw = vec![0, 0xff, b'k', 0xc3];
         let request = put_request(&given("put k"), Some(raw.clone())).unwrap();
         assert_eq!(&request.value[..], &raw[..]);
+    }
+
+    #[test]
+    fn an_empty_input_is_no_value() {
+        let refused = put_request(&given("put k"), Some(vec![])).unwrap_err();
+        let told = "put command needs 1 argument and input from stdin or 2 arguments";
+        assert_eq!(refused, Fail::arguments(told));
+        assert_eq!(put_request(&given("put k --ignore-value"), None).unwrap().value, "");
+    }
+
+    #[test]
+    fn a_range_is_warned_of_unless_a_flag_says_that_it_is_meant() {
+        let told = range_warning(&given("del a b")).unwrap();
+        assert!(told.starts_with("Warning: Keys between \"a\" and \"b\" will be deleted."), "{told}");
+        for line in ["del a", "del a --prefix", "del a --from-key", "del a b --range"] {
+            assert_eq!(range_warning(&given(line)), None, "{line}");
+        }
     }
 }

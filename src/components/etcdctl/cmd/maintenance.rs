@@ -51,13 +51,22 @@ async fn show_alarms(ctx: &mut Ctx<'_>, answer: pb::AlarmResponse) -> Result<(),
     ctx.out.answer(&answer, simple, fields).await
 }
 
+fn no_arguments(ctx: &Ctx<'_>, verb: &str) -> Result<(), Fail> {
+    match ctx.args() {
+        [] => Ok(()),
+        _ => Err(Fail::arguments(format!("{verb} command accepts no arguments"))),
+    }
+}
+
 pub(crate) async fn alarms(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+    no_arguments(ctx, "alarm list")?;
     let answer = alarm(ctx, 0).await?;
     show_alarms(ctx, answer).await
 }
 
 /// Ends each alarm that there is, for the member that has it.
 pub(crate) async fn disarm(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+    no_arguments(ctx, "alarm disarm")?;
     let raised = alarm(ctx, 0).await?;
     let etcd = ctx.connect().await?;
     let mut ended = pb::AlarmResponse::default();
@@ -146,16 +155,18 @@ impl Drop for Draft<'_> {
 }
 
 /// Saves a snapshot: written beside its place, its checksum compared with what arrived, and only
-/// then put there. It takes as long as it takes, unless `--command-timeout` is given.
+/// then put there. It takes as long as it takes, unless `--command-timeout` is given. As with
+/// etcdctl, whatever keeps it from being saved has one exit code ([`CANCELED`]).
 pub(crate) async fn save(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let [path] = ctx.args() else { return Err(Fail::arguments("snapshot save expects one argument")) };
     let path = path.clone();
-    let version = match ctx.chosen_timeout() {
+    let fetched = match ctx.chosen_timeout() {
         Some(limit) => clock::limit(limit, fetch(ctx, &path))
             .await
-            .unwrap_or_else(|| Err(Fail::new(CANCELED, "context deadline exceeded")))?,
-        None => fetch(ctx, &path).await?,
+            .unwrap_or_else(|| Err(Fail::new(CANCELED, "context deadline exceeded"))),
+        None => fetch(ctx, &path).await,
     };
+    let version = fetched.map_err(|fail| Fail { code: CANCELED, ..fail })?;
     ctx.out.line(&saved(&path, &version)).await
 }
 
@@ -163,8 +174,12 @@ pub(crate) async fn save(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
 async fn fetch(ctx: &Ctx<'_>, path: &str) -> Result<String, Fail> {
     let endpoints = ctx.endpoints().await?;
     let [endpoint] = endpoints.as_slice() else {
-        return Err(Fail::arguments(
-            "snapshot must be requested to one selected node, not multiple endpoints",
+        return Err(Fail::new(
+            FAILED,
+            format!(
+                "snapshot must be requested to one selected node, not multiple [{}]",
+                endpoints.join(" ")
+            ),
         ));
     };
     let part = format!("{path}.part");

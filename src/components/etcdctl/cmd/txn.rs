@@ -3,7 +3,7 @@
 
 use super::super::ctx::{Ctx, Fail, INPUT};
 use super::super::out::{Page, quoted};
-use super::super::parse::read;
+use super::super::parse::read_own;
 use super::super::table::VERBS;
 use super::keys;
 use etcd::pb::{self, Request, Response, TargetUnion};
@@ -13,9 +13,9 @@ pub(crate) async fn txn(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
         return Err(Fail::arguments("txn command does not accept argument"));
     }
     let request = pb::TxnRequest {
-        compare: part(ctx, PROMPTS[0], compare).await?,
-        success: part(ctx, PROMPTS[1], operation).await?,
-        failure: part(ctx, PROMPTS[2], operation).await?,
+        compare: part(ctx, PROMPTS[0], async |_, line| compare(line)).await?,
+        success: part(ctx, PROMPTS[1], confirmed).await?,
+        failure: part(ctx, PROMPTS[2], confirmed).await?,
     };
     let answer: pb::TxnResponse = ctx.connect().await?.call("/etcdserverpb.KV/Txn", request).await?;
     ctx.out.answer(&answer, simple, fields).await
@@ -26,7 +26,7 @@ pub(crate) async fn txn(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
 async fn part<T>(
     ctx: &mut Ctx<'_>,
     prompt: &str,
-    parse: fn(&str) -> Result<T, Fail>,
+    parse: impl AsyncFn(&mut Ctx<'_>, &str) -> Result<T, Fail>,
 ) -> Result<Vec<T>, Fail> {
     if ctx.given.on("interactive") {
         ctx.out.line(prompt).await?;
@@ -35,7 +35,7 @@ async fn part<T>(
     loop {
         match ctx.read_line().await?.as_str() {
             "" => return Ok(part),
-            line => part.push(parse(line)?),
+            line => part.push(parse(ctx, line).await?),
         }
     }
 }
@@ -195,8 +195,17 @@ fn compare(line: &str) -> Result<pb::Compare, Fail> {
     })
 }
 
-/// `put key value --prev-kv`, as on a command line but for the quotes.
-fn operation(line: &str) -> Result<pb::RequestOp, Fail> {
+/// Reads an operation. As on a command line, a range that it deletes is warned of.
+async fn confirmed(ctx: &mut Ctx<'_>, line: &str) -> Result<pb::RequestOp, Fail> {
+    let (operation, warning) = operation(line)?;
+    keys::warn(ctx, warning).await;
+    Ok(operation)
+}
+
+/// `put key value --prev-kv`, as on a command line but for the quotes and the global flags: what it
+/// asks, and what to warn of before. Errors: all that is wrong with flags has one text, as with
+/// etcdctl.
+fn operation(line: &str) -> Result<(pb::RequestOp, Option<String>), Fail> {
     let invalid = || Fail::new(INPUT, format!("invalid txn request: {line}"));
     let words = words(line)?;
     let (Some((name, rest)), 2..) = (words.split_first(), words.len()) else {
@@ -206,13 +215,14 @@ fn operation(line: &str) -> Result<pb::RequestOp, Fail> {
         .iter()
         .find(|v| v.name == name && ["get", "put", "del"].contains(&v.name))
         .ok_or_else(invalid)?;
-    let given = read(verb, rest)?;
+    let given = read_own(verb, rest).map_err(|_| invalid())?;
     let request = match verb.name {
         "get" => Request::RequestRange(keys::get_request(&given)?),
         "put" => Request::RequestPut(keys::put_request(&given, None)?),
         _ => Request::RequestDeleteRange(keys::del_request(&given)?),
     };
-    Ok(pb::RequestOp { request: Some(request) })
+    let warning = matches!(request, Request::RequestDeleteRange(_)).then(|| keys::range_warning(&given));
+    Ok((pb::RequestOp { request: Some(request) }, warning.flatten()))
 }
 
 fn simple(page: &mut Page, answer: &pb::TxnResponse) {
@@ -252,16 +262,16 @@ mod tests {
         let first = compare("value(\"a b\") = \"1\"").unwrap();
         assert_eq!((first.key.as_ref(), first.result), (b"a b".as_slice(), 0));
         assert_eq!(compare("ver(\"k\") > \"2\"").unwrap().result, 1);
-        let put = operation("put x 'y z' --prev-kv").unwrap().request;
+        let put = operation("put x 'y z' --prev-kv").unwrap().0.request;
         let Some(Request::RequestPut(put)) = put else { panic!("{put:?}") };
         assert!(put.prev_kv && put.value == "y z");
-        assert!(matches!(operation("get k --prefix").unwrap().request, Some(Request::RequestRange(_))));
+        assert!(matches!(operation("get k --prefix").unwrap().0.request, Some(Request::RequestRange(_))));
     }
 
     /// What etcdctl 3.6's regular expression finds, by its own engine.
     #[test]
     fn a_value_is_stored_as_etcdctl_stores_it() {
-        let value = |line: &str| match operation(line).unwrap().request {
+        let value = |line: &str| match operation(line).unwrap().0.request {
             Some(Request::RequestPut(put)) => String::from_utf8(put.value.to_vec()).unwrap(),
             other => panic!("{other:?}"),
         };
@@ -321,5 +331,25 @@ mod tests {
         let told = |text: &str| operation(text).unwrap_err().text;
         assert_eq!(told("foo x"), "invalid txn request: foo x");
         assert_eq!(told("get"), "invalid txn compare request: get");
+    }
+
+    /// The store is that of the command line: `--endpoints` in a line would not be heeded.
+    #[test]
+    fn a_line_has_the_flags_of_its_verb_alone() {
+        for line in [
+            "del k --endpoints x",
+            "del k -h",
+            "del k --help",
+            "get k -w json",
+            "put k v --hex",
+            "get k --limit many",
+            "get k --limit",
+            "get k --nonsense",
+        ] {
+            assert_eq!(operation(line), Err(Fail::new(INPUT, format!("invalid txn request: {line}"))));
+        }
+        assert!(operation("del a b").unwrap().1.is_some_and(|warning| warning.starts_with("Warning: ")));
+        assert_eq!(operation("del a b --range").unwrap().1, None);
+        assert_eq!(operation("put a b").unwrap().1, None);
     }
 }

@@ -161,8 +161,9 @@ async fn show(ctx: &mut Ctx<'_>, response: &pb::WatchResponse) -> Result<(), Fai
     ctx.out.send(&page.bytes).await
 }
 
-/// Runs a command for an event, which it finds in its environment. Errors: what to tell of a
-/// command that failed, which ends the watch.
+/// Runs a command for an event, which it finds in its environment. An interrupt of the watch leaves
+/// it alone: the terminal sends it to the command, too, which ends as it likes. Errors: what to
+/// tell of a command that failed, which ends the watch.
 async fn exec(command: &[String], response: &pb::WatchResponse, event: &pb::Event) -> Result<(), String> {
     let Some((program, args)) = command.split_first() else { return Ok(()) };
     let kv = event.kv.clone().unwrap_or_default();
@@ -172,7 +173,6 @@ async fn exec(command: &[String], response: &pb::WatchResponse, event: &pb::Even
         .env("ETCD_WATCH_EVENT_TYPE", quoted(kind(event).as_bytes()))
         .env("ETCD_WATCH_KEY", quoted(&kv.key))
         .env("ETCD_WATCH_VALUE", quoted(&kv.value))
-        .kill_on_drop(true)
         .status()
         .await;
     program::check(program, ended).map_err(|failed| {

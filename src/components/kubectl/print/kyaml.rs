@@ -19,6 +19,7 @@
 //! }
 //! ```
 
+use crate::gostr::is_print;
 use serde_json::{Map, Value};
 
 /// One document, with its header and a line end. `sorted`: as an object that Go keeps in a map.
@@ -135,7 +136,7 @@ impl Writer {
             '\u{a0}' => self.out.push_str("\\_"),
             '\u{2028}' => self.out.push_str("\\L"),
             '\u{2029}' => self.out.push_str("\\P"),
-            c if c == ' ' || is_visible(c) => self.out.push(c),
+            c if is_print(c) => self.out.push(c),
             c => self.out.push_str(&match c as u32 {
                 code @ (..0x20 | 0x7f) => format!("\\x{code:02x}"),
                 code @ ..0x10000 => format!("\\u{code:04x}"),
@@ -143,14 +144,6 @@ impl Writer {
             }),
         }
     }
-}
-
-/// What Go's `unicode.IsPrint` takes for printable, but for characters that no version assigns.
-fn is_visible(c: char) -> bool {
-    let formats = matches!(c,
-        '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-    let private = matches!(c as u32, 0xe000..=0xf8ff | 0xf0000..);
-    !(c.is_control() || c.is_whitespace() || formats || private)
 }
 
 /// May a key stand without quotes: is it a word, and to no parser anything but a text?

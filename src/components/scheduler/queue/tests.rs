@@ -1,5 +1,5 @@
 use super::*;
-use api::volumes::BIND_COMPLETED;
+use api::volumes::{BIND_COMPLETED, BOUND_BY_CONTROLLER};
 use client::testing::{self, Scripted, refusal};
 use serde_json::Value;
 
@@ -239,6 +239,32 @@ async fn a_pod_of_the_same_name_does_not_wait_for_the_one_before() {
     scheduler.schedule(key, None).await.unwrap();
     let binding = asked(&server, "POST /api/v1/namespaces/d/pods/p/binding").await;
     assert_eq!(binding.body["metadata"]["uid"], "1");
+}
+
+/// An informer tells its handlers what has happened when the store behind it is ahead of them.
+#[tokio::test]
+async fn the_end_of_a_pod_does_not_undo_the_decision_for_the_next_one_of_its_name() {
+    let scheduler = scheduler(claim("v")).await;
+    let key = Key::new("d", "p");
+    scheduler.cache.assume(&key, &pod("2"), "n");
+    scheduler.pod_changed(&Change::Deleted(Arc::new(pod("1"))));
+    assert!(scheduler.cache.has_assumed(&key, &pod("2")));
+    scheduler.pod_changed(&Change::Deleted(Arc::new(pod("2"))));
+    assert!(!scheduler.cache.is_assumed(&key));
+}
+
+/// An administrator reserved it for this claim: no component may take that back.
+#[tokio::test]
+async fn a_volume_that_names_its_claim_is_not_marked_as_reserved_by_a_component() {
+    let server = Scripted::new(|_| None).await;
+    let scheduler = Arc::new(over(server.client.clone(), claim("")));
+    let mut wanted = free_volume();
+    wanted.spec.as_mut().unwrap().claim_ref = of(json!({"namespace": "d", "name": "c"}));
+    scheduler.volumes.tell_of(wanted);
+    scheduler.schedule(Key::new("d", "p"), None).await.unwrap();
+    let reserve = asked(&server, "PATCH /api/v1/persistentvolumes/v").await.body;
+    assert_eq!(reserve["spec"]["claimRef"]["uid"], "c1");
+    assert_eq!(reserve["metadata"].get("annotations"), None);
 }
 
 #[tokio::test]

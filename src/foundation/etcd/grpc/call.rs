@@ -4,8 +4,8 @@ use super::super::api;
 use super::super::kv::REQUEST_MAX;
 use super::Face;
 use super::client::HAS_LEADER;
-use super::codec::Messages;
-use futures::{FutureExt, Stream, stream};
+use super::codec::{Messages, answer_as_in_go, as_in_go};
+use futures::{FutureExt, Stream, TryStreamExt, stream};
 use http::{Request, Response};
 use prost::Message;
 use std::convert::Infallible;
@@ -67,10 +67,11 @@ where
     let service = tower::service_fn(move |request: tonic::Request<Q>| {
         go(face.clone(), request.into_inner()).map(|answer| answer.map(tonic::Response::new))
     });
-    Grpc::new(Messages::<A, Q>::default())
+    let answer = Grpc::new(Messages::<A, Q>::default())
         .max_decoding_message_size(MESSAGE_MAX)
         .unary(service, request)
-        .await
+        .await;
+    answer_as_in_go(answer)
 }
 
 /// One message in, many out.
@@ -88,7 +89,11 @@ where
         let answers = with_leader(go(face.clone(), request.into_inner()), leader.clone());
         async move { Ok::<_, Status>(tonic::Response::new(answers)) }
     });
-    Grpc::new(Messages::<A, Q>::default()).server_streaming(service, request).await
+    let answer = Grpc::new(Messages::<A, Q>::default())
+        .max_decoding_message_size(MESSAGE_MAX)
+        .server_streaming(service, request)
+        .await;
+    answer_as_in_go(answer)
 }
 
 /// Many in, many out.
@@ -104,6 +109,7 @@ where
     let leader = wants_leader(&request).then(|| face.kv.leader());
     let service = tower::service_fn(move |request: tonic::Request<Streaming<Q>>| {
         let answers = with_leader(go(face.clone(), request.into_inner()), leader.clone());
+        let answers = answers.map_err(as_in_go);
         async move { Ok::<_, Status>(tonic::Response::new(answers)) }
     });
     Grpc::new(Messages::<A, Q>::default())

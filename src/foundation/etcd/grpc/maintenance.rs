@@ -101,7 +101,7 @@ impl Face {
             is_learner: false,
             storage_version: STORAGE_VERSION.into(),
             db_size_quota: i64::try_from(self.kv.room().quota).unwrap_or(i64::MAX),
-            downgrade_info: None,
+            downgrade_info: Some(pb::DowngradeInfo::default()), // never absent, as with etcd 3.6
         })
     }
 
@@ -291,6 +291,8 @@ mod tests {
             assert_eq!(old.message(), Error::Compacted { compact_revision: 3 }.to_string());
             let status = face.clone().status(pb::StatusRequest {}).await.unwrap();
             assert_eq!(status.storage_version, "3.6.0");
+            let told = serde_json::to_string(&status).expect("JSON");
+            assert!(told.ends_with(",\"downgradeInfo\":{}}"), "{told}");
             let (mut file, mut pieces) = (vec![], face.clone().snapshot(pb::SnapshotRequest {}));
             while let Some(piece) = pieces.next().await {
                 let piece = piece.expect("a piece");

@@ -84,7 +84,10 @@ impl Session {
                 ask = asks.message(), if asks_more => match ask {
                     Ok(Some(ask)) => self.take(ask.request_union).await,
                     Ok(None) => asks_more = false, // it has said all; its watches go on until it hangs up
-                    Err(_) => return,
+                    Err(status) => {
+                        let _ = self.out.send(Err(status)).await; // the client may be gone
+                        return;
+                    }
                 },
                 Some(ended) = self.tasks.join_next() => match ended {
                     Ok(Ended::Watch(id, serial)) => {

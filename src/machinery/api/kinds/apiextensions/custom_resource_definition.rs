@@ -3,6 +3,7 @@
 
 use crate::custom::{self, rules, structural};
 use crate::errors::Errors;
+use crate::gostr::is_print;
 use crate::kinds::{Kind, of, status};
 use crate::validate::names::{dns_1035, dns_subdomain};
 use crate::validate::{IMMUTABLE, one_of};
@@ -355,16 +356,10 @@ fn deprecation_warning(version: &Value, path: &str, errors: &mut Errors) {
     if said.is_empty() {
         tell("must not be an empty string");
     }
-    if let Some((at, _)) = said.char_indices().find(|(_, c)| !is_printable(*c)) {
+    if let Some((at, _)) = said.char_indices().find(|(_, c)| !is_print(*c)) {
         let why = "must only contain printable UTF-8 characters; non-printable character found at index";
         tell(&format!("{why} {at}"));
     }
-}
-
-/// Returns whether Go prints the character: the only space is U+0020 (`unicode.IsPrint`).
-fn is_printable(c: char) -> bool {
-    let invisible = matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-    c == ' ' || !(c.is_control() || c.is_whitespace() || invisible)
 }
 
 fn subresources(version: &Value, path: &str, errors: &mut Errors) {
