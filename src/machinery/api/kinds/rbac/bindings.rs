@@ -40,7 +40,8 @@ pub(super) fn validate(object: &Value, errors: &mut Errors) {
                 if !text(subject, "apiGroup").is_empty() {
                     errors.not_supported(format!("{field}.apiGroup"), at(subject, "apiGroup"), &[""]);
                 }
-                if text(subject, "namespace").is_empty() {
+                // The authorizer takes a RoleBinding's own namespace for an account without one.
+                if text(subject, "namespace").is_empty() && meta::namespace(object).is_empty() {
                     errors.required(format!("{field}.namespace"), "");
                 }
             }
@@ -87,3 +88,31 @@ pub(super) static PRINTER: Printer = Printer {
     },
     conditions: None,
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::validate::problems;
+    use serde_json::json;
+
+    /// The problems of a binding in `namespace`; none for a ClusterRoleBinding.
+    fn told(namespace: Option<&str>, subject: &Value) -> Vec<String> {
+        let reference = json!({"apiGroup": GROUP, "kind": "ClusterRole", "name": "view"});
+        let mut binding = json!({"metadata": {"name": "b"}, "roleRef": reference, "subjects": [subject]});
+        if let Some(namespace) = namespace {
+            binding["metadata"]["namespace"] = namespace.into();
+        }
+        defaults(&mut binding);
+        problems(validate, binding)
+    }
+
+    #[test]
+    fn an_account_without_a_namespace_is_one_of_the_role_binding_s() {
+        let account = json!({"kind": "ServiceAccount", "name": "robot"});
+        assert_eq!(told(Some("d"), &account), [""; 0]);
+        assert_eq!(told(None, &account), ["subjects[0].namespace: Required value"]);
+        let placed = json!({"kind": "ServiceAccount", "name": "robot", "namespace": "d"});
+        assert_eq!(told(None, &placed), [""; 0]);
+        assert_eq!(told(Some("d"), &json!({"kind": "User", "name": "ann"})), [""; 0]);
+    }
+}
