@@ -7,6 +7,7 @@ use crate::ctx::Ctx;
 use crate::error::Fail;
 use crate::gostr;
 use api::labels::Selector;
+use api::schema::equality;
 use api::value;
 use serde_json::Value;
 
@@ -116,7 +117,10 @@ pub(super) fn newest<'a>(deployment: &Value, sets: &'a [Value]) -> Option<&'a Va
         template
     };
     let wanted = bare(value::at(deployment, "spec.template"));
-    sets.iter().find(|rs| bare(value::at(rs, "spec.template")) == wanted)
+    let is_same = |rs: &&Value| {
+        equality::equal(equality::POD_TEMPLATE, "", &bare(value::at(rs, "spec.template")), &wanted)
+    };
+    sets.iter().find(is_same)
 }
 
 /// `2 Running / 0 Waiting / 0 Succeeded / 0 Failed`

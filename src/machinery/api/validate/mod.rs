@@ -8,6 +8,7 @@ pub(crate) mod status;
 use super::errors::Errors;
 use super::kinds::Kind;
 use super::meta;
+use super::schema::equality;
 use super::value::{at, list, pairs, text};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -43,7 +44,7 @@ pub fn update(kind: &Kind, new: &Value, old: &Value) -> Errors {
     metadata(kind, new, &mut errors);
     no_new_finalizers(new, old, &mut errors);
     for path in kind.immutable {
-        if at(new, path) != at(old, path) {
+        if !equality::equal_in(kind, path, at(new, path), at(old, path)) {
             errors.invalid(*path, at(new, path), IMMUTABLE);
         }
     }

@@ -6,6 +6,7 @@ use crate::kinds::core::volumes::{access_modes, amount, class_name, modes, prote
 use crate::kinds::{Kind, of, status};
 use crate::meta;
 use crate::quantity::Quantity;
+use crate::schema::equality;
 use crate::table::{Printer, age, name, or};
 use crate::validate::{names, one_of, selector};
 use crate::value::{self, at, default, empty, put, text};
@@ -132,7 +133,7 @@ fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
         }
         spec
     };
-    if frozen(new) != frozen(old) {
+    if !equality::equal("io.k8s.api.core.v1.PersistentVolumeClaimSpec", "", &frozen(new), &frozen(old)) {
         errors.forbidden("spec", "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims");
     }
     let size =
@@ -239,6 +240,7 @@ mod tests {
         };
         assert_eq!(of("Bound", "1Gi", "2Gi"), [""; 0]);
         assert_eq!(of("Pending", "1Gi", "1Gi"), [""; 0]);
+        assert_eq!(of("Pending", "1Gi", "1073741824"), [""; 0], "the same amount");
         assert_eq!(of("Pending", "1Gi", "2Gi"), ["spec"]);
         assert_eq!(of("Bound", "3Gi", "2Gi"), [""; 0], "the volume has 1Gi");
         assert_eq!(of("Bound", "3Gi", "1Gi"), ["spec.resources.requests.storage"]);
