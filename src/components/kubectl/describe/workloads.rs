@@ -232,6 +232,16 @@ mod tests {
     }
 
     #[test]
+    fn the_newest_replica_set_is_found_whatever_the_spelling_of_its_amounts() {
+        let with = |memory: &str| {
+            let container = json!({"name": "c", "resources": {"limits": {"memory": memory}}});
+            json!({"spec": {"template": {"spec": {"containers": [container]}}}})
+        };
+        let sets = [with("1G"), with("1073741824")];
+        assert_eq!(newest(&with("1Gi"), &sets), Some(&sets[1]));
+    }
+
+    #[test]
     fn a_deployment_without_replica_sets_says_nothing_of_them() {
         let deployment = json!({"spec": {"template": {"spec": {"a": 1}}}});
         let set = |name: &str, a: i64| {
