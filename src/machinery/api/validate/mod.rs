@@ -142,23 +142,25 @@ fn metadata(kind: &Kind, object: &Value, errors: &mut Errors) {
     for (i, finalizer) in list(object, "metadata.finalizers").iter().enumerate() {
         let name = finalizer.as_str().unwrap_or("");
         let field = format!("metadata.finalizers[{i}]");
-        for problem in names::qualified_name(name) {
-            errors.invalid_text(&field, name, &problem);
-        }
-        // A name without a domain is a slip of the pen: no controller would ever take it off.
-        // As upstream not of definitions and Leases, whose own finalizer has none.
-        let is_known = name.contains('/') || FINALIZERS.contains(&name);
-        let is_asked =
+        // As upstream, definitions and Leases may have a finalizer without a domain: their own has
+        // none.
+        let asks_domain =
             kind.custom.is_none() && !matches!(kind.group, "apiextensions.k8s.io" | "coordination.k8s.io");
-        if is_asked && !is_known {
-            errors.invalid_text(
-                field,
-                name,
-                "name is neither a standard finalizer name nor is it fully qualified",
-            );
-        }
+        finalizer_name(name, &field, asks_domain, errors);
     }
     one_way_to_delete(object, errors);
+}
+
+/// Checks the name of a finalizer. A name without a domain is a slip of the pen unless Kubernetes
+/// knows it: no controller would ever take it off.
+pub(crate) fn finalizer_name(name: &str, field: &str, asks_domain: bool, errors: &mut Errors) {
+    for problem in names::qualified_name(name) {
+        errors.invalid_text(field, name, &problem);
+    }
+    if asks_domain && !name.contains('/') && !FINALIZERS.contains(&name) {
+        let why = "name is neither a standard finalizer name nor is it fully qualified";
+        errors.invalid_text(field, name, why);
+    }
 }
 
 /// Reports two finalizers that contradict each other: dependents are orphaned or deleted first.
