@@ -107,24 +107,40 @@ static PRINTER: Printer = Printer {
     conditions: None,
 };
 
+/// At most three items; `<unset>` if there is nothing to show (`listWithMoreString` upstream).
+fn shown(items: &[String]) -> String {
+    match some(items, 3, "") {
+        text if text.is_empty() => "<unset>".to_string(),
+        text => text,
+    }
+}
+
 fn cells(o: &Value, now: Timestamp) -> Vec<Value> {
     let ports: Vec<String> = list(o, "ports")
         .iter()
-        .map(|p| match (int(p, "port"), text(p, "name")) {
-            (Some(n), _) => n.to_string(),
-            (None, "") => "*".to_string(),
-            (None, name) => name.to_string(),
+        .map(|p| match (int(p, "port"), at(p, "name").as_str()) {
+            (Some(number), _) => number.to_string(),
+            (None, name) => name.unwrap_or("*").to_string(),
         })
         .collect();
     let addresses: Vec<String> = list(o, "endpoints")
         .iter()
         .flat_map(|e| list(e, "addresses").iter().filter_map(Value::as_str).map(String::from))
         .collect();
-    vec![
-        name(o),
-        text(o, "addressType").into(),
-        some(&ports, 3, "<unset>").into(),
-        some(&addresses, 3, "<unset>").into(),
-        age(o, now),
-    ]
+    vec![name(o), text(o, "addressType").into(), shown(&ports).into(), shown(&addresses).into(), age(o, now)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_without_a_number_has_its_name() {
+        let ports = |ports: Value| cells(&json!({ "ports": ports }), Timestamp::UNIX_EPOCH)[2].clone();
+        assert_eq!(ports(json!([{"name": "a", "port": 80}, {"name": "b"}, {}])), "80,b,*");
+        assert_eq!(ports(json!([{"name": "", "port": 80}, {"name": ""}])), "80,");
+        // As upstream, where an empty name is one and an empty text is not shown.
+        assert_eq!(ports(json!([{"name": ""}])), "<unset>");
+        assert_eq!(ports(Value::Null), "<unset>");
+    }
 }
