@@ -119,15 +119,7 @@ fn metadata(kind: &Kind, object: &Value, errors: &mut Errors) {
     labels(object, "metadata.labels", "metadata.labels", errors);
     annotations(object, "metadata.annotations", errors);
     for (i, owner) in list(object, "metadata.ownerReferences").iter().enumerate() {
-        for field in ["apiVersion", "kind", "name", "uid"] {
-            if text(owner, field).is_empty() {
-                errors.invalid_text(
-                    format!("metadata.ownerReferences[{i}].{field}"),
-                    "",
-                    "must not be empty",
-                );
-            }
-        }
+        owner_reference(owner, &format!("metadata.ownerReferences[{i}]"), errors);
     }
     let controllers = list(object, "metadata.ownerReferences")
         .iter()
@@ -149,6 +141,25 @@ fn metadata(kind: &Kind, object: &Value, errors: &mut Errors) {
         finalizer_name(name, &field, asks_domain, errors);
     }
     one_way_to_delete(object, errors);
+}
+
+/// Checks one owner of an object.
+fn owner_reference(owner: &Value, field: &str, errors: &mut Errors) {
+    let (api_version, kind) = (text(owner, "apiVersion"), text(owner, "kind"));
+    // `v1` or `apps/v1`; text with more slashes names neither group nor version.
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    if version.is_empty() || version.contains('/') {
+        errors.invalid_text(format!("{field}.apiVersion"), api_version, "version must not be empty");
+    }
+    for part in ["kind", "name", "uid"] {
+        if text(owner, part).is_empty() {
+            errors.invalid_text(format!("{field}.{part}"), "", "must not be empty");
+        }
+    }
+    // An Event goes by itself, and what it owns would go with it.
+    if (group, version, kind) == ("", "v1", "Event") {
+        errors.invalid(field, owner, "/v1, Kind=Event is disallowed from being an owner");
+    }
 }
 
 /// Checks the name of a finalizer. A name without a domain is a slip of the pen unless Kubernetes
@@ -313,6 +324,30 @@ mod tests {
             told("ConfigMap", "foregroundDeletions"),
             [format!("metadata.finalizers[0]: Invalid value: \"foregroundDeletions\": {why}")]
         );
+    }
+
+    #[test]
+    fn an_owner_has_a_version_and_is_no_event() {
+        let told = |api_version: &str, kind: &str| {
+            let owner = json!({"apiVersion": api_version, "kind": kind, "name": "n", "uid": "u"});
+            let mut errors = Errors::default();
+            owner_reference(&owner, "owner", &mut errors);
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        for good in ["v1", "apps/v1", "example.com/v1"] {
+            assert_eq!(told(good, "Thing"), [""; 0], "{good}");
+        }
+        for bad in ["", "/", "apps/", "a/b/c"] {
+            let want = format!("owner.apiVersion: Invalid value: {bad:?}: version must not be empty");
+            assert_eq!(told(bad, "Thing"), [want]);
+        }
+        let event = told("v1", "Event");
+        assert!(event.len() == 1 && event[0].ends_with("Kind=Event is disallowed from being an owner"));
+        assert_eq!(told("events.k8s.io/v1", "Event"), [""; 0]);
+        let mut errors = Errors::default();
+        owner_reference(&json!({"apiVersion": "v1"}), "owner", &mut errors);
+        let fields: Vec<&str> = errors.iter().map(|e| e.field.as_str()).collect();
+        assert_eq!(fields, ["owner.kind", "owner.name", "owner.uid"]);
     }
 
     #[test]

@@ -68,7 +68,7 @@ fn validate(object: &Value, errors: &mut Errors) {
             if !right {
                 errors.invalid_text(&field, one, &format!("must be an {family} address"));
             } else if family == "FQDN" {
-                names::dns_subdomain(one).iter().for_each(|p| errors.invalid_text(&*field, one, p));
+                domain_name(one, &field, errors);
             } else {
                 address(one, &field, errors);
             }
@@ -92,6 +92,27 @@ fn validate(object: &Value, errors: &mut Errors) {
         }
         one_of(port, "protocol", &format!("ports[{i}].protocol"), &["SCTP", "TCP", "UDP"], errors);
         app_protocol(port, &format!("ports[{i}]"), errors);
+    }
+}
+
+/// A domain name of at least two labels, with or without a dot at its end
+/// (`IsFullyQualifiedDomainName` upstream).
+fn domain_name(name: &str, field: &str, errors: &mut Errors) {
+    if name.is_empty() {
+        return errors.required(field, "");
+    }
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let problems = names::dns_subdomain(name);
+    if !problems.is_empty() {
+        return errors.invalid_text(field, name, &problems.join(","));
+    }
+    if !name.contains('.') {
+        let why = "should be a domain with at least two segments separated by dots";
+        return errors.invalid_text(field, name, why);
+    }
+    let wrong = name.split('.').map(|label| (label, names::dns_label(label)));
+    if let Some((label, problems)) = wrong.into_iter().find(|(_, problems)| !problems.is_empty()) {
+        errors.invalid_text(field, label, &problems.join(","));
     }
 }
 
@@ -133,6 +154,25 @@ fn cells(o: &Value, now: Timestamp) -> Vec<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_domain_name_has_two_labels_at_least() {
+        let told = |name: &str| {
+            let mut errors = Errors::default();
+            domain_name(name, "name", &mut errors);
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        for good in ["a.b", "a.b.", "www.example.com"] {
+            assert_eq!(told(good), [""; 0], "{good}");
+        }
+        let two = "should be a domain with at least two segments separated by dots";
+        assert_eq!(told("localhost"), [format!("name: Invalid value: \"localhost\": {two}")]);
+        assert_eq!(told(""), ["name: Required value"]);
+        let long = "a".repeat(64);
+        for bad in ["A.b", "a..b", "-a.b", "a.b..", &format!("{long}.b")] {
+            assert_eq!(told(bad).len(), 1, "{bad}");
+        }
+    }
 
     #[test]
     fn a_port_without_a_number_has_its_name() {
