@@ -80,6 +80,10 @@ fn validate(object: &Value, errors: &mut Errors) {
     if !volumes.is_empty() {
         value::put(&mut whole, "spec.template.spec.volumes", volumes);
     }
+    // The controller gives its pods names of their own, whatever the template says.
+    for overwritten in ["hostname", "subdomain"] {
+        value::remove(&mut whole, &format!("spec.template.spec.{overwritten}"));
+    }
     workload::validate(&whole, "statefulset", errors);
     claim_templates(object, errors);
     let service = text(object, "spec.serviceName");
@@ -249,6 +253,17 @@ mod tests {
             found.iter().filter(|e| e.field == "metadata.name").count()
         };
         assert_eq!((named("web"), named("a.b")), (0, 1), "the names of its pods are host names");
+    }
+
+    #[test]
+    fn host_names_that_the_controller_overwrites_are_not_judged() {
+        let told = |spec: Value| {
+            let found = problems(validate, json!({"spec": {"template": {"spec": spec}}}));
+            let fields = ["hostname", "subdomain", "hostnameOverride"];
+            fields.map(|field| about(found.clone(), &format!("spec.template.spec.{field}: ")).len())
+        };
+        assert_eq!(told(json!({"hostname": "My_Host", "subdomain": "My_Domain"})), [0, 0, 0]);
+        assert_eq!(told(json!({"hostnameOverride": "My_Host"})), [0, 0, 1]);
     }
 
     #[test]
