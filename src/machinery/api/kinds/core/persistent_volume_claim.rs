@@ -22,6 +22,7 @@ pub(super) fn kind() -> Kind {
         returns_deleted: true,
         defaults,
         prepare,
+        prepare_update: |new, _| pair_sources(value::slot(new, "spec")),
         validate,
         validate_update,
         printer: Some(&PRINTER),
@@ -36,6 +37,24 @@ pub(in crate::kinds) fn defaults(object: &mut Value) {
 fn prepare(object: &mut Value) {
     protect(object, CLAIM_PROTECTION);
     put(object, "status", json!({"phase": "Pending"}));
+    pair_sources(value::slot(object, "spec"));
+}
+
+/// Fills in the source of a claim's volume under its new name if the writer knows the old one
+/// alone, and the other way round (`NormalizeDataSources` upstream). A source in another namespace
+/// has no old form.
+fn pair_sources(spec: &mut Value) {
+    let (old, new) = (at(spec, "dataSource").clone(), at(spec, "dataSourceRef").clone());
+    let copied = |source: &Value| {
+        let fields = ["apiGroup", "kind", "name"].into_iter();
+        let set = fields.filter_map(|field| Some((field.to_string(), source.get(field)?.clone())));
+        Value::Object(set.collect())
+    };
+    match (old.is_object(), new.is_object()) {
+        (true, false) => put(spec, "dataSourceRef", copied(&old)),
+        (false, true) if text(&new, "namespace").is_empty() => put(spec, "dataSource", copied(&new)),
+        _ => {}
+    }
 }
 
 pub(in crate::kinds) fn validate(object: &Value, errors: &mut Errors) {
@@ -117,6 +136,7 @@ fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     let class_before = meta::annotation(old, OLD_CLASS);
     let frozen = |o: &Value| {
         let mut spec = at(o, "spec").clone();
+        pair_sources(&mut spec);
         if bound {
             value::remove(&mut spec, "resources.requests.storage");
             value::remove(&mut spec, "volumeAttributesClassName");
@@ -222,6 +242,29 @@ mod tests {
         ] {
             assert_eq!(with(more), [want]);
         }
+    }
+
+    #[test]
+    fn the_source_of_a_claim_has_its_old_and_its_new_name() {
+        let paired = |mut spec: Value| {
+            pair_sources(&mut spec);
+            (at(&spec, "dataSource").clone(), at(&spec, "dataSourceRef").clone())
+        };
+        let claim = json!({"kind": "PersistentVolumeClaim", "name": "c"});
+        let snapshot = json!({"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "s"});
+        let mut far = snapshot.clone();
+        far["namespace"] = "other".into();
+        for source in [claim, snapshot.clone()] {
+            assert_eq!(paired(json!({ "dataSource": source })), (source.clone(), source.clone()));
+            assert_eq!(paired(json!({ "dataSourceRef": source })), (source.clone(), source.clone()));
+        }
+        assert_eq!(paired(json!({ "dataSourceRef": far })), (Value::Null, far));
+        assert_eq!(paired(json!({})), (Value::Null, Value::Null));
+        let mut errors = Errors::default();
+        let (one, both) =
+            (json!({"dataSource": snapshot}), json!({"dataSource": snapshot, "dataSourceRef": snapshot}));
+        validate_update(&json!({"spec": both}), &json!({"spec": one}), &mut errors);
+        assert!(errors.is_empty(), "a claim that was stored with one of them");
     }
 
     #[test]
