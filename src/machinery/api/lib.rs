@@ -11,6 +11,7 @@
 //! [`openapi`], the routing of the API server, [`table`]s. A kind's [`schema`] comes from the
 //! published types; it finds unknown fields and wrong types, as Go's decoder would, before `zeros`
 //! takes out what Go does not write, the kind's defaults fill in and [`validate`] judges.
+//! [`schema::equality`] says whether two values mean the same, in whatever spelling.
 //! `pod_spec` has the rules for the spec of a pod, which Pods and pod templates share. Patches are
 //! [`strategic`], [`patch`] (JSON and merge) and [`managed::apply`], which remembers who owns which
 //! field. [`custom`] is what CustomResourceDefinitions add. [`requests`] computes what a pod asks

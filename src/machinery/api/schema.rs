@@ -2,6 +2,8 @@
 //! come with the Go types' Rust twins: it finds unknown fields and wrong types in Go's words,
 //! prunes, and writes quantities canonically.
 
+pub mod equality;
+
 use super::kinds::Kind;
 use super::path::{Path, UnknownFields};
 use super::published;

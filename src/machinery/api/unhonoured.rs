@@ -258,6 +258,10 @@ pub fn warnings(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<String>
     for (path, set, why) in rows(kind).iter().filter(|(path, ..)| changed(path)) {
         search(object, path, "", *set, why, &mut found);
     }
+    // The server writes the source of a claim under both of its names.
+    if found.iter().any(|warning| warning.starts_with("spec.dataSource:")) {
+        found.retain(|warning| !warning.starts_with("spec.dataSourceRef:"));
+    }
     if (kind.group, kind.kind) == ("apps", "StatefulSet") && changed(TEMPLATES) {
         for (i, claim) in list(object, TEMPLATES).iter().enumerate() {
             for (path, set, why) in CLAIM {

@@ -9,6 +9,7 @@ use crate::State;
 use crate::request::context::Context;
 use api::errors::Errors;
 use api::kinds::{self, Kind};
+use api::schema::equality;
 use api::value::{self, at};
 use api::{Status, meta, validate};
 use serde_json::Value;
@@ -171,7 +172,8 @@ pub(crate) fn keep(kind: &Kind, part: Part, subresource: &str, new: &mut Value, 
     }
 }
 
-/// True if anything has changed but metadata, and the status that has a subresource of its own.
+/// True if anything has changed but metadata, and the status that has a subresource of its own. An
+/// amount in another spelling is no change.
 pub(crate) fn spec_changed(kind: &Kind, new: &Value, old: &Value) -> bool {
     let (Value::Object(a), Value::Object(b)) = (new, old) else { return false };
     let whole = kind.custom.is_some() && !kind.has_status;
@@ -180,5 +182,29 @@ pub(crate) fn spec_changed(kind: &Kind, new: &Value, old: &Value) -> bool {
         "status" => whole,
         _ => true,
     };
-    a.keys().chain(b.keys()).filter(counts).any(|k| a.get(k) != b.get(k))
+    let is_same = |key: &String| match &kind.custom {
+        Some(_) => a.get(key) == b.get(key),
+        None => equality::equal_in(kind, key, at(new, key), at(old, key)),
+    };
+    a.keys().chain(b.keys()).filter(counts).any(|key| !is_same(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn another_spelling_of_an_amount_is_no_new_generation() {
+        let deployment = |memory: &str| {
+            let container = json!({"name": "c", "resources": {"limits": {"memory": memory}}});
+            json!({"spec": {"template": {"spec": {"containers": [container]}}}})
+        };
+        let kind = kinds::find("apps", "v1", "Deployment").unwrap();
+        let changed = |new: &str| spec_changed(kind, &deployment(new), &deployment("1Gi"));
+        assert!(!changed("1073741824") && !changed("1Gi") && changed("1G"));
+        let slice = |address: &str| json!({"addressType": "IPv4", "endpoints": [{"addresses": [address]}]});
+        let slices = kinds::find("discovery.k8s.io", "v1", "EndpointSlice").unwrap();
+        assert!(spec_changed(slices, &slice("10.0.0.1"), &slice("10.0.0.2")), "it has no spec");
+    }
 }

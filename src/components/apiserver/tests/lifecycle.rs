@@ -166,6 +166,26 @@ async fn a_delete_keeps_to_the_policy_that_was_asked_for() {
 }
 
 #[tokio::test]
+async fn a_namespace_keeps_its_phase_and_has_finalizers_that_somebody_takes_off() {
+    let api = Api::new().await;
+    const ALL: &str = "/api/v1/namespaces";
+    let (code, got) =
+        api.ask("POST", ALL, json!({"metadata": {"name": "m"}, "spec": {"finalizers": ["foo"]}})).await;
+    assert_eq!((code, got["reason"].as_str()), (422, Some("Invalid")), "{got}");
+    let mut made = api.made(ALL, json!({"metadata": {"name": "n"}})).await;
+    let path = format!("{ALL}/n");
+    let phase = |phase: &str| json!({"status": {"phase": phase}});
+    let (code, got) = api.ask("PATCH", &format!("{path}/status"), phase("Terminating")).await;
+    assert!(code == 422 && got["message"].as_str().unwrap().contains("may only be 'Active'"), "{got}");
+    assert_eq!(api.ask("PATCH", &format!("{path}/status"), phase("Active")).await.0, 200);
+    made["spec"]["finalizers"] = json!(["kubernetes", "foo"]);
+    let (code, got) = api.ask("PUT", &format!("{path}/finalize"), made.clone()).await;
+    assert!(code == 422 && got["message"].as_str().unwrap().contains("spec.finalizers[1]"), "{got}");
+    made["spec"]["finalizers"] = json!(["kubernetes", "example.com/foo"]);
+    assert_eq!(api.ask("PUT", &format!("{path}/finalize"), made).await.0, 200);
+}
+
+#[tokio::test]
 async fn a_delete_that_is_only_tried_shows_the_mark_that_it_would_leave() {
     let api = Api::new().await;
     let mut bound = pod("p");

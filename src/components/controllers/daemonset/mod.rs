@@ -127,13 +127,19 @@ fn tell_ended(look: &Look<'_, DaemonSet>, pod: &Pod, node: &str) {
     }
 }
 
+/// How often the template of a set has changed: the API server counts it. Pods are labelled with
+/// it, as by upstream's controller, and told apart by their hash.
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
 /// The pod for one node.
 fn daemon(look: &Look<'_, DaemonSet>, template: &PodTemplateSpec, hash: &str, node: &str) -> Pod {
     let name = look.pod_name(&pods::name_prefix(&look.key.name, None));
     let mut pod = pods::from_template(template, name, &look.key.namespace, look.owner());
     let labels = pod.metadata.labels.get_or_insert_default();
     labels.insert(HASH.into(), hash.into());
-    labels.insert("pod-template-generation".into(), look.object.metadata.generation.unwrap_or(1).to_string());
+    let annotations = look.object.metadata.annotations.as_ref();
+    let counted = annotations.and_then(|all| all.get(TEMPLATE_GENERATION)?.parse::<i64>().ok());
+    labels.extend(counted.map(|count| ("pod-template-generation".into(), count.to_string())));
     send_to(&mut pod, node);
     pod
 }
@@ -228,7 +234,8 @@ mod tests {
     async fn pods_have_the_hash_of_the_revision_that_keeps_their_template() {
         use client::testing::Scripted;
         let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": []}});
-        let set = json!({"metadata": {"name": "s", "namespace": "d", "uid": "1", "resourceVersion": "5"},
+        let set = json!({"metadata": {"name": "s", "namespace": "d", "uid": "1", "resourceVersion": "5",
+                "generation": 9, "annotations": {TEMPLATE_GENERATION: "2"}},
             "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}, "status": {"collisionCount": 1,
                 "currentNumberScheduled": 0, "desiredNumberScheduled": 0, "numberMisscheduled": 0, "numberReady": 0}});
         let owner = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "s", "uid": "1", "controller": true});
@@ -251,7 +258,8 @@ mod tests {
         workload::look_once::<DaemonSets>(&shared, &Key::new("d", "s")).await.unwrap();
         let asked = server.take();
         let made = asked.iter().find(|a| a.line == "POST /api/v1/namespaces/d/pods").expect("a pod");
-        assert_eq!(made.body["metadata"]["labels"][HASH], "old");
+        let labels = &made.body["metadata"]["labels"];
+        assert_eq!((&labels[HASH], &labels["pod-template-generation"]), (&json!("old"), &json!("2")));
     }
 
     /// An undo brings a set and its pods back at once, and the watch of the sets is ahead.

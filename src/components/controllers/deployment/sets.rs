@@ -5,6 +5,7 @@ use super::rollout::{Goal, Set};
 use super::{COMPONENT, Look};
 use crate::pods::{controller_of, is_namespace_ending, owned_by, template_hash, why};
 use crate::{Error, record};
+use api::schema::equality;
 use client::{is_code, reference};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, ReplicaSetSpec};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
@@ -25,7 +26,8 @@ pub(super) const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
 pub(super) const MAX: &str = "deployment.kubernetes.io/max-replicas";
 const HASH: &str = "pod-template-hash";
 
-/// Two templates are the same version if they differ in nothing but the hash label.
+/// Two templates are the same version if they differ in nothing but the hash label and the spelling
+/// of amounts (`EqualIgnoreHash` upstream).
 pub(super) fn same_template(a: &PodTemplateSpec, b: &PodTemplateSpec) -> bool {
     let plain = |t: &PodTemplateSpec| {
         let mut t = t.clone();
@@ -34,7 +36,7 @@ pub(super) fn same_template(a: &PodTemplateSpec, b: &PodTemplateSpec) -> bool {
         }
         serde_json::to_value(t).unwrap_or_default()
     };
-    plain(a) == plain(b)
+    equality::equal(equality::POD_TEMPLATE, "", &plain(a), &plain(b))
 }
 
 /// A set's number, or the deployment's; 0: it has none yet.
@@ -251,6 +253,22 @@ mod tests {
         assert_eq!(names(&[set(1, 3), set(2, 0)], 1), [""; 0]);
         assert_eq!(names(&[set(3, 0), set(1, 0), set(2, 0)], 1), ["r1", "r2"]);
         assert_eq!(names(&[set(1, 0)], 1), [""; 0]);
+    }
+
+    #[test]
+    fn another_spelling_of_an_amount_is_no_new_version() {
+        let template = |memory: &str, note: &str, hash: Option<&str>| -> PodTemplateSpec {
+            let container = json!({"name": "c", "resources": {"limits": {"memory": memory}}});
+            let mut meta = json!({"labels": {"app": "web"}, "annotations": {"note": note}});
+            if let Some(hash) = hash {
+                meta["labels"][HASH] = hash.into();
+            }
+            serde_json::from_value(json!({"metadata": meta, "spec": {"containers": [container]}})).unwrap()
+        };
+        let set = template("1Gi", "1Gi", Some("76f8d594c6"));
+        assert!(same_template(&set, &template("1073741824", "1Gi", None)));
+        assert!(!same_template(&set, &template("1G", "1Gi", None)));
+        assert!(!same_template(&set, &template("1Gi", "1073741824", None)), "annotations are text");
     }
 
     #[test]

@@ -6,10 +6,10 @@ use crate::builder::{self, Info, Options};
 use crate::ctx::Ctx;
 use crate::describe;
 use crate::error::{Fail, text};
-use crate::files;
 use crate::gostr::quote;
 use crate::print::{formats, tab};
 use crate::wire::api::{JSON_PATCH, STRATEGIC_PATCH, encoded};
+use api::schema::equality;
 use api::value;
 use serde_json::{Map, Value, json};
 
@@ -410,16 +410,18 @@ pub(crate) async fn resume(ctx: &Ctx) -> Result<(), Fail> {
     .await
 }
 
-fn same_template(a: &Value, b: &Value) -> bool {
+/// Of Deployments another spelling of an amount is the same, as for their controller.
+fn same_template(kind: &str, a: &Value, b: &Value) -> bool {
     let plain = |template: &Value| {
         let mut template = template.clone();
         if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
             labels.remove("pod-template-hash");
         }
         value::remove(&mut template, "$patch");
-        files::sorted(template)
+        template
     };
-    plain(a) == plain(b)
+    let (a, b) = (plain(a), plain(b));
+    a == b || (kind == "Deployment" && equality::equal(equality::POD_TEMPLATE, "", &a, &b))
 }
 
 pub(crate) async fn undo(ctx: &Ctx) -> Result<(), Fail> {
@@ -470,7 +472,7 @@ async fn undo_one(ctx: &Ctx, info: &Info, to: i64, dry_run: DryRun) -> Result<St
             "you cannot rollback a paused deployment; resume it first with 'kubectl rollout resume' and try again",
         );
     }
-    if same_template(current, &revision.template) {
+    if same_template(&info.resource.kind, current, &revision.template) {
         return Ok(format!(
             "skipped rollback (current template already matches revision {})",
             revision.number
@@ -528,6 +530,17 @@ mod tests {
             server.kubectl(&["rollout", "undo", "deploy/web", "--to-revision=1", "--dry-run=client"]).await;
         assert!(said.out.contains("old") && !said.out.contains("why"), "{said:?}");
         assert!(said.out.ends_with("\n (dry run)\n"), "{said:?}");
+    }
+
+    #[test]
+    fn another_spelling_of_an_amount_is_the_same_revision_of_a_deployment() {
+        let template = |memory: &str| {
+            json!({"metadata": {"labels": {"a": "b"}},
+            "spec": {"containers": [{"name": "c", "resources": {"limits": {"memory": memory}}}]}})
+        };
+        let same = |kind: &str, other: &str| same_template(kind, &template("1Gi"), &template(other));
+        assert!(same("Deployment", "1073741824") && !same("Deployment", "1G"));
+        assert!(!same("DaemonSet", "1073741824"), "its revisions are compared as they are written");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::ctx::Ctx;
 use crate::error::Fail;
 use crate::gostr;
 use api::labels::Selector;
+use api::schema::equality;
 use api::value;
 use serde_json::Value;
 
@@ -116,7 +117,10 @@ pub(super) fn newest<'a>(deployment: &Value, sets: &'a [Value]) -> Option<&'a Va
         template
     };
     let wanted = bare(value::at(deployment, "spec.template"));
-    sets.iter().find(|rs| bare(value::at(rs, "spec.template")) == wanted)
+    let is_same = |rs: &&Value| {
+        equality::equal(equality::POD_TEMPLATE, "", &bare(value::at(rs, "spec.template")), &wanted)
+    };
+    sets.iter().find(is_same)
 }
 
 /// `2 Running / 0 Waiting / 0 Succeeded / 0 Failed`
@@ -225,6 +229,16 @@ mod tests {
             told.starts_with("error in fetching pods: ") && told.ends_with("pods is forbidden"),
             "{told}"
         );
+    }
+
+    #[test]
+    fn the_newest_replica_set_is_found_whatever_the_spelling_of_its_amounts() {
+        let with = |memory: &str| {
+            let container = json!({"name": "c", "resources": {"limits": {"memory": memory}}});
+            json!({"spec": {"template": {"spec": {"containers": [container]}}}})
+        };
+        let sets = [with("1G"), with("1073741824")];
+        assert_eq!(newest(&with("1Gi"), &sets), Some(&sets[1]));
     }
 
     #[test]

@@ -150,7 +150,8 @@ pub struct Kind {
     pub validate_update: fn(&Value, &Value, &mut Errors),
     /// (new, old), for a write through `/status` or another subresource of the status.
     pub validate_status_update: fn(&Value, &Value, &mut Errors),
-    /// (new, old, subresource): what one subresource of the status may not write and another may.
+    /// (new, old, subresource): what a write through one subresource may not do. It is called for
+    /// those of the status and for a namespace's `finalize`.
     pub validate_subresource: fn(&Value, &Value, &str, &mut Errors),
     /// Paths that never change once they are set.
     pub immutable: &'static [&'static str],

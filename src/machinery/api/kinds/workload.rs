@@ -72,9 +72,10 @@ pub(super) fn always_restarts(object: &Value, kind: &str, errors: &mut Errors) {
     }
 }
 
-/// True for `0` and `0%`.
+/// True for `0`, `0%` and `00%`.
 pub(super) fn is_zero(object: &Value, path: &str) -> bool {
-    int(object, path) == Some(0) || text(object, path) == "0%"
+    let digits = text(object, path).strip_suffix('%').filter(|digits| !digits.is_empty());
+    int(object, path) == Some(0) || digits.is_some_and(|digits| digits.bytes().all(|digit| digit == b'0'))
 }
 
 /// Checks that the count of collisions does not fall. The names of new revisions and ReplicaSets
@@ -135,4 +136,20 @@ pub(super) fn replica_cells(o: &Value, now: Timestamp, selector: String) -> Vec<
         age(o, now),
     ];
     with_pods(cells, o, CONTAINERS, Some(selector))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zero_percent_has_any_number_of_zeros() {
+        let zero = |part: Value| is_zero(&json!({ "part": part }), "part");
+        for part in [json!(0), json!("0%"), json!("00%")] {
+            assert!(zero(part.clone()), "{part}");
+        }
+        for part in [json!(1), json!("10%"), json!("%"), json!("0"), Value::Null] {
+            assert!(!zero(part.clone()), "{part}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Ephemeral containers: debuggers that are added to a running pod.
 
 use crate::errors::Errors;
+use crate::schema::equality;
 use crate::value::{list, text};
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
@@ -65,7 +66,7 @@ pub(crate) fn ephemeral_update(new: &Value, old: &Value, errors: &mut Errors) {
                 let why = format!("existing ephemeral containers {name:?} may not be removed\n");
                 errors.forbidden(field, &why);
             }
-            Some(i) if &new[i] != known => {
+            Some(i) if !equality::equal("io.k8s.api.core.v1.EphemeralContainer", "", &new[i], known) => {
                 let why = format!("existing ephemeral containers {name:?} may not be changed\n");
                 errors.forbidden(format!("{field}[{i}]"), &why);
             }

@@ -97,6 +97,10 @@ fn templates_are_searched_and_updates_only_for_what_changed() {
     assert_eq!(fields("apps", "StatefulSet", set, None), ["spec.volumeClaimTemplates[1].spec.volumeMode"]);
     let claim = json!({"spec": {"volumeMode": "Block", "dataSource": {"kind": "x"}}});
     assert_eq!(fields("", "PersistentVolumeClaim", claim, None), ["spec.volumeMode", "spec.dataSource"]);
+    let both = json!({"spec": {"dataSource": {"kind": "x"}, "dataSourceRef": {"kind": "x"}}});
+    assert_eq!(fields("", "PersistentVolumeClaim", both, None), ["spec.dataSource"], "one source");
+    let far = json!({"spec": {"dataSourceRef": {"kind": "x", "namespace": "n"}}});
+    assert_eq!(fields("", "PersistentVolumeClaim", far, None), ["spec.dataSourceRef"]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ pub(crate) mod status;
 use super::errors::Errors;
 use super::kinds::Kind;
 use super::meta;
+use super::schema::equality;
 use super::value::{at, list, pairs, text};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -43,7 +44,7 @@ pub fn update(kind: &Kind, new: &Value, old: &Value) -> Errors {
     metadata(kind, new, &mut errors);
     no_new_finalizers(new, old, &mut errors);
     for path in kind.immutable {
-        if at(new, path) != at(old, path) {
+        if !equality::equal_in(kind, path, at(new, path), at(old, path)) {
             errors.invalid(*path, at(new, path), IMMUTABLE);
         }
     }
@@ -118,15 +119,7 @@ fn metadata(kind: &Kind, object: &Value, errors: &mut Errors) {
     labels(object, "metadata.labels", "metadata.labels", errors);
     annotations(object, "metadata.annotations", errors);
     for (i, owner) in list(object, "metadata.ownerReferences").iter().enumerate() {
-        for field in ["apiVersion", "kind", "name", "uid"] {
-            if text(owner, field).is_empty() {
-                errors.invalid_text(
-                    format!("metadata.ownerReferences[{i}].{field}"),
-                    "",
-                    "must not be empty",
-                );
-            }
-        }
+        owner_reference(owner, &format!("metadata.ownerReferences[{i}]"), errors);
     }
     let controllers = list(object, "metadata.ownerReferences")
         .iter()
@@ -141,23 +134,44 @@ fn metadata(kind: &Kind, object: &Value, errors: &mut Errors) {
     for (i, finalizer) in list(object, "metadata.finalizers").iter().enumerate() {
         let name = finalizer.as_str().unwrap_or("");
         let field = format!("metadata.finalizers[{i}]");
-        for problem in names::qualified_name(name) {
-            errors.invalid_text(&field, name, &problem);
-        }
-        // A name without a domain is a slip of the pen: no controller would ever take it off.
-        // As upstream not of definitions and Leases, whose own finalizer has none.
-        let is_known = name.contains('/') || FINALIZERS.contains(&name);
-        let is_asked =
+        // As upstream, definitions and Leases may have a finalizer without a domain: their own has
+        // none.
+        let asks_domain =
             kind.custom.is_none() && !matches!(kind.group, "apiextensions.k8s.io" | "coordination.k8s.io");
-        if is_asked && !is_known {
-            errors.invalid_text(
-                field,
-                name,
-                "name is neither a standard finalizer name nor is it fully qualified",
-            );
-        }
+        finalizer_name(name, &field, asks_domain, errors);
     }
     one_way_to_delete(object, errors);
+}
+
+/// Checks one owner of an object.
+fn owner_reference(owner: &Value, field: &str, errors: &mut Errors) {
+    let (api_version, kind) = (text(owner, "apiVersion"), text(owner, "kind"));
+    // `v1` or `apps/v1`; text with more slashes names neither group nor version.
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    if version.is_empty() || version.contains('/') {
+        errors.invalid_text(format!("{field}.apiVersion"), api_version, "version must not be empty");
+    }
+    for part in ["kind", "name", "uid"] {
+        if text(owner, part).is_empty() {
+            errors.invalid_text(format!("{field}.{part}"), "", "must not be empty");
+        }
+    }
+    // An Event goes by itself, and what it owns would go with it.
+    if (group, version, kind) == ("", "v1", "Event") {
+        errors.invalid(field, owner, "/v1, Kind=Event is disallowed from being an owner");
+    }
+}
+
+/// Checks the name of a finalizer. A name without a domain is a slip of the pen unless Kubernetes
+/// knows it: no controller would ever take it off.
+pub(crate) fn finalizer_name(name: &str, field: &str, asks_domain: bool, errors: &mut Errors) {
+    for problem in names::qualified_name(name) {
+        errors.invalid_text(field, name, &problem);
+    }
+    if asks_domain && !name.contains('/') && !FINALIZERS.contains(&name) {
+        let why = "name is neither a standard finalizer name nor is it fully qualified";
+        errors.invalid_text(field, name, why);
+    }
 }
 
 /// Reports two finalizers that contradict each other: dependents are orphaned or deleted first.
@@ -310,6 +324,30 @@ mod tests {
             told("ConfigMap", "foregroundDeletions"),
             [format!("metadata.finalizers[0]: Invalid value: \"foregroundDeletions\": {why}")]
         );
+    }
+
+    #[test]
+    fn an_owner_has_a_version_and_is_no_event() {
+        let told = |api_version: &str, kind: &str| {
+            let owner = json!({"apiVersion": api_version, "kind": kind, "name": "n", "uid": "u"});
+            let mut errors = Errors::default();
+            owner_reference(&owner, "owner", &mut errors);
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        for good in ["v1", "apps/v1", "example.com/v1"] {
+            assert_eq!(told(good, "Thing"), [""; 0], "{good}");
+        }
+        for bad in ["", "/", "apps/", "a/b/c"] {
+            let want = format!("owner.apiVersion: Invalid value: {bad:?}: version must not be empty");
+            assert_eq!(told(bad, "Thing"), [want]);
+        }
+        let event = told("v1", "Event");
+        assert!(event.len() == 1 && event[0].ends_with("Kind=Event is disallowed from being an owner"));
+        assert_eq!(told("events.k8s.io/v1", "Event"), [""; 0]);
+        let mut errors = Errors::default();
+        owner_reference(&json!({"apiVersion": "v1"}), "owner", &mut errors);
+        let fields: Vec<&str> = errors.iter().map(|e| e.field.as_str()).collect();
+        assert_eq!(fields, ["owner.kind", "owner.name", "owner.uid"]);
     }
 
     #[test]

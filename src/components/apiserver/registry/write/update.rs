@@ -251,7 +251,12 @@ impl Edit<'_> {
                 ephemeral_update(new, old, &mut errors);
                 errors
             }
-            Part::Finalize | Part::Internal => validate::schema(kind, new, Some(old)),
+            Part::Finalize => {
+                let mut errors = validate::schema(kind, new, Some(old));
+                (kind.validate_subresource)(new, old, &ctx.info.subresource, &mut errors);
+                errors
+            }
+            Part::Internal => validate::schema(kind, new, Some(old)),
         }
     }
 

@@ -4,16 +4,31 @@ use crate::errors::Errors;
 use crate::kinds::{Kind, of};
 use crate::table::{Printer, age, name, number};
 use crate::validate::not_negative;
-use crate::value::{flag, list, text};
+use crate::value::{at, flag, list, text};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use serde_json::Value;
 
 pub(super) fn kind() -> Kind {
-    Kind { validate, immutable: &["data"], printer: Some(&PRINTER), ..of::<ControllerRevision>() }
+    Kind {
+        validate,
+        validate_create,
+        immutable: &["data"],
+        printer: Some(&PRINTER),
+        ..of::<ControllerRevision>()
+    }
 }
 
 fn validate(object: &Value, errors: &mut Errors) {
     not_negative(object, "revision", errors);
+}
+
+/// A revision without an object could not be rolled back to.
+fn validate_create(object: &Value, errors: &mut Errors) {
+    match at(object, "data") {
+        Value::Object(_) => {}
+        Value::Null => errors.required("data", "data is mandatory"),
+        _ => errors.required("data", "data must be a valid JSON object"),
+    }
 }
 
 static PRINTER: Printer = Printer {
@@ -34,3 +49,20 @@ static PRINTER: Printer = Printer {
     },
     conditions: None,
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::validate::problems;
+    use serde_json::json;
+
+    #[test]
+    fn a_new_revision_keeps_an_object() {
+        let told = |data: Value| problems(validate_create, json!({"revision": 1, "data": data}));
+        assert_eq!(told(json!({"spec": {}})), [""; 0]);
+        assert_eq!(told(Value::Null), ["data: Required value: data is mandatory"]);
+        for other in [json!("x"), json!([1]), json!(1)] {
+            assert_eq!(told(other), ["data: Required value: data must be a valid JSON object"]);
+        }
+    }
+}

@@ -3,11 +3,13 @@
 use crate::errors::Errors;
 use crate::kinds::workload::{self, CONTAINERS, collisions, is_zero, with_pods};
 use crate::kinds::{Kind, of, status};
+use crate::meta::annotation;
 use crate::pod_spec::defaults::template;
+use crate::schema::equality;
 use crate::table::{Printer, age, labels, name, number, selector};
 use crate::validate::status::not_negatives;
 use crate::validate::{int_or_percent, one_of};
-use crate::value::{at, default, default_zero, put, text};
+use crate::value::{self, at, default, default_zero, put, text};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use serde_json::Value;
 
@@ -20,6 +22,8 @@ pub(super) fn kind() -> Kind {
         generation: true,
         defaults,
         prepare,
+        prepare_update,
+        prepare_status_update: |new, old, _| set_template_generation(new, template_generation(old)),
         validate,
         validate_status_update,
         immutable: &["spec.selector"],
@@ -42,6 +46,28 @@ fn prepare(object: &mut Value) {
     let zeros = ["currentNumberScheduled", "desiredNumberScheduled", "numberMisscheduled", "numberReady"];
     let status: serde_json::Map<String, Value> = zeros.iter().map(|z| (z.to_string(), 0.into())).collect();
     put(object, "status", status);
+    set_template_generation(object, template_generation(object).max(1));
+}
+
+/// The annotation that counts the changes of the template. It is what remains of the field
+/// `spec.templateGeneration` of `extensions/v1beta1`; the controller labels its pods with it.
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
+fn template_generation(object: &Value) -> i64 {
+    annotation(object, TEMPLATE_GENERATION).and_then(|count| count.parse().ok()).unwrap_or(1)
+}
+
+fn set_template_generation(object: &mut Value, count: i64) {
+    let annotations = value::slot_map(object, "metadata.annotations");
+    annotations.insert(TEMPLATE_GENERATION.into(), count.to_string().into());
+}
+
+/// A client cannot change the count, nor take it out.
+fn prepare_update(new: &mut Value, old: &Value) {
+    const TEMPLATE: &str = "spec.template";
+    let is_same = equality::equal(equality::POD_TEMPLATE, "", at(new, TEMPLATE), at(old, TEMPLATE));
+    let count = template_generation(old);
+    set_template_generation(new, if is_same { count } else { count.saturating_add(1) });
 }
 
 fn validate(object: &Value, errors: &mut Errors) {
@@ -125,6 +151,34 @@ mod tests {
 
     fn about(found: Vec<String>, part: &str) -> Vec<String> {
         found.into_iter().filter(|e| e.contains(part)).collect()
+    }
+
+    #[test]
+    fn changes_of_the_template_alone_are_counted() {
+        let set = |memory: &str, history: i64, annotations: Value| {
+            let container = json!({"name": "c", "resources": {"limits": {"memory": memory}}});
+            json!({"metadata": {"annotations": annotations},
+                "spec": {"revisionHistoryLimit": history, "template": {"spec": {"containers": [container]}}}})
+        };
+        let count = |set: &Value| annotation(set, TEMPLATE_GENERATION).map(String::from);
+        let mut old = set("1Gi", 10, Value::Null);
+        prepare(&mut old);
+        assert_eq!(count(&old).as_deref(), Some("1"));
+        for (mut new, want) in [
+            (set("1Gi", 5, Value::Null), "1"),
+            (set("1073741824", 10, Value::Null), "1"),
+            (set("2Gi", 10, Value::Null), "2"),
+            (set("1Gi", 10, json!({TEMPLATE_GENERATION: "7", "a": "b"})), "1"),
+        ] {
+            prepare_update(&mut new, &old);
+            assert_eq!(count(&new).as_deref(), Some(want), "{new}");
+        }
+        let mut restored = set("1Gi", 10, json!({TEMPLATE_GENERATION: "4"}));
+        prepare(&mut restored);
+        assert_eq!(count(&restored).as_deref(), Some("4"));
+        let mut told = json!({"metadata": {}, "status": {}});
+        (kind().prepare_status_update)(&mut told, &restored, "status");
+        assert_eq!(count(&told).as_deref(), Some("4"), "a write of the status does not take it out");
     }
 
     #[test]

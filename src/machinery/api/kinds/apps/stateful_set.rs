@@ -5,6 +5,7 @@ use crate::kinds::core::persistent_volume_claim;
 use crate::kinds::workload::{self, CONTAINERS, collisions, is_zero, with_pods};
 use crate::kinds::{Kind, SCALE, of, status};
 use crate::pod_spec::defaults::template;
+use crate::schema::equality;
 use crate::table::{Printer, age, name, number};
 use crate::validate::names::{self, dns_label};
 use crate::validate::status::{ABOVE_REPLICAS, at_most, not_negatives};
@@ -79,6 +80,10 @@ fn validate(object: &Value, errors: &mut Errors) {
     if !volumes.is_empty() {
         value::put(&mut whole, "spec.template.spec.volumes", volumes);
     }
+    // The controller gives its pods names of their own, whatever the template says.
+    for overwritten in ["hostname", "subdomain"] {
+        value::remove(&mut whole, &format!("spec.template.spec.{overwritten}"));
+    }
     workload::validate(&whole, "statefulset", errors);
     claim_templates(object, errors);
     let service = text(object, "spec.serviceName");
@@ -152,7 +157,7 @@ fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
         }
         spec
     };
-    if frozen(new) != frozen(old) {
+    if !equality::equal("io.k8s.api.apps.v1.StatefulSetSpec", "", &frozen(new), &frozen(old)) {
         errors.forbidden("spec", "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden");
     }
 }
@@ -248,6 +253,32 @@ mod tests {
             found.iter().filter(|e| e.field == "metadata.name").count()
         };
         assert_eq!((named("web"), named("a.b")), (0, 1), "the names of its pods are host names");
+    }
+
+    #[test]
+    fn host_names_that_the_controller_overwrites_are_not_judged() {
+        let told = |spec: Value| {
+            let found = problems(validate, json!({"spec": {"template": {"spec": spec}}}));
+            let fields = ["hostname", "subdomain", "hostnameOverride"];
+            fields.map(|field| about(found.clone(), &format!("spec.template.spec.{field}: ")).len())
+        };
+        assert_eq!(told(json!({"hostname": "My_Host", "subdomain": "My_Domain"})), [0, 0, 0]);
+        assert_eq!(told(json!({"hostnameOverride": "My_Host"})), [0, 0, 1]);
+    }
+
+    #[test]
+    fn another_spelling_of_a_claim_s_size_is_no_change_of_a_stateful_set() {
+        let set = |size: &str| {
+            let spec =
+                json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}});
+            json!({"spec": {"volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": spec}]}})
+        };
+        let told = |new: &str| {
+            let mut errors = Errors::default();
+            validate_update(&set(new), &set("1Gi"), &mut errors);
+            errors.iter().count()
+        };
+        assert_eq!((told("1073741824"), told("1G")), (0, 1));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::kinds::batch::{job_spec, job_status};
 use crate::kinds::workload::{CONTAINERS, EMPTY_SELECTOR, unselected, with_pods};
 use crate::kinds::{Kind, of, status};
 use crate::labels::Selector;
+use crate::schema::equality;
 use crate::table::{self, Printer, age, name};
 use crate::validate::selector;
 use crate::value::{self, at, empty, flag, int, list, put, text};
@@ -148,7 +149,7 @@ fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
         ["completions", "template", "podFailurePolicy", "backoffLimitPerIndex", "successPolicy", "managedBy"];
     for field in frozen.iter().filter(|f| !(elastic && **f == "completions")) {
         let path = format!("spec.{field}");
-        if at(&new, &path) != at(&before, &path) {
+        if !equality::equal("io.k8s.api.batch.v1.Job", &path, at(&new, &path), at(&before, &path)) {
             errors.invalid(&path, at(&new, &path), "field is immutable");
         }
     }
@@ -242,6 +243,20 @@ mod tests {
                 "spec.selector.matchExpressions[0].operator: Invalid value: \"in\": not a valid selector operator"
             ]
         );
+    }
+
+    #[test]
+    fn another_spelling_of_an_amount_is_no_change_of_a_jobs_template() {
+        let job = |memory: &str| {
+            let container = json!({"name": "c", "resources": {"limits": {"memory": memory}}});
+            json!({"spec": {"template": {"spec": {"containers": [container]}}}})
+        };
+        let told = |new: &str| {
+            let mut errors = Errors::default();
+            validate_update(&job(new), &job("1Gi"), &mut errors);
+            errors.iter().count()
+        };
+        assert_eq!((told("1073741824"), told("1G")), (0, 1));
     }
 
     #[test]

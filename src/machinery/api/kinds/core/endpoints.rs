@@ -77,7 +77,7 @@ fn host_port(ip: &str, port: i64) -> String {
     if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") }
 }
 
-/// `10.0.0.1:80,10.0.0.2:80 + 1 more...`
+/// `10.0.0.1:80,10.0.0.2:80 + 1 more...`; nothing if there are pods and none is ready.
 fn cell(o: &Value) -> String {
     let mut all = vec![];
     for subset in list(o, "subsets") {
@@ -92,5 +92,20 @@ fn cell(o: &Value) -> String {
             }
         }
     }
-    some(&all, 3, "<none>")
+    some(&all, 3, if empty(o, "subsets") { "<none>" } else { "" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pods_that_are_not_ready_are_no_missing_pods() {
+        let with = |subset: Value| cell(&json!({"subsets": [subset]}));
+        let (ports, address) = (json!([{"port": 80}]), json!([{"ip": "10.0.0.1"}]));
+        assert_eq!(cell(&json!({})), "<none>");
+        assert_eq!(with(json!({"notReadyAddresses": address, "ports": ports})), "");
+        assert_eq!(with(json!({"addresses": address, "ports": ports})), "10.0.0.1:80");
+        assert_eq!(with(json!({"addresses": address})), "10.0.0.1");
+    }
 }

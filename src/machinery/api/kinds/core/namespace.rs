@@ -1,11 +1,13 @@
 //! Namespaces: divide names and rights among users and applications. The controller deletes the
 //! objects of a namespace before the namespace itself.
 
+use crate::errors::Errors;
 use crate::kinds::{Kind, of, status, sub};
 use crate::meta;
 use crate::table::{Printer, age, name};
+use crate::validate::finalizer_name;
 use crate::validate::names::dns_label;
-use crate::value::{self, put, text};
+use crate::value::{self, list, put, text};
 use k8s_openapi::api::core::v1::Namespace;
 use serde_json::{Value, json};
 
@@ -21,6 +23,9 @@ pub(super) fn kind() -> Kind {
         prepare_update,
         prepare_status_update: |new, _, _| defaults(new),
         prepare_delete,
+        validate_create,
+        validate_status_update,
+        validate_subresource,
         fields: &[("status.phase", "status.phase")],
         printer: Some(&PRINTER),
         ..of::<Namespace>()
@@ -56,8 +61,87 @@ fn prepare_delete(object: &mut Value) {
     put(object, "status.phase", "Terminating");
 }
 
+/// A finalizer that no controller takes off would keep the namespace for ever. Those that are
+/// stored are not judged again, or a namespace that has a wrong one could not be changed.
+fn validate_create(object: &Value, errors: &mut Errors) {
+    for finalizer in list(object, FINALIZERS).iter().filter_map(Value::as_str) {
+        finalizer_name(finalizer, FINALIZERS, true, errors);
+    }
+}
+
+/// Where the finalizers are that controllers take off once the namespace is empty.
+const FINALIZERS: &str = "spec.finalizers";
+
+/// The phase says whether the namespace is being deleted. The server sets it, and nothing would
+/// correct another one.
+fn validate_status_update(new: &Value, _: &Value, errors: &mut Errors) {
+    let (phase, why) = match meta::is_terminating(new) {
+        false => ("Active", "may only be 'Active' if `deletionTimestamp` is empty"),
+        true => ("Terminating", "may only be 'Terminating' if `deletionTimestamp` is not empty"),
+    };
+    let told = text(new, "status.phase");
+    if told != phase {
+        errors.invalid_text("status.Phase", told, why);
+    }
+}
+
+fn validate_subresource(new: &Value, _: &Value, subresource: &str, errors: &mut Errors) {
+    if subresource != "finalize" {
+        return;
+    }
+    for (i, finalizer) in list(new, FINALIZERS).iter().enumerate() {
+        let name = finalizer.as_str().unwrap_or_default();
+        finalizer_name(name, &format!("{FINALIZERS}[{i}]"), true, errors);
+    }
+}
+
 static PRINTER: Printer = Printer {
     columns: &[("Name", "string", false), ("Status", "string", false), ("Age", "string", false)],
     cells: |o, now| vec![name(o), text(o, "status.phase").into(), age(o, now)],
     conditions: None,
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::validate::problems;
+
+    #[test]
+    fn a_namespace_s_finalizers_are_known_or_have_a_domain() {
+        let with = |finalizer: &str| json!({"metadata": {"name": "n"}, "spec": {"finalizers": ["kubernetes", finalizer]}});
+        let finalize = |finalizer: &str| {
+            let mut errors = Errors::default();
+            validate_subresource(&with(finalizer), &Value::Null, "finalize", &mut errors);
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        for good in ["orphan", "example.com/hold"] {
+            assert_eq!(problems(validate_create, with(good)), [""; 0]);
+            assert_eq!(finalize(good), [""; 0]);
+        }
+        let why =
+            "Invalid value: \"foo\": name is neither a standard finalizer name nor is it fully qualified";
+        assert_eq!(problems(validate_create, with("foo")), [format!("spec.finalizers: {why}")]);
+        assert_eq!(finalize("foo"), [format!("spec.finalizers[1]: {why}")]);
+    }
+
+    #[test]
+    fn the_phase_of_a_namespace_goes_with_its_deletion() {
+        let told = |meta: Value, phase: &str| {
+            let mut errors = Errors::default();
+            let namespace = json!({"metadata": meta, "status": {"phase": phase}});
+            validate_status_update(&namespace, &Value::Null, &mut errors);
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let going = || json!({"name": "n", "deletionTimestamp": "2026-01-02T03:04:05Z"});
+        let field = "status.Phase: Invalid value";
+        assert_eq!((told(json!({}), "Active").len(), told(going(), "Terminating").len()), (0, 0));
+        assert_eq!(
+            told(json!({}), "Terminating"),
+            [format!("{field}: \"Terminating\": may only be 'Active' if `deletionTimestamp` is empty")]
+        );
+        assert_eq!(
+            told(going(), "Active"),
+            [format!("{field}: \"Active\": may only be 'Terminating' if `deletionTimestamp` is not empty")]
+        );
+    }
+}

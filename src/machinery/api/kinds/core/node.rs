@@ -3,7 +3,9 @@
 
 use crate::cidr;
 use crate::errors::Errors;
+use crate::kinds::core::resource_quota;
 use crate::kinds::{Kind, of, status, sub};
+use crate::quantity::Quantity;
 use crate::table::{Printer, age, name, or};
 use crate::validate::names;
 use crate::value::{self, at, empty, flag, list, map, put, text};
@@ -21,6 +23,7 @@ pub(super) fn kind() -> Kind {
         defaults,
         validate,
         validate_update,
+        validate_status_update: status_update,
         fields: &[("spec.unschedulable", "spec.unschedulable")],
         printer: Some(&PRINTER),
         ..of::<Node>()
@@ -74,6 +77,39 @@ fn validate(object: &Value, errors: &mut Errors) {
         }
     }
     ranges(object, errors);
+    amounts(object, errors);
+}
+
+/// Checks what the node has of each resource.
+fn amounts(object: &Value, errors: &mut Errors) {
+    for path in ["status.capacity", "status.allocatable"] {
+        for (name, value) in map(object, path).into_iter().flatten() {
+            let field = format!("{path}.{name}");
+            let Some(amount) = value.as_str().and_then(Quantity::parse) else { continue };
+            if amount.is_negative() {
+                errors.invalid(&*field, value, "must be greater than or equal to 0");
+            }
+            if resource_quota::is_counted(name) && !amount.is_whole() {
+                errors.invalid(field, value, "must be an integer");
+            }
+        }
+    }
+}
+
+/// No address is there twice.
+fn addresses(object: &Value, errors: &mut Errors) {
+    let mut seen: HashSet<(&str, &str)> = HashSet::new();
+    for (i, address) in list(object, "status.addresses").iter().enumerate() {
+        if !seen.insert((text(address, "type"), text(address, "address"))) {
+            errors.duplicate(format!("status.addresses[{i}]"), address);
+        }
+    }
+}
+
+/// The rules for a write through `/status`.
+fn status_update(new: &Value, _: &Value, errors: &mut Errors) {
+    amounts(new, errors);
+    addresses(new, errors);
 }
 
 /// At most one range of each family.
@@ -93,6 +129,7 @@ fn ranges(object: &Value, errors: &mut Errors) {
 }
 
 fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
+    addresses(new, errors);
     if !empty(old, RANGES) && at(new, RANGES) != at(old, RANGES) {
         errors.forbidden(RANGES, "node updates may not change podCIDR except from \"\" to valid");
     }
@@ -188,6 +225,38 @@ mod tests {
             defaults(&mut node);
             assert_eq!((at(&node, "spec.podCIDR"), at(&node, RANGES)), (&one, &list), "{spec}");
         }
+    }
+
+    #[test]
+    fn what_a_node_has_is_whole_and_not_negative() {
+        let told = |status: Value| {
+            let node = json!({ "status": status });
+            let mut errors = Errors::default();
+            status_update(&node, &Value::Null, &mut errors);
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let good = json!({"cpu": "1500m", "memory": "1Gi", "pods": "110", "example.com/dongle": "2"});
+        assert_eq!(told(json!({"capacity": good, "allocatable": good})), [""; 0]);
+        for (amounts, want) in [
+            (
+                json!({"example.com/dongle": "1500m"}),
+                "example.com/dongle: Invalid value: \"1500m\": must be an integer",
+            ),
+            (json!({"pods": "1500m"}), "pods: Invalid value: \"1500m\": must be an integer"),
+            (json!({"cpu": "-1"}), "cpu: Invalid value: \"-1\": must be greater than or equal to 0"),
+        ] {
+            assert_eq!(told(json!({ "capacity": amounts })), [format!("status.capacity.{want}")]);
+            let made = problems(validate, json!({"status": {"allocatable": amounts}}));
+            assert_eq!(made, [format!("status.allocatable.{want}")]);
+        }
+        let address = json!({"type": "InternalIP", "address": "10.0.0.1"});
+        let other = json!({"type": "ExternalIP", "address": "10.0.0.1"});
+        assert_eq!(told(json!({"addresses": [address, other]})), [""; 0]);
+        let twice = told(json!({"addresses": [address, other, address]}));
+        assert!(
+            twice.len() == 1 && twice[0].starts_with("status.addresses[2]: Duplicate value"),
+            "{twice:?}"
+        );
     }
 
     #[test]

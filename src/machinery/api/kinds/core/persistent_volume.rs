@@ -7,6 +7,7 @@ use crate::meta;
 use crate::pod_spec::node_selector;
 use crate::pod_spec::volumes::{host_path_type, no_backsteps};
 use crate::quantity::Quantity;
+use crate::schema::equality;
 use crate::table::{Printer, age, name, or};
 use crate::validate::{IMMUTABLE, one_of};
 use crate::value::{self, at, default, default_zero, empty, map, put, text};
@@ -146,8 +147,10 @@ fn validate(object: &Value, errors: &mut Errors) {
 }
 
 fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
+    const SPEC: &str = "io.k8s.api.core.v1.PersistentVolumeSpec";
     for source in SOURCES {
-        if at(new, "spec").get(source) != at(old, "spec").get(source) {
+        let of = |volume| at(at(volume, "spec"), source);
+        if !equality::equal(SPEC, source, of(new), of(old)) {
             errors.forbidden(
                 "spec.persistentvolumesource",
                 "spec.persistentvolumesource is immutable after creation",
@@ -160,7 +163,8 @@ fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     }
     // A volume on one node does not move to another node when this field changes.
     let (before, after) = (at(old, "spec.nodeAffinity"), at(new, "spec.nodeAffinity"));
-    if !before.is_null() && before != after {
+    let is_same = equality::equal(SPEC, "nodeAffinity", before, after);
+    if !before.is_null() && !is_same {
         let why = format!("{IMMUTABLE}, except for updating from beta label to GA");
         errors.invalid("nodeAffinity", after, &why);
     }

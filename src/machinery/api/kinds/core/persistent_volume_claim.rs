@@ -6,6 +6,7 @@ use crate::kinds::core::volumes::{access_modes, amount, class_name, modes, prote
 use crate::kinds::{Kind, of, status};
 use crate::meta;
 use crate::quantity::Quantity;
+use crate::schema::equality;
 use crate::table::{Printer, age, name, or};
 use crate::validate::{names, one_of, selector};
 use crate::value::{self, at, default, empty, put, text};
@@ -21,6 +22,7 @@ pub(super) fn kind() -> Kind {
         returns_deleted: true,
         defaults,
         prepare,
+        prepare_update: |new, _| pair_sources(value::slot(new, "spec")),
         validate,
         validate_update,
         printer: Some(&PRINTER),
@@ -35,6 +37,24 @@ pub(in crate::kinds) fn defaults(object: &mut Value) {
 fn prepare(object: &mut Value) {
     protect(object, CLAIM_PROTECTION);
     put(object, "status", json!({"phase": "Pending"}));
+    pair_sources(value::slot(object, "spec"));
+}
+
+/// Fills in the source of a claim's volume under its new name if the writer knows the old one
+/// alone, and the other way round (`NormalizeDataSources` upstream). A source in another namespace
+/// has no old form.
+fn pair_sources(spec: &mut Value) {
+    let (old, new) = (at(spec, "dataSource").clone(), at(spec, "dataSourceRef").clone());
+    let copied = |source: &Value| {
+        let fields = ["apiGroup", "kind", "name"].into_iter();
+        let set = fields.filter_map(|field| Some((field.to_string(), source.get(field)?.clone())));
+        Value::Object(set.collect())
+    };
+    match (old.is_object(), new.is_object()) {
+        (true, false) => put(spec, "dataSourceRef", copied(&old)),
+        (false, true) if text(&new, "namespace").is_empty() => put(spec, "dataSource", copied(&new)),
+        _ => {}
+    }
 }
 
 pub(in crate::kinds) fn validate(object: &Value, errors: &mut Errors) {
@@ -116,6 +136,7 @@ fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     let class_before = meta::annotation(old, OLD_CLASS);
     let frozen = |o: &Value| {
         let mut spec = at(o, "spec").clone();
+        pair_sources(&mut spec);
         if bound {
             value::remove(&mut spec, "resources.requests.storage");
             value::remove(&mut spec, "volumeAttributesClassName");
@@ -132,7 +153,7 @@ fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
         }
         spec
     };
-    if frozen(new) != frozen(old) {
+    if !equality::equal("io.k8s.api.core.v1.PersistentVolumeClaimSpec", "", &frozen(new), &frozen(old)) {
         errors.forbidden("spec", "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims");
     }
     let size =
@@ -224,6 +245,29 @@ mod tests {
     }
 
     #[test]
+    fn the_source_of_a_claim_has_its_old_and_its_new_name() {
+        let paired = |mut spec: Value| {
+            pair_sources(&mut spec);
+            (at(&spec, "dataSource").clone(), at(&spec, "dataSourceRef").clone())
+        };
+        let claim = json!({"kind": "PersistentVolumeClaim", "name": "c"});
+        let snapshot = json!({"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "s"});
+        let mut far = snapshot.clone();
+        far["namespace"] = "other".into();
+        for source in [claim, snapshot.clone()] {
+            assert_eq!(paired(json!({ "dataSource": source })), (source.clone(), source.clone()));
+            assert_eq!(paired(json!({ "dataSourceRef": source })), (source.clone(), source.clone()));
+        }
+        assert_eq!(paired(json!({ "dataSourceRef": far })), (Value::Null, far));
+        assert_eq!(paired(json!({})), (Value::Null, Value::Null));
+        let mut errors = Errors::default();
+        let (one, both) =
+            (json!({"dataSource": snapshot}), json!({"dataSource": snapshot, "dataSourceRef": snapshot}));
+        validate_update(&json!({"spec": both}), &json!({"spec": one}), &mut errors);
+        assert!(errors.is_empty(), "a claim that was stored with one of them");
+    }
+
+    #[test]
     fn a_claim_changes_its_size_only_once_it_is_bound() {
         let claim = |phase: &str, size: &str, has: &str| {
             json!({"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}},
@@ -239,6 +283,7 @@ mod tests {
         };
         assert_eq!(of("Bound", "1Gi", "2Gi"), [""; 0]);
         assert_eq!(of("Pending", "1Gi", "1Gi"), [""; 0]);
+        assert_eq!(of("Pending", "1Gi", "1073741824"), [""; 0], "the same amount");
         assert_eq!(of("Pending", "1Gi", "2Gi"), ["spec"]);
         assert_eq!(of("Bound", "3Gi", "2Gi"), [""; 0], "the volume has 1Gi");
         assert_eq!(of("Bound", "3Gi", "1Gi"), ["spec.resources.requests.storage"]);

@@ -4,6 +4,7 @@ use crate::errors::Errors;
 use crate::kinds::{Kind, of, prepare_status, status};
 use crate::quantity::{self, Quantity};
 use crate::quota::SCOPES;
+use crate::requests::is_extended;
 use crate::table::{Printer, age, name};
 use crate::validate::{IMMUTABLE, names};
 use crate::value::{at, list, map, text};
@@ -55,6 +56,12 @@ pub(super) fn resource_name(name: &str, field: &str, errors: &mut Errors) {
     }
 }
 
+/// Returns whether a resource comes in whole pieces: objects, and what only some nodes have, also
+/// `count/pods` (`IsIntegerResourceName` upstream).
+pub(super) fn is_counted(name: &str) -> bool {
+    OBJECTS.contains(&name) || is_extended(name)
+}
+
 fn validate(object: &Value, errors: &mut Errors) {
     for path in ["spec.hard", "status.hard", "status.used"] {
         for (name, value) in map(object, path).into_iter().flatten() {
@@ -70,7 +77,7 @@ fn validate(object: &Value, errors: &mut Errors) {
             if amount.is_negative() {
                 errors.invalid(&field, value, "must be greater than or equal to 0");
             }
-            if OBJECTS.contains(&name.as_str()) && !amount.is_whole() {
+            if is_counted(name) && !amount.is_whole() {
                 errors.invalid(&field, value, "must be an integer");
             }
         }
@@ -196,6 +203,21 @@ mod tests {
         let told = problems(validate, scoped);
         assert_eq!(told.len(), 3, "{told:?}");
         assert!(told[2].ends_with("conflicting scopes"), "{told:?}");
+    }
+
+    #[test]
+    fn objects_and_devices_are_counted_in_whole_pieces() {
+        let told = |name: &str| problems(validate, json!({"spec": {"hard": {name: "1500m"}}}));
+        for name in ["count/pods", "count/deployments.apps", "example.com/gpu", "pods"] {
+            assert_eq!(
+                told(name),
+                [format!("spec.hard[{name}]: Invalid value: \"1500m\": must be an integer")]
+            );
+        }
+        // As upstream, which takes this name for no extended resource.
+        for name in ["requests.cpu", "limits.memory", "requests.example.com/gpu"] {
+            assert_eq!(told(name), [""; 0]);
+        }
     }
 
     #[test]

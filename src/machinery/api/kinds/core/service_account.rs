@@ -2,7 +2,6 @@
 
 use crate::kinds::{CREATE, Kind, Sub, of};
 use crate::table::{Printer, age, name};
-use crate::value::list;
 use k8s_openapi::api::core::v1::ServiceAccount;
 
 pub(super) fn kind() -> Kind {
@@ -23,7 +22,23 @@ pub(super) fn kind() -> Kind {
 }
 
 static PRINTER: Printer = Printer {
-    columns: &[("Name", "string", false), ("Secrets", "string", false), ("Age", "string", false)],
-    cells: |o, now| vec![name(o), list(o, "secrets").len().into(), age(o, now)],
+    columns: &[("Name", "string", false), ("Age", "string", false)],
+    cells: |o, now| vec![name(o), age(o, now)],
     conditions: None,
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clock::Timestamp;
+    use serde_json::json;
+
+    /// Accounts have no Secrets of their own since 1.24; the column is gone in 1.35.
+    #[test]
+    fn an_account_has_a_name_and_an_age() {
+        let cells = (PRINTER.cells)(&json!({"metadata": {"name": "robot"}}), Timestamp::UNIX_EPOCH);
+        assert_eq!(cells, ["robot", "<unknown>"]);
+        let titles: Vec<&str> = PRINTER.columns.iter().map(|(title, ..)| *title).collect();
+        assert_eq!(titles, ["Name", "Age"]);
+    }
+}

@@ -68,7 +68,7 @@ fn validate(object: &Value, errors: &mut Errors) {
             if !right {
                 errors.invalid_text(&field, one, &format!("must be an {family} address"));
             } else if family == "FQDN" {
-                names::dns_subdomain(one).iter().for_each(|p| errors.invalid_text(&*field, one, p));
+                domain_name(one, &field, errors);
             } else {
                 address(one, &field, errors);
             }
@@ -95,6 +95,27 @@ fn validate(object: &Value, errors: &mut Errors) {
     }
 }
 
+/// A domain name of at least two labels, with or without a dot at its end
+/// (`IsFullyQualifiedDomainName` upstream).
+fn domain_name(name: &str, field: &str, errors: &mut Errors) {
+    if name.is_empty() {
+        return errors.required(field, "");
+    }
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let problems = names::dns_subdomain(name);
+    if !problems.is_empty() {
+        return errors.invalid_text(field, name, &problems.join(","));
+    }
+    if !name.contains('.') {
+        let why = "should be a domain with at least two segments separated by dots";
+        return errors.invalid_text(field, name, why);
+    }
+    let wrong = name.split('.').map(|label| (label, names::dns_label(label)));
+    if let Some((label, problems)) = wrong.into_iter().find(|(_, problems)| !problems.is_empty()) {
+        errors.invalid_text(field, label, &problems.join(","));
+    }
+}
+
 static PRINTER: Printer = Printer {
     columns: &[
         ("Name", "string", false),
@@ -107,24 +128,59 @@ static PRINTER: Printer = Printer {
     conditions: None,
 };
 
+/// At most three items; `<unset>` if there is nothing to show (`listWithMoreString` upstream).
+fn shown(items: &[String]) -> String {
+    match some(items, 3, "") {
+        text if text.is_empty() => "<unset>".to_string(),
+        text => text,
+    }
+}
+
 fn cells(o: &Value, now: Timestamp) -> Vec<Value> {
     let ports: Vec<String> = list(o, "ports")
         .iter()
-        .map(|p| match (int(p, "port"), text(p, "name")) {
-            (Some(n), _) => n.to_string(),
-            (None, "") => "*".to_string(),
-            (None, name) => name.to_string(),
+        .map(|p| match (int(p, "port"), at(p, "name").as_str()) {
+            (Some(number), _) => number.to_string(),
+            (None, name) => name.unwrap_or("*").to_string(),
         })
         .collect();
     let addresses: Vec<String> = list(o, "endpoints")
         .iter()
         .flat_map(|e| list(e, "addresses").iter().filter_map(Value::as_str).map(String::from))
         .collect();
-    vec![
-        name(o),
-        text(o, "addressType").into(),
-        some(&ports, 3, "<unset>").into(),
-        some(&addresses, 3, "<unset>").into(),
-        age(o, now),
-    ]
+    vec![name(o), text(o, "addressType").into(), shown(&ports).into(), shown(&addresses).into(), age(o, now)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_domain_name_has_two_labels_at_least() {
+        let told = |name: &str| {
+            let mut errors = Errors::default();
+            domain_name(name, "name", &mut errors);
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        for good in ["a.b", "a.b.", "www.example.com"] {
+            assert_eq!(told(good), [""; 0], "{good}");
+        }
+        let two = "should be a domain with at least two segments separated by dots";
+        assert_eq!(told("localhost"), [format!("name: Invalid value: \"localhost\": {two}")]);
+        assert_eq!(told(""), ["name: Required value"]);
+        let long = "a".repeat(64);
+        for bad in ["A.b", "a..b", "-a.b", "a.b..", &format!("{long}.b")] {
+            assert_eq!(told(bad).len(), 1, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_port_without_a_number_has_its_name() {
+        let ports = |ports: Value| cells(&json!({ "ports": ports }), Timestamp::UNIX_EPOCH)[2].clone();
+        assert_eq!(ports(json!([{"name": "a", "port": 80}, {"name": "b"}, {}])), "80,b,*");
+        assert_eq!(ports(json!([{"name": "", "port": 80}, {"name": ""}])), "80,");
+        // As upstream, where an empty name is one and an empty text is not shown.
+        assert_eq!(ports(json!([{"name": ""}])), "<unset>");
+        assert_eq!(ports(Value::Null), "<unset>");
+    }
 }

@@ -3,6 +3,8 @@
 use crate::errors::Errors;
 use crate::meta;
 use crate::table::{Printer, age, name};
+use crate::validate::add_problems;
+use crate::validate::names::{dns_subdomain, path_segment};
 use crate::value::{at, default_zero, list, list_mut, text};
 use serde_json::Value;
 
@@ -27,20 +29,28 @@ pub(super) fn validate(object: &Value, errors: &mut Errors) {
     if !allowed.contains(&text(object, "roleRef.kind")) {
         errors.not_supported("roleRef.kind", at(object, "roleRef.kind"), allowed);
     }
-    if text(object, "roleRef.name").is_empty() {
+    let role = text(object, "roleRef.name");
+    if role.is_empty() {
         errors.required("roleRef.name", "");
+    } else {
+        add_problems(path_segment(role), "roleRef.name", role, errors);
     }
     for (i, subject) in list(object, "subjects").iter().enumerate() {
         let field = format!("subjects[{i}]");
-        if text(subject, "name").is_empty() {
+        let name = text(subject, "name");
+        if name.is_empty() {
             errors.required(format!("{field}.name"), "");
         }
         match text(subject, "kind") {
             "ServiceAccount" => {
+                if !name.is_empty() {
+                    add_problems(dns_subdomain(name), &format!("{field}.name"), name, errors);
+                }
                 if !text(subject, "apiGroup").is_empty() {
                     errors.not_supported(format!("{field}.apiGroup"), at(subject, "apiGroup"), &[""]);
                 }
-                if text(subject, "namespace").is_empty() {
+                // The authorizer takes a RoleBinding's own namespace for an account without one.
+                if text(subject, "namespace").is_empty() && meta::namespace(object).is_empty() {
                     errors.required(format!("{field}.namespace"), "");
                 }
             }
@@ -87,3 +97,50 @@ pub(super) static PRINTER: Printer = Printer {
     },
     conditions: None,
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::validate::problems;
+    use serde_json::json;
+
+    /// The problems of a binding in `namespace`; none for a ClusterRoleBinding.
+    fn told(namespace: Option<&str>, subject: &Value) -> Vec<String> {
+        let reference = json!({"apiGroup": GROUP, "kind": "ClusterRole", "name": "view"});
+        let mut binding = json!({"metadata": {"name": "b"}, "roleRef": reference, "subjects": [subject]});
+        if let Some(namespace) = namespace {
+            binding["metadata"]["namespace"] = namespace.into();
+        }
+        defaults(&mut binding);
+        problems(validate, binding)
+    }
+
+    #[test]
+    fn an_account_without_a_namespace_is_one_of_the_role_binding_s() {
+        let account = json!({"kind": "ServiceAccount", "name": "robot"});
+        assert_eq!(told(Some("d"), &account), [""; 0]);
+        assert_eq!(told(None, &account), ["subjects[0].namespace: Required value"]);
+        let placed = json!({"kind": "ServiceAccount", "name": "robot", "namespace": "d"});
+        assert_eq!(told(None, &placed), [""; 0]);
+        assert_eq!(told(Some("d"), &json!({"kind": "User", "name": "ann"})), [""; 0]);
+    }
+
+    #[test]
+    fn the_user_name_of_an_account_is_no_name_of_an_account() {
+        let user = "system:serviceaccount:d:robot";
+        let found = told(Some("d"), &json!({"kind": "ServiceAccount", "name": user}));
+        let want = format!("subjects[0].name: Invalid value: {user:?}: a lowercase RFC 1123 subdomain");
+        assert!(found.len() == 1 && found[0].starts_with(&want), "{found:?}");
+        assert_eq!(told(Some("d"), &json!({"kind": "User", "name": user})), [""; 0]);
+    }
+
+    #[test]
+    fn the_name_of_a_role_fits_into_a_path() {
+        let of = |name: &str| {
+            let reference = json!({"apiGroup": GROUP, "kind": "Role", "name": name});
+            problems(validate, json!({"metadata": {"namespace": "d"}, "roleRef": reference}))
+        };
+        assert_eq!(of("system:view"), [""; 0]);
+        assert_eq!(of("a/b"), ["roleRef.name: Invalid value: \"a/b\": may not contain '/'"]);
+    }
+}

@@ -115,28 +115,43 @@ pub fn summary(pod: &Value) -> Summary {
     }
     if !initializing || is_true(pod, "Initialized") {
         (out.restarts, out.last_restart) = (sidecar_restarts, sidecar_last);
-        let mut running = false;
-        for status in list(pod, "status.containerStatuses").iter().rev() {
-            out.restarts += int(status, "restartCount").unwrap_or(0);
-            out.last_restart = out.last_restart.max(finished(status));
-            let waiting = text(status, "state.waiting.reason");
-            if !waiting.is_empty() {
-                out.status = waiting.to_string();
-            } else if at(status, "state.terminated").is_object() {
-                out.status = ended(status);
-            } else if flag(status, "ready") && at(status, "state.running").is_object() {
-                running = true;
-                out.ready += 1;
-            }
-        }
-        if out.status == "Completed" && running {
-            out.status = if is_true(pod, "Ready") { "Running" } else { "NotReady" }.to_string();
-        }
+        count_containers(pod, &mut out);
     }
     if let Some(status) = status_of_deleted(pod) {
         out.status = status.to_string();
     }
     out
+}
+
+/// Adds the containers of a pod that is initialized: the reason of the first one that waits or has
+/// ended becomes the status.
+fn count_containers(pod: &Value, out: &mut Summary) {
+    let (mut running, mut error) = (false, None);
+    for status in list(pod, "status.containerStatuses").iter().rev() {
+        out.restarts += int(status, "restartCount").unwrap_or(0);
+        out.last_restart = out.last_restart.max(finished(status));
+        let waiting = text(status, "state.waiting.reason");
+        if !waiting.is_empty() {
+            out.status = waiting.to_string();
+        } else if at(status, "state.terminated").is_object() {
+            out.status = ended(status);
+            if int(status, "state.terminated.exitCode").unwrap_or(0) != 0 {
+                error = Some(out.status.clone());
+            }
+        } else if flag(status, "ready") && at(status, "state.running").is_object() {
+            running = true;
+            out.ready += 1;
+        }
+    }
+    // A container that succeeded hides neither one that runs nor one that failed.
+    if out.status == "Completed" {
+        out.status = match error {
+            _ if running && is_true(pod, "Ready") => "Running".to_string(),
+            Some(reason) => reason,
+            None if running => "NotReady".to_string(),
+            None => return,
+        };
+    }
 }
 
 /// The status of a pod that is being deleted, unless it has ended.
@@ -209,5 +224,27 @@ mod tests {
         let mut gone = with(json!({"phase": "Running"}));
         gone["metadata"]["deletionTimestamp"] = "2026-01-02T03:09:05Z".into();
         assert_eq!(shown(gone), "0/2 Terminating 0 6m");
+    }
+
+    #[test]
+    fn a_container_that_failed_is_not_hidden_by_one_that_succeeded() {
+        let status = |phase: &str, ready: &str, containers: &[Value]| {
+            let specs: Vec<Value> = containers.iter().map(|c| json!({"name": c["name"]})).collect();
+            let conditions = json!([{"type": "Ready", "status": ready}]);
+            summary(&json!({"spec": {"containers": specs},
+                "status": {"phase": phase, "conditions": conditions, "containerStatuses": containers}}))
+            .status
+        };
+        let ended = |name: &str, code: i64, reason: &str| json!({"name": name, "state": {"terminated": {"exitCode": code, "reason": reason}}});
+        let (good, bad) = (ended("a", 0, "Completed"), ended("b", 1, "Error"));
+        let running = json!({"name": "c", "ready": true, "state": {"running": {}}});
+        let all = [good.clone(), bad.clone(), running.clone()];
+        assert_eq!(status("Failed", "False", &all[..2]), "Error");
+        assert_eq!(status("Running", "False", &all), "Error");
+        assert_eq!(status("Running", "True", &all), "Running");
+        assert_eq!(status("Running", "False", &[good.clone(), running]), "NotReady");
+        assert_eq!(status("Succeeded", "False", &[good]), "Completed");
+        let killed = ended("b", 137, "OOMKilled");
+        assert_eq!(status("Failed", "False", &[all[0].clone(), killed, bad]), "OOMKilled", "the first one");
     }
 }

@@ -4,6 +4,7 @@ use super::gates;
 use crate::errors::Errors;
 use crate::meta::annotation;
 use crate::pod_spec::{ephemeral, spec};
+use crate::schema::equality;
 use crate::value::{at, empty, list, text};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -143,7 +144,7 @@ pub(super) fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
         }
         spec
     };
-    if frozen(new) != frozen(old) {
+    if !equality::equal("io.k8s.api.core.v1.PodSpec", "", &frozen(new), &frozen(old)) {
         errors.forbidden("spec", FROZEN);
     }
 }
@@ -208,6 +209,23 @@ mod tests {
         };
         assert_eq!(check(json!({"spec": {"containers": [{"name": "a", "image": "y"}]}})), 0);
         assert_eq!(check(json!({"spec": {"containers": [{"name": "a", "image": "x", "tty": true}]}})), 1);
+    }
+
+    #[test]
+    fn another_spelling_of_an_amount_is_no_change_of_a_pod() {
+        let pod = |memory: &str, note: &str| {
+            let env = json!([{"name": "NOTE", "value": note}]);
+            let limits = json!({"limits": {"memory": memory}});
+            json!({"spec": {"containers": [{"name": "a", "env": env, "resources": limits}]}})
+        };
+        let check = |new: Value| {
+            let mut errors = Errors::default();
+            validate_update(&new, &pod("1Gi", "1Gi"), &mut errors);
+            errors.iter().count()
+        };
+        assert_eq!(check(pod("1073741824", "1Gi")), 0);
+        assert_eq!(check(pod("1G", "1Gi")), 1);
+        assert_eq!(check(pod("1Gi", "1073741824")), 1, "the value of a variable is text");
     }
 
     #[test]
