@@ -558,7 +558,7 @@ impl Actor {
                     self.save();
                 }
                 let room = &self.engine.recorder.room;
-                let (lines, may_fail) = crate::run::unmarked(reach::lines(&step.marked_solution(), room));
+                let (lines, may_fail) = crate::lines::unmarked(reach::lines(&step.marked_solution(), room));
                 Ok(Some(json!(Solution { lines, may_fail })))
             }
             Ask::Solved => {

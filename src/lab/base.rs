@@ -10,8 +10,8 @@
 use super::cel::facts;
 use super::engine::Engine;
 use super::format::{Lesson, Step};
+use super::lines;
 use super::own;
-use super::run;
 use super::view::State;
 use super::words::{self, Word};
 use api::kinds::Kind;
@@ -79,7 +79,7 @@ pub(crate) fn again(
     };
     for (at, step) in lesson.steps.iter().enumerate().take(to).skip(from).filter(|(_, step)| can(step)) {
         let lines = step.marked_solution();
-        match run::needs_shell(&lines) {
+        match lines::needs_shell(&lines) {
             false => again.played.push(lines),
             true if makes(&lines) => again.left.push(at),
             true => {}

@@ -59,6 +59,7 @@ pub mod guest;
 #[cfg(test)]
 mod hints_tests;
 pub mod judge;
+mod lines;
 mod own;
 mod probe;
 pub mod progress;

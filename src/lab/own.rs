@@ -2,7 +2,7 @@
 //! made in it.
 
 use super::format::Lesson;
-use super::run;
+use super::lines;
 use api::kinds::{self, Kind};
 use api::status::qualified;
 use cluster::guest::USUAL;
@@ -34,27 +34,27 @@ pub(crate) fn resource(plural: &str, body: Option<&[u8]>) -> String {
 /// Keys of the objects that the lines of a lesson's setup and solutions make or delete.
 pub(crate) fn names(lesson: &Lesson) -> BTreeSet<String> {
     let parts = std::iter::once(&lesson.setup).chain(lesson.steps.iter().map(|step| &step.solution));
-    let lines = parts.flat_map(|lines| run::commands(lines));
+    let lines = parts.flat_map(|lines| lines::commands(lines));
     lines.flat_map(|(line, input)| names_in(&line, &input)).collect()
 }
 
 /// Keys of the objects that these lines make or delete.
 pub(crate) fn named(lines: &[String]) -> BTreeSet<String> {
-    run::commands(lines).into_iter().flat_map(|(line, input)| names_in(&line, &input)).collect()
+    lines::commands(lines).into_iter().flat_map(|(line, input)| names_in(&line, &input)).collect()
 }
 
 /// Keys of the objects that these lines make and that must not be there before, as far as they name
 /// them.
 pub(crate) fn made(lines: &[String]) -> BTreeSet<String> {
     let deletes = |line: &str| parsed(line).is_some_and(|parsed| parsed.verb.path == "delete");
-    let all = run::commands(lines).into_iter().filter(|(line, _)| !line.starts_with('-') && !deletes(line));
+    let all = lines::commands(lines).into_iter().filter(|(line, _)| !line.starts_with('-') && !deletes(line));
     all.flat_map(|(line, input)| names_in(&line, &input)).collect()
 }
 
 /// Keys of the objects that these lines make, whether they may be there before or not.
 pub(crate) fn makes(lines: &[String]) -> BTreeSet<String> {
     let deletes = |line: &str| parsed(line).is_some_and(|parsed| parsed.verb.path == "delete");
-    let all = run::commands(lines).into_iter().filter(|(line, _)| !deletes(line));
+    let all = lines::commands(lines).into_iter().filter(|(line, _)| !deletes(line));
     all.flat_map(|(line, input)| names_in(&line, &input)).collect()
 }
 
@@ -90,7 +90,7 @@ const OF_NODES: [&str; 4] = ["cordon", "drain", "taint", "uncordon"];
 /// no namespace, or in namespaces that are not known.
 pub(crate) fn namespaces(lines: &[String]) -> Option<BTreeSet<String>> {
     let mut found = BTreeSet::new();
-    for (line, input) in run::commands(lines) {
+    for (line, input) in lines::commands(lines) {
         for part in parts(line.trim_start_matches('-').trim()) {
             let first = part.first().map_or("", String::as_str);
             if WHOLE.contains(&first) {

@@ -5,7 +5,7 @@
 use super::TEACHER;
 use super::cel::{Expr, facts};
 use super::format::{Lesson, Step};
-use super::run;
+use super::lines;
 use super::words::{self, Word};
 use api::kinds;
 use cluster::guest::{Offers, Room, USUAL};
@@ -347,9 +347,9 @@ pub fn lines(lines: &[String], room: &Room) -> Vec<String> {
     let mut rest = lines.iter();
     while let Some(command) = rest.next() {
         all.push(line(command, room));
-        if run::reads_manifest(command) {
+        if lines::reads_manifest(command) {
             let text: Vec<&str> =
-                rest.by_ref().map(String::as_str).take_while(|l| !run::ends_manifest(l)).collect();
+                rest.by_ref().map(String::as_str).take_while(|l| !lines::ends_manifest(l)).collect();
             all.extend(manifest(&text.join("\n"), room).lines().map(String::from));
             all.push(".".into());
         }

@@ -5,8 +5,8 @@ pub(crate) mod look;
 use super::{Actor, steps};
 use crate::base;
 use crate::format::Lesson;
+use crate::lines;
 use crate::own;
-use crate::run;
 use crate::view::{Ask, State};
 use crate::words::{self, Word};
 use api::status::qualified;
@@ -94,7 +94,7 @@ impl Actor {
             && self.engine.offers.own
             && self.engine.state() == State::Skipped
         {
-            let lines = run::playable(&lesson.steps[step].marked_solution());
+            let lines = lines::playable(&lesson.steps[step].marked_solution());
             cost.add(self.cost_of_lines(&lines, &own::names(&lesson)).await?);
         }
         match self.follower(lang) {
@@ -120,7 +120,7 @@ impl Actor {
     /// `named`: see [`Actor::is_lessons`].
     async fn cost_of_lines(&self, lines: &[String], named: &BTreeSet<String>) -> Result<Vec<Loss>, String> {
         let mut lost: Vec<Loss> = Vec::new();
-        for (line, input) in run::commands(lines) {
+        for (line, input) in lines::commands(lines) {
             let room = &self.engine.recorder.room;
             for loss in self.teacher.would_take(&line, &input, room).await? {
                 let known = lost.iter().any(|l| {
@@ -223,7 +223,7 @@ impl Actor {
         let is_done = |id: &str| self.engine.progress.look(&lesson.id, id).is_some_and(|s| s.done);
         let steps = lesson.steps[from.min(to)..to].iter();
         let played = steps.filter(|s| !is_done(&s.id) && self.engine.lacks(lesson, s).is_none());
-        played.map(|step| step.solution.clone()).take_while(|lines| !run::needs_shell(lines)).collect()
+        played.map(|step| step.solution.clone()).take_while(|lines| !lines::needs_shell(lines)).collect()
     }
 
     /// Has a lesson made it, or a controller from what a lesson has made? Or is it a part of the

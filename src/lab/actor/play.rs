@@ -8,7 +8,7 @@
 use super::{Actor, Asked, Views, publish};
 use crate::Error;
 use crate::engine::Engine;
-use crate::run;
+use crate::lines;
 use crate::view::{Ask, Question};
 use crate::watch::Told;
 use crate::words::{self, Word};
@@ -57,7 +57,7 @@ impl Actor {
             reports: &mut self.reports,
             stay: self.stay,
             asked_by: &self.asked_by,
-            count: run::commands(lines).len(),
+            count: lines::commands(lines).len(),
         };
         meanwhile.attend(playing, begun).await
     }

@@ -5,7 +5,7 @@ use super::play::Stopped;
 use crate::format::{Lesson, Step};
 use crate::view::State;
 use crate::words::{self, Notice, With, Word};
-use crate::{Error, own, progress, run};
+use crate::{Error, lines, own, progress};
 use cluster::undo::Past;
 use serde_json::Value;
 use std::sync::Arc;
@@ -89,7 +89,7 @@ impl Actor {
     /// # Errors
     /// The lines were stopped: the step is not passed.
     async fn pass(&mut self, lesson: &Lesson, at: usize) -> Result<Option<Notice>, Stopped> {
-        let lines = run::playable(&lesson.steps[at].marked_solution());
+        let lines = lines::playable(&lesson.steps[at].marked_solution());
         if self.engine.state() != State::Skipped || lines.is_empty() {
             return Ok(None);
         }

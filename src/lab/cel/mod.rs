@@ -213,7 +213,7 @@ impl Expr {
             // Operators are functions with names that nobody can write.
             let operator = !name.starts_with(|c: char| c.is_ascii_alphabetic());
             if !ours && !operator && !standard().any(|known| known == name) {
-                return Err(Error::Unknown { name: name.clone(), near: near(name) });
+                return Err(Error::Unknown { name: name.clone(), near: words::near_name(name) });
             }
         }
         for name in &seen.variables {
@@ -221,7 +221,7 @@ impl Expr {
                 "typed" if place == Use::Check => return Err(Error::HintsOnly("typed")),
                 known if facts::VARIABLES.contains(&known) => {}
                 known if TYPES.contains(&known) || bound.iter().any(|(name, _)| *name == known) => {}
-                _ => return Err(Error::Unknown { name: name.clone(), near: near(name) }),
+                _ => return Err(Error::Unknown { name: name.clone(), near: words::near_name(name) }),
             }
         }
         for kind in &seen.kinds {
@@ -435,14 +435,6 @@ impl Expr {
         state.extend([facts.lines.0, facts.lines.1, facts.answered]);
         Some(state)
     }
-}
-
-/// The name that was probably meant.
-fn near(name: &str) -> Option<&'static str> {
-    let calls = define::CALLS.iter().map(|call| call.0);
-    let all = functions::TABLE.iter().map(|f| f.name).chain(calls).chain(standard());
-    let all = all.chain(facts::VARIABLES.iter().copied());
-    all.map(|n| (strsim::osa_distance(n, name), n)).filter(|(d, _)| *d <= 2).min().map(|(_, n)| n)
 }
 
 #[cfg(test)]

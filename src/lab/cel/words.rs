@@ -1,8 +1,8 @@
 //! Words that a field of a record can have: an expression that compares the verb or the component
 //! of a record with any other word could never be true, so it is refused when it is compiled.
 
-use super::Error;
 use super::compile::CONDITIONAL;
+use super::{Error, define, facts, functions, standard};
 use cel::common::ast::{CallExpr, ComprehensionExpr, Expr as Node};
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -162,6 +162,13 @@ fn component(word: &str) -> Result<(), Error> {
         near: near(word, &known),
         known: known.join(", "),
     })
+}
+
+/// The name of a function or a variable that was probably meant.
+pub(super) fn near_name(name: &str) -> Option<&'static str> {
+    let calls = define::CALLS.iter().map(|call| call.0);
+    let all = functions::TABLE.iter().map(|f| f.name).chain(calls).chain(standard());
+    near(name, &all.chain(facts::VARIABLES.iter().copied()).collect::<Vec<_>>())
 }
 
 fn near(word: &str, known: &[&'static str]) -> Option<&'static str> {

@@ -3,7 +3,7 @@
 use super::Fault;
 use crate::cel::facts::ANSWER;
 use crate::cel::{self, Defines, Expr, Meaning, Template, Use};
-use crate::run;
+use crate::lines;
 use std::path::Path;
 
 /// Compiles what stands in a file, and notes where it stands if it does not compile.
@@ -92,11 +92,11 @@ impl<'a> Compiler<'a> {
     }
     /// Lines that the teacher is to play.
     pub(super) fn lines(&mut self, lines: &[String]) {
-        for line in lines.iter().filter(|line| run::is_answer(line)) {
+        for line in lines.iter().filter(|line| lines::is_answer(line)) {
             self.fault(line, format!("{line:?} cannot be played: an answer is the learner's own"));
         }
-        for (line, _) in run::commands(lines) {
-            if let Some(why) = run::unplayable(&line) {
+        for (line, _) in lines::commands(lines) {
+            if let Some(why) = lines::unplayable(&line) {
                 self.fault(&line, format!("{line:?} cannot be played: {why}"));
             }
         }

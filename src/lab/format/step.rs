@@ -7,7 +7,7 @@ use super::{
     raw,
 };
 use crate::cel::Use;
-use crate::run;
+use crate::lines;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -121,7 +121,7 @@ pub(super) fn one_step(on: &mut Compiler<'_>, step: raw::Step, section: Option<&
         hints.push(Hint { id, tier: hint.tier, when: hint.when.and_then(|w| on.condition(&w)), say });
     }
     let lost = step.lost.and_then(|lost| lost_step(on, &step.id, lost));
-    let (solution, may_fail) = run::unmarked(step.solution);
+    let (solution, may_fail) = lines::unmarked(step.solution);
     if solution.is_empty() {
         on.fault(&format!("id: {}", step.id), format!("step {:?} has no solution", step.id));
     }
@@ -157,5 +157,5 @@ pub(super) fn one_step(on: &mut Compiler<'_>, step: raw::Step, section: Option<&
 /// Lines of other ways and wrong answers: any of them may fail, so the mark says nothing, and the
 /// shell must not see it.
 fn ways(lines: Vec<String>) -> Vec<String> {
-    run::unmarked(lines).0
+    lines::unmarked(lines).0
 }

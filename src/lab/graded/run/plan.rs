@@ -5,7 +5,7 @@ use crate::graded::book::Open;
 use crate::graded::read::Lab;
 use crate::graded::view::{Left, Plan};
 use crate::graded::words::{self, Word};
-use crate::{own, run};
+use crate::{lines, own, run};
 use api::kinds;
 use api::status::qualified;
 use cluster::guest::Room;
@@ -153,7 +153,7 @@ impl LabRun {
     async fn cost_of_setup(&self, lines: &[String]) -> Result<Vec<Loss>, String> {
         let (room, made) = (Room::default(), made(lines));
         let mut lost: Vec<Loss> = Vec::new();
-        for (line, input) in run::commands(lines) {
+        for (line, input) in lines::commands(lines) {
             let found = self.teacher.would_take(&line, &input, &room).await?;
             // What the lab makes itself cannot be there yet.
             let own = |loss: &Loss| {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::run;
 
 #[test]
 fn what_a_line_changes_is_looked_for_by_a_get() {
@@ -165,10 +166,10 @@ fn what_each_verb_takes_is_known() {
 #[test]
 fn a_line_whose_cost_nobody_can_tell_has_no_place_in_a_setup() {
     for line in ["edit deploy web", "-kubectl replace --raw /api -f -", "apply -f - -- x"] {
-        assert!(run::unplayable(line).is_some_and(|why| why.contains("beforehand")), "{line}");
+        assert!(crate::lines::unplayable(line).is_some_and(|why| why.contains("beforehand")), "{line}");
     }
     for line in ["apply --force -f -", "kubectl create deployment web --image=nginx", "delete pod web"] {
-        assert_eq!(run::unplayable(line), None, "{line}");
+        assert_eq!(crate::lines::unplayable(line), None, "{line}");
     }
 }
 
