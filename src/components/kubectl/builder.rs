@@ -268,13 +268,13 @@ pub(crate) async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -
         }
         return Ok(Asked::Objects(infos, vec![]));
     }
-    if ctx.flags.is("all")
-        && (!ctx.flags.text("selector").is_empty() || !ctx.flags.text("field-selector").is_empty())
-    {
+    let by_selector = !selector(ctx, "selector").is_empty() || !selector(ctx, "field-selector").is_empty();
+    if ctx.flags.is("all") && by_selector {
         return text("setting 'all' parameter but found a non empty selector. ");
     }
-    let selected =
-        ctx.flags.changed("selector") || ctx.flags.changed("field-selector") || ctx.flags.is("all");
+    // An empty selector, such as an unset variable leaves, selects nothing here: it must not become
+    // everything.
+    let selected = (by_selector && !options.other_selector) || ctx.flags.is("all");
     if !options.all_by_type && !selected {
         return text("resource(s) were provided, but no name was specified");
     }
@@ -295,11 +295,16 @@ pub(crate) async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -
     Ok(Asked::Lists(listings))
 }
 
+/// The text of a flag with a selector; empty: it selects nothing in particular.
+fn selector<'a>(ctx: &'a Ctx, flag: &str) -> &'a str {
+    ctx.flags.text(flag).trim()
+}
+
 fn unselectable(ctx: &Ctx) -> Option<&'static str> {
-    if !ctx.flags.text("selector").is_empty() {
+    if !selector(ctx, "selector").is_empty() {
         return Some("name cannot be provided when a selector is specified");
     }
-    if !ctx.flags.text("field-selector").is_empty() {
+    if !selector(ctx, "field-selector").is_empty() {
         return Some("name cannot be provided when a field selector is specified");
     }
     None
@@ -456,7 +461,7 @@ pub(crate) fn unlistable(ctx: &Ctx, resource: &Resource, fail: Fail) -> Fail {
 pub(crate) fn selectors(ctx: &Ctx) -> Vec<(&str, &str)> {
     let mut found = vec![];
     for (flag, key) in [("selector", "labelSelector"), ("field-selector", "fieldSelector")] {
-        let text = ctx.flags.text(flag);
+        let text = selector(ctx, flag);
         if !text.is_empty() {
             found.push((key, text));
         }
