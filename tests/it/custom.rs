@@ -282,7 +282,7 @@ fn dependents(session: &Session) {
     k(&format!("create -f {}", session.file("event", event))).ok();
     let uid = session.get("event thunder")["metadata"]["uid"].clone();
     let child = format!(
-        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: echo\n  ownerReferences: [{{apiVersion: v1, kind: Event, name: thunder, uid: {uid}}}]\n"
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: echo\n  ownerReferences: [{{apiVersion: events.k8s.io/v1, kind: Event, name: thunder, uid: {uid}}}]\n"
     );
     k(&format!("create -f {}", session.file("child", &child))).ok();
     k("get configmap echo").ok();

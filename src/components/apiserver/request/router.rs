@@ -162,7 +162,9 @@ async fn resource(
     // The answer repeats what was sent, or what is stored: once something is written, it is too
     // late to refuse.
     state.bounds.hold(&ctx.user, &ctx.info, &ctx.seat, bytes)?;
-    if verb == "create" && kind.kind == "Binding" {
+    // Not a custom kind of that name, which others may create.
+    let binds = verb == "create" && kind.group.is_empty() && kind.kind == "Binding";
+    if binds {
         admission::lifecycle(state, ctx, kind).await?;
     }
     let (state, ctx, kind) = (state.clone(), ctx.clone(), kind.clone());
@@ -173,7 +175,7 @@ async fn resource(
     let work = async move {
         let (state, ctx, kind) = (&state, &*ctx, &kind);
         match verb.as_str() {
-            "create" if kind.kind == "Binding" => subresources::bind(state, ctx, &body).await,
+            "create" if binds => subresources::bind(state, ctx, &body).await,
             "create" if !kind.is_stored() => reviews::review(state, ctx, kind, &body).await,
             "create" => write::create(state, ctx, kind, &body).await,
             "update" => write::update(state, ctx, kind, Part::Main, &body).await,

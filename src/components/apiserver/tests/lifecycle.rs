@@ -63,6 +63,30 @@ async fn nothing_is_made_of_a_kind_whose_definition_has_gone() {
     assert_eq!(create("c").await, Err(404), "the definition is another one");
 }
 
+/// Who may create them has no right to bind pods.
+#[tokio::test]
+async fn a_custom_kind_named_binding_binds_no_pod() {
+    let api = Api::new().await;
+    api.made(PODS, pod("p")).await;
+    let mut bindings = definition("bindings", "Namespaced");
+    bindings["spec"]["names"]["kind"] = "Binding".into();
+    api.made(DEFINITIONS, bindings).await;
+    let cache = &api.fixture.server.state.cache;
+    let mut progress = cache.progress();
+    while cache.kinds().resource("example.com", "v1", "bindings").is_none() {
+        progress.changed().await.unwrap();
+    }
+    let path = "/apis/example.com/v1/namespaces/default/bindings";
+    let target = json!({"kind": "Node", "name": "n"});
+    let binding = |version: &str| json!({"apiVersion": version, "kind": "Binding", "metadata": {"name": "p"}, "target": target});
+    let (code, got) = api.ask("POST", path, binding("v1")).await;
+    assert_eq!(code, 400, "{got}");
+    let (code, got) = api.ask("POST", path, binding("example.com/v1")).await;
+    assert_eq!((code, &got["apiVersion"]), (201, &json!("example.com/v1")), "{got}");
+    let pod = api.ask("GET", &format!("{PODS}/p"), Value::Null).await.1;
+    assert_eq!(pod["spec"].get("nodeName"), None, "{pod}");
+}
+
 #[tokio::test]
 async fn a_claim_that_is_being_deleted_is_not_held_by_a_range() {
     let api = Api::new().await;
