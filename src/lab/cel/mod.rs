@@ -185,14 +185,16 @@ impl Expr {
         if levels > LEVELS_MAX {
             return Err(Error::Syntax(format!("more than {LEVELS_MAX} expressions stand inside each other")));
         }
+        let failed = |why: &str| Err(Error::Syntax(format!("it cannot be read: {why}")));
+        let read = || Expr::read(source, place, bound, defines);
         if levels <= SHALLOW {
-            return Expr::read(source, place, bound, defines);
+            // As from a thread: a parser that panics takes nobody along.
+            let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(read));
+            return read.unwrap_or_else(|_| failed("the parser gave up"));
         }
         std::thread::scope(|scope| {
             let reader = std::thread::Builder::new().name("cel".into()).stack_size(STACK);
-            let reader = reader.spawn_scoped(scope, || Expr::read(source, place, bound, defines));
-            let failed = |why: &str| Err(Error::Syntax(format!("it cannot be read: {why}")));
-            match reader {
+            match reader.spawn_scoped(scope, read) {
                 Ok(reader) => reader.join().unwrap_or_else(|_| failed("the parser gave up")),
                 Err(error) => failed(&error.to_string()),
             }
