@@ -73,8 +73,7 @@ fn analyze(text: &str) -> Allowed {
             '#' => blank_at(i - 1),
             _ => false,
         };
-        special |= !is_printable(*c) && !is_break(*c);
-        special |= *c == '\r';
+        special |= !is_printable(*c);
         if *c == ' ' {
             leading |= i == 0;
             trailing_space |= i == last;
@@ -175,6 +174,7 @@ mod tests {
             ("---", Style::Single),
             ("trail ", Style::Single),
             ("a\tb", Style::Double),
+            ("a\u{85}b", Style::Double),
             ("a\nb", Style::Literal),
             ("a \nb", Style::Double),
             ("한국어", Style::Plain),
