@@ -21,7 +21,7 @@ pub(super) fn kind() -> Kind {
         defaults,
         prepare,
         prepare_update,
-        prepare_status_update: |new, _, _| defaults(new),
+        prepare_status_update,
         prepare_delete,
         validate_create,
         validate_status_update,
@@ -55,6 +55,13 @@ fn prepare(object: &mut Value) {
 /// `spec.finalizers` changes through `/finalize` only.
 fn prepare_update(new: &mut Value, old: &Value) {
     value::copy(old, new, "spec.finalizers");
+}
+
+/// A status without a phase is that of a namespace that stays (`SetDefaults_NamespaceStatus`
+/// upstream).
+fn prepare_status_update(new: &mut Value, _: &Value, _: &str) {
+    defaults(new);
+    value::default_zero(new, "status.phase", "Active");
 }
 
 fn prepare_delete(object: &mut Value) {
@@ -122,6 +129,18 @@ mod tests {
             "Invalid value: \"foo\": name is neither a standard finalizer name nor is it fully qualified";
         assert_eq!(problems(validate_create, with("foo")), [format!("spec.finalizers: {why}")]);
         assert_eq!(finalize("foo"), [format!("spec.finalizers[1]: {why}")]);
+    }
+
+    #[test]
+    fn a_status_without_a_phase_is_active() {
+        for status in [Value::Null, json!({}), json!({"phase": null}), json!({"phase": ""})] {
+            let mut new = json!({"metadata": {"name": "n"}, "status": status});
+            (kind().prepare_status_update)(&mut new, &Value::Null, "status");
+            assert_eq!(text(&new, "status.phase"), "Active");
+        }
+        let mut ended = json!({"metadata": {"name": "n"}, "status": {"phase": "Terminating"}});
+        (kind().prepare_status_update)(&mut ended, &Value::Null, "status");
+        assert_eq!(text(&ended, "status.phase"), "Terminating", "it is left to the validation");
     }
 
     #[test]
