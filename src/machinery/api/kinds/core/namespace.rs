@@ -92,11 +92,17 @@ fn validate_status_update(new: &Value, _: &Value, errors: &mut Errors) {
     }
 }
 
-fn validate_subresource(new: &Value, _: &Value, subresource: &str, errors: &mut Errors) {
+/// Judges the finalizers that a write of `/finalize` adds. Upstream judges the stored ones, too:
+/// the namespace controller could then not take one off as long as a wrong one stays.
+fn validate_subresource(new: &Value, old: &Value, subresource: &str, errors: &mut Errors) {
     if subresource != "finalize" {
         return;
     }
+    let stored = list(old, FINALIZERS);
     for (i, finalizer) in list(new, FINALIZERS).iter().enumerate() {
+        if stored.contains(finalizer) {
+            continue;
+        }
         let name = finalizer.as_str().unwrap_or_default();
         finalizer_name(name, &format!("{FINALIZERS}[{i}]"), true, errors);
     }
@@ -129,6 +135,10 @@ mod tests {
             "Invalid value: \"foo\": name is neither a standard finalizer name nor is it fully qualified";
         assert_eq!(problems(validate_create, with("foo")), [format!("spec.finalizers: {why}")]);
         assert_eq!(finalize("foo"), [format!("spec.finalizers[1]: {why}")]);
+        let taken_off = json!({"metadata": {"name": "n"}, "spec": {"finalizers": ["foo"]}});
+        let mut errors = Errors::default();
+        validate_subresource(&taken_off, &with("foo"), "finalize", &mut errors);
+        assert!(errors.is_empty(), "one that is stored does not keep the others");
     }
 
     #[test]
