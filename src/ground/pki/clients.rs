@@ -2,10 +2,9 @@
 
 use super::authorities::Authorities;
 use super::signatures::proof_of_the_key;
-use super::{Error, Identity, chain, leaf, provider, request, user_of};
+use super::{Error, Identity, chain, leaf, provider, request, trusted, user_of};
 use clock::{self, Timestamp};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
@@ -131,10 +130,7 @@ struct Believing {
 impl Believing {
     /// `insists`: no client goes without a certificate.
     fn new(ca_pem: &str, insists: bool) -> Result<Believing, Error> {
-        let mut authorities = Authorities::empty();
-        for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
-            authorities.add(certificate.map_err(|e| Error::Pem(e.to_string()))?)?;
-        }
+        let authorities = trusted(ca_pem)?;
         let (roots, provider) = (Arc::new(authorities.roots().clone()), provider());
         let strict = strict(roots, &provider, insists).map_err(|e| Error::Pem(e.to_string()))?;
         Ok(Believing { strict, authorities, provider })
