@@ -26,7 +26,8 @@ pub struct Client {
     pub groups: Vec<String>,
     /// The SHA-256 of the certificate, in hexadecimal digits.
     pub fingerprint: String,
-    /// The certificate is good until then; connections may live longer.
+    /// The certificate is believed until then: it ends, or the last authority that it leads to
+    /// does. Connections may live longer.
     pub until: Timestamp,
 }
 
@@ -47,9 +48,8 @@ impl Clients {
         let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now));
         self.0.verify_client_cert(own, more, now).map_err(|e| e.to_string())?;
         let (_, parsed) = x509_parser::parse_x509_certificate(own).map_err(|e| e.to_string())?;
-        // A connection is asked again when the certificate ends, or the authority.
-        let (_, until) = request::times(parsed.validity());
-        let until = until.min(Timestamp::from_second(self.0.authorities.until()).unwrap_or(Timestamp::MAX));
+        let (_, end) = request::times(parsed.validity());
+        let until = self.0.until(own, more, now, end);
         let Some((name, groups)) = user_of(own) else { return Ok(None) };
         let uid = uid_of(parsed.subject())?;
         let fingerprint = Sha256::digest(own).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -151,6 +151,27 @@ impl Believing {
                 .map_err(|_| rustls::Error::from(CertificateError::UnknownIssuer))?,
         };
         judge.verify_client_cert(own, more, now).map(drop)
+    }
+
+    /// Returns until when a certificate is believed that is believed now and has this `end`. It is
+    /// judged once more for each authority that ends before it: of a bundle of two only its own
+    /// counts.
+    fn until(
+        &self,
+        own: &CertificateDer<'_>,
+        more: &[CertificateDer<'_>],
+        now: UnixTime,
+        end: Timestamp,
+    ) -> Timestamp {
+        let is_believed = |second: i64| {
+            let second = u64::try_from(second).unwrap_or_default();
+            let then = UnixTime::since_unix_epoch(std::time::Duration::from_secs(second));
+            self.verify_client_cert(own, more, then).is_ok()
+        };
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let ends = self.authorities.ends_within(now, end.as_second());
+        let last = ends.into_iter().find(|last| !is_believed(last.saturating_add(1)));
+        last.and_then(|last| Timestamp::from_second(last).ok()).unwrap_or(end)
     }
 }
 
@@ -263,9 +284,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let server = Ca::load_or_create(dir.path(), "x").unwrap();
         let server = server.issue(&Subject::server("kube-apiserver", &["localhost"])).unwrap();
-        let (_, clients) = asking_server_config(&server, &pem).unwrap();
-        let until = clients.judge(&[jane.der().clone()]).unwrap().unwrap().until;
-        assert!(until < clock::now() + jiff::SignedDuration::from_hours(72), "{until}");
+        let until = |ca_pem: &str, cert: &CertificateDer<'static>| {
+            let (_, clients) = asking_server_config(&server, ca_pem).unwrap();
+            clients.judge(std::slice::from_ref(cert)).unwrap().unwrap().until
+        };
+        let days = |days: i64| clock::now() + jiff::SignedDuration::from_hours(24 * days);
+        for ca_pem in [&pem, &both] {
+            let end = until(ca_pem, jane.der());
+            assert!(end < days(3), "{end}");
+        }
+        let end = until(&both, &joe[0]);
+        assert!(end > days(300), "{end}: its authority goes on");
     }
 
     #[test]
