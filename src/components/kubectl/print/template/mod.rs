@@ -188,6 +188,7 @@ mod tests {
             ("{{$n := \"q\"}}{{$n}}{{println 1 2}}", "q1 2\n"),
             ("{{$x := 1}}{{range .items}}{{$x := 2}}{{end}}{{$x}}", "1"),
             ("{{$x := 1}}{{range .items}}{{$x = 2}}{{end}}{{$x}}", "2"),
+            ("{{$a_b := .secret}}{{$a_b}}{{$a_b = 1}}{{if $_c := 2}}{{$a_b}}{{$_c}}{{end}}", "aGk=12"),
             ("{{with $y := .secret}}{{$y}}{{end}}{{if $z := .items}}{{len $z}}{{end}}", "aGk=2"),
             ("{{.nothing.below.it}}", "<no value>"),
             ("{{print 1 2 \"a\" 3}}", "1 2a3"),
