@@ -21,7 +21,7 @@ const COPIES_MAX: usize = 1_000_000_000;
 /// So many of them for each node, where other bounds are set.
 const COPIES_PER_NODE: usize = 20;
 
-const TOO_MUCH: &str = "the template prints too much, or runs for too long";
+pub(super) const TOO_MUCH: &str = "the template prints too much, or runs for too long";
 
 pub(super) enum Flow {
     On,
