@@ -228,6 +228,9 @@ mod tests {
             ("{{$n := \"q\"}}{{$n}}{{println 1 2}}", "q1 2\n"),
             ("{{$x := 1}}{{range .items}}{{$x := 2}}{{end}}{{$x}}", "1"),
             ("{{$x := 1}}{{range .items}}{{$x = 2}}{{end}}{{$x}}", "2"),
+            ("{{range 3}}{{.}}{{end}}{{range $i := 2}}<{{$i}}{{.}}>{{end}}", "012<00><11>"),
+            ("{{range 0}}x{{else}}none{{end}}{{range -1}}x{{end}}", "none"),
+            ("{{range 9000000000000000000}}{{if eq . 2}}{{break}}{{end}}{{.}}{{end}}", "01"),
             ("{{$a_b := .secret}}{{$a_b}}{{$a_b = 1}}{{if $_c := 2}}{{$a_b}}{{$_c}}{{end}}", "aGk=12"),
             ("{{with $y := .secret}}{{$y}}{{end}}{{if $z := .items}}{{len $z}}{{end}}", "aGk=2"),
             ("{{.nothing.below.it}}", "<no value>"),
@@ -245,6 +248,12 @@ mod tests {
             assert_eq!(parsed.print(&object).unwrap(), want, "{template}");
         }
         assert!(Template::parse("{{.a").is_err());
+        for (refused, why) in [
+            ("{{range $i, $x := 3}}{{end}}", "can't use 3 to iterate over more than one variable"),
+            ("{{range 1.5}}{{end}}", "range can't iterate over 1.5"),
+        ] {
+            assert!(Template::parse(refused).unwrap().print(&object).unwrap_err().ends_with(why));
+        }
         for (open, close) in
             [("{{if .a}}", "{{end}}"), ("{{(", ")}}"), ("{{if .a}}{{else if .b}}", "{{end}}")]
         {
