@@ -244,6 +244,31 @@ mod tests {
     }
 
     #[test]
+    fn a_log_of_the_longest_requests_is_read_at_the_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Log::open(dir.path(), &mut Database::default(), |_| {}).unwrap();
+        let (mut server, _failed) = server(Some(log));
+        let (mut accepted, mut refused) = (0, 0);
+        // All of it is in the log: a rewrite would hide what cannot be read.
+        for elements in [20_000, 16_382, 16_383] {
+            let line = format!("rpush l{}\n", " x".repeat(elements));
+            match ask(&mut server, &line) {
+                (reply, Next::Read) if reply.starts_with(':') => accepted += elements,
+                (reply, Next::Close) => {
+                    assert!(reply.contains("words in an inline request"), "{reply}");
+                    refused += elements;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!((accepted, refused), (16_382, 36_383));
+        drop(server);
+        let mut db = Database::default();
+        Log::open(dir.path(), &mut db, |_| {}).unwrap();
+        assert_eq!(db.len(), 1);
+    }
+
+    #[test]
     fn clients_share_the_memory_for_what_is_on_its_way() {
         let (server, _failed) = server(None);
         let server = Rc::new(RefCell::new(server));
