@@ -61,24 +61,28 @@ impl Shell {
     }
 
     fn run_lines(&mut self, text: &str) -> Run {
-        let mut command = parse::Assembly::default();
+        let (mut command, mut has_run) = (parse::Assembly::default(), false);
         for line in text.split_inclusive('\n') {
             if self.state.flag('v') {
                 super::say(line);
             }
             if let Some(parsed) = command.push(line, self.stack) {
-                self.status = self.parsed(parsed)?;
+                self.parsed(parsed, &mut has_run)?;
             }
         }
-        match command.end(self.stack) {
-            Some(parsed) => self.parsed(parsed),
-            None => Ok(self.status),
+        if let Some(parsed) = command.end(self.stack) {
+            self.parsed(parsed, &mut has_run)?;
         }
+        if has_run { Ok(self.status) } else { self.done(0) }
     }
 
-    fn parsed(&mut self, parsed: Result<Program, parse::Fault>) -> Run {
+    /// Runs what was parsed; `has_run` is set if it has commands.
+    fn parsed(&mut self, parsed: Result<Program, parse::Fault>, has_run: &mut bool) -> Run {
         match parsed {
-            Ok(program) => self.program(&program, false),
+            Ok(program) => {
+                *has_run |= parse::has_commands(&program);
+                self.program(&program, false)
+            }
             Err(fault) => {
                 self.complain(fault.what);
                 Err(Flow::Abort(2))

@@ -34,6 +34,20 @@ const CASES: &[Case] = &[
         "in\nin\nin\n",
         1,
     ),
+    // What has no commands has status 0, and what has some sees the status of before.
+    ("false; eval ''; echo $?; false; eval ' # c'; echo $?; false; x=$(); echo $?", "0\n0\n0\n", 0),
+    (
+        "echo '# c' >c; : >e; false; . ./c; echo $?; false; . ./e; echo $?; set -v; false; . ./c; echo $?",
+        "0\n0\n0\n",
+        0,
+    ),
+    ("set -e; : >e; [ -f no ] || . ./e; [ -f no ] || eval \"$x\"; echo on", "on\n", 0),
+    ("false; eval 'echo $?'; false; x=$(echo $?; exit); echo $x; false; x=$(exit); echo $?", "1\n1\n1\n", 0),
+    (
+        "printf 'false\\n\\n# c\\necho $?\\n' | sh; printf 'set -v\\nfalse\\n\\necho $?\\n' >e; sh ./e",
+        "1\n1\n",
+        0,
+    ),
     ("set -e; trap 'false; echo no' USR1; if kill -USR1 $$; then :; fi; echo no", "", 1),
     // `time`, and what it times.
     (
