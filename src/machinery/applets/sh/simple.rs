@@ -8,7 +8,8 @@ use brush_parser::ast::{
 };
 use linux::fork::Side;
 use linux::process;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::rc::Rc;
@@ -301,24 +302,29 @@ impl Shell {
         }
     }
 
-    /// A text without `#!` is a script for this shell.
-    fn become_script(&mut self, path: String, argv: &[String]) -> i32 {
-        let text = match std::fs::read(&path) {
-            Ok(bytes) if bytes.iter().take(512).any(|b| *b == 0) => {
-                self.complain(format_args!("{}: Exec format error", argv[0]));
-                return 126;
-            }
-            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            Err(e) => {
-                self.complain(format_args!("{}: {}", argv[0], super::reason(&e)));
-                return 126;
-            }
+    /// A text without `#!` is a script for a new shell: nothing of this one but what any program
+    /// gets counts in it, neither options nor traps. Returns the status of failure.
+    fn become_script(&self, path: String, argv: &[String]) -> i32 {
+        let mut head = Vec::new();
+        let why = match File::open(&path).and_then(|file| file.take(512).read_to_end(&mut head)) {
+            Ok(_) if head.contains(&0) => "Exec format error".to_string(),
+            Ok(_) => super::reason(&self.exec_shell(path, &argv[1..])),
+            Err(e) => super::reason(&e),
         };
-        self.name = path;
-        self.args = argv[1..].to_vec();
-        self.functions.clear();
-        self.state.keep_exported();
-        let result = self.run_file(&text);
-        self.finish(result)
+        self.complain(format_args!("{}: {why}", argv[0]));
+        126
+    }
+
+    /// Replaces this process by a new shell that reads a file. Returns why it could not.
+    fn exec_shell(&self, file: String, args: &[String]) -> io::Error {
+        let mut words = vec!["sh".to_string(), file];
+        words.extend_from_slice(args);
+        let environment = self.state.environment();
+        let error = process::exec(Path::new("/proc/self/exe"), &words, &environment);
+        // In a container without /proc the shell is found as any program is.
+        match self.look_up("sh") {
+            Some(shell) => process::exec(Path::new(&shell), &words, &environment),
+            None => error,
+        }
     }
 }

@@ -48,6 +48,29 @@ const CASES: &[Case] = &[
         "1\n1\n",
         0,
     ),
+    // A script without `#!` has a shell of its own.
+    (
+        "printf 'set -e\\nfalse\\necho no\\n' >s; chmod +x s; if ./s; then echo no; fi; ! ./s && ./s || echo out",
+        "out\n",
+        0,
+    ),
+    (
+        "printf 'false\\necho \"in$x$y\"\\n' >s; chmod +x s; set -eu; x=no; export y=1; ./s; (exec ./s; echo no)",
+        "in1\nin1\n",
+        0,
+    ),
+    ("printf 'kill -TERM $$\\necho no\\n' >s; chmod +x s; ./s; echo $?", "143\n", 0),
+    (
+        "printf 'break\\necho \"$0 $1 $#\"\\n' >s; chmod +x s; for i in 1 2; do ./s 'a b' c; done",
+        "./s a b 2\n./s a b 2\n",
+        0,
+    ),
+    (
+        "trap 'echo end' EXIT; printf 'echo in $OPTIND\\n' >s; chmod +x s; OPTIND=3; ./s; exec ./s",
+        "in 1\nin 1\n",
+        0,
+    ),
+    ("printf '\\0echo no' >s; chmod +x s; ./s; echo $?", "126\n", 0),
     ("set -e; trap 'false; echo no' USR1; if kill -USR1 $$; then :; fi; echo no", "", 1),
     // `time`, and what it times.
     (
