@@ -102,7 +102,7 @@ impl Shell {
     ) -> Result<Vec<(String, String)>, Flow> {
         let mut before = Vec::new();
         let values = self.assign_in_turn(assignments, keep, &mut before);
-        before.into_iter().rev().for_each(|(name, was)| self.state.restore(name, was));
+        before.into_iter().rev().for_each(|(name, was)| self.restore(name, was));
         values
     }
 
@@ -162,12 +162,13 @@ impl Shell {
         };
         let args = std::mem::replace(&mut self.args, command.argv[1..].to_vec());
         let loops = std::mem::take(&mut self.loops);
+        let getopts = std::mem::take(&mut self.getopts);
         self.state.enter_function();
         self.depth += 1;
         let result = self.call_body(function, command.assignments);
         self.depth -= 1;
         self.state.leave_function();
-        (self.loops, self.args) = (loops, args);
+        (self.loops, self.args, self.getopts) = (loops, args, getopts);
         redirect::restore(saved);
         match result {
             Err(Flow::Return(status)) => self.done(status),
@@ -213,7 +214,7 @@ impl Shell {
             result = self.builtin(&command.argv);
         }
         if !special {
-            before.into_iter().rev().for_each(|(name, was)| self.state.restore(name, was));
+            before.into_iter().rev().for_each(|(name, was)| self.restore(name, was));
         }
         // `exec >file` and `command exec >file` keep what they did.
         let word = command.argv.iter().find(|word| !matches!(word.as_str(), "command" | "-p" | "--"));

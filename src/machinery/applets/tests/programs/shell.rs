@@ -34,6 +34,7 @@ const CASES: &[Case] = &[
         "in\nin\nin\n",
         1,
     ),
+    ("set -e; trap 'false; echo no' USR1; if kill -USR1 $$; then :; fi; echo no", "", 1),
     // What has no commands has status 0, and what has some sees the status of before.
     ("false; eval ''; echo $?; false; eval ' # c'; echo $?; false; x=$(); echo $?", "0\n0\n0\n", 0),
     (
@@ -71,7 +72,24 @@ const CASES: &[Case] = &[
         0,
     ),
     ("printf '\\0echo no' >s; chmod +x s; ./s; echo $?", "126\n", 0),
-    ("set -e; trap 'false; echo no' USR1; if kill -USR1 $$; then :; fi; echo no", "", 1),
+    // Each function has its own `getopts`.
+    ("f() { while getopts ab o; do echo $o; done; }; f -a; f -b", "a\nb\n", 0),
+    (
+        "f() { while getopts ab: o; do echo $o$OPTARG; done; }; set -- -xb 1 -x c; while getopts xb: o; do echo $o$OPTARG; f -ab2; done; shift $((OPTIND - 1)); echo $#$1",
+        "x\na\nb2\nb1\na\nb2\nx\na\nb2\n1c\n",
+        0,
+    ),
+    (
+        "f() { local OPTIND=1; while getopts ab o; do echo i$o; done; }; while getopts xyz o -xy; do echo $o; f -ab; done | head -n 6",
+        "x\nia\nib\ny\nia\nib\n",
+        0,
+    ),
+    (
+        "set -- -ab -c; getopts abc o; getopts abc o; echo $o; OPTIND=1; getopts abc o; echo $o; unset OPTIND; getopts abc o; echo $o",
+        "b\na\na\n",
+        0,
+    ),
+    ("set -- -ab -c -- d; while getopts abc o; do echo $o; done; echo $o $OPTIND", "a\nb\nc\n? 4\n", 0),
     // `time`, and what it times.
     (
         "time true | (exit 3) 2>f; echo $?; { time -p sleep 0; } 2>f; sed 's/ .*//' f; wc -l <f",
