@@ -235,7 +235,7 @@ impl Shell {
 
     /// The working directory, with `~` for home.
     fn short_directory(&self) -> String {
-        let directory = self.state.get("PWD").unwrap_or("?");
+        let directory = if self.directory.is_empty() { "?" } else { self.directory.as_str() };
         let home = self.state.get("HOME").filter(|home| home.len() > 1);
         match home.and_then(|home| directory.strip_prefix(home)) {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => format!("~{rest}"),

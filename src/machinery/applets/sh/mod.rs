@@ -100,6 +100,9 @@ struct Shell {
     args: Vec<String>,
     /// `$0`, and the start of messages.
     name: String,
+    /// The working directory as `cd` counted it, whatever a script makes of `$PWD`. Empty if it is
+    /// unknown.
+    directory: String,
     /// `$?`.
     status: i32,
     /// Status of the last `$(…)` in this command: that of a command without words.
@@ -138,6 +141,7 @@ impl Shell {
             functions: HashMap::new(),
             args: Vec::new(),
             name,
+            directory: String::new(),
             status: 0,
             substituted: 0,
             background: None,

@@ -90,6 +90,18 @@ const CASES: &[Case] = &[
         0,
     ),
     ("set -- -ab -c -- d; while getopts abc o; do echo $o; done; echo $o $OPTIND", "a\nb\nc\n? 4\n", 0),
+    // A script's own `$PWD` is no directory.
+    (
+        "mkdir -p sub; d=$(pwd); PWD=/; cd sub && [ \"$PWD\" = \"$d/sub\" ] && echo in; PWD=/no; [ \"$(pwd)\" = \"$d/sub\" ] && echo in",
+        "in\nin\n",
+        0,
+    ),
+    (
+        "mkdir -p sub; d=$(pwd); cd sub; unset PWD; cd .. && [ \"$PWD $(pwd)\" = \"$d $d\" ] && echo out",
+        "out\n",
+        0,
+    ),
+    ("mkdir -p sub; d=$(pwd); [ \"$(PWD=$d/sub sh -c pwd)\" = \"$d\" ] && echo here", "here\n", 0),
     // `time`, and what it times.
     (
         "time true | (exit 3) 2>f; echo $?; { time -p sleep 0; } 2>f; sed 's/ .*//' f; wc -l <f",
