@@ -14,6 +14,11 @@ const CASES: &[Case] = &[
     ("(sleep 0.1; echo late >f) | sleep 60 & kill $!; wait $!; cat f", "late\n", 0),
     ("cat & wait; echo in | cat | cat & wait $!; echo $?", "in\n0\n", 0),
     ("false & while kill -0 $! 2>&-; do :; done; jobs >f; jobs; wc -l <f", "1\n", 0),
+    (
+        "sleep 0 & p=$!; wait $p; wait $p; echo $?; (exit 3) & p=$!; wait; wait $p; echo $?; (wait $p); echo $?",
+        "0\n3\n127\n",
+        0,
+    ),
     // Quotes inside `${x:-…}`.
     (
         "y=${x:-'a  b'}; echo \"$y\"; y=${x:-\"a  b\"}; echo \"$y\"; y=\"${x:-'a  b'}\"; echo \"$y\"",
