@@ -28,6 +28,8 @@ const CASES: &[Case] = &[
     ("echo hi >${x:-'f g'}; cat 'f g'; case 'a b' in ${x:-'a b'}) echo fits;; esac", "hi\nfits\n", 0),
     ("case ${x:-'a b'} in 'a b') echo fits;; esac; export z=${x:-'a b'}; echo \"$z\"", "fits\na b\n", 0),
     ("set -- ${x:-'a b'} \"${x:-\"c d\"}\" ${x:-e f}; echo $#", "4\n", 0),
+    ("set -- a 'b c'; printf '<%s>' ${x:-$@ d} ${x:-\"$@\" d}", "<a><b><c><d><a><b c><d>", 0),
+    ("set -- a 'b c'; printf '<%s>' ${x:-1 $@ d e}f", "<1><a><b><c><d><ef>", 0),
     ("set -- a 'b c'; IFS=:; x=$*; y=$@; z=\"$*\"; IFS=; echo \"$x|$y|$z\"", "a:b c|a b c|a:b c\n", 0),
     // The list of `tar t` is what it has to say, also with `-O`.
     ("mkdir d; tar cf a.tar d; tar tOf a.tar 2>err; tar xvOf a.tar 2>err", "d/\n", 0),
