@@ -122,6 +122,7 @@ impl Shell {
                     }
                 }
                 Some(Ok(program)) => match self.program(&program, false) {
+                    Err(Flow::Return(status)) if !self.interactive => return Ok(status), // as in a file
                     Ok(status) | Err(Flow::Return(status)) => self.status = status,
                     Err(Flow::Abort(status)) if self.interactive => self.status = status,
                     Err(Flow::Break(_) | Flow::Continue(_)) => {}

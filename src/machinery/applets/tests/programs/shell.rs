@@ -97,6 +97,7 @@ const CASES: &[Case] = &[
         0,
     ),
     ("set -- -ab -c -- d; while getopts abc o; do echo $o; done; echo $o $OPTIND", "a\nb\nc\n? 4\n", 0),
+    ("printf 'return 3\\necho no\\n' | sh; echo $?", "3\n", 0),
     // A script's own `$PWD` is no directory.
     (
         "mkdir -p sub; d=$(pwd); PWD=/; cd sub && [ \"$PWD\" = \"$d/sub\" ] && echo in; PWD=/no; [ \"$(pwd)\" = \"$d/sub\" ] && echo in",
