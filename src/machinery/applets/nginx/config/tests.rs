@@ -148,3 +148,20 @@ fn what_may_stand_twice_adds_up() {
     assert_eq!(location("/y").answer.map(|(code, _)| code), Some(204));
     assert_eq!(location("/y").root, Some(PathBuf::from("/c")));
 }
+
+#[test]
+fn a_wildcard_takes_the_connections_of_its_port() {
+    let text = "server { listen 80; server_name all; }\nserver { listen 127.0.0.1:80; server_name own; }\n\
+                server { listen 127.0.0.1:81; server_name other; }";
+    let config = parse(text).unwrap();
+    let socket: Vec<String> = config.sockets().iter().map(SocketAddr::to_string).collect();
+    assert_eq!(socket, ["0.0.0.0:80", "127.0.0.1:81"]);
+    for (local, socket, name) in [
+        ("127.0.0.1:80", "0.0.0.0:80", "own"),
+        ("10.0.0.1:80", "0.0.0.0:80", "all"),
+        ("127.0.0.1:81", "127.0.0.1:81", "other"),
+    ] {
+        let address = config.address(local.parse().unwrap(), socket.parse().unwrap());
+        assert_eq!(config.server(address, "x").map(|s| s.names[0].as_str()), Some(name), "{local}");
+    }
+}
