@@ -1,9 +1,9 @@
 //! Leader election through a Lease object, as client-go's `leaderelection` does it.
 
-use super::{Client, Recorder, is_code, optional, reference};
+use super::{Api, Client, Recorder, is_code, optional, reference};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
-use kube::api::{Api, DeleteParams, PostParams};
+use kube::api::{DeleteParams, PostParams};
 use std::time::Duration;
 use tap::{Event, Record, Tap};
 use task::{Crew, End};
@@ -306,7 +306,9 @@ impl LeaderElection {
                 let left = self.retry_period.saturating_sub(asked.elapsed());
                 match clock::limit(left, api.delete(&self.name, &how)).await {
                     None => return Err(error),
-                    Some(deleted) => drop(optional(deleted)?),
+                    Some(deleted) => {
+                        optional(deleted)?;
+                    }
                 }
                 *observed = None;
                 Ok(Tried::Overtaken)

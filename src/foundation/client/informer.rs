@@ -1,12 +1,11 @@
 //! A local cache of one kind, kept up to date by a watch.
 
-use super::{Client, Recorder};
+use super::{Api, Client, Recorder};
 use futures::FutureExt;
 use futures::stream::{Stream, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::Api;
 use kube::runtime::watcher;
 use parking_lot::{Mutex, MutexGuard};
 use serde::de::{Deserialize, DeserializeOwned, Deserializer};
@@ -412,7 +411,7 @@ where
         let informer = Informer::new(reporter::<K>(crew, client));
         let watched = Watched(informer.clone());
         crew.spawn_essential(async move {
-            watched.0.follow(watcher(api, config).boxed()).await;
+            watched.0.follow(watcher(api.for_watcher(), config).boxed()).await;
         });
         informer
     }
