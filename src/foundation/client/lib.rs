@@ -173,11 +173,12 @@ pub fn is_code(error: &kube::Error, code: u16) -> bool {
 }
 
 /// Did no API server answer, or only to say that it cannot now? What was read before is then as
-/// good as it was.
+/// good as it was. A request that could not be built was never sent, and never will be.
 pub fn is_unanswered(error: &kube::Error) -> bool {
     match error {
         kube::Error::Api(status) => status.code >= 500 || status.code == 429,
         kube::Error::SerdeError(_) => false,
+        kube::Error::BuildRequest(_) | kube::Error::HttpError(_) => false,
         _ => true,
     }
 }
@@ -196,7 +197,18 @@ pub fn optional<T>(result: Result<T, kube::Error>) -> Result<Option<T>, kube::Er
 
 #[cfg(test)]
 mod tests {
-    use super::segment;
+    use super::*;
+    use k8s_openapi::api::core::v1::Node;
+
+    #[tokio::test]
+    async fn a_request_that_was_never_sent_is_not_unanswered() {
+        let client = Client::connect(testing::silent().await).unwrap();
+        let unsent = client.cluster::<Node>().get("").await.unwrap_err();
+        assert!(matches!(unsent, kube::Error::BuildRequest(_)), "{unsent}");
+        assert!(!is_unanswered(&unsent));
+        let unbuilt = http::Request::get("/a b").body(()).unwrap_err();
+        assert!(!is_unanswered(&kube::Error::HttpError(unbuilt)));
+    }
 
     #[test]
     fn a_name_stays_one_segment_of_a_path() {
