@@ -542,17 +542,19 @@ mod tests {
         assert_eq!(feed.writer.out.len(), 1);
     }
 
+    /// What the cache tells a watcher of a revision: a new pod.
+    fn told(revision: i64) -> Vec<(Change, Arc<Event>)> {
+        let pod = json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p"}});
+        let event = Event::new(revision, Arc::new(Object::new(pod, revision)), None, false);
+        vec![(Change::Added, Arc::new(event))]
+    }
+
     /// The cache tells watchers of a revision before it says that it has reached it.
     #[tokio::test]
     async fn a_bookmark_is_not_older_than_the_event_before_it() {
         let dir = tempfile::tempdir().unwrap();
         let fixture = crate::testing::start(dir.path()).await;
         let newest = fixture.server.state.cache.revision() + 1000;
-        let told = |revision| {
-            let pod = json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p"}});
-            let event = Event::new(revision, Arc::new(Object::new(pod, revision)), None, false);
-            vec![(Change::Added, Arc::new(event))]
-        };
         let (sender, live) = crate::storage::watch_queue::channel(None, &Arc::default());
         let (state, stop) = (fixture.server.state.clone(), CancellationToken::new());
         let (request, subscription) = (request(true, Some(true), 60), subscription(vec![], vec![], live));
@@ -578,11 +580,6 @@ mod tests {
     async fn a_watch_ends_and_marks_its_place_also_where_there_is_always_an_event() {
         let dir = tempfile::tempdir().unwrap();
         let fixture = crate::testing::start(dir.path()).await;
-        let told = |revision| {
-            let pod = json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p"}});
-            let event = Event::new(revision, Arc::new(Object::new(pod, revision)), None, false);
-            vec![(Change::Added, Arc::new(event))]
-        };
         let (sender, live) = crate::storage::watch_queue::channel(None, &Arc::default());
         let (state, stop) = (fixture.server.state.clone(), CancellationToken::new());
         let life = BOOKMARK_EVERY.as_secs() * 2;
