@@ -45,7 +45,7 @@ async fn api(home: &Path, figures: &Figures) {
     let space: Namespace =
         serde_json::from_value(json!({"metadata": {"name": "bench"}})).expect("a namespace");
     namespaces.create(&PostParams::default(), &space).await.expect("created");
-    let accounts: Api<k8s_openapi::api::core::v1::ServiceAccount> = first.within("bench");
+    let accounts = first.within::<k8s_openapi::api::core::v1::ServiceAccount>("bench");
     while accounts.get("default").await.is_err() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -53,7 +53,7 @@ async fn api(home: &Path, figures: &Figures) {
     let each = PODS / WRITERS;
     let writers: Vec<_> = (0..WRITERS)
         .map(|n| {
-            let pods: Api<Pod> = client(home).within("bench");
+            let pods = client(home).within::<Pod>("bench");
             tokio::spawn(async move {
                 let mut took = Vec::new();
                 for m in 0..each {
@@ -78,7 +78,7 @@ async fn api(home: &Path, figures: &Figures) {
     let text = format!("p50 {}, p99 {} (n={})", ms(p50), ms(p99), creates.len());
     figures.value("three towers: create of a Pod, 32 clients", &text, "p99 ≤ 25 ms");
 
-    let pods: Api<Pod> = first.within("bench");
+    let pods = first.within::<Pod>("bench");
     let mut gets = Vec::new();
     for _ in 0..3000 {
         let start = Instant::now();
@@ -106,7 +106,7 @@ async fn api(home: &Path, figures: &Figures) {
 /// Delays between a write's beginning and its arrival at each of many watchers.
 async fn watchers(home: &Path, figures: &Figures) {
     let first = client(home);
-    let maps: Api<ConfigMap> = first.within("bench");
+    let maps = first.within::<ConfigMap>("bench");
     let map: ConfigMap =
         serde_json::from_value(json!({"metadata": {"name": "clock"}, "data": {"at": "0"}})).expect("a map");
     maps.create(&PostParams::default(), &map).await.expect("created");

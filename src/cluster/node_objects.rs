@@ -41,7 +41,7 @@ pub(crate) async fn reconcile(world: &World, client: &Client) -> Result<(), Stri
         let name = node.metadata.name.clone().unwrap_or_default();
         match own.iter().find(|own| own.name == name) {
             None if !is_of_ropewalk(&name) => {}
-            None => drop(api.delete(&name, &DeleteParams::default()).await.map_err(|e| chain(&e))?),
+            None => api.delete(&name, &DeleteParams::default()).await.map_err(|e| chain(&e))?,
             Some(own) if own.control_plane => {
                 if let Some(node) = marked(node, is_tainted(&world.spec)) {
                     // A conflict is tried again with the Node as it is then.

@@ -348,16 +348,10 @@ pub fn lines(lines: &[String], room: &Room) -> Vec<String> {
     while let Some(command) = rest.next() {
         all.push(line(command, room));
         if lines::reads_manifest(command) {
-            let (mut text, mut end) = (Vec::new(), ".");
-            for line in rest.by_ref() {
-                if lines::ends_manifest(line) {
-                    end = line; // a here-document ends with no other line
-                    break;
-                }
-                text.push(line.as_str());
-            }
+            let text: Vec<&str> =
+                rest.by_ref().map(String::as_str).take_while(|l| !lines::ends_manifest(l)).collect();
             all.extend(manifest(&text.join("\n"), room).lines().map(String::from));
-            all.push(end.into());
+            all.push(".".into());
         }
     }
     all

@@ -2,9 +2,9 @@
 
 use super::cel::facts::{self, Object};
 use api::kinds::Kind;
-use client::Client;
-use client::kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, VersionMatch};
+use client::kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, VersionMatch};
 use client::kube::runtime::watcher;
+use client::{Api, Client};
 use cluster::guest::{How, Room, Seen};
 use futures::StreamExt;
 use std::collections::{BTreeMap, BTreeSet};
@@ -186,7 +186,7 @@ pub(crate) fn start(
     crew.spawn(async move {
         let mut again = RETRY.0;
         loop {
-            let mut stream = watcher(api.clone(), watcher::Config::default()).boxed();
+            let mut stream = watcher(api.clone().for_watcher(), watcher::Config::default()).boxed();
             let follow = async {
                 let read = |object: &DynamicObject, how: How| {
                     let mut json = serde_json::to_value(object).unwrap_or_default();

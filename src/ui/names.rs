@@ -3,10 +3,10 @@
 
 use super::kubeconfig::Watched;
 use api::kinds::Kind;
-use client::Client;
-use client::kube::api::{Api, ListParams};
+use client::kube::api::ListParams;
 use client::kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use client::kubeconfig::View;
+use client::{Api, Client};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::path::Path;

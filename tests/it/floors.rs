@@ -74,6 +74,19 @@ fn paths_by_name(name: &str, text: &str) -> Vec<String> {
     found.map(|call| format!("{name}: {call}…) follows links of a pod; use linux::beneath")).collect()
 }
 
+/// kube-rs' own `Api` puts names into paths as they are. These rooms may say it: `client`, whose
+/// `Api` escapes them, and `bench`, which is a foreign client with names of its own.
+const UNESCAPED: [&str; 2] = ["client", "bench"];
+
+/// Records whether a file imports or names kube-rs' own `Api` instead of `client::Api`.
+fn has_unescaped_names(text: &str) -> bool {
+    let code = bare(text);
+    let has_word = |code: &str| code.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == "Api");
+    let imports = code.split("use ").skip(1).filter_map(|rest| rest.split(';').next());
+    let of_kube = |import: &&str| import.starts_with("kube::") || import.starts_with("client::kube::");
+    imports.filter(of_kube).any(has_word) || code.contains("kube::Api<") || code.contains("kube::Api::")
+}
+
 fn floor(room: &str) -> Option<usize> {
     FLOORS.iter().position(|rooms| rooms.contains(&room))
 }
@@ -236,6 +249,22 @@ fn untrusted_paths_are_resolved_in_one_place() {
         "fn f() { let _ = fs::read(root.join(item)); }\n#[cfg(test)]\nmod tests { fs::rename(a, b) }";
     assert_eq!(paths_by_name("planted.rs", planted).len(), 1);
     assert!(paths_by_name("fine.rs", "// fs::read(x)\nroot.read_file(x)").is_empty());
+}
+
+#[test]
+fn names_in_paths_are_escaped_by_the_client() {
+    let mut found = Vec::new();
+    for (_, folder) in rooms().iter().filter(|(room, _)| !UNESCAPED.contains(&room.as_str())) {
+        for file in files(folder) {
+            if has_unescaped_names(&std::fs::read_to_string(&file).expect("a source file")) {
+                found.push(format!("{}: use client::Api, which escapes names", file.display()));
+            }
+        }
+    }
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+    assert!(has_unescaped_names("use kube::api::{\n    Api, Patch,\n};"));
+    assert!(has_unescaped_names("use client::kube::Api;") && has_unescaped_names("kube::Api::all(client)"));
+    assert!(!has_unescaped_names("use client::Api;\nuse kube::api::{ApiResource, Patch}; // kube::Api::all"));
 }
 
 #[test]

@@ -157,7 +157,7 @@ pub(crate) fn start(shared: &Shared) {
             for csr in all.requests.list().iter().filter(|csr| is_over(csr, clock::now())) {
                 let name = csr.metadata.name.clone().unwrap_or_default();
                 let gone = all.config.client.all::<Csr>().delete(&name, &DeleteParams::default()).await;
-                if let Err(error) = gone.map(drop)
+                if let Err(error) = gone
                     && !is_code(&error, 404)
                 {
                     tracing::debug!(%error, name, "an old certificate request stays for now");

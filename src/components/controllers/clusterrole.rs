@@ -6,9 +6,9 @@
 use super::write::unless_gone;
 use super::{Shared, record};
 use api::labels::Selector;
-use client::{Key, Outcome, WorkQueue, segment};
+use client::{Api, Key, Outcome, WorkQueue};
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use std::sync::Arc;
 use tap::{Component, Event};
@@ -55,9 +55,7 @@ pub(crate) fn start(shared: &Shared) {
                 let api: Api<ClusterRole> = client.all();
                 let patch = json!({"metadata": {"uid": role.metadata.uid}, "rules": rules});
                 // One role that is refused does not keep the others from their rules.
-                match unless_gone(
-                    api.patch(&segment(&key.name), &PatchParams::default(), &Patch::Merge(patch)).await,
-                ) {
+                match unless_gone(api.patch(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await) {
                     Ok(None) => {}
                     Err(error) => failed = Err(error),
                     Ok(Some(_)) => {

@@ -8,7 +8,7 @@ use super::job::decide::finished;
 use super::pods::{controller_of, is_namespace_ending, owned_by};
 use super::{Error, Shared, record, reference};
 use api::cron::{self, Schedule};
-use client::{Change, Key, Outcome, Recorder, WorkQueue, is_code, segment};
+use client::{Change, Key, Outcome, Recorder, WorkQueue, is_code};
 use clock::{self, Timestamp};
 use jiff::tz::TimeZone;
 use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec, CronJobStatus, Job};
@@ -241,7 +241,7 @@ impl Worker {
             if !jobs.iter().any(|j| j.metadata.uid == active.uid)
                 && let Some(name) = &active.name
             {
-                jobs.extend(api.get_opt(&segment(name)).await?.map(Arc::new).filter(owned));
+                jobs.extend(api.get_opt(name).await?.map(Arc::new).filter(owned));
             }
         }
         let mut plan = decide(&cron, &jobs, clock::now());

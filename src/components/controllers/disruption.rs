@@ -13,13 +13,13 @@ use super::resources::Mapper;
 use super::write::{self, Guard};
 use super::{Error, Shared, record, reference};
 use api::labels::Selector;
-use client::{Change, Client, Key, Outcome, Recorder, WorkQueue, is_code, segment};
+use client::{Api, Change, Client, Key, Outcome, Recorder, WorkQueue, is_code, segment};
 use clock::{self, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec, PodDisruptionBudgetStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector, OwnerReference, Time};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use kube::api::{Api, DynamicObject};
+use kube::api::DynamicObject;
 use kube::core::ApiResource;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -332,7 +332,7 @@ impl Worker {
             plural: plural.clone(),
         };
         let api: Api<DynamicObject> = Api::namespaced_with(client.kube(), namespace, &resource);
-        let scale = match api.get_subresource("scale", &segment(&owner.name)).await {
+        let scale = match api.get_subresource("scale", &owner.name).await {
             Ok(scale) => scale,
             Err(kube::Error::Api(status)) if status.code == 404 && status.reason == "NotFound" => {
                 return Ok(None);

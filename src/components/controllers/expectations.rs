@@ -10,8 +10,7 @@
 //! POST web-1   list begins   answer   list ends     the list may be older than web-1: the API server is asked
 //! ```
 
-use client::{Change, Informer, Key, Lists, WorkQueue};
-use kube::api::Api;
+use client::{Api, Change, Informer, Key, Lists, WorkQueue};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};

@@ -9,12 +9,12 @@ use super::pods::why;
 use super::resources::{Resource, discover};
 use super::write::{self, Guard, unless_gone};
 use super::{Error, Shared, record};
-use client::{Backoff, Change, Client, Item, Key, Outcome, WorkQueue, is_code, segment};
+use client::{Api, Backoff, Change, Client, Item, Key, Outcome, WorkQueue, is_code};
 use clock::{self, Timestamp};
 use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition, NamespaceStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Resource as _;
-use kube::api::{Api, DeleteParams, DynamicObject, ListParams};
+use kube::api::{DeleteParams, DynamicObject, ListParams};
 use kube::core::PartialObjectMeta;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -200,7 +200,7 @@ async fn finalize(client: &Client, namespace: &Namespace, left: &[String]) -> Re
     body["apiVersion"] = json!("v1");
     body["kind"] = json!("Namespace");
     body["spec"]["finalizers"] = json!(left);
-    let request = http::Request::put(format!("/api/v1/namespaces/{name}/finalize"))
+    let request = http::Request::put(format!("{}/finalize", client.all::<Namespace>().path(name)))
         .header(http::header::CONTENT_TYPE, "application/json")
         .body(body.to_string().into_bytes())
         .map_err(kube::Error::HttpError)?;
@@ -254,7 +254,7 @@ async fn empty_of(
     }
     for object in there.iter().filter(|o| o.meta().deletion_timestamp.is_none()) {
         let Some(name) = object.meta().name.clone().filter(|n| !n.is_empty()) else { continue };
-        match untyped.delete(&segment(&name), &DeleteParams::background()).await {
+        match untyped.delete(&name, &DeleteParams::background()).await {
             Err(error) if !(is_code(&error, 404) || is_code(&error, 409)) => {
                 pass.errors.push(format!("{} {name}: {}", resource.api.plural, why(&error)));
             }

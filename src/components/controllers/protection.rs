@@ -8,10 +8,10 @@
 use super::write::unless_gone;
 use super::{Error, Shared};
 use api::volumes::{CLAIM_PROTECTION, VOLUME_PROTECTION, claims_of};
-use client::{Change, Client, Key, Outcome, WorkQueue};
+use client::{Api, Change, Client, Key, Outcome, WorkQueue};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::api::{ListParams, Patch, PatchParams};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::fmt::Debug;

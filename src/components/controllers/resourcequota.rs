@@ -12,7 +12,7 @@ use super::write::unless_gone;
 use super::{Error, Shared, record};
 use api::quota::{Amounts, amounts, counted, matches, stored, usage};
 use api::{quantity::Quantity, value};
-use client::{Change, Key, Outcome, WorkQueue, is_code};
+use client::{Change, Key, Outcome, WorkQueue, is_code, segment};
 use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
@@ -163,7 +163,8 @@ async fn count(shared: &Shared, namespace: &str, spec: &Value, hard: &Amounts) -
             true => "application/json",
             false => "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
         };
-        let request = http::Request::get(format!("{root}/namespaces/{namespace}/{plural}"))
+        let path = format!("{root}/namespaces/{}/{plural}", segment(namespace));
+        let request = http::Request::get(path)
             .header(http::header::ACCEPT, accept)
             .body(vec![])
             .map_err(kube::Error::HttpError)?;

@@ -5,7 +5,7 @@
 
 use super::pods::is_namespace_ending;
 use super::{Error, Shared, reference};
-use client::{Key, Outcome, WorkQueue, is_code, optional, segment};
+use client::{Key, Outcome, WorkQueue, is_code, optional};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -111,7 +111,7 @@ async fn token(shared: &Shared, key: Key) -> Result<Outcome, Error> {
     if account.is_none() {
         // The cache of the accounts may be behind that of the secrets.
         let accounts = shared.config.client.within::<ServiceAccount>(&key.namespace);
-        account = optional(accounts.get(&segment(&name)).await)?.filter(is_same).map(Arc::new);
+        account = optional(accounts.get(&name).await)?.filter(is_same).map(Arc::new);
     }
     let Some(account) = account else {
         let uid = secret.metadata.uid.clone();

@@ -13,7 +13,7 @@ use api::volumes::{
     BIND_COMPLETED, BOUND_BY_CONTROLLER, OLD_CLASS, SELECTED_NODE, class_of, fits, is_bound,
     is_default_class, is_reserved_for, preference, reservation,
 };
-use client::{Key, Outcome, Recorder, WorkQueue, optional, segment};
+use client::{Key, Outcome, Recorder, WorkQueue, optional};
 use k8s_openapi::api::core::v1::{
     PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimStatus, PersistentVolumeStatus,
 };
@@ -157,7 +157,7 @@ impl Worker {
         if volume.as_ref().is_none_or(|v| !is_reserved_for(v, claim)) {
             // The cache may be behind: that of the claims is another one.
             let api = self.shared.config.client.cluster::<PersistentVolume>();
-            volume = optional(api.get(&segment(&name)).await)?.map(Arc::new);
+            volume = optional(api.get(&name).await)?.map(Arc::new);
         }
         let (reason, why) = match volume {
             Some(volume) if is_reserved_for(&volume, claim) => return Ok(false),
@@ -294,9 +294,8 @@ impl Worker {
                 {
                     // A volume that is released may be deleted, and its data. The cache of the
                     // claims may be behind.
-                    let api =
-                        self.shared.config.client.within::<PersistentVolumeClaim>(&segment(&place.namespace));
-                    claim = optional(api.get(&segment(&place.name)).await)?.filter(same).map(Arc::new);
+                    let api = self.shared.config.client.within::<PersistentVolumeClaim>(&place.namespace);
+                    claim = optional(api.get(&place.name).await)?.filter(same).map(Arc::new);
                 }
                 match claim {
                     Some(claim) if bound_to(&claim) == volume.metadata.name => "Bound",

@@ -5,9 +5,9 @@
 
 use super::Error;
 use super::pods::why;
-use client::is_code;
+use client::{Api, is_code};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};

@@ -2,10 +2,10 @@
 //! ends nothing.
 
 use super::{Config, Error, status};
-use client::{is_code, optional};
+use client::{Api, is_code, optional};
 use k8s_openapi::api::core::v1::{Node, Pod, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use serde_json::json;
 use std::collections::BTreeMap;
 

@@ -534,7 +534,38 @@ pub(crate) fn is_live(pod: &Pod) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use api::requests::Amount;
+    use client::testing::{Scripted, refusal};
     use std::os::unix::fs::symlink;
+
+    /// A policy that forbids `prod` by its name says nothing of `prod?`: a pod that names the
+    /// latter must not get what the former holds.
+    #[tokio::test]
+    async fn a_name_that_no_object_can_have_leads_to_no_other_object() {
+        let server = Scripted::new(|asked| match asked.line.ends_with("s/prod") {
+            true => Some((200, serde_json::json!({"metadata": {"name": "prod"}}))),
+            false => refusal(404, "NotFound"),
+        })
+        .await;
+        let (pod, dir) = (Pod::default(), tempfile::tempdir().unwrap());
+        let (node_ip, pod_ip) = (String::new(), String::new());
+        let facts = Facts { pod: &pod, node_name: "n1", node_ip, pod_ip, allocatable: Amount::default() };
+        let (client, node_root) = (&server.client, dir.path());
+        let context =
+            Context { client, facts: &facts, dir: node_root.join("volumes"), node_root, memory_bytes: 0 };
+        let mut left = files::ALL_MAX;
+        let mut files = Gathered::new(&mut left);
+        for name in ["prod?", "prod#x", "my prod", "../pods/prod"] {
+            let told = secret(&context, "n", name, None, false, 0o644, &mut files).await.unwrap_err();
+            assert_eq!((told.why, told.unanswered), (format!("secret {name:?} not found"), false));
+            secret(&context, "n", name, None, true, 0o644, &mut files).await.expect("it is optional");
+            let told = config_map(&context, "n", name, None, false, 0o644, &mut files).await.unwrap_err();
+            assert_eq!(told.why, format!("configmap {name:?} not found"));
+            let told = claimed(client, "n", name).await.map(drop).unwrap_err();
+            assert_eq!(told.why, format!("persistentvolumeclaim {name:?} not found"));
+        }
+        secret(&context, "n", "prod", None, false, 0o644, &mut files).await.expect("it is there");
+    }
 
     #[test]
     fn a_claim_has_no_volume_that_is_bound_to_another() {

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 /// An endpoint of one service port, and the node it runs on.
@@ -385,6 +385,15 @@ fn within_bounds(
     rules
 }
 
+/// Pure: the IPv4 address that a text means, also as IPv6 writes it (`::ffff:203.0.113.9`). Nothing
+/// else leads through these networks.
+fn ipv4(text: &str) -> Option<Ipv4Addr> {
+    match text.parse::<IpAddr>().ok()?.to_canonical() {
+        IpAddr::V4(ip) => Some(ip),
+        IpAddr::V6(_) => None,
+    }
+}
+
 /// What one Service asks for, as far as the budget goes, and whether that is all. The first address
 /// of a rule is the cluster IP.
 fn wanted_by(
@@ -413,13 +422,13 @@ fn wanted_by(
     let own = Slices::of(slices.get(&name).map(Vec::as_slice).unwrap_or_default());
     budget.spend(namespace, own.work());
     let mut addresses = vec![ip];
-    addresses.extend(spec.external_ips.iter().flatten().filter_map(|a| a.parse::<Ipv4Addr>().ok()));
+    addresses.extend(spec.external_ips.iter().flatten().filter_map(|a| ipv4(a)));
     let balancers =
         service.status.iter().filter_map(|s| s.load_balancer.as_ref()?.ingress.as_ref()).flatten();
     // Proxy: the balancer wants to see each connection, so that nodes must not serve its address
     // themselves.
     let virtual_ips = balancers.filter(|i| i.ip_mode.as_deref().is_none_or(|mode| mode == "VIP"));
-    addresses.extend(virtual_ips.filter_map(|i| i.ip.as_deref()?.parse::<Ipv4Addr>().ok()));
+    addresses.extend(virtual_ips.filter_map(|i| ipv4(i.ip.as_deref()?)));
     let mut seen = BTreeSet::new();
     addresses.retain(|ip| seen.insert(*ip));
     let affinity = affinity_seconds(spec);
@@ -488,6 +497,18 @@ mod tests {
         node: &str,
     ) -> Vec<ServiceRule> {
         rules(services, slices, node).0
+    }
+
+    #[test]
+    fn addresses_count_however_they_are_written() {
+        let external = ["::ffff:203.0.113.9", "2001:db8::1"];
+        let spec =
+            serde_json::json!({"clusterIP": "10.96.0.7", "externalIPs": external, "ports": [{"port": 80}]});
+        let meta = serde_json::json!({"namespace": "d", "name": "web"});
+        let web = service(serde_json::json!({"metadata": meta, "spec": spec}));
+        let rules = rules_of(&web, &BTreeMap::new(), "n");
+        let addresses = [Ipv4Addr::new(10, 96, 0, 7), Ipv4Addr::new(203, 0, 113, 9)];
+        assert_eq!(rules[0].addresses, addresses);
     }
 
     #[test]

@@ -341,7 +341,7 @@ impl Scheduler {
         };
         let api = client.within::<Pod>(&key.namespace);
         let body = serde_json::to_vec(&binding)?;
-        let request = http::Request::post(format!("{}/{}/binding", api.resource_url(), key.name))
+        let request = http::Request::post(format!("{}/binding", api.path(&key.name)))
             .header(http::header::CONTENT_TYPE, "application/json")
             .body(body)?;
         match client.kube().request_text(request).await {

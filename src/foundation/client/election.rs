@@ -1,9 +1,9 @@
 //! Leader election through a Lease object, as client-go's `leaderelection` does it.
 
-use super::{Client, Recorder, is_code, optional, reference};
+use super::{Api, Client, Recorder, is_code, optional, reference};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
-use kube::api::{Api, DeleteParams, PostParams};
+use kube::api::{DeleteParams, PostParams};
 use std::time::Duration;
 use tap::{Event, Record, Tap};
 use task::{Crew, End};
@@ -23,6 +23,27 @@ const LEADER_ELECTION: &str = "LeaderElection";
 
 /// How often a standby says that no API server answers; for the first time after as long.
 const UNANSWERED_TOLD_EVERY: Duration = Duration::from_secs(30);
+
+/// Since when no API server answers, or when the log was told so last. `None` while one answers.
+#[derive(Default)]
+struct Silence(Option<clock::Instant>);
+
+impl Silence {
+    /// Takes note of a try that was not answered at `now`. True if the log is to be told.
+    fn goes_on(&mut self, now: clock::Instant) -> bool {
+        let since = *self.0.get_or_insert(now);
+        let is_long = now.saturating_duration_since(since) >= UNANSWERED_TOLD_EVERY;
+        if is_long {
+            self.0 = Some(now);
+        }
+        is_long
+    }
+
+    /// Takes note of an answer.
+    fn ends(&mut self) {
+        self.0 = None;
+    }
+}
 
 /// A Lease that at most one holder renews. Kubernetes' times: 15 s / 10 s / 2 s.
 pub struct LeaderElection {
@@ -112,21 +133,20 @@ impl LeaderElection {
         // its duration.
         let mut observed: Option<(Option<LeaseSpec>, clock::Instant)> = None;
         let mut impatience = Duration::from_millis(10);
-        let (began, mut told) = (clock::Instant::now(), None::<clock::Instant>);
+        let mut silence = Silence::default();
         let stop = crew.token();
         while !stop.is_cancelled() {
             let asked = clock::Instant::now();
             let pause = match self.answered(self.try_acquire(&mut observed)).await {
                 Ok(Tried::Held(lease)) => return Some((asked, *lease)),
                 Ok(Tried::Others | Tried::Overtaken) => {
-                    told = None;
+                    silence.ends();
                     self.retry_period
                 }
                 Err(error) => {
                     // No answer does not mean that another identity holds it: at a cluster's start
                     // the API is only just coming. Later it is worth a warning, now and then.
-                    if told.unwrap_or(began).elapsed() >= UNANSWERED_TOLD_EVERY {
-                        told = Some(clock::Instant::now());
+                    if silence.goes_on(clock::Instant::now()) {
                         tracing::warn!(lease = self.name, %error, "cannot ask for the lease");
                     } else {
                         tracing::debug!(lease = self.name, %error, "cannot ask for the lease");
@@ -306,7 +326,9 @@ impl LeaderElection {
                 let left = self.retry_period.saturating_sub(asked.elapsed());
                 match clock::limit(left, api.delete(&self.name, &how)).await {
                     None => return Err(error),
-                    Some(deleted) => drop(optional(deleted)?),
+                    Some(deleted) => {
+                        optional(deleted)?;
+                    }
                 }
                 *observed = None;
                 Ok(Tried::Overtaken)
@@ -347,6 +369,19 @@ mod tests {
         let why = held.expect("it works on although nobody says that it may");
         assert!(why.starts_with("leaderelection lost: not renewed for"), "{why}");
         assert!(why.ends_with("the API server does not answer"), "{why}");
+    }
+
+    /// However long it has stood before: a blip is no warning.
+    #[test]
+    fn a_standby_tells_of_a_silence_that_lasts() {
+        let (began, mut silence) = (clock::Instant::now(), Silence::default());
+        let goes_on = |silence: &mut Silence, at: u64| silence.goes_on(began + Duration::from_secs(at));
+        assert_eq!(
+            [100, 129, 130, 159, 160].map(|at| goes_on(&mut silence, at)),
+            [false, false, true, false, true]
+        );
+        silence.ends();
+        assert_eq!([200, 202, 230].map(|at| goes_on(&mut silence, at)), [false, false, true]);
     }
 
     #[tokio::test]

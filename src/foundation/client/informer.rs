@@ -1,12 +1,11 @@
 //! A local cache of one kind, kept up to date by a watch.
 
-use super::{Client, Recorder};
+use super::{Api, Client, Recorder};
 use futures::FutureExt;
 use futures::stream::{Stream, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::Api;
 use kube::runtime::watcher;
 use parking_lot::{Mutex, MutexGuard};
 use serde::de::{Deserialize, DeserializeOwned, Deserializer};
@@ -272,8 +271,11 @@ const RETRY: Duration = Duration::from_millis(50);
 const RETRY_REFUSED: Duration = Duration::from_secs(5);
 /// ... up to this, if it did not answer or cannot serve yet, as at a cluster's start.
 const RETRY_UNANSWERED: Duration = Duration::from_millis(500);
-/// After so long without a failure the first pause holds again.
+/// After so long without a failure the first pause holds again, and the watch was well meanwhile.
 const CALM: Duration = Duration::from_secs(120);
+/// A watch that was open for so long was well, although it brought nothing: one that keeps failing
+/// fails sooner after a pause. An attempt to open one may take longer than this and fail.
+const WELL_AFTER: Duration = Duration::from_secs(10);
 /// A watch that has failed for so long is told at all, as a cluster's start ends sooner ...
 const TELL_AFTER: Duration = Duration::from_secs(10);
 /// ... and then once in this time.
@@ -296,8 +298,9 @@ fn answer(error: &watcher::Error) -> Option<&kube::core::Status> {
 /// How a watch fails: how long the next pause is, and what the log is told.
 struct Failures {
     pause: Duration,
+    /// When the pause after the last failure ends.
     last: clock::Instant,
-    /// Since when nothing has come.
+    /// Since when the watch is not well.
     since: Option<clock::Instant>,
     told: Option<clock::Instant>,
 }
@@ -310,7 +313,12 @@ impl Failures {
     /// A change came, or the end of a list. Parts of a list do not count: a list whose second page
     /// fails brings its first page each time.
     fn ended(&mut self, kind: &str) {
-        (self.pause, self.since) = (RETRY, None);
+        self.pause = RETRY;
+        self.well(kind);
+    }
+
+    fn well(&mut self, kind: &str) {
+        self.since = None;
         if self.told.take().is_some() {
             tracing::info!(kind, "the watch goes on");
         }
@@ -319,10 +327,15 @@ impl Failures {
     /// Tells of a failure; returns how long to wait.
     fn failed(&mut self, kind: &str, error: &watcher::Error) -> Duration {
         let now = clock::Instant::now();
-        if now - self.last > CALM {
-            (self.pause, self.since) = (RETRY, None);
+        // kube-rs does not tell that a watch was opened again, but which failure ends an open one.
+        let was_open = matches!(error, watcher::Error::WatchFailed(_) | watcher::Error::WatchError(_));
+        let calm = now.saturating_duration_since(self.last);
+        if calm > CALM || was_open && calm > WELL_AFTER {
+            self.well(kind);
         }
-        self.last = now;
+        if calm > CALM {
+            self.pause = RETRY;
+        }
         let since = now - *self.since.get_or_insert(now);
         if since >= TELL_AFTER && self.told.is_none_or(|told| now - told >= TELL_EVERY) {
             self.told = Some(now);
@@ -338,7 +351,9 @@ impl Failures {
         self.pause = (pause * 2).min(longest);
         let asked_for =
             answer.and_then(|status| status.details.as_ref()).map_or(0, |d| d.retry_after_seconds);
-        pause.max(Duration::from_secs(asked_for.into()).min(RETRY_TOLD))
+        let pause = pause.max(Duration::from_secs(asked_for.into()).min(RETRY_TOLD));
+        self.last = now + pause;
+        pause
     }
 }
 
@@ -412,7 +427,7 @@ where
         let informer = Informer::new(reporter::<K>(crew, client));
         let watched = Watched(informer.clone());
         crew.spawn_essential(async move {
-            watched.0.follow(watcher(api, config).boxed()).await;
+            watched.0.follow(watcher(api.for_watcher(), config).boxed()).await;
         });
         informer
     }
@@ -779,6 +794,30 @@ mod tests {
         let warnings = log.warnings();
         assert_eq!(warnings.len(), 2, "{warnings:?}");
         assert!(warnings[0].contains("nobody listens any more"), "{warnings:?}");
+    }
+
+    /// An API server that restarts twice within two minutes is no reason for a warning about each
+    /// kind that does not change. One whose attempts hang is.
+    #[tokio::test(start_paused = true)]
+    async fn a_quiet_watch_between_two_failures_is_well() {
+        let log = crate::testing::Log::default();
+        let _listening = log.listen();
+        let broken = || watcher::Error::WatchFailed(kube::Error::Service("it ends".into()));
+        let refused = || watcher::Error::WatchStartFailed(kube::Error::Service("nobody listens".into()));
+        let mut failures = Failures::new();
+        for _ in 0..2 {
+            for error in [broken(), refused(), refused(), refused()] {
+                clock::pause(failures.failed("quiet", &error)).await;
+            }
+            clock::pause(Duration::from_secs(97)).await;
+        }
+        assert!(log.warnings().is_empty(), "{:?}", log.warnings());
+        let mut failures = Failures::new();
+        for _ in 0..2 {
+            clock::pause(failures.failed("hangs", &refused())).await;
+            clock::pause(Duration::from_secs(70)).await;
+        }
+        assert_eq!(log.warnings().len(), 1, "{:?}", log.warnings());
     }
 
     #[tokio::test(start_paused = true)]

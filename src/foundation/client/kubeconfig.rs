@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -162,10 +162,13 @@ fn followed(config: &Path) -> io::Result<PathBuf> {
 
 /// Writes a kubeconfig that a person or another program uses, too: a link stays one, an existing
 /// file keeps its owner, its group and who may read it, and a crash leaves the old text or the new
-/// one. A new file is its owner's alone.
+/// one. A new file is its owner's alone. A device such as `/dev/null` takes the text and stays a
+/// device. A file that is a mount point of its own, as in a container, cannot be replaced and is
+/// overwritten.
 ///
 /// # Errors
-/// It cannot be written, or not as its owner's; then it is as it was.
+/// It cannot be written, or not as its owner's, or is neither a regular file nor a character
+/// device; then it is as it was.
 pub fn replace(config: &Path, text: &str) -> io::Result<()> {
     let path = followed(config)?;
     let old = match fs::metadata(&path) {
@@ -173,6 +176,11 @@ pub fn replace(config: &Path, text: &str) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(error),
     };
+    match &old {
+        Some(old) if old.file_type().is_char_device() => return overwrite(&path, text).map(drop),
+        Some(old) if !old.is_file() => return Err(io::Error::other("not a regular file")),
+        _ => {}
+    }
     let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let draft = directory.join(format!(".kubeconfig-{}", rng::Rng::from_os().uuid()));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
@@ -183,12 +191,25 @@ pub fn replace(config: &Path, text: &str) -> io::Result<()> {
     if written.is_err() {
         let _ = fs::remove_file(&draft); // it may hold a key; the error says what happened
     }
-    written?;
+    match written {
+        // rename(2) does not replace a mount point.
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+            return overwrite(&path, text)?.sync_all();
+        }
+        written => written?,
+    }
     match File::open(directory).and_then(|dir| dir.sync_all()) {
         // Some file systems cannot write a directory by itself.
         Err(error) if error.kind() != io::ErrorKind::InvalidInput => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Writes into an existing file, as client-go always does. A crash may leave a part of the text.
+fn overwrite(path: &Path, text: &str) -> io::Result<File> {
+    let mut file = OpenOptions::new().write(true).truncate(true).open(path)?;
+    file.write_all(text.as_bytes())?;
+    Ok(file)
 }
 
 /// Gives a draft the owner, group and mode of the file that it replaces. A `sudo` that keeps HOME
@@ -209,6 +230,7 @@ fn keep_owner(draft: &File, old: Option<&fs::Metadata>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::process::Command;
 
     #[test]
     fn a_lock_holds_the_name_that_was_given_and_the_file_behind_it() {
@@ -265,6 +287,57 @@ mod tests {
         let circle = dir.path().join("circle");
         std::os::unix::fs::symlink(&circle, &circle).unwrap();
         assert!(replace(&circle, "new").is_err());
+    }
+
+    /// `~/.kube/config -> /dev/null`: root would take the device from the whole machine.
+    #[test]
+    fn what_is_no_regular_file_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let make = |name: &str, how: &[&str]| {
+            let path = dir.path().join(name);
+            let made = Command::new("mknod").arg(&path).args(how).output();
+            made.is_ok_and(|made| made.status.success()).then_some(path)
+        };
+        let kind = |path: &Path| fs::symlink_metadata(path).unwrap().file_type();
+        let pipe = make("pipe", &["p"]).expect("a named pipe");
+        let said = replace(&pipe, "new").unwrap_err().to_string();
+        assert!(said.contains("not a regular file") && kind(&pipe).is_fifo(), "{said}");
+        // An ordinary user makes no devices, and some file systems do not open them.
+        let null = make("null", &["c", "1", "3"]);
+        if let Some(null) = null.filter(|null| OpenOptions::new().write(true).open(null).is_ok()) {
+            let link = dir.path().join("config");
+            std::os::unix::fs::symlink(&null, &link).unwrap();
+            replace(&link, "new").unwrap();
+            assert!(kind(&null).is_char_device() && kind(&link).is_symlink());
+        }
+        let mut names = fs::read_dir(dir.path()).unwrap().flatten().map(|e| e.file_name());
+        assert!(!names.any(|name| name.to_string_lossy().starts_with(".kubeconfig-")));
+    }
+
+    /// `docker run -v ~/.kube/config:/root/.kube/config`. The mount is made in a process of its
+    /// own, which runs this test again.
+    #[test]
+    fn a_kubeconfig_that_is_a_mount_point_is_overwritten() {
+        const MOUNTED: &str = "ROPEWALK_TEST_MOUNTED";
+        if let Some(config) = std::env::var_os(MOUNTED) {
+            replace(Path::new(&config), "new").unwrap();
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let (real, config) = (dir.path().join("real"), dir.path().join("config"));
+        fs::write(&real, "longer than the new one").unwrap();
+        fs::write(&config, "").unwrap();
+        let inside = "mount --bind \"$1\" \"$2\" || exit 77; exec \"$3\" --exact \
+                      kubeconfig::tests::a_kubeconfig_that_is_a_mount_point_is_overwritten";
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--map-root-user", "--mount", "sh", "-c", inside, "sh"]);
+        unshare.args([&real, &config, &std::env::current_exe().unwrap()]).env(MOUNTED, &config);
+        let ended = unshare.output().ok();
+        match ended.as_ref().and_then(|ended| ended.status.code()) {
+            Some(0) => assert_eq!(fs::read_to_string(&real).unwrap(), "new"),
+            Some(101) => panic!("{}", String::from_utf8_lossy(&ended.unwrap().stdout)),
+            _ => {} // this machine lets nobody mount here
+        }
     }
 
     /// `sudo` with the HOME of the user who called it.

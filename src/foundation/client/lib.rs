@@ -8,11 +8,12 @@
 //! ## How this one works
 //! kube-rs does the protocol; this room adds what our components share: a transport whose sockets
 //! come from the node's own network namespace ([`Dialer`]), so that a cut link really cuts;
-//! [`Informer`], [`WorkQueue`], [`Recorder`] and [`LeaderElection`]. What led to a write travels
-//! with it: a queue's item is (key, cause), and [`Client::caused_by`] sends the cause as a header
-//! that the API server believes from components only. One object never stops a component: an
-//! informer skips and reports what it cannot decode ([`Item`]), and a panic on one key of a queue
-//! costs that key a pause. client-go's informers fail as a whole on such a list.
+//! [`Api`], which escapes the names in the paths of requests; [`Informer`], [`WorkQueue`],
+//! [`Recorder`] and [`LeaderElection`]. What led to a write travels with it: a queue's item is
+//! (key, cause), and [`Client::caused_by`] sends the cause as a header that the API server believes
+//! from components only. One object never stops a component: an informer skips and reports what it
+//! cannot decode ([`Item`]), and a panic on one key of a queue costs that key a pause. client-go's
+//! informers fail as a whole on such a list.
 //! ## Left out
 //! Client-side throttling (QPS and burst): the server is on the same machine.
 //! ## Read next
@@ -22,6 +23,7 @@ mod connections;
 mod election;
 mod informer;
 pub mod kubeconfig;
+mod objects;
 mod queue;
 mod recorder;
 #[cfg(any(test, feature = "testing"))]
@@ -34,7 +36,7 @@ pub use election::LeaderElection;
 pub use informer::{Change, Informer, Item, Key, Lists, Undecodable};
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
 pub use kube;
-use kube::api::Api;
+pub use objects::Api;
 #[cfg(any(test, feature = "testing"))]
 pub use queue::spin;
 pub use queue::{BACKOFF, Backoff, Outcome, WorkQueue};
@@ -134,7 +136,7 @@ impl Client {
         K: kube::Resource<Scope = NamespaceResourceScope>,
         K::DynamicType: Default,
     {
-        Api::namespaced(self.kube.clone(), namespace)
+        Api::new(kube::Api::namespaced(self.kube.clone(), &segment(namespace)))
     }
 
     /// Objects of a kind in all namespaces, or of a cluster-scoped kind.
@@ -143,7 +145,7 @@ impl Client {
         K: kube::Resource,
         K::DynamicType: Default,
     {
-        Api::all(self.kube.clone())
+        Api::new(kube::Api::all(self.kube.clone()))
     }
 
     /// Objects of a cluster-scoped kind.
@@ -152,13 +154,13 @@ impl Client {
         K: kube::Resource<Scope = ClusterResourceScope>,
         K::DynamicType: Default,
     {
-        Api::all(self.kube.clone())
+        Api::new(kube::Api::all(self.kube.clone()))
     }
 }
 
-/// A name as one segment of a request's path; kube-rs puts it there as it is. For names that other
-/// objects contain, and of kinds whose names are hardly restricted: a GET of `x?watch=true` would
-/// be a watch, whose answer never ends, and `../../secrets/x` another object.
+/// Escapes a name as one segment of a request's path, for paths that are built by hand; [`Api`]
+/// does it for every name. Names that other objects contain are hardly restricted: a GET of `x?y`
+/// would read another object, `x`, and so would `../../secrets/x`.
 pub fn segment(name: &str) -> String {
     const KEPT: percent_encoding::AsciiSet =
         percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
@@ -171,11 +173,12 @@ pub fn is_code(error: &kube::Error, code: u16) -> bool {
 }
 
 /// Did no API server answer, or only to say that it cannot now? What was read before is then as
-/// good as it was.
+/// good as it was. A request that could not be built was never sent, and never will be.
 pub fn is_unanswered(error: &kube::Error) -> bool {
     match error {
         kube::Error::Api(status) => status.code >= 500 || status.code == 429,
         kube::Error::SerdeError(_) => false,
+        kube::Error::BuildRequest(_) | kube::Error::HttpError(_) => false,
         _ => true,
     }
 }
@@ -194,7 +197,18 @@ pub fn optional<T>(result: Result<T, kube::Error>) -> Result<Option<T>, kube::Er
 
 #[cfg(test)]
 mod tests {
-    use super::segment;
+    use super::*;
+    use k8s_openapi::api::core::v1::Node;
+
+    #[tokio::test]
+    async fn a_request_that_was_never_sent_is_not_unanswered() {
+        let client = Client::connect(testing::silent().await).unwrap();
+        let unsent = client.cluster::<Node>().get("").await.unwrap_err();
+        assert!(matches!(unsent, kube::Error::BuildRequest(_)), "{unsent}");
+        assert!(!is_unanswered(&unsent));
+        let unbuilt = http::Request::get("/a b").body(()).unwrap_err();
+        assert!(!is_unanswered(&kube::Error::HttpError(unbuilt)));
+    }
 
     #[test]
     fn a_name_stays_one_segment_of_a_path() {

@@ -29,8 +29,13 @@ fn decide(variable: impl Fn(&str) -> Option<String>) -> bool {
             let locale = locale.to_lowercase();
             !locale.contains("utf-8") && !locale.contains("utf8")
         }
-        None => variable("TERM").is_some_and(|term| term == "dumb" || term.starts_with("vt")),
+        None => variable("TERM").is_some_and(|term| term == "dumb" || is_vt(&term)),
     }
+}
+
+/// True for the terminals of DEC, `vt` and a number. `vte-256color` is GNOME's, which shows UTF-8.
+fn is_vt(term: &str) -> bool {
+    term.strip_prefix("vt").is_some_and(|number| number.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// Only ASCII may be written.
@@ -169,6 +174,7 @@ mod tests {
         );
         assert!(!ascii(&[("LANG", "C.UTF-8"), ("TERM", "vt100")]), "whoever names it knows it");
         assert!(ascii(&[("TERM", "vt100")]) && ascii(&[("TERM", "dumb")]));
+        assert!(!ascii(&[("TERM", "vte-256color")]) && !ascii(&[("TERM", "vte")]), "GNOME's show UTF-8");
         assert!(
             !ascii(&[]) && !ascii(&[("TERM", "xterm")]),
             "a container has no locale, and a terminal that shows everything"

@@ -80,8 +80,13 @@ impl Authorities {
         Cow::Owned(RootCertStore { roots })
     }
 
-    /// Returns the second, since 1970, with which the last of them ends.
-    pub(crate) fn until(&self) -> i64 {
-        self.certificates.iter().map(|own| own.until).max().unwrap_or(i64::MIN)
+    /// Returns the last seconds, since 1970, of the certificates that end from `from` on and before
+    /// `until`, in their order.
+    pub(crate) fn ends_within(&self, from: i64, until: i64) -> Vec<i64> {
+        let ends = self.certificates.iter().map(|own| own.until);
+        let mut ends: Vec<i64> = ends.filter(|end| from <= *end && *end < until).collect();
+        ends.sort_unstable();
+        ends.dedup();
+        ends
     }
 }

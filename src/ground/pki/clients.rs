@@ -2,10 +2,9 @@
 
 use super::authorities::Authorities;
 use super::signatures::proof_of_the_key;
-use super::{Error, Identity, chain, leaf, provider, request, user_of};
+use super::{Error, Identity, chain, leaf, provider, request, trusted, user_of};
 use clock::{self, Timestamp};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
@@ -27,7 +26,8 @@ pub struct Client {
     pub groups: Vec<String>,
     /// The SHA-256 of the certificate, in hexadecimal digits.
     pub fingerprint: String,
-    /// The certificate is good until then; connections may live longer.
+    /// The certificate is believed until then: it ends, or the last authority that it leads to
+    /// does. Connections may live longer.
     pub until: Timestamp,
 }
 
@@ -48,9 +48,8 @@ impl Clients {
         let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now));
         self.0.verify_client_cert(own, more, now).map_err(|e| e.to_string())?;
         let (_, parsed) = x509_parser::parse_x509_certificate(own).map_err(|e| e.to_string())?;
-        // A connection is asked again when the certificate ends, or the authority.
-        let (_, until) = request::times(parsed.validity());
-        let until = until.min(Timestamp::from_second(self.0.authorities.until()).unwrap_or(Timestamp::MAX));
+        let (_, end) = request::times(parsed.validity());
+        let until = self.0.until(own, more, now, end);
         let Some((name, groups)) = user_of(own) else { return Ok(None) };
         let uid = uid_of(parsed.subject())?;
         let fingerprint = Sha256::digest(own).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -131,10 +130,7 @@ struct Believing {
 impl Believing {
     /// `insists`: no client goes without a certificate.
     fn new(ca_pem: &str, insists: bool) -> Result<Believing, Error> {
-        let mut authorities = Authorities::empty();
-        for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
-            authorities.add(certificate.map_err(|e| Error::Pem(e.to_string()))?)?;
-        }
+        let authorities = trusted(ca_pem)?;
         let (roots, provider) = (Arc::new(authorities.roots().clone()), provider());
         let strict = strict(roots, &provider, insists).map_err(|e| Error::Pem(e.to_string()))?;
         Ok(Believing { strict, authorities, provider })
@@ -155,6 +151,27 @@ impl Believing {
                 .map_err(|_| rustls::Error::from(CertificateError::UnknownIssuer))?,
         };
         judge.verify_client_cert(own, more, now).map(drop)
+    }
+
+    /// Returns until when a certificate is believed that is believed now and has this `end`. It is
+    /// judged once more for each authority that ends before it: of a bundle of two only its own
+    /// counts.
+    fn until(
+        &self,
+        own: &CertificateDer<'_>,
+        more: &[CertificateDer<'_>],
+        now: UnixTime,
+        end: Timestamp,
+    ) -> Timestamp {
+        let is_believed = |second: i64| {
+            let second = u64::try_from(second).unwrap_or_default();
+            let then = UnixTime::since_unix_epoch(std::time::Duration::from_secs(second));
+            self.verify_client_cert(own, more, then).is_ok()
+        };
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let ends = self.authorities.ends_within(now, end.as_second());
+        let last = ends.into_iter().find(|last| !is_believed(last.saturating_add(1)));
+        last.and_then(|last| Timestamp::from_second(last).ok()).unwrap_or(end)
     }
 }
 
@@ -267,9 +284,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let server = Ca::load_or_create(dir.path(), "x").unwrap();
         let server = server.issue(&Subject::server("kube-apiserver", &["localhost"])).unwrap();
-        let (_, clients) = asking_server_config(&server, &pem).unwrap();
-        let until = clients.judge(&[jane.der().clone()]).unwrap().unwrap().until;
-        assert!(until < clock::now() + jiff::SignedDuration::from_hours(72), "{until}");
+        let until = |ca_pem: &str, cert: &CertificateDer<'static>| {
+            let (_, clients) = asking_server_config(&server, ca_pem).unwrap();
+            clients.judge(std::slice::from_ref(cert)).unwrap().unwrap().until
+        };
+        let days = |days: i64| clock::now() + jiff::SignedDuration::from_hours(24 * days);
+        for ca_pem in [&pem, &both] {
+            let end = until(ca_pem, jane.der());
+            assert!(end < days(3), "{end}");
+        }
+        let end = until(&both, &joe[0]);
+        assert!(end > days(300), "{end}: its authority goes on");
     }
 
     #[test]

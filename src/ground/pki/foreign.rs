@@ -1,5 +1,5 @@
 //! TLS towards servers that are not this cluster's: whoever a kubeconfig, a probe or a `curl`
-//! names.
+//! names. [`Known`] judges this cluster's servers, too.
 
 use super::authorities::Authorities;
 use super::signatures::{self, proof_of_the_key};
@@ -219,7 +219,8 @@ fn is_link_within(path: &Path) -> bool {
     std::fs::read_link(path).is_ok_and(|to| to.components().count() == 1 && !to.is_absolute())
 }
 
-fn known(
+/// Lets a client believe the servers of these authorities.
+pub(super) fn known(
     builder: ConfigBuilder<ClientConfig, WantsVerifier>,
     authorities: Authorities,
     provider: Arc<CryptoProvider>,

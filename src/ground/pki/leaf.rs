@@ -188,6 +188,31 @@ mod tests {
         Ok(server.peer_certificates().unwrap_or_default().to_vec())
     }
 
+    fn roots(ca_pem: &str) -> rustls::RootCertStore {
+        crate::trusted(ca_pem).unwrap().roots().clone()
+    }
+
+    /// `etcdctl --cacert expired.crt`, as in Go.
+    #[test]
+    fn a_server_of_an_authority_that_has_ended_fails_the_handshake() {
+        use rcgen::{BasicConstraints, IsCa, Issuer};
+        let greet = |days: i64| {
+            let (ca_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+            let mut own = crate::params(&Subject::client("ca", ""), days).unwrap();
+            own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            let ca_pem = own.self_signed(&ca_key).unwrap().pem();
+            let longer = crate::params(&Subject::server("x", &["localhost"]), 300).unwrap();
+            let cert = longer.signed_by(&key, &Issuer::from_params(&own, &ca_key)).unwrap();
+            let server = Identity { cert_pem: cert.pem(), key_pem: key.serialize_pem() };
+            let server = crate::server_config(&server, &ca_pem).unwrap();
+            let client = crate::client_config(None, &ca_pem, &[]).unwrap();
+            handshake(server, client).map(drop).map_err(|e| e.to_string())
+        };
+        assert_eq!(greet(1), Ok(()));
+        let why = greet(0).unwrap_err();
+        assert!(why.contains("UnknownIssuer"), "{why}");
+    }
+
     #[test]
     fn a_client_certificate_of_version_1_passes_the_handshake_and_names_its_user() {
         let dir = tempfile::tempdir().unwrap();
@@ -201,7 +226,7 @@ mod tests {
                 let client = rustls::ClientConfig::builder_with_provider(provider())
                     .with_protocol_versions(&[version])
                     .unwrap()
-                    .with_root_certificates(crate::roots(ca.pem()).unwrap())
+                    .with_root_certificates(roots(ca.pem()))
                     .with_client_cert_resolver(crate::foreign::one_identity(certs, key).unwrap());
                 let seen = handshake(config.clone(), Arc::new(client)).unwrap();
                 assert_eq!(clients.judge(&seen).unwrap().unwrap().name, "jane");
@@ -221,7 +246,7 @@ mod tests {
         let client = rustls::ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_root_certificates(crate::roots(ca.pem()).unwrap())
+            .with_root_certificates(roots(ca.pem()))
             .with_client_cert_resolver(Arc::new(stolen));
         let refused = handshake(config, Arc::new(client)).unwrap_err();
         assert!(refused.to_string().contains("BadSignature"), "{refused}");

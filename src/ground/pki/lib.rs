@@ -39,6 +39,7 @@ pub use foreign::{Trust, Unusable, check_pair, foreign_client};
 pub use request::{Proof, Request, check_certificates, valid_until};
 pub use token::{LEGACY_ISSUER, TokenKey};
 
+use authorities::Authorities;
 use clock::{self, Timestamp};
 use rcgen::string::Ia5String;
 use rcgen::{
@@ -313,27 +314,32 @@ fn chain(identity: &Identity) -> Result<(Vec<CertificateDer<'static>>, PrivateKe
     Ok((certs, key))
 }
 
-fn roots(ca_pem: &str) -> Result<Arc<rustls::RootCertStore>, Error> {
-    let mut roots = rustls::RootCertStore::empty();
+/// Reads the authorities of a bundle.
+///
+/// # Errors
+/// One of them cannot be read.
+fn trusted(ca_pem: &str) -> Result<Authorities, Error> {
+    let mut all = Authorities::empty();
     for cert in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
-        roots.add(cert.map_err(|e| Error::Pem(e.to_string()))?)?;
+        all.add(cert.map_err(|e| Error::Pem(e.to_string()))?)?;
     }
-    Ok(Arc::new(roots))
+    Ok(all)
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// TLS for a client; without an identity it is anonymous or uses a token.
+/// TLS for a client; without an identity it is anonymous or uses a token. It believes servers of an
+/// authority as long as the authority is valid.
 pub fn client_config(
     identity: Option<&Identity>,
     ca_pem: &str,
     alpn: &[&str],
 ) -> Result<Arc<rustls::ClientConfig>, Error> {
-    let builder = rustls::ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots(ca_pem)?);
+    let builder =
+        rustls::ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let builder = foreign::known(builder, trusted(ca_pem)?, provider());
     let mut config = match identity {
         Some(identity) => {
             let (certs, key) = chain(identity)?;

@@ -185,16 +185,14 @@ impl Expr {
         if levels > LEVELS_MAX {
             return Err(Error::Syntax(format!("more than {LEVELS_MAX} expressions stand inside each other")));
         }
-        let failed = |why: &str| Err(Error::Syntax(format!("it cannot be read: {why}")));
-        let read = || Expr::read(source, place, bound, defines);
         if levels <= SHALLOW {
-            // As from a thread: a parser that panics takes nobody along.
-            let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(read));
-            return read.unwrap_or_else(|_| failed("the parser gave up"));
+            return Expr::read(source, place, bound, defines);
         }
         std::thread::scope(|scope| {
             let reader = std::thread::Builder::new().name("cel".into()).stack_size(STACK);
-            match reader.spawn_scoped(scope, read) {
+            let reader = reader.spawn_scoped(scope, || Expr::read(source, place, bound, defines));
+            let failed = |why: &str| Err(Error::Syntax(format!("it cannot be read: {why}")));
+            match reader {
                 Ok(reader) => reader.join().unwrap_or_else(|_| failed("the parser gave up")),
                 Err(error) => failed(&error.to_string()),
             }

@@ -6,7 +6,8 @@ use super::seal;
 use super::world::World;
 use crate::cel::facts;
 use api::kinds::Kind;
-use client::kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
+use client::Api;
+use client::kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 

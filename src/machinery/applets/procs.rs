@@ -1,5 +1,8 @@
 //! `ps`, `top` and `free`, from /proc.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
@@ -278,18 +281,20 @@ fn parse_memory(text: &str) -> BTreeMap<String, u64> {
 
 /// `free [-b|-k|-m|-g|-h]`
 pub(crate) fn free(args: Vec<OsString>) -> i32 {
-    let unit = match args.get(1).map(|a| a.to_string_lossy().into_owned()).as_deref() {
-        None | Some("-k") => 'k',
-        Some("-b") => 'b',
-        Some("-m") => 'm',
-        Some("-g") => 'g',
-        Some("-h") => 'h',
-        Some(_) => {
-            eprintln!("Usage: free [-bkmgh]");
-            return 1;
-        }
+    let args: Vec<String> = args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
+    let Some(unit) = free_unit(&args) else {
+        eprintln!("Usage: free [-bkmgh]");
+        return 1;
     };
     print(&free_text(&memory(), unit))
+}
+
+fn free_unit(args: &[String]) -> Option<char> {
+    match args {
+        [] => Some('k'),
+        [option] => ['k', 'b', 'm', 'g', 'h'].into_iter().find(|unit| *option == format!("-{unit}")),
+        _ => None,
+    }
 }
 
 fn free_text(memory: &BTreeMap<String, u64>, unit: char) -> String {
@@ -322,37 +327,47 @@ fn processor_ticks() -> Vec<u64> {
     line.split_whitespace().skip(1).take(7).filter_map(|n| n.parse().ok()).collect()
 }
 
+/// What the options of `top` ask for.
+#[derive(Debug, PartialEq)]
+struct Top {
+    batch: bool,
+    /// Without one it never ends.
+    count: Option<u32>,
+    delay: Duration,
+}
+
+/// `None` if one is unknown, or has no value that it can use. They may stand together: `-bn1`.
+fn top_options(args: &[String]) -> Option<Top> {
+    let mut top = Top { batch: false, count: None, delay: Duration::from_secs(5) };
+    let mut words = args.iter();
+    while let Some(word) = words.next() {
+        let letters = word.strip_prefix('-').filter(|letters| !letters.is_empty())?;
+        for (at, letter) in letters.char_indices() {
+            if letter == 'b' {
+                top.batch = true;
+                continue;
+            }
+            // The rest of the word, else the next one.
+            let rest = &letters[at + letter.len_utf8()..];
+            let value = if rest.is_empty() { words.next()?.as_str() } else { rest };
+            match letter {
+                'n' => top.count = Some(value.parse().ok()?),
+                'd' => top.delay = Duration::try_from_secs_f64(value.parse().ok()?).ok()?,
+                _ => return None,
+            }
+            break;
+        }
+    }
+    Some(top)
+}
+
 /// `top [-b] [-n COUNT] [-d SECONDS]`; without -b the screen is cleared, and ^C ends it.
 pub(crate) fn top(args: Vec<OsString>) -> i32 {
     let args: Vec<String> = args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
-    let (mut batch, mut count, mut delay) = (false, None, 5.0);
-    let mut words = args.iter();
-    while let Some(word) = words.next() {
-        let (option, rest) = word.split_at(word.char_indices().nth(2).map_or(word.len(), |(at, _)| at));
-        let mut value = || if rest.is_empty() { words.next().cloned() } else { Some(rest.to_string()) };
-        let fits = match option {
-            "-b" => {
-                batch = true;
-                // `-bn1` is two options in one word.
-                if let Some(n) = rest.strip_prefix('n') {
-                    let n = if n.is_empty() { words.next().cloned() } else { Some(n.to_string()) };
-                    count = n.and_then(|n| n.parse::<u32>().ok());
-                }
-                true
-            }
-            "-n" => {
-                count = value().and_then(|n| n.parse().ok());
-                count.is_some()
-            }
-            "-d" => value().and_then(|d| d.parse().ok()).map(|d: f64| delay = d).is_some(),
-            _ => false,
-        };
-        if !fits {
-            eprintln!("Usage: top [-b] [-n COUNT] [-d SECONDS]");
-            return 1;
-        }
-    }
-    let delay = Duration::try_from_secs_f64(delay).unwrap_or(Duration::from_secs(5));
+    let Some(Top { batch, count, delay }) = top_options(&args) else {
+        eprintln!("Usage: top [-b] [-n COUNT] [-d SECONDS]");
+        return 1;
+    };
     let mut before = (all(), processor_ticks(), Instant::now());
     let mut turn = 0;
     // A share needs two looks; the first one is short.
@@ -418,81 +433,4 @@ fn top_text(before: &Sample, now: &Sample) -> String {
         text.extend(row.chars().take(WIDTH).chain(['\n']));
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_may_hold_parentheses() {
-        let stat = "42 (a) b) S 7 42 42 0 -1 4194560 100 0 0 0 250 50 0 0 20 5 1 0 900 4096000 300 18446744073709551615";
-        let process = parse_stat(stat).unwrap();
-        assert_eq!((process.pid, process.comm.as_str(), process.ppid), (42, "a) b", 7));
-        assert_eq!((process.ticks, process.nice, process.started), (300, 5, 900));
-        assert_eq!((process.size, process.resident), (4_096_000, 300));
-        assert_eq!(parse_stat("nonsense"), None);
-    }
-
-    #[test]
-    fn the_group_is_a_groups_name() {
-        let users = names("root:x:0:0:root:/root:/bin/sh\nweb:x:101:102::/:/bin/false\n");
-        let groups = names("root:x:0:\nwww:x:102:web\nbroken\n");
-        let process = Process { uid: 101, gid: 102, ..Process::default() };
-        let shown = |column: &str| value(&process, column, &users, &groups);
-        assert_eq!((shown("user"), shown("group")), ("web".to_string(), "www".to_string()));
-        let process = Process { uid: 0, gid: 7, ..Process::default() };
-        assert_eq!(value(&process, "group", &users, &groups), "7", "a number without a name");
-    }
-
-    #[test]
-    fn rows_stand_under_their_titles() {
-        let line = |values: [&str; 4], right| {
-            let widths = [5, 8, 5, 27];
-            let cells = values.iter().enumerate().map(|(i, v)| cell(v, widths[i], right && i != 1, i == 3));
-            cells.collect::<String>()
-        };
-        assert_eq!(line(["PID", "USER", "TIME", "COMMAND"], false), "PID   USER     TIME  COMMAND");
-        assert_eq!(line(["1", "root", "0:00", "sleep 9"], true), "    1 root      0:00 sleep 9");
-    }
-
-    #[test]
-    fn options_that_choose_processes_are_refused() {
-        let columns = |line: &str| ps_columns(&line.split_whitespace().map(String::from).collect::<Vec<_>>());
-        for fine in ["", "aux", "-ef", "-A", "-aux", "-o pid,comm", "-opid -o args", "-w"] {
-            assert!(columns(fine).is_ok(), "{fine}");
-        }
-        for (wrong, said) in [
-            ("-p 1", "invalid option -- 'p'"),
-            ("-C sh", "invalid option -- 'C'"),
-            ("-u root", "invalid option -- 'u'"),
-            ("-q 1", "invalid option -- 'q'"),
-            ("1", "invalid option -- '1'"),
-            ("-o", "option requires"),
-            ("-o pid,x", "bad -o argument 'x'"),
-        ] {
-            assert!(columns(wrong).unwrap_err().starts_with(said), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn titles_may_be_given_and_taken_away() {
-        let process = Process { pid: 7, comm: "web".into(), ..Process::default() };
-        let table = |list: &str| {
-            let columns = ps_columns(&["-o".to_string(), list.to_string()]).unwrap();
-            ps_text(&columns, std::slice::from_ref(&process), &BTreeMap::new(), &BTreeMap::new())
-        };
-        assert_eq!(table("pid,comm"), "PID   COMMAND\n    7 web\n");
-        assert_eq!(table("pid=,comm="), "    7 web\n");
-        assert_eq!(table("pid=,comm"), "      COMMAND\n    7 web\n");
-        assert_eq!(table("pid,comm=A,B"), "PID   A,B\n    7 web\n");
-    }
-
-    #[test]
-    fn this_process_is_found() {
-        let own = std::process::id() as i32;
-        assert!(all().iter().any(|p| p.pid == own && p.ppid > 0 && !p.args.is_empty()));
-        let memory = parse_memory("MemTotal: 2048 kB\nMemFree: 1024 kB\nCached: 24 kB\n");
-        assert!(free_text(&memory, 'k').contains("Mem:           2048        1000        1024"));
-    }
 }

@@ -74,7 +74,7 @@ pub(super) fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
     let is_new = |text: &str| !known.contains(text);
     let own = if a.kind.kind == "Service" { Own::of(a) } else { Own::default() };
     let mut errors = Errors::default();
-    let mut external: Vec<String> = vec![];
+    let (mut external, mut elsewhere): (Vec<String>, Vec<String>) = (vec![], vec![]);
     for (field, text) in addresses(a.kind.kind, object).into_iter().filter(|(_, text)| is_new(text)) {
         let Ok(ip) = text.parse::<IpAddr>() else {
             if a.kind.kind == "Service" {
@@ -96,7 +96,8 @@ pub(super) fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
                     &format!("may not be an address of this cluster: {owner}"),
                 );
             }
-            external.push(text);
+            let leads_here = matches!(ip.to_canonical(), IpAddr::V4(_));
+            if leads_here { &mut external } else { &mut elsewhere }.push(text);
         }
     }
     if !errors.is_empty() {
@@ -106,6 +107,12 @@ pub(super) fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
         a.ctx.warn(format!(
             "spec.externalIPs: connections of all pods to {} now lead to this Service (CVE-2020-8554)",
             cut(external.join(", "), WARNED_MAX)
+        ));
+    }
+    if !elsewhere.is_empty() {
+        a.ctx.warn(format!(
+            "spec.externalIPs: nothing leads to {}: the networks of this cluster are IPv4 only",
+            cut(elsewhere.join(", "), WARNED_MAX)
         ));
     }
     Ok(Extra::default())

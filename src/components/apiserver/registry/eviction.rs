@@ -11,8 +11,8 @@ use crate::registry::strategy::{Part, place};
 use crate::registry::subresources::{pods, set_condition};
 use crate::registry::write::modify;
 use crate::request::context::Context;
-use crate::request::decode;
-use crate::request::http::{Answer, header, json};
+use crate::request::decode::EVICTION;
+use crate::request::http::{Answer, json};
 use crate::storage::store::{Deadline, Extra, Refused};
 use api::kinds::{self, Kind};
 use api::labels::Selector;
@@ -36,12 +36,7 @@ const MANY: &str =
     "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
 
 pub(crate) async fn evict(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Result<Answer, Status> {
-    let mut eviction = decode::body(header(&ctx.headers, "content-type"), body)?;
-    // Upstream takes this version here although nothing else of it is left.
-    if text(&eviction, "apiVersion") == "policy/v1beta1" {
-        value::put(&mut eviction, "apiVersion", "policy/v1");
-    }
-    decode::check_type("policy/v1", "Eviction", &mut eviction)?;
+    let mut eviction = EVICTION.read(ctx, body)?;
     let kind = pods()?;
     place(ctx, kind, &mut eviction)?;
     let (namespace, name) = (ctx.info.namespace.clone(), ctx.info.name.clone());

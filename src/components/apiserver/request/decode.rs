@@ -159,19 +159,30 @@ pub(crate) struct SubresourceType {
     schema: &'static str,
     pub api_version: &'static str,
     pub kind: &'static str,
+    /// An older version with the same fields, which is taken, too.
+    older: Option<&'static str>,
 }
 
 pub(crate) const SCALE: SubresourceType = SubresourceType {
     schema: "io.k8s.api.autoscaling.v1.Scale",
     api_version: "autoscaling/v1",
     kind: "Scale",
+    older: None,
 };
 pub(crate) const BINDING: SubresourceType =
-    SubresourceType { schema: "io.k8s.api.core.v1.Binding", api_version: "v1", kind: "Binding" };
+    SubresourceType { schema: "io.k8s.api.core.v1.Binding", api_version: "v1", kind: "Binding", older: None };
 pub(crate) const TOKEN_REQUEST: SubresourceType = SubresourceType {
     schema: "io.k8s.api.authentication.v1.TokenRequest",
     api_version: "authentication.k8s.io/v1",
     kind: "TokenRequest",
+    older: None,
+};
+/// Upstream takes the older version here although nothing else of it is left.
+pub(crate) const EVICTION: SubresourceType = SubresourceType {
+    schema: "io.k8s.api.policy.v1.Eviction",
+    api_version: "policy/v1",
+    kind: "Eviction",
+    older: Some("policy/v1beta1"),
 };
 
 impl SubresourceType {
@@ -186,6 +197,9 @@ impl SubresourceType {
     /// # Errors
     /// 400 for an object of another type.
     pub(crate) fn conform(&self, object: &mut Value) -> Result<UnknownFields, Status> {
+        if self.older == Some(value::text(object, "apiVersion")) {
+            value::put(object, "apiVersion", self.api_version);
+        }
         check_type(self.api_version, self.kind, object)?;
         let (kind, version) = (self.kind, self.version());
         schema::conform_named(self.schema, object).map_err(|e| {

@@ -202,6 +202,8 @@ async fn a_namespace_keeps_its_phase_and_has_finalizers_that_somebody_takes_off(
     let (code, got) = api.ask("PATCH", &format!("{path}/status"), phase("Terminating")).await;
     assert!(code == 422 && got["message"].as_str().unwrap().contains("may only be 'Active'"), "{got}");
     assert_eq!(api.ask("PATCH", &format!("{path}/status"), phase("Active")).await.0, 200);
+    let (code, got) = api.ask("PATCH", &format!("{path}/status"), json!({"status": {"phase": null}})).await;
+    assert_eq!((code, &got["status"]["phase"]), (200, &json!("Active")), "{got}");
     made["spec"]["finalizers"] = json!(["kubernetes", "foo"]);
     let (code, got) = api.ask("PUT", &format!("{path}/finalize"), made.clone()).await;
     assert!(code == 422 && got["message"].as_str().unwrap().contains("spec.finalizers[1]"), "{got}");

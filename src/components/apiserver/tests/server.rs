@@ -1454,13 +1454,16 @@ async fn no_service_catches_the_clusters_own_addresses() {
             "{answer}"
         );
     }
-    let made = api
-        .fixture
-        .server
-        .call(request("POST", services, "application/json", service("203.0.113.250").to_string()), admin());
-    let made = made.await;
-    assert_eq!(made.status(), 201);
-    assert!(made.headers()["warning"].to_str().unwrap().contains("203.0.113.250"), "{:?}", made.headers());
+    for (ip, told) in [
+        ("2001:db8::1", "nothing leads to 2001:db8::1"),
+        ("203.0.113.250", "connections of all pods to 203.0.113.250"),
+    ] {
+        let ask = request("POST", services, "application/json", service(ip).to_string());
+        let _ = api.delete(&format!("{services}/s"), json!({})).await;
+        let made = api.fixture.server.call(ask, admin()).await;
+        assert_eq!(made.status(), 201);
+        assert!(made.headers()["warning"].to_str().unwrap().contains(told), "{:?}", made.headers());
+    }
     let (code, answer) =
         api.patch(&format!("{services}/s"), json!({"spec": {"externalIPs": ["172.30.0.11"]}})).await;
     assert_eq!(code, 422, "{answer}");

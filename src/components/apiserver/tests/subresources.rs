@@ -151,6 +151,28 @@ async fn unknown_fields_of_bindings_and_token_requests_are_judged_as_field_valid
     }
 }
 
+/// Otherwise a pod whose grace period has a typing error goes with its full one.
+#[tokio::test]
+async fn unknown_fields_of_an_eviction_are_judged_as_field_validation_asks() {
+    let api = Api::new().await;
+    api.made(PODS, pod("p")).await;
+    let path = format!("{PODS}/p/eviction");
+    let eviction = |version: &str| {
+        json!({"apiVersion": version, "kind": "Eviction", "metadata": {"name": "p"},
+            "deleteOptions": {"gracePeriodSecond": 0}})
+    };
+    let why = "Eviction in version \"v1\" cannot be handled as a Eviction: strict decoding error: unknown field \"deleteOptions.gracePeriodSecond\"";
+    for version in ["policy/v1", "policy/v1beta1"] {
+        let (code, got) = api.post(&format!("{path}?fieldValidation=Strict"), eviction(version)).await;
+        assert_eq!((code, &got["message"]), (400, &json!(why)), "{got}");
+        let (code, got) = api.post(&format!("{path}?fieldValidation=Foo"), eviction(version)).await;
+        assert_eq!(code, 422, "{got}");
+    }
+    assert_eq!(api.get(&format!("{PODS}/p")).await.0, 200);
+    let (code, got) = api.post(&path, eviction("policy/v1beta1")).await;
+    assert_eq!(code, 201, "{got}");
+}
+
 /// A scheduler that names the version has judged that one.
 #[tokio::test]
 async fn a_binding_binds_the_version_of_the_pod_that_it_names() {

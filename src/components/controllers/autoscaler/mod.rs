@@ -383,7 +383,7 @@ impl Look<'_> {
         let query: String = form_urlencoded::byte_serialize(selector.as_bytes()).collect();
         let path = format!(
             "/apis/metrics.k8s.io/v1beta1/namespaces/{}/pods?labelSelector={query}",
-            self.key.namespace
+            client::segment(&self.key.namespace)
         );
         let list: Value = self
             .ask(&path)

@@ -92,6 +92,6 @@ fn group_of(target: &CrossVersionObjectReference) -> &str {
 pub(super) fn scale_path(namespace: &str, api_version: &str, plural: &str, name: &str) -> String {
     let root = if api_version.contains('/') { "/apis" } else { "/api" };
     let place: Vec<String> = api_version.splitn(2, '/').map(segment).collect();
-    let (place, name) = (place.join("/"), segment(name));
+    let (place, namespace, name) = (place.join("/"), segment(namespace), segment(name));
     format!("{root}/{place}/namespaces/{namespace}/{plural}/{name}/scale")
 }

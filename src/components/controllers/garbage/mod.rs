@@ -12,14 +12,14 @@ mod graph;
 use super::resources::{Mapper, Resource, discover};
 use super::{Error, Shared, record};
 use api::kinds;
-use client::{Informer, Item, Key, Outcome, Recorder, WorkQueue, is_code, segment};
+use client::{Api, Informer, Item, Key, Outcome, Recorder, WorkQueue, is_code};
 use futures::StreamExt;
 use graph::{Graph, Node, Standing, Verdict, verdict};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Resource as _;
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy};
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy};
 use kube::core::{ApiResource, GroupVersionKind, PartialObjectMeta};
 use kube::runtime::watcher;
 use parking_lot::{Mutex, MutexGuard};
@@ -138,7 +138,7 @@ impl Collector {
         self.shared.crew.spawn_essential(async move {
             let client = collector.shared.config.client.kube();
             let api: Api<Item<PartialObjectMeta<DynamicObject>>> = Api::all_with(client, &resource.api);
-            let mut stream = watcher(api, watcher::Config::default()).boxed();
+            let mut stream = watcher(api.for_watcher(), watcher::Config::default()).boxed();
             let (mut done, mut fresh): (Option<_>, BTreeSet<String>) = (Some(done), BTreeSet::new());
             while let Some(event) = stream.next().await {
                 match event {
@@ -327,7 +327,7 @@ impl Collector {
                     }),
                     ..DeleteParams::default()
                 };
-                match self.api(&node, &cause).delete(&segment(&node.key.name), &params).await {
+                match self.api(&node, &cause).delete(&node.key.name, &params).await {
                     Err(error) if is_code(&error, 409) => {
                         return Err(Error::Conflict(format!("{} {}", node.api.plural, node.key)));
                     }
@@ -404,7 +404,7 @@ impl Collector {
         cause: &Option<Cause>,
     ) -> Result<Option<String>, Error> {
         let asked = clock::Instant::now();
-        let live = match self.api(node, &None).get_metadata(&segment(&node.key.name)).await {
+        let live = match self.api(node, &None).get_metadata(&node.key.name).await {
             Ok(live) if live.metadata.uid.as_deref() == Some(uid) => live.metadata,
             Err(error) if !is_code(&error, 404) => return Err(error.into()),
             _ => return Ok(None), // its own end is on the way here
@@ -528,7 +528,7 @@ impl Collector {
             true => Api::namespaced_with(client, &dependent.key.namespace, resource),
             false => Api::all_with(client, resource),
         };
-        match api.get_metadata(&segment(&owner.name)).await {
+        match api.get_metadata(&owner.name).await {
             Ok(found) => Ok(found.metadata.uid.as_ref() == Some(&owner.uid)),
             Err(kube::Error::Api(status)) if status.code == 404 && status.reason == "NotFound" => Ok(false),
             Err(error) => Err(error.into()),
@@ -571,7 +571,7 @@ impl Collector {
         meta["uid"] = json!(uid);
         meta["resourceVersion"] = json!(node.version);
         let patch = Patch::Merge(json!({"metadata": meta}));
-        match self.api(node, cause).patch(&segment(&node.key.name), &PatchParams::default(), &patch).await {
+        match self.api(node, cause).patch(&node.key.name, &PatchParams::default(), &patch).await {
             Err(error) if is_code(&error, 404) => Ok(()),
             Err(error) if is_code(&error, 409) => {
                 Err(Error::Conflict(format!("{} {}", node.api.plural, node.key)))

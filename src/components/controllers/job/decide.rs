@@ -5,7 +5,7 @@
 //! when the pod is seen without it does the uid become part of the count.
 
 use super::ending::End;
-use super::ends::{self, Ends};
+use super::ends::{self, Ends, Remembered};
 use super::failure::{self, Verdict};
 use super::indexes::Indexes;
 use super::{INDEX, INDEX_FAILURES, INDEX_IGNORED, TRACKING};
@@ -39,7 +39,7 @@ pub struct Memory {
     /// Uids of pods that it has deleted itself.
     pub dismissed: BTreeSet<String>,
     /// When pods ended.
-    pub(crate) ends: Ends,
+    pub(crate) known: Remembered,
 }
 
 /// What to do, in this order.
@@ -175,7 +175,7 @@ pub fn decide(job: &Job, pods: &[Arc<Pod>], memory: &Memory, settled: bool, now:
     }
     let mut case = Case::new(&spec, status, pods, memory, now);
     case.count();
-    case.remember_ends();
+    case.remember_ends(memory.known.may_be_newer_than(&job.metadata.resource_version));
     case.suspend_or_resume();
     let end = case.end();
     match end {
@@ -313,13 +313,14 @@ impl<'a> Case<'a> {
     }
 
     /// Pods that the controller has deleted itself have not failed.
-    fn remember_ends(&mut self) {
+    /// `is_old`: the status may lack what was counted last.
+    fn remember_ends(&mut self, is_old: bool) {
         let has_ended = |p: &Pod| pods::phase(p) == "Succeeded" || self.has_failed(p);
         let ended = self.pods.iter().filter(|p| has_ended(p) && !self.memory.dismissed.contains(uid(p)));
         let end = |p: &Pod| (ended_at(p, self.now), pods::phase(p) == "Succeeded");
         let there: Ends = ended.map(|p| (uid(p).to_string(), end(p))).collect();
-        let counted = usize::try_from(self.failed()).unwrap_or(0);
-        self.plan.remembered = ends::remembered(&self.memory.ends, there, counted);
+        let counted = (!is_old).then(|| usize::try_from(self.failed()).unwrap_or(0));
+        self.plan.remembered = ends::remembered(&self.memory.known.ends, there, counted);
     }
 
     /// The pod's uid is already written into the status.

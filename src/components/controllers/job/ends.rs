@@ -15,13 +15,14 @@ pub(crate) type Ends = BTreeMap<String, (Timestamp, bool)>;
 
 /// Pure: what has to be remembered of the ends of pods that are `there` and of earlier ones: the
 /// last success and the failures after it. Of pods that are gone there cannot be more failures than
-/// the Job's status has `counted`: an undo takes the count back, and with it what was counted.
+/// the Job's status has `counted`: an undo takes the count back, and with it what was counted. A
+/// status that may be older than the ends (`counted` is `None`) proves nothing.
 ///
 /// ```text
 /// gone: a failed at 1 s; there: b failed at 15 s       a, b: the next pod comes 20 s after b
 /// gone: a failed at 1 s; there: c succeeded at 15 s    c
 /// ```
-pub(super) fn remembered(earlier: &Ends, there: Ends, counted: usize) -> Ends {
+pub(super) fn remembered(earlier: &Ends, there: Ends, counted: Option<usize>) -> Ends {
     let sorted = |ends: Ends| {
         let mut all: Vec<(Timestamp, bool, String)> =
             ends.into_iter().map(|(uid, (at, good))| (at, good, uid)).collect();
@@ -31,7 +32,7 @@ pub(super) fn remembered(earlier: &Ends, there: Ends, counted: usize) -> Ends {
     let gone = earlier.iter().filter(|(uid, _)| !there.contains_key(*uid));
     let gone = sorted(gone.map(|(uid, end)| (uid.clone(), *end)).collect());
     let failures = gone.iter().filter(|(_, good, _)| !good).count();
-    let mut surplus = failures.saturating_sub(counted);
+    let mut surplus = counted.map_or(0, |counted| failures.saturating_sub(counted));
     let gone = gone.into_iter().filter(|(_, good, _)| {
         let is_surplus = !good && surplus > 0;
         surplus -= usize::from(is_surplus);
@@ -52,22 +53,39 @@ pub(super) fn failures(ends: &Ends) -> (i32, Option<Timestamp>) {
     (failures as i32, all.last().map(|(at, _)| *at))
 }
 
-/// The ends of each Job's pods, with the Job's uid. As many as Jobs that have not finished.
+/// What was remembered when a Job was last looked at.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Remembered {
+    pub ends: Ends,
+    /// Resource version of the Job at that look. While the cache still holds this version, the
+    /// count that the look itself wrote is not in it: a pod may be counted and gone, and the cached
+    /// status does not know.
+    pub version: Option<String>,
+}
+
+impl Remembered {
+    /// Can the status of the Job in this version be older than the ends?
+    pub(super) fn may_be_newer_than(&self, version: &Option<String>) -> bool {
+        version.is_some() && self.version == *version
+    }
+}
+
+/// What is remembered of each Job, with its uid. As many as Jobs that have not finished.
 #[derive(Default)]
-pub(crate) struct AllEnds(Mutex<BTreeMap<Key, (Option<String>, Ends)>>);
+pub(crate) struct AllEnds(Mutex<BTreeMap<Key, (Option<String>, Remembered)>>);
 
 impl AllEnds {
-    /// Returns the ends that are remembered of this Job, not of an earlier one of its name.
-    pub(crate) fn of(&self, job: &Key, uid: &Option<String>) -> Ends {
+    /// Returns what is remembered of this Job, not of an earlier one of its name.
+    pub(crate) fn of(&self, job: &Key, uid: &Option<String>) -> Remembered {
         let all = self.0.lock();
-        all.get(job).filter(|(of, _)| of == uid).map(|(_, ends)| ends.clone()).unwrap_or_default()
+        all.get(job).filter(|(of, _)| of == uid).map(|(_, known)| known.clone()).unwrap_or_default()
     }
 
     /// Remembers the ends of this Job's pods in the place of those that it had.
-    pub(crate) fn keep(&self, job: &Key, uid: &Option<String>, ends: Ends) {
-        match ends.is_empty() {
+    pub(crate) fn keep(&self, job: &Key, uid: &Option<String>, known: Remembered) {
+        match known.ends.is_empty() {
             true => self.forget(job),
-            false => drop(self.0.lock().insert(job.clone(), (uid.clone(), ends))),
+            false => drop(self.0.lock().insert(job.clone(), (uid.clone(), known))),
         }
     }
 
@@ -90,15 +108,17 @@ mod tests {
     fn failures_since_the_last_success_are_remembered() {
         let earlier = ends(&[("a", 1, false), ("b", 2, false)]);
         let names = |there: &[(&str, i64, bool)], counted: usize| -> String {
-            remembered(&earlier, ends(there), counted).into_keys().collect::<Vec<_>>().join(" ")
+            remembered(&earlier, ends(there), Some(counted)).into_keys().collect::<Vec<_>>().join(" ")
         };
         assert_eq!(names(&[("c", 3, false)], 3), "a b c");
         assert_eq!(names(&[("c", 3, true)], 2), "c");
         assert_eq!(names(&[("b", 2, false), ("c", 3, false)], 2), "a b c", "b is there");
         assert_eq!((names(&[], 1).as_str(), names(&[], 0).as_str()), ("b", ""), "as after an undo");
+        let unproved = remembered(&earlier, Ends::default(), None);
+        assert_eq!(unproved.len(), 2, "the status may be older");
         let many: Vec<(String, i64)> = (0..40).map(|n| (format!("p{n:02}"), n)).collect();
         let many: Vec<(&str, i64, bool)> = many.iter().map(|(uid, n)| (uid.as_str(), *n, false)).collect();
-        let kept = remembered(&Ends::default(), ends(&many), 0);
+        let kept = remembered(&Ends::default(), ends(&many), Some(0));
         assert_eq!((kept.len(), kept.contains_key("p39")), (MOST, true));
         assert_eq!(failures(&kept), (MOST as i32, Some(Timestamp::from_second(39).unwrap())));
     }
@@ -106,10 +126,10 @@ mod tests {
     #[test]
     fn another_job_of_the_same_name_has_no_ends() {
         let (all, job, uid) = (AllEnds::default(), Key::new("d", "j"), Some("1".to_string()));
-        all.keep(&job, &uid, ends(&[("a", 1, false)]));
-        assert_eq!(all.of(&job, &uid).len(), 1);
-        assert_eq!(all.of(&job, &Some("2".into())).len(), 0);
-        all.keep(&job, &uid, Ends::default());
+        all.keep(&job, &uid, Remembered { ends: ends(&[("a", 1, false)]), version: Some("7".into()) });
+        assert_eq!(all.of(&job, &uid).ends.len(), 1);
+        assert!(all.of(&job, &Some("2".into())).ends.is_empty());
+        all.keep(&job, &uid, Remembered::default());
         assert!(all.0.lock().is_empty());
     }
 }

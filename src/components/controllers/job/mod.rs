@@ -31,6 +31,7 @@ use super::workload::{Look, PodOwner};
 use super::{Error, Shared};
 use client::{Backoff, Client, Informer, Key, Outcome, is_code};
 use decide::{Memory, New, Plan, is_tracked};
+use ends::Remembered;
 use k8s_openapi::api::batch::v1::{Job, JobStatus};
 use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -88,9 +89,10 @@ impl PodOwner for Jobs {
             .await?;
         let uid = &job.metadata.uid;
         let memory =
-            Memory { dismissed: look.dismissed.among(look.key, &mine), ends: look.ends.of(look.key, uid) };
+            Memory { dismissed: look.dismissed.among(look.key, &mine), known: look.ends.of(look.key, uid) };
         let mut plan = decide::decide(job, &mine, &memory, look.settled, clock::now());
-        look.ends.keep(look.key, uid, std::mem::take(&mut plan.remembered));
+        let (ends, version) = (std::mem::take(&mut plan.remembered), job.metadata.resource_version.clone());
+        look.ends.keep(look.key, uid, Remembered { ends, version });
         if plan.expired {
             return expire(look).await;
         }

@@ -423,6 +423,23 @@ fn the_pause_after_a_failure_outlives_the_pod() {
     assert_eq!((w.made, w.counts().as_str()), (3, "1/0/2"));
 }
 
+/// The pod is counted and gone, and the cache still holds the Job as it was before.
+#[test]
+fn an_old_status_does_not_take_the_pause_away() {
+    let mut w = World::new(json!({"completions": 1}));
+    w.settle();
+    let before = w.job.status.clone();
+    w.delete("p1", 0);
+    w.settle();
+    w.job.status = before;
+    w.job.metadata.resource_version = Some("7".into());
+    w.memory.known.version = Some("7".into());
+    let plan = w.look();
+    assert_eq!((plan.create.len(), plan.again.map(|again| again.as_secs())), (0, Some(10)));
+    w.job.metadata.resource_version = Some("9".into());
+    assert_eq!(w.look().create.len(), 1, "an undo took the count back");
+}
+
 #[test]
 fn a_pod_has_ended_when_all_of_its_containers_have() {
     let pod = |app: &str, helper: &str, sidecar: &str| -> Pod {

@@ -17,7 +17,7 @@ pub(super) struct World {
     pub(super) made: usize,
     /// The grace period of pods that the controller deletes, in seconds.
     pub(super) grace: i64,
-    memory: Memory,
+    pub(super) memory: Memory,
     /// Reasons of the events.
     pub(super) told: Vec<String>,
 }
@@ -47,7 +47,7 @@ impl World {
     pub(super) fn settle(&mut self) -> Plan {
         for _ in 0..20 {
             let plan = self.look();
-            self.memory.ends = plan.remembered.clone();
+            self.memory.known.ends = plan.remembered.clone();
             let quiet = plan.create.is_empty() && plan.delete.is_empty() && plan.release.is_empty();
             if quiet && self.job.status.as_ref() == Some(&plan.status) {
                 return plan;

@@ -5,7 +5,7 @@ use super::node_of;
 use crate::pods::phase;
 use crate::write::unless_gone;
 use crate::{Error, Shared, record};
-use client::{Change, Key, Outcome, WorkQueue, optional, segment};
+use client::{Change, Key, Outcome, WorkQueue, optional};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{Patch, PatchParams};
 use parking_lot::Mutex;
@@ -141,7 +141,7 @@ impl Orphans {
         if !left.is_zero() {
             return Ok(Outcome::After(left));
         }
-        if optional(self.shared.config.client.cluster::<Node>().get(&segment(node)).await)?.is_some() {
+        if optional(self.shared.config.client.cluster::<Node>().get(node).await)?.is_some() {
             self.forget(node);
             return Ok(Outcome::After(QUARANTINE));
         }

@@ -4,6 +4,7 @@ use super::common::{DryRun, Teller, annotate_last_applied, enforced, metadata};
 use crate::builder::{self, Info, Options};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
+use crate::wire::paths;
 use api::quantity::Quantity;
 use api::value;
 use serde_json::{Value, json};
@@ -35,7 +36,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         if dry_run != DryRun::Client {
             let mut query = vec![("fieldManager", ctx.flags.text("field-manager"))];
             dry_run.query(&mut query);
-            let path = format!("/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers", info.namespace);
+            let path = paths::within("/apis/autoscaling/v2", &info.namespace, "horizontalpodautoscalers");
             object = ctx.api().await?.post(&path, &query, &object).await?;
         }
         let operation = if dry_run == DryRun::Client { "created" } else { "autoscaled" };

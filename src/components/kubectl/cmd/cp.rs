@@ -135,8 +135,8 @@ fn is_broken_pipe(fail: &Fail) -> bool {
     fail.message().to_lowercase().contains("broken pipe")
 }
 
-/// Writes a tar of a file or folder, under another name. Links are packed as links: what they point
-/// to stays here.
+/// Writes a tar of a file or folder, under another name. Links are packed as links, also one that
+/// the user names: what they point to stays here.
 ///
 /// # Errors
 /// A file cannot be read, or one changed while it was. Then the archive is whole all the same.
@@ -144,11 +144,7 @@ fn packed(source: &Path, name: &Path, into: File) -> Result<(), Fail> {
     let mut builder = tar::Builder::new(into);
     builder.follow_symlinks(false);
     let mut changed = vec![];
-    if source.is_dir() {
-        pack_folder(&mut builder, source, name, &mut changed)?;
-    } else {
-        pack(&mut builder, source, name, &mut changed)?;
-    }
+    pack(&mut builder, source, name, &mut changed)?;
     builder.finish()?;
     match changed.first() {
         None => Ok(()),
@@ -575,11 +571,18 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&target).unwrap(), "text");
         std::fs::create_dir(&source).unwrap();
         symlink("/etc/passwd", source.join("link")).unwrap();
-        let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
-        packed(&source, Path::new("name"), writer.into()).unwrap(); // small enough for the pipe
-        let mut archive = tar::Archive::new(File::from(reader));
-        let kinds: Vec<_> = archive.entries().unwrap().map(|e| e.unwrap().header().entry_type()).collect();
-        assert_eq!(kinds, [EntryType::Directory, EntryType::Symlink]);
+        let folder = dir.path().join("link to a folder");
+        symlink(&source, &folder).unwrap();
+        for (source, want) in
+            [(source, vec![EntryType::Directory, EntryType::Symlink]), (folder, vec![EntryType::Symlink])]
+        {
+            let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
+            packed(&source, Path::new("name"), writer.into()).unwrap(); // small enough for the pipe
+            let mut archive = tar::Archive::new(File::from(reader));
+            let entries = archive.entries().unwrap();
+            let kinds: Vec<_> = entries.map(|e| e.unwrap().header().entry_type()).collect();
+            assert_eq!(kinds, want);
+        }
     }
 
     /// A log, for example. What is packed behind it must stay readable.

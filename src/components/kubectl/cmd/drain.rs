@@ -81,9 +81,8 @@ fn owner(pod: &Value) -> Option<&Value> {
 /// The path of the DaemonSet that would bring a running pod back.
 fn daemon_set(pod: &Value) -> Option<String> {
     let owner = owner(pod).filter(|o| value::text(o, "kind") == "DaemonSet" && !has_ended(pod))?;
-    let namespace = paths::segment(value::text(pod, "metadata.namespace"));
-    let name = paths::segment(value::text(owner, "name"));
-    Some(format!("/apis/apps/v1/namespaces/{namespace}/daemonsets/{name}"))
+    let all = paths::within("/apis/apps/v1", value::text(pod, "metadata.namespace"), "daemonsets");
+    Some(format!("{all}/{}", paths::segment(value::text(owner, "name"))))
 }
 
 /// Records whether a pod has been ending for longer than `--skip-wait-for-delete-timeout`.
@@ -223,7 +222,7 @@ impl Limit {
 /// Evicts one pod, again and again while its budget does not allow it, and waits until it is gone.
 async fn remove(ctx: &Ctx, pod: &Value, dry_run: DryRun, limit: &Limit) -> Result<(), Fail> {
     let (namespace, name) = (value::text(pod, "metadata.namespace"), value::text(pod, "metadata.name"));
-    let path = format!("/api/v1/namespaces/{namespace}/pods/{name}");
+    let path = format!("{}/{}", paths::within("/api/v1", namespace, "pods"), paths::segment(name));
     let evicts = !ctx.flags.is("disable-eviction");
     let mut options = json!({});
     if ctx.flags.int("grace-period") >= 0 {

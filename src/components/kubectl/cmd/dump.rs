@@ -4,6 +4,7 @@ use super::common::pod_running_timeout;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::print::formats::{self, Format};
+use crate::wire::paths;
 use api::value;
 use http::Method;
 use serde_json::{Value, json};
@@ -42,7 +43,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     for namespace in namespaces {
         let mut pods = vec![];
         for (name, kind, root) in LISTS {
-            let path = format!("/{root}/namespaces/{namespace}/{}", name.replace('-', ""));
+            let path = paths::within(&format!("/{root}"), &namespace, &name.replace('-', ""));
             let list = match api.get(&path, &[]).await {
                 Ok(list) => list,
                 // A server need not have every kind: then there is none of it.
@@ -98,7 +99,8 @@ async fn logs(ctx: &Ctx, namespace: &str, pod: &Value) -> Result<(), Fail> {
         for container in value::list(pod, field) {
             let container = value::text(container, "name");
             said += &format!("==== START logs for container {container} of pod {namespace}/{name} ====\n");
-            let path = format!("/api/v1/namespaces/{namespace}/pods/{name}/log");
+            let path =
+                format!("{}/{}/log", paths::within("/api/v1", namespace, "pods"), paths::segment(name));
             let query = [("container", container)];
             match ctx.api().await?.bytes(Method::GET, &path, &query, "application/json, */*", None).await {
                 Ok(bytes) => said += &String::from_utf8_lossy(&bytes),

@@ -142,12 +142,19 @@ fn without_head(text: &str) -> &str {
     &text[head..]
 }
 
-/// The file that the editor works on. It is removed unless it holds edits that were not saved.
+/// The file that the editor works on. It is removed unless it holds edits that no server has: also
+/// when the command is interrupted (Ctrl-C, a terminal that closes) while the editor is open.
 struct Draft<'a> {
     ctx: &'a Ctx,
     path: PathBuf,
-    /// The user's edits are in the file.
+    /// What this command wrote to the file last.
+    written: Option<String>,
+    /// An earlier version of the file had edits of the user's.
     edited: bool,
+    /// Nothing in the file is needed any more.
+    done: bool,
+    /// The user knows where the file is.
+    told: bool,
 }
 
 impl Draft<'_> {
@@ -156,27 +163,44 @@ impl Draft<'_> {
         let name = format!("kubectl-edit-{}.{extension}", uuid::Uuid::new_v4().as_u128() as u32);
         let folder = ctx.env.vars.get("TMPDIR").filter(|dir| !dir.is_empty());
         let folder = folder.map_or_else(std::env::temp_dir, PathBuf::from);
-        Draft { ctx, path: folder.join(name), edited: false }
+        Draft { ctx, path: folder.join(name), written: None, edited: false, done: false, told: false }
     }
 
-    fn write(&self, text: &str) -> Result<(), Fail> {
+    fn write(&mut self, text: &str) -> Result<(), Fail> {
         use std::io::Write;
         use std::os::unix::fs::OpenOptionsExt;
-        let text = match self.ctx.flags.is("windows-line-endings") {
+        let ended = match self.ctx.flags.is("windows-line-endings") {
             true => text.replace('\n', "\r\n"),
             false => text.to_string(),
         };
         let mut options = std::fs::OpenOptions::new();
         let mut file = options.create(true).write(true).truncate(true).mode(0o600).open(&self.path)?;
-        Ok(file.write_all(text.as_bytes())?)
+        file.write_all(ended.as_bytes())?;
+        self.written = Some(text.to_string());
+        Ok(())
+    }
+
+    /// Returns whether the user's edits are in the file: earlier ones, or some that the editor has
+    /// saved since it was opened.
+    fn has_edits(&self) -> bool {
+        let Some(written) = &self.written else {
+            return false;
+        };
+        let now = std::fs::read(&self.path);
+        self.edited || now.is_ok_and(|now| meant(&String::from_utf8_lossy(&now)) != meant(written))
     }
 
     /// Tells where the user's edits are, if there are any; without them nothing is kept.
-    fn keep<T>(&self, fail: Fail) -> Result<T, Fail> {
-        if self.edited {
-            self.ctx.note(format!("A copy of your changes has been stored to {}", self.shown()));
+    fn keep<T>(&mut self, fail: Fail) -> Result<T, Fail> {
+        if self.has_edits() {
+            self.tell();
         }
         Err(fail)
+    }
+
+    fn tell(&mut self) {
+        self.ctx.note(format!("A copy of your changes has been stored to {}", self.shown()));
+        self.told = true;
     }
 
     fn shown(&self) -> String {
@@ -186,8 +210,10 @@ impl Draft<'_> {
 
 impl Drop for Draft<'_> {
     fn drop(&mut self) {
-        if !self.edited {
+        if self.done || !self.has_edits() {
             let _ = std::fs::remove_file(&self.path); // it may never have been written
+        } else if !self.told {
+            self.tell();
         }
     }
 }
@@ -203,9 +229,7 @@ async fn session(ctx: &Ctx, infos: &[Info], as_json: bool, mode: Mode) -> Result
         let given = if as_json && reasons.is_empty() { &content } else { &text_of };
         draft.write(given)?;
         if let Err(fail) = editor(ctx, &draft.path).await {
-            // It may have saved before it failed.
-            draft.edited |= std::fs::read_to_string(&draft.path).is_ok_and(|now| meant(&now) != meant(given));
-            return draft.keep(fail);
+            return draft.keep(fail); // it may have saved before it failed
         }
         let edited = std::fs::read_to_string(&draft.path)?;
         if meant(&content) == meant(&edited) && !reasons.is_empty() {
@@ -213,12 +237,12 @@ async fn session(ctx: &Ctx, infos: &[Info], as_json: bool, mode: Mode) -> Result
         }
         if meant(&edited) == meant(&original) {
             ctx.note("Edit cancelled, no changes made.");
-            draft.edited = false;
+            draft.done = true;
             return Ok(());
         }
         if is_blank(&edited) {
             ctx.note("Edit cancelled, saved file was empty.");
-            draft.edited = false;
+            draft.done = true;
             return Ok(());
         }
         draft.edited = true;
@@ -234,6 +258,7 @@ async fn session(ctx: &Ctx, infos: &[Info], as_json: bool, mode: Mode) -> Result
             Ok(saved) => saved,
             Err(fail) => return draft.keep(fail),
         };
+        draft.told = saved.again || saved.lost;
         if saved.again {
             ctx.note(format!(
                 "You can run `kubectl replace -f {}` to try this update again.",
@@ -246,7 +271,7 @@ async fn session(ctx: &Ctx, infos: &[Info], as_json: bool, mode: Mode) -> Result
             return Err(Fail::Exit(1));
         }
         if saved.invalid.is_empty() {
-            draft.edited = false;
+            draft.done = true;
             return Ok(());
         }
         reasons = saved.invalid.iter().map(|why| commented(why)).collect();
@@ -446,29 +471,67 @@ mod tests {
     use crate::Env;
     use crate::testing::{Said, Server, at, config_map, refusal};
 
-    /// Runs a verb with an editor of this shell text, whose `$1` is the file; returns what stayed
-    /// of the drafts, too.
-    async fn edited(server: &Server, args: &[&str], script: &str) -> (Said, Vec<String>) {
+    /// An editor of this shell text, whose `$1` is the file. Each run adds a line to the file
+    /// `runs`.
+    fn prepared(dir: &Path, script: &str) -> Env {
         use std::os::unix::fs::PermissionsExt;
-        let dir = tempfile::tempdir().unwrap();
-        let program = dir.path().join("editor");
-        let runs = dir.path().join("runs");
+        let program = dir.join("editor");
+        let runs = dir.join("runs");
         std::fs::write(&program, format!("#!/bin/sh\necho >> {}\n{script}\n", runs.display())).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
-        let drafts = dir.path().join("drafts");
+        let drafts = dir.join("drafts");
         std::fs::create_dir(&drafts).unwrap();
         let vars = [("EDITOR", program.display().to_string()), ("TMPDIR", drafts.display().to_string())];
-        let env = Env {
+        Env {
             vars: vars.map(|(key, text)| (key.to_string(), text)).into(),
-            cwd: dir.path().into(),
+            cwd: dir.into(),
             ..Env::default()
-        };
+        }
+    }
+
+    /// The texts of the drafts that are there.
+    fn left(dir: &Path) -> Vec<String> {
+        let drafts = std::fs::read_dir(dir.join("drafts")).unwrap();
+        drafts.map(|e| std::fs::read_to_string(e.unwrap().path()).unwrap()).collect()
+    }
+
+    /// Runs a verb with an editor of this shell text; returns what stayed of the drafts, too.
+    async fn edited(server: &Server, args: &[&str], script: &str) -> (Said, Vec<String>) {
+        let dir = tempfile::tempdir().unwrap();
+        let env = prepared(dir.path(), script);
         let limit = std::time::Duration::from_secs(60);
         let said = tokio::time::timeout(limit, server.kubectl_in(args, "", env)).await.expect("an end");
-        assert!(std::fs::read(&runs).unwrap().len() < 5, "the editor ran again and again: {said:?}");
-        let left =
-            std::fs::read_dir(&drafts).unwrap().map(|e| std::fs::read_to_string(e.unwrap().path()).unwrap());
-        (said, left.collect())
+        let runs = std::fs::read(dir.path().join("runs")).unwrap();
+        assert!(runs.len() < 5, "the editor ran again and again: {said:?}");
+        (said, left(dir.path()))
+    }
+
+    /// Interrupts an edit when the editor has made the file `saved` beside itself.
+    async fn interrupted(server: &Server, script: &str) -> Vec<String> {
+        let dir = tempfile::tempdir().unwrap();
+        let saved = dir.path().join("saved");
+        let script = format!("{script}\necho > {}\nexec sleep 60", saved.display());
+        let env = prepared(dir.path(), &script);
+        let opened = async {
+            while !saved.exists() {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            said = server.kubectl_in(&["edit", "cm", "a"], "", env) => panic!("it ended: {said:?}"),
+            () = opened => {}
+        }
+        left(dir.path())
+    }
+
+    #[tokio::test]
+    async fn edits_that_the_editor_has_saved_outlive_an_interrupt() {
+        let server = Server::start().await;
+        server.hold(&at("a"), config_map("a", json!({})));
+        let left = interrupted(&server, "echo 'data: {k: v}' >> $1").await;
+        assert!(left.len() == 1 && left[0].contains("data: {k: v}"), "{left:?}");
+        let left = interrupted(&server, "").await;
+        assert!(left.is_empty(), "nothing was saved: {left:?}");
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ use crate::print::formats;
 use crate::print::tab::Remembering;
 use crate::print::table::escaped;
 use crate::wire::api::JSON;
+use crate::wire::paths;
 use api::value;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -21,7 +22,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let all = ctx.flags.is("all-namespaces");
     let (namespace, _) = ctx.namespace()?;
     let path =
-        if all { "/api/v1/events".to_string() } else { format!("/api/v1/namespaces/{namespace}/events") };
+        if all { "/api/v1/events".to_string() } else { paths::within("/api/v1", &namespace, "events") };
     let selector = match ctx.flags.text("for") {
         "" => String::new(),
         given => {

@@ -26,7 +26,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
             let mut query = vec![("fieldManager", ctx.flags.text("field-manager"))];
             dry_run.query(&mut query);
             // Where the user is, also if a file's object is in another namespace.
-            let path = format!("/api/v1/namespaces/{}/services", paths::segment(&ctx.namespace()?.0));
+            let path = paths::within("/api/v1", &ctx.namespace()?.0, "services");
             service = ctx.api().await?.post(&path, &query, &service).await?;
         }
         teller.tell(ctx, &service, "exposed", dry_run != DryRun::Client)?;

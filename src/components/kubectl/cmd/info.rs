@@ -6,6 +6,7 @@ use crate::error::{Fail, text};
 use crate::output::Output;
 use crate::print::{json, tab, yaml};
 use crate::wire::discovery::Resource;
+use crate::wire::paths;
 use crate::{Env, VERSION, complete, help, parse, table};
 use api::value;
 use serde_json::{Value, json};
@@ -179,7 +180,7 @@ pub(crate) async fn cluster_info(ctx: &Ctx) -> Result<(), Fail> {
     }
     let namespace =
         if ctx.flags.text("namespace").is_empty() { "kube-system" } else { ctx.flags.text("namespace") };
-    let path = format!("/api/v1/namespaces/{namespace}/services");
+    let path = paths::within("/api/v1", namespace, "services");
     let api = ctx.api().await?;
     let list =
         api.get(&path, &[("labelSelector", "kubernetes.io/cluster-service=true"), ("limit", "500")]).await?;

@@ -282,7 +282,8 @@ pub(super) fn rewrite(path: &Path, change: impl FnOnce(&mut Value) -> Result<(),
     }
     change(&mut config)?;
     ["clusters", "users", "contexts"].iter().for_each(|list| in_order(&mut config[list]));
-    Ok(client::kubeconfig::replace(path, &yaml::to_string(&config))?)
+    let written = client::kubeconfig::replace(path, &yaml::to_string(&config));
+    written.map_err(|error| Fail::Text(format!("open {}: {}", path.display(), go_io(&error))))
 }
 
 /// Sorts a list of a file by its names, as Go writes the map that it keeps; an empty one is null.

@@ -256,14 +256,20 @@ pub(crate) async fn print_one(ctx: &Ctx, pod: &Info, container: &str, follow: bo
     copy(ctx, pod, &query, "", false).await
 }
 
+/// As kubectl rounds `--since`. Example: 1.2 s is 1, 1.5 s is 2; 0.4 s is 0, which the server
+/// refuses.
+fn nearest_second(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_millis() >= 500)
+}
+
 /// `beside`: other logs are written at the same time, so only whole lines are.
 async fn stream(ctx: &Ctx, pod: &Info, container: &str, beside: bool) -> Result<(), Fail> {
     let mut tail = ctx.flags.int("tail");
     if tail == -1 && !ctx.flags.text("selector").is_empty() && !ctx.flags.changed("tail") {
         tail = 10;
     }
-    let since = ctx.flags.duration("since").as_secs_f64().ceil() as i64;
-    let (tail_text, since_text) = (tail.to_string(), since.to_string());
+    let since = ctx.flags.duration("since");
+    let (tail_text, since_text) = (tail.to_string(), nearest_second(since).to_string());
     let mut query = vec![("container", container)];
     for (flag, key) in [("follow", "follow"), ("previous", "previous"), ("timestamps", "timestamps")] {
         if ctx.flags.is(flag) {
@@ -276,7 +282,7 @@ async fn stream(ctx: &Ctx, pod: &Info, container: &str, beside: bool) -> Result<
     if tail >= 0 {
         query.push(("tailLines", &tail_text));
     }
-    if since > 0 {
+    if !since.is_zero() {
         query.push(("sinceSeconds", &since_text));
     }
     if !ctx.flags.text("since-time").is_empty() {
@@ -374,6 +380,22 @@ mod tests {
     fn a_line_without_end_is_not_kept_without_end() {
         assert_eq!((complete(b"a\nb"), complete(b"ab"), complete(b"")), (2, 0, 0));
         assert_eq!(complete(&vec![b'x'; LINE_MAX]), LINE_MAX);
+    }
+
+    #[tokio::test]
+    async fn since_is_rounded_to_the_nearest_second() {
+        let server =
+            Server::start_with(|asked| asked.path.ends_with("/log").then(|| (200, json!("line")))).await;
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "default"},
+            "spec": {"containers": [{"name": "c"}]}});
+        server.hold("/api/v1/namespaces/default/pods/p", pod);
+        for (since, want) in [("1200ms", "1"), ("1500ms", "2"), ("1m", "60"), ("400ms", "0")] {
+            let said = server.kubectl(&["logs", "p", "--since", since]).await;
+            assert_eq!(said.code, 0, "{said:?}");
+            let asked = server.asked().into_iter().rfind(|asked| asked.path.ends_with("/log"));
+            let query = asked.unwrap().query;
+            assert!(query.split('&').any(|pair| pair == format!("sinceSeconds={want}")), "{since}: {query}");
+        }
     }
 
     #[test]

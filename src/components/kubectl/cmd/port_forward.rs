@@ -7,6 +7,7 @@ use crate::builder::{Info, type_and_name};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::gostr::quote;
+use crate::wire::paths;
 use crate::wire::stream;
 use api::value;
 use linux::tcp;
@@ -37,8 +38,8 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if resource.plural == "services" {
         let (namespace, _) = ctx.namespace()?;
         let (_, name) = type_and_name(word)?;
-        service =
-            ctx.api().await?.get(&format!("/api/v1/namespaces/{namespace}/services/{name}"), &[]).await?;
+        let path = format!("{}/{}", paths::within("/api/v1", &namespace, "services"), paths::segment(name));
+        service = ctx.api().await?.get(&path, &[]).await?;
     }
     let pod = pod_of(ctx, word).await?;
     let phase = value::text(&pod.object, "status.phase");

@@ -8,8 +8,9 @@ use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::files;
 use crate::gostr::quote;
+use crate::wire::api::Api;
 use api::value;
-use serde_json::json;
+use serde_json::{Value, json};
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if !ctx.args.is_empty() {
@@ -74,17 +75,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         let outcome = if force && dry_run == DryRun::No {
             api.post(&info.collection(), &query, &info.object).await
         } else {
-            let path = format!("{}{below}", info.path());
-            match api.get(&path, &[]).await {
-                Err(fail) => Err(fail),
-                Ok(live) => {
-                    if value::empty(&info.object, "metadata.resourceVersion") {
-                        let version = value::at(&live, "metadata.resourceVersion").clone();
-                        value::put(&mut info.object, "metadata.resourceVersion", version);
-                    }
-                    api.put(&path, &query, &info.object).await
-                }
-            }
+            put(api, &format!("{}{below}", info.path()), &query, &mut info.object).await
         };
         match outcome {
             Ok(object) => teller.tell(ctx, &object, "replaced", true)?,
@@ -97,9 +88,25 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     Fail::join(failures)
 }
 
+/// Sends an object in place of the live one, whose resource version it gets if it has none.
+///
+/// An error of the GET is not final: the object may not exist, and the server creates some kinds by
+/// PUT (roles, leases), or the user may only write. Then the PUT's answer counts. Source:
+/// cli-runtime, `resource/helper.go`, `Replace`.
+async fn put(api: &Api, path: &str, query: &[(&str, &str)], object: &mut Value) -> Result<Value, Fail> {
+    if value::empty(object, "metadata.resourceVersion")
+        && let Ok(live) = api.get(path, &[]).await
+    {
+        let version = value::at(&live, "metadata.resourceVersion").clone();
+        value::put(object, "metadata.resourceVersion", version);
+    }
+    api.put(path, query, object).await
+}
+
 #[cfg(test)]
 mod tests {
-    use crate::testing::{Server, at, config_map};
+    use crate::Env;
+    use crate::testing::{Server, at, config_map, refusal};
     use serde_json::json;
 
     #[tokio::test]
@@ -113,5 +120,39 @@ mod tests {
         let said = server.kubectl(&["replace", "-k", &dir.path().display().to_string()]).await;
         assert_eq!((said.code, said.out.as_str()), (0, "configmap/a replaced\n"), "{said:?}");
         assert_eq!(server.object(&at("a")).unwrap()["data"]["k"], "new");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_is_written_all_the_same() {
+        let server = Server::start_with(|asked| match asked.method.as_str() {
+            "GET" if asked.path == at("a") => Some(refusal(403, "Forbidden", "you may not read")),
+            "PUT" if asked.path == at("new") => Some((201, asked.body.clone())),
+            _ => None,
+        })
+        .await;
+        server.hold(&at("a"), config_map("a", json!({})));
+        for name in ["a", "new"] {
+            let body = config_map(name, json!({"k": "v"})).to_string();
+            let said = server.kubectl_in(&["replace", "-f", "-"], &body, Env::default()).await;
+            let want = format!("configmap/{name} replaced\n");
+            assert_eq!((said.code, said.out.as_str()), (0, want.as_str()), "{said:?}");
+        }
+        assert_eq!(server.object(&at("a")).unwrap()["metadata"]["labels"]["k"], "v");
+        let body = config_map("none", json!({})).to_string();
+        let said = server.kubectl_in(&["replace", "-f", "-"], &body, Env::default()).await;
+        assert!(said.code == 1 && said.err.contains("(NotFound): error when replacing"), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn an_object_with_a_version_is_sent_without_a_look_at_the_live_one() {
+        let server = Server::start().await;
+        server.hold(&at("a"), config_map("a", json!({})));
+        let mut new = config_map("a", json!({}));
+        new["metadata"]["resourceVersion"] = "7".into();
+        let said = server.kubectl_in(&["replace", "-f", "-"], &new.to_string(), Env::default()).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        let asked: Vec<String> =
+            server.asked().into_iter().filter(|a| a.path == at("a")).map(|a| a.method).collect();
+        assert_eq!(asked, ["PUT"]);
     }
 }

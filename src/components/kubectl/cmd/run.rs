@@ -9,6 +9,7 @@ use crate::builder::Info;
 use crate::ctx::Ctx;
 use crate::error::{Fail, Refusal, text};
 use crate::gostr::quote;
+use crate::wire::paths;
 use api::{patch, strategic, value};
 use serde_json::{Map, Value, json};
 
@@ -56,7 +57,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         "" => namespace,
         own => own.to_string(),
     };
-    let pods = format!("/api/v1/namespaces/{namespace}/pods");
+    let pods = paths::within("/api/v1", &namespace, "pods");
     let service = if ctx.flags.is("expose") { Some(service_of(ctx, name, &pod)?) } else { None };
     let manager = ctx.flags.text("field-manager");
     let mut query = vec![("fieldManager", manager)];
@@ -66,7 +67,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
     // Without its Service the pod runs all the same; the refusal is reported at the end.
     let (mut exposed, mut failures) = (None, vec![]);
-    let services = format!("/api/v1/namespaces/{namespace}/services");
+    let services = paths::within("/api/v1", &namespace, "services");
     if let Some(service) = service {
         let created = match dry_run {
             DryRun::Client => Ok(service),

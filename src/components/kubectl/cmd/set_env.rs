@@ -54,10 +54,10 @@ fn parse(words: &[String], stdin: &str) -> Result<Changes, Fail> {
                     Some((key.to_string(), json!({"value": given})))
                 }));
             }
-            Some((key, _)) if !is_variable(key) => {
-                return text(format!("{} is not a valid key name: {VARIABLE}", quote(key)));
+            Some((key, given)) => {
+                check_variable(key)?;
+                set.push((key.into(), json!({"value": given})));
             }
-            Some((key, given)) => set.push((key.into(), json!({"value": given}))),
             None => match word.strip_suffix('-') {
                 Some(key) => remove.push(key.into()),
                 None => return text(format!("unknown environment variable: {word}")),
@@ -135,9 +135,27 @@ const CONTAINERS: [&str; 2] = ["containers", "initContainers"];
 
 const VARIABLE: &str = "a valid environment variable name must consist of alphabetic characters, digits, '_', '-', or '.', and must not start with a digit (e.g. 'my.env-name',  or 'MY_ENV.NAME',  or 'MyEnvName1', regex used for validation is '[-._a-zA-Z][-._a-zA-Z0-9]*')";
 
-fn is_variable(name: &str) -> bool {
+/// Refuses what cannot be the name of an environment variable. Source: apimachinery's
+/// `IsEnvVarName`.
+///
+/// # Errors
+/// [`Fail::Text`] in kubectl's words.
+pub(crate) fn check_variable(name: &str) -> Result<(), Fail> {
     let fits = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-    name.starts_with(|c: char| !c.is_ascii_digit()) && name.chars().all(fits)
+    let mut wrong = vec![];
+    if !name.starts_with(|c: char| !c.is_ascii_digit()) || !name.chars().all(fits) {
+        wrong.push(VARIABLE);
+    }
+    match name {
+        "." => wrong.push("must not be '.'"),
+        ".." => wrong.push("must not be '..'"),
+        _ if name.starts_with("..") => wrong.push("must not start with '..'"),
+        _ => {}
+    }
+    match wrong.is_empty() {
+        true => Ok(()),
+        false => text(format!("{} is not a valid key name: {}", quote(name), wrong.join(";"))),
+    }
 }
 
 /// A container's variables after the changes: those that are there keep their places, new ones come

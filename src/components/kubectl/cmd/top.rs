@@ -3,6 +3,7 @@
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::print::tab;
+use crate::wire::paths;
 use api::quantity::Quantity;
 use api::value;
 use jiff::Timestamp;
@@ -79,8 +80,8 @@ pub(crate) async fn node(ctx: &Ctx) -> Result<(), Fail> {
             (value::list(&items, "items").to_vec(), value::list(&nodes, "items").to_vec())
         }
         [name] => (
-            vec![api.get(&format!("{base}/{name}"), &[]).await?],
-            vec![api.get(&format!("/api/v1/nodes/{name}"), &[]).await?],
+            vec![api.get(&format!("{base}/{}", paths::segment(name)), &[]).await?],
+            vec![api.get(&format!("/api/v1/nodes/{}", paths::segment(name)), &[]).await?],
         ),
         _ => return ctx.usage("unexpected arguments"),
     };
@@ -112,7 +113,7 @@ pub(crate) async fn pod(ctx: &Ctx) -> Result<(), Fail> {
     let (namespace, _) = ctx.namespace()?;
     let all = ctx.flags.is("all-namespaces");
     let within =
-        |root: &str| if all { format!("{root}/pods") } else { format!("{root}/namespaces/{namespace}/pods") };
+        |root: &str| if all { format!("{root}/pods") } else { paths::within(root, &namespace, "pods") };
     let (base, stored) = (within(&format!("/apis/{GROUP}")), within("/api/v1"));
     let query =
         [("labelSelector", ctx.flags.text("selector")), ("fieldSelector", ctx.flags.text("field-selector"))];
@@ -122,7 +123,7 @@ pub(crate) async fn pod(ctx: &Ctx) -> Result<(), Fail> {
         [_] if !query[0].1.is_empty() || !query[1].1.is_empty() => {
             return text("only one of NAME or selector can be provided");
         }
-        [name] => vec![api.get(&format!("{base}/{name}"), &[]).await?],
+        [name] => vec![api.get(&format!("{base}/{}", paths::segment(name)), &[]).await?],
         _ => return ctx.usage("unexpected arguments"),
     };
     if items.is_empty() {

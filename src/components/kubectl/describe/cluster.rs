@@ -4,6 +4,7 @@ use super::text::Text;
 use crate::builder::Info;
 use crate::ctx::Ctx;
 use crate::error::Fail;
+use crate::wire::paths;
 use api::value;
 use serde_json::Value;
 
@@ -31,7 +32,7 @@ pub(super) async fn namespace(ctx: &Ctx, text: &mut Text, info: &Info) -> Result
         }
     }
     let list = async |plural: &str| {
-        let path = format!("/api/v1/namespaces/{}/{plural}", info.name);
+        let path = paths::within("/api/v1", &info.name, plural);
         known_items(crate::builder::whole(ctx, &path, &[]).await)
     };
     let (quotas, ranges) = (list("resourcequotas").await?, list("limitranges").await?);

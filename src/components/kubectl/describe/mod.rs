@@ -22,6 +22,7 @@ mod workloads;
 use super::builder::Info;
 use super::ctx::Ctx;
 use super::error::Fail;
+use crate::wire::paths;
 use api::value;
 pub(crate) use rbac::rows as rules;
 use serde_json::Value;
@@ -114,7 +115,7 @@ pub(crate) async fn events_of(ctx: &Ctx, info: &Info) -> Result<Vec<Value>, Fail
 pub(crate) async fn events_matching(ctx: &Ctx, namespace: &str, selector: &str) -> Result<Vec<Value>, Fail> {
     let path = match namespace {
         "" => "/api/v1/events".to_string(),
-        namespace => format!("/api/v1/namespaces/{namespace}/events"),
+        namespace => paths::within("/api/v1", namespace, "events"),
     };
     match crate::builder::whole(ctx, &path, &[("fieldSelector", selector)]).await {
         Ok(list) => Ok(value::list(&list, "items").to_vec()),
@@ -125,7 +126,7 @@ pub(crate) async fn events_matching(ctx: &Ctx, namespace: &str, selector: &str) 
 
 /// Objects of an `apps/v1` resource in the same namespace that a selector selects.
 pub(crate) async fn list(ctx: &Ctx, info: &Info, plural: &str, selector: &Value) -> Result<Vec<Value>, Fail> {
-    let path = format!("/apis/apps/v1/namespaces/{}/{plural}", info.namespace);
+    let path = paths::within("/apis/apps/v1", &info.namespace, plural);
     let selector = api::labels::Selector::of(selector).map_or(String::new(), |s| s.to_string());
     let list = crate::builder::whole(ctx, &path, &[("labelSelector", &selector)]).await?;
     Ok(value::list(&list, "items").to_vec())

@@ -6,6 +6,7 @@ use crate::builder::Info;
 use crate::ctx::Ctx;
 use crate::error::Fail;
 use crate::gostr;
+use crate::wire::paths;
 use api::labels::Selector;
 use api::value;
 use serde_json::Value;
@@ -83,14 +84,15 @@ async fn backend(ctx: &Ctx, namespace: &str, backend: &Value) -> Result<String, 
         (value::text(backend, "service.port.name"), value::int(backend, "service.port.number").unwrap_or(0));
     let shown = if port_name.is_empty() { format!("{name}:{number}") } else { format!("{name}:{port_name}") };
     let api = ctx.api().await?;
-    let slices = format!("/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices");
+    let slices = paths::within("/apis/discovery.k8s.io/v1", namespace, "endpointslices");
     let label = format!("kubernetes.io/service-name={name}");
     let slices = match api.get(&slices, &[("labelSelector", &label)]).await {
         Ok(list) => value::list(&list, "items").to_vec(),
         Err(Fail::Api(refusal)) => return Ok(format!("{shown} (<error: {}>)", refusal.message)),
         Err(other) => return Err(other),
     };
-    let service = match api.get(&format!("/api/v1/namespaces/{namespace}/services/{name}"), &[]).await {
+    let path = format!("{}/{}", paths::within("/api/v1", namespace, "services"), paths::segment(name));
+    let service = match api.get(&path, &[]).await {
         Ok(service) => service,
         Err(Fail::Api(refusal)) => return Ok(format!("{shown} (<error: {}>)", refusal.message)),
         Err(other) => return Err(other),

@@ -5,6 +5,7 @@ use super::text::{Text, rfc1123, since};
 use crate::builder::Info;
 use crate::ctx::Ctx;
 use crate::error::Fail;
+use crate::wire::paths;
 use api::quantity::Quantity;
 use api::value;
 use serde_json::Value;
@@ -151,7 +152,8 @@ pub(super) fn taint_text(taint: &Value) -> String {
 }
 
 async fn lease(ctx: &Ctx, text: &mut Text, name: &str) -> Result<(), Fail> {
-    let path = format!("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{name}");
+    let path =
+        format!("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{}", paths::segment(name));
     let lease = match ctx.api().await?.get(&path, &[]).await {
         Ok(lease) => lease,
         Err(Fail::Api(refusal)) => {

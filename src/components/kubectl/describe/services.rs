@@ -5,6 +5,7 @@ use crate::builder::Info;
 use crate::ctx::Ctx;
 use crate::error::Fail;
 use crate::gostr;
+use crate::wire::paths;
 use api::value;
 use serde_json::Value;
 
@@ -54,7 +55,7 @@ pub(super) async fn service(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(
     if !ingress.is_empty() {
         text.field(0, "LoadBalancer Ingress", ingress.join(", "));
     }
-    let path = format!("/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices", info.namespace);
+    let path = paths::within("/apis/discovery.k8s.io/v1", &info.namespace, "endpointslices");
     let label = format!("kubernetes.io/service-name={}", info.name);
     let slices = match ctx.api().await?.get(&path, &[("labelSelector", &label)]).await {
         Ok(list) => value::list(&list, "items").to_vec(),

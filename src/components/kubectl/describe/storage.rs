@@ -7,6 +7,7 @@ use crate::builder::Info;
 use crate::ctx::Ctx;
 use crate::error::Fail;
 use crate::gostr;
+use crate::wire::paths;
 use api::volumes::is_default_class;
 use api::{meta, value};
 use serde_json::Value;
@@ -64,7 +65,7 @@ pub(super) async fn claim(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(),
         text.field(1, "Kind", value::text(source, "kind"));
         text.field(1, "Name", value::text(source, "name"));
     }
-    let path = format!("/api/v1/namespaces/{}/pods", info.namespace);
+    let path = paths::within("/api/v1", &info.namespace, "pods");
     let pods = crate::builder::whole(ctx, &path, &[]).await?;
     let users = users(claim, value::list(&pods, "items"));
     text.put(0, "Used By:\t");

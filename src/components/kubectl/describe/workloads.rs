@@ -6,6 +6,7 @@ use crate::builder::Info;
 use crate::ctx::Ctx;
 use crate::error::Fail;
 use crate::gostr;
+use crate::wire::paths;
 use api::labels::Selector;
 use api::schema::equality;
 use api::value;
@@ -88,7 +89,7 @@ fn own_replica_sets(text: &mut Text, d: &Value, sets: &[Value]) {
 
 /// Replica sets that a deployment owns, oldest first.
 pub(super) async fn replica_sets(ctx: &Ctx, info: &Info) -> Result<Vec<Value>, Fail> {
-    let path = format!("/apis/apps/v1/namespaces/{}/replicasets", info.namespace);
+    let path = paths::within("/apis/apps/v1", &info.namespace, "replicasets");
     let list = crate::builder::whole(ctx, &path, &[("labelSelector", &selector(&info.object))]).await?;
     let uid = value::text(&info.object, "metadata.uid");
     let owned = |rs: &&Value| {
@@ -131,7 +132,7 @@ pub(super) async fn pods_status(ctx: &Ctx, text: &mut Text, info: &Info) -> Resu
 
 /// Counts the pods of a workload by their phases.
 async fn count_pods(ctx: &Ctx, info: &Info) -> Result<String, Fail> {
-    let path = format!("/api/v1/namespaces/{}/pods", info.namespace);
+    let path = paths::within("/api/v1", &info.namespace, "pods");
     let list = crate::builder::whole(ctx, &path, &[("labelSelector", &selector(&info.object))]).await?;
     let uid = value::text(&info.object, "metadata.uid");
     let owned = value::list(&list, "items")

@@ -1,6 +1,7 @@
 //! Where a resource's objects are.
 
 use super::discovery::Resource;
+pub use client::segment;
 
 /// `/apis/apps/v1/namespaces/default/deployments`; an empty namespace is all of them (or a
 /// cluster-scoped resource).
@@ -10,24 +11,19 @@ pub fn collection(resource: &Resource, namespace: &str) -> String {
         group => format!("/apis/{group}/{}", resource.version),
     };
     match (resource.namespaced, namespace) {
-        (true, namespace) if !namespace.is_empty() => {
-            format!("{root}/namespaces/{}/{}", segment(namespace), resource.plural)
-        }
+        (true, namespace) if !namespace.is_empty() => within(&root, namespace, &resource.plural),
         _ => format!("{root}/{}", resource.plural),
     }
+}
+
+/// The collection of a resource in one namespace, below a root such as `/apis/apps/v1`.
+pub fn within(root: &str, namespace: &str, plural: &str) -> String {
+    format!("{root}/namespaces/{}/{plural}", segment(namespace))
 }
 
 /// One object.
 pub fn object(resource: &Resource, namespace: &str, name: &str) -> String {
     format!("{}/{}", collection(resource, namespace), segment(name))
-}
-
-/// A name as a segment of a path.
-pub fn segment(name: &str) -> String {
-    use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-    const SAFE: &AsciiSet =
-        &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
-    utf8_percent_encode(name, SAFE).to_string()
 }
 
 /// Refuses a path in which a name is missing (it would mean the whole collection: `delete pod ""`),
@@ -81,7 +77,7 @@ pub fn resource_of(path: &str) -> Option<(String, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{checked, object, resource_of};
+    use super::{checked, object, resource_of, within};
     use crate::wire::discovery::Resource;
 
     #[test]
@@ -90,6 +86,7 @@ mod tests {
             Resource { version: "v1".into(), plural: "pods".into(), namespaced: true, ..Resource::default() };
         assert_eq!(object(&pods, "d", "system:a"), "/api/v1/namespaces/d/pods/system:a");
         assert_eq!(object(&pods, "a/b", "p?q"), "/api/v1/namespaces/a%2Fb/pods/p%3Fq");
+        assert_eq!(within("/apis/apps/v1", "a?", "replicasets"), "/apis/apps/v1/namespaces/a%3F/replicasets");
     }
 
     #[test]

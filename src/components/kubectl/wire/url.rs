@@ -4,9 +4,11 @@ use super::config::Target;
 use super::http::Http;
 use crate::error::{Fail, text};
 use crate::gostr::quote;
+use base64::Engine as _;
 use bytes::Bytes;
 use http::{Request, Uri};
 use http_body_util::{BodyExt, Full, Limited};
+use percent_encoding::percent_decode_str;
 use std::time::Duration;
 
 /// Tries of a server that fails, and the pause between them, as kubectl's.
@@ -42,14 +44,24 @@ async fn get(asked: &str, url: &str) -> Result<Answer, Fail> {
     let uri: Uri = url
         .parse()
         .map_err(|e| Fail::Text(format!("the URL passed to filename {} is not valid: {e}", quote(asked))))?;
-    let Some(host) = uri.authority().map(|a| a.as_str().rsplit('@').next().unwrap_or("").to_string()) else {
+    let Some(authority) = uri.authority().map(|a| a.as_str()) else {
         return text(format!("the URL passed to filename {} is not valid: it names no host", quote(asked)));
     };
     let scheme = uri.scheme_str().unwrap_or("http").to_string();
-    let http = Http::new(Target::anybody(&scheme, &host))?;
+    let (user, host) = match authority.rsplit_once('@') {
+        Some((user, host)) => (Some(user), host),
+        None => (None, authority),
+    };
+    let http = Http::new(Target::anybody(&scheme, host))?;
+    // The request does not repeat the user and the password that its header has.
+    let sent = format!("{scheme}://{host}{}", uri.path_and_query().map_or("/", |path| path.as_str()));
     for left in (0..TRIES).rev() {
-        let request = Request::get(&uri).header("user-agent", "kubectl").body(Full::default());
-        let request = request.map_err(|e| Fail::Text(format!("parse {}: {e}", quote(url))))?;
+        let mut request = Request::get(sent.as_str()).header("user-agent", "kubectl");
+        if let Some(user) = user {
+            request = request.header("authorization", basic(user));
+        }
+        let request =
+            request.body(Full::default()).map_err(|e| Fail::Text(format!("parse {}: {e}", quote(url))))?;
         let response = match http.send(request).await {
             Ok(response) => response,
             Err(refused @ Fail::Refused(_)) if left == 0 => return Err(refused),
@@ -63,7 +75,7 @@ async fn get(asked: &str, url: &str) -> Result<Answer, Fail> {
         if status.is_redirection()
             && let Some(to) = response.headers().get("location").and_then(|l| l.to_str().ok())
         {
-            return Ok(Answer::Moved(joined(&uri, &scheme, &host, to)));
+            return Ok(Answer::Moved(joined(&uri, &scheme, authority, to)));
         }
         if status.is_server_error() && left > 0 {
             tokio::time::sleep(PAUSE).await;
@@ -87,8 +99,18 @@ async fn get(asked: &str, url: &str) -> Result<Answer, Fail> {
     text(format!("unable to read URL {}", quote(asked)))
 }
 
-/// Where a redirect leads: a URL, or a path of the same server.
-fn joined(from: &Uri, scheme: &str, host: &str, to: &str) -> String {
+/// The header `Authorization` for the user of a URL, `name:password` with escapes, as Go's client
+/// sends it.
+fn basic(user: &str) -> String {
+    let (name, password) = user.split_once(':').unwrap_or((user, ""));
+    let mut plain: Vec<u8> = percent_decode_str(name).collect();
+    plain.push(b':');
+    plain.extend(percent_decode_str(password));
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(plain))
+}
+
+/// Where a redirect leads: a URL, or a path of the same server, for the same user.
+fn joined(from: &Uri, scheme: &str, authority: &str, to: &str) -> String {
     if to.contains("://") {
         return to.to_string();
     }
@@ -97,14 +119,16 @@ fn joined(from: &Uri, scheme: &str, host: &str, to: &str) -> String {
     }
     let base = from.path().rsplit_once('/').map_or("", |(base, _)| base);
     match to.starts_with('/') {
-        true => format!("{scheme}://{host}{to}"),
-        false => format!("{scheme}://{host}{base}/{to}"),
+        true => format!("{scheme}://{authority}{to}"),
+        false => format!("{scheme}://{authority}{base}/{to}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Server;
+    use serde_json::json;
 
     #[test]
     fn a_redirect_is_relative_to_where_it_came_from() {
@@ -113,5 +137,24 @@ mod tests {
         assert_eq!(to("https://b/z"), "https://b/z");
         assert_eq!(to("/z"), "http://a:80/z");
         assert_eq!(to("z.yaml"), "http://a:80/x/z.yaml");
+    }
+
+    #[tokio::test]
+    async fn the_user_of_a_url_is_sent_to_its_server() {
+        let server =
+            Server::start_with(|asked| (asked.path == "/x.yaml").then(|| (200, json!({"k": 1})))).await;
+        for (user, want) in
+            [("", ""), ("me%40home:s:ec%2Fret@", "Basic bWVAaG9tZTpzOmVjL3JldA=="), ("me@", "Basic bWU6")]
+        {
+            let bytes = read(&format!("http://{user}{}/x.yaml?v=1", server.address)).await.unwrap();
+            assert_eq!(&bytes[..], b"{\"k\":1}");
+            let asked = server.asked().pop().unwrap();
+            assert_eq!((asked.user.as_str(), asked.query.as_str()), (want, "v=1"));
+        }
+        let from: Uri = "http://me:secret@a/x/y.yaml".parse().unwrap();
+        let to = |to| joined(&from, "http", "me:secret@a", to);
+        assert_eq!(to("/z"), "http://me:secret@a/z");
+        assert_eq!(to("//b/z"), "http://b/z");
+        assert_eq!(to("https://b/z"), "https://b/z");
     }
 }

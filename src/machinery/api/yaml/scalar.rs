@@ -15,6 +15,10 @@ pub(crate) fn is_break(c: char) -> bool {
     matches!(c, '\r' | '\n' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
+/// Line breaks of YAML 1.1 that are printable. A block text that has one would need its indentation
+/// after it, and a reader drops one at the end; double quotes escape them.
+const LINE_SEPARATORS: [char; 2] = ['\u{2028}', '\u{2029}'];
+
 /// go-yaml escapes tabs and everything beyond the basic plane.
 pub(crate) fn is_printable(c: char) -> bool {
     matches!(c, '\n' | '\u{20}'..='\u{7e}' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}')
@@ -43,7 +47,7 @@ pub(crate) fn style(text: &str, key: bool) -> Style {
     match wanted {
         _ if key && allowed.multiline => Style::Double,
         Style::Plain if !allowed.plain || (text.is_empty() && key) => single_or_double(),
-        Style::Literal if !allowed.block || key => Style::Double,
+        Style::Literal if !allowed.block || key || text.contains(LINE_SEPARATORS) => Style::Double,
         wanted => wanted,
     }
 }
@@ -73,8 +77,7 @@ fn analyze(text: &str) -> Allowed {
             '#' => blank_at(i - 1),
             _ => false,
         };
-        special |= !is_printable(*c) && !is_break(*c);
-        special |= *c == '\r';
+        special |= !is_printable(*c);
         if *c == ' ' {
             leading |= i == 0;
             trailing_space |= i == last;
@@ -150,7 +153,7 @@ fn is_integer(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// As kubectl 1.33 printed them.
+    /// As kubectl 1.33 printed them; but for the line breaks of YAML 1.1, which kubectl loses.
     #[test]
     fn quotes_are_chosen_as_kubectl_chooses_them() {
         for (text, want) in [
@@ -175,8 +178,11 @@ mod tests {
             ("---", Style::Single),
             ("trail ", Style::Single),
             ("a\tb", Style::Double),
+            ("a\u{85}b", Style::Double),
             ("a\nb", Style::Literal),
             ("a \nb", Style::Double),
+            ("a\nb\u{2028}c", Style::Double),
+            ("a\u{2028}b", Style::Single),
             ("한국어", Style::Plain),
             ("😀", Style::Double),
             ("100m", Style::Plain),

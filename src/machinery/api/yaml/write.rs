@@ -371,9 +371,18 @@ mod tests {
     fn what_is_written_is_read_as_the_same() {
         let long = "say no ".repeat(40);
         let quoted = format!("on: {}", long.trim());
-        let lines = ["a\nb", "a\n", " a\nb", "a\n\n", "no\nyes\n", "a\r\nb", "a\tb"];
+        let lines =
+            ["a\nb", "a\n", " a\nb", "a\n\n", "no\nyes\n", "a\r\nb", "a\tb", "a\u{85}b", "a\n\u{85}b"];
+        let separators = [
+            "a\nb\u{2028}c",
+            "a\nb\u{2028}",
+            "\u{2028}a\nb",
+            "a\u{2028}b",
+            "a\n\u{2029}",
+            "a\u{2029}\u{2028}b",
+        ];
         let others = ["trail ", " lead", "yes: no", "a, b", "한국어", "😀", long.trim(), quoted.as_str()];
-        for word in WORDS.iter().copied().chain(lines).chain(others) {
+        for word in WORDS.iter().copied().chain(lines).chain(separators).chain(others) {
             let item = json!({"a": word, word: [word, {word: word}]});
             let value =
                 json!({"kind": "ConfigMap", "data": {word: word}, "list": [word, [word], item], "z": false});

@@ -181,9 +181,13 @@ fn transfer(options: &Options, text: &str, nth: usize, report: &mut Report) -> R
                 }
                 url = url.join(&location).map_err(|bad| url_fault(bad, &location))?;
                 report.redirects += 1;
-                let changes = status == 303 || (matches!(status, 301 | 302) && method == "POST");
-                if changes && options.method.is_none() && method != "HEAD" {
-                    (method, body) = ("GET".into(), None);
+                let posts = matches!(body, Some(Body::Data(_)));
+                if status == 303 || (matches!(status, 301 | 302) && posts) {
+                    // `-X` only replaces the word: the body goes as without it.
+                    body = None;
+                    if options.method.is_none() && method != "HEAD" {
+                        method = "GET".into();
+                    }
                 }
                 if body.is_some_and(|body| body.is_stdin()) {
                     return Err(cannot_rewind());

@@ -25,6 +25,34 @@ fn redirects_are_followed_and_counted() {
 }
 
 #[test]
+fn a_redirection_drops_the_body_whatever_the_word_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("f");
+    std::fs::write(&file, "abc").unwrap();
+    let upload = format!("-T {}", file.display());
+    let put = format!("-X PUT {upload}");
+    for (line, status, second, keeps) in [
+        ("-X POST -d x=1", 302, "POST", false),
+        ("-X POST -d x=1", 301, "POST", false),
+        ("-X PATCH -d x=1", 303, "PATCH", false),
+        ("-X POST -d x=1", 307, "POST", true),
+        ("-d x=1", 308, "POST", true),
+        (put.as_str(), 303, "PUT", false),
+        (put.as_str(), 302, "PUT", true),
+        (upload.as_str(), 303, "GET", false),
+    ] {
+        let moved = format!("HTTP/1.1 {status} Moved\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n");
+        let moved: &'static str = Box::leak(moved.into_boxed_str());
+        let (port, server) = http::tests::server(vec![moved, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]);
+        let url = format!("http://127.0.0.1:{port}/a");
+        assert_eq!(fetch(&format!("-L -o /dev/null {line}"), &url).0, Ok(()), "{line}");
+        let request = server.join().unwrap().remove(1);
+        assert!(request.starts_with(&format!("{second} /b HTTP/1.1\r\n")), "{line} {status}: {request}");
+        assert_eq!(request.contains("Content-Length: 3\r\n"), keeps, "{line} {status}: {request}");
+    }
+}
+
+#[test]
 fn another_server_is_not_told_who_the_user_is() {
     let ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
     let (port, other) = http::tests::server(vec![ok]);

@@ -60,6 +60,11 @@ fn requests(input: &[u8]) -> bool {
                     let done = commands::run(&mut db, &mut session, words, (now, &facts), &mut replies);
                     // What is logged can be read again.
                     for record in done.records {
+                        let mut written = Vec::new();
+                        write_request(&record, &mut written);
+                        let mut again = Requests::default();
+                        again.push(&written);
+                        assert_eq!(again.next(), Ok(Some(record.clone())), "as it was logged");
                         let _ = commands::replay(&mut Database::default(), record); // types may differ
                     }
                     let bytes = replies.take();

@@ -41,6 +41,8 @@ pub(super) struct Log {
     size: u64,
     /// Its size when it was read, or rewritten.
     base: u64,
+    /// The disk refused a change: the file may end with a part of a record, and nothing may follow.
+    has_failed: bool,
     _lock: Lock,
 }
 
@@ -78,7 +80,7 @@ impl Log {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 let (file, size) = write(dir, db).map_err(refused)?;
-                return Ok(Log { file, dir: dir.into(), size, base: size, _lock: lock });
+                return Ok(Log { file, dir: dir.into(), size, base: size, has_failed: false, _lock: lock });
             }
             Err(e) => return Err(refused(e)),
         };
@@ -92,7 +94,7 @@ impl Log {
                 path.display()
             ));
         }
-        Ok(Log { file, dir: dir.into(), size: whole, base: whole, _lock: lock })
+        Ok(Log { file, dir: dir.into(), size: whole, base: whole, has_failed: false, _lock: lock })
     }
 
     pub(super) fn size(&self) -> u64 {
@@ -108,8 +110,10 @@ impl Log {
     /// Appends commands, and waits for the disk.
     ///
     /// # Errors
-    /// The disk refuses. A part of the record may be in the file, so nothing may follow it.
+    /// The disk refuses, or refused before: a part of that record may be in the file, and a record
+    /// behind it could not be read.
     pub(super) fn append(&mut self, commands: &[Words]) -> io::Result<()> {
+        self.check()?;
         let (mut text, mut records) = (Vec::new(), Vec::new());
         for (nth, words) in commands.iter().enumerate() {
             write_request(words, &mut text);
@@ -118,10 +122,20 @@ impl Log {
                 text.clear();
             }
         }
+        self.has_failed = true; // unless all of it gets there
         self.file.write_all(&records)?;
         self.file.sync_data()?;
+        self.has_failed = false;
         self.size += records.len() as u64;
         Ok(())
+    }
+
+    /// Fails if the disk refused an earlier change: then the data has changes that the log lacks.
+    ///
+    /// # Errors
+    /// The disk refused before.
+    pub(super) fn check(&self) -> io::Result<()> {
+        if self.has_failed { Err(io::Error::other("an earlier change could not be written")) } else { Ok(()) }
     }
 
     /// Has it grown to more than twice of what it was?
@@ -135,8 +149,9 @@ impl Log {
     /// # Errors
     /// The disk refuses; then the old one stays.
     pub(super) fn rewrite(&mut self, db: &Database) -> io::Result<()> {
+        self.has_failed = true; // the new file may have its name already
         let (file, size) = write(&self.dir, db)?;
-        (self.file, self.size, self.base) = (file, size, size);
+        (self.file, self.size, self.base, self.has_failed) = (file, size, size, false);
         Ok(())
     }
 }

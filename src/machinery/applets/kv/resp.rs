@@ -112,6 +112,10 @@ impl Requests {
         let Some(line) = self.line(too_long)? else { return Ok(None) };
         if !is_array {
             let words = split(&line).ok_or("Protocol error: unbalanced quotes in request")?;
+            // What is run is logged as an array, and the log is read with the limits of arrays.
+            if words.len() > ARGUMENTS_MAX {
+                return Err(format!("Protocol error: more than {ARGUMENTS_MAX} words in an inline request"));
+            }
             return Ok(Some((!words.is_empty()).then_some(words)));
         }
         let count = integer(&line[1..]).filter(|count| *count <= ARGUMENTS_MAX as i64);
@@ -388,6 +392,8 @@ mod tests {
         assert_eq!(fault(b"get \"a\n"), "Protocol error: unbalanced quotes in request");
         assert_eq!(fault(&vec![b'a'; LINE_MAX + 1]), "Protocol error: too big inline request");
         assert_eq!(fault(&vec![b'*'; LINE_MAX + 1]), "Protocol error: too big mbulk count string");
+        let many = [&b"x ".repeat(ARGUMENTS_MAX + 1)[..], b"\n"].concat();
+        assert_eq!(fault(&many), "Protocol error: more than 16384 words in an inline request");
         let many = b"*5\r\n".iter().copied().chain((0..5).flat_map(|_| {
             let word = vec![b'x'; BULK_MAX];
             [&b"$1048576\r\n"[..], &word, b"\r\n"].concat()

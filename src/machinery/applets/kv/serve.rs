@@ -110,6 +110,8 @@ impl Server {
     fn keep(&mut self, records: &[super::resp::Words], saves: bool) -> Result<(), String> {
         let Some(log) = &mut self.log else { return Ok(()) };
         let refused = |e| format!("the disk refuses, so the server ends: {}", crate::reason(&e));
+        // Other connections may still be served until the server has ended.
+        log.check().map_err(refused)?;
         if !records.is_empty() {
             log.append(records).map_err(refused)?;
         }
@@ -241,6 +243,40 @@ mod tests {
         assert_eq!(ask(&mut server, "set b 1\n"), (String::new(), Next::Close));
         let why = failed.try_recv().unwrap();
         assert_eq!(why, "the disk refuses, so the server ends: No space left on device");
+        // There is room again, but the file may end with a part of a record.
+        let path = dir.path().join("kv.log");
+        let size = std::fs::metadata(&path).unwrap().len();
+        let file = std::fs::File::options().append(true).open(&path).unwrap();
+        server.log.as_mut().unwrap().write_to(file);
+        for line in ["set c 1\n", "get b\n", "save\n"] {
+            assert_eq!(ask(&mut server, line), (String::new(), Next::Close), "{line}");
+        }
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), size);
+    }
+
+    #[test]
+    fn a_log_of_the_longest_requests_is_read_at_the_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Log::open(dir.path(), &mut Database::default(), |_| {}).unwrap();
+        let (mut server, _failed) = server(Some(log));
+        let (mut accepted, mut refused) = (0, 0);
+        // All of it is in the log: a rewrite would hide what cannot be read.
+        for elements in [20_000, 16_382, 16_383] {
+            let line = format!("rpush l{}\n", " x".repeat(elements));
+            match ask(&mut server, &line) {
+                (reply, Next::Read) if reply.starts_with(':') => accepted += elements,
+                (reply, Next::Close) => {
+                    assert!(reply.contains("words in an inline request"), "{reply}");
+                    refused += elements;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!((accepted, refused), (16_382, 36_383));
+        drop(server);
+        let mut db = Database::default();
+        Log::open(dir.path(), &mut db, |_| {}).unwrap();
+        assert_eq!(db.len(), 1);
     }
 
     #[test]

@@ -1,7 +1,11 @@
 //! The part of nginx' configuration language that static servers use. Anything else is refused by
 //! name, as nginx refuses what it does not know.
 
+#[cfg(test)]
+mod tests;
+
 use super::text::Text;
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -67,6 +71,20 @@ impl Config {
         all.sort();
         all.dedup();
         all
+    }
+
+    /// The addresses to bind. One that a wildcard of its port includes has no socket of its own.
+    pub(super) fn sockets(&self) -> Vec<SocketAddr> {
+        let all = self.addresses();
+        let wildcards: Vec<u16> = all.iter().filter(|a| a.ip().is_unspecified()).map(|a| a.port()).collect();
+        all.into_iter().filter(|a| a.ip().is_unspecified() || !wildcards.contains(&a.port())).collect()
+    }
+
+    /// The address of a server's `listen` that a connection came to: its own one if there is such,
+    /// else that of the socket.
+    pub(super) fn address(&self, local: SocketAddr, socket: SocketAddr) -> SocketAddr {
+        let mut listens = self.servers.iter().flat_map(|s| &s.listens);
+        if listens.any(|(known, _)| *known == local) { local } else { socket }
     }
 
     /// The server of a request: the one whose name the client asked for, else the default of that
@@ -157,7 +175,14 @@ fn tokens(text: &str) -> Result<Vec<(String, usize)>, Fault> {
                     }
                 }
             }
-            (Some(q), _) if c == q => quote = None,
+            (Some(q), _) if c == q => {
+                quote = None;
+                let behind = chars.peek().copied();
+                let ends = |c: char| c.is_whitespace() || matches!(c, ';' | '{' | ')');
+                if let Some(c) = behind.filter(|c| !ends(*c)) {
+                    return Err((format!("unexpected \"{c}\""), line));
+                }
+            }
             (Some(_), _) => word.get_or_insert_default().push(c),
             (None, '\'' | '"') if word.is_none() => {
                 quote = Some(c);
@@ -194,8 +219,37 @@ fn tokens(text: &str) -> Result<Vec<(String, usize)>, Fault> {
 #[derive(Default)]
 struct Open {
     server: Server,
-    /// `listen` was said, so the default is out.
-    listens: bool,
+    /// Names of directives that were there: those of the open location with `true`.
+    said: BTreeSet<(bool, String)>,
+}
+
+impl Open {
+    /// Begins a location.
+    fn begin(&mut self, prefix: &str) -> Result<(), String> {
+        if self.server.locations.iter().any(|(known, _)| known == prefix) {
+            return Err(format!("duplicate location \"{prefix}\""));
+        }
+        self.said.retain(|(in_location, _)| !*in_location);
+        Ok(())
+    }
+
+    /// Refuses what nginx refuses: a directive that stands twice in its block, and a wrong number
+    /// of words. Returns whether it is the first of its name in its block.
+    fn check(&mut self, in_location: bool, name: &str, values: &[&str]) -> Result<bool, String> {
+        let takes_one = matches!(name, "root" | "default_type" | "charset");
+        let fits = match name {
+            "return" => matches!(values.len(), 1 | 2),
+            _ => !takes_one || values.len() == 1,
+        };
+        if !fits {
+            return Err(format!("invalid number of arguments in \"{name}\" directive"));
+        }
+        let is_first = self.said.insert((in_location, name.to_string()));
+        if takes_one && !is_first {
+            return Err(format!("\"{name}\" directive is duplicate"));
+        }
+        Ok(is_first)
+    }
 }
 
 fn parse(text: &str) -> Result<Config, Fault> {
@@ -214,6 +268,9 @@ fn parse(text: &str) -> Result<Config, Fault> {
             ("{", ["location", prefix])
                 if open.is_some() && location.is_none() && prefix.starts_with('/') =>
             {
+                if let Some(open) = &mut open {
+                    open.begin(prefix).map_err(|what| (what, line))?;
+                }
                 location = Some(((*prefix).to_string(), Location::default()));
             }
             ("{", ["location", ..]) => {
@@ -257,80 +314,51 @@ fn apply(
     name: &str,
     values: &[&str],
 ) -> Result<(), String> {
+    let is_first = open.check(location.is_some(), name, values)?;
     let server = &mut open.server;
     let here = location.map(|(_, location)| location);
     match (name, values, here) {
         ("listen", [address, parameters @ ..], None) => {
-            if !std::mem::replace(&mut open.listens, true) {
+            if is_first {
                 server.listens.clear();
             }
             listen(server, address, parameters)?;
         }
-        ("server_name", names, None) => {
-            if let Some(pattern) = names.iter().find(|name| name.starts_with('~')) {
-                return Err(format!(
-                    "server_name \"{pattern}\": patterns are not implemented by Ropewalk's nginx"
-                ));
-            }
-            for name in names.iter().map(|name| name.to_ascii_lowercase()) {
-                match name.strip_prefix('.') {
-                    // nginx' short form for both.
-                    Some(bare) => server.names.extend([bare.to_string(), format!("*.{bare}")]),
-                    None => server.names.push(name),
-                }
-            }
-        }
+        ("server_name", names, None) => server_names(server, names)?,
         ("error_page", [codes @ .., path], None) if !codes.is_empty() && path.starts_with('/') => {
             for code in codes {
-                let code = code.parse().map_err(|_| format!("invalid value \"{code}\" of \"error_page\""))?;
-                server.error_pages.push((code, (*path).to_string()));
+                server.error_pages.push((error_code(code)?, (*path).to_string()));
             }
         }
         ("access_log", [place, format @ ..], here) => {
-            let on = match (*place, format) {
-                ("off", []) => false,
-                ("/dev/stdout" | "/var/log/nginx/access.log", [] | ["combined"]) => true,
-                _ => {
-                    return Err(format!(
-                        "access_log {}: Ropewalk's nginx logs in the format \"combined\" to /dev/stdout, or not at all (off)",
-                        values.join(" ")
-                    ));
-                }
-            };
+            let on = access_log(place, format)?;
             match here {
                 Some(location) => location.access_log = Some(on),
                 None => server.access_log = on,
             }
         }
         // Errors go there whatever is said, and there are few of them.
-        ("error_log", ["/dev/stderr" | "stderr" | "/var/log/nginx/error.log", ..], _) => {}
+        ("error_log", ["/dev/stderr" | "stderr" | "/var/log/nginx/error.log", levels @ ..], _) => {
+            error_levels(levels)?;
+        }
         ("charset", ["off"], None) => server.charset = None,
         ("charset", [charset], None) => server.charset = Some((*charset).to_string()),
         ("default_type", [kind], Some(location)) => location.default_type = Some((*kind).to_string()),
         ("default_type", [kind], None) => server.default_type = (*kind).to_string(),
         ("root", [path], Some(location)) => location.root = Some(path.into()),
         ("root", [path], None) => server.root = path.into(),
-        ("index", names @ [_, ..], here) => {
-            let names = names.iter().map(|n| (*n).to_string()).collect();
-            match here {
-                Some(location) => location.index = Some(names),
-                None => server.index = names,
+        ("index", [_, ..], here) => {
+            let list = match here {
+                Some(location) => location.index.get_or_insert_default(),
+                None => &mut server.index,
+            };
+            if is_first {
+                list.clear(); // the default is out
             }
+            list.extend(values.iter().map(|name| (*name).to_string()));
         }
         ("return", [first, text @ ..], here) => {
-            let url = ["http://", "https://", "$scheme"].iter().any(|start| first.starts_with(start));
-            let (code, text) = match text {
-                [] if url => (302, (*first).to_string()),
-                text => (
-                    first
-                        .parse::<u16>()
-                        .ok()
-                        .filter(|code| (200..1000).contains(code))
-                        .ok_or_else(|| format!("invalid return code \"{first}\""))?,
-                    text.join(" "),
-                ),
-            };
-            let answer = (code, Text::parse(&text)?);
+            let answer = answer(first, text.first())?;
             let place = match here {
                 Some(location) => &mut location.answer,
                 None => &mut server.answer,
@@ -350,11 +378,67 @@ fn apply(
     Ok(())
 }
 
+fn error_levels(levels: &[&str]) -> Result<(), String> {
+    const KNOWN: [&str; 8] = ["debug", "info", "notice", "warn", "error", "crit", "alert", "emerg"];
+    match levels.iter().find(|level| !KNOWN.contains(*level)) {
+        Some(level) => Err(format!("invalid log level \"{level}\"")),
+        None => Ok(()),
+    }
+}
+
+fn server_names(server: &mut Server, names: &[&str]) -> Result<(), String> {
+    if let Some(pattern) = names.iter().find(|name| name.starts_with('~')) {
+        return Err(format!("server_name \"{pattern}\": patterns are not implemented by Ropewalk's nginx"));
+    }
+    for name in names.iter().map(|name| name.to_ascii_lowercase()) {
+        match name.strip_prefix('.') {
+            // nginx' short form for both.
+            Some(bare) => server.names.extend([bare.to_string(), format!("*.{bare}")]),
+            None => server.names.push(name),
+        }
+    }
+    Ok(())
+}
+
+/// A code of `error_page`.
+fn error_code(text: &str) -> Result<u16, String> {
+    let code: u32 = text.parse().map_err(|_| format!("invalid value \"{text}\" of \"error_page\""))?;
+    let code = u16::try_from(code).ok().filter(|code| (300..600).contains(code));
+    code.ok_or_else(|| format!("value \"{text}\" must be between 300 and 599"))
+}
+
+/// Whether `access_log` turns the log on.
+fn access_log(place: &str, format: &[&str]) -> Result<bool, String> {
+    match (place, format) {
+        ("off", []) => Ok(false),
+        ("/dev/stdout" | "/var/log/nginx/access.log", [] | ["combined"]) => Ok(true),
+        _ => Err(format!(
+            "access_log {}: Ropewalk's nginx logs in the format \"combined\" to /dev/stdout, or not at all (off)",
+            [&[place][..], format].concat().join(" ")
+        )),
+    }
+}
+
+/// `return CODE [TEXT]`, or `return URL`.
+fn answer(first: &str, text: Option<&&str>) -> Result<(u16, Text), String> {
+    let is_url = ["http://", "https://", "$scheme"].iter().any(|start| first.starts_with(start));
+    if is_url && text.is_none() {
+        return Ok((302, Text::parse(first)?));
+    }
+    let code = first.parse::<u16>().ok().filter(|code| (200..1000).contains(code));
+    let code = code.ok_or_else(|| format!("invalid return code \"{first}\""))?;
+    Ok((code, Text::parse(text.copied().unwrap_or_default())?))
+}
+
 fn listen(server: &mut Server, address: &str, parameters: &[&str]) -> Result<(), String> {
-    if let Some(parameter) =
-        parameters.iter().find(|p| **p != "default_server" && !p.starts_with("ipv6only="))
-    {
-        return Err(format!("\"listen {address} {parameter}\" is not implemented by Ropewalk's nginx"));
+    for parameter in parameters {
+        match (*parameter, parameter.strip_prefix("ipv6only=")) {
+            ("default_server", _) | (_, Some("on" | "off")) => {}
+            (_, Some(flags)) => return Err(format!("invalid ipv6only flags \"{flags}\"")),
+            (other, None) => {
+                return Err(format!("\"listen {address} {other}\" is not implemented by Ropewalk's nginx"));
+            }
+        }
     }
     let (address, shown) = match address.strip_prefix("[::]") {
         // This socket takes IPv4, too.
@@ -377,119 +461,10 @@ fn listen(server: &mut Server, address: &str, parameters: &[&str]) -> Result<(),
         "localhost" => Ipv4Addr::LOCALHOST.into(),
         host => host.parse().map_err(|_| wrong("host not found"))?,
     };
-    server.listens.push((SocketAddr::new(ip, port), parameters.contains(&"default_server")));
+    let address = SocketAddr::new(ip, port);
+    if server.listens.iter().any(|(known, _)| *known == address) {
+        return Err(format!("a duplicate listen {address}"));
+    }
+    server.listens.push((address, parameters.contains(&"default_server")));
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_is_read_with_its_locations() {
-        let text = "# one\nserver {\n  listen 8080; root '/a b';\n  location / { index x.html; }\n  \
-                    location /health { return 200 'ok fine'; }\n}\n";
-        let server = parse(text).unwrap().servers.remove(0);
-        let location = |at: usize| &server.locations[at].1;
-        assert_eq!(server.listens, [("0.0.0.0:8080".parse().unwrap(), false)]);
-        assert_eq!((server.root.to_str(), server.index[0].as_str()), (Some("/a b"), "index.html"));
-        assert_eq!(location(1).index, Some(vec!["x.html".to_string()]), "of this location alone");
-        assert_eq!(server.locations[0].0, "/health");
-        assert_eq!(location(0).answer, Some((200, Text::parse("ok fine").unwrap())));
-    }
-
-    #[test]
-    fn faults_are_named_with_their_line() {
-        let fault = |text: &str| parse(text).unwrap_err();
-        assert_eq!(fault("server {\n lissten 80;\n}"), ("unknown directive \"lissten\"".into(), 2));
-        assert_eq!(fault("server {"), ("unexpected end of file, expecting \"}\"".into(), 1));
-        assert_eq!(fault("}"), ("unexpected \"}\"".into(), 1));
-    }
-
-    #[test]
-    fn what_would_have_no_effect_is_refused() {
-        for directive in [
-            "listen 443 ssl",
-            "listen unix:/run/x",
-            "server_name ~^a",
-            "access_log /data/log",
-            "error_log /data/log",
-            "error_page 404 =200 /x",
-            "error_page 404 http://h/x",
-            "return 200 $nobody",
-            "return 101 x",
-            "listen [::]:80",
-            "try_files $uri /",
-            "location = /x {} #",
-        ] {
-            let refused = parse(&format!("server {{ {directive}; }}"));
-            assert!(refused.is_err(), "{directive}");
-        }
-    }
-
-    #[test]
-    fn servers_share_an_address_and_are_told_apart_by_name() {
-        let text = "server { listen 80; listen 127.0.0.1:81; server_name a; }\n\
-                    server { listen 80 default_server; server_name b *.b; }\nserver { listen 80; server_name c.*; }";
-        let config = parse(text).unwrap();
-        let addresses: Vec<String> = config.addresses().iter().map(SocketAddr::to_string).collect();
-        assert_eq!(addresses, ["0.0.0.0:80", "127.0.0.1:81"]);
-        let at = |address: usize, host: &str| {
-            config.server(config.addresses()[address], host).map(|s| s.names[0].clone())
-        };
-        for (host, name) in
-            [("a", "a"), ("A:80", "a"), ("x.b", "b"), ("c.org", "c.*"), ("other", "b"), ("", "b")]
-        {
-            assert_eq!(at(0, host).as_deref(), Some(name), "{host}");
-        }
-        assert_eq!(at(1, "b").as_deref(), Some("a"), "the only one there");
-    }
-
-    #[test]
-    fn the_longest_wildcard_wins() {
-        let text = "server { listen 80; server_name *.org; }\n\
-                    server { listen 80; server_name .example.org; }\n\
-                    server { listen 80; server_name www.*; }\nserver { listen 80; server_name www.example.*; }";
-        let config = parse(text).unwrap();
-        let named = |host: &str| config.server(config.addresses()[0], host).map(|s| s.names[0].as_str());
-        for (host, name) in [
-            ("x.org", "*.org"),
-            ("zz.example.org", "example.org"),
-            ("example.org", "example.org"),
-            ("www.example.com", "www.example.*"),
-            ("www.other.com", "www.*"),
-        ] {
-            assert_eq!(named(host), Some(name), "{host}");
-        }
-    }
-
-    #[test]
-    fn a_socket_of_both_families_takes_ipv4() {
-        let listens = |directives: &str| {
-            let mut config = parse(&format!("server {{ {directives} }}")).unwrap();
-            config
-                .servers
-                .remove(0)
-                .listens
-                .into_iter()
-                .map(|(address, _)| address.to_string())
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(listens("listen [::]:8080 ipv6only=off;"), ["0.0.0.0:8080"]);
-        assert_eq!(listens("listen 80; listen [::]:80;"), ["0.0.0.0:80"]);
-        assert_eq!(parse("server {\n listen [::]:80;\n}").unwrap_err().1, 3);
-    }
-
-    #[test]
-    fn every_file_of_the_folder_is_read_and_a_main_file_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("conf.d")).unwrap();
-        for (name, port) in [("b.conf", 81), ("a.conf", 80), ("c.conf.off", 82)] {
-            std::fs::write(dir.path().join("conf.d").join(name), format!("server {{ listen {port}; }}"))
-                .unwrap();
-        }
-        assert_eq!(load(dir.path()).unwrap().addresses().len(), 2);
-        std::fs::write(dir.path().join("nginx.conf"), "").unwrap();
-        assert!(load(dir.path()).unwrap_err().contains("nginx.conf\" is not read"));
-    }
 }

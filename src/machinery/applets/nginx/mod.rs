@@ -163,7 +163,7 @@ impl Drop for PidFile {
     }
 }
 
-/// A new connection, and the address that it came to.
+/// A new connection, and the address of the socket that it came to.
 type Arrival = (SocketAddr, TcpStream, SocketAddr);
 
 /// The addresses that are listened on, each by a task.
@@ -219,7 +219,7 @@ async fn run(config: Config) -> Result<(), String> {
     let mut serving = JoinSet::new();
     let (arrived, mut arrivals) = mpsc::channel(64);
     let mut listening = Listening { tasks: BTreeMap::new(), accepting: JoinSet::new(), arrived };
-    listening.on(&config.addresses()).await?;
+    listening.on(&config.sockets()).await?;
     let pid_file = PidFile::write();
     loop {
         tokio::select! {
@@ -230,7 +230,7 @@ async fn run(config: Config) -> Result<(), String> {
             _ = hup.recv() => {
                 let read = config::load(Path::new(DIRECTORY));
                 let taken = match &read {
-                    Ok(new) => listening.on(&new.addresses()).await,
+                    Ok(new) => listening.on(&new.sockets()).await,
                     Err(why) => Err(why.clone()),
                 };
                 match (read, taken) {
@@ -265,7 +265,9 @@ async fn connection(
     mut stopping: watch::Receiver<bool>,
 ) {
     let _ = stream.set_nodelay(true);
-    let ends = serve::Ends { peer, local: stream.local_addr().unwrap_or(address) };
+    let local = stream.local_addr().unwrap_or(address);
+    let ends = serve::Ends { peer, local };
+    let address = config.address(local, address);
     let service = hyper::service::service_fn(|request: Request<Incoming>| {
         let host = text::host(request.headers(), request.uri());
         let answered = match config.server(address, &host) {

@@ -426,11 +426,16 @@ impl Shell {
             Place::Quoted => self.parse_word(&format!("\"{}\"", without_escaped_braces(word)))?,
             Place::Open | Place::Whole => self.parse_word(word)?,
         };
-        let (count, start) = (fields.0.len(), fields.last().len());
+        let start = fields.last().len();
+        let first = fields.0.len() - 1; // there is one, for `last` makes it
         self.pieces(&pieces, place, fields)?;
-        if place == Place::Open && fields.0.len() == count {
-            for glyph in fields.last().iter_mut().skip(start).filter(|g| g.kind == Kind::Literal) {
-                glyph.kind = Kind::Result;
+        if place == Place::Open {
+            // `$@` may have begun further ones.
+            for (nth, field) in fields.0.iter_mut().enumerate().skip(first) {
+                let own = if nth == first { start } else { 0 };
+                for glyph in field.iter_mut().skip(own).filter(|g| g.kind == Kind::Literal) {
+                    glyph.kind = Kind::Result;
+                }
             }
         }
         Ok(())

@@ -61,24 +61,28 @@ impl Shell {
     }
 
     fn run_lines(&mut self, text: &str) -> Run {
-        let mut command = parse::Assembly::default();
+        let (mut command, mut has_run) = (parse::Assembly::default(), false);
         for line in text.split_inclusive('\n') {
             if self.state.flag('v') {
                 super::say(line);
             }
             if let Some(parsed) = command.push(line, self.stack) {
-                self.status = self.parsed(parsed)?;
+                self.parsed(parsed, &mut has_run)?;
             }
         }
-        match command.end(self.stack) {
-            Some(parsed) => self.parsed(parsed),
-            None => Ok(self.status),
+        if let Some(parsed) = command.end(self.stack) {
+            self.parsed(parsed, &mut has_run)?;
         }
+        if has_run { Ok(self.status) } else { self.done(0) }
     }
 
-    fn parsed(&mut self, parsed: Result<Program, parse::Fault>) -> Run {
+    /// Runs what was parsed; `has_run` is set if it has commands.
+    fn parsed(&mut self, parsed: Result<Program, parse::Fault>, has_run: &mut bool) -> Run {
         match parsed {
-            Ok(program) => self.program(&program, false),
+            Ok(program) => {
+                *has_run |= parse::has_commands(&program);
+                self.program(&program, false)
+            }
             Err(fault) => {
                 self.complain(fault.what);
                 Err(Flow::Abort(2))
@@ -118,6 +122,7 @@ impl Shell {
                     }
                 }
                 Some(Ok(program)) => match self.program(&program, false) {
+                    Err(Flow::Return(status)) if !self.interactive => return Ok(status), // as in a file
                     Ok(status) | Err(Flow::Return(status)) => self.status = status,
                     Err(Flow::Abort(status)) if self.interactive => self.status = status,
                     Err(Flow::Break(_) | Flow::Continue(_)) => {}
@@ -231,7 +236,7 @@ impl Shell {
 
     /// The working directory, with `~` for home.
     fn short_directory(&self) -> String {
-        let directory = self.state.get("PWD").unwrap_or("?");
+        let directory = if self.directory.is_empty() { "?" } else { self.directory.as_str() };
         let home = self.state.get("HOME").filter(|home| home.len() > 1);
         match home.and_then(|home| directory.strip_prefix(home)) {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => format!("~{rest}"),

@@ -6,9 +6,10 @@ use linux::process::{self, Exit};
 use linux::trap::{self, Action};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, getpgrp, setpgid, tcsetpgrp};
+use std::collections::VecDeque;
 use std::io::{self, Write};
 
-/// Ended background jobs that nobody waited for are forgotten beyond this.
+/// Ended background jobs are forgotten beyond this, and as many that were waited for.
 const ENDED_MAX: usize = 1024;
 
 #[derive(Clone, Debug)]
@@ -37,9 +38,14 @@ impl Job {
     }
 }
 
-/// Children in the order of their start.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Jobs(Vec<Job>);
+pub(super) struct Jobs {
+    /// Children in the order of their start.
+    list: Vec<Job>,
+    /// Background jobs that were waited for: a script may ask for the status of its `$!` again. The
+    /// oldest come first.
+    waited: VecDeque<(i32, Exit)>,
+}
 
 impl Jobs {
     pub(super) fn add(&mut self, pid: i32) {
@@ -48,42 +54,68 @@ impl Jobs {
 
     /// Adds a command of one process or, for a pipeline, of several.
     pub(super) fn add_command(&mut self, pids: &[i32], pipefail: bool, command: String) {
-        self.0.retain(|job| !pids.contains(&job.pid())); // the kernel gave its number again
-        let number = self.0.iter().map(|job| job.number).max().unwrap_or(0) + 1;
+        // The kernel gave its number again.
+        self.list.retain(|job| !pids.contains(&job.pid()));
+        self.waited.retain(|(pid, _)| !pids.contains(pid));
+        let number = self.list.iter().map(|job| job.number).max().unwrap_or(0) + 1;
         let members = pids.iter().map(|pid| (*pid, None)).collect();
-        self.0.push(Job { number, members, pipefail, command });
-        let ended = self.0.iter().filter(|job| job.exit().is_some()).count();
+        self.list.push(Job { number, members, pipefail, command });
+        let ended = self.list.iter().filter(|job| job.exit().is_some()).count();
         if ended > ENDED_MAX
-            && let Some(oldest) = self.0.iter().position(|job| job.exit().is_some())
+            && let Some(oldest) = self.list.iter().position(|job| job.exit().is_some())
         {
-            self.0.remove(oldest);
+            self.list.remove(oldest);
         }
     }
 
     /// Notes an exit; a stranger's (an orphan given to pid 1) is nobody's business.
     fn ended(&mut self, pid: i32, exit: Exit) {
-        let mut members = self.0.iter_mut().flat_map(|job| &mut job.members);
+        let mut members = self.list.iter_mut().flat_map(|job| &mut job.members);
         if let Some((_, known)) = members.find(|(member, known)| *member == pid && known.is_none()) {
             *known = Some(exit);
         }
     }
 
-    /// The exit of an ended child, which is then forgotten; `Err` if there is no such child.
+    /// The exit of an ended child, which is no job any more then; `Err` if there is no such child.
     fn take(&mut self, pid: i32) -> Result<Option<Exit>, ()> {
-        let at = self.0.iter().position(|job| job.pid() == pid).ok_or(())?;
-        let exit = self.0[at].exit();
+        let Some(at) = self.list.iter().position(|job| job.pid() == pid) else {
+            let known = self.waited.iter().find(|(waited, _)| *waited == pid);
+            return known.map(|(_, exit)| Some(*exit)).ok_or(());
+        };
+        let exit = self.list[at].exit();
         if exit.is_some() {
-            self.0.remove(at);
+            let job = self.list.remove(at);
+            self.keep_exit(&job);
         }
         Ok(exit)
     }
 
-    fn all_ended(&self) -> bool {
-        self.0.iter().all(|job| job.exit().is_some())
+    /// Keeps the exit of a background job for another `wait`.
+    fn keep_exit(&mut self, job: &Job) {
+        if let Some(exit) = job.exit()
+            && !job.command.is_empty()
+        {
+            self.waited.push_back((job.pid(), exit));
+            if self.waited.len() > ENDED_MAX {
+                self.waited.pop_front();
+            }
+        }
     }
 
+    /// Ends all jobs: each has been waited for.
+    fn take_all(&mut self) {
+        for job in std::mem::take(&mut self.list) {
+            self.keep_exit(&job);
+        }
+    }
+
+    fn all_ended(&self) -> bool {
+        self.list.iter().all(|job| job.exit().is_some())
+    }
+
+    /// Forgets all: in a subshell they are nobody's children.
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        *self = Jobs::default();
     }
 
     /// The child that a script names: by its pid, or `%1` for the first job.
@@ -108,10 +140,10 @@ impl Jobs {
     /// The job that `%name` means.
     fn job(&self, name: &str) -> Option<&Job> {
         match name {
-            "" | "%" | "+" => self.0.last(),
+            "" | "%" | "+" => self.list.last(),
             number => {
                 let number = number.parse::<usize>().ok()?;
-                self.0.iter().find(|job| job.number == number)
+                self.list.iter().find(|job| job.number == number)
             }
         }
     }
@@ -122,23 +154,23 @@ impl Jobs {
     /// The first name that means no job.
     pub(super) fn select<'a>(&self, names: &'a [String]) -> Result<Vec<usize>, &'a str> {
         if names.is_empty() {
-            return Ok(self.0.iter().map(|job| job.number).collect());
+            return Ok(self.list.iter().map(|job| job.number).collect());
         }
         let number = |name: &'a String| {
             let pid = self.named(name).ok_or(name.as_str())?;
-            self.0.iter().find(|job| job.pid() == pid).map(|job| job.number).ok_or(name.as_str())
+            self.list.iter().find(|job| job.pid() == pid).map(|job| job.number).ok_or(name.as_str())
         };
         names.iter().map(number).collect()
     }
 
     /// The jobs of these numbers.
     fn numbered<'a>(&'a self, numbers: &'a [usize]) -> impl Iterator<Item = &'a Job> {
-        numbers.iter().filter_map(|number| self.0.iter().find(|job| job.number == *number))
+        numbers.iter().filter_map(|number| self.list.iter().find(|job| job.number == *number))
     }
 
     /// Forgets those of these jobs that have ended: `jobs` told of them.
     pub(super) fn forget_ended(&mut self, numbers: &[usize]) {
-        self.0.retain(|job| job.exit().is_none() || !numbers.contains(&job.number));
+        self.list.retain(|job| job.exit().is_none() || !numbers.contains(&job.number));
     }
 
     /// What `jobs -p` prints: the first process of each of these jobs.
@@ -343,7 +375,7 @@ impl Shell {
             }
         });
         if wanted.is_none() && matches!(waited, Ok(0)) {
-            self.jobs.clear();
+            self.jobs.take_all();
         }
         waited.unwrap_or(127)
     }
@@ -363,6 +395,28 @@ mod tests {
         assert_eq!((jobs.take(10), jobs.named("%2")), (Ok(None), Some(20)));
         assert_eq!(jobs.take(20).map(|e| e.map(Exit::code)), Ok(Some(143)));
         assert_eq!((jobs.take(20), jobs.take(99)), (Err(()), Err(())));
+    }
+
+    #[test]
+    fn a_background_job_may_be_waited_for_twice() {
+        let mut jobs = Jobs::default();
+        for pid in [10, 20, 30] {
+            jobs.add_command(&[pid], false, "c".into());
+            jobs.ended(pid, Exit::Code(pid));
+        }
+        assert_eq!((jobs.take(10), jobs.take(10)), (Ok(Some(Exit::Code(10))), Ok(Some(Exit::Code(10)))));
+        jobs.take_all();
+        assert_eq!((jobs.take(20), jobs.describe(&[1, 2, 3])), (Ok(Some(Exit::Code(20))), String::new()));
+        jobs.add_command(&[20], false, "d".into());
+        assert_eq!((jobs.take(20), jobs.take(30)), (Ok(None), Ok(Some(Exit::Code(30)))), "another process");
+        for pid in 100..5000 {
+            jobs.add_command(&[pid], false, "c".into());
+            jobs.ended(pid, Exit::Code(0));
+            assert!(jobs.take(pid).is_ok());
+        }
+        assert_eq!((jobs.waited.len(), jobs.take(30)), (ENDED_MAX, Err(())));
+        jobs.clear();
+        assert_eq!((jobs.take(20), jobs.take(4999)), (Err(()), Err(())));
     }
 
     #[test]
@@ -425,6 +479,6 @@ mod tests {
             jobs.add(pid);
             jobs.ended(pid, Exit::Code(0));
         }
-        assert!(jobs.0.len() <= ENDED_MAX + 1);
+        assert!(jobs.list.len() <= ENDED_MAX + 1);
     }
 }

@@ -76,6 +76,22 @@ enum Flow {
 /// A status, 0 to 255, or a jump.
 type Run = Result<i32, Flow>;
 
+/// Where `getopts` stands. Each running function has its own, as in dash: a loop over the options
+/// of a function does not disturb the loop that calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Getopts {
+    /// The word of the next option, counted from 1.
+    index: usize,
+    /// Where in that word the next option is; 0 at its beginning.
+    at: usize,
+}
+
+impl Default for Getopts {
+    fn default() -> Getopts {
+        Getopts { index: 1, at: 0 }
+    }
+}
+
 struct Shell {
     alone: Alone,
     state: state::State,
@@ -84,6 +100,9 @@ struct Shell {
     args: Vec<String>,
     /// `$0`, and the start of messages.
     name: String,
+    /// The working directory as `cd` counted it, whatever a script makes of `$PWD`. Empty if it is
+    /// unknown.
+    directory: String,
     /// `$?`.
     status: i32,
     /// Status of the last `$(…)` in this command: that of a command without words.
@@ -105,8 +124,7 @@ struct Shell {
     /// How many functions called each other.
     depth: u32,
     stack: depth::Stack,
-    /// Where in `$OPTIND` getopts stands.
-    getopts_at: usize,
+    getopts: Getopts,
     /// `command -p` looks for its program now.
     standard_path: bool,
     interactive: bool,
@@ -123,6 +141,7 @@ impl Shell {
             functions: HashMap::new(),
             args: Vec::new(),
             name,
+            directory: String::new(),
             status: 0,
             substituted: 0,
             background: None,
@@ -135,7 +154,7 @@ impl Shell {
             loops: 0,
             depth: 0,
             stack: depth::Stack::new(),
-            getopts_at: 0,
+            getopts: Getopts::default(),
             standard_path: false,
             interactive: false,
             subshell: false,
@@ -154,12 +173,27 @@ impl Shell {
     fn set(&mut self, name: &str, value: impl Into<String>) -> Result<(), Flow> {
         if self.state.set(name, value.into()) {
             if name == "OPTIND" {
-                self.getopts_at = 0; // the next option is at the beginning of a word
+                self.restart_getopts();
             }
             return Ok(());
         }
         self.complain(format_args!("{name}: is read only"));
         Err(Flow::Abort(2))
+    }
+
+    /// Puts a variable back to what it was.
+    fn restore(&mut self, name: String, was: Option<state::Variable>) {
+        let is_index = name == "OPTIND";
+        self.state.restore(name, was);
+        if is_index {
+            self.restart_getopts();
+        }
+    }
+
+    /// Makes getopts go on at the beginning of the word that `$OPTIND` counts.
+    fn restart_getopts(&mut self) {
+        let index: usize = self.state.get("OPTIND").and_then(|n| n.parse().ok()).unwrap_or(1).max(1);
+        self.getopts = Getopts { index, at: 0 };
     }
 
     /// The status of a command that ended without a jump.

@@ -223,25 +223,35 @@ fn goes_on(text: &str, stack: depth::Stack) -> bool {
     backslashes.is_multiple_of(2) && program(&format!("{line}'"), stack).is_err_and(|fault| fault.incomplete)
 }
 
+/// Whether there is anything to run. A text of comments and blank lines has no commands.
+pub(super) fn has_commands(program: &Program) -> bool {
+    !program.complete_commands.is_empty()
+}
+
 impl Shell {
     /// Runs a text; `last` if nothing comes after it, so that its last command may replace this
-    /// process. What stands in lines before a syntax error runs.
+    /// process. What stands in lines before a syntax error runs. A text without commands has status
+    /// 0, as POSIX says of `eval` and `.`.
     pub(super) fn run_text(&mut self, text: &str, last: bool) -> Run {
         if let Ok(program) = program(text, self.stack) {
-            return self.program(&program, last);
+            return if has_commands(&program) { self.program(&program, last) } else { self.done(0) };
         }
-        let mut command = Assembly::default();
+        let (mut command, mut has_run) = (Assembly::default(), false);
         for line in text.split_inclusive('\n') {
             match command.push(line, self.stack) {
                 None => {}
-                Some(Ok(program)) => drop(self.program(&program, false)?),
+                Some(Ok(program)) => {
+                    has_run |= has_commands(&program);
+                    self.program(&program, false)?;
+                }
                 Some(Err(fault)) => return Err(self.bad_syntax(&fault)),
             }
         }
         match command.end(self.stack) {
-            None => Ok(self.status),
-            Some(Ok(program)) => self.program(&program, last),
+            Some(Ok(program)) if has_commands(&program) => self.program(&program, last),
             Some(Err(fault)) => Err(self.bad_syntax(&fault)),
+            Some(Ok(_)) | None if has_run => Ok(self.status),
+            Some(Ok(_)) | None => self.done(0),
         }
     }
 

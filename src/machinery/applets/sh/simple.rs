@@ -8,7 +8,8 @@ use brush_parser::ast::{
 };
 use linux::fork::Side;
 use linux::process;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::rc::Rc;
@@ -101,7 +102,7 @@ impl Shell {
     ) -> Result<Vec<(String, String)>, Flow> {
         let mut before = Vec::new();
         let values = self.assign_in_turn(assignments, keep, &mut before);
-        before.into_iter().rev().for_each(|(name, was)| self.state.restore(name, was));
+        before.into_iter().rev().for_each(|(name, was)| self.restore(name, was));
         values
     }
 
@@ -161,12 +162,13 @@ impl Shell {
         };
         let args = std::mem::replace(&mut self.args, command.argv[1..].to_vec());
         let loops = std::mem::take(&mut self.loops);
+        let getopts = std::mem::take(&mut self.getopts);
         self.state.enter_function();
         self.depth += 1;
         let result = self.call_body(function, command.assignments);
         self.depth -= 1;
         self.state.leave_function();
-        (self.loops, self.args) = (loops, args);
+        (self.loops, self.args, self.getopts) = (loops, args, getopts);
         redirect::restore(saved);
         match result {
             Err(Flow::Return(status)) => self.done(status),
@@ -212,7 +214,7 @@ impl Shell {
             result = self.builtin(&command.argv);
         }
         if !special {
-            before.into_iter().rev().for_each(|(name, was)| self.state.restore(name, was));
+            before.into_iter().rev().for_each(|(name, was)| self.restore(name, was));
         }
         // `exec >file` and `command exec >file` keep what they did.
         let word = command.argv.iter().find(|word| !matches!(word.as_str(), "command" | "-p" | "--"));
@@ -301,24 +303,29 @@ impl Shell {
         }
     }
 
-    /// A text without `#!` is a script for this shell.
-    fn become_script(&mut self, path: String, argv: &[String]) -> i32 {
-        let text = match std::fs::read(&path) {
-            Ok(bytes) if bytes.iter().take(512).any(|b| *b == 0) => {
-                self.complain(format_args!("{}: Exec format error", argv[0]));
-                return 126;
-            }
-            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            Err(e) => {
-                self.complain(format_args!("{}: {}", argv[0], super::reason(&e)));
-                return 126;
-            }
+    /// A text without `#!` is a script for a new shell: nothing of this one but what any program
+    /// gets counts in it, neither options nor traps. Returns the status of failure.
+    fn become_script(&self, path: String, argv: &[String]) -> i32 {
+        let mut head = Vec::new();
+        let why = match File::open(&path).and_then(|file| file.take(512).read_to_end(&mut head)) {
+            Ok(_) if head.contains(&0) => "Exec format error".to_string(),
+            Ok(_) => super::reason(&self.exec_shell(path, &argv[1..])),
+            Err(e) => super::reason(&e),
         };
-        self.name = path;
-        self.args = argv[1..].to_vec();
-        self.functions.clear();
-        self.state.keep_exported();
-        let result = self.run_file(&text);
-        self.finish(result)
+        self.complain(format_args!("{}: {why}", argv[0]));
+        126
+    }
+
+    /// Replaces this process by a new shell that reads a file. Returns why it could not.
+    fn exec_shell(&self, file: String, args: &[String]) -> io::Error {
+        let mut words = vec!["sh".to_string(), file];
+        words.extend_from_slice(args);
+        let environment = self.state.environment();
+        let error = process::exec(Path::new("/proc/self/exe"), &words, &environment);
+        // In a container without /proc the shell is found as any program is.
+        match self.look_up("sh") {
+            Some(shell) => process::exec(Path::new(&shell), &words, &environment),
+            None => error,
+        }
     }
 }

@@ -162,12 +162,12 @@ impl Shell {
         if let Ok(directory) = std::env::current_dir() {
             // A PWD from outside that leads here is kept: it may know links that the kernel does
             // not.
-            let known = self.state.get("PWD").is_some_and(|pwd| {
+            let known = self.state.get("PWD").filter(|pwd| {
                 pwd.starts_with('/') && std::fs::canonicalize(pwd).is_ok_and(|real| real == directory)
             });
-            if !known {
-                let _ = self.state.set("PWD", directory.to_string_lossy().into_owned());
-            }
+            let directory = known.map_or_else(|| directory.to_string_lossy().into_owned(), str::to_string);
+            self.directory.clone_from(&directory);
+            let _ = self.state.set("PWD", directory);
             self.state.mark("PWD", |v| v.exported = true);
         }
         for (letter, on) in letters {

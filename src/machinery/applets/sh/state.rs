@@ -121,11 +121,6 @@ impl State {
         passed_on.chain(exported).collect()
     }
 
-    /// Forgets what a program would not get.
-    pub(super) fn keep_exported(&mut self) {
-        self.variables.retain(|_, v| v.exported);
-    }
-
     pub(super) fn enter_function(&mut self) {
         self.hidden.push(Vec::new());
     }

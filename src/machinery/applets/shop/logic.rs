@@ -175,10 +175,16 @@ impl Shop {
             return Ok((StatusCode::NOT_FOUND, json!({"error": format!("this shop does not sell {item}")})));
         };
         self.put_first_stock(db)?;
+        let sold_out = (StatusCode::CONFLICT, json!({"error": format!("sold out: {item}")}));
+        // Checked first, so that a request for what is sold out takes nothing: if the database
+        // failed before it was put back, the stock would stay below zero.
+        if number(&ask(db, &["HGET", STOCK, item])?)? <= 0 {
+            return Ok(sold_out);
+        }
         let left = number(&ask(db, &["HINCRBY", STOCK, item, "-1"])?)?;
         if left < 0 {
             ask(db, &["HINCRBY", STOCK, item, "1"])?;
-            return Ok((StatusCode::CONFLICT, json!({"error": format!("sold out: {item}")})));
+            return Ok(sold_out);
         }
         Ok((StatusCode::OK, json!({"bought": item, "price": self.price(*price), "stock": left})))
     }
@@ -189,6 +195,7 @@ mod tests {
     use super::*;
     use crate::shop::asked;
     use http_body_util::BodyExt;
+    use std::io::{Read, Write};
 
     fn shop(version: &str, db: &str) -> Arc<Shop> {
         let db_place = super::super::host_and_port(db, kv::PORT);
@@ -205,6 +212,40 @@ mod tests {
     #[test]
     fn a_later_version_sells_for_less() {
         assert_eq!((shop("1.0", "db").price(30), shop("1.1", "db").price(30)), (30, 27));
+    }
+
+    /// A database without any stock. It ends with its first client and returns what it was asked.
+    fn empty_database() -> (String, std::thread::JoinHandle<String>) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let thread = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let (mut asked, mut buffer) = (String::new(), [0; 1024]);
+            loop {
+                let count = stream.read(&mut buffer).unwrap();
+                if count == 0 {
+                    return asked;
+                }
+                let request = String::from_utf8_lossy(&buffer[..count]).into_owned();
+                let reply = match request.as_str() {
+                    text if text.contains("HGET") => "$1\r\n0\r\n",
+                    text if text.contains("HINCRBY") => ":-1\r\n",
+                    _ => ":0\r\n",
+                };
+                stream.write_all(reply.as_bytes()).unwrap();
+                asked.push_str(&request);
+            }
+        });
+        (address, thread)
+    }
+
+    #[tokio::test]
+    async fn a_request_for_what_is_sold_out_changes_nothing() {
+        let (address, database) = empty_database();
+        let (status, text) = said(&shop("1.0", &address), "POST", "/buy?item=rope").await;
+        assert!(status == 409 && text.contains("sold out: rope"), "{text}");
+        let asked = database.join().unwrap();
+        assert!(asked.contains("HGET") && !asked.contains("HINCRBY"), "{asked}");
     }
 
     #[tokio::test]

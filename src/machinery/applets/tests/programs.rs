@@ -51,7 +51,9 @@ impl Room {
         std::fs::create_dir(&bin).unwrap();
         std::fs::create_dir(&work).unwrap();
         let own = std::env::current_exe().unwrap();
-        for name in ["cat", "grep", "head", "ls", "mkdir", "sed", "seq", "sh", "sleep", "tar", "wc", "yes"] {
+        for name in
+            ["cat", "chmod", "grep", "head", "ls", "mkdir", "sed", "seq", "sh", "sleep", "tar", "wc", "yes"]
+        {
             std::os::unix::fs::symlink(&own, bin.join(name)).unwrap();
         }
         Room { _dir: dir, bin, work }

@@ -4,10 +4,9 @@ use super::super::cluster::Change;
 use super::super::event::Event;
 use super::feed::AGAIN;
 use crate::kubeconfig::of_map;
-use client::kube::api::Api;
 use client::kube::core::{ApiResource, DynamicObject};
 use client::kube::runtime::watcher;
-use client::{Client, is_code};
+use client::{Api, Client, is_code};
 use cluster::Place;
 use cluster::control::Control;
 use futures::StreamExt;
@@ -86,7 +85,7 @@ async fn watch_kind(
     let value = |object: &DynamicObject| serde_json::to_value(object).unwrap_or_default();
     let revision = |object: &DynamicObject| object.metadata.resource_version.as_ref()?.parse().ok();
     let api = Api::<DynamicObject>::all_with(client.kube(), resource);
-    let mut stream = watcher(api, watcher::Config::default()).boxed();
+    let mut stream = watcher(api.for_watcher(), watcher::Config::default()).boxed();
     let mut fresh = Vec::new();
     while let Some(event) = stream.next().await {
         let change = match event {

@@ -1,6 +1,7 @@
 //! create configmap, secret generic, secret tls, secret docker-registry.
 
 use super::super::common::{enforced, metadata, one_name};
+use super::super::set_env::check_variable;
 use super::{submit, within};
 use crate::ctx::Ctx;
 use crate::error::{Fail, go_io, text};
@@ -49,21 +50,40 @@ fn collect(ctx: &Ctx, name: &str, what: &str) -> Result<BTreeMap<String, Vec<u8>
     }
     for path in env_files {
         let bytes = read(ctx, &path)?;
-        for line in String::from_utf8_lossy(&bytes).lines() {
-            let line = line.trim_start();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
+        for (at, line) in bytes.split(|b| *b == b'\n').enumerate() {
+            if let Some((key, given)) = env_pair(ctx, &path, at, line)? {
+                add(&mut found, key, given.into_bytes(), (name, what))?;
             }
-            let (key, given) = line.split_once('=').unwrap_or((line, ""));
-            let given = if line.contains('=') {
-                given.to_string()
-            } else {
-                ctx.env.vars.get(key).cloned().unwrap_or_default()
-            };
-            add(&mut found, key.to_string(), given.into_bytes(), (name, what))?;
         }
     }
     Ok(found)
+}
+
+/// Reads line `at` of an env file, counted from 0. A name without a value has that of this
+/// process' environment; an empty line and a comment are nothing. Source: kubectl's
+/// `pkg/cmd/util/env_file.go`.
+fn env_pair(ctx: &Ctx, path: &str, at: usize, line: &[u8]) -> Result<Option<(String, String)>, Fail> {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let Ok(line) = std::str::from_utf8(line) else {
+        let bytes: Vec<String> = line.iter().map(u8::to_string).collect();
+        return text(format!(
+            "env file {path} contains invalid utf8 bytes at line {}: [{}]",
+            at + 1,
+            bytes.join(" ")
+        ));
+    };
+    // A byte order mark counts as none at the beginning of the file only.
+    let line = if at == 0 { line.strip_prefix('\u{feff}').unwrap_or(line) } else { line };
+    let line = line.trim_start();
+    if line.is_empty() || line.starts_with('#') {
+        return Ok(None);
+    }
+    let (key, given) = match line.split_once('=') {
+        Some((key, given)) => (key, given.to_string()),
+        None => (line, ctx.env.vars.get(line).cloned().unwrap_or_default()),
+    };
+    check_variable(key)?;
+    Ok(Some((key.to_string(), given)))
 }
 
 /// The names of the regular files in a folder, in order. A link is none, whatever it points to: as
@@ -268,6 +288,30 @@ mod tests {
         let said =
             server.kubectl(&["create", "configmap", "c", "--dry-run=client", "-o", "json", &from]).await;
         assert!(said.out.contains("secret"), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn an_env_file_is_text_and_has_names_of_variables() {
+        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+        let file = dir.path().join("e");
+        let from = format!("--from-env-file={}", file.display());
+        let create = ["create", "configmap", "c", "--dry-run=client", "-o", "json", from.as_str()];
+        std::fs::write(&file, b"\xef\xbb\xbfA=1\r\n  # c\n\n  b.c=2=3\nHOMELESS").unwrap();
+        let said = server.kubectl(&create).await;
+        let made: Value = serde_json::from_str(&said.out).unwrap();
+        assert_eq!(made["data"], json!({"A": "1", "b.c": "2=3", "HOMELESS": ""}));
+        let invalid = "invalid utf8 bytes at line 2: [66 61 255]\n";
+        for (content, why) in [
+            (b"A=1\nB=\xff\r\n" as &[u8], invalid),
+            (b"1A=x", "\"1A\" is not a valid key name: a valid environment variable name must"),
+            (b"=x", "\"\" is not a valid key name: a valid environment variable name must"),
+            (b"A=1\n\xef\xbb\xbfB=1", "\"\\ufeffB\" is not a valid key name: a valid"),
+            (b"..a=x", "error: \"..a\" is not a valid key name: must not start with '..'\n"),
+        ] {
+            std::fs::write(&file, content).unwrap();
+            let said = server.kubectl(&create).await;
+            assert!(said.code == 1 && said.out.is_empty() && said.err.contains(why), "{said:?}");
+        }
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@ pub(crate) mod workloads;
 use super::common::{DryRun, Teller, annotate_last_applied, validation};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
+use crate::wire::paths;
 use api::value;
 use serde_json::Value;
 
@@ -45,5 +46,5 @@ async fn submit(ctx: &Ctx, collection: &str, mut object: Value, noun: &str) -> R
 /// A namespaced collection of the current namespace.
 fn within(ctx: &Ctx, group_version: &str, plural: &str) -> Result<String, Fail> {
     let (namespace, _) = ctx.namespace()?;
-    Ok(format!("/{group_version}/namespaces/{namespace}/{plural}"))
+    Ok(paths::within(&format!("/{group_version}"), &namespace, plural))
 }

@@ -1,7 +1,7 @@
 //! What a pipeline may call.
 
+use super::printf::{formatted, type_of};
 use super::{printed, truth};
-use crate::gostr;
 use serde_json::Value;
 use std::cmp::Ordering;
 
@@ -35,14 +35,68 @@ pub(super) fn kind_of(value: &Value) -> &'static str {
     }
 }
 
-fn order(a: &Value, b: &Value) -> Result<Ordering, String> {
-    match (a, b) {
-        (Value::String(a), Value::String(b)) => Ok(a.cmp(b)),
-        (Value::Number(a), Value::Number(b)) => {
-            a.as_f64().partial_cmp(&b.as_f64()).ok_or_else(|| "incompatible types for comparison".to_string())
-        }
-        _ => Err("incompatible types for comparison".into()),
+const INCOMPATIBLE: &str = "incompatible types for comparison";
+
+/// The type of a value that Go's comparisons know; none for nil, lists and maps.
+fn basic(value: &Value) -> Option<&'static str> {
+    match value {
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+        known => Some(type_of(known)),
     }
+}
+
+/// `eq`. Values of different types are not compared, but nothing is equal to a missing value.
+///
+/// Example: `eq 1 1.0` and `eq 1 "1"` are errors, `eq .missing 1` is false.
+fn equal(a: &Value, b: &Value) -> Result<bool, String> {
+    if a.is_null() || b.is_null() {
+        return Ok(a.is_null() && b.is_null());
+    }
+    match (basic(a), basic(b)) {
+        (None, None) => {
+            Err(format!("non-comparable type {}: {}", formatted("%s", std::slice::from_ref(a))?, type_of(a)))
+        }
+        (of_a, of_b) if of_a == of_b => Ok(a == b),
+        _ => Err(INCOMPATIBLE.into()),
+    }
+}
+
+/// `lt` and its like.
+fn order(a: &Value, b: &Value) -> Result<Ordering, String> {
+    let (Some(of_a), Some(of_b)) = (basic(a), basic(b)) else {
+        return Err("invalid type for comparison".into());
+    };
+    match (a, b) {
+        _ if of_a != of_b => Err(INCOMPATIBLE.into()),
+        (Value::String(a), Value::String(b)) => Ok(a.cmp(b)),
+        (Value::Number(_), Value::Number(_)) => match (a.as_i64(), b.as_i64()) {
+            (Some(a), Some(b)) => Ok(a.cmp(&b)),
+            _ => a.as_f64().partial_cmp(&b.as_f64()).ok_or_else(|| INCOMPATIBLE.to_string()),
+        },
+        _ => Err("invalid type for comparison".into()),
+    }
+}
+
+/// Calls a function that compares.
+fn compared(word: &str, args: &[Value]) -> Result<bool, String> {
+    let [a, b, ..] = args else {
+        return Err("missing argument for comparison".into());
+    };
+    Ok(match word {
+        "eq" => {
+            for b in &args[1..] {
+                if equal(a, b)? {
+                    return Ok(true);
+                }
+            }
+            false
+        }
+        "ne" => !equal(a, b)?,
+        "lt" => order(a, b)?.is_lt(),
+        "le" => order(a, b)?.is_le(),
+        "gt" => order(a, b)?.is_gt(),
+        _ => order(a, b)?.is_ge(),
+    })
 }
 
 /// `x[1:2]` of a string (by bytes) or a list.
@@ -73,23 +127,18 @@ fn slice(of: &Value, ends: &[Value]) -> Result<Value, String> {
 pub(super) fn call(word: &str, args: Vec<Value>) -> Result<Value, String> {
     let first =
         || args.first().ok_or_else(|| format!("wrong number of args for {word}: want at least 1 got 0"));
-    let two = || match args.as_slice() {
-        [a, b, ..] => Ok((a, b)),
-        _ => Err(format!("wrong number of args for {word}: want 2 got {}", args.len())),
-    };
     Ok(match word {
         // With arguments, `Run::decide` evaluates them one after the other.
         "and" | "or" => first()?.clone(),
         "not" => (!truth(first()?)).into(),
-        "eq" => {
-            let (a, _) = two()?;
-            args[1..].iter().any(|b| a == b || order(a, b) == Ok(Ordering::Equal)).into()
+        "eq" | "ne" | "lt" | "le" | "gt" | "ge" => {
+            if args.len() < 2 && word != "eq" {
+                return Err(format!("wrong number of args for {word}: want 2 got {}", args.len()));
+            }
+            first()?;
+            let holds = compared(word, &args).map_err(|why| format!("error calling {word}: {why}"))?;
+            holds.into()
         }
-        "ne" => (two()?.0 != two()?.1).into(),
-        "lt" => (order(two()?.0, two()?.1)? == Ordering::Less).into(),
-        "le" => (order(two()?.0, two()?.1)? != Ordering::Greater).into(),
-        "gt" => (order(two()?.0, two()?.1)? == Ordering::Greater).into(),
-        "ge" => (order(two()?.0, two()?.1)? != Ordering::Less).into(),
         "len" => match first()? {
             Value::String(s) => s.len().into(),
             Value::Array(a) => a.len().into(),
@@ -129,7 +178,7 @@ pub(super) fn call(word: &str, args: Vec<Value>) -> Result<Value, String> {
         "html" => for_html(&together(&args, printed)).into(),
         "js" => for_script(&together(&args, printed)).into(),
         "urlquery" => for_query(&together(&args, printed)).into(),
-        "printf" => formatted(&printed(first()?), &args[1..]).into(),
+        "printf" => formatted(&printed(first()?), &args[1..])?.into(),
         "println" => (args.iter().map(formatted_value).collect::<Vec<_>>().join(" ") + "\n").into(),
         _ => together(&args, formatted_value).into(),
     })
@@ -199,79 +248,6 @@ fn for_query(text: &str) -> String {
             b' ' => out.push('+'),
             b if b.is_ascii_alphanumeric() || b"-_.~".contains(&b) => out.push(char::from(b)),
             b => out.push_str(&format!("%{b:02X}")),
-        }
-    }
-    out
-}
-
-/// Wider is nothing that anybody means; Go has a limit too.
-const WIDTH_MAX: usize = 10_000;
-
-fn size(digits: &str) -> Option<usize> {
-    digits.parse().ok().filter(|width| *width <= WIDTH_MAX)
-}
-
-/// A whole number in another base or as a character; of text, the bytes in hexadecimal digits.
-fn in_base(verb: char, arg: &Value) -> String {
-    let digits = |n: u64| match verb {
-        'x' => format!("{n:x}"),
-        'X' => format!("{n:X}"),
-        'o' => format!("{n:o}"),
-        _ => format!("{n:b}"),
-    };
-    match (verb, arg, arg.as_i64()) {
-        ('c', _, Some(n)) => {
-            u32::try_from(n).ok().and_then(char::from_u32).unwrap_or(char::REPLACEMENT_CHARACTER).to_string()
-        }
-        ('x', Value::String(text), _) => text.bytes().map(|b| format!("{b:02x}")).collect(),
-        ('X', Value::String(text), _) => text.bytes().map(|b| format!("{b:02X}")).collect(),
-        (_, _, Some(n)) => format!("{}{}", if n < 0 { "-" } else { "" }, digits(n.unsigned_abs())),
-        _ => printed(arg),
-    }
-}
-
-/// `%s %d %v %q %x %-10s %05d`
-fn formatted(format: &str, args: &[Value]) -> String {
-    let (mut out, mut args, mut chars) = (String::new(), args.iter(), format.chars().peekable());
-    while let Some(c) = chars.next() {
-        if c != '%' {
-            out.push(c);
-            continue;
-        }
-        let mut spec = String::new();
-        while chars.peek().is_some_and(|c| c.is_ascii_digit() || matches!(c, '-' | '.' | '+')) {
-            spec.extend(chars.next());
-        }
-        let verb = chars.next().unwrap_or('%');
-        if verb == '%' {
-            out.push('%');
-            continue;
-        }
-        let Some(arg) = args.next() else {
-            out.push_str(&format!("%!{verb}(MISSING)"));
-            continue;
-        };
-        let text = match verb {
-            verb if arg.is_null() && verb != 'v' => format!("%!{verb}(<nil>)"),
-            'q' => gostr::quote(&printed(arg)),
-            'x' | 'X' | 'o' | 'b' | 'c' => in_base(verb, arg),
-            'f' => format!(
-                "{:.*}",
-                spec.split_once('.').and_then(|(_, p)| size(p)).unwrap_or(6),
-                arg.as_f64().unwrap_or(0.0)
-            ),
-            _ => formatted_value(arg),
-        };
-        let width = size(spec.split('.').next().unwrap_or("").trim_matches(['-', '+'])).unwrap_or(0);
-        let zero = spec.starts_with('0') && matches!(verb, 'd' | 'x' | 'X' | 'o' | 'b');
-        let pad = width.saturating_sub(text.chars().count());
-        match (spec.starts_with('-'), zero) {
-            (true, _) => out.push_str(&format!("{text}{}", " ".repeat(pad))),
-            (_, true) => {
-                let (sign, digits) = text.split_at(usize::from(text.starts_with('-')));
-                out.push_str(&format!("{sign}{}{digits}", "0".repeat(pad)));
-            }
-            _ => out.push_str(&format!("{}{text}", " ".repeat(pad))),
         }
     }
     out

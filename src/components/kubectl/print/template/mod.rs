@@ -5,6 +5,7 @@
 mod functions;
 mod literal;
 mod parse;
+mod printf;
 mod run;
 
 use crate::gostr;
@@ -167,6 +168,45 @@ mod tests {
         }
     }
 
+    /// What is wanted is what kubectl prints.
+    #[test]
+    fn values_of_one_type_are_compared() {
+        let object = json!({"name": "a", "n": 3, "list": ["a"], "map": {"k": 3}});
+        let run = |inner: &str| Template::parse(&format!("{{{{{inner}}}}}")).unwrap().print(&object);
+        for (inner, want) in [
+            ("eq .n 3", "true"),
+            ("eq .n 1 3 \"a\"", "true"),
+            ("eq .none 1", "false"),
+            ("eq .none .nil", "true"),
+            ("eq .list .none", "false"),
+            ("ne .name \"b\"", "true"),
+            ("ge .n 3", "true"),
+            ("lt 1.5 2.5", "true"),
+            ("gt \"b\" .name", "true"),
+        ] {
+            assert_eq!(run(inner).unwrap(), want, "{inner}");
+        }
+        for (inner, why) in [
+            ("eq 1 1.0", "error calling eq: incompatible types for comparison"),
+            ("eq .n \"3\"", "error calling eq: incompatible types for comparison"),
+            ("eq 1 2 \"a\"", "error calling eq: incompatible types for comparison"),
+            ("ne .map 1", "error calling ne: incompatible types for comparison"),
+            ("lt 1 2.5", "error calling lt: incompatible types for comparison"),
+            ("lt .none 1", "error calling lt: invalid type for comparison"),
+            ("gt true false", "error calling gt: invalid type for comparison"),
+            ("eq .list .list", "error calling eq: non-comparable type [a]: []interface {}"),
+            (
+                "eq .map .map",
+                "error calling eq: non-comparable type map[k:%!s(int64=3)]: map[string]interface {}",
+            ),
+            ("eq 1", "error calling eq: missing argument for comparison"),
+            ("lt 1", "wrong number of args for lt: want 2 got 1"),
+        ] {
+            let told = run(inner).unwrap_err();
+            assert!(told.ends_with(why), "{inner}: {told}");
+        }
+    }
+
     #[test]
     fn templates_of_everyday_use() {
         let object = json!({"items": [{"name": "a", "n": 1, "ok": true}, {"name": "b", "n": 12, "labels": {"x/y": "z"}}], "secret": "aGk="});
@@ -188,6 +228,10 @@ mod tests {
             ("{{$n := \"q\"}}{{$n}}{{println 1 2}}", "q1 2\n"),
             ("{{$x := 1}}{{range .items}}{{$x := 2}}{{end}}{{$x}}", "1"),
             ("{{$x := 1}}{{range .items}}{{$x = 2}}{{end}}{{$x}}", "2"),
+            ("{{range 3}}{{.}}{{end}}{{range $i := 2}}<{{$i}}{{.}}>{{end}}", "012<00><11>"),
+            ("{{range 0}}x{{else}}none{{end}}{{range -1}}x{{end}}", "none"),
+            ("{{range 9000000000000000000}}{{if eq . 2}}{{break}}{{end}}{{.}}{{end}}", "01"),
+            ("{{$a_b := .secret}}{{$a_b}}{{$a_b = 1}}{{if $_c := 2}}{{$a_b}}{{$_c}}{{end}}", "aGk=12"),
             ("{{with $y := .secret}}{{$y}}{{end}}{{if $z := .items}}{{len $z}}{{end}}", "aGk=2"),
             ("{{.nothing.below.it}}", "<no value>"),
             ("{{print 1 2 \"a\" 3}}", "1 2a3"),
@@ -195,12 +239,21 @@ mod tests {
             ("{{js \"a'<b>\"}}", "a\\'\\u003Cb\\u003E"),
             ("{{urlquery \"a b/~*\"}}", "a+b%2F~%2A"),
             ("{{slice .secret 1 3}}{{slice .secret 3}}", "Gk="),
-            ("{{printf \"%99999999999999999999d|%.99999999f\" 1 1.5}}", "1|1.500000"),
+            (
+                "{{printf \"%99999999999999999999d|%.99999999f\" 1 1.5}}",
+                "%!(NOVERB)%!(EXTRA int64=1, float64=1.5)",
+            ),
         ] {
             let parsed = Template::parse(template).unwrap_or_else(|e| panic!("{template}: {e}"));
             assert_eq!(parsed.print(&object).unwrap(), want, "{template}");
         }
         assert!(Template::parse("{{.a").is_err());
+        for (refused, why) in [
+            ("{{range $i, $x := 3}}{{end}}", "can't use 3 to iterate over more than one variable"),
+            ("{{range 1.5}}{{end}}", "range can't iterate over 1.5"),
+        ] {
+            assert!(Template::parse(refused).unwrap().print(&object).unwrap_err().ends_with(why));
+        }
         for (open, close) in
             [("{{if .a}}", "{{end}}"), ("{{(", ")}}"), ("{{if .a}}{{else if .b}}", "{{end}}")]
         {

@@ -225,7 +225,7 @@ type Assigned = Option<(String, bool)>;
 fn assigned(text: &str) -> Result<(Assigned, Pipe), String> {
     if text.starts_with('$')
         && let Some((name, value)) = text.split_once('=')
-        && name.trim_end_matches(':').trim().chars().skip(1).all(char::is_alphanumeric)
+        && name.trim_end_matches(':').trim().chars().skip(1).all(|c| c.is_alphanumeric() || c == '_')
     {
         let new = name.ends_with(':');
         return Ok((Some((name.trim_end_matches(':').trim().to_string(), new)), pipe(value)?));

@@ -21,7 +21,7 @@ const COPIES_MAX: usize = 1_000_000_000;
 /// So many of them for each node, where other bounds are set.
 const COPIES_PER_NODE: usize = 20;
 
-const TOO_MUCH: &str = "the template prints too much, or runs for too long";
+pub(super) const TOO_MUCH: &str = "the template prints too much, or runs for too long";
 
 pub(super) enum Flow {
     On,
@@ -150,17 +150,8 @@ impl<'a> Run<'a> {
             }
             Node::Range(key, name, pipe, body, otherwise) => {
                 let value = self.pipe(pipe, dot)?;
-                let pairs: Vec<(Value, Value)> = match value {
-                    Value::Array(list) => list.into_iter().enumerate().map(|(i, v)| (i.into(), v)).collect(),
-                    Value::Object(map) => {
-                        let mut pairs: Vec<(String, Value)> = map.into_iter().collect();
-                        pairs.sort_by(|a, b| a.0.cmp(&b.0));
-                        pairs.into_iter().map(|(k, v)| (k.into(), v)).collect()
-                    }
-                    Value::Null => vec![],
-                    other => return Err(format!("range can't iterate over {}", gostr::plain(&other))),
-                };
-                if pairs.is_empty() {
+                let mut pairs = pairs_of(value, key.is_some())?.peekable();
+                if pairs.peek().is_none() {
                     return self.nodes(otherwise, dot);
                 }
                 for (k, v) in pairs {
@@ -248,6 +239,31 @@ impl<'a> Run<'a> {
         self.copies = left;
         Ok(copy)
     }
+}
+
+/// What a `range` goes through, one after the other.
+type Pairs = Box<dyn Iterator<Item = (Value, Value)>>;
+
+/// The keys and values of a list, a map or a number: `range 3` goes through 0, 1 and 2 (since Go
+/// 1.24), and has no keys.
+fn pairs_of(value: Value, with_keys: bool) -> Result<Pairs, String> {
+    let pairs: Pairs = match value {
+        Value::Array(list) => Box::new(list.into_iter().enumerate().map(|(i, v)| (Value::from(i), v))),
+        Value::Object(map) => {
+            let mut pairs: Vec<(String, Value)> = map.into_iter().collect();
+            pairs.sort_by(|a, b| a.0.cmp(&b.0));
+            Box::new(pairs.into_iter().map(|(k, v)| (Value::from(k), v)))
+        }
+        Value::Null => Box::new(std::iter::empty()),
+        other => match other.as_i64() {
+            Some(number) if with_keys => {
+                return Err(format!("can't use {number} to iterate over more than one variable"));
+            }
+            Some(number) => Box::new((0..number).map(|i| (Value::Null, Value::from(i)))),
+            None => return Err(format!("range can't iterate over {}", gostr::plain(&other))),
+        },
+    };
+    Ok(pairs)
 }
 
 /// What is left of a number of copies after this one; `None` if there are not so many.

@@ -46,7 +46,9 @@ fn prepare(object: &mut Value) {
     let zeros = ["currentNumberScheduled", "desiredNumberScheduled", "numberMisscheduled", "numberReady"];
     let status: serde_json::Map<String, Value> = zeros.iter().map(|z| (z.to_string(), 0.into())).collect();
     put(object, "status", status);
-    set_template_generation(object, template_generation(object).max(1));
+    if malformed_generation(object).is_none() {
+        set_template_generation(object, template_generation(object).max(1));
+    }
 }
 
 /// The annotation that counts the changes of the template. It is what remains of the field
@@ -57,14 +59,23 @@ fn template_generation(object: &Value) -> i64 {
     annotation(object, TEMPLATE_GENERATION).and_then(|count| count.parse().ok()).unwrap_or(1)
 }
 
+/// Returns the annotation of the count if it is no number. `validate` refuses it, so a client's is
+/// left in place until then. (Upstream answers 400: it fails to decode the object.)
+fn malformed_generation(object: &Value) -> Option<&str> {
+    annotation(object, TEMPLATE_GENERATION).filter(|count| count.parse::<i64>().is_err())
+}
+
 fn set_template_generation(object: &mut Value, count: i64) {
     let annotations = value::slot_map(object, "metadata.annotations");
     annotations.insert(TEMPLATE_GENERATION.into(), count.to_string().into());
 }
 
-/// A client cannot change the count, nor take it out.
+/// A client cannot change the count, nor take it out. A malformed one that is stored is replaced.
 fn prepare_update(new: &mut Value, old: &Value) {
     const TEMPLATE: &str = "spec.template";
+    if malformed_generation(new).is_some_and(|told| annotation(old, TEMPLATE_GENERATION) != Some(told)) {
+        return;
+    }
     let is_same = equality::equal(equality::POD_TEMPLATE, "", at(new, TEMPLATE), at(old, TEMPLATE));
     let count = template_generation(old);
     set_template_generation(new, if is_same { count } else { count.saturating_add(1) });
@@ -73,6 +84,10 @@ fn prepare_update(new: &mut Value, old: &Value) {
 fn validate(object: &Value, errors: &mut Errors) {
     const ROLLING: &str = "spec.updateStrategy.rollingUpdate";
     workload::validate(object, "daemonset", errors);
+    if let Some(count) = malformed_generation(object) {
+        let field = format!("metadata.annotations.{TEMPLATE_GENERATION}");
+        errors.invalid_text(field, count, "must be an integer");
+    }
     if text(object, "spec.updateStrategy.type") == "RollingUpdate" {
         let (unavailable, surge) = (format!("{ROLLING}.maxUnavailable"), format!("{ROLLING}.maxSurge"));
         for path in [&unavailable, &surge] {
@@ -179,6 +194,24 @@ mod tests {
         let mut told = json!({"metadata": {}, "status": {}});
         (kind().prepare_status_update)(&mut told, &restored, "status");
         assert_eq!(count(&told).as_deref(), Some("4"), "a write of the status does not take it out");
+    }
+
+    #[test]
+    fn a_template_generation_that_is_no_number_is_refused() {
+        let named = |count: &str| json!({"metadata": {"annotations": {TEMPLATE_GENERATION: count}}});
+        let told = |set: &Value| about(problems(validate, set.clone()), TEMPLATE_GENERATION);
+        let why = "Invalid value: \"x\": must be an integer";
+        let refused = [format!("metadata.annotations.{TEMPLATE_GENERATION}: {why}")];
+        let mut made = named("x");
+        prepare(&mut made);
+        assert_eq!(told(&made), refused);
+        let mut changed = named("x");
+        prepare_update(&mut changed, &named("4"));
+        assert_eq!(told(&changed), refused);
+        let mut stored = named("x");
+        prepare_update(&mut stored, &named("x"));
+        assert_eq!(annotation(&stored, TEMPLATE_GENERATION), Some("1"), "it was stored unchecked");
+        assert_eq!(told(&stored), [""; 0]);
     }
 
     #[test]

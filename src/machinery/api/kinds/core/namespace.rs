@@ -21,7 +21,7 @@ pub(super) fn kind() -> Kind {
         defaults,
         prepare,
         prepare_update,
-        prepare_status_update: |new, _, _| defaults(new),
+        prepare_status_update,
         prepare_delete,
         validate_create,
         validate_status_update,
@@ -57,6 +57,13 @@ fn prepare_update(new: &mut Value, old: &Value) {
     value::copy(old, new, "spec.finalizers");
 }
 
+/// A status without a phase is that of a namespace that stays (`SetDefaults_NamespaceStatus`
+/// upstream).
+fn prepare_status_update(new: &mut Value, _: &Value, _: &str) {
+    defaults(new);
+    value::default_zero(new, "status.phase", "Active");
+}
+
 fn prepare_delete(object: &mut Value) {
     put(object, "status.phase", "Terminating");
 }
@@ -85,11 +92,17 @@ fn validate_status_update(new: &Value, _: &Value, errors: &mut Errors) {
     }
 }
 
-fn validate_subresource(new: &Value, _: &Value, subresource: &str, errors: &mut Errors) {
+/// Judges the finalizers that a write of `/finalize` adds. Upstream judges the stored ones, too:
+/// the namespace controller could then not take one off as long as a wrong one stays.
+fn validate_subresource(new: &Value, old: &Value, subresource: &str, errors: &mut Errors) {
     if subresource != "finalize" {
         return;
     }
+    let stored = list(old, FINALIZERS);
     for (i, finalizer) in list(new, FINALIZERS).iter().enumerate() {
+        if stored.contains(finalizer) {
+            continue;
+        }
         let name = finalizer.as_str().unwrap_or_default();
         finalizer_name(name, &format!("{FINALIZERS}[{i}]"), true, errors);
     }
@@ -122,6 +135,22 @@ mod tests {
             "Invalid value: \"foo\": name is neither a standard finalizer name nor is it fully qualified";
         assert_eq!(problems(validate_create, with("foo")), [format!("spec.finalizers: {why}")]);
         assert_eq!(finalize("foo"), [format!("spec.finalizers[1]: {why}")]);
+        let taken_off = json!({"metadata": {"name": "n"}, "spec": {"finalizers": ["foo"]}});
+        let mut errors = Errors::default();
+        validate_subresource(&taken_off, &with("foo"), "finalize", &mut errors);
+        assert!(errors.is_empty(), "one that is stored does not keep the others");
+    }
+
+    #[test]
+    fn a_status_without_a_phase_is_active() {
+        for status in [Value::Null, json!({}), json!({"phase": null}), json!({"phase": ""})] {
+            let mut new = json!({"metadata": {"name": "n"}, "status": status});
+            (kind().prepare_status_update)(&mut new, &Value::Null, "status");
+            assert_eq!(text(&new, "status.phase"), "Active");
+        }
+        let mut ended = json!({"metadata": {"name": "n"}, "status": {"phase": "Terminating"}});
+        (kind().prepare_status_update)(&mut ended, &Value::Null, "status");
+        assert_eq!(text(&ended, "status.phase"), "Terminating", "it is left to the validation");
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub(super) fn kind() -> Kind {
         returns_deleted: true,
         defaults,
         prepare,
-        prepare_update: |new, _| pair_sources(value::slot(new, "spec")),
+        prepare_update,
         validate,
         validate_update,
         printer: Some(&PRINTER),
@@ -37,7 +37,31 @@ pub(in crate::kinds) fn defaults(object: &mut Value) {
 fn prepare(object: &mut Value) {
     protect(object, CLAIM_PROTECTION);
     put(object, "status", json!({"phase": "Pending"}));
-    pair_sources(value::slot(object, "spec"));
+    let spec = value::slot(object, "spec");
+    drop_unknown_source(spec);
+    pair_sources(spec);
+}
+
+fn prepare_update(new: &mut Value, old: &Value) {
+    let is_stored = ["spec.dataSource", "spec.dataSourceRef"].iter().any(|path| at(old, path).is_object());
+    let spec = value::slot(new, "spec");
+    if !is_stored {
+        drop_unknown_source(spec);
+    }
+    pair_sources(spec);
+}
+
+/// Drops a source under its old name, `dataSource`, that is neither a claim nor a snapshot. Under
+/// that name all others have always been ignored; under the new one they ask for a volume populator
+/// (`EnforceDataSourceBackwardsCompatibility` upstream).
+fn drop_unknown_source(spec: &mut Value) {
+    let is_known = matches!(
+        (text(spec, "dataSource.apiGroup"), text(spec, "dataSource.kind")),
+        ("", "PersistentVolumeClaim") | ("snapshot.storage.k8s.io", "VolumeSnapshot")
+    );
+    if !is_known && at(spec, "dataSourceRef").is_null() {
+        value::remove(spec, "dataSource");
+    }
 }
 
 /// Fills in the source of a claim's volume under its new name if the writer knows the old one
@@ -265,6 +289,35 @@ mod tests {
             (json!({"dataSource": snapshot}), json!({"dataSource": snapshot, "dataSourceRef": snapshot}));
         validate_update(&json!({"spec": both}), &json!({"spec": one}), &mut errors);
         assert!(errors.is_empty(), "a claim that was stored with one of them");
+    }
+
+    #[test]
+    fn a_source_of_an_unknown_kind_is_dropped_under_its_old_name() {
+        let foo = json!({"apiGroup": "example.com", "kind": "Foo", "name": "x"});
+        let sources =
+            |claim: &Value| (at(claim, "spec.dataSource").clone(), at(claim, "spec.dataSourceRef").clone());
+        let nothing = (Value::Null, Value::Null);
+        for source in [foo.clone(), json!({"kind": "ConfigMap", "name": "x"})] {
+            let claim = json!({"spec": {"dataSource": source}});
+            let mut made = claim.clone();
+            prepare(&mut made);
+            assert_eq!(sources(&made), nothing);
+            let mut changed = claim.clone();
+            prepare_update(&mut changed, &json!({"spec": {}}));
+            assert_eq!(sources(&changed), nothing);
+            let mut stored = claim.clone();
+            prepare_update(&mut stored, &claim);
+            assert_eq!(sources(&stored), (source.clone(), source), "it was stored before");
+        }
+        let snapshot = json!({"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "s"});
+        for spec in [json!({"dataSource": snapshot}), json!({"dataSourceRef": snapshot})] {
+            let mut made = json!({ "spec": spec });
+            prepare(&mut made);
+            assert_eq!(sources(&made), (snapshot.clone(), snapshot.clone()));
+        }
+        let mut populated = json!({"spec": {"dataSourceRef": foo}});
+        prepare(&mut populated);
+        assert_eq!(sources(&populated), (foo.clone(), foo), "its new name stands for a populator");
     }
 
     #[test]

@@ -63,9 +63,9 @@ impl Shell {
             Ok(target) => target.to_string(),
             Err(why) => return self.misused("cd", why),
         };
-        let before = match self.state.get("PWD") {
-            Some(known) => known.to_string(),
-            None => std::env::current_dir().unwrap_or_default().to_string_lossy().into_owned(),
+        let before = match self.directory.as_str() {
+            "" => std::env::current_dir().unwrap_or_default().to_string_lossy().into_owned(),
+            known => known.to_string(),
         };
         let searched = self.on_cdpath(&target);
         let mut path = logical_path(&before, searched.as_ref().unwrap_or(&target));
@@ -75,6 +75,7 @@ impl Shell {
         if real && let Ok(directory) = std::env::current_dir() {
             path = directory.to_string_lossy().into_owned();
         }
+        self.directory.clone_from(&path);
         for (name, value) in [("OLDPWD", before), ("PWD", path.clone())] {
             self.set(name, value)?;
             self.state.mark(name, |v| v.exported = true);
@@ -101,8 +102,8 @@ impl Shell {
 
     pub(crate) fn pwd(&mut self, args: &[String]) -> Run {
         let real = args.iter().any(|a| a == "-P");
-        match (real, self.state.get("PWD")) {
-            (false, Some(path)) => self.print(&format!("{path}\n")),
+        match self.directory.as_str() {
+            path if !real && !path.is_empty() => self.print(&format!("{path}\n")),
             _ => match std::env::current_dir() {
                 Ok(path) => self.print(&format!("{}\n", path.display())),
                 Err(e) => self.misused("pwd", reason(&e)),

@@ -1,6 +1,6 @@
 //! `getopts`.
 
-use super::super::{Run, Shell};
+use super::super::{Getopts, Run, Shell};
 
 impl Shell {
     /// `getopts SPEC NAME [ARGUMENT…]`: status 1 when there are no more options.
@@ -9,21 +9,22 @@ impl Shell {
             return self.misused("getopts", "usage: getopts optstring var [arg ...]");
         };
         let list = if given.is_empty() { self.args.clone() } else { given.to_vec() };
-        let mut index: usize = self.state.get("OPTIND").and_then(|n| n.parse().ok()).unwrap_or(1).max(1);
-        if index == 1 && list.first().is_none_or(|word| self.getopts_at >= word.len()) {
-            self.getopts_at = 0; // the script began again
+        let Getopts { mut index, mut at } = self.getopts;
+        if index == 1 && list.first().is_none_or(|word| at >= word.len()) {
+            at = 0; // the script began again
         }
         let word =
             list.get(index - 1).filter(|word| word.len() > 1 && word.starts_with('-') && *word != "--");
         let Some(word) = word else {
             if list.get(index - 1).is_some_and(|word| word == "--") {
-                self.set("OPTIND", (index + 1).to_string())?;
+                index += 1;
             }
-            self.getopts_at = 0;
+            // Also if it is the same: a function may have had options of its own meanwhile.
+            self.set("OPTIND", index.to_string())?;
             self.set(variable, "?")?;
             return Ok(1);
         };
-        let at = self.getopts_at.max(1);
+        let at = at.max(1);
         let letter = word.get(at..).and_then(|rest| rest.chars().next()).unwrap_or('?');
         let mut next = at + letter.len_utf8();
         let (quiet, spec) = (spec.starts_with(':'), spec.trim_start_matches(':'));
@@ -57,7 +58,7 @@ impl Shell {
             (index, next) = (index + 1, 0);
         }
         self.set("OPTIND", index.to_string())?;
-        self.getopts_at = next;
+        self.getopts.at = next;
         self.set(variable, found)?;
         Ok(0)
     }

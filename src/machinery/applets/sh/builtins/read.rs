@@ -198,17 +198,19 @@ fn fields(line: &[Glyph], separators: &str, count: usize) -> Vec<String> {
     let blank = |g: &Glyph| separates(g) && g.c.is_whitespace();
     let text = |glyphs: &[Glyph]| glyphs.iter().map(|g| g.c).collect::<String>();
     let skip_blanks = |rest: &[Glyph]| rest.iter().take_while(|g| blank(g)).count();
+    let without_blanks = |rest: &[Glyph]| rest.len() - rest.iter().rev().take_while(|g| blank(g)).count();
     let mut found = Vec::new();
     let mut rest = line;
     for nth in 1..=count {
         rest = &rest[skip_blanks(rest)..];
         if nth == count {
-            let end = rest.len() - rest.iter().rev().take_while(|g| blank(g)).count();
-            rest = &rest[..end];
-            // A single separator after the last field belongs to it no more than a blank.
+            rest = &rest[..without_blanks(rest)];
+            // A single separator after the last field belongs to it no more than a blank, and takes
+            // the blanks before it along.
             let only_last = rest.iter().filter(|g| separates(g) && !blank(g)).count() == 1;
             if only_last && rest.last().is_some_and(separates) {
                 rest = &rest[..rest.len() - 1];
+                rest = &rest[..without_blanks(rest)];
             }
             found.push(text(rest));
         } else {
@@ -251,5 +253,9 @@ mod tests {
         assert_eq!(read("a", IFS, 3), ["a", "", ""]);
         assert_eq!(read("a\\ b c", IFS, 2), ["a b", "c"]);
         assert_eq!(read("a:", ":", 1), ["a"]);
+        assert_eq!(read("a b :", " :", 2), ["a", "b"]);
+        assert_eq!(read("a: b : ", " :", 2), ["a", "b"]);
+        assert_eq!(read("a b : :", " :", 2), ["a", "b : :"]);
+        assert_eq!(read("a b\\ :", " :", 2), ["a", "b "], "an escaped blank is text");
     }
 }

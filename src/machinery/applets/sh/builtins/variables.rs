@@ -77,6 +77,8 @@ impl Shell {
             } else if !self.state.unset(name) {
                 self.complain(format_args!("unset: {name}: is read only"));
                 return Err(Flow::Abort(2));
+            } else if name == "OPTIND" {
+                self.restart_getopts();
             }
         }
         Ok(0)

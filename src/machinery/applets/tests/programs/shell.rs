@@ -14,6 +14,11 @@ const CASES: &[Case] = &[
     ("(sleep 0.1; echo late >f) | sleep 60 & kill $!; wait $!; cat f", "late\n", 0),
     ("cat & wait; echo in | cat | cat & wait $!; echo $?", "in\n0\n", 0),
     ("false & while kill -0 $! 2>&-; do :; done; jobs >f; jobs; wc -l <f", "1\n", 0),
+    (
+        "sleep 0 & p=$!; wait $p; wait $p; echo $?; (exit 3) & p=$!; wait; wait $p; echo $?; (wait $p); echo $?",
+        "0\n3\n127\n",
+        0,
+    ),
     // Quotes inside `${x:-…}`.
     (
         "y=${x:-'a  b'}; echo \"$y\"; y=${x:-\"a  b\"}; echo \"$y\"; y=\"${x:-'a  b'}\"; echo \"$y\"",
@@ -23,6 +28,8 @@ const CASES: &[Case] = &[
     ("echo hi >${x:-'f g'}; cat 'f g'; case 'a b' in ${x:-'a b'}) echo fits;; esac", "hi\nfits\n", 0),
     ("case ${x:-'a b'} in 'a b') echo fits;; esac; export z=${x:-'a b'}; echo \"$z\"", "fits\na b\n", 0),
     ("set -- ${x:-'a b'} \"${x:-\"c d\"}\" ${x:-e f}; echo $#", "4\n", 0),
+    ("set -- a 'b c'; printf '<%s>' ${x:-$@ d} ${x:-\"$@\" d}", "<a><b><c><d><a><b c><d>", 0),
+    ("set -- a 'b c'; printf '<%s>' ${x:-1 $@ d e}f", "<1><a><b><c><d><ef>", 0),
     ("set -- a 'b c'; IFS=:; x=$*; y=$@; z=\"$*\"; IFS=; echo \"$x|$y|$z\"", "a:b c|a b c|a:b c\n", 0),
     // The list of `tar t` is what it has to say, also with `-O`.
     ("mkdir d; tar cf a.tar d; tar tOf a.tar 2>err; tar xvOf a.tar 2>err", "d/\n", 0),
@@ -35,6 +42,74 @@ const CASES: &[Case] = &[
         1,
     ),
     ("set -e; trap 'false; echo no' USR1; if kill -USR1 $$; then :; fi; echo no", "", 1),
+    // What has no commands has status 0, and what has some sees the status of before.
+    ("false; eval ''; echo $?; false; eval ' # c'; echo $?; false; x=$(); echo $?", "0\n0\n0\n", 0),
+    (
+        "echo '# c' >c; : >e; false; . ./c; echo $?; false; . ./e; echo $?; set -v; false; . ./c; echo $?",
+        "0\n0\n0\n",
+        0,
+    ),
+    ("set -e; : >e; [ -f no ] || . ./e; [ -f no ] || eval \"$x\"; echo on", "on\n", 0),
+    ("false; eval 'echo $?'; false; x=$(echo $?; exit); echo $x; false; x=$(exit); echo $?", "1\n1\n1\n", 0),
+    (
+        "printf 'false\\n\\n# c\\necho $?\\n' | sh; printf 'set -v\\nfalse\\n\\necho $?\\n' >e; sh ./e",
+        "1\n1\n",
+        0,
+    ),
+    // A script without `#!` has a shell of its own.
+    (
+        "printf 'set -e\\nfalse\\necho no\\n' >s; chmod +x s; if ./s; then echo no; fi; ! ./s && ./s || echo out",
+        "out\n",
+        0,
+    ),
+    (
+        "printf 'false\\necho \"in$x$y\"\\n' >s; chmod +x s; set -eu; x=no; export y=1; ./s; (exec ./s; echo no)",
+        "in1\nin1\n",
+        0,
+    ),
+    ("printf 'kill -TERM $$\\necho no\\n' >s; chmod +x s; ./s; echo $?", "143\n", 0),
+    (
+        "printf 'break\\necho \"$0 $1 $#\"\\n' >s; chmod +x s; for i in 1 2; do ./s 'a b' c; done",
+        "./s a b 2\n./s a b 2\n",
+        0,
+    ),
+    (
+        "trap 'echo end' EXIT; printf 'echo in $OPTIND\\n' >s; chmod +x s; OPTIND=3; ./s; exec ./s",
+        "in 1\nin 1\n",
+        0,
+    ),
+    ("printf '\\0echo no' >s; chmod +x s; ./s; echo $?", "126\n", 0),
+    // Each function has its own `getopts`.
+    ("f() { while getopts ab o; do echo $o; done; }; f -a; f -b", "a\nb\n", 0),
+    (
+        "f() { while getopts ab: o; do echo $o$OPTARG; done; }; set -- -xb 1 -x c; while getopts xb: o; do echo $o$OPTARG; f -ab2; done; shift $((OPTIND - 1)); echo $#$1",
+        "x\na\nb2\nb1\na\nb2\nx\na\nb2\n1c\n",
+        0,
+    ),
+    (
+        "f() { local OPTIND=1; while getopts ab o; do echo i$o; done; }; while getopts xyz o -xy; do echo $o; f -ab; done | head -n 6",
+        "x\nia\nib\ny\nia\nib\n",
+        0,
+    ),
+    (
+        "set -- -ab -c; getopts abc o; getopts abc o; echo $o; OPTIND=1; getopts abc o; echo $o; unset OPTIND; getopts abc o; echo $o",
+        "b\na\na\n",
+        0,
+    ),
+    ("set -- -ab -c -- d; while getopts abc o; do echo $o; done; echo $o $OPTIND", "a\nb\nc\n? 4\n", 0),
+    ("printf 'return 3\\necho no\\n' | sh; echo $?", "3\n", 0),
+    // A script's own `$PWD` is no directory.
+    (
+        "mkdir -p sub; d=$(pwd); PWD=/; cd sub && [ \"$PWD\" = \"$d/sub\" ] && echo in; PWD=/no; [ \"$(pwd)\" = \"$d/sub\" ] && echo in",
+        "in\nin\n",
+        0,
+    ),
+    (
+        "mkdir -p sub; d=$(pwd); cd sub; unset PWD; cd .. && [ \"$PWD $(pwd)\" = \"$d $d\" ] && echo out",
+        "out\n",
+        0,
+    ),
+    ("mkdir -p sub; d=$(pwd); [ \"$(PWD=$d/sub sh -c pwd)\" = \"$d\" ] && echo here", "here\n", 0),
     // `time`, and what it times.
     (
         "time true | (exit 3) 2>f; echo $?; { time -p sleep 0; } 2>f; sed 's/ .*//' f; wc -l <f",

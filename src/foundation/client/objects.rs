@@ -1,0 +1,243 @@
+//! Requests about the objects of one kind, with every name escaped.
+
+use super::segment;
+use kube::api::{
+    DeleteParams, ListParams, ObjectList, PartialObjectMeta, Patch, PatchParams, PostParams, Resource,
+};
+use kube::core::DynamicResourceScope;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+
+/// kube-rs' [`kube::Api`], with each namespace and name escaped as one segment of the request's
+/// path ([`segment`]). kube-rs puts a name there as it is: a GET of the Secret `x?` or `x#y`, which
+/// a pod may name as its volume, would read `x`, that of `../../configmaps/x` another kind, and
+/// that of `my x` could not be sent at all. The parameters and the answers are kube-rs' own, and so
+/// are the errors: those of the request.
+#[derive(Clone)]
+pub struct Api<K>(kube::Api<K>);
+
+impl<K: Resource> Api<K> {
+    /// Objects of a kind in all namespaces, or of a cluster-scoped kind.
+    pub fn all_with(client: kube::Client, kind: &K::DynamicType) -> Api<K> {
+        Api(kube::Api::all_with(client, kind))
+    }
+
+    /// Objects of a kind that is known at run time only, in one namespace.
+    pub fn namespaced_with(client: kube::Client, namespace: &str, kind: &K::DynamicType) -> Api<K>
+    where
+        K: Resource<Scope = DynamicResourceScope>,
+    {
+        Api(kube::Api::namespaced_with(client, &segment(namespace), kind))
+    }
+
+    /// The path of an object, for requests that this type does not have.
+    pub fn path(&self, name: &str) -> String {
+        format!("{}/{}", self.0.resource_url(), segment(name))
+    }
+
+    /// kube-rs' own, for a watch of all objects: it escapes no names.
+    pub fn for_watcher(self) -> kube::Api<K> {
+        self.0
+    }
+}
+
+impl<K> Api<K> {
+    /// Wraps one of kube-rs, whose namespace is escaped.
+    pub(super) fn new(api: kube::Api<K>) -> Api<K> {
+        Api(api)
+    }
+}
+
+impl<K> Api<K>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    /// Gets an object.
+    ///
+    /// # Errors
+    /// Of the request; 404 if there is no such object ([`crate::optional`]).
+    pub async fn get(&self, name: &str) -> Result<K, kube::Error> {
+        self.0.get(&segment(name)).await
+    }
+
+    /// Gets an object, or `None` if there is none.
+    ///
+    /// # Errors
+    /// Of the request.
+    pub async fn get_opt(&self, name: &str) -> Result<Option<K>, kube::Error> {
+        self.0.get_opt(&segment(name)).await
+    }
+
+    /// Gets the metadata of an object.
+    ///
+    /// # Errors
+    /// As [`Api::get`].
+    pub async fn get_metadata(&self, name: &str) -> Result<PartialObjectMeta<K>, kube::Error> {
+        self.0.get_metadata(&segment(name)).await
+    }
+
+    /// Lists objects.
+    ///
+    /// # Errors
+    /// Of the request.
+    pub async fn list(&self, params: &ListParams) -> Result<ObjectList<K>, kube::Error> {
+        self.0.list(params).await
+    }
+
+    /// Lists the metadata of objects.
+    ///
+    /// # Errors
+    /// Of the request.
+    pub async fn list_metadata(
+        &self,
+        params: &ListParams,
+    ) -> Result<ObjectList<PartialObjectMeta<K>>, kube::Error> {
+        self.0.list_metadata(params).await
+    }
+
+    /// Creates an object, whose name is in `object`.
+    ///
+    /// # Errors
+    /// Of the request; 409 if there is one of that name.
+    pub async fn create(&self, params: &PostParams, object: &K) -> Result<K, kube::Error>
+    where
+        K: Serialize,
+    {
+        self.0.create(params, object).await
+    }
+
+    /// Deletes an object, or marks it as being deleted.
+    ///
+    /// # Errors
+    /// Of the request; 404 if there is no such object, 409 if a precondition does not hold.
+    pub async fn delete(&self, name: &str, params: &DeleteParams) -> Result<(), kube::Error> {
+        self.0.delete(&segment(name), params).await?;
+        Ok(())
+    }
+
+    /// Patches an object.
+    ///
+    /// # Errors
+    /// Of the request; 404 if there is no such object.
+    pub async fn patch<P: Serialize + Debug>(
+        &self,
+        name: &str,
+        params: &PatchParams,
+        patch: &Patch<P>,
+    ) -> Result<K, kube::Error> {
+        self.0.patch(&segment(name), params, patch).await
+    }
+
+    /// Replaces an object.
+    ///
+    /// # Errors
+    /// Of the request; 409 if another client wrote it since it was read.
+    pub async fn replace(&self, name: &str, params: &PostParams, object: &K) -> Result<K, kube::Error>
+    where
+        K: Serialize,
+    {
+        self.0.replace(&segment(name), params, object).await
+    }
+
+    /// Gets a subresource of an object, e.g. `scale`.
+    ///
+    /// # Errors
+    /// As [`Api::get`].
+    pub async fn get_subresource(&self, part: &str, name: &str) -> Result<K, kube::Error> {
+        self.0.get_subresource(part, &segment(name)).await
+    }
+
+    /// Creates a subresource of an object, e.g. `token`.
+    ///
+    /// # Errors
+    /// As [`Api::create`].
+    pub async fn create_subresource<I, T>(
+        &self,
+        part: &str,
+        name: &str,
+        params: &PostParams,
+        body: &I,
+    ) -> Result<T, kube::Error>
+    where
+        I: Serialize,
+        T: DeserializeOwned,
+    {
+        self.0.create_subresource(part, &segment(name), params, body).await
+    }
+
+    /// Replaces a subresource of an object, e.g. `approval`.
+    ///
+    /// # Errors
+    /// As [`Api::replace`].
+    pub async fn replace_subresource<I: Serialize>(
+        &self,
+        part: &str,
+        name: &str,
+        params: &PostParams,
+        body: &I,
+    ) -> Result<K, kube::Error> {
+        self.0.replace_subresource(part, &segment(name), params, body).await
+    }
+}
+
+impl<K: DeserializeOwned> Api<K> {
+    /// Patches the status of an object.
+    ///
+    /// # Errors
+    /// As [`Api::patch`].
+    pub async fn patch_status<P: Serialize + Debug>(
+        &self,
+        name: &str,
+        params: &PatchParams,
+        patch: &Patch<P>,
+    ) -> Result<K, kube::Error> {
+        self.0.patch_status(&segment(name), params, patch).await
+    }
+
+    /// Replaces the status of an object.
+    ///
+    /// # Errors
+    /// As [`Api::replace`].
+    pub async fn replace_status(&self, name: &str, params: &PostParams, object: &K) -> Result<K, kube::Error>
+    where
+        K: Serialize,
+    {
+        self.0.replace_status(&segment(name), params, object).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Scripted, refusal};
+    use k8s_openapi::api::core::v1::Secret;
+    use kube::api::{ApiResource, DynamicObject};
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn a_name_is_never_more_than_one_segment_of_the_path() {
+        let server = Scripted::new(|_| refusal(404, "NotFound")).await;
+        let api = server.client.within::<Secret>("a/b");
+        let (name, patch) = ("x?#/ y", Patch::Merge(json!({})));
+        let (gone, write, change) = (DeleteParams::default(), PostParams::default(), PatchParams::default());
+        let object = Secret::default();
+        assert!(crate::is_code(&api.get(name).await.unwrap_err(), 404));
+        assert!(api.get_opt(name).await.unwrap().is_none());
+        assert!(api.get_metadata(name).await.is_err());
+        assert!(api.delete(name, &gone).await.is_err());
+        assert!(api.patch(name, &change, &patch).await.is_err());
+        assert!(api.patch_status(name, &change, &patch).await.is_err());
+        assert!(api.get_subresource("scale", name).await.is_err());
+        assert!(api.replace_subresource("approval", name, &write, &object).await.is_err());
+        assert!(api.create_subresource::<_, Secret>("token", name, &write, &object).await.is_err());
+        let path = "/api/v1/namespaces/a%2Fb/secrets/x%3F%23%2F%20y";
+        let lines = server.lines();
+        assert_eq!(lines.len(), 9, "each was sent: {lines:?}");
+        assert!(lines.iter().all(|line| line.split_once(' ').unwrap().1.starts_with(path)), "{lines:?}");
+        assert_eq!(api.path(name), path);
+        let kind = ApiResource::erase::<Secret>(&());
+        let untyped = Api::<DynamicObject>::namespaced_with(server.client.kube(), "a/b", &kind);
+        assert_eq!(untyped.path(name), path);
+    }
+}

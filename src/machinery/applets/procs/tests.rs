@@ -1,0 +1,102 @@
+use super::*;
+
+#[test]
+fn a_name_may_hold_parentheses() {
+    let stat =
+        "42 (a) b) S 7 42 42 0 -1 4194560 100 0 0 0 250 50 0 0 20 5 1 0 900 4096000 300 18446744073709551615";
+    let process = parse_stat(stat).unwrap();
+    assert_eq!((process.pid, process.comm.as_str(), process.ppid), (42, "a) b", 7));
+    assert_eq!((process.ticks, process.nice, process.started), (300, 5, 900));
+    assert_eq!((process.size, process.resident), (4_096_000, 300));
+    assert_eq!(parse_stat("nonsense"), None);
+}
+
+#[test]
+fn the_group_is_a_groups_name() {
+    let users = names("root:x:0:0:root:/root:/bin/sh\nweb:x:101:102::/:/bin/false\n");
+    let groups = names("root:x:0:\nwww:x:102:web\nbroken\n");
+    let process = Process { uid: 101, gid: 102, ..Process::default() };
+    let shown = |column: &str| value(&process, column, &users, &groups);
+    assert_eq!((shown("user"), shown("group")), ("web".to_string(), "www".to_string()));
+    let process = Process { uid: 0, gid: 7, ..Process::default() };
+    assert_eq!(value(&process, "group", &users, &groups), "7", "a number without a name");
+}
+
+#[test]
+fn rows_stand_under_their_titles() {
+    let line = |values: [&str; 4], right| {
+        let widths = [5, 8, 5, 27];
+        let cells = values.iter().enumerate().map(|(i, v)| cell(v, widths[i], right && i != 1, i == 3));
+        cells.collect::<String>()
+    };
+    assert_eq!(line(["PID", "USER", "TIME", "COMMAND"], false), "PID   USER     TIME  COMMAND");
+    assert_eq!(line(["1", "root", "0:00", "sleep 9"], true), "    1 root      0:00 sleep 9");
+}
+
+#[test]
+fn options_that_choose_processes_are_refused() {
+    let columns = |line: &str| ps_columns(&line.split_whitespace().map(String::from).collect::<Vec<_>>());
+    for fine in ["", "aux", "-ef", "-A", "-aux", "-o pid,comm", "-opid -o args", "-w"] {
+        assert!(columns(fine).is_ok(), "{fine}");
+    }
+    for (wrong, said) in [
+        ("-p 1", "invalid option -- 'p'"),
+        ("-C sh", "invalid option -- 'C'"),
+        ("-u root", "invalid option -- 'u'"),
+        ("-q 1", "invalid option -- 'q'"),
+        ("1", "invalid option -- '1'"),
+        ("-o", "option requires"),
+        ("-o pid,x", "bad -o argument 'x'"),
+    ] {
+        assert!(columns(wrong).unwrap_err().starts_with(said), "{wrong}");
+    }
+}
+
+#[test]
+fn titles_may_be_given_and_taken_away() {
+    let process = Process { pid: 7, comm: "web".into(), ..Process::default() };
+    let table = |list: &str| {
+        let columns = ps_columns(&["-o".to_string(), list.to_string()]).unwrap();
+        ps_text(&columns, std::slice::from_ref(&process), &BTreeMap::new(), &BTreeMap::new())
+    };
+    assert_eq!(table("pid,comm"), "PID   COMMAND\n    7 web\n");
+    assert_eq!(table("pid=,comm="), "    7 web\n");
+    assert_eq!(table("pid=,comm"), "      COMMAND\n    7 web\n");
+    assert_eq!(table("pid,comm=A,B"), "PID   A,B\n    7 web\n");
+}
+
+#[test]
+fn options_of_top_and_free_are_carried_out_or_refused() {
+    let words = |line: &str| line.split_whitespace().map(String::from).collect::<Vec<_>>();
+    let top = |batch, count, seconds| Some(Top { batch, count, delay: Duration::from_secs_f64(seconds) });
+    for (line, meant) in [
+        ("", top(false, None, 5.0)),
+        ("-bn1", top(true, Some(1), 5.0)),
+        ("-b -n 2 -d 0.5", top(true, Some(2), 0.5)),
+        ("-bd1 -n2", top(true, Some(2), 1.0)),
+        ("-bn 3", top(true, Some(3), 5.0)),
+        ("-bnx", None),
+        ("-bn", None),
+        ("-n x", None),
+        ("-d -1", None),
+        ("-d nan", None),
+        ("-bx", None),
+        ("-", None),
+        ("1", None),
+    ] {
+        assert_eq!(top_options(&words(line)), meant, "{line}");
+    }
+    for (line, unit) in
+        [("", Some('k')), ("-m", Some('m')), ("-h", Some('h')), ("-x", None), ("-m -s 2", None)]
+    {
+        assert_eq!(free_unit(&words(line)), unit, "{line}");
+    }
+}
+
+#[test]
+fn this_process_is_found() {
+    let own = std::process::id() as i32;
+    assert!(all().iter().any(|p| p.pid == own && p.ppid > 0 && !p.args.is_empty()));
+    let memory = parse_memory("MemTotal: 2048 kB\nMemFree: 1024 kB\nCached: 24 kB\n");
+    assert!(free_text(&memory, 'k').contains("Mem:           2048        1000        1024"));
+}
