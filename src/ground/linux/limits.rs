@@ -100,10 +100,24 @@ pub fn files_of(hard: u64) -> u64 {
 /// include/uapi/linux/nsfs.h, and the same number before there was a name).
 const FIRST_USERS: &str = "user:[4026531837]";
 
+/// Whether this process runs in the machine's first user namespace.
+fn in_first_users() -> bool {
+    std::fs::read_link("/proc/self/ns/user").is_ok_and(|found| found.as_os_str() == FIRST_USERS)
+}
+
 /// Whether this process has CAP_SYS_RESOURCE in the machine's first user namespace.
 pub(super) fn rules_resources() -> bool {
-    let first = std::fs::read_link("/proc/self/ns/user").is_ok_and(|found| found.as_os_str() == FIRST_USERS);
-    first && caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_RESOURCE).unwrap_or(false)
+    let rules = || caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_RESOURCE);
+    in_first_users() && rules().unwrap_or(false)
+}
+
+/// Whether file systems let this process write into the blocks that they reserve (5 % of ext4,
+/// `reserve_root` of f2fs): to root and to CAP_SYS_RESOURCE, both of the machine's first user
+/// namespace. Users and groups that a file system's own options name (`resuid`, `resgid`) are taken
+/// for ordinary ones. Source: `ext4_has_free_clusters` in fs/ext4/balloc.c,
+/// `__allow_reserved_blocks` in fs/f2fs/f2fs.h.
+pub fn writes_reserved_blocks() -> bool {
+    rules_resources() || (in_first_users() && nix::unistd::geteuid().is_root())
 }
 
 #[cfg(test)]

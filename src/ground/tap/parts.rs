@@ -111,7 +111,7 @@ pub enum RaftRole {
 /// Why a Raft member refused its vote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum VoteRefusal {
-    /// It heard a leader within the election timeout.
+    /// It knows a leader of this term, or heard one within the election timeout.
     LeaderAlive,
     /// It has given its vote of this term to another candidate.
     AlreadyVoted,

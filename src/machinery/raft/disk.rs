@@ -3,6 +3,7 @@
 
 use linux::lock::Lock;
 use nix::libc;
+use nix::sys::statvfs::{Statvfs, statvfs};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
@@ -39,7 +40,7 @@ pub trait Disk: Send + Sync + 'static {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Bytes that can be written to new files in this directory, if the file system tells.
+    /// Bytes that this process can write to new files in this directory, if the file system tells.
     fn free_bytes(&self, dir: &Path) -> Option<u64>;
     /// Makes the file and holds a lock on it until the answer is dropped or the process ends.
     /// `WouldBlock`: taken.
@@ -114,6 +115,14 @@ impl RealDisk {
     }
 }
 
+/// Bytes of the blocks that a process can still write, with or without those that the file system
+/// reserves: when `df` says that nothing of an ext4 is available, root can still write 5 % of it. A
+/// file system that counts no blocks at all has no limit, or does not tell.
+fn writable_bytes(stat: &Statvfs, reserved_too: bool) -> Option<u64> {
+    let blocks = if reserved_too { stat.blocks_free() } else { stat.blocks_available() };
+    (stat.blocks() > 0).then(|| blocks.saturating_mul(stat.fragment_size()))
+}
+
 impl Disk for RealDisk {
     /// A directory that is found may have been made a moment ago, by a program that ended before it
     /// made the name durable. So its name is made durable, too, and its parents' names. A parent
@@ -183,9 +192,7 @@ impl Disk for RealDisk {
         self.dir(dir)?.sync_all()
     }
     fn free_bytes(&self, dir: &Path) -> Option<u64> {
-        let stat = nix::sys::statvfs::statvfs(dir).ok()?;
-        // One that counts no blocks at all has no limit, or does not tell.
-        (stat.blocks() > 0).then(|| stat.blocks_available().saturating_mul(stat.fragment_size()))
+        writable_bytes(&statvfs(dir).ok()?, linux::limits::writes_reserved_blocks())
     }
     fn lock(&self, path: &Path) -> io::Result<DirLock> {
         // Unlocked when it is dropped: a process that another thread has just made holds a copy of
@@ -222,6 +229,19 @@ mod tests {
         fs::remove_dir(found.join("wal")).expect("it is empty");
         disk.create_dir(&found.join("wal")).expect("a directory");
         assert!(found.join("wal").is_dir(), "one that was deleted is made again");
+    }
+
+    /// They differ by the reserve, on a file system that has one.
+    #[test]
+    fn root_s_own_room_counts_for_a_process_that_can_write_it() {
+        let home = tempfile::tempdir().expect("a directory");
+        let stat = statvfs(home.path()).expect("a file system");
+        if stat.blocks() == 0 {
+            return; // it does not tell
+        }
+        let bytes = |blocks: u64| Some(blocks * stat.fragment_size());
+        assert_eq!(writable_bytes(&stat, true), bytes(stat.blocks_free()));
+        assert_eq!(writable_bytes(&stat, false), bytes(stat.blocks_available()));
     }
 
     #[test]

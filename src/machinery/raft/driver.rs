@@ -528,6 +528,9 @@ impl RealEdge {
             let _served = OnPanic(|| wanted.lock().served = false);
             while let Some(mut message) = next_wanted(&wanted).filter(|_| !killed.load(Ordering::Acquire)) {
                 match (newest(&*disk, &dir), &mut message.body) {
+                    // This member leads the message's term no longer. The receiver would refuse the
+                    // message as impossible, and close the connection.
+                    (Ok(Some(newest)), _) if newest.term > message.term => {}
                     (Ok(Some(newest)), Body::MsgSnap(snapshot)) => {
                         *snapshot = newest;
                         link.send(message.to, codec::encode_message(&message).into());

@@ -4,7 +4,7 @@ use super::*;
 use crate::message::Entry;
 use crate::records::Records;
 use crate::sim::disk::SimDisk;
-use crate::{Event, Ready, Status};
+use crate::{Event, Ready, Status, Term};
 use std::sync::mpsc;
 
 /// An entry of which the machine panics.
@@ -310,29 +310,39 @@ impl Link for Slow {
     }
 }
 
-#[test]
-fn a_snapshot_for_a_second_member_is_sent_when_the_first_one_is_on_its_way() {
-    let (disk, snap_dir) = (SimDisk::default(), PathBuf::from("/one/snap"));
-    let snapshot = SnapshotRef { index: 5, term: 1, conf: ConfState::of([1, 2, 3]), data: "state".into() };
-    snapfile::save(&disk, &snap_dir, &snapshot).expect("room");
-    let ((sent, told), (go, wait)) = (mpsc::channel(), mpsc::channel());
-    let mut edge = RealEdge {
+/// The edge of a member that has this snapshot on its disk.
+fn edge_with(disk: &SimDisk, snapshot: &SnapshotRef, link: impl Link + 'static) -> RealEdge {
+    let snap_dir = PathBuf::from("/one/snap");
+    snapfile::save(disk, &snap_dir, snapshot).expect("room");
+    RealEdge {
         jobs: channel().0,
         inbox: channel().0,
-        link: Arc::new(Slow { sent: Mutex::new(sent), go: Mutex::new(wait) }),
+        link: Arc::new(link),
         lock: Arc::new(disk.lock(Path::new("/one/lock")).expect("free")),
         killed: Arc::default(),
-        disk: Arc::new(disk),
+        disk: Arc::new(disk.clone()),
         snap_dir,
         spawn: Box::new(spawn_thread),
         saving: None,
         sending: None,
         wanted: Arc::default(),
-    };
-    let want = |to| {
-        let body = Body::MsgSnap(SnapshotRef { data: Bytes::new(), ..snapshot.clone() });
-        Message { from: 1, to, term: 1, body }
-    };
+    }
+}
+
+/// A leader's message for a member that is behind; the bytes of the snapshot are not in it yet.
+fn wants(to: MemberId, term: Term, snapshot: &SnapshotRef) -> Message {
+    let body = Body::MsgSnap(SnapshotRef { data: Bytes::new(), ..snapshot.clone() });
+    Message { from: 1, to, term, body }
+}
+
+#[test]
+fn a_snapshot_for_a_second_member_is_sent_when_the_first_one_is_on_its_way() {
+    let disk = SimDisk::default();
+    let snapshot = SnapshotRef { index: 5, term: 1, conf: ConfState::of([1, 2, 3]), data: "state".into() };
+    let ((sent, told), (go, wait)) = (mpsc::channel(), mpsc::channel());
+    let link = Slow { sent: Mutex::new(sent), go: Mutex::new(wait) };
+    let mut edge = edge_with(&disk, &snapshot, link);
+    let want = |to| wants(to, 1, &snapshot);
     edge.send(want(2));
     assert_eq!(told.recv_timeout(PATIENCE), Ok(2));
     edge.send(want(3));
@@ -344,4 +354,22 @@ fn a_snapshot_for_a_second_member_is_sent_when_the_first_one_is_on_its_way() {
     edge.send(want(2));
     assert_eq!(told.recv_timeout(PATIENCE), Ok(2), "and once more when it is wanted again");
     edge.sending.take().map(JoinHandle::join);
+}
+
+/// The leader lost its post while its thread was busy, and has saved what the next leader wrote.
+#[test]
+fn a_snapshot_is_not_sent_in_a_message_of_an_earlier_term() {
+    let disk = SimDisk::default();
+    let old = SnapshotRef { index: 5, term: 1, conf: ConfState::of([1, 2, 3]), data: "state".into() };
+    let newest = SnapshotRef { index: 9, term: 2, ..old.clone() };
+    let ((sent, told), (_, wait)) = (mpsc::channel(), mpsc::channel());
+    let mut edge = edge_with(&disk, &newest, Slow { sent: Mutex::new(sent), go: Mutex::new(wait) });
+    edge.spawn = Box::new(|_: &str, work: Work| {
+        work();
+        Ok(None)
+    });
+    edge.send(wants(2, 1, &old));
+    assert_eq!(told.try_iter().count(), 0, "its receiver would close the connection");
+    edge.send(wants(2, 2, &newest));
+    assert_eq!(told.try_recv(), Ok(2), "it leads again, and the thread is free");
 }

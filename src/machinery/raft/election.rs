@@ -174,15 +174,17 @@ impl Raft {
         }
     }
 
-    /// Answers a request for a vote; `last` is where the candidate's log ends.
+    /// Answers a request for a vote; `last` is where the candidate's log ends. A pre-vote is for a
+    /// later term, or, as a vote is, for this member's own: for example this member has learned of
+    /// term 6 from a candidate that died, and one that is still in term 5 asks. The rule is
+    /// `canVote` in etcd's `Step`.
     pub(super) fn on_vote(&mut self, from: MemberId, term: Term, last: (Index, Term), pre: bool) {
-        let free = match pre {
-            true => term > self.term,
-            false => self.vote == from || (self.vote == NONE && self.leader == NONE),
-        };
+        let unbound = self.vote == NONE && self.leader == NONE;
+        let free = unbound || self.vote == from || (pre && term > self.term);
         let (index, log_term) = self.log.last();
         let why = match (free, (last.1, last.0) >= (log_term, index)) {
             (true, true) => None,
+            (false, _) if self.vote == NONE => Some(Refusal::LeaderAlive),
             (false, _) => Some(Refusal::AlreadyVoted),
             (true, false) => Some(Refusal::LogBehind),
         };
@@ -194,7 +196,7 @@ impl Raft {
             self.vote = from;
             self.election_elapsed = 0;
         }
-        // a granted pre-vote speaks of the term to come, a refusal of the term that is
+        // a granted pre-vote speaks of the term that was asked for, a refusal of the term that is
         let reject = why.is_some();
         match pre {
             true => {

@@ -286,7 +286,11 @@ impl<M: StateMachine> Member<M> {
             return;
         }
         let readable = match &message.body {
-            Body::MsgSnap(snapshot) if snapshot.index > self.core.commit => {
+            // No heartbeat is heard while a large state is looked at. The core refuses one of an
+            // earlier term.
+            Body::MsgSnap(snapshot)
+                if snapshot.index > self.core.commit && message.term >= self.core.term =>
+            {
                 self.machine.check_snapshot(snapshot)
             }
             Body::MsgProp { data } => self.machine.check_proposal(data),

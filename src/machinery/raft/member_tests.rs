@@ -10,13 +10,18 @@ use super::message::{
 use bytes::Bytes;
 use std::time::Duration;
 
-/// Remembers which reads were answered, and how; the newest status; and what the leader answered.
+/// Remembers which reads were answered, and how; the newest status; what the leader answered; and
+/// which snapshots of a leader were looked at.
 #[derive(Default)]
-struct Reads(Vec<(u64, bool)>, Status, Vec<(u64, Option<Bytes>)>);
+struct Reads(Vec<(u64, bool)>, Status, Vec<(u64, Option<Bytes>)>, Vec<Index>);
 
 impl StateMachine for Reads {
     fn apply(&mut self, _: &[Entry], _: Duration) {}
     fn restore(&mut self, _: &SnapshotRef, _: Duration) -> Result<(), String> {
+        Ok(())
+    }
+    fn check_snapshot(&mut self, snapshot: &SnapshotRef) -> Result<(), String> {
+        self.3.push(snapshot.index);
         Ok(())
     }
     fn capture(&mut self) -> Capture {
@@ -252,6 +257,28 @@ fn a_second_snapshot_is_dropped_until_the_first_is_durable() {
     }
     send(&mut follower, 40);
     assert_eq!(follower.wire.installs, [9, 40]);
+}
+
+/// To decode a large state takes seconds.
+#[test]
+fn a_snapshot_of_an_earlier_term_is_refused_before_its_state_is_looked_at() {
+    let mut follower = Follower::new();
+    let beat = Body::MsgHeartbeat { commit: 0, read: 0 };
+    follower.member.step(Message { from: 3, to: 1, term: 2, body: beat });
+    follower.pump();
+    follower.wire.sent.clear();
+    let send = |follower: &mut Follower, from, term| {
+        let (conf, data) = (ConfState::of([1, 2, 3]), Bytes::from_static(b"state"));
+        let body = Body::MsgSnap(SnapshotRef { index: 9, term: 1, conf, data });
+        follower.member.step(Message { from, to: 1, term, body });
+        follower.pump();
+    };
+    send(&mut follower, 2, 1);
+    let body = Body::MsgAppResp { index: 0, reject: true, hint_index: 0, hint_term: 0 };
+    assert_eq!(follower.wire.sent, [Message { from: 1, to: 2, term: 2, body }], "it leads no longer");
+    assert_eq!((follower.member.applied(), &follower.member.machine().3[..]), (0, &[][..]));
+    send(&mut follower, 3, 2);
+    assert_eq!((follower.member.applied(), &follower.member.machine().3[..]), (9, &[9][..]));
 }
 
 #[test]

@@ -254,8 +254,9 @@ pub enum ProgressState {
 /// Why a vote was not given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// A leader was heard within the election timeout.
+    /// A leader of this term is known, or one was heard within the election timeout.
     LeaderAlive,
+    /// The vote of this term was given to another candidate.
     AlreadyVoted,
     /// The candidate's log ends before ours.
     LogBehind,

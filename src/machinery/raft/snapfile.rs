@@ -167,3 +167,26 @@ fn remove(disk: &dyn Disk, dir: &Path, names: Vec<String>) -> Result<(), WalErro
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::ConfState;
+    use crate::sim::disk::SimDisk;
+
+    #[test]
+    fn nothing_is_left_of_a_snapshot_that_was_begun_and_does_not_fit() {
+        let (disk, dir) = (SimDisk::default(), Path::new("/member/snap"));
+        let data = Bytes::from(vec![7; 10_000]);
+        let snapshot = SnapshotRef { index: 2, term: 1, conf: ConfState::of([1]), data };
+        disk.set_room(Some(5000));
+        disk.hide_room();
+        let failed = save(&disk, dir, &snapshot).unwrap_err();
+        assert!(failed.is_scarcity(), "{failed}");
+        assert!(disk.least_room() < Some(5000), "it was not begun");
+        assert_eq!(disk.files(), Vec::<PathBuf>::new());
+        disk.set_room(None);
+        save(&disk, dir, &snapshot).unwrap();
+        assert_eq!(load(&disk, dir).unwrap(), Some(snapshot));
+    }
+}

@@ -260,6 +260,53 @@ fn a_voter_refuses_whoever_s_log_ends_before_its_own_5_4_1() {
     }
 }
 
+/// Of its own term, too: a candidate made it known and is gone, and the next one needs no further
+/// term (dissertation, 9.6; `canVote` in etcd's `Step`).
+#[test]
+fn a_pre_vote_is_bound_by_what_binds_a_vote_5_2() {
+    use crate::Refusal::{AlreadyVoted, LeaderAlive};
+    let cases = [
+        (NONE, NONE, None),
+        (2, NONE, None),
+        (3, NONE, Some(AlreadyVoted)),
+        (NONE, 3, Some(LeaderAlive)),
+        (3, 3, Some(AlreadyVoted)),
+    ];
+    for ((voted, leader, why), pre) in cases.into_iter().flat_map(|case| [(case, true), (case, false)]) {
+        let mut one = One::with(1, 3, &[1], 5, voted);
+        if leader != NONE {
+            one.hear(leader, 5, Body::MsgHeartbeat { commit: 0, read: 0 });
+        }
+        one.says();
+        one.events.clear();
+        let ((index, log_term), reject) = ((1, 1), why.is_some());
+        let (body, answer) = match pre {
+            true => (Body::MsgPreVote { index, log_term }, Body::MsgPreVoteResp { reject }),
+            false => (Body::MsgVote { index, log_term, transfer: false }, Body::MsgVoteResp { reject }),
+        };
+        one.hear(2, 5, body);
+        let at = format!("voted for {voted}, led by {leader}, pre-vote: {pre}");
+        assert_eq!(one.says(), [Message { from: 1, to: 2, term: 5, body: answer }], "{at}");
+        let told = match why {
+            Some(why) => Event::Refused { term: 5, to: 2, pre, why },
+            None => Event::Voted { term: 5, to: 2, pre },
+        };
+        assert_eq!(one.events, [told], "{at}");
+        let vote = if pre || reject { voted } else { 2 };
+        assert_eq!(one.core.status().vote, vote, "{at}");
+    }
+}
+
+/// Member 1 made term 6 known to member 3 and died; member 2 has not heard of it.
+#[test]
+fn a_member_that_is_one_term_behind_wins_in_the_first_election() {
+    let mut group = [One::with(2, 3, &[1], 5, NONE), One::with(3, 3, &[1], 6, NONE)];
+    group[0].time_out();
+    settle(&mut group);
+    assert_eq!((group[0].role(), group[0].term()), (Role::Leader, 6));
+    assert_eq!((group[1].role(), group[1].core.status().leader), (Role::Follower, 2));
+}
+
 /// A term in which it led and which its disk then forgets could be led a second time, with other
 /// entries.
 #[test]

@@ -86,6 +86,8 @@ struct State {
     durable_names: BTreeMap<PathBuf, usize>,
     pending_names: Vec<NameOp>,
     room: Option<Room>,
+    /// It does not tell how much room there is.
+    hides_room: bool,
     broken_sync: bool,
     /// A sync that fails leaves nothing for the next one to do, as Linux does it.
     forgets: bool,
@@ -152,6 +154,11 @@ impl SimDisk {
     /// The fewest bytes that have been free since the room was limited; `None` if it is not.
     pub fn least_room(&self) -> Option<usize> {
         self.lock().room.map(|room| room.least)
+    }
+
+    /// From now on it does not tell how much room there is, as some file systems.
+    pub fn hide_room(&self) {
+        self.lock().hides_room = true;
     }
 
     /// From now on nothing can be opened: the system answers with this error (`EMFILE`, …). What is
@@ -330,7 +337,8 @@ impl Disk for SimDisk {
         Ok(())
     }
     fn free_bytes(&self, _: &Path) -> Option<u64> {
-        self.lock().room.map(|room| room.bytes as u64)
+        let state = self.lock();
+        state.room.filter(|_| !state.hides_room).map(|room| room.bytes as u64)
     }
     fn lock(&self, _: &Path) -> io::Result<DirLock> {
         match std::mem::replace(&mut self.lock().locked, true) {

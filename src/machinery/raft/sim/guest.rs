@@ -90,8 +90,14 @@ impl<M: StateMachine> StateMachine for Witness<M> {
     fn capture(&mut self) -> Capture {
         self.inner.capture()
     }
+    fn size(&self) -> u64 {
+        self.inner.size()
+    }
     fn refused(&mut self, id: u64) {
         self.inner.refused(id);
+    }
+    fn overloaded(&mut self, id: u64) {
+        self.inner.overloaded(id);
     }
     fn read(&mut self, ctx: u64, ok: bool) {
         self.reads.push((ctx, ok, self.applied));
