@@ -298,7 +298,6 @@ fn become_program(spec: &Process, context: &Birth, first: bool) -> Result<Infall
         give_streams(uid);
     }
     enter_directory(&root, &spec.cwd)?;
-    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     signal::reset().during(|| "cannot reset signals".into())?;
     limits::limit_resources().during(|| "cannot set resource limits".into())?;
     // The default was compiled in the zygote; some capabilities need another.
