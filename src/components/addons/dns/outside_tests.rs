@@ -6,14 +6,14 @@ use super::*;
 use hickory_proto::op::Query;
 use hickory_proto::rr::{Name, RecordType};
 use std::net::Ipv4Addr;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn server(upstream: &[SocketAddr]) -> Server {
     Server {
         zone: Known::new(Zone { domain: "cluster.local".into(), ..Zone::default() }),
         upstream: Resolvers::new(upstream.to_vec()),
         forwards: forwards(),
-        turn: AtomicUsize::new(0),
+        rng: Rng::seeded(1),
     }
 }
 

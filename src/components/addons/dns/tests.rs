@@ -287,12 +287,29 @@ fn each_answer_begins_with_another_address() {
     let mut request = Message::query();
     let name = Name::from_ascii("db.default.svc.cluster.local.").unwrap();
     request.add_query(Query::query(name, RecordType::A));
-    let first = |turn: usize| {
-        let Some(Reply::Whole(reply)) = reply(&zone(), &request, UDP_MAX, turn) else { panic!("no reply") };
+    let first = |chance: usize| {
+        let Some(Reply::Whole(reply)) = reply(&zone(), &request, UDP_MAX, chance) else { panic!("no reply") };
         assert_eq!(reply.answers.len(), 2);
         reply.answers[0].data.to_string()
     };
     assert_eq!([first(0), first(1), first(2)], ["10.244.1.3", "10.244.2.3", "10.244.1.3"]);
+}
+
+#[test]
+fn a_client_that_asks_for_a_and_aaaa_in_turn_gets_each_address_first() {
+    let (zone, upstream) = (Known::new(zone()), Resolvers::new(vec![]));
+    let server = Server { zone, upstream, forwards: forwards(), rng: Rng::seeded(1) };
+    let mut firsts = std::collections::BTreeSet::new();
+    for kind in [RecordType::A, RecordType::AAAA].into_iter().cycle().take(64) {
+        let mut request = Message::query();
+        request.add_query(Query::query(Name::from_ascii("db.default.svc.cluster.local.").unwrap(), kind));
+        let Served::Reply(reply) = server.serve(&request.to_vec().unwrap(), UDP_MAX) else {
+            panic!("no reply")
+        };
+        let said = Message::from_vec(&reply).unwrap();
+        firsts.extend(said.answers.first().map(|record| record.data.to_string()));
+    }
+    assert_eq!(firsts.into_iter().collect::<Vec<_>>(), ["10.244.1.3", "10.244.2.3"]);
 }
 
 /// A datagram of arbitrary bytes gets a reply of at most [`EDNS_MAX`] bytes that can be parsed, or
