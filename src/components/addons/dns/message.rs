@@ -217,9 +217,18 @@ fn end_of_question(message: &[u8]) -> Option<usize> {
 
 /// Adds what was answered outside for `target` to an answer that leads there: the CNAMEs that lead
 /// on, and the records of the type that was asked at their end. That a name is not known there, or
-/// that there is no answer, is passed on.
+/// that there is no answer, is passed on. A message that cannot be read is a failure (SERVFAIL),
+/// unless its truncation bit is set: then it may end inside of a record (RFC 2181, 9), and the
+/// client is to ask over TCP.
 pub(super) fn complete(mut response: Message, target: &Name, outside: &[u8]) -> Option<Message> {
-    let found = Message::from_vec(outside).ok()?;
+    let Ok(found) = Message::from_vec(outside) else {
+        response.metadata.truncation = outside.get(2).is_some_and(|flags| flags & 0x02 != 0);
+        if !response.metadata.truncation {
+            response.answers.clear();
+            response.metadata.response_code = ResponseCode::ServFail;
+        }
+        return Some(response);
+    };
     let kind = response.queries.first()?.query_type();
     let cname = |record: &Record| match &record.data {
         RData::CNAME(target) => Some((record.name.to_lowercase(), target.0.to_lowercase())),
