@@ -333,7 +333,7 @@ fn api(world: &Arc<World>, crew: &Crew, place: Place) -> Result<(), String> {
 }
 
 fn name_server(world: &Arc<World>, crew: &Crew, client: Client, place: Place) {
-    let (domain, inner) = (world.domain.clone(), crew.clone());
+    let (domain, inner, rng) = (world.domain.clone(), crew.clone(), world.rng.fork("coredns"));
     let upstream = resolvers();
     crew.spawn_main(async move {
         let namespace = match place.netns {
@@ -352,7 +352,7 @@ fn name_server(world: &Arc<World>, crew: &Crew, client: Client, place: Place) {
         let server = Crew::new("coredns");
         let ended = server.clone();
         let _guard = OnEnd(move || ended.kill());
-        dns::start(&server, dns::Config { client, domain, udp, tcp, health, ready, upstream });
+        dns::start(&server, dns::Config { client, domain, udp, tcp, health, ready, upstream, rng });
         let stop = inner.token();
         tokio::select! {
             end = server.wait() => match end {

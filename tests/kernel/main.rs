@@ -9,6 +9,7 @@ mod devices;
 mod escape;
 mod exec;
 mod layers;
+mod modes;
 mod network;
 mod pods;
 mod sandbox;
@@ -59,6 +60,8 @@ const TESTS: &[Test] = &[
     ("exec_and_attach_talk_to_processes", |w| Box::pin(exec::sessions(w))),
     ("a_program_finds_what_runc_gives_it", |w| Box::pin(exec::surroundings(w))),
     ("directories_of_an_image_can_be_replaced", |w| Box::pin(layers::replaced(w))),
+    ("a_strict_umask_closes_no_container", |w| Box::pin(modes::of_an_image(w))),
+    ("a_lax_umask_opens_no_container", |w| Box::pin(modes::of_an_image(w))),
     ("services_find_their_endpoints", |w| Box::pin(network::services(w))),
     ("udp_clients_leave_endpoints_that_are_gone", |w| Box::pin(network::udp(w))),
     ("a_pod_speaks_for_itself_alone", |w| Box::pin(network::impostors(w))),
@@ -112,6 +115,9 @@ fn question() -> linux::probe::Question<'static> {
 fn inside(name: &str, home: &Path) -> i32 {
     let test = TESTS.iter().chain([&LINGER]).find(|(known, _)| *known == name);
     let Some((_, test)) = test else { return 2 };
+    if let Some((_, umask)) = modes::UMASKS.iter().find(|(known, _)| *known == name) {
+        linux::process::set_umask(*umask);
+    }
     match world::supervise(home, *test) {
         Outcome::Done(code) => code,
         Outcome::Forbidden(why) => {

@@ -16,9 +16,9 @@ use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use message::{Outside, Served, complete, encode, question_for, serve};
 use resolvers::Resolvers;
+use rng::Rng;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use task::Crew;
 use tokio::net::{TcpListener, UdpSocket};
@@ -66,6 +66,8 @@ pub struct Config {
     pub ready: TcpListener,
     /// Where other names are asked, from the machine's own network.
     pub upstream: Vec<SocketAddr>,
+    /// Chooses the address that an answer begins with.
+    pub rng: Rng,
 }
 
 /// Places for questions that are asked outside.
@@ -101,7 +103,7 @@ async fn run(crew: &Crew, config: Config) -> Result<(), String> {
     }
     tracing::info!(domain = config.domain, "CoreDNS-like server of Ropewalk, serving on :53");
     let upstream = Resolvers::new(config.upstream);
-    let server = Arc::new(Server { zone, upstream, forwards: forwards(), turn: AtomicUsize::new(0) });
+    let server = Arc::new(Server { zone, upstream, forwards: forwards(), rng: config.rng });
     let (checking, ended) = (server.clone(), work.token());
     work.spawn(async move { checking.upstream.check(&ended).await });
     let tcp_server = server.clone();
@@ -153,14 +155,13 @@ struct Server {
     zone: Arc<Known>,
     upstream: Resolvers,
     forwards: Arc<Places>,
-    /// Messages so far.
-    turn: AtomicUsize,
+    rng: Rng,
 }
 
 impl Server {
     fn serve(&self, bytes: &[u8], limit: usize) -> Served {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        serve(&self.zone.get(), bytes, limit, turn)
+        let chance = usize::try_from(self.rng.range(0, u32::MAX.into())).unwrap_or_default();
+        serve(&self.zone.get(), bytes, limit, chance)
     }
 
     /// Answers what comes over UDP, until the socket fails: why.

@@ -14,11 +14,14 @@
 //! shown but not read, and has only the words that are honoured: nothing is cached, there are no
 //! metrics (port 9153), and `lameduck` is one second. The readiness probe asks more often than
 //! kubeadm's, so that a start does not wait for it. Resolvers outside are asked in the order of
-//! resolv.conf(5), where CoreDNS chooses at random. Volumes are directories of one node, so claims
-//! for block volumes, for shared access modes and with selectors are refused with an Event, as
-//! upstream's local-path-provisioner does. If this program ends after it made a directory and
-//! before the volume is stored, and the claim is deleted before it runs again, the directory stays
-//! (upstream's provisioners leave it too).
+//! resolv.conf(5), where CoreDNS chooses at random. A port's name (`_http._tcp.web`) has SRV
+//! records alone, as in the DNS specification, and the domain's NS is `ns.dns.cluster.local`;
+//! CoreDNS gives the former addresses, too, and names its own Service in the latter. An
+//! ExternalName Service with EndpointSlices written by hand has their names. Volumes are
+//! directories of one node, so claims for block volumes, for shared access modes and with selectors
+//! are refused with an Event, as upstream's local-path-provisioner does. If this program ends after
+//! it made a directory and before the volume is stored, and the claim is deleted before it runs
+//! again, the directory stays (upstream's provisioners leave it too).
 //! ## Read next
 //! `cluster`, which starts them.
 

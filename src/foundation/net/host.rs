@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
-use task::Crew;
+use task::{Crew, Owned};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -121,6 +121,9 @@ pub(crate) struct Host {
     /// Half of the descriptors.
     places: Arc<Places>,
     ports: tokio::sync::Mutex<BTreeMap<(u16, Protocol), Port>>,
+    /// TCP connections of all ports. They outlive their port, as they would on a node, whose kernel
+    /// forgets no connection when kube-proxy removes a rule.
+    connections: Owned,
     /// TCP connections taken since the start, by port; a port that closed stays counted. At most 65
     /// 536 ports.
     visits: watch::Sender<BTreeMap<u16, u64>>,
@@ -139,7 +142,7 @@ struct Port {
     /// Tasks that hold sockets of the door: one per address while the port is served, and aborted
     /// ones that may not have ended yet.
     serving: Vec<JoinHandle<()>>,
-    /// TCP connections, which outlive a change of targets or readiness, as they would on a node.
+    /// The host's.
     connections: Crew,
     /// UDP flows, which outlive a change of targets that leaves them theirs.
     flows: Arc<Flows>,
@@ -156,7 +159,6 @@ enum Door {
 impl Drop for Port {
     fn drop(&mut self) {
         self.stop();
-        self.connections.kill();
     }
 }
 
@@ -167,6 +169,7 @@ impl Host {
             fabric,
             places: Places::new(most),
             ports: tokio::sync::Mutex::default(),
+            connections: Crew::new("host-ports").part(),
             visits: watch::Sender::default(),
         }
     }
@@ -240,7 +243,7 @@ fn bind_tcp_once(on: SocketAddr, reuse: bool) -> io::Result<OwnedFd> {
 }
 
 impl Port {
-    fn bind(wanted: &HostPort) -> io::Result<Port> {
+    fn bind(wanted: &HostPort, connections: Crew) -> io::Result<Port> {
         let door = match wanted.protocol {
             Protocol::Tcp => Door::Tcp(bind_all(wanted.port, bind_tcp)?),
             Protocol::Udp => Door::Udp(bind_all(wanted.port, |on| {
@@ -255,7 +258,7 @@ impl Port {
             kept: Kept::default(),
             targets: Goal::default(),
             serving: Vec::new(),
-            connections: Crew::new("host-port"),
+            connections,
             flows: Arc::default(),
         };
         port.close()?;
@@ -398,13 +401,15 @@ impl HostNetwork for Host {
             let taken = |cause| (key(wanted), not_had(wanted.port, cause));
             let port = match ports.entry(key(wanted)) {
                 std::collections::btree_map::Entry::Occupied(have) => have.into_mut(),
-                std::collections::btree_map::Entry::Vacant(free) => match Port::bind(wanted) {
-                    Ok(port) => free.insert(port),
-                    Err(cause) => {
-                        failed.push(taken(cause));
-                        continue;
+                std::collections::btree_map::Entry::Vacant(free) => {
+                    match Port::bind(wanted, self.connections.clone()) {
+                        Ok(port) => free.insert(port),
+                        Err(cause) => {
+                            failed.push(taken(cause));
+                            continue;
+                        }
                     }
-                },
+                }
             };
             if let Err(cause) = port.become_like(wanted, &self.fabric, &self.places, &self.visits) {
                 failed.push(taken(cause));
@@ -698,6 +703,8 @@ async fn answer_udp(flow: Arc<Flow>, socket: Arc<UdpSocket>, client: SocketAddr,
 }
 
 #[cfg(test)]
+mod port_tests;
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -821,7 +828,7 @@ mod tests {
         assert_eq!(firsts, to, "then they take turns");
     }
 
-    fn free(protocol: Protocol) -> HostPort {
+    pub(super) fn free(protocol: Protocol) -> HostPort {
         let port = match protocol {
             Protocol::Tcp => std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr(),
             Protocol::Udp => std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr(),
@@ -1048,30 +1055,5 @@ mod tests {
                 tokio::task::yield_now().await; // no event tells of timers
             }
         }
-    }
-
-    #[tokio::test]
-    async fn a_port_whose_change_failed_is_closed_and_changed_by_the_next_call() {
-        let (fabric, places) = (Namespace::own(), Places::new(8));
-        let visits = watch::Sender::default();
-        let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let to = vec![target.local_addr().unwrap()];
-        let wanted = HostPort { to, ready: true, ..free(Protocol::Tcp) };
-        let mut port = Port::bind(&wanted).unwrap();
-        let closed = HostPort { ready: false, ..wanted.clone() };
-        port.become_like(&wanted, &fabric, &places, &visits).unwrap();
-        let connect = async || TcpStream::connect(("127.0.0.1", wanted.port)).await.map(drop);
-        connect().await.unwrap();
-        port.become_like(&closed, &fabric, &places, &visits).unwrap();
-        // A socket that cannot listen.
-        let udp = OwnedFd::from(std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
-        let Door::Tcp(sockets) = &mut port.door else { panic!("TCP") };
-        sockets.push(udp);
-        assert!(port.become_like(&wanted, &fabric, &places, &visits).is_err());
-        assert_eq!(connect().await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
-        let Door::Tcp(sockets) = &mut port.door else { panic!("TCP") };
-        sockets.pop();
-        port.become_like(&wanted, &fabric, &places, &visits).unwrap();
-        connect().await.unwrap();
     }
 }

@@ -20,9 +20,10 @@
 //! unreachable. [`plan`] decides, purely, which services' rules change; [`rules`] writes them as
 //! one nftables transaction by netlink. A change of one service leaves the affinity of its other
 //! clients, and every established connection, alone. [`host`] leads ports of the learner's own
-//! loopback into the fabric. Services know three kinds of clients: pods (prerouting), the node
-//! itself (output) and, through NodePorts, the fabric (masqueraded, so that answers come back the
-//! same way). What goes to an external address is masqueraded for all clients.
+//! loopback into the fabric; a TCP connection there outlives its port, too. Services know three
+//! kinds of clients: pods (prerouting), the node itself (output) and, through NodePorts, the fabric
+//! (masqueraded, so that answers come back the same way). What goes to an external address is
+//! masqueraded for all clients.
 //!
 //! The folder `golden` shows what a change of rules writes, as scripts to read.
 //! ## Left out

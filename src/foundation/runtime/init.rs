@@ -138,15 +138,11 @@ fn become_pause(spec: &Pause, context: &Birth, root: &Root) -> Result<Infallible
     nix::unistd::sethostname(&spec.hostname)
         .during(|| format!("cannot set the hostname {:?}", spec.hostname))?;
     if spec.own_network {
-        // Every user may open port 80 and ping, as containerd sets it. The kernel refuses groups
-        // that a user namespace does not have.
-        let groups = match (context.ids, context.users) {
-            (Ids::Host, None) => "0 2147483647",
-            (Ids::Single, _) => "0 0",
-            (Ids::Host | Ids::Range, _) => "0 65535",
-        };
-        for (file, value) in [("ip_unprivileged_port_start", "0"), ("ping_group_range", groups)] {
-            namespace::set_sysctl(&format!("net/ipv4/{file}"), value)?;
+        // Every user may open port 80 and ping, as containerd sets it.
+        namespace::set_sysctl("net/ipv4/ip_unprivileged_port_start", "0")?;
+        let most = if (context.ids, context.users) == (Ids::Host, None) { 2_147_483_647 } else { 65535 };
+        if let Some(groups) = ping_groups(&user::gid_map(), most) {
+            let _ = namespace::set_sysctl("net/ipv4/ping_group_range", &groups); // pods run without ping, too
         }
     }
     // A new root must be a mount point.
@@ -169,6 +165,33 @@ fn become_pause(spec: &Pause, context: &Birth, root: &Root) -> Result<Infallible
     confine::confine(&rights)?;
     context.answer(&Answer::Ready, &[])?;
     Err(Error::new("cannot run pause", process::exec::<String>(Path::new("/pause"), &["/pause".into()], &[])))
+}
+
+/// Returns the largest range of groups up to `most` that the kernel takes as `ping_group_range`, by
+/// the text of /proc/self/gid_map. Both ends must be groups of the user namespace, and must be in
+/// order where the kernel counts, outside of it: a range that is not closes ping to all.
+///
+/// ```text
+/// inside outside count
+/// 0 0 4294967295, most 2147483647           ->  0 2147483647
+/// 0 1000 1, 1 100000 10000, most 65535      ->  0 10000
+/// 0 1234567 1, 1 100000 65536, most 65535   ->  1 65535: outside, group 0 is above the others
+/// ```
+fn ping_groups(gid_map: &str, most: u64) -> Option<String> {
+    let part = |line: &str| {
+        let mut numbers = line.split_whitespace().map(|text| text.parse::<u64>().ok());
+        Some((numbers.next()??, numbers.next()??, numbers.next()??))
+    };
+    let parts: Vec<(u64, u64, u64)> = gid_map.lines().filter_map(part).collect();
+    let reaching = parts.iter().filter(|(first, _, count)| *first <= most && *count > 0);
+    let ends = reaching.map(|(first, outside, count)| {
+        let last = most.min(first + count - 1);
+        (last, outside + (last - first), *first)
+    });
+    let (last, last_outside, first_of_part) = ends.max()?;
+    let zero = parts.iter().find(|(first, ..)| *first == 0);
+    let is_in_order = zero.is_some_and(|(_, outside, _)| *outside <= last_outside);
+    Some(format!("{} {last}", if is_in_order { 0 } else { first_of_part }))
 }
 
 /// Namespaces that all containers of a pod share.
@@ -298,7 +321,6 @@ fn become_program(spec: &Process, context: &Birth, first: bool) -> Result<Infall
         give_streams(uid);
     }
     enter_directory(&root, &spec.cwd)?;
-    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     signal::reset().during(|| "cannot reset signals".into())?;
     limits::limit_resources().during(|| "cannot set resource limits".into())?;
     // The default was compiled in the zygote; some capabilities need another.
@@ -407,6 +429,23 @@ mod tests {
         assert_eq!((home(&[], 1000), home(&[], 7)), ("/home/app".into(), "/".into()));
         assert_eq!(home(&[("HOME", "/mine"), ("A", "b")], 1000), "/mine");
         assert_eq!(home(&[("HOME", ""), ("A", "b")], 1000), "/home/app");
+    }
+
+    #[test]
+    fn groups_that_may_ping_are_a_range_inside_and_outside() {
+        for (map, most, groups) in [
+            ("         0          0 4294967295\n", 2_147_483_647, Some("0 2147483647")),
+            ("0 1000 1\n1 100000 65536\n", 2_147_483_647, Some("0 65536")), // root of an outer container
+            ("0 1000 1\n", 65535, Some("0 0")),
+            ("0 196608 65536\n", 65535, Some("0 65535")),
+            ("0 1000 1\n1 100000 65536\n", 65535, Some("0 65535")),
+            ("0 1000 1\n1 100000 10000\n", 65535, Some("0 10000")), // fewer subordinate ids than usual
+            ("0 1234567 1\n1 100000 65536\n", 65535, Some("1 65535")), // a user of a directory service
+            ("", 65535, None),
+            ("no map\n", 65535, None),
+        ] {
+            assert_eq!(ping_groups(map, most).as_deref(), groups, "{map}");
+        }
     }
 
     #[test]

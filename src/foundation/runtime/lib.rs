@@ -36,6 +36,8 @@
 //! 512 MiB of writable layer, 64 MiB each of /dev and /dev/shm, 1048576 descriptors for a process
 //! (as containerd's unit sets it, or Ropewalk's own limit if that is lower), and no core dumps,
 //! which the host's `core_pattern` would handle on the host (containerd leaves them unlimited).
+//! Files of an image have the modes of a real image, and programs the umask 0022, whatever umask
+//! the session has that started Ropewalk; files outside of containers get the session's.
 //! Packet sockets have no rings (see [`linux::seccomp`]): `tcpdump` fails here. A pod has a control
 //! group of its own, in which those of its containers are: it holds the bound on processes, the
 //! pod's share of the processors, and its limits on memory and cpu where it has some. Once the pod

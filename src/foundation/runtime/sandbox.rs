@@ -13,6 +13,7 @@ use parking_lot::{Mutex, MutexGuard};
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -158,7 +159,7 @@ impl Sandbox {
         mount::tmpfs(&self.directory, flags, 0o755, content.saturating_add(FILES_ROOM), 16)?;
         files
             .iter()
-            .try_for_each(|(name, text)| std::fs::write(self.directory.join(name), text))
+            .try_for_each(|(name, text)| write_for_all(&self.directory.join(name), text))
             .map_err(failed)
     }
 
@@ -363,6 +364,12 @@ const POD_HOSTS: &str = "# Kubernetes-managed hosts file.";
 /// always as that of a machine with one name: what pods write to the node's file is not copied.
 const NODE_HOSTS: &str = "# Kubernetes-managed hosts file (host network).";
 
+/// Writes a file that all users of a pod may read, whatever umask the session has: main keeps that.
+fn write_for_all(path: &Path, text: &str) -> std::io::Result<()> {
+    std::fs::write(path, text)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644))
+}
+
 /// `/etc/hosts` as the kubelet writes it. `names` are the pod's, or the node's if the pod is in its
 /// network.
 fn hosts(head: &str, ip: Ipv4Addr, names: &[&str], aliases: &[(String, Vec<String>)]) -> String {
@@ -434,5 +441,22 @@ mod tests {
         let want =
             "search default.svc.cluster.local svc.cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n";
         assert_eq!(resolv_conf(&dns), want);
+    }
+
+    #[test]
+    fn all_users_of_a_pod_read_its_files_whatever_umask_the_session_has() {
+        let mode_with = |umask: u32| {
+            // The thread's own umask from now on: other tests keep theirs.
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS).unwrap();
+            linux::process::set_umask(umask);
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("resolv.conf");
+            write_for_all(&path, "nameserver 10.96.0.10\n").unwrap();
+            std::fs::metadata(path).unwrap().permissions().mode() & 0o7777
+        };
+        for umask in [0o077, 0o002, 0] {
+            let mode = std::thread::scope(|scope| scope.spawn(|| mode_with(umask)).join().unwrap());
+            assert_eq!(mode, 0o644, "umask {umask:03o}");
+        }
     }
 }

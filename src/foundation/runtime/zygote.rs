@@ -33,6 +33,9 @@ pub fn main(socket: &str) -> i32 {
         eprintln!("ropewalk: the zygote is started by ropewalk itself");
         return 2;
     };
+    // Every child inherits it, and so does its program: `/` of a container has the mode of a
+    // directory that a child makes, whatever umask the session has.
+    process::set_umask(process::CONTAINER_UMASK);
     // Inherited by every child until it runs its program.
     if let Err(e) = process::become_undumpable() {
         eprintln!("ropewalk: the zygote cannot hide from tracers: {e}");

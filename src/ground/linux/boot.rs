@@ -289,10 +289,7 @@ fn become_main(
     mount::make_all_private()?;
     mount::proc_or_outer(Path::new("/proc"), Path::new("/proc"))?;
     let (layers, writable) = scratch(&config.scratch)?;
-    let binary = layers.join(BINARY);
-    copy_binary(own_binary, &binary)
-        .during(|| format!("cannot copy the own binary to {}", binary.display()))?;
-    lay_out(&layers, &binary).during(|| "cannot lay out the images".into())?;
+    let binary = fill_layers(own_binary, &layers, lay_out)?;
     mount::freeze(&layers, mount::Flags::MS_NOSUID | mount::Flags::MS_NODEV)?;
     let zygote = start_zygote(&binary)?;
     fds::send_pid(supervisor.as_fd(), zygote.child.pid).during(|| "cannot ask for pids".into())?;
@@ -315,6 +312,23 @@ fn scratch(at: &Path) -> Result<(PathBuf, PathBuf)> {
         Ok::<PathBuf, Error>(path)
     };
     Ok((make("layers")?, make("writable")?))
+}
+
+/// Fills the layers with the copy of this binary, whose path it returns, and with the images. Their
+/// modes are those of real images: with the session's umask a pod's other users could write to the
+/// image (0002), or not even read it (0077).
+fn fill_layers(
+    own_binary: fs::File,
+    layers: &Path,
+    lay_out: impl FnOnce(&Path, &Path) -> io::Result<()>,
+) -> Result<PathBuf> {
+    let binary = layers.join(BINARY);
+    process::with_umask(process::CONTAINER_UMASK, || {
+        copy_binary(own_binary, &binary)
+            .during(|| format!("cannot copy the own binary to {}", binary.display()))?;
+        lay_out(layers, &binary).during(|| "cannot lay out the images".into())
+    })?;
+    Ok(binary)
 }
 
 /// The copy lies on a file system that will be read-only as a whole, so nobody can overwrite the
@@ -410,6 +424,28 @@ mod tests {
         assert_eq!(*recorder.seen.lock(), [(true, true)]);
         let gone = process::pidfd_send_signal(recorder.janitor.as_fd(), 0).unwrap_err();
         assert_eq!(gone.raw_os_error(), Some(libc::ESRCH));
+    }
+
+    #[test]
+    fn layers_have_the_modes_of_images_whatever_umask_the_session_has() {
+        let lay_out = |layers: &Path, binary: &Path| {
+            fs::create_dir_all(layers.join("image/etc"))?;
+            fs::hard_link(binary, layers.join("image/sh"))?;
+            fs::write(layers.join("image/etc/passwd"), "")
+        };
+        let modes_with = |umask: u32| {
+            // The thread's own umask from now on: other tests keep theirs.
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS).unwrap();
+            process::set_umask(umask);
+            let dir = tempfile::tempdir().unwrap();
+            fill_layers(tempfile::tempfile().unwrap(), dir.path(), lay_out).unwrap();
+            let mode = |path: &str| fs::metadata(dir.path().join(path)).unwrap().mode() & 0o7777;
+            (["image", "image/etc", "image/etc/passwd", "image/sh"].map(mode), process::set_umask(umask))
+        };
+        for umask in [0o077, 0o027, 0o002, 0] {
+            let made = std::thread::scope(|scope| scope.spawn(|| modes_with(umask)).join().unwrap());
+            assert_eq!(made, ([0o755, 0o755, 0o644, 0o555], umask), "umask {umask:03o}, which stays");
+        }
     }
 
     /// A start while a `reset` removes the cluster's directory.

@@ -2,7 +2,7 @@
 //! all of it goes with the last process in there.
 
 use super::beneath::Root;
-use super::{Context, Result, check};
+use super::{Context, Result, check, process};
 use nix::mount::{MntFlags, MsFlags};
 use nix::sys::stat::{self, Mode, SFlag};
 use nix::sys::statvfs::{FsFlags, statvfs};
@@ -251,10 +251,7 @@ pub fn copy_device(at: &Path, host: &Path) -> Result<()> {
 }
 
 fn node(at: &Path, kind: SFlag, mode: u32, number: u64) -> nix::Result<()> {
-    let mask = stat::umask(Mode::empty()); // of this process, which is single-threaded
-    let made = stat::mknod(at, kind, Mode::from_bits_truncate(mode), number);
-    stat::umask(mask);
-    made
+    process::with_umask(0, || stat::mknod(at, kind, Mode::from_bits_truncate(mode), number))
 }
 
 fn bind_device(at: &Path, host: &Path) -> Result<()> {

@@ -1,6 +1,7 @@
 //! Processes that are named by file descriptors: clone3, pidfds, exits.
 
 use super::check;
+use nix::sys::stat::{self, Mode};
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -46,6 +47,23 @@ impl Exit {
             Exit::Signal(signal) => 128 + signal,
         }
     }
+}
+
+/// The umask of containers, as runc sets it, and of everything that is made for them.
+pub const CONTAINER_UMASK: u32 = 0o022;
+
+/// Sets the umask of this process and returns the one it had.
+pub fn set_umask(mask: u32) -> u32 {
+    stat::umask(Mode::from_bits_truncate(mask)).bits()
+}
+
+/// Does `work` with another umask. Afterwards this process has its own one again, because its files
+/// outside of containers are the user's. Only in a single-threaded process: threads share a umask.
+pub fn with_umask<T>(mask: u32, work: impl FnOnce() -> T) -> T {
+    let own = set_umask(mask);
+    let done = work();
+    set_umask(own);
+    done
 }
 
 /// Makes a child that runs `body` and ends with its value; a panic ends it with 101. Returns in the

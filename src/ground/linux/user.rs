@@ -50,6 +50,12 @@ pub fn user_name(passwd: &str, id: u32) -> Option<&str> {
     })
 }
 
+/// Returns the groups that exist for this process, as /proc/self/gid_map lists them: a line each of
+/// first group in here, first group outside, and count. Without a /proc it is empty.
+pub fn gid_map() -> String {
+    fs::read_to_string("/proc/self/gid_map").unwrap_or_default()
+}
+
 /// Enters a new user namespace as its root, with subordinate ids if the machine grants some, else
 /// with one id. For root: no change. Only in a single-threaded process.
 ///

@@ -1,16 +1,16 @@
 //! The answer to one question. All of it is pure.
 
 use super::zone::{Entry, Slice, Zone};
-use super::{RECORD_MIN, TTL};
+use super::{RECORD_MIN, RECORDS_MAX, TTL};
 use hickory_proto::op::Query;
 use hickory_proto::rr::rdata::{A, CNAME, NS, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
 
-/// ExternalName services that are followed one after the other, as in CoreDNS: they may name each
-/// other in a ring.
-pub(super) const LINKS_MAX: usize = 8;
+/// ExternalName services that are followed one after the other: they may name each other in a ring.
+/// CoreDNS adds one while there are at most `maxCnameChainLength`, 10 since 1.12.1.
+const LINKS_MAX: usize = 11;
 
 /// Bytes of a name that stands in a message already (RFC 1035, 4.1.4).
 const POINTER_LEN: usize = 2;
@@ -240,23 +240,34 @@ impl Asked<'_> {
     }
 
     /// SRV records for ports of a service itself, or of its endpoints with a host name. They share
-    /// a weight of [`WEIGHTS`], as in CoreDNS: two records have 50 each.
+    /// a weight of [`WEIGHTS`], as in CoreDNS: two records have 50 each. A target has each number
+    /// once, also where ports over TCP and UDP have the same or endpoints the same host name (RFC
+    /// 2181, 5); what is left out counts for the weights, as in CoreDNS.
     ///
     /// ```text
     /// 5000 ports, 10 endpoints, 512 bytes, base db.default.svc.cluster.local.
     ///   ->  512 / (12 + 6 + 29) + 1 = 11 records, not 50,000
+    /// 53/UDP and 53/TCP  ->  0 50 53, once
     /// ```
     fn srv<'h>(&self, base: &str, ports: impl Iterator<Item = (u16, Option<&'h str>)>) -> Answer {
         // Priority, weight and port take six bytes, and the target is written in full (RFC 2782).
         let most = most_records(self.room, 6 + base.len());
-        let ports: Vec<(u16, Option<&str>)> = ports.take(most.max(WEIGHTS)).collect();
-        let share = u16::try_from(WEIGHTS / ports.len().max(1)).unwrap_or(1).max(1);
+        let (mut count, mut seen, mut found) = (0, HashSet::new(), Vec::new());
+        for port in ports.take(RECORDS_MAX) {
+            count += 1;
+            if found.len() < most && seen.insert(port) {
+                found.push(port);
+            } else if found.len() == most && count >= WEIGHTS {
+                break; // what follows changes nothing
+            }
+        }
+        let share = u16::try_from(WEIGHTS / count.max(1)).unwrap_or(1).max(1);
         let record = |(number, host): (u16, Option<&str>)| {
             let target = host.map_or(base.to_string(), |host| format!("{host}.{base}"));
             let service = SRV::new(0, share, number, Name::from_ascii(target).ok()?);
             Some(Record::from_rdata(self.name.clone(), TTL, RData::SRV(service)))
         };
-        Answer::Records(ports.into_iter().take(most).filter_map(record).collect())
+        Answer::Records(found.into_iter().filter_map(record).collect())
     }
 
     /// Answers a reverse lookup. `reverse` is the name without `.in-addr.arpa`: `10.0.96.10` asks

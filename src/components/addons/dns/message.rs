@@ -13,13 +13,15 @@ const HEADER_LEN: usize = 12;
 /// Bytes of an OPT record without options: the root's name, type, class, TTL and length.
 const OPT_LEN: usize = 11;
 
-/// Begins the addresses of an answer with another one each time, as CoreDNS' `loadbalance`: most
-/// clients take the first, and one pod would have the load of all.
-fn rotate(records: &mut [Record], turn: usize) {
+/// Begins the addresses of an answer with any of them, as CoreDNS' `loadbalance`: most clients take
+/// the first, and one pod would have the load of all. `chance` is a random number. A number that
+/// counts the messages would begin with the same address for ever where clients ask for A and AAAA
+/// in turn, as glibc and musl do.
+fn rotate(records: &mut [Record], chance: usize) {
     let first = records.iter().position(|r| matches!(r.data, RData::A(_))).unwrap_or(records.len());
     let addresses = &mut records[first..]; // before them are CNAMEs, which have to stay in their order
     if addresses.len() > 1 && addresses.iter().all(|r| matches!(r.data, RData::A(_))) {
-        let by = turn % addresses.len();
+        let by = chance % addresses.len();
         addresses.rotate_left(by);
     }
 }
@@ -33,8 +35,8 @@ pub(super) enum Reply {
     Outside,
 }
 
-/// The reply to a message, for at most `room` bytes. `turn` counts the messages.
-pub(super) fn reply(zone: &Zone, request: &Message, room: usize, turn: usize) -> Option<Reply> {
+/// The reply to a message, for at most `room` bytes. `chance` is a random number.
+pub(super) fn reply(zone: &Zone, request: &Message, room: usize, chance: usize) -> Option<Reply> {
     let mut response = Message::response(request.metadata.id, request.metadata.op_code);
     response.metadata.recursion_desired = request.metadata.recursion_desired;
     response.metadata.recursion_available = true;
@@ -68,7 +70,7 @@ pub(super) fn reply(zone: &Zone, request: &Message, room: usize, turn: usize) ->
         }
         Answer::Records(records) if records.is_empty() => drop(response.add_authority(authority(zone)?)),
         Answer::Records(mut records) => {
-            rotate(&mut records, turn);
+            rotate(&mut records, chance);
             response.add_additionals(additional(zone, &records, room));
             response.add_answers(records);
         }
@@ -102,14 +104,14 @@ pub(super) struct Outside {
 }
 
 /// What a message from anybody is answered with, in at most `limit` bytes or as many as it allows.
-pub(super) fn serve(zone: &Zone, bytes: &[u8], limit: usize, turn: usize) -> Served {
+pub(super) fn serve(zone: &Zone, bytes: &[u8], limit: usize, chance: usize) -> Served {
     let Ok(request) = Message::from_vec(bytes) else {
         return unreadable(bytes).map_or(Served::Nothing, Served::Reply);
     };
     if request.metadata.message_type != MessageType::Query {
         return Served::Nothing; // an answer to an answer would go to and fro for ever
     }
-    match reply(zone, &request, room(&request, limit), turn) {
+    match reply(zone, &request, room(&request, limit), chance) {
         Some(Reply::Whole(response)) => {
             encode(&request, response, limit).map_or(Served::Nothing, Served::Reply)
         }
@@ -215,9 +217,18 @@ fn end_of_question(message: &[u8]) -> Option<usize> {
 
 /// Adds what was answered outside for `target` to an answer that leads there: the CNAMEs that lead
 /// on, and the records of the type that was asked at their end. That a name is not known there, or
-/// that there is no answer, is passed on.
+/// that there is no answer, is passed on. A message that cannot be read is a failure (SERVFAIL),
+/// unless its truncation bit is set: then it may end inside of a record (RFC 2181, 9), and the
+/// client is to ask over TCP.
 pub(super) fn complete(mut response: Message, target: &Name, outside: &[u8]) -> Option<Message> {
-    let found = Message::from_vec(outside).ok()?;
+    let Ok(found) = Message::from_vec(outside) else {
+        response.metadata.truncation = outside.get(2).is_some_and(|flags| flags & 0x02 != 0);
+        if !response.metadata.truncation {
+            response.answers.clear();
+            response.metadata.response_code = ResponseCode::ServFail;
+        }
+        return Some(response);
+    };
     let kind = response.queries.first()?.query_type();
     let cname = |record: &Record| match &record.data {
         RData::CNAME(target) => Some((record.name.to_lowercase(), target.0.to_lowercase())),

@@ -2,18 +2,19 @@
 
 use super::message::is_answer;
 use super::resolvers::{FORWARD_TIMEOUT, ask_udp};
+use super::zone::Entry;
 use super::*;
 use hickory_proto::op::Query;
 use hickory_proto::rr::{Name, RecordType};
 use std::net::Ipv4Addr;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn server(upstream: &[SocketAddr]) -> Server {
     Server {
         zone: Known::new(Zone { domain: "cluster.local".into(), ..Zone::default() }),
         upstream: Resolvers::new(upstream.to_vec()),
         forwards: forwards(),
-        turn: AtomicUsize::new(0),
+        rng: Rng::seeded(1),
     }
 }
 
@@ -218,4 +219,34 @@ async fn a_long_answer_over_udp_is_not_cut_off() {
     let (_, from) = outside.recv_from(&mut [0; 512]).await.unwrap();
     outside.send_to(&answer, from).await.unwrap();
     assert_eq!(asked.await.unwrap().unwrap().len(), answer.len());
+}
+
+/// A resolver may cut a message in the middle of a record, and a broken one may send anything.
+#[tokio::test]
+async fn an_answer_that_cannot_be_read_is_no_silence() {
+    let crew = Crew::new("t");
+    let mut zone = Zone { domain: "cluster.local".into(), ..Zone::default() };
+    let external = Entry { external_name: Some("example.org".into()), ..Entry::default() };
+    zone.services.insert(("d".into(), "ext".into()), external);
+    let mut question = Message::query();
+    let name = Name::from_ascii("ext.d.svc.cluster.local.").unwrap();
+    question.add_query(Query::query(name, RecordType::A));
+    let question = question.to_vec().unwrap();
+    for (flag, want) in [(0, (ResponseCode::ServFail, false, 0)), (0x02, (ResponseCode::NoError, true, 1))] {
+        let outside = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let server = Server { zone: Known::new(zone.clone()), ..server(&[outside.local_addr().unwrap()]) };
+        crew.spawn(async move {
+            let mut buffer = [0; 512];
+            let (count, from) = outside.recv_from(&mut buffer).await.unwrap();
+            let mut answer = answering(&buffer[..count], b"\x07ex"); // the beginning of a name
+            (answer[2], answer[7]) = (answer[2] | flag, 1); // one record
+            outside.send_to(&answer, from).await.unwrap();
+        });
+        let Served::Outside(outside) = server.serve(&question, UDP_MAX) else { panic!("not asked outside") };
+        let reply = server.ask(*outside, &question, UDP_MAX).await.expect("a reply");
+        let said = Message::from_vec(&reply).unwrap();
+        let told = (said.metadata.response_code, said.metadata.truncation, said.answers.len());
+        assert_eq!(told, want, "truncation bit {flag:#x}");
+    }
+    crew.kill();
 }

@@ -122,3 +122,29 @@ fn an_srv_answer_has_the_addresses_of_its_targets() {
     assert_eq!((answer.answers.len(), answer.metadata.truncation), (8, false));
     assert!((1..8).contains(&answer.additionals.len()), "{}", answer.additionals.len());
 }
+
+/// kube-dns has port 53 over UDP and TCP, and all pods of a Deployment may have the same host name.
+#[test]
+fn an_srv_answer_has_no_record_twice() {
+    let both = json!([{"name": "dns", "protocol": "UDP", "port": 53}, {"name": "dns-tcp", "port": 53}]);
+    let same = json!([
+        {"addresses": ["10.244.1.1"], "hostname": "db"}, {"addresses": ["10.244.1.2"], "hostname": "db"},
+        {"addresses": ["10.244.1.3"], "hostname": "other"}, {"addresses": ["10.244.1.4"], "hostname": "db"},
+    ]);
+    let mut zone = zone_with(&[("db", both, same)]);
+    let mut dns = Entry { cluster_ip: Some(Ipv4Addr::new(10, 96, 0, 10)), ..Entry::default() };
+    dns.ports = ["udp", "tcp"].map(|protocol| (format!("dns-{protocol}"), protocol.into(), 53)).into();
+    zone.services.insert(("aaa".into(), "dns".into()), dns);
+    let srv = |name: &str| {
+        let name = Name::from_ascii(format!("{name}.aaa.svc.cluster.local.")).unwrap();
+        match answer(&zone, &Query::query(name, RecordType::SRV), UDP_MAX) {
+            Answer::Records(records) => records.iter().map(|r| r.data.to_string()).collect::<Vec<String>>(),
+            _ => vec![],
+        }
+    };
+    assert_eq!(srv("dns"), ["0 50 53 dns.aaa.svc.cluster.local."]);
+    let of = |weight: u8, host: &str| format!("0 {weight} 53 {host}.db.aaa.svc.cluster.local.");
+    assert_eq!(srv("db"), [of(12, "db"), of(12, "other")], "eight ports of four endpoints");
+    assert_eq!(srv("_dns._udp.db"), [of(25, "db"), of(25, "other")]);
+    assert_eq!(srv("db.db"), [of(50, "db")]);
+}

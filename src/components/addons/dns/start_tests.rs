@@ -35,7 +35,7 @@ async fn started(client: &Client) -> Started {
     };
     let upstream = vec![started.outside.local_addr().unwrap()];
     let (client, domain) = (client.clone(), "cluster.local".to_string());
-    start(&crew, Config { client, domain, udp, tcp, health, ready, upstream });
+    start(&crew, Config { client, domain, udp, tcp, health, ready, upstream, rng: Rng::seeded(1) });
     started
 }
 

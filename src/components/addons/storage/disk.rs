@@ -6,6 +6,8 @@ use linux::beneath::Root;
 use linux::trash::Trash;
 use linux::tree::Removal;
 use std::collections::BTreeSet;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -33,7 +35,19 @@ pub(super) fn open_node(root: &Path) -> Result<Root, linux::Error> {
 pub(super) fn make(root: &Path, path: &str) -> Result<(), linux::Error> {
     let node = open_node(root)?;
     node.make_dirs_in_root(Path::new(ROOT), 0o755)?;
-    node.make_dirs_in_root(Path::new(path), 0o777).map(drop)
+    let made = node.make_dirs_in_root(Path::new(path), 0o777)?;
+    open_half_made(&made.path())
+        .map_err(|cause| linux::Error::new(format!("cannot open {path} to its users"), cause))
+}
+
+/// Opens a directory to all users that an earlier process made and did not come to open: it is made
+/// with 0700 first. Once a pod has written to it, its mode is the pod's.
+fn open_half_made(directory: &Path) -> std::io::Result<()> {
+    let mode = std::fs::metadata(directory)?.permissions().mode() & 0o777;
+    if mode == 0o700 && std::fs::read_dir(directory)?.next().is_none() {
+        std::fs::set_permissions(directory, Permissions::from_mode(0o777))?;
+    }
+    Ok(())
 }
 
 /// Removes the directory of a volume, until [`PART`] is over at most; `false`: something is left.

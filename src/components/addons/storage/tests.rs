@@ -219,6 +219,25 @@ async fn a_volume_whose_directory_is_there_already_is_made_with_it() {
     crew.kill();
 }
 
+/// This process ended between mkdir(2) and chmod(2).
+#[tokio::test]
+async fn a_directory_that_was_not_opened_to_all_users_is_opened_while_it_is_empty() {
+    for (is_used, mode) in [(false, 0o777), (true, 0o700)] {
+        let (dir, crew) = (tempfile::tempdir().unwrap(), Crew::new("t"));
+        let directory = dir.path().join("n1").join(DIRECTORY);
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o700)).unwrap();
+        if is_used {
+            std::fs::write(directory.join("kept"), "x").unwrap();
+        }
+        let api = Scripted::new(|_| None).await;
+        let worker = worker(&crew, api.client.clone(), dir.path(), Some(asking("n1")), None);
+        assert_eq!(worker.provision(claim_key(), None).await.unwrap(), Outcome::Done);
+        assert_eq!(directory.metadata().unwrap().permissions().mode() & 0o777, mode);
+        crew.kill();
+    }
+}
+
 /// This process ended, or lost the answer, after the volume was made: the claim's informer may not
 /// show it yet.
 #[tokio::test]

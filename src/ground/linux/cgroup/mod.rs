@@ -27,6 +27,7 @@ use super::{Context, Error, Result};
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -224,12 +225,15 @@ fn number(path: &Path) -> Option<u64> {
 }
 
 /// Makes the directory of one group. The one above it has to be there: a pod whose group is gone
-/// gets no new container.
+/// gets no new container. All users of a container may read there what its limits are, whatever
+/// umask the session has.
 fn make(group: &Path) -> Result<()> {
     match fs::create_dir(group) {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()), // two controllers in one tree
-        made => made.during(|| format!("cannot make the cgroup {}", group.display())),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(()), // two controllers in one tree
+        made => made.during(|| format!("cannot make the cgroup {}", group.display()))?,
     }
+    let _ = fs::set_permissions(group, fs::Permissions::from_mode(0o755)); // limits hold without it
+    Ok(())
 }
 
 /// The number behind a word at the start of a line.
@@ -388,6 +392,23 @@ mod tests {
         make(&dir.path().join("pod")).unwrap();
         make(&dir.path().join("pod")).unwrap();
         make(&dir.path().join("pod/container")).unwrap();
+    }
+
+    #[test]
+    fn all_users_may_look_into_a_group_whatever_umask_the_session_has() {
+        let mode_with = |umask: u32| {
+            // The thread's own umask from now on: other tests keep theirs.
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS).unwrap();
+            crate::process::set_umask(umask);
+            let dir = tempfile::tempdir().unwrap();
+            let group = dir.path().join("pod");
+            make(&group).unwrap();
+            group.metadata().unwrap().permissions().mode() & 0o7777
+        };
+        for umask in [0o077, 0o002, 0] {
+            let mode = std::thread::scope(|scope| scope.spawn(|| mode_with(umask)).join().unwrap());
+            assert_eq!(mode, 0o755, "umask {umask:03o}");
+        }
     }
 
     /// A file cannot be removed from a real group and keeps this directory, as a process would.
