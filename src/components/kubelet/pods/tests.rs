@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tap::Tap;
 
+mod ends;
 mod starts;
 
 pub(crate) const NODE: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 11);
