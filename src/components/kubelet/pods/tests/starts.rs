@@ -1,6 +1,7 @@
 //! Images, and what a container is told of its node.
 
 use super::*;
+use crate::env::{self, Sources};
 
 #[test]
 fn another_image_does_not_wait_for_the_back_off_of_the_one_before() {
@@ -42,4 +43,26 @@ fn a_malformed_image_name_is_told_and_keeps_no_other_container_from_its_start() 
             assert_eq!(world.api.event("Failed").await, "Error: InvalidImageName");
         });
     }
+}
+
+/// A program that sizes its heap by what it reads must not read the node's memory, of which its pod
+/// may use a part only.
+#[tokio::test]
+async fn a_container_without_limits_is_told_those_of_its_pod() {
+    let dir = tempfile::tempdir().unwrap();
+    let crew = Crew::new("test");
+    let api = Scripted::new(|asked| stored(asked, "6")).await;
+    let field =
+        |resource: &str| json!({"name": resource, "valueFrom": {"resourceFieldRef": {"resource": resource}}});
+    let env = json!({"env": [field("limits.memory"), field("limits.cpu")]});
+    let of = |limits: Value| read(pod(env.clone(), json!({"resources": {"limits": limits}})));
+    let world = World::new(&crew, api, dir.path().into(), pod(json!({}), json!({})));
+    let told = |pod: Pod| -> Vec<String> {
+        let spec = &pod.spec.as_ref().unwrap().containers[0];
+        let all = env::of(spec, &world.kubelet.facts(&pod, &[]), &Sources::default(), vec![]);
+        all.unwrap().into_iter().map(|(_, value)| value).collect()
+    };
+    let node = world.kubelet.config.capacity.allocatable();
+    assert_eq!(told(of(json!({"memory": "128Mi"}))), ["134217728", "2"]);
+    assert_eq!(told(of(json!({"memory": "0", "cpu": "1"}))), [node.memory.to_string(), "1".into()]);
 }
