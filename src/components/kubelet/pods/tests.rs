@@ -601,7 +601,7 @@ fn a_token_can_be_read_by_the_user_and_the_group_of_its_pod_alone() {
                 }
                 false => stored(asked, "6"),
             });
-            let sources = json!([{"serviceAccountToken": {"path": "token"}}]);
+            let sources = json!([{"serviceAccountToken": {"path": "./token"}}]);
             let volumes = json!([{"name": "v", "projected": {"sources": sources}}]);
             let more = json!({"volumes": volumes, "securityContext": security});
             let world = World::new(&crew, api.await, dir, pod(json!({}), more));
