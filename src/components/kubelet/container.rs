@@ -114,9 +114,25 @@ pub(crate) fn pod_limits(pod: &Pod) -> PodLimits {
     PodLimits { cpu_milli: limit("cpu", Quantity::milli), memory: limit("memory", Quantity::units) }
 }
 
-/// `resourceFieldRef`: e.g. `limits.memory` in units of the divisor, rounded up. A container
-/// without that limit may use what the node has to give, so that is its value: a program that sizes
-/// its heap by it must not read 0. Source: `MergeContainerResourceLimits` in
+/// Returns what a container without limits of its own may use: the limits of its pod as a whole, or
+/// what the node has to give. Source: `defaultPodLimitsForDownwardAPI` in
+/// `pkg/kubelet/kubelet_resources.go`.
+pub(crate) fn allocatable(pod: &Pod, node: Amount) -> Amount {
+    let limits = pod.spec.as_ref().and_then(|s| s.resources.as_ref()?.limits.as_ref());
+    let limit = |name: &str, of: fn(&Quantity) -> i64| {
+        let amount = limits.and_then(|all| Quantity::parse(&all.get(name)?.0));
+        amount.map(|q| of(&q)).filter(|amount| *amount > 0)
+    };
+    Amount {
+        cpu: limit("cpu", Quantity::milli).unwrap_or(node.cpu),
+        memory: limit("memory", Quantity::units).unwrap_or(node.memory),
+        ..node
+    }
+}
+
+/// `resourceFieldRef`: e.g. `limits.memory` in units of the divisor, rounded up. The value of a
+/// container without that limit is what its pod or the node has to give ([`allocatable`]): a
+/// program that sizes its heap by it must not read 0. Source: `MergeContainerResourceLimits` in
 /// `pkg/api/v1/resource/helpers.go`.
 pub(crate) fn resource_field(
     spec: &Spec,

@@ -74,9 +74,10 @@ impl<'a> Gathered<'a> {
     /// Adds a file; one of the same path is replaced.
     ///
     /// # Errors
-    /// The pod's volumes would have more than [`ALL_MAX`] bytes; those of all pods have more than
-    /// [`ROOM`] in memory.
+    /// As [`clean_path`]. The pod's volumes would have more than [`ALL_MAX`] bytes; those of all
+    /// pods have more than [`ROOM`] in memory.
     pub(crate) fn add(&mut self, path: &str, bytes: &[u8], mode: u32) -> Result<(), String> {
+        let path = clean_path(path)?;
         let takes = bytes.len().max(FILE_MIN);
         let left = self.left.checked_sub(takes);
         *self.left =
@@ -91,7 +92,7 @@ impl<'a> Gathered<'a> {
             Some(held) => held.merge(more),
             None => self.held = Some(more),
         }
-        self.files.insert(path.into(), (bytes.to_vec(), mode));
+        self.files.insert(path, (bytes.to_vec(), mode));
         Ok(())
     }
 }
@@ -107,11 +108,16 @@ pub(crate) fn is_name(name: &str) -> bool {
     matches!((parts.next(), parts.next()), (Some(Component::Normal(only)), None) if only.len() == name.len())
 }
 
-/// Checks a path of a volume's file.
+/// Checks a path of a volume's file, and returns it without what means nothing in it, as upstream's
+/// writer does (`filepath.Clean`).
+///
+/// ```text
+/// ./a  ->  a        a//b/./c/  ->  a/b/c        .  ->  refused        ./..data  ->  refused
+/// ```
 ///
 /// # Errors
 /// It is empty, too long, absolute, has `..` in it, or begins with `..`, which is the writer's own.
-pub(crate) fn check_path(path: &str) -> Result<(), String> {
+pub(crate) fn clean_path(path: &str) -> Result<String, String> {
     let wrong = |why: &str| Err(format!("invalid path {path:?}: {why}"));
     if path.is_empty() {
         return wrong("must not be empty");
@@ -125,15 +131,25 @@ pub(crate) fn check_path(path: &str) -> Result<(), String> {
     if path.split('/').any(|part| part == "..") {
         return wrong("must not contain '..'");
     }
-    if path.starts_with("..") {
-        return wrong("must not start with '..'");
-    }
     if path.split('/').any(|part| part.len() > NAME_MAX) {
         return wrong("has a name that is too long");
     }
-    match Path::new(path).components().all(|c| matches!(c, Component::Normal(_))) && !path.contains('\0') {
+    let names: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    match names.first() {
+        Some(first) if first.starts_with("..") => wrong("must not start with '..'"),
+        Some(_) if !path.contains('\0') => Ok(names.join("/")),
+        _ => wrong("must be plain names"),
+    }
+}
+
+/// Checks a path that a file is written to.
+///
+/// # Errors
+/// As [`clean_path`]; it is not clean: two files could have one place.
+fn check_path(path: &str) -> Result<(), String> {
+    match clean_path(path)? == path {
         true => Ok(()),
-        false => wrong("must be plain names"),
+        false => Err(format!("invalid path {path:?}: must be plain names")),
     }
 }
 
@@ -314,6 +330,8 @@ mod tests {
             "..",
             ".",
             "./a",
+            "./..data/x",
+            "./..",
             "",
             "/",
             "a\0b",
@@ -325,6 +343,23 @@ mod tests {
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing beside the volume");
         assert_eq!(fs::read_dir(&volume).unwrap().count(), 0, "and nothing half written in it");
+    }
+
+    #[test]
+    fn a_path_of_an_object_is_cleaned_before_it_is_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let (room, mut left) = (Semaphore::new(ROOM), ALL_MAX);
+        let mut gathered = Gathered::within(&mut left, &room);
+        for (path, text) in [("./x", "1"), ("sub//./y/", "2"), ("sub/y", "3")] {
+            gathered.add(path, text.as_bytes(), 0o644).unwrap();
+        }
+        assert_eq!(gathered.files, files(&[("x", "1"), ("sub/y", "3")]));
+        write(dir.path(), &gathered.files, &Owners::default()).unwrap();
+        assert_eq!(fs::read_to_string(dir.path().join("x")).unwrap(), "1");
+        assert_eq!(fs::read_to_string(dir.path().join("sub/y")).unwrap(), "3");
+        for path in [".", "./", "./..data", "/x", "x/..", "./../x"] {
+            assert!(gathered.add(path, b"", 0o644).unwrap_err().contains("invalid path"), "{path}");
+        }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //! `kubectl top` and autoscaling.
 //!
 //! Memory is measured when a client asks for it. CPU is a rate: what was used since an earlier
-//! look, which the [`Meter`] keeps, divided by the time in between.
+//! look, which the [`Meter`] keeps, divided by the time in between. As a counter it never goes down
+//! when a container ends: clients would take that for a restart from zero.
 
 use super::Config;
 use clock::{self, Instant, Timestamp};
@@ -36,6 +37,8 @@ struct Mark {
 #[derive(Clone, Debug)]
 pub(crate) struct Use {
     pub pod: PodId,
+    /// The id of its sandbox.
+    pub sandbox: String,
     pub container: String,
     pub started: Option<Timestamp>,
     pub stats: Stats,
@@ -44,10 +47,29 @@ pub(crate) struct Use {
     pub rate: Option<(u64, Duration)>,
 }
 
+/// CPU of the node beyond that of its running containers.
+#[derive(Default)]
+struct Past {
+    /// What ended containers had used when they were looked at last.
+    ended: Duration,
+    /// The most that a client was told. What a container used after that look is missing in
+    /// `ended`.
+    told: Duration,
+}
+
+/// What a look has found.
+struct Found {
+    /// Running containers, those of one pod side by side.
+    running: Vec<Use>,
+    /// [`Past::ended`] before the look, so that it has nothing of what is found running.
+    ended: Duration,
+}
+
 /// Remembers earlier looks.
 pub(crate) struct Meter {
     config: Arc<Config>,
     marks: Mutex<BTreeMap<String, VecDeque<Mark>>>,
+    past: Mutex<Past>,
 }
 
 /// Pure: nanoseconds of CPU in a second until `now`, counted from the youngest mark that is old
@@ -68,8 +90,9 @@ fn write_series(out: &mut String, name: &str, kind: &str, help: &str, values: Ve
     }
 }
 
-/// Sums the use of each pod's running containers, with the labels of the pod's series.
-fn by_pod(all: &[Use]) -> Vec<(String, Stats)> {
+/// Returns the use of each pod, with the labels of its series: what the runtime tells of its
+/// sandbox, ended containers included, or else the sum of its running containers.
+fn by_pod(all: &[Use], of_sandboxes: &BTreeMap<String, Stats>) -> Vec<(String, Stats)> {
     let sum = |one: &[Use]| {
         one.iter().fold(Stats::default(), |sum, u| Stats {
             cpu_usage: sum.cpu_usage + u.stats.cpu_usage,
@@ -77,12 +100,17 @@ fn by_pod(all: &[Use]) -> Vec<(String, Stats)> {
         })
     };
     let labels = |pod: &PodId| format!("{{namespace=\"{}\",pod=\"{}\"}}", pod.namespace, pod.name);
-    all.chunk_by(|a, b| a.pod == b.pod).map(|one| (labels(&one[0].pod), sum(one))).collect()
+    let used = |one: &[Use]| of_sandboxes.get(&one[0].sandbox).copied().unwrap_or_else(|| sum(one));
+    all.chunk_by(|a, b| a.pod == b.pod).map(|one| (labels(&one[0].pod), used(one))).collect()
 }
 
 impl Meter {
+    fn new(config: &Arc<Config>) -> Meter {
+        Meter { config: config.clone(), marks: Mutex::default(), past: Mutex::default() }
+    }
+
     pub(crate) fn start(crew: &Crew, config: &Arc<Config>) -> Arc<Meter> {
-        let meter = Arc::new(Meter { config: config.clone(), marks: Mutex::default() });
+        let meter = Arc::new(Meter::new(config));
         let own = meter.clone();
         crew.spawn(async move {
             loop {
@@ -116,19 +144,23 @@ impl Meter {
         rate
     }
 
-    /// The running containers' use now. `keep`: later looks count from this one.
-    async fn look(&self, keep: bool) -> Vec<Use> {
+    /// The running containers' use now; none if the runtime does not answer. `keep`: later looks
+    /// count from this one.
+    async fn look(&self, keep: bool) -> Found {
         let runtime: &dyn Runtime = &*self.config.runtime;
+        let ended = self.past.lock().ended;
         let (containers, sandboxes, used) = futures::join!(
             runtime.list_containers(),
             runtime.list_pod_sandboxes(),
             runtime.list_container_stats()
         );
-        let (containers, sandboxes) = (containers.unwrap_or_default(), sandboxes.unwrap_or_default());
-        let used = used.unwrap_or_default();
+        let (Ok(containers), Ok(sandboxes), Ok(used)) = (containers, sandboxes, used) else {
+            return Found { running: Vec::new(), ended }; // no container has ended for that
+        };
         let mut found = Vec::new();
         let mut known = vec![OWN.to_string()];
         for container in containers.into_iter().filter(|c| c.state == ContainerState::Running) {
+            known.push(container.id.clone());
             let Some(sandbox) = sandboxes.iter().find(|s| s.id == container.sandbox_id) else { continue };
             // Of some nothing can be told: the control plane's components share a process.
             let Some(stats) = used.get(&container.id).copied() else { continue };
@@ -136,18 +168,18 @@ impl Meter {
                 container.started_at.and_then(|at| Duration::try_from(clock::now().duration_since(at)).ok());
             let begun = age.and_then(|age| Instant::now().checked_sub(age));
             let rate = self.measure(&container.id, stats.cpu_usage, begun, keep);
-            known.push(container.id);
             found.push(Use {
                 pod: sandbox.pod.clone(),
+                sandbox: container.sandbox_id,
                 container: container.name,
                 started: container.started_at,
                 stats,
                 rate,
             });
         }
-        let mut marks = self.marks.lock();
-        marks.retain(|id, _| known.contains(id));
-        drop(marks);
+        if keep {
+            self.forget_ended(&known);
+        }
         found.sort_by(|a, b| {
             let key = |u: &Use| (u.pod.namespace.clone(), u.pod.name.clone(), u.container.clone());
             key(a).cmp(&key(b))
@@ -155,7 +187,19 @@ impl Meter {
         if self.config.hosts_cluster && keep {
             self.own(true);
         }
-        found
+        Found { running: found, ended }
+    }
+
+    /// Forgets the containers that run no more, but for the CPU that they had used.
+    fn forget_ended(&self, running: &[String]) {
+        let mut ended = Duration::ZERO;
+        self.marks.lock().retain(|id, marks| {
+            let stays = running.contains(id);
+            let used = marks.back().map_or(Duration::ZERO, |last| last.cpu);
+            ended += if stays { Duration::ZERO } else { used };
+            stays
+        });
+        self.past.lock().ended += ended;
     }
 
     /// What the process of the whole cluster uses: components, kubelets, this one. It is counted on
@@ -166,23 +210,30 @@ impl Meter {
         (Stats { cpu_usage: usage.cpu, memory_working_set: usage.working_set }, rate)
     }
 
-    /// The node's use: that of its containers, and of the cluster's process if it is counted here.
-    fn node(&self, all: &[Use]) -> (Stats, u64, Duration) {
+    /// The node's use: that of its containers, ended ones too, and of the cluster's process if it
+    /// is counted here. Its CPU is never less than was told before.
+    fn node(&self, found: &Found) -> (Stats, u64, Duration) {
         let own = self.config.hosts_cluster.then(|| self.own(false));
-        let parts = all.iter().map(|u| (u.stats, u.rate)).chain(own);
-        parts.fold((Stats::default(), 0, Duration::ZERO), |(sum, nano, window), (stats, rate)| {
-            let sum = Stats {
-                cpu_usage: sum.cpu_usage + stats.cpu_usage,
-                memory_working_set: sum.memory_working_set + stats.memory_working_set,
-            };
-            let (more, over) = rate.unwrap_or_default();
-            (sum, nano + more, window.max(over))
-        })
+        let parts = found.running.iter().map(|u| (u.stats, u.rate)).chain(own);
+        let ended = Stats { cpu_usage: found.ended, ..Stats::default() };
+        let (mut sum, nano, window) =
+            parts.fold((ended, 0, Duration::ZERO), |(sum, nano, window), (stats, rate)| {
+                let sum = Stats {
+                    cpu_usage: sum.cpu_usage + stats.cpu_usage,
+                    memory_working_set: sum.memory_working_set + stats.memory_working_set,
+                };
+                let (more, over) = rate.unwrap_or_default();
+                (sum, nano + more, window.max(over))
+            });
+        let mut past = self.past.lock();
+        past.told = past.told.max(sum.cpu_usage);
+        sum.cpu_usage = past.told;
+        (sum, nano, window)
     }
 
     /// `/stats/summary`
     pub(crate) async fn summary(&self) -> Value {
-        let all = self.look(false).await;
+        let found = self.look(false).await;
         let now = clock::rfc3339(clock::now());
         let figures = |stats: &Stats, rate: Option<(u64, Duration)>| {
             let mut cpu = json!({"time": now, "usageCoreNanoSeconds": stats.cpu_usage.as_nanos() as u64});
@@ -192,12 +243,12 @@ impl Meter {
             }
             (cpu, json!({"time": now, "workingSetBytes": stats.memory_working_set}))
         };
-        let (stats, nano, window) = self.node(&all);
+        let (stats, nano, window) = self.node(&found);
         let (cpu, mut memory) = figures(&stats, Some((nano, window)));
         memory["availableBytes"] =
             self.config.capacity.memory_bytes.saturating_sub(stats.memory_working_set).into();
         let mut pods: Vec<Value> = Vec::new();
-        for one in all.chunk_by(|a, b| a.pod == b.pod) {
+        for one in found.running.chunk_by(|a, b| a.pod == b.pod) {
             let containers: Vec<Value> = one
                 .iter()
                 .map(|u| {
@@ -217,7 +268,8 @@ impl Meter {
 
     /// `/metrics/resource`, in the text format of Prometheus.
     pub(crate) async fn resource_metrics(&self) -> String {
-        let all = self.look(false).await;
+        let found = self.look(false).await;
+        let of_sandboxes = self.config.runtime.list_pod_sandbox_stats().await;
         let mut out = String::new();
         let seconds = |stats: &Stats| stats.cpu_usage.as_secs_f64().to_string();
         let bytes = |stats: &Stats| stats.memory_working_set.to_string();
@@ -230,8 +282,9 @@ impl Meter {
         let mut metric = |name: &str, kind: &str, help: &str, values: Vec<(String, String)>| {
             write_series(&mut out, name, kind, help, values);
         };
+        let all = &found.running;
         let each = |f: &dyn Fn(&Use) -> String| all.iter().map(|u| (labels(u), f(u))).collect::<Vec<_>>();
-        let (node, ..) = self.node(&all);
+        let (node, ..) = self.node(&found);
         metric(
             "container_cpu_usage_seconds_total",
             "counter",
@@ -250,7 +303,8 @@ impl Meter {
             "Start time of the container since unix epoch in seconds",
             each(&|u| u.started.map_or(0.0, |t| t.as_millisecond() as f64 / 1000.0).to_string()),
         );
-        let pods = by_pod(&all);
+        // Without an answer there is no series: a gap is no counter that went down.
+        let pods = of_sandboxes.map(|of_sandboxes| by_pod(all, &of_sandboxes)).unwrap_or_default();
         metric(
             "pod_cpu_usage_seconds_total",
             "counter",
@@ -288,6 +342,11 @@ impl Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pods::tests::{NODE, PODS, config};
+    use client::testing::Scripted;
+    use cri::fake::FakeRuntime;
+    use cri::{ContainerConfig, SandboxConfig};
+    use rng::Rng;
 
     #[test]
     fn a_rate_is_counted_from_a_look_that_is_old_enough() {
@@ -307,18 +366,65 @@ mod tests {
     }
 
     #[test]
-    fn the_series_of_a_pod_is_the_sum_of_its_containers() {
+    fn the_series_of_a_pod_is_that_of_its_sandbox_or_the_sum_of_its_containers() {
         let one = |pod: &str, cpu: u64, memory: u64| Use {
             pod: PodId { namespace: "n".into(), name: pod.into(), uid: pod.into() },
+            sandbox: pod.into(),
             container: "c".into(),
             started: None,
             stats: Stats { cpu_usage: Duration::from_secs(cpu), memory_working_set: memory },
             rate: None,
         };
-        let found = by_pod(&[one("a", 1, 10), one("a", 2, 20), one("b", 4, 40)]);
+        let whole = Stats { cpu_usage: Duration::from_secs(9), memory_working_set: 50 };
+        let found =
+            by_pod(&[one("a", 1, 10), one("a", 2, 20), one("b", 4, 40)], &[("b".to_string(), whole)].into());
         let plain: Vec<_> =
             found.iter().map(|(l, s)| (l.as_str(), s.cpu_usage.as_secs(), s.memory_working_set)).collect();
-        let want = [("{namespace=\"n\",pod=\"a\"}", 3, 30), ("{namespace=\"n\",pod=\"b\"}", 4, 40)];
+        let want = [("{namespace=\"n\",pod=\"a\"}", 3, 30), ("{namespace=\"n\",pod=\"b\"}", 9, 50)];
         assert_eq!(plain, want);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn counters_keep_what_ended_containers_used() {
+        clock::pin("2026-01-01T00:00:00Z".parse().unwrap());
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = FakeRuntime::new(NODE, PODS, Rng::seeded(1));
+        let api = Scripted::new(|_| None).await;
+        let meter = Meter::new(&Arc::new(config(&api.client, &runtime, dir.path().into())));
+        let pod = PodId { namespace: "n".into(), name: "p".into(), uid: "u".into() };
+        let of_pod = SandboxConfig { pod, ..SandboxConfig::default() };
+        let sandbox = runtime.run_pod_sandbox(of_pod).await.unwrap().id;
+        let start = async |name: &str| {
+            let image = "nginx".into();
+            let config = ContainerConfig { name: name.into(), image, ..ContainerConfig::default() };
+            let id = runtime.create_container(&sandbox, config).await.unwrap();
+            runtime.start_container(&id).await.unwrap();
+            id
+        };
+        // Seconds of CPU of the node and of the pod, for clients: a millicore for each container.
+        let told = async || {
+            let (found, text) = (meter.summary().await, meter.resource_metrics().await);
+            let of = |name: &str| {
+                let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+                line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap().round() as u64
+            };
+            let node = found["node"]["cpu"]["usageCoreNanoSeconds"].as_u64().unwrap();
+            let all = [of("node_cpu_usage_seconds_total"), of("pod_cpu_usage_seconds_total")];
+            assert_eq!((node as f64 / 1e9).round() as u64, all[0]);
+            all
+        };
+        let (first, _second) = (start("a").await, start("b").await);
+        clock::pause(Duration::from_secs(10_000)).await;
+        meter.look(true).await;
+        clock::pause(Duration::from_secs(1000)).await;
+        assert_eq!(told().await, [22, 22]);
+        runtime.exit(&first, 1, "Error");
+        assert_eq!(told().await, [22, 22], "before the next look that is kept");
+        meter.look(true).await;
+        assert_eq!(told().await, [22, 22], "the second that it used after the last look is missing");
+        clock::pause(Duration::from_secs(3000)).await;
+        assert_eq!(told().await, [24, 25]);
+        meter.look(true).await;
+        assert_eq!(told().await, [24, 25], "an end counts once");
     }
 }

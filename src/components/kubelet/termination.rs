@@ -15,7 +15,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-/// Bytes of a message that are taken from its file: upstream's bound.
+/// Bytes of a message that are taken from the end of its file: upstream's bound.
 const MESSAGE_MAX: u64 = 4096;
 /// Bytes and lines of a log that are taken instead.
 const FROM_LOG_MAX: usize = 2048;
@@ -103,10 +103,13 @@ pub(crate) fn settle(pod_dir: &Path) -> linux::Result<()> {
     root.rename(aside, Path::new(DIRECTORY)) // over the empty mount point
 }
 
-/// At most [`MESSAGE_MAX`] bytes of a message. The file was a container's, so it is read as any
-/// file of a pod.
+/// Reads the last [`MESSAGE_MAX`] bytes of a message: a program that appends its log to the file
+/// says at its end why it failed. The file was a container's, so it is read as any file of a pod.
+/// Source: `ReadAtMost` in `pkg/util/tail/tail.go`.
 fn read(root: &Root, file: &Path) -> Option<Vec<u8>> {
-    let file = File::from(root.open_beneath(file, Kind::File).ok()?);
+    let mut file = File::from(root.open_beneath(file, Kind::File).ok()?);
+    let end = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(end.saturating_sub(MESSAGE_MAX))).ok()?;
     let mut bytes = Vec::new();
     file.take(MESSAGE_MAX).read_to_end(&mut bytes).ok()?;
     Some(bytes)
@@ -140,7 +143,7 @@ pub(crate) fn prepare(pod_dir: &Path, spec: &Spec, attempt: u32) -> linux::Resul
     }))
 }
 
-/// The last words of an ended container: at most [`MESSAGE_MAX`] bytes of its file, or of one that
+/// The last words of an ended container: the last [`MESSAGE_MAX`] bytes of its file, or of one that
 /// failed without a word, if its pod wants that, the end of its log. Empty if there are none.
 pub(crate) fn message(pod_dir: &Path, ended: &Container) -> String {
     let annotation = |name: &str| ended.annotations.get(name).map(String::as_str).unwrap_or_default();
@@ -235,9 +238,9 @@ mod tests {
             "one\nDONE",
             "no newline was written after the last word"
         );
-        std::fs::write(&mount.host_path, "d".repeat(5000)).unwrap();
-        assert_eq!(said("File", 0), "d".repeat(4096));
-        assert_eq!(said("FallbackToLogsOnError", 1), "d".repeat(4096));
+        std::fs::write(&mount.host_path, format!("{}end", "d".repeat(5000))).unwrap();
+        let last = format!("{}end", "d".repeat(4093));
+        assert_eq!([said("File", 0), said("FallbackToLogsOnError", 1)], [last.as_str(); 2]);
         forget(dir.path(), &ended("File", 0, &log));
         assert_eq!(said("File", 0), "");
     }
@@ -254,11 +257,12 @@ mod tests {
             }
             let wanted = spec(serde_json::json!({"name": "c", "terminationMessagePath": "/m"}));
             let file = prepare(&pod, &wanted, 1).unwrap().unwrap().host_path;
-            std::fs::write(file, "x".repeat(5000)).unwrap();
+            std::fs::write(file, format!("{}end", "x".repeat(5000))).unwrap();
+            let last = format!("{}end", "x".repeat(4093));
             for _ in 0..2 {
                 settle(&pod).unwrap();
                 assert!(!volumes::is_mounted(&pod.join(DIRECTORY)).unwrap());
-                assert_eq!(message(&pod, &ended("File", 0, Path::new("/none"))), "x".repeat(4096));
+                assert_eq!(message(&pod, &ended("File", 0, Path::new("/none"))), last);
                 let left: Vec<_> =
                     std::fs::read_dir(&pod).unwrap().flatten().map(|e| e.file_name()).collect();
                 assert_eq!(left, [DIRECTORY]);

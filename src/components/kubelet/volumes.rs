@@ -157,13 +157,14 @@ async fn one(context: &Context<'_>, volume: &Volume, left: &mut usize) -> Result
                 downward(context, item, mode, &mut files)?;
             }
             if let Some(p) = &part.service_account_token {
-                let bytes = match kept_token(&dir, &p.path) {
+                let path = &files::clean_path(&p.path)?;
+                let bytes = match kept_token(&dir, path) {
                     Some(token) => token,
                     None => token(context, namespace, p.audience.clone(), p.expiration_seconds)
                         .await?
                         .into_bytes(),
                 };
-                files.add(&p.path, &bytes, owners.close(&p.path, mode))?;
+                files.add(path, &bytes, owners.close(path, mode))?;
             }
         }
     } else {
@@ -400,8 +401,7 @@ fn downward(
 /// The token in use, while it is young enough. What is there is read as any other file of a volume:
 /// a regular one, below its directory, of a bounded size.
 fn kept_token(dir: &Path, path: &str) -> Option<Vec<u8>> {
-    files::check_path(path).ok()?;
-    let path = Path::new("..data").join(path);
+    let path = Path::new("..data").join(files::clean_path(path).ok()?);
     let file = fs::File::from(Root::open(dir).ok()?.open_beneath(&path, Kind::File).ok()?);
     let mut token = Vec::new();
     file.take(TOKEN_MAX + 1).read_to_end(&mut token).ok()?;

@@ -226,11 +226,12 @@ fn image_id(reference: &str) -> String {
     format!("sha256:{}", words.concat())
 }
 
-/// A made-up millicore and 4 MiB for a running container.
+/// A made-up millicore for as long as a container runs, and 4 MiB while it does.
 fn made_up(container: &Container) -> Option<Stats> {
-    let since = container.started_at.filter(|_| container.state == ContainerState::Running)?;
-    let running = Duration::try_from(clock::now().duration_since(since)).unwrap_or_default();
-    Some(Stats { cpu_usage: running / 1000, memory_working_set: 4 << 20 })
+    let until = container.finished_at.unwrap_or_else(clock::now);
+    let ran = Duration::try_from(until.duration_since(container.started_at?)).unwrap_or_default();
+    let memory = if container.state == ContainerState::Running { 4 << 20 } else { 0 };
+    Some(Stats { cpu_usage: ran / 1000, memory_working_set: memory })
 }
 
 #[async_trait]
@@ -312,8 +313,7 @@ impl Runtime for FakeRuntime {
 
     async fn list_pod_sandbox_stats(&self) -> Result<BTreeMap<String, Stats>> {
         let state = self.lock();
-        let mut sums: BTreeMap<String, Stats> =
-            state.pods.keys().map(|id| (id.clone(), Stats::default())).collect();
+        let mut sums: BTreeMap<_, _> = state.pods.keys().map(|id| (id.clone(), Stats::default())).collect();
         for container in state.containers.values().map(|c| &c.container) {
             if let (Some(sum), Some(one)) = (sums.get_mut(&container.sandbox_id), made_up(container)) {
                 sum.cpu_usage += one.cpu_usage;
@@ -456,7 +456,8 @@ impl Runtime for FakeRuntime {
     async fn list_container_stats(&self) -> Result<BTreeMap<String, Stats>> {
         let state = self.lock();
         let all = state.containers.values().map(|c| &c.container);
-        Ok(all.filter_map(|c| Some((c.id.clone(), made_up(c)?))).collect())
+        let running = all.filter(|c| c.state == ContainerState::Running);
+        Ok(running.filter_map(|c| Some((c.id.clone(), made_up(c)?))).collect())
     }
 
     async fn exec(&self, request: ExecRequest) -> Result<Session> {
@@ -592,8 +593,7 @@ mod tests {
         let sandbox = runtime.run_pod_sandbox(pod("u")).await.unwrap().id;
         let twin = runtime.run_pod_sandbox(pod("u")).await.map(|s| s.id).map_err(line);
         assert_eq!(twin, Err("name \"web_u_0\" is reserved: it is there".into()));
-        let again = SandboxConfig { attempt: 1, ..pod("u") };
-        runtime.run_pod_sandbox(again).await.unwrap();
+        runtime.run_pod_sandbox(SandboxConfig { attempt: 1, ..pod("u") }).await.unwrap();
         let config = ContainerConfig { name: "c".into(), image: "nginx".into(), ..Default::default() };
         let first = runtime.create_container(&sandbox, config.clone()).await.unwrap();
         let twin = runtime.create_container(&sandbox, config.clone()).await.map_err(line);

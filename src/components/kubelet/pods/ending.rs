@@ -296,8 +296,8 @@ impl Kubelet {
         memory: &mut Memory,
         cause: &Option<Cause>,
     ) -> Result<Outcome, Error> {
-        let grace =
-            Duration::from_secs(pod.metadata.deletion_grace_period_seconds.unwrap_or(30).max(0) as u64);
+        let grace = seconds(pod.metadata.deletion_grace_period_seconds);
+        let grace = grace.unwrap_or(Duration::from_secs(30)).max(FORCED_GRACE);
         let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
         let running: Vec<&Container> =
             containers.iter().filter(|c| c.state == ContainerState::Running).collect();

@@ -3,7 +3,7 @@
 use super::{Kubelet, Memory, reference};
 use crate::{Error, status};
 use client::Key;
-use k8s_openapi::api::core::v1::{Container as Spec, Pod};
+use k8s_openapi::api::core::v1::{Container as Spec, ObjectReference, Pod};
 use std::time::Duration;
 use tap::{Cause, Event};
 
@@ -35,7 +35,19 @@ impl Kubelet {
             return Ok(Some(left));
         }
         let policy = spec.image_pull_policy.as_deref().unwrap_or("IfNotPresent");
-        let present = self.config.runtime.image_status(&image).await?.is_some();
+        let refuse = |memory: &mut Memory, event: &str, reason: &str, why: String| {
+            self.recorder.warning(&about, event, why.clone(), cause.clone());
+            self.recorder.warning(&about, "Failed", format!("Error: {reason}"), cause.clone());
+            memory.waiting.insert(spec.name.clone(), (reason.into(), why));
+            PULL_BACKOFF.0
+        };
+        let present = match self.config.runtime.image_status(&image).await {
+            Err(error @ cri::Error::BadImageName(_)) => {
+                let why = format!("Failed to apply default image tag {image:?}: {error}");
+                return Ok(Some(refuse(memory, "InspectFailed", "InvalidImageName", why)));
+            }
+            found => found?.is_some(),
+        };
         if present && policy != "Always" {
             if !static_pod {
                 let message = format!(
@@ -46,13 +58,25 @@ impl Kubelet {
             return Ok(None);
         }
         if policy == "Never" {
-            let message = format!("Container image {image:?} is not present with pull policy of Never");
-            self.recorder.warning(&about, "ErrImageNeverPull", message.clone(), cause.clone());
-            self.recorder.warning(&about, "Failed", "Error: ErrImageNeverPull", cause.clone());
-            memory.waiting.insert(spec.name.clone(), ("ErrImageNeverPull".into(), message.clone()));
-            return Ok(Some(PULL_BACKOFF.0));
+            let why = format!("Container image {image:?} is not present with pull policy of Never");
+            return Ok(Some(refuse(memory, "ErrImageNeverPull", "ErrImageNeverPull", why)));
         }
-        self.recorder.normal(&about, "Pulling", format!("Pulling image {image:?}"), cause.clone());
+        self.pull_now(key, pod, &spec.name, &about, image, memory, cause).await
+    }
+
+    /// Pulls the image of a container. `Some`: that failed, look again then.
+    #[allow(clippy::too_many_arguments)]
+    async fn pull_now(
+        &self,
+        key: &Key,
+        pod: &Pod,
+        container: &str,
+        about: &ObjectReference,
+        image: String,
+        memory: &mut Memory,
+        cause: &Option<Cause>,
+    ) -> Result<Option<Duration>, Error> {
+        self.recorder.normal(about, "Pulling", format!("Pulling image {image:?}"), cause.clone());
         let start = clock::Instant::now();
         match self.config.runtime.pull_image(&image).await {
             Ok(_) => {
@@ -61,22 +85,18 @@ impl Kubelet {
                 let message = format!(
                     "Successfully pulled image {image:?} in {took} ({took} including waiting). Image size: {size} bytes."
                 );
-                self.recorder.normal(&about, "Pulled", message, cause.clone());
+                self.recorder.normal(about, "Pulled", message, cause.clone());
                 self.tell(Event::Pull { image: image.to_string(), error: None }, key, start, cause);
                 memory.pulls.remove(&image);
                 Ok(None)
             }
             Err(error) => {
                 let message = format!("Failed to pull image {image:?}: {}", error.line());
-                self.recorder.warning(&about, "Failed", message, cause.clone());
+                self.recorder.warning(about, "Failed", message, cause.clone());
                 let event = Event::Pull { image: image.to_string(), error: Some(error.line()) };
                 self.tell(event, key, start, cause);
-                let (reason, short) = match &error {
-                    cri::Error::BadImageName(_) => ("InvalidImageName", error.to_string()),
-                    _ => ("ErrImagePull", error.line()),
-                };
-                self.recorder.warning(&about, "Failed", format!("Error: {reason}"), cause.clone());
-                memory.waiting.insert(spec.name.clone(), (reason.into(), short));
+                self.recorder.warning(about, "Failed", "Error: ErrImagePull", cause.clone());
+                memory.waiting.insert(container.to_string(), ("ErrImagePull".into(), error.line()));
                 let pause =
                     memory.pulls.get(&image).map_or(PULL_BACKOFF.0, |(p, ..)| (*p * 2).min(PULL_BACKOFF.1));
                 let (_, message) = status::pull_back_off(&image, &error);

@@ -122,7 +122,7 @@ impl Kubelet {
             node_name: &self.config.node_name,
             node_ip: self.config.node_ip.to_string(),
             pod_ip: ip.map(|ip| ip.to_string()).unwrap_or_default(),
-            allocatable: self.config.capacity.allocatable(),
+            allocatable: container::allocatable(pod, self.config.capacity.allocatable()),
         }
     }
 

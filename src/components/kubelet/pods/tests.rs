@@ -15,6 +15,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tap::Tap;
 
+mod ends;
+mod starts;
+
 pub(crate) const NODE: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 11);
 pub(crate) const PODS: Ipv4Addr = Ipv4Addr::new(10, 244, 1, 0);
 
@@ -598,7 +601,7 @@ fn a_token_can_be_read_by_the_user_and_the_group_of_its_pod_alone() {
                 }
                 false => stored(asked, "6"),
             });
-            let sources = json!([{"serviceAccountToken": {"path": "token"}}]);
+            let sources = json!([{"serviceAccountToken": {"path": "./token"}}]);
             let volumes = json!([{"name": "v", "projected": {"sources": sources}}]);
             let more = json!({"volumes": volumes, "securityContext": security});
             let world = World::new(&crew, api.await, dir, pod(json!({}), more));
@@ -607,27 +610,6 @@ fn a_token_can_be_read_by_the_user_and_the_group_of_its_pod_alone() {
             assert_eq!((token.mode() & 0o777, token.uid(), token.gid()), want, "{security}");
         });
     }
-}
-
-#[test]
-fn another_image_does_not_wait_for_the_back_off_of_the_one_before() {
-    with_mounts(|crew, dir| async move {
-        let api = Scripted::new(|asked| stored(asked, "6")).await;
-        let image = |image: &str, revision: &str| {
-            let mut pod = pod(json!({"image": image}), json!({}));
-            pod["metadata"]["resourceVersion"] = revision.into();
-            pod
-        };
-        let world = World::new(&crew, api, dir, image("misspelt", "5"));
-        world.runtime.forget_image("misspelt");
-        for _ in 0..2 {
-            assert!(matches!(world.look().await.unwrap(), Outcome::After(_)), "it is pulled again later");
-        }
-        assert_eq!((world.starts("a"), world.starts("b")), (0, 1));
-        world.kubelet.pods.tell_of(read(image("nginx", "7")));
-        world.look().await.unwrap();
-        assert_eq!(world.starts("a"), 1);
-    });
 }
 
 /// A pod that went while no kubelet looked is known from its sandbox alone.

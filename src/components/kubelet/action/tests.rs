@@ -1,0 +1,218 @@
+//! Probes and hooks, with servers that answer what the test says.
+
+use super::*;
+
+#[test]
+fn a_port_has_a_number_or_a_name() {
+    let spec: Spec = serde_json::from_value(
+        serde_json::json!({"name": "c", "ports": [{"name": "web", "containerPort": 8080}]}),
+    )
+    .unwrap();
+    assert_eq!(port_number(&spec, &IntOrString::String("web".into())), Ok(8080));
+    assert_eq!(port_number(&spec, &IntOrString::Int(81)), Ok(81));
+    assert_eq!(port_number(&spec, &IntOrString::String("82".into())), Ok(82));
+    assert!(port_number(&spec, &IntOrString::String("nope".into())).unwrap_err().contains("nope"));
+    assert!(port_number(&spec, &IntOrString::Int(70_000)).is_err());
+}
+
+/// The commands of all pods are started in turn: a pod that has many of them must not make
+/// another one's probes fail.
+#[tokio::test(start_paused = true)]
+async fn the_time_of_an_exec_probe_counts_from_the_birth_of_its_process() {
+    // A program does not answer faster where the cluster's clock does.
+    let _scale = clock::pin_scale(20);
+    let (ip, pods) = (std::net::Ipv4Addr::new(172, 30, 0, 11), std::net::Ipv4Addr::new(10, 244, 1, 0));
+    let runtime = cri::fake::FakeRuntime::new(ip, pods, rng::Rng::seeded(1));
+    let network = cni::fake::FakeFabric::default().node(ip, pods);
+    let spec = Spec { name: "c".into(), ..Spec::default() };
+    let target = Target {
+        spec: &spec,
+        container_id: "c",
+        pod_ip: None,
+        runtime: &runtime,
+        network: &*network,
+        agent: "test",
+    };
+    let (action, timeout) = (Action::Exec(vec!["true".into()]), Duration::from_secs(1));
+    let asked = async |start: u64, run: u64| {
+        runtime.exec_takes(Duration::from_millis(start), Duration::from_millis(run));
+        target.act(&action, timeout).await
+    };
+    assert_eq!(asked(0, 900).await, Ok(Answer::Well));
+    assert_eq!(asked(9_000, 900).await, Ok(Answer::Well), "its turn came late");
+    let late = |answer| matches!(answer, Ok(Answer::Ill(why)) if why.contains("timed out after 1s"));
+    assert!(late(asked(0, 1_100).await) && late(asked(9_000, 1_100).await));
+    let stuck = asked(11_000, 0).await;
+    assert!(matches!(&stuck, Ok(Answer::Ill(why)) if why.contains("did not start within 10s")), "{stuck:?}");
+    let start = clock::Instant::now();
+    assert_eq!(target.act(&Action::Sleep(timeout), timeout).await, Ok(Answer::Well));
+    assert_eq!(start.elapsed(), timeout, "a hook's sleep is part of the grace period");
+}
+
+#[test]
+fn a_redirect_is_followed_only_at_home() {
+    let from = Place {
+        tls: false,
+        to: "10.0.0.1:8080".parse().unwrap(),
+        host: "web.example".into(),
+        path: "/a/b?c".into(),
+    };
+    let to = |location: &str| {
+        let place = redirected(&from, location)?;
+        let scheme = if place.tls { "https" } else { "http" };
+        Some(format!("{scheme}://{}{} for {}", place.to, place.path, place.host))
+    };
+    for (location, want) in [
+        ("/healthz?full", "http://10.0.0.1:8080/healthz?full for web.example"),
+        ("login", "http://10.0.0.1:8080/a/login for web.example"),
+        ("../x/./y#there", "http://10.0.0.1:8080/x/y for web.example"),
+        ("?next=http://other", "http://10.0.0.1:8080/a/b?next=http://other for web.example"),
+        ("http://10.0.0.1:8080/x", "http://10.0.0.1:8080/x for 10.0.0.1:8080"),
+        ("http://10.0.0.1/login", "http://10.0.0.1:80/login for 10.0.0.1"),
+        ("https://10.0.0.1:8443", "https://10.0.0.1:8443/ for 10.0.0.1:8443"),
+        ("HTTPS://10.0.0.1/x", "https://10.0.0.1:443/x for 10.0.0.1"),
+        ("//10.0.0.1/x", "http://10.0.0.1:80/x for 10.0.0.1"),
+    ] {
+        assert_eq!(to(location).as_deref(), Some(want), "{location}");
+    }
+    for location in ["http://example.org/x", "http://web.example/x", "//10.0.0.2/", "ftp://10.0.0.1/"] {
+        assert_eq!(to(location), None, "{location}");
+    }
+}
+
+/// Answers every connection to a port of the node with this. Returns what it is asked.
+async fn answering(
+    network: &dyn NodeNetwork,
+    port: u16,
+    answer: &'static str,
+) -> tokio::sync::mpsc::UnboundedReceiver<Vec<u8>> {
+    use tokio::io::AsyncWriteExt;
+    let listener = network.listen(SocketAddr::new(network.node_ip().into(), port)).await.unwrap();
+    let (told, asked) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut bytes = vec![0; 4096];
+            let read = stream.read(&mut bytes).await.unwrap_or_default();
+            bytes.truncate(read);
+            let _ = told.send(bytes); // a test may not look
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    asked
+}
+
+#[tokio::test]
+async fn an_http_hook_has_done_its_work_when_it_was_heard_and_a_probe_looks_at_the_answer() {
+    let (ip, pods) = (std::net::Ipv4Addr::new(172, 30, 0, 11), std::net::Ipv4Addr::new(10, 244, 1, 0));
+    let runtime = cri::fake::FakeRuntime::new(ip, pods, rng::Rng::seeded(1));
+    let network = cni::fake::FakeFabric::default().node(ip, pods);
+    let spec = Spec { name: "c".into(), ..Spec::default() };
+    let target = Target {
+        spec: &spec,
+        container_id: "c",
+        pod_ip: Some(ip.into()),
+        runtime: &runtime,
+        network: &*network,
+        agent: "test",
+    };
+    let get = |scheme: &str, port: u16| {
+        let header = serde_json::json!({"name": "Authorization", "value": "secret"});
+        let get = serde_json::json!({"port": port, "scheme": scheme, "path": "/x", "httpHeaders": [header]});
+        Action::Http(serde_json::from_value(get).unwrap())
+    };
+    let limit = Duration::from_secs(20);
+    let missing = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    let port = 8080;
+    let with_blank = serde_json::json!({"port": port, "path": "/health check?a=<b>&c=%20#here"});
+    let with_blank = Action::Http(serde_json::from_value(with_blank).unwrap());
+    let mut asked = answering(&*network, port, missing).await;
+    assert_eq!(target.hook(&get("HTTP", port), limit).await, Ok(()));
+    asked.recv().await.unwrap();
+    let probed = target.act(&get("HTTP", port), limit).await.unwrap();
+    assert_eq!(probed, Answer::Ill("HTTP probe failed with statuscode: 404".into()));
+    asked.recv().await.unwrap();
+    assert!(matches!(target.act(&with_blank, limit).await, Ok(Answer::Ill(why)) if why.contains("404")));
+    let heard = String::from_utf8(asked.recv().await.unwrap()).unwrap();
+    assert!(heard.starts_with("GET /health%20check?a=%3Cb%3E&c=%20 HTTP"), "{heard}");
+    assert_eq!(target.hook(&get("HTTPS", port), limit).await, Ok(()), "it is sent in plain HTTP");
+    asked.recv().await.unwrap(); // the handshake
+    let plain = String::from_utf8(asked.recv().await.unwrap()).unwrap();
+    assert!(plain.starts_with("GET /x ") && !plain.contains("secret"), "{plain}");
+    let refused = target.hook(&get("HTTP", 8081), limit).await.unwrap_err();
+    assert!(refused.contains("connection refused"), "{refused}");
+}
+
+/// A probe reads what it is answered; a hook is done when it was heard.
+#[tokio::test]
+async fn an_http_probe_waits_for_the_body_and_counts_its_requests() {
+    let (ip, pods) = (std::net::Ipv4Addr::new(172, 30, 0, 11), std::net::Ipv4Addr::new(10, 244, 1, 0));
+    let runtime = cri::fake::FakeRuntime::new(ip, pods, rng::Rng::seeded(1));
+    let network = cni::fake::FakeFabric::default().node(ip, pods);
+    let spec = Spec { name: "c".into(), ..Spec::default() };
+    let target = Target {
+        spec: &spec,
+        container_id: "c",
+        pod_ip: Some(ip.into()),
+        runtime: &runtime,
+        network: &*network,
+        agent: "test",
+    };
+    let get = |port: u16| Action::Http(serde_json::from_value(serde_json::json!({"port": port})).unwrap());
+    let limit = Duration::from_secs(20);
+    let _broken = answering(&*network, 8080, "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nwell").await;
+    let cut_off = target.act(&get(8080), limit).await;
+    assert!(cut_off.is_err(), "the answer has no end: {cut_off:?}");
+    assert_eq!(target.hook(&get(8080), limit).await, Ok(()));
+    let _whole = answering(&*network, 8081, "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nwell").await;
+    assert_eq!(target.act(&get(8081), limit).await, Ok(Answer::Well));
+    let large = format!("HTTP/1.1 200 OK\r\ncontent-length: 99999\r\n\r\n{}", "x".repeat(2 * OUTPUT_MAX));
+    let _large = answering(&*network, 8082, Box::leak(large.into_boxed_str())).await;
+    assert_eq!(target.act(&get(8082), limit).await, Ok(Answer::Well), "its beginning is enough");
+    let elsewhere = "HTTP/1.1 302 Found\r\nlocation: http://example.org/\r\ncontent-length: 5\r\n\r\nmoved";
+    let _elsewhere = answering(&*network, 8083, elsewhere).await;
+    let remark = "Probe terminated redirects, Response body: moved".to_string();
+    assert_eq!(target.act(&get(8083), limit).await, Ok(Answer::Warning(remark)));
+    let again = "HTTP/1.1 302 Found\r\nlocation: /x\r\ncontent-length: 0\r\n\r\n";
+    let mut asked = answering(&*network, 8084, again).await;
+    let chain = target.act(&get(8084), limit).await;
+    assert!(
+        matches!(&chain, Ok(Answer::Ill(why)) if why.ends_with("stopped after 10 redirects")),
+        "{chain:?}"
+    );
+    assert_eq!(std::iter::from_fn(|| asked.try_recv().ok()).count(), 10);
+}
+
+#[test]
+fn variables_are_replaced_in_the_command_of_a_probe_and_not_of_a_hook() {
+    let command = serde_json::json!({"exec": {"command": ["sh", "-c", "nc -z localhost $(PORT) $$(ls) $(OF_NODE)$(NONE)"]}});
+    let of_node = serde_json::json!({"fieldRef": {"fieldPath": "spec.nodeName"}});
+    let spec: Spec = serde_json::from_value(serde_json::json!({"name": "c", "env": [
+        {"name": "PORT", "value": "80"}, {"name": "PORT", "value": "8080"},
+        {"name": "OF_NODE", "valueFrom": of_node},
+    ]}))
+    .unwrap();
+    let last = |action: Action| match action {
+        Action::Exec(command) => command.last().cloned(),
+        _ => None,
+    };
+    let probe = Action::of_probe(&serde_json::from_value(command.clone()).unwrap(), &spec);
+    let asked = last(probe.unwrap().unwrap());
+    assert_eq!(asked.as_deref(), Some("nc -z localhost 8080 $(ls) $(NONE)"));
+    let hook = Action::of_hook(&serde_json::from_value(command).unwrap()).unwrap();
+    assert!(last(hook).unwrap().contains("$(PORT)"));
+}
+
+#[test]
+fn a_hook_that_cannot_be_run_fails() {
+    let hook = |json| Action::of_hook(&serde_json::from_value(json).unwrap());
+    assert!(hook(serde_json::json!({"tcpSocket": {"port": 80}})).unwrap_err().contains("invalid handler"));
+    assert!(hook(serde_json::json!({})).is_err());
+    assert_eq!(hook(serde_json::json!({"sleep": {"seconds": 5}})), Ok(Action::Sleep(Duration::from_secs(5))));
+}
+
+#[test]
+fn health_is_read_from_its_frame() {
+    assert_eq!(health(&[0, 0, 0, 0, 2, 8, 1]), 1);
+    assert_eq!(health(&[0, 0, 0, 0, 2, 8, 2]), 2);
+    assert_eq!(health(&[0, 0, 0, 0, 0]), 0);
+}

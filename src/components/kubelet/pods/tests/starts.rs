@@ -1,0 +1,68 @@
+//! Images, and what a container is told of its node.
+
+use super::*;
+use crate::env::{self, Sources};
+
+#[test]
+fn another_image_does_not_wait_for_the_back_off_of_the_one_before() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let image = |image: &str, revision: &str| {
+            let mut pod = pod(json!({"image": image}), json!({}));
+            pod["metadata"]["resourceVersion"] = revision.into();
+            pod
+        };
+        let world = World::new(&crew, api, dir, image("misspelt", "5"));
+        world.runtime.forget_image("misspelt");
+        for _ in 0..2 {
+            assert!(matches!(world.look().await.unwrap(), Outcome::After(_)), "it is pulled again later");
+        }
+        assert_eq!((world.starts("a"), world.starts("b")), (0, 1));
+        world.kubelet.pods.tell_of(read(image("nginx", "7")));
+        world.look().await.unwrap();
+        assert_eq!(world.starts("a"), 1);
+    });
+}
+
+/// The look at whether it is there refuses it, before any pull.
+#[test]
+fn a_malformed_image_name_is_told_and_keeps_no_other_container_from_its_start() {
+    for policy in ["IfNotPresent", "Always", "Never"] {
+        with_mounts(move |crew, dir| async move {
+            let api = Scripted::new(|asked| stored(asked, "6")).await;
+            let malformed = json!({"image": "a b", "imagePullPolicy": policy});
+            let world = World::new(&crew, api, dir, pod(malformed, json!({})));
+            assert!(matches!(world.look().await.unwrap(), Outcome::After(_)), "it is looked at again");
+            assert_eq!((world.starts("a"), world.starts("b")), (0, 1));
+            let told = world.written().unwrap();
+            let waiting = &told["containerStatuses"][0]["state"]["waiting"];
+            let parse = r#"couldn't parse image name "a b": invalid reference format"#;
+            let why = format!("Failed to apply default image tag \"a b\": {parse}");
+            assert_eq!(*waiting, json!({"reason": "InvalidImageName", "message": why}), "{told}");
+            assert_eq!(world.api.event("InspectFailed").await, why);
+            assert_eq!(world.api.event("Failed").await, "Error: InvalidImageName");
+        });
+    }
+}
+
+/// A program that sizes its heap by what it reads must not read the node's memory, of which its pod
+/// may use a part only.
+#[tokio::test]
+async fn a_container_without_limits_is_told_those_of_its_pod() {
+    let dir = tempfile::tempdir().unwrap();
+    let crew = Crew::new("test");
+    let api = Scripted::new(|asked| stored(asked, "6")).await;
+    let field =
+        |resource: &str| json!({"name": resource, "valueFrom": {"resourceFieldRef": {"resource": resource}}});
+    let env = json!({"env": [field("limits.memory"), field("limits.cpu")]});
+    let of = |limits: Value| read(pod(env.clone(), json!({"resources": {"limits": limits}})));
+    let world = World::new(&crew, api, dir.path().into(), pod(json!({}), json!({})));
+    let told = |pod: Pod| -> Vec<String> {
+        let spec = &pod.spec.as_ref().unwrap().containers[0];
+        let all = env::of(spec, &world.kubelet.facts(&pod, &[]), &Sources::default(), vec![]);
+        all.unwrap().into_iter().map(|(_, value)| value).collect()
+    };
+    let node = world.kubelet.config.capacity.allocatable();
+    assert_eq!(told(of(json!({"memory": "128Mi"}))), ["134217728", "2"]);
+    assert_eq!(told(of(json!({"memory": "0", "cpu": "1"}))), [node.memory.to_string(), "1".into()]);
+}
