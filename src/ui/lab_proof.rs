@@ -12,7 +12,7 @@ use cluster::control::{self, Control};
 use cluster::undo::Past;
 use futures::StreamExt;
 use lab::format::EN;
-use lab::graded::read::{DIRECTORY, Lab};
+use lab::graded::read::Lab;
 use lab::graded::view::{Ask, Graded, LabView};
 use lab::graded::{draw, score, seal};
 use lang::charset::println;
@@ -211,8 +211,7 @@ impl Account {
 
 /// Everything that is played with one seed, one after the other; what is wrong.
 async fn play(plan: Plan, directory: Option<&Path>, stop: &Stop) -> Vec<Outcome> {
-    let variables: Vec<_> = directory.iter().map(|d| (DIRECTORY, d.as_os_str())).collect();
-    let proof_cluster = match ProofCluster::open(&variables, stop).await {
+    let proof_cluster = match ProofCluster::for_labs(directory, stop).await {
         Ok(proof_cluster) => proof_cluster,
         Err(why) => return vec![(None, Err(format!("seed {}: {why}", plan.seed)))],
     };

@@ -7,7 +7,7 @@ use super::proof_cluster::{ProofCluster, Stop};
 use super::proof_home;
 use clock::Instant;
 use futures::StreamExt;
-use lab::format::{EN, Lesson, library, sh_blocks};
+use lab::format::{EN, Lesson, sh_blocks};
 use lab::reach;
 use lab::view::{Ask, Proof, State};
 use lang::charset::println;
@@ -236,14 +236,13 @@ pub(super) struct Ground<'a> {
 }
 
 impl Ground<'_> {
-    /// A cluster for cases.
+    /// A cluster for cases of a lesson.
     ///
     /// # Errors
     /// It does not start.
-    pub(super) async fn cluster(&self) -> Result<ProofCluster, String> {
-        let variables: Vec<_> = self.directory.iter().map(|d| (library::DIRECTORY, d.as_os_str())).collect();
+    pub(super) async fn cluster(&self, lesson: &Lesson) -> Result<ProofCluster, String> {
         match self.place {
-            Where::Home => ProofCluster::open(&variables, self.stop).await,
+            Where::Home => ProofCluster::for_lesson(lesson, self.directory, self.stop).await,
             Where::Foreign(kubeconfig) => ProofCluster::foreign(kubeconfig).await,
         }
     }

@@ -109,7 +109,7 @@ pub(super) async fn prove(batch: &Batch, ground: &Ground<'_>) -> Vec<(Case, Foun
 
 async fn alone(case: &Case, ground: &Ground<'_>) -> (Case, Found) {
     let (began, mut found) = (Instant::now(), Found::default());
-    let outcome = match ground.cluster().await {
+    let outcome = match ground.cluster(&case.lesson).await {
         Ok(cluster) => {
             let played = async {
                 proof::open(&case.lesson, &cluster).await?;
@@ -141,7 +141,7 @@ impl Shared<'_> {
     /// Plays the lesson from a step on, on one cluster. Returns the step that was not solved, if
     /// there is one: what came of its cases does not count, and later steps were not reached.
     async fn walk(&mut self, from: usize, ground: &Ground<'_>) -> Option<usize> {
-        let mut cluster = match ground.cluster().await {
+        let mut cluster = match ground.cluster(&self.lesson).await {
             Ok(cluster) => cluster,
             Err(why) => {
                 self.broken.push(why);

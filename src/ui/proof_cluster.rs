@@ -14,7 +14,8 @@ use cluster::control::{Ask as Request, Control};
 use cluster::foreign::{self, Foreign};
 use cluster::launch::{self, Launched, WHOLE_MAX};
 use cluster::{Error, Home, Place, Spec};
-use lab::format::Step;
+use lab::format::{Lesson, Step, library};
+use lab::graded::read;
 use lab::view::{Ask, LessonView, Proof, State};
 use lang::charset::eprintln;
 use parking_lot::Mutex;
@@ -141,12 +142,38 @@ async fn patiently<T>(question: impl AsyncFn() -> Result<T, Error>) -> Result<T,
 static PROOFS: AtomicUsize = AtomicUsize::new(0);
 
 impl ProofCluster {
-    /// Errors: it does not start, or `stop` was wanted before it was ready.
-    pub(super) async fn open(variables: &[(&str, &OsStr)], stop: &Stop) -> Result<ProofCluster, String> {
+    /// `lesson`: the only one that it needs, and where that was read from (none: from the binary).
+    ///
+    /// # Errors
+    /// It does not start, or `stop` was wanted before it was ready.
+    pub(super) async fn for_lesson(
+        lesson: &Lesson,
+        directory: Option<&Path>,
+        stop: &Stop,
+    ) -> Result<ProofCluster, String> {
+        let home = Private::make()?;
+        let alone = home.path().join("lessons");
+        if let Err(fault) = library::write_alone(lesson, directory, &alone) {
+            home.remove();
+            return Err(fault.to_string());
+        }
+        ProofCluster::open(home, &[(library::DIRECTORY, alone.as_os_str())], stop).await
+    }
+
+    /// `directory`: where it reads labs from; none: from the binary.
+    ///
+    /// # Errors
+    /// As [`ProofCluster::for_lesson`].
+    pub(super) async fn for_labs(directory: Option<&Path>, stop: &Stop) -> Result<ProofCluster, String> {
+        let variables: Vec<_> = directory.iter().map(|d| (read::DIRECTORY, d.as_os_str())).collect();
+        ProofCluster::open(Private::make()?, &variables, stop).await
+    }
+
+    async fn open(home: Private, variables: &[(&str, &OsStr)], stop: &Stop) -> Result<ProofCluster, String> {
         if stop.0.is_cancelled() {
+            home.remove();
             return Err(STOPPED.into());
         }
-        let home = Private::make()?;
         let place = match Home::at(home.path()).cluster("main") {
             Ok(place) => place,
             Err(e) => {

@@ -3,7 +3,7 @@
 use super::super::debrief;
 use super::{Beats, Fault, Lesson, OTHERS, Terms, beats, file, parse, terms};
 use include_dir::{Dir, include_dir};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
@@ -44,23 +44,13 @@ impl Library {
     /// Those in the binary. A process reads them once, when it first needs them: that takes as long
     /// as half the start of a cluster.
     pub fn built_in() -> Arc<Library> {
-        static READ: LazyLock<Arc<Library>> = LazyLock::new(|| {
-            let mut files = BTreeMap::new();
-            gather(&BUILT_IN, &mut files);
-            Library::of(&files).into()
-        });
+        static READ: LazyLock<Arc<Library>> = LazyLock::new(|| Library::of(&built_in_files()).into());
         READ.clone()
     }
 
     /// From a directory laid out as `TRACK/NN-name/lesson.md`.
     pub fn read(directory: &Path) -> Library {
-        let mut files = BTreeMap::new();
-        let mut faults = Vec::new();
-        walk(directory, 0, &mut |found| match found.and_then(|path| Ok((file::text(&path)?, path))) {
-            Ok((Some(text), path)) => _ = files.insert(path, text),
-            Ok((None, _)) => {} // it has just gone
-            Err(fault) => faults.push(fault),
-        });
+        let (files, mut faults) = files_in(directory);
         if files.is_empty() && faults.is_empty() {
             faults.push(Fault { file: directory.into(), line: 1, what: "there are no lessons here".into() });
         }
@@ -155,10 +145,54 @@ impl Library {
     }
 }
 
+/// Writes the files of one lesson, and the sentences of debriefs, to where [`Library::read`] finds
+/// them. Whoever plays one lesson only need not read and compile all.
+///
+/// `directory`: where the lesson was read from; none: from the binary.
+///
+/// # Errors
+/// The file that cannot be written, and why.
+pub fn write_alone(lesson: &Lesson, directory: Option<&Path>, into: &Path) -> Result<(), Fault> {
+    let files = directory.map_or_else(built_in_files, |directory| files_in(directory).0);
+    let directories: BTreeSet<&Path> = files.keys().filter_map(|path| path.parent()).collect();
+    for (path, text) in &files {
+        let name = path.file_name().unwrap_or_default();
+        let is_own = path.parent() == lesson.file.parent();
+        if !is_own && !name.to_str().is_some_and(|name| name.starts_with("_beats.")) {
+            continue;
+        }
+        // Files of two directories may have the same name.
+        let place = directories.iter().position(|d| Some(*d) == path.parent()).unwrap_or_default();
+        let place = into.join(place.to_string());
+        let fault = |e: std::io::Error| Fault { file: place.join(name), line: 1, what: e.to_string() };
+        std::fs::create_dir_all(&place)
+            .and_then(|()| std::fs::write(place.join(name), text))
+            .map_err(fault)?;
+    }
+    Ok(())
+}
+
 /// Tracks in the order in which they are learnt; others follow by name.
 fn track_order(track: &str) -> usize {
     let known = ["first-voyage", "control-tower", "hard-way", "operations"];
     known.iter().position(|t| *t == track).unwrap_or(known.len())
+}
+
+fn built_in_files() -> BTreeMap<PathBuf, String> {
+    let mut files = BTreeMap::new();
+    gather(&BUILT_IN, &mut files);
+    files
+}
+
+/// The files of a directory that may be a lesson's, and those that cannot be read.
+fn files_in(directory: &Path) -> (BTreeMap<PathBuf, String>, Vec<Fault>) {
+    let (mut files, mut faults) = (BTreeMap::new(), Vec::new());
+    walk(directory, 0, &mut |found| match found.and_then(|path| Ok((file::text(&path)?, path))) {
+        Ok((Some(text), path)) => _ = files.insert(path, text),
+        Ok((None, _)) => {} // it has just gone
+        Err(fault) => faults.push(fault),
+    });
+    (files, faults)
 }
 
 fn gather(dir: &Dir<'_>, into: &mut BTreeMap<PathBuf, String>) {
@@ -192,11 +226,26 @@ fn walk(directory: &Path, depth: usize, found: &mut impl FnMut(Result<PathBuf, F
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_lesson_alone_is_the_same_lesson() {
+        let (library, place) = (Library::built_in(), tempfile::tempdir().unwrap());
+        let (lesson, into) = (library.get("control-tower/05").unwrap(), place.path().join("one"));
+        write_alone(lesson, None, &into).unwrap();
+        let alone = Library::read(&into);
+        assert_eq!(alone.faults, []);
+        let [found] = alone.lessons.as_slice() else { panic!("{} lessons", alone.lessons.len()) };
+        let same = |l: &Lesson| (l.id.clone(), l.steps.len(), l.languages.clone(), format!("{:?}", l.title));
+        assert_eq!(same(found), same(lesson));
+        assert_eq!(alone.beats.len(), library.beats.len());
+        let again = place.path().join("again");
+        write_alone(found, Some(&into), &again).unwrap();
+        assert_eq!(Library::read(&again).lessons.len(), 1);
+    }
+
     /// What a lesson prints in bold, `what` explains, in each language.
     #[test]
     fn every_bold_word_of_a_lesson_is_in_the_glossary() {
-        let (mut files, library) = (BTreeMap::new(), Library::built_in());
-        gather(&BUILT_IN, &mut files);
+        let (files, library) = (built_in_files(), Library::built_in());
         let is_lesson =
             |path: &Path| path.file_stem().is_some_and(|stem| stem.to_string_lossy().starts_with("lesson"));
         let (mut seen, mut missing) = (0, Vec::new());
