@@ -146,7 +146,7 @@ impl Library {
 }
 
 /// Writes the files of one lesson, and the sentences of debriefs, to where [`Library::read`] finds
-/// them. Whoever plays one lesson only need not read and compile all.
+/// them. A cluster in which one lesson is played need not read and compile all.
 ///
 /// `directory`: where the lesson was read from; none: from the binary.
 ///
