@@ -457,6 +457,12 @@ impl Targets {
             *self.kept.lock() = Some((target, Instant::now()));
         }
     }
+
+    /// The affinity leads to a target that refuses no longer.
+    fn let_go(&self, target: SocketAddr) {
+        let mut kept = self.kept.lock();
+        *kept = kept.take().filter(|(to, _)| *to != target);
+    }
 }
 
 /// The targets of a port, shared with the tasks that serve it.
@@ -619,7 +625,7 @@ impl Flows {
         // flows.
         let is_wanted = flows.len() < UDP_CLIENTS && goal.targets().to.contains(&flow.target);
         if is_wanted {
-            let answers = answer_udp(flow.clone(), socket, client, self.clone());
+            let answers = answer_udp(flow.clone(), socket, client, self.clone(), goal.clone());
             flows.insert(client, (flow.clone(), tokio::spawn(answers)));
         }
         is_wanted
@@ -684,7 +690,13 @@ async fn serve_udp(socket: Arc<UdpSocket>, goal: Goal, fabric: Namespace, flows:
 }
 
 /// Carries answers to a client, until its flow was silent for [`UDP_IDLE`] or its target refuses.
-async fn answer_udp(flow: Arc<Flow>, socket: Arc<UdpSocket>, client: SocketAddr, flows: Arc<Flows>) {
+async fn answer_udp(
+    flow: Arc<Flow>,
+    socket: Arc<UdpSocket>,
+    client: SocketAddr,
+    flows: Arc<Flows>,
+    goal: Goal,
+) {
     let mut buffer = vec![0; 65536];
     loop {
         match clock::limit(flow.left(), flow.inside.recv(&mut buffer)).await {
@@ -695,7 +707,9 @@ async fn answer_udp(flow: Arc<Flow>, socket: Arc<UdpSocket>, client: SocketAddr,
             None if flows.forget(client, &flow, || flow.left().is_zero()) => return,
             None => {} // the client has sent meanwhile
             Some(Err(_)) => {
-                flows.forget(client, &flow, || true); // the client's next datagram goes to a target whose turn it is
+                // The client's next datagram goes to a target whose turn it is.
+                goal.targets().let_go(flow.target);
+                flows.forget(client, &flow, || true);
                 return;
             }
         }
@@ -936,7 +950,7 @@ mod tests {
     }
 
     /// Answers each datagram with one letter.
-    async fn letter(letter: u8) -> SocketAddr {
+    pub(super) async fn letter(letter: u8) -> SocketAddr {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         tokio::spawn(async move {

@@ -1,6 +1,6 @@
 //! Ports that close, fail or go while clients use them.
 
-use super::tests::free;
+use super::tests::{free, letter};
 use super::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -49,4 +49,26 @@ async fn a_port_whose_change_failed_is_closed_and_changed_by_the_next_call() {
     sockets.pop();
     port.become_like(&wanted, &fabric, &places, &visits).unwrap();
     connect().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_affinity_does_not_lead_to_a_target_that_refuses() {
+    let host = Host::new(Namespace::own());
+    let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let to = vec![closed, letter(b'a').await];
+    let port = HostPort { to, ready: true, affinity_seconds: Some(60), ..free(Protocol::Udp) };
+    assert!(host.sync_ports(std::slice::from_ref(&port)).await.is_empty());
+    let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    client.connect(("127.0.0.1", port.port)).await.unwrap();
+    let mut buffer = [0; 16];
+    let answered = async {
+        // What the refusing target gets is lost, so it is sent again.
+        loop {
+            client.send(b"who").await.unwrap();
+            if let Some(Ok(1)) = clock::timeout(Duration::from_millis(50), client.recv(&mut buffer)).await {
+                return buffer[0];
+            }
+        }
+    };
+    assert_eq!(clock::timeout(Duration::from_secs(20), answered).await, Some(b'a'));
 }
