@@ -16,7 +16,7 @@ const DASH: &str = "/bin/dash";
 /// A directory with our `sh`, first on the path of the scripts.
 fn ours(directory: &Path) -> PathBuf {
     let path = directory.join("sh");
-    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_ropewalk"), &path).unwrap();
+    std::os::unix::fs::symlink(ROPEWALK, &path).unwrap();
     path
 }
 

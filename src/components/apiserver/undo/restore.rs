@@ -9,6 +9,7 @@
 //! | most objects | they were: same uid, ClusterIP, NodePort; a new resourceVersion |
 //! | a Pod that still runs | it was, but with the node and the status that it has now |
 //! | a Pod that had ended and is gone | it was, with its node and status, under a new uid: its programs do not run again |
+//! | a Pod that had found no node, and has one now | a new Pod of that name, which waits again if nothing takes it |
 //! | any other Pod that is gone or going | a new Pod of that name: new uid, no status, no node unless its maker had chosen one |
 //! | a Node | its labels, taints and annotations; its status is the machine's, not the past's |
 //! | Leases, Events, mirror Pods, the API servers' signs of life | not touched: they belong to those who write them |
@@ -21,7 +22,7 @@ use crate::storage::compaction::Use;
 use crate::storage::object::Object;
 use crate::storage::store::status_of;
 use crate::undo::steps::{self, Look, Step, Undone};
-use api::value::{self, text};
+use api::value::{self, list, text};
 use api::{Status, meta};
 use bytes::Bytes;
 use etcd::api::{
@@ -179,7 +180,9 @@ fn pod(then: Option<&KeyValue>, now: Option<&KeyValue>, birth: &Birth) -> Option
         (None, None) => (then.is_none() && now.is_some()).then_some(None),
         (None, Some(_)) => Some(None),
         (Some(mut past), Some(present))
-            if meta::uid(&past) == meta::uid(&present) && !meta::is_terminating(&present) =>
+            if meta::uid(&past) == meta::uid(&present)
+                && !meta::is_terminating(&present)
+                && !has_found_a_node(&past, &present) =>
         {
             value::copy(&present, &mut past, "status");
             value::copy(&present, &mut past, "spec.nodeName");
@@ -203,6 +206,16 @@ fn pod(then: Option<&KeyValue>, now: Option<&KeyValue>, birth: &Birth) -> Option
             Some(Some(past.to_string().into()))
         }
     }
+}
+
+/// Did this pod wait then because no node could take it (or because of a gate), and has it one now?
+/// Nothing can take a node away from a pod, so it is made anew, and waits or not by what is true
+/// then.
+fn has_found_a_node(past: &Value, present: &Value) -> bool {
+    let told = |c: &Value| text(c, "type") == "PodScheduled" && text(c, "status") == "False";
+    text(past, "spec.nodeName").is_empty()
+        && list(past, "status.conditions").iter().any(told)
+        && !text(present, "spec.nodeName").is_empty()
 }
 
 /// Where to, and what that means for the steps.
@@ -866,6 +879,20 @@ mod tests {
             planned(&[kv("pods/d/p", 5, leaving)], &[kv("pods/d/p", 9, pod("u2", "x"))])["pods/d/p"],
             None
         );
+    }
+
+    #[test]
+    fn a_pod_that_waited_for_a_node_waits_again() {
+        let mut runs = pod("u1", "old");
+        runs["spec"]["nodeName"] = "n2".into();
+        let mut waited = pod("u1", "old");
+        let refused = object!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable"});
+        waited["status"] = object!({"phase": "Pending", "conditions": [refused]});
+        let moves = planned(&[kv("pods/d/p", 5, waited.clone())], &[kv("pods/d/p", 9, runs)]);
+        let back = moves["pods/d/p"].clone().unwrap();
+        assert_eq!((meta::uid(&back), text(&back, "spec.nodeName")), ("new", ""));
+        let moves = planned(&[kv("pods/d/p", 5, waited)], &[kv("pods/d/p", 9, pod("u1", "new"))]);
+        assert_eq!(meta::uid(&moves["pods/d/p"].clone().unwrap()), "u1", "it still waits");
     }
 
     #[test]
