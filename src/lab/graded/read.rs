@@ -294,8 +294,10 @@ mod tests {
         assert!(labs.labs.iter().all(|l| l.tasks.iter().map(|t| t.weight).sum::<u32>() == 100));
     }
 
-    /// Labs about what has no namespace: a learner is told what else they may take.
-    const WHOLE_CLUSTER: [&str; 3] = ["controllers-down", "nothing-fits", "scheduler-down"];
+    /// Labs about what has no namespace, or has the cluster's own: a learner is told what else they
+    /// may take.
+    const WHOLE_CLUSTER: [&str; 6] =
+        ["controllers-down", "dns-down", "kubelet-down", "nothing-fits", "proxy-down", "scheduler-down"];
 
     #[test]
     fn every_lab_stays_in_its_namespace() {
