@@ -203,7 +203,9 @@ impl Shell {
         match command {
             Command::Simple(simple) => self.simple(simple, last),
             Command::Compound(compound, None) => self.compound(compound, last),
-            Command::Compound(compound, Some(redirects)) => self.redirected_compound(compound, redirects),
+            Command::Compound(compound, Some(redirects)) => {
+                self.redirected_compound(compound, redirects, last)
+            }
             Command::Function(function) => {
                 self.functions.insert(function.fname.value.clone(), Rc::new(function.body.clone()));
                 self.done(0)
@@ -225,8 +227,14 @@ impl Shell {
         &mut self,
         compound: &CompoundCommand,
         redirects: &RedirectList,
+        last: bool,
     ) -> Run {
         match self.redirect(redirects.0.iter())? {
+            // A child that has nothing else to do undoes nothing.
+            Ok(saved) if last && self.is_plain_child() => {
+                drop(saved);
+                self.compound(compound, true)
+            }
             Ok(saved) => {
                 let result = self.compound(compound, false);
                 super::redirect::restore(saved);
@@ -242,9 +250,7 @@ impl Shell {
             CompoundCommand::BraceGroup(group) => self.list(&group.list, last),
             // A child that has nothing else to do is the subshell: `kill $!` must meet the right
             // one. Not with traps, which the subshell inside does not have.
-            CompoundCommand::Subshell(inner)
-                if last && self.subshell && !self.interactive && self.has_only_ignoring_traps() =>
-            {
+            CompoundCommand::Subshell(inner) if last && self.is_plain_child() => {
                 let result = self.list(&inner.list, true);
                 Err(Flow::Exit(self.finish(result)))
             }
@@ -267,6 +273,11 @@ impl Shell {
             CompoundCommand::ArithmeticForClause(_) => self.refuse("for (("),
             CompoundCommand::Coprocess(_) => self.refuse("coproc"),
         }
+    }
+
+    /// A subshell whose end runs no trap.
+    fn is_plain_child(&self) -> bool {
+        self.subshell && !self.interactive && self.has_only_ignoring_traps()
     }
 
     fn refuse(&mut self, what: &str) -> Run {

@@ -229,6 +229,7 @@ impl Shell {
             }
         }
         self.jobs.clear();
+        self.let_go_of_saved();
         (self.subshell, self.before_trap) = (true, None);
         trap::forget();
     }

@@ -59,7 +59,7 @@ use brush_parser::ast::{ArithmeticExpr, FunctionBody};
 use brush_parser::word::WordPieceWithSource;
 use linux::fork::Alone;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 /// Why a command does not simply go on to the next one.
 #[derive(Debug, PartialEq, Eq)]
@@ -115,6 +115,8 @@ struct Shell {
     traps: BTreeMap<i32, String>,
     /// `$?` before the trap that runs now: the status of an `exit` without a number in it.
     before_trap: Option<i32>,
+    /// What redirections that are still to be undone hide.
+    saved: Vec<Weak<redirect::Kept>>,
     /// Signals that were ignored at the start: a script may not change that.
     ignored: BTreeSet<i32>,
     jobs: jobs::Jobs,
@@ -148,6 +150,7 @@ impl Shell {
             pid: std::process::id(),
             traps: BTreeMap::new(),
             before_trap: None,
+            saved: Vec::new(),
             ignored: BTreeSet::new(),
             jobs: jobs::Jobs::default(),
             conditions: 0,

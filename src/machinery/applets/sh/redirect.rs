@@ -6,17 +6,23 @@ use linux::{fds, script_fds};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 
 /// What numbers meant before; `None` was closed.
-pub(super) type Saved = Vec<(i32, Option<OwnedFd>)>;
+pub(super) type Saved = Vec<(i32, Option<Rc<Kept>>)>;
+
+/// What a number meant before a redirection. A child lets go of it ([`Shell::let_go_of_saved`]).
+pub(super) struct Kept(Cell<Option<OwnedFd>>);
 
 /// Undoes redirections.
 pub(super) fn restore(saved: Saved) {
     for (number, before) in saved.into_iter().rev() {
-        let _ = match before {
-            Some(fd) => script_fds::assign(number, fd.as_fd()),
+        let _ = match before.map(|kept| kept.0.take()) {
+            Some(Some(fd)) => script_fds::assign(number, fd.as_fd()),
+            Some(None) => Ok(()), // a child has let go of it
             None => script_fds::close(number),
         };
     }
@@ -77,7 +83,17 @@ impl Shell {
                 };
             }
         }
+        self.saved.retain(|kept| kept.strong_count() > 0);
+        self.saved.extend(saved.iter().filter_map(|(_, before)| before.as_ref()).map(Rc::downgrade));
         Ok(Ok(saved))
+    }
+
+    /// A child never undoes the redirections of its parent. With what they hide it would keep open
+    /// what somebody waits for: `kubectl exec POD -- sh -c '(sleep 9) >/dev/null &'` ends at once.
+    pub(super) fn let_go_of_saved(&mut self) {
+        for kept in self.saved.drain(..).filter_map(|kept| kept.upgrade()) {
+            drop(kept.0.take());
+        }
     }
 
     fn apply_one(&mut self, Ready(number, act): Ready<'_>, saved: &mut Saved) -> Result<(), Fault> {
@@ -209,7 +225,8 @@ fn cannot_open(kind: &Kind, name: &str, error: &io::Error) -> String {
 
 fn save(number: i32, saved: &mut Saved) -> io::Result<()> {
     if !saved.iter().any(|(known, _)| *known == number) {
-        saved.push((number, script_fds::save(number)?));
+        let before = script_fds::save(number)?;
+        saved.push((number, before.map(|fd| Rc::new(Kept(Cell::new(Some(fd)))))));
     }
     Ok(())
 }

@@ -188,7 +188,7 @@ impl Shell {
         }
         // Its own redirections see its own arguments.
         match &function.1 {
-            Some(redirects) => self.redirected_compound(&function.0, redirects),
+            Some(redirects) => self.redirected_compound(&function.0, redirects, false),
             None => self.compound(&function.0, false),
         }
     }

@@ -19,6 +19,22 @@ const CASES: &[Case] = &[
         "0\n3\n127\n",
         0,
     ),
+    // A child keeps nothing open that a redirection hides: `cat` sees the end.
+    (
+        "sh -c '(while :; do sleep 1; done) >/dev/null 2>&1 & echo $!' | { read p; cat; kill $p; echo over; }",
+        "over\n",
+        0,
+    ),
+    (
+        "sh -c '(while :; do sleep 1; done & echo $! >p) >/dev/null 2>&1' | cat; kill $(cat p); echo over",
+        "over\n",
+        0,
+    ),
+    (
+        "( (echo a; exit 3) >f ); echo $?; cat f; (trap 'echo t' EXIT; { echo b; } >f); cat f",
+        "3\na\nt\nb\n",
+        0,
+    ),
     // Quotes inside `${x:-…}`.
     (
         "y=${x:-'a  b'}; echo \"$y\"; y=${x:-\"a  b\"}; echo \"$y\"; y=\"${x:-'a  b'}\"; echo \"$y\"",
