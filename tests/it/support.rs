@@ -8,9 +8,9 @@ use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// The program under test: the one that was named when the tests were built, else the one that was
-/// built with them. `.ci/run` names the release build, the program that users have; it also needs a
-/// fraction of the processor time.
+/// The program under test: the one that was named when the tests were built
+/// (`ROPEWALK_TEST_PROGRAM=target/…/release/ropewalk cargo test`), else the one that was built with
+/// them. A release build needs less than half of the processor time.
 pub(crate) const ROPEWALK: &str = match option_env!("ROPEWALK_TEST_PROGRAM") {
     Some(program) => program,
     None => env!("CARGO_BIN_EXE_ropewalk"),
