@@ -108,6 +108,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_answer_with_an_open_quote_takes_no_lines_behind_it() {
+        let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let next = dir.path().join("next");
+        let beyond = format!("echo > {}", next.display());
+        for answer in ["answer it's", "답 (a", "answer a \\"] {
+            let mut session = session_at(dir.path(), Manner::File, &runtime);
+            assert_eq!(play(&mut session, script(&[answer, &beyond])), 0, "{answer}");
+            std::fs::remove_file(&next).unwrap();
+        }
+    }
+
     /// Set in the process that gets the signal, because one reaches all of a process.
     const INSIDE: &str = "ROPEWALK_TEST_SCRIPT_ENDED";
 
