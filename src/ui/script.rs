@@ -109,6 +109,31 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_is_not_run_is_not_judged() {
+        let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let [errors, next] = ["errors", "next"].map(|name| dir.path().join(name));
+        let trap = format!("trap 'echo E >> {}' ERR", errors.display());
+        let beyond = format!("echo > {}", next.display());
+        // The learner's shell may be dash, which has no such trap.
+        let has_trap =
+            play(&mut session_at(dir.path(), Manner::File, &runtime), script(&["trap : ERR"])) == 0;
+        for (lines, failures) in [
+            (vec![&*trap, "false", "# a remark", "", &beyond], 1),
+            (vec![&*trap, "version --nope", "", "# a remark", &beyond], 1),
+            (vec![&*trap, "set -e", "[ -f /nonexistent ] && echo", "", "# a remark", &beyond], 0),
+        ] {
+            let mut session = session_at(dir.path(), Manner::File, &runtime);
+            assert_eq!(play(&mut session, script(&lines)), 0, "{lines:?}");
+            std::fs::remove_file(&next).unwrap();
+            if has_trap {
+                let said = std::fs::read_to_string(&errors).unwrap_or_default();
+                assert_eq!(said, "E\n".repeat(failures), "{lines:?}");
+                let _ = std::fs::remove_file(&errors); // there may have been none
+            }
+        }
+    }
+
+    #[test]
     fn an_answer_with_an_open_quote_takes_no_lines_behind_it() {
         let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
         let next = dir.path().join("next");

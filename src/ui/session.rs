@@ -91,7 +91,7 @@ pub(crate) struct Session {
     cut: bool,
     /// The shell has ended since the line was read, or could not be started.
     shell_lost: bool,
-    /// The line has run in the shell, which knows its code.
+    /// The last line that was not empty has run in the shell, which knows its code.
     ran_in_shell: bool,
     /// A message to the lesson engine that was too busy to take it at once.
     announced: Option<tokio::task::JoinHandle<()>>,
@@ -221,6 +221,9 @@ impl Session {
         }
         let text = meant.as_deref().unwrap_or(text);
         let line = line::classify(text, &self.place.name);
+        if line == Line::Empty {
+            return Flow::Next;
+        }
         let outside = matches!(line, Line::Kubectl(_) | Line::Foreground(_) | Line::Shell(_));
         let acts = outside || matches!(line, Line::Own(_));
         self.ran_in_shell = false;
@@ -233,7 +236,7 @@ impl Session {
             return Flow::Next;
         }
         match line {
-            Line::Empty => return Flow::Next,
+            Line::Empty => {}
             Line::Quit => return Flow::Leave(if self.manner == Manner::Terminal { 0 } else { self.last }),
             Line::Exit(code) => return self.exit(code),
             Line::Kubectl(args) => self.last = self.kubectl(&args, lines),

@@ -132,6 +132,7 @@ impl Session {
         let setting = Setting {
             shell,
             dialect,
+            home: self.place.home.path().to_path_buf(),
             kubeconfig: self.place.kubeconfig(),
             bin: self.place.home.bin(),
             spare: stand_ins(&self.place, &program),
