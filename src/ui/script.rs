@@ -145,6 +145,18 @@ mod tests {
         }
     }
 
+    /// The learner may have named another cluster in `KUBECONFIG`.
+    #[test]
+    fn a_line_of_kubectl_is_refused_if_the_shell_does_not_tell_its_variables() {
+        let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let mut session = session_at(dir.path(), Manner::Pipe, &runtime);
+        let own = session.place.kubeconfig();
+        std::fs::create_dir_all(own.parent().unwrap()).unwrap();
+        let lines = ["export KUBECONFIG=/other PATH=/none", "config set-context main"];
+        assert_eq!(play(&mut session, script(&lines)), 1);
+        assert!(!own.exists());
+    }
+
     /// Set in the process that gets the signal, because one reaches all of a process.
     const INSIDE: &str = "ROPEWALK_TEST_SCRIPT_ENDED";
 
