@@ -5,13 +5,20 @@
 //! error are the terminal (descriptors 7 and 8). The shell's own prompt, which it prints whenever
 //! it is ready for the next command, even after Ctrl-C or a syntax error, is the report: it carries
 //! the line's number and the exit code, and goes to a pipe of its own. Shells without a terminal
-//! print no prompt; a function writes the same report to descriptor 9.
+//! print no prompt; a function writes the same report to descriptor 8. Scripts lock files with
+//! descriptor 9 (flock(1)), so it is left to them. dash takes no number above 9 for one.
+//!
+//! The exit code is kept inside of the `eval`, which therefore succeeds. `set -e` and a trap for
+//! ERR count each failure in the line itself, except those that the shell excuses, e.g. `test -f x`
+//! in `test -f x && cat x`. An `eval` that returned the code would be one more failure, and never
+//! excused.
 //!
 //! The prompt belongs to the learner, too: a line may set it, or install a hook that sets it. So
 //! each line begins and ends with a new prompt without hooks, and a line that is not reported is
 //! asked about by a command of its own ([`question`]), which the shell reads once it is ready. That
 //! may give two reports of a line; by their number the second one is known.
 
+use super::line::unfinished;
 use std::path::Path;
 
 /// Stands behind the code of a report that no prompt gives, because the prompt is read-only. What
@@ -23,6 +30,14 @@ const FIXED: char = '.';
 /// them as each shell likes. `>|` also writes with `set -C`.
 const EXPORTS: &str =
     "__ropewalk_exports() { { command cat /proc/self/environ >|\"$1\" || :; } 2>/dev/null; }; ";
+
+/// Stands behind a line in its `eval` and keeps the line's exit code. The redirection keeps it out
+/// of the trace of `set -x`.
+const KEEP_CODE: &str = "\n{ __ropewalk_code=$?; } 2>/dev/null";
+
+/// The exit code of a line: what [`KEEP_CODE`] has kept, else that of the `eval`, which has failed
+/// or was interrupted.
+const KEPT: &str = "\"${__ropewalk_code:-$?}\"";
 
 /// Which shells differ in what we need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,38 +82,38 @@ impl Dialect {
             Dialect::Zsh => "setopt interactivecomments; unsetopt notify prompt_sp prompt_cr 2>/dev/null; ",
             Dialect::Posix => "",
         };
-        let Surroundings { program, kubeconfig, bin, spare } = surroundings;
-        let (program, kubeconfig) = (quote(&program.to_string_lossy()), quote(&kubeconfig.to_string_lossy()));
-        let bin = quote(&bin.to_string_lossy());
-        let spare = quote(&spare.to_string_lossy());
+        let Surroundings { program, home, kubeconfig, bin, spare } = surroundings;
+        let [program, home, kubeconfig, bin, spare] =
+            [program, home, kubeconfig, bin, spare].map(|path| quote(&path.to_string_lossy()));
         let functions = self.functions(token, terminal);
         // With TMOUT the shell would end while it waits for the next line. The subshell tries first
         // whether it is read-only: a failed `unset` may give up the commands behind it.
         format!(
             "unalias k kubectl ropewalk 2>/dev/null; unset HISTFILE; PS2=\n\
              (unset TMOUT) 2>/dev/null && unset TMOUT\n\
-             {own}export KUBECONFIG={kubeconfig}; export PATH={bin}:\"$PATH\":{spare}; \
+             {own}export ROPEWALK_HOME={home}; export KUBECONFIG={kubeconfig}; \
+             export PATH={bin}:\"$PATH\":{spare}; \
              k() {{ kubectl \"$@\"; }}; ropewalk() {{ {program} \"$@\"; }}; {functions}__ropewalk 0 0\n"
         )
     }
 
-    /// The functions of [`Dialect::order`] and [`question`]. Each is called with an exit code,
-    /// which it returns, and the number of a line. None of their commands may fail: after the
-    /// learner's `set -e` that would end the shell. For the code that they return their callers see
-    /// to that.
+    /// The functions of [`Dialect::order`] and [`question`]. Each is called with an exit code and
+    /// the number of a line; `__ropewalk_begin` returns the code, so that `$?` is that in the line.
+    /// None of their commands may fail: after the learner's `set -e` that would end the shell.
+    /// Their trace of `set -x` goes to /dev/null.
     fn functions(self, token: &str, terminal: bool) -> String {
         let report = format!("printf '[{token}:%s:%s]' \"$2\" \"$1\"");
+        let begin = "unset -v __ropewalk_code || :; return \"$1\"";
         if !terminal {
             return format!(
-                "__ropewalk_begin() {{ return \"$1\"; }}; \
-                 __ropewalk() {{ {report} >&9; return \"$1\"; }}; \
+                "__ropewalk_begin() {{ {{ {begin}; }} 2>/dev/null; }}; \
+                 __ropewalk() {{ {{ __ropewalk_code=$1; {report} >&8; }} 2>/dev/null; }}; \
                  __ropewalk_again() {{ __ropewalk \"$@\"; }}; {EXPORTS}"
             );
         }
-        // The trace of `set -x` goes to /dev/null. What would replace the prompt, or print it
-        // unexpanded, is undone. In zsh both the function `precmd` and those that the array names
-        // run before each prompt (zshmisc(1), hook functions); bash 5.1 knows PROMPT_COMMAND as an
-        // array.
+        // What would replace the prompt, or print it unexpanded, is undone. In zsh both the
+        // function `precmd` and those that the array names run before each prompt (zshmisc(1), hook
+        // functions); bash 5.1 knows PROMPT_COMMAND as an array.
         //
         // An assignment to a read-only PS1 would give up the whole order, the learner's line in it.
         // So a subshell tries it first, and in zsh the attribute is asked for. If PS1 cannot be
@@ -106,19 +121,23 @@ impl Dialect {
         let prompt = match self {
             Dialect::Zsh => format!(
                 "precmd_functions=(); unset -f precmd 2>/dev/null || :; setopt prompt_percent; \
-                 [[ ${{(t)PS1}} != *readonly* ]] && PS1=\"[{token}:$2:%?]\""
+                 [[ ${{(t)PS1}} != *readonly* ]] && PS1=\"[{token}:$1:$2]\""
             ),
             Dialect::Bash => format!(
                 "unset -v PROMPT_COMMAND 2>/dev/null || :; shopt -s promptvars; \
-                 (PS1=) && PS1=\"[{token}:$2:\\$?]\""
+                 (PS1=) && PS1=\"[{token}:$1:$2]\""
             ),
-            Dialect::Posix => format!("(PS1=) && PS1=\"[{token}:$2:\\$?]\""),
+            Dialect::Posix => format!("(PS1=) && PS1=\"[{token}:$1:$2]\""),
         };
+        // If the shell gives up the line, e.g. at Ctrl-C, the prompt tells `$?`. After a line that
+        // came to its end `$?` is that of our own commands, so the prompt tells the code kept.
+        let given_up = if self == Dialect::Zsh { "%?" } else { "$?" };
         let fixed = format!("printf '[{token}:%s:%s{FIXED}]' \"$2\" \"$1\"");
         format!(
             "__ropewalk_prompt() {{ {prompt}; }}; \
-             __ropewalk() {{ {{ __ropewalk_prompt \"$@\" || {fixed} >&3; return \"$1\"; }} 3>&2 2>/dev/null; }}; \
-             __ropewalk_begin() {{ {{ __ropewalk_prompt \"$@\" || :; return \"$1\"; }} 2>/dev/null; }}; \
+             __ropewalk() {{ {{ __ropewalk_code=$1; __ropewalk_prompt \"$2\" \"$1\" || {fixed} >&3; }} \
+             3>&2 2>/dev/null; }}; \
+             __ropewalk_begin() {{ {{ __ropewalk_prompt \"$2\" '{given_up}' || :; {begin}; }} 2>/dev/null; }}; \
              __ropewalk_again() {{ {{ {report} >&3; }} 3>&2 2>/dev/null; __ropewalk \"$@\"; }}; {EXPORTS}"
         )
     }
@@ -126,20 +145,23 @@ impl Dialect {
     /// A line of the learner's, as a command for the shell. `number` is told in its report, `last`
     /// is what `$?` is to be in it.
     pub(crate) fn order(self, line: &str, number: u64, last: i32, terminal: bool) -> String {
-        let channels = if terminal { "<&7 2>&8 7<&- 8>&-" } else { "<&7 7<&- 9>&-" };
-        let line = quote(line);
+        let channels = if terminal { "<&7 2>&8 7<&- 8>&-" } else { "<&7 7<&- 8>&-" };
+        // An open here-document or a backslash at its end would swallow what stands behind.
+        let keep = if unfinished(line) { "" } else { KEEP_CODE };
+        let line = quote(&format!("{line}{keep}"));
         // Where a failure ends the shell (`set -e`), the code of a line that this program has run
         // is none: it may be there only for `$?`. A list does not count its first command (POSIX,
         // XCU 2.15, `set`).
         let join = if last == 0 { ";" } else { " ||" };
-        format!("__ropewalk_begin {last} {number}{join} eval {line} {channels}; __ropewalk $? {number}\n")
+        let begin = format!("__ropewalk_begin {last} {number}{join}");
+        format!("{begin} eval {line} {channels}; __ropewalk {KEPT} {number} || :\n")
     }
 }
 
 /// A command that reports a line whose prompt was lost. For a line that still runs it changes
 /// nothing: the shell reads it afterwards.
 pub(crate) fn question(number: u64) -> String {
-    format!("__ropewalk_again $? {number} || :\n")
+    format!("__ropewalk_again {KEPT} {number} || :\n")
 }
 
 /// A command that writes the variables that the shell exports into a file, as `/proc/PID/environ`
@@ -152,6 +174,8 @@ pub(crate) fn ask_for_exports(file: &str, number: u64) -> String {
 pub(crate) struct Surroundings<'a> {
     /// This program.
     pub program: &'a Path,
+    /// The home of the session's cluster, as an absolute path.
+    pub home: &'a Path,
     pub kubeconfig: &'a Path,
     /// Before everything else on PATH: the built-in tools.
     pub bin: &'a Path,
@@ -188,9 +212,16 @@ pub(crate) fn report(heard: &[u8], token: &str) -> Option<(String, u64, i32, usi
 }
 
 /// What a shell has told beside its reports, for the learner: without the trace that `set -x` makes
-/// of our own commands.
+/// of our own commands. That of the `eval` has as many lines as what stands in it.
 pub(crate) fn told_beside(before: &str) -> String {
-    let lines = before.lines().filter(|line| !line.contains("__ropewalk"));
+    let mut of_eval = false;
+    let lines = before.lines().filter(|line| {
+        let own = line.contains("__ropewalk");
+        if own {
+            of_eval = line.contains("__ropewalk_begin");
+        }
+        !own && !of_eval
+    });
     lines.collect::<Vec<_>>().join("\n").trim().to_string()
 }
 
@@ -220,6 +251,7 @@ mod tests {
     fn a_shell_waits_for_the_next_line_for_as_long_as_it_takes() {
         let surroundings = Surroundings {
             program: Path::new("/bin/true"),
+            home: Path::new("/home/it's"),
             kubeconfig: Path::new("/config"),
             bin: Path::new("/none"),
             spare: Path::new("/none"),
@@ -229,7 +261,7 @@ mod tests {
         {
             let dialect = Dialect::of(Path::new(shell)).unwrap();
             let preparation = dialect.preparation(&surroundings, "t", false);
-            let text = format!("exec 9>&2\n{before}\n{preparation}echo ${{TMOUT-none}} $KUBECONFIG\n");
+            let text = format!("exec 8>&2\n{before}\n{preparation}echo ${{TMOUT-none}} $KUBECONFIG\n");
             let ran = Command::new(shell).args(["-c", &text]).env("TMOUT", "300").output().unwrap();
             let said = String::from_utf8_lossy(&ran.stdout);
             assert_eq!(said.trim(), format!("{kept} /config"), "{shell} {before}");
@@ -242,13 +274,88 @@ mod tests {
         for (shell, dialect) in [("/bin/bash", Dialect::Bash), ("/bin/sh", Dialect::Posix)] {
             let run = |text: &str| {
                 let functions = dialect.functions("t", false);
-                let text = format!("exec 7</dev/null 9>/dev/null; {functions}\nset -e\n{text}echo end\n");
+                let text = format!("exec 7</dev/null 8>/dev/null; {functions}\nset -e\n{text}echo end\n");
                 let ran = Command::new(shell).args(["-c", &text]).output().unwrap();
                 String::from_utf8_lossy(&ran.stdout).lines().collect::<Vec<_>>().join(" ")
             };
             assert_eq!(run(&dialect.order("echo code $?", 1, 130, false)), "code 130 end", "{shell}");
             assert_eq!(run(&dialect.order("false; echo on", 1, 130, false)), "", "{shell}");
             assert_eq!(run(&format!("! true\n{}", question(1))), "end", "{shell}");
+        }
+    }
+
+    /// Runs these lines in a shell, each as an order, and returns what they print and the shell's
+    /// end. Reports of shells without a terminal are among it; the others have no prompt here.
+    fn run_orders(shell: &str, terminal: bool, lines: &[&str]) -> (String, Option<i32>) {
+        let dialect = Dialect::of(Path::new(shell)).unwrap();
+        let eighth = if terminal { "&2" } else { "&1" };
+        let mut text = format!("exec 7</dev/null 8>{eighth}; {}\n", dialect.functions("t", terminal));
+        for (line, number) in lines.iter().zip(1..) {
+            text.push_str(&dialect.order(line, number, 0, terminal));
+        }
+        let ran = Command::new(shell).args(["-c", &text]).output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+        (said.split_whitespace().collect::<Vec<_>>().join(" "), ran.status.code())
+    }
+
+    /// POSIX, XCU 2.15, `set -e`: a failure that an and-list or `!` excuses ends no shell.
+    #[test]
+    fn a_failure_that_the_shell_excuses_does_not_end_it() {
+        for shell in ["/bin/bash", "/bin/sh"] {
+            let lines =
+                ["set -e", "[ -f /nonexistent ] && echo there", "! true", "echo on", "false", "echo no"];
+            let reported = "[t:1:0][t:2:1][t:3:1]on [t:4:0]";
+            assert_eq!(run_orders(shell, false, &lines), (reported.into(), Some(1)), "{shell}");
+            assert_eq!(run_orders(shell, true, &lines), ("on".into(), Some(1)), "{shell}");
+        }
+    }
+
+    #[test]
+    fn a_trap_for_err_runs_once_for_each_failure() {
+        let lines = ["set -E; trap 'echo E' ERR", "false", "false && true", "! true", "(exit 3)", "echo end"];
+        assert_eq!(run_orders("/bin/bash", true, &lines), ("E E end".into(), Some(0)));
+        let reported = "[t:1:0]E [t:2:1][t:3:1][t:4:1]E [t:5:3]end [t:6:0]";
+        assert_eq!(run_orders("/bin/bash", false, &lines), (reported.into(), Some(0)));
+    }
+
+    /// flock(1) has this among its examples.
+    #[test]
+    fn a_lock_on_descriptor_9_is_held_to_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("lock");
+        let (open, show) = (format!("exec 9>{}", file.display()), format!("cat {}", file.display()));
+        for (shell, terminal) in ["/bin/bash", "/bin/sh"].into_iter().flat_map(|s| [(s, false), (s, true)]) {
+            let (said, code) = run_orders(shell, terminal, &[&open, "echo held >&9", &show]);
+            assert!(said.contains("held") && code == Some(0), "{shell} {terminal}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_was_cut_off_has_nothing_of_ours_in_it() {
+        for shell in ["/bin/bash", "/bin/sh"] {
+            for (line, says) in
+                [("cat <<EOF\na", "a"), ("echo a \\", "a \\"), ("# a \\", ""), ("echo a # b", "a")]
+            {
+                assert_eq!(run_orders(shell, true, &[line]), (says.into(), Some(0)), "{shell}: {line}");
+            }
+        }
+    }
+
+    /// `ROPEWALK_HOME=./h`, and then `cd`: programs of the shell find the same home.
+    #[test]
+    fn the_shell_exports_the_home_of_the_session() {
+        let surroundings = Surroundings {
+            program: Path::new("/bin/true"),
+            home: Path::new("/home/it's"),
+            kubeconfig: Path::new("/config"),
+            bin: Path::new("/none"),
+            spare: Path::new("/none"),
+        };
+        for shell in ["/bin/bash", "/bin/sh"] {
+            let preparation = Dialect::of(Path::new(shell)).unwrap().preparation(&surroundings, "t", false);
+            let text = format!("exec 8>&2\n{preparation}sh -c 'echo $ROPEWALK_HOME'\n");
+            let ran = Command::new(shell).args(["-c", &text]).env("ROPEWALK_HOME", "./h").output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&ran.stdout), "/home/it's\n", "{shell}");
         }
     }
 
@@ -263,6 +370,9 @@ mod tests {
     #[test]
     fn the_trace_of_our_own_commands_is_not_told() {
         assert_eq!(told_beside("+ __ropewalk 0 3\n[1]+ Done\n+ __ropewalk_begin 0 4\n"), "[1]+ Done");
+        let eval = format!("+ eval 'echo a\necho b{KEEP_CODE}'");
+        let before = format!("+ __ropewalk_begin 0 4\n{eval}\n+ __ropewalk 0 4\n[1]+ Done\n");
+        assert_eq!(told_beside(&before), "[1]+ Done");
     }
 
     /// zshmisc(1): the function `precmd` and those in `precmd_functions` run before each prompt, so
@@ -272,7 +382,7 @@ mod tests {
         let functions = Dialect::Zsh.functions("t", true);
         let prompt = functions.split("__ropewalk_prompt() {").nth(1).unwrap().split("};").next().unwrap();
         let at = |what: &str| prompt.find(what).unwrap_or_else(|| panic!("{what} in {prompt}"));
-        let set = at("PS1=\"[t:$2:%?]\"");
+        let set = at("PS1=\"[t:$1:$2]\"");
         for undone in ["precmd_functions=()", "unset -f precmd 2>/dev/null || :", "setopt prompt_percent"] {
             assert!(at(undone) < set, "{undone}");
         }

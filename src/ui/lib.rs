@@ -21,18 +21,23 @@
 //! and its prompt, which goes to another pipe, says when it is ready and how the last command ended
 //! ([`dialect`]); nothing that is visible is ever parsed. While a line runs, the learner's terminal
 //! passes every key on, so editors and pagers work and Ctrl-C reaches the command. A line of
-//! kubectl that runs in this program has the variables that the shell exports ([`commands`]). In
-//! the interface the pane's terminal is emulated. When its width changes, its lines and their past
-//! are laid out anew, so that a narrow window cuts nothing off; the emulator itself would. A
-//! here-document is parsed at its first line and where it may end. With `--kubeconfig` the session
-//! uses a foreign cluster: [`connection`] opens [`cluster::foreign`] in this process instead of
-//! starting a cluster, and offers to delete what lessons made there when the session ends. The rest
-//! of the room does not know the difference. A script ends with its shell: its next line would run
-//! without the directory and the variables of before. Texts for people are in tables, in English
-//! and Korean ([`texts`], and `tui::words` for the interface).
+//! kubectl or etcdctl that runs in this program has the variables that the shell exports
+//! ([`commands`]); if the shell does not tell them, the line is refused. In the interface the
+//! pane's terminal is emulated. When its width changes, its lines and their past are laid out anew,
+//! so that a narrow window cuts nothing off; the emulator itself would. A here-document is parsed
+//! at its first line and where it may end. With `--kubeconfig` the session uses a foreign cluster:
+//! [`connection`] opens [`cluster::foreign`] in this process instead of starting a cluster, and
+//! offers to delete what lessons made there when the session ends. The rest of the room does not
+//! know the difference. A script ends with its shell: its next line would run without the directory
+//! and the variables of before. Texts for people are in tables, in English and Korean ([`texts`],
+//! and `tui::words` for the interface).
 //! ## Left out
 //! Shells with a grammar of their own (fish, nu, tcsh): bash or sh runs instead, and a terminal
 //! session says so.
+//!
+//! `exec` with a redirection of descriptor 0, 7 or 8, at a terminal also of 2, does not outlast its
+//! line: the shell runs each line with descriptors of the session in their place ([`dialect`]).
+//! Those of 1, 3 to 6 and 9 last, so `exec 9>lock` and `flock 9` work.
 //! ## Read next
 //! `cli`, which brings the learner here; [`dialect`] for the trick with the prompt.
 

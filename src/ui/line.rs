@@ -1,9 +1,11 @@
 //! Classifies lines: kubectl, a word of this program, or the shell. Pure: text in, decision out.
 
+mod answer;
 mod cut;
 mod growing;
 mod hangul;
 
+pub(crate) use answer::{needs_shell, written_answer};
 pub(crate) use cut::{Cut, cut};
 pub(crate) use growing::{Growing, unfinished};
 pub(crate) use hangul::{english_keys, latin_key, of_korean_layout};
@@ -89,13 +91,10 @@ pub(crate) fn classify(text: &str, cluster: &str) -> Line {
     if let Some(forced) = text.strip_prefix('!') {
         return Line::Shell(forced.trim_start().to_string());
     }
-    let Cut { mut words, special } = cut(text);
-    // An answer may have anything in it, also what else only a shell reads.
-    if let Some(word) = words.first().filter(|w| !w.is_ascii() && text.starts_with(w.as_str()))
-        && latin(word).or_else(|| korean(word)) == Some("answer")
-    {
-        return Line::Answer(text[word.len()..].trim().into());
+    if let Some(written) = written_answer(text) {
+        return Line::Answer(written.into());
     }
+    let Cut { mut words, special } = cut(text);
     if let Some(word) = words.first().filter(|w| !w.is_ascii() && !special) {
         if word == "도움말" {
             return Line::Help(words[1..].to_vec());
@@ -124,7 +123,6 @@ pub(crate) fn classify(text: &str, cluster: &str) -> Line {
         }
         "status" | "trace" | "fault" | "doctor" | "undo" | "redo" | "rewind" | "what" | "why" | "lab"
         | "etcdctl" => own(first, after, &words, special, cluster),
-        "answer" => Line::Answer(after.trim().into()),
         "ropewalk" if !special => Line::Own(words[1..].to_vec()),
         "watch" if words.len() > 1 || special => Line::Shell(text.into()),
         "exit" if !special => Line::Exit(words.get(1).cloned()),

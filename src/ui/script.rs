@@ -108,6 +108,55 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_line_that_is_not_run_is_not_judged() {
+        let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let [errors, next] = ["errors", "next"].map(|name| dir.path().join(name));
+        let trap = format!("trap 'echo E >> {}' ERR", errors.display());
+        let beyond = format!("echo > {}", next.display());
+        // The learner's shell may be dash, which has no such trap.
+        let has_trap =
+            play(&mut session_at(dir.path(), Manner::File, &runtime), script(&["trap : ERR"])) == 0;
+        for (lines, failures) in [
+            (vec![&*trap, "false", "# a remark", "", &beyond], 1),
+            (vec![&*trap, "version --nope", "", "# a remark", &beyond], 1),
+            (vec![&*trap, "set -e", "[ -f /nonexistent ] && echo", "", "# a remark", &beyond], 0),
+        ] {
+            let mut session = session_at(dir.path(), Manner::File, &runtime);
+            assert_eq!(play(&mut session, script(&lines)), 0, "{lines:?}");
+            std::fs::remove_file(&next).unwrap();
+            if has_trap {
+                let said = std::fs::read_to_string(&errors).unwrap_or_default();
+                assert_eq!(said, "E\n".repeat(failures), "{lines:?}");
+                let _ = std::fs::remove_file(&errors); // there may have been none
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_with_an_open_quote_takes_no_lines_behind_it() {
+        let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let next = dir.path().join("next");
+        let beyond = format!("echo > {}", next.display());
+        for answer in ["answer it's", "답 (a", "answer a \\"] {
+            let mut session = session_at(dir.path(), Manner::File, &runtime);
+            assert_eq!(play(&mut session, script(&[answer, &beyond])), 0, "{answer}");
+            std::fs::remove_file(&next).unwrap();
+        }
+    }
+
+    /// The learner may have named another cluster in `KUBECONFIG`.
+    #[test]
+    fn a_line_of_kubectl_is_refused_if_the_shell_does_not_tell_its_variables() {
+        let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let mut session = session_at(dir.path(), Manner::Pipe, &runtime);
+        let own = session.place.kubeconfig();
+        std::fs::create_dir_all(own.parent().unwrap()).unwrap();
+        let lines = ["export KUBECONFIG=/other PATH=/none", "config set-context main"];
+        assert_eq!(play(&mut session, script(&lines)), 1);
+        assert!(!own.exists());
+    }
+
     /// Set in the process that gets the signal, because one reaches all of a process.
     const INSIDE: &str = "ROPEWALK_TEST_SCRIPT_ENDED";
 

@@ -2,7 +2,6 @@
 
 use super::column::Column;
 use super::commands::{self, Input};
-use super::exit;
 use super::line::{self, Line};
 use super::paste::{self, Paste};
 use super::screen::Resizer;
@@ -17,7 +16,6 @@ use lab::why::Typed;
 use lang::charset::{self, eprintln, print, println};
 use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tokio::runtime::Handle;
@@ -27,6 +25,7 @@ mod answers;
 mod lessons;
 mod lines;
 mod news;
+mod own;
 mod shell;
 
 pub(crate) use lines::{Given, Lines};
@@ -91,7 +90,7 @@ pub(crate) struct Session {
     cut: bool,
     /// The shell has ended since the line was read, or could not be started.
     shell_lost: bool,
-    /// The line has run in the shell, which knows its code.
+    /// The last line that was not empty has run in the shell, which knows its code.
     ran_in_shell: bool,
     /// A message to the lesson engine that was too busy to take it at once.
     announced: Option<tokio::task::JoinHandle<()>>,
@@ -221,8 +220,14 @@ impl Session {
         }
         let text = meant.as_deref().unwrap_or(text);
         let line = line::classify(text, &self.place.name);
-        let outside = matches!(line, Line::Kubectl(_) | Line::Foreground(_) | Line::Shell(_));
-        let acts = outside || matches!(line, Line::Own(_));
+        if line == Line::Empty {
+            return Flow::Next;
+        }
+        let outside = match &line {
+            Line::Shell(text) => !own::begins_with_own_word(text),
+            line => matches!(line, Line::Kubectl(_) | Line::Foreground(_)),
+        };
+        let acts = outside || matches!(line, Line::Own(_) | Line::Shell(_));
         self.ran_in_shell = false;
         // Hints may react to what was typed; an error is ignored, as there may be no lessons.
         // Ctrl-C while the engine is busy is meant for the line.
@@ -233,13 +238,13 @@ impl Session {
             return Flow::Next;
         }
         match line {
-            Line::Empty => return Flow::Next,
+            Line::Empty => {}
             Line::Quit => return Flow::Leave(if self.manner == Manner::Terminal { 0 } else { self.last }),
             Line::Exit(code) => return self.exit(code),
             Line::Kubectl(args) => self.last = self.kubectl(&args, lines),
             Line::Foreground(text) => self.last = self.foreground(&text, lines),
             Line::Own(args) => self.last = self.own(&args),
-            Line::Shell(text) => self.last = self.in_shell(&text, true),
+            Line::Shell(text) => self.last = self.in_shell(&self.with_session(text), true),
             Line::Help(about) => self.last = self.help(&about, lines),
             Line::Map(words) => self.last = self.map(&words),
             Line::Lang(choice) => self.last = self.choose(&choice),
@@ -328,7 +333,11 @@ impl Session {
             return 1;
         }
         self.follow_shell();
-        let env = commands::environment(&self.place, self.shell.as_mut().and_then(Shell::exports));
+        let exports = match self.exports() {
+            Ok(exports) => exports,
+            Err(code) => return code,
+        };
+        let env = commands::environment(&self.place, exports.as_ref());
         let code = commands::run(args, input, env, &self.handle, &self.column);
         // A pod's log may switch to the screen of editors. kubectl itself never needs it.
         if self.manner == Manner::Terminal && self.column.full_screen() {
@@ -366,45 +375,6 @@ impl Session {
                     eprintln!("{}", self.say(Say::PasteCut, &[]));
                     return None;
                 }
-            }
-        }
-    }
-
-    /// A command of this program itself, in a process of its own.
-    fn own(&mut self, args: &[String]) -> i32 {
-        match args.first().map(String::as_str) {
-            None | Some("repl" | "learn") => {
-                let say = |what| self.say(what, &[]);
-                self.complain(&say(Say::Nested), None, Some(&say(Say::NestedTry)));
-                return 1;
-            }
-            Some("status" | "trace" | "fault" | "undo" | "redo" | "rewind" | "why" | "lab" | "etcdctl")
-                if !self.alive() =>
-            {
-                return 1;
-            }
-            _ => {}
-        }
-        self.follow_shell();
-        use std::os::unix::process::CommandExt;
-        let mut command = Command::new("/proc/self/exe");
-        command.arg0("ropewalk").args(args).env("ROPEWALK_HOME", self.place.home.path());
-        command.env(settings::LANG_VARIABLE, super::lesson::tag(self.lang()));
-        if let Some(before) = self.before.as_ref().and_then(settings::last) {
-            command.env(settings::LAST_VARIABLE, before);
-        }
-        if self.manner == Manner::Pipe {
-            command.stdin(Stdio::null());
-        }
-        // It may ask a question, which news would overwrite.
-        self.news.hold();
-        let ended = command.status();
-        self.news.release();
-        match ended {
-            Ok(status) => exit::code(status),
-            Err(error) => {
-                self.complain(&self.say(Say::Unreadable, &[&error.to_string()]), None, None);
-                126
             }
         }
     }

@@ -7,6 +7,7 @@ use super::screen::Screen;
 use super::terminal::Raw;
 use linux::fds;
 use linux::process;
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, killpg};
@@ -42,7 +43,7 @@ const LOOK_FOR_STOP: u16 = 1000;
 /// The wrapper that turns the pipes into the descriptors of [`dialect`]. Pipes are opened by name
 /// because a terminal's child inherits nothing else.
 const WITH_TERMINAL: &str = r#"in=$1; out=$2; shift 2; exec "$@" 7<&0 8>&2 <"$in" 2>"$out""#;
-const WITHOUT_TERMINAL: &str = r#"in=$1; out=$2; shift 2; exec "$@" 7<&0 9>"$out" <"$in""#;
+const WITHOUT_TERMINAL: &str = r#"in=$1; out=$2; shift 2; exec "$@" 7<&0 8>"$out" <"$in""#;
 
 /// What a shell is started with.
 #[derive(Clone)]
@@ -50,6 +51,7 @@ pub(crate) struct Setting {
     pub shell: PathBuf,
     pub dialect: Dialect,
     pub program: PathBuf,
+    pub home: PathBuf,
     pub kubeconfig: PathBuf,
     /// Before everything else on PATH: the built-in tools.
     pub bin: PathBuf,
@@ -170,6 +172,7 @@ impl Shell {
         };
         let surroundings = Surroundings {
             program: &setting.program,
+            home: &setting.home,
             kubeconfig: &setting.kubeconfig,
             bin: &setting.bin,
             spare: &setting.spare,
@@ -201,8 +204,12 @@ impl Shell {
             }
             let pause = left.min(Duration::from_millis(100)).as_millis() as u16;
             let mut wanted = [PollFd::new(self.reports.as_fd(), PollFlags::POLLIN)];
-            if poll(&mut wanted, PollTimeout::from(pause))? > 0 {
-                self.hear()?;
+            match poll(&mut wanted, PollTimeout::from(pause)) {
+                Ok(0) | Err(Errno::EINTR) => {} // a child has ended, the window has changed
+                Ok(_) => {
+                    self.hear()?;
+                }
+                Err(error) => return Err(error.into()),
             }
         }
     }
@@ -365,7 +372,7 @@ impl Shell {
                 (false, true) => PollTimeout::NONE,
             };
             let found = match poll(&mut wanted, time) {
-                Err(nix::errno::Errno::EINTR) => continue,
+                Err(Errno::EINTR) => continue,
                 found => found?,
             };
             if found == 0 && !held && !std::mem::replace(&mut asked, true) {
@@ -388,10 +395,10 @@ impl Shell {
             if key && let Some(screen) = &mut self.screen {
                 let mut bytes = [0; 4096];
                 match nix::unistd::read(stdin.as_fd(), &mut bytes) {
-                    Ok(0) | Err(nix::errno::Errno::EIO) => listening = false, // the learner's terminal is gone
+                    Ok(0) | Err(Errno::EIO) => listening = false, // the learner's terminal is gone
                     // A shell that reads ahead drops the question at Ctrl-C.
                     Ok(n) => asked &= !screen.type_in(&bytes[..n])?,
-                    Err(nix::errno::Errno::EINTR | nix::errno::Errno::EAGAIN) => {}
+                    Err(Errno::EINTR | Errno::EAGAIN) => {}
                     Err(error) => return Err(error.into()),
                 }
             }
@@ -402,7 +409,7 @@ impl Shell {
     /// such questions in it already, and a shell that has ended is noticed otherwise.
     fn ask(&mut self) -> io::Result<()> {
         let room = [PollFd::new(self.orders.as_fd(), PollFlags::POLLOUT)];
-        if poll(&mut room.clone(), PollTimeout::ZERO)? == 0 {
+        if poll(&mut room.clone(), PollTimeout::ZERO) != Ok(1) {
             return Ok(());
         }
         match self.orders.write_all(dialect::question(self.number).as_bytes()) {
@@ -435,7 +442,8 @@ impl Shell {
         self.screen.as_ref().map(Screen::resizer)
     }
 
-    fn ended(&mut self) -> Option<i32> {
+    /// The shell's exit code, once it has ended.
+    pub(crate) fn ended(&mut self) -> Option<i32> {
         self.child.try_wait().ok()?.map(exit::code)
     }
 
@@ -446,7 +454,7 @@ impl Shell {
         // It may live on with its pipes closed (`exec`); without them it is of no use here.
         if let Some(handle) = self.pid().and_then(|pid| process::pidfd_open(pid).ok()) {
             let mut end = [PollFd::new(handle.as_fd(), PollFlags::POLLIN)];
-            let _ = poll(&mut end, PollTimeout::from(END_PATIENCE)); // else it has ended
+            while poll(&mut end, PollTimeout::from(END_PATIENCE)) == Err(Errno::EINTR) {}
         }
         self.ended().unwrap_or_default()
     }

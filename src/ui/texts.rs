@@ -329,6 +329,12 @@ texts! {
     ShellWoken:
         "The shell had stopped itself (`suspend`). Nothing could be typed then, so it goes on.",
         "셸이 스스로 멈추어(`suspend`) 아무것도 입력할 수 없었으므로 다시 실행했습니다.";
+    ShellSilent:
+        "the shell does not tell its variables, so it is not known which cluster is meant; the line was not run",
+        "셸이 변수를 알려 주지 않아 어느 클러스터를 가리키는지 알 수 없습니다. 이 줄은 실행하지 않았습니다";
+    ShellSilentTry:
+        "check its PATH with `echo $PATH`: the shell must find the program cat. After a long trap, enter the line again",
+        "`echo $PATH`로 PATH를 확인하세요. 셸이 cat 프로그램을 찾을 수 있어야 합니다. 오래 걸리는 trap 때문이라면 줄을 다시 입력하세요";
     ShellBroken: "the shell cannot be used: {}", "셸을 사용할 수 없습니다: {}";
     ShellBrokenTry: "check the variable SHELL: is {} a working shell?", "SHELL 변수를 확인하세요. {} 셸이 제대로 동작합니까?";
     ClusterEnded: "cluster {} has ended", "{} 클러스터가 종료되었습니다";

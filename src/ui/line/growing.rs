@@ -1,5 +1,7 @@
 //! Is a text complete, or does the next line belong to it? Pure.
 
+use super::answer::{needs_shell, written_answer};
+
 /// Parentheses in one another that the parser is given. It tries each as arithmetic and as a
 /// subshell, so n that are open cost 2^n.
 const DEEPEST: usize = 10;
@@ -112,7 +114,7 @@ fn ends_in_remark(text: &str) -> bool {
 /// which the text ends?
 fn parse(text: &str) -> (bool, Ends) {
     use brush_parser::{ParseError, Parser, ParserOptions, TokenizerError};
-    if text.trim_start().starts_with('#') {
+    if text.trim_start().starts_with('#') || written_answer(text).is_some_and(|w| !needs_shell(w)) {
         return (false, Ends::Any);
     }
     let continued = text.bytes().rev().take_while(|b| *b == b'\\').count() % 2 == 1;

@@ -4,7 +4,7 @@ use super::{Flow, Manner, Session};
 use crate::commands;
 use crate::dialect::Dialect;
 use crate::line;
-use crate::shell::{Ran, START_PATIENCE, Setting, Shell};
+use crate::shell::{Ran, START_PATIENCE, Setting, Shell, Variables};
 use crate::texts::Say;
 use cluster::Place;
 use lang::charset::eprintln;
@@ -89,6 +89,43 @@ impl Session {
         shell.run(text, last)
     }
 
+    /// Returns the variables that the shell exports, for a line that runs in this program; `None`
+    /// without a shell.
+    ///
+    /// # Errors
+    /// The exit code of the line, which must not run: the shell has ended, or does not tell its
+    /// variables, and those may name another cluster. The reason is printed.
+    pub(super) fn exports(&mut self) -> Result<Option<Variables>, i32> {
+        let Some(shell) = &mut self.shell else { return Ok(None) };
+        let mut told = shell.exports().cloned();
+        if told.is_none()
+            && let Some(code) = shell.ended()
+        {
+            self.begin_anew(code)?;
+            told = self.shell.as_mut().and_then(Shell::exports).cloned();
+        }
+        if told.is_none() {
+            self.complain(&self.say(Say::ShellSilent, &[]), None, Some(&self.say(Say::ShellSilentTry, &[])));
+            return Err(1);
+        }
+        Ok(told)
+    }
+
+    /// Starts a new shell at a terminal, because the one before has ended with this code. A script
+    /// ends with its shell.
+    ///
+    /// # Errors
+    /// The exit code of a line that needs the shell.
+    fn begin_anew(&mut self, code: i32) -> Result<(), i32> {
+        self.shell = None;
+        if self.manner != Manner::Terminal {
+            self.shell_lost = true;
+            return Err(code);
+        }
+        eprintln!("{}", self.say(Say::ShellHadEnded, &[&code.to_string()]));
+        self.start_shell().map_err(|error| self.shell_failed(&error))
+    }
+
     fn shell_failed(&self, error: &std::io::Error) -> i32 {
         let (shell, ..) = choose_shell(std::env::var_os("SHELL").map(PathBuf::from), commands::is_program);
         let what = self.say(Say::ShellBroken, &[&error.to_string()]);
@@ -132,6 +169,7 @@ impl Session {
         let setting = Setting {
             shell,
             dialect,
+            home: self.place.home.path().to_path_buf(),
             kubeconfig: self.place.kubeconfig(),
             bin: self.place.home.bin(),
             spare: stand_ins(&self.place, &program),
@@ -251,12 +289,7 @@ mod tests {
         let place = Home::at(dir.path()).cluster("main").unwrap();
         let mut session = Session::new(place, Lang::En, Manner::Terminal, runtime.handle().clone());
         (session.bad_start_files, session.explained_shell) = (true, true);
-        let file = dir.path().join("pid");
-        assert_eq!(session.in_shell(&format!("echo $$ > {}", file.display()), false), 0);
-        let pid: i32 = std::fs::read_to_string(&file).unwrap().trim().parse().unwrap();
-        let life = linux::process::pidfd_open(pid).unwrap();
-        linux::process::pidfd_send_signal(life.as_fd(), nix::libc::SIGKILL).unwrap();
-        poll(&mut [PollFd::new(life.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).unwrap();
+        kill_the_shell(&mut session, &dir.path().join("pid"));
         assert_eq!(session.in_shell("(exit 5)", false), 5, "the line has run");
         let (tell, told) = std::sync::mpsc::channel();
         session.print_news_with(move |words| drop(tell.send(words)));
@@ -268,13 +301,42 @@ mod tests {
         assert!(!session.column.full_screen() && told.try_recv().is_err());
         session.news.tell("later".into());
         assert_eq!(told.try_recv().as_deref(), Ok("later\n"), "what came before does not hold it up");
+        kill_the_shell(&mut session, &dir.path().join("pid"));
+        assert_eq!(
+            session.kubectl(&words, &mut crate::script::Script::of([])),
+            0,
+            "with a new shell's variables"
+        );
+    }
+
+    /// Kills the shell of a session, as a program in the background may, and waits for its end.
+    fn kill_the_shell(session: &mut Session, file: &Path) {
+        assert_eq!(session.in_shell(&format!("echo $$ > {}", file.display()), false), 0);
+        let pid: i32 = std::fs::read_to_string(file).unwrap().trim().parse().unwrap();
+        let life = linux::process::pidfd_open(pid).unwrap();
+        linux::process::pidfd_send_signal(life.as_fd(), nix::libc::SIGKILL).unwrap();
+        poll(&mut [PollFd::new(life.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).unwrap();
+    }
+
+    /// The learner may have exported a `KUBECONFIG` in it.
+    #[test]
+    fn a_script_whose_shell_has_ended_runs_no_line_of_kubectl() {
+        let (runtime, dir) = (tokio::runtime::Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        let mut session = Session::new(place, Lang::En, Manner::Pipe, runtime.handle().clone());
+        let own = session.place.kubeconfig();
+        std::fs::create_dir_all(own.parent().unwrap()).unwrap();
+        kill_the_shell(&mut session, &dir.path().join("pid"));
+        let left = session.run("config set-context main", &mut crate::script::Script::of([]));
+        assert_eq!(left, Flow::Leave(128 + 9));
+        assert!(!own.exists());
     }
 
     #[test]
     fn a_line_runs_although_the_shell_has_ended_before_it() {
         let test = "session::shell::tests::has_a_shell_that_is_killed_between_two_lines";
         let said = crate::shell::tests::on_a_terminal(test, ON_A_TERMINAL, "1");
-        assert!(said.contains("The shell had ended with code"), "{said}");
+        assert_eq!(said.matches("The shell had ended with code").count(), 2, "{said}");
         let behind = said.split("\x1b[?1049l").nth(1).unwrap_or_default();
         assert!(behind.contains("kept"), "news on the usual screen: {said}");
     }

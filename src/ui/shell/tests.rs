@@ -6,6 +6,7 @@ fn setting(shell: &str, terminal: bool) -> Setting {
         shell: shell.into(),
         dialect: Dialect::of(Path::new(shell)).expect("a shell that can be driven"),
         program: "/bin/true".into(),
+        home: "/none".into(),
         kubeconfig: "/none".into(),
         bin: "/none".into(),
         spare: "/none".into(),
@@ -106,6 +107,13 @@ fn runs_lines_that_take_the_prompt_away() {
         assert_eq!(shell.run("(exit 3) || (exit 4)", 0).unwrap(), Ran::Code(4), "after {line}");
         assert_eq!(shell.run("true", 1).unwrap(), Ran::Code(0), "after {line}");
     }
+    let by_the_shell =
+        ["set -e", "[ a = b ] && echo", "PS1='$ '; [ a = b ] && echo", "! true", "set +e", "fi"];
+    for (line, code) in by_the_shell.into_iter().zip([0, 1, 1, 1, 0, 2]) {
+        println!("{line}");
+        assert_eq!(shell.run(line, 0).unwrap(), Ran::Code(code), "it excuses this, or refuses it: {line}");
+    }
+    assert_eq!(shell.run("echo 'a", 0).unwrap(), Ran::Code(2), "bash prints the prompt of before");
     for last in [0, 130] {
         for line in ["set -e", "true", "readonly PS1", "true", "set +e"] {
             println!("{line}");
@@ -198,6 +206,49 @@ fn a_shell_tells_what_it_exports() {
         assert_eq!(shell.run("exit 3", 0).unwrap(), Ran::Ended(3));
         assert_eq!(shell.exports(), None);
     }
+}
+
+/// Set in the process that gets signals while it waits for its shell.
+const SIGNALLED: &str = "ROPEWALK_TEST_SIGNALS";
+
+/// Not a test of its own: runs in the process that the test below starts. A signal goes to the main
+/// thread unless that has one pending: of several at once some go to the others.
+#[test]
+fn asks_its_shell_while_signals_come() {
+    if std::env::var_os(SIGNALLED).is_none() {
+        return;
+    }
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use tokio::signal::unix::{SignalKind, signal};
+    let kinds = [Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGWINCH, Signal::SIGCHLD];
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _inside = runtime.enter();
+    let _handlers = kinds.map(|kind| signal(SignalKind::from_raw(kind as i32)).unwrap());
+    let mut shell = Shell::start(&setting("/bin/sh", false)).expect("a shell");
+    let done = Arc::new(AtomicBool::new(false));
+    let is_over = done.clone();
+    let sender = thread::spawn(move || {
+        while !is_over.load(Ordering::Relaxed) {
+            for kind in kinds {
+                nix::sys::signal::kill(Pid::this(), kind).unwrap();
+            }
+        }
+    });
+    for _ in 0..100 {
+        assert_eq!(shell.run("true", 0).unwrap(), Ran::Code(0));
+        assert!(shell.exports().is_some());
+    }
+    done.store(true, Ordering::Relaxed);
+    sender.join().unwrap();
+}
+
+#[test]
+fn a_signal_does_not_end_the_wait_for_what_the_shell_tells() {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "shell::tests::asks_its_shell_while_signals_come"]);
+    let ran = command.env(SIGNALLED, "1").output().unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success() && said.contains("1 passed"), "{said}");
 }
 
 /// TMOUT, or a `kill` in the background.

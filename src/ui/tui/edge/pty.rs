@@ -155,7 +155,14 @@ fn hang_up(process: &OwnedFd, patience: u16) {
         return; // it has ended
     }
     let mut end = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
-    if poll(&mut end, PollTimeout::from(patience)) != Ok(1) {
+    // A signal to this process, e.g. because a child has ended, only makes it wait longer.
+    let ended = loop {
+        match poll(&mut end, PollTimeout::from(patience)) {
+            Err(nix::errno::Errno::EINTR) => {}
+            ended => break ended,
+        }
+    };
+    if ended != Ok(1) {
         let _ = send(nix::libc::SIGKILL); // it may have ended in this moment
     }
 }

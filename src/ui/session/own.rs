@@ -1,0 +1,132 @@
+//! Words of this program: in a process of their own, or in the shell.
+
+use super::{Manner, Session};
+use crate::dialect::quote;
+use crate::exit;
+use crate::lesson;
+use crate::settings::{self, LANG_VARIABLE, LAST_VARIABLE};
+use crate::texts::Say;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+/// True if a line of the shell begins with this program.
+pub(super) fn begins_with_own_word(text: &str) -> bool {
+    text.split_whitespace().next() == Some("ropewalk")
+}
+
+impl Session {
+    /// A command of this program itself, in a process of its own.
+    pub(super) fn own(&mut self, args: &[String]) -> i32 {
+        match args.first().map(String::as_str) {
+            None | Some("repl" | "learn") => {
+                let say = |what| self.say(what, &[]);
+                self.complain(&say(Say::Nested), None, Some(&say(Say::NestedTry)));
+                return 1;
+            }
+            Some("status" | "trace" | "fault" | "undo" | "redo" | "rewind" | "why" | "lab" | "etcdctl")
+                if !self.alive() =>
+            {
+                return 1;
+            }
+            _ => {}
+        }
+        self.follow_shell();
+        let mut command = match self.own_command(args) {
+            Ok(command) => command,
+            Err(code) => return code,
+        };
+        if self.manner == Manner::Pipe {
+            command.stdin(Stdio::null());
+        }
+        // It may ask a question, which news would overwrite.
+        self.news.hold();
+        let ended = command.status();
+        self.news.release();
+        match ended {
+            Ok(status) => exit::code(status),
+            Err(error) => {
+                self.complain(&self.say(Say::Unreadable, &[&error.to_string()]), None, None);
+                126
+            }
+        }
+    }
+
+    /// The process of a command of this program. `etcdctl` has the variables that the shell
+    /// exports: `ETCDCTL_ENDPOINTS` and the like.
+    ///
+    /// # Errors
+    /// Those of [`Session::exports`].
+    fn own_command(&mut self, args: &[String]) -> Result<Command, i32> {
+        let mut command = Command::new("/proc/self/exe");
+        if args.first().is_some_and(|word| word == "etcdctl")
+            && let Some(exports) = self.exports()?
+        {
+            command.env_clear().envs(exports);
+        }
+        command.arg0("ropewalk").args(args).env("ROPEWALK_HOME", self.place.home.path());
+        command.env(LANG_VARIABLE, lesson::tag(self.lang()));
+        if let Some(before) = self.before.as_ref().and_then(settings::last) {
+            command.env(LAST_VARIABLE, before);
+        }
+        Ok(command)
+    }
+
+    /// Puts in front of a line of the shell that begins with this program what the program is to
+    /// know of the session: its language, and the line before.
+    pub(super) fn with_session(&self, text: String) -> String {
+        if !begins_with_own_word(&text) {
+            return text;
+        }
+        let before = self.before.as_ref().and_then(settings::last);
+        let before = before.map(|before| format!("{LAST_VARIABLE}={} ", quote(&before)));
+        let lang = lesson::tag(self.lang());
+        format!("{LANG_VARIABLE}={lang} {}{text}", before.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::script::{Script, play};
+    use crate::texts::Lang;
+    use cluster::Home;
+    use std::ffi::OsStr;
+
+    fn script(lines: &[&str]) -> Script {
+        Script::of(lines.iter().map(ToString::to_string))
+    }
+
+    #[test]
+    fn etcdctl_has_the_variables_that_the_shell_exports() {
+        let (runtime, dir) = (tokio::runtime::Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        let mut session = Session::new(place, Lang::En, Manner::Pipe, runtime.handle().clone());
+        let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let export = "export ETCDCTL_ENDPOINTS=https://other:2379 ROPEWALK_HOME=/other";
+        assert_eq!(play(&mut session, script(&[export])), 0);
+        let command = session.own_command(&words(&["etcdctl", "del", "a"])).unwrap();
+        let value = |name: &str| command.get_envs().find(|(n, _)| *n == name).and_then(|(_, value)| value);
+        assert_eq!(value("ETCDCTL_ENDPOINTS"), Some(OsStr::new("https://other:2379")));
+        assert_eq!(value("ROPEWALK_HOME"), Some(dir.path().as_os_str()), "the session's own");
+        assert_eq!(play(&mut session, script(&["PATH=/none"])), 0);
+        assert_eq!(session.own_command(&words(&["etcdctl", "del", "a"])).err(), Some(1));
+        assert!(session.own_command(&words(&["status"])).is_ok());
+    }
+
+    #[test]
+    fn a_word_in_the_shell_knows_the_language_and_the_line_before() {
+        let (runtime, dir) = (tokio::runtime::Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        let mut session = Session::new(place, Lang::Ko, Manner::Pipe, runtime.handle().clone());
+        let told = dir.path().join("told");
+        // In the place of this program, a function that writes what it is told.
+        let own = format!(
+            "ropewalk() {{ echo \"$ROPEWALK_LANG $ROPEWALK_LAST $ROPEWALK_HOME\" > {}; }}",
+            told.display()
+        );
+        let lines = [own.as_str(), "(exit 3) # it's", "why | cat", "why | cat"];
+        assert_eq!(play(&mut session, script(&lines)), 0);
+        let expected = format!("ko {{\"line\":\"(exit 3) # it's\",\"code\":3}} {}\n", dir.path().display());
+        assert_eq!(std::fs::read_to_string(&told).unwrap(), expected);
+    }
+}
