@@ -40,6 +40,8 @@ pub(crate) struct Stage {
     store: Mutex<Store>,
     /// Why its namespaces cannot be deleted.
     pub(crate) stays: Mutex<Option<String>>,
+    /// What is broken on purpose, as [`Inside::Faults`] tells it.
+    pub(crate) broken: Mutex<Value>,
 }
 
 /// What becomes of the next write to the store.
@@ -85,6 +87,7 @@ impl Stage {
             past,
             store: Mutex::default(),
             stays: Mutex::default(),
+            broken: Mutex::new(json!([])),
         })
     }
 
@@ -165,7 +168,8 @@ impl Ground for Stage {
     fn inside<'a>(&'a self, what: &'a Inside) -> BoxFuture<'a, Result<Value, String>> {
         let answer = match what {
             Inside::Key(key) => self.key(key),
-            _ => json!({}),
+            Inside::Faults => self.broken.lock().clone(),
+            Inside::Members => json!({}),
         };
         ready(Ok(answer)).boxed()
     }

@@ -8,7 +8,9 @@
 //! seed, same lab, on every machine. `lab start` remembers the store's revision, sets the lab up as
 //! the teacher, waits until the symptom shows, and only then starts the clock. Once more, it first
 //! puts the lab's namespaces back to that revision; which these are is read from its lines
-//! (`lab::own`). What people made elsewhere stays, and what would go is named first (`run::plan`).
+//! (`lab::own`). What people made elsewhere stays, and what would go is named first (`run::plan`);
+//! objects that the cluster made itself and no person has changed are not named, which would tell
+//! where a lab's cause is (`actor::cost::look`).
 //! While a lab is open, [`world`] watches, and notes since when each task has been green. `lab
 //! grade` ([`run`]) asks each task's expressions and demands that they hold for a moment; what has
 //! to be disturbed to be known (does it heal?) is disturbed, judged, and taken back by a rewind,
@@ -22,9 +24,9 @@
 //! under a component's name is the component only if no person holds a token or certificate of that
 //! name (`lab::who`); such names are noted whether a lab is open or not, and kept with it. What was
 //! before the open lab is held in the store from compaction; where the store had to give it up,
-//! leaving deletes what the lab made (`run::past`). The clock is the calendar's: it runs while the
-//! cluster is down, as in an exam. Records say how often a lab was started, graded, left and given
-//! up.
+//! leaving deletes what the lab made (`run::past`). What the setup broke with `fault` is mended in
+//! both cases. The clock is the calendar's: it runs while the cluster is down, as in an exam.
+//! Records say how often a lab was started, graded, left and given up.
 //!
 //! Several sessions may look at the open lab: each follows it (`run::follow`) and gets a view now
 //! and after every change. The last grade and what was told to a learner who gave up belong to the

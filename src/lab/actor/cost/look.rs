@@ -9,13 +9,16 @@ use kubectl::parse;
 use serde_json::Value;
 use std::time::Duration;
 
+mod cluster_made;
 mod within;
+
+use cluster_made::is_cluster_made;
 
 /// A look at what a line would take that takes longer has failed: meanwhile the engine answers no
 /// other question.
 const LOOK_MAX: Duration = Duration::from_secs(15);
 
-/// Bytes of an answer, some ten thousand pods. What is longer is cut, and then no JSON any more.
+/// Bytes of an answer, some four thousand pods. What is longer is cut, and then no JSON any more.
 const LOOK_BYTES: usize = 64 << 20;
 
 /// The exit code of a command that took too long, as of [`run::kubectl`].
@@ -45,11 +48,12 @@ struct Told {
 }
 
 impl run::Teacher {
-    /// kubectl's answer to these words.
+    /// kubectl's answer to these words, a `get` or a trial: objects with their field managers.
     ///
     /// # Errors
     /// The server did not answer, or it is no JSON, so nothing is known.
-    async fn told(&self, words: Vec<String>, input: &str) -> Result<Told, String> {
+    async fn told(&self, mut words: Vec<String>, input: &str) -> Result<Told, String> {
+        words.push("--show-managed-fields".into());
         let ran = run::kubectl_up_to(LOOK_BYTES, words, input.into(), &self.kubeconfig, LOOK_MAX).await;
         if ran.code != 0 && is_unanswered(ran.code, &ran.stderr) {
             return Err(ran.stderr.trim().to_string());
@@ -58,8 +62,8 @@ impl run::Teacher {
         Ok(Told { refused: ran.code != 0, objects })
     }
 
-    /// The objects that a line would delete, or make different from what they are now. `input`: the
-    /// manifest that it reads.
+    /// The objects that a line would delete, or make different from what they are now, except those
+    /// that the cluster made itself. `input`: the manifest that it reads.
     ///
     /// # Errors
     /// The server did not answer, or what the line takes cannot be asked for.
@@ -78,12 +82,12 @@ impl run::Teacher {
         }
     }
 
-    /// What a `get` finds, as removed, and what goes with it. What a controller made goes with its
-    /// owner, which is in the list or stays.
+    /// What a `get` finds, as removed, and what goes with it, except what the cluster made itself.
+    /// What a controller made goes with its owner, which is in the list or stays.
     async fn deleted_by(&self, look: Vec<String>, input: &str) -> Result<Vec<Loss>, String> {
         let found = self.told(look, input).await?.objects;
         let mut lost = Vec::new();
-        for object in found.iter().filter(|object| !is_controlled(object)) {
+        for object in found.iter().filter(|object| !is_controlled(object) && !is_cluster_made(object)) {
             lost.push(loss(object, true));
             lost.extend(self.deleted_with(object).await?);
         }
@@ -111,8 +115,8 @@ impl run::Teacher {
             let resource = qualified(&told.group, &told.resource);
             let get = ["kubectl", "get", &resource, &told.name, "-n", &told.namespace, "-o", "json"];
             let now = self.told(get.map(String::from).into(), "").await?.objects;
-            // An object that is not there yet belongs to nobody.
-            if now.first().is_some_and(|now| wanted(object) != wanted(now)) {
+            // An object that is not there yet, or that the cluster made itself, is nobody's work.
+            if now.first().is_some_and(|now| wanted(object) != wanted(now) && !is_cluster_made(now)) {
                 lost.push(told);
             }
         }
@@ -122,10 +126,11 @@ impl run::Teacher {
         Ok(lost)
     }
 
-    /// What a line does to the objects that it names, as they are `now`. A `drain` deletes pods
-    /// besides; those that a controller makes again are nobody's loss.
+    /// What a line does to the objects that it names, as they are `now`, except those that the
+    /// cluster made itself. A `drain` deletes pods besides; those that a controller makes again are
+    /// nobody's loss.
     async fn changed_by(&self, line: &parse::Parsed, now: &[Value]) -> Result<Vec<Loss>, String> {
-        let changed = now.iter().filter(|object| !is_so_already(line, object));
+        let changed = now.iter().filter(|object| !is_so_already(line, object) && !is_cluster_made(object));
         let mut lost: Vec<Loss> = changed.map(|o| loss(o, false)).collect();
         if line.verb.path == "drain" {
             for node in now {

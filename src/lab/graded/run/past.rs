@@ -1,13 +1,17 @@
 //! The way back of the open lab: the history that it needs is held in the store as long as the lab
-//! is open; where the store had to give it up, what the lab made is deleted instead.
+//! is open; where the store had to give it up, what the lab made is deleted instead. What its setup
+//! broke with `fault` is mended.
 
 use super::{LabRun, plan};
 use crate::graded::book::Open;
 use crate::graded::words::{self, Word};
+use crate::lines;
 use crate::run::{self, LINE_MAX};
-use cluster::guest::{HOLD, Inside};
+use cluster::faults::{Act, Broken, Fault};
+use cluster::guest::{HOLD, Inside, Room};
 use cluster::undo::{Loss, Past};
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 impl LabRun {
     /// Has the API servers keep the history from before the open lab, and no other. Errors: the
@@ -42,6 +46,8 @@ impl LabRun {
         let mut deleted = vec![];
         if self.is_gone(open.base).await.map_err(failed)? {
             deleted = self.outermost(&open, lang)?;
+            // Pods of a machine that is off would never end.
+            self.mend(&open).await.map_err(failed)?;
             for object in &deleted {
                 self.teacher.delete(object).await.map_err(failed)?;
             }
@@ -50,6 +56,8 @@ impl LabRun {
             let changed = |why: String| crate::words::is_plan_changed(&why, lang).ok_or(why);
             let back = self.host.past(back).await;
             back.map_err(|why| changed(why).unwrap_or_else(failed))?;
+            // Not before: a way back that is refused leaves the lab open, with all that is broken.
+            self.mend(&open).await.map_err(failed)?;
         }
         // Only now: as long as it is open, what the learner does is seen.
         self.world.know().recording = false;
@@ -64,6 +72,20 @@ impl LabRun {
         Ok(deleted)
     }
 
+    /// Mends what the setup of the open lab broke with `fault`. What else is broken stays so, but
+    /// for links and disks, which can only be mended together. Errors: the cluster refuses it.
+    async fn mend(&self, open: &Open) -> Result<(), String> {
+        let Some(lab) = self.labs.get(&open.lab) else { return Ok(()) };
+        let faults = faults(&plan::lines(lab, &lab.variant(open.seed)?));
+        if faults.is_empty() {
+            return Ok(());
+        }
+        let broken = serde_json::from_value::<Vec<Broken>>(self.host.inside(&Inside::Faults).await?);
+        let lines = mending(&faults, &broken.map_err(|error| error.to_string())?);
+        let mended = self.teacher.play(&lines, &Room::default()).await;
+        mended.map_err(|error| cluster::chain(&error))
+    }
+
     /// What the setup of the open lab makes: its namespaces, and objects in other ones. Errors: the
     /// lab is no longer among the labs.
     pub(super) fn outermost(&self, open: &Open, lang: &str) -> Result<Vec<Loss>, String> {
@@ -73,6 +95,37 @@ impl LabRun {
         let within = |o: &Loss| all.iter().any(|m| m.resource == "namespaces" && m.name == o.namespace);
         Ok(all.iter().filter(|o| !within(o)).cloned().collect())
     }
+}
+
+/// The faults among the lines of a setup.
+fn faults(setup: &[String]) -> Vec<Fault> {
+    let of = |(line, _): (String, String)| {
+        let words = shlex::split(lines::may_fail(&line).0)?;
+        let (first, rest) = words.split_first()?;
+        Fault::parse(rest).ok().filter(|_| first == "fault")
+    };
+    lines::commands(setup).into_iter().filter_map(of).collect()
+}
+
+/// The lines that mend what these faults have broken, if it still is.
+///
+/// ```text
+/// node crash n2, cut n2 n1    both are broken    fault heal, fault node start n2
+/// node crash n2               it runs again      nothing
+/// ```
+fn mending(faults: &[Fault], broken: &[Broken]) -> Vec<String> {
+    let is_off = |broken: &Broken| matches!(broken.fault.as_str(), "stopped" | "crashed");
+    let mends = |fault: &Fault| match fault {
+        Fault::Node { node, act: Act::Stop | Act::Crash } => {
+            let is_broken = broken.iter().any(|b| is_off(b) && b.nodes == [node.as_str()]);
+            is_broken.then(|| format!("fault node start {node}"))
+        }
+        Fault::Cut { .. } | Fault::Slow { .. } | Fault::Loss { .. } | Fault::Disk { .. } => {
+            broken.iter().any(|b| !is_off(b)).then(|| "fault heal".to_string())
+        }
+        Fault::List | Fault::Kill { .. } | Fault::Heal | Fault::Node { .. } => None,
+    };
+    faults.iter().filter_map(mends).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 impl run::Teacher {
@@ -95,7 +148,92 @@ impl run::Teacher {
             "kubectl delete {resource} {}{place} --ignore-not-found --timeout={limit}s",
             object.name
         ));
-        let played = self.play(&lines, &cluster::guest::Room::default()).await;
+        let played = self.play(&lines, &Room::default()).await;
         played.map_err(|error| cluster::chain(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graded::Opened;
+    use crate::graded::seal::Chain;
+    use crate::graded::world::World;
+    use crate::stage::{self, Stage};
+    use cluster::control::Ask;
+    use cluster::guest::{Ground, Host};
+    use serde_json::json;
+    use std::sync::Arc;
+    use task::Crew;
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::UnixListener;
+
+    #[test]
+    fn only_what_the_setup_broke_and_is_broken_still_is_mended() {
+        let of = |setup: &[&str], broken: &[(&str, &[&str])]| {
+            let setup: Vec<String> = setup.iter().map(ToString::to_string).collect();
+            let broken = broken.iter().map(|(fault, nodes)| Broken {
+                fault: fault.to_string(),
+                nodes: nodes.iter().map(ToString::to_string).collect(),
+                amount: None,
+                since: clock::now(),
+            });
+            mending(&faults(&setup), &broken.collect::<Vec<_>>()).join(", ")
+        };
+        let both = ["-fault node start n1", "fault node crash n1", "kubectl get nodes", "-fault cut n1 n2"];
+        let crashed: (&str, &[&str]) = ("crashed", &["n1"]);
+        assert_eq!(of(&both, &[crashed, ("cut", &["n1", "n2"])]), "fault heal, fault node start n1");
+        assert_eq!(of(&both, &[crashed]), "fault node start n1");
+        assert_eq!(of(&both, &[]), "");
+        assert_eq!(of(&["fault node stop n1"], &[("stopped", &["n2"]), ("slow", &["n1"])]), "");
+        assert_eq!(of(&["fault disk full"], &[("disk full", &["n1"])]), "fault heal");
+        assert_eq!(of(&["fault kill etcd", "fault heal", "fault node start n1"], &[crashed]), "");
+    }
+
+    /// The lab `kubelet-down`, whose setup has switched a machine off. Returns the machine, too.
+    fn playing(crew: &Crew, stage: &Arc<Stage>) -> (LabRun, String) {
+        let host: Host = stage.clone();
+        let world = World::start(crew, &host).unwrap();
+        let run = LabRun::open(world, host, Opened::default()).unwrap();
+        let lab = run.labs.get("kubelet-down").unwrap();
+        let seed = (1..100).find(|seed| lab.variant(*seed).unwrap()["fault"] == "machine").unwrap();
+        let node = lab.variant(seed).unwrap()["node"].as_str().unwrap().to_string();
+        let open = json!({"lab": "kubelet-down", "seed": seed, "base": 5, "began": 10,
+            "started": clock::now(), "hints": [], "solve": false, "undo": 0, "green": {},
+            "chain": Chain::default()});
+        run.book().open = Some(serde_json::from_value(open).unwrap());
+        (run, node)
+    }
+
+    #[tokio::test]
+    async fn a_machine_that_the_setup_switched_off_is_on_again_when_the_lab_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_silent, address) = stage::silent().await;
+        let past = stage::answer(|_| Box::pin(std::future::ready(Ok(json!({"revision": 20, "oldest": 1})))));
+        let stage = Stage::new(dir.path(), address, past).await;
+        let crew = Crew::new("labs");
+        let (run, node) = playing(&crew, &stage);
+        *stage.broken.lock() = json!([{"fault": "crashed", "nodes": [node], "since": clock::now()}]);
+        // Without a control socket nothing is mended, and the lab can be left later.
+        assert!(run.put_back(true, &Value::Null, "en").await.is_err());
+        assert!(run.book().open.is_some());
+
+        let listener = UnixListener::bind(stage.place().socket()).unwrap();
+        let told = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let (read, mut write) = stream.into_split();
+            let (mut lines, mut told) = (BufReader::new(read).lines(), Vec::new());
+            while let Ok(Some(line)) = lines.next_line().await {
+                if let Ask::Fault { fault } = serde_json::from_str(&line).unwrap() {
+                    told.push(fault.to_string());
+                }
+                write.write_all(b"{\"ok\":null}\n").await.unwrap();
+            }
+            told
+        });
+        run.put_back(true, &Value::Null, "en").await.unwrap();
+        assert!(run.book().open.is_none());
+        assert_eq!(told.await.unwrap(), [format!("node start {node}")]);
+        crew.kill();
     }
 }
