@@ -152,6 +152,7 @@ const SO: &[&str] = &[
     "first-voyage/05#chain pods-only",
     "first-voyage/07#ports pods",
     "first-voyage/11#nobody made",
+    "first-voyage/16#load no-service",
     "control-tower/05#curl own-name",
     "control-tower/05#token certificate",
     "control-tower/05#token unsent",

@@ -3,7 +3,7 @@
 
 mod cases;
 
-use crate::support::{self, PATIENCE};
+use crate::support::{self, PATIENCE, ROPEWALK};
 use cases::{CASES, Case};
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// How long a pod waits for its namespace's default service account, which a controller makes: on a
-/// machine with much to do, `kubectl run` right after `kubectl create namespace` needs some seconds.
+/// machine with much to do, `kubectl run` after `kubectl create namespace` needs some seconds.
 const ACCOUNT_WAIT: Duration = Duration::from_secs(10);
 const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// How the name of a pod's token volume begins.

@@ -888,10 +888,13 @@ mod tests {
         let mut waited = pod("u1", "old");
         let refused = object!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable"});
         waited["status"] = object!({"phase": "Pending", "conditions": [refused]});
+        value::remove(&mut waited, "spec.nodeName");
+        let mut waits = pod("u1", "new");
+        value::remove(&mut waits, "spec.nodeName");
         let moves = planned(&[kv("pods/d/p", 5, waited.clone())], &[kv("pods/d/p", 9, runs)]);
         let back = moves["pods/d/p"].clone().unwrap();
         assert_eq!((meta::uid(&back), text(&back, "spec.nodeName")), ("new", ""));
-        let moves = planned(&[kv("pods/d/p", 5, waited)], &[kv("pods/d/p", 9, pod("u1", "new"))]);
+        let moves = planned(&[kv("pods/d/p", 5, waited)], &[kv("pods/d/p", 9, waits)]);
         assert_eq!(meta::uid(&moves["pods/d/p"].clone().unwrap()), "u1", "it still waits");
     }
 
