@@ -8,9 +8,9 @@ use api::{Status, meta};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// How long a pod waits for its namespace's default service account, which a controller makes: on a
-/// machine with much to do, `kubectl run` after `kubectl create namespace` needs some seconds.
-const ACCOUNT_WAIT: Duration = Duration::from_secs(10);
+/// How long a pod waits for its namespace's default service account, which a controller makes. Not
+/// much longer than upstream: the request has one of the server's seats meanwhile.
+const ACCOUNT_WAIT: Duration = Duration::from_millis(1500);
 const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// How the name of a pod's token volume begins.
 const TOKEN_VOLUME: &str = "kube-api-access-";
