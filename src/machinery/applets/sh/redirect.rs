@@ -88,9 +88,9 @@ impl Shell {
         Ok(Ok(saved))
     }
 
-    /// A child never undoes the redirections of its parent. With what they hide it would keep a pipe
-    /// open whose end its reader waits for: `kubectl exec POD -- sh -c '(sleep 9) >/dev/null &'`
-    /// ends at once.
+    /// A child never undoes the redirections of its parent. With what they hide it would keep a
+    /// pipe open whose end its reader waits for:
+    /// `kubectl exec POD -- sh -c '(sleep 9) >/dev/null &'` ends at once.
     pub(super) fn let_go_of_saved(&mut self) {
         for kept in self.saved.drain(..).filter_map(|kept| kept.upgrade()) {
             drop(kept.0.take());
