@@ -15,7 +15,7 @@ use lab::format::EN;
 use lab::graded::read::Lab;
 use lab::graded::view::{Ask, Graded, LabView};
 use lab::graded::{draw, score, seal};
-use lang::charset::println;
+use lang::charset::{eprintln, println};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -234,7 +234,12 @@ async fn play_in(plan: &Plan, proof_cluster: &ProofCluster, stop: &Stop) -> Vec<
         };
         let outcome = stop.or(played).await;
         let named = |why| format!("seed {}, {}: {why}", plan.seed, kind.name(&plan.lab));
-        outcomes.push((Some(*kind), outcome.map_err(named)));
+        let outcome = outcome.map_err(named);
+        // At once: the account comes when the last seed of the lab is over, or never.
+        if let (Err(why), false) = (&outcome, stop.wanted()) {
+            eprintln!("✗ {}: {why}", plan.lab.id);
+        }
+        outcomes.push((Some(*kind), outcome));
     }
     outcomes
 }
