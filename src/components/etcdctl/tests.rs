@@ -33,6 +33,11 @@ impl Drop for Store {
 
 impl Store {
     async fn start(endpoints: usize) -> Store {
+        Store::listing(endpoints, &[]).await
+    }
+
+    /// A store that lists these members beside its own. They never run.
+    async fn listing(endpoints: usize, others: &[&str]) -> Store {
         let dir = tempfile::tempdir().unwrap();
         let file = |name: &str| Some(dir.path().join(name));
         let ca = Ca::load_or_create(dir.path(), "etcd-ca").unwrap();
@@ -48,13 +53,16 @@ impl Store {
         };
         let config = Config::new("one", dir.path().join("data"), Tap::new(), Rng::seeded(1));
         let server = Server::start(config).await.unwrap();
+        let member_of =
+            |name: &&str| pb::Member { id: member_id(name), name: name.to_string(), ..Default::default() };
+        let members: Vec<pb::Member> = ["one"].iter().chain(others).map(member_of).collect();
         let mut faces = Vec::new();
         for _ in 0..endpoints {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             preset.endpoints.push(format!("https://{}", listener.local_addr().unwrap()));
             let crew = Crew::new("etcd");
-            let me = pb::Member { id: member_id("one"), name: "one".into(), ..Default::default() };
-            let face = grpc::Face::new(&server, "test", tokio::sync::watch::channel(vec![me]).1, &crew);
+            let members = tokio::sync::watch::channel(members.clone()).1;
+            let face = grpc::Face::new(&server, "test", members, &crew);
             crew.spawn(grpc::serve(face, listener, mutual_server_config(&member, ca.pem()).unwrap()));
             faces.push(crew);
         }
@@ -368,6 +376,19 @@ async fn a_snapshot_has_the_time_that_is_given() {
     let endpoint = silent.local_addr().unwrap().to_string();
     let ended = etcdctl(&plain(&endpoint), &["snapshot", "save", "x", "--command-timeout", "100ms"]).await;
     assert_eq!((ended.code, ended.stderr.as_str()), (5, "Error: context deadline exceeded\n"));
+}
+
+/// A real etcd tries as long as its client waits; here the server gives up after 5 seconds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transfer_of_leadership_has_the_time_that_is_given() {
+    let store = Store::listing(1, &["down"]).await;
+    assert_eq!(etcdctl(&store.preset, &["put", "a", "1"]).await.code, 0, "it leads");
+    let [me, down] = ["one", "down"].map(|name| format!("{:x}", member_id(name)));
+    let ended = etcdctl(&store.preset, &["move-leader", &down, "--command-timeout", "1s"]).await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (1, "Error: context deadline exceeded\n"));
+    let ended = etcdctl(&store.preset, &["move-leader", &me]).await;
+    let told = format!("Leadership transferred from {me} to {me}\n");
+    assert_eq!((ended.code, ended.stdout), (0, told), "{}", ended.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -171,23 +171,11 @@ impl Etcd {
         }
     }
 
-    /// One call, however long it takes.
-    ///
-    /// # Errors
-    /// As [`Etcd::call`], but for the time.
-    pub async fn wait<Q, A>(&self, path: &'static str, ask: Q) -> Result<A, Fail>
-    where
-        Q: Message + Default + 'static,
-        A: Message + Default + 'static,
-    {
-        self.channel.unary(path, ask).await.map_err(|s| told(&s))
-    }
-
     /// One call, however long it takes. It is made again at another member when the connection is
     /// lost, so a second call must do nothing that the first one has done.
     ///
     /// # Errors
-    /// As [`Etcd::wait`], but for a lost connection.
+    /// As [`Etcd::call`], but for the time and for a lost connection.
     pub async fn wait_on_any<Q, A>(&mut self, path: &'static str, ask: Q) -> Result<A, Fail>
     where
         Q: Message + Default + Clone + 'static,

@@ -116,7 +116,14 @@ impl Counted {
 
 /// `KUBERNETES_SERVICE_HOST` and its kind, for the services a pod of `namespace` may use by name. A
 /// port has four or five variables, and the API bounds neither the ports of a Service nor the
-/// Services of a namespace.
+/// Services of a namespace. A Service `kubernetes` of the pod's own namespace stands in for the one
+/// of `default`, in whatever order they come (upstream: `getServiceEnvVarMap`):
+///
+/// ```text
+/// apps/kubernetes 10.96.0.9, default/kubernetes 10.96.0.1
+/// pod in apps   ->  KUBERNETES_SERVICE_HOST=10.96.0.9
+/// pod in shop   ->  KUBERNETES_SERVICE_HOST=10.96.0.1
+/// ```
 ///
 /// # Errors
 /// They have more than [`ALL_MAX`] bytes. No more than that is ever made.
@@ -125,24 +132,27 @@ pub(crate) fn service_variables(
     namespace: &str,
     links: bool,
 ) -> Result<Vec<(String, String)>, String> {
-    let mut all = Counted { variables: Vec::new(), left: ALL_MAX };
-    for service in services {
+    let address = |service: &Service| -> Option<String> {
+        service.spec.as_ref()?.cluster_ip.clone().filter(|ip| !ip.is_empty() && ip != "None")
+    };
+    let mut by_name: BTreeMap<&str, &Service> = BTreeMap::new();
+    for service in services.iter().filter(|service| address(service).is_some()) {
         let meta = &service.metadata;
         let (name, ns) =
             (meta.name.as_deref().unwrap_or_default(), meta.namespace.as_deref().unwrap_or_default());
-        let master = ns == "default" && name == "kubernetes";
-        let of_its_own = links && ns == namespace;
-        if !master && !of_its_own {
-            continue;
+        if ns == "default" && name == "kubernetes" {
+            by_name.entry(name).or_insert(service);
+        } else if links && ns == namespace {
+            by_name.insert(name, service);
         }
-        let Some(spec) = &service.spec else { continue };
-        let Some(ip) = spec.cluster_ip.as_deref().filter(|ip| !ip.is_empty() && *ip != "None") else {
-            continue;
-        };
+    }
+    let mut all = Counted { variables: Vec::new(), left: ALL_MAX };
+    for (name, service) in by_name {
+        let (Some(spec), Some(ip)) = (&service.spec, address(service)) else { continue };
         let prefix = name.to_uppercase().replace(['-', '.'], "_");
         let ports = spec.ports.as_deref().unwrap_or_default();
         let Some(first) = ports.first() else { continue };
-        all.add(format!("{prefix}_SERVICE_HOST"), ip.to_string())?;
+        all.add(format!("{prefix}_SERVICE_HOST"), ip.clone())?;
         all.add(format!("{prefix}_SERVICE_PORT"), first.port.to_string())?;
         for port in ports.iter().filter(|p| p.name.as_deref().is_some_and(|n| !n.is_empty())) {
             let name = port.name.as_deref().unwrap_or_default().to_uppercase().replace('-', "_");
@@ -158,7 +168,7 @@ pub(crate) fn service_variables(
             all.add(name.clone(), url(port))?;
             all.add(format!("{name}_PROTO"), protocol(&port.protocol).to_lowercase())?;
             all.add(format!("{name}_PORT"), port.port.to_string())?;
-            all.add(format!("{name}_ADDR"), ip.to_string())?;
+            all.add(format!("{name}_ADDR"), ip.clone())?;
         }
     }
     Ok(all.variables)

@@ -153,9 +153,9 @@ fn check_path(path: &str) -> Result<(), String> {
     }
 }
 
-/// Writes the files so that the change is seen as a whole. Nothing is written if nothing changed.
-/// They belong to their owners before `..data` leads to them: a reader of the pod's `fsGroup` never
-/// meets a file that is still closed to it.
+/// Writes the files so that the change is seen as a whole. Where nothing changed, no file is
+/// written; the links to the files are made and the remains of earlier writes are removed all the
+/// same, since the write before may have failed, or its process may have been killed, at that step.
 ///
 /// # Errors
 /// A path that [`check_path`] refuses, two files of which one is the directory of the other, or the
@@ -164,27 +164,28 @@ pub(crate) fn write(dir: &Path, files: &Files, owners: &Owners) -> Result<(), St
     files.keys().try_for_each(|path| check_path(path))?;
     let root = Root::open(dir).map_err(|e| e.line())?;
     let data = Path::new("..data");
-    let old = root.read_link(data).ok().filter(|old| is_name(&old.to_string_lossy()));
+    let old = root.read_link(data).ok().and_then(|old| old.into_os_string().into_string().ok());
+    let old = old.filter(|old| is_name(old));
     let same = |(path, (bytes, _)): (&String, &(Vec<u8>, u32))| {
         root.read_file(&data.join(path), bytes.len()).is_ok_and(|old| old == *bytes)
     };
-    let count = |old: &Path| walk(&dir.join(old)).map_or(usize::MAX, |found| found.len());
-    if files.iter().all(same) && old.as_deref().is_some_and(|old| count(old) == files.len()) {
-        return give_to_owners(&root, data, files, owners); // an older writer may not have come to it
-    }
-    let stamp = format!("..{}", clock::now().as_nanosecond());
-    let written = fill(&root, &stamp, files).map_err(|e| e.line());
-    if let Err(error) = written.and_then(|()| give_to_owners(&root, Path::new(&stamp), files, owners)) {
-        let _ = root.remove_all(Path::new(&stamp)); // the files in use stay
-        return Err(error);
-    }
-    let show = || {
-        let next = Path::new("..data_tmp");
-        root.remove_all(next)?;
-        root.symlink(Path::new(&stamp), next)?;
-        root.rename(next, data)
+    let count = |old: &str| walk(&dir.join(old)).map_or(usize::MAX, |found| found.len());
+    let stamp = match old.filter(|old| files.iter().all(same) && count(old) == files.len()) {
+        Some(current) => {
+            give_to_owners(&root, data, files, owners)?; // an older writer may not have come to it
+            current
+        }
+        None => {
+            let stamp = format!("..{}", clock::now().as_nanosecond());
+            let filled = fill(&root, &stamp, files, owners);
+            let shown = filled.and_then(|()| show(&root, &stamp).map_err(|e| e.line()));
+            if let Err(error) = shown {
+                let _ = root.remove_all(Path::new(&stamp)); // the files in use stay
+                return Err(error);
+            }
+            stamp
+        }
     };
-    show().map_err(|e| e.line())?;
     let tops: BTreeSet<&str> = files.keys().filter_map(|path| path.split('/').next()).collect();
     for top in &tops {
         if !root.exists(Path::new(top)).map_err(|e| e.line())? {
@@ -202,12 +203,24 @@ pub(crate) fn write(dir: &Path, files: &Files, owners: &Owners) -> Result<(), St
     Ok(())
 }
 
-fn fill(root: &Root, stamp: &str, files: &Files) -> linux::Result<()> {
-    let fresh = root.make_dirs(Path::new(stamp), 0o755)?;
+/// Writes the files into the new directory `stamp`. They belong to their owners before `..data`
+/// leads to them: a reader of the pod's `fsGroup` never meets a file that is still closed to it.
+fn fill(root: &Root, stamp: &str, files: &Files, owners: &Owners) -> Result<(), String> {
+    let fresh = root.make_dirs(Path::new(stamp), 0o755).map_err(|e| e.line())?;
     for (path, (bytes, mode)) in files {
-        fresh.write_file(Path::new(path), bytes, mode & 0o777)?;
+        fresh.write_file(Path::new(path), bytes, mode & 0o777).map_err(|e| e.line())?;
     }
-    Ok(())
+    give_to_owners(root, Path::new(stamp), files, owners)
+}
+
+/// Replaces the link `..data` by one to the directory `stamp`, in one step.
+fn show(root: &Root, stamp: &str) -> linux::Result<()> {
+    let next = Path::new("..data_tmp");
+    root.remove_all(next)?;
+    root.symlink(Path::new(stamp), next)?;
+    root.rename(next, Path::new("..data")).inspect_err(|_| {
+        let _ = root.remove_all(next); // the next try makes it anew
+    })
 }
 
 /// Gives the files of a volume to the pod's `fsGroup`, which may read them whatever their mode
@@ -303,14 +316,39 @@ mod tests {
             let found = fs::metadata(dir.path().join("deep/key")).unwrap();
             assert_eq!((found.gid(), found.mode() & 0o7777), (group, 0o440));
         }
-        // A directory in the place of the link: the new files cannot be shown, and lie beside it.
+        // Before `..data` leads to them.
         let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("..data")).unwrap();
-        assert!(write(dir.path(), &secret, &of_group).is_err());
-        let mut names = fs::read_dir(dir.path()).unwrap().flatten().map(|e| e.file_name());
-        let fresh = names.find(|name| name.to_string_lossy().starts_with("..1")).unwrap();
-        let found = fs::metadata(dir.path().join(fresh).join("deep/key")).unwrap();
+        fill(&Root::open(dir.path()).unwrap(), "..1", &secret, &of_group).unwrap();
+        let found = fs::metadata(dir.path().join("..1/deep/key")).unwrap();
         assert_eq!((found.gid(), found.mode() & 0o7777), (group, 0o440));
+    }
+
+    /// The write before had no inode left for the links, or was killed between `..data` and them.
+    #[test]
+    fn links_that_an_interrupted_write_did_not_make_are_made_by_the_next_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let both = files(&[("a", "1"), ("sub/b", "2")]);
+        write(dir.path(), &both, &Owners::default()).unwrap();
+        let shown = fs::read_link(dir.path().join("..data")).unwrap();
+        fs::remove_file(dir.path().join("a")).unwrap();
+        fs::remove_file(dir.path().join("sub")).unwrap();
+        fs::create_dir(dir.path().join("..1")).unwrap(); // of a writer that was killed
+        std::os::unix::fs::symlink("..data/old", dir.path().join("old")).unwrap();
+        write(dir.path(), &both, &Owners::default()).unwrap();
+        assert_eq!(fs::read_to_string(dir.path().join("a")).unwrap(), "1");
+        assert_eq!(fs::read_to_string(dir.path().join("sub/b")).unwrap(), "2");
+        assert_eq!(fs::read_link(dir.path().join("..data")).unwrap(), shown, "no file was written anew");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4, "a, sub, ..data and its directory");
+    }
+
+    /// On a full disk they would take the room that the next try needs.
+    #[test]
+    fn files_that_cannot_be_shown_do_not_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("..data")).unwrap(); // in the place of the link
+        assert!(write(dir.path(), &files(&[("a", "1")]), &Owners::default()).is_err());
+        let names: Vec<_> = fs::read_dir(dir.path()).unwrap().flatten().map(|e| e.file_name()).collect();
+        assert_eq!(names, ["..data"]);
     }
 
     /// Of `items[].path` and of the path of a projected token.

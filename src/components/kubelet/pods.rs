@@ -417,6 +417,7 @@ impl Kubelet {
         let mut failure = None;
         let mut judged = None;
         if !over {
+            memory.volumes_gone = false; // a deletion may have been undone
             let (fails, later) = self.judge(key, pod, memory).await?;
             if let Some(fails) = fails {
                 return Ok(match self.fail(key, pod, memory, cause, fails).await? {
@@ -432,14 +433,8 @@ impl Kubelet {
         }
         for pass in 0..PASSES {
             let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
-            if over && !memory.volumes_gone && !containers.iter().any(|c| c.state == ContainerState::Running)
-            {
-                if let Err(error) = self.forget_volumes(&memory.uid).await {
-                    let message = format!("the volumes stay for now: {}", error.line());
-                    self.recorder.warning(&reference(pod, None), leftovers::FAILED, message, cause.clone());
-                    return Err(error);
-                }
-                memory.volumes_gone = true;
+            if over && !containers.iter().any(|c| c.state == ContainerState::Running) {
+                self.give_volumes_back(pod, memory, cause).await?;
             }
             if over && containers.is_empty() {
                 // It ended before this kubelet's time, or failed before any container was made.

@@ -321,18 +321,16 @@ fn select(
     mode: u32,
     files: &mut Gathered<'_>,
     optional: bool,
+    missing: &str,
 ) -> Result<(), String> {
     match items.filter(|i| !i.is_empty()) {
         None => all.iter().try_for_each(|(key, bytes)| files.add(key, bytes, mode))?,
         Some(items) => {
             for item in items {
                 match all.get(&item.key) {
-                    Some(bytes) => {
-                        let mode = item.mode.map_or(mode, |m| m as u32);
-                        files.add(&item.path, bytes, mode)?;
-                    }
+                    Some(bytes) => files.add(&item.path, bytes, item.mode.map_or(mode, |m| m as u32))?,
                     None if optional => {}
-                    None => return Err(format!("references non-existent config key: {}", item.key)),
+                    None => return Err(format!("{missing}: {}", item.key)),
                 }
             }
         }
@@ -357,7 +355,7 @@ async fn config_map(
     let mut all: BTreeMap<String, Vec<u8>> =
         map.data.unwrap_or_default().into_iter().map(|(k, v)| (k, v.into_bytes())).collect();
     all.extend(map.binary_data.unwrap_or_default().into_iter().map(|(k, v)| (k, v.0)));
-    Ok(select(all, items, mode, files, may_miss)?)
+    Ok(select(all, items, mode, files, may_miss, "configmap references non-existent config key")?)
 }
 
 async fn secret(
@@ -375,7 +373,7 @@ async fn secret(
         return if may_miss { Ok(()) } else { Err(format!("secret {name:?} not found").into()) };
     };
     let all = secret.data.unwrap_or_default().into_iter().map(|(k, v)| (k, v.0)).collect();
-    Ok(select(all, items, mode, files, may_miss)?)
+    Ok(select(all, items, mode, files, may_miss, "references non-existent secret key")?)
 }
 
 fn downward(
@@ -715,15 +713,15 @@ mod tests {
         let room = tokio::sync::Semaphore::new(files::ROOM);
         let mut left = files::ALL_MAX;
         let mut gathered = Gathered::within(&mut left, &room);
-        select(all(), Some(&items(60)[..]), 0o644, &mut gathered, false).unwrap();
-        let refused = select(all(), Some(&items(1000)[..]), 0o644, &mut gathered, false).unwrap_err();
+        select(all(), Some(&items(60)[..]), 0o644, &mut gathered, false, "").unwrap();
+        let refused = select(all(), Some(&items(1000)[..]), 0o644, &mut gathered, false, "").unwrap_err();
         assert!(refused.contains("more than 67108864 bytes"), "{refused}");
         assert!(gathered.files.len() <= 64);
         let small = || BTreeMap::from([("k".to_string(), vec![])]);
         let mut left = files::ALL_MAX;
         let mut gathered = Gathered::within(&mut left, &room);
         assert!(
-            select(small(), Some(&items(20_000)[..]), 0o644, &mut gathered, false).is_err(),
+            select(small(), Some(&items(20_000)[..]), 0o644, &mut gathered, false, "").is_err(),
             "files take blocks"
         );
     }

@@ -101,7 +101,8 @@ pub(crate) async fn defrag(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     if failed { Err(Fail::new(FAILED, "")) } else { Ok(()) }
 }
 
-/// Only the leader can hand over, so it is looked for first.
+/// Only the leader can hand over, so it is looked for first. A real etcd tries as long as its
+/// client waits: `--command-timeout` ends it.
 pub(crate) async fn move_leader(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let [target] = ctx.args() else { return Err(Fail::arguments("move-leader command needs 1 argument")) };
     let wrong = |_| Fail::arguments(format!("strconv.ParseUint: parsing {target:?}: invalid syntax"));
@@ -115,7 +116,7 @@ pub(crate) async fn move_leader(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
             continue;
         }
         let ask = pb::MoveLeaderRequest { target_id };
-        etcd.wait::<_, pb::MoveLeaderResponse>("/etcdserverpb.Maintenance/MoveLeader", ask).await?;
+        etcd.call::<_, pb::MoveLeaderResponse>("/etcdserverpb.Maintenance/MoveLeader", ask).await?;
         return ctx.out.line(&format!("Leadership transferred from {me:x} to {target_id:x}")).await;
     }
     let endpoints = ctx.endpoints().await?;

@@ -66,10 +66,10 @@ fn variables_of_services_are_counted_before_they_are_made() {
     };
     let small = service_variables(&[service("web", 2)], "d", true).unwrap();
     assert_eq!(small.len(), 3 + 2 * 5, "host, port and URL, then five for each port");
-    let large = service(&"x".repeat(63), 5_000);
-    let refused = service_variables(&vec![large.clone(); 30], "d", true).unwrap_err();
+    let large: Vec<_> = (0..30).map(|n| service(&format!("{n:x<63}"), 5_000)).collect();
+    let refused = service_variables(&large, "d", true).unwrap_err();
     assert!(refused.contains("Services") && refused.contains("enableServiceLinks: false"), "{refused}");
-    assert_eq!(service_variables(&vec![large; 30], "d", false), Ok(vec![]));
+    assert_eq!(service_variables(&large, "d", false), Ok(vec![]));
     // They count together with the container's own.
     let services = vec![("A".to_string(), "x".repeat(ALL_MAX - 100))];
     let pod: Pod = serde_json::from_value(serde_json::json!({"metadata": {"name": "p"}, "spec": {
@@ -79,6 +79,33 @@ fn variables_of_services_are_counted_before_they_are_made() {
     let facts = Facts { pod: &pod, node_name: "n", node_ip, pod_ip, allocatable: Amount::default() };
     let spec = &pod.spec.as_ref().unwrap().containers[0];
     assert!(of(spec, &facts, &Sources::default(), services).unwrap_err().contains("8388608 bytes"));
+}
+
+/// In whatever order they come: the informer lists `apps` before `default`, and `shop` behind it.
+#[test]
+fn a_service_kubernetes_of_the_pods_own_namespace_goes_before_the_one_of_default() {
+    let service = |namespace: &str, ip: &str, port: &str| -> Arc<Service> {
+        let meta = serde_json::json!({"namespace": namespace, "name": "kubernetes"});
+        let spec = serde_json::json!({"clusterIP": ip, "ports": [{"name": port, "port": 443}]});
+        Arc::new(serde_json::from_value(serde_json::json!({"metadata": meta, "spec": spec})).unwrap())
+    };
+    let master = service("default", "10.96.0.1", "https");
+    let hosts = |all: &[Arc<Service>], namespace: &str, links: bool| -> Vec<String> {
+        let mut variables = service_variables(all, namespace, links).unwrap();
+        assert_eq!(variables.len(), 3 + 5, "of one Service: {variables:?}");
+        variables.retain(|(name, _)| name == "KUBERNETES_SERVICE_HOST");
+        variables.into_iter().map(|(_, ip)| ip).collect()
+    };
+    for namespace in ["apps", "shop"] {
+        let own = service(namespace, "10.96.0.9", "web");
+        for all in [[own.clone(), master.clone()], [master.clone(), own.clone()]] {
+            assert_eq!(hosts(&all, namespace, true), ["10.96.0.9"]);
+            assert_eq!(hosts(&all, namespace, false), ["10.96.0.1"]);
+            assert_eq!(hosts(&all, "other", true), ["10.96.0.1"]);
+        }
+        let headless = service(namespace, "None", "web");
+        assert_eq!(hosts(&[master.clone(), headless], namespace, true), ["10.96.0.1"]);
+    }
 }
 
 /// Only what the container refers to is kept of an object, and no more than a container may

@@ -338,6 +338,10 @@ impl Kubelet {
             Ok(false) => return Ok(Outcome::Done), // the watch brings the key back
             written => _ = written?,
         }
+        // Before the delete, as upstream: a finalizer may keep the object for long, and nothing
+        // evicts a pod that has ended. A failure does not keep the object: `sync` removes the rest
+        // once that is gone.
+        let volumes_gone = self.give_volumes_back(pod, memory, cause).await;
         let now = DeleteParams {
             grace_period_seconds: Some(0),
             preconditions: Some(Preconditions { uid: Some(memory.uid.clone()), resource_version: None }),
@@ -349,6 +353,7 @@ impl Kubelet {
             Err(error) if is_code(&error, 404) || is_code(&error, 409) => {}
             Err(error) => return Err(error.into()),
         }
+        volumes_gone?;
         Ok(Outcome::Done) // gone from the API, the watch brings the key back and the rest is cleared away
     }
 

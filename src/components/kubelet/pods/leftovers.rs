@@ -6,11 +6,13 @@
 //! was ended leaves is removed by the next one of this pod, at the latest by [`Kubelet::sweep`]
 //! when the kubelet starts anew.
 
-use super::Kubelet;
+use super::memory::Memory;
+use super::{Kubelet, reference};
 use crate::files::NAME_MAX;
 use crate::{Error, eviction, termination};
 use client::Key;
 use cri::Sandbox;
+use k8s_openapi::api::core::v1::Pod;
 use linux::beneath::Root;
 use linux::trash::Trash;
 use linux::tree::Removal;
@@ -20,6 +22,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tap::Cause;
 use tokio::sync::Semaphore;
 
 /// The reason of the Event when files of a pod cannot be removed: about the pod as long as it is
@@ -97,6 +100,29 @@ impl Kubelet {
     pub(super) async fn forget_files(&self, namespace: &str, name: &str, uid: &str) -> Result<(), Error> {
         self.measured.forget(uid);
         self.remove_files(Some(uid), Some(log_name(namespace, name, uid))).await
+    }
+
+    /// Removes the volumes of a pod whose containers have all ended, unless that was done before.
+    /// An Event tells of a failure.
+    ///
+    /// # Errors
+    /// A volume cannot be unmounted or removed: the caller's retry tries it again.
+    pub(super) async fn give_volumes_back(
+        &self,
+        pod: &Pod,
+        memory: &mut Memory,
+        cause: &Option<Cause>,
+    ) -> Result<(), Error> {
+        if memory.volumes_gone {
+            return Ok(());
+        }
+        if let Err(error) = self.forget_volumes(&memory.uid).await {
+            let message = format!("the volumes stay for now: {}", error.line());
+            self.recorder.warning(&reference(pod, None), FAILED, message, cause.clone());
+            return Err(error);
+        }
+        memory.volumes_gone = true;
+        Ok(())
     }
 
     /// Removes the volumes of a pod that has ended, as upstream does: its logs, its last words and

@@ -28,3 +28,37 @@ fn a_pod_with_a_finalizer_that_is_deleted_by_force_has_its_hook() {
         assert!(at("exec bye").is_some() && at("exec bye") < at("stop_container a"), "{calls:?}");
     });
 }
+
+/// A tmpfs would keep its memory, and nothing evicts a pod that has ended.
+#[test]
+fn a_deleted_pod_that_a_finalizer_keeps_gives_its_volumes_back() {
+    with_mounts(|crew, dir| async move {
+        let kept = json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p"}});
+        let api = Scripted::new(move |asked| match asked.line.starts_with("DELETE") {
+            true => Some((200, kept.clone())),
+            false => stored(asked, "6"),
+        });
+        let volume = json!({"name": "v", "emptyDir": {"medium": "Memory"}});
+        let mut whole = pod(json!({}), json!({"volumes": [volume]}));
+        let trash = dir.join("trash");
+        let world = World::new(&crew, api.await, dir, whole.clone());
+        world.look().await.unwrap();
+        let made = world.kubelet.pod_dir("u").join("volumes/v");
+        assert!(volumes::is_mounted(&made).unwrap());
+        for container in world.runtime.list_containers().await.unwrap() {
+            world.runtime.exit(&container.id, 0, "Completed");
+        }
+        whole["metadata"]["finalizers"] = json!(["example.com/x"]);
+        whole["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        whole["metadata"]["deletionGracePeriodSeconds"] = 30.into();
+        let (whole, mut memory) = (read(whole), world.kubelet.recall(&world.key, "u"));
+        std::fs::write(&trash, "").unwrap(); // it cannot be opened at first
+        assert!(world.kubelet.terminate(&world.key, &whole, &mut memory, &None).await.is_err());
+        let asked = world.api.take();
+        let deleted = asked.iter().any(|asked| asked.line.starts_with("DELETE"));
+        assert!(deleted, "files that stay keep no object: {asked:?}");
+        std::fs::remove_file(&trash).unwrap();
+        world.kubelet.terminate(&world.key, &whole, &mut memory, &None).await.unwrap();
+        assert!(!made.exists());
+    });
+}

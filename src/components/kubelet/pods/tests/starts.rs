@@ -66,3 +66,26 @@ async fn a_container_without_limits_is_told_those_of_its_pod() {
     assert_eq!(told(of(json!({"memory": "128Mi"}))), ["134217728", "2"]);
     assert_eq!(told(of(json!({"memory": "0", "cpu": "1"}))), [node.memory.to_string(), "1".into()]);
 }
+
+/// As upstream: these are the words that people search for.
+#[test]
+fn a_volume_that_misses_a_key_says_of_which_kind_of_object() {
+    let items = json!([{"key": "k", "path": "k"}]);
+    let secret = json!({"name": "v", "secret": {"secretName": "o", "items": items}});
+    let config_map = json!({"name": "v", "configMap": {"name": "o", "items": items}});
+    for (volume, told) in [
+        (secret, ": references non-existent secret key: k"),
+        (config_map, ": configmap references non-existent config key: k"),
+    ] {
+        with_mounts(move |crew, dir| async move {
+            let api = Scripted::new(|asked| match asked.line.ends_with("s/o") {
+                true => Some((200, json!({"metadata": {"name": "o"}}))),
+                false => stored(asked, "6"),
+            });
+            let world = World::new(&crew, api.await, dir, pod(json!({}), json!({"volumes": [volume]})));
+            assert!(world.look().await.is_err());
+            let message = world.api.event("FailedMount").await;
+            assert!(message.ends_with(told), "{message}");
+        });
+    }
+}
