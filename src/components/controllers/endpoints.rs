@@ -109,10 +109,17 @@ pub fn decide(service: &Service, all: &[Arc<Pod>]) -> Vec<Group> {
     groups
 }
 
-/// Says of each endpoint in which zone its node is; `zone_of` knows the nodes' zones.
-fn tell_zones(groups: &mut [Group], zone_of: impl Fn(&str) -> Option<String>) {
-    for endpoint in groups.iter_mut().flat_map(|g| &mut g.endpoints) {
-        endpoint.zone = endpoint.node_name.as_deref().and_then(&zone_of);
+/// Writes the zone of its node into each endpoint, and removes endpoints whose node does not exist:
+/// pods of a deleted node get no more traffic. With `keeps_lost`, the service's
+/// `publishNotReadyAddresses`, they stay, without a zone. Upstream's controller of the older
+/// Endpoints objects has no such rule.
+fn look_up_nodes(groups: &mut [Group], keeps_lost: bool, node_of: impl Fn(&str) -> Option<Arc<Node>>) {
+    for group in groups {
+        group.endpoints.retain_mut(|endpoint| {
+            let node = endpoint.node_name.as_deref().and_then(&node_of);
+            endpoint.zone = node.as_deref().and_then(zone).cloned();
+            node.is_some() || keeps_lost
+        });
     }
 }
 
@@ -133,6 +140,35 @@ fn container_port(pod: &Pod, name: &str, protocol: Option<&str>) -> Option<i32> 
     })
 }
 
+/// The services that select a pod, by its labels or by those that it had `before`.
+fn services_of(shared: &Shared, pod: &Pod, before: Option<&BTreeMap<String, String>>) -> Vec<Key> {
+    let selects = |service: &Service| {
+        let selector = service.spec.as_ref().and_then(|s| s.selector.as_ref()).filter(|s| !s.is_empty());
+        let mut labels = [pod.metadata.labels.as_ref(), before].into_iter().flatten();
+        selector.is_some_and(|all| labels.any(|has| all.iter().all(|(k, v)| has.get(k) == Some(v))))
+    };
+    let services = shared.services.within(pod.metadata.namespace.as_deref().unwrap_or_default());
+    services.iter().filter(|service| selects(service)).map(|service| Key::of(&**service)).collect()
+}
+
+/// The services that have to be looked at after a change of a node: those with pods on a node that
+/// appears, whose endpoints were left out, or that has another zone now. The deletion of a node
+/// brings no look, as upstream: the next one leaves out the endpoints on it.
+fn services_on(shared: &Shared, change: &Change<Node>) -> Vec<Key> {
+    let concerns = match change {
+        Change::Added(_) => true,
+        Change::Updated { old, new } => zone(old) != zone(new),
+        Change::Deleted(_) => false,
+    };
+    if !concerns {
+        return vec![];
+    }
+    let node = change.key().name;
+    let is_here = |pod: &Pod| pod.spec.as_ref().and_then(|s| s.node_name.as_ref()) == Some(&node);
+    let pods = shared.pods.list();
+    pods.iter().filter(|pod| is_here(pod)).flat_map(|pod| services_of(shared, pod, None)).collect()
+}
+
 pub(crate) fn start(shared: &Shared) {
     let queue: WorkQueue<Key> = WorkQueue::new(&shared.crew);
     let q = queue.clone();
@@ -145,37 +181,15 @@ pub(crate) fn start(shared: &Shared) {
             return;
         }
         let before = match change {
-            Change::Updated { old, .. } => old.metadata.labels.clone(),
+            Change::Updated { old, .. } => old.metadata.labels.as_ref(),
             _ => None,
         };
-        let pod = change.object();
-        let namespace = pod.metadata.namespace.clone().unwrap_or_default();
-        for service in all.services.within(&namespace) {
-            let selector = service.spec.as_ref().and_then(|s| s.selector.clone()).unwrap_or_default();
-            let chosen = |labels: &Option<BTreeMap<String, String>>| {
-                selector.iter().all(|(k, v)| labels.as_ref().and_then(|l| l.get(k)) == Some(v))
-            };
-            if !selector.is_empty() && (chosen(&pod.metadata.labels) || chosen(&before)) {
-                q.add(Key::of(&*service), change.cause());
-            }
-        }
+        let services = services_of(&all, change.object(), before);
+        services.into_iter().for_each(|service| q.add(service, change.cause()));
     });
     let (q, all) = (queue.clone(), shared.clone());
     shared.nodes.on(move |change| {
-        let before = match change {
-            Change::Updated { old, .. } => zone(old),
-            _ => None,
-        };
-        if zone(change.object()) == before {
-            return;
-        }
-        let node = change.key().name;
-        let has = |slice: &EndpointSlice| slice.endpoints.iter().any(|e| e.node_name.as_ref() == Some(&node));
-        for slice in all.slices.list().into_iter().filter(|slice| has(slice)) {
-            if let Some(service) = ours(&slice) {
-                q.add(service, change.cause());
-            }
-        }
+        services_on(&all, change).into_iter().for_each(|service| q.add(service, change.cause()));
     });
     let awaited = Expectations::default();
     awaited.watch(&shared.slices, &queue);
@@ -243,14 +257,15 @@ impl Worker {
             return Ok(Outcome::Done); // its endpoints are somebody else's to write
         }
         let start = clock::Instant::now();
-        let mut groups = decide(&service, &self.shared.pods.within(&key.namespace));
-        let node = |name: &str| self.shared.nodes.get(&Key::new("", name));
-        tell_zones(&mut groups, |name| node(name).and_then(|n| zone(&n).cloned()));
-        let slices = self.write_slices(&key, &service, &groups, &cause).await;
+        let groups = decide(&service, &self.shared.pods.within(&key.namespace));
+        let mut sliced = groups.clone();
+        let keeps_lost = spec.publish_not_ready_addresses.unwrap_or(false);
+        look_up_nodes(&mut sliced, keeps_lost, |name| self.shared.nodes.get(&Key::new("", name)));
+        let slices = self.write_slices(&key, &service, &sliced, &cause).await;
         let old = self.write_endpoints(&key, &service, &groups, &cause).await;
         if slices? | old? {
-            let ready: usize = groups.iter().flat_map(|g| &g.endpoints).filter(|e| is_ready(e)).count();
-            let all: usize = groups.iter().map(|g| g.endpoints.len()).sum();
+            let ready: usize = sliced.iter().flat_map(|g| &g.endpoints).filter(|e| is_ready(e)).count();
+            let all: usize = sliced.iter().map(|g| g.endpoints.len()).sum();
             let event = Event::Endpoints { ready, all };
             let record = record(event, "services", &key, &cause).took(start.elapsed());
             self.shared.tap(Component::EndpointSliceController).emit(record);

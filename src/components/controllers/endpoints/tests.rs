@@ -13,6 +13,10 @@ pub(super) fn pod(name: &str, ip: &str, ready: bool, going: bool, port: i32) -> 
     Arc::new(serde_json::from_value(json).unwrap())
 }
 
+fn node(name: &str, labels: Value) -> Node {
+    serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}})).unwrap()
+}
+
 fn line(groups: &[Group]) -> Vec<String> {
     let endpoint = |e: &Endpoint| {
         let c = e.conditions.clone().unwrap();
@@ -87,14 +91,54 @@ fn endpoints_are_in_the_zone_of_their_node() {
         json!({"metadata": {"name": "s"}, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}});
     let service: Service = serde_json::from_value(service).unwrap();
     let mut groups = decide(&service, &[pod("a", "10.244.1.2", true, false, 80)]);
-    let labelled = |label: &str| -> Option<String> {
-        let node = json!({"metadata": {"name": "n1", "labels": {label: "east"}}});
-        zone(&serde_json::from_value::<Node>(node).unwrap()).cloned()
-    };
     for (label, told) in [(ZONE, Some("east")), ("zone", None)] {
-        tell_zones(&mut groups, |node| (node == "n1").then(|| labelled(label)).flatten());
+        let node = node("n1", json!({label: "east"}));
+        look_up_nodes(&mut groups, false, |name| (name == "n1").then(|| Arc::new(node.clone())));
         assert_eq!(groups[0].endpoints[0].zone.as_deref(), told, "{label}");
     }
+}
+
+/// As after `kubectl delete node`, until the garbage collector of pods has been there.
+#[tokio::test]
+async fn pods_of_a_node_that_does_not_exist_are_in_no_slice() {
+    let server = client::testing::Scripted::new(|_| None).await;
+    let worker = Worker { shared: Shared::fixed(&server.client), awaited: Expectations::default() };
+    worker.shared.nodes.tell_of(node("n1", json!({})));
+    worker.shared.pods.tell_of((*pod("a", "10.244.1.2", true, false, 80)).clone());
+    let mut lost = (*pod("b", "10.244.2.2", true, false, 80)).clone();
+    lost.spec.as_mut().unwrap().node_name = Some("n2".into());
+    worker.shared.pods.tell_of(lost);
+    for (name, publish) in [("s", false), ("t", true)] {
+        let spec = json!({"selector": {"app": "web"}, "publishNotReadyAddresses": publish});
+        let service = json!({"metadata": {"name": name, "namespace": "d", "uid": name}, "spec": spec});
+        worker.shared.services.tell_of(serde_json::from_value(service).unwrap());
+        worker.sync(Key::new("d", name), None).await.unwrap();
+        let asked = server.take();
+        let old = asked.iter().find(|a| a.line.ends_with("/endpoints")).expect("an Endpoints object");
+        assert_eq!(old.body["subsets"][0]["addresses"].as_array().map(Vec::len), Some(2), "as upstream");
+        let want = if publish { "POST 10.244.1.2 10.244.2.2" } else { "POST 10.244.1.2" };
+        assert_eq!(writes(asked), [want]);
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_appears_or_moves_brings_the_services_of_its_pods() {
+    let server = client::testing::Scripted::new(|_| None).await;
+    let shared = Shared::fixed(&server.client);
+    shared.pods.tell_of((*pod("a", "10.244.1.2", true, false, 80)).clone());
+    for (name, selector) in [("s", json!({"app": "web"})), ("t", json!({"app": "db"})), ("u", json!({}))] {
+        let service = json!({"metadata": {"name": name, "namespace": "d"}, "spec": {"selector": selector}});
+        shared.services.tell_of(serde_json::from_value(service).unwrap());
+    }
+    let here = |zone: &str| Arc::new(node("n1", json!({ZONE: zone})));
+    let services = |change: Change<Node>| -> Vec<String> {
+        services_on(&shared, &change).into_iter().map(|key| key.name).collect()
+    };
+    assert_eq!(services(Change::Added(here("east"))), ["s"]);
+    assert_eq!(services(Change::Added(Arc::new(node("n2", json!({}))))), [""; 0]);
+    assert_eq!(services(Change::Updated { old: here("east"), new: here("west") }), ["s"]);
+    assert_eq!(services(Change::Updated { old: here("west"), new: here("west") }), [""; 0]);
+    assert_eq!(services(Change::Deleted(here("west"))), [""; 0]);
 }
 
 #[test]
@@ -225,6 +269,7 @@ async fn a_new_group_of_ports_does_not_take_the_slice_of_another() {
     let spec = json!({"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "http"}]});
     let service = json!({"metadata": {"name": "s", "namespace": "d", "uid": "u"}, "spec": spec});
     worker.shared.services.tell_of(serde_json::from_value(service).unwrap());
+    worker.shared.nodes.tell_of(node("n1", json!({})));
     let key = Key::new("d", "s");
     worker.shared.pods.tell_of((*pod("z", "10.244.1.9", true, false, 8080)).clone());
     worker.sync(key.clone(), None).await.unwrap();

@@ -17,15 +17,28 @@ use std::sync::Arc;
 use std::time::Duration;
 use tap::{Cause, Component, Event};
 
+/// How long a pod may stay on its node: for `wait` of the cluster's time, counted from `since`.
+#[derive(Clone, Copy, Debug)]
+struct Stay {
+    since: Timestamp,
+    wait: Duration,
+}
+
+impl Stay {
+    /// How much of the stay is left; zero: the pod has to leave now.
+    fn left(self, now: Timestamp) -> Duration {
+        clock::left(self.since, self.wait, now).unwrap_or_default()
+    }
+}
+
 /// Pure: when the pod came to be on a node with this taint: the later of the taint's `timeAdded`
-/// and the time when the pod was bound (its condition PodScheduled, otherwise its creation).
-/// `first_seen`: when it was first seen beside taints without `timeAdded`, which only the node
-/// controller writes.
+/// and the time when the pod was bound (its condition PodScheduled, otherwise its creation). A
+/// taint without `timeAdded`, which only the node controller writes, counts from `now`.
 ///
 /// Upstream counts from the moment at which it notices the pod beside its taints. The times of the
-/// objects say the same, and a restart of the controller does not reset them.
-fn beside_since(pod: &Pod, taint: &Taint, first_seen: Timestamp) -> Timestamp {
-    let Some(added) = &taint.time_added else { return first_seen };
+/// objects do not begin anew when the controller restarts.
+fn beside_since(pod: &Pod, taint: &Taint, now: Timestamp) -> Timestamp {
+    let Some(added) = &taint.time_added else { return now };
     let mut conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
     let scheduled = conditions.find(|c| c.type_ == "PodScheduled" && c.status == "True");
     let bound = scheduled.and_then(|c| c.last_transition_time.as_ref());
@@ -33,8 +46,8 @@ fn beside_since(pod: &Pod, taint: &Taint, first_seen: Timestamp) -> Timestamp {
     bound.map_or(added.0, |bound| bound.0.max(added.0))
 }
 
-/// Pure: how much of the cluster's time a pod may still stay on a node with these taints; zero: it
-/// has to leave now; `None`: it may stay. `first_seen`: see [`beside_since`].
+/// Pure: the shortest stay that the pod's tolerations allow it beside these taints; `None`: it may
+/// stay for ever.
 ///
 /// ```text
 /// k:NoExecute, added at 10:00    pod bound at 9:00     pod bound at 11:00
@@ -44,26 +57,16 @@ fn beside_since(pod: &Pod, taint: &Taint, first_seen: Timestamp) -> Timestamp {
 /// ```
 ///
 /// Of several tolerations that fit, the first counts, as upstream.
-pub(super) fn time_left(
-    pod: &Pod,
-    taints: &[Taint],
-    first_seen: Timestamp,
-    now: Timestamp,
-) -> Option<Duration> {
+fn allowed_stay(pod: &Pod, taints: &[Taint], now: Timestamp) -> Option<Stay> {
     let tolerations = pod.spec.as_ref().and_then(|s| s.tolerations.as_deref()).unwrap_or_default();
-    let mut least: Option<Duration> = None;
-    for taint in taints.iter().filter(|t| t.effect == "NoExecute") {
-        let since = beside_since(pod, taint, first_seen);
-        let left = match tolerations.iter().find(|t| tolerates(t, taint)) {
-            None => Some(Duration::ZERO),
-            Some(toleration) => {
-                let seconds = toleration.toleration_seconds.map(|s| Duration::from_secs(s.max(0) as u64));
-                seconds.map(|wait| clock::left(since, wait, now).unwrap_or_default())
-            }
+    let stays = taints.iter().filter(|t| t.effect == "NoExecute").filter_map(|taint| {
+        let wait = match tolerations.iter().find(|t| tolerates(t, taint)) {
+            None => Duration::ZERO,
+            Some(toleration) => Duration::from_secs(toleration.toleration_seconds?.max(0) as u64),
         };
-        least = [least, left].into_iter().flatten().min();
-    }
-    least
+        Some(Stay { since: beside_since(pod, taint, now), wait })
+    });
+    stays.min_by_key(|stay| stay.left(now))
 }
 
 /// The end of a pod that is not its own doing, as its condition `DisruptionTarget` tells it.
@@ -128,10 +131,9 @@ const BY_TAINT: Disruption = Disruption {
 struct Eviction {
     shared: Shared,
     recorder: Recorder,
-    /// Pods beside taints that do not say since when they are there: uid, and when that was first
-    /// seen. As upstream's, it counts anew after a restart. As long as the pods that are there, at
-    /// most.
-    since: Mutex<BTreeMap<Key, (Option<String>, Timestamp)>>,
+    /// The uid of each pod that may stay for a while only, and how long that is. Lost at a restart,
+    /// as upstream's scheduled evictions. As many as there are pods, at most.
+    stays: Mutex<BTreeMap<Key, (Option<String>, Stay)>>,
 }
 
 fn taints_of(node: &Node) -> Vec<Taint> {
@@ -157,7 +159,7 @@ pub(super) fn start(shared: &Shared, recorder: &Recorder) {
     });
     shared.report_panics(&pods, &shared.pods, "taint-eviction");
     let worker =
-        Arc::new(Eviction { shared: shared.clone(), recorder: recorder.clone(), since: Mutex::default() });
+        Arc::new(Eviction { shared: shared.clone(), recorder: recorder.clone(), stays: Mutex::default() });
     pods.work("taint-eviction", 4, move |key, cause| {
         let worker = worker.clone();
         async move { worker.sync(&key, &cause).await }
@@ -165,19 +167,29 @@ pub(super) fn start(shared: &Shared, recorder: &Recorder) {
 }
 
 impl Eviction {
-    /// When the pod was first seen beside taints that do not say when they were added. Forgotten
-    /// when it stands beside none.
-    fn first_seen(&self, key: &Key, pod: Option<&Pod>, now: Timestamp) -> Timestamp {
-        let mut since = self.since.lock();
-        let Some(pod) = pod else {
-            since.remove(key);
-            return now;
-        };
-        let entry = since.entry(key.clone()).or_insert_with(|| (pod.metadata.uid.clone(), now));
-        if entry.0 != pod.metadata.uid {
-            *entry = (pod.metadata.uid.clone(), now);
-        }
-        entry.1
+    /// Returns the pod's stay: the allowed one, or one that was allowed before if it ends earlier.
+    /// So a taint that replaces another one does not put off the eviction, as upstream. (Upstream
+    /// keeps the first time also if the new taint is tolerated for less; here the earlier end
+    /// counts.) Forgets the stay of a pod that need not leave any more.
+    ///
+    /// ```text
+    /// 10:00  not-ready:NoExecute, tolerated for 300 s      leaves at 10:05
+    /// 10:04  unreachable:NoExecute instead, also 300 s     leaves at 10:05
+    /// 10:04  no taint                                      stays
+    /// ```
+    fn earliest_stay(
+        &self,
+        key: &Key,
+        uid: Option<&String>,
+        allowed: Option<Stay>,
+        now: Timestamp,
+    ) -> Option<Stay> {
+        let mut stays = self.stays.lock();
+        let known = stays.remove(key).filter(|(of, _)| of.as_ref() == uid).map(|(_, stay)| stay);
+        let allowed = allowed?;
+        let stay = known.filter(|known| known.left(now) <= allowed.left(now)).unwrap_or(allowed);
+        stays.insert(key.clone(), (uid.cloned(), stay));
+        Some(stay)
     }
 
     async fn sync(&self, key: &Key, cause: &Option<Cause>) -> Result<Outcome, Error> {
@@ -185,10 +197,11 @@ impl Eviction {
         let pod = self.shared.pods.get(key).filter(|p| p.metadata.deletion_timestamp.is_none());
         let node = pod.as_ref().and_then(|p| self.shared.nodes.get(&Key::new("", node_of(p))));
         let taints = node.map(|n| taints_of(&n)).unwrap_or_default();
-        let dateless = taints.iter().any(|t| t.effect == "NoExecute" && t.time_added.is_none());
-        let first = self.first_seen(key, pod.as_deref().filter(|_| dateless), now);
-        let Some(pod) = pod else { return Ok(Outcome::Done) };
-        let Some(left) = time_left(&pod, &taints, first, now) else { return Ok(Outcome::Done) };
+        let allowed = pod.as_ref().and_then(|p| allowed_stay(p, &taints, now));
+        let uid = pod.as_ref().and_then(|p| p.metadata.uid.as_ref());
+        let stay = self.earliest_stay(key, uid, allowed, now);
+        let (Some(pod), Some(stay)) = (pod, stay) else { return Ok(Outcome::Done) };
+        let left = stay.left(now);
         if !left.is_zero() {
             return Ok(Outcome::After(left));
         }
@@ -206,7 +219,7 @@ impl Eviction {
 
 #[cfg(test)]
 mod tests {
-    use super::super::UNREACHABLE;
+    use super::super::{NOT_READY, UNREACHABLE};
     use super::*;
     use client::testing::Scripted;
 
@@ -222,7 +235,7 @@ mod tests {
             "spec": {"nodeName": "n", "containers": [], "tolerations": tolerations}});
         shared.pods.tell_of(serde_json::from_value(pod).unwrap());
         let recorder = Recorder::new(&shared.crew, &server.client, "t", "");
-        Eviction { shared, recorder, since: Mutex::default() }
+        Eviction { shared, recorder, stays: Mutex::default() }
     }
 
     #[tokio::test]
@@ -235,10 +248,11 @@ mod tests {
         let left = eviction.sync(&key, &None).await.unwrap();
         assert!(matches!(left, Outcome::After(left) if left <= Duration::from_secs(60)), "{left:?}");
         // The same pod two minutes later.
-        let mut since = eviction.since.lock().clone();
-        let entry = since.get_mut(&key).unwrap();
-        entry.1 = clock::before(entry.1, Duration::from_secs(120));
-        *eviction.since.lock() = since;
+        {
+            let mut stays = eviction.stays.lock();
+            let stay = &mut stays.get_mut(&key).unwrap().1;
+            stay.since = clock::before(stay.since, Duration::from_secs(120));
+        }
         assert_eq!(server.lines(), [""; 0]);
         assert_eq!(eviction.sync(&key, &None).await.unwrap(), Outcome::Done);
         let asked = server.take();
@@ -252,7 +266,38 @@ mod tests {
         );
         eviction.shared.nodes.tell_of(serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap());
         eviction.sync(&key, &None).await.unwrap();
-        assert!(eviction.since.lock().is_empty(), "the taint is gone, and the count with it");
+        assert!(eviction.stays.lock().is_empty(), "the taint is gone, and the count with it");
+    }
+
+    /// Its kubelet says that the node is not ready, and minutes later it says nothing any more.
+    #[tokio::test]
+    async fn a_taint_that_replaces_another_does_not_begin_the_time_anew() {
+        let server = Scripted::new(|_| None).await;
+        let taint = |key: &str, minutes: u64| {
+            let added = Time(clock::before(clock::now(), Duration::from_secs(60 * minutes)));
+            json!({"key": key, "effect": "NoExecute", "timeAdded": added})
+        };
+        let tolerations = json!([
+            {"key": NOT_READY, "operator": "Exists", "tolerationSeconds": 300},
+            {"key": UNREACHABLE, "operator": "Exists", "tolerationSeconds": 300},
+        ]);
+        let eviction = eviction(&server, taint(NOT_READY, 4), tolerations).await;
+        let key = Key::new("d", "p");
+        let minute = Duration::from_secs(60);
+        let first = eviction.sync(&key, &None).await.unwrap();
+        assert!(matches!(first, Outcome::After(left) if left <= minute), "{first:?}");
+        let tell = |taints: serde_json::Value| {
+            let node = json!({"metadata": {"name": "n"}, "spec": {"taints": taints}});
+            eviction.shared.nodes.tell_of(serde_json::from_value(node).unwrap());
+        };
+        tell(json!([taint(UNREACHABLE, 0)]));
+        let second = eviction.sync(&key, &None).await.unwrap();
+        assert!(matches!(second, Outcome::After(left) if left <= minute), "{second:?}");
+        tell(json!([]));
+        assert_eq!(eviction.sync(&key, &None).await.unwrap(), Outcome::Done);
+        tell(json!([taint(UNREACHABLE, 0)]));
+        let later = eviction.sync(&key, &None).await.unwrap();
+        assert!(matches!(later, Outcome::After(left) if left > 4 * minute), "after a break: {later:?}");
     }
 
     #[test]
@@ -261,7 +306,7 @@ mod tests {
         let pod = json!({"spec": {"containers": [], "tolerations": [
             {"operator": "Exists"}, {"key": "k", "operator": "Exists", "tolerationSeconds": 1}]}});
         let pod: Pod = serde_json::from_value(pod).unwrap();
-        assert_eq!(time_left(&pod, &[taint], Timestamp::UNIX_EPOCH, clock::now()), None);
+        assert!(allowed_stay(&pod, &[taint], clock::now()).is_none());
     }
 
     /// Without the time that it tolerates, its owner would replace it without a pause.
@@ -276,6 +321,7 @@ mod tests {
         for (created, scheduled, stays) in [(60, None, false), (4, None, true), (60, Some(4), true)] {
             let mut pod = Pod::clone(&eviction.shared.pods.get(&key).unwrap());
             pod.metadata.creation_timestamp = Some(minutes_ago(created));
+            pod.metadata.uid = Some(format!("{created} {scheduled:?}")); // no stay of the pod before
             let scheduled = scheduled.map(
                 |n| json!([{"type": "PodScheduled", "status": "True", "lastTransitionTime": minutes_ago(n)}]),
             );
@@ -301,7 +347,7 @@ mod tests {
             serde_json::from_value(json!({"spec": {"containers": [], "tolerations": tolerations}})).unwrap()
         };
         let now = added + jiff::SignedDuration::from_secs(10);
-        let left = |pod: &Pod, now| time_left(pod, &taint, now, now);
+        let left = |pod: &Pod, now| allowed_stay(pod, &taint, now).map(|stay| stay.left(now));
         assert_eq!(left(&pod(json!([])), now), Some(Duration::ZERO));
         let five_minutes = pod(
             json!([{"key": UNREACHABLE, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}]),
@@ -310,7 +356,7 @@ mod tests {
         let long = pod(json!([{"operator": "Exists", "tolerationSeconds": i64::MAX}]));
         assert!(left(&long, now).unwrap() > Duration::from_secs(1 << 62));
         assert_eq!(left(&pod(json!([{"operator": "Exists"}])), now), None);
-        assert_eq!(time_left(&pod(json!([])), &[], now, now), None);
+        assert!(allowed_stay(&pod(json!([])), &[], now).is_none());
         let _scale = clock::pin_scale(20);
         assert_eq!(left(&five_minutes, now), Some(Duration::from_secs(100)));
         let five_seconds_later = clock::after(now, Duration::from_secs(5));

@@ -22,7 +22,9 @@ const PRESSURES: [(&str, &str); 4] = [
     ("NetworkUnavailable", "node.kubernetes.io/network-unavailable"),
 ];
 
-/// Pure: the taints a node should have, given those it has. Taints of others stay as they are.
+/// Pure: the taints a node should have, given those it has. Taints of others stay as they are, also
+/// those with a well-known key and an effect that this controller does not write, for example
+/// `node.kubernetes.io/disk-pressure:NoExecute`.
 ///
 /// A node that has never told its condition Ready takes no new pods, but loses none: its kubelet
 /// may be starting.
@@ -44,8 +46,13 @@ pub(super) fn taints(node: &Node, now: Timestamp) -> Vec<Taint> {
     let pressed = PRESSURES.iter().filter(|(kind, _)| condition(kind) == "True");
     want.extend(pressed.map(|(_, key)| (*key, "NoSchedule")));
     let ours = |t: &Taint| {
-        [NOT_READY, UNREACHABLE, UNSCHEDULABLE].contains(&t.key.as_str())
-            || PRESSURES.iter().any(|(_, key)| *key == t.key)
+        let key = t.key.as_str();
+        let follows_ready = [NOT_READY, UNREACHABLE].contains(&key);
+        match t.effect.as_str() {
+            "NoSchedule" => follows_ready || key == UNSCHEDULABLE || PRESSURES.iter().any(|p| p.1 == key),
+            "NoExecute" => follows_ready,
+            _ => false,
+        }
     };
     let have = spec.taints.unwrap_or_default();
     let mut taints: Vec<Taint> = have
@@ -135,6 +142,25 @@ mod tests {
         let conditions = cut_off.status.as_mut().unwrap().conditions.as_mut().unwrap();
         conditions.push(serde_json::from_value(no_network).unwrap());
         assert_eq!(keys(&taints(&cut_off, now)), ["mine:NoSchedule", "network-unavailable:NoSchedule"]);
+    }
+
+    #[test]
+    fn a_well_known_key_with_an_effect_that_no_condition_brings_stays() {
+        let pressure = "node.kubernetes.io/disk-pressure";
+        for (key, effect, stays) in [
+            (pressure, "NoSchedule", false),
+            (pressure, "NoExecute", true),
+            (UNSCHEDULABLE, "NoSchedule", false),
+            (UNSCHEDULABLE, "PreferNoSchedule", true),
+            (NOT_READY, "PreferNoSchedule", true),
+            (UNREACHABLE, "NoExecute", false),
+        ] {
+            let taint = Taint { key: key.into(), effect: effect.into(), ..Taint::default() };
+            let mut healthy = node("True", false);
+            healthy.spec.as_mut().unwrap().taints = Some(vec![taint.clone()]);
+            let want = if stays { vec![taint] } else { vec![] };
+            assert_eq!(taints(&healthy, Timestamp::UNIX_EPOCH), want, "{key}:{effect}");
+        }
     }
 
     #[test]
