@@ -121,10 +121,10 @@ pub(crate) fn named(ctx: &Ctx, output: &str, get: bool) -> Result<Option<Format>
         _ => {
             let given = needed()?;
             let source = if name.ends_with("file") { from_file("--template")? } else { given };
-            let template = Template::parse(&source);
-            How::Template(
-                template.map_err(|why| Fail::Text(format!("error parsing template {source}, {why}")))?,
-            )
+            let mut template = Template::parse(&source)
+                .map_err(|why| Fail::Text(format!("error parsing template {source}, {why}")))?;
+            template.strict = !ctx.flags.is("allow-missing-template-keys");
+            How::Template(template)
         }
     };
     let managed_fields = ctx.flags.is("show-managed-fields");
@@ -213,5 +213,22 @@ fn drop_managed(object: &mut Value) {
         if let Some(Value::Object(meta)) = item.get_mut("metadata") {
             meta.shift_remove("managedFields");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Server, at, config_map};
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn a_go_template_obeys_the_flag_for_missing_keys() {
+        let server = Server::start().await;
+        server.hold(&at("a"), config_map("a", json!({})));
+        let line = ["get", "cm", "a", "-o", "go-template={{.nope}}"];
+        let said = server.kubectl(&line).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "<no value>"), "{said:?}");
+        let said = server.kubectl(&[&line[..], &["--allow-missing-template-keys=false"]].concat()).await;
+        assert!(said.code == 1 && said.err.contains("map has no entry for key \"nope\""), "{said:?}");
     }
 }
