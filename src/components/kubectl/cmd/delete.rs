@@ -23,7 +23,8 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
     let grace = grace(ctx)?;
     let policy = propagation(ctx)?;
-    let options = Options { all_namespaces: ctx.flags.is("all-namespaces"), ..Options::default() };
+    let all_namespaces = ctx.flags.is("all-namespaces");
+    let options = Options { all_namespaces, all_selects: true, ..Options::default() };
     let asked = builder::ask(ctx, &ctx.args, options).await?;
     let by_list = matches!(asked, Asked::Lists(_));
     let ignore =
