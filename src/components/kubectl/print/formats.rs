@@ -43,6 +43,9 @@ const OF_GET: &[&str] = &[
     "yaml",
 ];
 
+/// Formats whose names may be written in capital letters.
+const UNCASED: &[&str] = &["json", "kyaml", "name", "yaml"];
+
 enum How {
     Json,
     Yaml,
@@ -69,6 +72,9 @@ pub(crate) fn of(ctx: &Ctx, get: bool) -> Result<Option<Format>, Fail> {
 pub(crate) fn named(ctx: &Ctx, output: &str, get: bool) -> Result<Option<Format>, Fail> {
     let template_flag = ctx.flags.text("template");
     let output = if output.is_empty() && !template_flag.is_empty() { "go-template" } else { output };
+    // As in kubectl; the formats that take a template are written in small letters.
+    let lower = output.to_lowercase();
+    let output = if UNCASED.contains(&lower.as_str()) { lower.as_str() } else { output };
     let (name, inline) = match output.split_once('=') {
         Some((name, rest)) => (name, rest),
         None => (output, ""),
@@ -220,6 +226,20 @@ fn drop_managed(object: &mut Value) {
 mod tests {
     use crate::testing::{Server, at, config_map};
     use serde_json::json;
+
+    #[tokio::test]
+    async fn formats_without_a_template_may_be_in_capital_letters() {
+        let server = Server::start().await;
+        server.hold(&at("a"), config_map("a", json!({})));
+        for output in ["JSON", "Yaml", "kYAML", "NAME"] {
+            let lower = output.to_lowercase();
+            let said = server.kubectl(&["get", "cm", "a", "-o", output]).await;
+            let want = server.kubectl(&["get", "cm", "a", "-o", &lower]).await;
+            assert_eq!((said.code, &said.out), (0, &want.out), "{said:?}");
+        }
+        let said = server.kubectl(&["get", "cm", "a", "-o", "Go-Template={{.kind}}"]).await;
+        assert!(said.code == 1 && said.err.contains("unable to match a printer"), "{said:?}");
+    }
 
     #[tokio::test]
     async fn a_go_template_obeys_the_flag_for_missing_keys() {
