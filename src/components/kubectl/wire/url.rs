@@ -139,7 +139,9 @@ fn without_dots(path: &str) -> String {
     for part in path.split('/').skip(1) {
         match part {
             "." => {}
-            ".." => drop(kept.pop()),
+            ".." => {
+                kept.pop();
+            }
             part => kept.push(part),
         }
     }

@@ -80,7 +80,7 @@ mod tests {
             (vec!["-f", "a", "-f", "b"], "--raw can only use a single local file or stdin"),
             (vec!["-f", "https://x/y"], "--raw cannot read from a url"),
         ] {
-            let words: Vec<&str> = ["create", "--raw", "/api/v1/x"].into_iter().chain(flags).collect();
+            let words: Vec<&str> = ["create", "--raw=/api/v1/x"].into_iter().chain(flags).collect();
             let said = server.kubectl_in(&words, "{}", Env::default()).await;
             assert_eq!((said.code, said.err), (1, format!("error: {why}\n")), "{words:?}");
         }
