@@ -276,6 +276,20 @@ mod tests {
     }
 
     #[test]
+    fn only_functions_take_arguments() {
+        let object = json!({"a": "x", "b": {"c": 1}});
+        for (source, why) in [
+            ("{{.a .b}}", "a is not a method but has arguments"),
+            ("{{.a | .b}}", "b is not a method but has arguments"),
+            ("{{$.b.c .b}}", "c is not a method but has arguments"),
+            ("{{. .a}}", "can't give argument to non-function"),
+        ] {
+            let told = Template::parse(source).unwrap().print(&object).unwrap_err();
+            assert!(told.ends_with(why), "{source}: {told}");
+        }
+    }
+
+    #[test]
     fn a_missing_key_may_be_an_error() {
         let object = json!({"a": {"b": 1}, "items": [{"n": 2}]});
         let run = |source: &str| {

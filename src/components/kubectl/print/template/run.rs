@@ -193,6 +193,7 @@ impl<'a> Run<'a> {
                     self.spend()?;
                     made
                 }
+                first if !args.is_empty() => return Err(without_arguments(first)),
                 first => self.term(first, dot)?,
             });
         }
@@ -242,6 +243,18 @@ impl<'a> Run<'a> {
         let copy = found.clone();
         self.copies = left;
         Ok(copy)
+    }
+}
+
+/// Returns Go's words for arguments, or a value before `|`, of what is no function.
+fn without_arguments(term: &Term) -> String {
+    let field = match term {
+        Term::Dot(path) | Term::Var(_, path) | Term::Group(_, path) => path.last(),
+        Term::Word(_) | Term::Literal(_) => None,
+    };
+    match field {
+        Some(field) => format!("{field} is not a method but has arguments"),
+        None => "can't give argument to non-function".into(),
     }
 }
 
