@@ -1,7 +1,7 @@
 //! What this machine allows, found out by trying: `ropewalk doctor`.
 //!
 //! Every trial runs in a forked child that is thrown away, in the order in which a cluster would
-//! need it. Nothing remains.
+//! need it. Nothing remains, also of one that is interrupted.
 
 mod cgroups;
 mod words;

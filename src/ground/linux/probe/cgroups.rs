@@ -2,9 +2,15 @@
 
 use super::words::Word;
 use super::{Capability, Question};
-use crate::cgroup;
+use crate::{cgroup, signal};
 
+/// Tries the control groups. In a container that moves its processes aside for a moment, and nobody
+/// would move them back after the doctor, so Ctrl-C waits until all is as it was.
 pub(super) fn trials(q: Question<'_>) -> Vec<Capability> {
+    signal::while_held(|| try_out(q))
+}
+
+fn try_out(q: Question<'_>) -> Vec<Capability> {
     let backend = cgroup::open(&format!("ropewalk-probe-{}", std::process::id()), None);
     let limits = cgroup::Limits {
         memory: Some(64 << 20),
