@@ -105,14 +105,11 @@ impl Page {
     }
 
     /// Appends cluster, member, revision and term of an answer as fields; 0 for an answer without.
-    /// As etcdctl 3.6 it leaves out a revision of 0: a list of members, for example, has none.
     pub fn header(&mut self, header: &Option<pb::ResponseHeader>) {
         let header = header.clone().unwrap_or_default();
         self.id("ClusterID", header.cluster_id);
         self.id("MemberID", header.member_id);
-        if header.revision > 0 {
-            self.field("Revision", header.revision);
-        }
+        self.field("Revision", header.revision);
         self.field("RaftTerm", header.raft_term);
     }
 
@@ -236,20 +233,6 @@ mod tests {
         page.kv_fields("", &pb::KeyValue { value, ..pb::KeyValue::default() });
         let text = String::from_utf8(page.bytes).unwrap();
         assert!(text.contains("\"Value\" : \"a\\u00a0b\\u200b\\ufeff\"\n"), "{text}");
-    }
-
-    /// As `printer_fields.go` of etcdctl 3.6 has it.
-    #[test]
-    fn fields_have_a_revision_where_the_answer_has_one() {
-        let fields = |revision| {
-            let mut page = Page::default();
-            let header = pb::ResponseHeader { cluster_id: 1, member_id: 2, revision, raft_term: 3 };
-            page.header(&Some(header));
-            String::from_utf8(page.bytes).unwrap()
-        };
-        let (ids, term) = ("\"ClusterID\" : 1\n\"MemberID\" : 2\n", "\"RaftTerm\" : 3\n");
-        assert_eq!(fields(0), format!("{ids}{term}"), "as of `member list`");
-        assert_eq!(fields(5), format!("{ids}\"Revision\" : 5\n{term}"));
     }
 
     /// As `printer_fields.go` of etcdctl 3.6 has it.
