@@ -121,6 +121,9 @@ pub(crate) struct Options {
     pub validated: bool,
     /// `--selector` of this verb says something else than which objects are meant.
     pub other_selector: bool,
+    /// `--all` is a selector, which excludes names (`SelectAllParam` of kubectl's builder). Other
+    /// verbs ignore it beside names.
+    pub all_selects: bool,
     /// The verb works on the server's objects, so `--selector` reads their labels there and not in
     /// the files (`Latest` of kubectl's builder).
     pub latest: bool,
@@ -227,8 +230,8 @@ pub(crate) async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -
         for arg in &args {
             pairs.push(type_and_name(arg)?);
         }
-        if let Some(mistake) = unselectable(ctx).filter(|_| !options.other_selector) {
-            return text(mistake);
+        if is_selected(ctx, options) {
+            return text("selectors and the all flag cannot be used when passing resource/name arguments");
         }
         let mut infos = vec![];
         for (kind, name) in pairs {
@@ -256,8 +259,8 @@ pub(crate) async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -
     });
     let names = &args[1..];
     if !names.is_empty() {
-        if let Some(mistake) = unselectable(ctx).filter(|_| !options.other_selector) {
-            return text(mistake);
+        if is_selected(ctx, options) {
+            return text("name cannot be provided when a selector is specified");
         }
         if options.all_namespaces {
             return text("a resource cannot be retrieved by name across all namespaces");
@@ -300,14 +303,10 @@ fn selector<'a>(ctx: &'a Ctx, flag: &str) -> &'a str {
     ctx.flags.text(flag).trim()
 }
 
-fn unselectable(ctx: &Ctx) -> Option<&'static str> {
-    if !selector(ctx, "selector").is_empty() {
-        return Some("name cannot be provided when a selector is specified");
-    }
-    if !selector(ctx, "field-selector").is_empty() {
-        return Some("name cannot be provided when a field selector is specified");
-    }
-    None
+/// True if flags select the objects, so that arguments must not name them.
+fn is_selected(ctx: &Ctx, options: Options) -> bool {
+    let by_selector = !selector(ctx, "selector").is_empty() || !selector(ctx, "field-selector").is_empty();
+    (by_selector && !options.other_selector) || (options.all_selects && ctx.flags.is("all"))
 }
 
 /// `deploy/web`
@@ -571,5 +570,27 @@ mod tests {
         let said = server.kubectl(&["delete", "-f", &file, "--field-selector", "metadata.name=web"]).await;
         assert!(said.code == 1 && said.err.contains("--field-selector cannot be used"), "{said:?}");
         assert!(server.object(&at("web")).is_some() && server.object(&at("db")).is_some());
+    }
+
+    #[tokio::test]
+    async fn names_and_selectors_exclude_each_other() {
+        let pairs = "selectors and the all flag cannot be used when passing resource/name arguments";
+        let names = "name cannot be provided when a selector is specified";
+        for (line, why) in [
+            (["delete", "cm", "web", "--all"], names),
+            (["delete", "cm/web", "cm/db", "--all"], pairs),
+            (["delete", "cm", "web", "--selector=app=web"], names),
+            (["delete", "cm", "web", "--field-selector=metadata.name=web"], names),
+            (["get", "cm/web", "cm/db", "--selector=app=web"], pairs),
+            (["apply", "view-last-applied", "cm/web", "--all"], pairs),
+        ] {
+            let (server, _dir, _file) = both().await;
+            let said = server.kubectl(&line).await;
+            assert_eq!((said.code, said.err), (1, format!("error: {why}\n")), "{line:?}");
+            assert!(server.object(&at("web")).is_some() && server.object(&at("db")).is_some());
+        }
+        let (server, _dir, _file) = both().await;
+        let said = server.kubectl(&["label", "cm", "web", "tier=x", "--all"]).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "configmap/web labeled\n"), "{said:?}");
     }
 }

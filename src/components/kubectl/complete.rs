@@ -63,45 +63,86 @@ pub fn complete(line: &str, cursor: usize, live: impl Fn(&str, &str) -> Vec<Stri
 
 /// As [`complete`], with the words before the one to complete.
 pub fn of_words(words: &[String], last: &str, live: &dyn Fn(&str, &str) -> Vec<String>) -> Vec<Candidate> {
-    let (mut verb, mut args, mut namespace, mut flag_value) = (table::root(), vec![], String::new(), None);
-    let mut words = words.iter();
-    while let Some(word) = words.next() {
-        if word == "--" {
-            return vec![];
-        }
-        if word.starts_with('-') {
-            let name = word.trim_start_matches('-');
-            let (name, inline) = match name.split_once('=') {
-                Some((name, text)) => (name, Some(text)),
-                None => (name, None),
-            };
-            let flag = if word.starts_with("--") {
-                verb.flag(name)
-            } else {
-                name.chars().next().and_then(|c| verb.short_flag(c))
-            };
-            let needs = flag.is_some_and(|f| f.alone.is_empty()) && inline.is_none();
-            let text = if needs { words.next().map(String::as_str) } else { inline };
-            match (flag.map(|f| f.name), text) {
-                (Some("namespace"), Some(text)) => namespace = text.to_string(),
-                (Some(name), None) if needs => flag_value = Some(name),
-                _ => {}
-            }
-        } else if let Some(child) = verb.child(word).filter(|_| args.is_empty()) {
-            verb = child;
-        } else {
-            args.push(word.clone());
-        }
-    }
-    let mut found = match flag_value {
+    let Some(line) = Line::read(words) else { return vec![] };
+    let mut found = match line.flag_value {
         Some(name) => values_of(name, live),
-        None if last.starts_with('-') => flags_of(verb, last, live),
-        None => words_of(verb, &args, last, &namespace, live),
+        None if last.starts_with('-') => flags_of(line.verb, last, live),
+        None => words_of(line.verb, &line.args, last, &line.namespace, live),
     };
     found.retain(|c| c.text.starts_with(last));
     found.sort();
     found.dedup_by(|a, b| a.text == b.text);
     found
+}
+
+/// The global flags of a line but `--namespace`, one word each: they say which cluster it asks, and
+/// as which user.
+pub(crate) fn global_flags(words: &[String]) -> Vec<String> {
+    Line::read(words).map_or(vec![], |line| line.global)
+}
+
+/// The words of a line before the one to complete.
+struct Line {
+    verb: &'static Verb,
+    args: Vec<String>,
+    /// Empty if the line names none.
+    namespace: String,
+    /// The flag whose value is to be completed.
+    flag_value: Option<&'static str>,
+    /// As [`global_flags`] returns them.
+    global: Vec<String>,
+}
+
+impl Line {
+    /// Reads the words; `None` behind `--`, where they are those of the container's command.
+    fn read(words: &[String]) -> Option<Line> {
+        let mut line = Line {
+            verb: table::root(),
+            args: vec![],
+            namespace: String::new(),
+            flag_value: None,
+            global: vec![],
+        };
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            if word == "--" {
+                return None;
+            }
+            if word.starts_with('-') {
+                line.read_flag(word, &mut words);
+            } else if let Some(child) = line.verb.child(word).filter(|_| line.args.is_empty()) {
+                line.verb = child;
+            } else {
+                line.args.push(word.clone());
+            }
+        }
+        Some(line)
+    }
+
+    /// Reads a flag, and its value if that is the next word.
+    fn read_flag(&mut self, word: &str, rest: &mut std::slice::Iter<'_, String>) {
+        let name = word.trim_start_matches('-');
+        let (name, inline) = match name.split_once('=') {
+            Some((name, text)) => (name, Some(text)),
+            None => (name, None),
+        };
+        let flag = if word.starts_with("--") {
+            self.verb.flag(name)
+        } else {
+            name.chars().next().and_then(|letter| self.verb.short_flag(letter))
+        };
+        let Some(flag) = flag else { return };
+        let needs = flag.alone.is_empty() && inline.is_none();
+        let text = if needs { rest.next().map(String::as_str) } else { inline };
+        let is_own = self.verb.flags.iter().any(|own| own.name == flag.name);
+        match (flag.name, text) {
+            ("namespace", Some(text)) => self.namespace = text.to_string(),
+            (name, None) if needs => self.flag_value = Some(name),
+            (name, Some(text)) if !is_own => self.global.push(format!("--{name}={text}")),
+            (name, None) if !is_own => self.global.push(format!("--{name}")),
+            _ => {}
+        }
+    }
 }
 
 fn values_of(flag: &str, live: &dyn Fn(&str, &str) -> Vec<String>) -> Vec<Candidate> {
@@ -227,5 +268,22 @@ mod tests {
         assert_eq!(texts("create deployment x --dry-run=c"), ["--dry-run=client"]);
         assert!(texts("exec web-1 -- l").is_empty());
         assert!(texts("get pods -o ").contains(&"yaml".to_string()));
+    }
+
+    #[test]
+    fn global_flags_say_which_cluster_is_asked() {
+        for (line, want) in [
+            ("--context other -n x delete pod", vec!["--context=other"]),
+            (
+                "get po -s h:1 --insecure-skip-tls-verify -l a=b",
+                vec!["--server=h:1", "--insecure-skip-tls-verify"],
+            ),
+            ("create rolebinding r --user bob --as=eve", vec!["--as=eve"]),
+            ("get po --kubeconfig", vec![]),
+            ("exec p --token=t -- --token=u", vec![]),
+        ] {
+            let words: Vec<String> = line.split(' ').map(String::from).collect();
+            assert_eq!(global_flags(&words), want, "{line}");
+        }
     }
 }

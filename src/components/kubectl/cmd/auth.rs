@@ -10,24 +10,20 @@ use serde_json::{Value, json};
 const REVIEWS: &str = "/apis/authorization.k8s.io/v1";
 
 pub(crate) async fn can_i(ctx: &Ctx) -> Result<(), Fail> {
+    if ctx.flags.is("list") {
+        return list(ctx).await;
+    }
     let all = ctx.flags.is("all-namespaces");
     let namespace = if all { String::new() } else { ctx.namespace()?.0 };
-    if ctx.flags.is("list") {
-        return list(ctx, &namespace).await;
-    }
     let quiet = ctx.flags.is("quiet");
-    let (verb, word, name) = match ctx.args.as_slice() {
-        [verb, word] => match word.split_once('/') {
-            _ if word.starts_with('/') => (verb, word.as_str(), ""),
-            Some((word, name)) => (verb, word, name),
-            None => (verb, word.as_str(), ""),
-        },
-        [verb, word, name] => (verb, word.as_str(), name.as_str()),
-        _ => {
-            return Err(Fail::Text(
-                "you must specify two arguments: verb resource or verb resource/resourceName.\nSee 'kubectl auth can-i -h' for help and examples.".into(),
-            ));
-        }
+    let [verb, word] = ctx.args.as_slice() else {
+        return text(
+            "you must specify two arguments: verb resource or verb resource/resourceName.\nSee 'kubectl auth can-i -h' for help and examples.",
+        );
+    };
+    let (word, name) = match word.split_once('/') {
+        Some((word, name)) if !word.is_empty() => (word, name),
+        _ => (word.as_str(), ""),
     };
     let known = if word.starts_with('/') { NON_RESOURCE_VERBS } else { RESOURCE_VERBS };
     let warn = |ctx: &Ctx| {
@@ -36,6 +32,9 @@ pub(crate) async fn can_i(ctx: &Ctx) -> Result<(), Fail> {
         }
     };
     let spec = if word.starts_with('/') {
+        if !ctx.flags.text("subresource").is_empty() {
+            return text("--subresource can not be used with NonResourceURL");
+        }
         warn(ctx);
         json!({"nonResourceAttributes": {"path": word, "verb": verb}})
     } else {
@@ -51,6 +50,9 @@ pub(crate) async fn can_i(ctx: &Ctx) -> Result<(), Fail> {
         }
         json!({"resourceAttributes": attributes})
     };
+    if ctx.flags.is("no-headers") {
+        return text("--no-headers cannot be set without --list specified");
+    }
     let review = json!({"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "metadata": {}, "spec": spec, "status": {"allowed": false}});
     let answer = ctx.api().await?.post(&format!("{REVIEWS}/selfsubjectaccessreviews"), &[], &review).await?;
     let allowed = value::flag(&answer, "status.allowed");
@@ -89,10 +91,14 @@ fn verdict(review: &Value) -> String {
     told.iter().filter(|why| !why.is_empty()).fold(String::from("no"), |line, why| format!("{line} - {why}"))
 }
 
-/// Group and plural of a word; one that is unknown is asked about as it is, with a warning.
+/// Resources that are for `impersonate` only, which no server lists.
+const UNLISTED: [&str; 2] = ["users", "groups"];
+
+/// Returns the API group and the plural of a word. One that is unknown is asked about as it is
+/// written, in the core group, with a warning; so is `*`.
 async fn resource(ctx: &Ctx, word: &str, quiet: bool) -> Result<(String, String), Fail> {
     if word == "*" {
-        return Ok(("*".into(), "*".into()));
+        return Ok((String::new(), word.into()));
     }
     match ctx.discovery().await?.find(word) {
         Some(found) => {
@@ -108,22 +114,26 @@ async fn resource(ctx: &Ctx, word: &str, quiet: bool) -> Result<(String, String)
         }
         None => {
             let (name, group) = word.split_once('.').unwrap_or((word, ""));
-            if !quiet {
+            if !quiet && !UNLISTED.contains(&word.to_lowercase().as_str()) {
                 let within = if group.is_empty() { String::new() } else { format!(" in group '{group}'") };
                 ctx.note(format!("Warning: the server doesn't have a resource type '{name}'{within}\n"));
             }
-            Ok((group.into(), name.into()))
+            Ok((String::new(), word.into()))
         }
     }
 }
 
-async fn list(ctx: &Ctx, namespace: &str) -> Result<(), Fail> {
+async fn list(ctx: &Ctx) -> Result<(), Fail> {
     if !ctx.args.is_empty() {
         return text("list option must be specified with no arguments");
     }
-    if namespace.is_empty() {
-        return text("--all-namespaces is not supported with --list");
+    let flags = &ctx.flags;
+    if flags.is("quiet") || flags.is("all-namespaces") || !flags.text("subresource").is_empty() {
+        return text(
+            "list option can't be specified with neither quiet, all-namespaces nor subresource options",
+        );
     }
+    let (namespace, _) = ctx.namespace()?;
     let review = json!({"kind": "SelfSubjectRulesReview", "apiVersion": "authorization.k8s.io/v1", "metadata": {},
         "spec": {"namespace": namespace}, "status": {"resourceRules": null, "nonResourceRules": null, "incomplete": false}});
     let answer = ctx.api().await?.post(&format!("{REVIEWS}/selfsubjectrulesreviews"), &[], &review).await?;
@@ -214,5 +224,47 @@ mod tests {
         let said = server.kubectl(&["auth", "can-i", "--list"]).await;
         let want = "Warning: the list may be incomplete: webhook authorizer does not support it\n";
         assert_eq!((said.code, said.err.as_str()), (0, want), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn words_are_asked_about_in_the_core_group_unless_they_are_known() {
+        for (word, group, resource, warned) in [
+            ("*", "", "*", ""),
+            ("deploy", "apps", "deployments", ""),
+            ("users", "", "users", ""),
+            ("Groups/g", "", "Groups", ""),
+            (
+                "foos.example.com",
+                "",
+                "foos.example.com",
+                "Warning: the server doesn't have a resource type 'foos' in group 'example.com'\n\n",
+            ),
+        ] {
+            let server = Server::start().await; // it keeps the review of the word before, which has no name either
+            let said = server.kubectl(&["auth", "can-i", "get", word]).await;
+            let asked = server.asked().pop().unwrap().body["spec"]["resourceAttributes"].take();
+            assert_eq!((&asked["group"], &asked["resource"]), (&json!(group), &json!(resource)), "{word}");
+            assert_eq!(said.err, warned, "{word}");
+        }
+    }
+
+    #[tokio::test]
+    async fn flags_that_a_question_cannot_obey_are_refused() {
+        let server = Server::start().await;
+        let list =
+            "list option can't be specified with neither quiet, all-namespaces nor subresource options";
+        for (words, why) in [
+            ("get pods web", "you must specify two arguments: verb resource or verb resource/resourceName."),
+            ("--list -q", list),
+            ("--list -A", list),
+            ("--list --subresource=log", list),
+            ("get pods --no-headers", "--no-headers cannot be set without --list specified"),
+            ("get /healthz --subresource=x", "--subresource can not be used with NonResourceURL"),
+        ] {
+            let line: Vec<&str> = ["auth", "can-i"].into_iter().chain(words.split(' ')).collect();
+            let said = server.kubectl(&line).await;
+            assert_eq!((said.code, said.err.lines().next()), (1, Some(&*format!("error: {why}"))), "{words}");
+        }
+        assert!(server.asked().is_empty(), "nothing was asked");
     }
 }

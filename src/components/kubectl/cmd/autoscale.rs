@@ -9,6 +9,8 @@ use api::quantity::Quantity;
 use api::value;
 use serde_json::{Value, json};
 
+const DEPRECATED: &str = "Flag --cpu-percent has been deprecated, Use --cpu with percentage or resource quantity format (e.g., '70%' for utilization or '500m' for milliCPU).";
+
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let (min, max) = (ctx.flags.int("min"), ctx.flags.int("max"));
     if max < 1 {
@@ -48,6 +50,9 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
 /// The metrics of `--cpu`, `--memory` and the older `--cpu-percent`.
 fn metrics(ctx: &Ctx) -> Result<Vec<Value>, Fail> {
     let percent = ctx.flags.int("cpu-percent");
+    if ctx.flags.changed("cpu-percent") {
+        ctx.note(DEPRECATED);
+    }
     let mut targets: Vec<(&str, Value)> = vec![];
     if percent > 0 {
         if !ctx.flags.text("cpu").is_empty() {
@@ -120,6 +125,16 @@ fn autoscaler(ctx: &Ctx, info: &Info, metrics: &[Value]) -> Result<Value, Fail> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Server;
+
+    #[tokio::test]
+    async fn the_older_flag_is_called_deprecated() {
+        let server = Server::start().await;
+        for (flag, deprecated) in [("--cpu-percent=50", true), ("--cpu=50%", false)] {
+            let said = server.kubectl(&["autoscale", "deploy", "web", "--max=3", flag]).await;
+            assert_eq!(said.err.starts_with(&format!("{DEPRECATED}\n")), deprecated, "{said:?}");
+        }
+    }
 
     #[test]
     fn targets_are_shares_or_amounts() {

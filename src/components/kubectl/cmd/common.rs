@@ -95,6 +95,20 @@ pub(crate) fn pod_running_timeout(ctx: &Ctx) -> Result<Duration, Fail> {
     }
 }
 
+/// Refuses what `--raw` cannot obey: files of other servers, and the flags `-R` and `-o`.
+pub(crate) fn refuse_beside_raw(ctx: &Ctx, files: &[String]) -> Result<(), Fail> {
+    if files.iter().any(|file| file.starts_with("http://") || file.starts_with("https://")) {
+        return text("--raw cannot read from a url");
+    }
+    if ctx.flags.is("recursive") {
+        return text("--raw and --recursive are mutually exclusive");
+    }
+    if !ctx.flags.text("output").is_empty() {
+        return text("--raw and --output are mutually exclusive");
+    }
+    Ok(())
+}
+
 /// `--raw`: sends one file (or standard input) as it is and prints the answer as it is.
 pub(crate) async fn send_raw(
     ctx: &Ctx,
@@ -103,6 +117,7 @@ pub(crate) async fn send_raw(
     files: &[String],
 ) -> Result<(), Fail> {
     let [file] = files else { return text("--raw can only use a single local file or stdin") };
+    refuse_beside_raw(ctx, files)?;
     let body = match file.as_str() {
         "-" => ctx.read_stdin().await?,
         file => {

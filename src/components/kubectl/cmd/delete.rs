@@ -1,6 +1,6 @@
 //! delete: by name, selector or file, and the wait until everything is gone.
 
-use super::common::{DryRun, send_raw};
+use super::common::{DryRun, refuse_beside_raw, send_raw};
 use super::wait::{Away, Deadline, FOREVER, until};
 use crate::builder::{self, Asked, Info, Options};
 use crate::ctx::Ctx;
@@ -23,7 +23,8 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
     let grace = grace(ctx)?;
     let policy = propagation(ctx)?;
-    let options = Options { all_namespaces: ctx.flags.is("all-namespaces"), ..Options::default() };
+    let all_namespaces = ctx.flags.is("all-namespaces");
+    let options = Options { all_namespaces, all_selects: true, ..Options::default() };
     let asked = builder::ask(ctx, &ctx.args, options).await?;
     let by_list = matches!(asked, Asked::Lists(_));
     let ignore =
@@ -123,15 +124,7 @@ async fn raw(ctx: &Ctx, path: &str) -> Result<(), Fail> {
     if files.len() > 1 {
         return text("--raw can only use a single local file or stdin");
     }
-    if files.iter().any(|file| file.starts_with("http://") || file.starts_with("https://")) {
-        return text("--raw cannot read from a url");
-    }
-    if ctx.flags.is("recursive") {
-        return text("--raw and --recursive are mutually exclusive");
-    }
-    if !ctx.flags.text("output").is_empty() {
-        return text("--raw and --output are mutually exclusive");
-    }
+    refuse_beside_raw(ctx, &files)?;
     if !files.is_empty() {
         return send_raw(ctx, http::Method::DELETE, path, &files).await;
     }
@@ -180,7 +173,8 @@ fn grace(ctx: &Ctx) -> Result<Option<i64>, Fail> {
     Ok((period >= 0).then_some(period))
 }
 
-fn told(ctx: &Ctx, info: &Info, dry_run: DryRun, at_once: bool) {
+/// Prints `KIND "NAME" deleted from NAMESPACE namespace`, or as `-o name` says.
+pub(crate) fn told(ctx: &Ctx, info: &Info, dry_run: DryRun, at_once: bool) {
     if ctx.flags.text("output") == "name" {
         ctx.line(info.named());
         return;

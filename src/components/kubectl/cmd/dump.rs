@@ -73,7 +73,6 @@ fn shown(format: &Format, mut list: Value) -> Result<String, Fail> {
     for item in value::list_mut(&mut list, "items") {
         value::remove(item, "kind");
         value::remove(item, "apiVersion");
-        value::remove(item, "metadata.managedFields");
     }
     format.print(&list, false)
 }
@@ -117,6 +116,18 @@ async fn logs(ctx: &Ctx, namespace: &str, pod: &Value) -> Result<(), Fail> {
 mod tests {
     use super::*;
     use crate::testing::Server;
+
+    #[tokio::test]
+    async fn managed_fields_are_shown_if_they_are_asked_for() {
+        let server = Server::start().await;
+        let fields = json!([{"manager": "m"}]);
+        let node = json!({"metadata": {"name": "n", "managedFields": fields}});
+        server.hold("/api/v1/nodes/n", node);
+        for (flag, shown) in [("--show-managed-fields=false", false), ("--show-managed-fields", true)] {
+            let said = server.kubectl(&["cluster-info", "dump", flag]).await;
+            assert_eq!((said.code, said.out.contains("managedFields")), (0, shown), "{said:?}");
+        }
+    }
 
     #[tokio::test]
     async fn a_second_dump_replaces_the_first() {

@@ -170,7 +170,8 @@ impl Draft<'_> {
         use std::io::Write;
         use std::os::unix::fs::OpenOptionsExt;
         let ended = match self.ctx.flags.is("windows-line-endings") {
-            true => text.replace('\n', "\r\n"),
+            // What the user has edited has such lines already.
+            true => text.replace("\r\n", "\n").replace('\n', "\r\n"),
             false => text.to_string(),
         };
         let mut options = std::fs::OpenOptions::new();
@@ -565,6 +566,20 @@ mod tests {
         let (said, left) = edited(&server, &["edit", "cm", "a"], script).await;
         assert_eq!((said.code, said.out.as_str(), left.len()), (0, "configmap/a edited\n", 0), "{said:?}");
         assert_eq!(server.object(&at("a")).unwrap()["data"]["k"], "right");
+    }
+
+    #[tokio::test]
+    async fn a_file_with_windows_lines_keeps_them_when_it_is_opened_again() {
+        let server = Server::start_with(|asked| {
+            let text = asked.body["data"]["k"].as_str().unwrap_or("");
+            (asked.method == "PATCH" && text.starts_with("wrong")).then(|| refusal(422, "Invalid", "no"))
+        })
+        .await;
+        server.hold(&at("a"), config_map("a", json!({})));
+        let script = r"if grep -q 'was not valid' $1; then sed -i s/wrong/right/ $1; else printf 'data:\r\n  k: |\r\n    wrong\r\n    b\r\n' >> $1; fi";
+        let (said, _) = edited(&server, &["edit", "cm", "a", "--windows-line-endings"], script).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        assert_eq!(server.object(&at("a")).unwrap()["data"]["k"], "right\nb\n");
     }
 
     #[tokio::test]

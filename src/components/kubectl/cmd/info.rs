@@ -244,7 +244,8 @@ pub(crate) async fn completion(ctx: &Ctx) -> Result<(), Fail> {
     Ok(())
 }
 
-/// `kubectl __complete WORD… LAST`: what the scripts ask. Names are asked of the server.
+/// `kubectl __complete WORD… LAST`: what the scripts ask. Names are those of the cluster that the
+/// words name.
 pub(crate) async fn complete_words(words: &[String], env: Env, output: Arc<Output>) -> Result<(), Fail> {
     let Some((last, before)) = words.split_last() else { return Ok(()) };
     // First see which names are wanted, then fetch them, then complete.
@@ -258,6 +259,7 @@ pub(crate) async fn complete_words(words: &[String], env: Env, output: Arc<Outpu
     let mut names = vec![];
     if let Some((kind, namespace)) = wanted {
         let mut line = vec!["get".to_string(), kind.clone()];
+        line.extend(complete::global_flags(before));
         if !namespace.is_empty() {
             line.extend(["-n".to_string(), namespace]);
         }
@@ -281,7 +283,30 @@ pub(crate) async fn complete_words(words: &[String], env: Env, output: Arc<Outpu
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::Server;
+    use crate::kept::Kept;
+    use crate::testing::{Server, at, config_map};
+    use crate::{Env, Io, run};
+    use serde_json::json;
+    use tokio_util::sync::CancellationToken;
+
+    #[tokio::test]
+    async fn names_are_those_of_the_cluster_that_the_line_names() {
+        let server = Server::start().await;
+        server.hold(&at("a"), config_map("a", json!({})));
+        let there = format!("--server={}", server.address);
+        let words = ["kubectl", "__complete", &there, "delete", "cm", ""].map(String::from);
+        let (out, err) = (Kept::all(), Kept::all());
+        let io = Io {
+            stdin: Box::new(tokio::io::empty()),
+            stdout: Box::new(out.clone()),
+            stderr: Box::new(err.clone()),
+            terminal: None,
+            own: false,
+            cancel: CancellationToken::new(),
+        };
+        let code = run(words.to_vec(), io, Env::default()).await;
+        assert_eq!((code, out.text().as_str()), (0, "a\t\n"), "{}", err.text());
+    }
 
     #[tokio::test]
     async fn an_empty_last_word_is_completed_too() {

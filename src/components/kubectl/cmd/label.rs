@@ -190,7 +190,6 @@ async fn one(
             ctx.line(format!("label {} not found.", quote(key)));
         }
     }
-    let added = wanted.set.iter().filter(|(k, _)| !there.contains_key(k)).count();
     let changes =
         wanted.set.iter().any(|(k, v)| there.get(k).and_then(Value::as_str) != Some(v)) || removed > 0;
     // A map that was not there becomes an empty one, which counts as a change.
@@ -221,10 +220,24 @@ async fn one(
             ctx.api().await?.patch(&info.path(), &query, MERGE_PATCH, body.to_string().into()).await?;
     }
     Ok(match notes.field {
-        "labels" if removed > added => "unlabeled",
+        "labels" if !ctx.flags.is("overwrite") && shrink(&there, wanted) => "unlabeled",
         "labels" if !changes && !made => "not labeled",
         _ => notes.done,
     })
+}
+
+/// True if the labels take fewer bytes as JSON when they have changed, which kubectl calls
+/// `unlabeled` (`updateDataChangeMsg`).
+fn shrink(there: &Map<String, Value>, wanted: &Wanted) -> bool {
+    let mut new = there.clone();
+    for key in &wanted.remove {
+        new.shift_remove(key);
+    }
+    for (key, given) in &wanted.set {
+        new.insert(key.clone(), given.clone().into());
+    }
+    let length = |labels: &Map<String, Value>| serde_json::to_string(labels).map_or(0, |text| text.len());
+    length(&new) < length(there)
 }
 
 #[cfg(test)]
@@ -257,6 +270,22 @@ mod tests {
         let said = server.kubectl(&["label", "cm", "a", "--list", "-o", "json"]).await;
         assert!(said.err.contains("--list and --output may not be specified together"), "{said:?}");
         assert_eq!((said.code, writes(&server)), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn labels_that_shrink_without_overwrite_are_unlabeled() {
+        for (changes, told) in [
+            ("x-", "unlabeled"),
+            ("x- --overwrite", "labeled"),
+            ("x- z=1", "labeled"),
+            ("x- z=", "unlabeled"),
+            ("x- y- longer=label", "labeled"),
+        ] {
+            let server = with(&["a"]).await;
+            let words: Vec<&str> = ["label", "cm", "a"].into_iter().chain(changes.split(' ')).collect();
+            let said = server.kubectl(&words).await;
+            assert_eq!((said.code, said.out), (0, format!("configmap/a {told}\n")), "{changes}");
+        }
     }
 
     #[tokio::test]

@@ -18,7 +18,8 @@ pub(crate) async fn view(ctx: &Ctx) -> Result<(), Fail> {
             "Unexpected -o output mode: {output}, the flag 'output' must be one of yaml|json"
         ));
     }
-    let options = Options { all_by_type: ctx.flags.is("all"), latest: true, ..Options::default() };
+    let all_by_type = ctx.flags.is("all");
+    let options = Options { all_by_type, all_selects: true, latest: true, ..Options::default() };
     let asked = builder::ask(ctx, &ctx.args, options).await?;
     let (infos, failures) = builder::objects(ctx, asked).await?;
     Fail::join(failures)?;

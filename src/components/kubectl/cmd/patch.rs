@@ -32,7 +32,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         (patch, "") => patch.to_string(),
         _ => return text("cannot specify --patch and --patch-file together"),
     };
-    // What looks like JSON goes to the server as it is.
+    // What looks like JSON goes to the server as it is; `locally` refuses it if it is none.
     let (patch, bytes) = if given.trim_start().starts_with('{') {
         (serde_json::from_str(&given).unwrap_or(Value::Null), Bytes::from(given.clone()))
     } else {
@@ -103,6 +103,8 @@ fn locally(object: &Value, kind: &str, how: &str, patch: &Value, bytes: &[u8]) -
     match how {
         STRATEGIC_PATCH => strategic::apply(kind, &mut object, patch).map_err(Fail::Text)?,
         JSON_PATCH => patches::json(&mut object, bytes).map_err(|s| Fail::Text(s.message))?,
+        // Null is what could not be read as JSON.
+        _ if !patch.is_object() => return text("Invalid JSON Patch"),
         _ => patches::merge(&mut object, patch),
     }
     Ok(object)
@@ -110,8 +112,25 @@ fn locally(object: &Value, kind: &str, how: &str, patch: &Value, bytes: &[u8]) -
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{Server, config_map};
+    use crate::testing::{Server, at, config_map};
     use serde_json::json;
+
+    #[tokio::test]
+    async fn a_broken_merge_patch_fails_in_a_dry_run_too() {
+        let server = Server::start().await;
+        server.hold(&at("a"), config_map("a", json!({})));
+        for broken in ["{data: {k: v}}", "null", "5", "{"] {
+            for kind in ["merge", "strategic", "json"] {
+                let kind = format!("--type={kind}");
+                let said =
+                    server.kubectl(&["patch", "cm", "a", &kind, "--dry-run=client", "-p", broken]).await;
+                assert_eq!((said.code, said.out.as_str()), (1, ""), "{broken} {kind}: {said:?}");
+            }
+            let line = ["patch", "cm", "a", "--type=merge", "--dry-run=client", "-o", "yaml", "-p", broken];
+            let said = server.kubectl(&line).await;
+            assert_eq!((said.out.as_str(), said.err.as_str()), ("", "error: Invalid JSON Patch\n"));
+        }
+    }
 
     #[tokio::test]
     async fn local_changes_are_of_the_file_and_ask_no_server() {

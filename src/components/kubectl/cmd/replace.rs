@@ -1,13 +1,12 @@
 //! replace: a whole object in place of another.
 
 use super::common::{DryRun, Teller, remember, send_raw, subresource, validation};
-use super::delete::{propagation, wait_gone};
+use super::delete::{propagation, told, wait_gone};
 use super::wait::{Deadline, GONE_WITHIN};
-use crate::builder::{Options, about};
+use crate::builder::{Info, Options, about};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::files;
-use crate::gostr::quote;
 use crate::wire::api::Api;
 use api::value;
 use serde_json::{Value, json};
@@ -22,16 +21,19 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
     let dry_run = DryRun::of(ctx)?;
     let teller = Teller::of(ctx, dry_run)?;
-    let raw = ctx.flags.text("raw");
-    if !raw.is_empty() {
-        return send_raw(ctx, http::Method::PUT, raw, &files).await;
-    }
     let force = ctx.flags.is("force");
     if ctx.flags.int("grace-period") >= 0 && !force {
         return text("--grace-period must have --force specified");
     }
     if !ctx.flags.duration("timeout").is_zero() && !force {
         return text("--timeout must have --force specified");
+    }
+    if force && dry_run != DryRun::No {
+        return text("--dry-run can not be used when --force is set");
+    }
+    let raw = ctx.flags.text("raw");
+    if !raw.is_empty() {
+        return send_raw(ctx, http::Method::PUT, raw, &files).await;
     }
     let below = subresource(ctx);
     if force && !below.is_empty() {
@@ -46,24 +48,8 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let mut query =
         vec![("fieldManager", ctx.flags.text("field-manager")), ("fieldValidation", validation(ctx)?)];
     dry_run.query(&mut query);
-    if force && dry_run == DryRun::No {
-        for info in &infos {
-            let mut body = json!({"propagationPolicy": policy});
-            let grace = ctx.flags.int("grace-period");
-            if grace >= 0 {
-                // Never 0: that would not wait for the object's processes to end.
-                value::put(&mut body, "gracePeriodSeconds", grace.max(1));
-            }
-            match ctx.api().await?.delete(&info.path(), &[], &body).await {
-                Ok(_) => ctx.line(format!("{} {} deleted", info.resource.kind_group(), quote(&info.name))),
-                Err(fail) if fail.is_not_found() => {}
-                Err(fail) => return Err(fail),
-            }
-        }
-        let deadline = Deadline::of(ctx.flags.duration("timeout"), GONE_WITHIN);
-        for info in &infos {
-            wait_gone(ctx, &mut info.clone(), "", deadline).await?;
-        }
+    if force {
+        delete_first(ctx, &infos, policy).await?;
     }
     for mut info in infos {
         remember(ctx, &mut info.object);
@@ -72,7 +58,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
             continue;
         }
         let api = ctx.api().await?;
-        let outcome = if force && dry_run == DryRun::No {
+        let outcome = if force {
             api.post(&info.collection(), &query, &info.object).await
         } else {
             put(api, &format!("{}{below}", info.path()), &query, &mut info.object).await
@@ -86,6 +72,28 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         }
     }
     Fail::join(failures)
+}
+
+/// `--force`: deletes the objects, and waits until all of them are gone.
+async fn delete_first(ctx: &Ctx, infos: &[Info], policy: &str) -> Result<(), Fail> {
+    let mut body = json!({"propagationPolicy": policy});
+    let grace = ctx.flags.int("grace-period");
+    if grace >= 0 {
+        // Never 0: that would not wait for the object's processes to end.
+        value::put(&mut body, "gracePeriodSeconds", grace.max(1));
+    }
+    for info in infos {
+        match ctx.api().await?.delete(&info.path(), &[], &body).await {
+            Ok(_) => told(ctx, info, DryRun::No, false),
+            Err(fail) if fail.is_not_found() => {}
+            Err(fail) => return Err(fail),
+        }
+    }
+    let deadline = Deadline::of(ctx.flags.duration("timeout"), GONE_WITHIN);
+    for info in infos {
+        wait_gone(ctx, &mut info.clone(), "", deadline).await?;
+    }
+    Ok(())
 }
 
 /// Sends an object in place of the live one, whose resource version it gets if it has none.
@@ -154,5 +162,37 @@ mod tests {
         let asked: Vec<String> =
             server.asked().into_iter().filter(|a| a.path == at("a")).map(|a| a.method).collect();
         assert_eq!(asked, ["PUT"]);
+    }
+
+    #[tokio::test]
+    async fn with_force_the_deletion_is_told_as_delete_tells_it() {
+        let (server, body) = (Server::start().await, config_map("a", json!({})));
+        for (output, deleted, replaced) in [
+            (None, "configmap \"a\" deleted from default namespace\n", "configmap/a replaced\n"),
+            (Some("-oname"), "configmap/a\n", "configmap/a\n"),
+        ] {
+            server.hold(&at("a"), body.clone());
+            let words: Vec<&str> = ["replace", "--force", "-f", "-"].into_iter().chain(output).collect();
+            let said = server.kubectl_in(&words, &body.to_string(), Env::default()).await;
+            assert_eq!((said.code, said.out.as_str()), (0, &*format!("{deleted}{replaced}")), "{said:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn flags_that_cannot_be_obeyed_are_refused() {
+        let server = Server::start().await;
+        for (flags, why) in [
+            (["--force", "--dry-run=server"], "--dry-run can not be used when --force is set"),
+            (["--force", "--dry-run=client"], "--dry-run can not be used when --force is set"),
+            (["--raw=/x", "--timeout=1s"], "--timeout must have --force specified"),
+            (["--raw=/x", "-oname"], "--raw and --output are mutually exclusive"),
+            (["--raw=/x", "-R"], "--raw and --recursive are mutually exclusive"),
+        ] {
+            let words: Vec<&str> = ["replace", "-f", "-"].into_iter().chain(flags).collect();
+            let body = config_map("a", json!({})).to_string();
+            let said = server.kubectl_in(&words, &body, Env::default()).await;
+            assert_eq!((said.code, said.err), (1, format!("error: {why}\n")), "{words:?}");
+        }
+        assert!(server.asked().is_empty(), "nothing was sent");
     }
 }

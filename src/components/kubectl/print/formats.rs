@@ -43,6 +43,9 @@ const OF_GET: &[&str] = &[
     "yaml",
 ];
 
+/// Formats whose names may be written in capital letters.
+const UNCASED: &[&str] = &["json", "kyaml", "name", "yaml"];
+
 enum How {
     Json,
     Yaml,
@@ -69,6 +72,9 @@ pub(crate) fn of(ctx: &Ctx, get: bool) -> Result<Option<Format>, Fail> {
 pub(crate) fn named(ctx: &Ctx, output: &str, get: bool) -> Result<Option<Format>, Fail> {
     let template_flag = ctx.flags.text("template");
     let output = if output.is_empty() && !template_flag.is_empty() { "go-template" } else { output };
+    // As in kubectl; the formats that take a template are written in small letters.
+    let lower = output.to_lowercase();
+    let output = if UNCASED.contains(&lower.as_str()) { lower.as_str() } else { output };
     let (name, inline) = match output.split_once('=') {
         Some((name, rest)) => (name, rest),
         None => (output, ""),
@@ -121,10 +127,10 @@ pub(crate) fn named(ctx: &Ctx, output: &str, get: bool) -> Result<Option<Format>
         _ => {
             let given = needed()?;
             let source = if name.ends_with("file") { from_file("--template")? } else { given };
-            let template = Template::parse(&source);
-            How::Template(
-                template.map_err(|why| Fail::Text(format!("error parsing template {source}, {why}")))?,
-            )
+            let mut template = Template::parse(&source)
+                .map_err(|why| Fail::Text(format!("error parsing template {source}, {why}")))?;
+            template.strict = !ctx.flags.is("allow-missing-template-keys");
+            How::Template(template)
         }
     };
     let managed_fields = ctx.flags.is("show-managed-fields");
@@ -213,5 +219,36 @@ fn drop_managed(object: &mut Value) {
         if let Some(Value::Object(meta)) = item.get_mut("metadata") {
             meta.shift_remove("managedFields");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Server, at, config_map};
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn formats_without_a_template_may_be_in_capital_letters() {
+        let server = Server::start().await;
+        server.hold(&at("a"), config_map("a", json!({})));
+        for output in ["JSON", "Yaml", "kYAML", "NAME"] {
+            let lower = output.to_lowercase();
+            let said = server.kubectl(&["get", "cm", "a", "-o", output]).await;
+            let want = server.kubectl(&["get", "cm", "a", "-o", &lower]).await;
+            assert_eq!((said.code, &said.out), (0, &want.out), "{said:?}");
+        }
+        let said = server.kubectl(&["get", "cm", "a", "-o", "Go-Template={{.kind}}"]).await;
+        assert!(said.code == 1 && said.err.contains("unable to match a printer"), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn a_go_template_obeys_the_flag_for_missing_keys() {
+        let server = Server::start().await;
+        server.hold(&at("a"), config_map("a", json!({})));
+        let line = ["get", "cm", "a", "-o", "go-template={{.nope}}"];
+        let said = server.kubectl(&line).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "<no value>"), "{said:?}");
+        let said = server.kubectl(&[&line[..], &["--allow-missing-template-keys=false"]].concat()).await;
+        assert!(said.code == 1 && said.err.contains("map has no entry for key \"nope\""), "{said:?}");
     }
 }

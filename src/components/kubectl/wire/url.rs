@@ -111,17 +111,42 @@ fn basic(user: &str) -> String {
 
 /// Where a redirect leads: a URL, or a path of the same server, for the same user.
 fn joined(from: &Uri, scheme: &str, authority: &str, to: &str) -> String {
-    if to.contains("://") {
+    if to.split_once("://").is_some_and(|(word, _)| is_scheme(word)) {
         return to.to_string();
     }
     if let Some(rest) = to.strip_prefix("//") {
         return format!("{scheme}://{rest}");
     }
-    let base = from.path().rsplit_once('/').map_or("", |(base, _)| base);
-    match to.starts_with('/') {
-        true => format!("{scheme}://{authority}{to}"),
-        false => format!("{scheme}://{authority}{base}/{to}"),
+    let (path, query) = to.find('?').map_or((to, ""), |at| to.split_at(at));
+    let folder = from.path().rsplit_once('/').map_or("", |(folder, _)| folder);
+    let path = match path {
+        "" => from.path().to_string(),
+        path if path.starts_with('/') => path.to_string(),
+        path => format!("{folder}/{path}"),
+    };
+    format!("{scheme}://{authority}{}{query}", without_dots(&path))
+}
+
+/// True for the name of a URL's scheme (RFC 3986, 3.1). `/x?next=https` before `://` is none.
+fn is_scheme(word: &str) -> bool {
+    word.starts_with(|c: char| c.is_ascii_alphabetic())
+        && word.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+}
+
+/// An absolute path without `.` and `..` (RFC 3986, 5.2.4): `/x/../y` is `/y`.
+fn without_dots(path: &str) -> String {
+    let mut kept: Vec<&str> = vec![];
+    for part in path.split('/').skip(1) {
+        match part {
+            "." => {}
+            ".." => {
+                kept.pop();
+            }
+            part => kept.push(part),
+        }
     }
+    let is_folder = !kept.is_empty() && (path.ends_with("/.") || path.ends_with("/.."));
+    format!("/{}{}", kept.join("/"), if is_folder { "/" } else { "" })
 }
 
 #[cfg(test)]
@@ -137,6 +162,11 @@ mod tests {
         assert_eq!(to("https://b/z"), "https://b/z");
         assert_eq!(to("/z"), "http://a:80/z");
         assert_eq!(to("z.yaml"), "http://a:80/x/z.yaml");
+        assert_eq!(to("/raw?next=https://b/"), "http://a:80/raw?next=https://b/");
+        assert_eq!(to("raw?next=../https://b/"), "http://a:80/x/raw?next=../https://b/");
+        assert_eq!(to("?v=1"), "http://a:80/x/y.yaml?v=1");
+        assert_eq!(to("../z"), "http://a:80/z");
+        assert_eq!(to("./b/../../../c/."), "http://a:80/c/");
     }
 
     #[tokio::test]

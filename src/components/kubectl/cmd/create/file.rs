@@ -24,6 +24,12 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let teller = Teller::of(ctx, dry_run)?;
     let raw = ctx.flags.text("raw");
     if !raw.is_empty() {
+        if ctx.flags.is("edit") {
+            return text("--raw and --edit are mutually exclusive");
+        }
+        if !ctx.flags.text("selector").is_empty() {
+            return text("--raw and --selector (-l) are mutually exclusive");
+        }
         return send_raw(ctx, http::Method::POST, raw, &files).await;
     }
     let options = Options { validated: validation(ctx)? != "Ignore", ..Options::default() };
@@ -56,4 +62,28 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         teller.tell(ctx, &info.object, "created", true)?;
     }
     Fail::join(failures)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Env;
+    use crate::testing::Server;
+
+    #[tokio::test]
+    async fn a_raw_request_is_refused_with_flags_that_it_cannot_obey() {
+        let server = Server::start().await;
+        for (flags, why) in [
+            (vec!["-f", "-", "--edit"], "--raw and --edit are mutually exclusive"),
+            (vec!["-f", "-", "-l", "a=b"], "--raw and --selector (-l) are mutually exclusive"),
+            (vec!["-f", "-", "-o", "name"], "--raw and --output are mutually exclusive"),
+            (vec!["-f", "-", "-R"], "--raw and --recursive are mutually exclusive"),
+            (vec!["-f", "a", "-f", "b"], "--raw can only use a single local file or stdin"),
+            (vec!["-f", "https://x/y"], "--raw cannot read from a url"),
+        ] {
+            let words: Vec<&str> = ["create", "--raw=/api/v1/x"].into_iter().chain(flags).collect();
+            let said = server.kubectl_in(&words, "{}", Env::default()).await;
+            assert_eq!((said.code, said.err), (1, format!("error: {why}\n")), "{words:?}");
+        }
+        assert!(server.asked().is_empty(), "nothing was created");
+    }
 }

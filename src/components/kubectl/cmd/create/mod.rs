@@ -4,6 +4,7 @@ pub(crate) mod data;
 pub(crate) mod file;
 pub(crate) mod ingress;
 pub(crate) mod rbac;
+mod rules;
 pub(crate) mod services;
 pub(crate) mod simple;
 pub(crate) mod workloads;

@@ -50,6 +50,8 @@ pub(crate) struct Template {
     source: String,
     nodes: Vec<Node>,
     defined: BTreeMap<String, Vec<Node>>,
+    /// A key that a map does not have is an error.
+    pub(crate) strict: bool,
 }
 
 impl Template {
@@ -58,7 +60,7 @@ impl Template {
         let mut tokens = Tokens::of(source)?;
         let (nodes, end) = block(&mut tokens, 0)?;
         match end.as_str() {
-            "" => Ok(Template { source: source.into(), nodes, defined: tokens.defined }),
+            "" => Ok(Template { source: source.into(), nodes, defined: tokens.defined, strict: false }),
             end => Err(format!("template: output:1: unexpected {{{{{end}}}}}")),
         }
     }
@@ -74,6 +76,7 @@ impl Template {
     }
 
     fn print_by(&self, mut run: Run, object: &Value) -> Result<String, String> {
+        run.strict = self.strict;
         match run.nodes(&self.nodes, object) {
             Ok(_) => Ok(run.out),
             Err(why) => Err(format!(
@@ -271,6 +274,45 @@ mod tests {
         }
         assert!(Template::parse("{{nofunc .a}}").err().unwrap().contains("function \"nofunc\" not defined"));
     }
+
+    #[test]
+    fn only_functions_take_arguments() {
+        let object = json!({"a": "x", "b": {"c": 1}});
+        for (source, why) in [
+            ("{{.a .b}}", "a is not a method but has arguments"),
+            ("{{.a | .b}}", "b is not a method but has arguments"),
+            ("{{$.b.c .b}}", "c is not a method but has arguments"),
+            ("{{. .a}}", "can't give argument to non-function"),
+        ] {
+            let told = Template::parse(source).unwrap().print(&object).unwrap_err();
+            assert!(told.ends_with(why), "{source}: {told}");
+        }
+    }
+
+    #[test]
+    fn a_missing_key_may_be_an_error() {
+        let object = json!({"a": {"b": 1}, "items": [{"n": 2}]});
+        let run = |source: &str| {
+            let mut template = Template::parse(source).unwrap();
+            template.strict = true;
+            template.print(&object)
+        };
+        assert_eq!(run("{{.a.b}}{{range .items}}{{.n}}{{end}}").as_deref(), Ok("12"));
+        for source in [
+            "{{.nope}}",
+            "{{.a.nope.c}}",
+            "{{$.nope}}",
+            "{{range .items}}{{.nope}}{{end}}",
+            "{{with $x := .a}}{{$x.nope}}{{end}}",
+            "{{(index .items 0).nope}}",
+            "{{define \"t\"}}{{.nope}}{{end}}{{template \"t\" .}}",
+            "{{if .nope}}{{end}}",
+        ] {
+            let told = run(source).unwrap_err();
+            assert!(told.ends_with("map has no entry for key \"nope\""), "{source}: {told}");
+        }
+    }
+
     #[test]
     fn templates_call_each_other_so_often_and_no_more() {
         let object = json!({"name": "r", "below": [{"name": "a", "below": [{"name": "b"}]}, {"name": "c"}]});

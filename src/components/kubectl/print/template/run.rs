@@ -40,6 +40,8 @@ pub(super) struct Run<'a> {
     left: (usize, usize),
     /// How many values may still be copied.
     copies: usize,
+    /// A key that a map does not have is an error.
+    pub(super) strict: bool,
     /// Bytes of the texts that functions made: a variable may be doubled again and again.
     made: usize,
     pub(super) out: String,
@@ -56,6 +58,7 @@ impl<'a> Run<'a> {
             calls: 0,
             left: (NODES_MAX, OUT_MAX),
             copies: COPIES_MAX,
+            strict: false,
             made: 0,
             out: String::new(),
         }
@@ -190,6 +193,7 @@ impl<'a> Run<'a> {
                     self.spend()?;
                     made
                 }
+                first if !args.is_empty() => return Err(without_arguments(first)),
                 first => self.term(first, dot)?,
             });
         }
@@ -219,25 +223,38 @@ impl<'a> Run<'a> {
     }
 
     fn term(&mut self, term: &Term, dot: &Value) -> Result<Value, String> {
+        let strict = self.strict;
         let made; // what a group in brackets came to
         let found = match term {
             Term::Literal(value) => value,
             Term::Word(word) => return call(word, vec![]),
-            Term::Dot(path) => dig(dot, path)?,
-            Term::Var(name, path) if name == "$" => dig(&self.root, path)?,
+            Term::Dot(path) => dig(dot, path, strict)?,
+            Term::Var(name, path) if name == "$" => dig(&self.root, path, strict)?,
             Term::Var(name, path) => match self.vars.iter().rev().find(|(n, _)| n == name) {
-                Some((_, value)) => dig(value, path)?,
+                Some((_, value)) => dig(value, path, strict)?,
                 None => return Err(format!("undefined variable: {name}")),
             },
             Term::Group(pipe, path) => {
                 made = self.pipe(pipe, dot)?;
-                dig(&made, path)?
+                dig(&made, path, strict)?
             }
         };
         let left = left_of(self.copies, found).ok_or(TOO_MUCH)?;
         let copy = found.clone();
         self.copies = left;
         Ok(copy)
+    }
+}
+
+/// Returns Go's words for arguments, or a value before `|`, of what is no function.
+fn without_arguments(term: &Term) -> String {
+    let field = match term {
+        Term::Dot(path) | Term::Var(_, path) | Term::Group(_, path) => path.last(),
+        Term::Word(_) | Term::Literal(_) => None,
+    };
+    match field {
+        Some(field) => format!("{field} is not a method but has arguments"),
+        None => "can't give argument to non-function".into(),
     }
 }
 
@@ -276,12 +293,20 @@ fn left_of(copies: usize, value: &Value) -> Option<usize> {
     }
 }
 
-/// The field at `path`; null where there is none.
-fn dig<'a>(value: &'a Value, path: &[String]) -> Result<&'a Value, String> {
+/// The field at `path`. A field that is missing is null, or with `strict` an error (Go's
+/// `missingkey=error`).
+fn dig<'a>(value: &'a Value, path: &[String], strict: bool) -> Result<&'a Value, String> {
     let mut here = value;
     for field in path {
         here = match here {
-            Value::Object(map) => map.get(field).unwrap_or(&Value::Null),
+            Value::Object(map) => match map.get(field) {
+                Some(found) => found,
+                None if strict => return Err(format!("map has no entry for key {}", gostr::quote(field))),
+                None => &Value::Null,
+            },
+            Value::Null if strict => {
+                return Err(format!("nil data; no entry for key {}", gostr::quote(field)));
+            }
             Value::Null => return Ok(&Value::Null),
             other => return Err(format!("can't evaluate field {field} in type {}", kind_of(other))),
         };
