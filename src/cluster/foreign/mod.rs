@@ -237,21 +237,24 @@ impl Drop for Foreign {
 
 /// Makes the authority of one session. Afterwards no file holds its key or one of earlier sessions.
 fn fresh_authority(dir: &Path) -> Result<Ca, Error> {
-    let key = dir.join("ca.key");
     let forget = |path: &Path| match std::fs::remove_file(path) {
         Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
             Err(Error::File { path: path.into(), cause })
         }
         _ => Ok(()),
     };
-    forget(&key)?;
+    for name in ["ca.key", "ca.key.new", "ca.crt"] {
+        forget(&dir.join(name))?;
+    }
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         if entry.path().extension().is_some_and(|kind| kind == "kubeconfig") {
             forget(&entry.path())?;
         }
     }
     let ca = Ca::load_or_create(dir, "ropewalk-foreign");
-    forget(&key)?;
+    for name in ["ca.key", "ca.key.new"] {
+        forget(&dir.join(name))?;
+    }
     Ok(ca?)
 }
 
@@ -460,7 +463,7 @@ mod tests {
     #[test]
     fn no_key_of_a_session_is_left_in_a_file() {
         let dir = tempfile::tempdir().unwrap();
-        for left in ["ca.key", "teacher.kubeconfig"] {
+        for left in ["ca.key", "ca.key.new", "teacher.kubeconfig"] {
             std::fs::write(dir.path().join(left), "of an earlier session").unwrap();
         }
         let first = fresh_authority(dir.path()).unwrap();

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 /// What the file holds while the holder of the lock only clears up.
 const CLEARING: &[u8] = b"clearing up\n";
 
-/// Held until it is dropped and every forked copy of it is closed.
+/// Held until it is dropped or, where its holder ends without that, until every forked copy of it
+/// is closed.
 pub struct Lock(Flock<File>);
 
 impl Lock {

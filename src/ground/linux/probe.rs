@@ -1,15 +1,16 @@
 //! What this machine allows, found out by trying: `ropewalk doctor`.
 //!
 //! Every trial runs in a forked child that is thrown away, in the order in which a cluster would
-//! need it. Nothing remains.
+//! need it. Nothing remains, also of one that is interrupted.
 
+mod cgroups;
 mod words;
 
 use super::process::{self, flags, spawn_forked};
 use super::ranges::{self, Ranges};
 use super::seccomp::Profile;
 use super::user::{self, Ids};
-use super::{Context, Error, Result, beneath, calls, cgroup, confine, fds, limits};
+use super::{Context, Error, Result, beneath, calls, confine, fds, limits};
 use super::{mount, namespace, oom, seccomp};
 use lang::Lang;
 use serde::{Deserialize, Serialize};
@@ -187,7 +188,7 @@ fn in_child(
             .needed(),
     );
     findings.extend(ids.as_ref().map(|ids| protections(q, *ids)).unwrap_or_default());
-    findings.extend(cgroups(q));
+    findings.extend(cgroups::trials(q));
     findings.extend(networks_in_child(q, networks));
     findings
 }
@@ -457,46 +458,6 @@ fn supplementary_groups(q: Question<'_>) -> Capability {
         false => Ok(q.say(Word::NoGroups)),
     };
     q.of(Word::Groups, outcome, Word::GroupFiles, Word::MendGroups)
-}
-
-fn cgroups(q: Question<'_>) -> Vec<Capability> {
-    let backend = cgroup::open(&format!("ropewalk-probe-{}", std::process::id()), None);
-    let limits = cgroup::Limits {
-        memory: Some(64 << 20),
-        pids: Some(100),
-        cpu_milli: Some(500),
-        cpu_shares: 102,
-        harmless_devices: true,
-        of_groups: false,
-    };
-    let mode = backend.describe();
-    let outcome = match backend.create("probe", &limits) {
-        _ if backend.lacks().is_some() => Err(backend.lacks().unwrap_or_default()),
-        Ok(group) => {
-            let _ = group.remove();
-            Ok(mode.clone())
-        }
-        Err(e) => Err(e.line()),
-    };
-    let lacks_pids = backend.lacks().is_some_and(|why| why.contains("pids") || !mode.starts_with('v'));
-    let pids = match lacks_pids {
-        true => Err(q.say(Word::NoPidsCount)),
-        false => Ok(q.say(Word::PidsOfPod)),
-    };
-    let swap = match backend.controls_swap() {
-        true => Ok(q.say(Word::SwapHeld)),
-        false => Err(q.say_of(Word::SwapUncounted, &[&mode])),
-    };
-    // Both hold. Without a device cgroup it is the missing capability that does, and nodev on every
-    // volume.
-    let devices = if backend.controls_devices() { Word::DevicesListed } else { Word::NoDeviceCgroup };
-    backend.destroy();
-    vec![
-        q.of(Word::Cgroups, outcome, Word::NoLimits, Word::MendCgroups),
-        q.of(Word::PidsLimit, pids, Word::AllPids, Word::MendPids),
-        q.of(Word::SwapLimit, swap, Word::SwapBeyond, Word::MendSwap),
-        Capability::of(q.say(Word::DeviceControl), Ok(q.say_of(devices, &[&mode])), "", ""),
-    ]
 }
 
 #[cfg(test)]

@@ -62,6 +62,18 @@ pub fn hold_stop_signals() -> io::Result<()> {
 /// The signals that ask a cluster to end.
 pub const STOP: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
 
+/// Runs work that has to be gone through: the signals that ask this process to end wait until it
+/// is done. SIGKILL does not.
+pub fn while_held<T>(work: impl FnOnce() -> T) -> T {
+    let held: SigSet = STOP.into_iter().chain([Signal::SIGQUIT]).collect();
+    let before = held.thread_swap_mask(SigmaskHow::SIG_BLOCK);
+    let done = work();
+    if let Ok(before) = before {
+        let _ = before.thread_set_mask(); // only a filter could refuse it, and it let the first one pass
+    }
+    done
+}
+
 /// Blocks these signals and no others in this thread, and those that it makes.
 pub fn block_only(signals: &[Signal]) -> io::Result<()> {
     let set: SigSet = signals.iter().copied().collect();
@@ -123,6 +135,18 @@ mod tests {
         for line in ["SigIgn:", "SigBlk:"] {
             assert!(said.contains(&format!("{line}\t0000000000000000\n")), "{said}");
         }
+    }
+
+    #[test]
+    fn work_that_has_to_be_gone_through_is_not_interrupted() {
+        let mask = || SigSet::thread_get_mask().unwrap();
+        let before = mask();
+        let within = while_held(mask);
+        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT] {
+            assert!(within.contains(signal), "{signal}");
+        }
+        assert!(!within.contains(Signal::SIGCHLD), "the work may wait for its children");
+        assert_eq!(mask(), before);
     }
 
     #[test]

@@ -21,10 +21,15 @@ use std::time::Instant;
 /// Names that are tried for one tree.
 const NAMES_MAX: usize = 4096;
 
+/// Moves what one directory names into another one.
+type Move = fn(&Root, &Path, &Root, &Path) -> nix::Result<()>;
+
 #[derive(Debug)]
 pub struct Trash {
     root: Root,
     path: PathBuf,
+    /// [`Root::move_to`] but in tests.
+    move_to: Move,
 }
 
 impl Trash {
@@ -36,7 +41,7 @@ impl Trash {
     pub fn open(path: &Path) -> Result<Trash> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
         made.during(|| format!("cannot make {}", path.display()))?;
-        Ok(Trash { root: Root::open(path)?, path: path.to_path_buf() })
+        Ok(Trash { root: Root::open(path)?, path: path.to_path_buf(), move_to: Root::move_to })
     }
 
     /// Removes what `untrusted` names below a directory, until this time at most. `false`:
@@ -60,15 +65,17 @@ impl Trash {
     }
 
     /// Moves a tree here. `false`: it cannot be moved, because it lies on another file system, or
-    /// in the lower layer of an overlay.
+    /// in the lower layer of an overlay, or the disk has no room for its name: what is removed in
+    /// its place makes some.
     fn take(&self, from: &Root, untrusted: &Path, label: &str) -> Result<bool> {
         for number in 1..=NAMES_MAX {
             // One that is taken belongs to an earlier removal. An empty directory is replaced.
             let place = format!("{label}.{number}");
-            match from.move_to(untrusted, &self.root, Path::new(&place)) {
+            match (self.move_to)(from, untrusted, &self.root, Path::new(&place)) {
                 Ok(()) => return Ok(true),
                 Err(Errno::ENOENT) => return Ok(true), // it is gone, or was moved before
                 Err(Errno::EXDEV) if from.same_place(untrusted) => return Ok(false),
+                Err(Errno::ENOSPC | Errno::EDQUOT) => return Ok(false),
                 Err(Errno::ENOTEMPTY | Errno::EEXIST | Errno::ENOTDIR | Errno::EISDIR) => {}
                 Err(e) => {
                     return Err(e).during(|| format!("cannot move {} away", untrusted.display()));
@@ -161,6 +168,24 @@ mod tests {
             assert!(trash.remove(&from, Path::new(bad), "u", &mut removal, soon()).is_err(), "{bad:?}");
         }
         assert!(dir.path().join("outside").exists());
+    }
+
+    #[test]
+    fn a_tree_for_whose_name_the_disk_has_no_room_is_removed_in_its_place() {
+        let full: [Move; 2] = [|_, _, _, _| Err(Errno::ENOSPC), |_, _, _, _| Err(Errno::EDQUOT)];
+        for move_to in full {
+            let dir = tempfile::tempdir().unwrap();
+            let (pods, bin) = (dir.path().join("pods"), dir.path().join("trash"));
+            fs::create_dir_all(pods.join("u/deep")).unwrap();
+            fs::write(pods.join("u/deep/file"), "x").unwrap();
+            let trash = Trash { move_to, ..Trash::open(&bin).unwrap() };
+            let (from, mut removal) = (Root::open(&pods).unwrap(), Removal::default());
+            let remove =
+                |removal: &mut Removal, until| trash.remove(&from, Path::new("u"), "u", removal, until);
+            assert!(!remove(&mut removal, Instant::now()).unwrap(), "no time at all");
+            assert!(remove(&mut removal, soon()).unwrap());
+            assert_eq!((names(&pods).len(), names(&bin).len()), (0, 0));
+        }
     }
 
     #[test]

@@ -33,8 +33,9 @@ const LINKS_MAX: usize = 1 << 16;
 /// Where [`measure`] stops.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Files and directories.
-    pub files: u64,
+    /// Names of files and directories: a file with several names counts once for each, else a tree
+    /// of links would have no bound.
+    pub names: u64,
     pub until: Instant,
 }
 
@@ -43,9 +44,10 @@ pub struct Bounds {
 pub struct Found {
     /// Bytes of allocated blocks.
     pub bytes: u64,
-    /// Files and directories.
+    /// Files and directories, which is what a file system calls inodes. A file with several names
+    /// counts once.
     pub files: u64,
-    /// Not all was counted: there are more files than the bounds allow, more than [`LEVELS_MAX`]
+    /// Not all was counted: there are more names than the bounds allow, more than [`LEVELS_MAX`]
     /// levels, a directory that may not be read, or it takes too long.
     pub cut: bool,
 }
@@ -76,6 +78,7 @@ pub fn measure(root: &Root, bounds: &Bounds) -> Result<Found> {
 
 fn walk(root: &Root, bounds: &Bounds) -> nix::Result<Found> {
     let mut found = Found::default();
+    let mut names = 0;
     let mut named: HashSet<(u64, u64)> = HashSet::new();
     let mut levels = vec![Level::open(root, OsStr::new("."))?];
     while let Some(level) = levels.last_mut() {
@@ -83,7 +86,7 @@ fn walk(root: &Root, bounds: &Bounds) -> nix::Result<Found> {
             levels.pop();
             continue;
         };
-        if found.files >= bounds.files || Instant::now() >= bounds.until {
+        if names >= bounds.names || Instant::now() >= bounds.until {
             found.cut = true;
             return Ok(found);
         }
@@ -95,7 +98,7 @@ fn walk(root: &Root, bounds: &Bounds) -> nix::Result<Found> {
         let Ok(stat) = fstatat(&level.directory, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) else {
             continue; // it went meanwhile
         };
-        found.files += 1;
+        names += 1;
         let is_dir = stat.st_mode & libc::S_IFMT == libc::S_IFDIR;
         if !is_dir && stat.st_nlink > 1 {
             let id = (stat.st_dev, stat.st_ino);
@@ -106,6 +109,7 @@ fn walk(root: &Root, bounds: &Bounds) -> nix::Result<Found> {
                 named.insert(id);
             }
         }
+        found.files += 1;
         found.bytes = found.bytes.saturating_add((stat.st_blocks.max(0) as u64).saturating_mul(512));
         if !is_dir {
             continue;
@@ -135,12 +139,12 @@ mod tests {
     use std::path::Path;
     use std::time::Duration;
 
-    fn bounds(files: u64) -> Bounds {
-        Bounds { files, until: Instant::now() + Duration::from_secs(600) }
+    fn bounds(names: u64) -> Bounds {
+        Bounds { names, until: Instant::now() + Duration::from_secs(600) }
     }
 
-    pub(super) fn measured(dir: &Path, files: u64) -> Found {
-        measure(&Root::open(dir).unwrap(), &bounds(files)).unwrap()
+    pub(super) fn measured(dir: &Path, names: u64) -> Found {
+        measure(&Root::open(dir).unwrap(), &bounds(names)).unwrap()
     }
 
     /// Makes directories below each other, as a process does that changes its directory: no path
@@ -155,13 +159,24 @@ mod tests {
         here
     }
 
+    /// The removal of a tree gives back as many inodes as were counted.
+    #[test]
+    fn a_file_with_several_names_counts_once_and_each_name_for_the_bound() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("file"), "x").unwrap();
+        (0..20).for_each(|n| fs::hard_link(dir.path().join("file"), dir.path().join(n.to_string())).unwrap());
+        let found = |names: u64| (measured(dir.path(), names).files, measured(dir.path(), names).cut);
+        assert_eq!(found(21), (1, false));
+        assert_eq!(found(20), (1, true));
+    }
+
     #[test]
     fn a_walk_has_bounds_on_depth_files_and_time() {
         let dir = tempfile::tempdir().unwrap();
         (0..20).for_each(|n| fs::write(dir.path().join(n.to_string()), "x").unwrap());
         assert_eq!((measured(dir.path(), 21).files, measured(dir.path(), 21).cut), (20, false));
         assert_eq!((measured(dir.path(), 19).files, measured(dir.path(), 19).cut), (19, true));
-        let over = Bounds { files: 100, until: Instant::now() };
+        let over = Bounds { names: 100, until: Instant::now() };
         assert!(measure(&Root::open(dir.path()).unwrap(), &over).unwrap().cut);
 
         // Longer than PATH_MAX, and not too deep: all of it counts.

@@ -1,17 +1,19 @@
 //! The authorities whose certificates are believed. A trust anchor of webpki is a name and a key;
 //! this keeps the certificate, too, and its time: as in Go, an authority that has ended is believed
-//! no more.
+//! no more, and a trusted certificate that may not sign (the pin of a server) is no authority.
 
 use super::signatures;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::{Error, RootCertStore};
 use std::borrow::Cow;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::x509::X509Version;
 
 /// Certificates that are trusted.
 #[derive(Clone, Debug)]
 pub(crate) struct Authorities {
-    /// The anchor of each of `certificates`, in their order.
+    /// The anchor of each of `certificates` that may sign, in their order.
     roots: RootCertStore,
     certificates: Vec<Trusted>,
 }
@@ -22,6 +24,22 @@ struct Trusted {
     /// Its first and its last second, since 1970.
     from: i64,
     until: i64,
+    may_sign: bool,
+}
+
+/// Returns true if a certificate may sign others: a version without extensions, or an authority
+/// whose key usage, if it has one, is to sign. Source: `CheckSignatureFrom` in Go's crypto/x509.
+fn may_sign(own: &X509Certificate<'_>) -> bool {
+    let is_authority = match own.basic_constraints() {
+        Ok(Some(basic)) => basic.value.ca,
+        Ok(None) => own.version() != X509Version::V3,
+        Err(_) => false, // there twice
+    };
+    let is_for_signing = match own.key_usage() {
+        Ok(usage) => usage.is_none_or(|usage| usage.value.flags == 0 || usage.value.key_cert_sign()),
+        Err(_) => false,
+    };
+    is_authority && is_for_signing
 }
 
 impl Authorities {
@@ -37,12 +55,19 @@ impl Authorities {
         if self.contains(&certificate) {
             return Ok(());
         }
-        self.roots.add(certificate.clone())?;
-        let (from, until) = match signatures::parse(&certificate) {
-            Ok(parsed) => (parsed.validity().not_before.timestamp(), parsed.validity().not_after.timestamp()),
-            Err(_) => (i64::MIN, i64::MAX), // webpki alone reads it, and does not tell its time
+        let mut anchor = RootCertStore::empty();
+        anchor.add(certificate.clone())?;
+        let (from, until, may_sign) = match signatures::parse(&certificate) {
+            Ok(parsed) => {
+                let time = parsed.validity();
+                (time.not_before.timestamp(), time.not_after.timestamp(), may_sign(&parsed))
+            }
+            Err(_) => (i64::MIN, i64::MAX, true), // webpki alone reads it, and tells no more of it
         };
-        self.certificates.push(Trusted { certificate, from, until });
+        if may_sign {
+            self.roots.roots.append(&mut anchor.roots);
+        }
+        self.certificates.push(Trusted { certificate, from, until, may_sign });
         Ok(())
     }
 
@@ -63,19 +88,21 @@ impl Authorities {
         self.certificates.iter().any(|own| *own.certificate == *certificate)
     }
 
-    /// Returns the anchors of all certificates, whatever their time.
+    /// Returns the anchors of all certificates that may sign, whatever their time.
     pub(crate) fn roots(&self) -> &RootCertStore {
         &self.roots
     }
 
-    /// Returns the anchors of the certificates that are valid at a time: borrowed if all are.
+    /// Returns the anchors of the certificates that may sign and are valid at a time: borrowed if
+    /// all are valid.
     pub(crate) fn valid_at(&self, now: UnixTime) -> Cow<'_, RootCertStore> {
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         let is_valid = |own: &Trusted| own.from <= now && now <= own.until;
-        if self.certificates.iter().all(is_valid) {
+        let signers = || self.certificates.iter().filter(|own| own.may_sign);
+        if signers().all(is_valid) {
             return Cow::Borrowed(&self.roots);
         }
-        let all = self.roots.roots.iter().zip(&self.certificates);
+        let all = self.roots.roots.iter().zip(signers());
         let roots = all.filter(|(_, own)| is_valid(own)).map(|(root, _)| root.clone()).collect();
         Cow::Owned(RootCertStore { roots })
     }

@@ -389,6 +389,46 @@ mod tests {
         }
     }
 
+    /// With the key of a pinned server no other server can be made. As in Go.
+    #[test]
+    fn a_trusted_certificate_that_may_not_sign_is_no_authority() {
+        use rcgen::{BasicConstraints, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+        let authority = || IsCa::Ca(BasicConstraints::Unconstrained);
+        let judge = |is_ca: IsCa, usages: &[KeyUsagePurpose], leaf: IsCa| {
+            let key = KeyPair::generate().unwrap();
+            let mut own = crate::params(&Subject::server("own", &["127.0.0.1"]), 1).unwrap();
+            (own.is_ca, own.key_usages) = (is_ca, usages.to_vec());
+            let trusted = own.self_signed(&key).unwrap();
+            let mut other = crate::params(&Subject::server("other", &["127.0.0.2"]), 1).unwrap();
+            other.is_ca = leaf;
+            let issuer = Issuer::from_params(&own, &key);
+            let other = other.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
+            let authorities = these(trusted.pem().as_bytes()).unwrap();
+            let known = Known { authorities, provider: crate::provider() };
+            let ask = |shown: &rcgen::Certificate, name: &str| {
+                let (name, now) = (crate::server_name(name).unwrap(), UnixTime::now());
+                let judged = known.verify_server_cert(shown.der(), &[], &name, &[], now);
+                judged.map(drop).map_err(|e| e.to_string())
+            };
+            assert_eq!(ask(&trusted, "127.0.0.1"), Ok(()), "it is trusted itself");
+            ask(&other, "127.0.0.2")
+        };
+        let (signs, greets) = ([KeyUsagePurpose::KeyCertSign], [KeyUsagePurpose::DigitalSignature]);
+        for leaf in [IsCa::NoCa, authority()] {
+            assert_eq!(judge(authority(), &[], leaf), Ok(()));
+            assert_eq!(judge(authority(), &signs, leaf), Ok(()));
+            for (is_ca, usages) in [
+                (IsCa::ExplicitNoCa, &[][..]),
+                (IsCa::NoCa, &[][..]),
+                (IsCa::NoCa, &signs[..]),
+                (authority(), &greets[..]),
+            ] {
+                let why = judge(is_ca, usages, leaf).unwrap_err();
+                assert!(why.contains("UnknownIssuer"), "{is_ca:?} {usages:?}: {why}");
+            }
+        }
+    }
+
     #[test]
     fn a_key_belongs_to_its_certificate_alone() {
         let dir = tempfile::tempdir().unwrap();

@@ -8,9 +8,9 @@
 //! [`Ca`] issues ECDSA P-256 certificates (small, fast to check) and signs the [`Request`]s of
 //! others: with ECDSA P-256 and P-384, RSA and Ed25519 keys. [`TokenKey`] signs ES256 tokens. Both
 //! live in the cluster's directory with mode 0600. The certificates of components are made at every
-//! start, the authority and the token key only once. Certificates of others are judged by webpki,
-//! and by [`leaf`] where Go believes one that webpki does not read, as one of X.509 version 1, or a
-//! server's own authority.
+//! start, the authority and the token key only once; an authority whose key is missing is not
+//! replaced. Certificates of others are judged by webpki, and by [`leaf`] where Go believes one
+//! that webpki does not read, as one of X.509 version 1, or a server's own authority.
 //! ## Left out
 //! Revocation lists: Kubernetes has none either. Intermediate authorities; RSA keys that are made
 //! here (an authority's files may be replaced by such a pair). Requests with P-521 keys, ECDSA with
@@ -25,6 +25,7 @@ mod authorities;
 mod clients;
 mod der;
 mod ecdsa;
+mod files;
 mod foreign;
 mod leaf;
 mod pem;
@@ -35,12 +36,14 @@ mod token;
 mod uri;
 
 pub use clients::{Client, Clients, asking_server_config, mutual_server_config, server_config};
+pub use files::write_private;
 pub use foreign::{Trust, Unusable, check_pair, foreign_client};
 pub use request::{Proof, Request, check_certificates, valid_until};
 pub use token::{LEGACY_ISSUER, TokenKey};
 
 use authorities::Authorities;
 use clock::{self, Timestamp};
+use files::{is_there, read, rename_private};
 use rcgen::string::Ia5String;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyPair, KeyUsagePurpose,
@@ -48,13 +51,9 @@ use rcgen::{
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use std::fs;
-use std::io::Write;
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -72,6 +71,9 @@ pub enum Error {
     },
     #[error("the certificate of the authority in {} is valid from {from} until {until}, and now it is {now}: set the clock of this machine, or delete the cluster and make it anew", path.display())]
     Expired { path: PathBuf, from: Timestamp, until: Timestamp, now: Timestamp },
+    /// With another authority in its place all that it has issued would be refused.
+    #[error("{} is there, and its key {} is missing: bring the key back, or delete the cluster and make it anew", certificate.display(), key.display())]
+    KeyMissing { certificate: PathBuf, key: PathBuf },
     #[error("cannot use {}", path.display())]
     File {
         path: PathBuf,
@@ -163,10 +165,13 @@ impl Ca {
     /// Reads `ca.crt` and `ca.key` from the directory, or makes them.
     ///
     /// # Errors
-    /// A file cannot be used, the two are no pair, or the certificate is not valid now.
+    /// A file cannot be used, the key alone is missing, the two are no pair, or the certificate is
+    /// not valid now.
     pub fn load_or_create(dir: &Path, name: &str) -> Result<Ca, Error> {
         let (cert_path, key_path) = (dir.join("ca.crt"), dir.join("ca.key"));
-        if key_path.exists() {
+        // The key's name until both are written: where it is there, nothing has been issued yet.
+        let unfinished = dir.join("ca.key.new");
+        if is_there(&key_path) {
             let damaged = |cause| Error::Damaged { path: key_path.clone(), cause: Box::new(cause) };
             let text = read(&key_path)?;
             let key = KeyPair::from_pem(&text).map_err(damaged)?;
@@ -176,6 +181,9 @@ impl Ca {
             let until = until_of(&pem, &cert_path)?;
             return Ok(Ca { pem, until, key });
         }
+        if is_there(&cert_path) && !is_there(&unfinished) {
+            return Err(Error::KeyMissing { certificate: cert_path, key: key_path });
+        }
         let failed = |cause| Error::Certificate { subject: name.to_string(), cause };
         let key = KeyPair::generate().map_err(failed)?;
         let mut params = params(&Subject::client(name, ""), 3650)?;
@@ -183,8 +191,9 @@ impl Ca {
         params.key_usages =
             vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::CrlSign];
         let pem = params.self_signed(&key).map_err(failed)?.pem();
+        write_private(&unfinished, &key.serialize_pem())?;
         write_private(&cert_path, &pem)?;
-        write_private(&key_path, &key.serialize_pem())?; // last: where there is a key, its certificate is there as well
+        rename_private(&unfinished, &key_path)?;
         let until = until_of(&pem, &cert_path)?;
         Ok(Ca { pem, until, key })
     }
@@ -271,40 +280,6 @@ fn params(subject: &Subject, days: i64) -> Result<CertificateParams, Error> {
     Ok(params)
 }
 
-fn read(path: &Path) -> Result<String, Error> {
-    fs::read_to_string(path).map_err(|cause| Error::File { path: path.into(), cause })
-}
-
-/// Writes a file that only its owner may read, and keeps it over a power failure. Several may write
-/// the same one at once: the last stays, whole.
-pub fn write_private(path: &Path, text: &str) -> Result<(), Error> {
-    static WRITES: AtomicUsize = AtomicUsize::new(0);
-    let failed = |cause| Error::File { path: path.into(), cause };
-    // With a name in common, one would rename the file that another has just opened, be it a task
-    // of this program or another program.
-    let (tmp, mut file) = loop {
-        let number = WRITES.fetch_add(1, Ordering::Relaxed);
-        let tmp = path.with_extension(format!("tmp{}-{number}", std::process::id()));
-        match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&tmp) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            made => break (tmp.clone(), made.map_err(failed)?),
-        }
-    };
-    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
-    written.and_then(|()| fs::rename(&tmp, path)).map_err(|cause| {
-        let _ = fs::remove_file(&tmp); // it may hold a key
-        failed(cause)
-    })?;
-    // The name is in the directory. Without it `ca.key` might be there after a power failure, and
-    // `ca.crt` not.
-    let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    match fs::File::open(directory).and_then(|dir| dir.sync_all()) {
-        // Some file systems cannot write a directory by itself.
-        Err(cause) if cause.kind() != std::io::ErrorKind::InvalidInput => Err(failed(cause)),
-        _ => Ok(()),
-    }
-}
-
 fn chain(identity: &Identity) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Error> {
     let certs = CertificateDer::pem_slice_iter(identity.cert_pem.as_bytes())
         .collect::<Result<Vec<_>, _>>()
@@ -369,26 +344,8 @@ pub fn user_of(der: &[u8]) -> Option<(String, Vec<String>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::time::Duration;
-
-    #[test]
-    fn a_file_may_be_written_by_several_at_once() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("teacher.kubeconfig");
-        std::thread::scope(|scope| {
-            for writer in 0..8 {
-                let path = &path;
-                scope.spawn(move || {
-                    for _ in 0..20 {
-                        write_private(path, &writer.to_string().repeat(1000)).unwrap();
-                    }
-                });
-            }
-        });
-        let text = fs::read_to_string(&path).unwrap();
-        assert!(text.len() == 1000 && text.chars().all(|c| text.starts_with(c)), "{text}");
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
-    }
 
     #[test]
     fn an_authority_survives_a_restart_and_its_certificates_name_user_and_groups() {
@@ -466,6 +423,39 @@ mod tests {
         fs::copy(other.path().join("ca.crt"), dir.path().join("ca.crt")).unwrap();
         let error = Ca::load_or_create(dir.path(), "kubernetes").err().unwrap();
         assert!(matches!(&error, Error::Damaged { path, .. } if path.ends_with("ca.crt")), "{error:?}");
+    }
+
+    /// The usual advice is to keep the key of an authority elsewhere.
+    #[test]
+    fn an_authority_whose_key_is_away_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        fs::rename(at("ca.key"), at("safe")).unwrap();
+        let refused = || Ca::load_or_create(dir.path(), "kubernetes").err().unwrap();
+        let error = refused();
+        assert!(matches!(&error, Error::KeyMissing { .. }), "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains("ca.crt") && text.contains("ca.key"), "{text}");
+        // A link to a disk that is not there now.
+        std::os::unix::fs::symlink(at("unplugged"), at("ca.key")).unwrap();
+        let error = refused();
+        assert!(matches!(&error, Error::File { path, .. } if path.ends_with("ca.key")), "{error:?}");
+        assert_eq!(fs::read_to_string(at("ca.crt")).unwrap(), ca.pem());
+        fs::rename(at("safe"), at("ca.key")).unwrap();
+        assert_eq!(Ca::load_or_create(dir.path(), "kubernetes").unwrap().pem(), ca.pem());
+    }
+
+    #[test]
+    fn a_first_start_that_ended_half_way_is_gone_through_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("ca.key.new"), "of a start that ended here").unwrap();
+        Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        fs::rename(at("ca.key"), at("ca.key.new")).unwrap(); // it ended after the certificate
+        let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        assert_eq!(Ca::load_or_create(dir.path(), "kubernetes").unwrap().pem(), ca.pem());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "a certificate and its key");
     }
 
     #[test]

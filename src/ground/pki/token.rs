@@ -1,6 +1,7 @@
 //! Service-account tokens: ES256 JSON web tokens (RFC 7519), signed with the cluster's own key.
 
-use super::{Error, ecdsa, read, write_private};
+use super::files::{is_there, read, write_private};
+use super::{Error, ecdsa};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -30,7 +31,7 @@ impl TokenKey {
     pub fn load_or_create(dir: &Path) -> Result<TokenKey, Error> {
         let path = dir.join("sa.key");
         let damaged = |cause| Error::Damaged { path: path.clone(), cause };
-        let pair = if path.exists() {
+        let pair = if is_there(&path) {
             KeyPair::from_pem(&read(&path)?).map_err(|e| damaged(Box::new(e)))?
         } else {
             let pair = KeyPair::generate()
@@ -88,6 +89,17 @@ impl TokenKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// It may lie on a disk that is not there now.
+    #[test]
+    fn a_key_that_is_a_link_to_nothing_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sa.key");
+        std::os::unix::fs::symlink(dir.path().join("unplugged"), &path).unwrap();
+        let error = TokenKey::load_or_create(dir.path()).err().unwrap();
+        assert!(matches!(&error, Error::File { path: named, .. } if *named == path), "{error:?}");
+        assert!(path.is_symlink());
+    }
 
     #[test]
     fn tokens_of_this_key_pass_and_all_others_do_not() {

@@ -7,6 +7,7 @@ use linux::trash::Trash;
 use linux::tree::Removal;
 use std::collections::BTreeSet;
 use std::fs::Permissions;
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -54,9 +55,26 @@ fn open_half_made(directory: &Path) -> std::io::Result<()> {
 /// Other pods may see it, those with a `hostPath` above it or the last one that had the claim, so
 /// it is first moved to where no pod sees it: beside the node's file system.
 pub(super) fn remove(root: &Path, path: &str, volume: &str) -> Result<bool, linux::Error> {
-    let (node, trash) = (open_node(root)?, Trash::open(&trash_of(root))?);
+    remove_by(Trash::open(&trash_of(root)), root, path, volume)
+}
+
+/// As [`remove`], by what is to be opened beside the node's file system. Where a full disk has no
+/// room for it the directory is removed in its place, which makes some.
+pub(super) fn remove_by(
+    opened: Result<Trash, linux::Error>,
+    root: &Path,
+    path: &str,
+    volume: &str,
+) -> Result<bool, linux::Error> {
+    let node = open_node(root)?;
     let (path, until) = (Path::new(path.trim_start_matches('/')), Instant::now() + PART);
-    trash.remove(&node, path, volume, &mut Removal::default(), until)
+    match opened {
+        Ok(trash) => trash.remove(&node, path, volume, &mut Removal::default(), until),
+        Err(error) if matches!(error.cause.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+            node.remove_some(path, &mut Removal::default(), until)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Where the directories of a node's volumes lie while they are removed.

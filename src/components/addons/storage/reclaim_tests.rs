@@ -1,6 +1,6 @@
 //! What becomes of a volume and its directory when its claim goes.
 
-use super::disk::remove;
+use super::disk::{remove, remove_by};
 use super::reclaim::{FINALIZER, Step, step};
 use super::tests::{DIRECTORY, provisioned, provisioned_on, read, worker};
 use super::*;
@@ -151,6 +151,23 @@ fn a_released_volume_goes_with_what_an_earlier_removal_left_and_nothing_else() {
     assert!(remove(&host, "/opt/v1", "v1").unwrap());
     assert!(!host.join("opt/v1").exists() && host.join("opt/v2").is_dir());
     assert_eq!(std::fs::read_dir(dir.path().join("released")).unwrap().count(), 0);
+}
+
+/// What is removed first makes room for the rest.
+#[test]
+fn a_volume_goes_also_from_a_disk_on_which_no_directory_can_be_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let host = dir.path().join("host");
+    std::fs::create_dir_all(host.join("opt/v1/deep")).unwrap();
+    std::fs::create_dir_all(host.join("opt/v2")).unwrap();
+    let refused = |errno| Err(linux::Error::new("cannot make it", std::io::Error::from_raw_os_error(errno)));
+    assert!(remove_by(refused(13), &host, "/opt/v1", "v1").is_err(), "EACCES");
+    for full in [28, 122] {
+        std::fs::create_dir_all(host.join("opt/v1/deep")).unwrap();
+        assert!(remove_by(refused(full), &host, "/opt/v1", "v1").unwrap(), "ENOSPC, EDQUOT");
+        assert!(remove_by(refused(full), &host, "/opt/v1", "v1").unwrap(), "it is gone");
+        assert!(!host.join("opt/v1").exists() && host.join("opt/v2").is_dir());
+    }
 }
 
 /// `kubectl delete pv`, and then its claim: the volume goes when its directory is gone, whether or

@@ -20,6 +20,9 @@ pub enum Found {
     },
 }
 
+/// The end of the reason why a tree of v2 is of no use.
+pub(crate) const NO_MEMORY: &str = "does not have the memory controller";
+
 /// Looks at this process and machine.
 pub fn find() -> Found {
     let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
@@ -53,7 +56,11 @@ fn decide(mountinfo: &str, own: &str, controllers_of: impl Fn(&Path) -> String) 
             let bases = own.ancestors().take_while(|p| p.starts_with(&mount)).map(PathBuf::from).collect();
             Found::V2 { bases }
         }
-        _ if v1.is_empty() => Found::Nothing { why: "no cgroup tree is mounted".into() },
+        // The kernel was told not to count memory, or the controller was not delegated to us.
+        Some((mount, _)) if v1.is_empty() => {
+            Found::Nothing { why: format!("the cgroup v2 tree at {} {NO_MEMORY}", mount.display()) }
+        }
+        None if v1.is_empty() => Found::Nothing { why: "no cgroup tree is mounted".into() },
         unified => Found::V1 { controllers: v1, unified: unified.map(|(_, own)| own) },
     }
 }
@@ -127,5 +134,14 @@ mod tests {
             decide("", "0::/\n", |_| String::new()),
             Found::Nothing { why: "no cgroup tree is mounted".into() }
         );
+    }
+
+    /// `cgroup_disable=memory`, as on a Raspberry Pi, or a unit with `Delegate=cpu pids`.
+    #[test]
+    fn a_tree_without_the_memory_controller_is_named() {
+        let mountinfo = "26 23 0:23 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw";
+        let found = decide(mountinfo, "0::/\n", |_| "cpuset cpu io pids\n".into());
+        let why = "the cgroup v2 tree at /sys/fs/cgroup does not have the memory controller";
+        assert_eq!(found, Found::Nothing { why: why.into() });
     }
 }

@@ -32,6 +32,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub(crate) use find::NO_MEMORY;
 pub use find::{Found, find};
 pub use share::available_memory;
 

@@ -1,8 +1,10 @@
 //! Room for a cluster's group in a group of the machine (cgroup v2). The controllers that the
 //! cluster needs are switched on for the groups in it; a group that holds processes cannot give
 //! controllers ("no internal processes"), so processes are moved aside if nothing else helps. Both
-//! are taken back when the cluster has ended. Source: cgroup-v2.rst, and systemd's "Control Group
-//! APIs and Delegation".
+//! are taken back when the cluster has ended. Where several clusters live in a base from which
+//! processes were moved, the last one takes it back; where none were, only the one that switched
+//! the controllers on, at its next start or end at the latest. Source: cgroup-v2.rst, and systemd's
+//! "Control Group APIs and Delegation".
 //!
 //! ```text
 //! base             the group of a container or a unit, with +memory +pids +cpu
@@ -46,7 +48,8 @@ pub(super) enum Movable {
     All,
 }
 
-/// A base and the controllers that were off in it and are switched on for the cluster.
+/// A base and the controllers in it that are to be switched off again: they were off and are
+/// switched on for the cluster, or were switched on for another cluster that may end first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Room {
     base: PathBuf,
@@ -54,18 +57,21 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// Finds out which of the wanted controllers are off in a base. Changes nothing.
+    /// Finds out which of the wanted controllers are off in a base, or were before another cluster
+    /// moved processes aside: all of them, as far as is known. Changes nothing.
     ///
     /// # Errors
     /// The base is no group of cgroup v2.
     pub(super) fn of(base: &Path, wanted: &[&str]) -> Result<Room> {
         let on = read(&base.join(CONTROL))?;
-        let is_off = |want: &&&str| !on.split_whitespace().any(|controller| controller == **want);
+        let shared = base.join(ASIDE).is_dir();
+        let is_off = |want: &&&str| shared || !on.split_whitespace().any(|controller| controller == **want);
         let controllers = wanted.iter().filter(is_off).map(|controller| (*controller).to_string()).collect();
         Ok(Room { base: base.into(), controllers })
     }
 
-    /// Whether all controllers were on before: nothing is switched on, and nothing taken back.
+    /// Whether all controllers were on before, and for no other cluster: nothing is switched on,
+    /// and nothing taken back.
     pub(super) fn is_empty(&self) -> bool {
         self.controllers.is_empty()
     }
@@ -235,6 +241,17 @@ pub(super) mod tests {
         }
     }
 
+    /// The other one may end first, and finds that its room is used.
+    #[test]
+    fn a_room_that_was_made_for_another_cluster_is_to_be_taken_back_too() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(CONTROL), "memory pids cpu\n").unwrap();
+        let line = || Room::of(dir.path(), &["memory", "pids"]).map(|room| (room.is_empty(), room.line()));
+        assert!(line().unwrap().0, "the machine gives them anyway");
+        fs::create_dir(dir.path().join(ASIDE)).unwrap();
+        assert_eq!(line().unwrap(), (false, format!("+memory +pids {}\n", dir.path().display())));
+    }
+
     #[test]
     fn a_controller_is_used_where_a_group_has_a_limit_from_it() {
         let dir = tempfile::tempdir().unwrap();
@@ -341,7 +358,7 @@ pub(super) mod tests {
         room.switch_on_behind(&Movable::All).unwrap();
         assert!(holds(base).is_empty() && holds(&aside) == all);
         assert_eq!(read(&base.join(CONTROL)).unwrap(), wanted);
-        assert!(Room::of(base, &[wanted]).unwrap().is_empty());
+        assert_eq!(Room::of(base, &[wanted]).unwrap(), room, "of the next cluster");
         let other = base.join("other");
         fs::create_dir(&other).unwrap();
         fs::write(other.join(CONTROL), format!("+{wanted}")).unwrap();

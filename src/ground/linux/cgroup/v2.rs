@@ -298,7 +298,7 @@ mod tests {
         assert_eq!(read(&base.join(name).join("cgroup.subtree_control")).unwrap(), trial.wanted);
         assert!(trial.processes().is_empty());
         assert_eq!(written(), format!("+{} {}\n", trial.wanted, base.display()));
-        // Another cluster finds room, and leaves it to the first one.
+        // Another cluster finds room, and leaves it as long as the first one lives there.
         let other =
             V2::open_with(&[trial.wanted], std::slice::from_ref(&base), "ropewalk-other", None).unwrap();
         other.destroy();
@@ -308,6 +308,24 @@ mod tests {
         assert_eq!(trial.processes(), before);
         assert_eq!(read(&base.join("cgroup.subtree_control")).unwrap(), "");
         assert_eq!(written(), "");
+    }
+
+    #[test]
+    fn the_last_cluster_in_a_group_leaves_it_as_it_was_before_the_first() {
+        let Some(trial) = Trial::begin("outlived") else { return };
+        let (base, before) = (trial.base.clone(), trial.processes());
+        let files = [(); 2].map(|()| tempfile::NamedTempFile::new().unwrap());
+        let open = |name: &str, file: usize| {
+            let remember = Some(files[file].path());
+            V2::open_with(&[trial.wanted], std::slice::from_ref(&base), name, remember).unwrap()
+        };
+        let (first, last) = (open("ropewalk-0123456789abcdef", 0), open("ropewalk-fedcba9876543210", 1));
+        first.destroy();
+        assert!(trial.processes().is_empty(), "the other one lives there");
+        last.destroy();
+        assert_eq!(trial.processes(), before);
+        assert_eq!(read(&base.join("cgroup.subtree_control")).unwrap(), "");
+        assert_eq!(fs::read_to_string(files[1].path()).unwrap(), "");
     }
 
     /// As a cgroup, as far as writing and reading go.

@@ -99,6 +99,7 @@ texts! {
     MendGroups: "give this user subordinate ids: see above", "위의 방법으로 이 사용자에게 하위 ID를 주세요";
     MendOwnUsers: "Linux 6.3 or newer, as root: sudo ropewalk; ROPEWALK_HOME on ext4, xfs, btrfs or tmpfs", "Linux 6.3 이상에서 root로 실행하세요: sudo ropewalk. ROPEWALK_HOME은 ext4, xfs, btrfs, tmpfs 중 하나에 두세요";
     MendCgroups: "start with: systemd-run --user --scope -p Delegate=yes ropewalk   # or as root", "이렇게 시작하세요: systemd-run --user --scope -p Delegate=yes ropewalk   # 또는 root로";
+    MendMemoryController: "boot with cgroup_enable=memory cgroup_memory=1, and without cgroup_disable=memory; inside a container or unit: delegate it too (Delegate=yes)", "커널 명령줄에서 cgroup_disable=memory를 빼고 cgroup_enable=memory cgroup_memory=1을 넣어 부팅하세요. 컨테이너나 systemd 유닛 안이라면 memory 컨트롤러도 위임하세요(Delegate=yes)";
     MendPids: "as for cgroups", "cgroup과 같은 방법으로 해결하세요";
     MendSwap: "boot with swapaccount=1, or: swapoff -a", "swapaccount=1로 부팅하거나 실행하세요: swapoff -a";
     MendFiles: "sudo prlimit --pid $$ --nofile=1048576   # then start Ropewalk from this shell", "sudo prlimit --pid $$ --nofile=1048576   # 그다음 이 셸에서 Ropewalk를 시작하세요";

@@ -1,0 +1,75 @@
+//! The trial of the control groups.
+
+use super::words::Word;
+use super::{Capability, Question};
+use crate::{cgroup, signal};
+
+/// Tries the control groups. In a container that moves its processes aside for a moment, and nobody
+/// would move them back after the doctor, so Ctrl-C waits until all is as it was.
+pub(super) fn trials(q: Question<'_>) -> Vec<Capability> {
+    signal::while_held(|| try_out(q))
+}
+
+fn try_out(q: Question<'_>) -> Vec<Capability> {
+    let backend = cgroup::open(&format!("ropewalk-probe-{}", std::process::id()), None);
+    let limits = cgroup::Limits {
+        memory: Some(64 << 20),
+        pids: Some(100),
+        cpu_milli: Some(500),
+        cpu_shares: 102,
+        harmless_devices: true,
+        of_groups: false,
+    };
+    let mode = backend.describe();
+    let outcome = match backend.create("probe", &limits) {
+        _ if backend.lacks().is_some() => Err(backend.lacks().unwrap_or_default()),
+        Ok(group) => {
+            let _ = group.remove();
+            Ok(mode.clone())
+        }
+        Err(e) => Err(e.line()),
+    };
+    let lacks_pids = backend.lacks().is_some_and(|why| why.contains("pids") || !mode.starts_with('v'));
+    let pids = match lacks_pids {
+        true => Err(q.say(Word::NoPidsCount)),
+        false => Ok(q.say(Word::PidsOfPod)),
+    };
+    let swap = match backend.controls_swap() {
+        true => Ok(q.say(Word::SwapHeld)),
+        false => Err(q.say_of(Word::SwapUncounted, &[&mode])),
+    };
+    // Both hold. Without a device cgroup it is the missing capability that does, and nodev on every
+    // volume.
+    let devices = if backend.controls_devices() { Word::DevicesListed } else { Word::NoDeviceCgroup };
+    backend.destroy();
+    let mend = mend_of(&outcome);
+    vec![
+        q.of(Word::Cgroups, outcome, Word::NoLimits, mend),
+        q.of(Word::PidsLimit, pids, Word::AllPids, Word::MendPids),
+        q.of(Word::SwapLimit, swap, Word::SwapBeyond, Word::MendSwap),
+        Capability::of(q.say(Word::DeviceControl), Ok(q.say_of(devices, &[&mode])), "", ""),
+    ]
+}
+
+/// What helps against the outcome. A group of one's own does not bring a controller that the tree
+/// does not have.
+fn mend_of(outcome: &Result<String, String>) -> Word {
+    match outcome {
+        Err(why) if why.ends_with(cgroup::NO_MEMORY) => Word::MendMemoryController,
+        _ => Word::MendCgroups,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lang::Lang;
+
+    #[test]
+    fn a_tree_without_the_memory_controller_has_an_advice_of_its_own() {
+        let mend = |why: String| Lang::En.say(mend_of(&Err(why)), &[]);
+        let without = mend(format!("the cgroup v2 tree at /sys/fs/cgroup {}", cgroup::NO_MEMORY));
+        assert!(without.contains("cgroup_enable=memory"), "{without}");
+        assert!(mend("no cgroup tree is mounted".into()).contains("Delegate=yes"));
+    }
+}
