@@ -47,11 +47,14 @@ pub fn wanted(
             meta.name.as_deref().unwrap_or_default()
         );
         let namespace = meta.namespace.as_deref().unwrap_or_default();
-        if !budget.has(namespace) {
-            refused.extend(leads_somewhere(spec).then(|| rules::beyond_namespace(service)));
+        let leads = leads_somewhere(spec);
+        if leads && !budget.has(namespace) {
+            refused.push(rules::beyond_namespace(service));
             continue;
         }
-        let own = rules::Slices::of(slices.get(&name).map(Vec::as_slice).unwrap_or_default());
+        // What leads nowhere is not read, and takes nothing from the Services that do.
+        let own = if leads { slices.get(&name) } else { None };
+        let own = rules::Slices::of(own.map(Vec::as_slice).unwrap_or_default());
         budget.spend(namespace, own.work());
         let affinity_seconds = rules::affinity_seconds(spec);
         let (is_balancer, mut is_told) = (spec.type_.as_deref() == Some("LoadBalancer"), false);
@@ -298,6 +301,25 @@ mod tests {
         assert_eq!(to("Cluster", &all).0.len(), 3);
         assert_eq!(to("Local", &all), (vec!["172.30.0.2:30080".to_string()], true));
         assert_eq!(to("Local", &[node(1)]), (vec![], false), "it refuses instead of being silent");
+    }
+
+    #[test]
+    fn a_headless_service_takes_nothing_from_those_that_localhost_leads_to() {
+        let endpoints: Vec<_> = (0..1000)
+            .map(|i| serde_json::json!({"addresses": [format!("10.244.{}.{}", i / 250, i % 250)]}))
+            .collect();
+        let slice: k8s_openapi::api::discovery::v1::EndpointSlice = serde_json::from_value(
+            serde_json::json!({"addressType": "IPv4", "metadata": {}, "endpoints": endpoints}),
+        )
+        .unwrap();
+        let slices = BTreeMap::from([("d/db".to_string(), vec![Arc::new(slice); 66])]);
+        let ports = serde_json::json!([{"port": 80, "nodePort": 30080}]);
+        let services = [
+            service("db", serde_json::json!({"clusterIP": "None", "ports": [{"port": 5432}]})),
+            service("web", serde_json::json!({"type": "NodePort", "ports": ports})),
+        ];
+        let (open, refused) = wanted(&services, &slices, &[]);
+        assert_eq!((open.len(), refused.len()), (1, 0), "{refused:?}");
     }
 
     #[test]
