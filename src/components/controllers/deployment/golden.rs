@@ -58,11 +58,12 @@ impl Runner for Deployment {
             "rollout" => {
                 for _ in 0..LOOKS {
                     let said = self.step()?;
-                    if said.is_empty() {
+                    let rose = self.sets.iter().any(|s| s.available != s.pods);
+                    self.sets.iter_mut().for_each(|s| (s.ready, s.available) = (s.pods, s.pods));
+                    if said.is_empty() && !rose {
                         break;
                     }
                     out += &said;
-                    self.sets.iter_mut().for_each(|s| (s.ready, s.available) = (s.pods, s.pods));
                 }
             }
             _ => return unknown(command),
