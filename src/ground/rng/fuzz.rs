@@ -7,6 +7,7 @@
 //! of one; a failure prints what to say to see it again, and the input.
 
 use super::Rng;
+use super::seeds::number;
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -48,10 +49,6 @@ impl Target {
     }
 }
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
 /// The first seed: `ROPEWALK_SEED_FROM`, or 0.
 pub fn first_seed() -> u64 {
     number("ROPEWALK_SEED_FROM").unwrap_or(0)
@@ -66,6 +63,10 @@ pub fn budget(default: Duration) -> Duration {
 pub fn all(test: &str, targets: Vec<Target>) {
     let only = std::env::var("ROPEWALK_FUZZ_TARGET").ok();
     let chosen = |target: &Target| only.as_deref().is_none_or(|name| name == target.name);
+    if !targets.iter().any(chosen) {
+        let names: Vec<&str> = targets.iter().map(|target| target.name).collect();
+        println!("ROPEWALK_FUZZ_TARGET names none of this table, so nothing was tried: {}", names.join(", "));
+    }
     let found: Vec<String> =
         targets.into_iter().filter(chosen).filter_map(|target| run(test, &Arc::new(target))).collect();
     assert!(found.is_empty(), "{}", found.join("\n"));

@@ -2,8 +2,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
+/// Returns the number that a variable of the environment holds; `None` if it is not set. A test that
+/// was asked for `100_000` histories and ran the usual few would be green for the wrong reason: what
+/// is no number is a panic.
+pub(crate) fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text}: not a whole number")))
 }
 
 /// Runs `ROPEWALK_SEEDS` histories (or `default`) from `ROPEWALK_SEED_FROM` on (or 0). Fails after

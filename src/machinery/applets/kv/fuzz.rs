@@ -112,7 +112,7 @@ fn nonsense_is_refused_in_time() {
     let file = log::tests::example();
     let replies = ["*2\r\n$1\r\na\r\n*1\r\n:5\r\n", "-ERR x\r\n", "*-1\r\n", "$-1\r\n", "+OK\r\n"];
     all(
-        "kv::fuzz::nonsense_is_refused_in_time",
+        "applets::kv::fuzz::nonsense_is_refused_in_time",
         vec![
             Target { name: "requests", examples, words: WORDS, reads: requests },
             Target { name: "log", examples: vec![file], words: WORDS, reads: logged },

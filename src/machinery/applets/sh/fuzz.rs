@@ -87,7 +87,7 @@ fn nonsense_is_refused_in_time() {
     const PIECES: [&str; 3] =
         ["\"a$(b 'c')\"'d'\\e~", "${x:-\"y\"}$((1+(2)))`z`", "$'a\\n'${#x}${x/a/b}*[a-z]"];
     all(
-        "sh::fuzz::nonsense_is_refused_in_time",
+        "applets::sh::fuzz::nonsense_is_refused_in_time",
         vec![
             Target::text("script", &SCRIPTS, WORDS, program),
             Target::text("lines", &SCRIPTS, WORDS, lines),
