@@ -2,9 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Returns the number that a variable of the environment holds; `None` if it is not set. A test that
-/// was asked for `100_000` histories and ran the usual few would be green for the wrong reason: what
-/// is no number is a panic.
+/// Returns the number that a variable of the environment holds; `None` if it is not set. A test
+/// that was asked for `100_000` histories and ran the usual few would be green for the wrong
+/// reason: what is no number is a panic.
 pub(crate) fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name}={text}: not a whole number")))

@@ -187,7 +187,7 @@ const CASES: &[Case] = &[
 /// Compares what our shell does with what the list says.
 pub(crate) fn scripts_do_what_dash_does(room: &Room) {
     for (script, out, code) in CASES {
-        // A folder of its own: what an earlier script left would be found by the `?` of a later one.
+        // A folder of its own: what an earlier script left is found by the `?` of a later one.
         let work = tempfile::tempdir_in(&room.work).unwrap();
         let told = told(room.program("sh").args(["-c", script]).current_dir(&work));
         assert_eq!((told.out.as_str(), told.code), (*out, *code), "{script}\n{}", told.err);
