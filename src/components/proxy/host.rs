@@ -312,7 +312,8 @@ mod tests {
             serde_json::json!({"addressType": "IPv4", "metadata": {}, "endpoints": endpoints}),
         )
         .unwrap();
-        let slices = BTreeMap::from([("d/db".to_string(), vec![Arc::new(slice); 66])]);
+        let slice = Arc::new(slice);
+        let slices = BTreeMap::from([("d/db".to_string(), vec![slice; 66])]);
         let ports = serde_json::json!([{"port": 80, "nodePort": 30080}]);
         let services = [
             service("db", serde_json::json!({"clusterIP": "None", "ports": [{"port": 5432}]})),
