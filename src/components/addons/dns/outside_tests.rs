@@ -6,6 +6,7 @@ use super::zone::Entry;
 use super::*;
 use hickory_proto::op::Query;
 use hickory_proto::rr::{Name, RecordType};
+use linux::descriptors::{is_reserved, is_shortage};
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -260,6 +261,50 @@ async fn resolvers_that_are_down_or_refuse_are_asked_once() {
     assert_eq!(asked.load(Ordering::Relaxed), 1);
     let refusing = server(&[SocketAddr::from((Ipv4Addr::LOCALHOST, 1))]); // tcpmux: nothing listens there
     assert_eq!(forward(&refusing).await, (ResponseCode::ServFail, 0));
+    crew.kill();
+}
+
+/// A flood of connections takes every descriptor below the reserve. Questions of pods get none of
+/// those, and the resolvers are not blamed for that: in a process of its own, whose limit is low.
+#[tokio::test(start_paused = true)]
+async fn questions_that_are_asked_outside_leave_files_their_descriptors() {
+    const INSIDE: &str = "ROPEWALK_TEST_DNS_DESCRIPTORS";
+    if std::env::var_os(INSIDE).is_none() {
+        let test = "dns::outside_tests::questions_that_are_asked_outside_leave_files_their_descriptors";
+        let ended = std::process::Command::new("sh")
+            .args(["-c", "ulimit -n 200 && exec \"$@\"", "sh"])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", test, "--nocapture"])
+            .env(INSIDE, "1")
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&ended.stdout).into_owned();
+        assert!(ended.status.success(), "{told}{}", String::from_utf8_lossy(&ended.stderr));
+        assert!(told.contains("1 passed"), "{told}");
+        return;
+    }
+    let (crew, asked, question) = (Crew::new("t"), Arc::new(AtomicUsize::new(0)), question());
+    let (first, second) = (counting(&crew, &asked, 0).await, resolver(&crew, |_| true).await);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap(); // the backlog takes connections
+    let open = || std::fs::File::open("/dev/null").unwrap();
+    let files: Vec<_> = std::iter::repeat_with(open).take_while(|file| !is_reserved(file)).collect();
+    let over_tcp = dns_tcp::ask(listener.local_addr().unwrap(), &question);
+    let over_tcp = tokio::time::timeout(FORWARD_TIMEOUT, over_tcp).await.expect("it is not asked");
+    for failed in [ask_udp(first, &question).await, over_tcp] {
+        assert!(is_shortage(&failed.unwrap_err()));
+    }
+    // A check that cannot be made does not count.
+    let two = server(&[first, second]);
+    two.upstream.doubt(first);
+    check(&two).await;
+    assert_eq!(two.upstream.in_turn(), [first, second]);
+    // A question that cannot be asked begins no check.
+    let one = server(&[first]);
+    assert_eq!(forward(&one).await, (ResponseCode::ServFail, 0));
+    drop(files);
+    check(&one).await;
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
+    assert_eq!(forward(&one).await, (ResponseCode::NoError, 0));
     crew.kill();
 }
 

@@ -4,6 +4,7 @@ use super::message::is_answer;
 use crate::dns_tcp;
 use hickory_proto::op::{Message, Query};
 use hickory_proto::rr::{Name, RecordType};
+use linux::descriptors::{is_shortage, unreserved};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -90,13 +91,15 @@ impl Resolvers {
                 }
             };
             let attempted = tokio::time::timeout(FORWARD_TIMEOUT, attempt).await;
+            // A firewall may keep TCP away from a resolver that answers over UDP, and without a
+            // socket it was not asked.
+            let says_nothing = is_long || matches!(&attempted, Ok(Err(error)) if is_shortage(error));
             match attempted {
                 Ok(Ok(reply)) if is_answer(question, &reply) => return Round::Answered(reply),
                 Ok(_) => {}
                 Err(_) => round = Round::TimedOut,
             }
-            // A firewall may keep TCP away from a resolver that answers over UDP.
-            if !is_long {
+            if !says_nothing {
                 self.doubt(one);
             }
         }
@@ -120,7 +123,9 @@ impl Resolvers {
                 }
                 let answers = checked.into_iter().map(async |one| (one, answers(one).await));
                 for (one, is_well) in futures::future::join_all(answers).await {
-                    self.note(one, is_well);
+                    if let Some(is_well) = is_well {
+                        self.note(one, is_well);
+                    }
                 }
                 if tokio::time::timeout(CHECK_EVERY, ended.cancelled()).await.is_ok() {
                     return;
@@ -158,22 +163,29 @@ fn is_down(checked: &HashMap<SocketAddr, u32>, one: &SocketAddr) -> bool {
     checked.get(one).is_some_and(|failed| *failed > FAILS_MAX)
 }
 
-/// Whether a resolver answers a question for the servers of the root. Any answer will do.
-async fn answers(one: SocketAddr) -> bool {
+/// Whether a resolver answers a question for the servers of the root. Any answer will do. `None`:
+/// it was not asked, because this process lacks descriptors or memory.
+async fn answers(one: SocketAddr) -> Option<bool> {
     let mut question = Message::query();
     question.metadata.recursion_desired = true;
     question.add_query(Query::query(Name::root(), RecordType::NS));
-    let Ok(question) = question.to_vec() else { return false };
-    matches!(tokio::time::timeout(CHECK_TIMEOUT, ask_udp(one, &question)).await, Ok(Ok(_)))
+    let Ok(question) = question.to_vec() else { return Some(false) };
+    match tokio::time::timeout(CHECK_TIMEOUT, ask_udp(one, &question)).await {
+        Ok(Err(error)) if is_shortage(&error) => None,
+        asked => Some(matches!(asked, Ok(Ok(_)))),
+    }
 }
 
 /// Asks a resolver. Messages that answer something else are passed over.
+///
+/// # Errors
+/// `EMFILE`: only descriptors of the reserve are left, which is not for questions of pods.
 pub(super) async fn ask_udp(upstream: SocketAddr, question: &[u8]) -> std::io::Result<Vec<u8>> {
     let any: IpAddr = match upstream {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    let socket = UdpSocket::bind((any, 0)).await?;
+    let socket = unreserved(UdpSocket::bind((any, 0)).await?)?;
     socket.connect(upstream).await?;
     socket.send(question).await?;
     // The client says how long an answer it takes; a shorter buffer would cut it off silently.
