@@ -5,6 +5,7 @@
 //! sends no question, or does not read its answer, is sent away.
 
 use super::places::{Place, Places};
+use linux::descriptors::unreserved;
 use linux::tcp;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use task::Crew;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket};
 
 /// A connection on which no question comes, or no answer is read, for this long is closed (RFC 7766
 /// leaves the time to the server).
@@ -62,8 +63,12 @@ async fn question(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> 
 }
 
 /// Asks a server one question and returns its answer.
+///
+/// # Errors
+/// `EMFILE`: only descriptors of the reserve are left, which is not for questions of pods.
 pub(super) async fn ask(server: SocketAddr, question: &[u8]) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(server).await?;
+    let socket = if server.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let mut stream = unreserved(socket)?.connect(server).await?;
     let length = u16::try_from(question.len()).map_err(io::Error::other)?.to_be_bytes();
     stream.write_all(&[&length[..], question].concat()).await?;
     self::question(&mut stream).await

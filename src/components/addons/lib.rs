@@ -5,16 +5,18 @@
 //! kube-system.
 //! ## How this one works
 //! [`dns`] answers for `cluster.local` from Services and EndpointSlices, and forwards the rest to
-//! the machine's own resolvers. A resolver that leaves a question without an answer is checked, and
-//! asked after the others while it answers no check. [`storage`] makes a directory on the node for
-//! each claim of a class whose provisioner is `ropewalk.io/local-path`: the class `standard`, and
-//! every other one that names it. Both run as the containers of ordinary pods: delete one and see.
+//! the machine's own resolvers: one after the other, and then again, for at most five seconds. A
+//! resolver that leaves a question without an answer is checked, and asked after the others while
+//! it answers no check. [`storage`] makes a directory on the node for each claim of a class whose
+//! provisioner is `ropewalk.io/local-path`: the class `standard`, and every other one that names
+//! it. Both run as the containers of ordinary pods: delete one and see.
 //! ## Left out
 //! Ingress, load balancer, GitOps: they come with the lessons that need them. CoreDNS' Corefile is
 //! shown but not read, and has only the words that are honoured: nothing is cached, there are no
 //! metrics (port 9153), and `lameduck` is one second. The readiness probe asks more often than
 //! kubeadm's, so that a start does not wait for it. Resolvers outside are asked in the order of
-//! resolv.conf(5), where CoreDNS chooses at random. A port's name (`_http._tcp.web`) has SRV
+//! resolv.conf(5), where CoreDNS chooses at random, and not for a second time when all of them
+//! refused, where CoreDNS 1.13 tries without a pause. A port's name (`_http._tcp.web`) has SRV
 //! records alone, as in the DNS specification, and the domain's NS is `ns.dns.cluster.local`;
 //! CoreDNS gives the former addresses, too, and names its own Service in the latter. An
 //! ExternalName Service with EndpointSlices written by hand has their names. Volumes are

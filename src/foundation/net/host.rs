@@ -4,6 +4,7 @@
 use super::namespace::Namespace;
 use async_trait::async_trait;
 use cni::{Error, HostNetwork, HostPort, Protocol};
+use linux::descriptors::unreserved;
 use linux::relay::relay;
 use linux::{descriptors, tcp, udp};
 use nix::sys::socket::{AddressFamily, Backlog, Shutdown, SockFlag, SockType, SockaddrStorage};
@@ -179,15 +180,6 @@ fn addresses(port: u16) -> [SocketAddr; 2] {
     [(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]
 }
 
-/// Refuses a socket whose descriptor belongs to the reserve: there may be as many ports as Services
-/// ask for, and files come first.
-fn unreserved<T: AsRawFd>(socket: T) -> io::Result<T> {
-    match descriptors::is_reserved(&socket) {
-        true => Err(io::Error::from_raw_os_error(nix::libc::EMFILE)), // closed here
-        false => Ok(socket),
-    }
-}
-
 /// What a port that cannot be had is told as.
 fn not_had(port: u16, cause: io::Error) -> Error {
     match cause.raw_os_error() {
@@ -207,7 +199,8 @@ fn not_had(port: u16, cause: io::Error) -> Error {
     }
 }
 
-/// Binds on both loopbacks; a machine without IPv6 has one.
+/// Binds on both loopbacks; a machine without IPv6 has one. There may be as many ports as Services
+/// ask for, so descriptors of the reserve are refused.
 fn bind_all<T: AsRawFd>(port: u16, bind: impl Fn(SocketAddr) -> io::Result<T>) -> io::Result<Vec<T>> {
     let bind = |on| bind(on).and_then(unreserved);
     let [v4, v6] = addresses(port);

@@ -46,6 +46,24 @@ pub fn is_reserved(fd: &impl AsRawFd) -> bool {
     is_in_reserve(fd.as_raw_fd(), limit())
 }
 
+/// Returns the socket of a connection, if it leaves the reserve alone.
+///
+/// # Errors
+/// `EMFILE`: its number belongs to the reserve, so it was closed.
+pub fn unreserved<T: AsRawFd>(socket: T) -> io::Result<T> {
+    match is_reserved(&socket) {
+        true => Err(io::Error::from_raw_os_error(libc::EMFILE)), // closed here
+        false => Ok(socket),
+    }
+}
+
+/// True if a socket could not be made or used because this process or the machine lacks descriptors
+/// or memory. Such an error says nothing about the other side.
+pub fn is_shortage(error: &io::Error) -> bool {
+    let lacks = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS];
+    error.raw_os_error().is_some_and(|number| lacks.contains(&number))
+}
+
 fn is_in_reserve(number: i32, limit: u64) -> bool {
     u64::try_from(number).is_ok_and(|n| n >= limit.saturating_sub(reserve(limit)))
 }
@@ -89,6 +107,21 @@ mod tests {
         let limit = 20_000;
         let used = 6 * connections(limit, 2, 6) + 3 * connections(limit, 4, 3);
         assert!(used as u64 <= limit - reserve(limit));
+    }
+
+    #[test]
+    fn a_socket_of_the_reserve_is_a_shortage_and_a_refusal_is_none() {
+        struct Numbered(i32);
+        impl AsRawFd for Numbered {
+            fn as_raw_fd(&self) -> std::os::fd::RawFd {
+                self.0
+            }
+        }
+        assert!(unreserved(Numbered(3)).is_ok());
+        let error = unreserved(Numbered(i32::MAX)).err().unwrap();
+        assert!(is_shortage(&error), "{error}");
+        assert!(!is_shortage(&io::Error::from_raw_os_error(libc::ECONNREFUSED)));
+        assert!(!is_shortage(&io::ErrorKind::UnexpectedEof.into()));
     }
 
     /// A flood takes every number below the reserve, and a file can still be opened: in a process

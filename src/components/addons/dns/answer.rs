@@ -20,6 +20,8 @@ const WEIGHTS: usize = 100;
 
 /// What `dns-version.cluster.local` says: the version of the schema.
 const SCHEMA: &str = "1.1.0";
+/// Seconds that it may be kept, as in CoreDNS.
+const SCHEMA_TTL: u32 = 28_800;
 
 /// The Service of this server, whose address `ns.dns` is.
 const DNS_SERVICE: &str = "kube-dns";
@@ -35,6 +37,8 @@ pub(super) enum Answer {
     Follow(Vec<Record>, Name),
     /// There is no such name, as far as the zone knows.
     NoSuchName,
+    /// A zone transfer of the domain, which this server does not make, as CoreDNS does not.
+    Refused,
     /// Not ours: ask outside.
     Forward,
 }
@@ -107,6 +111,9 @@ fn answer_one(zone: &Zone, query: &Query, room: usize) -> Answer {
     if !rest.is_empty() && !rest.ends_with('.') {
         return Answer::Forward;
     }
+    if matches!(asked.kind, RecordType::AXFR | RecordType::IXFR) {
+        return Answer::Refused;
+    }
     let labels: Vec<&str> = rest.trim_end_matches('.').split('.').filter(|l| !l.is_empty()).collect();
     let entry = |service: &str, namespace: &str| zone.services.get(&(namespace.into(), service.into()));
     let base = |service: &str, namespace: &str| format!("{service}.{namespace}.svc.{}.", zone.domain);
@@ -118,7 +125,7 @@ fn answer_one(zone: &Zone, query: &Query, room: usize) -> Answer {
             address.map_or(Answer::NoSuchName, |ip| asked.addresses(&[ip]))
         }
         ["dns-version"] => match asked.kind {
-            RecordType::TXT => asked.one(RData::TXT(TXT::new(vec![SCHEMA.to_string()]))),
+            RecordType::TXT => asked.one(SCHEMA_TTL, RData::TXT(TXT::new(vec![SCHEMA.to_string()]))),
             _ => Answer::Records(vec![]),
         },
         [namespace, "svc" | "pod"] if zone.namespaces.contains(*namespace) => Answer::Records(vec![]),
@@ -154,8 +161,8 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    fn one(&self, data: RData) -> Answer {
-        Answer::Records(vec![Record::from_rdata(self.name.clone(), TTL, data)])
+    fn one(&self, ttl: u32, data: RData) -> Answer {
+        Answer::Records(vec![Record::from_rdata(self.name.clone(), ttl, data)])
     }
 
     /// Answers for a name with these IPv4 addresses and no others.
@@ -173,7 +180,7 @@ impl Asked<'_> {
         match self.kind {
             RecordType::SOA => Answer::Records(authority(self.zone).into_iter().collect()),
             RecordType::NS => match Name::from_ascii(format!("ns.dns.{domain}.")) {
-                Ok(server) => self.one(RData::NS(NS(server))),
+                Ok(server) => self.one(TTL, RData::NS(NS(server))),
                 Err(_) => Answer::Records(vec![]),
             },
             _ => Answer::Records(vec![]),
@@ -182,15 +189,15 @@ impl Asked<'_> {
 
     fn service(&self, entry: &Entry, base: &str) -> Answer {
         if let Some(external) = &entry.external_name {
-            if self.kind == RecordType::SRV {
-                return Answer::Records(vec![]); // as CoreDNS: it has no ports
-            }
             // An address is no name; CoreDNS leaves out such a service, too.
             let is_address = external.parse::<IpAddr>().is_ok();
             let target = Name::from_ascii(format!("{}.", external.trim_end_matches('.')));
-            return match target {
-                Ok(target) if !is_address => self.one(RData::CNAME(CNAME(target))),
-                _ => Answer::NoSuchName,
+            let (Ok(target), false) = (target, is_address) else { return Answer::NoSuchName };
+            return match self.kind {
+                RecordType::A | RecordType::AAAA | RecordType::CNAME => {
+                    self.one(TTL, RData::CNAME(CNAME(target)))
+                }
+                _ => Answer::Records(vec![]), // as CoreDNS, where RFC 1034, 4.3.2, has the CNAME
             };
         }
         match (entry.cluster_ip, self.kind) {

@@ -79,6 +79,10 @@ pub(super) fn reply(zone: &Zone, request: &Message, room: usize, chance: usize) 
             response.metadata.response_code = ResponseCode::ServFail;
             response.metadata.authoritative = false;
         }
+        Answer::Refused => {
+            response.metadata.response_code = ResponseCode::Refused;
+            response.metadata.authoritative = false;
+        }
         Answer::NoSuchName => {
             response.metadata.response_code = ResponseCode::NXDomain;
             response.add_authority(authority(zone)?);

@@ -1,13 +1,14 @@
 //! Questions that are asked outside.
 
 use super::message::is_answer;
-use super::resolvers::{FORWARD_TIMEOUT, ask_udp};
+use super::resolvers::{FORWARD_TIMEOUT, QUESTION_TIMEOUT, ask_udp};
 use super::zone::Entry;
 use super::*;
 use hickory_proto::op::Query;
 use hickory_proto::rr::{Name, RecordType};
+use linux::descriptors::{is_reserved, is_shortage};
 use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 fn server(upstream: &[SocketAddr]) -> Server {
     Server {
@@ -152,6 +153,20 @@ async fn resolver(crew: &Crew, answers: impl Fn(&[u8]) -> bool + Send + 'static)
     address
 }
 
+/// A resolver that counts what it is asked, and leaves the first `silent` questions unanswered.
+async fn counting(crew: &Crew, asked: &Arc<AtomicUsize>, silent: usize) -> SocketAddr {
+    let asked = asked.clone();
+    resolver(crew, move |_| asked.fetch_add(1, Ordering::Relaxed) >= silent).await
+}
+
+/// Asks outside. Returns the answer's code and the whole seconds that it took.
+async fn forward(server: &Server) -> (ResponseCode, u64) {
+    let (question, begun) = (question(), tokio::time::Instant::now());
+    let request = Message::from_vec(&question).unwrap();
+    let reply = server.forward(&question, &request, false).await.unwrap();
+    (Message::from_vec(&reply).unwrap().metadata.response_code, begun.elapsed().as_secs())
+}
+
 /// Lets the checks of resolvers go on for a while.
 async fn check(server: &Server) {
     let ended = tokio_util::sync::CancellationToken::new();
@@ -206,6 +221,90 @@ async fn a_question_over_tcp_that_fails_says_nothing_about_the_resolver() {
     assert_eq!(Message::from_vec(&failed).unwrap().metadata.response_code, ResponseCode::ServFail);
     check(&server).await;
     assert_eq!(server.upstream.in_turn(), [first, second]);
+    crew.kill();
+}
+
+/// Most networks have one resolver, and a datagram may be lost.
+#[tokio::test(start_paused = true)]
+async fn a_resolver_that_did_not_answer_is_asked_again() {
+    let (crew, asked) = (Crew::new("t"), Arc::new(AtomicUsize::new(0)));
+    let server = server(&[counting(&crew, &asked, 1).await]);
+    assert_eq!(forward(&server).await, (ResponseCode::NoError, FORWARD_TIMEOUT.as_secs()));
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
+    crew.kill();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_is_asked_outside_for_five_seconds_however_many_resolvers_there_are() {
+    for resolvers in [1, 4] {
+        let (crew, asked) = (Crew::new("t"), Arc::new(AtomicUsize::new(0)));
+        let mut all = Vec::new();
+        for _ in 0..resolvers {
+            all.push(counting(&crew, &asked, usize::MAX).await);
+        }
+        let took = QUESTION_TIMEOUT.as_secs();
+        assert_eq!(forward(&server(&all)).await, (ResponseCode::ServFail, took), "{resolvers}");
+        assert_eq!(asked.load(Ordering::Relaxed), 3, "after 0, 2 and 4 s: {resolvers}");
+        crew.kill();
+    }
+}
+
+/// A second try would keep the client waiting for nothing.
+#[tokio::test(start_paused = true)]
+async fn resolvers_that_are_down_or_refuse_are_asked_once() {
+    let (crew, asked) = (Crew::new("t"), Arc::new(AtomicUsize::new(0)));
+    let silent = server(&[counting(&crew, &asked, usize::MAX).await]);
+    silent.upstream.doubt(silent.upstream.in_turn()[0]);
+    check(&silent).await;
+    asked.store(0, Ordering::Relaxed);
+    assert_eq!(forward(&silent).await, (ResponseCode::ServFail, FORWARD_TIMEOUT.as_secs()));
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    let refusing = server(&[SocketAddr::from((Ipv4Addr::LOCALHOST, 1))]); // tcpmux: nothing listens there
+    assert_eq!(forward(&refusing).await, (ResponseCode::ServFail, 0));
+    crew.kill();
+}
+
+/// A flood of connections takes every descriptor below the reserve. Questions of pods get none of
+/// those, and the resolvers are not blamed for that: in a process of its own, whose limit is low.
+#[tokio::test(start_paused = true)]
+async fn questions_that_are_asked_outside_leave_files_their_descriptors() {
+    const INSIDE: &str = "ROPEWALK_TEST_DNS_DESCRIPTORS";
+    if std::env::var_os(INSIDE).is_none() {
+        let test = "dns::outside_tests::questions_that_are_asked_outside_leave_files_their_descriptors";
+        let ended = std::process::Command::new("sh")
+            .args(["-c", "ulimit -n 200 && exec \"$@\"", "sh"])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", test, "--nocapture"])
+            .env(INSIDE, "1")
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&ended.stdout).into_owned();
+        assert!(ended.status.success(), "{told}{}", String::from_utf8_lossy(&ended.stderr));
+        assert!(told.contains("1 passed"), "{told}");
+        return;
+    }
+    let (crew, asked, question) = (Crew::new("t"), Arc::new(AtomicUsize::new(0)), question());
+    let (first, second) = (counting(&crew, &asked, 0).await, resolver(&crew, |_| true).await);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap(); // the backlog takes connections
+    let open = || std::fs::File::open("/dev/null").unwrap();
+    let files: Vec<_> = std::iter::repeat_with(open).take_while(|file| !is_reserved(file)).collect();
+    let over_tcp = dns_tcp::ask(listener.local_addr().unwrap(), &question);
+    let over_tcp = tokio::time::timeout(FORWARD_TIMEOUT, over_tcp).await.expect("it is not asked");
+    for failed in [ask_udp(first, &question).await, over_tcp] {
+        assert!(is_shortage(&failed.unwrap_err()));
+    }
+    // A check that cannot be made does not count.
+    let two = server(&[first, second]);
+    two.upstream.doubt(first);
+    check(&two).await;
+    assert_eq!(two.upstream.in_turn(), [first, second]);
+    // A question that cannot be asked begins no check.
+    let one = server(&[first]);
+    assert_eq!(forward(&one).await, (ResponseCode::ServFail, 0));
+    drop(files);
+    check(&one).await;
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
+    assert_eq!(forward(&one).await, (ResponseCode::NoError, 0));
     crew.kill();
 }
 

@@ -45,6 +45,7 @@ fn ask(name: &str, kind: RecordType) -> String {
     match answer(&zone(), &Query::query(Name::from_ascii(name).unwrap(), kind), UDP_MAX) {
         Answer::Forward => "forward".into(),
         Answer::NoSuchName => "nxdomain".into(),
+        Answer::Refused => "refused".into(),
         Answer::Follow(records, target) => {
             let links: Vec<String> = records.iter().map(|r| r.data.to_string()).collect();
             format!("{} | ask {target}", links.join(" | "))
@@ -66,7 +67,6 @@ fn services_and_pods_have_names() {
     assert_eq!(ask("empty.default.svc.cluster.local.", A), "nxdomain");
     assert_eq!(ask("nope.default.svc.cluster.local.", A), "nxdomain");
     assert_eq!(ask("ext.default.svc.cluster.local.", A), "example.org. | ask example.org.");
-    assert_eq!(ask("ext.default.svc.cluster.local.", SRV), "", "it has no ports");
     assert_eq!(ask("dns-version.cluster.local.", RecordType::TXT), "1.1.0");
     assert_eq!(ask("dns-version.cluster.local.", A), "");
     assert_eq!(ask("10-244-1-2.default.pod.cluster.local.", A), "10.244.1.2");
@@ -250,6 +250,40 @@ fn an_external_name_is_answered_with_the_addresses_that_it_stands_for() {
         "what the name leads to, and nothing else"
     );
     assert_eq!(whole.queries, request.queries, "the question stays the client's");
+}
+
+/// As in CoreDNS.
+#[test]
+fn an_external_name_has_nothing_but_addresses_and_its_cname() {
+    use RecordType::{CNAME, MX, NS, SRV, TXT};
+    assert_eq!(ask("ext.default.svc.cluster.local.", CNAME), "example.org.");
+    for kind in [MX, NS, SRV, TXT] {
+        assert_eq!(ask("ext.default.svc.cluster.local.", kind), "", "{kind}");
+        assert_eq!(ask("address.default.svc.cluster.local.", kind), "nxdomain", "{kind}");
+    }
+}
+
+#[test]
+fn a_transfer_of_the_domain_is_refused() {
+    use RecordType::{AXFR, IXFR};
+    let web = "web.default.svc.cluster.local.";
+    for (name, kind) in [("cluster.local.", AXFR), ("cluster.local.", IXFR), (web, AXFR)] {
+        let mut request = Message::query();
+        request.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
+        let Some(Reply::Whole(reply)) = reply(&zone(), &request, UDP_MAX, 0) else { panic!("no reply") };
+        let told = (reply.metadata.response_code, reply.metadata.authoritative, reply.authorities.len());
+        assert_eq!(told, (ResponseCode::Refused, false, 0), "{name} {kind}");
+    }
+    assert_eq!(ask("example.org.", AXFR), "forward");
+}
+
+#[test]
+fn the_version_of_the_schema_may_be_kept_for_eight_hours() {
+    let name = Name::from_ascii("dns-version.cluster.local.").unwrap();
+    match answer(&zone(), &Query::query(name, RecordType::TXT), UDP_MAX) {
+        Answer::Records(records) => assert_eq!(records[0].ttl, 28_800),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
