@@ -6,6 +6,7 @@ mod bounds;
 mod contention;
 mod lifecycle;
 mod nodes;
+mod numbers;
 mod requests;
 mod server;
 mod services;
