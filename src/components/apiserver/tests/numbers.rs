@@ -42,3 +42,21 @@ async fn a_fraction_comes_back_as_it_was_sent() {
         assert!(text.contains(&format!(r#""lon":{lon}"#)), "{text}");
     }
 }
+
+#[tokio::test]
+async fn a_whole_float_is_stored_as_an_integer_which_scale_finds() {
+    let api = with_places().await;
+    let made = api.made(PLACES, place("p", json!({"replicas": 3.0, "lon": 4.0}))).await;
+    assert_eq!(made["spec"], json!({"replicas": 3, "lon": 4, "most": 3}));
+    let one = format!("{PLACES}/p");
+    let (code, patched) = api.patch(&one, json!({"spec": {"replicas": 10.0}})).await;
+    assert_eq!((code, &patched["spec"]["replicas"]), (200, &json!(10)), "{patched}");
+    let (code, scale) = api.get(&format!("{one}/scale")).await;
+    assert_eq!((code, &scale["spec"]["replicas"]), (200, &json!(10)), "{scale}");
+    let mut replaced = api.get(&one).await.1;
+    replaced["spec"]["replicas"] = json!(5.0);
+    let (code, replaced) = api.put(&one, replaced).await;
+    assert_eq!((code, &replaced["spec"]["replicas"]), (200, &json!(5)), "{replaced}");
+    let (code, refused) = api.patch(&one, json!({"spec": {"replicas": 1e300}})).await;
+    assert_eq!(code, 422, "{refused}");
+}
