@@ -271,8 +271,7 @@ fn impersonate(state: &State, caller: User, headers: &HeaderMap) -> Result<User,
             Err(reason) => Err(attributes.forbidden(&caller, &reason)),
         }
     };
-    let account = name.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'));
-    let mut user = match account {
+    let mut user = match User::split_service_account(name) {
         Some((namespace, account)) => {
             may("", "serviceaccounts", "", namespace, account)?;
             let mut user = User::service_account(namespace, account);

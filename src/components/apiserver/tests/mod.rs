@@ -4,6 +4,7 @@ mod admission;
 mod blocking_store;
 mod bounds;
 mod contention;
+mod identity;
 mod lifecycle;
 mod nodes;
 mod numbers;
