@@ -13,7 +13,7 @@ use crate::request::context::Context;
 use crate::request::http::Query;
 use crate::request::http::{Answer, Body, failure, json, json_bytes, not_found_page, plain, typed};
 use crate::request::info::Info;
-use crate::request::{decode, pretty};
+use crate::request::{decode, pretty, readiness};
 use crate::undo::restore;
 use crate::{Server, State};
 use api::kinds::{Catalog, Kind, KindRef};
@@ -300,13 +300,15 @@ async fn page(state: &Arc<State>, ctx: &Context, method: &Method) -> Result<Answ
     if let ["apis" | "openapi", ..] = parts.as_slice() {
         // A definition that somebody has seen established is found here, too; without a leader what
         // is known is told.
-        let _ = clock::limit(crate::request::readiness::READY_TIMEOUT, state.fresh()).await;
+        let _ = clock::limit(readiness::READY_TIMEOUT, state.fresh()).await;
     }
     let kinds = state.cache.kinds();
     Ok(match parts.as_slice() {
         [] => json(200, &object!({"paths": paths(&kinds)})),
-        ["livez", ..] | ["healthz", ..] => plain(200, "ok"),
-        ["readyz", ..] => ready(state).await,
+        [page @ ("livez" | "readyz" | "healthz")] => readiness::health(state, page, &ctx.query).await,
+        [page @ ("livez" | "readyz" | "healthz"), check @ ..] => {
+            readiness::health_check(state, page, &check.join("/")).await
+        }
         ["version"] => typed(200, "application/json", format!("{:#}", version())),
         ["api"] => {
             group_document(ctx, &kinds, true, || discovery::api_versions(&state.advertise.to_string()))
@@ -407,11 +409,4 @@ fn version() -> serde_json::Value {
     object!({"major": "1", "minor": "35", "emulationMajor": "1", "emulationMinor": "35", "minCompatibilityMajor": "1", "minCompatibilityMinor": "34",
         "gitVersion": VERSION, "gitCommit": "", "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z",
         "goVersion": "none (rust)", "compiler": "rustc", "platform": "linux/amd64"})
-}
-
-async fn ready(state: &State) -> Answer {
-    match state.remembered_ready().await {
-        Ok(()) => plain(200, "ok"),
-        Err(why) => plain(500, format!("{why}\nreadyz check failed\n")),
-    }
 }

@@ -8,6 +8,7 @@ mod identity;
 mod lifecycle;
 mod nodes;
 mod numbers;
+mod paths;
 mod requests;
 mod server;
 mod services;
