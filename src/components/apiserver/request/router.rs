@@ -118,6 +118,15 @@ pub(crate) async fn route(
     if !kind.namespaced && ctx.info.in_namespace {
         return Ok(not_found_page());
     }
+    // Nothing is below a subresource but what a proxy passes on, and `watch/` is a prefix of whole
+    // resources.
+    let is_below = !ctx.info.rest.is_empty() && ctx.info.subresource != "proxy";
+    if is_below || ctx.info.watch_prefix && !ctx.info.subresource.is_empty() {
+        return Ok(not_found_page());
+    }
+    if ctx.info.watch_prefix && !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Err(Status::method_not_allowed());
+    }
     if !kind.deprecated.is_empty() {
         ctx.warn(kind.deprecated.as_ref());
     }

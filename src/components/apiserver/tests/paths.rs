@@ -1,7 +1,9 @@
-//! Paths that are no object's own: health pages.
+//! Paths that are no object's own: health pages, what is below a subresource, the prefix `watch/`.
 
 use crate::testing::Api;
-use serde_json::Value;
+use serde_json::{Value, json};
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
 
 #[tokio::test]
 async fn health_pages_name_their_checks() {
@@ -39,4 +41,34 @@ async fn a_failed_check_is_named_and_its_reason_is_told_on_its_own_page() {
     ] {
         assert_eq!(api.get(path).await, (code, Value::from(text)), "{path}");
     }
+}
+
+#[tokio::test]
+async fn nothing_is_served_below_a_subresource() {
+    let api = Api::new().await;
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "nginx"}]}});
+    api.made(PODS, pod).await;
+    let status = format!("{PODS}/p/status");
+    let below = format!("{status}/x");
+    assert_eq!((api.get(&status).await.0, api.get(&below).await.0), (200, 404));
+    let (code, answer) = api.patch(&below, json!({"status": {"message": "m"}})).await;
+    assert_eq!(code, 404, "{answer}");
+    assert_eq!(api.get(&status).await.1["status"].get("message"), None);
+    assert_eq!(api.get("/api/v1/watch/namespaces/default/pods/p/status").await.0, 404);
+}
+
+#[tokio::test]
+async fn the_prefix_watch_is_for_reading_only() {
+    let api = Api::bare().await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    api.made(maps, json!({"metadata": {"name": "m"}})).await;
+    let watched = "/api/v1/watch/namespaces/default/configmaps";
+    let one = format!("{watched}/m");
+    let change = json!({"data": {"a": "b"}});
+    assert_eq!(api.patch(&one, change).await.0, 405);
+    assert_eq!(api.post(watched, json!({"metadata": {"name": "n"}})).await.0, 405);
+    assert_eq!(api.delete(&one, json!({})).await.0, 405);
+    assert_eq!(api.delete(watched, json!({})).await.0, 405);
+    let (code, kept) = api.get(&format!("{maps}/m")).await;
+    assert_eq!((code, kept.get("data")), (200, None), "{kept}");
 }
