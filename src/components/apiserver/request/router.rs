@@ -417,5 +417,5 @@ fn openapi_document(ctx: &Context, kinds: &Catalog, path: &str) -> Answer {
 fn version() -> serde_json::Value {
     object!({"major": "1", "minor": "35", "emulationMajor": "1", "emulationMinor": "35", "minCompatibilityMajor": "1", "minCompatibilityMinor": "34",
         "gitVersion": VERSION, "gitCommit": "", "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z",
-        "goVersion": "none (rust)", "compiler": "rustc", "platform": "linux/amd64"})
+        "goVersion": "none (rust)", "compiler": "rustc", "platform": format!("linux/{}", api::architecture())})
 }
