@@ -483,8 +483,8 @@ fn start_kubelet(world: &Arc<World>, node: &Arc<Node>) -> Result<Crew, Error> {
         ("kubernetes.io/hostname", name.as_str()),
         ("kubernetes.io/os", "linux"),
         ("beta.kubernetes.io/os", "linux"),
-        ("kubernetes.io/arch", go_arch()),
-        ("beta.kubernetes.io/arch", go_arch()),
+        ("kubernetes.io/arch", api::architecture()),
+        ("beta.kubernetes.io/arch", api::architecture()),
     ]
     .map(|(k, v)| (k.to_string(), v.to_string()))
     .into();
@@ -531,14 +531,6 @@ fn start_kubelet(world: &Arc<World>, node: &Arc<Node>) -> Result<Crew, Error> {
         },
     );
     Ok(crew)
-}
-
-fn go_arch() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    }
 }
 
 /// CPU in millicores and memory in bytes: every node may use the whole machine, as in kind.

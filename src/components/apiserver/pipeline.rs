@@ -55,7 +55,8 @@ pub(crate) async fn serve(
 ) -> Answer {
     let started = Instant::now();
     let seat = Seat::new(request.extensions().get().cloned());
-    let entered = match authenticate(&server.state, caller, &request) {
+    let (headers, connection) = (request.headers(), request.extensions().get());
+    let entered = match authenticate(&server.state, caller, headers, connection).await {
         Ok(user) => router::enter(server, user, &request, &seat),
         Err(status) => Err(status),
     };

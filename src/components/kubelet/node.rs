@@ -283,12 +283,7 @@ fn status(config: &Config, old: Option<&NodeStatus>, pressed: Pressures, runtime
         }),
         images: runtime.images(old),
         node_info: Some(NodeSystemInfo {
-            architecture: match std::env::consts::ARCH {
-                "x86_64" => "amd64",
-                "aarch64" => "arm64",
-                other => other,
-            }
-            .into(),
+            architecture: api::architecture().into(),
             boot_id: std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
                 .unwrap_or_default()
                 .trim()

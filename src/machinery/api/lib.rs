@@ -73,3 +73,26 @@ pub use status::Status;
 /// The version of Kubernetes that everything here says it is. It is short: `kubectl get nodes` fits
 /// into the interface's shell with it.
 pub const VERSION: &str = "v1.35.0+ropewalk";
+
+/// Returns this machine's architecture under Go's name (`GOARCH`), as Kubernetes says it: `amd64`.
+pub fn architecture() -> &'static str {
+    go_name(std::env::consts::ARCH)
+}
+
+/// Go's name of an architecture that Rust calls `arch`.
+fn go_name(arch: &str) -> &str {
+    match arch {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn architectures_have_gos_names() {
+        let names = ["x86_64", "aarch64", "riscv64"].map(super::go_name);
+        assert_eq!(names, ["amd64", "arm64", "riscv64"]);
+    }
+}

@@ -2,16 +2,16 @@
 
 use crate::State;
 use crate::auth::rbac::Attributes;
-use crate::auth::tokens;
+use crate::auth::tokens::{self, Refusal};
 use crate::auth::user::{AUTHENTICATED, UNAUTHENTICATED, User};
 use crate::flowcontrol::bounds;
 use crate::request::connections::Counted;
-use crate::request::http::{Body, header, identity};
+use crate::request::http::{header, identity};
 use api::Status;
 use api::value::{at, text};
 use base64::Engine as _;
 use clock::{self, Timestamp};
-use http::{HeaderMap, Request};
+use http::HeaderMap;
 use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 use std::sync::Arc;
@@ -72,28 +72,28 @@ pub(crate) enum Caller<'a> {
 /// # Errors
 /// 401 for credentials that are not believed, 403 for an impersonation that is not allowed, 429 if
 /// the account has too many connections.
-pub(crate) fn authenticate(
+pub(crate) async fn authenticate(
     state: &State,
     caller: Caller<'_>,
-    request: &Request<Body>,
+    headers: &HeaderMap,
+    connection: Option<&Arc<Counted>>,
 ) -> Result<User, Status> {
     let user = match caller {
         Caller::InProcess(user) => user,
         Caller::Connection(peer) => {
-            let user = sender(state, peer, request.headers())?;
-            let connection = request.extensions().get::<Arc<Counted>>();
+            let user = sender(state, peer, headers).await?;
             if !user.is_anonymous() && connection.is_some_and(|counted| !counted.mark_known(&user)) {
                 return Err(bounds::too_many());
             }
             user
         }
     };
-    impersonate(state, user, request.headers())
+    impersonate(state, user, headers)
 }
 
 /// Returns the user who sent these headers over a connection of `peer`. A certificate that is not
 /// believed does not matter beside a token.
-fn sender(state: &State, peer: &Peer, headers: &HeaderMap) -> Result<User, Status> {
+async fn sender(state: &State, peer: &Peer, headers: &HeaderMap) -> Result<User, Status> {
     let stranger = match peer {
         Peer::User(user, until) if *until >= clock::now() => return believed(user, &state.teachers),
         Peer::Nobody => false,
@@ -108,7 +108,8 @@ fn sender(state: &State, peer: &Peer, headers: &HeaderMap) -> Result<User, Statu
         None if stranger => Err(Status::unauthorized()),
         None => Ok(User::anonymous()),
         Some(token) => {
-            service_account(state, &token, &[]).map(|(user, _)| user).map_err(|_| Status::unauthorized())
+            let known = service_account(state, &token, &[]).await;
+            known.map(|(user, _)| user).map_err(|_| Status::unauthorized())
         }
     }
 }
@@ -174,11 +175,24 @@ fn websocket_token(headers: &HeaderMap) -> Option<String> {
 
 /// The service account that a token speaks for, and the audiences that it may speak to out of those
 /// wanted (none: ours).
-pub(crate) fn service_account(
+///
+/// If the cache lacks an object that the token stands for, the store is asked before the token is
+/// refused (upstream: `tokengetter.go`): another server may have made the account just now. Only a
+/// token with a good signature costs this.
+pub(crate) async fn service_account(
     state: &State,
     token: &str,
     wanted: &[String],
 ) -> Result<(User, Vec<String>), String> {
+    let mut found = remembered_account(state, token, wanted);
+    if matches!(found, Err(Refusal::Missing(_))) && state.fresh().await.is_ok() {
+        found = remembered_account(state, token, wanted);
+    }
+    found.map_err(Refusal::into_text)
+}
+
+/// The same by what the cache knows now.
+fn remembered_account(state: &State, token: &str, wanted: &[String]) -> Result<(User, Vec<String>), Refusal> {
     let claims = state.verified.claims(&state.tokens, token)?;
     let audiences: Vec<String> = match at(&claims, "aud") {
         Value::String(s) => vec![s.clone()],
@@ -191,7 +205,8 @@ pub(crate) fn service_account(
     let wanted = if wanted.is_empty() { &ours[..] } else { wanted };
     let granted: Vec<String> = audiences.iter().filter(|a| wanted.contains(a)).cloned().collect();
     if granted.is_empty() {
-        return Err(format!("token audiences {audiences:?} is invalid for the target audiences {wanted:?}"));
+        let why = format!("token audiences {audiences:?} is invalid for the target audiences {wanted:?}");
+        return Err(Refusal::Invalid(why));
     }
     if is_legacy {
         let (namespace, name, uid) = tokens::check_legacy(state, &claims, token)?;
@@ -271,8 +286,7 @@ fn impersonate(state: &State, caller: User, headers: &HeaderMap) -> Result<User,
             Err(reason) => Err(attributes.forbidden(&caller, &reason)),
         }
     };
-    let account = name.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'));
-    let mut user = match account {
+    let mut user = match User::split_service_account(name) {
         Some((namespace, account)) => {
             may("", "serviceaccounts", "", namespace, account)?;
             let mut user = User::service_account(namespace, account);

@@ -32,7 +32,7 @@ pub(crate) async fn review(
             value::put(&mut review, "metadata.creationTimestamp", clock::rfc3339(clock::now()));
             object!({"userInfo": ctx.user.info()})
         }
-        "TokenReview" => token(state, &review)?,
+        "TokenReview" => token(state, &review).await?,
         "SelfSubjectAccessReview" | "SubjectAccessReview" | "LocalSubjectAccessReview" => {
             access_reviews::access(state, ctx, kind, &review)?
         }
@@ -43,13 +43,13 @@ pub(crate) async fn review(
     Ok(json(201, &negotiate::one_value(kind, form, &review)))
 }
 
-fn token(state: &State, review: &Value) -> Result<Value, Status> {
+async fn token(state: &State, review: &Value) -> Result<Value, Status> {
     if text(review, "spec.token").is_empty() {
         return Err(Status::bad_request("token is required for TokenReview in authentication"));
     }
     let wanted: Vec<String> =
         list(review, "spec.audiences").iter().filter_map(Value::as_str).map(String::from).collect();
-    match authn::service_account(state, text(review, "spec.token"), &wanted) {
+    match authn::service_account(state, text(review, "spec.token"), &wanted).await {
         Ok((user, audiences)) => {
             Ok(object!({"authenticated": true, "user": user.info(), "audiences": audiences}))
         }

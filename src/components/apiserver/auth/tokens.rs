@@ -7,7 +7,7 @@
 
 use crate::State;
 use api::meta;
-use api::value::text;
+use api::value::{self, text};
 use base64::Engine as _;
 use clock::{self, Timestamp};
 use parking_lot::Mutex;
@@ -91,12 +91,39 @@ fn is_expired(claims: &Value) -> bool {
     claims.get("exp").and_then(Value::as_i64).is_some_and(|exp| exp <= clock::now().as_second())
 }
 
-/// Records whether the object is there, is the one with this uid, and was not deleted long ago.
-fn is_alive(state: &State, resource: &str, key: &str, uid: &str, now: Timestamp) -> bool {
-    state.cache.get(resource, key).is_some_and(|object| {
-        let deleted = text(&object.value, "metadata.deletionTimestamp").parse::<Timestamp>();
-        meta::uid(&object.value) == uid && !deleted.is_ok_and(|at| clock::after(at, LEEWAY) < now)
-    })
+/// Why a token counts for nothing, in upstream's text.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// The cache lacks an object that the token stands for; the store may have it.
+    Missing(String),
+    /// The store would say nothing else.
+    Invalid(String),
+}
+
+impl Refusal {
+    pub(crate) fn into_text(self) -> String {
+        match self {
+            Refusal::Missing(why) | Refusal::Invalid(why) => why,
+        }
+    }
+}
+
+impl From<String> for Refusal {
+    fn from(why: String) -> Refusal {
+        Refusal::Invalid(why)
+    }
+}
+
+/// Checks that the object is there, is the one with this uid, and was not deleted long ago.
+fn check_alive(state: &State, resource: &str, key: &str, uid: &str, now: Timestamp) -> Result<(), Refusal> {
+    let Some(object) = state.cache.get(resource, key) else {
+        return Err(Refusal::Missing(INVALIDATED.to_string()));
+    };
+    let deleted = text(&object.value, "metadata.deletionTimestamp").parse::<Timestamp>();
+    match meta::uid(&object.value) == uid && !deleted.is_ok_and(|at| clock::after(at, LEEWAY) < now) {
+        true => Ok(()),
+        false => Err(Refusal::Invalid(INVALIDATED.to_string())),
+    }
 }
 
 /// Checks that the account of a token, and the object that it is bound to, are still there. `own`:
@@ -106,18 +133,23 @@ fn is_alive(state: &State, resource: &str, key: &str, uid: &str, now: Timestamp)
 ///
 /// # Errors
 /// Upstream's text for a token that has ended with one of them.
-pub(crate) fn check_bound(state: &State, own: &Value) -> Result<(), String> {
+pub(crate) fn check_bound(state: &State, own: &Value) -> Result<(), Refusal> {
     let (namespace, now) = (text(own, "namespace"), clock::now());
     let within = |field: &str| format!("{namespace}/{}", text(own, &format!("{field}.name")));
     let bound = |field: &str| own.get(field).is_some();
-    let alive = |resource: &str, key: &str, field: &str| {
-        is_alive(state, resource, key, text(own, &format!("{field}.uid")), now)
+    let check = |resource: &str, key: &str, field: &str| {
+        check_alive(state, resource, key, text(own, &format!("{field}.uid")), now)
     };
-    let all = alive("serviceaccounts", &within("serviceaccount"), "serviceaccount")
-        && (!bound("secret") || alive("secrets", &within("secret"), "secret"))
-        && (!bound("pod") || alive("pods", &within("pod"), "pod"))
-        && (bound("pod") || !bound("node") || alive("nodes", text(own, "node.name"), "node"));
-    if all { Ok(()) } else { Err(INVALIDATED.to_string()) }
+    check("serviceaccounts", &within("serviceaccount"), "serviceaccount")?;
+    if bound("secret") {
+        check("secrets", &within("secret"), "secret")?;
+    }
+    if bound("pod") {
+        check("pods", &within("pod"), "pod")?;
+    } else if bound("node") {
+        check("nodes", text(own, "node.name"), "node")?;
+    }
+    Ok(())
 }
 
 /// Checks the token of a Secret with the type `kubernetes.io/service-account-token`, and returns
@@ -132,7 +164,7 @@ pub(crate) fn check_legacy<'a>(
     state: &State,
     claims: &'a Value,
     token: &str,
-) -> Result<(&'a str, &'a str, &'a str), String> {
+) -> Result<(&'a str, &'a str, &'a str), Refusal> {
     // The names of these claims have dots in them, so they are no paths.
     let claim = |name: &str| {
         let found = claims.get(format!("kubernetes.io/serviceaccount/{name}")).and_then(Value::as_str);
@@ -141,20 +173,26 @@ pub(crate) fn check_legacy<'a>(
     let (namespace, secret) = (claim("namespace")?, claim("secret.name")?);
     let (name, uid) = (claim("service-account.name")?, claim("service-account.uid")?);
     if claims["sub"] != format!("system:serviceaccount:{namespace}:{name}") {
-        return Err("sub claim is invalid".into());
+        return Err(Refusal::Invalid("sub claim is invalid".into()));
     }
-    let alive = |resource: &str, name: &str| {
-        let found = state.cache.get(resource, &format!("{namespace}/{name}"));
-        found.filter(|object| text(&object.value, "metadata.deletionTimestamp").is_empty())
+    let alive = |resource: &str, name: &str, why: &str| {
+        let Some(object) = state.cache.get(resource, &format!("{namespace}/{name}")) else {
+            return Err(Refusal::Missing(why.to_string()));
+        };
+        match value::empty(&object.value, "metadata.deletionTimestamp") {
+            true => Ok(object),
+            false => Err(Refusal::Invalid(why.to_string())),
+        }
     };
-    let stored = alive("secrets", secret).ok_or("Token has been invalidated")?;
+    let stored = alive("secrets", secret, "Token has been invalidated")?;
     let encoded = base64::engine::general_purpose::STANDARD.encode(token);
     if text(&stored.value, "data.token") != encoded {
-        return Err("Token does not match server's copy".into());
+        return Err(Refusal::Invalid("Token does not match server's copy".into()));
     }
-    match alive("serviceaccounts", name) {
-        Some(account) if meta::uid(&account.value) == uid => Ok((namespace, name, uid)),
-        _ => Err(format!("ServiceAccount {namespace}/{name} has been deleted")),
+    let gone = format!("ServiceAccount {namespace}/{name} has been deleted");
+    match alive("serviceaccounts", name, &gone)? {
+        account if meta::uid(&account.value) == uid => Ok((namespace, name, uid)),
+        _ => Err(Refusal::Invalid(gone)),
     }
 }
 

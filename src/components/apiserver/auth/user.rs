@@ -1,5 +1,6 @@
 //! Who is asking.
 
+use api::validate::names;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -39,6 +40,14 @@ impl User {
     pub fn service_account(namespace: &str, name: &str) -> User {
         let own = format!("system:serviceaccounts:{namespace}");
         User::new(&format!("system:serviceaccount:{namespace}:{name}"), &["system:serviceaccounts", &own])
+    }
+
+    /// Splits the name `system:serviceaccount:NAMESPACE:NAME` (upstream: `SplitUsername`). `None`
+    /// for a name that no ServiceAccount can have, such as one with one more colon: it is a user's.
+    pub(crate) fn split_service_account(user: &str) -> Option<(&str, &str)> {
+        let (namespace, name) = user.strip_prefix("system:serviceaccount:")?.split_once(':')?;
+        let is_valid = names::dns_label(namespace).is_empty() && names::dns_subdomain(name).is_empty();
+        is_valid.then_some((namespace, name))
     }
 
     /// True if nobody showed who they are.

@@ -25,6 +25,8 @@ pub struct Info {
     pub on_node: String,
     /// What follows the subresource: `nodes/n1/proxy/<rest>`.
     pub rest: String,
+    /// The path has the old prefix `watch/`, as `/api/v1/watch/pods`. Only reads are served there.
+    pub watch_prefix: bool,
 }
 
 impl Info {
@@ -49,9 +51,8 @@ impl Info {
             _ => return info,
         };
         let mut watch = query.is_true("watch");
-        let mut prefix = false;
         if let ["watch", after @ ..] = rest {
-            (watch, prefix) = (true, true);
+            (watch, info.watch_prefix) = (true, true);
             rest = after;
         }
         if let ["namespaces", namespace, after @ ..] = rest
@@ -75,7 +76,7 @@ impl Info {
             info.namespace = info.name.clone();
         }
         // As upstream: the parameter `watch` counts only for a path without a name.
-        let watch = watch && (info.name.is_empty() || prefix);
+        let watch = watch && (info.name.is_empty() || info.watch_prefix);
         info.verb = verb(method, &info, watch).to_string();
         // Authorization takes the name from the same parser as the filter, so the two cannot
         // disagree.

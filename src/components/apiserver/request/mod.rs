@@ -10,7 +10,7 @@
 //! | `router` | from a path to the function that answers it |
 //! | `decode`, `duplicates` | from a body to an object |
 //! | `negotiate`, `pretty` | from an object to the answer that the client accepts |
-//! | `readiness` | `/readyz` |
+//! | `readiness` | `/livez`, `/readyz` and `/healthz` |
 
 pub(crate) mod connections;
 pub(crate) mod context;

@@ -1,11 +1,14 @@
-//! `/readyz`: whether this server can serve requests.
+//! `/livez`, `/readyz` and `/healthz`: whether this server lives, and whether it can serve requests
+//! (upstream: `apiserver/pkg/server/healthz`).
 //!
 //! Anonymous clients may ask, and no bound on requests holds for health checks. So the store is
 //! asked at most once in [`REMEMBERED`]; requests that come meanwhile wait for that answer or get
 //! the last one. `/livez` and `/healthz` do not ask the store: a server that waits for it is alive.
 
 use crate::State;
+use crate::request::http::{Answer, Query, not_found_page, plain};
 use clock::Instant;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::sync::Mutex;
 
@@ -13,6 +16,9 @@ use tokio::sync::Mutex;
 pub(crate) const READY_TIMEOUT: Duration = Duration::from_millis(400);
 /// How long an answer of the store is remembered.
 const REMEMBERED: Duration = Duration::from_secs(1);
+
+const STORE: &str = "etcd";
+const BOOTSTRAP: &str = "poststarthook/bootstrap";
 
 /// The last answer of the store, and when it was asked for.
 #[derive(Default)]
@@ -24,21 +30,25 @@ impl State {
     /// # Errors
     /// Why it is not.
     pub(crate) async fn ready(&self) -> Result<(), String> {
-        if !*self.started.borrow() {
-            return Err("[-]poststarthook/bootstrap failed: not finished".to_string());
-        }
+        self.has_started()?;
+        self.store_answers().await
+    }
+
+    /// Checks that the server has made what every cluster has.
+    fn has_started(&self) -> Result<(), String> {
+        let started = *self.started.borrow();
+        if started { Ok(()) } else { Err("not finished".to_string()) }
+    }
+
+    async fn store_answers(&self) -> Result<(), String> {
         match tokio::time::timeout(READY_TIMEOUT, self.kv.read_barrier()).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(format!("[-]etcd failed: {error}")),
-            Err(_) => Err("[-]etcd failed: no answer".to_string()),
+            Ok(answer) => answer.map_err(|error| error.to_string()),
+            Err(_) => Err("no answer".to_string()),
         }
     }
 
     /// The same for clients: the store is asked at most once a second.
-    ///
-    /// # Errors
-    /// Why the server is not ready.
-    pub(crate) async fn remembered_ready(&self) -> Result<(), String> {
+    async fn store_answered(&self) -> Result<(), String> {
         let mut last = self.readiness.0.lock().await;
         if let Some((asked, answer)) = &*last
             && asked.elapsed() < REMEMBERED
@@ -46,8 +56,69 @@ impl State {
             return answer.clone();
         }
         let asked = Instant::now();
-        let answer = self.ready().await;
+        let answer = self.store_answers().await;
         *last = Some((asked, answer.clone()));
         answer
     }
+
+    /// Carries out one check of a health page.
+    ///
+    /// # Errors
+    /// Why it fails.
+    async fn check(&self, name: &str) -> Result<(), String> {
+        match name {
+            STORE => self.store_answered().await,
+            BOOTSTRAP => self.has_started(),
+            _ => Ok(()), // ping: there is an answer
+        }
+    }
+}
+
+/// Answers the health page `page` (`livez`, `readyz` or `healthz`). It has a line for each check
+/// with `?verbose` and if a check fails; `?exclude=NAME` leaves a check out. As upstream it
+/// withholds the reason of a failure: anonymous clients may read it.
+pub(crate) async fn health(state: &State, page: &str, query: &Query) -> Answer {
+    let mut unknown: BTreeSet<&str> = query.all("exclude").collect();
+    let (mut lines, mut failed) = (String::new(), false);
+    for name in checks_of(page) {
+        let line = match unknown.remove(name) {
+            true => format!("[+]{name} excluded: ok\n"),
+            false => match state.check(name).await {
+                Ok(()) => format!("[+]{name} ok\n"),
+                Err(why) => {
+                    tracing::debug!(page, check = name, why, "a health check failed");
+                    failed = true;
+                    format!("[-]{name} failed: reason withheld\n")
+                }
+            },
+        };
+        lines.push_str(&line);
+    }
+    if !unknown.is_empty() {
+        let names: Vec<String> = unknown.iter().map(|name| format!("{name:?}")).collect();
+        let names = names.join(",");
+        lines.push_str(&format!("warn: some health checks cannot be excluded: no matches for {names}\n"));
+    }
+    match (failed, query.has("verbose")) {
+        (true, _) => plain(500, format!("{lines}{page} check failed\n")),
+        (false, true) => plain(200, format!("{lines}{page} check passed\n")),
+        (false, false) => plain(200, "ok"),
+    }
+}
+
+/// Answers one check of a health page, such as `/readyz/etcd`, with the reason if it fails: reading
+/// it takes a right of its own. 404 if the page has no such check.
+pub(crate) async fn health_check(state: &State, page: &str, name: &str) -> Answer {
+    if !checks_of(page).contains(&name) {
+        return not_found_page();
+    }
+    match state.check(name).await {
+        Ok(()) => plain(200, "ok"),
+        Err(why) => plain(500, format!("internal server error: {why}\n")),
+    }
+}
+
+/// Upstream's names of the checks that this server has.
+fn checks_of(page: &str) -> &'static [&'static str] {
+    if page == "readyz" { &["ping", STORE, BOOTSTRAP] } else { &["ping"] }
 }

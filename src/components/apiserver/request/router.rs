@@ -13,7 +13,7 @@ use crate::request::context::Context;
 use crate::request::http::Query;
 use crate::request::http::{Answer, Body, failure, json, json_bytes, not_found_page, plain, typed};
 use crate::request::info::Info;
-use crate::request::{decode, pretty};
+use crate::request::{decode, pretty, readiness};
 use crate::undo::restore;
 use crate::{Server, State};
 use api::kinds::{Catalog, Kind, KindRef};
@@ -117,6 +117,15 @@ pub(crate) async fn route(
     // another namespace (CVE-2019-11247).
     if !kind.namespaced && ctx.info.in_namespace {
         return Ok(not_found_page());
+    }
+    // Nothing is below a subresource but what a proxy passes on, and `watch/` is a prefix of whole
+    // resources.
+    let is_below = !ctx.info.rest.is_empty() && ctx.info.subresource != "proxy";
+    if is_below || ctx.info.watch_prefix && !ctx.info.subresource.is_empty() {
+        return Ok(not_found_page());
+    }
+    if ctx.info.watch_prefix && !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Err(Status::method_not_allowed());
     }
     if !kind.deprecated.is_empty() {
         ctx.warn(kind.deprecated.as_ref());
@@ -300,13 +309,15 @@ async fn page(state: &Arc<State>, ctx: &Context, method: &Method) -> Result<Answ
     if let ["apis" | "openapi", ..] = parts.as_slice() {
         // A definition that somebody has seen established is found here, too; without a leader what
         // is known is told.
-        let _ = clock::limit(crate::request::readiness::READY_TIMEOUT, state.fresh()).await;
+        let _ = clock::limit(readiness::READY_TIMEOUT, state.fresh()).await;
     }
     let kinds = state.cache.kinds();
     Ok(match parts.as_slice() {
         [] => json(200, &object!({"paths": paths(&kinds)})),
-        ["livez", ..] | ["healthz", ..] => plain(200, "ok"),
-        ["readyz", ..] => ready(state).await,
+        [page @ ("livez" | "readyz" | "healthz")] => readiness::health(state, page, &ctx.query).await,
+        [page @ ("livez" | "readyz" | "healthz"), check @ ..] => {
+            readiness::health_check(state, page, &check.join("/")).await
+        }
         ["version"] => typed(200, "application/json", format!("{:#}", version())),
         ["api"] => {
             group_document(ctx, &kinds, true, || discovery::api_versions(&state.advertise.to_string()))
@@ -406,12 +417,5 @@ fn openapi_document(ctx: &Context, kinds: &Catalog, path: &str) -> Answer {
 fn version() -> serde_json::Value {
     object!({"major": "1", "minor": "35", "emulationMajor": "1", "emulationMinor": "35", "minCompatibilityMajor": "1", "minCompatibilityMinor": "34",
         "gitVersion": VERSION, "gitCommit": "", "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z",
-        "goVersion": "none (rust)", "compiler": "rustc", "platform": "linux/amd64"})
-}
-
-async fn ready(state: &State) -> Answer {
-    match state.remembered_ready().await {
-        Ok(()) => plain(200, "ok"),
-        Err(why) => plain(500, format!("{why}\nreadyz check failed\n")),
-    }
+        "goVersion": "none (rust)", "compiler": "rustc", "platform": format!("linux/{}", api::architecture())})
 }

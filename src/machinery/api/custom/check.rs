@@ -5,6 +5,7 @@
 use super::addresses;
 use super::embedded;
 use super::formats;
+use super::numbers;
 use super::schema::{Bound, ListType, Schema, Type};
 use crate::bounds;
 use crate::cidr;
@@ -36,10 +37,9 @@ pub(super) fn json_type(value: &Value) -> &'static str {
 }
 
 /// Go reads what does not fit into 64 bits as a float, and a float is an integer only where floats
-/// hold each of them (`IsFloat64AJSONInteger` upstream).
+/// hold each of them.
 fn is_whole(number: &serde_json::Number) -> bool {
-    const FLOAT_MAX: f64 = 9_007_199_254_740_991.0; // 2^53 - 1
-    number.is_i64() || number.as_f64().is_some_and(|n| n.fract() == 0.0 && n.abs() <= FLOAT_MAX)
+    number.is_i64() || number.as_f64().is_some_and(numbers::is_integer)
 }
 
 fn has_type(schema: &Schema, value: &Value) -> bool {

@@ -9,10 +9,10 @@
 //! [`definition`] is the kind CustomResourceDefinition itself: what it may say, and which names it
 //! gets. From a definition that is established, [`kinds_of`] makes entries of the same shape as
 //! those of the table of kinds, one a served version; behind each stands a [`Custom`]. Its
-//! [`schema`] is read once and then works on plain values: [`prune`] and [`fill`] before a write,
-//! [`check`] and [`rules`] to judge it, [`columns`] to print it, [`publish`] to describe it to
-//! clients. A stored object keeps the version it was written in; another version shows it under its
-//! own name (conversion `None`).
+//! [`schema`] is read once and then works on plain values: [`numbers`], [`prune`] and [`fill`]
+//! before a write, [`check`] and [`rules`] to judge it, [`columns`] to print it, [`publish`] to
+//! describe it to clients. A stored object keeps the version it was written in; another version
+//! shows it under its own name (conversion `None`).
 //! ## Left out
 //! Conversion webhooks (refused by name). Types in a CEL rule are found when it runs, not when it
 //! is written, and its cost is bounded then ([`cost`]). The CEL libraries for URLs, sets, semantic
@@ -30,6 +30,7 @@ mod embedded;
 mod fill;
 mod formats;
 mod lists;
+mod numbers;
 mod prune;
 mod publish;
 pub(crate) mod rules;
@@ -69,9 +70,10 @@ pub struct Custom {
 }
 
 impl Custom {
-    /// Takes away what the schema does not know and answers what that was. The error is that of
-    /// metadata which is none.
+    /// Takes away what the schema does not know and answers what that was, and writes numbers as a
+    /// Go server does. The error is that of metadata which is none.
     pub fn conform(&self, object: &mut Value) -> Result<UnknownFields, String> {
+        numbers::normalize(object);
         let mut unknown = UnknownFields::default();
         if let Some(metadata) = object.get_mut("metadata").filter(|m| !m.is_null()) {
             unknown.add_below("metadata", types::conform_named(OBJECT_META, metadata)?);

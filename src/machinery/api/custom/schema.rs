@@ -1,6 +1,7 @@
 //! A structural schema, read once from a definition into a form that works on values. It is
 //! lenient: what a definition may say was judged when it was written (`structural`).
 
+use super::numbers;
 use super::rules::Rule;
 use crate::bounds;
 use crate::value::{at, flag, list, map, text};
@@ -146,7 +147,7 @@ impl Schema {
             },
             items: read("items"),
             required: list(said, "required").iter().filter_map(Value::as_str).map(String::from).collect(),
-            default: said.get("default").cloned(),
+            default: said.get("default").cloned().map(numbers::normalized),
             list: match text(said, "x-kubernetes-list-type") {
                 "set" => ListType::Set,
                 "map" => ListType::Map(keys()),

@@ -1,0 +1,72 @@
+//! Whom a request speaks for: impersonated names, and tokens of accounts that are new.
+
+use crate::auth::authn::{Caller, Peer, authenticate};
+use crate::auth::user::User;
+use crate::request::http::full;
+use crate::testing::{self, Api, ask};
+use crate::tests::blocking_store::BlockingStore;
+use ::http::{HeaderMap, Request};
+use etcd::Kv;
+use rng::Rng;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Jane may impersonate the ServiceAccounts of one namespace, and no users.
+#[tokio::test]
+async fn a_name_that_no_service_account_can_have_is_the_name_of_a_user() {
+    let api = Api::bare().await;
+    const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1/namespaces/default";
+    let rules = json!([{"verbs": ["impersonate"], "apiGroups": [""], "resources": ["serviceaccounts"]}]);
+    api.made(&format!("{RBAC}/roles"), json!({"metadata": {"name": "r"}, "rules": rules})).await;
+    let binding = json!({"metadata": {"name": "b"}, "roleRef": {"kind": "Role", "name": "r"},
+        "subjects": [{"kind": "User", "name": "jane"}]});
+    api.made(&format!("{RBAC}/rolebindings"), binding).await;
+    let review = async |name: &str| {
+        let request = Request::post("/apis/authentication.k8s.io/v1/selfsubjectreviews")
+            .header("content-type", "application/json")
+            .header("impersonate-user", name)
+            .body(full("{}"));
+        api.send(User::new("jane", &[]), request.unwrap()).await
+    };
+    let account = "system:serviceaccount:default:a.b";
+    let (code, told) = review(account).await;
+    assert_eq!((code, &told["status"]["userInfo"]["username"]), (201, &json!(account)), "{told}");
+    for name in ["default:a:b", "default:", "default:A_b", "default", ":a"] {
+        let (code, refused) = review(&format!("system:serviceaccount:{name}")).await;
+        let why = refused["message"].as_str().unwrap_or_default();
+        assert!(code == 403 && why.contains(r#"cannot impersonate resource "users""#), "{name}: {refused}");
+    }
+}
+
+/// One API server has made the account and its token; another one has not heard of the account yet.
+#[tokio::test]
+async fn a_token_is_not_refused_because_a_server_is_behind() {
+    const ACCOUNTS: &str = "/api/v1/namespaces/default/serviceaccounts";
+    let dir = tempfile::tempdir().unwrap(); // of both servers: they share the key of tokens
+    let kv = Kv::in_memory(Rng::seeded(1).fork("etcd"));
+    let behind = BlockingStore::new(kv.clone());
+    let first = testing::start_on(dir.path(), Arc::new(kv)).await.server;
+    let second = testing::start_on(dir.path(), behind.clone()).await.server;
+    for attempt in 0..5 {
+        let name = format!("x{attempt}");
+        // A read of now, so that nothing older stands before the gate.
+        assert_eq!(ask(&second, "GET", ACCOUNTS, Value::Null).await.0, 200);
+        behind.watches.send_replace(false);
+        let (code, made) = ask(&first, "POST", ACCOUNTS, json!({"metadata": {"name": name}})).await;
+        assert_eq!(code, 201, "{made}");
+        let asked = json!({"spec": {"expirationSeconds": 600}});
+        let (code, made) = ask(&first, "POST", &format!("{ACCOUNTS}/{name}/token"), asked).await;
+        assert_eq!(code, 201, "{made}");
+        if second.state.cache.get("serviceaccounts", &format!("default/{name}")).is_some() {
+            continue; // every ten seconds the server reads something for itself
+        }
+        let mut headers = HeaderMap::new();
+        let token = made["status"]["token"].as_str().unwrap();
+        headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
+        let caller = Caller::Connection(&Peer::Nobody);
+        let user = authenticate(&second.state, caller, &headers, None).await.unwrap();
+        assert_eq!(user.name, format!("system:serviceaccount:default:{name}"));
+        return;
+    }
+    panic!("the second server was never behind: the test shows nothing");
+}

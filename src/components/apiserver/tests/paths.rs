@@ -1,0 +1,74 @@
+//! Paths that are no object's own: health pages, what is below a subresource, the prefix `watch/`.
+
+use crate::testing::Api;
+use serde_json::{Value, json};
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+
+#[tokio::test]
+async fn health_pages_name_their_checks() {
+    const NOT_FOUND: &str = "404 page not found\n";
+    const CHECKED: &str = "[+]ping ok\n[+]etcd ok\n[+]poststarthook/bootstrap ok\nreadyz check passed\n";
+    const EXCLUDED: &str = "[+]ping ok\n[+]etcd excluded: ok\n[+]poststarthook/bootstrap ok\n\
+        warn: some health checks cannot be excluded: no matches for \"a\",\"none\"\nreadyz check passed\n";
+    let api = Api::bare().await;
+    for (path, code, text) in [
+        ("/readyz", 200, "ok"),
+        ("/readyz?verbose", 200, CHECKED),
+        ("/readyz?verbose&exclude=etcd&exclude=none&exclude=a", 200, EXCLUDED),
+        ("/livez?verbose", 200, "[+]ping ok\nlivez check passed\n"),
+        ("/healthz/ping", 200, "ok"),
+        ("/readyz/etcd", 200, "ok"),
+        ("/readyz/poststarthook/bootstrap", 200, "ok"),
+        ("/readyz/etcdd", 404, NOT_FOUND),
+        ("/livez/nonsense", 404, NOT_FOUND),
+    ] {
+        assert_eq!(api.get(path).await, (code, Value::from(text)), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_failed_check_is_named_and_its_reason_is_told_on_its_own_page() {
+    const FAILED: &str = "[+]ping ok\n[+]etcd ok\n\
+        [-]poststarthook/bootstrap failed: reason withheld\nreadyz check failed\n";
+    let api = Api::bare().await;
+    api.state().started.send_replace(false);
+    for (path, code, text) in [
+        ("/readyz", 500, FAILED),
+        ("/readyz?exclude=poststarthook/bootstrap", 200, "ok"),
+        ("/readyz/poststarthook/bootstrap", 500, "internal server error: not finished\n"),
+        ("/livez", 200, "ok"),
+    ] {
+        assert_eq!(api.get(path).await, (code, Value::from(text)), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_served_below_a_subresource() {
+    let api = Api::new().await;
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "nginx"}]}});
+    api.made(PODS, pod).await;
+    let status = format!("{PODS}/p/status");
+    let below = format!("{status}/x");
+    assert_eq!((api.get(&status).await.0, api.get(&below).await.0), (200, 404));
+    let (code, answer) = api.patch(&below, json!({"status": {"message": "m"}})).await;
+    assert_eq!(code, 404, "{answer}");
+    assert_eq!(api.get(&status).await.1["status"].get("message"), None);
+    assert_eq!(api.get("/api/v1/watch/namespaces/default/pods/p/status").await.0, 404);
+}
+
+#[tokio::test]
+async fn the_prefix_watch_is_for_reading_only() {
+    let api = Api::bare().await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    api.made(maps, json!({"metadata": {"name": "m"}})).await;
+    let watched = "/api/v1/watch/namespaces/default/configmaps";
+    let one = format!("{watched}/m");
+    let change = json!({"data": {"a": "b"}});
+    assert_eq!(api.patch(&one, change).await.0, 405);
+    assert_eq!(api.post(watched, json!({"metadata": {"name": "n"}})).await.0, 405);
+    assert_eq!(api.delete(&one, json!({})).await.0, 405);
+    assert_eq!(api.delete(watched, json!({})).await.0, 405);
+    let (code, kept) = api.get(&format!("{maps}/m")).await;
+    assert_eq!((code, kept.get("data")), (200, None), "{kept}");
+}
