@@ -120,9 +120,9 @@ async fn remove_target(
 ) -> Result<Option<Removed>, Status> {
     let (namespace, name) = split(&target.key);
     let mut options = options.clone();
-    let is_free = options.uid.is_empty() && options.version.is_empty();
+    let is_free = options.uid.is_none() && options.version.is_none();
     if is_free {
-        options.uid.clone_from(&target.uid);
+        options.uid = Some(target.uid.clone());
     }
     match remove(state, ctx, kind, namespace, name, &options).await {
         Err(status) if status.reason == "NotFound" => Ok(None),
@@ -211,7 +211,7 @@ mod tests {
         assert!(remove(&listed[0], Options::default()).await.unwrap().is_none(), "another one");
         let (code, left) = ask(server, "GET", &format!("{MAPS}/a"), Value::Null).await;
         assert_eq!((code, meta::uid(&left)), (200, meta::uid(&made)));
-        let other = Options { uid: "x".into(), ..Options::default() };
+        let other = Options { uid: Some("x".into()), ..Options::default() };
         let refused = remove(&listed[0], other).await.err().expect("the client's own precondition");
         assert_eq!(refused.reason, "Conflict");
     }
