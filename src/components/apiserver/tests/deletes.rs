@@ -1,4 +1,4 @@
-//! What a delete is asked with: preconditions, query and body.
+//! What a delete is asked with: preconditions, query, body and, for a collection, list options.
 
 use crate::testing::Api;
 use serde_json::{Value, json};
@@ -81,4 +81,26 @@ async fn the_body_of_a_delete_is_delete_options() {
     let of_a_group = json!({"kind": "DeleteOptions", "apiVersion": "policy/v1"});
     assert_eq!(api.delete(&one, of_a_group).await.0, 200);
     assert_eq!(api.get(&one).await.0, 404);
+}
+
+#[tokio::test]
+async fn the_list_options_of_a_deleted_collection_are_judged() {
+    let api = Api::bare().await;
+    let made = api.made(MAPS, map("a")).await;
+    let version = made["metadata"]["resourceVersion"].as_str().unwrap();
+    for (query, code) in [
+        ("resourceVersionMatch=Exact".to_string(), 422),
+        ("sendInitialEvents=true".to_string(), 422),
+        ("resourceVersion=x".to_string(), 400),
+        (format!("resourceVersion={version}"), 422),
+        (format!("resourceVersion={version}&resourceVersionMatch=Exact"), 422),
+        (format!("resourceVersion={version}&resourceVersionMatch=Sideways"), 422),
+    ] {
+        let (got, told) = api.delete(&format!("{MAPS}?{query}"), json!({})).await;
+        assert_eq!(got, code, "{query}: {told}");
+    }
+    assert_eq!(api.get(&format!("{MAPS}/a")).await.0, 200);
+    let newer = format!("{MAPS}?resourceVersion={version}&resourceVersionMatch=NotOlderThan");
+    assert_eq!(api.delete(&newer, json!({})).await.0, 200);
+    assert_eq!(api.get(&format!("{MAPS}/a")).await.0, 404);
 }
