@@ -191,6 +191,16 @@ async fn a_delete_keeps_to_the_policy_that_was_asked_for() {
 }
 
 #[tokio::test]
+async fn the_generation_of_a_priority_class_stays() {
+    const CLASSES: &str = "/apis/scheduling.k8s.io/v1/priorityclasses";
+    let api = Api::bare().await;
+    api.made(CLASSES, json!({"metadata": {"name": "x"}, "value": 5})).await;
+    let (code, got) = api.patch(&format!("{CLASSES}/x"), json!({"description": "y"})).await;
+    assert_eq!((code, &got["description"]), (200, &json!("y")), "{got}");
+    assert_eq!(got["metadata"]["generation"], 1);
+}
+
+#[tokio::test]
 async fn a_namespace_keeps_its_phase_and_has_finalizers_that_somebody_takes_off() {
     let api = Api::new().await;
     const ALL: &str = "/api/v1/namespaces";
