@@ -58,7 +58,7 @@
 //! and nothing routes or blocks by them. All controllers share one role. Going back brings objects
 //! back, not the data in their volumes. A pod does not get the topology labels of its node
 //! (PodTopologyLabels). A list whose continue token is too old has to begin again: there are no
-//! inconsistent continue tokens.
+//! inconsistent continue tokens. A deletecollection at an exact resourceVersion is refused.
 //! ## Read next
 //! `etcd`, where objects rest; `client`, how components come here; `controllers`, what they do with
 //! it.

@@ -214,6 +214,12 @@ impl Api {
         self.ask("DELETE", path, body).await
     }
 
+    /// A delete whose options stand in the query.
+    pub(crate) async fn delete_without_body(&self, path: &str) -> (u16, Value) {
+        let admin = User::new("admin", &[MASTERS]);
+        send(&self.fixture.server, admin, ("DELETE", path), ("application/json", ""), "").await
+    }
+
     /// Creates an object and returns it.
     pub(crate) async fn made(&self, path: &str, body: Value) -> Value {
         let (code, made) = self.post(path, body).await;

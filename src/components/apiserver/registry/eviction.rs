@@ -60,9 +60,9 @@ pub(crate) async fn evict(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Re
             false => ask_budget(state, ctx, &pod.value, options.dry_run).await?,
         };
         let only_as_it_is = if free { !is_over(&pod.value) } else { budget.is_some() };
-        let pinned = only_as_it_is && options.version.is_empty();
+        let pinned = only_as_it_is && options.version.is_none();
         if pinned {
-            options.version = meta::resource_version(&pod.value).to_string();
+            options.version = Some(meta::resource_version(&pod.value).to_string());
         }
         let done = match options.dry_run {
             true => delete::remove(state, ctx, kind, &namespace, &name, &options).await.map(drop),
@@ -118,8 +118,8 @@ async fn tell_why_and_remove(
         Ok(pod)
     })
     .await?;
-    if !options.version.is_empty() {
-        options.version = meta::resource_version(&told.value).to_string();
+    if options.version.is_some() {
+        options.version = Some(meta::resource_version(&told.value).to_string());
     }
     delete::remove(state, ctx, kind, &ctx.info.namespace, name, &options).await.map(drop)
 }

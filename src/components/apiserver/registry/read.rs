@@ -248,19 +248,29 @@ pub(crate) async fn page_of_now(
     NowPage { objects, meta }
 }
 
-/// The key with which a page of a collection begins that a request asks for by `continue`; `None`
-/// for the first page.
+/// Waits for the state that the list options of a deletecollection ask for, and returns the key that
+/// its page begins with; `None` for the first page. The options are judged as those of a list. A
+/// resourceVersion without a match is an exact one, because upstream reads the collection in pages.
 ///
 /// # Errors
-/// 400 for a token that is none.
-pub(crate) fn start_of_page(ctx: &Context) -> Result<Option<String>, Status> {
-    match ctx.query.get("continue") {
-        "" => Ok(None),
-        token => match decode(token) {
-            Some(At::Continue { start, .. }) => Ok(Some(start)),
-            _ => Err(Status::bad_request("continue key is not valid: the token cannot be read")),
-        },
-    }
+/// Those of a list's options; 422 for an exact revision, because only the objects of now are
+/// deleted; 504 for a revision that does not come.
+pub(crate) async fn start_of_page(state: &State, ctx: &Context) -> Result<Option<String>, Status> {
+    const PAGED: i64 = 1;
+    let start = match at(ctx, PAGED)? {
+        At::Now | At::Any => None,
+        At::NotOlderThan(wanted) => {
+            reach(state, wanted).await?;
+            None
+        }
+        At::Exactly(_) => {
+            let why = "a collection is deleted as it is now, not as it was at an exact resourceVersion";
+            return Err(options_error("resourceVersion", why));
+        }
+        At::Continue { start, .. } => Some(start),
+    };
+    state.fresh().await?;
+    Ok(start)
 }
 
 /// Bytes in memory while a selector looks at objects; 0 without one, where nothing waits between

@@ -169,24 +169,35 @@ async fn a_delete_keeps_to_the_policy_that_was_asked_for() {
         json!({"metadata": {"name": name, "finalizers": ["example.com/hold"]},
         "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}})
     };
-    let delete = async |name: &str, query: &str, body: Value| {
-        let (code, got) = api.ask("DELETE", &format!("{JOBS}/{name}{query}"), body).await;
+    let delete = async |name: &str, body: Value| {
+        let (code, got) = api.ask("DELETE", &format!("{JOBS}/{name}"), body).await;
         assert_eq!(code, 200, "{got}");
         api.ask("GET", &format!("{JOBS}/{name}"), Value::Null).await.1["metadata"]["finalizers"].take()
     };
     let hold = "example.com/hold";
     api.made(JOBS, job("a")).await;
-    let foreground = delete("a", "", json!({"propagationPolicy": "Foreground"})).await;
+    let foreground = delete("a", json!({"propagationPolicy": "Foreground"})).await;
     assert_eq!(foreground, json!([hold, "foregroundDeletion"]));
-    assert_eq!(delete("a", "", json!({})).await, foreground, "a second delete asks for nothing else");
+    assert_eq!(delete("a", json!({})).await, foreground, "a second delete asks for nothing else");
     api.made(JOBS, job("b")).await;
-    assert_eq!(delete("b", "", json!({"orphanDependents": false})).await, json!([hold]));
+    assert_eq!(delete("b", json!({"orphanDependents": false})).await, json!([hold]));
     api.made(JOBS, job("c")).await;
-    assert_eq!(delete("c", "?orphanDependents=false", json!({})).await, json!([hold]));
+    let (code, got) = api.delete_without_body(&format!("{JOBS}/c?orphanDependents=false")).await;
+    assert_eq!((code, &got["metadata"]["finalizers"]), (200, &json!([hold])), "{got}");
     api.made(JOBS, job("d")).await;
-    assert_eq!(delete("d", "", json!({})).await, json!([hold, "orphan"]), "the default of a Job");
+    assert_eq!(delete("d", json!({})).await, json!([hold, "orphan"]), "the default of a Job");
     let both = format!("{JOBS}/d?orphanDependents=true&propagationPolicy=Background");
-    assert_eq!(api.ask("DELETE", &both, json!({})).await.0, 422);
+    assert_eq!(api.delete_without_body(&both).await.0, 422);
+}
+
+#[tokio::test]
+async fn the_generation_of_a_priority_class_stays() {
+    const CLASSES: &str = "/apis/scheduling.k8s.io/v1/priorityclasses";
+    let api = Api::bare().await;
+    api.made(CLASSES, json!({"metadata": {"name": "x"}, "value": 5})).await;
+    let (code, got) = api.patch(&format!("{CLASSES}/x"), json!({"description": "y"})).await;
+    assert_eq!((code, &got["description"]), (200, &json!("y")), "{got}");
+    assert_eq!(got["metadata"]["generation"], 1);
 }
 
 #[tokio::test]

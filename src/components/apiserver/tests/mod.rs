@@ -4,6 +4,7 @@ mod admission;
 mod blocking_store;
 mod bounds;
 mod contention;
+mod deletes;
 mod identity;
 mod lifecycle;
 mod nodes;

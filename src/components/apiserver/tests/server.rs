@@ -80,7 +80,7 @@ async fn no_number_of_seconds_is_too_many_for_a_watch_or_a_grace_period() {
     let pod = json!({"metadata": {"name": "p"}, "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "i"}]}});
     let pods = "/api/v1/namespaces/default/pods";
     assert_eq!(api.post(pods, pod).await.0, 201);
-    let (code, gone) = api.delete(&format!("{pods}/p?gracePeriodSeconds={}", i64::MAX), json!({})).await;
+    let (code, gone) = api.delete(&format!("{pods}/p"), json!({"gracePeriodSeconds": i64::MAX})).await;
     assert_eq!(code, 200, "{gone}");
 }
 

@@ -187,3 +187,23 @@ async fn what_was_agreed_to_is_refused_when_somebody_has_written_since() {
         api.go("redo", json!({})).await;
     }
 }
+
+/// The store is empty there, and roles are made only when an API server starts.
+#[tokio::test]
+async fn no_rewind_leads_to_before_the_bootstrap() {
+    let api = Api::bare().await;
+    api.make("one", "one").await;
+    let made = api.in_step("", "GET", &format!("{MAPS}/one"), Value::Null).await.1;
+    let at: i64 = made["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+    for asked in [json!({"revision": 1}), json!({"revision": 1, "plan": true})] {
+        let (code, told) = api.go("rewind", asked).await;
+        assert_eq!((code, &told["reason"]), (400, &json!("NoSuchRevision")), "{told}");
+    }
+    assert_eq!(api.maps().await, ["one"]);
+    let (code, told) = api.go("rewind", json!({"revision": at - 1})).await;
+    assert_eq!(code, 200, "{told}");
+    assert!(api.maps().await.is_empty());
+    // Where only some namespaces go back, the roles stay.
+    let (code, told) = api.go("rewind", json!({"revision": 1, "namespaces": ["other"]})).await;
+    assert_eq!(code, 200, "{told}");
+}

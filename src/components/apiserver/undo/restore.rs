@@ -617,6 +617,9 @@ pub(crate) async fn serve(
         let Some(journey) = journey(state, what, &asked, known)? else {
             return Ok(crate::request::http::not_found_page());
         };
+        if matches!(journey.way, Way::Rewind(_)) && journey.within.is_none() {
+            state.check_bootstrapped(journey.to).await?;
+        }
         if asked.plan {
             let lost = state.losses(ctx, &journey).await?;
             let answer = object!({"to": journey.to, "known": known, "steps": journey.steps, "lost": lost});
@@ -709,9 +712,7 @@ fn journey(state: &State, what: &str, asked: &Asked, known: Revision) -> Result<
             let current = state.kv.revision();
             let to = asked.revision.unwrap_or_default();
             if to < 1 || to > current {
-                let oldest = oldest.max(1);
-                let message =
-                    format!("revision {to} is none of this cluster's: they go from {oldest} to {current}");
+                let message = format!("revision {to} is none of this cluster's: the newest is {current}");
                 return Err(Status::new(400, NO_SUCH_REVISION, &message));
             }
             let gone = done.iter().rev().filter(|s| s.first > to).cloned().collect();

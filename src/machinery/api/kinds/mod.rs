@@ -120,6 +120,8 @@ pub struct Kind {
     pub generation: bool,
     /// It counts changes of the annotations, too (Deployments).
     pub generation_of_annotations: bool,
+    /// It stays as the creation has set it, whatever an update changes (PriorityClasses).
+    pub generation_fixed: bool,
     /// A delete answers with the object rather than a Status.
     pub returns_deleted: bool,
     /// PUT creates what is not there.
@@ -226,6 +228,7 @@ pub(super) fn plain(
         deprecated: Cow::Borrowed(""),
         generation: false,
         generation_of_annotations: false,
+        generation_fixed: false,
         returns_deleted: false,
         create_on_update: false,
         needs_version: false,

@@ -28,8 +28,8 @@ const REQUEST_TIME: Duration = Duration::from_secs(60);
 /// over (upstream asks `ctx.Done()` before each page, and each deletion ends with the request).
 ///
 /// # Errors
-/// That of the first object that cannot be deleted; 504 if the client has left, or after
-/// [`REQUEST_TIME`].
+/// Those of [`read::start_of_page`], before anything is deleted; that of the first object that
+/// cannot be deleted; 504 if the client has left, or after [`REQUEST_TIME`].
 pub(crate) async fn delete_collection(
     state: &State,
     ctx: &Context,
@@ -43,8 +43,7 @@ pub(crate) async fn delete_collection(
     let stored = stored_kind(kind);
     let filter = Filter::of(kind, ctx.info.object_namespace(), &ctx.query)?;
     let limit = ctx.query.number("limit")?.unwrap_or(0).max(0);
-    let start = read::start_of_page(ctx)?;
-    state.fresh().await?;
+    let start = read::start_of_page(state, ctx).await?;
     let looking = state.compute.body(&ctx.user, read::looked_at(state, stored, &filter)).await?;
     let page = read::page_of_now(state, stored, &filter, start.as_deref().unwrap_or_default(), limit).await;
     let (targets, answer) = targets(&page.objects, form);
@@ -120,9 +119,9 @@ async fn remove_target(
 ) -> Result<Option<Removed>, Status> {
     let (namespace, name) = split(&target.key);
     let mut options = options.clone();
-    let is_free = options.uid.is_empty() && options.version.is_empty();
+    let is_free = options.uid.is_none() && options.version.is_none();
     if is_free {
-        options.uid.clone_from(&target.uid);
+        options.uid = Some(target.uid.clone());
     }
     match remove(state, ctx, kind, namespace, name, &options).await {
         Err(status) if status.reason == "NotFound" => Ok(None),
@@ -211,7 +210,7 @@ mod tests {
         assert!(remove(&listed[0], Options::default()).await.unwrap().is_none(), "another one");
         let (code, left) = ask(server, "GET", &format!("{MAPS}/a"), Value::Null).await;
         assert_eq!((code, meta::uid(&left)), (200, meta::uid(&made)));
-        let other = Options { uid: "x".into(), ..Options::default() };
+        let other = Options { uid: Some("x".into()), ..Options::default() };
         let refused = remove(&listed[0], other).await.err().expect("the client's own precondition");
         assert_eq!(refused.reason, "Conflict");
     }

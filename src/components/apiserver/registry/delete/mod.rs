@@ -88,7 +88,7 @@ fn shortened(
 /// Pure: what `options` ask for, done to `object` at `now`.
 fn decide(kind: &Kind, object: &Value, options: &Options, now: clock::Timestamp) -> Step {
     let mut new = object.clone();
-    mark_finalizers(kind, &mut new, &options.propagation);
+    mark_finalizers(kind, &mut new, options.propagation.as_deref());
     if meta::is_terminating(object) {
         let left = int(object, "metadata.deletionGracePeriodSeconds").unwrap_or(0);
         if left > 0 {
@@ -122,12 +122,12 @@ fn decide(kind: &Kind, object: &Value, options: &Options, now: clock::Timestamp)
 /// of a Job that goes in the foreground does not orphan its pods (`shouldOrphanDependents`
 /// upstream). Events never get one: the collector does not look at them, so nobody would take it
 /// off (their `DefaultGarbageCollectionPolicy` is `Unsupported`).
-fn mark_finalizers(kind: &Kind, object: &mut Value, policy: &str) {
+fn mark_finalizers(kind: &Kind, object: &mut Value, policy: Option<&str>) {
     let is_marked = meta::finalizers(object).any(|f| f == ORPHAN || f == FOREGROUND);
     let policy = match policy {
         _ if kind.custom.is_none() && kind.plural == "events" => "Background",
-        "" if kind.orphans && !is_marked => "Orphan",
-        asked => asked,
+        None if kind.orphans && !is_marked => "Orphan",
+        asked => asked.unwrap_or_default(),
     };
     let wanted = match policy {
         "Orphan" => Some(ORPHAN),
@@ -293,18 +293,20 @@ async fn remove_undecodable(
 /// Errors: 409 if the object is not the one that `options` mean.
 pub(crate) fn preconditions(kind: &Kind, object: &Value, options: &Options) -> Result<(), Status> {
     let name = meta::name(object);
-    if !options.uid.is_empty() && options.uid != meta::uid(object) {
+    if let Some(uid) = &options.uid
+        && uid != meta::uid(object)
+    {
         let why = format!(
-            "the UID in the precondition ({}) does not match the UID in record ({}). The object might have been deleted and then recreated",
-            options.uid,
+            "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been deleted and then recreated",
             meta::uid(object)
         );
         return Err(Status::conflict("", kind.kind, name, &why));
     }
-    if !options.version.is_empty() && options.version != meta::resource_version(object) {
+    if let Some(version) = &options.version
+        && version != meta::resource_version(object)
+    {
         let why = format!(
-            "the ResourceVersion in the precondition ({}) does not match the ResourceVersion in record ({}). The object might have been modified",
-            options.version,
+            "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record ({}). The object might have been modified",
             meta::resource_version(object)
         );
         return Err(Status::conflict("", kind.kind, name, &why));
@@ -415,7 +417,7 @@ mod tests {
         let now = "2026-01-02T03:04:05Z".parse().unwrap();
         let object = json!({"metadata": {"name": "d"}});
         assert_eq!(decide(kind, &object, &Options::default(), now), Step::Erase);
-        let orphan = Options { propagation: "Orphan".into(), ..Options::default() };
+        let orphan = Options { propagation: Some("Orphan".into()), ..Options::default() };
         let held = marked(decide(kind, &object, &orphan, now));
         assert_eq!(at(&held, "metadata.finalizers"), &json!(["orphan"]));
         assert_eq!(decide(kind, &held, &orphan, now), Step::Pending);

@@ -2,58 +2,94 @@
 
 use crate::request::context::Context;
 use crate::request::decode;
-use crate::request::http::header;
+use crate::request::http::{Query, header};
 use api::Status;
 use api::value::{self, at, int, text};
 use bytes::Bytes;
 use serde_json::Value;
 
-/// `DeleteOptions`, from body and query.
+/// `DeleteOptions`, from the body or from the query.
+///
+/// A text that is there and empty is not absent, as in upstream's pointers. Example: a script whose
+/// `$UID` is not set sends `{"preconditions": {"uid": ""}}`. No object has that uid, so the answer
+/// is 409 and nothing is deleted.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Options {
     pub(crate) grace: Option<i64>,
-    /// `Orphan`, `Foreground`, `Background` or empty.
-    pub(crate) propagation: String,
-    pub(crate) uid: String,
-    pub(crate) version: String,
+    /// `Orphan`, `Foreground` or `Background`.
+    pub(crate) propagation: Option<String>,
+    /// The precondition on the object's uid.
+    pub(crate) uid: Option<String>,
+    /// The precondition on the object's resourceVersion.
+    pub(crate) version: Option<String>,
     pub(crate) dry_run: bool,
 }
 
 impl Options {
+    /// Reads the options of a delete. The query counts only without a body. `dryRun` is the
+    /// exception: a client that writes it in the query, too, only wants to try, so it counts beside
+    /// a body (upstream ignores it and deletes).
+    ///
+    /// # Errors
+    /// 400 for a body that is no `DeleteOptions`, and for a value of another type; 422 for a value
+    /// that is not supported.
     pub(crate) fn of(ctx: &Context, body: &Bytes) -> Result<Options, Status> {
-        let mut options = Options {
-            grace: ctx.query.number("gracePeriodSeconds")?,
-            propagation: ctx.query.get("propagationPolicy").to_string(),
-            dry_run: decode::dry_run(ctx)?,
-            ..Options::default()
-        };
-        if !ctx.query.get("orphanDependents").is_empty() {
-            if !options.propagation.is_empty() {
-                return Err(two_policies(&options.propagation.into()));
-            }
-            options.propagation = policy_of_orphans(ctx.query.is_true("orphanDependents")).into();
-        }
-        if !body.iter().all(u8::is_ascii_whitespace) {
+        let dry_run = decode::dry_run(ctx)?;
+        let mut options = if body.iter().all(u8::is_ascii_whitespace) {
+            Options::of_query(&ctx.query)?
+        } else {
             let body = decode::body(header(&ctx.headers, "content-type"), body)?;
+            check_kind(&body)?;
+            let mut options = Options::default();
             options.read(&body)?;
+            options
+        };
+        options.dry_run |= dry_run;
+        Ok(options)
+    }
+
+    /// Reads the query of a delete without a body. Empty preconditions are none there (upstream:
+    /// `Convert_url_Values_To_v1_DeleteOptions`).
+    ///
+    /// # Errors
+    /// 400 for a grace period that is no number; 422 for a policy that is not supported.
+    fn of_query(query: &Query) -> Result<Options, Status> {
+        let first = |key: &str| query.all(key).next().map(String::from);
+        if first("gracePeriodSeconds").is_some_and(|seconds| seconds.is_empty()) {
+            return Err(Status::bad_request("strconv.ParseInt: parsing \"\": invalid syntax"));
+        }
+        let mut options = Options {
+            grace: query.number("gracePeriodSeconds")?,
+            propagation: first("propagationPolicy"),
+            uid: first("uid").filter(|uid| !uid.is_empty()),
+            version: first("resourceVersion").filter(|version| !version.is_empty()),
+            dry_run: false,
+        };
+        if query.has("orphanDependents") {
+            if let Some(policy) = &options.propagation {
+                return Err(two_policies(&policy.as_str().into()));
+            }
+            options.propagation = Some(policy_of_orphans(query.is_true("orphanDependents")).into());
         }
         options.check()?;
         Ok(options)
     }
 
     /// # Errors
-    /// 422 for a propagation policy that there is none.
+    /// 422 for a propagation policy that is not supported.
     fn check(&self) -> Result<(), Status> {
-        if matches!(self.propagation.as_str(), "" | "Orphan" | "Foreground" | "Background") {
+        let Some(policy) = &self.propagation else { return Ok(()) };
+        if matches!(policy.as_str(), "Orphan" | "Foreground" | "Background") {
             return Ok(());
         }
         let mut errors = api::errors::Errors::default();
         let supported = ["Foreground", "Background", "Orphan", "nil"];
-        errors.not_supported("propagationPolicy", &self.propagation.clone().into(), &supported);
+        errors.not_supported("propagationPolicy", &policy.clone().into(), &supported);
         Err(Status::invalid("meta.k8s.io", "DeleteOptions", "", &errors))
     }
 
-    /// Takes what a `DeleteOptions` object says, as upstream's `ValidateDeleteOptions` lets it.
+    /// Reads a `DeleteOptions` object. Its values are judged as by upstream's
+    /// `ValidateDeleteOptions`.
     ///
     /// # Errors
     /// 400 for a value of another type; 422 for one that is not supported.
@@ -62,16 +98,14 @@ impl Options {
         if !at(body, "orphanDependents").is_null() && !at(body, "propagationPolicy").is_null() {
             return Err(two_policies(at(body, "propagationPolicy")));
         }
-        if let Some(grace) = int(body, "gracePeriodSeconds") {
-            self.grace = Some(grace);
-        }
-        if !text(body, "propagationPolicy").is_empty() {
-            self.propagation = text(body, "propagationPolicy").to_string();
-        } else if let Some(orphans) = at(body, "orphanDependents").as_bool() {
-            self.propagation = policy_of_orphans(orphans).into();
-        }
-        self.uid = text(body, "preconditions.uid").to_string();
-        self.version = text(body, "preconditions.resourceVersion").to_string();
+        let given = |path: &str| at(body, path).as_str().map(String::from);
+        self.grace = int(body, "gracePeriodSeconds");
+        self.propagation = match at(body, "orphanDependents").as_bool() {
+            Some(orphans) => Some(policy_of_orphans(orphans).into()),
+            None => given("propagationPolicy"),
+        };
+        self.uid = given("preconditions.uid");
+        self.version = given("preconditions.resourceVersion");
         for item in value::list(body, "dryRun") {
             if item != "All" {
                 let mut errors = api::errors::Errors::default();
@@ -81,6 +115,24 @@ impl Options {
             self.dry_run = true;
         }
         self.check()
+    }
+}
+
+/// Checks that the body of a delete is a `DeleteOptions`, of any group and version, or names no
+/// kind. A client that sends the object itself means something else than a delete without options.
+///
+/// # Errors
+/// 400 for another kind.
+fn check_kind(body: &Value) -> Result<(), Status> {
+    match at(body, "kind") {
+        Value::Null => Ok(()),
+        kind if matches!(kind.as_str(), Some("" | "DeleteOptions")) => Ok(()),
+        kind => {
+            let version = text(body, "apiVersion");
+            Err(Status::bad_request(format!(
+                "the body of a delete has to be of kind DeleteOptions, not of kind {kind} in version {version:?}"
+            )))
+        }
     }
 }
 
@@ -138,15 +190,19 @@ mod tests {
         let good = json!({"gracePeriodSeconds": 5, "propagationPolicy": "Foreground", "dryRun": ["All"], "preconditions": {"uid": "u"}});
         let options = read(good).unwrap();
         assert_eq!(
-            (options.grace, options.propagation.as_str(), options.dry_run),
-            (Some(5), "Foreground", true)
+            (options.grace, options.propagation.as_deref(), options.dry_run),
+            (Some(5), Some("Foreground"), true)
         );
         assert_eq!(read(Value::Null), Ok(Options::default()));
         for (orphans, policy) in [(true, "Orphan"), (false, "Background")] {
-            assert_eq!(read(json!({ "orphanDependents": orphans })).unwrap().propagation, policy);
+            let options = read(json!({ "orphanDependents": orphans })).unwrap();
+            assert_eq!(options.propagation.as_deref(), Some(policy));
         }
+        let options = read(json!({"preconditions": {"uid": "", "resourceVersion": ""}})).unwrap();
+        assert_eq!((options.uid.as_deref(), options.version.as_deref()), (Some(""), Some("")));
         for (body, code, field) in [
             (json!({"propagationPolicy": "Sideways"}), 422, "propagationPolicy"),
+            (json!({"propagationPolicy": ""}), 422, "propagationPolicy"),
             (json!({"propagationPolicy": "Orphan", "orphanDependents": false}), 422, "propagationPolicy"),
             (json!({"dryRun": ["Some"]}), 422, "dryRun"),
             (json!({"propagationPolicy": 5}), 400, "propagationPolicy"),
@@ -156,6 +212,34 @@ mod tests {
         ] {
             let (got, message) = read(body.clone()).unwrap_err();
             assert!(got == code && message.contains(field), "{body}: {got} {message}");
+        }
+    }
+
+    #[test]
+    fn a_query_keeps_what_is_empty_apart_from_what_is_absent() {
+        let read = |query: &str| Options::of_query(&Query::parse(Some(query)));
+        assert_eq!(read(""), Ok(Options::default()));
+        let all = read("gracePeriodSeconds=5&propagationPolicy=Foreground&uid=u&resourceVersion=7").unwrap();
+        let want = Options {
+            grace: Some(5),
+            propagation: Some("Foreground".into()),
+            uid: Some("u".into()),
+            version: Some("7".into()),
+            dry_run: false,
+        };
+        assert_eq!(all, want);
+        assert_eq!(read("uid=&resourceVersion="), Ok(Options::default()));
+        for (query, policy) in [("orphanDependents=false", "Background"), ("orphanDependents=", "Orphan")] {
+            assert_eq!(read(query).unwrap().propagation.as_deref(), Some(policy), "{query}");
+        }
+        for (query, code) in [
+            ("gracePeriodSeconds=", 400),
+            ("gracePeriodSeconds=x", 400),
+            ("propagationPolicy=", 422),
+            ("propagationPolicy=Sideways", 422),
+            ("orphanDependents=true&propagationPolicy=Background", 422),
+        ] {
+            assert_eq!(read(query).unwrap_err().code, code, "{query}");
         }
     }
 }

@@ -111,7 +111,8 @@ pub(crate) async fn applied(
             {
                 no_uid_of_the_gone(stored, applied)?;
                 let made = managed::apply_resetting(shape, &Value::Null, applied, manager, &resets);
-                let object = made.object;
+                let mut object = made.object;
+                value::remove(&mut object, "metadata.resourceVersion"); // only the verb create refuses it
                 match create_object(state, ctx, stored, object).await {
                     Err(status) if status.reason == "AlreadyExists" => {}
                     made => return Ok((made?, true)),
@@ -251,7 +252,23 @@ fn conflict(conflicts: &[Conflict], n: usize) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::user::{MASTERS, User};
+    use crate::testing::{self, Api};
     use api::kinds;
+
+    /// Upstream refuses a resourceVersion in the verb create only.
+    #[tokio::test]
+    async fn an_apply_that_creates_ignores_the_resource_version() {
+        let api = Api::bare().await;
+        let metadata = json!({"name": "a", "resourceVersion": "5"});
+        let map = json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": metadata, "data": {"k": "v"}});
+        let path = "/api/v1/namespaces/default/configmaps/a?fieldManager=me";
+        let body = ("application/apply-patch+yaml", map.to_string());
+        let admin = User::new("admin", &[MASTERS]);
+        let (code, made) = testing::send(&api.fixture.server, admin, ("PATCH", path), body, "").await;
+        assert_eq!((code, &made["data"]["k"]), (201, &json!("v")), "{made}");
+        assert_ne!(made["metadata"]["resourceVersion"], "5");
+    }
 
     #[test]
     fn undeclared_fields_are_told_as_upstream_tells_them() {

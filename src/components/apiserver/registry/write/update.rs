@@ -291,7 +291,8 @@ impl Edit<'_> {
         let annotated = kind.generation_of_annotations
             && matches!(part, Part::Main)
             && annotations(new) != annotations(old);
-        if kind.generation && !binds && (annotated || spec_changed(kind, new, old)) {
+        let counts = kind.generation && !kind.generation_fixed && !binds;
+        if counts && (annotated || spec_changed(kind, new, old)) {
             value::put(new, "metadata.generation", meta::generation(old) + 1);
         }
         if !ctx.applies() && !binds {

@@ -14,6 +14,7 @@ pub(super) fn kind() -> Kind {
     Kind {
         short_names: &["pc"],
         generation: true,
+        generation_fixed: true,
         defaults,
         validate,
         validate_update,

@@ -1,0 +1,106 @@
+//! What a delete is asked with: preconditions, query, body and, for a collection, list options.
+
+use crate::testing::Api;
+use serde_json::{Value, json};
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const PODS: &str = "/api/v1/namespaces/default/pods";
+
+fn map(name: &str) -> Value {
+    json!({"metadata": {"name": name}})
+}
+
+fn pod(name: &str) -> Value {
+    json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "nginx"}]}})
+}
+
+/// A script whose variable is not set means no object, and must not delete one.
+#[tokio::test]
+async fn no_object_meets_an_empty_precondition() {
+    let api = Api::new().await;
+    api.made(MAPS, map("a")).await;
+    api.made(PODS, pod("p")).await;
+    let (one, running) = (format!("{MAPS}/a"), format!("{PODS}/p"));
+    for options in [json!({"preconditions": {"uid": ""}}), json!({"preconditions": {"resourceVersion": ""}})]
+    {
+        for path in [one.as_str(), MAPS] {
+            let (code, got) = api.delete(path, options.clone()).await;
+            assert_eq!(code, 409, "{path} {options}: {got}");
+        }
+        let eviction = json!({"metadata": {"name": "p"}, "deleteOptions": options});
+        let (code, got) = api.post(&format!("{running}/eviction"), eviction).await;
+        assert_eq!(code, 409, "{options}: {got}");
+    }
+    assert_eq!((api.get(&one).await.0, api.get(&running).await.0), (200, 200));
+}
+
+#[tokio::test]
+async fn the_query_of_a_delete_counts_only_without_a_body() {
+    let api = Api::new().await;
+    let mut bound = pod("p");
+    bound["spec"]["nodeName"] = "n".into();
+    api.made(PODS, bound).await;
+    let now = format!("{PODS}/p?gracePeriodSeconds=0");
+    let (code, got) = api.delete(&now, json!({"kind": "DeleteOptions", "apiVersion": "v1"})).await;
+    assert_eq!((code, &got["metadata"]["deletionGracePeriodSeconds"]), (200, &json!(30)), "{got}");
+    assert_eq!(api.delete_without_body(&now).await.0, 200);
+    assert_eq!(api.get(&format!("{PODS}/p")).await.0, 404);
+
+    let made = api.made(MAPS, map("a")).await;
+    let (one, uid) = (format!("{MAPS}/a"), made["metadata"]["uid"].as_str().unwrap());
+    for (query, code) in [
+        ("uid=another", 409),
+        ("resourceVersion=1", 409),
+        ("propagationPolicy=", 422),
+        ("gracePeriodSeconds=", 400),
+    ] {
+        let (got, told) = api.delete_without_body(&format!("{one}?{query}")).await;
+        assert_eq!(got, code, "{query}: {told}");
+    }
+    // The exception: a client that only wants to try writes nothing.
+    assert_eq!(api.delete(&format!("{one}?dryRun=All"), json!({})).await.0, 200);
+    assert_eq!(api.get(&one).await.0, 200);
+    assert_eq!(api.delete_without_body(&format!("{one}?uid={uid}")).await.0, 200);
+    assert_eq!(api.get(&one).await.0, 404);
+}
+
+#[tokio::test]
+async fn the_body_of_a_delete_is_delete_options() {
+    let api = Api::bare().await;
+    api.made(MAPS, map("a")).await;
+    let one = format!("{MAPS}/a");
+    for (body, code) in [
+        (json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "a"}}), 400),
+        (json!({"kind": 5}), 400),
+        (json!({"propagationPolicy": ""}), 422),
+    ] {
+        let (got, told) = api.delete(&one, body.clone()).await;
+        assert_eq!(got, code, "{body}: {told}");
+    }
+    assert_eq!(api.get(&one).await.0, 200);
+    let of_a_group = json!({"kind": "DeleteOptions", "apiVersion": "policy/v1"});
+    assert_eq!(api.delete(&one, of_a_group).await.0, 200);
+    assert_eq!(api.get(&one).await.0, 404);
+}
+
+#[tokio::test]
+async fn the_list_options_of_a_deleted_collection_are_judged() {
+    let api = Api::bare().await;
+    let made = api.made(MAPS, map("a")).await;
+    let version = made["metadata"]["resourceVersion"].as_str().unwrap();
+    for (query, code) in [
+        ("resourceVersionMatch=Exact".to_string(), 422),
+        ("sendInitialEvents=true".to_string(), 422),
+        ("resourceVersion=x".to_string(), 400),
+        (format!("resourceVersion={version}"), 422),
+        (format!("resourceVersion={version}&resourceVersionMatch=Exact"), 422),
+        (format!("resourceVersion={version}&resourceVersionMatch=Sideways"), 422),
+    ] {
+        let (got, told) = api.delete(&format!("{MAPS}?{query}"), json!({})).await;
+        assert_eq!(got, code, "{query}: {told}");
+    }
+    assert_eq!(api.get(&format!("{MAPS}/a")).await.0, 200);
+    let newer = format!("{MAPS}?resourceVersion={version}&resourceVersionMatch=NotOlderThan");
+    assert_eq!(api.delete(&newer, json!({})).await.0, 200);
+    assert_eq!(api.get(&format!("{MAPS}/a")).await.0, 404);
+}
