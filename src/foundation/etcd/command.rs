@@ -365,26 +365,29 @@ mod tests {
         assert_eq!(shares, [(false, false), (true, true)]);
     }
 
-    /// What a key was first set to leaves memory with its version, although the key stays.
+    /// What a key was first set to leaves memory with its version, although the key or its
+    /// tombstone stays.
     #[test]
     fn a_key_does_not_hold_on_to_its_first_entry() {
-        let shared = Shared::new();
-        let apply = |command: &Command| {
-            let entry = encode(1, command);
-            let (_, command) = decode(&entry).expect("it was just written");
-            shared.apply(&command, Applied::default(), Moment::ZERO, &mut vec![]).expect("it is applied");
-            entry
-        };
         let put = |value: Vec<u8>| {
-            let put = PutRequest { key: "key".into(), value: value.into(), ..Default::default() };
-            let success = vec![RequestOp::Put(put)];
-            apply(&Command::Txn(TxnRequest { success, ..Default::default() }))
+            RequestOp::Put(PutRequest { key: "key".into(), value: value.into(), ..Default::default() })
         };
-        let first = put(vec![7; 100_000]);
-        assert!(!first.is_unique(), "its value is shared, not copied");
-        put(vec![]);
-        apply(&Command::Compact { revision: 3 });
-        assert!(first.is_unique(), "it is kept in memory");
+        let delete = RequestOp::DeleteRange(DeleteRangeRequest { key: "key".into(), ..Default::default() });
+        for next in [put(vec![]), delete] {
+            let shared = Shared::new();
+            let apply = |command: &Command| {
+                let entry = encode(1, command);
+                let (_, command) = decode(&entry).expect("it was just written");
+                shared.apply(&command, Applied::default(), Moment::ZERO, &mut vec![]).expect("it is applied");
+                entry
+            };
+            let write = |op| apply(&Command::Txn(TxnRequest { success: vec![op], ..Default::default() }));
+            let first = write(put(vec![7; 100_000]));
+            assert!(!first.is_unique(), "its value is shared, not copied");
+            write(next.clone());
+            apply(&Command::Compact { revision: 3 });
+            assert!(first.is_unique(), "it is kept in memory after {next:?}");
+        }
     }
 
     #[test]

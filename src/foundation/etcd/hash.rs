@@ -2,6 +2,10 @@
 //!
 //! It is etcd's own: CRC-32C over the records of its database file (see
 //! [`database`](super::database)), so that the same history gives the same number here and there.
+//! The exception is a revision at which the store was compacted. etcd 3.6 takes a checksum before
+//! each compaction deletes anything, remembers the newest ten until it is restarted, and answers
+//! with them (`hashStorage` in server/storage/mvcc/hash.go). This program remembers none: it
+//! answers as an etcd that was restarted since.
 
 use super::api::{Error, Revision};
 use super::mvcc::Version;
@@ -38,7 +42,8 @@ pub(crate) fn record(version: &Version) -> Vec<u8> {
     }
 }
 
-/// The state at the revision of the compaction can still be compared (etcd: since 3.5.13).
+/// Returns the checksum of the versions that are kept, up to `revision` (0: the newest). The state
+/// at the revision of the last compaction can still be compared (etcd: since 3.5.13).
 ///
 /// Errors: `Compacted`, `FutureRevision`.
 pub(crate) fn of(frozen: &Frozen, revision: Revision) -> Result<Hash, Error> {

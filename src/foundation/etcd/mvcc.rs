@@ -415,15 +415,16 @@ impl Write<'_> {
         gone
     }
 
-    fn record(&mut self, kv: KeyValue) {
-        let version = Version { kv: kv.clone(), sub: self.events.len() as u32 };
-        self.store.size += version.size();
-        // The map's own key outlives every version, so it is a copy: those of versions hold a whole
-        // entry of the log, values included.
+    fn record(&mut self, mut kv: KeyValue) {
+        // Versions, tombstones and events share the map's own key, which is a copy: the key in a
+        // request holds the request's whole log entry in memory, values included.
         let key = match self.store.keys.get_key_value(&kv.key) {
             Some((own, _)) => own.clone(),
             None => Bytes::copy_from_slice(&kv.key),
         };
+        kv.key = key.clone();
+        let version = Version { kv: kv.clone(), sub: self.events.len() as u32 };
+        self.store.size += version.size();
         let versions = self.store.keys.entry(key.clone()).or_default();
         let prev_kv = before(versions, kv.mod_revision);
         versions.push(version);

@@ -82,7 +82,7 @@ async fn again(config: impl Fn() -> Config) -> Server {
 #[tokio::test]
 async fn a_member_comes_back_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start(config(dir.path())).await.unwrap();
+    let mut server = Server::start(config(dir.path())).await.unwrap();
     fill(&server.kv()).await;
     let lease = server.kv().lease_grant(60, 0).await.unwrap();
     server.kv().put(PutRequest { lease, ..put("l", "") }).await.unwrap();
@@ -93,19 +93,17 @@ async fn a_member_comes_back_as_it_was() {
             true => server.stop().await,
             false => server.kill(),
         }
-        assert_eq!(server.kv().put(put("x", "")).await.unwrap_err(), Error::Stopped);
-        assert_eq!(
-            server.kv().watch(WatchRequest { key: "a".into(), ..Default::default() }).await.err(),
-            Some(Error::Stopped)
-        );
-        let server = again(|| config(dir.path())).await;
+        let (kv, watch) = (server.kv(), WatchRequest { key: "a".into(), ..Default::default() });
+        assert_eq!(kv.put(put("x", "")).await.err(), Some(Error::Stopped));
+        assert_eq!(kv.watch(watch).await.err(), Some(Error::Stopped));
+        assert_eq!(kv.range(all()).await.err(), Some(Error::Stopped), "it answers from memory");
+        server = again(|| config(dir.path())).await;
         let kv = server.kv();
         assert_eq!(show(&kv.range(all()).await.unwrap()), "a=3@4 l=@6");
         let before = RangeRequest { revision: 3, ..all() };
         assert_eq!(show(&kv.range(before).await.unwrap()), "a=1@2 b=2@3");
         assert_eq!(kv.lease_time_to_live(lease).await.unwrap().keys, ["l"]);
         assert_eq!(kv.revision(), 6);
-        server.kill();
     }
 }
 

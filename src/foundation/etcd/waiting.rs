@@ -152,8 +152,11 @@ impl Waiting {
         }
     }
 
-    /// Ends everybody, now and later.
+    /// Ends everybody, now and later. Reads of a lone member end, too: another member may already
+    /// run on the same directory, and write.
     pub(crate) fn close(&self, error: &Error) {
+        // Before the reads are taken: one that comes meanwhile ends with them.
+        self.local_reads.store(false, Ordering::Release);
         let mut callers = self.callers();
         callers.closed.get_or_insert_with(|| error.clone());
         let reads = std::mem::take(&mut callers.reads);
