@@ -437,7 +437,7 @@ impl World {
         self.know().take_all(&records);
     }
 
-    /// Changes after each report and after each answer of the network.
+    /// Changes after each report of a watch, record of the tap and answer of the network.
     pub fn follow(&self) -> channel::Receiver<u64> {
         self.changed.subscribe()
     }

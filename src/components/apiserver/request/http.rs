@@ -132,8 +132,8 @@ pub fn plain(code: u16, text: impl Into<Bytes>) -> Answer {
     answer
 }
 
-/// An answer with this content type that no cache may keep. A `code` that is no HTTP status becomes
-/// 500; a content type that cannot be a header is left out.
+/// An answer with this content type; a cache has to ask before it uses it again. A `code` that is
+/// no HTTP status becomes 500; a content type that cannot be a header is left out.
 pub fn typed(code: u16, content_type: &str, bytes: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(full(bytes));
     *answer.status_mut() =
