@@ -19,14 +19,14 @@
 //! counts along: an edited file, and an older copy of it, make the lab one that was tampered with,
 //! which does not pass. When the time is over, the lab run notes what people have written in the
 //! cluster (`wills`); what differs from that at grading was changed too late, also if a CronJob did
-//! it that was set up before. A command in a container of the lab, and a
-//! fault that is made or mended, change no object and count as a change all the same. Who acts
-//! under a component's name is the component only if no person holds a token or certificate of that
-//! name (`lab::who`); such names are noted whether a lab is open or not, and kept with it. What was
-//! before the open lab is held in the store from compaction; where the store had to give it up,
-//! leaving deletes what the lab made (`run::past`). What the setup broke with `fault` is mended in
-//! both cases. The clock is the calendar's: it runs while the cluster is down, as in an exam.
-//! Records say how often a lab was started, graded, left and given up.
+//! it that was set up before. A command in a container of the lab, and a fault that is made or
+//! mended, change no object and count as a change all the same. Who acts under a component's name
+//! is the component only if no person holds a token or certificate of that name (`lab::who`); such
+//! names are noted whether a lab is open or not, and kept with it. What was before the open lab is
+//! held in the store from compaction; where the store had to give it up, leaving deletes what the
+//! lab made (`run::past`). What the setup broke with `fault` is mended in both cases. The clock is
+//! the calendar's: it runs while the cluster is down, as in an exam. Records say how often a lab
+//! was started, graded, left and given up.
 //!
 //! Several sessions may look at the open lab: each follows it (`run::follow`) and gets a view now
 //! and after every change. The last grade and what was told to a learner who gave up belong to the

@@ -64,8 +64,8 @@ pub(crate) async fn update(
     }
 }
 
-/// Reads, changes by `change`, and writes; tries again if another writer was faster. No
-/// change, no write.
+/// Reads, changes by `change`, and writes; tries again if another writer was faster. No change, no
+/// write.
 ///
 /// The first try trusts this server's memory, which the write's own condition makes safe; a refusal
 /// or "nothing to do" counts only when it was judged by what is in the store now. A write that
