@@ -287,7 +287,7 @@ mod tests {
         let fixture = apiserver::testing::start(dir.path()).await;
         let admin = Upstream::of(&dir.path().join("kubeconfig")).unwrap();
         let rbac = "/apis/rbac.authorization.k8s.io/v1";
-        // Somebody who may have namespaces, and nothing in them.
+        // A user who may create and delete namespaces, and nothing in them.
         let role = json!({"metadata": {"name": "jane"},
             "rules": [{"apiGroups": [""], "resources": ["namespaces"], "verbs": ["create", "delete"]}]});
         let binding = json!({"metadata": {"name": "jane"},

@@ -89,7 +89,11 @@ impl<'a> Cluster<'a> {
         Ok((String::from_utf8_lossy(&said.stdout).into_owned(), took))
     }
 
-    /// Starts it and waits until every node is Ready and kube-system runs.
+    /// Starts it with these further arguments, and waits until every node is Ready and kube-system
+    /// runs. Returns how long that took.
+    ///
+    /// # Errors
+    /// The program cannot be run or fails: its arguments and what it printed.
     pub fn up(&self, with: &[&str]) -> anyhow::Result<Duration> {
         let args = [&["up", "--detach", "--wait"], with].concat();
         Ok(self.ropewalk(&args)?.1)
@@ -103,11 +107,18 @@ impl<'a> Cluster<'a> {
         self.ropewalk(&["reset", "--yes"]).map(drop)
     }
 
+    /// The document of `ropewalk status -o json`.
+    ///
+    /// # Errors
+    /// The program cannot be run or fails, or its answer is no JSON.
     pub fn status(&self) -> anyhow::Result<Value> {
         Ok(serde_json::from_str(&self.ropewalk(&["status", "-o", "json"])?.0)?)
     }
 
     /// A client as its kubeconfig says.
+    ///
+    /// # Errors
+    /// The kubeconfig cannot be read, is no YAML, or has no current context that can be used.
     pub fn client(&self) -> anyhow::Result<kube::Client> {
         let text = std::fs::read_to_string(self.home.join("clusters/main/kubeconfig"))?;
         let client = kubeconfig::view(&serde_yaml::from_str(&text)?).client("ropewalk-bench");
@@ -120,6 +131,9 @@ fn ms(most: u32) -> Aim {
 }
 
 /// Starts, stops, and a cluster at rest.
+///
+/// # Errors
+/// The cluster cannot be started, stopped or asked, or Ctrl-C has ended the measurement.
 pub fn start(room: &Room) -> anyhow::Result<Vec<Figure>> {
     let cluster = Cluster::at(room.dir, room);
     let size = std::fs::metadata(super::world::PROGRAM)?.len() as f64 / 1e6;
@@ -260,6 +274,10 @@ fn pod_spec() -> Value {
 }
 
 /// Run, scale, heal, and many at once.
+///
+/// # Errors
+/// The cluster cannot be started, its API refuses a request, a watch ends before the pods are as
+/// wanted, or Ctrl-C has ended the measurement.
 pub async fn pods(room: &Room<'_>) -> anyhow::Result<Vec<Figure>> {
     let cluster = Cluster::at(room.dir, room);
     cluster.up(&["--workers", "2"])?;

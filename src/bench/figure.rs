@@ -18,7 +18,7 @@ pub enum Aim {
     None,
 }
 
-/// The same work done by somebody else in the same minutes, in the same unit.
+/// The same work done by another program in the same minutes, in the same unit.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Peer {
     pub name: String,
@@ -52,7 +52,7 @@ fn middle(runs: &[f64]) -> f64 {
     f64::midpoint(runs[(runs.len() - 1) / 2], runs[runs.len() / 2])
 }
 
-/// Three significant digits below 1000; whole numbers above.
+/// Two digits after the point below 10, one below 100, none above.
 fn short(value: f64) -> String {
     match value.abs() {
         v if v >= 100.0 => format!("{value:.0}"),
@@ -62,10 +62,13 @@ fn short(value: f64) -> String {
 }
 
 impl Figure {
+    /// A figure of several runs, in any order, in `unit`. Runs that are no finite number are left
+    /// out; without any the only run is 0.
     pub fn new(what: impl Into<String>, unit: &str, runs: Vec<f64>, aim: Aim) -> Figure {
         Figure { what: what.into(), unit: unit.into(), runs: sorted(runs), peer: None, aim }
     }
 
+    /// A figure in milliseconds.
     pub fn times(what: impl Into<String>, runs: &[Duration], aim: Aim) -> Figure {
         Figure::new(what, "ms", runs.iter().map(|d| d.as_secs_f64() * 1e3).collect(), aim)
     }
@@ -98,6 +101,8 @@ impl Figure {
         }
     }
 
+    /// What `ropewalk bench -o json` tells of it: `what`, `unit`, `p50`, `min`, `max`, the number
+    /// of `runs`, `aim` and `met`; with a peer also `peer` and `ratio`.
     pub fn json(&self) -> Value {
         let spread = |runs: &[f64]| json!({"p50": middle(runs), "min": runs[0], "max": runs[runs.len() - 1], "runs": runs.len()});
         let mut document = spread(&self.runs);

@@ -191,8 +191,8 @@ fn wait_for<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
 /// Measures these parts, or all, and prints tables or one JSON document. After Ctrl-C it measures
 /// no more, and removes what it has made.
 ///
-/// Errors: a part that cannot be measured here, with the reason; the others are measured all the
-/// same.
+/// # Errors
+/// A part that cannot be measured here, with the reason; the others are measured all the same.
 pub fn run(wanted: &[What], runs: Option<usize>, peer: Option<&Path>, machine: bool) -> anyhow::Result<()> {
     let all = if wanted.is_empty() { What::value_variants() } else { wanted };
     if cfg!(debug_assertions) {
@@ -251,6 +251,10 @@ fn document(name: &str, figures: &[Figure]) -> Value {
 
 /// The other half of [`What::Network`] and [`What::Runtime`]: becomes the supervisor of a world of
 /// nodes, measures in it, and leaves the figures in `dir`. Returns an exit code.
+///
+/// # Errors
+/// The world cannot be made on this machine. A measurement that fails is printed, and makes the
+/// exit code 1.
 pub fn inside(dir: PathBuf, what: What, runs: Option<usize>) -> anyhow::Result<i32> {
     world::inside(&dir, what, runs)
 }

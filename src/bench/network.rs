@@ -68,7 +68,7 @@ impl Way<'_> {
         Ok(REQUESTS as f64 / start.elapsed().as_secs_f64())
     }
 
-    /// Waits until somebody answers.
+    /// Waits until the server answers, for [`PATIENCE`] at most.
     async fn open(&self) -> anyhow::Result<()> {
         let until = Instant::now() + PATIENCE;
         while let Err(error) = self.ask("/", &mut [0; 512]).await {
@@ -185,7 +185,7 @@ async fn serve(listener: TcpListener) {
             let chunk = vec![b'.'; if long { CHUNK } else { 128 }];
             for _ in 0..if long { LONG / CHUNK } else { 1 } {
                 if stream.write_all(&chunk).await.is_err() {
-                    return; // whoever asked has gone
+                    return; // the client has gone
                 }
             }
         });

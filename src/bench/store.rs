@@ -22,6 +22,10 @@ const PUT: &str = "/etcdserverpb.KV/Put";
 const RANGE: &str = "/etcdserverpb.KV/Range";
 
 /// The members of a cluster of ours, beside as many of etcd's.
+///
+/// # Errors
+/// The cluster cannot be started, the files of etcd cannot be written, or a member does not answer
+/// within [`PATIENCE`]. A machine without etcd is no error: the figures have no peer.
 pub async fn beside_etcd(room: &Room<'_>) -> anyhow::Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for members in [1, 3] {

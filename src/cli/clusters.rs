@@ -138,7 +138,7 @@ pub(crate) async fn launch(up: &Up, attached: bool) -> anyhow::Result<(Place, La
     }
     let spec = plan(&place, up)?;
     if let Some(etcd) = &spec.external_etcd {
-        // Whoever mistyped an address learns it now, not from a log.
+        // A mistyped address is refused now, not only told in a log.
         etcd.connect().await.map_err(cluster::Error::from)?;
     }
     let launched = launch::launch(&place, &spec, attached).await?;

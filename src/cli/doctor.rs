@@ -12,7 +12,8 @@ use unicode_width::UnicodeWidthStr;
 /// Columns of a name in the list.
 const NAME: usize = 28;
 
-/// A document is in English, whoever reads it.
+/// Prints what this machine can do, as a list in the language that is set or as JSON, which is
+/// always in English. Returns 1 if something is missing that a cluster needs.
 pub(crate) fn doctor(output: Option<Output>) -> anyhow::Result<i32> {
     let home = Home::find().unwrap_or_else(|_| Home::at("/")); // without a home the machine is still what it is
     let lang = if output == Some(Output::Json) { Lang::En } else { settings::language(None, &home) };

@@ -79,6 +79,8 @@ fn component_of(image: &str) -> Option<&str> {
 }
 
 impl NodeCri {
+    /// Puts the runtime of one node together: `inner` runs ordinary containers, `world` the
+    /// components of the cluster. Relays the events of `inner` from now on.
     pub fn new(
         node: NodeSpec,
         world: &Arc<World>,
@@ -213,7 +215,7 @@ impl NodeCri {
 /// Whether a pod may run a component of the cluster. A control-plane component belongs to one
 /// static pod of the node, which is known by namespace, name and uid: the kubelet never takes those
 /// from the API. An addon belongs to `kube-system`. Owner references would not make that any safer:
-/// whoever may create a pod may write them, too.
+/// a user who may create a pod may write them, too.
 fn may_run(static_pods: &[Pod], pod: &PodId, image: &str) -> bool {
     let Some(component) = component_of(image) else { return true };
     if components::ADDONS.contains(&component) {
@@ -400,8 +402,8 @@ impl Runtime for NodeCri {
         if !is_there {
             log::remove(&log.path, log.limits); // its container was removed meanwhile
         }
-        // A kubelet that was killed may have been here meanwhile, and whoever switched the node off
-        // did not find this crew.
+        // A kubelet that was killed may have been here meanwhile, and the fault that switched the
+        // node off did not find this crew.
         if !is_there || world.faults.is_off(&self.node.name) {
             crew.kill();
         }

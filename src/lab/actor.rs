@@ -82,7 +82,7 @@ impl Pace {
     }
 }
 
-/// Somebody who wants a verdict.
+/// A session that waits for a verdict.
 struct Waiter {
     lang: String,
     reply: oneshot::Sender<Reply>,
@@ -405,8 +405,8 @@ impl Actor {
                 self.engine.close_answer(waiter.number);
                 publish(&self.engine, &self.views);
             }
-            // Whoever asks hears at once what is missing; those who follow hear it when its time
-            // has come.
+            // The session that asked hears at once what is missing; those that follow hear it when
+            // its time has come.
             let late = self.engine.open.as_mut().map(|open| std::mem::replace(&mut open.late, true));
             let _ = waiter.reply.send(Reply::Ok(json!(self.engine.view(&waiter.lang))));
             if let (Some(open), Some(late)) = (&mut self.engine.open, late) {
@@ -491,7 +491,7 @@ impl Actor {
             }
             Err(text) => Reply::Error(text),
         };
-        let _ = reply.send(answer); // whoever asked may be gone
+        let _ = reply.send(answer); // the session may be gone
     }
 
     /// Replies when the step, or the learner's last answer, is judged by what the store has now.

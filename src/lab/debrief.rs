@@ -6,7 +6,8 @@ use super::words::{self, Word};
 use cel::Value;
 use std::sync::Arc;
 
-/// No debrief is longer.
+/// Sentences of beats in one debrief, at most. The comparison with the prediction, where the step
+/// does not list [`PREDICTED`], and `remember` come after these.
 const BEATS_MAX: usize = 5;
 
 /// The beat that compares the prediction with what was; a lesson may have its own words for it.

@@ -421,7 +421,7 @@ impl Engine {
         if let Some(open) = &mut self.open {
             let room = &self.recorder.room;
             let solution = &open.lesson.steps[open.step].solution;
-            // Whoever plays the solution may end before saying that it is over.
+            // A session that plays the solution may end before it says that it is over.
             self.solving &= reach::lines(solution, room).iter().any(|lines| {
                 lines.trim() == line.trim() || lines.lines().any(|of_it| of_it.trim() == line.trim())
             });

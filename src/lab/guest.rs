@@ -21,6 +21,7 @@ const ENDED: &str = "the lesson engine has ended; the cluster's log says why";
 
 type Start = (mpsc::UnboundedReceiver<Asked>, watch::Sender<Views>);
 
+/// The lesson engine as a guest: questions go in, views come out.
 pub struct Lessons {
     questions: mpsc::UnboundedSender<Asked>,
     views: watch::Receiver<Views>,
@@ -47,7 +48,7 @@ impl Lessons {
             async move {
                 loop {
                     if views.changed().await.is_err() {
-                        // It ended before it had anything to tell: whoever asked is not left
+                        // It ended before it had anything to tell: the session is not left
                         // waiting.
                         let told = last.is_none().then(|| Reply::Error(ENDED.into()))?;
                         return Some((told, (views, Some(LessonView::default()))));

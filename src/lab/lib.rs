@@ -11,7 +11,7 @@
 //! tap ─────────▶ recorder  every version, every hop ─┐
 //! API watches ─▶ watch     live objects              ├─▶ facts ─▶ judge ─▶ progress (a file)
 //! network ─────▶ probe     http, exec, logs, can     ┘     │
-//! people ──────▶ guest ──▶ actor ◀── lessons (format)      └────▶ hints, debrief ─▶ view ─▶ whoever follows
+//! people ──────▶ guest ──▶ actor ◀── lessons (format)      └▶ hints, debrief ─▶ view ─▶ sessions
 //! ```
 //! A lesson is read by [`format`](mod@format), its expressions are compiled by [`cel`], both when
 //! the cluster starts; what is wrong is told with file and line. A judgement ([`judge`]) is a plain
@@ -137,7 +137,7 @@ mod tests {
     use std::sync::mpsc;
     use std::time::Duration;
 
-    /// The only worker thread is in the work, and the work waits for somebody else.
+    /// The only worker thread is in the work, and the work waits for another task.
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn others_go_on_while_work_takes_its_time() {
         let (told, reports) = mpsc::channel();

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 /// The format of the file. Older ones are migrated (there are none yet), newer ones refused.
 pub const FORMAT: u32 = 1;
 
+/// The file `lessons.json`: how far the learner is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Progress {
@@ -21,6 +22,7 @@ pub struct Progress {
     pub lessons: BTreeMap<String, Lesson>,
 }
 
+/// A lesson that was opened.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Lesson {
@@ -39,6 +41,7 @@ pub struct Lesson {
     pub steps: BTreeMap<String, Step>,
 }
 
+/// A step that has begun.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Step {
@@ -67,20 +70,28 @@ pub struct Step {
 }
 
 impl Progress {
-    /// A file that is not there is a beginning. Errors: it was written by a newer program, or is
-    /// damaged.
+    /// A file that is not there is a beginning.
+    ///
+    /// # Errors
+    /// It cannot be read, was written by a newer program, or is damaged.
     pub fn load(path: &Path) -> Result<Progress, Error> {
         Ok(load(path, FORMAT)?.unwrap_or_else(|| Progress { format: FORMAT, ..Progress::default() }))
     }
 
+    /// Writes the file as [`keep`] does.
+    ///
+    /// # Errors
+    /// The file cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
         keep(path, self)
     }
 
+    /// What is noted of a lesson; begins a note if there is none.
     pub fn lesson(&mut self, id: &str) -> &mut Lesson {
         self.lessons.entry(id.into()).or_default()
     }
 
+    /// What is noted of a step; begins a note if there is none.
     pub fn step(&mut self, lesson: &str, step: &str) -> &mut Step {
         self.lesson(lesson).steps.entry(step.into()).or_default()
     }
@@ -94,7 +105,7 @@ impl Progress {
         *noted = Lesson { steps, made, ..Lesson::default() };
     }
 
-    /// An object was made, at a revision: by a lesson, or by somebody beside all lessons.
+    /// An object was made, at a revision: by a lesson, or (`None`) by a person beside all lessons.
     pub fn note_made(&mut self, object: &str, revision: i64, lesson: Option<&str>) {
         self.lessons.values_mut().for_each(|noted| _ = noted.made.remove(object));
         if let Some(lesson) = lesson {
@@ -120,13 +131,17 @@ impl Progress {
         self.lessons.values().any(|noted| noted.made.contains_key(object))
     }
 
+    /// What is noted of a step; `None` if it has not begun.
     pub fn look(&self, lesson: &str, step: &str) -> Option<&Step> {
         self.lessons.get(lesson)?.steps.get(step)
     }
 }
 
-/// Reads what [`keep`] wrote, with a `format` in it; `None` if there is no such file. Errors: it
-/// was written by a newer program, or is damaged.
+/// Reads what [`keep`] wrote, with a `format` in it; `None` if there is no such file. `known`: the
+/// newest format that this program reads.
+///
+/// # Errors
+/// It cannot be read, was written by a newer program, or is damaged.
 pub fn load<T: DeserializeOwned>(path: &Path, known: u32) -> Result<Option<T>, Error> {
     let text = match std::fs::read(path) {
         Ok(text) => text,
@@ -142,6 +157,9 @@ pub fn load<T: DeserializeOwned>(path: &Path, known: u32) -> Result<Option<T>, E
 }
 
 /// Written beside, brought to the disk, and put in its place in one move.
+///
+/// # Errors
+/// One of these fails. The file has its old content or the new one, never a part.
 pub fn keep(path: &Path, what: &impl Serialize) -> Result<(), Error> {
     let failed = |cause| Error::File { path: PathBuf::from(path), cause };
     let text = serde_json::to_vec_pretty(what).map_err(|e| failed(e.into()))?;
@@ -177,7 +195,7 @@ mod tests {
         assert!(matches!(Progress::load(&path), Err(Error::Damaged { .. })));
     }
 
-    /// Opening lesson 12 must not take the `web` of somebody who made it beside all lessons, nor
+    /// Opening lesson 12 must not take a `web` that was made beside all lessons, nor
     /// after lesson 12 had one of its own.
     #[test]
     fn what_a_lesson_made_is_the_learners_again_when_the_learner_makes_it_anew() {

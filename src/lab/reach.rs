@@ -154,7 +154,7 @@ pub fn of_expr(expr: &Expr) -> BTreeSet<Need> {
     if named(proxy::host::LOCALHOST) {
         needs.insert(Need::Door);
     }
-    // Whoever is not the learner, and may be the teacher, is a component.
+    // Records of any user but the learner, the teacher not excluded, are those of components.
     let others =
         expr.names("trace") && compares("user", false, "learner") && !compares("user", false, TEACHER);
     if told || component || others {
@@ -197,7 +197,7 @@ const CHANGES: &[&str] = &["create", "delete", "label", "annotate", "patch", "ed
 /// Images that are built in under names which no registry has.
 const BUILT_IN: &[&str] = &["echo", "kv", "pause", "shop-logic", "shop-page"];
 
-/// What lines do that cannot be done, or shall not be done, on somebody else's cluster.
+/// What lines do that cannot be done, or shall not be done, on a foreign cluster.
 pub fn of_lines(lines: &[String]) -> BTreeSet<Need> {
     let mut needs = BTreeSet::new();
     for line in lines {
@@ -402,7 +402,7 @@ mod tests {
         of_expr(&Expr::compile(source, Use::Check, &[]).unwrap()).into_iter().collect()
     }
 
-    /// The teacher would run them on somebody else's cluster.
+    /// The teacher would run them on a foreign cluster.
     #[test]
     fn what_changes_a_whole_foreign_cluster_is_seen_however_it_is_written() {
         for whole in [

@@ -31,6 +31,7 @@ mod trace;
 
 type Key = (String, String, String);
 
+/// Every version of every object, and the hops of the open step, within bounds.
 #[derive(Default)]
 pub struct Recorder {
     pub versions: Arc<Versions>,
@@ -483,7 +484,7 @@ impl Recorder {
 }
 
 /// The session of a request, by which those of one command belong together. Clients choose them:
-/// that of somebody else is another one.
+/// the same session of another user is another one.
 fn session_of(request: &Request) -> String {
     let is_learners = request.user == tap::LEARNER && request.impersonator.is_empty();
     match is_learners || request.session.is_empty() {

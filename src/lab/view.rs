@@ -100,8 +100,7 @@ pub enum Ask {
     Stop {
         question: Option<String>,
     },
-    /// What is true of the step besides its checks, for whoever proves a lesson: answers with
-    /// [`Proof`].
+    /// What is true of the step besides its checks, for `lesson test`: answers with [`Proof`].
     Prove,
 }
 
@@ -274,6 +273,7 @@ pub struct Check {
     pub state: Verdict,
 }
 
+/// How a check stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Verdict {
@@ -297,6 +297,7 @@ pub enum State {
     Skipped,
 }
 
+/// A hint that is shown.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Hint {

@@ -275,7 +275,7 @@ mod tests {
         assert!(!noted(signer, asked(tap::TEACHER, "LS0t")), "a setup's");
     }
 
-    /// Whoever fills the account with names that nobody uses has not hidden the one that counts.
+    /// A person who fills the account with unused names has not hidden the one that counts.
     #[test]
     fn more_names_than_can_be_kept_leave_no_components_name_believed() {
         let mut who = Who::default();

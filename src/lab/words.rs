@@ -3,6 +3,7 @@
 use lang::{Lang, texts};
 
 texts! {
+    /// Sentences; `{}` stands for what is filled in.
     pub enum Word {
     Remember: "*Remember: {}*", "*기억하세요: {}*";
     PredictedRight: "You said “{}”: so it was.", "예측한 답은 “{}”, 실제로도 그랬습니다.";

@@ -123,7 +123,7 @@ impl Rounds<'_> {
             scope.spawn(|| self.ask_deployment_away(cluster));
             let is_loaded = (0..LOAD).all(|_| is_created.recv_timeout(PATIENCE).is_ok());
             std::thread::sleep(Duration::from_millis((chance >> 8) % 700)); // the moment, under load
-            // one command for all: whoever is the last may have gone with the first
+            // one command for all: the last process may have ended with the first
             let _ = Command::new("kill").arg("-9").args(&pids).stderr(Stdio::null()).status();
             stop.store(true, Ordering::Relaxed);
             is_loaded
@@ -152,7 +152,7 @@ impl Rounds<'_> {
             };
             assert_eq!(found, known.there, "{when}: {name} was acknowledged to be there: {}", known.there);
         }
-        // whoever is unsure looks, and is bound by what it sees
+        // an unsure writer looks, and is bound by what it sees
         let unsure = |(name, known): &(String, Known)| known.unsure && !name.contains('/');
         for (name, _) in objects.into_iter().filter(unsure) {
             let there = there.contains(&format!("configmap/{name}").as_str());

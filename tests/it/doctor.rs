@@ -202,7 +202,7 @@ fn a_cluster_does_without_or_is_refused_with_the_remedy() {
     assert!(said.err.contains("not implemented"), "{}", said.err);
     assert!(Footprint::of(&refused).left().is_empty(), "a refusal leaves nobody behind");
 
-    // Without control groups everything runs, and whoever starts it is told what that means.
+    // Without control groups everything runs, and `up` says what that means.
     let (_turn, home) = (turn(), Home::new());
     let said = Mounts("umount -R /sys/fs/cgroup").run(&home, false, &up);
     assert_eq!(said.code, 0, "{said:?}");

@@ -90,7 +90,7 @@ impl Footprint {
 pub(crate) struct Host {
     mounts: BTreeSet<String>,
     interfaces: BTreeSet<String>,
-    /// `None` for whoever may not ask.
+    /// `None` for a user who may not ask.
     tables: Option<BTreeSet<String>>,
 }
 

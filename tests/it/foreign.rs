@@ -153,7 +153,7 @@ fn a_session_changes_nothing_outside_its_namespace() {
     let cluster = home.up(&["--workers", "1"]);
     let k = |args: &[&str]| cluster.kubectl(&any, args);
     let learner = Learner::of(&cluster);
-    // Somebody else has the namespace that the lesson would get.
+    // Another user has the namespace that the lesson would get.
     k(&["create", "namespace", "ropewalk-first-voyage-04"]).ok();
     k(&["create", "configmap", "theirs", "-n", "ropewalk-first-voyage-04"]).ok();
     let before = settled_objects(&cluster, &any);

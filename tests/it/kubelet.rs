@@ -93,7 +93,7 @@ fn components(world: &World, control_plane: &str) {
         eventually(PATIENCE, || waiting(world, name), |reason| reason == "CreateContainerError");
     }
     world.told("Pod", "boom", "is reserved");
-    // An addon may be scaled by whoever may write to kube-system.
+    // A user who may write to kube-system may scale an addon.
     world.k(&["scale", "deployment", "coredns", "-n", "kube-system", "--replicas=3"]);
     let ready = || world.status("deployment coredns -n kube-system")["readyReplicas"].as_i64();
     eventually(PATIENCE, ready, |n| *n == Some(3));

@@ -159,8 +159,8 @@ fn a_lab_is_started_graded_mended_and_reset() {
     let csv = lab(&["grade", "-o", "csv"]);
     assert_eq!((csv.code, csv.out.lines().count()), (1, 6), "{}", csv.out);
 
-    // A hint of an earlier start counts; whoever gives up is told everything, and the record says
-    // so.
+    // A hint of an earlier start counts; a learner who gives up is told everything, and the record
+    // says so.
     lab(&["hint"]).ok();
     lab(&["give-up"]).fails("--yes");
     lab(&["start", "broken-selector", "--seed", "417", "--yes"]).ok();
@@ -192,7 +192,7 @@ fn a_lab_is_started_graded_mended_and_reset() {
     lab(&["grade"]).fails("no lab is open");
     lab(&["leave", "--yes"]).fails("no lab is open");
 
-    // Somebody's own namespace is in the way: it is named, and nothing is begun.
+    // A namespace of the learner's own is in the way: it is named, and nothing is begun.
     k(&["create", "namespace", ns]).ok();
     k(&["create", "configmap", "precious", "-n", ns]).ok();
     lab(&["start", "broken-selector", "--seed", "417", "--yes"]).fails(&format!("namespaces/{ns}"));
@@ -205,8 +205,8 @@ fn a_lab_is_started_graded_mended_and_reset() {
     k(&["get", "configmap", "precious", "-n", ns]).ok();
 }
 
-/// The process ends in the middle of a lab, and in the middle of a grade; somebody lends the judge
-/// a hand; nothing can be written down.
+/// The process ends in the middle of a lab, and in the middle of a grade; the learner changes
+/// something while the judge looks; nothing can be written down.
 #[test]
 fn a_lab_goes_on_after_a_restart_and_nothing_is_won_by_it() {
     if !capable() {
@@ -255,7 +255,7 @@ fn a_lab_goes_on_after_a_restart_and_nothing_is_won_by_it() {
         "{after}"
     );
 
-    // Killed while the judge has taken the pods away: it is taken back by whoever starts next.
+    // Killed while the judge has taken the pods away: the next process takes that back.
     let mut command = home.command(home.program());
     let judge = command.args(["lab", "grade", "--name", "t"]).stdout(Stdio::null()).stderr(Stdio::null());
     let mut judge = judge.spawn().expect("it runs");
@@ -267,8 +267,8 @@ fn a_lab_goes_on_after_a_restart_and_nothing_is_won_by_it() {
     let third = eventually(PATIENCE, grade, |r| r["score"] == 80);
     assert_eq!(third["used"]["undo"], 2, "the judge's own way back is nobody's undo: {third}");
 
-    // Whoever mends while the judge looks whether it mends itself proves nothing. On a busy machine
-    // no change may fall into the time in which the judge looks: then it is graded again.
+    // A learner who mends while the judge looks whether it mends itself proves nothing. On a busy
+    // machine no change may fall into the time in which the judge looks: then it is graded again.
     let mut number = 0;
     let mended = || {
         std::thread::scope(|scope| {
@@ -289,7 +289,7 @@ fn a_lab_goes_on_after_a_restart_and_nothing_is_won_by_it() {
     assert_eq!(durable["verdict"], "red", "{durable}");
     eventually(PATIENCE, grade, |r| r["score"] == 80);
 
-    // What cannot be written down is not given away; and whoever learns is told.
+    // What cannot be written down is not given away; and the learner is told.
     let blocks = ["labs.json.new", "lessons.json.new"].map(|name| dir.join(name));
     // A process that was killed while it wrote may have left a file of that name.
     let block = |path: &std::path::PathBuf| {

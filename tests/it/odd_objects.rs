@@ -1,5 +1,5 @@
-//! Odd objects for a running cluster: whatever the API accepts, and whatever somebody puts into the
-//! store beside it, no component stops.
+//! Odd objects for a running cluster: whatever the API accepts, and whatever is put into the store
+//! beside it, no component stops.
 //!
 //! Each seed is a history: objects of every kind, bent ones among them, are created, changed and
 //! deleted through the API, values that nobody can decode are put into the store, and components
@@ -289,7 +289,7 @@ fn sensible(kind: &Kind, namespace: &str, name: &str) -> Value {
     body
 }
 
-/// A value that somebody did not think of.
+/// A value that the author of a component may not have thought of.
 fn odd(rng: &Rng) -> Value {
     let numbers = [
         json!(0),
@@ -730,7 +730,7 @@ fn odd_objects_stop_no_component() {
     for kind in &play.kinds {
         assert!(api.get(&format!("{}/{}", kind.root, kind.plural))["items"].is_array(), "{}", kind.plural);
     }
-    // The cluster still works for somebody who wants nothing odd.
+    // The cluster still works for a user who wants nothing odd.
     k(&["create", "namespace", "after"]).ok();
     k(&["create", "deployment", "later", "--image=nginx", "--replicas=2", "-n", "after"]).ok();
     let ready =

@@ -170,7 +170,7 @@ fn networks(world: &World) {
     assert_eq!(world.object("networkpolicy p")["spec"]["policyTypes"], json!(["Ingress"]));
 }
 
-/// A request of somebody with these groups, and the key.
+/// A certificate request for a user with these groups, as PEM, and the key.
 fn request(name: &str, groups: &[&str]) -> (String, String) {
     let key = rcgen::KeyPair::generate().expect("a key");
     let mut wanted = rcgen::CertificateParams::default();

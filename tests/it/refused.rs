@@ -1,5 +1,5 @@
-//! Nothing gets in: what the API server, its files and the store's listeners answer to whoever has
-//! no business there.
+//! Nothing gets in: what the API server, its files and the store's listeners answer to clients that
+//! have no business there.
 
 use super::support::{Cluster, Home, PATIENCE, TIMEOUT, any_kubectl, capable, eventually, turn};
 use base64::Engine as _;
@@ -12,7 +12,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// All that somebody without credentials may see.
+/// All that a client without credentials may see.
 const PUBLIC: &[&str] = &["/healthz", "/livez", "/readyz", "/version"];
 const PRIVATE: &[&str] = &[
     "/",
@@ -141,7 +141,7 @@ fn web_pages(door: &Door) {
     }
 }
 
-/// Nobody, and certificates of somebody else's authority and of other times.
+/// No certificate, and certificates of another authority and of other times.
 fn strangers(door: &Door, pki: &Path) {
     for path in PUBLIC {
         assert_eq!(door.get("", path), 200, "{path}");

@@ -225,7 +225,7 @@ fn a_cluster_that_ran_before_stays_and_one_that_was_started_ends() {
     session.expect("stopping cluster");
     let seen = session.seen.clone();
     assert_eq!(session.end(), 3);
-    // Its end is no news to whoever asked for it.
+    // Its end is no news to the session that asked for it.
     let mut text = seen.text.lock();
     seen.news.wait_while_for(&mut text, |text| !text.1, PATIENCE);
     assert!(!text.0.contains("has ended"), "{}", text.0);

@@ -138,8 +138,8 @@ fn containers_get_what_they_may_have_and_see_what_changes() {
     hooks(&w);
 }
 
-/// Who writes more than is kept is heard without a gap by whoever listens, and who never stops
-/// writing fills no disk and keeps nobody from anything.
+/// A client that follows a log gets it without a gap, also if the container writes more than is
+/// kept. A container that never stops writing fills no disk, and other pods run on.
 fn words(w: &World) {
     const LINES: usize = 600_000; // more than two files
     const LOG_MAX: u64 = 10 << 20;
@@ -194,8 +194,8 @@ fn words(w: &World) {
     eventually(PATIENCE, || [directories("floods"), directories("counts")].concat(), Vec::is_empty);
 }
 
-/// Whoever asks to be left alone for a while before the end is, however often somebody looks at his
-/// pod meanwhile.
+/// A pod with a `preStop` hook has the time of its hook, however often the kubelet looks at the pod
+/// meanwhile.
 fn hooks(w: &World) {
     w.k(&["wait", "--for=condition=ready", "pod", "-l", "polite=yes", TIMEOUT]);
     w.k(&["delete", "pod", "-l", "polite=yes", "--wait=false"]);

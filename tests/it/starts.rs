@@ -1,5 +1,5 @@
 //! A start that is killed: its supervisor, main, janitor or zygote, some of them or all, at random
-//! moments of the first second. Whoever started it is told, nothing is left after the next `up` or
+//! moments of the first second. The caller of `up` is told, nothing is left after the next `up` or
 //! `down`, and the next start works. `ROPEWALK_ROUNDS` asks for more rounds, `SEED` for the same
 //! ones again.
 
@@ -39,7 +39,7 @@ fn rounds(home: &Home, who: &str) {
         let mine =
             |pids: Vec<i32>| pids.into_iter().filter(|pid| *pid != up.id() as i32).collect::<Vec<i32>>();
         let victims = if round % 4 == 0 {
-            // Whoever is missed least, as soon as it is there: before there is a store.
+            // The zygote, as soon as it is there: before there is a store.
             eventually(PATIENCE, || zygote(home), Option::is_some).into_iter().collect()
         } else {
             std::thread::sleep(Duration::from_millis(chance % 1000)); // the moment

@@ -187,7 +187,7 @@ impl Home {
         command
     }
 
-    /// A command for this home, by whoever runs the tests.
+    /// A command for this home, as the user who runs the tests.
     pub(crate) fn command_of_ours(&self, program: impl AsRef<std::ffi::OsStr>, args: &[&str]) -> Command {
         let mut command = Command::new(program);
         command
@@ -294,7 +294,7 @@ pub(crate) fn both_kubectls() -> Vec<Kubectl> {
     std::iter::once(built_in()).chain(real_kubectl()).collect()
 }
 
-/// A cluster and somebody to ask it.
+/// A cluster and a kubectl to ask it.
 pub(crate) struct World<'a> {
     pub cluster: Cluster<'a>,
     pub any: Kubectl,
@@ -426,8 +426,8 @@ pub(crate) fn freeze(pid: i32) {
     eventually(PATIENCE, || tasks().all(is_stopped), |all| *all);
 }
 
-/// Ends processes without asking, with one command for all: whoever is the last may go with the
-/// first, and some may be gone already.
+/// Ends processes without asking, with one command for all: the last one may end with the first,
+/// and some may be gone already.
 pub(crate) fn kill_9(pids: &[i32]) {
     let numbers = pids.iter().map(ToString::to_string);
     let _ = Command::new("kill").arg("-9").args(numbers).stderr(Stdio::null()).status();

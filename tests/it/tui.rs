@@ -97,7 +97,7 @@ fn signals_find_the_terminal_given_back() {
     // The language changes everywhere at once.
     session.press("lang en\r");
     session.sees("map: cluster");
-    // Whoever stops it, and however the terminal looks then: it takes it again.
+    // A signal stops it, and the terminal is changed meanwhile: it takes the terminal again.
     use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
     kill(session.pid(), nix::libc::SIGSTOP);
     super::support::eventually(PATIENCE, state, |s| s.contains(") T "));

@@ -91,7 +91,7 @@ fn steps_are_undone_and_redone_and_survive_kill_9() {
     undo(&["redo"]).ok();
     k(&["get", "service", "web"]).fails("not found");
 
-    // Whoever writes something new gives up what could be redone.
+    // A new write gives up what could be redone.
     k(&["create", "configmap", "new"]).ok();
     undo(&["redo"]).fails("there is nothing to redo");
     let said = undo(&["undo"]).ok();

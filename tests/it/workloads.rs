@@ -1,5 +1,5 @@
-//! Workloads that end, that are somebody, and that grow with their load; and the figures that they
-//! grow by.
+//! Workloads that end, that have an identity, and that grow with their load; and the figures that
+//! they grow by.
 
 use super::support::{Home, PATIENCE, TIMEOUT, World, both_kubectls, capable, eventually, turn};
 use serde_json::Value;
@@ -185,7 +185,7 @@ fn jobs(w: &World) {
         assert!(told.contains("0 Active (0 Ready) / 3 Succeeded / 0 Failed"), "{told}");
         assert!(told.contains("Completed Indexes:  0-2") && told.contains("Job completed"), "{told}");
     }
-    // Whoever deletes a job deletes its pods, held or not.
+    // Deleting a job deletes its pods, held or not.
     w.k(&["delete", "job", "shares"]);
     eventually(PATIENCE, || w.pod_names("job-name=shares"), Vec::is_empty);
 }

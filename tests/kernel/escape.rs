@@ -1,4 +1,4 @@
-//! What somebody would try who wants out of a container. Everything is refused.
+//! What an attacker would try to get out of a container. Everything is refused.
 //!
 //! Each attempt is a line of shell that ends with 0 only where it got what it wanted; the same
 //! tools are first shown to work on what is allowed.
@@ -81,7 +81,7 @@ const ATTEMPTS: &[(&str, &str)] = &[
 ];
 
 /// System calls by their number on x86_64. Each has to fail for want of permission; another error
-/// would mean that somebody looked at the arguments.
+/// would mean that the kernel looked at the arguments.
 #[cfg(target_arch = "x86_64")]
 const CALLS: &[(&str, &str)] = &[
     ("bpf", "321, 0, 0, 0"),

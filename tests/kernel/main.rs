@@ -68,7 +68,7 @@ const TESTS: &[Test] = &[
     ("an_address_without_a_pod_is_unreachable_at_once", |w| Box::pin(network::nobody(w))),
     ("links_are_cut_and_mended", |w| Box::pin(network::faults(w))),
 ];
-/// Not a test by itself: containers that run until somebody kills the cluster.
+/// Not a test by itself: containers that run until the test kills the cluster.
 const LINGER: Test = ("linger", |w| Box::pin(pods::linger(w)));
 
 /// Some user who is not root and has no name. ROPEWALK_TEST_UID names another, e.g. one with

@@ -222,7 +222,7 @@ pub(crate) async fn no_network(w: World) -> Check {
         ensure(!why.contains("second"), &why)?;
     }
     ensure(runtime.list_pod_sandboxes().await?.is_empty(), "no sandbox is known")?;
-    // A wire of a namespace that somebody holds does not go by itself.
+    // A wire of a namespace that a descriptor holds does not go by itself.
     let held = Arc::new(linux::namespace::new_network()?);
     ensure(Broken(w.nodes[0].network.clone()).add_pod("held", held.clone()).await.is_err(), "no network")?;
     eventually(Duration::from_secs(5), async || {

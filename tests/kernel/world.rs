@@ -227,7 +227,7 @@ pub(crate) async fn get(mut stream: TcpStream, path: &str) -> Check<String> {
     Ok(answer)
 }
 
-/// Dials until somebody answers: a server that was just started needs a moment.
+/// Dials until a server answers: one that was just started needs a moment.
 pub(crate) async fn dial(node: &dyn NodeNetwork, to: impl Into<SocketAddr>) -> Check<TcpStream> {
     let to = to.into();
     eventually(Duration::from_secs(20), async || {

@@ -1,6 +1,6 @@
 //! Nonsense, and almost sense, against everything that is served: what the server says of itself
 //! (discovery, OpenAPI) is the grammar, and what comes out of it is bent. Whatever is asked, the
-//! answer is one of Kubernetes': never a panic, never a 5xx, never none, and somebody else is
+//! answer is one of Kubernetes': never a panic, never a 5xx, never none, and another client is
 //! served meanwhile. A failing run prints its seed; `ROPEWALK_FUZZ_SECONDS=600` makes a long one.
 
 use crate::auth::user::User;
@@ -38,8 +38,8 @@ fn is_of_kubernetes(code: u16, said: &Value) -> bool {
     OWN.contains(&code) || said["message"].as_str().is_some_and(|why| why.starts_with(NO_REPLICAS))
 }
 
-/// Somebody else, who asks for ordinary things all the time. Ends only if one takes too long, or is
-/// refused.
+/// Another client, which asks for ordinary things all the time. Returns only if an answer takes
+/// longer than [`PATIENCE`] or is a refusal; then it says which.
 async fn neighbour(server: crate::Server) -> String {
     loop {
         for path in ["/version", "/api/v1/namespaces/default", "/api/v1/configmaps?limit=5"] {

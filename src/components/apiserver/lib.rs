@@ -122,7 +122,7 @@ pub struct Config {
     pub tap: Tap,
     pub rng: Rng,
     pub tls: Arc<rustls::ServerConfig>,
-    /// Who the certificates say that somebody is.
+    /// Verifies client certificates and reads the user from them.
     pub clients: Clients,
     /// Group in the certificates of this process's own teacher, which nobody else knows: the name
     /// alone is not believed.
@@ -161,7 +161,7 @@ pub(crate) struct State {
     compaction: storage::compaction::Compaction,
     readiness: request::readiness::Readiness,
     summaries: registry::metrics::Summaries,
-    /// Connections on which somebody has shown who they are.
+    /// Connections whose client has authenticated.
     known: request::connections::Known,
     /// Where connections are handed in that were accepted elsewhere in this process; none while no
     /// listener is served.
@@ -266,8 +266,8 @@ impl Server {
         pipeline::serve(self, request, Caller::InProcess(user), self.crew.token()).await
     }
 
-    /// True if somebody has shown who they are on the connection that comes from this address and
-    /// port.
+    /// True if the client of the connection that comes from this address and port has
+    /// authenticated.
     pub fn is_known(&self, from: SocketAddr) -> bool {
         self.state.known.lock().contains(&from)
     }

@@ -1,8 +1,8 @@
 //! # Certificate requests: signed when approved, and swept up
 //!
-//! Somebody posts a request, somebody who may says yes, and the cluster's own signers make a
+//! A client posts a request, a user who may approves it, and the cluster's own signers make a
 //! certificate of it. A kubelet's request for its own name is approved by itself. What is decided
-//! or forgotten goes after a while; the certificate lives on with who has it. Source:
+//! or forgotten is deleted after a while; the certificate stays valid. Source:
 //! `pkg/controller/certificates` (approver, signer, cleaner).
 
 use super::{Error, Shared, record};

@@ -296,8 +296,8 @@ impl Worker {
         wanted(spec, pods.len(), scale)
     }
 
-    /// Uid and wanted replicas of whoever decides about a pod's number: the owner, or for a
-    /// ReplicaSet its Deployment.
+    /// Uid and wanted replicas of the object that sets how many of a pod there are: its owner, or
+    /// for a ReplicaSet the Deployment above.
     async fn scale_of(&self, pod: &Pod, owner: &OwnerReference) -> Result<(String, i32), Error> {
         let namespace = pod.metadata.namespace.clone().unwrap_or_default();
         let none = || {

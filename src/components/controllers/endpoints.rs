@@ -25,6 +25,7 @@ const WORKERS: usize = 5;
 const ZONE: &str = "topology.kubernetes.io/zone";
 /// Endpoints in one slice, at most: upstream's default.
 const PER_SLICE: usize = 100;
+/// The label of an EndpointSlice that names its Service.
 pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
 const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const MANAGER: &str = "endpointslice-controller.k8s.io";
@@ -196,7 +197,7 @@ pub(crate) fn start(shared: &Shared) {
     let (q, seen) = (queue.clone(), awaited.clone());
     shared.slices.on(move |change| {
         seen.seen(change).into_iter().for_each(|service| q.add(service, change.cause()));
-        // Somebody deleted or changed one of ours: put it right.
+        // One of ours was deleted or changed: put it right.
         ours(change.object()).into_iter().for_each(|service| q.add(service, change.cause()));
     });
     let q = queue.clone();
@@ -254,7 +255,7 @@ impl Worker {
             || spec.type_.as_deref() == Some("ExternalName")
             || service.metadata.deletion_timestamp.is_some()
         {
-            return Ok(Outcome::Done); // its endpoints are somebody else's to write
+            return Ok(Outcome::Done); // others write its endpoints, or it has none
         }
         let start = clock::Instant::now();
         let groups = decide(&service, &self.shared.pods.within(&key.namespace));

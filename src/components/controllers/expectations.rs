@@ -6,8 +6,8 @@
 //! and a list says when:
 //!
 //! ```text
-//! POST web-1   answer   list begins   list ends     web-1 is not in it: it is gone, nothing is awaited any more
-//! POST web-1   list begins   answer   list ends     the list may be older than web-1: the API server is asked
+//! POST web-1   answer   list begins   list ends    not in the list: web-1 is gone, wait no more
+//! POST web-1   list begins   answer   list ends    the list may be older: ask the API server
 //! ```
 
 use client::{Api, Change, Informer, Key, Lists, WorkQueue};

@@ -82,6 +82,7 @@ use tap::{Cause, Component, Event, Record, Tap};
 use task::Crew;
 use tokio::sync::broadcast;
 
+/// Everything that the controllers need from outside.
 #[derive(Clone)]
 pub struct Config {
     pub client: Client,
@@ -96,13 +97,14 @@ pub struct Config {
     pub tokens: Arc<TokenKey>,
 }
 
+/// Why one look at an object did not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
     Api(#[from] kube::Error),
     #[error(transparent)]
     Pki(#[from] pki::Error),
-    /// Somebody else wrote first: the next look decides on what is there now.
+    /// Another writer was first: the next look decides on what is there now.
     #[error("changed meanwhile: {0}")]
     Conflict(String),
     #[error("an object cannot be written as JSON: {0}")]

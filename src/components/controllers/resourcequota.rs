@@ -2,7 +2,7 @@
 //!
 //! The API server charges a quota when something is made. This loop gives back what ended or was
 //! deleted, makes the limits of a new or changed spec those of the status, and counts everything
-//! now and then, in case somebody wrote the status by hand. It counts what the API server has, not
+//! now and then, in case a user wrote the status by hand. It counts what the API server has, not
 //! what its caches know, and writes only if the quota is as it was before counting: so nothing that
 //! was charged meanwhile is lost. Source: `pkg/controller/resourcequota`.
 

@@ -404,7 +404,8 @@ fn default_class(classes: &[Arc<StorageClass>]) -> Option<String> {
     newest.and_then(|class| class.metadata.name.clone())
 }
 
-/// Was the volume reserved by a component, and not by somebody who wanted this claim to have it?
+/// True if a component reserved the volume for its claim; false if an administrator did, who
+/// wants this claim to have it.
 fn is_taken_back(volume: &PersistentVolume) -> bool {
     volume.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(BOUND_BY_CONTROLLER))
 }

@@ -142,7 +142,7 @@ impl Worker {
         }
         owners.extend(self.expectations.seen(change));
         if pods::controller_of(&pod.metadata).is_none() {
-            // An orphan, perhaps by this very change: whoever selects it may adopt it.
+            // An orphan, perhaps by this very change: any workload that selects it may adopt it.
             let namespace = pod.metadata.namespace.clone().unwrap_or_default();
             let labels = pod.metadata.labels.as_ref();
             let chosen = |o: &Arc<C::Kind>| C::selector(o).is_some_and(|s| pods::selects(&s, labels));
@@ -246,8 +246,8 @@ impl<K: Typed> Look<'_, K> {
     /// made. `told`: how many its status tells of; `known`: how many the cache has.
     ///
     /// Each kind comes over a watch of its own. An undo brings an owner and its pods back in one
-    /// transaction: whoever has heard of the owner and not yet of its pods would make them a second
-    /// time. Where the cache has fewer than the status tells of, the API server is asked.
+    /// transaction: a controller that has seen the owner and not yet its pods would make them a
+    /// second time. Where the cache has fewer than the status tells of, the API server is asked.
     ///
     /// # Errors
     /// [`Error::Conflict`] if there are pods that the cache does not know.

@@ -64,7 +64,7 @@ pub(crate) fn is_live(pod: &Pod) -> bool {
 
 impl Cache {
     /// A cache of what these informers know, and of what they will hear. Its handlers come before
-    /// those that are added later, so whoever is told of a change finds it here.
+    /// those that are added later, so a later handler finds its change here.
     pub(crate) fn follow(pods: &Informer<Pod>, nodes: &Informer<Node>) -> Arc<Cache> {
         let cache = Arc::new(Cache::default());
         let c = cache.clone();

@@ -114,8 +114,8 @@ fn controller(pod: &Pod) -> Option<String> {
 pub(crate) struct Refusal {
     pub filter: &'static str,
     pub reason: String,
-    /// What exactly it was, for records alone: whoever may see a pod need not see the node's
-    /// taints.
+    /// What exactly it was, for records alone: a user who may see a pod need not be allowed
+    /// to see the node's taints.
     pub detail: Option<String>,
     /// Evicting other pods could not help either.
     pub final_: bool,

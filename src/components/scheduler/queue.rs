@@ -36,6 +36,7 @@ const BIND_TIMEOUT: Duration = Duration::from_secs(600);
 /// upstream's back-off of pods.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
+/// Everything that the scheduler needs from outside.
 #[derive(Clone)]
 pub struct Config {
     pub client: Client,
@@ -208,7 +209,7 @@ impl Scheduler {
         }
         let is_bound = pod.spec.as_ref().is_some_and(|s| s.node_name.as_ref().is_some_and(|n| !n.is_empty()));
         if gone || !is_live(pod) || (confirmed && !is_bound) {
-            self.try_again(change.cause()); // somebody left: there may be room now
+            self.try_again(change.cause()); // a pod left its node: there may be room now
         }
     }
 
@@ -350,8 +351,8 @@ impl Scheduler {
                 self.cache.forget(key, pod);
                 return Ok(()); // the watch tells that it is gone
             }
-            // Also where somebody else was faster: the watch may have told it before this pod could
-            // be looked at again.
+            // Also where another scheduler was faster: the watch may have told it before this pod
+            // could be looked at again.
             Err(error) => return Err(error.into()),
         }
         let bound = Record::new(Event::Bind { node: node.to_string() });
@@ -366,7 +367,8 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Somebody else may have bound a claim meanwhile, to a volume of another node.
+    /// Fails if the node is gone or a volume of the pod is not usable there: a user may have bound
+    /// a claim meanwhile, to a volume of another node.
     fn volumes_are_on(&self, pod: &Pod, node: &str) -> Result<(), String> {
         let volumes = self.volumes_of(pod)?;
         match self.nodes.get(&Key::new("", node)).map(|n| NodeInfo::of(&n)) {
@@ -407,7 +409,7 @@ impl Scheduler {
         let pause = is_there.then(|| self.begin_pause(key, pod));
         self.cache.forget(key, pod);
         self.try_again(cause.clone()); // its room is another one's now
-        let Some((failures, pause)) = pause else { return }; // the pod is gone, or somebody has bound it
+        let Some((failures, pause)) = pause else { return }; // the pod is gone, or it is bound
         tracing::warn!(pod = %key, node, error = why, failures, ?pause, "binding failed, trying again");
         let message = format!("binding to node {node:?} failed: {why}");
         self.waiting.lock().insert(key.clone(), clock::Instant::now()); // its own condition is no news, see `pod_changed`

@@ -235,7 +235,7 @@ impl Scheduler {
             volumes.is_taken |= is_for_one_pod(&claim) && used.contains(&key.name);
             if let Some(name) = names {
                 if !is_bound(&claim) {
-                    return Err(IMMEDIATE.into()); // somebody wrote that name, and the controller has not bound it
+                    return Err(IMMEDIATE.into()); // a user wrote it, and the controller has not bound it
                 }
                 // Its cache may be behind that of the claims, and a volume says on which nodes it
                 // is.
@@ -252,8 +252,8 @@ impl Scheduler {
             let provisioned = class.provisioner != NO_PROVISIONER;
             let on_its_way = self.reserved.lock().claims.get(&key).map(|(node, _)| node.clone());
             let selected = claim.metadata.annotations.as_ref().and_then(|a| a.get(SELECTED_NODE)).cloned();
-            // Whoever may write the claim may write it, and its node may be gone. No volume is made
-            // there.
+            // A user who may write the claim may write this annotation, and its node may be gone.
+            // No volume is made there.
             let is_known = |node: &String| self.nodes.get(&Key::new("", node.clone())).is_some();
             let selected = selected.filter(|node| provisioned && is_known(node));
             let is_shared = on_its_way.is_some();

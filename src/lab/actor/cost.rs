@@ -212,7 +212,7 @@ impl Actor {
     /// The solutions that a jump to a step plays, as [`Actor::goto`] does: of each step that was
     /// not done, up to the first that needs a shell. `begins`: the lesson begins anew before.
     fn lines_on_the_way(&self, lesson: &Lesson, to: usize, begins: bool) -> Vec<Vec<String>> {
-        // On a cluster of somebody else's a lesson has a namespace of its own.
+        // On a foreign cluster a lesson has a namespace of its own.
         if !self.engine.offers.own {
             return vec![];
         }

@@ -77,8 +77,8 @@ struct Meanwhile<'a> {
 }
 
 impl Meanwhile<'_> {
-    /// Waits for the end of the lines, or for somebody who stops them: then the line that runs is
-    /// given up, and the later ones are not begun.
+    /// Waits for the end of the lines, or for a question that stops them: then the line that runs
+    /// is given up, and the later ones are not begun.
     async fn attend(
         mut self,
         playing: impl Future<Output = Result<(), Error>>,
@@ -87,7 +87,7 @@ impl Meanwhile<'_> {
         tokio::pin!(playing);
         let played = loop {
             tokio::select! {
-                // What has begun is known before somebody stops it.
+                // What has begun is known before a question stops it.
                 biased;
                 Some(at) = begun.recv() => {
                     self.engine.playing = Some(at);
@@ -152,7 +152,7 @@ impl Meanwhile<'_> {
                 return None;
             }
         };
-        let _ = reply.send(Reply::Ok(answer)); // whoever asked may be gone
+        let _ = reply.send(Reply::Ok(answer)); // the session may be gone
         stopped
     }
 }

@@ -137,7 +137,7 @@ async fn a_jump_that_was_cut_off_goes_on_after_the_restart() {
     let dir = tempfile::tempdir().unwrap();
     let (went, mut goes) = mpsc::unbounded_channel();
     let noted = dir.path().to_path_buf();
-    // Whoever goes back never arrives.
+    // A way back never ends.
     let past = stage::answer(move |past| {
         let back = matches!(past, Past::Rewind { .. } | Past::RewindWithin { .. });
         if back {

@@ -63,6 +63,8 @@ impl Default for Budget {
 }
 
 impl Budget {
+    /// A budget of so many steps, and of [`TIME_MAX`] of the processor; the time counts from now
+    /// on.
     pub fn of(steps: u64) -> Budget {
         let budget =
             Budget { used: AtomicU64::new(0), began: AtomicU64::new(0), spent: AtomicU64::new(0), steps };
@@ -94,6 +96,7 @@ impl Budget {
         !self.is_spent()
     }
 
+    /// True once steps or time are used up. It stays so.
     pub fn is_spent(&self) -> bool {
         self.spent.load(Ordering::Relaxed) != 0
     }

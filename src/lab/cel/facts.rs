@@ -26,6 +26,7 @@ pub struct Object {
 }
 
 impl Object {
+    /// Keeps the JSON and makes the value that expressions see of it.
     pub fn new(json: serde_json::Value) -> Object {
         Object { value: value::of_json(&json), json: Arc::new(json) }
     }
@@ -63,6 +64,8 @@ impl Gone {
 const FORGOTTEN_MAX: usize = 5_000;
 
 impl Forgotten {
+    /// Notes that the version of an object (plural, namespace, name) with this revision and number
+    /// is no longer kept. Beyond [`FORGOTTEN_MAX`] objects it counts as missing of every object.
     pub fn note(&mut self, key: (String, String, String), revision: i64, number: u64) {
         if self.of.len() >= FORGOTTEN_MAX && !self.of.contains_key(&key) {
             self.any.add(revision, number);
@@ -151,6 +154,7 @@ pub struct Wanted {
     pub before: BTreeSet<String>,
 }
 
+/// What expressions are evaluated against: one snapshot of the cluster and of what the learner did.
 #[derive(Debug, Default)]
 pub struct Facts {
     pub objects: HashMap<String, Objects>,
@@ -269,6 +273,10 @@ impl Facts {
     }
 
     /// Live objects; namespace `*` is all.
+    ///
+    /// # Errors
+    /// There is no such kind, the selector cannot be read, or the kind is not watched yet. The last
+    /// is noted in [`Facts::wanted`].
     pub fn objects(
         &self,
         name: &str,
@@ -286,6 +294,10 @@ impl Facts {
         Ok(here.map(|(_, o)| o.clone()).collect())
     }
 
+    /// One live object; `None` if it does not exist.
+    ///
+    /// # Errors
+    /// There is no such kind, or it is not watched yet, which is noted in [`Facts::wanted`].
     pub fn object(&self, name: &str, namespace: &str, object: &str) -> Result<Option<Object>, String> {
         let known = kind(name).ok_or_else(|| format!("there is no kind {name:?} here"))?;
         let Some(all) = self.objects.get(&known.qualified()) else {
@@ -325,7 +337,10 @@ impl Facts {
         Ok(then.and_then(|v| value::field(v.value(), "object").cloned()))
     }
 
-    /// Events about an object; name `*` is any.
+    /// Events about an object, oldest first; name or namespace `*` is any.
+    ///
+    /// # Errors
+    /// Events are not watched yet, which is noted in [`Facts::wanted`].
     pub fn events(&self, kind: &str, namespace: &str, name: &str) -> Result<Vec<Value>, String> {
         let about = |o: &Object| {
             let of = &o.json["involvedObject"];
@@ -366,6 +381,10 @@ impl Facts {
 
     /// Every version since the lesson began, oldest first; the one that was there then comes first
     /// as WAS. `*` is any namespace or name.
+    ///
+    /// # Errors
+    /// There is no such kind, it is not watched yet (noted in [`Facts::wanted`]), or versions since
+    /// the step began are no longer kept.
     pub fn history(&self, name: &str, namespace: &str, object: &str) -> Result<Vec<Value>, String> {
         let known = kind(name).ok_or_else(|| format!("there is no kind {name:?} here"))?;
         if !self.objects.contains_key(&known.qualified()) {

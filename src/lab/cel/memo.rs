@@ -90,6 +90,7 @@ impl Memo {
         known
     }
 
+    /// How much was tested and evaluated so far.
     pub fn work(&self) -> Work {
         self.0.lock().work
     }
@@ -97,8 +98,8 @@ impl Memo {
     /// The elements that passed, and a number that differs if they do.
     ///
     /// # Errors
-    /// Nobody watches the kind whose history is asked for, or the budget is spent. Then the list
-    /// stays as it was.
+    /// The kind whose history is asked for is not watched yet, or the budget is spent. Then the
+    /// list stays as it was.
     pub fn narrowed(
         &self,
         narrow: &Narrow,
@@ -157,6 +158,7 @@ impl Memo {
         self.open(facts).truths.get(&id).filter(|(of, _)| of == state).map(|(_, truth)| *truth)
     }
 
+    /// Keeps what the expression `id` was in this state of all that it reads; `None`: it failed.
     pub fn note(&self, id: u64, facts: &Facts, state: Vec<u64>, truth: Option<bool>) {
         self.open(facts).truths.insert(id, (state, truth));
     }

@@ -1,10 +1,9 @@
-//! Expressions over the cluster's state: compiled when a lesson is loaded, evaluated against
-//! [`Facts`].
+//! Expressions over the cluster's state: compiled with a lesson, evaluated against [`Facts`].
 //!
 //! An evaluation reads facts and nothing else, so it can be repeated, and tested without a cluster.
 //! It has a limit (`budget`). What is not known yet (a kind that nobody watched so far, an HTTP
-//! request that has to be made first) is an error now and is noted in [`Facts::wanted`]; whoever
-//! evaluates sees to it and tries again.
+//! request that has to be made first) is an error now and is noted in [`Facts::wanted`]; the caller
+//! sees to it and evaluates again.
 
 mod acts;
 mod budget;
@@ -99,8 +98,7 @@ const TYPES: &[&str] =
 /// No expression of a lesson is longer, in bytes, and none has so many inside each other.
 const LENGTH_MAX: usize = 4_000;
 const DEPTH_MAX: usize = 100;
-/// Levels that an expression's text may promise. The count is an upper bound of the nodes inside
-/// each other.
+/// Levels that an expression's text may promise: an upper bound of the nodes inside each other.
 const LEVELS_MAX: usize = 250;
 /// The parser calls itself for every bracket and every link of a chain, and takes up to 20 kB for
 /// each: 100 brackets are more than a task's stack. So does the evaluator, with somewhat more for
@@ -160,6 +158,9 @@ impl std::fmt::Debug for Expr {
 
 impl Expr {
     /// Compiles; `bound` are further names that will have values, and what these are.
+    ///
+    /// # Errors
+    /// It is no expression, is too long or too deep, or uses a name that does not exist.
     pub fn compile(source: &str, place: Use, bound: &[(&str, Meaning)]) -> Result<Expr, Error> {
         Expr::compile_with(source, place, bound, &Defines::default())
     }
@@ -293,10 +294,12 @@ impl Expr {
         of_them.map(|f| f.name).any(|name| self.functions.contains(name))
     }
 
+    /// True if it reads this variable, e.g. `trace`.
     pub fn names(&self, variable: &str) -> bool {
         self.variables.contains(variable)
     }
 
+    /// True if it calls this function, e.g. `http`.
     pub fn calls(&self, function: &str) -> bool {
         self.functions.contains(function)
     }

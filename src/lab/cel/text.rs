@@ -19,6 +19,10 @@ enum Part {
 pub struct Template(Vec<Part>);
 
 impl Template {
+    /// Compiles a text; `bound` are further names that its expressions may use.
+    ///
+    /// # Errors
+    /// An expression does not end or does not compile.
     pub fn compile(text: &str, place: Use, bound: &[(&str, Meaning)]) -> Result<Template, Error> {
         Template::compile_with(text, place, bound, &Defines::default())
     }
@@ -46,6 +50,7 @@ impl Template {
         Ok(Template(parts))
     }
 
+    /// The expressions of the text, in their order.
     pub fn exprs(&self) -> impl Iterator<Item = &Expr> {
         self.0.iter().filter_map(|p| match p {
             Part::Expr(e) => Some(e.as_ref()),
@@ -53,7 +58,10 @@ impl Template {
         })
     }
 
-    /// The text; an error if one of its values cannot be had.
+    /// The text, with each expression replaced by its value as [`value::show`] writes it.
+    ///
+    /// # Errors
+    /// Why the first expression that fails has no value.
     pub fn render(&self, facts: &Arc<Facts>, bound: &[(&str, Value)]) -> Result<String, String> {
         let mut out = String::new();
         for part in &self.0 {

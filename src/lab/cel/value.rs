@@ -35,19 +35,23 @@ pub fn to_json(value: &Value) -> Json {
     }
 }
 
+/// A string.
 pub fn text(s: &str) -> Value {
     Value::String(Arc::new(s.to_string()))
 }
 
+/// A list.
 pub fn list(items: Vec<Value>) -> Value {
     Value::List(Arc::new(items))
 }
 
+/// A map with string keys; of two fields of one name the later one counts.
 pub fn map<'a>(fields: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
     let fields = fields.into_iter().map(|(k, v)| (Key::String(Arc::new(k.to_string())), v));
     Value::Map(Map { map: Arc::new(fields.collect::<HashMap<_, _>>()) })
 }
 
+/// A map without fields.
 pub fn empty() -> Value {
     map([])
 }
@@ -84,6 +88,7 @@ pub fn str_field<'a>(value: &'a Value, name: &str) -> &'a str {
     }
 }
 
+/// The number of an `int` field; 0 if there is none.
 pub fn int_field(value: &Value, name: &str) -> i64 {
     match field(value, name) {
         Some(Value::Int(i)) => *i,

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use cel::Value;
 use std::sync::OnceLock;
 
-/// What somebody wrote. It is kept as the store's own bytes, since few versions are ever asked for:
-/// as a value of expressions each takes ten times the room.
+/// An object as one write left it. It is kept as the store's own bytes, since few versions are ever
+/// asked for: as a value of expressions each takes ten times the room.
 #[derive(Debug, Default)]
 pub struct Version {
     pub revision: i64,
@@ -23,6 +23,8 @@ pub struct Version {
 }
 
 impl Version {
+    /// A version without a writer and a number: [`Version::by`] and [`Version::numbered`] add
+    /// these. `verb` is `ADDED`, `MODIFIED` or `DELETED`, `body` the JSON of the object.
     pub fn new(revision: i64, at: Option<jiff::Timestamp>, verb: &'static str, body: Bytes) -> Version {
         Version { revision, at, verb, body, ..Version::default() }
     }

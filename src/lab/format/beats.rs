@@ -5,6 +5,7 @@ use crate::cel::{Expr, Meaning, Template, Use};
 use std::collections::BTreeMap;
 use std::path::Path;
 
+/// A sentence of a debrief. It is left out where a binding has no value or `when` is not true.
 #[derive(Clone, Debug)]
 pub struct Beat {
     /// Names and what they are bound to, in order; a later one may use earlier ones.
@@ -20,6 +21,7 @@ impl Beat {
     }
 }
 
+/// All beats, by name.
 pub type Beats = BTreeMap<String, Beat>;
 
 /// Names that every beat may use: what the learner predicted, what was so, and whether the two are

@@ -21,7 +21,7 @@ pub(crate) fn text(path: &Path) -> Result<Option<String>, Fault> {
         }
         Err(e) => return Err(of_system(e)),
     };
-    // Whoever opens a named pipe waits for its writer.
+    // Opening a named pipe would wait for its writer.
     if !about.is_file() {
         return Err(fault(1, "is no regular file".into()));
     }

@@ -120,6 +120,7 @@ impl Library {
         }
     }
 
+    /// The lesson with this whole id, e.g. `first-voyage/04-run-a-pod`.
     pub fn get(&self, id: &str) -> Option<&Lesson> {
         self.lessons.iter().find(|l| l.id == id)
     }

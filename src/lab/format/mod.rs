@@ -43,6 +43,7 @@ pub struct Fault {
     pub what: String,
 }
 
+/// The language that every text has.
 pub const EN: &str = "en";
 /// Languages beside English.
 pub const OTHERS: &[&str] = &["ko"];
@@ -62,9 +63,11 @@ impl Text {
     pub fn is_empty(&self) -> bool {
         self.0.values().all(String::is_empty)
     }
+    /// A text in English only.
     pub fn new(english: &str) -> Text {
         Text([(EN.to_string(), english.to_string())].into())
     }
+    /// Sets the text of a language.
     pub fn put(&mut self, lang: &str, text: &str) {
         self.0.insert(lang.into(), text.into());
     }
@@ -79,17 +82,21 @@ impl Text {
 pub struct Templates(BTreeMap<String, Template>);
 
 impl Templates {
+    /// Sets the template of a language.
     pub fn put(&mut self, lang: &str, template: Template) {
         self.0.insert(lang.into(), template);
     }
+    /// English stands in for a language that is missing; `None` without either.
     pub fn get(&self, lang: &str) -> Option<&Template> {
         self.0.get(lang).or_else(|| self.0.get(EN))
     }
+    /// The templates of all languages.
     pub fn all(&self) -> impl Iterator<Item = &Template> {
         self.0.values()
     }
 }
 
+/// A lesson as it was read from its files.
 #[derive(Clone, Debug)]
 pub struct Lesson {
     pub id: String,
@@ -115,6 +122,7 @@ pub struct Lesson {
     pub defines: Defines,
 }
 
+/// One task of a lesson: what the learner reads, what is checked, and how it can be solved.
 #[derive(Clone, Debug)]
 pub struct Step {
     pub id: String,
@@ -153,6 +161,7 @@ pub struct Step {
     pub needs: BTreeSet<Need>,
 }
 
+/// A question that is asked before the learner acts.
 #[derive(Clone, Debug)]
 pub struct Predict {
     pub question: Text,
@@ -163,6 +172,7 @@ pub struct Predict {
     pub because: Option<Expr>,
 }
 
+/// What has to be true for a step to be done.
 #[derive(Clone, Debug)]
 pub struct Check {
     /// Empty: the task says it.
@@ -170,6 +180,7 @@ pub struct Check {
     pub is: Expr,
 }
 
+/// What has to stay true while the step is open, and what the learner is told when it does not.
 #[derive(Clone, Debug)]
 pub struct Keep {
     pub is: Expr,
@@ -196,6 +207,8 @@ pub enum Repair {
     Undo,
 }
 
+/// A hint: `tier` 1 is where to look, 2 what is wrong, 3 the command. It is offered where `when` is
+/// true or missing.
 #[derive(Clone, Debug)]
 pub struct Hint {
     pub id: String,
@@ -212,6 +225,7 @@ pub struct Way {
     pub show: bool,
 }
 
+/// An answer after which the step has to stay red, and why; `lesson test` plays it.
 #[derive(Clone, Debug)]
 pub struct Wrong {
     pub lines: Vec<String>,
@@ -219,7 +233,7 @@ pub struct Wrong {
 }
 
 impl Lesson {
-    /// Every expression in it, for whoever wants to know what it looks at.
+    /// Every expression in it; the kinds that they name are watched while the lesson is open.
     pub fn exprs(&self) -> Vec<&Expr> {
         let mut all = Vec::new();
         for step in &self.steps {
@@ -236,6 +250,7 @@ impl Lesson {
         all
     }
 
+    /// The position of the step with this id, from 0.
     pub fn step(&self, id: &str) -> Option<usize> {
         self.steps.iter().position(|s| s.id == id)
     }

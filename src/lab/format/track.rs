@@ -10,10 +10,13 @@ use crate::reach;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+/// Views of the map that a lesson may name.
 pub const VIEWS: &[&str] = &["cluster", "control-plane", "raft", "scheduling", "network", "rollout", "pod"];
 
 /// Reads a lesson: its English file, and the files of further languages by name of the language.
-/// Lists every fault that is found.
+///
+/// # Errors
+/// Every fault that is found, with file and line.
 pub fn parse(text: &str, file: &Path, others: &[(&str, &str, &Path)]) -> Result<Lesson, Vec<Fault>> {
     let mut faults = Vec::new();
     let mut lesson = english(&plain(text), file, &mut faults).map_err(|fault| vec![fault])?;

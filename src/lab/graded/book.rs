@@ -2,8 +2,8 @@
 //! the cluster's directory, sealed with the cluster's key.
 //!
 //! A seal shows that the file was edited. That it is not an older copy of itself shows the
-//! [`Anchor`]: a key of the store that counts along. Whoever puts that back writes it once more,
-//! and the store counts that, too.
+//! [`Anchor`]: a key of the store that counts along. Putting that back, too, is one more write,
+//! which the store counts.
 
 use super::score::Used;
 use super::seal::{Chain, Key, Kind};
@@ -26,6 +26,7 @@ const ANCHOR_FORMAT: u32 = 2;
 /// counted for the lab only.
 const SEEDS_MAX: usize = 256;
 
+/// The file `labs.json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Book {
@@ -80,7 +81,7 @@ pub struct Open {
     pub hints: Vec<String>,
     pub solve: bool,
     pub undo: u32,
-    /// When somebody last changed something: milliseconds from the start.
+    /// When a person last changed something: milliseconds from the start.
     #[serde(default)]
     pub changed_ms: Option<u64>,
     /// How long it had been open when this was written.
@@ -92,7 +93,7 @@ pub struct Open {
     /// Since when each green task is green: milliseconds from the start, revision.
     pub green: BTreeMap<String, (u64, i64)>,
     pub chain: Chain,
-    /// What stood here was changed by somebody else than the program.
+    /// What stood here was edited, deleted or put back: the program did not leave it so.
     #[serde(default)]
     pub tampered: bool,
     /// How often it was graded.
@@ -203,6 +204,7 @@ impl Open {
     }
 }
 
+/// The best grade of a lab, in points.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Best {
@@ -219,8 +221,10 @@ const COUNTER_MAX: u64 = u64::MAX / 2;
 
 impl Book {
     /// A file that is not there is a beginning; of one that was edited, only the open lab is left,
-    /// and that is [tampered](Open::tampered) with. Errors: it was written by a newer program, or
-    /// is damaged.
+    /// and that is [tampered](Open::tampered) with.
+    ///
+    /// # Errors
+    /// The file cannot be read, was written by a newer program, or is damaged.
     pub fn load(path: &Path, key: &Key) -> Result<Book, Error> {
         let Some(kept) = progress::load::<Value>(path, FORMAT)? else { return Ok(Book::default()) };
         let sealed = key.is_sealed(Kind::Book, &kept) && kept["format"] == FORMAT;
@@ -246,6 +250,10 @@ impl Book {
         }
     }
 
+    /// Writes the file, sealed, under the next count.
+    ///
+    /// # Errors
+    /// The file cannot be written; the count is as before.
     pub fn save(&mut self, path: &Path, key: &Key) -> Result<(), Error> {
         self.format = FORMAT;
         self.counter += 1;
@@ -328,16 +336,19 @@ pub enum Found {
     Nothing,
     /// No count, or one that has just begun, though a lab was opened.
     Deleted,
-    /// Written by somebody else, or written again.
+    /// Not sealed by this program, or an anchor of its own that was written again.
     Forged,
     Anchor(Anchor),
 }
 
 impl Anchor {
+    /// The anchor of a book that was written `counter` times; `create` and `version` are those that
+    /// the key has once the anchor is written.
     pub fn new(counter: u64, create: i64, version: i64) -> Anchor {
         Anchor { format: ANCHOR_FORMAT, counter, create, version }
     }
 
+    /// The sealed JSON that the store keeps.
     pub fn text(&self, key: &Key) -> String {
         match json!(self) {
             Value::Object(fields) => key.seal(Kind::Anchor, fields).to_string(),

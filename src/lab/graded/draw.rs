@@ -46,6 +46,9 @@ pub fn draw(lab: &str, seed: u64, choices: &Choices) -> Map<String, Value> {
 }
 
 /// Adds what follows from the drawn values, in order; a later one may use earlier ones.
+///
+/// # Errors
+/// The key whose expression has no value, and why.
 pub fn derive(drawn: &Map<String, Value>, derived: &[(String, Expr)]) -> Result<Map<String, Value>, String> {
     let mut all = drawn.clone();
     for (key, expr) in derived {
@@ -116,7 +119,10 @@ pub fn is_name(word: &str) -> bool {
     !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// A text with every `{{key}}` replaced. Errors: the key that is not there.
+/// A text with every `{{key}}` replaced; other braces stay.
+///
+/// # Errors
+/// The first key that has no value.
 pub fn fill(text: &str, variant: &Map<String, Value>) -> Result<String, String> {
     let (mut out, mut rest) = (String::new(), text);
     while let Some(start) = rest.find("{{") {

@@ -17,24 +17,24 @@
 //! unseen by the checks' history. [`score`] turns verdicts into points, [`seal`] signs the record.
 //! What is kept of the open lab ([`book`]) is sealed with the cluster's key, and a key of the store
 //! counts along: an edited file, and an older copy of it, make the lab one that was tampered with,
-//! which does not pass. When the time is over, the desk notes what stands in the cluster by
-//! somebody's will (`wills`); what differs from that at grading was changed too late, whoever
-//! changed it, also a CronJob that was set up before. A command in a container of the lab, and a
-//! fault that is made or mended, change no object and count as a change all the same. Who acts
-//! under a component's name is the component only if no person holds a token or certificate of that
-//! name (`lab::who`); such names are noted whether a lab is open or not, and kept with it. What was
-//! before the open lab is held in the store from compaction; where the store had to give it up,
-//! leaving deletes what the lab made (`run::past`). What the setup broke with `fault` is mended in
-//! both cases. The clock is the calendar's: it runs while the cluster is down, as in an exam.
-//! Records say how often a lab was started, graded, left and given up.
+//! which does not pass. When the time is over, the lab run notes what people have written in the
+//! cluster (`wills`); what differs from that at grading was changed too late, also if a CronJob did
+//! it that was set up before. A command in a container of the lab, and a fault that is made or
+//! mended, change no object and count as a change all the same. Who acts under a component's name
+//! is the component only if no person holds a token or certificate of that name (`lab::who`); such
+//! names are noted whether a lab is open or not, and kept with it. What was before the open lab is
+//! held in the store from compaction; where the store had to give it up, leaving deletes what the
+//! lab made (`run::past`). What the setup broke with `fault` is mended in both cases. The clock is
+//! the calendar's: it runs while the cluster is down, as in an exam. Records say how often a lab
+//! was started, graded, left and given up.
 //!
 //! Several sessions may look at the open lab: each follows it (`run::follow`) and gets a view now
 //! and after every change. The last grade and what was told to a learner who gave up belong to the
 //! view and are kept with the lab, in every language: a session that begins later shows them, too.
 //! ## What a signature is worth
 //! It shows that a record was edited. It does not show that a learner did the work: the key lies on
-//! the learner's machine, and whoever reads it can sign and seal anything; so can whoever puts back
-//! the whole cluster's directory, store and all, as it was.
+//! the learner's machine, and a person who reads it can sign and seal anything. The same is true of
+//! a person who puts back the whole cluster's directory, store and all, as it was.
 //! ## Left out
 //! After the cluster's process was restarted in the middle of a lab, `history` knows what was there
 //! when the clock started (the store keeps that) and what has become of it, and no version in

@@ -43,6 +43,7 @@ pub struct Lab {
     pub file: PathBuf,
 }
 
+/// What the learner has to reach, and the points for it (`weight`).
 #[derive(Clone, Debug)]
 pub struct Task {
     pub id: String,
@@ -64,6 +65,8 @@ pub struct Task {
     pub excludes: Vec<Meddling>,
 }
 
+/// A hint: `tier` 1 is where to look, 2 what is wrong, 3 the command. It is offered where `when` is
+/// true or missing.
 #[derive(Clone, Debug)]
 pub struct Hint {
     pub id: String,
@@ -79,6 +82,8 @@ pub struct Also {
     pub lines: Vec<String>,
 }
 
+/// An answer that `lab test` plays: the tasks in `red` have to stay red after it, and it has to
+/// earn exactly `score_max` points. With `only` it is played in variants of which that is true.
 #[derive(Clone, Debug)]
 pub struct Wrong {
     pub only: Option<String>,
@@ -90,6 +95,9 @@ pub struct Wrong {
 
 impl Lab {
     /// All that its texts and expressions may name: drawn and derived.
+    ///
+    /// # Errors
+    /// The derived value that cannot be computed, and why.
     pub fn variant(&self, seed: u64) -> Result<Map<String, Value>, String> {
         draw::derive(&draw::draw(&self.id, seed, &self.choices), &self.derived)
     }
@@ -109,6 +117,7 @@ impl Lab {
         own::namespaces(&filled.collect::<Vec<_>>())
     }
 
+    /// The expressions of its tasks, of `ready_when` and of its hints.
     pub fn exprs(&self) -> impl Iterator<Item = &Expr> {
         let tasks = self.tasks.iter().flat_map(|t| t.checks.iter().map(|(_, e)| e));
         tasks.chain(&self.ready_when).chain(self.hints.iter().filter_map(|h| h.when.as_ref()))
@@ -132,6 +141,7 @@ pub const BUILT_IN: &str = "built-in";
 /// The variable that names a directory to read labs from, instead of those in the binary.
 pub const DIRECTORY: &str = "ROPEWALK_LABS";
 
+/// The directory that [`DIRECTORY`] names; `None` if it is not set or empty.
 pub fn directory() -> Option<PathBuf> {
     std::env::var_os(DIRECTORY).filter(|d| !d.is_empty()).map(PathBuf::from)
 }
@@ -212,6 +222,7 @@ impl Labs {
         self
     }
 
+    /// The lab with this id.
     pub fn get(&self, id: &str) -> Option<&Lab> {
         self.labs.iter().find(|l| l.id == id)
     }

@@ -31,6 +31,7 @@ pub struct Red {
 }
 
 impl Found {
+    /// Makes the task red for this reason.
     pub fn turn_red(&mut self, why: Red) {
         (self.green, self.unmet, self.told) = (false, why.unmet, why.told);
     }
@@ -45,7 +46,7 @@ pub struct Used {
     pub solve: bool,
 }
 
-/// What was done too late does not count. `changed`: somebody has changed something after the
+/// What was done too late does not count. `changed`: a person has changed something after the
 /// limit; a state that nobody touched since is the state at the limit, however late it is judged,
 /// and whatever controllers have made of it meanwhile.
 pub fn in_time(found: &mut [Found], limit_ms: u64, changed: bool, late: &Red) {
@@ -105,7 +106,7 @@ pub struct About {
     /// `{starts, seed_starts, gradings, earlier_gradings, earlier_solves, lost, earlier_hints,
     /// gave_up, earlier_gave_up, earlier_left, book_deleted}`
     pub attempts: Value,
-    /// What was kept of the open lab was changed by somebody else than the program.
+    /// What was kept of the open lab was edited, deleted or put back.
     pub tampered: bool,
     /// `{format, from, to, records, head}`; without a format it is of a program whose chain left
     /// the objects' bytes out.
@@ -176,7 +177,7 @@ fn cell(value: &Value) -> String {
 }
 
 /// What a wrong answer was expected to come to, and did not. `red` names tasks that have to stay
-/// red, `most` what it may earn; without either it must not earn everything.
+/// red, `most` exactly what it earns; without either it must not earn everything.
 pub fn too_good(found: &[Found], red: &[String], most: Option<u32>) -> Option<String> {
     let (score, max) = points(found);
     if let Some(task) = found.iter().find(|t| t.green && red.contains(&t.id)) {

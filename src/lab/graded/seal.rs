@@ -1,7 +1,7 @@
 //! Records that show when they were touched: one canonical form of a JSON document, a signature
 //! over it, and a chain of hashes over what happened.
 //!
-//! That makes a record tamper-evident and no more: whoever owns the machine owns the key, and can
+//! That makes a record tamper-evident and no more: the owner of the machine owns the key, and can
 //! sign what never happened. A teacher who knows the key's fingerprint sees at least which cluster
 //! signed.
 
@@ -142,6 +142,9 @@ pub struct Key(Ed25519KeyPair);
 
 impl Key {
     /// Reads `records.key` from the directory, or makes it.
+    ///
+    /// # Errors
+    /// The file cannot be read or written, or is no Ed25519 key in PKCS#8 and base64.
     pub fn load_or_create(dir: &Path) -> Result<Key, Error> {
         let path = dir.join("records.key");
         let damaged = |why: String| Error::Key { path: path.clone(), why };
@@ -160,6 +163,7 @@ impl Key {
         Ed25519KeyPair::from_pkcs8(&document).map(Key).map_err(|e| damaged(e.to_string()))
     }
 
+    /// The SHA-256 of the public key, in hexadecimal digits.
     pub fn fingerprint(&self) -> String {
         sha256(self.0.public_key().as_ref())
     }
@@ -213,6 +217,10 @@ pub enum Broken {
 
 /// Reads a record and checks its signature; answers the record. Key order and white space do not
 /// matter.
+///
+/// # Errors
+/// It is no signed record, the key is not the one that the record names, or the signature is not
+/// over this text.
 pub fn verify(text: &str) -> Result<Value, Broken> {
     let not = |why: &str| Broken::NotARecord(why.into());
     let Unique(record) = serde_json::from_str(text).map_err(|e| not(&e.to_string()))?;

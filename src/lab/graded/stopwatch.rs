@@ -53,8 +53,8 @@ mod tests {
         assert_eq!(watch.at(clock::before(started, Duration::from_secs(600)), kernel(90)), 90_000);
         assert_eq!(watch.at(calendar(900), kernel(90)), 900_000, "the machine slept");
         assert_eq!(watch.calendar(1_500), "2026-01-02T03:04:06.5Z".parse().unwrap());
-        // Whoever ends the cluster to think wins no time: the process after it counts from the same
-        // start.
+        // A learner who ends the cluster to think wins no time: the process after it counts from
+        // the same start.
         let later = Stopwatch { since: watch.since, ..Stopwatch::taken_up(started, 60_000) };
         assert_eq!(later.at(calendar(600), kernel(1)), 600_000);
         // The process is another one, and the calendar says that it is before the start.

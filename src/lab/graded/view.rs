@@ -14,6 +14,7 @@ pub struct Question {
     pub ask: Ask,
 }
 
+/// What a session asks for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Ask {
@@ -39,7 +40,7 @@ pub enum Ask {
         agreed: Option<Plan>,
     },
     /// Takes away what the open lab made, sets this one up, and starts the clock: answers with
-    /// [`LabView`]. Errors: objects of somebody else's have the names that the lab needs.
+    /// [`LabView`]. Errors: objects that are not the lab's have the names that it needs.
     Start {
         id: String,
         seed: Option<u64>,
@@ -179,6 +180,7 @@ pub enum Work {
     Leaving,
 }
 
+/// A task as the learner sees it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Task {
@@ -216,6 +218,7 @@ pub struct GivenUp {
     pub lines: Vec<String>,
 }
 
+/// The lines of the solution, with the lab's values filled in. The session runs them.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Played {

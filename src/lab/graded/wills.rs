@@ -32,7 +32,7 @@ const TIMED_MARK: &str = "timed:";
 /// metadata.
 const MADE: &str = "made:";
 
-/// An object's name and the hash of what somebody has written into it; under the same name behind
+/// An object's name and the hash of what people have written into it; under the same name behind
 /// [`MADE`], that of all but its metadata. `None`: it is a controller's, or on its way out.
 /// `is_scaled`: an autoscaler writes its replicas.
 fn will(plural: &str, mut object: Value, is_scaled: bool) -> Option<[(String, String); 2]> {
@@ -72,15 +72,15 @@ fn will(plural: &str, mut object: Value, is_scaled: bool) -> Option<[(String, St
     Some([(format!("{MADE}{name}"), hash(&object)), (name, hash(&json!([kept, object])))])
 }
 
-/// Has somebody changed something between the two?
+/// True if a person has changed something between the two.
 pub(super) fn differ(then: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> bool {
     let whole = |name: &&String| !name.starts_with(MADE);
     now.iter().any(|(name, hash)| whole(&name) && then.get(name) != Some(hash))
         || then.keys().filter(whole).any(|name| !name.starts_with(TIMED_MARK) && !now.contains_key(name))
 }
 
-/// Has somebody changed, made or deleted an object of these resources between the two, labels and
-/// annotations aside?
+/// True if a person has changed, made or deleted an object of these resources between the two,
+/// labels and annotations aside.
 pub(super) fn remade(
     then: &BTreeMap<String, String>,
     now: &BTreeMap<String, String>,
@@ -112,10 +112,13 @@ fn scaled(autoscalers: &[Value]) -> BTreeSet<[String; 3]> {
 }
 
 impl World {
-    /// What stands in the objects of these kinds by somebody's will: a hash for each object that no
-    /// controller has made, of all but what controllers write into it. [`differ`] if somebody,
-    /// under whatever name and by whatever way, has changed something in between. `places`: the
+    /// What people have written into the objects of these kinds: a hash for each object that no
+    /// controller has made, of all but what controllers write into it. Two of them [`differ`] if a
+    /// person, under any name and in any way, has changed something in between. `places`: the
     /// namespaces that count, beside objects that have none; `None`: all.
+    ///
+    /// # Errors
+    /// The API server does not list one of the kinds.
     pub async fn wills(
         &self,
         kinds: BTreeSet<String>,

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 const NAMED_MAX: usize = 5;
 
 texts! {
+    /// Sentences; `{}` stands for what is filled in.
     pub enum Word {
     Busy: "another lab command is at work; wait for it", "다른 실습 명령이 실행 중입니다. 끝날 때까지 기다리세요";
     NoSuchLab: "there is no lab {}; `ropewalk lab list` shows them", "{} 실습은 없습니다. `ropewalk lab list`로 목록을 볼 수 있습니다";

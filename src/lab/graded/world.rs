@@ -1,6 +1,6 @@
 //! What is known of the cluster while a lab is open: live objects, every version of them, every
-//! hop, answers of the network. A pump feeds it; whoever judges takes a snapshot and asks for what
-//! is missing.
+//! hop, answers of the network. A pump feeds it; the judge takes a snapshot and asks for what is
+//! missing.
 
 use super::book::Restarted;
 use super::score::Red;
@@ -28,8 +28,8 @@ use task::Crew;
 use tokio::sync::{broadcast, mpsc, watch as channel};
 use tokio::time::Instant;
 
-/// How often an answer from the network is renewed while somebody waits for it, and when it is too
-/// old to count.
+/// How often an answer from the network is renewed while a judgement waits for it, and when it is
+/// too old to count.
 const RENEW: Duration = Duration::from_millis(900);
 const STALE: Duration = Duration::from_secs(3);
 /// A first answer of the network may take this long beyond the time that a task is given: a
@@ -55,6 +55,7 @@ struct Answer {
     value: cel::Value,
 }
 
+/// What is known of the cluster, and of the open lab as far as it goes on in memory.
 #[derive(Default)]
 pub struct Known {
     pub recorder: Recorder,
@@ -79,10 +80,10 @@ pub struct Known {
     pub chain: Chain,
     /// Since when the lab has been open.
     pub watch: Option<Stopwatch>,
-    /// When somebody who is no component and not the judge last wrote an object, acted in a
+    /// When a client that is no component and not the judge last wrote an object, acted in a
     /// container, or broke or mended something: milliseconds from the start.
     pub changed_ms: Option<u64>,
-    /// Somebody wrote something while the judge was at work.
+    /// A client that is no component wrote something while the judge was at work.
     pub meddled: bool,
     /// Revisions of journeys into the past, and how many there were before this process.
     pub journeys: BTreeSet<i64>,
@@ -115,6 +116,7 @@ pub struct Frame {
     pub variant: Option<cel::Value>,
 }
 
+/// One cluster, watched for labs: [`Known`] and what feeds it.
 pub struct World {
     known: Mutex<Known>,
     crew: Crew,
@@ -197,7 +199,7 @@ impl Known {
         }
         let writer = writer(record);
         let learner = writer.is_some_and(tap::Request::is_persons);
-        // Under whatever name: who is no component of the cluster is somebody.
+        // Under any name: a writer that is no component of the cluster counts as a person.
         let somebody = writer.is_some() && !self.who.is_components(record);
         let teacher = writer.is_some_and(|r| tap::actor(&r.user, &r.impersonator) == TEACHER);
         // What a person does elsewhere while the lab is open, e.g. a lesson, changes nothing of the
@@ -384,6 +386,9 @@ impl Known {
 
 impl World {
     /// Begins to listen; the pump ends with the crew.
+    ///
+    /// # Errors
+    /// The teacher has no kubeconfig, or no client can be made of it.
     pub fn start(crew: &Crew, host: &Host) -> Result<Arc<World>, cluster::Error> {
         let (told, mut reports) = mpsc::unbounded_channel();
         let world = Arc::new(World {
@@ -405,7 +410,7 @@ impl World {
                         if matches!(record, Err(broadcast::error::RecvError::Closed)) {
                             return;
                         }
-                        // From the ring, so that nothing is missed by whoever lags.
+                        // From the ring, so that a pump that lags misses nothing.
                         pump.read(&tap);
                     }
                 }
@@ -415,6 +420,7 @@ impl World {
         Ok(world)
     }
 
+    /// Locks what is known. The pump waits for the guard.
     pub fn know(&self) -> MutexGuard<'_, Known> {
         self.known.lock()
     }
@@ -431,10 +437,12 @@ impl World {
         self.know().take_all(&records);
     }
 
+    /// Changes after each report of a watch, record of the tap and answer of the network.
     pub fn follow(&self) -> channel::Receiver<u64> {
         self.changed.subscribe()
     }
 
+    /// Watches kinds from now on, in all namespaces; those that are watched already stay so.
     pub fn watch(self: &Arc<World>, kinds: impl IntoIterator<Item = String>) {
         for kind in kinds {
             let Some(name) = facts::kind(&kind).map(Kind::qualified) else { continue };
@@ -501,8 +509,11 @@ impl World {
     }
 
     /// Of these kinds, what was there at a revision and what has become of it, from the store
-    /// itself: for whoever was not there to see it, or has only watches that may be behind.
+    /// itself: for a process that was not there to see it, or has only watches that may be behind.
     /// `reborn`: what the judge took away and put back, as of [`Recorder::gap`].
+    ///
+    /// # Errors
+    /// The API server does not list a kind as it was at the revision, or as it is now.
     pub async fn recall_since(
         &self,
         kinds: BTreeSet<String>,
@@ -600,6 +611,9 @@ impl World {
     /// Waits until all of these hold together for `hold`; else, when `within` is over, the first
     /// that does not. One answer of the network does not hold: a question that was asked after they
     /// became true has to say the same.
+    ///
+    /// # Errors
+    /// The place in `exprs` of the first that does not hold.
     pub async fn settled(
         self: &Arc<World>,
         exprs: &[&Expr],
@@ -807,8 +821,8 @@ mod tests {
         for borrowed in ["system:node:n", "system:serviceaccount:kube-system:robot"] {
             assert_eq!(changed(borrowed, "", false), (true, false), "{borrowed}");
         }
-        // While the judge looks: its own writes are its own, the same name used by somebody else is
-        // not.
+        // While the judge looks: its own writes are its own, those of another client under the same
+        // name are not.
         assert_eq!(changed(tap::LEARNER, "", true), (true, true));
         assert_eq!(changed(TEACHER, "", true), (false, true));
         assert_eq!(changed("system:serviceaccount:shop:robot", "", true), (true, true));

@@ -99,14 +99,17 @@ impl Facts {
         self.objects.contains_key(plural)
     }
 
+    /// All objects of a kind, by its plural; none if they were not read.
     pub fn all(&self, plural: &str) -> &[Value] {
         self.objects.get(plural).map_or(&[], Vec::as_slice)
     }
 
+    /// The objects of a kind in one namespace.
     pub fn within<'a>(&'a self, plural: &str, namespace: &'a str) -> impl Iterator<Item = &'a Value> {
         self.all(plural).iter().filter(move |o| meta::namespace(o) == namespace)
     }
 
+    /// The object of this name in the namespace, or in none if its kind has no namespaces.
     pub fn find(&self, plural: &str, namespace: &str, name: &str) -> Option<&Value> {
         self.all(plural).iter().find(|o| {
             meta::name(o) == name && (meta::namespace(o) == namespace || meta::namespace(o).is_empty())

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use std::sync::OnceLock;
 use task::Crew;
 
+/// Answers the questions of `why`.
 #[derive(Default)]
 pub struct Why {
     host: OnceLock<Host>,

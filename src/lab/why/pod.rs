@@ -197,8 +197,8 @@ fn problem(reader: &Reader, out: &mut Explanation, pod: &Value, container: &Valu
     }
 }
 
-/// Where the pod's template stands: with its uppermost owner, else with the pod itself. Whoever
-/// mends a pod that somebody else makes mends it for nothing.
+/// Where the pod's template stands: with its uppermost owner, else with the pod itself. To mend a
+/// pod that a controller made is for nothing: the next one is made from the template.
 fn template(reader: &Reader, pod: &Value) -> String {
     let owner = |object: &Value| {
         let owner = list(object, "metadata.ownerReferences").first()?;

@@ -217,7 +217,7 @@ fn the_last_command_is_explained_by_its_last_answer() {
     web["metadata"]["name"] = "web".into();
     let told = ask(&facts(&[("pods", web)], &tap), &[]);
     assert!(!told.problem && told.about == "pod/web", "{told:?}");
-    // And one that is gone to whoever deleted it.
+    // And one that is gone leads to the user who deleted it.
     answered(&tap, "3", Event::Commit(Write::DELETING), 0);
     let mut last = Record::new(Event::Commit(Write::DELETED)).object("pods", "default", "web");
     last.request = Some(Request { user: "system:node:n1".into(), ..Request::default() });

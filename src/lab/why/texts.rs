@@ -3,6 +3,7 @@
 use lang::texts;
 
 texts! {
+    /// Sentences; `{}` stands for what is filled in.
     pub enum Word {
         // -- objects
         NoSuchKind: "There is no kind {}.", "{} 종류는 없습니다.";

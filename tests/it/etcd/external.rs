@@ -69,7 +69,7 @@ fn a_control_plane_on_a_real_etcd() {
     home.ropewalk(&["undo", "--name", "t"]).ok();
     eventually(PATIENCE, || k("get deployment web --no-headers"), |said| said.out.contains("2/2"));
 
-    // Somebody compacts the history: the cluster reads on from what there is.
+    // Another client compacts the history: the cluster reads on from what there is.
     let revision = keys(&etcd, "/registry/").header.map_or(0, |h| h.revision);
     let compact = pb::CompactionRequest { revision, physical: true };
     let done = etcd.client.unary::<_, pb::CompactionResponse>("/etcdserverpb.KV/Compact", compact);

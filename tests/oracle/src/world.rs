@@ -204,7 +204,7 @@ impl<S: Subject> World<S> {
         self.client();
     }
 
-    /// Somebody writes every third tick and reads every seventh, at whoever leads.
+    /// A client writes every third tick and reads every seventh, at the leader.
     fn client(&mut self) {
         let Some(leader) = self.leader() else { return };
         if self.now.is_multiple_of(3) {

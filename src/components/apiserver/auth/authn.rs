@@ -17,6 +17,8 @@ use serde_json::Value;
 use std::sync::Arc;
 use tap::TEACHER;
 
+/// The issuer (`iss`) of service-account tokens, and the address at which pods find the keys that
+/// verify them. The same as kubeadm sets.
 pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 
 /// The extra attribute of a user that tells with which credential it authenticated.
@@ -25,9 +27,9 @@ const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 /// What the certificate of a connection says.
 #[derive(Clone, Debug)]
 pub(crate) enum Peer {
-    /// There is none, or it names nobody.
+    /// The client sent no certificate, or its certificate names no user.
     Nobody,
-    /// Somebody, until the certificate expires.
+    /// A user, until the certificate expires.
     User(User, Timestamp),
     /// It is not believed.
     Stranger,

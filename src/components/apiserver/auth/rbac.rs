@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Bytes of roles that are searched for one decision, at most, and bytes that a role counts as at
-/// least. Some milliseconds: whoever may write roles and bind them to a group of everybody must not
-/// hold up the requests of all. The bootstrap roles of one user have some ten KiB.
+/// least. Some milliseconds: a user who may write roles and bind them to `system:authenticated`
+/// must not delay every request. The bootstrap roles of one user have some ten KiB.
 const SEARCHED_MAX: usize = 2 << 20;
 const ROLE_LEAST: usize = 256;
 
@@ -62,7 +62,7 @@ impl<'a> Attributes<'a> {
         }
     }
 
-    /// The answer to somebody who may not.
+    /// Returns the 403 for a user who is not allowed to do this.
     pub(crate) fn forbidden(&self, user: &User, reason: &str) -> Status {
         let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
         if !self.is_resource {

@@ -2,7 +2,7 @@
 //! `pkg/registry/rbac/reconciliation`).
 //!
 //! A newer program knows rules that the cluster's roles did not have when they were made. What is
-//! missing is added; what somebody added stays. `rbac.authorization.kubernetes.io/autoupdate:
+//! missing is added; rules that a user added stay. `rbac.authorization.kubernetes.io/autoupdate:
 //! "false"` on a role or binding keeps it as it is.
 
 use crate::State;

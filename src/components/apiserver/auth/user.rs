@@ -20,8 +20,7 @@ pub struct User {
     pub uid: String,
     pub groups: Vec<String>,
     pub extra: BTreeMap<String, Vec<String>>,
-    /// Who authenticated, where that is another: whoever impersonates this user (`--as`). Empty
-    /// otherwise.
+    /// The authenticated user who impersonates this one (`--as`). Empty without impersonation.
     pub impersonator: String,
 }
 
@@ -32,6 +31,7 @@ impl User {
         User { name: name.to_string(), groups, ..User::default() }
     }
 
+    /// The user of a request without credentials: `system:anonymous` in `system:unauthenticated`.
     pub fn anonymous() -> User {
         User { name: "system:anonymous".into(), groups: vec![UNAUTHENTICATED.into()], ..User::default() }
     }
@@ -55,12 +55,14 @@ impl User {
         self.name == "system:anonymous"
     }
 
+    /// True if the user is in this group.
     pub fn is_in(&self, group: &str) -> bool {
         self.groups.iter().any(|g| g == group)
     }
 
-    /// Somebody whose acts can be undone: neither a component nor the cluster's own administrator
-    /// nor the teacher.
+    /// True for a person, whose acts can be undone: not for a component or a service account
+    /// (`system:…`), the cluster's own administrator or the teacher. Of an impersonated user the
+    /// impersonator counts.
     pub fn is_person(&self) -> bool {
         tap::is_person(tap::actor(&self.name, &self.impersonator))
     }

@@ -522,9 +522,9 @@ mod tests {
         assert_eq!((bounds.users.writing.taken(), bounds.users.bodies.taken()), (0, 0));
     }
 
-    /// Somebody with a node's certificate, with a pod of kube-system, or with many users sends
-    /// requests that do not end: the control plane, the other nodes and everybody else have their
-    /// places, and the nodes' leases theirs.
+    /// A client with a node's certificate, with a pod of kube-system, or with many users sends
+    /// requests that do not end: the control plane, the other nodes and the other users keep their
+    /// places, and the nodes' leases keep theirs.
     #[tokio::test]
     async fn a_flood_on_one_level_takes_nothing_from_the_others() {
         let info = |verb: &str, resource: &str| Info {
@@ -570,7 +570,7 @@ mod tests {
                 let written = read(&bounds, other, &info("create", "pods"), full("{}")).await;
                 assert!(written.is_some(), "{}", other.name);
             }
-            // Whoever has to renew a Lease can, even in the middle of a flood of its own.
+            // A component that has to renew a Lease can, even during a flood of its own.
             for keeper in [&node("system:node:n1"), &n2, &scheduler, &user("system:kube-controller-manager")]
             {
                 assert!(enter(&bounds, keeper, &info("get", "leases")).is_some(), "{}", keeper.name);

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 /// Objects per transaction; the store takes 128 operations.
 const BATCH: usize = 60;
-/// Times that an object is written again because somebody else wrote in between.
+/// Times that an object is written again because another writer wrote in between.
 const TRIES: usize = 10;
 /// Under which every API server that runs keeps a key with its address: upstream's lease
 /// reconciler, so that the `kubernetes` service leads to all of them and to none that is gone.
@@ -112,8 +112,7 @@ pub(crate) async fn run(state: &State) -> Result<(), Status> {
     reconcile::run(state).await
 }
 
-/// What is made again whenever somebody deletes it: the namespaces of the system and the API
-/// servers' own service.
+/// Makes the system's namespaces and the API servers' own service again if they were deleted.
 ///
 /// # Errors
 /// Those of the store.

@@ -3,8 +3,8 @@
 //! them; their writes say what is so and do not depend on who is first.
 //!
 //! That the kinds of an established definition are served is not decided here: the watch cache
-//! takes them over in the same step as the definition itself, so that whoever reads `Established`
-//! finds the kind.
+//! takes them over in the same step as the definition itself, so that a client that reads
+//! `Established` finds the kind.
 
 use crate::State;
 use crate::auth::user::{MASTERS, User};

@@ -40,6 +40,7 @@ impl Cidr {
     pub fn nth(&self, n: u32) -> Ipv4Addr {
         Ipv4Addr::from_bits(self.0.network().to_bits().wrapping_add(n))
     }
+    /// True if the address is in this network.
     pub fn contains(&self, ip: Ipv4Addr) -> bool {
         self.0.contains(&ip)
     }
@@ -156,8 +157,8 @@ pub(crate) async fn repair(state: &State) -> Result<Taken, Status> {
     if found.kvs.is_empty() {
         return Ok(held);
     }
-    // A reservation is made in one transaction with its Service: whoever has one of these is known
-    // from here on.
+    // A reservation is made in one transaction with its Service: once the cache has reached this
+    // revision it knows the Service of each of these.
     if clock::limit(CACHE_WAIT, state.cache.wait_for(found.revision)).await.is_none() {
         return Err(Status::timeout("request did not complete within the allotted timeout"));
     }

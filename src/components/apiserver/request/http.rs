@@ -21,6 +21,7 @@ pub struct BodyError(pub String);
 
 /// The body of a request or an answer, whole or streamed.
 pub type Body = UnsyncBoxBody<Bytes, BodyError>;
+/// An HTTP response of the API server.
 pub type Answer = Response<Body>;
 
 /// Larger request bodies are refused.
@@ -84,6 +85,7 @@ impl<T: Unpin> http_body::Body for Holding<T> {
     }
 }
 
+/// A body that is sent in one piece.
 pub fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
@@ -113,20 +115,25 @@ impl http_body::Body for Pieces {
     }
 }
 
+/// An answer whose body is JSON already. `code` is the HTTP status.
 pub fn json_bytes(code: u16, bytes: impl Into<Bytes>) -> Answer {
     typed(code, "application/json", bytes)
 }
 
+/// An answer with `value` as JSON, on one line.
 pub fn json(code: u16, value: &Value) -> Answer {
     json_bytes(code, value.to_string())
 }
 
+/// An answer of plain text in UTF-8, with `nosniff`, so that browsers do not take it for HTML.
 pub fn plain(code: u16, text: impl Into<Bytes>) -> Answer {
     let mut answer = typed(code, "text/plain; charset=utf-8", text);
     answer.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     answer
 }
 
+/// An answer with this content type; a cache has to ask before it uses it again. A `code` that is
+/// no HTTP status becomes 500; a content type that cannot be a header is left out.
 pub fn typed(code: u16, content_type: &str, bytes: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(full(bytes));
     *answer.status_mut() =
@@ -138,6 +145,8 @@ pub fn typed(code: u16, content_type: &str, bytes: impl Into<Bytes>) -> Answer {
     answer
 }
 
+/// An answer with the status as JSON and its own code; with a `Retry-After` header, in seconds, if
+/// its details have `retryAfterSeconds`.
 pub fn failure(status: &Status) -> Answer {
     let mut answer = json(status.code, &status.to_value());
     // Clients of Go wait by themselves if this header is there, and say nothing: it comes only with
@@ -159,6 +168,8 @@ pub fn not_found_page() -> Answer {
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
+    /// Reads the part of a URL after `?`; `None` is an empty query. `+` and `%XX` are decoded, and
+    /// the order of the keys is kept.
     pub fn parse(query: Option<&str>) -> Query {
         Query(form_urlencoded::parse(query.unwrap_or("").as_bytes()).into_owned().collect())
     }
@@ -166,9 +177,11 @@ impl Query {
     pub fn get(&self, key: &str) -> &str {
         self.0.iter().find(|(k, _)| k == key).map_or("", |(_, v)| v)
     }
+    /// True if the key is there, also without a value.
     pub fn has(&self, key: &str) -> bool {
         self.0.iter().any(|(k, _)| k == key)
     }
+    /// All values of a key, in their order.
     pub fn all(&self, key: &str) -> impl Iterator<Item = &str> {
         self.0.iter().filter(move |(k, _)| k == key).map(|(_, v)| v.as_str())
     }
@@ -176,6 +189,7 @@ impl Query {
     pub fn is_true(&self, key: &str) -> bool {
         self.has(key) && !(self.get(key) == "0" || self.get(key).eq_ignore_ascii_case("false"))
     }
+    /// Appends a value. It replaces none: [`Query::get`] still returns the first one.
     pub fn set(&mut self, key: &str, value: &str) {
         self.0.push((key.to_string(), value.to_string()));
     }
@@ -183,7 +197,10 @@ impl Query {
     pub fn remove(&mut self, key: &str) {
         self.0.retain(|(k, _)| k != key);
     }
-    /// A number, if there is one. Errors: 400 for what is none.
+    /// The number of a key; `None` if the key is not there or has no value.
+    ///
+    /// # Errors
+    /// 400 for a value that is no decimal `i64`, in the words of Go's `strconv`.
     pub fn number(&self, key: &str) -> Result<Option<i64>, Status> {
         match self.get(key) {
             "" => Ok(None),
@@ -194,8 +211,8 @@ impl Query {
     }
 }
 
-/// The text of a header that says who somebody is. Unlike [`header`] it takes all of UTF-8, as Go's
-/// servers do.
+/// The text of a header that names a user, as `Impersonate-User` does. Unlike [`header`] it takes
+/// all of UTF-8, as Go's servers do.
 ///
 /// # Errors
 /// 400 for bytes that are no text: what cannot be read is not absent, or a request that gives

@@ -30,6 +30,11 @@ pub struct Info {
 }
 
 impl Info {
+    /// Reads a path as upstream's `RequestInfoFactory` does; segments are percent-decoded. A path
+    /// that names no resource (`/version`, `/api/v1`) keeps the method, in lower case, as its verb.
+    ///
+    /// Example: `GET /apis/apps/v1/namespaces/shop/deployments/web/scale` is `get` on resource
+    /// `deployments`, subresource `scale`, namespace `shop`, name `web`.
     pub fn parse(method: &Method, path: &str, query: &Query) -> Info {
         let mut info =
             Info { path: path.to_string(), verb: method.as_str().to_lowercase(), ..Info::default() };

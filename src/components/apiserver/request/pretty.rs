@@ -90,9 +90,9 @@ const TOO_BUSY: &str = "the server is too busy to indent the answer; jq . indent
 const TOO_BUSY_FOR_YAML: &str = "the server is too busy to write the answer as YAML: it is JSON";
 
 /// Indents an answer or writes it as YAML, if that is wanted and it is a document of our own: no
-/// stream of events, and nothing that somebody else said. A longer one is worked on where large
-/// objects are. If too many wait there the answer stays as it is: it may tell of a write that is
-/// done, and a refusal would make its client write again.
+/// stream of events, and no answer of a kubelet or a proxied server. A longer one is worked on
+/// where large objects are. If too many wait there the answer stays as it is: it may tell of a
+/// write that is done, and a refusal would make its client write again.
 pub(crate) async fn shown(state: &State, ctx: &Context, answer: Answer) -> Answer {
     let foreign = ["proxy", "log", "exec", "attach", "portforward"].contains(&ctx.info.subresource.as_str());
     let kind = answer.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();

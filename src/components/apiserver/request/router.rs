@@ -307,8 +307,8 @@ async fn page(state: &Arc<State>, ctx: &Context, method: &Method) -> Result<Answ
     let path = ctx.info.path.trim_end_matches('/');
     let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty()).collect();
     if let ["apis" | "openapi", ..] = parts.as_slice() {
-        // A definition that somebody has seen established is found here, too; without a leader what
-        // is known is told.
+        // A definition that a client has seen established is found here, too. Without a leader the
+        // answer is what this server knows.
         let _ = clock::limit(readiness::READY_TIMEOUT, state.fresh()).await;
     }
     let kinds = state.cache.kinds();

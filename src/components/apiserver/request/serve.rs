@@ -43,7 +43,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 pub(crate) type Door = mpsc::Sender<(TcpStream, SocketAddr)>;
 
 impl Server {
-    /// Takes over a connection that somebody else in this process accepted, as if it had come to
+    /// Takes over a connection that another part of this process accepted, as if it had come to
     /// the server's own listener. Waits while the listener has no room.
     ///
     /// # Errors
@@ -62,6 +62,9 @@ impl Server {
     /// A listener has an eighth of the descriptors, and [`CONNECTIONS_MAX`] connections. At the
     /// bound the oldest connection that has not said who it is makes room; if there is none, new
     /// ones wait in the kernel's queue. No account has more than half (see `connections`).
+    ///
+    /// # Errors
+    /// None today: an accept that fails is tried again, and a connection that fails ends alone.
     pub async fn serve(&self, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
         let most = descriptors::connections(descriptors::limit(), 8, 1).min(CONNECTIONS_MAX);
         self.serve_at_most(most, listener, stop).await

@@ -138,7 +138,7 @@ type Changes = Vec<(String, Option<Arc<Object>>)>;
 /// one too many.
 pub(crate) type Together = Vec<(Change, Arc<Event>)>;
 
-/// The objects of one resource and whoever watches them.
+/// The objects of one resource and their watchers.
 type Shelf = Arc<RwLock<Inner>>;
 
 pub(crate) struct Cache {
@@ -465,8 +465,8 @@ impl Cache {
         self.progress.send_replace(revision);
     }
 
-    /// Takes over what the definitions say with these changes. Whoever watches what is no longer
-    /// served, or served in another way, comes again and finds what there is.
+    /// Takes over what the definitions say with these changes. The watches of kinds that are no
+    /// longer served, or are served in another way, end: their clients list again.
     fn define(&self, changes: &[(String, Option<Arc<Object>>)]) {
         let mut definitions = BTreeMap::new();
         if let Some(shelf) = self.shelf(crd::PLACE) {
@@ -758,8 +758,8 @@ mod tests {
         drop(stay);
     }
 
-    /// Somebody who hears of a definition and then asks for its kind finds it, however the two
-    /// threads run.
+    /// A client that sees a definition and then asks for its kind finds it, however the two threads
+    /// run.
     #[test]
     fn a_definition_is_heard_of_when_its_kind_is_served() {
         let cache = Arc::new(Cache::new());

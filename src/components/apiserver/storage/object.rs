@@ -1,5 +1,5 @@
-//! Stored objects and what happens to them, parsed and as the bytes that go out: encoded once, by
-//! whoever needs the bytes first.
+//! Stored objects and what happens to them, parsed and as the bytes that go out: encoded once, for
+//! the first reader that needs the bytes.
 
 use crate::storage::watch_buffers::Holds;
 use api::{kinds, meta, schema, value};

@@ -198,7 +198,7 @@ impl Receiver {
     fn pop(&mut self) -> Option<Together> {
         let mut waiting = self.queue.lock();
         let Some(Queued { told, .. }) = waiting.events.pop_front() else {
-            waiting.sending = None; // whoever asks for more has sent what it had
+            waiting.sending = None; // a sender that asks for more has sent what it had
             return None;
         };
         waiting.bytes -= size(&told);

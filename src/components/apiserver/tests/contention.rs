@@ -107,8 +107,8 @@ async fn no_create_is_refused_by_what_a_server_remembers() {
     }
 }
 
-/// `etcdctl del` of a Service leaves its reservations behind: they are given back to whoever asks,
-/// and in any case.
+/// `etcdctl del` of a Service leaves its reservations behind: the next Service that asks for them
+/// gets them, and the repair gives back those that no Service asks for.
 #[tokio::test]
 async fn a_reservation_without_its_service_is_given_back() {
     let api = Api::new().await;

@@ -409,8 +409,8 @@ async fn deletes_wait_for_grace_and_finalizers() {
     );
 }
 
-/// A name that was taken for absent left an administrator who wanted to be somebody else an
-/// administrator.
+/// An administrator who impersonates a user must lose the administrator's rights: a name that the
+/// server cannot read is refused, not taken for absent.
 #[tokio::test]
 async fn whoever_is_named_in_any_script_is_the_one_who_asks() {
     let api = Api::new().await;
@@ -585,7 +585,7 @@ async fn an_event_has_two_faces_and_the_tap_hears_every_stage() {
         .filter(|r| r.object.as_ref().is_some_and(|o| o.resource == "events" && o.namespace == "default"))
         .map(|r| r.event.verb())
         .collect();
-    // The list is told, too, but only its answer: somebody looked.
+    // The list has a record, too, but only of its answer: a client looked.
     assert_eq!(stages.last(), Some(&"answer"));
     assert_eq!(stages[..6], ["authenticate", "authorize", "admit", "validate", "commit", "answer"]);
     let commit = api.fixture.tap.since(0).into_iter().rfind(|r| r.write().is_some()).unwrap();

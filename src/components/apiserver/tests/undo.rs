@@ -150,7 +150,7 @@ async fn what_a_command_writes_after_its_undo_can_be_undone() {
     assert_eq!(api.maps().await, ["four", "three"]);
 }
 
-/// Between a plan and its act somebody writes: what was agreed to is done, or nothing is.
+/// A client writes between a plan and its act: what was agreed to is done, or nothing is.
 #[tokio::test]
 async fn what_was_agreed_to_is_refused_when_somebody_has_written_since() {
     let api = Api::bare().await;

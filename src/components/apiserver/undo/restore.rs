@@ -36,7 +36,7 @@ use serde_json::{Value, json as object};
 use std::collections::{BTreeMap, BTreeSet};
 use tap::{Event, Journey as Way, Record, Write};
 
-/// Times that a journey is planned again because somebody wrote in between.
+/// Times that a journey is planned again because another client wrote in between.
 const TRIES: usize = 20;
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
@@ -327,7 +327,7 @@ impl State {
     /// that it undoes by name: what it makes of the components' own writes follows from that.
     ///
     /// Who wrote what is told by the tap. Of a time that the tap no longer knows, an object that no
-    /// controller owns counts as somebody's if it was created since, or if a part of it differs
+    /// controller owns counts as a person's if it was created since, or if a part of it differs
     /// that people write.
     async fn losses(&self, ctx: &Context, journey: &Journey) -> Result<Vec<Value>, Status> {
         let (then, _) = self.registry(journey.to).await?;
@@ -550,7 +550,7 @@ impl Agreed {
     /// Does the journey still do what the plan said? `undone_at` is the revision of the last undo
     /// or redo.
     ///
-    /// Example: a plan to undo one step was made at revision 20 and goes back to 14. At 21 somebody
+    /// Example: a plan to undo one step was made at revision 20 and goes back to 14. At 21 a person
     /// begins another step: that one would be undone instead, so the journey is refused.
     fn check(&self, to: Revision, done: &[Step], undone_at: Revision) -> Result<(), Status> {
         let newest = done.iter().map(|step| step.first).max().unwrap_or_default().max(undone_at);
@@ -580,9 +580,15 @@ fn plan_changed() -> Status {
 
 /// Reasons of refusals, for callers that tell them in their own words.
 pub const NOTHING_TO_UNDO: &str = "NothingToUndo";
+/// 409: no undo was done, a write has followed it, or the store no longer keeps the state before
+/// it.
 pub const NOTHING_TO_REDO: &str = "NothingToRedo";
+/// 409: there are steps to undo, but fewer than `count`.
 pub const FEWER_STEPS: &str = "FewerSteps";
+/// 400: the revision is below 1 or above the newest one.
 pub const NO_SUCH_REVISION: &str = "NoSuchRevision";
+/// 409: a person has changed the cluster, or undone or redone something, since the plan that was
+/// agreed to.
 pub const PLAN_CHANGED: &str = "PlanChanged";
 
 /// Answers `/ropewalk/v1/…`.
@@ -793,7 +799,7 @@ mod tests {
         assert_eq!(planned(&then, &then), BTreeMap::new());
     }
 
-    /// A lab is put back; what somebody made meanwhile in another namespace, or in none, stays.
+    /// A lab is put back; what other users made meanwhile in another namespace, or in none, stays.
     #[test]
     fn only_what_is_within_goes_back() {
         let volume = |namespace: &str| object!({"spec": {"claimRef": {"namespace": namespace}}});

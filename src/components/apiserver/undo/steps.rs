@@ -40,7 +40,7 @@ const STEPS_MAX: usize = 500;
 /// One write removes no more keys of steps than these: a transaction has its bounds.
 const FORGOTTEN_AT_ONCE: usize = 16;
 
-/// What somebody did.
+/// One command of a person, with all that it wrote.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Step {
@@ -71,7 +71,7 @@ impl Step {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Undone {
     pub steps: Vec<String>,
-    /// 0: somebody wrote since, so these can no longer be redone. Their keys are removed in
+    /// 0: a write has followed, so these can no longer be redone. Their keys are removed in
     /// portions.
     pub before: Revision,
     /// The namespaces that went back; `None`: everything did.

@@ -34,6 +34,8 @@ pub struct Limited {
 }
 
 impl Past {
+    /// Remembers that the scale was changed at `now`: `by` replicas more, or fewer if negative. The
+    /// scaling policies count these.
     pub fn change(&mut self, now: Instant, by: i32) {
         self.changed.push((now, by));
     }

@@ -205,6 +205,10 @@ fn clamped(n: i128) -> i64 {
 /// 100m, 100m, unknown   100 % is too much: 200m / 300m = 66 %, so ceil(66/50 * 3) = 4
 ///  50m,  50m, unknown   50 % is on target: 3 stay
 /// ```
+///
+/// # Errors
+/// Why nothing can be decided, in upstream's words: there are no samples, no pods, or no ready pod
+/// with a sample; or the target is a utilization and a pod requests nothing of the resource.
 pub fn replicas(
     metric: &Metric,
     current: i32,

@@ -178,7 +178,8 @@ pub(super) enum Standing {
 /// What to do with an object that has owners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Somebody still owns it; take off the owners that are gone, if there are any.
+    /// It has an owner that is left or cannot be resolved, or it has none. `cut`: take off the
+    /// owners that are gone or wait for their dependents.
     Keep { cut: bool },
     /// Delete it, and its own dependents before it.
     DeleteForeground,

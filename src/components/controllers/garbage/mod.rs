@@ -166,7 +166,7 @@ impl Collector {
             }
             collector.keep_only(&resource.api, &BTreeSet::new());
             collector.watched().remove(&name_of(&resource.api));
-            // It may be defined again by now: whoever looked meanwhile found it watched.
+            // It may be defined again by now: a discovery meanwhile found it watched.
             clock::pause(REFUSED).await;
             collector.defined.notify_one();
         });

@@ -72,6 +72,8 @@ pub fn finished(job: &Job) -> Option<&JobCondition> {
     condition(status, "Complete").or_else(|| condition(status, "Failed"))
 }
 
+/// True while the pod has the finalizer `batch.kubernetes.io/job-tracking`: it stays until the Job
+/// has counted it.
 pub fn is_tracked(pod: &Pod) -> bool {
     pod.metadata.finalizers.iter().flatten().any(|f| f == TRACKING)
 }

@@ -122,8 +122,8 @@ impl PodOwner for Jobs {
             result = look.hands.create_all(made).await;
         }
         if result.is_err() {
-            // What has ended is counted all the same: pods may be refused for as long as somebody's
-            // quota is full.
+            // What has ended is counted all the same: pods may be refused for as long as a quota is
+            // full.
             let active = mine.iter().filter(|p| pods::is_active(p)).count() as i32;
             plan.status.active = (active > 0).then_some(active);
         }

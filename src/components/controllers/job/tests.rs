@@ -249,7 +249,7 @@ fn two_thousand_million_completions_cost_no_more_than_the_pods_there_are() {
     assert!(used.num_milliseconds() < 1500, "{used}");
 }
 
-/// A pod that its job has let go, with all of its labels: somebody must take the finalizer off.
+/// A pod that its job has let go, with all of its labels: the controller takes the finalizer off.
 #[test]
 fn a_tracked_pod_that_belongs_to_no_job_is_looked_at() {
     use crate::workload::PodOwner;

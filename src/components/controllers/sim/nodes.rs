@@ -78,7 +78,7 @@ impl Nodes {
             (false, true, "Running") => self.end(pod, "Failed"),
             _ => self.begin(pod),
         };
-        // Somebody may have deleted it within this step: it is looked at again.
+        // It may have been deleted within this step: it is looked at again.
         let _ = done;
         true
     }
@@ -123,7 +123,7 @@ impl Nodes {
         self.write(pod, phase, false)
     }
 
-    /// Now and then somebody annotates a Job at the moment in which one of its pods ends. What the
+    /// Now and then a user annotates a Job at the moment in which one of its pods ends. What the
     /// controller has read of the Job is old then, and its next status meets a conflict.
     fn disturb(&self, pod: &Value) {
         let owner = value::list(pod, "metadata.ownerReferences").iter().find(|o| o["kind"] == "Job");

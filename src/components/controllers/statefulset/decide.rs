@@ -137,7 +137,7 @@ pub fn decide(set: &StatefulSet, mine: &[Arc<Pod>], revision: Revisions, now: Ti
     if in_order && !plan.create.is_empty() {
         return plan;
     }
-    // Down, the highest first; in order, nobody goes while somebody else is ill. So of two pods
+    // Down, the highest first; in order, no pod is deleted while another one is ill. So of two pods
     // that have ended the higher waits for the lower one for ever, as upstream's.
     let all = by_ordinal.range(wanted.clone()).map(|(_, pod)| pod).chain(condemned.iter().rev());
     let is_ill = |p: &Pod| !is_ready(p) || !is_available(p, seconds, now);

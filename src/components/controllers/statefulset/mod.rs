@@ -1,4 +1,4 @@
-//! # StatefulSet: pods that are somebody
+//! # StatefulSet: pods with an identity
 //!
 //! The pods of a StatefulSet are numbered. Each keeps its name, its host name in the set's headless
 //! Service and its claims, whatever node it comes back on. [`decide`] says which pod is next; here

@@ -293,7 +293,7 @@ async fn a_pod_is_not_bound_where_its_volume_is_not() {
     let scheduler = Arc::new(over(server.client.clone(), claim("")));
     scheduler.schedule(Key::new("d", "p"), None).await.unwrap();
     asked(&server, "PATCH /api/v1/namespaces/d/persistentvolumeclaims/c").await;
-    // Somebody binds the claim by hand, to a volume of another node.
+    // A user binds the claim by hand, to a volume of another node.
     let term = json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["elsewhere"]}]});
     let mut far = free_volume();
     far.spec.as_mut().unwrap().node_affinity = of(json!({"required": {"nodeSelectorTerms": [term]}}));

@@ -110,6 +110,9 @@ fn choices(written: &Map<String, Value>, on: &mut On<'_>) -> Choices {
 }
 
 /// Reads a lab and its other languages.
+///
+/// # Errors
+/// Every fault that is found, with file and line.
 pub fn parse(source: &str, file: &Path, others: &[(&str, (PathBuf, String))]) -> Result<Lab, Vec<Fault>> {
     let text = &plain(source);
     let mut on = On { text, file, faults: vec![] };

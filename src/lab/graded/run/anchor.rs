@@ -56,8 +56,8 @@ impl LabRun {
         }
     }
 
-    /// Tells the store how often the book was written. Whoever has been given something (a hint,
-    /// the solution, a grade) has it only after this.
+    /// Tells the store how often the book was written. A learner gets a hint, the solution or a
+    /// grade only after this.
     pub(super) async fn anchor(&self) -> Result<(), String> {
         self.compare().await?;
         self.write_anchor().await.inspect_err(|_| self.ahead.store(true, Ordering::Relaxed))

@@ -111,8 +111,8 @@ impl LabRun {
             variant: drawn,
             learner,
             started: millis(open.started),
-            // By the calendar of the start, so that the two belong together even if somebody has
-            // set the clock since.
+            // By the calendar of the start, so that the two belong together even if the clock was
+            // set since.
             ended: millis(Stopwatch::taken_up(open.started, ended).calendar(ended)),
             limit_s: u64::from(lab.minutes) * 60,
             used: open.used(),
@@ -137,8 +137,8 @@ impl LabRun {
         self.save().map_err(not_kept)?;
         self.anchor().await.map_err(not_kept)?;
         let file = self.keep(&lab.id, open.seed, &record)?;
-        // The cause is told to whoever has found it or given up: else one grade would be the answer
-        // to the next.
+        // The cause is told only to a learner who has found it or given up: else one grade would
+        // be the answer to the next.
         let told_of = |id: &str| open.solve || all.iter().any(|t| t.id == id && t.green);
         let untold = lab.tasks.iter().filter(|t| !t.debrief.is_empty() && !told_of(&t.id)).count();
         let mut debrief = self.told(&current, &debrief_facts, told_of);
@@ -198,7 +198,7 @@ impl LabRun {
         still: &[&Task],
         found: &BTreeMap<String, Found>,
     ) -> Result<Result<(), usize>, Red> {
-        // The words of whoever failed are English; the sentence around them is the learner's.
+        // The reason is in English; the sentence around it is in the learner's language.
         let failed = |why: String| words::red(Word::ProbeFailed, &[&why]);
         let (world, frame) = (&self.world, current.frame());
         // What is not so now does not stay so; nothing has to be disturbed to know that.
@@ -224,7 +224,7 @@ impl LabRun {
             }
             Err(_) => Err(0),
         };
-        // Whether it heals by itself cannot be seen while somebody lends a hand.
+        // Whether it heals by itself cannot be seen if a person has helped.
         world.read(self.host.tap());
         let meddled = world.know().meddled;
         let mut back = self.host.past(Past::back(before, current.places())).await;
@@ -341,8 +341,8 @@ impl Current {
     }
 }
 
-/// `NAME.json`, or the first of `NAME-2.json`, `NAME-3.json`, … that is not there yet. Whoever asks
-/// has the desk's turn.
+/// `NAME.json`, or the first of `NAME-2.json`, `NAME-3.json`, … that is not there yet. The
+/// caller holds the turn.
 fn free_name(dir: &Path, name: &str) -> PathBuf {
     let further = (2u64..).map(|n| format!("{name}-{n}.json"));
     let mut names = std::iter::once(format!("{name}.json")).chain(further).map(|name| dir.join(name));

@@ -41,13 +41,13 @@ use tokio::sync::watch;
 /// The symptom has to show by then, and for so long before the clock starts.
 const SYMPTOM_MAX: Duration = Duration::from_secs(90);
 const SYMPTOM_HOLD: Duration = Duration::from_millis(500);
-/// How often tasks that need the network are looked at in between, for the time at which they
-/// became green.
+/// How often tasks that need the network are looked at in between, to date when they became green.
 const NETWORK_EVERY: Duration = Duration::from_secs(5);
 
 /// A question waits for others that are at work for so long.
 const TURN_MAX: Duration = Duration::from_secs(10);
 
+/// The labs of one cluster: which one is open, what is known of it, and the book that keeps it.
 pub struct LabRun {
     /// Told which lab is open.
     opened: Opened,
@@ -58,12 +58,11 @@ pub struct LabRun {
     book: Mutex<Book>,
     path: PathBuf,
     key: seal::Key,
-    /// Where the book's anchor in the store stood when it was last looked at: its create revision
-    /// and version. `None`: not yet.
+    /// Create revision and version of the book's anchor when last looked at. `None`: not yet.
     anchored: tokio::sync::Mutex<Option<(i64, i64)>>,
     /// The book was written since the store was told.
     ahead: AtomicBool,
-    /// Held by whoever starts, judges or looks.
+    /// Held by the question that starts, judges or looks.
     turn: tokio::sync::Mutex<()>,
     /// What `check` saw last, by task.
     seen: Mutex<BTreeMap<String, bool>>,
@@ -114,8 +113,7 @@ fn places_of(labs: &Labs, open: &Open) -> Option<BTreeSet<String>> {
 /// Characters of a learner's name in a record, at most.
 const NAME_MAX: usize = 200;
 
-/// Can it stand in a record as a learner's name? A terminal that shows the record would obey
-/// control characters.
+/// Can it stand in a record as a learner's name? Terminals would obey its control characters.
 fn is_name(learner: &str) -> bool {
     learner.chars().count() <= NAME_MAX && !learner.contains(char::is_control)
 }
@@ -148,6 +146,10 @@ fn chain_text(error: &dyn std::error::Error) -> String {
 }
 
 impl LabRun {
+    /// Reads the book of the cluster, and goes on with the lab that it has open, if any.
+    ///
+    /// # Errors
+    /// There is no kubeconfig, or key or book cannot be read, or a newer program wrote the book.
     pub fn open(world: Arc<World>, host: Host, opened: Opened) -> Result<LabRun, Error> {
         let teacher = Teacher { place: host.place().clone(), kubeconfig: host.kubeconfig(TEACHER)? };
         let path = host.place().root.join("labs.json");
@@ -225,8 +227,7 @@ impl LabRun {
         })
     }
 
-    /// Notes something about the open lab; what cannot be written down is not noted. Errors: as of
-    /// `save`.
+    /// Notes something about the open lab, or nothing if [`LabRun::save`] fails, with its error.
     fn note(&self, change: impl FnOnce(&mut Open)) -> Result<(), String> {
         let before = {
             let mut book = self.book();
@@ -282,6 +283,10 @@ impl LabRun {
         turn.await.map_err(|_| words::say(lang, Word::Busy, &[]))
     }
 
+    /// Answers a question with the document that [`Ask`] names, one question after the other.
+    ///
+    /// # Errors
+    /// Says in `lang` why it was not done: e.g. others are at work, or the disk is full.
     pub async fn answer(&self, ask: Ask, lang: &str) -> Result<Value, String> {
         if matches!(ask, Ask::List) {
             return Ok(json!(self.list(lang)));
@@ -476,12 +481,14 @@ impl LabRun {
     }
 
     /// The fingerprint of this cluster's key.
+    ///
+    /// # Errors
+    /// The key cannot be read or made.
     pub fn fingerprint(&self) -> Result<String, Error> {
         seal::Key::load_or_create(&self.host.place().pki()).map(|k| k.fingerprint())
     }
 
-    /// When the time is over, notes what stands in the cluster by somebody's will: what differs
-    /// from it later was changed too late.
+    /// When the time is over, notes what people have written: what differs later came too late.
     async fn note_limit(&self, current: &Current) -> Result<(), String> {
         let over = self.ms() >= limit_ms(&current.lab);
         if !over || self.book().open.as_ref().is_none_or(|open| open.at_limit.is_some()) {

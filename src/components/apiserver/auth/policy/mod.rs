@@ -107,7 +107,7 @@ fn view_rules() -> Vec<Value> {
 fn edit_rules() -> Vec<Value> {
     let mut rules = vec![];
     for (group, resources) in NAMESPACED {
-        // Whoever writes endpoints sends a Service's clients to addresses of his choice
+        // A user who writes endpoints can send a Service's clients to any address
         // (CVE-2021-25740).
         let made_by_controllers = ["endpoints", "endpointslices", "controllerrevisions"];
         let own: Vec<&str> = resources.iter().copied().filter(|r| !made_by_controllers.contains(r)).collect();

@@ -36,7 +36,7 @@ pub(crate) async fn create(
     Ok(negotiate::one(201, kind, form, &made))
 }
 
-/// Creates a decoded object (in its stored form) for whoever `ctx` is.
+/// Creates a decoded object (in its stored form) on behalf of the user of `ctx`.
 pub(crate) async fn create_object(
     state: &Arc<State>,
     ctx: &Context,

@@ -182,7 +182,7 @@ async fn images_of_components_belong_to_the_cluster() {
     let system = "/api/v1/namespaces/kube-system/pods";
     let masters = ["system:masters"];
     let controller = || User::new("system:kube-controller-manager", &masters);
-    // Whoever may make accounts in kube-system may call one like a controller.
+    // A user who may make accounts in kube-system may give one the name of a controller.
     let account = User::new("system:serviceaccount:kube-system:replicaset-controller", &masters);
     assert_eq!(as_user(account, system, with("dns", "ropewalk.io/coredns:1")).await, 403);
     assert_eq!(as_user(controller(), system, with("dns", "ropewalk.io/coredns:1")).await, 201);

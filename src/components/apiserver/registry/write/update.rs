@@ -64,7 +64,8 @@ pub(crate) async fn update(
     }
 }
 
-/// Reads, changes by `change`, and writes, again if somebody was faster. No change, no write.
+/// Reads, changes by `change`, and writes; tries again if another writer was faster. No change, no
+/// write.
 ///
 /// The first try trusts this server's memory, which the write's own condition makes safe; a refusal
 /// or "nothing to do" counts only when it was judged by what is in the store now. A write that
@@ -116,7 +117,8 @@ enum Tried {
     Nothing,
     /// The store did not take it, or did not say whether it did: no reason to try again.
     Failed(Status),
-    /// Somebody wrote meanwhile. `locked`: the writer named the version that it wants to replace.
+    /// The object was written meanwhile. `locked`: the writer named the version that it wants to
+    /// replace.
     Overtaken {
         locked: bool,
     },
