@@ -1,31 +1,13 @@
 //! A graded lab from end to end, as a class would use it: started from a seed, half done, graded,
 //! mended, graded, the record forged, reset.
 
-use super::support::{
-    Home, PATIENCE, Said, TIMEOUT, any_kubectl, capable, eventually, kill_9, turn, turn_of_many,
-};
+use super::support::{Home, PATIENCE, Said, TIMEOUT, any_kubectl, capable, eventually, kill_9, turn};
 use serde_json::Value;
 use std::process::Stdio;
 use std::time::Duration;
 
 fn json(said: &Said) -> Value {
     serde_json::from_str(&said.out).unwrap_or_else(|e| panic!("{e}: {said:?}"))
-}
-
-/// Over its variants each lab is red at the start and after each wrong answer, and has full marks
-/// after the solution and each other way.
-#[test]
-fn every_lab_is_sound() {
-    if !capable() {
-        return;
-    }
-    let (_turn, home) = (turn_of_many(), Home::new());
-    let said = home.ropewalk(&["lab", "test", "--all", "--once", "--jobs", "8"]);
-    print!("{}", said.out);
-    let lines = |mark: char| said.out.lines().filter(move |l| l.trim_start().starts_with(mark));
-    let wrong: Vec<&str> = lines('✗').collect();
-    assert_eq!(said.code, 0, "{}\n{}", wrong.join("\n"), said.err);
-    assert!(lines('✓').count() >= 20, "too few were played");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod bad_input;
 mod bench;
 mod book;
 mod clients;
+mod course;
 mod crash;
 mod custom;
 mod dependencies;

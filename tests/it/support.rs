@@ -63,7 +63,7 @@ pub(crate) fn turn() -> Turn {
 /// takes one place: all lessons beside all labs and one more test keep two processors busy. Every
 /// lesson makes it longer.
 pub(crate) fn turn_of_many() -> Turn {
-    take_turn(1, 2 * TURN_MAX)
+    take_turn(1, 3 * TURN_MAX)
 }
 
 /// For a test that others disturb, or that disturbs others: one that measures, or takes what there
