@@ -69,8 +69,11 @@ pub struct Custom {
 }
 
 impl Custom {
-    /// Takes away what the schema does not know and answers what that was. The error is that of
-    /// metadata which is none.
+    /// Takes away the fields that the schema does not know, and returns them.
+    ///
+    /// # Errors
+    /// The decoder's message for metadata that has a value of the wrong type, here or in an
+    /// embedded object. The object may be pruned in part then.
     pub fn conform(&self, object: &mut Value) -> Result<UnknownFields, String> {
         let mut unknown = UnknownFields::default();
         if let Some(metadata) = object.get_mut("metadata").filter(|m| !m.is_null()) {
