@@ -207,8 +207,9 @@ pub(crate) fn is_serializable(txn: &TxnRequest) -> bool {
 
 /// Runs a transaction. Either everything happens, or an error and nothing.
 ///
-/// Errors: `KeyNotFound`, `LeaseNotFound` (asked through `has_lease`), `Compacted`,
-/// `FutureRevision`.
+/// # Errors
+/// `KeyNotFound`: a put keeps the value or lease of a key that does not exist. `LeaseNotFound`:
+/// `has_lease` does not know a put's lease. `Compacted`, `FutureRevision`: as [`read`].
 pub fn execute(
     store: &mut Store,
     txn: &TxnRequest,

@@ -42,6 +42,8 @@ const DELAY_MAX: Duration = Duration::from_secs(60);
 /// delay of 1 s to 1000 packets a second.
 const QUEUE: u32 = 100_000;
 
+/// The network of a cluster: a namespace with a bridge, the nodes on it, and the way from the
+/// learner's own loopback to them.
 pub struct Fabric {
     namespace: Namespace,
     route: Connection<Route>,
@@ -53,8 +55,10 @@ pub struct Fabric {
 }
 
 impl Fabric {
-    /// Errors: the kernel has no network namespaces, veth or bridge for us; `ropewalk doctor` says
-    /// which.
+    /// Makes the namespace and its bridge, without nodes.
+    ///
+    /// # Errors
+    /// The kernel has no network namespaces, veth or bridge for us; `ropewalk doctor` says which.
     pub async fn new() -> Result<Fabric> {
         let namespace = Namespace::new().during(|| "cannot make a network namespace".into())?;
         let route = link::open(namespace.fd())?;
@@ -156,12 +160,18 @@ impl Fabric {
         self.host.clone()
     }
 
-    /// A TCP connection made from the fabric, e.g. to a node's address.
+    /// Makes a TCP connection from the fabric, e.g. to a node's address.
+    ///
+    /// # Errors
+    /// As [`Namespace::dial`].
     pub async fn dial(&self, to: SocketAddr) -> std::io::Result<tokio::net::TcpStream> {
         self.namespace.dial(to).await
     }
 
-    /// A TCP listener in the fabric, at its own address.
+    /// Makes a TCP listener in the fabric, at its own address ([`BRIDGE`]).
+    ///
+    /// # Errors
+    /// As [`Namespace::listen`].
     pub async fn listen(&self, port: u16) -> std::io::Result<tokio::net::TcpListener> {
         self.namespace.listen((BRIDGE, port).into()).await
     }
@@ -181,14 +191,21 @@ impl Fabric {
         both_or_none(one.lose(b, percent), other.lose(a, percent), one.lose(b, before)).await
     }
 
-    /// Delays what a node sends to the fabric, by a minute at most, until `heal`. Errors: the
-    /// kernel has no netem.
+    /// Delays what a node sends to the fabric, by a minute at most, until `heal`. Without such a
+    /// node it does nothing.
+    ///
+    /// # Errors
+    /// The kernel has no netem.
     pub async fn slow(&self, index: u8, delay: Duration) -> Result<()> {
         let Some(node) = self.lock().get(&index).cloned() else { return Ok(()) };
         node.shape(NetemConfig::new().delay(delay.min(DELAY_MAX)).limit(QUEUE.into())).await
     }
 
-    /// Pulls a node's plug out of the bridge, or puts it in again.
+    /// Pulls a node's plug out of the bridge, or puts it in again and waits until the wire works.
+    /// Without such a node it does nothing.
+    ///
+    /// # Errors
+    /// The kernel refuses. `TimedOut`: the wire did not come up within 2 seconds.
     pub async fn plug(&self, index: u8, inserted: bool) -> Result<()> {
         let Some(node) = self.lock().get(&index).cloned() else { return Ok(()) };
         match inserted {

@@ -7,12 +7,17 @@
 //! ```text
 //! fabric namespace: bridge 172.30.0.1/24; routes 10.244.N.0/24 via 172.30.0.(10+N)
 //!   nN --veth-- eth0 in node namespace N: 172.30.0.(10+N)/24
-//!                 p… --veth-- eth0 in a pod's namespace: 10.244.N.x/32, default route via 169.254.1.1
+//!                 p… --veth-- eth0 in a pod's namespace: 10.244.N.x/32,
+//!                             default route via 169.254.1.1
 //!
-//! let fabric = Fabric::new().await?;                                        // in main, rootless too
-//! let node: Arc<dyn NodeNetwork> = fabric.node(1, "ropewalk-control-plane").await?;   // 172.30.0.11, pods 10.244.1.0/24
-//! let host: Arc<dyn HostNetwork> = fabric.host();                           // listeners on 127.0.0.1 and ::1
-//! fabric.dial(address).await?; fabric.lose(1, 2, 100.0).await?; fabric.slow(1, delay).await?; fabric.heal().await?;
+//! let fabric = Fabric::new().await?;                 // in main, rootless too
+//! // A node: 172.30.0.11, pods in 10.244.1.0/24.
+//! let node: Arc<dyn NodeNetwork> = fabric.node(1, "ropewalk-control-plane").await?;
+//! let host: Arc<dyn HostNetwork> = fabric.host();    // listeners on 127.0.0.1 and ::1
+//! fabric.dial(address).await?;
+//! fabric.lose(1, 2, 100.0).await?;
+//! fabric.slow(1, delay).await?;
+//! fabric.heal().await?;
 //! ```
 //! Nothing has a name on the host: namespaces are descriptors, and everything in them goes with the
 //! last one. Neighbours are permanent on both ends of every wire, so no packet waits for ARP and

@@ -22,11 +22,19 @@ pub struct Namespace {
 }
 
 impl Namespace {
+    /// Makes a network namespace and starts its thread.
+    ///
+    /// # Errors
+    /// As [`namespace::new_network`]; or the thread cannot be started.
     pub fn new() -> io::Result<Namespace> {
         Namespace::enter(Arc::new(namespace::new_network()?))
     }
 
-    /// An existing namespace, e.g. a pod's, to make sockets in.
+    /// Starts a thread in an existing namespace, e.g. a pod's, to make sockets there.
+    ///
+    /// # Errors
+    /// The namespace cannot be entered ([`namespace::in_network`]), or the thread cannot be
+    /// started.
     pub fn enter(fd: Arc<OwnedFd>) -> io::Result<Namespace> {
         let (jobs, work) = mpsc::channel::<Job>();
         let inside = fd.clone();
@@ -53,6 +61,7 @@ impl Namespace {
         Namespace { fd: Arc::new(fd.into()), jobs }
     }
 
+    /// The descriptor of the namespace. A copy of it keeps the namespace, but not its thread.
     pub fn fd(&self) -> &Arc<OwnedFd> {
         &self.fd
     }
@@ -85,6 +94,11 @@ impl Namespace {
         Ok(stream)
     }
 
+    /// Makes a TCP listener with a backlog of 1024 connections.
+    ///
+    /// # Errors
+    /// `EADDRINUSE`: another socket has the address. `EADDRNOTAVAIL`: the namespace does not have
+    /// it.
     pub async fn listen(&self, on: SocketAddr) -> io::Result<TcpListener> {
         let make = move || {
             let socket = if on.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
@@ -95,6 +109,10 @@ impl Namespace {
         self.run(make).await?.listen(1024)
     }
 
+    /// Makes a UDP socket.
+    ///
+    /// # Errors
+    /// As [`Namespace::listen`].
     pub async fn bind_udp(&self, on: SocketAddr) -> io::Result<UdpSocket> {
         let make = move || {
             let socket = std::net::UdpSocket::bind(on)?;

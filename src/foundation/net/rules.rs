@@ -2,14 +2,20 @@
 //! not at all.
 //!
 //! ```text
-//! map vips      { 10.96.0.10 . tcp . 80 : goto s0 }         # a connection's first packet finds its service by one look-up
-//! map nodeports { tcp . 30080 : goto x0 }                   # at the node's own address alone; x0 marks for masquerading, then goes to s0; externalTrafficPolicy: Local, see `inside`
-//!                                                           # external addresses lead to x0, too
-//! set refused   { 10.96.0.11 . tcp . 80 }                   # services without endpoints: an answer, not silence
-//! map e_s0      { 0 : 10.244.1.2 . 8080, 1 : … }            # s0: dnat ip to numgen random mod 2 map @e_s0
-//! set a1_0af4…  { clients of one endpoint, with timeout }    # s1: sessionAffinity: ClientIP, over t1_0af4… for each endpoint
-//!                                                           # y0: external addresses, where the cluster IP has fewer endpoints
-//! set hairpin   { podIP . podIP }                           # a pod that reaches itself through a service needs another source
+//! map vips      { 10.96.0.10 . tcp . 80 : goto s0 }
+//!     # a connection's first packet finds its service by one look-up
+//! map nodeports { tcp . 30080 : goto x0 }
+//!     # at the node's own address alone; x0 marks for masquerading, then goes to s0;
+//!     # externalTrafficPolicy: Local, see `inside`; external addresses lead to x0, too
+//! set refused   { 10.96.0.11 . tcp . 80 }
+//!     # services without endpoints: an answer, not silence
+//! map e_s0      { 0 : 10.244.1.2 . 8080, 1 : … }
+//!     # s0: dnat ip to numgen random mod 2 map @e_s0
+//! set a1_0af4…  { clients of one endpoint, with timeout }
+//!     # s1: sessionAffinity: ClientIP, over t1_0af4… for each endpoint
+//!     # y0: external addresses, where the cluster IP has fewer endpoints
+//! set hairpin   { podIP . podIP }
+//!     # a pod that reaches itself through a service needs another source
 //! ```
 
 use super::fabric;

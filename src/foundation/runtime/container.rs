@@ -26,8 +26,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// How long a container's output may go on after its first process: somebody it left behind may
-/// hold the pipe.
+/// How long a container's output may go on after its first process has ended: a process that it
+/// left behind may hold the pipe.
 const DRAIN: Duration = Duration::from_secs(1);
 /// How long a start that was abandoned may take to end: that of a container that is stopped, and
 /// that of a command whose caller is gone. The process is killed as soon as it exists, but what

@@ -291,6 +291,9 @@ pub(crate) fn programs(layer: &Path) -> PathBuf {
 
 /// Fills the layers' directory with all built-in images: the `lay_out` of
 /// [`linux::boot::supervise`].
+///
+/// # Errors
+/// A file cannot be written, or a program cannot be linked to `binary`.
 pub fn lay_out(layers: &Path, binary: &Path) -> io::Result<()> {
     definitions().iter().try_for_each(|image| image.lay_out(layers, binary))
 }
@@ -313,7 +316,12 @@ impl Images {
         }
     }
 
-    /// Errors: `BadImageName`, or `NoImage` with everything there is.
+    /// Finds the image that a reference names, e.g. `nginx:1.27`: by tag, or by digest if it has
+    /// one.
+    ///
+    /// # Errors
+    /// `BadImageName`: it is no reference. `NoImage`: there is no such image; the error lists those
+    /// that there are.
     pub fn find(&self, reference: &str) -> Result<&Definition> {
         let wanted = Reference::parse(reference)?;
         let fits = |image: &&Definition| match &wanted.digest {
@@ -326,10 +334,13 @@ impl Images {
         })
     }
 
+    /// Returns all images, as [`Images::describe`] shows them.
     pub fn list(&self) -> Vec<Image> {
         self.table.iter().map(|image| self.describe(image)).collect()
     }
 
+    /// Describes an image as CRI shows it. Its size in bytes is that of the program and of the
+    /// image's own files.
     pub fn describe(&self, image: &Definition) -> Image {
         let files: usize = image.files.iter().map(|(_, content)| content.len()).sum();
         let tags = image.tags.iter().map(|tag| format!("{}:{tag}", image.name)).collect();

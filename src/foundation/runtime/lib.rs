@@ -6,14 +6,16 @@
 //! may come and go without the pod losing its address.
 //! ## How this one works
 //! ```text
-//! boot::supervise(&config, images::lay_out, |main: boot::Main| -> i32 { … })      // S makes M; M gets:
+//! boot::supervise(&config, images::lay_out, |main: boot::Main| -> i32 { … })   // S makes M; M gets:
 //!   main.{pids, ids, cgroups, layers, writable, zygote}
 //!   // on the async runtime, started on this very thread:
 //!   let zygote = Zygote::start(main.zygote)?;            // one for all nodes
 //!   let images = Arc::new(Images::new(&main.layers));    // one for all nodes
-//!   // tasks beside everything else: zygote.reap_strangers() for ever; zygote.died() -> end the program
-//!   let runtime: Arc<NodeRuntime> = NodeRuntime::new(Config { node, zygote, images, cgroups, ids, network, directory, rng });
-//!   // `NodeRuntime` is a `cri::Runtime`. It belongs to the node and outlives its kubelet: a new one lists what it finds.
+//!   // tasks beside everything else: zygote.reap_strangers() for ever, and
+//!   // zygote.died() -> end the program
+//!   let runtime: Arc<NodeRuntime> = NodeRuntime::new(Config { node, zygote, … });
+//!   // `NodeRuntime` is a `cri::Runtime`. It belongs to the node and outlives its kubelet: a new
+//!   // one lists what it finds.
 //! ```
 //! `main()` of the program must, before anything else, become an applet if `argv[0]` names one, and
 //! call [`zygote::main`] if `argv[1]` is [`zygote::ZYGOTE_ARGUMENT`]. [`zygote`] makes processes

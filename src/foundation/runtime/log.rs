@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 /// marked `P` too.
 const LINE_MAX: usize = 16 * 1024;
 
+/// Which standard stream an entry comes from. The output of a terminal is `Stdout`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
     Stdout,
@@ -35,6 +36,7 @@ pub struct Cutter {
 }
 
 impl Cutter {
+    /// Makes a cutter for the output of one stream, with no line begun.
     pub fn new(stream: Stream) -> Cutter {
         Cutter { stream, rest: Vec::new() }
     }
@@ -125,6 +127,7 @@ impl Log {
         Ok(log)
     }
 
+    /// The path of the file that is written now; rotated files lie beside it.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -277,7 +280,7 @@ mod tests {
         (0..5).map(read).collect()
     }
 
-    /// A container in a loop writes many times before somebody frees a descriptor or a block.
+    /// A container in a loop writes many times before a descriptor or a block of the disk is free.
     #[test]
     fn a_rotation_that_fails_loses_no_file_and_no_entry() {
         let dir = tempfile::tempdir().unwrap();

@@ -67,6 +67,8 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// Sends an event of a sandbox or of one of its containers to all subscribers. With
+    /// `container_id` the sandbox' own id it is about the sandbox.
     pub fn event(&self, sandbox: &Sandbox, container_id: &str, kind: EventKind) {
         let event = Event { pod: sandbox.config.pod.clone(), container_id: container_id.to_string(), kind };
         let _ = self.events.send(event); // the only error is "nobody listens"
@@ -141,6 +143,7 @@ impl Shared {
 pub struct NodeRuntime(Arc<Shared>);
 
 impl NodeRuntime {
+    /// Makes the runtime of a node, without sandboxes.
     pub fn new(config: Config) -> Arc<NodeRuntime> {
         Arc::new(NodeRuntime(Arc::new(Shared {
             crew: Crew::new(&format!("runtime/{}", config.node)),

@@ -29,7 +29,7 @@ impl Pace {
     /// Counts bytes that were written. Returns how long the writer has to wait before it reads on.
     ///
     /// ```text
-    /// 8 MiB after silence  ->  0 s      1 MiB more  ->  250 ms      and another one at once  ->  500 ms
+    /// 8 MiB after silence  ->  0 s    1 MiB more  ->  250 ms   and another one at once  ->  500 ms
     /// ```
     pub fn wrote(&self, bytes: u64, now: Instant) -> Duration {
         let mut written = self.lock();

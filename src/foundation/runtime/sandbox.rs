@@ -25,6 +25,8 @@ const FILES_ROOM: u64 = 1 << 20;
 /// its configuration says otherwise (the kubelet's `podPidsLimit`).
 const PIDS_MAX: u64 = 1024;
 
+/// A pod's sandbox: the pause process, which holds the pod's namespaces, and what the kernel and
+/// the network keep for the pod.
 pub struct Sandbox {
     pub id: String,
     pub config: SandboxConfig,
@@ -234,6 +236,7 @@ impl Sandbox {
         }
     }
 
+    /// True once a stop has begun, and for ever after: no container of it starts any more.
     pub fn is_stopping(&self) -> bool {
         !matches!(*self.lock_phase(), Phase::Up)
     }
@@ -277,6 +280,7 @@ impl Sandbox {
         .await;
     }
 
+    /// Describes the sandbox as CRI shows it.
     pub fn describe(&self) -> cri::Sandbox {
         cri::Sandbox {
             id: self.id.clone(),

@@ -28,6 +28,7 @@ pub enum Role {
     Stderr,
 }
 
+/// What main asks the zygote to make.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Request {
     /// Roles of the descriptors after the first.
@@ -40,6 +41,7 @@ pub struct Request {
     pub what: What,
 }
 
+/// The kind of process to make.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum What {
     Pause(Pause),
@@ -58,6 +60,7 @@ pub struct Pause {
     pub own_pids: bool,
 }
 
+/// A container's first process, and the root that it gets.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Container {
     /// An empty directory, over which the container mounts its writable layer.
@@ -81,6 +84,7 @@ pub struct Container {
     pub process: Process,
 }
 
+/// A file or directory that a container sees at another place, e.g. a volume.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Mount {
     /// A trusted directory, where `from` is an untrusted path in it. Without one `from` is trusted.
@@ -105,6 +109,7 @@ impl Mount {
     }
 }
 
+/// The program to run, and the rights that its process keeps.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Process {
     pub argv: Vec<String>,

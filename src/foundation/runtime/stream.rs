@@ -1,4 +1,4 @@
-//! Sessions: somebody outside talks to a process inside.
+//! Sessions (exec, attach): a client outside of a container talks to a process inside.
 
 use super::container::{ABANDON, Container, Live, Stdin, Streams};
 use super::log::Stream;

@@ -285,6 +285,7 @@ impl Unborn {
         }
     }
 
+    /// True after [`Unborn::abandon`], until [`Unborn::forget`].
     #[cfg(test)]
     pub fn is_abandoned(&self) -> bool {
         matches!(*self.lock(), Phase::Abandoned)
@@ -301,6 +302,9 @@ const WARNINGS_MAX: usize = 16;
 
 impl Zygote {
     /// Takes the zygote over from [`linux::boot`]; on the async runtime.
+    ///
+    /// # Errors
+    /// `Io`: the socket or the process cannot be registered with the runtime.
     pub fn start(zygote: ZygoteProcess) -> cri::Result<Zygote> {
         let taken = zygote.take();
         let (socket, process, children) =
@@ -325,14 +329,19 @@ impl Zygote {
     }
 
     /// Collects orphans, as pid 1 must, for ever. Main runs this beside everything else.
+    ///
+    /// # Errors
+    /// As [`Children::reap_strangers`]. It returns for no other reason.
     pub async fn reap_strangers(&self) -> io::Result<()> {
         self.children.clone().reap_strangers().await
     }
 
     /// Makes a process of this pod, in turn, and waits until it runs its program.
     ///
-    /// Errors: `Start` with the reason that the process itself gave, `Io` if the zygote is gone, or
-    /// `State` if too many commands are being started in the pod.
+    /// # Errors
+    /// `Start`: the process gives the reason, or it ended before it ran its program. `Io`: the
+    /// zygote is gone, or no descriptor is left. `State`: too many commands are being started in
+    /// the pod.
     pub async fn run(
         &self,
         pod: &str,

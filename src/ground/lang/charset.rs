@@ -17,7 +17,7 @@ use std::sync::{LazyLock, Once};
 
 /// Letters of one byte only, by the environment.
 static ASCII: LazyLock<bool> = LazyLock::new(|| decide(|name| std::env::var(name).ok()));
-/// Somebody asked for more all the same, into a file or a pipe.
+/// The user asked for Korean on the command line all the same, into a file or a pipe.
 static INSISTED: AtomicBool = AtomicBool::new(false);
 
 /// Pure: by these variables.

@@ -78,6 +78,7 @@ macro_rules! texts {
         #[cfg(test)]
         #[allow(dead_code)]
         impl $table {
+            /// All texts of the table.
             pub const ALL: &[$table] = &[$($table::$name),*];
         }
         #[cfg(test)]

@@ -132,9 +132,9 @@ impl Root {
         self.make_scoped(Scope::InRoot, untrusted, mode).during(|| cannot("make the directory", untrusted))
     }
 
-    /// Writes a regular file below this directory, and makes missing directories above it with 0755.
-    /// An existing regular file is truncated and gets the new bytes and mode; the last name is
-    /// never followed.
+    /// Writes a regular file below this directory, and makes missing directories above it with
+    /// 0755. An existing regular file is truncated and gets the new bytes and mode; the last name
+    /// is never followed.
     ///
     /// # Errors
     /// As [`Root::open_beneath`]; `ELOOP`: the last name is a link; `EINVAL`: something else than a

@@ -1,10 +1,12 @@
 //! The processes of a cluster: S, M and Z.
 //!
 //! ```text
-//! S  supervisor: single-threaded, stays in the host's namespaces (rootless: root of a user namespace); waits for M
+//! S  supervisor: single-threaded, stays in the host's namespaces (rootless: root of a user
+//!    namespace); waits for M
 //! +- J  janitor: waits for S to end in any way, removes cgroup directories, ends
 //! +- M  main: pid 1 of a PID namespace, own mounts, the host's network; everything runs here
-//!    +- Z  zygote: the own binary again, single-threaded, made before M has threads; makes containers on request
+//!    +- Z  zygote: the own binary again, single-threaded, made before M has threads;
+//!    |     makes containers on request
 //!    +- containers: made by Z with CLONE_PARENT, so they are M's children
 //! ```
 //!
@@ -83,6 +85,9 @@ pub struct ZygoteProcess {
 impl ZygoteProcess {
     /// The request socket, the process to wait for, and the table of all children to come. Needs
     /// the async runtime.
+    ///
+    /// # Errors
+    /// A descriptor cannot be registered with the runtime ([`fds::async_fd`]).
     pub fn take(self) -> io::Result<(fds::Socket, Arc<Process>, Arc<Children>)> {
         let children = Children::new();
         let birth: Birth = children.birth();
@@ -97,8 +102,9 @@ pub const BINARY: &str = "ropewalk";
 /// M has ended. SIGTERM, SIGINT and SIGHUP are forwarded to M. `lay_out` fills the read-only
 /// layers, given their directory and the binary's copy there.
 ///
-/// Errors: the process has threads; the lock is taken (`WouldBlock`); the kernel forbids a
-/// namespace (see `ropewalk doctor`).
+/// # Errors
+/// `InvalidInput`: the process has threads. `WouldBlock`: the lock is taken. Others: the kernel
+/// forbids a namespace (see `ropewalk doctor`).
 pub fn supervise(
     config: &Config,
     lay_out: impl FnOnce(&Path, &Path) -> io::Result<()>,
@@ -180,7 +186,8 @@ impl Drop for ClearUp<'_> {
 /// Removes what a cluster left behind whose every process was killed, the janitor too: its control
 /// groups. All else went with the processes.
 ///
-/// Errors: `WouldBlock` if the cluster lives, or is just being started.
+/// # Errors
+/// `WouldBlock`: the cluster runs, or is just being started. Others: the lock cannot be opened.
 pub fn sweep(lock: &Path) -> Result<()> {
     // A janitor may be at it.
     let held =

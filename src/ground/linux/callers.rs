@@ -1,11 +1,11 @@
 //! Connections whose clients have not shown a certificate yet: how many of them a port has, and
 //! which one makes room for another.
 //!
-//! Whoever reaches a port can open connections and say nothing on them. Such strangers must not
-//! keep clients out, and each takes a descriptor and memory. So at the bound the oldest stranger of
-//! the address that has the most is closed for the new one. A connection is no stranger any more
-//! once its client has shown a certificate that the port accepts: no number of strangers closes it.
-//! The kubelet's port and the store's two ports have their bounds here.
+//! Any program that reaches a port can open connections and say nothing on them. Such strangers
+//! must not keep clients out, and each takes a descriptor and memory. So at the bound the oldest
+//! stranger of the address that has the most is closed for the new one. A connection is no stranger
+//! any more once its client has shown a certificate that the port accepts: no number of strangers
+//! closes it. The kubelet's port and the store's two ports have their bounds here.
 //!
 //! Example: 64 strangers may wait, four of one address. A pod opens a thousand connections and has
 //! four. Sixty pods open four each: 64 wait, and the next address finds a place, because one with
@@ -30,6 +30,8 @@ pub struct Bounds {
     pub most: usize,
 }
 
+/// The connections of one port: the strangers, within their [`Bounds`], and one connection of each
+/// member of the store.
 pub struct Callers {
     bounds: Bounds,
     members: BTreeSet<IpAddr>,

@@ -1,8 +1,8 @@
 //! System calls without which nothing goes, asked for in a way that does nothing: is there one, and
 //! may we?
 //!
-//! A filter of somebody else's (a container's seccomp profile) or an old kernel answers before the
-//! arguments are looked at.
+//! A filter that was set before this program began (a container's seccomp profile) or an old kernel
+//! answers before the arguments are looked at.
 
 use std::io;
 

@@ -3,7 +3,7 @@
 //! Every room of this program lives in one process, so a flood of connections could take the
 //! descriptors that the store needs for its next segment. The kernel gives out the lowest free
 //! number. A connection whose number lies in the topmost [`reserve`] is closed at once; so
-//! connections never hold a number of the reserve, and whoever opens a file finds one there.
+//! connections never hold a number of the reserve, and code that opens a file finds one there.
 
 use std::io;
 use std::net::SocketAddr;

@@ -14,12 +14,20 @@ const FDS_MAX: usize = 16;
 /// Bytes in one message; longer texts travel as a memfd.
 const BYTES_MAX: usize = 8192;
 
-/// Two ends that keep message borders and notice each other's end.
+/// Makes a pair of connected sockets that keep the borders of messages. Each end notices when the
+/// other one is closed.
+///
+/// # Errors
+/// `EMFILE`: no descriptor is left.
 pub fn seqpacket() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?)
 }
 
-/// Sends one message with descriptors.
+/// Sends one message with descriptors: at most 8192 bytes and 16 descriptors.
+///
+/// # Errors
+/// `InvalidInput`: the message is larger. `EPIPE`, `ECONNRESET`: the other end is closed.
+/// `WouldBlock`: the socket does not block and its queue is full.
 pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
     let rights = [ControlMessage::ScmRights(&raw)];
@@ -31,9 +39,13 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io:
     Ok(())
 }
 
-/// One message and its descriptors; no bytes means that the other end is gone. Without a free
-/// number for a descriptor that came along the message has none: the receiver must look whether it
-/// has what it needs.
+/// Receives one message and its descriptors; no bytes means that the other end is closed. If this
+/// process has too few free numbers for the descriptors, the message comes without any and without
+/// an error: the receiver must check whether it has what it needs.
+///
+/// # Errors
+/// `ECONNRESET`: the other end was closed before it read everything. `WouldBlock`: the socket does
+/// not block and no message waits.
 pub fn receive(socket: BorrowedFd<'_>) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     let mut bytes = vec![0; BYTES_MAX];
     let mut space = nix::cmsg_space!([RawFd; FDS_MAX]);
@@ -52,8 +64,11 @@ pub fn receive(socket: BorrowedFd<'_>) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     Ok((bytes, fds))
 }
 
-/// Sends a pid in a form that the kernel translates into the receiver's PID namespace. Needs
-/// CAP_SYS_ADMIN there.
+/// Sends a pid in a form that the kernel translates into the receiver's PID namespace. The sender
+/// needs CAP_SYS_ADMIN over its own PID namespace, unless the pid is its own.
+///
+/// # Errors
+/// `EPERM`: it lacks that capability. `ESRCH`: no such process. Else as [`send`].
 pub fn send_pid(socket: BorrowedFd<'_>, pid: i32) -> io::Result<()> {
     let credentials = UnixCredentials::from(libc::ucred { pid, uid: 0, gid: 0 });
     let control = [ControlMessage::ScmCredentials(&credentials)];
@@ -61,12 +76,19 @@ pub fn send_pid(socket: BorrowedFd<'_>, pid: i32) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets `receive_pid` see who is meant; before the other end sends.
+/// Lets [`receive_pid`] see the pid (`SO_PASSCRED`). To be called before the other end sends.
+///
+/// # Errors
+/// The descriptor is not a Unix socket.
 pub fn accept_pids(socket: &impl AsFd) -> io::Result<()> {
     Ok(setsockopt(&socket.as_fd(), sockopt::PassCred, &true)?)
 }
 
-/// The pid of a `send_pid`, as this process' PID namespace counts; `None` if the other end is gone.
+/// Receives the pid of a [`send_pid`], as this process' PID namespace counts; `None` if the other
+/// end is closed.
+///
+/// # Errors
+/// As [`receive`].
 pub fn receive_pid(socket: BorrowedFd<'_>) -> io::Result<Option<i32>> {
     let mut bytes = [0; 8];
     let mut space = nix::cmsg_space!(libc::ucred);
@@ -83,11 +105,18 @@ pub fn receive_pid(socket: BorrowedFd<'_>) -> io::Result<Option<i32>> {
 }
 
 /// A pipe whose ends are closed by an exec: (read, write).
+///
+/// # Errors
+/// `EMFILE`: no descriptor is left.
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?)
 }
 
-/// Text of any length as one descriptor, to be read from its start.
+/// Makes a file in memory (memfd) that holds the text, to be read from its start: one descriptor
+/// for text of any length.
+///
+/// # Errors
+/// No descriptor or no memory is left.
 pub fn memory_file(text: &[u8]) -> io::Result<OwnedFd> {
     let fd = nix::sys::memfd::memfd_create(c"message", nix::sys::memfd::MFdFlags::MFD_CLOEXEC)?;
     let mut file = std::fs::File::from(fd);
@@ -96,18 +125,29 @@ pub fn memory_file(text: &[u8]) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// The descriptor survives an exec.
+/// Lets the descriptor survive an exec.
+///
+/// # Errors
+/// fcntl(2) refuses, which it does only if a filter forbids the call.
 pub fn keep_over_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
     nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty()))?;
     Ok(())
 }
 
-/// The descriptor is closed by an exec.
+/// Lets an exec close the descriptor.
+///
+/// # Errors
+/// As [`keep_over_exec`].
 pub fn close_on_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
     nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
     Ok(())
 }
 
+/// Makes reads and writes return `WouldBlock` instead of waiting. All copies of the descriptor
+/// share this flag, also those in other processes.
+///
+/// # Errors
+/// `EBADF`: it was opened with `O_PATH`.
 pub fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     use nix::fcntl::{FcntlArg, OFlag, fcntl};
     let now = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
@@ -116,9 +156,10 @@ pub fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// Takes over a descriptor that the parent process left open under a number it told us, e.g. in an
-/// argument.
+/// argument. Call it once for a number.
 ///
-/// Errors: `EBADF` if there is none. Call it once for a number.
+/// # Errors
+/// `EBADF`: no descriptor is open under the number, or it is a standard stream (0 to 2).
 pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     if number <= 2 {
         return Err(io::Error::from_raw_os_error(libc::EBADF));
@@ -131,7 +172,11 @@ pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Raises the number of descriptors this process may have to what it is allowed to.
+/// Raises the number of descriptors that this process may have to its hard limit, but not above
+/// 1048576, and returns the new number.
+///
+/// # Errors
+/// A filter refuses the call.
 pub fn raise_limit() -> io::Result<u64> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
@@ -140,7 +185,12 @@ pub fn raise_limit() -> io::Result<u64> {
     Ok(want)
 }
 
-/// A descriptor whose readiness async code can wait for. It is made non-blocking.
+/// Wraps a descriptor whose readiness async code can wait for. It is made non-blocking. Needs the
+/// async runtime.
+///
+/// # Errors
+/// `EPERM`: epoll does not watch this kind of file, e.g. a regular one. Else as
+/// [`set_nonblocking`].
 pub fn async_fd(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     set_nonblocking(fd.as_fd())?;
     // SAFETY: an `OwnedFd` stays open, and keeps its number, until the `AsyncFd` that owns it is
@@ -152,15 +202,26 @@ pub fn async_fd(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>>
 pub struct Socket(AsyncFd<OwnedFd>);
 
 impl Socket {
+    /// Wraps one end of a [`seqpacket`] pair.
+    ///
+    /// # Errors
+    /// As [`async_fd`].
     pub fn new(fd: OwnedFd) -> io::Result<Socket> {
         Ok(Socket(async_fd(fd, Interest::READABLE | Interest::WRITABLE)?))
     }
 
+    /// As [`send`], but waits while the queue is full.
+    ///
+    /// # Errors
+    /// `InvalidInput`: the message is too large. `EPIPE`, `ECONNRESET`: the other end is closed.
     pub async fn send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         self.0.async_io(Interest::WRITABLE, |fd| send(fd.as_fd(), bytes, fds)).await
     }
 
-    /// One message and its descriptors; no bytes means that the other end is gone.
+    /// As [`receive`], but waits for a message.
+    ///
+    /// # Errors
+    /// `ECONNRESET`: the other end was closed before it read everything.
     pub async fn receive(&self) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
         self.0.async_io(Interest::READABLE, |fd| receive(fd.as_fd())).await
     }

@@ -3,7 +3,7 @@
 use super::check;
 use std::io;
 
-/// The proof that this process has one thread. Whoever holds it must not start another.
+/// The proof that this process has one thread. Its holder must not start another.
 #[derive(Clone, Copy, Debug)]
 pub struct Alone(());
 
@@ -16,7 +16,10 @@ pub enum Side {
 }
 
 impl Alone {
-    /// Errors: `InvalidInput` if there are more threads.
+    /// Checks that this process has one thread.
+    ///
+    /// # Errors
+    /// `InvalidInput`: it has more.
     pub fn check() -> io::Result<Alone> {
         // A container may not ask unshare(2), so /proc is asked first. That is empty in a container
         // where the machine allows no fresh one.
@@ -28,9 +31,12 @@ impl Alone {
     }
 
     /// Makes a copy of this process, which continues here too.
+    ///
+    /// # Errors
+    /// `EAGAIN`: a limit of processes is reached. `ENOMEM`: no memory is left.
     pub fn fork(self) -> io::Result<Side> {
         // SAFETY: takes nothing. The holder of `self` has one thread, so no lock is held by
-        // somebody who is missing in the child.
+        // a thread that is missing in the child.
         match check(unsafe { libc::fork() }.into())? {
             0 => Ok(Side::Child),
             pid => Ok(Side::Parent(pid as i32)),

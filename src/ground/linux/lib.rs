@@ -68,9 +68,11 @@ pub struct Error {
     pub cause: io::Error,
 }
 
+/// What a system call returned, or its [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
+    /// Makes an error from what was tried, e.g. `cannot open /x`, and why it failed.
     pub fn new(what: impl Into<String>, cause: impl Into<io::Error>) -> Error {
         Error { what: what.into(), cause: cause.into() }
     }

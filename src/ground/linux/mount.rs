@@ -12,7 +12,11 @@ use std::path::Path;
 
 pub use nix::mount::MsFlags as Flags;
 
-/// mount(2) of a file system type that needs no device.
+/// Mounts a file system type that needs no device, e.g. `tmpfs` or `proc` (mount(2)).
+///
+/// # Errors
+/// `EPERM`: this process may not mount here. `ENODEV`: the kernel does not have the type. `ENOENT`:
+/// `at` is missing. `EINVAL`: an unknown option.
 pub fn mount(kind: &str, at: &Path, flags: MsFlags, options: &str) -> Result<()> {
     let options = (!options.is_empty()).then_some(options);
     nix::mount::mount(Some(kind), at, Some(kind), flags, options)
@@ -35,14 +39,23 @@ fn show(options: Option<&str>) -> String {
     options.map(|o| format!(" with {o}")).unwrap_or_default()
 }
 
-/// No mount made here reaches the host, and none of the host's later ones comes here.
+/// Makes all mounts of this mount namespace private: none made here reaches the host, and none of
+/// the host's later ones comes here.
+///
+/// # Errors
+/// `EPERM`: this process is not root over its mount namespace.
 pub fn make_all_private() -> Result<()> {
     let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     nix::mount::mount(None::<&str>, "/", None::<&str>, flags, None::<&str>)
         .during(|| "cannot make mounts private".into())
 }
 
-/// Shows a file or directory, with what is mounted below it, at a second place.
+/// Shows a file or directory, with what is mounted below it, at a second place. `read_only` holds
+/// for the first mount, not for those below it.
+///
+/// # Errors
+/// `ENOENT`: one of the two is missing. `ENOTDIR`: one is a directory and the other is none.
+/// `EINVAL`: an unbindable mount. As [`make_read_only`], and then the writable mount stays.
 pub fn bind(from: &Path, to: &Path, read_only: bool) -> Result<()> {
     nix::mount::mount(Some(from), to, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
         .during(|| format!("cannot bind {} to {}", from.display(), to.display()))?;
@@ -51,6 +64,10 @@ pub fn bind(from: &Path, to: &Path, read_only: bool) -> Result<()> {
 
 /// Makes a mount read-only at this place. Flags that are already there must be repeated: dropping a
 /// locked one is `EPERM` in a user namespace.
+///
+/// # Errors
+/// `ENOENT`: `at` is missing. `EINVAL`: it is not the root of a mount. `EPERM`: this process is not
+/// root over its mount namespace.
 pub fn make_read_only(at: &Path) -> Result<()> {
     let mut flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
     let now = statvfs(at).during(|| format!("cannot look at the mount {}", at.display()))?.flags();
@@ -68,7 +85,11 @@ pub fn make_read_only(at: &Path) -> Result<()> {
         .during(|| format!("cannot make {} read-only", at.display()))
 }
 
-/// Makes a whole file system of ours read-only, wherever it is mounted.
+/// Makes a whole file system of ours read-only, wherever it is mounted. `flags` are kept: those
+/// that are not repeated are switched off.
+///
+/// # Errors
+/// `EBUSY`: a file there is open for writing. `EINVAL`: `at` is not the root of a mount.
 pub fn freeze(at: &Path, flags: MsFlags) -> Result<()> {
     let flags = flags | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
     nix::mount::mount(None::<&str>, at, None::<&str>, flags, None::<&str>)
@@ -86,14 +107,19 @@ pub fn fresh_proc(at: &Path) -> Result<()> {
 /// As [`fresh_proc`], or the outer one: correct but for other pids than one's own. For this
 /// program's own processes only: a container would see processes of other pods there, and their
 /// root directories.
+///
+/// # Errors
+/// Neither can be mounted; the error is that of [`bind`].
 pub fn proc_or_outer(at: &Path, outer: &Path) -> Result<()> {
     fresh_proc(at).or_else(|_| bind(outer, at, false))
 }
 
-/// The directory becomes `/` of this process' mount namespace; the old root stays reachable as `.`
-/// until `leave_old_root`.
+/// Makes the directory `/` of this process' mount namespace (pivot_root(2)). The old root stays
+/// reachable as `.` until [`leave_old_root`].
 ///
-/// Errors: `EINVAL` if the old root is an initramfs.
+/// # Errors
+/// `ENOENT`: the directory is missing. `EINVAL`: it is not the root of a mount, or the old root is
+/// an initramfs.
 pub fn enter_root(root: &Path) -> Result<()> {
     enter_opened_root(&Root::open(root)?)
         .map_err(|e| super::Error::new(format!("cannot enter {}", root.display()), e.cause))
@@ -108,7 +134,10 @@ pub fn enter_opened_root(root: &Root) -> Result<()> {
     nix::unistd::pivot_root(".", ".").during(|| "cannot make the new root `/`".into())
 }
 
-/// The second half of `enter_root`: nothing outside can be named any more.
+/// Unmounts the old root after [`enter_root`]: no path can lead out of the new one any more.
+///
+/// # Errors
+/// `EINVAL`: the working directory is not the root of a mount.
 pub fn leave_old_root() -> Result<()> {
     nix::mount::umount2(".", MntFlags::MNT_DETACH).during(|| "cannot leave the old root".into())?;
     std::env::set_current_dir("/").during(|| "cannot enter the new root".into())
@@ -220,13 +249,20 @@ struct MountAttr {
     user_namespace: u64,
 }
 
-/// Takes a mount away once nobody uses it; at once for new look-ups.
+/// Unmounts `at` for all look-ups from now on. The mount itself goes when no process uses it any
+/// more (`MNT_DETACH`).
+///
+/// # Errors
+/// `EINVAL`: nothing is mounted there. `ENOENT`: it is missing.
 pub fn detach(at: &Path) -> Result<()> {
     nix::mount::umount2(at, MntFlags::MNT_DETACH).during(|| format!("cannot unmount {}", at.display()))
 }
 
-/// A character device; in a user namespace the host's node is bound instead, because making one is
-/// `EPERM`.
+/// Makes a character device that all users may read and write. In a user namespace, where that is
+/// `EPERM`, the host's node is bound instead.
+///
+/// # Errors
+/// The file for the bind cannot be made; as [`bind`].
 pub fn device(at: &Path, host: &Path, major: u64, minor: u64) -> Result<()> {
     if node(at, SFlag::S_IFCHR, 0o666, stat::makedev(major, minor)).is_ok() {
         return Ok(());

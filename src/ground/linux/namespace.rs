@@ -9,8 +9,12 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-/// A new network namespace. It lives as long as the descriptor or a process in it: nothing can
+/// Makes a network namespace. It lives as long as the descriptor or a process in it: nothing can
 /// leak.
+///
+/// # Errors
+/// `EPERM`: this process may make none. `ENOSPC`: `user.max_net_namespaces` is reached. `EAGAIN`:
+/// no thread can be made.
 pub fn new_network() -> io::Result<OwnedFd> {
     on_thread(|| {
         nix::sched::unshare(CloneFlags::CLONE_NEWNET)?;
@@ -29,6 +33,10 @@ pub fn network_of(process: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 
 /// Runs `visit` on a thread of its own inside the network namespace. Blocks the caller for that
 /// long.
+///
+/// # Errors
+/// `EPERM`: the namespace may not be entered. `EINVAL`: the descriptor is not a network namespace.
+/// `EAGAIN`: no thread can be made. `Other`: `visit` panicked.
 pub fn in_network<T: Send>(network: BorrowedFd<'_>, visit: impl FnOnce() -> T + Send) -> io::Result<T> {
     on_thread(move || {
         nix::sched::setns(network, CloneFlags::CLONE_NEWNET)?;
@@ -52,7 +60,10 @@ pub fn set_sysctl(name: &str, value: &str) -> super::Result<()> {
     std::fs::write(format!("/proc/sys/{name}"), value).during(|| format!("cannot set {name}={value}"))
 }
 
-/// Writes kernel settings below /proc/sys in a network namespace.
+/// Writes kernel settings below /proc/sys in a network namespace, in the order given.
+///
+/// # Errors
+/// As [`in_network`], or as [`set_sysctl`]; then the settings before the refused one are written.
 pub fn set_network_sysctls(network: BorrowedFd<'_>, settings: &[(&str, &str)]) -> super::Result<()> {
     use super::Context;
     let write = || settings.iter().try_for_each(|(name, value)| set_sysctl(name, value));
@@ -60,8 +71,8 @@ pub fn set_network_sysctls(network: BorrowedFd<'_>, settings: &[(&str, &str)]) -
 }
 
 /// Switches IPv6 off for all interfaces of a network namespace, those to come included: by default
-/// the kernel gives each an address and believes whoever says to be a router. A kernel without IPv6
-/// has nothing to switch off.
+/// the kernel gives each an address and accepts router advertisements from any host. A kernel
+/// without IPv6 has nothing to switch off.
 ///
 /// # Errors
 /// The namespace cannot be entered; the kernel refuses a value.
@@ -98,6 +109,10 @@ fn only(clone_flags: u64) -> CloneFlags {
 
 /// Joins the namespaces of the process behind a pidfd (Linux 5.8), or the one behind a namespace's
 /// own descriptor. A PID namespace counts for children only. Only in a single-threaded process.
+///
+/// # Errors
+/// `EINVAL`: this process has more threads, or the flags do not fit the namespace. `EPERM`: it may
+/// not be entered. `ESRCH`: the process has ended.
 pub fn join(what: impl AsFd, clone_flags: u64) -> io::Result<()> {
     Ok(nix::sched::setns(what, only(clone_flags))?)
 }
@@ -114,6 +129,10 @@ pub fn own_mounts() -> super::Result<()> {
 }
 
 /// Leaves the cgroup namespace for one whose root is the cgroup this process is in.
+///
+/// # Errors
+/// `EPERM`: this process is not root in its user namespace. `ENOSPC`: a limit of namespaces is
+/// reached.
 pub fn own_cgroup_view() -> io::Result<()> {
     Ok(nix::sched::unshare(only(flags::NEWCGROUP))?)
 }
@@ -131,7 +150,11 @@ pub fn owner(namespace: &impl AsFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
-/// A namespace of a running process, by the name it has in /proc, e.g. `net`.
+/// Opens a namespace of a running process, by the name it has in /proc, e.g. `net`.
+///
+/// # Errors
+/// `ENOENT`: no such process in this /proc, or no such kind. `EACCES`: the process may not be
+/// traced.
 pub fn of_process(pid: i32, kind: &str) -> io::Result<OwnedFd> {
     Ok(File::open(format!("/proc/{pid}/ns/{kind}"))?.into())
 }

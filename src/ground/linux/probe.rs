@@ -104,7 +104,8 @@ impl Question<'_> {
 /// Tries everything. `networks` runs in the child too, in namespaces like a cluster's: `net` brings
 /// its own trials.
 ///
-/// Errors: this process has threads, or cannot fork.
+/// # Errors
+/// This process has threads or cannot fork, or the child ended before it told what it found.
 pub fn probe(
     question: Question<'_>,
     networks: impl FnOnce(Lang) -> Vec<Capability>,

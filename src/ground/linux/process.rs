@@ -10,12 +10,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// clone(2) flags that this room's callers use.
 pub mod flags {
+    /// A new mount namespace.
     pub const NEWNS: u64 = libc::CLONE_NEWNS as u64;
+    /// A new PID namespace, of which the child is pid 1.
     pub const NEWPID: u64 = libc::CLONE_NEWPID as u64;
+    /// A new network namespace, without interfaces but loopback.
     pub const NEWNET: u64 = libc::CLONE_NEWNET as u64;
+    /// A new namespace of System V IPC and POSIX message queues.
     pub const NEWIPC: u64 = libc::CLONE_NEWIPC as u64;
+    /// A new namespace of host name and domain name.
     pub const NEWUTS: u64 = libc::CLONE_NEWUTS as u64;
+    /// A new view of cgroups, whose root is the cgroup that the child begins in.
     pub const NEWCGROUP: u64 = libc::CLONE_NEWCGROUP as u64;
+    /// A new user namespace, in which the child has all capabilities.
     pub const NEWUSER: u64 = libc::CLONE_NEWUSER as u64;
     /// The child becomes the caller's sibling: its parent is the caller's parent.
     pub const PARENT: u64 = libc::CLONE_PARENT as u64;
@@ -69,8 +76,10 @@ pub fn with_umask<T>(mask: u32, work: impl FnOnce() -> T) -> T {
 /// Makes a child that runs `body` and ends with its value; a panic ends it with 101. Returns in the
 /// parent only.
 ///
-/// Errors: `EINVAL` if this process has more than one thread (a fork would copy locks that nobody
-/// opens again).
+/// # Errors
+/// `EINVAL`: this process has more than one thread (a fork would copy locks that no thread opens
+/// again). `EPERM`: it may not make one of the namespaces. `EAGAIN`: a limit of processes is
+/// reached.
 pub fn spawn_forked(
     clone_flags: u64,
     cgroup: Option<BorrowedFd<'_>>,
@@ -91,8 +100,8 @@ pub fn spawn_forked(
         args.cgroup = directory.as_raw_fd() as u64;
     }
     // SAFETY: without CLONE_VM this is a fork: the child gets a copy of memory, and this process
-    // was checked to have no other thread, so no lock is held by somebody who does not exist in the
-    // child. `args` and `pidfd` outlive the call.
+    // was checked to have no other thread, so no lock is held by a thread that does not exist in
+    // the child. `args` and `pidfd` outlive the call.
     let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of_val(&args)) })?;
     if pid == 0 {
         let code = catch_unwind(AssertUnwindSafe(body)).unwrap_or(101);
@@ -108,8 +117,11 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// A descriptor for a process by its number. The caller must know that the number is not a
+/// Opens a descriptor for a process by its number. The caller must know that the number is not a
 /// stranger's, e.g. its own parent's.
+///
+/// # Errors
+/// `ESRCH`: no such process. `EMFILE`: no descriptor is left.
 pub fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
     // SAFETY: takes no pointers; a non-negative answer is a new descriptor.
     let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
@@ -117,9 +129,11 @@ pub fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
-/// Signals the process behind `pidfd`, never a stranger who inherited its pid.
+/// Signals the process behind `pidfd`, never another one that got its pid later. Source:
+/// pidfd_send_signal(2), Linux 5.1.
 ///
-/// Errors: `ESRCH` if it has ended and was waited for. Source: pidfd_send_signal(2), Linux 5.1.
+/// # Errors
+/// `ESRCH`: it has ended and was waited for. `EPERM`: it belongs to another user.
 pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     let info = std::ptr::null::<libc::siginfo_t>();
     // SAFETY: `pidfd` is borrowed, so it stays open for the call. A null `info` means "as kill(2)
@@ -131,13 +145,17 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
 /// Collects the exit of the child behind `pidfd`; with `block` waits for it, else `None` while it
 /// runs.
 ///
-/// Errors: `ECHILD` if it is not a child of this process, or somebody else collected it.
+/// # Errors
+/// `ECHILD`: it is not a child of this process, or was collected before.
 pub fn wait_pidfd(pidfd: BorrowedFd<'_>, block: bool) -> io::Result<Option<Exit>> {
     let options = libc::WEXITED | libc::__WALL | if block { 0 } else { libc::WNOHANG };
     wait_id(libc::P_PIDFD, pidfd.as_raw_fd() as u32, options).map(|found| found.map(|(_, exit)| exit))
 }
 
-/// The pid of some ended child, which stays a zombie; `None` if there is none.
+/// Returns the pid of some ended child, which stays a zombie; `None` if there is none.
+///
+/// # Errors
+/// A filter refuses waitid(2).
 pub fn peek_ended_child() -> io::Result<Option<i32>> {
     let options = libc::WEXITED | libc::__WALL | libc::WNOHANG | libc::WNOWAIT;
     match wait_id(libc::P_ALL, 0, options) {
@@ -148,14 +166,16 @@ pub fn peek_ended_child() -> io::Result<Option<i32>> {
 
 /// Collects some ended child; with `block` waits for one, else `None` while all run.
 ///
-/// Errors: `ECHILD` if there are no children.
+/// # Errors
+/// `ECHILD`: there are no children.
 pub fn wait_any(block: bool) -> io::Result<Option<(i32, Exit)>> {
     wait_id(libc::P_ALL, 0, libc::WEXITED | if block { 0 } else { libc::WNOHANG })
 }
 
 /// Collects an ended child by its number. Returns whether it has ended.
 ///
-/// Errors: `ECHILD` if it is no child, or was collected.
+/// # Errors
+/// `ECHILD`: it is no child, or was collected.
 pub fn reap(pid: i32) -> io::Result<bool> {
     wait_id(libc::P_PID, pid as u32, libc::WEXITED | libc::__WALL | libc::WNOHANG)
         .map(|found| found.is_some())
@@ -198,6 +218,9 @@ pub fn exec<S: AsRef<std::ffi::OsStr>>(path: &std::path::Path, argv: &[String], 
 }
 
 /// Makes `fds` the standard input, output and error.
+///
+/// # Errors
+/// `EMFILE`: no descriptor is left for the copies.
 pub fn set_stdio(fds: [BorrowedFd<'_>; 3]) -> io::Result<()> {
     // First out of the way of 0..2, else one could be overwritten before it is used.
     let high = fds
@@ -259,7 +282,10 @@ pub fn end_stdio() -> io::Result<()> {
     set_stdio([input.as_fd(), output.as_fd(), output.as_fd()])
 }
 
-/// Stdin, stdout and stderr become /dev/null.
+/// Makes /dev/null the standard input, output and error.
+///
+/// # Errors
+/// /dev/null cannot be opened; as [`set_stdio`].
 pub fn silence_stdio() -> io::Result<()> {
     use std::os::fd::AsFd;
     let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
@@ -280,8 +306,11 @@ pub fn unshare_threads() -> io::Result<()> {
     check(unsafe { libc::unshare(libc::CLONE_THREAD) }.into()).map(drop)
 }
 
-/// This process gets SIGKILL when the thread that made it ends. Cleared by a change of user: call
-/// it after that.
+/// Lets the kernel send this process SIGKILL when the thread that made it ends. A change of user
+/// clears that: call it after one.
+///
+/// # Errors
+/// A filter refuses prctl(2).
 pub fn die_with_parent() -> io::Result<()> {
     Ok(nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?)
 }

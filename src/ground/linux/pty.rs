@@ -7,6 +7,10 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Makes a terminal in this process' own devpts instance and makes it the controlling terminal of a
 /// new session. Returns the master and the terminal. For a process that was just made.
+///
+/// # Errors
+/// `EPERM`: this process leads a session or a process group already. There is no terminal
+/// multiplexer at /dev/pts/ptmx and /dev/ptmx, or all terminals are taken.
 pub fn become_terminal() -> io::Result<(OwnedFd, OwnedFd)> {
     // SAFETY: setsid takes nothing.
     check(unsafe { libc::setsid() }.into())?;
@@ -14,7 +18,7 @@ pub fn become_terminal() -> io::Result<(OwnedFd, OwnedFd)> {
     let unlock: libc::c_int = 0;
     // SAFETY: TIOCSPTLCK reads one int, which outlives the call.
     check(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlock) }.into())?;
-    // TIOCGPTPEER needs no look-up of /dev/pts/N, which could be somebody else's by then.
+    // TIOCGPTPEER needs no look-up of /dev/pts/N, which could name another terminal by then.
     let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
     // SAFETY: takes flags by value; a non-negative answer is a new descriptor of ours.
     let terminal = unsafe {
@@ -53,6 +57,9 @@ fn open_multiplexer(path: &CStr) -> io::Result<OwnedFd> {
 }
 
 /// Tells the program on the terminal its size in character cells (it gets SIGWINCH).
+///
+/// # Errors
+/// `ENOTTY`: the descriptor is not a terminal's.
 pub fn resize(master: BorrowedFd<'_>, columns: u16, rows: u16) -> io::Result<()> {
     let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: TIOCSWINSZ reads one winsize, which outlives the call.
@@ -73,7 +80,8 @@ pub fn unread(terminal: BorrowedFd<'_>) -> io::Result<usize> {
 
 /// The size of a terminal in character cells, (columns, rows).
 ///
-/// Errors: `ENOTTY` if it is none.
+/// # Errors
+/// `ENOTTY`: the descriptor is not a terminal's.
 pub fn size(terminal: BorrowedFd<'_>) -> io::Result<(u16, u16)> {
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: TIOCGWINSZ fills one winsize, which outlives the call.

@@ -4,7 +4,7 @@
 //! id in common. A range is taken twice: in a table of this process, and as a locked byte of a file
 //! that all clusters of the machine share. The kernel gives such a lock back when its holder ends
 //! in whatever way, so nothing has to be remembered over a restart. Ids that /etc/subuid or
-//! /etc/subgid give to somebody are left out: other programs take them without asking. Sources:
+//! /etc/subgid give to a user are left out: other programs take them without asking. Sources:
 //! fcntl_locking(2), user_namespaces(7), subuid(5), systemd's UIDS-GIDS.
 
 use super::{Error, Result};

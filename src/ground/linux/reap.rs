@@ -29,6 +29,7 @@ pub struct Children {
 }
 
 impl Children {
+    /// Makes an empty table: no child has an owner yet.
     pub fn new() -> Arc<Children> {
         Arc::default()
     }
@@ -45,6 +46,9 @@ impl Children {
 
     /// Collects children that nobody adopted, for ever. A container's helper processes end here,
     /// and orphans.
+    ///
+    /// # Errors
+    /// SIGCHLD cannot be watched, or a filter refuses waitid(2). It returns for no other reason.
     pub async fn reap_strangers(self: Arc<Self>) -> io::Result<()> {
         use tokio::signal::unix::{SignalKind, signal};
         let mut ended = signal(SignalKind::child())?;
@@ -77,7 +81,7 @@ impl Children {
                 break;
             }
             match process::reap(pid) {
-                Err(e) if e.raw_os_error() == Some(libc::ECHILD) => {} // somebody waits for it without a handle
+                Err(e) if e.raw_os_error() == Some(libc::ECHILD) => {} // other code collected it by its pid
                 other => {
                     other?;
                 }
@@ -92,7 +96,11 @@ impl Children {
 pub struct Birth(Arc<Children>);
 
 impl Birth {
-    /// From now on the child's exit belongs to the returned handle.
+    /// Makes the handle that owns the child's exit from now on.
+    ///
+    /// # Errors
+    /// As [`fds::async_fd`](super::fds::async_fd). The child is killed then, and collected as a
+    /// stranger.
     pub fn adopt(self, child: Child) -> io::Result<Arc<Process>> {
         let pidfd = match super::fds::async_fd(child.pidfd, Interest::READABLE) {
             Ok(pidfd) => pidfd,
@@ -147,7 +155,7 @@ const TRACED: std::time::Duration = std::time::Duration::from_millis(50);
 /// meanwhile.
 pub type Pidfd = Arc<AsyncFd<OwnedFd>>;
 
-/// A child of this process that somebody waits for. Its pidfd is closed as soon as its end is
+/// A child of this process whose owner waits for its end. Its pidfd is closed as soon as its end is
 /// known: what is remembered of ended children, of which there may be thousands, is data.
 pub struct Process {
     pub pid: i32,
@@ -201,8 +209,8 @@ impl Process {
             match process::wait_pidfd(pidfd.get_ref().as_fd(), false) {
                 Ok(None) => return false,
                 Ok(Some(found)) => *exit = Some(found),
-                // Somebody else collected it, which only a bug can do: it has ended, nobody knows
-                // how.
+                // Other code collected it, which only a bug can do: it has ended, and how it ended
+                // is lost.
                 Err(_) => *exit = Some(Exit::Signal(libc::SIGKILL)),
             }
             *open = None; // after the exit is set: who finds no descriptor finds the exit
@@ -232,8 +240,8 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Whoever drops the handle of a running child leaves it to the reaper. The number of one
-        // that was collected may be another's.
+        // A running child whose handle is dropped is left to the reaper. The number of one that was
+        // collected may be another child's.
         if self.exit.borrow().is_none() {
             let mut known = self.children.known();
             known.owned.remove(&self.pid);

@@ -15,7 +15,10 @@ fn of_script(number: RawFd) -> io::Result<RawFd> {
     if (0..COUNT).contains(&number) { Ok(number) } else { Err(io::Error::from_raw_os_error(libc::EBADF)) }
 }
 
-/// The same descriptor under a number that no script can name.
+/// Moves a descriptor to a number that no script can name, if it has another one.
+///
+/// # Errors
+/// `EMFILE`: no descriptor is left; the given one is closed then.
 pub fn above(fd: OwnedFd) -> io::Result<OwnedFd> {
     if fd.as_raw_fd() >= COUNT { Ok(fd) } else { copy(fd.as_raw_fd()) }
 }
@@ -27,7 +30,10 @@ fn copy(number: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
-/// A copy of what the script has under `number`; `None` if that is closed.
+/// Copies what the script has under `number`; `None` if that is closed.
+///
+/// # Errors
+/// `EBADF`: the number is none of the script's. `EMFILE`: no descriptor is left.
 pub fn save(number: RawFd) -> io::Result<Option<OwnedFd>> {
     match copy(of_script(number)?) {
         Ok(fd) => Ok(Some(fd)),
@@ -37,6 +43,9 @@ pub fn save(number: RawFd) -> io::Result<Option<OwnedFd>> {
 }
 
 /// Gives the script `source` under `number`, which children inherit.
+///
+/// # Errors
+/// `EBADF`: the number is none of the script's.
 pub fn assign(number: RawFd, source: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: takes numbers only. `number` is one of the script's, which no owner in this program
     // has (see above), and standard streams stay usable numbers whatever they mean.
@@ -45,7 +54,8 @@ pub fn assign(number: RawFd, source: BorrowedFd<'_>) -> io::Result<()> {
 
 /// Makes `number` mean what the script has under `from`.
 ///
-/// Errors: `EBADF` if that is closed, or a number is none of the script's.
+/// # Errors
+/// `EBADF`: that is closed, or a number is none of the script's. `EMFILE`: no descriptor is left.
 pub fn duplicate(from: RawFd, number: RawFd) -> io::Result<()> {
     match save(from)? {
         Some(source) => assign(number, source.as_fd()),
@@ -54,6 +64,9 @@ pub fn duplicate(from: RawFd, number: RawFd) -> io::Result<()> {
 }
 
 /// Closes what the script has under `number`; fine if it is closed already.
+///
+/// # Errors
+/// `EBADF`: the number is none of the script's.
 pub fn close(number: RawFd) -> io::Result<()> {
     let number = of_script(number)?;
     // SAFETY: takes a number only, which is one of the script's: no owner in this program has it.

@@ -44,6 +44,9 @@ fn set_action(number: i32, action: libc::sighandler_t) -> io::Result<()> {
 }
 
 /// Blocks signals in this thread (and those it makes) and returns a descriptor that reports them.
+///
+/// # Errors
+/// `EMFILE`: no descriptor is left. The signals stay blocked then.
 pub fn descriptor(signals: &[Signal]) -> io::Result<nix::sys::signalfd::SignalFd> {
     use nix::sys::signalfd::{SfdFlags, SignalFd};
     let set: SigSet = signals.iter().copied().collect();
@@ -54,6 +57,9 @@ pub fn descriptor(signals: &[Signal]) -> io::Result<nix::sys::signalfd::SignalFd
 /// Keeps the signals that ask a program to end waiting, over an exec too, until it calls
 /// [`unblock_all`]. The kernel drops a signal for which the first process of a PID namespace has no
 /// handler, but not one that is blocked.
+///
+/// # Errors
+/// A filter refuses the call.
 pub fn hold_stop_signals() -> io::Result<()> {
     let set: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT].into_iter().collect();
     Ok(set.thread_block()?)
@@ -75,19 +81,29 @@ pub fn while_held<T>(work: impl FnOnce() -> T) -> T {
 }
 
 /// Blocks these signals and no others in this thread, and those that it makes.
+///
+/// # Errors
+/// A filter refuses the call.
 pub fn block_only(signals: &[Signal]) -> io::Result<()> {
     let set: SigSet = signals.iter().copied().collect();
     Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&set), None)?)
 }
 
 /// Unblocks signals that a parent blocked for itself.
+///
+/// # Errors
+/// A filter refuses the call.
 pub fn unblock_all() -> io::Result<()> {
     Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?)
 }
 
-/// Resolves when this process is asked to end: SIGTERM, SIGINT or SIGHUP. The first process of a
-/// PID namespace does not even get a signal for which it has no handler: until then `boot` keeps
-/// them blocked. Call it on a thread that lives as long as the process.
+/// Returns a future that resolves to the name of the signal by which this process is asked to end:
+/// SIGTERM, SIGINT or SIGHUP. The first process of a PID namespace does not even get a signal for
+/// which it has no handler: until then `boot` keeps them blocked. Call it on a thread that lives as
+/// long as the process.
+///
+/// # Errors
+/// The runtime cannot install a handler, or a filter refuses to unblock the signals.
 pub fn stop_requested() -> io::Result<impl Future<Output = &'static str> + Send> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut term = signal(SignalKind::terminate())?;

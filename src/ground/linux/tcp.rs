@@ -49,12 +49,18 @@ const UNREAD_MAX: usize = 256 << 10;
 
 /// Bounds what the kernel keeps of sent bytes that the other side does not read (`SO_SNDBUF`,
 /// socket(7)).
+///
+/// # Errors
+/// The descriptor is not a socket.
 pub fn bound_unread(socket: &impl AsFd) -> io::Result<()> {
     Ok(setsockopt(socket, sockopt::SndBuf, &UNREAD_MAX)?)
 }
 
 /// Probes an idle connection this often, in whole seconds, so that one whose other side is gone
 /// ends (`SO_KEEPALIVE`, tcp(7)); after the kernel's number of unanswered probes, 9.
+///
+/// # Errors
+/// `EINVAL`: the period is longer than 32767 seconds. Others: not a TCP socket.
 pub fn keep_alive(socket: &impl AsFd, period: Duration) -> io::Result<()> {
     let secs = u32::try_from(period.as_secs()).unwrap_or(u32::MAX).max(1);
     setsockopt(socket, sockopt::KeepAlive, &true)?;
@@ -91,6 +97,9 @@ pub fn closed_by_peer(socket: BorrowedFd<'_>) -> io::Result<impl Future<Output =
 
 /// Ends the connection when sent bytes stay unacknowledged for this long, in whole milliseconds
 /// (`TCP_USER_TIMEOUT`, tcp(7)).
+///
+/// # Errors
+/// `EINVAL`: the time is longer than 2^31 - 1 milliseconds. Others: not a TCP socket.
 pub fn give_up_after(socket: &impl AsFd, patience: Duration) -> io::Result<()> {
     let millis = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX);
     Ok(setsockopt(socket, sockopt::TcpUserTimeout, &millis)?)
@@ -105,6 +114,10 @@ pub struct Options {
     pub is_probed: bool,
 }
 
+/// Reads what the functions above have set.
+///
+/// # Errors
+/// The descriptor is not a socket.
 #[cfg(any(test, feature = "testing"))]
 pub fn options(socket: &impl AsFd) -> io::Result<Options> {
     use nix::sys::socket::getsockopt;

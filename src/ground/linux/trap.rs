@@ -37,7 +37,10 @@ extern "C" fn note(signal: libc::c_int) {
     }
 }
 
-/// Errors: `EINVAL` for a number that is no signal, or one that nobody may catch.
+/// Sets what a signal does in this process from now on.
+///
+/// # Errors
+/// `EINVAL`: the number is no signal, or SIGKILL or SIGSTOP, which no process may catch.
 pub fn set(signal: i32, action: Action) -> io::Result<()> {
     // SAFETY: sigaction is plain data; all zeroes is "no flags, nothing blocked, default action".
     let mut wanted: libc::sigaction = unsafe { std::mem::zeroed() };
@@ -51,7 +54,7 @@ pub fn set(signal: i32, action: Action) -> io::Result<()> {
     check(unsafe { libc::sigaction(signal, &raw const wanted, std::ptr::null_mut()) }.into()).map(drop)
 }
 
-/// Whether the signal is ignored, e.g. by the wish of whoever started this program.
+/// Whether the signal is ignored, e.g. because the parent process ignored it before the exec.
 pub fn is_ignored(signal: i32) -> bool {
     // SAFETY: plain data that the call below fills.
     let mut now: libc::sigaction = unsafe { std::mem::zeroed() };
@@ -88,6 +91,9 @@ pub fn pending() -> Option<i32> {
 pub struct Blocked(SigSet);
 
 /// Blocks all signals.
+///
+/// # Errors
+/// A filter refuses the call.
 pub fn block() -> io::Result<Blocked> {
     let mut before = SigSet::empty();
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), Some(&mut before))?;
@@ -110,6 +116,9 @@ pub fn forget() {
 
 /// Asks `ready` again after every signal until it has an answer. No signal is lost between the
 /// question and the waiting.
+///
+/// # Errors
+/// As [`block`].
 pub fn wait_until<T>(mut ready: impl FnMut() -> Option<T>) -> io::Result<T> {
     let blocked = block()?;
     loop {
@@ -131,11 +140,17 @@ pub enum Input {
 }
 
 /// Waits until `fd` can be read; `false` if a signal came first, even a moment before the call.
+///
+/// # Errors
+/// As [`wait_readable_within`].
 pub fn wait_readable(fd: BorrowedFd<'_>) -> io::Result<bool> {
     wait_readable_within(fd, None).map(|input| input == Input::Ready)
 }
 
 /// The same, for at most `limit`.
+///
+/// # Errors
+/// As [`block`]; or ppoll(2) fails, e.g. because no memory is left.
 pub fn wait_readable_within(fd: BorrowedFd<'_>, limit: Option<Duration>) -> io::Result<Input> {
     let blocked = block()?;
     if pending().is_some() {

@@ -24,6 +24,7 @@ const NAMES_MAX: usize = 4096;
 /// Moves what one directory names into another one.
 type Move = fn(&Root, &Path, &Root, &Path) -> nix::Result<()>;
 
+/// The directory in which trees wait for their removal, each under a label.
 #[derive(Debug)]
 pub struct Trash {
     root: Root,

@@ -1,4 +1,4 @@
-//! Entering a user namespace: how somebody without root becomes root over processes of their own.
+//! Enters a user namespace: so an ordinary user becomes root over processes of their own.
 
 use super::beneath::Root;
 use super::process::{self, Child, Exit};
@@ -25,6 +25,7 @@ pub enum Ids {
 }
 
 impl Ids {
+    /// True if this process is root in a user namespace only, not on the machine.
     pub fn rootless(self) -> bool {
         self != Ids::Host
     }
@@ -59,7 +60,9 @@ pub fn gid_map() -> String {
 /// Enters a new user namespace as its root, with subordinate ids if the machine grants some, else
 /// with one id. For root: no change. Only in a single-threaded process.
 ///
-/// Errors: this user may make none; the text has the command that allows it.
+/// # Errors
+/// This user may make none, and the text has the command that allows it. Or the ids cannot be
+/// mapped: /etc/subuid and /etc/subgid grant this user different things.
 pub fn enter() -> Result<Ids> {
     try_to_enter().map_err(|e| {
         let what = format!("{}; allow it with `{}`, or run as root", e.what, how_to_allow(&e.cause));

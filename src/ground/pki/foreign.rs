@@ -1,4 +1,4 @@
-//! TLS towards servers that are not this cluster's: whoever a kubeconfig, a probe or a `curl`
+//! TLS towards servers that are not this cluster's: those that a kubeconfig, a probe or a `curl`
 //! names. [`Known`] judges this cluster's servers, too.
 
 use super::authorities::Authorities;
@@ -60,6 +60,10 @@ pub enum Unusable {
 
 /// TLS for a client that shows this certificate with this key, both PEM, if there is one. `alpn`
 /// empty: HTTP/1.1, as upgrades need it.
+///
+/// # Errors
+/// `Authorities`: the PEM of [`Trust::These`] has no certificate that can be used. `Certificate`:
+/// it cannot be read, or the key is not its own. `Key`: it cannot be read.
 pub fn foreign_client(
     trust: &Trust,
     identity: Option<(&[u8], &[u8])>,

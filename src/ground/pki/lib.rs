@@ -55,6 +55,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Why a certificate, a key or a token cannot be made, read or used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot make a certificate for {subject}")]
@@ -125,6 +126,7 @@ pub struct Subject {
 }
 
 impl Subject {
+    /// Makes the subject of a client: a user in one group. Without an `organization` it is in none.
     pub fn client(common_name: &str, organization: &str) -> Subject {
         let organization = (!organization.is_empty()).then(|| organization.to_string());
         Subject { common_name: common_name.into(), organization, ..Subject::default() }
@@ -133,6 +135,7 @@ impl Subject {
     pub fn and_in(self, organization: &str) -> Subject {
         Subject { second: Some(organization.into()), ..self }
     }
+    /// Makes the subject of a server that is reached by these DNS names and addresses.
     pub fn server(common_name: &str, names: &[&str]) -> Subject {
         Subject {
             common_name: common_name.into(),
@@ -205,6 +208,10 @@ impl Ca {
 
     /// Makes a key and a certificate for it, for both ends of a connection. It is valid for a year,
     /// or as long as the authority.
+    ///
+    /// # Errors
+    /// `Certificate`: a name is not ASCII, or no key can be made. `Authority`, `Pem`: the authority
+    /// cannot sign.
     pub fn issue(&self, subject: &Subject) -> Result<Identity, Error> {
         let failed = |cause| Error::Certificate { subject: subject.common_name.clone(), cause };
         let key = KeyPair::generate().map_err(failed)?;
@@ -307,6 +314,10 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
 
 /// TLS for a client; without an identity it is anonymous or uses a token. It believes servers of an
 /// authority as long as the authority is valid.
+///
+/// # Errors
+/// `Pem`: the certificate, the key or an authority cannot be read. `Tls`: the key is not the
+/// certificate's own.
 pub fn client_config(
     identity: Option<&Identity>,
     ca_pem: &str,
@@ -327,6 +338,9 @@ pub fn client_config(
 }
 
 /// The name to check a server's certificate against: a host name or an address.
+///
+/// # Errors
+/// `Pem`: the text is neither.
 pub fn server_name(host: &str) -> Result<ServerName<'static>, Error> {
     ServerName::try_from(host.to_string()).map_err(|e| Error::Pem(e.to_string()))
 }

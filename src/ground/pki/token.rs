@@ -28,6 +28,10 @@ pub struct TokenKey {
 
 impl TokenKey {
     /// Reads `sa.key` from the directory, or makes it.
+    ///
+    /// # Errors
+    /// `File`: the file cannot be read or written. `Damaged`: it is not a P-256 key. `Certificate`:
+    /// no key can be made.
     pub fn load_or_create(dir: &Path) -> Result<TokenKey, Error> {
         let path = dir.join("sa.key");
         let damaged = |cause| Error::Damaged { path: path.clone(), cause };
@@ -54,6 +58,9 @@ impl TokenKey {
     }
 
     /// Signs the claims as they are.
+    ///
+    /// # Errors
+    /// `Token`: the library cannot sign.
     pub fn sign(&self, claims: &Value) -> Result<String, Error> {
         let header = Header { kid: Some(self.kid.clone()), ..Header::new(Algorithm::ES256) };
         jsonwebtoken::encode(&header, claims, &self.encoding).map_err(|e| Error::Token(e.to_string()))
@@ -61,6 +68,10 @@ impl TokenKey {
 
     /// Checks signature, `exp`, `nbf` and `iat`, and returns the claims. Audience and subject are
     /// the caller's to judge. Only tokens of [`LEGACY_ISSUER`] may lack `exp`.
+    ///
+    /// # Errors
+    /// `Token`: it is malformed or signed with another key, one of the times is not right for now,
+    /// or `exp` is missing.
     pub fn verify(&self, token: &str) -> Result<Value, Error> {
         let mut rules = Validation::new(Algorithm::ES256);
         rules.validate_aud = false;

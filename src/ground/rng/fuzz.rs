@@ -39,6 +39,7 @@ pub struct Target {
 }
 
 impl Target {
+    /// Makes a target whose examples are text.
     pub fn text(
         name: &'static str,
         examples: &[&str],
@@ -162,7 +163,8 @@ pub fn said(panic: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default()
 }
 
-/// An input as somebody can paste it: text where it is text, else hexadecimal.
+/// Shows an input in a form that can be pasted into a test: text where it is text, else
+/// hexadecimal.
 pub fn shown(input: &[u8]) -> String {
     let part = &input[..input.len().min(SHOWN_MAX)];
     let more = if part.len() < input.len() { format!(" … ({} bytes)", input.len()) } else { String::new() };
@@ -176,10 +178,12 @@ pub fn shown(input: &[u8]) -> String {
 pub struct Bender(pub Rng);
 
 impl Bender {
+    /// Draws a number in `0..n`; 0 if `n` is 0.
     pub fn below(&self, n: usize) -> usize {
         self.0.range(0, n as u64) as usize
     }
 
+    /// Draws one of `all`, which must not be empty.
     pub fn pick<'a, T>(&self, all: &'a [T]) -> &'a T {
         &all[self.below(all.len())]
     }
@@ -260,6 +264,8 @@ impl Bender {
         key.and_then(|key| map.shift_remove(&key));
     }
 
+    /// Draws a number at which readers go wrong: around zero, a port, or at the ends of 32 and 64
+    /// bits.
     pub fn number(&self) -> Value {
         let odd = [0, 1, -1, 2, 80, 443, 30000, 65536, i64::MAX, i64::MIN, 1 << 31, 1 << 32];
         json!(self.pick(&odd))

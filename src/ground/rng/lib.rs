@@ -35,6 +35,7 @@ const NAME_ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 pub struct Rng(Arc<Mutex<StdRng>>);
 
 impl Rng {
+    /// Makes a generator that draws the same numbers for the same seed.
     pub fn seeded(seed: u64) -> Rng {
         Rng(Arc::new(Mutex::new(StdRng::seed_from_u64(seed))))
     }
@@ -58,6 +59,7 @@ impl Rng {
         Rng::seeded(base ^ salt)
     }
 
+    /// Draws a number of 64 bits.
     pub fn u64(&self) -> u64 {
         self.with(|r| r.random())
     }
@@ -67,6 +69,7 @@ impl Rng {
         if high <= low { low } else { self.with(|r| r.random_range(low..high)) }
     }
 
+    /// Draws `true` with this probability. Less than 0 counts as 0, more than 1 as 1; NaN panics.
     pub fn chance(&self, probability: f64) -> bool {
         self.with(|r| r.random_bool(probability.clamp(0.0, 1.0)))
     }

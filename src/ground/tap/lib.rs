@@ -126,6 +126,8 @@ pub struct ObjectRef {
 }
 
 impl ObjectRef {
+    /// Names an object without an API group; a custom resource's `group` is set afterwards. The
+    /// namespace of a cluster-wide object is empty.
     pub fn new(
         resource: impl Into<String>,
         namespace: impl Into<String>,
@@ -293,8 +295,8 @@ struct Bound {
 #[derive(Default)]
 struct Shares {
     by_account: HashMap<Arc<str>, Kept>,
-    /// The accounts by how many records they have, and by how many bytes: whoever has most is found
-    /// without a walk.
+    /// The accounts by how many records they have, and by how many bytes: the account with the most
+    /// is found without a walk.
     ranked: [BTreeSet<(usize, Arc<str>)>; 2],
     count: usize,
     bytes: usize,

@@ -12,8 +12,8 @@ pub const NODE: &str = "system:node:";
 
 const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
 
-/// Somebody whose acts count as a person's and can be undone: neither a component nor a service
-/// account (`system:…`), nor the administrator, nor the teacher.
+/// True for a user whose acts count as a person's and can be undone: neither a component nor a
+/// service account (`system:…`), nor the administrator, nor the teacher.
 pub fn is_person(user: &str) -> bool {
     !user.is_empty() && !user.starts_with("system:") && user != TEACHER && user != ADMIN
 }
@@ -42,7 +42,7 @@ pub fn actor<'a>(user: &'a str, impersonator: &'a str) -> &'a str {
 
 /// The account that pays for a request: of bounds, of steps that can be undone, of records. It is
 /// the actor's; names that cost nothing are one, so that of all service accounts of a namespace:
-/// whoever may make one may make a thousand.
+/// a client that may make one may make a thousand.
 pub fn account(user: &str, impersonator: &str) -> String {
     let actor = actor(user, impersonator);
     match actor.strip_prefix(SERVICE_ACCOUNT).and_then(|rest| rest.split_once(':')) {

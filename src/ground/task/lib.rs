@@ -7,9 +7,9 @@
 //! [`Crew::stop`] asks and waits; [`Crew::kill`] aborts, and cancels the token when the main task
 //! is gone, which is this program's `kill -9`: the main task never learns that it should stop, so
 //! its graceful path is skipped. A panic of its main task, or of another one that it cannot do
-//! without, is the end of the crew, never of the program; whoever waits for that end kills what is
-//! left. Who restarts a crew, and with which back-off, is the kubelet's business, as for any
-//! container.
+//! without, is the end of the crew, never of the program; the owner, who waits for that end, kills
+//! what is left. Who restarts a crew, and with which back-off, is the kubelet's business, as for
+//! any container.
 //! ## Left out
 //! Memory isolation: components share an address space, so a crew cannot be killed in the middle of
 //! a poll.
@@ -92,6 +92,7 @@ pub struct Crew {
 }
 
 impl Crew {
+    /// Makes a crew without tasks. What its tasks log belongs to the span in which this is called.
     pub fn new(name: &str) -> Crew {
         let inner = Inner {
             tasks: Mutex::new(Some(JoinSet::new())),
@@ -103,6 +104,7 @@ impl Crew {
         Crew { name: name.into(), inner: Arc::new(inner), span: tracing::Span::current() }
     }
 
+    /// The name under which it logs, e.g. `kube-scheduler`.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -253,7 +255,7 @@ impl Crew {
     }
 
     /// Asks every task to end and waits until all have. Tasks watch [`Crew::token`]. Once the crew
-    /// has ended otherwise (its main task is through, or somebody kills it) nobody waits for the
+    /// has ended otherwise (its main task is through, or it is killed) this does not wait for the
     /// rest: helpers loop for ever, and must not work on without their main task.
     ///
     /// A second call waits for the same end. If the first call is dropped before that, the crew is
@@ -261,7 +263,7 @@ impl Crew {
     pub async fn stop(&self) {
         self.inner.stop.cancel();
         let Some(mut tasks) = self.tasks().take() else {
-            self.wait().await; // whoever has the tasks ends the crew
+            self.wait().await; // the call that took the tasks ends the crew
             return;
         };
         let _killed_if_dropped = KillOnDrop(self);

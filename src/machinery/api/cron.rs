@@ -112,8 +112,10 @@ impl Field {
 }
 
 impl Schedule {
-    /// Reads a schedule. The error is the text that a real API server puts into `spec.schedule:
-    /// Invalid value`.
+    /// Reads a schedule: five fields, a word such as `@hourly`, or `@every 1h30m`.
+    ///
+    /// # Errors
+    /// The text that a real API server puts into `spec.schedule: Invalid value`.
     pub fn parse(text: &str) -> Result<Schedule, String> {
         if text.is_empty() {
             return Err("empty spec string".into());

@@ -13,6 +13,7 @@ const VALUE_MAX: usize = BODY_MAX / 2;
 /// Bytes of all errors of an object. The last one may go over it.
 const TOTAL_MAX: usize = 256 << 10;
 
+/// Why a field is refused, as upstream's `field.ErrorType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
     Required,
@@ -33,6 +34,7 @@ impl ErrorKind {
     }
 }
 
+/// One thing that is wrong with one field.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FieldError {
     pub kind: ErrorKind,
@@ -123,13 +125,15 @@ pub struct Errors {
 }
 
 impl Errors {
+    /// True if nothing is wrong.
     pub fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
+    /// The errors, in the order in which they were found.
     pub fn iter(&self) -> std::slice::Iter<'_, FieldError> {
         self.found.iter()
     }
-    /// True if a further error would be dropped: whoever looks for more may stop.
+    /// True if a further error would be dropped: the search for more may stop.
     pub fn is_full(&self) -> bool {
         self.found.len() >= ERRORS_MAX || self.bytes >= TOTAL_MAX
     }
@@ -156,9 +160,11 @@ impl Errors {
     fn push(&mut self, kind: ErrorKind, field: impl Into<String>, body: String) {
         self.add(FieldError { kind, field: field.into(), body });
     }
+    /// Adds `Required value: DETAIL`, for a field that is missing or empty.
     pub fn required(&mut self, field: impl Into<String>, detail: &str) {
         self.push(ErrorKind::Required, field, join("Required value".into(), detail));
     }
+    /// Adds `Invalid value: VALUE: DETAIL`, for a value that breaks a rule.
     pub fn invalid(&mut self, field: impl Into<String>, value: &Value, detail: &str) {
         self.push(ErrorKind::Invalid, field, join(format!("Invalid value: {}", shown(value)), detail));
     }
@@ -166,17 +172,21 @@ impl Errors {
     pub fn invalid_text(&mut self, field: impl Into<String>, text: &str, detail: &str) {
         self.push(ErrorKind::Invalid, field, join(format!("Invalid value: {}", quoted(text)), detail));
     }
+    /// Adds `Duplicate value: VALUE`, for an item that stands twice in a list.
     pub fn duplicate(&mut self, field: impl Into<String>, value: &Value) {
         self.push(ErrorKind::Duplicate, field, format!("Duplicate value: {}", shown(value)));
     }
+    /// Adds `Unsupported value: VALUE: supported values: …`, for a value that is none of a list.
     pub fn not_supported(&mut self, field: impl Into<String>, value: &Value, supported: &[&str]) {
         let list: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
         let body = format!("Unsupported value: {}: supported values: {}", shown(value), list.join(", "));
         self.push(ErrorKind::NotSupported, field, body);
     }
+    /// Adds `Forbidden: DETAIL`, for a field that may not be set, or not be changed.
     pub fn forbidden(&mut self, field: impl Into<String>, detail: &str) {
         self.push(ErrorKind::Forbidden, field, join("Forbidden".into(), detail));
     }
+    /// Adds `Not found: VALUE`, for a name that names nothing, e.g. no volume of the pod.
     pub fn not_found(&mut self, field: impl Into<String>, value: &Value) {
         self.push(ErrorKind::NotFound, field, format!("Not found: {}", shown(value)));
     }
@@ -184,11 +194,13 @@ impl Errors {
     pub fn type_invalid(&mut self, field: impl Into<String>, found: &str, detail: &str) {
         self.push(ErrorKind::TypeInvalid, field, join(format!("Invalid value: {found:?}"), detail));
     }
+    /// Adds `Too many: FOUND: must have at most MAX items`.
     pub fn too_many(&mut self, field: impl Into<String>, found: usize, max: u64) {
         let items = if max == 1 { "item" } else { "items" };
         let body = format!("Too many: {found}: must have at most {max} {items}");
         self.push(ErrorKind::TooMany, field, body);
     }
+    /// Adds `Too long: may not be more than MAX bytes`.
     pub fn too_long(&mut self, field: impl Into<String>, max: usize) {
         self.push(ErrorKind::TooLong, field, format!("Too long: may not be more than {max} bytes"));
     }

@@ -19,11 +19,16 @@ pub struct Term {
 pub struct FieldSelector(pub Vec<Term>);
 
 impl FieldSelector {
+    /// True if it has no terms, and so selects every object.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Reads a query parameter; `known` pairs the fields of a kind with their paths.
+    ///
+    /// # Errors
+    /// Upstream's sentence for a part that is no term, an escape that is none, or a field that
+    /// cannot be selected by.
     pub fn parse(text: &str, known: &[(&str, &str)]) -> Result<FieldSelector, String> {
         let mut terms = Vec::new();
         for part in split(text).into_iter().filter(|p| !p.is_empty()) {
@@ -43,6 +48,8 @@ impl FieldSelector {
         Ok(FieldSelector(terms))
     }
 
+    /// True if the object meets all terms. A field that the object lacks is the empty text; those
+    /// of truth values and of counts are `false` and `0`.
     pub fn matches(&self, object: &Value) -> bool {
         self.0.iter().all(|t| (found(object, &t.path) == t.value.as_str()) == t.equal)
     }

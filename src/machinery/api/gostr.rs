@@ -61,6 +61,7 @@ impl Nanos {
     pub fn duration(self) -> Duration {
         Duration::from_nanos(self.0.max(0).min(u64::MAX as i128) as u64)
     }
+    /// Makes a duration of whole seconds.
     pub fn secs(secs: i64) -> Nanos {
         Nanos(secs as i128 * 1_000_000_000)
     }
@@ -99,7 +100,11 @@ impl std::fmt::Display for Nanos {
     }
 }
 
-/// Reads `1h30m`, `5s`, `1.5s`, `0`. The error is Go's.
+/// Reads `1h30m`, `5s`, `1.5s`, `0`.
+///
+/// # Errors
+/// Go's sentence (`time: …`) for text that is no duration, or one of more than 64 bits of
+/// nanoseconds.
 pub fn parse_duration(text: &str) -> Result<Nanos, String> {
     let invalid = || format!("time: invalid duration {}", quote(text));
     let (sign, mut rest) = match text.strip_prefix('-') {

@@ -4,6 +4,7 @@ use super::value;
 use serde_json::Value;
 use std::fmt;
 
+/// How a requirement compares a label with its values.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
     /// Written with a sign and one value, which is how it is printed, too.
@@ -17,6 +18,7 @@ pub enum Op {
     LessThan,
 }
 
+/// One part of a selector: `tier in (a,b)`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Requirement {
     pub key: String,
@@ -71,6 +73,7 @@ pub fn meets(operator: &str, label: Option<&str>, values: &[String]) -> bool {
 }
 
 impl Selector {
+    /// True if it has no requirements, and so selects every object.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -80,7 +83,11 @@ impl Selector {
         self.0.iter().all(|r| r.matches(labels))
     }
 
-    /// Reads a query parameter. The error is a sentence for the user.
+    /// Reads a query parameter, e.g. `app=web,tier in (a,b)`.
+    ///
+    /// # Errors
+    /// Upstream's sentence for a part that is no requirement, or a key or value that no label can
+    /// have.
     pub fn parse(text: &str) -> Result<Selector, String> {
         let mut requirements = Vec::new();
         for part in split_outside_parentheses(text) {

@@ -4,12 +4,15 @@ use super::value;
 use clock::Timestamp;
 use serde_json::Value;
 
+/// `metadata.name`, empty if it has none.
 pub fn name(object: &Value) -> &str {
     value::text(object, "metadata.name")
 }
+/// `metadata.namespace`, empty if it has none.
 pub fn namespace(object: &Value) -> &str {
     value::text(object, "metadata.namespace")
 }
+/// `metadata.uid`, empty if it has none.
 pub fn uid(object: &Value) -> &str {
     value::text(object, "metadata.uid")
 }
@@ -25,18 +28,23 @@ pub fn locked_version(object: &Value) -> &str {
         version => version,
     }
 }
+/// `metadata.generation`, 0 if it has none.
 pub fn generation(object: &Value) -> i64 {
     value::int(object, "metadata.generation").unwrap_or(0)
 }
+/// True if a deletion has begun: it has a `metadata.deletionTimestamp`.
 pub fn is_terminating(object: &Value) -> bool {
     !value::empty(object, "metadata.deletionTimestamp")
 }
+/// The names in `metadata.finalizers`. The object is not removed before they are.
 pub fn finalizers(object: &Value) -> impl Iterator<Item = &str> {
     value::list(object, "metadata.finalizers").iter().filter_map(Value::as_str)
 }
+/// The value of a label, if it has it.
 pub fn label<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
     value::map(object, "metadata.labels")?.get(key)?.as_str()
 }
+/// The value of an annotation, if it has it.
 pub fn annotation<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
     value::map(object, "metadata.annotations")?.get(key)?.as_str()
 }

@@ -17,8 +17,8 @@ const COPY_MAX: usize = 3 * 1024 * 1024;
 /// Values that the operations of one patch may carry from place to place. A body of 3 MiB has less
 /// than half of them.
 const VISITS_MAX: usize = 4 * 1024 * 1024;
-/// Items of lists that the operations of one patch may move up or down: whoever removes the first
-/// of many moves all others. A tenth of a second's work.
+/// Items of lists that the operations of one patch may move up or down: the removal of the first of
+/// many moves all others. A tenth of a second's work.
 const SHIFTS_MAX: usize = 64 * 1024 * 1024;
 
 /// The strategic merge patch: only the server's own kinds say by what their lists merge.

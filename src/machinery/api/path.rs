@@ -23,15 +23,19 @@ pub enum Path<'a> {
 }
 
 impl<'a> Path<'a> {
+    /// The path of a field: `.name`.
     pub fn field(&'a self, name: &'a str) -> Path<'a> {
         Path::Field(self, name)
     }
+    /// The path of an item of a list, counted from 0: `[0]`.
     pub fn item(&'a self, index: usize) -> Path<'a> {
         Path::Item(self, index)
     }
+    /// The path of a value in a map: `[name]`.
     pub fn key(&'a self, name: &'a str) -> Path<'a> {
         Path::Key(self, name)
     }
+    /// True for the object itself, before any step.
     pub fn is_root(&self) -> bool {
         matches!(self, Path::Root)
     }
@@ -120,6 +124,7 @@ impl UnknownFields {
         self.beyond += inner.beyond;
     }
 
+    /// True if no field was unknown.
     pub fn is_empty(&self) -> bool {
         self.told.is_empty()
     }

@@ -79,12 +79,15 @@ impl Quantity {
     pub fn units(&self) -> i64 {
         div_up(self.nano, NANO).clamp(i64::MIN as i128, i64::MAX as i128) as i64
     }
+    /// True for less than 0.
     pub fn is_negative(&self) -> bool {
         self.nano < 0
     }
+    /// True for 0, however it is written.
     pub fn is_zero(&self) -> bool {
         self.nano == 0
     }
+    /// True if it has no fraction: `1500m` has one, `2000m` has none.
     pub fn is_whole(&self) -> bool {
         self.nano % NANO == 0
     }

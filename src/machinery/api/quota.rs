@@ -30,6 +30,7 @@ const PLAIN: [&str; 7] = [
     "secrets",
     "services",
 ];
+/// The scopes that a quota may have, in alphabetical order.
 pub const SCOPES: [&str; 6] = [
     "BestEffort",
     "CrossNamespacePodAffinity",
@@ -251,7 +252,11 @@ fn refusal(name: &str, requested: &Amounts, used: &Amounts, hard: &Amounts) -> O
 }
 
 /// Pure: the quota's `used` after an object whose usage grows by `delta`; `None` if the quota does
-/// not count any of it. Errors: why it may not be.
+/// not count any of it.
+///
+/// # Errors
+/// Upstream's words after `forbidden: `: a container does not say an amount that the quota limits,
+/// the quota's use is not counted yet, or a limit would be exceeded.
 pub fn charge(
     quota: &Value,
     object: &Value,

@@ -6,10 +6,10 @@
 //! cannot disagree about a pod.
 //!
 //! ```text
-//! containers               web 500m, log 100m                     sum of what runs together       600m
-//! restartable init         proxy 200m (a sidecar)                 runs beside them              + 200m  = 800m
-//! init                     migrate 1, started after the sidecar   1 + 200m = 1200m, which is more       = 1200m
-//! overhead                 50m                                    always added                  + 50m   = 1250m
+//! containers        web 500m, log 100m                    sum of what runs together   600m
+//! restartable init  proxy 200m (a sidecar)                runs beside them          + 200m = 800m
+//! init              migrate 1, started after the sidecar  1 + 200m, which is more          = 1200m
+//! overhead          50m                                   always added              + 50m  = 1250m
 //! ```
 //!
 //! A request for the whole pod (`spec.resources`) takes the place of the sum, before the overhead
@@ -267,7 +267,7 @@ pub fn of_containers(spec: &Value) -> Amounts {
 /// bytes.
 pub type Scalars = BTreeMap<String, i64>;
 
-/// Returns whether a resource is an extended one: somebody else's than Kubernetes'
+/// Returns whether a resource is an extended one, which Kubernetes itself does not define
 /// (`IsExtendedResourceName` upstream).
 pub fn is_extended(name: &str) -> bool {
     name.contains('/') && !name.contains("kubernetes.io/") && !name.starts_with("requests.")
@@ -334,6 +334,7 @@ impl Amount {
         self.each(other, |a, b| a.saturating_sub(b).max(0))
     }
 
+    /// True if all amounts are 0.
     pub fn is_none(self) -> bool {
         self == Amount::default()
     }

@@ -125,8 +125,10 @@ fn root(kind: &Kind) -> Option<usize> {
 }
 
 /// Makes `object` what a Go server would have understood: unknown fields and nulls go (the former
-/// are returned), quantities become canonical. The error is the decoder's message for a value of
-/// the wrong type.
+/// are returned), quantities become canonical. A kind without a schema stays as it is.
+///
+/// # Errors
+/// The decoder's message for a value of the wrong type. The object may be changed in part then.
 pub fn conform(kind: &Kind, object: &mut Value) -> Result<UnknownFields, String> {
     match root(kind) {
         Some(index) => conform_struct(index, object),
@@ -135,6 +137,9 @@ pub fn conform(kind: &Kind, object: &mut Value) -> Result<UnknownFields, String>
 }
 
 /// As [`conform`], for a type given by its name, e.g. `io.k8s.api.autoscaling.v1.Scale`.
+///
+/// # Errors
+/// As [`conform`].
 pub fn conform_named(name: &str, object: &mut Value) -> Result<UnknownFields, String> {
     match SCHEMAS.by_name.get(name) {
         Some(index) => conform_struct(*index, object),

@@ -31,33 +31,39 @@ pub fn details(group: &str, resource: &str, name: &str) -> Value {
 }
 
 impl Status {
+    /// Makes an answer without details.
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Status {
         Status { code, reason, message: message.into(), details: Value::Null }
     }
+    /// Sets its `details`.
     pub fn with(mut self, details: Value) -> Status {
         self.details = details;
         self
     }
 
+    /// 404: there is no object of this name.
     pub fn not_found(group: &str, resource: &str, name: &str) -> Status {
         let message = format!("{} \"{name}\" not found", qualified(group, resource));
         Status::new(404, "NotFound", message).with(details(group, resource, name))
     }
+    /// 409: the name of a new object is taken.
     pub fn already_exists(group: &str, resource: &str, name: &str) -> Status {
         let message = format!("{} \"{name}\" already exists", qualified(group, resource));
         Status::new(409, "AlreadyExists", message).with(details(group, resource, name))
     }
+    /// 409: the write does not fit the object as it is now, for the reason `why`.
     pub fn conflict(group: &str, resource: &str, name: &str, why: &str) -> Status {
         let message =
             format!("Operation cannot be fulfilled on {} \"{name}\": {why}", qualified(group, resource));
         Status::new(409, "Conflict", message).with(details(group, resource, name))
     }
-    /// Somebody else wrote first.
+    /// 409: another client has written the object since this one read it.
     pub fn stale(group: &str, resource: &str, name: &str) -> Status {
         let why =
             "the object has been modified; please apply your changes to the latest version and try again";
         Status::conflict(group, resource, name, why)
     }
+    /// 403: admission or authorization refuses. `name` is empty for a request without one.
     pub fn forbidden(group: &str, resource: &str, name: &str, why: &str) -> Status {
         let what = qualified(group, resource);
         let message = match name {
@@ -66,9 +72,11 @@ impl Status {
         };
         Status::new(403, "Forbidden", message).with(details(group, resource, name))
     }
+    /// 401: the client is not authenticated.
     pub fn unauthorized() -> Status {
         Status::new(401, "Unauthorized", "Unauthorized")
     }
+    /// 400: the request cannot be understood.
     pub fn bad_request(message: impl Into<String>) -> Status {
         Status::new(400, "BadRequest", message)
     }
@@ -88,30 +96,37 @@ impl Status {
         detail["causes"] = causes.into();
         Status::new(422, "Invalid", message).with(detail)
     }
+    /// 405: the resource does not have this verb.
     pub fn method_not_allowed() -> Status {
         let message = "the server does not allow this method on the requested resource";
         Status::new(405, "MethodNotAllowed", message).with(json!({}))
     }
+    /// 415: the body has another media type than those that `accepted` lists.
     pub fn unsupported_media_type(accepted: &str) -> Status {
         let message = format!(
             "the body of the request was in an unknown format - accepted media types include: {accepted}"
         );
         Status::new(415, "UnsupportedMediaType", message)
     }
+    /// 500: the server failed.
     pub fn internal(why: impl std::fmt::Display) -> Status {
         let why = why.to_string();
         Status::new(500, "InternalError", format!("Internal error occurred: {why}"))
             .with(json!({"causes": [{"message": why}]}))
     }
+    /// 410: the resourceVersion or the continue token is too old: its revision is compacted.
     pub fn expired(message: impl Into<String>) -> Status {
         Status::new(410, "Expired", message)
     }
+    /// 503: the server or its store cannot answer now.
     pub fn unavailable(message: impl Into<String>) -> Status {
         Status::new(503, "ServiceUnavailable", message)
     }
+    /// 504: it took too long; the client is told to try again after one second.
     pub fn timeout(message: impl std::fmt::Display) -> Status {
         Status::new(504, "Timeout", format!("Timeout: {message}")).with(json!({"retryAfterSeconds": 1}))
     }
+    /// 413: the body has more than `limit` bytes.
     pub fn too_large(limit: usize) -> Status {
         Status::new(413, "RequestEntityTooLarge", format!("Request entity too large: limit is {limit}"))
     }

@@ -11,7 +11,11 @@ use std::collections::{HashMap, HashSet};
 const ORDER: &str = "$setElementOrder/";
 const DELETE_PRIMITIVES: &str = "$deleteFromPrimitiveList/";
 
-/// Applies `patch` to an object of `kind`. The error is a sentence for the user.
+/// Applies `patch` to an object of `kind`.
+///
+/// # Errors
+/// A sentence for the user: the patch is not an object, it has an unknown `$patch`, or an item of a
+/// list does not have the list's merge key. The object may be changed in part then.
 pub fn apply(kind: &str, object: &mut Value, patch: &Value) -> Result<(), String> {
     let Value::Object(patch) = patch else {
         return Err("cannot unmarshal patch: it is not an object".to_string());

@@ -1,5 +1,5 @@
-//! Fields that the API accepts and this cluster does not honour. Whoever sets one to more than its
-//! default is answered with a warning that names it: nothing is ignored in silence.
+//! Fields that the API accepts and this cluster does not honour. A request that sets one to more
+//! than its default is answered with a warning that names it: nothing is ignored in silence.
 //!
 //! One table per kind: the path of a field, when it counts as set, and what happens instead. A row
 //! goes when the component that should look at the field does.

@@ -21,8 +21,9 @@ pub const BIND_COMPLETED: &str = "pv.kubernetes.io/bind-completed";
 /// The annotation of a volume whose claim was chosen by the controller or the scheduler, who may
 /// take it back.
 pub const BOUND_BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
-/// Keeps a claim until no pod uses it, and a volume until no claim is bound to it.
+/// The finalizer that keeps a claim until no pod uses it.
 pub const CLAIM_PROTECTION: &str = "kubernetes.io/pvc-protection";
+/// The finalizer that keeps a volume until no claim is bound to it.
 pub const VOLUME_PROTECTION: &str = "kubernetes.io/pv-protection";
 /// The annotation in which claims and volumes named their class before they had a field for it. It
 /// goes before the field.
@@ -89,8 +90,8 @@ pub fn reservation(
     json!({"metadata": metadata, "spec": {"claimRef": claim_ref}})
 }
 
-/// Returns whether a claim has its volume. One that only names a volume, because somebody wrote so,
-/// waits for the controller.
+/// Returns whether a claim has its volume. One that only names a volume, as its author may write
+/// it, waits for the controller.
 pub fn is_bound(claim: &PersistentVolumeClaim) -> bool {
     let names = claim.spec.as_ref().and_then(|s| s.volume_name.as_ref()).is_some_and(|name| !name.is_empty());
     names && claim.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(BIND_COMPLETED))

@@ -25,7 +25,12 @@ const DUPLICATES_MAX: usize = 50;
 /// Bytes that are read to tell them: a document is read once more for each.
 const READ_MAX: usize = 8 * 1024 * 1024;
 
-/// The first document as JSON. The error has line and column.
+/// Reads a text of one document as JSON.
+///
+/// # Errors
+/// `error converting YAML to JSON: yaml: …`, with line and column where they are known: the text is
+/// not UTF-8, no YAML, too deep, too large by its aliases, has no document or more than one, or a
+/// key stands twice in a map.
 pub fn parse(bytes: &[u8]) -> Result<Value, String> {
     let text = shallow(bytes)?;
     read(serde_yaml::Deserializer::from_slice(&text), text.len(), 0)
@@ -34,6 +39,9 @@ pub fn parse(bytes: &[u8]) -> Result<Value, String> {
 
 /// As [`parse`], but a key that stands twice in a map is no error: its last value counts. Beside
 /// the document: what Go says about these keys, e.g. `line 3: key "a" already set in map`.
+///
+/// # Errors
+/// As [`parse`], except for keys that stand twice.
 pub fn parse_with_duplicates(bytes: &[u8]) -> Result<(Value, Vec<String>), String> {
     let text = shallow(bytes)?;
     let most = (READ_MAX / text.len().max(1)).clamp(1, DUPLICATES_MAX);

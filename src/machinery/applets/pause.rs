@@ -1,5 +1,5 @@
-//! The program that does nothing, so that a pod's namespaces have somebody to belong to. As pid 1
-//! of a pod whose containers share their processes it collects orphans.
+//! The program that does nothing: a pod's namespaces belong to its process. As pid 1 of a pod whose
+//! containers share their processes it collects orphans.
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};

@@ -154,7 +154,7 @@ impl Config {
 fn ask_one(server: SocketAddr, name: &str, kind: RecordType, wait: Duration) -> Result<Message, Failure> {
     let asked = Name::from_ascii(format!("{}.", name.trim_end_matches('.'))).map_err(|_| Failure::BadName)?;
     let mut request = Message::query();
-    request.metadata.id = Rng::from_os().range(0, 0xffff) as u16; // hard to guess for whoever would forge an answer
+    request.metadata.id = Rng::from_os().range(0, 0xffff) as u16; // hard to guess, so that an answer is hard to forge
     request.metadata.recursion_desired = true;
     request.add_query(Query::query(asked, kind));
     let bytes = request.to_vec().map_err(|_| Failure::BadName)?;
@@ -229,7 +229,7 @@ fn read_exact_until(stream: &mut TcpStream, mut buffer: &mut [u8], deadline: &De
     Ok(())
 }
 
-/// The addresses in an answer, aliases followed by whoever answered.
+/// Returns the addresses in an answer. The server has followed the aliases.
 pub(crate) fn addresses_of(answer: &Message) -> Vec<IpAddr> {
     let address = |data: &RData| match data {
         RData::A(a) => Some(IpAddr::V4(a.0)),

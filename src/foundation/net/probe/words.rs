@@ -3,6 +3,7 @@
 use lang::texts;
 
 texts! {
+    /// A text that a trial of networks shows (`ropewalk doctor`).
     pub enum Word {
     Networks: "networks", "네트워크";
     Bridge: "bridge", "브리지";

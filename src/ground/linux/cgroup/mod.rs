@@ -9,8 +9,10 @@
 //! the group above has to give controllers, which `room` switches on and off again.
 //!
 //! ```text
-//! ropewalk-1f2e3d4c5b6a7988     the cluster, upstream's `kubepods`: leaves the host some memory and process numbers
-//!   <sandbox>                   a pod: processes, share of the processors, limits of all its containers together
+//! ropewalk-1f2e3d4c5b6a7988     the cluster, upstream's `kubepods`: leaves the host some memory
+//!                               and process numbers
+//!   <sandbox>                   a pod: processes, share of the processors, limits of all its
+//!                               containers together
 //!     pause
 //!     <container>               a container: its own limits
 //! ```

@@ -61,7 +61,8 @@ pub(super) fn take_back(file: &Path, name: &str) {
     }
 }
 
-/// Only what can be a group of this cluster: whoever writes to the file chooses no other.
+/// Reads the places of this cluster's group from the file. A line that names another group is
+/// skipped: a user who can write the file must not have that group removed.
 fn read(file: &Path, name: &str) -> Vec<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let text = fs::read_to_string(file).unwrap_or_default();

@@ -147,7 +147,7 @@ impl Backend for V2 {
     }
 
     fn lacks(&self) -> Option<String> {
-        None // whoever lacks a controller is not opened
+        None // a group without all controllers is not opened
     }
 
     fn controls_devices(&self) -> bool {

@@ -4,6 +4,7 @@
 use lang::texts;
 
 texts! {
+    /// A text that a trial shows (`ropewalk doctor`).
     pub enum Word {
     // -- names
     Kernel: "kernel", "커널";

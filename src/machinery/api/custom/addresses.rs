@@ -115,7 +115,7 @@ fn network(values: &[Value], at: usize) -> Result<&Network, String> {
 }
 
 // -- URIs
-// -------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 
 /// Returns whether a text is a URI with a scheme, or an absolute path, as Go reads them
 /// (`url.ParseRequestURI`): with `urn:isbn:1` and `file:///x`, and with spaces in a path.

@@ -24,6 +24,7 @@ impl Path {
     }
 }
 
+/// A column, from a definition's `additionalPrinterColumns`.
 pub struct Column {
     pub name: String,
     /// `integer`, `number`, `string`, `boolean` or `date`.
@@ -68,6 +69,9 @@ impl Column {
         json!({"name": self.name, "type": self.kind, "format": self.format, "description": described, "priority": self.priority})
     }
 
+    /// Returns the value of an object in this column; null if the object has none there, or one
+    /// that does not fit the column's type. A date is shown as its age at `now`, e.g. `5m`, or as
+    /// `<invalid>`.
     pub fn cell(&self, object: &Value, now: Timestamp) -> Value {
         let Some(first) = self.path.find(object) else { return Value::Null };
         match self.kind.as_str() {

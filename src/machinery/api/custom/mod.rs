@@ -70,8 +70,12 @@ pub struct Custom {
 }
 
 impl Custom {
-    /// Takes away what the schema does not know and answers what that was, and writes numbers as a
-    /// Go server does. The error is that of metadata which is none.
+    /// Takes away the fields that the schema does not know, and returns them. Numbers are written
+    /// as a Go server writes them.
+    ///
+    /// # Errors
+    /// The decoder's message for metadata that has a value of the wrong type, here or in an
+    /// embedded object. The object may be pruned in part then.
     pub fn conform(&self, object: &mut Value) -> Result<UnknownFields, String> {
         numbers::normalize(object);
         let mut unknown = UnknownFields::default();

@@ -25,6 +25,8 @@ pub enum Type {
 }
 
 impl Type {
+    /// The type's name, as a definition writes it and errors tell it. An `IntOrString` has
+    /// upstream's `integer,string`, and a schema without a type the empty text.
     pub fn name(self) -> &'static str {
         match self {
             Type::Any => "",
@@ -105,6 +107,8 @@ impl Schema {
         root
     }
 
+    /// Reads one node of a schema and all nodes below it. What a definition may not say counts as
+    /// not said.
     pub fn read(said: &Value) -> Schema {
         let read = |path: &str| at(said, path).is_object().then(|| Box::new(Schema::read(at(said, path))));
         let all = |path: &str| list(said, path).iter().map(Schema::read).collect::<Vec<_>>();

@@ -163,7 +163,7 @@ pub(super) fn execute(term: &Term, scope: &Context) -> Result<Value, String> {
 }
 
 // -- values
-// -----------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 
 /// A field's name as expressions write it: `__dot__` for a dot, `__namespace__` for the reserved
 /// word. `None` if it cannot be written.
@@ -333,7 +333,7 @@ pub(super) fn optional(value: Option<Value>) -> Value {
 }
 
 // -- functions
-// --------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 
 #[derive(Debug, PartialEq)]
 struct Amount(Quantity);
@@ -485,7 +485,7 @@ pub(super) fn context<'v>() -> Context<'static, 'v> {
 }
 
 // -- before it runs
-// ---------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 
 /// What is wrong with an expression of a definition. `known` says whether `self.a.b` names
 /// something.

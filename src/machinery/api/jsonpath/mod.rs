@@ -41,8 +41,10 @@ pub struct JsonPath {
     pub strict: bool,
 }
 
-/// `.a.b`, `a.b` and `{.a.b}` alike, as custom columns and `--sort-by` take them. The error is
-/// kubectl's.
+/// Reads `.a.b`, `a.b` and `{.a.b}` alike, as custom columns and `--sort-by` take them.
+///
+/// # Errors
+/// kubectl's sentence for an expression that is none of these, or as [`JsonPath::parse`].
 pub fn relaxed(expression: &str) -> Result<JsonPath, String> {
     if expression.is_empty() {
         return JsonPath::parse(expression);
@@ -56,6 +58,11 @@ pub fn relaxed(expression: &str) -> Result<JsonPath, String> {
 }
 
 impl JsonPath {
+    /// Reads a template: text, and actions in braces. A missing field will be no error
+    /// ([`JsonPath::strict`]).
+    ///
+    /// # Errors
+    /// kubectl's sentence for a template that cannot be read.
     pub fn parse(source: &str) -> Result<JsonPath, String> {
         let mut parser = Parser::new(source);
         let root = parser.document(false)?;
@@ -94,7 +101,10 @@ impl JsonPath {
         Ok(found)
     }
 
-    /// The text that `-o jsonpath` prints. The error is kubectl's.
+    /// Returns the text that `-o jsonpath` prints; with `as_json` that of `-o jsonpath-as-json`.
+    ///
+    /// # Errors
+    /// kubectl's message, with the template and the object, if [`JsonPath::find`] fails.
     pub fn print(&self, object: &Value, as_json: bool) -> Result<String, String> {
         let found = self.find(object).map_err(|why| {
             let plain = gostr::plain(object);

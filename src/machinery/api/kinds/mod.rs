@@ -45,6 +45,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
+/// The verbs of a kind whose objects are stored.
 pub const ALL: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 /// For objects that are only asked, never kept.
 pub const CREATE: &[&str] = &["create"];
@@ -93,6 +94,9 @@ pub struct ScalePaths {
     pub selector: &'static str,
 }
 
+/// What the API server, its clients and `kubectl` have to know about one version of a kind: names,
+/// verbs, rules and printing. It is an entry of the table of kinds, or made from a
+/// CustomResourceDefinition.
 pub struct Kind {
     pub group: &'static str,
     pub version: &'static str,
@@ -287,6 +291,7 @@ impl Kind {
         }
         made
     }
+    /// `v1` or `apps/v1`
     pub fn api_version(&self) -> String {
         if self.group.is_empty() {
             self.version.to_string()
@@ -302,6 +307,7 @@ impl Kind {
             format!("/apis/{}/{}", self.group, self.version)
         }
     }
+    /// True if the kind has the verb, e.g. `patch`. Subresources have verbs of their own.
     pub fn has_verb(&self, verb: &str) -> bool {
         self.verbs.contains(&verb)
     }
@@ -309,6 +315,7 @@ impl Kind {
     pub fn is_stored(&self) -> bool {
         self.has_verb("get") && !self.computed
     }
+    /// Finds the subresource of this name, e.g. `status`.
     pub fn sub(&self, name: &str) -> Option<&Sub> {
         self.subresources.iter().find(|s| s.name == name)
     }

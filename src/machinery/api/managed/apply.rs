@@ -68,7 +68,7 @@ pub fn apply_resetting(
     mine.retain(|_, inner| inner.is_object());
     let mut known: Vec<Value> = entries(live).to_vec();
     if known.is_empty() && !live.is_null() {
-        // Whoever made it left no trace: what is there belongs to the past.
+        // No manager is recorded: what is there belongs to `before-first-apply`.
         let past = Manager { name: "before-first-apply", subresource: "", ..manager };
         if let Value::Object(fields) = set::all(shape, &own_part(live), true) {
             known.push(past.entry("Update", manager.now, fields));

@@ -41,7 +41,8 @@ impl Manager<'_> {
         entry
     }
 
-    /// Appliers are the same in every version; whoever updates is another in another.
+    /// Returns whether an entry is this manager's. An entry of `Apply` is its own in every version
+    /// of the API, one of `Update` only in the same version.
     fn is(&self, operation: &str, entry: &Value) -> bool {
         text(entry, "operation") == operation
             && text(entry, "manager") == self.name

@@ -11,8 +11,8 @@ use std::collections::{HashMap, HashSet};
 const UPDATERS_MAX: usize = 10;
 const ANCIENT: &str = "ancient-changes";
 
-/// Records what `manager` changed from `old` (null for a new object) to `new`. Whoever had set one
-/// of these fields before has it no more. No change, no trace.
+/// Records what `manager` changed from `old` (null for a new object) to `new`. A manager that had
+/// set one of these fields before loses it. Without a change nothing is recorded.
 pub fn track(shape: Shape, old: &Value, new: &mut Value, manager: Manager) {
     let mut found = set::difference(shape, old, new);
     strip(&mut found.set);

@@ -9,8 +9,7 @@
 //! one: a body cannot tell it from none, but `zeros.rs` goes by these marks, too. The marks were
 //! compared with the struct tags of `k8s.io/api` and `k8s.io/apiextensions-apiserver` 0.35. The
 //! list was made from the prost structs of crate `k8s-pb` 0.9 (numbers and types), with the JSON
-//! names taken from the schemas of `k8s-openapi` 0.29 by comparing names without underscores and
-//! case.
+//! names from the schemas of `k8s-openapi` 0.29, compared without underscores and case.
 
 use super::value;
 use base64::Engine as _;
@@ -75,8 +74,10 @@ fn field(word: &'static str) -> Option<(u32, Field)> {
     Some((number.parse().ok()?, Field { json, shape, kind, keep_zero }))
 }
 
-/// Reads a whole request body: the envelope, then the message that it names. Gives the object as
-/// JSON.
+/// Reads a whole request body: the envelope, then the message that it names. Returns it as JSON.
+///
+/// # Errors
+/// As a sentence: the prefix is missing, the kind has no message, or bytes do not fit the message.
 pub fn decode(body: &[u8]) -> Result<Value, String> {
     let unknown = body
         .strip_prefix(MAGIC)
@@ -196,8 +197,7 @@ fn schema_or(name: &str, bytes: &[u8], depth: usize) -> Result<Value, String> {
     })
 }
 
-/// Unset in Go, unless the field is a pointer. An empty message stays: `emptyDir: {}` means
-/// something.
+/// Unset in Go unless the field is a pointer. An empty message stays: `emptyDir: {}` has a meaning.
 pub(crate) fn is_zero(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,

@@ -102,6 +102,8 @@ pub fn qualified_name(text: &str) -> Vec<String> {
     problems
 }
 
+/// Returns what is wrong with a label's value. It may have 63 bytes, and is empty or of the form of
+/// a name: `[A-Za-z0-9]`, with `-_.` inside.
 pub fn label_value(text: &str) -> Vec<String> {
     let mut problems = Vec::new();
     if text.len() > 63 {

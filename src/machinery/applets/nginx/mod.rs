@@ -212,7 +212,7 @@ async fn run(config: Config) -> Result<(), String> {
     let (mut term, mut int, mut quit) =
         (caught(SignalKind::terminate())?, caught(SignalKind::interrupt())?, caught(SignalKind::quit())?);
     let (mut hup, mut reopen) = (caught(SignalKind::hangup())?, caught(SignalKind::user_defined1())?);
-    // The runtime holds these signals back until somebody listens.
+    // The container runtime blocks these signals until the program can handle them.
     linux::signal::unblock_all().map_err(|e| format!("cannot unblock signals: {e}"))?;
     let mut config = Rc::new(config);
     let (stop, stopping) = watch::channel(false);

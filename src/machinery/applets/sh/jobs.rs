@@ -323,7 +323,7 @@ impl Shell {
                 Ok(None) => match process::wait_any(true) {
                     Ok(Some((ended, exit))) => self.jobs.ended(ended, exit),
                     Ok(None) => {}
-                    Err(_) => self.jobs.ended(pid, Exit::Code(127)), // somebody else collected it
+                    Err(_) => self.jobs.ended(pid, Exit::Code(127)), // it was collected elsewhere
                 },
             }
         }
