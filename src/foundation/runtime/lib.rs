@@ -74,6 +74,7 @@ mod output;
 mod pace;
 mod passwd;
 mod program;
+mod pumps;
 mod reference;
 mod root;
 mod sandbox;
