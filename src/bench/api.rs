@@ -25,7 +25,9 @@ use tokio::task::JoinSet;
 const ROUND: Duration = Duration::from_secs(2);
 /// Bytes of a ConfigMap's value.
 const VALUE_BYTES: usize = 512;
-/// Name of the namespace's account, and of the object that is read.
+/// Seconds that a token is valid: the least that an API server gives. A round has one of its own.
+const TOKEN_SECONDS: u64 = 600;
+/// Name of the namespace's account, its role and its binding, and of the object that is read.
 const NAME: &str = "bench";
 /// Objects that are deleted at once, some 1 KB each in the answer.
 const PAGE: usize = 1000;
@@ -136,32 +138,34 @@ impl Server {
         let files = Kubeconfig::load(&env, &Flags::default()).map_err(told)?;
         let target = Target::of(&env, &Flags::default(), &files).map_err(told)?;
         let namespace = format!("ropewalk-bench-{number}");
-        let mut server = Server { admin, target: Arc::new(Target::default()), namespace };
+        let target = Target { certificate: None, plugin: None, authorization: None, ..target };
+        let server = Server { admin, target: Arc::new(target), namespace };
         server.ask("/api/v1/namespaces", json!({"metadata": {"name": server.namespace}})).await?;
-        let token = match server.furnish().await {
-            Ok(token) => token,
-            Err(error) => return beside(Err(error), server.clean_up().await),
-        };
-        let authorization = Some(format!("Bearer {token}"));
-        server.target = Arc::new(Target { certificate: None, plugin: None, authorization, ..target });
-        Ok(server)
+        match server.furnish().await {
+            Ok(()) => Ok(server),
+            Err(error) => beside(Err(error), server.clean_up().await),
+        }
     }
 
-    /// Makes everything in the namespace; returns a token of its account.
-    async fn furnish(&self) -> anyhow::Result<String> {
+    /// Makes everything in the namespace.
+    async fn furnish(&self) -> anyhow::Result<()> {
         self.ask(&self.core("serviceaccounts"), json!({"metadata": {"name": NAME}})).await?;
         // A role of its own: `edit` is empty where no controller manager runs, which aggregates its
         // rules.
-        let rbac = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{}", self.namespace);
         let role = json!({"metadata": {"name": NAME},
             "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "create"]}]});
-        self.ask(&format!("{rbac}/roles"), role).await?;
+        self.ask(&self.rbac("roles"), role).await?;
         let binding = json!({"metadata": {"name": NAME},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": NAME},
             "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": self.namespace}]});
-        self.ask(&format!("{rbac}/rolebindings"), binding).await?;
-        self.ask(&self.core("configmaps"), config_map(NAME)).await?;
-        let asked = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}});
+        self.ask(&self.rbac("rolebindings"), binding).await?;
+        self.ask(&self.core("configmaps"), config_map(NAME)).await.map(drop)
+    }
+
+    /// Makes a new token of the account.
+    async fn token(&self) -> anyhow::Result<String> {
+        let asked = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+            "spec": {"expirationSeconds": TOKEN_SECONDS}});
         let answer = self.ask(&self.core(&format!("serviceaccounts/{NAME}/token")), asked).await?;
         Ok(answer["status"]["token"].as_str().context("the server gave no token")?.to_string())
     }
@@ -170,37 +174,78 @@ impl Server {
         format!("/api/v1/namespaces/{}/{rest}", self.namespace)
     }
 
+    fn rbac(&self, rest: &str) -> String {
+        format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{}/{rest}", self.namespace)
+    }
+
     /// Creates an object as the kubeconfig's user.
     async fn ask(&self, path: &str, object: Value) -> anyhow::Result<Value> {
-        let asked = self.admin.ask(Method::POST, path, Some(&object)).await;
+        self.send(Method::POST, path, Some(&object)).await
+    }
+
+    /// Deletes an object, or those of a list, as the kubeconfig's user.
+    async fn remove(&self, path: &str) -> anyhow::Result<Value> {
+        self.send(Method::DELETE, path, None).await
+    }
+
+    /// Sends a request as the kubeconfig's user. 404 is an error only for a creation: all other
+    /// requests belong to a removal.
+    async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+        let may_be_gone = method != Method::POST;
+        let asked = self.admin.ask(method, path, body).await;
         let (code, answer) = asked.map_err(|e| anyhow!("{}{path}: {e}", self.admin.url()))?;
-        ensure!((200..300).contains(&code), "{}{path}: {code} {}", self.admin.url(), answer["message"]);
+        let is_fine = (200..300).contains(&code) || code == 404 && may_be_gone;
+        ensure!(is_fine, "{}{path}: {code} {}", self.admin.url(), answer["message"]);
         Ok(answer)
     }
 
-    /// Removes the namespace, and what is in it where no controller does. All of it is tried.
+    /// Removes what was made in the namespace, and the namespace. All of it is tried.
     ///
     /// # Errors
     /// The first that could not be removed.
     async fn clean_up(&self) -> anyhow::Result<()> {
         let emptied = self.empty().await;
-        emptied.and(self.remove(&format!("/api/v1/namespaces/{}", self.namespace)).await.map(drop))
+        let going = self.remove(&format!("/api/v1/namespaces/{}", self.namespace)).await;
+        emptied?;
+        self.finalize(going?).await
     }
 
-    /// Deletes the objects page by page: the server answers with all that it has deleted.
+    /// Removes the finalizer of a namespace that is being deleted, if no namespace controller will:
+    /// where a controller manager runs, each namespace has a ServiceAccount and a ConfigMap. Only
+    /// an empty namespace is finalized, and nothing can be created in it any more, so nothing is
+    /// orphaned.
+    async fn finalize(&self, mut going: Value) -> anyhow::Result<()> {
+        if going["metadata"]["deletionTimestamp"].is_null() {
+            return Ok(()); // it is gone
+        }
+        for kind in ["serviceaccounts", "configmaps"] {
+            let left = self.send(Method::GET, &self.core(&format!("{kind}?limit=1")), None).await?;
+            if left["items"].as_array().is_some_and(|items| !items.is_empty()) {
+                return Ok(());
+            }
+        }
+        going["spec"]["finalizers"] = json!([]);
+        self.send(Method::PUT, &self.core("finalize"), Some(&going)).await.map(drop)
+    }
+
+    /// Deletes all that [`Server::furnish`] and the rounds have made.
     async fn empty(&self) -> anyhow::Result<()> {
+        let mut emptied = self.remove_config_maps().await;
+        let account = self.core("serviceaccounts");
+        for made in [self.rbac("rolebindings"), self.rbac("roles"), account] {
+            let removed = self.remove(&format!("{made}/{NAME}")).await;
+            emptied = emptied.and(removed.map(drop));
+        }
+        emptied
+    }
+
+    /// Deletes the ConfigMaps page by page: the server answers with all that it has deleted.
+    async fn remove_config_maps(&self) -> anyhow::Result<()> {
         let path = format!("{}?limit={PAGE}", self.core("configmaps"));
         while self.remove(&path).await?["metadata"]["continue"].as_str().is_some_and(|more| !more.is_empty())
         {
         }
         Ok(())
-    }
-
-    async fn remove(&self, path: &str) -> anyhow::Result<Value> {
-        let asked = self.admin.ask(Method::DELETE, path, None).await;
-        let (code, answer) = asked.map_err(|e| anyhow!("{}{path}: {e}", self.admin.url()))?;
-        ensure!(code < 300, "{}{path}: {code} {}", self.admin.url(), answer["message"]);
-        Ok(answer)
     }
 
     async fn connect(&self) -> anyhow::Result<SendRequest<Full<Bytes>>> {
@@ -215,6 +260,7 @@ impl Server {
 
     /// How long each operation took that so many clients did in a round, and the round itself.
     async fn round(&self, clients: usize, op: Op, round: usize) -> anyhow::Result<(Vec<Duration>, Duration)> {
+        let authorization = format!("Bearer {}", self.token().await?);
         let senders = futures::future::try_join_all((0..clients).map(|_| self.connect())).await?;
         let start = Instant::now();
         // They end with this set, which goes when the bench is interrupted or one of them fails.
@@ -222,7 +268,7 @@ impl Server {
             .into_iter()
             .enumerate()
             .map(|(client, mut sender)| {
-                let authorization = self.target.authorization.clone().unwrap_or_default();
+                let authorization = authorization.clone();
                 let base =
                     format!("https://{}{}{}", self.target.host, self.target.base, self.core("configmaps"));
                 async move {
@@ -287,9 +333,14 @@ mod tests {
         let fixture = apiserver::testing::start(dir.path()).await;
         let admin = Upstream::of(&dir.path().join("kubeconfig")).unwrap();
         let rbac = "/apis/rbac.authorization.k8s.io/v1";
-        // A user who may create and delete namespaces, and nothing in them.
-        let role = json!({"metadata": {"name": "jane"},
-            "rules": [{"apiGroups": [""], "resources": ["namespaces"], "verbs": ["create", "delete"]}]});
+        // A user who may create and delete namespaces, and create nothing in them.
+        let removes = ["list", "delete", "deletecollection"];
+        let role = json!({"metadata": {"name": "jane"}, "rules": [
+            {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["create", "delete"]},
+            {"apiGroups": [""], "resources": ["namespaces/finalize"], "verbs": ["update"]},
+            {"apiGroups": [""], "resources": ["configmaps", "serviceaccounts"], "verbs": removes},
+            {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles", "rolebindings"],
+                "verbs": removes}]});
         let binding = json!({"metadata": {"name": "jane"},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "jane"},
             "subjects": [{"kind": "User", "name": "jane", "apiGroup": "rbac.authorization.k8s.io"}]});
@@ -316,7 +367,25 @@ mod tests {
         assert!(refused.contains("/serviceaccounts: 403"), "{refused}");
         let path = "/api/v1/namespaces/ropewalk-bench-9";
         let (code, left) = admin.ask(Method::GET, path, None).await.unwrap();
-        assert!(code == 404 || left["metadata"]["deletionTimestamp"].is_string(), "{left}");
+        assert_eq!(code, 404, "{left}");
+    }
+
+    /// The namespace controller does the rest there.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_namespace_that_has_more_in_it_keeps_its_finalizer() {
+        let dir = tempfile::tempdir().unwrap();
+        let _fixture = apiserver::testing::start(dir.path()).await;
+        let server = Server::prepare(&dir.path().join("kubeconfig"), 8).await.unwrap();
+        let account = server.core("serviceaccounts");
+        server.ask(&account, json!({"metadata": {"name": "default"}})).await.unwrap();
+        server.clean_up().await.unwrap();
+        let (_, going) =
+            server.admin.ask(Method::GET, "/api/v1/namespaces/ropewalk-bench-8", None).await.unwrap();
+        assert!(going["metadata"]["deletionTimestamp"].is_string(), "{going}");
+        let (_, left) = server.admin.ask(Method::GET, &account, None).await.unwrap();
+        let names: Vec<_> =
+            left["items"].as_array().unwrap().iter().map(|one| &one["metadata"]["name"]).collect();
+        assert_eq!(names, ["default"], "what the bench has made is gone");
     }
 
     /// Against two servers of ours: what is measured is right, although none is a peer.
@@ -329,6 +398,10 @@ mod tests {
             let server = Server::prepare(&dir.path().join("kubeconfig"), 7).await.unwrap();
             servers.push((fixture, server));
         }
+        // No token of the preparation is valid any more, as after an hour.
+        let account = servers[0].1.core("serviceaccounts");
+        servers[0].1.remove(&format!("{account}/{NAME}")).await.unwrap();
+        servers[0].1.ask(&account, json!({"metadata": {"name": NAME}})).await.unwrap();
         let stop = super::super::Stop::default();
         let room = Room { dir: dirs[0].path(), runs: Some(1), peer: None, stop, keep: Default::default() };
         let figures = figures(&room, &servers[0].1, Some(&servers[1].1)).await.unwrap();
@@ -342,9 +415,19 @@ mod tests {
             let path = servers[1].1.core("configmaps");
             servers[1].1.ask(&path, json!({"metadata": {"name": format!("more-{n}")}})).await.unwrap();
         }
-        servers[1].1.clean_up().await.unwrap();
-        let (_, left) =
-            servers[1].1.admin.ask(Method::GET, &servers[1].1.core("configmaps"), None).await.unwrap();
-        assert_eq!(left["items"], json!([]), "more than one page is gone");
+        let peer = &servers[1].1;
+        peer.clean_up().await.unwrap();
+        for list in [
+            peer.core("configmaps"),
+            peer.core("serviceaccounts"),
+            peer.rbac("roles"),
+            peer.rbac("rolebindings"),
+        ] {
+            let (_, left) = peer.admin.ask(Method::GET, &list, None).await.unwrap();
+            assert_eq!(left["items"], json!([]), "{list}: all of it is gone, also more than one page");
+        }
+        let (code, left) =
+            peer.admin.ask(Method::GET, "/api/v1/namespaces/ropewalk-bench-7", None).await.unwrap();
+        assert_eq!(code, 404, "no controller manager runs here: {left}");
     }
 }

@@ -11,7 +11,8 @@ use std::net::Ipv4Addr;
 /// The answer to [`Ask::Network`](super::control::Ask::Network).
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Network {
-    /// What each node's kernel has, by the node's name. A node that is switched off has none.
+    /// What each node's kernel has, by the node's name. A node that is switched off still
+    /// has the rules that its kube-proxy wrote last.
     pub nodes: BTreeMap<String, Vec<Installed>>,
     /// Whose addresses these are: `namespace/name` of pods that have one of their own.
     pub pods: BTreeMap<Ipv4Addr, String>,

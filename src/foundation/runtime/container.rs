@@ -4,6 +4,7 @@ use super::images::Definition;
 use super::log::{Cutter, Log, Stream};
 use super::node::Shared;
 use super::output::Output;
+use super::pumps::{Pumps, REST_MAX, read_until};
 use super::sandbox::{self, Sandbox};
 use super::spec::{self, Request, Role, What};
 use super::terminal::Terminal;
@@ -20,15 +21,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::AsyncRead;
 use tokio::net::unix::pipe;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// How long a container's output may go on after its first process has ended: a process that it
-/// left behind may hold the pipe.
-const DRAIN: Duration = Duration::from_secs(1);
 /// How long a start that was abandoned may take to end: that of a container that is stopped, and
 /// that of a command whose caller is gone. The process is killed as soon as it exists, but what
 /// makes it may hang.
@@ -446,7 +444,7 @@ impl Container {
     }
 
     /// Carries output to the log and to attached sessions, as fast as the pod's [`super::pace`]
-    /// allows, until its end or until it is `over`.
+    /// allows, until its end, or until it is `over` and what was written is carried.
     async fn pump(
         self: Arc<Self>,
         process: Arc<Process>,
@@ -456,8 +454,9 @@ impl Container {
     ) {
         let mut cutter = Cutter::new(stream);
         let mut buffer = vec![0; 16 * 1024];
+        let mut rest = REST_MAX; // that may be read once it is over
         let mut told = false; // once, until it can be written again: a full disk must not be filled by complaints
-        while let Some(length) = read_until(&mut from, &mut buffer, &over).await {
+        while let Some(length) = read_until(&mut from, &mut buffer, &over, &mut rest).await {
             let bytes = &buffer[..length];
             let entries = cutter.cut(bytes, clock::now());
             match self.log.write(&entries) {
@@ -552,39 +551,6 @@ impl Container {
         let directory = self.directory.clone();
         super::clean_up(move || drop(fs::remove_dir_all(directory))).await;
         self.log.remove();
-    }
-}
-
-/// What carries a container's output.
-struct Pumps {
-    tasks: Vec<JoinHandle<()>>,
-    /// Ends them although something still holds the other end.
-    over: CancellationToken,
-}
-
-impl Pumps {
-    /// Waits until all output was carried, for [`DRAIN`] at most. The beginning of a line that has
-    /// no end yet is carried too.
-    async fn end(self) {
-        let all = futures::future::join_all(self.tasks);
-        tokio::pin!(all);
-        if tokio::time::timeout(DRAIN, &mut all).await.is_err() {
-            self.over.cancel();
-            all.await;
-        }
-    }
-}
-
-/// Reads some bytes. `None`: the other end is closed, or it is over.
-async fn read_until(
-    from: &mut (impl AsyncRead + Unpin),
-    buffer: &mut [u8],
-    over: &CancellationToken,
-) -> Option<usize> {
-    tokio::select! {
-        biased;
-        () = over.cancelled() => None,
-        read = from.read(buffer) => read.ok().filter(|length| *length > 0),
     }
 }
 
@@ -775,28 +741,6 @@ mod tests {
         assert_eq!(with(&["ALL", "CHOWN"], &["ALL"]), ["CHOWN"]);
         assert_eq!(with(&["CHOWN"], &["ALL", "CHOWN"]), [""; 0]);
         assert_eq!(with(&["CAP_NET_ADMIN"], &["ALL"]), ["CAP_NET_ADMIN"], "a name that nothing has");
-    }
-
-    /// A process that a container left behind may hold the pipe for hours.
-    #[tokio::test(start_paused = true)]
-    async fn output_without_a_line_end_is_kept_when_something_still_holds_the_pipe() {
-        let dir = tempfile::tempdir().unwrap();
-        let log = Arc::new(Log::open(&dir.path().join("0.log"), cri::LogLimits::default()).unwrap());
-        let (mut held, mut from) = tokio::io::duplex(64);
-        let over = CancellationToken::new();
-        let (to, until) = (log.clone(), over.clone());
-        let pump = tokio::spawn(async move {
-            let (mut cutter, mut buffer) = (Cutter::new(Stream::Stdout), [0; 64]);
-            while let Some(length) = read_until(&mut from, &mut buffer, &until).await {
-                to.write(&cutter.cut(&buffer[..length], clock::now())).unwrap();
-            }
-            to.write(&cutter.finish(clock::now())).unwrap();
-        });
-        tokio::io::AsyncWriteExt::write_all(&mut held, b"a line\nand half").await.unwrap();
-        Pumps { tasks: vec![pump], over }.end().await;
-        let text = fs::read_to_string(log.path()).unwrap();
-        assert!(text.contains("stdout F a line\n") && text.ends_with("stdout P and half\n"), "{text}");
-        drop(held);
     }
 
     #[test]

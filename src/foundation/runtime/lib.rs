@@ -76,6 +76,7 @@ mod output;
 mod pace;
 mod passwd;
 mod program;
+mod pumps;
 mod reference;
 mod root;
 mod sandbox;
