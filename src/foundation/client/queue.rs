@@ -3,7 +3,7 @@ use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::future::Future;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 use tap::Cause;
 use task::{Crew, guard};
@@ -35,7 +35,7 @@ type Fault = Box<dyn std::error::Error + Send + Sync>;
 /// first.
 type Rank<K> = Box<dyn Fn(&K) -> i64 + Send + Sync>;
 /// Tells people that the reconciler panicked on a key, with the panic's text.
-type PanicReport<K> = Box<dyn Fn(&K, &str) + Send + Sync>;
+type PanicReport<K> = Arc<dyn Fn(&K, &str) + Send + Sync>;
 
 /// Finds keys that come back again and again without a pause. On a paused clock such a key may keep
 /// time from going on, and then its history would never end.
@@ -96,6 +96,8 @@ struct State<K> {
     /// The clock's scale for which all of the agenda was put down; `None`: there were several.
     scale: Option<u32>,
     failures: BTreeMap<K, u32>,
+    rank: Option<Rank<K>>,
+    panics: Option<PanicReport<K>>,
     #[cfg(any(test, feature = "testing"))]
     taken: BTreeMap<K, (clock::Instant, u32)>,
 }
@@ -107,8 +109,6 @@ struct Shared<K> {
     sooner: Notify,
     crew: Crew,
     backoff: Backoff,
-    rank: OnceLock<Rank<K>>,
-    panics: OnceLock<PanicReport<K>>,
 }
 
 /// Keys with their causes. A key that is added while a worker holds it comes back when the worker
@@ -118,6 +118,21 @@ pub struct WorkQueue<K>(Arc<Shared<K>>);
 impl<K> Clone for WorkQueue<K> {
     fn clone(&self) -> Self {
         WorkQueue(self.0.clone())
+    }
+}
+
+/// The queue, as long as it has workers. After that it hands out no key any more and drops the
+/// closures of [`rank_by`](WorkQueue::rank_by) and [`on_panic`](WorkQueue::on_panic): they may hold
+/// the queue's owner, and the queue and its owner would keep each other in memory forever.
+struct Worked<K>(WorkQueue<K>);
+
+impl<K> Drop for Worked<K> {
+    fn drop(&mut self) {
+        let closures = {
+            let mut state = self.0.0.state.lock();
+            (state.rank.take(), state.panics.take())
+        };
+        drop(closures); // after the lock: other queues may go with them
     }
 }
 
@@ -152,6 +167,8 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
             timed: false,
             scale: None,
             failures: BTreeMap::new(),
+            rank: None,
+            panics: None,
             #[cfg(any(test, feature = "testing"))]
             taken: BTreeMap::new(),
         };
@@ -161,29 +178,29 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
             sooner: Notify::new(),
             crew: crew.clone(),
             backoff,
-            rank: OnceLock::new(),
-            panics: OnceLock::new(),
         }))
     }
 
     /// Sets the order in which keys that wait are handed out. A key is ranked when it begins to
-    /// wait. The first call counts.
+    /// wait. The first call counts. To be called before the workers start: the closure is dropped
+    /// when they have ended.
     pub fn rank_by(&self, rank: impl Fn(&K) -> i64 + Send + Sync + 'static) {
-        let _ = self.0.rank.set(Box::new(rank));
+        self.lock().rank.get_or_insert(Box::new(rank));
     }
 
     /// Puts a key behind those of its rank and wakes a worker.
     fn line_up(&self, state: &mut State<K>, key: K) {
-        let rank = self.0.rank.get().map_or(0, |rank| rank(&key));
+        let rank = state.rank.as_ref().map_or(0, |rank| rank(&key));
         state.turns += 1;
         state.waiting.insert((rank, state.turns), key);
         self.0.news.notify_one();
     }
 
     /// Sets who is told of panics beside the log, usually an Event on the key's object. The first
-    /// call counts.
+    /// call counts. To be called before the workers start: the closure is dropped when they have
+    /// ended.
     pub fn on_panic(&self, report: impl Fn(&K, &str) + Send + Sync + 'static) {
-        let _ = self.0.panics.set(Box::new(report)); // a second one would be told twice
+        self.lock().panics.get_or_insert(Arc::new(report)); // a second one would be told twice
     }
 
     fn lock(&self) -> MutexGuard<'_, State<K>> {
@@ -333,10 +350,11 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
         E: Into<Fault> + Send + 'static,
         K: Sync,
     {
-        let reconcile = Arc::new(reconcile);
+        let (worked, reconcile) = (Arc::new(Worked(self.clone())), Arc::new(reconcile));
         for _ in 0..workers {
-            let (queue, reconcile) = (self.clone(), reconcile.clone());
+            let (worked, reconcile) = (worked.clone(), reconcile.clone());
             self.0.crew.spawn_essential(async move {
+                let queue = &worked.0;
                 loop {
                     let (key, cause) = queue.next().await;
                     queue.reconcile_one(name, key, cause, &*reconcile).await;
@@ -358,8 +376,9 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
         E: Into<Fault> + Send + 'static,
         K: Sync,
     {
-        let (queue, reconcile) = (self.clone(), Arc::new(reconcile));
+        let (worked, reconcile) = (Worked(self.clone()), Arc::new(reconcile));
         self.0.crew.spawn_essential(async move {
+            let queue = &worked.0;
             loop {
                 let (key, cause) = queue.next().await;
                 let (worker, reconcile) = (queue.clone(), reconcile.clone());
@@ -384,7 +403,8 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
             Err(panic) => {
                 let pause = self.failed(&key).1.max(PANIC_PAUSE);
                 tracing::error!(controller = name, ?key, panic, ?pause, "reconcile panicked, trying again");
-                if let Some(report) = self.0.panics.get() {
+                let report = self.lock().panics.clone();
+                if let Some(report) = report {
                     report(&key, &panic);
                 }
                 self.add_after_pause(key.clone(), cause, pause);

@@ -228,3 +228,39 @@ async fn a_key_that_panics_waits_longer_and_longer_and_the_others_go_on() {
     assert_eq!(told.lock()[0], "1: boom");
     assert_eq!(crew.ended(), None);
 }
+
+/// A component that is killed and started again makes a new queue each time, and its caches stay in
+/// memory as long as the old one does.
+#[tokio::test]
+async fn a_queue_whose_workers_have_ended_does_not_keep_its_owner_in_memory() {
+    struct Owner {
+        queue: WorkQueue<u8>,
+    }
+    for is_each in [false, true] {
+        let crew = Crew::new("t");
+        let owner = Arc::new(Owner { queue: WorkQueue::new(&crew) });
+        let (ranks, told, works) = (owner.clone(), owner.clone(), owner.clone());
+        owner.queue.rank_by(move |_| Arc::strong_count(&ranks) as i64);
+        owner.queue.on_panic(move |key, _| told.queue.add(*key, None));
+        let reconcile = move |_: u8, _: Option<Cause>| {
+            let owner = works.clone();
+            async move {
+                drop(owner);
+                Ok::<_, String>(Outcome::Done)
+            }
+        };
+        match is_each {
+            true => owner.queue.work_each("t", reconcile),
+            false => owner.queue.work("t", 2, reconcile),
+        }
+        let kept = Arc::downgrade(&owner);
+        drop(owner);
+        tokio::task::yield_now().await;
+        assert!(kept.upgrade().is_some(), "its workers go on");
+        crew.kill();
+        for _ in 0..10 {
+            tokio::task::yield_now().await; // an aborted task is dropped at its next turn
+        }
+        assert!(kept.upgrade().is_none());
+    }
+}
