@@ -1,9 +1,11 @@
 //! The edge of the scheduler: pending pods in, Bindings out.
 
+mod claims;
+
 use super::cache::{Cache, is_live};
-use super::decide::{self, Decision, NodeInfo};
+use super::decide::{self, Decision};
 use super::volumes::{Choice, OnTheirWay, Open};
-use api::volumes::{SELECTED_NODE, claims_of, is_bound, is_reserved_for, reservation};
+use api::volumes::claims_of;
 use client::{
     Change, Client, Informer, Key, LeaderElection, Outcome, Recorder, WorkQueue, is_code, reference,
 };
@@ -30,8 +32,6 @@ const SCHEDULER_ERROR: &str = "SchedulerError";
 /// A pod that fits nowhere is looked at again after this time even if nothing seems to have
 /// changed.
 const FLUSH: Duration = Duration::from_secs(300);
-/// A claim that waits for its first consumer gets this long to be bound.
-const BIND_TIMEOUT: Duration = Duration::from_secs(600);
 /// The pause after a binding that failed, doubled at each further failure, up to the second value:
 /// upstream's back-off of pods.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
@@ -297,34 +297,9 @@ impl Scheduler {
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let start = clock::Instant::now();
         let client = self.config.client.caused_by(cause.clone());
-        // All are asked for before the first is waited for. If this ends in between, a reserved
-        // volume is bound all the same, and the pod's next decision goes where its volumes are.
-        for (open, choice) in &choices {
-            match choice {
-                Choice::Reserve(volume) => {
-                    let patch = reservation(volume, &open.claim, &reference(&*open.claim));
-                    let api = client.cluster::<PersistentVolume>();
-                    let name = volume.metadata.name.as_deref().unwrap_or_default();
-                    api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
-                }
-                Choice::Provision => {
-                    let annotations = json!({SELECTED_NODE: node});
-                    let patch =
-                        json!({"metadata": {"uid": open.claim.metadata.uid, "annotations": annotations}});
-                    let api = client.within::<PersistentVolumeClaim>(&open.key.namespace);
-                    api.patch(&open.key.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
-                }
-                Choice::Await => {}
-            }
-        }
-        for (open, choice) in &choices {
-            match clock::limit(BIND_TIMEOUT, self.bound(open, choice, node, key, pod)).await {
-                Some(Ok(())) => {}
-                Some(Err(why)) => return Err(why.into()),
-                None => return Err(format!("claim {} was not bound in time", open.key).into()),
-            }
-        }
-        if !choices.is_empty() {
+        let requested = claims::request_volumes(&client, choices, node).await?;
+        if !requested.is_empty() {
+            self.await_volumes(&requested, node, key, pod).await?;
             self.volumes_are_on(pod, node)?;
         }
         let binding = Binding {
@@ -367,19 +342,6 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Fails if the node is gone or a volume of the pod is not usable there: a user may have bound
-    /// a claim meanwhile, to a volume of another node.
-    fn volumes_are_on(&self, pod: &Pod, node: &str) -> Result<(), String> {
-        let volumes = self.volumes_of(pod)?;
-        match self.nodes.get(&Key::new("", node)).map(|n| NodeInfo::of(&n)) {
-            None => Err(format!("node {node:?} is gone")),
-            Some(info) => match volumes.refusals(&info).first() {
-                None => Ok(()),
-                Some(why) => Err(format!("{node}: {}", why.reason)),
-            },
-        }
-    }
-
     /// Counts a binding of the pod that failed. Returns how many did so in a row, and the pause
     /// before the next try: 1 s, 2 s, 4 s, 8 s, 10 s, 10 s …
     fn begin_pause(&self, key: &Key, pod: &Pod) -> (u32, Duration) {
@@ -417,74 +379,6 @@ impl Scheduler {
             tracing::warn!(pod = %key, %error, "the pod's condition PodScheduled is not written");
         }
         self.queue.add_after_pause(key.clone(), cause, pause);
-    }
-
-    /// Waits until the claim has a volume that is known. Errors: the claim, the pod or its node
-    /// went, or nobody gives the claim a volume there any more.
-    async fn bound(
-        &self,
-        open: &Open,
-        choice: &Choice,
-        node: &str,
-        key: &Key,
-        pod: &Pod,
-    ) -> Result<(), String> {
-        let claim = &open.key;
-        let mut news = self.news.subscribe();
-        let mut was_asked = false;
-        loop {
-            let found = self.claims.get(claim).ok_or_else(|| format!("claim {claim} is gone"))?;
-            // The volume is asked where it is, too; its cache may be behind.
-            let name = found.spec.as_ref().and_then(|s| s.volume_name.as_ref()).filter(|_| is_bound(&found));
-            if name.is_some_and(|name| self.volumes.get(&Key::new("", name)).is_some()) {
-                return Ok(());
-            }
-            if self.pods.get(key).is_none_or(|now| now.metadata.uid != pod.metadata.uid) {
-                return Err("the pod is gone".into());
-            }
-            if self.nodes.get(&Key::new("", node)).is_none() {
-                return Err(format!("node {node:?} is gone"));
-            }
-            let selected = found.metadata.annotations.as_ref().and_then(|a| a.get(SELECTED_NODE));
-            match choice {
-                // The provisioner takes the annotation away where it cannot make a volume. What was
-                // just written may not be seen yet.
-                Choice::Provision if selected.is_some_and(|selected| selected == node) => was_asked = true,
-                Choice::Provision if was_asked => {
-                    return Err(format!(
-                        "claim {claim}: the provisioner cannot make a volume for node {node:?}"
-                    ));
-                }
-                Choice::Await if open.is_shared && !self.reserved.lock().claims.contains_key(claim) => {
-                    return Err(format!(
-                        "claim {claim} did not get the volume that another pod was to give it"
-                    ));
-                }
-                // Its first change is the reservation, which names the version of before.
-                Choice::Reserve(chosen) => {
-                    let key = Key::new("", chosen.metadata.name.clone().unwrap_or_default());
-                    let now = self.volumes.get(&key);
-                    let is_ours = |now: &PersistentVolume| {
-                        now.metadata.resource_version == chosen.metadata.resource_version
-                            || is_reserved_for(now, &open.claim)
-                    };
-                    if !now.is_some_and(|now| is_ours(&now)) {
-                        return Err(format!(
-                            "claim {claim}: volume {:?} is no longer reserved for it",
-                            key.name
-                        ));
-                    }
-                }
-                Choice::Await
-                    if !open.is_shared
-                        && !self.volumes.list().iter().any(|v| is_reserved_for(v, &open.claim)) =>
-                {
-                    return Err(format!("claim {claim}: no volume is reserved for it any more"));
-                }
-                _ => {}
-            }
-            news.changed().await.map_err(|_| "the scheduler is gone".to_string())?;
-        }
     }
 
     async fn refuse(

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tap::Tap;
 use task::Crew;
+use tokio::sync::broadcast::error::RecvError;
 
 /// After the last fault every pod that fits has a node within this time: longer than a watch lasts
 /// and than a pod waits that fits nowhere.
@@ -181,6 +182,20 @@ fn every_pod_that_fits_gets_a_node_whatever_happens() {
     // A sweep in which nothing bad happened proves nothing.
     let seen = [all.refused, all.lost, all.cut, all.expired, all.killed];
     assert!(seen.iter().all(|n| *n > seeds / 4), "the weather was too fair: {all:?}");
+}
+
+/// Each life has caches of the whole cluster, and a tap that ends with the last handle to it.
+#[tokio::test(start_paused = true)]
+async fn a_scheduler_that_was_killed_leaves_nothing_in_memory() {
+    let store = Store::new(Rng::seeded(1));
+    let door = Door::new(&store, &Rng::seeded(2), Faults::default(), None);
+    let (crew, tap) = (Crew::new("scheduler"), Tap::new());
+    let mut records = tap.subscribe();
+    let config = Config { client: door.client(), tap, rng: Rng::seeded(3), identity: "n_1".into() };
+    schedule(&crew, config).await;
+    crew.kill();
+    let ended = async { while !matches!(records.recv().await, Err(RecvError::Closed)) {} };
+    assert!(clock::limit(QUIET, ended).await.is_some());
 }
 
 #[test]

@@ -153,7 +153,8 @@ impl Volumes {
 
 /// Is the volume where the node is? One without a zone is everywhere, and a node without zones and
 /// regions has all. A volume with an old label is found at a node with the new one, but not the
-/// reverse. Upstream: plug-in VolumeZone.
+/// reverse. A label that has an empty zone (`""`, `a____b`) does not count. Upstream: plug-in
+/// VolumeZone.
 fn is_in_zone(volume: &PersistentVolume, labels: &BTreeMap<String, String>) -> bool {
     if ZONES.iter().all(|(name, _)| !labels.contains_key(*name)) {
         return true;
@@ -161,6 +162,7 @@ fn is_in_zone(volume: &PersistentVolume, labels: &BTreeMap<String, String>) -> b
     let tied = volume.metadata.labels.as_ref();
     ZONES.iter().all(|(name, now)| match tied.and_then(|tied| tied.get(*name)) {
         None => true,
+        Some(zones) if zones.split(ZONE_SEPARATOR).any(str::is_empty) => true,
         Some(zones) => {
             let own = labels.get(*name).or_else(|| labels.get(*now));
             own.is_some_and(|own| zones.split(ZONE_SEPARATOR).any(|zone| zone == own))
@@ -412,6 +414,9 @@ mod tests {
         assert_eq!(refused(&[(new, "a")], &[(new, "a")]), None);
         assert_eq!(refused(&[(new, "a")], &[(new, "b")]), other);
         assert_eq!(refused(&[(new, "a__b")], &[(new, "b")]), None, "it is in several");
+        assert_eq!(refused(&[(new, "")], &[(new, "a")]), None, "a chart whose value is not set");
+        assert_eq!(refused(&[(new, "a____b")], &[(new, "c")]), None, "an empty zone between two");
+        assert_eq!(refused(&[(old, ""), (new, "a")], &[(new, "b")]), other, "the other label counts");
         assert_eq!(refused(&[(new, "a")], &[]), None, "a node without zones has all");
         assert_eq!(refused(&[(old, "a")], &[(new, "a")]), None, "the new name of the same label");
         assert_eq!(refused(&[(new, "a")], &[(old, "a")]), other, "not the reverse");

@@ -1,8 +1,12 @@
 //! The edge of the collector against a server that says what it is asked for.
 
 use super::*;
+use client::simulated::{Door, Faults, Store, kind};
 use client::testing::{Scripted, refusal};
+use rng::Rng;
 use std::sync::OnceLock;
+use task::Crew;
+use tokio::sync::broadcast::error::RecvError;
 
 fn collector(server: &Scripted) -> Collector {
     let shared = Shared::fixed(&server.client);
@@ -405,4 +409,29 @@ async fn an_owner_of_a_kind_that_is_not_served_has_the_scope_that_it_was_seen_wi
         }
         assert_eq!(collector.standing(&dependent(), &widget("w")).await.unwrap(), (Standing::Gone, false));
     }
+}
+
+/// The graph has every object of the cluster. The tap ends with the last handle to it, and the
+/// collector has one.
+#[tokio::test(start_paused = true)]
+async fn a_collector_that_was_killed_leaves_nothing_in_memory() {
+    let store = Store::new(Rng::seeded(1));
+    let door = Door::new(&store, &Rng::seeded(2), Faults::default(), None);
+    let crew = Crew::new("garbage");
+    let shared = Shared { crew: crew.clone(), ..Shared::fixed(&door.client()) };
+    let mut records = shared.config.tap.subscribe();
+    start(&shared);
+    drop(shared);
+    let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "gone"});
+    let orphan = json!({"metadata": {"name": "x", "ownerReferences": [owner]}});
+    store.create(kind("configmaps"), "d", orphan).expect("a map");
+    let collected = async {
+        while !store.all("configmaps").is_empty() {
+            store.news().notified().await;
+        }
+    };
+    assert!(clock::limit(Duration::from_secs(60), collected).await.is_some(), "its workers have begun");
+    crew.kill();
+    let ended = async { while !matches!(records.recv().await, Err(RecvError::Closed)) {} };
+    assert!(clock::limit(Duration::from_secs(60), ended).await.is_some());
 }

@@ -1,13 +1,13 @@
 use super::*;
-use api::volumes::{BIND_COMPLETED, BOUND_BY_CONTROLLER};
+use api::volumes::{BIND_COMPLETED, BOUND_BY_CONTROLLER, SELECTED_NODE};
 use client::testing::{self, Scripted, refusal};
 use serde_json::Value;
 
-fn of<T: serde::de::DeserializeOwned>(object: Value) -> T {
+pub(super) fn of<T: serde::de::DeserializeOwned>(object: Value) -> T {
     serde_json::from_value(object).unwrap()
 }
 
-fn claim(volume: &str) -> PersistentVolumeClaim {
+pub(super) fn claim(volume: &str) -> PersistentVolumeClaim {
     let annotations = if volume.is_empty() { json!({}) } else { json!({BIND_COMPLETED: "yes"}) };
     let version = format!("1{}", volume.len());
     of(
@@ -23,28 +23,17 @@ fn other() -> Pod {
     other
 }
 
-fn open(claim: PersistentVolumeClaim) -> Open {
-    Open {
-        key: Key::new("d", "c"),
-        claim: Arc::new(claim),
-        provisioned: true,
-        node: None,
-        is_shared: false,
-        fitting: vec![],
-    }
-}
-
-fn pod(uid: &str) -> Pod {
+pub(super) fn pod(uid: &str) -> Pod {
     of(json!({"metadata": {"name": "p", "namespace": "d", "uid": uid, "resourceVersion": uid},
         "spec": {"containers": [], "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]}}))
 }
 
 /// One whose API server answers nothing.
-async fn scheduler(claims: PersistentVolumeClaim) -> Scheduler {
+pub(super) async fn scheduler(claims: PersistentVolumeClaim) -> Scheduler {
     over(Client::connect(testing::silent().await).unwrap(), claims)
 }
 
-fn over(client: Client, claims: PersistentVolumeClaim) -> Scheduler {
+pub(super) fn over(client: Client, claims: PersistentVolumeClaim) -> Scheduler {
     let crew = Crew::new("t");
     let late = json!({"metadata": {"name": "late"}, "provisioner": "x", "volumeBindingMode": "WaitForFirstConsumer"});
     let pods = Informer::fixed([pod("1")]);
@@ -76,49 +65,6 @@ async fn a_volume_that_is_not_known_yet_is_nowhere_rather_than_everywhere() {
     let volume = json!({"metadata": {"name": "v"}, "spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": [{}]}}}});
     scheduler.volumes.tell_of(of(volume));
     assert_eq!(scheduler.volumes_of(&pod("1")).unwrap().bound.len(), 1);
-}
-
-#[tokio::test]
-async fn a_binding_waits_for_its_claim_and_not_for_a_pod_that_is_gone() {
-    let scheduler = scheduler(claim("")).await;
-    let (key, claimed) = (Key::new("d", "p"), open(claim("")));
-    let first = pod("1");
-    let bound = scheduler.bound(&claimed, &Choice::Provision, "n", &key, &first);
-    tokio::pin!(bound);
-    assert!(futures::poll!(bound.as_mut()).is_pending());
-    scheduler.news.send_replace(());
-    assert!(futures::poll!(bound.as_mut()).is_pending(), "somebody else's news");
-    scheduler.claims.tell_of(claim("v"));
-    scheduler.news.send_replace(());
-    assert!(futures::poll!(bound.as_mut()).is_pending(), "where its volume is is not known yet");
-    scheduler.volumes.tell_of(free_volume());
-    scheduler.news.send_replace(());
-    assert_eq!(bound.await, Ok(()));
-    scheduler.claims.tell_of(claim(""));
-    scheduler.pods.tell_of(pod("2"));
-    let bound = scheduler.bound(&claimed, &Choice::Provision, "n", &key, &first).await;
-    assert_eq!(bound, Err("the pod is gone".into()));
-}
-
-#[tokio::test]
-async fn a_binding_does_not_wait_for_a_node_or_a_provisioner_that_will_not_come() {
-    let scheduler = scheduler(claim("")).await;
-    let (key, first) = (Key::new("d", "p"), pod("1"));
-    let wanted = open(claim(""));
-    let bound = scheduler.bound(&wanted, &Choice::Provision, "n", &key, &first);
-    tokio::pin!(bound);
-    assert!(futures::poll!(bound.as_mut()).is_pending(), "the annotation may not be seen yet");
-    let mut asked = claim("");
-    asked.metadata.annotations = Some([(SELECTED_NODE.to_string(), "n".to_string())].into());
-    scheduler.claims.tell_of(asked);
-    scheduler.news.send_replace(());
-    assert!(futures::poll!(bound.as_mut()).is_pending(), "the provisioner is at it");
-    scheduler.claims.tell_of(claim(""));
-    scheduler.news.send_replace(());
-    assert!(bound.await.unwrap_err().contains("the provisioner cannot"));
-    scheduler.nodes.tell_gone(of(json!({"metadata": {"name": "n"}})));
-    let bound = scheduler.bound(&wanted, &Choice::Provision, "n", &key, &first).await;
-    assert_eq!(bound, Err("node \"n\" is gone".into()));
 }
 
 #[tokio::test]
@@ -208,7 +154,7 @@ async fn a_refused_pod_hears_of_what_changes_while_its_refusal_is_written() {
     assert_eq!(clock::timeout(Duration::from_secs(5), scheduler.queue.next()).await, Some((key, None)));
 }
 
-fn free_volume() -> PersistentVolume {
+pub(super) fn free_volume() -> PersistentVolume {
     of(
         json!({"metadata": {"name": "v", "uid": "w", "resourceVersion": "7"}, "spec": {"storageClassName": "late"}}),
     )
@@ -380,41 +326,6 @@ async fn a_claim_that_was_selected_for_an_unknown_node_goes_to_another_one() {
     scheduler.schedule(Key::new("d", "p"), None).await.unwrap();
     let patch = asked(&server, "PATCH /api/v1/namespaces/d/persistentvolumeclaims/c").await.body;
     assert_eq!(patch["metadata"]["annotations"][SELECTED_NODE], "n");
-}
-
-#[tokio::test]
-async fn a_binding_does_not_wait_for_a_reserved_volume_that_is_gone_or_given_back() {
-    let (key, first, wanted) = (Key::new("d", "p"), pod("1"), open(claim("")));
-    let version = |version: &str, claim_ref: Value| {
-        let mut volume = free_volume();
-        volume.metadata.resource_version = Some(version.into());
-        volume.spec.as_mut().unwrap().claim_ref = of(claim_ref);
-        volume
-    };
-    let ours = json!({"kind": "PersistentVolumeClaim", "namespace": "d", "name": "c", "uid": "c1"});
-    for choice in [Choice::Reserve(Arc::new(free_volume())), Choice::Await] {
-        for is_gone in [false, true] {
-            let scheduler = scheduler(claim("")).await;
-            let reserved = version("8", ours.clone());
-            match choice {
-                Choice::Reserve(_) => scheduler.volumes.tell_of(free_volume()),
-                _ => scheduler.volumes.tell_of(reserved.clone()),
-            }
-            let bound = scheduler.bound(&wanted, &choice, "n", &key, &first);
-            tokio::pin!(bound);
-            assert!(futures::poll!(bound.as_mut()).is_pending(), "what was written may not be seen yet");
-            scheduler.volumes.tell_of(reserved);
-            scheduler.news.send_replace(());
-            assert!(futures::poll!(bound.as_mut()).is_pending(), "the controller is at it");
-            match is_gone {
-                true => scheduler.volumes.tell_gone(version("9", ours.clone())),
-                false => scheduler.volumes.tell_of(version("9", Value::Null)),
-            }
-            scheduler.news.send_replace(());
-            let ended = clock::timeout(Duration::from_secs(20), bound).await.expect("it waits for ever");
-            assert!(ended.unwrap_err().contains("claim d/c"), "{choice:?} {is_gone}");
-        }
-    }
 }
 
 /// The scheduling view shows a pod that its volumes keep from every node, too.

@@ -1,0 +1,196 @@
+//! How a pod's open claims get their volumes before the pod is bound: the volumes are requested,
+//! and the binding waits until every claim has one. Upstream: `checkBindings` in
+//! `pkg/scheduler/framework/plugins/volumebinding/binder.go`.
+
+use super::Scheduler;
+use crate::decide::NodeInfo;
+use crate::volumes::{Choice, Open};
+use api::volumes::{SELECTED_NODE, is_bound, is_reserved_for, reservation};
+use client::{Client, Key, reference};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+use std::time::Duration;
+
+/// The claims of a pod that wait for their first consumer get this long, together, to be bound.
+const BIND_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// An open claim whose volume was requested.
+pub(super) struct Requested {
+    pub open: Open,
+    pub choice: Choice,
+    /// The claim's resource version in the answer to the request for a provisioner. A cache that is
+    /// older may not show the request yet.
+    pub version: Option<u64>,
+}
+
+fn version_of(claim: &PersistentVolumeClaim) -> Option<u64> {
+    claim.metadata.resource_version.as_deref()?.parse().ok()
+}
+
+/// Requests the volumes of all open claims, before the first one is waited for. If the scheduler
+/// ends in between, a reserved volume is bound all the same, and the pod's next decision goes where
+/// its volumes are.
+///
+/// # Errors
+/// Of a request. Those after it are not sent.
+pub(super) async fn request_volumes(
+    client: &Client,
+    choices: Vec<(Open, Choice)>,
+    node: &str,
+) -> Result<Vec<Requested>, kube::Error> {
+    let mut requested = Vec::with_capacity(choices.len());
+    for (open, choice) in choices {
+        let mut version = None;
+        match &choice {
+            Choice::Reserve(volume) => {
+                let patch = reservation(volume, &open.claim, &reference(&*open.claim));
+                let api = client.cluster::<PersistentVolume>();
+                let name = volume.metadata.name.as_deref().unwrap_or_default();
+                api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+            }
+            Choice::Provision => {
+                let annotations = json!({SELECTED_NODE: node});
+                let patch = json!({"metadata": {"uid": open.claim.metadata.uid, "annotations": annotations}});
+                let api = client.within::<PersistentVolumeClaim>(&open.key.namespace);
+                let claim = api.patch(&open.key.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+                version = version_of(&claim);
+            }
+            Choice::Await => {}
+        }
+        requested.push(Requested { open, choice, version });
+    }
+    Ok(requested)
+}
+
+impl Scheduler {
+    /// Waits until all claims have volumes that are known.
+    ///
+    /// # Errors
+    /// A claim, the pod or its node is gone, a claim gets no volume there any more, or the time is
+    /// over.
+    pub(super) async fn await_volumes(
+        &self,
+        requested: &[Requested],
+        node: &str,
+        key: &Key,
+        pod: &Pod,
+    ) -> Result<(), String> {
+        let mut news = self.news.subscribe();
+        let bound = async {
+            while self.first_unbound(requested, node, key, pod)?.is_some() {
+                news.changed().await.map_err(|_| "the scheduler is gone".to_string())?;
+            }
+            Ok::<(), String>(())
+        };
+        if let Some(ended) = clock::limit(BIND_TIMEOUT, bound).await {
+            return ended;
+        }
+        match self.first_unbound(requested, node, key, pod)? {
+            Some(claim) => Err(format!("claim {claim} was not bound in time")),
+            None => Ok(()),
+        }
+    }
+
+    /// The first claim that has no known volume yet; `None` if all have one. Looks at all claims
+    /// each time: one may be refused while another one's volume is being made.
+    fn first_unbound<'r>(
+        &self,
+        requested: &'r [Requested],
+        node: &str,
+        key: &Key,
+        pod: &Pod,
+    ) -> Result<Option<&'r Key>, String> {
+        let mut unbound = Vec::new();
+        for request in requested {
+            let name = &request.open.key;
+            let claim = self.claims.get(name).ok_or_else(|| format!("claim {name} is gone"))?;
+            if !self.has_known_volume(&claim) {
+                unbound.push((request, claim));
+            }
+        }
+        let Some(&(first, _)) = unbound.first() else { return Ok(None) };
+        if self.pods.get(key).is_none_or(|now| now.metadata.uid != pod.metadata.uid) {
+            return Err("the pod is gone".into());
+        }
+        if self.nodes.get(&Key::new("", node)).is_none() {
+            return Err(format!("node {node:?} is gone"));
+        }
+        for (request, claim) in &unbound {
+            self.check_request(request, claim, node)?;
+        }
+        Ok(Some(&first.open.key))
+    }
+
+    /// The volume is asked where it is, too; its cache may be behind that of the claims.
+    fn has_known_volume(&self, claim: &PersistentVolumeClaim) -> bool {
+        let name = claim.spec.as_ref().and_then(|s| s.volume_name.as_ref()).filter(|_| is_bound(claim));
+        name.is_some_and(|name| self.volumes.get(&Key::new("", name)).is_some())
+    }
+
+    /// Checks that a claim without a known volume may still get one on the node.
+    ///
+    /// # Errors
+    /// The provisioner refused the claim, or the volume that was reserved for it is not any more.
+    fn check_request(
+        &self,
+        requested: &Requested,
+        claim: &PersistentVolumeClaim,
+        node: &str,
+    ) -> Result<(), String> {
+        let Requested { open, choice, version } = requested;
+        let name = &open.key;
+        let refusal = match choice {
+            // The provisioner removes the annotation if it cannot make a volume. It may have done
+            // so before the cache showed the annotation: the versions tell that from a cache that
+            // is behind the request.
+            Choice::Provision => {
+                let selected = claim.metadata.annotations.as_ref().and_then(|a| a.get(SELECTED_NODE));
+                let is_selected = selected.is_some_and(|selected| selected == node);
+                let is_seen = version.is_some() && version_of(claim) >= *version;
+                (is_seen && !is_selected && !is_bound(claim))
+                    .then(|| format!("claim {name}: the provisioner cannot make a volume for node {node:?}"))
+            }
+            // Its first change is the reservation, which names the version of before.
+            Choice::Reserve(chosen) => {
+                let volume = chosen.metadata.name.clone().unwrap_or_default();
+                let is_ours = |now: &PersistentVolume| {
+                    now.metadata.resource_version == chosen.metadata.resource_version
+                        || is_reserved_for(now, &open.claim)
+                };
+                let now = self.volumes.get(&Key::new("", volume.clone()));
+                now.is_none_or(|now| !is_ours(&now))
+                    .then(|| format!("claim {name}: volume {volume:?} is no longer reserved for it"))
+            }
+            Choice::Await if open.is_shared => {
+                let is_on_its_way = self.reserved.lock().claims.contains_key(name);
+                (!is_on_its_way)
+                    .then(|| format!("claim {name} did not get the volume that another pod was to give it"))
+            }
+            Choice::Await => {
+                let is_reserved = self.volumes.list().iter().any(|v| is_reserved_for(v, &open.claim));
+                (!is_reserved).then(|| format!("claim {name}: no volume is reserved for it any more"))
+            }
+        };
+        refusal.map_or(Ok(()), Err)
+    }
+
+    /// Checks that the volumes, which are bound by now, are where the node is: another client may
+    /// have bound a claim meanwhile, to a volume of another node.
+    ///
+    /// # Errors
+    /// Why the pod cannot run on the node.
+    pub(super) fn volumes_are_on(&self, pod: &Pod, node: &str) -> Result<(), String> {
+        let volumes = self.volumes_of(pod)?;
+        match self.nodes.get(&Key::new("", node)).map(|n| NodeInfo::of(&n)) {
+            None => Err(format!("node {node:?} is gone")),
+            Some(info) => match volumes.refusals(&info).first() {
+                None => Ok(()),
+                Some(why) => Err(format!("{node}: {}", why.reason)),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! Bindings that wait for the volumes of their pod's claims.
+
+use super::super::tests::{claim, free_volume, of, over, pod, scheduler};
+use super::*;
+use client::testing::Scripted;
+use serde_json::Value;
+use std::sync::Arc;
+
+fn open(claim: PersistentVolumeClaim) -> Open {
+    Open {
+        key: Key::of(&claim),
+        claim: Arc::new(claim),
+        provisioned: true,
+        node: None,
+        is_shared: false,
+        fitting: vec![],
+    }
+}
+
+/// A provisioner was asked for the claim's volume, and this version was answered.
+fn asked(claim: PersistentVolumeClaim, version: u64) -> Requested {
+    Requested { open: open(claim), choice: Choice::Provision, version: Some(version) }
+}
+
+/// The claim `d/NAME` without a volume, selected for a node or for none.
+fn version(name: &str, version: u64, node: Option<&str>) -> PersistentVolumeClaim {
+    let mut claim = claim("");
+    claim.metadata.name = Some(name.into());
+    claim.metadata.resource_version = Some(version.to_string());
+    claim.metadata.annotations = node.map(|node| [(SELECTED_NODE.to_string(), node.to_string())].into());
+    claim
+}
+
+#[tokio::test]
+async fn a_binding_waits_for_its_claim_and_not_for_a_pod_that_is_gone() {
+    let scheduler = scheduler(claim("")).await;
+    let (key, first) = (Key::new("d", "p"), pod("1"));
+    let requested = [asked(claim(""), 11)];
+    let bound = scheduler.await_volumes(&requested, "n", &key, &first);
+    tokio::pin!(bound);
+    assert!(futures::poll!(bound.as_mut()).is_pending());
+    scheduler.news.send_replace(());
+    assert!(futures::poll!(bound.as_mut()).is_pending(), "somebody else's news");
+    scheduler.claims.tell_of(claim("v"));
+    scheduler.news.send_replace(());
+    assert!(futures::poll!(bound.as_mut()).is_pending(), "where its volume is is not known yet");
+    scheduler.volumes.tell_of(free_volume());
+    scheduler.news.send_replace(());
+    assert_eq!(bound.await, Ok(()));
+    scheduler.claims.tell_of(claim(""));
+    scheduler.pods.tell_of(pod("2"));
+    let bound = scheduler.await_volumes(&requested, "n", &key, &first).await;
+    assert_eq!(bound, Err("the pod is gone".into()));
+}
+
+#[tokio::test]
+async fn a_binding_does_not_wait_for_a_node_or_a_provisioner_that_will_not_come() {
+    let scheduler = scheduler(claim("")).await;
+    let (key, first) = (Key::new("d", "p"), pod("1"));
+    let requested = [asked(claim(""), 11)];
+    let bound = scheduler.await_volumes(&requested, "n", &key, &first);
+    tokio::pin!(bound);
+    assert!(futures::poll!(bound.as_mut()).is_pending(), "the annotation may not be seen yet");
+    scheduler.claims.tell_of(version("c", 11, Some("n")));
+    scheduler.news.send_replace(());
+    assert!(futures::poll!(bound.as_mut()).is_pending(), "the provisioner is at it");
+    scheduler.claims.tell_of(version("c", 12, None));
+    scheduler.news.send_replace(());
+    assert!(bound.await.unwrap_err().contains("the provisioner cannot"));
+    scheduler.nodes.tell_gone(of(json!({"metadata": {"name": "n"}})));
+    let bound = scheduler.await_volumes(&requested, "n", &key, &first).await;
+    assert_eq!(bound, Err("node \"n\" is gone".into()));
+}
+
+/// The annotation is written and removed before the scheduler looks at the claim, while it requests
+/// the volumes of the pod's other claims for example. No more change of the claim comes then.
+#[tokio::test]
+async fn a_refusal_whose_request_was_never_seen_ends_the_binding() {
+    let server = Scripted::new(|asked| {
+        let answer = || (200, json!({"metadata": {"namespace": "d", "name": "c", "resourceVersion": "11"}}));
+        asked.line.ends_with("/persistentvolumeclaims/c").then(answer)
+    })
+    .await;
+    let scheduler = over(server.client.clone(), version("c", 12, None));
+    let (key, first) = (Key::new("d", "p"), pod("1"));
+    let choices = vec![(open(claim("")), Choice::Provision)];
+    let bound = scheduler.bind(&key, &first, "n", choices, &None);
+    let ended = clock::timeout(Duration::from_secs(20), bound).await.expect("it waits for ever");
+    assert!(ended.unwrap_err().to_string().contains("the provisioner cannot"));
+}
+
+#[tokio::test]
+async fn a_claim_that_is_refused_while_another_one_is_provisioned_ends_the_binding() {
+    let scheduler = scheduler(version("c", 11, Some("n"))).await;
+    scheduler.claims.tell_of(version("c2", 12, Some("n")));
+    let (key, first) = (Key::new("d", "p"), pod("1"));
+    let requested = [asked(version("c", 10, None), 11), asked(version("c2", 10, None), 12)];
+    let bound = scheduler.await_volumes(&requested, "n", &key, &first);
+    tokio::pin!(bound);
+    assert!(futures::poll!(bound.as_mut()).is_pending(), "the provisioner is at both");
+    scheduler.claims.tell_of(version("c2", 13, None));
+    scheduler.news.send_replace(());
+    let ended = clock::timeout(Duration::from_secs(20), bound).await.expect("it waits for the first claim");
+    assert!(ended.unwrap_err().contains("claim d/c2: the provisioner cannot"));
+}
+
+#[tokio::test]
+async fn a_binding_does_not_wait_for_a_reserved_volume_that_is_gone_or_given_back() {
+    let (key, first) = (Key::new("d", "p"), pod("1"));
+    let version = |version: &str, claim_ref: Value| {
+        let mut volume = free_volume();
+        volume.metadata.resource_version = Some(version.into());
+        volume.spec.as_mut().unwrap().claim_ref = of(claim_ref);
+        volume
+    };
+    let ours = json!({"kind": "PersistentVolumeClaim", "namespace": "d", "name": "c", "uid": "c1"});
+    for choice in [Choice::Reserve(Arc::new(free_volume())), Choice::Await] {
+        for is_gone in [false, true] {
+            let scheduler = scheduler(claim("")).await;
+            let reserved = version("8", ours.clone());
+            match choice {
+                Choice::Reserve(_) => scheduler.volumes.tell_of(free_volume()),
+                _ => scheduler.volumes.tell_of(reserved.clone()),
+            }
+            let requested = [Requested { open: open(claim("")), choice: choice.clone(), version: None }];
+            let bound = scheduler.await_volumes(&requested, "n", &key, &first);
+            tokio::pin!(bound);
+            assert!(futures::poll!(bound.as_mut()).is_pending(), "what was written may not be seen yet");
+            scheduler.volumes.tell_of(reserved);
+            scheduler.news.send_replace(());
+            assert!(futures::poll!(bound.as_mut()).is_pending(), "the controller is at it");
+            match is_gone {
+                true => scheduler.volumes.tell_gone(version("9", ours.clone())),
+                false => scheduler.volumes.tell_of(version("9", Value::Null)),
+            }
+            scheduler.news.send_replace(());
+            let ended = clock::timeout(Duration::from_secs(20), bound).await.expect("it waits for ever");
+            assert!(ended.unwrap_err().contains("claim d/c"), "{choice:?} {is_gone}");
+        }
+    }
+}
