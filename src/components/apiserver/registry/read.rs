@@ -248,9 +248,10 @@ pub(crate) async fn page_of_now(
     NowPage { objects, meta }
 }
 
-/// Waits for the state that the list options of a deletecollection ask for, and returns the key that
-/// its page begins with; `None` for the first page. The options are judged as those of a list. A
-/// resourceVersion without a match is an exact one, because upstream reads the collection in pages.
+/// Waits for the state that the list options of a deletecollection ask for, and returns the key
+/// that its page begins with; `None` for the first page. The options are judged as those of a list.
+/// A resourceVersion without a match is an exact one, because upstream reads the collection in
+/// pages.
 ///
 /// # Errors
 /// Those of a list's options; 422 for an exact revision, because only the objects of now are

@@ -16,8 +16,8 @@ impl State {
     /// Controllers and kubelets would get 403 until an API server starts again, because roles are
     /// made only then.
     ///
-    /// The bootstrap makes the namespaces first and the `kubernetes` Service last, behind the roles.
-    /// A person may have deleted that Service or a role later, so one of the two is enough.
+    /// The bootstrap makes the namespaces first and the `kubernetes` Service last, behind the
+    /// roles. A person may have deleted that Service or a role later, so one of the two is enough.
     ///
     /// # Errors
     /// 400 for a revision before that; those of the store.
