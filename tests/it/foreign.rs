@@ -123,18 +123,11 @@ fn lessons_that_need_nothing_of_ours_are_sound_elsewhere_and_leave_nothing_behin
     eventually(PATIENCE, || objects(&cluster, &any), |now| *now == before);
 
     // Red at the start and after each wrong answer, green after the solution and each other way.
-    let proved = learner.ropewalk(&[
-        "lesson",
-        "test",
-        "first-voyage/02",
-        "first-voyage/06",
-        "first-voyage/09",
-        "--jobs",
-        "4",
-    ]);
+    // Not 02, which counts the cluster's namespaces: here each case has one, and they come and go.
+    let proved = learner.ropewalk(&["lesson", "test", "first-voyage/06", "first-voyage/09", "--jobs", "4"]);
     let (notes, found): (Vec<&str>, Vec<&str>) = proved.out.lines().partition(|l| l.starts_with("    ·"));
     assert_eq!(proved.code, 0, "{}\n{}\n{}", found.join("\n"), proved.err, notes.len());
-    assert_eq!(proved.out.lines().filter(|l| l.starts_with('✓')).count(), 3, "{}", proved.out);
+    assert_eq!(proved.out.lines().filter(|l| l.starts_with('✓')).count(), 2, "{}", proved.out);
     assert!(proved.out.contains("close: skipped"), "what cannot be done is said: {}", proved.out);
 
     // Whatever was made is gone, and nothing else was touched.
