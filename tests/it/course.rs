@@ -28,5 +28,5 @@ fn every_lab_is_sound() {
 /// each other way.
 #[test]
 fn every_lesson_is_sound() {
-    prove(&["lesson", "test", "--all", "--jobs", "4"], 33);
+    prove(&["lesson", "test", "--all", "--jobs", "3"], 33);
 }

@@ -58,7 +58,9 @@ fn steps_are_undone_and_redone_and_survive_kill_9() {
     let again = json(&["get", "pods", "-l", "app=web"]);
     let uids = |list: &Value| -> Vec<String> {
         let items = list["items"].as_array().expect("a list");
-        items.iter().map(|p| p["metadata"]["uid"].to_string()).collect()
+        // On a busy machine the controller may have made one too many, which ends now.
+        let stays = items.iter().filter(|p| p["metadata"]["deletionTimestamp"].is_null());
+        stays.map(|p| p["metadata"]["uid"].to_string()).collect()
     };
     assert_eq!(uids(&again).len(), 2, "{again:#}");
     assert!(uids(&again).iter().all(|uid| !uids(&pods).contains(uid)), "a pod that was gone is a new one");
