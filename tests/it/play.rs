@@ -131,6 +131,11 @@ fn lesson_10_survives_kill_9() {
         *line = line.replace("lastState.terminated}'", "restartCount}'=2");
     }
     assert!(steps[1].lines.iter().any(|line| line.contains("=2")), "the solution waits otherwise");
+    // Until the kubelet has looked, the status is that of before the end.
+    let restarted = "--for=jsonpath='{.status.containerStatuses[0].restartCount}'=1";
+    for what in ["--for=condition=Ready", restarted] {
+        steps[1].lines.insert(0, format!("kubectl wait pod nginx-pod {what} --timeout=180s"));
+    }
     let mut session = open(&home, "first-voyage/10", "en");
     play(&session, &ENGLISH, 0, &steps[0], |_| {});
     let status = home.ropewalk(&["status", "--name", "t", "-o", "json"]).ok();
