@@ -113,9 +113,12 @@ fn add_all(queue: &WorkQueue<Key>, shared: &Shared, namespace: Option<&str>, cau
 }
 
 async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
-    let Some(quota) = shared.quotas.get(&key) else { return Ok(Outcome::Done) };
     let start = clock::Instant::now();
-    let object = serde_json::to_value(&*quota)?;
+    // Asked of the API server: a cache that lacks the last charge shows what is counted, and the
+    // charge would stay until the next resync.
+    let api = shared.config.client.caused_by(cause.clone()).within::<ResourceQuota>(&key.namespace);
+    let Some(quota) = api.get_opt(&key.name).await? else { return Ok(Outcome::Done) };
+    let object = serde_json::to_value(&quota)?;
     let (hard, before) = (amounts(&object, "spec.hard"), amounts(&object, "status.used"));
     let counted = count(shared, &key.namespace, value::at(&object, "spec"), &hard).await?;
     let used = used(&hard, &before, &counted);
@@ -129,7 +132,6 @@ async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome
         {"op": "add", "path": "/status", "value": {"hard": stored(&hard), "used": stored(&used)}},
     ]);
     let patch: json_patch::Patch = serde_json::from_value(patch)?;
-    let api = shared.config.client.caused_by(cause.clone()).within::<ResourceQuota>(&key.namespace);
     let written = api.patch_status(&key.name, &PatchParams::default(), &Patch::<()>::Json(patch)).await;
     // A conflict: it was charged meanwhile, and is counted again.
     if unless_gone(written)?.is_none() {
