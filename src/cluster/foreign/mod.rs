@@ -362,10 +362,13 @@ impl Ground for Inner {
     ) -> BoxFuture<'_, Result<Option<Room>, String>> {
         Box::pin(async move {
             let room = self.rooms.room(&lesson, &kinds, make).await?;
-            if let Some(namespace) = room.as_ref().and_then(|r| r.namespace.as_ref())
-                && *namespace != self.namespace()
-            {
-                self.enter(namespace).map_err(|e| super::chain(&e))?;
+            if let Some(Room { namespace: Some(namespace), fresh, .. }) = &room {
+                if *fresh {
+                    self.observer.forget_namespace(namespace);
+                }
+                if *namespace != self.namespace() {
+                    self.enter(namespace).map_err(|e| super::chain(&e))?;
+                }
             }
             Ok(room)
         })
