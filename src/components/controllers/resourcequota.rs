@@ -222,6 +222,34 @@ mod tests {
         assert_eq!((one, all), (13, 4));
     }
 
+    /// Two pods were charged and one of them is gone. The cache lacks the second charge, and so
+    /// shows what is counted.
+    #[tokio::test]
+    async fn what_is_gone_is_given_back_although_the_cache_lacks_the_last_charge() {
+        use client::testing::Scripted;
+        let quota = |version: &str, used: &str| {
+            json!({"metadata": {"name": "q", "namespace": "d", "uid": "1", "resourceVersion": version},
+                "spec": {"hard": {"pods": "2"}}, "status": {"hard": {"pods": "2"}, "used": {"pods": used}}})
+        };
+        let (cached, stored) = (quota("5", "1"), quota("6", "2"));
+        let server = Scripted::new(move |asked| match asked.line.as_str() {
+            "GET /api/v1/namespaces/d/pods" => {
+                let pod = json!({"metadata": {"name": "p", "namespace": "d"}, "spec": {"containers": []}});
+                Some((200, json!({"metadata": {}, "items": [pod]})))
+            }
+            line if line.contains("/resourcequotas/q") => Some((200, stored.clone())),
+            _ => None,
+        })
+        .await;
+        let shared = Shared::fixed(&server.client);
+        shared.quotas.tell_of(serde_json::from_value(cached).unwrap());
+        sync(&shared, Key::new("d", "q"), None).await.unwrap();
+        let asked = server.take();
+        let written = asked.iter().find(|a| a.line.starts_with("PATCH")).expect("the status is written");
+        assert_eq!(written.body[1]["value"], "6");
+        assert_eq!(written.body[2]["value"]["used"], json!({"pods": "1"}));
+    }
+
     #[test]
     fn a_new_spec_is_dirty_until_the_status_has_it() {
         let quota = |v: Value| -> ResourceQuota { serde_json::from_value(v).unwrap() };
