@@ -10,6 +10,7 @@
 //! on its node's network: then the bytes pass through the fabric and meet the fault.
 
 use super::components::API_PORT;
+use super::faults::Faults;
 use super::world::World;
 use apiserver::forward;
 use linux::{descriptors, tcp};
@@ -25,8 +26,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-/// A server that does not take a connection in this time is passed over.
+/// A server that does not take a connection in this time is passed over. One on a node that
+/// `ropewalk fault slow` delays has the delay on top: its answer is late, but it comes, and there
+/// may be no other server.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Returns how long a server on this node may take to accept a connection.
+fn patience(faults: &Faults, node: &str) -> Duration {
+    PATIENCE + faults.delay(node)
+}
 /// How often each server is asked for its readiness.
 const PROBE_EVERY: Duration = Duration::from_millis(100);
 
@@ -226,7 +234,8 @@ impl Balancer {
 
     async fn forward(&self, mut client: TcpStream, entry: &Entry) {
         for (name, server, end) in self.candidates() {
-            let dialled = tokio::time::timeout(PATIENCE, self.world.fabric.dial(server)).await;
+            let patience = patience(&self.world.faults, &name);
+            let dialled = tokio::time::timeout(patience, self.world.fabric.dial(server)).await;
             let Ok(Ok(mut upstream)) = dialled else { continue };
             if descriptors::is_reserved(&upstream) {
                 return; // what is left is the store's
@@ -253,6 +262,14 @@ impl Balancer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_on_a_slow_node_has_the_delay_on_top() {
+        let faults = Faults::default();
+        faults.note("slow", &["cp"], Some(1500.0));
+        assert_eq!(patience(&faults, "cp"), PATIENCE + Duration::from_millis(1500));
+        assert_eq!(patience(&faults, "another"), PATIENCE);
+    }
 
     #[test]
     fn the_oldest_stranger_makes_room() {

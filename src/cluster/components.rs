@@ -241,7 +241,9 @@ fn store(world: &Arc<World>, crew: &Crew, place: Place) {
 }
 
 /// True if the next start may succeed: the machine had too little of something (descriptors,
-/// memory, space), or the member before this one, which was killed, still holds its directory.
+/// memory, space, time), or the member before this one, which was killed, still holds its
+/// directory. A member that opened its data and then did not answer in time says nothing about the
+/// data: its disk was slow, or had no room for the first write.
 fn is_passing(error: &(dyn std::error::Error + 'static)) -> bool {
     use raft::driver::StartError::InUse;
     const PASSING: [i32; 8] = [
@@ -255,11 +257,12 @@ fn is_passing(error: &(dyn std::error::Error + 'static)) -> bool {
         libc::EDQUOT,
     ];
     let code = |e: &(dyn std::error::Error + 'static)| e.downcast_ref::<std::io::Error>()?.raw_os_error();
-    let is_held = |e: &(dyn std::error::Error + 'static)| {
-        matches!(e.downcast_ref(), Some(etcd::StartError::Member(InUse(_))))
+    let is_not_about_data = |e: &(dyn std::error::Error + 'static)| {
+        use etcd::StartError::{Ended, Member};
+        matches!(e.downcast_ref(), Some(Member(InUse(_)) | Ended(_)))
     };
     std::iter::successors(Some(error), |e| e.source())
-        .any(|e| is_held(e) || code(e).is_some_and(|code| PASSING.contains(&code)))
+        .any(|e| is_not_about_data(e) || code(e).is_some_and(|code| PASSING.contains(&code)))
 }
 
 fn api(world: &Arc<World>, crew: &Crew, place: Place) -> Result<(), String> {
@@ -459,6 +462,10 @@ mod tests {
         }
         let held = raft::driver::StartError::InUse("etcd".into());
         assert!(is_passing(&etcd::StartError::Member(held)), "the one before it is just ending");
+        let disk = etcd::api::Error::Disk { cause: "Too many open files".into() };
+        for error in [etcd::api::Error::Timeout, etcd::api::Error::NoSpace, etcd::api::Error::Stopped, disk] {
+            assert!(is_passing(&etcd::StartError::Ended(error.clone())), "{error}");
+        }
         assert!(!is_passing(&of(libc::EACCES)) && !is_passing(&Outer(std::io::Error::other("damaged"))));
     }
 }

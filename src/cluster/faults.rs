@@ -53,7 +53,9 @@ impl Faults {
         self.all().clone()
     }
 
-    fn note(&self, fault: &str, nodes: &[&str], amount: Option<f64>) {
+    /// Adds a fault of these nodes to the list, in place of an earlier one of its kind. An amount of
+    /// zero only removes that one.
+    pub(crate) fn note(&self, fault: &str, nodes: &[&str], amount: Option<f64>) {
         let mut nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
         nodes.sort();
         // A link has one share of loss: a cut and a loss replace each other.
@@ -73,6 +75,13 @@ impl Faults {
     /// Is anything wrong with the node or its links?
     pub fn touches(&self, node: &str) -> bool {
         self.all().iter().any(|b| b.nodes.iter().any(|n| n == node))
+    }
+
+    /// Returns by how much a fault delays all that the node sends; zero if none does.
+    pub(crate) fn delay(&self, node: &str) -> Duration {
+        let all = self.all();
+        let slow = all.iter().find(|b| b.fault == "slow" && b.nodes == [node]);
+        Duration::from_millis(slow.and_then(|b| b.amount).unwrap_or_default() as u64)
     }
 
     /// Is the node switched off?
@@ -320,8 +329,10 @@ mod tests {
         faults.note_on("b");
         assert!(!faults.is_off("b") && faults.touches("b"));
         assert_eq!(list(), ["cut b-c None", "disk full b None", "slow b Some(10.0)"]);
+        assert_eq!((faults.delay("b"), faults.delay("c")), (Duration::from_millis(10), Duration::ZERO));
         faults.note("slow", &["b"], Some(0.0));
         assert_eq!(list(), ["cut b-c None", "disk full b None"]);
+        assert_eq!(faults.delay("b"), Duration::ZERO);
     }
 
     #[test]

@@ -50,6 +50,7 @@ mod logs;
 mod manifests;
 pub mod network;
 mod node;
+mod node_events;
 mod node_objects;
 mod peers;
 mod ready;

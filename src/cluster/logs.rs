@@ -11,9 +11,11 @@ use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id};
-use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::layer::Context;
+use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id, Record};
+use tracing::subscriber::Interest;
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::layer::{Context, Filter};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer, prelude::*};
 
@@ -43,9 +45,49 @@ pub(crate) fn close(container: &str) {
     sinks().remove(container);
 }
 
-/// The span in which a component's tasks run.
+/// What the spans of [`span`] have as their target.
+const COMPONENT: &str = "ropewalk::component";
+
+/// The span in which a component's tasks run. It has the highest level: a filter's own bound, which
+/// is looked at before [`Chosen`], lets it pass whenever any event can pass.
 pub(crate) fn span(container: &str) -> tracing::Span {
-    tracing::info_span!(target: "ropewalk::component", "component", container)
+    tracing::error_span!(target: COMPONENT, "component", container)
+}
+
+/// Selects events by a filter, and lets the components' spans pass whatever it says: they lead an
+/// event to its log, and do not say whether it is of interest.
+struct Chosen(EnvFilter);
+
+fn is_component(span: &Metadata<'_>) -> bool {
+    span.is_span() && span.target() == COMPONENT
+}
+
+impl<S> Filter<S> for Chosen {
+    fn enabled(&self, metadata: &Metadata<'_>, context: &Context<'_, S>) -> bool {
+        is_component(metadata) || Filter::<S>::enabled(&self.0, metadata, context)
+    }
+    fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
+        let interest = Filter::<S>::callsite_enabled(&self.0, metadata);
+        if is_component(metadata) { Interest::always() } else { interest }
+    }
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Filter::<S>::max_level_hint(&self.0)
+    }
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        Filter::<S>::on_new_span(&self.0, attributes, id, context);
+    }
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        Filter::<S>::on_record(&self.0, id, values, context);
+    }
+    fn on_enter(&self, id: &Id, context: Context<'_, S>) {
+        Filter::<S>::on_enter(&self.0, id, context);
+    }
+    fn on_exit(&self, id: &Id, context: Context<'_, S>) {
+        Filter::<S>::on_exit(&self.0, id, context);
+    }
+    fn on_close(&self, id: Id, context: Context<'_, S>) {
+        Filter::<S>::on_close(&self.0, id, context);
+    }
 }
 
 /// Installs the subscriber: components into their logs, everything else to standard error, whose
@@ -53,7 +95,8 @@ pub(crate) fn span(container: &str) -> tracing::Span {
 pub(crate) fn install(file: Option<PathBuf>) {
     let (filter, wrong) = filter(std::env::var("ROPEWALK_LOG"));
     // A second install (in tests) changes nothing.
-    let _ = tracing_subscriber::registry().with(Route(file.map(Bound::new)).with_filter(filter)).try_init();
+    let route = Route(file.map(Bound::new)).with_filter(Chosen(filter));
+    let _ = tracing_subscriber::registry().with(route).try_init();
     if let Some(wrong) = wrong {
         tracing::warn!(wrong, using = USUAL, "ROPEWALK_LOG is no filter");
     }
@@ -236,6 +279,25 @@ mod tests {
             tracing::info!("of a component");
         });
         assert_eq!(seen.load(std::sync::atomic::Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn events_that_pass_a_filter_go_to_their_container_whatever_it_says_of_spans() {
+        let dir = tempfile::tempdir().unwrap();
+        for (container, text) in [("only-warnings", "warn"), ("only-raft", "raft=debug")] {
+            let path = dir.path().join(container);
+            open(container, Log::open(&path, Default::default()).unwrap());
+            let layer = Route(None).with_filter(Chosen(EnvFilter::new(text)));
+            tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+                span(container).in_scope(|| {
+                    tracing::warn!(target: "raft", "the disk is full");
+                    tracing::info!(target: "etcd", "ready");
+                });
+            });
+            close(container);
+            let log = fs::read_to_string(&path).unwrap();
+            assert!(log.contains("the disk is full") && !log.contains("ready"), "{text}: {log:?}");
+        }
     }
 
     #[test]

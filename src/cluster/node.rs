@@ -4,6 +4,7 @@
 use super::components;
 use super::logs;
 use super::manifests;
+use super::node_events;
 use super::sandboxes::Sandboxes;
 use super::spec::NodeSpec;
 use super::world::World;
@@ -97,16 +98,8 @@ impl NodeCri {
             events: broadcast::Sender::new(EVENTS),
             inner,
         });
-        let (mut from, to) = (cri.inner.events(), cri.events.clone());
-        cri.crew.spawn(async move {
-            loop {
-                match from.recv().await {
-                    Ok(event) => drop(to.send(event)), // the only error is "nobody listens"
-                    Err(broadcast::error::RecvError::Lagged(_)) => {}
-                    Err(broadcast::error::RecvError::Closed) => return,
-                }
-            }
-        });
+        let (from, to) = (cri.inner.events(), cri.events.clone());
+        cri.crew.spawn(node_events::relay(from, to, Arc::downgrade(&cri.inner)));
         cri
     }
 

@@ -33,6 +33,8 @@ mod knock;
 mod observer;
 mod relay;
 mod rooms;
+#[cfg(test)]
+mod tests;
 
 use super::control::{self, Reply, Target};
 use super::faults::Fault;
@@ -174,7 +176,7 @@ impl Foreign {
             },
             nodes: nodes.len(),
         });
-        pki::write_private(&place.kubeconfig(), &inner.kubeconfig_text(LEARNER)?)?;
+        pki::write_private(&place.kubeconfig(), &inner.kubeconfig_text(LEARNER, "")?)?;
         let socket = place.socket();
         let _ = std::fs::remove_file(&socket); // left by a killed session: we hold the lock
         let door = UnixListener::bind(&socket).map_err(|cause| Error::File { path: socket, cause })?;
@@ -278,8 +280,8 @@ impl Inner {
         self.namespace.lock().clone()
     }
 
-    /// A kubeconfig that leads to the relay, as this user, in the open lesson's namespace.
-    fn kubeconfig_text(&self, user: &str) -> Result<String, Error> {
+    /// A kubeconfig that leads to the relay, as this user, in this namespace; empty: in none.
+    fn kubeconfig_text(&self, user: &str, namespace: &str) -> Result<String, Error> {
         let cluster = json!({
             "certificate-authority-data": kubeconfig::encode(self.ca.pem()),
             "server": format!("https://{}", self.relay),
@@ -287,23 +289,28 @@ impl Inner {
         let keys = kubeconfig::keys(&self.identity(user)?);
         let name = format!("ropewalk-{}", self.place.name);
         let mut config = kubeconfig::merge_kubeconfig(None, &name, &cluster, &keys);
-        let namespace = self.namespace();
         if !namespace.is_empty() {
             config["contexts"][0]["context"]["namespace"] = namespace.into();
         }
         serde_yaml::to_string(&config).map_err(|e| Error::Start(format!("cannot write a kubeconfig: {e}")))
     }
 
-    /// From now on changes end at this namespace, and kubectl looks into it.
+    /// From now on changes end at this namespace, and kubectl looks into it. After an error both
+    /// are as they were: everything that needs a descriptor or room on the disk comes first.
     fn enter(&self, namespace: &str) -> Result<(), Error> {
-        *self.namespace.lock() = namespace.to_string();
-        pki::write_private(&self.place.kubeconfig(), &self.kubeconfig_text(LEARNER)?)?;
-        for (user, file) in self.kubeconfigs.lock().iter_mut() {
-            let fresh = linux::fds::memory_file(self.kubeconfig_text(user)?.as_bytes());
-            // The path, which is in use, stays the same and leads from now on to the new text.
-            let replaced = fresh.and_then(|fresh| Ok(nix::unistd::dup3(fresh, file, OFlag::O_CLOEXEC)?));
-            replaced.map_err(Error::Kernel)?;
+        // Held to the end: a kubeconfig that is made meanwhile would have the old namespace.
+        let mut files = self.kubeconfigs.lock();
+        let mut fresh = Vec::new();
+        for user in files.keys() {
+            let text = self.kubeconfig_text(user, namespace)?;
+            fresh.push(linux::fds::memory_file(text.as_bytes()).map_err(Error::Kernel)?);
         }
+        pki::write_private(&self.place.kubeconfig(), &self.kubeconfig_text(LEARNER, namespace)?)?;
+        for (file, fresh) in files.values_mut().zip(fresh) {
+            // The path, which is in use, stays the same and leads from now on to the new text.
+            nix::unistd::dup3(fresh, file, OFlag::O_CLOEXEC).map_err(|e| Error::Kernel(e.into()))?;
+        }
+        *self.namespace.lock() = namespace.to_string();
         Ok(())
     }
 
@@ -340,7 +347,8 @@ impl Ground for Inner {
     fn kubeconfig(&self, user: &str) -> Result<PathBuf, Error> {
         let mut all = self.kubeconfigs.lock();
         if !all.contains_key(user) {
-            let file = linux::fds::memory_file(self.kubeconfig_text(user)?.as_bytes());
+            let text = self.kubeconfig_text(user, &self.namespace())?;
+            let file = linux::fds::memory_file(text.as_bytes());
             all.insert(user.to_string(), file.map_err(Error::Kernel)?);
         }
         let fd = all.get(user).map_or(-1, AsRawFd::as_raw_fd);
@@ -362,10 +370,13 @@ impl Ground for Inner {
     ) -> BoxFuture<'_, Result<Option<Room>, String>> {
         Box::pin(async move {
             let room = self.rooms.room(&lesson, &kinds, make).await?;
-            if let Some(namespace) = room.as_ref().and_then(|r| r.namespace.as_ref())
-                && *namespace != self.namespace()
-            {
-                self.enter(namespace).map_err(|e| super::chain(&e))?;
+            if let Some(Room { namespace: Some(namespace), fresh, .. }) = &room {
+                if *fresh {
+                    self.observer.forget_namespace(namespace);
+                }
+                if *namespace != self.namespace() {
+                    self.enter(namespace).map_err(|e| super::chain(&e))?;
+                }
             }
             Ok(room)
         })
@@ -433,55 +444,5 @@ impl Target for Inner {
     }
     fn without(&self, guest: &str) -> String {
         self.only_at_home(&format!("`{guest}`"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_session_makes_nothing_before_it_has_the_lock() {
-        let dir = tempfile::tempdir().unwrap();
-        let config = dir.path().join("config");
-        let text = json!({"current-context": "c", "users": [{"name": "u", "user": {}}],
-            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-            "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}]});
-        std::fs::write(&config, text.to_string()).unwrap();
-        let home = Home::at(dir.path().join("home"));
-        let place = place(&home, &config).unwrap();
-        place.make_lock().unwrap();
-        let held = Lock::take(&place.lock(), Duration::ZERO).unwrap();
-        let refused = Foreign::open(&place, &config, PREFIX, Vec::new).await.err();
-        assert!(matches!(refused, Some(Error::Refusal(Refusal::Running { .. }))), "{refused:?}");
-        assert!(!place.root.exists());
-        drop(held);
-        let refused = Foreign::open(&place, &config, PREFIX, Vec::new).await.err();
-        assert!(matches!(refused, Some(Error::Told(_))), "nobody is there: {refused:?}");
-    }
-
-    #[test]
-    fn no_key_of_a_session_is_left_in_a_file() {
-        let dir = tempfile::tempdir().unwrap();
-        for left in ["ca.key", "ca.key.new", "teacher.kubeconfig"] {
-            std::fs::write(dir.path().join(left), "of an earlier session").unwrap();
-        }
-        let first = fresh_authority(dir.path()).unwrap();
-        first.issue(&Subject::client("teacher", "")).unwrap();
-        let second = fresh_authority(dir.path()).unwrap();
-        assert_ne!(first.pem(), second.pem());
-        let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().flatten().map(|e| e.file_name()).collect();
-        assert_eq!(left, ["ca.crt"]);
-    }
-
-    /// The teacher's kubectl keeps one path for the session, while the lesson's namespace changes.
-    #[test]
-    fn a_file_in_memory_is_replaced_under_its_path() {
-        let mut file = linux::fds::memory_file(b"first").unwrap();
-        let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "first");
-        let fresh = linux::fds::memory_file(b"2nd").unwrap();
-        nix::unistd::dup3(fresh, &mut file, OFlag::O_CLOEXEC).unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "2nd");
     }
 }

@@ -14,7 +14,7 @@ use http::HeaderMap;
 use parking_lot::Mutex;
 use rng::Rng;
 use serde_json::Value;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use tap::{self, Answer, Event, ObjectRef, Record, Request, Tap, Write};
 use tokio::time::Instant;
@@ -36,8 +36,9 @@ pub(super) struct Observer {
 struct Known {
     /// The newest revision heard of each object.
     newest: HashMap<Key, u64>,
-    /// Objects that a watch has shown and not yet seen go.
-    live: HashSet<Key>,
+    /// Objects that a watch has shown and not yet seen go, with their uid: the end of an object is
+    /// not heard when its watch ends first, and the next one may have the same name.
+    live: HashMap<Key, String>,
 }
 
 impl Known {
@@ -46,8 +47,13 @@ impl Known {
     fn forget_unwatched(&mut self, most: usize) {
         if self.newest.len() > self.live.len() + most {
             let live = &self.live;
-            self.newest.retain(|key, _| live.contains(key));
+            self.newest.retain(|key, _| live.contains_key(key));
         }
+    }
+
+    fn forget_namespace(&mut self, namespace: &str) {
+        self.live.retain(|key, _| key.1 != namespace);
+        self.newest.retain(|key, _| key.1 != namespace);
     }
 }
 
@@ -201,24 +207,30 @@ impl Observer {
         self.tap.emit(record);
     }
 
+    /// Forgets the objects of a namespace that was just made: they went with an earlier one of the
+    /// same name, perhaps after their watches had ended.
+    pub(super) fn forget_namespace(&self, namespace: &str) {
+        self.known().forget_namespace(namespace);
+    }
+
     /// A watch has shown a version.
     pub(super) fn saw(&self, seen: Seen<'_>) {
         let Seen { how, plural, object } = seen;
         let about = ObjectRef::new(plural, text(object, "metadata.namespace"), text(object, "metadata.name"));
         let revision = revision(object).unwrap_or_default();
-        let key = key(&about);
+        let (key, uid) = (key(&about), text(object, "metadata.uid").to_string());
         let write = {
             let mut known = self.known();
             let newest = known.newest.entry(key.clone()).or_default();
             *newest = revision.max(*newest);
             match how {
                 How::There => {
-                    known.live.insert(key);
+                    known.live.insert(key, uid);
                     return;
                 }
-                How::Put => match known.live.insert(key) {
-                    true => Write::CREATED,
-                    false => Write::UPDATED,
+                How::Put => match known.live.insert(key, uid.clone()) {
+                    Some(before) if before == uid => Write::UPDATED,
+                    _ => Write::CREATED,
                 },
                 How::Gone => {
                     known.live.remove(&key);
@@ -305,13 +317,16 @@ mod tests {
         for n in 0..10 {
             known.newest.insert(key(format!("unwatched{n}")), n);
             known.newest.insert(key(format!("live{n}")), n);
-            known.live.insert(key(format!("live{n}")));
+            known.live.insert(key(format!("live{n}")), String::new());
         }
         known.forget_unwatched(10);
         assert_eq!(known.newest.len(), 20);
         known.forget_unwatched(9);
         assert_eq!(known.newest.len(), 10);
-        assert!(known.live.iter().all(|key| known.newest.contains_key(key)));
+        assert!(known.live.keys().all(|key| known.newest.contains_key(key)));
+        known.live.insert(("nodes".into(), String::new(), "w".into()), String::new());
+        known.forget_namespace("n");
+        assert!(known.newest.is_empty() && known.live.len() == 1);
     }
 
     #[test]
@@ -336,5 +351,19 @@ mod tests {
         let told: Vec<Write> = tap.since(0).iter().filter_map(|r| r.write().cloned()).collect();
         assert_eq!(told, [Write::UPDATED, Write::DELETED, Write::CREATED]);
         assert!(tap.since(0).iter().all(|r| r.body.is_some()));
+    }
+
+    /// The end of the first one is not heard: a lesson that is left ends its watches.
+    #[test]
+    fn an_object_of_the_same_name_and_another_uid_is_a_new_one() {
+        let tap = Tap::new();
+        let observer = Observer::new(tap.at("far", Component::ApiServer), Rng::seeded(1));
+        for (revision, uid) in [("5", "first"), ("6", "first"), ("9", "second"), ("10", "second")] {
+            let mut object = pod(revision);
+            object["metadata"]["uid"] = uid.into();
+            observer.saw(Seen { how: How::Put, plural: "pods", object: &object });
+        }
+        let told: Vec<Write> = tap.since(0).iter().filter_map(|r| r.write().cloned()).collect();
+        assert_eq!(told, [Write::CREATED, Write::UPDATED, Write::CREATED, Write::UPDATED]);
     }
 }

@@ -1,0 +1,94 @@
+use super::*;
+
+/// Writes the kubeconfig of a cluster that does not answer.
+fn config(dir: &Path) -> PathBuf {
+    let config = dir.join("config");
+    let text = json!({"current-context": "c", "users": [{"name": "u", "user": {}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}]});
+    std::fs::write(&config, text.to_string()).unwrap();
+    config
+}
+
+/// A session without a relay.
+fn inner(dir: &Path) -> Inner {
+    let config = config(dir);
+    let place = place(&Home::at(dir.join("home")), &config).unwrap();
+    place.make().unwrap();
+    let (upstream, rng, tap) = (Arc::new(read(&config).unwrap()), Rng::seeded(1), Tap::new());
+    Inner {
+        rooms: Rooms::load(upstream.clone(), place.foreign(), PREFIX, &rng).unwrap(),
+        observer: Observer::new(tap.at("far", Component::ApiServer), rng.fork("observer")),
+        tap,
+        upstream,
+        namespace: Arc::default(),
+        ca: fresh_authority(&place.pki()).unwrap(),
+        relay: SocketAddr::from(([127, 0, 0, 1], 1)),
+        identities: Mutex::default(),
+        kubeconfigs: Mutex::default(),
+        offers: Offers { own: false, workers: 0, control_planes: 0 },
+        nodes: 0,
+        place,
+    }
+}
+
+/// The next try would take it for entered, and kubectl would look into the old namespace for good.
+#[tokio::test]
+async fn a_namespace_whose_kubeconfig_cannot_be_written_is_not_entered() {
+    let dir = tempfile::tempdir().unwrap();
+    let inner = inner(dir.path());
+    let teacher = inner.kubeconfig("teacher").unwrap();
+    let learner = inner.place.kubeconfig();
+    std::fs::create_dir(&learner).unwrap(); // no file can be renamed to it
+    assert!(inner.enter("ropewalk-a").is_err());
+    assert_eq!(inner.namespace(), "");
+    assert!(!std::fs::read_to_string(&teacher).unwrap().contains("ropewalk-a"));
+    std::fs::remove_dir(&learner).unwrap();
+    inner.enter("ropewalk-a").unwrap();
+    assert_eq!(inner.namespace(), "ropewalk-a");
+    for path in [teacher, learner] {
+        let text = std::fs::read_to_string(path).unwrap();
+        assert!(text.contains("namespace: ropewalk-a"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_makes_nothing_before_it_has_the_lock() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let home = Home::at(dir.path().join("home"));
+    let place = place(&home, &config).unwrap();
+    place.make_lock().unwrap();
+    let held = Lock::take(&place.lock(), Duration::ZERO).unwrap();
+    let refused = Foreign::open(&place, &config, PREFIX, Vec::new).await.err();
+    assert!(matches!(refused, Some(Error::Refusal(Refusal::Running { .. }))), "{refused:?}");
+    assert!(!place.root.exists());
+    drop(held);
+    let refused = Foreign::open(&place, &config, PREFIX, Vec::new).await.err();
+    assert!(matches!(refused, Some(Error::Told(_))), "nobody is there: {refused:?}");
+}
+
+#[test]
+fn no_key_of_a_session_is_left_in_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    for left in ["ca.key", "ca.key.new", "teacher.kubeconfig"] {
+        std::fs::write(dir.path().join(left), "of an earlier session").unwrap();
+    }
+    let first = fresh_authority(dir.path()).unwrap();
+    first.issue(&Subject::client("teacher", "")).unwrap();
+    let second = fresh_authority(dir.path()).unwrap();
+    assert_ne!(first.pem(), second.pem());
+    let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().flatten().map(|e| e.file_name()).collect();
+    assert_eq!(left, ["ca.crt"]);
+}
+
+/// The teacher's kubectl keeps one path for the session, while the lesson's namespace changes.
+#[test]
+fn a_file_in_memory_is_replaced_under_its_path() {
+    let mut file = linux::fds::memory_file(b"first").unwrap();
+    let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "first");
+    let fresh = linux::fds::memory_file(b"2nd").unwrap();
+    nix::unistd::dup3(fresh, &mut file, OFlag::O_CLOEXEC).unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "2nd");
+}
