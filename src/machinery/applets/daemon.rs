@@ -148,6 +148,14 @@ where
     .await
 }
 
+/// What all servers of HTTP have in common. A client may end its sending side behind its request, as
+/// `printf … | nc` does, and is answered all the same.
+pub(crate) fn http1() -> hyper::server::conn::http1::Builder {
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(PATIENCE).half_close(true);
+    http
+}
+
 /// Serves one connection.
 async fn requests<A: Future<Output = Answer>>(
     stream: TcpStream,
@@ -173,9 +181,7 @@ async fn requests<A: Future<Output = Answer>>(
             Ok::<_, Infallible>(response)
         }
     });
-    let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
-    let connection = http.serve_connection(TokioIo::new(stream), service);
+    let connection = http1().serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => {} // an error is the client's
@@ -202,6 +208,28 @@ async fn read(body: Incoming) -> Result<Bytes, Answer> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test]
+    async fn a_client_that_sends_no_more_is_answered() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        client.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+        client.shutdown().await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        let handler = |_: Asked| async {
+            // The end of the client's side is seen before the answer.
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            answer(StatusCode::OK, "text/plain", "here\n")
+        };
+        let (_stop, stopping) = watch::channel(false);
+        requests(stream, peer, Rc::new(handler), Stopping(stopping)).await;
+        let mut said = String::new();
+        client.read_to_string(&mut said).await.unwrap();
+        assert!(said.ends_with("\r\n\r\nhere\n"), "{said:?}");
+    }
 
     #[test]
     fn a_port_is_a_number() {

@@ -97,7 +97,7 @@ fn dial(call: &Call) -> Result<(), String> {
     let (first, last): (u16, u16) = (first.parse().map_err(bad)?, last.parse().map_err(bad)?);
     let addresses = resolve::addresses(host, None).map_err(|_| format!("bad address '{host}'"))?;
     let mut failure = None;
-    for port in first..=last {
+    for port in first.min(last)..=first.max(last) {
         match dial_one(call, host, &addresses, port) {
             Ok(()) if !call.zero => return Ok(()),
             Ok(()) => {}

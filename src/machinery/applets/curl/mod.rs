@@ -138,6 +138,10 @@ fn cannot_rewind() -> Fault {
 /// One URL, with its redirections. `nth` is its place in the call.
 fn transfer(options: &Options, text: &str, nth: usize, report: &mut Report) -> Result<(), Fault> {
     let deadline = Deadline::new(options.max_time);
+    if !options.globoff && has_pattern(text) {
+        let what = "this curl has no patterns ({a,b}, [1-9]) in URLs; with -g they are plain text";
+        return Err(fault(3, format!("{what}: {text}")));
+    }
     let mut url = parse_url(text)?;
     let mut body = match (&options.data, options.uploads.get(nth)) {
         (_, Some(name)) => Some(Body::File(name)),
@@ -153,6 +157,7 @@ fn transfer(options: &Options, text: &str, nth: usize, report: &mut Report) -> R
         url.path = upload_path(&url.path, name);
     }
     let first = url.clone();
+    let mut sink = Sink { wanted: options.outputs.get(nth), remote_name: first.file_name(), open: None };
     let mut method = match (&options.method, options.head, &body) {
         (Some(method), _, _) => method.clone(),
         (None, true, _) => "HEAD".into(),
@@ -176,10 +181,13 @@ fn transfer(options: &Options, text: &str, nth: usize, report: &mut Report) -> R
                     return Err(fault(47, format!("Maximum ({}) redirects followed", options.redirects_max)));
                 }
                 if options.include {
-                    print_out(&answer.head.text().into_bytes(), &mut io::stdout(), report)?;
-                    print_out(b"\r\n", &mut io::stdout(), report)?;
+                    print_out(format!("{}\r\n", answer.head.text()).as_bytes(), sink.writer()?, report)?;
                 }
-                url = url.join(&location).map_err(|bad| url_fault(bad, &location))?;
+                let mut next = url.join(&location).map_err(|bad| url_fault(bad, &location))?;
+                if next.user.is_none() && next.is_same_server(&url) {
+                    next.user.clone_from(&url.user);
+                }
+                url = next;
                 report.redirects += 1;
                 let posts = matches!(body, Some(Body::Data(_)));
                 if status == 303 || (matches!(status, 301 | 302) && posts) {
@@ -193,9 +201,17 @@ fn transfer(options: &Options, text: &str, nth: usize, report: &mut Report) -> R
                     return Err(cannot_rewind());
                 }
             }
-            _ => return finish(options, first.file_name(), &mut answer, nth, deadline, report, &url.host),
+            _ => return finish(options, &mut sink, &mut answer, deadline, report, &url.host),
         }
     }
+}
+
+/// Whether a URL has brackets that begin or end a pattern in curl: all but those around an IPv6
+/// address.
+fn has_pattern(url: &str) -> bool {
+    let bracketed = url.split_once('[').and_then(|(_, behind)| behind.split_once(']'));
+    let is_address = bracketed.is_some_and(|(address, _)| address.parse::<std::net::Ipv6Addr>().is_ok());
+    url.matches(['{', '}', '[', ']']).count() > if is_address { 2 } else { 0 }
 }
 
 fn parse_url(text: &str) -> Result<Url, Fault> {
@@ -235,13 +251,18 @@ fn request(
     };
     let mut opened = body.map(|body| body.open()).transpose()?;
     let limit = connect_limit(options, deadline);
-    let addresses = http::look_up(url, &limit).map_err(|e| match e {
+    let unknown = || fault(6, format!("Could not resolve host: {}", url.host));
+    let mut addresses = http::look_up(url, &limit).map_err(|e| match e {
         resolve::Failure::Timeout if limit.left().is_err() => fault(
             28,
             format!("Resolving timed out after {} milliseconds", deadline.start.elapsed().as_millis()),
         ),
-        _ => fault(6, format!("Could not resolve host: {}", url.host)),
+        _ => unknown(),
     })?;
+    addresses.retain(|ip| options.ip_version.is_none_or(|version| ip.is_ipv6() == (version == 6)));
+    if addresses.is_empty() {
+        return Err(unknown());
+    }
     report.looked_up = report.start.elapsed();
     let begun = Instant::now();
     let stream =
@@ -259,7 +280,9 @@ fn request(
     note(head.lines().map(|line| format!("> {line}\n")).collect());
     let mut upload = opened.as_mut().map(Opened::upload);
     report.upload_begun = upload.is_some();
-    let answer = http::exchange(stream, head.as_bytes(), upload.as_mut(), method, deadline, None);
+    // `-X` only replaces the word: with `-I` no body is read.
+    let framing = if options.head { "HEAD" } else { method };
+    let answer = http::exchange(stream, head.as_bytes(), upload.as_mut(), framing, deadline, None);
     report.sent = upload.map_or(0, |upload| upload.sent);
     let answer = answer.map_err(|e| transfer_fault(&e, deadline, 0, None))?;
     report.first_byte = report.start.elapsed();
@@ -385,13 +408,43 @@ fn print_out(bytes: &[u8], output: &mut dyn Write, report: &Report) -> Result<()
     })
 }
 
-/// Writes the answer where it shall go. `remote_name` is what `-O` calls it: the name in the URL
-/// that the user gave, not in one that a server redirected to.
+/// Where a transfer is written. It is opened at the first byte, and once: with `-i` the heads of
+/// redirections stand in the same file.
+struct Sink<'a> {
+    wanted: Option<&'a Output>,
+    /// What `-O` calls the file: the name in the URL that the user gave, not in one that a server
+    /// redirected to.
+    remote_name: &'a str,
+    open: Option<Box<dyn Write>>,
+}
+
+impl Sink<'_> {
+    fn writer(&mut self) -> Result<&mut Box<dyn Write>, Fault> {
+        let open = match self.open.take() {
+            Some(open) => open,
+            None => self.create()?,
+        };
+        Ok(self.open.insert(open))
+    }
+
+    fn create(&self) -> Result<Box<dyn Write>, Fault> {
+        Ok(match self.wanted {
+            None => Box::new(io::stdout()),
+            Some(Output::File(name)) if name == "-" => Box::new(io::stdout()),
+            Some(Output::File(name)) => Box::new(create(name)?),
+            Some(Output::Remote) if self.remote_name.is_empty() => {
+                return Err(fault(23, "Remote file name has no length"));
+            }
+            Some(Output::Remote) => Box::new(create(self.remote_name)?),
+        })
+    }
+}
+
+/// Writes the answer where it shall go.
 fn finish(
     options: &Options,
-    remote_name: &str,
+    sink: &mut Sink<'_>,
     answer: &mut Answer,
-    nth: usize,
     deadline: Deadline,
     report: &mut Report,
     host: &str,
@@ -401,24 +454,16 @@ fn finish(
     if options.fail && status >= 400 {
         return failed();
     }
-    let mut out: Box<dyn Write> = match options.outputs.get(nth) {
-        None => Box::new(io::stdout()),
-        Some(Output::File(name)) if name == "-" => Box::new(io::stdout()),
-        Some(Output::File(name)) => Box::new(create(name)?),
-        Some(Output::Remote) if remote_name.is_empty() => {
-            return Err(fault(23, "Remote file name has no length"));
-        }
-        Some(Output::Remote) => Box::new(create(remote_name)?),
-    };
+    let out = sink.writer()?;
     if options.include {
-        print_out(format!("{}\r\n", answer.head.text()).as_bytes(), &mut out, report)?;
+        print_out(format!("{}\r\n", answer.head.text()).as_bytes(), out, report)?;
     }
     let mut buffer = vec![0; 64 * 1024];
     loop {
         match answer.read(&mut buffer) {
             Ok(0) => break,
             Ok(count) => {
-                print_out(&buffer[..count], &mut out, report)?;
+                print_out(&buffer[..count], out, report)?;
                 report.size += count as u64;
             }
             Err(e) => {

@@ -35,6 +35,10 @@ pub(super) struct Options {
     pub retries: u32,
     /// `-k`, `--cacert`, `--cert`, `--key`.
     pub terms: Terms,
+    /// `-g`: braces and brackets in a URL are plain text.
+    pub globoff: bool,
+    /// `-4` or `-6`: the only addresses to connect to.
+    pub ip_version: Option<u8>,
     pub help: bool,
     pub version: bool,
 }
@@ -156,9 +160,12 @@ impl Options {
             "fail-with-body" => self.fail_with_body = true,
             "get" => self.get = true,
             "insecure" => self.terms.insecure = true,
+            "globoff" => self.globoff = true,
+            "ipv4" => self.ip_version = Some(4),
+            "ipv6" => self.ip_version = Some(6),
             "help" => self.help = true,
             "version" => self.version = true,
-            _ => {} // nothing to do for HTTP/1.1 without a progress meter, patterns in URLs (-g) and a .curlrc (-q)
+            _ => {} // nothing to do for HTTP/1.1 without a progress meter and a .curlrc (-q)
         }
     }
 

@@ -53,6 +53,64 @@ fn a_redirection_drops_the_body_whatever_the_word_is() {
 }
 
 #[test]
+fn the_heads_of_redirections_go_where_the_answer_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("f");
+    let moved = "HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n";
+    let ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    // With `-I` no body is read, whatever the word is.
+    for (line, body) in [("-i", "ok"), ("-I -X GET", "")] {
+        let (port, server) = http::tests::server(vec![moved, ok]);
+        let line = format!("-L {line} -o {}", file.display());
+        assert_eq!(fetch(&line, &format!("http://127.0.0.1:{port}/a")).0, Ok(()));
+        server.join().unwrap();
+        let head = ok.strip_suffix("ok").unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("{moved}{head}{body}"), "{line}");
+    }
+}
+
+#[test]
+fn the_same_server_is_told_the_user_of_the_url_again() {
+    let ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = listener.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        let moved = format!("HTTP/1.1 302 Found\r\nLocation: http://{place}/b\r\nContent-Length: 0\r\n\r\n");
+        [moved.as_str(), ok].map(|answer| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let (mut request, mut buffer) = (Vec::new(), [0; 1024]);
+            while !request.ends_with(b"\r\n\r\n") {
+                let count = stream.read(&mut buffer).unwrap();
+                assert_ne!(count, 0);
+                request.extend_from_slice(&buffer[..count]);
+            }
+            stream.write_all(answer.as_bytes()).unwrap();
+            String::from_utf8_lossy(&request).into_owned()
+        })
+    });
+    assert_eq!(fetch("-L", &format!("http://me:secret@{place}/a")).0, Ok(()));
+    for request in server.join().unwrap() {
+        assert!(request.contains("\r\nAuthorization: Basic "), "{request}");
+    }
+}
+
+#[test]
+fn patterns_and_the_wrong_kind_of_address_are_refused() {
+    for url in
+        ["http://127.0.0.1:1/?[1-100]", "http://127.0.0.1:1/{a,b}", "127.0.0.1:1/}", "http://[::1]:1/[a]"]
+    {
+        assert_eq!(fetch("", url).0.unwrap_err().code, 3, "{url}");
+        assert_ne!(fetch("-g", url).0.unwrap_err().code, 3, "{url}");
+    }
+    assert!(!has_pattern("http://me@[::1]:80/a"));
+    let (port, server) = http::tests::server(vec!["HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]);
+    let url = format!("http://127.0.0.1:{port}/");
+    assert_eq!(fetch("-6", &url).0, Err(fault(6, "Could not resolve host: 127.0.0.1")));
+    assert_eq!(fetch("-6 -4", &url).0, Ok(()));
+    server.join().unwrap();
+}
+
+#[test]
 fn another_server_is_not_told_who_the_user_is() {
     let ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
     let (port, other) = http::tests::server(vec![ok]);

@@ -234,8 +234,14 @@ impl Open {
     }
 
     /// Refuses what nginx refuses: a directive that stands twice in its block, and a wrong number
-    /// of words. Returns whether it is the first of its name in its block.
+    /// of words. Refuses variables where nginx fills them in and this server does not. Returns
+    /// whether it is the first of its name in its block.
     fn check(&mut self, in_location: bool, name: &str, values: &[&str]) -> Result<bool, String> {
+        let expanded = matches!(name, "root" | "index" | "error_page" | "server_name" | "charset");
+        if expanded && values.iter().any(|value| value.contains('$') && !value.starts_with('~')) {
+            let said = values.join(" ");
+            return Err(format!("\"{name} {said}\": Ropewalk's nginx has variables in \"return\" only"));
+        }
         let takes_one = matches!(name, "root" | "default_type" | "charset");
         let fits = match name {
             "return" => matches!(values.len(), 1 | 2),
@@ -345,8 +351,8 @@ fn apply(
         ("charset", [charset], None) => server.charset = Some((*charset).to_string()),
         ("default_type", [kind], Some(location)) => location.default_type = Some((*kind).to_string()),
         ("default_type", [kind], None) => server.default_type = (*kind).to_string(),
-        ("root", [path], Some(location)) => location.root = Some(path.into()),
-        ("root", [path], None) => server.root = path.into(),
+        ("root", [path], Some(location)) => location.root = Some(Path::new(super::DIRECTORY).join(path)),
+        ("root", [path], None) => server.root = Path::new(super::DIRECTORY).join(path),
         ("index", [_, ..], here) => {
             let list = match here {
                 Some(location) => location.index.get_or_insert_default(),

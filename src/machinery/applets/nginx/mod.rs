@@ -9,7 +9,7 @@ use super::daemon;
 use config::Config;
 use http::{Method, Request, header};
 use hyper::body::{Body, Incoming};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use linux::tcp;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -19,7 +19,6 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -287,9 +286,7 @@ async fn connection(
         };
         std::future::ready(answered)
     });
-    let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(60));
-    let connection = http.serve_connection(TokioIo::new(stream), service);
+    let connection = daemon::http1().serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => {} // an error is the client's

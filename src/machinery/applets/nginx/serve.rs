@@ -75,6 +75,10 @@ pub(super) struct Unlogged;
 #[derive(Clone)]
 pub(super) struct Closes;
 
+/// Marks the text of a `return`, which no `error_page` replaces.
+#[derive(Clone)]
+struct Said;
+
 /// The answer to one request. Never fails: faults are answers.
 pub(super) fn answer<B>(server: &Server, request: &Request<B>, ends: Ends) -> Response<Content> {
     let Some((path, relative)) = safe_path(request.uri().path()) else {
@@ -82,11 +86,13 @@ pub(super) fn answer<B>(server: &Server, request: &Request<B>, ends: Ends) -> Re
     };
     let mut response = at(server, request, ends, &path, relative);
     let status = response.status();
+    let is_said = |response: &Response<Content>| response.extensions().get::<Said>().is_some();
     let own = server.error_pages.iter().find(|(code, _)| *code == status.as_u16());
+    let own = own.filter(|_| !is_said(&response));
     if let Some((path, relative)) = own.and_then(|(_, path)| safe_path(path)) {
-        let told = at(server, &for_error_page(request), ends, &path, relative);
-        if told.status().is_success() {
-            response = told;
+        response = at(server, &for_error_page(request), ends, &path, relative);
+        // As nginx: one that is missing is a 404 itself, and no error page has an error page.
+        if response.status().is_success() || is_said(&response) {
             *response.status_mut() = status;
         }
     }
@@ -254,7 +260,11 @@ fn fixed(code: u16, text: &str, kind: &str) -> Response<Content> {
     }
     match text.is_empty() && code >= 400 {
         true => page(status),
-        false => of(status, kind, Content::text(text.to_string())),
+        false => {
+            let mut said = of(status, kind, Content::text(text.to_string()));
+            said.extensions_mut().insert(Said);
+            said
+        }
     }
 }
 

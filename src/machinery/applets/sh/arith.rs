@@ -98,7 +98,10 @@ impl Shell {
 
     fn combine(&self, operator: &BinaryOperator, left: i64, right: i64) -> Result<i64, Flow> {
         combine(operator, left, right).ok_or_else(|| {
-            self.complain("divide by zero");
+            self.complain(match operator {
+                BinaryOperator::Power => "exponent less than 0",
+                _ => "divide by zero",
+            });
             Flow::Abort(2)
         })
     }
@@ -127,10 +130,11 @@ fn integer(text: &str) -> Option<i64> {
     i64::try_from(if negative { -magnitude } else { magnitude }).ok()
 }
 
-/// `None` for a division by zero.
+/// `None` for a division by zero and a negative exponent.
 fn combine(operator: &BinaryOperator, left: i64, right: i64) -> Option<i64> {
     Some(match operator {
-        BinaryOperator::Power => left.wrapping_pow(u32::try_from(right.max(0)).unwrap_or(u32::MAX)),
+        BinaryOperator::Power if right < 0 => return None,
+        BinaryOperator::Power => left.wrapping_pow(u32::try_from(right).unwrap_or(u32::MAX)),
         BinaryOperator::Multiply => left.wrapping_mul(right),
         BinaryOperator::Divide if right == 0 => return None,
         BinaryOperator::Divide => left.wrapping_div(right),

@@ -183,7 +183,7 @@ impl Shell {
     }
 
     /// Expands parameters and `$(…)` as in a here-document. `None` if that fails.
-    fn expand_prompt(&mut self, template: &str) -> Option<String> {
+    pub(super) fn expand_prompt(&mut self, template: &str) -> Option<String> {
         if !template.contains(['$', '`']) {
             return None;
         }

@@ -90,6 +90,16 @@ impl Jobs {
         Ok(exit)
     }
 
+    /// Takes the first job of `wanted` (empty: of all jobs) that has ended, as [`Jobs::take`] does;
+    /// `Err` if there is no such job.
+    pub(super) fn take_next(&mut self, wanted: &[i32]) -> Result<Option<Exit>, ()> {
+        let is_wanted = |job: &&Job| wanted.is_empty() || wanted.contains(&job.pid());
+        let mut known = self.list.iter().filter(is_wanted).peekable();
+        known.peek().ok_or(())?;
+        let ended = known.find(|job| job.exit().is_some()).map(Job::pid);
+        ended.map_or(Ok(None), |pid| self.take(pid))
+    }
+
     /// Keeps the exit of a background job for another `wait`.
     fn keep_exit(&mut self, job: &Job) {
         if let Some(exit) = job.exit()

@@ -5,12 +5,26 @@ use brush_parser::ast::{ArithmeticExpr, Program};
 use brush_parser::word::WordPieceWithSource;
 use brush_parser::{ParseError, Parser, ParserOptions};
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 /// Double quotes that may be open inside each other. The parser's time doubles with each.
 const QUOTES_MAX: usize = 14;
 /// Words and sums that are kept parsed; when there are more, all are forgotten.
 const CACHE_MAX: usize = 4096;
+/// Bytes of a word or a sum that is kept parsed. Longer ones are data, which seldom comes again.
+const CACHED_TEXT_MAX: usize = 4096;
+
+/// Keeps what a text means for the next time.
+fn keep<T>(cache: &mut HashMap<String, T>, text: &str, parsed: T) {
+    if text.len() > CACHED_TEXT_MAX {
+        return;
+    }
+    if cache.len() >= CACHE_MAX {
+        cache.clear();
+    }
+    cache.insert(text.to_string(), parsed);
+}
 
 pub(super) fn options() -> ParserOptions {
     ParserOptions { enable_extended_globbing: false, posix_mode: true, ..ParserOptions::default() }
@@ -267,10 +281,7 @@ impl Shell {
         match self::word(word, &options(), self.stack) {
             Ok(pieces) => {
                 let pieces = Rc::new(pieces);
-                if self.parsed_words.len() >= CACHE_MAX {
-                    self.parsed_words.clear();
-                }
-                self.parsed_words.insert(word.to_string(), pieces.clone());
+                keep(&mut self.parsed_words, word, pieces.clone());
                 Ok(pieces)
             }
             Err(e) => {
@@ -291,10 +302,7 @@ impl Shell {
         match guard::catch(|| brush_parser::arithmetic::parse(text)) {
             Some(Ok(sum)) => {
                 let sum = Rc::new(sum);
-                if self.parsed_sums.len() >= CACHE_MAX {
-                    self.parsed_sums.clear();
-                }
-                self.parsed_sums.insert(text.to_string(), sum.clone());
+                keep(&mut self.parsed_sums, text, sum.clone());
                 Ok(sum)
             }
             Some(Err(_)) | None => {
@@ -311,6 +319,17 @@ mod tests {
 
     fn stack() -> depth::Stack {
         depth::Stack::new()
+    }
+
+    #[test]
+    fn long_words_are_not_kept() {
+        let mut cache = HashMap::new();
+        for length in [1, CACHED_TEXT_MAX, CACHED_TEXT_MAX + 1] {
+            keep(&mut cache, &"x".repeat(length), length);
+        }
+        let mut kept: Vec<usize> = cache.into_values().collect();
+        kept.sort_unstable();
+        assert_eq!(kept, [1, CACHED_TEXT_MAX]);
     }
 
     #[test]

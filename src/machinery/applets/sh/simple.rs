@@ -137,12 +137,24 @@ impl Shell {
     }
 
     /// `set -x`.
-    fn trace(&self, command: &Expanded) {
+    fn trace(&mut self, command: &Expanded) {
         if self.state.flag('x') {
             let assignments = command.assignments.iter().map(|(name, value)| format!("{name}={value}"));
             let words: Vec<String> = assignments.chain(command.argv.iter().cloned()).collect();
-            super::say(&format!("{}{}\n", self.state.get("PS4").unwrap_or("+ "), words.join(" ")));
+            let start = self.trace_start();
+            super::say(&format!("{start}{}\n", words.join(" ")));
         }
+    }
+
+    /// `$PS4`, expanded. A `$(…)` in it is not traced itself, which would never end.
+    fn trace_start(&mut self) -> String {
+        let template = self.state.get("PS4").unwrap_or("+ ").to_string();
+        let substituted = self.substituted;
+        let _ = self.state.set_flag('x', false); // there is such a flag
+        let expanded = self.expand_prompt(&template);
+        let _ = self.state.set_flag('x', true);
+        self.substituted = substituted;
+        expanded.unwrap_or(template)
     }
 
     fn without_words(&mut self, command: Expanded) -> Run {

@@ -121,6 +121,10 @@ impl State {
         passed_on.chain(exported).collect()
     }
 
+    pub(super) fn is_in_function(&self) -> bool {
+        !self.hidden.is_empty()
+    }
+
     pub(super) fn enter_function(&mut self) {
         self.hidden.push(Vec::new());
     }

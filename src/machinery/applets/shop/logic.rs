@@ -87,9 +87,10 @@ async fn asks_db(
     work: impl FnOnce(&Shop, &mut Client) -> Result<(StatusCode, Value), String> + Send + 'static,
 ) -> Answer {
     let its = shop.clone();
+    // Begins here: a question that waits for a thread until it was given up is not asked any more.
+    let deadline = Deadline::new(Some(PATIENCE));
     let asking = blocking(move || {
         let place = its.db.as_ref().ok_or("$DB is to be HOST:PORT")?;
-        let deadline = Deadline::new(Some(PATIENCE));
         let mut db = Client::connect((&place.0, place.1), deadline, REPLY_MAX)?;
         work(&its, &mut db)
     });
@@ -246,6 +247,26 @@ mod tests {
         assert!(status == 409 && text.contains("sold out: rope"), "{text}");
         let asked = database.join().unwrap();
         assert!(asked.contains("HGET") && !asked.contains("HINCRBY"), "{asked}");
+    }
+
+    /// The only thread is busy until the question was given up.
+    #[test]
+    fn a_question_that_was_given_up_is_not_asked_later() {
+        let database = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let shop = shop("1.0", &database.local_addr().unwrap().to_string());
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.enable_all().max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let (free, busy) = std::sync::mpsc::channel::<()>();
+            let first = tokio::task::spawn_blocking(move || busy.recv());
+            let (status, text) = said(&shop, "POST", "/buy?item=rope").await;
+            assert!(status == 503 && text.contains("no answer in time"), "{text}");
+            free.send(()).unwrap();
+            first.await.unwrap().unwrap();
+            tokio::task::spawn_blocking(|| {}).await.unwrap(); // behind the question
+        });
+        database.set_nonblocking(true).unwrap();
+        assert_eq!(database.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
     }
 
     #[tokio::test]

@@ -182,9 +182,10 @@ impl Page {
 /// Asks the logic: its status, and what it says.
 async fn ask(page: &Arc<Page>, method: &'static str, path: String) -> Result<(u16, Value), String> {
     let page = page.clone();
+    // Begins here: a question that waits for a thread until it was given up is not asked any more.
+    let deadline = Deadline::new(Some(PATIENCE));
     let asking = blocking(move || {
         let (host, port) = page.logic.clone().ok_or("$LOGIC is to be HOST:PORT")?;
-        let deadline = Deadline::new(Some(PATIENCE));
         let url = Url { secure: false, host, port, path, user: None };
         request(&url, method, &deadline)
     });

@@ -21,6 +21,7 @@ type Test = (&'static str, fn(&Room));
 const TESTS: &[Test] = &[
     ("a_reader_that_is_gone_ends_a_program_quietly", pipes::a_reader_that_is_gone_ends_a_program_quietly),
     ("a_retry_sends_no_rest_of_standard_input", net::a_retry_sends_no_rest_of_standard_input),
+    ("ports_may_be_given_from_the_last_to_the_first", net::ports_may_be_given_from_the_last_to_the_first),
     (
         "a_key_value_server_that_is_killed_loses_nothing",
         servers::a_key_value_server_that_is_killed_loses_nothing,
@@ -51,9 +52,10 @@ impl Room {
         std::fs::create_dir(&bin).unwrap();
         std::fs::create_dir(&work).unwrap();
         let own = std::env::current_exe().unwrap();
-        for name in
-            ["cat", "chmod", "grep", "head", "ls", "mkdir", "sed", "seq", "sh", "sleep", "tar", "wc", "yes"]
-        {
+        for name in [
+            "cat", "chmod", "grep", "head", "ln", "ls", "mkdir", "sed", "seq", "sh", "sleep", "tar", "wc",
+            "yes",
+        ] {
             std::os::unix::fs::symlink(&own, bin.join(name)).unwrap();
         }
         Room { _dir: dir, bin, work }

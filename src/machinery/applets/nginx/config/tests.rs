@@ -33,6 +33,11 @@ fn what_would_have_no_effect_is_refused() {
         "error_page 404 http://h/x",
         "return 200 $nobody",
         "return 101 x",
+        "root /srv/$host",
+        "index $uri.html",
+        "error_page 404 /$host.html",
+        "server_name $hostname",
+        "charset $arg_charset",
         "return 200 Hello World",
         "return",
         "return 200 \"a\"b",
@@ -120,6 +125,13 @@ fn every_file_of_the_folder_is_read_and_a_main_file_is_refused() {
 }
 
 #[test]
+fn a_relative_root_is_below_the_directory_of_nginx() {
+    let server = parse("server { root html; location /a { root b; } }").unwrap().servers.remove(0);
+    assert_eq!(server.root, PathBuf::from("/etc/nginx/html"));
+    assert_eq!(server.locations[0].1.root, Some(PathBuf::from("/etc/nginx/b")));
+}
+
+#[test]
 fn faults_have_the_words_of_nginx() {
     for (directives, what) in [
         ("return 200 Hello World;", "invalid number of arguments in \"return\" directive"),
@@ -130,6 +142,10 @@ fn faults_have_the_words_of_nginx() {
         ("error_log stderr nonsense;", "invalid log level \"nonsense\""),
         ("root /a; root /b;", "\"root\" directive is duplicate"),
         ("location / { default_type a/b; default_type c/d; }", "\"default_type\" directive is duplicate"),
+        (
+            "location / { root /srv/$host; }",
+            "\"root /srv/$host\": Ropewalk's nginx has variables in \"return\" only",
+        ),
         ("location /a { } location /a { }", "duplicate location \"/a\""),
     ] {
         assert_eq!(parse(&format!("server {{\n{directives}\n}}")), Err((what.into(), 2)));

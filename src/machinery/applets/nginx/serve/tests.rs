@@ -78,6 +78,35 @@ fn an_error_page_is_sent_as_a_whole_and_by_any_method() {
 }
 
 #[test]
+fn the_text_of_a_return_is_no_error_that_has_a_page() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("lost.html"), "lost").unwrap();
+    let returning = |code, text: &str| Location {
+        answer: Some((code, super::super::text::Text::parse(text).unwrap())),
+        ..Location::default()
+    };
+    let pages = [(404, "/lost.html"), (403, "/gone.html"), (410, "/said")];
+    let server = Server {
+        error_pages: pages.map(|(code, page)| (code, page.to_string())).into(),
+        locations: vec![
+            ("/api".into(), returning(404, "no such api")),
+            ("/bare".into(), returning(404, "")),
+            ("/closed".into(), returning(403, "")),
+            ("/old".into(), returning(410, "")),
+            ("/said".into(), returning(404, "it was here")),
+        ],
+        ..serving(&dir)
+    };
+    for (path, status, length) in
+        [("/api", 404, Some(11)), ("/bare", 404, Some(4)), ("/closed", 404, None), ("/old", 410, Some(11))]
+    {
+        let response = answer(&server, &Request::get(path).body(()).unwrap(), ENDS);
+        assert_eq!(response.status().as_u16(), status, "{path}");
+        assert!(length.is_none_or(|length| response.body().left == length), "{path}");
+    }
+}
+
+#[test]
 fn return_answers_as_nginx_does() {
     let returning = |code, text: &str, path: &str| {
         let answered = Location {

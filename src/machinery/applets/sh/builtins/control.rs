@@ -68,12 +68,19 @@ impl Shell {
             known => known.to_string(),
         };
         let searched = self.on_cdpath(&target);
-        let mut path = logical_path(&before, searched.as_ref().unwrap_or(&target));
+        let operand = searched.as_ref().unwrap_or(&target);
+        let mut path = match real && !operand.is_empty() {
+            true => operand.clone(), // the kernel follows links before it takes `..`
+            false => logical_path(&before, operand),
+        };
         if let Err(e) = std::env::set_current_dir(&path) {
             return self.misused("cd", format_args!("can't cd to {target}: {}", reason(&e)));
         }
-        if real && let Ok(directory) = std::env::current_dir() {
-            path = directory.to_string_lossy().into_owned();
+        if real {
+            path = match std::env::current_dir() {
+                Ok(directory) => directory.to_string_lossy().into_owned(),
+                Err(_) => logical_path(&before, &path),
+            };
         }
         self.directory.clone_from(&path);
         for (name, value) in [("OLDPWD", before), ("PWD", path.clone())] {
@@ -111,15 +118,26 @@ impl Shell {
         }
     }
 
-    /// `. FILE`.
+    /// `. FILE [ARGUMENT]…`. Arguments are `$1` and so on while the file runs, as in busybox and
+    /// bash.
     pub(crate) fn dot(&mut self, args: &[String]) -> Run {
-        let Some(name) = args.first() else { return self.misused(".", "filename argument required") };
+        let args = if args.first().is_some_and(|a| a == "--") { &args[1..] } else { args };
+        let Some((name, own)) = args.split_first() else {
+            return self.misused(".", "filename argument required");
+        };
         let path = self.look_up(name).unwrap_or_else(|| name.clone());
         match std::fs::read(&path) {
-            Ok(bytes) => match self.run_file(&String::from_utf8_lossy(&bytes)) {
-                Err(Flow::Return(status)) => Ok(status),
-                other => other,
-            },
+            Ok(bytes) => {
+                let outer = (!own.is_empty()).then(|| std::mem::replace(&mut self.args, own.to_vec()));
+                let result = self.run_file(&String::from_utf8_lossy(&bytes));
+                if let Some(outer) = outer {
+                    self.args = outer;
+                }
+                match result {
+                    Err(Flow::Return(status)) => Ok(status),
+                    other => other,
+                }
+            }
             Err(e) => {
                 self.complain(format_args!(".: can't open '{name}': {}", reason(&e)));
                 Err(Flow::Abort(2))

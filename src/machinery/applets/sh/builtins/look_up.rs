@@ -68,6 +68,26 @@ impl Shell {
         }
     }
 
+    /// `hash [-r] [NAME]…`: programs are looked up each time, so it keeps and forgets nothing, and
+    /// says which of them are missing. As in dash, a path is not looked up.
+    pub(crate) fn hash(&mut self, args: &[String]) -> Run {
+        let names = match args {
+            [option, names @ ..] if option == "-r" || option == "--" => names,
+            [option, ..] if option.starts_with('-') => {
+                return self.misused("hash", format_args!("illegal option {option}"));
+            }
+            names => names,
+        };
+        let mut status = 0;
+        for name in names.iter().filter(|name| !name.contains('/')) {
+            if let None | Some(Meaning::Keyword) = self.meaning(name) {
+                self.complain(format_args!("hash: {name}: not found"));
+                status = 1;
+            }
+        }
+        Ok(status)
+    }
+
     pub(crate) fn type_builtin(&mut self, names: &[String]) -> Run {
         let mut status = 0;
         for name in names {

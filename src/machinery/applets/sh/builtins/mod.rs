@@ -38,7 +38,7 @@ impl Shell {
     pub(super) fn builtin(&mut self, argv: &[String]) -> Run {
         let Some((name, args)) = argv.split_first() else { return Ok(0) };
         match name.as_str() {
-            ":" | "true" | "hash" => Ok(0),
+            ":" | "true" => Ok(0),
             "false" => Ok(1),
             "echo" => self.echo(args),
             "printf" => self.printf(args),
@@ -70,6 +70,7 @@ impl Shell {
             "times" => self.times(),
             "command" => self.command_builtin(args),
             "type" => self.type_builtin(args),
+            "hash" => self.hash(args),
             _ => {
                 self.complain(format_args!("{name}: not implemented by this shell"));
                 Ok(2)

@@ -49,6 +49,9 @@ impl Shell {
     }
 
     pub(crate) fn printf(&mut self, args: &[String]) -> Run {
+        if args.first().is_some_and(|a| a == "-v") {
+            return self.misused("printf", "illegal option -v"); // of bash: it sets a variable
+        }
         let args = if args.first().is_some_and(|a| a == "--") { &args[1..] } else { args };
         let Some((format, values)) = args.split_first() else {
             return self.misused("printf", "usage: printf format [argument ...]");

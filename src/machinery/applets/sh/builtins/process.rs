@@ -2,23 +2,58 @@
 
 use super::super::traps::{SIGNALS, signal_name, signal_number};
 use super::super::{Run, Shell};
+use linux::process::Exit;
+use linux::trap;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 impl Shell {
+    /// `wait [-n] [JOB]…`. A job is a pid or `%1`; `-n` waits for the next one that ends, as in
+    /// busybox and bash.
     pub(crate) fn wait_command(&mut self, args: &[String]) -> Run {
-        if args.is_empty() {
+        let is_next = args.first().is_some_and(|arg| arg == "-n");
+        let names = if is_next { &args[1..] } else { args };
+        let names = match names {
+            [end, names @ ..] if end == "--" => names,
+            [option, ..] if option.len() > 1 && option.starts_with('-') => {
+                return self.misused("wait", format_args!("illegal option {option}"));
+            }
+            names => names,
+        };
+        let mut pids = Vec::new();
+        for name in names {
+            match self.jobs.named(name) {
+                Some(pid) => pids.push(pid),
+                None if name.starts_with('%') => {
+                    return self.misused("wait", format_args!("No such job: {name}"));
+                }
+                None => return self.misused("wait", format_args!("Illegal number: {name}")),
+            }
+        }
+        if is_next {
+            return Ok(self.wait_next(&pids));
+        }
+        if pids.is_empty() {
             return Ok(self.wait_builtin(None));
         }
-        let mut status = 0;
-        for name in args {
-            status = match self.jobs.named(name) {
-                Some(pid) => self.wait_builtin(Some(pid)),
-                None => 127,
-            };
-        }
-        Ok(status)
+        Ok(pids.into_iter().fold(0, |_, pid| self.wait_builtin(Some(pid))))
+    }
+
+    /// Waits until one of the jobs `wanted` (empty: of all jobs) ends, and returns its status; 127
+    /// if there is no such job. A trapped signal ends the wait with 128 + signal.
+    fn wait_next(&mut self, wanted: &[i32]) -> i32 {
+        let waited = trap::wait_until(|| {
+            self.reap();
+            if let Some(signal) = trap::pending() {
+                return Some(128 + signal);
+            }
+            match self.jobs.take_next(wanted) {
+                Ok(exit) => exit.map(Exit::code),
+                Err(()) => Some(127),
+            }
+        });
+        waited.unwrap_or(127)
     }
 
     /// `jobs [-lp] [JOB]…`: the pid is shown anyway, and with `-p` nothing else.

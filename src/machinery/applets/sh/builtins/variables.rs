@@ -66,8 +66,18 @@ impl Shell {
     }
 
     pub(crate) fn unset_builtin(&mut self, args: &[String]) -> Run {
-        let functions = args.first().is_some_and(|a| a == "-f");
-        for name in args.iter().filter(|a| !matches!(a.as_str(), "-f" | "-v")) {
+        let (mut names, mut functions) = (args, false);
+        while let [option, rest @ ..] = names
+            && is_option(option)
+        {
+            names = rest;
+            match option.as_str() {
+                "--" => break,
+                "-f" | "-v" => functions = option == "-f",
+                _ => return Err(self.illegal_option("unset", option)),
+            }
+        }
+        for name in names {
             if !functions && !is_name(name) && !self.state.is_passed_on(name) {
                 self.complain(format_args!("unset: {name}: bad variable name"));
                 return Err(Flow::Abort(2));
@@ -86,9 +96,21 @@ impl Shell {
 
     /// `export`, `readonly` and `local`.
     pub(crate) fn declare(&mut self, command: &str, args: &[String]) -> Run {
-        // `export -n` takes the mark away.
-        let unmark = command == "export" && args.first().is_some_and(|a| a == "-n");
-        let names = args.iter().skip(usize::from(unmark)).filter(|a| *a != "-p").collect::<Vec<_>>();
+        let (mut names, mut unmark) = (args, false);
+        while let [option, rest @ ..] = names
+            && is_option(option)
+        {
+            names = rest;
+            match option.as_str() {
+                "--" => break,
+                "-p" => {}
+                "-n" if command == "export" => unmark = true, // takes the mark away
+                _ => return Err(self.illegal_option(command, option)),
+            }
+        }
+        if command == "local" && !self.state.is_in_function() {
+            return self.misused("local", "not in a function");
+        }
         if names.is_empty() {
             return self.list_declared(command);
         }
@@ -119,6 +141,11 @@ impl Shell {
         Ok(0)
     }
 
+    fn illegal_option(&self, command: &str, option: &str) -> Flow {
+        self.complain(format_args!("{command}: illegal option {option}"));
+        Flow::Abort(2)
+    }
+
     fn list_declared(&self, command: &str) -> Run {
         let wanted = |v: &Variable| match command {
             "export" => v.exported,
@@ -132,4 +159,9 @@ impl Shell {
         });
         self.print(&lines.collect::<String>())
     }
+}
+
+/// Whether a word of a command is an option, or the `--` that ends them.
+fn is_option(word: &str) -> bool {
+    word.len() > 1 && word.starts_with('-')
 }

@@ -4,6 +4,14 @@ use crate::{Room, told};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
+/// `nc -z` tries the ports from the lower to the higher one, in whatever order they are given. No
+/// program listens on these.
+pub(crate) fn ports_may_be_given_from_the_last_to_the_first(room: &Room) {
+    for ports in ["1-2", "2-1"] {
+        assert_eq!(told(room.program("nc").args(["-z", "127.0.0.1", ports])).code, 1, "{ports}");
+    }
+}
+
 /// The server is overloaded, so `--retry` would send the upload again.
 pub(crate) fn a_retry_sends_no_rest_of_standard_input(room: &Room) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
