@@ -287,7 +287,10 @@ async fn answer(plan: &Plan, kind: Kind, proof_cluster: &ProofCluster) -> Result
             }
         };
     }
-    full(&found).map_err(|why| format!("{why}\n      {}", super::proof::tail(&said)))?;
+    if let Err(why) = full(&found) {
+        let picture = picture(proof_cluster).await;
+        return Err(format!("{why}\n      {}\n{picture}", super::proof::tail(&said)));
+    }
     if kind == Kind::Solution && plan.twice {
         full(&grade(lab, proof_cluster).await?).map_err(|why| format!("graded once more: {why}"))?;
     }
@@ -336,6 +339,19 @@ async fn grade(lab: &Lab, proof_cluster: &ProofCluster) -> Result<Vec<score::Fou
             .await?;
     seal::verify(&graded.record.to_string()).map_err(|e| format!("its own record is refused: {e}"))?;
     Ok(graded.found)
+}
+
+/// What the cluster looks like after an answer that should have been right: its author cannot look.
+async fn picture(proof_cluster: &ProofCluster) -> String {
+    let lines = [
+        "kubectl get nodes,deployments,replicasets,pods,services,resourcequotas -A -o wide",
+        "kubectl get resourcequotas -A -o jsonpath='{.items[*].status}'",
+        "kubectl get events -A --sort-by=.metadata.creationTimestamp | tail -n 60",
+    ];
+    match proof_cluster.lines(&lines.map(String::from), LINES_MAX).await {
+        Ok(said) => said.lines().map(|line| format!("      | {line}\n")).collect(),
+        Err(why) => format!("      | {why}"),
+    }
 }
 
 fn full(found: &[score::Found]) -> Result<(), String> {

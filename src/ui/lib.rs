@@ -61,6 +61,7 @@ mod proof_batch;
 mod proof_cluster;
 mod proof_group;
 mod proof_home;
+mod proof_turns;
 pub mod prose;
 pub mod repl;
 mod screen;

@@ -5,6 +5,7 @@ use super::kubeconfig::of_map;
 use super::lesson::{self as front, Green};
 use super::proof_group::Group;
 use super::proof_home::Private;
+use super::proof_turns::{self, Running};
 use super::texts::Lang;
 use client::Api;
 use client::kube::ResourceExt;
@@ -108,7 +109,7 @@ pub(super) struct Beginning {
 }
 
 enum Origin {
-    Launched(Launched),
+    Launched(Launched, Running),
     Foreign(Foreign),
 }
 
@@ -181,6 +182,13 @@ impl ProofCluster {
                 return Err(e.to_string());
             }
         };
+        let turn = match proof_turns::turn(stop).await {
+            Ok(turn) => turn,
+            Err(why) => {
+                home.remove();
+                return Err(why);
+            }
+        };
         let spec = Spec::new("main");
         let late = || "the cluster did not become ready".to_string();
         let launched =
@@ -191,16 +199,19 @@ impl ProofCluster {
                     return Err(failed.and_then(Result::err).map_or_else(late, |e| cluster::chain(&e)));
                 }
             };
+        let (running, next) = turn.started();
         let proof_cluster = ProofCluster {
             place,
             home,
-            origin: Origin::Launched(launched),
+            origin: Origin::Launched(launched, running),
             patience: GREEN_MAX,
             groups: Mutex::default(),
         };
         let ready =
             async { clock::timeout(WHOLE_MAX, proof_cluster.ready()).await.unwrap_or_else(|| Err(late())) };
-        match stop.or(ready).await {
+        let ready = stop.or(ready).await;
+        drop(next);
+        match ready {
             Ok(()) => Ok(proof_cluster),
             Err(why) => {
                 proof_cluster.close().await;
@@ -255,7 +266,7 @@ impl ProofCluster {
     pub(super) async fn close(self) {
         drop(self.groups);
         match self.origin {
-            Origin::Launched(mut launched) => {
+            Origin::Launched(mut launched, _) => {
                 drop(launched.leash.take()); // what it lives by
                 let _ = clock::timeout(Duration::from_secs(10), launched.child.wait()).await;
             }

@@ -21,12 +21,12 @@ fn prove(args: &[&str], least: usize) {
 /// after the solution and each other way.
 #[test]
 fn every_lab_is_sound() {
-    prove(&["lab", "test", "--all", "--once", "--jobs", "5"], 22);
+    prove(&["lab", "test", "--all", "--once", "--jobs", "9"], 22);
 }
 
 /// Each lesson is red at the start and after each wrong answer, and green after the solution and
 /// each other way.
 #[test]
 fn every_lesson_is_sound() {
-    prove(&["lesson", "test", "--all", "--jobs", "3"], 33);
+    prove(&["lesson", "test", "--all", "--jobs", "6"], 33);
 }

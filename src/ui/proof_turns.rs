@@ -1,0 +1,116 @@
+//! When a further cluster of a proof starts: while the processors have time to spare. A cluster
+//! works hard when it starts and when a lesson or lab is set up, and then waits for pods, probes
+//! and deadlines; a fixed number of clusters is too many for the first and too few for the second.
+
+use super::proof_cluster::Stop;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::{Mutex, MutexGuard};
+
+/// As many run however busy the machine is: else proofs beside other work would never end.
+const ALWAYS: usize = 2;
+/// Part of the time in which the processors have to have nothing to do.
+const SPARE: f64 = 0.25;
+/// How long they are watched. Nothing tells of an idle processor, so it is looked.
+const WATCHED: Duration = Duration::from_secs(2);
+
+/// They start one after the other: a start tells nothing yet of what the cluster will need.
+static STARTS: Mutex<()> = Mutex::const_new(());
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+
+/// The right to start a cluster.
+pub(super) struct Turn {
+    running: Running,
+    one: MutexGuard<'static, ()>,
+}
+
+/// A cluster that runs.
+pub(super) struct Running(());
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        RUNNING.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Turn {
+    /// The cluster's process runs. Another one may start when the second is dropped.
+    pub(super) fn started(self) -> (Running, MutexGuard<'static, ()>) {
+        (self.running, self.one)
+    }
+}
+
+/// Waits until a cluster may start.
+///
+/// # Errors
+/// `stop` was wanted before.
+pub(super) async fn turn(stop: &Stop) -> Result<Turn, String> {
+    let waited = async {
+        let one = STARTS.lock().await;
+        while RUNNING.load(Ordering::Relaxed) >= ALWAYS && !is_spare().await {}
+        RUNNING.fetch_add(1, Ordering::Relaxed);
+        Ok(Turn { running: Running(()), one })
+    };
+    stop.or(waited).await
+}
+
+async fn is_spare() -> bool {
+    let before = times();
+    clock::sleep(WATCHED).await;
+    let (Some(before), Some(after)) = (before, times()) else { return true }; // it cannot be known
+    idle(before, after) >= SPARE
+}
+
+/// Ticks of all processors since the machine started: idle, and all. `None` without `/proc/stat`.
+fn times() -> Option<(u64, u64)> {
+    read(&std::fs::read_to_string("/proc/stat").ok()?)
+}
+
+/// Source: `proc_stat(5)`. The time of guests is part of the first two fields, and waiting for a
+/// disk is idle.
+///
+/// Example: `cpu  7 0 3 80 10 0 0 0 0 0` is (90, 100).
+fn read(stat: &str) -> Option<(u64, u64)> {
+    let fields = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
+    let ticks: Vec<u64> = fields.take(8).map(|field| field.parse().ok()).collect::<Option<_>>()?;
+    Some((ticks.get(3)? + ticks.get(4)?, ticks.iter().sum()))
+}
+
+/// The part of the time between two looks in which the processors had nothing to do, from 0 to 1.
+fn idle(before: (u64, u64), after: (u64, u64)) -> f64 {
+    let all = after.1.saturating_sub(before.1).max(1);
+    after.0.saturating_sub(before.0) as f64 / all as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_time_is_read_from_the_first_line() {
+        let stat =
+            |idle: u64, user: u64| format!("cpu  {user} 0 3 {idle} 10 0 0 0 5 0\ncpu0 1 1 1 1 1 1 1 1\n");
+        assert_eq!(read(&stat(80, 7)), Some((90, 100)));
+        let between = |idle_ticks: u64, busy: u64| {
+            idle(read(&stat(80, 7)).unwrap(), read(&stat(80 + idle_ticks, 7 + busy)).unwrap())
+        };
+        assert_eq!(between(25, 75), 0.25);
+        assert_eq!(between(0, 100), 0.0);
+        assert_eq!(between(0, 0), 0.0, "no time went by");
+        assert_eq!((read(""), read("cpu  1 2 x 4 5"), read("cpu  1 2 3")), (None, None, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_start_at_once_and_one_after_the_other() {
+        let stop = Stop::default();
+        let first = turn(&stop).await.unwrap();
+        let mut second = Box::pin(turn(&stop));
+        assert!(futures::poll!(&mut second).is_pending(), "the first has not started yet");
+        let (first, next) = first.started();
+        assert!(futures::poll!(&mut second).is_pending(), "the first is not ready yet");
+        drop(next);
+        let second = second.await.unwrap().started();
+        drop((first, second));
+        assert_eq!(RUNNING.load(Ordering::Relaxed), 0);
+    }
+}
