@@ -61,19 +61,19 @@ async fn is_spare() -> bool {
     idle(before, after) >= SPARE
 }
 
-/// Ticks of all processors since the machine started: idle, and all. `None` without `/proc/stat`.
+/// Ticks of all processors since the machine started: to be had, and all. `None` without `/proc/stat`.
 fn times() -> Option<(u64, u64)> {
     read(&std::fs::read_to_string("/proc/stat").ok()?)
 }
 
 /// Source: `proc_stat(5)`. The time of guests is part of the first two fields, and waiting for a
-/// disk is idle.
+/// disk is idle. Work that was made to give way (`nice`) gives way to a cluster, too.
 ///
-/// Example: `cpu  7 0 3 80 10 0 0 0 0 0` is (90, 100).
+/// Example: `cpu  5 2 3 80 10 0 0 0 0 0` is (92, 100).
 fn read(stat: &str) -> Option<(u64, u64)> {
     let fields = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
     let ticks: Vec<u64> = fields.take(8).map(|field| field.parse().ok()).collect::<Option<_>>()?;
-    Some((ticks.get(3)? + ticks.get(4)?, ticks.iter().sum()))
+    Some((ticks.get(1)? + ticks.get(3)? + ticks.get(4)?, ticks.iter().sum()))
 }
 
 /// The part of the time between two looks in which the processors had nothing to do, from 0 to 1.
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn idle_time_is_read_from_the_first_line() {
         let stat =
-            |idle: u64, user: u64| format!("cpu  {user} 0 3 {idle} 10 0 0 0 5 0\ncpu0 1 1 1 1 1 1 1 1\n");
+            |idle: u64, user: u64| format!("cpu  {user} 2 3 {idle} 8 0 0 0 5 0\ncpu0 1 1 1 1 1 1 1 1\n");
         assert_eq!(read(&stat(80, 7)), Some((90, 100)));
         let between = |idle_ticks: u64, busy: u64| {
             idle(read(&stat(80, 7)).unwrap(), read(&stat(80 + idle_ticks, 7 + busy)).unwrap())
