@@ -49,6 +49,7 @@
 pub mod book;
 pub mod draw;
 pub mod guest;
+mod parts;
 pub mod read;
 pub mod run;
 pub mod score;

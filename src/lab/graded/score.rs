@@ -19,6 +19,9 @@ pub struct Found {
     pub unmet: String,
     /// The same as a sentence for the learner; empty: the task itself says it all.
     pub told: Text,
+    /// The parts of the check that are not so, as they stand in the lab's file. For its author: no
+    /// learner sees them, and they are in no record.
+    pub parts: Vec<String>,
 }
 
 /// Why a task is red.
@@ -193,9 +196,10 @@ pub fn too_good(found: &[Found], red: &[String], most: Option<u32>) -> Option<St
 
 /// The tasks that are red, and why.
 pub fn reds(found: &[Found]) -> String {
-    let all: Vec<String> =
-        found.iter().filter(|t| !t.green).map(|t| format!("{} red ({})", t.id, t.unmet)).collect();
-    all.join(", ")
+    let part = |part: &String| format!("\n      not so: {part}");
+    let told =
+        |t: &Found| format!("{} red ({}){}", t.id, t.unmet, t.parts.iter().map(part).collect::<String>());
+    found.iter().filter(|t| !t.green).map(told).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -203,8 +207,7 @@ mod tests {
     use super::*;
 
     fn found(id: &str, weight: u32, green: bool, at_ms: u64) -> Found {
-        let (unmet, told) = ("it".into(), Text::default());
-        Found { id: id.into(), weight, green, at_ms, revision: 7, unmet, told }
+        Found { id: id.into(), weight, green, at_ms, revision: 7, unmet: "it".into(), ..Found::default() }
     }
 
     #[test]

@@ -5,12 +5,14 @@ use super::{Current, LabRun, chain_text, exprs};
 use crate::cel::{Facts, Template, Use};
 use crate::format::{EN, Text};
 use crate::graded::book::Best;
+use crate::graded::parts;
 use crate::graded::read::{BUILT_IN, Lab, Task};
 use crate::graded::score::{self, About, Found, Red};
 use crate::graded::stopwatch::Stopwatch;
 use crate::graded::view::Graded;
 use crate::graded::wills;
 use crate::graded::words::{self, Word};
+use crate::graded::world::Frame;
 use crate::who::Meddling;
 use clock::Timestamp;
 use cluster::guest::Room;
@@ -24,6 +26,13 @@ use tokio::time::Instant;
 
 /// How long what was disturbed by the judge may take to be as before.
 const RECOVERY_MAX: Duration = Duration::from_secs(25);
+
+/// The first of a task's checks that is not met, and what of it is not so.
+#[derive(Default)]
+struct Unmet {
+    first: usize,
+    parts: Vec<String>,
+}
 
 impl LabRun {
     pub(super) async fn grade(&self, current: Current, learner: String, lang: &str) -> Result<Value, String> {
@@ -49,7 +58,9 @@ impl LabRun {
         let green = self.book().open.as_ref().map(|o| o.green.clone()).unwrap_or_default();
         for (task, verdict) in still.iter().zip(judged) {
             let since = green.get(&task.id).copied();
-            let unknown = verdict.err().and_then(|at| self.world.unknown(&task.checks.get(at)?.1, &frame));
+            let verdict = self.in_parts(task, &frame, verdict);
+            let first = verdict.as_ref().err().map(|unmet| unmet.first);
+            let unknown = first.and_then(|at| self.world.unknown(&task.checks.get(at)?.1, &frame));
             let mut told = self.found(&current, task, verdict, since);
             if let Some(red) = unknown {
                 told.turn_red(red);
@@ -73,7 +84,7 @@ impl LabRun {
             let told = match verdict {
                 Ok(verdict) => self.found(&current, task, verdict, Some(since)),
                 Err(why) => {
-                    let mut told = self.found(&current, task, Err(0), None);
+                    let mut told = self.found(&current, task, Err(Unmet::default()), None);
                     told.turn_red(why);
                     told
                 }
@@ -171,7 +182,7 @@ impl LabRun {
         &self,
         current: &Current,
         task: &Task,
-        verdict: Result<(), usize>,
+        verdict: Result<(), Unmet>,
         since: Option<(u64, i64)>,
     ) -> Found {
         let now = (self.ms(), self.world.know().recorder.revision);
@@ -184,10 +195,19 @@ impl LabRun {
             revision,
             ..Found::default()
         };
-        if let Err(first) = verdict {
+        if let Err(Unmet { first, parts }) = verdict {
             found.turn_red(current.fill_red(&unmet(task, first)));
+            found.parts = parts;
         }
         found
+    }
+
+    /// What of a task's check is not so at this moment.
+    fn in_parts(&self, task: &Task, frame: &Frame, verdict: Result<(), usize>) -> Result<(), Unmet> {
+        verdict.map_err(|first| {
+            let parts = task.checks.get(first).map(|(_, expr)| parts::unmet(&self.world, expr, frame));
+            Unmet { first, parts: parts.unwrap_or_default() }
+        })
     }
 
     /// Does what a task's probe says, judges, and takes it back.
@@ -197,7 +217,7 @@ impl LabRun {
         task: &Task,
         still: &[&Task],
         found: &BTreeMap<String, Found>,
-    ) -> Result<Result<(), usize>, Red> {
+    ) -> Result<Result<(), Unmet>, Red> {
         // The reason is in English; the sentence around it is in the learner's language.
         let failed = |why: String| words::red(Word::ProbeFailed, &[&why]);
         let (world, frame) = (&self.world, current.frame());
@@ -205,7 +225,7 @@ impl LabRun {
         let is_whole = still.iter().all(|t| found.get(&t.id).is_some_and(|f| f.green));
         let patience = patience_before(is_whole, task.within);
         if let Err(unmet) = world.settled(&exprs(task), &frame, Duration::ZERO, patience).await {
-            return Ok(Err(unmet));
+            return Ok(self.in_parts(task, &frame, Err(unmet)));
         }
         let before = self.revision().await.map_err(failed)?;
         world.read(self.host.tap());
@@ -224,6 +244,7 @@ impl LabRun {
             }
             Err(_) => Err(0),
         };
+        let verdict = self.in_parts(task, &frame, verdict);
         // Whether it heals by itself cannot be seen if a person has helped.
         world.read(self.host.tap());
         let meddled = world.know().meddled;
