@@ -53,8 +53,8 @@ impl Faults {
         self.all().clone()
     }
 
-    /// Adds a fault of these nodes to the list, in place of an earlier one of its kind. An amount of
-    /// zero only removes that one.
+    /// Adds a fault of these nodes to the list, in place of an earlier one of its kind. An amount
+    /// of zero only removes that one.
     pub(crate) fn note(&self, fault: &str, nodes: &[&str], amount: Option<f64>) {
         let mut nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
         nodes.sort();

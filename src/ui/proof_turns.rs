@@ -61,7 +61,8 @@ async fn is_spare() -> bool {
     idle(before, after) >= SPARE
 }
 
-/// Ticks of all processors since the machine started: to be had, and all. `None` without `/proc/stat`.
+/// Ticks of all processors since the machine started: to be had, and all. `None`: there is no
+/// `/proc/stat`.
 fn times() -> Option<(u64, u64)> {
     read(&std::fs::read_to_string("/proc/stat").ok()?)
 }

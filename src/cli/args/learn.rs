@@ -37,7 +37,7 @@ pub(crate) enum Lesson {
         /// All there are
         #[arg(long, conflicts_with = "ids")]
         all: bool,
-        /// Clusters side by side at most; beyond two, one starts only while the processors have time
+        /// Clusters side by side at most; a third starts only while the processors have time
         #[arg(short, long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
         jobs: u8,
         /// Only read them: format, expressions, languages
@@ -144,7 +144,7 @@ pub(crate) enum Lab {
         /// All there are
         #[arg(long, conflicts_with = "ids")]
         all: bool,
-        /// Clusters side by side at most; beyond two, one starts only while the processors have time
+        /// Clusters side by side at most; a third starts only while the processors have time
         #[arg(short, long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
         jobs: u8,
         /// Only read them: format, expressions, languages

@@ -148,8 +148,8 @@ where
     .await
 }
 
-/// What all servers of HTTP have in common. A client may end its sending side behind its request, as
-/// `printf … | nc` does, and is answered all the same.
+/// What all servers of HTTP have in common. A client may end its sending side behind its request,
+/// as `printf … | nc` does, and is answered all the same.
 pub(crate) fn http1() -> hyper::server::conn::http1::Builder {
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(PATIENCE).half_close(true);
