@@ -18,13 +18,13 @@
 //! ## Left out
 //! Line editing and history (the terminal's own editing works), `fg`, `bg` and ^Z, aliases; of
 //! bash: arrays, `<(…)`, `printf -v`, and `=~` in `[[ … ]]`. They say so with status 2. `$LINENO`
-//! is not set. `set -m` says that job control is off, and has status 0, as dash without a terminal. Braces (`{1..3}`) are plain text,
-//! as in POSIX. Text that is not UTF-8 is not kept as it is. The parser's own: in `$(case a in a)
-//! …)` the pattern needs its `(`, and blanks inside `${x:-a b}` become one; in a text with a
-//! here-document also in a quoted `"${x:-…}"`, where `'` needs its other half; a here-document in
-//! a quoted `"$(…)"` has no `)`; some scripts with a here-document in whose line a `"…$(` stays
-//! open are syntax errors; at most 14 `"$(… "$(…` inside each other. `ash` and `bash` are
-//! this shell too.
+//! is not set. `set -m` says that job control is off, and has status 0, as dash without a terminal.
+//! Braces (`{1..3}`) are plain text, as in POSIX. Text that is not UTF-8 is not kept as it is. The
+//! parser's own: in `$(case a in a) …)` the pattern needs its `(`, and blanks inside `${x:-a b}`
+//! become one; in a text with a here-document also in a quoted `"${x:-…}"`, where `'` needs its
+//! other half; a here-document in a quoted `"$(…)"` has no `)`; some scripts with a here-document
+//! in whose line a `"…$(` stays open are syntax errors; at most 14 `"$(… "$(…` inside each other.
+//! `ash` and `bash` are this shell too.
 //! ## Read next
 //! `applets::uutils`, the programs that scripts call; `linux::trap`.
 
