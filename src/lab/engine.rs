@@ -11,7 +11,8 @@ use super::own;
 use super::progress::Progress;
 use super::reach::{self, Need};
 use super::recorder::Recorder;
-use super::view::{Hint, State};
+use super::stuck::Tries;
+use super::view::{Hint, State, Verdict};
 use super::watch::{Look, Then, Told};
 use super::words::Notice;
 use api::kinds;
@@ -63,6 +64,9 @@ pub(crate) struct Open {
     pub late: bool,
     pub hints: Vec<BTreeMap<String, Hint>>,
     pub hints_left: usize,
+    pub tries: Tries,
+    /// The learner gets no further, and is offered a hint.
+    pub is_stuck: bool,
     pub done_at: Option<Instant>,
     /// The learner's last answer, and how far it is judged.
     pub given: Given,
@@ -87,6 +91,8 @@ impl Open {
             late: false,
             hints: vec![],
             hints_left: 0,
+            tries: Tries::default(),
+            is_stuck: false,
             done_at: None,
             given: Given::default(),
         }
@@ -442,6 +448,7 @@ impl Engine {
             }
             open.ran.push(Line { line: shortened(line), code, at: clock::now() });
             open.lines.1 += 1;
+            open.tries.tried();
         }
     }
 
@@ -551,12 +558,18 @@ impl Engine {
             let due = open.acted.map(|at| at + patience);
             open.late |= due.is_some_and(|due| due <= now);
             needs.wake = earlier(open.outcome.wake, due.filter(|due| *due > now));
+            // As long as the question waits, nothing can be tried.
+            if step.predict.is_none() || noted.predicted.is_some() {
+                open.tries.look(open.outcome.verdicts.iter().filter(|v| **v != Verdict::Unmet).count(), now);
+                needs.wake = earlier(needs.wake, open.tries.due().filter(|due| *due > now));
+            }
         }
         look_for_loss(step, state, &facts, open);
         let seen = self.progress.look(&lesson.id, &step.id).map_or(&[][..], |p| &p.hints);
         // One that cannot be said by what is known is not promised.
         let can_be_said = |hint: &&super::format::Hint| render(hint, &lesson, &facts).is_some();
         open.hints_left = fitting(step, seen, &facts).into_iter().filter(can_be_said).count();
+        open.is_stuck = state == State::Open && open.hints_left > 0 && open.tries.is_stuck(now);
         let silent = open.hints.len() < seen.len();
         if let Some(at) = open.done_at {
             let over = now.duration_since(at) >= GROWS;
@@ -669,6 +682,8 @@ impl Engine {
         self.progress.step(&lesson.id, &step.id).hints.push(id);
         if let Some(open) = &mut self.open {
             open.hints.push(said);
+            open.tries.helped(Instant::now());
+            open.is_stuck = false;
         }
         true
     }

@@ -69,6 +69,7 @@ mod run;
 mod show;
 #[cfg(test)]
 mod stage;
+mod stuck;
 pub mod view;
 mod watch;
 mod who;

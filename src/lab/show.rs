@@ -97,6 +97,7 @@ impl Engine {
             state,
             hints: open.hints.iter().filter_map(|h| h.get(lang).or_else(|| h.get("en")).cloned()).collect(),
             hints_left: if over { 0 } else { open.hints_left },
+            is_stuck: open.is_stuck && !over,
             unmet,
             not_yet,
             lost: step

@@ -176,6 +176,9 @@ pub struct LessonView {
     /// Hints asked for so far.
     pub hints: Vec<Hint>,
     pub hints_left: usize,
+    /// Some commands or minutes have changed nothing: the next hint is to be offered.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_stuck: bool,
     /// The check that is missing, by position. Those before it may still have to hold.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unmet: Option<usize>,

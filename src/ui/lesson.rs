@@ -262,11 +262,17 @@ fn sign(check: &Check) -> &'static str {
 pub(crate) fn news(style: &PageStyle, before: &LessonView, now: &LessonView) -> Option<String> {
     let same = before.id == now.id && before.step_id == now.step_id;
     let over = |v: &LessonView| matches!(v.state, State::Done | State::Solved);
-    match same {
+    let stuck = same && now.is_stuck && !before.is_stuck && !style.beside;
+    let offer = || format!("{}\n", style.say(Say::LessonOffer, &[]));
+    let told = match same {
         true if over(now) && !over(before) => Some(style.verdict(now)),
         true if now.not_yet.is_some() && before.not_yet.is_none() => Some(style.verdict(now)),
         true if now.lost.is_some() && before.lost.is_none() => Some(style.checks(now)),
         _ => None,
+    };
+    match (told, stuck) {
+        (told, false) => told,
+        (told, true) => Some(told.unwrap_or_default() + &offer()),
     }
 }
 
@@ -304,6 +310,19 @@ mod tests {
         ] {
             assert!(page.contains(part), "{part}\n{page}");
         }
+    }
+
+    #[test]
+    fn who_is_stuck_is_offered_a_hint_once() {
+        let stuck = || LessonView { is_stuck: true, hints_left: 1, ..view() };
+        let told = news(&PLAIN, &view(), &stuck()).unwrap();
+        assert!(told.contains("`hint`"), "{told}");
+        assert_eq!(news(&PLAIN, &stuck(), &stuck()), None);
+        let beside = PageStyle { beside: true, ..PLAIN };
+        assert_eq!(news(&beside, &view(), &stuck()), None, "it stands in the lesson's pane");
+        let late = LessonView { not_yet: Some("it is ready".into()), ..stuck() };
+        let told = news(&PLAIN, &view(), &late).unwrap();
+        assert!(told.contains("not yet: it is ready") && told.contains("`hint`"), "{told}");
     }
 
     #[test]

@@ -232,6 +232,7 @@ texts! {
     LessonFinishedAll: "This was the last lesson. Now mend what is broken: `lab list`. `lesson` lists the lessons, to look things up.", "마지막 강의를 마쳤습니다. 이제 고장 난 것을 고칠 차례입니다. `lab list`를 입력하세요. 지난 강의는 `lesson`으로 다시 찾아볼 수 있습니다.";
     LessonAgain: "The lessons do not answer: {}. They are asked again.", "강의가 응답하지 않습니다: {}. 다시 요청합니다.";
     LessonHint: "hint {}:", "힌트 {}:";
+    LessonOffer: "Stuck? `hint` tells where to look.", "막혔다면 `hint`를 입력하세요. 무엇을 살펴볼지 알려 줍니다.";
     LessonHintsLeft: "({} more)", "(남은 힌트 {}개)";
     LessonHintsOver: "(no more for now)", "(지금은 더 없습니다)";
     LessonNotYet: "Not yet: {}", "남은 조건: {}";

@@ -54,6 +54,7 @@ texts! { pub enum Word {
     AnswerWrong: "{} is not right. Look again", "{}: 아닙니다. 다시 살펴보세요";
     AnswerUnknown: "{}: cannot be checked, what it is about does not exist now", "{}: 확인할 수 없습니다. 질문의 대상이 지금은 없습니다";
     Hint: "hint {}", "힌트 {}";
+    Stuck: "Stuck? `hint` tells where to look.", "막혔다면 `hint`를 입력하세요.";
     ReadOn: "{} read on: F6 ↑↓", "{} 더 읽기: F6 ↑↓";
     ReadOnHere: "{} read on: ↑↓", "{} 더 읽기: ↑↓";
     Done: "Done.  `next` goes on", "완료했습니다.  `next`로 계속합니다";

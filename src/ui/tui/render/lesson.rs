@@ -175,6 +175,9 @@ pub(super) fn doing(model: &Model, view: &LessonView, room: usize, which: Checks
     if let Some(hint) = view.hints.last().filter(|_| open) {
         out.extend(hinted(model, view.hints.len(), &hint.say, room, Tone::Accent));
     }
+    if view.is_stuck && open && question.is_none() {
+        out.extend(marked(&lang.say(Word::Stuck, &[]), look, Tone::Accent, room, "", "  "));
+    }
     let (words, tone) = match (&view.next, view.state) {
         _ if !view.finished && open => return out,
         (Some((id, title)), _) if view.finished => {

@@ -206,6 +206,7 @@ mod tests {
                 ..Answer::default()
             }),
             checks: step.checks.iter().map(check).collect(),
+            is_stuck: answered,
             ..LessonView::default()
         }
     }
