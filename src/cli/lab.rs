@@ -76,7 +76,7 @@ pub(crate) async fn run(
                 .or_else(|| std::env::var(LEARNER).ok().filter(|l| !l.is_empty()))
                 .or_else(|| std::env::var("USER").ok())
                 .unwrap_or_default();
-            let graded: Graded = asked(place, lang, Ask::Grade { id, seed, learner }).await?;
+            let graded: Graded = asked(place, lang, Ask::Grade { id, seed, learner, parts: false }).await?;
             match output {
                 Some(Report::Json) => std::println!("{}", serde_json::to_string_pretty(&graded.record)?),
                 Some(Report::Csv) => std::print!("{}", score::csv(&graded.record)),
@@ -121,7 +121,7 @@ pub(crate) async fn run(
         }
         Command::Solve { id, seed } => solve(place, id, seed, lang).await,
         Command::Verify { file, key } => verify(&file, key.as_deref(), directory.as_deref(), lang),
-        Command::Test { ids, all, jobs, dry_run, only, once } => {
+        Command::Test { ids, all, jobs, dry_run, only, once, part } => {
             let labs = load();
             for fault in &labs.faults {
                 println!("✗ {fault}");
@@ -146,7 +146,7 @@ pub(crate) async fn run(
                 return Ok(if sound { 0 } else { 1 });
             }
             let directory = directory.or_else(read::directory);
-            let proved = lab_proof::prove(chosen, directory, jobs.into(), only.as_deref(), once).await;
+            let proved = lab_proof::prove(chosen, directory, jobs.into(), only.as_deref(), once, part).await;
             Ok(if proved && sound { 0 } else { 1 })
         }
     }

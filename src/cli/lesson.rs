@@ -90,7 +90,7 @@ pub(crate) async fn run(
         }
         Command::Leave => leave(&place, lang).await,
         Command::New { id } => new(&lessons.unwrap_or_else(|| PathBuf::from("lessons")), &id),
-        Command::Test { ids, all, jobs, dry_run } => {
+        Command::Test { ids, all, jobs, dry_run, part } => {
             if ids.is_empty() && !all {
                 eprintln!("ropewalk: name lessons, or --all");
                 return Ok(USAGE);
@@ -118,7 +118,7 @@ pub(crate) async fn run(
             }
             let sound = library.faults.is_empty();
             let directory = lessons.or_else(library::directory);
-            let proved = proof::prove(chosen, directory, kubeconfig, jobs.into()).await;
+            let proved = proof::prove(chosen, directory, kubeconfig, jobs.into(), part).await;
             Ok(if proved && sound { 0 } else { 1 })
         }
     }

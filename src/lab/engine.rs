@@ -439,16 +439,26 @@ impl Engine {
         }
     }
 
+    /// Has the step a question that the learner has not answered?
+    fn waits_for_guess(&self, lesson: &Lesson, step: &Step) -> bool {
+        let noted = self.progress.look(&lesson.id, &step.id);
+        step.predict.is_some() && noted.is_none_or(|noted| noted.predicted.is_none())
+    }
+
     /// A line of the learner's has ended.
     pub(crate) fn ran(&mut self, line: String, code: i32) {
         self.acted();
+        let waits = self.current().map(|(open, step)| self.waits_for_guess(&open.lesson, step));
         if let Some(open) = &mut self.open {
             if open.ran.len() == TYPED_MAX {
                 open.ran.remove(0);
             }
             open.ran.push(Line { line: shortened(line), code, at: clock::now() });
             open.lines.1 += 1;
-            open.tries.tried();
+            // What the solution does is not tried, and nothing can be while the question waits.
+            if waits == Some(false) && !self.solving {
+                open.tries.tried();
+            }
         }
     }
 
@@ -558,18 +568,21 @@ impl Engine {
             let due = open.acted.map(|at| at + patience);
             open.late |= due.is_some_and(|due| due <= now);
             needs.wake = earlier(open.outcome.wake, due.filter(|due| *due > now));
-            // As long as the question waits, nothing can be tried.
-            if step.predict.is_none() || noted.predicted.is_some() {
+            let waits = step.predict.is_some() && noted.predicted.is_none();
+            // What a command set going may still become true.
+            let settles = due.is_some_and(|due| due > now);
+            if !waits {
                 open.tries.look(open.outcome.verdicts.iter().filter(|v| **v != Verdict::Unmet).count(), now);
                 needs.wake = earlier(needs.wake, open.tries.due().filter(|due| *due > now));
             }
+            open.is_stuck = !waits && !settles && !noted.solve && open.tries.is_stuck(now);
         }
         look_for_loss(step, state, &facts, open);
         let seen = self.progress.look(&lesson.id, &step.id).map_or(&[][..], |p| &p.hints);
         // One that cannot be said by what is known is not promised.
         let can_be_said = |hint: &&super::format::Hint| render(hint, &lesson, &facts).is_some();
         open.hints_left = fitting(step, seen, &facts).into_iter().filter(can_be_said).count();
-        open.is_stuck = state == State::Open && open.hints_left > 0 && open.tries.is_stuck(now);
+        open.is_stuck &= state == State::Open && open.hints_left > 0;
         let silent = open.hints.len() < seen.len();
         if let Some(at) = open.done_at {
             let over = now.duration_since(at) >= GROWS;

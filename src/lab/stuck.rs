@@ -15,8 +15,8 @@ const TIME: Duration = Duration::from_secs(240);
 pub(crate) struct Tries {
     lines: u32,
     since: Option<Instant>,
-    /// Checks that were true at the last look.
-    met: usize,
+    /// The most checks that were true at once: what comes and goes is no success each time.
+    most: usize,
 }
 
 impl Tries {
@@ -30,12 +30,12 @@ impl Tries {
         (self.lines, self.since) = (0, Some(now));
     }
 
-    /// So many checks are true now. One more is a success; one less is none.
+    /// So many checks are true now. More than ever before is a success.
     pub(crate) fn look(&mut self, met: usize, now: Instant) {
-        if met > self.met {
+        if met > self.most {
+            self.most = met;
             self.helped(now);
         }
-        self.met = met;
         self.since.get_or_insert(now);
     }
 
@@ -64,7 +64,8 @@ mod tests {
         assert!(!tries.is_stuck(now), "one more check was met in between");
         (1..LINES).for_each(|_| tries.tried());
         tries.look(1, now);
-        assert!(tries.is_stuck(now), "what is lost again is no success");
+        tries.look(2, now);
+        assert!(tries.is_stuck(now), "what was lost and comes back is no success");
         tries.helped(now);
         assert!(!tries.is_stuck(now));
     }

@@ -6,6 +6,7 @@
 use super::labs as front;
 use super::proof_cluster::{ProofCluster, Stop};
 use super::proof_home;
+use super::proof_part::Part;
 use super::texts::Lang;
 use clock::Instant;
 use cluster::control::{self, Control};
@@ -106,13 +107,14 @@ fn plans(lab: &Arc<Lab>, once: bool) -> Result<Vec<Plan>, String> {
 }
 
 /// Proves labs, `jobs` clusters side by side, and prints what was found of each as soon as that is
-/// known. `once`: as of [`plans`]. True if all of them are sound.
+/// known. `once`: as of [`plans`]; `part`: only these of the seeds of each. True if all of them are sound.
 pub async fn prove(
     labs: Vec<Lab>,
     directory: Option<PathBuf>,
     jobs: usize,
     only: Option<&str>,
     once: bool,
+    part: Part,
 ) -> bool {
     let directory = directory.map(|d| std::path::absolute(&d).unwrap_or(d));
     let (began, mut sound, mut total) = (Instant::now(), true, 0);
@@ -130,6 +132,8 @@ pub async fn prove(
             plans.iter_mut().for_each(|p| p.kinds.retain(|k| k.name(&p.lab).contains(only)));
             plans.retain(|p| !p.kinds.is_empty());
         }
+        let mut plans = part.of(plans);
+        plans.first_mut().map(|first| first.twice = true);
         total += plans.iter().map(|p| p.kinds.len()).sum::<usize>();
         open.insert(lab.id.clone(), Account::of(&plans));
         all.extend(plans);
@@ -195,7 +199,8 @@ impl Account {
             lab.also.len(),
             at.as_secs_f64()
         );
-        faults.iter().for_each(|f| println!("    ✗ {f}"));
+        // The rest was told when it happened.
+        faults.iter().filter_map(|f| f.lines().next()).for_each(|f| println!("    ✗ {f}"));
         // What a wrong answer earned shows its author whether it is wrong for the reason that was
         // meant.
         let earned: BTreeSet<String> = self
@@ -276,6 +281,10 @@ async fn answer(plan: &Plan, kind: Kind, proof_cluster: &ProofCluster) -> Result
     if !matches!(kind, Kind::Wrong(_)) {
         done(proof_cluster).await?;
     }
+    let failed = async |why: String| {
+        let picture = picture(proof_cluster).await;
+        Err(format!("{why}\n      {}\n{picture}", super::proof::tail(&said)))
+    };
     let found = grade(lab, proof_cluster).await?;
     if let Kind::Wrong(at) = kind {
         let wrong = &lab.wrong[at];
@@ -288,11 +297,13 @@ async fn answer(plan: &Plan, kind: Kind, proof_cluster: &ProofCluster) -> Result
         };
     }
     if let Err(why) = full(&found) {
-        let picture = picture(proof_cluster).await;
-        return Err(format!("{why}\n      {}\n{picture}", super::proof::tail(&said)));
+        return failed(why).await;
     }
-    if kind == Kind::Solution && plan.twice {
-        full(&grade(lab, proof_cluster).await?).map_err(|why| format!("graded once more: {why}"))?;
+    if kind == Kind::Solution
+        && plan.twice
+        && let Err(why) = full(&grade(lab, proof_cluster).await?)
+    {
+        return failed(format!("graded once more: {why}")).await;
     }
     Ok(String::new())
 }
@@ -334,9 +345,11 @@ async fn untouched(lab: &Lab, proof_cluster: &ProofCluster) -> Result<(), String
 
 /// Grades, and checks that the record is what it should be.
 async fn grade(lab: &Lab, proof_cluster: &ProofCluster) -> Result<Vec<score::Found>, String> {
-    let graded: Graded =
-        asked(proof_cluster, Ask::Grade { id: Some(lab.id.clone()), seed: None, learner: "test".into() })
-            .await?;
+    let graded: Graded = asked(
+        proof_cluster,
+        Ask::Grade { id: Some(lab.id.clone()), seed: None, learner: "test".into(), parts: true },
+    )
+    .await?;
     seal::verify(&graded.record.to_string()).map_err(|e| format!("its own record is refused: {e}"))?;
     Ok(graded.found)
 }

@@ -61,6 +61,7 @@ mod proof_batch;
 mod proof_cluster;
 mod proof_group;
 mod proof_home;
+pub mod proof_part;
 mod proof_turns;
 pub mod prose;
 pub mod repl;

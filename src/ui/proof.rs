@@ -5,6 +5,7 @@
 use super::proof_batch::{self, Batch, batches};
 use super::proof_cluster::{ProofCluster, Stop};
 use super::proof_home;
+use super::proof_part::Part;
 use clock::Instant;
 use futures::StreamExt;
 use lab::format::{EN, Lesson, sh_blocks};
@@ -61,7 +62,12 @@ impl Found {
     /// What came of a case that began then, and how it ended.
     pub(super) fn ended(mut self, began: Instant, outcome: Result<(), String>) -> Found {
         self.faults.extend(outcome.err());
-        self.took = began.elapsed();
+        self.lasted(began.elapsed())
+    }
+
+    /// How long it was played.
+    pub(super) fn lasted(mut self, took: Duration) -> Found {
+        self.took = took;
         self
     }
 }
@@ -69,13 +75,14 @@ impl Found {
 /// Proves lessons, `jobs` clusters side by side, and prints what was found. True if all of them are
 /// sound.
 ///
-/// With a kubeconfig, on the cluster behind it, each case in a namespace of its own: what that
+/// `part`: only these of the wrong answers and other ways. With a kubeconfig, on the cluster behind it, each case in a namespace of its own: what that
 /// cluster cannot do is not tried.
 pub async fn prove(
     lessons: Vec<Lesson>,
     directory: Option<PathBuf>,
     kubeconfig: Option<PathBuf>,
     jobs: usize,
+    part: Part,
 ) -> bool {
     let lessons: Vec<Arc<Lesson>> = lessons.into_iter().map(Arc::new).collect();
     let ground = Arc::new(match kubeconfig {
@@ -83,7 +90,7 @@ pub async fn prove(
         None => Where::Home,
     });
     let mut all: Vec<Batch> =
-        lessons.iter().flat_map(|l| batches(cases(l, &ground), ground.is_home())).collect();
+        lessons.iter().flat_map(|l| batches(cases(l, &ground, part), ground.is_home())).collect();
     // The longest first: one that begins last has the machine to itself while all others are over.
     all.sort_by_key(|batch| std::cmp::Reverse(batch.length()));
     let began = Instant::now();
@@ -103,7 +110,7 @@ pub async fn prove(
         .buffer_unordered(jobs.max(1));
     let mut left: BTreeMap<String, usize> = BTreeMap::new();
     for lesson in &lessons {
-        left.insert(lesson.id.clone(), self::cases(lesson, &ground).len());
+        left.insert(lesson.id.clone(), self::cases(lesson, &ground, part).len());
     }
     let mut sound = true;
     let told = async {
@@ -118,7 +125,8 @@ pub async fn prove(
                 let count = left.entry(id.clone()).or_default();
                 *count = count.saturating_sub(1);
                 if *count == 0 {
-                    sound &= report(&case.lesson, &ground, found.remove(&id).unwrap_or_default());
+                    let all = found.remove(&id).unwrap_or_default();
+                    sound &= report(&case.lesson, &ground, part, all);
                 }
             }
         }
@@ -144,8 +152,9 @@ impl Where {
     }
 }
 
-fn cases(lesson: &Arc<Lesson>, ground: &Where) -> Vec<Case> {
-    let mut kinds = vec![Kind::Solution];
+/// `part`: of the wrong answers and other ways only these.
+fn cases(lesson: &Arc<Lesson>, ground: &Where, part: Part) -> Vec<Case> {
+    let (mut kinds, mut answers) = (vec![Kind::Solution], Vec::new());
     let texts = lesson.steps.iter().flat_map(|s| [&s.prose, &s.after]).chain([&lesson.intro]);
     if texts.into_iter().any(|text| !sh_blocks(text.get(EN)).is_empty()) {
         kinds.push(Kind::Prose);
@@ -155,9 +164,10 @@ fn cases(lesson: &Arc<Lesson>, ground: &Where) -> Vec<Case> {
             continue;
         }
         let fits = |at: &usize| ground.is_home() || reach::of_lines(&s.also[*at].lines).is_empty();
-        kinds.extend((0..s.also.len()).filter(fits).map(|at| Kind::Also { step, at }));
-        kinds.extend((0..s.wrong.len()).map(|at| Kind::Wrong { step, at }));
+        answers.extend((0..s.also.len()).filter(fits).map(|at| Kind::Also { step, at }));
+        answers.extend((0..s.wrong.len()).map(|at| Kind::Wrong { step, at }));
     }
+    kinds.extend(part.of(answers));
     kinds.into_iter().map(|kind| Case { lesson: lesson.clone(), kind }).collect()
 }
 
@@ -190,21 +200,22 @@ impl Case {
 }
 
 /// Prints what was found about a lesson. True if it is sound.
-fn report(lesson: &Lesson, ground: &Where, found: Vec<(Kind, Found)>) -> bool {
+/// What needs all answers, such as a hint that none of them reaches, a part cannot tell.
+fn report(lesson: &Lesson, ground: &Where, part: Part, found: Vec<(Kind, Found)>) -> bool {
     let mut faults: Vec<String> = found.iter().flat_map(|(_, f)| f.faults.clone()).collect();
     faults.sort();
     faults.dedup();
     let reached: BTreeSet<&(usize, String)> = found.iter().flat_map(|(_, f)| &f.hints).collect();
     for (at, step) in lesson.steps.iter().enumerate() {
         // Elsewhere some wrong answers are refused, and so their hints never fit.
-        let hints = step.hints.iter().filter(|h| h.when.is_some() && ground.is_home());
+        let hints = step.hints.iter().filter(|h| h.when.is_some() && ground.is_home() && part.is_all());
         for hint in hints.filter(|h| !reached.contains(&(at, h.id.clone()))) {
             faults.push(format!("{}: no wrong answer makes the hint {:?} fit", step.id, hint.id));
         }
     }
     let lost: BTreeSet<&usize> = found.iter().flat_map(|(_, f)| &f.lost).collect();
     for (at, step) in lesson.steps.iter().enumerate() {
-        if step.lost.is_some() && ground.is_home() && !lost.contains(&at) {
+        if step.lost.is_some() && ground.is_home() && part.is_all() && !lost.contains(&at) {
             faults.push(format!("{}: no wrong answer makes `lost` true", step.id));
         }
     }
@@ -454,7 +465,7 @@ mod tests {
     fn every_wrong_answer_and_other_way_is_a_case() {
         let library = Library::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../lab/fixtures"));
         let lesson = Arc::new(library.lessons[0].clone());
-        let kinds: Vec<Kind> = cases(&lesson, &Where::Home).into_iter().map(|c| c.kind).collect();
+        let kinds: Vec<Kind> = cases(&lesson, &Where::Home, Part::ALL).into_iter().map(|c| c.kind).collect();
         assert_eq!(kinds.iter().filter(|k| matches!(k, Kind::Wrong { .. })).count(), 8);
         assert_eq!(kinds.iter().filter(|k| matches!(k, Kind::Also { .. })).count(), 1);
         assert!(kinds.contains(&Kind::Solution));

@@ -17,6 +17,7 @@ use lab::format::Lesson;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Cases for one cluster. More than one are of the same lesson: its solution, and others in the
 /// order of their steps.
@@ -78,8 +79,9 @@ pub(super) async fn prove(batch: &Batch, ground: &Ground<'_>) -> Vec<(Case, Foun
         found: Vec::new(),
         solved: Ok(Found::default()),
         broken: Vec::new(),
+        took: Duration::ZERO,
     };
-    let (began, steps) = (Instant::now(), shared.lesson.steps.len());
+    let steps = shared.lesson.steps.len();
     let mut from = 0;
     while from < steps && !ground.stop.wanted() {
         let broken = shared.walk(from, ground).await;
@@ -99,7 +101,7 @@ pub(super) async fn prove(batch: &Batch, ground: &Ground<'_>) -> Vec<(Case, Foun
         });
     }
     let (case, mut found) = match shared.solved.ok().filter(|found| found.faults.is_empty()) {
-        Some(found) => (solution.clone(), found.ended(began, Ok(()))),
+        Some(found) => (solution.clone(), found.lasted(shared.took)),
         None => alone(solution, ground).await,
     };
     found.notes.append(&mut shared.broken);
@@ -108,8 +110,10 @@ pub(super) async fn prove(batch: &Batch, ground: &Ground<'_>) -> Vec<(Case, Foun
 }
 
 async fn alone(case: &Case, ground: &Ground<'_>) -> (Case, Found) {
-    let (began, mut found) = (Instant::now(), Found::default());
-    let outcome = match ground.cluster(&case.lesson).await {
+    let mut found = Found::default();
+    let cluster = ground.cluster(&case.lesson).await;
+    let began = Instant::now(); // not before it was its turn
+    let outcome = match cluster {
         Ok(cluster) => {
             let played = async {
                 proof::open(&case.lesson, &cluster).await?;
@@ -135,6 +139,8 @@ struct Shared<'a> {
     solved: Result<Found, ()>,
     /// Steps whose cases have to be tried again alone, and why.
     broken: Vec<String>,
+    /// How long was played, without the waiting for clusters.
+    took: Duration,
 }
 
 impl Shared<'_> {
@@ -149,6 +155,7 @@ impl Shared<'_> {
             }
         };
         cluster.share();
+        let began = Instant::now();
         let mut at = from;
         let walked = async {
             proof::open(&self.lesson, &cluster).await?;
@@ -161,6 +168,7 @@ impl Shared<'_> {
         };
         let walked = ground.stop.or(walked).await;
         cluster.close().await;
+        self.took += began.elapsed();
         let broken = walked.err()?;
         self.broken.push(format!("{}: its cases are tried again alone, {broken}", self.lesson.steps[at].id));
         Some(at)

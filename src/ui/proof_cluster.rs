@@ -47,6 +47,9 @@ const HANGS_MAX: Duration = Duration::from_secs(60);
 /// How long the pods of a step may take to be back when it begins anew.
 const PODS_MAX: Duration = Duration::from_secs(60);
 
+/// A start that takes longer does not keep others from theirs.
+const START_MAX: Duration = Duration::from_secs(60);
+
 const STOPPED: &str = "interrupted";
 
 /// Whether the proof shall end before it is through: on Ctrl-C, SIGTERM, or with its terminal.
@@ -209,8 +212,15 @@ impl ProofCluster {
         };
         let ready =
             async { clock::timeout(WHOLE_MAX, proof_cluster.ready()).await.unwrap_or_else(|| Err(late())) };
-        let ready = stop.or(ready).await;
-        drop(next);
+        let ready = {
+            let mut ready = std::pin::pin!(stop.or(ready));
+            let soon = clock::timeout(START_MAX, ready.as_mut()).await;
+            drop(next);
+            match soon {
+                Some(ready) => ready,
+                None => ready.await,
+            }
+        };
         match ready {
             Ok(()) => Ok(proof_cluster),
             Err(why) => {

@@ -45,6 +45,10 @@ impl Turn {
 /// # Errors
 /// `stop` was wanted before.
 pub(super) async fn turn(stop: &Stop) -> Result<Turn, String> {
+    turn_when(is_spare, stop).await
+}
+
+async fn turn_when(is_spare: impl AsyncFn() -> bool, stop: &Stop) -> Result<Turn, String> {
     let waited = async {
         let one = STARTS.lock().await;
         while RUNNING.load(Ordering::Relaxed) >= ALWAYS && !is_spare().await {}
@@ -62,19 +66,27 @@ async fn is_spare() -> bool {
 }
 
 /// Ticks of all processors since the machine started: to be had, and all. `None`: there is no
-/// `/proc/stat`.
+/// `/proc`.
 fn times() -> Option<(u64, u64)> {
-    read(&std::fs::read_to_string("/proc/stat").ok()?)
+    let own = std::fs::read_to_string("/proc/self/stat").ok()?;
+    read(&std::fs::read_to_string("/proc/stat").ok()?, niceness(&own)? > 0)
+}
+
+/// Source: `proc_pid_stat(5)`, field 19. The second field, a name in brackets, may hold anything.
+fn niceness(stat: &str) -> Option<i64> {
+    stat.rsplit(')').next()?.split_whitespace().nth(16)?.parse().ok()
 }
 
 /// Source: `proc_stat(5)`. The time of guests is part of the first two fields, and waiting for a
-/// disk is idle. Work that was made to give way (`nice`) gives way to a cluster, too.
+/// disk is idle. Work that was made to give way (`nice`) gives way to a cluster, unless the cluster
+/// gives way itself (`is_nice`).
 ///
-/// Example: `cpu  5 2 3 80 10 0 0 0 0 0` is (92, 100).
-fn read(stat: &str) -> Option<(u64, u64)> {
+/// Example: `cpu  5 2 3 80 10 0 0 0 0 0` is (92, 100), or (90, 100) for one that gives way.
+fn read(stat: &str, is_nice: bool) -> Option<(u64, u64)> {
     let fields = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
     let ticks: Vec<u64> = fields.take(8).map(|field| field.parse().ok()).collect::<Option<_>>()?;
-    Some((ticks.get(1)? + ticks.get(3)? + ticks.get(4)?, ticks.iter().sum()))
+    let gives_way = if is_nice { 0 } else { *ticks.get(1)? };
+    Some((gives_way + ticks.get(3)? + ticks.get(4)?, ticks.iter().sum()))
 }
 
 /// The part of the time between two looks in which the processors had nothing to do, from 0 to 1.
@@ -91,27 +103,42 @@ mod tests {
     fn idle_time_is_read_from_the_first_line() {
         let stat =
             |idle: u64, user: u64| format!("cpu  {user} 2 3 {idle} 8 0 0 0 5 0\ncpu0 1 1 1 1 1 1 1 1\n");
-        assert_eq!(read(&stat(80, 7)), Some((90, 100)));
+        assert_eq!(read(&stat(80, 7), false), Some((90, 100)));
+        assert_eq!(read(&stat(80, 7), true), Some((88, 100)), "its own work is no spare time");
         let between = |idle_ticks: u64, busy: u64| {
-            idle(read(&stat(80, 7)).unwrap(), read(&stat(80 + idle_ticks, 7 + busy)).unwrap())
+            let read = |stat: String| read(&stat, false).unwrap();
+            idle(read(stat(80, 7)), read(stat(80 + idle_ticks, 7 + busy)))
         };
         assert_eq!(between(25, 75), 0.25);
         assert_eq!(between(0, 100), 0.0);
         assert_eq!(between(0, 0), 0.0, "no time went by");
-        assert_eq!((read(""), read("cpu  1 2 x 4 5"), read("cpu  1 2 3")), (None, None, None));
+        let bad = |stat: &str| read(stat, false);
+        assert_eq!((bad(""), bad("cpu  1 2 x 4 5"), bad("cpu  1 2 3")), (None, None, None));
+    }
+
+    #[test]
+    fn niceness_is_read_behind_the_name() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194304 1 0 0 0 1 2 0 0 30 10 1 0 5 6";
+        assert_eq!(niceness(stat), Some(10));
+        assert_eq!(niceness("7 (a"), None);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_start_at_once_and_one_after_the_other() {
-        let stop = Stop::default();
-        let first = turn(&stop).await.unwrap();
-        let mut second = Box::pin(turn(&stop));
+    async fn two_start_at_once_and_further_ones_when_there_is_time() {
+        let (stop, busy) = (Stop::default(), std::cell::Cell::new(3));
+        let is_spare = async || busy.replace(busy.get() - 1) == 1;
+        let first = turn_when(is_spare, &stop).await.unwrap();
+        let mut second = Box::pin(turn_when(is_spare, &stop));
         assert!(futures::poll!(&mut second).is_pending(), "the first has not started yet");
         let (first, next) = first.started();
         assert!(futures::poll!(&mut second).is_pending(), "the first is not ready yet");
         drop(next);
-        let second = second.await.unwrap().started();
-        drop((first, second));
+        let (second, next) = second.await.unwrap().started();
+        drop(next);
+        assert_eq!(busy.get(), 3, "nobody looked how busy the machine is");
+        let (third, _next) = turn_when(is_spare, &stop).await.unwrap().started();
+        assert_eq!(busy.get(), 0, "it waited until there was time");
+        drop((first, second, third));
         assert_eq!(RUNNING.load(Ordering::Relaxed), 0);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Output;
 use clap::{Subcommand, ValueEnum};
+use ui::proof_part::Part;
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Lesson {
@@ -43,6 +44,9 @@ pub(crate) enum Lesson {
         /// Only read them: format, expressions, languages
         #[arg(long)]
         dry_run: bool,
+        /// The solutions, and of the other answers every Nth, beginning with the Kth
+        #[arg(long, value_name = "K/N", default_value = "1/1")]
+        part: Part,
     },
     /// Delete the namespaces that lessons made on the cluster behind --kubeconfig
     Leave,
@@ -156,5 +160,8 @@ pub(crate) enum Lab {
         /// Each other way and wrong answer with one of its faults, not with each: half the time
         #[arg(long)]
         once: bool,
+        /// With every Nth of a lab's seeds, beginning with the Kth
+        #[arg(long, value_name = "K/N", default_value = "1/1")]
+        part: Part,
     },
 }

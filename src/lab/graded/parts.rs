@@ -1,13 +1,15 @@
 //! Which part of a check is not so, for the author of a lab whose solution fails.
 
 use super::world::{Frame, World};
-use crate::cel::{Expr, Use};
+use crate::cel::{Expr, Facts, Use};
 use std::sync::Arc;
 
 /// The parts of a check that do not hold, in order, as they stand in the file; those that cannot be
 /// told are marked. A part is what stands between two `&&` that are not in brackets.
 pub(super) fn unmet(world: &Arc<World>, expr: &Expr, frame: &Frame) -> Vec<String> {
-    let facts = world.facts(frame);
+    let Some(facts) = Arc::into_inner(world.facts(frame)) else { return Vec::new() };
+    // What is found out of expressions that nobody asks again is not to be remembered.
+    let facts = Arc::new(Facts { memo: Arc::default(), ..facts });
     let compiled = |part: &str| Expr::compile(part, Use::Check, &[]).ok();
     parts(&expr.source)
         .into_iter()

@@ -19,8 +19,9 @@ pub struct Found {
     pub unmet: String,
     /// The same as a sentence for the learner; empty: the task itself says it all.
     pub told: Text,
-    /// The parts of the check that are not so, as they stand in the lab's file. For its author: no
-    /// learner sees them, and they are in no record.
+    /// The parts of the check that are not so, as they stand in the lab's file, if they were asked
+    /// for ([`super::view::Ask::Grade`]).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<String>,
 }
 

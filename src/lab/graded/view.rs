@@ -65,6 +65,10 @@ pub enum Ask {
         id: Option<String>,
         seed: Option<u64>,
         learner: String,
+        /// Name the parts of each check that are not so. For who proves a lab: to a learner they
+        /// would be the answer.
+        #[serde(default)]
+        parts: bool,
     },
     /// The next hint: answers with [`LabView`].
     Hint {

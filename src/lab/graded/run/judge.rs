@@ -13,6 +13,7 @@ use crate::graded::view::Graded;
 use crate::graded::wills;
 use crate::graded::words::{self, Word};
 use crate::graded::world::Frame;
+use crate::in_place;
 use crate::who::Meddling;
 use clock::Timestamp;
 use cluster::guest::Room;
@@ -35,7 +36,13 @@ struct Unmet {
 }
 
 impl LabRun {
-    pub(super) async fn grade(&self, current: Current, learner: String, lang: &str) -> Result<Value, String> {
+    pub(super) async fn grade(
+        &self,
+        current: Current,
+        learner: String,
+        parts: bool,
+        lang: &str,
+    ) -> Result<Value, String> {
         self.world.read(self.host.tap());
         let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
         let ended = self.ms();
@@ -58,7 +65,7 @@ impl LabRun {
         let green = self.book().open.as_ref().map(|o| o.green.clone()).unwrap_or_default();
         for (task, verdict) in still.iter().zip(judged) {
             let since = green.get(&task.id).copied();
-            let verdict = self.in_parts(task, &frame, verdict);
+            let verdict = self.in_parts(task, &frame, verdict, parts);
             let first = verdict.as_ref().err().map(|unmet| unmet.first);
             let unknown = first.and_then(|at| self.world.unknown(&task.checks.get(at)?.1, &frame));
             let mut told = self.found(&current, task, verdict, since);
@@ -77,7 +84,7 @@ impl LabRun {
         let changed = wills.as_ref().is_some_and(|(then, now)| wills::differ(then, now));
         let limit_ms = super::limit_ms(lab);
         for task in lab.tasks.iter().filter(|t| !t.probe.is_empty()) {
-            let verdict = self.disturb(&current, task, &still, &found).await;
+            let verdict = self.disturb(&current, task, &still, &found, parts).await;
             let named = super::resources(exprs(task).into_iter().flat_map(|e| &e.kinds));
             let is_remade = wills.as_ref().is_some_and(|(then, now)| wills::remade(then, now, &named));
             let since = done_since(green.get(&task.id), (ended, asked_at), is_remade.then_some(limit_ms));
@@ -203,9 +210,16 @@ impl LabRun {
     }
 
     /// What of a task's check is not so at this moment.
-    fn in_parts(&self, task: &Task, frame: &Frame, verdict: Result<(), usize>) -> Result<(), Unmet> {
+    fn in_parts(
+        &self,
+        task: &Task,
+        frame: &Frame,
+        verdict: Result<(), usize>,
+        wanted: bool,
+    ) -> Result<(), Unmet> {
         verdict.map_err(|first| {
-            let parts = task.checks.get(first).map(|(_, expr)| parts::unmet(&self.world, expr, frame));
+            let check = task.checks.get(first).filter(|_| wanted);
+            let parts = check.map(|(_, expr)| in_place(|| parts::unmet(&self.world, expr, frame)));
             Unmet { first, parts: parts.unwrap_or_default() }
         })
     }
@@ -217,6 +231,7 @@ impl LabRun {
         task: &Task,
         still: &[&Task],
         found: &BTreeMap<String, Found>,
+        parts: bool,
     ) -> Result<Result<(), Unmet>, Red> {
         // The reason is in English; the sentence around it is in the learner's language.
         let failed = |why: String| words::red(Word::ProbeFailed, &[&why]);
@@ -225,7 +240,7 @@ impl LabRun {
         let is_whole = still.iter().all(|t| found.get(&t.id).is_some_and(|f| f.green));
         let patience = patience_before(is_whole, task.within);
         if let Err(unmet) = world.settled(&exprs(task), &frame, Duration::ZERO, patience).await {
-            return Ok(self.in_parts(task, &frame, Err(unmet)));
+            return Ok(self.in_parts(task, &frame, Err(unmet), parts));
         }
         let before = self.revision().await.map_err(failed)?;
         world.read(self.host.tap());
@@ -244,7 +259,7 @@ impl LabRun {
             }
             Err(_) => Err(0),
         };
-        let verdict = self.in_parts(task, &frame, verdict);
+        let verdict = self.in_parts(task, &frame, verdict, parts);
         // Whether it heals by itself cannot be seen if a person has helped.
         world.read(self.host.tap());
         let meddled = world.know().meddled;

@@ -322,10 +322,10 @@ impl LabRun {
                 self.all_green(now, together && is_same, lang)
             }
             Ask::Grade { learner, .. } if !is_name(&learner) => Err(words::say(lang, Word::OddLearner, &[])),
-            Ask::Grade { id, seed, learner } => {
+            Ask::Grade { id, seed, learner, parts } => {
                 let current = self.named(id.as_deref(), seed, lang)?;
                 let _work = self.begin(follow::Doing::Grading);
-                self.grade(current, learner, lang).await
+                self.grade(current, learner, parts, lang).await
             }
             Ask::Hint { id } => self.hint(self.named(id.as_deref(), None, lang)?, lang).await,
             Ask::Solve { id, seed } => {

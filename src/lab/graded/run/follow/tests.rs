@@ -92,7 +92,7 @@ async fn a_grade_is_told_and_is_there_after_a_restart_in_every_language() {
     let run = ground.playing();
     let mut follower = run.follower("en");
     assert_eq!(next(&mut follower, &run).await.grade, None);
-    let grade = Ask::Grade { id: None, seed: None, learner: "Ada".into() };
+    let grade = Ask::Grade { id: None, seed: None, learner: "Ada".into(), parts: false };
     let (answer, working) = tokio::join!(run.answer(grade, "en"), next(&mut follower, &run));
     assert_eq!((working.work, working.grade), (Work::Grading, None), "it takes its time");
     let graded = next(&mut follower, &run).await;

@@ -67,7 +67,7 @@ async fn a_way_back_is_tried_again_and_forgotten_when_it_fails_for_good() {
         let crew = Crew::new("labs");
         let run = opened(dir.path(), address, past, &crew).await;
         let (current, task) = nothing_to_see(&run);
-        let verdict = run.disturb(&current, &task, &[], &BTreeMap::new()).await;
+        let verdict = run.disturb(&current, &task, &[], &BTreeMap::new(), true).await;
         let tries = std::iter::from_fn(|| goes.try_recv().ok()).count();
         assert_eq!(tries, (failures + 1).min(BACK_TRIES));
         assert_eq!(verdict.is_ok(), failures < BACK_TRIES, "{failures} failures");
@@ -98,7 +98,7 @@ async fn a_judge_that_cannot_write_down_that_it_failed_listens_again() {
     let crew = Crew::new("labs");
     let run = opened(dir.path(), address, past, &crew).await;
     let (current, task) = nothing_to_see(&run);
-    let verdict = run.disturb(&current, &task, &[], &BTreeMap::new()).await;
+    let verdict = run.disturb(&current, &task, &[], &BTreeMap::new(), true).await;
     assert!(verdict.is_err() && run.path.is_dir());
     let known = run.world.know();
     assert!(!known.quiet && !known.playing);
