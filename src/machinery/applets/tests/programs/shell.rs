@@ -173,6 +173,9 @@ const CASES: &[Case] = &[
         0,
     ),
     ("sleep 60 & p=$!; (exit 3) & wait -n %2 $!; echo $?; kill $p", "3\n", 0),
+    // A wrong name is an error after the jobs before it have ended.
+    ("(sleep 0.2; echo late >f) & wait $! %9; echo $?; cat f", "2\nlate\n", 0),
+    ("(sleep 0.2; echo late >f) & wait $! \"\"; echo $?; cat f", "2\nlate\n", 0),
     ("wait abc; echo $?; wait %7; echo $?; wait -x; echo $?; wait --; echo $?", "2\n2\n2\n0\n", 0),
     ("hash no-such; echo $?; f() { :; }; hash -r sh f cd /no; echo $?; hash -x; echo $?", "1\n0\n2\n", 0),
     (
