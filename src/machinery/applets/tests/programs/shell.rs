@@ -185,6 +185,9 @@ const CASES: &[Case] = &[
     ),
     ("d=$(pwd); mkdir -p r/a; ln -s r/a l; cd l/.. && [ \"$PWD\" = \"$d\" ] && echo counted", "counted\n", 0),
     ("x=1; set -x; PS4='<$x> '; { echo a; } 2>f; set +x; cat f", "a\n<1> echo a\n", 0),
+    // `LINENO` is always set in bash. Another variable that is not set leaves PS4 as it is.
+    ("set -ux; PS4='+${LINENO}: '; { echo a; } 2>f; set +x; cat f", "a\n+: echo a\n", 0),
+    ("set -ux; PS4='+$nope: '; { echo a; } 2>f; set +x; grep echo f", "a\n+$nope: echo a\n", 0),
     // dash drops the arguments of `.`.
     ("echo 'echo $1 $#' >f; set -- old; . ./f new more; . -- ./f; echo $1", "new 2\nold 1\nold\n", 0),
     (
