@@ -196,7 +196,14 @@ const CASES: &[Case] = &[
         0,
     ),
     ("unset -x y; echo no", "", 2),
-    ("local x=1; echo \"$? [$x]\"; printf -v y %s 5; echo \"$? [$y]\"", "2 []\n2 []\n", 0),
+    ("local x=1; echo no", "", 2),
+    (
+        "f() { command local 1a; echo $?; A=1 local b; }; f; echo $A; f() { local x >/no/f; }; f; echo no",
+        "2\n1\n",
+        2,
+    ),
+    // bash has `-v`.
+    ("printf -v y %s 5; echo \"$? [$y]\"", "2 []\n", 0),
     ("echo $((2 ** 0)) $((2 ** 10)); echo $((2 ** -1)); echo no", "1 1024\n", 2),
     ("umask 027; umask -S; umask", "u=rwx,g=rx,o=\n0027\n", 0),
     ("sleep 60 & [ $(jobs -p) = $! ] && kill $(jobs -p); wait $!; echo $?; jobs -x; echo $?", "143\n2\n", 0),
