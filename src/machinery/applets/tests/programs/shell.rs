@@ -190,6 +190,9 @@ const CASES: &[Case] = &[
     ("set -ux; PS4='+$nope: '; { echo a; } 2>f; set +x; grep echo f", "a\n+$nope: echo a\n", 0),
     // dash drops the arguments of `.`.
     ("echo 'echo $1 $#' >f; set -- old; . ./f new more; . -- ./f; echo $1", "new 2\nold 1\nold\n", 0),
+    // Here busybox is the reference: bash prints `in` twice.
+    ("echo 'set -- in' >f; set -- old; . ./f new; echo $1; . ./f; echo $1", "old\nin\n", 0),
+    ("hash -r -r -- sh; echo $?; hash -- -r; echo $?", "0\n1\n", 0),
     (
         "x=1; unset -- x; echo \"[$x]\"; export -- a=1; readonly -- b=2; f() { local -- a=3; echo $a; }; f; sh -c 'echo $a'; echo $b",
         "[]\n3\n1\n2\n",
