@@ -138,11 +138,7 @@ fn cannot_rewind() -> Fault {
 /// One URL, with its redirections. `nth` is its place in the call.
 fn transfer(options: &Options, text: &str, nth: usize, report: &mut Report) -> Result<(), Fault> {
     let deadline = Deadline::new(options.max_time);
-    if !options.globoff && has_pattern(text) {
-        let what = "this curl has no patterns ({a,b}, [1-9]) in URLs; with -g they are plain text";
-        return Err(fault(3, format!("{what}: {text}")));
-    }
-    let mut url = parse_url(text)?;
+    let mut url = called_url(options, text)?;
     let mut body = match (&options.data, options.uploads.get(nth)) {
         (_, Some(name)) => Some(Body::File(name)),
         (Some(query), None) if options.get => {
@@ -206,12 +202,49 @@ fn transfer(options: &Options, text: &str, nth: usize, report: &mut Report) -> R
     }
 }
 
-/// Whether a URL has brackets that begin or end a pattern in curl: all but those around an IPv6
-/// address.
-fn has_pattern(url: &str) -> bool {
-    let bracketed = url.split_once('[').and_then(|(_, behind)| behind.split_once(']'));
-    let is_address = bracketed.is_some_and(|(address, _)| address.parse::<std::net::Ipv6Addr>().is_ok());
-    url.matches(['{', '}', '[', ']']).count() > if is_address { 2 } else { 0 }
+/// Parses a URL of the call. Without `-g` its brackets are patterns, which this curl does not have.
+fn called_url(options: &Options, text: &str) -> Result<Url, Fault> {
+    if options.globoff {
+        return parse_url(text);
+    }
+    match without_escapes(text) {
+        Some(plain) => parse_url(&plain),
+        None => {
+            let what = "this curl has no patterns ({a,b}, [1-9]) in URLs; with -g they are plain text";
+            Err(fault(3, format!("{what}: {text}")))
+        }
+    }
+}
+
+/// Removes the backslashes before brackets that they make plain text (`\[`). Returns `None` if the
+/// URL has a pattern: in curl (`glob_parse`) every other bracket begins or ends one, except those
+/// of `[]` and of an IPv6 address, which may have a zone (`[fe80::1%25eth0]`).
+fn without_escapes(url: &str) -> Option<String> {
+    let mut plain = String::with_capacity(url.len());
+    let mut rest = url;
+    while let Some(at) = rest.find(['{', '}', '[', ']']) {
+        let (before, bracketed) = rest.split_at(at);
+        let length = match before.strip_suffix('\\') {
+            Some(before) => {
+                plain.push_str(before);
+                1
+            }
+            None => {
+                let (inner, _) = bracketed.strip_prefix('[')?.split_once(']')?;
+                let address = inner.split('%').next().unwrap_or_default();
+                if !inner.is_empty() && address.parse::<std::net::Ipv6Addr>().is_err() {
+                    return None;
+                }
+                plain.push_str(before);
+                inner.len() + 2
+            }
+        };
+        let (literal, behind) = bracketed.split_at(length);
+        plain.push_str(literal);
+        rest = behind;
+    }
+    plain.push_str(rest);
+    Some(plain)
 }
 
 fn parse_url(text: &str) -> Result<Url, Fault> {

@@ -102,12 +102,29 @@ fn patterns_and_the_wrong_kind_of_address_are_refused() {
         assert_eq!(fetch("", url).0.unwrap_err().code, 3, "{url}");
         assert_ne!(fetch("-g", url).0.unwrap_err().code, 3, "{url}");
     }
-    assert!(!has_pattern("http://me@[::1]:80/a"));
+    for url in [r"http://h/\[a]", r"http://h/\[::1]", "http://h/[%]", "http://[::1", "http://h/[]]"] {
+        assert_eq!(without_escapes(url), None, "{url}");
+    }
     let (port, server) = http::tests::server(vec!["HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]);
     let url = format!("http://127.0.0.1:{port}/");
     assert_eq!(fetch("-6", &url).0, Err(fault(6, "Could not resolve host: 127.0.0.1")));
     assert_eq!(fetch("-6 -4", &url).0, Ok(()));
     server.join().unwrap();
+}
+
+#[test]
+fn brackets_that_are_no_patterns_are_sent() {
+    for url in ["http://me@[::1]:80/a", "http://[fe80::1%25eth0]/", "http://[::1]/?a[]=[::2]"] {
+        assert_eq!(without_escapes(url).as_deref(), Some(url));
+    }
+    let escaped = without_escapes(r"http://\[::1\]/\\[a\]\b");
+    assert_eq!(escaped.as_deref(), Some(r"http://[::1]/\[a]\b"));
+    let (port, server) = http::tests::server(vec!["HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"; 2]);
+    let url = format!(r"http://127.0.0.1:{port}/?a\[0\]=\{{b\}}");
+    assert_eq!((fetch("", &url).0, fetch("-g", &url).0), (Ok(()), Ok(())));
+    for (request, path) in server.join().unwrap().iter().zip(["/?a[0]={b}", r"/?a\[0\]=\{b\}"]) {
+        assert!(request.starts_with(&format!("GET {path} HTTP/1.1\r\n")), "{request}");
+    }
 }
 
 #[test]

@@ -54,7 +54,10 @@ impl Client {
     ) -> Result<Client, String> {
         let addresses = resolve::addresses(host, deadline.at())
             .map_err(|e| format!("cannot find the name {host}: {e}"))?;
-        let stream = http::connect(&addresses, port, &deadline, |_| {}).map_err(|e| crate::reason(&e))?;
+        let stream = http::connect(&addresses, port, &deadline, |_| {}).map_err(|e| match e.kind() {
+            io::ErrorKind::TimedOut => "no answer in time".to_string(),
+            _ => crate::reason(&e),
+        })?;
         Ok(Client { reader: BufReader::new(Timed { stream, deadline }.take(reply_max)), reply_max })
     }
 
@@ -130,6 +133,13 @@ fn bulk(reader: &mut impl BufRead, length: u64) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_connection_that_is_not_made_in_time_has_no_answer() {
+        let over = Deadline::new(Some(std::time::Duration::ZERO));
+        let client = Client::connect(("127.0.0.1", 1), over, 64);
+        assert_eq!(client.err().as_deref(), Some("no answer in time"));
+    }
 
     #[test]
     fn replies_are_read_and_nonsense_is_refused() {

@@ -170,7 +170,9 @@ fn at<B>(
             peer: ends.peer,
             local: ends.local,
         };
-        return fixed(*code, &text.fill(&around), mime(Path::new(path), default));
+        let filled = text.fill(&around);
+        let said = (text.has_variables() || !filled.is_empty()).then_some(filled.as_str());
+        return fixed(*code, said, mime(Path::new(path), default));
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD | Method::POST) {
         return page(StatusCode::METHOD_NOT_ALLOWED);
@@ -243,8 +245,9 @@ fn page(status: StatusCode) -> Response<Content> {
 }
 
 /// The answer of `return`. `kind` is the type of a text. As nginx (`ngx_http_script_return_code`):
-/// only an error has a page where there is no text.
-fn fixed(code: u16, text: &str, kind: &str) -> Response<Content> {
+/// only an error has a page, and only if the directive has no text. A text of variables that are
+/// empty is a text.
+fn fixed(code: u16, text: Option<&str>, kind: &str) -> Response<Content> {
     let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if code == 444 {
         let mut closed = page(status);
@@ -253,15 +256,15 @@ fn fixed(code: u16, text: &str, kind: &str) -> Response<Content> {
     }
     if matches!(code, 301..=303 | 307 | 308) {
         let mut moved = page(status);
-        if let Ok(to) = HeaderValue::try_from(text) {
+        if let Ok(to) = HeaderValue::try_from(text.unwrap_or_default()) {
             moved.headers_mut().insert(header::LOCATION, to);
         }
         return moved;
     }
-    match text.is_empty() && code >= 400 {
-        true => page(status),
-        false => {
-            let mut said = of(status, kind, Content::text(text.to_string()));
+    match text {
+        None if code >= 400 => page(status),
+        text => {
+            let mut said = of(status, kind, Content::text(text.unwrap_or_default().to_string()));
             said.extensions_mut().insert(Said);
             said
         }

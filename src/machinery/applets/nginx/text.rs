@@ -74,6 +74,11 @@ impl Text {
         Ok(Text(pieces))
     }
 
+    /// True if the text depends on the request.
+    pub(super) fn has_variables(&self) -> bool {
+        self.0.iter().any(|piece| matches!(piece, Piece::Variable(_)))
+    }
+
     pub(super) fn fill(&self, around: &Around) -> String {
         let piece = |piece: &Piece| match piece {
             Piece::Plain(text) => text.clone(),

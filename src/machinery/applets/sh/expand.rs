@@ -318,7 +318,7 @@ impl Shell {
             } => fields.push(&self.args.len().to_string(), kind),
             P::ParameterLength { parameter, .. } => {
                 let value = self.value(parameter);
-                if value.is_none() && self.state.flag('u') {
+                if value.is_none() && self.must_be_set(parameter) {
                     return Err(self.unset(parameter, "parameter not set"));
                 }
                 fields.push(&value.map_or(0, |v| v.chars().count()).to_string(), kind);
@@ -367,10 +367,16 @@ impl Shell {
         Flow::Abort(2)
     }
 
+    /// True if it is an error that the parameter is not set (`set -u`). `LINENO` never is: bash and
+    /// busybox always set it, so scripts name it in `PS4` without a default.
+    fn must_be_set(&self, parameter: &Parameter) -> bool {
+        self.state.flag('u') && !matches!(parameter, Parameter::Named(name) if name == "LINENO")
+    }
+
     /// Its value, nothing if it is not set; with `set -u` that is an error.
     fn set_value(&self, parameter: &Parameter) -> Result<String, Flow> {
         match self.value(parameter) {
-            None if self.state.flag('u') => Err(self.unset(parameter, "parameter not set")),
+            None if self.must_be_set(parameter) => Err(self.unset(parameter, "parameter not set")),
             value => Ok(value.unwrap_or_default()),
         }
     }
@@ -412,7 +418,7 @@ impl Shell {
         }
         match self.value(parameter) {
             Some(value) => fields.push(&value, kind),
-            None if self.state.flag('u') => return Err(self.unset(parameter, "parameter not set")),
+            None if self.must_be_set(parameter) => return Err(self.unset(parameter, "parameter not set")),
             None => {}
         }
         Ok(())

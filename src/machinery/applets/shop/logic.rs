@@ -1,8 +1,7 @@
 //! `shop-logic`: what the shop sells, and how much of it is left. Its stock is in a database.
 
-use super::{blocking, item as asked_item};
+use super::{LATE, ask_within, item as asked_item};
 use crate::daemon::{self, Answer, Asked};
-use crate::http::Deadline;
 use crate::kv::{self, Client, Reply};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -87,18 +86,12 @@ async fn asks_db(
     work: impl FnOnce(&Shop, &mut Client) -> Result<(StatusCode, Value), String> + Send + 'static,
 ) -> Answer {
     let its = shop.clone();
-    // Begins here: a question that waits for a thread until it was given up is not asked any more.
-    let deadline = Deadline::new(Some(PATIENCE));
-    let asking = blocking(move || {
+    let asking = ask_within(PATIENCE, move |deadline| {
         let place = its.db.as_ref().ok_or("$DB is to be HOST:PORT")?;
         let mut db = Client::connect((&place.0, place.1), deadline, REPLY_MAX)?;
         work(&its, &mut db)
     });
-    let done = match tokio::time::timeout(PATIENCE, asking).await {
-        Ok(done) => done,
-        Err(_) => Err("no answer in time".into()),
-    };
-    match done {
+    match asking.await {
         Ok((status, value)) => json(status, &shop.says(value)),
         Err(why) => {
             let error = format!("the database {} did not answer: {why}", shop.named);
@@ -112,7 +105,7 @@ fn ask(db: &mut Client, words: &[&str]) -> Result<Reply, String> {
     match db.call(words) {
         Ok(Reply::Error(text)) => Err(String::from_utf8_lossy(&text).into_owned()),
         Ok(reply) => Ok(reply),
-        Err(e) if e.kind() == std::io::ErrorKind::TimedOut => Err("no answer in time".into()),
+        Err(e) if e.kind() == std::io::ErrorKind::TimedOut => Err(LATE.into()),
         Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => Err("it ended the connection".into()),
         Err(e) => Err(crate::reason(&e)),
     }

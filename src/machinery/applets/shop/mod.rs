@@ -9,9 +9,16 @@ pub(crate) use logic::main as logic;
 pub(crate) use page::main as page;
 
 use super::daemon::{self, Asked};
+use super::http::Deadline;
 use std::future::Future;
+use std::time::Duration;
 
 const PORT: u16 = 8080;
+/// The error of a question that gets no answer before its time is over.
+const LATE: &str = "no answer in time";
+/// How much earlier than the patience with it a question ends, so that its own error is reported.
+/// That error says more than [`LATE`], for example that a name was not found.
+const MARGIN: Duration = Duration::from_millis(50);
 
 /// Reads `$PORT` and serves until a signal ends it. `hello` says who it is.
 fn serve<R: Future<Output = Result<(), String>>>(name: &str, hello: &str, run: impl FnOnce(u16) -> R) -> i32 {
@@ -47,13 +54,18 @@ fn item(asked: &Asked) -> Option<String> {
     Some(percent_encoding::percent_decode_str(&value).decode_utf8_lossy().into_owned())
 }
 
-/// Runs what blocks on a thread of its own.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+/// Runs a question, which blocks, on a thread of its own, and gives it up after `patience`. Its
+/// deadline begins before it has a thread: a question that got none in time is not asked later.
+async fn ask_within<T: Send + 'static>(
+    patience: Duration,
+    question: impl FnOnce(Deadline) -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(_) => Err("the question could not be asked".into()),
+    let deadline = Deadline::new(Some(patience.saturating_sub(MARGIN)));
+    let asking = tokio::task::spawn_blocking(move || question(deadline));
+    match tokio::time::timeout(patience, asking).await {
+        Ok(Ok(done)) => done,
+        Ok(Err(_)) => Err("the question could not be asked".into()),
+        Err(_) => Err(LATE.into()),
     }
 }
 
@@ -73,6 +85,13 @@ fn asked(method: &str, uri: &str) -> Asked {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_question_ends_before_it_is_given_up() {
+        let patience = Duration::from_secs(60);
+        let limit = ask_within(patience, |deadline| Ok(deadline.limit)).await.unwrap();
+        assert!(limit.is_some_and(|limit| limit < patience), "{limit:?}");
+    }
 
     #[test]
     fn settings_and_queries_are_read() {

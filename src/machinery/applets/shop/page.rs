@@ -1,6 +1,6 @@
 //! `shop-page`: what a visitor of the shop sees. It keeps nothing itself and asks `shop-logic`.
 
-use super::{blocking, item as asked_item};
+use super::{LATE, ask_within, item as asked_item};
 use crate::daemon::{self, Answer, Asked};
 use crate::http::{self as client, Deadline, Url};
 use http::{HeaderValue, Method, StatusCode, header};
@@ -182,22 +182,17 @@ impl Page {
 /// Asks the logic: its status, and what it says.
 async fn ask(page: &Arc<Page>, method: &'static str, path: String) -> Result<(u16, Value), String> {
     let page = page.clone();
-    // Begins here: a question that waits for a thread until it was given up is not asked any more.
-    let deadline = Deadline::new(Some(PATIENCE));
-    let asking = blocking(move || {
+    let asking = ask_within(PATIENCE, move |deadline| {
         let (host, port) = page.logic.clone().ok_or("$LOGIC is to be HOST:PORT")?;
         let url = Url { secure: false, host, port, path, user: None };
         request(&url, method, &deadline)
     });
-    match tokio::time::timeout(PATIENCE, asking).await {
-        Ok(said) => said,
-        Err(_) => Err("no answer in time".into()),
-    }
+    asking.await
 }
 
 fn request(url: &Url, method: &str, deadline: &Deadline) -> Result<(u16, Value), String> {
     let failed = |e: io::Error| match e.kind() {
-        io::ErrorKind::TimedOut => "no answer in time".to_string(),
+        io::ErrorKind::TimedOut => LATE.to_string(),
         io::ErrorKind::UnexpectedEof => "it ended the connection".to_string(),
         _ => crate::reason(&e),
     };

@@ -90,6 +90,7 @@ fn the_text_of_a_return_is_no_error_that_has_a_page() {
         error_pages: pages.map(|(code, page)| (code, page.to_string())).into(),
         locations: vec![
             ("/api".into(), returning(404, "no such api")),
+            ("/asked".into(), returning(404, "$arg_x")),
             ("/bare".into(), returning(404, "")),
             ("/closed".into(), returning(403, "")),
             ("/old".into(), returning(410, "")),
@@ -97,9 +98,14 @@ fn the_text_of_a_return_is_no_error_that_has_a_page() {
         ],
         ..serving(&dir)
     };
-    for (path, status, length) in
-        [("/api", 404, Some(11)), ("/bare", 404, Some(4)), ("/closed", 404, None), ("/old", 410, Some(11))]
-    {
+    for (path, status, length) in [
+        ("/api", 404, Some(11)),
+        ("/asked?x=1", 404, Some(1)),
+        ("/asked", 404, Some(0)),
+        ("/bare", 404, Some(4)),
+        ("/closed", 404, None),
+        ("/old", 410, Some(11)),
+    ] {
         let response = answer(&server, &Request::get(path).body(()).unwrap(), ENDS);
         assert_eq!(response.status().as_u16(), status, "{path}");
         assert!(length.is_none_or(|length| response.body().left == length), "{path}");
@@ -119,6 +125,7 @@ fn return_answers_as_nginx_does() {
     for (code, length) in [(200, 0), (204, 0), (202, 0), (304, 0)] {
         assert_eq!(returning(code, "", "/healthz").body().left, length, "{code}");
     }
+    assert_eq!(returning(404, "$arg_x", "/").body().left, 0);
     assert!(returning(404, "", "/").body().left > 0 && returning(301, "/x", "/").body().left > 0);
     assert!(returning(444, "", "/").extensions().get::<Closes>().is_some());
     for (path, kind) in [("/a.json", "application/json"), ("/", "application/octet-stream")] {

@@ -119,7 +119,8 @@ impl Shell {
     }
 
     /// `. FILE [ARGUMENT]…`. Arguments are `$1` and so on while the file runs, as in busybox and
-    /// bash.
+    /// bash. Then the outer ones come back, as in busybox: in bash those of a `set --` in the file
+    /// stay, except in a function.
     pub(crate) fn dot(&mut self, args: &[String]) -> Run {
         let args = if args.first().is_some_and(|a| a == "--") { &args[1..] } else { args };
         let Some((name, own)) = args.split_first() else {

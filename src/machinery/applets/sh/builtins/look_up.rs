@@ -71,8 +71,14 @@ impl Shell {
     /// `hash [-r] [NAME]…`: programs are looked up each time, so it keeps and forgets nothing, and
     /// says which of them are missing. As in dash, a path is not looked up.
     pub(crate) fn hash(&mut self, args: &[String]) -> Run {
-        let names = match args {
-            [option, names @ ..] if option == "-r" || option == "--" => names,
+        let mut words = args;
+        while let [option, rest @ ..] = words
+            && option == "-r"
+        {
+            words = rest;
+        }
+        let names = match words {
+            [end, names @ ..] if end == "--" => names,
             [option, ..] if option.starts_with('-') => {
                 return self.misused("hash", format_args!("illegal option {option}"));
             }

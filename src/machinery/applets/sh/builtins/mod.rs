@@ -14,15 +14,16 @@ mod variables;
 
 use super::{Flow, Run, Shell};
 
-/// Special in the sense of POSIX: an error in one ends a script, assignments before one stay.
-const SPECIAL: [&str; 15] = [
-    ":", ".", "break", "continue", "eval", "exec", "exit", "export", "readonly", "return", "set", "shift",
-    "times", "trap", "unset",
+/// Special in the sense of POSIX: an error in one ends a script, assignments before one stay. POSIX
+/// has no `local`; dash and busybox make it special.
+const SPECIAL: [&str; 16] = [
+    ":", ".", "break", "continue", "eval", "exec", "exit", "export", "local", "readonly", "return", "set",
+    "shift", "times", "trap", "unset",
 ];
 
-const REGULAR: [&str; 24] = [
-    "[", "alias", "cd", "command", "echo", "false", "getopts", "hash", "jobs", "kill", "local", "printf",
-    "pwd", "read", "source", "test", "true", "type", "ulimit", "umask", "unalias", "wait", "bg", "fg",
+const REGULAR: [&str; 23] = [
+    "[", "alias", "cd", "command", "echo", "false", "getopts", "hash", "jobs", "kill", "printf", "pwd",
+    "read", "source", "test", "true", "type", "ulimit", "umask", "unalias", "wait", "bg", "fg",
 ];
 
 pub(super) fn is_special(name: &str) -> bool {

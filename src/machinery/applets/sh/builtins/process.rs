@@ -21,23 +21,34 @@ impl Shell {
             }
             names => names,
         };
-        let mut pids = Vec::new();
-        for name in names {
-            match self.jobs.named(name) {
-                Some(pid) => pids.push(pid),
-                None if name.starts_with('%') => {
-                    return self.misused("wait", format_args!("No such job: {name}"));
-                }
-                None => return self.misused("wait", format_args!("Illegal number: {name}")),
-            }
-        }
         if is_next {
+            let mut pids = Vec::new();
+            for name in names {
+                match self.jobs.named(name) {
+                    Some(pid) => pids.push(pid),
+                    None => return self.refuse_job(name),
+                }
+            }
             return Ok(self.wait_next(&pids));
         }
-        if pids.is_empty() {
+        if names.is_empty() {
             return Ok(self.wait_builtin(None));
         }
-        Ok(pids.into_iter().fold(0, |_, pid| self.wait_builtin(Some(pid))))
+        // One by one, as in dash: a wrong name is an error after the jobs before it have ended.
+        let mut status = 0;
+        for name in names {
+            match self.jobs.named(name) {
+                Some(pid) => status = self.wait_builtin(Some(pid)),
+                None => return self.refuse_job(name),
+            }
+        }
+        Ok(status)
+    }
+
+    /// Complains that `wait` got a name that means no job.
+    fn refuse_job(&self, name: &str) -> Run {
+        let what = if name.starts_with('%') { "No such job" } else { "Illegal number" };
+        self.misused("wait", format_args!("{what}: {name}"))
     }
 
     /// Waits until one of the jobs `wanted` (empty: of all jobs) ends, and returns its status; 127

@@ -109,7 +109,8 @@ impl Shell {
             }
         }
         if command == "local" && !self.state.is_in_function() {
-            return self.misused("local", "not in a function");
+            self.complain("local: not in a function");
+            return Err(Flow::Abort(2));
         }
         if names.is_empty() {
             return self.list_declared(command);

@@ -173,6 +173,9 @@ const CASES: &[Case] = &[
         0,
     ),
     ("sleep 60 & p=$!; (exit 3) & wait -n %2 $!; echo $?; kill $p", "3\n", 0),
+    // A wrong name is an error after the jobs before it have ended.
+    ("(sleep 0.2; echo late >f) & wait $! %9; echo $?; cat f", "2\nlate\n", 0),
+    ("(sleep 0.2; echo late >f) & wait $! \"\"; echo $?; cat f", "2\nlate\n", 0),
     ("wait abc; echo $?; wait %7; echo $?; wait -x; echo $?; wait --; echo $?", "2\n2\n2\n0\n", 0),
     ("hash no-such; echo $?; f() { :; }; hash -r sh f cd /no; echo $?; hash -x; echo $?", "1\n0\n2\n", 0),
     (
@@ -182,15 +185,28 @@ const CASES: &[Case] = &[
     ),
     ("d=$(pwd); mkdir -p r/a; ln -s r/a l; cd l/.. && [ \"$PWD\" = \"$d\" ] && echo counted", "counted\n", 0),
     ("x=1; set -x; PS4='<$x> '; { echo a; } 2>f; set +x; cat f", "a\n<1> echo a\n", 0),
+    // `LINENO` is always set in bash. Another variable that is not set leaves PS4 as it is.
+    ("set -ux; PS4='+${LINENO}: '; { echo a; } 2>f; set +x; cat f", "a\n+: echo a\n", 0),
+    ("set -ux; PS4='+$nope: '; { echo a; } 2>f; set +x; grep echo f", "a\n+$nope: echo a\n", 0),
     // dash drops the arguments of `.`.
     ("echo 'echo $1 $#' >f; set -- old; . ./f new more; . -- ./f; echo $1", "new 2\nold 1\nold\n", 0),
+    // Here busybox is the reference: bash prints `in` twice.
+    ("echo 'set -- in' >f; set -- old; . ./f new; echo $1; . ./f; echo $1", "old\nin\n", 0),
+    ("hash -r -r -- sh; echo $?; hash -- -r; echo $?", "0\n1\n", 0),
     (
         "x=1; unset -- x; echo \"[$x]\"; export -- a=1; readonly -- b=2; f() { local -- a=3; echo $a; }; f; sh -c 'echo $a'; echo $b",
         "[]\n3\n1\n2\n",
         0,
     ),
     ("unset -x y; echo no", "", 2),
-    ("local x=1; echo \"$? [$x]\"; printf -v y %s 5; echo \"$? [$y]\"", "2 []\n2 []\n", 0),
+    ("local x=1; echo no", "", 2),
+    (
+        "f() { command local 1a; echo $?; A=1 local b; }; f; echo $A; f() { local x >/no/f; }; f; echo no",
+        "2\n1\n",
+        2,
+    ),
+    // bash has `-v`.
+    ("printf -v y %s 5; echo \"$? [$y]\"", "2 []\n", 0),
     ("echo $((2 ** 0)) $((2 ** 10)); echo $((2 ** -1)); echo no", "1 1024\n", 2),
     ("umask 027; umask -S; umask", "u=rwx,g=rx,o=\n0027\n", 0),
     ("sleep 60 & [ $(jobs -p) = $! ] && kill $(jobs -p); wait $!; echo $?; jobs -x; echo $?", "143\n2\n", 0),
