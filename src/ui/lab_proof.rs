@@ -133,7 +133,9 @@ pub async fn prove(
             plans.retain(|p| !p.kinds.is_empty());
         }
         let mut plans = part.of(plans);
-        plans.first_mut().map(|first| first.twice = true);
+        if let Some(first) = plans.first_mut() {
+            first.twice = true;
+        }
         total += plans.iter().map(|p| p.kinds.len()).sum::<usize>();
         open.insert(lab.id.clone(), Account::of(&plans));
         all.extend(plans);

@@ -488,7 +488,17 @@ mod tests {
             hints: ids.iter().map(|h| (0, h.to_string())).collect(),
             ..Found::default()
         };
-        assert!(report(lesson, &Where::Home, vec![(Kind::Solution, all(&["other-name", "pull", "typo"]))]));
-        assert!(!report(lesson, &Where::Home, vec![(Kind::Solution, all(&["other-name", "pull"]))]));
+        assert!(report(
+            lesson,
+            &Where::Home,
+            Part::ALL,
+            vec![(Kind::Solution, all(&["other-name", "pull", "typo"]))]
+        ));
+        assert!(!report(
+            lesson,
+            &Where::Home,
+            Part::ALL,
+            vec![(Kind::Solution, all(&["other-name", "pull"]))]
+        ));
     }
 }
