@@ -2,6 +2,7 @@
 
 use super::components;
 use super::control::{self, Reply};
+use super::external_etcd::ExternalEtcd;
 use super::guest::{self, Guests};
 use super::home::{Home, Place};
 use super::launch::{Order, Word};
@@ -9,7 +10,7 @@ use super::node::{Node, NodeCri};
 use super::ready::{self, Progress};
 use super::spec::{NodeSpec, Spec};
 use super::target;
-use super::world::World;
+use super::world::{FailedStart, World};
 use super::{Error, Refusal, balancer, chain, logs, manifests, node_objects};
 use ::kubelet::pressure::{Machine, Memory, Meter};
 use cni::NodeNetwork;
@@ -197,7 +198,7 @@ async fn live(
         },
         begun = begin => match begun {
             Ok(begun) => begun,
-            Err(_) => Err(Error::Start(no_store(&world))),
+            Err(_) => Err(Error::Start(no_store(world.spec.external_etcd.as_ref(), &world.failed_starts))),
         },
     };
     if let Err(error) = begun {
@@ -279,21 +280,17 @@ async fn begin(world: &Arc<World>, parts: &Parts, spec: &Spec, place: &Place) ->
     }
 }
 
-/// Why no store serves, as far as that is known.
-fn no_store(world: &World) -> String {
+/// Says why no store serves, as far as that is known: with the error of the last start of each
+/// member that has not started since.
+fn no_store(etcd: Option<&ExternalEtcd>, failed: &Mutex<BTreeMap<String, FailedStart>>) -> String {
     let seconds = STORE_MAX.as_secs();
-    let why = match &world.spec.external_etcd {
+    let why = match etcd {
         Some(etcd) => format!("the etcd at {} does not serve", etcd.endpoints.join(", ")),
         None => "no majority of the store's members has met".into(),
     };
-    let damaged = world.damaged.lock();
-    let damaged: String = damaged.iter().map(|(node, why)| format!("; {}", damage(node, why))).collect();
-    format!("there is no store after {seconds} s: {why}{damaged}")
-}
-
-/// One member's damage, for people.
-pub(super) fn damage(node: &str, why: &str) -> String {
-    format!("the store of {node} cannot start: {why}")
+    let failed = failed.lock();
+    let failed: String = failed.iter().map(|(node, start)| format!("; {}", start.say(node))).collect();
+    format!("there is no store after {seconds} s: {why}{failed}")
 }
 
 /// Tries again until it is done. Whatever still fails after the first seconds, when the API
@@ -584,6 +581,19 @@ mod tests {
             *place.lock() = None;
             tokio::time::timeout(RESTART_PAUSE * 2, target).await.expect("it ends").unwrap();
         }
+    }
+
+    /// A member whose start may still succeed ends no cluster, so nothing else tells its error.
+    #[test]
+    fn a_start_without_a_store_says_why_its_members_did_not_start() {
+        let failed = |why: &str, may_pass| FailedStart { why: why.into(), may_pass };
+        let all = [("cp1", failed("the disk is full", true)), ("cp2", failed("bad checksum", false))];
+        let all = Mutex::new(all.map(|(node, start)| (node.to_string(), start)).into());
+        let told = no_store(None, &all);
+        let members =
+            "; the store of cp1 did not start: the disk is full; the store of cp2 cannot start: bad checksum";
+        assert!(told.starts_with("there is no store after 600 s: no majority"), "{told}");
+        assert!(told.ends_with(members), "{told}");
     }
 
     #[test]

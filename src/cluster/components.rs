@@ -1,7 +1,7 @@
 //! What runs behind the images `ropewalk.io/<component>`: each is a crew of tasks in this process.
 
 use super::peers::Wires;
-use super::world::World;
+use super::world::{FailedStart, World};
 use addons::{dns, storage};
 use client::{Client, Dialer};
 use cni::NodeNetwork;
@@ -189,15 +189,13 @@ fn store(world: &Arc<World>, crew: &Crew, place: Place) {
         };
         let server = match start_member(&stop, config).await {
             Ok(server) => {
-                world.note_damage(&place.node, None);
+                world.note_start(&place.node, None);
                 Arc::new(server)
             }
             Err(error) => {
-                let text = super::chain(&error);
-                if !world.disks.is_full(&place.node) && !is_passing(&error) {
-                    world.note_damage(&place.node, Some(text.clone())); // no restart mends it
-                }
-                return Err(text);
+                let failed = failed_start(&error, world.disks.is_full(&place.node));
+                world.note_start(&place.node, Some(failed.clone()));
+                return Err(failed.why);
             }
         };
         let door = Crew::new("etcd-clients");
@@ -240,10 +238,16 @@ fn store(world: &Arc<World>, crew: &Crew, place: Place) {
     });
 }
 
+/// Judges an error of a start. `is_full`: `ropewalk fault disk full` has filled the node's disk.
+fn failed_start(error: &etcd::StartError, is_full: bool) -> FailedStart {
+    FailedStart { why: super::chain(error), may_pass: is_full || is_passing(error) }
+}
+
 /// True if the next start may succeed: the machine had too little of something (descriptors,
 /// memory, space, time), or the member before this one, which was killed, still holds its
 /// directory. A member that opened its data and then did not answer in time says nothing about the
-/// data: its disk was slow, or had no room for the first write.
+/// data: its disk was slow, or had no room for the first write. A log that failed for good passes
+/// only if it found no room.
 fn is_passing(error: &(dyn std::error::Error + 'static)) -> bool {
     use raft::driver::StartError::InUse;
     const PASSING: [i32; 8] = [
@@ -258,8 +262,9 @@ fn is_passing(error: &(dyn std::error::Error + 'static)) -> bool {
     ];
     let code = |e: &(dyn std::error::Error + 'static)| e.downcast_ref::<std::io::Error>()?.raw_os_error();
     let is_not_about_data = |e: &(dyn std::error::Error + 'static)| {
-        use etcd::StartError::{Ended, Member};
-        matches!(e.downcast_ref(), Some(Member(InUse(_)) | Ended(_)))
+        use etcd::StartError::{Ended, Failed, Member};
+        use etcd::api::Error::NoSpace;
+        matches!(e.downcast_ref(), Some(Member(InUse(_)) | Ended(_) | Failed(NoSpace)))
     };
     std::iter::successors(Some(error), |e| e.source())
         .any(|e| is_not_about_data(e) || code(e).is_some_and(|code| PASSING.contains(&code)))
@@ -467,5 +472,17 @@ mod tests {
             assert!(is_passing(&etcd::StartError::Ended(error.clone())), "{error}");
         }
         assert!(!is_passing(&of(libc::EACCES)) && !is_passing(&Outer(std::io::Error::other("damaged"))));
+    }
+
+    #[test]
+    fn a_log_that_failed_for_good_is_told_from_one_that_waits() {
+        use etcd::StartError::{Ended, Failed};
+        let disk = || etcd::api::Error::Disk { cause: "input/output error".into() };
+        let failed = failed_start(&Failed(disk()), false);
+        assert!(!failed.may_pass && failed.why.contains("input/output error"), "{failed:?}");
+        let waits = failed_start(&Ended(disk()), false);
+        assert!(waits.may_pass && waits.why.contains("input/output error"), "{waits:?}");
+        assert!(failed_start(&Failed(etcd::api::Error::NoSpace), false).may_pass);
+        assert!(failed_start(&Failed(disk()), true).may_pass, "`fault heal` makes room");
     }
 }

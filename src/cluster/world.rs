@@ -60,8 +60,8 @@ pub struct World {
     pub nodes: Mutex<BTreeMap<String, Arc<Node>>>,
     /// Something that no restart mends, e.g. a damaged log: the cluster ends and says so.
     pub problem: watch::Sender<Option<String>>,
-    /// Members of the store whose data cannot be read, with the reason.
-    pub damaged: Mutex<BTreeMap<String, String>>,
+    /// Members of the store whose last start failed, by node.
+    pub(crate) failed_starts: Mutex<BTreeMap<String, FailedStart>>,
     /// The API's port on 127.0.0.1.
     pub api_port: u16,
     /// Everything that lives as long as the cluster.
@@ -138,7 +138,7 @@ impl World {
             machine,
             nodes: Mutex::default(),
             problem: watch::Sender::new(None),
-            damaged: Mutex::default(),
+            failed_starts: Mutex::default(),
             api_port,
             crew: Crew::new("cluster"),
             identities: Mutex::default(),
@@ -166,16 +166,15 @@ impl World {
         self.spec.nodes().into_iter().filter(|n| n.control_plane).collect()
     }
 
-    /// Notes whether the data of a node's member is damaged (with the reason), or can be read. When
-    /// so many are damaged that the others are no majority, no restart mends the store: the cluster
-    /// ends.
-    pub(crate) fn note_damage(&self, node: &str, damage: Option<String>) {
-        let mut damaged = self.damaged.lock();
-        match damage {
-            Some(why) => damaged.insert(node.to_string(), why),
-            None => damaged.remove(node),
+    /// Notes how the last start of a node's member failed; `None`: it started. When so many cannot
+    /// start that the others are no majority, no restart mends the store: the cluster ends.
+    pub(crate) fn note_start(&self, node: &str, failed: Option<FailedStart>) {
+        let mut failed_starts = self.failed_starts.lock();
+        match failed {
+            Some(failed) => failed_starts.insert(node.to_string(), failed),
+            None => failed_starts.remove(node),
         };
-        if let Some(problem) = lost_store(&damaged, self.control_planes().len()) {
+        if let Some(problem) = lost_store(&failed_starts, self.control_planes().len()) {
             self.problem.send_replace(Some(problem));
         }
     }
@@ -244,16 +243,39 @@ impl World {
     }
 }
 
+/// How the last start of a member of the store failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FailedStart {
+    /// The error with its causes.
+    pub why: String,
+    /// The next start may succeed: the kubelet tries again. Otherwise the member's data is damaged
+    /// or cannot be written, and no restart mends it.
+    pub may_pass: bool,
+}
+
+impl FailedStart {
+    /// Returns a sentence for people.
+    pub(crate) fn say(&self, node: &str) -> String {
+        let verb = if self.may_pass { "did not" } else { "cannot" };
+        format!("the store of {node} {verb} start: {}", self.why)
+    }
+}
+
 /// Why a store of so many members will never serve. `None`: it may.
-fn lost_store(damaged: &BTreeMap<String, String>, members: usize) -> Option<String> {
+fn lost_store(failed: &BTreeMap<String, FailedStart>, members: usize) -> Option<String> {
     let majority = members / 2 + 1;
-    let told: Vec<String> = damaged.iter().map(|(node, why)| super::boot::damage(node, why)).collect();
-    (members.saturating_sub(damaged.len()) < majority).then(|| told.join("; "))
+    let damaged = failed.iter().filter(|(_, start)| !start.may_pass);
+    let told: Vec<String> = damaged.map(|(node, start)| start.say(node)).collect();
+    (members.saturating_sub(told.len()) < majority).then(|| told.join("; "))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn failed(may_pass: bool) -> FailedStart {
+        FailedStart { why: "bad checksum".into(), may_pass }
+    }
 
     /// Without this a start of three members, two of them damaged, would wait for ever.
     #[test]
@@ -263,10 +285,17 @@ mod tests {
             for n in 0..members {
                 let lost = lost_store(&damaged, members);
                 assert_eq!(lost.is_some(), damaged.len() > bearable, "{n} of {members}: {lost:?}");
-                damaged.insert(format!("cp{n}"), "bad checksum".to_string());
+                damaged.insert(format!("cp{n}"), failed(false));
             }
         }
-        let damaged = BTreeMap::from([("cp1".to_string(), "bad checksum".to_string())]);
+        let damaged = BTreeMap::from([("cp1".to_string(), failed(false))]);
         assert_eq!(lost_store(&damaged, 1).unwrap(), "the store of cp1 cannot start: bad checksum");
+    }
+
+    /// The kubelet starts its member again.
+    #[test]
+    fn a_store_is_not_lost_while_the_next_start_may_succeed() {
+        let failed = BTreeMap::from([("cp1".to_string(), failed(true))]);
+        assert_eq!(lost_store(&failed, 1), None);
     }
 }

@@ -34,6 +34,8 @@ mod observer;
 mod relay;
 mod rooms;
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
 
 use super::control::{self, Reply, Target};
@@ -371,11 +373,14 @@ impl Ground for Inner {
         Box::pin(async move {
             let room = self.rooms.room(&lesson, &kinds, make).await?;
             if let Some(Room { namespace: Some(namespace), fresh, .. }) = &room {
-                if *fresh {
-                    self.observer.forget_namespace(namespace);
-                }
                 if *namespace != self.namespace() {
+                    if *fresh {
+                        self.observer.forget_namespace(namespace);
+                    }
                     self.enter(namespace).map_err(|e| super::chain(&e))?;
+                }
+                if *fresh {
+                    self.rooms.mark_entered(&lesson).await.map_err(|e| super::chain(&e))?;
                 }
             }
             Ok(room)

@@ -207,8 +207,9 @@ impl Observer {
         self.tap.emit(record);
     }
 
-    /// Forgets the objects of a namespace that was just made: they went with an earlier one of the
-    /// same name, perhaps after their watches had ended.
+    /// Forgets the objects of an earlier namespace of this name, whose end no watch has shown. Only
+    /// while no watch shows the new one: the next version of an object that is forgotten is told as
+    /// its creation.
     pub(super) fn forget_namespace(&self, namespace: &str) {
         self.known().forget_namespace(namespace);
     }

@@ -40,6 +40,9 @@ struct Entry {
     name: String,
     /// Empty until the server has answered.
     uid: String,
+    /// It was made, and the lesson has not begun in it: see [`Rooms::mark_entered`].
+    #[serde(default)]
+    fresh: bool,
 }
 
 /// Names of the namespaces that a ledger has; none if it cannot be read.
@@ -127,7 +130,8 @@ impl Rooms {
     }
 
     /// The lesson's namespace: the one of an earlier sitting, or a new one. `None`: there is none,
-    /// and none was to be made.
+    /// and none was to be made. A new one is fresh, also at the next try, until
+    /// [`Rooms::mark_entered`] is called.
     pub(super) async fn room(
         &self,
         lesson: &str,
@@ -138,20 +142,15 @@ impl Rooms {
         let known = ledger.rooms.get(lesson).cloned();
         if let Some(entry) = &known
             && let Found::Ours { uid, going: false } = self.look(&entry.name, &ledger.owner).await?
+            && (uid == entry.uid || entry.uid.is_empty())
         {
-            // Without a uid the answer to its creation was lost: it is the one that was written
-            // down, and nothing has been in it.
-            let is_new = entry.uid.is_empty();
-            if is_new {
-                let adopted = Entry { uid: uid.clone(), ..entry.clone() };
-                ledger.rooms.insert(lesson.into(), adopted);
+            // Without a uid the answer to its creation was lost: nothing has been in it.
+            let entry = Entry { fresh: entry.fresh || entry.uid.is_empty(), uid, ..entry.clone() };
+            if entry.fresh {
+                ledger.rooms.insert(lesson.into(), entry.clone());
                 self.save(&ledger).map_err(|e| crate::chain(&e))?;
-                self.wait_for_account(&entry.name).await?;
             }
-            if is_new || uid == entry.uid {
-                let denied = self.denied(&entry.name, kinds).await?;
-                return Ok(Some(Room { namespace: Some(entry.name.clone()), fresh: is_new, denied }));
-            }
+            return self.described(entry, kinds).await.map(Some);
         }
         // The ledger stays as it is until something else is known to be there: `leave` goes by it.
         if !make {
@@ -179,30 +178,56 @@ impl Rooms {
                 Found::Nothing => {}
             }
             // Written down first: whatever happens in between, what was made is found again.
-            ledger.rooms.insert(lesson.into(), Entry { name: name.clone(), uid: String::new() });
+            let mut entry = Entry { name, uid: String::new(), fresh: true };
+            ledger.rooms.insert(lesson.into(), entry.clone());
             self.save(&ledger).map_err(|e| crate::chain(&e))?;
-            let made = self.create(&name, &ledger.owner, lesson).await;
+            let made = self.create(&entry.name, &ledger.owner, lesson).await;
             // An answer that was lost on its way does not say that nothing was made.
             let nothing =
-                made.is_err() && matches!(self.look(&name, &ledger.owner).await, Ok(Found::Nothing));
+                made.is_err() && matches!(self.look(&entry.name, &ledger.owner).await, Ok(Found::Nothing));
             match &made {
                 Ok(uid) => {
-                    let entry = Entry { name: name.clone(), uid: uid.clone() };
-                    ledger.rooms.insert(lesson.into(), entry);
+                    entry.uid.clone_from(uid);
+                    ledger.rooms.insert(lesson.into(), entry.clone());
                 }
                 Err(_) if nothing => _ = ledger.rooms.remove(lesson),
                 Err(_) => {}
             }
             self.save(&ledger).map_err(|e| crate::chain(&e))?;
             made?;
-            self.wait_for_account(&name).await?;
-            let denied = self.denied(&name, kinds).await?;
-            return Ok(Some(Room { namespace: Some(name), fresh: true, denied }));
+            return self.described(entry, kinds).await.map(Some);
         }
         Err(format!(
             "on {} somebody else has the namespaces that this lesson would be played in; they are left alone",
             self.upstream.url()
         ))
+    }
+
+    /// Returns a namespace that is there as the room of a lesson. In a fresh one pods can be made
+    /// when this returns.
+    async fn described(&self, entry: Entry, kinds: &[&'static Kind]) -> Result<Room, String> {
+        if entry.fresh {
+            self.wait_for_account(&entry.name).await?;
+        }
+        let denied = self.denied(&entry.name, kinds).await?;
+        Ok(Room { namespace: Some(entry.name), fresh: entry.fresh, denied })
+    }
+
+    /// Records that the session has entered the lesson's namespace, which is not fresh any more.
+    /// Only then, as an error before it would leave a half-played lesson in an empty namespace.
+    ///
+    /// # Errors
+    /// The ledger cannot be written. The namespace stays fresh.
+    pub(super) async fn mark_entered(&self, lesson: &str) -> Result<(), Error> {
+        let mut ledger = self.ledger.lock().await;
+        let mut next = ledger.clone();
+        match next.rooms.get_mut(lesson) {
+            Some(entry) if entry.fresh => entry.fresh = false,
+            _ => return Ok(()),
+        }
+        self.save(&next)?;
+        *ledger = next;
+        Ok(())
     }
 
     async fn create(&self, name: &str, owner: &str, lesson: &str) -> Result<String, String> {
@@ -306,116 +331,9 @@ impl Rooms {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use parking_lot::Mutex;
-    use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-    use tokio::net::{TcpListener, TcpStream};
+    use crate::foreign::testing::Stage;
 
     const LESSON: &str = "first/01";
-
-    /// A foreign API server that knows namespaces only.
-    #[derive(Default)]
-    struct Foreign {
-        namespaces: BTreeMap<String, Value>,
-        made: usize,
-        deleted: Vec<String>,
-        /// Answers to creations and questions are lost from now on.
-        hangs_up: bool,
-    }
-
-    impl Foreign {
-        /// `None`: the connection ends without an answer.
-        fn answer(&mut self, method: &str, path: &str, body: &[u8]) -> Option<(u16, Value)> {
-            let name = path.split('?').next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
-            let missing = || (404, json!({"message": "not found"}));
-            Some(match method {
-                "POST" if path == "/api/v1/namespaces" => {
-                    let mut namespace: Value = serde_json::from_slice(body).unwrap();
-                    self.made += 1;
-                    namespace["metadata"]["uid"] = format!("u{}", self.made).into();
-                    let name = text(&namespace, "metadata.name").to_string();
-                    self.namespaces.insert(name, namespace.clone());
-                    if self.hangs_up {
-                        return None;
-                    }
-                    (201, namespace)
-                }
-                "POST" => (201, json!({"status": {"allowed": true}})),
-                // A new account is there, and a namespace that goes is gone.
-                "GET" if path.contains("serviceaccounts?watch=true") => (200, json!({"type": "ADDED"})),
-                "GET" if path.contains("watch=true") => (200, json!({"type": "DELETED"})),
-                "GET" if self.hangs_up => return None,
-                "GET" => self.namespaces.get(name).map_or_else(missing, |found| (200, found.clone())),
-                _ => match self.namespaces.remove(name) {
-                    Some(found) => {
-                        self.deleted.push(name.to_string());
-                        (200, found)
-                    }
-                    None => missing(),
-                },
-            })
-        }
-    }
-
-    async fn serve(mut stream: TcpStream, foreign: Arc<Mutex<Foreign>>) -> Option<()> {
-        let (read, mut write) = stream.split();
-        let mut read = BufReader::new(read);
-        let (mut head, mut length) = (String::new(), 0);
-        while read.read_line(&mut head).await.ok()? > 2 {
-            let line = head.lines().last().unwrap_or_default().to_lowercase();
-            if let Some(value) = line.strip_prefix("content-length:") {
-                length = value.trim().parse().ok()?;
-            }
-        }
-        let mut body = vec![0; length];
-        read.read_exact(&mut body).await.ok()?;
-        let (method, path) = head.lines().next()?.split_once(' ')?;
-        let path = path.split(' ').next()?;
-        let (code, value) = foreign.lock().answer(method, path, &body)?;
-        let text = format!("{value}\n");
-        let answer =
-            format!("HTTP/1.1 {code} x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", text.len());
-        write.write_all((answer + &text).as_bytes()).await.ok()
-    }
-
-    struct Stage {
-        foreign: Arc<Mutex<Foreign>>,
-        dir: tempfile::TempDir,
-        _server: task::Owned,
-    }
-
-    impl Stage {
-        async fn new() -> Stage {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let (foreign, dir) = (Arc::<Mutex<Foreign>>::default(), tempfile::tempdir().unwrap());
-            let config = json!({
-                "current-context": "c",
-                "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-                "clusters": [{"name": "c", "cluster": {"server": format!("http://{}", listener.local_addr().unwrap())}}],
-                "users": [{"name": "u", "user": {}}],
-            });
-            fs::write(dir.path().join("config"), config.to_string()).unwrap();
-            let crew = task::Crew::new("foreign").part();
-            let (own, served) = (task::Crew::clone(&crew), foreign.clone());
-            crew.spawn(async move {
-                loop {
-                    let (stream, _) = linux::tcp::accept_always(&listener).await;
-                    let served = served.clone();
-                    own.spawn(async move { _ = serve(stream, served).await });
-                }
-            });
-            Stage { foreign, dir, _server: crew }
-        }
-
-        /// A session: it knows what the ledger says.
-        fn rooms(&self) -> Rooms {
-            let upstream = Arc::new(Upstream::of(&self.dir.path().join("config")).unwrap());
-            Rooms::load(upstream, self.dir.path().join("foreign.json"), "rw", &Rng::seeded(1)).unwrap()
-        }
-
-        fn hangs_up(&self, hangs_up: bool) {
-            self.foreign.lock().hangs_up = hangs_up;
-        }
-    }
 
     /// The namespace was made, and the answer was lost: the ledger has no uid of it.
     async fn half_made() -> (Stage, Rooms) {
@@ -423,7 +341,7 @@ mod tests {
         let rooms = stage.rooms();
         stage.hangs_up(false);
         // A first look that is answered, and then nothing any more.
-        let entry = Entry { name: "rw-first-01".into(), uid: String::new() };
+        let entry = Entry { name: "rw-first-01".into(), uid: String::new(), fresh: true };
         {
             let mut ledger = rooms.ledger.lock().await;
             ledger.rooms.insert(LESSON.into(), entry);
@@ -444,11 +362,36 @@ mod tests {
             stage.hangs_up(false);
             let room = rooms.room(LESSON, &[], false).await.unwrap().expect("it is ours");
             assert_eq!((room.namespace.as_deref(), room.fresh), (Some("rw-first-01"), true));
+            rooms.mark_entered(LESSON).await.unwrap();
             let again = rooms.room(LESSON, &[], true).await.unwrap().expect("it is there");
             assert!(!again.fresh, "it was taken up");
             assert_eq!(stage.foreign.lock().made, 1);
             assert_eq!(rooms.leave().await.unwrap(), ["rw-first-01"]);
             assert_eq!(stage.foreign.lock().deleted, ["rw-first-01"]);
+        }
+    }
+
+    /// A lesson begins anew in a fresh namespace, so it must hear of it although an error came
+    /// between.
+    #[tokio::test]
+    async fn a_namespace_stays_fresh_until_it_is_entered() {
+        for restarts in [false, true] {
+            let stage = Stage::new().await;
+            let mut rooms = stage.rooms();
+            stage.foreign.lock().hides_accounts = true;
+            assert!(rooms.room(LESSON, &[], true).await.is_err(), "nobody answers");
+            if restarts {
+                rooms = stage.rooms();
+            }
+            assert!(rooms.room(LESSON, &[], true).await.is_err(), "its account is waited for again");
+            stage.foreign.lock().hides_accounts = false;
+            for _ in 0..2 {
+                assert!(rooms.room(LESSON, &[], false).await.unwrap().expect("it is there").fresh);
+            }
+            rooms.mark_entered(LESSON).await.unwrap();
+            assert!(!rooms.room(LESSON, &[], true).await.unwrap().expect("it is there").fresh);
+            assert!(!stage.rooms().room(LESSON, &[], true).await.unwrap().expect("it is there").fresh);
+            assert_eq!(stage.foreign.lock().made, 1);
         }
     }
 

@@ -1,4 +1,9 @@
+use super::testing::Stage;
 use super::*;
+use crate::guest::How;
+use tap::Write;
+
+const LESSON: &str = "first/01";
 
 /// Writes the kubeconfig of a cluster that does not answer.
 fn config(dir: &Path) -> PathBuf {
@@ -11,11 +16,10 @@ fn config(dir: &Path) -> PathBuf {
 }
 
 /// A session without a relay.
-fn inner(dir: &Path) -> Inner {
-    let config = config(dir);
-    let place = place(&Home::at(dir.join("home")), &config).unwrap();
+fn inner(dir: &Path, config: &Path) -> Inner {
+    let place = place(&Home::at(dir.join("home")), config).unwrap();
     place.make().unwrap();
-    let (upstream, rng, tap) = (Arc::new(read(&config).unwrap()), Rng::seeded(1), Tap::new());
+    let (upstream, rng, tap) = (Arc::new(read(config).unwrap()), Rng::seeded(1), Tap::new());
     Inner {
         rooms: Rooms::load(upstream.clone(), place.foreign(), PREFIX, &rng).unwrap(),
         observer: Observer::new(tap.at("far", Component::ApiServer), rng.fork("observer")),
@@ -36,7 +40,7 @@ fn inner(dir: &Path) -> Inner {
 #[tokio::test]
 async fn a_namespace_whose_kubeconfig_cannot_be_written_is_not_entered() {
     let dir = tempfile::tempdir().unwrap();
-    let inner = inner(dir.path());
+    let inner = inner(dir.path(), &config(dir.path()));
     let teacher = inner.kubeconfig("teacher").unwrap();
     let learner = inner.place.kubeconfig();
     std::fs::create_dir(&learner).unwrap(); // no file can be renamed to it
@@ -50,6 +54,47 @@ async fn a_namespace_whose_kubeconfig_cannot_be_written_is_not_entered() {
         let text = std::fs::read_to_string(path).unwrap();
         assert!(text.contains("namespace: ropewalk-a"), "{text}");
     }
+}
+
+/// The lesson begins anew in it. Else it would go on in the middle, in a namespace with nothing in
+/// it.
+#[tokio::test]
+async fn a_namespace_that_could_not_be_entered_is_fresh_at_the_next_try() {
+    let stage = Stage::new().await;
+    let inner = inner(stage.dir.path(), &stage.config());
+    let room = || inner.room(LESSON.into(), vec![], true);
+    let learner = inner.place.kubeconfig();
+    std::fs::create_dir(&learner).unwrap(); // no file can be renamed to it
+    assert!(room().await.is_err());
+    std::fs::remove_dir(&learner).unwrap();
+    assert!(room().await.unwrap().unwrap().fresh);
+    assert!(!room().await.unwrap().unwrap().fresh, "it was entered");
+    assert_eq!(stage.foreign.lock().made, 1);
+}
+
+/// The watches of the open lesson go on, and show the first objects while its namespace is made
+/// anew.
+#[tokio::test]
+async fn what_watches_show_of_a_namespace_that_is_made_anew_is_created_once() {
+    let stage = Stage::new().await;
+    let inner = inner(stage.dir.path(), &stage.config());
+    let namespace = inner.room(LESSON.into(), vec![], true).await.unwrap().unwrap().namespace.unwrap();
+    let account = |revision: &str| {
+        let metadata =
+            json!({"namespace": &namespace, "name": "default", "uid": "u", "resourceVersion": revision});
+        json!({"kind": "ServiceAccount", "metadata": metadata})
+    };
+    let (observer, first) = (inner.observer.clone(), account("7"));
+    let show = move || observer.saw(Seen { how: How::Put, plural: "serviceaccounts", object: &first });
+    {
+        let mut foreign = stage.foreign.lock();
+        foreign.namespaces.clear(); // deleted by hand
+        foreign.on_account = Some(Box::new(show));
+    }
+    assert!(inner.room(LESSON.into(), vec![], true).await.unwrap().unwrap().fresh);
+    inner.saw(Seen { how: How::Put, plural: "serviceaccounts", object: &account("8") });
+    let told: Vec<Write> = inner.tap.since(0).iter().filter_map(|r| r.write().cloned()).collect();
+    assert_eq!(told, [Write::CREATED, Write::UPDATED]);
 }
 
 #[tokio::test]

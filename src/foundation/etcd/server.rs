@@ -91,6 +91,8 @@ pub enum StartError {
     SameNumber(String, String),
     #[error("the member ended while it started: {0}")]
     Ended(Error),
+    #[error("the member's log failed while it started: {0}")]
+    Failed(Error),
 }
 
 /// A member's number, from its name.
@@ -118,6 +120,9 @@ impl Server {
     ///   written (the text names it), or no thread can be started.
     /// - `Ended` if the only member did not answer its first read in 6 s, e.g. with `NoSpace` on a
     ///   full disk, or if the program is about to end.
+    /// - `Failed` if the only member's log failed for good before that read was answered, e.g. at a
+    ///   sync. `Ended` says nothing about the data; after `Failed` it is not known what of the last
+    ///   write is on the disk.
     pub async fn start(config: Config) -> Result<Server, StartError> {
         let Config { name, initial_cluster, tap, rng, link, .. } = config;
         if !initial_cluster.contains(&name) {
@@ -181,12 +186,15 @@ impl Server {
         }
         let handle = driver.handle();
         let leader = waiting.leader();
-        let backend = Arc::new(Member { waiting, door: handle.clone() });
+        let backend = Arc::new(Member { waiting: waiting.clone(), door: handle.clone() });
         let kv = Kv::new(shared, backend, rng.fork("leases"), config.quota_bytes);
         let server = Server { kv, handle, leader, driver: Mutex::new(Some(driver)) };
         if initial_cluster.len() == 1 {
-            // A disk that is full says more than the time that was waited for it.
-            let why = |e| StartError::Ended(server.kv.status().refuses.unwrap_or(e));
+            // What is wrong with the disk says more than the time that was waited for it.
+            let why = |error| match waiting.failed() {
+                Some(failed) => StartError::Failed(failed),
+                None => StartError::Ended(server.kv.status().refuses.unwrap_or(error)),
+            };
             server.kv.read_barrier().await.map_err(why)?;
         }
         Ok(server)

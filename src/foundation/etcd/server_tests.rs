@@ -440,6 +440,17 @@ async fn every_member_tells_how_long_the_leader_lets_a_lease_live() {
     }
 }
 
+/// A start that is tried again must not hide an error that the next start does not mend.
+#[tokio::test]
+async fn a_start_whose_log_fails_for_good_says_so() {
+    let disk = SimDisk::default();
+    // No batch fits: the member makes segment 2 to open the log, and segment 3 for its first vote.
+    let wal = WalOptions { segment_bytes: 1, prepare: false };
+    disk.break_sync_of(Some("/sim/member/wal/0000000000000003.tmp".as_ref()));
+    let failed = Server::start(Config { wal, ..simulated(&disk) }).await.err();
+    assert!(matches!(failed, Some(StartError::Failed(Error::Disk { .. }))), "{failed:?}");
+}
+
 /// A member that can open nothing says why it takes no writes, keeps answering reads, and goes on
 /// by itself.
 #[tokio::test]
