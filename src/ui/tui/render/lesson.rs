@@ -175,7 +175,8 @@ pub(super) fn doing(model: &Model, view: &LessonView, room: usize, which: Checks
     if let Some(hint) = view.hints.last().filter(|_| open) {
         out.extend(hinted(model, view.hints.len(), &hint.say, room, Tone::Accent));
     }
-    if view.is_stuck && open && question.is_none() {
+    // The task has to be seen whole; who looks for help finds `hint` in the bar as well.
+    if view.is_stuck && open && question.is_none() && matches!(which, Checks::All | Checks::Unmet) {
         out.extend(marked(&lang.say(Word::Stuck, &[]), look, Tone::Accent, room, "", "  "));
     }
     let (words, tone) = match (&view.next, view.state) {
