@@ -12,7 +12,7 @@ use super::progress::Progress;
 use super::reach::{self, Need};
 use super::recorder::Recorder;
 use super::stuck::Tries;
-use super::view::{Hint, State, Verdict};
+use super::view::{Hint, State};
 use super::watch::{Look, Then, Told};
 use super::words::Notice;
 use api::kinds;
@@ -564,18 +564,15 @@ impl Engine {
                 open.late = false;
                 save = true;
             }
-            let patience = step.within;
-            let due = open.acted.map(|at| at + patience);
+            let due = open.acted.map(|at| at + step.within);
             open.late |= due.is_some_and(|due| due <= now);
             needs.wake = earlier(open.outcome.wake, due.filter(|due| *due > now));
-            let waits = step.predict.is_some() && noted.predicted.is_none();
+            let can_try = !noted.solve && (step.predict.is_none() || noted.predicted.is_some());
             // What a command set going may still become true.
             let settles = due.is_some_and(|due| due > now);
-            if !waits {
-                open.tries.look(open.outcome.verdicts.iter().filter(|v| **v != Verdict::Unmet).count(), now);
-                needs.wake = earlier(needs.wake, open.tries.due().filter(|due| *due > now));
-            }
-            open.is_stuck = !waits && !settles && !noted.solve && open.tries.is_stuck(now);
+            let stuck = can_try.then(|| open.tries.watch(&open.outcome.verdicts, now));
+            open.is_stuck = stuck == Some(true) && !settles;
+            needs.wake = earlier(needs.wake, open.tries.due().filter(|due| can_try && *due > now));
         }
         look_for_loss(step, state, &facts, open);
         let seen = self.progress.look(&lesson.id, &step.id).map_or(&[][..], |p| &p.hints);

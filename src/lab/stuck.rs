@@ -2,8 +2,9 @@
 //! more of the step has become true. Offered is only that there is a hint; reading it stays the
 //! learner's decision.
 
+use super::view::Verdict;
+use clock::Instant;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// Commands without success. Fewer are what a careful look around takes.
 const LINES: u32 = 5;
@@ -31,7 +32,7 @@ impl Tries {
     }
 
     /// So many checks are true now. More than ever before is a success.
-    pub(crate) fn look(&mut self, met: usize, now: Instant) {
+    fn look(&mut self, met: usize, now: Instant) {
         if met > self.most {
             self.most = met;
             self.helped(now);
@@ -39,7 +40,13 @@ impl Tries {
         self.since.get_or_insert(now);
     }
 
-    pub(crate) fn is_stuck(&self, now: Instant) -> bool {
+    /// Looks at the checks, and says whether the learner is stuck.
+    pub(crate) fn watch(&mut self, verdicts: &[Verdict], now: Instant) -> bool {
+        self.look(verdicts.iter().filter(|verdict| **verdict != Verdict::Unmet).count(), now);
+        self.is_stuck(now)
+    }
+
+    fn is_stuck(&self, now: Instant) -> bool {
         self.lines >= LINES || self.due().is_some_and(|due| due <= now)
     }
 

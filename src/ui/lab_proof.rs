@@ -107,7 +107,8 @@ fn plans(lab: &Arc<Lab>, once: bool) -> Result<Vec<Plan>, String> {
 }
 
 /// Proves labs, `jobs` clusters side by side, and prints what was found of each as soon as that is
-/// known. `once`: as of [`plans`]; `part`: only these of the seeds of each. True if all of them are sound.
+/// known. `once`: as of [`plans`]; `part`: only these of the seeds of each. True if all of them are
+/// sound.
 pub async fn prove(
     labs: Vec<Lab>,
     directory: Option<PathBuf>,

@@ -2,7 +2,7 @@
 //! all lines are typed into a real REPL, as the learner would. Most cases of a lesson share a
 //! cluster ([`proof_batch`]).
 
-use super::proof_batch::{self, Batch, batches};
+use super::proof_batch::{self, Batch, Ground, batches};
 use super::proof_cluster::{ProofCluster, Stop};
 use super::proof_home;
 use super::proof_part::Part;
@@ -13,7 +13,7 @@ use lab::reach;
 use lab::view::{Ask, Proof, State};
 use lang::charset::println;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,8 +75,8 @@ impl Found {
 /// Proves lessons, `jobs` clusters side by side, and prints what was found. True if all of them are
 /// sound.
 ///
-/// `part`: only these of the wrong answers and other ways. With a kubeconfig, on the cluster behind it, each case in a namespace of its own: what that
-/// cluster cannot do is not tried.
+/// `part`: only these of the wrong answers and other ways. With a kubeconfig, on the cluster behind
+/// it, each case in a namespace of its own: what that cluster cannot do is not tried.
 pub async fn prove(
     lessons: Vec<Lesson>,
     directory: Option<PathBuf>,
@@ -236,27 +236,6 @@ fn report(lesson: &Lesson, ground: &Where, part: Part, found: Vec<(Kind, Found)>
         println!("    · {note}");
     }
     faults.is_empty()
-}
-
-/// What a case needs beside itself.
-pub(super) struct Ground<'a> {
-    pub place: &'a Where,
-    /// Where the lessons are read from; none: those in the binary.
-    pub directory: Option<&'a Path>,
-    pub stop: &'a Stop,
-}
-
-impl Ground<'_> {
-    /// A cluster for cases of a lesson.
-    ///
-    /// # Errors
-    /// It does not start.
-    pub(super) async fn cluster(&self, lesson: &Lesson) -> Result<ProofCluster, String> {
-        match self.place {
-            Where::Home => ProofCluster::for_lesson(lesson, self.directory, self.stop).await,
-            Where::Foreign(kubeconfig) => ProofCluster::foreign(kubeconfig).await,
-        }
-    }
 }
 
 /// Opens the lesson.
@@ -460,6 +439,7 @@ pub(super) fn tail(said: &str) -> String {
 mod tests {
     use super::*;
     use lab::format::Library;
+    use std::path::Path;
 
     #[test]
     fn every_wrong_answer_and_other_way_is_a_case() {

@@ -10,8 +10,8 @@
 //!   the way: those cases and the solution are tried again alone, and the rest of the lesson goes
 //!   on with another cluster.
 
-use super::proof::{self, Case, Found, Ground, Kind};
-use super::proof_cluster::ProofCluster;
+use super::proof::{self, Case, Found, Kind, Where};
+use super::proof_cluster::{ProofCluster, Stop};
 use clock::Instant;
 use lab::format::Lesson;
 use std::collections::BTreeMap;
@@ -64,6 +64,27 @@ fn is_taken_back(lines: &[String]) -> bool {
             }
         })
     })
+}
+
+/// What a case needs beside itself.
+pub(super) struct Ground<'a> {
+    pub place: &'a Where,
+    /// Where the lessons are read from; none: those in the binary.
+    pub directory: Option<&'a Path>,
+    pub stop: &'a Stop,
+}
+
+impl Ground<'_> {
+    /// A cluster for cases of a lesson.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub(super) async fn cluster(&self, lesson: &Lesson) -> Result<ProofCluster, String> {
+        match self.place {
+            Where::Home => ProofCluster::for_lesson(lesson, self.directory, self.stop).await,
+            Where::Foreign(kubeconfig) => ProofCluster::foreign(kubeconfig).await,
+        }
+    }
 }
 
 /// Tries the cases; what came of each.

@@ -2,8 +2,8 @@
 //! third of everything else, which the commit decides. So a commit always plays the same, and some
 //! commits play it all. `ROPEWALK_COURSE=1/1` plays everything, in about an hour on two cores.
 //!
-//! These are the longest of all tests; a module's name decides when its tests begin, and these begin
-//! early, beside all others.
+//! These are the longest of all tests; a module's name decides when its tests begin, and these
+//! begin early, beside all others.
 
 use super::support::{Home, capable, turn_of_many};
 use std::process::Command;

@@ -103,7 +103,7 @@ fn patterns_and_the_wrong_kind_of_address_are_refused() {
         assert_ne!(fetch("-g", url).0.unwrap_err().code, 3, "{url}");
     }
     for url in [r"http://h/\[a]", r"http://h/\[::1]", "http://h/[%]", "http://[::1", "http://h/[]]"] {
-        assert_eq!(without_escapes(url), None, "{url}");
+        assert_eq!(called::without_escapes(url), None, "{url}");
     }
     let (port, server) = http::tests::server(vec!["HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]);
     let url = format!("http://127.0.0.1:{port}/");
@@ -115,9 +115,9 @@ fn patterns_and_the_wrong_kind_of_address_are_refused() {
 #[test]
 fn brackets_that_are_no_patterns_are_sent() {
     for url in ["http://me@[::1]:80/a", "http://[fe80::1%25eth0]/", "http://[::1]/?a[]=[::2]"] {
-        assert_eq!(without_escapes(url).as_deref(), Some(url));
+        assert_eq!(called::without_escapes(url).as_deref(), Some(url));
     }
-    let escaped = without_escapes(r"http://\[::1\]/\\[a\]\b");
+    let escaped = called::without_escapes(r"http://\[::1\]/\\[a\]\b");
     assert_eq!(escaped.as_deref(), Some(r"http://[::1]/\[a]\b"));
     let (port, server) = http::tests::server(vec!["HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"; 2]);
     let url = format!(r"http://127.0.0.1:{port}/?a\[0\]=\{{b\}}");
