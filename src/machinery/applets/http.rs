@@ -3,8 +3,11 @@
 
 use super::resolve;
 use super::tls;
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 mod send;
@@ -260,6 +263,8 @@ pub(crate) struct Answer {
     pub length: Option<u64>,
     reader: BufReader<Timed>,
     framing: Framing,
+    /// The server had answered before it had the whole request.
+    is_early: bool,
 }
 
 /// What an exchange runs over.
@@ -274,6 +279,12 @@ impl Stream {
             Stream::Plain(tcp) => tcp,
             Stream::Tls(tls) => &tls.sock.tcp,
         }
+    }
+
+    /// Whether the server has neither ended the connection nor said anything unasked.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+        recv(self.tcp().as_raw_fd(), &mut [0], flags) == Err(Errno::EAGAIN)
     }
 
     /// Lets no read and no write from now on last longer than that.
@@ -365,6 +376,7 @@ pub(crate) fn exchange(
 ) -> io::Result<Answer> {
     let mut reader = BufReader::new(Timed { stream, deadline, idle });
     let early = send::send(&mut reader, request, upload)?;
+    let is_early = early.is_some();
     let head = match early {
         Some(head) => head,
         None => final_head(&mut reader)?,
@@ -378,7 +390,7 @@ pub(crate) fn exchange(
         (false, Some(length)) => Framing::Length(length),
         (false, None) => Framing::UntilClose,
     };
-    Ok(Answer { head, length, reader, framing })
+    Ok(Answer { head, length, reader, framing, is_early })
 }
 
 fn read_line(reader: &mut impl BufRead) -> io::Result<String> {
@@ -441,6 +453,16 @@ impl Answer {
     pub(crate) fn addresses(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
         let stream = self.reader.get_ref().stream.tcp();
         (stream.peer_addr().ok(), stream.local_addr().ok())
+    }
+
+    /// The connection, if the answer was read to its end and the server keeps it (RFC 9112, 9.3).
+    pub(crate) fn into_stream(self) -> Option<Stream> {
+        let mut words = self.head.get("connection").unwrap_or_default().split(',');
+        let closes = words.any(|word| word.trim().eq_ignore_ascii_case("close"));
+        let is_over =
+            matches!(self.framing, Framing::Over | Framing::Length(0)) && self.reader.buffer().is_empty();
+        let keeps = self.head.start.starts_with("HTTP/1.1 ") && !closes && !self.is_early;
+        (is_over && keeps).then(|| self.reader.into_inner().stream)
     }
 
     /// How many bytes are known to be missing.

@@ -2,36 +2,27 @@
 //! machine has none: `applets::run("curl", …)` works from any program.
 
 mod body;
-mod called;
+mod client;
+mod faults;
 mod options;
+mod pattern;
 mod report;
 #[cfg(test)]
 mod tests;
 
-use super::http::{self, Answer, Deadline, Url};
-use super::resolve;
-use super::tls::Refusal;
-use body::{Body, Opened, upload_path};
-use called::{called_url, url_fault};
+use super::http::{Answer, Deadline, Url};
+use body::{Body, upload_path};
+use client::Client;
+use faults::{Fault, fault, transfer_fault, url_fault};
 use options::{Options, Output};
+use pattern::{Expanded, Pattern};
 use report::Report;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const AGENT: &str = concat!("curl/8.0 (ropewalk ", env!("CARGO_PKG_VERSION"), ")");
-
-/// A failure with curl's exit code.
-#[derive(Debug, PartialEq, Eq)]
-struct Fault {
-    code: i32,
-    text: String,
-}
-
-fn fault(code: i32, text: impl Into<String>) -> Fault {
-    Fault { code, text: text.into() }
-}
 
 pub(crate) fn main(args: Vec<OsString>) -> i32 {
     let args: Vec<String> = args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
@@ -54,29 +45,51 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
         super::err("curl: (2) no URL specified\ncurl: try 'curl --help' for more information\n");
         return 2;
     }
-    let mut code = 0;
+    let (mut client, mut code) = (Client::new(&options), 0);
     for (nth, url) in options.urls.iter().enumerate() {
-        let (result, mut report) = with_retries(&options, url, nth);
-        report.total = report.start.elapsed();
-        if let Err(fault) = &result {
-            report.code = fault.code;
-            report.error.clone_from(&fault.text);
-            if !options.silent || options.show_error {
-                super::err(&format!("curl: ({}) {}\n", fault.code, fault.text));
+        let pattern = if options.globoff { Ok(Pattern::plain(url)) } else { Pattern::parse(url) };
+        match pattern {
+            Ok(pattern) => {
+                for expanded in pattern.expand() {
+                    code = one(&mut client, &expanded, nth);
+                }
+            }
+            // As curl, which does not go on behind it.
+            Err(fault) => {
+                tell(&options, &fault);
+                return fault.code;
             }
         }
-        if let Some(format) = &options.write_out {
-            super::out(&report.format(format));
-        }
-        code = report.code;
     }
     code
+}
+
+/// Transfers one URL and tells what came of it. Returns curl's exit code.
+fn one(client: &mut Client<'_>, url: &Expanded, nth: usize) -> i32 {
+    let (result, mut report) = with_retries(client, url, nth);
+    report.total = report.start.elapsed();
+    if let Err(fault) = &result {
+        report.code = fault.code;
+        report.error.clone_from(&fault.text);
+        tell(client.options, fault);
+    }
+    if let Some(format) = &client.options.write_out {
+        super::out(&report.format(format));
+    }
+    report.code
+}
+
+fn tell(options: &Options, fault: &Fault) {
+    if !options.silent || options.show_error {
+        super::err(&format!("curl: ({}) {}\n", fault.code, fault.text));
+    }
 }
 
 const HELP: &str = "     --cacert <file>         CA certificate to verify peer against
  -E, --cert <certificate>    Client certificate file (PEM)
  -d, --data <data>           HTTP POST data
  -f, --fail                  Fail fast with no output on HTTP errors
+ -g, --globoff               Send {}[] in URLs as they are
  -G, --get                   Put the post data in the URL and use GET
  -H, --header <header>       Pass custom header to server
  -I, --head                  Show document info only
@@ -111,10 +124,11 @@ fn read_file(name: &str) -> Result<Vec<u8>, String> {
 
 /// Transfers one URL, again as often as `--retry` says. An upload from standard input that was
 /// begun is not sent again: only what is left of it would be.
-fn with_retries(options: &Options, url: &str, nth: usize) -> (Result<(), Fault>, Report) {
+fn with_retries(client: &mut Client<'_>, url: &Expanded, nth: usize) -> (Result<(), Fault>, Report) {
+    let options = client.options;
     let stdin = options.uploads.get(nth).is_some_and(|name| Body::File(name).is_stdin());
-    let mut report = Report::new(url);
-    let mut result = transfer(options, url, nth, &mut report);
+    let mut report = Report::new(&url.url);
+    let mut result = transfer(client, url, nth, &mut report);
     for _ in 0..options.retries {
         // As curl: time-outs and overload pass, refusals do not.
         let timed_out = matches!(&result, Err(f) if f.code == 28);
@@ -126,8 +140,8 @@ fn with_retries(options: &Options, url: &str, nth: usize) -> (Result<(), Fault>,
             break;
         }
         std::thread::sleep(Duration::from_secs(1));
-        report = Report::new(url);
-        result = transfer(options, url, nth, &mut report);
+        report = Report::new(&url.url);
+        result = transfer(client, url, nth, &mut report);
     }
     (result, report)
 }
@@ -138,9 +152,15 @@ fn cannot_rewind() -> Fault {
 }
 
 /// One URL, with its redirections. `nth` is its place in the call.
-fn transfer(options: &Options, text: &str, nth: usize, report: &mut Report) -> Result<(), Fault> {
+fn transfer(
+    client: &mut Client<'_>,
+    called: &Expanded,
+    nth: usize,
+    report: &mut Report,
+) -> Result<(), Fault> {
+    let options = client.options;
     let deadline = Deadline::new(options.max_time);
-    let mut url = called_url(options, text)?;
+    let mut url = Url::parse(&called.url).map_err(|bad| url_fault(bad, &called.url))?;
     let mut body = match (&options.data, options.uploads.get(nth)) {
         (_, Some(name)) => Some(Body::File(name)),
         (Some(query), None) if options.get => {
@@ -155,7 +175,11 @@ fn transfer(options: &Options, text: &str, nth: usize, report: &mut Report) -> R
         url.path = upload_path(&url.path, name);
     }
     let first = url.clone();
-    let mut sink = Sink { wanted: options.outputs.get(nth), remote_name: first.file_name(), open: None };
+    let wanted = options.outputs.get(nth).map(|output| match output {
+        Output::File(name) => Output::File(called.file_name(name)),
+        Output::Remote => Output::Remote,
+    });
+    let mut sink = Sink { wanted, remote_name: first.file_name(), open: None };
     let mut method = match (&options.method, options.head, &body) {
         (Some(method), _, _) => method.clone(),
         (None, true, _) => "HEAD".into(),
@@ -167,7 +191,7 @@ fn transfer(options: &Options, text: &str, nth: usize, report: &mut Report) -> R
         report.url = url.full();
         report.method.clone_from(&method);
         let trusted = url.is_same_server(&first);
-        let mut answer = request(options, &url, &method, body, deadline, report, trusted)?;
+        let mut answer = client.request(&url, &method, body, deadline, report, trusted)?;
         let status = answer.head.status;
         let location =
             answer.head.get("location").filter(|_| (300..400).contains(&status)).map(str::to_string);
@@ -199,181 +223,12 @@ fn transfer(options: &Options, text: &str, nth: usize, report: &mut Report) -> R
                     return Err(cannot_rewind());
                 }
             }
-            _ => return finish(options, &mut sink, &mut answer, deadline, report, &url.host),
-        }
-    }
-}
-
-/// The limit of `--connect-timeout`, for all that comes before the request, or that of `-m`.
-fn connect_limit(options: &Options, deadline: Deadline) -> Deadline {
-    let own = options.connect_timeout.map(|connect| deadline.start.elapsed() + connect);
-    Deadline { limit: own.into_iter().chain(deadline.limit).min(), ..deadline }
-}
-
-/// Connects, sends, and reads the head of the answer.
-fn request(
-    options: &Options,
-    url: &Url,
-    method: &str,
-    body: Option<Body<'_>>,
-    deadline: Deadline,
-    report: &mut Report,
-    trusted: bool,
-) -> Result<Answer, Fault> {
-    let note = |text: String| {
-        if options.verbose {
-            super::err(&text);
-        }
-    };
-    let mut opened = body.map(|body| body.open()).transpose()?;
-    let limit = connect_limit(options, deadline);
-    let unknown = || fault(6, format!("Could not resolve host: {}", url.host));
-    let mut addresses = http::look_up(url, &limit).map_err(|e| match e {
-        resolve::Failure::Timeout if limit.left().is_err() => fault(
-            28,
-            format!("Resolving timed out after {} milliseconds", deadline.start.elapsed().as_millis()),
-        ),
-        _ => unknown(),
-    })?;
-    addresses.retain(|ip| options.ip_version.is_none_or(|version| ip.is_ipv6() == (version == 6)));
-    if addresses.is_empty() {
-        return Err(unknown());
-    }
-    report.looked_up = report.start.elapsed();
-    let begun = Instant::now();
-    let stream =
-        http::connect(&addresses, url.port, &limit, |address| note(format!("*   Trying {address}...\n")));
-    let stream = stream.map_err(|e| connect_fault(&e, url, begun.elapsed(), deadline))?;
-    report.connected = report.start.elapsed();
-    if let Ok(peer) = stream.peer_addr() {
-        note(format!("* Connected to {} ({}) port {}\n", url.host, peer.ip(), peer.port()));
-    }
-    let stream = http::secured(stream, url, &options.terms, &limit).map_err(|r| tls_fault(r, url, &limit))?;
-    if url.secure {
-        report.secured = report.start.elapsed();
-    }
-    let head = request_head(options, url, method, opened.as_ref().map(Opened::headers), trusted);
-    note(head.lines().map(|line| format!("> {line}\n")).collect());
-    let mut upload = opened.as_mut().map(Opened::upload);
-    report.upload_begun = upload.is_some();
-    // `-X` only replaces the word: with `-I` no body is read.
-    let framing = if options.head { "HEAD" } else { method };
-    let answer = http::exchange(stream, head.as_bytes(), upload.as_mut(), framing, deadline, None);
-    report.sent = upload.map_or(0, |upload| upload.sent);
-    let answer = answer.map_err(|e| transfer_fault(&e, deadline, 0, None))?;
-    report.first_byte = report.start.elapsed();
-    report.head(&answer);
-    note(answer.head.text().lines().map(|line| format!("< {line}\n")).collect::<String>() + "< \n");
-    Ok(answer)
-}
-
-/// Without `trusted` the headers that say who the user is are left out, and so is `Host`, which
-/// names the first server.
-fn request_head(
-    options: &Options,
-    url: &Url,
-    method: &str,
-    body: Option<Vec<(&'static str, String)>>,
-    trusted: bool,
-) -> String {
-    let name_of =
-        |header: &str| header.split([':', ';']).next().unwrap_or_default().trim().to_ascii_lowercase();
-    let sent = |header: &&String| trusted || !http::OF_THE_FIRST.contains(&name_of(header).as_str());
-    // `-H 'Name;'` sends an empty header, `-H 'Name:'` leaves one of curl's own out.
-    let own: Vec<(&str, &str)> = options
-        .headers
-        .iter()
-        .filter(sent)
-        .filter_map(|header| header.split_once(':').or(header.strip_suffix(';').map(|name| (name, ""))))
-        .collect();
-    let mut text = format!("{method} {} HTTP/1.1\r\n", url.path);
-    let mut add = |name: &str, value: &str| {
-        if !own.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)) {
-            text.push_str(&format!("{name}: {value}\r\n"));
-        }
-    };
-    add("Host", &url.authority());
-    if let Some(user) = options.user.as_ref().filter(|_| trusted).or(url.user.as_ref()) {
-        add("Authorization", &format!("Basic {}", super::base64(user.as_bytes())));
-    }
-    add("User-Agent", options.agent.as_deref().unwrap_or(AGENT));
-    add("Accept", "*/*");
-    for (name, value) in body.into_iter().flatten() {
-        add(name, &value);
-    }
-    for header in options.headers.iter().filter(sent) {
-        match header.split_once(':') {
-            Some((name, value)) if !value.trim().is_empty() => {
-                text.push_str(&format!("{name}: {}\r\n", value.trim()));
+            _ => {
+                finish(options, &mut sink, &mut answer, deadline, report)?;
+                client.keep(url, answer, &method);
+                return failed(options.fail_with_body, status);
             }
-            None if header.ends_with(';') => text.push_str(&format!("{}:\r\n", header.trim_end_matches(';'))),
-            _ => {}
         }
-    }
-    text + "\r\n"
-}
-
-fn connect_fault(error: &io::Error, url: &Url, took: Duration, deadline: Deadline) -> Fault {
-    if deadline.left().is_err() {
-        let all = deadline.start.elapsed().as_millis();
-        return fault(28, format!("Connection timed out after {all} milliseconds"));
-    }
-    let what = format!("Failed to connect to {} port {} after {} ms", url.host, url.port, took.as_millis());
-    match error.kind() {
-        // curl tells only -v why: refused, no route, unreachable are one to it.
-        io::ErrorKind::TimedOut => fault(28, format!("{what}: Timeout was reached")),
-        _ => fault(7, format!("{what}: Could not connect to server")),
-    }
-}
-
-/// In curl's words, and what the learner can do.
-fn tls_fault(refusal: Refusal, url: &Url, deadline: &Deadline) -> Fault {
-    const REMEDY: &str = "Name its authority with --cacert FILE, or do without knowing who answers: -k.";
-    match refusal {
-        Refusal::Authorities(file) => fault(77, format!("error setting certificate file: {file}")),
-        Refusal::Certificate { file, why } => {
-            fault(58, format!("could not load PEM client certificate from {file}: {why}"))
-        }
-        Refusal::Unbelieved(why) => fault(60, format!("SSL certificate problem: {why}\n{REMEDY}")),
-        Refusal::OtherName => fault(
-            60,
-            format!(
-                "SSL: no alternative certificate subject name matches target host name '{}'\n{REMEDY}",
-                url.host
-            ),
-        ),
-        Refusal::Handshake(why) => fault(35, format!("TLS connect error: {why}")),
-        Refusal::Io(e) if e.kind() == io::ErrorKind::TimedOut => {
-            let took = deadline.start.elapsed().as_millis();
-            fault(28, format!("SSL connection timed out after {took} milliseconds"))
-        }
-        Refusal::Io(e) => fault(35, format!("TLS connect error: {}", super::reason(&e))),
-    }
-}
-
-fn transfer_fault(error: &io::Error, deadline: Deadline, got: u64, missing: Option<u64>) -> Fault {
-    match (error.kind(), missing) {
-        (io::ErrorKind::TimedOut, missing) => {
-            let out_of = missing.map_or(String::new(), |m| format!(" out of {}", got + m));
-            let took = deadline.start.elapsed().as_millis();
-            fault(
-                28,
-                format!("Operation timed out after {took} milliseconds with {got}{out_of} bytes received"),
-            )
-        }
-        (io::ErrorKind::UnexpectedEof, Some(missing)) => {
-            fault(18, format!("end of response with {missing} bytes missing"))
-        }
-        (io::ErrorKind::UnexpectedEof, None) if got == 0 => fault(52, "Empty reply from server"),
-        (io::ErrorKind::UnexpectedEof, None) => {
-            fault(18, "transfer closed with outstanding read data remaining")
-        }
-        (io::ErrorKind::InvalidData, _) if got == 0 => fault(1, "Received HTTP/0.9 when not allowed"),
-        (io::ErrorKind::Other, _) if http::is_unreadable_upload(error) => {
-            fault(26, format!("Failed to open/read local data: {}", super::reason(error)))
-        }
-        (io::ErrorKind::BrokenPipe, _) => fault(55, format!("Send failure: {}", super::reason(error))),
-        _ => fault(56, format!("Recv failure: {}", super::reason(error))),
     }
 }
 
@@ -387,7 +242,7 @@ fn print_out(bytes: &[u8], output: &mut dyn Write, report: &Report) -> Result<()
 /// Where a transfer is written. It is opened at the first byte, and once: with `-i` the heads of
 /// redirections stand in the same file.
 struct Sink<'a> {
-    wanted: Option<&'a Output>,
+    wanted: Option<Output>,
     /// What `-O` calls the file: the name in the URL that the user gave, not in one that a server
     /// redirected to.
     remote_name: &'a str,
@@ -404,7 +259,7 @@ impl Sink<'_> {
     }
 
     fn create(&self) -> Result<Box<dyn Write>, Fault> {
-        Ok(match self.wanted {
+        Ok(match &self.wanted {
             None => Box::new(io::stdout()),
             Some(Output::File(name)) if name == "-" => Box::new(io::stdout()),
             Some(Output::File(name)) => Box::new(create(name)?),
@@ -423,13 +278,8 @@ fn finish(
     answer: &mut Answer,
     deadline: Deadline,
     report: &mut Report,
-    host: &str,
 ) -> Result<(), Fault> {
-    let status = answer.head.status;
-    let failed = || Err(fault(22, format!("The requested URL returned error: {status}")));
-    if options.fail && status >= 400 {
-        return failed();
-    }
+    failed(options.fail, answer.head.status)?;
     let out = sink.writer()?;
     if options.include {
         print_out(format!("{}\r\n", answer.head.text()).as_bytes(), out, report)?;
@@ -448,10 +298,15 @@ fn finish(
             }
         }
     }
-    if options.verbose {
-        super::err(&format!("* Connection #0 to host {} left intact\n", host));
+    Ok(())
+}
+
+/// Refuses a status of an error if it is `asked` for (`-f`, `--fail-with-body`).
+fn failed(asked: bool, status: u16) -> Result<(), Fault> {
+    match asked && status >= 400 {
+        true => Err(fault(22, format!("The requested URL returned error: {status}"))),
+        false => Ok(()),
     }
-    if options.fail_with_body && status >= 400 { failed() } else { Ok(()) }
 }
 
 fn create(name: &str) -> Result<File, Fault> {

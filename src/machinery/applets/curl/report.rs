@@ -20,6 +20,8 @@ pub(super) struct Report {
     /// The request's body may have been read, at least in part.
     pub upload_begun: bool,
     pub redirects: usize,
+    /// Connections that were made.
+    pub connects: usize,
     /// Where a redirection leads.
     pub redirect: String,
     pub looked_up: Duration,
@@ -49,6 +51,7 @@ impl Report {
             sent: 0,
             upload_begun: false,
             redirects: 0,
+            connects: 0,
             redirect: String::new(),
             looked_up: Duration::ZERO,
             connected: Duration::ZERO,
@@ -119,7 +122,7 @@ impl Report {
             "exitcode" => self.code.to_string(),
             "method" => self.method.clone(),
             "scheme" => self.url.split("://").next().unwrap_or("http").into(),
-            "num_connects" => (self.redirects + usize::from(!self.connected.is_zero())).to_string(),
+            "num_connects" => self.connects.to_string(),
             "num_redirects" => self.redirects.to_string(),
             "redirect_url" => self.redirect.clone(),
             "remote_ip" => self.remote.0.clone(),

@@ -1,13 +1,20 @@
 //! Transfers with servers on the loopback.
 
+use super::super::http;
 use super::*;
+use std::io::BufRead;
+use std::thread::JoinHandle;
 
 fn fetch(line: &str, url: &str) -> (Result<(), Fault>, Report) {
     let words: Vec<String> = line.split(' ').filter(|w| !w.is_empty()).map(str::to_string).collect();
     let options = options::parse(&words, |_| Ok(Vec::new())).unwrap();
     let mut report = Report::new(url);
-    let result = transfer(&options, url, 0, &mut report);
+    let result = transfer(&mut Client::new(&options), &plain(url), 0, &mut report);
     (result, report)
+}
+
+fn plain(url: &str) -> Expanded {
+    Expanded { url: url.to_string(), chosen: Vec::new() }
 }
 
 #[test]
@@ -95,16 +102,7 @@ fn the_same_server_is_told_the_user_of_the_url_again() {
 }
 
 #[test]
-fn patterns_and_the_wrong_kind_of_address_are_refused() {
-    for url in
-        ["http://127.0.0.1:1/?[1-100]", "http://127.0.0.1:1/{a,b}", "127.0.0.1:1/}", "http://[::1]:1/[a]"]
-    {
-        assert_eq!(fetch("", url).0.unwrap_err().code, 3, "{url}");
-        assert_ne!(fetch("-g", url).0.unwrap_err().code, 3, "{url}");
-    }
-    for url in [r"http://h/\[a]", r"http://h/\[::1]", "http://h/[%]", "http://[::1", "http://h/[]]"] {
-        assert_eq!(called::without_escapes(url), None, "{url}");
-    }
+fn the_wrong_kind_of_address_is_refused() {
     let (port, server) = http::tests::server(vec!["HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]);
     let url = format!("http://127.0.0.1:{port}/");
     assert_eq!(fetch("-6", &url).0, Err(fault(6, "Could not resolve host: 127.0.0.1")));
@@ -112,19 +110,71 @@ fn patterns_and_the_wrong_kind_of_address_are_refused() {
     server.join().unwrap();
 }
 
+/// A server that answers each request on a connection until it has answered `each` of them.
+/// Returns how many requests each connection carried.
+fn keeping_server(answer: &'static str, each: usize, connections: usize) -> (u16, JoinHandle<Vec<usize>>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serve = move |_| {
+        let (stream, _) = listener.accept().unwrap();
+        let mut lines = io::BufReader::new(stream);
+        let mut answered = 0;
+        while answered < each {
+            let mut line = String::new();
+            if lines.read_line(&mut line).unwrap() == 0 {
+                break;
+            }
+            if line == "\r\n" {
+                lines.get_mut().write_all(answer.as_bytes()).unwrap();
+                answered += 1;
+            }
+        }
+        answered
+    };
+    (port, std::thread::spawn(move || (0..connections).map(serve).collect()))
+}
+
 #[test]
-fn brackets_that_are_no_patterns_are_sent() {
-    for url in ["http://me@[::1]:80/a", "http://[fe80::1%25eth0]/", "http://[::1]/?a[]=[::2]"] {
-        assert_eq!(called::without_escapes(url).as_deref(), Some(url));
+fn a_connection_is_kept_for_the_next_url() {
+    let kept = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n";
+    let closed = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
+    let old = "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    for (answer, line, each, carried) in [
+        (kept, "", 9, vec![3]),
+        (chunked, "", 9, vec![3]),
+        // The server hangs up after two without a word.
+        (kept, "", 2, vec![2, 1]),
+        (kept, "-H Connection:close", 9, vec![1, 1, 1]),
+        (closed, "", 9, vec![1, 1, 1]),
+        (old, "", 9, vec![1, 1, 1]),
+        (kept, "-f", 9, vec![3]),
+    ] {
+        let (port, server) = keeping_server(answer, each, carried.len());
+        let line = format!("-s -o /dev/null {line} http://127.0.0.1:{port}/[1-3]");
+        assert_eq!(
+            main(["curl"].into_iter().chain(line.split_whitespace()).map(OsString::from).collect()),
+            0
+        );
+        assert_eq!(server.join().unwrap(), carried, "{line} {answer}");
     }
-    let escaped = called::without_escapes(r"http://\[::1\]/\\[a\]\b");
-    assert_eq!(escaped.as_deref(), Some(r"http://[::1]/\[a]\b"));
-    let (port, server) = http::tests::server(vec!["HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"; 2]);
-    let url = format!(r"http://127.0.0.1:{port}/?a\[0\]=\{{b\}}");
-    assert_eq!((fetch("", &url).0, fetch("-g", &url).0), (Ok(()), Ok(())));
-    for (request, path) in server.join().unwrap().iter().zip(["/?a[0]={b}", r"/?a\[0\]=\{b\}"]) {
-        assert!(request.starts_with(&format!("GET {path} HTTP/1.1\r\n")), "{request}");
+}
+
+#[test]
+fn a_file_is_named_after_its_url() {
+    let dir = tempfile::tempdir().unwrap();
+    let (port, server) = keeping_server("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 9, 1);
+    let output = dir.path().join("#1-#2");
+    let words = ["curl", "-s", "-o", output.to_str().unwrap(), &format!("127.0.0.1:{port}/{{a,b}}[08-09]")];
+    assert_eq!(main(words.map(OsString::from).into()), 0);
+    assert_eq!(server.join().unwrap(), [4]);
+    for name in ["a-08", "a-09", "b-08", "b-09"] {
+        assert_eq!(std::fs::read_to_string(dir.path().join(name)).unwrap(), "ok", "{name}");
     }
+    assert_eq!(
+        main(["curl", "-s", "http://127.0.0.1:1/[", "http://127.0.0.1:1/"].map(OsString::from).into()),
+        3
+    );
 }
 
 #[test]
@@ -189,7 +239,10 @@ fn a_file_is_put_under_its_own_name() {
     let put = |options: &Options, path: &str| {
         let url = format!("http://127.0.0.1:{port}{path}");
         let mut report = Report::new(&url);
-        (transfer(options, &url, 0, &mut report), report.format("%{http_code} %{size_upload}"))
+        (
+            transfer(&mut Client::new(options), &plain(&url), 0, &mut report),
+            report.format("%{http_code} %{size_upload}"),
+        )
     };
     options.uploads = vec![file.display().to_string()];
     assert_eq!(put(&options, "/up/?q=1"), (Ok(()), "201 7".into()));
@@ -223,7 +276,7 @@ fn send_much(line: &str, answer: &'static [u8]) -> (Result<(), Fault>, Report) {
         let mut options = options::parse(&words, |_| Ok(Vec::new())).unwrap();
         options.data = Some(vec![b'x'; 32 << 20]);
         let mut report = Report::new(&url);
-        let result = transfer(&options, &url, 0, &mut report);
+        let result = transfer(&mut Client::new(&options), &plain(&url), 0, &mut report);
         drop(done);
         (result, report)
     })
@@ -263,7 +316,7 @@ fn the_limit_to_connect_begins_with_the_name() {
     let limit = |line: &str| {
         let words: Vec<String> = line.split(' ').map(str::to_string).collect();
         let options = options::parse(&words, |_| Ok(Vec::new())).unwrap();
-        connect_limit(&options, Deadline::new(options.max_time)).limit
+        client::connect_limit(&options, Deadline::new(options.max_time)).limit
     };
     assert_eq!(limit("-m 5"), Some(Duration::from_secs(5)));
     assert_eq!(limit("-m 5 --connect-timeout 9"), Some(Duration::from_secs(5)));

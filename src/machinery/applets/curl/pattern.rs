@@ -1,0 +1,296 @@
+//! Patterns in URLs, as curl's manual describes them under "URL": `{a,b}` stands for each of its
+//! texts, `[1-9]`, `[001-100:10]` and `[a-z:2]` for each number or letter of a range. The last
+//! pattern of a URL runs fastest.
+
+use super::{Fault, fault};
+use std::net::Ipv6Addr;
+
+/// A part of a URL: one text, or several to choose from.
+#[derive(Debug, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    /// `{a,b}`.
+    Set(Vec<String>),
+    /// `[1-9:2]`; a number has as many digits as the first one was written with.
+    Numbers {
+        first: u64,
+        step: u64,
+        count: u64,
+        digits: usize,
+    },
+    /// `[a-z:2]`.
+    Letters {
+        first: u8,
+        step: u8,
+        count: u64,
+    },
+}
+
+impl Part {
+    fn count(&self) -> u64 {
+        match self {
+            Part::Text(_) => 1,
+            Part::Set(texts) => texts.len() as u64,
+            Part::Numbers { count, .. } | Part::Letters { count, .. } => *count,
+        }
+    }
+
+    /// `nth` is below [`Part::count`].
+    fn text(&self, nth: u64) -> String {
+        match self {
+            Part::Text(text) => text.clone(),
+            Part::Set(texts) => {
+                usize::try_from(nth).ok().and_then(|n| texts.get(n)).cloned().unwrap_or_default()
+            }
+            Part::Numbers { first, step, digits, .. } => format!("{:0digits$}", first + step * nth),
+            Part::Letters { first, step, .. } => {
+                char::from(u8::try_from(u64::from(*first) + u64::from(*step) * nth).unwrap_or(*first)).into()
+            }
+        }
+    }
+}
+
+/// A URL of the call with all that it stands for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Pattern {
+    parts: Vec<Part>,
+    count: u64,
+}
+
+/// One of the URLs that a pattern stands for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Expanded {
+    pub url: String,
+    /// What each pattern became, for `#1` and so on in the name of a file.
+    pub chosen: Vec<String>,
+}
+
+impl Pattern {
+    /// A URL whose brackets are plain text (`-g`).
+    pub(super) fn plain(url: &str) -> Pattern {
+        Pattern { parts: vec![Part::Text(url.to_string())], count: 1 }
+    }
+
+    /// # Errors
+    /// A bracket that begins or ends no pattern (3), with its place, counted from 1.
+    pub(super) fn parse(url: &str) -> Result<Pattern, Fault> {
+        let (mut parts, mut plain, mut rest) = (Vec::new(), String::new(), url);
+        let bad = |what: &str, at: &str| {
+            let position = url.len() - at.len();
+            fault(3, format!("{what} in URL position {}:\n{url}\n{}^", position + 1, " ".repeat(position)))
+        };
+        while let Some(c) = rest.chars().next() {
+            let behind = &rest[c.len_utf8()..];
+            match c {
+                '\\' if behind.starts_with(['{', '}', '[', ']']) => {
+                    plain.push_str(&behind[..1]);
+                    rest = &behind[1..];
+                    continue;
+                }
+                '[' => {
+                    let inner = behind.split_once(']').map(|(inner, _)| inner);
+                    if let Some(inner) = inner.filter(|inner| is_no_range(inner)) {
+                        let length = inner.len() + 2;
+                        plain.push_str(&rest[..length]);
+                        rest = &rest[length..];
+                        continue;
+                    }
+                    let range = inner.and_then(range).ok_or_else(|| {
+                        let begins = behind.starts_with(|c: char| c.is_ascii_alphanumeric());
+                        bad(if begins { "bad range" } else { "bad range specification" }, behind)
+                    })?;
+                    parts.push(Part::Text(std::mem::take(&mut plain)));
+                    parts.push(range);
+                    rest = behind.split_once(']').map_or("", |(_, behind)| behind);
+                    continue;
+                }
+                '{' => {
+                    let (texts, after) =
+                        set(behind).map_err(|wrong| bad(wrong.what, wrong.at.unwrap_or(rest)))?;
+                    parts.push(Part::Text(std::mem::take(&mut plain)));
+                    parts.push(Part::Set(texts));
+                    rest = after;
+                    continue;
+                }
+                '}' | ']' => return Err(bad("unmatched close brace/bracket", rest)),
+                c => plain.push(c),
+            }
+            rest = behind;
+        }
+        parts.push(Part::Text(plain));
+        let count = parts.iter().try_fold(1_u64, |all, part| all.checked_mul(part.count()));
+        let count = count.ok_or_else(|| bad("range overflow", ""))?;
+        Ok(Pattern { parts, count })
+    }
+
+    /// All URLs, one after the other: there may be very many.
+    pub(super) fn expand(&self) -> impl Iterator<Item = Expanded> {
+        (0..self.count).map(|nth| {
+            let mut left = nth;
+            let mut texts: Vec<String> = Vec::with_capacity(self.parts.len());
+            for part in self.parts.iter().rev() {
+                texts.push(part.text(left % part.count()));
+                left /= part.count();
+            }
+            texts.reverse();
+            let is_chosen = |at: usize| !matches!(self.parts[at], Part::Text(_));
+            let chosen =
+                texts.iter().enumerate().filter(|(at, _)| is_chosen(*at)).map(|(_, text)| text.clone());
+            Expanded { chosen: chosen.collect(), url: texts.concat() }
+        })
+    }
+}
+
+impl Expanded {
+    /// The name of a file, with what the nth pattern became in the place of `#n`.
+    pub(super) fn file_name(&self, name: &str) -> String {
+        let (mut out, mut rest) = (String::new(), name);
+        while let Some((before, behind)) = rest.split_once('#') {
+            out.push_str(before);
+            let digits = behind.find(|c: char| !c.is_ascii_digit()).unwrap_or(behind.len());
+            let nth = behind[..digits].parse::<usize>().ok().and_then(|n| n.checked_sub(1));
+            match nth.and_then(|n| self.chosen.get(n)) {
+                Some(text) => {
+                    out.push_str(text);
+                    rest = &behind[digits..];
+                }
+                None => {
+                    out.push('#');
+                    rest = behind;
+                }
+            }
+        }
+        out + rest
+    }
+}
+
+/// Brackets that are plain text: empty ones, and those of an IPv6 address, which may have a zone
+/// (`[fe80::1%25eth0]`).
+fn is_no_range(inner: &str) -> bool {
+    let address = inner.split('%').next().unwrap_or_default();
+    inner.is_empty() || address.parse::<Ipv6Addr>().is_ok()
+}
+
+/// `1-9`, `001-100:10`, `a-z`, without the brackets.
+fn range(inner: &str) -> Option<Part> {
+    let (ends, step) = inner.split_once(':').map_or((inner, None), |(ends, step)| (ends, Some(step)));
+    let step: u64 = step.map_or(Some(1), |step| step.parse().ok())?;
+    let (first, last) = ends.split_once('-')?;
+    let letter = |text: &str| match text.as_bytes() {
+        [byte] if byte.is_ascii_alphabetic() => Some(u64::from(*byte)),
+        _ => None,
+    };
+    let number = |text: &str| {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        digits.then(|| text.parse::<u64>().ok()).flatten()
+    };
+    let letters = letter(first).zip(letter(last));
+    let (low, high) = letters.or_else(|| number(first).zip(number(last)))?;
+    // As curl: one value has the step 1, and a step leads to a second one.
+    let span = high.checked_sub(low)?;
+    if step == 0 || step > span.max(1) || letters.is_some() && span > u64::from(b'z' - b'a') {
+        return None;
+    }
+    let count = (span / step).checked_add(1)?;
+    Some(match letters {
+        Some(_) => Part::Letters { first: u8::try_from(low).ok()?, step: u8::try_from(step).ok()?, count },
+        None => Part::Numbers { first: low, step, count, digits: first.len() },
+    })
+}
+
+/// Why braces are no set, and where if that is not the first one itself.
+struct NoSet<'a> {
+    what: &'static str,
+    at: Option<&'a str>,
+}
+
+/// The texts of a set, and what follows it. `rest` begins behind the brace.
+fn set(mut rest: &str) -> Result<(Vec<String>, &str), NoSet<'_>> {
+    let (mut texts, mut text) = (Vec::new(), String::new());
+    while let Some(c) = rest.chars().next() {
+        let behind = &rest[c.len_utf8()..];
+        match c {
+            '\\' if behind.starts_with(['{', '}', '[', ']', ',']) => {
+                text.push_str(&behind[..1]);
+                rest = &behind[1..];
+                continue;
+            }
+            '{' | '[' => return Err(NoSet { what: "nested brace", at: Some(rest) }),
+            ']' => return Err(NoSet { what: "unexpected close bracket", at: Some(rest) }),
+            ',' => texts.push(std::mem::take(&mut text)),
+            '}' if texts.is_empty() && text.is_empty() => {
+                return Err(NoSet { what: "empty string within braces", at: Some(rest) });
+            }
+            '}' => {
+                texts.push(text);
+                return Ok((texts, behind));
+            }
+            c => text.push(c),
+        }
+        rest = behind;
+    }
+    Err(NoSet { what: "unmatched brace", at: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn urls(pattern: &str) -> Vec<String> {
+        Pattern::parse(pattern).unwrap().expand().map(|expanded| expanded.url).collect()
+    }
+
+    #[test]
+    fn a_pattern_stands_for_each_of_its_urls() {
+        assert_eq!(urls("h/[1-3]"), ["h/1", "h/2", "h/3"]);
+        assert_eq!(urls("h/[008-10]"), ["h/008", "h/009", "h/010"]);
+        assert_eq!(urls("h/[0-10:5]?"), ["h/0?", "h/5?", "h/10?"]);
+        assert_eq!(urls("[a-e:2].h"), ["a.h", "c.h", "e.h"]);
+        assert_eq!(urls("[7-7]"), ["7"]);
+        assert_eq!(urls("{a,b}[1-2]"), ["a1", "a2", "b1", "b2"]);
+        assert_eq!(urls(r"h/{one,,t\,wo}/"), ["h/one/", "h//", "h/t,wo/"]);
+        assert_eq!(Pattern::parse("[1-18446744073709551614]").unwrap().expand().nth(1).unwrap().url, "2");
+    }
+
+    #[test]
+    fn brackets_that_are_no_patterns_are_plain() {
+        for url in ["http://me@[::1]:80/a", "http://[fe80::1%25eth0]/", "http://[::1]/?a[]=[::2]", "h/한"] {
+            assert_eq!(urls(url), [url]);
+        }
+        assert_eq!(urls(r"http://\[::1\]/\\[a\]\b"), [r"http://[::1]/\[a]\b"]);
+    }
+
+    #[test]
+    fn what_is_no_pattern_is_told_with_its_place() {
+        for (url, what) in [
+            ("h/[a]", "bad range in URL position 4"),
+            ("h/[5-1]", "bad range in URL position 4"),
+            ("h/[1-5:0]", "bad range in URL position 4"),
+            ("h/[1-5:9]", "bad range in URL position 4"),
+            ("h/[1-18446744073709551616]", "bad range in URL position 4"),
+            ("h/[0-18446744073709551615]", "bad range in URL position 4"),
+            ("h/[A-z]", "bad range in URL position 4"),
+            ("h/[%]", "bad range specification in URL position 4"),
+            ("h/[1-2", "bad range in URL position 4"),
+            ("h/{a", "unmatched brace in URL position 3"),
+            ("h/{a{b}}", "nested brace in URL position 5"),
+            ("h/{a]}", "unexpected close bracket in URL position 5"),
+            ("h/{}", "empty string within braces in URL position 4"),
+            ("h/]", "unmatched close brace/bracket in URL position 3"),
+            ("h/[1-9999999999][1-9999999999]", "range overflow in URL position 31"),
+        ] {
+            let told = Pattern::parse(url).unwrap_err();
+            assert_eq!((told.code, told.text.split(':').next().unwrap()), (3, what), "{url}");
+        }
+    }
+
+    #[test]
+    fn files_are_named_after_what_was_chosen() {
+        let expanded = Pattern::parse("h/{a,b}[1-2]").unwrap().expand().nth(3).unwrap();
+        for (name, file) in
+            [("#1_#2.txt", "b_2.txt"), ("x#3#0#", "x#3#0#"), ("#12", "#12"), ("plain", "plain")]
+        {
+            assert_eq!(expanded.file_name(name), file);
+        }
+    }
+}
