@@ -10,6 +10,7 @@ use crate::{Error, eviction, mirror, pressure};
 use client::{Key, optional};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use parking_lot::MutexGuard;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tap::Cause;
@@ -64,10 +65,12 @@ impl Kubelet {
             Some(known) => known,
             None => {
                 // Asked for each time: labels and taints change, and so do extended resources.
+                let judged: HashSet<String> =
+                    self.pods.list().iter().filter_map(|pod| pod.metadata.uid.clone()).collect();
                 let node = self.config.client.cluster::<Node>().get(&self.config.node_name).await;
                 let own = || NodeFacts::of_config(&self.config);
                 let facts = optional(node)?.map_or_else(own, |node| NodeFacts::of_node(&node));
-                self.on_node(&facts, |admissions, node| admissions.decide(pod, node))
+                self.on_node(&facts, &judged, |admissions, node| admissions.decide(pod, node))
             }
         };
         if rejected.is_none() && pod.status.as_ref().is_none_or(|s| s.start_time.is_none()) {
@@ -79,7 +82,7 @@ impl Kubelet {
     /// Preempts pods for a static one, where it does not fit, and waits for their end.
     async fn make_room(self: &Arc<Self>, pod: &Pod) {
         let mut any = false;
-        self.on_node(&NodeFacts::default(), |admissions, node| {
+        self.on_node(&NodeFacts::default(), &HashSet::new(), |admissions, node| {
             let preempted = admissions.make_room(pod, node);
             any = !preempted.is_empty();
             Verdict { rejected: None, preempted }
@@ -94,6 +97,7 @@ impl Kubelet {
     fn on_node(
         self: &Arc<Self>,
         facts: &NodeFacts,
+        judged: &HashSet<String>,
         decide: impl FnOnce(&mut Admissions, &OnNode) -> Verdict,
     ) -> Option<Failure> {
         let mut admissions = self.admissions();
@@ -104,6 +108,7 @@ impl Kubelet {
             facts,
             statics: self.statics.values().map(|pod| &**pod).collect(),
             pods: &pods,
+            judged,
             descriptors: linux::descriptors::limit(),
             ending: &self.sentenced(),
         };

@@ -151,6 +151,18 @@ fn cannot_rewind() -> Fault {
     fault(65, "necessary data rewind was not possible")
 }
 
+/// The word of the first request.
+fn method_of(options: &Options, body: Option<Body<'_>>) -> String {
+    match (&options.method, options.head, body) {
+        (Some(method), _, _) => method,
+        (None, true, _) => "HEAD",
+        (None, false, Some(Body::Data(_))) => "POST",
+        (None, false, Some(Body::File(_))) => "PUT",
+        (None, false, None) => "GET",
+    }
+    .into()
+}
+
 /// One URL, with its redirections. `nth` is its place in the call.
 fn transfer(
     client: &mut Client<'_>,
@@ -175,18 +187,8 @@ fn transfer(
         url.path = upload_path(&url.path, name);
     }
     let first = url.clone();
-    let wanted = options.outputs.get(nth).map(|output| match output {
-        Output::File(name) => Output::File(called.file_name(name)),
-        Output::Remote => Output::Remote,
-    });
-    let mut sink = Sink { wanted, remote_name: first.file_name(), open: None };
-    let mut method = match (&options.method, options.head, &body) {
-        (Some(method), _, _) => method.clone(),
-        (None, true, _) => "HEAD".into(),
-        (None, false, Some(Body::Data(_))) => "POST".into(),
-        (None, false, Some(Body::File(_))) => "PUT".into(),
-        (None, false, None) => "GET".into(),
-    };
+    let mut sink = Sink::new(options.outputs.get(nth), called, first.file_name());
+    let mut method = method_of(options, body);
     loop {
         report.url = url.full();
         report.method.clone_from(&method);
@@ -249,7 +251,15 @@ struct Sink<'a> {
     open: Option<Box<dyn Write>>,
 }
 
-impl Sink<'_> {
+impl<'a> Sink<'a> {
+    fn new(output: Option<&Output>, called: &Expanded, remote_name: &'a str) -> Sink<'a> {
+        let wanted = output.map(|output| match output {
+            Output::File(name) => Output::File(called.file_name(name)),
+            Output::Remote => Output::Remote,
+        });
+        Sink { wanted, remote_name, open: None }
+    }
+
     fn writer(&mut self) -> Result<&mut Box<dyn Write>, Fault> {
         let open = match self.open.take() {
             Some(open) => open,
