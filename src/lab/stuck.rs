@@ -16,8 +16,10 @@ const TIME: Duration = Duration::from_secs(240);
 pub(crate) struct Tries {
     lines: u32,
     since: Option<Instant>,
-    /// The most checks that were true at once: what comes and goes is no success each time.
-    most: usize,
+    /// Checks that were true at some time: what comes and goes is no success each time.
+    met: Vec<bool>,
+    /// The offer was made: it stays, and is not made again with each command.
+    offered: bool,
 }
 
 impl Tries {
@@ -28,22 +30,29 @@ impl Tries {
 
     /// A hint was read: what it says has to be tried first.
     pub(crate) fn helped(&mut self, now: Instant) {
-        (self.lines, self.since) = (0, Some(now));
+        (self.lines, self.since, self.offered) = (0, Some(now), false);
     }
 
-    /// So many checks are true now. More than ever before is a success.
-    fn look(&mut self, met: usize, now: Instant) {
-        if met > self.most {
-            self.most = met;
+    /// One that is true for the first time is a success.
+    fn look(&mut self, verdicts: &[Verdict], now: Instant) {
+        self.met.resize(verdicts.len(), false);
+        let mut better = false;
+        for (met, verdict) in self.met.iter_mut().zip(verdicts) {
+            better |= *verdict != Verdict::Unmet && !*met;
+            *met |= *verdict != Verdict::Unmet;
+        }
+        if better {
             self.helped(now);
         }
         self.since.get_or_insert(now);
     }
 
-    /// Looks at the checks, and says whether the learner is stuck.
-    pub(crate) fn watch(&mut self, verdicts: &[Verdict], now: Instant) -> bool {
-        self.look(verdicts.iter().filter(|verdict| **verdict != Verdict::Unmet).count(), now);
-        self.is_stuck(now)
+    /// Looks at the checks, and says whether the learner is stuck. While what the last command set
+    /// going `settles`, nobody is found to be.
+    pub(crate) fn watch(&mut self, verdicts: &[Verdict], settles: bool, now: Instant) -> bool {
+        self.look(verdicts, now);
+        self.offered |= self.is_stuck(now) && !settles;
+        self.offered
     }
 
     fn is_stuck(&self, now: Instant) -> bool {
@@ -58,31 +67,48 @@ impl Tries {
 
 #[cfg(test)]
 mod tests {
+    use super::Verdict::{Holding, Met, Unmet};
     use super::*;
 
     #[test]
     fn who_tries_in_vain_is_stuck_until_something_goes_well() {
         let (now, mut tries) = (Instant::now(), Tries::default());
-        tries.look(1, now);
+        tries.look(&[Met, Unmet, Unmet], now);
         (1..LINES).for_each(|_| tries.tried());
         assert!(!tries.is_stuck(now));
-        tries.look(2, now);
+        tries.look(&[Unmet, Holding, Unmet], now);
         tries.tried();
-        assert!(!tries.is_stuck(now), "one more check was met in between");
+        assert!(!tries.is_stuck(now), "another check was met in between");
         (1..LINES).for_each(|_| tries.tried());
-        tries.look(1, now);
-        tries.look(2, now);
+        tries.look(&[Met, Unmet, Unmet], now);
+        tries.look(&[Met, Met, Unmet], now);
         assert!(tries.is_stuck(now), "what was lost and comes back is no success");
         tries.helped(now);
         assert!(!tries.is_stuck(now));
     }
 
     #[test]
+    fn an_offer_stays_until_something_goes_well_or_a_hint_is_read() {
+        let (now, mut tries) = (Instant::now(), Tries::default());
+        let none = [Unmet, Unmet];
+        (0..LINES).for_each(|_| tries.tried());
+        assert!(!tries.watch(&none, true, now), "the last command may still help");
+        assert!(tries.watch(&none, false, now));
+        tries.tried();
+        assert!(tries.watch(&none, true, now), "else it would be made again after each command");
+        assert!(!tries.watch(&[Met, Unmet], false, now));
+        (0..LINES).for_each(|_| tries.tried());
+        assert!(tries.watch(&[Met, Unmet], false, now));
+        tries.helped(now);
+        assert!(!tries.watch(&[Met, Unmet], false, now));
+    }
+
+    #[test]
     fn who_does_nothing_is_stuck_after_some_minutes() {
         let (now, mut tries) = (Instant::now(), Tries::default());
         assert_eq!((tries.is_stuck(now), tries.due()), (false, None), "nobody has looked yet");
-        tries.look(0, now);
-        tries.look(0, now + TIME / 2);
+        tries.look(&[], now);
+        tries.look(&[], now + TIME / 2);
         assert!(!tries.is_stuck(now + TIME - Duration::from_secs(1)) && tries.is_stuck(now + TIME));
         assert_eq!(tries.due(), Some(now + TIME));
     }

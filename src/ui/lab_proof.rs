@@ -6,7 +6,7 @@
 use super::labs as front;
 use super::proof_cluster::{ProofCluster, Stop};
 use super::proof_home;
-use super::proof_part::Part;
+use super::proof_part::{Part, played};
 use super::texts::Lang;
 use clock::Instant;
 use cluster::control::{self, Control};
@@ -191,6 +191,9 @@ impl Account {
     /// Prints what was found. True if the lab is sound.
     fn report(&self, lab: &Lab, at: Duration) -> bool {
         let faults: Vec<&String> = self.outcomes.iter().filter_map(|(_, o)| o.as_ref().err()).collect();
+        let kinds: BTreeSet<Kind> = self.outcomes.iter().filter_map(|(kind, _)| *kind).collect();
+        let wrong = kinds.iter().filter(|kind| matches!(kind, Kind::Wrong(_))).count();
+        let also = kinds.iter().filter(|kind| matches!(kind, Kind::Also(_))).count();
         println!(
             "{} {} {}: {} seeds, {} plays, {} wrong answers, {} other ways (after {:.0} s)",
             if faults.is_empty() { "✓" } else { "✗" },
@@ -198,8 +201,8 @@ impl Account {
             lab.title.get(EN),
             self.seeds,
             self.plays,
-            lab.wrong.len(),
-            lab.also.len(),
+            played(wrong, lab.wrong.len()),
+            played(also, lab.also.len()),
             at.as_secs_f64()
         );
         // The rest was told when it happened.

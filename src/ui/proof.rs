@@ -5,7 +5,7 @@
 use super::proof_batch::{self, Batch, Ground, batches};
 use super::proof_cluster::{ProofCluster, Stop};
 use super::proof_home;
-use super::proof_part::Part;
+use super::proof_part::{Part, played};
 use clock::Instant;
 use futures::StreamExt;
 use lab::format::{EN, Lesson, sh_blocks};
@@ -219,8 +219,10 @@ fn report(lesson: &Lesson, ground: &Where, part: Part, found: Vec<(Kind, Found)>
             faults.push(format!("{}: no wrong answer makes `lost` true", step.id));
         }
     }
-    let wrong: usize = lesson.steps.iter().map(|s| s.wrong.len()).sum();
-    let also: usize = lesson.steps.iter().map(|s| s.also.len()).sum();
+    let wrong = found.iter().filter(|(kind, _)| matches!(kind, Kind::Wrong { .. })).count();
+    let also = found.iter().filter(|(kind, _)| matches!(kind, Kind::Also { .. })).count();
+    let wrong = played(wrong, lesson.steps.iter().map(|s| s.wrong.len()).sum());
+    let also = played(also, lesson.steps.iter().map(|s| s.also.len()).sum());
     let longest = found.iter().map(|(_, f)| f.took).max().unwrap_or_default().as_secs_f64();
     let mark = if faults.is_empty() { "✓" } else { "✗" };
     println!(

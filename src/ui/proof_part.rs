@@ -27,6 +27,11 @@ impl Part {
     }
 }
 
+/// How many answers were played. Of a part it says of how many, so that nobody takes it for all.
+pub(super) fn played(some: usize, all: usize) -> String {
+    if some == all { all.to_string() } else { format!("{some} of {all}") }
+}
+
 impl FromStr for Part {
     type Err = String;
 

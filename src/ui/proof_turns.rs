@@ -65,8 +65,8 @@ async fn is_spare() -> bool {
     idle(before, after) >= SPARE
 }
 
-/// Ticks of all processors since the machine started: to be had, and all. `None`: there is no
-/// `/proc`.
+/// Ticks of all processors since the machine started: to be had, and all. A quota of the cgroup
+/// that this process is in does not show in them. `None`: there is no `/proc`.
 fn times() -> Option<(u64, u64)> {
     let own = std::fs::read_to_string("/proc/self/stat").ok()?;
     read(&std::fs::read_to_string("/proc/stat").ok()?, niceness(&own)? > 0)

@@ -17,7 +17,8 @@
 //! log: 700m used, 200m more fits -> admitted
 //! ```
 //! A decision is made once and remembered ([`Admissions`]): pods are judged in the order of their
-//! creation, and a pod that was admitted, or that had started before this kubelet did, counts until
+//! creation, except that one that came after the node was read waits until it is read again; and a
+//! pod that was admitted, or that had started before this kubelet did, counts until
 //! it has ended. Static pods always count and are never rejected.
 
 use super::bounds;
@@ -40,7 +41,7 @@ pub(crate) struct OnNode<'a> {
     pub pods: &'a [Arc<Pod>],
     /// Uids of those of them that were here before `facts` was read, which says nothing about later
     /// ones: the scheduler may have bound them because of a label that came in between.
-    pub judged: &'a HashSet<String>,
+    pub judgeable: &'a HashSet<String>,
     /// Files that this process may have open.
     pub descriptors: u64,
     /// Uids of pods that are being ended by this kubelet.
@@ -90,7 +91,8 @@ impl Admissions {
         self.0.get(uid(pod)).cloned().or_else(|| has_started(pod).then_some(None))
     }
 
-    /// Decides about a pod, and about those before it for which nothing is decided yet.
+    /// Decides about a pod, and about those before it for which nothing is decided yet and the facts
+    /// hold.
     pub(crate) fn decide(&mut self, pod: &Pod, node: &OnNode) -> Verdict {
         if let Some(rejected) = self.known(pod) {
             return Verdict { rejected, preempted: vec![] };
@@ -123,7 +125,7 @@ impl Admissions {
     fn undecided(&self, node: &OnNode) -> Vec<Arc<Pod>> {
         let open = |pod: &&Arc<Pod>| {
             let gone = has_ended(pod) || pod.metadata.deletion_timestamp.is_some();
-            !gone && !has_started(pod) && !self.0.contains_key(uid(pod)) && node.judged.contains(uid(pod))
+            !gone && !has_started(pod) && !self.0.contains_key(uid(pod)) && node.judgeable.contains(uid(pod))
         };
         let mut open: Vec<Arc<Pod>> = node.pods.iter().filter(open).cloned().collect();
         open.sort_by_key(|pod| (pod.metadata.creation_timestamp.as_ref().map(|t| t.0), uid(pod).to_string()));

@@ -348,15 +348,19 @@ struct Timed {
     deadline: Deadline,
     /// For one read, if set.
     idle: Option<Duration>,
+    /// Whether the server has said anything yet.
+    heard: bool,
 }
 
 impl Read for Timed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.stream.limit(&self.deadline, self.idle)?;
-        self.stream.read(buffer).map_err(|e| match e.kind() {
+        let read = self.stream.read(buffer).map_err(|e| match e.kind() {
             io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
             _ => e,
-        })
+        });
+        self.heard |= matches!(read, Ok(1..));
+        read
     }
 }
 
@@ -374,13 +378,12 @@ pub(crate) fn exchange(
     deadline: Deadline,
     idle: Option<Duration>,
 ) -> io::Result<Answer> {
-    let mut reader = BufReader::new(Timed { stream, deadline, idle });
-    let early = send::send(&mut reader, request, upload)?;
-    let is_early = early.is_some();
-    let head = match early {
-        Some(head) => head,
-        None => final_head(&mut reader)?,
-    };
+    let mut reader = BufReader::new(Timed { stream, deadline, idle, heard: false });
+    let told = send::send(&mut reader, request, upload).and_then(|early| match early {
+        Some(head) => Ok((head, true)),
+        None => Ok((final_head(&mut reader)?, false)),
+    });
+    let (head, is_early) = told.map_err(|e| if reader.get_ref().heard { e } else { unheard(e) })?;
     let length = head.get("content-length").and_then(|l| l.trim().parse().ok());
     let chunked = head.get("transfer-encoding").is_some_and(|t| t.to_lowercase().contains("chunked"));
     let framing = match (chunked, length) {
@@ -391,6 +394,33 @@ pub(crate) fn exchange(
         (false, None) => Framing::UntilClose,
     };
     Ok(Answer { head, length, reader, framing, is_early })
+}
+
+/// The end of a connection on which the server had not said a word.
+#[derive(Debug)]
+struct Unheard(io::Error);
+
+impl std::fmt::Display for Unheard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Unheard {}
+
+fn unheard(error: io::Error) -> io::Error {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    match error.kind() {
+        kind @ (BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof) => {
+            io::Error::new(kind, Unheard(error))
+        }
+        _ => error,
+    }
+}
+
+/// Whether an exchange failed because the connection ended without a word of the server.
+pub(crate) fn is_unheard(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Unheard>())
 }
 
 fn read_line(reader: &mut impl BufRead) -> io::Result<String> {

@@ -46,7 +46,7 @@ fn judged(allocatable: Amount, statics: &[Arc<Pod>], pods: &[Arc<Pod>], order: &
         facts: &NodeFacts::default(),
         statics: statics.iter().map(|p| &**p).collect(),
         pods,
-        judged: &uids(pods),
+        judgeable: &uids(pods),
         descriptors: 1 << 20,
         ending: &ending,
     };
@@ -183,7 +183,7 @@ fn the_older_pod_comes_first_and_a_decision_is_made_once() {
             facts: &NodeFacts::default(),
             statics: vec![],
             pods,
-            judged: &uids(pods),
+            judgeable: &uids(pods),
             descriptors: 1 << 20,
             ending: &ending,
         };
@@ -202,14 +202,14 @@ fn a_pod_that_came_after_the_node_was_read_waits_for_its_own_look() {
     early.spec.as_mut().unwrap().node_selector = Some([("disk".into(), "ssd".into())].into());
     let pods = [Arc::new(early), pod("late", 2, "", new())];
     let (mut admissions, ending) = (Admissions::default(), HashSet::new());
-    let mut decide = |at: usize, judged: &[Arc<Pod>], labels: Value| {
+    let mut decide = |at: usize, judgeable: &[Arc<Pod>], labels: Value| {
         let node = serde_json::from_value(json!({"metadata": {"name": "n", "labels": labels}})).unwrap();
         let node = OnNode {
             allocatable: NODE,
             facts: &NodeFacts::of_node(&node),
             statics: vec![],
             pods: &pods,
-            judged: &uids(judged),
+            judgeable: &uids(judgeable),
             descriptors: 1 << 20,
             ending: &ending,
         };
@@ -253,7 +253,7 @@ fn others_go_for_a_critical_pod_and_for_a_static_one() {
         facts: &facts,
         statics: vec![&*statics[0]],
         pods: &pods[..4],
-        judged: &none,
+        judgeable: &none,
         descriptors: 1 << 20,
         ending,
     };

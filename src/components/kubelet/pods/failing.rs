@@ -64,19 +64,24 @@ impl Kubelet {
         let rejected = match known {
             Some(known) => known,
             None => {
-                // Asked for each time: labels and taints change, and so do extended resources.
-                let judged: HashSet<String> =
-                    self.pods.list().iter().filter_map(|pod| pod.metadata.uid.clone()).collect();
-                let node = self.config.client.cluster::<Node>().get(&self.config.node_name).await;
-                let own = || NodeFacts::of_config(&self.config);
-                let facts = optional(node)?.map_or_else(own, |node| NodeFacts::of_node(&node));
-                self.on_node(&facts, &judged, |admissions, node| admissions.decide(pod, node))
+                let (judgeable, facts) = self.node_facts().await?;
+                self.on_node(&facts, &judgeable, |admissions, node| admissions.decide(pod, node))
             }
         };
         if rejected.is_none() && pod.status.as_ref().is_none_or(|s| s.start_time.is_none()) {
             self.preempted_end().await;
         }
         Ok(rejected)
+    }
+
+    /// What the Node object says, and the pods that it can be compared with: those that were here
+    /// before it was read. It is read each time: labels and taints change, and so do extended
+    /// resources.
+    async fn node_facts(&self) -> Result<(HashSet<String>, NodeFacts), Error> {
+        let judgeable = self.pods.list().iter().filter_map(|pod| pod.metadata.uid.clone()).collect();
+        let node = self.config.client.cluster::<Node>().get(&self.config.node_name).await;
+        let own = || NodeFacts::of_config(&self.config);
+        Ok((judgeable, optional(node)?.map_or_else(own, |node| NodeFacts::of_node(&node))))
     }
 
     /// Preempts pods for a static one, where it does not fit, and waits for their end.
@@ -97,7 +102,7 @@ impl Kubelet {
     fn on_node(
         self: &Arc<Self>,
         facts: &NodeFacts,
-        judged: &HashSet<String>,
+        judgeable: &HashSet<String>,
         decide: impl FnOnce(&mut Admissions, &OnNode) -> Verdict,
     ) -> Option<Failure> {
         let mut admissions = self.admissions();
@@ -108,7 +113,7 @@ impl Kubelet {
             facts,
             statics: self.statics.values().map(|pod| &**pod).collect(),
             pods: &pods,
-            judged,
+            judgeable,
             descriptors: linux::descriptors::limit(),
             ending: &self.sentenced(),
         };

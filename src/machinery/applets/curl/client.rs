@@ -46,7 +46,7 @@ impl<'a> Client<'a> {
             self.note(&format!("* Re-using existing connection with host {}\n", url.host));
             match self.ask(stream, &text, upload.as_mut(), method, deadline, report) {
                 // The server had given the connection up in this moment.
-                Err(e) if is_dead(&e) && !body.is_some_and(|body| body.is_stdin()) => {
+                Err(e) if http::is_unheard(&e) && !body.is_some_and(|body| body.is_stdin()) => {
                     self.note("* Connection died, retrying a fresh connect\n");
                     (upload, text) = opened()?;
                 }
@@ -142,12 +142,6 @@ fn opened<'a>(
     let opened = body.map(|body| body.open()).transpose()?;
     let head = request_head(options, url, method, opened.as_ref().map(Opened::headers), trusted);
     Ok((opened, head))
-}
-
-/// Whether a kept connection had ended before the request came.
-fn is_dead(error: &io::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }
 
 /// The limit of `--connect-timeout`, for all that comes before the request, or that of `-m`.

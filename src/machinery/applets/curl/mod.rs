@@ -207,6 +207,8 @@ fn transfer(
                 if options.include {
                     print_out(format!("{}\r\n", answer.head.text()).as_bytes(), sink.writer()?, report)?;
                 }
+                io::copy(&mut answer, &mut io::sink()).map_err(|e| transfer_fault(&e, deadline, 0, None))?;
+                client.keep(url.clone(), answer, &method);
                 let mut next = url.join(&location).map_err(|bad| url_fault(bad, &location))?;
                 if next.user.is_none() && next.is_same_server(&url) {
                     next.user.clone_from(&url.user);

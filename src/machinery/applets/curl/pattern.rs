@@ -95,13 +95,14 @@ impl Pattern {
                         rest = &rest[length..];
                         continue;
                     }
-                    let range = inner.and_then(range).ok_or_else(|| {
+                    let (range, length) = range(behind).map_err(|at| {
                         let begins = behind.starts_with(|c: char| c.is_ascii_alphanumeric());
-                        bad(if begins { "bad range" } else { "bad range specification" }, behind)
+                        let what = if begins { "bad range" } else { "bad range specification" };
+                        bad(what, behind.get(at..).unwrap_or_default())
                     })?;
                     parts.push(Part::Text(std::mem::take(&mut plain)));
                     parts.push(range);
-                    rest = behind.split_once(']').map_or("", |(_, behind)| behind);
+                    rest = &behind[length..];
                     continue;
                 }
                 '{' => {
@@ -171,31 +172,59 @@ fn is_no_range(inner: &str) -> bool {
     inner.is_empty() || address.parse::<Ipv6Addr>().is_ok()
 }
 
-/// `1-9`, `001-100:10`, `a-z`, without the brackets.
-fn range(inner: &str) -> Option<Part> {
-    let (ends, step) = inner.split_once(':').map_or((inner, None), |(ends, step)| (ends, Some(step)));
-    let step: u64 = step.map_or(Some(1), |step| step.parse().ok())?;
-    let (first, last) = ends.split_once('-')?;
-    let letter = |text: &str| match text.as_bytes() {
-        [byte] if byte.is_ascii_alphabetic() => Some(u64::from(*byte)),
-        _ => None,
-    };
-    let number = |text: &str| {
-        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        digits.then(|| text.parse::<u64>().ok()).flatten()
-    };
-    let letters = letter(first).zip(letter(last));
-    let (low, high) = letters.or_else(|| number(first).zip(number(last)))?;
-    // As curl: one value has the step 1, and a step leads to a second one.
-    let span = high.checked_sub(low)?;
-    if step == 0 || step > span.max(1) || letters.is_some() && span > u64::from(b'z' - b'a') {
-        return None;
+/// `1-9]`, `001-100:10]`, `a-z]`: a range behind its bracket. Returns its length, too.
+///
+/// # Errors
+/// How far curl reads before it complains.
+fn range(text: &str) -> Result<(Part, usize), usize> {
+    let bytes = text.as_bytes();
+    let is_letter = |at: usize| bytes.get(at).filter(|byte| byte.is_ascii_alphabetic());
+    if let Some(first) = is_letter(0) {
+        let last = is_letter(2).filter(|_| bytes[1] == b'-').ok_or(0_usize)?;
+        let (step, length) = step(text, 3).map_err(|_| 0_usize)?;
+        let count = steps(u64::from(*first), u64::from(*last), step).filter(|_| last - first < 26);
+        let part = count.zip(u8::try_from(step).ok());
+        let part = part.map(|(count, step)| Part::Letters { first: *first, step, count });
+        return Ok((part.ok_or(length)?, length));
     }
-    let count = (span / step).checked_add(1)?;
-    Some(match letters {
-        Some(_) => Part::Letters { first: u8::try_from(low).ok()?, step: u8::try_from(step).ok()?, count },
-        None => Part::Numbers { first: low, step, count, digits: first.len() },
-    })
+    let (first, digits) = number(text, 0).ok_or(0_usize)?;
+    if bytes.get(digits) != Some(&b'-') {
+        return Err(0);
+    }
+    let behind = digits + 1;
+    let (last, end) = number(text, behind).ok_or(behind)?;
+    let (step, length) = step(text, end).map_err(|at| at.max(behind))?;
+    let count = steps(first, last, step).ok_or(length)?;
+    Ok((Part::Numbers { first, step, count, digits }, length))
+}
+
+/// The digits from a place on, and where they end.
+fn number(text: &str, at: usize) -> Option<(u64, usize)> {
+    let rest = text.get(at..)?;
+    let length = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    Some((rest[..length].parse().ok()?, at + length))
+}
+
+/// `]` or `:2]`: the step, and where the range ends.
+///
+/// # Errors
+/// Where the step begins; 0 if there is none.
+fn step(text: &str, at: usize) -> Result<(u64, usize), usize> {
+    let is_end = |at: usize| text.as_bytes().get(at) == Some(&b']');
+    if is_end(at) {
+        return Ok((1, at + 1));
+    }
+    if text.as_bytes().get(at) != Some(&b':') {
+        return Err(0);
+    }
+    number(text, at + 1).filter(|(_, end)| is_end(*end)).map(|(step, end)| (step, end + 1)).ok_or(at + 1)
+}
+
+/// How many values there are. As curl: one value has the step 1, and a step leads to a second one.
+fn steps(first: u64, last: u64, step: u64) -> Option<u64> {
+    let span = last.checked_sub(first)?;
+    (1..=span.max(1)).contains(&step).then_some(())?;
+    (span / step).checked_add(1)
 }
 
 /// Why braces are no set, and where if that is not the first one itself.
@@ -210,9 +239,11 @@ fn set(mut rest: &str) -> Result<(Vec<String>, &str), NoSet<'_>> {
     while let Some(c) = rest.chars().next() {
         let behind = &rest[c.len_utf8()..];
         match c {
-            '\\' if behind.starts_with(['{', '}', '[', ']', ',']) => {
-                text.push_str(&behind[..1]);
-                rest = &behind[1..];
+            // Here it makes every character plain text.
+            '\\' if !behind.is_empty() => {
+                let mut next = behind.chars();
+                text.extend(next.next());
+                rest = next.as_str();
                 continue;
             }
             '{' | '[' => return Err(NoSet { what: "nested brace", at: Some(rest) }),
@@ -249,6 +280,7 @@ mod tests {
         assert_eq!(urls("[7-7]"), ["7"]);
         assert_eq!(urls("{a,b}[1-2]"), ["a1", "a2", "b1", "b2"]);
         assert_eq!(urls(r"h/{one,,t\,wo}/"), ["h/one/", "h//", "h/t,wo/"]);
+        assert_eq!(urls(r"h/{a\b\\,\한}"), [r"h/ab\", "h/한"]);
         assert_eq!(Pattern::parse("[1-18446744073709551614]").unwrap().expand().nth(1).unwrap().url, "2");
     }
 
@@ -264,14 +296,14 @@ mod tests {
     fn what_is_no_pattern_is_told_with_its_place() {
         for (url, what) in [
             ("h/[a]", "bad range in URL position 4"),
-            ("h/[5-1]", "bad range in URL position 4"),
-            ("h/[1-5:0]", "bad range in URL position 4"),
-            ("h/[1-5:9]", "bad range in URL position 4"),
-            ("h/[1-18446744073709551616]", "bad range in URL position 4"),
-            ("h/[0-18446744073709551615]", "bad range in URL position 4"),
-            ("h/[A-z]", "bad range in URL position 4"),
+            ("h/[5-1]", "bad range in URL position 8"),
+            ("h/[1-5:0]", "bad range in URL position 10"),
+            ("h/[1-5:9]", "bad range in URL position 10"),
+            ("h/[1-18446744073709551616]", "bad range in URL position 6"),
+            ("h/[0-18446744073709551615]", "bad range in URL position 27"),
+            ("h/[A-z]", "bad range in URL position 8"),
             ("h/[%]", "bad range specification in URL position 4"),
-            ("h/[1-2", "bad range in URL position 4"),
+            ("h/[1-2", "bad range in URL position 6"),
             ("h/{a", "unmatched brace in URL position 3"),
             ("h/{a{b}}", "nested brace in URL position 5"),
             ("h/{a]}", "unexpected close bracket in URL position 5"),

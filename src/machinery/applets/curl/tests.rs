@@ -110,22 +110,28 @@ fn the_wrong_kind_of_address_is_refused() {
     server.join().unwrap();
 }
 
-/// A server that answers each request on a connection until it has answered `each` of them.
-/// Returns how many requests each connection carried.
+/// A server that answers each request on a connection until it has answered `each` of them; what
+/// is asked for as `/dir…` has moved to `/dir…/`. Returns how many requests each connection carried.
 fn keeping_server(answer: &'static str, each: usize, connections: usize) -> (u16, JoinHandle<Vec<usize>>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let serve = move |_| {
         let (stream, _) = listener.accept().unwrap();
         let mut lines = io::BufReader::new(stream);
-        let mut answered = 0;
+        let (mut answered, mut moved) = (0, None);
         while answered < each {
             let mut line = String::new();
             if lines.read_line(&mut line).unwrap() == 0 {
                 break;
             }
+            if let Some(path) = line.strip_prefix("GET ").and_then(|rest| rest.split(' ').next()) {
+                moved = (path.starts_with("/dir") && !path.ends_with('/')).then(|| format!("{path}/"));
+            }
             if line == "\r\n" {
-                lines.get_mut().write_all(answer.as_bytes()).unwrap();
+                let text = moved.take().map_or(answer.to_string(), |path| {
+                    format!("HTTP/1.1 301 Moved\r\nLocation: {path}\r\nContent-Length: 4\r\n\r\ngone")
+                });
+                lines.get_mut().write_all(text.as_bytes()).unwrap();
                 answered += 1;
             }
         }
@@ -149,15 +155,41 @@ fn a_connection_is_kept_for_the_next_url() {
         (closed, "", 9, vec![1, 1, 1]),
         (old, "", 9, vec![1, 1, 1]),
         (kept, "-f", 9, vec![3]),
+        (kept, "-L", 9, vec![6]),
     ] {
         let (port, server) = keeping_server(answer, each, carried.len());
-        let line = format!("-s -o /dev/null {line} http://127.0.0.1:{port}/[1-3]");
+        let path = if line == "-L" { "dir" } else { "" };
+        let line = format!("-s -o /dev/null {line} http://127.0.0.1:{port}/{path}[1-3]");
         assert_eq!(
             main(["curl"].into_iter().chain(line.split_whitespace()).map(OsString::from).collect()),
             0
         );
         assert_eq!(server.join().unwrap(), carried, "{line} {answer}");
     }
+}
+
+#[test]
+fn a_request_that_is_answered_in_part_is_not_sent_again() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let mut lines = io::BufReader::new(stream);
+        for answer in ["HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 200 OK\r\nX:"] {
+            let mut line = String::new();
+            while line != "\r\n" {
+                line.clear();
+                assert_ne!(lines.read_line(&mut line).unwrap(), 0);
+            }
+            lines.get_mut().write_all(answer.as_bytes()).unwrap();
+        }
+        listener
+    });
+    let url = format!("http://127.0.0.1:{port}/[1-2]");
+    assert_eq!(main(["curl", "-s", "-X", "POST", &url].map(OsString::from).into()), 52);
+    let listener = server.join().unwrap();
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_err(), "it was sent again");
 }
 
 #[test]
