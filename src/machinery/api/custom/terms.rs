@@ -411,7 +411,7 @@ const OWN: &[(&str, Run)] = &[
         amount if amount.is_whole() => Ok(Value::Int(amount.units())),
         _ => Err("cannot convert value to integer".into()),
     }),
-    ("asApproximateFloat", |v| Ok(Value::Float(amount(v, 0)?.milli() as f64 / 1000.0))),
+    ("asApproximateFloat", |v| Ok(Value::Float(amount(v, 0)?.approximate()))),
 ];
 
 pub(super) fn word(values: &[Value], at: usize) -> Result<&str, String> {
