@@ -44,6 +44,7 @@ pub mod host_ports;
 pub mod jsonpath;
 pub mod kinds;
 pub mod labels;
+pub mod legacy_addresses;
 pub mod managed;
 pub mod meta;
 pub mod nodes;

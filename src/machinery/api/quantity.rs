@@ -17,10 +17,14 @@ enum Format {
 pub struct Quantity {
     nano: i128,
     format: Format,
+    /// The power of ten of upstream's mantissa: `100u` is 100 and -6. Only floats depend on it.
+    scale: i32,
 }
 
 const NANO: i128 = 1_000_000_000;
 const NANO_DIGITS: i64 = 9;
+/// Upstream's scale of a number that does not fit in its mantissa of 64 bits.
+const NANO_SCALE: i32 = -9;
 const MAX: i128 = i64::MAX as i128 * NANO;
 const BINARY: [(&str, u32); 6] = [("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40), ("Pi", 50), ("Ei", 60)];
 const DECIMAL: [(&str, i32); 10] =
@@ -30,33 +34,35 @@ pub const INVALID: &str =
     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
 
 impl Quantity {
-    /// Reads `1.5`, `250m`, `1Gi`, `1e3`. `None` if it is none of these.
+    /// Reads `1.5`, `250m`, `1Gi`, `1e3`. As upstream, it reads a sign, a dot or a suffix without
+    /// digits as 0. `None` for empty text and for all else.
     pub fn parse(text: &str) -> Option<Quantity> {
         let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
         let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
         let (digits, suffix) = unsigned.split_at(end);
         let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-        if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') || digits.len() > 30 {
+        if text.is_empty() || fraction.contains('.') || digits.len() > 30 {
             return None;
         }
         let number: i128 = format!("0{whole}{fraction}").parse().ok()?;
-        let (nano, format) = match scale_of(suffix)? {
+        let suffix = scale_of(suffix)?;
+        let (nano, format) = match suffix {
             Scale::Decimal(power, format) => {
                 (decimal(number, i64::from(power) + NANO_DIGITS - fraction.len() as i64), format)
             }
             Scale::Binary(bits) => (binary(number, bits, fraction.len() as u32)?, Format::BinarySi),
         };
-        Some(Quantity { nano: sign(text) * nano, format })
+        Some(Quantity { nano: sign(text) * nano, format, scale: mantissa_scale(whole, fraction, &suffix) })
     }
 
     /// So many whole units.
     pub fn of_units(units: i64) -> Quantity {
-        Quantity { nano: i128::from(units) * NANO, format: Format::DecimalSi }
+        Quantity { nano: i128::from(units) * NANO, format: Format::DecimalSi, scale: 0 }
     }
 
     /// So many thousandths of a unit.
     pub fn of_milli(milli: i64) -> Quantity {
-        Quantity { nano: i128::from(milli) * (NANO / 1000), format: Format::DecimalSi }
+        Quantity { nano: i128::from(milli) * (NANO / 1000), format: Format::DecimalSi, scale: -3 }
     }
 
     /// Returns the same amount, to be written with binary suffixes where that loses nothing:
@@ -79,6 +85,19 @@ impl Quantity {
     pub fn units(&self) -> i64 {
         div_up(self.nano, NANO).clamp(i64::MIN as i128, i64::MAX as i128) as i64
     }
+    /// Returns the amount as a float (`AsApproximateFloat64` upstream): the mantissa times a power
+    /// of ten, so that `3.3` is 3.3000000000000003, as there.
+    pub fn approximate(&self) -> f64 {
+        // A power beyond the table belongs to a number that was cut to the largest or smallest.
+        let scaled = u32::try_from(self.scale.saturating_sub(NANO_SCALE))
+            .ok()
+            .and_then(|power| 10i128.checked_pow(power));
+        match scaled.filter(|unit| self.nano % unit == 0) {
+            Some(_) if self.scale == 0 => (self.nano / NANO) as f64,
+            Some(unit) => (self.nano / unit) as f64 * power_of_ten(self.scale),
+            None => self.nano as f64 * power_of_ten(NANO_SCALE),
+        }
+    }
     /// True for less than 0.
     pub fn is_negative(&self) -> bool {
         self.nano < 0
@@ -97,8 +116,12 @@ impl std::ops::Add for Quantity {
     type Output = Quantity;
     /// Written as the first is written, unless that is nothing.
     fn add(self, other: Quantity) -> Quantity {
-        let format = if self.nano == 0 { other.format } else { self.format };
-        Quantity { nano: (self.nano + other.nano).min(MAX), format }
+        let (format, scale) = match (self.nano, other.nano) {
+            (0, _) => (other.format, other.scale),
+            (_, 0) => (self.format, self.scale),
+            _ => (self.format, self.scale.min(other.scale)),
+        };
+        Quantity { nano: (self.nano + other.nano).min(MAX), format, scale }
     }
 }
 impl std::ops::Sub for Quantity {
@@ -128,10 +151,6 @@ pub(crate) fn canonical(value: &mut Value) -> Result<(), String> {
         Value::String(s) => s.trim().to_string(),
         other => other.to_string(),
     };
-    if text.is_empty() || text == "null" {
-        *value = "0".into();
-        return Ok(());
-    }
     let quantity = Quantity::parse(&text).ok_or_else(|| INVALID.to_string())?;
     *value = quantity.to_string().into();
     Ok(())
@@ -175,6 +194,26 @@ fn scale_of(suffix: &str) -> Option<Scale> {
     }
     let power: i64 = suffix.strip_prefix(['e', 'E'])?.parse().ok()?;
     Some(Scale::Decimal(power as i32, Format::DecimalExponent)) // upstream cuts it in the same way
+}
+
+/// Returns the scale of upstream's mantissa: numbers of up to 18 digits, and products with a power
+/// of two of up to 15, have their own; all others have billionths.
+fn mantissa_scale(whole: &str, fraction: &str, suffix: &Scale) -> i32 {
+    const DIGITS_MAX: usize = 18;
+    const PRODUCT_MAX: usize = 14;
+    let digits = whole.trim_start_matches('0').len().max(1);
+    match *suffix {
+        Scale::Decimal(power, _) if digits + fraction.len() <= DIGITS_MAX => {
+            power.saturating_sub(fraction.len() as i32).max(NANO_SCALE)
+        }
+        Scale::Binary(bits) if fraction.is_empty() && digits + bits as usize * 3 / 10 <= PRODUCT_MAX => 0,
+        _ => NANO_SCALE,
+    }
+}
+
+fn power_of_ten(power: i32) -> f64 {
+    // The text is rounded correctly; `powi` multiplies, and so loses digits.
+    format!("1e{power}").parse().unwrap_or(f64::NAN)
 }
 
 /// The number times a power of ten, rounded up, and at most [`MAX`].
@@ -311,9 +350,57 @@ mod tests {
         ] {
             assert_eq!(Quantity::parse(text).map(|q| q.to_string()).as_deref(), Some(canonical), "{text}");
         }
-        for bad in ["", "abc", "1x", "1.2.3", "Mi", "--1", "1 Gi", "1e"] {
+        for bad in ["", " ", "abc", "1x", "1.2.3", "--1", "1 Gi", "1e"] {
             assert!(Quantity::parse(bad).is_none(), "{bad}");
         }
+    }
+
+    /// As apimachinery 0.35 reads them.
+    #[test]
+    fn text_without_digits_is_zero_and_no_text_is_nothing() {
+        for text in ["+", "-", ".", "+.", "m", "-m", "Mi", "e3", "E3", "E"] {
+            assert_eq!(Quantity::parse(text).map(|q| q.to_string()).as_deref(), Some("0"), "{text}");
+        }
+        for text in ["", " "] {
+            let mut value = json!(text);
+            assert_eq!(canonical(&mut value), Err(INVALID.to_string()), "{text:?}");
+        }
+        let kind = crate::kinds::find("", "v1", "Pod").expect("a kind of the table");
+        let with = |cpu: Value| json!({"spec": {"containers": [{"resources": {"limits": {"cpu": cpu}}}]}});
+        let mut pod = with(json!(""));
+        assert_eq!(crate::schema::conform(kind, &mut pod).unwrap_err(), INVALID);
+        let mut pod = with(Value::Null);
+        crate::schema::conform(kind, &mut pod).unwrap();
+        assert_eq!(pod, with(json!("0")), "null is the zero value");
+    }
+
+    /// As apimachinery 0.35 prints them.
+    #[test]
+    fn floats_are_those_of_upstream() {
+        for (text, float) in [
+            ("0", 0.0),
+            ("m", 0.0),
+            ("1m", 0.001),
+            ("100u", 9.999999999999999e-05),
+            ("1n", 1e-09),
+            ("0.1", 0.1),
+            ("1.5", 1.5),
+            ("3.3", 3.3000000000000003),
+            ("50k", 50_000.0),
+            ("1e-3", 0.001),
+            ("100G", 1e11),
+            ("1E", 1e18),
+            ("1.5Gi", 1_610_612_736.0),
+            ("1.234567Gi", 1.325606222430208e9),
+            ("123456789n", 0.12345678900000001),
+            ("0.30000000000000004", 0.300000001),
+            ("9223372036854775807", 9.223372036854776e18),
+        ] {
+            assert_eq!(Quantity::parse(text).map(|q| q.approximate()), Some(float), "{text}");
+        }
+        let sum = Quantity::parse("1").zip(Quantity::parse("100u")).map(|(a, b)| a + b);
+        assert_eq!(sum.map(|q| q.approximate()), Some(1_000_100.0 * 1e-6));
+        assert!(Quantity::parse("1e99").is_some_and(|q| q.approximate() > 9e18));
     }
 
     proptest! {

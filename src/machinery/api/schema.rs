@@ -298,7 +298,7 @@ pub fn rfc3339(text: &str) -> Option<clock::Timestamp> {
 }
 
 /// Base64 as Go reads it: bits beyond the last byte may be set.
-static BASE64: GeneralPurpose = GeneralPurpose::new(
+pub(crate) static BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
 );

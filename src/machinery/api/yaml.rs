@@ -5,12 +5,15 @@
 //! Ours is of 1.2, where they are text. So a plain word that means something else in 1.1 is
 //! respelled before it is read; quoted text, block text and comments stay.
 
+mod plain;
 mod scalar;
 pub mod write;
 
-use super::bounds;
+use super::{bounds, gostr, schema};
+use base64::Engine as _;
+use plain::respelled;
 use serde::de::{
-    Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
+    DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 use serde_json::{Map, Number, Value};
 use std::cell::Cell;
@@ -167,12 +170,18 @@ impl<'de> Visitor<'de> for Node<'_> {
     fn visit_u128<E: Error>(self, value: u128) -> Result<Value, E> {
         self.visit_f64(value as f64)
     }
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
         // Go writes a whole number without a fraction, so that `replicas: 1e1` is read as 10.
         if value.fract() == 0.0 && value.abs() < i64::MAX as f64 {
             return Ok((value as i64).into());
         }
-        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+        let name = match value {
+            f64::INFINITY => "+Inf",
+            f64::NEG_INFINITY => "-Inf",
+            _ => "NaN",
+        };
+        let number = Number::from_f64(value).map(Value::Number);
+        number.ok_or_else(|| E::custom(format!("json: unsupported value: {name}")))
     }
     fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
         self.reading.spend(value.len())?;
@@ -217,9 +226,15 @@ impl<'de> Visitor<'de> for Node<'_> {
         }
         Ok(Value::Object(map))
     }
-    fn visit_enum<A: serde::de::EnumAccess<'de>>(self, tagged: A) -> Result<Value, A::Error> {
-        let (_, value) = tagged.variant::<Tag>()?;
-        value.newtype_variant_seed(self)
+    fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<Value, A::Error> {
+        let (tag, value) = tagged.variant::<String>()?;
+        if tag == plain::BINARY {
+            let text = value.newtype_variant_seed(Text { is_binary: true })?;
+            return self.visit_str(&text);
+        }
+        // A scalar behind a tag of an application is text, also the empty one.
+        let value = value.newtype_variant_seed(self)?;
+        Ok(if value.is_null() { Value::from("") } else { value })
     }
 }
 
@@ -230,12 +245,38 @@ fn merge(into: &mut Map<String, Value>, more: Map<String, Value>) {
     }
 }
 
-/// A tag, which says nothing here.
-struct Tag;
+/// The text of a scalar behind a tag; that of `!!binary` is decoded.
+struct Text {
+    is_binary: bool,
+}
 
-impl<'de> Deserialize<'de> for Tag {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Tag, D::Error> {
-        serde::de::IgnoredAny::deserialize(from).map(|_| Tag)
+impl<'de> DeserializeSeed<'de> for Text {
+    type Value = String;
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<String, D::Error> {
+        from.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Text {
+    type Value = String;
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a scalar")
+    }
+    fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
+        if !self.is_binary {
+            return Ok(text.to_string());
+        }
+        let packed: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
+        let bytes = schema::BASE64
+            .decode(packed)
+            .map_err(|_| E::custom("!!binary value contains invalid base64 data"))?;
+        // Go writes each byte that is no UTF-8 as U+FFFD into JSON.
+        let mut decoded = String::new();
+        for chunk in bytes.utf8_chunks() {
+            decoded.push_str(chunk.valid());
+            decoded.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
+        }
+        Ok(decoded)
     }
 }
 
@@ -280,7 +321,12 @@ impl<'de> Visitor<'de> for Key<'_> {
         self.found(key.to_string())
     }
     fn visit_f64<E: Error>(self, key: f64) -> Result<String, E> {
-        self.found(key.to_string())
+        self.found(match key {
+            f64::INFINITY => ".inf".to_string(),
+            f64::NEG_INFINITY => "-.inf".to_string(),
+            key if key.is_nan() => ".nan".to_string(),
+            key => gostr::general(key),
+        })
     }
     fn visit_str<E: Error>(self, key: &str) -> Result<String, E> {
         self.found(key.to_string())
@@ -288,46 +334,11 @@ impl<'de> Visitor<'de> for Key<'_> {
     fn visit_unit<E: Error>(self) -> Result<String, E> {
         self.found("null".to_string())
     }
-}
-
-/// What a plain word of 1.1 is called in 1.2, if that differs.
-fn respelled(word: &str, flags: bool) -> Option<String> {
-    match word {
-        _ if !flags => {}
-        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => return Some("true".into()),
-        "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => return Some("false".into()),
-        _ => {}
+    fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<String, A::Error> {
+        let (tag, key) = tagged.variant::<String>()?;
+        let key = key.newtype_variant_seed(Text { is_binary: tag == plain::BINARY })?;
+        self.found(key)
     }
-    let (sign, digits) = match word.as_bytes().first()? {
-        b'-' => ("-", &word[1..]),
-        b'+' => ("", &word[1..]),
-        _ => ("", word),
-    };
-    if digits.contains('_') && digits.starts_with(|c: char| c.is_ascii_digit()) {
-        return without_underscores(sign, digits);
-    }
-    let rest = digits.strip_prefix('0').filter(|r| !r.is_empty() && r.bytes().all(|b| b.is_ascii_digit()))?;
-    let number = u64::from_str_radix(rest, 8).or_else(|_| rest.parse()).ok()?;
-    Some(format!("{sign}{number}"))
-}
-
-/// `8_080` as `8080`, if it is a number without its underscores.
-fn without_underscores(sign: &str, digits: &str) -> Option<String> {
-    let plain = digits.replace('_', "");
-    let (radix, rest) = match plain.as_bytes() {
-        [b'0', b'x' | b'X', ..] => (16, &plain[2..]),
-        [b'0', b'o' | b'O', ..] => (8, &plain[2..]),
-        [b'0', b'b' | b'B', ..] => (2, &plain[2..]),
-        [b'0', _, ..] => (8, &plain[1..]),
-        _ => (10, plain.as_str()),
-    };
-    // `from_str_radix` takes a sign; there was one before.
-    let is_whole = rest.starts_with(|c: char| c.is_ascii_alphanumeric());
-    if let Some(number) = u64::from_str_radix(rest, radix).ok().filter(|_| is_whole) {
-        return Some(format!("{sign}{number}"));
-    }
-    let is_float = plain.bytes().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
-    plain.parse::<f64>().ok().filter(|_| is_float).map(|_| format!("{sign}{plain}"))
 }
 
 /// The text with its plain words in the spelling of YAML 1.2; lines stay where they are.
@@ -346,8 +357,10 @@ fn respell(bytes: &[u8], flags: bool) -> (Vec<u8>, usize) {
     let Ok(text) = std::str::from_utf8(bytes) else { return (bytes.to_vec(), 0) };
     let mut reader = Reader { flags, ..Reader::default() };
     let mut out = String::with_capacity(text.len());
+    let mut after = text;
     for line in text.split_inclusive('\n') {
-        reader.line(line, &mut out);
+        after = &after[line.len()..];
+        reader.line(line, after, &mut out);
     }
     (out.into_bytes(), reader.deepest)
 }
@@ -382,7 +395,8 @@ struct Header {
 }
 
 impl Reader {
-    fn line(&mut self, line: &str, out: &mut String) {
+    /// Respells one line; `after` are the lines that follow it.
+    fn line(&mut self, line: &str, after: &str, out: &mut String) {
         let bare = line.trim_end_matches(['\n', '\r']);
         let indent = bare.len() - bare.trim_start_matches(' ').len();
         let blank = bare.trim().is_empty();
@@ -402,13 +416,25 @@ impl Reader {
         }
         let continues =
             self.depth == 0 && self.quote.is_none() && self.open.take().is_some_and(|o| indent > o);
-        self.tokens(bare, indent, continues, out);
+        self.tokens(bare, after, indent, continues, out);
         out.push_str(&line[bare.len()..]);
     }
 
-    fn tokens(&mut self, line: &str, indent: usize, continues: bool, out: &mut String) {
+    /// Returns whether a plain text that ends its line goes on in the lines `after` it.
+    fn goes_on_in(&self, after: &str) -> bool {
+        let Some(next) = after.lines().find(|line| !line.trim().is_empty()) else { return false };
+        if self.depth > 0 {
+            return !next.trim_start().starts_with([',', ']', '}', ':', '#']);
+        }
+        let indent = next.len() - next.trim_start_matches(' ').len();
+        indent > self.parent && !next.trim_start().starts_with('#')
+    }
+
+    fn tokens(&mut self, line: &str, after: &str, indent: usize, continues: bool, out: &mut String) {
         let mut at = 0;
         let mut first = true;
+        // The tag of the node that comes next.
+        let mut tag: Option<&str> = None;
         // Where the node begins that may turn out to be a key.
         let mut node = None;
         while at < line.len() {
@@ -430,6 +456,7 @@ impl Reader {
             if !matches!(c, ' ' | '\t') {
                 node.get_or_insert(at);
             }
+            let tagged = tag.take_if(|_| !matches!(c, ' ' | '\t' | '&' | '!'));
             let length = match c {
                 ' ' | '\t' => 1,
                 '#' if follows_space => rest.len(),
@@ -454,7 +481,17 @@ impl Reader {
                     }
                     1
                 }
-                '&' | '!' | '*' => rest.find([' ', '\t', ',', ']', '}']).unwrap_or(rest.len()),
+                '&' | '!' | '*' => {
+                    let end = rest.find([' ', '\t', ',', ']', '}']).unwrap_or(rest.len());
+                    tag = Some(&rest[..end]).filter(|_| c == '!' && !goes_on).or(tag);
+                    if tag == Some("!!binary") && c == '!' {
+                        out.push('!');
+                        out.push_str(plain::BINARY);
+                        at += end;
+                        continue;
+                    }
+                    end
+                }
                 '|' | '>' if self.depth == 0 && !goes_on => {
                     let marks = rest[1..].chars().take_while(|c| matches!(c, '+' | '-' | '1'..='9'));
                     let indicator = marks.filter_map(|c| c.to_digit(10)).next();
@@ -467,7 +504,13 @@ impl Reader {
                     let word = rest[..end].trim_end();
                     let is_key = rest[end..].starts_with(':');
                     let more = goes_on && !is_key;
-                    match respelled(word, self.flags).filter(|_| !more) {
+                    let new = match tagged {
+                        // A text over lines is text, whatever its first line looks like.
+                        _ if more || (rest[end..].is_empty() && self.goes_on_in(after)) => None,
+                        Some(tag) => plain::respelled_behind(tag, word, self.flags),
+                        None => respelled(word, self.flags),
+                    };
+                    match new {
                         Some(new) => out.push_str(&new),
                         None => out.push_str(word),
                     }
@@ -551,6 +594,58 @@ mod tests {
     #[test]
     fn kustomize_takes_only_the_numbers() {
         assert_eq!(old_numbers(b"a: yes\nmode: 0644\n"), b"a: yes\nmode: 420\n");
+    }
+
+    /// As sigs.k8s.io/yaml 1.6 reads them.
+    #[test]
+    fn what_json_has_no_number_for_is_refused() {
+        for (text, name) in [
+            ("a: .nan\n", "NaN"),
+            ("a: [.inf]\n", "+Inf"),
+            ("a: +.Inf\n", "+Inf"),
+            ("a: {b: -.inf}\n", "-Inf"),
+            ("a: !!float .NaN\n", "NaN"),
+        ] {
+            let error = parse(text.as_bytes()).unwrap_err();
+            assert!(error.contains(&format!("json: unsupported value: {name}")), "{text}{error}");
+        }
+        assert_eq!(
+            read("a: \".inf\"\n.nan: 1\n-.inf: 2\n1e10: 3\n1e3: 4\n"),
+            json!({"a": ".inf", ".nan": 1, "-.inf": 2, "1e+10": 3, "1000": 4})
+        );
+        assert_eq!(read("a: inf\nb: nan\nc: 1e400\n"), json!({"a": "inf", "b": "nan", "c": "1e400"}));
+    }
+
+    /// As sigs.k8s.io/yaml 1.6 reads them.
+    #[test]
+    fn words_behind_tags_are_what_the_tag_says() {
+        assert_eq!(
+            read("a: !!str yes\nb: !!str 0644\nc: !foo 5\nd: !foo yes\ne: !foo\nf: ! 0x10\n"),
+            json!({"a": "yes", "b": "0644", "c": "5", "d": "yes", "e": "", "f": "0x10"})
+        );
+        assert_eq!(
+            read("a: !!int 0644\nb: !!bool yes\nc: [!!str no, no]\nd: !!str &x on\ne: *x\n"),
+            json!({"a": 420, "b": true, "c": ["no", false], "d": "on", "e": "on"})
+        );
+        assert_eq!(
+            read("a: !!binary aGVsbG8=\nb: !!binary |\n  aGVs\n  bG8=\nc: [!!binary gIGC, no]\n"),
+            json!({"a": "hello", "b": "hello", "c": ["\u{fffd}\u{fffd}\u{fffd}", false]})
+        );
+        assert_eq!(
+            read("!!binary aGVsbG8=: !!binary \"eA==\"\n!foo 5: a\n"),
+            json!({"hello": "x", "5": "a"})
+        );
+        let error = parse(b"a: !!binary xx\n").unwrap_err();
+        assert!(error.contains("!!binary value contains invalid base64 data"), "{error}");
+    }
+
+    #[test]
+    fn text_over_lines_is_no_number() {
+        assert_eq!(
+            read("a: 0644\n  x\nb: yes\n\n  # remark\nc: [yes\n  please, yes\n  ]\nd: 0644\n"),
+            json!({"a": "0644 x", "b": true, "c": ["yes please", true], "d": 420})
+        );
+        assert_eq!(read("- a: yes\n  b: no\n- on\n"), json!([{"a": true, "b": false}, true]));
     }
 
     #[test]

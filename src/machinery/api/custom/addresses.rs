@@ -177,6 +177,11 @@ fn is_authority(text: &str) -> bool {
         },
         None => host.split_at(host.rfind(':').unwrap_or(host.len())),
     };
+    // Of ASCII, a host has only the percent sign of a zone escaped.
+    let is_ascii_escaped = name.split('%').skip(1).any(|escaped| escaped.starts_with(|c: char| c < '8'));
+    if !host.starts_with('[') && is_ascii_escaped {
+        return false;
+    }
     let is_port =
         port.is_empty() || port.strip_prefix(':').is_some_and(|p| p.bytes().all(|b| b.is_ascii_digit()));
     is_port && user.bytes().all(in_user) && is_escaped(user) && name.bytes().all(in_host) && is_escaped(name)

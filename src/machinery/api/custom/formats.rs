@@ -2,6 +2,7 @@
 //! by another room's reader. Patterns and sums are those of `kube-openapi` (`strfmt`,
 //! `govalidator`).
 
+use super::mail;
 use crate::bounds;
 use regex::Regex;
 use std::sync::LazyLock;
@@ -24,7 +25,12 @@ pub(super) fn fits(format: &str, text: &str) -> bool {
         "isbn13" => is_isbn13(text),
         "isbn" => is_isbn10(text) || is_isbn13(text),
         "creditcard" => is_credit_card(text),
-        "ssn" => matches(&SSN, text),
+        "ssn" => text.len() == 11 && matches(&SSN, text),
+        "byte" => matches(&BYTES, text),
+        "duration" => duration(text).is_some(),
+        "email" => mail::is_address(text),
+        "hostname" => is_hostname(text),
+        "mac" => matches(&MAC, text),
         "rgbcolor" => matches(&COLOR, text),
         _ => true,
     }
@@ -38,6 +44,29 @@ static COLOR: LazyLock<Option<Regex>> = LazyLock::new(|| {
 static CARD: LazyLock<Option<Regex>> = LazyLock::new(|| {
     bounds::regex(r"^(?:4[0-9]{12}(?:[0-9]{3})?|5[1-5][0-9]{14}|6(?:011|5[0-9][0-9])[0-9]{12}|3[47][0-9]{13}|3(?:0[0-5]|[68][0-9])[0-9]{11}|(?:2131|1800|35\d{3})\d{11})$").ok()
 });
+
+/// Base64 without line ends. The empty text is none (`IsBase64` of `govalidator`).
+static BYTES: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    const FOUR: &str = "[A-Za-z0-9+/]{4}";
+    let last = format!("[A-Za-z0-9+/]{{2}}==|[A-Za-z0-9+/]{{3}}=|{FOUR}");
+    bounds::regex(&format!("^(?:{FOUR})*(?:{last})$")).ok()
+});
+/// 6, 8 or 20 bytes with colons or hyphens, or with dots after two bytes each (`net.ParseMAC`).
+static MAC: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    let forms = [
+        ("[0-9a-fA-F]{2}", ":", [5, 7, 19]),
+        ("[0-9a-fA-F]{2}", "-", [5, 7, 19]),
+        (r"[0-9a-fA-F]{4}", r"\.", [2, 3, 9]),
+    ];
+    let form = |(digits, sign, more): (&str, &str, [usize; 3])| {
+        more.map(|more| format!("{digits}(?:{sign}{digits}){{{more}}}")).join("|")
+    };
+    bounds::regex(&format!("^(?:{})$", forms.map(form).join("|"))).ok()
+});
+/// Letters and symbols of any script, digits, hyphens and dots.
+static HOST: LazyLock<Option<Regex>> = LazyLock::new(|| bounds::regex(r"^[a-zA-Z0-9\p{S}\p{L}.-]+$").ok());
+static LETTERS: LazyLock<Option<Regex>> = LazyLock::new(|| bounds::regex(r"^\p{L}+$").ok());
+static AMOUNTS: LazyLock<Option<Regex>> = LazyLock::new(|| bounds::regex(r"([0-9]+)\s*([A-Za-zµ]+)").ok());
 
 fn matches(pattern: &LazyLock<Option<Regex>>, text: &str) -> bool {
     pattern.as_ref().is_none_or(|p| p.is_match(text))
@@ -64,6 +93,96 @@ fn is_uuid(text: &str, version: Option<u8>) -> bool {
         && !text.ends_with('-')
         && digits.iter().all(u8::is_ascii_hexdigit)
         && version.is_none_or(|version| digits[12] == version && has_variant(version))
+}
+
+/// A name without dots has at most one hyphen, which is its second character. In a name with dots
+/// the last part has letters only (`HostnamePattern` upstream).
+fn is_hostname(text: &str) -> bool {
+    if text.len() > 255 || !matches(&HOST, text) || text.split('.').any(|label| label.len() > 63) {
+        return false;
+    }
+    let Some((before, last)) = text.rsplit_once('.') else {
+        let mut chars = text.chars();
+        let first = chars.next();
+        let rest = chars.as_str();
+        return first != Some('-') && !rest.strip_prefix('-').unwrap_or(rest).contains('-');
+    };
+    let is_label = |label: &str| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-');
+    matches(&LETTERS, last) && last.chars().count() >= 2 && before.split('.').all(is_label)
+}
+
+/// Reads `1h30m` and `2 days` in nanoseconds: a duration of Go, or else all numbers with a unit
+/// that are found in the text (`strfmt.ParseDuration` upstream).
+pub(super) fn duration(text: &str) -> Option<i64> {
+    go_duration(text).or_else(|| sum_of_amounts(text))
+}
+
+/// `time.ParseDuration`
+fn go_duration(text: &str) -> Option<i64> {
+    let mut rest = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let mut nanos = 0i128;
+    match rest {
+        "" => return None,
+        "0" => return Some(0),
+        _ => {}
+    }
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, after) = rest.split_at(end);
+        let unit = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
+        let factor: i128 = match &after[..unit] {
+            "ns" => 1,
+            "us" | "\u{b5}s" | "\u{3bc}s" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
+            _ => return None,
+        };
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
+            return None;
+        }
+        let digits = &fraction[..fraction.len().min(18)]; // more of them are less than a nanosecond
+        let part: i128 = format!("0{digits}").parse().ok()?;
+        let whole = i128::from(format!("0{whole}").parse::<u64>().ok()?);
+        nanos += whole * factor + part * factor / 10i128.pow(digits.len() as u32);
+        if nanos > 1 << 63 {
+            return None;
+        }
+        rest = &after[unit..];
+    }
+    let sign = if text.starts_with('-') { -1 } else { 1 };
+    i64::try_from(sign * nanos).ok()
+}
+
+/// Adds up all amounts of a text; `None` if it has none. What has too many bits wraps, as in Go.
+fn sum_of_amounts(text: &str) -> Option<i64> {
+    const SECOND: i64 = 1_000_000_000;
+    const HOUR: i64 = 3600 * SECOND;
+    /// Names, the beginning of a longer name, and nanoseconds.
+    const UNITS: [(&[&str], &str, i64); 8] = [
+        (&["ns"], "nano", 1),
+        (&["us", "\u{b5}s"], "micro", 1_000),
+        (&["ms"], "milli", 1_000_000),
+        (&["s"], "sec", SECOND),
+        (&["m"], "min", 60 * SECOND),
+        (&["h", "hr"], "hour", HOUR),
+        (&["d"], "day", 24 * HOUR),
+        (&["w", "wk"], "week", 7 * 24 * HOUR),
+    ];
+    let mut sum = None;
+    for found in AMOUNTS.as_ref()?.captures_iter(text) {
+        let number: i64 = found.get(1)?.as_str().parse().ok()?;
+        let unit = found.get(2)?.as_str().to_lowercase();
+        let is_unit = |(names, long, _): &&(&[&str], &str, i64)| {
+            names.contains(&unit.as_str()) || unit.starts_with(long)
+        };
+        if let Some((_, _, nanos)) = UNITS.iter().find(is_unit) {
+            sum = Some(sum.unwrap_or(0i64).wrapping_add(number.wrapping_mul(*nanos)));
+        }
+    }
+    sum
 }
 
 /// The digits of a number that may have spaces and hyphens in it; `X` is 10.
@@ -104,6 +223,75 @@ fn is_credit_card(text: &str) -> bool {
 mod tests {
     use super::*;
 
+    /// As strfmt of kube-openapi judges them.
+    #[test]
+    fn host_names_have_the_form_that_upstream_takes() {
+        let (long, longer) = ("a".repeat(63), "a".repeat(64));
+        for text in [
+            "a",
+            "a-",
+            "1",
+            "a.bc",
+            "a-b",
+            "a-b-c.com",
+            "a--b.com",
+            "한국",
+            "☃.net",
+            "a+b",
+            "localhost",
+            &long,
+        ] {
+            assert!(fits("hostname", text), "{text}");
+        }
+        for text in [
+            "",
+            "-a",
+            "a.b",
+            "a_b",
+            "1.2",
+            "a..com",
+            "a.com.",
+            "a.c0m",
+            "a--b",
+            "a-b-c",
+            "a-.com",
+            "127.0.0.1",
+            "a.co-m",
+            &longer,
+        ] {
+            assert!(!fits("hostname", text), "{text}");
+        }
+    }
+
+    /// As strfmt of kube-openapi reads them.
+    #[test]
+    fn durations_are_those_of_go_or_of_scala() {
+        const SECOND: i64 = 1_000_000_000;
+        for (text, want) in [
+            ("1h30m", Some(5400 * SECOND)),
+            ("1.5s", Some(1_500_000_000)),
+            (".5s", Some(500_000_000)),
+            ("5.s", Some(5 * SECOND)),
+            ("-5s", Some(-5 * SECOND)),
+            ("0", Some(0)),
+            ("1\u{3bc}s", Some(1_000)),
+            ("22 ns", Some(22)),
+            ("3 Days", Some(3 * 86_400 * SECOND)),
+            ("2 weeks", Some(14 * 86_400 * SECOND)),
+            ("1d", Some(86_400 * SECOND)),
+            ("1 minute 2 s", Some(62 * SECOND)),
+            ("10 millis", Some(10_000_000)),
+            ("P1D", Some(86_400 * SECOND)),
+            ("", None),
+            ("-", None),
+            ("5", None),
+            ("1y", None),
+            ("infinity", None),
+        ] {
+            assert_eq!(duration(text), want, "{text}");
+        }
+    }
+
     #[test]
     fn names_and_numbers_have_the_form_that_upstream_takes() {
         let long = "a".repeat(64);
@@ -138,6 +326,19 @@ mod tests {
             ("creditcard", "1234", false),
             ("ssn", "111-11-1111", true),
             ("ssn", "11-111-1111", false),
+            ("ssn", "111111111", false),
+            ("byte", "aGVsbG8=", true),
+            ("byte", "aGVsbG9=", true),
+            ("byte", "aGVsbG8", false),
+            ("byte", "aGVs\nbG8=", false),
+            ("byte", "", false),
+            ("mac", "01:02:03:04:05:06", true),
+            ("mac", "01-02-03-aA-05-06-07-08", true),
+            ("mac", "0102.0304.0506", true),
+            ("mac", "010203040506", false), // Go 1.26 takes it; 1.35 is built with 1.25
+            ("mac", "01:02-03:04:05:06", false),
+            ("mac", "01:02:03:04:05:06:07", false),
+            ("mac", "1:2:3:4:5:6", false),
             ("rgbcolor", "rgb(0, 31,255)", true),
             ("rgbcolor", "rgb(0,31,256)", false),
             ("unknown", "anything", true),

@@ -30,6 +30,7 @@ mod embedded;
 mod fill;
 mod formats;
 mod lists;
+mod mail;
 mod numbers;
 mod prune;
 mod publish;

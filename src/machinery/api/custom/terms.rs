@@ -2,6 +2,7 @@
 //! standard ones, and what can be said about an expression before it runs.
 
 use super::addresses;
+use super::formats;
 use super::lists;
 use super::schema::{ENVELOPE, Schema, Type};
 use crate::bounds;
@@ -293,7 +294,7 @@ fn typed(format: &str, said: &str) -> Value {
     let found = match format {
         "date-time" => said.parse().ok().and_then(time),
         "date" => format!("{said}T00:00:00Z").parse().ok().and_then(time),
-        "duration" => duration(said).map(Value::Duration),
+        "duration" => formats::duration(said).map(chrono::Duration::nanoseconds).map(Value::Duration),
         "byte" => {
             use base64::Engine as _;
             base64::engine::general_purpose::STANDARD.decode(said).ok().map(|b| Value::Bytes(Arc::new(b)))
@@ -301,30 +302,6 @@ fn typed(format: &str, said: &str) -> Value {
         _ => None,
     };
     found.unwrap_or_else(|| text(said))
-}
-
-/// `1h30m`, as Go writes durations.
-fn duration(said: &str) -> Option<chrono::Duration> {
-    let (sign, mut rest) = said.strip_prefix('-').map_or((1.0, said), |rest| (-1.0, rest));
-    let mut nanos = 0.0;
-    while !rest.is_empty() && rest != "0" {
-        let digits = rest.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
-        let number: f64 = rest[..digits].parse().ok()?;
-        let after = &rest[digits..];
-        let unit = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
-        nanos += number
-            * match &after[..unit] {
-                "ns" => 1.0,
-                "us" | "µs" => 1e3,
-                "ms" => 1e6,
-                "s" => 1e9,
-                "m" => 60e9,
-                "h" => 3600e9,
-                _ => return None,
-            };
-        rest = &after[unit..];
-    }
-    Some(chrono::Duration::nanoseconds((sign * nanos) as i64))
 }
 
 /// `oldSelf` of a rule that is asked for new values, too.
@@ -411,7 +388,7 @@ const OWN: &[(&str, Run)] = &[
         amount if amount.is_whole() => Ok(Value::Int(amount.units())),
         _ => Err("cannot convert value to integer".into()),
     }),
-    ("asApproximateFloat", |v| Ok(Value::Float(amount(v, 0)?.milli() as f64 / 1000.0))),
+    ("asApproximateFloat", |v| Ok(Value::Float(amount(v, 0)?.approximate()))),
 ];
 
 pub(super) fn word(values: &[Value], at: usize) -> Result<&str, String> {

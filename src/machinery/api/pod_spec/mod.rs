@@ -14,6 +14,7 @@ pub(crate) mod volumes;
 
 pub(crate) use scheduling::node_selector;
 
+use crate::cidr;
 use crate::errors::Errors;
 use crate::quantity::Quantity;
 use crate::requests;
@@ -21,7 +22,6 @@ use crate::validate::{annotations, labels, names, one_of};
 use crate::value::{at, empty, flag, int, list, map, text};
 use serde_json::{Value, json};
 use std::collections::HashSet;
-use std::net::IpAddr;
 
 /// The lists of containers in a pod's spec.
 const GROUPS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
@@ -199,7 +199,7 @@ fn gates(spec: &Value, field: &str, errors: &mut Errors) {
 }
 
 fn is_ip(text: &str) -> bool {
-    text.parse::<IpAddr>().is_ok()
+    cidr::parse_ip(text).is_some()
 }
 
 const NO_IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";

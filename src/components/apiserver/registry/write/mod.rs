@@ -20,7 +20,7 @@ use api::errors::Errors;
 use api::kinds::{self, Kind};
 use api::managed::{self, Manager};
 use api::shape::Shape;
-use api::{Status, meta, unhonoured, value};
+use api::{Status, legacy_addresses, meta, unhonoured, value};
 use etcd::api::Revision;
 use serde_json::Value;
 use tap::{self, Event, Record, Write};
@@ -74,6 +74,7 @@ pub(crate) fn check_fields(
     // Components do what people told them, who were warned; nobody reads what a component is told.
     if !tap::is_component(&ctx.user.name) || ctx.user.name == tap::ADMIN {
         unhonoured::warnings(kind, new, old).into_iter().for_each(|warning| ctx.warn(warning));
+        legacy_addresses::warnings(kind, new, old).into_iter().for_each(|warning| ctx.warn(warning));
     }
     Ok(())
 }

@@ -1,0 +1,147 @@
+//! Mail addresses as Go's `net/mail` reads them: `a@b`, `"a b"@c.d`, `Bob <a@b.c>`.
+
+use std::net::IpAddr;
+
+/// Returns whether a text is one address, with or without a name and a comment behind it
+/// (`mail.ParseAddress`). A group of addresses is none.
+pub(super) fn is_address(text: &str) -> bool {
+    let text = skip_space(text);
+    let end = specification(text).or_else(|| named(text)).and_then(skip_comments);
+    end.is_some_and(str::is_empty)
+}
+
+fn skip_space(text: &str) -> &str {
+    text.trim_start_matches([' ', '\t'])
+}
+
+/// Skips space and comments in parentheses; `None` for a comment without an end.
+fn skip_comments(text: &str) -> Option<&str> {
+    let mut rest = skip_space(text);
+    while rest.starts_with('(') {
+        let (mut depth, mut is_escaped) = (0, false);
+        let end = rest.find(|c: char| {
+            match c {
+                _ if is_escaped => is_escaped = false,
+                '\\' => is_escaped = true,
+                '(' => depth += 1,
+                ')' => depth -= 1,
+                _ => {}
+            }
+            depth == 0
+        })?;
+        rest = skip_space(&rest[end + 1..]);
+    }
+    Some(rest)
+}
+
+/// Skips `local@domain`; `None` if the text does not begin with that.
+fn specification(text: &str) -> Option<&str> {
+    let text = skip_space(text);
+    let rest = match text.starts_with("\"\"") {
+        true => None,
+        false if text.starts_with('"') => quoted(text),
+        false => atom(text).filter(|rest| is_plain(&text[..text.len() - rest.len()])),
+    };
+    let domain = skip_space(rest?.strip_prefix('@')?);
+    if let Some(literal) = domain.strip_prefix('[') {
+        let (ip, rest) = literal.split_once(']')?;
+        return ip.parse::<IpAddr>().is_ok().then_some(rest);
+    }
+    atom(domain).filter(|rest| is_plain(&domain[..domain.len() - rest.len()]))
+}
+
+/// Skips `Bob Smith <local@domain>`.
+fn named(text: &str) -> Option<&str> {
+    let mut rest = text;
+    while !rest.starts_with('<') {
+        let word = if rest.starts_with('"') { quoted(rest) } else { atom(rest) };
+        rest = skip_comments(word?)?;
+    }
+    specification(&rest[1..])?.strip_prefix('>')
+}
+
+/// Skips a text in double quotes.
+fn quoted(text: &str) -> Option<&str> {
+    let mut is_escaped = false;
+    for (at, c) in text.char_indices().skip(1) {
+        match c {
+            _ if !is_visible(c) && !matches!(c, ' ' | '\t') => return None,
+            _ if is_escaped => is_escaped = false,
+            '\\' => is_escaped = true,
+            '"' => return Some(&text[at + 1..]),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Skips a word, which may have dots in it.
+fn atom(text: &str) -> Option<&str> {
+    const SPECIALS: &str = "()<>[]:;@\\,\"";
+    let rest = text.trim_start_matches(|c: char| is_visible(c) && !SPECIALS.contains(c));
+    (rest.len() < text.len()).then_some(rest)
+}
+
+/// No dot is at an end of the word or beside another dot.
+fn is_plain(word: &str) -> bool {
+    word.split('.').all(|part| !part.is_empty())
+}
+
+fn is_visible(c: char) -> bool {
+    c.is_ascii_graphic() || !c.is_ascii()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_address;
+
+    /// As `mail.ParseAddress` of Go judges them.
+    #[test]
+    fn addresses_are_those_of_net_mail() {
+        let right = [
+            "a@b",
+            "a.b@c.d",
+            "a+b@c.d",
+            " a@b.c ",
+            "<a@b.c>",
+            "Bob <a@b.c>",
+            "\"Bob\" <a@b.c>",
+            "Bob. <a@b>",
+            "Bob Smith <a@b.c>",
+            "a@b (comment)",
+            "\"a b\"@c.d",
+            "a@[1.2.3.4]",
+            "a@-b",
+            "a@b_c",
+            "a@한국.kr",
+            "한@b.c",
+        ];
+        for text in right {
+            assert!(is_address(text), "{text}");
+        }
+        let wrong = [
+            "",
+            "a",
+            "a b@c.d",
+            "a@b@c",
+            "a@",
+            "@b",
+            "a..b@c",
+            ".a@c",
+            "a.@c",
+            "a@b.",
+            "a@b..c",
+            "a,b@c",
+            "a(b)@c",
+            "a@b<c>",
+            "a@b (comment",
+            "a@[b]",
+            "Bob <a@b",
+            "Bob Smith <a@b.c>, x@y.z",
+            "\"\"@b",
+        ];
+        for text in wrong {
+            assert!(!is_address(text), "{text}");
+        }
+    }
+}

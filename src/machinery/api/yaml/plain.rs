@@ -1,0 +1,134 @@
+//! Plain words that YAML 1.2 reads otherwise than Go's library of 1.1
+//! (`goyaml.v2/resolve.go` in sigs.k8s.io/yaml).
+
+/// The tag, without its `!`, that stands for `!!binary` in a respelled text. The YAML library hands
+/// a tag over only if it is one of an application.
+pub(super) const BINARY: &str = "yaml.org/binary";
+
+/// What a plain word of 1.1 is called in 1.2, if that differs.
+pub(super) fn respelled(word: &str, flags: bool) -> Option<String> {
+    match word {
+        _ if !flags => {}
+        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => return Some("true".into()),
+        "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => return Some("false".into()),
+        _ => {}
+    }
+    let (sign, digits) = match word.as_bytes().first()? {
+        b'-' => ("-", &word[1..]),
+        b'+' => ("", &word[1..]),
+        _ => ("", word),
+    };
+    if digits.contains('_') && digits.starts_with(|c: char| c.is_ascii_digit()) {
+        return without_underscores(sign, digits);
+    }
+    if let Some((radix, rest)) = based(digits) {
+        return in_base(word, sign, radix, rest);
+    }
+    let rest = digits.strip_prefix('0').filter(|r| !r.is_empty() && r.bytes().all(|b| b.is_ascii_digit()))?;
+    match u64::from_str_radix(rest, 8).or_else(|_| rest.parse()) {
+        Ok(number) => Some(format!("{sign}{number}")),
+        // Too large for an octal number: a float, of decimal digits.
+        Err(_) => Some(format!("{sign}{}", rest.trim_start_matches('0'))),
+    }
+}
+
+/// As [`respelled`], for a word behind a tag: one that does not ask for a number or a boolean keeps
+/// the word as text.
+pub(super) fn respelled_behind(tag: &str, word: &str, flags: bool) -> Option<String> {
+    match tag {
+        "!!bool" | "!!int" | "!!float" => respelled(word, flags),
+        _ if tag.starts_with("!!") => None, // as the YAML library reads it, too
+        _ => Some(quoted(word)),
+    }
+}
+
+/// The radix of `0x1F` and its digits.
+fn based(digits: &str) -> Option<(u32, &str)> {
+    let (prefix, rest) = digits.split_at_checked(2)?;
+    match prefix {
+        "0x" | "0X" => Some((16, rest)),
+        "0o" | "0O" => Some((8, rest)),
+        "0b" | "0B" => Some((2, rest)),
+        _ => None,
+    }
+}
+
+/// A number with a prefix in decimal digits, or in quotes if it has more than 64 bits: then it is
+/// text. `None` for what is no number.
+fn in_base(word: &str, sign: &str, radix: u32, rest: &str) -> Option<String> {
+    const NEGATIVE_MAX: u64 = 1 << 63;
+    if rest.is_empty() || !rest.chars().all(|c| c.is_digit(radix)) {
+        return None;
+    }
+    let max = match word.as_bytes().first() {
+        Some(b'-') => NEGATIVE_MAX,
+        Some(b'+') => NEGATIVE_MAX - 1, // a number without a sign has a bit more
+        _ => u64::MAX,
+    };
+    match u64::from_str_radix(rest, radix).ok().filter(|number| *number <= max) {
+        Some(number) => Some(format!("{sign}{number}")),
+        None => Some(quoted(word)),
+    }
+}
+
+/// The word as text in single quotes.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "''"))
+}
+
+/// `8_080` as `8080`, if it is a number without its underscores.
+fn without_underscores(sign: &str, digits: &str) -> Option<String> {
+    let plain = digits.replace('_', "");
+    let (radix, rest) = match plain.as_bytes() {
+        [b'0', b'x' | b'X', ..] => (16, &plain[2..]),
+        [b'0', b'o' | b'O', ..] => (8, &plain[2..]),
+        [b'0', b'b' | b'B', ..] => (2, &plain[2..]),
+        [b'0', _, ..] => (8, &plain[1..]),
+        _ => (10, plain.as_str()),
+    };
+    // `from_str_radix` takes a sign; there was one before.
+    let is_whole = rest.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if let Some(number) = u64::from_str_radix(rest, radix).ok().filter(|_| is_whole) {
+        return Some(format!("{sign}{number}"));
+    }
+    let is_float = plain.bytes().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
+    plain.parse::<f64>().ok().filter(|_| is_float).map(|_| format!("{sign}{plain}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::yaml::parse;
+    use serde_json::json;
+
+    /// As sigs.k8s.io/yaml 1.6 reads them.
+    #[test]
+    fn numbers_with_a_prefix_have_64_bits() {
+        for (word, want) in [
+            ("0xFFFFFFFFFFFFFFFF", json!(u64::MAX)),
+            ("0x1FFFFFFFFFFFFFFFF", json!("0x1FFFFFFFFFFFFFFFF")),
+            ("-0x8000000000000000", json!(i64::MIN)),
+            ("-0xFFFFFFFFFFFFFFFF", json!("-0xFFFFFFFFFFFFFFFF")),
+            ("+0x1f", json!(31)),
+            ("0o7777777777777777777777777", json!("0o7777777777777777777777777")),
+            ("07777777777777777777777777", json!(7.777777777777778e24)),
+            ("0o17", json!(15)),
+            ("0O17", json!(15)),
+            ("-0o17", json!(-15)),
+            ("0B11", json!(3)),
+            ("-0b11", json!(-3)),
+            ("0X1f", json!(31)),
+            ("0xG", json!("0xG")),
+            ("0x1p4", json!("0x1p4")),
+            ("0x", json!("0x")),
+            ("0b2", json!("0b2")),
+            ("18446744073709551615", json!(u64::MAX)),
+            ("1267650600228229401496703205376", json!(1.2676506002282294e30)),
+            ("08.5", json!(8.5)),
+        ] {
+            let text = format!("a: {word}\nb: [{word}]\n");
+            assert_eq!(parse(text.as_bytes()), Ok(json!({"a": want, "b": [want]})), "{word}");
+        }
+        assert_eq!(parse(b"0x10: a\n"), Ok(json!({"16": "a"})));
+        assert_eq!(parse(b"0x1FFFFFFFFFFFFFFFF: a\n"), Ok(json!({"0x1FFFFFFFFFFFFFFFF": "a"})));
+    }
+}
