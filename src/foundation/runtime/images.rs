@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 const USERLAND: &[&str] = &[
     "[",
     "ash",
+    "awk",
     "base64",
     "basename",
     "bash",

@@ -8,7 +8,8 @@
 //! it, and `main` asks [`run`] before anything else. So a pod costs no image, and a hundred of them
 //! share their pages. [`mod@sh`] is the shell, `uutils` the table of programs that the uutils
 //! project wrote, `daemon` what all servers have in common, `kv` a key-value server with its
-//! client, `shop` the parts of a small shop, and every other file is one small program of our own.
+//! client, `shop` the parts of a small shop, `awk` the language, and every other file is one small
+//! program of our own.
 //! ## Left out
 //! Programs that are not in the table below.
 //! ## Read next
@@ -18,6 +19,7 @@ use linux::trap;
 use std::ffi::OsString;
 
 mod archive;
+mod awk;
 mod curl;
 mod daemon;
 mod echo_server;
@@ -46,10 +48,10 @@ type Applet = fn(Vec<OsString>) -> i32;
 /// `ps | head`. Rust ignores SIGPIPE otherwise, and its `println!` panics then. Not `nc`: `nc -lk`
 /// outlives a client that closes early. `curl` and the servers go on too, and write with [`out`]
 /// and [`err`]; uutils' programs set the signal themselves.
-const ENDED_BY_ITS_READER: [&str; 25] = [
-    "clear", "find", "free", "gunzip", "gzip", "hd", "hexdump", "hostname", "ifconfig", "ip", "kv-cli",
-    "less", "more", "netstat", "nslookup", "ping", "ps", "stress", "tar", "top", "watch", "wget", "which",
-    "xargs", "zcat",
+const ENDED_BY_ITS_READER: [&str; 26] = [
+    "awk", "clear", "find", "free", "gunzip", "gzip", "hd", "hexdump", "hostname", "ifconfig", "ip",
+    "kv-cli", "less", "more", "netstat", "nslookup", "ping", "ps", "stress", "tar", "top", "watch", "wget",
+    "which", "xargs", "zcat",
 ];
 
 /// Runs the program of that name and returns its exit code; `None` if it is no applet. At most once
@@ -71,6 +73,7 @@ pub fn exists(name: &str) -> bool {
 fn find(name: &str) -> Option<Applet> {
     Some(match name {
         "sh" | "ash" | "bash" | "-sh" | "-ash" | "-bash" => sh::main,
+        "awk" => awk::main,
         "clear" => small::clear,
         "curl" => curl::main,
         "echo-server" => echo_server::main,

@@ -2,6 +2,8 @@
 //! signals, closed pipes and exit statuses exist only between processes, so unit tests do not reach
 //! them. This file has no test harness: called under the name of a program it is that program.
 
+#[path = "programs/awk.rs"]
+mod awk;
 #[path = "programs/net.rs"]
 mod net;
 #[path = "programs/pipes.rs"]
@@ -20,6 +22,8 @@ type Test = (&'static str, fn(&Room));
 
 const TESTS: &[Test] = &[
     ("a_reader_that_is_gone_ends_a_program_quietly", pipes::a_reader_that_is_gone_ends_a_program_quietly),
+    ("awk_does_what_mawk_does", awk::awk_does_what_mawk_does),
+    ("awk_waits_for_its_commands", awk::awk_waits_for_its_commands),
     ("a_retry_sends_no_rest_of_standard_input", net::a_retry_sends_no_rest_of_standard_input),
     ("ports_may_be_given_from_the_last_to_the_first", net::ports_may_be_given_from_the_last_to_the_first),
     (
@@ -53,8 +57,8 @@ impl Room {
         std::fs::create_dir(&work).unwrap();
         let own = std::env::current_exe().unwrap();
         for name in [
-            "cat", "chmod", "grep", "head", "ln", "ls", "mkdir", "sed", "seq", "sh", "sleep", "tar", "wc",
-            "yes",
+            "awk", "cat", "chmod", "grep", "head", "ln", "ls", "mkdir", "sed", "seq", "sh", "sleep", "tar",
+            "wc", "yes",
         ] {
             std::os::unix::fs::symlink(&own, bin.join(name)).unwrap();
         }

@@ -7,6 +7,7 @@ use std::process::Stdio;
 /// 13 is SIGPIPE. `curl` reports the failure with its own status, and servers with theirs.
 pub(crate) fn a_reader_that_is_gone_ends_a_program_quietly(room: &Room) {
     for (line, code) in [
+        ("awk", None),
         ("find /nonexistent", None),
         ("xargs --unknown", None),
         ("watch", None),

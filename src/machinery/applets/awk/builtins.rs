@@ -1,0 +1,272 @@
+//! The built-in functions.
+
+use super::ast::{Builtin, Expr};
+use super::interpreter::{Array, Cell, Interpreter, Run, Stop, fault};
+use super::output::{shell, status_number};
+use super::record::{Separator, split};
+use super::regex::Regex;
+use super::value::{self, Text, Value};
+use std::rc::Rc;
+
+impl Interpreter<'_> {
+    pub(super) fn builtin(&mut self, builtin: Builtin, args: &[Expr]) -> Run<Value> {
+        let number = match builtin {
+            Builtin::Atan2 => self.number(&args[0])?.atan2(self.number(&args[1])?),
+            Builtin::Cos => self.number(&args[0])?.cos(),
+            Builtin::Exp => self.number(&args[0])?.exp(),
+            Builtin::Int => self.number(&args[0])?.trunc(),
+            Builtin::Log => self.number(&args[0])?.ln(),
+            Builtin::Sin => self.number(&args[0])?.sin(),
+            Builtin::Sqrt => self.number(&args[0])?.sqrt(),
+            Builtin::Rand => self.rand(),
+            Builtin::Srand => return self.srand(args.first()),
+            Builtin::Systime => jiff::Timestamp::now().as_second() as f64,
+            Builtin::Length => self.length(args.first())?,
+            Builtin::Index => {
+                let (text, part) = (self.text(&args[0])?, self.text(&args[1])?);
+                match part.is_empty() {
+                    true => 0.0,
+                    false => {
+                        text.windows(part.len()).position(|w| *w == *part).map_or(0.0, |at| at as f64 + 1.0)
+                    }
+                }
+            }
+            Builtin::Match => self.match_in(&args[0], &args[1])?,
+            Builtin::Split => self.split_into(args)?,
+            Builtin::Sub | Builtin::Gsub => self.substitute(args, builtin == Builtin::Gsub)?,
+            Builtin::Substr => return self.substr(args),
+            Builtin::Sprintf => return Ok(Value::Text(Rc::from(self.formatted(args)?))),
+            Builtin::Tolower => return Ok(Value::Text(Rc::from(self.text(&args[0])?.to_ascii_lowercase()))),
+            Builtin::Toupper => return Ok(Value::Text(Rc::from(self.text(&args[0])?.to_ascii_uppercase()))),
+            Builtin::System => {
+                let command = self.text(&args[0])?;
+                self.flush()?;
+                match shell(&command).status() {
+                    Ok(status) => status_number(status),
+                    Err(e) => return fault(format!("cannot run sh: {}", super::super::reason(&e))),
+                }
+            }
+            Builtin::Close => {
+                let name = self.text(&args[0])?;
+                self.close(&name)?
+            }
+            Builtin::Fflush => match args.first() {
+                None => {
+                    self.flush()?;
+                    0.0
+                }
+                Some(name) => {
+                    let name = self.text(name)?;
+                    match (&name[..], self.outputs.flush_one(&name)) {
+                        (b"", _) => {
+                            self.flush()?;
+                            0.0
+                        }
+                        (_, Some(Ok(()))) => 0.0,
+                        _ => -1.0,
+                    }
+                }
+            },
+        };
+        Ok(Value::Number(number))
+    }
+
+    fn flush(&mut self) -> Run<()> {
+        self.outputs.flush_all().or_else(|e| fault(format!("write error: {}", super::super::reason(&e))))
+    }
+
+    /// Closes what has that name, for reading and for writing. Returns -1 if nothing has.
+    fn close(&mut self, name: &Text) -> Run<f64> {
+        let mut status = -1.0;
+        if let Some(closed) = self.outputs.close(name) {
+            status = closed.unwrap_or(-1.0);
+        }
+        for command in [false, true] {
+            let Some(mut input) = self.inputs.shift_remove(&(command, Rc::clone(name))) else { continue };
+            let child = input.child.take();
+            drop(input); // a command that still writes ends by SIGPIPE
+            status = match child.map(|mut child| child.wait()) {
+                None => 0.0,
+                Some(Ok(code)) => status_number(code),
+                Some(Err(_)) => -1.0,
+            };
+        }
+        Ok(status)
+    }
+
+    fn length(&mut self, arg: Option<&Expr>) -> Run<f64> {
+        let length = match arg {
+            None => self.whole_record().len(),
+            Some(Expr::Var(var)) if matches!(self.cell(*var), Cell::Array(_)) => {
+                self.array(*var)?.borrow().len()
+            }
+            Some(arg) => self.text(arg)?.len(),
+        };
+        Ok(length as f64)
+    }
+
+    /// xorshift64*, from 0 up to but not 1.
+    fn rand(&mut self) -> f64 {
+        self.random ^= self.random >> 12;
+        self.random ^= self.random << 25;
+        self.random ^= self.random >> 27;
+        let bits = self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11;
+        bits as f64 / (1u64 << 53) as f64
+    }
+
+    /// Returns the seed of before. Without an argument, the seed is the time in seconds.
+    fn srand(&mut self, seed: Option<&Expr>) -> Run<Value> {
+        let seed = match seed {
+            Some(seed) => self.number(seed)?,
+            None => jiff::Timestamp::now().as_second() as f64,
+        };
+        // splitmix64, so that near seeds give different numbers. The state must not be 0.
+        let mut state = seed.to_bits().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        self.random = (state ^ (state >> 31)) | 1;
+        Ok(Value::Number(std::mem::replace(&mut self.seed, seed)))
+    }
+
+    /// The regular expression that an operand is, or that its value is as a string.
+    pub(super) fn regex_operand(&mut self, expr: &Expr) -> Run<Rc<Regex>> {
+        match expr {
+            Expr::Regex(regex) => Ok(Rc::clone(regex)),
+            expr => {
+                let pattern = self.text(expr)?;
+                self.regex(&pattern)
+            }
+        }
+    }
+
+    fn match_in(&mut self, text: &Expr, regex: &Expr) -> Run<f64> {
+        let text = self.text(text)?;
+        let regex = self.regex_operand(regex)?;
+        let (start, length) = match regex.find(&text, 0) {
+            Some((start, end)) => (start as f64 + 1.0, (end - start) as f64),
+            None => (0.0, -1.0),
+        };
+        self.set_number(value::RSTART, start);
+        self.set_number(value::RLENGTH, length);
+        Ok(start)
+    }
+
+    fn split_into(&mut self, args: &[Expr]) -> Run<f64> {
+        let text = self.text(&args[0])?;
+        let separator = match args.get(2) {
+            None => self.settings.separator.clone(),
+            Some(Expr::Regex(regex)) => Separator::Regex(Rc::clone(regex)),
+            Some(separator) => {
+                let separator = self.text(separator)?;
+                self.separator(&separator)?
+            }
+        };
+        let Expr::Var(var) = &args[1] else { return fault("the second argument of split must be an array") };
+        let array = self.array(*var)?;
+        let lines = args.len() < 3 && self.paragraphs();
+        let mut parts = Array::new();
+        for (at, (start, end)) in split(&text, &separator, lines).into_iter().enumerate() {
+            parts.insert(Rc::from((at + 1).to_string().into_bytes()), Value::input(&text[start..end]));
+        }
+        let count = parts.len();
+        *array.borrow_mut() = parts;
+        Ok(count as f64)
+    }
+
+    /// The characters are those from position `start` to before `start + length`, both rounded, as
+    /// far as they exist: `substr("hello", 0, 2)` is "h".
+    fn substr(&mut self, args: &[Expr]) -> Run<Value> {
+        let text = self.text(&args[0])?;
+        let start = self.number(&args[1])?.round_ties_even();
+        let mut end = text.len() as f64 + 1.0;
+        if let Some(length) = args.get(2) {
+            let asked = start + self.number(length)?.round_ties_even();
+            if asked.is_nan() {
+                return Ok(Value::text(b""));
+            }
+            end = end.min(asked);
+        }
+        let start = start.max(1.0);
+        if start < end {
+            return Ok(Value::text(&text[start as usize - 1..end as usize - 1]));
+        }
+        Ok(Value::text(b""))
+    }
+
+    fn substitute(&mut self, args: &[Expr], all: bool) -> Run<f64> {
+        let regex = self.regex_operand(&args[0])?;
+        let replacement = self.text(&args[1])?;
+        let place = args.get(2).map(|target| self.place(target)).transpose()?;
+        let text = match &place {
+            None => self.whole_record(),
+            Some(place) => self.read(place)?.to_text(&self.settings.convfmt),
+        };
+        let (changed, count) = replace(&regex, &text, &replacement, all);
+        if count > 0 {
+            let value = Value::Text(Rc::from(changed));
+            match &place {
+                None => self.set_field(0.0, value)?,
+                Some(place) => self.write(place, value)?,
+            }
+        }
+        Ok(count as f64)
+    }
+
+    /// Waits for commands that were read, and closes all outputs.
+    pub(super) fn finish(&mut self) -> Run<()> {
+        let closed = self.outputs.close_all().map_err(|(name, e)| {
+            let name =
+                if name.is_empty() { "standard output".into() } else { String::from_utf8_lossy(&name) };
+            Stop::Fault(format!("cannot write to {name}: {}", super::super::reason(&e)))
+        });
+        for ((_, _), mut input) in std::mem::take(&mut self.inputs) {
+            let child = input.child.take();
+            drop(input);
+            if let Some(mut child) = child {
+                let _ = child.wait(); // its status interests `close` only
+            }
+        }
+        closed
+    }
+}
+
+/// Replaces the first match, or all that do not overlap. An empty match directly behind another
+/// match does not count.
+fn replace(regex: &Regex, text: &[u8], replacement: &[u8], all: bool) -> (Vec<u8>, usize) {
+    let mut out = Vec::with_capacity(text.len());
+    let (mut count, mut copied, mut from) = (0, 0, 0);
+    let mut last_end = None;
+    while let Some((start, end)) = regex.find(text, from) {
+        out.extend_from_slice(&text[copied..start]);
+        if start < end || last_end != Some(start) {
+            expand(&mut out, replacement, &text[start..end]);
+            count += 1;
+            last_end = Some(end);
+        }
+        (copied, from) = (end, end);
+        if start == end {
+            out.extend(text.get(start));
+            (copied, from) = ((start + 1).min(text.len()), start + 1);
+        }
+        if !all || from > text.len() {
+            break;
+        }
+    }
+    out.extend_from_slice(&text[copied..]);
+    (out, count)
+}
+
+/// `&` is the match, `\&` an ampersand, `\\` a backslash.
+fn expand(out: &mut Vec<u8>, replacement: &[u8], found: &[u8]) {
+    let mut bytes = replacement.iter().copied().peekable();
+    while let Some(byte) = bytes.next() {
+        match (byte, bytes.peek()) {
+            (b'\\', Some(&next @ (b'&' | b'\\'))) => {
+                out.push(next);
+                bytes.next();
+            }
+            (b'&', _) => out.extend_from_slice(found),
+            _ => out.push(byte),
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! `awk` as POSIX has it. The functions of gawk are refused when the program is read. Strings are
+//! bytes: `length` counts bytes, as in mawk and in busybox without a locale, and what is no UTF-8
+//! is written as it was read.
+//!
+//! `lexer`, `parser`, `phrases` and `grammar` make the tree that `ast` describes; `interpreter`,
+//! `expressions`, `statements` and `builtins` run it.
+
+mod ast;
+mod automaton;
+mod builtins;
+mod expressions;
+mod format;
+mod grammar;
+mod input;
+mod interpreter;
+mod lexer;
+mod output;
+mod parser;
+mod phrases;
+mod record;
+mod regex;
+mod statements;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use interpreter::{Interpreter, Run, Stop};
+use std::ffi::OsString;
+use std::io::Read;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+/// Stack of the thread that reads and runs the program, in bytes. Only what is used takes memory.
+const STACK: usize = 256 << 20;
+/// Levels of expressions, statements and calls that this stack has room for: a level takes less
+/// than 5 KiB, also in a test build.
+const MAX_LEVELS: usize = 50_000;
+
+const USAGE: &str = "Usage: awk [OPTIONS] [PROGRAM] [FILE]...\n";
+
+const HELP: &str = "
+  -F SEP       Separate fields by SEP (sets FS)
+  -v VAR=VAL   Set variable
+  -f FILE      Read program from FILE (may stand several times)
+FILE may be VAR=VAL, which sets a variable when it is reached, or - for standard input.
+This is Ropewalk's own awk: POSIX awk without the functions of gawk.
+";
+
+/// What the command line asks for.
+#[derive(Debug, Default)]
+struct Options {
+    separator: Option<Vec<u8>>,
+    assignments: Vec<Vec<u8>>,
+    files: Vec<Vec<u8>>,
+    operands: Vec<Vec<u8>>,
+    help: bool,
+}
+
+pub(crate) fn main(args: Vec<OsString>) -> i32 {
+    let args = args.into_iter().skip(1).map(OsString::into_vec).collect();
+    let thread = std::thread::Builder::new().stack_size(STACK).spawn(move || run(args));
+    match thread.map(|thread| thread.join()) {
+        Ok(Ok(code)) => code,
+        Ok(Err(_)) => 2, // it panicked and said so
+        Err(e) => {
+            super::err(&format!("awk: cannot start: {}\n", super::reason(&e)));
+            2
+        }
+    }
+}
+
+fn run(args: Vec<Vec<u8>>) -> i32 {
+    let mut options = match options(args) {
+        Ok(options) => options,
+        Err(text) => {
+            super::err(&format!("awk: {text}\n{USAGE}"));
+            return 2;
+        }
+    };
+    if options.help {
+        super::out(&format!("{USAGE}{HELP}"));
+        return 0;
+    }
+    if options.files.is_empty() && options.operands.is_empty() {
+        super::err(USAGE);
+        return 2;
+    }
+    let sources = match sources(&mut options) {
+        Ok(sources) => sources,
+        Err(text) => {
+            super::err(&format!("awk: {text}\n"));
+            return 2;
+        }
+    };
+    let text: Vec<u8> = sources.iter().flat_map(|source| source.text.iter().copied()).collect();
+    let program = match parser::parse(&text) {
+        Ok(program) => program,
+        Err(error) => {
+            super::err(&format!("awk: {}: {}\n", place(&sources, error.line), error.text));
+            return 2;
+        }
+    };
+    let mut interpreter = Interpreter::new(&program, MAX_LEVELS);
+    interpreter.set_arguments(&options.operands);
+    let result = prepare(&mut interpreter, &options).and_then(|()| interpreter.run());
+    let line = interpreter.line;
+    let finished = interpreter.finish();
+    let fault = match (result, finished) {
+        (Err(text), _) => text,
+        (Ok(()), Err(Stop::Fault(text))) => text,
+        _ => return interpreter.exit_code,
+    };
+    let place = if line > 0 { format!("{}: ", place(&sources, line)) } else { String::new() };
+    super::err(&format!("awk: {place}{fault}\n"));
+    2
+}
+
+/// Carries out `-F` and `-v`.
+fn prepare(interpreter: &mut Interpreter<'_>, options: &Options) -> Result<(), String> {
+    let mut all = || -> Run<()> {
+        if let Some(separator) = &options.separator {
+            interpreter.assign_operand("FS", if separator == b"t" { b"\\t" } else { separator })?;
+        }
+        for operand in &options.assignments {
+            let (name, value) = assignment(operand)
+                .ok_or_else(|| Stop::Fault(format!("-v {}: not of the form name=value", lossy(operand))))?;
+            interpreter.assign_operand(name, value)?;
+        }
+        Ok(())
+    };
+    all().map_err(|stop| match stop {
+        Stop::Fault(text) => text,
+        _ => String::new(),
+    })
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// `name=value`, if the operand is that.
+fn assignment(operand: &[u8]) -> Option<(&str, &[u8])> {
+    let end = operand.iter().position(|&b| b == b'=')?;
+    let name = std::str::from_utf8(&operand[..end]).ok()?;
+    let fits = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let begins = name.bytes().next().is_some_and(|b| !b.is_ascii_digit());
+    (fits && begins).then_some((name, &operand[end + 1..]))
+}
+
+fn options(args: Vec<Vec<u8>>) -> Result<Options, String> {
+    let mut options = Options::default();
+    let mut args = args.into_iter();
+    while let Some(arg) = args.next() {
+        match &arg[..] {
+            b"--" => {
+                options.operands.extend(args.by_ref());
+            }
+            b"--help" => options.help = true,
+            [b'-', letter @ (b'F' | b'f' | b'v'), rest @ ..] => {
+                let value = match rest {
+                    [] => args
+                        .next()
+                        .ok_or_else(|| format!("option -{} needs an argument", char::from(*letter)))?,
+                    rest => rest.to_vec(),
+                };
+                match letter {
+                    b'F' => options.separator = Some(value),
+                    b'f' => options.files.push(value),
+                    _ => options.assignments.push(value),
+                }
+            }
+            [b'-', _, ..] => return Err(format!("unknown option {}", lossy(&arg))),
+            _ => {
+                // Options end at the first operand.
+                options.operands.push(arg);
+                options.operands.extend(args.by_ref());
+            }
+        }
+    }
+    Ok(options)
+}
+
+/// A part of the program, and its name in messages.
+#[derive(Debug)]
+struct Source {
+    name: String,
+    text: Vec<u8>,
+}
+
+/// The files of `-f`, or the first operand.
+fn sources(options: &mut Options) -> Result<Vec<Source>, String> {
+    if options.files.is_empty() {
+        return Ok(vec![Source { name: "cmd. line".into(), text: options.operands.remove(0) }]);
+    }
+    let mut sources = Vec::new();
+    for name in &options.files {
+        let mut text = Vec::new();
+        let read = match &name[..] {
+            b"-" => std::io::stdin().read_to_end(&mut text).map(drop),
+            name => std::fs::read(std::ffi::OsStr::from_bytes(name)).map(|read| text = read),
+        };
+        read.map_err(|e| format!("{}: {}", lossy(name), super::reason(&e)))?;
+        if !text.ends_with(b"\n") {
+            text.push(b'\n');
+        }
+        sources.push(Source { name: lossy(name), text });
+    }
+    Ok(sources)
+}
+
+/// The source and the line in it, from the line in all sources together.
+fn place(sources: &[Source], line: usize) -> String {
+    let mut line = line;
+    for (at, source) in sources.iter().enumerate() {
+        let lines = source.text.iter().filter(|&&b| b == b'\n').count();
+        if line <= lines || at + 1 == sources.len() {
+            return format!("{}:{line}", source.name);
+        }
+        line -= lines;
+    }
+    String::new()
+}

@@ -1,0 +1,146 @@
+//! `$0` and its fields: split when a field is first asked for, joined when `$0` is asked for after
+//! a field has changed.
+
+use super::regex::Regex;
+use super::value::{Text, Value};
+use std::rc::Rc;
+
+/// The highest number of a field. Assigning to `$1e9` would fill the memory.
+pub(super) const MAX_FIELD: usize = 1_000_000;
+
+/// How FS, or the third argument of `split`, separates.
+#[derive(Debug, Clone)]
+pub(super) enum Separator {
+    /// Blanks, and those at both ends do not count.
+    Blanks,
+    Byte(u8),
+    Regex(Rc<Regex>),
+    /// Every byte is a field.
+    Nothing,
+}
+
+/// Splits a text. With `lines`, a newline separates too: records are paragraphs.
+pub(super) fn split(text: &[u8], separator: &Separator, lines: bool) -> Vec<(usize, usize)> {
+    let mut parts = Vec::new();
+    if text.is_empty() {
+        return parts;
+    }
+    match separator {
+        Separator::Blanks => {
+            let blank = |b: &u8| matches!(b, b' ' | b'\t' | b'\n');
+            let mut at = 0;
+            while let Some(skip) = text[at..].iter().position(|b| !blank(b)) {
+                let start = at + skip;
+                let length = text[start..].iter().position(blank).unwrap_or(text.len() - start);
+                at = start + length;
+                parts.push((start, at));
+            }
+        }
+        Separator::Byte(separator) => {
+            let mut start = 0;
+            for (at, byte) in text.iter().enumerate() {
+                if byte == separator || (lines && *byte == b'\n') {
+                    parts.push((start, at));
+                    start = at + 1;
+                }
+            }
+            parts.push((start, text.len()));
+        }
+        Separator::Nothing => parts.extend((0..text.len()).map(|at| (at, at + 1))),
+        Separator::Regex(regex) => split_by_regex(text, regex, lines, &mut parts),
+    }
+    parts
+}
+
+fn split_by_regex(text: &[u8], regex: &Regex, lines: bool, parts: &mut Vec<(usize, usize)>) {
+    let mut start = 0;
+    let mut from = 0;
+    while from < text.len() {
+        let newline = match lines {
+            true => text[from..].iter().position(|&b| b == b'\n').map(|at| (from + at, from + at + 1)),
+            false => None,
+        };
+        let found = match (regex.find(text, from), newline) {
+            (Some(one), Some(other)) => one.min(other),
+            (Some(one), None) | (None, Some(one)) => one,
+            (None, None) => break,
+        };
+        // An empty match separates nothing.
+        if found.0 == found.1 {
+            from = found.1 + 1;
+            continue;
+        }
+        parts.push((start, found.0));
+        (start, from) = (found.1, found.1);
+    }
+    parts.push((start, text.len()));
+}
+
+#[derive(Debug)]
+pub(super) struct Record {
+    text: Text,
+    /// Whether `text` is what the fields say.
+    joined: bool,
+    fields: Vec<Value>,
+    split: bool,
+}
+
+impl Default for Record {
+    fn default() -> Record {
+        Record { text: Rc::from(&b""[..]), joined: true, fields: Vec::new(), split: true }
+    }
+}
+
+impl Record {
+    pub(super) fn set(&mut self, text: Text) {
+        *self = Record { text, joined: true, fields: std::mem::take(&mut self.fields), split: false };
+    }
+
+    pub(super) fn is_split(&self) -> bool {
+        self.split
+    }
+
+    pub(super) fn split(&mut self, separator: &Separator, lines: bool) {
+        self.fields.clear();
+        let text = &self.text;
+        self.fields.extend(split(text, separator, lines).iter().map(|&(a, b)| Value::input(&text[a..b])));
+        self.split = true;
+    }
+
+    /// How many fields there are; the record is split.
+    pub(super) fn count(&self) -> usize {
+        self.fields.len()
+    }
+
+    pub(super) fn field(&self, number: usize) -> Value {
+        self.fields.get(number - 1).cloned().unwrap_or(Value::Unset)
+    }
+
+    pub(super) fn set_field(&mut self, number: usize, value: Value) {
+        if self.fields.len() < number {
+            self.fields.resize(number, Value::Unset);
+        }
+        self.fields[number - 1] = value;
+        self.joined = false;
+    }
+
+    pub(super) fn set_count(&mut self, count: usize) {
+        self.fields.resize(count, Value::Unset);
+        self.joined = false;
+    }
+
+    pub(super) fn text(&mut self, ofs: &[u8], convfmt: &[u8]) -> Text {
+        if !self.joined {
+            let mut text = Vec::new();
+            for (at, field) in self.fields.iter().enumerate() {
+                if at > 0 {
+                    text.extend_from_slice(ofs);
+                }
+                text.extend_from_slice(&field.to_text(convfmt));
+            }
+            self.text = Rc::from(text);
+            self.joined = true;
+        }
+        Rc::clone(&self.text)
+    }
+}

@@ -1,0 +1,291 @@
+//! Extended regular expressions as POSIX has them: the leftmost longest match, over bytes. The
+//! crate `regex` takes the first alternative that matches instead, so `/a|ab/` would find "a" in
+//! "ab". This file reads the expression; `automaton` matches it.
+
+use super::automaton::Automaton;
+use super::value::escape;
+use std::cell::RefCell;
+
+/// Nested groups. Deeper ones are an error, so that no expression overflows the stack.
+const MAX_DEPTH: usize = 200;
+/// The largest count in `{n,m}`, as RE_DUP_MAX of most systems allows at least.
+const MAX_REPEAT: usize = 1000;
+
+/// A set of bytes.
+pub(super) type Set = [bool; 256];
+
+#[derive(Debug, Clone)]
+pub(super) enum Node {
+    Empty,
+    Set(Box<Set>),
+    Begin,
+    End,
+    Concat(Vec<Node>),
+    Either(Vec<Node>),
+    Repeat(Box<Node>, usize, Option<usize>),
+}
+
+/// A compiled regular expression.
+#[derive(Debug)]
+pub(super) struct Regex {
+    /// Its automaton grows while it is used.
+    automaton: RefCell<Automaton>,
+}
+
+impl Regex {
+    pub(super) fn new(pattern: &[u8]) -> Result<Regex, String> {
+        let mut parser = Parser { pattern, at: 0, depth: 0 };
+        let fault = |what| format!("{what} in the regular expression /{}/", String::from_utf8_lossy(pattern));
+        let node = parser.either().map_err(fault)?;
+        if parser.at < pattern.len() {
+            return Err(fault("unmatched )".into()));
+        }
+        Ok(Regex { automaton: RefCell::new(Automaton::new(&node).map_err(fault)?) })
+    }
+
+    pub(super) fn is_match(&self, text: &[u8]) -> bool {
+        self.automaton.borrow_mut().is_match(text, 0)
+    }
+
+    /// The longest of the leftmost matches that begin at `from` or later. `^` matches only where
+    /// the text begins, not at `from`.
+    pub(super) fn find(&self, text: &[u8], from: usize) -> Option<(usize, usize)> {
+        self.automaton.borrow_mut().find(text, from)
+    }
+}
+
+struct Parser<'a> {
+    pattern: &'a [u8],
+    at: usize,
+    depth: usize,
+}
+
+impl Parser<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.pattern.get(self.at).copied()
+    }
+
+    fn either(&mut self) -> Result<Node, String> {
+        let mut branches = vec![self.concat()?];
+        while self.peek() == Some(b'|') {
+            self.at += 1;
+            branches.push(self.concat()?);
+        }
+        Ok(if branches.len() == 1 { branches.remove(0) } else { Node::Either(branches) })
+    }
+
+    fn concat(&mut self) -> Result<Node, String> {
+        let mut parts: Vec<Node> = Vec::new();
+        while let Some(byte) = self.peek() {
+            if byte == b'|' || (byte == b')' && self.depth > 0) {
+                break;
+            }
+            // A repetition of nothing is a literal character.
+            let literal = parts.is_empty() && matches!(byte, b'*' | b'+' | b'?' | b'{');
+            let mut part = if literal { self.literal() } else { self.atom()? };
+            while let Some((min, max)) = self.repetition()? {
+                if !matches!(part, Node::Begin | Node::End) {
+                    part = Node::Repeat(Box::new(part), min, max);
+                }
+            }
+            parts.push(part);
+        }
+        Ok(match parts.len() {
+            0 => Node::Empty,
+            1 => parts.remove(0),
+            _ => Node::Concat(parts),
+        })
+    }
+
+    fn literal(&mut self) -> Node {
+        let mut set = [false; 256];
+        set[usize::from(self.pattern[self.at])] = true;
+        self.at += 1;
+        Node::Set(Box::new(set))
+    }
+
+    /// `*`, `+`, `?` or `{n,m}`, if one follows. A brace that begins no count is a literal.
+    fn repetition(&mut self) -> Result<Option<(usize, Option<usize>)>, String> {
+        let found = match self.peek() {
+            Some(b'*') => (0, None),
+            Some(b'+') => (1, None),
+            Some(b'?') => (0, Some(1)),
+            Some(b'{') => {
+                let rest = &self.pattern[self.at + 1..];
+                let Some(length) = rest.iter().position(|&b| b == b'}') else { return Ok(None) };
+                let Some(counts) = counts(&rest[..length]) else { return Ok(None) };
+                let (min, max) = counts;
+                if min > MAX_REPEAT || max.is_some_and(|max| max > MAX_REPEAT || max < min) {
+                    return Err("invalid repetition count".into());
+                }
+                self.at += 1 + length;
+                counts
+            }
+            _ => return Ok(None),
+        };
+        self.at += 1;
+        Ok(Some(found))
+    }
+
+    fn atom(&mut self) -> Result<Node, String> {
+        let byte = self.pattern[self.at];
+        match byte {
+            b'(' => {
+                self.at += 1;
+                self.depth += 1;
+                if self.depth > MAX_DEPTH {
+                    return Err("too many nested groups".into());
+                }
+                let node = self.either()?;
+                self.depth -= 1;
+                if self.peek() != Some(b')') {
+                    return Err("missing )".into());
+                }
+                self.at += 1;
+                // A group around an anchor can be repeated, the anchor alone cannot.
+                Ok(Node::Concat(vec![node]))
+            }
+            b'^' | b'$' => {
+                self.at += 1;
+                Ok(if byte == b'^' { Node::Begin } else { Node::End })
+            }
+            b'.' => {
+                self.at += 1;
+                Ok(Node::Set(Box::new([true; 256])))
+            }
+            b'[' => match self.bracket() {
+                Some(node) => node,
+                None => Err("missing ]".into()),
+            },
+            b'\\' => self.escaped(),
+            _ => Ok(self.literal()),
+        }
+    }
+
+    fn escaped(&mut self) -> Result<Node, String> {
+        self.at += 1;
+        let rest = &self.pattern[self.at..];
+        let mut set = [false; 256];
+        let Some(&byte) = rest.first() else {
+            set[usize::from(b'\\')] = true;
+            return Ok(Node::Set(Box::new(set)));
+        };
+        let mut length = 1;
+        match byte {
+            b'y' | b'B' | b'<' | b'>' | b'`' | b'\'' => {
+                return Err(format!("\\{} is gawk's own and not supported", char::from(byte)));
+            }
+            b'w' | b'W' => fill(&mut set, |b| (b.is_ascii_alphanumeric() || b == b'_') == (byte == b'w')),
+            b's' | b'S' => fill(&mut set, |b| is_space(b) == (byte == b's')),
+            _ => {
+                let (code, bytes) = escape(rest).unwrap_or((byte, 1));
+                set[usize::from(code)] = true;
+                length = bytes;
+            }
+        }
+        self.at += length;
+        Ok(Node::Set(Box::new(set)))
+    }
+
+    /// A bracket expression; `None` if its end is missing.
+    fn bracket(&mut self) -> Option<Result<Node, String>> {
+        let mut set = [false; 256];
+        self.at += 1;
+        let negated = self.peek()? == b'^';
+        self.at += usize::from(negated);
+        let first = self.at;
+        loop {
+            let byte = self.peek()?;
+            if byte == b']' && self.at > first {
+                self.at += 1;
+                break;
+            }
+            if byte == b'[' && self.pattern.get(self.at + 1) == Some(&b':') {
+                let rest = &self.pattern[self.at + 2..];
+                if let Some(length) = rest.windows(2).position(|two| two == b":]") {
+                    let Some(test) = class(&rest[..length]) else {
+                        let name = String::from_utf8_lossy(&rest[..length]).into_owned();
+                        return Some(Err(format!("unknown class [:{name}:]")));
+                    };
+                    fill_more(&mut set, test);
+                    self.at += 4 + length;
+                    continue;
+                }
+            }
+            let low = self.bracket_byte()?;
+            let ends =
+                self.peek() == Some(b'-') && !matches!(self.pattern.get(self.at + 1), Some(b']') | None);
+            if !ends {
+                set[usize::from(low)] = true;
+                continue;
+            }
+            self.at += 1;
+            let high = self.bracket_byte()?;
+            if high < low {
+                return Some(Err("invalid range".into()));
+            }
+            fill_more(&mut set, |b| (low..=high).contains(&b));
+        }
+        if negated {
+            set.iter_mut().for_each(|member| *member = !*member);
+        }
+        Some(Ok(Node::Set(Box::new(set))))
+    }
+
+    fn bracket_byte(&mut self) -> Option<u8> {
+        let byte = self.peek()?;
+        self.at += 1;
+        if byte != b'\\' {
+            return Some(byte);
+        }
+        let rest = &self.pattern[self.at..];
+        let (code, length) = escape(rest).or_else(|| rest.first().map(|&other| (other, 1)))?;
+        self.at += length;
+        Some(code)
+    }
+}
+
+fn fill(set: &mut Set, test: impl Fn(u8) -> bool) {
+    for (byte, member) in (0..=255u8).zip(set.iter_mut()) {
+        *member = test(byte);
+    }
+}
+
+fn fill_more(set: &mut Set, test: impl Fn(u8) -> bool) {
+    for (byte, member) in (0..=255u8).zip(set.iter_mut()) {
+        *member |= test(byte);
+    }
+}
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t'..=b'\r')
+}
+
+/// What stands between braces: `n`, `n,` or `n,m`.
+fn counts(text: &[u8]) -> Option<(usize, Option<usize>)> {
+    let text = std::str::from_utf8(text).ok()?;
+    let count = |t: &str| t.bytes().all(|b| b.is_ascii_digit()).then(|| t.parse().ok()).flatten();
+    match text.split_once(',') {
+        None => count(text).map(|n| (n, Some(n))),
+        Some((min, "")) => Some((count(min)?, None)),
+        Some((min, max)) => Some((count(min)?, Some(count(max)?))),
+    }
+}
+
+fn class(name: &[u8]) -> Option<fn(u8) -> bool> {
+    Some(match name {
+        b"alpha" => |b| b.is_ascii_alphabetic(),
+        b"digit" => |b| b.is_ascii_digit(),
+        b"alnum" => |b| b.is_ascii_alphanumeric(),
+        b"upper" => |b| b.is_ascii_uppercase(),
+        b"lower" => |b| b.is_ascii_lowercase(),
+        b"space" => is_space,
+        b"blank" => |b| b == b' ' || b == b'\t',
+        b"punct" => |b| b.is_ascii_punctuation(),
+        b"print" => |b| (b' '..=b'~').contains(&b),
+        b"graph" => |b| b.is_ascii_graphic(),
+        b"cntrl" => |b| b.is_ascii_control(),
+        b"xdigit" => |b| b.is_ascii_hexdigit(),
+        _ => return None,
+    })
+}
