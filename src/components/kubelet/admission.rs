@@ -91,8 +91,8 @@ impl Admissions {
         self.0.get(uid(pod)).cloned().or_else(|| has_started(pod).then_some(None))
     }
 
-    /// Decides about a pod, and about those before it for which nothing is decided yet and the facts
-    /// hold.
+    /// Decides about a pod, and about those before it for which nothing is decided yet and the
+    /// facts hold.
     pub(crate) fn decide(&mut self, pod: &Pod, node: &OnNode) -> Verdict {
         if let Some(rejected) = self.known(pod) {
             return Verdict { rejected, preempted: vec![] };

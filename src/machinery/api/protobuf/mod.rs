@@ -118,8 +118,7 @@ fn message(name: &str, bytes: &[u8], depth: usize) -> Result<Value, String> {
     let short = name.rsplit('.').next().unwrap_or(name);
     match short {
         "Time" | "MicroTime" => return time(bytes, short == "MicroTime"),
-        "Quantity" if bytes.is_empty() => return Ok("0".into()), // the zero value; "" is refused
-        "Quantity" => return Ok(first_text(bytes)?.into()),
+        "Quantity" => return Ok(if bytes.is_empty() { "0".into() } else { first_text(bytes)?.into() }),
         "IntOrString" => return int_or_string(bytes),
         "ExtraValue" => return texts(bytes),
         "RawExtension" | "FieldsV1" | "JSON" => {

@@ -170,8 +170,7 @@ fn transfer(
     nth: usize,
     report: &mut Report,
 ) -> Result<(), Fault> {
-    let options = client.options;
-    let deadline = Deadline::new(options.max_time);
+    let (options, deadline) = (client.options, Deadline::new(client.options.max_time));
     let mut url = Url::parse(&called.url).map_err(|bad| url_fault(bad, &called.url))?;
     let mut body = match (&options.data, options.uploads.get(nth)) {
         (_, Some(name)) => Some(Body::File(name)),
@@ -230,7 +229,7 @@ fn transfer(
             _ => {
                 finish(options, &mut sink, &mut answer, deadline, report)?;
                 client.keep(url, answer, &method);
-                return failed(options.fail_with_body, status);
+                return Ok(());
             }
         }
     }
@@ -291,7 +290,8 @@ fn finish(
     deadline: Deadline,
     report: &mut Report,
 ) -> Result<(), Fault> {
-    failed(options.fail, answer.head.status)?;
+    let status = answer.head.status;
+    failed(options.fail, status)?;
     let out = sink.writer()?;
     if options.include {
         print_out(format!("{}\r\n", answer.head.text()).as_bytes(), out, report)?;
@@ -310,7 +310,7 @@ fn finish(
             }
         }
     }
-    Ok(())
+    failed(options.fail_with_body, status)
 }
 
 /// Refuses a status of an error if it is `asked` for (`-f`, `--fail-with-body`).

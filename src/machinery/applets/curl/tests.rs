@@ -110,8 +110,8 @@ fn the_wrong_kind_of_address_is_refused() {
     server.join().unwrap();
 }
 
-/// A server that answers each request on a connection until it has answered `each` of them; what
-/// is asked for as `/dir…` has moved to `/dir…/`. Returns how many requests each connection carried.
+/// A server that answers each request on a connection until it has answered `each` of them; what is
+/// asked for as `/dir…` has moved to `/dir…/`. Returns how many requests each connection carried.
 fn keeping_server(answer: &'static str, each: usize, connections: usize) -> (u16, JoinHandle<Vec<usize>>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
