@@ -1,7 +1,7 @@
 //! Every lesson and every lab is proved on clusters of its own: the solutions of all lessons, and a
 //! third of everything else, which the commit decides. So a commit always plays the same, and
-//! commits of all three kinds together play it all. `ROPEWALK_COURSE=1/1` plays everything, in about
-//! an hour on two cores.
+//! commits of all three kinds together play it all. `ROPEWALK_COURSE=1/1` plays everything, in
+//! about an hour on two cores.
 //!
 //! These are the longest of all tests; a module's name decides when its tests begin, and these
 //! begin early, beside all others.
