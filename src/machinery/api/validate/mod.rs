@@ -54,8 +54,8 @@ pub fn update(kind: &Kind, new: &Value, old: &Value) -> Errors {
     errors
 }
 
-/// What is wrong with an object that replaces `old`, but for what [`Kind::unjudged`] names and is as
-/// it was.
+/// Returns what is wrong with an object that replaces `old`, without the problems of paths in
+/// [`Kind::unjudged`] that are as they were.
 fn judged(kind: &Kind, new: &Value, old: &Value) -> Errors {
     let mut errors = Errors::default();
     (kind.validate)(new, &mut errors);
