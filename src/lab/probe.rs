@@ -178,8 +178,9 @@ async fn within(host: &Host, url: &str) -> Value {
         Ok(uri) => uri,
         Err(e) => return none(&format!("{url:?} is no URL: {e}")),
     };
-    let address = to.host().unwrap_or_default().trim_matches(['[', ']']).parse::<std::net::IpAddr>();
-    let Ok(address) = address else {
+    // A field of an object may have its address in another form than URLs do.
+    let address = api::cidr::canonical_ip(to.host().unwrap_or_default().trim_matches(['[', ']']));
+    let Some(address) = address else {
         return none(&format!("{url:?} names no address; nodes ask by address"));
     };
     let to = (address, to.port_u16().unwrap_or(80)).into();

@@ -10,6 +10,7 @@ mod slices;
 use super::expectations::Expectations;
 use super::pods::{self, is_namespace_ending, owned_by};
 use super::{Error, Shared, record};
+use api::cidr;
 use client::{Api, Change, Key, Outcome, WorkQueue, is_code};
 use k8s_openapi::api::core::v1::{Endpoints, Node, ObjectReference, Pod, Service};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
@@ -17,6 +18,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 use tap::{Cause, Component, Event};
@@ -42,6 +44,14 @@ pub struct Group {
     pub endpoints: Vec<Endpoint>,
 }
 
+/// The address of a pod that its endpoints have, in its usual form: a pod's status may have it in
+/// others, and a text that is no address would keep all endpoints of the slice from being written.
+fn address_of(pod: &Pod) -> Option<Ipv4Addr> {
+    let status = pod.status.as_ref()?;
+    let all = status.pod_ips.iter().flatten().map(|one| one.ip.as_str());
+    status.pod_ip.as_deref().into_iter().chain(all).find_map(cidr::ipv4)
+}
+
 /// Pure: the endpoints of a service, grouped by ports (a named target port may be another number in
 /// each pod), by pod name. A pod that has none of the ports is an endpoint all the same, as
 /// upstream: DNS answers its address for a headless service.
@@ -55,8 +65,8 @@ pub fn decide(service: &Service, all: &[Arc<Pod>]) -> Vec<Group> {
         !selector.is_empty() && selector.iter().all(|(k, v)| labels.and_then(|l| l.get(k)) == Some(v))
     };
     for pod in all.iter().filter(matching) {
-        let ip = pod.status.as_ref().and_then(|s| s.pod_ip.clone()).unwrap_or_default();
-        if ip.is_empty() || matches!(pods::phase(pod), "Succeeded" | "Failed") {
+        let Some(ip) = address_of(pod) else { continue };
+        if matches!(pods::phase(pod), "Succeeded" | "Failed") {
             continue;
         }
         let terminating = pod.metadata.deletion_timestamp.is_some();
@@ -85,7 +95,7 @@ pub fn decide(service: &Service, all: &[Arc<Pod>]) -> Vec<Group> {
             _ => None,
         });
         let endpoint = Endpoint {
-            addresses: vec![ip],
+            addresses: vec![ip.to_string()],
             conditions: Some(EndpointConditions {
                 ready: Some((serving && !terminating) || publish_unready),
                 serving: Some(serving),
@@ -231,7 +241,7 @@ fn is_ours(endpoints: &Endpoints) -> bool {
 
 fn same_for_us(old: &Pod, new: &Pod) -> bool {
     let of = |p: &Pod| {
-        let ip = p.status.as_ref().and_then(|s| s.pod_ip.clone());
+        let ip = address_of(p);
         let ended = matches!(pods::phase(p), "Succeeded" | "Failed");
         let ready = pods::ready_since(p).is_some();
         (ip, ended, ready, p.metadata.deletion_timestamp.is_some(), p.metadata.labels.clone())

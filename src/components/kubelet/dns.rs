@@ -1,6 +1,7 @@
 //! What a pod's `/etc/resolv.conf` says: the cluster's DNS for most, and what the pod itself asks
 //! for. Source: `pkg/kubelet/network/dns/dns.go`.
 
+use api::cidr::canonical_text;
 use cri::Dns;
 use k8s_openapi::api::core::v1::Pod;
 use std::net::Ipv4Addr;
@@ -33,8 +34,9 @@ pub(crate) fn of_pod(pod: &Pod, cluster_dns: Ipv4Addr, domain: &str) -> (Dns, Ve
         dns.options = vec!["ndots:5".into()];
     }
     if let Some(own) = &spec.dns_config {
-        add_new(&mut dns.servers, own.nameservers.iter().flatten());
-        add_new(&mut dns.searches, own.searches.iter().flatten());
+        let servers = own.nameservers.iter().flatten().map(|server| canonical_text(server));
+        add_new(&mut dns.servers, servers);
+        add_new(&mut dns.searches, own.searches.iter().flatten().cloned());
         let options = own.options.iter().flatten();
         let options = options.map(|o| (o.name.as_deref().unwrap_or_default(), o.value.as_deref()));
         merge_options(&mut dns.options, options);
@@ -44,10 +46,10 @@ pub(crate) fn of_pod(pod: &Pod, cluster_dns: Ipv4Addr, domain: &str) -> (Dns, Ve
 }
 
 /// Adds what is not there yet.
-fn add_new<'a>(all: &mut Vec<String>, own: impl Iterator<Item = &'a String>) {
+fn add_new(all: &mut Vec<String>, own: impl Iterator<Item = String>) {
     for one in own {
-        if !all.contains(one) {
-            all.push(one.clone());
+        if !all.contains(&one) {
+            all.push(one);
         }
     }
 }
@@ -111,6 +113,13 @@ mod tests {
         assert_eq!((dns.servers.len(), dns.options.len()), (2, 0));
         let (dns, _) = of(json!({"containers": [], "hostNetwork": true}));
         assert!(dns.servers.is_empty(), "the node's own would be asked, and nodes have none");
+    }
+
+    #[test]
+    fn a_name_server_is_one_however_it_is_written() {
+        let own = json!({"nameservers": ["010.96.0.010", "::ffff:9.9.9.9", "FD00:0::1"]});
+        let (dns, _) = of(json!({"containers": [], "dnsConfig": own}));
+        assert_eq!(dns.servers, ["10.96.0.10", "9.9.9.9", "fd00::1"]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! `$(NAME)`.
 
 use super::prober::spec_of;
+use api::cidr;
 use api::gostr;
 use api::requests::Amount;
 use k8s_openapi::api::core::v1::{ConfigMap, Container as Spec, Pod, Secret, Service};
@@ -133,7 +134,9 @@ pub(crate) fn service_variables(
     links: bool,
 ) -> Result<Vec<(String, String)>, String> {
     let address = |service: &Service| -> Option<String> {
-        service.spec.as_ref()?.cluster_ip.clone().filter(|ip| !ip.is_empty() && ip != "None")
+        let ip = service.spec.as_ref()?.cluster_ip.as_deref();
+        // Programs read zeros before numbers as octal.
+        ip.filter(|ip| !ip.is_empty() && *ip != "None").map(cidr::canonical_text)
     };
     let mut by_name: BTreeMap<&str, &Service> = BTreeMap::new();
     for service in services.iter().filter(|service| address(service).is_some()) {

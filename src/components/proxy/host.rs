@@ -2,6 +2,7 @@
 
 use super::Changes;
 use super::rules::{self, Refused};
+use api::cidr;
 use client::{Client, Informer, Key, Recorder, reference};
 use cni::{HostNetwork, HostPort, Protocol};
 use k8s_openapi::api::core::v1::{Node, Service, ServiceSpec};
@@ -238,7 +239,8 @@ async fn tell_visits(
 fn ready_ip(node: &Node) -> Option<(String, Ipv4Addr)> {
     let status = node.status.as_ref()?;
     let ready = status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
-    let ip = status.addresses.iter().flatten().find(|a| a.type_ == "InternalIP")?.address.parse().ok()?;
+    let ip = status.addresses.iter().flatten().find(|a| a.type_ == "InternalIP")?;
+    let ip = cidr::ipv4(&ip.address)?;
     ready.then(|| (node.metadata.name.clone().unwrap_or_default(), ip))
 }
 

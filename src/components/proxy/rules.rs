@@ -1,11 +1,12 @@
 //! Services and their endpoints, as rules for one node. Pure.
 
+use api::cidr::ipv4;
 use cni::{Protocol, ServiceRule};
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 /// An endpoint of one service port, and the node it runs on.
@@ -92,7 +93,7 @@ impl<'a> Slices<'a> {
                     return None;
                 }
                 // Further addresses are the same endpoint, which consumers may ignore.
-                let ip = endpoint.addresses.first().and_then(|a| a.parse().ok())?;
+                let ip = endpoint.addresses.first().and_then(|a| ipv4(a))?;
                 Some(Candidate { ip, node: endpoint.node_name.as_ref(), is_ready })
             });
             (candidates.collect(), slice.endpoints.len(), ports)
@@ -385,15 +386,6 @@ fn within_bounds(
     rules
 }
 
-/// Pure: the IPv4 address that a text means, also as IPv6 writes it (`::ffff:203.0.113.9`). Nothing
-/// else leads through these networks.
-fn ipv4(text: &str) -> Option<Ipv4Addr> {
-    match text.parse::<IpAddr>().ok()?.to_canonical() {
-        IpAddr::V4(ip) => Some(ip),
-        IpAddr::V6(_) => None,
-    }
-}
-
 /// What one Service asks for, as far as the budget goes, and whether that is all. The first address
 /// of a rule is the cluster IP.
 fn wanted_by(
@@ -407,9 +399,8 @@ fn wanted_by(
     if spec.type_.as_deref() == Some("ExternalName") {
         return (rules, true);
     }
-    let Some(ip) = spec.cluster_ip.as_deref().and_then(|ip| ip.parse::<Ipv4Addr>().ok()) else {
-        return (rules, true);
-    };
+    // Nothing but IPv4 leads through these networks.
+    let Some(ip) = spec.cluster_ip.as_deref().and_then(ipv4) else { return (rules, true) };
     let namespace = meta.namespace.as_deref().unwrap_or_default();
     let name = format!(
         "{}/{}",
@@ -501,14 +492,18 @@ mod tests {
 
     #[test]
     fn addresses_count_however_they_are_written() {
-        let external = ["::ffff:203.0.113.9", "2001:db8::1"];
+        let external = ["::ffff:203.0.113.9", "2001:db8::1", "203.000.113.009", "010.96.0.7", "203.0.113"];
         let spec =
-            serde_json::json!({"clusterIP": "10.96.0.7", "externalIPs": external, "ports": [{"port": 80}]});
+            serde_json::json!({"clusterIP": "010.96.0.07", "externalIPs": external, "ports": [{"port": 80}]});
         let meta = serde_json::json!({"namespace": "d", "name": "web"});
         let web = service(serde_json::json!({"metadata": meta, "spec": spec}));
         let rules = rules_of(&web, &BTreeMap::new(), "n");
         let addresses = [Ipv4Addr::new(10, 96, 0, 7), Ipv4Addr::new(203, 0, 113, 9)];
         assert_eq!(rules[0].addresses, addresses);
+        let endpoints = slices(serde_json::json!([
+            {"addresses": ["010.244.1.02"]}, {"addresses": ["::ffff:10.244.1.2"]}, {"addresses": ["10.244.1.256"]},
+        ]));
+        assert_eq!(rules_of(&web, &endpoints, "n")[0].endpoints, [([10, 244, 1, 2].into(), 8080)]);
     }
 
     #[test]

@@ -14,6 +14,27 @@ pub fn parse_ip(text: &str) -> Option<IpAddr> {
     ip.map(IpAddr::V6)
 }
 
+/// As [`parse_ip`], in the form in which addresses are compared: IPv4 that is written as IPv6
+/// (`::ffff:10.1.2.3`) is IPv4.
+pub fn canonical_ip(text: &str) -> Option<IpAddr> {
+    parse_ip(text).map(|ip| ip.to_canonical())
+}
+
+/// Returns the IPv4 address that a text means, however it is written: `010.1.2.3` and
+/// `::ffff:10.1.2.3` are 10.1.2.3.
+pub fn ipv4(text: &str) -> Option<Ipv4Addr> {
+    match canonical_ip(text)? {
+        IpAddr::V4(ip) => Some(ip),
+        IpAddr::V6(_) => None,
+    }
+}
+
+/// Returns an address as programs and files outside of the API get it, and as two are compared as
+/// text: the C library takes `010.1.2.3` for 8.1.2.3. A text that is no address stays as it is.
+pub fn canonical_text(text: &str) -> String {
+    canonical_ip(text).map_or_else(|| text.to_string(), |ip| ip.to_string())
+}
+
 fn parse_ipv4(text: &str) -> Option<Ipv4Addr> {
     let mut octets = [0; 4];
     let mut parts = text.split('.');
@@ -42,7 +63,7 @@ pub fn parse_strictly(text: &str) -> Option<IpNet> {
 
 #[cfg(test)]
 mod tests {
-    use super::{parse, parse_ip, parse_strictly};
+    use super::{canonical_text, ipv4, parse, parse_ip, parse_strictly};
 
     #[test]
     fn only_an_address_and_a_length_are_a_network() {
@@ -76,6 +97,18 @@ mod tests {
             ["", "10.1.2", "10.1.2.3.4", "1.2.3.0256", "1.2..3", "+1.2.3.4", "::1%eth0", "::1:", "1.2.3.4:"]
         {
             assert_eq!(parse_ip(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn all_spellings_of_an_address_are_one() {
+        for text in ["10.1.2.3", "010.1.002.3", "::ffff:10.1.2.3", "::FFFF:010.1.2.3", "::ffff:a01:203"] {
+            assert_eq!(ipv4(text), Some([10, 1, 2, 3].into()), "{text}");
+            assert_eq!(canonical_text(text), "10.1.2.3", "{text}");
+        }
+        assert_eq!((ipv4("fd00::1"), canonical_text("FD00:0::1")), (None, "fd00::1".to_string()));
+        for text in ["", "None", "10.1.2", "10.1.2.3 ", "a.example"] {
+            assert_eq!((ipv4(text), canonical_text(text)), (None, text.to_string()));
         }
     }
 }

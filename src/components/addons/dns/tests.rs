@@ -142,6 +142,27 @@ pub(super) fn zone_with(slices: &[(&str, serde_json::Value, serde_json::Value)])
     Zone::of("cluster.local", &objects(services), &objects(slices.collect()), &[])
 }
 
+#[test]
+fn addresses_are_answered_however_they_are_written() {
+    let ports = json!([{"name": "http", "port": 80}]);
+    let services = json!([
+        {"metadata": {"name": "web", "namespace": "aaa"}, "spec": {"clusterIP": "010.96.0.09", "ports": ports}},
+        {"metadata": {"name": "db", "namespace": "aaa"}, "spec": {"clusterIP": "None", "ports": ports}},
+    ]);
+    let addresses = ["010.244.1.03", "::ffff:10.244.1.3", "10.244.1.256", "::ffff:10.244.1.4"];
+    let endpoints: Vec<_> = addresses.iter().map(|address| json!({ "addresses": [address] })).collect();
+    let slices = json!([{
+        "metadata": {"name": "s", "namespace": "aaa", "labels": {"kubernetes.io/service-name": "db"}},
+        "addressType": "IPv4", "ports": ports, "endpoints": endpoints,
+    }]);
+    let zone = Zone::of("cluster.local", &objects(services), &objects(slices), &[]);
+    assert_eq!(ask_of(&zone, "web.aaa.svc.cluster.local.", RecordType::A), ["10.96.0.9"]);
+    assert_eq!(ask_of(&zone, "9.0.96.10.in-addr.arpa.", RecordType::PTR), ["web.aaa.svc.cluster.local."]);
+    let both = ["10.244.1.3", "10.244.1.4"];
+    assert_eq!(ask_of(&zone, "db.aaa.svc.cluster.local.", RecordType::A), both);
+    assert_eq!(ask_of(&zone, "10-244-1-3.db.aaa.svc.cluster.local.", RecordType::A), both[..1]);
+}
+
 fn ask_of(zone: &Zone, name: &str, kind: RecordType) -> Vec<String> {
     match answer(zone, &Query::query(Name::from_ascii(name).unwrap(), kind), UDP_MAX) {
         Answer::Records(records) => records.iter().map(|r| r.data.to_string()).collect(),

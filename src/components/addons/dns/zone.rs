@@ -1,5 +1,6 @@
 //! What the cluster looks like to DNS, made from its Services, EndpointSlices and Namespaces.
 
+use api::cidr::ipv4;
 use client::Key;
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::api::discovery::v1::{EndpointConditions, EndpointSlice};
@@ -156,7 +157,7 @@ impl Entry {
         let external =
             (spec.type_.as_deref() == Some("ExternalName")).then_some(spec.external_name).flatten();
         let mut entry = Entry {
-            cluster_ip: spec.cluster_ip.as_deref().and_then(|ip| ip.parse().ok()),
+            cluster_ip: spec.cluster_ip.as_deref().and_then(ipv4),
             external_name: external,
             ..Entry::default()
         };
@@ -240,7 +241,7 @@ fn ready_endpoints(slice: &EndpointSlice) -> impl Iterator<Item = (String, Ipv4A
     let is_ready = |conditions: Option<&EndpointConditions>| conditions.and_then(|c| c.ready) != Some(false);
     let ready = slice.endpoints.iter().filter(move |endpoint| is_ready(endpoint.conditions.as_ref()));
     ready.flat_map(|endpoint| {
-        let addresses = endpoint.addresses.iter().filter_map(|a| a.parse::<Ipv4Addr>().ok());
+        let addresses = endpoint.addresses.iter().filter_map(|a| ipv4(a));
         addresses
             .map(|ip| (endpoint.hostname.clone().unwrap_or_else(|| ip.to_string().replace('.', "-")), ip))
     })

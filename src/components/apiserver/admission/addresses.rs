@@ -4,6 +4,7 @@
 use super::Attributes;
 use crate::registry::services::Cidr;
 use crate::storage::store::Extra;
+use api::cidr;
 use api::errors::Errors;
 use api::path::cut;
 use api::value::{list, text};
@@ -19,11 +20,13 @@ const WARNED_MAX: usize = 512;
 /// Why an address may not stand for a machine that is reached over the network; upstream's
 /// `ValidateNonSpecialIP`.
 fn special(ip: IpAddr) -> Option<&'static str> {
+    // An IPv4 address that is written as IPv6 is judged as what it is.
+    let ip = ip.to_canonical();
     let (link_local, multicast) = match ip {
         IpAddr::V4(ip) => (ip.is_link_local(), ip.octets()[..3] == [224, 0, 0]),
         IpAddr::V6(ip) => (ip.segments()[0] & 0xffc0 == 0xfe80, ip.segments()[0] == 0xff02),
     };
-    match ip.to_canonical() {
+    match ip {
         ip if ip.is_unspecified() => Some("may not be unspecified (0.0.0.0 or ::)"),
         ip if ip.is_loopback() => Some("may not be in the loopback range (127.0.0.0/8, ::1/128)"),
         _ if link_local => Some("may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
@@ -76,7 +79,7 @@ pub(super) fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
     let mut errors = Errors::default();
     let (mut external, mut elsewhere): (Vec<String>, Vec<String>) = (vec![], vec![]);
     for (field, text) in addresses(a.kind.kind, object).into_iter().filter(|(_, text)| is_new(text)) {
-        let Ok(ip) = text.parse::<IpAddr>() else {
+        let Some(ip) = cidr::parse_ip(&text) else {
             if a.kind.kind == "Service" {
                 errors.invalid(
                     field,
@@ -131,14 +134,14 @@ impl Own {
         let mut own = Own::default();
         a.state.cache.for_each("nodes", "", |node| {
             let name = meta::name(node).to_string();
-            for ip in list(node, "status.addresses").iter().filter_map(|n| text(n, "address").parse().ok()) {
+            for ip in list(node, "status.addresses").iter().filter_map(|n| cidr::ipv4(text(n, "address"))) {
                 own.nodes.insert(ip, name.clone());
             }
             own.pods.extend(Cidr::parse(text(node, "spec.podCIDR")).map(|range| (range, name)));
         });
         a.state.cache.for_each("endpoints", "default/kubernetes", |endpoints| {
             let servers = list(endpoints, "subsets").iter().flat_map(|s| list(s, "addresses"));
-            own.servers.extend(servers.filter_map(|s| text(s, "ip").parse::<Ipv4Addr>().ok()));
+            own.servers.extend(servers.filter_map(|s| cidr::ipv4(text(s, "ip"))));
         });
         own
     }
@@ -171,6 +174,8 @@ mod tests {
         assert_eq!(word("127.3.2.1"), Some("may not be in the loopback range"));
         assert_eq!(word("::ffff:127.0.0.1"), Some("may not be in the loopback range"));
         assert_eq!(word("169.254.169.254"), Some("may not be in the link-local range"));
+        assert_eq!(word("::ffff:169.254.169.254"), Some("may not be in the link-local range"));
+        assert_eq!(word("::ffff:224.0.0.251"), Some("may not be in the link-local multicast range"));
         assert_eq!(word("febf::1"), Some("may not be in the link-local range"));
         assert_eq!(word("224.0.0.251"), Some("may not be in the link-local multicast range"));
         for fine in ["10.244.1.7", "203.0.113.250", "224.0.1.1", "fec0::1", "2001:db8::1"] {

@@ -8,6 +8,7 @@ use crate::proxy::log_options;
 use crate::request::context::Context;
 use crate::request::http::{Answer, Body, BodyError, HTTP1_BUFFER, Query, full, plain};
 use api::Status;
+use api::cidr;
 use api::gostr::quote;
 use api::kinds;
 use api::value::{at, int, list, text};
@@ -250,7 +251,8 @@ fn kubelet(state: &State, node: &str) -> Result<SocketAddr, Status> {
     let found = state.cache.get("nodes", node).ok_or_else(|| Status::not_found("", "nodes", node))?;
     let addresses = list(&found.value, "status.addresses");
     let ip = addresses.iter().find(|a| text(a, "type") == "InternalIP").map_or("", |a| text(a, "address"));
-    let ip = ip.parse().map_err(|_| Status::unavailable(format!("no address known of node {node}")))?;
+    let ip = cidr::canonical_ip(ip)
+        .ok_or_else(|| Status::unavailable(format!("no address known of node {node}")))?;
     let port = int(&found.value, "status.daemonEndpoints.kubeletEndpoint.Port")
         .filter(|p| *p != 0)
         .unwrap_or(KUBELET_PORT);

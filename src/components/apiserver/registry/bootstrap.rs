@@ -9,6 +9,7 @@ use crate::registry::delete::key_of;
 use crate::registry::services::{self, release};
 use crate::storage::cache::ROOT;
 use crate::storage::store::{Extra, Refused, status_of};
+use api::cidr::canonical_text;
 use api::kinds::{self, Kind};
 use api::value::{self, list, text};
 use api::{Status, meta};
@@ -172,11 +173,12 @@ async fn take_address(state: &State, key: &Bytes, ip: &str) -> Result<bool, Stat
 fn remove_address(object: &mut Value, ip: &str) {
     for subset in value::list_mut(object, "subsets") {
         if let Some(Value::Array(all)) = value::at_mut(subset, "addresses") {
-            all.retain(|address| text(address, "ip") != ip);
+            all.retain(|address| canonical_text(text(address, "ip")) != ip);
         }
     }
     if let Some(Value::Array(all)) = value::at_mut(object, "endpoints") {
-        all.retain(|endpoint| !list(endpoint, "addresses").iter().any(|address| address == ip));
+        let is_own = |address: &Value| canonical_text(address.as_str().unwrap_or_default()) == ip;
+        all.retain(|endpoint| !list(endpoint, "addresses").iter().any(is_own));
     }
 }
 

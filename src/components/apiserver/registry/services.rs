@@ -52,6 +52,7 @@ impl std::fmt::Display for Cidr {
     }
 }
 
+/// `ip` in its usual form, so that an address has one reservation, however its Services write it.
 fn ip_key(ip: &str) -> String {
     format!("{ROOT}ranges/serviceips/{ip}")
 }
@@ -63,8 +64,11 @@ pub(crate) fn is_service(kind: &Kind) -> bool {
     kind.kind == "Service" && kind.group.is_empty()
 }
 
-fn owned_ip(service: &Value) -> Option<&str> {
-    Some(text(service, "spec.clusterIP")).filter(|ip| !ip.is_empty() && *ip != "None")
+/// The address of a Service in its usual form. Its object keeps it as the client wrote it:
+/// `010.96.0.9` and `::ffff:10.96.0.9` are 10.96.0.9.
+fn owned_ip(service: &Value) -> Option<String> {
+    let ip = Some(text(service, "spec.clusterIP")).filter(|ip| !ip.is_empty() && *ip != "None");
+    ip.map(cidr::canonical_text)
 }
 
 /// In order, each once.
@@ -82,7 +86,7 @@ pub(crate) fn release(kind: &Kind, service: &Value) -> Extra {
     if !is_service(kind) {
         return Extra::default();
     }
-    let mut release: Vec<String> = owned_ip(service).map(ip_key).into_iter().collect();
+    let mut release: Vec<String> = owned_ip(service).map(|ip| ip_key(&ip)).into_iter().collect();
     release.extend(owned_ports(service).into_iter().map(port_key));
     Extra { release, ..Extra::default() }
 }
@@ -210,7 +214,7 @@ pub(crate) fn plan(
     let mut errors = Errors::default();
     let kind_of = text(service, "spec.type").to_string();
     if kind_of != "ExternalName" {
-        cluster_ip(state, service, &mut errors);
+        cluster_ip(state, service, old, &mut errors);
         families(service, old);
     }
     if matches!(kind_of.as_str(), "NodePort" | "LoadBalancer") {
@@ -220,7 +224,7 @@ pub(crate) fn plan(
         health_port(state, service, &mut errors);
     }
     let (had_ip, had_ports) = (old.and_then(owned_ip), old.map(owned_ports).unwrap_or_default());
-    check_free(state, &used(state), service, had_ip, &had_ports, &mut errors);
+    check_free(state, &used(state), service, had_ip.as_deref(), &had_ports, &mut errors);
     if !errors.is_empty() {
         return Err(Status::invalid("", "Service", meta::name(service), &errors));
     }
@@ -228,8 +232,8 @@ pub(crate) fn plan(
     let mut extra = Extra::default();
     let ip = owned_ip(service);
     if ip != had_ip {
-        extra.reserve.extend(ip.map(|ip| (ip_key(ip), owner.clone())));
-        extra.release.extend(had_ip.map(ip_key));
+        extra.reserve.extend(ip.map(|ip| (ip_key(&ip), owner.clone())));
+        extra.release.extend(had_ip.map(|ip| ip_key(&ip)));
     }
     let ports = owned_ports(service);
     extra.reserve.extend(
@@ -239,7 +243,7 @@ pub(crate) fn plan(
     Ok(extra)
 }
 
-/// Addresses and node ports that Services have.
+/// Addresses, in their usual form, and node ports that Services have.
 #[derive(Default)]
 pub(crate) struct Taken {
     ips: HashSet<String>,
@@ -249,7 +253,7 @@ pub(crate) struct Taken {
 fn used(state: &State) -> Taken {
     let mut taken = Taken::default();
     state.cache.for_each("services", "", |s| {
-        taken.ips.extend(owned_ip(s).map(String::from));
+        taken.ips.extend(owned_ip(s));
         taken.ports.extend(owned_ports(s));
     });
     taken
@@ -260,7 +264,9 @@ fn is_host_of(range: &Cidr, ip: Ipv4Addr) -> bool {
     range.contains(ip) && ip != range.nth(0) && ip != range.nth(range.size() - 1)
 }
 
-fn cluster_ip(state: &State, service: &mut Value, errors: &mut Errors) {
+/// Gives a Service an address, or checks the one that it names, whose text stays as it is. What the
+/// old object has was given to it before.
+fn cluster_ip(state: &State, service: &mut Value, old: Option<&Value>, errors: &mut Errors) {
     let mut ip = text(service, "spec.clusterIP").to_string();
     if ip.is_empty() {
         let taken = used(state).ips;
@@ -276,11 +282,12 @@ fn cluster_ip(state: &State, service: &mut Value, errors: &mut Errors) {
                 errors.invalid("spec.clusterIPs", &json!([]), "failed to allocate a serviceIP: range is full")
             }
         }
-    } else if ip != "None" {
+    } else if ip != "None" && old.is_none_or(|old| text(old, "spec.clusterIP") != ip) {
         // That it is an address was validated.
-        if !ip.parse().is_ok_and(|v4| is_host_of(&state.service_cidr, v4)) {
+        if !cidr::ipv4(&ip).is_some_and(|v4| is_host_of(&state.service_cidr, v4)) {
             let why = format!(
-                "failed to allocate IP {ip}: the provided IP ({ip}) is not in the valid range. The range of valid IPs is {}",
+                "failed to allocate IP {ip}: the provided IP ({}) is not in the valid range. The range of valid IPs is {}",
+                cidr::canonical_text(&ip),
                 state.service_cidr
             );
             errors.invalid("spec.clusterIPs", &json!([ip]), &why);
@@ -395,10 +402,11 @@ fn check_free(
     had_ports: &[i64],
     errors: &mut Errors,
 ) {
-    if let Some(ip) = owned_ip(service)
-        && Some(ip) != had_ip
-        && taken.ips.contains(ip)
+    if let Some(plain) = owned_ip(service)
+        && Some(&*plain) != had_ip
+        && taken.ips.contains(&plain)
     {
+        let ip = text(service, "spec.clusterIP");
         let why = format!("failed to allocate IP {ip}: provided IP is already allocated");
         errors.invalid("spec.clusterIPs", &json!([ip]), &why);
     }

@@ -169,6 +169,37 @@ async fn addresses_that_contradict_each_other_are_refused() {
     assert_eq!((code, &after["clusterIPs"]), (200, &json!(["10.96.0.52"])), "{after}");
 }
 
+#[tokio::test]
+async fn an_address_is_one_however_it_is_written() {
+    let api = Api::bare().await;
+    let spec = |ip: &str| json!({"clusterIP": ip, "ports": [{"port": 80}]});
+    let made = api.made_service("s", spec("010.96.0.050")).await;
+    let as_written = (&json!("010.96.0.050"), &json!(["010.96.0.050"]));
+    assert_eq!((&made["clusterIP"], &made["clusterIPs"]), as_written);
+    assert_eq!(made["ipFamilies"], json!(["IPv4"]));
+    for ip in ["10.96.0.50", "::ffff:10.96.0.50", "10.096.0.50"] {
+        let (code, told) = api.post_service("t", spec(ip)).await;
+        let why = format!("failed to allocate IP {ip}: provided IP is already allocated");
+        assert!(code == 422 && told.as_str().unwrap().contains(&why), "{told}");
+    }
+    let (code, told) = api.patch_service("s", json!({"clusterIP": "10.96.0.50"})).await;
+    assert!(code == 422 && told.as_str().unwrap().contains("may not change once set"), "{told}");
+    let (code, after) = api.patch_service("s", json!({"sessionAffinity": "ClientIP"})).await;
+    assert_eq!((code, &after["clusterIP"]), (200, &json!("010.96.0.050")), "{after}");
+    // Services keep their reservations when those without a Service are given back.
+    crate::registry::services::repair(&api.fixture.server.state).await.unwrap();
+    assert_eq!(api.post_service("t", spec("10.96.0.50")).await.0, 422);
+    let (code, told) = api.post_service("t", spec("010.1.2.3")).await;
+    let why = "failed to allocate IP 010.1.2.3: the provided IP (10.1.2.3) is not in the valid range";
+    assert!(code == 422 && told.as_str().unwrap().contains(why), "{told}");
+    let away = json!({"type": "ExternalName", "externalName": "a.example"});
+    assert_eq!(api.patch_service("s", away).await.0, 200);
+    let made = api.made_service("t", spec("::ffff:10.96.0.50")).await;
+    assert_eq!(made["clusterIP"], json!("::ffff:10.96.0.50"), "it was given back");
+    assert_eq!(api.delete(&format!("{SERVICES}/t"), json!({})).await.0, 200);
+    api.made_service("t", spec("10.96.0.50")).await;
+}
+
 /// The Service that holds them was broken in the store by hand.
 #[tokio::test]
 async fn what_an_unreadable_service_holds_is_refused_at_once() {

@@ -97,7 +97,7 @@ fn a_service_kubernetes_of_the_pods_own_namespace_goes_before_the_one_of_default
         variables.into_iter().map(|(_, ip)| ip).collect()
     };
     for namespace in ["apps", "shop"] {
-        let own = service(namespace, "10.96.0.9", "web");
+        let own = service(namespace, "010.96.0.9", "web");
         for all in [[own.clone(), master.clone()], [master.clone(), own.clone()]] {
             assert_eq!(hosts(&all, namespace, true), ["10.96.0.9"]);
             assert_eq!(hosts(&all, namespace, false), ["10.96.0.1"]);

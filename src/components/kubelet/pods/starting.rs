@@ -7,6 +7,7 @@ use crate::decide::{self, View, Why};
 use crate::env::{self, Facts, Sources};
 use crate::status::go_duration;
 use crate::{Error, bounds, oom, termination, volumes};
+use api::cidr;
 use client::{Key, is_unanswered, optional};
 use cri::{Container, ContainerState, Dns, PodId, Sandbox, SandboxConfig};
 use k8s_openapi::api::core::v1::{ConfigMap, Container as Spec, LifecycleHandler, Pod, Secret};
@@ -68,7 +69,7 @@ impl Kubelet {
                 .host_aliases
                 .unwrap_or_default()
                 .into_iter()
-                .map(|a| (a.ip, a.hostnames.unwrap_or_default()))
+                .map(|a| (cidr::canonical_text(&a.ip), a.hostnames.unwrap_or_default()))
                 .collect(),
             host_network,
             share_process_namespace: spec.share_process_namespace.unwrap_or(false),

@@ -159,6 +159,9 @@ pub struct Kind {
     /// (new, old, subresource): what a write through one subresource may not do. It is called for
     /// those of the status and for a namespace's `finalize`.
     pub validate_subresource: fn(&Value, &Value, &str, &mut Errors),
+    /// Paths whose problems do not count in an update that leaves them as they are: older versions
+    /// accepted more.
+    pub unjudged: &'static [&'static str],
     /// Paths that never change once they are set.
     pub immutable: &'static [&'static str],
     /// Fields that a field selector may ask for, with their paths.
@@ -248,6 +251,7 @@ pub(super) fn plain(
         validate_update: fine_old,
         validate_status_update: fine_old,
         validate_subresource: |_, _, _, _| {},
+        unjudged: &[],
         immutable: &[],
         fields: &[],
         printer: None,

@@ -74,7 +74,8 @@ pub(crate) fn check_fields(
     // Components do what people told them, who were warned; nobody reads what a component is told.
     if !tap::is_component(&ctx.user.name) || ctx.user.name == tap::ADMIN {
         unhonoured::warnings(kind, new, old).into_iter().for_each(|warning| ctx.warn(warning));
-        legacy_addresses::warnings(kind, new, old).into_iter().for_each(|warning| ctx.warn(warning));
+        let of_addresses = legacy_addresses::warnings(kind, new, old, &ctx.info.subresource);
+        of_addresses.into_iter().for_each(|warning| ctx.warn(warning));
     }
     Ok(())
 }

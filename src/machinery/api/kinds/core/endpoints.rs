@@ -3,7 +3,7 @@
 use crate::errors::Errors;
 use crate::kinds::{Kind, of};
 use crate::table::{Printer, age, name, some};
-use crate::validate::addresses::address;
+use crate::validate::addresses::{endpoint_ip, legacy_ip};
 use crate::validate::{app_protocol, names, one_of};
 use crate::value::{at, default_zero, empty, int, list, list_mut, text};
 use k8s_openapi::api::core::v1::Endpoints;
@@ -16,6 +16,7 @@ pub(super) fn kind() -> Kind {
         deprecated: "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".into(),
         defaults,
         validate,
+        unjudged: &["subsets"],
         printer: Some(&PRINTER),
         ..of::<Endpoints>()
     }
@@ -38,7 +39,7 @@ fn validate(object: &Value, errors: &mut Errors) {
         for group in ["addresses", "notReadyAddresses"] {
             for (j, one) in list(subset, group).iter().enumerate() {
                 let field = format!("{field}.{group}[{j}]");
-                address(text(one, "ip"), &format!("{field}.ip"), errors);
+                legacy_ip(text(one, "ip"), &format!("{field}.ip"), errors);
                 let (hostname, node) = (text(one, "hostname"), text(one, "nodeName"));
                 for problem in names::dns_label(hostname).iter().filter(|_| !hostname.is_empty()) {
                     errors.invalid_text(format!("{field}.hostname"), hostname, problem);
@@ -46,6 +47,7 @@ fn validate(object: &Value, errors: &mut Errors) {
                 for problem in names::dns_subdomain(node).iter().filter(|_| !at(one, "nodeName").is_null()) {
                     errors.invalid_text(format!("{field}.nodeName"), node, problem);
                 }
+                endpoint_ip(text(one, "ip"), &format!("{field}.ip"), errors);
             }
         }
         let ports = list(subset, "ports");

@@ -4,20 +4,20 @@
 use crate::errors::Errors;
 use crate::kinds::{Kind, of};
 use crate::table::{Printer, age, name, some};
-use crate::validate::addresses::address;
+use crate::validate::addresses::{endpoint_ip, legacy_ip, strict_ip};
 use crate::validate::{app_protocol, names, one_of};
 use crate::value::{at, default, default_zero, int, list, list_mut, text};
 use clock::Timestamp;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::{Value, json};
 use std::collections::HashSet;
-use std::net::{Ipv4Addr, Ipv6Addr};
 
 pub(super) fn kind() -> Kind {
     Kind {
         generation: true,
         defaults,
         validate,
+        unjudged: &["endpoints"],
         immutable: &["addressType"],
         printer: Some(&PRINTER),
         ..of::<EndpointSlice>()
@@ -51,27 +51,16 @@ fn validate(object: &Value, errors: &mut Errors) {
         for problem in names::dns_subdomain(node).iter().filter(|_| !at(endpoint, "nodeName").is_null()) {
             errors.invalid_text(format!("endpoints[{i}].nodeName"), node, problem);
         }
-        let field = format!("endpoints[{i}].addresses");
+        let list_field = format!("endpoints[{i}].addresses");
         let addresses = list(endpoint, "addresses");
         match addresses.len() {
-            0 => errors.required(&field, "must contain at least 1 address"),
-            n if n > 100 => errors.too_many(&field, n, 100),
+            0 => errors.required(&list_field, "must contain at least 1 address"),
+            n if n > 100 => errors.too_many(&list_field, n, 100),
             _ => {}
         }
         for (j, one) in addresses.iter().enumerate() {
-            let (one, field) = (one.as_str().unwrap_or(""), format!("{field}[{j}]"));
-            let right = match family {
-                "IPv4" => one.parse::<Ipv4Addr>().is_ok(),
-                "IPv6" => one.parse::<Ipv6Addr>().is_ok(),
-                _ => true,
-            };
-            if !right {
-                errors.invalid_text(&field, one, &format!("must be an {family} address"));
-            } else if family == "FQDN" {
-                domain_name(one, &field, errors);
-            } else {
-                address(one, &field, errors);
-            }
+            let (one, field) = (one.as_str().unwrap_or(""), format!("{list_field}[{j}]"));
+            address(family, one, &list_field, &field, errors);
         }
     }
     let ports = list(object, "ports");
@@ -93,6 +82,22 @@ fn validate(object: &Value, errors: &mut Errors) {
         one_of(port, "protocol", &format!("ports[{i}].protocol"), &["SCTP", "TCP", "UDP"], errors);
         app_protocol(port, &format!("ports[{i}]"), errors);
     }
+}
+
+/// Checks an address of an endpoint. Upstream names the whole list if it is of another family.
+/// Addresses of IPv4 may have any form that older fields take; those of IPv6 have the usual one.
+fn address(family: &str, one: &str, list_field: &str, field: &str, errors: &mut Errors) {
+    let ip = match family {
+        "IPv4" => legacy_ip(one, field, errors),
+        "IPv6" => strict_ip(one, field, errors),
+        "FQDN" => return domain_name(one, field, errors),
+        _ => return, // the type itself is refused
+    };
+    let Some(ip) = ip else { return };
+    if ip.is_ipv6() != (family == "IPv6") {
+        errors.invalid_text(list_field, one, &format!("must be an {family} address"));
+    }
+    endpoint_ip(one, field, errors);
 }
 
 /// A domain name of at least two labels, with or without a dot at its end

@@ -1,5 +1,6 @@
 //! Ingresses: which Service answers an HTTP request from outside, by host name and path.
 
+use crate::cidr;
 use crate::errors::Errors;
 use crate::kinds::{Kind, of, status};
 use crate::meta;
@@ -10,7 +11,6 @@ use crate::value::{at, empty, int, list, put, text};
 use k8s_openapi::api::networking::v1::Ingress;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 pub(super) fn kind() -> Kind {
     Kind {
@@ -79,7 +79,7 @@ fn ingress_rule(rule: &Value, field: &str, errors: &mut Errors) {
     let host = text(rule, "host");
     if !host.is_empty() {
         let field = format!("{field}.host");
-        if host.parse::<IpAddr>().is_ok() {
+        if cidr::parse_ip(host).is_some() {
             errors.invalid_text(&field, host, "must be a DNS name, not an IP address");
         }
         host_name(host, &field, errors);
@@ -163,11 +163,8 @@ fn backend(backend: &Value, field: &str, errors: &mut Errors) {
 }
 
 /// The status of an Ingress.
-fn validate_status_update(new: &Value, _: &Value, errors: &mut Errors) {
-    let path = "status.loadBalancer.ingress";
-    for (i, one) in list(new, path).iter().enumerate() {
-        load_balancer_ingress(one, &format!("{path}[{i}]"), errors);
-    }
+fn validate_status_update(new: &Value, old: &Value, errors: &mut Errors) {
+    load_balancer_ingress(new, old, errors);
 }
 
 /// The largest number of hosts in the cell.

@@ -2,10 +2,11 @@
 
 use super::validate::annotations_update;
 use crate::errors::Errors;
+use crate::validate::addresses::{legacy_ip, one_of_each_family};
 use crate::validate::names::{dns_subdomain, qualified_name};
 use crate::value::{self, at, empty, list, put, text};
 use serde_json::{Value, json};
-use std::net::IpAddr;
+use std::collections::HashSet;
 
 /// Keeps two fields that a kubelet may leave out of a status: the quality of service, which never
 /// changes, and the generation that the status is about.
@@ -75,17 +76,12 @@ fn nominated_node(new: &Value, old: &Value, errors: &mut Errors) {
 /// At most one address of each family, of the pod and of its node. One that was wrong before may
 /// stay.
 fn addresses(field: &str, new: &Value, old: &Value, errors: &mut Errors) {
-    let ips =
-        |pod: &Value| list(pod, field).iter().map(|one| text(one, "ip").to_string()).collect::<Vec<_>>();
-    let (all, before) = (ips(new), ips(old));
-    for (i, ip) in all.iter().enumerate().filter(|(_, ip)| !before.contains(ip)) {
-        if ip.parse::<IpAddr>().is_err() {
-            let why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-            errors.invalid_text(format!("{field}[{i}]"), ip, why);
-        }
+    let all = || list(new, field).iter().map(|one| text(one, "ip"));
+    let before: HashSet<&str> = list(old, field).iter().map(|one| text(one, "ip")).collect();
+    for (i, ip) in all().enumerate().filter(|(_, ip)| !before.contains(ip)) {
+        legacy_ip(ip, &format!("{field}[{i}]"), errors);
     }
-    let fours = all.iter().filter(|ip| !ip.contains(':')).count();
-    if all.len() > 1 && (fours > 1 || all.len() - fours > 1) {
+    if !one_of_each_family(all()) {
         let why = "may specify no more than one IP for each IP family";
         errors.invalid(field, at(new, field), why);
     }
@@ -116,6 +112,14 @@ mod tests {
             (json!({"nominatedNodeName": "m"}), &waiting, ""),
             (json!({"qosClass": "Guaranteed"}), &old, "status.qosClass: Invalid value"),
             (json!({"podIP": "banana"}), &old, "status.podIPs[0]: Invalid value"),
+            (json!({"podIP": "010.0.0.1"}), &old, ""),
+            (json!({"podIPs": [{"ip": "::ffff:10.0.0.1"}, {"ip": "fd00::1"}]}), &old, ""),
+            (
+                json!({"podIPs": [{"ip": "10.0.0.1"}, {"ip": "::ffff:10.0.0.2"}]}),
+                &old,
+                "status.podIPs: Invalid value",
+            ),
+            (json!({"hostIP": "010.0.0.1", "hostIPs": [{"ip": "010.0.0.1"}]}), &old, ""),
             (
                 json!({"podIPs": [{"ip": "10.0.0.1"}, {"ip": "10.0.0.2"}]}),
                 &old,

@@ -1,7 +1,9 @@
 //! `clusterIP`, `clusterIPs` and the families of a Service's addresses
 //! (`ValidateServiceClusterIPsRelatedFields` upstream). This cluster has one family, IPv4.
 
+use crate::cidr;
 use crate::errors::Errors;
+use crate::validate::addresses::legacy_ip;
 use crate::validate::one_of;
 use crate::value::{at, empty, list, text};
 use serde_json::{Value, json};
@@ -38,17 +40,9 @@ fn addresses(object: &Value, errors: &mut Errors) {
     if one == "None" && all.len() > 1 {
         return errors.invalid(IPS, whole, "'None' must be the first and only value");
     }
-    let mut parsed: Vec<IpAddr> = vec![];
-    for (i, ip) in all.iter().enumerate().filter(|(_, ip)| *ip != "None") {
-        match ip.as_str().unwrap_or_default().parse() {
-            Ok(ip) => parsed.push(ip),
-            Err(_) => {
-                let why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-                errors.invalid(format!("{IPS}[{i}]"), ip, why);
-            }
-        }
-    }
-    if parsed.len() < 2 {
+    let parsed: Vec<IpAddr> = all.iter().filter_map(|ip| cidr::canonical_ip(ip.as_str()?)).collect();
+    // The form of each is checked by `forms`; a wrong one would make these problems puzzling.
+    if parsed.len() < 2 || parsed.len() < all.len() {
         return;
     }
     let six = parsed.iter().position(IpAddr::is_ipv6);
@@ -61,6 +55,19 @@ fn addresses(object: &Value, errors: &mut Errors) {
         errors.invalid(POLICY, &json!("SingleStack"), why);
     } else if let Some(i) = six {
         errors.invalid(format!("{IPS}[{i}]"), whole, "IPv6 is not configured on this cluster");
+    }
+}
+
+/// Checks that each address is one, in whatever form, but for those that `old` has.
+pub(super) fn forms(object: &Value, old: &Value, errors: &mut Errors) {
+    if text(object, "spec.type") == "ExternalName" {
+        return;
+    }
+    let (all, before) = (list(object, IPS), list(old, IPS));
+    for (i, ip) in all.iter().enumerate().filter(|(i, ip)| !(*i == 0 && *ip == "None")) {
+        if !before.contains(ip) {
+            legacy_ip(ip.as_str().unwrap_or_default(), &format!("{IPS}[{i}]"), errors);
+        }
     }
 }
 
@@ -91,8 +98,10 @@ fn families(object: &Value, errors: &mut Errors) {
     }
 }
 
-/// The address of a Service may not change, except from none or to none.
+/// The address of a Service may not change, except from none or to none. Another spelling is a
+/// change, too, as upstream.
 pub(super) fn update(new: &Value, old: &Value, errors: &mut Errors) {
+    forms(new, old, errors);
     let external = |s: &Value| text(s, "spec.type") == "ExternalName";
     let (before, after) = (list(old, IPS).first(), list(new, IPS).first());
     if external(new) || external(old) || before.is_none() || before == after {

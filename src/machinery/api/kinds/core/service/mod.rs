@@ -27,6 +27,7 @@ pub(super) fn kind() -> Kind {
         prepare_update,
         prepare_status_update,
         validate: validate::validate,
+        validate_create: validate::validate_create,
         validate_update: validate::validate_update,
         validate_status_update: validate::validate_status_update,
         fields: &[("spec.clusterIP", "spec.clusterIP"), ("spec.type", "spec.type")],

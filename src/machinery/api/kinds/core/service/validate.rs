@@ -3,7 +3,7 @@
 use crate::cidr;
 use crate::errors::Errors;
 use crate::kinds::core::service::cluster_ips;
-use crate::validate::addresses::{address, load_balancer_ingress};
+use crate::validate::addresses::{external_ip, load_balancer_ingress};
 use crate::validate::{app_protocol, labels, names, one_of};
 use crate::value::{at, empty, int, list, text};
 use serde_json::{Value, json};
@@ -44,7 +44,7 @@ pub(super) fn validate(object: &Value, errors: &mut Errors) {
     one_of(object, SPREAD, SPREAD, &["PreferClose", "PreferSameNode", "PreferSameZone"], errors);
     ports_of(ports, kind, errors);
     for (i, ip) in list(object, "spec.externalIPs").iter().enumerate() {
-        address(ip.as_str().unwrap_or(""), &format!("spec.externalIPs[{i}]"), errors);
+        external_ip(ip.as_str().unwrap_or(""), &format!("spec.externalIPs[{i}]"), errors);
     }
     let mut node_ports: HashSet<(i64, &str)> = HashSet::new();
     for (i, port) in ports.iter().enumerate() {
@@ -75,6 +75,11 @@ pub(super) fn validate(object: &Value, errors: &mut Errors) {
         }
     }
     one_of(object, "spec.internalTrafficPolicy", "spec.internalTrafficPolicy", &["Cluster", "Local"], errors);
+}
+
+/// What only counts in a new Service: in an update the addresses that it has may stay.
+pub(super) fn validate_create(object: &Value, errors: &mut Errors) {
+    cluster_ips::forms(object, &Value::Null, errors);
 }
 
 /// Checks each port, and that no two have the same name or number.
@@ -203,15 +208,15 @@ pub(super) fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
 }
 
 /// The status of a Service: only one of the type LoadBalancer has addresses of a load balancer.
-pub(super) fn validate_status_update(new: &Value, _: &Value, errors: &mut Errors) {
+pub(super) fn validate_status_update(new: &Value, old: &Value, errors: &mut Errors) {
     let ingress = list(new, "status.loadBalancer.ingress");
     let field = "status.loadBalancer.ingress";
     if text(new, "spec.type") != "LoadBalancer" && !ingress.is_empty() {
         return errors.forbidden(field, "may only be used when `spec.type` is 'LoadBalancer'");
     }
+    load_balancer_ingress(new, old, errors);
     for (i, one) in ingress.iter().enumerate() {
         let (field, has_ip) = (format!("{field}[{i}]"), !text(one, "ip").is_empty());
-        load_balancer_ingress(one, &field, errors);
         let mode = at(one, "ipMode");
         match mode.as_str() {
             None if has_ip => {
@@ -428,6 +433,20 @@ mod tests {
             let kind = crate::kinds::find("networking.k8s.io", "v1", "Ingress").expect("a kind of the table");
             (kind.validate_status_update)(&object, &Value::Null, &mut of_ingress);
             assert_eq!(of_ingress.is_empty(), why.contains("ipMode"), "{why}");
+        }
+        for ip in ["010.1.2.3", "::ffff:10.1.2.3", "FD00::1"] {
+            assert_eq!(of("LoadBalancer", json!({"ip": ip, "ipMode": "VIP"})), [""; 0], "{ip}");
+        }
+        let named = of("LoadBalancer", json!({"hostname": "010.1.2.3"}));
+        assert!(named.len() == 1 && named[0].ends_with("must be a DNS name, not an IP address"), "{named:?}");
+        let wrong = |ip: &str| {
+            let ingress = json!([{"ip": ip, "ipMode": "VIP"}]);
+            json!({"spec": {"type": "LoadBalancer"}, "status": {"loadBalancer": {"ingress": ingress}}})
+        };
+        for (new, problems) in [("banana", 0), ("cherry", 1)] {
+            let mut errors = Errors::default();
+            validate_status_update(&wrong(new), &wrong("banana"), &mut errors);
+            assert_eq!(errors.iter().count(), problems, "what was there may stay: {new}");
         }
     }
 }
