@@ -64,7 +64,8 @@ pub(crate) fn dry_run(ctx: &Context) -> Result<bool, Status> {
     Err(Status::invalid("meta.k8s.io", "CreateOptions", "", &errors))
 }
 
-/// The body as JSON, whatever it was written in. No Content-Type means JSON.
+/// The body as JSON, whatever it was written in; of YAML its first document. No Content-Type means
+/// JSON.
 pub(crate) fn body(content_type: &str, bytes: &[u8]) -> Result<Value, Status> {
     Ok(body_with_duplicates(content_type, bytes)?.0)
 }
@@ -321,8 +322,19 @@ pub(crate) fn conform(kind: &Kind, object: &mut Value) -> Result<UnknownFields, 
 
 #[cfg(test)]
 mod tests {
+    use super::body;
     use crate::testing::Api;
     use serde_json::json;
+
+    /// As sigs.k8s.io/yaml, which reads one document and passes over all that follows it.
+    #[test]
+    fn the_first_document_of_a_yaml_body_is_the_object() {
+        for rest in ["---\nb: 2\n", "---\n{\n", "...\nb: 2\n"] {
+            let text = format!("a: 1\n{rest}");
+            assert_eq!(body("application/yaml", text.as_bytes()).unwrap(), json!({"a": 1}), "{text}");
+        }
+        assert_eq!(body("application/yaml", b"---\n---\na: 1\n").unwrap_err().code, 400, "it is empty");
+    }
 
     #[tokio::test]
     async fn every_value_of_dry_run_has_to_be_all() {

@@ -6,7 +6,7 @@ use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::gostr::{self, quote};
 use crate::merge;
-use api::quantity::{self, Quantity};
+use api::quantity::Quantity;
 use api::value;
 use serde_json::{Map, Value, json};
 
@@ -282,8 +282,8 @@ fn amounts(given: &str) -> Result<Map<String, Value>, Fail> {
         let Some((name, amount)) = pair.split_once('=') else {
             return text(format!("Invalid argument syntax {pair}, expected <resource>=<value>"));
         };
-        if Quantity::parse(amount).is_none() {
-            return text(quantity::INVALID);
+        if let Err(why) = Quantity::read(amount) {
+            return text(why);
         }
         map.insert(name.into(), amount.into());
     }

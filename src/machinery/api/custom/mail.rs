@@ -3,11 +3,22 @@
 use std::net::IpAddr;
 
 /// Returns whether a text is one address, with or without a name and a comment behind it
-/// (`mail.ParseAddress`). A group of addresses is none.
+/// (`mail.ParseAddress`). A group is one, too, if it has one member: `Team: a@b.c;`.
 pub(super) fn is_address(text: &str) -> bool {
     let text = skip_space(text);
-    let end = specification(text).or_else(|| named(text)).and_then(skip_comments);
+    let end = mailbox(text).or_else(|| group(text)).and_then(skip_comments);
     end.is_some_and(str::is_empty)
+}
+
+/// Skips `local@domain` or `Bob Smith <local@domain>`.
+fn mailbox(text: &str) -> Option<&str> {
+    specification(text).or_else(|| named(text))
+}
+
+/// Skips `Team: local@domain;`. A group without members or with more is no address.
+fn group(text: &str) -> Option<&str> {
+    let member = skip_space(phrase(text)?.strip_prefix(':')?);
+    mailbox(member).and_then(skip_comments)?.strip_prefix(';')
 }
 
 fn skip_space(text: &str) -> &str {
@@ -52,12 +63,22 @@ fn specification(text: &str) -> Option<&str> {
 
 /// Skips `Bob Smith <local@domain>`.
 fn named(text: &str) -> Option<&str> {
-    let mut rest = text;
-    while !rest.starts_with('<') {
-        let word = if rest.starts_with('"') { quoted(rest) } else { atom(rest) };
-        rest = skip_comments(word?)?;
+    let rest = if text.starts_with('<') { text } else { phrase(text)? };
+    specification(rest.strip_prefix('<')?)?.strip_prefix('>')
+}
+
+/// Skips the words of a name and the comments behind them; `None` without a word.
+fn phrase(text: &str) -> Option<&str> {
+    let mut rest = skip_comments(word(text)?)?;
+    while let Some(after) = word(rest) {
+        rest = skip_comments(after)?;
     }
-    specification(&rest[1..])?.strip_prefix('>')
+    Some(rest)
+}
+
+/// Skips a word of a name, in quotes or without.
+fn word(text: &str) -> Option<&str> {
+    if text.starts_with('"') { quoted(text) } else { atom(text) }
 }
 
 /// Skips a text in double quotes.
@@ -115,6 +136,13 @@ mod tests {
             "a@b_c",
             "a@한국.kr",
             "한@b.c",
+            "g: a@b.c;",
+            "g:a@b.c;",
+            "g: Bob <a@b.c>;",
+            "g: a@b.c (d) ; (c)",
+            "g h (c): <a@b.c>;",
+            "\"\": a@b;",
+            "  g.: \"a b\"@c;  ",
         ];
         for text in right {
             assert!(is_address(text), "{text}");
@@ -139,6 +167,18 @@ mod tests {
             "Bob <a@b",
             "Bob Smith <a@b.c>, x@y.z",
             "\"\"@b",
+            "g: a@b.c",
+            "g:;",
+            "undisclosed-recipients: ;",
+            "g: a@b.c, d@e.f;",
+            "g: a@b.c,;",
+            "g: a@b.c; x",
+            "g: a@b.c;;",
+            "g: h: a@b.c;;",
+            "g: (c) a@b.c;",
+            ": a@b.c;",
+            "a@b.c;",
+            "Bob <a@b>;",
         ];
         for text in wrong {
             assert!(!is_address(text), "{text}");

@@ -361,10 +361,7 @@ const OWN: &[(&str, Run)] = &[
     ("max", |v| extreme(v, Ordering::Greater)),
     ("isURL", |v| Ok(Value::Bool(addresses::is_request_uri(word(v, 0)?)))),
     ("isQuantity", |v| Ok(Value::Bool(Quantity::parse(word(v, 0)?).is_some()))),
-    ("quantity", |v| match Quantity::parse(word(v, 0)?) {
-        Some(found) => Ok(Value::Opaque(Arc::new(Amount(found)))),
-        None => Err(crate::quantity::INVALID.to_string()),
-    }),
+    ("quantity", |v| Ok(Value::Opaque(Arc::new(Amount(Quantity::read(word(v, 0)?)?))))),
     ("add", |v| Ok(Value::Opaque(Arc::new(Amount(amount(v, 0)? + operand(v)?))))),
     ("sub", |v| Ok(Value::Opaque(Arc::new(Amount(amount(v, 0)? - operand(v)?))))),
     ("isGreaterThan", |v| Ok(Value::Bool(amount(v, 0)? > amount(v, 1)?))),
@@ -383,10 +380,9 @@ const OWN: &[(&str, Run)] = &[
             1
         }))
     }),
-    ("isInteger", |v| Ok(Value::Bool(amount(v, 0)?.is_whole()))),
-    ("asInteger", |v| match amount(v, 0)? {
-        amount if amount.is_whole() => Ok(Value::Int(amount.units())),
-        _ => Err("cannot convert value to integer".into()),
+    ("isInteger", |v| Ok(Value::Bool(amount(v, 0)?.as_integer().is_some()))),
+    ("asInteger", |v| {
+        amount(v, 0)?.as_integer().map(Value::Int).ok_or_else(|| "cannot convert value to integer".into())
     }),
     ("asApproximateFloat", |v| Ok(Value::Float(amount(v, 0)?.approximate()))),
 ];

@@ -1,25 +1,31 @@
 //! Plain words that YAML 1.2 reads otherwise than Go's library of 1.1
 //! (`goyaml.v2/resolve.go` in sigs.k8s.io/yaml).
 
-/// The tag, without its `!`, that stands for `!!binary` in a respelled text. The YAML library hands
-/// a tag over only if it is one of an application.
-pub(super) const BINARY: &str = "yaml.org/binary";
+use super::tags;
 
 /// What a plain word of 1.1 is called in 1.2, if that differs.
 pub(super) fn respelled(word: &str, flags: bool) -> Option<String> {
     match word {
+        "<<" => return Some(tags::MERGE_KEY.into()),
         _ if !flags => {}
         "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => return Some("true".into()),
         "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => return Some("false".into()),
         _ => {}
+    }
+    if word.starts_with('.') {
+        return fraction(word);
     }
     let (sign, digits) = match word.as_bytes().first()? {
         b'-' => ("-", &word[1..]),
         b'+' => ("", &word[1..]),
         _ => ("", word),
     };
-    if digits.contains('_') && digits.starts_with(|c: char| c.is_ascii_digit()) {
+    let is_signed = digits.len() < word.len();
+    if digits.contains('_') && (is_signed || digits.starts_with(|c: char| c.is_ascii_digit())) {
         return without_underscores(sign, digits);
+    }
+    if word.starts_with('+') && digits.parse::<u64>().is_ok_and(|number| i64::try_from(number).is_err()) {
+        return Some(format!("{digits}.0")); // a number without a sign has a bit more
     }
     if let Some((radix, rest)) = based(digits) {
         return in_base(word, sign, radix, rest);
@@ -32,14 +38,31 @@ pub(super) fn respelled(word: &str, flags: bool) -> Option<String> {
     }
 }
 
-/// As [`respelled`], for a word behind a tag: one that does not ask for a number or a boolean keeps
-/// the word as text.
-pub(super) fn respelled_behind(tag: &str, word: &str, flags: bool) -> Option<String> {
-    match tag {
-        "!!bool" | "!!int" | "!!float" => respelled(word, flags),
-        _ if tag.starts_with("!!") => None, // as the YAML library reads it, too
-        _ => Some(quoted(word)),
+/// Returns a word behind a tag as text. What it stands for is [`tags::resolve`]'s, or it is text.
+pub(super) fn respelled_behind(tag: &str, word: &str) -> Option<String> {
+    match tag.starts_with("!!") && tags::name(tag).is_none() {
+        true => None, // as the YAML library reads it, too
+        false => Some(quoted(word)),
     }
+}
+
+/// `.1_5` as `.15`. Behind a dot Go takes underscores between digits only.
+fn fraction(word: &str) -> Option<String> {
+    let digits = |c: Option<&u8>| c.is_some_and(u8::is_ascii_digit);
+    let bytes = word.as_bytes();
+    let is_between = |at: usize| at > 0 && digits(bytes.get(at - 1)) && digits(bytes.get(at + 1));
+    let mut underscores = word.match_indices('_').map(|(at, _)| at).peekable();
+    if underscores.peek().is_none() || !underscores.all(is_between) {
+        return None;
+    }
+    let plain = word.replace('_', "");
+    float(&plain).map(|_| plain)
+}
+
+/// A float as Go's YAML library takes it: no word, and not too large.
+pub(super) fn float(text: &str) -> Option<f64> {
+    let is_float = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
+    text.parse::<f64>().ok().filter(|number| is_float && number.is_finite())
 }
 
 /// The radix of `0x1F` and its digits.
@@ -91,8 +114,7 @@ fn without_underscores(sign: &str, digits: &str) -> Option<String> {
     if let Some(number) = u64::from_str_radix(rest, radix).ok().filter(|_| is_whole) {
         return Some(format!("{sign}{number}"));
     }
-    let is_float = plain.bytes().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
-    plain.parse::<f64>().ok().filter(|_| is_float).map(|_| format!("{sign}{plain}"))
+    float(&plain).filter(|_| !plain.starts_with(['+', '-'])).map(|_| format!("{sign}{plain}"))
 }
 
 #[cfg(test)]
@@ -124,6 +146,32 @@ mod tests {
             ("18446744073709551615", json!(u64::MAX)),
             ("1267650600228229401496703205376", json!(1.2676506002282294e30)),
             ("08.5", json!(8.5)),
+            (".1_5", json!(0.15)),
+            (".1e1_0", json!(1_000_000_000)),
+            ("._5", json!("._5")),
+            (".5_", json!(".5_")),
+            (".1e_2", json!(".1e_2")),
+            ("-._5", json!(-0.5)),
+            ("-_1", json!(-1)),
+            ("+_1", json!(1)),
+            ("+-1", json!("+-1")),
+            ("-_-1", json!("-_-1")),
+            ("1_e3", json!(1000)),
+            ("1_0e400", json!("1_0e400")),
+            ("1_000", json!(1000)),
+            ("1__0", json!(10)),
+            ("1_", json!(1)),
+            ("0_o17", json!(15)),
+            ("+12", json!(12)),
+            ("+017", json!(15)),
+            ("+9223372036854775807", json!(i64::MAX)),
+            ("+18446744073709551615", json!(18446744073709551615f64)),
+            ("1e3", json!(1000)),
+            ("01e3", json!(1000)),
+            (".5", json!(0.5)),
+            ("1.", json!(1)),
+            (".e3", json!(".e3")),
+            ("1:30", json!("1:30")),
         ] {
             let text = format!("a: {word}\nb: [{word}]\n");
             assert_eq!(parse(text.as_bytes()), Ok(json!({"a": want, "b": [want]})), "{word}");

@@ -33,8 +33,8 @@ pub(crate) async fn quota(ctx: &Ctx) -> Result<(), Fail> {
             let Some((key, amount)) = pair.split_once('=') else {
                 return text(format!("Invalid argument syntax {pair}, expected <resource>=<value>"));
             };
-            if api::quantity::Quantity::parse(amount).is_none() {
-                return text(api::quantity::INVALID);
+            if let Err(why) = api::quantity::Quantity::read(amount) {
+                return text(why);
             }
             map.insert(key.into(), amount.into());
         }
