@@ -236,11 +236,8 @@ mod tests {
     use serde_json::json;
     use std::sync::Arc;
 
-    /// Whether a task of a built-in lab is met, drawn from seed 7, where nothing else is but these
-    /// objects. They are made from the drawn values.
-    fn is_met(lab: &str, task: &str, objects: impl Fn(&Map<String, Value>) -> Vec<Value>) -> bool {
-        let labs = Labs::built_in();
-        let lab = labs.get(lab).unwrap();
+    /// A cluster that has nothing but these objects. They are made from what a lab draws from seed 7.
+    fn facts_of(lab: &Lab, objects: impl Fn(&Map<String, Value>) -> Vec<Value>) -> Arc<Facts> {
         let variant = lab.variant(7).unwrap();
         let mut known =
             Facts { variant: Some(value::of_json(&Value::Object(variant.clone()))), ..Facts::default() };
@@ -253,9 +250,91 @@ mod tests {
             let all = known.objects.entry(kind.qualified()).or_default();
             Arc::make_mut(all).insert(key.into(), Object::new(object));
         }
+        Arc::new(known)
+    }
+
+    /// Whether a task of a built-in lab is met where nothing else is but these objects.
+    fn is_met(lab: &str, task: &str, objects: impl Fn(&Map<String, Value>) -> Vec<Value>) -> bool {
+        let labs = Labs::built_in();
+        let lab = labs.get(lab).unwrap();
+        let known = facts_of(lab, objects);
         let task = lab.tasks.iter().find(|t| t.id == task).unwrap();
-        let known = Arc::new(known);
         task.checks.iter().all(|(_, check)| check.holds(&known))
+    }
+
+    /// The hints of the second tier that a built-in lab gives where nothing else is but its
+    /// Deployment, with this pod spec.
+    fn hinted(lab: &str, spec: &Value) -> Vec<String> {
+        let labs = Labs::built_in();
+        let lab = labs.get(lab).unwrap();
+        let known = facts_of(lab, |v| {
+            vec![
+                json!({"kind": "Deployment", "metadata": {"namespace": v["ns"], "name": v["app"], "uid": "d"},
+                    "spec": {"replicas": v["count"], "template": {"spec": spec}}}),
+            ]
+        });
+        let so = |hint: &&Hint| hint.tier == 2 && hint.when.as_ref().is_some_and(|when| when.holds(&known));
+        lab.hints.iter().filter(so).map(|hint| hint.id.clone()).collect()
+    }
+
+    #[test]
+    fn hints_of_slow_death_are_true_of_the_script_and_the_hook() {
+        let ending = |script: &str, hooks: Value| {
+            let container = json!({"command": ["sh", "-c"], "args": [script], "lifecycle": hooks});
+            hinted("slow-death", &json!({"containers": [container]}))
+        };
+        let trap = |act: &str, last: &str| {
+            let script = format!("echo-server 8101 &\nserver=$!\ntrap \"{act}\" TERM\n{last}");
+            ending(&script, json!({}))
+        };
+        assert_eq!(trap("kill $server", "wait"), ["what-wait"]);
+        // A second `wait` does not help where the server gets SIGKILL, or where the trap ends the shell.
+        for act in ["kill -9 $server", "kill -s KILL $server", "kill -SIGKILL $server"] {
+            assert_eq!(trap(act, "wait"), ["what-kill"], "{act}");
+        }
+        assert_eq!(trap("kill $server; exit 0", "wait"), ["what-exit"]);
+        assert_eq!(trap("sleep 7; exit 0", "wait"), ["what-pause"]);
+        for act in ["kill $server", "kill $server; wait; exit 0"] {
+            assert!(trap(act, "wait\nwait").is_empty(), "{act}");
+        }
+        // A pause that the check accepts is not called too long.
+        let paused = |hook: Value| ending("exec echo-server 8101", json!({"preStop": hook}));
+        assert!(paused(json!({"sleep": {"seconds": 12}})).is_empty());
+        assert_eq!(paused(json!({"sleep": {"seconds": 13}})), ["what-long"]);
+        for command in [json!(["sleep", "20"]), json!(["sh", "-c", "sleep 20; kill 1"])] {
+            assert_eq!(paused(json!({"exec": {"command": command}})), ["what-long"]);
+        }
+    }
+
+    #[test]
+    fn a_hint_of_stale_settings_tells_of_every_other_source() {
+        let labs = Labs::built_in();
+        let variant = labs.get("stale-settings").unwrap().variant(7).unwrap();
+        let app = variant["app"].as_str().unwrap();
+        let (settings, path) = (format!("{app}-settings"), format!("/etc/{app}"));
+        let env = |rest: Value| json!({"containers": [{"env": [rest]}]});
+        let from = |source: Value| json!({"containers": [{"envFrom": [source]}]});
+        let file = |path: &str, map: &str| {
+            json!({"volumes": [{"name": "v", "configMap": {"name": map}}],
+                "containers": [{"volumeMounts": [{"name": "v", "mountPath": path}]}]})
+        };
+        let is_told = |spec: &Value| hinted("stale-settings", spec).iter().any(|id| id == "what-other");
+        let own = [
+            env(
+                json!({"name": "PRICE", "valueFrom": {"configMapKeyRef": {"name": settings, "key": "PRICE"}}}),
+            ),
+            env(json!({"name": "PRICE", "value": "20"})), // another hint is about this
+            from(json!({"configMapRef": {"name": settings}})),
+            file(&path, &settings),
+        ];
+        let other = [
+            env(json!({"name": "PRICE", "valueFrom": {"secretKeyRef": {"name": settings, "key": "PRICE"}}})),
+            from(json!({"secretRef": {"name": settings}})),
+            file(&format!("{path}/PRICE"), "other"),
+            file("/etc/elsewhere", &settings),
+        ];
+        assert_eq!(own.iter().map(is_told).collect::<Vec<_>>(), [false; 4]);
+        assert_eq!(other.iter().map(is_told).collect::<Vec<_>>(), [true; 4]);
     }
 
     #[test]
