@@ -106,8 +106,9 @@ mod tests {
         let (now, mut tries) = (Instant::now(), Tries::default());
         let seen = |verdicts: [Verdict; 2]| Outcome { verdicts: verdicts.into(), ..Outcome::default() };
         let (none, first) = (seen([Unmet, Unmet]), seen([Met, Unmet]));
-        let watch =
-            |tries: &mut Tries, outcome: &Outcome, settles| tries.watch(outcome, Duration::ZERO, settles, now);
+        let watch = |tries: &mut Tries, outcome: &Outcome, settles| {
+            tries.watch(outcome, Duration::ZERO, settles, now)
+        };
         (0..LINES).for_each(|_| tries.tried());
         assert!(!watch(&mut tries, &none, true), "the last command may still help");
         assert!(watch(&mut tries, &none, false));

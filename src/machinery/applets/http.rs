@@ -216,8 +216,7 @@ pub(crate) fn connect_to(
     told: impl FnMut(SocketAddr),
 ) -> io::Result<TcpStream> {
     let zone = url.zone.as_deref();
-    let addresses: Vec<SocketAddr> =
-        addresses.iter().map(|ip| zone::address(*ip, url.port, zone)).collect();
+    let addresses: Vec<SocketAddr> = addresses.iter().map(|ip| zone::address(*ip, url.port, zone)).collect();
     dial(&addresses, deadline, told)
 }
 

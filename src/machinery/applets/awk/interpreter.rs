@@ -231,8 +231,7 @@ impl<'p> Interpreter<'p> {
 
     /// Says once that one of `value::UNHEEDED` does nothing.
     fn warn_of(&mut self, which: usize) {
-        if let (Some((warned, _)), Some(name)) =
-            (self.unheeded.get_mut(which), value::UNHEEDED.get(which))
+        if let (Some((warned, _)), Some(name)) = (self.unheeded.get_mut(which), value::UNHEEDED.get(which))
             && !std::mem::replace(warned, true)
         {
             crate::err(&format!("awk: warning: {name} has no effect here (only gawk knows it)\n"));
