@@ -570,7 +570,7 @@ impl Engine {
             let can_try = !noted.solve && (step.predict.is_none() || noted.predicted.is_some());
             // What a command set going may still become true.
             let settles = due.is_some_and(|due| due > now);
-            open.is_stuck = can_try && open.tries.watch(&open.outcome.verdicts, settles, now);
+            open.is_stuck = can_try && open.tries.watch(&open.outcome, step.hold, settles, now);
             needs.wake = earlier(needs.wake, open.tries.due().filter(|due| can_try && *due > now));
         }
         look_for_loss(step, state, &facts, open);

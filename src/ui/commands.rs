@@ -2,6 +2,7 @@
 
 use super::column::Column;
 use super::shell::Variables;
+use super::terminal;
 use cluster::Place;
 use kubectl::{self, Env, Io};
 use std::io;
@@ -71,7 +72,7 @@ async fn built_in(args: &[String], input: Input, env: Env, column: &Arc<Column>)
         code = kubectl::run(args, io, env) => code,
     };
     if code == kubectl::INTERRUPTED {
-        column.saw(b"^C"); // which the terminal has shown
+        terminal::show_interrupt(column);
     }
     code
 }

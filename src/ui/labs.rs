@@ -252,10 +252,15 @@ mod tests {
             untold: 1,
             found: vec![
                 found("a", true),
-                Found { told: Text::new("not so: every pod answers"), ..found("b", false) },
+                Found {
+                    told: Text::new("not so: every pod answers"),
+                    parts: vec!["fetch(v.url).status == 200".into()],
+                    ..found("b", false)
+                },
             ],
         };
         let told = grade(&PLAIN, &graded, &view());
+        assert!(!told.contains("fetch("), "a check's own text is the judge's: {told}");
         assert!(told.contains("It stays so.\n           not so: every pod answers\n"), "{told}");
         for part in ["✓  40/40  It answers.", "✗   0/40  It stays so.", "40 of 80", "It was so.", "/r.json"]
         {

@@ -284,7 +284,7 @@ pub(super) async fn play(case: &Case, proof_cluster: &ProofCluster, found: &mut 
             let (this, lines) = (&lesson.steps[step], &lesson.steps[step].also[at].lines);
             proof_cluster.guess(this).await?;
             let said = proof_cluster.lines(lines, LINES_MAX).await?;
-            match proof_cluster.green().await? {
+            match proof_cluster.green(this).await? {
                 Ok(()) => {
                     found.notes.extend(silent(
                         &proof_cluster.proved(false).await?,
@@ -310,7 +310,7 @@ pub(super) async fn reach(lesson: &Lesson, step: usize, proof_cluster: &ProofClu
         if proof_cluster.view(Ask::Show).await?.state != State::Skipped {
             proof_cluster.guess(earlier).await?;
             let said = proof_cluster.lines(&earlier.solution, LINES_MAX).await?;
-            proof_cluster.green().await?.map_err(|unmet| {
+            proof_cluster.green(earlier).await?.map_err(|unmet| {
                 format!("{}: red after the solution on the way, {unmet}\n      {}", earlier.id, tail(&said))
             })?;
         }
@@ -363,7 +363,7 @@ pub(super) async fn is_solved(
     proof_cluster.guess(step).await?;
     let said = proof_cluster.lines(&step.solution, LINES_MAX).await?;
     proof_cluster
-        .green()
+        .green(step)
         .await?
         .map_err(|unmet| format!("{}: red after the solution, {unmet}\n      {}", step.id, tail(&said)))?;
     let proof = proof_cluster.proved(true).await?;
@@ -419,7 +419,7 @@ async fn prose(lesson: &Lesson, proof_cluster: &ProofCluster) -> Result<(), Stri
         }
         proof_cluster.guess(step).await?;
         proof_cluster.lines(&step.solution, LINES_MAX).await?;
-        if proof_cluster.green().await?.is_err() || at + 1 == lesson.steps.len() {
+        if proof_cluster.green(step).await?.is_err() || at + 1 == lesson.steps.len() {
             // The solution proper is another case's business; here the next step is only reached.
             if at + 1 < lesson.steps.len() {
                 proof_cluster.view(Ask::Goto { step: (at + 2).to_string() }).await?;

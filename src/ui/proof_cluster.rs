@@ -143,6 +143,12 @@ async fn patiently<T>(question: impl AsyncFn() -> Result<T, Error>) -> Result<T,
     }
 }
 
+/// How long a step may take to be green. Its checks have to stay true for `hold`, which is no sign
+/// that the solution does not work. The engine measures that in real time.
+fn green_limit(patience: Duration, hold: Duration) -> Duration {
+    patience + hold
+}
+
 static PROOFS: AtomicUsize = AtomicUsize::new(0);
 
 impl ProofCluster {
@@ -344,8 +350,9 @@ impl ProofCluster {
     }
 
     /// Waits until the step is green; else what is missing.
-    pub(super) async fn green(&self) -> Result<Result<(), String>, String> {
-        match patiently(async || front::until_green(&self.place, Lang::En, self.patience).await).await? {
+    pub(super) async fn green(&self, step: &Step) -> Result<Result<(), String>, String> {
+        let limit = green_limit(self.patience, step.hold);
+        match patiently(async || front::until_green(&self.place, Lang::En, limit).await).await? {
             Green::Done(_) => Ok(Ok(())),
             Green::NotYet(_) => {
                 let view = self.view(Ask::Check { id: None }).await?;
@@ -461,6 +468,14 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
     use tokio::net::UnixListener;
+
+    #[test]
+    fn a_step_has_time_to_hold_beside_the_time_to_work() {
+        let hold = Duration::from_secs(300);
+        for patience in [GREEN_MAX, GREEN_SHARED_MAX] {
+            assert_eq!(green_limit(patience, hold) - hold, patience);
+        }
+    }
 
     #[tokio::test]
     async fn a_stream_that_has_ended_is_not_asked_again_and_again() {

@@ -5,7 +5,7 @@ use super::editor::{self, Prompt};
 use super::names::Names;
 use super::script::{self, Script};
 use super::session::{Manner, Session};
-use super::terminal::{self, AsFound, EndSignals};
+use super::terminal::{self, AsFound, EndSignals, Unedited};
 use super::texts::{Lang, Say};
 use super::{Error, settings, tui};
 use cluster::{Home, Place, foreign};
@@ -184,6 +184,8 @@ fn run_prompt(mut session: Session) -> Result<(i32, Lang), Error> {
     match prompt.printer() {
         // A terminal that is gone hears nothing, and without a thread there are no news.
         Some(mut printer) => {
+            // Behind the editor's look at the settings, which Ctrl-Z gives back.
+            session.unedited = Unedited::enter().ok();
             drop(session.print_news_on_a_thread(move |words| drop(printer.print(shown(words)))))
         }
         // On a dumb terminal: behind the prompt that stands there.

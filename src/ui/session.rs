@@ -7,7 +7,7 @@ use super::paste::{self, Paste};
 use super::screen::Resizer;
 use super::settings;
 use super::shell::Shell;
-use super::terminal::{self, EndSignals};
+use super::terminal::{self, EndSignals, Unedited};
 use super::texts::{Lang, Say, problem};
 use cluster::Place;
 use futures::FutureExt;
@@ -68,6 +68,8 @@ pub(crate) struct Session {
     cwd: Option<PathBuf>,
     /// The shell's terminal, for the task that handles SIGWINCH.
     pub resizer: Arc<Mutex<Option<Resizer>>>,
+    /// What is typed between two prompts waits for the next one, at a terminal with an editor.
+    pub unedited: Option<Unedited>,
     /// The cluster has ended.
     pub dead: Arc<AtomicBool>,
     /// Where programs left the cursor.
@@ -114,6 +116,7 @@ impl Session {
             shell: None,
             cwd: None,
             resizer: Arc::default(),
+            unedited: None,
             dead: Arc::default(),
             news: Arc::new(News::new(column.clone())),
             column,
@@ -233,7 +236,6 @@ impl Session {
         // Ctrl-C while the engine is busy is meant for the line.
         let aside = !matches!(line, Line::Kubectl(_) | Line::Own(_)) && !text.contains("kubectl");
         if acts && self.announce(Ask::Typed { line: text.trim().to_string() }, aside).is_err() {
-            self.column.saw(b"^C"); // which the terminal has shown
             self.last = CUT;
             return Flow::Next;
         }

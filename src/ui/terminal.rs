@@ -1,9 +1,12 @@
 //! The learner's own terminal: raw while a program runs on it, and left as it was found.
 
+use super::column::Column;
 use futures::FutureExt;
 use linux::{fds, pty};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use nix::sys::termios::{
+    InputFlags, LocalFlags, SetArg, SpecialCharacterIndices, Termios, cfmakeraw, tcgetattr, tcsetattr,
+};
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -164,6 +167,73 @@ impl Drop for Raw {
     }
 }
 
+/// Between two prompts the terminal keeps what is typed for the next one, until this is dropped.
+///
+/// The kernel's own line editor must not have it: it drops what is behind the first 4095 bytes of a
+/// line, as of a long paste that comes while the lesson engine is busy; it does not know the
+/// brackets around a paste, nor the editor's keys; and it shows what is typed in the middle of what
+/// is printed, of which the prompt then knows nothing. The keys that interrupt keep their effect.
+pub(crate) struct Unedited {
+    found: Termios,
+}
+
+/// The settings for that. Enter stays the key that it is at the prompt.
+fn unedited(found: &Termios) -> Termios {
+    let mut settings = found.clone();
+    settings.local_flags.remove(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ECHONL);
+    settings.input_flags.remove(InputFlags::ICRNL);
+    settings.control_chars[SpecialCharacterIndices::VMIN as usize] = 1;
+    settings.control_chars[SpecialCharacterIndices::VTIME as usize] = 0;
+    settings
+}
+
+impl Unedited {
+    /// Takes the terminal of standard input.
+    ///
+    /// # Errors
+    /// Standard input is no terminal, or does not take the settings.
+    pub(crate) fn enter() -> io::Result<Unedited> {
+        let found = tcgetattr(io::stdin())?;
+        tcsetattr(io::stdin(), SetArg::TCSADRAIN, &unedited(&found))?;
+        Ok(Unedited { found })
+    }
+
+    /// Sets it anew: a shell that this program was stopped under may have changed the terminal.
+    pub(crate) fn again(&self) {
+        let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, &unedited(&self.found)); // it may be gone
+    }
+
+    /// Gives a program, or a question, the line editor of the kernel until the guard is dropped.
+    pub(crate) fn edited(&self) -> Edited {
+        let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, &self.found); // the terminal may be gone
+        Edited(unedited(&self.found))
+    }
+}
+
+impl Drop for Unedited {
+    fn drop(&mut self) {
+        let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, &self.found); // the terminal may be gone
+    }
+}
+
+/// See [`Unedited::edited`].
+pub(crate) struct Edited(Termios);
+
+impl Drop for Edited {
+    fn drop(&mut self) {
+        let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, &self.0); // the terminal may be gone
+    }
+}
+
+/// Shows that Ctrl-C was pressed. Where the terminal shows what is typed, it has done so.
+pub(crate) fn show_interrupt(column: &Column) {
+    if tcgetattr(io::stdin()).is_ok_and(|found| !found.local_flags.contains(LocalFlags::ECHO)) {
+        let mut out = io::stdout();
+        let _ = out.write_all(b"^C").and_then(|()| out.flush()); // the terminal may be gone
+    }
+    column.saw(b"^C");
+}
+
 /// Returns when standard input can be read. At a terminal that edits lines: when a line is whole. A
 /// thread waits for it, which reads nothing, and ends when this wait is given up.
 ///
@@ -227,6 +297,34 @@ mod tests {
         let ran = command.env(INSIDE, "1").output().unwrap();
         let said = String::from_utf8_lossy(&ran.stdout);
         assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+    }
+
+    /// A paste that comes while no program reads: behind Enter, and before the next prompt.
+    #[test]
+    fn a_long_paste_between_two_prompts_is_kept_whole_and_not_shown() {
+        use std::fs::File;
+        use std::io::Read;
+        let pair = nix::pty::openpty(None, None).unwrap();
+        let (mut screen, mut program) = (File::from(pair.master), File::from(pair.slave));
+        let found = tcgetattr(&program).unwrap();
+        tcsetattr(&program, SetArg::TCSANOW, &unedited(&found)).unwrap();
+        let paste = format!("\x1b[200~printf %s {} | wc -c\x1b[201~\r", "o".repeat(5000));
+        let (mut keys, typed) = (screen.try_clone().unwrap(), paste.clone());
+        // The kernel takes the rest when the first bytes are read.
+        let typing = std::thread::spawn(move || keys.write_all(typed.as_bytes()).unwrap());
+        let (mut came, mut piece) = (Vec::new(), [0; 4096]);
+        while came.len() < paste.len() {
+            let mut wanted = [PollFd::new(program.as_fd(), PollFlags::POLLIN)];
+            assert_eq!(poll(&mut wanted, PollTimeout::from(60_000_u16)), Ok(1), "{} bytes came", came.len());
+            let count = program.read(&mut piece).unwrap();
+            came.extend_from_slice(&piece[..count]);
+        }
+        typing.join().unwrap();
+        assert!(came == paste.as_bytes(), "{}", String::from_utf8_lossy(&came));
+        program.write_all(b"5000\n").unwrap();
+        let mut shown = [0; 6];
+        screen.read_exact(&mut shown).unwrap();
+        assert_eq!(&shown, b"5000\r\n", "what is typed does not stand before what is printed");
     }
 
     #[test]

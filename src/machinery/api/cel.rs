@@ -71,11 +71,9 @@ pub fn levels(source: &str) -> Result<usize, String> {
             self.deepest.max(self.here) + self.joints
         }
     }
-    let (mut outer, mut last, mut at) = (Vec::new(), Open::default(), 0);
-    while at < source.len() {
-        let rest = &source[at..];
-        let length = token(rest).ok_or_else(|| unreadable(source, at, "token recognition error at"))?;
-        let token = &rest[..length];
+    let (mut outer, mut last) = (Vec::new(), Open::default());
+    for next in tokens(source) {
+        let (at, token) = next?;
         match token {
             "(" => outer.push(std::mem::replace(&mut last, Open::new(")"))),
             "[" => outer.push(std::mem::replace(&mut last, Open::new("]"))),
@@ -97,10 +95,29 @@ pub fn levels(source: &str) -> Result<usize, String> {
             token if token.starts_with('.') => last.here += 1,
             _ => {}
         }
-        at += length;
     }
     // What is not closed nests as deep as what is.
     Ok(last.levels() + outer.iter().map(|o| o.levels() + 1).sum::<usize>())
+}
+
+/// Returns the tokens of an expression, each with the byte at which it begins. White space and
+/// comments count as tokens, so together they are the whole text.
+///
+/// # Errors
+/// The first place that is no token of CEL. Nothing follows it.
+pub fn tokens(source: &str) -> impl Iterator<Item = Result<(usize, &str), String>> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let rest = source.get(at..).filter(|rest| !rest.is_empty())?;
+        let Some(length) = token(rest) else {
+            let why = unreadable(source, at, "token recognition error at");
+            at = source.len();
+            return Some(Err(why));
+        };
+        let begin = at;
+        at += length;
+        Some(Ok((begin, &rest[..length])))
+    })
 }
 
 /// Says in the parser's words that the character at byte `at` cannot be read.
@@ -226,6 +243,17 @@ mod tests {
         ] {
             assert_eq!(levels(source), Ok(want), "{source}");
         }
+    }
+
+    #[test]
+    fn tokens_are_the_whole_text() {
+        let source = "a && r'\\' // && b\n== 'ключ'";
+        let all: Vec<(usize, &str)> = tokens(source).map(Result::unwrap).collect();
+        let texts: Vec<&str> = all.iter().map(|(_, token)| *token).collect();
+        assert_eq!(texts, ["a", " ", "&&", " ", r"r'\'", " ", "// && b", "\n", "==", " ", "'ключ'"]);
+        assert!(all.iter().all(|(at, token)| source[*at..].starts_with(token)));
+        let ends: Vec<bool> = tokens("a # b").map(|token| token.is_ok()).collect();
+        assert_eq!(ends, [true, true, false]);
     }
 
     #[test]

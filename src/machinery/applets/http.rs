@@ -11,6 +11,7 @@ use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 mod send;
+pub(crate) mod zone;
 
 pub(crate) use send::{Upload, is_unreadable_upload};
 
@@ -26,6 +27,8 @@ pub(crate) struct Url {
     /// `https`.
     pub secure: bool,
     pub host: String,
+    /// The interface behind which an IPv6 address is. No server hears of it.
+    pub zone: Option<String>,
     pub port: u16,
     /// With the query, always beginning with `/`.
     pub path: String,
@@ -73,8 +76,16 @@ impl Url {
         {
             return Err(BadUrl::Malformed);
         }
+        let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let (host, zone) = match inner.filter(|inner| inner.contains('%')) {
+            Some(inner) => {
+                let (address, zone) = zone::split(inner).ok_or(BadUrl::Malformed)?;
+                (format!("[{address}]"), zone.map(str::to_string))
+            }
+            None => (host.to_string(), None),
+        };
         let path = if path.starts_with('/') { path.to_string() } else { format!("/{path}") };
-        Ok(Url { secure, host: host.to_string(), port, path: without_dots(&path), user })
+        Ok(Url { secure, host, zone, port, path: without_dots(&path), user })
     }
 
     /// What a `Location` of an answer from here means.
@@ -106,9 +117,10 @@ impl Url {
         Ok(url)
     }
 
-    /// Whether scheme, host and port are the same.
+    /// Whether scheme, host with its zone, and port are the same.
     pub(crate) fn is_same_server(&self, other: &Url) -> bool {
-        self.host.eq_ignore_ascii_case(&other.host) && (self.port, self.secure) == (other.port, other.secure)
+        self.host.eq_ignore_ascii_case(&other.host)
+            && (self.port, self.secure, &self.zone) == (other.port, other.secure, &other.zone)
     }
 
     /// `https` or `http`.
@@ -190,18 +202,38 @@ pub(crate) fn connect(
     addresses: &[IpAddr],
     port: u16,
     deadline: &Deadline,
+    told: impl FnMut(SocketAddr),
+) -> io::Result<TcpStream> {
+    let addresses: Vec<SocketAddr> = addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect();
+    dial(&addresses, deadline, told)
+}
+
+/// As [`connect`], to the server of a URL, which may name a zone.
+pub(crate) fn connect_to(
+    url: &Url,
+    addresses: &[IpAddr],
+    deadline: &Deadline,
+    told: impl FnMut(SocketAddr),
+) -> io::Result<TcpStream> {
+    let zone = url.zone.as_deref();
+    let addresses: Vec<SocketAddr> = addresses.iter().map(|ip| zone::address(*ip, url.port, zone)).collect();
+    dial(&addresses, deadline, told)
+}
+
+fn dial(
+    addresses: &[SocketAddr],
+    deadline: &Deadline,
     mut told: impl FnMut(SocketAddr),
 ) -> io::Result<TcpStream> {
     let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for (nth, ip) in addresses.iter().enumerate() {
-        let address = SocketAddr::new(*ip, port);
-        told(address);
+    for (nth, address) in addresses.iter().enumerate() {
+        told(*address);
         let connected = match deadline.left()? {
             // One that is silent leaves half of the time to the next ones, as in curl.
             Some(left) if nth + 1 < addresses.len() => {
-                TcpStream::connect_timeout(&address, (left / 2).max(Duration::from_millis(1)))
+                TcpStream::connect_timeout(address, (left / 2).max(Duration::from_millis(1)))
             }
-            Some(left) => TcpStream::connect_timeout(&address, left),
+            Some(left) => TcpStream::connect_timeout(address, left),
             None => TcpStream::connect(address),
         };
         match connected {
@@ -596,6 +628,10 @@ pub(crate) mod tests {
         assert_eq!(url.join("/a b/é%20").unwrap().path, "/a%20b/%C3%A9%20");
         assert_eq!(Url::parse("web").unwrap().path, "/");
         assert_eq!(Url::parse("[::1]:80").unwrap().host, "[::1]");
+        let zoned = Url::parse("http://[fe80::1%25lo]:81/").unwrap();
+        assert_eq!((zoned.authority().as_str(), zoned.zone.as_deref()), ("[fe80::1]:81", Some("lo")));
+        assert!(!zoned.is_same_server(&Url::parse("http://[fe80::1%25eth0]:81/").unwrap()));
+        assert_eq!(Url::parse("http://[fe80::1%]/"), Err(BadUrl::Malformed));
         assert_eq!(Url::parse("ftp://web/"), Err(BadUrl::Scheme("ftp".into())));
         let locked = Url::parse("HTTPS://web/").unwrap();
         assert_eq!((locked.secure, locked.port, locked.full().as_str()), (true, 443, "https://web/"));

@@ -152,7 +152,7 @@ fn fetch(call: &Call, text: &str) -> Result<(), String> {
         let addresses =
             http::look_up(&url, &Deadline::new(None)).map_err(|_| format!("bad address '{}'", url.host))?;
         let mut tried = None;
-        let stream = http::connect(&addresses, url.port, &Deadline::new(idle), |address| {
+        let stream = http::connect_to(&url, &addresses, &Deadline::new(idle), |address| {
             note(format!("Connecting to {} ({address})", url.authority()));
             tried = Some(address.ip());
         })

@@ -3,7 +3,7 @@
 use super::{CUT, Manner, Session};
 use crate::consent;
 use crate::lesson::{self, PageStyle};
-use crate::terminal;
+use crate::terminal::{self, Unedited};
 use crate::texts::Say;
 use cluster::Error;
 use cluster::undo::Loss;
@@ -53,7 +53,10 @@ impl Session {
                 () = cut => Err(Unanswered::Cut),
             }
         });
-        self.cut |= matches!(answer, Err(Unanswered::Cut));
+        if matches!(answer, Err(Unanswered::Cut)) {
+            self.cut = true;
+            terminal::show_interrupt(&self.column);
+        }
         answer
     }
 
@@ -128,9 +131,9 @@ impl Session {
     fn unanswered(&mut self, why: &Unanswered) -> i32 {
         match why {
             Unanswered::Cut => {
-                match self.stopped.take() {
-                    Some(said) => println!("\n{said}"),
-                    None => self.column.saw(b"^C"), // which the terminal has shown
+                if let Some(said) = self.stopped.take() {
+                    self.column.take_inside(); // the sentence has lines of its own
+                    println!("\n{said}");
                 }
                 CUT
             }
@@ -282,7 +285,9 @@ impl Session {
     /// the question.
     fn agrees(&mut self) -> Result<bool, Unanswered> {
         self.news.hold();
+        let edited = self.unedited.as_ref().map(Unedited::edited);
         let agreed = self.put_question();
+        drop(edited);
         self.news.release();
         agreed
     }

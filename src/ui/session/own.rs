@@ -5,6 +5,7 @@ use crate::dialect::quote;
 use crate::exit;
 use crate::lesson;
 use crate::settings::{self, LANG_VARIABLE, LAST_VARIABLE};
+use crate::terminal::Unedited;
 use crate::texts::Say;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -38,9 +39,11 @@ impl Session {
         if self.manner == Manner::Pipe {
             command.stdin(Stdio::null());
         }
-        // It may ask a question, which news would overwrite.
+        // It may ask a question, which news would overwrite, and whose answer is a line.
         self.news.hold();
+        let edited = self.unedited.as_ref().map(Unedited::edited);
         let ended = command.status();
+        drop(edited);
         self.news.release();
         match ended {
             Ok(status) => exit::code(status),

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tap::Tap;
 
+mod admits;
 mod ends;
 mod starts;
 

@@ -80,6 +80,8 @@ pub(super) struct Interpreter<'p> {
     pub random: u64,
     pub seed: f64,
     pub exit_code: i32,
+    /// Whether each of `value::UNHEEDED` was warned of, and its place in `globals` if it has one.
+    unheeded: [(bool, Option<usize>); value::UNHEEDED.len()],
 }
 
 impl<'p> Interpreter<'p> {
@@ -115,6 +117,8 @@ impl<'p> Interpreter<'p> {
             random: 0x9e37_79b9_7f4a_7c15,
             seed: 0.0,
             exit_code: 0,
+            unheeded: value::UNHEEDED
+                .map(|name| (false, program.globals.iter().position(|global| global == name))),
         };
         let texts: [(usize, &[u8]); 7] = [
             (value::FS, b" "),
@@ -155,6 +159,9 @@ impl<'p> Interpreter<'p> {
     pub(super) fn assign_operand(&mut self, name: &str, raw: &[u8]) -> Run<()> {
         if self.program.functions.iter().any(|function| function.name == name) {
             return fault(format!("cannot assign to the function {name}"));
+        }
+        if let Some(which) = value::UNHEEDED.iter().position(|known| *known == name) {
+            self.warn_of(which); // also if the program does not use it: gawk itself would
         }
         // A variable that the program does not use needs no value.
         match self.program.globals.iter().position(|global| global == name) {
@@ -210,12 +217,25 @@ impl<'p> Interpreter<'p> {
         {
             self.set_special(place, &value)?;
         }
+        let is_it = |(_, place): &(bool, Option<usize>)| place.map(Var::Global) == Some(var);
+        if let Some(which) = self.unheeded.iter().position(is_it) {
+            self.warn_of(which);
+        }
         let cell = self.cell(var);
         if let Cell::Array(_) = cell {
             return fault(format!("{} is an array and used as a value", self.name(var)));
         }
         *cell = Cell::Value(value);
         Ok(())
+    }
+
+    /// Says once that one of `value::UNHEEDED` does nothing.
+    fn warn_of(&mut self, which: usize) {
+        if let (Some((warned, _)), Some(name)) = (self.unheeded.get_mut(which), value::UNHEEDED.get(which))
+            && !std::mem::replace(warned, true)
+        {
+            crate::err(&format!("awk: warning: {name} has no effect here (only gawk knows it)\n"));
+        }
     }
 
     fn set_special(&mut self, place: usize, value: &Value) -> Run<()> {

@@ -1,4 +1,5 @@
-//! `awk` as POSIX has it. The functions of gawk are refused when the program is read. Strings are
+//! `awk` as POSIX has it. The functions of gawk are refused when the program is read; its variables
+//! that would change what a program reads are ordinary ones, and setting one warns. Strings are
 //! bytes: `length` counts bytes, as in mawk and in busybox without a locale, and what is no UTF-8
 //! is written as it was read.
 //!

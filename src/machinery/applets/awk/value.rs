@@ -12,6 +12,9 @@ pub(super) const SPECIAL: [&str; 16] = [
     "NF", "NR", "FNR", "FS", "OFS", "ORS", "RS", "SUBSEP", "CONVFMT", "OFMT", "RSTART", "RLENGTH",
     "FILENAME", "ENVIRON", "ARGC", "ARGV",
 ];
+/// Variables of gawk that change how a program reads or compares, and that no other awk knows. Here
+/// they are ordinary variables, as POSIX has it, so a program that sets one is warned.
+pub(super) const UNHEEDED: [&str; 3] = ["FPAT", "FIELDWIDTHS", "IGNORECASE"];
 pub(super) const NF: usize = 0;
 pub(super) const NR: usize = 1;
 pub(super) const FNR: usize = 2;

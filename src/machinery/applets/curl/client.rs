@@ -75,7 +75,7 @@ impl<'a> Client<'a> {
         report.looked_up = report.start.elapsed();
         let begun = Instant::now();
         let tried = |address| self.note(&format!("*   Trying {address}...\n"));
-        let stream = http::connect(&addresses, url.port, &limit, tried)
+        let stream = http::connect_to(url, &addresses, &limit, tried)
             .map_err(|e| connect_fault(&e, url, begun.elapsed(), deadline))?;
         report.connected = report.start.elapsed();
         report.connects += 1;

@@ -2,8 +2,8 @@
 //! texts, `[1-9]`, `[001-100:10]` and `[a-z:2]` for each number or letter of a range. The last
 //! pattern of a URL runs fastest.
 
+use super::super::http::zone;
 use super::{Fault, fault};
-use std::net::Ipv6Addr;
 
 /// A part of a URL: one text, or several to choose from.
 #[derive(Debug, PartialEq, Eq)]
@@ -168,8 +168,7 @@ impl Expanded {
 /// Brackets that are plain text: empty ones, and those of an IPv6 address, which may have a zone
 /// (`[fe80::1%25eth0]`).
 fn is_no_range(inner: &str) -> bool {
-    let address = inner.split('%').next().unwrap_or_default();
-    inner.is_empty() || address.parse::<Ipv6Addr>().is_ok()
+    inner.is_empty() || zone::split(inner).is_some()
 }
 
 /// `1-9]`, `001-100:10]`, `a-z]`: a range behind its bracket. Returns its length, too.
@@ -284,6 +283,17 @@ mod tests {
         assert_eq!(Pattern::parse("[1-18446744073709551614]").unwrap().expand().nth(1).unwrap().url, "2");
     }
 
+    /// A pattern is short and may stand for more URLs than any memory has room for.
+    #[test]
+    fn urls_are_made_one_after_the_other() {
+        let pattern = Pattern::parse("h/[0-9223372036854775807]").unwrap();
+        assert_eq!((pattern.count, pattern.parts.len()), (1 << 63, 3));
+        let mut all = pattern.expand();
+        let first: Vec<String> = all.by_ref().take(3).map(|expanded| expanded.url).collect();
+        assert_eq!(first, ["h/0", "h/1", "h/2"]);
+        assert!(size_of_val(&all) <= 64, "it keeps its place, and nothing that was or will be");
+    }
+
     #[test]
     fn brackets_that_are_no_patterns_are_plain() {
         for url in ["http://me@[::1]:80/a", "http://[fe80::1%25eth0]/", "http://[::1]/?a[]=[::2]", "h/한"] {
@@ -308,6 +318,7 @@ mod tests {
             ("h/{a{b}}", "nested brace in URL position 5"),
             ("h/{a]}", "unexpected close bracket in URL position 5"),
             ("h/{}", "empty string within braces in URL position 4"),
+            ("http://[fe80::1%]/", "bad range in URL position 9"),
             ("h/]", "unmatched close brace/bracket in URL position 3"),
             ("h/[1-9999999999][1-9999999999]", "range overflow in URL position 31"),
         ] {

@@ -140,6 +140,28 @@ fn keeping_server(answer: &'static str, each: usize, connections: usize) -> (u16
     (port, std::thread::spawn(move || (0..connections).map(serve).collect()))
 }
 
+/// The zone says where the address is, on this machine alone: no server hears of it.
+#[test]
+fn an_address_with_a_zone_is_connected_to_without_telling_the_zone() {
+    let Ok(listener) = std::net::TcpListener::bind("[::1]:0") else { return }; // without IPv6
+    let port = listener.local_addr().unwrap().port();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+        String::from_utf8(head).unwrap()
+    });
+    let (result, report) = fetch("-o /dev/null", &format!("http://[::1%25lo]:{port}/"));
+    assert_eq!((result, report.status), (Ok(()), 200));
+    let head = server.join().unwrap();
+    assert!(head.contains(&format!("\r\nHost: [::1]:{port}\r\n")), "{head}");
+}
+
 #[test]
 fn a_connection_is_kept_for_the_next_url() {
     let kept = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";

@@ -24,7 +24,12 @@ const TESTS: &[Test] = &[
     ("a_reader_that_is_gone_ends_a_program_quietly", pipes::a_reader_that_is_gone_ends_a_program_quietly),
     ("awk_does_what_mawk_does", awk::awk_does_what_mawk_does),
     ("awk_waits_for_its_commands", awk::awk_waits_for_its_commands),
+    ("awk_warns_once_of_what_only_gawk_heeds", awk::awk_warns_once_of_what_only_gawk_heeds),
     ("a_retry_sends_no_rest_of_standard_input", net::a_retry_sends_no_rest_of_standard_input),
+    (
+        "a_pattern_without_end_takes_no_memory_and_ends_at_a_signal",
+        net::a_pattern_without_end_takes_no_memory_and_ends_at_a_signal,
+    ),
     ("ports_may_be_given_from_the_last_to_the_first", net::ports_may_be_given_from_the_last_to_the_first),
     (
         "a_key_value_server_that_is_killed_loses_nothing",

@@ -83,3 +83,26 @@ pub(crate) fn awk_waits_for_its_commands(room: &Room) {
     let answer = told(room.program("sh").args(["-c", script]));
     assert_eq!((answer.out.as_str(), answer.code), ("1\nlate\nend\ny\n", 0), "{}", answer.err);
 }
+
+/// A program that counts on them would read something else without a word.
+pub(crate) fn awk_warns_once_of_what_only_gawk_heeds(room: &Room) {
+    let warning = |name: &str| format!("awk: warning: {name} has no effect here (only gawk knows it)\n");
+    let cases: [(&[&str], &str, &[&str]); 6] = [
+        (&["BEGIN{FPAT = \"a\"; FPAT = \"b\"; print FPAT}"], "b\n", &["FPAT"]),
+        (&["-v", "FPAT=[^,]*", "BEGIN{print 1}"], "1\n", &["FPAT"]),
+        (&["END{print IGNORECASE}", "IGNORECASE=1", "/dev/null"], "1\n", &["IGNORECASE"]),
+        (
+            &["-v", "IGNORECASE=1", "BEGIN{FIELDWIDTHS = \"1 2\"; IGNORECASE++; print IGNORECASE}"],
+            "2\n",
+            &["IGNORECASE", "FIELDWIDTHS"],
+        ),
+        // What is only read, an array, a parameter, and what changes nothing without gawk.
+        (&["function f(FPAT) {FPAT = 1; return FPAT} BEGIN{print f() IGNORECASE}"], "1\n", &[]),
+        (&["BEGIN{FIELDWIDTHS[1] = 2; RT = \"x\"; BINMODE = 1; PROCINFO[\"a\"]; print RT}"], "x\n", &[]),
+    ];
+    for (args, out, names) in cases {
+        let answer = told(room.program("awk").args(args));
+        let warned: String = names.iter().copied().map(warning).collect();
+        assert_eq!((answer.out.as_str(), answer.err, answer.code), (out, warned, 0), "{args:?}");
+    }
+}

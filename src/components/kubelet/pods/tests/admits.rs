@@ -1,0 +1,50 @@
+//! What a pod is compared with when the node decides whether to take it.
+
+use super::*;
+use std::sync::OnceLock;
+
+fn made_at(name: &str, second: u32, more: Value) -> Pod {
+    let mut made = pod(json!({}), more);
+    let at = format!("2026-01-02T03:04:{second:02}Z");
+    let metadata = json!({"name": name, "uid": name, "creationTimestamp": at});
+    made["metadata"].as_object_mut().unwrap().extend(metadata.as_object().unwrap().clone());
+    read(made)
+}
+
+/// The node gets a label, and because of it the scheduler binds `early`. All of this happens while
+/// the Node object is on its way to the kubelet, still without the label. The kubelet reads it for
+/// another pod, `late`, before which it would judge `early`.
+#[tokio::test]
+async fn a_pod_is_judged_by_a_node_that_was_read_after_the_pod_was_seen() {
+    let early = made_at("early", 1, json!({"nodeSelector": {"disk": "ssd"}}));
+    let late = made_at("late", 2, json!({}));
+    let watching: Arc<OnceLock<Arc<Kubelet>>> = Arc::default();
+    let (hears, bound) = (watching.clone(), early.clone());
+    let api = Scripted::new(move |asked| {
+        if asked.line != "GET /api/v1/nodes/n1" {
+            return stored(asked, "6");
+        }
+        let kubelet = hears.get().unwrap();
+        let has_label = kubelet.pods.get(&Key::of(&bound)).is_some();
+        kubelet.pods.tell_of(bound.clone());
+        let labels = if has_label { json!({"disk": "ssd"}) } else { json!({}) };
+        Some((200, json!({"metadata": {"name": "n1", "labels": labels}})))
+    });
+    let (crew, dir) = (Crew::new("test"), tempfile::tempdir().unwrap());
+    let late_json = serde_json::to_value(&late).unwrap();
+    let World { api, kubelet, .. } = World::new(&crew, api.await, dir.path().into(), late_json);
+    assert!(watching.set(kubelet.clone()).is_ok());
+
+    let judged = async |pod: &Pod| {
+        let mut memory = Memory { uid: pod.metadata.uid.clone().unwrap(), ..Memory::default() };
+        let (failure, _) = kubelet.judge(&Key::of(pod), pod, &mut memory).await.unwrap();
+        failure.map(|failure| failure.reason)
+    };
+    assert_eq!(judged(&late).await, None);
+    let known = kubelet.admissions.lock().known(&early);
+    assert_eq!(known, None, "the node that was read for `late` says nothing about `early`");
+    assert_eq!(judged(&early).await, None);
+    let reads = api.take().iter().filter(|asked| asked.line == "GET /api/v1/nodes/n1").count();
+    assert_eq!(reads, 2, "`early` has its own look at the node");
+    crew.kill();
+}
