@@ -156,9 +156,12 @@ impl Library {
 pub fn write_alone(lesson: &Lesson, directory: Option<&Path>, into: &Path) -> Result<(), Fault> {
     let files = directory.map_or_else(built_in_files, |directory| files_in(directory).0);
     let directories: BTreeSet<&Path> = files.keys().filter_map(|path| path.parent()).collect();
+    // The lesson may have been read by a relative path, and `directory` may be absolute.
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.into());
+    let own = lesson.file.parent().map(absolute);
     for (path, text) in &files {
         let name = path.file_name().unwrap_or_default();
-        let is_own = path.parent() == lesson.file.parent();
+        let is_own = path.parent().map(absolute) == own;
         if !is_own && !name.to_str().is_some_and(|name| name.starts_with("_beats.")) {
             continue;
         }
@@ -241,6 +244,18 @@ mod tests {
         let again = place.path().join("again");
         write_alone(found, Some(&into), &again).unwrap();
         assert_eq!(Library::read(&again).lessons.len(), 1);
+    }
+
+    /// `lesson test --lessons lessons` reads the lessons by that relative path, and copies the
+    /// lesson from the absolute one.
+    #[test]
+    fn a_lesson_alone_may_be_copied_from_the_absolute_path() {
+        let (directory, place) = (Path::new("../../lessons"), tempfile::tempdir().unwrap());
+        let library = Library::read(directory);
+        let lesson = library.get("first-voyage/04").unwrap();
+        let absolute = std::path::absolute(directory).unwrap();
+        write_alone(lesson, Some(&absolute), place.path()).unwrap();
+        assert_eq!(Library::read(place.path()).lessons.len(), 1);
     }
 
     /// What a lesson prints in bold, `what` explains, in each language.
