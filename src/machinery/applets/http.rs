@@ -94,7 +94,7 @@ pub(crate) fn connect_to(
 
 /// The places that a URL's host and port mean.
 pub(crate) fn look_up(url: &Url, deadline: &Deadline) -> Result<Vec<SocketAddr>, resolve::Failure> {
-    let place = |ip| match ip {
+    let place = |ip: IpAddr| match ip {
         IpAddr::V4(_) => SocketAddr::new(ip, url.port),
         IpAddr::V6(ip) => SocketAddrV6::new(ip, url.port, 0, url.scope()).into(),
     };

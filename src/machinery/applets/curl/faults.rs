@@ -98,7 +98,7 @@ pub(super) fn transfer_fault(error: &Error, deadline: Deadline, got: u64, length
         Error::LongHead(length) => {
             fault(56, format!("Too large response headers: {length} > {}", http::HEAD_MAX))
         }
-        Error::Chunk(bad) => fault(56, bad.text()),
+        Error::Chunk(bad) => fault(56, bad.to_string()),
         Error::Upload(_) => fault(UNREADABLE, UNREADABLE_TEXT),
         Error::Send(e) => fault(55, format!("Send failure: {}", super::super::reason(e))),
         Error::Receive(e) => fault(56, format!("Recv failure: {}", super::super::reason(e))),

@@ -1,5 +1,6 @@
 //! Why an exchange failed. Each program tells it in its own words: curl in curl's.
 
+use std::fmt;
 use std::io;
 
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +44,7 @@ pub(crate) enum Error {
     #[error("the head is too long")]
     LongHead(usize),
     /// A chunk does not have the form of RFC 9112, 7.1.
-    #[error("{}", .0.text())]
+    #[error("{0}")]
     Chunk(BadChunk),
     /// The content of an upload could not be read: that is no failure of the connection.
     #[error("cannot read what to send: {}", crate::reason(.0))]
@@ -65,14 +66,14 @@ pub(crate) enum BadChunk {
     End,
 }
 
-impl BadChunk {
-    /// The words of curl.
-    pub(crate) fn text(self) -> &'static str {
-        match self {
+/// The words of curl.
+impl fmt::Display for BadChunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
             BadChunk::Size => "Illegal or missing hexadecimal sequence in chunked-encoding",
             BadChunk::LongSize => "Too long hexadecimal number in chunked-encoding",
             BadChunk::End => "Malformed encoding found in chunked-encoding",
-        }
+        })
     }
 }
 
