@@ -5,7 +5,7 @@ use super::tls::{Refusal, Terms};
 use std::cell::Cell;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::time::Duration;
 
 const USAGE: &str = "Usage: wget [-qS] [--spider] [--header STR] [--post-data STR] [-O FILE] [-P DIR] [-T SEC] [-U STR] URL...";
@@ -125,6 +125,15 @@ fn url_fault(text: &str, fault: BadUrl) -> String {
     }
 }
 
+/// A failed exchange in busybox' words.
+fn unanswered(error: http::Error) -> String {
+    match error {
+        http::Error::TimedOut => "download timed out".to_string(),
+        http::Error::NoAnswer | http::Error::Cut { .. } => "error getting response".to_string(),
+        error => format!("error getting response: {error}"),
+    }
+}
+
 /// Errors in busybox' words.
 fn fetch(call: &Call, text: &str) -> Result<(), String> {
     let mut url = Url::parse(text).map_err(|fault| url_fault(text, fault))?;
@@ -141,18 +150,11 @@ fn fetch(call: &Call, text: &str) -> Result<(), String> {
             eprintln!("{text}");
         }
     };
-    let timed = |e: io::Error| match e.kind() {
-        io::ErrorKind::TimedOut => "download timed out".to_string(),
-        io::ErrorKind::UnexpectedEof => "error getting response".to_string(),
-        io::ErrorKind::InvalidData => format!("error getting response: {e}"),
-        io::ErrorKind::Other => e.to_string(), // our own words
-        _ => format!("error getting response: {}", super::reason(&e)),
-    };
     for _ in 0..=REDIRECTS_MAX {
-        let addresses =
+        let places =
             http::look_up(&url, &Deadline::new(None)).map_err(|_| format!("bad address '{}'", url.host))?;
         let mut tried = None;
-        let stream = http::connect_to(&url, &addresses, &Deadline::new(idle), |address| {
+        let stream = http::connect_to(&places, &Deadline::new(idle), |address| {
             note(format!("Connecting to {} ({address})", url.authority()));
             tried = Some(address.ip());
         })
@@ -174,11 +176,13 @@ fn fetch(call: &Call, text: &str) -> Result<(), String> {
             ),
             Refusal::Handshake(why) => format!("TLS error: {why}"),
             Refusal::Authorities(_) | Refusal::Certificate { .. } => "TLS error".into(), // wget takes none
-            Refusal::Io(e) => timed(e),
+            Refusal::Io(e) => unanswered(e.into()),
         })?;
         let request = request(call, &url, method, url.is_same_server(&first));
-        let mut answer = http::exchange(stream, request.as_bytes(), None, method, Deadline::new(None), idle)
-            .map_err(timed)?;
+        let (is_head, deadline) = (method == "HEAD", Deadline::new(None));
+        let answer =
+            http::exchange(stream, request.as_bytes(), None, is_head, deadline, idle, &mut Vec::new());
+        let mut answer = answer.map_err(unanswered)?;
         if call.show_headers {
             eprint!("{}", answer.head.text().lines().map(|line| format!("  {line}\n")).collect::<String>());
         }
@@ -194,10 +198,7 @@ fn fetch(call: &Call, text: &str) -> Result<(), String> {
             note("remote file exists".into());
             return Ok(());
         }
-        return save(call, &url, &mut answer, note).map_err(|e| match e.kind() {
-            io::ErrorKind::UnexpectedEof => "connection closed prematurely".to_string(),
-            _ => timed(e),
-        });
+        return save(call, &url, &mut answer, note);
     }
     Err("too many redirections".into())
 }
@@ -230,7 +231,7 @@ fn request(call: &Call, url: &Url, method: &str, is_first: bool) -> String {
     text + "\r\n" + call.post.as_deref().unwrap_or_default()
 }
 
-fn save(call: &Call, url: &Url, answer: &mut http::Answer, note: impl Fn(String)) -> io::Result<()> {
+fn save(call: &Call, url: &Url, answer: &mut http::Answer, note: impl Fn(String)) -> Result<(), String> {
     let named = Some(url.file_name()).filter(|name| !name.is_empty()).unwrap_or("index.html");
     let (name, mut output): (String, Box<dyn Write>) = match call.output.as_deref() {
         Some("-") => ("-".into(), Box::new(io::stdout())),
@@ -249,8 +250,7 @@ fn save(call: &Call, url: &Url, answer: &mut http::Answer, note: impl Fn(String)
                 (Some(_), false) => File::create(&path),
                 (Some(_), true) => File::options().append(true).create(true).open(&path),
             };
-            let file =
-                file.map_err(|e| io::Error::other(format!("can't open '{path}': {}", super::reason(&e))))?;
+            let file = file.map_err(|e| format!("can't open '{path}': {}", super::reason(&e)))?;
             (path, Box::new(file))
         }
     };
@@ -259,14 +259,17 @@ fn save(call: &Call, url: &Url, answer: &mut http::Answer, note: impl Fn(String)
     let mut buffer = vec![0; 64 * 1024];
     let mut total: u64 = 0;
     loop {
-        let count = answer.read(&mut buffer)?;
+        let count = answer.read(&mut buffer).map_err(|e| match e {
+            http::Error::Cut { .. } => "connection closed prematurely".to_string(),
+            e => unanswered(e),
+        })?;
         if count == 0 {
             break;
         }
-        output.write_all(&buffer[..count])?;
+        output.write_all(&buffer[..count]).map_err(|e| format!("write error: {}", super::reason(&e)))?;
         total += count as u64;
     }
-    output.flush()?;
+    output.flush().map_err(|e| format!("write error: {}", super::reason(&e)))?;
     let short: String = name.rsplit('/').next().unwrap_or(&name).chars().take(20).collect();
     note(format!("{short:<20} 100% |{}| {total:>5}  0:00:00 ETA", "*".repeat(32)));
     note(if to_stdout { "written to stdout".into() } else { format!("'{name}' saved") });

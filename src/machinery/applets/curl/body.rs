@@ -1,7 +1,7 @@
 //! What a request carries: data of `-d`, or a file of `-T`.
 
 use super::super::http::Upload;
-use super::{Fault, fault};
+use super::faults::{Fault, unreadable};
 use std::fs::File;
 use std::io::{self, Read};
 
@@ -41,8 +41,7 @@ impl<'a> Body<'a> {
             _ if self.is_stdin() => Opened { content: Box::new(io::stdin()), length: None, form: false },
             Body::File(name) => {
                 let opened = File::open(name).and_then(|file| Ok((file.metadata()?, file)));
-                let (found, file) = opened
-                    .map_err(|e| fault(26, format!("cannot open '{name}': {}", super::super::reason(&e))))?;
+                let (found, file) = opened.map_err(|_| unreadable(name))?;
                 match found.is_file() {
                     // What the file gets meanwhile was not announced and is not sent.
                     true => Opened {

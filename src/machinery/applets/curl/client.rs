@@ -8,21 +8,30 @@ use super::body::{Body, Opened};
 use super::faults::{Fault, connect_fault, fault, tls_fault, transfer_fault};
 use super::options::Options;
 use super::report::Report;
-use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 /// A call of curl: its options, and the connection that the last transfer left.
 pub(super) struct Client<'a> {
     pub options: &'a Options,
     kept: Option<(Url, Stream)>,
+    /// Connections that were begun.
+    begun: usize,
+    /// A transfer runs over the connection that was begun last.
+    in_use: bool,
 }
 
 impl<'a> Client<'a> {
     pub(super) fn new(options: &'a Options) -> Client<'a> {
-        Client { options, kept: None }
+        Client { options, kept: None, begun: 0, in_use: false }
     }
 
-    fn note(&self, text: &str) {
+    /// The number of the connection that was begun last; `-v` counts from 0.
+    fn number(&self) -> usize {
+        self.begun.saturating_sub(1)
+    }
+
+    pub(super) fn note(&self, text: &str) {
         if self.options.verbose {
             super::super::err(text);
         }
@@ -39,51 +48,83 @@ impl<'a> Client<'a> {
         report: &mut Report,
         trusted: bool,
     ) -> Result<Answer, Fault> {
-        let opened = || opened(self.options, url, method, body, trusted);
+        report.heads.clear();
+        let options = self.options;
+        let opened = || opened(options, url, method, body, trusted);
         let (mut upload, mut text) = opened()?;
         let kept = self.kept.take().filter(|(of, stream)| of.is_same_server(url) && stream.is_quiet());
         if let Some((_, stream)) = kept {
-            self.note(&format!("* Re-using existing connection with host {}\n", url.host));
-            match self.ask(stream, &text, upload.as_mut(), method, deadline, report) {
-                // The server had given the connection up in this moment.
-                Err(e) if http::is_unheard(&e) && !body.is_some_and(|body| body.is_stdin()) => {
-                    self.note("* Connection died, retrying a fresh connect\n");
+            let (number, host) = (self.number(), url.bare_host());
+            self.note(&format!("* Re-using existing connection #{number} with host {host}\n"));
+            self.in_use = true;
+            match self.ask(stream, &text, upload.as_mut(), deadline, report) {
+                // The server had given the connection up in this moment. As in curl, only a whole
+                // line is an answer.
+                Err(e)
+                    if e.is_hang_up()
+                        && report.heads.is_empty()
+                        && !body.is_some_and(|body| body.is_stdin()) =>
+                {
+                    self.note("* Connection died, retrying a fresh connect (retry count: 1)\n");
+                    self.note(&format!("* Closing connection {number}\n"));
                     (upload, text) = opened()?;
                 }
                 told => return told.map_err(|e| transfer_fault(&e, deadline, 0, None)),
             }
         }
         let stream = self.connect(url, deadline, report)?;
-        let told = self.ask(stream, &text, upload.as_mut(), method, deadline, report);
+        let told = self.ask(stream, &text, upload.as_mut(), deadline, report);
         told.map_err(|e| transfer_fault(&e, deadline, 0, None))
     }
 
-    fn connect(&self, url: &Url, deadline: Deadline, report: &mut Report) -> Result<Stream, Fault> {
-        let limit = connect_limit(self.options, deadline);
+    /// The places to connect to.
+    fn look_up(&self, url: &Url, deadline: Deadline, limit: &Deadline) -> Result<Vec<SocketAddr>, Fault> {
         let unknown = || fault(6, format!("Could not resolve host: {}", url.host));
-        let mut addresses = http::look_up(url, &limit).map_err(|e| match e {
+        let mut places = http::look_up(url, limit).map_err(|e| match e {
             resolve::Failure::Timeout if limit.left().is_err() => fault(
                 28,
                 format!("Resolving timed out after {} milliseconds", deadline.start.elapsed().as_millis()),
             ),
             _ => unknown(),
         })?;
-        addresses.retain(|ip| self.options.ip_version.is_none_or(|version| ip.is_ipv6() == (version == 6)));
-        if addresses.is_empty() {
-            return Err(unknown());
+        places
+            .retain(|place| self.options.ip_version.is_none_or(|version| place.is_ipv6() == (version == 6)));
+        match (places.is_empty(), url.bare_host().parse::<IpAddr>()) {
+            (false, _) => Ok(places),
+            // An address needs no resolving; it is of the kind that `-4` or `-6` forbids.
+            (true, Ok(_)) => Err(fault(7, "Couldn't connect to server")),
+            (true, Err(_)) => Err(unknown()),
         }
+    }
+
+    fn connect(&mut self, url: &Url, deadline: Deadline, report: &mut Report) -> Result<Stream, Fault> {
+        let limit = connect_limit(self.options, deadline);
+        let places = self.look_up(url, deadline, &limit)?;
         report.looked_up = report.start.elapsed();
         let begun = Instant::now();
-        let tried = |address| self.note(&format!("*   Trying {address}...\n"));
-        let stream = http::connect_to(url, &addresses, &limit, tried)
-            .map_err(|e| connect_fault(&e, url, begun.elapsed(), deadline))?;
+        (self.begun, self.in_use) = (self.begun + 1, true);
+        let mut last = None;
+        let stream = http::connect_to(&places, &limit, |place| {
+            // Without the number of a zone's interface.
+            let place = SocketAddr::new(place.ip(), place.port());
+            self.note(&format!("*   Trying {place}...\n"));
+            last = Some(place);
+        });
+        let stream = stream.map_err(|e| {
+            if let Some(place) = last.filter(|_| limit.left().is_ok()) {
+                let (ip, port, why) = (place.ip(), place.port(), super::super::reason(&e));
+                self.note(&format!("* connect to {ip} port {port} failed: {why}\n"));
+            }
+            connect_fault(&e, url, begun.elapsed(), deadline)
+        })?;
         report.connected = report.start.elapsed();
         report.connects += 1;
         if let Ok(peer) = stream.peer_addr() {
-            self.note(&format!("* Connected to {} ({}) port {}\n", url.host, peer.ip(), peer.port()));
+            let (host, ip, port, number) = (url.bare_host(), peer.ip(), peer.port(), self.number());
+            self.note(&format!("* Connected to {host} ({ip}) port {port} (#{number})\n"));
         }
-        let stream =
-            http::secured(stream, url, &self.options.terms, &limit).map_err(|r| tls_fault(r, url, &limit))?;
+        let terms = &self.options.terms;
+        let stream = http::secured(stream, url, terms, &limit).map_err(|r| tls_fault(r, url, deadline))?;
         if url.secure {
             report.secured = report.start.elapsed();
         }
@@ -95,39 +136,51 @@ impl<'a> Client<'a> {
         stream: Stream,
         head: &str,
         body: Option<&mut Opened>,
-        method: &str,
         deadline: Deadline,
         report: &mut Report,
-    ) -> io::Result<Answer> {
+    ) -> Result<Answer, http::Error> {
         self.note(&head.lines().map(|line| format!("> {line}\n")).collect::<String>());
         let mut upload = body.map(Opened::upload);
         report.upload_begun = upload.is_some();
-        // `-X` only replaces the word: with `-I` no body is read.
-        let framing = if self.options.head { "HEAD" } else { method };
-        let answer = http::exchange(stream, head.as_bytes(), upload.as_mut(), framing, deadline, None);
+        // Only `-I` means that there is no body; as in curl, `-X HEAD` replaces the word alone, and
+        // the body that the head announces is waited for.
+        let is_head = self.options.head;
+        let heads = &mut report.heads;
+        let answer = http::exchange(stream, head.as_bytes(), upload.as_mut(), is_head, deadline, None, heads);
         report.sent = upload.map_or(0, |upload| upload.sent);
+        report.header_size += report.heads.len();
+        for line in String::from_utf8_lossy(&report.heads).lines().filter(|line| !line.is_empty()) {
+            self.note(&format!("< {line}\n"));
+        }
         let answer = answer?;
+        self.note("< \n");
         report.first_byte = report.start.elapsed();
         report.head(&answer);
-        let lines: String = answer.head.text().lines().map(|line| format!("< {line}\n")).collect();
-        self.note(&(lines + "< \n"));
         Ok(answer)
     }
 
-    /// Keeps the connection of an answer that was read, unless one side ends it.
+    /// Keeps the connection of an answer that was read, if the server offers it. A request header
+    /// `Connection: close` changes nothing, as in curl: it is the server that closes then.
     pub(super) fn keep(&mut self, url: Url, answer: Answer, method: &str) {
-        let is_close = |header: &String| {
-            header.split_once(':').is_some_and(|(name, value)| {
-                name.trim().eq_ignore_ascii_case("connection") && value.trim().eq_ignore_ascii_case("close")
-            })
-        };
-        // With another word, the server may still send the body that `-I` does not read.
+        // With `-I` and another word the server may still send the body that is not read.
         let unread = self.options.head && method != "HEAD";
-        let ends = unread || self.options.headers.iter().any(is_close);
-        let stream = answer.into_stream().filter(|_| !ends);
-        let what = if stream.is_some() { "left intact" } else { "closed" };
-        self.note(&format!("* Connection #0 to host {} {what}\n", url.host));
+        let stream = answer.into_stream().filter(|_| !unread);
+        let number = self.number();
+        match &stream {
+            Some(_) => {
+                self.note(&format!("* Connection #{number} to host {} left intact\n", url.bare_host()));
+            }
+            None => self.note(&format!("* Closing connection {number}\n")),
+        }
+        self.in_use = false;
         self.kept = stream.map(|stream| (url, stream));
+    }
+
+    /// Notes why a transfer failed, and that its connection is closed.
+    pub(super) fn give_up(&mut self, fault: &Fault) {
+        if std::mem::take(&mut self.in_use) {
+            self.note(&format!("* {}\n* Closing connection {}\n", fault.text, self.number()));
+        }
     }
 }
 

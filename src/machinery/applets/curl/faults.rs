@@ -1,6 +1,6 @@
-//! Failures, with curl's exit codes and texts.
+//! Failures, with the exit codes and texts of curl 7.88.1.
 
-use super::super::http::{self, BadUrl, Deadline, Url};
+use super::super::http::{self, BadUrl, Deadline, Error, Url};
 use super::super::tls::Refusal;
 use std::io;
 use std::time::Duration;
@@ -16,76 +16,103 @@ pub(super) fn fault(code: i32, text: impl Into<String>) -> Fault {
     Fault { code, text: text.into() }
 }
 
-pub(super) fn url_fault(bad: BadUrl, text: &str) -> Fault {
+pub(super) fn url_fault(bad: BadUrl) -> Fault {
     match bad {
         BadUrl::Scheme(scheme) => {
-            fault(1, format!("Protocol \"{scheme}\" not supported: this curl speaks http and https"))
+            fault(1, format!("Protocol \"{scheme}\" not supported or disabled in libcurl"))
         }
-        BadUrl::Malformed if text.is_empty() => fault(3, "URL using bad/illegal format or missing URL"),
-        BadUrl::Malformed => fault(3, format!("URL rejected: Malformed input to a URL function: {text}")),
+        BadUrl::Malformed => fault(3, "URL using bad/illegal format or missing URL"),
     }
 }
 
 pub(super) fn connect_fault(error: &io::Error, url: &Url, took: Duration, deadline: Deadline) -> Fault {
     if deadline.left().is_err() {
-        let all = deadline.start.elapsed().as_millis();
-        return fault(28, format!("Connection timed out after {all} milliseconds"));
+        return late_fault(deadline);
     }
-    let what = format!("Failed to connect to {} port {} after {} ms", url.host, url.port, took.as_millis());
+    let (host, port, took) = (url.bare_host(), url.port, took.as_millis());
+    let what = format!("Failed to connect to {host} port {port} after {took} ms");
     match error.kind() {
         // curl tells only -v why: refused, no route, unreachable are one to it.
         io::ErrorKind::TimedOut => fault(28, format!("{what}: Timeout was reached")),
-        _ => fault(7, format!("{what}: Could not connect to server")),
+        _ => fault(7, format!("{what}: Couldn't connect to server")),
     }
 }
 
-/// In curl's words, and what the learner can do.
-pub(super) fn tls_fault(refusal: Refusal, url: &Url, deadline: &Deadline) -> Fault {
+/// The time of `-m` is over, and there is no connection yet.
+fn late_fault(deadline: Deadline) -> Fault {
+    fault(28, format!("Connection timed out after {} milliseconds", deadline.start.elapsed().as_millis()))
+}
+
+/// In curl's words as far as they are not OpenSSL's, and what the learner can do. `deadline` is
+/// that of `-m`.
+pub(super) fn tls_fault(refusal: Refusal, url: &Url, deadline: Deadline) -> Fault {
     const REMEDY: &str = "Name its authority with --cacert FILE, or do without knowing who answers: -k.";
     match refusal {
         Refusal::Authorities(file) => fault(77, format!("error setting certificate file: {file}")),
         Refusal::Certificate { file, why } => {
-            fault(58, format!("could not load PEM client certificate from {file}: {why}"))
+            fault(58, format!("could not load PEM client certificate from {file}, {why}"))
         }
         Refusal::Unbelieved(why) => fault(60, format!("SSL certificate problem: {why}\n{REMEDY}")),
         Refusal::OtherName => fault(
             60,
             format!(
                 "SSL: no alternative certificate subject name matches target host name '{}'\n{REMEDY}",
-                url.host
+                url.bare_host()
             ),
         ),
-        Refusal::Handshake(why) => fault(35, format!("TLS connect error: {why}")),
-        Refusal::Io(e) if e.kind() == io::ErrorKind::TimedOut => {
-            let took = deadline.start.elapsed().as_millis();
-            fault(28, format!("SSL connection timed out after {took} milliseconds"))
-        }
-        Refusal::Io(e) => fault(35, format!("TLS connect error: {}", super::super::reason(&e))),
+        Refusal::Handshake(why) => fault(35, format!("SSL connect error: {why}")),
+        Refusal::Io(e) if e.kind() == io::ErrorKind::TimedOut => match deadline.left() {
+            Ok(_) => fault(28, "SSL connection timeout"),
+            Err(_) => late_fault(deadline),
+        },
+        Refusal::Io(e) => fault(35, format!("SSL connect error: {}", super::super::reason(&e))),
     }
 }
 
-pub(super) fn transfer_fault(error: &io::Error, deadline: Deadline, got: u64, missing: Option<u64>) -> Fault {
-    match (error.kind(), missing) {
-        (io::ErrorKind::TimedOut, missing) => {
-            let out_of = missing.map_or(String::new(), |m| format!(" out of {}", got + m));
+/// A failure of an exchange after `got` bytes of a body that has `length` bytes, if that is known.
+pub(super) fn transfer_fault(error: &Error, deadline: Deadline, got: u64, length: Option<u64>) -> Fault {
+    match error {
+        Error::TimedOut => {
+            let out_of = length.map_or(String::new(), |length| format!(" out of {length}"));
             let took = deadline.start.elapsed().as_millis();
             fault(
                 28,
                 format!("Operation timed out after {took} milliseconds with {got}{out_of} bytes received"),
             )
         }
-        (io::ErrorKind::UnexpectedEof, Some(missing)) => {
-            fault(18, format!("end of response with {missing} bytes missing"))
+        Error::NoAnswer => fault(52, "Empty reply from server"),
+        Error::Cut { missing: Some(missing) } => {
+            fault(18, format!("transfer closed with {missing} bytes remaining to read"))
         }
-        (io::ErrorKind::UnexpectedEof, None) if got == 0 => fault(52, "Empty reply from server"),
-        (io::ErrorKind::UnexpectedEof, None) => {
-            fault(18, "transfer closed with outstanding read data remaining")
+        Error::Cut { missing: None } => fault(18, "transfer closed with outstanding read data remaining"),
+        Error::NotHttp => fault(1, "Received HTTP/0.9 when not allowed"),
+        Error::BadStart => fault(1, "Unsupported HTTP version in response"),
+        Error::Version(version) => fault(1, format!("Unsupported HTTP version ({version}) in response")),
+        Error::Status => fault(1, "Unsupported response code in HTTP response"),
+        Error::NoColon => fault(8, "Header without colon"),
+        Error::Nul => fault(8, "Nul byte in header"),
+        Error::ContentLength => fault(8, "Invalid Content-Length: value"),
+        Error::FoldedFirst => fault(43, "A libcurl function was given a bad argument"),
+        // It is the buffer of one line that has no more room.
+        Error::LongLine => fault(27, "Out of memory"),
+        Error::LongHead(length) => {
+            fault(56, format!("Too large response headers: {length} > {}", http::HEAD_MAX))
         }
-        (io::ErrorKind::InvalidData, _) if got == 0 => fault(1, "Received HTTP/0.9 when not allowed"),
-        (io::ErrorKind::Other, _) if http::is_unreadable_upload(error) => {
-            fault(26, format!("Failed to open/read local data: {}", super::super::reason(error)))
-        }
-        (io::ErrorKind::BrokenPipe, _) => fault(55, format!("Send failure: {}", super::super::reason(error))),
-        _ => fault(56, format!("Recv failure: {}", super::super::reason(error))),
+        Error::Chunk(bad) => fault(56, bad.to_string()),
+        Error::Upload(_) => fault(UNREADABLE, UNREADABLE_TEXT),
+        Error::Send(e) => fault(55, format!("Send failure: {}", super::super::reason(e))),
+        Error::Receive(e) => fault(56, format!("Recv failure: {}", super::super::reason(e))),
     }
 }
+
+/// Tells a file that cannot be uploaded, and returns the failure.
+pub(super) fn unreadable(name: &str) -> Fault {
+    super::super::err(&format!("curl: Can't open '{name}'!\n{}", super::TRY));
+    fault(UNREADABLE, UNREADABLE_TEXT)
+}
+
+/// The exit code if what is to be sent cannot be read.
+pub(super) const UNREADABLE: i32 = 26;
+
+/// What is said then, whatever the reason.
+const UNREADABLE_TEXT: &str = "Failed to open/read local data from file/application";

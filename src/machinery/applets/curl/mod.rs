@@ -1,8 +1,11 @@
-//! `curl` for http and https URLs, with curl's texts and exit codes. Also for learners whose
-//! machine has none: `applets::run("curl", …)` works from any program.
+//! `curl` for http and https URLs, with the behaviour, the texts and the exit codes of curl 7.88.1
+//! (what OpenSSL tells is rustls' here). Also for learners whose machine has none:
+//! `applets::run("curl", …)` works from any program.
 
 mod body;
 mod client;
+#[cfg(test)]
+mod connection_tests;
 mod faults;
 mod options;
 mod pattern;
@@ -22,14 +25,17 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-const AGENT: &str = concat!("curl/8.0 (ropewalk ", env!("CARGO_PKG_VERSION"), ")");
+const AGENT: &str = concat!("curl/7.88.1 (ropewalk ", env!("CARGO_PKG_VERSION"), ")");
+
+/// What follows a wrong call.
+const TRY: &str = "curl: try 'curl --help' for more information\n";
 
 pub(crate) fn main(args: Vec<OsString>) -> i32 {
     let args: Vec<String> = args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
     let options = match options::parse(&args, read_file) {
         Ok(options) => options,
         Err(what) => {
-            super::err(&format!("curl: {what}\ncurl: try 'curl --help' for more information\n"));
+            super::err(&format!("curl: {what}\n{TRY}"));
             return 2;
         }
     };
@@ -42,31 +48,65 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
         return 0;
     }
     if options.urls.is_empty() {
-        super::err("curl: (2) no URL specified\ncurl: try 'curl --help' for more information\n");
+        super::err(&format!("{}{TRY}", if args.is_empty() { "" } else { "curl: no URL specified!\n" }));
         return 2;
     }
     let (mut client, mut code) = (Client::new(&options), 0);
-    for (nth, url) in options.urls.iter().enumerate() {
-        let pattern = if options.globoff { Ok(Pattern::plain(url)) } else { Pattern::parse(url) };
-        match pattern {
-            Ok(pattern) => {
-                for expanded in pattern.expand() {
-                    code = one(&mut client, &expanded, nth);
-                }
-            }
-            // As curl, which does not go on behind it.
-            Err(fault) => {
-                tell(&options, &fault);
-                return fault.code;
-            }
-        }
+    for nth in 0..options.urls.len() {
+        code = match transfer_all(&mut client, nth) {
+            Ok(code) => code,
+            Err(code) => return code,
+        };
     }
     code
 }
 
+/// One transfer of a call.
+struct Transfer<'a> {
+    url: &'a Expanded,
+    /// The file of `-T`.
+    upload: Option<&'a str>,
+    /// The place of the URL in the call.
+    nth: usize,
+}
+
+/// Transfers all that a URL of the call stands for, once for each file that its `-T` stands for.
+/// Returns the exit code of the last transfer.
+///
+/// # Errors
+/// The exit code of what ends the call, as in curl: a pattern or a file that cannot be read.
+fn transfer_all(client: &mut Client<'_>, nth: usize) -> Result<i32, i32> {
+    let options = client.options;
+    let parse = |text: &String| {
+        let pattern = if options.globoff { Ok(Pattern::plain(text)) } else { Pattern::parse(text) };
+        pattern.map_err(|fault| {
+            tell(options, &fault);
+            fault.code
+        })
+    };
+    let files = options.uploads.get(nth).map(parse).transpose()?;
+    let urls = parse(&options.urls[nth])?;
+    let mut code = 0;
+    let Some(files) = files else {
+        for url in urls.expand() {
+            code = one(client, &Transfer { url: &url, upload: None, nth });
+        }
+        return Ok(code);
+    };
+    for file in files.expand() {
+        for url in urls.expand() {
+            code = one(client, &Transfer { url: &url, upload: Some(&file.url), nth });
+            if code == faults::UNREADABLE {
+                return Err(code);
+            }
+        }
+    }
+    Ok(code)
+}
+
 /// Transfers one URL and tells what came of it. Returns curl's exit code.
-fn one(client: &mut Client<'_>, url: &Expanded, nth: usize) -> i32 {
-    let (result, mut report) = with_retries(client, url, nth);
+fn one(client: &mut Client<'_>, wanted: &Transfer<'_>) -> i32 {
+    let (result, mut report) = with_retries(client, wanted);
     report.total = report.start.elapsed();
     if let Err(fault) = &result {
         report.code = fault.code;
@@ -124,12 +164,11 @@ fn read_file(name: &str) -> Result<Vec<u8>, String> {
 
 /// Transfers one URL, again as often as `--retry` says. An upload from standard input that was
 /// begun is not sent again: only what is left of it would be.
-fn with_retries(client: &mut Client<'_>, url: &Expanded, nth: usize) -> (Result<(), Fault>, Report) {
-    let options = client.options;
-    let stdin = options.uploads.get(nth).is_some_and(|name| Body::File(name).is_stdin());
-    let mut report = Report::new(&url.url);
-    let mut result = transfer(client, url, nth, &mut report);
-    for _ in 0..options.retries {
+fn with_retries(client: &mut Client<'_>, wanted: &Transfer<'_>) -> (Result<(), Fault>, Report) {
+    let stdin = wanted.upload.is_some_and(|name| Body::File(name).is_stdin());
+    let mut report = Report::new(&wanted.url.url);
+    let mut result = transfer(client, wanted, &mut report);
+    for _ in 0..client.options.retries {
         // As curl: time-outs and overload pass, refusals do not.
         let timed_out = matches!(&result, Err(f) if f.code == 28);
         if !timed_out && !matches!(report.status, 408 | 429 | 500 | 502..=504) {
@@ -140,15 +179,15 @@ fn with_retries(client: &mut Client<'_>, url: &Expanded, nth: usize) -> (Result<
             break;
         }
         std::thread::sleep(Duration::from_secs(1));
-        report = Report::new(&url.url);
-        result = transfer(client, url, nth, &mut report);
+        report = Report::new(&wanted.url.url);
+        result = transfer(client, wanted, &mut report);
     }
     (result, report)
 }
 
 /// The failure of an upload that cannot be read a second time.
 fn cannot_rewind() -> Fault {
-    fault(65, "necessary data rewind was not possible")
+    fault(65, "necessary data rewind wasn't possible")
 }
 
 /// The word of the first request.
@@ -163,17 +202,23 @@ fn method_of(options: &Options, body: Option<Body<'_>>) -> String {
     .into()
 }
 
-/// One URL, with its redirections. `nth` is its place in the call.
-fn transfer(
-    client: &mut Client<'_>,
-    called: &Expanded,
-    nth: usize,
-    report: &mut Report,
-) -> Result<(), Fault> {
-    let (options, deadline) = (client.options, Deadline::new(client.options.max_time));
-    let mut url = Url::parse(&called.url).map_err(|bad| url_fault(bad, &called.url))?;
-    let mut body = match (&options.data, options.uploads.get(nth)) {
-        (_, Some(name)) => Some(Body::File(name)),
+/// Transfers one URL, with its redirections.
+fn transfer(client: &mut Client<'_>, wanted: &Transfer<'_>, report: &mut Report) -> Result<(), Fault> {
+    let transferred = follow(client, wanted, report);
+    if let Err(fault) = &transferred {
+        client.give_up(fault);
+    }
+    transferred
+}
+
+/// The URL that is asked first, and what is sent to it.
+fn first_request<'a>(options: &'a Options, wanted: &Transfer<'a>) -> Result<(Url, Option<Body<'a>>), Fault> {
+    let mut url = Url::parse(&wanted.url.url).map_err(url_fault)?;
+    let body = match (&options.data, wanted.upload) {
+        (_, Some(name)) => {
+            url.path = upload_path(&url.path, name);
+            Some(Body::File(name))
+        }
         (Some(query), None) if options.get => {
             let joint = if url.path.contains('?') { '&' } else { '?' };
             url.path = format!("{}{joint}{}", url.path, String::from_utf8_lossy(query));
@@ -182,64 +227,67 @@ fn transfer(
         (Some(data), None) => Some(Body::Data(data)),
         (None, None) => None,
     };
-    if let Some(Body::File(name)) = &body {
-        url.path = upload_path(&url.path, name);
-    }
+    Ok((url, body))
+}
+
+fn follow(client: &mut Client<'_>, wanted: &Transfer<'_>, report: &mut Report) -> Result<(), Fault> {
+    let (options, deadline) = (client.options, Deadline::new(client.options.max_time));
+    let (mut url, mut body) = first_request(options, wanted)?;
     let first = url.clone();
-    let mut sink = Sink::new(options.outputs.get(nth), called, first.file_name());
+    let mut sink = Sink::new(options, wanted, first.file_name());
     let mut method = method_of(options, body);
     loop {
         report.url = url.full();
         report.method.clone_from(&method);
         let trusted = url.is_same_server(&first);
-        let mut answer = client.request(&url, &method, body, deadline, report, trusted)?;
+        let answer = client.request(&url, &method, body, deadline, report, trusted);
+        // What came before a failure is shown, too.
+        if options.include && !report.heads.is_empty() {
+            print_out(&report.heads, sink.writer()?, "header")?;
+        }
+        let mut answer = answer?;
         let status = answer.head.status;
         let location =
             answer.head.get("location").filter(|_| (300..400).contains(&status)).map(str::to_string);
         report.redirect =
             location.as_ref().and_then(|l| url.join(l).ok()).map(|u| u.full()).unwrap_or_default();
-        match location {
-            Some(location) if options.follow => {
-                if report.redirects >= options.redirects_max {
-                    return Err(fault(47, format!("Maximum ({}) redirects followed", options.redirects_max)));
-                }
-                if options.include {
-                    print_out(format!("{}\r\n", answer.head.text()).as_bytes(), sink.writer()?, report)?;
-                }
-                io::copy(&mut answer, &mut io::sink()).map_err(|e| transfer_fault(&e, deadline, 0, None))?;
-                client.keep(url.clone(), answer, &method);
-                let mut next = url.join(&location).map_err(|bad| url_fault(bad, &location))?;
-                if next.user.is_none() && next.is_same_server(&url) {
-                    next.user.clone_from(&url.user);
-                }
-                url = next;
-                report.redirects += 1;
-                let posts = matches!(body, Some(Body::Data(_)));
-                if status == 303 || (matches!(status, 301 | 302) && posts) {
-                    // `-X` only replaces the word: the body goes as without it.
-                    body = None;
-                    if options.method.is_none() && method != "HEAD" {
-                        method = "GET".into();
-                    }
-                }
-                if body.is_some_and(|body| body.is_stdin()) {
-                    return Err(cannot_rewind());
-                }
+        let Some(location) = location.filter(|_| options.follow) else {
+            finish(options, &mut sink, &mut answer, deadline, report)?;
+            client.keep(url, answer, &method);
+            return Ok(());
+        };
+        if report.redirects >= options.redirects_max {
+            return Err(fault(47, format!("Maximum ({}) redirects followed", options.redirects_max)));
+        }
+        let (mut skipped, length) = (0, answer.length);
+        let read = answer.skip_body(&mut skipped);
+        read.map_err(|e| transfer_fault(&e, deadline, skipped, length))?;
+        client.keep(url.clone(), answer, &method);
+        let mut next = url.join(&location).map_err(url_fault)?;
+        if next.user.is_none() && next.is_same_server(&url) {
+            next.user.clone_from(&url.user);
+        }
+        url = next;
+        client.note(&format!("* Issue another request to this URL: '{}'\n", url.full()));
+        report.redirects += 1;
+        let posts = matches!(body, Some(Body::Data(_)));
+        if status == 303 || (matches!(status, 301 | 302) && posts) {
+            // `-X` only replaces the word: the body goes as without it.
+            body = None;
+            if options.method.is_none() && method != "HEAD" {
+                method = "GET".into();
             }
-            _ => {
-                finish(options, &mut sink, &mut answer, deadline, report)?;
-                client.keep(url, answer, &method);
-                return Ok(());
-            }
+        }
+        if body.is_some_and(|body| body.is_stdin()) {
+            return Err(cannot_rewind());
         }
     }
 }
 
-fn print_out(bytes: &[u8], output: &mut dyn Write, report: &Report) -> Result<(), Fault> {
+/// Writes bytes; `what` they are, `header` or `body`, is named if that fails.
+fn print_out(bytes: &[u8], output: &mut dyn Write, what: &str) -> Result<(), Fault> {
     let written = output.write_all(bytes).and_then(|()| output.flush());
-    written.map_err(|_| {
-        fault(23, format!("Failure writing output to destination, passed {} returned 0", report.size))
-    })
+    written.map_err(|_| fault(23, format!("Failed writing {what}")))
 }
 
 /// Where a transfer is written. It is opened at the first byte, and once: with `-i` the heads of
@@ -249,40 +297,52 @@ struct Sink<'a> {
     /// What `-O` calls the file: the name in the URL that the user gave, not in one that a server
     /// redirected to.
     remote_name: &'a str,
+    /// `-s`: no warnings.
+    silent: bool,
     open: Option<Box<dyn Write>>,
 }
 
 impl<'a> Sink<'a> {
-    fn new(output: Option<&Output>, called: &Expanded, remote_name: &'a str) -> Sink<'a> {
-        let wanted = output.map(|output| match output {
-            Output::File(name) => Output::File(called.file_name(name)),
+    fn new(options: &Options, wanted: &Transfer<'_>, remote_name: &'a str) -> Sink<'a> {
+        let wanted = options.outputs.get(wanted.nth).map(|output| match output {
+            Output::File(name) => Output::File(wanted.url.file_name(name)),
             Output::Remote => Output::Remote,
         });
-        Sink { wanted, remote_name, open: None }
+        Sink { wanted, remote_name, silent: options.silent, open: None }
     }
 
     fn writer(&mut self) -> Result<&mut Box<dyn Write>, Fault> {
         let open = match self.open.take() {
             Some(open) => open,
-            None => self.create()?,
+            None => self.open()?,
         };
         Ok(self.open.insert(open))
     }
 
-    fn create(&self) -> Result<Box<dyn Write>, Fault> {
+    fn open(&self) -> Result<Box<dyn Write>, Fault> {
         Ok(match &self.wanted {
             None => Box::new(io::stdout()),
             Some(Output::File(name)) if name == "-" => Box::new(io::stdout()),
-            Some(Output::File(name)) => Box::new(create(name)?),
+            Some(Output::File(name)) => Box::new(self.create(name)?),
             Some(Output::Remote) if self.remote_name.is_empty() => {
-                return Err(fault(23, "Remote file name has no length"));
+                super::err("curl: Remote file name has no length!\n");
+                return Err(fault(23, "Failed writing received data to disk/application"));
             }
-            Some(Output::Remote) => Box::new(create(self.remote_name)?),
+            Some(Output::Remote) => Box::new(self.create(self.remote_name)?),
+        })
+    }
+
+    fn create(&self, name: &str) -> Result<File, Fault> {
+        File::create(name).map_err(|e| {
+            if !self.silent {
+                super::err(&format!("Warning: Failed to open the file {name}: {}\n", super::reason(&e)));
+            }
+            fault(23, "Failure writing output to destination")
         })
     }
 }
 
-/// Writes the answer where it shall go.
+/// Writes the body of the answer where it shall go, and with `-i` the headers behind it.
 fn finish(
     options: &Options,
     sink: &mut Sink<'_>,
@@ -293,24 +353,31 @@ fn finish(
     let status = answer.head.status;
     failed(options.fail, status)?;
     let out = sink.writer()?;
-    if options.include {
-        print_out(format!("{}\r\n", answer.head.text()).as_bytes(), out, report)?;
+    let read = print_body(answer, out, deadline, report);
+    if options.include && !answer.trailers.is_empty() {
+        print_out(&answer.trailers, out, "header")?;
     }
+    read?;
+    failed(options.fail_with_body, status)
+}
+
+fn print_body(
+    answer: &mut Answer,
+    out: &mut dyn Write,
+    deadline: Deadline,
+    report: &mut Report,
+) -> Result<(), Fault> {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         match answer.read(&mut buffer) {
-            Ok(0) => break,
+            Ok(0) => return Ok(()),
             Ok(count) => {
-                print_out(&buffer[..count], out, report)?;
+                print_out(&buffer[..count], out, "body")?;
                 report.size += count as u64;
             }
-            Err(e) => {
-                let missing = answer.length.map(|_| answer.missing());
-                return Err(transfer_fault(&e, deadline, report.size, missing));
-            }
+            Err(e) => return Err(transfer_fault(&e, deadline, report.size, answer.length)),
         }
     }
-    failed(options.fail_with_body, status)
 }
 
 /// Refuses a status of an error if it is `asked` for (`-f`, `--fail-with-body`).
@@ -319,9 +386,4 @@ fn failed(asked: bool, status: u16) -> Result<(), Fault> {
         true => Err(fault(22, format!("The requested URL returned error: {status}"))),
         false => Ok(()),
     }
-}
-
-fn create(name: &str) -> Result<File, Fault> {
-    File::create(name)
-        .map_err(|e| fault(23, format!("Failed to open the file {name}: {}", super::reason(&e))))
 }

@@ -18,7 +18,7 @@ pub(super) struct Options {
     pub method: Option<String>,
     pub headers: Vec<String>,
     pub data: Option<Vec<u8>>,
-    /// `-T`, one for each URL: a file, or `-` or `.` for standard input.
+    /// `-T`, one for each URL: a pattern of files, or `-` or `.` for standard input.
     pub uploads: Vec<String>,
     /// `-G`: the data goes into the URL.
     pub get: bool,
@@ -35,7 +35,7 @@ pub(super) struct Options {
     pub retries: u32,
     /// `-k`, `--cacert`, `--cert`, `--key`.
     pub terms: Terms,
-    /// `-g`: braces and brackets in a URL are plain text.
+    /// `-g`: braces and brackets in a URL and in the file of `-T` are plain text.
     pub globoff: bool,
     /// `-4` or `-6`: the only addresses to connect to.
     pub ip_version: Option<u8>,
@@ -139,11 +139,18 @@ pub(super) fn parse(
             }
         }
     }
-    let body = options.data.is_some() && !options.get;
-    if usize::from(body) + usize::from(!options.uploads.is_empty()) + usize::from(options.head) > 1 {
-        return Err("You can only select one HTTP request method!".into());
+    let asked = [
+        (!options.uploads.is_empty(), "PUT (-T, --upload-file)"),
+        (options.data.is_some() && !options.get, "POST (-d, --data)"),
+        (options.head, "HEAD (-I, --head)"),
+    ];
+    let mut asked = asked.iter().filter(|(is_asked, _)| *is_asked).map(|(_, name)| name);
+    match (asked.next(), asked.next()) {
+        (Some(one), Some(other)) => {
+            Err(format!("You can only select one HTTP request method! You asked for both {one} and {other}."))
+        }
+        _ => Ok(options),
     }
-    Ok(options)
 }
 
 impl Options {
@@ -306,8 +313,13 @@ mod tests {
     #[test]
     fn a_request_has_one_method_and_one_body() {
         assert_eq!(options("-T f x --upload-file - y").unwrap().uploads, ["f", "-"]);
-        for line in ["-T f -d a x", "-I -d a x", "-I -T f x"] {
-            assert_eq!(options(line).unwrap_err(), "You can only select one HTTP request method!", "{line}");
+        for (line, both) in [
+            ("-T f -d a x", "PUT (-T, --upload-file) and POST (-d, --data)"),
+            ("-I -d a x", "POST (-d, --data) and HEAD (-I, --head)"),
+            ("-I -T f x", "PUT (-T, --upload-file) and HEAD (-I, --head)"),
+        ] {
+            let told = format!("You can only select one HTTP request method! You asked for both {both}.");
+            assert_eq!(options(line).unwrap_err(), told, "{line}");
         }
         assert!(options("-I -G -d a x").is_ok());
     }

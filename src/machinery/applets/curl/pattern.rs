@@ -1,9 +1,10 @@
-//! Patterns in URLs, as curl's manual describes them under "URL": `{a,b}` stands for each of its
-//! texts, `[1-9]`, `[001-100:10]` and `[a-z:2]` for each number or letter of a range. The last
-//! pattern of a URL runs fastest.
+//! Patterns in URLs and in the files of `-T`, as curl's manual describes them under "URL": `{a,b}`
+//! stands for each of its texts, `[1-9]`, `[001-100:10]` and `[a-z:2]` for each number or letter of
+//! a range. The last pattern of a text runs fastest.
 
-use super::super::http::zone;
+use super::super::http;
 use super::{Fault, fault};
+use std::net::Ipv6Addr;
 
 /// A part of a URL: one text, or several to choose from.
 #[derive(Debug, PartialEq, Eq)]
@@ -72,15 +73,18 @@ impl Pattern {
     }
 
     /// # Errors
-    /// A bracket that begins or ends no pattern (3), with its place, counted from 1.
+    /// A bracket that begins or ends no pattern (3), with its place as curl counts it: from 1, and
+    /// without the closing brace of each set before it and without the brackets that are plain
+    /// text.
     pub(super) fn parse(url: &str) -> Result<Pattern, Fault> {
         let (mut parts, mut plain, mut rest) = (Vec::new(), String::new(), url);
-        let bad = |what: &str, at: &str| {
-            let position = url.len() - at.len();
-            fault(3, format!("{what} in URL position {}:\n{url}\n{}^", position + 1, " ".repeat(position)))
+        let (mut count, mut uncounted) = (1_u64, 0);
+        let bad = |what: &str, at: usize| {
+            fault(3, format!("{what} in URL position {}:\n{url}\n{}^", at + 1, " ".repeat(at)))
         };
         while let Some(c) = rest.chars().next() {
             let behind = &rest[c.len_utf8()..];
+            let place = url.len() - rest.len() - uncounted;
             match c {
                 '\\' if behind.starts_with(['{', '}', '[', ']']) => {
                     plain.push_str(&behind[..1]);
@@ -92,35 +96,41 @@ impl Pattern {
                     if let Some(inner) = inner.filter(|inner| is_no_range(inner)) {
                         let length = inner.len() + 2;
                         plain.push_str(&rest[..length]);
+                        uncounted += length;
                         rest = &rest[length..];
                         continue;
                     }
-                    let (range, length) = range(behind).map_err(|at| {
+                    let (range, length) = range(behind.as_bytes()).map_err(|read| {
                         let begins = behind.starts_with(|c: char| c.is_ascii_alphanumeric());
                         let what = if begins { "bad range" } else { "bad range specification" };
-                        bad(what, behind.get(at..).unwrap_or_default())
+                        bad(what, place + 1 + read)
                     })?;
+                    let all = count.checked_mul(range.count());
+                    count = all.ok_or_else(|| bad("range overflow", place + 1 + length))?;
                     parts.push(Part::Text(std::mem::take(&mut plain)));
                     parts.push(range);
                     rest = &behind[length..];
                     continue;
                 }
                 '{' => {
-                    let (texts, after) =
-                        set(behind).map_err(|wrong| bad(wrong.what, wrong.at.unwrap_or(rest)))?;
+                    let (texts, after) = set(behind).map_err(|wrong| {
+                        let read = wrong.at.map_or(0, |at| 1 + behind.len() - at.len());
+                        bad(wrong.what, place + read)
+                    })?;
+                    let all = count.checked_mul(texts.len() as u64);
+                    count = all.ok_or_else(|| fault(3, "range overflow"))?;
                     parts.push(Part::Text(std::mem::take(&mut plain)));
                     parts.push(Part::Set(texts));
+                    uncounted += 1;
                     rest = after;
                     continue;
                 }
-                '}' | ']' => return Err(bad("unmatched close brace/bracket", rest)),
+                '}' | ']' => return Err(bad("unmatched close brace/bracket", place)),
                 c => plain.push(c),
             }
             rest = behind;
         }
         parts.push(Part::Text(plain));
-        let count = parts.iter().try_fold(1_u64, |all, part| all.checked_mul(part.count()));
-        let count = count.ok_or_else(|| bad("range overflow", ""))?;
         Ok(Pattern { parts, count })
     }
 
@@ -168,55 +178,86 @@ impl Expanded {
 /// Brackets that are plain text: empty ones, and those of an IPv6 address, which may have a zone
 /// (`[fe80::1%25eth0]`).
 fn is_no_range(inner: &str) -> bool {
-    inner.is_empty() || zone::split(inner).is_some()
+    let (address, is_zone) = match inner.split_once('%') {
+        Some((address, zone)) => (address, http::zone(zone).is_some()),
+        None => (inner, true),
+    };
+    inner.is_empty() || (is_zone && address.parse::<Ipv6Addr>().is_ok())
 }
 
 /// `1-9]`, `001-100:10]`, `a-z]`: a range behind its bracket. Returns its length, too.
 ///
 /// # Errors
 /// How far curl reads before it complains.
-fn range(text: &str) -> Result<(Part, usize), usize> {
-    let bytes = text.as_bytes();
-    let is_letter = |at: usize| bytes.get(at).filter(|byte| byte.is_ascii_alphabetic());
-    if let Some(first) = is_letter(0) {
-        let last = is_letter(2).filter(|_| bytes[1] == b'-').ok_or(0_usize)?;
-        let (step, length) = step(text, 3).map_err(|_| 0_usize)?;
-        let count = steps(u64::from(*first), u64::from(*last), step).filter(|_| last - first < 26);
-        let part = count.zip(u8::try_from(step).ok());
-        let part = part.map(|(count, step)| Part::Letters { first: *first, step, count });
-        return Ok((part.ok_or(length)?, length));
+fn range(text: &[u8]) -> Result<(Part, usize), usize> {
+    match text.first() {
+        Some(first) if first.is_ascii_alphabetic() => letters(text),
+        Some(first) if first.is_ascii_digit() => numbers(text),
+        _ => Err(0),
     }
+}
+
+/// `a-z]`, `a-z:2]`. As in curl, any character may end the range: `[Z-\]` has three values.
+fn letters(text: &[u8]) -> Result<(Part, usize), usize> {
+    let [first, b'-', last, end, ..] = *text else { return Err(0) };
+    let (step, length) = match end {
+        b']' => (1, 4),
+        b':' => {
+            let (step, end) = number(text, 4).ok_or(0_usize)?;
+            if end == 4 || text.get(end) != Some(&b']') {
+                return Err(0);
+            }
+            (step, end + 1)
+        }
+        _ => return Err(0),
+    };
+    let count = steps(u64::from(first), u64::from(last), step);
+    let count = count.filter(|_| last.is_ascii() && last - first < 26);
+    let part = count.zip(u8::try_from(step).ok());
+    let part = part.map(|(count, step)| Part::Letters { first, step, count });
+    Ok((part.ok_or(length)?, length))
+}
+
+/// `1-9]`, `001-100:10]`.
+fn numbers(text: &[u8]) -> Result<(Part, usize), usize> {
     let (first, digits) = number(text, 0).ok_or(0_usize)?;
-    if bytes.get(digits) != Some(&b'-') {
+    if text.get(digits) != Some(&b'-') {
         return Err(0);
     }
-    let behind = digits + 1;
-    let (last, end) = number(text, behind).ok_or(behind)?;
-    let (step, length) = step(text, end).map_err(|at| at.max(behind))?;
+    let blanks = text[digits + 1..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let mut read = digits + 1 + blanks;
+    if !text.get(read).is_some_and(u8::is_ascii_digit) {
+        return Err(read);
+    }
+    let (last, mut end) = number(text, read).ok_or(read)?;
+    let mut step = 1;
+    if text.get(end) == Some(&b':') {
+        read = end + 1;
+        (step, end) = number(text, read).ok_or(read)?;
+    }
+    if text.get(end) != Some(&b']') {
+        return Err(read);
+    }
+    let length = end + 1;
     let count = steps(first, last, step).ok_or(length)?;
     Ok((Part::Numbers { first, step, count, digits }, length))
 }
 
-/// The digits from a place on, and where they end.
-fn number(text: &str, at: usize) -> Option<(u64, usize)> {
-    let rest = text.get(at..)?;
-    let length = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-    Some((rest[..length].parse().ok()?, at + length))
-}
-
-/// `]` or `:2]`: the step, and where the range ends.
-///
-/// # Errors
-/// Where the step begins; 0 if there is none.
-fn step(text: &str, at: usize) -> Result<(u64, usize), usize> {
-    let is_end = |at: usize| text.as_bytes().get(at) == Some(&b']');
-    if is_end(at) {
-        return Ok((1, at + 1));
+/// Reads a number at a place as strtoul(3) does: blanks and a sign may stand in front of it, and a
+/// minus counts down from 2^64. Returns it and where it ends, which is `at` itself if there is
+/// none; `None` if it has more than 64 bits.
+fn number(text: &[u8], at: usize) -> Option<(u64, usize)> {
+    let end_of = |from: usize, is_part: fn(&u8) -> bool| {
+        from + text.get(from..).unwrap_or_default().iter().take_while(|byte| is_part(byte)).count()
+    };
+    let sign = end_of(at, |byte| matches!(byte, b' ' | b'\t'..=b'\r'));
+    let digits = sign + usize::from(matches!(text.get(sign), Some(b'+' | b'-')));
+    let end = end_of(digits, u8::is_ascii_digit);
+    if end == digits {
+        return Some((0, at));
     }
-    if text.as_bytes().get(at) != Some(&b':') {
-        return Err(0);
-    }
-    number(text, at + 1).filter(|(_, end)| is_end(*end)).map(|(step, end)| (step, end + 1)).ok_or(at + 1)
+    let value: u64 = std::str::from_utf8(&text[digits..end]).ok()?.parse().ok()?;
+    Some((if text[sign] == b'-' { value.wrapping_neg() } else { value }, end))
 }
 
 /// How many values there are. As curl: one value has the step 1, and a step leads to a second one.
@@ -277,6 +318,10 @@ mod tests {
         assert_eq!(urls("h/[0-10:5]?"), ["h/0?", "h/5?", "h/10?"]);
         assert_eq!(urls("[a-e:2].h"), ["a.h", "c.h", "e.h"]);
         assert_eq!(urls("[7-7]"), ["7"]);
+        // curl reads numbers with strtoul(3), and takes any character as the last one.
+        assert_eq!(urls("[1- 3]"), ["1", "2", "3"]);
+        assert_eq!(urls("[0-4:+2]"), ["0", "2", "4"]);
+        assert_eq!(urls("[Z-]]"), ["Z", "[", "\\", "]"]);
         assert_eq!(urls("{a,b}[1-2]"), ["a1", "a2", "b1", "b2"]);
         assert_eq!(urls(r"h/{one,,t\,wo}/"), ["h/one/", "h//", "h/t,wo/"]);
         assert_eq!(urls(r"h/{a\b\\,\한}"), [r"h/ab\", "h/한"]);
@@ -320,7 +365,24 @@ mod tests {
             ("h/{}", "empty string within braces in URL position 4"),
             ("http://[fe80::1%]/", "bad range in URL position 9"),
             ("h/]", "unmatched close brace/bracket in URL position 3"),
-            ("h/[1-9999999999][1-9999999999]", "range overflow in URL position 31"),
+            ("h/[1-9999999999][1-9999999999]x", "range overflow in URL position 31"),
+            ("h/[1-9999999999][1-999999999]{a,b,c}", "range overflow"),
+            ("h/[1-2:-1]", "bad range in URL position 11"),
+            ("h/[1-2:]", "bad range in URL position 9"),
+            ("h/[1-2:x]", "bad range in URL position 8"),
+            ("h/[1-x]", "bad range in URL position 6"),
+            ("h/[1-99999999999999999999]", "bad range in URL position 6"),
+            ("h/[a-1]", "bad range in URL position 8"),
+            ("h/[a-\u{e9}]", "bad range in URL position 4"),
+            ("h/[a-c:]", "bad range in URL position 4"),
+            ("h/[a-c:300]", "bad range in URL position 12"),
+            ("h/[fe80::1%]", "bad range in URL position 4"),
+            // A closing brace and plain brackets do not count.
+            ("h/{a}[5-1]", "bad range in URL position 10"),
+            ("h/{a}{b}]", "unmatched close brace/bracket in URL position 7"),
+            ("h/{a}{b", "unmatched brace in URL position 5"),
+            ("h/[]{}", "empty string within braces in URL position 4"),
+            ("h/[::1]]", "unmatched close brace/bracket in URL position 3"),
         ] {
             let told = Pattern::parse(url).unwrap_err();
             assert_eq!((told.code, told.text.split(':').next().unwrap()), (3, what), "{url}");

@@ -13,7 +13,10 @@ pub(super) struct Report {
     kind: String,
     remote: (String, String),
     local: (String, String),
-    header_size: usize,
+    /// The heads of the last exchange, as the server sent them.
+    pub heads: Vec<u8>,
+    /// Bytes of all heads.
+    pub header_size: usize,
     pub size: u64,
     /// Bytes of the request's body.
     pub sent: u64,
@@ -46,6 +49,7 @@ impl Report {
             kind: String::new(),
             remote: Default::default(),
             local: Default::default(),
+            heads: Vec::new(),
             header_size: 0,
             size: 0,
             sent: 0,
@@ -67,7 +71,6 @@ impl Report {
         self.status = answer.head.status;
         self.version = answer.head.start.split(['/', ' ']).nth(1).unwrap_or("0").to_string();
         self.kind = answer.head.get("content-type").unwrap_or_default().to_string();
-        self.header_size = answer.head.text().len() + 2;
         let (remote, local) = answer.addresses();
         let parts = |a: std::net::SocketAddr| (a.ip().to_string(), a.port().to_string());
         self.remote = remote.map(parts).unwrap_or_default();
@@ -121,7 +124,7 @@ impl Report {
             "errormsg" => self.error.clone(),
             "exitcode" => self.code.to_string(),
             "method" => self.method.clone(),
-            "scheme" => self.url.split("://").next().unwrap_or("http").into(),
+            "scheme" => self.url.split("://").next().unwrap_or("http").to_ascii_uppercase(),
             "num_connects" => self.connects.to_string(),
             "num_redirects" => self.redirects.to_string(),
             "redirect_url" => self.redirect.clone(),

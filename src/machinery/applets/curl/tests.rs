@@ -1,16 +1,25 @@
 //! Transfers with servers on the loopback.
 
 use super::super::http;
+use super::connection_tests::keeping_server;
 use super::*;
-use std::io::BufRead;
-use std::thread::JoinHandle;
 
-fn fetch(line: &str, url: &str) -> (Result<(), Fault>, Report) {
+pub(super) fn fetch(line: &str, url: &str) -> (Result<(), Fault>, Report) {
     let words: Vec<String> = line.split(' ').filter(|w| !w.is_empty()).map(str::to_string).collect();
     let options = options::parse(&words, |_| Ok(Vec::new())).unwrap();
     let mut report = Report::new(url);
-    let result = transfer(&mut Client::new(&options), &plain(url), 0, &mut report);
+    let result = transfer(&mut Client::new(&options), &wanted(&plain(url), &options), &mut report);
     (result, report)
+}
+
+/// The transfer of the first URL of a call.
+fn wanted<'a>(url: &'a Expanded, options: &'a Options) -> Transfer<'a> {
+    Transfer { url, upload: options.uploads.first().map(String::as_str), nth: 0 }
+}
+
+/// Calls curl with words. Returns its exit code.
+pub(super) fn call(words: &[&str]) -> i32 {
+    main(["curl"].iter().chain(words).map(OsString::from).collect())
 }
 
 fn plain(url: &str) -> Expanded {
@@ -105,113 +114,9 @@ fn the_same_server_is_told_the_user_of_the_url_again() {
 fn the_wrong_kind_of_address_is_refused() {
     let (port, server) = http::tests::server(vec!["HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]);
     let url = format!("http://127.0.0.1:{port}/");
-    assert_eq!(fetch("-6", &url).0, Err(fault(6, "Could not resolve host: 127.0.0.1")));
+    assert_eq!(fetch("-6", &url).0, Err(fault(7, "Couldn't connect to server")));
     assert_eq!(fetch("-6 -4", &url).0, Ok(()));
     server.join().unwrap();
-}
-
-/// A server that answers each request on a connection until it has answered `each` of them; what is
-/// asked for as `/dir…` has moved to `/dir…/`. Returns how many requests each connection carried.
-fn keeping_server(answer: &'static str, each: usize, connections: usize) -> (u16, JoinHandle<Vec<usize>>) {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let serve = move |_| {
-        let (stream, _) = listener.accept().unwrap();
-        let mut lines = io::BufReader::new(stream);
-        let (mut answered, mut moved) = (0, None);
-        while answered < each {
-            let mut line = String::new();
-            if lines.read_line(&mut line).unwrap() == 0 {
-                break;
-            }
-            if let Some(path) = line.strip_prefix("GET ").and_then(|rest| rest.split(' ').next()) {
-                moved = (path.starts_with("/dir") && !path.ends_with('/')).then(|| format!("{path}/"));
-            }
-            if line == "\r\n" {
-                let text = moved.take().map_or(answer.to_string(), |path| {
-                    format!("HTTP/1.1 301 Moved\r\nLocation: {path}\r\nContent-Length: 4\r\n\r\ngone")
-                });
-                lines.get_mut().write_all(text.as_bytes()).unwrap();
-                answered += 1;
-            }
-        }
-        answered
-    };
-    (port, std::thread::spawn(move || (0..connections).map(serve).collect()))
-}
-
-/// The zone says where the address is, on this machine alone: no server hears of it.
-#[test]
-fn an_address_with_a_zone_is_connected_to_without_telling_the_zone() {
-    let Ok(listener) = std::net::TcpListener::bind("[::1]:0") else { return }; // without IPv6
-    let port = listener.local_addr().unwrap().port();
-    let server = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte).unwrap();
-            head.push(byte[0]);
-        }
-        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
-        String::from_utf8(head).unwrap()
-    });
-    let (result, report) = fetch("-o /dev/null", &format!("http://[::1%25lo]:{port}/"));
-    assert_eq!((result, report.status), (Ok(()), 200));
-    let head = server.join().unwrap();
-    assert!(head.contains(&format!("\r\nHost: [::1]:{port}\r\n")), "{head}");
-}
-
-#[test]
-fn a_connection_is_kept_for_the_next_url() {
-    let kept = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n";
-    let closed = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
-    let old = "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok";
-    for (answer, line, each, carried) in [
-        (kept, "", 9, vec![3]),
-        (chunked, "", 9, vec![3]),
-        // The server hangs up after two without a word.
-        (kept, "", 2, vec![2, 1]),
-        (kept, "-H Connection:close", 9, vec![1, 1, 1]),
-        (closed, "", 9, vec![1, 1, 1]),
-        (old, "", 9, vec![1, 1, 1]),
-        (kept, "-f", 9, vec![3]),
-        (kept, "-L", 9, vec![6]),
-    ] {
-        let (port, server) = keeping_server(answer, each, carried.len());
-        let path = if line == "-L" { "dir" } else { "" };
-        let line = format!("-s -o /dev/null {line} http://127.0.0.1:{port}/{path}[1-3]");
-        assert_eq!(
-            main(["curl"].into_iter().chain(line.split_whitespace()).map(OsString::from).collect()),
-            0
-        );
-        assert_eq!(server.join().unwrap(), carried, "{line} {answer}");
-    }
-}
-
-#[test]
-fn a_request_that_is_answered_in_part_is_not_sent_again() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let server = std::thread::spawn(move || {
-        let (stream, _) = listener.accept().unwrap();
-        let mut lines = io::BufReader::new(stream);
-        for answer in ["HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 200 OK\r\nX:"] {
-            let mut line = String::new();
-            while line != "\r\n" {
-                line.clear();
-                assert_ne!(lines.read_line(&mut line).unwrap(), 0);
-            }
-            lines.get_mut().write_all(answer.as_bytes()).unwrap();
-        }
-        listener
-    });
-    let url = format!("http://127.0.0.1:{port}/[1-2]");
-    assert_eq!(main(["curl", "-s", "-X", "POST", &url].map(OsString::from).into()), 52);
-    let listener = server.join().unwrap();
-    listener.set_nonblocking(true).unwrap();
-    assert!(listener.accept().is_err(), "it was sent again");
 }
 
 #[test]
@@ -260,12 +165,23 @@ fn failures_have_curls_codes_and_words() {
         "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
         "",
         "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\nok",
+        "HTTP/1.2 200 OK\r\n\r\n",
+        "hello\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
     ]);
     let url = format!("127.0.0.1:{port}");
     let told = |line| fetch(line, &url).0.unwrap_err();
     assert_eq!(told("-f"), fault(22, "The requested URL returned error: 503"));
     assert_eq!(told(""), fault(52, "Empty reply from server"));
-    assert_eq!(told("-o /dev/null"), fault(18, "end of response with 4 bytes missing"));
+    assert_eq!(told("-o /dev/null"), fault(18, "transfer closed with 4 bytes remaining to read"));
+    let chunk = "Illegal or missing hexadecimal sequence in chunked-encoding";
+    assert_eq!(told("-o /dev/null"), fault(56, chunk));
+    assert_eq!(told(""), fault(8, "Invalid Content-Length: value"));
+    assert_eq!(told(""), fault(1, "Unsupported HTTP version (1.2) in response"));
+    assert_eq!(told(""), fault(1, "Received HTTP/0.9 when not allowed"));
+    assert_eq!(told("-s -o /nowhere/f"), fault(23, "Failure writing output to destination"));
     server.join().unwrap();
     // Bound and not listening: the port refuses, and nobody else can take it.
     use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrIn};
@@ -276,9 +192,10 @@ fn failures_have_curls_codes_and_words() {
     let refused = fetch("", &format!("127.0.0.1:{port}")).0.unwrap_err();
     assert_eq!(refused.code, 7);
     assert!(refused.text.starts_with(&format!("Failed to connect to 127.0.0.1 port {port} after ")));
-    assert!(refused.text.ends_with(" ms: Could not connect to server"));
-    assert_eq!(fetch("", "ftp://web").0.unwrap_err().code, 1);
-    assert_eq!(fetch("", "http://").0.unwrap_err().code, 3);
+    assert!(refused.text.ends_with(" ms: Couldn't connect to server"));
+    let scheme = fault(1, "Protocol \"ftp\" not supported or disabled in libcurl");
+    assert_eq!(fetch("", "ftp://web").0, Err(scheme));
+    assert_eq!(fetch("", "http://").0, Err(fault(3, "URL using bad/illegal format or missing URL")));
 }
 
 #[test]
@@ -292,9 +209,9 @@ fn a_file_is_put_under_its_own_name() {
     let mut options = options::parse(&["-L".into()], |_| Ok(Vec::new())).unwrap();
     let put = |options: &Options, path: &str| {
         let url = format!("http://127.0.0.1:{port}{path}");
-        let mut report = Report::new(&url);
+        let (url, mut report) = (plain(&url), Report::new(&url));
         (
-            transfer(&mut Client::new(options), &plain(&url), 0, &mut report),
+            transfer(&mut Client::new(options), &wanted(&url, options), &mut report),
             report.format("%{http_code} %{size_upload}"),
         )
     };
@@ -330,7 +247,8 @@ fn send_much(line: &str, answer: &'static [u8]) -> (Result<(), Fault>, Report) {
         let mut options = options::parse(&words, |_| Ok(Vec::new())).unwrap();
         options.data = Some(vec![b'x'; 32 << 20]);
         let mut report = Report::new(&url);
-        let result = transfer(&mut Client::new(&options), &plain(&url), 0, &mut report);
+        let called = plain(&url);
+        let result = transfer(&mut Client::new(&options), &wanted(&called, &options), &mut report);
         drop(done);
         (result, report)
     })

@@ -1,6 +1,7 @@
 //! The way of a request to the server.
 
-use super::{Head, Stream, Timed, final_head, read_head};
+use super::head::{Head, final_head, read_head};
+use super::{Error, Stream, Timed};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send as send_part};
@@ -25,37 +26,54 @@ pub(crate) struct Upload<'a> {
 enum Stop {
     /// The server has something to say.
     Answered,
-    Failed(io::Error),
+    /// The connection takes no more.
+    Lost(io::Error),
+    Failed(Error),
 }
 
 impl From<io::Error> for Stop {
     fn from(error: io::Error) -> Stop {
+        Stop::Lost(error)
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
         Stop::Failed(error)
     }
 }
 
+/// What the server said while the request was sent.
+struct Heard<'a> {
+    /// The head of an answer that came before all was sent.
+    early: Option<Head>,
+    /// The lines of all heads.
+    lines: &'a mut Vec<u8>,
+}
+
 /// Sends a request. Returns the head of an answer that came before all was sent and that ends the
-/// exchange.
+/// exchange. The lines of heads are appended to `heads`.
 ///
 /// # Errors
-/// `TimedOut`, `BrokenPipe` if the server takes no more and says nothing, or what the content's own
-/// reader said.
+/// `TimedOut`, `Send` if the server takes no more and says nothing, `Upload`, or what is wrong with
+/// the head.
 pub(super) fn send(
     reader: &mut BufReader<Timed>,
     request: &[u8],
     upload: Option<&mut Upload<'_>>,
-) -> io::Result<Option<Head>> {
-    let mut early = None;
-    match send_all(reader, request, upload, &mut early) {
-        Ok(()) => Ok(early),
-        Err(Stop::Answered) => Ok(early),
-        Err(Stop::Failed(e)) if is_hang_up(&e) && early.is_some() => Ok(early),
-        Err(Stop::Failed(e)) if is_hang_up(&e) => match final_head(reader) {
+    heads: &mut Vec<u8>,
+) -> Result<Option<Head>, Error> {
+    let mut heard = Heard { early: None, lines: heads };
+    match send_all(reader, request, upload, &mut heard) {
+        Ok(()) | Err(Stop::Answered) => Ok(heard.early),
+        Err(Stop::Failed(e)) => Err(e),
+        Err(Stop::Lost(e)) if is_hang_up(&e) && heard.early.is_some() => Ok(heard.early),
+        Err(Stop::Lost(e)) if is_hang_up(&e) => match final_head(reader, heard.lines) {
             // It may have refused what it did not want to read.
             Ok(head) => Ok(Some(head)),
-            Err(_) => Err(io::Error::new(io::ErrorKind::BrokenPipe, super::super::reason(&e))),
+            Err(_) => Err(Error::Send(e)),
         },
-        Err(Stop::Failed(e)) => Err(e),
+        Err(Stop::Lost(e)) => Err(Error::sending(e)),
     }
 }
 
@@ -67,27 +85,27 @@ fn send_all(
     reader: &mut BufReader<Timed>,
     request: &[u8],
     upload: Option<&mut Upload<'_>>,
-    early: &mut Option<Head>,
+    heard: &mut Heard<'_>,
 ) -> Result<(), Stop> {
-    write_all(reader, request, early)?;
+    write_all(reader, request, heard)?;
     let Some(upload) = upload else { return Ok(reader.get_mut().stream.flush()?) };
     let chunked = upload.length.is_none();
     let mut part = vec![0; PART];
     loop {
         let count = match upload.content.read(&mut part) {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            read => read.map_err(|e| io::Error::other(UnreadableUpload(e)))?,
+            read => read.map_err(Error::Upload)?,
         };
         if count == 0 && upload.length.is_some_and(|length| upload.sent < length) {
             let shorter = io::Error::other("it got shorter while it was sent");
-            return Err(io::Error::other(UnreadableUpload(shorter)).into());
+            return Err(Stop::Failed(Error::Upload(shorter)));
         }
         if chunked {
-            write_all(reader, format!("{count:x}\r\n").as_bytes(), early)?;
+            write_all(reader, format!("{count:x}\r\n").as_bytes(), heard)?;
         }
-        write_all(reader, &part[..count], early)?;
+        write_all(reader, &part[..count], heard)?;
         if chunked {
-            write_all(reader, b"\r\n", early)?;
+            write_all(reader, b"\r\n", heard)?;
         }
         upload.sent += count as u64;
         if count == 0 {
@@ -96,27 +114,17 @@ fn send_all(
     }
 }
 
-/// The content of an upload could not be read: that is no failure of the connection.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct UnreadableUpload(io::Error);
-
-/// True if the content of an upload could not be read.
-pub(crate) fn is_unreadable_upload(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<UnreadableUpload>())
-}
-
 /// Writes within the deadline, however slowly the server reads.
-fn write_all(reader: &mut BufReader<Timed>, bytes: &[u8], early: &mut Option<Head>) -> Result<(), Stop> {
+fn write_all(reader: &mut BufReader<Timed>, bytes: &[u8], heard: &mut Heard<'_>) -> Result<(), Stop> {
     let mut rest = bytes;
     while !rest.is_empty() {
-        let written = match write_part(reader.get_mut(), rest, early.is_none()) {
+        let written = match write_part(reader.get_mut(), rest, heard.early.is_none()) {
             Ok(written) => written,
             Err(Stop::Answered) => {
-                let head = read_head(reader)?;
+                let head = read_head(reader, heard.lines)?;
                 let refused = head.status >= 400;
-                if !super::is_interim(&head) {
-                    *early = Some(head);
+                if !head.is_interim() {
+                    heard.early = Some(head);
                 }
                 if refused {
                     return Err(Stop::Answered);
@@ -146,9 +154,9 @@ fn write_part(to: &mut Timed, bytes: &[u8], listen: bool) -> Result<usize, Stop>
     let wait = wait.map_or(PollTimeout::NONE, |wait| PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX));
     let mut polled = [PollFd::new(tcp.as_fd(), wanted)];
     match poll(&mut polled, wait) {
-        Ok(0) => return Err(Stop::Failed(io::ErrorKind::TimedOut.into())),
+        Ok(0) => return Err(Stop::Lost(io::ErrorKind::TimedOut.into())),
         Ok(_) | Err(Errno::EINTR) => {}
-        Err(e) => return Err(Stop::Failed(e.into())),
+        Err(e) => return Err(Stop::Lost(e.into())),
     }
     let ready = polled[0].revents().unwrap_or(PollFlags::empty());
     if listen
@@ -160,6 +168,6 @@ fn write_part(to: &mut Timed, bytes: &[u8], listen: bool) -> Result<usize, Stop>
     match send_part(tcp.as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) {
         Ok(written) => Ok(written),
         Err(Errno::EAGAIN | Errno::EINTR) => Ok(0),
-        Err(e) => Err(Stop::Failed(e.into())),
+        Err(e) => Err(Stop::Lost(e.into())),
     }
 }

@@ -7,14 +7,13 @@ use http::{HeaderValue, Method, StatusCode, header};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use std::ffi::OsString;
-use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// For an answer of the logic.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes of an answer of the logic.
-const ANSWER_MAX: u64 = 64 << 10;
+const ANSWER_MAX: usize = 64 << 10;
 
 struct Page {
     /// The logic, as it was named.
@@ -184,32 +183,31 @@ async fn ask(page: &Arc<Page>, method: &'static str, path: String) -> Result<(u1
     let page = page.clone();
     let asking = ask_within(PATIENCE, move |deadline| {
         let (host, port) = page.logic.clone().ok_or("$LOGIC is to be HOST:PORT")?;
-        let url = Url { secure: false, host, zone: None, port, path, user: None };
+        let url = Url { secure: false, host, port, path, user: None, zone: None };
         request(&url, method, &deadline)
     });
     asking.await
 }
 
 fn request(url: &Url, method: &str, deadline: &Deadline) -> Result<(u16, Value), String> {
-    let failed = |e: io::Error| match e.kind() {
-        io::ErrorKind::TimedOut => LATE.to_string(),
-        io::ErrorKind::UnexpectedEof => "it ended the connection".to_string(),
-        _ => crate::reason(&e),
+    let failed = |e: client::Error| match e {
+        client::Error::TimedOut => LATE.to_string(),
+        client::Error::NoAnswer | client::Error::Cut { .. } => "it ended the connection".to_string(),
+        e => e.to_string(),
     };
-    let addresses =
+    let places =
         client::look_up(url, deadline).map_err(|e| format!("cannot find the name {}: {e}", url.host))?;
-    let stream = client::connect(&addresses, url.port, deadline, |_| {}).map_err(failed)?;
+    let stream = client::connect_to(&places, deadline, |_| {}).map_err(|e| failed(e.into()))?;
     let request = format!(
         "{method} {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: shop-page\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
         url.path,
         url.authority()
     );
     let stream = client::Stream::Plain(stream);
-    let answer =
-        client::exchange(stream, request.as_bytes(), None, method, *deadline, None).map_err(failed)?;
+    let answer = client::exchange(stream, request.as_bytes(), None, false, *deadline, None, &mut Vec::new());
+    let mut answer = answer.map_err(failed)?;
     let status = answer.head.status;
-    let mut text = Vec::new();
-    answer.take(ANSWER_MAX).read_to_end(&mut text).map_err(failed)?;
+    let text = answer.read_to_end(ANSWER_MAX).map_err(failed)?;
     Ok((status, serde_json::from_slice(&text).unwrap_or_default()))
 }
 
