@@ -1,6 +1,7 @@
 //! Quantities: `250m` of cpu, `1Gi` of memory. Exact, never floating point.
 //! Source: k8s.io/apimachinery/pkg/api/resource.
 
+use crate::gojson;
 use serde_json::Value;
 use std::fmt;
 
@@ -66,21 +67,13 @@ impl Quantity {
     /// # Errors
     /// [`INVALID`], [`BAD_SUFFIX`] or [`BAD_NUMBER`].
     pub fn read(text: &str) -> Result<Quantity, &'static str> {
-        let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
-        let (whole, rest) = split_digits(unsigned);
-        let (fraction, suffix) = rest.strip_prefix('.').map_or(("", rest), split_digits);
-        if text.is_empty() || !looks_like_suffix(suffix) {
-            return Err(INVALID);
-        }
-        let suffix = scale_of(suffix).ok_or(BAD_SUFFIX)?;
-        let scale = mantissa_scale(whole, fraction, &suffix);
-        if whole.is_empty() && fraction.is_empty() && suffix.needs_digits() {
-            return Err(BAD_NUMBER);
-        }
-        let ((number, power), format) = match suffix {
+        let parts = Parts::split(text)?;
+        let Parts { whole, fraction, .. } = parts;
+        let ((number, power), format) = match parts.suffix {
             Scale::Decimal(power, format) => (decimal(whole, fraction, i64::from(power)), format),
             Scale::Binary(bits) => ((binary(whole, fraction, bits), NANO_POWER), Format::BinarySi),
         };
+        let scale = parts.short_scale().unwrap_or(NANO_SCALE);
         Ok(Quantity { number: sign(text) * number, power, format, scale })
     }
 
@@ -205,17 +198,32 @@ impl PartialOrd for Quantity {
     }
 }
 
-/// Writes a quantity in its canonical form.
+/// Returns a quantity as upstream stores and prints it. `ParseQuantity` keeps the text of a short
+/// number in the usual steps of a thousand, however it is spelled: `1.500`, `+5` and `1E3` stay.
+/// Others get their canonical form: `0.5` becomes `500m`.
 ///
 /// # Errors
 /// As [`Quantity::read`].
-pub(crate) fn canonical(value: &mut Value) -> Result<(), String> {
+pub fn as_stored(text: &str) -> Result<String, &'static str> {
+    match Parts::split(text)?.is_kept() {
+        true => Ok(text.to_string()),
+        false => Quantity::read(text).map(|quantity| quantity.to_string()),
+    }
+}
+
+/// Writes the value of a field that is a quantity as it is stored. A number has the text that Go's
+/// JSON has for it; the text of a number in a JSON body is kept by
+/// [`crate::schema::keep_number_texts`].
+///
+/// # Errors
+/// As [`Quantity::read`].
+pub(crate) fn conform(value: &mut Value) -> Result<(), String> {
     let text = match &*value {
         Value::String(s) => s.trim().to_string(),
+        Value::Number(number) => gojson::number(number),
         other => other.to_string(),
     };
-    let quantity = Quantity::read(&text)?;
-    *value = quantity.to_string().into();
+    *value = as_stored(&text)?.into();
     Ok(())
 }
 
@@ -281,6 +289,72 @@ fn looks_like_suffix(text: &str) -> bool {
     split_digits(rest.strip_prefix(['+', '-']).unwrap_or(rest)).1.is_empty()
 }
 
+/// The text of a quantity in its parts, without the sign.
+struct Parts<'a> {
+    /// Digits before the dot, with zeros at the front.
+    whole: &'a str,
+    /// Digits behind the dot.
+    fraction: &'a str,
+    suffix: Scale,
+}
+
+impl<'a> Parts<'a> {
+    fn split(text: &'a str) -> Result<Parts<'a>, &'static str> {
+        let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+        let (whole, rest) = split_digits(unsigned);
+        let (fraction, suffix) = rest.strip_prefix('.').map_or(("", rest), split_digits);
+        if text.is_empty() || !looks_like_suffix(suffix) {
+            return Err(INVALID);
+        }
+        let suffix = scale_of(suffix).ok_or(BAD_SUFFIX)?;
+        if whole.is_empty() && fraction.is_empty() && suffix.needs_digits() {
+            return Err(BAD_NUMBER);
+        }
+        Ok(Parts { whole, fraction, suffix })
+    }
+
+    /// Digits before the dot; none if they are all 0.
+    fn significant(&self) -> &'a str {
+        self.whole.trim_start_matches('0')
+    }
+
+    /// Returns the power of ten of upstream's mantissa, if the number is short enough for one of 64
+    /// bits; longer ones are counted in billionths.
+    fn short_scale(&self) -> Option<i32> {
+        /// Digits before and behind the dot of a number with a decimal suffix.
+        const DECIMAL_DIGITS_MAX: usize = 18;
+        /// Digits of the number and of its power of two together. Three digits count for ten bits.
+        const BINARY_DIGITS_MAX: usize = 14;
+        let digits = self.significant().len().max(1);
+        match self.suffix {
+            Scale::Decimal(power, _) => {
+                let scale = power.saturating_sub(self.fraction.len() as i32);
+                let is_short = digits + self.fraction.len() <= DECIMAL_DIGITS_MAX;
+                (is_short && scale >= NANO_SCALE).then_some(scale)
+            }
+            Scale::Binary(bits) => {
+                let digits = digits + bits as usize * 3 / 10;
+                (self.fraction.is_empty() && digits <= BINARY_DIGITS_MAX).then_some(0)
+            }
+        }
+    }
+
+    /// Returns whether upstream takes the text for the canonical form and keeps it. It looks at a
+    /// few digits only: a decimal number must not end with three zeros, and of the number before a
+    /// binary suffix one of the last three bits must be set.
+    fn is_kept(&self) -> bool {
+        let Some(scale) = self.short_scale() else { return false };
+        let digits = self.significant();
+        match self.suffix {
+            Scale::Decimal(..) => {
+                let ends_in_zeros = format!("{digits}{}", self.fraction).ends_with("000");
+                scale % 3 == 0 && !digits.is_empty() && !ends_in_zeros
+            }
+            Scale::Binary(_) => digits.parse::<u64>().is_ok_and(|number| number % 8 != 0),
+        }
+    }
+}
+
 /// What a suffix multiplies by.
 enum Scale {
     /// A power of ten.
@@ -309,21 +383,6 @@ fn scale_of(suffix: &str) -> Option<Scale> {
     }
     let power: i64 = suffix.strip_prefix(['e', 'E'])?.parse().ok()?;
     Some(Scale::Decimal(power as i32, Format::DecimalExponent)) // upstream cuts it in the same way
-}
-
-/// Returns the scale of upstream's mantissa: numbers of up to 18 digits, and products with a power
-/// of two of up to 15, have their own; all others have billionths.
-fn mantissa_scale(whole: &str, fraction: &str, suffix: &Scale) -> i32 {
-    const DIGITS_MAX: usize = 18;
-    const PRODUCT_MAX: usize = 14;
-    let digits = whole.trim_start_matches('0').len().max(1);
-    match *suffix {
-        Scale::Decimal(power, _) if digits + fraction.len() <= DIGITS_MAX => {
-            power.saturating_sub(fraction.len() as i32).max(NANO_SCALE)
-        }
-        Scale::Binary(bits) if fraction.is_empty() && digits + bits as usize * 3 / 10 <= PRODUCT_MAX => 0,
-        _ => NANO_SCALE,
-    }
 }
 
 /// Ten to the power as Go's `math.Pow10` has it: the product or quotient of two table entries.

@@ -211,7 +211,7 @@ impl Walk {
             (Shape::IntOrText, Value::Number(n)) if n.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) => {
                 Ok(())
             }
-            (Shape::Quantity, Value::String(_) | Value::Number(_)) => quantity::canonical(value),
+            (Shape::Quantity, Value::String(_) | Value::Number(_)) => quantity::conform(value),
             (Shape::Time | Shape::MicroTime, Value::String(text)) => {
                 let layout = match shape {
                     Shape::Time => "2006-01-02T15:04:05Z07:00",
