@@ -3,6 +3,9 @@
 //! prunes, and writes quantities canonically.
 
 pub mod equality;
+mod numbers;
+
+pub use numbers::keep_number_texts;
 
 use super::kinds::Kind;
 use super::path::{Path, UnknownFields};
