@@ -145,7 +145,7 @@ pub(super) fn duration(text: &str) -> Option<i64> {
 }
 
 /// `time.ParseDuration`
-pub(super) fn go_duration(text: &str) -> Option<i64> {
+fn go_duration(text: &str) -> Option<i64> {
     let mut rest = text.strip_prefix(['+', '-']).unwrap_or(text);
     let mut nanos = 0i128;
     match rest {

@@ -281,4 +281,15 @@ proptest! {
         let q = Quantity::parse(&format!("{n}{suffix}")).unwrap();
         prop_assert_eq!(Quantity::parse(&q.to_string()).unwrap(), q);
     }
+
+    /// What is stored is read, stored and compared again.
+    #[test]
+    fn the_stored_text_is_the_same_amount_and_stays(
+        text in r"[+-]?[0-9]{0,6}(\.[0-9]{0,7})?(m|k|M|Ki|Mi|Gi|u|n|e-?[0-9]|)",
+    ) {
+        if let Ok(stored) = as_stored(&text) {
+            prop_assert_eq!(Quantity::parse(&stored), Quantity::parse(&text));
+            prop_assert_eq!(as_stored(&stored), Ok(stored.clone()));
+        }
+    }
 }
