@@ -385,7 +385,7 @@ fn scale_of(suffix: &str) -> Option<Scale> {
     Some(Scale::Decimal(power as i32, Format::DecimalExponent)) // upstream cuts it in the same way
 }
 
-/// Returns ten to the power as Go's `math.Pow10` does: the product or quotient of two table entries.
+/// Returns ten to the power as Go's `math.Pow10` does: a product or quotient of two table entries.
 fn power_of_ten(power: i32) -> f64 {
     const STEP: i32 = 32;
     const POWER_MAX: i32 = 308;
