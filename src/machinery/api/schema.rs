@@ -1,6 +1,6 @@
 //! What an object may contain. A compact form of the published schemas, made once from those that
 //! come with the Go types' Rust twins: it finds unknown fields and wrong types in Go's words,
-//! prunes, and writes quantities canonically.
+//! prunes, and writes quantities as upstream stores them.
 
 pub mod equality;
 mod numbers;
@@ -128,7 +128,7 @@ fn root(kind: &Kind) -> Option<usize> {
 }
 
 /// Makes `object` what a Go server would have understood: unknown fields and nulls go (the former
-/// are returned), quantities become canonical. A kind without a schema stays as it is.
+/// are returned), quantities get the text that is stored. A kind without a schema stays as it is.
 ///
 /// # Errors
 /// The decoder's message for a value of the wrong type. The object may be changed in part then.
