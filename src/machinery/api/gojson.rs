@@ -1,7 +1,71 @@
 //! JSON as Go's encoder writes it.
 
 use super::gostr;
-use serde_json::Value;
+use serde::Serialize as _;
+use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
+use serde_json::{Number, Value};
+use std::io::{self, Write};
+
+/// Returns the bytes of an object as they are stored and sent: compact, keys in the order they
+/// have. Floats are written as Go writes them: `0.000001` and not `1e-6`.
+pub fn to_vec(value: &Value) -> Vec<u8> {
+    let mut out = vec![];
+    let mut serializer = Serializer::with_formatter(&mut out, GoFloats(CompactFormatter));
+    let _ = value.serialize(&mut serializer); // a Vec refuses nothing, and all keys are text
+    out
+}
+
+/// Writes what [`to_vec`] returns, with line breaks and two spaces for each level.
+///
+/// # Errors
+/// What the writer says.
+pub fn write_indented(value: &Value, out: impl Write) -> serde_json::Result<()> {
+    value.serialize(&mut Serializer::with_formatter(out, GoFloats(PrettyFormatter::new())))
+}
+
+/// Returns a number as Go's encoder writes it.
+pub fn number(number: &Number) -> String {
+    match number.as_f64().filter(|_| number.is_f64()) {
+        Some(float) => gostr::float(float),
+        None => number.to_string(),
+    }
+}
+
+/// Another formatter, but with the floats of Go.
+struct GoFloats<F>(F);
+
+impl<F: Formatter> Formatter for GoFloats<F> {
+    fn write_f64<W: ?Sized + Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
+        writer.write_all(gostr::float(value).as_bytes())
+    }
+    fn begin_array<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.begin_array(writer)
+    }
+    fn end_array<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_array(writer)
+    }
+    fn begin_array_value<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        self.0.begin_array_value(writer, first)
+    }
+    fn end_array_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_array_value(writer)
+    }
+    fn begin_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.begin_object(writer)
+    }
+    fn end_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_object(writer)
+    }
+    fn begin_object_key<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        self.0.begin_object_key(writer, first)
+    }
+    fn begin_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.begin_object_value(writer)
+    }
+    fn end_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_object_value(writer)
+    }
+}
 
 /// Compact, keys sorted, `<`, `>` and `&` escaped: how objects are encoded for annotations and
 /// patches.
@@ -36,8 +100,7 @@ fn write(value: &Value, indent: Option<&str>, depth: usize, sorted: bool, out: &
     match value {
         Value::Null => out.push_str("null"),
         Value::Bool(b) => out.push_str(if *b { "true" } else { "false" }),
-        Value::Number(n) if n.is_f64() => out.push_str(&gostr::float(n.as_f64().unwrap_or(0.0))),
-        Value::Number(n) => out.push_str(&n.to_string()),
+        Value::Number(n) => out.push_str(&number(n)),
         Value::String(s) => string(s, out),
         Value::Array(list) if list.is_empty() => out.push_str("[]"),
         Value::Array(list) => {
@@ -109,5 +172,19 @@ mod tests {
             pretty(&json!({"b": [1], "a": {}}), "    ", true),
             "{\n    \"a\": {},\n    \"b\": [\n        1\n    ]\n}"
         );
+    }
+
+    /// As Go's `json.Marshal` writes them.
+    #[test]
+    fn floats_of_objects_are_those_of_go() {
+        let value = json!({"z": [1e-6, 1e20, 1.844_674_407_370_955_2e19, 1e21, 1e-7], "a": {"b": 0.5, "c": 7}, "e": []});
+        let floats = "0.000001,100000000000000000000,18446744073709552000,1e+21,1e-7";
+        let compact = format!(r#"{{"z":[{floats}],"a":{{"b":0.5,"c":7}},"e":[]}}"#);
+        assert_eq!(String::from_utf8(to_vec(&value)).unwrap(), compact);
+        let mut out = vec![];
+        write_indented(&json!({"z": [1e-6], "a": {}}), &mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "{\n  \"z\": [\n    0.000001\n  ],\n  \"a\": {}\n}");
+        let whole = json!({"text": "a\n<\u{e9}", "list": [null, true, -1, u64::MAX]});
+        assert_eq!(to_vec(&whole), whole.to_string().into_bytes());
     }
 }

@@ -6,34 +6,85 @@ use crate::cidr;
 use crate::kinds::Kind;
 use crate::meta;
 use crate::unhonoured::pod_spec;
-use crate::value::{at, list, text};
+use ipnet::IpNet;
 use serde_json::Value;
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-/// Returns the warnings for the addresses that a write can change: those of the status if it goes
-/// through `/status`, otherwise those of the rest. As upstream, an update is warned of what stands
-/// in the stored object, too; of a pod's spec or template only what is not in `old` counts.
-pub fn warnings(kind: &Kind, object: &Value, old: Option<&Value>, subresource: &str) -> Vec<String> {
-    let found = match subresource {
-        "status" => of_status(kind, object),
-        _ => {
-            let before = old.map(|old| of_pod_spec(kind, old)).unwrap_or_default();
-            let before: HashSet<Said> = before.into_iter().collect();
-            let new = of_pod_spec(kind, object).into_iter().filter(|one| !before.contains(one));
-            new.chain(of_spec(kind, object)).collect()
-        }
-    };
-    found.iter().flat_map(|one| if one.is_network { of_network(one) } else { of_address(one) }).collect()
+/// Where objects of a kind have addresses that upstream warns of: in what is written through the
+/// object itself, and in what is written through `/status`.
+struct Kinds {
+    group: &'static str,
+    kind: &'static str,
+    main: &'static [Place],
+    status: &'static [Place],
 }
 
-/// An address or a network of an object, as its client wrote it.
-#[derive(PartialEq, Eq, Hash)]
-struct Said {
-    field: String,
-    text: String,
+/// A field with addresses or networks. The path leads through every item of a list, and `from|to`
+/// through both fields.
+#[derive(Clone, Copy)]
+struct Place {
+    path: &'static str,
     is_network: bool,
+    /// The end of the path that the warning leaves out, as upstream does.
+    unnamed: &'static str,
 }
+
+const fn address(path: &'static str) -> Place {
+    Place { path, is_network: false, unnamed: "" }
+}
+
+const fn network(path: &'static str) -> Place {
+    Place { path, is_network: true, unnamed: "" }
+}
+
+const LOAD_BALANCER: Place = Place { unnamed: ".ip", ..address("status.loadBalancer.ingress.ip") };
+
+const KINDS: [Kinds; 7] = [
+    Kinds {
+        group: "",
+        kind: "Service",
+        main: &[
+            address("spec.clusterIPs"), // `None` is no address, and is not warned of
+            address("spec.externalIPs"),
+            address("spec.loadBalancerIP"),
+            network("spec.loadBalancerSourceRanges"),
+        ],
+        status: &[LOAD_BALANCER],
+    },
+    Kinds { group: "", kind: "Node", main: &[network("spec.podCIDRs")], status: &[] },
+    Kinds {
+        group: "",
+        kind: "Pod",
+        main: &[], // see POD_SPEC
+        status: &[address("status.podIPs.ip"), address("status.hostIPs.ip")],
+    },
+    Kinds {
+        group: "",
+        kind: "Endpoints",
+        main: &[address("subsets.addresses|notReadyAddresses.ip")],
+        status: &[],
+    },
+    Kinds {
+        group: "discovery.k8s.io",
+        kind: "EndpointSlice",
+        main: &[address("endpoints.addresses")],
+        status: &[],
+    },
+    Kinds { group: "networking.k8s.io", kind: "Ingress", main: &[], status: &[LOAD_BALANCER] },
+    Kinds {
+        group: "networking.k8s.io",
+        kind: "NetworkPolicy",
+        main: &[
+            network("spec.ingress.from.ipBlock.cidr|except"),
+            network("spec.egress.to.ipBlock.cidr|except"),
+        ],
+        status: &[],
+    },
+];
+
+/// Fields of the spec of a pod or of a pod template.
+const POD_SPEC: [Place; 2] = [address("dnsConfig.nameservers"), address("hostAliases.ip")];
 
 /// Labels of endpoints that a controller writes, and the controllers: they write addresses in their
 /// usual form, and endpoints are many.
@@ -43,137 +94,135 @@ const CONTROLLERS: [(&str, &str); 3] = [
     ("endpointslice.kubernetes.io/managed-by", "endpointslicemirroring-controller.k8s.io"),
 ];
 
-fn is_of_controller(object: &Value) -> bool {
-    CONTROLLERS.iter().any(|(label, name)| meta::label(object, label) == Some(name))
+/// Returns the warnings for the addresses that a write can change: those of the status if it goes
+/// through `/status`, otherwise those of the rest. As upstream, an update is warned of what stands
+/// in the stored object, too; of a pod's spec or template only what is not in `old` counts.
+pub fn warnings(kind: &Kind, object: &Value, old: Option<&Value>, subresource: &str) -> Vec<String> {
+    let known = KINDS.iter().find(|known| (known.group, known.kind) == (kind.group, kind.kind));
+    let mut found = vec![];
+    if subresource == "status" {
+        collect_all(object, known.map_or(&[], |known| known.status), &mut found);
+    } else {
+        let before = old.map(|old| of_pod_spec(kind, old)).unwrap_or_default();
+        let before: HashSet<Field> = before.into_iter().collect();
+        found.extend(of_pod_spec(kind, object).into_iter().filter(|field| !before.contains(field)));
+        if !is_of_controller(kind, object) {
+            collect_all(object, known.map_or(&[], |known| known.main), &mut found);
+        }
+    }
+    found.iter().flat_map(Field::warnings).collect()
 }
 
-fn of_pod_spec(kind: &Kind, object: &Value) -> Vec<Said> {
+fn is_of_controller(kind: &Kind, object: &Value) -> bool {
+    let is_endpoints = matches!(kind.kind, "Endpoints" | "EndpointSlice");
+    is_endpoints && CONTROLLERS.iter().any(|(label, name)| meta::label(object, label) == Some(name))
+}
+
+fn of_pod_spec(kind: &Kind, object: &Value) -> Vec<Field> {
     let mut found = vec![];
     if let Some(path) = pod_spec(kind) {
-        let spec = at(object, path);
-        let servers = format!("{path}.dnsConfig.nameservers");
-        texts(list(spec, "dnsConfig.nameservers"), &servers, false, &mut found);
-        for (i, alias) in list(spec, "hostAliases").iter().enumerate() {
-            let field = format!("{path}.hostAliases[{i}].ip");
-            found.push(address(field, text(alias, "ip")));
+        for place in POD_SPEC {
+            collect(object, &format!("{path}.{}", place.path), "", &place, &mut found);
         }
     }
     found
 }
 
-fn address(field: String, text: &str) -> Said {
-    Said { field, text: text.to_string(), is_network: false }
-}
-
-/// The addresses of a status that upstream warns of. Those of a load balancer are named without
-/// `.ip`, as there.
-fn of_status(kind: &Kind, object: &Value) -> Vec<Said> {
-    let lists: &[(&str, &str)] = match (kind.group, kind.kind) {
-        ("", "Service") | ("networking.k8s.io", "Ingress") => &[("status.loadBalancer.ingress", "")],
-        ("", "Pod") => &[("status.podIPs", ".ip"), ("status.hostIPs", ".ip")],
-        _ => &[],
-    };
-    let mut found = vec![];
-    for (path, last) in lists {
-        for (i, one) in list(object, path).iter().enumerate() {
-            found.push(address(format!("{path}[{i}]{last}"), text(one, "ip")));
-        }
+fn collect_all(object: &Value, places: &[Place], found: &mut Vec<Field>) {
+    for place in places {
+        collect(object, place.path, "", place, found);
     }
-    found
 }
 
-fn of_spec(kind: &Kind, object: &Value) -> Vec<Said> {
-    let mut found = vec![];
-    match (kind.group, kind.kind) {
-        ("", "Service") => {
-            // `None` is no address, and is not warned of.
-            texts(list(object, "spec.clusterIPs"), "spec.clusterIPs", false, &mut found);
-            texts(list(object, "spec.externalIPs"), "spec.externalIPs", false, &mut found);
-            found.push(address("spec.loadBalancerIP".to_string(), text(object, "spec.loadBalancerIP")));
-            let ranges = "spec.loadBalancerSourceRanges";
-            texts(list(object, ranges), ranges, true, &mut found);
-        }
-        ("", "Node") => texts(list(object, "spec.podCIDRs"), "spec.podCIDRs", true, &mut found),
-        ("", "Endpoints") if !is_of_controller(object) => {
-            for (i, subset) in list(object, "subsets").iter().enumerate() {
-                for group in ["addresses", "notReadyAddresses"] {
-                    for (j, one) in list(subset, group).iter().enumerate() {
-                        found.push(address(format!("subsets[{i}].{group}[{j}].ip"), text(one, "ip")));
-                    }
-                }
+/// Adds all texts that a value has at a path. `above` is the path of the value itself.
+fn collect(value: &Value, path: &str, above: &str, place: &Place, found: &mut Vec<Field>) {
+    match value {
+        Value::Array(items) => {
+            for (i, item) in items.iter().enumerate() {
+                collect(item, path, &format!("{above}[{i}]"), place, found);
             }
         }
-        ("discovery.k8s.io", "EndpointSlice") if !is_of_controller(object) => {
-            for (i, endpoint) in list(object, "endpoints").iter().enumerate() {
-                let field = format!("endpoints[{i}].addresses");
-                texts(list(endpoint, "addresses"), &field, false, &mut found);
-            }
+        Value::String(text) if path.is_empty() => {
+            let path = above.strip_suffix(place.unnamed).unwrap_or(above).to_string();
+            found.push(Field { path, text: text.clone(), is_network: place.is_network });
         }
-        ("networking.k8s.io", "NetworkPolicy") => {
-            for (rules, peers) in [("ingress", "from"), ("egress", "to")] {
-                for (i, rule) in list(object, &format!("spec.{rules}")).iter().enumerate() {
-                    for (j, peer) in list(rule, peers).iter().enumerate() {
-                        let field = format!("spec.{rules}[{i}].{peers}[{j}].ipBlock");
-                        block(at(peer, "ipBlock"), &field, &mut found);
-                    }
+        Value::Object(fields) => {
+            let (step, rest) = path.split_once('.').unwrap_or((path, ""));
+            for name in step.split('|') {
+                if let Some(inner) = fields.get(name) {
+                    let dot = if above.is_empty() { "" } else { "." };
+                    collect(inner, rest, &format!("{above}{dot}{name}"), place, found);
                 }
             }
         }
         _ => {}
     }
-    found
 }
 
-fn block(block: &Value, field: &str, found: &mut Vec<Said>) {
-    let whole = text(block, "cidr").to_string();
-    found.push(Said { field: format!("{field}.cidr"), text: whole, is_network: true });
-    texts(list(block, "except"), &format!("{field}.except"), true, found);
+/// An address or a network of an object, as its client wrote it.
+#[derive(PartialEq, Eq, Hash)]
+struct Field {
+    path: String,
+    text: String,
+    is_network: bool,
 }
 
-fn texts(all: &[Value], field: &str, is_network: bool, found: &mut Vec<Said>) {
-    for (i, one) in all.iter().enumerate() {
-        let text = one.as_str().unwrap_or_default().trim().to_string();
-        found.push(Said { field: format!("{field}[{i}]"), text, is_network });
+impl Field {
+    fn warnings(&self) -> Vec<String> {
+        if self.is_network { self.of_network() } else { self.of_address().into_iter().collect() }
     }
-}
 
-fn of_address(Said { field, text, .. }: &Said) -> Vec<String> {
-    let Some(ip) = cidr::parse_ip(text) else { return vec![] };
-    let plain = ip.to_canonical();
-    if plain != ip || text.parse::<IpAddr>().is_err() {
-        let use_this = format!("use \"{plain}\"");
-        return vec![format!(
-            "{field}: non-standard IP address {text:?} will be considered invalid in a future Kubernetes release: {use_this}"
-        )];
-    }
-    match ip.is_ipv6() && ip.to_string() != *text {
-        true => {
-            vec![format!("{field}: IPv6 address {text:?} should be in RFC 5952 canonical format (\"{ip}\")")]
+    fn of_address(&self) -> Option<String> {
+        let Field { path, text, .. } = self;
+        let ip = cidr::parse_ip(text)?;
+        let plain = ip.to_canonical();
+        if plain != ip || text.parse::<IpAddr>().is_err() {
+            return Some(format!(
+                "{path}: non-standard IP address {text:?} will be considered invalid in a future Kubernetes release: use \"{plain}\""
+            ));
         }
-        false => vec![],
+        (ip.is_ipv6() && ip.to_string() != *text).then(|| {
+            format!("{path}: IPv6 address {text:?} should be in RFC 5952 canonical format (\"{ip}\")")
+        })
+    }
+
+    fn of_network(&self) -> Vec<String> {
+        let Field { path, text, .. } = self;
+        let Some(network) = cidr::parse(text) else { return vec![] };
+        let (ip, whole) = (network.addr(), whole_network(&network));
+        let mut found = vec![];
+        if ip != network.network() {
+            // The length is that of the family in which the address is written, as upstream.
+            let one = format!("{}/{}", ip.to_canonical(), network.max_prefix_len());
+            found.push(format!(
+                "{path}: CIDR value {text:?} is ambiguous in this context (should be \"{whole}\" or \"{one}\"?)"
+            ));
+        }
+        if ip.to_canonical() != ip || cidr::parse_strictly(text).is_none() {
+            found.push(format!(
+                "{path}: non-standard CIDR value {text:?} will be considered invalid in a future Kubernetes release: use \"{whole}\""
+            ));
+        }
+        if found.is_empty() && ip.is_ipv6() && network.to_string() != *text {
+            found.push(format!(
+                "{path}: IPv6 CIDR value {text:?} should be in RFC 5952 canonical format (\"{network}\")"
+            ));
+        }
+        found
     }
 }
 
-fn of_network(Said { field, text, .. }: &Said) -> Vec<String> {
-    let Some(network) = cidr::parse(text) else { return vec![] };
-    let (ip, whole, length) = (network.addr(), network.trunc(), network.max_prefix_len());
-    let mut found = vec![];
-    if ip != network.network() {
-        found.push(format!(
-            "{field}: CIDR value {text:?} is ambiguous in this context (should be \"{whole}\" or \"{ip}/{length}\"?)"
-        ));
+/// Returns a network without the bits of the host, as Go writes it (`IPNet.String`): one of IPv4
+/// that is written as IPv6 has the form of IPv4. `::ffff:1.2.3.4/120` is 1.2.3.0/24.
+fn whole_network(network: &IpNet) -> String {
+    /// Bits of IPv6 before the address of IPv4.
+    const MAPPED_BITS: u8 = 96;
+    match network.network().to_canonical() {
+        IpAddr::V4(ip) if network.addr().is_ipv6() => {
+            format!("{ip}/{}", network.prefix_len().saturating_sub(MAPPED_BITS))
+        }
+        _ => network.trunc().to_string(),
     }
-    if ip.to_canonical() != ip || cidr::parse_strictly(text).is_none() {
-        found.push(format!(
-            "{field}: non-standard CIDR value {text:?} will be considered invalid in a future Kubernetes release: use \"{whole}\""
-        ));
-    }
-    if found.is_empty() && ip.is_ipv6() && network.to_string() != *text {
-        found.push(format!(
-            "{field}: IPv6 CIDR value {text:?} should be in RFC 5952 canonical format (\"{network}\")"
-        ));
-    }
-    found
 }
 
 #[cfg(test)]
@@ -220,10 +269,54 @@ mod tests {
             let said = told("networking.k8s.io", "NetworkPolicy", &policy(text), None);
             assert_eq!(said, [format!("{field}: {why}")]);
         }
+        for (text, whole, one) in [
+            ("::ffff:1.2.3.4/120", "1.2.3.0/24", "1.2.3.4/128"),
+            ("::ffff:1.2.3.4/96", "0.0.0.0/0", "1.2.3.4/128"),
+            ("::ffff:1.2.3.4/95", "::fffe:0:0/95", "1.2.3.4/128"),
+            ("::ffff:1.2.3.4/64", "::/64", "1.2.3.4/128"),
+        ] {
+            let said = told("networking.k8s.io", "NetworkPolicy", &policy(text), None);
+            let why = format!("is ambiguous in this context (should be {whole:?} or {one:?}?)");
+            assert_eq!(said, [format!("{field}: CIDR value {text:?} {why}"), non_standard(text, whole)]);
+        }
+        for (text, whole) in [
+            ("::ffff:1.2.3.4/128", "1.2.3.4/32"),
+            ("::ffff:010.2.3.0/120", "10.2.3.0/24"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+        ] {
+            let said = told("networking.k8s.io", "NetworkPolicy", &policy(text), None);
+            assert_eq!(said, [non_standard(text, whole)]);
+        }
         let old = policy("010.0.0.0/8");
         let again = told("networking.k8s.io", "NetworkPolicy", &old, Some(&old));
         assert_eq!(again.len(), 1, "as upstream, each update is warned");
         assert_eq!(told("networking.k8s.io", "NetworkPolicy", &policy("10.0.0.0/8"), None), [""; 0]);
+    }
+
+    #[test]
+    fn every_network_of_a_policy_is_named_with_its_field() {
+        let peers = json!([{"ipBlock": {"cidr": "10.0.0.0/08", "except": ["10.1.0.0/16", "10.2.0.0/016"]}}]);
+        let policy = json!({"spec": {"ingress": [{}, {"from": peers}], "egress": [{"to": peers}]}});
+        let said = told("networking.k8s.io", "NetworkPolicy", &policy, None);
+        let fields: Vec<&str> = said.iter().filter_map(|line| line.split(": ").next()).collect();
+        assert_eq!(
+            fields,
+            [
+                "spec.ingress[1].from[0].ipBlock.cidr",
+                "spec.ingress[1].from[0].ipBlock.except[1]",
+                "spec.egress[0].to[0].ipBlock.cidr",
+                "spec.egress[0].to[0].ipBlock.except[1]",
+            ]
+        );
+        for ranges in ["spec.podCIDRs", "spec.loadBalancerSourceRanges"] {
+            let mut object = json!({});
+            crate::value::put(&mut object, ranges, json!(["10.0.0.0/8", "010.0.0.0/8", " 010.0.0.0/8"]));
+            let kind = if ranges == "spec.podCIDRs" { "Node" } else { "Service" };
+            let said = told("", kind, &object, None);
+            assert!(said.len() == 1 && said[0].starts_with(&format!("{ranges}[1]: ")), "{said:?}");
+        }
+        let spaced = json!({"spec": {"dnsConfig": {"nameservers": [" 010.0.0.1"]}}});
+        assert_eq!(told("", "Pod", &spaced, None), [""; 0], "with a space it is no address");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Quantities: `250m` of cpu, `1Gi` of memory. Exact, never floating point.
 //! Source: k8s.io/apimachinery/pkg/api/resource.
 
+use crate::gojson;
 use serde_json::Value;
 use std::fmt;
 
@@ -66,30 +67,22 @@ impl Quantity {
     /// # Errors
     /// [`INVALID`], [`BAD_SUFFIX`] or [`BAD_NUMBER`].
     pub fn read(text: &str) -> Result<Quantity, &'static str> {
-        let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
-        let (whole, rest) = split_digits(unsigned);
-        let (fraction, suffix) = rest.strip_prefix('.').map_or(("", rest), split_digits);
-        if text.is_empty() || !looks_like_suffix(suffix) {
-            return Err(INVALID);
-        }
-        let suffix = scale_of(suffix).ok_or(BAD_SUFFIX)?;
-        let scale = mantissa_scale(whole, fraction, &suffix);
-        if whole.is_empty() && fraction.is_empty() && suffix.needs_digits() {
-            return Err(BAD_NUMBER);
-        }
-        let ((number, power), format) = match suffix {
+        let parts = Parts::split(text)?;
+        let Parts { whole, fraction, .. } = parts;
+        let ((number, power), format) = match parts.suffix {
             Scale::Decimal(power, format) => (decimal(whole, fraction, i64::from(power)), format),
             Scale::Binary(bits) => ((binary(whole, fraction, bits), NANO_POWER), Format::BinarySi),
         };
+        let scale = parts.short_scale().unwrap_or(NANO_SCALE);
         Ok(Quantity { number: sign(text) * number, power, format, scale })
     }
 
-    /// So many whole units.
+    /// Makes a quantity of whole units.
     pub fn of_units(units: i64) -> Quantity {
         Quantity { number: i128::from(units) * NANO, power: NANO_POWER, format: Format::DecimalSi, scale: 0 }
     }
 
-    /// So many thousandths of a unit.
+    /// Makes a quantity of thousandths of a unit.
     pub fn of_milli(milli: i64) -> Quantity {
         let number = i128::from(milli) * (NANO / 1000);
         Quantity { number, power: NANO_POWER, format: Format::DecimalSi, scale: -3 }
@@ -101,7 +94,7 @@ impl Quantity {
         Quantity { format: Format::BinarySi, ..self }
     }
 
-    /// Rounded to thousandths, away from zero: `100u` is `1m`.
+    /// Returns the amount rounded to thousandths, away from zero: `100u` is `1m`.
     pub fn rounded(self) -> Quantity {
         if self.power >= MILLI_POWER {
             return self;
@@ -110,15 +103,15 @@ impl Quantity {
         Quantity { number, power, ..self }
     }
 
-    /// In thousandths, rounded up: `250m` is 250. Larger ones are the largest number of 64 bits.
+    /// Returns the thousandths, rounded up: `250m` is 250. Larger amounts are cut to 64 bits.
     pub fn milli(&self) -> i64 {
         self.in_units_of(NANO / 1000)
     }
-    /// In whole units, rounded up: `1Ki` is 1024. Larger ones are the largest number of 64 bits.
+    /// Returns the whole units, rounded up: `1Ki` is 1024. Larger amounts are cut to 64 bits.
     pub fn units(&self) -> i64 {
         self.in_units_of(NANO)
     }
-    /// In units of so many billionths, rounded up.
+    /// Returns the amount in units of `nano` billionths, rounded up.
     fn in_units_of(&self, nano: i128) -> i64 {
         if self.power > NANO_POWER {
             return if self.is_negative() { i64::MIN } else { i64::MAX };
@@ -136,15 +129,15 @@ impl Quantity {
         let mantissa = mantissa.parse().unwrap_or(f64::NAN);
         if scale == 0 { mantissa } else { mantissa * power_of_ten(scale) }
     }
-    /// True for less than 0.
+    /// Returns whether it is less than 0.
     pub fn is_negative(&self) -> bool {
         self.number < 0
     }
-    /// True for 0, however it is written.
+    /// Returns whether it is 0, however it is written.
     pub fn is_zero(&self) -> bool {
         self.number == 0
     }
-    /// True if it has no fraction: `1500m` has one, `2000m` has none.
+    /// Returns whether it has no fraction: `1500m` has one, `2000m` has none.
     pub fn is_whole(&self) -> bool {
         self.power >= 0 || power_of(-self.power).is_some_and(|unit| self.number % unit == 0)
     }
@@ -205,17 +198,32 @@ impl PartialOrd for Quantity {
     }
 }
 
-/// Writes a quantity in its canonical form.
+/// Returns a quantity as upstream stores and prints it. `ParseQuantity` keeps the text of a short
+/// number in the usual steps of a thousand, however it is spelled: `1.500`, `+5` and `1E3` stay.
+/// Others get their canonical form: `0.5` becomes `500m`.
 ///
 /// # Errors
 /// As [`Quantity::read`].
-pub(crate) fn canonical(value: &mut Value) -> Result<(), String> {
+pub fn as_stored(text: &str) -> Result<String, &'static str> {
+    match Parts::split(text)?.is_kept() {
+        true => Ok(text.to_string()),
+        false => Quantity::read(text).map(|quantity| quantity.to_string()),
+    }
+}
+
+/// Writes the value of a field that is a quantity as it is stored. A number has the text that Go's
+/// JSON has for it; the text of a number in a JSON body is kept by
+/// [`crate::schema::keep_number_texts`].
+///
+/// # Errors
+/// As [`Quantity::read`].
+pub(crate) fn conform(value: &mut Value) -> Result<(), String> {
     let text = match &*value {
         Value::String(s) => s.trim().to_string(),
+        Value::Number(number) => gojson::number(number),
         other => other.to_string(),
     };
-    let quantity = Quantity::read(&text)?;
-    *value = quantity.to_string().into();
+    *value = as_stored(&text)?.into();
     Ok(())
 }
 
@@ -240,12 +248,12 @@ fn gcd(a: i128, b: i128) -> i128 {
     if b == 0 { a.max(1) } else { gcd(b, a % b) }
 }
 
-/// Ten to the power, if it has 128 bits.
+/// Returns ten to the power, if it has 128 bits.
 fn power_of(power: i64) -> Option<i128> {
     u32::try_from(power).ok().and_then(|power| 10i128.checked_pow(power))
 }
 
-/// The number without so many of its last digits, rounded away from zero.
+/// Cuts the last `digits` of a number off and rounds it away from zero.
 fn shortened(number: i128, digits: i64) -> i128 {
     match power_of(digits) {
         Some(unit) if number % unit == 0 => number / unit,
@@ -254,7 +262,7 @@ fn shortened(number: i128, digits: i64) -> i128 {
     }
 }
 
-/// The amount with the smallest power that is allowed.
+/// Returns the amount with the smallest power that is allowed.
 fn normal(number: i128, power: i64) -> (i128, i64) {
     if number == 0 {
         return (0, NANO_POWER);
@@ -270,7 +278,7 @@ fn normal(number: i128, power: i64) -> (i128, i64) {
     (number, power)
 }
 
-/// The digits that a text begins with, and the rest.
+/// Splits a text into the digits that it begins with and the rest.
 fn split_digits(text: &str) -> (&str, &str) {
     text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
 }
@@ -279,6 +287,72 @@ fn split_digits(text: &str) -> (&str, &str) {
 fn looks_like_suffix(text: &str) -> bool {
     let rest = text.trim_start_matches(|c: char| "eEinumkKMGTP".contains(c));
     split_digits(rest.strip_prefix(['+', '-']).unwrap_or(rest)).1.is_empty()
+}
+
+/// The text of a quantity in its parts, without the sign.
+struct Parts<'a> {
+    /// Digits before the dot, with zeros at the front.
+    whole: &'a str,
+    /// Digits behind the dot.
+    fraction: &'a str,
+    suffix: Scale,
+}
+
+impl<'a> Parts<'a> {
+    fn split(text: &'a str) -> Result<Parts<'a>, &'static str> {
+        let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+        let (whole, rest) = split_digits(unsigned);
+        let (fraction, suffix) = rest.strip_prefix('.').map_or(("", rest), split_digits);
+        if text.is_empty() || !looks_like_suffix(suffix) {
+            return Err(INVALID);
+        }
+        let suffix = scale_of(suffix).ok_or(BAD_SUFFIX)?;
+        if whole.is_empty() && fraction.is_empty() && suffix.needs_digits() {
+            return Err(BAD_NUMBER);
+        }
+        Ok(Parts { whole, fraction, suffix })
+    }
+
+    /// Digits before the dot; none if they are all 0.
+    fn significant(&self) -> &'a str {
+        self.whole.trim_start_matches('0')
+    }
+
+    /// Returns the power of ten of upstream's mantissa, if the number is short enough for one of 64
+    /// bits; longer ones are counted in billionths.
+    fn short_scale(&self) -> Option<i32> {
+        /// Digits before and behind the dot of a number with a decimal suffix.
+        const SHORT_DECIMAL_MAX: usize = 18;
+        /// Digits of the number and of its power of two together. Three digits count for ten bits.
+        const SHORT_BINARY_MAX: usize = 14;
+        let digits = self.significant().len().max(1);
+        match self.suffix {
+            Scale::Decimal(power, _) => {
+                let scale = power.saturating_sub(self.fraction.len() as i32);
+                let is_short = digits + self.fraction.len() <= SHORT_DECIMAL_MAX;
+                (is_short && scale >= NANO_SCALE).then_some(scale)
+            }
+            Scale::Binary(bits) => {
+                let digits = digits + bits as usize * 3 / 10;
+                (self.fraction.is_empty() && digits <= SHORT_BINARY_MAX).then_some(0)
+            }
+        }
+    }
+
+    /// Returns whether upstream takes the text for the canonical form and keeps it. It looks at a
+    /// few digits only: a decimal number must not end with three zeros, and of the number before a
+    /// binary suffix one of the last three bits must be set.
+    fn is_kept(&self) -> bool {
+        let Some(scale) = self.short_scale() else { return false };
+        let digits = self.significant();
+        match self.suffix {
+            Scale::Decimal(..) => {
+                let ends_in_zeros = format!("{digits}{}", self.fraction).ends_with("000");
+                scale % 3 == 0 && !digits.is_empty() && !ends_in_zeros
+            }
+            Scale::Binary(_) => digits.parse::<u64>().is_ok_and(|number| number % 8 != 0),
+        }
+    }
 }
 
 /// What a suffix multiplies by.
@@ -311,22 +385,7 @@ fn scale_of(suffix: &str) -> Option<Scale> {
     Some(Scale::Decimal(power as i32, Format::DecimalExponent)) // upstream cuts it in the same way
 }
 
-/// Returns the scale of upstream's mantissa: numbers of up to 18 digits, and products with a power
-/// of two of up to 15, have their own; all others have billionths.
-fn mantissa_scale(whole: &str, fraction: &str, suffix: &Scale) -> i32 {
-    const DIGITS_MAX: usize = 18;
-    const PRODUCT_MAX: usize = 14;
-    let digits = whole.trim_start_matches('0').len().max(1);
-    match *suffix {
-        Scale::Decimal(power, _) if digits + fraction.len() <= DIGITS_MAX => {
-            power.saturating_sub(fraction.len() as i32).max(NANO_SCALE)
-        }
-        Scale::Binary(bits) if fraction.is_empty() && digits + bits as usize * 3 / 10 <= PRODUCT_MAX => 0,
-        _ => NANO_SCALE,
-    }
-}
-
-/// Ten to the power as Go's `math.Pow10` has it: the product or quotient of two table entries.
+/// Returns ten to the power as Go's `math.Pow10` does: a product or quotient of two table entries.
 fn power_of_ten(power: i32) -> f64 {
     const STEP: i32 = 32;
     const POWER_MAX: i32 = 308;
@@ -341,7 +400,7 @@ fn power_of_ten(power: i32) -> f64 {
     }
 }
 
-/// A decimal number times a power of ten.
+/// Reads a decimal number times a power of ten.
 fn decimal(whole: &str, fraction: &str, power: i64) -> (i128, i64) {
     let digits = format!("{whole}{fraction}");
     let digits = digits.trim_start_matches('0');
@@ -351,7 +410,7 @@ fn decimal(whole: &str, fraction: &str, power: i64) -> (i128, i64) {
     normal(number, power + rest.len() as i64 - fraction.len() as i64)
 }
 
-/// A decimal number times a power of two, in billionths: rounded up, and at most [`BINARY_MAX`].
+/// Reads a decimal number times a power of two, in billionths: rounded up, at most [`BINARY_MAX`].
 fn binary(whole: &str, fraction: &str, bits: u32) -> i128 {
     let whole = whole.trim_start_matches('0');
     if whole.len() > BINARY_WHOLE_MAX {
@@ -363,8 +422,8 @@ fn binary(whole: &str, fraction: &str, bits: u32) -> i128 {
     product(number, bits, kept.len() as u32).unwrap_or(BINARY_MAX).min(BINARY_MAX)
 }
 
-/// The number, of which the last `decimals` digits are a fraction, times a power of two, in
-/// billionths, rounded up; `None` if it is too large.
+/// Multiplies a number, of which the last `decimals` digits are a fraction, by a power of two.
+/// Returns billionths, rounded up; `None` if they are too many.
 fn product(number: i128, bits: u32, decimals: u32) -> Option<i128> {
     let mut divisor = 10i128.checked_pow(decimals)?;
     // Keep the products in range: first what divides evenly, then whole and rest apart.

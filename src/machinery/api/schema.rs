@@ -1,8 +1,11 @@
 //! What an object may contain. A compact form of the published schemas, made once from those that
 //! come with the Go types' Rust twins: it finds unknown fields and wrong types in Go's words,
-//! prunes, and writes quantities canonically.
+//! prunes, and writes quantities as upstream stores them.
 
 pub mod equality;
+mod numbers;
+
+pub use numbers::keep_number_texts;
 
 use super::kinds::Kind;
 use super::path::{Path, UnknownFields};
@@ -125,7 +128,7 @@ fn root(kind: &Kind) -> Option<usize> {
 }
 
 /// Makes `object` what a Go server would have understood: unknown fields and nulls go (the former
-/// are returned), quantities become canonical. A kind without a schema stays as it is.
+/// are returned), quantities get the text that is stored. A kind without a schema stays as it is.
 ///
 /// # Errors
 /// The decoder's message for a value of the wrong type. The object may be changed in part then.
@@ -211,7 +214,7 @@ impl Walk {
             (Shape::IntOrText, Value::Number(n)) if n.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) => {
                 Ok(())
             }
-            (Shape::Quantity, Value::String(_) | Value::Number(_)) => quantity::canonical(value),
+            (Shape::Quantity, Value::String(_) | Value::Number(_)) => quantity::conform(value),
             (Shape::Time | Shape::MicroTime, Value::String(text)) => {
                 let layout = match shape {
                     Shape::Time => "2006-01-02T15:04:05Z07:00",

@@ -8,7 +8,11 @@ use api::requests::{self, Amounts, Field, amounts};
 use api::value::{self, list, list_mut, text};
 use api::{Status, meta};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// Amounts by their resource, as the range has them: a default keeps its text.
+type Defaults = BTreeMap<String, String>;
 
 const ANNOTATION: &str = "kubernetes.io/limit-ranger";
 
@@ -26,7 +30,8 @@ pub(super) fn fill(a: &Attributes, object: &mut Value) -> Value {
     for range in ranges(a, object) {
         let of = |bound: &str| {
             let items = list(&range.value, "spec.limits").iter().filter(|i| text(i, "type") == "Container");
-            items.flat_map(|i| amounts(i, bound)).collect::<Amounts>()
+            let pairs = items.flat_map(|i| value::pairs(i, bound));
+            pairs.map(|(name, amount)| (name.to_string(), amount.to_string())).collect::<Defaults>()
         };
         let set = set_defaults(object, &of("default"), &of("defaultRequest"));
         if !set.is_empty() {
@@ -39,7 +44,7 @@ pub(super) fn fill(a: &Attributes, object: &mut Value) -> Value {
 }
 
 /// Pure: gives every container what it does not say, and says what that was.
-fn set_defaults(pod: &mut Value, limits: &Amounts, requests: &Amounts) -> Vec<String> {
+fn set_defaults(pod: &mut Value, limits: &Defaults, requests: &Defaults) -> Vec<String> {
     let mut told = vec![];
     for (path, what) in [("spec.containers", "container"), ("spec.initContainers", "init container")] {
         for container in list_mut(pod, path) {
@@ -48,7 +53,7 @@ fn set_defaults(pod: &mut Value, limits: &Amounts, requests: &Amounts) -> Vec<St
                 let slot = value::slot_map(container, &format!("resources.{field}"));
                 let missing: Vec<_> = defaults.iter().filter(|(k, _)| !slot.contains_key(*k)).collect();
                 for (resource, amount) in &missing {
-                    slot.insert(resource.to_string(), amount.to_string().into());
+                    slot.insert(resource.to_string(), amount.as_str().into());
                 }
                 if slot.is_empty() {
                     value::remove(container, &format!("resources.{field}"));
@@ -178,7 +183,9 @@ mod tests {
 
     #[test]
     fn a_silent_container_gets_the_defaults_and_the_pod_says_so() {
-        let of = |text: &str| amounts(&json!({"a": {"cpu": text, "memory": "1Gi"}}), "a");
+        let of = |text: &str| {
+            Defaults::from([("cpu", text), ("memory", "1Gi")].map(|(k, v)| (k.to_string(), v.to_string())))
+        };
         let mut silent = pod(json!({"cpu": "100m"}), Value::Null);
         let told = set_defaults(&mut silent, &of("1"), &of("500m"));
         assert_eq!(told, ["memory request for container c", "cpu, memory limit for container c"]);
@@ -186,6 +193,11 @@ mod tests {
         assert_eq!(resources["requests"], json!({"cpu": "100m", "memory": "1Gi"}));
         assert_eq!(resources["limits"], json!({"cpu": "1", "memory": "1Gi"}));
         assert!(set_defaults(&mut silent, &of("1"), &of("500m")).is_empty());
+        let mut silent = pod(Value::Null, Value::Null);
+        set_defaults(&mut silent, &of("1.500"), &of("+1"));
+        let resources = &silent["spec"]["containers"][0]["resources"];
+        assert_eq!(resources["limits"]["cpu"], "1.500", "it keeps its text");
+        assert_eq!(resources["requests"]["cpu"], "+1");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::storage::object::{Change, Event, Kept, frame};
 use crate::storage::watch_buffers::WatchBuffers;
 use api::errors::Errors;
 use api::kinds::KindRef;
-use api::{Status, table};
+use api::{Status, gojson, table};
 use bytes::Bytes;
 use etcd::api::Revision;
 use futures::stream;
@@ -244,7 +244,7 @@ impl Writer {
         if matches!(self.form, Form::Table(..)) && !std::mem::take(&mut self.first) {
             object["columnDefinitions"] = Value::Null;
         }
-        frame(change, object.to_string().as_bytes())
+        frame(change, &gojson::to_vec(&object))
     }
 
     /// What waits to be sent, as much as goes into one piece.

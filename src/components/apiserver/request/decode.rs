@@ -145,6 +145,9 @@ pub(crate) fn object(ctx: &Context, kind: &Kind, bytes: &[u8]) -> Result<Value, 
     }
     let (mut object, duplicates) = body_with_duplicates(content_type, bytes)?;
     check_type(&kind.api_version(), kind.kind, &mut object)?;
+    if Media::of(content_type) == Media::Json {
+        schema::keep_number_texts(kind, &mut object, bytes);
+    }
     let how = validation(ctx)?;
     let unknown = conform(kind, &mut object)?;
     let (media, is_custom) = (Media::of(content_type), kind.custom.is_some());

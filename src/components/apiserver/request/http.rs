@@ -1,6 +1,6 @@
 //! Bodies, queries and answers.
 
-use api::Status;
+use api::{Status, gojson};
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 use http_body::{Frame, SizeHint};
@@ -122,7 +122,7 @@ pub fn json_bytes(code: u16, bytes: impl Into<Bytes>) -> Answer {
 
 /// An answer with `value` as JSON, on one line.
 pub fn json(code: u16, value: &Value) -> Answer {
-    json_bytes(code, value.to_string())
+    json_bytes(code, gojson::to_vec(value))
 }
 
 /// An answer of plain text in UTF-8, with `nosniff`, so that browsers do not take it for HTML.

@@ -5,7 +5,7 @@ use crate::request::http::{Answer, Query, json, json_bytes, pieces};
 use crate::storage::object::Object;
 use api::kinds::Kind;
 use api::table::{self, Include, Printing};
-use api::{Status, value};
+use api::{Status, gojson, value};
 use bytes::{BufMut, Bytes, BytesMut};
 use clock::Timestamp;
 use serde_json::{Map, Value, json as object};
@@ -104,7 +104,7 @@ pub(crate) fn versioned<'a>(kind: &Kind, object: &'a Value) -> Cow<'a, Value> {
 pub(crate) fn encoded(kind: &Kind, object: &Object) -> Bytes {
     match versioned(kind, &object.value) {
         Cow::Borrowed(_) => object.bytes.clone(),
-        Cow::Owned(value) => Bytes::from(value.to_string()),
+        Cow::Owned(value) => Bytes::from(gojson::to_vec(&value)),
     }
 }
 
@@ -179,7 +179,7 @@ fn put_item(kind: &Kind, object: &Object, out: &mut BytesMut) {
             let mut value = shown.into_owned();
             value::remove(&mut value, "kind");
             value::remove(&mut value, "apiVersion");
-            out.put_slice(value.to_string().as_bytes());
+            out.put_slice(&gojson::to_vec(&value));
         }
     }
 }

@@ -4,7 +4,7 @@
 use crate::State;
 use crate::request::context::Context;
 use crate::request::http::{Answer, failure, full};
-use api::{Status, yaml};
+use api::{Status, gojson, yaml};
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use http_body::Body as _;
@@ -78,7 +78,7 @@ fn in_look(look: Look, bytes: &[u8]) -> Result<Option<Vec<u8>>, Status> {
         return Ok(yaml::write::to_string_within(&value, LONGEST as usize).map(String::into_bytes));
     }
     let mut shown = Bounded::default();
-    let written = serde_json::to_writer_pretty(&mut shown, &value).is_ok();
+    let written = gojson::write_indented(&value, &mut shown).is_ok();
     Ok(written.then_some(shown.0))
 }
 

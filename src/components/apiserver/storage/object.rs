@@ -2,7 +2,7 @@
 //! the first reader that needs the bytes.
 
 use crate::storage::watch_buffers::Holds;
-use api::{kinds, meta, schema, value};
+use api::{gojson, kinds, meta, schema, value};
 use bytes::Bytes;
 use etcd::api::Revision;
 use serde_json::Value;
@@ -110,7 +110,7 @@ impl Object {
     }
 
     fn encoded(value: Value, revision: Revision) -> Object {
-        let bytes = Bytes::from(value.to_string());
+        let bytes = Bytes::from(gojson::to_vec(&value));
         let body = body_of(&value, &bytes);
         Object { value, bytes, revision, body, holds: Holds::default() }
     }

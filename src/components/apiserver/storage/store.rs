@@ -6,7 +6,7 @@ use crate::storage::compaction::Use;
 use crate::storage::object::Object;
 use api::kinds::Kind;
 use api::status::{details, qualified};
-use api::{Status, meta, value};
+use api::{Status, gojson, meta, value};
 use bytes::Bytes;
 use etcd::api::{Compare, CompareResult, CompareTarget, DeleteRangeRequest, Error, PutRequest, RequestOp};
 use etcd::api::{Revision, TxnRequest, TxnResponse};
@@ -214,8 +214,12 @@ impl State {
             0 => 0,
             ttl => self.lease(ttl).await.map_err(Refused::Error)?,
         };
-        let put =
-            PutRequest { key: key.clone(), value: stored.to_string().into(), lease, ..Default::default() };
+        let put = PutRequest {
+            key: key.clone(),
+            value: gojson::to_vec(&stored).into(),
+            lease,
+            ..Default::default()
+        };
         let repairs = extra.repairs || self.adds_nothing(kind, &stored, expected, put.value.len());
         let may = if repairs { Use::Repair } else { Use::Ordinary };
         let revision = self.transact(key, expected, RequestOp::Put(put), extra, may).await?;
@@ -310,7 +314,7 @@ impl State {
             let mut stored = beside.object.clone();
             value::remove(&mut stored, "metadata.resourceVersion");
             let own = object_key(beside.kind, meta::namespace(&stored), meta::name(&stored));
-            let (key, value) = (store_key(beside.kind, &own), stored.to_string().into());
+            let (key, value) = (store_key(beside.kind, &own), gojson::to_vec(&stored).into());
             txn.compare.push(equal(key.clone(), CompareTarget::ModRevision(beside.expected)));
             txn.success.push(RequestOp::Put(PutRequest { key, value, ..Default::default() }));
         }

@@ -1,6 +1,7 @@
 //! Numbers of custom resources, from a body to the store and back.
 
-use crate::testing::Api;
+use crate::auth::user::{MASTERS, User};
+use crate::testing::{Api, send};
 use serde_json::{Value, json};
 
 const PLACES: &str = "/apis/example.com/v1/namespaces/default/places";
@@ -59,4 +60,32 @@ async fn a_whole_float_is_stored_as_an_integer_which_scale_finds() {
     assert_eq!((code, &replaced["spec"]["replicas"]), (200, &json!(5)), "{replaced}");
     let (code, refused) = api.patch(&one, json!({"spec": {"replicas": 1e300}})).await;
     assert_eq!(code, 422, "{refused}");
+}
+
+/// A quantity that is a number in JSON keeps its text, as in Go.
+#[tokio::test]
+async fn a_number_that_is_a_quantity_keeps_its_text() {
+    const QUOTAS: &str = "/api/v1/namespaces/default/resourcequotas";
+    let api = Api::bare().await;
+    let one = format!("{QUOTAS}/q");
+    for (method, path, media, cpu) in [
+        ("POST", QUOTAS, "application/json", "1E3"),
+        ("PUT", &one, "application/json", "1.500"),
+        ("PATCH", &one, "application/merge-patch+json", "2e+3"),
+    ] {
+        let body = format!(r#"{{"metadata": {{"name": "q"}}, "spec": {{"hard": {{"cpu": {cpu}}}}}}}"#);
+        let admin = User::new("admin", &[MASTERS]);
+        let (code, made) = send(&api.fixture.server, admin, (method, path), (media, body), "").await;
+        assert!(matches!(code, 200 | 201), "{made}");
+        assert_eq!(made["spec"]["hard"]["cpu"], cpu);
+    }
+}
+
+#[tokio::test]
+async fn floats_are_stored_and_answered_as_go_writes_them() {
+    let api = with_places().await;
+    api.made(PLACES, place("a", json!({"lon": 1e-6}))).await;
+    let stored = api.state().cache.get("example.com/places", "default/a").unwrap();
+    let text = String::from_utf8_lossy(&stored.bytes).into_owned();
+    assert!(text.contains(r#""lon":0.000001"#), "{text}");
 }

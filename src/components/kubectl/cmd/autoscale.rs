@@ -5,7 +5,7 @@ use crate::builder::{self, Info, Options};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::wire::paths;
-use api::quantity::Quantity;
+use api::quantity::as_stored;
 use api::value;
 use serde_json::{Value, json};
 
@@ -87,9 +87,9 @@ fn target(resource: &str, unit: &str, given: &str) -> Result<Value, Fail> {
         Ok(number) => format!("{number}{unit}"),
         Err(_) => given.to_string(),
     };
-    match Quantity::parse(&amount) {
-        Some(amount) => Ok(json!({"type": "AverageValue", "averageValue": amount.to_string()})),
-        None => text(format!("invalid resource {resource} value: {given}")),
+    match as_stored(&amount) {
+        Ok(amount) => Ok(json!({"type": "AverageValue", "averageValue": amount})),
+        Err(_) => text(format!("invalid resource {resource} value: {given}")),
     }
 }
 

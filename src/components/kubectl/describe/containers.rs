@@ -2,7 +2,7 @@
 
 use super::text::{Text, capital, or_none, rfc1123};
 use crate::gostr::quote;
-use api::quantity::Quantity;
+use api::quantity::{Quantity, as_stored};
 use api::value;
 use serde_json::Value;
 
@@ -141,7 +141,7 @@ pub(super) fn canonical(quantity: &Value) -> String {
         Value::String(s) => s.clone(),
         other => other.to_string(),
     };
-    Quantity::parse(&given).map_or(given, |q| q.to_string())
+    as_stored(&given).unwrap_or(given)
 }
 
 fn port_text(port: &Value) -> String {

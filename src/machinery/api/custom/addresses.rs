@@ -5,7 +5,7 @@ use super::terms::{Run, Value, word};
 use crate::cidr;
 use cel::objects::Opaque;
 use ipnet::IpNet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -156,33 +156,49 @@ fn scheme(text: &str) -> Option<&str> {
     Some("")
 }
 
-/// Are two digits behind every percent sign?
+/// Returns whether two hexadecimal digits stand behind every percent sign.
 fn is_escaped(text: &str) -> bool {
-    let is_digit = |b: Option<&u8>| b.is_some_and(u8::is_ascii_hexdigit);
-    let bytes = text.as_bytes();
-    let percents = bytes.iter().enumerate().filter(|(_, b)| **b == b'%');
-    percents.map(|(at, _)| at).all(|at| is_digit(bytes.get(at + 1)) && is_digit(bytes.get(at + 2)))
+    is_escaped_with(text, |_| true)
+}
+
+/// As [`is_escaped`], and all bytes that are written in this way are `allowed`.
+fn is_escaped_with(text: &str, allowed: impl Fn(u8) -> bool) -> bool {
+    text.split('%').skip(1).all(|escaped| {
+        let digits = escaped.get(..2).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
+        digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()).is_some_and(&allowed)
+    })
 }
 
 /// `user:password@host:80`
 fn is_authority(text: &str) -> bool {
     let (user, host) = text.rsplit_once('@').unwrap_or(("", text));
-    let in_user = |b: u8| b.is_ascii_alphanumeric() || b"-._:~!$&'()*+,;=%@".contains(&b);
-    // Of the characters of a host, only those beyond ASCII are written with a percent sign.
-    let in_host = |b: u8| b >= 0x80 || b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]<>\"%".contains(&b);
-    let (name, port) = match host.strip_prefix('[') {
-        Some(rest) => match rest.rsplit_once(']') {
-            Some((name, port)) => (name, port),
-            None => return false,
-        },
-        None => host.split_at(host.rfind(':').unwrap_or(host.len())),
+    let in_user = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:%@".contains(&b);
+    let (is_host, port) = match host.strip_prefix('[').map(|rest| rest.rsplit_once(']')) {
+        Some(None) => return false,
+        Some(Some((literal, port))) => (is_literal(literal), port),
+        None => {
+            let (name, port) = host.split_at(host.rfind(':').unwrap_or(host.len()));
+            // Of ASCII, only the percent sign itself is written with one.
+            let escaped = |b: u8| b >= 0x80 || b == b'%';
+            (!name.contains('[') && name.bytes().all(in_host) && is_escaped_with(name, escaped), port)
+        }
     };
-    // Of ASCII, a host has only the percent sign of a zone escaped.
-    let is_ascii_escaped = name.split('%').skip(1).any(|escaped| escaped.starts_with(|c: char| c < '8'));
-    if !host.starts_with('[') && is_ascii_escaped {
-        return false;
-    }
     let is_port =
         port.is_empty() || port.strip_prefix(':').is_some_and(|p| p.bytes().all(|b| b.is_ascii_digit()));
-    is_port && user.bytes().all(in_user) && is_escaped(user) && name.bytes().all(in_host) && is_escaped(name)
+    is_host && is_port && user.bytes().all(in_user) && is_escaped(user)
+}
+
+/// Characters that stand in a host as they are; the percent sign begins an escaped one.
+fn in_host(b: u8) -> bool {
+    b >= 0x80 || b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]<>\"%".contains(&b)
+}
+
+/// Returns whether a text can stand in brackets: an address of IPv6, and perhaps a zone behind
+/// `%25`. Go refuses all else since 1.25.2 (CVE-2025-47912).
+fn is_literal(text: &str) -> bool {
+    let (ip, zone) = text.split_once("%25").map_or((text, None), |(ip, zone)| (ip, Some(zone)));
+    let escaped = |b: u8| b == b' ' || b < 0x80 && in_host(b);
+    let is_zone =
+        |zone: &str| !zone.is_empty() && zone.bytes().all(in_host) && is_escaped_with(zone, escaped);
+    ip.parse::<Ipv6Addr>().is_ok() && zone.is_none_or(is_zone)
 }

@@ -31,28 +31,45 @@ pub(super) fn fits(format: &str, text: &str) -> bool {
         "email" => mail::is_address(text),
         "hostname" => is_hostname(text),
         "mac" => matches(&MAC, text),
-        "rgbcolor" => matches(&COLOR, text),
+        "date" => is_date(text),
+        "datetime" => is_date_time(text),
+        "hexcolor" => matches(&HEX_COLOR, text),
+        "rgbcolor" => matches(&RGB_COLOR, text),
         _ => true,
     }
 }
 
-static SSN: LazyLock<Option<Regex>> = LazyLock::new(|| bounds::regex(r"^\d{3}[- ]?\d{2}[- ]?\d{4}$").ok());
-static COLOR: LazyLock<Option<Regex>> = LazyLock::new(|| {
+type Pattern = LazyLock<Option<Regex>>;
+
+/// Compiles a pattern of this file. A test compiles them all.
+fn compiled(pattern: &str) -> Option<Regex> {
+    bounds::regex(pattern).ok()
+}
+
+fn matches(pattern: &Pattern, text: &str) -> bool {
+    pattern.as_ref().is_some_and(|p| p.is_match(text))
+}
+
+static SSN: Pattern = LazyLock::new(|| compiled(r"^\d{3}[- ]?\d{2}[- ]?\d{4}$"));
+static HEX_COLOR: Pattern = LazyLock::new(|| compiled("^#?([0-9a-fA-F]{3}|[0-9a-fA-F]{6})$"));
+static RGB_COLOR: Pattern = LazyLock::new(|| {
     const PART: &str = r"\s*(0|[1-9]\d?|1\d\d?|2[0-4]\d|25[0-5])\s*";
-    bounds::regex(&format!(r"^rgb\({PART},{PART},{PART}\)$")).ok()
+    compiled(&format!(r"^rgb\({PART},{PART},{PART}\)$"))
 });
-static CARD: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    bounds::regex(r"^(?:4[0-9]{12}(?:[0-9]{3})?|5[1-5][0-9]{14}|6(?:011|5[0-9][0-9])[0-9]{12}|3[47][0-9]{13}|3(?:0[0-5]|[68][0-9])[0-9]{11}|(?:2131|1800|35\d{3})\d{11})$").ok()
+static CARD: Pattern = LazyLock::new(|| {
+    compiled(
+        r"^(?:4[0-9]{12}(?:[0-9]{3})?|5[1-5][0-9]{14}|6(?:011|5[0-9][0-9])[0-9]{12}|3[47][0-9]{13}|3(?:0[0-5]|[68][0-9])[0-9]{11}|(?:2131|1800|35\d{3})\d{11})$",
+    )
 });
 
 /// Base64 without line ends. The empty text is none (`IsBase64` of `govalidator`).
-static BYTES: LazyLock<Option<Regex>> = LazyLock::new(|| {
+static BYTES: Pattern = LazyLock::new(|| {
     const FOUR: &str = "[A-Za-z0-9+/]{4}";
     let last = format!("[A-Za-z0-9+/]{{2}}==|[A-Za-z0-9+/]{{3}}=|{FOUR}");
-    bounds::regex(&format!("^(?:{FOUR})*(?:{last})$")).ok()
+    compiled(&format!("^(?:{FOUR})*(?:{last})$"))
 });
 /// 6, 8 or 20 bytes with colons or hyphens, or with dots after two bytes each (`net.ParseMAC`).
-static MAC: LazyLock<Option<Regex>> = LazyLock::new(|| {
+static MAC: Pattern = LazyLock::new(|| {
     let forms = [
         ("[0-9a-fA-F]{2}", ":", [5, 7, 19]),
         ("[0-9a-fA-F]{2}", "-", [5, 7, 19]),
@@ -61,15 +78,25 @@ static MAC: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let form = |(digits, sign, more): (&str, &str, [usize; 3])| {
         more.map(|more| format!("{digits}(?:{sign}{digits}){{{more}}}")).join("|")
     };
-    bounds::regex(&format!("^(?:{})$", forms.map(form).join("|"))).ok()
+    compiled(&format!("^(?:{})$", forms.map(form).join("|")))
 });
 /// Letters and symbols of any script, digits, hyphens and dots.
-static HOST: LazyLock<Option<Regex>> = LazyLock::new(|| bounds::regex(r"^[a-zA-Z0-9\p{S}\p{L}.-]+$").ok());
-static LETTERS: LazyLock<Option<Regex>> = LazyLock::new(|| bounds::regex(r"^\p{L}+$").ok());
-static AMOUNTS: LazyLock<Option<Regex>> = LazyLock::new(|| bounds::regex(r"([0-9]+)\s*([A-Za-zµ]+)").ok());
+static HOST: Pattern = LazyLock::new(|| compiled(r"^[a-zA-Z0-9\p{S}\p{L}.-]+$"));
+static LETTERS: Pattern = LazyLock::new(|| compiled(r"^\p{L}+$"));
+static AMOUNTS: Pattern = LazyLock::new(|| compiled(r"([0-9]+)\s*([A-Za-zµ]+)"));
+static TIME: Pattern =
+    LazyLock::new(|| compiled(r"^([01]\d|2[0-3]):[0-5]\d:[0-5]\d(.\d+)?([zZ]|[+-]\d{2}:\d{2})$"));
+static DATE: Pattern = LazyLock::new(|| compiled(r"^\d{4}-\d{2}-\d{2}$"));
 
-fn matches(pattern: &LazyLock<Option<Regex>>, text: &str) -> bool {
-    pattern.as_ref().is_none_or(|p| p.is_match(text))
+fn is_date(text: &str) -> bool {
+    matches(&DATE, text) && text.parse::<jiff::civil::Date>().is_ok()
+}
+
+/// RFC 3339, in letters of any case (`IsDateTime` of `strfmt`): neither a space for `T`, nor a time
+/// without seconds, nor the name of a zone. As there, what follows a second `T` is not looked at.
+fn is_date_time(text: &str) -> bool {
+    let mut parts = text.split(['T', 't']);
+    parts.next().is_some_and(is_date) && parts.next().is_some_and(|time| matches(&TIME, time))
 }
 
 /// Small letters, digits and hyphens, none of them at an end.
@@ -223,6 +250,16 @@ fn is_credit_card(text: &str) -> bool {
 mod tests {
     use super::*;
 
+    /// One that is none would refuse every text.
+    #[test]
+    fn all_patterns_compile() {
+        let all: [&Pattern; 11] =
+            [&SSN, &HEX_COLOR, &RGB_COLOR, &CARD, &BYTES, &MAC, &HOST, &LETTERS, &AMOUNTS, &TIME, &DATE];
+        for (i, pattern) in all.into_iter().enumerate() {
+            assert!(pattern.is_some(), "{i}");
+        }
+    }
+
     /// As strfmt of kube-openapi judges them.
     #[test]
     fn host_names_have_the_form_that_upstream_takes() {
@@ -341,6 +378,14 @@ mod tests {
             ("mac", "1:2:3:4:5:6", false),
             ("rgbcolor", "rgb(0, 31,255)", true),
             ("rgbcolor", "rgb(0,31,256)", false),
+            ("hexcolor", "#a0F", true),
+            ("hexcolor", "a0F0", false),
+            ("datetime", "2026-01-02T03:04:05Zt", true),
+            ("datetime", "2026-01-02t03:04:05.5ZT03", true),
+            ("datetime", "2026-01-02T03:04:05Z t", false),
+            ("datetime", "2026-01-02Tt03:04:05Z", false),
+            ("datetime", "2026-01-02T", false),
+            ("datetime", "t", false),
             ("unknown", "anything", true),
         ] {
             assert_eq!(fits(format, text), want, "{format} {text}");

@@ -1,5 +1,7 @@
 //! Mail addresses as Go's `net/mail` reads them: `a@b`, `"a b"@c.d`, `Bob <a@b.c>`.
 
+use crate::schema::BASE64;
+use base64::Engine as _;
 use std::net::IpAddr;
 
 /// Returns whether a text is one address, with or without a name and a comment behind it
@@ -67,10 +69,18 @@ fn named(text: &str) -> Option<&str> {
     specification(rest.strip_prefix('<')?)?.strip_prefix('>')
 }
 
-/// Skips the words of a name and the comments behind them; `None` without a word.
+/// Skips the words of a name and the comments behind them; `None` without a word. A word of an
+/// unknown charset is none at the front, and ends the name behind another word.
 fn phrase(text: &str) -> Option<&str> {
-    let mut rest = skip_comments(word(text)?)?;
+    let after = word(text)?;
+    if is_of_unknown_charset(&text[..text.len() - after.len()]) {
+        return None;
+    }
+    let mut rest = skip_comments(after)?;
     while let Some(after) = word(rest) {
+        if is_of_unknown_charset(&rest[..rest.len() - after.len()]) {
+            return Some(skip_space(after));
+        }
         rest = skip_comments(after)?;
     }
     Some(rest)
@@ -79,6 +89,28 @@ fn phrase(text: &str) -> Option<&str> {
 /// Skips a word of a name, in quotes or without.
 fn word(text: &str) -> Option<&str> {
     if text.starts_with('"') { quoted(text) } else { atom(text) }
+}
+
+/// Returns whether a word is a well-formed encoded word of RFC 2047, such as `=?koi8-r?q?=C1?=`, in
+/// a charset that Go does not know. What is not well-formed stands for itself.
+fn is_of_unknown_charset(word: &str) -> bool {
+    const KNOWN: [&str; 3] = ["utf-8", "iso-8859-1", "us-ascii"];
+    let inner = word.strip_prefix("=?").and_then(|rest| rest.strip_suffix("?="));
+    let Some(parts) = inner.map(|inner| inner.split('?').collect::<Vec<_>>()) else { return false };
+    let [charset, encoding, content] = parts[..] else { return false };
+    let can_be_decoded = match encoding {
+        "b" | "B" => BASE64.decode(content).is_ok(),
+        "q" | "Q" => is_quoted_printable(content),
+        _ => false,
+    };
+    can_be_decoded && !charset.is_empty() && !KNOWN.iter().any(|known| known.eq_ignore_ascii_case(charset))
+}
+
+/// Returns whether a text has only visible characters of ASCII, and two hexadecimal digits behind
+/// every `=`.
+fn is_quoted_printable(text: &str) -> bool {
+    let is_hex = |escaped: &str| escaped.get(..2).is_some_and(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
+    text.bytes().all(|b| b.is_ascii_graphic()) && text.split('=').skip(1).all(is_hex)
 }
 
 /// Skips a text in double quotes.
@@ -181,6 +213,42 @@ mod tests {
             "Bob <a@b>;",
         ];
         for text in wrong {
+            assert!(!is_address(text), "{text}");
+        }
+    }
+
+    /// As `mail.ParseAddress` of Go judges them: only words that it can decode have a charset.
+    #[test]
+    fn encoded_words_of_a_name_have_a_charset_that_go_knows() {
+        for text in [
+            "=?utf-8?q?a?= <b@c>",
+            "=?US-ASCII?b?YQ==?= <b@c>",
+            "=?iso-8859-1?q?=E1?= <b@c>",
+            "=?koi8-r?x?a?= <b@c>",
+            "=?koi8-r?b?%?= <b@c>",
+            "=?koi8-r?b?YQ?= <b@c>",
+            "=?koi8-r?q?a=?= <b@c>",
+            "=?koi8-r?q?=zz?= <b@c>",
+            "=?koi8-r?q?\u{e9}?= <b@c>",
+            "=?koi8-r?q?a?b?= <b@c>",
+            "=?koi8-r?q?a?=@c",
+            "\"=?koi8-r?q?a?=\" <b@c>",
+            "=??q?a?= <b@c>",
+            "a =?koi8-r?q?a?= <b@c>",
+            "g =?koi8-r?q?a?=: a@b;",
+        ] {
+            assert!(is_address(text), "{text}");
+        }
+        for text in [
+            "=?koi8-r?q?a?= <b@c>",
+            "=?koi8-r?q?a=e1?= <b@c>",
+            "=?koi8-r?b?YR==?= <b@c>",
+            "=?k?q??= <b@c>",
+            "=?koi8-r?q?a_b?= x <b@c>",
+            "=?koi8-r?q?a?=: a@b;",
+            "a =?koi8-r?q?a?= b <b@c>",
+            "a =?koi8-r?q?a?= (c) <b@c>",
+        ] {
             assert!(!is_address(text), "{text}");
         }
     }

@@ -160,7 +160,18 @@ fn on_large_stack<T: Send>(work: impl FnOnce() -> Result<T, String> + Send) -> R
 /// # Errors
 /// What the evaluator says.
 pub(super) fn execute(term: &Term, scope: &Context) -> Result<Value, String> {
-    with_stack(term.depth, || term.program.execute(scope).map_err(|e| e.to_string()))
+    with_stack(term.depth, || term.program.execute(scope).map_err(|e| in_words_of_upstream(&e)))
+}
+
+/// Returns the text of an error. For a text that is no duration the evaluator has the debug output
+/// of its parser; this is what `cel-go` says.
+fn in_words_of_upstream(error: &ExecutionError) -> String {
+    match error {
+        ExecutionError::FunctionError { function, .. } if function == "duration" => {
+            "type conversion error from 'string' to 'duration'".to_string()
+        }
+        other => other.to_string(),
+    }
 }
 
 // -- values

@@ -603,6 +603,26 @@ fn rules_know_addresses_and_sums_of_quantities_and_name_what_is_missing() {
 }
 
 #[test]
+fn a_text_that_is_no_duration_is_told_as_upstream_tells_it() {
+    let rule = json!({"rule": "duration(self.a) > duration('1s')"});
+    let spec = json!({"type": "object", "x-kubernetes-validations": [rule],
+        "properties": {"a": {"type": "string"}}});
+    let told = |a: &str| {
+        let schema = json!({"type": "object", "properties": {"spec": spec}});
+        problems(schema, json!({"spec": {"a": a}}), None)
+    };
+    assert_eq!(told("2s"), [""; 0]);
+    for text in ["x", "", "999999999999h"] {
+        let found = told(text);
+        assert!(
+            found.len() == 1
+                && found[0].contains(": type conversion error from 'string' to 'duration' evaluating rule: "),
+            "{found:?}"
+        );
+    }
+}
+
+#[test]
 fn logic_names_only_what_is_defined_outside_of_it() {
     let schema = |logic: Value| {
         json!({"type": "object", "anyOf": logic, "properties": {"spec": {"type": "object", "properties": {

@@ -149,6 +149,65 @@ fn large_amounts_are_compared_and_added() {
     assert_eq!(read("2k").as_integer(), Some(2000));
 }
 
+/// As apimachinery 0.35 writes them back.
+#[test]
+fn short_numbers_keep_their_text() {
+    for text in [
+        "1.500",
+        "+5",
+        "-1.500",
+        "+0100m",
+        "5.",
+        "007",
+        "1024",
+        "01Mi",
+        "1.Gi",
+        "1025Ki",
+        "99999999999999Ki",
+        "99Ti",
+        "1E3",
+        "1e03",
+        "1E-3",
+        "1e+21",
+        "100u",
+        "2.000100",
+        "123456789.123",
+        "1.000000001",
+        "123456789012345678",
+    ] {
+        assert_eq!(as_stored(text).as_deref(), Ok(text));
+    }
+    for (text, canonical) in [
+        ("0.5", "500m"),
+        (".5", "500m"),
+        ("1.5000", "1500m"),
+        ("2.500000", "2500m"),
+        ("1.00000001", "1000000010n"),
+        ("0.001500", "1500u"),
+        ("12000m", "12"),
+        ("5.0", "5"),
+        ("1.50e3", "1500"),
+        ("1e-1", "100e-3"),
+        ("00", "0"),
+        ("+0", "0"),
+        ("0Ki", "0"),
+        ("1024Mi", "1Gi"),
+        ("0.100000000000000000000000000000000000000", "100m"),
+    ] {
+        assert_eq!(as_stored(text).as_deref(), Ok(canonical), "{text}");
+        assert_eq!(as_stored(canonical).as_deref(), Ok(canonical));
+    }
+    let kind = crate::kinds::find("", "v1", "Pod").expect("a kind of the table");
+    let amounts =
+        json!({"cpu": "1.500", "memory": "+5", "example.com/a": "1.000000001", "x": 1.5, "y": 2e21});
+    let mut pod = json!({"spec": {"containers": [{"resources": {"limits": amounts}}]}});
+    crate::schema::conform(kind, &mut pod).unwrap();
+    assert_eq!(
+        pod["spec"]["containers"][0]["resources"]["limits"],
+        json!({"cpu": "1.500", "memory": "+5", "example.com/a": "1001m", "x": "1500m", "y": "2e+21"})
+    );
+}
+
 /// As apimachinery 0.35 tells them.
 #[test]
 fn errors_name_the_part_that_is_wrong() {
@@ -161,7 +220,7 @@ fn errors_name_the_part_that_is_wrong() {
     for text in ["Ei", "-Pi", "e-10"] {
         assert_eq!(Quantity::read(text).unwrap_err(), BAD_NUMBER, "{text}");
     }
-    assert_eq!(canonical(&mut json!("1K")), Err(BAD_SUFFIX.to_string()));
+    assert_eq!(conform(&mut json!("1K")), Err(BAD_SUFFIX.to_string()));
 }
 
 /// As apimachinery 0.35 reads them.
@@ -172,7 +231,7 @@ fn text_without_digits_is_zero_and_no_text_is_nothing() {
     }
     for text in ["", " "] {
         let mut value = json!(text);
-        assert_eq!(canonical(&mut value), Err(INVALID.to_string()), "{text:?}");
+        assert_eq!(conform(&mut value), Err(INVALID.to_string()), "{text:?}");
     }
     let kind = crate::kinds::find("", "v1", "Pod").expect("a kind of the table");
     let with = |cpu: Value| json!({"spec": {"containers": [{"resources": {"limits": {"cpu": cpu}}}]}});
@@ -221,5 +280,16 @@ proptest! {
     fn printing_and_parsing_agree(n in 0i64..1 << 50, suffix in "(m|k|M|Ki|Mi|u|)") {
         let q = Quantity::parse(&format!("{n}{suffix}")).unwrap();
         prop_assert_eq!(Quantity::parse(&q.to_string()).unwrap(), q);
+    }
+
+    /// What is stored is read, stored and compared again.
+    #[test]
+    fn the_stored_text_is_the_same_amount_and_stays(
+        text in r"[+-]?[0-9]{0,6}(\.[0-9]{0,7})?(m|k|M|Ki|Mi|Gi|u|n|e-?[0-9]|)",
+    ) {
+        if let Ok(stored) = as_stored(&text) {
+            prop_assert_eq!(Quantity::parse(&stored), Quantity::parse(&text));
+            prop_assert_eq!(as_stored(&stored), Ok(stored.clone()));
+        }
     }
 }

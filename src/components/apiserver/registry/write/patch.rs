@@ -11,7 +11,7 @@ use crate::request::{decode, duplicates};
 use api::errors::Errors;
 use api::kinds::Kind;
 use api::path::UnknownFields;
-use api::{Status, bounds, meta, patch, strategic, value};
+use api::{Status, bounds, meta, patch, schema, strategic, value};
 use bytes::Bytes;
 use serde_json::Value;
 use std::sync::Arc;
@@ -50,7 +50,11 @@ fn patched(kind: &Kind, media: &str, old: &Value, body: &[u8]) -> Result<Value, 
     let mut object = negotiate::versioned(kind, old).into_owned();
     match media {
         "application/json-patch+json" => patch::json(&mut object, body)?,
-        "application/merge-patch+json" => patch::merge(&mut object, &decode::body("application/json", body)?),
+        "application/merge-patch+json" => {
+            let mut fields = decode::body("application/json", body)?;
+            schema::keep_number_texts(kind, &mut fields, body);
+            patch::merge(&mut object, &fields);
+        }
         patch::STRATEGIC if patch::media_types(kind).contains(&media) => {
             let fields = decode::body("application/json", body)?;
             strategic::apply(kind.kind, &mut object, &fields).map_err(Status::bad_request)?;

@@ -3,7 +3,7 @@
 use crate::errors::Errors;
 use crate::kinds::core::resource_quota::{COMPUTE, resource_name};
 use crate::kinds::{Kind, of};
-use crate::quantity::{self, Quantity};
+use crate::quantity::Quantity;
 use crate::quota::{Amounts, amounts};
 use crate::validate::names;
 use crate::value::{self, list, list_mut, map, text};
@@ -65,8 +65,8 @@ fn validate(object: &Value, errors: &mut Errors) {
             for (name, value) in there {
                 let field = format!("{field}.{bound}[{name}]");
                 limited_resource(kind, name, &field, errors);
-                if value.as_str().and_then(Quantity::parse).is_none() {
-                    errors.invalid(&field, value, quantity::INVALID);
+                if let Err(why) = Quantity::read(value.as_str().unwrap_or_default()) {
+                    errors.invalid(&field, value, why);
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::errors::Errors;
 use crate::kinds::{Kind, of, prepare_status, status};
-use crate::quantity::{self, Quantity};
+use crate::quantity::Quantity;
 use crate::quota::SCOPES;
 use crate::requests::is_extended;
 use crate::table::{Printer, age, name};
@@ -70,9 +70,12 @@ fn validate(object: &Value, errors: &mut Errors) {
             if !name.contains('/') && !is_standard_quota(name) {
                 errors.invalid_text(&field, name, "must be a standard resource for quota");
             }
-            let Some(amount) = value.as_str().and_then(Quantity::parse) else {
-                errors.invalid(&field, value, quantity::INVALID);
-                continue;
+            let amount = match Quantity::read(value.as_str().unwrap_or_default()) {
+                Ok(amount) => amount,
+                Err(why) => {
+                    errors.invalid(&field, value, why);
+                    continue;
+                }
             };
             if amount.is_negative() {
                 errors.invalid(&field, value, "must be greater than or equal to 0");

@@ -111,7 +111,8 @@ fn take_metrics(object: &mut Value, name: &str, aim: &str) -> Vec<Value> {
 }
 
 /// Brings a value, or each one of a list, into the form of the type `name` of autoscaling/v2:
-/// without unknown fields, and with canonical quantities. `None` if one of them is of another type.
+/// without unknown fields, and with quantities as they are stored. `None` if one of them is of
+/// another type.
 fn well_formed(carried: Value, name: &str) -> Option<Vec<Value>> {
     let mut all = match carried {
         Value::Array(all) => all,
