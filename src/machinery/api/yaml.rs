@@ -13,7 +13,7 @@ pub mod write;
 
 use super::bounds;
 use plain::respelled;
-use read::read;
+use read::{Duplicates, read};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -31,10 +31,11 @@ const READ_MAX: usize = 8 * 1024 * 1024;
 /// # Errors
 /// `error converting YAML to JSON: yaml: …`, with line and column where they are known: the text is
 /// not UTF-8, too deep, or its first document is no YAML, too large by its aliases, or has a key
-/// twice in a map.
+/// twice in a map. A key that a merge (`<<`) brought may stand again.
 pub fn parse(bytes: &[u8]) -> Result<Value, String> {
     let text = shallow(bytes)?;
-    read_first(&text, 0).map_err(|e| format!("error converting YAML to JSON: yaml: {e}"))
+    let duplicates = Duplicates { allowed: 0, with_merged: false };
+    read_first(&text, duplicates).map_err(|e| format!("error converting YAML to JSON: yaml: {e}"))
 }
 
 /// As [`parse`], but a key that stands twice in a map is no error: its last value counts. Beside
@@ -48,7 +49,7 @@ pub fn parse_with_duplicates(bytes: &[u8]) -> Result<(Value, Vec<String>), Strin
     let mut told = vec![];
     loop {
         let allowed = if told.len() < most { told.len() } else { usize::MAX };
-        let error = match read_first(&text, allowed) {
+        let error = match read_first(&text, Duplicates { allowed, with_merged: true }) {
             Ok(value) => return Ok((value, told)),
             Err(error) => error,
         };
@@ -64,9 +65,9 @@ pub fn parse_with_duplicates(bytes: &[u8]) -> Result<(Value, Vec<String>), Strin
 }
 
 /// The first document of a text. A text without one is null.
-fn read_first(text: &[u8], allowed: usize) -> Result<Value, serde_yaml::Error> {
+fn read_first(text: &[u8], duplicates: Duplicates) -> Result<Value, serde_yaml::Error> {
     match serde_yaml::Deserializer::from_slice(text).next() {
-        Some(document) => read(document, text.len(), allowed),
+        Some(document) => read(document, text.len(), duplicates),
         None => Ok(Value::Null),
     }
 }
@@ -97,7 +98,7 @@ const DUPLICATE: &str = "duplicate key ";
 /// Text that is no YAML, too deep, too large by its aliases, or with a key that stands twice in one
 /// map.
 pub fn document(from: serde_yaml::Deserializer<'_>, length: usize) -> Result<Value, serde_yaml::Error> {
-    read(from, length, 0)
+    read(from, length, Duplicates { allowed: 0, with_merged: false })
 }
 
 /// The text with its plain words in the spelling of YAML 1.2; lines stay where they are.
