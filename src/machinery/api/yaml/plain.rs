@@ -30,20 +30,16 @@ pub(super) fn respelled(word: &str, flags: bool) -> Option<String> {
     if let Some((radix, rest)) = based(digits) {
         return in_base(word, sign, radix, rest);
     }
-    let rest = digits.strip_prefix('0').filter(|r| !r.is_empty() && r.bytes().all(|b| b.is_ascii_digit()))?;
-    match u64::from_str_radix(rest, 8).or_else(|_| rest.parse()) {
+    let rest = digits.strip_prefix('0').filter(|rest| !rest.is_empty() && is_digits(rest))?;
+    match u64::from_str_radix(rest, 8) {
         Ok(number) => Some(format!("{sign}{number}")),
-        // Too large for an octal number: a float, of decimal digits.
-        Err(_) => Some(format!("{sign}{}", rest.trim_start_matches('0'))),
+        Err(_) => Some(whole_float(sign, rest)),
     }
 }
 
-/// Returns a word behind a tag as text. What it stands for is [`tags::resolve`]'s, or it is text.
-pub(super) fn respelled_behind(tag: &str, word: &str) -> Option<String> {
-    match tag.starts_with("!!") && tags::name(tag).is_none() {
-        true => None, // as the YAML library reads it, too
-        false => Some(quoted(word)),
-    }
+/// Digits that are no octal number, or too large a one: a float.
+fn whole_float(sign: &str, digits: &str) -> String {
+    format!("{sign}{}.0", digits.trim_start_matches('0'))
 }
 
 /// `.1_5` as `.15`. Behind a dot Go takes underscores between digits only.
@@ -95,7 +91,7 @@ fn in_base(word: &str, sign: &str, radix: u32, rest: &str) -> Option<String> {
 }
 
 /// The word as text in single quotes.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "''"))
 }
 
@@ -114,7 +110,14 @@ fn without_underscores(sign: &str, digits: &str) -> Option<String> {
     if let Some(number) = u64::from_str_radix(rest, radix).ok().filter(|_| is_whole) {
         return Some(format!("{sign}{number}"));
     }
-    float(&plain).filter(|_| !plain.starts_with(['+', '-'])).map(|_| format!("{sign}{plain}"))
+    float(&plain).filter(|_| !plain.starts_with(['+', '-'])).map(|_| match is_digits(&plain) {
+        true => whole_float(sign, &plain),
+        false => format!("{sign}{plain}"),
+    })
+}
+
+fn is_digits(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -162,6 +165,9 @@ mod tests {
             ("1__0", json!(10)),
             ("1_", json!(1)),
             ("0_o17", json!(15)),
+            ("0_8", json!(8)),
+            ("-08", json!(-8)),
+            ("0900000000000000001", json!(900_000_000_000_000_000i64)),
             ("+12", json!(12)),
             ("+017", json!(15)),
             ("+9223372036854775807", json!(i64::MAX)),

@@ -12,15 +12,25 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// Reads one document. The first `allowed` duplicate keys are let through.
+/// Which keys that stand twice in a map are errors.
+#[derive(Clone, Copy)]
+pub(super) struct Duplicates {
+    /// The first so many are let through.
+    pub allowed: usize,
+    /// A key that a merge (`<<`) brought, too, is one of them.
+    pub with_merged: bool,
+}
+
+/// Reads one document.
 pub(super) fn read(
     from: serde_yaml::Deserializer<'_>,
     length: usize,
-    allowed: usize,
+    duplicates: Duplicates,
 ) -> Result<Value, serde_yaml::Error> {
     let reading = Reading {
         left: Cell::new(length.saturating_mul(2).saturating_add(SPARE)),
-        allowed: Cell::new(allowed),
+        allowed: Cell::new(duplicates.allowed),
+        with_merged: duplicates.with_merged,
     };
     Node { reading: &reading, depth: 0, repeated: None }.deserialize(from)
 }
@@ -30,6 +40,8 @@ struct Reading {
     left: Cell<usize>,
     /// Duplicate keys that may still be met.
     allowed: Cell<usize>,
+    /// See [`Duplicates::with_merged`].
+    with_merged: bool,
 }
 
 impl Reading {
@@ -267,13 +279,21 @@ impl<'de> Visitor<'de> for Merge<'_> {
             maps.push(map);
         }
         for (key, value) in maps.into_iter().rev().flatten() {
-            self.fields.shown.insert(gostr::quote(&key));
+            if self.node.reading.with_merged {
+                self.fields.shown.insert(gostr::quote(&key));
+            }
             self.fields.map.insert(key, value);
         }
         Ok(())
     }
     fn visit_map<A: MapAccess<'de>>(self, from: A) -> Result<(), A::Error> {
-        self.node.fill(self.fields, from)
+        if self.node.reading.with_merged {
+            return self.node.fill(self.fields, from);
+        }
+        let shown = std::mem::take(&mut self.fields.shown);
+        let filled = self.node.fill(self.fields, from);
+        self.fields.shown = shown;
+        filled
     }
     fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<(), A::Error> {
         let (_, value) = tagged.variant::<String>()?;

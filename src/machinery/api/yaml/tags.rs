@@ -7,11 +7,13 @@ use base64::Engine as _;
 use regex::Regex;
 use std::sync::LazyLock;
 
+/// What `!!` stands for.
+pub(super) const PREFIX: &str = "tag:yaml.org,2002:";
 /// What a core tag begins with, without its `!`, in a respelled text. The YAML library hands a tag
 /// over only if it is one of an application.
 const CORE: &str = "yaml.org/";
 /// `<<` in a respelled text, if it has no quotes: the key of a merge. In quotes it is any key.
-pub(super) const MERGE_KEY: &str = "!yaml.org/merge <<";
+pub(super) const MERGE_KEY: &str = "!<!yaml.org/merge> <<";
 
 /// A scalar as Go's YAML library resolves it.
 #[derive(Debug, PartialEq)]
@@ -25,16 +27,31 @@ pub(super) enum Scalar {
     Text(String),
 }
 
-/// Returns the name of a core tag that says how a scalar is read: `int` of `!!int`.
-pub(super) fn name(tag: &str) -> Option<&str> {
-    let long = tag.strip_prefix("!<tag:yaml.org,2002:").and_then(|tag| tag.strip_suffix('>'));
-    let name = long.or_else(|| tag.strip_prefix("!!"))?;
-    ["binary", "bool", "float", "int", "merge", "null", "str", "timestamp"].contains(&name).then_some(name)
+/// What a tag says of a scalar.
+#[derive(Debug, PartialEq)]
+pub(super) enum Kind {
+    /// How it is read: `int` of `!!int`.
+    Core(String),
+    /// Another tag of YAML's own, e.g. `!!map`.
+    Other,
+    /// The tag of an application, e.g. `!foo`: the scalar is text.
+    Application,
 }
 
-/// The spelling of a core tag in a respelled text.
+/// Returns what a tag is that has no handle any longer: `tag:yaml.org,2002:int`.
+pub(super) fn kind(tag: &str) -> Kind {
+    match tag.strip_prefix(PREFIX) {
+        Some(name @ ("binary" | "bool" | "float" | "int" | "merge" | "null" | "str" | "timestamp")) => {
+            Kind::Core(name.to_string())
+        }
+        Some(_) => Kind::Other,
+        None => Kind::Application,
+    }
+}
+
+/// The spelling of a core tag in a respelled text, whatever `!` stands for in it.
 pub(super) fn respelled(name: &str) -> String {
-    format!("!{CORE}{name}")
+    format!("!<!{CORE}{name}>")
 }
 
 /// Returns the name of a core tag as the YAML library hands it over.
@@ -167,6 +184,7 @@ mod tests {
             ("int", "5.0", "float"),
             ("int", "18446744073709551616", "float"),
             ("int", "true", "bool"),
+            ("int", "08", "float"),
             ("float", "18446744073709551615", "int"),
             ("float", "1e400", "str"),
             ("timestamp", "x", "str"),
