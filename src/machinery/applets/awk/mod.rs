@@ -17,11 +17,12 @@
 //!    as one when it is first used. `regex` reads the expression, `regex::automaton` matches it in
 //!    one pass over the text: an automaton after Thompson (Regular Expression Search Algorithm,
 //!    1968), whose sets of states become states of a deterministic one when they are first reached.
-//! 3. `run` walks the tree: `BEGIN`, the rules over each record, `END`. Values and when a string
-//!    counts as a number are in `run::value`, variables and the special ones in `run::variables`,
-//!    `$0` and fields in `run::record`, `getline` and the files of the command line in `run::input`,
-//!    redirections, pipes and `close` in `run::output`, `printf` in `run::format`, functions of the
-//!    program and operators in `run::expressions`, built-in functions in `run::builtins`.
+//! 3. `run` walks the tree: `BEGIN`, the rules over each record, `END`. `run::statements` has loops
+//!    and `print`, `run::expressions` operators and calls, `run::builtins` the built-in functions,
+//!    `run::value` values and when a string counts as a number, `run::variables` the variables and
+//!    what setting a special one does, `run::record` `$0` and its fields, `run::input` `getline` and
+//!    the files of the command line, `run::output` redirections, pipes and `close`, `run::format`
+//!    `printf`.
 //!
 //! `stack` bounds how deep all of that may call itself.
 //!

@@ -149,7 +149,7 @@ fn a_text_that_arrives_in_pieces_is_searched_once() {
     let regex = Regex::new(b"abcd|b|c+").expect("an expression");
     let cases: [(&[u8], bool, Ahead); 8] = [
         (b"xa", false, Ahead::Open),
-        (b"xab", false, Ahead::Open), // `d` could follow behind a `c`
+        (b"xab", false, Ahead::Open), // `cd` could follow
         (b"xab", true, Ahead::Match(2, 3)),
         (b"xabx", false, Ahead::Match(2, 3)),
         (b"xabcd", false, Ahead::Match(1, 5)),

@@ -132,8 +132,8 @@ pub(in crate::awk) struct Stmt {
     pub kind: Kind,
 }
 
-/// A condition of `if` or `else if` with its line, and the statement that it guards. A chain of them
-/// is a list and no deeper tree: programs that are generated have thousands.
+/// A condition of `if` or `else if` with its line, and the statement that it guards. A chain of
+/// them is a list and no deeper tree: programs that are generated have thousands.
 #[derive(Debug)]
 pub(in crate::awk) struct Branch {
     pub line: usize,

@@ -1,6 +1,5 @@
 //! Expressions, by precedence from `?:` to `$`. An assignment begins wherever its target ends, so
-//! `!x = y` is `!(x = y)`, as in the other awks, and `1 + a = 2`, which they refuse, is
-//! `1 + (a = 2)`.
+//! `1 + a = 2`, which the other awks refuse, is `1 + (a = 2)`.
 
 use super::ast::{Arith, Builtin, Comparison, Expr, Source};
 use super::lexer::Token;
@@ -78,9 +77,9 @@ impl Parser<'_> {
         Ok(left)
     }
 
-    /// `in` binds weaker than a comparison, so `1 == 2 in a` is `(1 == 2) in a`. A comparison behind
-    /// it has no other left side than what `in` gave: `1 in a == 0` is `(1 in a) == 0`, as yacc's
-    /// grammars read it.
+    /// `in` binds weaker than a comparison, so `1 == 2 in a` is `(1 == 2) in a`. A comparison
+    /// behind it has no other left side than what `in` gave: `1 in a == 0` is `(1 in a) == 0`, as
+    /// yacc's grammars read it.
     fn membership(&mut self) -> Parsed<Expr> {
         let mut left = self.matching()?;
         while self.is_keyword("in") {

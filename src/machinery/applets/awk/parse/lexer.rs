@@ -178,8 +178,8 @@ impl<'a> Lexer<'a> {
         let start = self.at + 1 - opening.len();
         self.at = start;
         let mut bracket: Option<usize> = None;
-        // Once a bracket has no end in this line, no later one has: looking again at each would take
-        // quadratic time.
+        // Once a bracket has no end in this line, no later one has: looking again at each would
+        // take quadratic time.
         let mut closes = true;
         loop {
             let byte = match self.peek() {

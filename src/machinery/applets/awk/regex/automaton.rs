@@ -220,9 +220,9 @@ impl Automaton {
         number
     }
 
-    /// The state after one byte. For `ab*` from the state {a}: the byte `a` leads to the states that
-    /// follow, which are {b, match}; this set gets a number when it is first reached, and the number
-    /// is remembered for the byte, so the next `a` here is one look into a table.
+    /// The state after one byte. For `ab*` from the state {a}: the byte `a` leads to the states
+    /// that follow, which are {b, match}; this set gets a number when it is first reached, and the
+    /// number is remembered for the byte, so the next `a` here is one look into a table.
     fn step(&mut self, floating: bool, from: u32, byte: u8) -> u32 {
         let node = &self.known(floating).nodes[from as usize];
         let next = node.next[usize::from(byte)];
@@ -321,8 +321,8 @@ impl Automaton {
         Ahead::None
     }
 
-    /// The end of the longest match that begins exactly at `start`, and whether bytes behind the text
-    /// could make a match or a longer one. `$` holds at the end of the text if it has `ended`.
+    /// The end of the longest match that begins exactly at `start`, and whether bytes behind the
+    /// text could make a match or a longer one. `$` holds at the end of the text if it has `ended`.
     fn longest(&mut self, text: &[u8], start: usize, ended: bool) -> (Option<usize>, bool) {
         let mut state = self.begin(false, start == 0);
         let mut found = None;

@@ -331,8 +331,8 @@ fn fill_more(set: &mut Set, test: impl Fn(u8) -> bool) {
     }
 }
 
-/// Whether a repetition is `*`, `+`, `?` or what means the same. Two of them in a row are one again:
-/// `a+?` is `a*`. Of other counts that is not so: `a{2,3}?` is none, two or three.
+/// Whether a repetition is `*`, `+`, `?` or what means the same. Two of them in a row are one
+/// again: `a+?` is `a*`. Of other counts that is not so: `a{2,3}?` is none, two or three.
 fn simple(min: usize, max: Option<usize>) -> bool {
     min <= 1 && max.is_none_or(|max| max == 1)
 }

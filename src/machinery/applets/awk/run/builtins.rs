@@ -162,9 +162,9 @@ impl Interpreter<'_> {
         Ok(count as f64)
     }
 
-    /// So many bytes from a position, as far as they exist. As in mawk, gawk, bwk's awk and busybox,
-    /// fractions are cut off and a start below 1 is 1: `substr("hello", 0, 2)` is "he". POSIX says
-    /// nothing of such a start.
+    /// Returns so many bytes from a position, as far as they exist. As in mawk, gawk, bwk's awk and
+    /// busybox, fractions are cut off and a start below 1 is 1: `substr("hello", 0, 2)` is "he".
+    /// POSIX says nothing of such a start.
     fn substr(&mut self, args: &[Expr]) -> Run<Value> {
         let text = self.text(&args[0])?;
         let start = self.number(&args[1])?.trunc().max(1.0); // 1 also if it is NaN

@@ -141,7 +141,7 @@ impl Input {
             if seen || self.ended {
                 match regex.find_ahead(self.rest(), self.ended) {
                     Ahead::Match(start, end) => return Ok(Some((start, end))),
-                    Ahead::Open | Ahead::None if self.rest().len() >= LONG => {
+                    Ahead::Open | Ahead::None if !self.ended && self.rest().len() >= LONG => {
                         let wanted = self.rest().len() * 2;
                         while self.rest().len() < wanted && self.fill()? {}
                         continue;
@@ -197,8 +197,9 @@ impl Interpreter<'_> {
         }
     }
 
-    /// Opens the next operand that is a file. One that cannot be opened ends the program without
-    /// `END`, which would print sums over a part of the files as if they were whole. Without any, standard input is read once.
+    /// Opens the next operand that is a file. Without any, standard input is read once. A file that
+    /// cannot be opened ends the program without `END`, as in the other awks: sums over a part of
+    /// the files would look right there.
     fn open_next(&mut self) -> Run<bool> {
         while (self.next_operand as f64) < self.global_number(variables::ARGC) {
             let key = self.next_operand.to_string().into_bytes();

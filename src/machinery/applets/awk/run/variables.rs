@@ -172,7 +172,7 @@ impl Interpreter<'_> {
                 }
             }
             OFS => {
-                // A record whose fields have changed is joined as OFS was. The same goes for CONVFMT.
+                // A record whose fields have changed is joined as OFS was; so with CONVFMT.
                 self.whole_record();
                 self.settings.ofs = text;
             }
