@@ -1,40 +1,59 @@
-//! `awk` as POSIX has it. The functions of gawk are refused when the program is read; its variables
-//! that would change what a program reads are ordinary ones, and setting one warns. Strings are
-//! bytes: `length` counts bytes, as in mawk and in busybox without a locale, and what is no UTF-8
-//! is written as it was read.
+//! # awk
 //!
-//! `lexer`, `parser`, `phrases` and `grammar` make the tree that `ast` describes; `interpreter`,
-//! `expressions`, `statements` and `builtins` run it.
+//! ## In Kubernetes
+//! Scripts in containers and init containers cut columns out of logs and of `ps` with awk, and most
+//! small images have busybox's.
+//! ## How this one works
+//! The language is that of POSIX (XCU, "awk"). Strings are bytes: `length` counts bytes, as in mawk
+//! and in busybox without a locale, and what is no UTF-8 is written as it was read. Where POSIX is
+//! silent, this awk does what mawk, gawk, bwk's awk and busybox have in common; the tests run the
+//! same programs with mawk where it is installed.
+//!
+//! A program goes through three steps:
+//! 1. `parse` makes a syntax tree. `parse::lexer` splits the text into tokens, `parse::statements`
+//!    and `parse::expressions` (precedence) read them, `parse` itself reads rules and functions and
+//!    resolves names; `parse::ast` is the tree.
+//! 2. `regex` compiles each regular expression when the program is read, and a string that is used
+//!    as one when it is first used. `regex` reads the expression, `regex::automaton` matches it in
+//!    one pass over the text: an automaton after Thompson (Regular Expression Search Algorithm,
+//!    1968), whose sets of states become states of a deterministic one when they are first reached.
+//! 3. `run` walks the tree: `BEGIN`, the rules over each record, `END`. `run::statements` has loops
+//!    and `print`, `run::expressions` operators and calls, `run::builtins` the built-in functions,
+//!    `run::value` values and when a string counts as a number, `run::variables` the variables and
+//!    what setting a special one does, `run::record` `$0` and its fields, `run::input` `getline` and
+//!    the files of the command line, `run::output` redirections, pipes and `close`, `run::format`
+//!    `printf`.
+//!
+//! `stack` bounds how deep all of that may call itself.
+//!
+//! Two rules of POSIX that other awks do not keep are kept here: `command | getline` raises NR, and
+//! with an empty RS a newline separates fields whatever FS is.
+//! ## Left out
+//! * The functions and syntax of gawk (`gensub`, `strftime`, `switch`, BEGINFILE, `|&`, `@include`)
+//!   are refused when the program is read. FPAT, FIELDWIDTHS and IGNORECASE are ordinary variables,
+//!   and setting one warns.
+//! * Locales: a character is a byte, and strings compare by bytes.
+//! * In a regular expression: collating symbols and equivalence classes of more than one byte,
+//!   counts above 1000, `\<`, `\>`, `\y` and `\B`.
+//! * Linear time in every case: where many positions could begin a match that only the end of the
+//!   text decides, as for `gsub(/a(.*c)?/, "x")`, each of them is tried to the end of the text.
+//! ## Read next
+//! `parse`, then `run`. `regex::automaton` stands for itself.
 
-mod ast;
-mod automaton;
-mod builtins;
-mod expressions;
-mod format;
-mod grammar;
-mod input;
-mod interpreter;
-mod lexer;
-mod output;
-mod parser;
-mod phrases;
-mod record;
+#[cfg(test)]
+mod fuzz;
+mod parse;
 mod regex;
-mod statements;
+mod run;
+mod stack;
 #[cfg(test)]
 mod tests;
-mod value;
 
-use interpreter::{Interpreter, Run, Stop};
+use run::{Interpreter, Run, Stop};
+use stack::Stack;
 use std::ffi::OsString;
 use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-
-/// Stack of the thread that reads and runs the program, in bytes. Only what is used takes memory.
-const STACK: usize = 256 << 20;
-/// Levels of expressions, statements and calls that this stack has room for: a level takes less
-/// than 5 KiB, also in a test build.
-const MAX_LEVELS: usize = 50_000;
 
 const USAGE: &str = "Usage: awk [OPTIONS] [PROGRAM] [FILE]...\n";
 
@@ -58,7 +77,7 @@ struct Options {
 
 pub(crate) fn main(args: Vec<OsString>) -> i32 {
     let args = args.into_iter().skip(1).map(OsString::into_vec).collect();
-    let thread = std::thread::Builder::new().stack_size(STACK).spawn(move || run(args));
+    let thread = std::thread::Builder::new().stack_size(stack::SIZE).spawn(move || run_with(args));
     match thread.map(|thread| thread.join()) {
         Ok(Ok(code)) => code,
         Ok(Err(_)) => 2, // it panicked and said so
@@ -69,7 +88,9 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
     }
 }
 
-fn run(args: Vec<Vec<u8>>) -> i32 {
+/// Runs a whole command in the outermost frame of its thread.
+fn run_with(args: Vec<Vec<u8>>) -> i32 {
+    let stack = Stack::of_thread(stack::SIZE);
     let mut options = match options(args) {
         Ok(options) => options,
         Err(text) => {
@@ -93,14 +114,14 @@ fn run(args: Vec<Vec<u8>>) -> i32 {
         }
     };
     let text: Vec<u8> = sources.iter().flat_map(|source| source.text.iter().copied()).collect();
-    let program = match parser::parse(&text) {
+    let program = match parse::parse(&text, stack) {
         Ok(program) => program,
         Err(error) => {
             super::err(&format!("awk: {}: {}\n", place(&sources, error.line), error.text));
             return 2;
         }
     };
-    let mut interpreter = Interpreter::new(&program, MAX_LEVELS);
+    let mut interpreter = Interpreter::new(&program, stack);
     interpreter.set_arguments(&options.operands);
     let result = prepare(&mut interpreter, &options).and_then(|()| interpreter.run());
     let line = interpreter.line;

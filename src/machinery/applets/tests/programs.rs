@@ -23,6 +23,13 @@ type Test = (&'static str, fn(&Room));
 const TESTS: &[Test] = &[
     ("a_reader_that_is_gone_ends_a_program_quietly", pipes::a_reader_that_is_gone_ends_a_program_quietly),
     ("awk_does_what_mawk_does", awk::awk_does_what_mawk_does),
+    ("awk_expressions_have_their_values", awk::awk_expressions_have_their_values),
+    (
+        "awk_ends_with_a_message_when_something_is_too_deep",
+        awk::awk_ends_with_a_message_when_something_is_too_deep,
+    ),
+    ("awk_tells_a_file_from_a_command_of_its_name", awk::awk_tells_a_file_from_a_command_of_its_name),
+    ("awk_reads_a_long_record_from_a_pipe", awk::awk_reads_a_long_record_from_a_pipe),
     ("awk_waits_for_its_commands", awk::awk_waits_for_its_commands),
     ("awk_warns_once_of_what_only_gawk_heeds", awk::awk_warns_once_of_what_only_gawk_heeds),
     ("a_retry_sends_no_rest_of_standard_input", net::a_retry_sends_no_rest_of_standard_input),

@@ -1,14 +1,20 @@
-//! Reads a program: its rules, functions and names. `phrases` has the statements, `grammar` the
-//! expressions.
+//! Reads a program: its rules, functions and names.
 
-use super::ast::{Expr, Function, Pattern, Program, Rule, Var};
-use super::lexer::{Lexer, Token};
-use super::value::SPECIAL;
+pub(super) mod ast;
+mod expressions;
+mod lexer;
+mod statements;
+
+use super::run::variables::SPECIAL;
+use super::stack::Stack;
+use ast::{Expr, Function, Pattern, Program, Rule, Var};
+use lexer::{Lexer, Token};
 use std::collections::HashMap;
 
-/// Nested blocks and parentheses. More is an error, so that no program overflows the stack.
+/// Nested blocks, parentheses and prefix operators. More is an error. Beside this number, which is
+/// the same in every build, [`Stack::has_room`] bounds the recursion by what it really takes.
 const MAX_DEPTH: usize = 1000;
-/// Operators in one expression, for the same reason: each makes the tree higher by one.
+/// Operators in one expression: each makes the tree higher by one, and dropping it recurses.
 const MAX_OPERATORS: usize = 10_000;
 
 /// An error with the line where it was found.
@@ -18,14 +24,14 @@ pub(super) struct SyntaxError {
     pub text: String,
 }
 
-pub(super) type Parsed<T> = Result<T, SyntaxError>;
+type Parsed<T> = Result<T, SyntaxError>;
 
-pub(super) struct Parser<'a> {
-    pub lexer: Lexer<'a>,
-    pub token: Token,
+struct Parser<'a> {
+    lexer: Lexer<'a>,
+    token: Token,
     /// The line of `token`.
-    pub line: usize,
-    pub program: Program,
+    line: usize,
+    program: Program,
     globals: HashMap<String, usize>,
     functions: HashMap<String, usize>,
     /// For each function, the line of its first call, and whether it is defined.
@@ -34,20 +40,24 @@ pub(super) struct Parser<'a> {
     arguments: Vec<(usize, usize, usize)>,
     /// The parameters of the function that is read, and its number.
     locals: HashMap<String, usize>,
-    pub function: Option<usize>,
+    function: Option<usize>,
     /// Names passed on to another function: (function, parameter) to (function, argument).
     passed: Vec<((usize, usize), (usize, usize))>,
-    pub depth: usize,
-    pub operators: usize,
-    pub loops: usize,
+    stack: Stack,
+    depth: usize,
+    operators: usize,
+    loops: usize,
     /// Whether `>` writes to a file instead of comparing.
-    pub in_print: bool,
+    in_print: bool,
     /// Whether a list in parentheses, `(a, b)`, may begin at this token.
-    pub list_allowed: bool,
+    list_allowed: bool,
 }
 
 /// Parses a whole program.
-pub(super) fn parse(source: &[u8]) -> Parsed<Program> {
+///
+/// # Errors
+/// The first syntax error, with its line.
+pub(super) fn parse(source: &[u8], stack: Stack) -> Result<Program, SyntaxError> {
     let mut parser = Parser {
         lexer: Lexer::new(source),
         token: Token::Newline,
@@ -60,6 +70,7 @@ pub(super) fn parse(source: &[u8]) -> Parsed<Program> {
         locals: HashMap::new(),
         function: None,
         passed: Vec::new(),
+        stack,
         depth: 0,
         operators: 0,
         loops: 0,
@@ -70,23 +81,23 @@ pub(super) fn parse(source: &[u8]) -> Parsed<Program> {
         parser.global(name);
     }
     parser.advance()?;
-    parser.items()?;
+    parser.all_rules()?;
     parser.check_functions()?;
     Ok(parser.program)
 }
 
 impl Parser<'_> {
-    pub(super) fn advance(&mut self) -> Parsed<Token> {
+    fn advance(&mut self) -> Parsed<Token> {
         let next = self.lexer.next().map_err(|text| SyntaxError { line: self.lexer.line, text })?;
         self.line = self.lexer.line - usize::from(next == Token::Newline);
         Ok(std::mem::replace(&mut self.token, next))
     }
 
-    pub(super) fn fail<T>(&self, text: impl Into<String>) -> Parsed<T> {
+    fn fail<T>(&self, text: impl Into<String>) -> Parsed<T> {
         Err(SyntaxError { line: self.line, text: text.into() })
     }
 
-    pub(super) fn unexpected<T>(&self) -> Parsed<T> {
+    fn unexpected<T>(&self) -> Parsed<T> {
         let rest = self.lexer.rest_of_line();
         let token = match &self.token {
             Token::End => return self.fail("syntax error: unexpected end of the program"),
@@ -100,15 +111,15 @@ impl Parser<'_> {
         self.fail(format!("syntax error near {token} {rest}").trim_end())
     }
 
-    pub(super) fn is(&self, symbol: &str) -> bool {
+    fn is(&self, symbol: &str) -> bool {
         matches!(self.token, Token::Symbol(other) if other == symbol)
     }
 
-    pub(super) fn is_keyword(&self, word: &str) -> bool {
+    fn is_keyword(&self, word: &str) -> bool {
         matches!(self.token, Token::Keyword(other) if other == word)
     }
 
-    pub(super) fn accept(&mut self, symbol: &str) -> Parsed<bool> {
+    fn accept(&mut self, symbol: &str) -> Parsed<bool> {
         let found = self.is(symbol);
         if found {
             self.advance()?;
@@ -116,33 +127,44 @@ impl Parser<'_> {
         Ok(found)
     }
 
-    pub(super) fn expect(&mut self, symbol: &str) -> Parsed<()> {
+    fn expect(&mut self, symbol: &str) -> Parsed<()> {
         if self.accept(symbol)? { Ok(()) } else { self.unexpected() }
     }
 
-    pub(super) fn skip_newlines(&mut self) -> Parsed<()> {
+    fn skip_newlines(&mut self) -> Parsed<()> {
         while self.token == Token::Newline {
             self.advance()?;
         }
         Ok(())
     }
 
-    pub(super) fn skip_ends(&mut self) -> Parsed<()> {
+    fn skip_ends(&mut self) -> Parsed<()> {
         while self.token == Token::Newline || self.is(";") {
             self.advance()?;
         }
         Ok(())
     }
 
-    pub(super) fn deeper(&mut self) -> Parsed<()> {
+    /// Called before the parser calls itself; `depth` is lowered again after that.
+    fn deeper(&mut self) -> Parsed<()> {
         self.depth += 1;
-        if self.depth > MAX_DEPTH { self.fail("the program is nested too deeply") } else { Ok(()) }
+        if self.depth > MAX_DEPTH {
+            return self.fail(format!("the program is nested too deeply (more than {MAX_DEPTH} levels)"));
+        }
+        if !self.stack.has_room() {
+            let size = self.stack.mebibytes();
+            return self.fail(format!("the program is nested too deeply for the stack of {size} MiB"));
+        }
+        Ok(())
     }
 
     /// Counts an operator.
-    pub(super) fn operator(&mut self) -> Parsed<()> {
+    fn operator(&mut self) -> Parsed<()> {
         self.operators += 1;
-        if self.operators > MAX_OPERATORS { self.fail("the expression is too long") } else { Ok(()) }
+        if self.operators > MAX_OPERATORS {
+            return self.fail(format!("the expression is too long (more than {MAX_OPERATORS} operators)"));
+        }
+        Ok(())
     }
 
     fn global(&mut self, name: &str) -> usize {
@@ -155,7 +177,7 @@ impl Parser<'_> {
         place
     }
 
-    pub(super) fn variable(&mut self, name: &str) -> Parsed<Var> {
+    fn variable(&mut self, name: &str) -> Parsed<Var> {
         if let Some(&place) = self.locals.get(name) {
             return Ok(Var::Local(place));
         }
@@ -166,19 +188,19 @@ impl Parser<'_> {
     }
 
     /// A variable that is used as an array here.
-    pub(super) fn array(&mut self, name: &str) -> Parsed<Var> {
+    fn array(&mut self, name: &str) -> Parsed<Var> {
         let var = self.variable(name)?;
         self.note_array(var);
         Ok(var)
     }
 
-    pub(super) fn note_array(&mut self, var: Var) {
+    fn note_array(&mut self, var: Var) {
         if let (Var::Local(place), Some(function)) = (var, self.function) {
             self.program.functions[function].arrays[place] = true;
         }
     }
 
-    pub(super) fn array_name(&mut self) -> Parsed<Var> {
+    fn array_name(&mut self) -> Parsed<Var> {
         match self.token.clone() {
             Token::Name(name, false) => {
                 self.advance()?;
@@ -188,11 +210,11 @@ impl Parser<'_> {
         }
     }
 
-    pub(super) fn is_function(&self, name: &str) -> bool {
+    fn is_function(&self, name: &str) -> bool {
         self.functions.contains_key(name)
     }
 
-    pub(super) fn function_number(&mut self, name: &str) -> usize {
+    fn function_number(&mut self, name: &str) -> usize {
         if let Some(&number) = self.functions.get(name) {
             return number;
         }
@@ -204,7 +226,7 @@ impl Parser<'_> {
     }
 
     /// Remembers a call: whether it fits is known when all functions are.
-    pub(super) fn note_call(&mut self, callee: usize, args: &[Expr], line: usize) {
+    fn note_call(&mut self, callee: usize, args: &[Expr], line: usize) {
         self.calls[callee].0.get_or_insert(line);
         self.arguments.push((callee, args.len(), line));
         for (at, arg) in args.iter().enumerate() {
@@ -214,18 +236,25 @@ impl Parser<'_> {
         }
     }
 
-    fn items(&mut self) -> Parsed<()> {
+    fn all_rules(&mut self) -> Parsed<()> {
         loop {
             self.skip_ends()?;
             if self.token == Token::End {
                 return Ok(());
             }
-            self.item()?;
+            self.rule()?;
         }
     }
 
-    fn item(&mut self) -> Parsed<()> {
+    /// A rule or a function.
+    fn rule(&mut self) -> Parsed<()> {
         let line = self.line;
+        if let Token::Name(name, _) = &self.token
+            && matches!(name.as_str(), "BEGINFILE" | "ENDFILE")
+            && self.lexer.clone().next() == Ok(Token::Symbol("{"))
+        {
+            return self.fail(format!("{name} is gawk's own and not supported"));
+        }
         if self.is_keyword("function") {
             return self.function();
         }
@@ -359,6 +388,7 @@ fn undefined(name: &str) -> String {
     ];
     match FOREIGN.contains(&name) {
         true => format!("the function {name} of gawk is not supported"),
+        false if name == "switch" => "switch is gawk's own and not supported".into(),
         false => format!("function {name} is not defined"),
     }
 }

@@ -2,20 +2,26 @@
 //! crate `regex` takes the first alternative that matches instead, so `/a|ab/` would find "a" in
 //! "ab". This file reads the expression; `automaton` matches it.
 
-use super::automaton::Automaton;
-use super::value::escape;
+mod automaton;
+
+use super::run::value::escape;
+use automaton::Automaton;
 use std::cell::RefCell;
 
-/// Nested groups. Deeper ones are an error, so that no expression overflows the stack.
+/// Nested groups. Deeper ones are an error: reading, building and dropping an expression recurse,
+/// and together with `MAX_STACKED` this bounds how deep, to less than 8 MiB of stack in a build
+/// without optimisation (the test `the_deepest_expression_fits_on_a_small_stack`).
 const MAX_DEPTH: usize = 200;
+/// Repetitions of one part that cannot be merged, as in `a{2,3}{4,5}`. `a**` and `a+?` can.
+const MAX_STACKED: usize = 4;
 /// The largest count in `{n,m}`, as RE_DUP_MAX of most systems allows at least.
 const MAX_REPEAT: usize = 1000;
 
 /// A set of bytes.
-pub(super) type Set = [bool; 256];
+type Set = [bool; 256];
 
 #[derive(Debug, Clone)]
-pub(super) enum Node {
+enum Node {
     Empty,
     Set(Box<Set>),
     Begin,
@@ -23,6 +29,26 @@ pub(super) enum Node {
     Concat(Vec<Node>),
     Either(Vec<Node>),
     Repeat(Box<Node>, usize, Option<usize>),
+}
+
+/// Where a search over a text that arrives in pieces goes on.
+#[derive(Debug, Default)]
+pub(super) struct Scan {
+    /// Bytes that are searched.
+    at: usize,
+    /// The states of the automaton after them; `None` before the first byte.
+    states: Option<Vec<u32>>,
+}
+
+/// What a text that may go on says of its first match that is not empty.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ahead {
+    /// From and to: more bytes change nothing.
+    Match(usize, usize),
+    /// More bytes may begin an earlier match or make the match longer.
+    Open,
+    /// There is none yet.
+    None,
 }
 
 /// A compiled regular expression.
@@ -51,6 +77,17 @@ impl Regex {
     /// the text begins, not at `from`.
     pub(super) fn find(&self, text: &[u8], from: usize) -> Option<(usize, usize)> {
         self.automaton.borrow_mut().find(text, from)
+    }
+
+    /// Goes on with a search over a text that has grown. Returns whether a match, which may be an
+    /// empty one, ends in it.
+    pub(super) fn resume(&self, text: &[u8], scan: &mut Scan) -> bool {
+        self.automaton.borrow_mut().resume(text, scan)
+    }
+
+    /// The first match that is not empty; `ended` says that the text does not go on.
+    pub(super) fn find_ahead(&self, text: &[u8], ended: bool) -> Ahead {
+        self.automaton.borrow_mut().find_ahead(text, ended)
     }
 }
 
@@ -83,10 +120,21 @@ impl Parser<'_> {
             // A repetition of nothing is a literal character.
             let literal = parts.is_empty() && matches!(byte, b'*' | b'+' | b'?' | b'{');
             let mut part = if literal { self.literal() } else { self.atom()? };
+            let mut stacked = 0;
             while let Some((min, max)) = self.repetition()? {
-                if !matches!(part, Node::Begin | Node::End) {
-                    part = Node::Repeat(Box::new(part), min, max);
-                }
+                part = match part {
+                    Node::Begin | Node::End => part,
+                    Node::Repeat(inner, least, most) if simple(least, most) && simple(min, max) => {
+                        Node::Repeat(inner, least * min, most.and(max))
+                    }
+                    part => {
+                        stacked += 1;
+                        if stacked > MAX_STACKED {
+                            return Err("too many repetitions".into());
+                        }
+                        Node::Repeat(Box::new(part), min, max)
+                    }
+                };
             }
             parts.push(part);
         }
@@ -111,8 +159,12 @@ impl Parser<'_> {
             Some(b'+') => (1, None),
             Some(b'?') => (0, Some(1)),
             Some(b'{') => {
+                // Only what a count may have is looked at, not everything up to a far `}`.
                 let rest = &self.pattern[self.at + 1..];
-                let Some(length) = rest.iter().position(|&b| b == b'}') else { return Ok(None) };
+                let length = rest.iter().take_while(|b| b.is_ascii_digit() || **b == b',').count();
+                if rest.get(length) != Some(&b'}') {
+                    return Ok(None);
+                }
                 let Some(counts) = counts(&rest[..length]) else { return Ok(None) };
                 let (min, max) = counts;
                 if min > MAX_REPEAT || max.is_some_and(|max| max > MAX_REPEAT || max < min) {
@@ -202,7 +254,8 @@ impl Parser<'_> {
             }
             if byte == b'[' && self.pattern.get(self.at + 1) == Some(&b':') {
                 let rest = &self.pattern[self.at + 2..];
-                if let Some(length) = rest.windows(2).position(|two| two == b":]") {
+                let length = rest.iter().take_while(|b| b.is_ascii_alphanumeric()).count();
+                if rest[length..].starts_with(b":]") {
                     let Some(test) = class(&rest[..length]) else {
                         let name = String::from_utf8_lossy(&rest[..length]).into_owned();
                         return Some(Err(format!("unknown class [:{name}:]")));
@@ -211,6 +264,9 @@ impl Parser<'_> {
                     self.at += 4 + length;
                     continue;
                 }
+            }
+            if let Some(name) = self.long_symbol() {
+                return Some(Err(format!("[{name}] is no single byte, so it is not supported")));
             }
             let low = self.bracket_byte()?;
             let ends =
@@ -232,8 +288,26 @@ impl Parser<'_> {
         Some(Ok(Node::Set(Box::new(set))))
     }
 
+    /// `[.name.]` or `[=name=]` of more than one letter, if that stands here: its inner part.
+    fn long_symbol(&self) -> Option<String> {
+        let [b'[', mark @ (b'.' | b'='), rest @ ..] = &self.pattern[self.at..] else { return None };
+        let length = rest.iter().take_while(|b| b.is_ascii_alphabetic() || **b == b'-').count();
+        let named = length > 1 && rest[length..].starts_with(&[*mark, b']']);
+        named.then(|| {
+            let (mark, name) = (char::from(*mark), String::from_utf8_lossy(&rest[..length]));
+            format!("{mark}{name}{mark}")
+        })
+    }
+
+    /// One byte of a bracket expression, which may be written as `[.x.]` or `[=x=]`.
     fn bracket_byte(&mut self) -> Option<u8> {
         let byte = self.peek()?;
+        if let [b'[', mark @ (b'.' | b'='), symbol, end, b']', ..] = &self.pattern[self.at..]
+            && mark == end
+        {
+            self.at += 5;
+            return Some(*symbol);
+        }
         self.at += 1;
         if byte != b'\\' {
             return Some(byte);
@@ -255,6 +329,12 @@ fn fill_more(set: &mut Set, test: impl Fn(u8) -> bool) {
     for (byte, member) in (0..=255u8).zip(set.iter_mut()) {
         *member |= test(byte);
     }
+}
+
+/// Whether a repetition is `*`, `+`, `?` or what means the same. Two of them in a row are one
+/// again: `a+?` is `a*`. Of other counts that is not so: `a{2,3}?` is none, two or three.
+fn simple(min: usize, max: Option<usize>) -> bool {
+    min <= 1 && max.is_none_or(|max| max == 1)
 }
 
 fn is_space(byte: u8) -> bool {

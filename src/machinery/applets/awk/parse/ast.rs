@@ -1,20 +1,20 @@
 //! The syntax tree. Names are resolved while the program is parsed: a variable is a place in the
 //! table of globals or in the frame of its function.
 
-use super::regex::Regex;
-use super::value::Text;
+use crate::awk::regex::Regex;
+use crate::awk::run::value::Text;
 use std::rc::Rc;
 
 /// The place of a variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Var {
+pub(in crate::awk) enum Var {
     Global(usize),
     /// A parameter of the function that runs.
     Local(usize),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Arith {
+pub(in crate::awk) enum Arith {
     Add,
     Subtract,
     Multiply,
@@ -24,7 +24,7 @@ pub(super) enum Arith {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Comparison {
+pub(in crate::awk) enum Comparison {
     Less,
     LessOrEqual,
     Equal,
@@ -35,7 +35,7 @@ pub(super) enum Comparison {
 
 /// What POSIX has, and `systime` of gawk and mawk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Builtin {
+pub(in crate::awk) enum Builtin {
     Atan2,
     Close,
     Cos,
@@ -62,7 +62,7 @@ pub(super) enum Builtin {
 }
 
 #[derive(Debug)]
-pub(super) enum Expr {
+pub(in crate::awk) enum Expr {
     Number(f64),
     Text(Text),
     /// A regular expression that stands alone is matched against `$0`.
@@ -72,16 +72,23 @@ pub(super) enum Expr {
     Element(Var, Vec<Expr>),
     /// `(a, b)` before `in` or as the arguments of `print`; nowhere else once it is parsed.
     List(Vec<Expr>),
-    /// An lvalue in parentheses, which is none.
+    /// An lvalue in parentheses. It cannot be assigned to.
     Group(Box<Expr>),
     Assign(Box<Expr>, Option<Arith>, Box<Expr>),
-    /// `++` and `--`. The bool says whether the value is the one after the step.
-    Step(Box<Expr>, f64, bool),
+    /// `++` and `--`. The value of a prefix operator is the one after the step.
+    Step {
+        target: Box<Expr>,
+        by: f64,
+        prefix: bool,
+    },
     Arith(Arith, Box<(Expr, Expr)>),
     Compare(Comparison, Box<(Expr, Expr)>),
     Concat(Vec<Expr>),
-    /// The bool says whether it is `!~`.
-    Match(Box<(Expr, Expr)>, bool),
+    /// `~`, and `!~` if it is negated.
+    Match {
+        operands: Box<(Expr, Expr)>,
+        negated: bool,
+    },
     And(Box<(Expr, Expr)>),
     Or(Box<(Expr, Expr)>),
     Not(Box<Expr>),
@@ -97,14 +104,14 @@ pub(super) enum Expr {
 
 impl Expr {
     /// Whether a value can be assigned to it.
-    pub(super) fn is_lvalue(&self) -> bool {
+    pub(in crate::awk) fn is_lvalue(&self) -> bool {
         matches!(self, Expr::Var(_) | Expr::Field(_) | Expr::Element(..))
     }
 }
 
 /// Where `getline` reads.
 #[derive(Debug)]
-pub(super) enum Source {
+pub(in crate::awk) enum Source {
     Main,
     File(Box<Expr>),
     Command(Box<Expr>),
@@ -112,7 +119,7 @@ pub(super) enum Source {
 
 /// Where `print` writes.
 #[derive(Debug)]
-pub(super) enum Redirect {
+pub(in crate::awk) enum Redirect {
     Truncate(Expr),
     Append(Expr),
     Command(Expr),
@@ -120,17 +127,27 @@ pub(super) enum Redirect {
 
 /// A statement with its line, which messages of faults name.
 #[derive(Debug)]
-pub(super) struct Stmt {
+pub(in crate::awk) struct Stmt {
     pub line: usize,
     pub kind: Kind,
 }
 
+/// A condition of `if` or `else if` with its line, and the statement that it guards. A chain of
+/// them is a list and no deeper tree: programs that are generated have thousands.
 #[derive(Debug)]
-pub(super) enum Kind {
+pub(in crate::awk) struct Branch {
+    pub line: usize,
+    pub condition: Expr,
+    pub then: Stmt,
+}
+
+#[derive(Debug)]
+pub(in crate::awk) enum Kind {
     Expr(Expr),
     Print(Vec<Expr>, Option<Redirect>),
     Printf(Vec<Expr>, Option<Redirect>),
-    If(Expr, Box<Stmt>, Option<Box<Stmt>>),
+    /// `if`, each `else if`, and `else`.
+    If(Vec<Branch>, Option<Box<Stmt>>),
     While(Expr, Box<Stmt>),
     Do(Box<Stmt>, Expr),
     For(Option<Box<Stmt>>, Option<Expr>, Option<Box<Stmt>>, Box<Stmt>),
@@ -147,7 +164,7 @@ pub(super) enum Kind {
 }
 
 #[derive(Debug)]
-pub(super) enum Pattern {
+pub(in crate::awk) enum Pattern {
     Always,
     Expr(Expr),
     /// The number of the range: the interpreter remembers which ranges are open.
@@ -156,14 +173,14 @@ pub(super) enum Pattern {
 
 /// A rule for records. Without an action it prints the record.
 #[derive(Debug)]
-pub(super) struct Rule {
+pub(in crate::awk) struct Rule {
     pub line: usize,
     pub pattern: Pattern,
     pub action: Option<Vec<Stmt>>,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Function {
+pub(in crate::awk) struct Function {
     pub name: String,
     pub params: usize,
     /// For each parameter, whether the function uses it as an array.
@@ -172,12 +189,12 @@ pub(super) struct Function {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Program {
+pub(in crate::awk) struct Program {
     pub begin: Vec<Vec<Stmt>>,
     pub rules: Vec<Rule>,
     pub end: Vec<Vec<Stmt>>,
     pub functions: Vec<Function>,
-    /// The names of global variables; the first ones are `value::SPECIAL`.
+    /// The names of global variables; the first ones are `run::variables::SPECIAL`.
     pub globals: Vec<String>,
     pub ranges: usize,
 }

@@ -2,7 +2,7 @@
 //! grammar, so the parser asks for a regular expression where one may stand.
 
 use super::ast::Builtin;
-use super::value::{leading_number, unescape};
+use crate::awk::run::value::{leading_number, unescape};
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Token {
@@ -17,33 +17,10 @@ pub(super) enum Token {
     Symbol(&'static str),
 }
 
-const KEYWORDS: [&str; 22] = [
-    "BEGIN",
-    "BEGINFILE",
-    "END",
-    "ENDFILE",
-    "break",
-    "continue",
-    "delete",
-    "do",
-    "else",
-    "exit",
-    "for",
-    "func",
-    "function",
-    "getline",
-    "if",
-    "in",
-    "next",
-    "nextfile",
-    "print",
-    "printf",
-    "return",
-    "while",
+const KEYWORDS: [&str; 20] = [
+    "BEGIN", "END", "break", "continue", "delete", "do", "else", "exit", "for", "func", "function",
+    "getline", "if", "in", "next", "nextfile", "print", "printf", "return", "while",
 ];
-
-/// Keywords of gawk that would otherwise be names.
-const FOREIGN: [&str; 3] = ["case", "default", "switch"];
 
 const SYMBOLS: [&str; 44] = [
     "**=", "&&", "||", "++", "--", "+=", "-=", "*=", "/=", "%=", "^=", "**", "<=", ">=", "==", "!=", "!~",
@@ -186,12 +163,8 @@ impl<'a> Lexer<'a> {
         if let Some(keyword) = KEYWORDS.iter().find(|keyword| **keyword == word) {
             return match *keyword {
                 "func" => Ok(Token::Keyword("function")),
-                "BEGINFILE" | "ENDFILE" => Err(format!("{word} is gawk's own and not supported")),
                 keyword => Ok(Token::Keyword(keyword)),
             };
-        }
-        if FOREIGN.contains(&word.as_str()) {
-            return Err(format!("{word} is gawk's own and not supported"));
         }
         if let Some((_, builtin)) = BUILTINS.iter().find(|(name, _)| *name == word) {
             return Ok(Token::Builtin(*builtin));
@@ -205,6 +178,9 @@ impl<'a> Lexer<'a> {
         let start = self.at + 1 - opening.len();
         self.at = start;
         let mut bracket: Option<usize> = None;
+        // Once a bracket has no end in this line, no later one has: looking again at each would
+        // take quadratic time.
+        let mut closes = true;
         loop {
             let byte = match self.peek() {
                 Some(b'\n') | None => return Err("unterminated regular expression".into()),
@@ -213,10 +189,11 @@ impl<'a> Lexer<'a> {
             match (byte, bracket) {
                 (b'\\', _) if self.source.get(self.at + 1).is_some_and(|&b| b != b'\n') => self.at += 1,
                 // A bracket expression may contain a slash, if it has an end in this line.
-                (b'[', None) if self.closes() => {
+                (b'[', None) if closes && self.closes() => {
                     let negated = usize::from(self.source.get(self.at + 1) == Some(&b'^'));
                     bracket = Some(self.at + 1 + negated);
                 }
+                (b'[', None) => closes = false,
                 (b'[', Some(_)) if self.source.get(self.at + 1) == Some(&b':') => {
                     let rest = &self.source[self.at + 2..];
                     let name = rest.iter().take_while(|b| b.is_ascii_alphabetic()).count();
@@ -242,7 +219,7 @@ impl<'a> Lexer<'a> {
         rest.iter().skip(skip + 1).take_while(|&&b| b != b'\n').any(|&b| b == b']')
     }
 
-    /// The next word or symbol as the program has it, for messages.
+    /// Up to 30 bytes of what follows in the line, for messages.
     pub(super) fn rest_of_line(&self) -> String {
         let rest = &self.source[self.at.min(self.source.len())..];
         let length = rest.iter().take_while(|&&b| b != b'\n').count().min(30);

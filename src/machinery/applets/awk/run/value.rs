@@ -5,35 +5,10 @@ use std::cmp::Ordering;
 use std::rc::Rc;
 
 /// Bytes, in no particular encoding: what is read is written as it was.
-pub(super) type Text = Rc<[u8]>;
-
-/// Variables with a meaning of their own; each stands in the table of globals at its place here.
-pub(super) const SPECIAL: [&str; 16] = [
-    "NF", "NR", "FNR", "FS", "OFS", "ORS", "RS", "SUBSEP", "CONVFMT", "OFMT", "RSTART", "RLENGTH",
-    "FILENAME", "ENVIRON", "ARGC", "ARGV",
-];
-/// Variables of gawk that change how a program reads or compares, and that no other awk knows. Here
-/// they are ordinary variables, as POSIX has it, so a program that sets one is warned.
-pub(super) const UNHEEDED: [&str; 3] = ["FPAT", "FIELDWIDTHS", "IGNORECASE"];
-pub(super) const NF: usize = 0;
-pub(super) const NR: usize = 1;
-pub(super) const FNR: usize = 2;
-pub(super) const FS: usize = 3;
-pub(super) const OFS: usize = 4;
-pub(super) const ORS: usize = 5;
-pub(super) const RS: usize = 6;
-pub(super) const SUBSEP: usize = 7;
-pub(super) const CONVFMT: usize = 8;
-pub(super) const OFMT: usize = 9;
-pub(super) const RSTART: usize = 10;
-pub(super) const RLENGTH: usize = 11;
-pub(super) const FILENAME: usize = 12;
-pub(super) const ENVIRON: usize = 13;
-pub(super) const ARGC: usize = 14;
-pub(super) const ARGV: usize = 15;
+pub(in crate::awk) type Text = Rc<[u8]>;
 
 #[derive(Debug, Clone)]
-pub(super) enum Value {
+pub(in crate::awk) enum Value {
     /// Never assigned: both 0 and the empty string.
     Unset,
     Number(f64),
@@ -49,15 +24,15 @@ impl From<bool> for Value {
 }
 
 impl Value {
-    pub(super) fn text(bytes: &[u8]) -> Value {
+    pub(in crate::awk) fn text(bytes: &[u8]) -> Value {
         Value::Text(Rc::from(bytes))
     }
 
-    pub(super) fn input(bytes: &[u8]) -> Value {
+    pub(in crate::awk) fn input(bytes: &[u8]) -> Value {
         Value::Input(Rc::from(bytes))
     }
 
-    pub(super) fn number(&self) -> f64 {
+    pub(in crate::awk) fn number(&self) -> f64 {
         match self {
             Value::Unset => 0.0,
             Value::Number(number) => *number,
@@ -66,7 +41,7 @@ impl Value {
     }
 
     /// The value as a string; numbers that are no integers by the format (CONVFMT or OFMT).
-    pub(super) fn to_text(&self, format: &[u8]) -> Text {
+    pub(in crate::awk) fn to_text(&self, format: &[u8]) -> Text {
         match self {
             Value::Unset => Rc::from(&b""[..]),
             Value::Number(number) => Rc::from(number_text(*number, format)),
@@ -74,7 +49,7 @@ impl Value {
         }
     }
 
-    pub(super) fn truth(&self) -> bool {
+    pub(in crate::awk) fn truth(&self) -> bool {
         match self {
             Value::Unset => false,
             Value::Number(number) => *number != 0.0,
@@ -87,7 +62,7 @@ impl Value {
     }
 
     /// The number that the value compares as; `None` if it compares as a string.
-    pub(super) fn numeric(&self) -> Option<f64> {
+    pub(in crate::awk) fn numeric(&self) -> Option<f64> {
         match self {
             Value::Unset => Some(0.0),
             Value::Number(number) => Some(*number),
@@ -98,7 +73,7 @@ impl Value {
 
     /// Compares as numbers if both sides are numbers or look like numbers from outside, and as
     /// strings otherwise. `None` if one of them is no number at all (NaN).
-    pub(super) fn compare(&self, other: &Value, convfmt: &[u8]) -> Option<Ordering> {
+    pub(in crate::awk) fn compare(&self, other: &Value, convfmt: &[u8]) -> Option<Ordering> {
         match (self.numeric(), other.numeric()) {
             (Some(left), Some(right)) => left.partial_cmp(&right),
             _ => Some(self.to_text(convfmt).cmp(&other.to_text(convfmt))),
@@ -107,7 +82,7 @@ impl Value {
 }
 
 /// A number as a string: integers with all their digits, others by the format.
-pub(super) fn number_text(number: f64, format: &[u8]) -> Vec<u8> {
+pub(in crate::awk) fn number_text(number: f64, format: &[u8]) -> Vec<u8> {
     if number == number.trunc() && number.abs() < 1e16 {
         return (number as i64).to_string().into_bytes();
     }
@@ -122,7 +97,7 @@ fn is_blank(byte: &u8) -> bool {
 }
 
 /// The number with which a text begins, 0 if there is none, and how many bytes belong to it.
-pub(super) fn leading_number(text: &[u8]) -> (f64, usize) {
+pub(in crate::awk) fn leading_number(text: &[u8]) -> (f64, usize) {
     let digits = |from: usize| text[from..].iter().take_while(|b| b.is_ascii_digit()).count();
     let start = text.iter().take_while(|b| is_blank(b)).count();
     let mut at = start + usize::from(matches!(text.get(start), Some(b'+' | b'-')));
@@ -156,7 +131,7 @@ fn whole_number(text: &[u8]) -> Option<f64> {
 
 /// Replaces the escape sequences of a string. An unknown one stays as it is, as in mawk and
 /// busybox, so `"\."` is the regular expression for a dot.
-pub(super) fn unescape(raw: &[u8]) -> Vec<u8> {
+pub(in crate::awk) fn unescape(raw: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(raw.len());
     let mut at = 0;
     while let Some(&byte) = raw.get(at) {
@@ -182,7 +157,7 @@ pub(super) fn unescape(raw: &[u8]) -> Vec<u8> {
 
 /// The byte that an escape sequence means, and its length without the backslash; `None` if it is
 /// none that strings and regular expressions share.
-pub(super) fn escape(rest: &[u8]) -> Option<(u8, usize)> {
+pub(in crate::awk) fn escape(rest: &[u8]) -> Option<(u8, usize)> {
     let byte = match rest.first()? {
         b'n' => b'\n',
         b't' => b'\t',

@@ -1,11 +1,11 @@
 //! The built-in functions.
 
-use super::ast::{Builtin, Expr};
-use super::interpreter::{Array, Cell, Interpreter, Run, Stop, fault};
 use super::output::{shell, status_number};
 use super::record::{Separator, split};
-use super::regex::Regex;
-use super::value::{self, Text, Value};
+use super::value::{Text, Value};
+use super::{Array, Cell, Interpreter, Run, fault, variables};
+use crate::awk::parse::ast::{Builtin, Expr};
+use crate::awk::regex::Regex;
 use std::rc::Rc;
 
 impl Interpreter<'_> {
@@ -25,7 +25,7 @@ impl Interpreter<'_> {
             Builtin::Index => {
                 let (text, part) = (self.text(&args[0])?, self.text(&args[1])?);
                 match part.is_empty() {
-                    true => 0.0,
+                    true => 1.0, // as in mawk and gawk; POSIX says nothing of it
                     false => {
                         text.windows(part.len()).position(|w| *w == *part).map_or(0.0, |at| at as f64 + 1.0)
                     }
@@ -43,7 +43,7 @@ impl Interpreter<'_> {
                 self.flush()?;
                 match shell(&command).status() {
                     Ok(status) => status_number(status),
-                    Err(e) => return fault(format!("cannot run sh: {}", super::super::reason(&e))),
+                    Err(e) => return fault(format!("cannot run sh: {}", crate::reason(&e))),
                 }
             }
             Builtin::Close => {
@@ -57,7 +57,7 @@ impl Interpreter<'_> {
                 }
                 Some(name) => {
                     let name = self.text(name)?;
-                    match (&name[..], self.outputs.flush_one(&name)) {
+                    match (&name[..], self.outputs.flush_named(&name)) {
                         (b"", _) => {
                             self.flush()?;
                             0.0
@@ -72,7 +72,7 @@ impl Interpreter<'_> {
     }
 
     fn flush(&mut self) -> Run<()> {
-        self.outputs.flush_all().or_else(|e| fault(format!("write error: {}", super::super::reason(&e))))
+        self.outputs.flush_all().or_else(|e| fault(format!("write error: {}", crate::reason(&e))))
     }
 
     /// Closes what has that name, for reading and for writing. Returns -1 if nothing has.
@@ -128,17 +128,6 @@ impl Interpreter<'_> {
         Ok(Value::Number(std::mem::replace(&mut self.seed, seed)))
     }
 
-    /// The regular expression that an operand is, or that its value is as a string.
-    pub(super) fn regex_operand(&mut self, expr: &Expr) -> Run<Rc<Regex>> {
-        match expr {
-            Expr::Regex(regex) => Ok(Rc::clone(regex)),
-            expr => {
-                let pattern = self.text(expr)?;
-                self.regex(&pattern)
-            }
-        }
-    }
-
     fn match_in(&mut self, text: &Expr, regex: &Expr) -> Run<f64> {
         let text = self.text(text)?;
         let regex = self.regex_operand(regex)?;
@@ -146,8 +135,8 @@ impl Interpreter<'_> {
             Some((start, end)) => (start as f64 + 1.0, (end - start) as f64),
             None => (0.0, -1.0),
         };
-        self.set_number(value::RSTART, start);
-        self.set_number(value::RLENGTH, length);
+        self.set_number(variables::RSTART, start);
+        self.set_number(variables::RLENGTH, length);
         Ok(start)
     }
 
@@ -173,20 +162,20 @@ impl Interpreter<'_> {
         Ok(count as f64)
     }
 
-    /// The characters are those from position `start` to before `start + length`, both rounded, as
-    /// far as they exist: `substr("hello", 0, 2)` is "h".
+    /// Returns so many bytes from a position, as far as they exist. As in mawk, gawk, bwk's awk and
+    /// busybox, fractions are cut off and a start below 1 is 1: `substr("hello", 0, 2)` is "he".
+    /// POSIX says nothing of such a start.
     fn substr(&mut self, args: &[Expr]) -> Run<Value> {
         let text = self.text(&args[0])?;
-        let start = self.number(&args[1])?.round_ties_even();
+        let start = self.number(&args[1])?.trunc().max(1.0); // 1 also if it is NaN
         let mut end = text.len() as f64 + 1.0;
         if let Some(length) = args.get(2) {
-            let asked = start + self.number(length)?.round_ties_even();
+            let asked = start + self.number(length)?.trunc();
             if asked.is_nan() {
                 return Ok(Value::text(b""));
             }
             end = end.min(asked);
         }
-        let start = start.max(1.0);
         if start < end {
             return Ok(Value::text(&text[start as usize - 1..end as usize - 1]));
         }
@@ -211,27 +200,11 @@ impl Interpreter<'_> {
         }
         Ok(count as f64)
     }
-
-    /// Waits for commands that were read, and closes all outputs.
-    pub(super) fn finish(&mut self) -> Run<()> {
-        let closed = self.outputs.close_all().map_err(|(name, e)| {
-            let name =
-                if name.is_empty() { "standard output".into() } else { String::from_utf8_lossy(&name) };
-            Stop::Fault(format!("cannot write to {name}: {}", super::super::reason(&e)))
-        });
-        for ((_, _), mut input) in std::mem::take(&mut self.inputs) {
-            let child = input.child.take();
-            drop(input);
-            if let Some(mut child) = child {
-                let _ = child.wait(); // its status interests `close` only
-            }
-        }
-        closed
-    }
 }
 
 /// Replaces the first match, or all that do not overlap. An empty match directly behind another
-/// match does not count.
+/// match does not count: `x*` in `abxc` matches before `a`, before `b`, at `x` and at the end, but
+/// not again between `x` and `c`, so with `-` the result is `-a-b-c-`.
 fn replace(regex: &Regex, text: &[u8], replacement: &[u8], all: bool) -> (Vec<u8>, usize) {
     let mut out = Vec::with_capacity(text.len());
     let (mut count, mut copied, mut from) = (0, 0, 0);

@@ -1,8 +1,8 @@
 //! Statements, as the parser reads them.
 
-use super::ast::{Expr, Kind, Redirect, Stmt};
+use super::ast::{Branch, Expr, Kind, Redirect, Stmt};
 use super::lexer::Token;
-use super::parser::{Parsed, Parser};
+use super::{Parsed, Parser};
 
 impl Parser<'_> {
     pub(super) fn block(&mut self) -> Parsed<Vec<Stmt>> {
@@ -75,19 +75,27 @@ impl Parser<'_> {
     }
 
     fn if_statement(&mut self) -> Parsed<Kind> {
-        self.advance()?;
-        let condition = self.condition()?;
-        self.skip_newlines()?;
-        let then = Box::new(self.statement()?);
-        let (lexer, token, line) = (self.lexer.clone(), self.token.clone(), self.line);
-        self.skip_ends()?;
-        if !self.is_keyword("else") {
-            (self.lexer, self.token, self.line) = (lexer, token, line);
-            return Ok(Kind::If(condition, then, None));
+        let mut branches = Vec::new();
+        loop {
+            let line = self.line;
+            self.advance()?;
+            self.operators = 0;
+            let condition = self.condition()?;
+            self.skip_newlines()?;
+            let then = self.statement()?;
+            branches.push(Branch { line, condition, then });
+            let (lexer, token, line) = (self.lexer.clone(), self.token.clone(), self.line);
+            self.skip_ends()?;
+            if !self.is_keyword("else") {
+                (self.lexer, self.token, self.line) = (lexer, token, line);
+                return Ok(Kind::If(branches, None));
+            }
+            self.advance()?;
+            self.skip_newlines()?;
+            if !self.is_keyword("if") {
+                return Ok(Kind::If(branches, Some(Box::new(self.statement()?))));
+            }
         }
-        self.advance()?;
-        self.skip_newlines()?;
-        Ok(Kind::If(condition, then, Some(Box::new(self.statement()?))))
     }
 
     fn do_statement(&mut self) -> Parsed<Kind> {

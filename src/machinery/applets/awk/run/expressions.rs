@@ -1,9 +1,10 @@
 //! Evaluates expressions.
 
-use super::ast::{Arith, Comparison, Expr, Source, Var};
-use super::interpreter::{Cell, Interpreter, Run, fault};
 use super::statements::Flow;
 use super::value::{Text, Value};
+use super::{Cell, Interpreter, Run, fault};
+use crate::awk::parse::ast::{Arith, Comparison, Expr, Source, Var};
+use crate::awk::regex::Regex;
 use std::cmp::Ordering;
 use std::rc::Rc;
 
@@ -22,10 +23,8 @@ impl Interpreter<'_> {
             Expr::Var(var) => return self.var(*var),
             _ => {}
         }
-        self.enter()?;
-        let value = self.eval_nested(expr);
-        self.leave();
-        value
+        self.check_depth()?;
+        self.eval_nested(expr)
     }
 
     fn eval_nested(&mut self, expr: &Expr) -> Run<Value> {
@@ -43,11 +42,11 @@ impl Interpreter<'_> {
             Expr::List(_) => fault("a list is no value"),
             Expr::Group(inner) => self.eval(inner),
             Expr::Assign(target, arith, value) => self.assign(target, *arith, value),
-            Expr::Step(target, by, before) => {
+            Expr::Step { target, by, prefix } => {
                 let place = self.place(target)?;
                 let old = self.read(&place)?.number();
                 self.write(&place, Value::Number(old + by))?;
-                Ok(Value::Number(if *before { old + by } else { old }))
+                Ok(Value::Number(if *prefix { old + by } else { old }))
             }
             Expr::Arith(arith, operands) => {
                 let left = self.number(&operands.0)?;
@@ -61,7 +60,7 @@ impl Interpreter<'_> {
                 Ok(holds(*comparison, order).into())
             }
             Expr::Concat(parts) => self.concat(parts),
-            Expr::Match(operands, negated) => {
+            Expr::Match { operands, negated } => {
                 let text = self.text(&operands.0)?;
                 let regex = self.regex_operand(&operands.1)?;
                 Ok((regex.is_match(&text) != *negated).into())
@@ -97,6 +96,17 @@ impl Interpreter<'_> {
 
     pub(super) fn text(&mut self, expr: &Expr) -> Run<Text> {
         Ok(self.eval(expr)?.to_text(&self.settings.convfmt))
+    }
+
+    /// The regular expression that an operand is, or that its value is as a string.
+    pub(super) fn regex_operand(&mut self, expr: &Expr) -> Run<Rc<Regex>> {
+        match expr {
+            Expr::Regex(regex) => Ok(Rc::clone(regex)),
+            expr => {
+                let pattern = self.text(expr)?;
+                self.regex(&pattern)
+            }
+        }
     }
 
     fn concat(&mut self, parts: &[Expr]) -> Run<Value> {
@@ -196,13 +206,15 @@ impl Interpreter<'_> {
             });
         }
         cells.resize(function.params, Cell::Unset);
-        let (base, line) = (self.base, self.line);
+        let (base, line, caller) = (self.base, self.line, self.function);
         let top = self.stack.len();
         self.stack.extend(cells);
-        self.base = top;
+        (self.base, self.function) = (top, Some(number));
+        self.calls += 1;
         let result = self.block(&function.body);
+        self.calls -= 1;
         self.stack.truncate(top);
-        self.base = base;
+        (self.base, self.function) = (base, caller);
         let flow = result?; // a fault keeps the line where it was
         self.line = line;
         match flow {
@@ -241,7 +253,7 @@ impl Interpreter<'_> {
         match place {
             Some(place) => self.write(&place, Value::Input(Rc::from(record))),
             None => {
-                self.record.set(Rc::from(record));
+                self.record.read(Rc::from(record));
                 Ok(())
             }
         }

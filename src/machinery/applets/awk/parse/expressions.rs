@@ -1,10 +1,10 @@
 //! Expressions, by precedence from `?:` to `$`. An assignment begins wherever its target ends, so
-//! `1 + a = 2` is `1 + (a = 2)`, as yacc's grammars of the other awks have it.
+//! `1 + a = 2`, which the other awks refuse, is `1 + (a = 2)`.
 
 use super::ast::{Arith, Builtin, Comparison, Expr, Source};
 use super::lexer::Token;
-use super::parser::{Parsed, Parser, SyntaxError};
-use super::regex::Regex;
+use super::{Parsed, Parser, SyntaxError};
+use crate::awk::regex::Regex;
 use std::rc::Rc;
 
 impl Parser<'_> {
@@ -77,6 +77,9 @@ impl Parser<'_> {
         Ok(left)
     }
 
+    /// `in` binds weaker than a comparison, so `1 == 2 in a` is `(1 == 2) in a`. A comparison
+    /// behind it has no other left side than what `in` gave: `1 in a == 0` is `(1 in a) == 0`, as
+    /// yacc's grammars read it.
     fn membership(&mut self) -> Parsed<Expr> {
         let mut left = self.matching()?;
         while self.is_keyword("in") {
@@ -87,23 +90,33 @@ impl Parser<'_> {
                 Expr::List(subscripts) => Expr::In(subscripts, array),
                 one => Expr::In(vec![one], array),
             };
+            left = self.comparison_after(left)?;
+            left = self.matching_after(left)?;
         }
         Ok(left)
     }
 
     fn matching(&mut self) -> Parsed<Expr> {
-        let mut left = self.comparison()?;
+        let left = self.comparison()?;
+        self.matching_after(left)
+    }
+
+    fn matching_after(&mut self, mut left: Expr) -> Parsed<Expr> {
         while self.is("~") || self.is("!~") {
             self.operator()?;
             let negated = self.is("!~");
             self.advance()?;
-            left = Expr::Match(Box::new((left, self.comparison()?)), negated);
+            left = Expr::Match { operands: Box::new((left, self.comparison()?)), negated };
         }
         Ok(left)
     }
 
     fn comparison(&mut self) -> Parsed<Expr> {
-        let mut left = self.command_input()?;
+        let left = self.command_input()?;
+        self.comparison_after(left)
+    }
+
+    fn comparison_after(&mut self, mut left: Expr) -> Parsed<Expr> {
         loop {
             let comparison = match self.token {
                 Token::Symbol("<") => Comparison::Less,
@@ -229,7 +242,7 @@ impl Parser<'_> {
             Token::Symbol("++" | "--") => {
                 let by = if self.is("++") { 1.0 } else { -1.0 };
                 self.advance()?;
-                return Ok(Expr::Step(Box::new(target), by, false));
+                return Ok(Expr::Step { target: Box::new(target), by, prefix: false });
             }
             Token::Symbol("=") => None,
             Token::Symbol("+=") => Some(Arith::Add),
@@ -266,12 +279,15 @@ impl Parser<'_> {
             }
             Token::Symbol("$") => self.field(),
             Token::Symbol(step @ ("++" | "--")) => {
+                self.deeper()?;
                 self.advance()?;
                 let target = self.primary()?;
+                self.depth -= 1;
                 if !target.is_lvalue() {
                     return self.unexpected();
                 }
-                Ok(Expr::Step(Box::new(target), if step == "++" { 1.0 } else { -1.0 }, true))
+                let by = if step == "++" { 1.0 } else { -1.0 };
+                Ok(Expr::Step { target: Box::new(target), by, prefix: true })
             }
             Token::Symbol("(") => self.group(),
             Token::Symbol("-" | "+" | "!") => self.unary(),
@@ -281,13 +297,19 @@ impl Parser<'_> {
                 if !self.accept("<")? {
                     return Ok(Expr::Getline(Source::Main, target));
                 }
-                Ok(Expr::Getline(Source::File(Box::new(self.primary()?)), target))
+                self.deeper()?;
+                let name = self.primary()?;
+                self.depth -= 1;
+                Ok(Expr::Getline(Source::File(Box::new(name)), target))
             }
             Token::Builtin(builtin) => self.builtin(builtin),
             Token::Name(name, called) => {
                 self.advance()?;
                 if called || (self.is("(") && self.is_function(&name)) {
                     return self.call(&name, line);
+                }
+                if name == "switch" && self.is("(") {
+                    return self.fail("switch is gawk's own and not supported");
                 }
                 self.variable_or_element(&name)
             }

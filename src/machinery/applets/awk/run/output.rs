@@ -1,14 +1,15 @@
 //! Standard output, files and commands that are written to.
 
+use super::value::Text;
+use super::{Interpreter, Run, Stop, fault};
+use crate::awk::parse::ast::Redirect;
+use indexmap::IndexMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-
-use super::value::Text;
-use indexmap::IndexMap;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Target {
@@ -23,12 +24,14 @@ enum Output {
     StandardError,
 }
 
-/// All open outputs by name.
+/// All open outputs.
 pub(super) struct Outputs {
     standard: BufWriter<io::Stdout>,
     /// Whether a person watches, who sees each line at once.
     terminal: bool,
-    open: IndexMap<Text, Output>,
+    /// By name, files apart from commands: `print | "cat"` and `print > "cat"` are two outputs. The
+    /// bool says whether it is a command.
+    open: IndexMap<(bool, Text), Output>,
 }
 
 /// `sh -c` with the command.
@@ -61,11 +64,12 @@ impl Outputs {
         if target != Target::Command && (&**name == b"/dev/stdout" || &**name == b"-") {
             return self.print(text);
         }
-        if !self.open.contains_key(name) {
+        let key = (target == Target::Command, name.clone());
+        if !self.open.contains_key(&key) {
             let output = self.open(name, target)?;
-            self.open.insert(name.clone(), output);
+            self.open.insert(key.clone(), output);
         }
-        match self.open.get_mut(name) {
+        match self.open.get_mut(&key) {
             Some(Output::File(file)) => file.write_all(text),
             Some(Output::Command(input, _)) => input.write_all(text),
             Some(Output::StandardError) => {
@@ -101,21 +105,31 @@ impl Outputs {
         self.open.values_mut().try_for_each(flush)
     }
 
-    /// Flushes one output; `None` if there is none of that name.
-    pub(super) fn flush_one(&mut self, name: &[u8]) -> Option<io::Result<()>> {
-        if name == b"/dev/stdout" || name == b"-" {
+    /// Flushes the outputs of that name; `None` if there is none.
+    pub(super) fn flush_named(&mut self, name: &Text) -> Option<io::Result<()>> {
+        if &**name == b"/dev/stdout" || &**name == b"-" {
             return Some(self.standard.flush());
         }
-        self.open.get_mut(name).map(flush)
+        let mut result: Option<io::Result<()>> = None;
+        for command in [false, true] {
+            if let Some(output) = self.open.get_mut(&(command, name.clone())) {
+                result = Some(result.unwrap_or(Ok(())).and(flush(output)));
+            }
+        }
+        result
     }
 
-    /// Closes an output and waits for a command; `None` if there is none of that name.
-    pub(super) fn close(&mut self, name: &[u8]) -> Option<io::Result<f64>> {
-        let output = self.open.shift_remove(name)?;
-        if let Err(e) = self.standard.flush() {
-            return Some(Err(e));
+    /// Closes the outputs of that name and waits for a command, whose status is the result; `None`
+    /// if there is none.
+    pub(super) fn close(&mut self, name: &Text) -> Option<io::Result<f64>> {
+        let mut result = None;
+        for command in [false, true] {
+            if let Some(output) = self.open.shift_remove(&(command, name.clone())) {
+                let flushed = self.standard.flush(); // the command may write to the same place
+                result = Some(flushed.and(close(output)));
+            }
         }
-        Some(close(output))
+        result
     }
 
     /// Closes everything, and waits for the commands.
@@ -124,7 +138,7 @@ impl Outputs {
     /// The first error, with the name of its output; an empty name is standard output.
     pub(super) fn close_all(&mut self) -> Result<(), (Text, io::Error)> {
         let mut result = self.standard.flush().map_err(|e| (Text::from(&b""[..]), e));
-        for (name, output) in std::mem::take(&mut self.open) {
+        for ((_, name), output) in std::mem::take(&mut self.open) {
             if let Err(e) = close(output) {
                 result = result.and(Err((name, e)));
             }
@@ -151,5 +165,41 @@ fn close(output: Output) -> io::Result<f64> {
             flushed.map(|()| status_number(status))
         }
         Output::StandardError => Ok(0.0),
+    }
+}
+
+impl Interpreter<'_> {
+    /// Writes where `print` and `printf` send their text.
+    pub(super) fn write_out(&mut self, text: &[u8], redirect: Option<&Redirect>) -> Run<()> {
+        let (target, name) = match redirect {
+            None => {
+                let written = self.outputs.print(text);
+                return written.or_else(|e| fault(format!("write error: {}", crate::reason(&e))));
+            }
+            Some(Redirect::Truncate(name)) => (Target::Truncate, name),
+            Some(Redirect::Append(name)) => (Target::Append, name),
+            Some(Redirect::Command(name)) => (Target::Command, name),
+        };
+        let name = self.text(name)?;
+        self.outputs.print_to(&name, target, text).or_else(|e| {
+            fault(format!("cannot write to {}: {}", String::from_utf8_lossy(&name), crate::reason(&e)))
+        })
+    }
+
+    /// Waits for commands that were read, and closes all outputs.
+    pub(in crate::awk) fn finish(&mut self) -> Run<()> {
+        let closed = self.outputs.close_all().map_err(|(name, e)| {
+            let name =
+                if name.is_empty() { "standard output".into() } else { String::from_utf8_lossy(&name) };
+            Stop::Fault(format!("cannot write to {name}: {}", crate::reason(&e)))
+        });
+        for ((_, _), mut input) in std::mem::take(&mut self.inputs) {
+            let child = input.child.take();
+            drop(input);
+            if let Some(mut child) = child {
+                let _ = child.wait(); // its status interests `close` only
+            }
+        }
+        closed
     }
 }

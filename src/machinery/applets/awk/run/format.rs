@@ -22,7 +22,7 @@ struct Spec {
 ///
 /// # Errors
 /// When the format has a conversion that does not exist or more conversions than there are values.
-pub(super) fn format(format: &[u8], values: &[Value], convfmt: &[u8]) -> Result<Vec<u8>, String> {
+pub(in crate::awk) fn format(format: &[u8], values: &[Value], convfmt: &[u8]) -> Result<Vec<u8>, String> {
     let mut out = Vec::with_capacity(format.len() + 16);
     let mut values = values.iter();
     let mut at = 0;
@@ -53,11 +53,11 @@ pub(super) fn format(format: &[u8], values: &[Value], convfmt: &[u8]) -> Result<
             b'd' | b'i' => integer(spec, next()?.number()),
             b'o' | b'x' | b'X' | b'u' => unsigned(spec, letter, next()?.number()),
             b'e' | b'E' | b'f' | b'F' | b'g' | b'G' => float(spec, letter, next()?.number()),
-            b'c' => pad(spec, b"", &character(next()?)),
+            b'c' => text(spec, &character(next()?)),
             b's' => {
-                let text = next()?.to_text(convfmt);
-                let length = spec.precision.unwrap_or(text.len()).min(text.len());
-                pad(spec, b"", &text[..length])
+                let value = next()?.to_text(convfmt);
+                let length = spec.precision.unwrap_or(value.len()).min(value.len());
+                text(spec, &value[..length])
             }
             _ => {
                 let text = String::from_utf8_lossy(&format[start..at]).into_owned();
@@ -125,17 +125,22 @@ pub(super) fn number(format: &[u8], number: f64) -> Vec<u8> {
     if format == b"%.6g" {
         return plain();
     }
-    // An integer conversion must not end in this function again.
+    // `%s` in CONVFMT must not use CONVFMT again, so the inner format is `%.6g`.
     self::format(format, &[Value::Number(number)], b"%.6g").unwrap_or_else(|_| plain())
 }
 
-/// The byte with the number, or the first byte of a string that is no number from outside.
-fn character(value: &Value) -> Vec<u8> {
-    match (value.numeric(), value) {
-        (_, Value::Unset) => Vec::new(),
-        (Some(number), _) => vec![(number as i64 & 0xff) as u8],
-        (None, value) => value.to_text(b"").iter().take(1).copied().collect(),
+/// The byte with the number, or the first byte of a string that is no number from outside. A value
+/// that was never assigned is the number 0, and the empty string is NUL too, as in mawk and gawk.
+fn character(value: &Value) -> [u8; 1] {
+    match value.numeric() {
+        Some(number) => [(number as i64 & 0xff) as u8],
+        None => [value.to_text(b"").first().copied().unwrap_or(0)],
     }
+}
+
+/// `%s` and `%c`, which zeros never fill.
+fn text(spec: Spec, text: &[u8]) -> Vec<u8> {
+    pad(Spec { zero: false, ..spec }, b"", text)
 }
 
 /// Fills up to the width: with blanks, or with zeros between the sign and the digits.

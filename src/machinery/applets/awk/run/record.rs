@@ -1,8 +1,8 @@
 //! `$0` and its fields: split when a field is first asked for, joined when `$0` is asked for after
 //! a field has changed.
 
-use super::regex::Regex;
 use super::value::{Text, Value};
+use crate::awk::regex::Regex;
 use std::rc::Rc;
 
 /// The highest number of a field. Assigning to `$1e9` would fill the memory.
@@ -52,33 +52,51 @@ pub(super) fn split(text: &[u8], separator: &Separator, lines: bool) -> Vec<(usi
     parts
 }
 
+/// Splits at the matches and, with `lines`, at newlines too. Each of the two is searched again only
+/// when the parts have passed it: a search from every part would take quadratic time.
 fn split_by_regex(text: &[u8], regex: &Regex, lines: bool, parts: &mut Vec<(usize, usize)>) {
+    let match_from = |from: usize| {
+        let mut from = from;
+        // An empty match separates nothing.
+        while let Some((start, end)) = regex.find(text, from) {
+            if start < end {
+                return Some((start, end));
+            }
+            from = end + 1;
+        }
+        None
+    };
+    let newline_from = |from: usize| {
+        let found = text[from..].iter().position(|&b| lines && b == b'\n');
+        found.map(|at| (from + at, from + at + 1))
+    };
     let mut start = 0;
-    let mut from = 0;
-    while from < text.len() {
-        let newline = match lines {
-            true => text[from..].iter().position(|&b| b == b'\n').map(|at| (from + at, from + at + 1)),
-            false => None,
-        };
-        let found = match (regex.find(text, from), newline) {
+    let (mut found, mut newline) = (match_from(0), newline_from(0));
+    loop {
+        let (end, next) = match (found, newline) {
             (Some(one), Some(other)) => one.min(other),
             (Some(one), None) | (None, Some(one)) => one,
             (None, None) => break,
         };
-        // An empty match separates nothing.
-        if found.0 == found.1 {
-            from = found.1 + 1;
-            continue;
+        parts.push((start, end));
+        start = next;
+        if found.is_some_and(|(at, _)| at < start) {
+            found = match_from(start);
         }
-        parts.push((start, found.0));
-        (start, from) = (found.1, found.1);
+        if newline.is_some_and(|(at, _)| at < start) {
+            newline = newline_from(start);
+        }
     }
     parts.push((start, text.len()));
 }
 
+/// `$0` and its fields. For `a b`: after `$3 = "c"` the fields are a, b, c and `joined` is false;
+/// the next use of `$0` joins them with OFS to `a b c`, which compares as a string.
 #[derive(Debug)]
 pub(super) struct Record {
     text: Text,
+    /// `$0` as a value: a record that was read may be a number, one that was joined may not.
+    whole: Value,
     /// Whether `text` is what the fields say.
     joined: bool,
     fields: Vec<Value>,
@@ -87,13 +105,30 @@ pub(super) struct Record {
 
 impl Default for Record {
     fn default() -> Record {
-        Record { text: Rc::from(&b""[..]), joined: true, fields: Vec::new(), split: true }
+        let text: Text = Rc::from(&b""[..]);
+        Record { whole: Value::Unset, text, joined: true, fields: Vec::new(), split: true }
     }
 }
 
 impl Record {
-    pub(super) fn set(&mut self, text: Text) {
-        *self = Record { text, joined: true, fields: std::mem::take(&mut self.fields), split: false };
+    /// Takes a record that was read.
+    pub(super) fn read(&mut self, text: Text) {
+        self.set(Rc::clone(&text), Value::Input(text));
+    }
+
+    /// Takes a value that is assigned to `$0`, which keeps its type.
+    pub(super) fn assign(&mut self, value: Value, convfmt: &[u8]) {
+        self.set(value.to_text(convfmt), value);
+    }
+
+    fn set(&mut self, text: Text, whole: Value) {
+        let fields = std::mem::take(&mut self.fields);
+        *self = Record { text, whole, joined: true, fields, split: false };
+    }
+
+    /// `$0` as a value; the record is joined.
+    pub(super) fn value(&self) -> Value {
+        self.whole.clone()
     }
 
     pub(super) fn is_split(&self) -> bool {
@@ -129,6 +164,7 @@ impl Record {
         self.joined = false;
     }
 
+    /// `$0`, joined with the given OFS if a field has changed.
     pub(super) fn text(&mut self, ofs: &[u8], convfmt: &[u8]) -> Text {
         if !self.joined {
             let mut text = Vec::new();
@@ -139,6 +175,7 @@ impl Record {
                 text.extend_from_slice(&field.to_text(convfmt));
             }
             self.text = Rc::from(text);
+            self.whole = Value::Text(Rc::clone(&self.text));
             self.joined = true;
         }
         Rc::clone(&self.text)

@@ -1,7 +1,7 @@
 //! Matches a regular expression in one pass: a nondeterministic automaton, whose sets of states
 //! become the states of a deterministic one when they are first reached.
 
-use super::regex::{Node, Set};
+use super::{Ahead, Node, Scan, Set};
 use std::collections::HashMap;
 
 /// States of the nondeterministic automaton; `((a{1000}){1000}){1000}` would have 10⁹.
@@ -26,16 +26,27 @@ struct KnownState {
     states: Vec<u32>,
     accepts: bool,
     accepts_at_end: bool,
-    /// No byte leads to a match from here.
+    /// No further byte leads to a match, or makes one longer.
     dead: bool,
     next: Box<[u32; 256]>,
 }
 
 /// The deterministic automaton, as far as it is known.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Known {
     nodes: Vec<KnownState>,
     numbers: HashMap<Vec<u32>, u32>,
+    /// The state before the first byte of a match: elsewhere, and at the start of the text.
+    begins: [Option<u32>; 2],
+}
+
+impl Known {
+    /// Empties the memory when it is full.
+    fn make_room(&mut self) {
+        if self.nodes.len() > MAX_SETS {
+            *self = Known::default();
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -43,8 +54,10 @@ pub(super) struct Automaton {
     states: Vec<State>,
     sets: Vec<Set>,
     start: u32,
-    /// The bytes with which a match can begin; `None` if it may be empty or begins with an anchor.
+    /// The bytes with which a match can begin; `None` if it may be empty or begin with `$`.
     first: Option<Box<Set>>,
+    /// Whether the empty text matches: only there `^` and `$` hold at the same place.
+    matches_empty_text: bool,
     anchored: Known,
     /// Here a match may begin at every later byte too.
     floating: Known,
@@ -52,17 +65,18 @@ pub(super) struct Automaton {
 
 impl Automaton {
     pub(super) fn new(node: &Node) -> Result<Automaton, String> {
-        let known = || Known { nodes: Vec::new(), numbers: HashMap::new() };
         let mut automaton = Automaton {
             states: vec![State::Match],
             sets: Vec::new(),
             start: 0,
             first: None,
-            anchored: known(),
-            floating: known(),
+            matches_empty_text: false,
+            anchored: Known::default(),
+            floating: Known::default(),
         };
         automaton.start = automaton.build(node, 0)?;
         let begin = automaton.closure(&[automaton.start], true, true);
+        automaton.matches_empty_text = begin.first() == Some(&0);
         let mut first = Box::new([false; 256]);
         for &state in &begin {
             match &automaton.states[state as usize] {
@@ -112,11 +126,16 @@ impl Automaton {
 
     fn repeat(&mut self, node: &Node, min: usize, max: Option<usize>, next: u32) -> Result<u32, String> {
         let mut start = next;
+        let mut copies = min;
         match max {
             None => {
-                start = self.push(State::Both(next, next))?;
-                let body = self.build(node, start)?;
-                self.states[start as usize] = State::Both(body, next);
+                // The choice between the body and what follows stands behind the body, so the body
+                // itself is the first of the copies that must match.
+                let choice = self.push(State::Both(next, next))?;
+                let body = self.build(node, choice)?;
+                self.states[choice as usize] = State::Both(body, next);
+                start = if min > 0 { body } else { choice };
+                copies = min.saturating_sub(1);
             }
             Some(max) => {
                 for _ in min..max {
@@ -128,7 +147,7 @@ impl Automaton {
                 }
             }
         }
-        for _ in 0..min {
+        for _ in 0..copies {
             let body = self.build(node, start)?;
             if body == start {
                 break;
@@ -172,7 +191,10 @@ impl Automaton {
         }
         let accepts = states.first() == Some(&0);
         let accepts_at_end = accepts || self.closure(&states, false, true).first() == Some(&0);
-        let dead = states.is_empty() && (!floating || self.closure(&[self.start], false, false).is_empty());
+        let dead = match floating {
+            false => !states.iter().any(|&state| matches!(self.states[state as usize], State::Byte(..))),
+            true => states.is_empty() && self.closure(&[self.start], false, false).is_empty(),
+        };
         let known = self.known(floating);
         let number = known.nodes.len() as u32;
         known.numbers.insert(states.clone(), number);
@@ -188,14 +210,19 @@ impl Automaton {
 
     fn begin(&mut self, floating: bool, at_start: bool) -> u32 {
         let known = self.known(floating);
-        if known.nodes.len() > MAX_SETS {
-            known.nodes.clear();
-            known.numbers.clear();
+        known.make_room();
+        if let Some(number) = known.begins[usize::from(at_start)] {
+            return number;
         }
         let states = self.closure(&[self.start], at_start, false);
-        self.number(floating, states)
+        let number = self.number(floating, states);
+        self.known(floating).begins[usize::from(at_start)] = Some(number);
+        number
     }
 
+    /// The state after one byte. For `ab*` from the state {a}: the byte `a` leads to the states
+    /// that follow, which are {b, match}; this set gets a number when it is first reached, and the
+    /// number is remembered for the byte, so the next `a` here is one look into a table.
     fn step(&mut self, floating: bool, from: u32, byte: u8) -> u32 {
         let node = &self.known(floating).nodes[from as usize];
         let next = node.next[usize::from(byte)];
@@ -217,9 +244,7 @@ impl Automaton {
         }
         let reached = self.closure(&targets, false, false);
         if self.known(floating).nodes.len() > MAX_SETS {
-            let known = self.known(floating);
-            known.nodes.clear();
-            known.numbers.clear();
+            self.known(floating).make_room();
             return self.number(floating, reached);
         }
         let next = self.number(floating, reached);
@@ -229,6 +254,9 @@ impl Automaton {
 
     /// Whether a match begins at `from` or later.
     pub(super) fn is_match(&mut self, text: &[u8], from: usize) -> bool {
+        if text.is_empty() {
+            return self.matches_empty_text;
+        }
         let mut state = self.begin(true, from == 0);
         for &byte in &text[from..] {
             let node = &self.floating.nodes[state as usize];
@@ -241,6 +269,9 @@ impl Automaton {
     }
 
     pub(super) fn find(&mut self, text: &[u8], from: usize) -> Option<(usize, usize)> {
+        if text.is_empty() {
+            return (from == 0 && self.matches_empty_text).then_some((0, 0));
+        }
         if from > text.len() || !self.is_match(text, from) {
             return None;
         }
@@ -250,12 +281,49 @@ impl Automaton {
             {
                 return None;
             }
-            self.longest(text, start).map(|end| (start, end))
+            self.longest(text, start, true).0.map(|end| (start, end))
         })
     }
 
-    /// The end of the longest match that begins exactly at `start`.
-    fn longest(&mut self, text: &[u8], start: usize) -> Option<usize> {
+    /// See [`super::Regex::resume`].
+    pub(super) fn resume(&mut self, text: &[u8], scan: &mut Scan) -> bool {
+        let mut state = match scan.states.take() {
+            Some(states) => self.number(true, states),
+            None => self.begin(true, true),
+        };
+        for &byte in &text[scan.at..] {
+            if self.floating.nodes[state as usize].accepts {
+                return true;
+            }
+            state = self.step(true, state, byte);
+        }
+        let node = &self.floating.nodes[state as usize];
+        *scan = Scan { at: text.len(), states: Some(node.states.clone()) };
+        node.accepts
+    }
+
+    /// See [`super::Regex::find_ahead`].
+    pub(super) fn find_ahead(&mut self, text: &[u8], ended: bool) -> Ahead {
+        for (start, &byte) in text.iter().enumerate() {
+            if let Some(first) = &self.first
+                && !first[usize::from(byte)]
+            {
+                continue;
+            }
+            let (end, open) = self.longest(text, start, ended);
+            if open && !ended {
+                return Ahead::Open;
+            }
+            if let Some(end) = end.filter(|&end| end > start) {
+                return Ahead::Match(start, end);
+            }
+        }
+        Ahead::None
+    }
+
+    /// The end of the longest match that begins exactly at `start`, and whether bytes behind the
+    /// text could make a match or a longer one. `$` holds at the end of the text if it has `ended`.
+    fn longest(&mut self, text: &[u8], start: usize, ended: bool) -> (Option<usize>, bool) {
         let mut state = self.begin(false, start == 0);
         let mut found = None;
         for (at, &byte) in text.iter().enumerate().skip(start) {
@@ -264,10 +332,12 @@ impl Automaton {
                 found = Some(at);
             }
             if node.dead {
-                return found;
+                return (found, false);
             }
             state = self.step(false, state, byte);
         }
-        if self.anchored.nodes[state as usize].accepts_at_end { Some(text.len()) } else { found }
+        let node = &self.anchored.nodes[state as usize];
+        let accepts = if ended { node.accepts_at_end } else { node.accepts };
+        (if accepts { Some(text.len()) } else { found }, !node.dead)
     }
 }
