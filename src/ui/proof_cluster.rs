@@ -16,7 +16,7 @@ use cluster::foreign::{self, Foreign};
 use cluster::launch::{self, Launched, WHOLE_MAX};
 use cluster::{Error, Home, Place, Spec};
 use lab::format::{Lesson, Step, library};
-use lab::graded::read;
+use lab::graded::{PROOF, read};
 use lab::view::{Ask, LessonView, Proof, State};
 use lang::charset::eprintln;
 use parking_lot::Mutex;
@@ -175,7 +175,8 @@ impl ProofCluster {
     /// # Errors
     /// As [`ProofCluster::for_lesson`].
     pub(super) async fn for_labs(directory: Option<&Path>, stop: &Stop) -> Result<ProofCluster, String> {
-        let variables: Vec<_> = directory.iter().map(|d| (read::DIRECTORY, d.as_os_str())).collect();
+        let mut variables = vec![(PROOF, OsStr::new("1"))];
+        variables.extend(directory.map(|d| (read::DIRECTORY, d.as_os_str())));
         ProofCluster::open(Private::make()?, &variables, stop).await
     }
 
