@@ -12,8 +12,8 @@
 //! - after the cases of a step its solution has to work. If it does not, those cases and the
 //!   solution are tried again alone, and the rest of the lesson goes on with another cluster.
 //!
-//! They do not cover one thing: if an earlier case left something of which nobody thought here, and
-//! that alone makes a later wrong answer red, then the wrong answer passes without proof.
+//! They do not cover one thing: an earlier case left something that is not listed above, and that
+//! alone makes a later wrong answer red. Then the wrong answer passes without proof.
 
 use super::proof::{self, Case, Found, Kind, Where};
 use super::proof_cluster::{ProofCluster, Stop};
