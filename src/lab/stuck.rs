@@ -13,7 +13,8 @@ const LINES: u32 = 5;
 /// have to hold.
 const TIME: Duration = Duration::from_secs(240);
 
-/// What was tried since the last success. A success is a check that becomes true for the first time.
+/// What was tried since the last success. A success is a check that becomes true for the first
+/// time.
 #[derive(Default)]
 pub(crate) struct Tries {
     lines: u32,
