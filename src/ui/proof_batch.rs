@@ -29,27 +29,27 @@ use std::time::Duration;
 pub(super) struct Batch(pub Vec<Case>);
 
 impl Batch {
-    /// Returns how many steps are played, about.
+    /// Returns roughly how many steps are played.
     pub(super) fn length(&self) -> usize {
         self.0.first().map_or(0, Case::steps_played) + self.0.len()
     }
 }
 
-/// Puts cases of a lesson together that can share a cluster; `may_share`: it is one that was made
-/// for them.
+/// Groups the cases of a lesson: those that can share a cluster, and each of the others alone. They
+/// share only clusters that the proof makes itself (`may_share`).
 pub(super) fn batches(cases: Vec<Case>, may_share: bool) -> Vec<Batch> {
     let goes_back = |case: &Case| is_taken_back(case.lines()) && lab::takes_back(&case.lesson, case.lines());
     let is_shared =
         |case: &Case| may_share && (case.kind == Kind::Solution || case.step().is_some() && goes_back(case));
     let (mut shared, alone): (Vec<Case>, Vec<Case>) = cases.into_iter().partition(is_shared);
-    shared.sort_by_key(Case::step); // the solution has none, and is the first
+    shared.sort_by_key(Case::step); // the solution is about no step, and comes first
     let together = (!shared.is_empty()).then_some(Batch(shared));
     together.into_iter().chain(alone.into_iter().map(|case| Batch(vec![case]))).collect()
 }
 
-/// Whether `goto` takes back what lines do, apart from objects (see [`lab::takes_back`]): it puts
-/// back neither processes, other keys of etcd nor what containers keep, and does not undo what goes
-/// through history itself.
+/// Returns whether `goto` takes back what lines do, apart from objects (see [`lab::takes_back`]).
+/// It does not put back processes, keys of etcd that are no objects, or what containers keep, and
+/// does not undo `undo`, `redo` and the like.
 fn is_taken_back(lines: &[String]) -> bool {
     lines.iter().all(|line| {
         let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
@@ -60,7 +60,7 @@ fn is_taken_back(lines: &[String]) -> bool {
             match *word {
                 "fault" | "redo" | "rewind" | "goto" => false,
                 "undo" => before == "rollout",
-                // One in a container stays in its number of restarts.
+                // After a kill in a container the number of its restarts stays.
                 "kill" => !words.contains(&"exec"),
                 "config" => matches!(after, "view" | "current-context" | "get-contexts" | "get-clusters"),
                 "etcdctl" => matches!(after, "get" | "watch" | "version"),
@@ -108,19 +108,19 @@ fn redirects(line: &str) -> bool {
     targets.any(|target| !target.is_empty() && !target.starts_with('&') && !target.starts_with("/dev/null"))
 }
 
-/// What a case needs beside itself.
+/// Where cases are played, and what stops them.
 pub(super) struct Ground<'a> {
     pub place: &'a Where,
-    /// Where the lessons are read from; none: those in the binary.
+    /// Where the lessons are read from; `None`: those in the binary.
     pub directory: Option<&'a Path>,
     pub stop: &'a Stop,
 }
 
 impl Ground<'_> {
-    /// A cluster for cases of a lesson.
+    /// Starts a cluster for cases of a lesson.
     ///
     /// # Errors
-    /// It does not start.
+    /// The cluster does not start.
     pub(super) async fn cluster(&self, lesson: &Lesson) -> Result<ProofCluster, String> {
         match self.place {
             Where::Home => ProofCluster::for_lesson(lesson, self.directory, self.stop).await,
@@ -129,7 +129,7 @@ impl Ground<'_> {
     }
 }
 
-/// Tries the cases; what came of each.
+/// Plays the cases of a batch, and returns what was found of each.
 pub(super) async fn prove(batch: &Batch, ground: &Ground<'_>) -> Vec<(Case, Found)> {
     let (solution, others) = match batch.0.as_slice() {
         [] => return Vec::new(),
@@ -172,10 +172,11 @@ pub(super) async fn prove(batch: &Batch, ground: &Ground<'_>) -> Vec<(Case, Foun
     results
 }
 
+/// Plays a case on a cluster of its own.
 async fn alone(case: &Case, ground: &Ground<'_>) -> (Case, Found) {
     let mut found = Found::default();
     let cluster = ground.cluster(&case.lesson).await;
-    let began = Instant::now(); // not before it was its turn
+    let began = Instant::now(); // the wait for the cluster does not count
     let outcome = match cluster {
         Ok(cluster) => {
             let played = async {
@@ -196,19 +197,19 @@ async fn alone(case: &Case, ground: &Ground<'_>) -> (Case, Found) {
 struct Shared<'a> {
     lesson: Arc<Lesson>,
     others: &'a [Case],
-    /// What came of those of the others that were tried.
+    /// What was found of the cases in `others` that were played.
     found: Vec<(Case, Found)>,
-    /// What came of the solution; none if it did not work everywhere after other cases.
+    /// What was found of the solution; `Err` if it failed in a step after that step's cases.
     solved: Result<Found, ()>,
-    /// Steps whose cases have to be tried again alone, and why.
+    /// Names the steps whose cases have to be tried again alone, and says why.
     broken: Vec<String>,
-    /// How long was played, without the waiting for clusters.
+    /// How long the cases were played, without the time in which clusters started.
     took: Duration,
 }
 
 impl Shared<'_> {
     /// Plays the lesson from a step on, on one cluster. Returns the step that was not solved, if
-    /// there is one: what came of its cases does not count, and later steps were not reached.
+    /// there is one: the results of its cases do not count, and later steps were not played.
     async fn walk(&mut self, from: usize, ground: &Ground<'_>) -> Option<usize> {
         let mut cluster = match ground.cluster(&self.lesson).await {
             Ok(cluster) => cluster,
@@ -237,7 +238,7 @@ impl Shared<'_> {
         Some(at)
     }
 
-    /// Tries the cases of an open step, and then its solution.
+    /// Plays the cases of an open step, and then its solution.
     ///
     /// # Errors
     /// The step does not begin anew after a case, or its solution does not work.
