@@ -457,7 +457,7 @@ impl Engine {
             open.lines.1 += 1;
             // What the solution does is not tried, and nothing can be while the question waits.
             if waits == Some(false) && !self.solving {
-                open.tries.tried();
+                open.tries.count_command();
             }
         }
     }
@@ -568,9 +568,9 @@ impl Engine {
             open.late |= due.is_some_and(|due| due <= now);
             needs.wake = earlier(open.outcome.wake, due.filter(|due| *due > now));
             let can_try = !noted.solve && (step.predict.is_none() || noted.predicted.is_some());
-            // What a command set going may still become true.
+            // The last command may still take effect.
             let settles = due.is_some_and(|due| due > now);
-            open.is_stuck = can_try && open.tries.watch(&open.outcome, step.hold, settles, now);
+            open.is_stuck = can_try && open.tries.offers_hint(&open.outcome, step.hold, settles, now);
             needs.wake = earlier(needs.wake, open.tries.due().filter(|due| can_try && *due > now));
         }
         look_for_loss(step, state, &facts, open);
@@ -691,7 +691,7 @@ impl Engine {
         self.progress.step(&lesson.id, &step.id).hints.push(id);
         if let Some(open) = &mut self.open {
             open.hints.push(said);
-            open.tries.helped(Instant::now());
+            open.tries.start_anew(Instant::now());
             open.is_stuck = false;
         }
         true

@@ -107,7 +107,7 @@ fn plans(lab: &Arc<Lab>, once: bool) -> Result<Vec<Plan>, String> {
 }
 
 /// Proves labs, `jobs` clusters side by side, and prints what was found of each as soon as that is
-/// known. `once`: as of [`plans`]; `part`: only these of the seeds of each. True if all of them are
+/// known. `once`: as of [`plans`]; `part`: which seeds of each ([`Part`]). True if all labs are
 /// sound.
 pub async fn prove(
     labs: Vec<Lab>,
@@ -133,7 +133,7 @@ pub async fn prove(
             plans.iter_mut().for_each(|p| p.kinds.retain(|k| k.name(&p.lab).contains(only)));
             plans.retain(|p| !p.kinds.is_empty());
         }
-        let mut plans = part.of(plans);
+        let mut plans = part.select(plans);
         if let Some(first) = plans.first_mut() {
             first.twice = true;
         }

@@ -59,6 +59,7 @@ mod paste;
 pub mod proof;
 mod proof_batch;
 mod proof_cluster;
+mod proof_folder;
 mod proof_group;
 mod proof_home;
 pub mod proof_part;

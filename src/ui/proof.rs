@@ -75,8 +75,8 @@ impl Found {
 /// Proves lessons, `jobs` clusters side by side, and prints what was found. True if all of them are
 /// sound.
 ///
-/// `part`: only these of the wrong answers and other ways. With a kubeconfig, on the cluster behind
-/// it, each case in a namespace of its own: what that cluster cannot do is not tried.
+/// `part`: which of the wrong answers and other ways ([`Part`]). With a kubeconfig, on the cluster
+/// behind it, each case in a namespace of its own: what that cluster cannot do is not tried.
 pub async fn prove(
     lessons: Vec<Lesson>,
     directory: Option<PathBuf>,
@@ -167,7 +167,7 @@ fn cases(lesson: &Arc<Lesson>, ground: &Where, part: Part) -> Vec<Case> {
         answers.extend((0..s.also.len()).filter(fits).map(|at| Kind::Also { step, at }));
         answers.extend((0..s.wrong.len()).map(|at| Kind::Wrong { step, at }));
     }
-    kinds.extend(part.of(answers));
+    kinds.extend(part.select(answers));
     kinds.into_iter().map(|kind| Case { lesson: lesson.clone(), kind }).collect()
 }
 

@@ -16,7 +16,7 @@ use cluster::foreign::{self, Foreign};
 use cluster::launch::{self, Launched, WHOLE_MAX};
 use cluster::{Error, Home, Place, Spec};
 use lab::format::{Lesson, Step, library};
-use lab::graded::read;
+use lab::graded::{PROOF, read};
 use lab::view::{Ask, LessonView, Proof, State};
 use lang::charset::eprintln;
 use parking_lot::Mutex;
@@ -30,30 +30,30 @@ use tokio_util::sync::CancellationToken;
 
 /// A solution that has not worked after this time does not work.
 const GREEN_MAX: Duration = Duration::from_secs(180);
-/// The same among cases that share a cluster: there it is tried again alone.
+/// The same among cases that share a cluster. A case that takes longer is tried again alone.
 const GREEN_SHARED_MAX: Duration = Duration::from_secs(45);
-/// How long the last facts of a proof may take to arrive on a machine with much to do.
+/// How long the last facts of a proof may take to arrive on a busy machine.
 const PROOF_MAX: Duration = Duration::from_secs(60);
-/// How long sentences of a debrief are waited for that have nothing to tell yet: on a foreign
-/// cluster some never do, and that is no fault.
+/// How long the proof waits for the sentences of a debrief. On a foreign cluster some never come,
+/// and that is no fault.
 const SENTENCES_MAX: Duration = Duration::from_secs(5);
-/// A fact that changes nothing on the screen tells nobody that it came: it is looked for this
-/// often.
+/// How often the proof asks for new facts. A fact that changes nothing on the screen sends no
+/// event.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// How long a cluster that says nothing is asked again on a machine with much to do.
+/// How long the proof asks again while a cluster does not answer, on a busy machine.
 const HANGS_MAX: Duration = Duration::from_secs(60);
 
 /// How long the pods of a step may take to be back when it begins anew.
 const PODS_MAX: Duration = Duration::from_secs(60);
 
-/// A start that takes longer does not keep others from theirs.
+/// A start that takes longer no longer keeps other clusters from starting.
 const START_MAX: Duration = Duration::from_secs(60);
 
 const STOPPED: &str = "interrupted";
 
-/// Whether the proof shall end before it is through: on Ctrl-C, SIGTERM, or with its terminal.
-/// Every cluster is then ended and cleared away as after its last case.
+/// Records whether the proof has to end early: on Ctrl-C, SIGTERM, or when its terminal closes.
+/// Each cluster is then ended and cleared away as after its last case.
 #[derive(Clone, Default)]
 pub(super) struct Stop(CancellationToken);
 
@@ -62,7 +62,7 @@ impl Stop {
         self.0.is_cancelled()
     }
 
-    /// Does the work and hears meanwhile whether to stop, which the work has to heed.
+    /// Does the work, and listens for signals to stop. The work has to check [`Stop::wanted`].
     pub(super) async fn heard_during<T>(&self, work: impl Future<Output = T>) -> T {
         let mut signals: Vec<_> = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()]
             .into_iter()
@@ -77,7 +77,7 @@ impl Stop {
         tokio::select! { done = work => done, never = heard => never }
     }
 
-    /// What the work comes to, or that it was broken off.
+    /// Returns the result of the work, or an error if the proof is stopped before.
     pub(super) async fn or<T>(&self, work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
         tokio::select! {
             biased;
@@ -94,12 +94,13 @@ pub(super) struct ProofCluster {
     origin: Origin,
     /// How long a solution may take to work.
     patience: Duration,
-    /// Those of the REPLs that have run. What they left in the background ends with the case.
+    /// Process groups of the REPLs that have run. What one left running ends with the case.
     groups: Mutex<Vec<Group>>,
 }
 
-/// How many pods there are, and how many of them are ready: by namespace and controller, which may
-/// have to make another in the place of one that is gone; one without a controller by its name.
+/// How many pods there are, and how many of them are ready: by namespace and controller, because a
+/// controller replaces pods under other names. A pod without a controller stands under its own
+/// name.
 type Pods = BTreeMap<(String, String), [usize; 2]>;
 
 /// What a step begins with, to which `goto` leads back.
@@ -116,10 +117,10 @@ enum Origin {
     Foreign(Foreign),
 }
 
-/// Returns when the cluster tells something, or after [`LOOK_AGAIN`].
+/// Waits for an event of the cluster, or for [`LOOK_AGAIN`].
 ///
 /// # Errors
-/// The stream has ended: it would tell nothing any more, at once and every time.
+/// The stream has ended: every further wait would return at once.
 async fn news_or_time(control: &mut Control) -> Result<(), String> {
     match clock::timeout(LOOK_AGAIN, control.next()).await {
         None | Some(Ok(Some(_))) => Ok(()),
@@ -152,7 +153,8 @@ fn green_limit(patience: Duration, hold: Duration) -> Duration {
 static PROOFS: AtomicUsize = AtomicUsize::new(0);
 
 impl ProofCluster {
-    /// `lesson`: the only one that it needs, and where that was read from (none: from the binary).
+    /// Starts a cluster that has this lesson alone. `directory`: where the lesson was read from;
+    /// `None`: from the binary.
     ///
     /// # Errors
     /// It does not start, or `stop` was wanted before it was ready.
@@ -170,12 +172,13 @@ impl ProofCluster {
         ProofCluster::open(home, &[(library::DIRECTORY, alone.as_os_str())], stop).await
     }
 
-    /// `directory`: where it reads labs from; none: from the binary.
+    /// Starts a cluster for labs, which names the parts of checks. `directory`: of the labs.
     ///
     /// # Errors
     /// As [`ProofCluster::for_lesson`].
     pub(super) async fn for_labs(directory: Option<&Path>, stop: &Stop) -> Result<ProofCluster, String> {
-        let variables: Vec<_> = directory.iter().map(|d| (read::DIRECTORY, d.as_os_str())).collect();
+        let mut variables = vec![(PROOF, OsStr::new("1"))];
+        variables.extend(directory.map(|d| (read::DIRECTORY, d.as_os_str())));
         ProofCluster::open(Private::make()?, &variables, stop).await
     }
 
@@ -236,7 +239,7 @@ impl ProofCluster {
         }
     }
 
-    /// From here on cases share it.
+    /// Shortens the patience with solutions: from here on cases share this cluster.
     pub(super) fn share(&mut self) {
         self.patience = GREEN_SHARED_MAX;
     }

@@ -1,33 +1,46 @@
-//! A part of a proof: a course is proved in some minutes, and all of it after some days.
+//! A part of a proof. To play all answers of the course takes longer than a build may, so each
+//! build plays a part of them, and builds of all parts together play all.
+//!
+//! Part K/N takes every Nth, beginning with the Kth, from a list of each lesson or lab:
+//! - of a lesson, from its wrong answers and other ways. Its solution, and the commands in its
+//!   text, are always played.
+//! - of a lab, from its seeds. A seed is played with the solution, and with the other ways and
+//!   wrong answers that were given to this seed (each is given to one seed for each fault). Seeds
+//!   of the other parts are not played, not even with the solution.
+//!
+//! Every lesson and every lab has something in each part. What only all answers together can show
+//! is not judged of a part, for example that each hint of a lesson fits after some wrong answer.
 
 use std::str::FromStr;
 
-/// Every so many-th of the answers, beginning with one of them.
+/// Every Nth item of a list, beginning with the Kth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// From 0; less than `every`.
+    /// K - 1.
     first: usize,
+    /// N.
     every: usize,
 }
 
 impl Part {
-    /// No answer is left out.
+    /// Leaves nothing out.
     pub const ALL: Part = Part { first: 0, every: 1 };
 
     pub(super) fn is_all(self) -> bool {
         self.every == 1
     }
 
-    /// Those that are in this part. Something always is, if there is anything.
+    /// Returns the items that are in this part; at least one, unless the list is empty.
     ///
     /// Example: 2/3 of `[a, b, c, d, e]` is `[b, e]`, and of `[a]` it is `[a]`.
-    pub(super) fn of<T>(self, all: Vec<T>) -> Vec<T> {
+    pub(super) fn select<T>(self, all: Vec<T>) -> Vec<T> {
         let first = self.first.checked_rem(all.len()).unwrap_or_default();
         all.into_iter().skip(first).step_by(self.every).collect()
     }
 }
 
-/// How many answers were played. Of a part it says of how many, so that nobody takes it for all.
+/// Says how many answers were played. If some were left out it says of how many, so that a reader
+/// does not take the part for all.
 pub(super) fn played(some: usize, all: usize) -> String {
     if some == all { all.to_string() } else { format!("{some} of {all}") }
 }
@@ -52,19 +65,19 @@ mod tests {
 
     #[test]
     fn the_parts_are_all_together_and_none_is_empty() {
-        let part = |text: &str| text.parse::<Part>().unwrap().of(vec!['a', 'b', 'c', 'd', 'e']);
+        let part = |text: &str| text.parse::<Part>().unwrap().select(vec!['a', 'b', 'c', 'd', 'e']);
         assert_eq!((part("1/3"), part("2/3"), part("3/3")), (vec!['a', 'd'], vec!['b', 'e'], vec!['c']));
         assert_eq!(part("1/1").len(), 5);
         let third: Part = "3/3".parse().unwrap();
         assert_eq!(
-            (third.of(vec![1]), third.of(vec![1, 2]), third.of(Vec::<u8>::new())),
+            (third.select(vec![1]), third.select(vec![1, 2]), third.select(Vec::<u8>::new())),
             (vec![1], vec![1], vec![])
         );
         assert!(!third.is_all() && Part::ALL.is_all() && "1/1".parse() == Ok(Part::ALL));
     }
 
     #[test]
-    fn what_is_no_part_is_refused() {
+    fn a_text_that_is_no_part_is_refused() {
         for text in ["", "1", "0/3", "4/3", "a/3", "1/", "1/0", "-1/3"] {
             assert!(text.parse::<Part>().is_err(), "{text}");
         }

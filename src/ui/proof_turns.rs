@@ -1,30 +1,34 @@
-//! When a further cluster of a proof starts: while the processors have time to spare. A cluster
-//! works hard when it starts and when a lesson or lab is set up, and then waits for pods, probes
-//! and deadlines; a fixed number of clusters is too many for the first and too few for the second.
+//! Decides when a proof starts a further cluster: while the processors have time to spare. A
+//! cluster works hard while it starts and while a lesson or lab is set up. Then it waits for pods,
+//! probes and deadlines. A fixed number of clusters would be too many for the first and too few for
+//! the second.
 
 use super::proof_cluster::Stop;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
 
-/// As many run however busy the machine is: else proofs beside other work would never end.
+/// This many clusters run however busy the machine is. Otherwise a proof beside other work would
+/// never end.
 const ALWAYS: usize = 2;
-/// Part of the time in which the processors have to have nothing to do.
+/// The processors have time to spare if they have nothing to do in this part of the time.
 const SPARE: f64 = 0.25;
-/// How long they are watched. Nothing tells of an idle processor, so it is looked.
+/// How long the processors are measured. The kernel sends no event when a processor is idle, so
+/// this file polls `/proc/stat`.
 const WATCHED: Duration = Duration::from_secs(2);
 
-/// They start one after the other: a start tells nothing yet of what the cluster will need.
+/// Held by the cluster that starts: clusters start one after the other. Only once a cluster runs
+/// does its work show in `/proc/stat`.
 static STARTS: Mutex<()> = Mutex::const_new(());
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
 /// The right to start a cluster.
 pub(super) struct Turn {
     running: Running,
-    one: MutexGuard<'static, ()>,
+    start: MutexGuard<'static, ()>,
 }
 
-/// A cluster that runs.
+/// Counts a cluster as running until it is dropped.
 pub(super) struct Running(());
 
 impl Drop for Running {
@@ -34,62 +38,68 @@ impl Drop for Running {
 }
 
 impl Turn {
-    /// The cluster's process runs. Another one may start when the second is dropped.
+    /// Splits the turn once the cluster's process runs. The next cluster may start when the guard
+    /// is dropped; the cluster counts as running until [`Running`] is.
     pub(super) fn started(self) -> (Running, MutexGuard<'static, ()>) {
-        (self.running, self.one)
+        (self.running, self.start)
     }
 }
 
 /// Waits until a cluster may start.
 ///
 /// # Errors
-/// `stop` was wanted before.
+/// The proof was stopped while this waited.
 pub(super) async fn turn(stop: &Stop) -> Result<Turn, String> {
     turn_when(is_spare, stop).await
 }
 
 async fn turn_when(is_spare: impl AsyncFn() -> bool, stop: &Stop) -> Result<Turn, String> {
     let waited = async {
-        let one = STARTS.lock().await;
+        let start = STARTS.lock().await;
         while RUNNING.load(Ordering::Relaxed) >= ALWAYS && !is_spare().await {}
         RUNNING.fetch_add(1, Ordering::Relaxed);
-        Ok(Turn { running: Running(()), one })
+        Ok(Turn { running: Running(()), start })
     };
     stop.or(waited).await
 }
 
+/// Measures for [`WATCHED`] whether the processors have time to spare. True if `/proc/stat` cannot
+/// be read: then the number of clusters is bounded by `--jobs` alone.
 async fn is_spare() -> bool {
     let before = times();
     clock::sleep(WATCHED).await;
-    let (Some(before), Some(after)) = (before, times()) else { return true }; // it cannot be known
+    let (Some(before), Some(after)) = (before, times()) else { return true };
     idle(before, after) >= SPARE
 }
 
-/// Ticks of all processors since the machine started: to be had, and all. A quota of the cgroup
-/// that this process is in does not show in them. `None`: there is no `/proc`.
+/// Reads the ticks of all processors since the machine started: those that a cluster could have
+/// had, and all. They do not show a CPU quota of this process's cgroup. `None` if `/proc` cannot be
+/// read.
 fn times() -> Option<(u64, u64)> {
     let own = std::fs::read_to_string("/proc/self/stat").ok()?;
     read(&std::fs::read_to_string("/proc/stat").ok()?, niceness(&own)? > 0)
 }
 
-/// Source: `proc_pid_stat(5)`, field 19. The second field, a name in brackets, may hold anything.
+/// Reads the nice value from `/proc/PID/stat`. Source: proc_pid_stat(5), field 19. The second
+/// field, a name in brackets, may hold spaces and brackets.
 fn niceness(stat: &str) -> Option<i64> {
     stat.rsplit(')').next()?.split_whitespace().nth(16)?.parse().ok()
 }
 
-/// Source: `proc_stat(5)`. The time of guests is part of the first two fields, and waiting for a
-/// disk is idle. Work that was made to give way (`nice`) gives way to a cluster, unless the cluster
-/// gives way itself (`is_nice`).
+/// Reads the ticks from `/proc/stat`: those that a cluster could have had, and all. Waiting for a
+/// disk is idle. Work with a positive nice value yields to a cluster, so its ticks count as idle;
+/// they do not if the cluster has a positive nice value itself (`is_nice`). Source: proc_stat(5);
+/// the time of guests is part of the first two fields.
 ///
-/// Example: `cpu  5 2 3 80 10 0 0 0 0 0` is (92, 100), or (90, 100) for one that gives way.
+/// Example: `cpu  5 2 3 80 10 0 0 0 0 0` is (92, 100), or (90, 100) with `is_nice`.
 fn read(stat: &str, is_nice: bool) -> Option<(u64, u64)> {
     let fields = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
     let ticks: Vec<u64> = fields.take(8).map(|field| field.parse().ok()).collect::<Option<_>>()?;
-    let gives_way = if is_nice { 0 } else { *ticks.get(1)? };
-    Some((gives_way + ticks.get(3)? + ticks.get(4)?, ticks.iter().sum()))
+    let yielding = if is_nice { 0 } else { *ticks.get(1)? };
+    Some((yielding + ticks.get(3)? + ticks.get(4)?, ticks.iter().sum()))
 }
 
-/// The part of the time between two looks in which the processors had nothing to do, from 0 to 1.
+/// Returns in which part of the time between two readings the processors were idle, from 0 to 1.
 fn idle(before: (u64, u64), after: (u64, u64)) -> f64 {
     let all = after.1.saturating_sub(before.1).max(1);
     after.0.saturating_sub(before.0) as f64 / all as f64
@@ -104,7 +114,7 @@ mod tests {
         let stat =
             |idle: u64, user: u64| format!("cpu  {user} 2 3 {idle} 8 0 0 0 5 0\ncpu0 1 1 1 1 1 1 1 1\n");
         assert_eq!(read(&stat(80, 7), false), Some((90, 100)));
-        assert_eq!(read(&stat(80, 7), true), Some((88, 100)), "its own work is no spare time");
+        assert_eq!(read(&stat(80, 7), true), Some((88, 100)), "work as nice as the cluster is not idle");
         let between = |idle_ticks: u64, busy: u64| {
             let read = |stat: String| read(&stat, false).unwrap();
             idle(read(stat(80, 7)), read(stat(80 + idle_ticks, 7 + busy)))
@@ -135,7 +145,7 @@ mod tests {
         drop(next);
         let (second, next) = second.await.unwrap().started();
         drop(next);
-        assert_eq!(busy.get(), 3, "nobody looked how busy the machine is");
+        assert_eq!(busy.get(), 3, "the second does not ask whether there is time to spare");
         let (third, _next) = turn_when(is_spare, &stop).await.unwrap().started();
         assert_eq!(busy.get(), 0, "it waited until there was time");
         drop((first, second, third));

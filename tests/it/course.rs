@@ -1,15 +1,21 @@
-//! Every lesson and every lab is proved on clusters of its own: the solutions of all lessons, and a
-//! third of everything else, which the commit decides. So a commit always plays the same, and
-//! commits of all three kinds together play it all. `ROPEWALK_COURSE=1/1` plays everything, in
-//! about an hour on two cores.
+//! Proves every lesson and every lab on clusters of their own. A usual run plays a part:
+//! - of each lesson the solution, the commands in its text, and a third of its wrong answers and
+//!   other ways;
+//! - of each lab a third of its seeds: each with the solution, and with the other ways and wrong
+//!   answers that were given to this seed.
 //!
-//! These are the longest of all tests; a module's name decides when its tests begin, and these
-//! begin early, beside all others.
+//! The commit decides which third, so a commit always plays the same, and the three thirds together
+//! play everything (`ui::proof_part`). `ROPEWALK_COURSE=1/1` plays everything at once, which takes
+//! two idle cores more than an hour. Of a lab, even that plays each other way and wrong answer with
+//! one fault alone (`--once`).
+//!
+//! These tests take longer than all others. The name of a module decides when its tests begin;
+//! these begin early and run beside the others.
 
 use super::support::{Home, capable, turn_of_many};
 use std::process::Command;
 
-/// The part that is played, as `--part` wants it.
+/// Returns the part to play, in the form that `--part` takes.
 fn part() -> String {
     if let Ok(part) = std::env::var("ROPEWALK_COURSE") {
         return part;
@@ -19,13 +25,13 @@ fn part() -> String {
     let commit = commit.ok().filter(|said| said.status.success()).map(|said| said.stdout);
     // An archive has no commit, and always plays the first part.
     let is_archive = !std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".git").exists();
-    assert!(commit.is_some() || is_archive, "git does not tell the commit: name the part in ROPEWALK_COURSE");
+    assert!(commit.is_some() || is_archive, "git cannot name the commit; name the part in ROPEWALK_COURSE");
     let commit = commit.unwrap_or_default();
     let number: u32 = commit.iter().map(|byte| u32::from(*byte)).sum();
     format!("{}/3", number % 3 + 1)
 }
 
-/// Runs `lesson test` or `lab test` over all there are. `least`: as many have to be found sound.
+/// Runs `lesson test` or `lab test` over all lessons or labs. At least this many have to be sound.
 fn prove(args: &[&str], least: usize) {
     if !capable() {
         return;
@@ -40,8 +46,8 @@ fn prove(args: &[&str], least: usize) {
     assert!(lines('✓').count() >= least, "too few were played");
 }
 
-/// Over its variants each lab is red at the start and after each wrong answer, and has full marks
-/// after the solution and each other way.
+/// With each seed that is played, a lab is red at the start, earns no more than it may after a
+/// wrong answer, and has full marks after the solution and each other way.
 #[test]
 fn every_lab_is_sound() {
     prove(&["lab", "test", "--all", "--once", "--jobs", "9"], 22);

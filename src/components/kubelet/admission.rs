@@ -16,10 +16,10 @@
 //! batch: 700m used, 400m more is too much -> rejected
 //! log: 700m used, 200m more fits -> admitted
 //! ```
-//! A decision is made once and remembered ([`Admissions`]): pods are judged in the order of their
-//! creation, except that one that came after the node was read waits until it is read again; and a
-//! pod that was admitted, or that had started before this kubelet did, counts until
-//! it has ended. Static pods always count and are never rejected.
+//! Each decision is made once and remembered ([`Admissions`]). Pods are judged in the order of
+//! their creation; a pod that came after the Node object was read waits until the object is read
+//! again. A pod that was admitted, or that had started before this kubelet did, counts until it has
+//! ended. Static pods always count and are never rejected.
 
 use super::bounds;
 use super::decide::has_ended;
@@ -32,15 +32,15 @@ use k8s_openapi::api::core::v1::Pod;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-/// What is known of a node when a pod is judged.
+/// What the kubelet knows of its node when it judges a pod.
 pub(crate) struct OnNode<'a> {
     pub allocatable: Amount,
     pub facts: &'a NodeFacts,
     pub statics: Vec<&'a Pod>,
     /// Pods that are bound to the node, without mirrors.
     pub pods: &'a [Arc<Pod>],
-    /// Uids of those of them that were here before `facts` was read, which says nothing about later
-    /// ones: the scheduler may have bound them because of a label that came in between.
+    /// Uids of the pods that the kubelet knew before `facts` was read. Only these are judged: the
+    /// scheduler may have bound a later pod because of a label that `facts` does not have yet.
     pub judgeable: &'a HashSet<String>,
     /// Files that this process may have open.
     pub descriptors: u64,
@@ -91,8 +91,8 @@ impl Admissions {
         self.0.get(uid(pod)).cloned().or_else(|| has_started(pod).then_some(None))
     }
 
-    /// Decides about a pod, and about those before it for which nothing is decided yet and the
-    /// facts hold.
+    /// Decides about a pod, and first about older pods that are undecided and may be judged by
+    /// these facts (`judgeable`).
     pub(crate) fn decide(&mut self, pod: &Pod, node: &OnNode) -> Verdict {
         if let Some(rejected) = self.known(pod) {
             return Verdict { rejected, preempted: vec![] };
@@ -108,11 +108,11 @@ impl Admissions {
                 return Verdict { rejected: verdict.rejected, preempted };
             }
         }
-        Verdict { rejected: None, preempted } // it is being deleted, or gone
+        Verdict { rejected: None, preempted } // the pod is being deleted, or gone
     }
 
-    /// Pods that a static pod needs to go. A static pod is started whether there are any or not:
-    /// without it the node, or the cluster, does not work.
+    /// Returns the pods to preempt for a static pod. A static pod is started also where preemption
+    /// does not make enough room: without it the node, or the cluster, does not work.
     pub(crate) fn make_room(&self, pod: &Pod, node: &OnNode) -> Vec<Arc<Pod>> {
         let others = node.statics.iter().copied().filter(|other| uid(other) != uid(pod));
         let running = self.running(node, &[]);
@@ -121,7 +121,8 @@ impl Admissions {
         preempt(pod, &lacks, &running).unwrap_or_default()
     }
 
-    /// In the order of their creation, as upstream's kubelet after its start.
+    /// Returns the undecided pods in the order of their creation, as upstream's kubelet after its
+    /// start.
     fn undecided(&self, node: &OnNode) -> Vec<Arc<Pod>> {
         let open = |pod: &&Arc<Pod>| {
             let gone = has_ended(pod) || pod.metadata.deletion_timestamp.is_some();
@@ -148,7 +149,8 @@ impl Admissions {
         let used = sum(node.statics.iter().copied()).and(sum(running.iter().map(|p| &**p)));
         let lacks = lacking(Amount::of_pod(pod), used, node.allocatable);
         let others: Vec<&Pod> = node.statics.iter().copied().chain(running.iter().map(|p| &**p)).collect();
-        // In upstream's order. Of these a critical pod has no more than others.
+        // In upstream's order. Preemption helps with none of these, so a critical pod is rejected
+        // like any other.
         let unfit = node_match::lack(pod, &others, node.facts)
             .or_else(|| node_match::mismatch(pod, node.facts))
             .or_else(|| port_conflict(pod, &others))
@@ -159,7 +161,7 @@ impl Admissions {
             return Verdict { rejected, preempted: vec![] };
         };
         if is_critical(pod) && unfit.is_some() {
-            return Verdict { rejected: unfit, preempted: vec![] }; // room alone would not help, so none is made
+            return Verdict { rejected: unfit, preempted: vec![] }; // preempting would not help
         }
         match is_critical(pod).then(|| preempt(pod, &lacks, &running)).flatten() {
             Some(preempted) => Verdict { rejected: None, preempted },

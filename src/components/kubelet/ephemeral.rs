@@ -33,7 +33,7 @@ pub(crate) fn statuses(view: &View, waiting: &Waiting) -> Option<Vec<ContainerSt
     let stored = view.pod.status.iter().flat_map(|s| s.ephemeral_container_statuses.iter().flatten());
     let kept = |name: &str| stored.clone().find(|s| s.name == name && s.container_id.is_some()).cloned();
     let of = |spec: &Spec| {
-        // One of which the runtime knows nothing any more is told of as it was.
+        // The runtime no longer knows this container: its status stays as it was.
         if view.current(&spec.name).is_none()
             && let Some(kept) = kept(&spec.name)
         {

@@ -20,7 +20,7 @@
 //! ([`action`]). A container is ended in the background, hook first, so that a long grace period
 //! holds up nobody else. What containers say is kept in files of bounded size and number
 //! ([`cri::LogLimits`]); [`logs`] reads them, also while they are moved aside. What containers use
-//! is told on `/stats/summary` and `/metrics/resource` ([`stats`]).
+//! is reported on `/stats/summary` and `/metrics/resource` ([`stats`]).
 //!
 //! What an object or a pod names is never opened by its path: [`volumes`], [`files`] and
 //! [`termination`] resolve it beneath a directory of their own ([`linux::beneath`]). A pod that
@@ -99,10 +99,10 @@ pub enum Error {
     Api(#[from] kube::Error),
     #[error(transparent)]
     Runtime(#[from] cri::Error),
-    /// A volume could not be made; told by an Event, tried again.
+    /// A volume could not be made. The kubelet writes an Event and tries again.
     #[error("MountVolume.SetUp failed for volume {volume:?} : {why}")]
     Volume { volume: String, why: String },
-    /// A container could not be started; told by an Event, tried again.
+    /// A container could not be started. The kubelet writes an Event and tries again.
     #[error("container {container}: {why}")]
     Container { container: String, why: String },
     /// A pod of the API has the name of a static pod.

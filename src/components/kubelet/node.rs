@@ -57,8 +57,8 @@ impl Runtime {
         self.answered.is_some_and(|at| at.elapsed() < RUNTIME_SILENT)
     }
 
-    /// Returns the images for the node's status: those that were stored before, as long as the
-    /// runtime has not told of any.
+    /// Returns the images for the node's status. Until the runtime has listed its images, these are
+    /// the ones that the status has already.
     fn images(&self, old: Option<&NodeStatus>) -> Option<Vec<ContainerImage>> {
         let Some(images) = &self.images else { return old.and_then(|s| s.images.clone()) };
         let image =

@@ -21,7 +21,7 @@ use std::time::Duration;
 use task::Crew;
 use tokio_util::sync::CancellationToken;
 
-/// Tries before an error of the asking itself is told.
+/// How often a probe is tried before an error of the probe itself counts.
 const TRIES: usize = 3;
 /// In real time a probe does not ask sooner again than this, however fast the cluster's clock runs.
 const PERIOD_LEAST: Duration = Duration::from_millis(200);
@@ -273,8 +273,9 @@ impl Round {
         }
     }
 
-    /// One answer, told by an Event if it is not a plain yes. `None`: the container could not be
-    /// asked, which says nothing about it, as upstream (`pkg/kubelet/prober/worker.go`).
+    /// Returns the result of one probe, and writes an Event unless it is a plain success. `None`:
+    /// the container could not be probed, which says nothing about it, as upstream
+    /// (`pkg/kubelet/prober/worker.go`).
     async fn ask(&self, kind: Kind, action: &Result<Action, String>, numbers: Numbers) -> Option<bool> {
         let inner = &self.prober.0;
         let target = Target {

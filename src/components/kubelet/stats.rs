@@ -52,8 +52,8 @@ pub(crate) struct Use {
 struct Past {
     /// What ended containers had used when they were looked at last.
     ended: Duration,
-    /// The most that a client was told. What a container used after that look is missing in
-    /// `ended`.
+    /// The largest total that was reported to a client. It may be more than `ended` says: what a
+    /// container used after it was looked at last is missing there.
     told: Duration,
 }
 
@@ -162,7 +162,7 @@ impl Meter {
         for container in containers.into_iter().filter(|c| c.state == ContainerState::Running) {
             known.push(container.id.clone());
             let Some(sandbox) = sandboxes.iter().find(|s| s.id == container.sandbox_id) else { continue };
-            // Of some nothing can be told: the control plane's components share a process.
+            // Some have no figures of their own: the control plane's components share a process.
             let Some(stats) = used.get(&container.id).copied() else { continue };
             let age =
                 container.started_at.and_then(|at| Duration::try_from(clock::now().duration_since(at)).ok());
@@ -210,8 +210,8 @@ impl Meter {
         (Stats { cpu_usage: usage.cpu, memory_working_set: usage.working_set }, rate)
     }
 
-    /// The node's use: that of its containers, ended ones too, and of the cluster's process if it
-    /// is counted here. Its CPU is never less than was told before.
+    /// Returns the node's use: that of its containers, ended ones too, and of the cluster's process
+    /// if it is counted here. Its CPU time never decreases from one report to the next.
     fn node(&self, found: &Found) -> (Stats, u64, Duration) {
         let own = self.config.hosts_cluster.then(|| self.own(false));
         let parts = found.running.iter().map(|u| (u.stats, u.rate)).chain(own);

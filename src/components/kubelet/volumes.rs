@@ -51,8 +51,8 @@ pub(crate) struct Context<'a> {
 #[derive(Debug)]
 pub(crate) struct Unmade {
     pub why: String,
-    /// The API server did not say what belongs into the volume. Nobody is told of that if the
-    /// volume was made before.
+    /// The API server did not say what belongs into the volume. If the volume was made before, no
+    /// Event is written about that.
     pub unanswered: bool,
 }
 

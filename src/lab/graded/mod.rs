@@ -66,6 +66,10 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// The variable that `lab test` sets for the clusters that it starts. Only such a cluster names the
+/// parts of a check that are not so.
+pub const PROOF: &str = "ROPEWALK_LAB_TEST";
+
 /// The lab that is open, for the lesson engine beside the desk: a jump to an older revision would
 /// sweep the lab away.
 #[derive(Clone, Debug, Default)]

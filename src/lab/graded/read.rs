@@ -307,6 +307,35 @@ mod tests {
     }
 
     #[test]
+    fn hints_of_slow_death_find_the_script_in_the_command_and_in_the_arguments() {
+        let told = |container: Value| hinted("slow-death", &json!({"containers": [container]}));
+        for (script, hints) in [
+            ("echo starting\necho-server 8101 &\nwait\necho ended", &["what-shell"][..]),
+            ("while :; do\n  echo-server 8101\ndone", &["what-shell", "what-loop"]),
+            ("exec echo-server 8101 &\nsleep infinity", &["what-background"]),
+            ("trap 'exit 0' TERM\necho-server 8101", &["what-foreground"]),
+            ("echo-server 8101 &\ntrap \"kill $!\" TERM\nwait", &["what-wait"]),
+            ("echo-server 8101 &\ntrap \"kill -9 $!\" TERM\nwait", &["what-kill"]),
+            ("echo-server 8101 &\ntrap \"kill $!; exit 0\" TERM\nwait", &["what-exit"]),
+            ("echo-server 8101 &\ntrap \"sleep 20; exit 0\" TERM\nwait", &["what-pause"]),
+            ("echo-server 8101 &\ntrap \"sleep 20; kill $!; wait\" TERM\nwait", &["what-long"]),
+        ] {
+            for container in [
+                json!({"command": ["sh", "-c"], "args": [script]}),
+                json!({"command": ["sh", "-c", script]}),
+                json!({"command": ["/bin/sh"], "args": ["-c", script]}),
+            ] {
+                assert_eq!(told(container.clone()), hints, "{container}");
+            }
+        }
+        // Behind the script stand its arguments, so the old script is not run any more.
+        let moved =
+            json!({"command": ["sh", "-c", "exec echo-server 8101"], "args": ["echo-server 8101 &\nwait"]});
+        assert!(told(moved).is_empty());
+        assert!(told(json!({"command": ["echo-server", "8101"]})).is_empty());
+    }
+
+    #[test]
     fn a_hint_of_stale_settings_tells_of_every_other_source() {
         let labs = Labs::built_in();
         let variant = labs.get("stale-settings").unwrap().variant(7).unwrap();

@@ -65,8 +65,8 @@ pub enum Ask {
         id: Option<String>,
         seed: Option<u64>,
         learner: String,
-        /// Name the parts of each check that are not so. For who proves a lab: to a learner they
-        /// would be the answer.
+        /// Name the parts of each check that are not so. A learner could read the solution from
+        /// them, so only a cluster that `lab test` started answers this; others refuse it.
         #[serde(default)]
         parts: bool,
     },

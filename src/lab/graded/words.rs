@@ -20,7 +20,7 @@ texts! {
     Gone: "the open lab {} is not among the labs here, or cannot be read; `ropewalk lab list` says what is wrong with it", "열려 있는 {} 실습이 목록에 없거나 읽을 수 없습니다. `ropewalk lab list`로 원인을 확인하세요";
     NotKept: "this cannot be written down, and so it is not done: {}", "기록할 수 없어서 실행하지 않았습니다: {}";
     NoTakeUp: "the lab {} cannot go on after the restart yet: {}; ask again, or start it anew", "재시작한 뒤 {} 실습을 아직 이어 갈 수 없습니다: {}. 다시 시도하거나 실습을 새로 시작하세요";
-    Meddled: "something was changed by hand while the judge looked whether it heals by itself; that was taken back, grade once more", "스스로 복구되는지 채점하는 동안 손으로 바꾼 것이 있어 되돌렸습니다. 다시 채점하세요";
+    Meddled: "something was changed by hand during grading, which watches whether the cluster recovers by itself; the change was taken back, so grade once more", "스스로 복구되는지 채점하는 동안 손으로 바꾼 것이 있어 되돌렸습니다. 다시 채점하세요";
     SetupFailed: "the lab could not be set up: {}", "실습을 준비하지 못했습니다: {}";
     NotReady: "the lab was set up, but what it is about does not show; start it again", "실습을 준비했지만 고장이 나타나지 않습니다. 다시 시작하세요";
     NoReset: "the cluster cannot be put back to what it was before the lab {}: {}; `ropewalk reset` begins anew", "클러스터를 {} 실습 이전으로 되돌릴 수 없습니다: {}. `ropewalk reset`으로 처음부터 시작할 수 있습니다";
@@ -35,11 +35,12 @@ texts! {
     Borrowed: "{}; a person on this cluster has credentials of {}, so what these components do cannot be told apart from a person's work, and only `ropewalk reset` ends that", "{}. 이 클러스터에는 {}의 자격 증명을 가진 사람이 있어서, 이 구성 요소가 한 일과 사람이 한 일을 구분할 수 없습니다. `ropewalk reset`으로만 해결됩니다";
     Unmet: "not so: {}", "충족되지 않음: {}";
     Late: "done after the time limit", "제한 시간이 지난 뒤에 해결했습니다";
-    Unknown: "this cannot be judged any more: the history that it compares with is no longer kept", "비교할 기록이 더 이상 보관되어 있지 않아 채점할 수 없습니다";
-    TooDear: "this cannot be judged ({}); tell the author of the lab", "채점할 수 없습니다({}). 실습 작성자에게 알려 주세요";
+    Unknown: "this cannot be graded any more: the history that it compares with is no longer kept", "비교할 기록이 더 이상 보관되어 있지 않아 채점할 수 없습니다";
+    TooDear: "this cannot be graded ({}); tell the author of the lab", "채점할 수 없습니다({}). 실습 작성자에게 알려 주세요";
     OddLearner: "the name of a learner has at most 200 characters, none of them a control character", "학습자 이름은 200자 이하여야 하고 제어 문자를 쓸 수 없습니다";
+    NoParts: "the parts of a check are named only on a cluster that `ropewalk lab test` started; leave out `parts`", "채점식의 각 부분은 `ropewalk lab test`로 시작한 클러스터에서만 볼 수 있습니다. `parts`를 빼고 다시 요청하세요";
     NoHint: "there are no further hints", "더 볼 힌트가 없습니다";
-    ProbeFailed: "the judge's own step failed: {}", "채점 동작이 실패했습니다: {}";
+    ProbeFailed: "a step of the grading itself failed: {}", "채점 동작이 실패했습니다: {}";
 }
 }
 

@@ -129,7 +129,7 @@ fn believed(user: &User, teachers: &str) -> Result<User, Status> {
     user.groups.retain(|group| group != teachers);
     if user.name == TEACHER && user.groups.len() == groups {
         let why = format!(
-            "the user name {TEACHER:?} belongs to the judge of lessons and labs; use a certificate with another common name"
+            "the user name {TEACHER:?} is reserved: Ropewalk checks lessons and grades labs under it; use a certificate with another common name"
         );
         return Err(Status::new(401, "Unauthorized", why));
     }
@@ -389,7 +389,7 @@ mod tests {
             let _ = stream.read_to_end(&mut answer).await; // it may hang up without TLS's farewell
             let answer = String::from_utf8_lossy(&answer).into_owned();
             assert!(answer.starts_with(code), "{code}: {answer}");
-            assert_eq!(answer.contains("judge of lessons"), code.ends_with("401"), "{answer}");
+            assert_eq!(answer.contains("is reserved"), code.ends_with("401"), "{answer}");
         }
     }
 

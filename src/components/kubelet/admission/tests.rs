@@ -147,7 +147,8 @@ fn a_pod_whose_host_port_is_anothers_is_rejected() {
     ];
     assert_eq!(judged(NODE, &[], &pods, &[0, 1, 2, 3]), ["admitted", want, "admitted", want]);
     assert_eq!(judged(NODE, &pods[..1], &pods[1..2], &[0]), [want], "of a static pod too");
-    // What it lacks first is told first; others go for a critical pod only if that is enough.
+    // The message names the first resource that is lacking. Pods are preempted for a critical one
+    // only if it fits then.
     let pods = [
         with("old", 1, "900m", "TCP", runs()),
         with("new", 2, "200m", "TCP", new()),

@@ -74,9 +74,9 @@ impl Kubelet {
         Ok(rejected)
     }
 
-    /// What the Node object says, and the pods that it can be compared with: those that were here
-    /// before it was read. It is read each time: labels and taints change, and so do extended
-    /// resources.
+    /// Reads the Node object. Returns what it says, and the uids of the pods that may be judged by
+    /// it: those that the kubelet knew before the read. The object is read each time because
+    /// labels, taints and extended resources change.
     async fn node_facts(&self) -> Result<(HashSet<String>, NodeFacts), Error> {
         let judgeable = self.pods.list().iter().filter_map(|pod| pod.metadata.uid.clone()).collect();
         let node = self.config.client.cluster::<Node>().get(&self.config.node_name).await;
@@ -97,8 +97,8 @@ impl Kubelet {
         }
     }
 
-    /// Decides with all that is known of the node, and ends the pods that have to go. One decision
-    /// at a time: the next one knows of them.
+    /// Decides with all that is known of the node, and ends the pods that are preempted. Decisions
+    /// are made one at a time, so that the next one knows which pods are ending.
     fn on_node(
         self: &Arc<Self>,
         facts: &NodeFacts,

@@ -87,8 +87,8 @@ impl Kubelet {
         Ok(true)
     }
 
-    /// Forgets what a pod that is gone was, unless it is the one that has this uid: its deletion
-    /// has just been told.
+    /// Forgets what is known of a pod that is gone, unless it has this uid: the deletion of that
+    /// one has just been reported.
     fn forget_gone(&self, key: &Key, uid: &str) {
         let mut gone = self.gone();
         if gone.get(key).is_some_and(|pod| pod.metadata.uid.as_deref() != Some(uid)) {
@@ -160,9 +160,9 @@ impl Kubelet {
             .await
     }
 
-    /// Removes the files of pods that went while no kubelet looked: from an earlier life of the
-    /// cluster there are no sandboxes to tell of them. What cannot be removed is told and tried
-    /// again; the others go.
+    /// Removes the files of pods that went while no kubelet ran. After a restart of the cluster no
+    /// sandboxes show which pods these were. Files that cannot be removed are logged and tried
+    /// again; the others are removed.
     pub(super) async fn sweep_all(&self) {
         while let Err(error) = self.sweep().await {
             tracing::warn!(node = self.config.node_name, %error, "what pods left behind stays on the disk for now");

@@ -11,7 +11,7 @@ use parking_lot::MutexGuard;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
-/// A back-off is told by an Event this often, at most.
+/// An Event about a back-off is written this often, at most.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// A pod's labels and annotations.
@@ -46,9 +46,9 @@ pub(super) struct Memory {
     /// Ids of containers whose postStart hook failed: they are being ended, and neither ready nor
     /// started until then.
     pub unhooked: HashSet<String>,
-    /// Why it failed was told by an Event: writing that may have to be tried again.
+    /// An Event says why the pod failed. Writing it may have to be tried again.
     pub failure_told: bool,
-    /// When a back-off was last told by an Event, by container.
+    /// When an Event about a back-off was last written, by container.
     pub told: BTreeMap<String, clock::Instant>,
 }
 

@@ -473,9 +473,9 @@ impl Kubelet {
         found.map(|sentence| sentence.ending = to).is_some()
     }
 
-    /// Ends the processes of a condemned pod and removes its volumes, once and in the background:
-    /// what is told of it does not wait for that, and that does not wait for the store, which may
-    /// lack the room that is made here.
+    /// Ends the processes of an evicted pod and removes its volumes, once and in the background.
+    /// The report of the eviction does not wait for that. Nor does that wait for the store, which
+    /// may lack the very room that is made here.
     pub(super) fn end_now(self: &Arc<Self>, key: &Key, uid: &str) {
         if !self.move_ending(key, uid, Ending::Decided, Ending::UnderWay) {
             return;

@@ -129,7 +129,7 @@ impl Inward {
     }
 }
 
-/// What the client is told of a port that was given up.
+/// The error that a client gets when port forwarding gives up a port.
 pub(super) fn stalled(port: u16) -> String {
     format!("port {port} read next to nothing for {}s and kept other connections waiting", STALLED.as_secs())
 }

@@ -509,8 +509,9 @@ fn upgrade(
     Err(refuse(StatusCode::BAD_REQUEST, "unable to upgrade: missing upgrade headers in request"))
 }
 
-/// The last word on the status channel: how the process ended. From `v4.channel.k8s.io` on that is
-/// a `Status` in JSON; before, it is the text of a failure, and a success is not told at all.
+/// The last message on the status channel: how the process ended. From `v4.channel.k8s.io` on that
+/// is a `Status` in JSON. In older protocols a failure is a plain text, and a success has no
+/// message.
 fn exit_status(protocol: &str, exit: Result<i32, String>) -> Option<Vec<u8>> {
     let failed = |code: i32| format!("command terminated with non-zero exit code: exit status {code}");
     if protocol == OLDEST {

@@ -28,6 +28,14 @@ use tokio::time::Instant;
 /// How long what was disturbed by the judge may take to be as before.
 const RECOVERY_MAX: Duration = Duration::from_secs(25);
 
+/// Characters of a learner's name in a record, at most.
+const NAME_MAX: usize = 200;
+
+/// Can it stand in a record as a learner's name? Terminals would obey its control characters.
+fn is_name(learner: &str) -> bool {
+    learner.chars().count() <= NAME_MAX && !learner.contains(char::is_control)
+}
+
 /// The first of a task's checks that is not met, and what of it is not so.
 #[derive(Default)]
 struct Unmet {
@@ -36,6 +44,19 @@ struct Unmet {
 }
 
 impl LabRun {
+    /// Checks what can be refused before anything is judged.
+    ///
+    /// # Errors
+    /// The name cannot stand in a record, or the request names `parts` and this is not the cluster
+    /// of a proof.
+    pub(super) fn allows_grade(&self, learner: &str, parts: bool, lang: &str) -> Result<(), String> {
+        let refused = match parts && !self.is_proof {
+            true => Some(Word::NoParts),
+            false => (!is_name(learner)).then_some(Word::OddLearner),
+        };
+        refused.map_or(Ok(()), |word| Err(words::say(lang, word, &[])))
+    }
+
     pub(super) async fn grade(
         &self,
         current: Current,

@@ -1,4 +1,4 @@
-//! What a pod is compared with when the node decides whether to take it.
+//! Which reading of the Node object a pod is judged by.
 
 use super::*;
 use std::sync::OnceLock;
@@ -11,9 +11,9 @@ fn made_at(name: &str, second: u32, more: Value) -> Pod {
     read(made)
 }
 
-/// The node gets a label, and because of it the scheduler binds `early`. All of this happens while
-/// the Node object is on its way to the kubelet, still without the label. The kubelet reads it for
-/// another pod, `late`, before which it would judge `early`.
+/// The kubelet reads the Node object for the pod `late`. While the answer is on its way, still
+/// without the label `disk`, the node gets that label, and the scheduler binds the older pod
+/// `early` because of it. So `early` must not be judged by this answer.
 #[tokio::test]
 async fn a_pod_is_judged_by_a_node_that_was_read_after_the_pod_was_seen() {
     let early = made_at("early", 1, json!({"nodeSelector": {"disk": "ssd"}}));

@@ -109,26 +109,29 @@ async fn a_grade_is_told_and_is_there_after_a_restart_in_every_language() {
     ground.crew.kill();
 }
 
-/// Who proves a lab asks for the parts of its checks. To a learner they would be the answer.
+/// `lab test` asks for the parts of checks that are not so. To a learner they would be the answer.
 #[tokio::test(start_paused = true)]
-async fn a_grade_leaves_out_the_parts_of_the_checks_unless_they_are_asked_for() {
+async fn only_a_cluster_of_a_proof_names_the_parts_of_checks() {
     let ground = Ground::new().await;
-    let run = ground.playing();
-    let graded = async |parts: bool| {
-        let ask = Ask::Grade { id: None, seed: None, learner: "Ada".into(), parts };
-        run.answer(ask, "en").await.unwrap()
-    };
+    let mut run = ground.playing();
+    let grade = |parts: bool| Ask::Grade { id: None, seed: None, learner: "Ada".into(), parts };
+    for (lang, named) in [("en", "only on a cluster"), ("ko", "클러스터에서만")] {
+        let refused = run.answer(grade(true), lang).await.unwrap_err();
+        assert!(refused.contains("ropewalk lab test") && refused.contains(named), "{refused}");
+    }
+    assert_eq!(run.book().open.as_ref().map(|open| open.gradings), Some(0), "it was not graded");
     let parts_in = |told: &serde_json::Value| -> Vec<String> {
         let found = told["found"].as_array().into_iter().flatten();
         let parts = found.filter_map(|found| found["parts"].as_array()).flatten();
         parts.filter_map(|part| part.as_str().map(String::from)).collect()
     };
-    let usual = graded(false).await;
+    let usual = run.answer(grade(false), "en").await.unwrap();
     assert!(usual["found"].as_array().is_some_and(|found| found.iter().any(|f| f["green"] == false)));
     assert!(!usual.to_string().contains("\"parts\""), "{usual}");
     let kept = run.follower("en").next(&run).await.and_then(|view| view.grade).expect("a grade");
     assert!(kept.found.iter().all(|found| found.parts.is_empty()), "{kept:?}");
-    let proved = parts_in(&graded(true).await);
+    run.is_proof = true;
+    let proved = parts_in(&run.answer(grade(true), "en").await.unwrap());
     assert!(!proved.is_empty(), "the same lab has parts that are not so");
     for part in proved {
         let source = part.trim_end_matches(" (not known)");
