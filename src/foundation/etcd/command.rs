@@ -21,7 +21,7 @@ const SLACK: usize = 256;
 
 /// What is written to the Raft log. Reads are not.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
+pub(crate) enum Command {
     Txn(TxnRequest),
     Compact {
         revision: Revision,

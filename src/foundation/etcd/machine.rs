@@ -22,7 +22,7 @@ const ALARMS_MAX: usize = 64;
 
 /// What a command answers.
 #[derive(Clone, Debug, Default)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     Txn(TxnResponse),
     #[default]
     Done,
@@ -32,7 +32,7 @@ pub enum Outcome {
 
 /// An entry of the log, by which the state says how new it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Applied {
+pub(crate) struct Applied {
     pub index: u64,
     pub term: u64,
 }
