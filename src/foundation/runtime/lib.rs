@@ -183,7 +183,7 @@ mod tests {
         fn entry(&self) -> linux::Result<cgroup::Entry> {
             Ok(cgroup::Entry::default())
         }
-        fn usage(&self) -> Option<cgroup::Usage> {
+        fn usage(&self) -> Option<linux::usage::Usage> {
             None
         }
         fn oom_kills(&self) -> u64 {

@@ -187,12 +187,12 @@ async fn whole<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send +
 
 /// Counts use, for which files are read.
 async fn counted(
-    count: impl FnOnce() -> BTreeMap<String, cgroup::Usage> + Send + 'static,
+    count: impl FnOnce() -> BTreeMap<String, linux::usage::Usage> + Send + 'static,
 ) -> Result<BTreeMap<String, Stats>> {
     let used = super::blocking(count).await;
     let used =
         used.map_err(|cause| Error::Io { what: "cannot count the use of containers".into(), cause })?;
-    let stats = |used: cgroup::Usage| Stats { cpu_usage: used.cpu, memory_working_set: used.working_set };
+    let stats = |used: linux::usage::Usage| Stats { cpu_usage: used.cpu, memory_working_set: used.working_set };
     Ok(used.into_iter().map(|(id, used)| (id, stats(used))).collect())
 }
 
@@ -256,7 +256,7 @@ impl Runtime for NodeRuntime {
             let used = |sandbox: &Sandbox| {
                 let running = || shared.containers_of(&sandbox.id).into_iter().filter_map(|c| c.live().ok());
                 sandbox.usage().or_else(|| match sandbox.has_ended() {
-                    true => Some(cgroup::Usage::default()), // thousands of these may be remembered
+                    true => Some(linux::usage::Usage::default()), // thousands of these may be remembered
                     false => stats::of_containers(running(), &processes),
                 })
             };

@@ -206,7 +206,7 @@ impl Sandbox {
     }
 
     /// What all its containers have used. `None` where the kernel does not count it for us.
-    pub fn usage(&self) -> Option<cgroup::Usage> {
+    pub fn usage(&self) -> Option<linux::usage::Usage> {
         self.group.usage()
     }
 

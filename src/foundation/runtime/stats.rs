@@ -1,7 +1,7 @@
 //! Use of containers: from their control groups, or on a machine without them from their processes.
 
 use super::container::Live;
-use linux::cgroup::Usage;
+use linux::usage::Usage;
 use linux::usage;
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
