@@ -65,11 +65,14 @@
 //! ## Read next
 //! [`zygote`], then `linux::boot`; above it `kubelet`.
 
+mod bear;
 mod container;
+mod idmap;
 pub mod images;
 mod init;
 mod layers;
 pub mod log;
+mod means;
 mod names;
 pub mod node;
 mod output;
