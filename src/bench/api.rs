@@ -3,7 +3,8 @@
 //! connection a client, each client waiting for its answer; rounds take turns.
 
 use super::cluster::Cluster;
-use super::{Aim, Figure, Room};
+use super::figure::{Aim, Figure};
+use super::room::Room;
 use anyhow::{Context, anyhow, ensure};
 use bytes::Bytes;
 use http::{Method, Request, header};
