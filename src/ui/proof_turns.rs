@@ -2,7 +2,7 @@
 //! works hard when it starts and when a lesson or lab is set up, and then waits for pods, probes
 //! and deadlines; a fixed number of clusters is too many for the first and too few for the second.
 
-use super::proof_cluster::Stop;
+use super::proof_stop::Stop;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
