@@ -11,8 +11,8 @@
 //! without what is measured. Rounds of the two take turns, so that both meet the same noise; of
 //! `crun`'s rounds one half comes before ours and one half after them.
 //! [`cluster`] drives this very program from outside; [`own_process`] starts nodes without a
-//! cluster ([`world`]), for [`runtime`] and [`network`]; everything lives in a directory of its own and is gone afterwards,
-//! also after Ctrl-C ([`Stop`]).
+//! cluster ([`world`]), for [`runtime`] and [`network`]; everything lives in a directory of its own
+//! and is gone afterwards, also after Ctrl-C ([`Stop`]).
 //! ## What is missed, and why
 //! `localhost` carries half of what loopback carries; the aim is 0.7. A byte passes TCP twice
 //! there, on loopback and on a node's cable; between the two, splice(2) hands pages on and copies
