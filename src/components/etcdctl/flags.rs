@@ -1,5 +1,5 @@
-//! The flags that every verb takes, those that several share, and those of the operations that `txn`
-//! reads too.
+//! The flags that every verb takes, those that several share, and those of the operations that
+//! `txn` reads too.
 
 /// What a flag's value is; a switch may stand without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

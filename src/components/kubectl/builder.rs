@@ -3,7 +3,7 @@
 
 use super::ctx::Ctx;
 use super::error::{Fail, text};
-use super::files::{self, selector_of_files};
+use super::files;
 use super::gostr::quote;
 use super::info::{Info, Options};
 use super::wire::paths;
@@ -63,29 +63,13 @@ pub(crate) async fn ask(ctx: &Ctx, args: &[String], options: Options) -> Result<
             );
         }
         let (infos, unread) = files::read(ctx, &named, options).await?;
-        let infos = if options.latest { selected_there(ctx, infos, options).await? } else { infos };
+        let infos = if options.latest { files::selected_there(ctx, infos, options).await? } else { infos };
         return Ok(Asked::Objects(infos, unread));
     }
     if args.is_empty() {
         return text(NOTHING);
     }
     by_arguments(ctx, args, options).await
-}
-
-/// Drops the objects whose labels on the server do not match `--selector`. One that cannot be read
-/// stays: the verb that works on it reports why.
-async fn selected_there(ctx: &Ctx, infos: Vec<Info>, options: Options) -> Result<Vec<Info>, Fail> {
-    let Some(selector) = selector_of_files(ctx, options)? else { return Ok(infos) };
-    let mut kept = vec![];
-    for info in infos {
-        let mut there = info.clone();
-        match there.fetch(ctx).await {
-            Ok(()) if !selector.matches(value::at(&there.object, "metadata.labels")) => {}
-            Ok(()) | Err(Fail::Api(_) | Fail::Text(_)) => kept.push(info),
-            Err(other) => return Err(other),
-        }
-    }
-    Ok(kept)
 }
 
 /// `pods, svc` typed with a space is `pods,svc`.

@@ -55,7 +55,7 @@ pub(crate) async fn read(
 
 /// Returns the selector that limits the objects of files. kubectl ignores a field selector beside
 /// files, and so would change objects that the user excluded; here it is refused.
-pub(crate) fn selector_of_files(ctx: &Ctx, options: Options) -> Result<Option<Selector>, Fail> {
+fn selector_of_files(ctx: &Ctx, options: Options) -> Result<Option<Selector>, Fail> {
     if !ctx.flags.text("field-selector").is_empty() {
         return text(
             "--field-selector cannot be used with objects from files; name the files of the objects you mean, or use --selector",
@@ -68,6 +68,22 @@ pub(crate) fn selector_of_files(ctx: &Ctx, options: Options) -> Result<Option<Se
             .map(Some)
             .map_err(|why| Fail::Text(format!("the provided selector {} is not valid: {why}", quote(given)))),
     }
+}
+
+/// Drops the objects whose labels on the server do not match `--selector`. One that cannot be read
+/// stays: the verb that works on it reports why.
+pub(crate) async fn selected_there(ctx: &Ctx, infos: Vec<Info>, options: Options) -> Result<Vec<Info>, Fail> {
+    let Some(selector) = selector_of_files(ctx, options)? else { return Ok(infos) };
+    let mut kept = vec![];
+    for info in infos {
+        let mut there = info.clone();
+        match there.fetch(ctx).await {
+            Ok(()) if !selector.matches(value::at(&there.object, "metadata.labels")) => {}
+            Ok(()) | Err(Fail::Api(_) | Fail::Text(_)) => kept.push(info),
+            Err(other) => return Err(other),
+        }
+    }
+    Ok(kept)
 }
 
 /// The objects of one document that was not read from a file.

@@ -1,4 +1,5 @@
-//! What a server answers to a `get`: one object, or a list page after page, as objects or as tables.
+//! What a server answers to a `get`: one object, or a list page after page, as objects or as
+//! tables.
 
 use super::common::subresource;
 use crate::builder::{self, Listing, unlistable};
