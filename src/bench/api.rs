@@ -3,7 +3,8 @@
 //! connection a client, each client waiting for its answer; rounds take turns.
 
 use super::cluster::Cluster;
-use super::{Aim, Figure, Room};
+use super::figure::{Aim, Figure};
+use super::room::Room;
 use anyhow::{Context, anyhow, ensure};
 use bytes::Bytes;
 use http::{Method, Request, header};
@@ -11,9 +12,11 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use kubectl::Env;
-use kubectl::parse::Flags;
-use kubectl::wire::config::{Kubeconfig, Target};
+use kubectl::flag::Flags;
+use kubectl::wire::clientcmd;
+use kubectl::wire::config::Kubeconfig;
 use kubectl::wire::http::Dial;
+use kubectl::wire::target::Target;
 use kubectl::wire::upstream::Upstream;
 use lang::charset::eprintln;
 use serde_json::{Value, json};
@@ -136,7 +139,7 @@ impl Server {
         let env = Env { kubeconfig: Some(kubeconfig.into()), cwd: "/".into(), ..Env::default() };
         let told = |fail: kubectl::error::Fail| anyhow!("{}", fail.told().0.trim());
         let files = Kubeconfig::load(&env, &Flags::default()).map_err(told)?;
-        let target = Target::of(&env, &Flags::default(), &files).map_err(told)?;
+        let target = clientcmd::target(&env, &Flags::default(), &files).map_err(told)?;
         let namespace = format!("ropewalk-bench-{number}");
         let target = Target { certificate: None, plugin: None, authorization: None, ..target };
         let server = Server { admin, target: Arc::new(target), namespace };

@@ -2,7 +2,8 @@
 //! happens. Measured from outside, on clusters in a home of their own, by the commands and the API
 //! that everybody uses.
 
-use super::{Aim, Figure, Room};
+use super::figure::{Aim, Figure};
+use super::room::Room;
 use anyhow::{Context, bail, ensure};
 use client::kubeconfig;
 use futures::StreamExt;
@@ -68,13 +69,13 @@ impl<'a> Cluster<'a> {
 
     /// Runs this program on the cluster; returns what it said and how long it took.
     fn ropewalk(&self, args: &[&str]) -> anyhow::Result<(String, Duration)> {
-        self.run(Command::new(super::world::PROGRAM).args(args))
+        self.run(Command::new(super::program::PROGRAM).args(args))
     }
 
     /// Wipes the cluster, in a process group of its own: Ctrl-C is for what is measured, and must
     /// not end this.
     fn wipe(&self) -> anyhow::Result<()> {
-        let mut command = Command::new(super::world::PROGRAM);
+        let mut command = Command::new(super::program::PROGRAM);
         self.run(command.args(["reset", "--yes"]).process_group(0)).map(drop)
     }
 
@@ -136,7 +137,7 @@ fn ms(most: u32) -> Aim {
 /// The cluster cannot be started, stopped or asked, or Ctrl-C has ended the measurement.
 pub fn start(room: &Room) -> anyhow::Result<Vec<Figure>> {
     let cluster = Cluster::at(room.dir, room);
-    let size = std::fs::metadata(super::world::PROGRAM)?.len() as f64 / 1e6;
+    let size = std::fs::metadata(super::program::PROGRAM)?.len() as f64 / 1e6;
     let (mut cold, mut stops, mut again, mut three) = (vec![], vec![], vec![], vec![]);
     for _ in 0..room.runs(5) {
         room.go_on()?;

@@ -10,9 +10,9 @@
 //! minute by `crun`, by `etcd`, by `kube-apiserver` (`--peer-kubeconfig`), or by a connection
 //! without what is measured. Rounds of the two take turns, so that both meet the same noise; of
 //! `crun`'s rounds one half comes before ours and one half after them.
-//! [`cluster`] drives this very program from outside; [`world`] starts nodes without a cluster, for
-//! [`runtime`] and [`network`]; everything lives in a directory of its own and is gone afterwards,
-//! also after Ctrl-C ([`Stop`]).
+//! [`cluster`] drives this very program from outside; [`own_process`] starts nodes without a
+//! cluster ([`world`]), for [`runtime`] and [`network`]; everything lives in a directory of its own
+//! and is gone afterwards, also after Ctrl-C ([`Stop`]).
 //! ## What is missed, and why
 //! `localhost` carries half of what loopback carries; the aim is 0.7. A byte passes TCP twice
 //! there, on loopback and on a node's cable; between the two, splice(2) hands pages on and copies
@@ -36,142 +36,23 @@ mod api;
 pub mod cluster;
 pub mod figure;
 mod network;
+mod own_process;
+mod program;
+mod room;
 mod runtime;
 pub mod store;
 mod world;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::Context;
 use clap::ValueEnum;
 pub use figure::{Aim, Figure};
-use lang::charset::{eprintln, print, shown};
-use linux::signal::stop_requested;
+use lang::charset::{eprintln, print};
+use room::wait_for;
+pub use room::{Room, Stop, What};
 use serde_json::{Value, json};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use tokio_util::sync::CancellationToken;
-
-/// A part of the bench.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum What {
-    /// How long a start and a stop take, and what a cluster costs while nothing happens
-    Start,
-    /// Pods: run, scale, heal, 200 on two nodes
-    Pods,
-    /// Puts and gets a second of the store, beside etcd if it is on PATH
-    Store,
-    /// Gets and creates a second of the API server, beside a kube-apiserver if its kubeconfig is
-    /// given
-    Api,
-    /// A NodePort beside a direct connection, localhost's way in beside loopback
-    Network,
-    /// A container's start beside crun's, if it is on PATH
-    Runtime,
-}
-
-/// What a part is given: a directory of its own with a short path, and how often to do everything
-/// (`None`: as often as is usual).
-pub struct Room<'a> {
-    pub dir: &'a Path,
-    pub runs: Option<usize>,
-    /// The kubeconfig of an API server to stand beside.
-    pub peer: Option<&'a Path>,
-    /// Whether to end early.
-    pub stop: Stop,
-    /// Set if `dir` has to stay: something in it still runs.
-    pub keep: AtomicBool,
-}
-
-impl Room<'_> {
-    fn runs(&self, usual: usize) -> usize {
-        self.runs.unwrap_or(usual).max(1)
-    }
-
-    /// Asks whether there is time for more.
-    ///
-    /// # Errors
-    /// The bench was asked to end.
-    pub fn go_on(&self) -> anyhow::Result<()> {
-        ensure!(!self.stop.0.is_cancelled(), INTERRUPTED);
-        Ok(())
-    }
-
-    /// Sleeps on this thread.
-    ///
-    /// # Errors
-    /// The bench was asked to end before the time was over.
-    pub fn rest(&self, time: Duration) -> anyhow::Result<()> {
-        let until = Instant::now() + time;
-        loop {
-            self.go_on()?;
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(());
-            }
-            std::thread::sleep(left.min(HEED));
-        }
-    }
-
-    /// Does the work, and drops it when the bench is asked to end.
-    ///
-    /// # Errors
-    /// Those of the work, or that it was interrupted.
-    pub async fn unless_stopped<T>(
-        &self,
-        work: impl Future<Output = anyhow::Result<T>>,
-    ) -> anyhow::Result<T> {
-        tokio::select! {
-            biased;
-            () = self.stop.0.cancelled() => bail!(INTERRUPTED),
-            done = work => done,
-        }
-    }
-}
-
-const INTERRUPTED: &str = "interrupted";
-/// A thread that sleeps looks this often whether it should end.
-const HEED: Duration = Duration::from_millis(200);
-
-/// Tells that the bench should end early: after Ctrl-C, SIGTERM, or the end of its terminal. The
-/// part that runs then ends with an error, and removes the clusters and objects that it has made. A
-/// second signal ends the program at once.
-#[derive(Clone, Default)]
-pub struct Stop(CancellationToken);
-
-impl Stop {
-    /// Listens on a thread of its own, which ends with the process.
-    fn listen() -> anyhow::Result<Stop> {
-        let stop = Stop::default();
-        let token = stop.0.clone();
-        let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let tokio = tokio.context("cannot start")?;
-        let asked = {
-            let _inside = tokio.enter();
-            stop_requested().context("signals cannot be received")?
-        };
-        let listen = async move {
-            asked.await;
-            end(&token, std::io::stderr());
-            if let Ok(again) = stop_requested() {
-                again.await;
-                std::process::exit(130);
-            }
-        };
-        let listening = std::thread::Builder::new().name("bench-stop".into());
-        listening.spawn(move || tokio.block_on(listen)).context("cannot start")?;
-        Ok(stop)
-    }
-}
-
-/// Ends the bench, and then says so. The terminal may have hung up, or the reader of a pipe may
-/// have left; that must not keep anything from being removed.
-fn end(token: &CancellationToken, mut stderr: impl Write) {
-    token.cancel();
-    let text = format!("ropewalk: {INTERRUPTED}; removing what was made (a second Ctrl-C leaves it)");
-    let _ = writeln!(stderr, "{}", shown(text)); // nobody has to be there
-}
 
 fn measure(what: What, room: &Room) -> anyhow::Result<Vec<Figure>> {
     match what {
@@ -179,13 +60,8 @@ fn measure(what: What, room: &Room) -> anyhow::Result<Vec<Figure>> {
         What::Pods => wait_for(room.unless_stopped(cluster::pods(room))),
         What::Store => wait_for(room.unless_stopped(store::beside_etcd(room))),
         What::Api => wait_for(api::beside_kube_apiserver(room)),
-        What::Network | What::Runtime => world::outside(what, room),
+        What::Network | What::Runtime => own_process::outside(what, room),
     }
-}
-
-fn wait_for<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    tokio.context("cannot start")?.block_on(work)
 }
 
 /// Measures these parts, or all, and prints tables or one JSON document. After Ctrl-C it measures
@@ -256,7 +132,7 @@ fn document(name: &str, figures: &[Figure]) -> Value {
 /// The world cannot be made on this machine. A measurement that fails is printed, and makes the
 /// exit code 1.
 pub fn inside(dir: PathBuf, what: What, runs: Option<usize>) -> anyhow::Result<i32> {
-    world::inside(&dir, what, runs)
+    own_process::inside(&dir, what, runs)
 }
 
 #[cfg(test)]
@@ -281,52 +157,5 @@ mod tests {
             assert_eq!(path.exists(), keep);
             let _ = std::fs::remove_dir(&path);
         }
-    }
-
-    #[test]
-    fn a_closed_standard_error_keeps_nothing_from_ending() {
-        struct HungUp(CancellationToken);
-        impl Write for HungUp {
-            fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
-                assert!(self.0.is_cancelled(), "first it ends, then it says so");
-                Err(std::io::Error::from_raw_os_error(nix::libc::EIO))
-            }
-            fn flush(&mut self) -> std::io::Result<()> {
-                Ok(())
-            }
-        }
-        let stop = Stop::default();
-        end(&stop.0, HungUp(stop.0.clone()));
-        assert!(stop.0.is_cancelled());
-    }
-
-    #[test]
-    fn a_part_that_is_interrupted_ends_and_drops_what_it_made() {
-        struct Made(std::sync::Arc<std::sync::atomic::AtomicBool>);
-        impl Drop for Made {
-            fn drop(&mut self) {
-                self.0.store(true, std::sync::atomic::Ordering::Relaxed);
-            }
-        }
-        let stop = Stop::default();
-        let room = Room {
-            dir: Path::new("/"),
-            runs: None,
-            peer: None,
-            stop: stop.clone(),
-            keep: AtomicBool::new(false),
-        };
-        assert!(room.go_on().is_ok() && room.rest(Duration::ZERO).is_ok());
-        let gone = std::sync::Arc::default();
-        let made = Made(std::sync::Arc::clone(&gone));
-        let work = async move {
-            let _made = made;
-            std::future::pending::<anyhow::Result<()>>().await
-        };
-        stop.0.cancel();
-        let ended = wait_for(room.unless_stopped(work)).map_err(|error| error.to_string());
-        assert_eq!(ended, Err(INTERRUPTED.to_string()));
-        assert!(gone.load(std::sync::atomic::Ordering::Relaxed));
-        assert!(room.rest(Duration::from_secs(3600)).is_err() && room.go_on().is_err());
     }
 }

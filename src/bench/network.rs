@@ -1,8 +1,8 @@
 //! What the ways into a cluster cost: a NodePort's rules beside a direct connection, localhost's
 //! way in beside loopback.
 
+use super::figure::{Aim, Figure};
 use super::world::World;
-use super::{Aim, Figure};
 use anyhow::{Context, bail, ensure};
 use cni::{HostPort, Protocol, ServiceRule};
 use cri::{ContainerConfig, Mount};

@@ -1,7 +1,8 @@
 //! A container from nothing to the end of its program, beside what crun needs for it.
 
+use super::figure::{Aim, Figure};
+use super::room::Room;
 use super::world::World;
-use super::{Aim, Figure, Room};
 use anyhow::{Context, ensure};
 use cri::{ContainerConfig, Runtime};
 use serde_json::{Value, json};
@@ -107,7 +108,7 @@ impl<'a> Crun<'a> {
         for dir in ["bin", "dev", "proc", "sys", "tmp", "etc"] {
             std::fs::create_dir_all(root.join(dir))?;
         }
-        std::fs::copy(super::world::PROGRAM, root.join("bin/true")).context("the bundle's program")?;
+        std::fs::copy(super::program::PROGRAM, root.join("bin/true")).context("the bundle's program")?;
         let rootless = !nix::unistd::geteuid().is_root();
         let mut spec = Command::new("crun");
         spec.arg("spec").args(rootless.then_some("--rootless")).current_dir(bundle);

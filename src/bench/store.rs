@@ -2,7 +2,8 @@
 //! 3 members. Both are spoken to over mutual TLS, both sync to disk; rounds take turns.
 
 use super::cluster::Cluster;
-use super::{Aim, Figure, Room};
+use super::figure::{Aim, Figure};
+use super::room::Room;
 use anyhow::Context;
 use bytes::Bytes;
 use etcd::grpc::client::{Channel, Endpoint};

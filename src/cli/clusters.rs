@@ -20,7 +20,8 @@ use std::io::{IsTerminal, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
-use ui::repl::{self, Options};
+use ui::options::Options;
+use ui::repl;
 use ui::texts::Say;
 use ui::{connection, consent, settings};
 

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use ui::lesson::{PageStyle, tag};
+use ui::options::Options;
 use ui::prose::harmless;
 use ui::texts::{Lang, Say};
 use ui::{consent, lab_proof, labs as front, repl, settings};
@@ -232,12 +233,8 @@ async fn solve(place: &Place, id: Option<String>, seed: Option<u64>, lang: Lang)
     for line in &played.lines {
         println!("{}", lang.say(Say::LessonPlays, &[line]));
     }
-    let options = repl::Options {
-        name: place.name.clone(),
-        lines: played.lines,
-        lang: Some(lang),
-        ..repl::Options::default()
-    };
+    let options =
+        Options { name: place.name.clone(), lines: played.lines, lang: Some(lang), ..Options::default() };
     let ran = repl::run(options).await;
     let _: Value = asked(place, lang, Ask::Solved).await?; // else the learner's next acts count as the solution's
     let code = ran?;

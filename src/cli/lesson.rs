@@ -12,9 +12,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use ui::connection::{self, Connection};
 use ui::lesson::{self as front, PageStyle};
+use ui::options::Options;
 use ui::proof;
 use ui::prose;
-use ui::repl::{self, Options};
+use ui::repl;
 use ui::settings;
 use ui::texts::{Lang, Say};
 

@@ -29,7 +29,7 @@ use clap::Parser;
 use lang::charset::{self, eprint, eprintln, print, println};
 use std::ffi::OsString;
 use std::path::PathBuf;
-use ui::repl::Options;
+use ui::options::Options;
 
 /// Exit code of a command that was written wrongly.
 const USAGE: i32 = 2;

@@ -14,7 +14,7 @@ use super::faults::Faults;
 use super::world::World;
 use apiserver::forward;
 use linux::{descriptors, tcp};
-use net::fabric;
+use net::addresses;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -211,7 +211,7 @@ impl Balancer {
             .map(|n| {
                 let server = &servers[(first + n) % servers.len()];
                 let Known { ready, connections, .. } = known.get(&server.name).cloned().unwrap_or_default();
-                let address = (fabric::node_ip(server.index), API_PORT).into();
+                let address = (addresses::node_ip(server.index), API_PORT).into();
                 (ready, server.name.clone(), address, connections)
             })
             .collect();

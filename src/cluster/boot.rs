@@ -16,7 +16,7 @@ use ::kubelet::pressure::{Machine, Memory, Meter};
 use cni::NodeNetwork;
 use linux::cgroup::Shared;
 use linux::{self, boot};
-use net::fabric;
+use net::addresses;
 use parking_lot::Mutex;
 use pki::{self, Subject};
 use rng::Rng;
@@ -473,7 +473,7 @@ fn start_kubelet(world: &Arc<World>, node: &Arc<Node>) -> Result<Crew, Error> {
     let user = format!("system:node:{name}");
     let dial = components::dialer(&node.network);
     let agent = format!("kubelet/{}", api::VERSION);
-    let ip = fabric::node_ip(node.spec.index);
+    let ip = addresses::node_ip(node.spec.index);
     let address = ip.to_string();
     let serving = world.ca.issue(&Subject::server(&user, &[name.as_str(), address.as_str()]))?;
     let mut labels: BTreeMap<String, String> = [

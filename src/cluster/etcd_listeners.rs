@@ -11,7 +11,7 @@ use super::spec::NodeSpec;
 use super::world::World;
 use super::{Error, Place, chain};
 use etcd::{self, grpc, pb};
-use net::fabric;
+use net::addresses;
 use parking_lot::Mutex;
 use pki::{self, Ca, Subject, write_private};
 use serde_json::{Value, json};
@@ -60,7 +60,7 @@ impl EtcdListeners {
         let member = |node: &NodeSpec| pb::Member {
             id: etcd::member_id(&node.name),
             name: node.name.clone(),
-            peer_urls: vec![format!("https://{}:{PEER_PORT}", fabric::node_ip(node.index))],
+            peer_urls: vec![format!("https://{}:{PEER_PORT}", addresses::node_ip(node.index))],
             // If no port is free now, the member looks for one when it starts.
             client_urls: ports.next().map(client_url).into_iter().collect(),
             is_learner: false,
@@ -153,7 +153,7 @@ pub async fn open(world: &Arc<World>, crew: &Crew, node: &str, server: &etcd::Se
     let port = listener.local_addr().map_err(|e| e.to_string())?.port();
     let address = |name: &str| {
         let nodes = world.spec.nodes();
-        nodes.iter().find(|n| n.name == name).map(|n| fabric::node_ip(n.index).to_string())
+        nodes.iter().find(|n| n.name == name).map(|n| addresses::node_ip(n.index).to_string())
     };
     let ip = address(node).unwrap_or_default();
     let names = ["localhost", "127.0.0.1", "::1", node, ip.as_str()];

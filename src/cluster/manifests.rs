@@ -9,20 +9,20 @@ use client::{Api, Client, kube};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
-use net::fabric;
+use net::addresses;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 /// The pods that a control-plane node's kubelet runs without being asked through the API.
 pub(crate) fn static_pods(world: &World, node: &str, index: u8) -> Vec<Pod> {
-    let ip = fabric::node_ip(index);
+    let ip = addresses::node_ip(index);
     let dir = "/var/lib/ropewalk";
     let secure = format!("--kubeconfig={dir}/{{}}.conf");
     let of = |component: &str| secure.replace("{}", component);
     let members: Vec<String> = world
         .control_planes()
         .iter()
-        .map(|m| format!("{}=https://{}:{PEER_PORT}", m.name, fabric::node_ip(m.index)))
+        .map(|m| format!("{}=https://{}:{PEER_PORT}", m.name, addresses::node_ip(m.index)))
         .collect();
     let external = world.spec.external_etcd.as_ref();
     let store = external.map_or("https://127.0.0.1:2379".to_string(), |etcd| etcd.endpoints.join(","));

@@ -13,7 +13,7 @@ use ::etcd::member_id;
 use ::linux::callers::{Bounds, Caller, Callers};
 use bytes::Bytes;
 use cni::NodeNetwork;
-use net::fabric;
+use net::addresses;
 use pki::{self, Subject};
 use raft::MemberId;
 use raft::driver::{Handle, Link};
@@ -84,7 +84,7 @@ impl Wires {
         network: &Arc<dyn NodeNetwork>,
     ) -> Result<Wires, Error> {
         let members = world.spec.nodes().into_iter().filter(|n| n.control_plane);
-        let address = |index| SocketAddr::from((fabric::node_ip(index), PEER_PORT));
+        let address = |index| SocketAddr::from((addresses::node_ip(index), PEER_PORT));
         let ip = network.node_ip().to_string();
         let identity = world.etcd_ca.issue(&Subject::server(node, &[node, ip.as_str()]))?;
         let connector = TlsConnector::from(pki::client_config(Some(&identity), world.etcd_ca.pem(), &[])?);
@@ -92,7 +92,7 @@ impl Wires {
         let mut queues = BTreeMap::new();
         let mut others = BTreeMap::new();
         for peer in members.filter(|m| m.name != node) {
-            others.insert(member_id(&peer.name), fabric::node_ip(peer.index).into());
+            others.insert(member_id(&peer.name), addresses::node_ip(peer.index).into());
             let (sender, queue) = mpsc::channel(QUEUE);
             queues.insert(member_id(&peer.name), sender);
             let wire = Wire {

@@ -13,7 +13,7 @@ use apiserver::{self, Cidr};
 use client::{Client, Dialer, Endpoint};
 use etcd::Storage;
 use kubelet::pressure::Machine;
-use net::{Fabric, fabric};
+use net::{Fabric, addresses};
 use parking_lot::Mutex;
 use pki::{Ca, Identity, Subject, TokenKey};
 use rng::Rng;
@@ -94,7 +94,7 @@ impl World {
         let service_cidr =
             Cidr::parse(SERVICE_CIDR).ok_or_else(|| Error::Start("the service range is damaged".into()))?;
         let first = service_cidr.nth(1).to_string();
-        let balancer = fabric::BRIDGE.to_string();
+        let balancer = addresses::BRIDGE.to_string();
         let mut names: Vec<String> = [
             "kubernetes",
             "kubernetes.default",
@@ -109,7 +109,7 @@ impl World {
         .map(String::from)
         .to_vec();
         names.extend(
-            spec.nodes().iter().filter(|n| n.control_plane).map(|n| fabric::node_ip(n.index).to_string()),
+            spec.nodes().iter().filter(|n| n.control_plane).map(|n| addresses::node_ip(n.index).to_string()),
         );
         names.extend(spec.nodes().iter().filter(|n| n.control_plane).map(|n| n.name.clone()));
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -186,8 +186,8 @@ impl World {
         let servers = self.control_planes();
         let own = servers.iter().find(|n| n.name == node);
         match (own, servers.as_slice()) {
-            (Some(only), _) | (None, [only]) => (fabric::node_ip(only.index), API_PORT).into(),
-            _ => (fabric::BRIDGE, API_PORT).into(),
+            (Some(only), _) | (None, [only]) => (addresses::node_ip(only.index), API_PORT).into(),
+            _ => (addresses::BRIDGE, API_PORT).into(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::Error;
 use super::consent;
-use super::repl::Options;
+use super::options::Options;
 use super::terminal;
 use super::texts::{Lang, Say};
 use super::tui::text::cut;

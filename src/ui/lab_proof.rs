@@ -4,9 +4,10 @@
 //! would.
 
 use super::labs as front;
-use super::proof_cluster::{ProofCluster, Stop};
+use super::proof_cluster::ProofCluster;
 use super::proof_home;
 use super::proof_part::{Part, played};
+use super::proof_stop::Stop;
 use super::texts::Lang;
 use clock::Instant;
 use cluster::control::{self, Control};
@@ -289,13 +290,13 @@ async fn answer(plan: &Plan, kind: Kind, proof_cluster: &ProofCluster) -> Result
     }
     let failed = async |why: String| {
         let picture = picture(proof_cluster).await;
-        Err(format!("{why}\n      {}\n{picture}", super::proof::tail(&said)))
+        Err(format!("{why}\n      {}\n{picture}", super::proof_case::tail(&said)))
     };
     let found = grade(lab, proof_cluster).await?;
     if let Kind::Wrong(at) = kind {
         let wrong = &lab.wrong[at];
         return match score::too_good(&found, &wrong.red, wrong.score_max) {
-            Some(why) => Err(format!("{why}\n      {}", super::proof::tail(&said))),
+            Some(why) => Err(format!("{why}\n      {}", super::proof_case::tail(&said))),
             None => {
                 let red: Vec<&str> = found.iter().filter(|t| !t.green).map(|t| t.id.as_str()).collect();
                 Ok(format!("{} points, red: {}", score::points(&found).0, red.join(", ")))

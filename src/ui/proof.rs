@@ -2,75 +2,19 @@
 //! all lines are typed into a real REPL, as the learner would. Most cases of a lesson share a
 //! cluster ([`proof_batch`]).
 
-use super::proof_batch::{self, Batch, Ground, batches};
-use super::proof_cluster::{ProofCluster, Stop};
+use super::proof_batch::{self, Batch, Ground, Where, batches};
+use super::proof_case::{Case, Found, Kind};
 use super::proof_home;
 use super::proof_part::{Part, played};
+use super::proof_stop::Stop;
 use clock::Instant;
 use futures::StreamExt;
 use lab::format::{EN, Lesson, sh_blocks};
 use lab::reach;
-use lab::view::{Ask, Proof, State};
 use lang::charset::println;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// Lines that have not come to an end by then are cut off.
-pub(super) const LINES_MAX: Duration = Duration::from_secs(300);
-/// A command of the prose may go on for ever (`-w`): it counts as running after this time.
-const PROSE_MAX: Duration = Duration::from_secs(10);
-
-/// What is tried on a cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Red at the start of each step, green after its solution.
-    Solution,
-    /// Every command in the prose runs.
-    Prose,
-    Wrong {
-        step: usize,
-        at: usize,
-    },
-    Also {
-        step: usize,
-        at: usize,
-    },
-}
-
-#[derive(Clone)]
-pub(super) struct Case {
-    pub lesson: Arc<Lesson>,
-    pub kind: Kind,
-}
-
-/// What came of a case.
-#[derive(Debug, Default)]
-pub(super) struct Found {
-    pub faults: Vec<String>,
-    /// What is worth knowing and no fault.
-    pub notes: Vec<String>,
-    /// Hints, by step, whose condition was true.
-    hints: BTreeSet<(usize, String)>,
-    /// Steps of which `lost` was true.
-    lost: BTreeSet<usize>,
-    took: Duration,
-}
-
-impl Found {
-    /// What came of a case that began then, and how it ended.
-    pub(super) fn ended(mut self, began: Instant, outcome: Result<(), String>) -> Found {
-        self.faults.extend(outcome.err());
-        self.lasted(began.elapsed())
-    }
-
-    /// How long it was played.
-    pub(super) fn lasted(mut self, took: Duration) -> Found {
-        self.took = took;
-        self
-    }
-}
 
 /// Proves lessons, `jobs` clusters side by side, and prints what was found. True if all of them are
 /// sound.
@@ -138,20 +82,6 @@ pub async fn prove(
     sound
 }
 
-/// Where lessons are proved.
-pub(super) enum Where {
-    /// On clusters made for it.
-    Home,
-    /// On the one behind this kubeconfig.
-    Foreign(PathBuf),
-}
-
-impl Where {
-    fn is_home(&self) -> bool {
-        matches!(self, Where::Home)
-    }
-}
-
 /// `part`: of the wrong answers and other ways only these.
 fn cases(lesson: &Arc<Lesson>, ground: &Where, part: Part) -> Vec<Case> {
     let (mut kinds, mut answers) = (vec![Kind::Solution], Vec::new());
@@ -169,34 +99,6 @@ fn cases(lesson: &Arc<Lesson>, ground: &Where, part: Part) -> Vec<Case> {
     }
     kinds.extend(part.select(answers));
     kinds.into_iter().map(|kind| Case { lesson: lesson.clone(), kind }).collect()
-}
-
-impl Case {
-    /// The step that a wrong answer or another way is about; the others are about all.
-    pub(super) fn step(&self) -> Option<usize> {
-        match self.kind {
-            Kind::Solution | Kind::Prose => None,
-            Kind::Wrong { step, .. } | Kind::Also { step, .. } => Some(step),
-        }
-    }
-
-    /// Returns how many steps it plays: those before its own are on the way to it.
-    pub(super) fn steps_played(&self) -> usize {
-        match self.kind {
-            Kind::Solution => self.lesson.steps.len(),
-            Kind::Prose => 1,
-            Kind::Wrong { step, .. } | Kind::Also { step, .. } => step + 1,
-        }
-    }
-
-    /// The lines of a wrong answer or another way.
-    pub(super) fn lines(&self) -> &[String] {
-        match self.kind {
-            Kind::Solution | Kind::Prose => &[],
-            Kind::Wrong { step, at } => &self.lesson.steps[step].wrong[at].lines,
-            Kind::Also { step, at } => &self.lesson.steps[step].also[at].lines,
-        }
-    }
 }
 
 /// Prints what was found about a lesson. True if it is sound.
@@ -240,203 +142,6 @@ fn report(lesson: &Lesson, ground: &Where, part: Part, found: Vec<(Kind, Found)>
     faults.is_empty()
 }
 
-/// Opens the lesson.
-///
-/// # Errors
-/// Its setup failed, which spoils everything after it.
-pub(super) async fn open(lesson: &Lesson, proof_cluster: &ProofCluster) -> Result<(), String> {
-    let opened = proof_cluster.view(Ask::Open { id: lesson.id.clone() }).await?;
-    match opened.notices.iter().find(|n| n.contains("setup")).filter(|_| !lesson.setup.is_empty()) {
-        Some(notice) => Err(notice.clone()),
-        None => Ok(()),
-    }
-}
-
-/// Plays a case, in a lesson that was opened; for a wrong answer or another way at its step.
-pub(super) async fn play(case: &Case, proof_cluster: &ProofCluster, found: &mut Found) -> Result<(), String> {
-    let lesson = &case.lesson;
-    match case.kind {
-        Kind::Solution => {
-            for at in 0..lesson.steps.len() {
-                match begins(lesson, at, proof_cluster, found).await? {
-                    true => is_solved(lesson, at, proof_cluster, found).await?,
-                    false => next(lesson, at, proof_cluster).await?,
-                }
-            }
-            Ok(())
-        }
-        Kind::Prose => prose(lesson, proof_cluster).await,
-        Kind::Wrong { step, at } => {
-            let (this, wrong) = (&lesson.steps[step], &lesson.steps[step].wrong[at]);
-            proof_cluster.guess(this).await?;
-            proof_cluster.lines(&wrong.lines, LINES_MAX).await?;
-            let red = proof_cluster.stays_red(this.settle).await?;
-            let proof = proof_cluster.proof().await?;
-            found.lost.extend((proof.is_lost == Some(true)).then_some(step));
-            found.hints.extend(proof.hints.into_iter().map(|h| (step, h)));
-            let lines = || wrong.lines.join(" ⏎ ");
-            match red {
-                true => Ok(()),
-                false => Err(format!("{}: green after a wrong answer ({}): {}", this.id, wrong.why, lines())),
-            }
-        }
-        Kind::Also { step, at } => {
-            let (this, lines) = (&lesson.steps[step], &lesson.steps[step].also[at].lines);
-            proof_cluster.guess(this).await?;
-            let said = proof_cluster.lines(lines, LINES_MAX).await?;
-            match proof_cluster.green(this).await? {
-                Ok(()) => {
-                    found.notes.extend(silent(
-                        &proof_cluster.proved(false).await?,
-                        &this.id,
-                        &lines.join(" ⏎ "),
-                    ));
-                    Ok(())
-                }
-                Err(unmet) => Err(format!(
-                    "{}: red after another way, {unmet}: {}\n      {}",
-                    this.id,
-                    lines.join(" ⏎ "),
-                    tail(&said)
-                )),
-            }
-        }
-    }
-}
-
-/// Plays the solutions before a step.
-pub(super) async fn reach(lesson: &Lesson, step: usize, proof_cluster: &ProofCluster) -> Result<(), String> {
-    for earlier in &lesson.steps[..step] {
-        if proof_cluster.view(Ask::Show).await?.state != State::Skipped {
-            proof_cluster.guess(earlier).await?;
-            let said = proof_cluster.lines(&earlier.solution, LINES_MAX).await?;
-            proof_cluster.green(earlier).await?.map_err(|unmet| {
-                format!("{}: red after the solution on the way, {unmet}\n      {}", earlier.id, tail(&said))
-            })?;
-        }
-        proof_cluster.view(Ask::Next).await?;
-    }
-    Ok(())
-}
-
-/// Whether the open step, number `at` (from 0), can be done; it is red, and what its hints say at
-/// its beginning is noted. Its question is answered then.
-///
-/// # Errors
-/// It is green before anything was done.
-pub(super) async fn begins(
-    lesson: &Lesson,
-    at: usize,
-    proof_cluster: &ProofCluster,
-    found: &mut Found,
-) -> Result<bool, String> {
-    let step = &lesson.steps[at];
-    let view = proof_cluster.view(Ask::Show).await?;
-    if view.state == State::Skipped {
-        found.notes.push(format!("{}: skipped, {}", step.id, view.notices.join("; ")));
-        return Ok(false);
-    }
-    found.notes.extend(view.notices.iter().map(|n| format!("{}: {n}", step.id)));
-    proof_cluster.guess(step).await?;
-    if !proof_cluster.stays_red(step.settle).await? {
-        return Err(format!("{}: green before anything was done", step.id));
-    }
-    let proof = proof_cluster.proof().await?;
-    if proof.is_lost == Some(true) {
-        found.faults.push(format!("{}: `lost` is true before anything was done", step.id));
-    }
-    found.hints.extend(proof.hints.into_iter().map(|h| (at, h)));
-    Ok(true)
-}
-
-/// Plays the solution of the open step, and goes on to the next if there is one.
-///
-/// # Errors
-/// It is red after that.
-pub(super) async fn is_solved(
-    lesson: &Lesson,
-    at: usize,
-    proof_cluster: &ProofCluster,
-    found: &mut Found,
-) -> Result<(), String> {
-    let step = &lesson.steps[at];
-    proof_cluster.guess(step).await?;
-    let said = proof_cluster.lines(&step.solution, LINES_MAX).await?;
-    proof_cluster
-        .green(step)
-        .await?
-        .map_err(|unmet| format!("{}: red after the solution, {unmet}\n      {}", step.id, tail(&said)))?;
-    let proof = proof_cluster.proved(true).await?;
-    if proof.because == Some(false) {
-        found
-            .faults
-            .push(format!("{}: the solution does not prove the prediction's answer (because)", step.id));
-    }
-    found.notes.extend(silent(&proof, &step.id, "the solution"));
-    next(lesson, at, proof_cluster).await
-}
-
-async fn next(lesson: &Lesson, at: usize, proof_cluster: &ProofCluster) -> Result<(), String> {
-    if at + 1 < lesson.steps.len() {
-        proof_cluster.view(Ask::Next).await?;
-    }
-    Ok(())
-}
-
-/// The beats that have nothing to tell: the explanation is shorter than its author meant it.
-fn silent(proof: &Proof, step: &str, way: &str) -> Vec<String> {
-    let silent = proof.beats.iter().filter(|(_, told)| !told);
-    silent.map(|(beat, _)| format!("{step}: the beat {beat:?} has nothing to tell after {way}")).collect()
-}
-
-/// Codes with which a shell or kubectl says that it did not understand.
-const NOT_UNDERSTOOD: &[i32] = &[2, 126, 127];
-
-async fn prose(lesson: &Lesson, proof_cluster: &ProofCluster) -> Result<(), String> {
-    for (at, step) in lesson.steps.iter().enumerate() {
-        let mut blocks = sh_blocks(step.prose.get(EN));
-        if at == 0 {
-            blocks.extend(sh_blocks(lesson.intro.get(EN)));
-        }
-        blocks.extend(sh_blocks(step.after.get(EN)));
-        for block in blocks {
-            let lines: Vec<String> = block.into_iter().filter(|l| !l.trim().is_empty()).collect();
-            match proof_cluster.repl(&lines, PROSE_MAX).await? {
-                Some((code, said)) if NOT_UNDERSTOOD.contains(&code) => {
-                    return Err(format!(
-                        "{}: the prose has a command that does not run: {}\n      {}",
-                        step.id,
-                        lines.join(" ⏎ "),
-                        tail(&said)
-                    ));
-                }
-                _ => {}
-            }
-        }
-        if proof_cluster.view(Ask::Show).await?.state == State::Skipped && at + 1 < lesson.steps.len() {
-            proof_cluster.view(Ask::Next).await?;
-            continue;
-        }
-        proof_cluster.guess(step).await?;
-        proof_cluster.lines(&step.solution, LINES_MAX).await?;
-        if proof_cluster.green(step).await?.is_err() || at + 1 == lesson.steps.len() {
-            // The solution proper is another case's business; here the next step is only reached.
-            if at + 1 < lesson.steps.len() {
-                proof_cluster.view(Ask::Goto { step: (at + 2).to_string() }).await?;
-            }
-            continue;
-        }
-        proof_cluster.view(Ask::Next).await?;
-    }
-    Ok(())
-}
-
-/// The end of what was said, for a report.
-pub(super) fn tail(said: &str) -> String {
-    let lines: Vec<&str> = said.lines().collect();
-    lines[lines.len().saturating_sub(6)..].join("\n      ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -451,15 +156,6 @@ mod tests {
         assert_eq!(kinds.iter().filter(|k| matches!(k, Kind::Wrong { .. })).count(), 8);
         assert_eq!(kinds.iter().filter(|k| matches!(k, Kind::Also { .. })).count(), 1);
         assert!(kinds.contains(&Kind::Solution));
-    }
-
-    #[test]
-    fn a_case_is_as_long_as_the_way_to_its_step() {
-        let library = Library::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../lab/fixtures"));
-        let lesson = Arc::new(library.lessons[0].clone());
-        let played = |kind| Case { lesson: lesson.clone(), kind }.steps_played();
-        assert_eq!(played(Kind::Solution), lesson.steps.len());
-        assert_eq!((played(Kind::Wrong { step: 0, at: 3 }), played(Kind::Also { step: 2, at: 0 })), (1, 3));
     }
 
     #[test]

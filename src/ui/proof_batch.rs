@@ -15,12 +15,13 @@
 //! They do not cover one thing: an earlier case left something that is not listed above, and that
 //! alone makes a later wrong answer red. Then the wrong answer passes without proof.
 
-use super::proof::{self, Case, Found, Kind, Where};
-use super::proof_cluster::{ProofCluster, Stop};
+use super::proof_case::{self, Case, Found, Kind};
+use super::proof_cluster::ProofCluster;
 use super::proof_folder::Folder;
+use super::proof_stop::Stop;
 use clock::Instant;
 use lab::format::Lesson;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -108,6 +109,20 @@ fn redirects(line: &str) -> bool {
     targets.any(|target| !target.is_empty() && !target.starts_with('&') && !target.starts_with("/dev/null"))
 }
 
+/// Where lessons are proved.
+pub(super) enum Where {
+    /// On clusters made for it.
+    Home,
+    /// On the one behind this kubeconfig.
+    Foreign(PathBuf),
+}
+
+impl Where {
+    pub(super) fn is_home(&self) -> bool {
+        matches!(self, Where::Home)
+    }
+}
+
 /// Where cases are played, and what stops them.
 pub(super) struct Ground<'a> {
     pub place: &'a Where,
@@ -180,9 +195,9 @@ async fn alone(case: &Case, ground: &Ground<'_>) -> (Case, Found) {
     let outcome = match cluster {
         Ok(cluster) => {
             let played = async {
-                proof::open(&case.lesson, &cluster).await?;
-                proof::reach(&case.lesson, case.step().unwrap_or(0), &cluster).await?;
-                proof::play(case, &cluster, &mut found).await
+                proof_case::open(&case.lesson, &cluster).await?;
+                proof_case::reach(&case.lesson, case.step().unwrap_or(0), &cluster).await?;
+                proof_case::play(case, &cluster, &mut found).await
             };
             let outcome = ground.stop.or(played).await;
             cluster.close().await;
@@ -222,8 +237,8 @@ impl Shared<'_> {
         let began = Instant::now();
         let mut at = from;
         let walked = async {
-            proof::open(&self.lesson, &cluster).await?;
-            proof::reach(&self.lesson, from, &cluster).await?;
+            proof_case::open(&self.lesson, &cluster).await?;
+            proof_case::reach(&self.lesson, from, &cluster).await?;
             while at < self.lesson.steps.len() {
                 self.step(at, &cluster).await?;
                 at += 1;
@@ -245,7 +260,7 @@ impl Shared<'_> {
     async fn step(&mut self, at: usize, cluster: &ProofCluster) -> Result<(), String> {
         let mut unsolved = Found::default();
         let solved = self.solved.as_mut().unwrap_or(&mut unsolved);
-        if !proof::begins(&self.lesson, at, cluster, solved).await? {
+        if !proof_case::begins(&self.lesson, at, cluster, solved).await? {
             return Err("it is skipped".into());
         }
         let cases = self.others.iter().filter(|case| case.step() == Some(at));
@@ -254,13 +269,13 @@ impl Shared<'_> {
             let folder = Folder::of(&cluster.folder())?;
             for case in cases {
                 let (began, mut found) = (Instant::now(), Found::default());
-                let outcome = proof::play(case, cluster, &mut found).await;
+                let outcome = proof_case::play(case, cluster, &mut found).await;
                 self.found.push((case.clone(), found.ended(began, outcome)));
                 cluster.begin_anew(&begin).await?;
                 folder.put_back()?;
             }
         }
-        proof::is_solved(&self.lesson, at, cluster, solved).await
+        proof_case::is_solved(&self.lesson, at, cluster, solved).await
     }
 }
 

@@ -5,6 +5,7 @@ use super::kubeconfig::of_map;
 use super::lesson::{self as front, Green};
 use super::proof_group::Group;
 use super::proof_home::Private;
+use super::proof_stop::{STOPPED, Stop};
 use super::proof_turns::{self, Running};
 use super::texts::Lang;
 use client::Api;
@@ -25,8 +26,6 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
 /// A solution that has not worked after this time does not work.
 const GREEN_MAX: Duration = Duration::from_secs(180);
@@ -49,43 +48,6 @@ const PODS_MAX: Duration = Duration::from_secs(60);
 
 /// A start that takes longer no longer keeps other clusters from starting.
 const START_MAX: Duration = Duration::from_secs(60);
-
-const STOPPED: &str = "interrupted";
-
-/// Records whether the proof has to end early: on Ctrl-C, SIGTERM, or when its terminal closes.
-/// Each cluster is then ended and cleared away as after its last case.
-#[derive(Clone, Default)]
-pub(super) struct Stop(CancellationToken);
-
-impl Stop {
-    pub(super) fn wanted(&self) -> bool {
-        self.0.is_cancelled()
-    }
-
-    /// Does the work, and listens for signals to stop. The work has to check [`Stop::wanted`].
-    pub(super) async fn heard_during<T>(&self, work: impl Future<Output = T>) -> T {
-        let mut signals: Vec<_> = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()]
-            .into_iter()
-            .filter_map(|kind| signal(kind).ok())
-            .collect();
-        let heard = async {
-            let _ = futures::future::select_all(signals.iter_mut().map(|s| Box::pin(s.recv()))).await; // which one does not matter
-            eprintln!("ropewalk: {STOPPED}; ending the clusters");
-            self.0.cancel();
-            std::future::pending::<T>().await
-        };
-        tokio::select! { done = work => done, never = heard => never }
-    }
-
-    /// Returns the result of the work, or an error if the proof is stopped before.
-    pub(super) async fn or<T>(&self, work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
-        tokio::select! {
-            biased;
-            () = self.0.cancelled() => Err(STOPPED.into()),
-            done = work => done,
-        }
-    }
-}
 
 /// A cluster for one case, in a home of its own. It ends with this process, however that ends.
 pub(super) struct ProofCluster {
@@ -183,7 +145,7 @@ impl ProofCluster {
     }
 
     async fn open(home: Private, variables: &[(&str, &OsStr)], stop: &Stop) -> Result<ProofCluster, String> {
-        if stop.0.is_cancelled() {
+        if stop.wanted() {
             home.remove();
             return Err(STOPPED.into());
         }

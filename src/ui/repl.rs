@@ -3,57 +3,21 @@
 use super::connection;
 use super::editor::{self, Prompt};
 use super::names::Names;
+use super::options::Options;
 use super::script::{self, Script};
 use super::session::{Manner, Session};
 use super::terminal::{self, AsFound, EndSignals, Unedited};
 use super::texts::{Lang, Say};
 use super::{Error, settings, tui};
-use cluster::{Home, Place, foreign};
+use cluster::Home;
 use lang::charset::{self, print, println, shown};
 use linux::signal::{self, stop_requested};
 use rustyline::ExternalPrinter;
 use std::io::{BufRead, Write};
-use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind};
 use tokio::task::JoinSet;
-
-/// What was asked for on the command line.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// The name of the cluster.
-    pub name: String,
-    /// Run these lines and end.
-    pub lines: Vec<String>,
-    /// Run this file's lines and end.
-    pub file: Option<PathBuf>,
-    /// `--lang`.
-    pub lang: Option<Lang>,
-    /// Instead of a cluster of our own: the one behind this kubeconfig.
-    pub kubeconfig: Option<PathBuf>,
-    /// For a cluster that has to be started.
-    pub api_port: Option<u16>,
-    /// Lines only, even on a terminal.
-    pub plain: bool,
-    /// The interface draws with ASCII alone.
-    pub ascii: bool,
-    /// The lesson that the interface opens first.
-    pub lesson: Option<String>,
-    /// This is the shell pane of the interface, with the token by which it sends commands to the
-    /// interface. The interface itself starts the cluster and asks the questions at the end.
-    pub in_pane: Option<String>,
-}
-
-impl Options {
-    /// The directory of the cluster that is meant.
-    fn place(&self, home: &Home) -> Result<Place, Error> {
-        Ok(match &self.kubeconfig {
-            Some(file) => foreign::place(home, file)?,
-            None => home.cluster(&self.name)?,
-        })
-    }
-}
 
 /// Runs a session and returns its exit code: in the interface, in lines at a terminal, or from a
 /// pipe, a file or the command line.

@@ -1,39 +1,13 @@
 //! What a verb finds: its flags and arguments, the streams, and on demand a connection.
 
+use super::fail::{FILE, Fail, INPUT};
+use super::given::Given;
 use super::out::{Format, Out};
-use super::parse::Given;
 use super::wire::{Etcd, Target};
 use super::{Io, Preset};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
-
-/// etcdctl's exit codes.
-pub(crate) const FAILED: i32 = 1;
-pub(crate) const CONNECTION: i32 = 2;
-pub(crate) const INPUT: i32 = 3;
-pub(crate) const FEATURE: i32 = 4;
-pub(crate) const CANCELED: i32 = 5;
-pub(crate) const FILE: i32 = 6;
-pub(crate) const ARGUMENTS: i32 = 128;
-
-/// Why a command failed, for people, and its exit code.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fail {
-    pub code: i32,
-    pub text: String,
-}
-
-impl Fail {
-    /// A failure with one of etcdctl's exit codes; an empty text prints nothing.
-    pub fn new(code: i32, text: impl Into<String>) -> Fail {
-        Fail { code, text: text.into() }
-    }
-    /// A failure because of the arguments on the command line: exit code 128.
-    pub fn arguments(text: impl Into<String>) -> Fail {
-        Fail::new(ARGUMENTS, text)
-    }
-}
 
 /// One command at work. No connection is made before a verb asks for one.
 pub struct Ctx<'io> {
@@ -51,8 +25,8 @@ impl<'io> Ctx<'io> {
     /// that were not given.
     ///
     /// # Errors
-    /// [`Fail`] with the exit code: an unknown format ([`FEATURE`]), a duration that is none
-    /// ([`FAILED`]), or as [`Target::of`].
+    /// [`Fail`] with the exit code: an unknown format (`FEATURE`), a duration that is none
+    /// (`FAILED`), or as [`Target::of`].
     pub fn new(given: Given, io: &'io mut Io, preset: Preset) -> Result<Ctx<'io>, Fail> {
         let format = Format::named(&given.text("write-out"))?;
         let out = Out { format, hex: given.on("hex"), to: &mut *io.stdout };
@@ -136,17 +110,4 @@ impl<'io> Ctx<'io> {
         let line = String::from_utf8(line).map_err(|e| Fail::new(FILE, e.to_string()))?;
         Ok(line.trim().to_string())
     }
-}
-
-/// An argument that is a number. `what` stands before the reason.
-pub(crate) fn number<T: std::str::FromStr>(text: &str, kind: &str, code: i32) -> Result<T, Fail> {
-    text.parse().map_err(|_| Fail::new(code, format!("strconv.{kind}: parsing {text:?}: invalid syntax")))
-}
-
-/// A lease's number, in hexadecimal.
-pub(crate) fn lease_id(text: &str, what: &str) -> Result<i64, Fail> {
-    i64::from_str_radix(text, 16).map_err(|_| {
-        let reason = format!("strconv.ParseInt: parsing {text:?}: invalid syntax");
-        Fail::arguments(format!("{what} ({reason}), expecting ID in Hex"))
-    })
 }

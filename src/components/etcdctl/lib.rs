@@ -25,6 +25,9 @@
 
 mod cmd;
 mod ctx;
+mod fail;
+mod flags;
+mod given;
 mod out;
 mod parse;
 pub mod table;
@@ -32,7 +35,8 @@ pub mod table;
 mod tests;
 mod wire;
 
-use ctx::{Ctx, Fail};
+use ctx::Ctx;
+use fail::Fail;
 use parse::Found;
 use std::path::PathBuf;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};

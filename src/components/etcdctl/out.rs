@@ -1,6 +1,6 @@
 //! Answers as text: the formats of `-w`.
 
-use super::ctx::{FEATURE, FILE, Fail};
+use super::fail::{FEATURE, FILE, Fail};
 pub(crate) use api::gostr::quote_bytes as quoted;
 use etcd::pb;
 use serde::Serialize;

@@ -1,54 +1,10 @@
-//! Command lines: a verb of the table, its flags among its arguments, as pflag reads them.
+//! Command lines: a verb of the table with what was given to it, or help.
 
-use super::ctx::{FAILED, Fail};
-use super::table::{ABSENT, Flag, GLOBAL, Kind, VERBS, Verb};
-use api::gostr::parse_duration;
-use std::collections::BTreeMap;
+use super::fail::{FAILED, Fail};
+use super::flags::{Flag, GLOBAL, Kind};
+use super::given::{Given, flag, from_environment, read};
+use super::table::{ABSENT, VERBS, Verb};
 use std::fmt::Write as _;
-use std::time::Duration;
-
-/// What was given to a verb.
-#[derive(Clone, Debug, Default)]
-pub struct Given {
-    flags: BTreeMap<&'static str, String>,
-    /// Flags that stood on the line.
-    pub set: Vec<&'static str>,
-    pub args: Vec<String>,
-    /// How many arguments stood before `--`; `None`: there was no `--`.
-    pub before_dash: Option<usize>,
-}
-
-impl Given {
-    /// The value of a flag, or its default; empty if the verb has no such flag.
-    pub fn text(&self, name: &str) -> String {
-        self.flags.get(name).cloned().unwrap_or_default()
-    }
-    /// True if a switch is on.
-    pub fn on(&self, name: &str) -> bool {
-        self.flags.get(name).is_some_and(|v| v == "true")
-    }
-    /// A number; its shape was checked when it was read.
-    pub fn number(&self, name: &str) -> i64 {
-        self.flags.get(name).and_then(|v| v.parse().ok()).unwrap_or_default()
-    }
-    pub(crate) fn was_set(&self, name: &str) -> bool {
-        self.set.contains(&name)
-    }
-    /// The value of a flag as a duration: `5s`, `200ms`, `1m30s`, as Go reads them.
-    ///
-    /// # Errors
-    /// It is none, or negative ([`FAILED`]); the text names the flag.
-    pub fn duration(&self, name: &str) -> Result<Duration, Fail> {
-        let text = self.text(name);
-        match parse_duration(&text) {
-            Ok(time) if time.0 >= 0 => Ok(time.duration()),
-            _ => Err(Fail::new(
-                FAILED,
-                format!("invalid argument {text:?} for \"--{name}\" flag: it looks like 5s or 200ms"),
-            )),
-        }
-    }
-}
 
 /// What a line turned out to be.
 pub(crate) enum Found {
@@ -86,12 +42,6 @@ fn verb(words: &[String]) -> (Vec<usize>, Option<&'static Verb>) {
     (at, None)
 }
 
-fn flag(among: &'static [Flag], name: &str) -> Option<&'static Flag> {
-    let mut chars = name.chars();
-    let letter = chars.next().filter(|_| chars.next().is_none());
-    among.iter().find(|f| f.name == name || (letter.is_some() && f.short == letter))
-}
-
 pub(crate) fn parse(words: &[String]) -> Result<Found, Fail> {
     let wants_help = words.first().is_none_or(|w| w == "help");
     let words = if wants_help { words.get(1..).unwrap_or_default() } else { words };
@@ -118,132 +68,12 @@ pub(crate) fn parse(words: &[String]) -> Result<Found, Fail> {
     }
     let rest: Vec<String> =
         words.iter().enumerate().filter(|(i, _)| !at.contains(i)).map(|(_, w)| w.clone()).collect();
-    let mut given = read(verb, &rest)?;
-    from_environment(verb, &mut given, |variable| std::env::var(variable).ok())?;
+    let mut given = read(verb.name, verb.flags, &rest)?;
+    from_environment(verb.name, &mut given, |variable| std::env::var(variable).ok())?;
     match given.on("help") {
         true => Ok(Found::Help(about(verb))),
         false => Ok(Found::Command(verb, given)),
     }
-}
-
-/// Reads the flags, global ones included, and the arguments of a verb.
-pub(crate) fn read(verb: &'static Verb, words: &[String]) -> Result<Given, Fail> {
-    read_with(verb, GLOBAL, words)
-}
-
-/// As [`read`], for a line of a transaction: it has the verb's own flags alone, as the command line
-/// says where the store is.
-pub(crate) fn read_own(verb: &'static Verb, words: &[String]) -> Result<Given, Fail> {
-    read_with(verb, &[], words)
-}
-
-fn read_with(verb: &'static Verb, global: &'static [Flag], words: &[String]) -> Result<Given, Fail> {
-    let mut given = Given::default();
-    for flag in verb.flags.iter().chain(global) {
-        given.flags.insert(flag.name, flag.default.to_string());
-    }
-    let find = |name: &str| flag(verb.flags, name).or_else(|| flag(global, name));
-    let mut words = words.iter();
-    while let Some(word) = words.next() {
-        if word == "--" {
-            given.before_dash = Some(given.args.len());
-            given.args.extend(words.by_ref().cloned());
-        } else if let Some(long) = word.strip_prefix("--") {
-            let (name, value) = match long.split_once('=') {
-                Some((name, value)) => (name, Some(value.to_string())),
-                None => (long, None),
-            };
-            let flag = find(name).filter(|f| f.name == name);
-            let flag = flag.ok_or_else(|| wrong(verb, format!("unknown flag: --{name}")))?;
-            set(verb, &mut given, flag, value, &mut words)?;
-        } else if let Some(letters) = word.strip_prefix('-').filter(|l| !l.is_empty()) {
-            let mut left = letters;
-            while let Some(letter) = left.chars().next() {
-                left = &left[letter.len_utf8()..];
-                let flag = find(&letter.to_string()).ok_or_else(|| {
-                    wrong(verb, format!("unknown shorthand flag: '{letter}' in -{letters}"))
-                })?;
-                let value = match flag.kind {
-                    Kind::Switch if !left.starts_with('=') => None,
-                    _ => Some(std::mem::take(&mut left).trim_start_matches('=').to_string()),
-                };
-                set(verb, &mut given, flag, value.filter(|v| !v.is_empty()), &mut words)?;
-            }
-        } else {
-            given.args.push(word.clone());
-        }
-    }
-    Ok(given)
-}
-
-/// Gives each global flag that is not on the line the value of its variable, e.g.
-/// `ETCDCTL_WRITE_OUT`.
-fn from_environment(
-    verb: &Verb,
-    given: &mut Given,
-    variable: impl Fn(&str) -> Option<String>,
-) -> Result<(), Fail> {
-    for flag in GLOBAL.iter().filter(|flag| flag.name != "help") {
-        let name = format!("ETCDCTL_{}", flag.name.to_uppercase().replace('-', "_"));
-        if given.was_set(flag.name) {
-            continue;
-        }
-        if let Some(value) = variable(&name).filter(|value| !value.is_empty()) {
-            set(verb, given, flag, Some(value), &mut std::iter::empty())
-                .map_err(|fail| Fail { text: format!("{name}: {}", fail.text), ..fail })?;
-        }
-    }
-    Ok(())
-}
-
-fn wrong(verb: &Verb, text: String) -> Fail {
-    Fail::new(FAILED, format!("{text}\nRun 'etcdctl {} --help' for usage.", verb.name))
-}
-
-fn set<'w>(
-    verb: &Verb,
-    given: &mut Given,
-    flag: &'static Flag,
-    value: Option<String>,
-    rest: &mut impl Iterator<Item = &'w String>,
-) -> Result<(), Fail> {
-    let value = match (flag.kind, value) {
-        (Kind::Switch, None) => "true".to_string(),
-        (_, Some(value)) => value,
-        (_, None) => rest
-            .next()
-            .cloned()
-            .ok_or_else(|| wrong(verb, format!("flag needs an argument: --{}", flag.name)))?,
-    };
-    let value = match flag.kind {
-        Kind::Switch => match value.as_str() {
-            "1" | "t" | "T" | "true" | "TRUE" | "True" => "true".into(),
-            "0" | "f" | "F" | "false" | "FALSE" | "False" => "false".into(),
-            _ => return Err(bad(verb, flag, &value, "ParseBool")),
-        },
-        Kind::Number if value.parse::<i64>().is_err() => return Err(bad(verb, flag, &value, "ParseInt")),
-        Kind::Number | Kind::Text => value,
-    };
-    // The first takes the place of the default, each further one is added.
-    let value = match given.flags.get(flag.name) {
-        Some(before) if flag.name == "endpoints" && given.set.contains(&flag.name) => {
-            format!("{before},{value}")
-        }
-        _ => value,
-    };
-    given.flags.insert(flag.name, value);
-    given.set.push(flag.name);
-    Ok(())
-}
-
-fn bad(verb: &Verb, flag: &Flag, value: &str, function: &str) -> Fail {
-    let name = flag.short.map_or(format!("--{}", flag.name), |s| format!("-{s}, --{}", flag.name));
-    wrong(
-        verb,
-        format!(
-            "invalid argument {value:?} for {name:?} flag: strconv.{function}: parsing {value:?}: invalid syntax"
-        ),
-    )
 }
 
 fn flags(text: &mut String, title: &str, list: &[Flag]) {
@@ -289,6 +119,7 @@ pub(crate) fn overview(group: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn line(text: &str) -> Result<(&'static str, Given), String> {
         let words: Vec<String> = text.split(' ').map(String::from).collect();
@@ -316,7 +147,7 @@ mod tests {
             let (name, mut given) = line(text).unwrap();
             let verb = VERBS.iter().find(|v| v.name == name).unwrap();
             let of = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| v.to_string());
-            from_environment(verb, &mut given, of).map(|()| given).map_err(|fail| fail.text)
+            from_environment(verb.name, &mut given, of).map(|()| given).map_err(|fail| fail.text)
         };
         let given =
             with("get a", &[("ETCDCTL_WRITE_OUT", "json"), ("ETCDCTL_COMMAND_TIMEOUT", "1m30s")]).unwrap();

@@ -1,25 +1,10 @@
 //! The one table of verbs and flags.
 
 use super::cmd::{keys, lease, lock, maintenance, member, txn, watch};
-use super::ctx::{Ctx, Fail};
+use super::ctx::Ctx;
+use super::fail::Fail;
+use super::flags::{CLUSTER, DEL, Flag, GET, PREFIX, PREV_KV, PUT, number, short, switch};
 use futures::future::LocalBoxFuture;
-
-/// What a flag's value is; a switch may stand without one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Switch,
-    Text,
-    Number,
-}
-
-/// One flag of a verb, or a global one.
-pub struct Flag {
-    pub name: &'static str,
-    pub short: Option<char>,
-    pub kind: Kind,
-    pub default: &'static str,
-    pub help: &'static str,
-}
 
 type Run = for<'a, 'io> fn(&'a mut Ctx<'io>) -> LocalBoxFuture<'a, Result<(), Fail>>;
 
@@ -36,51 +21,21 @@ pub struct Verb {
     pub tidies: bool,
 }
 
-const fn switch(name: &'static str, help: &'static str) -> Flag {
-    Flag { name, short: None, kind: Kind::Switch, default: "false", help }
-}
-const fn text(name: &'static str, default: &'static str, help: &'static str) -> Flag {
-    Flag { name, short: None, kind: Kind::Text, default, help }
-}
-const fn number(name: &'static str, default: &'static str, help: &'static str) -> Flag {
-    Flag { name, short: None, kind: Kind::Number, default, help }
-}
-const fn short(flag: Flag, short: char) -> Flag {
-    Flag { short: Some(short), ..flag }
-}
 macro_rules! verb {
-    ($name:literal, $usage:literal, $help:literal, [$($flag:expr),* $(,)?], $run:path $(, $tidies:ident)?) => {
+    ($name:literal, $usage:literal, $help:literal, [$($flag:expr),* $(,)?], $($rest:tt)+) => {
+        verb!($name, $usage, $help, &[$($flag),*], $($rest)+)
+    };
+    ($name:literal, $usage:literal, $help:literal, $flags:expr, $run:path $(, $tidies:ident)?) => {
         Verb {
             name: $name,
             usage: $usage,
             help: $help,
-            flags: &[$($flag),*],
+            flags: $flags,
             run: |ctx| Box::pin($run(ctx)),
             tidies: false $(|| stringify!($tidies).len() > 0)?,
         }
     };
 }
-
-const PREFIX: Flag = switch("prefix", "every key that begins with KEY");
-const FROM_KEY: Flag = switch("from-key", "every key from KEY on, in byte order");
-const PREV_KV: Flag = switch("prev-kv", "show what the key was before");
-const CLUSTER: Flag = switch("cluster", "ask every member that the cluster lists");
-
-/// Flags of every verb.
-pub const GLOBAL: &[Flag] = &[
-    text("endpoints", "", "where the members listen, separated by commas"),
-    text("cacert", "", "file with the authority of the servers' certificates"),
-    text("cert", "", "file with our certificate"),
-    text("key", "", "file with our certificate's key"),
-    short(text("write-out", "simple", "format of answers: simple, json, fields or table"), 'w'),
-    switch("hex", "print bytes in hexadecimal"),
-    text("command-timeout", "5s", "longest wait for an answer"),
-    text("dial-timeout", "2s", "longest wait for a connection"),
-    switch("insecure-skip-tls-verify", "not supported: a certificate that cannot be checked is refused"),
-    switch("insecure-transport", "accepted: an endpoint's scheme decides"),
-    switch("debug", "accepted and ignored"),
-    short(switch("help", "this text"), 'h'),
-];
 
 /// Every verb, sorted by its name.
 pub const VERBS: &[Verb] = &[
@@ -94,13 +49,7 @@ pub const VERBS: &[Verb] = &[
         maintenance::compaction
     ),
     verb!("defrag", "", "Pack the members' files", [CLUSTER], maintenance::defrag),
-    verb!(
-        "del",
-        "<key> [range_end]",
-        "Delete a key or a range of keys",
-        [PREFIX, FROM_KEY, PREV_KV, switch("range", "delete up to range_end without a pause to interrupt")],
-        keys::del
-    ),
+    verb!("del", "<key> [range_end]", "Delete a key or a range of keys", DEL, keys::del),
     verb!(
         "elect",
         "<election-name> [proposal]",
@@ -118,24 +67,7 @@ pub const VERBS: &[Verb] = &[
     ),
     verb!("endpoint health", "", "Ask each endpoint whether it can commit", [CLUSTER], member::health),
     verb!("endpoint status", "", "Show what each endpoint says of itself", [CLUSTER], member::status),
-    verb!(
-        "get",
-        "<key> [range_end]",
-        "Show a key or a range of keys",
-        [
-            text("consistency", "l", "l: what everybody agreed on; s: what this member knows"),
-            text("order", "", "ASCEND or DESCEND"),
-            text("sort-by", "", "CREATE, KEY, MODIFY, VALUE or VERSION"),
-            number("limit", "0", "show at most so many; 0 is all"),
-            PREFIX,
-            FROM_KEY,
-            number("rev", "0", "as it was at this revision; 0 is now"),
-            switch("keys-only", "leave the values out"),
-            switch("print-value-only", "leave the keys out (format simple)"),
-            switch("count-only", "only say how many there are (formats fields and json)"),
-        ],
-        keys::get
-    ),
+    verb!("get", "<key> [range_end]", "Show a key or a range of keys", GET, keys::get),
     verb!("lease grant", "<ttl>", "Make a lease of so many seconds", [], lease::grant),
     verb!(
         "lease keep-alive",
@@ -163,18 +95,7 @@ pub const VERBS: &[Verb] = &[
     ),
     verb!("member list", "", "Show the members of the cluster", [], member::list),
     verb!("move-leader", "<transferee-member-id>", "Let another member lead", [], maintenance::move_leader),
-    verb!(
-        "put",
-        "<key> <value>",
-        "Set a key; without a value it comes from standard input",
-        [
-            text("lease", "0", "hang it on this lease (hexadecimal)"),
-            PREV_KV,
-            switch("ignore-value", "keep the value it has"),
-            switch("ignore-lease", "keep the lease it has"),
-        ],
-        keys::put
-    ),
+    verb!("put", "<key> <value>", "Set a key; without a value it comes from standard input", PUT, keys::put),
     verb!("snapshot save", "<filename>", "Save the whole store as a database file", [], maintenance::save),
     verb!(
         "snapshot status",

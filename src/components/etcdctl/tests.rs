@@ -363,7 +363,7 @@ async fn certificates_without_an_authority_are_refused() {
     let (cert, key) = (file("a.crt"), file("a.key"));
     let words = ["get", "a", "--cert", &cert, "--key", &key];
     let ended = etcdctl(&plain("127.0.0.1:1"), &words).await;
-    assert_eq!(ended.code, ctx::FILE, "they are read: {}", ended.stderr);
+    assert_eq!(ended.code, fail::FILE, "they are read: {}", ended.stderr);
     std::fs::write(&cert, "x").unwrap();
     std::fs::write(&key, "x").unwrap();
     let ended = etcdctl(&plain("127.0.0.1:1"), &words).await;
@@ -400,7 +400,7 @@ async fn a_snapshot_that_is_not_saved_has_one_exit_code() {
     assert_eq!(save(&plain("127.0.0.1:1"), &path).await.code, 5);
     let two = save(&store.preset, &path).await;
     assert!(two.code == 5 && two.stderr.contains("not multiple [https://127.0.0.1:"), "{two:?}");
-    assert_eq!(etcdctl(&store.by(0), &["snapshot", "save"]).await.code, ctx::ARGUMENTS);
+    assert_eq!(etcdctl(&store.by(0), &["snapshot", "save"]).await.code, fail::ARGUMENTS);
     assert_eq!(save(&store.by(0), &path).await.code, 0);
 }
 
@@ -409,7 +409,7 @@ async fn alarms_are_all_listed_and_ended_or_none() {
     for verb in ["list", "disarm"] {
         let ended = etcdctl(&plain("127.0.0.1:1"), &["alarm", verb, "x"]).await;
         let told = format!("Error: alarm {verb} command accepts no arguments\n");
-        assert_eq!((ended.code, ended.stderr), (ctx::ARGUMENTS, told));
+        assert_eq!((ended.code, ended.stderr), (fail::ARGUMENTS, told));
     }
 }
 

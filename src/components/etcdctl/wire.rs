@@ -1,8 +1,8 @@
 //! A connection to a member, and the calls that verbs make.
 
 use super::Preset;
-use super::ctx::{CONNECTION, FAILED, FILE, Fail};
-use super::parse::Given;
+use super::fail::{CONNECTION, FAILED, FILE, Fail};
+use super::given::Given;
 use etcd::grpc::client::{Channel, Endpoint};
 use etcd::pb;
 use futures::stream::BoxStream;

@@ -5,69 +5,14 @@ use super::ctx::Ctx;
 use super::error::{Fail, text};
 use super::files;
 use super::gostr::quote;
-use super::wire::discovery::Resource;
+use super::info::{Info, Options};
 use super::wire::paths;
-use api::labels::Selector;
+use super::wire::resource::Resource;
 use api::value;
 use serde_json::Value;
 use std::sync::Arc;
 
 const NOTHING: &str = "You must provide one or more resources by argument or filename.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'\n   '<resource> <name>'\n   '<resource>'";
-
-/// One object that a command is about.
-#[derive(Clone, Debug)]
-pub(crate) struct Info {
-    pub resource: Arc<Resource>,
-    /// Empty for cluster-scoped objects.
-    pub namespace: String,
-    pub name: String,
-    /// As read from the file or the server; null before it was fetched.
-    pub object: Value,
-    /// The file it came from; empty if it was named.
-    pub source: String,
-}
-
-impl Info {
-    pub(crate) fn path(&self) -> String {
-        paths::object(&self.resource, &self.namespace, &self.name)
-    }
-
-    pub(crate) fn collection(&self) -> String {
-        paths::collection(&self.resource, &self.namespace)
-    }
-
-    /// `deployment.apps/web`
-    pub(crate) fn named(&self) -> String {
-        format!("{}/{}", self.resource.kind_group(), self.name)
-    }
-
-    /// `deployments.apps/web`, as errors and waits name it.
-    pub(crate) fn plural_named(&self) -> String {
-        format!("{}/{}", self.resource.qualified(), self.name)
-    }
-
-    /// Reads the object again.
-    pub(crate) async fn fetch(&mut self, ctx: &Ctx) -> Result<(), Fail> {
-        match ctx.api().await?.get(&self.path(), &[]).await {
-            Ok(object) => self.object = object,
-            Err(fail) => return Err(self.lost(ctx, fail).await),
-        }
-        Ok(())
-    }
-
-    /// An object that is not there: perhaps its namespace is not there either, which then is what
-    /// there is to tell.
-    pub(crate) async fn lost(&self, ctx: &Ctx, fail: Fail) -> Fail {
-        if !fail.is_not_found() || matches!(self.namespace.as_str(), "" | "default") {
-            return fail;
-        }
-        let Ok(api) = ctx.api().await else { return fail };
-        match api.get(&format!("/api/v1/namespaces/{}", paths::segment(&self.namespace)), &[]).await {
-            Err(nowhere) if nowhere.is_not_found() => nowhere,
-            _ => fail,
-        }
-    }
-}
 
 /// One resource, to list.
 #[derive(Clone, Debug)]
@@ -108,27 +53,6 @@ impl Asked {
     }
 }
 
-/// How a verb reads its arguments.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Options {
-    /// A type alone means all of its objects.
-    pub all_by_type: bool,
-    /// `--all-namespaces` was given.
-    pub all_namespaces: bool,
-    /// Files need not be sent to a server, nor their kinds be known there.
-    pub local: bool,
-    /// Files are validated before they are decoded.
-    pub validated: bool,
-    /// `--selector` of this verb says something else than which objects are meant.
-    pub other_selector: bool,
-    /// `--all` is a selector, which excludes names (`SelectAllParam` of kubectl's builder). Other
-    /// verbs ignore it beside names.
-    pub all_selects: bool,
-    /// The verb works on the server's objects, so `--selector` reads their labels there and not in
-    /// the files (`Latest` of kubectl's builder).
-    pub latest: bool,
-}
-
 /// Reads files (`-f`), or arguments.
 pub(crate) async fn ask(ctx: &Ctx, args: &[String], options: Options) -> Result<Asked, Fail> {
     let named = ctx.flags.list("filename");
@@ -139,46 +63,13 @@ pub(crate) async fn ask(ctx: &Ctx, args: &[String], options: Options) -> Result<
             );
         }
         let (infos, unread) = files::read(ctx, &named, options).await?;
-        let infos = if options.latest { selected_there(ctx, infos, options).await? } else { infos };
+        let infos = if options.latest { files::selected_there(ctx, infos, options).await? } else { infos };
         return Ok(Asked::Objects(infos, unread));
     }
     if args.is_empty() {
         return text(NOTHING);
     }
     by_arguments(ctx, args, options).await
-}
-
-/// Returns the selector that limits the objects of files. kubectl ignores a field selector beside
-/// files, and so would change objects that the user excluded; here it is refused.
-pub(crate) fn selector_of_files(ctx: &Ctx, options: Options) -> Result<Option<Selector>, Fail> {
-    if !ctx.flags.text("field-selector").is_empty() {
-        return text(
-            "--field-selector cannot be used with objects from files; name the files of the objects you mean, or use --selector",
-        );
-    }
-    match ctx.flags.text("selector").trim() {
-        "" => Ok(None),
-        _ if options.other_selector => Ok(None),
-        given => Selector::parse(given)
-            .map(Some)
-            .map_err(|why| Fail::Text(format!("the provided selector {} is not valid: {why}", quote(given)))),
-    }
-}
-
-/// Drops the objects whose labels on the server do not match `--selector`. One that cannot be read
-/// stays: the verb that works on it reports why.
-async fn selected_there(ctx: &Ctx, infos: Vec<Info>, options: Options) -> Result<Vec<Info>, Fail> {
-    let Some(selector) = selector_of_files(ctx, options)? else { return Ok(infos) };
-    let mut kept = vec![];
-    for info in infos {
-        let mut there = info.clone();
-        match there.fetch(ctx).await {
-            Ok(()) if !selector.matches(value::at(&there.object, "metadata.labels")) => {}
-            Ok(()) | Err(Fail::Api(_) | Fail::Text(_)) => kept.push(info),
-            Err(other) => return Err(other),
-        }
-    }
-    Ok(kept)
 }
 
 /// `pods, svc` typed with a space is `pods,svc`.

@@ -1,12 +1,14 @@
 //! What a verb works with: flags, streams, and the cluster on demand.
 
 use super::error::{Fail, text};
+use super::flag::Flags;
 use super::output::Output;
-use super::parse::{Flags, Parsed};
-use super::table::Verb;
 use super::wire::api::Api;
-use super::wire::config::{Kubeconfig, Target};
-use super::wire::discovery::{Discovery, Resource};
+use super::wire::clientcmd;
+use super::wire::config::Kubeconfig;
+use super::wire::discovery::Discovery;
+use super::wire::resource::Resource;
+use super::wire::target::Target;
 use super::{Env, Terminal};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,9 +29,29 @@ pub struct Streams {
     pub cancel: CancellationToken,
 }
 
+/// A command line that was understood.
+pub struct Line {
+    /// The verb's words after `kubectl`.
+    pub verb: &'static str,
+    /// The verb's usage line without `kubectl `.
+    pub usage: &'static str,
+    pub flags: Flags,
+    pub args: Vec<String>,
+    /// How many of `args` stood before `--`, if there was one.
+    pub dash: Option<usize>,
+}
+
+/// `kubectl rollout status` of `rollout status`.
+pub(crate) fn command_path(verb: &str) -> String {
+    format!("kubectl {verb}").trim_end().to_string()
+}
+
 /// One command at work.
 pub struct Ctx {
-    pub verb: &'static Verb,
+    /// The verb's words after `kubectl`.
+    pub verb: &'static str,
+    /// The verb's usage line without `kubectl `.
+    pub usage_line: &'static str,
     pub flags: Flags,
     pub args: Vec<String>,
     /// How many arguments stood before `--`, if there was one.
@@ -47,12 +69,13 @@ pub struct Ctx {
 
 impl Ctx {
     /// A command that was parsed and has not begun: no file is read, no connection made.
-    pub fn new(parsed: Parsed, streams: Streams, env: Env, output: Arc<Output>) -> Ctx {
+    pub fn new(line: Line, streams: Streams, env: Env, output: Arc<Output>) -> Ctx {
         Ctx {
-            verb: parsed.verb,
-            flags: parsed.flags,
-            args: parsed.args,
-            dash: parsed.dash,
+            verb: line.verb,
+            usage_line: line.usage,
+            flags: line.flags,
+            args: line.args,
+            dash: line.dash,
             env,
             output,
             terminal: streams.terminal,
@@ -62,6 +85,11 @@ impl Ctx {
             api: OnceCell::new(),
             discovery: OnceCell::new(),
         }
+    }
+
+    /// `kubectl rollout status`
+    pub(crate) fn command_path(&self) -> String {
+        command_path(self.verb)
     }
 
     /// Prints to standard output.
@@ -86,7 +114,7 @@ impl Ctx {
     /// # Errors
     /// Always: [`Fail::Text`] with the message and a hint at `-h`. It is for `return`.
     pub fn usage<T>(&self, message: impl AsRef<str>) -> Result<T, Fail> {
-        Err(Fail::usage(&self.verb.command_path(), message.as_ref()))
+        Err(Fail::usage(&self.command_path(), message.as_ref()))
     }
 
     /// Reads the kubeconfig files that flags and environment name.
@@ -100,10 +128,10 @@ impl Ctx {
     /// The server to connect to, the user and the namespace.
     ///
     /// # Errors
-    /// As [`Kubeconfig::load`] and [`Target::of`].
+    /// As [`Kubeconfig::load`] and [`clientcmd::target`].
     pub fn target(&self) -> Result<Target, Fail> {
         let files = self.kubeconfig()?;
-        Target::of(&self.env, &self.flags, &files)
+        clientcmd::target(&self.env, &self.flags, &files)
     }
 
     /// The client of the API server, made at the first call.
@@ -126,7 +154,7 @@ impl Ctx {
                         Some(limit.duration()).filter(|d| !d.is_zero())
                     }
                 };
-                let command = self.verb.command_path();
+                let command = self.command_path();
                 let target = self.target()?;
                 let tries = match self.flags.text("dry-run") {
                     "" | "none" | "false" => None,

@@ -1,12 +1,13 @@
 //! Manifests (`-f`, `-k`): files, folders, URLs and standard input, as objects with their resources
 //! and namespaces.
 
-use super::builder::{self, Info, Options};
 use super::ctx::Ctx;
 use super::error::{Fail, go_io, text};
 use super::gostr::quote;
-use super::manifest;
-use super::wire::discovery::Resource;
+use super::info::{Info, Options};
+use super::manifest::{self, sorted};
+use super::wire::resource::Resource;
+use api::labels::Selector;
 use api::value;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -29,7 +30,7 @@ pub(crate) async fn read(
     options: Options,
 ) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
     let (mut infos, mut failures) = (vec![], vec![]);
-    let selector = builder::selector_of_files(ctx, options)?.filter(|_| !options.latest);
+    let selector = selector_of_files(ctx, options)?.filter(|_| !options.latest);
     for source in sources(ctx, files).await? {
         let documents = match manifest::documents(&source.text) {
             Ok(documents) => documents,
@@ -52,24 +53,44 @@ pub(crate) async fn read(
     Ok((infos, failures))
 }
 
+/// Returns the selector that limits the objects of files. kubectl ignores a field selector beside
+/// files, and so would change objects that the user excluded; here it is refused.
+fn selector_of_files(ctx: &Ctx, options: Options) -> Result<Option<Selector>, Fail> {
+    if !ctx.flags.text("field-selector").is_empty() {
+        return text(
+            "--field-selector cannot be used with objects from files; name the files of the objects you mean, or use --selector",
+        );
+    }
+    match ctx.flags.text("selector").trim() {
+        "" => Ok(None),
+        _ if options.other_selector => Ok(None),
+        given => Selector::parse(given)
+            .map(Some)
+            .map_err(|why| Fail::Text(format!("the provided selector {} is not valid: {why}", quote(given)))),
+    }
+}
+
+/// Drops the objects whose labels on the server do not match `--selector`. One that cannot be read
+/// stays: the verb that works on it reports why.
+pub(crate) async fn selected_there(ctx: &Ctx, infos: Vec<Info>, options: Options) -> Result<Vec<Info>, Fail> {
+    let Some(selector) = selector_of_files(ctx, options)? else { return Ok(infos) };
+    let mut kept = vec![];
+    for info in infos {
+        let mut there = info.clone();
+        match there.fetch(ctx).await {
+            Ok(()) if !selector.matches(value::at(&there.object, "metadata.labels")) => {}
+            Ok(()) | Err(Fail::Api(_) | Fail::Text(_)) => kept.push(info),
+            Err(other) => return Err(other),
+        }
+    }
+    Ok(kept)
+}
+
 /// The objects of one document that was not read from a file.
 pub(crate) async fn of_document(ctx: &Ctx, document: Value) -> Result<Vec<Info>, Fail> {
     let mut infos = vec![];
     flatten(ctx, sorted(document), "", Options::default(), &mut infos).await?;
     Ok(infos)
-}
-
-/// Keys in alphabetical order, as a Go map is encoded.
-pub(crate) fn sorted(value: Value) -> Value {
-    match value {
-        Value::Object(map) => {
-            let mut pairs: Vec<(String, Value)> = map.into_iter().collect();
-            pairs.sort_by(|a, b| a.0.cmp(&b.0));
-            Value::Object(pairs.into_iter().map(|(k, v)| (k, sorted(v))).collect())
-        }
-        Value::Array(list) => Value::Array(list.into_iter().map(sorted).collect()),
-        other => other,
-    }
 }
 
 /// Kinds of files that are manifests, where a folder is read.

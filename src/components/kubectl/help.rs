@@ -1,6 +1,7 @@
 //! `kubectl VERB --help`, from the table of verbs.
 
-use super::table::{Flag, Kind, Verb};
+use super::flag::{Flag, Kind};
+use super::table::Verb;
 
 /// The help text of a verb.
 pub(crate) fn of(verb: &Verb) -> String {

@@ -37,8 +37,10 @@ mod ctx;
 mod describe;
 pub mod error;
 mod files;
+pub mod flag;
 mod glob;
 mod help;
+mod info;
 pub mod kept;
 mod kustomize;
 pub mod manifest;
@@ -199,7 +201,7 @@ async fn command(
         return error::text(format!("required flag(s) {} not set", missing.join(", ")));
     }
     let run = parsed.verb.run;
-    let ctx = ctx::Ctx::new(parsed, streams, env, output);
+    let ctx = ctx::Ctx::new(parsed.line(), streams, env, output);
     run(&ctx).await?;
     ctx.finish()
 }

@@ -121,6 +121,19 @@ fn json_error(error: &serde_json::Error, text: &[u8]) -> String {
     format!("json: line {line}: invalid character '{found}' at offset {at}")
 }
 
+/// Keys in alphabetical order, as a Go map is encoded.
+pub(crate) fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let mut pairs: Vec<(String, Value)> = map.into_iter().collect();
+            pairs.sort_by(|a, b| a.0.cmp(&b.0));
+            Value::Object(pairs.into_iter().map(|(k, v)| (k, sorted(v))).collect())
+        }
+        Value::Array(list) => Value::Array(list.into_iter().map(sorted).collect()),
+        other => other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

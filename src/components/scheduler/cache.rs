@@ -10,7 +10,7 @@
 //! forget web-2             n2 = its other pods        its Binding has failed
 //! ```
 
-use super::decide::{NodeInfo, Share};
+use super::node_info::{NodeInfo, Share};
 use client::{Change, Informer, Key};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use parking_lot::{Mutex, MutexGuard};

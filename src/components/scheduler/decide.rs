@@ -1,113 +1,18 @@
 //! Filter and score. Pure: the same pod and nodes give the same decision, ties excepted, which come
 //! from the seed.
 
+use super::node_info::{NodeInfo, controller, scalars_of};
 use super::volumes::{self, Volumes};
 use api::host_ports::{self, HostPort};
 use api::nodes::{self, tolerates};
-use api::quantity::Quantity;
-use api::requests::{self, Amount, Amounts, Field, Scalars};
-use k8s_openapi::api::core::v1::{Node, NodeSelectorTerm, Pod, PodSpec, Taint};
+use api::requests::{self, Amount, Scalars};
+use k8s_openapi::api::core::v1::{NodeSelectorTerm, Pod, PodSpec, Taint};
 use rng::Rng;
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a pod is told in a cluster without nodes.
 pub(crate) const NO_NODES: &str = "no nodes available to schedule pods";
-
-/// A node and what is already on it.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct NodeInfo {
-    pub name: String,
-    pub labels: BTreeMap<String, String>,
-    pub taints: Vec<Taint>,
-    pub unschedulable: bool,
-    pub allocatable: Amount,
-    /// Requests of the pods on it, and their number.
-    pub requested: Amount,
-    /// The same with defaults for pods that request nothing; for scores only.
-    pub nonzero: Amount,
-    /// Extended resources and huge pages: what there is, and what the pods on it request.
-    pub scalars: Scalars,
-    pub requested_scalars: Scalars,
-    /// Host ports in use.
-    pub ports: BTreeSet<HostPort>,
-    /// Pods by their controller's uid.
-    pub siblings: BTreeMap<String, i64>,
-}
-
-impl NodeInfo {
-    pub(crate) fn of(node: &Node) -> NodeInfo {
-        let (spec, status) = (node.spec.clone().unwrap_or_default(), node.status.clone().unwrap_or_default());
-        let given = status.allocatable.iter().flatten();
-        let given: Amounts =
-            given.filter_map(|(name, q)| Some((name.clone(), Quantity::parse(&q.0)?))).collect();
-        NodeInfo {
-            name: node.metadata.name.clone().unwrap_or_default(),
-            labels: node.metadata.labels.clone().unwrap_or_default(),
-            taints: spec.taints.unwrap_or_default(),
-            unschedulable: spec.unschedulable.unwrap_or(false),
-            allocatable: Amount::of(&given),
-            scalars: requests::scalars(&given),
-            ..NodeInfo::default()
-        }
-    }
-
-    /// Counts a pod as being on the node.
-    #[cfg(test)]
-    pub(crate) fn add(&mut self, pod: &Pod) {
-        self.count(&Share::of(pod));
-    }
-
-    /// Counts what a pod takes of the node.
-    pub(crate) fn count(&mut self, share: &Share) {
-        self.requested = self.requested.and(share.requested);
-        self.nonzero = self.nonzero.and(share.nonzero);
-        for (name, amount) in &share.scalars {
-            let used = self.requested_scalars.entry(name.clone()).or_default();
-            *used = used.saturating_add(*amount);
-        }
-        self.ports.extend(share.ports.iter().cloned());
-        if let Some(owner) = &share.owner {
-            *self.siblings.entry(owner.clone()).or_default() += 1;
-        }
-    }
-}
-
-/// What a pod takes of its node.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Share {
-    requested: Amount,
-    /// With defaults for what it does not request.
-    nonzero: Amount,
-    /// Extended resources and huge pages.
-    scalars: Scalars,
-    ports: Vec<HostPort>,
-    /// The uid of its controller, of which it is one more pod on the node.
-    owner: Option<String>,
-}
-
-impl Share {
-    pub(crate) fn of(pod: &Pod) -> Share {
-        Share {
-            requested: Amount::of_pod(pod),
-            nonzero: Amount::of_pod_at_least(pod),
-            scalars: scalars_of(pod),
-            ports: host_ports::of_pod(pod),
-            // One that is on its way out is no reason to avoid its node (`countPodsMatchSelector`
-            // upstream).
-            owner: controller(pod).filter(|_| pod.metadata.deletion_timestamp.is_none()),
-        }
-    }
-}
-
-fn scalars_of(pod: &Pod) -> Scalars {
-    requests::scalars(&requests::of_pod(pod, Field::Requests))
-}
-
-fn controller(pod: &Pod) -> Option<String> {
-    let owners = pod.metadata.owner_references.as_ref()?;
-    owners.iter().find(|o| o.controller == Some(true)).map(|o| o.uid.clone())
-}
 
 /// Why a node cannot take a pod: upstream's words, since people search for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -374,7 +279,7 @@ fn lacking(asks: &Asks, (used, used_scalars): (Amount, &Scalars), node: &NodeInf
 }
 
 /// Does the node fit a term of an affinity?
-pub(crate) fn matches_term(term: &NodeSelectorTerm, node: &NodeInfo) -> bool {
+fn matches_term(term: &NodeSelectorTerm, node: &NodeInfo) -> bool {
     nodes::fits(term, &node.name, &node.labels)
 }
 
@@ -435,6 +340,7 @@ fn score(asks: &Asks, node: &NodeInfo, siblings: &Option<(String, i64)>) -> BTre
 #[cfg(test)]
 mod tests {
     use super::*;
+    use k8s_openapi::api::core::v1::Node;
 
     /// One script per test: nodes and pods in a line each, the decisions as text.
     fn play(script: &str) -> String {

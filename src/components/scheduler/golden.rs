@@ -6,7 +6,8 @@
 //! `select="K=V"`, and tolerates `tolerate=K`; `of=NAME` is its controller. What it is bound to
 //! counts for the next pod.
 
-use super::decide::{Decision, NodeInfo, decide};
+use super::decide::{Decision, decide};
+use super::node_info::NodeInfo;
 use super::volumes::Volumes;
 use ::golden::{Answer, Args, Command, Context, Runner, unknown};
 use k8s_openapi::api::core::v1::{Node, Pod};

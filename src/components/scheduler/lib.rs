@@ -31,6 +31,7 @@ mod cache;
 mod decide;
 #[cfg(test)]
 mod golden;
+mod node_info;
 mod queue;
 #[cfg(test)]
 mod sim;

@@ -1,6 +1,7 @@
 //! The edge of the scheduler: pending pods in, Bindings out.
 
 mod claims;
+mod pod_volumes;
 
 use super::cache::{Cache, is_live};
 use super::decide::{self, Decision};
@@ -46,20 +47,20 @@ pub struct Config {
     pub identity: String,
 }
 
-pub(super) struct Scheduler {
+struct Scheduler {
     config: Config,
     pods: Informer<Pod>,
-    pub(super) nodes: Informer<Node>,
-    pub(super) claims: Informer<PersistentVolumeClaim>,
-    pub(super) volumes: Informer<PersistentVolume>,
-    pub(super) classes: Informer<StorageClass>,
+    nodes: Informer<Node>,
+    claims: Informer<PersistentVolumeClaim>,
+    volumes: Informer<PersistentVolume>,
+    classes: Informer<StorageClass>,
     queue: WorkQueue<Key>,
     recorder: Recorder,
     crew: Crew,
     /// What is on each node, with the pods that were decided and are not seen in the watch yet.
     cache: Arc<Cache>,
     /// Volumes and claims that bindings on their way take.
-    pub(super) reserved: Mutex<OnTheirWay>,
+    reserved: Mutex<OnTheirWay>,
     /// Pods whose last binding failed. Forgotten when a pod is bound or gone.
     failures: Mutex<BTreeMap<Key, Failures>>,
     /// Fit nowhere when last looked at, or are just being looked at; and when that was.
@@ -224,7 +225,7 @@ impl Scheduler {
     }
 
     /// The claims of a namespace that other pods use which have a node, or are on their way to one.
-    pub(super) fn used_by_others(&self, namespace: &str, pod: &Pod) -> BTreeSet<String> {
+    fn used_by_others(&self, namespace: &str, pod: &Pod) -> BTreeSet<String> {
         let mut used = BTreeSet::new();
         for other in self.pods.within(namespace) {
             let node = other.spec.as_ref().and_then(|s| s.node_name.as_deref()).unwrap_or_default();

@@ -5,15 +5,10 @@
 //! where a free volume fits, or where the class' provisioner can make one; which it is, is decided
 //! together with the node. Upstream: plug-in VolumeBinding.
 
-use super::decide::NodeInfo;
-use super::queue::Scheduler;
-use api::volumes::{
-    NO_PROVISIONER, SELECTED_NODE, class_of, fits, is_bound, is_for_one_pod, is_reachable, is_reserved_for,
-    preference,
-};
+use super::node_info::NodeInfo;
+use api::volumes::{fits, is_reachable, is_reserved_for, preference};
 use client::Key;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
-use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -46,7 +41,7 @@ pub(crate) struct Open {
 
 impl Open {
     /// Keeps those of the free volumes that fit.
-    fn keep_fitting(&mut self, free: &[Arc<PersistentVolume>]) {
+    pub(crate) fn keep_fitting(&mut self, free: &[Arc<PersistentVolume>]) {
         self.fitting = free.iter().filter(|v| fits(v, &self.claim)).cloned().collect();
         self.fitting.sort_by_cached_key(|v| preference(v));
     }
@@ -205,75 +200,6 @@ impl OnTheirWay {
         self.claims.retain(|_, (_, owner)| *owner != pod.metadata.uid);
     }
 }
-
-impl Scheduler {
-    /// The pod's volumes, or why they keep it from every node.
-    pub(super) fn volumes_of(&self, pod: &Pod) -> Result<Volumes, String> {
-        let mut volumes = Volumes::default();
-        let namespace = pod.metadata.namespace.clone().unwrap_or_default();
-        let mut seen = BTreeSet::new();
-        // One walk through the namespace, however many claims the pod has, and none for most pods.
-        let used = LazyCell::new(|| self.used_by_others(&namespace, pod));
-        for volume in pod.spec.iter().flat_map(|s| s.volumes.iter().flatten()) {
-            let Some(source) = &volume.persistent_volume_claim else { continue };
-            let key = Key::new(namespace.clone(), source.claim_name.clone());
-            if !seen.insert(key.clone()) {
-                continue; // mounted twice
-            }
-            let claim = self.claims.get(&key);
-            let claim =
-                claim.ok_or_else(|| format!("persistentvolumeclaim {:?} not found", source.claim_name))?;
-            if claim.metadata.deletion_timestamp.is_some() {
-                return Err(format!("persistentvolumeclaim {:?} is being deleted", source.claim_name));
-            }
-            let spec = claim.spec.clone().unwrap_or_default();
-            let names = spec.volume_name.filter(|n| !n.is_empty());
-            if claim.status.as_ref().is_some_and(|s| s.phase.as_deref() == Some("Lost")) {
-                let (claim, volume) = (&source.claim_name, names.unwrap_or_default());
-                return Err(format!(
-                    "persistentvolumeclaim {claim:?} bound to non-existent persistentvolume {volume:?}"
-                ));
-            }
-            volumes.is_taken |= is_for_one_pod(&claim) && used.contains(&key.name);
-            if let Some(name) = names {
-                if !is_bound(&claim) {
-                    return Err(IMMEDIATE.into()); // a user wrote it, and the controller has not bound it
-                }
-                // Its cache may be behind that of the claims, and a volume says on which nodes it
-                // is.
-                let volume = self.volumes.get(&Key::new("", name.clone()));
-                let volume = volume.ok_or_else(|| format!("persistentvolume {name:?} not found"))?;
-                volumes.bound.push(volume);
-                continue;
-            }
-            let class = self.classes.get(&Key::new("", class_of(&claim)));
-            let late = |mode: &Option<String>| mode.as_deref() == Some("WaitForFirstConsumer");
-            let Some(class) = class.filter(|c| late(&c.volume_binding_mode)) else {
-                return Err(IMMEDIATE.into());
-            };
-            let provisioned = class.provisioner != NO_PROVISIONER;
-            let on_its_way = self.reserved.lock().claims.get(&key).map(|(node, _)| node.clone());
-            let selected = claim.metadata.annotations.as_ref().and_then(|a| a.get(SELECTED_NODE)).cloned();
-            // A user who may write the claim may write this annotation, and its node may be gone.
-            // No volume is made there.
-            let is_known = |node: &String| self.nodes.get(&Key::new("", node.clone())).is_some();
-            let selected = selected.filter(|node| provisioned && is_known(node));
-            let is_shared = on_its_way.is_some();
-            let (node, fitting) = (on_its_way.or(selected), Vec::new());
-            volumes.open.push(Open { key, claim, provisioned, node, is_shared, fitting });
-        }
-        if !volumes.open.is_empty() {
-            let mut free = self.volumes.list();
-            let reserved = &self.reserved.lock().volumes;
-            free.retain(|v| !v.metadata.name.as_ref().is_some_and(|name| reserved.contains_key(name)));
-            volumes.open.iter_mut().for_each(|open| open.keep_fitting(&free));
-        }
-        Ok(volumes)
-    }
-}
-
-/// The claim's class does not wait for a pod, so the pod waits for the claim.
-const IMMEDIATE: &str = "pod has unbound immediate PersistentVolumeClaims";
 
 #[cfg(test)]
 mod tests {

@@ -1,10 +1,11 @@
 //! What a member's thread calls: applies entries, answers callers, and tells the tap.
 
+use super::alarm::Alarm;
 use super::api::{Error, Event as Change};
-use super::command;
-use super::kv::Status;
+use super::command::{self, Command};
 use super::lease::{Leases, Moment};
-use super::machine::{Alarm, Applied, Command, Shared};
+use super::machine::{Applied, Shared};
+use super::member::Status;
 use super::mvcc::Store;
 use super::question::{Answer, Question};
 use super::snapshot;
@@ -258,7 +259,7 @@ impl Drop for Applier {
 
 #[cfg(test)]
 mod tests {
-    use super::super::machine::AlarmKind;
+    use super::super::alarm::AlarmKind;
     use super::*;
     use ::raft::Payload;
 

@@ -1,13 +1,13 @@
-//! Commands as bytes, as they stand in the Raft log.
+//! Commands, and their bytes as they stand in the Raft log.
 //!
 //! `version u8 | request id | kind u8 | fields`. The request id names the proposer's waiting
 //! caller.
 
+use super::alarm::{self, Alarm};
 use super::api::{
-    Compare, CompareResult, CompareTarget, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp,
+    Compare, CompareResult, CompareTarget, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, Revision,
     SortOrder, SortTarget, TxnRequest,
 };
-use super::machine::{Alarm, AlarmKind, Command};
 use super::txn::DEPTH_MAX;
 use bytes::Bytes;
 use raft::codec::{DecodeError, Reader, put_bytes, put_i64, put_u64};
@@ -18,6 +18,37 @@ use raft::codec::{DecodeError, Reader, put_bytes, put_i64, put_u64};
 const VERSION: u8 = 3;
 /// Bytes beside a key and its value that may be kept in memory with them.
 const SLACK: usize = 256;
+
+/// What is written to the Raft log. Reads are not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    Txn(TxnRequest),
+    Compact {
+        revision: Revision,
+    },
+    LeaseGrant {
+        id: i64,
+        ttl: i64,
+    },
+    LeaseRevoke {
+        id: i64,
+    },
+    /// The leader saw that a lease had expired when it had applied entry `seen`. A renewal that was
+    /// in the log behind that entry counts.
+    LeaseExpire {
+        id: i64,
+        seen: u64,
+    },
+    /// Tells every member that the holder is alive; changes no key and no revision.
+    LeaseRenew {
+        id: i64,
+    },
+    /// Raises or ends an alarm; changes no key and no revision.
+    Alarm {
+        alarm: Alarm,
+        on: bool,
+    },
+}
 
 /// A command and the number of the request that waits for its outcome.
 pub(crate) fn encode(request: u64, command: &Command) -> Bytes {
@@ -77,23 +108,13 @@ pub(crate) fn decode(bytes: &Bytes) -> Result<(u64, Command), DecodeError> {
         5 => Command::LeaseRenew { id: r.i64()? },
         6 => {
             let on = r.bool()?;
-            Command::Alarm { alarm: alarm(r)?, on }
+            Command::Alarm { alarm: alarm::decode(r)?, on }
         }
         7 => Command::LeaseExpire { id: r.i64()?, seen: r.u64()? },
         n => return Err(DecodeError::Unknown { what: "command", value: n.into() }),
     };
     r.end()?;
     Ok((request, command))
-}
-
-/// `kind u8 | member`.
-pub(crate) fn alarm(r: &mut Reader) -> Result<Alarm, DecodeError> {
-    let kind = match r.u8()? {
-        1 => AlarmKind::NoSpace,
-        2 => AlarmKind::Corrupt,
-        n => return Err(DecodeError::Unknown { what: "alarm", value: n.into() }),
-    };
-    Ok(Alarm { kind, member: r.u64()? })
 }
 
 fn put_txn(out: &mut Vec<u8>, txn: &TxnRequest) {
@@ -259,6 +280,7 @@ fn order(r: &mut Reader, range: &mut RangeRequest) -> Result<(), DecodeError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::alarm::AlarmKind;
     use super::super::lease::Moment;
     use super::super::machine::{Applied, Shared};
     use super::*;

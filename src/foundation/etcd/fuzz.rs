@@ -1,7 +1,9 @@
 //! What the store reads of its log, of other members, of files and of clients, given nonsense.
 
+use super::alarm::{Alarm, AlarmKind};
 use super::api::{Compare, CompareResult, CompareTarget, PutRequest, RangeRequest, RequestOp, TxnRequest};
-use super::machine::{Alarm, AlarmKind, Applied, Command, Shared};
+use super::command::Command;
+use super::machine::{Applied, Shared};
 use super::snapshot::Frozen;
 use super::{command, database, snapshot};
 use bytes::Bytes;

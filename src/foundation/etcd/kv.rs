@@ -1,33 +1,32 @@
 //! The handle that the API server holds: etcd's calls as methods.
 
+use super::alarm::{Alarm, AlarmKind};
 use super::api::{
     DeleteRangeRequest, Error, KeyValue, PutRequest, RangeRequest, RangeResponse, RequestOp, ResponseOp,
     Revision, TxnRequest, TxnResponse, WatchRequest,
 };
+use super::command::Command;
 use super::database;
 use super::hash::{self, Hash};
-use super::lease::{LEASE_SIZE, LeaseTtl, Moment};
-use super::machine::{Alarm, AlarmKind, Applied, Command, Outcome, Shared};
+use super::lease::{LEASE_SIZE, LeaseTtl};
+use super::machine::{Applied, Outcome, Shared};
+use super::member::{Backend, IN_FLIGHT_MAX, Pending, Status, member_id};
+use super::memory::Memory;
 use super::pb;
 use super::question::{Answer, Question};
-use super::server::member_id;
 use super::snapshot::Frozen;
 use super::txn;
 use super::watch::Watcher;
-use bytes::Bytes;
-use parking_lot::{Mutex, MutexGuard};
 use rng::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, watch};
 
 /// Largest request of a client, in bytes (etcd's `--max-request-bytes`).
 pub const REQUEST_MAX: usize = 3 << 19; // 1.5 MiB
 /// Largest request inside the program: an undo of the whole cluster is one entry of the log.
 pub const UNBOUNDED_MAX: usize = 256 << 20;
-/// Writes under way to the member's thread, and as many reads. More wait their turn.
-pub(super) const IN_FLIGHT_MAX: usize = 8192;
 /// How long a request waits for a leader and a quorum (etcd: 5 s and two election timeouts).
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(6);
 
@@ -40,28 +39,6 @@ const ASK_PAUSE: Duration = Duration::from_millis(50);
 /// lease.
 pub(crate) const LEASE_TTL_MIN: i64 = 1;
 
-/// How a member is doing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Status {
-    /// This member's name, e.g. `ropewalk-control-plane`.
-    pub member: String,
-    pub is_leader: bool,
-    /// The leader's name; empty while there is none.
-    pub leader: String,
-    /// On a leader: the number of the follower that has most of the log, 0 if there is none.
-    pub heir: u64,
-    pub term: u64,
-    /// Last entry known to be committed.
-    pub index: u64,
-    /// Last entry applied to the keys.
-    pub applied: u64,
-    pub revision: Revision,
-    /// Bytes of keys and values, all kept versions included.
-    pub db_size: u64,
-    /// Why the member takes no more writes, if it does not.
-    pub refuses: Option<Error>,
-}
-
 /// How much of a store's quota is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Room {
@@ -72,30 +49,6 @@ pub struct Room {
     /// True while a `NoSpace` alarm is in force: the store takes no writes that add bytes until it
     /// ends.
     pub alarmed: bool,
-}
-
-/// An answer that is on its way.
-pub(super) type Pending<T> = oneshot::Receiver<Result<T, Error>>;
-
-/// Who agrees on the order of commands: a member of a cluster, or nobody but us.
-pub(super) trait Backend: Send + Sync {
-    fn propose(&self, command: &Command) -> Result<Pending<Outcome>, Error>;
-    /// Resolves when every write acknowledged before this call can be read here; `None` if that is
-    /// now.
-    fn read_barrier(&self) -> Result<Option<Pending<()>>, Error>;
-    /// Asks the leader what only it knows. Answers `None` if nobody can answer now; if the question
-    /// or its answer is lost, there is no answer.
-    fn ask(&self, question: &Question) -> Result<Pending<Option<Bytes>>, Error>;
-    /// Who leads (0: nobody), and when that changes; `None` if it never does.
-    fn leader(&self) -> Option<watch::Receiver<u64>>;
-    /// As [`Backend::leader`], but 0 also while a leader hands over: then it takes no proposals.
-    fn takes(&self) -> Option<watch::Receiver<u64>> {
-        self.leader()
-    }
-    /// Every write acknowledged before this call can be read here at once.
-    fn local_reads(&self) -> bool;
-    /// `revision` and `db_size` are filled in by the caller.
-    fn status(&self) -> Status;
 }
 
 /// A client of this member's server. Cheap to clone.
@@ -139,8 +92,7 @@ impl Kv {
     /// comes.
     pub fn in_memory(rng: Rng) -> Kv {
         let shared = Arc::new(Shared::new());
-        let (order, start) = (Mutex::new(0), clock::Instant::now());
-        Kv::new(shared.clone(), Arc::new(Memory { shared, order, start }), rng, u64::MAX)
+        Kv::new(shared.clone(), Arc::new(Memory::new(shared)), rng, u64::MAX)
     }
 
     /// Waits until this member has answered its first linearizable read: it knows a leader, and
@@ -531,81 +483,6 @@ impl Kv {
             Ok(T::default())
         };
         clock::limit(REQUEST_TIMEOUT, attempts).await.unwrap_or(Err(Error::Timeout))
-    }
-}
-
-/// A member without disk and peers.
-struct Memory {
-    shared: Arc<Shared>,
-    /// Held while a command is applied and published, so that watchers see the order of revisions.
-    /// How many there were.
-    order: Mutex<u64>,
-    start: clock::Instant,
-}
-
-impl Memory {
-    fn order(&self) -> MutexGuard<'_, u64> {
-        self.order.lock()
-    }
-
-    fn now(&self) -> Moment {
-        self.start.elapsed()
-    }
-
-    fn expire(&self) {
-        let seen = *self.order();
-        let expired = self.shared.leases().take_expired(self.now());
-        for id in expired {
-            let _ = self.apply(&Command::LeaseExpire { id, seen }); // only fails if another request just ended the lease
-        }
-    }
-
-    fn apply(&self, command: &Command) -> Result<Outcome, Error> {
-        let mut order = self.order();
-        *order += 1;
-        let (at, mut events) = (Applied { index: *order, term: 1 }, Vec::new());
-        let outcome = self.shared.apply(command, at, self.now(), &mut events);
-        self.shared.publish(&events);
-        outcome
-    }
-}
-
-impl Backend for Memory {
-    fn propose(&self, command: &Command) -> Result<Pending<Outcome>, Error> {
-        self.expire();
-        let (sender, pending) = oneshot::channel();
-        let _ = sender.send(self.apply(command)); // we hold the receiver
-        Ok(pending)
-    }
-    fn read_barrier(&self) -> Result<Option<Pending<()>>, Error> {
-        self.expire();
-        Ok(None)
-    }
-    fn ask(&self, question: &Question) -> Result<Pending<Option<Bytes>>, Error> {
-        let (sender, pending) = oneshot::channel();
-        let Question::LeaseLeft { id } = question;
-        let left = self.shared.leases().left(*id, self.now()).ok();
-        let _ = sender.send(Ok(Some(Answer::LeaseLeft(left).encode()))); // we hold the receiver
-        Ok(pending)
-    }
-    fn leader(&self) -> Option<watch::Receiver<u64>> {
-        None
-    }
-    fn local_reads(&self) -> bool {
-        self.expire();
-        true
-    }
-    fn status(&self) -> Status {
-        let (name, index) = ("memory".to_string(), self.shared.revision() as u64);
-        Status {
-            member: name.clone(),
-            is_leader: true,
-            leader: name,
-            term: 1,
-            index,
-            applied: index,
-            ..Status::default()
-        }
     }
 }
 

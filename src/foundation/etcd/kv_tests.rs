@@ -1,9 +1,11 @@
 //! What a handle asks of its member, and when: the member is one that does as each test says.
 
 use super::api::{Error, PutRequest, RangeRequest, RequestOp, TxnRequest};
-use super::kv::{Backend, IN_FLIGHT_MAX, Kv, Pending, Status};
+use super::command::Command;
+use super::kv::Kv;
 use super::lease::Moment;
-use super::machine::{Applied, Command, Outcome, Shared};
+use super::machine::{Applied, Outcome, Shared};
+use super::member::{Backend, IN_FLIGHT_MAX, Pending, Status};
 use super::question::Question;
 use bytes::Bytes;
 use parking_lot::Mutex;

@@ -79,6 +79,7 @@
 //! ## Read next
 //! `raft`, which agrees on the order of commands before they come here; `etcdctl`, the client.
 
+pub mod alarm;
 pub mod api;
 mod applier;
 mod command;
@@ -93,7 +94,9 @@ mod kv;
 #[cfg(test)]
 mod kv_tests;
 mod lease;
-pub mod machine;
+mod machine;
+mod member;
+mod memory;
 mod mvcc;
 pub mod pb;
 mod question;
@@ -109,8 +112,9 @@ pub mod txn;
 mod waiting;
 mod watch;
 
-pub use kv::{Kv, REQUEST_MAX, Room, Status, UNBOUNDED_MAX};
+pub use kv::{Kv, REQUEST_MAX, Room, UNBOUNDED_MAX};
 pub use lease::LeaseTtl;
-pub use server::{Config, Server, StartError, member_id, quota_for};
+pub use member::{Status, member_id};
+pub use server::{Config, Server, StartError, quota_for};
 pub use storage::{Changes, Storage};
 pub use watch::Watcher;

@@ -1,7 +1,9 @@
 //! The state machine: committed commands in, the same answers and the same state on every member
 //! out.
 
-use super::api::{Error, Event, RequestOp, Revision, TxnRequest, TxnResponse};
+use super::alarm::{Alarm, AlarmKind};
+use super::api::{Error, Event, RequestOp, Revision, TxnResponse};
+use super::command::Command;
 use super::lease::{Leases, Moment};
 use super::mvcc::{Span, Store};
 use super::snapshot::Frozen;
@@ -13,62 +15,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-/// What is written to the Raft log. Reads are not.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
-    Txn(TxnRequest),
-    Compact {
-        revision: Revision,
-    },
-    LeaseGrant {
-        id: i64,
-        ttl: i64,
-    },
-    LeaseRevoke {
-        id: i64,
-    },
-    /// The leader saw that a lease had expired when it had applied entry `seen`. A renewal that was
-    /// in the log behind that entry counts.
-    LeaseExpire {
-        id: i64,
-        seen: u64,
-    },
-    /// Tells every member that the holder is alive; changes no key and no revision.
-    LeaseRenew {
-        id: i64,
-    },
-    /// Raises or ends an alarm; changes no key and no revision.
-    Alarm {
-        alarm: Alarm,
-        on: bool,
-    },
-}
-
-/// A member's word that something is wrong with the store. It is in force on all members until a
-/// client ends it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Alarm {
-    pub kind: AlarmKind,
-    pub member: u64,
-}
-
 /// Alarms in force at a time, at most. As in etcd an alarm may name an id that no member has, so
 /// that the one of a removed member can be ended; each is kept until it is ended. A client that
 /// names ever new ids must not fill the memory of all members and their snapshots with them.
 const ALARMS_MAX: usize = 64;
 
-/// What an alarm says, with the numbers of `etcdserverpb.AlarmType`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum AlarmKind {
-    /// Nothing that adds bytes is taken.
-    NoSpace = 1,
-    /// Nothing is taken.
-    Corrupt = 2,
-}
-
 /// What a command answers.
 #[derive(Clone, Debug, Default)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     Txn(TxnResponse),
     #[default]
     Done,
@@ -78,7 +32,7 @@ pub enum Outcome {
 
 /// An entry of the log, by which the state says how new it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Applied {
+pub(crate) struct Applied {
     pub index: u64,
     pub term: u64,
 }

@@ -2,10 +2,10 @@
 
 use super::api::Error;
 use super::applier::Applier;
-use super::command;
-use super::hash::fnv;
-use super::kv::{Backend, Kv, Pending, Status};
-use super::machine::{Command, Outcome, Shared};
+use super::command::{self, Command};
+use super::kv::Kv;
+use super::machine::{Outcome, Shared};
+use super::member::{Backend, Pending, Status, member_id};
 use super::question::Question;
 use super::waiting::Waiting;
 use bytes::Bytes;
@@ -13,7 +13,8 @@ use parking_lot::Mutex;
 use raft::disk::{Disk, RealDisk};
 use raft::driver::{self, Driver, Handle, Link, LogNews, NoLink, Options};
 use raft::member::SnapshotPolicy;
-use raft::wal::{WalError, WalOptions};
+use raft::wal::WalOptions;
+use raft::wal_error::WalError;
 use raft::{ConfState, MemberId};
 use rng::Rng;
 use std::collections::BTreeMap;
@@ -93,11 +94,6 @@ pub enum StartError {
     Ended(Error),
     #[error("the member's log failed while it started: {0}")]
     Failed(Error),
-}
-
-/// A member's number, from its name.
-pub fn member_id(name: &str) -> MemberId {
-    fnv(name.as_bytes()).max(1)
 }
 
 /// A running member. Dropping it is [`Server::kill`].

@@ -4,10 +4,9 @@
 //! with its position, so that a restored store answers old revisions and watches just like the one
 //! it was taken from.
 
+use super::alarm::{self, Alarm};
 use super::api::KeyValue;
-use super::command;
 use super::lease::{Leases, Moment};
-use super::machine::Alarm;
 use super::mvcc::{FIRST_REVISION, NOT_COMPACTED, Store, Version};
 use bytes::Bytes;
 use raft::codec::{DecodeError, Reader, put_bytes, put_i64, put_u64};
@@ -115,7 +114,7 @@ pub(crate) fn decode(bytes: &Bytes) -> Result<(Store, Leases, BTreeSet<Alarm>), 
     }
     let mut alarms = BTreeSet::new();
     for _ in 0..if format > 1 { r.count()? } else { 0 } {
-        alarms.insert(command::alarm(r)?);
+        alarms.insert(alarm::decode(r)?);
     }
     r.end()?;
     // Every revision that is kept has written something.
@@ -143,7 +142,8 @@ pub(super) fn decoded() -> u32 {
 #[cfg(test)]
 mod tests {
     use super::super::api::{DeleteRangeRequest, PutRequest, RequestOp, TxnRequest};
-    use super::super::machine::{Applied, Command, Shared};
+    use super::super::command::Command;
+    use super::super::machine::{Applied, Shared};
     use super::*;
     use std::time::Duration;
 
@@ -175,7 +175,7 @@ mod tests {
         run(put("d", 0));
         run(Command::Compact { revision: 3 });
         run(Command::LeaseRevoke { id: 8 });
-        let alarm = Alarm { kind: crate::machine::AlarmKind::NoSpace, member: 9 };
+        let alarm = Alarm { kind: crate::alarm::AlarmKind::NoSpace, member: 9 };
         run(Command::Alarm { alarm, on: true });
         let (frozen, at) = shared.freeze();
         assert_eq!(at.index, index.get());

@@ -4,7 +4,8 @@
 use super::api::{
     Error, RangeRequest, RangeResponse, Revision, TxnRequest, TxnResponse, WatchRequest, WatchResponse,
 };
-use super::kv::{Kv, Room, Status};
+use super::kv::{Kv, Room};
+use super::member::Status;
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};

@@ -1,8 +1,8 @@
 //! Callers that wait for the member's thread: proposals, reads, and news of a leader.
 
 use super::api::Error;
-use super::kv::{IN_FLIGHT_MAX, Pending, Status};
 use super::machine::Outcome;
+use super::member::{IN_FLIGHT_MAX, Pending, Status};
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;

@@ -1,10 +1,11 @@
 //! The wire that joins the nodes: a namespace with a bridge.
 
+use super::Refused;
+use super::addresses::{BRIDGE, node_ip, pods};
 use super::host::Host;
 use super::link::{self, mac};
 use super::namespace::Namespace;
 use super::node::Node;
-use super::{Refused, nft};
 use cni::{Error, HostNetwork, NodeNetwork, Result};
 use linux::namespace::{disable_ipv6, set_network_sysctls};
 use nlink::netlink::addr::Ipv4Address;
@@ -14,24 +15,11 @@ use nlink::netlink::tc::NetemConfig;
 use nlink::netlink::{Connection, Route};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-
-/// The fabric's own address.
-pub const BRIDGE: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 1);
-
-/// Node N's address.
-pub fn node_ip(index: u8) -> Ipv4Addr {
-    Ipv4Addr::new(172, 30, 0, 10 + index)
-}
-
-/// The /24 of node N's pods: 10.244.N.0.
-pub fn pods(index: u8) -> Ipv4Addr {
-    Ipv4Addr::new(10, 244, index, 0)
-}
 
 /// Nodes have addresses from 172.30.0.11 on; pods' addresses have room for as many.
 const NODES_MAX: u8 = 200;
@@ -247,19 +235,6 @@ async fn both_or_none(
         tracing::warn!(%error, "a link is changed one way until it is healed");
     }
     done
-}
-
-/// The name of the table that `lose` fills.
-pub(super) const FAULTS: &str = "rw-faults";
-
-/// Packets between this node (with its pods) and others are dropped here, each pair with its share
-/// in percent.
-pub(super) fn loss_rules(
-    connection: &nft::Nft,
-    others: &BTreeMap<u8, f64>,
-) -> nlink::Result<nft::Transaction> {
-    let losses = others.iter().map(|(n, percent)| (node_ip(*n), pods(*n), *percent));
-    nft::drop_between(connection, FAULTS, losses)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Addresses of one node's pods.
 
-use super::fabric;
+use super::addresses;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
@@ -18,7 +18,7 @@ impl Ipam {
     }
 
     pub(crate) fn cidr(&self) -> String {
-        format!("{}/24", fabric::pods(self.node))
+        format!("{}/24", addresses::pods(self.node))
     }
 
     /// The address of a sandbox; the same one if it has one. Walks around the range, so an address
@@ -44,7 +44,7 @@ impl Ipam {
     }
 
     fn address(&self, host: u8) -> Ipv4Addr {
-        Ipv4Addr::from(u32::from(fabric::pods(self.node)) + u32::from(host))
+        Ipv4Addr::from(u32::from(addresses::pods(self.node)) + u32::from(host))
     }
 }
 

@@ -40,6 +40,7 @@
 //! ## Read next
 //! [`fabric`], [`node`], [`rules`]; then `proxy`, which decides what the rules should be.
 
+pub mod addresses;
 mod conntrack;
 pub mod fabric;
 #[cfg(test)]
@@ -47,6 +48,7 @@ mod golden;
 mod host;
 mod ipam;
 mod link;
+mod loss;
 mod namespace;
 mod nft;
 mod node;

@@ -7,7 +7,7 @@ use super::namespace::Namespace;
 use super::nft::{self, Nft};
 use super::plan::{Change, Known, Table, Write};
 use super::rules::installed;
-use super::{Refused, fabric, rules};
+use super::{Refused, addresses, loss, rules};
 use async_trait::async_trait;
 use cni::{Error, Installed, NodeNetwork, Result, ServiceRule};
 use linux::namespace::{disable_ipv6, set_network_sysctls};
@@ -103,7 +103,7 @@ impl Node {
         // A pod's own route is longer. A packet to an address that no pod has would go back to the
         // fabric by the default route, and come again until its TTL ends; its sender is told
         // instead (EHOSTUNREACH).
-        let nobody = Ipv4Route::new(fabric::pods(index), 24).route_type(RouteType::Unreachable);
+        let nobody = Ipv4Route::new(addresses::pods(index), 24).route_type(RouteType::Unreachable);
         route.replace_route(nobody).await.during(|| format!("cannot refuse what no pod of {name} has"))?;
         let nft = nft::open(namespace.fd()).during(|| "cannot open nftables".into());
         let nft = nft.map_err(Error::of_nftables)?;
@@ -161,7 +161,7 @@ impl Node {
     }
 
     async fn write_losses(&self, losses: &BTreeMap<u8, f64>) -> Result<()> {
-        let rules = fabric::loss_rules(&self.nft, losses).during(|| "cannot build fault rules".into())?;
+        let rules = loss::loss_rules(&self.nft, losses).during(|| "cannot build fault rules".into())?;
         rules.commit(&self.nft).await.during(|| "cannot write fault rules".into())
     }
 

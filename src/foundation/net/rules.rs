@@ -18,7 +18,7 @@
 //!     # a pod that reaches itself through a service needs another source
 //! ```
 
-use super::fabric;
+use super::addresses::{node_ip, pods};
 use super::nft::{self, Nft, Transaction};
 use super::plan::Change;
 use cni::{Protocol, ServiceRule};
@@ -121,7 +121,7 @@ pub(crate) fn base(connection: &Nft, node: u8) -> Result<Transaction> {
     }
     t = t.add_set(vips()).add_set(node_ports()).add_set(refused()).add_set(hairpin());
     let pods: Vec<SetElement> = (2..=254)
-        .map(|host| Ipv4Addr::from(u32::from(fabric::pods(node)) + host))
+        .map(|host| Ipv4Addr::from(u32::from(pods(node)) + host))
         .map(|pod| nft::pair(pod, pod))
         .collect();
     t = add_elements(t, &hairpin(), &pods);
@@ -132,7 +132,7 @@ pub(crate) fn base(connection: &Nft, node: u8) -> Result<Transaction> {
         )
         .add_rule(
             rule("services")
-                .match_daddr_v4(fabric::node_ip(node), 32) // not 127.0.0.1, as upstream's nftables mode
+                .match_daddr_v4(node_ip(node), 32) // not 127.0.0.1, as upstream's nftables mode
                 .expr(nft::load_protocol(Register::R0))
                 .expr(nft::load_port(Register::Reg32_01))
                 .expr(Expr::Lookup(LookupExpr::new("nodeports", Register::R0).dreg(Register::Verdict))),
@@ -287,12 +287,12 @@ fn served(names: &Names, service: &ServiceRule) -> Result<Vec<SetElement>> {
 /// are named: upstream's `fib saddr type local` needs a kernel module, without which the kernel
 /// would refuse the rules of all services.
 fn inside(node: u8, entry: &str, everywhere: &str) -> Result<[Rule; 3]> {
-    let pods = rule(entry).match_saddr_v4(fabric::pods(node), 24);
+    let pods = rule(entry).match_saddr_v4(pods(node), 24);
     let own = |address, prefix| {
         let rule = rule(entry).match_saddr_v4(address, prefix);
         rule.set_mark_masked(MASQUERADE, MASQUERADE).try_goto(everywhere)
     };
-    let (address, loopback) = (own(fabric::node_ip(node), 32)?, own(Ipv4Addr::new(127, 0, 0, 0), 8)?);
+    let (address, loopback) = (own(node_ip(node), 32)?, own(Ipv4Addr::new(127, 0, 0, 0), 8)?);
     Ok([pods.try_goto(everywhere)?, address, loopback])
 }
 

@@ -2,7 +2,7 @@
 
 use super::images::Definition;
 use super::log::{Cutter, Log, Stream};
-use super::node::Shared;
+use super::means::Means;
 use super::output::Output;
 use super::pumps::{Pumps, REST_MAX, read_until};
 use super::sandbox::{self, Sandbox};
@@ -148,21 +148,21 @@ impl Container {
     /// There is no such image, or nothing to run in it; the directory or the log cannot be made.
     /// Nothing is left of either.
     pub(crate) fn prepare(
-        shared: &Shared,
+        means: &Means,
         id: String,
         sandbox: Arc<Sandbox>,
         mut config: ContainerConfig,
     ) -> Result<Container> {
-        let image = shared.images.find(&config.image)?;
+        let image = means.images.find(&config.image)?;
         let (process, mut warnings) =
-            program(&config, image, &sandbox.config.hostname, shared.cgroups.controls_devices())?;
+            program(&config, image, &sandbox.config.hostname, means.cgroups.controls_devices())?;
         if sandbox.config.own_users && sandbox.first_user().is_none() {
             warnings.push(NO_OWN_USERS.to_string());
         }
-        if config.resources.memory_limit.is_some() && !shared.cgroups.controls_swap() {
+        if config.resources.memory_limit.is_some() && !means.cgroups.controls_swap() {
             warnings.push(NO_SWAP_LIMIT.to_string());
         }
-        if sandbox.config.share_process_namespace && !shared.cgroups.kills() {
+        if sandbox.config.share_process_namespace && !means.cgroups.kills() {
             warnings.push(NO_KILL.to_string());
         }
         let io = |what: &str, path: &Path| {
@@ -171,14 +171,14 @@ impl Container {
         };
         let log_path = sandbox.config.log_directory.join(&config.log_path);
         let log = Log::make(&log_path, sandbox.config.logs).map_err(io("cannot open the log", &log_path))?;
-        let directory = shared.writable.join(&id);
+        let directory = means.writable.join(&id);
         fs::create_dir_all(&directory)
             .map_err(io("cannot make", &directory))
             .inspect_err(|_| log.remove())?;
         let launch = Launch { process, mounts: std::mem::take(&mut config.mounts) };
         (config.env, config.command, config.args) = Default::default(); // they are in the process now
         Ok(Container {
-            image: shared.images.describe(image).tags.first().cloned().unwrap_or_default(),
+            image: means.images.describe(image).tags.first().cloned().unwrap_or_default(),
             image_id: image.id(),
             stop_signal: signal::number(image.stop_signal).unwrap_or(nix::libc::SIGTERM),
             stop_signalled: AtomicBool::new(false),
@@ -191,7 +191,7 @@ impl Container {
             log,
             launch: Mutex::new(Some(Arc::new(launch))),
             directory,
-            layer: shared.images.layer(image),
+            layer: means.images.layer(image),
             warnings,
             unborn: Unborn::default(),
         })
@@ -238,7 +238,7 @@ impl Container {
     /// # Errors
     /// `State`: it was started before, by a kubelet that is gone, say, or is being removed. `Start`
     /// in runc's words; the container is then ended with code 128, reason `StartError`.
-    pub(crate) async fn start(self: &Arc<Self>, shared: &Arc<Shared>) -> Result<()> {
+    pub(crate) async fn start(self: &Arc<Self>, means: &Arc<Means>) -> Result<()> {
         let first = self.status.send_if_modified(|status| {
             let first = status.state == ContainerState::Created && !status.starting && !status.removed;
             status.starting |= first;
@@ -250,11 +250,11 @@ impl Container {
         // After it is starting: a sandbox that stops either sees that, or is seen here.
         let started = match self.sandbox.is_stopping() {
             true => Err(Error::State(format!("sandbox container {:?} is not running", self.sandbox.id))),
-            false => self.try_start(shared).await,
+            false => self.try_start(means).await,
         };
         match started {
             Ok(()) => {
-                shared.event(&self.sandbox, &self.id, EventKind::Started);
+                means.event(&self.sandbox.config.pod, &self.id, EventKind::Started);
                 Ok(())
             }
             Err(e) => {
@@ -272,13 +272,13 @@ impl Container {
                     (status.exit_code, status.reason) = (128, "StartError".into());
                     status.message.clone_from(&message);
                 });
-                shared.event(&self.sandbox, &self.id, EventKind::Stopped);
+                means.event(&self.sandbox.config.pod, &self.id, EventKind::Stopped);
                 Err(Error::Start(message))
             }
         }
     }
 
-    async fn try_start(self: &Arc<Self>, shared: &Arc<Shared>) -> Result<()> {
+    async fn try_start(self: &Arc<Self>, means: &Arc<Means>) -> Result<()> {
         let launch = self.lock_launch().clone();
         let launch = launch.ok_or_else(|| Error::State(format!("container {} has ended", self.id)))?;
         let wanted = &self.config.resources;
@@ -290,14 +290,14 @@ impl Container {
             harmless_devices: !self.config.security.privileged,
             of_groups: false,
         };
-        let group = super::make_group(&shared.cgroups, self.sandbox.group_of(&self.id), limits).await?;
+        let group = super::make_group(&means.cgroups, self.sandbox.group_of(&self.id), limits).await?;
         let oom_before = group.oom_kills(); // a small limit may end the process before its program runs
-        let made = self.make_process(shared, &*group, &launch).await;
+        let made = self.make_process(means, &*group, &launch).await;
         let (started, streams) = match made {
             Ok(made) => made,
             Err(e) => {
                 let oom = group.oom_kills() > oom_before;
-                super::remove_group(group, &shared.crew).await;
+                super::remove_group(group, &means.crew).await;
                 return Err(match oom {
                     true => Error::Start("container init was OOM-killed (memory limit too low?)".into()),
                     false => e,
@@ -316,7 +316,7 @@ impl Container {
                 super::kill_group(&group).await; // with its own descriptor in case that there are no cgroups
                 let _ = process.signal(nix::libc::SIGKILL);
                 process.exit().await;
-                super::remove_group(group, &shared.crew).await;
+                super::remove_group(group, &means.crew).await;
                 self.log.close();
                 return Err(e);
             }
@@ -329,12 +329,12 @@ impl Container {
             status.warnings = warnings;
             status.started_at = Some(clock::now());
         });
-        let (container, shared) = (self.clone(), shared.clone());
-        let crew = shared.crew.clone();
+        let (container, means) = (self.clone(), means.clone());
+        let crew = means.crew.clone();
         crew.spawn(async move {
             let exit = process.exit().await;
-            container.ended(&shared, exit, group, oom_before, Pumps { tasks: pumps, over }).await;
-            shared.event(&container.sandbox, &container.id, EventKind::Stopped);
+            container.ended(&means, exit, group, oom_before, Pumps { tasks: pumps, over }).await;
+            means.event(&container.sandbox.config.pod, &container.id, EventKind::Stopped);
         });
         Ok(())
     }
@@ -373,12 +373,12 @@ impl Container {
 
     async fn make_process(
         &self,
-        shared: &Shared,
+        means: &Means,
         group: &dyn cgroup::Group,
         launch: &Launch,
     ) -> Result<(Started, Streams)> {
         let entry = group.entry().map_err(|e| Error::Start(e.line()))?;
-        let mounts = self.mounts(&shared.node, launch)?;
+        let mounts = self.mounts(&means.node, launch)?;
         let wanted = spec::Container {
             directory: self.directory.clone(),
             image: self.layer.clone(),
@@ -404,8 +404,8 @@ impl Container {
         let what = What::Container(Box::new(wanted));
         given.extend(namespace.as_ref().map(|namespace| (Role::Users, namespace.as_fd())));
         let users = self.sandbox.first_user();
-        let request = Request { roles: vec![], ids: shared.ids, users, tasks: entry.tasks.clone(), what };
-        let started = shared.zygote.run(&self.sandbox.id, request, &given, &self.unborn).await;
+        let request = Request { roles: vec![], ids: means.ids, users, tasks: entry.tasks.clone(), what };
+        let started = means.zygote.run(&self.sandbox.id, request, &given, &self.unborn).await;
         Ok((started?, streams))
     }
 
@@ -478,7 +478,7 @@ impl Container {
 
     async fn ended(
         &self,
-        shared: &Shared,
+        means: &Means,
         exit: Exit,
         group: Arc<dyn cgroup::Group>,
         oom_before: u64,
@@ -488,7 +488,7 @@ impl Container {
         super::kill_group(&group).await; // in a shared PID namespace others may be left
         pumps.end().await;
         let oom = group.oom_kills() > oom_before;
-        super::remove_group(group, &shared.crew).await;
+        super::remove_group(group, &means.crew).await;
         self.log.close();
         self.lock_launch().take();
         tell_end(&self.status, &self.live, |status| {

@@ -1,13 +1,12 @@
 //! The layers of a container's root: its image, and above it what the container writes.
 
+use super::idmap::Users;
 use super::images;
-use super::root::Users;
 use super::spec::Container;
 use linux::beneath::Root;
 use linux::mount::{self, Attributes, Flags};
 use linux::user::Ids;
-use linux::{Context, Error, Result};
-use nix::libc;
+use linux::{Context, Result};
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
@@ -37,7 +36,7 @@ pub(crate) fn layers(container: &Container, ids: Ids, users: Option<&Users>) -> 
     }
     if let Some(users) = users {
         let image = mount::copy(Root::open(&container.image)?.as_fd(), Attributes::default())?;
-        mount::map_ids(&image, users.namespace).map_err(|e| unmapped(e, &container.image))?;
+        users.show(&image, &container.image)?;
         make_dir(Path::new("lower"))?;
         mount::place(&image, Root::open(Path::new("lower"))?.as_fd())?;
         std::os::unix::fs::chown("upper", Some(users.first), Some(users.first))
@@ -84,16 +83,6 @@ fn copy_files(image: &Path, programs: &Path, layer: &Path) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// In runc's words.
-pub(crate) fn unmapped(e: Error, path: &Path) -> Error {
-    let hint = match e.cause.raw_os_error() {
-        Some(libc::EINVAL) => " (maybe the filesystem used doesn't support idmap mounts on this kernel?)",
-        _ => "",
-    };
-    let cause = io::Error::new(e.cause.kind(), format!("{}{hint}", e.cause));
-    Error::new(format!("failed to fulfil mount request: {} on {}", e.what, path.display()), cause)
 }
 
 /// Makes a directory, and those above it.

@@ -65,11 +65,14 @@
 //! ## Read next
 //! [`zygote`], then `linux::boot`; above it `kubelet`.
 
+mod bear;
 mod container;
+mod idmap;
 pub mod images;
 mod init;
 mod layers;
 pub mod log;
+mod means;
 mod names;
 pub mod node;
 mod output;
@@ -183,7 +186,7 @@ mod tests {
         fn entry(&self) -> linux::Result<cgroup::Entry> {
             Ok(cgroup::Entry::default())
         }
-        fn usage(&self) -> Option<cgroup::Usage> {
+        fn usage(&self) -> Option<linux::usage::Usage> {
             None
         }
         fn oom_kills(&self) -> u64 {

@@ -2,6 +2,7 @@
 
 use super::container::Container;
 use super::images::Images;
+use super::means::Means;
 use super::names::Names;
 use super::sandbox::Sandbox;
 use super::stats::{self, Processes};
@@ -14,6 +15,7 @@ use cri::{Result, Runtime, SandboxConfig, Session, Stats};
 use linux::cgroup;
 use linux::descriptors::is_reserved;
 use linux::namespace;
+use linux::usage::Usage;
 use linux::user::Ids;
 use parking_lot::{Mutex, MutexGuard};
 use rng::Rng;
@@ -48,32 +50,16 @@ pub struct Config {
     pub rng: Rng,
 }
 
-/// What calls and background tasks share.
-pub struct Shared {
-    /// The node's name.
-    pub node: String,
-    pub zygote: Zygote,
-    pub images: Arc<Images>,
-    pub cgroups: Arc<dyn cgroup::Backend>,
-    pub ids: Ids,
-    pub network: Arc<dyn NodeNetwork>,
-    pub writable: PathBuf,
-    pub crew: Crew,
+/// What calls and background tasks share: the means of the node, and its sandboxes and containers.
+struct Shared {
+    means: Arc<Means>,
     rng: Rng,
-    events: broadcast::Sender<Event>,
     names: Names,
     sandboxes: Mutex<BTreeMap<String, Arc<Sandbox>>>,
     containers: Mutex<BTreeMap<String, Arc<Container>>>,
 }
 
 impl Shared {
-    /// Sends an event of a sandbox or of one of its containers to all subscribers. With
-    /// `container_id` the sandbox' own id it is about the sandbox.
-    pub fn event(&self, sandbox: &Sandbox, container_id: &str, kind: EventKind) {
-        let event = Event { pod: sandbox.config.pod.clone(), container_id: container_id.to_string(), kind };
-        let _ = self.events.send(event); // the only error is "nobody listens"
-    }
-
     fn sandboxes(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Sandbox>>> {
         self.sandboxes.lock()
     }
@@ -113,8 +99,8 @@ impl Shared {
         sandbox.begin_to_stop();
         let containers = self.containers_of(&sandbox.id);
         futures::future::join_all(containers.iter().map(|c| c.stop(Duration::ZERO))).await;
-        if sandbox.stop(self).await? {
-            self.event(sandbox, &sandbox.id, EventKind::Stopped); // its pause process ended when it was still ready
+        if sandbox.stop(&self.means).await? {
+            self.means.event(&sandbox.config.pod, &sandbox.id, EventKind::Stopped); // its pause process ended when it was still ready
         }
         Ok(())
     }
@@ -133,7 +119,7 @@ impl Shared {
         container.stop(Duration::ZERO).await;
         container.remove().await;
         if self.containers().remove(&container.id).is_some() {
-            self.event(&container.sandbox, &container.id, EventKind::Deleted);
+            self.means.event(&container.sandbox.config.pod, &container.id, EventKind::Deleted);
         }
     }
 }
@@ -145,7 +131,7 @@ pub struct NodeRuntime(Arc<Shared>);
 impl NodeRuntime {
     /// Makes the runtime of a node, without sandboxes.
     pub fn new(config: Config) -> Arc<NodeRuntime> {
-        Arc::new(NodeRuntime(Arc::new(Shared {
+        let means = Means {
             crew: Crew::new(&format!("runtime/{}", config.node)),
             node: config.node,
             zygote: config.zygote,
@@ -154,8 +140,11 @@ impl NodeRuntime {
             ids: config.ids,
             network: config.network,
             writable: config.directory,
-            rng: config.rng,
             events: broadcast::Sender::new(EVENTS),
+        };
+        Arc::new(NodeRuntime(Arc::new(Shared {
+            means: Arc::new(means),
+            rng: config.rng,
             names: Names::default(),
             sandboxes: Mutex::default(),
             containers: Mutex::default(),
@@ -187,12 +176,12 @@ async fn whole<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send +
 
 /// Counts use, for which files are read.
 async fn counted(
-    count: impl FnOnce() -> BTreeMap<String, cgroup::Usage> + Send + 'static,
+    count: impl FnOnce() -> BTreeMap<String, Usage> + Send + 'static,
 ) -> Result<BTreeMap<String, Stats>> {
     let used = super::blocking(count).await;
     let used =
         used.map_err(|cause| Error::Io { what: "cannot count the use of containers".into(), cause })?;
-    let stats = |used: cgroup::Usage| Stats { cpu_usage: used.cpu, memory_working_set: used.working_set };
+    let stats = |used: Usage| Stats { cpu_usage: used.cpu, memory_working_set: used.working_set };
     Ok(used.into_iter().map(|(id, used)| (id, stats(used))).collect())
 }
 
@@ -213,17 +202,18 @@ impl Runtime for NodeRuntime {
             };
             let is_made = || shared.sandboxes().values().any(|s| is_ready(s));
             let _reserved = shared.names.reserve(format!("{}_{uid}_{attempt}", config.pod.name), is_made)?;
-            let sandbox = Arc::new(Sandbox::make(&shared, shared.new_id(), config).await?);
+            let sandbox = Arc::new(Sandbox::make(&shared.means, shared.new_id(), config).await?);
             shared.sandboxes().insert(sandbox.id.clone(), sandbox.clone());
-            let (process, watched, telling) = (sandbox.process.clone(), sandbox.clone(), shared.clone());
-            shared.crew.spawn(async move {
+            let (process, watched, telling) =
+                (sandbox.process.clone(), sandbox.clone(), shared.means.clone());
+            shared.means.crew.spawn(async move {
                 process.exit().await;
-                telling.event(&watched, &watched.id, EventKind::Stopped);
+                telling.event(&watched.config.pod, &watched.id, EventKind::Stopped);
             });
             if waiting.try_recv() == Err(oneshot::error::TryRecvError::Closed) {
                 // Its caller stopped waiting: the kubelet hears of it now, or nothing would bring
                 // back a pod that was deleted meanwhile.
-                shared.event(&sandbox, &sandbox.id, EventKind::Created);
+                shared.means.event(&sandbox.config.pod, &sandbox.id, EventKind::Created);
             }
             Ok(sandbox.describe())
         });
@@ -256,7 +246,7 @@ impl Runtime for NodeRuntime {
             let used = |sandbox: &Sandbox| {
                 let running = || shared.containers_of(&sandbox.id).into_iter().filter_map(|c| c.live().ok());
                 sandbox.usage().or_else(|| match sandbox.has_ended() {
-                    true => Some(cgroup::Usage::default()), // thousands of these may be remembered
+                    true => Some(Usage::default()), // thousands of these may be remembered
                     false => stats::of_containers(running(), &processes),
                 })
             };
@@ -276,7 +266,7 @@ impl Runtime for NodeRuntime {
                 there.iter().any(|c| of(c) && c.describe().state == ContainerState::Created)
             };
             let _reserved = shared.names.reserve(format!("{name}_{}_{attempt}", sandbox.id), is_made)?;
-            let (preparing, id) = (shared.clone(), shared.new_id());
+            let (preparing, id) = (shared.means.clone(), shared.new_id());
             let prepared = super::blocking(move || Container::prepare(&preparing, id, sandbox, config)).await;
             let io = |cause| Error::Io { what: "cannot prepare the container".into(), cause };
             let container = Arc::new(prepared.map_err(io)??);
@@ -284,7 +274,7 @@ impl Runtime for NodeRuntime {
                 container.remove().await;
                 return Err(e);
             }
-            shared.event(&container.sandbox, &container.id, EventKind::Created); // who hears of it finds it
+            shared.means.event(&container.sandbox.config.pod, &container.id, EventKind::Created); // who hears of it finds it
             Ok(container.id.clone())
         })
         .await
@@ -292,7 +282,7 @@ impl Runtime for NodeRuntime {
 
     async fn start_container(&self, id: &str) -> Result<()> {
         let (shared, container) = (self.0.clone(), self.0.container(id)?);
-        whole(async move { container.start(&shared).await }).await
+        whole(async move { container.start(&shared.means).await }).await
     }
 
     async fn stop_container(&self, id: &str, grace: Duration) -> Result<()> {
@@ -330,11 +320,11 @@ impl Runtime for NodeRuntime {
         let (shared, container) = (self.0.clone(), self.0.container(&request.container_id)?);
         let gone = CancellationToken::new();
         let _until_here = gone.clone().drop_guard(); // a caller that stops waiting, a probe past its time, say
-        whole(async move { stream::exec(&shared, &container, request, gone).await }).await
+        whole(async move { stream::exec(&shared.means, &container, request, gone).await }).await
     }
 
     async fn attach(&self, container_id: &str, stdin: bool) -> Result<Session> {
-        stream::attach(&self.0, &self.0.container(container_id)?, stdin)
+        stream::attach(&self.0.means, &self.0.container(container_id)?, stdin)
     }
 
     async fn port_forward(&self, sandbox_id: &str, port: u16) -> Result<Box<dyn cri::Stream>> {
@@ -370,22 +360,22 @@ impl Runtime for NodeRuntime {
     }
 
     async fn pull_image(&self, reference: &str) -> Result<String> {
-        Ok(self.0.images.find(reference)?.id())
+        Ok(self.0.means.images.find(reference)?.id())
     }
 
     async fn image_status(&self, reference: &str) -> Result<Option<Image>> {
-        match self.0.images.find(reference) {
-            Ok(image) => Ok(Some(self.0.images.describe(image))),
+        match self.0.means.images.find(reference) {
+            Ok(image) => Ok(Some(self.0.means.images.describe(image))),
             Err(Error::NoImage { .. }) => Ok(None),
             Err(e) => Err(e),
         }
     }
 
     async fn list_images(&self) -> Result<Vec<Image>> {
-        Ok(self.0.images.list())
+        Ok(self.0.means.images.list())
     }
 
     fn events(&self) -> broadcast::Receiver<Event> {
-        self.0.events.subscribe()
+        self.0.means.events.subscribe()
     }
 }

@@ -15,7 +15,7 @@ const BURST: u64 = 8 << 20;
 
 /// A leaky bucket: the time at which all that was written would have been written at [`RATE`].
 #[derive(Debug, Default)]
-pub struct Pace(Mutex<Option<Instant>>);
+pub(crate) struct Pace(Mutex<Option<Instant>>);
 
 fn time_of(bytes: u64) -> Duration {
     Duration::from_nanos(bytes.saturating_mul(1_000_000_000) / RATE)
@@ -31,7 +31,7 @@ impl Pace {
     /// ```text
     /// 8 MiB after silence  ->  0 s    1 MiB more  ->  250 ms   and another one at once  ->  500 ms
     /// ```
-    pub fn wrote(&self, bytes: u64, now: Instant) -> Duration {
+    pub(crate) fn wrote(&self, bytes: u64, now: Instant) -> Duration {
         let mut written = self.lock();
         let until = written.unwrap_or(now).max(now) + time_of(bytes);
         *written = Some(until);

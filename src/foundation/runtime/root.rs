@@ -6,7 +6,8 @@
 //! or in /proc (CVE-2019-16884, CVE-2019-19921) but over a few files of figures, and what hides
 //! files of the kernel is opened before a pod's volume could replace it (CVE-2025-31133).
 
-use super::layers::{MERGED, layers, make_dir, unmapped};
+use super::idmap::Users;
+use super::layers::{MERGED, layers, make_dir};
 use super::spec::{Container, Mount};
 use linux::beneath::{Kind, Root};
 use linux::mount::{self, Attributes, Flags};
@@ -78,13 +79,6 @@ pub(crate) fn enter(container: &Container, ids: Ids) -> Result<Vec<String>> {
     build(container, ids, volumes)
 }
 
-/// The user namespace of a pod.
-pub(crate) struct Users<'a> {
-    pub namespace: BorrowedFd<'a>,
-    /// The id of its user 0 out here.
-    pub first: u32,
-}
-
 /// As the first half of [`enter`], for a pod with a user namespace of its own, which is done before
 /// it is entered: in there nobody may show files as another user's, and the layer could be made
 /// larger. The caller has a mount namespace of its own, which that of the container is a copy of.
@@ -119,7 +113,7 @@ impl Volumes {
             let attributes = Attributes { read_only: wanted.read_only, no_devices: !container.privileged };
             let tree = mount::copy(source.as_fd(), attributes).map_err(|e| unmounted(e, wanted))?;
             if let Some(users) = users {
-                mount::map_ids(&tree, users.namespace).map_err(|e| unmapped(e, &wanted.from))?;
+                users.show(&tree, &wanted.from)?;
             }
             Ok(tree)
         };

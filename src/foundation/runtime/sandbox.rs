@@ -1,7 +1,7 @@
 //! A pod's sandbox: the pause process, whose namespaces all containers of the pod share, and the
 //! files about the pod's place in the network.
 
-use super::node::Shared;
+use super::means::Means;
 use super::pace::Pace;
 use super::spec::{Pause, Request, Role, What};
 use super::zygote::Unborn;
@@ -27,7 +27,7 @@ const PIDS_MAX: u64 = 1024;
 
 /// A pod's sandbox: the pause process, which holds the pod's namespaces, and what the kernel and
 /// the network keep for the pod.
-pub struct Sandbox {
+pub(crate) struct Sandbox {
     pub id: String,
     pub config: SandboxConfig,
     pub process: Arc<Process>,
@@ -67,7 +67,7 @@ impl Sandbox {
     /// # Errors
     /// The first one. What was made by then is taken down again; that this fails, too, goes to the
     /// log, and a control group is tried again until it is gone.
-    pub async fn make(shared: &Shared, id: String, config: SandboxConfig) -> Result<Sandbox> {
+    pub(crate) async fn make(means: &Means, id: String, config: SandboxConfig) -> Result<Sandbox> {
         let limits = cgroup::Limits {
             cpu_shares: config.cpu_shares,
             cpu_milli: config.cpu_limit_milli,
@@ -76,18 +76,18 @@ impl Sandbox {
             of_groups: true,
             ..cgroup::Limits::default()
         };
-        let group = super::make_group(&shared.cgroups, id.clone(), limits).await?;
-        let made = make_pause(shared, &id, &config).await;
+        let group = super::make_group(&means.cgroups, id.clone(), limits).await?;
+        let made = make_pause(means, &id, &config).await;
         let (process, users, user_namespace) = match made {
             Ok((process, Some(users))) => (process, Some(users.range), Some(Arc::new(users.namespace))),
             Ok((process, None)) => (process, None, None),
             Err(e) => {
-                super::remove_group(group, &shared.crew).await;
+                super::remove_group(group, &means.crew).await;
                 return Err(e);
             }
         };
         let mut sandbox = Sandbox {
-            directory: shared.writable.join(&id),
+            directory: means.writable.join(&id),
             id,
             config,
             process,
@@ -100,10 +100,10 @@ impl Sandbox {
             user_namespace: Mutex::new(user_namespace),
             pace: Pace::default(),
         };
-        match sandbox.connect(&shared.node, &*shared.network).await {
+        match sandbox.connect(&means.node, &*means.network).await {
             Ok(()) => Ok(sandbox),
             Err(e) => {
-                if let Err(second) = sandbox.stop(shared).await {
+                if let Err(second) = sandbox.stop(means).await {
                     let id = &sandbox.id;
                     tracing::warn!("what is left of sandbox {id} after a failure: {}", super::chain(&second));
                 }
@@ -113,7 +113,7 @@ impl Sandbox {
     }
 
     /// The id of the control group of one of its containers.
-    pub fn group_of(&self, container: &str) -> String {
+    pub(crate) fn group_of(&self, container: &str) -> String {
         format!("{}/{container}", self.id)
     }
 
@@ -180,7 +180,7 @@ impl Sandbox {
     ///
     /// # Errors
     /// The pod's containers have filled its small file system.
-    pub fn renew_hosts(&self, node: &str) -> Result<()> {
+    pub(crate) fn renew_hosts(&self, node: &str) -> Result<()> {
         let Some(ip) = self.ip else { return Ok(()) };
         std::fs::write(self.directory.join("hosts"), self.hosts(node, ip))
             .map_err(|cause| Error::Io { what: "cannot write the sandbox' /etc/hosts".into(), cause })
@@ -191,22 +191,22 @@ impl Sandbox {
     }
 
     /// Its network namespace, while it is ready.
-    pub fn network(&self) -> Option<Arc<OwnedFd>> {
+    pub(crate) fn network(&self) -> Option<Arc<OwnedFd>> {
         self.lock_network().clone()
     }
 
     /// Its own user namespace, while it is ready.
-    pub fn users(&self) -> Option<Arc<OwnedFd>> {
+    pub(crate) fn users(&self) -> Option<Arc<OwnedFd>> {
         self.user_namespace.lock().clone()
     }
 
     /// The id, on the machine, of user 0 of its own user namespace.
-    pub fn first_user(&self) -> Option<u32> {
+    pub(crate) fn first_user(&self) -> Option<u32> {
         self.users.as_ref().map(ranges::Range::first)
     }
 
     /// What all its containers have used. `None` where the kernel does not count it for us.
-    pub fn usage(&self) -> Option<cgroup::Usage> {
+    pub(crate) fn usage(&self) -> Option<linux::usage::Usage> {
         self.group.usage()
     }
 
@@ -216,7 +216,7 @@ impl Sandbox {
 
     /// Ready until its pause process has ended by itself, or until a stop has done all of its
     /// steps.
-    pub fn state(&self) -> SandboxState {
+    pub(crate) fn state(&self) -> SandboxState {
         self.state_in(&self.lock_phase())
     }
 
@@ -229,7 +229,7 @@ impl Sandbox {
     }
 
     /// Refuses the starts of its containers from now on, before those that run are stopped.
-    pub fn begin_to_stop(&self) {
+    pub(crate) fn begin_to_stop(&self) {
         let mut phase = self.lock_phase();
         if let Phase::Up = *phase {
             *phase = Phase::Ending(self.state_in(&phase));
@@ -237,12 +237,12 @@ impl Sandbox {
     }
 
     /// True once a stop has begun, and for ever after: no container of it starts any more.
-    pub fn is_stopping(&self) -> bool {
+    pub(crate) fn is_stopping(&self) -> bool {
         !matches!(*self.lock_phase(), Phase::Up)
     }
 
     /// Whether a stop has done all of its steps: nothing of it runs.
-    pub fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         matches!(*self.lock_phase(), Phase::Ended)
     }
 
@@ -256,15 +256,15 @@ impl Sandbox {
     /// # Errors
     /// The network does not take the address back. The sandbox is ready still, so it can be stopped
     /// again.
-    pub async fn stop(&self, shared: &Shared) -> Result<bool> {
+    pub(crate) async fn stop(&self, means: &Means) -> Result<bool> {
         let _ = self.process.signal(nix::libc::SIGKILL); // it may have ended already
         self.process.exit().await;
         drop(self.lock_network().take());
         drop(self.user_namespace.lock().take());
-        super::remove_group(self.group.clone(), &shared.crew).await;
+        super::remove_group(self.group.clone(), &means.crew).await;
         self.remove_files().await;
         if !self.config.host_network {
-            shared.network.remove_pod(&self.id).await.map_err(|e| Error::State(super::chain(&e)))?;
+            means.network.remove_pod(&self.id).await.map_err(|e| Error::State(super::chain(&e)))?;
         }
         let before = std::mem::replace(&mut *self.lock_phase(), Phase::Ended);
         Ok(matches!(before, Phase::Ending(SandboxState::Ready)))
@@ -281,7 +281,7 @@ impl Sandbox {
     }
 
     /// Describes the sandbox as CRI shows it.
-    pub fn describe(&self) -> cri::Sandbox {
+    pub(crate) fn describe(&self) -> cri::Sandbox {
         cri::Sandbox {
             id: self.id.clone(),
             pod: self.config.pod.clone(),
@@ -298,16 +298,16 @@ fn start(e: linux::Error) -> Error {
 }
 
 async fn make_pause(
-    shared: &Shared,
+    means: &Means,
     id: &str,
     config: &SandboxConfig,
 ) -> Result<(Arc<Process>, Option<Users>)> {
     // An ordinary user's pods already have other users than the machine, and the kernel lets nobody
     // but root show the machine's files as another user's.
-    let range = match config.own_users && !shared.ids.rootless() {
+    let range = match config.own_users && !means.ids.rootless() {
         true if config.host_network => return Err(Error::Unsupported("hostUsers: false with hostNetwork")),
         true => {
-            let ranges = shared.zygote.ranges().clone();
+            let ranges = means.zygote.ranges().clone();
             let taken = super::blocking(move || ranges.take()).await; // reads and locks files
             let io = |cause| Error::Io { what: "cannot take ids for the pod's users".into(), cause };
             Some(taken.map_err(io)?.map_err(start)?)
@@ -315,9 +315,9 @@ async fn make_pause(
         false => None,
     };
     let limits = cgroup::Limits::default();
-    let own = super::make_group(&shared.cgroups, format!("{id}/pause"), limits).await?;
+    let own = super::make_group(&means.cgroups, format!("{id}/pause"), limits).await?;
     let entry = own.entry().map_err(start)?;
-    let node = shared.network.netns();
+    let node = means.network.netns();
     let mut fds = Vec::new();
     if config.host_network {
         let node = node.as_ref().ok_or(Error::Unsupported("hostNetwork"))?;
@@ -326,18 +326,18 @@ async fn make_pause(
     fds.extend(entry.directory.as_ref().map(|fd| (Role::Cgroup, fd.as_fd())));
     let pause = Pause {
         hostname: config.hostname.clone(),
-        root: shared.images.pause(),
+        root: means.images.pause(),
         own_network: !config.host_network,
         own_pids: config.share_process_namespace,
     };
     let request = Request {
         roles: vec![],
-        ids: shared.ids,
+        ids: means.ids,
         users: range.as_ref().map(ranges::Range::first),
         tasks: entry.tasks.clone(),
         what: What::Pause(pause),
     };
-    let process = shared.zygote.run(id, request, &fds, &Unborn::default()).await?.process;
+    let process = means.zygote.run(id, request, &fds, &Unborn::default()).await?.process;
     let Some(range) = range else { return Ok((process, None)) };
     match user_namespace_of(&process) {
         Ok(namespace) => Ok((process, Some(Users { range, namespace }))),

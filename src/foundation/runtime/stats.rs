@@ -1,8 +1,8 @@
 //! Use of containers: from their control groups, or on a machine without them from their processes.
 
 use super::container::Live;
-use linux::cgroup::Usage;
 use linux::usage;
+use linux::usage::Usage;
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

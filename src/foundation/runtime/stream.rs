@@ -2,7 +2,7 @@
 
 use super::container::{ABANDON, Container, Live, Stdin, Streams};
 use super::log::Stream;
-use super::node::Shared;
+use super::means::Means;
 use super::output::Pieces;
 use super::spec::{Request, Role, What};
 use super::terminal::Terminal;
@@ -30,7 +30,7 @@ fn io(cause: std::io::Error) -> Error {
 ///
 /// Errors: `Start` in runc's words.
 pub(crate) async fn exec(
-    shared: &Shared,
+    means: &Means,
     container: &Container,
     request: ExecRequest,
     caller_gone: CancellationToken,
@@ -47,10 +47,10 @@ pub(crate) async fn exec(
     given.extend(entry.directory.as_ref().map(|fd| (Role::Cgroup, fd.as_fd())));
     let what = What::Exec(Box::new(live.exec_process(request.command, request.tty)));
     let users = container.sandbox.first_user();
-    let wanted = Request { roles: vec![], ids: shared.ids, users, tasks: entry.tasks.clone(), what };
+    let wanted = Request { roles: vec![], ids: means.ids, users, tasks: entry.tasks.clone(), what };
     let unborn = Unborn::default();
     let run = started_or_killed(
-        shared.zygote.run(&container.sandbox.id, wanted, &given, &unborn),
+        means.zygote.run(&container.sandbox.id, wanted, &given, &unborn),
         &unborn,
         caller_gone,
     );
@@ -64,7 +64,7 @@ pub(crate) async fn exec(
     let (done, exit) = oneshot::channel();
     let made = match started.terminal {
         Some(master) => Terminal::new(master)
-            .map(|terminal| of_terminal(shared, terminal, exit, request.stdin))
+            .map(|terminal| of_terminal(means, terminal, exit, request.stdin))
             .map_err(io),
         None => of_pipes(streams, exit),
     };
@@ -72,7 +72,7 @@ pub(crate) async fn exec(
     if !request.stdin {
         session.stdin = None;
     }
-    shared.crew.spawn(async move {
+    means.crew.spawn(async move {
         let mut done = done;
         let exit = tokio::select! {
             exit = started.process.exit() => exit,
@@ -116,12 +116,12 @@ async fn started_or_killed(
     }
 }
 
-fn of_terminal(shared: &Shared, terminal: Terminal, exit: oneshot::Receiver<i32>, stdin: bool) -> Session {
+fn of_terminal(means: &Means, terminal: Terminal, exit: oneshot::Receiver<i32>, stdin: bool) -> Session {
     Session {
         stdin: stdin.then(|| Box::pin(terminal.clone()) as Writer),
         stdout: Box::pin(terminal.clone()),
         stderr: None,
-        resize: Some(resizer(shared, terminal)),
+        resize: Some(resizer(means, terminal)),
         exit,
     }
 }
@@ -141,9 +141,9 @@ fn of_pipes(streams: Streams, exit: oneshot::Receiver<i32>) -> Result<Session> {
     })
 }
 
-fn resizer(shared: &Shared, terminal: Terminal) -> mpsc::Sender<Size> {
+fn resizer(means: &Means, terminal: Terminal) -> mpsc::Sender<Size> {
     let (send, mut sizes) = mpsc::channel::<Size>(4);
-    shared.crew.spawn(async move {
+    means.crew.spawn(async move {
         while let Some(size) = sizes.recv().await {
             let _ = terminal.resize(size.columns, size.rows); // the process may be gone
         }
@@ -153,7 +153,7 @@ fn resizer(shared: &Shared, terminal: Terminal) -> mpsc::Sender<Size> {
 
 /// Joins a running container's own streams: output from now on and, with `stdin`, its input if it
 /// has one.
-pub(crate) fn attach(shared: &Shared, container: &Arc<Container>, stdin: bool) -> Result<Session> {
+pub(crate) fn attach(means: &Means, container: &Arc<Container>, stdin: bool) -> Result<Session> {
     let live: Live = container.live()?;
     let (stdout, to_stdout) = tokio::io::duplex(BUFFER);
     let (stderr, to_stderr) = tokio::io::duplex(BUFFER);
@@ -170,7 +170,7 @@ pub(crate) fn attach(shared: &Shared, container: &Arc<Container>, stdin: bool) -
     // it, which goes on until the container ends. A terminal's input never ends.
     let once = writes && container.config.stdin_once && !container.config.tty;
     let to = live.stdin.clone();
-    shared.crew.spawn(async move {
+    means.crew.spawn(async move {
         let mut done = done;
         let copied = copy_output(output, to_stdout, to_stderr, async {
             ended.wait_ended().await;
@@ -197,7 +197,7 @@ pub(crate) fn attach(shared: &Shared, container: &Arc<Container>, stdin: bool) -
         stdin,
         stdout: Box::pin(stdout),
         stderr: (!container.config.tty).then(|| Box::pin(stderr) as Reader),
-        resize: live.terminal.map(|terminal| resizer(shared, terminal)),
+        resize: live.terminal.map(|terminal| resizer(means, terminal)),
         exit,
     })
 }

@@ -7,10 +7,11 @@
 //! namespaces and bears the container's first process, whose mount namespace is a copy of the
 //! helper's.
 
+use super::bear::{bear, in_helper};
+use super::idmap::Users;
 use super::init::{self, Birth};
 use super::root;
 use super::spec::{Answer, Container, Pause, Role};
-use super::zygote::{bear, in_helper};
 use linux::process::{self, flags, spawn_forked};
 use linux::{Context, Result, fds, namespace, oom, user};
 use std::os::fd::AsFd;
@@ -42,7 +43,7 @@ pub(crate) fn container(spec: &Container, birth: &Birth) -> Result<()> {
         birth.join_cgroups()?;
         oom::raise_score(spec.process.oom_score_adj);
         birth.take_streams(spec.process.terminal)?;
-        let users = root::Users { namespace: birth.fd(Role::Users)?, first: birth.users.unwrap_or_default() };
+        let users = Users { namespace: birth.fd(Role::Users)?, first: birth.users.unwrap_or_default() };
         let volumes = root::prepare(spec, birth.ids, &users)?;
         let (joined, wanted) = match spec.shared_pids {
             true => (flags::NEWPID, flags::NEWNS),

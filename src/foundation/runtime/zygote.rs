@@ -5,6 +5,7 @@
 //! from this small one it takes half a millisecond. A zygote also has no threads, so its children
 //! may allocate before they exec.
 
+use super::bear::{bear, helps, in_helper};
 use super::init::{self, Birth};
 use super::spec::{Answer, Request, Role, What};
 use super::turns::{Turn, Turns};
@@ -92,11 +93,6 @@ fn hand_on(received: Vec<OwnedFd>, seccomp: Option<&Profile>) -> linux::Result<(
     })
 }
 
-/// What a process tells main first of all that helps to make another.
-fn helps() -> Answer {
-    Answer::Helps(std::process::id().cast_signed())
-}
-
 fn handle(mut received: Vec<OwnedFd>, seccomp: Option<&Profile>) -> linux::Result<()> {
     let wrong = |what: &str| linux::Error::new(what, io::ErrorKind::InvalidData);
     if received.is_empty() {
@@ -174,23 +170,6 @@ fn make(what: &What, birth: &Birth) -> linux::Result<()> {
     }
 }
 
-/// Makes a child of main and tells main about it.
-pub(super) fn bear(
-    birth: &Birth,
-    cgroup: Option<BorrowedFd<'_>>,
-    wanted: u64,
-    life: impl FnOnce() -> i32,
-) -> linux::Result<()> {
-    let child =
-        spawn_forked(wanted | flags::PARENT, cgroup, life).during(|| "cannot clone a process".into())?;
-    let told = birth.answer(&Answer::Born(child.pid), &[child.pidfd.as_fd()]);
-    if told.is_err() {
-        // Nobody would ever end it: main knows of no process.
-        let _ = process::pidfd_send_signal(child.pidfd.as_fd(), nix::libc::SIGKILL);
-    }
-    told
-}
-
 /// A PID namespace that one enters counts for one's children only, and the zygote must stay where
 /// it is: a helper enters and bears the child, which (CLONE_PARENT again) is main's too. The child
 /// is visible to its container from its first moment, so the helper, which is not, closes what the
@@ -214,20 +193,6 @@ fn through_helper(
         birth.close_others()?;
         bear()
     })
-}
-
-/// Does what the zygote cannot do to itself, in a process that ends afterwards. It is in the cgroup
-/// that came with the request.
-pub(super) fn in_helper(birth: &Birth, work: impl FnOnce() -> linux::Result<()>) -> linux::Result<()> {
-    let life = || match birth.answer(&helps(), &[]).and_then(|()| work()) {
-        Ok(()) => 0,
-        Err(e) => {
-            let _ = birth.answer(&Answer::Failed(e.line()), &[]);
-            1
-        }
-    };
-    let cgroup = birth.fd(Role::Cgroup).ok();
-    spawn_forked(flags::PARENT, cgroup, life).during(|| "cannot clone a helper".into()).map(drop)
 }
 
 /// Main's side. Cheap to clone; all nodes share one.

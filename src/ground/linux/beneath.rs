@@ -15,7 +15,6 @@
 //! a descriptor; a later rename or a new link cannot change what it refers to. Sources: openat2(2),
 //! Linux 5.6; CVE-2021-25741, CVE-2021-30465, CVE-2024-21626.
 
-use super::tree::{self, Removal};
 use super::{Context, Result};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
@@ -25,7 +24,6 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
-use std::time::Instant;
 
 /// What a look-up opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +39,7 @@ pub enum Kind {
 
 /// How a path relates to its root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Scope {
+pub(super) enum Scope {
     Beneath,
     InRoot,
     /// [`Scope::InRoot`], without crossing a mount.
@@ -181,29 +179,6 @@ impl Root {
         self.open_scoped(Scope::OnRoot, untrusted, Kind::Place).during(|| cannot("open", untrusted))
     }
 
-    /// Removes a file or a directory with all that is in it. Links are removed, never followed;
-    /// mounts are not entered. Nothing there is no error.
-    ///
-    /// # Errors
-    /// `EINVAL`: the path names the root itself. `EXDEV`: it leads out, or a directory is mounted
-    /// in it. `EBUSY`: a file is mounted in it.
-    pub fn remove_all(&self, untrusted: &Path) -> Result<()> {
-        self.remove(untrusted, &mut Removal::default()).during(|| cannot("remove", untrusted))
-    }
-
-    /// As [`Root::remove_all`], until this time at most. `false`: something is left; the next call
-    /// with the same [`Removal`] goes on.
-    ///
-    /// # Errors
-    /// As [`Root::remove_all`].
-    pub fn remove_some(&self, untrusted: &Path, removal: &mut Removal, until: Instant) -> Result<bool> {
-        match self.remove(untrusted, removal.for_part(until)) {
-            Ok(()) => Ok(true),
-            Err(Errno::ETIME) => Ok(false),
-            Err(e) => Err(e).during(|| cannot("remove", untrusted)),
-        }
-    }
-
     /// Moves what is below this directory into another one of the same file system, in one step.
     /// Neither last name is followed. The kernel's answer is given as it is: `ENOTEMPTY` and others
     /// say that the name is taken there.
@@ -331,7 +306,7 @@ impl Root {
     }
 
     /// The directory in which the last name of a path lies, and that name.
-    fn parent<'a>(&self, scope: Scope, path: &'a Path) -> nix::Result<(Root, &'a OsStr)> {
+    pub(super) fn parent<'a>(&self, scope: Scope, path: &'a Path) -> nix::Result<(Root, &'a OsStr)> {
         let (above, name) = split(path)?;
         let fd = open(&self.0, scope, above, OFlag::O_PATH | OFlag::O_DIRECTORY, Links::Follow)?;
         Ok((Root(fd), name))
@@ -375,15 +350,6 @@ impl Root {
         let read = file.take(max as u64 + 1).read_to_end(&mut bytes);
         read.map_err(|e| e.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
         if bytes.len() > max { Err(Errno::EFBIG) } else { Ok(bytes) }
-    }
-
-    fn remove(&self, path: &Path, removal: &mut Removal) -> nix::Result<()> {
-        let (above, name) = split(path)?;
-        let parent = open(&self.0, Scope::Beneath, above, OFlag::O_PATH, Links::Follow);
-        match parent.and_then(|parent| tree::remove(&parent, name, removal)) {
-            Err(Errno::ENOENT) => Ok(()),
-            other => other,
-        }
     }
 }
 

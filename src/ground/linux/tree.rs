@@ -11,7 +11,6 @@
 mod remove;
 
 pub use remove::Removal;
-pub(super) use remove::remove;
 
 use super::beneath::{self, Root, path_of};
 use super::{Context, Result};

@@ -1,8 +1,15 @@
-//! Use of one process, and of the machine's memory, from /proc.
+//! Use of time and memory: of one process, and of the machine's memory, from /proc.
 
-use super::cgroup::Usage;
 use std::path::Path;
 use std::time::Duration;
+
+/// What a process or a group used since it was made.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    pub cpu: Duration,
+    /// Bytes that cannot be taken away without the processes noticing.
+    pub working_set: u64,
+}
 
 /// What a process, with all its threads, has used since it began. `self` is a process too.
 pub fn of_process(pid: &str) -> Option<Usage> {

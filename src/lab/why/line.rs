@@ -3,7 +3,8 @@
 
 use super::facts::kind;
 use api::kinds;
-use kubectl::table::{self, Kind, Verb};
+use kubectl::flag::Kind;
+use kubectl::table::{self, Verb};
 use serde::{Deserialize, Serialize};
 
 /// The last line of the learner's shell that is no question of Ropewalk's own, and how it ended.

@@ -95,6 +95,7 @@ mod segment;
 pub mod sim;
 pub mod snapfile;
 pub mod wal;
+pub mod wal_error;
 #[cfg(test)]
 mod wal_tests;
 

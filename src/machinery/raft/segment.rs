@@ -23,8 +23,7 @@
 use super::codec::{self, DecodeError, Reader};
 use super::core::Stored;
 use super::message::{Entry, HardState, Index, SnapshotRef, Term};
-use super::snapfile;
-use super::wal::WalError;
+use super::wal_error::{WalError, check_version};
 use bytes::Bytes;
 use std::path::Path;
 
@@ -150,7 +149,7 @@ impl<'a> Segment<'a> {
         if bytes.len() < HEADER || bytes[..8] != MAGIC[..] {
             return Err(segment.damaged(0, "it is not a segment of the log".into()));
         }
-        snapfile::check_version(path, segment.version, VERSION)?;
+        check_version(path, segment.version, VERSION)?;
         let length = u64_at(bytes, 20).unwrap_or(0);
         let right = if segment.version == 1 { header_1(number) } else { header(number, length) };
         if bytes[..HEADER] != right {

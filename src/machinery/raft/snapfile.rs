@@ -6,7 +6,7 @@
 use super::codec;
 use super::disk::Disk;
 use super::message::{Index, SnapshotRef};
-use super::wal::WalError;
+use super::wal_error::{WalError, check_version};
 use bytes::Bytes;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -115,15 +115,6 @@ pub fn load(disk: &dyn Disk, dir: &Path) -> Result<Option<SnapshotRef>, WalError
         Ok(SnapshotRef { index, term, conf, data: r.bytes()? })
     };
     decode().map(Some).map_err(|e: codec::DecodeError| damaged(HEADER as u64, &e.to_string()))
-}
-
-/// Refuses files of a later program. Files of an earlier one would be converted by the caller.
-pub(super) fn check_version(path: &Path, version: u32, known: u32) -> Result<(), WalError> {
-    match version {
-        v if v > known => Err(WalError::Newer { path: path.into(), version, known }),
-        0 => Err(WalError::Damaged { path: path.into(), offset: 8, what: "version 0 never was".into() }),
-        _ => Ok(()),
-    }
 }
 
 /// Deletes all snapshots but the newest, whose name has to be durable.

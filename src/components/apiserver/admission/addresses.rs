@@ -9,7 +9,7 @@ use api::errors::Errors;
 use api::path::cut;
 use api::value::{list, text};
 use api::{Status, meta};
-use net::fabric;
+use net::addresses;
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -153,7 +153,7 @@ fn owner(a: &Attributes, own: &Own, ip: IpAddr) -> Option<String> {
     if a.state.service_cidr.contains(v4) {
         return Some("the range of Services has it".into());
     }
-    if v4 == fabric::BRIDGE {
+    if v4 == addresses::BRIDGE {
         return Some("the nodes reach the API servers through it".into());
     }
     let of_pods = || own.pods.iter().find(|(range, _)| range.contains(v4)).map(|(_, name)| name);

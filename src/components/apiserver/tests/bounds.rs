@@ -6,10 +6,10 @@ use crate::request::http::full;
 use crate::testing::{self, Fixture};
 use ::http::{HeaderMap, Request};
 use bytes::Bytes;
+use etcd::alarm::{Alarm, AlarmKind};
 use etcd::api::{
     DeleteRangeRequest, Error, PutRequest, RangeRequest, RangeResponse, TxnRequest, TxnResponse, WatchRequest,
 };
-use etcd::machine::{Alarm, AlarmKind};
 use etcd::{Changes, Kv, Room, Status, Storage};
 use http_body_util::BodyExt;
 use parking_lot::Mutex;

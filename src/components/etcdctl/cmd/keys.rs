@@ -1,8 +1,9 @@
 //! `get`, `put`, `del`.
 
-use super::super::ctx::{Ctx, FEATURE, Fail, lease_id};
+use super::super::ctx::Ctx;
+use super::super::fail::{FEATURE, Fail};
+use super::super::given::{Given, lease_id};
 use super::super::out::{Format, Page, quoted};
-use super::super::parse::Given;
 use bytes::Bytes;
 use etcd::pb;
 use std::time::Duration;
@@ -230,25 +231,26 @@ pub(crate) fn del_fields(page: &mut Page, answer: &pb::DeleteRangeResponse) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parse::read;
-    use crate::table::VERBS;
+    use crate::flags::{DEL, GET, PUT};
+    use crate::given::read;
 
     fn given(line: &str) -> Given {
         let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
-        let verb = VERBS.iter().find(|v| v.name == name).unwrap();
-        read(verb, &rest.split_whitespace().map(String::from).collect::<Vec<_>>()).unwrap()
+        let flags = [("get", GET), ("put", PUT), ("del", DEL)];
+        let flags = flags.iter().find(|(verb, _)| *verb == name).unwrap().1;
+        read(name, flags, &rest.split_whitespace().map(String::from).collect::<Vec<_>>()).unwrap()
     }
 
     #[test]
     fn a_word_too_many_deletes_and_shows_nothing() {
         for line in ["del a b c", "del", "del a b c --prev-kv"] {
             let refused = del_request(&given(line)).unwrap_err();
-            assert_eq!(refused.code, crate::ctx::ARGUMENTS, "{line}");
+            assert_eq!(refused.code, crate::fail::ARGUMENTS, "{line}");
             assert!(refused.text.starts_with("del command needs one argument as key"), "{line}: {refused:?}");
         }
         assert!(get_request(&given("get a b c")).is_err());
         let both = get_request(&given("get a --keys-only --count-only -w fields")).unwrap_err();
-        assert_eq!(both.code, crate::ctx::ARGUMENTS);
+        assert_eq!(both.code, crate::fail::ARGUMENTS);
         assert!(both.text.ends_with("cannot be set at the same time, choose one"), "{both:?}");
         let two = del_request(&given("del a b")).unwrap();
         assert_eq!((&two.key[..], &two.range_end[..]), (&b"a"[..], &b"b"[..]));
@@ -258,7 +260,7 @@ mod tests {
     #[test]
     fn a_format_without_a_place_for_the_answer_is_refused() {
         let code = |line: &str, format: Format| check_format(&given(line), format).map_err(|fail| fail.code);
-        let refused = Err(crate::ctx::ARGUMENTS);
+        let refused = Err(crate::fail::ARGUMENTS);
         assert_eq!(code("get a --count-only", Format::Simple), refused);
         assert_eq!(code("get a --count-only", Format::Fields), Ok(()));
         assert_eq!(code("get a --count-only", Format::Json), Ok(()));

@@ -1,6 +1,8 @@
 //! `lease grant`, `revoke`, `timetolive`, `list`, `keep-alive`.
 
-use super::super::ctx::{CONNECTION, Ctx, Fail, lease_id, number};
+use super::super::ctx::Ctx;
+use super::super::fail::{CONNECTION, Fail};
+use super::super::given::{lease_id, number};
 use super::super::out::{Format, Page};
 use super::super::wire::LEASE_NOT_FOUND;
 use etcd::pb;

@@ -1,7 +1,9 @@
 //! Verbs about the store as a whole.
 
 use super::super::VERSION;
-use super::super::ctx::{CANCELED, Ctx, FAILED, FILE, Fail, number};
+use super::super::ctx::Ctx;
+use super::super::fail::{CANCELED, FAILED, FILE, Fail};
+use super::super::given::number;
 use super::super::out::{Format, Page, human, table};
 use super::super::wire::told;
 use etcd::database::summary;
@@ -273,7 +275,7 @@ pub(crate) async fn snapshot_status(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
 #[cfg(test)]
 mod tests {
     use super::{Draft, pb, receive, saved};
-    use crate::ctx::{FILE, Fail};
+    use crate::fail::{FILE, Fail};
     use std::os::unix::fs::PermissionsExt;
 
     #[test]

@@ -1,6 +1,7 @@
 //! `member list` and the verbs about single endpoints.
 
-use super::super::ctx::{Ctx, FAILED, FILE, Fail};
+use super::super::ctx::Ctx;
+use super::super::fail::{FAILED, FILE, Fail};
 use super::super::out::{Format, human, table};
 use etcd::pb;
 use serde::Serialize;

@@ -1,10 +1,11 @@
 //! `txn`: comparisons, then what to do if they hold, then what to do if not; an empty line ends
 //! each part. Nothing is read after the third one. Input that ends before commits nothing.
 
-use super::super::ctx::{Ctx, Fail, INPUT};
+use super::super::ctx::Ctx;
+use super::super::fail::{Fail, INPUT};
+use super::super::flags::{DEL, GET, PUT};
+use super::super::given::read_own;
 use super::super::out::{Page, quoted};
-use super::super::parse::read_own;
-use super::super::table::VERBS;
 use super::keys;
 use etcd::pb::{self, Request, Response, TargetUnion};
 
@@ -211,12 +212,14 @@ fn operation(line: &str) -> Result<(pb::RequestOp, Option<String>), Fail> {
     let (Some((name, rest)), 2..) = (words.split_first(), words.len()) else {
         return Err(Fail::new(INPUT, format!("invalid txn compare request: {line}"))); // etcdctl's words
     };
-    let verb = VERBS
-        .iter()
-        .find(|v| v.name == name && ["get", "put", "del"].contains(&v.name))
-        .ok_or_else(invalid)?;
-    let given = read_own(verb, rest).map_err(|_| invalid())?;
-    let request = match verb.name {
+    let flags = match name.as_str() {
+        "get" => GET,
+        "put" => PUT,
+        "del" => DEL,
+        _ => return Err(invalid()),
+    };
+    let given = read_own(name, flags, rest).map_err(|_| invalid())?;
+    let request = match name.as_str() {
         "get" => Request::RequestRange(keys::get_request(&given)?),
         "put" => Request::RequestPut(keys::put_request(&given, None)?),
         _ => Request::RequestDeleteRange(keys::del_request(&given)?),

@@ -1,6 +1,7 @@
 //! `watch`.
 
-use super::super::ctx::{CANCELED, Ctx, FAILED, Fail};
+use super::super::ctx::Ctx;
+use super::super::fail::{CANCELED, FAILED, Fail};
 use super::super::out::{Format, Page, quoted};
 use super::super::wire::{Etcd, is_lost, told};
 use super::keys::range_of;

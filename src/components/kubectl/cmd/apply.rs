@@ -4,15 +4,17 @@ use super::common::{DryRun, LAST_APPLIED, Teller, annotate_last_applied, subreso
 use super::delete::{propagation, wait_gone};
 use super::wait::{Deadline, GONE_WITHIN};
 use super::{migrate, prune};
-use crate::builder::{Info, Options, about};
+use crate::builder::about;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::files;
 use crate::gostr::quote;
+use crate::info::{Info, Options};
+use crate::manifest;
 use crate::merge;
 use crate::print::{formats, json, yaml};
 use crate::wire::api::{APPLY_PATCH, MERGE_PATCH, STRATEGIC_PATCH, encoded};
-use crate::wire::discovery::Resource;
+use crate::wire::resource::Resource;
 use api::{kinds, value};
 use serde_json::{Value, json};
 
@@ -89,7 +91,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         let shown = match done.as_slice() {
             [one] => one.clone(),
             _ => {
-                let items: Vec<Value> = done.iter().cloned().map(files::sorted).collect();
+                let items: Vec<Value> = done.iter().cloned().map(manifest::sorted).collect();
                 json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items})
             }
         };
@@ -160,7 +162,7 @@ async fn on_client(ctx: &Ctx, info: &Info, dry_run: DryRun) -> Result<(Value, &'
     }
     let mut modified = info.object.clone();
     annotate_last_applied(&mut modified, true);
-    modified = files::sorted(modified);
+    modified = manifest::sorted(modified);
     let current = match ctx.api().await?.get(&info.path(), &[]).await {
         Ok(current) => current,
         Err(fail) if fail.is_not_found() => return create(ctx, info, modified, dry_run).await,

@@ -1,9 +1,10 @@
 //! autoscale: a HorizontalPodAutoscaler for a workload.
 
 use super::common::{DryRun, Teller, annotate_last_applied, enforced, metadata};
-use crate::builder::{self, Info, Options};
+use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
+use crate::info::{Info, Options};
 use crate::wire::paths;
 use api::quantity::as_stored;
 use api::value;

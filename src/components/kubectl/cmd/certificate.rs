@@ -1,10 +1,11 @@
 //! certificate approve and deny: the decision about a certificate request.
 
-use crate::builder::{self, Info};
+use crate::builder;
 use crate::cmd::common::{DryRun, Teller};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::gostr::quote;
+use crate::info::{Info, Options};
 use api::value;
 use serde_json::json;
 
@@ -51,7 +52,7 @@ async fn decide(ctx: &Ctx, decision: &Decision) -> Result<(), Fail> {
     if !args.is_empty() {
         args.insert(0, "certificatesigningrequests".into());
     }
-    let asked = builder::ask(ctx, &args, builder::Options::default()).await?;
+    let asked = builder::ask(ctx, &args, Options::default()).await?;
     let (infos, failures) = builder::objects(ctx, asked).await?;
     for mut info in infos {
         if info.resource.plural != "certificatesigningrequests" {

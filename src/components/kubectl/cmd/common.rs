@@ -1,9 +1,9 @@
 //! What several verbs do alike.
 
-use crate::builder::Info;
 use crate::ctx::Ctx;
 use crate::error::{Fail, go_io, text};
 use crate::gostr::quote;
+use crate::info::Info;
 use crate::print::formats::{self, Format};
 use crate::print::json;
 use crate::wire::api::{STRATEGIC_PATCH, encoded};

@@ -1,6 +1,7 @@
 //! config set-cluster and set-credentials: entries of a kubeconfig from flags.
 
-use super::kubeconfig::{entry, home_of, named, rewrite};
+use super::kubeconfig::named;
+use super::kubeconfig_file::{entry, home_of, rewrite};
 use crate::ctx::Ctx;
 use crate::error::{Fail, go_io, text};
 use crate::gostr::quote;

@@ -1,10 +1,11 @@
 //! cp: files to and from containers, through tar on both ends.
 
-use super::exec::{container_of, plain};
-use crate::builder::Info;
+use super::exec::plain;
+use super::pods::container_of;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::gostr::quote;
+use crate::info::Info;
 use crate::kept::Kept;
 use crate::output::Output;
 use ::linux::beneath::{Kind, Root};

@@ -2,10 +2,11 @@
 
 use super::common::{DryRun, refuse_beside_raw, send_raw};
 use super::wait::{Away, Deadline, FOREVER, until};
-use crate::builder::{self, Asked, Info, Options};
+use crate::builder::{self, Asked};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::gostr::quote;
+use crate::info::{Info, Options};
 use api::value;
 use serde_json::{Value, json};
 

@@ -1,9 +1,10 @@
 //! describe: which objects; the room `describe` writes about each.
 
-use crate::builder::{self, Asked, Info, Options};
+use crate::builder::{self, Asked};
 use crate::ctx::Ctx;
 use crate::describe::describe;
 use crate::error::{Fail, text};
+use crate::info::{Info, Options};
 use crate::wire::paths;
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
@@ -55,7 +56,7 @@ async fn matching(ctx: &Ctx, not_found: Fail) -> Result<(), Fail> {
     let path = paths::collection(&resource, &namespace);
     let list = builder::whole(ctx, &path, &[]).await?;
     let mut found = false;
-    for object in super::get::items_of(&list, &resource) {
+    for object in super::pages::items_of(&list, &resource) {
         let name = api::value::text(&object, "metadata.name").to_string();
         if !name.starts_with(&ctx.args[1]) {
             continue;

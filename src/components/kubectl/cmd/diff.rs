@@ -3,14 +3,14 @@
 use super::apply::{patch_between, server_side_manager};
 use super::common::LAST_APPLIED;
 use super::prune;
-use crate::builder::{Info, Options};
 use crate::ctx::Ctx;
 use crate::error::Fail;
 use crate::files;
+use crate::info::{Info, Options};
 use crate::merge;
 use crate::print::{json, yaml};
 use crate::wire::api::{APPLY_PATCH, encoded};
-use crate::wire::discovery::Resource;
+use crate::wire::resource::Resource;
 use api::value;
 use serde_json::{Map, Value};
 use std::os::unix::fs::DirBuilderExt;

@@ -2,11 +2,12 @@
 
 use super::apply::is_strategic;
 use super::common::{DryRun, LAST_APPLIED, Teller, annotate_last_applied, remember, subresource, validation};
-use crate::builder::{self, Info, Options};
+use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::files;
 use crate::gostr::quote;
+use crate::info::{Info, Options};
 use crate::print::{formats, json, yaml};
 use crate::wire::api::{MERGE_PATCH, STRATEGIC_PATCH, encoded};
 use crate::{manifest, merge};
@@ -383,7 +384,7 @@ async fn create(ctx: &Ctx, mut edited: Value) -> Result<(), Fail> {
 }
 
 async fn keep(ctx: &Ctx, info: &Info, edited: Value) -> Result<(), Fail> {
-    let text = json::compact(&files::sorted(edited)) + "\n";
+    let text = json::compact(&manifest::sorted(edited)) + "\n";
     let patch = json!({"metadata": {"annotations": {LAST_APPLIED: text}}});
     let query = [("fieldManager", ctx.flags.text("field-manager"))];
     let object = ctx.api().await?.patch(&info.path(), &query, MERGE_PATCH, encoded(&patch)).await?;

@@ -1,19 +1,14 @@
 //! exec and attach: a process in a container, its streams on this terminal.
 
 use super::common::pod_running_timeout;
-use crate::builder::{Info, Options};
+use super::pods::{container_of, pod_in_file, pod_of};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
-use crate::files;
-use crate::gostr::quote;
+use crate::info::Info;
 use crate::wire::stream::{self, Given};
-use api::labels::Selector;
 use api::value;
-use serde_json::Value;
 
 const PROTOCOL: &str = "v5.channel.k8s.io";
-/// Which container is meant when none is named.
-const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
 /// How a session is held.
 #[derive(Clone, Copy, Default)]
@@ -21,97 +16,6 @@ pub(crate) struct Session {
     pub stdin: bool,
     pub tty: bool,
     pub quiet: bool,
-}
-
-/// The pod that `web`, `pod/web` or `deploy/web` means in the namespace of the command.
-pub(crate) async fn pod_of(ctx: &Ctx, word: &str) -> Result<Info, Fail> {
-    let (kind, name) = match word.contains('/') {
-        true => crate::builder::type_and_name(word)?,
-        false => ("pods", word),
-    };
-    let resource = ctx.resource(kind).await?;
-    let (namespace, _) = ctx.namespace()?;
-    pod_behind(
-        ctx,
-        Info { resource, namespace, name: name.into(), object: Value::Null, source: String::new() },
-    )
-    .await
-}
-
-/// The pod that an object means: the pod itself, or the first one that its selector matches, in its
-/// namespace.
-async fn pod_behind(ctx: &Ctx, mut info: Info) -> Result<Info, Fail> {
-    info.fetch(ctx).await?;
-    if info.resource.plural == "pods" {
-        return Ok(info);
-    }
-    let Some(selector) = selector_of(&info) else {
-        let kind = format!("*{}.{}", info.resource.version, info.resource.kind);
-        return text(format!("cannot attach to {kind}: selector for {kind} not implemented"));
-    };
-    let pods = ctx.resource("pods").await?;
-    let (first, _) = super::logs::first_pod(ctx, &pods, &info.namespace, &selector).await?;
-    Ok(first)
-}
-
-/// The pod that the one object of a manifest means. It may be in another namespace than the
-/// command's.
-async fn pod_in_file(ctx: &Ctx, files: &[String]) -> Result<Info, Fail> {
-    let (infos, failures) = files::read(ctx, files, Options::default()).await?;
-    Fail::join(failures)?;
-    match <[Info; 1]>::try_from(infos) {
-        Ok([one]) => pod_behind(ctx, one).await,
-        Err(_) => text("a single resource must be specified"),
-    }
-}
-
-/// Which pods an object stands for.
-pub(crate) fn selector_of(info: &Info) -> Option<Selector> {
-    let spec = value::at(&info.object, "spec.selector");
-    match info.resource.plural.as_str() {
-        "services" | "replicationcontrollers" => Selector::of_map(spec),
-        _ => Selector::of(spec),
-    }
-}
-
-/// The container meant: the one named, the annotated one, else the first (which is said).
-pub(crate) fn container_of(ctx: &Ctx, pod: &Value, quiet: bool) -> Result<String, Fail> {
-    let named = ctx.flags.text("container");
-    let names = |list: &str| -> Vec<String> {
-        value::list(pod, list).iter().map(|c| value::text(c, "name").to_string()).collect()
-    };
-    let mut all = names("spec.containers");
-    let regular = all.clone();
-    let others: Vec<String> = names("spec.ephemeralContainers")
-        .into_iter()
-        .map(|n| (n, " (ephem)"))
-        .chain(names("spec.initContainers").into_iter().map(|n| (n, " (init)")))
-        .map(|(n, w)| {
-            all.push(n.clone());
-            n + w
-        })
-        .collect();
-    if !named.is_empty() {
-        // exec leaves it to the server to know its containers.
-        if ctx.verb.path == "exec" || all.iter().any(|c| c == named) {
-            return Ok(named.to_string());
-        }
-        return text(format!("container {named} not found in pod {}", value::text(pod, "metadata.name")));
-    }
-    let annotated = value::at(pod, "metadata.annotations")[DEFAULT_CONTAINER].as_str().unwrap_or("");
-    if !annotated.is_empty() && all.iter().any(|c| c == annotated) {
-        return Ok(annotated.to_string());
-    }
-    let Some(first) = regular.first() else {
-        let part = |path: &str| value::text(pod, path);
-        let (namespace, name) = (part("metadata.namespace"), part("metadata.name"));
-        return text(format!("pod {namespace}/{name} does not have any containers"));
-    };
-    if all.len() > 1 && !quiet {
-        let list: Vec<String> = regular.iter().cloned().chain(others).collect();
-        ctx.note(format!("Defaulted container {} out of: {}", quote(first), list.join(", ")));
-    }
-    Ok(first.clone())
 }
 
 /// Raw mode while it lives.
@@ -292,7 +196,7 @@ pub(crate) async fn attach(ctx: &Ctx) -> Result<(), Fail> {
         && value::text(&info.object, "spec.restartPolicy") == "Always"
         && !session.quiet
     {
-        let command = format!("{} {} -c {container} -i -t", ctx.verb.command_path(), info.name);
+        let command = format!("{} {} -c {container} -i -t", ctx.command_path(), info.name);
         let ephemeral = value::list(&info.object, "spec.ephemeralContainers");
         ctx.line(match ephemeral.iter().any(|c| value::text(c, "name") == container) {
             true => format!(

@@ -3,7 +3,7 @@
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::gostr::{self, quote};
-use crate::wire::discovery::Resource;
+use crate::wire::resource::Resource;
 use api::value;
 use serde_json::Value;
 use std::sync::Arc;

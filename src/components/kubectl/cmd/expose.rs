@@ -2,10 +2,11 @@
 
 use super::common::{DryRun, Teller, annotate_last_applied, enforced};
 use super::run::overridden;
-use crate::builder::{self, Info, Options};
+use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::gostr::quote;
+use crate::info::{Info, Options};
 use crate::wire::paths;
 use api::value;
 use serde_json::{Map, Value, json};

@@ -1,16 +1,16 @@
 //! get: one or many objects as a table or in any format, once or as they change.
 
-use super::common::subresource;
-use crate::builder::{self, Asked, Info, Listing, Options, unlistable};
+use super::pages::{Sheet, fetch, items_of, pages, shown, sorted};
+use crate::builder::{self, Asked};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::gostr::quote;
+use crate::info::Options;
 use crate::print::formats::{self, Format};
 use crate::print::tab::Remembering;
-use crate::print::table::{self, Head, Shown};
+use crate::print::table::{self, Head};
 use crate::wire::api::{JSON, TABLE};
-use crate::wire::discovery::Resource;
-use crate::wire::paths;
+use crate::wire::resource::Resource;
 use api::value;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
     let format = formats::of(ctx, true)?;
     if ctx.args.is_empty() && !ctx.names_files() {
-        let path = ctx.verb.command_path();
+        let path = ctx.command_path();
         ctx.output.err(&format!("{UNTYPED}\n\n"));
         return Err(Fail::Text(format!(
             "Required resource not specified.\nUse \"kubectl explain <resource>\" for a detailed description of that resource (e.g. kubectl explain pods).\nSee '{path} -h' for help and examples"
@@ -76,56 +76,6 @@ async fn raw(ctx: &Ctx, path: &str) -> Result<(), Fail> {
     }
     Ok(())
 }
-
-/// What the flags ask to show.
-pub(super) fn shown(ctx: &Ctx) -> Shown {
-    Shown {
-        wide: ctx.flags.text("output") == "wide",
-        no_headers: ctx.flags.is("no-headers"),
-        labels: ctx.flags.is("show-labels"),
-        label_columns: ctx.flags.list("label-columns"),
-        ..Shown::default()
-    }
-}
-
-pub(super) async fn fetch(ctx: &Ctx, info: &Info, accept: &str) -> Result<Value, Fail> {
-    let path = format!("{}{}", info.path(), subresource(ctx));
-    let answer = ctx.api().await?.get_as(&path, &[], accept).await;
-    match answer {
-        Err(fail) => Err(info.lost(ctx, fail).await),
-        found => found,
-    }
-}
-
-/// One page after another.
-pub(super) async fn pages(ctx: &Ctx, listing: &Listing, accept: &str) -> Result<Vec<Value>, Fail> {
-    let path = paths::collection(&listing.resource, &listing.namespace);
-    let sorted = !ctx.flags.text("sort-by").is_empty();
-    let chunk = ctx.flags.int("chunk-size").max(0).to_string();
-    let (mut found, mut token) = (vec![], String::new());
-    loop {
-        let mut query = builder::selectors(ctx);
-        if !sorted && chunk != "0" {
-            query.push(("limit", chunk.as_str()));
-        }
-        if sorted && accept == TABLE {
-            query.push(("includeObject", "Object"));
-        }
-        if !token.is_empty() {
-            query.push(("continue", token.as_str()));
-        }
-        let page = ctx.api().await?.get_as(&path, &query, accept).await;
-        let page = page.map_err(|fail| unlistable(ctx, &listing.resource, fail))?;
-        token = value::text(&page, "metadata.continue").to_string();
-        found.push(page);
-        if token.is_empty() {
-            return Ok(found);
-        }
-    }
-}
-
-/// One table and the resource it is of.
-pub(super) type Sheet = (Arc<Resource>, Value);
 
 /// Everything asked for, as tables, in order; refusals beside them.
 async fn tables(ctx: &Ctx, mut asked: Asked, failures: &mut Vec<Fail>) -> Result<Vec<Sheet>, Fail> {
@@ -233,32 +183,6 @@ fn nothing(ctx: &Ctx, namespaced: bool) -> Result<(), Fail> {
     Ok(())
 }
 
-/// Rows of each resource in the order of `--sort-by`.
-pub(super) fn sorted(sheets: &mut Vec<Sheet>, by: &str) -> Result<(), Fail> {
-    let mut merged: Vec<Sheet> = vec![];
-    for (resource, table) in sheets.drain(..) {
-        match merged.last_mut() {
-            Some((last, into)) if *last == resource => {
-                let more = value::list(&table, "rows").to_vec();
-                if let Some(Value::Array(rows)) = into.get_mut("rows") {
-                    rows.extend(more);
-                }
-            }
-            _ => merged.push((resource, table)),
-        }
-    }
-    for (_, table) in &mut merged {
-        if let Some(Value::Array(rows)) = table.get_mut("rows") {
-            // kubectl shows nothing where none of several rows has the field.
-            if table::sort(rows, by).is_err() && rows.len() > 1 {
-                rows.clear();
-            }
-        }
-    }
-    *sheets = merged;
-    Ok(())
-}
-
 async fn print_objects(ctx: &Ctx, asked: Asked, format: &Format) -> Result<(), Fail> {
     // Several files, or standard input, are a list also where they have one object.
     let single = matches!(&asked, Asked::Objects(infos, _) if infos.len() == 1)
@@ -308,17 +232,6 @@ async fn print_objects(ctx: &Ctx, asked: Asked, format: &Format) -> Result<(), F
         json!({"apiVersion": "v1", "items": found, "kind": "List", "metadata": {"resourceVersion": ""}});
     ctx.out(format.print(&list, true)?);
     Fail::join(failures)
-}
-
-/// The items of a list, each with its kind.
-pub(crate) fn items_of(list: &Value, resource: &Resource) -> Vec<Value> {
-    let with_kind = |item: &Value| {
-        let mut item = item.clone();
-        value::put(&mut item, "apiVersion", resource.api_version());
-        value::put(&mut item, "kind", resource.kind.as_str());
-        item
-    };
-    value::list(list, "items").iter().map(with_kind).collect()
 }
 
 #[cfg(test)]

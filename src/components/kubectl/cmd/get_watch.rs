@@ -1,16 +1,17 @@
 //! get --watch: what there is, and every change of it.
 
-use super::get::{Sheet, fetch, items_of, pages, shown, sorted};
-use crate::builder::{self, Asked, Info, Listing};
+use super::pages::{Sheet, fetch, items_of, pages, shown, sorted};
+use crate::builder::{self, Asked, Listing};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::gostr::quote;
+use crate::info::Info;
 use crate::print::formats::Format;
 use crate::print::tab::Remembering;
 use crate::print::table::{Head, Shown};
 use crate::wire::api::{JSON, TABLE};
-use crate::wire::discovery::Resource;
 use crate::wire::paths;
+use crate::wire::resource::Resource;
 use api::value;
 use serde_json::{Value, json};
 use std::sync::Arc;

@@ -5,8 +5,8 @@ use crate::ctx::{Ctx, Streams};
 use crate::error::{Fail, text};
 use crate::output::Output;
 use crate::print::{json, tab, yaml};
-use crate::wire::discovery::Resource;
 use crate::wire::paths;
+use crate::wire::resource::Resource;
 use crate::{Env, VERSION, complete, help, parse, table};
 use api::value;
 use serde_json::{Value, json};
@@ -17,8 +17,8 @@ pub(crate) async fn group(ctx: &Ctx) -> Result<(), Fail> {
     if let Some(word) = ctx.args.first() {
         return ctx.usage(format!("unknown command {}", crate::gostr::quote(word)));
     }
-    let help = help::of(ctx.verb);
-    match ctx.verb.path {
+    let help = help::of(table::named(ctx.verb));
+    match ctx.verb {
         "" | "certificate" => {
             ctx.out(help);
             return Ok(());
@@ -269,7 +269,7 @@ pub(crate) async fn complete_words(words: &[String], env: Env, output: Arc<Outpu
             terminal: None,
             cancel: tokio_util::sync::CancellationToken::new(),
         };
-        let ctx = Ctx::new(parsed, streams, env, output.clone());
+        let ctx = Ctx::new(parsed.line(), streams, env, output.clone());
         let resource = ctx.resource(&kind).await?;
         let (namespace, _) = ctx.namespace()?;
         let listing = crate::builder::Listing { resource, namespace };

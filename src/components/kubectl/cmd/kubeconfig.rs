@@ -1,16 +1,14 @@
 //! config: what stands in kubeconfig files, and changes of it.
 
+use super::kubeconfig_file::{entry, file_of_current, home_of, rewrite};
 use crate::ctx::Ctx;
 use crate::error::{Fail, go_io, text};
 use crate::gostr::quote;
-use crate::manifest;
 use crate::print::{formats, tab, yaml};
 use crate::wire::config::Kubeconfig;
 use api::value;
-use client::kubeconfig::{ConfigLock, LockError};
-use serde_json::{Map, Value, json};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use serde_json::{Map, Value};
+use std::path::PathBuf;
 
 const SECRET: &str = "DATA+OMITTED";
 
@@ -235,86 +233,6 @@ fn names(ctx: &Ctx, mut names: Vec<String>) -> Result<(), Fail> {
     Ok(())
 }
 
-/// The file that holds an entry, or else the one new entries go to.
-pub(super) fn home_of(files: &Kubeconfig, found: Option<&Path>) -> PathBuf {
-    match found {
-        Some(path) => path.to_path_buf(),
-        None => files.files.iter().find(|f| f.exists()).or(files.files.last()).cloned().unwrap_or_default(),
-    }
-}
-
-/// How long a change waits for another one of the same file.
-const LOCK_WITHIN: Duration = Duration::from_secs(10);
-
-/// Changes one file and writes it back.
-pub(super) fn rewrite(path: &Path, change: impl FnOnce(&mut Value) -> Result<(), Fail>) -> Result<(), Fail> {
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
-    // Of two changes at a time the later one sees the earlier one's result.
-    let _lock = ConfigLock::take(path, LOCK_WITHIN).map_err(|error| match error {
-        LockError::Taken { config, lock } => Fail::Text(format!(
-            "open {0}: file exists; another command is changing {1}, or one was killed: then remove {0}",
-            lock.display(),
-            config.display()
-        )),
-        LockError::Io { path, cause } => Fail::Text(format!("open {}: {}", path.display(), go_io(&cause))),
-    })?;
-    let mut config = match std::fs::read(path) {
-        Ok(bytes) => manifest::parse_yaml(&bytes).map_err(Fail::Text)?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Value::Null,
-        Err(error) => return text(format!("open {}: {}", path.display(), go_io(&error))),
-    };
-    if !config.is_object() {
-        config = json!({});
-    }
-    for (key, default) in [
-        ("apiVersion", json!("v1")),
-        ("kind", json!("Config")),
-        ("clusters", Value::Null),
-        ("contexts", Value::Null),
-        ("users", Value::Null),
-        ("current-context", json!("")),
-    ] {
-        if config.get(key).is_none() {
-            value::put(&mut config, key, default);
-        }
-    }
-    change(&mut config)?;
-    ["clusters", "users", "contexts"].iter().for_each(|list| in_order(&mut config[list]));
-    let written = client::kubeconfig::replace(path, &yaml::to_string(&config));
-    written.map_err(|error| Fail::Text(format!("open {}: {}", path.display(), go_io(&error))))
-}
-
-/// Sorts a list of a file by its names, as Go writes the map that it keeps; an empty one is null.
-fn in_order(list: &mut Value) {
-    match list {
-        Value::Array(entries) if entries.is_empty() => *list = Value::Null,
-        Value::Array(entries) => entries.sort_by(|a, b| value::text(a, "name").cmp(value::text(b, "name"))),
-        _ => {}
-    }
-}
-
-/// The entry of a list by its name, made if it is not there.
-pub(super) fn entry<'a>(
-    config: &'a mut Value,
-    list: &str,
-    key: &str,
-    name: &str,
-) -> &'a mut Map<String, Value> {
-    if !config[list].is_array() {
-        value::put(config, list, json!([]));
-    }
-    let at = value::list(config, list).iter().position(|e| value::text(e, "name") == name);
-    let at = at.unwrap_or_else(|| {
-        if let Some(Value::Array(entries)) = config.get_mut(list) {
-            entries.push(json!({"name": name, key: {}}));
-        }
-        value::list(config, list).len() - 1
-    });
-    value::as_map(&mut config[list][at][key])
-}
-
 pub(super) fn named(ctx: &Ctx, expected: &str) -> Result<String, Fail> {
     match ctx.args.as_slice() {
         [name] => Ok(name.clone()),
@@ -330,7 +248,7 @@ pub(crate) async fn use_context(ctx: &Ctx) -> Result<(), Fail> {
     if Kubeconfig::find(&files.contexts, &name).is_none() {
         return text(format!("no context exists with the name: {}", quote(&name)));
     }
-    rewrite(&super::property::file_of_current(&files), |config| {
+    rewrite(&file_of_current(&files), |config| {
         value::put(config, "current-context", name.as_str());
         Ok(())
     })?;
@@ -430,7 +348,7 @@ pub(crate) async fn rename_context(ctx: &Ctx) -> Result<(), Fail> {
     })?;
     if files.current == *old {
         // Another file than the context's may say which one is current.
-        rewrite(&super::property::file_of_current(&files), |config| {
+        rewrite(&file_of_current(&files), |config| {
             value::put(config, "current-context", new.as_str());
             Ok(())
         })?;
@@ -442,6 +360,8 @@ pub(crate) async fn rename_context(ctx: &Ctx) -> Result<(), Fail> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest;
+    use serde_json::json;
 
     #[test]
     fn a_file_is_written_as_kubectl_writes_it() {

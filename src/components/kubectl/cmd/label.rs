@@ -1,10 +1,11 @@
 //! label and annotate: small notes on objects.
 
 use super::common::{DryRun, Teller};
-use crate::builder::{self, Info, Options};
+use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::gostr::quote;
+use crate::info::{Info, Options};
 use crate::wire::api::MERGE_PATCH;
 use api::validate::names;
 use api::value;

@@ -1,11 +1,12 @@
 //! apply view-last-applied and set-last-applied
 
 use super::common::{DryRun, LAST_APPLIED, Teller};
-use crate::builder::{self, Options};
+use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::files;
 use crate::gostr::quote;
+use crate::info::Options;
 use crate::print::{json, yaml};
 use crate::wire::api::{MERGE_PATCH, encoded};
 use api::value;

@@ -1,23 +1,20 @@
 //! logs: what containers wrote.
 
-use super::common::pod_running_timeout;
-use super::exec::{container_of, selector_of};
-use crate::builder::{Info, whole};
+use super::pages::items_of;
+use super::pods::{container_of, first_pod, info, selector_of, sort_active_first};
+use crate::builder::whole;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::gostr::{self, quote};
-use crate::wire::api::JSON;
-use crate::wire::discovery::Resource;
+use crate::info::Info;
 use crate::wire::paths;
-use api::labels::Selector;
+use crate::wire::resource::Resource;
 use api::value;
 use http_body_util::BodyExt;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The pause before a watch that the server ended is begun again.
-const AGAIN: Duration = Duration::from_millis(200);
 const EXPECTED: &str = "expected 'logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]'.\nPOD or TYPE/NAME is a required argument for the logs command";
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
@@ -167,56 +164,9 @@ async fn pods(ctx: &Ctx, word: Option<&str>) -> Result<Vec<Info>, Fail> {
     Ok(vec![first])
 }
 
-/// The pod that a selector means, of how many: one that runs before one that does not. Where there
-/// is none yet, one is waited for as long as `--pod-running-timeout` says.
-pub(crate) async fn first_pod(
-    ctx: &Ctx,
-    pods: &Arc<Resource>,
-    namespace: &str,
-    selector: &Selector,
-) -> Result<(Info, usize), Fail> {
-    let path = paths::collection(pods, namespace);
-    let selector = selector.to_string();
-    let appearing = async {
-        loop {
-            let list = whole(ctx, &path, &[("labelSelector", &selector)]).await?;
-            let mut found = super::get::items_of(&list, pods);
-            sort_active_first(&mut found);
-            let count = found.len();
-            if let Some(first) = found.into_iter().next() {
-                return Ok((info(pods, namespace, first), count));
-            }
-            let version = value::text(&list, "metadata.resourceVersion").to_string();
-            let query =
-                [("labelSelector", selector.as_str()), ("resourceVersion", &version), ("watch", "true")];
-            let mut events = ctx.api().await?.watch(&path, &query, JSON).await?;
-            while let Some(event) = events.next().await {
-                if matches!(value::text(&event, "type"), "ADDED" | "MODIFIED") {
-                    return Ok((info(pods, namespace, value::at(&event, "object").clone()), 1));
-                }
-            }
-            tokio::time::sleep(AGAIN).await; // the server ended the watch
-        }
-    };
-    match tokio::time::timeout(pod_running_timeout(ctx)?.max(AGAIN), appearing).await {
-        Ok(found) => found,
-        Err(_) => text("timed out waiting for the condition"),
-    }
-}
-
-fn info(pods: &Arc<Resource>, namespace: &str, object: Value) -> Info {
-    Info {
-        resource: pods.clone(),
-        namespace: namespace.to_string(),
-        name: value::text(&object, "metadata.name").into(),
-        object,
-        source: String::new(),
-    }
-}
-
 async fn list(ctx: &Ctx, pods: &Arc<Resource>, namespace: &str, selector: &str) -> Result<Vec<Info>, Fail> {
     let list = whole(ctx, &paths::collection(pods, namespace), &[("labelSelector", selector)]).await?;
-    let mut items = super::get::items_of(&list, pods);
+    let mut items = items_of(&list, pods);
     if items.is_empty() && !ctx.flags.text("selector").is_empty() {
         ctx.note(format!("No resources found in {namespace} namespace."));
     }
@@ -224,27 +174,6 @@ async fn list(ctx: &Ctx, pods: &Arc<Resource>, namespace: &str, selector: &str) 
         sort_active_first(&mut items);
     }
     Ok(items.into_iter().map(|object| info(pods, namespace, object)).collect())
-}
-
-/// Scheduled before not, running before pending, ready before not, longer ready first
-/// (`podutils.ByLogging`, reversed).
-pub(crate) fn sort_active_first(pods: &mut [Value]) {
-    let key = |pod: &Value| {
-        let ready = value::list(pod, "status.conditions")
-            .iter()
-            .find(|c| c["type"] == "Ready" && c["status"] == "True")
-            .cloned();
-        let phase = match value::text(pod, "status.phase") {
-            "Running" => 0,
-            "Unknown" => 1,
-            "Pending" => 2,
-            _ => 3,
-        };
-        let since =
-            ready.as_ref().map_or(String::new(), |c| value::text(c, "lastTransitionTime").to_string());
-        (value::text(pod, "spec.nodeName").is_empty(), phase, ready.is_none(), since)
-    };
-    pods.sort_by_key(key);
 }
 
 /// Prints the log of one container, for `run`.

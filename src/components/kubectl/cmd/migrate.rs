@@ -7,9 +7,9 @@
 //! k8s.io/client-go/util/csaupgrade).
 
 use super::common::LAST_APPLIED;
-use crate::builder::Info;
 use crate::ctx::Ctx;
 use crate::error::Fail;
+use crate::info::Info;
 use crate::print::json;
 use crate::wire::api::{APPLY_PATCH, JSON_PATCH, encoded};
 use api::value;

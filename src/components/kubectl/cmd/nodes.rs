@@ -1,9 +1,10 @@
 //! cordon and uncordon: whether new pods may come to a node.
 
 use super::common::DryRun;
-use crate::builder::{self, Asked, Info, Listing};
+use crate::builder::{self, Asked, Listing};
 use crate::ctx::Ctx;
 use crate::error::Fail;
+use crate::info::Info;
 use crate::wire::api::{STRATEGIC_PATCH, encoded};
 use api::value;
 use serde_json::{Value, json};
@@ -20,7 +21,7 @@ pub(crate) async fn uncordon(ctx: &Ctx) -> Result<(), Fail> {
 pub(super) async fn nodes(ctx: &Ctx) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
     let selector = ctx.flags.text("selector");
     if ctx.args.is_empty() && selector.is_empty() {
-        return ctx.usage(format!("USAGE: {} [flags]", ctx.verb.usage.trim_end_matches(" [options]")));
+        return ctx.usage(format!("USAGE: {} [flags]", ctx.usage_line.trim_end_matches(" [options]")));
     }
     if !ctx.args.is_empty() && !selector.is_empty() {
         return ctx.usage("error: cannot specify both a node name and a --selector option");

@@ -2,10 +2,11 @@
 
 use super::apply::is_strategic;
 use super::common::{DryRun, subresource};
-use crate::builder::{self, Options};
+use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, go_io, text};
 use crate::gostr::quote;
+use crate::info::Options;
 use crate::manifest;
 use crate::print::{formats, json};
 use crate::wire::api::{JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH};

@@ -1,12 +1,13 @@
 //! port-forward: local ports that lead into a pod.
 
 use super::common::pod_running_timeout;
-use super::exec::pod_of;
+use super::pods::pod_of;
 use super::wait::{Away, until};
-use crate::builder::{Info, type_and_name};
+use crate::builder::type_and_name;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::gostr::quote;
+use crate::info::Info;
 use crate::wire::paths;
 use crate::wire::stream;
 use api::value;
@@ -280,7 +281,7 @@ async fn serve(ctx: &Ctx, pod: &Info, listener: TcpListener, local: u16, remote:
 mod tests {
     use super::*;
     use crate::testing::{Server, refusal};
-    use crate::wire::discovery::Resource;
+    use crate::wire::resource::Resource;
     use serde_json::json;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,10 +1,9 @@
 //! config set and unset: one value of a kubeconfig file, by its path.
 
-use super::kubeconfig::{home_of, rewrite};
+use super::kubeconfig_file::{entry, file_of_current, home_of, rewrite};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::gostr::quote;
-use crate::manifest;
 use crate::wire::config::Kubeconfig;
 use api::value;
 use base64::Engine as _;
@@ -122,16 +121,6 @@ fn file_of(files: &Kubeconfig, place: &Place) -> PathBuf {
     home_of(files, found)
 }
 
-/// The file that says which context is the current one: the first that names one, since it counts;
-/// if none does, the one that a new entry goes to.
-pub(super) fn file_of_current(files: &Kubeconfig) -> PathBuf {
-    let holds = |file: &&PathBuf| {
-        let parsed = std::fs::read(file).ok().and_then(|b| manifest::parse_yaml(&b).ok());
-        parsed.is_some_and(|c| !value::text(&c, "current-context").is_empty())
-    };
-    home_of(files, files.files.iter().find(holds).map(PathBuf::as_path))
-}
-
 /// A change that cannot fail.
 fn done(change: impl FnOnce(&mut Value)) -> impl FnOnce(&mut Value) -> Result<(), Fail> {
     |config| {
@@ -170,7 +159,7 @@ pub(crate) async fn set(ctx: &Ctx) -> Result<(), Fail> {
             Place::CurrentContext => value::put(config, "current-context", new),
             Place::Colors => value::put(config, "preferences.colors", new),
             Place::Entry(list, key, name, field) => {
-                let entry = super::kubeconfig::entry(config, list, key, name);
+                let entry = entry(config, list, key, name);
                 if *key == "context" {
                     for needed in ["cluster", "user"] {
                         entry.entry(needed).or_insert("".into());
@@ -220,7 +209,7 @@ pub(crate) async fn unset(ctx: &Ctx) -> Result<(), Fail> {
                 }
             }
             Place::Entry(list, key, name, Some((field, _))) => {
-                let entry = super::kubeconfig::entry(config, list, key, name);
+                let entry = entry(config, list, key, name);
                 // A context always says its cluster and user, be it nothing.
                 match *key == "context" && ["cluster", "user"].contains(field) {
                     true => drop(entry.insert(field.to_string(), "".into())),

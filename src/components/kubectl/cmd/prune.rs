@@ -2,11 +2,12 @@
 
 use super::common::{DryRun, LAST_APPLIED, Teller};
 use super::delete::propagation;
-use crate::builder::{Info, selectors};
+use crate::builder::selectors;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
-use crate::wire::discovery::Resource;
+use crate::info::Info;
 use crate::wire::paths;
+use crate::wire::resource::Resource;
 use api::value;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

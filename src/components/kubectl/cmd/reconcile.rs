@@ -2,9 +2,10 @@
 //! asked otherwise.
 
 use super::common::{DryRun, Teller};
-use crate::builder::{self, Info, Options};
+use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
+use crate::info::{Info, Options};
 use crate::wire::paths;
 use api::value;
 use serde_json::{Value, json};

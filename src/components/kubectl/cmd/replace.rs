@@ -3,10 +3,11 @@
 use super::common::{DryRun, Teller, remember, send_raw, subresource, validation};
 use super::delete::{propagation, told, wait_gone};
 use super::wait::{Deadline, GONE_WITHIN};
-use crate::builder::{Info, Options, about};
+use crate::builder::about;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::files;
+use crate::info::{Info, Options};
 use crate::wire::api::Api;
 use api::value;
 use serde_json::{Value, json};

@@ -2,11 +2,12 @@
 
 use super::common::{DryRun, Teller, strategic_patch};
 use super::wait;
-use crate::builder::{self, Info, Options};
+use crate::builder;
 use crate::ctx::Ctx;
 use crate::describe;
 use crate::error::{Fail, text};
 use crate::gostr::quote;
+use crate::info::{Info, Options};
 use crate::print::{formats, tab};
 use crate::wire::api::{JSON_PATCH, STRATEGIC_PATCH, encoded};
 use api::schema::equality;

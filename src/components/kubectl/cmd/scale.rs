@@ -1,10 +1,11 @@
 //! scale: a new number of replicas.
 
 use super::common::{DryRun, Teller};
-use crate::builder::{self, Info, Options};
+use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::gostr::quote;
+use crate::info::{Info, Options};
 use crate::wire::api::MERGE_PATCH;
 use api::value;
 use std::time::Duration;

@@ -1,26 +1,15 @@
 //! set: one field of pod templates.
 
 use super::common::{DryRun, Teller, strategic_patch};
-use super::typed;
-use crate::builder::{self, Info, Options};
+use super::typed::{self, spec_path};
+use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::gostr::quote;
+use crate::info::{Info, Options};
 use api::labels::{Op, Requirement, Selector};
 use api::{strategic, value};
 use serde_json::{Value, json};
-
-/// Where a kind keeps its pod spec.
-pub(super) fn spec_path(kind: &str) -> Option<&'static str> {
-    Some(match kind {
-        "Pod" => "spec",
-        "CronJob" => "spec.jobTemplate.spec.template.spec",
-        "Deployment" | "ReplicaSet" | "DaemonSet" | "StatefulSet" | "Job" | "ReplicationController" => {
-            "spec.template.spec"
-        }
-        _ => return None,
-    })
-}
 
 /// Words that name resources, and `KEY=VALUE` words.
 pub(super) fn words(ctx: &Ctx) -> (Vec<String>, Vec<(String, String)>) {

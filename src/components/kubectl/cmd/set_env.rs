@@ -1,10 +1,12 @@
 //! set env, set resources.
 
-use super::set::{asked, each, spec_path};
-use crate::builder::{self, Options};
+use super::set::{asked, each};
+use super::typed::spec_path;
+use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::gostr::{self, quote};
+use crate::info::Options;
 use crate::merge;
 use api::quantity::Quantity;
 use api::value;

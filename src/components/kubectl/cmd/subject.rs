@@ -1,9 +1,10 @@
 //! set subject: who is bound by a role binding.
 
 use super::common::{DryRun, Teller, strategic_patch};
-use crate::builder::{self, Options};
+use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
+use crate::info::Options;
 use api::value;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

@@ -1,10 +1,11 @@
 //! taint: what keeps pods away from nodes.
 
 use super::common::{DryRun, Teller, validation};
-use crate::builder::{self, Options};
+use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::gostr::quote;
+use crate::info::Options;
 use crate::wire::api::{STRATEGIC_PATCH, encoded};
 use api::validate::names;
 use api::value;

@@ -1,9 +1,20 @@
-//! An object that never was on a server, as Go's structs write it: with the fields that they cannot
-//! leave out.
+//! What Go's structs of a kind hold: where the pod spec is, and the fields that they cannot leave
+//! out of an object that never was on a server.
 
-use super::set::spec_path;
 use api::value::{self, default, list_mut};
 use serde_json::{Value, json};
+
+/// Where a kind keeps its pod spec.
+pub(super) fn spec_path(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        "Pod" => "spec",
+        "CronJob" => "spec.jobTemplate.spec.template.spec",
+        "Deployment" | "ReplicaSet" | "DaemonSet" | "StatefulSet" | "Job" | "ReplicationController" => {
+            "spec.template.spec"
+        }
+        _ => return None,
+    })
+}
 
 /// Fields beside the pod template, by kind.
 fn own(kind: &str) -> Value {

@@ -1,9 +1,10 @@
 //! wait, and waiting for objects in other verbs.
 
-use crate::builder::{self, Asked, Info, Options};
+use crate::builder::{self, Asked};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::gostr::quote;
+use crate::info::{Info, Options};
 use crate::print::formats;
 use crate::print::jsonpath::{self, JsonPath};
 use crate::wire::api::JSON;
@@ -93,7 +94,7 @@ async fn watch(ctx: &Ctx, info: &mut Info, done: &impl Fn(&Value) -> Result<bool
             .await?
             .get(&path, &[("fieldSelector", &selector), ("limit", "500"), ("resourceVersion", "0")])
             .await?;
-        let found = super::get::items_of(&list, &info.resource).into_iter().next();
+        let found = super::pages::items_of(&list, &info.resource).into_iter().next();
         if let Some(object) = &found {
             info.object = object.clone();
         }

@@ -3,10 +3,10 @@
 use super::pods::template;
 use super::text::{Text, capital, controller, rfc1123};
 use super::workloads::{count, pods_status, selector};
-use crate::builder::Info;
 use crate::ctx::Ctx;
 use crate::error::Fail;
 use crate::gostr;
+use crate::info::Info;
 use api::{duration, value};
 use jiff::Timestamp;
 use serde_json::Value;

@@ -1,9 +1,9 @@
 //! Namespaces, priority classes.
 
 use super::text::Text;
-use crate::builder::Info;
 use crate::ctx::Ctx;
 use crate::error::Fail;
+use crate::info::Info;
 use crate::wire::paths;
 use api::value;
 use serde_json::Value;

@@ -19,9 +19,9 @@ mod text;
 mod volumes;
 mod workloads;
 
-use super::builder::Info;
 use super::ctx::Ctx;
 use super::error::Fail;
+use super::info::Info;
 use crate::wire::paths;
 use api::value;
 pub(crate) use rbac::rows as rules;

@@ -2,10 +2,10 @@
 
 use super::services::ready;
 use super::text::Text;
-use crate::builder::Info;
 use crate::ctx::Ctx;
 use crate::error::Fail;
 use crate::gostr;
+use crate::info::Info;
 use crate::wire::paths;
 use api::labels::Selector;
 use api::value;

@@ -2,9 +2,9 @@
 
 use super::containers::canonical;
 use super::text::{Text, rfc1123, since};
-use crate::builder::Info;
 use crate::ctx::Ctx;
 use crate::error::Fail;
+use crate::info::Info;
 use crate::wire::paths;
 use api::quantity::Quantity;
 use api::value;

@@ -1,10 +1,10 @@
 //! Services, endpoints, endpoint slices.
 
 use super::text::{Text, joined_labels};
-use crate::builder::Info;
 use crate::ctx::Ctx;
 use crate::error::Fail;
 use crate::gostr;
+use crate::info::Info;
 use crate::wire::paths;
 use api::value;
 use serde_json::Value;

@@ -3,10 +3,10 @@
 use super::containers::canonical;
 use super::text::{Text, joined_labels, since};
 use super::volumes;
-use crate::builder::Info;
 use crate::ctx::Ctx;
 use crate::error::Fail;
 use crate::gostr;
+use crate::info::Info;
 use crate::wire::paths;
 use api::volumes::is_default_class;
 use api::{meta, value};

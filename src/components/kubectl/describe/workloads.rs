@@ -2,10 +2,10 @@
 
 use super::pods::template;
 use super::text::{Text, controller, joined_labels, rfc1123};
-use crate::builder::Info;
 use crate::ctx::Ctx;
 use crate::error::Fail;
 use crate::gostr;
+use crate::info::Info;
 use crate::wire::paths;
 use api::labels::Selector;
 use api::schema::equality;

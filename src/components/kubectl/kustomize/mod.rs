@@ -31,7 +31,7 @@ mod types;
 pub(crate) use generate::hash;
 
 use crate::error::{Fail, text};
-use crate::files::sorted;
+use crate::manifest::sorted;
 use crate::print::yaml;
 use crate::wire;
 use api::value;

@@ -1,6 +1,6 @@
 //! Every flag, once. Verbs name the ones they take.
 
-use super::{Flag, Kind::*, flag};
+use crate::flag::{Flag, Kind::*, flag};
 
 pub(crate) const ACCEPT_HOSTS: Flag = flag(
     "accept-hosts",

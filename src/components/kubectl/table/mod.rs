@@ -5,49 +5,10 @@ pub mod flags;
 mod reads;
 mod verbs;
 
-use crate::ctx::Ctx;
+use crate::ctx::{Ctx, command_path};
 use crate::error::Fail;
+use crate::flag::Flag;
 use futures::future::BoxFuture;
-
-/// What a flag's value is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Bool,
-    Int,
-    /// A number of 32 bits.
-    Int32,
-    /// `5s`, `2m`, `1h30m`
-    Duration,
-    Text,
-    /// May be repeated; commas separate values too.
-    List,
-    /// May be repeated; a comma is a part of the value.
-    Array,
-}
-
-/// One flag.
-#[derive(Clone, Copy, Debug)]
-pub struct Flag {
-    pub name: &'static str,
-    /// One letter, or nothing.
-    pub short: &'static str,
-    pub kind: Kind,
-    pub default: &'static str,
-    /// The value of the flag alone (`--dry-run`); empty: it needs an argument.
-    pub alone: &'static str,
-    pub help: &'static str,
-}
-
-pub(super) const fn flag(
-    name: &'static str,
-    short: &'static str,
-    kind: Kind,
-    default: &'static str,
-    alone: &'static str,
-    help: &'static str,
-) -> Flag {
-    Flag { name, short, kind, default, alone, help }
-}
 
 /// What runs a verb.
 pub type Run = for<'a> fn(&'a Ctx) -> BoxFuture<'a, Result<(), Fail>>;
@@ -75,7 +36,7 @@ impl Verb {
 
     /// `kubectl rollout status`
     pub fn command_path(&self) -> String {
-        format!("kubectl {}", self.path).trim_end().to_string()
+        command_path(self.path)
     }
 
     /// The verbs one word longer than this one.
@@ -153,6 +114,11 @@ const WITHOUT_EFFECT: &[&str] = &[
 /// Every verb; the first is `kubectl` itself.
 pub fn all() -> &'static [Verb] {
     verbs::TREE
+}
+
+/// The verb of this path; `kubectl` itself if there is none.
+pub(crate) fn named(path: &str) -> &'static Verb {
+    all().iter().find(|verb| verb.path == path).unwrap_or_else(root)
 }
 
 /// Flags that every verb takes.

@@ -1,8 +1,9 @@
 //! Every verb: its words, usage, flags and the function that runs it.
 
+use super::Verb;
 use super::flags::*;
-use super::{Flag, Verb};
 use crate::cmd::*;
+use crate::flag::Flag;
 
 pub(super) const GLOBAL: &[Flag] = &[
     AS,

@@ -1,8 +1,8 @@
 //! Requests to the API server, and what its answers mean.
 
-use super::config::{Target, identity};
 use super::http::{Body, Http};
 use super::paths::resource_of;
+use super::target::{Target, identity};
 use crate::Env;
 use crate::error::{Fail, Refusal};
 use crate::output::Output;

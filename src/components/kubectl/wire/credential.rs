@@ -5,7 +5,7 @@
 //! a token, or a client certificate with its key. What it said counts until it expires, in this
 //! process. Source: client-go, `plugin/pkg/client/auth/exec`.
 
-use super::config::{Entry, Target};
+use super::config::Entry;
 use crate::Env;
 use crate::error::{Fail, go_io};
 use crate::gostr::quote;
@@ -121,7 +121,11 @@ impl Plugin {
 
     /// Who the user is: as the plugin said before, unless the server `refused` that, or asks it.
     /// Errors are kubectl's words.
-    async fn credential(&self, env: &Env, refused: impl Fn(&Credential) -> bool) -> Result<Credential, Fail> {
+    pub(super) async fn credential(
+        &self,
+        env: &Env,
+        refused: impl Fn(&Credential) -> bool,
+    ) -> Result<Credential, Fail> {
         let key = format!("{self:?} {env:?}");
         // Requests that are refused at the same time share one answer.
         let _asking = ASKING.lock().await;
@@ -267,43 +271,6 @@ fn told_of(cluster: &Value, authority: Option<&[u8]>) -> Value {
         .find(|e| value::text(e, "name") == "client.authentication.k8s.io/exec");
     told.insert("config".into(), own.map_or(Value::Null, |e| e["extension"].clone()));
     Value::Object(told)
-}
-
-impl Target {
-    /// The same with what its plugin says, if it has one and nothing else says who the user is.
-    ///
-    /// # Errors
-    /// [`Fail::Transport`]: the plugin is not installed, fails, or answers no usable
-    /// `ExecCredential`. The next call asks it again.
-    pub async fn authenticated(self, env: &Env) -> Result<Target, Fail> {
-        match (&self.plugin, &self.authorization) {
-            (Some(plugin), None) => {
-                let credential = plugin.credential(env, |_| false).await?;
-                Ok(self.with(credential))
-            }
-            _ => Ok(self),
-        }
-    }
-
-    /// The same after a 401 to what was sent as `refused`: the plugin is asked once more. `None`:
-    /// no plugin says who the user is. As in client-go the request that was refused is not sent
-    /// again; those that follow carry what the plugin says now.
-    pub(crate) async fn reauthenticated(&self, env: &Env, refused: &Target) -> Result<Option<Target>, Fail> {
-        let (Some(plugin), None) = (&self.plugin, &self.authorization) else { return Ok(None) };
-        let same = |known: &Credential| {
-            let sent = self.clone().with(known.clone());
-            (sent.authorization, sent.certificate)
-                == (refused.authorization.clone(), refused.certificate.clone())
-        };
-        let credential = plugin.credential(env, same).await?;
-        Ok(Some(self.clone().with(credential)))
-    }
-
-    fn with(mut self, credential: Credential) -> Target {
-        self.authorization = credential.token.map(|token| format!("Bearer {token}"));
-        self.certificate = credential.certificate.or(self.certificate);
-        self
-    }
 }
 
 #[cfg(test)]

@@ -1,51 +1,13 @@
 //! Which resources the server has, and which one a word on the command line means.
 
 use super::api::{Api, JSON};
+use super::resource::Resource;
 use crate::error::Fail;
 use api::value;
 use serde_json::Value;
 use std::sync::Arc;
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json";
-
-/// One resource of the server in one version, as discovery describes it.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Resource {
-    pub group: String,
-    pub version: String,
-    pub kind: String,
-    pub plural: String,
-    pub singular: String,
-    pub namespaced: bool,
-    pub verbs: Vec<String>,
-    pub short_names: Vec<String>,
-    pub categories: Vec<String>,
-    /// Names of its subresources.
-    pub subresources: Vec<String>,
-}
-
-impl Resource {
-    /// `deployments.apps`, `pods`
-    pub fn qualified(&self) -> String {
-        api::status::qualified(&self.group, &self.plural)
-    }
-    /// `apps/v1`, `v1`
-    pub fn api_version(&self) -> String {
-        match self.group.as_str() {
-            "" => self.version.clone(),
-            group => format!("{group}/{}", self.version),
-        }
-    }
-    /// `deployment.apps`, `pod`: how kubectl names a kind in its answers.
-    pub(crate) fn kind_group(&self) -> String {
-        let kind = self.kind.to_lowercase();
-        if self.group.is_empty() { kind } else { format!("{kind}.{}", self.group) }
-    }
-    /// True if the resource has this verb (`list`, `patch`).
-    pub fn can(&self, verb: &str) -> bool {
-        self.verbs.iter().any(|v| v == verb)
-    }
-}
 
 /// All resources, the preferred version of a group first.
 #[derive(Debug, Default)]

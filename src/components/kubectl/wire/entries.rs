@@ -6,7 +6,7 @@ use super::config::Entry;
 use super::credential::Plugin;
 use crate::Env;
 use crate::error::{Fail, go_io};
-use crate::parse::Flags;
+use crate::flag::Flags;
 use api::value;
 use base64::Engine as _;
 use serde_json::Value;
@@ -178,7 +178,9 @@ pub(super) fn authorization(env: &Env, user: &Entry) -> Result<Option<String>, F
 mod tests {
     use crate::Env;
     use crate::parse;
-    use crate::wire::config::{Kubeconfig, Target};
+    use crate::wire::clientcmd;
+    use crate::wire::config::Kubeconfig;
+    use crate::wire::target::Target;
     use crate::wire::tls;
     use std::path::Path;
 
@@ -209,7 +211,7 @@ users:
         let line: Vec<String> = format!("get po {words}").split_whitespace().map(String::from).collect();
         let flags = parse::parse(&line).unwrap().flags;
         let told = |fail: crate::error::Fail| fail.told().0;
-        Target::of(&env, &flags, &Kubeconfig::load(&env, &flags).unwrap()).map_err(told)
+        clientcmd::target(&env, &flags, &Kubeconfig::load(&env, &flags).unwrap()).map_err(told)
     }
 
     #[test]

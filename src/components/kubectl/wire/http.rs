@@ -1,6 +1,6 @@
 //! Connections: HTTP/2 or HTTP/1.1 over TLS or plain TCP.
 
-use super::config::Target;
+use super::target::Target;
 use super::tls;
 use crate::error::Fail;
 use bytes::Bytes;

@@ -1,9 +1,9 @@
 //! The server and the user of a program in a pod that has no kubeconfig.
 
-use super::config::Target;
+use super::target::Target;
 use crate::Env;
 use crate::error::{Fail, go_io};
-use crate::parse::Flags;
+use crate::flag::Flags;
 use api::value;
 use serde_json::Value;
 use std::path::Path;

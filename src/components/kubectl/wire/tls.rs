@@ -1,6 +1,6 @@
 //! TLS towards an API server.
 
-use super::config::Target;
+use super::target::Target;
 use crate::error::Fail;
 use pki::{self, Trust, Unusable};
 use rustls::ClientConfig;

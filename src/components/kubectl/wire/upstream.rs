@@ -1,11 +1,13 @@
 //! An API server behind a kubeconfig, for code that passes the requests of other clients on to it:
 //! the relay of a foreign cluster, and `kubectl proxy`.
 
-use super::config::{Kubeconfig, Target, identity};
+use super::clientcmd;
+use super::config::Kubeconfig;
 use super::http::{Dial, Http, fail_of};
+use super::target::{Target, identity};
 use crate::Env;
 use crate::error::Fail;
-use crate::parse::Flags;
+use crate::flag::Flags;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
@@ -34,7 +36,7 @@ impl Upstream {
     /// Reads the file and nothing else; no connection is made yet.
     ///
     /// # Errors
-    /// A sentence: the file cannot be read or names no cluster. Also as [`Target::of`] and
+    /// A sentence: the file cannot be read or names no cluster. Also as [`clientcmd::target`] and
     /// [`Http::new`].
     pub fn of(kubeconfig: &Path) -> Result<Upstream, String> {
         let env = Env { kubeconfig: Some(kubeconfig.into()), cwd: "/".into(), ..Env::default() };
@@ -44,7 +46,7 @@ impl Upstream {
         if files.is_empty() {
             return Err("it names no cluster".into());
         }
-        let target = Target::of(&env, &flags, &files).map_err(told)?;
+        let target = clientcmd::target(&env, &flags, &files).map_err(told)?;
         let http = Mutex::new(Arc::new(Http::new(target.clone()).map_err(told)?));
         let env = Env { vars: Env::of_process().vars, ..env };
         Ok(Upstream { target, http, env, context: files.current })

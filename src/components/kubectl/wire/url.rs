@@ -1,7 +1,7 @@
 //! Manifests from the web: `-f https://…`.
 
-use super::config::Target;
 use super::http::Http;
+use super::target::Target;
 use crate::error::{Fail, text};
 use crate::gostr::quote;
 use base64::Engine as _;

@@ -3,7 +3,7 @@
 //! `pkg/scheduler/framework/plugins/volumebinding/binder.go`.
 
 use super::Scheduler;
-use crate::decide::NodeInfo;
+use crate::node_info::NodeInfo;
 use crate::volumes::{Choice, Open};
 use api::volumes::{SELECTED_NODE, is_bound, is_reserved_for, reservation};
 use client::{Client, Key, reference};

@@ -1,10 +1,9 @@
 //! From a path to a method: `/etcdserverpb.KV/Range` is [`Face::range`].
 
 use super::super::api;
-use super::super::kv::REQUEST_MAX;
 use super::Face;
 use super::client::HAS_LEADER;
-use super::codec::{Messages, answer_as_in_go, as_in_go};
+use super::codec::{MESSAGE_MAX, Messages, answer_as_in_go, as_in_go};
 use futures::{FutureExt, Stream, TryStreamExt, stream};
 use http::{Request, Response};
 use prost::Message;
@@ -19,11 +18,6 @@ use tokio::sync::watch;
 use tonic::body::Body;
 use tonic::server::Grpc;
 use tonic::{Code, Status, Streaming};
-
-/// Beside a request: what gRPC adds to it.
-const OVERHEAD_MAX: usize = 512 << 10;
-/// Largest message taken, as etcd's.
-pub(super) const MESSAGE_MAX: usize = REQUEST_MAX + OVERHEAD_MAX;
 
 /// A stream whose client wants a leader ends when there has been none for this long: three election
 /// timeouts, as with etcd.

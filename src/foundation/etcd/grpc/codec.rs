@@ -1,13 +1,18 @@
 //! Messages on a stream, and etcd's words for those that nest too deeply or are too large.
 
 use super::super::api;
-use super::call::MESSAGE_MAX;
+use super::super::kv::REQUEST_MAX;
 use http::Response;
 use prost::Message;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codec::{Codec, DecodeBuf, Decoder};
 use tonic_prost::ProstCodec;
+
+/// Beside a request: what gRPC adds to it.
+const OVERHEAD_MAX: usize = 512 << 10;
+/// Largest message taken, as etcd's.
+pub(super) const MESSAGE_MAX: usize = REQUEST_MAX + OVERHEAD_MAX;
 
 /// The end of prost's text for a message that has more than 100 others inside each other. Of
 /// etcd's messages only a transaction can.

@@ -6,8 +6,9 @@
 //! body as it is, gRPC's own frames included.
 
 use super::Face;
+use crate::member::member_id;
 use crate::pb;
-use crate::server::{Config, Server, member_id};
+use crate::server::{Config, Server};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use prost::Message;

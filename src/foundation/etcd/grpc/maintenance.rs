@@ -1,11 +1,11 @@
 //! `etcdserverpb.Maintenance`.
 
+use super::super::alarm::{Alarm, AlarmKind};
 use super::super::api::Error;
 use super::super::database::STORAGE_VERSION;
 use super::super::hash::Hash;
-use super::super::machine::{Alarm, AlarmKind};
+use super::super::member::member_id;
 use super::super::pb;
-use super::super::server::member_id;
 use super::call::Answers;
 use super::{Face, VERSION};
 use bytes::Bytes;

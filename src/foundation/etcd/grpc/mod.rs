@@ -33,8 +33,9 @@ pub use remote::Remote;
 pub use serve::serve;
 
 use super::kv::Kv;
+use super::member::member_id;
 use super::pb;
-use super::server::{Server, member_id};
+use super::server::Server;
 use raft::driver::Handle;
 use std::sync::Arc;
 use task::Crew;

@@ -2,9 +2,9 @@
 //! client takes an answer without content for a success, and no web page can write keys: a browser
 //! sends another content type than gRPC's to every server, and asks before it sends gRPC's.
 
+use super::super::alarm::AlarmKind;
 use super::super::api::Error;
 use super::super::database::STORAGE_VERSION;
-use super::super::machine::AlarmKind;
 use super::{Face, VERSION};
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
@@ -178,7 +178,7 @@ fn version() -> Response<Body> {
 mod tests {
     use super::super::fuzz::{One, PATIENCE, framed};
     use super::*;
-    use crate::machine::Alarm;
+    use crate::alarm::Alarm;
     use crate::pb;
     use bytes::Bytes;
     use http_body_util::{BodyExt, Full};

@@ -3,7 +3,8 @@
 use super::linear::{ABSENT, Action, Call, Value, Verdict, judge};
 use crate::api::{Error, Event, EventType, Revision};
 use crate::command;
-use crate::machine::{Applied, Command, Shared};
+use crate::command::Command;
+use crate::machine::{Applied, Shared};
 use bytes::Bytes;
 use raft::member::data;
 use raft::{Entry, Index, MemberId};

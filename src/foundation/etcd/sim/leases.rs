@@ -5,7 +5,7 @@
 
 use super::history::{Learned, key_of};
 use crate::api::{Event, EventType, Revision};
-use crate::machine::Command;
+use crate::command::Command;
 use bytes::Bytes;
 use raft::sim::world::STEP;
 use raft::{Index, Term};

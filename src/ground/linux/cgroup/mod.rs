@@ -25,6 +25,7 @@ mod share;
 mod v1;
 mod v2;
 
+use super::usage::Usage;
 use super::{Context, Error, Result};
 use std::fs;
 use std::io;
@@ -63,14 +64,6 @@ pub struct Limits {
     /// Device nodes may be made, but only null, zero, full, random, urandom and terminals may be
     /// opened. Holds where [`Backend::controls_devices`].
     pub harmless_devices: bool,
-}
-
-/// What a group used since it was made.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Usage {
-    pub cpu: Duration,
-    /// Bytes that cannot be taken away without the processes noticing.
-    pub working_set: u64,
 }
 
 /// The memory of all pods of a cluster together, in bytes.

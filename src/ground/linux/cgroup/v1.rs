@@ -1,11 +1,12 @@
 //! cgroup v1: one tree per controller, and on hybrid machines a v2 tree that has none but can kill.
 
 use super::devices::HARMLESS;
-use super::{Backend, Entry, Error, Group, Limits, Result, Shared, UNLIMITED, Usage, quota, share};
+use super::{Backend, Entry, Error, Group, Limits, Result, Shared, UNLIMITED, quota, share};
 use super::{
     KILL_MAX, PATIENCE, clear_all, field, kill_listed, must_be, number, remove_free, remove_tree, write,
 };
 use crate::Context;
+use crate::usage::Usage;
 use cgroups_rs::MaxValue;
 use cgroups_rs::cpu::CpuController;
 use cgroups_rs::memory::MemController;

@@ -2,10 +2,11 @@
 //! never both.
 
 use super::room::{Movable, Room};
-use super::{Backend, Entry, Error, Group, Limits, Result, Shared, UNLIMITED, Usage, devices, quota, share};
+use super::{Backend, Entry, Error, Group, Limits, Result, Shared, UNLIMITED, devices, quota, share};
 use super::{PATIENCE, clear_all, field, has_swap, limit_swap, must_be, number, open_place};
 use super::{places, remove_free, remove_tree, write};
 use crate::Context;
+use crate::usage::Usage;
 use cgroups_rs::MaxValue;
 use cgroups_rs::pid::PidController;
 use std::fs;

@@ -2,7 +2,8 @@
 //! directory can be moved out of a subvolume of btrfs, nor on XFS out of a project, so the removal
 //! does not depend on moves.
 
-use crate::beneath;
+use crate::beneath::{self, Root, Scope};
+use crate::{Context, Result};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
@@ -60,7 +61,7 @@ impl Default for Removal {
 }
 
 impl Removal {
-    pub(crate) fn for_part(&mut self, until: Instant) -> &mut Removal {
+    fn for_part(&mut self, until: Instant) -> &mut Removal {
         self.until = Some(until);
         self
     }
@@ -71,9 +72,47 @@ impl Removal {
     }
 }
 
+/// Removing from a trusted directory what an untrusted path names.
+impl Root {
+    /// Removes a file or a directory with all that is in it. Links are removed, never followed;
+    /// mounts are not entered. Nothing there is no error.
+    ///
+    /// # Errors
+    /// `EINVAL`: the path names the root itself. `EXDEV`: it leads out, or a directory is mounted
+    /// in it. `EBUSY`: a file is mounted in it.
+    pub fn remove_all(&self, untrusted: &Path) -> Result<()> {
+        remove_of(self, untrusted, &mut Removal::default()).during(|| cannot(untrusted))
+    }
+
+    /// As [`Root::remove_all`], until this time at most. `false`: something is left; the next call
+    /// with the same [`Removal`] goes on.
+    ///
+    /// # Errors
+    /// As [`Root::remove_all`].
+    pub fn remove_some(&self, untrusted: &Path, removal: &mut Removal, until: Instant) -> Result<bool> {
+        match remove_of(self, untrusted, removal.for_part(until)) {
+            Ok(()) => Ok(true),
+            Err(Errno::ETIME) => Ok(false),
+            Err(e) => Err(e).during(|| cannot(untrusted)),
+        }
+    }
+}
+
+fn cannot(path: &Path) -> String {
+    format!("cannot remove {}", path.display())
+}
+
+fn remove_of(root: &Root, path: &Path, removal: &mut Removal) -> nix::Result<()> {
+    let parent = root.parent(Scope::Beneath, path);
+    match parent.and_then(|(parent, name)| remove(&parent.into(), name, removal)) {
+        Err(Errno::ENOENT) => Ok(()),
+        other => other,
+    }
+}
+
 /// Removes what has this name, with all that is in it. A removal that was ended in between is
 /// finished by the next one. `ETIME`: this part of it is over.
-pub(crate) fn remove(parent: &OwnedFd, name: &OsStr, work: &mut Removal) -> nix::Result<()> {
+fn remove(parent: &OwnedFd, name: &OsStr, work: &mut Removal) -> nix::Result<()> {
     work.in_time()?;
     match nix::unistd::unlinkat(parent, name, UnlinkatFlags::NoRemoveDir) {
         Err(Errno::EISDIR | Errno::EPERM) => {}
@@ -232,7 +271,7 @@ fn unlink(at: &OwnedFd, name: &OsStr) -> nix::Result<()> {
 mod tests {
     use super::super::tests::{deep, measured};
     use super::*;
-    use crate::beneath::{Root, path_of};
+    use crate::beneath::path_of;
     use std::fs;
     use std::os::fd::AsFd;
     use std::time::Duration;

@@ -1,11 +1,12 @@
 //! create -f
 
 use super::super::common::{DryRun, Teller, remember, send_raw, validation};
-use crate::builder::{Options, about};
+use crate::builder::about;
 use crate::cmd::edit;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::files;
+use crate::info::Options;
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let files = ctx.flags.list("filename");
@@ -14,7 +15,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
             return ctx.usage(format!("Unexpected args: [{}]", ctx.args.join(" ")));
         }
         ctx.output.err("error: must specify one of -f and -k\n\n");
-        ctx.output.err(&crate::help::of(ctx.verb));
+        ctx.output.err(&crate::help::of(crate::table::named(ctx.verb)));
         return Err(Fail::Exit(1));
     }
     if !ctx.args.is_empty() {

@@ -14,6 +14,9 @@ use run::Run;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+/// Why a template is given up.
+const TOO_MUCH: &str = "the template prints too much, or runs for too long";
+
 #[derive(Debug, Clone)]
 enum Node {
     Text(String),

@@ -4,7 +4,7 @@
 //! Left out: `%p`, `%b` and `%x` of fractions, and `#` with them. A whole number is an `int64`
 //! wherever it comes from; in Go constants and lengths are `int`.
 
-use super::run::TOO_MUCH;
+use super::TOO_MUCH;
 use crate::gostr;
 use serde_json::Value;
 

@@ -1,7 +1,7 @@
 //! Nodes run over an object: what they print, and where `break` and `continue` lead.
 
 use super::functions::{call, kind_of};
-use super::{Node, Pipe, Term, printed, truth};
+use super::{Node, Pipe, TOO_MUCH, Term, printed, truth};
 use crate::gostr;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -20,8 +20,6 @@ const OUT_MAX: usize = 256 << 20;
 const COPIES_MAX: usize = 1_000_000_000;
 /// So many of them for each node, where other bounds are set.
 const COPIES_PER_NODE: usize = 20;
-
-pub(super) const TOO_MUCH: &str = "the template prints too much, or runs for too long";
 
 pub(super) enum Flow {
     On,

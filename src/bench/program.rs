@@ -1,0 +1,82 @@
+//! Programs that the bench runs to their end; most often this very program.
+
+use super::room::Room;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::process::{Output, Stdio};
+use tokio::io::AsyncReadExt;
+use tokio::process::Command;
+
+/// This program, even if its file is replaced while a bench runs.
+pub(crate) const PROGRAM: &str = "/proc/self/exe";
+
+/// Runs a program to its end. A bench that is asked to end asks the program to end, and waits for
+/// it: what it has made is gone then.
+///
+/// # Errors
+/// The program cannot be run, or the bench was asked to end.
+pub(super) async fn end_of(command: &mut Command, room: &Room<'_>) -> anyhow::Result<Output> {
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    let mut stderr = Vec::new();
+    let pipe = child.stderr.take();
+    let listen = async {
+        match pipe {
+            Some(mut pipe) => pipe.read_to_end(&mut stderr).await.map(drop),
+            None => Ok(()),
+        }
+    };
+    let wait = async {
+        let mut stopped = false;
+        loop {
+            tokio::select! {
+                status = child.wait() => return status,
+                () = room.stop.0.cancelled(), if !stopped => stopped = true,
+            }
+            // `None`: it has been waited for. Its number may be another program's then.
+            if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGTERM); // it may have ended meanwhile
+            }
+        }
+    };
+    let (status, heard) = tokio::join!(wait, listen);
+    let status = status?;
+    room.go_on()?;
+    heard?;
+    Ok(Output { status, stdout: Vec::new(), stderr })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::room::{INTERRUPTED, Stop, wait_for};
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_program_is_asked_to_end_with_the_bench_and_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let stop = Stop::default();
+        let room =
+            Room { dir: dir.path(), runs: None, peer: None, stop: stop.clone(), keep: Default::default() };
+        let shell = |script: &str| {
+            let mut command = Command::new("/bin/sh");
+            command.args(["-c", script]).current_dir(dir.path()).stdin(Stdio::null());
+            command
+        };
+        let mut plain = shell("echo no >&2; exit 3");
+        let ended = wait_for(end_of(&mut plain, &room)).unwrap();
+        assert_eq!((ended.status.code(), &*ended.stderr), (Some(3), &b"no\n"[..]));
+        let mut long = shell("trap 'echo > left; exit 0' TERM; echo > began; while :; do sleep 0.01; done");
+        let began = dir.path().join("began");
+        let ended = wait_for(async {
+            let interrupt = async {
+                while !began.exists() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                stop.0.cancel();
+            };
+            tokio::join!(end_of(&mut long, &room), interrupt).0
+        });
+        assert_eq!(ended.unwrap_err().to_string(), INTERRUPTED);
+        assert!(dir.path().join("left").exists(), "its own way out was waited for");
+    }
+}

@@ -1,0 +1,189 @@
+//! What a part of the bench is given, and how it is asked to end early.
+
+use anyhow::{Context, bail, ensure};
+use clap::ValueEnum;
+use lang::charset::shown;
+use linux::signal::stop_requested;
+use std::io::Write;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+pub(super) const INTERRUPTED: &str = "interrupted";
+/// A thread that sleeps looks this often whether it should end.
+const HEED: Duration = Duration::from_millis(200);
+
+/// A part of the bench.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum What {
+    /// How long a start and a stop take, and what a cluster costs while nothing happens
+    Start,
+    /// Pods: run, scale, heal, 200 on two nodes
+    Pods,
+    /// Puts and gets a second of the store, beside etcd if it is on PATH
+    Store,
+    /// Gets and creates a second of the API server, beside a kube-apiserver if its kubeconfig is
+    /// given
+    Api,
+    /// A NodePort beside a direct connection, localhost's way in beside loopback
+    Network,
+    /// A container's start beside crun's, if it is on PATH
+    Runtime,
+}
+
+/// What a part is given: a directory of its own with a short path, and how often to do everything
+/// (`None`: as often as is usual).
+pub struct Room<'a> {
+    pub dir: &'a Path,
+    pub runs: Option<usize>,
+    /// The kubeconfig of an API server to stand beside.
+    pub peer: Option<&'a Path>,
+    /// Whether to end early.
+    pub stop: Stop,
+    /// Set if `dir` has to stay: something in it still runs.
+    pub keep: AtomicBool,
+}
+
+impl Room<'_> {
+    pub(super) fn runs(&self, usual: usize) -> usize {
+        self.runs.unwrap_or(usual).max(1)
+    }
+
+    /// Asks whether there is time for more.
+    ///
+    /// # Errors
+    /// The bench was asked to end.
+    pub fn go_on(&self) -> anyhow::Result<()> {
+        ensure!(!self.stop.0.is_cancelled(), INTERRUPTED);
+        Ok(())
+    }
+
+    /// Sleeps on this thread.
+    ///
+    /// # Errors
+    /// The bench was asked to end before the time was over.
+    pub fn rest(&self, time: Duration) -> anyhow::Result<()> {
+        let until = Instant::now() + time;
+        loop {
+            self.go_on()?;
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(left.min(HEED));
+        }
+    }
+
+    /// Does the work, and drops it when the bench is asked to end.
+    ///
+    /// # Errors
+    /// Those of the work, or that it was interrupted.
+    pub async fn unless_stopped<T>(
+        &self,
+        work: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
+        tokio::select! {
+            biased;
+            () = self.stop.0.cancelled() => bail!(INTERRUPTED),
+            done = work => done,
+        }
+    }
+}
+
+/// Tells that the bench should end early: after Ctrl-C, SIGTERM, or the end of its terminal. The
+/// part that runs then ends with an error, and removes the clusters and objects that it has made. A
+/// second signal ends the program at once.
+#[derive(Clone, Default)]
+pub struct Stop(pub(super) CancellationToken);
+
+impl Stop {
+    /// Listens on a thread of its own, which ends with the process.
+    pub(super) fn listen() -> anyhow::Result<Stop> {
+        let stop = Stop::default();
+        let token = stop.0.clone();
+        let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let tokio = tokio.context("cannot start")?;
+        let asked = {
+            let _inside = tokio.enter();
+            stop_requested().context("signals cannot be received")?
+        };
+        let listen = async move {
+            asked.await;
+            end(&token, std::io::stderr());
+            if let Ok(again) = stop_requested() {
+                again.await;
+                std::process::exit(130);
+            }
+        };
+        let listening = std::thread::Builder::new().name("bench-stop".into());
+        listening.spawn(move || tokio.block_on(listen)).context("cannot start")?;
+        Ok(stop)
+    }
+}
+
+/// Ends the bench, and then says so. The terminal may have hung up, or the reader of a pipe may
+/// have left; that must not keep anything from being removed.
+fn end(token: &CancellationToken, mut stderr: impl Write) {
+    token.cancel();
+    let text = format!("ropewalk: {INTERRUPTED}; removing what was made (a second Ctrl-C leaves it)");
+    let _ = writeln!(stderr, "{}", shown(text)); // nobody has to be there
+}
+
+/// Runs a part that waits.
+pub(super) fn wait_for<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    tokio.context("cannot start")?.block_on(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_standard_error_keeps_nothing_from_ending() {
+        struct HungUp(CancellationToken);
+        impl Write for HungUp {
+            fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+                assert!(self.0.is_cancelled(), "first it ends, then it says so");
+                Err(std::io::Error::from_raw_os_error(nix::libc::EIO))
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let stop = Stop::default();
+        end(&stop.0, HungUp(stop.0.clone()));
+        assert!(stop.0.is_cancelled());
+    }
+
+    #[test]
+    fn a_part_that_is_interrupted_ends_and_drops_what_it_made() {
+        struct Made(std::sync::Arc<std::sync::atomic::AtomicBool>);
+        impl Drop for Made {
+            fn drop(&mut self) {
+                self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+        let stop = Stop::default();
+        let room = Room {
+            dir: Path::new("/"),
+            runs: None,
+            peer: None,
+            stop: stop.clone(),
+            keep: AtomicBool::new(false),
+        };
+        assert!(room.go_on().is_ok() && room.rest(Duration::ZERO).is_ok());
+        let gone = std::sync::Arc::default();
+        let made = Made(std::sync::Arc::clone(&gone));
+        let work = async move {
+            let _made = made;
+            std::future::pending::<anyhow::Result<()>>().await
+        };
+        stop.0.cancel();
+        let ended = wait_for(room.unless_stopped(work)).map_err(|error| error.to_string());
+        assert_eq!(ended, Err(INTERRUPTED.to_string()));
+        assert!(gone.load(std::sync::atomic::Ordering::Relaxed));
+        assert!(room.rest(Duration::from_secs(3600)).is_err() && room.go_on().is_err());
+    }
+}

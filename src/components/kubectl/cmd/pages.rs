@@ -1,0 +1,102 @@
+//! What a server answers to a `get`: one object, or a list page after page, as objects or as
+//! tables.
+
+use super::common::subresource;
+use crate::builder::{self, Listing, unlistable};
+use crate::ctx::Ctx;
+use crate::error::Fail;
+use crate::info::Info;
+use crate::print::table::{self, Shown};
+use crate::wire::api::TABLE;
+use crate::wire::paths;
+use crate::wire::resource::Resource;
+use api::value;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// What the flags ask to show.
+pub(super) fn shown(ctx: &Ctx) -> Shown {
+    Shown {
+        wide: ctx.flags.text("output") == "wide",
+        no_headers: ctx.flags.is("no-headers"),
+        labels: ctx.flags.is("show-labels"),
+        label_columns: ctx.flags.list("label-columns"),
+        ..Shown::default()
+    }
+}
+
+pub(super) async fn fetch(ctx: &Ctx, info: &Info, accept: &str) -> Result<Value, Fail> {
+    let path = format!("{}{}", info.path(), subresource(ctx));
+    let answer = ctx.api().await?.get_as(&path, &[], accept).await;
+    match answer {
+        Err(fail) => Err(info.lost(ctx, fail).await),
+        found => found,
+    }
+}
+
+/// One page after another.
+pub(super) async fn pages(ctx: &Ctx, listing: &Listing, accept: &str) -> Result<Vec<Value>, Fail> {
+    let path = paths::collection(&listing.resource, &listing.namespace);
+    let sorted = !ctx.flags.text("sort-by").is_empty();
+    let chunk = ctx.flags.int("chunk-size").max(0).to_string();
+    let (mut found, mut token) = (vec![], String::new());
+    loop {
+        let mut query = builder::selectors(ctx);
+        if !sorted && chunk != "0" {
+            query.push(("limit", chunk.as_str()));
+        }
+        if sorted && accept == TABLE {
+            query.push(("includeObject", "Object"));
+        }
+        if !token.is_empty() {
+            query.push(("continue", token.as_str()));
+        }
+        let page = ctx.api().await?.get_as(&path, &query, accept).await;
+        let page = page.map_err(|fail| unlistable(ctx, &listing.resource, fail))?;
+        token = value::text(&page, "metadata.continue").to_string();
+        found.push(page);
+        if token.is_empty() {
+            return Ok(found);
+        }
+    }
+}
+
+/// One table and the resource it is of.
+pub(super) type Sheet = (Arc<Resource>, Value);
+
+/// Rows of each resource in the order of `--sort-by`.
+pub(super) fn sorted(sheets: &mut Vec<Sheet>, by: &str) -> Result<(), Fail> {
+    let mut merged: Vec<Sheet> = vec![];
+    for (resource, table) in sheets.drain(..) {
+        match merged.last_mut() {
+            Some((last, into)) if *last == resource => {
+                let more = value::list(&table, "rows").to_vec();
+                if let Some(Value::Array(rows)) = into.get_mut("rows") {
+                    rows.extend(more);
+                }
+            }
+            _ => merged.push((resource, table)),
+        }
+    }
+    for (_, table) in &mut merged {
+        if let Some(Value::Array(rows)) = table.get_mut("rows") {
+            // kubectl shows nothing where none of several rows has the field.
+            if table::sort(rows, by).is_err() && rows.len() > 1 {
+                rows.clear();
+            }
+        }
+    }
+    *sheets = merged;
+    Ok(())
+}
+
+/// The items of a list, each with its kind.
+pub(crate) fn items_of(list: &Value, resource: &Resource) -> Vec<Value> {
+    let with_kind = |item: &Value| {
+        let mut item = item.clone();
+        value::put(&mut item, "apiVersion", resource.api_version());
+        value::put(&mut item, "kind", resource.kind.as_str());
+        item
+    };
+    value::list(list, "items").iter().map(with_kind).collect()
+}

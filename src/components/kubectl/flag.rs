@@ -1,0 +1,264 @@
+//! Flags: what each one is, and the values of those that were given, as pflag reads them.
+
+use super::gostr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// What a flag's value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Bool,
+    Int,
+    /// A number of 32 bits.
+    Int32,
+    /// `5s`, `2m`, `1h30m`
+    Duration,
+    Text,
+    /// May be repeated; commas separate values too.
+    List,
+    /// May be repeated; a comma is a part of the value.
+    Array,
+}
+
+/// One flag.
+#[derive(Clone, Copy, Debug)]
+pub struct Flag {
+    pub name: &'static str,
+    /// One letter, or nothing.
+    pub short: &'static str,
+    pub kind: Kind,
+    pub default: &'static str,
+    /// The value of the flag alone (`--dry-run`); empty: it needs an argument.
+    pub alone: &'static str,
+    pub help: &'static str,
+}
+
+pub(super) const fn flag(
+    name: &'static str,
+    short: &'static str,
+    kind: Kind,
+    default: &'static str,
+    alone: &'static str,
+    help: &'static str,
+) -> Flag {
+    Flag { name, short, kind, default, alone, help }
+}
+
+/// The values of flags that were given.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    given: BTreeMap<&'static str, Vec<String>>,
+    defaults: BTreeMap<&'static str, &'static Flag>,
+    /// Names of the verb's own flags.
+    own: BTreeSet<&'static str>,
+}
+
+impl Flags {
+    /// Without values: `own` are a verb's own flags, `all` those and the global ones.
+    pub(super) fn none_of(own: &'static [Flag], all: impl Iterator<Item = &'static Flag>) -> Flags {
+        let mut flags = Flags { defaults: all.map(|f| (f.name, f)).collect(), ..Flags::default() };
+        for flag in own {
+            flags.defaults.insert(flag.name, flag);
+            flags.own.insert(flag.name);
+        }
+        flags
+    }
+
+    /// Was it given?
+    pub fn changed(&self, name: &str) -> bool {
+        self.given.contains_key(name)
+    }
+
+    /// The value of a global flag; nothing if the verb has a flag of its own by that name.
+    pub fn global(&self, name: &str) -> &str {
+        if self.own.contains(name) { "" } else { self.text(name) }
+    }
+
+    /// Whether a global flag is set; never of a verb that has a flag of its own by that name.
+    pub(crate) fn is_global(&self, name: &str) -> bool {
+        parse_bool(self.global(name)).unwrap_or(false)
+    }
+
+    /// Its value, or its default.
+    pub fn text(&self, name: &str) -> &str {
+        match self.given.get(name).and_then(|v| v.last()) {
+            Some(value) => value,
+            None => self.defaults.get(name).map_or("", |f| f.default),
+        }
+    }
+
+    /// The value of a switch; false if there is no such flag.
+    pub fn is(&self, name: &str) -> bool {
+        parse_bool(self.text(name)).unwrap_or(false)
+    }
+
+    /// The value of a flag for a number; 0 if there is no such flag.
+    pub fn int(&self, name: &str) -> i64 {
+        parse_int(self.text(name), i64::BITS).unwrap_or(0)
+    }
+
+    /// The value of a flag for a duration; zero if there is no such flag.
+    pub fn duration(&self, name: &str) -> Duration {
+        gostr::parse_duration(self.text(name)).map_or(Duration::ZERO, |ms| ms.duration())
+    }
+
+    /// All pairs of a flag that maps names to values: `--env=a=1,b=2`.
+    pub fn pairs(&self, name: &str) -> Vec<String> {
+        self.given.get(name).into_iter().flatten().flat_map(|v| split_pairs(v)).collect()
+    }
+
+    /// All values; those of a list also split at commas.
+    pub fn list(&self, name: &str) -> Vec<String> {
+        let split = self.defaults.get(name).is_some_and(|f| f.kind == Kind::List);
+        let given = self.given.get(name).into_iter().flatten();
+        match split {
+            true => given.flat_map(|v| split_csv(v)).collect(),
+            false => given.cloned().collect(),
+        }
+    }
+
+    /// Takes a value that was given. Errors: it is not of the flag's kind, in pflag's words.
+    pub(super) fn give(&mut self, flag: &'static Flag, value: String) -> Result<(), String> {
+        let name = match flag.short {
+            "" => format!("--{}", flag.name),
+            short => format!("-{short}, --{}", flag.name),
+        };
+        let invalid = |why: String| {
+            Err(format!("invalid argument {} for \"{name}\" flag: {why}", gostr::quote(&value)))
+        };
+        let quoted = gostr::quote(&value);
+        match flag.kind {
+            Kind::Bool if parse_bool(&value).is_none() => {
+                return invalid(format!("strconv.ParseBool: parsing {quoted}: invalid syntax"));
+            }
+            Kind::Int | Kind::Int32 => {
+                let bits = if flag.kind == Kind::Int32 { i32::BITS } else { i64::BITS };
+                if let Err(why) = parse_int(&value, bits) {
+                    return invalid(format!("strconv.ParseInt: parsing {quoted}: {why}"));
+                }
+            }
+            Kind::Duration => {
+                if let Err(why) = gostr::parse_duration(&value) {
+                    return invalid(why);
+                }
+            }
+            _ => {}
+        }
+        self.given.entry(flag.name).or_default().push(value);
+        Ok(())
+    }
+}
+
+/// Pairs as pflag's `StringToString` reads them: commas separate pairs, but are a part of the value
+/// of one that stands alone.
+fn split_pairs(text: &str) -> Vec<String> {
+    match text.matches('=').count() {
+        1 => vec![text.trim_matches('"').to_string()],
+        _ => split_csv(text),
+    }
+}
+
+/// `a,"b,c",d` as Go's csv reader splits it.
+fn split_csv(text: &str) -> Vec<String> {
+    let mut parts = vec![];
+    let mut rest = text;
+    if text.is_empty() {
+        return parts;
+    }
+    loop {
+        if let Some(quoted) = rest.strip_prefix('"')
+            && let Some(end) = quoted.find('"')
+        {
+            parts.push(quoted[..end].to_string());
+            rest = &quoted[end + 1..];
+            match rest.strip_prefix(',') {
+                Some(more) => rest = more,
+                None => return parts,
+            }
+            continue;
+        }
+        match rest.split_once(',') {
+            Some((head, tail)) => {
+                parts.push(head.to_string());
+                rest = tail;
+            }
+            None => {
+                parts.push(rest.to_string());
+                return parts;
+            }
+        }
+    }
+}
+
+fn parse_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// A number as Go's `strconv.ParseInt` reads one with base 0: `12`, `-3`, `0x1f`, `0o17`, `017`,
+/// `0b1`, `1_000`. The error is its reason.
+fn parse_int(text: &str, bits: u32) -> Result<i64, &'static str> {
+    let (negative, rest) = match text.strip_prefix(['-', '+']) {
+        Some(rest) => (text.starts_with('-'), rest),
+        None => (false, text),
+    };
+    let lower = rest.to_ascii_lowercase();
+    let (radix, digits) = match lower.get(..2) {
+        Some("0x") => (16, &lower[2..]),
+        Some("0o") => (8, &lower[2..]),
+        Some("0b") => (2, &lower[2..]),
+        _ if lower.len() > 1 && lower.starts_with('0') => (8, &lower[1..]),
+        _ => (10, lower.as_str()),
+    };
+    // An underscore stands between digits, or between a prefix and digits.
+    let plain = digits.replace('_', "");
+    let spaced =
+        !digits.contains("__") && !digits.ends_with('_') && (radix != 10 || !digits.starts_with('_'));
+    if plain.is_empty() || !spaced || !plain.chars().all(|c| c.is_digit(radix)) {
+        return Err("invalid syntax");
+    }
+    let size = u64::from_str_radix(&plain, radix).map_err(|_| "value out of range")?;
+    let most = 1u64 << (bits - 1);
+    match negative {
+        true if size <= most => Ok((size as i64).wrapping_neg()),
+        false if size < most => Ok(size as i64),
+        _ => Err("value out of range"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_as_go_reads_them() {
+        for (text, want) in [
+            ("12", Ok(12)),
+            ("-3", Ok(-3)),
+            ("+5", Ok(5)),
+            ("0", Ok(0)),
+            ("0x1F", Ok(31)),
+            ("017", Ok(15)),
+            ("0b1_0", Ok(2)),
+            ("-9223372036854775808", Ok(i64::MIN)),
+            ("9223372036854775808", Err("value out of range")),
+            ("99999999999999999999999", Err("value out of range")),
+            ("08", Err("invalid syntax")),
+            ("1_000", Ok(1000)),
+            ("0_7", Ok(7)),
+            ("_1", Err("invalid syntax")),
+            ("1_", Err("invalid syntax")),
+            ("1__0", Err("invalid syntax")),
+            ("", Err("invalid syntax")),
+            ("--1", Err("invalid syntax")),
+            ("é1", Err("invalid syntax")),
+        ] {
+            assert_eq!(parse_int(text, i64::BITS), want, "{text}");
+        }
+        assert_eq!(parse_int("2147483648", i32::BITS), Err("value out of range"));
+        assert_eq!(parse_int("-2147483648", i32::BITS), Ok(-2147483648));
+    }
+}

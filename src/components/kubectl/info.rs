@@ -1,0 +1,84 @@
+//! One object that a command is about, and how a verb reads its arguments and files.
+
+use super::ctx::Ctx;
+use super::error::Fail;
+use super::wire::paths;
+use super::wire::resource::Resource;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// One object that a command is about.
+#[derive(Clone, Debug)]
+pub(crate) struct Info {
+    pub resource: Arc<Resource>,
+    /// Empty for cluster-scoped objects.
+    pub namespace: String,
+    pub name: String,
+    /// As read from the file or the server; null before it was fetched.
+    pub object: Value,
+    /// The file it came from; empty if it was named.
+    pub source: String,
+}
+
+impl Info {
+    pub(crate) fn path(&self) -> String {
+        paths::object(&self.resource, &self.namespace, &self.name)
+    }
+
+    pub(crate) fn collection(&self) -> String {
+        paths::collection(&self.resource, &self.namespace)
+    }
+
+    /// `deployment.apps/web`
+    pub(crate) fn named(&self) -> String {
+        format!("{}/{}", self.resource.kind_group(), self.name)
+    }
+
+    /// `deployments.apps/web`, as errors and waits name it.
+    pub(crate) fn plural_named(&self) -> String {
+        format!("{}/{}", self.resource.qualified(), self.name)
+    }
+
+    /// Reads the object again.
+    pub(crate) async fn fetch(&mut self, ctx: &Ctx) -> Result<(), Fail> {
+        match ctx.api().await?.get(&self.path(), &[]).await {
+            Ok(object) => self.object = object,
+            Err(fail) => return Err(self.lost(ctx, fail).await),
+        }
+        Ok(())
+    }
+
+    /// An object that is not there: perhaps its namespace is not there either, which then is what
+    /// there is to tell.
+    pub(crate) async fn lost(&self, ctx: &Ctx, fail: Fail) -> Fail {
+        if !fail.is_not_found() || matches!(self.namespace.as_str(), "" | "default") {
+            return fail;
+        }
+        let Ok(api) = ctx.api().await else { return fail };
+        match api.get(&format!("/api/v1/namespaces/{}", paths::segment(&self.namespace)), &[]).await {
+            Err(nowhere) if nowhere.is_not_found() => nowhere,
+            _ => fail,
+        }
+    }
+}
+
+/// How a verb reads its arguments.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Options {
+    /// A type alone means all of its objects.
+    pub all_by_type: bool,
+    /// `--all-namespaces` was given.
+    pub all_namespaces: bool,
+    /// Files need not be sent to a server, nor their kinds be known there.
+    pub local: bool,
+    /// Files are validated before they are decoded.
+    pub validated: bool,
+    /// `--selector` of this verb says something else than which objects are meant.
+    pub other_selector: bool,
+    /// `--all` is a selector, which excludes names (`SelectAllParam` of kubectl's builder). Other
+    /// verbs ignore it beside names.
+    pub all_selects: bool,
+    /// The verb works on the server's objects, so `--selector` reads their labels there and not in
+    /// the files (`Latest` of kubectl's builder).
+    pub latest: bool,
+}

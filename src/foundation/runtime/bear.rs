@@ -1,0 +1,43 @@
+//! How the zygote makes a child: by itself, or through a helper that ends afterwards.
+
+use super::init::Birth;
+use super::spec::{Answer, Role};
+use linux::Context;
+use linux::process::{self, flags, spawn_forked};
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// Makes a child of main and tells main about it.
+pub(super) fn bear(
+    birth: &Birth,
+    cgroup: Option<BorrowedFd<'_>>,
+    wanted: u64,
+    life: impl FnOnce() -> i32,
+) -> linux::Result<()> {
+    let child =
+        spawn_forked(wanted | flags::PARENT, cgroup, life).during(|| "cannot clone a process".into())?;
+    let told = birth.answer(&Answer::Born(child.pid), &[child.pidfd.as_fd()]);
+    if told.is_err() {
+        // Nobody would ever end it: main knows of no process.
+        let _ = process::pidfd_send_signal(child.pidfd.as_fd(), nix::libc::SIGKILL);
+    }
+    told
+}
+
+/// Does what the zygote cannot do to itself, in a process that ends afterwards. It is in the cgroup
+/// that came with the request.
+pub(super) fn in_helper(birth: &Birth, work: impl FnOnce() -> linux::Result<()>) -> linux::Result<()> {
+    let life = || match birth.answer(&helps(), &[]).and_then(|()| work()) {
+        Ok(()) => 0,
+        Err(e) => {
+            let _ = birth.answer(&Answer::Failed(e.line()), &[]);
+            1
+        }
+    };
+    let cgroup = birth.fd(Role::Cgroup).ok();
+    spawn_forked(flags::PARENT, cgroup, life).during(|| "cannot clone a helper".into()).map(drop)
+}
+
+/// What a process tells main first of all that helps to make another.
+pub(super) fn helps() -> Answer {
+    Answer::Helps(std::process::id().cast_signed())
+}

@@ -1,0 +1,36 @@
+//! What a node has to make sandboxes and containers of, and to tell of them.
+
+use super::images::Images;
+use super::zygote::Zygote;
+use cni::NodeNetwork;
+use cri::{Event, EventKind, PodId};
+use linux::cgroup;
+use linux::user::Ids;
+use std::path::PathBuf;
+use std::sync::Arc;
+use task::Crew;
+use tokio::sync::broadcast;
+
+/// Processes by the zygote, images, control groups and the network of one node. Every call and
+/// every background task has it.
+pub(crate) struct Means {
+    /// The node's name.
+    pub node: String,
+    pub zygote: Zygote,
+    pub images: Arc<Images>,
+    pub cgroups: Arc<dyn cgroup::Backend>,
+    pub ids: Ids,
+    pub network: Arc<dyn NodeNetwork>,
+    pub writable: PathBuf,
+    pub crew: Crew,
+    pub events: broadcast::Sender<Event>,
+}
+
+impl Means {
+    /// Sends an event of a pod's sandbox or of one of its containers to all subscribers. With
+    /// `container_id` the sandbox' own id it is about the sandbox.
+    pub(crate) fn event(&self, pod: &PodId, container_id: &str, kind: EventKind) {
+        let event = Event { pod: pod.clone(), container_id: container_id.to_string(), kind };
+        let _ = self.events.send(event); // the only error is "nobody listens"
+    }
+}

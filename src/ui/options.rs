@@ -1,0 +1,42 @@
+//! What was asked of a session on the command line.
+
+use super::Error;
+use super::texts::Lang;
+use cluster::{Home, Place, foreign};
+use std::path::PathBuf;
+
+/// Which cluster a session uses, in which form, and what it runs.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The name of the cluster.
+    pub name: String,
+    /// Run these lines and end.
+    pub lines: Vec<String>,
+    /// Run this file's lines and end.
+    pub file: Option<PathBuf>,
+    /// `--lang`.
+    pub lang: Option<Lang>,
+    /// Instead of a cluster of our own: the one behind this kubeconfig.
+    pub kubeconfig: Option<PathBuf>,
+    /// For a cluster that has to be started.
+    pub api_port: Option<u16>,
+    /// Lines only, even on a terminal.
+    pub plain: bool,
+    /// The interface draws with ASCII alone.
+    pub ascii: bool,
+    /// The lesson that the interface opens first.
+    pub lesson: Option<String>,
+    /// This is the shell pane of the interface, with the token by which it sends commands to the
+    /// interface. The interface itself starts the cluster and asks the questions at the end.
+    pub in_pane: Option<String>,
+}
+
+impl Options {
+    /// The directory of the cluster that is meant.
+    pub(super) fn place(&self, home: &Home) -> Result<Place, Error> {
+        Ok(match &self.kubeconfig {
+            Some(file) => foreign::place(home, file)?,
+            None => home.cluster(&self.name)?,
+        })
+    }
+}
