@@ -39,13 +39,24 @@ impl Batch {
 /// Groups the cases of a lesson: those that can share a cluster, and each of the others alone. They
 /// share only clusters that the proof makes itself (`may_share`).
 pub(super) fn batches(cases: Vec<Case>, may_share: bool) -> Vec<Batch> {
-    let goes_back = |case: &Case| is_taken_back(case.lines()) && lab::takes_back(&case.lesson, case.lines());
+    let goes_back = |case: &Case| {
+        begins_as_it_began(case) && is_taken_back(case.lines()) && lab::takes_back(&case.lesson, case.lines())
+    };
     let is_shared =
         |case: &Case| may_share && (case.kind == Kind::Solution || case.step().is_some() && goes_back(case));
     let (mut shared, alone): (Vec<Case>, Vec<Case>) = cases.into_iter().partition(is_shared);
     shared.sort_by_key(Case::step); // the solution is about no step, and comes first
     let together = (!shared.is_empty()).then_some(Batch(shared));
     together.into_iter().chain(alone.into_iter().map(|case| Batch(vec![case]))).collect()
+}
+
+/// Whether the step of a case can begin anew as it began. After a solution has switched a node off
+/// it cannot: the node controller marks the pods of that node once, and those of other namespaces
+/// are evicted in the course of the step, where `goto` puts nothing back.
+fn begins_as_it_began(case: &Case) -> bool {
+    let before = case.lesson.steps.iter().take(case.step().unwrap_or(0));
+    let mut lines = before.flat_map(|step| &step.solution);
+    !lines.any(|line| line.contains("fault node stop") || line.contains("fault node crash"))
 }
 
 /// Returns whether `goto` takes back what lines do, apart from objects (see [`lab::takes_back`]).
@@ -300,6 +311,26 @@ mod tests {
         let together = vec![Kind::Solution, wrong(0, 0), wrong(2, 0)];
         assert_eq!(found, [together, vec![Kind::Prose], vec![wrong(0, 1)], vec![wrong(0, 2)]]);
         assert_eq!(batches(all(), false).len(), 6);
+    }
+
+    #[test]
+    fn cases_after_a_node_was_switched_off_are_tried_alone() {
+        let library = Library::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../lab/fixtures"));
+        let shared = |line: &str| {
+            let mut lesson = library.lessons[0].clone();
+            lesson.steps[1].solution = vec![line.to_string()];
+            let lesson = Arc::new(lesson);
+            let wrong = |step| Kind::Wrong { step, at: 0 };
+            let kinds = [Kind::Solution, wrong(0), wrong(1), wrong(2)];
+            let all = kinds.map(|kind| Case { lesson: lesson.clone(), kind });
+            batches(all.to_vec(), true)[0].0.iter().map(|case| case.kind).collect::<Vec<_>>()
+        };
+        let [first, second, third] = [0, 1, 2].map(|step| Kind::Wrong { step, at: 0 });
+        assert_eq!(shared("kubectl get pods"), [Kind::Solution, first, second, third]);
+        for line in ["fault node stop ropewalk-worker", "-fault node crash ropewalk-worker"] {
+            assert_eq!(shared(line), [Kind::Solution, first, second], "{line}");
+        }
+        assert_eq!(shared("fault node start ropewalk-worker").len(), 4);
     }
 
     #[test]
