@@ -4,6 +4,7 @@ use super::column::Column;
 use super::commands::{self, Input};
 use super::line::{self, Line};
 use super::paste::{self, Paste};
+use super::practice::drill::Running;
 use super::screen::Resizer;
 use super::settings;
 use super::shell::Shell;
@@ -22,6 +23,7 @@ use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 mod answers;
+mod drill;
 mod lessons;
 mod lines;
 mod news;
@@ -98,6 +100,10 @@ pub(crate) struct Session {
     following: Option<tokio::task::AbortHandle>,
     /// The engine's sentence about lines that Ctrl-C has stopped, until it is shown.
     stopped: Option<String>,
+    /// The drill that runs, as far as this session follows drills: at a terminal.
+    pub drill: Arc<Running>,
+    /// The task that follows drills.
+    following_drill: Option<tokio::task::AbortHandle>,
 }
 
 impl Session {
@@ -131,6 +137,8 @@ impl Session {
             announced: None,
             following: None,
             stopped: None,
+            drill: Arc::default(),
+            following_drill: None,
         }
     }
 
@@ -221,6 +229,10 @@ impl Session {
         let text = meant.as_deref().unwrap_or(text);
         let line = line::classify(text, &self.place.name);
         if line == Line::Empty {
+            return Flow::Next;
+        }
+        if let Some(code) = self.drill_word(&line) {
+            self.last = code;
             return Flow::Next;
         }
         let outside = match &line {

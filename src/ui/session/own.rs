@@ -23,7 +23,7 @@ impl Session {
                 self.complain(&say(Say::Nested), None, Some(&say(Say::NestedTry)));
                 return 1;
             }
-            Some("status" | "trace" | "fault" | "undo" | "redo" | "rewind" | "why" | "lab" | "etcdctl")
+            Some("status" | "trace" | "fault" | "undo" | "redo" | "rewind" | "why" | "lab" | "etcdctl" | "drill")
                 if !self.alive() =>
             {
                 return 1;
