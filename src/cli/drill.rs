@@ -22,7 +22,8 @@ pub(crate) async fn run(
 ) -> anyhow::Result<i32> {
     let in_prompt = std::env::var_os(settings::LANG_VARIABLE).is_some();
     if command.is_none() && !in_prompt && terminal::is_terminal() {
-        let options = Options { name: name.into(), lang, plain: true, drill: Some(seed), ..Options::default() };
+        let options =
+            Options { name: name.into(), lang, plain: true, drill: Some(seed), ..Options::default() };
         return Ok(repl::run(options).await?);
     }
     let home = Home::find()?;
@@ -30,7 +31,9 @@ pub(crate) async fn run(
     let place = home.cluster(name)?;
     let style = PageStyle { lang, width: PageStyle::WIDEST, colour: false, beside: false };
     match command.unwrap_or(Command::Start { seed, output: None }) {
-        Command::Start { seed, output } => show(asked(&place, lang, Ask::Start { seed }).await?, &style, output),
+        Command::Start { seed, output } => {
+            show(asked(&place, lang, Ask::Start { seed }).await?, &style, output)
+        }
         Command::Show { output } => show(asked(&place, lang, Ask::Show).await?, &style, output),
         Command::Check { output } => check(&place, &style, output).await,
         Command::Hint => {
@@ -81,7 +84,8 @@ async fn test(ids: &[String], all: bool, seed: u64) -> anyhow::Result<i32> {
         eprintln!("ropewalk: {fault}");
     }
     let mut chosen = Vec::new();
-    let tasks = |skill: &lab::practice::table::Skill| skill.tasks.iter().map(|t| t.id.clone()).collect::<Vec<_>>();
+    let tasks =
+        |skill: &lab::practice::table::Skill| skill.tasks.iter().map(|t| t.id.clone()).collect::<Vec<_>>();
     if all {
         chosen.extend(table.skills.iter().flat_map(tasks));
     }

@@ -73,7 +73,11 @@ async fn play(cluster: &ProofCluster, task: &str, seed: u64) -> Result<String, S
     hints(cluster, task).await?;
     let said = cluster.lines(&lines.solution, LINES_MAX).await?;
     let took = green(cluster).await.map_err(|why| format!("{why}\n      {}", tail(&said)))?;
-    Ok(format!("red, {} wrong answers, green {:.1} s after the solution", lines.wrong.len(), took.as_secs_f64()))
+    Ok(format!(
+        "red, {} wrong answers, green {:.1} s after the solution",
+        lines.wrong.len(),
+        took.as_secs_f64()
+    ))
 }
 
 /// The task is red, and stays so.

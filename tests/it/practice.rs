@@ -16,9 +16,9 @@ fn met(home: &Home) {
         let path = format!("{}/lessons", env!("CARGO_MANIFEST_DIR"));
         let name = std::fs::read_dir(format!("{path}/first-voyage")).expect("a track").flatten();
         let number = id.rsplit('/').next().expect("a number");
-        let folder = name.map(|e| e.path()).find(|p| {
-            p.file_name().is_some_and(|n| n.to_string_lossy().starts_with(&format!("{number}-")))
-        });
+        let folder = name
+            .map(|e| e.path())
+            .find(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with(&format!("{number}-"))));
         let text = std::fs::read_to_string(folder.expect("a lesson").join("lesson.md")).expect("a text");
         let ids = text.lines().filter_map(|line| line.strip_prefix("  - id: ")).map(str::trim);
         let steps: serde_json::Map<String, Value> = ids
@@ -42,7 +42,8 @@ fn a_drill_asks_for_what_was_met_and_takes_away_what_it_made() {
     let drill = |args: &[&str]| -> Said {
         home.ropewalk(&[&["drill"], args, &["--name", "t", "--lang", "en"]].concat())
     };
-    let progress = |args: &[&str]| home.ropewalk(&[&["progress", "--name", "t", "--lang", "en"], args].concat());
+    let progress =
+        |args: &[&str]| home.ropewalk(&[&["progress", "--name", "t", "--lang", "en"], args].concat());
     let state = |map: &Value, id: &str| {
         let skills = map["skills"].as_array().expect("skills");
         skills.iter().find(|s| s["id"] == id).map(|s| s["state"].clone()).unwrap_or_default()
@@ -97,7 +98,10 @@ fn a_drill_asks_for_what_was_met_and_takes_away_what_it_made() {
     let map = json_of(&progress(&["-o", "json"]));
     let skipped = tasks[0]["skill"].as_str().expect("a skill");
     let line = map["skills"].as_array().expect("skills").iter().find(|s| s["id"] == skipped).expect("it");
-    assert_eq!((&line["failed"], &line["missed"], &line["state"]), (&true.into(), &1.into(), &"rusty".into()));
+    assert_eq!(
+        (&line["failed"], &line["missed"], &line["state"]),
+        (&true.into(), &1.into(), &"rusty".into())
+    );
 
     // A damaged record is put aside.
     std::fs::write(home.path().join("clusters/t/practice.json"), "{").expect("damaged");

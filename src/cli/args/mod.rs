@@ -345,13 +345,16 @@ Examples:
         lang: Option<ui::texts::Lang>,
     },
     /// Two minutes of practice: tasks from what you have met, due ones first
-    #[command(args_conflicts_with_subcommands = true, after_help = "Examples:
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Examples:
   ropewalk drill                    a prompt with three to five tasks and a clock; `stop` ends them early
   ropewalk drill --seed 417         the tasks of that drill once more, with the same names
   ropewalk drill start              the same for a script: then `drill check`, `drill skip`, `drill stop`
   ropewalk drill test --all         prove every task, on a cluster of its own
 A skill is asked again a day after the first success and then after a week; what was skipped, the next day.
-The tasks are in a namespace of their own, which is removed at the end.")]
+The tasks are in a namespace of their own, which is removed at the end."
+    )]
     Drill {
         #[command(subcommand)]
         command: Option<Drill>,

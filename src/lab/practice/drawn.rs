@@ -155,10 +155,8 @@ impl Drawn {
             Err(why) => return Err(vec![table::fault(format!("{}: {why}", task.id))]),
         };
         let mut on = On { task: &task.id, values, faults: vec![] };
-        let wrong = |on: &mut On<'_>, wrong: &Wrong| Wrong {
-            lines: on.lines(&wrong.lines),
-            why: wrong.why.clone(),
-        };
+        let wrong =
+            |on: &mut On<'_>, wrong: &Wrong| Wrong { lines: on.lines(&wrong.lines), why: wrong.why.clone() };
         let drawn = Drawn {
             skill: skill.id.clone(),
             id: task.id.clone(),

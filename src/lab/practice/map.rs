@@ -251,7 +251,8 @@ mod tests {
     #[test]
     fn the_document_keeps_its_fields() {
         let mut map = map("en");
-        map.skills.retain(|s| ["create-deployment", "scale", "restart", "config-map"].contains(&s.id.as_str()));
+        map.skills
+            .retain(|s| ["create-deployment", "scale", "restart", "config-map"].contains(&s.id.as_str()));
         let golden = include_str!("map.golden.json");
         let told = serde_json::to_string_pretty(&map).unwrap() + "\n";
         if std::env::var_os("UPDATE_GOLDENFILES").is_some() {

@@ -128,14 +128,8 @@ impl Record {
         let was_due = due(before, met).is_none_or(|due| due <= now);
         let known = before.cloned();
         let first = known.is_none();
-        let mut noted = known.unwrap_or(Practised {
-            last: now,
-            due: now,
-            row: 0,
-            failed: false,
-            done: 0,
-            missed: 0,
-        });
+        let mut noted =
+            known.unwrap_or(Practised { last: now, due: now, row: 0, failed: false, done: 0, missed: 0 });
         noted.last = now;
         if !success {
             noted.missed = noted.missed.saturating_add(1);

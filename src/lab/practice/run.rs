@@ -429,3 +429,6 @@ impl Practice {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

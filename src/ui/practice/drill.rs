@@ -262,9 +262,12 @@ mod tests {
     #[test]
     fn a_drill_says_where_it_is_and_how_long_it_lasts() {
         let page = page(&PLAIN, &view(), now());
-        for part in
-            ["Drill · seed 417 · tasks: 2 · 2 minutes", "add -n drill", "1/2 · 1:35 left", "▸ Run a pod named mast."]
-        {
+        for part in [
+            "Drill · seed 417 · tasks: 2 · 2 minutes",
+            "add -n drill",
+            "1/2 · 1:35 left",
+            "▸ Run a pod named mast.",
+        ] {
             assert!(page.contains(part), "{part}\n{page}");
         }
         assert!(super::page(&PLAIN, &DrillView::default(), now()).starts_with("No drill is open."));

@@ -96,7 +96,8 @@ impl Session {
                 loop {
                     running.learn(&view);
                     let style = PageStyle { lang: spoken, width: lessons::width(), ..style };
-                    let told = known.as_ref().and_then(|known| drill::news(&style, known, &view, clock::now()));
+                    let told =
+                        known.as_ref().and_then(|known| drill::news(&style, known, &view, clock::now()));
                     if let Some(words) = told {
                         news.tell(words);
                     }
@@ -176,7 +177,9 @@ fn meant(line: &Line, runs: bool) -> Option<Word> {
             match words.as_slice() {
                 ["drill", "--name", _, rest @ ..] => match rest {
                     [] | ["start"] => Some(Word::Begin(None)),
-                    ["--seed", seed] | ["start", "--seed", seed] => seed.parse().ok().map(|n| Word::Begin(Some(n))),
+                    ["--seed", seed] | ["start", "--seed", seed] => {
+                        seed.parse().ok().map(|n| Word::Begin(Some(n)))
+                    }
                     [word] if *word != "next" => alone(word),
                     _ => None,
                 },
@@ -211,7 +214,9 @@ mod tests {
         assert_eq!(of("drill --seed 417", false), Some(Word::Begin(Some(417))));
         assert_eq!(of("drill stop", false), Some(Word::Stop));
         // Another cluster's, a form for machines, help and slips are for a process of their own.
-        for text in ["drill --name other", "drill check -o json", "drill --help", "drill --seed x", "drill next"] {
+        for text in
+            ["drill --name other", "drill check -o json", "drill --help", "drill --seed x", "drill next"]
+        {
             assert_eq!(of(text, true), None, "{text}");
         }
         for text in ["show", "check first-voyage/04", "stop it", "skip | cat", "get pods"] {

@@ -39,7 +39,10 @@ pub(super) const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration
 
 impl Session {
     /// Waits for an answer, until Ctrl-C.
-    pub(super) fn await_answer<T>(&mut self, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Unanswered> {
+    pub(super) fn await_answer<T>(
+        &mut self,
+        answer: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Unanswered> {
         let interrupt = &mut self.interrupt;
         let cut = async {
             match interrupt {

@@ -84,7 +84,12 @@ impl Practice {
     }
 
     /// Begins a drill of one task, without a clock and without a record.
-    pub(super) async fn rehearse(self: &Arc<Practice>, task: &str, seed: u64, lang: &str) -> Result<(), String> {
+    pub(super) async fn rehearse(
+        self: &Arc<Practice>,
+        task: &str,
+        seed: u64,
+        lang: &str,
+    ) -> Result<(), String> {
         let _turn = self.turn.lock().await;
         self.read_record().map_err(|why| words::say(lang, Word::NotKept, &[&why]))?;
         self.may_begin(lang)?;
@@ -151,7 +156,8 @@ impl Practice {
         let namespace = self.free_namespace(lang).await?;
         let drawn = ids.iter().map(|id| self.table.draw(id, &namespace, seed));
         let drawn: Result<Vec<Drawn>, _> = in_place(|| drawn.collect());
-        let tasks = drawn.map_err(|faults| failed(faults.first().map(ToString::to_string).unwrap_or_default()))?;
+        let tasks =
+            drawn.map_err(|faults| failed(faults.first().map(ToString::to_string).unwrap_or_default()))?;
         let base = self.host.past(Past::Steps).await.map_err(failed)?["revision"].as_i64();
         let base = base.ok_or_else(|| failed("the store does not say its revision".into()))?;
         let crew = self.crew.part();

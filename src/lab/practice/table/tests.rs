@@ -20,7 +20,11 @@ fn the_table_in_the_binary_is_sound() {
     }
     for task in tasks(&table) {
         assert!(ids.insert(&task.id), "two tasks {}", task.id);
-        assert!(!task.checks.is_empty() && !task.solution.is_empty() && !task.wrong.is_empty(), "{}", task.id);
+        assert!(
+            !task.checks.is_empty() && !task.solution.is_empty() && !task.wrong.is_empty(),
+            "{}",
+            task.id
+        );
         assert!(task.hints.len() >= 2, "{}", task.id);
         assert!((10..=60).contains(&task.seconds), "{}", task.id);
     }

@@ -16,7 +16,8 @@ fn map() -> Map {
         max: 100,
         passed,
     };
-    let mut restart = skill("restart", "디플로이먼트의 파드를 하나씩 차례대로 다시 시작하기", "notMet", None, false);
+    let mut restart =
+        skill("restart", "디플로이먼트의 파드를 하나씩 차례대로 다시 시작하기", "notMet", None, false);
     restart.lessons.clear();
     Map {
         lessons: Lessons {
@@ -32,7 +33,12 @@ fn map() -> Map {
             max: 200,
             list: vec![
                 lab("wrong-image", "One of three apps does not start", 40, false),
-                lab("no-lost-guest", "한 요청도 잃지 않고 애플리케이션을 새 버전으로 업데이트하기", 100, true),
+                lab(
+                    "no-lost-guest",
+                    "한 요청도 잃지 않고 애플리케이션을 새 버전으로 업데이트하기",
+                    100,
+                    true,
+                ),
             ],
         },
         skills: vec![
