@@ -12,8 +12,8 @@ const WIDTH: usize = 78;
 /// Cells of a bar.
 const BAR: usize = 22;
 /// Cells of a skill's title, and of its state.
-const TITLE: usize = 38;
-const STATE: usize = 15;
+const TITLE: usize = 34;
+const STATE: usize = 14;
 /// Cells of a track's or a lab's name.
 const NAME: usize = 18;
 

@@ -33,14 +33,14 @@ texts! {
     InDays: "in {} days", "{}일 뒤";
     Today: "today", "오늘";
     Yesterday: "since yesterday", "어제부터";
-    SinceDays: "since {} days ago", "{}일 전부터";
+    SinceDays: "for {} days", "{}일 전부터";
     // -- the map
     Lessons: "Lessons", "강의";
     LessonsDone: "{} of {} done", "{}개 완료(전체 {}개)";
     Labs: "Labs", "실습";
     LabsPassed: "{} of {} passed · {} of {} points", "{}개 통과(전체 {}개) · {}점(만점 {}점)";
     LabsNone: "none of {} graded yet", "채점받은 실습이 아직 없음(전체 {}개)";
-    Skills: "Skills", "기술";
+    Skills: "Skills", "할 수 있는 것";
     SkillsCount: "{} fresh · {} due · {} rusty · {} not met", "익숙함 {} · 복습할 때 {} · 잊혀 가는 중 {} · 배우기 전 {}";
     Fresh: "fresh", "익숙함";
     Due: "due", "복습할 때";
@@ -49,7 +49,7 @@ texts! {
     Failed: "the last try failed", "지난번에 하지 못함";
     LessonId: "lesson {}", "강의 {}";
     LabId: "lab {}", "실습 {}";
-    ToPractise: "`drill` practises for two minutes: what is rusty or due comes first.", "`drill`로 2분 동안 연습할 수 있습니다. 잊혀 가는 것과 복습할 때가 된 것부터 나옵니다.";
+    ToPractise: "`drill` practises for two minutes: what is rusty or due comes first.", "`drill`로 2분 동안 연습합니다. 잊혀 가는 것과 복습할 것부터 나옵니다.";
     ToBegin: "Nothing is met yet. `lesson {}` is the first lesson that teaches one of these.", "아직 배운 것이 없습니다. 이 가운데 하나를 처음 배우는 강의는 `lesson {}`입니다.";
 }
 }

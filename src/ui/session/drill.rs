@@ -21,7 +21,7 @@ impl Session {
         if self.manner != Manner::Terminal {
             return None;
         }
-        let word = meant(line, self.drill.left().is_some())?;
+        let word = meant(line, &self.place.name, self.drill.left().is_some())?;
         Some(match word {
             Word::Begin(seed) => self.begin_drill(seed),
             Word::Show => self.drilled(Ask::Show, |style, view| drill::page(style, view, clock::now())),
@@ -155,7 +155,7 @@ enum Word {
 
 /// What a line means for practice. While a drill runs, the words `check`, `hint` and `next` of
 /// lessons mean the drill, and so do `skip` and `stop`.
-fn meant(line: &Line, runs: bool) -> Option<Word> {
+fn meant(line: &Line, cluster: &str, runs: bool) -> Option<Word> {
     let alone = |word: &str| {
         Some(match word {
             "show" => Word::Show,
@@ -175,7 +175,7 @@ fn meant(line: &Line, runs: bool) -> Option<Word> {
         Line::Own(args) => {
             let words: Vec<&str> = args.iter().map(String::as_str).collect();
             match words.as_slice() {
-                ["drill", "--name", _, rest @ ..] => match rest {
+                ["drill", "--name", name, rest @ ..] if *name == cluster => match rest {
                     [] | ["start"] => Some(Word::Begin(None)),
                     ["--seed", seed] | ["start", "--seed", seed] => {
                         seed.parse().ok().map(|n| Word::Begin(Some(n)))
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn words_of_lessons_mean_the_drill_while_one_runs() {
-        let of = |text: &str, runs| meant(&classify(text, "main"), runs);
+        let of = |text: &str, runs| meant(&classify(text, "main"), "main", runs);
         for (text, word) in [
             ("check", Word::Check),
             ("hint", Word::Hint),
