@@ -1,7 +1,7 @@
 //! `drill`: two minutes of practice.
 
 use super::USAGE;
-use super::args::{Drill as Command, Output};
+use super::args::{Drill as Command, Output, Practice};
 use anyhow::anyhow;
 use cluster::{Home, Place};
 use lab::practice::table::Table;
@@ -14,21 +14,16 @@ use ui::texts::Lang;
 use ui::{drill_proof, settings, terminal};
 
 /// Without a command: at a terminal a session that begins with a drill, else as `start`.
-pub(crate) async fn run(
-    command: Option<Command>,
-    seed: Option<u64>,
-    name: &str,
-    lang: Option<Lang>,
-) -> anyhow::Result<i32> {
+pub(crate) async fn run(asked_for: Practice) -> anyhow::Result<i32> {
+    let Practice { command, seed, name, lang } = asked_for;
     let in_prompt = std::env::var_os(settings::LANG_VARIABLE).is_some();
     if command.is_none() && !in_prompt && terminal::is_terminal() {
-        let options =
-            Options { name: name.into(), lang, plain: true, drill: Some(seed), ..Options::default() };
+        let options = Options { name, lang, plain: true, drill: Some(seed), ..Options::default() };
         return Ok(repl::run(options).await?);
     }
     let home = Home::find()?;
     let lang = settings::language(lang, &home);
-    let place = home.cluster(name)?;
+    let place = home.cluster(&name)?;
     let style = PageStyle { lang, width: PageStyle::WIDEST, colour: false, beside: false };
     match command.unwrap_or(Command::Start { seed, output: None }) {
         Command::Start { seed, output } => {

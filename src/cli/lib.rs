@@ -165,8 +165,8 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
         Some(Command::Rewind { to, yes, name, output }) => {
             undo::run(&name, undo::What::Rewind(to), yes, output).await
         }
-        Some(Command::Drill { command, seed, name, lang }) => drill::run(command, seed, &name, lang).await,
-        Some(Command::Progress { name, lang, output }) => progress::run(&name, lang, output),
+        Some(Command::Drill(drill)) => drill::run(drill).await,
+        Some(Command::Progress(progress)) => progress::run(&progress),
         Some(Command::Doctor { output }) => doctor::doctor(output),
         Some(Command::Bench { what, runs, output, peer_kubeconfig, inside }) => {
             bench(&what, runs.map(usize::from), output, peer_kubeconfig.as_deref(), inside)

@@ -1,5 +1,6 @@
-//! `drill test`: proves that each task of a drill can be done, and only by doing it. One cluster for
-//! all: a rehearsal takes away what it made. Lines are typed into a real REPL, as the learner would.
+//! `drill test`: proves that each task of a drill can be done, and only by doing it. One cluster
+//! for all: a rehearsal takes away what it made. Lines are typed into a real REPL, as the learner
+//! would.
 
 use super::practice::drill as front;
 use super::proof::tail;

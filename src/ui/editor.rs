@@ -2,7 +2,6 @@
 
 use super::complete::{Offer, as_typed, offer};
 use super::kubeconfig::{Watched, prompt};
-use super::labs::clock;
 use super::line;
 use super::names::Names;
 use super::paste;
@@ -307,11 +306,7 @@ impl Prompt {
 
     /// The next command: one line, or several that belong together.
     fn command(&mut self) -> Given {
-        let usual = prompt(self.config.view(), &self.cluster);
-        let prompt = match self.drill.left() {
-            Some(left) => format!("[{}] {usual}", clock(left)),
-            None => usual,
-        };
+        let prompt = self.drill.timed(prompt(self.config.view(), &self.cluster));
         let Some(mut text) = self.ahead.lines.pop_front() else {
             let given = self.read(&prompt);
             let Given::Text(text) = given else { return given };

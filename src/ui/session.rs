@@ -272,13 +272,7 @@ impl Session {
                     Err(_) => CUT,
                 }
             }
-            Line::Clear => {
-                if self.manner == Manner::Terminal && !terminal::dumb() {
-                    print!("\x1b[H\x1b[2J\x1b[3J");
-                    let _ = std::io::Write::flush(&mut std::io::stdout()); // the editor writes past it
-                }
-                self.last = 0;
-            }
+            Line::Clear => self.clear(),
             Line::Watch => {
                 self.complain(&self.say(Say::WatchWhat, &[]), None, Some(&self.say(Say::WatchTry, &[])));
                 self.last = 2;
@@ -291,6 +285,14 @@ impl Session {
             let _ = self.announce(Ask::Ran { line: text.trim().to_string(), code: self.last }, aside); // it has run
         }
         Flow::Next
+    }
+
+    fn clear(&mut self) {
+        if self.manner == Manner::Terminal && !terminal::dumb() {
+            print!("\x1b[H\x1b[2J\x1b[3J");
+            let _ = std::io::Write::flush(&mut std::io::stdout()); // the editor writes past it
+        }
+        self.last = 0;
     }
 
     fn complain(&self, what: &str, why: Option<&str>, tip: Option<&str>) {

@@ -87,7 +87,14 @@ fn a_drill_asks_for_what_was_met_and_takes_away_what_it_made() {
     let gone = super::support::eventually(super::support::PATIENCE, gone, |said| said.code != 0);
     gone.fails("not found");
 
-    // The same seed has the same tasks, and what was skipped is known.
+    repeats(&home, &begun);
+}
+
+/// The same seed has the same tasks, and what was skipped is known.
+fn repeats(home: &Home, begun: &Value) {
+    let drill = |args: &[&str]| home.ropewalk(&[&["drill"], args, &["--name", "t", "--lang", "en"]].concat());
+    let progress =
+        |args: &[&str]| home.ropewalk(&[&["progress", "--name", "t", "--lang", "en"], args].concat());
     let again = json_of(&drill(&["start", "--seed", "417", "-o", "json"]));
     let ids = |tasks: &Value| -> Vec<String> {
         tasks.as_array().expect("tasks").iter().map(|t| t["id"].to_string()).collect()
@@ -96,7 +103,7 @@ fn a_drill_asks_for_what_was_met_and_takes_away_what_it_made() {
     assert_eq!(again["tasks"][0]["task"], begun["tasks"][0]["task"]);
     drill(&["stop"]).ok();
     let map = json_of(&progress(&["-o", "json"]));
-    let skipped = tasks[0]["skill"].as_str().expect("a skill");
+    let skipped = begun["tasks"][0]["skill"].as_str().expect("a skill");
     let line = map["skills"].as_array().expect("skills").iter().find(|s| s["id"] == skipped).expect("it");
     assert_eq!(
         (&line["failed"], &line["missed"], &line["state"]),

@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 pub(crate) use fault::{DiskState, Fault, NodeAct};
 pub(crate) use learn::{Lab, Lesson, Report};
 pub(crate) use net::Net;
-pub(crate) use practice::Drill;
+pub(crate) use practice::{Drill, Practice, Progress};
 
 /// A whole, real Kubernetes cluster in one program, to learn with.
 #[derive(Parser, Debug)]
@@ -345,43 +345,9 @@ Examples:
         lang: Option<ui::texts::Lang>,
     },
     /// Two minutes of practice: tasks from what you have met, due ones first
-    #[command(
-        args_conflicts_with_subcommands = true,
-        after_help = "Examples:
-  ropewalk drill                    a prompt with three to five tasks and a clock; `stop` ends them early
-  ropewalk drill --seed 417         the tasks of that drill once more, with the same names
-  ropewalk drill start              the same for a script: then `drill check`, `drill skip`, `drill stop`
-  ropewalk drill test --all         prove every task, on a cluster of its own
-A skill is asked again a day after the first success and then after a week; what was skipped, the next day.
-The tasks are in a namespace of their own, which is removed at the end."
-    )]
-    Drill {
-        #[command(subcommand)]
-        command: Option<Drill>,
-        /// Repeat the drill of this seed [default: by chance]
-        #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
-        seed: Option<u64>,
-        #[arg(long, default_value = "main", global = true)]
-        name: String,
-        #[arg(long, value_enum, global = true)]
-        lang: Option<ui::texts::Lang>,
-    },
+    Drill(Practice),
     /// Lessons done, grades of labs, and which skills are fresh, due or rusty
-    #[command(after_help = "Examples:
-  ropewalk progress            a picture; the cluster need not run
-  ropewalk progress -o json    for machines
-The JSON has `format` (1), `cluster`, `lessons` {done, all, tracks[{id, done, all}], list[{id, title, done, steps}]},
-`labs` {passed, all, score, max, list[{id, title, score, max, passed}]}, `notices` and
-`skills`[{id, title, state, last, due, dueDays, failed, done, missed, lessons, labs}]; `state` is fresh, due, rusty or
-notMet, times are RFC 3339 or null.")]
-    Progress {
-        #[arg(long, default_value = "main")]
-        name: String,
-        #[arg(long, value_enum)]
-        lang: Option<ui::texts::Lang>,
-        #[arg(short, long, value_enum)]
-        output: Option<Output>,
-    },
+    Progress(Progress),
     /// What this machine allows, what is lost without it, and how to mend it
     Doctor {
         #[arg(short, long, value_enum)]

@@ -211,6 +211,11 @@ impl Running {
         let ends = (*self.0.lock())?;
         Some(ends.saturating_duration_since(Instant::now()).as_secs() as i64)
     }
+
+    /// A prompt, behind the time that is left of a drill that runs: `[1:24] ropewalk> `.
+    pub(crate) fn timed(&self, prompt: String) -> String {
+        self.left().map_or(prompt.clone(), |left| format!("[{}] {prompt}", clock(left)))
+    }
 }
 
 /// Said once, when little time is left.

@@ -109,7 +109,8 @@ impl Practice {
         }
     }
 
-    /// The tasks of a seed: those that it had here before, as far as they still exist, else new ones.
+    /// The tasks of a seed: those that it had here before, as far as they still exist, else new
+    /// ones.
     fn picked(&self, seed: u64, met: &Met, record: &Record, now: clock::Timestamp) -> Vec<String> {
         if let Some(before) = record.tasks_of(seed) {
             let known = before.iter().filter(|id| self.table.task(id).is_some()).cloned();
