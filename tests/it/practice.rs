@@ -1,5 +1,5 @@
-//! Practice from end to end: nothing to drill at first, then a drill over what was met, and the
-//! skill map. Each task of a drill is proved on a cluster of its own.
+//! Practice from end to end: a drill over what was met, and the skill map. Each task of a drill is
+//! proved on a cluster of its own.
 
 use super::support::{Home, Said, capable, turn, turn_of_many};
 use serde_json::{Value, json};
@@ -53,10 +53,9 @@ fn a_drill_asks_for_what_was_met_and_takes_away_what_it_made() {
     assert_eq!((&map["format"], &state(&map, "scale")), (&1.into(), &"notMet".into()));
     assert!(progress(&[]).ok().contains("is the first lesson that teaches"));
 
+    met(&home); // before the lesson engine reads it
     let cluster = home.up(&["--workers", "1"]);
-    drill(&["start"]).fails("Begin with the lesson first-voyage/");
     drill(&["check"]).fails("no drill is open");
-    met(&home);
     let map = json_of(&progress(&["-o", "json"]));
     assert_eq!((&state(&map, "scale"), &state(&map, "logs")), (&"rusty".into(), &"notMet".into()));
 
@@ -80,7 +79,7 @@ fn a_drill_asks_for_what_was_met_and_takes_away_what_it_made() {
     assert_eq!((&now["at"], &now["tasks"][0]["outcome"]), (&1.into(), &"skipped".into()));
     // A change in another namespace is no answer, and that is said.
     cluster.kubectl(&any, &["create", "configmap", "astray"]).ok();
-    assert!(drill(&["check"]).out.contains("add -n drill"));
+    assert!(drill(&["check"]).out.contains("Add -n drill: your change"));
     assert!(drill(&["stop"]).ok().contains("0 of 3 done"));
     drill(&["skip"]).fails("no drill is open");
     let gone = || cluster.kubectl(&any, &["get", "namespace", "drill"]);
