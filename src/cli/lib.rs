@@ -15,9 +15,11 @@
 mod args;
 mod clusters;
 mod doctor;
+mod drill;
 mod lab;
 mod lesson;
 mod net;
+mod progress;
 mod trace;
 mod undo;
 mod usage;
@@ -163,6 +165,8 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
         Some(Command::Rewind { to, yes, name, output }) => {
             undo::run(&name, undo::What::Rewind(to), yes, output).await
         }
+        Some(Command::Drill(drill)) => drill::run(drill).await,
+        Some(Command::Progress(progress)) => progress::run(&progress),
         Some(Command::Doctor { output }) => doctor::doctor(output),
         Some(Command::Bench { what, runs, output, peer_kubeconfig, inside }) => {
             bench(&what, runs.map(usize::from), output, peer_kubeconfig.as_deref(), inside)

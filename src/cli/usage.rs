@@ -8,8 +8,10 @@ use ui::{self, settings};
 
 /// Words that learners type at the prompt, each with a line that works.
 const EXAMPLES: &[(&str, &str)] = &[
+    ("drill", "drill · drill --seed 417 · drill check · drill stop"),
     ("fault", "fault kill kube-scheduler"),
     ("lab", "lab list · lab start ID · lab check · lab grade"),
+    ("progress", "progress · progress -o json"),
     ("rewind", "rewind 812 · rewind 10:42:07 · rewind 5m · undo --list"),
     ("trace", "trace · trace pod/web"),
     ("undo", "undo · undo 2 · undo --list"),

@@ -43,7 +43,7 @@
 //! ## Left out
 //! On another's cluster a lesson that asks for a faster clock runs in real time, and says so.
 //! ## Read next
-//! [`graded`], the labs; then `ui`, which shows it.
+//! [`graded`], the labs; [`practice`], the drills; then `ui`, which shows it.
 
 mod actor;
 mod answers;
@@ -61,6 +61,7 @@ mod hints_tests;
 pub mod judge;
 mod lines;
 mod own;
+pub mod practice;
 mod probe;
 pub mod progress;
 pub mod reach;
@@ -117,7 +118,8 @@ pub fn guests() -> Vec<Arc<dyn Guest>> {
     let opened = graded::Opened::default();
     vec![
         Arc::new(guest::Lessons::new(opened.clone())),
-        Arc::new(graded::guest::Graded::new(opened)),
+        Arc::new(graded::guest::Graded::new(opened.clone())),
+        Arc::new(practice::guest::Drills::new(opened)),
         Arc::new(why::Why::default()),
     ]
 }

@@ -80,7 +80,8 @@ pub fn takes_back(lesson: &Lesson, lines: &[String]) -> bool {
 }
 
 /// Words of Ropewalk's that change no object, or only what a way back does not restore.
-const HARMLESS: [&str; 8] = ["fault", "lab", "lesson", "map", "ropewalk", "trace", "what", "why"];
+const HARMLESS: [&str; 10] =
+    ["drill", "fault", "lab", "lesson", "map", "progress", "ropewalk", "trace", "what", "why"];
 /// Words of Ropewalk's that change objects of every namespace.
 const WHOLE: [&str; 4] = ["etcdctl", "redo", "rewind", "undo"];
 /// kubectl's verbs for nodes.

@@ -88,6 +88,7 @@ pub(crate) fn offer(text: &str, source: &dyn Source) -> Offer {
             Some("cut" | "disk" | "loss" | "slow" | "node") => names_of("nodes", source),
             Some(_) => vec![],
         },
+        Some("drill") => owned(&["--seed", "check", "hint", "show", "skip", "stop"]),
         Some("lang") => owned(&["en", "ko"]),
         Some("map") => View::ALL.iter().map(|view| view.name().to_string()).collect(),
         Some("lesson") => source.lessons().into_iter().chain(owned(&["stop"])).collect(),
@@ -105,7 +106,7 @@ pub(crate) fn offer(text: &str, source: &dyn Source) -> Offer {
         Some("undo") => owned(&["--list"]),
         Some("what") => source.terms(),
         Some("help") => bare_verbs().map(String::from).collect(),
-        Some("status" | "trace" | "doctor") if last.starts_with('-') => vec!["-o".into()],
+        Some("status" | "trace" | "doctor" | "progress") if last.starts_with('-') => vec!["-o".into()],
         Some("trace" | "why") => match object(last, source) {
             Some(found) => found,
             None => {

@@ -5,6 +5,7 @@ use super::kubeconfig::{Watched, prompt};
 use super::line;
 use super::names::Names;
 use super::paste;
+use super::practice::drill::Running;
 use super::session::{Flow, Given, Lines, Session};
 use super::terminal;
 use lang::charset::{print, println};
@@ -194,6 +195,8 @@ pub(crate) struct Prompt {
     ahead: Ahead,
     /// A command is typed, not a text that continues one.
     first: Arc<AtomicBool>,
+    /// Its time stands before the prompt.
+    drill: Arc<Running>,
 }
 
 /// Input that is there before a prompt asks for it.
@@ -282,6 +285,7 @@ impl Prompt {
             cluster: session.place.name.clone(),
             ahead: Ahead::default(),
             first,
+            drill: session.drill.clone(),
         })
     }
 
@@ -302,7 +306,7 @@ impl Prompt {
 
     /// The next command: one line, or several that belong together.
     fn command(&mut self) -> Given {
-        let prompt = prompt(self.config.view(), &self.cluster);
+        let prompt = self.drill.timed(prompt(self.config.view(), &self.cluster));
         let Some(mut text) = self.ahead.lines.pop_front() else {
             let given = self.read(&prompt);
             let Given::Text(text) = given else { return given };

@@ -14,6 +14,7 @@
 //! kubectl get pods    ─┘
 //! status, help, lang  ───▶ session    words of this program
 //! next, hint, check   ───▶ lesson     questions to the lesson engine, which also sends news
+//! drill, skip, stop   ───▶ practice   two minutes of practice; while they last, hint and check too
 //! get pods | wc -l    ─┬─▶ shell      $SHELL, one for the whole session: cd and export last
 //! ls, vi, curl, !get  ─┘
 //! ```
@@ -47,6 +48,7 @@ mod complete;
 pub mod connection;
 pub mod consent;
 mod dialect;
+pub mod drill_proof;
 mod editor;
 mod exit;
 mod kubeconfig;
@@ -57,6 +59,7 @@ mod line;
 mod names;
 pub mod options;
 mod paste;
+pub mod practice;
 pub mod proof;
 mod proof_batch;
 mod proof_case;

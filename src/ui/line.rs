@@ -46,9 +46,9 @@ pub(crate) fn meant_for_kubectl(words: &[String]) -> bool {
 
 /// Words of this place.
 pub(crate) const WORDS: &[&str] = &[
-    "answer", "back", "check", "clear", "debrief", "doctor", "etcdctl", "exit", "fault", "goto", "help",
-    "hint", "lab", "lang", "lesson", "map", "next", "quit", "redo", "rewind", "solve", "status", "trace",
-    "undo", "what", "why",
+    "answer", "back", "check", "clear", "debrief", "doctor", "drill", "etcdctl", "exit", "fault", "goto",
+    "help", "hint", "lab", "lang", "lesson", "map", "next", "progress", "quit", "redo", "rewind", "solve",
+    "status", "trace", "undo", "what", "why",
 ];
 /// Words of lessons.
 pub(crate) const LESSON: &[&str] =
@@ -102,6 +102,12 @@ pub(crate) fn classify(text: &str, cluster: &str) -> Line {
         if word == "용어" {
             return Line::Own(std::iter::once("what".to_string()).chain(words.drain(1..)).collect());
         }
+        if let Some(own_word) = korean_own(word) {
+            let after = &text[word.len()..];
+            let mut words = words.clone();
+            words[0] = own_word.into();
+            return own(own_word, after, &words, special, cluster);
+        }
         if let Some(meant) = latin(word).or_else(|| korean(word)) {
             words[0] = meant.into();
             return Line::Lesson(words);
@@ -122,7 +128,7 @@ pub(crate) fn classify(text: &str, cluster: &str) -> Line {
             kubectl(format!("kubectl {text}"), whole, special)
         }
         "status" | "trace" | "fault" | "doctor" | "undo" | "redo" | "rewind" | "what" | "why" | "lab"
-        | "etcdctl" => own(first, after, &words, special, cluster),
+        | "etcdctl" | "drill" | "progress" => own(first, after, &words, special, cluster),
         "ropewalk" if !special => Line::Own(words[1..].to_vec()),
         "watch" if words.len() > 1 || special => Line::Shell(text.into()),
         "exit" if !special => Line::Exit(words.get(1).cloned()),
@@ -167,6 +173,15 @@ fn korean(word: &str) -> Option<&'static str> {
         "확인" => "check",
         "풀이" => "solve",
         "강의" => "lesson",
+        _ => return None,
+    })
+}
+
+/// A word of practice in Korean.
+fn korean_own(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "연습" => "drill",
+        "진도" => "progress",
         _ => return None,
     })
 }

@@ -29,6 +29,8 @@ pub struct Options {
     /// This is the shell pane of the interface, with the token by which it sends commands to the
     /// interface. The interface itself starts the cluster and asks the questions at the end.
     pub in_pane: Option<String>,
+    /// Begins with a drill: of this seed, or by chance.
+    pub drill: Option<Option<u64>>,
 }
 
 impl Options {

@@ -76,7 +76,9 @@ fn is_taken_back(lines: &[String]) -> bool {
                 "kill" => !words.contains(&"exec"),
                 "config" => matches!(after, "view" | "current-context" | "get-contexts" | "get-clusters"),
                 "etcdctl" => matches!(after, "get" | "watch" | "version"),
-                "ropewalk" => matches!(after, "trace" | "why" | "map" | "net" | "status" | "what"),
+                "ropewalk" => {
+                    matches!(after, "trace" | "why" | "map" | "net" | "status" | "what" | "progress")
+                }
                 _ => true,
             }
         });

@@ -86,8 +86,9 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
     session.ends = Some(heard);
     let in_pane = options.in_pane.is_some();
     session.frame = options.in_pane;
+    let drill = options.drill;
     let (column, end_news) = (session.column.clone(), session.end_news());
-    let conversation = tokio::task::spawn_blocking(move || run_prompt(session));
+    let conversation = tokio::task::spawn_blocking(move || run_prompt(session, drill));
     let (result, lang) = tokio::select! {
         done = conversation => match done {
             Ok(Ok((code, lang))) => (Ok(code), lang),
@@ -140,8 +141,9 @@ fn ended_by_signal(code: i32) -> bool {
     matches!(code, 129..=131 | 143)
 }
 
-/// On a thread of its own: the editor and the shell block.
-fn run_prompt(mut session: Session) -> Result<(i32, Lang), Error> {
+/// On a thread of its own: the editor and the shell block. `drill`: begins with one, of this seed
+/// or by chance.
+fn run_prompt(mut session: Session, drill: Option<Option<u64>>) -> Result<(i32, Lang), Error> {
     let handle = Handle::current();
     let names = Arc::new(Names::new(handle.clone(), &session.place.kubeconfig()));
     let mut prompt = Prompt::new(&session, names)?;
@@ -157,6 +159,7 @@ fn run_prompt(mut session: Session) -> Result<(i32, Lang), Error> {
     }
     session.watch();
     session.watch_lesson();
+    session.watch_drill();
     // After the editor, which replaces the handler of this signal with its own; ours calls it in
     // turn.
     let resizer = session.resizer.clone();
@@ -172,6 +175,12 @@ fn run_prompt(mut session: Session) -> Result<(i32, Lang), Error> {
         }
     });
     let _ = session.start_shell(); // an error is shown when a line needs the shell
+    if let Some(seed) = drill {
+        let code = session.begin_drill(seed);
+        if code != 0 {
+            return Ok((code, session.lang()));
+        }
+    }
     let code = editor::run_lines(&mut session, &mut prompt);
     Ok((code, session.lang()))
 }

@@ -4,6 +4,7 @@ use super::column::Column;
 use super::commands::{self, Input};
 use super::line::{self, Line};
 use super::paste::{self, Paste};
+use super::practice::drill::Running;
 use super::screen::Resizer;
 use super::settings;
 use super::shell::Shell;
@@ -22,6 +23,7 @@ use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 mod answers;
+mod drill;
 mod lessons;
 mod lines;
 mod news;
@@ -100,6 +102,10 @@ pub(crate) struct Session {
     following: Option<tokio::task::AbortHandle>,
     /// The engine's sentence about lines that Ctrl-C has stopped, until it is shown.
     stopped: Option<String>,
+    /// The drill that runs, as far as this session follows drills: at a terminal.
+    pub drill: Arc<Running>,
+    /// The task that follows drills.
+    following_drill: Option<tokio::task::AbortHandle>,
 }
 
 impl Session {
@@ -134,6 +140,8 @@ impl Session {
             announced: None,
             following: None,
             stopped: None,
+            drill: Arc::default(),
+            following_drill: None,
         }
     }
 
@@ -226,6 +234,10 @@ impl Session {
         if line == Line::Empty {
             return Flow::Next;
         }
+        if let Some(code) = self.drill_word(&line) {
+            self.last = code;
+            return Flow::Next;
+        }
         let outside = match &line {
             Line::Shell(text) => !own::begins_with_own_word(text),
             line => matches!(line, Line::Kubectl(_) | Line::Foreground(_)),
@@ -262,13 +274,7 @@ impl Session {
                     Err(_) => CUT,
                 }
             }
-            Line::Clear => {
-                if self.manner == Manner::Terminal && !terminal::dumb() {
-                    print!("\x1b[H\x1b[2J\x1b[3J");
-                    let _ = std::io::Write::flush(&mut std::io::stdout()); // the editor writes past it
-                }
-                self.last = 0;
-            }
+            Line::Clear => self.clear(),
             Line::Watch => {
                 self.complain(&self.say(Say::WatchWhat, &[]), None, Some(&self.say(Say::WatchTry, &[])));
                 self.last = 2;
@@ -281,6 +287,14 @@ impl Session {
             let _ = self.announce(Ask::Ran { line: text.trim().to_string(), code: self.last }, aside); // it has run
         }
         Flow::Next
+    }
+
+    fn clear(&mut self) {
+        if self.manner == Manner::Terminal && !terminal::dumb() {
+            print!("\x1b[H\x1b[2J\x1b[3J");
+            let _ = std::io::Write::flush(&mut std::io::stdout()); // the editor writes past it
+        }
+        self.last = 0;
     }
 
     fn complain(&self, what: &str, why: Option<&str>, tip: Option<&str>) {

@@ -12,7 +12,7 @@ use std::os::fd::AsFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Standard input and output are a terminal.
-pub(crate) fn is_terminal() -> bool {
+pub fn is_terminal() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 
@@ -23,7 +23,7 @@ pub(crate) fn dumb() -> bool {
 }
 
 /// True if standard output is a terminal that knows colours, and `NO_COLOR` is not set.
-pub(crate) fn colours() -> bool {
+pub fn colours() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && !dumb()
 }
 

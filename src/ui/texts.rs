@@ -113,7 +113,7 @@ texts! {
          shell      every other line, and every line with | > < & ; $ goes to your shell;\n\
          \x20          cd, export and aliases last; !LINE goes there in any case\n\
          learn      lesson [ID]  next  back  goto STEP  hint  check  solve  answer  a b c\n\
-         labs       lab list | start ID | check | hint | grade | give-up | leave\n\
+         labs       lab list|start ID|check|hint|grade|give-up|leave  ·  drill, progress\n\
          look       status, doctor    what runs, and what this machine allows\n\
          \x20          trace             what the last command went through, with times\n\
          \x20          what [TERM]       explains a word: what pod, what control plane\n\
@@ -131,7 +131,7 @@ texts! {
          셸         그 밖의 모든 줄과 | > < & ; $ 가 들어 있는 줄은 셸에서 실행됩니다\n\
          \x20          cd, export, alias는 유지됩니다. !명령 은 항상 셸에서 실행됩니다\n\
          배우기     lesson [ID]  next  back  goto 단계  hint  check  solve  answer  a b c\n\
-         실습       lab list | start ID | check | hint | grade | give-up | leave\n\
+         실습       lab list|start ID|check|hint|grade|give-up|leave  ·  drill, progress\n\
          살펴보기   status, doctor    무엇이 실행 중인지, 이 컴퓨터에서 할 수 있는 것\n\
          \x20          trace             마지막 명령이 거친 경로와 걸린 시간\n\
          \x20          what [용어]       용어의 뜻: what 파드, what 컨트롤 플레인\n\

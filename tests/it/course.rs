@@ -16,7 +16,7 @@ use super::support::{Home, capable, turn_of_many};
 use std::process::Command;
 
 /// Returns the part to play, in the form that `--part` takes.
-fn part() -> String {
+pub(crate) fn part() -> String {
     if let Ok(part) = std::env::var("ROPEWALK_COURSE") {
         return part;
     }

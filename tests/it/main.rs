@@ -29,6 +29,7 @@ mod oracle;
 mod pictures;
 mod play;
 mod policy;
+mod practice;
 mod probes;
 mod refused;
 mod repl;

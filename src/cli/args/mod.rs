@@ -4,11 +4,13 @@
 mod fault;
 mod learn;
 mod net;
+mod practice;
 
 use clap::{Parser, Subcommand, ValueEnum};
 pub(crate) use fault::{DiskState, Fault, NodeAct};
 pub(crate) use learn::{Lab, Lesson, Report};
 pub(crate) use net::Net;
+pub(crate) use practice::{Drill, Practice, Progress};
 
 /// A whole, real Kubernetes cluster in one program, to learn with.
 #[derive(Parser, Debug)]
@@ -342,6 +344,10 @@ Examples:
         #[arg(long, value_enum, global = true)]
         lang: Option<ui::texts::Lang>,
     },
+    /// Two minutes of practice: tasks from what you have met, due ones first
+    Drill(Practice),
+    /// Lessons done, grades of labs, and which skills are fresh, due or rusty
+    Progress(Progress),
     /// What this machine allows, what is lost without it, and how to mend it
     Doctor {
         #[arg(short, long, value_enum)]

@@ -28,9 +28,10 @@ pub use track::{VIEWS, parse};
 
 use super::cel::{Defines, Expr, Template};
 use super::reach::Need;
+use compiler::Compiler;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What is wrong in a file, and where.
@@ -75,6 +76,19 @@ impl Text {
     pub fn get(&self, lang: &str) -> &str {
         self.0.get(lang).or_else(|| self.0.get(EN)).map_or("", String::as_str)
     }
+}
+
+/// Compiles checks that do not stand in the file of a lesson: each has one of `is`, `expect` and
+/// `asked`. `file` is where they come from.
+///
+/// # Errors
+/// What is wrong with them; the lines are not known.
+pub(crate) fn checks(file: &Path, checks: Vec<raw::Check>) -> Result<Vec<Check>, Vec<Fault>> {
+    let mut faults = Vec::new();
+    let mut on = Compiler::new("", file, &mut faults);
+    let is_one = checks.len() == 1;
+    let compiled = checks.into_iter().filter_map(|check| step::one_check(&mut on, check, is_one)).collect();
+    if faults.is_empty() { Ok(compiled) } else { Err(faults) }
 }
 
 /// A text with `${…}`, in every language.

@@ -44,7 +44,7 @@ fn lost_step(on: &mut Compiler<'_>, step: &str, lost: raw::Lost) -> Option<Lost>
 }
 
 /// A check: an expression, or what is compiled to one.
-fn one_check(on: &mut Compiler<'_>, check: raw::Check, is_one: bool) -> Option<Check> {
+pub(super) fn one_check(on: &mut Compiler<'_>, check: raw::Check, is_one: bool) -> Option<Check> {
     let near = if check.that.is_empty() { "check:" } else { &check.that }.to_string();
     if check.that.is_empty() && !is_one {
         on.fault("check:", "each check of several says what is so: `that`".into());

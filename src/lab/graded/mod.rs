@@ -91,6 +91,11 @@ impl Opened {
         *self.0.lock() = noted;
     }
 
+    /// The id of the open lab.
+    pub fn name(&self) -> Option<String> {
+        self.0.lock().as_ref().map(|open| open.lab.clone())
+    }
+
     /// The open lab, if a way back to this store revision takes it away. `places`: the namespaces
     /// that go back; `None`: all.
     pub fn swept_by(&self, revision: i64, places: Option<&BTreeSet<String>>) -> Option<Loss> {

@@ -35,11 +35,14 @@ const BUSY_MAX: Duration = Duration::from_secs(60);
 
 /// Pause before the lesson is followed again after an error of the engine: the first, and the
 /// longest. Each is twice as long as the one before.
-const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+pub(super) const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 impl Session {
     /// Waits for an answer, until Ctrl-C.
-    fn await_answer<T>(&mut self, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Unanswered> {
+    pub(super) fn await_answer<T>(
+        &mut self,
+        answer: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Unanswered> {
         let interrupt = &mut self.interrupt;
         let cut = async {
             match interrupt {
@@ -128,7 +131,7 @@ impl Session {
     }
 
     /// Says why there is no answer; the exit code.
-    fn unanswered(&mut self, why: &Unanswered) -> i32 {
+    pub(super) fn unanswered(&mut self, why: &Unanswered) -> i32 {
         match why {
             Unanswered::Cut => {
                 if let Some(said) = self.stopped.take() {
@@ -144,7 +147,7 @@ impl Session {
         }
     }
 
-    fn style(&self) -> PageStyle {
+    pub(super) fn style(&self) -> PageStyle {
         let terminal = self.manner == Manner::Terminal;
         let width = if terminal { width() } else { PageStyle::WIDEST };
         let colour = terminal && terminal::colours();
@@ -428,7 +431,7 @@ fn question_id() -> String {
 }
 
 /// Of a line on the learner's terminal, as wide as is pleasant to read.
-fn width() -> usize {
+pub(super) fn width() -> usize {
     usize::from(terminal::size().0).min(PageStyle::WIDEST)
 }
 

@@ -194,6 +194,7 @@ impl Session {
         if self.handle.block_on(Control::connect(&self.place)).is_ok() {
             self.watch();
             self.watch_lesson();
+            self.watch_drill();
             eprintln!("{}", self.say(Say::ClusterBack, &[&self.place.name]));
             return true;
         }

@@ -24,9 +24,10 @@ impl Session {
                 self.complain(&say(Say::Nested), None, Some(&say(Say::NestedTry)));
                 return 1;
             }
-            Some("status" | "trace" | "fault" | "undo" | "redo" | "rewind" | "why" | "lab" | "etcdctl")
-                if !self.alive() =>
-            {
+            Some(
+                "status" | "trace" | "fault" | "undo" | "redo" | "rewind" | "why" | "lab" | "etcdctl"
+                | "drill",
+            ) if !self.alive() => {
                 return 1;
             }
             _ => {}

@@ -1,0 +1,88 @@
+//! The commands of practice.
+
+use super::Output;
+use clap::{Args, Subcommand};
+use ui::proof_part::Part;
+
+#[derive(Args, Debug)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:
+  ropewalk drill                    a prompt with three to five tasks and a clock; `stop` ends them early
+  ropewalk drill --seed 417         the tasks of that drill once more, with the same names
+  ropewalk drill start              the same for a script: then `drill check`, `drill skip`, `drill stop`
+  ropewalk drill test --all         prove every task, on a cluster of its own
+A skill is asked again a day after the first success and then after a week; what was skipped, the next day.
+The tasks are in a namespace of their own, which is removed at the end."
+)]
+pub(crate) struct Practice {
+    #[command(subcommand)]
+    pub command: Option<Drill>,
+    /// Repeat the drill of this seed [default: by chance]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub seed: Option<u64>,
+    #[arg(long, default_value = "main", global = true)]
+    pub name: String,
+    #[arg(long, value_enum, global = true)]
+    pub lang: Option<ui::texts::Lang>,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  ropewalk progress            a picture; the cluster need not run
+  ropewalk progress -o json    for machines
+The JSON has `format` (1), `cluster`, `lessons` {done, all, tracks[{id, done, all}], list[{id, title, done, steps}]},
+`labs` {passed, all, score, max, list[{id, title, score, max, passed}]}, `notices` and
+`skills`[{id, title, state, last, due, dueDays, failed, done, missed, lessons, labs}]; `state` is fresh, due, rusty or
+notMet, times are RFC 3339 or null.")]
+pub(crate) struct Progress {
+    #[arg(long, default_value = "main")]
+    pub name: String,
+    #[arg(long, value_enum)]
+    pub lang: Option<ui::texts::Lang>,
+    #[arg(short, long, value_enum)]
+    pub output: Option<Output>,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Drill {
+    /// Begin a drill on the running cluster
+    Start {
+        /// Repeat the drill of this seed [default: by chance]
+        #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+        seed: Option<u64>,
+        #[arg(short, long, value_enum)]
+        output: Option<Output>,
+    },
+    /// The drill that is open, or the last one
+    Show {
+        #[arg(short, long, value_enum)]
+        output: Option<Output>,
+    },
+    /// What of the present task is missing: exit code 0 if it is done, 1 if not
+    Check {
+        #[arg(short, long, value_enum)]
+        output: Option<Output>,
+    },
+    /// The next hint of the present task; done after the last one, it is asked again the next day
+    Hint,
+    /// Leave the present task undone, and go on; it is asked again the next day
+    Skip,
+    /// End the drill; what was done counts
+    Stop,
+    /// Prove tasks on a cluster of their own: red before and after each wrong answer, green after
+    /// the solution
+    Test {
+        /// Skills or tasks
+        ids: Vec<String>,
+        /// All there are
+        #[arg(long, conflicts_with = "ids")]
+        all: bool,
+        /// Draw names and numbers from this seed
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+        seed: u64,
+        /// Every Nth of the tasks, beginning with the Kth
+        #[arg(long, value_name = "K/N", default_value = "1/1")]
+        part: Part,
+    },
+}

@@ -1,0 +1,105 @@
+//! `drill`: two minutes of practice.
+
+use super::USAGE;
+use super::args::{Drill as Command, Output, Practice};
+use anyhow::anyhow;
+use cluster::{Home, Place};
+use lab::practice::table::Table;
+use lab::practice::view::{Ask, DrillView, Phase};
+use lang::charset::{eprintln, print};
+use ui::lesson::PageStyle;
+use ui::options::Options;
+use ui::practice::drill as front;
+use ui::proof_part::Part;
+use ui::repl;
+use ui::texts::Lang;
+use ui::{drill_proof, settings, terminal};
+
+/// Without a command: at a terminal a session that begins with a drill, else as `start`.
+pub(crate) async fn run(asked_for: Practice) -> anyhow::Result<i32> {
+    let Practice { command, seed, name, lang } = asked_for;
+    let in_prompt = std::env::var_os(settings::LANG_VARIABLE).is_some();
+    if command.is_none() && !in_prompt && terminal::is_terminal() {
+        let options = Options { name, lang, plain: true, drill: Some(seed), ..Options::default() };
+        return Ok(repl::run(options).await?);
+    }
+    let home = Home::find()?;
+    let lang = settings::language(lang, &home);
+    let place = home.cluster(&name)?;
+    let style = PageStyle { lang, width: PageStyle::WIDEST, colour: false, beside: false };
+    match command.unwrap_or(Command::Start { seed, output: None }) {
+        Command::Start { seed, output } => {
+            show(asked(&place, lang, Ask::Start { seed }).await?, &style, output)
+        }
+        Command::Show { output } => show(asked(&place, lang, Ask::Show).await?, &style, output),
+        Command::Check { output } => check(&place, &style, output).await,
+        Command::Hint => {
+            print!("{}", front::hint(&style, &asked(&place, lang, Ask::Hint).await?));
+            Ok(0)
+        }
+        Command::Skip => act(&place, &style, Ask::Skip).await,
+        Command::Stop => act(&place, &style, Ask::Stop).await,
+        Command::Test { ids, all, seed, part } => test(&ids, all, seed, part).await,
+    }
+}
+
+async fn asked(place: &Place, lang: Lang, ask: Ask) -> anyhow::Result<DrillView> {
+    front::asked(place, lang, ask).await.map_err(|e| anyhow!(e.say(lang)))
+}
+
+/// A drill as text or as JSON; exit code 1 if there is none.
+fn show(view: DrillView, style: &PageStyle, output: Option<Output>) -> anyhow::Result<i32> {
+    match output {
+        Some(Output::Json) => std::println!("{}", serde_json::to_string_pretty(&view)?),
+        None => print!("{}", front::page(style, &view, clock::now())),
+    }
+    Ok(i32::from(view.phase == Phase::None))
+}
+
+async fn check(place: &Place, style: &PageStyle, output: Option<Output>) -> anyhow::Result<i32> {
+    let before = asked(place, style.lang, Ask::Show).await?;
+    let view = asked(place, style.lang, Ask::Check).await?;
+    let is_done = (before.at, before.phase) != (view.at, view.phase);
+    match output {
+        Some(Output::Json) => std::println!("{}", serde_json::to_string_pretty(&view)?),
+        None if is_done => print!("{}", front::changed(style, &before, &view, clock::now())),
+        None => print!("{}", front::verdict(style, &view)),
+    }
+    Ok(i32::from(!is_done))
+}
+
+async fn act(place: &Place, style: &PageStyle, ask: Ask) -> anyhow::Result<i32> {
+    let before = asked(place, style.lang, Ask::Show).await?;
+    let view = asked(place, style.lang, ask).await?;
+    print!("{}", front::changed(style, &before, &view, clock::now()));
+    Ok(0)
+}
+
+async fn test(ids: &[String], all: bool, seed: u64, part: Part) -> anyhow::Result<i32> {
+    let table = Table::built_in();
+    for fault in &table.faults {
+        eprintln!("ropewalk: {fault}");
+    }
+    let mut chosen = Vec::new();
+    let tasks =
+        |skill: &lab::practice::table::Skill| skill.tasks.iter().map(|t| t.id.clone()).collect::<Vec<_>>();
+    if all {
+        chosen.extend(table.skills.iter().flat_map(tasks));
+    }
+    for id in ids {
+        match (table.skill(id), table.task(id)) {
+            (Some(skill), _) => chosen.extend(tasks(skill)),
+            (None, Some(_)) => chosen.push(id.clone()),
+            (None, None) => {
+                eprintln!("ropewalk: there is no skill or task {id:?}");
+                return Ok(USAGE);
+            }
+        }
+    }
+    if chosen.is_empty() {
+        eprintln!("ropewalk: name skills or tasks, or --all");
+        return Ok(USAGE);
+    }
+    let sound = drill_proof::prove(chosen, seed, part).await && table.faults.is_empty();
+    Ok(i32::from(!sound))
+}

@@ -1,0 +1,107 @@
+//! Practice as a guest of the cluster's process.
+
+use super::run::Practice;
+use super::view::{Ask, DrillView, Question};
+use crate::graded::Opened;
+use cluster::control::Reply;
+use cluster::guest::{Guest, Host};
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use serde_json::{Value, json};
+use std::sync::{Arc, OnceLock};
+use task::Crew;
+use tokio::sync::watch;
+
+/// The word by which practice is asked for.
+pub const NAME: &str = "drill";
+
+/// Practice, or why there is none; empty until the cluster is that far.
+type Room = Arc<OnceLock<Result<Arc<Practice>, String>>>;
+
+/// Practice as a guest.
+#[derive(Default)]
+pub struct Drills {
+    practice: Room,
+    /// Wakes those who follow before there is any.
+    begun: watch::Sender<()>,
+    opened: Opened,
+}
+
+/// Where one is who follows: the practice, what changes, and the last view.
+type Following = (Arc<Practice>, watch::Receiver<()>, Option<DrillView>);
+
+impl Drills {
+    /// `opened` says which graded lab is open.
+    pub fn new(opened: Opened) -> Drills {
+        Drills { opened, ..Drills::default() }
+    }
+
+    /// The view in a language now and after every change. Time that runs is no change.
+    fn follow(&self, lang: String) -> BoxStream<'static, Reply> {
+        let (practice, mut begun) = (self.practice.clone(), self.begun.subscribe());
+        let first = async move {
+            while practice.get().is_none() {
+                begun.changed().await.ok()?;
+            }
+            let practice = practice.get()?.as_ref().ok()?.clone();
+            let mut changes = practice.changes();
+            changes.mark_changed();
+            Some((practice, changes, None))
+        };
+        let told = stream::once(first).filter_map(std::future::ready).flat_map(move |state: Following| {
+            let lang = lang.clone();
+            stream::unfold(state, move |state| next(state, lang.clone()))
+        });
+        told.boxed()
+    }
+}
+
+/// Waits for a view that differs from the last one.
+async fn next((practice, mut changes, last): Following, lang: String) -> Option<(Reply, Following)> {
+    loop {
+        changes.changed().await.ok()?;
+        changes.mark_unchanged();
+        let view = practice.view(&lang);
+        let same = |last: &DrillView| DrillView { left_s: view.left_s, ..last.clone() } == view;
+        if !last.as_ref().is_some_and(same) {
+            return Some((Reply::Ok(json!(view)), (practice, changes, Some(view))));
+        }
+    }
+}
+
+impl Guest for Drills {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn start(&self, crew: &Crew, host: Host) {
+        let made = Practice::new(crew, host, self.opened.clone());
+        let made = self.practice.get_or_init(|| made.map_err(|error| cluster::chain(&error)));
+        if let Ok(practice) = made {
+            crew.spawn(practice.clone().sweep());
+        }
+        self.begun.send_replace(());
+    }
+
+    fn ask(&self, question: Value) -> BoxStream<'static, Reply> {
+        let question: Question = match serde_json::from_value(question) {
+            Ok(question) => question,
+            Err(error) => return stream::iter([Reply::Error(format!("not a question: {error}"))]).boxed(),
+        };
+        if matches!(question.ask, Ask::Follow) {
+            return self.follow(question.lang);
+        }
+        let practice = self.practice.clone();
+        let answer = async move {
+            match practice.get() {
+                Some(Ok(practice)) => match practice.answer(question.ask, &question.lang).await {
+                    Ok(value) => Reply::Ok(value),
+                    Err(text) => Reply::Error(text),
+                },
+                Some(Err(why)) => Reply::Error(why.clone()),
+                None => Reply::Error("the cluster is not that far yet".into()),
+            }
+        };
+        stream::once(answer).boxed()
+    }
+}

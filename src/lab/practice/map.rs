@@ -1,0 +1,277 @@
+//! The skill map: what a learner has done, and how well each skill is known. It is read from files,
+//! so it can be told while the cluster is down.
+//!
+//! `ropewalk progress -o json` prints [`Map`] as it is: its fields keep their names and meanings.
+
+use super::met::Met;
+use super::record::{self, Record, State};
+use super::table::Table;
+use crate::format::Library;
+use crate::graded::read::Labs;
+use clock::Timestamp;
+use cluster::Place;
+use serde::{Deserialize, Serialize};
+
+/// The format of the document. A field that is added changes nothing of it.
+pub const FORMAT: u32 = 1;
+
+/// How far a learner is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Map {
+    pub format: u32,
+    /// The name of the cluster on which all this was done.
+    pub cluster: String,
+    pub lessons: Lessons,
+    pub labs: Grades,
+    /// In the order in which lessons teach them.
+    pub skills: Vec<SkillLine>,
+    /// What could not be read, and why.
+    pub notices: Vec<String>,
+}
+
+/// Lessons of all tracks.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Lessons {
+    /// Lessons of which every step is done, of all that there are.
+    pub done: usize,
+    pub all: usize,
+    pub tracks: Vec<Track>,
+    pub list: Vec<LessonLine>,
+}
+
+/// The lessons of one track.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Track {
+    pub id: String,
+    pub done: usize,
+    pub all: usize,
+}
+
+/// A lesson, and how many of its steps are done.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LessonLine {
+    pub id: String,
+    pub title: String,
+    pub done: usize,
+    pub steps: usize,
+}
+
+/// Graded labs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Grades {
+    pub passed: usize,
+    pub all: usize,
+    /// Points of the best grades, of those that could be had in the same labs.
+    pub score: u32,
+    pub max: u32,
+    /// Labs with a grade.
+    pub list: Vec<LabLine>,
+}
+
+/// The best grade of a lab.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LabLine {
+    pub id: String,
+    pub title: String,
+    pub score: u32,
+    pub max: u32,
+    pub passed: bool,
+}
+
+/// A skill, and how well it is known.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SkillLine {
+    pub id: String,
+    pub title: String,
+    pub state: State,
+    /// When it was last practised, and when it is to be practised; RFC 3339, null if nobody knows.
+    pub last: Option<String>,
+    pub due: Option<String>,
+    /// Whole days from now until it is due; negative if it has been due for so long.
+    pub due_days: Option<i64>,
+    /// The last try failed.
+    pub failed: bool,
+    /// Tries in drills that succeeded, and that failed.
+    pub done: u32,
+    pub missed: u32,
+    /// What teaches it.
+    pub lessons: Vec<String>,
+    pub labs: Vec<String>,
+}
+
+impl Map {
+    /// Reads how far the learner is on a cluster, in a language.
+    pub fn read(place: &Place, lang: &str) -> Map {
+        let library = Library::load();
+        let labs = Labs::load();
+        let mut met = Met::read(place, &library);
+        let record = Record::load(&place.root.join(record::FILE));
+        let record = record.unwrap_or_else(|error| {
+            met.unread.push(cluster::chain(&error));
+            Record::default()
+        });
+        let map = of(&met, &record, &Known { library: &library, labs: &labs }, clock::now(), lang);
+        Map { cluster: place.name.clone(), ..map }
+    }
+
+    /// How many skills are in a state.
+    pub fn count(&self, state: State) -> usize {
+        self.skills.iter().filter(|skill| skill.state == state).count()
+    }
+}
+
+/// What there is to do.
+pub(super) struct Known<'a> {
+    pub library: &'a Library,
+    pub labs: &'a Labs,
+}
+
+/// The map from what is known.
+pub(super) fn of(met: &Met, record: &Record, known: &Known<'_>, now: Timestamp, lang: &str) -> Map {
+    Map {
+        format: FORMAT,
+        lessons: lessons(met, known.library, lang),
+        labs: graded(met, known.labs, lang),
+        skills: skills(met, record, now, lang),
+        notices: met.unread.clone(),
+        ..Map::default()
+    }
+}
+
+fn lessons(met: &Met, library: &Library, lang: &str) -> Lessons {
+    let mut all = Lessons::default();
+    for lesson in &library.lessons {
+        let is_done = |id: &str| met.progress.look(&lesson.id, id).is_some_and(|step| step.done);
+        let line = LessonLine {
+            id: lesson.id.clone(),
+            title: lesson.title.get(lang).into(),
+            done: lesson.steps.iter().filter(|step| is_done(&step.id)).count(),
+            steps: lesson.steps.len(),
+        };
+        let is_over = line.done == line.steps;
+        if all.tracks.last().is_none_or(|track| track.id != lesson.track) {
+            all.tracks.push(Track { id: lesson.track.clone(), ..Track::default() });
+        }
+        if let Some(track) = all.tracks.last_mut() {
+            track.all += 1;
+            track.done += usize::from(is_over);
+        }
+        all.all += 1;
+        all.done += usize::from(is_over);
+        all.list.push(line);
+    }
+    all
+}
+
+fn graded(met: &Met, labs: &Labs, lang: &str) -> Grades {
+    let mut all = Grades { all: labs.labs.len(), ..Grades::default() };
+    for lab in &labs.labs {
+        let Some(best) = met.book.best.get(&lab.id) else { continue };
+        all.passed += usize::from(best.passed);
+        all.score += best.score;
+        all.max += best.max;
+        all.list.push(LabLine {
+            id: lab.id.clone(),
+            title: lab.title.get(lang).into(),
+            score: best.score,
+            max: best.max,
+            passed: best.passed,
+        });
+    }
+    all
+}
+
+fn skills(met: &Met, record: &Record, now: Timestamp, lang: &str) -> Vec<SkillLine> {
+    let line = |skill: &super::table::Skill| {
+        let practised = record.skills.get(&skill.id);
+        let since = met.since(skill);
+        let due = since.and_then(|since| record::due(practised, since));
+        SkillLine {
+            id: skill.id.clone(),
+            title: skill.title.get(lang).into(),
+            state: since.map_or(State::NotMet, |since| record::state(practised, since, now)),
+            last: practised.map(|practised| clock::rfc3339(practised.last)),
+            due: due.map(clock::rfc3339),
+            due_days: due.map(|due| due.duration_since(now).as_secs().div_euclid(24 * 3600)),
+            failed: practised.is_some_and(|practised| practised.failed),
+            done: practised.map_or(0, |practised| practised.done),
+            missed: practised.map_or(0, |practised| practised.missed),
+            lessons: skill.lessons.clone(),
+            labs: skill.labs.clone(),
+        }
+    };
+    Table::built_in().skills.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graded::book::{Best, Book};
+    use crate::progress::Progress;
+    use serde_json::json;
+
+    /// Two lessons, two labs, and a record; at 2026-03-10T10:00:00Z.
+    fn map(lang: &str) -> Map {
+        let (library, labs) = (Library::built_in(), Labs::built_in());
+        let of_ids = |ids: &[&str]| {
+            let lessons = library.lessons.iter().filter(|l| ids.contains(&l.id.as_str())).cloned().collect();
+            Library { lessons, ..(*library).clone() }
+        };
+        let library = of_ids(&["first-voyage/05", "first-voyage/06"]);
+        let keep = ["wrong-image", "stale-settings"];
+        let labs = labs.labs.iter().filter(|l| keep.contains(&l.id.as_str())).cloned().collect();
+        let labs = Labs { labs, ..Labs::default() };
+        let mut progress = Progress::default();
+        for step in &library.lessons[0].steps {
+            let noted = progress.step("first-voyage/05", &step.id);
+            (noted.done, noted.at) = (true, "2026-03-08T09:00:00Z".into());
+        }
+        progress.step("first-voyage/06", &library.lessons[1].steps[0].id).done = true;
+        let mut book = Book::default();
+        let best = |score, passed| Best { score, max: 100, passed, ..Best::default() };
+        book.best.insert("stale-settings".into(), best(100, true));
+        book.best.insert("wrong-image".into(), best(40, false));
+        let at = |text: &str| text.parse().unwrap();
+        let mut record = Record::default();
+        record.note("restart", true, None, at("2026-03-09T20:00:00Z"));
+        record.note("config-map", false, None, at("2026-03-09T20:00:00Z"));
+        let met = Met::of(progress, book, &library, vec![]);
+        let known = Known { library: &library, labs: &labs };
+        of(&met, &record, &known, at("2026-03-10T10:00:00Z"), lang)
+    }
+
+    /// Scripts read it: a field that is renamed or goes breaks them.
+    #[test]
+    fn the_document_keeps_its_fields() {
+        let mut map = map("en");
+        map.skills
+            .retain(|s| ["create-deployment", "scale", "restart", "config-map"].contains(&s.id.as_str()));
+        let golden = include_str!("map.golden.json");
+        let told = serde_json::to_string_pretty(&map).unwrap() + "\n";
+        if std::env::var_os("UPDATE_GOLDENFILES").is_some() {
+            let path = concat!(env!("CARGO_MANIFEST_DIR"), "/practice/map.golden.json");
+            std::fs::write(path, &told).unwrap();
+        }
+        assert_eq!(told, golden, "UPDATE_GOLDENFILES=1 writes it anew; is `format` still right?");
+    }
+
+    #[test]
+    fn a_skill_that_was_practised_and_is_of_no_finished_lesson_is_not_met() {
+        let map = map("ko");
+        let state = |id: &str| map.skills.iter().find(|skill| skill.id == id).unwrap().state;
+        assert_eq!(
+            ["create-deployment", "scale", "restart", "config-map"].map(state),
+            [State::Due, State::NotMet, State::Fresh, State::Rusty]
+        );
+        assert_eq!(map.count(State::NotMet) + 3, map.skills.len());
+        assert_eq!((map.lessons.done, map.lessons.tracks[0].done, map.labs.score), (1, 1, 140));
+        assert_eq!(json!(map)["skills"][0]["title"], "파드 실행하기");
+    }
+}

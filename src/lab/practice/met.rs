@@ -1,0 +1,110 @@
+//! What a learner has met: lessons and labs that are finished, from the files in the cluster's
+//! directory. So it can be told while the cluster is down.
+
+use super::table::Skill;
+use crate::format::Library;
+use crate::graded::book::{self, Book};
+use crate::progress::{self, Progress};
+use clock::Timestamp;
+use cluster::Place;
+use std::collections::BTreeMap;
+
+/// How far the learner is.
+#[derive(Clone, Debug, Default)]
+pub struct Met {
+    pub progress: Progress,
+    pub book: Book,
+    /// Finished lessons and labs by their ids, and when, if that is known.
+    finished: BTreeMap<String, Option<Timestamp>>,
+    /// Files that could not be read, and why.
+    pub unread: Vec<String>,
+}
+
+impl Met {
+    /// Reads what lessons and labs have kept. A file that cannot be read counts as empty, and is
+    /// named.
+    pub fn read(place: &Place, library: &Library) -> Met {
+        let mut unread = Vec::new();
+        let lessons = Progress::load(&place.root.join("lessons.json"));
+        let progress = lessons.unwrap_or_else(|error| {
+            unread.push(cluster::chain(&error));
+            Progress::default()
+        });
+        let labs = progress::load::<Book>(&place.root.join("labs.json"), book::FORMAT);
+        let book = labs.map(Option::unwrap_or_default).unwrap_or_else(|error| {
+            unread.push(cluster::chain(&error));
+            Book::default()
+        });
+        Met::of(progress, book, library, unread)
+    }
+
+    /// The same from what was read.
+    pub(super) fn of(progress: Progress, book: Book, library: &Library, unread: Vec<String>) -> Met {
+        let mut finished = BTreeMap::new();
+        for lesson in &library.lessons {
+            let step = |id: &str| progress.look(&lesson.id, id);
+            // What this cluster cannot do keeps nobody from the skill.
+            let is_over = |id: &str| step(id).is_some_and(|s| s.done || s.state != crate::view::State::Open);
+            if lesson.steps.iter().all(|s| s.optional || is_over(&s.id)) && !lesson.steps.is_empty() {
+                // The beginning of the last step is the nearest time that was noted.
+                let times = lesson.steps.iter().filter_map(|s| step(&s.id)?.at.parse().ok());
+                finished.insert(lesson.id.clone(), times.max());
+            }
+        }
+        for (lab, _) in book.best.iter().filter(|(_, best)| best.passed) {
+            finished.insert(lab.clone(), None);
+        }
+        Met { progress, book, finished, unread }
+    }
+
+    /// When a skill was met: when the first lesson or lab that teaches it was finished. The outer
+    /// `None`: it was not; the inner one: the time is not known.
+    pub fn since(&self, skill: &Skill) -> Option<Option<Timestamp>> {
+        let all = skill.lessons.iter().chain(&skill.labs).filter_map(|id| self.finished.get(id));
+        let all: Vec<&Option<Timestamp>> = all.collect();
+        let first = all.iter().filter_map(|time| **time).min();
+        (!all.is_empty()).then_some(first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graded::book::Best;
+    use crate::practice::table::Table;
+
+    #[test]
+    fn a_skill_is_met_when_a_lesson_or_a_lab_that_teaches_it_is_finished() {
+        let (library, table) = (Library::built_in(), Table::built_in());
+        let skill = |id: &str| table.skill(id).unwrap();
+        let lesson = library.get("first-voyage/06").unwrap();
+        let mut progress = Progress::default();
+        for (number, step) in lesson.steps.iter().enumerate() {
+            let met = Met::of(progress.clone(), Book::default(), &library, vec![]);
+            assert_eq!(met.since(skill("scale")), None, "step {number} is open");
+            let noted = progress.step(&lesson.id, &step.id);
+            noted.done = true;
+            noted.at = format!("2026-03-01T10:0{number}:00Z");
+        }
+        let last = format!("2026-03-01T10:0{}:00Z", lesson.steps.len() - 1).parse().unwrap();
+        let mut book = Book::default();
+        book.best.insert("stale-settings".into(), Best { passed: true, ..Best::default() });
+        book.best.insert("wrong-image".into(), Best { score: 40, max: 100, ..Best::default() });
+        let met = Met::of(progress, book, &library, vec![]);
+        assert_eq!(met.since(skill("scale")), Some(Some(last)));
+        assert_eq!(met.since(skill("restart")), Some(None));
+        assert_eq!(met.since(skill("update-image")), None, "not passed");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = cluster::Home::at(dir.path()).cluster("main").unwrap();
+        let library = Library::built_in();
+        assert!(Met::read(&place, &library).unread.is_empty(), "nothing is there yet");
+        std::fs::create_dir_all(&place.root).unwrap();
+        std::fs::write(place.root.join("lessons.json"), "{").unwrap();
+        let met = Met::read(&place, &library);
+        assert!(met.unread.len() == 1 && met.unread[0].contains("lessons.json"), "{:?}", met.unread);
+    }
+}

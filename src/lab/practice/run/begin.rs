@@ -1,0 +1,252 @@
+//! The beginning of a drill: its tasks are picked, drawn and set up.
+
+use super::{Drill, ORDERS_MAX, Practice, REHEARSAL_MAX, Shown, State};
+use crate::graded::world::World;
+use crate::practice::drawn::Drawn;
+use crate::practice::met::Met;
+use crate::practice::pick::{self, Candidate, LIMIT};
+use crate::practice::record::{self, Open, Record};
+use crate::practice::table::Skill;
+use crate::practice::view::Phase;
+use crate::practice::words::{self, Word};
+use crate::{TEACHER, in_place};
+use client::Api;
+use client::kube::api::{ApiResource, DynamicObject, GroupVersionKind};
+use cluster::guest::Room;
+use cluster::undo::Past;
+use parking_lot::Mutex;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Names of the drill's namespace that are tried, in this order.
+const NAMES: [&str; 4] = ["drill", "drill-2", "drill-3", "drill-4"];
+/// The label of a namespace that a drill has made.
+const LABEL: &str = "ropewalk.io/drill";
+/// All tasks together have to show what they are about by then.
+const READY_MAX: Duration = Duration::from_secs(60);
+/// How long the rest of a drill before this process is taken away for, and how often it is tried.
+const SWEEP: (Duration, usize) = (Duration::from_secs(5), 60);
+
+impl Practice {
+    /// Reads the record, unless that was done. A damaged one is put aside, where it is returned.
+    fn read_record(&self) -> Result<Option<PathBuf>, String> {
+        let mut record = self.record.lock();
+        if record.is_some() {
+            return Ok(None);
+        }
+        let read = Record::load_or_put_aside(&self.path);
+        let (read, aside) = read.map_err(|error| cluster::chain(&error))?;
+        *record = Some(read);
+        Ok(aside)
+    }
+
+    /// Takes away what a drill of an earlier process has left, as soon as the cluster answers.
+    pub(in crate::practice) async fn sweep(self: Arc<Practice>) {
+        if !self.path.exists() || self.read_record().is_err() {
+            return; // a drill that begins tells it
+        }
+        for _ in 0..SWEEP.1 {
+            clock::pause(SWEEP.0).await;
+            let _turn = self.turn.lock().await;
+            let left = self.record.lock().as_ref().and_then(|record| record.open.clone());
+            match left.filter(|_| self.drill().is_none_or(|drill| !drill.is_open())) {
+                Some(open) => self.take_away(&open).await,
+                None => return,
+            }
+        }
+    }
+
+    /// Begins a drill over what was met.
+    pub(super) async fn start(self: &Arc<Practice>, seed: Option<u64>, lang: &str) -> Result<(), String> {
+        let _turn = self.turn.lock().await;
+        let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
+        let aside = self.read_record().map_err(not_kept)?;
+        self.may_begin(lang)?;
+        let met = in_place(|| Met::read(self.host.place(), &self.library));
+        let now = clock::now();
+        let seed = seed.unwrap_or_else(|| rng::Rng::from_os().range(1, 10_000));
+        let picked = {
+            let record = self.record.lock();
+            let record = record.clone().unwrap_or_default();
+            self.picked(seed, &met, &record, now)
+        };
+        if picked.is_empty() {
+            return Err(self.none_met(lang));
+        }
+        let since = |id: &String| {
+            let (skill, _) = self.table.task(id)?;
+            met.since(skill).flatten()
+        };
+        let times = picked.iter().map(since).collect();
+        self.begin_drill(seed, picked, times, (LIMIT, false), aside, lang).await
+    }
+
+    /// Begins a drill of one task, without a clock and without a record.
+    pub(super) async fn rehearse(
+        self: &Arc<Practice>,
+        task: &str,
+        seed: u64,
+        lang: &str,
+    ) -> Result<(), String> {
+        let _turn = self.turn.lock().await;
+        self.read_record().map_err(|why| words::say(lang, Word::NotKept, &[&why]))?;
+        self.may_begin(lang)?;
+        if self.table.task(task).is_none() {
+            return Err(words::say(lang, Word::NoTask, &[task]));
+        }
+        self.begin_drill(seed, vec![task.into()], vec![None], (REHEARSAL_MAX, true), None, lang).await
+    }
+
+    fn may_begin(&self, lang: &str) -> Result<(), String> {
+        if self.drill().is_some_and(|drill| drill.is_open()) {
+            return Err(words::say(lang, Word::IsOpen, &[]));
+        }
+        match self.opened.name() {
+            Some(lab) => Err(words::say(lang, Word::LabOpen, &[&lab])),
+            None => Ok(()),
+        }
+    }
+
+    /// The tasks of a seed: those that it had here before, as far as they still exist, else new
+    /// ones.
+    fn picked(&self, seed: u64, met: &Met, record: &Record, now: clock::Timestamp) -> Vec<String> {
+        if let Some(before) = record.tasks_of(seed) {
+            let known = before.iter().filter(|id| self.table.task(id).is_some()).cloned();
+            let known: Vec<String> = known.collect();
+            if !known.is_empty() {
+                return known;
+            }
+        }
+        let candidate = |skill: &'_ Skill| {
+            let since = met.since(skill)?;
+            Some(record::state(record.skills.get(&skill.id), since, now))
+        };
+        let candidates = self.table.skills.iter().filter_map(|skill| {
+            let state = candidate(skill)?;
+            Some(Candidate { skill, state })
+        });
+        let candidates: Vec<Candidate<'_>> = candidates.collect();
+        pick::pick(seed, &candidates).into_iter().map(|(_, task)| task.id.clone()).collect()
+    }
+
+    /// Says with which lesson to begin: the first one that teaches a skill.
+    fn none_met(&self, lang: &str) -> String {
+        let taught = |id: &str| self.table.skills.iter().any(|skill| skill.lessons.iter().any(|l| l == id));
+        let first = self.library.lessons.iter().find(|lesson| taught(&lesson.id));
+        let (id, title) = first.map_or(("", ""), |lesson| (lesson.id.as_str(), lesson.title.get(lang)));
+        words::say(lang, Word::NoneMet, &[id, title, id])
+    }
+
+    /// Sets the tasks up and starts the clock. `limit`: of the time, and whether it is a rehearsal.
+    async fn begin_drill(
+        self: &Arc<Practice>,
+        seed: u64,
+        ids: Vec<String>,
+        met: Vec<Option<clock::Timestamp>>,
+        (limit, is_rehearsal): (Duration, bool),
+        aside: Option<PathBuf>,
+        lang: &str,
+    ) -> Result<(), String> {
+        let failed = |why: String| words::say(lang, Word::SetupFailed, &[&why]);
+        let left = self.record.lock().as_ref().and_then(|record| record.open.clone());
+        if let Some(open) = left {
+            self.take_away(&open).await;
+        }
+        let namespace = self.free_namespace(lang).await?;
+        let drawn = ids.iter().map(|id| self.table.draw(id, &namespace, seed));
+        let drawn: Result<Vec<Drawn>, _> = in_place(|| drawn.collect());
+        let tasks =
+            drawn.map_err(|faults| failed(faults.first().map(ToString::to_string).unwrap_or_default()))?;
+        let base = self.host.past(Past::Steps).await.map_err(failed)?["revision"].as_i64();
+        let base = base.ok_or_else(|| failed("the store does not say its revision".into()))?;
+        let crew = self.crew.part();
+        let world = World::start(&crew, &self.host).map_err(|e| failed(cluster::chain(&e)))?;
+        let (orders, told) = mpsc::channel(ORDERS_MAX);
+        let results = vec![Shown::default(); tasks.len()];
+        let told_once = aside.into_iter().collect();
+        let state = State { phase: Phase::Preparing, results, told: told_once, ..State::default() };
+        let state = Mutex::new(state);
+        let drill =
+            Drill { seed, namespace, base, limit, tasks, met, is_rehearsal, state, orders, world, crew };
+        let drill = Arc::new(drill);
+        *self.drill.lock() = Some(drill.clone());
+        self.tell();
+        let open = Open { namespace: drill.namespace.clone(), base };
+        if let Err(why) = self.set_up(&drill, &ids, &open, lang).await {
+            *self.drill.lock() = None;
+            self.take_away(&open).await;
+            drill.crew.kill();
+            self.tell();
+            return Err(why);
+        }
+        let mut changes = self.changes();
+        changes.mark_unchanged();
+        self.crew.spawn(self.clone().run(drill.clone(), told));
+        // The first task is on the screen of the learner who asked.
+        while drill.state().phase == Phase::Preparing {
+            if changes.changed().await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the namespace and what the tasks are about, and waits until all of it shows.
+    async fn set_up(&self, drill: &Drill, ids: &[String], open: &Open, lang: &str) -> Result<(), String> {
+        let failed = |why: String| words::say(lang, Word::SetupFailed, &[&why]);
+        // Before anything is made: a process after this one has to find it.
+        {
+            let mut record = self.record.lock();
+            let record = record.get_or_insert_with(Record::default);
+            record.open = Some(open.clone());
+            if !drill.is_rehearsal {
+                record.remember(drill.seed, ids.to_vec());
+            }
+            let kept = record.save(&self.path);
+            kept.map_err(|error| words::say(lang, Word::NotKept, &[&cluster::chain(&error)]))?;
+        }
+        drill.listen(&self.host);
+        let name = &drill.namespace;
+        let mut lines = vec![
+            format!("kubectl create namespace {name}"),
+            format!("kubectl label namespace {name} {LABEL}=true"),
+        ];
+        lines.extend(drill.tasks.iter().flat_map(|task| task.setup.iter().cloned()));
+        let played = self.teacher.play(&lines, &Room::default()).await;
+        played.map_err(|error| failed(cluster::chain(&error)))?;
+        for (at, task) in drill.tasks.iter().enumerate() {
+            let Some(ready_when) = &task.ready_when else { continue };
+            drill.state().at = at; // its own values
+            let frame = drill.frame();
+            let ready = drill.world.settled(&[ready_when], &frame, Duration::ZERO, READY_MAX).await;
+            ready.map_err(|_| words::say(lang, Word::NotReady, &[&task.id]))?;
+        }
+        drill.state().at = 0;
+        Ok(())
+    }
+
+    /// A name that no namespace has. What an earlier drill has left under one is deleted, as far as
+    /// that is not under way: an `undo` may have brought it back.
+    async fn free_namespace(&self, lang: &str) -> Result<String, String> {
+        let failed = |why: String| words::say(lang, Word::SetupFailed, &[&why]);
+        let client = self.host.client(TEACHER).map_err(|e| failed(cluster::chain(&e)))?;
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "Namespace"));
+        let api = Api::<DynamicObject>::all_with(client.kube(), &resource);
+        let mut free = None;
+        for name in NAMES {
+            match api.get_opt(name).await.map_err(|e| failed(cluster::chain(&e)))? {
+                None => free = free.or(Some(name)),
+                Some(found) => {
+                    let is_left = found.metadata.labels.is_some_and(|labels| labels.contains_key(LABEL));
+                    if is_left && found.metadata.deletion_timestamp.is_none() {
+                        let line = format!("-kubectl delete namespace {name} --wait=false");
+                        let _ = self.teacher.play(&[line], &Room::default()).await; // the next drill tries again
+                    }
+                }
+            }
+        }
+        free.map(String::from).ok_or_else(|| words::say(lang, Word::NoName, &[&NAMES.join(", ")]))
+    }
+}

@@ -1,0 +1,69 @@
+//! What is seen of a drill.
+
+use super::run::{Drill, Practice, Shown};
+use super::view::{Check, DrillView, Outcome, Phase, TaskView};
+use super::words::{self, Word};
+use clock::Instant;
+
+impl Practice {
+    /// The drill that is open, or the last one, in a language.
+    pub fn view(&self, lang: &str) -> DrillView {
+        self.drill().map(|drill| drill.view(lang)).unwrap_or_default()
+    }
+}
+
+impl Drill {
+    fn view(&self, lang: &str) -> DrillView {
+        let is_running = self.state().phase == Phase::Running;
+        let hints_left = if is_running { self.hints_left().len() } else { 0 };
+        let facts = self.world().facts(&self.frame());
+        let state = self.state();
+        let left = state.ends.map(|ends| ends.saturating_duration_since(Instant::now()));
+        let mut view = DrillView {
+            seed: self.seed,
+            namespace: self.namespace.clone(),
+            phase: state.phase,
+            limit_s: self.limit.as_secs(),
+            left_s: left.filter(|_| state.phase.is_open()).unwrap_or_default().as_secs(),
+            at: state.at,
+            notices: state
+                .told
+                .iter()
+                .map(|path| words::say(lang, Word::PutAside, &[&path.display().to_string()]))
+                .collect(),
+            ..DrillView::default()
+        };
+        for (task, result) in self.tasks.iter().zip(&state.results) {
+            let is_shown = result.outcome != Outcome::Waiting || state.phase.is_over();
+            view.tasks.push(TaskView {
+                id: task.id.clone(),
+                skill: task.skill.clone(),
+                title: task.title.get(lang).into(),
+                task: if is_shown { task.task.get(lang).into() } else { String::new() },
+                ..shown(result)
+            });
+        }
+        if let Some(task) = self.tasks.get(state.at).filter(|_| state.phase == Phase::Running) {
+            view.checks = task
+                .checks
+                .iter()
+                .zip(&state.checks)
+                .map(|((that, _), met)| Check { that: that.get(lang).into(), met: *met })
+                .collect();
+            let said = |hint: &super::drawn::Said| hint.say.get(lang)?.render(&facts, &[]).ok();
+            view.hints = state.hints.iter().filter_map(|at| said(task.hints.get(*at)?)).collect();
+            view.notices.extend(state.notices.iter().filter_map(|at| said(task.general.get(*at)?)));
+            view.hints_left = hints_left;
+        }
+        view
+    }
+}
+
+fn shown(result: &Shown) -> TaskView {
+    TaskView {
+        outcome: result.outcome,
+        took_s: result.took_s,
+        due: result.due.map(clock::rfc3339),
+        ..TaskView::default()
+    }
+}

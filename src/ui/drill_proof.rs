@@ -1,0 +1,129 @@
+//! `drill test`: proves that each task of a drill can be done, and only by doing it. One cluster
+//! for all: a rehearsal takes away what it made. Lines are typed into a real REPL, as the learner
+//! would.
+
+use super::practice::drill as front;
+use super::proof::tail;
+use super::proof_cluster::ProofCluster;
+use super::proof_home;
+use super::proof_part::{Part, played};
+use super::proof_stop::Stop;
+use super::texts::Lang;
+use clock::Instant;
+use lab::practice::table::Table;
+use lab::practice::view::{Ask, DrillView, Lines, Phase};
+use lang::charset::println;
+use std::time::Duration;
+
+/// Lines that have not come to an end by then are cut off.
+const LINES_MAX: Duration = Duration::from_secs(120);
+/// How long a task is watched before its being red is believed.
+const SETTLE: Duration = Duration::from_secs(2);
+/// How long what a solution set going may take on a machine with much to do.
+const DONE_MAX: Duration = Duration::from_secs(120);
+
+/// Proves a part of the tasks with the values of a seed, and prints what was found of each. True if
+/// all of them are sound.
+pub async fn prove(tasks: Vec<String>, seed: u64, part: Part) -> bool {
+    proof_home::sweep();
+    let (began, stop) = (Instant::now(), Stop::default());
+    let (mut sound, all) = (true, tasks.len());
+    let tasks = part.select(tasks);
+    let some = played(tasks.len(), all);
+    let work = async {
+        let cluster = match ProofCluster::for_labs(None, &stop).await {
+            Ok(cluster) => cluster,
+            Err(why) => {
+                println!("✗ {why}");
+                return false;
+            }
+        };
+        for task in tasks {
+            match stop.or(play(&cluster, &task, seed)).await {
+                Ok(told) => println!("✓ {task}: {told}"),
+                Err(why) => {
+                    println!("✗ {task}, seed {seed}: {why}");
+                    sound = false;
+                    let _: Result<DrillView, _> = asked(&cluster, Ask::Stop).await; // there may be none
+                }
+            }
+            if stop.wanted() {
+                break;
+            }
+        }
+        cluster.close().await;
+        sound && !stop.wanted()
+    };
+    let sound = stop.heard_during(work).await;
+    println!("{some} tasks in {:.0} s", began.elapsed().as_secs_f64());
+    sound
+}
+
+async fn asked<T: serde::de::DeserializeOwned>(cluster: &ProofCluster, ask: Ask) -> Result<T, String> {
+    front::asked(&cluster.place, Lang::En, ask).await.map_err(|e| e.say(Lang::En))
+}
+
+/// Each wrong answer on a task that was set up anew, then the solution.
+async fn play(cluster: &ProofCluster, task: &str, seed: u64) -> Result<String, String> {
+    let begin = || Ask::Rehearse { task: task.into(), seed };
+    let _: DrillView = asked(cluster, begin()).await?;
+    let lines: Lines = asked(cluster, Ask::Solution).await?;
+    for wrong in &lines.wrong {
+        let said = cluster.lines(&wrong.lines, LINES_MAX).await?;
+        red(cluster).await.map_err(|why| format!("{why} after “{}”\n      {}", wrong.why, tail(&said)))?;
+        let _: DrillView = asked(cluster, Ask::Stop).await?;
+        let _: DrillView = asked(cluster, begin()).await?;
+    }
+    red(cluster).await?;
+    hints(cluster, task).await?;
+    let said = cluster.lines(&lines.solution, LINES_MAX).await?;
+    let took = green(cluster).await.map_err(|why| format!("{why}\n      {}", tail(&said)))?;
+    Ok(format!(
+        "red, {} wrong answers, green {:.1} s after the solution",
+        lines.wrong.len(),
+        took.as_secs_f64()
+    ))
+}
+
+/// The task is red, and stays so.
+async fn red(cluster: &ProofCluster) -> Result<(), String> {
+    for look in 0..2 {
+        let view: DrillView = asked(cluster, Ask::Check).await?;
+        if view.phase != Phase::Running || view.checks.iter().all(|check| check.met) {
+            return Err("it is green".into());
+        }
+        if look == 0 {
+            clock::pause(SETTLE).await;
+        }
+    }
+    Ok(())
+}
+
+/// All hints without a condition can be had.
+async fn hints(cluster: &ProofCluster, task: &str) -> Result<(), String> {
+    let wanted = Table::built_in().task(task).map_or(0, |(_, task)| task.hints());
+    for number in 1..=wanted {
+        let view: DrillView = asked(cluster, Ask::Hint).await?;
+        if view.hints.len() != number || view.hints.iter().any(String::is_empty) {
+            return Err(format!("hint {number} of {wanted} cannot be said"));
+        }
+    }
+    Ok(())
+}
+
+/// Waits until the task is done; what it took.
+async fn green(cluster: &ProofCluster) -> Result<Duration, String> {
+    let began = Instant::now();
+    loop {
+        let view: DrillView = asked(cluster, Ask::Show).await?;
+        match view.phase {
+            Phase::Finished => return Ok(began.elapsed()),
+            Phase::Running if began.elapsed() < DONE_MAX => clock::pause(Duration::from_millis(200)).await,
+            _ => {
+                let view: DrillView = asked(cluster, Ask::Check).await?;
+                let unmet = view.checks.iter().filter(|check| !check.met).map(|check| check.that.as_str());
+                return Err(format!("not done: {}", unmet.collect::<Vec<_>>().join("; ")));
+            }
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Practice at the prompt: drills, and the skill map, as text.
+
+pub mod drill;
+pub mod progress;
+mod words;

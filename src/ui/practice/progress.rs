@@ -1,0 +1,144 @@
+//! The skill map as a picture: signs and words, in lines of at most 80 cells.
+
+use super::words::Say;
+use crate::prose::{self, harmless};
+use crate::texts::Lang;
+use crate::tui::text;
+use lab::practice::map::{LabLine, Map, SkillLine, Track};
+use lab::practice::record::State;
+
+/// Lines are no longer, however wide the terminal is.
+const WIDTH: usize = 78;
+/// Cells of a bar.
+const BAR: usize = 22;
+/// Cells of a skill's title, and of its state.
+const TITLE: usize = 34;
+const STATE: usize = 14;
+/// Cells of a track's or a lab's name.
+const NAME: usize = 18;
+
+/// The map as text. `colour`: a sign has a colour, too, which says no more than the sign.
+pub fn picture(lang: Lang, map: &Map, colour: bool) -> String {
+    let say = |say, with: &[&str]| lang.say(say, with);
+    let number = |n: usize| n.to_string();
+    let mut out = String::new();
+    for notice in &map.notices {
+        out.push_str(&format!("! {}\n", harmless(notice)));
+    }
+    let lessons = &map.lessons;
+    let done = say(Say::LessonsDone, &[&number(lessons.done), &number(lessons.all)]);
+    out.push_str(&head(&say(Say::Lessons, &[]), &done, colour));
+    lessons.tracks.iter().for_each(|t| out.push_str(&track(t)));
+    let labs = &map.labs;
+    let told = match labs.list.is_empty() {
+        true => say(Say::LabsNone, &[&number(labs.all)]),
+        false => {
+            let (score, max) = (labs.score.to_string(), labs.max.to_string());
+            say(Say::LabsPassed, &[&number(labs.passed), &number(labs.all), &score, &max])
+        }
+    };
+    out.push_str(&head(&say(Say::Labs, &[]), &told, colour));
+    labs.list.iter().for_each(|l| out.push_str(&lab(l)));
+    let count = |state| number(map.count(state));
+    let counts = [State::Fresh, State::Due, State::Rusty, State::NotMet].map(count);
+    let counts = say(Say::SkillsCount, &counts.each_ref().map(String::as_str));
+    out.push_str(&head(&say(Say::Skills, &[]), &counts, colour));
+    map.skills.iter().for_each(|s| out.push_str(&skill(lang, s, colour)));
+    out.push('\n');
+    let is_met = map.skills.iter().any(|skill| skill.state != State::NotMet);
+    let first = map.skills.iter().find_map(|skill| skill.lessons.first());
+    out.push_str(&match (is_met, first) {
+        (false, Some(lesson)) => say(Say::ToBegin, &[lesson]),
+        _ => say(Say::ToPractise, &[]),
+    });
+    out.push('\n');
+    out
+}
+
+fn head(title: &str, told: &str, colour: bool) -> String {
+    let bold = if colour { format!("\x1b[1m{title}\x1b[0m") } else { title.into() };
+    format!("{bold}{}{told}\n", " ".repeat(gap(title, NAME + 4)))
+}
+
+/// `  first-voyage      ███████░░░░░  14/22`
+fn track(track: &Track) -> String {
+    let full = (track.done * BAR).checked_div(track.all).unwrap_or_default();
+    // A lesson that is done is seen, and so is one that is missing.
+    let full = full.clamp(usize::from(track.done > 0), BAR - usize::from(track.done < track.all));
+    let bar = "█".repeat(full) + &"░".repeat(BAR - full);
+    format!("  {}  {bar}  {}/{}\n", fitted(&track.id, NAME), track.done, track.all)
+}
+
+/// `  ✓ wrong-image     100/100  One of three apps does not start`
+fn lab(lab: &LabLine) -> String {
+    let mark = if lab.passed { "✓" } else { "·" };
+    let points = format!("{}/{}", lab.score, lab.max);
+    let line = format!("  {mark} {}{points:>7}  {}", fitted(&lab.id, NAME), harmless(&lab.title));
+    format!("{}\n", cut(&line, WIDTH))
+}
+
+/// `  ● Scale a Deployment                    fresh          in 6 days`
+fn skill(lang: Lang, skill: &SkillLine, colour: bool) -> String {
+    let (sign, code, word) = match skill.state {
+        State::Fresh => ("●", "32", Say::Fresh),
+        State::Due => ("◐", "33", Say::Due),
+        State::Rusty => ("○", "31", Say::Rusty),
+        State::NotMet => ("·", "2", Say::NotMet),
+    };
+    let more = match (skill.state, skill.due_days) {
+        (State::NotMet, _) => source(lang, skill),
+        (State::Fresh, Some(days)) => in_days(lang, days + 1),
+        (State::Rusty, _) if skill.failed => lang.say(Say::Failed, &[]),
+        (_, Some(days)) => since_days(lang, -days - 1),
+        (_, None) => String::new(),
+    };
+    let title = fitted(&harmless(&skill.title), TITLE);
+    let state = fitted(&lang.say(word, &[]), STATE);
+    let line = cut(&format!("{title}  {state}{more}"), WIDTH - 4);
+    let sign = if colour { format!("\x1b[{code}m{sign}\x1b[0m") } else { sign.into() };
+    format!("  {sign} {}\n", line.trim_end())
+}
+
+/// What teaches a skill.
+fn source(lang: Lang, skill: &SkillLine) -> String {
+    match (skill.lessons.first(), skill.labs.first()) {
+        (Some(lesson), _) => lang.say(Say::LessonId, &[lesson]),
+        (None, Some(lab)) => lang.say(Say::LabId, &[lab]),
+        (None, None) => String::new(),
+    }
+}
+
+fn in_days(lang: Lang, days: i64) -> String {
+    match days {
+        ..=0 => lang.say(Say::Today, &[]),
+        1 => lang.say(Say::Tomorrow, &[]),
+        days => lang.say(Say::InDays, &[&days.to_string()]),
+    }
+}
+
+fn since_days(lang: Lang, days: i64) -> String {
+    match days {
+        ..=0 => lang.say(Say::Today, &[]),
+        1 => lang.say(Say::Yesterday, &[]),
+        days => lang.say(Say::SinceDays, &[&days.to_string()]),
+    }
+}
+
+fn gap(text: &str, cells: usize) -> usize {
+    cells.saturating_sub(prose::cells(text))
+}
+
+/// A text in exactly so many cells.
+fn fitted(text: &str, cells: usize) -> String {
+    let cut = cut(text, cells);
+    let pad = " ".repeat(gap(&cut, cells));
+    cut + &pad
+}
+
+/// The beginning of a text in at most so many cells.
+fn cut(text: &str, cells: usize) -> String {
+    text::cut(text, cells, "…")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,234 @@
+//! The session's words of practice.
+
+use super::lessons::{self, Unanswered};
+use super::{Manner, Session};
+use crate::lesson::PageStyle;
+use crate::line::Line;
+use crate::practice::drill;
+use cluster::Error;
+use lab::practice::view::{Ask, DrillView, Phase};
+use lang::charset::print;
+use std::time::Duration;
+
+/// So much time is left when that is said.
+const LITTLE: Duration = Duration::from_secs(30);
+
+impl Session {
+    /// Runs a line that is about practice, and returns its exit code. `None`: it is about something
+    /// else, or a process of its own runs it.
+    pub(super) fn drill_word(&mut self, line: &Line) -> Option<i32> {
+        // Without a task that follows drills, the process says what came of a word.
+        if self.manner != Manner::Terminal {
+            return None;
+        }
+        let word = meant(line, &self.place.name, self.drill.left().is_some())?;
+        Some(match word {
+            Word::Begin(seed) => self.begin_drill(seed),
+            Word::Show => self.drilled(Ask::Show, |style, view| drill::page(style, view, clock::now())),
+            Word::Hint => self.drilled(Ask::Hint, drill::hint),
+            // What came of them tells the task that follows.
+            Word::Skip => self.drilled(Ask::Skip, |_, _| String::new()),
+            Word::Stop => self.drilled(Ask::Stop, |_, _| String::new()),
+            Word::Check => self.check_drill(),
+        })
+    }
+
+    /// Begins a drill, and shows its first task; the exit code.
+    pub(crate) fn begin_drill(&mut self, seed: Option<u64>) -> i32 {
+        self.drilled(Ask::Start { seed }, |style, view| drill::page(style, view, clock::now()))
+    }
+
+    fn check_drill(&mut self) -> i32 {
+        if !self.alive() {
+            return 1;
+        }
+        let before = match self.ask_drill(Ask::Show) {
+            Ok(before) => before,
+            Err(why) => return self.unanswered(&why),
+        };
+        let mut green = false;
+        let code = self.drilled(Ask::Check, |style, view| {
+            green = before.at != view.at || view.phase != Phase::Running;
+            if green { String::new() } else { drill::verdict(style, view) }
+        });
+        if code == 0 && !green { 1 } else { code }
+    }
+
+    /// Asks practice and prints what `part` makes of its view.
+    fn drilled(&mut self, ask: Ask, part: impl FnOnce(&PageStyle, &DrillView) -> String) -> i32 {
+        if !self.alive() {
+            return 1;
+        }
+        match self.ask_drill(ask) {
+            Ok(view) => {
+                self.drill.learn(&view);
+                print!("{}", part(&self.style(), &view));
+                0
+            }
+            Err(why) => self.unanswered(&why),
+        }
+    }
+
+    fn ask_drill(&mut self, ask: Ask) -> Result<DrillView, Unanswered> {
+        let (place, lang) = (self.place.clone(), self.lang());
+        self.await_answer(async { drill::asked(&place, lang, ask).await })
+    }
+
+    /// Says what becomes of a drill, until the cluster ends. After an error it is followed anew,
+    /// with a growing pause.
+    pub(crate) fn watch_drill(&mut self) {
+        let (place, lang, style) = (self.place.clone(), self.lang.clone(), self.style());
+        let (news, running) = (self.news.clone(), self.drill.clone());
+        let following = self.handle.spawn(async move {
+            let mut known: Option<DrillView> = None;
+            let mut pause = lessons::AGAIN.0;
+            loop {
+                let spoken = *lang.lock();
+                let (mut control, mut view) = match drill::follow(&place, spoken).await {
+                    Ok(following) => following,
+                    Err(Error::NotRunning(_)) => return,
+                    Err(_) => {
+                        clock::pause(pause).await;
+                        pause = (pause * 2).min(lessons::AGAIN.1);
+                        continue;
+                    }
+                };
+                loop {
+                    running.learn(&view);
+                    let style = PageStyle { lang: spoken, width: lessons::width(), ..style };
+                    let told =
+                        known.as_ref().and_then(|known| drill::news(&style, known, &view, clock::now()));
+                    if let Some(words) = told {
+                        news.tell(words);
+                    }
+                    let little = little(&view);
+                    known = Some(view);
+                    let next = tokio::select! {
+                        next = control.next() => next,
+                        () = wait(little) => {
+                            news.tell(drill::little_time(spoken));
+                            control.next().await
+                        }
+                    };
+                    if *lang.lock() != spoken {
+                        break; // follow again in the other language
+                    }
+                    match next {
+                        Ok(Some(value)) => view = serde_json::from_value(value).unwrap_or_default(),
+                        _ => break,
+                    }
+                }
+                running.learn(&DrillView::default());
+                clock::pause(pause).await;
+            }
+        });
+        if let Some(before) = self.following_drill.replace(following.abort_handle()) {
+            before.abort();
+        }
+    }
+}
+
+/// When little time will be left; `None`: no drill runs, or less is left already.
+fn little(view: &DrillView) -> Option<Duration> {
+    let left = Duration::from_secs(view.left_s);
+    let is_running = view.phase == Phase::Running;
+    left.checked_sub(LITTLE).filter(|until| is_running && !until.is_zero())
+}
+
+async fn wait(until: Option<Duration>) {
+    match until {
+        Some(until) => clock::pause(until).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A word of practice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    Begin(Option<u64>),
+    Show,
+    Check,
+    Hint,
+    Skip,
+    Stop,
+}
+
+/// What a line means for practice. While a drill runs, the words `check`, `hint` and `next` of
+/// lessons mean the drill, and so do `skip` and `stop`.
+fn meant(line: &Line, cluster: &str, runs: bool) -> Option<Word> {
+    let alone = |word: &str| {
+        Some(match word {
+            "show" => Word::Show,
+            "check" => Word::Check,
+            "hint" => Word::Hint,
+            "skip" | "next" | "건너뛰기" => Word::Skip,
+            "stop" | "그만" => Word::Stop,
+            _ => return None,
+        })
+    };
+    match line {
+        Line::Lesson(words) if runs && words.len() == 1 => alone(&words[0]).filter(|w| *w != Word::Show),
+        Line::Shell(text) if runs => {
+            let is_own = matches!(text.trim(), "skip" | "stop" | "건너뛰기" | "그만");
+            alone(text.trim()).filter(|_| is_own)
+        }
+        Line::Own(args) => {
+            let words: Vec<&str> = args.iter().map(String::as_str).collect();
+            match words.as_slice() {
+                ["drill", "--name", name, rest @ ..] if *name == cluster => match rest {
+                    [] | ["start"] => Some(Word::Begin(None)),
+                    ["--seed", seed] | ["start", "--seed", seed] => {
+                        seed.parse().ok().map(|n| Word::Begin(Some(n)))
+                    }
+                    [word] if *word != "next" => alone(word),
+                    _ => None,
+                },
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::line::classify;
+
+    #[test]
+    fn words_of_lessons_mean_the_drill_while_one_runs() {
+        let of = |text: &str, runs| meant(&classify(text, "main"), "main", runs);
+        for (text, word) in [
+            ("check", Word::Check),
+            ("hint", Word::Hint),
+            ("next", Word::Skip),
+            ("skip", Word::Skip),
+            ("stop", Word::Stop),
+            ("확인", Word::Check),
+            ("그만", Word::Stop),
+        ] {
+            assert_eq!((of(text, true), of(text, false)), (Some(word), None), "{text}");
+        }
+        assert_eq!(of("drill", false), Some(Word::Begin(None)));
+        assert_eq!(of("연습", false), Some(Word::Begin(None)));
+        assert_eq!(of("drill --seed 417", false), Some(Word::Begin(Some(417))));
+        assert_eq!(of("drill stop", false), Some(Word::Stop));
+        // Another cluster's, a form for machines, help and slips are for a process of their own.
+        for text in
+            ["drill --name other", "drill check -o json", "drill --help", "drill --seed x", "drill next"]
+        {
+            assert_eq!(of(text, true), None, "{text}");
+        }
+        for text in ["show", "check first-voyage/04", "stop it", "skip | cat", "get pods"] {
+            assert_eq!(of(text, true), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn little_time_is_said_once_and_only_of_a_drill_that_runs() {
+        let view = |left_s, phase| DrillView { left_s, phase, ..DrillView::default() };
+        assert_eq!(little(&view(95, Phase::Running)), Some(Duration::from_secs(65)));
+        assert_eq!(little(&view(30, Phase::Running)), None);
+        assert_eq!(little(&view(95, Phase::Preparing)), None);
+    }
+}
