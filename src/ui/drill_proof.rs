@@ -3,7 +3,7 @@
 //! would.
 
 use super::practice::drill as front;
-use super::proof::tail;
+use super::proof_case::tail;
 use super::proof_cluster::ProofCluster;
 use super::proof_home;
 use super::proof_part::{Part, played};
