@@ -391,9 +391,7 @@ fn not_utf8(error: &ReadlineError) -> bool {
 pub(crate) fn run_lines(session: &mut Session, prompt: &mut Prompt) -> i32 {
     loop {
         session.take_interrupt(); // what was pressed before does not concern the next line
-        if let Some(unedited) = &session.unedited {
-            unedited.again();
-        }
+        session.unedited.iter().for_each(|unedited| unedited.again());
         session.tell_frame(&["prompt", "on"]);
         let given = prompt.command();
         session.tell_frame(&["prompt", "off"]);

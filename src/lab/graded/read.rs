@@ -236,7 +236,8 @@ mod tests {
     use serde_json::json;
     use std::sync::Arc;
 
-    /// A cluster that has nothing but these objects. They are made from what a lab draws from seed 7.
+    /// A cluster that has nothing but these objects. They are made from what a lab draws from
+    /// seed 7.
     fn facts_of(lab: &Lab, objects: impl Fn(&Map<String, Value>) -> Vec<Value>) -> Arc<Facts> {
         let variant = lab.variant(7).unwrap();
         let mut known =
@@ -288,7 +289,8 @@ mod tests {
             ending(&script, json!({}))
         };
         assert_eq!(trap("kill $server", "wait"), ["what-wait"]);
-        // A second `wait` does not help where the server gets SIGKILL, or where the trap ends the shell.
+        // A second `wait` does not help where the server gets SIGKILL, or where the trap ends the
+        // shell.
         for act in ["kill -9 $server", "kill -s KILL $server", "kill -SIGKILL $server"] {
             assert_eq!(trap(act, "wait"), ["what-kill"], "{act}");
         }

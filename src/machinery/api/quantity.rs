@@ -179,7 +179,7 @@ impl std::ops::Sub for Quantity {
     type Output = Quantity;
     /// Written as the first is written, unless that is nothing.
     fn sub(self, other: Quantity) -> Quantity {
-        self + Quantity { number: other.number.saturating_neg(), ..other }
+        std::ops::Add::add(self, Quantity { number: other.number.saturating_neg(), ..other })
     }
 }
 impl PartialEq for Quantity {
@@ -444,10 +444,10 @@ impl fmt::Display for Quantity {
         if self.number == 0 {
             return f.write_str("0");
         }
-        if self.format == Format::BinarySi {
-            if let Some(number) = self.whole_units().filter(|number| number.unsigned_abs() >= 1024) {
-                return write_binary(number, f);
-            }
+        if self.format == Format::BinarySi
+            && let Some(number) = self.whole_units().filter(|number| number.unsigned_abs() >= 1024)
+        {
+            return write_binary(number, f);
         }
         let (mut number, mut power) = (self.number, self.power);
         while number % 10 == 0 {

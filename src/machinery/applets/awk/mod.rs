@@ -20,9 +20,9 @@
 //! 3. `run` walks the tree: `BEGIN`, the rules over each record, `END`. `run::statements` has loops
 //!    and `print`, `run::expressions` operators and calls, `run::builtins` the built-in functions,
 //!    `run::value` values and when a string counts as a number, `run::variables` the variables and
-//!    what setting a special one does, `run::record` `$0` and its fields, `run::input` `getline` and
-//!    the files of the command line, `run::output` redirections, pipes and `close`, `run::format`
-//!    `printf`.
+//!    what setting a special one does, `run::record` `$0` and its fields, `run::input` `getline`
+//!    and the files of the command line, `run::output` redirections, pipes and `close`,
+//!    `run::format` `printf`.
 //!
 //! `stack` bounds how deep all of that may call itself.
 //!
