@@ -230,12 +230,18 @@ fn request_head(
     };
     add("Host", &url.authority());
     if let Some(user) = options.user.as_ref().filter(|_| trusted).or(url.user.as_ref()) {
-        add("Authorization", &format!("Basic {}", super::super::base64(user.as_bytes())));
+        // Without a password there is a colon all the same (RFC 7617).
+        let colon = if user.contains(':') { "" } else { ":" };
+        let both = format!("{user}{colon}");
+        add("Authorization", &format!("Basic {}", super::super::base64(both.as_bytes())));
     }
     add("User-Agent", options.agent.as_deref().unwrap_or(AGENT));
-    add("Accept", "*/*");
+    add("Accept", if options.json { "application/json" } else { "*/*" });
     for (name, value) in body.into_iter().flatten() {
-        add(name, &value);
+        match name {
+            "Content-Type" if options.json => add(name, "application/json"),
+            _ => add(name, &value),
+        }
     }
     for header in options.headers.iter().filter(sent) {
         match header.split_once(':') {

@@ -13,7 +13,7 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-use super::http::{Answer, Deadline, Url};
+use super::http::{Answer, BadUrl, Deadline, Url};
 use body::{Body, upload_path};
 use client::Client;
 use faults::{Fault, fault, transfer_fault, url_fault};
@@ -220,8 +220,16 @@ fn first_request<'a>(options: &'a Options, wanted: &Transfer<'a>) -> Result<(Url
             Some(Body::File(name))
         }
         (Some(query), None) if options.get => {
-            let joint = if url.path.contains('?') { '&' } else { '?' };
+            let joint = match url.path.find('?') {
+                None => "?",
+                Some(at) if at + 1 == url.path.len() => "",
+                Some(_) => "&",
+            };
             url.path = format!("{}{joint}{}", url.path, String::from_utf8_lossy(query));
+            // It would end the first line of the request, or begin another one.
+            if url.path.contains(|c: char| c.is_whitespace() || c.is_control()) {
+                return Err(url_fault(BadUrl::Malformed));
+            }
             None
         }
         (Some(data), None) => Some(Body::Data(data)),
@@ -247,8 +255,9 @@ fn follow(client: &mut Client<'_>, wanted: &Transfer<'_>, report: &mut Report) -
         }
         let mut answer = answer?;
         let status = answer.head.status;
-        let location =
-            answer.head.get("location").filter(|_| (300..400).contains(&status)).map(str::to_string);
+        // An empty one leads nowhere.
+        let location = answer.head.get("location").filter(|to| !to.is_empty());
+        let location = location.filter(|_| (300..400).contains(&status)).map(str::to_string);
         report.redirect =
             location.as_ref().and_then(|l| url.join(l).ok()).map(|u| u.full()).unwrap_or_default();
         let Some(location) = location.filter(|_| options.follow) else {

@@ -18,6 +18,8 @@ pub(super) struct Options {
     pub method: Option<String>,
     pub headers: Vec<String>,
     pub data: Option<Vec<u8>>,
+    /// `--json`: the data is JSON, and so shall the answer be.
+    pub json: bool,
     /// `-T`, one for each URL: a pattern of files, or `-` or `.` for standard input.
     pub uploads: Vec<String>,
     /// `-G`: the data goes into the URL.
@@ -219,9 +221,7 @@ impl Options {
             "cert" => self.terms.certificate = Some(value.into()),
             "key" => self.terms.key = Some(value.into()),
             "json" => {
-                for header in ["Content-Type: application/json", "Accept: application/json"] {
-                    self.headers.push(header.into());
-                }
+                self.json = true;
                 self.add_data(from_file(value, read)?, false);
             }
             "data-raw" => self.add_data(value.into(), true),

@@ -110,6 +110,55 @@ fn the_same_server_is_told_the_user_of_the_url_again() {
     }
 }
 
+/// As curl 7.88.1 sends them.
+#[test]
+fn heads_of_requests_are_those_of_curl() {
+    let ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    for (line, user, path, lines) in [
+        ("--json {}", "", "/", &["Content-Type: application/json", "Accept: application/json"][..]),
+        (
+            "--json {} --json {} -H content-type:application/merge-patch+json",
+            "",
+            "/",
+            &["content-type:application/merge-patch+json", "Accept: application/json"],
+        ),
+        ("-d x", "", "/", &["Content-Type: application/x-www-form-urlencoded", "Accept: */*"]),
+        ("", "u@", "/", &["Authorization: Basic dTo="]),
+        ("-u u:p", "", "/", &["Authorization: Basic dTpw"]),
+        ("-G -d a=b", "", "/p?", &["GET /p?a=b HTTP/1.1"]),
+        ("-G -d a=b", "", "/p?c", &["GET /p?c&a=b HTTP/1.1"]),
+    ] {
+        let (port, server) = http::tests::server(vec![ok]);
+        let url = format!("http://{user}127.0.0.1:{port}{path}");
+        assert_eq!(fetch(line, &url).0, Ok(()), "{line}");
+        let request = server.join().unwrap().concat();
+        let head: Vec<&str> = request.lines().collect();
+        for wanted in lines {
+            let squeezed = |text: &str| text.replacen(": ", ":", 1);
+            assert!(head.iter().any(|line| squeezed(line) == squeezed(wanted)), "{line}: {request}");
+        }
+        let types = head.iter().filter(|line| line.to_ascii_lowercase().starts_with("content-type:"));
+        assert!(types.count() <= 1, "{line}: {request}");
+    }
+}
+
+#[test]
+fn data_in_a_url_begins_no_other_line() {
+    let options = Options { get: true, data: Some(b"x\r\nA: b".to_vec()), ..Options::default() };
+    let expanded = Pattern::parse("http://127.0.0.1:1/").unwrap().expand().next().unwrap();
+    let first = first_request(&options, &Transfer { url: &expanded, upload: None, nth: 0 });
+    assert_eq!(first.map(|_| ()).unwrap_err().code, 3);
+}
+
+#[test]
+fn an_empty_location_is_no_redirection() {
+    let (port, server) =
+        http::tests::server(vec!["HTTP/1.1 302 Found\r\nLocation:\r\nContent-Length: 0\r\n\r\n"]);
+    let (result, report) = fetch("-L", &format!("http://127.0.0.1:{port}/"));
+    assert_eq!((result, report.status, report.redirects), (Ok(()), 302, 0));
+    server.join().unwrap();
+}
+
 #[test]
 fn the_wrong_kind_of_address_is_refused() {
     let (port, server) = http::tests::server(vec!["HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]);

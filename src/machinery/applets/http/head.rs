@@ -61,8 +61,9 @@ impl Head {
     /// Takes the first line.
     fn begin(&mut self, line: &str) -> Result<(), Error> {
         let (version, rest) = line
-            .strip_prefix("HTTP/")
-            .and_then(|line| line.split_once(' '))
+            .split_at_checked(5)
+            .filter(|(name, _)| name.eq_ignore_ascii_case("HTTP/"))
+            .and_then(|(_, line)| line.split_once(' '))
             .filter(|(version, _)| is_version(version))
             .ok_or(Error::BadStart)?;
         let rest = rest.trim_start();

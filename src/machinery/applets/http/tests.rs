@@ -213,6 +213,7 @@ fn the_server_says_whether_a_connection_is_kept() {
         ("HTTP/1.1", "Connection: x, Close\r\n", false),
         ("HTTP/1.1", "Connection: keep-alive\r\nConnection: close\r\n", false),
         ("HTTP/1.1", "Connection: close\r\nConnection: keep-alive\r\n", false),
+        ("http/1.1", "", true),
         ("HTTP/1.0", "", false),
         ("HTTP/1.0", "Connection: Keep-Alive\r\n", true),
         ("HTTP/1.0", "Connection: close, keep-alive\r\n", true),
