@@ -18,6 +18,10 @@ use ui::{drill_proof, settings, terminal};
 /// Without a command: at a terminal a session that begins with a drill, else as `start`.
 pub(crate) async fn run(asked_for: Practice) -> anyhow::Result<i32> {
     let Practice { command, seed, name, lang } = asked_for;
+    if command.is_some() && seed.is_some() {
+        eprintln!("ropewalk: `--seed` stands behind `drill start` or `drill test`");
+        return Ok(USAGE);
+    }
     let in_prompt = std::env::var_os(settings::LANG_VARIABLE).is_some();
     if command.is_none() && !in_prompt && terminal::is_terminal() {
         let options = Options { name, lang, plain: true, drill: Some(seed), ..Options::default() };
