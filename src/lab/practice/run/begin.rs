@@ -37,7 +37,9 @@ impl Practice {
             return Ok(None);
         }
         let read = Record::load_or_put_aside(&self.path);
-        let (read, aside) = read.map_err(|error| cluster::chain(&error))?;
+        let (mut read, aside) = read.map_err(|error| cluster::chain(&error))?;
+        // What is taken away is never the learner's own namespace, whatever the file says.
+        read.open = read.open.filter(|open| is_of_a_drill(&open.namespace));
         *record = Some(read);
         Ok(aside)
     }
@@ -248,5 +250,23 @@ impl Practice {
             }
         }
         free.map(String::from).ok_or_else(|| words::say(lang, Word::NoName, &[&NAMES.join(", ")]))
+    }
+}
+
+/// Returns whether a drill may have this namespace.
+fn is_of_a_drill(namespace: &str) -> bool {
+    NAMES.contains(&namespace)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_of_a_drill;
+
+    #[test]
+    fn only_a_namespace_of_a_drill_is_taken_away() {
+        assert!(is_of_a_drill("drill") && is_of_a_drill("drill-4"));
+        for name in ["default", "kube-system", "drill-5", "", "drill/../default"] {
+            assert!(!is_of_a_drill(name), "{name:?}");
+        }
     }
 }
