@@ -5,16 +5,13 @@ use clap::{Args, Subcommand};
 use ui::proof_part::Part;
 
 #[derive(Args, Debug)]
-#[command(
-    args_conflicts_with_subcommands = true,
-    after_help = "Examples:
+#[command(after_help = "Examples:
   ropewalk drill                    a prompt with three to five tasks and a clock; `stop` ends them early
   ropewalk drill --seed 417         the tasks of that drill once more, with the same names
   ropewalk drill start              the same for a script: then `drill check`, `drill skip`, `drill stop`
   ropewalk drill test --all         prove every task, on a cluster of its own
 A skill is asked again a day after the first success and then after a week; what was skipped, the next day.
-The tasks are in a namespace of their own, which is removed at the end."
-)]
+The tasks are in a namespace of their own, which is removed at the end.")]
 pub(crate) struct Practice {
     #[command(subcommand)]
     pub command: Option<Drill>,
@@ -59,8 +56,10 @@ pub(crate) enum Drill {
         #[arg(short, long, value_enum)]
         output: Option<Output>,
     },
-    /// What of the present task is missing: exit code 0 if it is done, 1 if not
+    /// What is missing of the present task: exit code 0 if it is done, 1 if not
     Check {
+        /// A task of this drill, by its id: a drill goes on by itself, so yours may be over already
+        task: Option<String>,
         #[arg(short, long, value_enum)]
         output: Option<Output>,
     },
@@ -85,4 +84,32 @@ pub(crate) enum Drill {
         #[arg(long, value_name = "K/N", default_value = "1/1")]
         part: Part,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser, Debug)]
+    struct Words {
+        #[command(flatten)]
+        practice: Practice,
+    }
+
+    /// The prompt puts the cluster's name right behind the word.
+    #[test]
+    fn the_name_may_stand_before_a_subcommand_and_behind_it() {
+        for line in [
+            "drill --name shop check -o json",
+            "drill check -o json --name shop",
+            "drill --name shop check scale-up",
+            "drill --name shop start --seed 417",
+            "drill --name shop show",
+            "drill --name shop --seed 417",
+        ] {
+            let words = Words::try_parse_from(line.split(' ')).unwrap_or_else(|e| panic!("{line}: {e}"));
+            assert_eq!(words.practice.name, "shop", "{line}");
+        }
+    }
 }
