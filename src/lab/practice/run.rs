@@ -55,6 +55,8 @@ pub struct Practice {
     path: PathBuf,
     /// `None`: not read yet.
     record: Mutex<Option<Record>>,
+    /// Where damaged records were put, until a drill has told it.
+    aside: Mutex<Vec<PathBuf>>,
     drill: Mutex<Option<Arc<Drill>>>,
     /// Held by the question that starts a drill, and by what takes one away.
     turn: tokio::sync::Mutex<()>,
@@ -98,7 +100,7 @@ pub(super) struct State {
     pub checks: Vec<bool>,
     /// General hints that fitted then, by their places.
     pub notices: Vec<usize>,
-    /// What is to be said once.
+    /// Damaged records that were put aside: this drill tells it.
     pub told: Vec<PathBuf>,
 }
 
@@ -230,6 +232,7 @@ impl Practice {
             table: Table::built_in(),
             library,
             record: Mutex::new(None),
+            aside: Mutex::default(),
             drill: Mutex::new(None),
             turn: tokio::sync::Mutex::default(),
             changed: watch::Sender::default(),

@@ -15,7 +15,6 @@ use client::kube::api::{ApiResource, DynamicObject, GroupVersionKind};
 use cluster::guest::Room;
 use cluster::undo::Past;
 use parking_lot::Mutex;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -30,16 +29,18 @@ const READY_MAX: Duration = Duration::from_secs(60);
 const SWEEP: (Duration, usize) = (Duration::from_secs(5), 60);
 
 impl Practice {
-    /// Reads the record, unless that was done. A damaged one is put aside, where it is returned.
-    fn read_record(&self) -> Result<Option<PathBuf>, String> {
+    /// Reads the record, unless that was done. A damaged one is put aside, and the next drill says
+    /// where it is.
+    fn read_record(&self) -> Result<(), String> {
         let mut record = self.record.lock();
         if record.is_some() {
-            return Ok(None);
+            return Ok(());
         }
         let read = Record::load_or_put_aside(&self.path);
         let (read, aside) = read.map_err(|error| cluster::chain(&error))?;
         *record = Some(read);
-        Ok(aside)
+        self.aside.lock().extend(aside);
+        Ok(())
     }
 
     /// Takes away what a drill of an earlier process has left, as soon as the cluster answers.
@@ -62,7 +63,7 @@ impl Practice {
     pub(super) async fn start(self: &Arc<Practice>, seed: Option<u64>, lang: &str) -> Result<(), String> {
         let _turn = self.turn.lock().await;
         let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
-        let aside = self.read_record().map_err(not_kept)?;
+        self.read_record().map_err(not_kept)?;
         self.may_begin(lang)?;
         let met = in_place(|| Met::read(self.host.place(), &self.library));
         let now = clock::now();
@@ -80,7 +81,7 @@ impl Practice {
             met.since(skill).flatten()
         };
         let times = picked.iter().map(since).collect();
-        self.begin_drill(seed, picked, times, (LIMIT, false), aside, lang).await
+        self.begin_drill(seed, picked, times, (LIMIT, false), lang).await
     }
 
     /// Begins a drill of one task, without a clock and without a record.
@@ -96,7 +97,7 @@ impl Practice {
         if self.table.task(task).is_none() {
             return Err(words::say(lang, Word::NoTask, &[task]));
         }
-        self.begin_drill(seed, vec![task.into()], vec![None], (REHEARSAL_MAX, true), None, lang).await
+        self.begin_drill(seed, vec![task.into()], vec![None], (REHEARSAL_MAX, true), lang).await
     }
 
     fn may_begin(&self, lang: &str) -> Result<(), String> {
@@ -146,7 +147,6 @@ impl Practice {
         ids: Vec<String>,
         met: Vec<Option<clock::Timestamp>>,
         (limit, is_rehearsal): (Duration, bool),
-        aside: Option<PathBuf>,
         lang: &str,
     ) -> Result<(), String> {
         let failed = |why: String| words::say(lang, Word::SetupFailed, &[&why]);
@@ -165,8 +165,9 @@ impl Practice {
         let world = World::start(&crew, &self.host).map_err(|e| failed(cluster::chain(&e)))?;
         let (orders, told) = mpsc::channel(ORDERS_MAX);
         let results = vec![Shown::default(); tasks.len()];
-        let told_once = aside.into_iter().collect();
-        let state = State { phase: Phase::Preparing, results, told: told_once, ..State::default() };
+        // A rehearsal has no learner who reads it.
+        let put_aside = if is_rehearsal { vec![] } else { self.aside.lock().clone() };
+        let state = State { phase: Phase::Preparing, results, told: put_aside, ..State::default() };
         let state = Mutex::new(state);
         let drill =
             Drill { seed, namespace, base, limit, tasks, met, is_rehearsal, state, orders, world, crew };
@@ -180,6 +181,9 @@ impl Practice {
             drill.crew.kill();
             self.tell();
             return Err(why);
+        }
+        if !is_rehearsal {
+            self.aside.lock().clear();
         }
         let mut changes = self.changes();
         changes.mark_unchanged();

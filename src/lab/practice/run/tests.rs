@@ -55,3 +55,18 @@ async fn what_an_earlier_process_has_left_is_taken_away() {
     assert!(matches!(kept.skills.get("scale"), Some(Practised { done: 1, .. })), "nothing else is lost");
     crew.kill();
 }
+
+/// The start of the cluster reads the record, long before a learner begins a drill.
+#[tokio::test(start_paused = true)]
+async fn a_damaged_record_is_remembered_until_a_drill_tells_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_silent, crew, practice) = practice(dir.path()).await;
+    std::fs::write(&practice.path, "{").unwrap();
+    practice.clone().sweep().await;
+    let aside = vec![practice.path.with_extension("json.damaged")];
+    assert!(aside[0].exists() && !practice.path.exists());
+    assert_eq!(*practice.aside.lock(), aside);
+    practice.answer(Ask::Start { seed: Some(1) }, "en").await.unwrap_err();
+    assert_eq!(*practice.aside.lock(), aside, "a drill that did not begin has told nothing");
+    crew.kill();
+}
