@@ -24,7 +24,7 @@ pub struct Map {
     pub cluster: String,
     pub lessons: Lessons,
     pub labs: Grades,
-    /// In the order in which lessons teach them.
+    /// In the order of the table of skills.
     pub skills: Vec<SkillLine>,
     /// What could not be read, and why.
     pub notices: Vec<String>,
@@ -94,7 +94,7 @@ pub struct SkillLine {
     /// When it was last practised, and when it is to be practised; RFC 3339, null if nobody knows.
     pub last: Option<String>,
     pub due: Option<String>,
-    /// Whole days from now until it is due; negative if it has been due for so long.
+    /// Days from now until it is due, rounded down: -1 from the moment on when it is due.
     pub due_days: Option<i64>,
     /// The last try failed.
     pub failed: bool,

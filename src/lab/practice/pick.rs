@@ -19,7 +19,8 @@ pub struct Candidate<'a> {
 
 /// Picks three to five tasks: rusty skills first, then due ones, then fresh ones, in each group by
 /// chance. Further tasks than the third are taken as long as all fit in [`LIMIT`]. Where fewer than
-/// three skills were met, they come more than once, with another task each time.
+/// three skills were met, they come more than once, with another task each time: a drill has fewer
+/// tasks if they have no more.
 ///
 /// ```text
 /// 1 rusty, 1 due, 6 fresh     the rusty one, the due one, and 1 to 3 of the fresh ones

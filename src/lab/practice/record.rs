@@ -121,8 +121,9 @@ impl Record {
         progress::keep(path, self)
     }
 
-    /// Notes a try. `met`: when the skill was met, if that is known. A success before the skill is
-    /// due changes nothing of when it is: to practise it twice in an evening is no week of memory.
+    /// Notes a try. `met`: when the skill was met, if that is known. A further success
+    /// before the skill is due changes nothing of when it is: to practise it twice in an evening is
+    /// no week of memory. The first one, and the first after a failure, always count.
     pub fn note(&mut self, skill: &str, success: bool, met: Option<Timestamp>, now: Timestamp) {
         let before = self.skills.get(skill);
         let was_due = due(before, met).is_none_or(|due| due <= now);

@@ -46,7 +46,9 @@ pub fn picture(lang: Lang, map: &Map, colour: bool) -> String {
     map.skills.iter().for_each(|s| out.push_str(&skill(lang, s, colour)));
     out.push('\n');
     let is_met = map.skills.iter().any(|skill| skill.state != State::NotMet);
-    let first = map.skills.iter().find_map(|skill| skill.lessons.first());
+    // The first of the library, as `drill` says it; skills stand in another order.
+    let teaches = |id: &String| map.skills.iter().any(|skill| skill.lessons.contains(id));
+    let first = map.lessons.list.iter().map(|lesson| &lesson.id).find(|id| teaches(id));
     out.push_str(&match (is_met, first) {
         (false, Some(lesson)) => say(Say::ToBegin, &[lesson]),
         _ => say(Say::ToPractise, &[]),
