@@ -30,8 +30,8 @@ pub(crate) struct Practice {
   ropewalk progress -o json    for machines
 The JSON has `format` (1), `cluster`, `lessons` {done, all, tracks[{id, done, all}], list[{id, title, done, steps}]},
 `labs` {passed, all, score, max, list[{id, title, score, max, passed}]}, `notices` and
-`skills`[{id, title, state, last, due, dueDays, failed, done, missed, lessons, labs}]; `state` is fresh, due, rusty or
-notMet, times are RFC 3339 or null.")]
+`skills`[{id, title, state, last, due, dueDays, failed, helped, done, missed, lessons, labs}]; `state` is fresh, due,
+rusty or notMet, times are RFC 3339 or null.")]
 pub(crate) struct Progress {
     #[arg(long, default_value = "main")]
     pub name: String,

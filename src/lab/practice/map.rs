@@ -96,8 +96,10 @@ pub struct SkillLine {
     pub due: Option<String>,
     /// Days from now until it is due, rounded down: -1 from the moment on when it is due.
     pub due_days: Option<i64>,
-    /// The last try failed.
+    /// The last try was no success.
     pub failed: bool,
+    /// It was not, because the task was done with its last hint.
+    pub helped: bool,
     /// Tries in drills that succeeded, and that failed.
     pub done: u32,
     pub missed: u32,
@@ -201,6 +203,7 @@ fn skills(met: &Met, record: &Record, now: Timestamp, lang: &str) -> Vec<SkillLi
             due: due.map(clock::rfc3339),
             due_days: due.map(|due| due.duration_since(now).as_secs().div_euclid(24 * 3600)),
             failed: practised.is_some_and(|practised| practised.failed),
+            helped: practised.is_some_and(|practised| practised.helped),
             done: practised.map_or(0, |practised| practised.done),
             missed: practised.map_or(0, |practised| practised.missed),
             lessons: skill.lessons.clone(),

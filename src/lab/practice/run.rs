@@ -393,7 +393,11 @@ impl Practice {
             let met = drill.met.get(at).copied().flatten();
             let mut record = self.record.lock();
             if let Some(record) = record.as_mut() {
-                record.note(&task.skill, outcome == Outcome::Done, met, clock::now());
+                let now = clock::now();
+                match outcome {
+                    Outcome::Helped => record.note_helped(&task.skill, met, now),
+                    _ => record.note(&task.skill, outcome == Outcome::Done, met, now),
+                }
                 due = record.skills.get(&task.skill).map(|practised| practised.due);
                 if let Err(error) = record.save(&self.path) {
                     tracing::error!(error = cluster::chain(&error), "practice cannot be kept");

@@ -90,6 +90,7 @@ fn skill(lang: Lang, skill: &SkillLine, colour: bool) -> String {
     let more = match (skill.state, skill.due_days) {
         (State::NotMet, _) => source(lang, skill),
         (State::Fresh, Some(days)) => in_days(lang, days + 1),
+        (State::Rusty, _) if skill.helped => lang.say(Say::Helped, &[]),
         (State::Rusty, _) if skill.failed => lang.say(Say::Failed, &[]),
         (_, Some(days)) => since_days(lang, -days - 1),
         (_, None) => String::new(),

@@ -87,6 +87,16 @@ fn colour_repeats_what_the_signs_say() {
 }
 
 #[test]
+fn what_was_done_with_the_last_hint_is_no_failure() {
+    let mut map = map();
+    map.skills.retain(|skill| skill.failed);
+    assert!(picture(Lang::En, &map, false).contains("the last try failed"));
+    map.skills[0].helped = true;
+    let told = picture(Lang::En, &map, false);
+    assert!(told.contains("done with the last hint") && !told.contains("failed"), "{told}");
+}
+
+#[test]
 fn a_beginner_is_told_where_to_begin() {
     let mut map = map();
     map.skills.retain(|skill| skill.state == State::NotMet);
