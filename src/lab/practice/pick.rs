@@ -9,7 +9,7 @@ use std::time::Duration;
 pub const LIMIT: Duration = Duration::from_secs(120);
 /// Tasks that a drill has, if there are so many.
 const LEAST: usize = 3;
-const MOST: usize = 5;
+pub(super) const MOST: usize = 5;
 
 /// A skill that was met, and how well it is known.
 pub struct Candidate<'a> {

@@ -415,7 +415,9 @@ impl Practice {
     /// namespace is deleted.
     async fn take_away(&self, open: &Open) {
         let places = [open.namespace.clone()].into();
-        if let Err(why) = self.host.past(Past::back(open.base, Some(places))).await {
+        if !self.is_own(open).await {
+            tracing::warn!(namespace = open.namespace, "no drill has made this namespace; it stays");
+        } else if let Err(why) = self.host.past(Past::back(open.base, Some(places))).await {
             tracing::debug!(why, "there is no way back before the drill; its namespace is deleted");
             let name = &open.namespace;
             let lines = [

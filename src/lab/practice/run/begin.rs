@@ -15,6 +15,7 @@ use client::kube::api::{ApiResource, DynamicObject, GroupVersionKind};
 use cluster::guest::Room;
 use cluster::undo::Past;
 use parking_lot::Mutex;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -23,6 +24,8 @@ use tokio::sync::mpsc;
 const NAMES: [&str; 4] = ["drill", "drill-2", "drill-3", "drill-4"];
 /// The label of a namespace that a drill has made.
 const LABEL: &str = "ropewalk.io/drill";
+/// How long the API server may take to show a namespace.
+const SHOWN_MAX: Duration = Duration::from_secs(5);
 /// All tasks together have to show what they are about by then.
 const READY_MAX: Duration = Duration::from_secs(60);
 /// How long the rest of a drill before this process is taken away for, and how often it is tried.
@@ -112,12 +115,15 @@ impl Practice {
 
     /// The tasks of a seed: those that it had here before, as far as they still exist, else new
     /// ones.
-    fn picked(&self, seed: u64, met: &Met, record: &Record, now: clock::Timestamp) -> Vec<String> {
+    pub(super) fn picked(&self, seed: u64, met: &Met, record: &Record, now: clock::Timestamp) -> Vec<String> {
         if let Some(before) = record.tasks_of(seed) {
             let known = before.iter().filter(|id| self.table.task(id).is_some()).cloned();
             let known: Vec<String> = known.collect();
+            // The record is a file: it may name a task twice, or a thousand.
+            let mut once = BTreeSet::new();
+            let known: Vec<String> = known.into_iter().filter(|id| once.insert(id.clone())).collect();
             if !known.is_empty() {
-                return known;
+                return known.into_iter().take(pick::MOST).collect();
             }
         }
         let candidate = |skill: &'_ Skill| {
@@ -213,9 +219,13 @@ impl Practice {
         }
         drill.listen(&self.host);
         let name = &drill.namespace;
+        // With its label from the first moment on: without it, nobody takes the namespace away.
         let mut lines = vec![
-            format!("kubectl create namespace {name}"),
-            format!("kubectl label namespace {name} {LABEL}=true"),
+            "kubectl create -f -".to_string(),
+            "apiVersion: v1".to_string(),
+            "kind: Namespace".to_string(),
+            format!("metadata: {{name: {name}, labels: {{{LABEL}: \"true\"}}}}"),
+            ".".to_string(),
         ];
         lines.extend(drill.tasks.iter().flat_map(|task| task.setup.iter().cloned()));
         let played = self.teacher.play(&lines, &Room::default()).await;
@@ -231,6 +241,21 @@ impl Practice {
         Ok(())
     }
 
+    /// Has a drill made what the record says? The file may be another cluster's, and a learner may
+    /// have a namespace of this name.
+    pub(super) async fn is_own(&self, open: &Open) -> bool {
+        if !NAMES.contains(&open.namespace.as_str()) {
+            return false;
+        }
+        let Ok(client) = self.host.client(TEACHER) else { return true };
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "Namespace"));
+        let api = Api::<DynamicObject>::all_with(client.kube(), &resource);
+        match clock::limit(SHOWN_MAX, api.get_opt(&open.namespace)).await {
+            Some(Ok(Some(found))) => is_labelled(&found),
+            _ => true, // it is gone, or cannot be taken away now either
+        }
+    }
+
     /// A name that no namespace has. What an earlier drill has left under one is deleted, as far as
     /// that is not under way: an `undo` may have brought it back.
     async fn free_namespace(&self, lang: &str) -> Result<String, String> {
@@ -243,8 +268,7 @@ impl Practice {
             match api.get_opt(name).await.map_err(|e| failed(cluster::chain(&e)))? {
                 None => free = free.or(Some(name)),
                 Some(found) => {
-                    let is_left = found.metadata.labels.is_some_and(|labels| labels.contains_key(LABEL));
-                    if is_left && found.metadata.deletion_timestamp.is_none() {
+                    if is_labelled(&found) && found.metadata.deletion_timestamp.is_none() {
                         let line = format!("-kubectl delete namespace {name} --wait=false");
                         let _ = self.teacher.play(&[line], &Room::default()).await; // the next drill tries again
                     }
@@ -253,4 +277,9 @@ impl Practice {
         }
         free.map(String::from).ok_or_else(|| words::say(lang, Word::NoName, &[&NAMES.join(", ")]))
     }
+}
+
+/// Has a drill made this namespace?
+fn is_labelled(namespace: &DynamicObject) -> bool {
+    namespace.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(LABEL))
 }
