@@ -400,7 +400,7 @@ impl Practice {
                 }
                 due = record.skills.get(&task.skill).map(|practised| practised.due);
                 if let Err(error) = record.save(&self.path) {
-                    tracing::error!(error = cluster::chain(&error), "practice cannot be kept");
+                    tracing::error!(error = cluster::chain(&error), "cannot write practice.json");
                 }
             }
         }
@@ -433,7 +433,7 @@ impl Practice {
         if let Some(record) = record.as_mut() {
             record.open = None;
             if let Err(error) = record.save(&self.path) {
-                tracing::error!(error = cluster::chain(&error), "practice cannot be kept");
+                tracing::error!(error = cluster::chain(&error), "cannot write practice.json");
             }
         }
     }

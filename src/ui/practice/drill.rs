@@ -304,7 +304,7 @@ mod tests {
         over.tasks[1].outcome = Outcome::Unfinished;
         let told = news(&PLAIN, &second(), &over, now()).unwrap();
         assert!(told.starts_with("The time is over: 1 of 2 done."), "{told}");
-        assert!(told.contains("  · Create a ConfigMap: not reached"), "{told}");
+        assert!(told.contains("  · Create a ConfigMap: not finished"), "{told}");
         assert!(told.contains("drill --seed 417"), "{told}");
         assert_eq!(news(&PLAIN, &over, &over, now()), None, "said once");
         let korean = PageStyle { lang: Lang::Ko, ..PLAIN };
