@@ -36,7 +36,7 @@ pub(crate) async fn run(asked_for: Practice) -> anyhow::Result<i32> {
             show(asked(&place, lang, Ask::Start { seed }).await?, &style, output)
         }
         Command::Show { output } => show(asked(&place, lang, Ask::Show).await?, &style, output),
-        Command::Check { output } => check(&place, &style, output).await,
+        Command::Check { task, output } => check(&place, &style, task.as_deref(), output).await,
         Command::Hint => {
             print!("{}", front::hint(&style, &asked(&place, lang, Ask::Hint).await?));
             Ok(0)
@@ -60,14 +60,35 @@ fn show(view: DrillView, style: &PageStyle, output: Option<Output>) -> anyhow::R
     Ok(i32::from(view.phase == Phase::None))
 }
 
-async fn check(place: &Place, style: &PageStyle, output: Option<Output>) -> anyhow::Result<i32> {
+/// Exit code 0: the task is done. `task`: this one, which may be over already; `None`: the present
+/// one.
+async fn check(
+    place: &Place,
+    style: &PageStyle,
+    task: Option<&str>,
+    output: Option<Output>,
+) -> anyhow::Result<i32> {
     let before = asked(place, style.lang, Ask::Show).await?;
+    let named = task.map(|id| before.tasks.iter().position(|task| task.id == id));
+    if named == Some(None) {
+        eprintln!("ropewalk: this drill has no task {:?}", task.unwrap_or_default());
+        return Ok(USAGE);
+    }
+    let at = named.flatten().unwrap_or(before.at);
+    if named.is_some() && (at != before.at || before.phase.is_over()) {
+        match output {
+            Some(Output::Json) => std::println!("{}", serde_json::to_string_pretty(&before)?),
+            None => print!("{}", front::result(style, &before, at, clock::now())),
+        }
+        return Ok(i32::from(!front::is_done(&before, &before, at)));
+    }
     let view = asked(place, style.lang, Ask::Check).await?;
-    let is_done = (before.at, before.phase) != (view.at, view.phase);
+    let is_done = front::is_done(&before, &view, at);
+    let told = front::changed(style, &before, &view, clock::now());
     match output {
         Some(Output::Json) => std::println!("{}", serde_json::to_string_pretty(&view)?),
-        None if is_done => print!("{}", front::changed(style, &before, &view, clock::now())),
-        None => print!("{}", front::verdict(style, &view)),
+        None if told.is_empty() => print!("{}", front::verdict(style, &view)),
+        None => print!("{told}"),
     }
     Ok(i32::from(!is_done))
 }

@@ -419,6 +419,7 @@ mod tests {
         assert_eq!(of("quit"), Line::Quit);
         assert_eq!(of("exit 3"), Line::Exit(Some("3".into())));
         assert_eq!(of("undo 2"), own(&["undo", "--name", "main", "2"]));
+        assert_eq!(of("drill show | cat"), Line::Shell("ropewalk drill --name main show | cat".into()));
         assert_eq!(of("lab start x --seed 7"), own(&["lab", "--name", "main", "start", "x", "--seed", "7"]));
         assert_eq!(of("watch"), Line::Watch);
         assert_eq!(of("help get"), Line::Help(vec!["get".into()]));

@@ -57,6 +57,9 @@ fn a_drill_asks_for_what_was_met_and_takes_away_what_it_made() {
     met(&home); // before the lesson engine reads it
     let cluster = home.up(&["--workers", "1"]);
     drill(&["check"]).fails("no drill is open");
+    // As the prompt writes it: the cluster's name right behind the word.
+    let named = ["drill", "--name", "t", "check", "-o", "json", "--lang", "en"];
+    home.ropewalk(&named).fails("no drill is open");
     let map = json_of(&progress(&["-o", "json"]));
     assert_eq!((&state(&map, "scale"), &state(&map, "logs")), (&"rusty".into(), &"notMet".into()));
 
@@ -83,6 +86,8 @@ fn a_drill_asks_for_what_was_met_and_takes_away_what_it_made() {
     assert!(drill(&["check"]).out.contains("Add -n drill: your change"));
     assert!(drill(&["stop"]).ok().contains("0 of 3 done"));
     drill(&["skip"]).fails("no drill is open");
+    let skipped = tasks[0]["id"].as_str().expect("an id");
+    assert_eq!(drill(&["check", skipped]).code, 1, "a task that was skipped is not done");
     let gone = || cluster.kubectl(&any, &["get", "namespace", "drill"]);
     let gone = super::support::eventually(super::support::PATIENCE, gone, |said| said.code != 0);
     gone.fails("not found");

@@ -30,8 +30,8 @@ pub(crate) struct Practice {
   ropewalk progress -o json    for machines
 The JSON has `format` (1), `cluster`, `lessons` {done, all, tracks[{id, done, all}], list[{id, title, done, steps}]},
 `labs` {passed, all, score, max, list[{id, title, score, max, passed}]}, `notices` and
-`skills`[{id, title, state, last, due, dueDays, failed, done, missed, lessons, labs}]; `state` is fresh, due, rusty or
-notMet, times are RFC 3339 or null.")]
+`skills`[{id, title, state, last, due, dueDays, failed, helped, done, missed, lessons, labs}]; `state` is fresh, due,
+rusty or notMet, times are RFC 3339 or null.")]
 pub(crate) struct Progress {
     #[arg(long, default_value = "main")]
     pub name: String,
@@ -56,8 +56,10 @@ pub(crate) enum Drill {
         #[arg(short, long, value_enum)]
         output: Option<Output>,
     },
-    /// What of the present task is missing: exit code 0 if it is done, 1 if not
+    /// What is missing of the present task: exit code 0 if it is done, 1 if not
     Check {
+        /// A task of this drill, by its id: a drill goes on by itself, so yours may be over already
+        task: Option<String>,
         #[arg(short, long, value_enum)]
         output: Option<Output>,
     },
@@ -101,6 +103,7 @@ mod tests {
         for line in [
             "drill --name shop check -o json",
             "drill check -o json --name shop",
+            "drill --name shop check scale-up",
             "drill --name shop start --seed 417",
             "drill --name shop show",
             "drill --name shop --seed 417",

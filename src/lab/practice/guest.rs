@@ -99,7 +99,7 @@ impl Guest for Drills {
                     Err(text) => Reply::Error(text),
                 },
                 Some(Err(why)) => Reply::Error(why.clone()),
-                None => Reply::Error("the cluster is not that far yet".into()),
+                None => Reply::Error("the cluster is still starting; try again".into()),
             }
         };
         stream::once(answer).boxed()

@@ -24,7 +24,7 @@ pub struct Map {
     pub cluster: String,
     pub lessons: Lessons,
     pub labs: Grades,
-    /// In the order in which lessons teach them.
+    /// In the order of the table of skills.
     pub skills: Vec<SkillLine>,
     /// What could not be read, and why.
     pub notices: Vec<String>,
@@ -94,10 +94,12 @@ pub struct SkillLine {
     /// When it was last practised, and when it is to be practised; RFC 3339, null if nobody knows.
     pub last: Option<String>,
     pub due: Option<String>,
-    /// Whole days from now until it is due; negative if it has been due for so long.
+    /// Days from now until it is due, rounded down: -1 from the moment on when it is due.
     pub due_days: Option<i64>,
-    /// The last try failed.
+    /// The last try was no success.
     pub failed: bool,
+    /// It was not, because the task was done with its last hint.
+    pub helped: bool,
     /// Tries in drills that succeeded, and that failed.
     pub done: u32,
     pub missed: u32,
@@ -201,6 +203,7 @@ fn skills(met: &Met, record: &Record, now: Timestamp, lang: &str) -> Vec<SkillLi
             due: due.map(clock::rfc3339),
             due_days: due.map(|due| due.duration_since(now).as_secs().div_euclid(24 * 3600)),
             failed: practised.is_some_and(|practised| practised.failed),
+            helped: practised.is_some_and(|practised| practised.helped),
             done: practised.map_or(0, |practised| practised.done),
             missed: practised.map_or(0, |practised| practised.missed),
             lessons: skill.lessons.clone(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 pub const LIMIT: Duration = Duration::from_secs(120);
 /// Tasks that a drill has, if there are so many.
 const LEAST: usize = 3;
-const MOST: usize = 5;
+pub(super) const MOST: usize = 5;
 
 /// A skill that was met, and how well it is known.
 pub struct Candidate<'a> {
@@ -19,7 +19,8 @@ pub struct Candidate<'a> {
 
 /// Picks three to five tasks: rusty skills first, then due ones, then fresh ones, in each group by
 /// chance. Further tasks than the third are taken as long as all fit in [`LIMIT`]. Where fewer than
-/// three skills were met, they come more than once, with another task each time.
+/// three skills were met, they come more than once, with another task each time: a drill has fewer
+/// tasks if they have no more.
 ///
 /// ```text
 /// 1 rusty, 1 due, 6 fresh     the rusty one, the due one, and 1 to 3 of the fresh ones

@@ -64,9 +64,12 @@ pub struct Practised {
     /// Successes since the last failure, of those that came when the skill was due.
     #[serde(default)]
     pub row: u32,
-    /// The last try failed.
+    /// The last try was no success.
     #[serde(default)]
     pub failed: bool,
+    /// It was not, because the task was done with its last hint.
+    #[serde(default)]
+    pub helped: bool,
     /// Tries that succeeded, and that failed.
     #[serde(default)]
     pub done: u32,
@@ -121,16 +124,24 @@ impl Record {
         progress::keep(path, self)
     }
 
-    /// Notes a try. `met`: when the skill was met, if that is known. A success before the skill is
-    /// due changes nothing of when it is: to practise it twice in an evening is no week of memory.
+    /// Notes a try. `met`: when the skill was met, if that is known. A further success
+    /// before the skill is due changes nothing of when it is: to practise it twice in an evening is
+    /// no week of memory. The first one, and the first after a failure, always count.
     pub fn note(&mut self, skill: &str, success: bool, met: Option<Timestamp>, now: Timestamp) {
         let before = self.skills.get(skill);
         let was_due = due(before, met).is_none_or(|due| due <= now);
         let known = before.cloned();
         let first = known.is_none();
-        let mut noted =
-            known.unwrap_or(Practised { last: now, due: now, row: 0, failed: false, done: 0, missed: 0 });
-        noted.last = now;
+        let mut noted = known.unwrap_or(Practised {
+            last: now,
+            due: now,
+            row: 0,
+            failed: false,
+            helped: false,
+            done: 0,
+            missed: 0,
+        });
+        (noted.last, noted.helped) = (now, false);
         if !success {
             noted.missed = noted.missed.saturating_add(1);
             (noted.row, noted.failed, noted.due) = (0, true, clock::after(now, DAY));
@@ -144,6 +155,16 @@ impl Record {
             noted.failed = false;
         }
         self.skills.insert(skill.into(), noted);
+    }
+
+    /// Notes a task that was done with its last hint: it comes back the next day as after a failure,
+    /// and is not counted as one.
+    pub fn note_helped(&mut self, skill: &str, met: Option<Timestamp>, now: Timestamp) {
+        let missed = self.skills.get(skill).map_or(0, |practised| practised.missed);
+        self.note(skill, false, met, now);
+        if let Some(noted) = self.skills.get_mut(skill) {
+            (noted.missed, noted.helped) = (missed, true);
+        }
     }
 
     /// Remembers the tasks of a seed.
@@ -243,6 +264,18 @@ mod tests {
         let mut record = Record::default();
         record.note("scale", true, Some(met), at("2026-03-01T12:00:00Z"));
         assert_eq!(record.skills["scale"].due, at("2026-03-02T12:00:00Z"), "the first practice counts");
+    }
+
+    #[test]
+    fn a_task_that_was_done_with_its_last_hint_comes_back_and_is_no_failure() {
+        let mut record = Record::default();
+        record.note_helped("scale", None, at("2026-03-01T10:00:00Z"));
+        let noted = record.skills["scale"].clone();
+        assert_eq!((noted.failed, noted.helped, noted.done, noted.missed), (true, true, 0, 0));
+        assert_eq!(noted.due, at("2026-03-02T10:00:00Z"));
+        record.note("scale", false, None, at("2026-03-02T10:00:00Z"));
+        let noted = &record.skills["scale"];
+        assert_eq!((noted.failed, noted.helped, noted.missed), (true, false, 1));
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub struct Practice {
     path: PathBuf,
     /// `None`: not read yet.
     record: Mutex<Option<Record>>,
+    /// Where damaged records were put, until a drill has told it.
+    aside: Mutex<Vec<PathBuf>>,
     drill: Mutex<Option<Arc<Drill>>>,
     /// Held by the question that starts a drill, and by what takes one away.
     turn: tokio::sync::Mutex<()>,
@@ -98,7 +100,7 @@ pub(super) struct State {
     pub checks: Vec<bool>,
     /// General hints that fitted then, by their places.
     pub notices: Vec<usize>,
-    /// What is to be said once.
+    /// Damaged records that were put aside: this drill tells it.
     pub told: Vec<PathBuf>,
 }
 
@@ -230,6 +232,7 @@ impl Practice {
             table: Table::built_in(),
             library,
             record: Mutex::new(None),
+            aside: Mutex::default(),
             drill: Mutex::new(None),
             turn: tokio::sync::Mutex::default(),
             changed: watch::Sender::default(),
@@ -390,10 +393,14 @@ impl Practice {
             let met = drill.met.get(at).copied().flatten();
             let mut record = self.record.lock();
             if let Some(record) = record.as_mut() {
-                record.note(&task.skill, outcome == Outcome::Done, met, clock::now());
+                let now = clock::now();
+                match outcome {
+                    Outcome::Helped => record.note_helped(&task.skill, met, now),
+                    _ => record.note(&task.skill, outcome == Outcome::Done, met, now),
+                }
                 due = record.skills.get(&task.skill).map(|practised| practised.due);
                 if let Err(error) = record.save(&self.path) {
-                    tracing::error!(error = cluster::chain(&error), "practice cannot be kept");
+                    tracing::error!(error = cluster::chain(&error), "cannot write practice.json");
                 }
             }
         }
@@ -408,7 +415,9 @@ impl Practice {
     /// namespace is deleted.
     async fn take_away(&self, open: &Open) {
         let places = [open.namespace.clone()].into();
-        if let Err(why) = self.host.past(Past::back(open.base, Some(places))).await {
+        if !self.is_own(open).await {
+            tracing::warn!(namespace = open.namespace, "no drill has made this namespace; it stays");
+        } else if let Err(why) = self.host.past(Past::back(open.base, Some(places))).await {
             tracing::debug!(why, "there is no way back before the drill; its namespace is deleted");
             let name = &open.namespace;
             let lines = [
@@ -424,7 +433,7 @@ impl Practice {
         if let Some(record) = record.as_mut() {
             record.open = None;
             if let Err(error) = record.save(&self.path) {
-                tracing::error!(error = cluster::chain(&error), "practice cannot be kept");
+                tracing::error!(error = cluster::chain(&error), "cannot write practice.json");
             }
         }
     }

@@ -16,7 +16,7 @@ static TEXT: &str = include_str!("skills.yaml");
 /// The value that a drill gives to every task: its namespace.
 pub const NAMESPACE: &str = "ns";
 
-/// All skills, in the order in which lessons teach them.
+/// All skills, in the order of the file.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     pub skills: Vec<Skill>,

@@ -7,7 +7,7 @@ texts! {
     pub enum Word {
     NoneOpen: "no drill is open; `drill` begins one", "진행 중인 연습이 없습니다. `drill`로 시작하세요";
     IsOpen: "a drill is already open; `drill stop` ends it", "이미 진행 중인 연습이 있습니다. `drill stop`으로 끝낼 수 있습니다";
-    LabOpen: "the graded lab {} is open, and a drill would get in its way; grade it, or end it with `lab leave`", "채점 실습({})이 열려 있어 연습을 시작할 수 없습니다. 채점을 받거나 `lab leave`로 끝내세요";
+    LabOpen: "the graded lab {} is open, and a drill would disturb it; grade it, or end it with `lab leave`", "채점 실습({})이 열려 있어 연습을 시작할 수 없습니다. 채점을 받거나 `lab leave`로 끝내세요";
     NoneMet: "there is nothing to practise yet: a drill asks for what you have met in lessons. Begin with the lesson {} “{}”: `lesson {}`", "아직 연습할 것이 없습니다. 연습에서는 강의에서 배운 것만 묻습니다. 먼저 {} “{}” 강의를 마치세요: `lesson {}`";
     NotKept: "the record of practice cannot be used, so no drill begins: {}", "연습 기록을 사용할 수 없어 시작하지 않았습니다: {}";
     PutAside: "The record of practice was damaged. It is now {}, and the record begins anew.", "연습 기록이 손상되어 {} 파일로 옮기고 새로 시작합니다.";

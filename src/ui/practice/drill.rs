@@ -160,6 +160,19 @@ fn outcome(lang: Lang, task: &TaskView, now: Timestamp) -> String {
     format!("{mark} {}: {told}{}", harmless(&task.title), again.unwrap_or_default())
 }
 
+/// What came of one task, as a line.
+pub fn result(style: &PageStyle, view: &DrillView, at: usize, now: Timestamp) -> String {
+    view.tasks.get(at).map(|task| outcome(style.lang, task, now) + "\n").unwrap_or_default()
+}
+
+/// Is the task that stood at `at` done in a later view of the same drill? That the drill has gone
+/// on says nothing: the time may be over, and another session may have skipped it.
+pub fn is_done(before: &DrillView, view: &DrillView, at: usize) -> bool {
+    let is_same = (before.seed, &before.namespace) == (view.seed, &view.namespace);
+    let task = view.tasks.get(at).filter(|_| is_same);
+    task.is_some_and(|task| matches!(task.outcome, Outcome::Done | Outcome::Helped))
+}
+
 /// `tomorrow`, `in 7 days`: a part of a day counts as a whole one.
 pub(super) fn until(lang: Lang, due: Timestamp, now: Timestamp) -> String {
     let hours = due.duration_since(now).as_hours();
@@ -291,7 +304,7 @@ mod tests {
         over.tasks[1].outcome = Outcome::Unfinished;
         let told = news(&PLAIN, &second(), &over, now()).unwrap();
         assert!(told.starts_with("The time is over: 1 of 2 done."), "{told}");
-        assert!(told.contains("  · Create a ConfigMap: not reached"), "{told}");
+        assert!(told.contains("  · Create a ConfigMap: not finished"), "{told}");
         assert!(told.contains("drill --seed 417"), "{told}");
         assert_eq!(news(&PLAIN, &over, &over, now()), None, "said once");
         let korean = PageStyle { lang: Lang::Ko, ..PLAIN };
@@ -308,6 +321,18 @@ mod tests {
             verdict(&PLAIN, &view),
             "  ✓ the pod mast exists\n  · its container is ready\n! Add -n drill.\nNot yet: its container is ready\n"
         );
+    }
+
+    #[test]
+    fn a_drill_that_goes_on_is_no_task_that_is_done() {
+        assert!(is_done(&view(), &second(), 0));
+        for outcome in [Outcome::Skipped, Outcome::Unfinished, Outcome::Open] {
+            let mut left = DrillView { phase: Phase::TimeOver, ..second() };
+            left.tasks[0].outcome = outcome;
+            assert!(!is_done(&view(), &left, 0), "{outcome:?}");
+        }
+        assert!(!is_done(&view(), &DrillView { seed: 418, ..second() }, 0), "another drill");
+        assert_eq!(result(&PLAIN, &second(), 0, now()), "✓ Run a pod: done in 14 s, again tomorrow\n");
     }
 
     #[test]

@@ -46,7 +46,9 @@ pub fn picture(lang: Lang, map: &Map, colour: bool) -> String {
     map.skills.iter().for_each(|s| out.push_str(&skill(lang, s, colour)));
     out.push('\n');
     let is_met = map.skills.iter().any(|skill| skill.state != State::NotMet);
-    let first = map.skills.iter().find_map(|skill| skill.lessons.first());
+    // The first of the library, as `drill` says it; skills stand in another order.
+    let teaches = |id: &String| map.skills.iter().any(|skill| skill.lessons.contains(id));
+    let first = map.lessons.list.iter().map(|lesson| &lesson.id).find(|id| teaches(id));
     out.push_str(&match (is_met, first) {
         (false, Some(lesson)) => say(Say::ToBegin, &[lesson]),
         _ => say(Say::ToPractise, &[]),
@@ -88,6 +90,7 @@ fn skill(lang: Lang, skill: &SkillLine, colour: bool) -> String {
     let more = match (skill.state, skill.due_days) {
         (State::NotMet, _) => source(lang, skill),
         (State::Fresh, Some(days)) => in_days(lang, days + 1),
+        (State::Rusty, _) if skill.helped => lang.say(Say::Helped, &[]),
         (State::Rusty, _) if skill.failed => lang.say(Say::Failed, &[]),
         (_, Some(days)) => since_days(lang, -days - 1),
         (_, None) => String::new(),

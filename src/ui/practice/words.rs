@@ -8,19 +8,19 @@ texts! {
     // -- a drill
     Head: "Drill · seed {} · tasks: {} · {} minutes", "연습 · 시드 {} · 과제 {}개 · {}분";
     Place: "Everything is in the namespace `{}`: add `-n {}` to your commands.", "모든 과제는 `{}` 네임스페이스에서 합니다. 명령에 `-n {}` 옵션을 붙이세요.";
-    Keys: "`check` says what is missing, `hint` helps, `skip` goes on, `stop` ends.", "`check`는 남은 조건, `hint`는 힌트, `skip`은 건너뛰기, `stop`은 끝내기입니다.";
+    Keys: "`check` says what is missing, `hint` helps, `skip` leaves this task, `stop` ends.", "`check`는 남은 조건, `hint`는 힌트, `skip`은 건너뛰기, `stop`은 끝내기입니다.";
     Task: "{}/{} · {} left", "{}/{} · 남은 시간 {}";
     TaskAlone: "{}/{}", "{}/{}";
     Done: "done in {} s", "{}초 만에 완료";
     Helped: "done with the last hint", "마지막 힌트를 보고 완료";
     Skipped: "skipped", "건너뜀";
-    Unfinished: "not reached; it does not count", "하지 못함 (기록하지 않음)";
+    Unfinished: "not finished; it does not count", "끝내지 못함 (기록하지 않음)";
     Again: "again {}", "다음 연습: {}";
     LittleTime: "30 seconds are left.", "30초 남았습니다.";
     Finished: "The drill is over: {} of {} done.", "연습이 끝났습니다. 과제 {}개 완료(전체 {}개).";
-    TimeOver: "The time is over: {} of {} done. What you did counts.", "시간이 다 되었습니다. 과제 {}개 완료(전체 {}개). 한 것은 모두 기록되었습니다.";
-    Stopped: "The drill was ended: {} of {} done. What you did counts.", "연습을 끝냈습니다. 과제 {}개 완료(전체 {}개). 한 것은 모두 기록되었습니다.";
-    After: "`progress` shows your skills, `drill` begins another one, `drill --seed {}` repeats this one.", "`progress`로 할 수 있는 것을 보고, `drill`로 새 연습을, `drill --seed {}`로 같은 연습을 다시 시작합니다.";
+    TimeOver: "The time is over: {} of {} done. What you did counts.", "시간이 다 되었습니다. 과제 {}개 완료(전체 {}개). 완료한 과제는 기록되었습니다.";
+    Stopped: "The drill was ended: {} of {} done. What you did counts.", "연습을 끝냈습니다. 과제 {}개 완료(전체 {}개). 완료한 과제는 기록되었습니다.";
+    After: "`progress` shows your skills, `drill` begins another one, `drill --seed {}` repeats this one.", "`progress`로 익힌 기술을 보고, `drill`로 새 연습을, `drill --seed {}`로 같은 연습을 다시 시작합니다.";
     NoDrill: "No drill is open. `drill` begins one.", "진행 중인 연습이 없습니다. `drill`로 시작하세요.";
     Preparing: "preparing the drill …", "연습을 준비하는 중 …";
     NotYet: "Not yet: {}", "남은 조건: {}";
@@ -40,16 +40,16 @@ texts! {
     Labs: "Labs", "실습";
     LabsPassed: "{} of {} passed · {} of {} points", "{}개 통과(전체 {}개) · {}점(만점 {}점)";
     LabsNone: "none of {} graded yet", "채점받은 실습이 아직 없음(전체 {}개)";
-    Skills: "Skills", "할 수 있는 것";
+    Skills: "Skills", "익힌 기술";
     SkillsCount: "{} fresh · {} due · {} rusty · {} not met", "익숙함 {} · 복습할 때 {} · 잊혀 가는 중 {} · 배우기 전 {}";
     Fresh: "fresh", "익숙함";
     Due: "due", "복습할 때";
     Rusty: "rusty", "잊혀 가는 중";
     NotMet: "not met", "배우기 전";
-    Failed: "the last try failed", "지난번에 하지 못함";
+    Failed: "the last try failed", "지난번에 완료하지 못함";
     LessonId: "lesson {}", "강의 {}";
     LabId: "lab {}", "실습 {}";
     ToPractise: "`drill` practises for two minutes: what is rusty or due comes first.", "`drill`로 2분 동안 연습합니다. 잊혀 가는 것과 복습할 것부터 나옵니다.";
-    ToBegin: "Nothing is met yet. `lesson {}` is the first lesson that teaches one of these.", "아직 배운 것이 없습니다. 이 가운데 하나를 처음 배우는 강의는 `lesson {}`입니다.";
+    ToBegin: "You have not learned any of these yet. `lesson {}` is the first lesson that teaches one of these.", "아직 배운 것이 없습니다. 이 가운데 하나를 가르치는 첫 강의는 `lesson {}`입니다.";
 }
 }

@@ -46,12 +46,14 @@ impl Session {
             Ok(before) => before,
             Err(why) => return self.unanswered(&why),
         };
-        let mut green = false;
+        let mut is_done = false;
         let code = self.drilled(Ask::Check, |style, view| {
-            green = before.at != view.at || view.phase != Phase::Running;
-            if green { String::new() } else { drill::verdict(style, view) }
+            is_done = drill::is_done(&before, view, before.at);
+            let has_moved = before.at != view.at || view.phase != Phase::Running;
+            // The task that follows the drill tells what came of it.
+            if has_moved { String::new() } else { drill::verdict(style, view) }
         });
-        if code == 0 && !green { 1 } else { code }
+        if code == 0 && !is_done { 1 } else { code }
     }
 
     /// Asks practice and prints what `part` makes of its view.

@@ -15,7 +15,7 @@ use client::kube::api::{ApiResource, DynamicObject, GroupVersionKind};
 use cluster::guest::Room;
 use cluster::undo::Past;
 use parking_lot::Mutex;
-use std::path::PathBuf;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -24,24 +24,26 @@ use tokio::sync::mpsc;
 const NAMES: [&str; 4] = ["drill", "drill-2", "drill-3", "drill-4"];
 /// The label of a namespace that a drill has made.
 const LABEL: &str = "ropewalk.io/drill";
+/// How long the API server may take to show a namespace.
+const SHOWN_MAX: Duration = Duration::from_secs(5);
 /// All tasks together have to show what they are about by then.
 const READY_MAX: Duration = Duration::from_secs(60);
 /// How long the rest of a drill before this process is taken away for, and how often it is tried.
 const SWEEP: (Duration, usize) = (Duration::from_secs(5), 60);
 
 impl Practice {
-    /// Reads the record, unless that was done. A damaged one is put aside, where it is returned.
-    fn read_record(&self) -> Result<Option<PathBuf>, String> {
+    /// Reads the record, unless that was done. A damaged one is put aside, and the next drill says
+    /// where it is.
+    fn read_record(&self) -> Result<(), String> {
         let mut record = self.record.lock();
         if record.is_some() {
-            return Ok(None);
+            return Ok(());
         }
         let read = Record::load_or_put_aside(&self.path);
-        let (mut read, aside) = read.map_err(|error| cluster::chain(&error))?;
-        // What is taken away is never the learner's own namespace, whatever the file says.
-        read.open = read.open.filter(|open| is_of_a_drill(&open.namespace));
+        let (read, aside) = read.map_err(|error| cluster::chain(&error))?;
         *record = Some(read);
-        Ok(aside)
+        self.aside.lock().extend(aside);
+        Ok(())
     }
 
     /// Takes away what a drill of an earlier process has left, as soon as the cluster answers.
@@ -64,7 +66,7 @@ impl Practice {
     pub(super) async fn start(self: &Arc<Practice>, seed: Option<u64>, lang: &str) -> Result<(), String> {
         let _turn = self.turn.lock().await;
         let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
-        let aside = self.read_record().map_err(not_kept)?;
+        self.read_record().map_err(not_kept)?;
         self.may_begin(lang)?;
         let met = in_place(|| Met::read(self.host.place(), &self.library));
         let now = clock::now();
@@ -82,7 +84,7 @@ impl Practice {
             met.since(skill).flatten()
         };
         let times = picked.iter().map(since).collect();
-        self.begin_drill(seed, picked, times, (LIMIT, false), aside, lang).await
+        self.begin_drill(seed, picked, times, (LIMIT, false), lang).await
     }
 
     /// Begins a drill of one task, without a clock and without a record.
@@ -98,7 +100,7 @@ impl Practice {
         if self.table.task(task).is_none() {
             return Err(words::say(lang, Word::NoTask, &[task]));
         }
-        self.begin_drill(seed, vec![task.into()], vec![None], (REHEARSAL_MAX, true), None, lang).await
+        self.begin_drill(seed, vec![task.into()], vec![None], (REHEARSAL_MAX, true), lang).await
     }
 
     fn may_begin(&self, lang: &str) -> Result<(), String> {
@@ -113,12 +115,15 @@ impl Practice {
 
     /// The tasks of a seed: those that it had here before, as far as they still exist, else new
     /// ones.
-    fn picked(&self, seed: u64, met: &Met, record: &Record, now: clock::Timestamp) -> Vec<String> {
+    pub(super) fn picked(&self, seed: u64, met: &Met, record: &Record, now: clock::Timestamp) -> Vec<String> {
         if let Some(before) = record.tasks_of(seed) {
             let known = before.iter().filter(|id| self.table.task(id).is_some()).cloned();
             let known: Vec<String> = known.collect();
+            // The record is a file: it may name a task twice, or a thousand.
+            let mut once = BTreeSet::new();
+            let known: Vec<String> = known.into_iter().filter(|id| once.insert(id.clone())).collect();
             if !known.is_empty() {
-                return known;
+                return known.into_iter().take(pick::MOST).collect();
             }
         }
         let candidate = |skill: &'_ Skill| {
@@ -148,7 +153,6 @@ impl Practice {
         ids: Vec<String>,
         met: Vec<Option<clock::Timestamp>>,
         (limit, is_rehearsal): (Duration, bool),
-        aside: Option<PathBuf>,
         lang: &str,
     ) -> Result<(), String> {
         let failed = |why: String| words::say(lang, Word::SetupFailed, &[&why]);
@@ -167,8 +171,9 @@ impl Practice {
         let world = World::start(&crew, &self.host).map_err(|e| failed(cluster::chain(&e)))?;
         let (orders, told) = mpsc::channel(ORDERS_MAX);
         let results = vec![Shown::default(); tasks.len()];
-        let told_once = aside.into_iter().collect();
-        let state = State { phase: Phase::Preparing, results, told: told_once, ..State::default() };
+        // A rehearsal has no learner who reads it.
+        let put_aside = if is_rehearsal { vec![] } else { self.aside.lock().clone() };
+        let state = State { phase: Phase::Preparing, results, told: put_aside, ..State::default() };
         let state = Mutex::new(state);
         let drill =
             Drill { seed, namespace, base, limit, tasks, met, is_rehearsal, state, orders, world, crew };
@@ -182,6 +187,9 @@ impl Practice {
             drill.crew.kill();
             self.tell();
             return Err(why);
+        }
+        if !is_rehearsal {
+            self.aside.lock().clear();
         }
         let mut changes = self.changes();
         changes.mark_unchanged();
@@ -211,9 +219,13 @@ impl Practice {
         }
         drill.listen(&self.host);
         let name = &drill.namespace;
+        // With its label from the first moment on: without it, nobody takes the namespace away.
         let mut lines = vec![
-            format!("kubectl create namespace {name}"),
-            format!("kubectl label namespace {name} {LABEL}=true"),
+            "kubectl create -f -".to_string(),
+            "apiVersion: v1".to_string(),
+            "kind: Namespace".to_string(),
+            format!("metadata: {{name: {name}, labels: {{{LABEL}: \"true\"}}}}"),
+            ".".to_string(),
         ];
         lines.extend(drill.tasks.iter().flat_map(|task| task.setup.iter().cloned()));
         let played = self.teacher.play(&lines, &Room::default()).await;
@@ -229,6 +241,21 @@ impl Practice {
         Ok(())
     }
 
+    /// Has a drill made what the record says? The file may be another cluster's, and a learner may
+    /// have a namespace of this name.
+    pub(super) async fn is_own(&self, open: &Open) -> bool {
+        if !is_of_a_drill(&open.namespace) {
+            return false;
+        }
+        let Ok(client) = self.host.client(TEACHER) else { return true };
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "Namespace"));
+        let api = Api::<DynamicObject>::all_with(client.kube(), &resource);
+        match clock::limit(SHOWN_MAX, api.get_opt(&open.namespace)).await {
+            Some(Ok(Some(found))) => is_labelled(&found),
+            _ => true, // it is gone, or cannot be taken away now either
+        }
+    }
+
     /// A name that no namespace has. What an earlier drill has left under one is deleted, as far as
     /// that is not under way: an `undo` may have brought it back.
     async fn free_namespace(&self, lang: &str) -> Result<String, String> {
@@ -241,8 +268,7 @@ impl Practice {
             match api.get_opt(name).await.map_err(|e| failed(cluster::chain(&e)))? {
                 None => free = free.or(Some(name)),
                 Some(found) => {
-                    let is_left = found.metadata.labels.is_some_and(|labels| labels.contains_key(LABEL));
-                    if is_left && found.metadata.deletion_timestamp.is_none() {
+                    if is_labelled(&found) && found.metadata.deletion_timestamp.is_none() {
                         let line = format!("-kubectl delete namespace {name} --wait=false");
                         let _ = self.teacher.play(&[line], &Room::default()).await; // the next drill tries again
                     }
@@ -251,6 +277,11 @@ impl Practice {
         }
         free.map(String::from).ok_or_else(|| words::say(lang, Word::NoName, &[&NAMES.join(", ")]))
     }
+}
+
+/// Has a drill made this namespace?
+fn is_labelled(namespace: &DynamicObject) -> bool {
+    namespace.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(LABEL))
 }
 
 /// Returns whether a drill may have this namespace.

@@ -55,3 +55,49 @@ async fn what_an_earlier_process_has_left_is_taken_away() {
     assert!(matches!(kept.skills.get("scale"), Some(Practised { done: 1, .. })), "nothing else is lost");
     crew.kill();
 }
+
+/// The start of the cluster reads the record, long before a learner begins a drill.
+#[tokio::test(start_paused = true)]
+async fn a_damaged_record_is_remembered_until_a_drill_tells_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_silent, crew, practice) = practice(dir.path()).await;
+    std::fs::write(&practice.path, "{").unwrap();
+    practice.clone().sweep().await;
+    let aside = vec![practice.path.with_extension("json.damaged")];
+    assert!(aside[0].exists() && !practice.path.exists());
+    assert_eq!(*practice.aside.lock(), aside);
+    practice.answer(Ask::Start { seed: Some(1) }, "en").await.unwrap_err();
+    assert_eq!(*practice.aside.lock(), aside, "a drill that did not begin has told nothing");
+    crew.kill();
+}
+
+/// The record is a file, which may be another cluster's.
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_no_drill_makes_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_silent, address) = stage::silent().await;
+    let past = stage::answer(|_| panic!("it must not go back"));
+    let host: Host = Stage::new(dir.path(), address, past).await;
+    let crew = Crew::new("practice");
+    let practice = Practice::new(&crew, host, Opened::default()).unwrap();
+    for namespace in ["default", "kube-system", "drill --all", "drill-5", ""] {
+        let open = Open { namespace: namespace.into(), base: 1 };
+        *practice.record.lock() = Some(Record { open: Some(open.clone()), ..Record::default() });
+        practice.take_away(&open).await;
+        assert_eq!(Record::load(&practice.path).unwrap().open, None, "{namespace}");
+    }
+    crew.kill();
+}
+
+#[tokio::test]
+async fn a_seed_of_the_record_has_no_task_twice_and_not_more_than_a_drill() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_silent, crew, practice) = practice(dir.path()).await;
+    let all = practice.table.skills.iter().flat_map(|skill| &skill.tasks).map(|task| task.id.clone());
+    let all: Vec<String> = all.flat_map(|id| [id.clone(), id]).collect();
+    let mut record = Record::default();
+    record.remember(7, all.clone());
+    let picked = practice.picked(7, &crate::practice::met::Met::default(), &record, clock::now());
+    assert_eq!(picked, [0, 2, 4, 6, 8].map(|at: usize| all[at].clone()));
+    crew.kill();
+}

@@ -1,5 +1,5 @@
 use super::*;
-use lab::practice::map::{Grades, Lessons};
+use lab::practice::map::{Grades, LessonLine, Lessons};
 use serde_json::json;
 
 fn map() -> Map {
@@ -87,9 +87,24 @@ fn colour_repeats_what_the_signs_say() {
 }
 
 #[test]
+fn what_was_done_with_the_last_hint_is_no_failure() {
+    let mut map = map();
+    map.skills.retain(|skill| skill.failed);
+    assert!(picture(Lang::En, &map, false).contains("the last try failed"));
+    map.skills[0].helped = true;
+    let told = picture(Lang::En, &map, false);
+    assert!(told.contains("done with the last hint") && !told.contains("failed"), "{told}");
+}
+
+#[test]
 fn a_beginner_is_told_where_to_begin() {
     let mut map = map();
     map.skills.retain(|skill| skill.state == State::NotMet);
+    let line = |id: &str| LessonLine { id: id.into(), ..LessonLine::default() };
+    map.lessons.list = ["first-voyage/01", "first-voyage/13", "first-voyage/14"].map(line).into();
+    let mut earlier = map.skills[0].clone();
+    earlier.lessons = vec!["first-voyage/13".into()];
+    map.skills.push(earlier);
     let told = picture(Lang::En, &map, false);
-    assert!(told.contains("`lesson first-voyage/14` is the first lesson"), "{told}");
+    assert!(told.contains("`lesson first-voyage/13` is the first lesson"), "{told}");
 }
