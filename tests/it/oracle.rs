@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 #[test]
-fn raft_rs_lives_through_the_same_histories() {
+fn raft_rs_goes_through_the_same_histories() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let seeds = std::env::var("ROPEWALK_ORACLE_SEEDS").unwrap_or_else(|_| "80".into());
     let out = Command::new(env!("CARGO"))
@@ -21,5 +21,5 @@ fn raft_rs_lives_through_the_same_histories() {
     let said = String::from_utf8_lossy(&out.stdout);
     print!("{said}");
     assert!(out.status.success(), "{said}\n{}", String::from_utf8_lossy(&out.stderr));
-    assert_eq!(said.matches("ratio").count(), 4, "both sizes in both weathers were run");
+    assert_eq!(said.matches("ratio").count(), 4, "both sizes were run, with lost messages and without");
 }

@@ -29,7 +29,7 @@ pub(crate) struct Stale {
     has_untranslated: bool,
 }
 
-fn doors(node: Ipv4Addr, service: &ServiceRule) -> impl Iterator<Item = Front> + '_ {
+fn fronts_of(node: Ipv4Addr, service: &ServiceRule) -> impl Iterator<Item = Front> + '_ {
     let addresses = service.addresses.iter().map(|address| (*address, service.port));
     addresses.chain(service.node_port.map(|port| (node, port)))
 }
@@ -45,7 +45,7 @@ impl Stale {
     pub(crate) fn add<'a>(&mut self, old: impl Iterator<Item = &'a ServiceRule>) {
         for service in old.filter(|s| s.protocol == Protocol::Udp) {
             self.has_untranslated |= service.everywhere().is_empty();
-            self.fronts.extend(doors(self.node, service).map(|door| (door, BTreeSet::new())));
+            self.fronts.extend(fronts_of(self.node, service).map(|front| (front, BTreeSet::new())));
         }
     }
 
@@ -54,8 +54,8 @@ impl Stale {
     /// translation, and would go on without one.
     pub(crate) fn add_new<'a>(&mut self, new: impl Iterator<Item = &'a ServiceRule>) {
         let node = self.node;
-        for door in new.filter(|s| s.protocol == Protocol::Udp).flat_map(|s| doors(node, s)) {
-            self.has_untranslated |= self.fronts.insert(door, BTreeSet::new()).is_none();
+        for front in new.filter(|s| s.protocol == Protocol::Udp).flat_map(|s| fronts_of(node, s)) {
+            self.has_untranslated |= self.fronts.insert(front, BTreeSet::new()).is_none();
         }
     }
 
@@ -64,8 +64,8 @@ impl Stale {
     pub(crate) fn allow<'a>(&mut self, now: impl Iterator<Item = &'a ServiceRule>) {
         self.fronts.values_mut().for_each(BTreeSet::clear);
         for service in now.filter(|s| s.protocol == Protocol::Udp) {
-            for door in doors(self.node, service) {
-                if let Some(endpoints) = self.fronts.get_mut(&door) {
+            for front in fronts_of(self.node, service) {
+                if let Some(endpoints) = self.fronts.get_mut(&front) {
                     endpoints.extend(service.serving());
                 }
             }

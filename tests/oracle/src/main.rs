@@ -1,21 +1,21 @@
 //! # The oracle
 //! Ropewalk's Raft core and raft-rs live through the same histories: the same members, election
-//! timeouts, faults, writes and reads. Both must keep what Raft promises. In fair weather both must
-//! also end each round with the same leader, the same term and the same values; in foul weather,
-//! where a lost message may change who wins, they are compared by how long they need until they
+//! timeouts, faults, writes and reads. Both must keep what Raft promises. Where no message is
+//! lost, both must also end each round with the same leader, the same term and the same values;
+//! where one is, which may change who wins, they are compared by how long they need until they
 //! commit again.
 //!
 //! `raft-oracle [SEEDS [FIRST]]`: prints a line a run that differs, then the figures; exit code 1
 //! if anything is not as it must be.
 
 mod ours;
+mod run;
 mod subject;
 mod theirs;
-mod world;
 
 use ours::Ours;
+use run::{Faults, Run};
 use theirs::Theirs;
-use world::{Weather, World};
 
 const ROUNDS: u64 = 12;
 /// Recovery may be this much slower than the oracle's, summed over all runs.
@@ -25,12 +25,12 @@ fn main() {
     let number = |n| std::env::args().nth(n).and_then(|a| a.parse::<u64>().ok());
     let (seeds, first) = (number(1).unwrap_or(200), number(2).unwrap_or(1));
     let mut differ = 0;
-    for (members, weather) in [3, 5].into_iter().flat_map(|n| [(n, Weather::Fair), (n, Weather::Foul)]) {
+    for (members, faults) in [3, 5].into_iter().flat_map(|n| [(n, Faults::Lossless), (n, Faults::Lossy)]) {
         let (mut own, mut other, mut acknowledged, mut reads, mut terms) = (0, 0, 0, 0, 0);
         for seed in first..first + seeds {
-            let ours = World::<Ours>::new(seed, members, weather).run(ROUNDS);
-            let theirs = World::<Theirs>::new(seed, members, weather).run(ROUNDS);
-            if weather == Weather::Fair && ours.rounds != theirs.rounds {
+            let ours = Run::<Ours>::new(seed, members, faults).run(ROUNDS);
+            let theirs = Run::<Theirs>::new(seed, members, faults).run(ROUNDS);
+            if faults == Faults::Lossless && ours.rounds != theirs.rounds {
                 differ += 1;
                 let round =
                     ours.rounds.iter().zip(&theirs.rounds).position(|(a, b)| a != b).unwrap_or_default();
@@ -53,7 +53,7 @@ fn main() {
         }
         let ratio = own as f64 / other.max(1) as f64;
         println!(
-            "{members} members, {weather:?} weather, {seeds} runs of {ROUNDS} rounds: {terms} terms, {acknowledged} writes, {reads} reads; ticks until the next commit {own}, raft-rs {other}, ratio {ratio:.3}"
+            "{members} members, {faults:?}, {seeds} runs of {ROUNDS} rounds: {terms} terms, {acknowledged} writes, {reads} reads; ticks until the next commit {own}, raft-rs {other}, ratio {ratio:.3}"
         );
         if ratio > SLACK {
             println!("slower than the oracle");

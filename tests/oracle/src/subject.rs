@@ -1,4 +1,4 @@
-//! What the world asks of a member, whichever core it has: Ropewalk's or raft-rs'.
+//! What a run asks of a member, whichever core it has: Ropewalk's or raft-rs'.
 
 /// How a member looks from outside.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

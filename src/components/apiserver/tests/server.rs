@@ -157,7 +157,7 @@ async fn writes_are_optimistic_and_no_change_is_no_write() {
 }
 
 #[tokio::test]
-async fn spec_and_status_go_through_different_doors() {
+async fn spec_and_status_are_written_through_separate_subresources() {
     let api = Api::new().await;
     let all = "/apis/apps/v1/namespaces/default/deployments";
     let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "nginx"}]}});

@@ -23,7 +23,7 @@ fn world(faults: Faults) -> (Store, Door) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stale_write_is_refused_and_status_and_spec_have_doors_of_their_own() {
+async fn a_stale_write_is_refused_and_status_and_spec_are_written_separately() {
     let (store, door) = world(Faults::default());
     let made = store.create(kind("pods"), "d", pod(&[])).unwrap();
     let api = door.client().within::<Pod>("d");

@@ -1,30 +1,30 @@
-//! One world for both: the same faults at the same ticks, drawn from the seed and the tick alone,
-//! so that a core that sends more messages does not get other weather.
+//! A simulated run, the same for both cores: the same faults at the same ticks, drawn from the seed
+//! and the tick alone, so that a core that sends more messages does not get other faults.
 
 use crate::subject::{ELECTION_TICKS, Subject};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Ticks of trouble and of calm in each of a run's rounds. The calm is long enough for several
-/// elections.
-const TROUBLE: u64 = 60;
-const CALM: u64 = 120;
+/// Ticks with faults and without them in each of a run's rounds. Those without are enough for
+/// several elections.
+const FAULTY_TICKS: u64 = 60;
+const QUIET_TICKS: u64 = 120;
 
 /// What goes wrong in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weather {
+pub enum Faults {
     /// Members are cut off whole, stop, and come back; what is sent arrives, one tick later.
-    Fair,
+    Lossless,
     /// Links lose messages too, each way for itself, and delay them.
-    Foul,
+    Lossy,
 }
 
 /// How a run went.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tale {
+pub struct Outcome {
     /// At the end of each round: who leads, in which term, and every value committed.
     pub rounds: Vec<(u64, u64, Vec<u64>)>,
-    /// For each trouble: ticks from its beginning until a majority's leader committed something
-    /// again.
+    /// For each round: ticks from the beginning of its faults until the leader of a majority
+    /// committed something again.
     pub recovery: Vec<u64>,
     pub acknowledged: usize,
     pub reads: usize,
@@ -52,9 +52,9 @@ struct Member<S: Subject> {
     log: BTreeMap<u64, (u64, Vec<u8>)>,
 }
 
-pub struct World<S: Subject> {
+pub struct Run<S: Subject> {
     seed: u64,
-    weather: Weather,
+    faults: Faults,
     now: u64,
     members: BTreeMap<u64, Member<S>>,
     /// By receiver and sender.
@@ -69,15 +69,15 @@ pub struct World<S: Subject> {
     acknowledged: BTreeSet<u64>,
     proposed: BTreeMap<u64, u64>,
     floors: BTreeMap<u64, u64>,
-    tale: Tale,
+    outcome: Outcome,
 }
 
-impl<S: Subject> World<S> {
-    pub fn new(seed: u64, count: u64, weather: Weather) -> World<S> {
+impl<S: Subject> Run<S> {
+    pub fn new(seed: u64, count: u64, faults: Faults) -> Run<S> {
         let member = |id| (id, Member { subject: S::new(id, count), up: true, log: BTreeMap::new() });
-        let mut world = World {
+        let mut run = Run {
             seed,
-            weather,
+            faults,
             now: 0,
             members: (1..=count).map(member).collect(),
             net: BTreeMap::new(),
@@ -88,11 +88,11 @@ impl<S: Subject> World<S> {
             acknowledged: BTreeSet::new(),
             proposed: BTreeMap::new(),
             floors: BTreeMap::new(),
-            tale: Tale::default(),
+            outcome: Outcome::default(),
         };
-        let ids: Vec<u64> = world.members.keys().copied().collect();
-        ids.into_iter().for_each(|id| world.settle(id));
-        world
+        let ids: Vec<u64> = run.members.keys().copied().collect();
+        ids.into_iter().for_each(|id| run.settle(id));
+        run
     }
 
     /// The timeout that a member has now, whatever it was told before: nobody has to count the
@@ -107,9 +107,9 @@ impl<S: Subject> World<S> {
 
     fn fail(&self, what: &str) -> ! {
         panic!(
-            "{}, {:?} weather, {} members, seed {}, tick {}: {what}",
+            "{}, {:?}, {} members, seed {}, tick {}: {what}",
             S::NAME,
-            self.weather,
+            self.faults,
             self.members.len(),
             self.seed,
             self.now
@@ -144,7 +144,7 @@ impl<S: Subject> World<S> {
             }
         }
         for (ctx, index) in out.reads {
-            self.tale.reads += 1;
+            self.outcome.reads += 1;
             if index < self.floors.get(&ctx).copied().unwrap_or_default() {
                 self.fail(&format!("a read at {index} is older than what was acknowledged before it"));
             }
@@ -225,7 +225,7 @@ impl<S: Subject> World<S> {
     }
 
     /// What goes wrong in a round: at most a minority is out of reach at any time.
-    fn trouble(&mut self, round: u64) {
+    fn begin_faults(&mut self, round: u64) {
         let count = self.members.len() as u64;
         let chance = |what: &str, below: u64| draw(self.seed, what, &[round]) % below;
         let minority = (count - 1) / 2;
@@ -254,7 +254,7 @@ impl<S: Subject> World<S> {
                 }
             }
         }
-        self.lossy = self.weather == Weather::Foul;
+        self.lossy = self.faults == Faults::Lossy;
     }
 
     fn heal(&mut self) {
@@ -303,19 +303,19 @@ impl<S: Subject> World<S> {
         if let Some(lost) = self.acknowledged.iter().find(|v| !values.contains(v)) {
             self.fail(&format!("the acknowledged value {lost} is gone"));
         }
-        self.tale.rounds.push((*leader, term, values));
+        self.outcome.rounds.push((*leader, term, values));
     }
 
-    pub fn run(mut self, rounds: u64) -> Tale {
+    pub fn run(mut self, rounds: u64) -> Outcome {
         for round in 0..rounds {
-            for _ in 0..CALM {
+            for _ in 0..QUIET_TICKS {
                 self.tick();
             }
             self.agree();
-            self.trouble(round);
+            self.begin_faults(round);
             let (before, begun) = (self.committed.len(), self.now);
             let mut recovered = None;
-            for _ in 0..TROUBLE {
+            for _ in 0..FAULTY_TICKS {
                 self.tick();
                 // an entry of a new term, or simply more of the old one
                 if recovered.is_none() && self.committed.len() > before + 1 {
@@ -323,14 +323,14 @@ impl<S: Subject> World<S> {
                 }
             }
             self.heal();
-            self.tale.recovery.push(recovered.unwrap_or(TROUBLE));
+            self.outcome.recovery.push(recovered.unwrap_or(FAULTY_TICKS));
         }
-        for _ in 0..CALM {
+        for _ in 0..QUIET_TICKS {
             self.tick();
         }
         self.agree();
-        self.tale.acknowledged = self.acknowledged.len();
-        self.tale.terms = self.leaders.len() as u64;
-        self.tale
+        self.outcome.acknowledged = self.acknowledged.len();
+        self.outcome.terms = self.leaders.len() as u64;
+        self.outcome
     }
 }
