@@ -1,4 +1,6 @@
-//! JSON as Go's encoder writes it.
+//! JSON as Go's encoder writes it. All of it escapes `<`, `>`, `&`, U+2028 and U+2029 in texts
+//! (`\u003c`), so that it can stand inside of HTML: upstream's serializer of answers and stored
+//! objects (`serializer/json/json.go`) and kubectl's printer (`printers/json.go`) leave that on.
 
 use super::gostr;
 use serde::Serialize as _;
@@ -7,10 +9,10 @@ use serde_json::{Number, Value};
 use std::io::{self, Write};
 
 /// Returns the bytes of an object as they are stored and sent: compact, keys in the order they
-/// have. Floats are written as Go writes them: `0.000001` and not `1e-6`.
+/// have. Floats are written as Go writes them, `0.000001` and not `1e-6`, and so are texts.
 pub fn to_vec(value: &Value) -> Vec<u8> {
     let mut out = vec![];
-    let mut serializer = Serializer::with_formatter(&mut out, GoFloats(CompactFormatter));
+    let mut serializer = Serializer::with_formatter(&mut out, GoStyle(CompactFormatter));
     let _ = value.serialize(&mut serializer); // a Vec refuses nothing, and all keys are text
     out
 }
@@ -20,7 +22,7 @@ pub fn to_vec(value: &Value) -> Vec<u8> {
 /// # Errors
 /// What the writer says.
 pub fn write_indented(value: &Value, out: impl Write) -> serde_json::Result<()> {
-    value.serialize(&mut Serializer::with_formatter(out, GoFloats(PrettyFormatter::new())))
+    value.serialize(&mut Serializer::with_formatter(out, GoStyle(PrettyFormatter::new())))
 }
 
 /// Returns a number as Go's encoder writes it.
@@ -31,12 +33,28 @@ pub fn number(number: &Number) -> String {
     }
 }
 
-/// Another formatter, but with the floats of Go.
-struct GoFloats<F>(F);
+/// Characters that mean something in HTML, or end a line in JavaScript.
+const HTML: [char; 5] = ['<', '>', '&', '\u{2028}', '\u{2029}'];
 
-impl<F: Formatter> Formatter for GoFloats<F> {
+/// Another formatter, but with the floats and the texts of Go.
+struct GoStyle<F>(F);
+
+impl<F: Formatter> Formatter for GoStyle<F> {
     fn write_f64<W: ?Sized + Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
         writer.write_all(gostr::float(value).as_bytes())
+    }
+    /// Writes text that needs no escape by the rules of JSON.
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, text: &str) -> io::Result<()> {
+        let mut rest = text;
+        while let Some(at) = rest.find(HTML) {
+            writer.write_all(&rest.as_bytes()[..at])?;
+            let mut chars = rest[at..].chars();
+            if let Some(c) = chars.next() {
+                write!(writer, "\\u{:04x}", u32::from(c))?;
+            }
+            rest = chars.as_str();
+        }
+        writer.write_all(rest.as_bytes())
     }
     fn begin_array<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
         self.0.begin_array(writer)
@@ -148,7 +166,7 @@ fn string(text: &str, out: &mut String) {
             '\t' => out.push_str("\\t"),
             '\u{8}' => out.push_str("\\b"),
             '\u{c}' => out.push_str("\\f"),
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => out.push_str(&format!("\\u{:04x}", c as u32)),
+            c if HTML.contains(&c) => out.push_str(&format!("\\u{:04x}", c as u32)),
             c if (c as u32) < 0x20 => out.push_str(&format!("\\u{:04x}", c as u32)),
             c => out.push(c),
         }
@@ -184,7 +202,20 @@ mod tests {
         let mut out = vec![];
         write_indented(&json!({"z": [1e-6], "a": {}}), &mut out).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), "{\n  \"z\": [\n    0.000001\n  ],\n  \"a\": {}\n}");
-        let whole = json!({"text": "a\n<\u{e9}", "list": [null, true, -1, u64::MAX]});
+        let whole = json!({"text": "a\n\u{e9}", "list": [null, true, -1, u64::MAX]});
         assert_eq!(to_vec(&whole), whole.to_string().into_bytes());
+    }
+
+    /// As Go's `json.Marshal` and `json.MarshalIndent` write them.
+    #[test]
+    fn texts_of_objects_are_those_of_go() {
+        let value = json!({"a<b": "<&\u{2028}\"\u{2029}>", "k": "é\n&&"});
+        let want = r#"{"a\u003cb":"\u003c\u0026\u2028\"\u2029\u003e","k":"é\n\u0026\u0026"}"#;
+        assert_eq!(String::from_utf8(to_vec(&value)).unwrap(), want);
+        assert_eq!(compact(&value), want, "both encoders write the same");
+        let mut out = vec![];
+        write_indented(&json!({"a": "<"}), &mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "{\n  \"a\": \"\\u003c\"\n}");
+        assert_eq!(serde_json::from_slice::<Value>(&to_vec(&value)).unwrap(), value);
     }
 }
