@@ -33,9 +33,7 @@ pub(crate) async fn quota(ctx: &Ctx) -> Result<(), Fail> {
             let Some((key, amount)) = pair.split_once('=') else {
                 return text(format!("Invalid argument syntax {pair}, expected <resource>=<value>"));
             };
-            if let Err(why) = api::quantity::Quantity::read(amount) {
-                return text(why);
-            }
+            let amount = api::quantity::as_stored(amount).map_err(|why| Fail::Text(why.into()))?;
             map.insert(key.into(), amount.into());
         }
         spec.insert("hard".into(), map.into());
