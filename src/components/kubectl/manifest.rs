@@ -10,8 +10,8 @@ pub(crate) fn parse_yaml(text: &[u8]) -> Result<Value, String> {
     yaml::parse(text)
 }
 
-/// Every document of a file, empty ones left out. The last value of a key that stands twice in a map
-/// counts, without a word.
+/// Every document of a file, empty ones left out. The last value of a key that stands twice in a
+/// map counts, without a word.
 ///
 /// # Errors
 /// A sentence in Go's words, with the line: the first document that is neither JSON nor YAML, is

@@ -46,8 +46,8 @@ pub struct Document {
     pub duplicates: Vec<Duplicate>,
 }
 
-/// A key that its map has already. Shown as a strict decoder of Go says it: `line 3: key "a" already
-/// set in map`.
+/// A key that its map has already. Shown as a strict decoder of Go says it: `line 3: key "a"
+/// already set in map`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Duplicate {
     /// The line of the value that counts, from 1.
@@ -66,8 +66,8 @@ impl fmt::Display for Duplicate {
 /// last value of a key that stands twice in a map counts.
 ///
 /// # Errors
-/// `error converting YAML to JSON: yaml: line 3: …` in Go's words: the text is not UTF-8, nested too
-/// deeply, or its first document is no YAML or too large by its aliases.
+/// `error converting YAML to JSON: yaml: line 3: …` in Go's words: the text is not UTF-8, nested
+/// too deeply, or its first document is no YAML or too large by its aliases.
 pub fn parse(bytes: &[u8]) -> Result<Value, String> {
     let text = respelled_within_depth(bytes, Words::All)?;
     read_first(&text, usize::MAX).map_err(|refusal| refusal.sentence())
@@ -104,8 +104,8 @@ fn read_first(text: &[u8], allowed: usize) -> Result<Value, Refusal> {
     }
 }
 
-/// The text with its plain words in the spelling of YAML 1.2; lines stay where they are. The scanner
-/// looks at every open bracket for each word, so that the depth has to be judged before
+/// The text with its plain words in the spelling of YAML 1.2; lines stay where they are. The
+/// scanner looks at every open bracket for each word, so that the depth has to be judged before
 /// (CVE-2019-11254).
 ///
 /// # Errors

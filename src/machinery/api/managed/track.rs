@@ -39,9 +39,7 @@ pub fn track(shape: Shape, old: &Value, new: &mut Value, manager: Manager) {
     set::union(&mut own, &found.set);
     // Its time is that of its last change of what it owns.
     let time = match before {
-        Some(entry) if fields(entry) == Some(&own) && found.set.is_empty() => {
-            text(entry, "time").to_string()
-        }
+        Some(entry) if fields(entry) == Some(&own) && found.set.is_empty() => text(entry, "time").to_string(),
         _ => manager.now.to_string(),
     };
     all.push(manager.entry("Update", &time, own));

@@ -16,8 +16,8 @@ pub fn keep_number_texts(kind: &Kind, object: &mut Value, body: &[u8]) {
     keep(&Shape::Struct(root), object, body);
 }
 
-/// As [`keep_number_texts`], for a value that stands at `path` of an object: `["spec", "containers",
-/// "0", "resources"]`, as an operation of a JSON patch says it.
+/// As [`keep_number_texts`], for a value that stands at `path` of an object: `["spec",
+/// "containers", "0", "resources"]`, as an operation of a JSON patch says it.
 pub(crate) fn keep_number_texts_at<'a>(
     kind: &Kind,
     path: impl Iterator<Item = &'a str>,

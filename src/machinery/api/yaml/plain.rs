@@ -6,8 +6,8 @@
 pub enum Words {
     /// All: `yes` is a boolean, `0644` an octal number. The server and kubectl read so.
     All,
-    /// Numbers alone: `yes` and `on` stay text. kustomize reads its resources so, by another version
-    /// of Go's library (`goyaml.v3`).
+    /// Numbers alone: `yes` and `on` stay text. kustomize reads its resources so, by another
+    /// version of Go's library (`goyaml.v3`).
     Numbers,
 }
 

@@ -1,8 +1,8 @@
 //! One document as JSON: keys become text, tags go, `<<` brings what it refers to
 //! (`goyaml.v2/decode.go` and `yaml.go` in sigs.k8s.io/yaml).
 
-use super::tags::{self, Scalar};
 use super::refusal::{Cause, Refusal};
+use super::tags::{self, Scalar};
 use crate::{bounds, gostr};
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,

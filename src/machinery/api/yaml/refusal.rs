@@ -1,6 +1,6 @@
 //! Why a document is refused, in Go's words (`goyaml.v2`, which the YAML library of
-//! sigs.k8s.io/yaml is a copy of): the line, but no path and no column. Go names the line only of what
-//! its parser refuses; here a value that is refused later has it, too.
+//! sigs.k8s.io/yaml is a copy of): the line, but no path and no column. Go names the line only of
+//! what its parser refuses; here a value that is refused later has it, too.
 
 /// Why the reader refuses a document that the YAML library can read.
 #[derive(Debug)]
@@ -25,8 +25,8 @@ impl Refusal {
         self.error.location().map_or(0, |place| place.line())
     }
 
-    /// Returns the whole error: `error converting YAML to JSON: yaml: line 3: mapping values are not
-    /// allowed in this context`.
+    /// Returns the whole error: `error converting YAML to JSON: yaml: line 3: mapping values are
+    /// not allowed in this context`.
     pub(super) fn sentence(&self) -> String {
         let (line, message) = match &self.cause {
             Some(Cause::Message(message)) => (self.line(), message.clone()),
@@ -39,8 +39,8 @@ impl Refusal {
         }
     }
 
-    /// The line and the message of an error of the library: `did not find expected ',' or ']' at line
-    /// 2 column 7, while parsing a flow sequence at line 2 column 4` without its places.
+    /// The line and the message of an error of the library: `did not find expected ',' or ']' at
+    /// line 2 column 7, while parsing a flow sequence at line 2 column 4` without its places.
     fn of_library(&self) -> (usize, String) {
         let text = self.error.to_string();
         let ends = [" at line ", " at position ", ", while "].map(|end| text.find(end));

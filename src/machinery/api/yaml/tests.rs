@@ -409,7 +409,17 @@ fn merge_keys_stand_in_their_place() {
         let read = read_with_duplicates(text).map(|(value, _)| value);
         assert_eq!(read, Ok(want), "{text}");
     }
-    for text in ["{<<: 5}", "{<<: x}", "{<<: }", "{<<: ~}", "{<<: [1]}", "{<<: [[{x: 1}]]}", "{<<: yes}", "<<: 1e30", "<<: 10000000000000000000000"] {
+    for text in [
+        "{<<: 5}",
+        "{<<: x}",
+        "{<<: }",
+        "{<<: ~}",
+        "{<<: [1]}",
+        "{<<: [[{x: 1}]]}",
+        "{<<: yes}",
+        "<<: 1e30",
+        "<<: 10000000000000000000000",
+    ] {
         let error = parse(text.as_bytes()).unwrap_err();
         assert!(error.contains("map merge requires map or sequence of maps as the value"), "{text}: {error}");
     }
