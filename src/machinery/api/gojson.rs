@@ -34,7 +34,10 @@ fn compact_bytes(value: &Value, escapes_html: bool) -> Vec<u8> {
 /// # Errors
 /// What the writer says.
 pub fn write_indented(value: &Value, out: impl Write) -> serde_json::Result<()> {
-    value.serialize(&mut Serializer::with_formatter(out, GoStyle { inner: PrettyFormatter::new(), escapes_html: true }))
+    value.serialize(&mut Serializer::with_formatter(
+        out,
+        GoStyle { inner: PrettyFormatter::new(), escapes_html: true },
+    ))
 }
 
 /// Returns a number as Go's encoder writes it.

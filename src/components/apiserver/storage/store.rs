@@ -223,12 +223,8 @@ impl State {
             0 => 0,
             ttl => self.lease(ttl).await.map_err(Refused::Error)?,
         };
-        let put = PutRequest {
-            key: key.clone(),
-            value: stored_bytes(kind, &stored),
-            lease,
-            ..Default::default()
-        };
+        let put =
+            PutRequest { key: key.clone(), value: stored_bytes(kind, &stored), lease, ..Default::default() };
         let repairs = extra.repairs || self.adds_nothing(kind, &stored, expected, put.value.len());
         let may = if repairs { Use::Repair } else { Use::Ordinary };
         let revision = self.transact(key, expected, RequestOp::Put(put), extra, may).await?;
