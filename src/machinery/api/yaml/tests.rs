@@ -176,7 +176,8 @@ fn a_colon_before_a_comma_is_passed() {
     assert_eq!(respelled(b"{a:,b: no}", Words::All), "{'a:',b: false}");
 }
 
-/// As sigs.k8s.io/yaml 1.6 reads them. Its path in the document is no part of Go's message.
+/// As sigs.k8s.io/yaml 1.6 reads them; only the line before `cannot decode` is an addition. No
+/// message has a path in the document.
 #[test]
 fn what_go_reads_otherwise_in_brackets_is_as_in_go() {
     for (text, want) in [

@@ -179,3 +179,20 @@ pub(crate) async fn token(ctx: &Ctx) -> Result<(), Fail> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Server;
+
+    /// As `ParseQuantity` of apimachinery 0.35 and `String` give them.
+    #[tokio::test]
+    async fn amounts_of_a_quota_are_written_as_they_are_stored() {
+        let server = Server::start().await;
+        let quota = |hard| ["create", "quota", "q", hard, "--dry-run=client", "-o", "jsonpath={.spec.hard}"];
+        let said = server.kubectl(&quota("--hard=cpu=0.5,memory=0.1Gi,pods=2")).await;
+        let want = r#"{"cpu":"500m","memory":"107374182400m","pods":"2"}"#;
+        assert_eq!((said.code, said.out.as_str()), (0, want), "{said:?}");
+        let said = server.kubectl(&quota("--hard=cpu=x")).await;
+        assert!(said.code == 1 && said.err.contains("quantities must match"), "{said:?}");
+    }
+}
