@@ -1,7 +1,5 @@
 //! `apply -f -`: the lines that follow are the manifest. Pure.
 
-use api::yaml;
-
 /// Do these words of kubectl's read a manifest from standard input? Where kubectl would refuse
 /// them, the words decide: the manifest that follows must not be run by the shell.
 pub(crate) fn reads_stdin(words: &[String]) -> bool {
@@ -57,14 +55,11 @@ impl Paste {
 const BODILESS: &[&str] = &["Namespace", "ServiceAccount"];
 
 /// Is this a manifest of whole objects? A heading alone (apiVersion, kind, metadata) is not: its
-/// spec will follow.
+/// spec will follow. It is read as kubectl reads it, so that a key may stand twice.
 pub(crate) fn complete(text: &str) -> bool {
     let mut any = false;
-    for document in serde_yaml::Deserializer::from_str(text) {
-        let Ok(value) = yaml::document(document, text.len()) else { return false };
-        if value.is_null() {
-            continue;
-        }
+    let Ok(documents) = kubectl::manifest::documents(text.as_bytes()) else { return false };
+    for value in documents {
         let Some(object) = value.as_object() else { return false };
         let kind = object.get("kind").and_then(|k| k.as_str()).unwrap_or_default();
         let has = |key: &str| object.get(key).is_some_and(|v| !v.is_null());
@@ -160,6 +155,7 @@ mod tests {
     #[test]
     fn broken_and_half_objects_are_not_complete() {
         assert!(complete("apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n---\n"));
+        assert!(complete("apiVersion: v1\nkind: Namespace\nmetadata: {name: b, name: a}\n"));
         for half in [
             "",
             "a: [",

@@ -32,8 +32,11 @@ pub(crate) async fn read(
     let (mut infos, mut failures) = (vec![], vec![]);
     let selector = selector_of_files(ctx, options)?.filter(|_| !options.latest);
     for source in sources(ctx, files).await? {
-        let documents = match manifest::documents(&source.text) {
-            Ok(documents) => documents,
+        let documents = match manifest::documents_with_warnings(&source.text) {
+            Ok((documents, warnings)) => {
+                warnings.iter().for_each(|why| ctx.note(format!("Warning: {}: {why}", source.name)));
+                documents
+            }
             Err(why) => {
                 failures.push(Fail::Text(format!("error parsing {}: {why}", source.name)));
                 continue;
@@ -341,6 +344,19 @@ mod tests {
         let file = format!("{folder}/sub/a.yaml");
         let said = server.kubectl(&["get", "-o", "name", "-f", &file, "-f", &folder]).await;
         assert_eq!((said.code, said.out.as_str()), (0, "configmap/a\n"), "{said:?}");
+    }
+
+    /// kubectl takes the last value without a word.
+    #[tokio::test]
+    async fn a_key_that_stands_twice_is_a_warning() {
+        let server = Server::start().await;
+        let head = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: default}\n";
+        let text = format!("{head}data: {{a: b}}\ndata: {{c: d}}\n");
+        let said = server.kubectl_in(&["create", "-f", "-"], &text, Env::default()).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "configmap/a created\n"), "{said:?}");
+        let why = "line 5: key \"data\" stands twice in this map; only its last value counts";
+        assert_eq!(said.err, format!("Warning: STDIN: {why}\n"));
+        assert_eq!(server.object(&at("a")).unwrap()["data"], json!({"c": "d"}));
     }
 
     #[tokio::test]

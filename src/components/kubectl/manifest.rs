@@ -1,43 +1,86 @@
 //! Documents in files: YAML or JSON, several in one.
 
-use api::yaml::{document, old_numbers, old_words};
+use api::yaml::{self, Document, Words};
 use serde_json::Value;
 
-/// One YAML document as JSON. The error is Go's: `error converting YAML to JSON: yaml: line 3: …`.
+/// One YAML document as JSON: kubeconfigs, patches, `--overrides`. The last value of a key that
+/// stands twice in a map counts, without a word, as for upstream's kubectl. The error is Go's:
+/// `error converting YAML to JSON: yaml: line 3: …`.
 pub(crate) fn parse_yaml(text: &[u8]) -> Result<Value, String> {
-    let text = old_words(text);
-    document(serde_yaml::Deserializer::from_slice(&text), text.len()).map_err(|e| told(&e))
+    yaml::parse(text)
 }
 
-/// Every document of a file, empty ones left out.
+/// Every document of a file, empty ones left out. The last value of a key that stands twice in a
+/// map counts, without a word.
 ///
 /// # Errors
 /// A sentence in Go's words, with the line: the first document that is neither JSON nor YAML, is
 /// nested too deeply, or has too many aliases. None of the file's documents is returned then.
 pub fn documents(text: &[u8]) -> Result<Vec<Value>, String> {
-    documents_in(text, old_words)
+    Ok(documents_with_warnings(text)?.0)
 }
 
-/// The same, read as kustomize reads its resources.
+/// As [`documents`], and a warning for each key of a YAML document that stands twice in a map. It
+/// has the line of the file. Upstream's kubectl says nothing: of the decoders of its manifests none
+/// is strict, and the API server that it asks for strict validation sees the JSON alone, in which
+/// the first value is missing. Here the warning is printed, because a part of what was written is
+/// not applied.
+///
+/// # Errors
+/// As [`documents`].
+pub(crate) fn documents_with_warnings(text: &[u8]) -> Result<(Vec<Value>, Vec<String>), String> {
+    let mut warnings = vec![];
+    let documents = documents_in(text, Words::All, |before, document| {
+        warnings.extend(document.duplicates.iter().map(|twice| {
+            let line = before + twice.line;
+            format!("line {line}: key {} stands twice in this map; only its last value counts", twice.key)
+        }));
+        Ok(())
+    })?;
+    Ok((documents, warnings))
+}
+
+/// The documents of a file as kustomize reads its resources: by a library that refuses a key that
+/// stands twice in a map (`goyaml.v3`), and without the booleans of YAML 1.1.
+///
+/// # Errors
+/// As [`documents`], and a key that stands twice.
 pub(crate) fn kustomize_documents(text: &[u8]) -> Result<Vec<Value>, String> {
-    documents_in(text, old_numbers)
+    documents_in(text, Words::Numbers, |_, document| match document.duplicates.first() {
+        Some(twice) => {
+            let (line, key) = (twice.line, &twice.key);
+            Err(format!("yaml: unmarshal errors:\n  line {line}: mapping key {key} already defined"))
+        }
+        None => Ok(()),
+    })
 }
 
+/// Reads a file. `judge` gets each YAML document with the number of lines before it. Of what stands
+/// between two lines that start with `---` the first document counts, as upstream.
 /// Source: apimachinery, `YAMLOrJSONDecoder.Decode`.
-fn documents_in(text: &[u8], respell: fn(&[u8]) -> Vec<u8>) -> Result<Vec<Value>, String> {
+fn documents_in(
+    text: &[u8],
+    words: Words,
+    mut judge: impl FnMut(usize, &Document) -> Result<(), String>,
+) -> Result<Vec<Value>, String> {
     let Beginning { documents: mut found, rest, mut error } = json_documents(text)?;
+    let mut before = lines(&text[..text.len() - rest.len()]);
     for part in split(rest) {
-        let text = respell(part);
-        for one in serde_yaml::Deserializer::from_slice(&text) {
-            // What is neither JSON nor YAML was probably meant as JSON.
-            let value = document(one, text.len()).map_err(|e| error.take().unwrap_or_else(|| told(&e)))?;
-            error = None;
-            if !value.is_null() {
-                found.push(value);
-            }
+        // What is neither JSON nor YAML was probably meant as JSON.
+        let document = yaml::parse_document(part, words).map_err(|why| error.take().unwrap_or(why))?;
+        judge(before, &document)?;
+        before += lines(part);
+        error = None;
+        if !document.value.is_null() {
+            found.push(document.value);
         }
     }
     Ok(found)
+}
+
+/// Counts the ends of lines.
+fn lines(text: &[u8]) -> usize {
+    text.iter().filter(|byte| **byte == b'\n').count()
 }
 
 /// The JSON documents that a file begins with.
@@ -90,24 +133,6 @@ fn split(text: &[u8]) -> Vec<&[u8]> {
     }
     parts.push(&text[start..]);
     parts
-}
-
-/// `yaml: line 3: mapping values are not allowed in this context`
-fn told(error: &serde_yaml::Error) -> String {
-    let text = error.to_string();
-    let message = text.split(" at line ").next().unwrap_or(&text);
-    let message = message.split(", while ").next().unwrap_or(message);
-    // Go counts a parser's lines from 0 and a scanner's from 1.
-    let parser = message.starts_with("did not find expected") && !message.contains("':'");
-    let line = match error.location() {
-        Some(place) if parser => place.line() - 1,
-        Some(place) => place.line(),
-        None => 0,
-    };
-    match line {
-        0 => format!("error converting YAML to JSON: yaml: {message}"),
-        line => format!("error converting YAML to JSON: yaml: line {line}: {message}"),
-    }
 }
 
 fn json_error(error: &serde_json::Error, text: &[u8]) -> String {
@@ -189,5 +214,29 @@ mod tests {
             error,
             "error converting YAML to JSON: yaml: line 2: mapping values are not allowed in this context"
         );
+    }
+
+    /// Upstream's kubectl says nothing, and takes the last value.
+    #[test]
+    fn keys_that_stand_twice_are_told_with_their_line_in_the_file() {
+        let text = b"a: 1\n---\n# second\ndata: {a: b}\nx: 1\ndata: {c: d}\n";
+        let (documents, warnings) = documents_with_warnings(text).unwrap();
+        assert_eq!(documents, [json!({"a": 1}), json!({"data": {"c": "d"}, "x": 1})]);
+        let want = "line 6: key \"data\" stands twice in this map; only its last value counts";
+        assert_eq!(warnings, [want]);
+        let (documents, warnings) = documents_with_warnings(b"{\"a\": 1}\n---\nb: 1\nb: 2\n").unwrap();
+        assert_eq!(documents, [json!({"a": 1}), json!({"b": 2})]);
+        assert_eq!(warnings, ["line 4: key \"b\" stands twice in this map; only its last value counts"]);
+        assert!(documents_with_warnings(b"a: &x {b: 1}\nc: {d: *x}\n").unwrap().1.is_empty());
+        assert_eq!(parse_yaml(b"a: 1\na: 2\n").unwrap(), json!({"a": 2}));
+        let refused = kustomize_documents(b"a: yes\nb: {c: 1, c: 2}\n").unwrap_err();
+        assert_eq!(refused, "yaml: unmarshal errors:\n  line 2: mapping key \"c\" already defined");
+    }
+
+    #[test]
+    fn a_mistake_has_no_path_of_the_document() {
+        let error = documents(b"a:\n  b: [!!int x]\n").unwrap_err();
+        let want = "error converting YAML to JSON: yaml: line 2: cannot decode !!str `x` as a !!int";
+        assert_eq!(error, want);
     }
 }

@@ -6,6 +6,7 @@ use super::kinds::{self, Kind};
 use super::labels::Selector;
 use super::managed::{Manager, apply};
 use super::shape::Shape;
+use super::yaml::Words;
 use super::{cron, patch, protobuf, quantity, schema, strategic, yaml};
 use clock::Timestamp;
 use jiff::tz::TimeZone;
@@ -71,8 +72,8 @@ fn text(input: &[u8]) -> Option<&str> {
 }
 
 fn reads_yaml(input: &[u8]) -> bool {
-    let _ = yaml::old_numbers(input); // kustomize reads it so
-    yaml::parse(input).is_ok()
+    let _ = yaml::parse_document(input, Words::Numbers); // kustomize reads it so
+    yaml::parse_document(input, Words::All).is_ok()
 }
 
 /// What a body goes through until it is an object of its kind.

@@ -1,4 +1,7 @@
-//! JSON as Go's encoder writes it.
+//! JSON as Go's encoder writes it. It escapes `<`, `>`, `&`, U+2028 and U+2029 in texts (`\u003c`),
+//! so that it can stand inside of HTML: upstream's serializer of answers and stored custom objects
+//! (`serializer/json/json.go`) and kubectl's printer (`printers/json.go`) leave that on. Only
+//! [`to_unescaped_vec`] does not.
 
 use super::gostr;
 use serde::Serialize as _;
@@ -6,11 +9,22 @@ use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
 use serde_json::{Number, Value};
 use std::io::{self, Write};
 
-/// Returns the bytes of an object as they are stored and sent: compact, keys in the order they
-/// have. Floats are written as Go writes them: `0.000001` and not `1e-6`.
+/// Returns the bytes of an object as they are sent: compact, keys in the order they have. Floats are written as Go writes them, `0.000001` and not `1e-6`, and so are texts.
 pub fn to_vec(value: &Value) -> Vec<u8> {
+    compact_bytes(value, true)
+}
+
+/// As [`to_vec`], but `<`, `>` and `&` stay: for stored objects whose kinds are Kubernetes' own.
+/// Upstream stores them as protobuf, which escapes nothing; a page of HTML in a ConfigMap must not
+/// become larger than the store takes.
+pub fn to_unescaped_vec(value: &Value) -> Vec<u8> {
+    compact_bytes(value, false)
+}
+
+fn compact_bytes(value: &Value, escapes_html: bool) -> Vec<u8> {
     let mut out = vec![];
-    let mut serializer = Serializer::with_formatter(&mut out, GoFloats(CompactFormatter));
+    let style = GoStyle { inner: CompactFormatter, escapes_html };
+    let mut serializer = Serializer::with_formatter(&mut out, style);
     let _ = value.serialize(&mut serializer); // a Vec refuses nothing, and all keys are text
     out
 }
@@ -20,7 +34,10 @@ pub fn to_vec(value: &Value) -> Vec<u8> {
 /// # Errors
 /// What the writer says.
 pub fn write_indented(value: &Value, out: impl Write) -> serde_json::Result<()> {
-    value.serialize(&mut Serializer::with_formatter(out, GoFloats(PrettyFormatter::new())))
+    value.serialize(&mut Serializer::with_formatter(
+        out,
+        GoStyle { inner: PrettyFormatter::new(), escapes_html: true },
+    ))
 }
 
 /// Returns a number as Go's encoder writes it.
@@ -31,39 +48,58 @@ pub fn number(number: &Number) -> String {
     }
 }
 
-/// Another formatter, but with the floats of Go.
-struct GoFloats<F>(F);
+/// Characters that mean something in HTML, or end a line in JavaScript.
+const HTML: [char; 5] = ['<', '>', '&', '\u{2028}', '\u{2029}'];
 
-impl<F: Formatter> Formatter for GoFloats<F> {
+/// Another formatter, but with the floats and the texts of Go.
+struct GoStyle<F> {
+    inner: F,
+    escapes_html: bool,
+}
+
+impl<F: Formatter> Formatter for GoStyle<F> {
     fn write_f64<W: ?Sized + Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
         writer.write_all(gostr::float(value).as_bytes())
     }
+    /// Writes text that needs no escape by the rules of JSON.
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, text: &str) -> io::Result<()> {
+        let mut rest = text;
+        while let Some(at) = rest.find(HTML).filter(|_| self.escapes_html) {
+            writer.write_all(&rest.as_bytes()[..at])?;
+            let mut chars = rest[at..].chars();
+            if let Some(c) = chars.next() {
+                write!(writer, "\\u{:04x}", u32::from(c))?;
+            }
+            rest = chars.as_str();
+        }
+        writer.write_all(rest.as_bytes())
+    }
     fn begin_array<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.0.begin_array(writer)
+        self.inner.begin_array(writer)
     }
     fn end_array<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.0.end_array(writer)
+        self.inner.end_array(writer)
     }
     fn begin_array_value<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
-        self.0.begin_array_value(writer, first)
+        self.inner.begin_array_value(writer, first)
     }
     fn end_array_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.0.end_array_value(writer)
+        self.inner.end_array_value(writer)
     }
     fn begin_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.0.begin_object(writer)
+        self.inner.begin_object(writer)
     }
     fn end_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.0.end_object(writer)
+        self.inner.end_object(writer)
     }
     fn begin_object_key<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
-        self.0.begin_object_key(writer, first)
+        self.inner.begin_object_key(writer, first)
     }
     fn begin_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.0.begin_object_value(writer)
+        self.inner.begin_object_value(writer)
     }
     fn end_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.0.end_object_value(writer)
+        self.inner.end_object_value(writer)
     }
 }
 
@@ -148,7 +184,7 @@ fn string(text: &str, out: &mut String) {
             '\t' => out.push_str("\\t"),
             '\u{8}' => out.push_str("\\b"),
             '\u{c}' => out.push_str("\\f"),
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => out.push_str(&format!("\\u{:04x}", c as u32)),
+            c if HTML.contains(&c) => out.push_str(&format!("\\u{:04x}", c as u32)),
             c if (c as u32) < 0x20 => out.push_str(&format!("\\u{:04x}", c as u32)),
             c => out.push(c),
         }
@@ -184,7 +220,21 @@ mod tests {
         let mut out = vec![];
         write_indented(&json!({"z": [1e-6], "a": {}}), &mut out).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), "{\n  \"z\": [\n    0.000001\n  ],\n  \"a\": {}\n}");
-        let whole = json!({"text": "a\n<\u{e9}", "list": [null, true, -1, u64::MAX]});
+        let whole = json!({"text": "a\n\u{e9}", "list": [null, true, -1, u64::MAX]});
         assert_eq!(to_vec(&whole), whole.to_string().into_bytes());
+    }
+
+    /// As Go's `json.Marshal` and `json.MarshalIndent` write them.
+    #[test]
+    fn texts_of_objects_are_those_of_go() {
+        let value = json!({"a<b": "<&\u{2028}\"\u{2029}>", "k": "é\n&&"});
+        let want = r#"{"a\u003cb":"\u003c\u0026\u2028\"\u2029\u003e","k":"é\n\u0026\u0026"}"#;
+        assert_eq!(String::from_utf8(to_vec(&value)).unwrap(), want);
+        assert_eq!(compact(&value), want, "both encoders write the same");
+        assert_eq!(to_unescaped_vec(&value), value.to_string().into_bytes());
+        let mut out = vec![];
+        write_indented(&json!({"a": "<"}), &mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "{\n  \"a\": \"\\u003c\"\n}");
+        assert_eq!(serde_json::from_slice::<Value>(&to_vec(&value)).unwrap(), value);
     }
 }

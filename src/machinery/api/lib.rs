@@ -41,6 +41,7 @@ mod fuzz;
 pub mod gojson;
 pub mod gostr;
 pub mod host_ports;
+pub mod json_text;
 pub mod jsonpath;
 pub mod kinds;
 pub mod labels;

@@ -4,10 +4,13 @@ mod lenient;
 
 use super::bounds;
 use super::kinds::Kind;
+use super::schema;
 use super::status::Status;
 use super::value::as_map;
 use json_patch::PatchOperation;
 use json_patch::jsonptr::Pointer;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 const OPERATIONS_MAX: usize = 10_000;
@@ -64,8 +67,43 @@ pub fn merge(object: &mut Value, patch: &Value) {
 /// fails: among them copies beyond [`COPY_MAX`] and values that nest deeper than
 /// [`bounds::DEPTH_MAX`].
 pub fn json(object: &mut Value, patch: &[u8]) -> Result<(), Status> {
-    let operations: json_patch::Patch = serde_json::from_slice(patch)
-        .map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))?;
+    run(object, decode(patch)?)
+}
+
+/// As [`json`], for an object of a kind. Upstream carries the values of a patch as text into the
+/// object, so that a quantity that is a number there keeps its digits: `1E3` is stored as `1E3`.
+///
+/// # Errors
+/// As [`json`].
+pub fn json_of_kind(kind: &Kind, object: &mut Value, patch: &[u8]) -> Result<(), Status> {
+    let mut operations = decode(patch)?;
+    // A text that is refused here has a key twice in an operation, which was taken before.
+    let texts: Vec<OperationText> = serde_json::from_slice(patch).unwrap_or_default();
+    for (operation, text) in operations.0.iter_mut().zip(texts) {
+        let (path, value) = match operation {
+            PatchOperation::Add(add) => (&add.path, &mut add.value),
+            PatchOperation::Replace(replace) => (&replace.path, &mut replace.value),
+            _ => continue,
+        };
+        let Some(text) = text.value else { continue };
+        let path: Vec<String> = path.tokens().map(|token| token.decoded().into_owned()).collect();
+        schema::keep_number_texts_at(kind, path.iter().map(String::as_str), value, text.get().as_bytes());
+    }
+    run(object, operations)
+}
+
+/// The value of an operation as it is written.
+#[derive(Deserialize)]
+struct OperationText<'a> {
+    #[serde(borrow)]
+    value: Option<&'a RawValue>,
+}
+
+fn decode(patch: &[u8]) -> Result<json_patch::Patch, Status> {
+    serde_json::from_slice(patch).map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))
+}
+
+fn run(object: &mut Value, operations: json_patch::Patch) -> Result<(), Status> {
     if operations.0.len() > OPERATIONS_MAX {
         let message = format!(
             "Request entity too large: The allowed maximum operations in a JSON patch is {OPERATIONS_MAX}, got {}",
@@ -210,6 +248,22 @@ mod tests {
         json(&mut object, br#"[{"op":"add","path":"/b","value":[1]},{"op":"add","path":"/b/-","value":2}]"#)
             .unwrap();
         assert_eq!(object, json!({"a": 1, "b": [1, 2]}));
+    }
+
+    /// As `evanphx/json-patch` and `Quantity.UnmarshalJSON` upstream.
+    #[test]
+    fn a_quantity_that_is_a_number_keeps_its_text() {
+        let pod = crate::kinds::find("", "v1", "Pod").unwrap();
+        let mut object = json!({"spec": {"priority": 1, "containers": [{"name": "c", "resources": {"limits": {"cpu": "1"}}}]}});
+        let patch = br#"[{"op": "replace", "path": "/spec/containers/0/resources/limits/cpu", "value": 1E3},
+            {"op": "add", "path": "/spec/containers/0/resources/limits/a.b~1c", "value": 1.500},
+            {"op": "add", "path": "/spec/containers/-", "value": {"name": "d", "resources": {"requests": {"cpu": 2e0}}}},
+            {"op": "replace", "path": "/spec/priority", "value": 7}]"#;
+        json_of_kind(pod, &mut object, patch).unwrap();
+        let first = json!({"name": "c", "resources": {"limits": {"cpu": "1E3", "a.b/c": "1.500"}}});
+        let second = json!({"name": "d", "resources": {"requests": {"cpu": "2e0"}}});
+        assert_eq!(object, json!({"spec": {"priority": 7, "containers": [first, second]}}));
+        assert_eq!(json_of_kind(pod, &mut object, b"{").unwrap_err().code, 400);
     }
 
     fn operations(operation: impl Fn(usize) -> Value, count: usize) -> Vec<u8> {

@@ -6,6 +6,7 @@ pub mod equality;
 mod numbers;
 
 pub use numbers::keep_number_texts;
+pub(crate) use numbers::keep_number_texts_at;
 
 use super::kinds::Kind;
 use super::path::{Path, UnknownFields};

@@ -5,7 +5,8 @@ use crate::request::duplicates;
 use crate::request::http::header;
 use api::kinds::Kind;
 use api::path::UnknownFields;
-use api::{Status, bounds, protobuf, schema, value, yaml};
+use api::yaml::{self, Words};
+use api::{Status, bounds, protobuf, schema, value};
 use serde_json::Value;
 
 pub(crate) const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
@@ -79,9 +80,9 @@ fn body_with_duplicates(content_type: &str, bytes: &[u8]) -> Result<(Value, Vec<
             Status::bad_request(format!("the object provided is unrecognized (must be valid JSON): {e}"))
         })?,
         "application/yaml" | "application/apply-patch+yaml" | "text/yaml" | "application/x-yaml" => {
-            let (value, told) = yaml::parse_with_duplicates(bytes).map_err(Status::bad_request)?;
-            duplicates = told;
-            value
+            let document = yaml::parse_document(bytes, Words::All).map_err(Status::bad_request)?;
+            duplicates = document.duplicates.iter().map(ToString::to_string).collect();
+            document.value
         }
         "application/vnd.kubernetes.protobuf" => protobuf::decode(bytes).map_err(Status::bad_request)?,
         _ => return Err(Status::unsupported_media_type(ACCEPTED)),

@@ -1,12 +1,10 @@
 //! What a strict decoder says of a JSON body: keys that stand twice in one map (`serde_json` keeps
 //! the last), and unknown fields, both in the order in which they stand there.
 
+use api::json_text::{Container, Look};
 use api::path::{UnknownFields, more};
-use serde::de::{
-    Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
-};
+use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess};
 use std::collections::HashSet;
-use std::fmt;
 
 /// Problems that are told of one body, and the bytes of one of them. Further ones are not looked
 /// for.
@@ -24,7 +22,8 @@ pub(crate) fn problems(bytes: &[u8], unknown: &UnknownFields) -> Vec<String> {
     let known: HashSet<&str> = unknown.told().iter().map(String::as_str).collect();
     let mut found = Found::default();
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let _ = Scan { path: String::new(), found: &mut found, unknown: &known }.deserialize(&mut deserializer);
+    let scan = Scan { path: String::new(), found: &mut found, unknown: &known };
+    let _ = Look(scan).deserialize(&mut deserializer);
     let mut all = found.all;
     all.extend(more(unknown.count().saturating_sub(found.unknown)));
     all
@@ -68,51 +67,19 @@ struct Scan<'a> {
     unknown: &'a HashSet<&'a str>,
 }
 
-impl<'de> DeserializeSeed<'de> for Scan<'_> {
-    type Value = ();
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Scan<'_> {
-    type Value = ();
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("JSON")
-    }
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_some<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
-        IgnoredAny::deserialize(d).map(drop)
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+impl<'de> Container<'de> for Scan<'_> {
+    fn list<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         let mut i = 0;
         loop {
             let path = self.found.path(format!("{}[{i}]", self.path))?;
             let item = Scan { path, found: self.found, unknown: self.unknown };
-            if seq.next_element_seed(item)?.is_none() {
+            if seq.next_element_seed(Look(item))?.is_none() {
                 return Ok(());
             }
             i += 1;
         }
     }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+    fn map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut seen: HashSet<String> = HashSet::new();
         while let Some(key) = map.next_key::<String>()? {
             let dot = if self.path.is_empty() { "" } else { "." };
@@ -126,7 +93,7 @@ impl<'de> Visitor<'de> for Scan<'_> {
             if !seen.insert(key) {
                 self.found.tell(format!("duplicate field {path:?}"))?;
             }
-            map.next_value_seed(Scan { path, found: self.found, unknown: self.unknown })?;
+            map.next_value_seed(Look(Scan { path, found: self.found, unknown: self.unknown }))?;
         }
         Ok(())
     }

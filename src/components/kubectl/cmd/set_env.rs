@@ -8,7 +8,7 @@ use crate::error::{Fail, text};
 use crate::gostr::{self, quote};
 use crate::info::Options;
 use crate::merge;
-use api::quantity::Quantity;
+use api::quantity::{Quantity, as_stored};
 use api::value;
 use serde_json::{Map, Value, json};
 
@@ -284,9 +284,7 @@ fn amounts(given: &str) -> Result<Map<String, Value>, Fail> {
         let Some((name, amount)) = pair.split_once('=') else {
             return text(format!("Invalid argument syntax {pair}, expected <resource>=<value>"));
         };
-        if let Err(why) = Quantity::read(amount) {
-            return text(why);
-        }
+        let amount = as_stored(amount).map_err(|why| Fail::Text(why.into()))?;
         map.insert(name.into(), amount.into());
     }
     Ok(map)
@@ -416,5 +414,13 @@ mod tests {
         assert!(!has_amounts(&container, &wanted("cpu=2")));
         assert!(!has_amounts(&container, &wanted("ephemeral-storage=1Gi")));
         assert!(!has_amounts(&json!({}), &wanted("cpu=1")));
+    }
+
+    /// As `ParseQuantity` of apimachinery 0.35 and `String` give them.
+    #[test]
+    fn amounts_are_written_as_they_are_stored() {
+        let written = Value::Object(amounts("cpu=0.5,memory=0.1Gi,a=1.500").unwrap());
+        assert_eq!(written, json!({"cpu": "500m", "memory": "107374182400m", "a": "1.500"}));
+        assert!(amounts("cpu=x").is_err());
     }
 }

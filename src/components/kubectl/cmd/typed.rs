@@ -1,6 +1,7 @@
 //! What Go's structs of a kind hold: where the pod spec is, and the fields that they cannot leave
 //! out of an object that never was on a server.
 
+use api::quantity::as_stored;
 use api::value::{self, default, list_mut};
 use serde_json::{Value, json};
 
@@ -64,9 +65,12 @@ pub(super) fn zeros(kind: &str, object: &mut Value) {
                     .and_then(Value::as_object_mut)
                     .into_iter()
                     .flat_map(|map| map.values_mut())
-                    .filter(|amount| amount.is_number())
                 {
-                    *amount = amount.to_string().into();
+                    // Go reads an amount, and writes it as it is stored: 0.5 of cpu is 500m.
+                    let given = amount.as_str().map_or_else(|| amount.to_string(), String::from);
+                    if let Ok(stored) = as_stored(&given) {
+                        *amount = stored.into();
+                    }
                 }
             }
         }
@@ -89,5 +93,9 @@ mod tests {
             "status": {"availableReplicas": 0, "replicas": 0},
         });
         assert_eq!(set, told);
+        let mut pod = json!({"spec": {"containers": [{"resources": {"limits": {"cpu": 0.5, "memory": "0.1Gi", "a/b": 2}}}]}});
+        zeros("Pod", &mut pod);
+        let stored = json!({"limits": {"cpu": "500m", "memory": "107374182400m", "a/b": "2"}});
+        assert_eq!(pod["spec"]["containers"][0]["resources"], stored);
     }
 }

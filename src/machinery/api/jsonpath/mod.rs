@@ -3,23 +3,10 @@
 mod parse;
 
 use super::{gojson, gostr};
-use parse::Parser;
+use parse::{Node, Parser};
 use serde_json::Value;
 use std::cell::Cell;
 use std::cmp::Ordering;
-
-#[derive(Clone, Debug, PartialEq)]
-enum Node {
-    Field(String),
-    /// start, end, whether the end was derived from the start, step
-    Slice(Option<i64>, Option<i64>, bool, Option<i64>),
-    Wildcard,
-    Recursive,
-    Union(Vec<Vec<Node>>),
-    Filter(Vec<Node>, String, Vec<Node>),
-    Literal(Value),
-    Range(Vec<Node>, Vec<Vec<Node>>),
-}
 
 /// Values that a template may come to, for each one of the object: a hundred actions over all of it
 /// are ten times less. Only `..` behind `..` comes to more, and multiplies with each.

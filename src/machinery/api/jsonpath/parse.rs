@@ -1,7 +1,20 @@
 //! From text to nodes. The errors are kubectl's.
 
-use super::Node;
 use serde_json::Value;
+
+/// A step of a path, or a part of a template.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Node {
+    Field(String),
+    /// start, end, whether the end was derived from the start, step
+    Slice(Option<i64>, Option<i64>, bool, Option<i64>),
+    Wildcard,
+    Recursive,
+    Union(Vec<Vec<Node>>),
+    Filter(Vec<Node>, String, Vec<Node>),
+    Literal(Value),
+    Range(Vec<Node>, Vec<Vec<Node>>),
+}
 
 /// Levels of brackets, filters and `range`s in a template. Reading and evaluating one recurses.
 const DEPTH_MAX: usize = 32;

@@ -1,8 +1,8 @@
 //! Server-side apply: merge by list keys, remember who applied which field, remove what a manager
 //! no longer applies.
 
+use super::entries::{Manager, entries, fields, own_part, store};
 use super::set::{self, Members, Set};
-use super::{Manager, entries, fields, own_part, store};
 use crate::path::Path;
 use crate::shape::{Keys, Shape};
 use crate::value::{self, as_map, text};

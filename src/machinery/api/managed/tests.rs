@@ -1,7 +1,8 @@
 use super::*;
 use crate::kinds;
 use crate::shape::Shape;
-use crate::value::{as_map, list};
+use crate::value::{as_map, list, text};
+use serde_json::{Value, json};
 
 fn shape(kind: &'static str) -> Shape<'static> {
     let group = if kind == "Deployment" { "apps" } else { "" };

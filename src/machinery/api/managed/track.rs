@@ -1,9 +1,9 @@
 //! The book-keeping of ordinary writes: create, update, patch.
 
+use super::entries::{Manager, OWN, entries, fields, store};
 use super::set::{self, Set};
-use super::{Manager, OWN, entries, fields, store};
 use crate::shape::Shape;
-use crate::value;
+use crate::value::{self, text};
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 
@@ -39,9 +39,7 @@ pub fn track(shape: Shape, old: &Value, new: &mut Value, manager: Manager) {
     set::union(&mut own, &found.set);
     // Its time is that of its last change of what it owns.
     let time = match before {
-        Some(entry) if fields(entry) == Some(&own) && found.set.is_empty() => {
-            super::text(entry, "time").to_string()
-        }
+        Some(entry) if fields(entry) == Some(&own) && found.set.is_empty() => text(entry, "time").to_string(),
         _ => manager.now.to_string(),
     };
     all.push(manager.entry("Update", &time, own));
@@ -64,12 +62,12 @@ fn strip(set: &mut Set) {
 /// Merges the oldest updates of too many into one entry a version, as many as are too many and no
 /// more. The first of a version only becomes such an entry when a second one joins it.
 fn bounded(mut all: Vec<Value>) -> Vec<Value> {
-    let is_update = |e: &Value| super::text(e, "operation") == "Update";
+    let is_update = |e: &Value| text(e, "operation") == "Update";
     let mut surplus = all.iter().filter(|e| is_update(e)).count().saturating_sub(UPDATERS_MAX);
     if surplus == 0 {
         return all;
     }
-    let word = |e: &Value, field: &str| super::text(e, field).to_string();
+    let word = |e: &Value, field: &str| text(e, field).to_string();
     let mut oldest: Vec<usize> = (0..all.len()).filter(|i| is_update(&all[*i])).collect();
     oldest
         .sort_by_key(|i| (word(&all[*i], "time"), word(&all[*i], "manager"), word(&all[*i], "subresource")));
@@ -94,7 +92,7 @@ fn bounded(mut all: Vec<Value>) -> Vec<Value> {
         }
         bucket["manager"] = ANCIENT.into();
         value::remove(bucket, "subresource");
-        if super::text(bucket, "time") < time.as_str() {
+        if text(bucket, "time") < time.as_str() {
             bucket["time"] = time.into();
         }
         gone.insert(i);

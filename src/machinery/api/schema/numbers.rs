@@ -2,22 +2,46 @@
 //! `1e3` as it is written; a parsed number is 1000 and nothing more.
 
 use super::{SCHEMAS, Shape};
+use crate::json_text::{Container, Look, skip_items};
 use crate::kinds::Kind;
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use std::fmt;
 
 /// Replaces each number of `object` that is a quantity by the text that it has in `body`, the JSON
 /// from which the object was parsed. A body without such numbers is not read again.
 pub fn keep_number_texts(kind: &Kind, object: &mut Value, body: &[u8]) {
     // The name of a custom kind's type may be that of a published one.
     let Some(root) = super::root(kind).filter(|_| kind.custom.is_none()) else { return };
-    let shape = Shape::Struct(root);
-    if has_number(&shape, object) {
+    keep(&Shape::Struct(root), object, body);
+}
+
+/// As [`keep_number_texts`], for a value that stands at `path` of an object: `["spec",
+/// "containers", "0", "resources"]`, as an operation of a JSON patch says it.
+pub(crate) fn keep_number_texts_at<'a>(
+    kind: &Kind,
+    path: impl Iterator<Item = &'a str>,
+    value: &mut Value,
+    body: &[u8],
+) {
+    let Some(root) = super::root(kind).filter(|_| kind.custom.is_none()) else { return };
+    let root = Shape::Struct(root);
+    let mut shape = &root;
+    for step in path {
+        let inner = match shape {
+            Shape::List(inner) => Some(&**inner),
+            shape => shape_of(shape, step),
+        };
+        let Some(inner) = inner else { return };
+        shape = inner;
+    }
+    keep(shape, value, body);
+}
+
+fn keep(shape: &Shape, value: &mut Value, body: &[u8]) {
+    if has_number(shape, value) {
         // The body was parsed before, so it has no error.
-        let _ = Texts { shape: &shape, value: object }
-            .deserialize(&mut serde_json::Deserializer::from_slice(body));
+        let _ = Texts { shape, value }.deserialize(&mut serde_json::Deserializer::from_slice(body));
     }
 }
 
@@ -53,7 +77,7 @@ impl<'de> DeserializeSeed<'de> for Texts<'_> {
     type Value = ();
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         if !matches!(self.shape, Shape::Quantity) {
-            return deserializer.deserialize_any(self);
+            return Look(self).deserialize(deserializer);
         }
         let text = <&RawValue>::deserialize(deserializer)?.get();
         *self.value = match text.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
@@ -64,30 +88,8 @@ impl<'de> DeserializeSeed<'de> for Texts<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Texts<'_> {
-    type Value = ();
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("JSON")
-    }
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+impl<'de> Container<'de> for Texts<'_> {
+    fn list<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         if let (Shape::List(inner), Value::Array(items)) = (self.shape, self.value) {
             for value in items {
                 if seq.next_element_seed(Texts { shape: inner, value })?.is_none() {
@@ -96,10 +98,9 @@ impl<'de> Visitor<'de> for Texts<'_> {
             }
         }
         // The list is another one if its key stands twice.
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(())
+        skip_items(&mut seq)
     }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+    fn map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(key) = map.next_key::<String>()? {
             match (shape_of(self.shape, &key), self.value.get_mut(&key)) {
                 (Some(shape), Some(value)) => map.next_value_seed(Texts { shape, value })?,

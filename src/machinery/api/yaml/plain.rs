@@ -1,13 +1,20 @@
 //! Plain words that YAML 1.2 reads otherwise than Go's library of 1.1
 //! (`goyaml.v2/resolve.go` in sigs.k8s.io/yaml).
 
-use super::tags;
+/// Which plain words of 1.1 are read as such.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Words {
+    /// All: `yes` is a boolean, `0644` an octal number. The server and kubectl read so.
+    All,
+    /// Numbers alone: `yes` and `on` stay text. kustomize reads its resources so, by another
+    /// version of Go's library (`goyaml.v3`).
+    Numbers,
+}
 
 /// What a plain word of 1.1 is called in 1.2, if that differs.
-pub(super) fn respelled(word: &str, flags: bool) -> Option<String> {
+pub(super) fn respelled(word: &str, words: Words) -> Option<String> {
     match word {
-        "<<" => return Some(tags::MERGE_KEY.into()),
-        _ if !flags => {}
+        _ if words == Words::Numbers => {}
         "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => return Some("true".into()),
         "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => return Some("false".into()),
         _ => {}

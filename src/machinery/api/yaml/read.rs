@@ -1,8 +1,8 @@
 //! One document as JSON: keys become text, tags go, `<<` brings what it refers to
 //! (`goyaml.v2/decode.go` and `yaml.go` in sigs.k8s.io/yaml).
 
+use super::refusal::{Cause, Refusal};
 use super::tags::{self, Scalar};
-use super::{DUPLICATE, SPARE};
 use crate::{bounds, gostr};
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
@@ -12,27 +12,25 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// Which keys that stand twice in a map are errors.
-#[derive(Clone, Copy)]
-pub(super) struct Duplicates {
-    /// The first so many are let through.
-    pub allowed: usize,
-    /// A key that a merge (`<<`) brought, too, is one of them.
-    pub with_merged: bool,
-}
+/// Values and bytes of text together that aliases may add to a document. Without aliases a document
+/// makes no more than its own length; `a: &a [0, 0, …]` and `b: [*a, *a, …]` multiply
+/// (CVE-2019-11253).
+const ADDED_MAX: usize = 1024 * 1024;
 
-/// Reads one document.
+/// Reads one document of a text with so many bytes. The first `allowed` keys that stand twice in a
+/// map are let through; a key that a merge (`<<`) brought is one of those that stand there.
 pub(super) fn read(
     from: serde_yaml::Deserializer<'_>,
     length: usize,
-    duplicates: Duplicates,
-) -> Result<Value, serde_yaml::Error> {
+    allowed: usize,
+) -> Result<Value, Refusal> {
     let reading = Reading {
-        left: Cell::new(length.saturating_mul(2).saturating_add(SPARE)),
-        allowed: Cell::new(duplicates.allowed),
-        with_merged: duplicates.with_merged,
+        left: Cell::new(length.saturating_mul(2).saturating_add(ADDED_MAX)),
+        allowed: Cell::new(allowed),
+        cause: Cell::new(None),
     };
-    Node { reading: &reading, depth: 0, repeated: None }.deserialize(from)
+    let value = Node { reading: &reading, depth: 0, repeated: None }.deserialize(from);
+    value.map_err(|error| Refusal { cause: reading.cause.take(), error })
 }
 
 /// What is left of the bounds while a document is read.
@@ -40,14 +38,28 @@ struct Reading {
     left: Cell<usize>,
     /// Duplicate keys that may still be met.
     allowed: Cell<usize>,
-    /// See [`Duplicates::with_merged`].
-    with_merged: bool,
+    /// Why the document is refused. The library's error knows the line, but puts a path before the
+    /// message, which Go does not.
+    cause: Cell<Option<Cause>>,
 }
 
 impl Reading {
+    /// Refuses the document.
+    fn refuse<T, E: Error>(&self, cause: Cause) -> Result<T, E> {
+        self.cause.set(Some(cause));
+        Err(E::custom("refused"))
+    }
+
+    /// Refuses the document with Go's message.
+    fn refuse_as<T, E: Error>(&self, message: impl Into<String>) -> Result<T, E> {
+        self.refuse(Cause::Message(message.into()))
+    }
+
     fn spend<E: Error>(&self, much: usize) -> Result<(), E> {
-        let left = self.left.get().checked_sub(much);
-        self.left.set(left.ok_or_else(|| E::custom("document contains excessive aliasing"))?);
+        match self.left.get().checked_sub(much) {
+            Some(left) => self.left.set(left),
+            None => return self.refuse_as("document contains excessive aliasing"),
+        }
         Ok(())
     }
 }
@@ -65,19 +77,19 @@ impl Node<'_> {
     fn inner<E: Error>(self) -> Result<Self, E> {
         match self.depth < bounds::DEPTH_MAX {
             true => Ok(Node { depth: self.depth + 1, repeated: None, ..self }),
-            false => Err(E::custom(format!(
+            false => self.reading.refuse_as(format!(
                 "exceeded max depth of {}: the document is nested too deeply",
                 bounds::DEPTH_MAX
-            ))),
+            )),
         }
     }
 
     /// The value, if its key may stand where it does.
-    fn done<E: Error>(self, value: Value) -> Result<Value, E> {
+    fn checked<E: Error>(self, value: Value) -> Result<Value, E> {
         if let Some(key) = self.repeated {
             match self.reading.allowed.get().checked_sub(1) {
                 Some(allowed) => self.reading.allowed.set(allowed),
-                None => return Err(E::custom(format!("{DUPLICATE}{key}"))),
+                None => return self.reading.refuse(Cause::Duplicate(key.to_string())),
             }
         }
         Ok(value)
@@ -85,10 +97,10 @@ impl Node<'_> {
 
     fn scalar<E: Error>(self, scalar: Scalar) -> Result<Value, E> {
         match scalar {
-            Scalar::Null => self.done(Value::Null),
-            Scalar::Bool(value) => self.done(value.into()),
-            Scalar::Unsigned(value) => self.done(value.into()),
-            Scalar::Signed(value) => self.done(value.into()),
+            Scalar::Null => self.checked(Value::Null),
+            Scalar::Bool(value) => self.checked(value.into()),
+            Scalar::Unsigned(value) => self.checked(value.into()),
+            Scalar::Signed(value) => self.checked(value.into()),
             Scalar::Float(value) => self.visit_f64(value),
             Scalar::Text(value) => self.visit_str(&value),
         }
@@ -133,13 +145,13 @@ impl<'de> Visitor<'de> for Node<'_> {
         f.write_str("any YAML value")
     }
     fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
-        self.done(value.into())
+        self.checked(value.into())
     }
     fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
-        self.done(value.into())
+        self.checked(value.into())
     }
     fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
-        self.done(value.into())
+        self.checked(value.into())
     }
     fn visit_i128<E: Error>(self, value: i128) -> Result<Value, E> {
         self.visit_f64(value as f64)
@@ -150,25 +162,27 @@ impl<'de> Visitor<'de> for Node<'_> {
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
         // Go writes a whole number without a fraction, so that `replicas: 1e1` is read as 10.
         if value.fract() == 0.0 && value.abs() < i64::MAX as f64 {
-            return self.done((value as i64).into());
+            return self.checked((value as i64).into());
         }
         let name = match value {
             f64::INFINITY => "+Inf",
             f64::NEG_INFINITY => "-Inf",
             _ => "NaN",
         };
-        let number = Number::from_f64(value).map(Value::Number);
-        self.done(number.ok_or_else(|| E::custom(format!("json: unsupported value: {name}")))?)
+        match Number::from_f64(value) {
+            Some(number) => self.checked(Value::Number(number)),
+            None => self.reading.refuse_as(format!("json: unsupported value: {name}")),
+        }
     }
     fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
         self.reading.spend(value.len())?;
-        self.done(value.into())
+        self.checked(value.into())
     }
     fn visit_unit<E: Error>(self) -> Result<Value, E> {
-        self.done(Value::Null)
+        self.checked(Value::Null)
     }
     fn visit_none<E: Error>(self) -> Result<Value, E> {
-        self.done(Value::Null)
+        self.checked(Value::Null)
     }
     fn visit_some<D: Deserializer<'de>>(self, from: D) -> Result<Value, D::Error> {
         from.deserialize_any(self)
@@ -179,12 +193,12 @@ impl<'de> Visitor<'de> for Node<'_> {
         while let Some(item) = items.next_element_seed(inner)? {
             all.push(item);
         }
-        self.done(Value::Array(all))
+        self.checked(Value::Array(all))
     }
     fn visit_map<A: MapAccess<'de>>(self, from: A) -> Result<Value, A::Error> {
         let mut fields = Fields::default();
         self.fill(&mut fields, from)?;
-        self.done(Value::Object(fields.map))
+        self.checked(Value::Object(fields.map))
     }
     fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<Value, A::Error> {
         let (tag, value) = tagged.variant::<String>()?;
@@ -216,7 +230,10 @@ impl<'de> Visitor<'de> for Tagged<'_> {
         write!(f, "a value for the tag !!{}", self.tag)
     }
     fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
-        self.node.scalar(tags::resolve(self.tag, text).map_err(E::custom)?)
+        match tags::resolve(self.tag, text) {
+            Ok(scalar) => self.node.scalar(scalar),
+            Err(why) => self.node.reading.refuse_as(why),
+        }
     }
     fn visit_unit<E: Error>(self) -> Result<Value, E> {
         self.visit_str("")
@@ -244,8 +261,10 @@ impl<'de> DeserializeSeed<'de> for Merge<'_> {
     }
 }
 
-fn no_map<T, E: Error>() -> Result<T, E> {
-    Err(E::custom("map merge requires map or sequence of maps as the value"))
+impl Merge<'_> {
+    fn no_map<E: Error>(self) -> Result<(), E> {
+        self.node.reading.refuse_as("map merge requires map or sequence of maps as the value")
+    }
 }
 
 impl<'de> Visitor<'de> for Merge<'_> {
@@ -254,46 +273,44 @@ impl<'de> Visitor<'de> for Merge<'_> {
         f.write_str("a map or a list of maps")
     }
     fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
-        no_map()
+        self.no_map()
     }
     fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
-        no_map()
+        self.no_map()
     }
     fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
-        no_map()
+        self.no_map()
+    }
+    fn visit_i128<E: Error>(self, _: i128) -> Result<(), E> {
+        self.no_map()
+    }
+    fn visit_u128<E: Error>(self, _: u128) -> Result<(), E> {
+        self.no_map()
     }
     fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
-        no_map()
+        self.no_map()
     }
     fn visit_str<E: Error>(self, _: &str) -> Result<(), E> {
-        no_map()
+        self.no_map()
     }
     fn visit_unit<E: Error>(self) -> Result<(), E> {
-        no_map()
+        self.no_map()
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
         let inner = self.node.inner()?;
         let mut maps = vec![];
         while let Some(item) = items.next_element_seed(inner)? {
-            let Value::Object(map) = item else { return no_map() };
+            let Value::Object(map) = item else { return self.no_map() };
             maps.push(map);
         }
         for (key, value) in maps.into_iter().rev().flatten() {
-            if self.node.reading.with_merged {
-                self.fields.shown.insert(gostr::quote(&key));
-            }
+            self.fields.shown.insert(gostr::quote(&key));
             self.fields.map.insert(key, value);
         }
         Ok(())
     }
     fn visit_map<A: MapAccess<'de>>(self, from: A) -> Result<(), A::Error> {
-        if self.node.reading.with_merged {
-            return self.node.fill(self.fields, from);
-        }
-        let shown = std::mem::take(&mut self.fields.shown);
-        let filled = self.node.fill(self.fields, from);
-        self.fields.shown = shown;
-        filled
+        self.node.fill(self.fields, from)
     }
     fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<(), A::Error> {
         let (_, value) = tagged.variant::<String>()?;
@@ -344,7 +361,7 @@ impl<'de> Visitor<'de> for Key<'_> {
     fn visit_u64<E: Error>(self, key: u64) -> Result<Found, E> {
         match i64::try_from(key) {
             Ok(key) => self.visit_i64(key),
-            Err(_) => Err(E::custom(format!("unsupported map key of type: uint64, key: {key:#x}"))),
+            Err(_) => self.reading.refuse_as(format!("unsupported map key of type: uint64, key: {key:#x}")),
         }
     }
     fn visit_i128<E: Error>(self, key: i128) -> Result<Found, E> {
@@ -369,7 +386,13 @@ impl<'de> Visitor<'de> for Key<'_> {
         self.found(key.to_string(), gostr::quote(key))
     }
     fn visit_unit<E: Error>(self) -> Result<Found, E> {
-        Err(E::custom("unsupported map key of type: null"))
+        self.reading.refuse_as("unsupported map key of type: null")
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Found, A::Error> {
+        self.reading.refuse_as("invalid map key: it is a list")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<Found, A::Error> {
+        self.reading.refuse_as("invalid map key: it is a map")
     }
     fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<Found, A::Error> {
         let (tag, key) = tagged.variant::<String>()?;
@@ -377,13 +400,14 @@ impl<'de> Visitor<'de> for Key<'_> {
         match tags::handed(&tag) {
             None => self.visit_str(&text),
             Some("merge") if text == "<<" => Ok(Found::Merge),
-            Some(tag) => match tags::resolve(tag, &text).map_err(A::Error::custom)? {
-                Scalar::Null => self.visit_unit(),
-                Scalar::Bool(key) => self.visit_bool(key),
-                Scalar::Unsigned(key) => self.visit_u64(key),
-                Scalar::Signed(key) => self.visit_i64(key),
-                Scalar::Float(key) => self.visit_f64(key),
-                Scalar::Text(key) => self.visit_str(&key),
+            Some(tag) => match tags::resolve(tag, &text) {
+                Ok(Scalar::Null) => self.visit_unit(),
+                Ok(Scalar::Bool(key)) => self.visit_bool(key),
+                Ok(Scalar::Unsigned(key)) => self.visit_u64(key),
+                Ok(Scalar::Signed(key)) => self.visit_i64(key),
+                Ok(Scalar::Float(key)) => self.visit_f64(key),
+                Ok(Scalar::Text(key)) => self.visit_str(&key),
+                Err(why) => self.reading.refuse_as(why),
             },
         }
     }

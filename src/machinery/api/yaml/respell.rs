@@ -1,25 +1,25 @@
 //! A text of YAML 1.1 in words of 1.2: the tokens are found first, then plain words are resolved.
 
-use super::scalar::is_break;
-use super::scan::{self, Kind};
-use super::{plain, tags};
+use super::plain::{self, Words};
+use super::scan::{self, Kind, Token, is_break};
+use super::tags;
 use std::collections::BTreeMap;
 
 /// May stand before a text, and is no part of its first word.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Returns the text with its plain words in the spelling of YAML 1.2, and how many brackets are
-/// open at most. With more than `most` open ones, the rest of the text is as it was. `flags`: words
-/// like `yes` are booleans.
-pub(super) fn respell(text: &str, flags: bool, most: usize) -> (String, usize) {
+/// open at most. With more than `most` open ones, the rest of the text is as it was. `words`: which
+/// of 1.1 there are.
+pub(super) fn respell(text: &str, words: Words, most: usize) -> (String, usize) {
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let (tokens, deepest) = scan::scan(text, most);
-    let mut respeller = Respeller { flags, ..Respeller::default() };
+    let mut respeller = Respeller::new(words);
     let mut out = String::with_capacity(text.len());
     let mut done = 0;
-    for token in tokens {
+    for token in &tokens {
         let old = &text[token.start..token.end];
-        if let Some(new) = respeller.token(token.kind, old, token.is_key) {
+        if let Some(new) = respeller.respell_token(token, old) {
             out.push_str(&text[done..token.start]);
             out.push_str(&new);
             done = token.end;
@@ -29,9 +29,8 @@ pub(super) fn respell(text: &str, flags: bool, most: usize) -> (String, usize) {
     (out, deepest)
 }
 
-#[derive(Default)]
 struct Respeller {
-    flags: bool,
+    words: Words,
     /// The tag of the node that comes next.
     tag: Option<tags::Kind>,
     /// What the handles of tags stand for: `!e!` of `%TAG !e! tag:example.org:`.
@@ -44,11 +43,17 @@ struct Respeller {
 }
 
 impl Respeller {
+    fn new(words: Words) -> Respeller {
+        let (handles, anchors) = (BTreeMap::new(), BTreeMap::new());
+        Respeller { words, tag: None, handles, has_directives: false, anchors }
+    }
+
     /// Returns the other spelling of a token, if it needs one.
-    fn token(&mut self, kind: Kind, old: &str, is_key: bool) -> Option<String> {
+    fn respell_token(&mut self, token: &Token, old: &str) -> Option<String> {
         // A tag before a key belongs to the map.
-        let tag = self.tag.take().filter(|_| !is_key);
-        match kind {
+        let tag = self.tag.take().filter(|_| !token.is_key);
+        match token.kind {
+            Kind::Plain if token.needs_quotes => Some(plain::quoted(old)),
             Kind::Plain => self.plain(old, tag),
             Kind::Tag => {
                 let tag = self.resolve(old);
@@ -73,7 +78,8 @@ impl Respeller {
                 }
                 None
             }
-            Kind::Text | Kind::Indicator => None,
+            Kind::Text => without_escaped_slash(old),
+            Kind::Indicator => None,
         }
     }
 
@@ -81,7 +87,8 @@ impl Respeller {
         match tag {
             // A text over lines is text, whatever its lines look like.
             _ if word.contains(is_break) => None,
-            None => plain::respelled(word, self.flags),
+            None if word == "<<" => Some(tags::MERGE_KEY.into()),
+            None => plain::respelled(word, self.words),
             Some(tags::Kind::Other) => None, // text for the YAML library, too
             Some(tags::Kind::Core(_) | tags::Kind::Application) => Some(plain::quoted(word)),
         }
@@ -126,4 +133,21 @@ impl Respeller {
         };
         (times > 1).then(|| format!("{text}-set-again-{times}"))
     }
+}
+
+/// A text in double quotes whose `\/` is another escape, if it has one. The library here reads
+/// `\/`, Go does not: an escape that neither of them has makes the library refuse the text in the
+/// line in which Go refuses it, and in the same words.
+fn without_escaped_slash(text: &str) -> Option<String> {
+    const UNKNOWN: char = 'q';
+    let inner = text.strip_prefix('"').filter(|inner| inner.contains("\\/"))?;
+    let mut out = String::from('"');
+    let mut chars = inner.chars();
+    while let Some(c) = chars.next() {
+        out.push(c);
+        if c == '\\' {
+            out.extend(chars.next().map(|escaped| if escaped == '/' { UNKNOWN } else { escaped }));
+        }
+    }
+    Some(out)
 }

@@ -1,8 +1,14 @@
-//! Tokens of a YAML text, by the rules of libyaml's scanner (`scanner.c`), which both the library
-//! here and Go's follow: where a plain text ends, which words are keys, how far block text goes.
+//! Tokens of a YAML text, by the rules of Go's scanner (`scannerc.go`): where a plain text ends,
+//! which words are keys, how far block text goes. It and the library here both come from libyaml's
+//! `scanner.c`; where they differ, a token says so.
 //!
 //! It reports no errors. Where libyaml would refuse the text, this scanner goes on with the next
 //! character; the library refuses the document when it comes to the same place.
+
+/// True for the line breaks of YAML 1.1, of which 1.2 has the first two.
+pub(super) fn is_break(c: char) -> bool {
+    matches!(c, '\r' | '\n' | '\u{85}' | '\u{2028}' | '\u{2029}')
+}
 
 /// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +36,9 @@ pub(super) struct Token {
     pub end: usize,
     /// A key begins with this token. The tag or the anchor before it is the map's then.
     pub is_key: bool,
+    /// In brackets, the text has its end here only for Go: before a `?`, or with a `:` as its last
+    /// character (`[a?b]`, `[a:]`). For the library here it has to stand in quotes.
+    pub needs_quotes: bool,
 }
 
 /// Returns the tokens of a text, and how many brackets are open at most. It stops as soon as more
@@ -48,7 +57,7 @@ pub(super) fn scan(text: &str, most: usize) -> (Vec<Token>, usize) {
         may_be_key: true,
     };
     let mut deepest = 0;
-    while deepest <= most && scanner.token() {
+    while deepest <= most && scanner.read_token() {
         deepest = deepest.max(scanner.depth());
     }
     (scanner.tokens, deepest)
@@ -57,9 +66,11 @@ pub(super) fn scan(text: &str, most: usize) -> (Vec<Token>, usize) {
 /// Characters that a key may have at most, if no `?` stands before it.
 const KEY_MAX: usize = 1024;
 
-/// The place where a key may have begun. Only a `:` says whether it did.
+/// The place where a key may have begun. Only a `:` says whether it did: the key of `[a]: b` begins
+/// with the bracket, that of `[a: b]` with `a`.
 #[derive(Clone, Copy)]
 struct Key {
+    /// The place in [`Scanner::tokens`].
     token: usize,
     index: usize,
     line: usize,
@@ -149,7 +160,7 @@ impl Scanner<'_> {
     }
 
     /// Reads one token. Returns whether there was one, or a character that is none.
-    fn token(&mut self) -> bool {
+    fn read_token(&mut self) -> bool {
         self.skip_to_token();
         self.leave_blocks(self.column);
         if self.byte(0) == 0 {
@@ -212,7 +223,7 @@ impl Scanner<'_> {
     }
 
     fn push(&mut self, kind: Kind, start: usize) {
-        self.tokens.push(Token { kind, start, end: self.at, is_key: false });
+        self.tokens.push(Token { kind, start, end: self.at, is_key: false, needs_quotes: false });
     }
 
     fn set_key(&mut self, key: Option<Key>) {
@@ -317,7 +328,9 @@ impl Scanner<'_> {
             }
             _ => {
                 let end = self.plain();
-                self.tokens.push(Token { kind: Kind::Plain, start, end, is_key: false });
+                let ends_for_go = self.byte(0) == b'?' || self.text[start..end].ends_with(':');
+                let needs_quotes = self.is_flow() && ends_for_go;
+                self.tokens.push(Token { kind: Kind::Plain, start, end, is_key: false, needs_quotes });
                 return;
             }
         };
@@ -380,11 +393,12 @@ impl Scanner<'_> {
         end
     }
 
-    /// Returns whether plain text ends before this character.
+    /// Returns whether plain text ends before this character. A `:` ends it in brackets, too, only
+    /// before a blank: `[a:]` and `{a::b}` are text for Go.
     fn ends_plain(&self) -> bool {
         match self.byte(0) {
-            b':' => self.is_space(1) || (self.is_flow() && b",?[]{}".contains(&self.byte(1))),
-            b',' | b'[' | b']' | b'{' | b'}' => self.is_flow(),
+            b':' => self.is_space(1),
+            b',' | b'?' | b'[' | b']' | b'{' | b'}' => self.is_flow(),
             _ => false,
         }
     }
@@ -476,6 +490,9 @@ mod tests {
         ] {
             assert_eq!(tokens(text), want, "{text:?}");
         }
+        let needs_quotes = |text| scan(text, 100).0.iter().any(|token| token.needs_quotes);
+        assert!(["[a?b]", "[a:]", "{a:, b: c}", "[a ?]", "{x: a:}"].into_iter().all(needs_quotes));
+        assert!(!["a?b", "a:b", "[a: b]", "{a: b}", "[?a]", "['a?']"].into_iter().any(needs_quotes));
         let long = "x".repeat(KEY_MAX);
         assert_eq!(tokens(&format!("{long}: y")), [format!("{long}:"), "y".into()]);
         assert_eq!(tokens(&format!("{long}x: y")), [format!("{long}x"), "y".into()]);

@@ -1,7 +1,7 @@
 //! Scalars behind a core tag: `!!int "0x1f"`, `!!timestamp 2001-01-01`
 //! (`goyaml.v2/resolve.go` in sigs.k8s.io/yaml).
 
-use super::plain;
+use super::plain::{self, Words};
 use crate::schema;
 use base64::Engine as _;
 use regex::Regex;
@@ -97,7 +97,7 @@ impl Scalar {
 
 /// The text as it is read without tag and quotes.
 fn untagged(text: &str) -> Scalar {
-    let respelled = plain::respelled(text, true);
+    let respelled = plain::respelled(text, Words::All);
     let word = respelled.as_deref().unwrap_or(text);
     match word {
         "" | "~" | "null" | "Null" | "NULL" => return Scalar::Null,

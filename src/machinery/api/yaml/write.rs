@@ -3,8 +3,11 @@
 //! folded at 80. A text that [`super::parse`] would take for something else is in quotes:
 //! `{"no": "1_0"}` becomes `"no": "1_0"`.
 
-use super::scalar::{self, Style};
+mod quotes;
+
+use super::scan::is_break;
 use crate::gostr;
+use quotes::Style;
 use serde_json::Value;
 use std::cmp::Ordering;
 
@@ -128,7 +131,7 @@ impl Writer {
     }
 
     fn scalar(&mut self, text: &str, depth: usize, key: bool) {
-        match scalar::style(text, key) {
+        match quotes::style(text, key) {
             Style::Plain => self.plain(text, depth + 2, !key),
             Style::Single => self.single(text, depth + 2, !key),
             Style::Double => self.double(text, depth + 2, !key),
@@ -167,7 +170,7 @@ impl Writer {
                     self.put(" ");
                 }
                 spaces = true;
-            } else if scalar::is_break(*c) {
+            } else if is_break(*c) {
                 if !breaks && *c == '\n' {
                     self.newline();
                 }
@@ -195,7 +198,7 @@ impl Writer {
         let bom = text.starts_with('\u{feff}');
         let mut spaces = false;
         for (i, c) in chars.iter().enumerate() {
-            if bom || !scalar::is_printable(*c) || scalar::is_break(*c) || matches!(c, '"' | '\\') {
+            if bom || !quotes::is_printable(*c) || is_break(*c) || matches!(c, '"' | '\\') {
                 self.put(&escaped(*c));
                 spaces = false;
             } else if *c == ' ' {

@@ -49,7 +49,7 @@ pub(crate) async fn patch(
 fn patched(kind: &Kind, media: &str, old: &Value, body: &[u8]) -> Result<Value, Status> {
     let mut object = negotiate::versioned(kind, old).into_owned();
     match media {
-        "application/json-patch+json" => patch::json(&mut object, body)?,
+        "application/json-patch+json" => patch::json_of_kind(kind, &mut object, body)?,
         "application/merge-patch+json" => {
             let mut fields = decode::body("application/json", body)?;
             schema::keep_number_texts(kind, &mut fields, body);

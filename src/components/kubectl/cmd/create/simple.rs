@@ -33,9 +33,7 @@ pub(crate) async fn quota(ctx: &Ctx) -> Result<(), Fail> {
             let Some((key, amount)) = pair.split_once('=') else {
                 return text(format!("Invalid argument syntax {pair}, expected <resource>=<value>"));
             };
-            if let Err(why) = api::quantity::Quantity::read(amount) {
-                return text(why);
-            }
+            let amount = api::quantity::as_stored(amount).map_err(|why| Fail::Text(why.into()))?;
             map.insert(key.into(), amount.into());
         }
         spec.insert("hard".into(), map.into());
@@ -180,4 +178,21 @@ pub(crate) async fn token(ctx: &Ctx) -> Result<(), Fail> {
         None => ctx.line(value::text(&answer, "status.token")),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Server;
+
+    /// As `ParseQuantity` of apimachinery 0.35 and `String` give them.
+    #[tokio::test]
+    async fn amounts_of_a_quota_are_written_as_they_are_stored() {
+        let server = Server::start().await;
+        let quota = |hard| ["create", "quota", "q", hard, "--dry-run=client", "-o", "jsonpath={.spec.hard}"];
+        let said = server.kubectl(&quota("--hard=cpu=0.5,memory=0.1Gi,pods=2")).await;
+        let want = r#"{"cpu":"500m","memory":"107374182400m","pods":"2"}"#;
+        assert_eq!((said.code, said.out.as_str()), (0, want), "{said:?}");
+        let said = server.kubectl(&quota("--hard=cpu=x")).await;
+        assert!(said.code == 1 && said.err.contains("quantities must match"), "{said:?}");
+    }
 }

@@ -1,18 +1,15 @@
 //! Which quotes a YAML string needs: go-yaml's resolver and libyaml's analysis of a scalar.
 
+use crate::yaml::scan::is_break;
 use regex::Regex;
 use std::sync::LazyLock;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Style {
+pub(super) enum Style {
     Plain,
     Single,
     Double,
     Literal,
-}
-
-pub(crate) fn is_break(c: char) -> bool {
-    matches!(c, '\r' | '\n' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
 /// Line breaks of YAML 1.1 that are printable. A block text that has one would need its indentation
@@ -20,7 +17,7 @@ pub(crate) fn is_break(c: char) -> bool {
 const LINE_SEPARATORS: [char; 2] = ['\u{2028}', '\u{2029}'];
 
 /// go-yaml escapes tabs and everything beyond the basic plane.
-pub(crate) fn is_printable(c: char) -> bool {
+pub(super) fn is_printable(c: char) -> bool {
     matches!(c, '\n' | '\u{20}'..='\u{7e}' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}')
         && c != '\u{feff}'
 }
@@ -34,7 +31,7 @@ struct Allowed {
 }
 
 /// The style of a string; `key`: it stands before a colon.
-pub(crate) fn style(text: &str, key: bool) -> Style {
+pub(super) fn style(text: &str, key: bool) -> Style {
     let allowed = analyze(text);
     let wanted = if text.contains('\n') {
         Style::Literal
