@@ -72,11 +72,9 @@ const REQUEST: (&str, &str) = ("certificates.k8s.io", "CertificateSigningRequest
 const INGRESS: (&str, &str) = ("networking.k8s.io", "Ingress");
 const CLAIM: (&str, &str) = ("", "PersistentVolumeClaim");
 const SERVICE: (&str, &str) = ("", "Service");
-const ENDPOINTS: (&str, &str) = ("", "Endpoints");
 const NODE: (&str, &str) = ("", "Node");
 const PRIORITY: (&str, &str) = ("scheduling.k8s.io", "PriorityClass");
 const LEASE: (&str, &str) = ("coordination.k8s.io", "Lease");
-const SLICE: (&str, &str) = ("discovery.k8s.io", "EndpointSlice");
 
 fn done<'a, T: Send + 'a>(result: T) -> BoxFuture<'a, T> {
     Box::pin(std::future::ready(result))
@@ -113,8 +111,8 @@ static PLUGINS: &[Plugin] = &[
     Plugin { kinds: &[REQUEST], mutate: None, validate: Some(certificates::subject) },
     // DefaultIngressClass
     Plugin { kinds: &[INGRESS], mutate: Some(|a, o| done(Ok(classes::ingress(a, o)))), validate: None },
-    // Addresses (upstream: validation, and DenyServiceExternalIPs)
-    Plugin { kinds: &[SERVICE, ENDPOINTS, SLICE], mutate: None, validate: Some(addresses::check) },
+    // External addresses of Services (upstream: DenyServiceExternalIPs, which is off by default)
+    Plugin { kinds: &[SERVICE], mutate: None, validate: Some(addresses::check) },
     // ResourceQuota
     Plugin { kinds: &[], mutate: None, validate: Some(quota::charge) },
 ];
