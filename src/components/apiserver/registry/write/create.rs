@@ -1,6 +1,6 @@
 //! New objects.
 
-use super::{check_fields, check_version, own, tell_beside};
+use super::{check_fields, check_version, own, tell_beside, warn_of_addresses};
 use crate::State;
 use crate::admission;
 use crate::auth::escalation;
@@ -149,6 +149,7 @@ impl Write for Creation<'_> {
         if !errors.is_empty() {
             return Err(Status::invalid(kind.group, kind.kind, meta::name(object), &errors));
         }
+        warn_of_addresses(ctx, kind, object, None);
         escalation::check(state, ctx, kind, object, None).await?;
         ctx.stage(Event::Validate);
         Ok(())

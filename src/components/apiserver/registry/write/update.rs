@@ -1,6 +1,6 @@
 //! Changes of objects that exist.
 
-use super::{check_fields, check_version, create_object, own, tell_beside};
+use super::{check_fields, check_version, create_object, own, tell_beside, warn_of_addresses};
 use crate::State;
 use crate::admission;
 use crate::auth::escalation;
@@ -186,6 +186,7 @@ impl Write for Edit<'_> {
         }
         if part != Part::Finalize {
             check_fields(ctx, kind, new, Some(&old.value))?;
+            warn_of_addresses(ctx, kind, new, Some(&old.value));
         }
         escalation::check(state, ctx, kind, new, Some(&old.value)).await
     }
