@@ -8,7 +8,7 @@ use crate::storage::store::{CACHE_WAIT, Extra, status_of};
 use api::cidr;
 use api::errors::Errors;
 use api::kinds::Kind;
-use api::kinds::core::service::is_checked;
+use api::kinds::core::service::{default_policy, has_own_endpoints, is_checked, prefers_as_before};
 use api::value::{self, flag, int, list, list_mut, text};
 use api::{Status, meta};
 use bytes::Bytes;
@@ -302,19 +302,15 @@ fn cluster_ip(state: &State, service: &mut Value, old: Option<&Value>, errors: &
 /// (`initIPFamilyFields` upstream).
 fn families(service: &mut Value, old: Option<&Value>) {
     const FAMILIES: &str = "spec.ipFamilies";
-    let by_hand = text(service, "spec.clusterIP") == "None" && value::empty(service, "spec.selector");
-    let policy = if by_hand { "RequireDualStack" } else { "SingleStack" };
+    let policy = default_policy(service);
     value::default(service, "spec.ipFamilyPolicy", policy);
     if value::empty(service, FAMILIES) {
         value::put(service, FAMILIES, json!(["IPv4"]));
     }
+    let is_single = text(service, "spec.ipFamilyPolicy") == "SingleStack";
     // What prefers two families gets the second one when it is made, and not by any later write.
-    let prefers = |s: &Value| text(s, "spec.ipFamilyPolicy") == "PreferDualStack";
-    let as_before = old.is_some_and(|old| {
-        let same = |path: &str| value::at(old, path) == value::at(service, path);
-        prefers(old) && same("spec.ipFamilyPolicy") && same(FAMILIES) && same("spec.clusterIPs")
-    });
-    if !by_hand || as_before || text(service, "spec.ipFamilyPolicy") == "SingleStack" {
+    let as_before = old.is_some_and(|old| prefers_as_before(service, old));
+    if is_single || as_before || !has_own_endpoints(service) {
         return;
     }
     if let [only] = list(service, FAMILIES) {

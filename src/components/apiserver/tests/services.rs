@@ -113,6 +113,20 @@ async fn a_headless_service_without_selector_has_both_families() {
 }
 
 #[tokio::test]
+async fn a_policy_of_one_family_releases_the_second_one() {
+    let api = Api::bare().await;
+    api.made_service("s", json!({"clusterIP": "None", "ports": [{"port": 80}]})).await;
+    let (code, told) = api.patch_service("s", json!({"ipFamilies": ["IPv4"]})).await;
+    let why = "must be 'SingleStack' to release the secondary IP family";
+    assert!(code == 422 && told.as_str().unwrap().contains(why), "{told}");
+    let (code, spec) = api.patch_service("s", json!({"ipFamilyPolicy": "SingleStack"})).await;
+    assert_eq!((code, &spec["ipFamilies"]), (200, &json!(["IPv4"])), "{spec}");
+    let (code, told) = api.patch_service("s", json!({"ipFamilies": ["IPv4", "IPv6"]})).await;
+    let why = "must be 'RequireDualStack' or 'PreferDualStack' when multiple IP families are specified";
+    assert!(code == 422 && told.as_str().unwrap().contains(why), "{told}");
+}
+
+#[tokio::test]
 async fn addresses_that_contradict_each_other_are_refused() {
     let api = Api::bare().await;
     let spec = |more: Value| {
@@ -158,7 +172,7 @@ async fn addresses_that_contradict_each_other_are_refused() {
     let made = api.made_service("s", spec(json!({"clusterIP": "10.96.0.50"}))).await;
     assert_eq!(made["clusterIPs"], json!(["10.96.0.50"]));
     let (code, told) = api.patch_service("s", json!({"clusterIPs": ["10.96.0.51"]})).await;
-    assert!(code == 422 && told.as_str().unwrap().contains("may not change once set"), "{told}");
+    assert!(code == 422 && told.as_str().unwrap().contains("first value must match `clusterIP`"), "{told}");
     let (code, told) = api.patch_service("s", json!({"clusterIP": "10.96.0.51"})).await;
     assert!(code == 422 && told.as_str().unwrap().contains("may not change once set"), "{told}");
     let (code, after) = api.patch_service("s", json!({"clusterIP": null, "clusterIPs": null})).await;
