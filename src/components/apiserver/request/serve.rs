@@ -2,8 +2,9 @@
 
 use crate::auth::authn::{Caller, Peer};
 use crate::request::connections::{Connections, Counted};
+use crate::request::heads::Heads;
 use crate::request::http::{Answer, Body, BodyError, IDLE_MAX, full, holding, http_server};
-use crate::request::http_head::{Heads, Metered};
+use crate::request::http_head::Metered;
 use crate::{Server, pipeline};
 use futures::future::BoxFuture;
 use http_body_util::BodyExt;
