@@ -82,7 +82,7 @@ mod undo;
 pub use auth::authn::ISSUER;
 pub use auth::user::User;
 pub use proxy::forward;
-pub use registry::services::Cidr;
+pub use registry::cidr::Cidr;
 pub use request::context::{is_dry_run, is_own, is_trial};
 pub use request::http::{self, Answer, Body};
 pub use request::info::Info;

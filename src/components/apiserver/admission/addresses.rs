@@ -2,7 +2,7 @@
 //! Service.
 
 use super::Attributes;
-use crate::registry::services::Cidr;
+use crate::registry::cidr::Cidr;
 use crate::storage::store::Extra;
 use api::cidr;
 use api::errors::Errors;
