@@ -24,10 +24,10 @@ pub(crate) mod nodes;
 mod pods;
 mod quota;
 
-use crate::State;
 use crate::auth::rbac;
 use crate::registry::crd;
 use crate::request::context::Context;
+use crate::state::State;
 use crate::storage::cache::ROOT;
 use crate::storage::object::Object;
 use crate::storage::store::Extra;

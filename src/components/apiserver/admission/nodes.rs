@@ -4,10 +4,10 @@
 //! from a node until it is ready.
 
 use super::Attributes;
-use crate::State;
 use crate::auth::node_authorizer::DRIVER_SECRETS;
 use crate::auth::rbac;
 use crate::request::context::Context;
+use crate::state::State;
 use crate::storage::store::Extra;
 use api::kinds::Kind;
 use api::value::{self, at, flag, list, map, text};

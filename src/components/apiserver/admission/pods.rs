@@ -1,7 +1,7 @@
 //! Pods: who they run as, how important they are, how long they stay on a node that is gone.
 
 use super::Attributes;
-use crate::State;
+use crate::state::State;
 use crate::storage::store::Extra;
 use api::value::{self, at, flag, list, list_mut, text};
 use api::{Status, meta};

@@ -5,7 +5,7 @@
 //! holds the claims only: a token whose account, pod, node or secret has gone is refused at once,
 //! by every API server, also while its signature is remembered.
 
-use crate::State;
+use crate::state::State;
 use api::meta;
 use api::value::{self, text};
 use base64::Engine as _;

@@ -6,7 +6,6 @@
 //! takes them over in the same step as the definition itself, so that a client that reads
 //! `Established` finds the kind.
 
-use crate::State;
 use crate::auth::user::{MASTERS, User};
 use crate::registry::delete::{self, Options};
 use crate::registry::strategy::Part;
@@ -14,6 +13,7 @@ use crate::registry::write::modify;
 use crate::request::context::Context;
 use crate::request::http::Query;
 use crate::request::info::Info;
+use crate::state::State;
 use api::custom::{self, definition};
 use api::kinds::{self, Kind};
 use api::value::{self, list};

@@ -5,12 +5,12 @@
 //! A kubelet's answer is kept for [`SCRAPE_EVERY`], and requests at the same time wait for the same
 //! one: however many clients ask, a kubelet is dialled once in that time.
 
-use crate::State;
 use crate::proxy::kubelet;
 use crate::registry::filter::Filter;
 use crate::request::context::Context;
 use crate::request::http::Answer;
 use crate::request::negotiate::{self, ListMeta, form};
+use crate::state::State;
 use crate::storage::object::Object;
 use api::Status;
 use api::kinds::Kind;

@@ -2,8 +2,8 @@
 //! made in the same transaction as the Service, keeps two servers (or two requests) from giving out
 //! the same one.
 
-use crate::State;
 use crate::registry::cidr::Cidr;
+use crate::state::State;
 use crate::storage::cache::ROOT;
 use crate::storage::store::{CACHE_WAIT, Extra, status_of};
 use api::cidr;

@@ -5,8 +5,8 @@
 //! asked at most once in [`REMEMBERED`]; requests that come meanwhile wait for that answer or get
 //! the last one. `/livez` and `/healthz` do not ask the store: a server that waits for it is alive.
 
-use crate::State;
 use crate::request::http::{Answer, Query, not_found_page, plain};
+use crate::state::State;
 use clock::Instant;
 use std::collections::BTreeSet;
 use std::time::Duration;

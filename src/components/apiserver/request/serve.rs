@@ -40,9 +40,6 @@ const CONNECTIONS_MAX: usize = 8192;
 /// given it up ends. Upstream's is 3 min.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
-/// Takes a connection and where it comes from.
-pub(crate) type Door = mpsc::Sender<(TcpStream, SocketAddr)>;
-
 impl Server {
     /// Takes over a connection that another part of this process accepted, as if it had come to
     /// the server's own listener. Waits while the listener has no room.

@@ -1,6 +1,6 @@
 //! Writing objects: one etcd transaction each, with the revision that was read as its condition.
 
-use crate::State;
+use crate::state::State;
 use crate::storage::cache::{ROOT, Undecodable};
 use crate::storage::compaction::Use;
 use crate::storage::object::Object;

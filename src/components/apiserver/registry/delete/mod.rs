@@ -6,7 +6,6 @@ mod options;
 pub(crate) use collection::delete_collection;
 pub(crate) use options::Options;
 
-use crate::State;
 use crate::admission;
 use crate::pipeline::{self, Write};
 use crate::registry::services;
@@ -14,6 +13,7 @@ use crate::registry::strategy::stored_kind;
 use crate::request::context::Context;
 use crate::request::http::{Answer, json};
 use crate::request::negotiate::{self, form};
+use crate::state::State;
 use crate::storage::cache::Undecodable;
 use crate::storage::object::Object;
 use crate::storage::store::{Deadline, Extra, Refused, object_key};

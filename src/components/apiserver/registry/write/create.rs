@@ -1,7 +1,6 @@
 //! New objects.
 
 use super::{check_fields, check_version, own, tell_beside, warn_of_addresses};
-use crate::State;
 use crate::admission;
 use crate::auth::escalation;
 use crate::pipeline::{self, Write};
@@ -11,6 +10,7 @@ use crate::request::context::Context;
 use crate::request::decode;
 use crate::request::http::Answer;
 use crate::request::negotiate::{self, form};
+use crate::state::State;
 use crate::storage::object::Object;
 use crate::storage::store::{Deadline, Refused};
 use api::kinds::Kind;
