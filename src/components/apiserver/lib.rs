@@ -172,11 +172,11 @@ impl Server {
             bounds: flowcontrol::bounds::Bounds::default(),
             compute: flowcontrol::compute::Compute::default(),
             compaction: storage::compaction::Compaction::default(),
-            readiness: request::readiness::Readiness::default(),
-            summaries: registry::metrics::Summaries::default(),
+            readiness: state::Readiness::default(),
+            summaries: registry::summaries::Summaries::default(),
             known: request::connections::Known::default(),
             door: Mutex::default(),
-            charging: admission::Charging::default(),
+            charging: admission::charging::Charging::default(),
             lease: Mutex::default(),
         });
         let (cache, kv, stop) = (state.cache.clone(), state.kv.clone(), crew.token());

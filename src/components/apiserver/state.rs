@@ -1,15 +1,14 @@
 //! What the handlers of one server share: its store and cache, what it was started with, and its
 //! accounts of clients, connections and memory.
 
-use crate::admission::Charging;
+use crate::admission::charging::Charging;
 use crate::auth::tokens::Verified;
 use crate::flowcontrol::bounds::Bounds;
 use crate::flowcontrol::compute::Compute;
 use crate::registry::cidr::Cidr;
-use crate::registry::metrics::Summaries;
+use crate::registry::summaries::Summaries;
 use crate::request::connections::Known;
 use crate::request::info::Info;
-use crate::request::readiness::Readiness;
 use crate::storage::cache::Cache;
 use crate::storage::compaction::Compaction;
 use api::kinds::{Kind, KindRef};
@@ -28,6 +27,11 @@ use tokio_util::sync::CancellationToken;
 
 /// Takes a connection and where it comes from.
 pub(crate) type Door = mpsc::Sender<(TcpStream, SocketAddr)>;
+
+/// The store's last answer to the question whether it is ready, and when it was asked
+/// (`request::readiness`). Locked while it is asked.
+#[derive(Default)]
+pub(crate) struct Readiness(pub(crate) tokio::sync::Mutex<Option<(clock::Instant, Result<(), String>)>>);
 
 pub(crate) struct State {
     pub(crate) kv: Arc<dyn Storage>,

@@ -18,6 +18,7 @@
 
 mod addresses;
 mod certificates;
+pub(crate) mod charging;
 mod classes;
 mod limits;
 pub(crate) mod nodes;
@@ -35,7 +36,7 @@ use api::kinds::Kind;
 use api::{Status, meta};
 use etcd::api::Revision;
 use futures::future::BoxFuture;
-pub(crate) use quota::{Charging, turn};
+pub(crate) use quota::turn;
 use serde_json::{Value, json};
 use std::sync::Arc;
 

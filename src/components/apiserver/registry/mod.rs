@@ -10,7 +10,7 @@
 //! | `strategy` | what the server sets and keeps in every object (upstream: `registry/rest`) |
 //! | `services`, `cidr` | ClusterIPs and NodePorts: no address is given out twice |
 //! | `crd` | CustomResourceDefinitions: names, and an end that takes their objects along |
-//! | `metrics` | `metrics.k8s.io`, from the kubelets |
+//! | `metrics`, `summaries` | `metrics.k8s.io`, from the kubelets |
 //! | `bootstrap` | what a new cluster begins with |
 
 pub(crate) mod bootstrap;
@@ -26,5 +26,6 @@ pub(crate) mod scale;
 pub(crate) mod services;
 pub(crate) mod strategy;
 pub(crate) mod subresources;
+pub(crate) mod summaries;
 pub(crate) mod watch;
 pub(crate) mod write;
