@@ -160,7 +160,7 @@ impl Server {
             clients: config.clients,
             teachers: config.teachers,
             tokens: config.tokens,
-            verified: auth::tokens::Verified::new(),
+            verified: auth::verified::Verified::new(),
             service_cidr: config.service_cidr,
             node_ports: config.node_ports,
             kubelet_tls: config.kubelet_tls,

@@ -2,7 +2,7 @@
 //! accounts of clients, connections and memory.
 
 use crate::admission::charging::Charging;
-use crate::auth::tokens::Verified;
+use crate::auth::verified::Verified;
 use crate::flowcontrol::bounds::Bounds;
 use crate::flowcontrol::compute::Compute;
 use crate::registry::cidr::Cidr;
