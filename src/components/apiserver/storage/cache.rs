@@ -8,6 +8,7 @@ use crate::auth::role_bindings::{self, Bindings};
 use crate::registry::crd;
 use crate::registry::filter::Filter;
 use crate::storage::object::{Change, Event, Kept, Object};
+use crate::storage::ring::{RING_AGE, RING_BYTES, Together};
 use crate::storage::watch_buffers::{Beginning, WatchBuffers};
 use crate::storage::watch_queue;
 use crate::undo::steps::{self, Steps};
@@ -28,13 +29,8 @@ use tokio::time::Instant;
 
 /// Events per resource that a watcher may still ask for. Older: 410, and the client lists again.
 const RING: usize = 8192;
-/// Events older than this go earlier, but never the newest few. Upstream's cache keeps them as
-/// long.
-pub(crate) const RING_AGE: Duration = Duration::from_secs(75);
+/// So many are kept however old they are.
 const RING_KEPT: usize = 256;
-/// Bytes of one resource's events, which are kept encoded; with the objects as they were before
-/// each event it is twice as much. Beyond it the oldest go however young they are.
-pub(crate) const RING_BYTES: usize = 2 << 20;
 /// So many are kept however large they are.
 const RING_LEAST: usize = 16;
 /// Watchers of one resource that may have left without anybody looking, at least.
@@ -132,11 +128,6 @@ impl Inner {
 
 /// What one revision makes of the objects of one resource: by key, the new state or none.
 type Changes = Vec<(String, Option<Arc<Object>>)>;
-
-/// What one revision did, as far as a watcher is concerned. More than one event only after a
-/// rewind: who hears of the pod that comes back and not yet of the one that goes would take it for
-/// one too many.
-pub(crate) type Together = Vec<(Change, Arc<Event>)>;
 
 /// The objects of one resource and their watchers.
 type Shelf = Arc<RwLock<Inner>>;
