@@ -3,7 +3,7 @@
 
 use super::Attributes;
 use crate::registry::cidr::Cidr;
-use crate::storage::store::Extra;
+use crate::storage::extra::Extra;
 use api::cidr;
 use api::errors::Errors;
 use api::path::cut;

@@ -4,7 +4,7 @@
 use super::Attributes;
 use crate::auth::rbac;
 use crate::auth::user::MASTERS;
-use crate::storage::store::Extra;
+use crate::storage::extra::Extra;
 use api::Status;
 use api::kinds::certificates::certificate_signing_request::parse;
 use api::value::{self, at, text};

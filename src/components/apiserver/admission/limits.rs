@@ -2,7 +2,7 @@
 //! that it lets in.
 
 use super::Attributes;
-use crate::storage::store::Extra;
+use crate::storage::extra::Extra;
 use api::quantity::Quantity;
 use api::requests::{self, Amounts, Field, amounts};
 use api::value::{self, list, list_mut, text};

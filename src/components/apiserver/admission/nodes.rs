@@ -8,7 +8,7 @@ use crate::auth::node_authorizer::DRIVER_SECRETS;
 use crate::auth::rbac;
 use crate::request::context::Context;
 use crate::state::State;
-use crate::storage::store::Extra;
+use crate::storage::extra::Extra;
 use api::kinds::Kind;
 use api::value::{self, at, flag, list, map, text};
 use api::{Status, meta};

@@ -2,7 +2,7 @@
 
 use super::Attributes;
 use crate::state::State;
-use crate::storage::store::Extra;
+use crate::storage::extra::Extra;
 use api::value::{self, at, flag, list, list_mut, text};
 use api::{Status, meta};
 use serde_json::{Value, json};

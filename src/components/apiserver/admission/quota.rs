@@ -2,7 +2,7 @@
 
 use super::Attributes;
 use super::charging::Turn;
-use crate::storage::store::{Beside, Extra};
+use crate::storage::extra::{Beside, Extra};
 use api::quota;
 use api::value::{self, at};
 use api::{Status, kinds, meta};

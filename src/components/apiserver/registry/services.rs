@@ -5,7 +5,8 @@
 use crate::registry::cidr::Cidr;
 use crate::state::State;
 use crate::storage::cache::ROOT;
-use crate::storage::store::{CACHE_WAIT, Extra, status_of};
+use crate::storage::extra::Extra;
+use crate::storage::store::{CACHE_WAIT, status_of};
 use api::cidr;
 use api::errors::Errors;
 use api::kinds::Kind;

@@ -2,7 +2,7 @@
 //!
 //! | file | part |
 //! |---|---|
-//! | `store` | writes: one transaction of etcd each, on the condition of the revision that was read |
+//! | `store`, `extra` | writes: one transaction of etcd each, on the condition of the revision that was read |
 //! | `cache` | the watch cache: all objects in memory, fed by one watch of etcd |
 //! | `object` | a stored object and the events of it, parsed and encoded |
 //! | `watch_queue`, `ring` | the bounded queue of events that wait for one watcher |
@@ -11,6 +11,7 @@
 
 pub(crate) mod cache;
 pub(crate) mod compaction;
+pub(crate) mod extra;
 pub(crate) mod holds;
 pub(crate) mod object;
 pub(crate) mod ring;

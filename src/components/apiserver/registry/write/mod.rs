@@ -14,8 +14,8 @@ pub(crate) use update::{modify, update};
 
 use crate::auth::user::MASTERS;
 use crate::request::context::Context;
+use crate::storage::extra::Extra;
 use crate::storage::object::Object;
-use crate::storage::store::Extra;
 use api::errors::Errors;
 use api::kinds::{self, Kind};
 use api::managed::{self, Manager};
