@@ -26,10 +26,9 @@ mod pods;
 mod quota;
 
 use crate::auth::rbac;
-use crate::registry::crd;
 use crate::request::context::Context;
 use crate::state::State;
-use crate::storage::cache::ROOT;
+use crate::storage::cache::{DEFINITIONS, ROOT};
 use crate::storage::extra::Extra;
 use crate::storage::object::Object;
 use api::kinds::Kind;
@@ -137,7 +136,7 @@ pub(crate) fn place(state: &State, kind: &Kind, object: &Value) -> Result<Vec<(S
     let key = |resource: &str, object: &Object| {
         (format!("{ROOT}{resource}/{}", meta::name(&object.value)), object.revision)
     };
-    let definition = definition.map(|found| key(crd::PLACE, &found));
+    let definition = definition.map(|found| key(DEFINITIONS, &found));
     Ok(definition.into_iter().chain(namespace.map(|found| key("namespaces", &found))).collect())
 }
 
@@ -186,7 +185,7 @@ fn definition(state: &State, kind: &Kind) -> Result<Option<Arc<Object>>, Status>
         return Ok(None);
     }
     let served = state.cache.kinds().resource(kind.group, kind.version, kind.plural);
-    let found = state.cache.get(crd::PLACE, &kind.qualified());
+    let found = state.cache.get(DEFINITIONS, &kind.qualified());
     if found.is_none() || served.is_none_or(|served| served.namespaced != kind.namespaced) {
         let why = "the server could not find the requested resource";
         return Err(Status::new(404, "NotFound", why).with(json!({})));
