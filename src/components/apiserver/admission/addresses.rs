@@ -1,7 +1,7 @@
 //! External addresses of Services (`spec.externalIPs`): every node sends what pods send there to the
 //! Service.
 
-use super::Attributes;
+use super::attributes::Attributes;
 use crate::registry::cidr::Cidr;
 use crate::storage::extra::Extra;
 use api::cidr;

@@ -1,7 +1,7 @@
 //! Certificate requests: who asks, who may approve and sign for a signer, and which name nobody is
 //! given.
 
-use super::Attributes;
+use super::attributes::Attributes;
 use crate::auth::rbac;
 use crate::auth::user::MASTERS;
 use crate::storage::extra::Extra;

@@ -1,6 +1,6 @@
 //! Classes: what an object gets that names none, and what its class allows.
 
-use super::Attributes;
+use super::attributes::Attributes;
 use crate::storage::extra::Extra;
 use api::quantity::Quantity;
 use api::value::{self, at, flag, text};

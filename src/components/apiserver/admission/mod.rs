@@ -17,6 +17,7 @@
 //! `limits` and `quota`; then `api::quota`, which knows what an object costs.
 
 mod addresses;
+mod attributes;
 mod certificates;
 pub(crate) mod charging;
 mod classes;
@@ -33,27 +34,12 @@ use crate::storage::extra::Extra;
 use crate::storage::object::Object;
 use api::kinds::Kind;
 use api::{Status, meta};
+pub(crate) use attributes::Attributes;
 use etcd::api::Revision;
 use futures::future::BoxFuture;
 pub(crate) use quota::turn;
 use serde_json::{Value, json};
 use std::sync::Arc;
-
-/// A write on its way, as plug-ins see it.
-pub(crate) struct Attributes<'a> {
-    pub state: &'a Arc<State>,
-    pub ctx: &'a Context,
-    pub kind: &'a Kind,
-    /// What is stored; `None` for a new object.
-    pub old: Option<&'a Value>,
-}
-
-impl Attributes<'_> {
-    /// An answer to a write that is not let in.
-    fn forbidden(&self, object: &Value, why: &str) -> Status {
-        Status::forbidden(self.kind.group, self.kind.plural, meta::name(object), why)
-    }
-}
 
 /// Changes a new object; answers what it did, for the trace (an object, or null).
 type Mutate = for<'a> fn(&'a Attributes<'a>, &'a mut Value) -> BoxFuture<'a, Result<Value, Status>>;

@@ -3,7 +3,7 @@
 //! the pods that are bound to it, its own Lease. And TaintNodesByCondition, which keeps pods away
 //! from a node until it is ready.
 
-use super::Attributes;
+use super::attributes::Attributes;
 use crate::auth::node_authorizer::DRIVER_SECRETS;
 use crate::auth::rbac;
 use crate::request::context::Context;

@@ -1,6 +1,6 @@
 //! Pods: who they run as, how important they are, how long they stay on a node that is gone.
 
-use super::Attributes;
+use super::attributes::Attributes;
 use crate::state::State;
 use crate::storage::extra::Extra;
 use api::value::{self, at, flag, list, list_mut, text};

@@ -1,6 +1,6 @@
 //! ResourceQuota: charges every quota of the namespace that speaks of the object, or refuses.
 
-use super::Attributes;
+use super::attributes::Attributes;
 use super::charging::Turn;
 use crate::storage::extra::{Beside, Extra};
 use api::quota;
