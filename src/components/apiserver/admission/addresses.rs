@@ -1,5 +1,5 @@
-//! External addresses of Services (`spec.externalIPs`): every node sends what pods send there to the
-//! Service.
+//! External addresses of Services (`spec.externalIPs`): every node sends what pods send there to
+//! the Service.
 
 use super::attributes::Attributes;
 use crate::registry::cidr::Cidr;

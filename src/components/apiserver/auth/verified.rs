@@ -4,6 +4,7 @@
 //! holds the claims only: a token whose account, pod, node or secret has gone is refused at once,
 //! by every API server, also while its signature is remembered ([`super::tokens`]).
 
+use clock::Instant;
 use parking_lot::Mutex;
 use pki::TokenKey;
 use rng::Rng;
@@ -12,7 +13,6 @@ use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// How long a verified signature is remembered: upstream's `TokenSuccessCacheTTL`.
 const KEPT: Duration = Duration::from_secs(10);

@@ -1,4 +1,5 @@
-//! The memory for heads of requests that have not come whole. [`super::http_head`] says who takes it.
+//! The memory for heads of requests that have not come whole. [`super::http_head`] says who takes
+//! it.
 
 use crate::flowcontrol::flow::{Flow, Level};
 use crate::flowcontrol::pool::{Place, Pool};

@@ -1,4 +1,5 @@
-//! Bounds of the events that the cache keeps for watchers, which are also those of a watcher's queue.
+//! Bounds of the events that the cache keeps for watchers, which are also those of a watcher's
+//! queue.
 
 use crate::storage::object::{Change, Event};
 use std::sync::Arc;

@@ -78,8 +78,8 @@ pub(crate) fn check_fields(
 }
 
 /// Warns of addresses in forms that are accepted for compatibility only, as upstream's
-/// `WarningsOnCreate` and `WarningsOnUpdate`: of an object that is prepared and valid. A Service has
-/// the list `clusterIPs`, whose items the warnings name, only once it is prepared.
+/// `WarningsOnCreate` and `WarningsOnUpdate`: of an object that is prepared and valid. A Service
+/// has the list `clusterIPs`, whose items the warnings name, only once it is prepared.
 fn warn_of_addresses(ctx: &Context, kind: &Kind, new: &Value, old: Option<&Value>) {
     if reads_warnings(ctx) {
         let warnings = legacy_addresses::warnings(kind, new, old, &ctx.info.subresource);

@@ -1,8 +1,8 @@
-//! `clusterIP`, `clusterIPs` and the families of a Service's addresses. This cluster has one family,
-//! IPv4.
+//! `clusterIP`, `clusterIPs` and the families of a Service's addresses. This cluster has one
+//! family, IPv4.
 //!
-//! Upstream checks a Service in three steps, and so does this file; a step with problems is the last
-//! one, since its problems would only appear in the next one again, in other words:
+//! Upstream checks a Service in three steps, and so does this file. A step that finds problems is
+//! the last one: the next one would report them again in other words.
 //!
 //! 1. [`related`]: the fields contradict neither themselves nor each other
 //!    (`ValidateServiceClusterIPsRelatedFields`).
