@@ -211,7 +211,7 @@ fn same_families(new: &Value, old: &Value, errors: &mut Errors) {
     let (after, before) = (list(new, FAMILIES), list(old, FAMILIES));
     let is_same_length = after.len() == before.len();
     let compared = if is_same_length { after.len() } else { 1 };
-    // Upstream shows the addresses where the number of families changes, and always names the first.
+    // Where the number of families changes, upstream shows the addresses; it names the first.
     let whole = at(new, if is_same_length { FAMILIES } else { IPS });
     for _ in after.iter().zip(before).take(compared).filter(|(a, b)| a != b) {
         errors.invalid(format!("{FAMILIES}[0]"), whole, "may not change once set");
