@@ -2,6 +2,7 @@
 //! `kubernetes/dns/docs/specification.md` 1.1.0.
 
 mod answer;
+mod limits;
 mod message;
 mod probes;
 mod resolvers;
@@ -14,6 +15,7 @@ use client::{Client, Informer};
 use hickory_proto::op::{Message, ResponseCode};
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use limits::EDNS_MAX;
 use message::{Outside, Served, complete, encode, question_for, serve};
 use resolvers::Resolvers;
 use rng::Rng;
@@ -22,15 +24,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use task::Crew;
 use tokio::net::{TcpListener, UdpSocket};
-pub(crate) use zone::Zone;
+use zone::Zone;
 
 /// Where the kubelet's liveness probe asks `/health`, as in kubeadm's manifest.
 pub const HEALTH_PORT: u16 = 8080;
 /// Where its readiness probe asks `/ready`.
 pub const READY_PORT: u16 = 8181;
 
-/// Seconds that an answer may be kept, as kubeadm's Corefile says (the plug-in's own default is 5).
-const TTL: u32 = 30;
 /// How long the start waits for the lists of the cluster, as in CoreDNS. Without them names outside
 /// are answered, and those of the cluster with SERVFAIL.
 const SYNC_TIMEOUT: Duration = Duration::from_secs(5);
@@ -40,14 +40,8 @@ const READY_WAIT: Duration = Duration::from_millis(800);
 /// How long questions are answered after a request to stop: until every kube-proxy has left this
 /// server out (`lameduck` in the Corefile).
 const LAME_DUCK: Duration = Duration::from_secs(1);
-/// Bytes of an answer over UDP, unless the client allows more; and what it may allow.
+/// Bytes of an answer over UDP, unless the client allows more ([`EDNS_MAX`]).
 const UDP_MAX: usize = 512;
-const EDNS_MAX: usize = 4096;
-/// Records of one answer: more do not fit into a message anyway.
-const RECORDS_MAX: usize = 4096;
-/// Bytes of a record without its data, at least: a pointer to the name, type, class, TTL and length
-/// (RFC 1035, 4.1.3).
-const RECORD_MIN: usize = 12;
 /// Questions that are asked outside at the same time, of all addresses and of one. What comes
 /// beyond is dropped, over TCP with its connection, and so is the oldest question of the address
 /// with the most when another address needs its place; the resolver asks again.

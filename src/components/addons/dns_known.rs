@@ -4,7 +4,7 @@
 //! Services all the time would make every question wait for that. So a question sees the last zone
 //! that is complete. Changes that come while one is built are in the next.
 
-use super::dns::Zone;
+use super::dns::zone::Zone;
 use std::sync::Arc;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;

@@ -2,6 +2,7 @@
 //! when the claim goes.
 
 mod disk;
+mod names;
 mod reclaim;
 mod volume;
 
@@ -11,6 +12,7 @@ use disk::on_disk;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::PostParams;
+pub use names::PROVISIONER;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -20,14 +22,8 @@ use tap::{Cause, Event, Record, Tap};
 use task::Crew;
 use volume::{made_for, ready_for, refusal, volume_for};
 
-/// The provisioner's name in storage classes.
-pub const PROVISIONER: &str = "ropewalk.io/local-path";
-/// Where volumes live in a node's file system.
-const ROOT: &str = "/var/local-path-provisioner";
 const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
-const HOSTNAME: &str = "kubernetes.io/hostname";
 const ASKED: &str = "volume.kubernetes.io/storage-provisioner";
-const MADE_BY: &str = "pv.kubernetes.io/provisioned-by";
 
 /// What the provisioner works with.
 pub struct Config {

@@ -72,6 +72,7 @@ mod pipeline;
 mod proxy;
 mod registry;
 mod request;
+mod state;
 mod storage;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -82,7 +83,7 @@ mod undo;
 pub use auth::authn::ISSUER;
 pub use auth::user::User;
 pub use proxy::forward;
-pub use registry::services::Cidr;
+pub use registry::cidr::Cidr;
 pub use request::context::{is_dry_run, is_own, is_trial};
 pub use request::http::{self, Answer, Body};
 pub use request::info::Info;
@@ -90,13 +91,13 @@ pub use storage::compaction::HOLD;
 pub use undo::restore::{FEWER_STEPS, NO_SUCH_REVISION, NOTHING_TO_REDO, NOTHING_TO_UNDO, PLAN_CHANGED};
 
 use ::http::Request;
-use api::kinds::{Kind, KindRef};
 use auth::authn::Caller;
 use client::Dialer;
 use etcd::Storage;
 use parking_lot::Mutex;
 use pki::{Clients, TokenKey};
 use rng::Rng;
+use state::State;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -105,7 +106,6 @@ use storage::cache::Cache;
 use tap::Tap;
 use task::Crew;
 use tokio::sync::watch as watch_channel;
-use tokio_util::sync::CancellationToken;
 
 /// How often the `kubernetes` service is looked after, as upstream's.
 const KEEP_EVERY: Duration = Duration::from_secs(10);
@@ -139,39 +139,6 @@ pub struct Config {
     pub advertise: SocketAddr,
 }
 
-pub(crate) struct State {
-    kv: Arc<dyn Storage>,
-    cache: Arc<Cache>,
-    rng: Rng,
-    tls: Arc<rustls::ServerConfig>,
-    clients: Clients,
-    teachers: String,
-    tokens: Arc<TokenKey>,
-    verified: auth::tokens::Verified,
-    service_cidr: Cidr,
-    node_ports: (u16, u16),
-    kubelet_tls: Arc<rustls::ClientConfig>,
-    dial: Dialer,
-    advertise: SocketAddr,
-    stop: CancellationToken,
-    started: watch_channel::Sender<bool>,
-    requests: AtomicU64,
-    bounds: flowcontrol::bounds::Bounds,
-    compute: flowcontrol::compute::Compute,
-    compaction: storage::compaction::Compaction,
-    readiness: request::readiness::Readiness,
-    summaries: registry::metrics::Summaries,
-    /// Connections whose client has authenticated.
-    known: request::connections::Known,
-    /// Where connections are handed in that were accepted elsewhere in this process; none while no
-    /// listener is served.
-    door: Mutex<Option<request::serve::Door>>,
-    /// Who charges the quotas of a namespace at the moment.
-    charging: admission::Charging,
-    /// The lease of objects that go by themselves, and until when it is shared.
-    lease: Mutex<Option<(i64, clock::Instant)>>,
-}
-
 /// One API server. Clones are handles to the same one.
 #[derive(Clone)]
 pub struct Server {
@@ -193,7 +160,7 @@ impl Server {
             clients: config.clients,
             teachers: config.teachers,
             tokens: config.tokens,
-            verified: auth::tokens::Verified::new(),
+            verified: auth::verified::Verified::new(),
             service_cidr: config.service_cidr,
             node_ports: config.node_ports,
             kubelet_tls: config.kubelet_tls,
@@ -205,11 +172,11 @@ impl Server {
             bounds: flowcontrol::bounds::Bounds::default(),
             compute: flowcontrol::compute::Compute::default(),
             compaction: storage::compaction::Compaction::default(),
-            readiness: request::readiness::Readiness::default(),
-            summaries: registry::metrics::Summaries::default(),
+            readiness: state::Readiness::default(),
+            summaries: registry::summaries::Summaries::default(),
             known: request::connections::Known::default(),
             door: Mutex::default(),
-            charging: admission::Charging::default(),
+            charging: admission::charging::Charging::default(),
             lease: Mutex::default(),
         });
         let (cache, kv, stop) = (state.cache.clone(), state.kv.clone(), crew.token());
@@ -275,41 +242,6 @@ impl Server {
     /// The tasks of this server: stop or kill them here. Listeners end with them.
     pub fn crew(&self) -> &Crew {
         &self.crew
-    }
-}
-
-impl State {
-    /// The kind that a path names. A definition that another server has established already is
-    /// found as well.
-    async fn kind(&self, info: &request::info::Info) -> Option<KindRef> {
-        let find = || self.cache.kinds().resource(&info.group, &info.version, &info.resource);
-        match find() {
-            None if info.group.contains('.') => {
-                self.fresh().await.ok()?;
-                find()
-            }
-            found => found,
-        }
-    }
-
-    fn metrics(&self) -> String {
-        let requests = self.requests.load(Ordering::Relaxed);
-        let mut out = format!(
-            "# TYPE apiserver_request_total counter\napiserver_request_total {requests}\n# TYPE apiserver_storage_objects gauge\n"
-        );
-        out.push_str(&self.bounds.metrics());
-        let kinds = self.cache.kinds();
-        let mut seen = std::collections::BTreeSet::new();
-        let stored = |k: &&Kind| k.is_stored() && k.conversion.is_none();
-        for kind in kinds.iter().filter(stored).filter(|k| seen.insert(k.place().to_string())) {
-            let mut count = 0u64;
-            self.cache.for_each(kind.place(), "", |_| count += 1);
-            out.push_str(&format!(
-                "apiserver_storage_objects{{resource=\"{}\"}} {count}\n",
-                kind.qualified()
-            ));
-        }
-        out
     }
 }
 

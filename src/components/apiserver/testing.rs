@@ -1,13 +1,13 @@
 //! A server on a store in memory, for tests; and, served on loopback with a kubeconfig, for real
 //! clients.
 
-#[cfg(test)]
-use crate::State;
 use crate::auth::user::{MASTERS, User};
 use crate::flowcontrol::compute::LARGE;
 #[cfg(test)]
 use crate::request::http::Body;
 use crate::request::http::{Answer, full};
+#[cfg(test)]
+use crate::state::State;
 use crate::{Cidr, Config, Server};
 use bytes::Bytes;
 use etcd::{Kv, Storage};

@@ -153,16 +153,16 @@ impl Container {
         sandbox: Arc<Sandbox>,
         mut config: ContainerConfig,
     ) -> Result<Container> {
-        let image = means.images.find(&config.image)?;
+        let image = means.config.images.find(&config.image)?;
         let (process, mut warnings) =
-            program(&config, image, &sandbox.config.hostname, means.cgroups.controls_devices())?;
+            program(&config, image, &sandbox.config.hostname, means.config.cgroups.controls_devices())?;
         if sandbox.config.own_users && sandbox.first_user().is_none() {
             warnings.push(NO_OWN_USERS.to_string());
         }
-        if config.resources.memory_limit.is_some() && !means.cgroups.controls_swap() {
+        if config.resources.memory_limit.is_some() && !means.config.cgroups.controls_swap() {
             warnings.push(NO_SWAP_LIMIT.to_string());
         }
-        if sandbox.config.share_process_namespace && !means.cgroups.kills() {
+        if sandbox.config.share_process_namespace && !means.config.cgroups.kills() {
             warnings.push(NO_KILL.to_string());
         }
         let io = |what: &str, path: &Path| {
@@ -171,14 +171,14 @@ impl Container {
         };
         let log_path = sandbox.config.log_directory.join(&config.log_path);
         let log = Log::make(&log_path, sandbox.config.logs).map_err(io("cannot open the log", &log_path))?;
-        let directory = means.writable.join(&id);
+        let directory = means.config.directory.join(&id);
         fs::create_dir_all(&directory)
             .map_err(io("cannot make", &directory))
             .inspect_err(|_| log.remove())?;
         let launch = Launch { process, mounts: std::mem::take(&mut config.mounts) };
         (config.env, config.command, config.args) = Default::default(); // they are in the process now
         Ok(Container {
-            image: means.images.describe(image).tags.first().cloned().unwrap_or_default(),
+            image: means.config.images.describe(image).tags.first().cloned().unwrap_or_default(),
             image_id: image.id(),
             stop_signal: signal::number(image.stop_signal).unwrap_or(nix::libc::SIGTERM),
             stop_signalled: AtomicBool::new(false),
@@ -191,7 +191,7 @@ impl Container {
             log,
             launch: Mutex::new(Some(Arc::new(launch))),
             directory,
-            layer: means.images.layer(image),
+            layer: means.config.images.layer(image),
             warnings,
             unborn: Unborn::default(),
         })
@@ -290,7 +290,7 @@ impl Container {
             harmless_devices: !self.config.security.privileged,
             of_groups: false,
         };
-        let group = super::make_group(&means.cgroups, self.sandbox.group_of(&self.id), limits).await?;
+        let group = super::make_group(&means.config.cgroups, self.sandbox.group_of(&self.id), limits).await?;
         let oom_before = group.oom_kills(); // a small limit may end the process before its program runs
         let made = self.make_process(means, &*group, &launch).await;
         let (started, streams) = match made {
@@ -378,7 +378,7 @@ impl Container {
         launch: &Launch,
     ) -> Result<(Started, Streams)> {
         let entry = group.entry().map_err(|e| Error::Start(e.line()))?;
-        let mounts = self.mounts(&means.node, launch)?;
+        let mounts = self.mounts(&means.config.node, launch)?;
         let wanted = spec::Container {
             directory: self.directory.clone(),
             image: self.layer.clone(),
@@ -404,8 +404,9 @@ impl Container {
         let what = What::Container(Box::new(wanted));
         given.extend(namespace.as_ref().map(|namespace| (Role::Users, namespace.as_fd())));
         let users = self.sandbox.first_user();
-        let request = Request { roles: vec![], ids: means.ids, users, tasks: entry.tasks.clone(), what };
-        let started = means.zygote.run(&self.sandbox.id, request, &given, &self.unborn).await;
+        let request =
+            Request { roles: vec![], ids: means.config.ids, users, tasks: entry.tasks.clone(), what };
+        let started = means.config.zygote.run(&self.sandbox.id, request, &given, &self.unborn).await;
         Ok((started?, streams))
     }
 

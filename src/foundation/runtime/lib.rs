@@ -97,7 +97,8 @@ use std::time::Duration;
 use task::Crew;
 
 pub use images::Images;
-pub use node::{Config, NodeRuntime};
+pub use means::Config;
+pub use node::NodeRuntime;
 pub use zygote::Zygote;
 
 /// Runs blocking work on a thread that may block.

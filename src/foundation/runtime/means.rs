@@ -6,14 +6,14 @@ use cni::NodeNetwork;
 use cri::{Event, EventKind, PodId};
 use linux::cgroup;
 use linux::user::Ids;
+use rng::Rng;
 use std::path::PathBuf;
 use std::sync::Arc;
 use task::Crew;
 use tokio::sync::broadcast;
 
-/// Processes by the zygote, images, control groups and the network of one node. Every call and
-/// every background task has it.
-pub(crate) struct Means {
+/// What a node's runtime is made of. All nodes share zygote, images, cgroups and ids.
+pub struct Config {
     /// The node's name.
     pub node: String,
     pub zygote: Zygote,
@@ -21,7 +21,14 @@ pub(crate) struct Means {
     pub cgroups: Arc<dyn cgroup::Backend>,
     pub ids: Ids,
     pub network: Arc<dyn NodeNetwork>,
-    pub writable: PathBuf,
+    /// A directory for writable layers, e.g. below [`linux::boot::Main::writable`].
+    pub directory: PathBuf,
+    pub rng: Rng,
+}
+
+/// What the runtime of one node works with. Every call and every background task has it.
+pub(crate) struct Means {
+    pub config: Config,
     pub crew: Crew,
     pub events: broadcast::Sender<Event>,
 }

@@ -1,28 +1,21 @@
 //! One node's container runtime: the calls of [`cri::Runtime`].
 
 use super::container::Container;
-use super::images::Images;
-use super::means::Means;
+use super::means::{Config, Means};
 use super::names::Names;
 use super::sandbox::Sandbox;
 use super::stats::{self, Processes};
 use super::stream;
-use super::zygote::Zygote;
 use async_trait::async_trait;
-use cni::NodeNetwork;
 use cri::{self, ContainerConfig, ContainerState, Error, Event, EventKind, ExecRequest, Image};
 use cri::{Result, Runtime, SandboxConfig, Session, Stats};
-use linux::cgroup;
 use linux::descriptors::is_reserved;
 use linux::namespace;
 use linux::usage::Usage;
-use linux::user::Ids;
 use parking_lot::{Mutex, MutexGuard};
-use rng::Rng;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use task::Crew;
@@ -36,24 +29,9 @@ const EVENTS: usize = 1024;
 /// How long a forwarded port may take to answer: it is in the pod's own loopback.
 const DIAL_MAX: Duration = Duration::from_secs(5);
 
-/// What a node's runtime is made of. All nodes share zygote, images, cgroups and ids.
-pub struct Config {
-    /// The node's name.
-    pub node: String,
-    pub zygote: Zygote,
-    pub images: Arc<Images>,
-    pub cgroups: Arc<dyn cgroup::Backend>,
-    pub ids: Ids,
-    pub network: Arc<dyn NodeNetwork>,
-    /// A directory for writable layers, e.g. below [`linux::boot::Main::writable`].
-    pub directory: PathBuf,
-    pub rng: Rng,
-}
-
 /// What calls and background tasks share: the means of the node, and its sandboxes and containers.
 struct Shared {
     means: Arc<Means>,
-    rng: Rng,
     names: Names,
     sandboxes: Mutex<BTreeMap<String, Arc<Sandbox>>>,
     containers: Mutex<BTreeMap<String, Arc<Container>>>,
@@ -81,7 +59,7 @@ impl Shared {
     }
 
     fn new_id(&self) -> String {
-        (0..4).map(|_| format!("{:016x}", self.rng.u64())).collect()
+        (0..4).map(|_| format!("{:016x}", self.means.config.rng.u64())).collect()
     }
 
     /// Takes a new container into the table.
@@ -131,20 +109,10 @@ pub struct NodeRuntime(Arc<Shared>);
 impl NodeRuntime {
     /// Makes the runtime of a node, without sandboxes.
     pub fn new(config: Config) -> Arc<NodeRuntime> {
-        let means = Means {
-            crew: Crew::new(&format!("runtime/{}", config.node)),
-            node: config.node,
-            zygote: config.zygote,
-            images: config.images,
-            cgroups: config.cgroups,
-            ids: config.ids,
-            network: config.network,
-            writable: config.directory,
-            events: broadcast::Sender::new(EVENTS),
-        };
+        let crew = Crew::new(&format!("runtime/{}", config.node));
+        let means = Means { config, crew, events: broadcast::Sender::new(EVENTS) };
         Arc::new(NodeRuntime(Arc::new(Shared {
             means: Arc::new(means),
-            rng: config.rng,
             names: Names::default(),
             sandboxes: Mutex::default(),
             containers: Mutex::default(),
@@ -360,19 +328,19 @@ impl Runtime for NodeRuntime {
     }
 
     async fn pull_image(&self, reference: &str) -> Result<String> {
-        Ok(self.0.means.images.find(reference)?.id())
+        Ok(self.0.means.config.images.find(reference)?.id())
     }
 
     async fn image_status(&self, reference: &str) -> Result<Option<Image>> {
-        match self.0.means.images.find(reference) {
-            Ok(image) => Ok(Some(self.0.means.images.describe(image))),
+        match self.0.means.config.images.find(reference) {
+            Ok(image) => Ok(Some(self.0.means.config.images.describe(image))),
             Err(Error::NoImage { .. }) => Ok(None),
             Err(e) => Err(e),
         }
     }
 
     async fn list_images(&self) -> Result<Vec<Image>> {
-        Ok(self.0.means.images.list())
+        Ok(self.0.means.config.images.list())
     }
 
     fn events(&self) -> broadcast::Receiver<Event> {

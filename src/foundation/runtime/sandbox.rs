@@ -76,7 +76,7 @@ impl Sandbox {
             of_groups: true,
             ..cgroup::Limits::default()
         };
-        let group = super::make_group(&means.cgroups, id.clone(), limits).await?;
+        let group = super::make_group(&means.config.cgroups, id.clone(), limits).await?;
         let made = make_pause(means, &id, &config).await;
         let (process, users, user_namespace) = match made {
             Ok((process, Some(users))) => (process, Some(users.range), Some(Arc::new(users.namespace))),
@@ -87,7 +87,7 @@ impl Sandbox {
             }
         };
         let mut sandbox = Sandbox {
-            directory: means.writable.join(&id),
+            directory: means.config.directory.join(&id),
             id,
             config,
             process,
@@ -100,7 +100,7 @@ impl Sandbox {
             user_namespace: Mutex::new(user_namespace),
             pace: Pace::default(),
         };
-        match sandbox.connect(&means.node, &*means.network).await {
+        match sandbox.connect(&means.config.node, &*means.config.network).await {
             Ok(()) => Ok(sandbox),
             Err(e) => {
                 if let Err(second) = sandbox.stop(means).await {
@@ -264,7 +264,7 @@ impl Sandbox {
         super::remove_group(self.group.clone(), &means.crew).await;
         self.remove_files().await;
         if !self.config.host_network {
-            means.network.remove_pod(&self.id).await.map_err(|e| Error::State(super::chain(&e)))?;
+            means.config.network.remove_pod(&self.id).await.map_err(|e| Error::State(super::chain(&e)))?;
         }
         let before = std::mem::replace(&mut *self.lock_phase(), Phase::Ended);
         Ok(matches!(before, Phase::Ending(SandboxState::Ready)))
@@ -304,10 +304,10 @@ async fn make_pause(
 ) -> Result<(Arc<Process>, Option<Users>)> {
     // An ordinary user's pods already have other users than the machine, and the kernel lets nobody
     // but root show the machine's files as another user's.
-    let range = match config.own_users && !means.ids.rootless() {
+    let range = match config.own_users && !means.config.ids.rootless() {
         true if config.host_network => return Err(Error::Unsupported("hostUsers: false with hostNetwork")),
         true => {
-            let ranges = means.zygote.ranges().clone();
+            let ranges = means.config.zygote.ranges().clone();
             let taken = super::blocking(move || ranges.take()).await; // reads and locks files
             let io = |cause| Error::Io { what: "cannot take ids for the pod's users".into(), cause };
             Some(taken.map_err(io)?.map_err(start)?)
@@ -315,9 +315,9 @@ async fn make_pause(
         false => None,
     };
     let limits = cgroup::Limits::default();
-    let own = super::make_group(&means.cgroups, format!("{id}/pause"), limits).await?;
+    let own = super::make_group(&means.config.cgroups, format!("{id}/pause"), limits).await?;
     let entry = own.entry().map_err(start)?;
-    let node = means.network.netns();
+    let node = means.config.network.netns();
     let mut fds = Vec::new();
     if config.host_network {
         let node = node.as_ref().ok_or(Error::Unsupported("hostNetwork"))?;
@@ -326,18 +326,18 @@ async fn make_pause(
     fds.extend(entry.directory.as_ref().map(|fd| (Role::Cgroup, fd.as_fd())));
     let pause = Pause {
         hostname: config.hostname.clone(),
-        root: means.images.pause(),
+        root: means.config.images.pause(),
         own_network: !config.host_network,
         own_pids: config.share_process_namespace,
     };
     let request = Request {
         roles: vec![],
-        ids: means.ids,
+        ids: means.config.ids,
         users: range.as_ref().map(ranges::Range::first),
         tasks: entry.tasks.clone(),
         what: What::Pause(pause),
     };
-    let process = means.zygote.run(id, request, &fds, &Unborn::default()).await?.process;
+    let process = means.config.zygote.run(id, request, &fds, &Unborn::default()).await?.process;
     let Some(range) = range else { return Ok((process, None)) };
     match user_namespace_of(&process) {
         Ok(namespace) => Ok((process, Some(Users { range, namespace }))),

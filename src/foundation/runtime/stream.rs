@@ -47,10 +47,10 @@ pub(crate) async fn exec(
     given.extend(entry.directory.as_ref().map(|fd| (Role::Cgroup, fd.as_fd())));
     let what = What::Exec(Box::new(live.exec_process(request.command, request.tty)));
     let users = container.sandbox.first_user();
-    let wanted = Request { roles: vec![], ids: means.ids, users, tasks: entry.tasks.clone(), what };
+    let wanted = Request { roles: vec![], ids: means.config.ids, users, tasks: entry.tasks.clone(), what };
     let unborn = Unborn::default();
     let run = started_or_killed(
-        means.zygote.run(&container.sandbox.id, wanted, &given, &unborn),
+        means.config.zygote.run(&container.sandbox.id, wanted, &given, &unborn),
         &unborn,
         caller_gone,
     );

@@ -1,7 +1,7 @@
 //! The answer to one question. All of it is pure.
 
+use super::limits::{RECORD_MIN, RECORDS_MAX, TTL};
 use super::zone::{Entry, Slice, Zone};
-use super::{RECORD_MIN, RECORDS_MAX, TTL};
 use hickory_proto::op::Query;
 use hickory_proto::rr::rdata::{A, CNAME, NS, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};

@@ -1,8 +1,8 @@
 //! Messages: what a request is answered with, and in how many bytes. All of it is pure.
 
 use super::answer::{Answer, additional, answer, authority};
+use super::limits::{EDNS_MAX, RECORDS_MAX};
 use super::zone::Zone;
-use super::{EDNS_MAX, RECORDS_MAX};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinEncodable, BinEncoder};

@@ -1,6 +1,7 @@
 //! Names, answers and messages, and what is asked outside.
 
 use super::answer::{Answer, answer};
+use super::limits::TTL;
 use super::message::{Reply, reply};
 use super::zone::{Entry, Slice, called};
 use super::*;

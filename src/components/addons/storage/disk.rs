@@ -1,7 +1,7 @@
 //! Directories of volumes in the nodes' file systems. Pods write there, so every path is resolved
 //! beneath its node.
 
-use super::ROOT;
+use super::names::ROOT;
 use linux::beneath::Root;
 use linux::trash::Trash;
 use linux::tree::Removal;

@@ -5,8 +5,9 @@
 //! sig-storage-lib-external-provisioner.
 
 use super::disk::{self, on_disk};
+use super::names::{FINALIZER, MADE_BY, PROVISIONER};
 use super::volume::made_for;
-use super::{Error, MADE_BY, PROVISIONER, Worker};
+use super::{Error, Worker};
 use client::{Key, Outcome, is_code, optional, reference};
 use k8s_openapi::api::core::v1::PersistentVolume;
 use kube::api::{DeleteParams, Patch, PatchParams};
@@ -14,9 +15,6 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tap::Cause;
-
-/// Keeps a volume until its directory is gone. The name is upstream's.
-pub(super) const FINALIZER: &str = "external-provisioner.volume.kubernetes.io/finalizer";
 
 /// What to do about a volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

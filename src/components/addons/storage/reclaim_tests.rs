@@ -1,7 +1,8 @@
 //! What becomes of a volume and its directory when its claim goes.
 
 use super::disk::{remove, remove_by};
-use super::reclaim::{FINALIZER, Step, step};
+use super::names::{FINALIZER, MADE_BY};
+use super::reclaim::{Step, step};
 use super::tests::{DIRECTORY, provisioned, provisioned_on, read, worker};
 use super::*;
 use client::testing::{Asked, Scripted, refusal};

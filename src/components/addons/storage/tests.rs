@@ -1,6 +1,7 @@
 //! The provisioner: what is made and removed, with an API server that says what the test wants.
 
 use super::disk::open_node;
+use super::names::HOSTNAME;
 use super::volume::{NAME_MAX, made_for, path_of};
 use super::*;
 use client::testing::{self, Scripted, refusal};

@@ -1,7 +1,6 @@
 //! What a claim's volume looks like, and which claims get one. All of it is pure.
 
-use super::reclaim::FINALIZER;
-use super::{HOSTNAME, MADE_BY, PROVISIONER, ROOT};
+use super::names::{FINALIZER, HOSTNAME, MADE_BY, PROVISIONER, ROOT};
 use client::{Key, reference};
 use k8s_openapi::api::core::v1::{
     HostPathVolumeSource, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PersistentVolume,

@@ -1,10 +1,10 @@
 //! Certificate requests: who asks, who may approve and sign for a signer, and which name nobody is
 //! given.
 
-use super::Attributes;
+use super::attributes::Attributes;
 use crate::auth::rbac;
 use crate::auth::user::MASTERS;
-use crate::storage::store::Extra;
+use crate::storage::extra::Extra;
 use api::Status;
 use api::kinds::certificates::certificate_signing_request::parse;
 use api::value::{self, at, text};

@@ -1,7 +1,7 @@
 //! Classes: what an object gets that names none, and what its class allows.
 
-use super::Attributes;
-use crate::storage::store::Extra;
+use super::attributes::Attributes;
+use crate::storage::extra::Extra;
 use api::quantity::Quantity;
 use api::value::{self, at, flag, text};
 use api::volumes::{OLD_CLASS, class_named_by, is_default_class};

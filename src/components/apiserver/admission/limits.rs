@@ -1,8 +1,8 @@
 //! LimitRanger: what a namespace gives to containers that ask for nothing, and the least and most
 //! that it lets in.
 
-use super::Attributes;
-use crate::storage::store::Extra;
+use super::attributes::Attributes;
+use crate::storage::extra::Extra;
 use api::quantity::Quantity;
 use api::requests::{self, Amounts, Field, amounts};
 use api::value::{self, list, list_mut, text};

@@ -17,43 +17,29 @@
 //! `limits` and `quota`; then `api::quota`, which knows what an object costs.
 
 mod addresses;
+mod attributes;
 mod certificates;
+pub(crate) mod charging;
 mod classes;
 mod limits;
 pub(crate) mod nodes;
 mod pods;
 mod quota;
 
-use crate::State;
 use crate::auth::rbac;
-use crate::registry::crd;
 use crate::request::context::Context;
-use crate::storage::cache::ROOT;
+use crate::state::State;
+use crate::storage::cache::{DEFINITIONS, ROOT};
+use crate::storage::extra::Extra;
 use crate::storage::object::Object;
-use crate::storage::store::Extra;
 use api::kinds::Kind;
 use api::{Status, meta};
+pub(crate) use attributes::Attributes;
 use etcd::api::Revision;
 use futures::future::BoxFuture;
-pub(crate) use quota::{Charging, turn};
+pub(crate) use quota::turn;
 use serde_json::{Value, json};
 use std::sync::Arc;
-
-/// A write on its way, as plug-ins see it.
-pub(crate) struct Attributes<'a> {
-    pub state: &'a Arc<State>,
-    pub ctx: &'a Context,
-    pub kind: &'a Kind,
-    /// What is stored; `None` for a new object.
-    pub old: Option<&'a Value>,
-}
-
-impl Attributes<'_> {
-    /// An answer to a write that is not let in.
-    fn forbidden(&self, object: &Value, why: &str) -> Status {
-        Status::forbidden(self.kind.group, self.kind.plural, meta::name(object), why)
-    }
-}
 
 /// Changes a new object; answers what it did, for the trace (an object, or null).
 type Mutate = for<'a> fn(&'a Attributes<'a>, &'a mut Value) -> BoxFuture<'a, Result<Value, Status>>;
@@ -72,11 +58,9 @@ const REQUEST: (&str, &str) = ("certificates.k8s.io", "CertificateSigningRequest
 const INGRESS: (&str, &str) = ("networking.k8s.io", "Ingress");
 const CLAIM: (&str, &str) = ("", "PersistentVolumeClaim");
 const SERVICE: (&str, &str) = ("", "Service");
-const ENDPOINTS: (&str, &str) = ("", "Endpoints");
 const NODE: (&str, &str) = ("", "Node");
 const PRIORITY: (&str, &str) = ("scheduling.k8s.io", "PriorityClass");
 const LEASE: (&str, &str) = ("coordination.k8s.io", "Lease");
-const SLICE: (&str, &str) = ("discovery.k8s.io", "EndpointSlice");
 
 fn done<'a, T: Send + 'a>(result: T) -> BoxFuture<'a, T> {
     Box::pin(std::future::ready(result))
@@ -113,8 +97,8 @@ static PLUGINS: &[Plugin] = &[
     Plugin { kinds: &[REQUEST], mutate: None, validate: Some(certificates::subject) },
     // DefaultIngressClass
     Plugin { kinds: &[INGRESS], mutate: Some(|a, o| done(Ok(classes::ingress(a, o)))), validate: None },
-    // Addresses (upstream: validation, and DenyServiceExternalIPs)
-    Plugin { kinds: &[SERVICE, ENDPOINTS, SLICE], mutate: None, validate: Some(addresses::check) },
+    // External addresses of Services (upstream: DenyServiceExternalIPs, which is off by default)
+    Plugin { kinds: &[SERVICE], mutate: None, validate: Some(addresses::check) },
     // ResourceQuota
     Plugin { kinds: &[], mutate: None, validate: Some(quota::charge) },
 ];
@@ -138,7 +122,7 @@ pub(crate) fn place(state: &State, kind: &Kind, object: &Value) -> Result<Vec<(S
     let key = |resource: &str, object: &Object| {
         (format!("{ROOT}{resource}/{}", meta::name(&object.value)), object.revision)
     };
-    let definition = definition.map(|found| key(crd::PLACE, &found));
+    let definition = definition.map(|found| key(DEFINITIONS, &found));
     Ok(definition.into_iter().chain(namespace.map(|found| key("namespaces", &found))).collect())
 }
 
@@ -187,7 +171,7 @@ fn definition(state: &State, kind: &Kind) -> Result<Option<Arc<Object>>, Status>
         return Ok(None);
     }
     let served = state.cache.kinds().resource(kind.group, kind.version, kind.plural);
-    let found = state.cache.get(crd::PLACE, &kind.qualified());
+    let found = state.cache.get(DEFINITIONS, &kind.qualified());
     if found.is_none() || served.is_none_or(|served| served.namespaced != kind.namespaced) {
         let why = "the server could not find the requested resource";
         return Err(Status::new(404, "NotFound", why).with(json!({})));

@@ -3,12 +3,12 @@
 //! the pods that are bound to it, its own Lease. And TaintNodesByCondition, which keeps pods away
 //! from a node until it is ready.
 
-use super::Attributes;
-use crate::State;
+use super::attributes::Attributes;
 use crate::auth::node_authorizer::DRIVER_SECRETS;
 use crate::auth::rbac;
 use crate::request::context::Context;
-use crate::storage::store::Extra;
+use crate::state::State;
+use crate::storage::extra::Extra;
 use api::kinds::Kind;
 use api::value::{self, at, flag, list, map, text};
 use api::{Status, meta};

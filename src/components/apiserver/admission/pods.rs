@@ -1,8 +1,8 @@
 //! Pods: who they run as, how important they are, how long they stay on a node that is gone.
 
-use super::Attributes;
-use crate::State;
-use crate::storage::store::Extra;
+use super::attributes::Attributes;
+use crate::state::State;
+use crate::storage::extra::Extra;
 use api::value::{self, at, flag, list, list_mut, text};
 use api::{Status, meta};
 use serde_json::{Value, json};

@@ -2,10 +2,10 @@
 //! (`pkg/apis/authorization/validation`), and so is what is made of selectors
 //! (`pkg/registry/authorization/util`, KEP-4601).
 
-use crate::State;
 use crate::auth::rbac::Attributes;
 use crate::auth::user::User;
 use crate::request::context::Context;
+use crate::state::State;
 use api::errors::Errors;
 use api::kinds::Kind;
 use api::validate::names;

@@ -1,12 +1,12 @@
 //! Authentication: client certificates and service-account tokens, then impersonation.
 
-use crate::State;
 use crate::auth::rbac::Attributes;
 use crate::auth::tokens::{self, Refusal};
 use crate::auth::user::{AUTHENTICATED, UNAUTHENTICATED, User};
 use crate::flowcontrol::bounds;
 use crate::request::connections::Counted;
 use crate::request::http::{header, identity};
+use crate::state::State;
 use api::Status;
 use api::value::{at, text};
 use base64::Engine as _;

@@ -1,11 +1,11 @@
 //! Privilege escalation prevention: a user who writes a role or binding must hold every right that
 //! it gives (upstream: `registry/rbac/*/policybased`).
 
-use crate::State;
 use crate::auth::rbac::{Attributes, allows, rules};
 use crate::auth::user::{MASTERS, User};
 use crate::flowcontrol::compute::Pace;
 use crate::request::context::Context;
+use crate::state::State;
 use crate::storage::object::Object;
 use api::kinds::Kind;
 use api::path::cut;

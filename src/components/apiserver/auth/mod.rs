@@ -3,7 +3,7 @@
 //! | file | part |
 //! |---|---|
 //! | `authn` | authentication: certificates, tokens, then impersonation |
-//! | `tokens` | ServiceAccount tokens and the signatures that were checked lately |
+//! | `tokens`, `verified` | ServiceAccount tokens and the signatures that were checked lately |
 //! | `user` | the user of a request |
 //! | `rbac` | authorization: the node authorizer, then roles and their bindings |
 //! | `role_bindings` | an index from a user to the roles that are bound to it |
@@ -23,3 +23,4 @@ pub(crate) mod reviews;
 pub(crate) mod role_bindings;
 pub(crate) mod tokens;
 pub(crate) mod user;
+pub(crate) mod verified;

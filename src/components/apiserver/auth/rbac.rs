@@ -1,10 +1,10 @@
 //! Authorization: `system:masters` may everything; kubelets by the node rules; everybody by RBAC.
 
-use crate::State;
 use crate::auth::node_authorizer;
 use crate::auth::user::{MASTERS, User};
 use crate::request::context::Context;
 use crate::request::info::Info;
+use crate::state::State;
 use crate::storage::object::Object;
 use api::Status;
 use api::status::{details, qualified};

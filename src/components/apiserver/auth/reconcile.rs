@@ -5,11 +5,12 @@
 //! missing is added; rules that a user added stay. `rbac.authorization.kubernetes.io/autoupdate:
 //! "false"` on a role or binding keeps it as it is.
 
-use crate::State;
 use crate::auth::escalation::covered;
 use crate::auth::policy;
 use crate::registry::delete::key_of;
-use crate::storage::store::{Extra, Refused};
+use crate::state::State;
+use crate::storage::extra::Extra;
+use crate::storage::store::Refused;
 use api::value::{self, at, list, text};
 use api::{Status, meta};
 use serde_json::Value;

@@ -1,6 +1,5 @@
 //! Reviews: questions about who one is and what one may. Answered, never kept.
 
-use crate::State;
 use crate::auth::access_reviews;
 use crate::auth::authn;
 use crate::auth::rbac;
@@ -11,6 +10,7 @@ use crate::request::context::Context;
 use crate::request::decode;
 use crate::request::http::{Answer, json};
 use crate::request::negotiate;
+use crate::state::State;
 use api::Status;
 use api::kinds::Kind;
 use api::value::{self, at, list, text};

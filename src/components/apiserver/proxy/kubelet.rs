@@ -1,12 +1,12 @@
 //! Logs, exec, attach, port-forward: the API server finds the pod's kubelet and passes the bytes
 //! through.
 
-use crate::State;
 use crate::auth::authn;
 use crate::proxy::forward;
 use crate::proxy::log_options;
 use crate::request::context::Context;
 use crate::request::http::{Answer, Body, BodyError, HTTP1_BUFFER, Query, full, plain};
+use crate::state::State;
 use api::Status;
 use api::cidr;
 use api::gostr::quote;

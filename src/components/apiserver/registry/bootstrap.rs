@@ -2,13 +2,14 @@
 //! roles, priorities. Idempotent: only what is missing is made, in few transactions. What cannot be
 //! made (its address belongs to another Service) keeps nothing else from being made.
 
-use crate::State;
 use crate::auth::policy;
 use crate::auth::reconcile;
 use crate::registry::delete::key_of;
 use crate::registry::services::{self, release};
+use crate::state::State;
 use crate::storage::cache::ROOT;
-use crate::storage::store::{Extra, Refused, status_of};
+use crate::storage::extra::Extra;
+use crate::storage::store::{Refused, status_of};
 use api::cidr::canonical_text;
 use api::kinds::{self, Kind};
 use api::value::{self, list, text};

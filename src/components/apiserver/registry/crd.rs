@@ -6,7 +6,6 @@
 //! takes them over in the same step as the definition itself, so that a client that reads
 //! `Established` finds the kind.
 
-use crate::State;
 use crate::auth::user::{MASTERS, User};
 use crate::registry::delete::{self, Options};
 use crate::registry::strategy::Part;
@@ -14,6 +13,8 @@ use crate::registry::write::modify;
 use crate::request::context::Context;
 use crate::request::http::Query;
 use crate::request::info::Info;
+use crate::state::State;
+use crate::storage::cache::DEFINITIONS;
 use api::custom::{self, definition};
 use api::kinds::{self, Kind};
 use api::value::{self, list};
@@ -27,14 +28,12 @@ use std::time::Duration;
 use tap::Tap;
 use tokio::sync::watch;
 
-/// Where definitions rest.
-pub(crate) const PLACE: &str = "customresourcedefinitions";
 /// After something went wrong, at first and at most.
 const AGAIN: Duration = Duration::from_millis(200);
 const AGAIN_MAX: Duration = Duration::from_secs(30);
 
 fn kind() -> Result<&'static Kind, Status> {
-    kinds::resource("apiextensions.k8s.io", "v1", PLACE)
+    kinds::resource("apiextensions.k8s.io", "v1", DEFINITIONS)
         .ok_or_else(|| Status::internal("definitions are not served"))
 }
 
@@ -43,7 +42,7 @@ fn kind() -> Result<&'static Kind, Status> {
 pub(crate) async fn run(state: Arc<State>, tap: Tap) {
     state.cache.wait_for(1).await;
     let mut caretaker = Caretaker::default();
-    while let Some(mut changes) = state.cache.changes(PLACE) {
+    while let Some(mut changes) = state.cache.changes(DEFINITIONS) {
         loop {
             changes.mark_unchanged(); // before the look: what happens meanwhile is looked at again
             caretaker.look(&state, &tap).await;
@@ -104,7 +103,7 @@ pub(crate) struct Caretaker {
 impl Caretaker {
     /// Looks after the definitions that are new, have changed, or are due.
     pub(crate) async fn look(&mut self, state: &Arc<State>, tap: &Tap) {
-        let all = state.cache.list(PLACE, "").objects;
+        let all = state.cache.list(DEFINITIONS, "").objects;
         let there: HashSet<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
         self.pending.retain(|name, _| there.contains(name.as_str()));
         for (name, object) in &all {
@@ -198,7 +197,7 @@ fn context(
 }
 
 async fn establish(state: &Arc<State>, tap: &Tap, name: &str, named: &Value) -> Result<bool, Failure> {
-    let ctx = context(state, tap, "update", PLACE, "", name, "status");
+    let ctx = context(state, tap, "update", DEFINITIONS, "", name, "status");
     let kind = kind().map_err(Failure::Definition)?;
     let written = modify(state, &ctx, kind, Part::Status, name, |_| Ok(named.clone())).await;
     written.map(|_| true).map_err(Failure::Definition)
@@ -228,7 +227,7 @@ async fn clean(state: &Arc<State>, tap: &Tap, object: &Value) -> Result<bool, Fa
         }
     }
     let name = meta::name(object);
-    let ctx = context(state, tap, "update", PLACE, "", name, "");
+    let ctx = context(state, tap, "update", DEFINITIONS, "", name, "");
     let kind = kind().map_err(Failure::Definition)?;
     let written = modify(state, &ctx, kind, Part::Internal, name, |old| {
         let mut new = old.clone();

@@ -4,7 +4,6 @@
 //! allows, one disruption an eviction, in the same optimistic way as any other write. So two drains
 //! at the same time never spend one twice.
 
-use crate::State;
 use crate::admission;
 use crate::registry::delete::{self, Options};
 use crate::registry::strategy::{Part, place};
@@ -13,7 +12,9 @@ use crate::registry::write::modify;
 use crate::request::context::Context;
 use crate::request::decode::EVICTION;
 use crate::request::http::{Answer, json};
-use crate::storage::store::{Deadline, Extra, Refused};
+use crate::state::State;
+use crate::storage::extra::Extra;
+use crate::storage::store::{Deadline, Refused};
 use api::kinds::{self, Kind};
 use api::labels::Selector;
 use api::value::{self, at, int, list, text};

@@ -10,7 +10,6 @@
 //! the third page is the third match, the list ends there, and `continue` begins behind that key.
 //! ```
 
-use crate::State;
 use crate::flowcontrol::compute::{LARGE, ListBody, Pace};
 use crate::flowcontrol::fair_queue::Permit;
 use crate::registry::filter::Filter;
@@ -18,6 +17,7 @@ use crate::registry::read::{encode, kept, looked_at, matching, prefix_of, reserv
 use crate::request::context::Context;
 use crate::request::http::Answer;
 use crate::request::negotiate::{self, Form, ListMeta, ListWriter};
+use crate::state::State;
 use crate::storage::cache::{Measure, ROOT};
 use crate::storage::object::Object;
 use crate::storage::store::status_of;

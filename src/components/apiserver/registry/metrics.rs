@@ -2,72 +2,27 @@
 //! kubelets, which are asked all together. A node whose kubelet does not answer is left out, as it
 //! is of a real metrics-server's answer.
 //!
-//! A kubelet's answer is kept for [`SCRAPE_EVERY`], and requests at the same time wait for the same
-//! one: however many clients ask, a kubelet is dialled once in that time.
+//! A kubelet's answer is kept for a while ([`super::summaries`]), and requests at the same time
+//! wait for the same one: however many clients ask, a kubelet is dialled once in that time.
 
-use crate::State;
 use crate::proxy::kubelet;
 use crate::registry::filter::Filter;
 use crate::request::context::Context;
 use crate::request::http::Answer;
 use crate::request::negotiate::{self, ListMeta, form};
+use crate::state::State;
 use crate::storage::object::Object;
 use api::Status;
 use api::kinds::Kind;
 use api::value::{self, at, list, text};
-use clock::{self, Instant};
-use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// A kubelet that takes longer has no figures.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// A kubelet's figures are asked for again after this time. metrics-server scrapes every 15 s; a
-/// learner who starts a load wants to see it sooner.
-const SCRAPE_EVERY: Duration = Duration::from_secs(5);
-/// In real time they are not asked for sooner than this, however fast the cluster's clock runs.
-const SCRAPE_LEAST: Duration = Duration::from_secs(1);
 const GROUP: &str = "metrics.k8s.io";
-
-/// What the kubelets said last, by node.
-#[derive(Default)]
-pub(crate) struct Summaries(Mutex<HashMap<String, Arc<Slot>>>);
-
-/// Locked while its kubelet is asked.
-type Slot = tokio::sync::Mutex<Option<Scrape>>;
-
-struct Scrape {
-    at: Instant,
-    /// `None`: the kubelet did not answer.
-    summary: Option<Arc<Value>>,
-}
-
-impl Summaries {
-    /// What the node's kubelet said at most [`SCRAPE_EVERY`] ago; `ask` asks it.
-    async fn of(&self, node: &str, ask: impl Future<Output = Option<Value>>) -> Option<Arc<Value>> {
-        let slot = self.lock().entry(node.to_string()).or_default().clone();
-        let mut last = slot.lock().await;
-        if let Some(scrape) = &*last
-            && scrape.at.elapsed() < clock::scaled(SCRAPE_EVERY).max(SCRAPE_LEAST)
-        {
-            return scrape.summary.clone();
-        }
-        let summary = ask.await.map(Arc::new);
-        *last = Some(Scrape { at: Instant::now(), summary: summary.clone() });
-        summary
-    }
-
-    /// Forgets the nodes that are gone.
-    fn retain(&self, is_there: impl Fn(&str) -> bool) {
-        self.lock().retain(|node, _| is_there(node));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Slot>>> {
-        self.0.lock()
-    }
-}
 
 pub(crate) async fn get(state: &Arc<State>, ctx: &Context, kind: &Kind) -> Result<Answer, Status> {
     let form = form(ctx.accept(), &ctx.query)?;
@@ -190,31 +145,6 @@ fn window(milliseconds: i64) -> String {
 mod tests {
     use super::*;
     use api::kinds;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    /// A hundred clients ask at once, and again: the kubelet is asked once in a while.
-    #[tokio::test(start_paused = true)]
-    async fn a_kubelet_is_asked_once_for_all_who_ask() {
-        let (summaries, asked) = (Summaries::default(), AtomicUsize::new(0));
-        let asked = &asked;
-        let ask = |node: &'static str| {
-            let answer = async move {
-                clock::sleep(Duration::from_millis(100)).await;
-                (node != "silent").then(|| json!({"count": asked.fetch_add(1, Ordering::Relaxed)}))
-            };
-            summaries.of(node, answer)
-        };
-        for round in 0..3 {
-            let all = futures::future::join_all((0..100).map(|_| ask("n1"))).await;
-            assert!(all.iter().all(|one| one.as_ref().is_some_and(|s| s["count"] == round)), "{all:?}");
-            clock::sleep(SCRAPE_EVERY).await;
-        }
-        let start = Instant::now();
-        assert!(ask("silent").await.is_none() && ask("silent").await.is_none());
-        assert_eq!(start.elapsed(), Duration::from_millis(100), "silence is remembered as well");
-        summaries.retain(|node| node == "n1");
-        assert_eq!(summaries.lock().len(), 1);
-    }
 
     #[test]
     fn a_node_is_believed_about_its_own_pods_only_and_once() {

@@ -8,12 +8,13 @@
 //! | `scale` | the replicas of an object, in the same form for every kind |
 //! | `subresources`, `eviction` | binding, token; deletes that ask a disruption budget |
 //! | `strategy` | what the server sets and keeps in every object (upstream: `registry/rest`) |
-//! | `services` | ClusterIPs and NodePorts: no address is given out twice |
+//! | `services`, `cidr` | ClusterIPs and NodePorts: no address is given out twice |
 //! | `crd` | CustomResourceDefinitions: names, and an end that takes their objects along |
-//! | `metrics` | `metrics.k8s.io`, from the kubelets |
+//! | `metrics`, `summaries` | `metrics.k8s.io`, from the kubelets |
 //! | `bootstrap` | what a new cluster begins with |
 
 pub(crate) mod bootstrap;
+pub(crate) mod cidr;
 pub(crate) mod crd;
 pub(crate) mod delete;
 pub(crate) mod eviction;
@@ -25,5 +26,6 @@ pub(crate) mod scale;
 pub(crate) mod services;
 pub(crate) mod strategy;
 pub(crate) mod subresources;
+pub(crate) mod summaries;
 pub(crate) mod watch;
 pub(crate) mod write;

@@ -1,6 +1,5 @@
 //! Get and list.
 
-use crate::State;
 use crate::flowcontrol::compute::{ListBody, Pace};
 use crate::flowcontrol::fair_queue::Permit;
 use crate::registry::filter::Filter;
@@ -8,6 +7,7 @@ use crate::registry::list_past::PastList;
 use crate::request::context::Context;
 use crate::request::http::Answer;
 use crate::request::negotiate::{self, ListMeta, form};
+use crate::state::State;
 use crate::storage::object::Object;
 use crate::storage::store::object_key;
 use api::Status;

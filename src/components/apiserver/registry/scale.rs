@@ -1,12 +1,12 @@
 //! The subresource `scale`: the replicas of an object, in the same form for every kind.
 
-use crate::State;
 use crate::registry::strategy::{Part, place};
 use crate::registry::write::{self, modify};
 use crate::request::context::Context;
 use crate::request::decode::{self, SCALE};
 use crate::request::http::{Answer, header, json};
 use crate::request::negotiate::{self, Form, form};
+use crate::state::State;
 use api::errors::Errors;
 use api::kinds::{Kind, ScalePaths};
 use api::labels::Selector;

@@ -2,55 +2,24 @@
 //! made in the same transaction as the Service, keeps two servers (or two requests) from giving out
 //! the same one.
 
-use crate::State;
+use crate::registry::cidr::Cidr;
+use crate::state::State;
 use crate::storage::cache::ROOT;
-use crate::storage::store::{CACHE_WAIT, Extra, status_of};
+use crate::storage::extra::Extra;
+use crate::storage::store::{CACHE_WAIT, status_of};
 use api::cidr;
 use api::errors::Errors;
 use api::kinds::Kind;
-use api::kinds::core::service::is_checked;
+use api::kinds::core::service::{default_policy, has_own_endpoints, is_checked, prefers_as_before};
 use api::value::{self, flag, int, list, list_mut, text};
 use api::{Status, meta};
 use bytes::Bytes;
 use etcd::api::{
     Compare, CompareResult, CompareTarget, DeleteRangeRequest, RangeRequest, RequestOp, TxnRequest,
 };
-use ipnet::{IpNet, Ipv4Net};
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
-
-/// The addresses of Services, or of a node's pods.
-#[derive(Clone, Copy, Debug)]
-pub struct Cidr(Ipv4Net);
-
-impl Cidr {
-    /// `None` for what is no IPv4 network of four addresses or more.
-    pub fn parse(text: &str) -> Option<Cidr> {
-        match cidr::parse(text)? {
-            IpNet::V4(net) if net.prefix_len() <= 30 => Some(Cidr(net.trunc())),
-            _ => None,
-        }
-    }
-    /// How many addresses it has.
-    pub fn size(&self) -> u32 {
-        1u32.checked_shl(32 - u32::from(self.0.prefix_len())).unwrap_or(u32::MAX)
-    }
-    /// The `n`th address; the first is 0.
-    pub fn nth(&self, n: u32) -> Ipv4Addr {
-        Ipv4Addr::from_bits(self.0.network().to_bits().wrapping_add(n))
-    }
-    /// True if the address is in this network.
-    pub fn contains(&self, ip: Ipv4Addr) -> bool {
-        self.0.contains(&ip)
-    }
-}
-
-impl std::fmt::Display for Cidr {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
 
 /// `ip` in its usual form, so that an address has one reservation, however its Services write it.
 fn ip_key(ip: &str) -> String {
@@ -302,19 +271,15 @@ fn cluster_ip(state: &State, service: &mut Value, old: Option<&Value>, errors: &
 /// (`initIPFamilyFields` upstream).
 fn families(service: &mut Value, old: Option<&Value>) {
     const FAMILIES: &str = "spec.ipFamilies";
-    let by_hand = text(service, "spec.clusterIP") == "None" && value::empty(service, "spec.selector");
-    let policy = if by_hand { "RequireDualStack" } else { "SingleStack" };
+    let policy = default_policy(service);
     value::default(service, "spec.ipFamilyPolicy", policy);
     if value::empty(service, FAMILIES) {
         value::put(service, FAMILIES, json!(["IPv4"]));
     }
+    let is_single = text(service, "spec.ipFamilyPolicy") == "SingleStack";
     // What prefers two families gets the second one when it is made, and not by any later write.
-    let prefers = |s: &Value| text(s, "spec.ipFamilyPolicy") == "PreferDualStack";
-    let as_before = old.is_some_and(|old| {
-        let same = |path: &str| value::at(old, path) == value::at(service, path);
-        prefers(old) && same("spec.ipFamilyPolicy") && same(FAMILIES) && same("spec.clusterIPs")
-    });
-    if !by_hand || as_before || text(service, "spec.ipFamilyPolicy") == "SingleStack" {
+    let as_before = old.is_some_and(|old| prefers_as_before(service, old));
+    if is_single || as_before || !has_own_endpoints(service) {
         return;
     }
     if let [only] = list(service, FAMILIES) {
@@ -429,20 +394,5 @@ fn check_free(
         } else if taken.ports.contains(&number) || (is_health && twice) {
             errors.invalid(field, &json!(number), "provided port is already allocated");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_range_knows_its_addresses() {
-        let cidr = Cidr::parse("10.96.0.0/12").unwrap();
-        assert_eq!(cidr.nth(1).to_string(), "10.96.0.1");
-        assert_eq!(cidr.size(), 1 << 20);
-        assert!(cidr.contains("10.111.255.255".parse().unwrap()));
-        assert!(!cidr.contains("10.112.0.0".parse().unwrap()));
-        assert!(Cidr::parse("10.96.0.0").is_none());
     }
 }

@@ -5,8 +5,8 @@
 //! Example: an update of a Deployment that sets `metadata.uid`, `status` and `spec.replicas` keeps
 //! the uid and the status as they are stored, and gets the next generation because of its spec.
 
-use crate::State;
 use crate::request::context::Context;
+use crate::state::State;
 use api::errors::Errors;
 use api::kinds::{self, Kind};
 use api::schema::equality;

@@ -1,6 +1,5 @@
 //! Subresources that are more than another door to the same object: binding, token.
 
-use crate::State;
 use crate::admission;
 use crate::auth::authn::ISSUER;
 use crate::registry::strategy::{Part, place};
@@ -8,6 +7,7 @@ use crate::registry::write::modify;
 use crate::request::context::Context;
 use crate::request::decode::{BINDING, TOKEN_REQUEST};
 use crate::request::http::{Answer, json};
+use crate::state::State;
 use api::errors::Errors;
 use api::kinds::{self, Kind};
 use api::value::{self, at, int, list, text};

@@ -1,6 +1,5 @@
 //! Watches: first what there is (if asked for), then every event, in order, as it comes.
 
-use crate::State;
 use crate::auth::user::User;
 use crate::flowcontrol::compute::LARGE;
 use crate::flowcontrol::seat::ANSWER_TIME;
@@ -8,8 +7,10 @@ use crate::registry::filter::Filter;
 use crate::request::context::Context;
 use crate::request::http::{Answer, BodyError, typed};
 use crate::request::negotiate::{self, Form, form};
-use crate::storage::cache::{Subscription, Together, TooOld};
+use crate::state::State;
+use crate::storage::cache::{Subscription, TooOld};
 use crate::storage::object::{Change, Event, Kept, frame};
+use crate::storage::ring::Together;
 use crate::storage::watch_buffers::WatchBuffers;
 use api::errors::Errors;
 use api::kinds::KindRef;

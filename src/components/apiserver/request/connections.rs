@@ -16,7 +16,7 @@
 
 use crate::auth::user::User;
 use crate::flowcontrol::flow::{Flow, Level};
-use crate::request::http_head::Heads;
+use crate::request::heads::Heads;
 use crate::request::idle::Activity;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};

@@ -11,11 +11,10 @@
 //! 64 KiB of a head on each: the 86th is closed, and those who have shown who they are do not
 //! notice it.
 
-use crate::flowcontrol::flow::{Flow, Level};
-use crate::flowcontrol::pool::{Place, Pool};
+use crate::flowcontrol::flow::Level;
 use crate::request::connections::Counted;
+use crate::request::heads::Heads;
 use std::io;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -23,41 +22,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Bytes of a head that do not count: the number of connections bounds them.
 const FREE: usize = 16 << 10;
-/// KiB of heads at a time: of connections on which nobody has shown who they are, and of all
-/// others.
-const STRANGERS_KIB: usize = 8 << 10;
-const KNOWN_KIB: usize = 32 << 10;
-
-/// The memory for the heads of one listener.
-pub(crate) struct Heads {
-    strangers: Arc<Pool>,
-    known: Arc<Pool>,
-}
-
-impl Default for Heads {
-    fn default() -> Heads {
-        Heads { strangers: Pool::new(STRANGERS_KIB), known: Pool::new(KNOWN_KIB) }
-    }
-}
-
-impl Heads {
-    /// Takes memory for a head that comes from a user, or from a source that has not shown one.
-    /// `None`: there is none.
-    fn take(&self, user: Option<&Flow>, source: IpAddr, kib: usize) -> Option<Place> {
-        match user {
-            Some(flow) => self.known.take(flow, kib),
-            None => self.strangers.take(&Flow { level: Level::Users, account: account(source) }, kib),
-        }
-    }
-}
-
-/// Every user of this machine has all addresses of the loopback network.
-fn account(source: IpAddr) -> String {
-    match source.to_canonical() {
-        IpAddr::V4(v4) if v4.is_loopback() => "127.0.0.0/8".into(),
-        source => source.to_string(),
-    }
-}
 
 /// A client's connection whose heads are counted.
 pub(crate) struct Metered<T> {
@@ -156,6 +120,7 @@ mod tests {
     use super::*;
     use crate::auth::user::{MASTERS, User};
     use crate::request::connections::{Connections, Known};
+    use crate::request::heads::{KNOWN_KIB, STRANGERS_KIB};
 
     const HEAD: usize = FREE + (64 << 10);
 

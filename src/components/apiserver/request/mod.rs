@@ -3,7 +3,7 @@
 //! | file | part |
 //! |---|---|
 //! | `serve` | listeners: TCP, TLS, HTTP/1.1 and HTTP/2 |
-//! | `connections`, `idle`, `http_head` | bounds of connections: their number, their time, the memory of incomplete heads |
+//! | `connections`, `idle`, `http_head`, `heads` | bounds of connections: their number, their time, the memory of incomplete heads |
 //! | `http` | bodies, queries and answers |
 //! | `info` | what a method and a path ask for (upstream: `RequestInfo`) |
 //! | `context` | one request on its way, and its records in the tap |
@@ -16,6 +16,7 @@ pub(crate) mod connections;
 pub(crate) mod context;
 pub(crate) mod decode;
 pub(crate) mod duplicates;
+pub(crate) mod heads;
 pub mod http;
 pub(crate) mod http_head;
 pub(crate) mod idle;

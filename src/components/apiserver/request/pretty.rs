@@ -1,9 +1,9 @@
 //! Answers for eyes: indented, where a person seems to read them, or YAML, where the client accepts
 //! that first. Programs get JSON without a space, as they do from Kubernetes.
 
-use crate::State;
 use crate::request::context::Context;
 use crate::request::http::{Answer, failure, full};
+use crate::state::State;
 use api::{Status, gojson, yaml};
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;

@@ -5,12 +5,11 @@
 //! asked at most once in [`REMEMBERED`]; requests that come meanwhile wait for that answer or get
 //! the last one. `/livez` and `/healthz` do not ask the store: a server that waits for it is alive.
 
-use crate::State;
 use crate::request::http::{Answer, Query, not_found_page, plain};
+use crate::state::State;
 use clock::Instant;
 use std::collections::BTreeSet;
 use std::time::Duration;
-use tokio::sync::Mutex;
 
 /// A server whose store does not answer in this time is not ready.
 pub(crate) const READY_TIMEOUT: Duration = Duration::from_millis(400);
@@ -19,10 +18,6 @@ const REMEMBERED: Duration = Duration::from_secs(1);
 
 const STORE: &str = "etcd";
 const BOOTSTRAP: &str = "poststarthook/bootstrap";
-
-/// The last answer of the store, and when it was asked for.
-#[derive(Default)]
-pub(crate) struct Readiness(Mutex<Option<(Instant, Result<(), String>)>>);
 
 impl State {
     /// Asks the store whether the server is ready.

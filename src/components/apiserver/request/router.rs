@@ -1,6 +1,7 @@
 //! From a request to the function that answers it. Everything a path may name stands in the table
 //! of kinds.
 
+use crate::Server;
 use crate::admission;
 use crate::auth::user::User;
 use crate::auth::{authn, reviews};
@@ -14,8 +15,8 @@ use crate::request::http::Query;
 use crate::request::http::{Answer, Body, failure, json, json_bytes, not_found_page, plain, typed};
 use crate::request::info::Info;
 use crate::request::{decode, pretty, readiness};
+use crate::state::State;
 use crate::undo::restore;
-use crate::{Server, State};
 use api::kinds::{Catalog, Kind, KindRef};
 use api::{Status, VERSION, discovery, openapi};
 use futures::FutureExt;

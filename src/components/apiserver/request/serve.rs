@@ -2,8 +2,9 @@
 
 use crate::auth::authn::{Caller, Peer};
 use crate::request::connections::{Connections, Counted};
+use crate::request::heads::Heads;
 use crate::request::http::{Answer, Body, BodyError, IDLE_MAX, full, holding, http_server};
-use crate::request::http_head::{Heads, Metered};
+use crate::request::http_head::Metered;
 use crate::{Server, pipeline};
 use futures::future::BoxFuture;
 use http_body_util::BodyExt;
@@ -38,9 +39,6 @@ const CONNECTIONS_MAX: usize = 8192;
 /// A connection on which nothing comes is probed this often, so that one whose client's kernel has
 /// given it up ends. Upstream's is 3 min.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-
-/// Takes a connection and where it comes from.
-pub(crate) type Door = mpsc::Sender<(TcpStream, SocketAddr)>;
 
 impl Server {
     /// Takes over a connection that another part of this process accepted, as if it had come to

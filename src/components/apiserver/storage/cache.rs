@@ -5,9 +5,9 @@
 //! store's events in order and hands them out; nobody else writes here.
 
 use crate::auth::role_bindings::{self, Bindings};
-use crate::registry::crd;
 use crate::registry::filter::Filter;
 use crate::storage::object::{Change, Event, Kept, Object};
+use crate::storage::ring::{RING_AGE, RING_BYTES, Together};
 use crate::storage::watch_buffers::{Beginning, WatchBuffers};
 use crate::storage::watch_queue;
 use crate::undo::steps::{self, Steps};
@@ -28,13 +28,8 @@ use tokio::time::Instant;
 
 /// Events per resource that a watcher may still ask for. Older: 410, and the client lists again.
 const RING: usize = 8192;
-/// Events older than this go earlier, but never the newest few. Upstream's cache keeps them as
-/// long.
-pub(crate) const RING_AGE: Duration = Duration::from_secs(75);
+/// So many are kept however old they are.
 const RING_KEPT: usize = 256;
-/// Bytes of one resource's events, which are kept encoded; with the objects as they were before
-/// each event it is twice as much. Beyond it the oldest go however young they are.
-pub(crate) const RING_BYTES: usize = 2 << 20;
 /// So many are kept however large they are.
 const RING_LEAST: usize = 16;
 /// Watchers of one resource that may have left without anybody looking, at least.
@@ -43,6 +38,8 @@ const PRUNE_LEAST: usize = 16;
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// Under which all objects live.
 pub(crate) const ROOT: &str = "/registry/";
+/// Where definitions of custom resources rest.
+pub(crate) const DEFINITIONS: &str = "customresourcedefinitions";
 
 struct Watcher {
     filter: Filter,
@@ -132,11 +129,6 @@ impl Inner {
 
 /// What one revision makes of the objects of one resource: by key, the new state or none.
 type Changes = Vec<(String, Option<Arc<Object>>)>;
-
-/// What one revision did, as far as a watcher is concerned. More than one event only after a
-/// rewind: who hears of the pod that comes back and not yet of the one that goes would take it for
-/// one too many.
-pub(crate) type Together = Vec<(Change, Arc<Event>)>;
 
 /// The objects of one resource and their watchers.
 type Shelf = Arc<RwLock<Inner>>;
@@ -469,7 +461,7 @@ impl Cache {
     /// longer served, or are served in another way, end: their clients list again.
     fn define(&self, changes: &[(String, Option<Arc<Object>>)]) {
         let mut definitions = BTreeMap::new();
-        if let Some(shelf) = self.shelf(crd::PLACE) {
+        if let Some(shelf) = self.shelf(DEFINITIONS) {
             definitions.clone_from(&lock(&shelf).objects);
         }
         for (name, changed) in changes {
@@ -525,7 +517,7 @@ impl Cache {
             }
             // First: who hears that a definition is established asks for its kinds at once, and
             // once only.
-            if let Some(definitions) = changed.get(crd::PLACE) {
+            if let Some(definitions) = changed.get(DEFINITIONS) {
                 self.define(definitions);
             }
             for (resource, changes) in changed {
@@ -677,7 +669,7 @@ mod tests {
                 "status": {"acceptedNames": names, "storedVersions": ["v1"],
                     "conditions": [{"type": "Established", "status": "True"}, {"type": "NamesAccepted", "status": "True"}]}})
         };
-        let defined = format!("{}/{name}", crd::PLACE);
+        let defined = format!("{}/{name}", DEFINITIONS);
         send(11, &defined, Some(definition()));
         let tab = |n: i64| json!({"kind": "Tab", "apiVersion": "example.com/v1", "metadata": {"name": "a"}, "n": n});
         send(12, "example.com/tabs/a", Some(tab(1)));
@@ -768,7 +760,7 @@ mod tests {
         let reader = std::thread::spawn(move || {
             let mut known = 0;
             while known < last {
-                let heard = listener.list(crd::PLACE, "").objects.len();
+                let heard = listener.list(DEFINITIONS, "").objects.len();
                 let kinds = listener.kinds();
                 let missing =
                     (known..heard).find(|n| kinds.resource("example.com", "v1", &format!("k{n}s")).is_none());
@@ -787,7 +779,7 @@ mod tests {
                 "status": {"acceptedNames": names, "conditions": [{"type": "Established", "status": "True"}]},
             });
             let kv = KeyValue {
-                key: format!("{ROOT}{}/{plural}.example.com", crd::PLACE).into(),
+                key: format!("{ROOT}{}/{plural}.example.com", DEFINITIONS).into(),
                 mod_revision: 11 + n as Revision,
                 value: definition.to_string().into(),
                 ..KeyValue::default()

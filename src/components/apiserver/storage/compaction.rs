@@ -16,7 +16,7 @@
 //! by hand. Here the API server ends it as soon as a part of the reserve is free again. An etcd
 //! elsewhere (`up --etcd`) keeps its own rules.
 
-use crate::State;
+use crate::state::State;
 use crate::storage::store::status_of;
 use api::Status;
 use clock::{self, Instant};

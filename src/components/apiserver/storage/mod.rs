@@ -2,16 +2,19 @@
 //!
 //! | file | part |
 //! |---|---|
-//! | `store` | writes: one transaction of etcd each, on the condition of the revision that was read |
+//! | `store`, `extra` | writes: one transaction of etcd each, on the condition of the revision that was read |
 //! | `cache` | the watch cache: all objects in memory, fed by one watch of etcd |
 //! | `object` | a stored object and the events of it, parsed and encoded |
-//! | `watch_queue` | the bounded queue of events that wait for one watcher |
-//! | `watch_buffers` | the memory of all watchers' events together |
+//! | `watch_queue`, `ring` | the bounded queue of events that wait for one watcher |
+//! | `watch_buffers`, `holds` | the memory of all watchers' events together |
 //! | `compaction` | which history etcd forgets, and the reserve of a full store |
 
 pub(crate) mod cache;
 pub(crate) mod compaction;
+pub(crate) mod extra;
+pub(crate) mod holds;
 pub(crate) mod object;
+pub(crate) mod ring;
 pub(crate) mod store;
 pub(crate) mod watch_buffers;
 pub(crate) mod watch_queue;

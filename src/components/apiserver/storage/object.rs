@@ -1,7 +1,7 @@
 //! Stored objects and what happens to them, parsed and as the bytes that go out: encoded once, for
 //! the first reader that needs the bytes.
 
-use crate::storage::watch_buffers::Holds;
+use crate::storage::holds::Holds;
 use api::{gojson, kinds, meta, schema, value};
 use bytes::Bytes;
 use etcd::api::Revision;

@@ -1,8 +1,9 @@
 //! Writing objects: one etcd transaction each, with the revision that was read as its condition.
 
-use crate::State;
+use crate::state::State;
 use crate::storage::cache::{ROOT, Undecodable};
 use crate::storage::compaction::Use;
+use crate::storage::extra::Extra;
 use crate::storage::object::Object;
 use api::kinds::Kind;
 use api::status::{details, qualified};
@@ -65,44 +66,6 @@ pub(crate) fn status_of(error: Error) -> Status {
         // goes out as it came.
         Error::LeaderChanged => Status::new(500, "", message),
         _ => Status::unavailable(message),
-    }
-}
-
-/// What else a write does and needs: reservations of addresses and ports.
-#[derive(Clone, Default)]
-pub(crate) struct Extra {
-    /// Keys that must not exist, and are made with this value.
-    pub reserve: Vec<(String, String)>,
-    /// Keys that go.
-    pub release: Vec<String>,
-    /// Keys that are set to this value, whatever they were.
-    pub put: Vec<(String, String)>,
-    /// Keys that must be at this revision; 0: that must not exist.
-    pub unchanged: Vec<(String, Revision)>,
-    /// Objects that were judged together with this one, and must be as they were then.
-    pub beside: Vec<Beside>,
-    /// The write helps to make room, as the start of a deletion does: it may use the reserve of a
-    /// full store.
-    pub repairs: bool,
-}
-
-/// An object that another one's write changes, in the same transaction: a quota that is charged.
-#[derive(Clone)]
-pub(crate) struct Beside {
-    pub kind: &'static Kind,
-    pub object: Value,
-    pub expected: Revision,
-}
-
-impl Extra {
-    /// Adds what another part of the server asks for.
-    pub(crate) fn join(&mut self, other: Extra) {
-        self.reserve.extend(other.reserve);
-        self.release.extend(other.release);
-        self.put.extend(other.put);
-        self.unchanged.extend(other.unchanged);
-        self.beside.extend(other.beside);
-        self.repairs |= other.repairs;
     }
 }
 

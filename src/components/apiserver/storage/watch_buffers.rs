@@ -14,6 +14,7 @@
 //! Example: ten watchers wait for the same event of 1 MB, and one of them has made a Table of it:
 //! the event counts once, the Table's bytes once more.
 
+use crate::storage::holds::Holds;
 use crate::storage::object::{Event, Kept, Object};
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
@@ -187,14 +188,6 @@ fn weight(event: &Event) -> usize {
     PARSED * event.object.bytes.len()
 }
 
-/// How many watches that begin hold something, and whether the cache has let it go.
-#[derive(Default)]
-pub(crate) struct Holds(AtomicUsize);
-
-/// In [`Holds`]: the cache has let it go; and one holder.
-const LET_GO: usize = 1;
-const HOLDER: usize = 2;
-
 /// What a watch may hold when it begins.
 pub(crate) trait Held {
     fn holds(&self) -> &Holds;
@@ -223,20 +216,19 @@ impl Held for Kept {
 impl WatchBuffers {
     /// The cache keeps this no longer: if a watch holds it, it counts from now on.
     pub(crate) fn let_go(&self, what: &impl Held) {
-        let before = what.holds().0.fetch_or(LET_GO, Ordering::AcqRel);
-        if before & LET_GO == 0 && before >= HOLDER {
+        if what.holds().let_go() {
             self.add(what.weight());
         }
     }
 
     fn hold(&self, what: &impl Held) {
-        if what.holds().0.fetch_add(HOLDER, Ordering::AcqRel) == LET_GO {
+        if what.holds().hold() {
             self.add(what.weight());
         }
     }
 
     fn release(&self, what: &impl Held) {
-        if what.holds().0.fetch_sub(HOLDER, Ordering::AcqRel) == LET_GO | HOLDER {
+        if what.holds().release() {
             self.remove(what.weight());
         }
     }

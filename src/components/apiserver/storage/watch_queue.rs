@@ -9,7 +9,7 @@
 
 use crate::flowcontrol::compute::Pace;
 use crate::registry::filter::Filter;
-use crate::storage::cache::{RING_AGE, RING_BYTES, Together};
+use crate::storage::ring::{RING_AGE, RING_BYTES, Together};
 use crate::storage::watch_buffers::{Reader, Waits, WatchBuffers};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;

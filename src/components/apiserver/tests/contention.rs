@@ -325,7 +325,7 @@ async fn a_definition_that_is_being_deleted_waits_for_its_own_objects_only() {
     assert!(caretaker.due().now_or_never().is_none(), "and was looked at");
     // Without the finalizer the object goes, and the definition after it.
     assert_eq!(api.patch(&format!("{held_a}/held"), json!({"metadata": {"finalizers": null}})).await.0, 200);
-    while state.cache.get(crd::PLACE, "aaas.example.com").is_some() {
+    while state.cache.get(crate::storage::cache::DEFINITIONS, "aaas.example.com").is_some() {
         progress.changed().await.unwrap();
     }
 }

@@ -1,7 +1,7 @@
 //! Objects as they come and go: their definition, their namespace's bounds, evictions, finalizers.
 
 use crate::auth::user::{MASTERS, User};
-use crate::registry::{crd, write};
+use crate::registry::write;
 use crate::request::context::Context;
 use crate::request::info::Info;
 use crate::testing::{self, Api, ask};
@@ -55,7 +55,7 @@ async fn nothing_is_made_of_a_kind_whose_definition_has_gone() {
     assert_eq!(create("a").await, Ok(()));
     assert_eq!(api.ask("DELETE", &format!("{DEFINITIONS}/tabs.example.com"), json!({})).await.0, 200);
     let mut progress = state.cache.progress();
-    while state.cache.get(crd::PLACE, "tabs.example.com").is_some() {
+    while state.cache.get(crate::storage::cache::DEFINITIONS, "tabs.example.com").is_some() {
         progress.changed().await.unwrap();
     }
     assert_eq!(create("b").await, Err(404));

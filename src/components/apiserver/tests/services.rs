@@ -1,6 +1,9 @@
 //! What the API server gives to Services: addresses, node ports, families, and what they keep.
 
+use crate::auth::user::{MASTERS, User};
+use crate::request::http::full;
 use crate::testing::Api;
+use ::http::Request;
 use serde_json::{Value, json};
 
 const SERVICES: &str = "/api/v1/namespaces/default/services";
@@ -110,6 +113,20 @@ async fn a_headless_service_without_selector_has_both_families() {
 }
 
 #[tokio::test]
+async fn a_policy_of_one_family_releases_the_second_one() {
+    let api = Api::bare().await;
+    api.made_service("s", json!({"clusterIP": "None", "ports": [{"port": 80}]})).await;
+    let (code, told) = api.patch_service("s", json!({"ipFamilies": ["IPv4"]})).await;
+    let why = "must be 'SingleStack' to release the secondary IP family";
+    assert!(code == 422 && told.as_str().unwrap().contains(why), "{told}");
+    let (code, spec) = api.patch_service("s", json!({"ipFamilyPolicy": "SingleStack"})).await;
+    assert_eq!((code, &spec["ipFamilies"]), (200, &json!(["IPv4"])), "{spec}");
+    let (code, told) = api.patch_service("s", json!({"ipFamilies": ["IPv4", "IPv6"]})).await;
+    let why = "must be 'RequireDualStack' or 'PreferDualStack' when multiple IP families are specified";
+    assert!(code == 422 && told.as_str().unwrap().contains(why), "{told}");
+}
+
+#[tokio::test]
 async fn addresses_that_contradict_each_other_are_refused() {
     let api = Api::bare().await;
     let spec = |more: Value| {
@@ -155,7 +172,7 @@ async fn addresses_that_contradict_each_other_are_refused() {
     let made = api.made_service("s", spec(json!({"clusterIP": "10.96.0.50"}))).await;
     assert_eq!(made["clusterIPs"], json!(["10.96.0.50"]));
     let (code, told) = api.patch_service("s", json!({"clusterIPs": ["10.96.0.51"]})).await;
-    assert!(code == 422 && told.as_str().unwrap().contains("may not change once set"), "{told}");
+    assert!(code == 422 && told.as_str().unwrap().contains("first value must match `clusterIP`"), "{told}");
     let (code, told) = api.patch_service("s", json!({"clusterIP": "10.96.0.51"})).await;
     assert!(code == 422 && told.as_str().unwrap().contains("may not change once set"), "{told}");
     let (code, after) = api.patch_service("s", json!({"clusterIP": null, "clusterIPs": null})).await;
@@ -224,4 +241,43 @@ async fn what_an_unreadable_service_holds_is_refused_at_once() {
     api.made_service("new", json!({"type": "NodePort", "ports": [{"port": 80}]})).await;
     let (code, told) = api.patch_service("new", json!({"ports": ports})).await;
     assert!(code == 422 && told.as_str().unwrap().contains(why), "{told}");
+}
+
+/// A client that sets `clusterIP` alone is warned of the item of `clusterIPs`, which the server
+/// fills in. What is refused is not warned of.
+#[tokio::test]
+async fn an_address_that_stands_alone_is_warned_of() {
+    const IP: &str = "010.96.000.77";
+    let api = Api::bare().await;
+    let service = |more: Value| {
+        let mut service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"},
+            "spec": {"clusterIP": IP, "ports": [{"port": 80}]}});
+        api::patch::merge(&mut service, &more);
+        service
+    };
+    let one = format!("{SERVICES}/s");
+    let applied = format!("{one}?fieldManager=t&force=true");
+    let far = json!({"spec": {"clusterIPs": [IP], "ports": [{"port": 70_000}]}});
+    let away = json!({"spec": {"type": "ExternalName", "externalName": "a.example"}});
+    let back = json!({"spec": {"type": "ClusterIP", "externalName": null, "clusterIP": IP}});
+    let labelled = json!({"metadata": {"labels": {"a": "b"}}});
+    let (json, merge, apply) =
+        ("application/json", "application/merge-patch+json", "application/apply-patch+yaml");
+    for (method, path, media, body, want) in [
+        ("POST", SERVICES, json, service(far), (422, 0)),
+        ("POST", SERVICES, json, service(json!({})), (201, 1)),
+        ("PUT", &*one, json, service(labelled.clone()), (200, 1)),
+        ("PATCH", &*applied, apply, service(json!({})), (200, 1)),
+        ("PATCH", &*one, merge, away, (200, 0)),
+        ("PATCH", &*one, merge, back, (200, 1)),
+        ("DELETE", &*one, json, json!({}), (200, 0)),
+        ("PATCH", &*applied, apply, service(labelled), (201, 1)),
+    ] {
+        let request = Request::builder().method(method).uri(path).header("content-type", media);
+        let request = request.body(full(body.to_string())).unwrap();
+        let answer = api.fixture.server.call(request, User::new("somebody", &[MASTERS])).await;
+        let warnings = answer.headers().get_all("warning").iter().map(|w| w.to_str().unwrap());
+        let of_this = warnings.filter(|w| w.contains("spec.clusterIPs[0]: non-standard IP address"));
+        assert_eq!((answer.status().as_u16(), of_this.count()), want, "{method} {path} {body}");
+    }
 }

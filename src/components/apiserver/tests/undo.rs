@@ -3,7 +3,8 @@
 use crate::auth::user::User;
 use crate::request::context::Context;
 use crate::request::http::Query;
-use crate::storage::store::{Extra, Refused};
+use crate::storage::extra::Extra;
+use crate::storage::store::Refused;
 use crate::testing::{self, Api};
 use api::kinds;
 use rng::Rng;

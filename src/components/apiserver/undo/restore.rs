@@ -14,9 +14,9 @@
 //! | a Node | its labels, taints and annotations; its status is the machine's, not the past's |
 //! | Leases, Events, mirror Pods, the API servers' signs of life | not touched: they belong to those who write them |
 
-use crate::State;
 use crate::request::context::Context;
 use crate::request::http::{Answer, json};
+use crate::state::State;
 use crate::storage::cache::ROOT;
 use crate::storage::compaction::Use;
 use crate::storage::object::Object;

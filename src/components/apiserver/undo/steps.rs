@@ -14,7 +14,7 @@
 //! the step now begins with the sixth object, and another undo takes the sixth and all later ones.
 
 use crate::request::context::Context;
-use crate::storage::store::Extra;
+use crate::storage::extra::Extra;
 use api::kinds::Kind;
 use api::meta;
 use bytes::Bytes;

@@ -144,6 +144,20 @@ mod tests {
             let slice = json!({"addressType": "IPv4", "endpoints": [{"addresses": [ip]}]});
             assert_eq!(problems(endpoint_slice, slice), said("endpoints[0].addresses[0]"));
         }
+        // Go's `IsLinkLocalMulticast` looks at the scope alone: the flags before it are any.
+        let scopes = json!(["ff02::fb", "ff12::1", "ff05::1", "febf::1", "fec0::1", "224.0.1.1"]);
+        let spec = json!({"type": "ClusterIP", "ports": [{"port": 80}], "externalIPs": scopes});
+        let said = problems(service, json!({ "spec": spec }));
+        let said: Vec<&str> = said.iter().filter_map(|line| line.split(" (").next()).collect();
+        let multicast = "may not be in the link-local multicast range";
+        assert_eq!(
+            said,
+            [
+                format!("spec.externalIPs[0]: Invalid value: \"ff02::fb\": {multicast}"),
+                format!("spec.externalIPs[1]: Invalid value: \"ff12::1\": {multicast}"),
+                "spec.externalIPs[3]: Invalid value: \"febf::1\": may not be in the link-local range".into(),
+            ]
+        );
         let spec = json!({"type": "ClusterIP", "ports": [{"port": 80}], "externalIPs": ["x"]});
         let said = problems(service, json!({ "spec": spec }));
         assert_eq!(said, [format!("spec.externalIPs[0]: Invalid value: \"x\": {NO_IP}")]);

@@ -1,6 +1,6 @@
 //! Roles and bindings of the cluster's components, of nodes, and of single users.
 
-use super::{EVENTS, RBAC, READ, WRITE, cluster_role, meta, named, rule, urls};
+use super::parts::{EVENTS, RBAC, READ, WRITE, cluster_role, meta, named, rule, urls};
 use serde_json::{Value, json};
 
 /// Subjects are `User:x`, `Group:x` or `ServiceAccount:namespace/x`.

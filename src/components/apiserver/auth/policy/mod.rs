@@ -2,36 +2,15 @@
 //! (`plugin/pkg/auth/authorizer/rbac/bootstrappolicy` upstream).
 
 mod components;
+mod parts;
 
 use crate::storage::object::Object;
 use api::kinds;
+use parts::{RBAC, READ, WRITE, cluster_role, rule};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-const RBAC: &str = "rbac.authorization.k8s.io";
-const READ: &[&str] = &["get", "list", "watch"];
-const WRITE: &[&str] = &["create", "delete", "deletecollection", "patch", "update"];
-const EVENTS: &[&str] = &["", "events.k8s.io"];
 const ALL: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
-
-fn rule(verbs: &[&str], groups: &[&str], resources: &[&str]) -> Value {
-    json!({"verbs": verbs, "apiGroups": groups, "resources": resources})
-}
-fn named(verbs: &[&str], group: &str, resource: &str, names: &[&str]) -> Value {
-    json!({"verbs": verbs, "apiGroups": [group], "resources": [resource], "resourceNames": names})
-}
-fn urls(urls: &[&str]) -> Value {
-    json!({"verbs": ["get"], "nonResourceURLs": urls})
-}
-
-fn meta(name: &str) -> Value {
-    json!({"name": name, "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"},
-        "annotations": {"rbac.authorization.kubernetes.io/autoupdate": "true"}})
-}
-
-fn cluster_role(name: &str, rules: Vec<Value>) -> Value {
-    json!({"kind": "ClusterRole", "apiVersion": format!("{RBAC}/v1"), "metadata": meta(name), "rules": rules})
-}
 
 /// What a namespace's owner works with, by group; secrets stand apart.
 const NAMESPACED: &[(&str, &[&str])] = &[

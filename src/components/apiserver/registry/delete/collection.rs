@@ -1,13 +1,13 @@
 //! Deletes all objects of a collection that match.
 
 use super::{Options, Removed, remove};
-use crate::State;
 use crate::registry::filter::Filter;
 use crate::registry::read;
 use crate::registry::strategy::stored_kind;
 use crate::request::context::Context;
 use crate::request::http::Answer;
 use crate::request::negotiate::{self, Form, ListMeta, ListWriter, form};
+use crate::state::State;
 use crate::storage::object::Object;
 use crate::storage::store::Deadline;
 use api::kinds::Kind;

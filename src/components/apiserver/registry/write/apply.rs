@@ -2,13 +2,13 @@
 
 use super::patch::conform;
 use super::{create_object, modify};
-use crate::State;
 use crate::registry::scale;
 use crate::registry::strategy::{Part, no_uid_of_the_gone, stored_kind};
 use crate::request::context::Context;
 use crate::request::decode::{self, SubresourceType};
 use crate::request::http::Answer;
 use crate::request::negotiate;
+use crate::state::State;
 use crate::storage::object::Object;
 use crate::storage::store::Deadline;
 use api::errors::Errors;

@@ -1,7 +1,6 @@
 //! New objects.
 
-use super::{check_fields, check_version, own, tell_beside};
-use crate::State;
+use super::{check_fields, check_version, own, tell_beside, warn_of_addresses};
 use crate::admission;
 use crate::auth::escalation;
 use crate::pipeline::{self, Write};
@@ -11,6 +10,7 @@ use crate::request::context::Context;
 use crate::request::decode;
 use crate::request::http::Answer;
 use crate::request::negotiate::{self, form};
+use crate::state::State;
 use crate::storage::object::Object;
 use crate::storage::store::{Deadline, Refused};
 use api::kinds::Kind;
@@ -149,6 +149,7 @@ impl Write for Creation<'_> {
         if !errors.is_empty() {
             return Err(Status::invalid(kind.group, kind.kind, meta::name(object), &errors));
         }
+        warn_of_addresses(ctx, kind, object, None);
         escalation::check(state, ctx, kind, object, None).await?;
         ctx.stage(Event::Validate);
         Ok(())

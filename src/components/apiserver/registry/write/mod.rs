@@ -14,8 +14,8 @@ pub(crate) use update::{modify, update};
 
 use crate::auth::user::MASTERS;
 use crate::request::context::Context;
+use crate::storage::extra::Extra;
 use crate::storage::object::Object;
-use crate::storage::store::Extra;
 use api::errors::Errors;
 use api::kinds::{self, Kind};
 use api::managed::{self, Manager};
@@ -71,13 +71,25 @@ pub(crate) fn check_fields(
             }
         }
     }
-    // Components do what people told them, who were warned; nobody reads what a component is told.
-    if !tap::is_component(&ctx.user.name) || ctx.user.name == tap::ADMIN {
+    if reads_warnings(ctx) {
         unhonoured::warnings(kind, new, old).into_iter().for_each(|warning| ctx.warn(warning));
-        let of_addresses = legacy_addresses::warnings(kind, new, old, &ctx.info.subresource);
-        of_addresses.into_iter().for_each(|warning| ctx.warn(warning));
     }
     Ok(())
+}
+
+/// Warns of addresses in forms that are accepted for compatibility only, as upstream's
+/// `WarningsOnCreate` and `WarningsOnUpdate`: of an object that is prepared and valid. A Service
+/// has the list `clusterIPs`, whose items the warnings name, only once it is prepared.
+fn warn_of_addresses(ctx: &Context, kind: &Kind, new: &Value, old: Option<&Value>) {
+    if reads_warnings(ctx) {
+        let warnings = legacy_addresses::warnings(kind, new, old, &ctx.info.subresource);
+        warnings.into_iter().for_each(|warning| ctx.warn(warning));
+    }
+}
+
+/// False for a component: it writes what people asked for, and they were warned then.
+fn reads_warnings(ctx: &Context) -> bool {
+    !tap::is_component(&ctx.user.name) || ctx.user.name == tap::ADMIN
 }
 
 /// The user of all controllers. None of them has a ServiceAccount of its own here: one in

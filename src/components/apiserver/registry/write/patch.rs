@@ -2,12 +2,12 @@
 
 use super::apply::server_side_apply;
 use super::modify;
-use crate::State;
 use crate::registry::strategy::{Part, place, stored_kind};
 use crate::request::context::{APPLY, Context};
 use crate::request::http::{Answer, header};
 use crate::request::negotiate::{self, form};
 use crate::request::{decode, duplicates};
+use crate::state::State;
 use api::errors::Errors;
 use api::kinds::Kind;
 use api::path::UnknownFields;

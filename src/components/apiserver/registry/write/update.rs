@@ -1,7 +1,6 @@
 //! Changes of objects that exist.
 
-use super::{check_fields, check_version, create_object, own, tell_beside};
-use crate::State;
+use super::{check_fields, check_version, create_object, own, tell_beside, warn_of_addresses};
 use crate::admission;
 use crate::auth::escalation;
 use crate::pipeline::{self, Write};
@@ -13,6 +12,7 @@ use crate::request::context::Context;
 use crate::request::decode;
 use crate::request::http::Answer;
 use crate::request::negotiate::{self, form};
+use crate::state::State;
 use crate::storage::object::Object;
 use crate::storage::store::{Deadline, Refused};
 use api::errors::Errors;
@@ -186,6 +186,7 @@ impl Write for Edit<'_> {
         }
         if part != Part::Finalize {
             check_fields(ctx, kind, new, Some(&old.value))?;
+            warn_of_addresses(ctx, kind, new, Some(&old.value));
         }
         escalation::check(state, ctx, kind, new, Some(&old.value)).await
     }

@@ -1,79 +1,108 @@
-//! `clusterIP`, `clusterIPs` and the families of a Service's addresses
-//! (`ValidateServiceClusterIPsRelatedFields` upstream). This cluster has one family, IPv4.
+//! `clusterIP`, `clusterIPs` and the families of a Service's addresses. This cluster has one
+//! family, IPv4.
+//!
+//! Upstream checks a Service in three steps, and so does this file. A step that finds problems is
+//! the last one: the next one would report them again in other words.
+//!
+//! 1. [`related`]: the fields contradict neither themselves nor each other
+//!    (`ValidateServiceClusterIPsRelatedFields`).
+//! 2. [`configured`]: the cluster has what they ask for (`initIPFamilyFields`).
+//! 3. [`same_addresses`] and [`same_families`]: what was set once stays
+//!    (`validateUpgradeDowngradeClusterIPs`, `validateUpgradeDowngradeIPFamilies`).
 
 use crate::cidr;
 use crate::errors::Errors;
 use crate::validate::addresses::legacy_ip;
 use crate::validate::one_of;
 use crate::value::{at, empty, list, text};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::HashSet;
-use std::net::IpAddr;
 
 const IPS: &str = "spec.clusterIPs";
 const FAMILIES: &str = "spec.ipFamilies";
 const POLICY: &str = "spec.ipFamilyPolicy";
 
-/// Checks the addresses of a Service and their families.
-pub(super) fn check(object: &Value, errors: &mut Errors) {
-    if text(object, "spec.type") == "ExternalName" {
-        for field in [IPS, FAMILIES, POLICY].into_iter().filter(|field| !empty(object, field)) {
-            errors.forbidden(field, "may not be set for ExternalName services");
-        }
-        return;
-    }
-    addresses(object, errors);
-    families(object, errors);
+const SINGLE: &str = "SingleStack";
+const DUAL: &str = "RequireDualStack";
+const PREFERS: &str = "PreferDualStack";
+
+/// Checks the addresses of a new Service and their families.
+pub(super) fn create(object: &Value, errors: &mut Errors) {
+    errors.append(problems(object, &Value::Null));
 }
 
-/// Checks that the list begins with the single address. Strategy (`prepare`) has filled in the list
-/// of an object that has the single address alone.
-fn addresses(object: &Value, errors: &mut Errors) {
-    let (one, all, whole) = (text(object, "spec.clusterIP"), list(object, IPS), at(object, IPS));
+/// Checks the addresses of a Service that replaces `old`, and their families.
+pub(super) fn update(new: &Value, old: &Value, errors: &mut Errors) {
+    let mut found = problems(new, old);
+    if found.is_empty() && !is_external(new) && !is_external(old) {
+        same_addresses(new, old, &mut found);
+        same_families(new, old, &mut found);
+    }
+    errors.append(found);
+}
+
+/// True for a headless Service without a selector: its user writes its endpoints, of any family.
+pub fn has_own_endpoints(service: &Value) -> bool {
+    text(service, "spec.clusterIP") == "None" && empty(service, "spec.selector")
+}
+
+/// Returns the family policy of a Service that names none.
+pub fn default_policy(service: &Value) -> &'static str {
+    if has_own_endpoints(service) { DUAL } else { SINGLE }
+}
+
+/// True for a Service that prefers two families and leaves its families and addresses as they were.
+/// It gets the second family when it is made, and not by any later write
+/// (`isMatchingPreferDualStackClusterIPFields`).
+pub fn prefers_as_before(new: &Value, old: &Value) -> bool {
+    let is_same = |path: &&str| at(new, path) == at(old, path);
+    text(old, POLICY) == PREFERS && ["spec.type", POLICY, FAMILIES, IPS].iter().all(is_same)
+}
+
+fn is_external(service: &Value) -> bool {
+    text(service, "spec.type") == "ExternalName"
+}
+
+fn is_headless(service: &Value) -> bool {
+    matches!(list(service, IPS), [only] if only == "None")
+}
+
+/// An IPv4 address that is written as IPv6 is one of IPv4.
+fn is_ipv6(ip: &Value) -> bool {
+    ip.as_str().and_then(cidr::canonical_ip).is_some_and(|ip| ip.is_ipv6())
+}
+
+/// Returns what is wrong with the fields of a Service by themselves, and with what they ask of this
+/// cluster.
+fn problems(new: &Value, old: &Value) -> Errors {
+    let mut errors = Errors::default();
+    if is_external(new) {
+        for field in [IPS, FAMILIES, POLICY].into_iter().filter(|field| !empty(new, field)) {
+            errors.forbidden(field, "may not be set for ExternalName services");
+        }
+        return errors;
+    }
+    related(new, old, &mut errors);
+    if errors.is_empty() && !prefers_as_before(new, old) {
+        configured(new, old, &mut errors);
+    }
+    errors
+}
+
+/// Checks the fields each by itself and then with each other. An address that `old` has is accepted
+/// in whatever form.
+fn related(new: &Value, old: &Value, errors: &mut Errors) {
+    let (one, all, whole) = (text(new, "spec.clusterIP"), list(new, IPS), at(new, IPS));
+    // Strategy has filled in the list of an object that has the single address alone.
     match all.first() {
+        None if !one.is_empty() => errors.required(IPS, ""),
         Some(_) if one.is_empty() => {
             errors.invalid(IPS, whole, "must be empty when `clusterIP` is not specified");
         }
         Some(first) if first != one => errors.invalid(IPS, whole, "first value must match `clusterIP`"),
         _ => {}
     }
-    if one == "None" && all.len() > 1 {
-        return errors.invalid(IPS, whole, "'None' must be the first and only value");
-    }
-    let parsed: Vec<IpAddr> = all.iter().filter_map(|ip| cidr::canonical_ip(ip.as_str()?)).collect();
-    // The form of each is checked by `forms`; a wrong one would make these problems puzzling.
-    if parsed.len() < 2 || parsed.len() < all.len() {
-        return;
-    }
-    let six = parsed.iter().position(IpAddr::is_ipv6);
-    if parsed.len() > 2 {
-        errors.invalid(IPS, whole, "may only hold up to 2 values");
-    } else if six.is_none() || parsed.iter().all(IpAddr::is_ipv6) {
-        errors.invalid(IPS, whole, "may specify no more than one IP for each IP family");
-    } else if matches!(text(object, POLICY), "" | "SingleStack") {
-        let why = "must be 'RequireDualStack' or 'PreferDualStack' when multiple cluster IPs are specified";
-        errors.invalid(POLICY, &json!("SingleStack"), why);
-    } else if let Some(i) = six {
-        errors.invalid(format!("{IPS}[{i}]"), whole, "IPv6 is not configured on this cluster");
-    }
-}
-
-/// Checks that each address is one, in whatever form, but for those that `old` has.
-pub(super) fn forms(object: &Value, old: &Value, errors: &mut Errors) {
-    if text(object, "spec.type") == "ExternalName" {
-        return;
-    }
-    let (all, before) = (list(object, IPS), list(old, IPS));
-    for (i, ip) in all.iter().enumerate().filter(|(i, ip)| !(*i == 0 && *ip == "None")) {
-        if !before.contains(ip) {
-            legacy_ip(ip.as_str().unwrap_or_default(), &format!("{IPS}[{i}]"), errors);
-        }
-    }
-}
-
-/// Checks the families of the addresses. This cluster has one, IPv4.
-fn families(object: &Value, errors: &mut Errors) {
-    let (families, mut seen) = (list(object, FAMILIES), HashSet::new());
+    let (families, mut seen) = (list(new, FAMILIES), HashSet::new());
     for (i, family) in families.iter().enumerate() {
         let field = format!("{FAMILIES}[{i}]");
         if !matches!(family.as_str(), Some("IPv4" | "IPv6")) {
@@ -83,32 +112,269 @@ fn families(object: &Value, errors: &mut Errors) {
             errors.duplicate(field, family);
         }
     }
-    let policies = ["PreferDualStack", "RequireDualStack", "SingleStack"];
-    one_of(object, POLICY, POLICY, &policies, errors);
-    // The user writes the endpoints of a headless Service without a selector, of any family.
-    if text(object, "spec.clusterIP") == "None" && empty(object, "spec.selector") {
+    one_of(new, POLICY, POLICY, &[PREFERS, DUAL, SINGLE], errors);
+    let are_addresses = forms(new, old, errors);
+    if all.len() > 2 {
+        errors.invalid(IPS, whole, "may only hold up to 2 values");
+    }
+    if !are_addresses {
+        return; // the problems below would name addresses that are none
+    }
+    if all.len() > 1 && (all.iter().all(is_ipv6) || !all.iter().any(is_ipv6)) {
+        errors.invalid(IPS, whole, "may specify no more than one IP for each IP family");
+    }
+    for (i, (ip, family)) in all.iter().zip(families).enumerate().filter(|_| !is_headless(new)) {
+        let is_other = match family.as_str() {
+            Some("IPv4") => is_ipv6(ip),
+            Some("IPv6") => !is_ipv6(ip),
+            _ => false,
+        };
+        if is_other {
+            let family = family.as_str().unwrap_or_default();
+            let why = format!("expected an {family} value as indicated by `ipFamilies[{i}]`");
+            errors.invalid(format!("{IPS}[{i}]"), ip, &why);
+        }
+    }
+}
+
+/// Checks that each item of the list is an address, or that the only one is `None`. False if not.
+fn forms(new: &Value, old: &Value, errors: &mut Errors) -> bool {
+    let (all, before) = (list(new, IPS), list(old, IPS));
+    let mut are_addresses = true;
+    for (i, ip) in all.iter().enumerate() {
+        if i == 0 && ip == "None" {
+            if all.len() > 1 {
+                errors.invalid(IPS, at(new, IPS), "'None' must be the first and only value");
+                are_addresses = false;
+            }
+        } else if !before.contains(ip) {
+            let text = ip.as_str().unwrap_or_default();
+            are_addresses &= legacy_ip(text, &format!("{IPS}[{i}]"), errors).is_some();
+        }
+    }
+    are_addresses
+}
+
+/// Checks that the policy fits the number of addresses and families, and that the cluster has the
+/// families.
+fn configured(new: &Value, old: &Value, errors: &mut Errors) {
+    let (ips, families) = (list(new, IPS), list(new, FAMILIES));
+    let policy = Some(text(new, POLICY)).filter(|set| !set.is_empty()).unwrap_or_else(|| default_policy(new));
+    let is_fewer = |field: &str| (1..list(old, field).len()).contains(&list(new, field).len());
+    for (field, several, secondary) in
+        [(IPS, "multiple cluster IPs", "cluster IP"), (FAMILIES, "multiple IP families", "IP family")]
+    {
+        if policy == SINGLE && list(new, field).len() == 2 {
+            let why = format!("must be '{DUAL}' or '{PREFERS}' when {several} are specified");
+            errors.invalid_text(POLICY, policy, &why);
+        } else if policy != SINGLE && is_fewer(field) {
+            let why = format!("must be '{SINGLE}' to release the secondary {secondary}");
+            errors.invalid_text(POLICY, policy, &why);
+        }
+    }
+    // The family of an address is added to the families if there is none at its place.
+    for (i, _) in ips.iter().enumerate().skip(families.len()).filter(|(_, ip)| is_ipv6(ip)) {
+        errors.invalid(format!("{IPS}[{i}]"), at(new, IPS), "IPv6 is not configured on this cluster");
+    }
+    if !errors.is_empty() || has_own_endpoints(new) {
         return;
+    }
+    if policy == DUAL {
+        errors.invalid_text(POLICY, policy, "this cluster is not configured for dual-stack services");
     }
     if let Some(i) = families.iter().position(|family| family == "IPv6") {
         errors.invalid_text(format!("{FAMILIES}[{i}]"), "IPv6", "not configured on this cluster");
     }
-    if text(object, POLICY) == "RequireDualStack" {
-        let why = "this cluster is not configured for dual-stack services";
-        errors.invalid_text(POLICY, "RequireDualStack", why);
+}
+
+/// Checks that the addresses stay: a second one may come and go, and nothing else changes. Another
+/// spelling is a change, too.
+fn same_addresses(new: &Value, old: &Value, errors: &mut Errors) {
+    let (after, before, whole) = (list(new, IPS), list(old, IPS), at(new, IPS));
+    if is_headless(new) && is_headless(old) {
+        return;
+    }
+    if after.is_empty() && !before.is_empty() {
+        return errors.invalid(format!("{IPS}[0]"), whole, "primary clusterIP can not be unset");
+    }
+    let compared = if after.len() == before.len() { after.len() } else { 1 };
+    for (i, _) in after.iter().zip(before).enumerate().take(compared).filter(|(_, (a, b))| a != b) {
+        errors.invalid(format!("{IPS}[{i}]"), whole, "may not change once set");
     }
 }
 
-/// The address of a Service may not change, except from none or to none. Another spelling is a
-/// change, too, as upstream.
-pub(super) fn update(new: &Value, old: &Value, errors: &mut Errors) {
-    forms(new, old, errors);
-    let external = |s: &Value| text(s, "spec.type") == "ExternalName";
-    let (before, after) = (list(old, IPS).first(), list(new, IPS).first());
-    if external(new) || external(old) || before.is_none() || before == after {
+/// Checks that the families stay, as [`same_addresses`]. Those of a headless Service may change.
+fn same_families(new: &Value, old: &Value, errors: &mut Errors) {
+    if is_headless(new) || is_headless(old) {
         return;
     }
-    match after {
-        None => errors.invalid(format!("{IPS}[0]"), at(new, IPS), "primary clusterIP can not be unset"),
-        Some(_) => errors.invalid(format!("{IPS}[0]"), at(new, IPS), "may not change once set"),
+    let (after, before) = (list(new, FAMILIES), list(old, FAMILIES));
+    let is_same_length = after.len() == before.len();
+    let compared = if is_same_length { after.len() } else { 1 };
+    // Where the number of families changes, upstream shows the addresses; it names the first.
+    let whole = at(new, if is_same_length { FAMILIES } else { IPS });
+    for _ in after.iter().zip(before).take(compared).filter(|(a, b)| a != b) {
+        errors.invalid(format!("{FAMILIES}[0]"), whole, "may not change once set");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const SIX: &str = "IPv6 is not configured on this cluster";
+    const STAYS: &str = "may not change once set";
+
+    fn service(spec: &Value) -> Value {
+        let mut whole = json!({"type": "ClusterIP", "ports": [{"port": 80}]});
+        crate::patch::merge(&mut whole, spec);
+        json!({ "spec": whole })
+    }
+
+    fn texts(errors: &Errors) -> Vec<String> {
+        errors.iter().map(ToString::to_string).collect()
+    }
+
+    /// `clusterIPs`, and `clusterIP` with the first of them.
+    fn with(ips: &[&str], more: Value) -> Value {
+        let mut spec = json!({"clusterIP": ips[0], "clusterIPs": ips});
+        crate::patch::merge(&mut spec, &more);
+        spec
+    }
+
+    #[test]
+    fn addresses_and_families_of_a_new_service_fit_together() {
+        let four = "10.96.0.9";
+        let several = "must be 'RequireDualStack' or 'PreferDualStack' when multiple";
+        for (spec, want) in [
+            (json!({}), vec![]),
+            (with(&[four], json!({"ipFamilies": ["IPv4"], "ipFamilyPolicy": "PreferDualStack"})), vec![]),
+            (with(&["::ffff:10.96.0.9"], json!({"ipFamilies": ["IPv4"]})), vec![]),
+            (with(&["None"], json!({"ipFamilies": ["IPv6"], "ipFamilyPolicy": "SingleStack"})), vec![]),
+            (with(&["None"], json!({"ipFamilies": ["IPv6", "IPv4"]})), vec![]),
+            (json!({"clusterIP": four}), vec!["spec.clusterIPs: Required value".to_string()]),
+            (
+                json!({"clusterIPs": [four]}),
+                vec![format!("spec.clusterIPs: Invalid value: [\"{four}\"]: must be empty when `clusterIP` is not specified")],
+            ),
+            (
+                json!({"clusterIP": four, "clusterIPs": ["10.96.0.8"]}),
+                vec!["spec.clusterIPs: Invalid value: [\"10.96.0.8\"]: first value must match `clusterIP`".to_string()],
+            ),
+            (
+                with(&["None", four], json!({})),
+                vec![format!("spec.clusterIPs: Invalid value: [\"None\",\"{four}\"]: 'None' must be the first and only value")],
+            ),
+            (
+                with(&[four, "10.96.0.8"], json!({"ipFamilyPolicy": "RequireDualStack"})),
+                vec![format!("spec.clusterIPs: Invalid value: [\"{four}\",\"10.96.0.8\"]: may specify no more than one IP for each IP family")],
+            ),
+            (
+                with(&[four, "fd00::1", "fd00::2"], json!({})),
+                vec![format!("spec.clusterIPs: Invalid value: [\"{four}\",\"fd00::1\",\"fd00::2\"]: may only hold up to 2 values")],
+            ),
+            (
+                with(&[four], json!({"ipFamilies": ["IPv6"]})),
+                vec![format!("spec.clusterIPs[0]: Invalid value: \"{four}\": expected an IPv6 value as indicated by `ipFamilies[0]`")],
+            ),
+            (
+                with(&[four, "fd00::1"], json!({"ipFamilies": ["IPv6", "IPv4"], "ipFamilyPolicy": "RequireDualStack"})),
+                vec![
+                    format!("spec.clusterIPs[0]: Invalid value: \"{four}\": expected an IPv6 value as indicated by `ipFamilies[0]`"),
+                    "spec.clusterIPs[1]: Invalid value: \"fd00::1\": expected an IPv4 value as indicated by `ipFamilies[1]`".to_string(),
+                ],
+            ),
+            (
+                with(&[four, "fd00::1"], json!({"ipFamilies": ["IPv4", "IPv6"]})),
+                vec![
+                    format!("spec.ipFamilyPolicy: Invalid value: \"SingleStack\": {several} cluster IPs are specified"),
+                    format!("spec.ipFamilyPolicy: Invalid value: \"SingleStack\": {several} IP families are specified"),
+                ],
+            ),
+            (
+                with(&["fd00::1"], json!({})),
+                vec![format!("spec.clusterIPs[0]: Invalid value: [\"fd00::1\"]: {SIX}")],
+            ),
+            (
+                json!({"ipFamilyPolicy": "x"}),
+                vec!["spec.ipFamilyPolicy: Unsupported value: \"x\": supported values: \"PreferDualStack\", \"RequireDualStack\", \"SingleStack\"".to_string()],
+            ),
+            (
+                json!({"type": "ExternalName", "clusterIPs": ["10.96.0.9"], "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"}),
+                ["clusterIPs", "ipFamilies", "ipFamilyPolicy"]
+                    .map(|field| format!("spec.{field}: Forbidden: may not be set for ExternalName services"))
+                    .to_vec(),
+            ),
+        ] {
+            let mut errors = Errors::default();
+            create(&service(&spec), &mut errors);
+            assert_eq!(texts(&errors), want, "{spec}");
+        }
+    }
+
+    #[test]
+    fn what_a_service_was_given_stays() {
+        let four = json!({"ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"});
+        let both = |ips: &[&str], policy: &str| {
+            with(ips, json!({"ipFamilies": ["IPv4", "IPv6"], "ipFamilyPolicy": policy}))
+        };
+        let external = json!({"type": "ExternalName", "externalName": "a.example"});
+        let old = with(&["10.96.0.9"], four.clone());
+        let dual = both(&["10.96.0.9", "fd00::1"], "PreferDualStack");
+        for (old, new, want) in [
+            (&old, with(&["10.96.0.9"], four.clone()), vec![]),
+            (
+                &old,
+                with(&["10.96.0.8"], four.clone()),
+                vec![format!("spec.clusterIPs[0]: Invalid value: [\"10.96.0.8\"]: {STAYS}")],
+            ),
+            (
+                &old,
+                with(&["010.96.0.9"], four.clone()),
+                vec![format!("spec.clusterIPs[0]: Invalid value: [\"010.96.0.9\"]: {STAYS}")],
+            ),
+            (
+                &old,
+                with(&["None"], four.clone()),
+                vec![format!("spec.clusterIPs[0]: Invalid value: [\"None\"]: {STAYS}")],
+            ),
+            (
+                &old,
+                four.clone(),
+                vec!["spec.clusterIPs[0]: Invalid value: null: primary clusterIP can not be unset".to_string()],
+            ),
+            (&old, external.clone(), vec![]),
+            (&external, with(&["10.96.0.8"], four.clone()), vec![]),
+            (&with(&["None"], json!({"ipFamilies": ["IPv4"]})), with(&["None"], json!({"ipFamilies": ["IPv6"], "ipFamilyPolicy": "SingleStack"})), vec![]),
+            // Services of two families, as a cluster that has both would store them.
+            (&dual, dual.clone(), vec![]),
+            (&dual, with(&["10.96.0.9"], four.clone()), vec![]),
+            (
+                &dual,
+                with(&["10.96.0.8"], four),
+                vec![format!("spec.clusterIPs[0]: Invalid value: [\"10.96.0.8\"]: {STAYS}")],
+            ),
+            (
+                &dual,
+                with(&["10.96.0.9"], json!({"ipFamilies": ["IPv4"], "ipFamilyPolicy": "PreferDualStack"})),
+                ["cluster IP", "IP family"]
+                    .map(|what| format!("spec.ipFamilyPolicy: Invalid value: \"PreferDualStack\": must be 'SingleStack' to release the secondary {what}"))
+                    .to_vec(),
+            ),
+            (
+                &dual,
+                both(&["10.96.0.9", "fd00::2"], "PreferDualStack"),
+                vec!["spec.ipFamilies[1]: Invalid value: \"IPv6\": not configured on this cluster".to_string()],
+            ),
+        ] {
+            let mut errors = Errors::default();
+            update(&service(&new), &service(old), &mut errors);
+            assert_eq!(texts(&errors), want, "{old} -> {new}");
+        }
+        let mut errors = Errors::default();
+        let six = with(&["10.96.0.9"], json!({"ipFamilies": ["IPv6"]}));
+        same_families(&service(&six), &service(&old), &mut errors);
+        assert_eq!(texts(&errors), [format!("spec.ipFamilies[0]: Invalid value: [\"IPv6\"]: {STAYS}")]);
     }
 }

@@ -4,6 +4,8 @@
 mod cluster_ips;
 mod validate;
 
+pub use cluster_ips::{default_policy, has_own_endpoints, prefers_as_before};
+
 use crate::kinds::{Kind, of, status};
 use crate::table::{Printer, age, labels, name, or};
 use crate::validate::names::dns_1035;
@@ -125,6 +127,9 @@ fn prepare_update(new: &mut Value, old: &Value) {
         }
     }
     normalize_addresses(new, old);
+    if needs_ip(new) && needs_ip(old) {
+        release_second_family(new, old);
+    }
     let needs_ports = |s: &Value| matches!(text(s, "spec.type"), "NodePort" | "LoadBalancer");
     if needs_ports(new) && needs_ports(old) {
         // Ports are matched by name, since the number and the target may change. A node port that
@@ -145,6 +150,20 @@ fn prepare_update(new: &mut Value, old: &Value) {
         value::copy(old, new, "spec.healthCheckNodePort");
     }
     drop_what_its_type_has_not(new, old);
+}
+
+/// Drops the second address and the second family of a Service whose policy has become
+/// `SingleStack`, unless the request changes them (`initIPFamilyFields` upstream).
+fn release_second_family(new: &mut Value, old: &Value) {
+    if text(new, "spec.ipFamilyPolicy") != "SingleStack" {
+        return;
+    }
+    for field in ["spec.clusterIPs", "spec.ipFamilies"] {
+        let is_same = at(new, field) == at(old, field);
+        if is_same && let Some(Value::Array(all)) = value::at_mut(new, field) {
+            all.truncate(1);
+        }
+    }
 }
 
 /// The node ports that a Service names.

@@ -39,7 +39,6 @@ pub(super) fn validate(object: &Value, errors: &mut Errors) {
         },
         _ => {}
     }
-    cluster_ips::check(object, errors);
     const SPREAD: &str = "spec.trafficDistribution";
     one_of(object, SPREAD, SPREAD, &["PreferClose", "PreferSameNode", "PreferSameZone"], errors);
     ports_of(ports, kind, errors);
@@ -77,9 +76,9 @@ pub(super) fn validate(object: &Value, errors: &mut Errors) {
     one_of(object, "spec.internalTrafficPolicy", "spec.internalTrafficPolicy", &["Cluster", "Local"], errors);
 }
 
-/// What only counts in a new Service: in an update the addresses that it has may stay.
+/// Checks the addresses of a new Service: an update may leave what a stored one has.
 pub(super) fn validate_create(object: &Value, errors: &mut Errors) {
-    cluster_ips::forms(object, &Value::Null, errors);
+    cluster_ips::create(object, errors);
 }
 
 /// Checks each port, and that no two have the same name or number.
@@ -242,12 +241,14 @@ mod tests {
         let told = |spec: Value| {
             let mut spec = spec;
             spec["ports"] = json!([{"port": 80, "protocol": "TCP", "targetPort": 80}]);
-            problems(validate, json!({"metadata": {"name": "web"}, "spec": spec})).join("; ")
+            let service = json!({"metadata": {"name": "web"}, "spec": spec});
+            let of_both = [problems(validate, service.clone()), problems(validate_create, service)];
+            of_both.concat().join("; ")
         };
         for good in [
             json!({"ipFamilies": ["IPv4"], "ipFamilyPolicy": "PreferDualStack", "trafficDistribution": "PreferClose"}),
             json!({"type": "ExternalName", "externalName": "example.com"}),
-            json!({"clusterIP": "None", "ipFamilies": ["IPv4", "IPv6"], "ipFamilyPolicy": "RequireDualStack"}),
+            json!({"clusterIP": "None", "clusterIPs": ["None"], "ipFamilies": ["IPv4", "IPv6"], "ipFamilyPolicy": "RequireDualStack"}),
         ] {
             assert_eq!(told(good.clone()), "", "{good}");
         }

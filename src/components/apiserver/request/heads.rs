@@ -1,0 +1,43 @@
+//! The memory for heads of requests that have not come whole. [`super::http_head`] says who takes
+//! it.
+
+use crate::flowcontrol::flow::{Flow, Level};
+use crate::flowcontrol::pool::{Place, Pool};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// KiB of heads at a time: of connections on which nobody has shown who they are, and of all
+/// others.
+pub(super) const STRANGERS_KIB: usize = 8 << 10;
+pub(super) const KNOWN_KIB: usize = 32 << 10;
+
+/// The memory for the heads of one listener.
+pub(crate) struct Heads {
+    pub(super) strangers: Arc<Pool>,
+    pub(super) known: Arc<Pool>,
+}
+
+impl Default for Heads {
+    fn default() -> Heads {
+        Heads { strangers: Pool::new(STRANGERS_KIB), known: Pool::new(KNOWN_KIB) }
+    }
+}
+
+impl Heads {
+    /// Takes memory for a head that comes from a user, or from a source that has not shown one.
+    /// `None`: there is none.
+    pub(super) fn take(&self, user: Option<&Flow>, source: IpAddr, kib: usize) -> Option<Place> {
+        match user {
+            Some(flow) => self.known.take(flow, kib),
+            None => self.strangers.take(&Flow { level: Level::Users, account: account(source) }, kib),
+        }
+    }
+}
+
+/// Every user of this machine has all addresses of the loopback network.
+fn account(source: IpAddr) -> String {
+    match source.to_canonical() {
+        IpAddr::V4(v4) if v4.is_loopback() => "127.0.0.0/8".into(),
+        source => source.to_string(),
+    }
+}

@@ -1,0 +1,103 @@
+//! What the handlers of one server share: its store and cache, what it was started with, and its
+//! accounts of clients, connections and memory.
+
+use crate::admission::charging::Charging;
+use crate::auth::verified::Verified;
+use crate::flowcontrol::bounds::Bounds;
+use crate::flowcontrol::compute::Compute;
+use crate::registry::cidr::Cidr;
+use crate::registry::summaries::Summaries;
+use crate::request::connections::Known;
+use crate::request::info::Info;
+use crate::storage::cache::Cache;
+use crate::storage::compaction::Compaction;
+use api::kinds::{Kind, KindRef};
+use client::Dialer;
+use etcd::Storage;
+use parking_lot::Mutex;
+use pki::{Clients, TokenKey};
+use rng::Rng;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch as watch_channel};
+use tokio_util::sync::CancellationToken;
+
+/// Takes a connection and where it comes from.
+pub(crate) type Door = mpsc::Sender<(TcpStream, SocketAddr)>;
+
+/// The store's last answer to the question whether it is ready, and when it was asked
+/// (`request::readiness`). Locked while it is asked.
+#[derive(Default)]
+pub(crate) struct Readiness(pub(crate) tokio::sync::Mutex<Option<(clock::Instant, Result<(), String>)>>);
+
+pub(crate) struct State {
+    pub(crate) kv: Arc<dyn Storage>,
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) rng: Rng,
+    pub(crate) tls: Arc<rustls::ServerConfig>,
+    pub(crate) clients: Clients,
+    pub(crate) teachers: String,
+    pub(crate) tokens: Arc<TokenKey>,
+    pub(crate) verified: Verified,
+    pub(crate) service_cidr: Cidr,
+    pub(crate) node_ports: (u16, u16),
+    pub(crate) kubelet_tls: Arc<rustls::ClientConfig>,
+    pub(crate) dial: Dialer,
+    pub(crate) advertise: SocketAddr,
+    pub(crate) stop: CancellationToken,
+    pub(crate) started: watch_channel::Sender<bool>,
+    pub(crate) requests: AtomicU64,
+    pub(crate) bounds: Bounds,
+    pub(crate) compute: Compute,
+    pub(crate) compaction: Compaction,
+    pub(crate) readiness: Readiness,
+    pub(crate) summaries: Summaries,
+    /// Connections whose client has authenticated.
+    pub(crate) known: Known,
+    /// Where connections are handed in that were accepted elsewhere in this process; none while no
+    /// listener is served.
+    pub(crate) door: Mutex<Option<Door>>,
+    /// Who charges the quotas of a namespace at the moment.
+    pub(crate) charging: Charging,
+    /// The lease of objects that go by themselves, and until when it is shared.
+    pub(crate) lease: Mutex<Option<(i64, clock::Instant)>>,
+}
+
+impl State {
+    /// The kind that a path names. A definition that another server has established already is
+    /// found as well.
+    pub(crate) async fn kind(&self, info: &Info) -> Option<KindRef> {
+        let find = || self.cache.kinds().resource(&info.group, &info.version, &info.resource);
+        match find() {
+            None if info.group.contains('.') => {
+                self.fresh().await.ok()?;
+                find()
+            }
+            found => found,
+        }
+    }
+
+    /// The page `/metrics`.
+    pub(crate) fn metrics(&self) -> String {
+        let requests = self.requests.load(Ordering::Relaxed);
+        let mut out = format!(
+            "# TYPE apiserver_request_total counter\napiserver_request_total {requests}\n# TYPE apiserver_storage_objects gauge\n"
+        );
+        out.push_str(&self.bounds.metrics());
+        let kinds = self.cache.kinds();
+        let mut seen = BTreeSet::new();
+        let stored = |k: &&Kind| k.is_stored() && k.conversion.is_none();
+        for kind in kinds.iter().filter(stored).filter(|k| seen.insert(k.place().to_string())) {
+            let mut count = 0u64;
+            self.cache.for_each(kind.place(), "", |_| count += 1);
+            out.push_str(&format!(
+                "apiserver_storage_objects{{resource=\"{}\"}} {count}\n",
+                kind.qualified()
+            ));
+        }
+        out
+    }
+}

@@ -1,0 +1,43 @@
+//! What one write does and needs beside its own object.
+
+use api::kinds::Kind;
+use etcd::api::Revision;
+use serde_json::Value;
+
+/// What else a write does and needs: reservations of addresses and ports.
+#[derive(Clone, Default)]
+pub(crate) struct Extra {
+    /// Keys that must not exist, and are made with this value.
+    pub reserve: Vec<(String, String)>,
+    /// Keys that go.
+    pub release: Vec<String>,
+    /// Keys that are set to this value, whatever they were.
+    pub put: Vec<(String, String)>,
+    /// Keys that must be at this revision; 0: that must not exist.
+    pub unchanged: Vec<(String, Revision)>,
+    /// Objects that were judged together with this one, and must be as they were then.
+    pub beside: Vec<Beside>,
+    /// The write helps to make room, as the start of a deletion does: it may use the reserve of a
+    /// full store.
+    pub repairs: bool,
+}
+
+/// An object that another one's write changes, in the same transaction: a quota that is charged.
+#[derive(Clone)]
+pub(crate) struct Beside {
+    pub kind: &'static Kind,
+    pub object: Value,
+    pub expected: Revision,
+}
+
+impl Extra {
+    /// Adds what another part of the server asks for.
+    pub(crate) fn join(&mut self, other: Extra) {
+        self.reserve.extend(other.reserve);
+        self.release.extend(other.release);
+        self.put.extend(other.put);
+        self.unchanged.extend(other.unchanged);
+        self.beside.extend(other.beside);
+        self.repairs |= other.repairs;
+    }
+}

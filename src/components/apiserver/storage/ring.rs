@@ -1,0 +1,18 @@
+//! Bounds of the events that the cache keeps for watchers, which are also those of a watcher's
+//! queue.
+
+use crate::storage::object::{Change, Event};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Events older than this are let go, but never the newest few. Upstream's cache keeps them as
+/// long.
+pub(crate) const RING_AGE: Duration = Duration::from_secs(75);
+/// Bytes of one resource's events, which are kept encoded; with the objects as they were before
+/// each event it is twice as much. Beyond it the oldest go however young they are.
+pub(crate) const RING_BYTES: usize = 2 << 20;
+
+/// What one revision did, as far as a watcher is concerned. More than one event only after a
+/// rewind: who hears of the pod that comes back and not yet of the one that goes would take it for
+/// one too many.
+pub(crate) type Together = Vec<(Change, Arc<Event>)>;
