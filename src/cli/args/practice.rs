@@ -51,19 +51,19 @@ pub(crate) enum Drill {
         #[arg(short, long, value_enum)]
         output: Option<Output>,
     },
-    /// The drill that is open, or the last one
+    /// Show the drill that is open, or the last one
     Show {
         #[arg(short, long, value_enum)]
         output: Option<Output>,
     },
-    /// What is missing of the present task: exit code 0 if it is done, 1 if not
+    /// Say what is missing in the present task: exit code 0 if it is done, 1 if not
     Check {
         /// A task of this drill, by its id: a drill goes on by itself, so yours may be over already
         task: Option<String>,
         #[arg(short, long, value_enum)]
         output: Option<Output>,
     },
-    /// The next hint of the present task; done after the last one, it is asked again the next day
+    /// Show the next hint of the present task; done after the last one, it is asked again the next day
     Hint,
     /// Leave the present task undone, and go on; it is asked again the next day
     Skip,

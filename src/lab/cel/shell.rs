@@ -36,7 +36,8 @@ pub(super) fn opens_shell(line: &str) -> bool {
 
 fn is_shell_by_exec(command: &[String]) -> bool {
     // `timeout -k 2 20 env A=1 kubectl …`: options, numbers and assignments stand before it, too.
-    let is_value = |word: &str| word.contains('=') || word.starts_with(|c: char| c == '-' || c.is_ascii_digit());
+    let is_value =
+        |word: &str| word.contains('=') || word.starts_with(|c: char| c == '-' || c.is_ascii_digit());
     let is_before = |word: &&str| BEFORE.contains(word) || is_value(word);
     let words = command.iter().map(|word| word.trim_matches(['(', ')', ';'])).filter(|word| !word.is_empty());
     let words: Vec<&str> = words.skip_while(is_before).collect();
@@ -84,7 +85,8 @@ fn is_true(word: &str) -> bool {
 
 /// Is the program in the container a shell that reads commands from its standard input?
 fn is_bare_shell(program: &[&str]) -> bool {
-    let is_before = |word: &&&str| matches!(file_name(word), "env" | "busybox" | "exec") || word.contains('=');
+    let is_before =
+        |word: &&&str| matches!(file_name(word), "env" | "busybox" | "exec") || word.contains('=');
     let mut words = program.iter().skip_while(is_before);
     let Some(shell) = words.next() else { return false };
     // `-l` and `-i` still read; `-c` and a file's name do not. What the outer shell redirects is
