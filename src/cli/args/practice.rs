@@ -6,7 +6,7 @@ use ui::proof_part::Part;
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
-  ropewalk drill                    a prompt with three to five tasks and a clock; `stop` ends them early
+  ropewalk drill                    a prompt with up to five tasks and a clock; `stop` ends them early
   ropewalk drill --seed 417         the tasks of that drill once more, with the same names
   ropewalk drill start              the same for a script: then `drill check`, `drill skip`, `drill stop`
   ropewalk drill test --all         prove every task, on a cluster of its own

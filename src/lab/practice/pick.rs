@@ -7,8 +7,8 @@ use std::time::Duration;
 
 /// How long a drill takes.
 pub const LIMIT: Duration = Duration::from_secs(120);
-/// Tasks beyond [`LEAST`] are added as long as all take a learner who knows how no longer than this:
-/// the rest of the time is for remembering.
+/// Tasks beyond [`LEAST`] are added as long as all of them take a learner who knows how no longer
+/// than this: the rest of the time is for remembering.
 const FILL: Duration = Duration::from_secs(90);
 /// Tasks that a drill has, if there are so many and they fit.
 const LEAST: usize = 3;
@@ -20,7 +20,7 @@ pub struct Candidate<'a> {
     pub state: State,
 }
 
-/// Picks three to five tasks: rusty skills first, then due ones, then fresh ones, in each group by
+/// Picks up to five tasks: rusty skills first, then due ones, then fresh ones, in each group by
 /// chance. One that does not fit in the rest of the time ([`LIMIT`] for the first three, then
 /// [`FILL`]) is left for another drill, and the next one is tried. Where fewer than three skills
 /// were met, they come more than once, with another task each time: a drill has fewer tasks if
@@ -126,7 +126,7 @@ mod tests {
         }
         let longest = [("pending", State::Rusty), ("change-field", State::Rusty), ("selector", State::Rusty)];
         let short = [("run-pod", State::Fresh)];
-        let picked = ids(1, &[&longest[..], &short].concat());
+        let picked = ids(1, &[&longest[..], &short[..]].concat());
         assert!(picked.len() == 3 && picked[2] == "run-pod", "the longest three do not fit: {picked:?}");
     }
 }

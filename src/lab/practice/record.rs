@@ -157,8 +157,8 @@ impl Record {
         self.skills.insert(skill.into(), noted);
     }
 
-    /// Notes a task that was done with its last hint: it comes back the next day as after a failure,
-    /// and is not counted as one.
+    /// Notes a task that was done with its last hint: it comes back the next day as after a
+    /// failure, and is not counted as one.
     pub fn note_helped(&mut self, skill: &str, met: Option<Timestamp>, now: Timestamp) {
         let missed = self.skills.get(skill).map_or(0, |practised| practised.missed);
         self.note(skill, false, met, now);

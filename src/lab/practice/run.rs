@@ -261,7 +261,9 @@ impl Practice {
         self.changed.subscribe()
     }
 
+    /// Wakes followers, and notes for labs whether a drill is open.
     fn tell(&self) {
+        self.opened.note_drill(self.drill().is_some_and(|drill| drill.is_open()));
         self.changed.send_replace(());
     }
 

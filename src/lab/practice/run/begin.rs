@@ -250,8 +250,8 @@ impl Practice {
         Ok(())
     }
 
-    /// Returns whether a drill has made what the record names. The file may be another cluster's, and a learner may
-    /// have a namespace of this name.
+    /// Returns whether a drill has made what the record names. The file may be another cluster's,
+    /// and a learner may have a namespace of this name.
     pub(super) async fn is_own(&self, open: &Open) -> bool {
         if !is_of_a_drill(&open.namespace) {
             return false;

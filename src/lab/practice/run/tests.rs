@@ -181,6 +181,7 @@ async fn a_second_skip_for_the_same_task_leaves_the_next_one_open() {
     }
     practice.clone().run(drill.clone(), given).await;
     assert_eq!(drill.state().phase, Phase::Stopped);
+    assert!(!practice.opened.has_drill());
     assert_eq!(outcomes(&drill), [Outcome::Skipped, Outcome::Unfinished, Outcome::Waiting]);
     let kept = Record::load(&practice.path).unwrap();
     let missed: Vec<(&str, u32)> = kept.skills.iter().map(|(id, p)| (id.as_str(), p.missed)).collect();
@@ -212,11 +213,13 @@ async fn a_drill_that_is_still_prepared_can_be_stopped() {
     while practice.drill().is_none() {
         changes.changed().await.unwrap();
     }
+    assert!(practice.opened.has_drill(), "no lab begins beside it");
     let told = practice.answer(Ask::Skip, "en").await.unwrap_err();
     assert!(told.contains("still being prepared"), "{told}");
     practice.answer(Ask::Stop, "en").await.unwrap();
     let told = begun.await.unwrap().unwrap_err();
     assert!(told.contains("stopped before it began"), "{told}");
+    assert!(!practice.opened.has_drill());
     assert_eq!(Record::load(&practice.path).unwrap().open, None);
     crew.kill();
 }
