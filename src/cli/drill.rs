@@ -4,7 +4,7 @@ use super::USAGE;
 use super::args::{Drill as Command, Output, Practice};
 use anyhow::anyhow;
 use cluster::{Home, Place};
-use lab::practice::table::Table;
+use lab::practice::table::SkillTable;
 use lab::practice::view::{Ask, DrillView, Phase};
 use lang::charset::{eprintln, print};
 use ui::lesson::PageStyle;
@@ -101,7 +101,7 @@ async fn act(place: &Place, style: &PageStyle, ask: Ask) -> anyhow::Result<i32> 
 }
 
 async fn test(ids: &[String], all: bool, seed: u64, part: Part) -> anyhow::Result<i32> {
-    let table = Table::built_in();
+    let table = SkillTable::built_in();
     for fault in &table.faults {
         eprintln!("ropewalk: {fault}");
     }

@@ -2,7 +2,7 @@
 
 use super::args::{Output, Progress};
 use cluster::Home;
-use lab::practice::map::Map;
+use lab::practice::map::SkillMap;
 use lang::charset::print;
 use std::io::IsTerminal;
 use ui::lesson::tag;
@@ -13,12 +13,12 @@ use ui::{settings, terminal};
 pub(crate) fn run(asked: &Progress) -> anyhow::Result<i32> {
     let home = Home::find()?;
     let lang = settings::language(asked.lang, &home);
-    let map = Map::read(&home.cluster(&asked.name)?, tag(lang));
+    let map = SkillMap::read(&home.cluster(&asked.name)?, tag(lang));
     match asked.output {
         Some(Output::Json) => std::println!("{}", serde_json::to_string_pretty(&map)?),
         None => {
             let colour = std::io::stdout().is_terminal() && terminal::colours();
-            print!("{}", progress::picture(lang, &map, colour));
+            print!("{}", progress::picture(lang, &map, clock::now(), colour));
         }
     }
     Ok(0)

@@ -10,7 +10,7 @@ use super::proof_part::{Part, played};
 use super::proof_stop::Stop;
 use super::texts::Lang;
 use clock::Instant;
-use lab::practice::table::Table;
+use lab::practice::table::SkillTable;
 use lab::practice::view::{Ask, DrillView, Lines, Phase};
 use lang::charset::println;
 use std::time::Duration;
@@ -63,7 +63,7 @@ async fn asked<T: serde::de::DeserializeOwned>(cluster: &ProofCluster, ask: Ask)
     front::asked(&cluster.place, Lang::En, ask).await.map_err(|e| e.say(Lang::En))
 }
 
-/// Each wrong answer on a task that was set up anew, then the solution.
+/// Plays each wrong answer, each other way and the solution, each on a task that was set up anew.
 async fn play(cluster: &ProofCluster, task: &str, seed: u64) -> Result<String, String> {
     let begin = || Ask::Rehearse { task: task.into(), seed };
     let _: DrillView = asked(cluster, begin()).await?;
@@ -74,13 +74,20 @@ async fn play(cluster: &ProofCluster, task: &str, seed: u64) -> Result<String, S
         let _: DrillView = asked(cluster, Ask::Stop).await?;
         let _: DrillView = asked(cluster, begin()).await?;
     }
+    for way in &lines.also {
+        let said = cluster.lines(way, LINES_MAX).await?;
+        let told = |why| format!("{why} after “{}”\n      {}", way.join("; "), tail(&said));
+        green(cluster).await.map_err(told)?;
+        let _: DrillView = asked(cluster, begin()).await?;
+    }
     red(cluster).await?;
     hints(cluster, task).await?;
     let said = cluster.lines(&lines.solution, LINES_MAX).await?;
     let took = green(cluster).await.map_err(|why| format!("{why}\n      {}", tail(&said)))?;
     Ok(format!(
-        "red, {} wrong answers, green {:.1} s after the solution",
+        "red, {} wrong answers, {} other ways, green {:.1} s after the solution",
         lines.wrong.len(),
+        lines.also.len(),
         took.as_secs_f64()
     ))
 }
@@ -88,6 +95,11 @@ async fn play(cluster: &ProofCluster, task: &str, seed: u64) -> Result<String, S
 /// The task is red, and stays so.
 async fn red(cluster: &ProofCluster) -> Result<(), String> {
     for look in 0..2 {
+        // A rehearsal ends when its task is green, and `check` of one that has ended is an error.
+        let before: DrillView = asked(cluster, Ask::Show).await?;
+        if before.phase != Phase::Running {
+            return Err("it is green".into());
+        }
         let view: DrillView = asked(cluster, Ask::Check).await?;
         if view.phase != Phase::Running || view.checks.iter().all(|check| check.met) {
             return Err("it is green".into());
@@ -101,7 +113,7 @@ async fn red(cluster: &ProofCluster) -> Result<(), String> {
 
 /// All hints without a condition can be had.
 async fn hints(cluster: &ProofCluster, task: &str) -> Result<(), String> {
-    let wanted = Table::built_in().task(task).map_or(0, |(_, task)| task.hints());
+    let wanted = SkillTable::built_in().task(task).map_or(0, |(_, task)| task.hints());
     for number in 1..=wanted {
         let view: DrillView = asked(cluster, Ask::Hint).await?;
         if view.hints.len() != number || view.hints.iter().any(String::is_empty) {

@@ -102,7 +102,7 @@ pub(crate) fn classify(text: &str, cluster: &str) -> Line {
         if word == "용어" {
             return Line::Own(std::iter::once("what".to_string()).chain(words.drain(1..)).collect());
         }
-        if let Some(own_word) = korean_own(word) {
+        if let Some(own_word) = korean_own(word).or_else(|| latin_among(word, &["drill", "progress"])) {
             let after = &text[word.len()..];
             let mut words = words.clone();
             words[0] = own_word.into();
@@ -156,11 +156,16 @@ fn letter(word: &str) -> Option<char> {
     ('a'..='d').contains(&c).then_some(c)
 }
 
-/// A lesson's word that was typed with a Korean keyboard layout on: the layout puts letters
-/// together to syllables, which are taken apart again.
+/// A lesson's word that was typed with a Korean keyboard layout on.
 fn latin(word: &str) -> Option<&'static str> {
+    latin_among(word, LESSON)
+}
+
+/// One of these words, typed with a Korean keyboard layout on: the layout puts letters together to
+/// syllables, which are taken apart again.
+pub(crate) fn latin_among(word: &str, known: &[&'static str]) -> Option<&'static str> {
     let keys: String = word.chars().map(keys_of).collect::<Option<Vec<_>>>()?.concat();
-    LESSON.iter().find(|w| **w == keys).copied()
+    known.iter().find(|w| **w == keys).copied()
 }
 
 /// A lesson's word in Korean, as the interface names it.

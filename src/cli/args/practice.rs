@@ -6,7 +6,7 @@ use ui::proof_part::Part;
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
-  ropewalk drill                    a prompt with three to five tasks and a clock; `stop` ends them early
+  ropewalk drill                    a prompt with up to five tasks and a clock; `stop` ends them early
   ropewalk drill --seed 417         the tasks of that drill once more, with the same names
   ropewalk drill start              the same for a script: then `drill check`, `drill skip`, `drill stop`
   ropewalk drill test --all         prove every task, on a cluster of its own
@@ -51,19 +51,19 @@ pub(crate) enum Drill {
         #[arg(short, long, value_enum)]
         output: Option<Output>,
     },
-    /// The drill that is open, or the last one
+    /// Show the drill that is open, or the last one
     Show {
         #[arg(short, long, value_enum)]
         output: Option<Output>,
     },
-    /// What is missing of the present task: exit code 0 if it is done, 1 if not
+    /// Say what is missing in the present task: exit code 0 if it is done, 1 if not
     Check {
         /// A task of this drill, by its id: a drill goes on by itself, so yours may be over already
         task: Option<String>,
         #[arg(short, long, value_enum)]
         output: Option<Output>,
     },
-    /// The next hint of the present task; done after the last one, it is asked again the next day
+    /// Show the next hint of the present task; done after the last one, it is asked again the next day
     Hint,
     /// Leave the present task undone, and go on; it is asked again the next day
     Skip,

@@ -7,6 +7,7 @@ use super::compare;
 use super::facts::{self, Facts, Object, Probe};
 use super::owned;
 use super::shared::{Callable, Run};
+use super::shell;
 use super::shown;
 use super::value::{self, at, millis, str_field};
 use api::fields::FieldSelector;
@@ -110,6 +111,7 @@ pub(super) const TABLE: &[Function] = &[
         let code = i32::try_from(value::int_field(&args[0], "code")).unwrap_or(-1);
         Ok(acts::knock(str_field(&args[0], "line"), code).unwrap_or_default().value())
     }),
+    of("opens_shell", 1..=1, |_, args| Ok(Value::Bool(shell::opens_shell(str_field(&args[0], "line"))))),
     of("alike", 2..=2, |_, args| compare::alike(&args[0], &args[1]).map(Value::Bool)),
     of("near", 3..=3, |_, args| compare::near(&args[0], &args[1], &args[2]).map(Value::Bool)),
     of("same_items", 2..=2, |_, args| compare::same_items(&args[0], &args[1]).map(Value::Bool)),

@@ -19,6 +19,7 @@ mod past;
 mod reads;
 mod seen;
 mod shared;
+mod shell;
 mod shown;
 pub mod text;
 pub mod value;

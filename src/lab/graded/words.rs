@@ -15,6 +15,7 @@ texts! {
     NoSuchLab: "there is no lab {}; `ropewalk lab list` shows them", "{} 실습은 없습니다. `ropewalk lab list`로 목록을 볼 수 있습니다";
     NoneOpen: "no lab is open; `ropewalk lab start ID` starts one", "열려 있는 실습이 없습니다. `ropewalk lab start ID`로 시작하세요";
     OtherOpen: "the open lab is {} with seed {}", "열려 있는 실습은 {} (시드 {}) 입니다";
+    DrillOpen: "a drill is open, and a lab would disturb it; finish it, or end it with `drill stop`", "연습이 진행 중이어서 실습을 시작할 수 없습니다. 연습을 마치거나 `drill stop`으로 끝내세요";
     NotSetUp: "the lab {} was not set up to the end; start it again", "{} 실습이 끝까지 준비되지 않았습니다. 다시 시작하세요";
     Lacks: "this cluster cannot do this lab: it needs {}", "이 클러스터에서는 이 실습을 할 수 없습니다. 필요한 것: {}";
     Gone: "the open lab {} is not among the labs here, or cannot be read; `ropewalk lab list` says what is wrong with it", "열려 있는 {} 실습이 목록에 없거나 읽을 수 없습니다. `ropewalk lab list`로 원인을 확인하세요";

@@ -19,31 +19,33 @@ pub struct Drawn {
     pub task: Text,
     pub setup: Vec<String>,
     pub solution: Vec<String>,
+    /// Other ways, after which the task is done as well.
+    pub also: Vec<Vec<String>>,
     pub wrong: Vec<Wrong>,
     /// Sentence and expression.
     pub(super) checks: Vec<(Text, Expr)>,
     pub(super) ready_when: Option<Expr>,
-    pub(super) hints: Vec<Said>,
+    pub(super) hints: Vec<DrawnHint>,
     /// Hints that `check` shows where they fit: those of every task.
-    pub(super) general: Vec<Said>,
+    pub(super) general: Vec<DrawnHint>,
     values: Map<String, Value>,
 }
 
-/// A hint that can be said.
+/// A hint with the values filled in. It is offered where `when` is true or missing.
 #[derive(Clone, Debug)]
-pub(super) struct Said {
+pub(super) struct DrawnHint {
     pub when: Option<Expr>,
     pub say: Templates,
 }
 
-/// Notes what is wrong with a task.
-struct On<'a> {
+/// Fills the values of a task into its parts, and collects what is wrong with them.
+struct Filler<'a> {
     task: &'a str,
     values: Map<String, Value>,
     faults: Vec<Fault>,
 }
 
-impl On<'_> {
+impl Filler<'_> {
     fn fault(&mut self, what: &str) {
         self.faults.push(table::fault(format!("{}: {what}", self.task)));
     }
@@ -72,7 +74,7 @@ impl On<'_> {
         Expr::compile(source, Use::Check, &[]).map_err(|e| self.fault(&e.to_string())).ok()
     }
 
-    fn hint(&mut self, hint: &Hint) -> Said {
+    fn hint(&mut self, hint: &Hint) -> DrawnHint {
         let when = hint.when.as_ref().and_then(|when| self.expr(when));
         let mut say = Templates::default();
         for lang in [EN].iter().chain(OTHERS) {
@@ -82,7 +84,7 @@ impl On<'_> {
                 Err(error) => self.fault(&error.to_string()),
             }
         }
-        Said { when, say }
+        DrawnHint { when, say }
     }
 
     /// Fills a part of an object. A text that is one `{{key}}` becomes the value itself: a number
@@ -143,7 +145,7 @@ impl Drawn {
     ///
     /// # Errors
     /// What is wrong with it: an expression, or a value that is not there.
-    pub(super) fn of(
+    pub(super) fn draw(
         skill: &Skill,
         task: &Task,
         general: &[Hint],
@@ -154,24 +156,27 @@ impl Drawn {
             Ok(values) => values,
             Err(why) => return Err(vec![table::fault(format!("{}: {why}", task.id))]),
         };
-        let mut on = On { task: &task.id, values, faults: vec![] };
-        let wrong =
-            |on: &mut On<'_>, wrong: &Wrong| Wrong { lines: on.lines(&wrong.lines), why: wrong.why.clone() };
+        let mut filler = Filler { task: &task.id, values, faults: vec![] };
+        let wrong = |filler: &mut Filler<'_>, wrong: &Wrong| Wrong {
+            lines: filler.lines(&wrong.lines),
+            why: wrong.why.clone(),
+        };
         let drawn = Drawn {
             skill: skill.id.clone(),
             id: task.id.clone(),
             title: skill.title.clone(),
-            task: on.text(&task.task),
-            setup: on.lines(&task.setup),
-            solution: on.lines(&task.solution),
-            wrong: task.wrong.iter().map(|answer| wrong(&mut on, answer)).collect(),
-            checks: on.checks(&task.checks),
-            ready_when: task.ready_when.as_ref().and_then(|source| on.expr(source)),
-            hints: task.hints.iter().map(|hint| on.hint(hint)).collect(),
-            general: general.iter().map(|hint| on.hint(hint)).collect(),
-            values: on.values.clone(),
+            task: filler.text(&task.task),
+            setup: filler.lines(&task.setup),
+            solution: filler.lines(&task.solution),
+            also: task.also.iter().map(|lines| filler.lines(lines)).collect(),
+            wrong: task.wrong.iter().map(|answer| wrong(&mut filler, answer)).collect(),
+            checks: filler.checks(&task.checks),
+            ready_when: task.ready_when.as_ref().and_then(|source| filler.expr(source)),
+            hints: task.hints.iter().map(|hint| filler.hint(hint)).collect(),
+            general: general.iter().map(|hint| filler.hint(hint)).collect(),
+            values: filler.values.clone(),
         };
-        if on.faults.is_empty() { Ok(drawn) } else { Err(on.faults) }
+        if filler.faults.is_empty() { Ok(drawn) } else { Err(filler.faults) }
     }
 
     /// The drawn values, as expressions see them: `v`.

@@ -15,19 +15,19 @@ use tokio::sync::watch;
 /// The word by which practice is asked for.
 pub const NAME: &str = "drill";
 
-/// Practice, or why there is none; empty until the cluster is that far.
+/// Practice once the cluster has started, or why it could not begin.
 type Room = Arc<OnceLock<Result<Arc<Practice>, String>>>;
 
 /// Practice as a guest.
 #[derive(Default)]
 pub struct Drills {
     practice: Room,
-    /// Wakes those who follow before there is any.
+    /// Wakes followers that asked before practice had begun.
     begun: watch::Sender<()>,
     opened: Opened,
 }
 
-/// Where one is who follows: the practice, what changes, and the last view.
+/// The state of a follower's stream: practice, its changes, and the view that was sent last.
 type Following = (Arc<Practice>, watch::Receiver<()>, Option<DrillView>);
 
 impl Drills {
@@ -48,11 +48,11 @@ impl Drills {
             changes.mark_changed();
             Some((practice, changes, None))
         };
-        let told = stream::once(first).filter_map(std::future::ready).flat_map(move |state: Following| {
+        let views = stream::once(first).filter_map(std::future::ready).flat_map(move |state: Following| {
             let lang = lang.clone();
             stream::unfold(state, move |state| next(state, lang.clone()))
         });
-        told.boxed()
+        views.boxed()
     }
 }
 

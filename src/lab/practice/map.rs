@@ -1,11 +1,12 @@
 //! The skill map: what a learner has done, and how well each skill is known. It is read from files,
 //! so it can be told while the cluster is down.
 //!
-//! `ropewalk progress -o json` prints [`Map`] as it is: its fields keep their names and meanings.
+//! `ropewalk progress -o json` prints [`SkillMap`] as it is: its fields keep their names and
+//! meanings.
 
-use super::met::Met;
+use super::met::{self, Met};
 use super::record::{self, Record, State};
-use super::table::Table;
+use super::table::SkillTable;
 use crate::format::Library;
 use crate::graded::read::Labs;
 use clock::Timestamp;
@@ -18,7 +19,7 @@ pub const FORMAT: u32 = 1;
 /// How far a learner is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Map {
+pub struct SkillMap {
     pub format: u32,
     /// The name of the cluster on which all this was done.
     pub cluster: String,
@@ -34,7 +35,8 @@ pub struct Map {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Lessons {
-    /// Lessons of which every step is done, of all that there are.
+    /// Lessons that are finished, of all that there are: every step is done, solved, optional, or
+    /// beyond what this cluster can do.
     pub done: usize,
     pub all: usize,
     pub tracks: Vec<Track>,
@@ -50,7 +52,7 @@ pub struct Track {
     pub all: usize,
 }
 
-/// A lesson, and how many of its steps are done.
+/// A lesson, and how many of its steps are done, solved, or beyond what this cluster can do.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LessonLine {
@@ -108,9 +110,9 @@ pub struct SkillLine {
     pub labs: Vec<String>,
 }
 
-impl Map {
+impl SkillMap {
     /// Reads how far the learner is on a cluster, in a language.
-    pub fn read(place: &Place, lang: &str) -> Map {
+    pub fn read(place: &Place, lang: &str) -> SkillMap {
         let library = Library::load();
         let labs = Labs::load();
         let mut met = Met::read(place, &library);
@@ -119,8 +121,8 @@ impl Map {
             met.unread.push(cluster::chain(&error));
             Record::default()
         });
-        let map = of(&met, &record, &Known { library: &library, labs: &labs }, clock::now(), lang);
-        Map { cluster: place.name.clone(), ..map }
+        let map = build(&met, &record, &Known { library: &library, labs: &labs }, clock::now(), lang);
+        SkillMap { cluster: place.name.clone(), ..map }
     }
 
     /// How many skills are in a state.
@@ -136,37 +138,37 @@ pub(super) struct Known<'a> {
 }
 
 /// The map from what is known.
-pub(super) fn of(met: &Met, record: &Record, known: &Known<'_>, now: Timestamp, lang: &str) -> Map {
-    Map {
+pub(super) fn build(met: &Met, record: &Record, known: &Known<'_>, now: Timestamp, lang: &str) -> SkillMap {
+    SkillMap {
         format: FORMAT,
         lessons: lessons(met, known.library, lang),
         labs: graded(met, known.labs, lang),
         skills: skills(met, record, now, lang),
         notices: met.unread.clone(),
-        ..Map::default()
+        ..SkillMap::default()
     }
 }
 
 fn lessons(met: &Met, library: &Library, lang: &str) -> Lessons {
     let mut all = Lessons::default();
     for lesson in &library.lessons {
-        let is_done = |id: &str| met.progress.look(&lesson.id, id).is_some_and(|step| step.done);
+        let is_over = |id: &str| met::is_step_over(&met.progress, &lesson.id, id);
         let line = LessonLine {
             id: lesson.id.clone(),
             title: lesson.title.get(lang).into(),
-            done: lesson.steps.iter().filter(|step| is_done(&step.id)).count(),
+            done: lesson.steps.iter().filter(|step| is_over(&step.id)).count(),
             steps: lesson.steps.len(),
         };
-        let is_over = line.done == line.steps;
+        let is_finished = met.has_finished(&lesson.id);
         if all.tracks.last().is_none_or(|track| track.id != lesson.track) {
             all.tracks.push(Track { id: lesson.track.clone(), ..Track::default() });
         }
         if let Some(track) = all.tracks.last_mut() {
             track.all += 1;
-            track.done += usize::from(is_over);
+            track.done += usize::from(is_finished);
         }
         all.all += 1;
-        all.done += usize::from(is_over);
+        all.done += usize::from(is_finished);
         all.list.push(line);
     }
     all
@@ -177,8 +179,9 @@ fn graded(met: &Met, labs: &Labs, lang: &str) -> Grades {
     for lab in &labs.labs {
         let Some(best) = met.book.best.get(&lab.id) else { continue };
         all.passed += usize::from(best.passed);
-        all.score += best.score;
-        all.max += best.max;
+        // The file is the learner's: its numbers may be of any size.
+        all.score = all.score.saturating_add(best.score);
+        all.max = all.max.saturating_add(best.max);
         all.list.push(LabLine {
             id: lab.id.clone(),
             title: lab.title.get(lang).into(),
@@ -210,7 +213,7 @@ fn skills(met: &Met, record: &Record, now: Timestamp, lang: &str) -> Vec<SkillLi
             labs: skill.labs.clone(),
         }
     };
-    Table::built_in().skills.iter().map(line).collect()
+    SkillTable::built_in().skills.iter().map(line).collect()
 }
 
 #[cfg(test)]
@@ -221,7 +224,7 @@ mod tests {
     use serde_json::json;
 
     /// Two lessons, two labs, and a record; at 2026-03-10T10:00:00Z.
-    fn map(lang: &str) -> Map {
+    fn map(lang: &str) -> SkillMap {
         let (library, labs) = (Library::built_in(), Labs::built_in());
         let of_ids = |ids: &[&str]| {
             let lessons = library.lessons.iter().filter(|l| ids.contains(&l.id.as_str())).cloned().collect();
@@ -247,7 +250,7 @@ mod tests {
         record.note("config-map", false, None, at("2026-03-09T20:00:00Z"));
         let met = Met::of(progress, book, &library, vec![]);
         let known = Known { library: &library, labs: &labs };
-        of(&met, &record, &known, at("2026-03-10T10:00:00Z"), lang)
+        build(&met, &record, &known, at("2026-03-10T10:00:00Z"), lang)
     }
 
     /// Scripts read it: a field that is renamed or goes breaks them.
@@ -276,5 +279,32 @@ mod tests {
         assert_eq!(map.count(State::NotMet) + 3, map.skills.len());
         assert_eq!((map.lessons.done, map.lessons.tracks[0].done, map.labs.score), (1, 1, 140));
         assert_eq!(json!(map)["skills"][0]["title"], "파드 실행하기");
+    }
+
+    /// The bar and the skill follow one rule.
+    #[test]
+    fn a_step_that_this_cluster_cannot_do_counts_for_the_lesson_and_the_skill() {
+        let library = Library::built_in();
+        let lesson = library.get("first-voyage/06").unwrap();
+        let mut progress = Progress::default();
+        for step in &lesson.steps {
+            progress.step(&lesson.id, &step.id).done = true;
+        }
+        let last = progress.step(&lesson.id, &lesson.steps[0].id);
+        (last.done, last.state) = (false, crate::view::State::Skipped);
+        let met = Met::of(progress, Book::default(), &library, vec![]);
+        assert!(met.since(SkillTable::built_in().skill("scale").unwrap()).is_some());
+        assert_eq!(lessons(&met, &library, "en").done, 1);
+    }
+
+    #[test]
+    fn points_of_a_damaged_file_do_not_overflow() {
+        let (library, labs) = (Library::built_in(), Labs::built_in());
+        let mut book = Book::default();
+        for lab in ["stale-settings", "wrong-image"] {
+            book.best.insert(lab.into(), Best { score: u32::MAX, max: u32::MAX, ..Best::default() });
+        }
+        let met = Met::of(Progress::default(), book, &library, vec![]);
+        assert_eq!(graded(&met, &labs, "en").score, u32::MAX);
     }
 }

@@ -2,7 +2,7 @@
 //! directory. So it can be told while the cluster is down.
 
 use super::table::Skill;
-use crate::format::Library;
+use crate::format::{Library, Step};
 use crate::graded::book::{self, Book};
 use crate::progress::{self, Progress};
 use clock::Timestamp;
@@ -42,12 +42,11 @@ impl Met {
     pub(super) fn of(progress: Progress, book: Book, library: &Library, unread: Vec<String>) -> Met {
         let mut finished = BTreeMap::new();
         for lesson in &library.lessons {
-            let step = |id: &str| progress.look(&lesson.id, id);
-            // What this cluster cannot do keeps nobody from the skill.
-            let is_over = |id: &str| step(id).is_some_and(|s| s.done || s.state != crate::view::State::Open);
-            if lesson.steps.iter().all(|s| s.optional || is_over(&s.id)) && !lesson.steps.is_empty() {
+            let is_over = |step: &Step| step.optional || is_step_over(&progress, &lesson.id, &step.id);
+            if lesson.steps.iter().all(is_over) && !lesson.steps.is_empty() {
                 // The beginning of the last step is the nearest time that was noted.
-                let times = lesson.steps.iter().filter_map(|s| step(&s.id)?.at.parse().ok());
+                let noted = |step: &Step| progress.look(&lesson.id, &step.id)?.at.parse().ok();
+                let times = lesson.steps.iter().filter_map(noted);
                 finished.insert(lesson.id.clone(), times.max());
             }
         }
@@ -55,6 +54,11 @@ impl Met {
             finished.insert(lab.clone(), None);
         }
         Met { progress, book, finished, unread }
+    }
+
+    /// Returns whether a lesson is finished, or a lab passed.
+    pub(super) fn has_finished(&self, id: &str) -> bool {
+        self.finished.contains_key(id)
     }
 
     /// When a skill was met: when the first lesson or lab that teaches it was finished. The outer
@@ -67,15 +71,22 @@ impl Met {
     }
 }
 
+/// Returns whether a step is done, solved, or beyond what this cluster can do: the last keeps no
+/// learner from the skill.
+pub(super) fn is_step_over(progress: &Progress, lesson: &str, step: &str) -> bool {
+    let noted = progress.look(lesson, step);
+    noted.is_some_and(|step| step.done || step.state != crate::view::State::Open)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::graded::book::Best;
-    use crate::practice::table::Table;
+    use crate::practice::table::SkillTable;
 
     #[test]
     fn a_skill_is_met_when_a_lesson_or_a_lab_that_teaches_it_is_finished() {
-        let (library, table) = (Library::built_in(), Table::built_in());
+        let (library, table) = (Library::built_in(), SkillTable::built_in());
         let skill = |id: &str| table.skill(id).unwrap();
         let lesson = library.get("first-voyage/06").unwrap();
         let mut progress = Progress::default();

@@ -33,7 +33,7 @@ pub struct Record {
     /// What is known of each skill that was practised, by its id.
     pub skills: BTreeMap<String, Practised>,
     /// Drills that were begun, the oldest first.
-    pub drills: Vec<Set>,
+    pub drills: Vec<DrillTasks>,
 }
 
 /// What a drill has made.
@@ -48,7 +48,7 @@ pub struct Open {
 /// The tasks of a drill, so that its seed repeats it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Set {
+pub struct DrillTasks {
     pub seed: u64,
     /// Ids of its tasks.
     pub tasks: Vec<String>,
@@ -62,8 +62,8 @@ pub struct Practised {
     pub last: Timestamp,
     pub due: Timestamp,
     /// Successes since the last failure, of those that came when the skill was due.
-    #[serde(default)]
-    pub row: u32,
+    #[serde(default, rename = "row")]
+    pub streak: u32,
     /// The last try was no success.
     #[serde(default)]
     pub failed: bool,
@@ -135,7 +135,7 @@ impl Record {
         let mut noted = known.unwrap_or(Practised {
             last: now,
             due: now,
-            row: 0,
+            streak: 0,
             failed: false,
             helped: false,
             done: 0,
@@ -144,21 +144,21 @@ impl Record {
         (noted.last, noted.helped) = (now, false);
         if !success {
             noted.missed = noted.missed.saturating_add(1);
-            (noted.row, noted.failed, noted.due) = (0, true, clock::after(now, DAY));
+            (noted.streak, noted.failed, noted.due) = (0, true, clock::after(now, DAY));
         } else {
             noted.done = noted.done.saturating_add(1);
             // After a failure the first success counts, whenever it comes.
             if was_due || first || noted.failed {
-                noted.row = noted.row.saturating_add(1);
-                noted.due = clock::after(now, if noted.row == 1 { DAY } else { WEEK });
+                noted.streak = noted.streak.saturating_add(1);
+                noted.due = clock::after(now, if noted.streak == 1 { DAY } else { WEEK });
             }
             noted.failed = false;
         }
         self.skills.insert(skill.into(), noted);
     }
 
-    /// Notes a task that was done with its last hint: it comes back the next day as after a failure,
-    /// and is not counted as one.
+    /// Notes a task that was done with its last hint: it comes back the next day as after a
+    /// failure, and is not counted as one.
     pub fn note_helped(&mut self, skill: &str, met: Option<Timestamp>, now: Timestamp) {
         let missed = self.skills.get(skill).map_or(0, |practised| practised.missed);
         self.note(skill, false, met, now);
@@ -170,7 +170,7 @@ impl Record {
     /// Remembers the tasks of a seed.
     pub fn remember(&mut self, seed: u64, tasks: Vec<String>) {
         self.drills.retain(|set| set.seed != seed);
-        self.drills.push(Set { seed, tasks });
+        self.drills.push(DrillTasks { seed, tasks });
         let over = self.drills.len().saturating_sub(DRILLS_MAX);
         self.drills.drain(..over);
     }
@@ -194,10 +194,15 @@ pub fn due(practised: Option<&Practised>, met: Option<Timestamp>) -> Option<Time
 /// due since yesterday   due
 /// due since nine days   rusty
 /// the last try failed   rusty
+/// practised tomorrow    due: the clock was set back
 /// ```
 pub fn state(practised: Option<&Practised>, met: Option<Timestamp>, now: Timestamp) -> State {
     if practised.is_some_and(|p| p.failed) {
         return State::Rusty;
+    }
+    // A clock that was set back must not keep a skill fresh until it is that late again.
+    if practised.is_some_and(|p| p.last > now) {
+        return State::Due;
     }
     match due(practised, met) {
         Some(due) if now < due => State::Fresh,
@@ -250,7 +255,7 @@ mod tests {
         record.note("scale", true, None, clock::now());
         assert_eq!((due(&record).as_str(), of(&record)), ("2026-03-18T11:00:00Z", State::Fresh));
         let noted = &record.skills["scale"];
-        assert_eq!((noted.row, noted.done, noted.missed), (1, 4, 1));
+        assert_eq!((noted.streak, noted.done, noted.missed), (1, 4, 1));
     }
 
     #[test]
@@ -264,6 +269,14 @@ mod tests {
         let mut record = Record::default();
         record.note("scale", true, Some(met), at("2026-03-01T12:00:00Z"));
         assert_eq!(record.skills["scale"].due, at("2026-03-02T12:00:00Z"), "the first practice counts");
+    }
+
+    #[test]
+    fn a_skill_that_was_practised_in_the_future_is_due() {
+        let mut record = Record::default();
+        record.note("scale", true, None, at("2026-05-01T10:00:00Z"));
+        let of = |now: &str| state(record.skills.get("scale"), None, at(now));
+        assert_eq!((of("2026-05-01T10:00:00Z"), of("2026-03-01T10:00:00Z")), (State::Fresh, State::Due));
     }
 
     #[test]

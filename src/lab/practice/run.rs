@@ -2,7 +2,7 @@
 
 use super::drawn::Drawn;
 use super::record::{self, Open, Record};
-use super::table::Table;
+use super::table::SkillTable;
 use super::view::{Ask, Lines, Outcome, Phase, Wrong};
 use super::words::{self, Word};
 use crate::engine::Lazily;
@@ -38,9 +38,17 @@ const ORDERS_MAX: usize = 8;
 
 /// What a learner orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
+pub(super) enum Act {
     Skip,
     Stop,
+}
+
+/// An order, and the place of the task that was on the screen when it was given. A drill goes on by
+/// itself: what was meant for a task that is over meanwhile must not skip the next one.
+#[derive(Clone, Copy, Debug)]
+struct Order {
+    at: usize,
+    act: Act,
 }
 
 /// Practice on one cluster.
@@ -50,7 +58,7 @@ pub struct Practice {
     teacher: Teacher,
     /// Says which graded lab is open.
     opened: Opened,
-    table: Arc<Table>,
+    table: Arc<SkillTable>,
     library: Lazily<Library>,
     path: PathBuf,
     /// `None`: not read yet.
@@ -60,7 +68,7 @@ pub struct Practice {
     drill: Mutex<Option<Arc<Drill>>>,
     /// Held by the question that starts a drill, and by what takes one away.
     turn: tokio::sync::Mutex<()>,
-    /// Wakes those who follow.
+    /// Wakes followers whenever the drill looks different.
     changed: watch::Sender<()>,
 }
 
@@ -74,54 +82,59 @@ pub(super) struct Drill {
     pub tasks: Vec<Drawn>,
     /// When each of its skills was met.
     met: Vec<Option<clock::Timestamp>>,
-    /// It is noted nowhere.
+    /// A rehearsal has no clock, and its results are not written into the record.
     pub is_rehearsal: bool,
-    pub state: Mutex<State>,
+    pub state: Mutex<DrillState>,
     orders: mpsc::Sender<Order>,
     world: Arc<World>,
     /// Ends with the drill: what watches the cluster.
     crew: Owned,
 }
 
-/// How far a drill is.
+/// What changes while a drill is open.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct DrillState {
     pub phase: Phase,
+    /// The place of the present task, from 0.
     pub at: usize,
     /// When the time is over. `None`: the clock does not run.
     pub ends: Option<Instant>,
     /// When the present task began, and at which revision of the store.
     pub began: Option<Instant>,
     revision: i64,
-    pub results: Vec<Shown>,
+    pub results: Vec<TaskResult>,
     /// Hints of the present task that were asked for, by their places.
     pub hints: Vec<usize>,
     /// The conditions of the present task as `check` saw them last.
     pub checks: Vec<bool>,
     /// General hints that fitted then, by their places.
     pub notices: Vec<usize>,
-    /// Damaged records that were put aside: this drill tells it.
-    pub told: Vec<PathBuf>,
+    /// Damaged records that were put aside. The views of this drill name them until it ends.
+    pub put_aside: Vec<PathBuf>,
 }
 
 /// What came of a task.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Shown {
+pub(super) struct TaskResult {
     pub outcome: Outcome,
     pub took_s: Option<u64>,
     pub due: Option<clock::Timestamp>,
 }
 
 impl Drill {
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, DrillState> {
         self.state.lock()
     }
 
     /// What the expressions of the present task see beside the cluster.
     pub(super) fn frame(&self) -> Frame {
-        let state = self.state();
-        let variant = self.tasks.get(state.at).map(Drawn::variant);
-        Frame { began: state.revision, variant }
+        let at = self.state().at;
+        self.frame_of(at)
+    }
+
+    /// The same for a task that need not be the present one.
+    fn frame_of(&self, at: usize) -> Frame {
+        Frame { began: self.state().revision, variant: self.tasks.get(at).map(Drawn::variant) }
     }
 
     pub(super) fn world(&self) -> &Arc<World> {
@@ -174,14 +187,14 @@ impl Drill {
         while self.world.settled(&task.exprs(), &frame, HOLD, REHEARSAL_MAX).await.is_err() {}
     }
 
-    /// Is the present task done at this moment?
+    /// Returns whether the present task is done at this moment.
     async fn is_done(&self, within: Duration) -> bool {
         let at = self.state().at;
         let Some(task) = self.tasks.get(at) else { return false };
         self.world.settled(&task.exprs(), &self.frame(), Duration::ZERO, within).await.is_ok()
     }
 
-    /// Notes how the conditions of the present task stand.
+    /// Evaluates the conditions of the present task, and the general hints, for the next views.
     fn look(&self) {
         let at = self.state().at;
         let Some(task) = self.tasks.get(at) else { return };
@@ -229,7 +242,7 @@ impl Practice {
             crew: crew.clone(),
             teacher,
             opened,
-            table: Table::built_in(),
+            table: SkillTable::built_in(),
             library,
             record: Mutex::new(None),
             aside: Mutex::default(),
@@ -248,7 +261,9 @@ impl Practice {
         self.changed.subscribe()
     }
 
+    /// Wakes followers, and notes for labs whether a drill is open.
     fn tell(&self) {
+        self.opened.note_drill(self.drill().is_some_and(|drill| drill.is_open()));
         self.changed.send_replace(());
     }
 
@@ -263,26 +278,28 @@ impl Practice {
             Ask::Rehearse { task, seed } => self.rehearse(&task, seed, lang).await?,
             Ask::Check => self.check(lang).await?,
             Ask::Hint => self.hint(lang)?,
-            Ask::Skip => self.order(Order::Skip, lang).await?,
-            Ask::Stop => self.order(Order::Stop, lang).await?,
+            Ask::Skip => self.order(Act::Skip, lang).await?,
+            Ask::Stop => self.order(Act::Stop, lang).await?,
             Ask::Solution => return self.solution(lang),
         }
         Ok(json!(self.view(lang)))
     }
 
-    /// The drill that is open.
+    /// The drill that is prepared or runs.
     fn open(&self, lang: &str) -> Result<Arc<Drill>, String> {
         let drill = self.drill().filter(|drill| drill.is_open());
-        let drill = drill.ok_or_else(|| words::say(lang, Word::NoneOpen, &[]))?;
-        match drill.state().phase {
-            Phase::Running => {}
-            _ => return Err(words::say(lang, Word::Preparing, &[])),
-        }
-        Ok(drill)
+        drill.ok_or_else(|| words::say(lang, Word::NoneOpen, &[]))
+    }
+
+    /// The drill that runs: its present task is on the screen.
+    fn running(&self, lang: &str) -> Result<Arc<Drill>, String> {
+        let drill = self.open(lang)?;
+        let phase = drill.state().phase;
+        if phase == Phase::Preparing { Err(words::say(lang, Word::Preparing, &[])) } else { Ok(drill) }
     }
 
     async fn check(&self, lang: &str) -> Result<(), String> {
-        let drill = self.open(lang)?;
+        let drill = self.running(lang)?;
         let (at, mut changes) = (drill.state().at, self.changes());
         drill.world.read(self.host.tap());
         if drill.is_done(CHECK_MAX).await {
@@ -304,7 +321,7 @@ impl Practice {
     }
 
     fn hint(&self, lang: &str) -> Result<(), String> {
-        let drill = self.open(lang)?;
+        let drill = self.running(lang)?;
         drill.world.read(self.host.tap());
         let left = drill.hints_left();
         let next = left.first().ok_or_else(|| words::say(lang, Word::NoHint, &[]))?;
@@ -313,14 +330,14 @@ impl Practice {
         Ok(())
     }
 
-    /// Gives an order, and waits until it is obeyed.
-    async fn order(&self, order: Order, lang: &str) -> Result<(), String> {
-        let drill = self.open(lang)?;
+    /// Gives an order, and waits until it is obeyed. A drill that is still prepared can be stopped.
+    async fn order(&self, act: Act, lang: &str) -> Result<(), String> {
+        let drill = if act == Act::Stop { self.open(lang)? } else { self.running(lang)? };
         let (at, mut changes) = (drill.state().at, self.changes());
-        if drill.orders.send(order).await.is_err() {
+        if drill.orders.send(Order { at, act }).await.is_err() {
             return Ok(()); // it has ended meanwhile
         }
-        while drill.is_open() && (order == Order::Stop || drill.state().at == at) {
+        while drill.is_open() && (act == Act::Stop || drill.state().at == at) {
             if changes.changed().await.is_err() {
                 break;
             }
@@ -329,11 +346,12 @@ impl Practice {
     }
 
     fn solution(&self, lang: &str) -> Result<Value, String> {
-        let drill = self.open(lang)?;
+        let drill = self.running(lang)?;
         let task = drill.tasks.first().filter(|_| drill.is_rehearsal);
         let task = task.ok_or_else(|| words::say(lang, Word::NoneOpen, &[]))?;
         let wrong = task.wrong.iter().map(|w| Wrong { lines: w.lines.clone(), why: w.why.clone() });
-        Ok(json!(Lines { solution: task.solution.clone(), wrong: wrong.collect() }))
+        let (solution, also) = (task.solution.clone(), task.also.clone());
+        Ok(json!(Lines { solution, also, wrong: wrong.collect() }))
     }
 
     /// Asks one task after the other, until the last one, the end of the time, or an order.
@@ -350,65 +368,76 @@ impl Practice {
             let end = tokio::select! {
                 biased;
                 () = drill.done(at) => None,
-                order = orders.recv() => Some(order.unwrap_or(Order::Stop)),
+                act = act_for(&mut orders, at) => Some(act),
                 () = clock::pause_until(ends) => {
                     match drill.is_done(Duration::ZERO).await {
                         true => None,
                         false => {
                             last = Phase::TimeOver;
-                            Some(Order::Stop)
+                            Some(Act::Stop)
                         }
                     }
                 }
             };
             self.note(&drill, at, end);
-            if end == Some(Order::Stop) {
+            if end == Some(Act::Stop) {
                 last = if last == Phase::TimeOver { last } else { Phase::Stopped };
                 break;
             }
         }
+        // Before the drill is over: a drill that begins in between would use the same namespace.
+        let _turn = self.turn.lock().await;
         drill.state().phase = last;
         self.tell();
         drop(orders);
-        let _turn = self.turn.lock().await;
         self.take_away(&Open { namespace: drill.namespace.clone(), base: drill.base }).await;
         drill.crew.kill();
     }
 
     /// Notes what came of a task. `end`: the order that ended it; `None`: it is done.
-    fn note(&self, drill: &Drill, at: usize, end: Option<Order>) {
+    fn note(&self, drill: &Drill, at: usize, end: Option<Act>) {
         let Some(task) = drill.tasks.get(at) else { return };
         let outcome = {
             let state = drill.state();
-            let told = !task.hints.is_empty() && state.hints.contains(&(task.hints.len() - 1));
+            let saw_last_hint = !task.hints.is_empty() && state.hints.contains(&(task.hints.len() - 1));
             match end {
-                None if told => Outcome::Helped,
+                None if saw_last_hint => Outcome::Helped,
                 None => Outcome::Done,
-                Some(Order::Skip) => Outcome::Skipped,
-                Some(Order::Stop) => Outcome::Unfinished,
+                Some(Act::Skip) => Outcome::Skipped,
+                Some(Act::Stop) => Outcome::Unfinished,
             }
         };
         let mut due = None;
         if outcome != Outcome::Unfinished && !drill.is_rehearsal {
             let met = drill.met.get(at).copied().flatten();
-            let mut record = self.record.lock();
-            if let Some(record) = record.as_mut() {
+            let kept = self.keep(|record| {
                 let now = clock::now();
                 match outcome {
                     Outcome::Helped => record.note_helped(&task.skill, met, now),
                     _ => record.note(&task.skill, outcome == Outcome::Done, met, now),
                 }
                 due = record.skills.get(&task.skill).map(|practised| practised.due);
-                if let Err(error) = record.save(&self.path) {
-                    tracing::error!(error = cluster::chain(&error), "cannot write practice.json");
-                }
+            });
+            if let Err(error) = kept {
+                tracing::error!(error = cluster::chain(&error), "cannot write practice.json");
             }
         }
         let mut state = drill.state();
         let took_s = state.began.map(|began| began.elapsed().as_secs());
         if let Some(result) = state.results.get_mut(at) {
-            *result = Shown { outcome, took_s, due };
+            *result = TaskResult { outcome, took_s, due };
         }
+    }
+
+    /// Changes the record and writes it. Nothing happens before it was read.
+    fn keep(&self, change: impl FnOnce(&mut Record)) -> Result<(), crate::Error> {
+        // The file is synced to the disk, which takes its time.
+        in_place(|| {
+            let mut record = self.record.lock();
+            let Some(record) = record.as_mut() else { return Ok(()) };
+            change(record);
+            record.save(&self.path)
+        })
     }
 
     /// Takes away what a drill made. Where the store no longer has the revision before it, its
@@ -429,12 +458,26 @@ impl Practice {
                 return; // the record still has it, and the next drill tries again
             }
         }
-        let mut record = self.record.lock();
-        if let Some(record) = record.as_mut() {
-            record.open = None;
-            if let Err(error) = record.save(&self.path) {
-                tracing::error!(error = cluster::chain(&error), "cannot write practice.json");
+        let kept = self.keep(|record| {
+            // Never another drill's: what it makes has to be found again.
+            if record.open.as_ref() == Some(open) {
+                record.open = None;
             }
+        });
+        if let Err(error) = kept {
+            tracing::error!(error = cluster::chain(&error), "cannot write practice.json");
+        }
+    }
+}
+
+/// Waits for an order for the task at `at`, and drops those for earlier tasks. Without anybody who
+/// could give one, the drill ends.
+async fn act_for(orders: &mut mpsc::Receiver<Order>, at: usize) -> Act {
+    loop {
+        match orders.recv().await {
+            None => return Act::Stop,
+            Some(order) if order.act == Act::Stop || order.at == at => return order.act,
+            Some(_) => {}
         }
     }
 }

@@ -1,6 +1,6 @@
-//! What is seen of a drill.
+//! The view of a drill: its phase, its tasks, and what was asked for of the present one.
 
-use super::run::{Drill, Practice, Shown};
+use super::run::{Drill, Practice, TaskResult};
 use super::view::{Check, DrillView, Outcome, Phase, TaskView};
 use super::words::{self, Word};
 use clock::Instant;
@@ -27,7 +27,7 @@ impl Drill {
             left_s: left.filter(|_| state.phase.is_open()).unwrap_or_default().as_secs(),
             at: state.at,
             notices: state
-                .told
+                .put_aside
                 .iter()
                 .map(|path| words::say(lang, Word::PutAside, &[&path.display().to_string()]))
                 .collect(),
@@ -50,7 +50,7 @@ impl Drill {
                 .zip(&state.checks)
                 .map(|((that, _), met)| Check { that: that.get(lang).into(), met: *met })
                 .collect();
-            let said = |hint: &super::drawn::Said| hint.say.get(lang)?.render(&facts, &[]).ok();
+            let said = |hint: &super::drawn::DrawnHint| hint.say.get(lang)?.render(&facts, &[]).ok();
             view.hints = state.hints.iter().filter_map(|at| said(task.hints.get(*at)?)).collect();
             view.notices.extend(state.notices.iter().filter_map(|at| said(task.general.get(*at)?)));
             view.hints_left = hints_left;
@@ -59,7 +59,7 @@ impl Drill {
     }
 }
 
-fn shown(result: &Shown) -> TaskView {
+fn shown(result: &TaskResult) -> TaskView {
     TaskView {
         outcome: result.outcome,
         took_s: result.took_s,

@@ -16,9 +16,9 @@ static TEXT: &str = include_str!("skills.yaml");
 /// The value that a drill gives to every task: its namespace.
 pub const NAMESPACE: &str = "ns";
 
-/// All skills, in the order of the file.
+/// The table of skills, in the order of the file.
 #[derive(Clone, Debug, Default)]
-pub struct Table {
+pub struct SkillTable {
     pub skills: Vec<Skill>,
     /// Hints of every task.
     pub(super) hints: Vec<Hint>,
@@ -52,6 +52,8 @@ pub struct Task {
     pub(super) checks: Vec<Check>,
     pub(super) hints: Vec<Hint>,
     pub(super) solution: Vec<String>,
+    /// Other ways to do it.
+    pub(super) also: Vec<Vec<String>>,
     pub(super) wrong: Vec<Wrong>,
 }
 
@@ -88,17 +90,17 @@ pub struct Wrong {
     pub why: String,
 }
 
-impl Table {
+impl SkillTable {
     /// The table in the binary, which a process reads once.
-    pub fn built_in() -> Arc<Table> {
-        static READ: LazyLock<Arc<Table>> = LazyLock::new(|| Table::read(TEXT).into());
+    pub fn built_in() -> Arc<SkillTable> {
+        static READ: LazyLock<Arc<SkillTable>> = LazyLock::new(|| SkillTable::read(TEXT).into());
         READ.clone()
     }
 
-    fn read(text: &str) -> Table {
-        match raw::read::<written::Table>(text, Path::new(FILE), 1) {
+    fn read(text: &str) -> SkillTable {
+        match raw::read::<written::SkillTable>(text, Path::new(FILE), 1) {
             Ok(written) => written.into_table(),
-            Err(fault) => Table { faults: vec![fault], ..Table::default() },
+            Err(fault) => SkillTable { faults: vec![fault], ..SkillTable::default() },
         }
     }
 
@@ -121,7 +123,7 @@ impl Table {
         let Some((skill, task)) = self.task(task) else {
             return Err(vec![fault(format!("there is no task {task:?}"))]);
         };
-        Drawn::of(skill, task, &self.hints, namespace, seed)
+        Drawn::draw(skill, task, &self.hints, namespace, seed)
     }
 }
 
@@ -137,7 +139,7 @@ mod written {
 
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
-    pub(super) struct Table {
+    pub(super) struct SkillTable {
         hints: Vec<Hint>,
         skills: Vec<Skill>,
     }
@@ -171,6 +173,8 @@ mod written {
         check: Vec<Check>,
         hints: Vec<Hint>,
         solution: Vec<String>,
+        #[serde(default)]
+        also: Vec<Vec<String>>,
         #[serde(default)]
         wrong: Vec<Wrong>,
     }
@@ -221,8 +225,8 @@ mod written {
         }
     }
 
-    impl Table {
-        pub(super) fn into_table(self) -> super::Table {
+    impl SkillTable {
+        pub(super) fn into_table(self) -> super::SkillTable {
             let mut faults = Vec::new();
             let skills = self.skills.into_iter().map(|skill| super::Skill {
                 id: skill.id,
@@ -232,7 +236,7 @@ mod written {
                 tasks: skill.tasks.into_iter().map(|task| task.read(&mut faults)).collect(),
             });
             let skills = skills.collect();
-            super::Table { skills, hints: self.hints.into_iter().map(Hint::read).collect(), faults }
+            super::SkillTable { skills, hints: self.hints.into_iter().map(Hint::read).collect(), faults }
         }
     }
 
@@ -256,6 +260,7 @@ mod written {
                 checks: self.check.into_iter().map(check).collect(),
                 hints: self.hints.into_iter().map(Hint::read).collect(),
                 solution: self.solution,
+                also: self.also,
                 wrong: self.wrong,
             }
         }

@@ -24,7 +24,7 @@ pub enum Ask {
     Show,
     /// The same now and after every change. The running time alone is no change.
     Follow,
-    /// What of the present task is not so yet.
+    /// Judges the present task: the conditions that are not met yet.
     Check,
     /// The next hint of the present task.
     Hint,
@@ -41,6 +41,8 @@ pub enum Ask {
 #[serde(rename_all = "camelCase", default)]
 pub struct Lines {
     pub solution: Vec<String>,
+    /// Other ways, after which the task is done as well.
+    pub also: Vec<Vec<String>>,
     /// Answers that have to stay red.
     pub wrong: Vec<Wrong>,
 }

@@ -16,6 +16,7 @@ texts! {
     NoHint: "there are no further hints", "더 볼 힌트가 없습니다";
     NoName: "every name for the drill's namespace is taken: {}", "연습에 쓸 네임스페이스 이름이 모두 사용 중입니다: {}";
     NoTask: "there is no task {}", "{} 과제는 없습니다";
+    StoppedEarly: "the drill was stopped before it began", "연습을 시작하기 전에 끝냈습니다";
     Preparing: "the drill is still being prepared", "연습을 아직 준비하는 중입니다";
 }
 }

@@ -1,6 +1,6 @@
 //! Drills at the prompt: questions to practice, its answers as text.
 
-use super::words::Say;
+use super::words::{Say, until};
 use crate::labs::clock;
 use crate::lesson::{PageStyle, tag};
 use crate::prose::{self, harmless, lay_out};
@@ -173,16 +173,6 @@ pub fn is_done(before: &DrillView, view: &DrillView, at: usize) -> bool {
     task.is_some_and(|task| matches!(task.outcome, Outcome::Done | Outcome::Helped))
 }
 
-/// `tomorrow`, `in 7 days`: a part of a day counts as a whole one.
-pub(super) fn until(lang: Lang, due: Timestamp, now: Timestamp) -> String {
-    let hours = due.duration_since(now).as_hours();
-    match (hours + 23).div_euclid(24) {
-        ..=0 => lang.say(Say::Today, &[]),
-        1 => lang.say(Say::Tomorrow, &[]),
-        days => lang.say(Say::InDays, &[&days.to_string()]),
-    }
-}
-
 /// What changed so that a learner at the prompt should hear of it.
 pub(crate) fn news(
     style: &PageStyle,
@@ -229,6 +219,11 @@ impl Running {
     pub(crate) fn timed(&self, prompt: String) -> String {
         self.left().map_or(prompt.clone(), |left| format!("[{}] {prompt}", clock(left)))
     }
+}
+
+/// Answers `next`, which belongs to lessons.
+pub(crate) fn no_next(lang: Lang) -> String {
+    lang.say(Say::NoNext, &[])
 }
 
 /// Said once, when little time is left.
@@ -341,6 +336,7 @@ mod tests {
             let due = ::clock::after(now(), std::time::Duration::from_secs(hours as u64 * 3600));
             until(Lang::En, due, now())
         };
-        assert_eq!([0, 24, 25, 168].map(after), ["today", "tomorrow", "in 2 days", "in 7 days"]);
+        let told = ["today", "in 1 h", "in 11 h", "tomorrow", "tomorrow", "in 2 days", "in 7 days"];
+        assert_eq!([0, 1, 11, 12, 24, 25, 168].map(after), told);
     }
 }

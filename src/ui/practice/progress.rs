@@ -1,10 +1,11 @@
 //! The skill map as a picture: signs and words, in lines of at most 80 cells.
 
-use super::words::Say;
+use super::words::{Say, since, until};
 use crate::prose::{self, harmless};
 use crate::texts::Lang;
 use crate::tui::text;
-use lab::practice::map::{LabLine, Map, SkillLine, Track};
+use clock::Timestamp;
+use lab::practice::map::{LabLine, SkillLine, SkillMap, Track};
 use lab::practice::record::State;
 
 /// Lines are no longer, however wide the terminal is.
@@ -18,7 +19,7 @@ const STATE: usize = 14;
 const NAME: usize = 18;
 
 /// The map as text. `colour`: a sign has a colour, too, which says no more than the sign.
-pub fn picture(lang: Lang, map: &Map, colour: bool) -> String {
+pub fn picture(lang: Lang, map: &SkillMap, now: Timestamp, colour: bool) -> String {
     let say = |say, with: &[&str]| lang.say(say, with);
     let number = |n: usize| n.to_string();
     let mut out = String::new();
@@ -43,14 +44,14 @@ pub fn picture(lang: Lang, map: &Map, colour: bool) -> String {
     let counts = [State::Fresh, State::Due, State::Rusty, State::NotMet].map(count);
     let counts = say(Say::SkillsCount, &counts.each_ref().map(String::as_str));
     out.push_str(&head(&say(Say::Skills, &[]), &counts, colour));
-    map.skills.iter().for_each(|s| out.push_str(&skill(lang, s, colour)));
-    out.push('\n');
+    map.skills.iter().for_each(|s| out.push_str(&skill(lang, s, now, colour)));
+    out.push_str(&format!("  {}\n\n", say(Say::Legend, &[])));
     let is_met = map.skills.iter().any(|skill| skill.state != State::NotMet);
     // The first of the library, as `drill` says it; skills stand in another order.
     let teaches = |id: &String| map.skills.iter().any(|skill| skill.lessons.contains(id));
     let first = map.lessons.list.iter().map(|lesson| &lesson.id).find(|id| teaches(id));
     out.push_str(&match (is_met, first) {
-        (false, Some(lesson)) => say(Say::ToBegin, &[lesson]),
+        (false, Some(lesson)) => say(Say::ToBegin, &[&harmless(lesson)]),
         _ => say(Say::ToPractise, &[]),
     });
     out.push('\n');
@@ -68,31 +69,32 @@ fn track(track: &Track) -> String {
     // A lesson that is done is seen, and so is one that is missing.
     let full = full.clamp(usize::from(track.done > 0), BAR - usize::from(track.done < track.all));
     let bar = "█".repeat(full) + &"░".repeat(BAR - full);
-    format!("  {}  {bar}  {}/{}\n", fitted(&track.id, NAME), track.done, track.all)
+    format!("  {}  {bar}  {}/{}\n", fitted(&harmless(&track.id), NAME), track.done, track.all)
 }
 
 /// `  ✓ wrong-image     100/100  One of three apps does not start`
 fn lab(lab: &LabLine) -> String {
     let mark = if lab.passed { "✓" } else { "·" };
     let points = format!("{}/{}", lab.score, lab.max);
-    let line = format!("  {mark} {}{points:>7}  {}", fitted(&lab.id, NAME), harmless(&lab.title));
+    let line = format!("  {mark} {}{points:>7}  {}", fitted(&harmless(&lab.id), NAME), harmless(&lab.title));
     format!("{}\n", cut(&line, WIDTH))
 }
 
 /// `  ● Scale a Deployment                    fresh          in 6 days`
-fn skill(lang: Lang, skill: &SkillLine, colour: bool) -> String {
+fn skill(lang: Lang, skill: &SkillLine, now: Timestamp, colour: bool) -> String {
     let (sign, code, word) = match skill.state {
         State::Fresh => ("●", "32", Say::Fresh),
         State::Due => ("◐", "33", Say::Due),
         State::Rusty => ("○", "31", Say::Rusty),
         State::NotMet => ("·", "2", Say::NotMet),
     };
-    let more = match (skill.state, skill.due_days) {
+    let due = skill.due.as_ref().and_then(|due| due.parse::<Timestamp>().ok());
+    let more = match (skill.state, due) {
         (State::NotMet, _) => source(lang, skill),
-        (State::Fresh, Some(days)) => in_days(lang, days + 1),
+        (State::Fresh, Some(due)) => until(lang, due, now),
         (State::Rusty, _) if skill.helped => lang.say(Say::Helped, &[]),
         (State::Rusty, _) if skill.failed => lang.say(Say::Failed, &[]),
-        (_, Some(days)) => since_days(lang, -days - 1),
+        (_, Some(due)) => since(lang, due, now),
         (_, None) => String::new(),
     };
     let title = fitted(&harmless(&skill.title), TITLE);
@@ -105,25 +107,9 @@ fn skill(lang: Lang, skill: &SkillLine, colour: bool) -> String {
 /// What teaches a skill.
 fn source(lang: Lang, skill: &SkillLine) -> String {
     match (skill.lessons.first(), skill.labs.first()) {
-        (Some(lesson), _) => lang.say(Say::LessonId, &[lesson]),
-        (None, Some(lab)) => lang.say(Say::LabId, &[lab]),
+        (Some(lesson), _) => lang.say(Say::LessonId, &[&harmless(lesson)]),
+        (None, Some(lab)) => lang.say(Say::LabId, &[&harmless(lab)]),
         (None, None) => String::new(),
-    }
-}
-
-fn in_days(lang: Lang, days: i64) -> String {
-    match days {
-        ..=0 => lang.say(Say::Today, &[]),
-        1 => lang.say(Say::Tomorrow, &[]),
-        days => lang.say(Say::InDays, &[&days.to_string()]),
-    }
-}
-
-fn since_days(lang: Lang, days: i64) -> String {
-    match days {
-        ..=0 => lang.say(Say::Today, &[]),
-        1 => lang.say(Say::Yesterday, &[]),
-        days => lang.say(Say::SinceDays, &[&days.to_string()]),
     }
 }
 

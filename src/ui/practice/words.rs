@@ -1,5 +1,7 @@
 //! What the prompt says of practice, in English and Korean.
 
+use crate::texts::Lang;
+use clock::Timestamp;
 use lang::texts;
 
 texts! {
@@ -16,6 +18,7 @@ texts! {
     Skipped: "skipped", "건너뜀";
     Unfinished: "not finished; it does not count", "끝내지 못함 (기록하지 않음)";
     Again: "again {}", "다음 연습: {}";
+    NoNext: "A drill goes on by itself when a task is done; `skip` leaves this task.", "과제를 완료하면 연습이 알아서 다음으로 넘어갑니다. 이 과제를 건너뛰려면 `skip`을 입력하세요.";
     LittleTime: "30 seconds are left.", "30초 남았습니다.";
     Finished: "The drill is over: {} of {} done.", "연습이 끝났습니다. 과제 {}개 완료(전체 {}개).";
     TimeOver: "The time is over: {} of {} done. What you did counts.", "시간이 다 되었습니다. 과제 {}개 완료(전체 {}개). 완료한 과제는 기록되었습니다.";
@@ -30,6 +33,7 @@ texts! {
     HintsOver: "(no more)", "(더 없습니다)";
     // -- times
     Tomorrow: "tomorrow", "내일";
+    InHours: "in {} h", "{}시간 뒤";
     InDays: "in {} days", "{}일 뒤";
     Today: "today", "오늘";
     Yesterday: "since yesterday", "어제부터";
@@ -42,6 +46,7 @@ texts! {
     LabsNone: "none of {} graded yet", "채점받은 실습이 아직 없음(전체 {}개)";
     Skills: "Skills", "익힌 기술";
     SkillsCount: "{} fresh · {} due · {} rusty · {} not met", "익숙함 {} · 복습할 때 {} · 잊혀 가는 중 {} · 배우기 전 {}";
+    Legend: "due: time to practise · rusty: the last try failed, or due for a week", "복습할 때: 복습할 날이 됨 · 잊혀 가는 중: 실패했거나 일주일이 지남";
     Fresh: "fresh", "익숙함";
     Due: "due", "복습할 때";
     Rusty: "rusty", "잊혀 가는 중";
@@ -52,4 +57,25 @@ texts! {
     ToPractise: "`drill` practises for two minutes: what is rusty or due comes first.", "`drill`로 2분 동안 연습합니다. 잊혀 가는 것과 복습할 것부터 나옵니다.";
     ToBegin: "You have not learned any of these yet. `lesson {}` is the first lesson that teaches one of these.", "아직 배운 것이 없습니다. 이 가운데 하나를 가르치는 첫 강의는 `lesson {}`입니다.";
 }
+}
+
+/// When a skill is due: `in 3 h`, `tomorrow`, `in 7 days`. A part of a day counts as a whole one.
+pub(super) fn until(lang: Lang, due: Timestamp, now: Timestamp) -> String {
+    let seconds = due.duration_since(now).as_secs();
+    let counted_up = |unit: i64| seconds.saturating_add(unit - 1).div_euclid(unit);
+    match (counted_up(3600), counted_up(86_400)) {
+        (..=0, _) => lang.say(Say::Today, &[]),
+        (hours @ 1..=11, _) => lang.say(Say::InHours, &[&hours.to_string()]),
+        (_, 1) => lang.say(Say::Tomorrow, &[]),
+        (_, days) => lang.say(Say::InDays, &[&days.to_string()]),
+    }
+}
+
+/// Since when a skill is due: `since yesterday`, `for 8 days`. Only whole days count.
+pub(super) fn since(lang: Lang, due: Timestamp, now: Timestamp) -> String {
+    match now.duration_since(due).as_secs().div_euclid(86_400) {
+        ..=0 => lang.say(Say::Today, &[]),
+        1 => lang.say(Say::Yesterday, &[]),
+        days => lang.say(Say::SinceDays, &[&days.to_string()]),
+    }
 }

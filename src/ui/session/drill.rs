@@ -3,7 +3,7 @@
 use super::lessons::{self, Unanswered};
 use super::{Manner, Session};
 use crate::lesson::PageStyle;
-use crate::line::Line;
+use crate::line::{Line, latin_among};
 use crate::practice::drill;
 use cluster::Error;
 use lab::practice::view::{Ask, DrillView, Phase};
@@ -27,6 +27,10 @@ impl Session {
             Word::Show => self.drilled(Ask::Show, |style, view| drill::page(style, view, clock::now())),
             Word::Hint => self.drilled(Ask::Hint, drill::hint),
             // What came of them tells the task that follows.
+            Word::Next => {
+                print!("{}\n", drill::no_next(self.lang()));
+                1
+            }
             Word::Skip => self.drilled(Ask::Skip, |_, _| String::new()),
             Word::Stop => self.drilled(Ask::Stop, |_, _| String::new()),
             Word::Check => self.check_drill(),
@@ -151,19 +155,22 @@ enum Word {
     Show,
     Check,
     Hint,
+    /// Of lessons: who has the habit would leave a task that has just come.
+    Next,
     Skip,
     Stop,
 }
 
 /// What a line means for practice. While a drill runs, the words `check`, `hint` and `next` of
-/// lessons mean the drill, and so do `skip` and `stop`.
+/// lessons mean the drill, and so do `skip` and `stop`, also with a Korean keyboard layout on.
 fn meant(line: &Line, cluster: &str, runs: bool) -> Option<Word> {
     let alone = |word: &str| {
         Some(match word {
             "show" => Word::Show,
             "check" => Word::Check,
             "hint" => Word::Hint,
-            "skip" | "next" | "건너뛰기" => Word::Skip,
+            "next" => Word::Next,
+            "skip" | "건너뛰기" => Word::Skip,
             "stop" | "그만" => Word::Stop,
             _ => return None,
         })
@@ -171,8 +178,9 @@ fn meant(line: &Line, cluster: &str, runs: bool) -> Option<Word> {
     match line {
         Line::Lesson(words) if runs && words.len() == 1 => alone(&words[0]).filter(|w| *w != Word::Show),
         Line::Shell(text) if runs => {
-            let is_own = matches!(text.trim(), "skip" | "stop" | "건너뛰기" | "그만");
-            alone(text.trim()).filter(|_| is_own)
+            let text = latin_among(text.trim(), &["skip", "stop"]).unwrap_or(text.trim());
+            let is_own = matches!(text, "skip" | "stop" | "건너뛰기" | "그만");
+            alone(text).filter(|_| is_own)
         }
         Line::Own(args) => {
             let words: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -203,8 +211,10 @@ mod tests {
         for (text, word) in [
             ("check", Word::Check),
             ("hint", Word::Hint),
-            ("next", Word::Skip),
+            ("next", Word::Next),
             ("skip", Word::Skip),
+            ("나ㅑㅔ", Word::Skip),
+            ("ㄴ새ㅔ", Word::Stop),
             ("stop", Word::Stop),
             ("확인", Word::Check),
             ("그만", Word::Stop),
@@ -213,6 +223,7 @@ mod tests {
         }
         assert_eq!(of("drill", false), Some(Word::Begin(None)));
         assert_eq!(of("연습", false), Some(Word::Begin(None)));
+        assert_eq!(of("ㅇ갸ㅣㅣ", false), Some(Word::Begin(None)), "the keys of drill");
         assert_eq!(of("drill --seed 417", false), Some(Word::Begin(Some(417))));
         assert_eq!(of("drill stop", false), Some(Word::Stop));
         // Another cluster's, a form for machines, help and slips are for a process of their own.

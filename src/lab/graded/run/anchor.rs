@@ -141,6 +141,18 @@ mod tests {
         }
     }
 
+    /// A drill makes objects beside the lab's, and goes back to before them at its end.
+    #[tokio::test]
+    async fn no_lab_starts_while_a_drill_is_open() {
+        let cluster = Cluster::new().await;
+        let run = cluster.process();
+        run.opened.note_drill(true);
+        let told = run.start("orphans", Some(7), &json!(null), "en").await.unwrap_err();
+        assert!(told.contains("a drill is open"), "{told}");
+        assert_eq!(run.book().open, None);
+        cluster.crew.kill();
+    }
+
     /// The disk stalls: the store says that it does not know, and writes all the same.
     #[tokio::test]
     async fn a_count_whose_answer_was_lost_is_nobody_elses() {

@@ -358,6 +358,9 @@ impl LabRun {
     /// Starts a lab. `back`: the plan of the way back from the open one that was agreed to; null:
     /// any.
     async fn start(&self, id: &str, seed: Option<u64>, back: &Value, lang: &str) -> Result<Value, String> {
+        if self.opened.has_drill() {
+            return Err(words::say(lang, Word::DrillOpen, &[]));
+        }
         let lab = self.known(id, lang)?;
         if let Some(need) = self.lacks(lab) {
             return Err(words::say(lang, Word::Lacks, &[&need]));

@@ -1,6 +1,6 @@
 //! The beginning of a drill: its tasks are picked, drawn and set up.
 
-use super::{Drill, ORDERS_MAX, Practice, REHEARSAL_MAX, Shown, State};
+use super::{Act, Drill, DrillState, ORDERS_MAX, Order, Practice, REHEARSAL_MAX, TaskResult, act_for};
 use crate::graded::world::World;
 use crate::practice::drawn::Drawn;
 use crate::practice::met::Met;
@@ -28,8 +28,23 @@ const LABEL: &str = "ropewalk.io/drill";
 const SHOWN_MAX: Duration = Duration::from_secs(5);
 /// All tasks together have to show what they are about by then.
 const READY_MAX: Duration = Duration::from_secs(60);
-/// How long the rest of a drill before this process is taken away for, and how often it is tried.
-const SWEEP: (Duration, usize) = (Duration::from_secs(5), 60);
+/// How often this process tries to take away what a drill of an earlier one has left, and how many
+/// times.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+const SWEEPS_MAX: usize = 60;
+/// Without a seed of the learner's it is drawn below this number: short enough to be typed.
+const SEED_MAX: u64 = 10_000;
+
+/// A drill that is to be set up.
+struct Plan {
+    seed: u64,
+    /// Ids of its tasks.
+    ids: Vec<String>,
+    /// When the skill of each was met.
+    met: Vec<Option<clock::Timestamp>>,
+    limit: Duration,
+    is_rehearsal: bool,
+}
 
 impl Practice {
     /// Reads the record, unless that was done. A damaged one is put aside, and the next drill says
@@ -51,8 +66,8 @@ impl Practice {
         if !self.path.exists() || self.read_record().is_err() {
             return; // a drill that begins tells it
         }
-        for _ in 0..SWEEP.1 {
-            clock::pause(SWEEP.0).await;
+        for _ in 0..SWEEPS_MAX {
+            clock::pause(SWEEP_EVERY).await;
             let _turn = self.turn.lock().await;
             let left = self.record.lock().as_ref().and_then(|record| record.open.clone());
             match left.filter(|_| self.drill().is_none_or(|drill| !drill.is_open())) {
@@ -70,12 +85,9 @@ impl Practice {
         self.may_begin(lang)?;
         let met = in_place(|| Met::read(self.host.place(), &self.library));
         let now = clock::now();
-        let seed = seed.unwrap_or_else(|| rng::Rng::from_os().range(1, 10_000));
-        let picked = {
-            let record = self.record.lock();
-            let record = record.clone().unwrap_or_default();
-            self.picked(seed, &met, &record, now)
-        };
+        let record = self.record.lock().clone().unwrap_or_default();
+        let seed = seed.unwrap_or_else(|| unknown_seed(&record));
+        let picked = self.picked(seed, &met, &record, now);
         if picked.is_empty() {
             return Err(self.none_met(lang));
         }
@@ -83,8 +95,8 @@ impl Practice {
             let (skill, _) = self.table.task(id)?;
             met.since(skill).flatten()
         };
-        let times = picked.iter().map(since).collect();
-        self.begin_drill(seed, picked, times, (LIMIT, false), lang).await
+        let met = picked.iter().map(since).collect();
+        self.begin_drill(Plan { seed, ids: picked, met, limit: LIMIT, is_rehearsal: false }, lang).await
     }
 
     /// Begins a drill of one task, without a clock and without a record.
@@ -100,7 +112,9 @@ impl Practice {
         if self.table.task(task).is_none() {
             return Err(words::say(lang, Word::NoTask, &[task]));
         }
-        self.begin_drill(seed, vec![task.into()], vec![None], (REHEARSAL_MAX, true), lang).await
+        let ids = vec![task.into()];
+        let plan = Plan { seed, ids, met: vec![None], limit: REHEARSAL_MAX, is_rehearsal: true };
+        self.begin_drill(plan, lang).await
     }
 
     fn may_begin(&self, lang: &str) -> Result<(), String> {
@@ -146,15 +160,9 @@ impl Practice {
         words::say(lang, Word::NoneMet, &[id, title, id])
     }
 
-    /// Sets the tasks up and starts the clock. `limit`: of the time, and whether it is a rehearsal.
-    async fn begin_drill(
-        self: &Arc<Practice>,
-        seed: u64,
-        ids: Vec<String>,
-        met: Vec<Option<clock::Timestamp>>,
-        (limit, is_rehearsal): (Duration, bool),
-        lang: &str,
-    ) -> Result<(), String> {
+    /// Sets the tasks up and starts the clock.
+    async fn begin_drill(self: &Arc<Practice>, plan: Plan, lang: &str) -> Result<(), String> {
+        let Plan { seed, ids, met, limit, is_rehearsal } = plan;
         let failed = |why: String| words::say(lang, Word::SetupFailed, &[&why]);
         let left = self.record.lock().as_ref().and_then(|record| record.open.clone());
         if let Some(open) = left {
@@ -169,11 +177,11 @@ impl Practice {
         let base = base.ok_or_else(|| failed("the store does not say its revision".into()))?;
         let crew = self.crew.part();
         let world = World::start(&crew, &self.host).map_err(|e| failed(cluster::chain(&e)))?;
-        let (orders, told) = mpsc::channel(ORDERS_MAX);
-        let results = vec![Shown::default(); tasks.len()];
+        let (orders, mut given) = mpsc::channel(ORDERS_MAX);
+        let results = vec![TaskResult::default(); tasks.len()];
         // A rehearsal has no learner who reads it.
         let put_aside = if is_rehearsal { vec![] } else { self.aside.lock().clone() };
-        let state = State { phase: Phase::Preparing, results, told: put_aside, ..State::default() };
+        let state = DrillState { phase: Phase::Preparing, results, put_aside, ..DrillState::default() };
         let state = Mutex::new(state);
         let drill =
             Drill { seed, namespace, base, limit, tasks, met, is_rehearsal, state, orders, world, crew };
@@ -181,9 +189,15 @@ impl Practice {
         *self.drill.lock() = Some(drill.clone());
         self.tell();
         let open = Open { namespace: drill.namespace.clone(), base };
-        if let Err(why) = self.set_up(&drill, &ids, &open, lang).await {
-            *self.drill.lock() = None;
+        let prepared = tokio::select! {
+            biased;
+            () = stopped(&mut given) => Err(words::say(lang, Word::StoppedEarly, &[])),
+            prepared = self.set_up(&drill, &ids, &open, lang) => prepared,
+        };
+        if let Err(why) = prepared {
             self.take_away(&open).await;
+            drill.state().phase = Phase::Stopped;
+            *self.drill.lock() = None;
             drill.crew.kill();
             self.tell();
             return Err(why);
@@ -193,7 +207,7 @@ impl Practice {
         }
         let mut changes = self.changes();
         changes.mark_unchanged();
-        self.crew.spawn(self.clone().run(drill.clone(), told));
+        self.crew.spawn(self.clone().run(drill.clone(), given));
         // The first task is on the screen of the learner who asked.
         while drill.state().phase == Phase::Preparing {
             if changes.changed().await.is_err() {
@@ -207,16 +221,13 @@ impl Practice {
     async fn set_up(&self, drill: &Drill, ids: &[String], open: &Open, lang: &str) -> Result<(), String> {
         let failed = |why: String| words::say(lang, Word::SetupFailed, &[&why]);
         // Before anything is made: a process after this one has to find it.
-        {
-            let mut record = self.record.lock();
-            let record = record.get_or_insert_with(Record::default);
+        let kept = self.keep(|record| {
             record.open = Some(open.clone());
             if !drill.is_rehearsal {
                 record.remember(drill.seed, ids.to_vec());
             }
-            let kept = record.save(&self.path);
-            kept.map_err(|error| words::say(lang, Word::NotKept, &[&cluster::chain(&error)]))?;
-        }
+        });
+        kept.map_err(|error| words::say(lang, Word::NotKept, &[&cluster::chain(&error)]))?;
         drill.listen(&self.host);
         let name = &drill.namespace;
         // With its label from the first moment on: without it, nobody takes the namespace away.
@@ -232,17 +243,15 @@ impl Practice {
         played.map_err(|error| failed(cluster::chain(&error)))?;
         for (at, task) in drill.tasks.iter().enumerate() {
             let Some(ready_when) = &task.ready_when else { continue };
-            drill.state().at = at; // its own values
-            let frame = drill.frame();
+            let frame = drill.frame_of(at);
             let ready = drill.world.settled(&[ready_when], &frame, Duration::ZERO, READY_MAX).await;
             ready.map_err(|_| words::say(lang, Word::NotReady, &[&task.id]))?;
         }
-        drill.state().at = 0;
         Ok(())
     }
 
-    /// Has a drill made what the record says? The file may be another cluster's, and a learner may
-    /// have a namespace of this name.
+    /// Returns whether a drill has made what the record names. The file may be another cluster's,
+    /// and a learner may have a namespace of this name.
     pub(super) async fn is_own(&self, open: &Open) -> bool {
         if !is_of_a_drill(&open.namespace) {
             return false;
@@ -279,7 +288,22 @@ impl Practice {
     }
 }
 
-/// Has a drill made this namespace?
+/// Waits until a drill that is still prepared is to end.
+async fn stopped(orders: &mut mpsc::Receiver<Order>) {
+    while act_for(orders, 0).await != Act::Stop {}
+}
+
+/// Draws a seed that the record does not know: one that it knows would repeat old tasks instead of
+/// asking what is due.
+fn unknown_seed(record: &Record) -> u64 {
+    let known: BTreeSet<u64> = record.drills.iter().map(|drill| drill.seed).collect();
+    let first = rng::Rng::from_os().range(1, SEED_MAX);
+    // From there on, so that a record that knows them all cannot keep it from ending.
+    let mut seeds = (first..SEED_MAX).chain(1..first);
+    seeds.find(|seed| !known.contains(seed)).unwrap_or(first)
+}
+
+/// Returns whether a namespace has the label that drills give to theirs.
 fn is_labelled(namespace: &DynamicObject) -> bool {
     namespace.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(LABEL))
 }
@@ -291,7 +315,17 @@ fn is_of_a_drill(namespace: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_of_a_drill;
+    use super::{SEED_MAX, is_of_a_drill, unknown_seed};
+    use crate::practice::record::{DrillTasks, Record};
+
+    /// The file may name more seeds than a drill remembers; almost all of them are taken here.
+    #[test]
+    fn a_seed_by_chance_repeats_no_drill() {
+        let mut record = Record::default();
+        let known = (1..SEED_MAX).filter(|seed| seed % 100 != 7);
+        record.drills = known.map(|seed| DrillTasks { seed, tasks: vec![] }).collect();
+        assert_eq!(unknown_seed(&record) % 100, 7);
+    }
 
     #[test]
     fn only_a_namespace_of_a_drill_is_taken_away() {

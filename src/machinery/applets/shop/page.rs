@@ -41,7 +41,7 @@ async fn answer(page: Arc<Page>, asked: &Asked) -> Answer {
     match (asked.method.clone(), asked.uri.path()) {
         (Method::GET | Method::HEAD, "/healthz") => daemon::answer(StatusCode::OK, "text/plain", "ok\n"),
         (Method::GET | Method::HEAD, "/") => {
-            let text = "<p>Welcome. This page needs nothing but itself.</p>\n<p><a href=\"/goods\">See the goods</a></p>\n";
+            let text = "<p>Welcome to the small shop.</p>\n<p><a href=\"/goods\">See the goods</a></p>\n";
             page.html(StatusCode::OK, "A small shop", text, None)
         }
         (Method::GET | Method::HEAD, "/goods") => match ask(&page, "GET", "/goods".into()).await {

@@ -2,9 +2,18 @@ use super::*;
 use lab::practice::map::{Grades, LessonLine, Lessons};
 use serde_json::json;
 
-fn map() -> Map {
+fn now() -> Timestamp {
+    "2026-03-10T10:00:00Z".parse().unwrap()
+}
+
+fn map() -> SkillMap {
     let skill = |id: &str, title: &str, state: &str, due_days: Option<i64>, failed: bool| {
-        let line = json!({"id": id, "title": title, "state": state, "dueDays": due_days, "failed": failed,
+        // In the middle of the day.
+        let due = due_days.map(|days| {
+            let middle = jiff::SignedDuration::from_hours(days * 24 + 12);
+            clock::rfc3339(now() + middle)
+        });
+        let line = json!({"id": id, "title": title, "state": state, "due": due, "failed": failed,
             "lessons": ["first-voyage/14"], "labs": ["stale-settings"]});
         serde_json::from_value::<SkillLine>(line).unwrap()
     };
@@ -19,7 +28,7 @@ fn map() -> Map {
     let mut restart =
         skill("restart", "디플로이먼트의 파드를 하나씩 차례대로 다시 시작하기", "notMet", None, false);
     restart.lessons.clear();
-    Map {
+    SkillMap {
         lessons: Lessons {
             done: 14,
             all: 33,
@@ -51,25 +60,25 @@ fn map() -> Map {
             skill("roll-back", "Roll back a Deployment", "notMet", None, false),
             restart,
         ],
-        ..Map::default()
+        ..SkillMap::default()
     }
 }
 
 #[test]
 fn the_map_in_english() {
-    insta::assert_snapshot!(picture(Lang::En, &map(), false));
+    insta::assert_snapshot!(picture(Lang::En, &map(), now(), false));
 }
 
 #[test]
 fn the_map_in_korean() {
-    insta::assert_snapshot!(picture(Lang::Ko, &map(), false));
+    insta::assert_snapshot!(picture(Lang::Ko, &map(), now(), false));
 }
 
 /// A syllable of Hangul takes two cells, and none is cut in half.
 #[test]
 fn no_line_is_wider_than_eighty_cells() {
     for lang in [Lang::En, Lang::Ko] {
-        for line in picture(lang, &map(), false).lines() {
+        for line in picture(lang, &map(), now(), false).lines() {
             assert!(prose::cells(line) < 80, "{} cells: {line}", prose::cells(line));
         }
     }
@@ -77,22 +86,22 @@ fn no_line_is_wider_than_eighty_cells() {
 
 #[test]
 fn colour_repeats_what_the_signs_say() {
-    let coloured = picture(Lang::En, &map(), true);
+    let coloured = picture(Lang::En, &map(), now(), true);
     assert!(coloured.contains("\x1b[32m●\x1b[0m Run a pod"), "{coloured}");
     let mut plain = coloured;
     for code in ["1", "2", "31", "32", "33", "0"] {
         plain = plain.replace(&format!("\x1b[{code}m"), "");
     }
-    assert_eq!(plain, picture(Lang::En, &map(), false));
+    assert_eq!(plain, picture(Lang::En, &map(), now(), false));
 }
 
 #[test]
 fn what_was_done_with_the_last_hint_is_no_failure() {
     let mut map = map();
     map.skills.retain(|skill| skill.failed);
-    assert!(picture(Lang::En, &map, false).contains("the last try failed"));
+    assert!(picture(Lang::En, &map, now(), false).contains("the last try failed"));
     map.skills[0].helped = true;
-    let told = picture(Lang::En, &map, false);
+    let told = picture(Lang::En, &map, now(), false);
     assert!(told.contains("done with the last hint") && !told.contains("failed"), "{told}");
 }
 
@@ -105,6 +114,6 @@ fn a_beginner_is_told_where_to_begin() {
     let mut earlier = map.skills[0].clone();
     earlier.lessons = vec!["first-voyage/13".into()];
     map.skills.push(earlier);
-    let told = picture(Lang::En, &map, false);
+    let told = picture(Lang::En, &map, now(), false);
     assert!(told.contains("`lesson first-voyage/13` is the first lesson"), "{told}");
 }
