@@ -232,7 +232,7 @@ impl Labs {
 mod tests {
     use super::*;
     use crate::cel::facts::{self, Facts, Object};
-    use crate::cel::value;
+    use crate::cel::{Use, value};
     use serde_json::json;
     use std::sync::Arc;
 
@@ -306,6 +306,48 @@ mod tests {
         for command in [json!(["sleep", "20"]), json!(["sh", "-c", "sleep 20; kill 1"])] {
             assert_eq!(paused(json!({"exec": {"command": command}})), ["what-long"]);
         }
+    }
+
+    /// A controller that heard late that a grading was taken back has made one more pod with the
+    /// finalizer of the grading.
+    #[test]
+    fn slow_death_counts_no_pod_of_an_earlier_grading() {
+        let labs = Labs::built_in();
+        let lab = labs.get("slow-death").unwrap();
+        let source = &lab.tasks.iter().find(|t| t.id == "ends").unwrap().checks[0].1.source;
+        let from = "(size(get(object(\"Deployment\", v.ns, v.app), \"spec.template.metadata.finalizers\"";
+        let deleted = Expr::compile(&source[source.find(from).unwrap()..], Use::Check, &[]).unwrap();
+        // Whole seconds of one minute in which the pods were made and ended.
+        let is_met = |further: &[(u64, u64)], first_ended: u64| {
+            deleted.holds(&facts_of(lab, |v| {
+                let time = |second: u64| format!("2026-01-01T10:00:{second:02}Z");
+                let object = |kind: &str, name: &Value, made: u64| {
+                    let metadata =
+                        json!({"namespace": v["ns"], "name": name, "creationTimestamp": time(made)});
+                    json!({"kind": kind, "metadata": metadata})
+                };
+                let count = v["count"].as_u64().unwrap();
+                let mut times = further.to_vec();
+                times.extend((0..count).flat_map(|_| [(12, first_ended), (21, 50)]));
+                let pod = |(at, (made, ended)): (usize, (u64, u64))| {
+                    let mut pod = object("Pod", &format!("p{at}").into(), made);
+                    pod["metadata"]["deletionTimestamp"] = time(ended).into();
+                    pod["metadata"]["finalizers"] = json!(["ropewalk.io/judge"]);
+                    let state = json!({"terminated": {"exitCode": 0, "finishedAt": time(ended)}});
+                    pod["status"] = json!({"containerStatuses": [{"state": state}]});
+                    pod
+                };
+                let mut all: Vec<Value> = times.into_iter().enumerate().map(pod).collect();
+                let mut app = object("Deployment", &v["app"], 0);
+                app["spec"] = json!({"template": {"metadata": {"finalizers": ["ropewalk.io/judge"]}}});
+                let map = |name: &str, made: u64| object("ConfigMap", &name.into(), made);
+                all.extend([app, map("rounds", 10), map("moment", 20)]);
+                all
+            }))
+        };
+        assert!(is_met(&[], 22) && is_met(&[(5, 6)], 22), "one of an earlier grading");
+        assert!(!is_met(&[(11, 15)], 22), "one more of this grading");
+        assert!(!is_met(&[], 40), "its pods end late");
     }
 
     #[test]

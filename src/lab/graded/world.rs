@@ -555,19 +555,23 @@ impl World {
         before: i64,
         after: i64,
     ) -> Result<BTreeMap<String, String>, String> {
-        let mut pods = [BTreeMap::new(), BTreeMap::new()];
-        for (pods, revision) in pods.iter_mut().zip([before, after]) {
-            *pods = match watch::at_revision(&self.client, "Pod", &Room::default(), revision).await {
-                Then::Objects(pods) => pods,
-                _ => return Err(format!("the pods of revision {revision} cannot be listed")),
-            };
-        }
-        let [then, now] = pods;
+        let (then, now) = (self.pods_at(before).await?, self.pods_at(after).await?);
         let uid = |o: &Object| o.json["metadata"]["uid"].as_str().unwrap_or_default().to_string();
         let here = |namespace: &String| places.is_none_or(|places| places.contains(namespace));
         let both =
             now.iter().filter(|((ns, _), _)| here(ns)).filter_map(|(key, is)| Some((is, then.get(key)?)));
         Ok(both.map(|(is, was)| (uid(is), uid(was))).filter(|(is, was)| is != was).collect())
+    }
+
+    /// The pods of a revision, by namespace and name.
+    ///
+    /// # Errors
+    /// The store does not have them any more, or no API server answers.
+    pub(super) async fn pods_at(&self, revision: i64) -> Result<BTreeMap<(String, String), Object>, String> {
+        match watch::at_revision(&self.client, "Pod", &Room::default(), revision).await {
+            Then::Objects(pods) => Ok(pods),
+            _ => Err(format!("the pods of revision {revision} cannot be listed")),
+        }
     }
 
     /// Is it true now? `None`: it cannot be told yet, or its evaluation fails.

@@ -304,6 +304,9 @@ impl LabRun {
         for task in green.copied().chain(healed) {
             let _ = world.settled(&exprs(task), &frame, Duration::ZERO, RECOVERY_MAX).await; // if not, the next grade says so
         }
+        if back.is_ok() {
+            self.release_left(current, before).await;
+        }
         drop(quiet);
         self.settled_again(current, before, &back.map_err(failed)?).await.map_err(failed)?;
         played.map_err(|e| failed(chain_text(&e)))?;

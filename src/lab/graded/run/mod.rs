@@ -3,6 +3,7 @@
 mod anchor;
 mod follow;
 mod judge;
+mod left;
 mod listing;
 mod look;
 mod past;

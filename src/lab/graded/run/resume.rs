@@ -44,6 +44,9 @@ impl LabRun {
                 // The judge's own way back, which is none of the learner's.
                 let quiet = self.quiet();
                 let back = self.host.past(Past::back(before, current.places())).await;
+                if back.is_ok() {
+                    self.release_left(&current, before).await;
+                }
                 drop(quiet);
                 self.settled_again(&current, before, &back.map_err(failed)?).await.map_err(failed)?;
             }
