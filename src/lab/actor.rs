@@ -1,7 +1,9 @@
 //! The engine's loop: takes what the tap, the watches and people say, one after the other, and
 //! tells everyone who follows what is to be seen now.
 
+use super::blocking::in_place;
 use super::engine::{Engine, qualified};
+use super::error::Error;
 use super::format::{EN, Lesson, Library, OTHERS};
 use super::graded::Opened;
 use super::progress::{self, Progress};
@@ -10,7 +12,7 @@ use super::run::Teacher;
 use super::view::{Ask, LessonView, Question, Solution, State};
 use super::watch::{self, Told};
 use super::words::{self, Word};
-use super::{Error, TEACHER, cel::Probe, cel::facts, probe, reach};
+use super::{cel::Probe, cel::facts, probe, reach};
 use ::cel::Value;
 use api::kinds::Kind;
 use client::Client;
@@ -21,6 +23,7 @@ use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
+use tap::TEACHER;
 use task::Crew;
 use tokio::sync::{broadcast, mpsc, oneshot, watch as channel};
 use tokio::time::Instant;
@@ -312,7 +315,7 @@ impl Actor {
 
     /// Judges until nothing more is needed; tells everyone.
     fn settle(&mut self) -> Option<Instant> {
-        let (needs, save) = super::in_place(|| self.engine.settle());
+        let (needs, save) = in_place(|| self.engine.settle());
         for kind in needs.kinds {
             self.watch(&kind);
         }

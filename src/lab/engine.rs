@@ -399,7 +399,7 @@ impl Engine {
             }
         } else {
             let actor = tap::actor(&request.user, &request.impersonator);
-            let by_lesson = actor == super::TEACHER || request.is_persons();
+            let by_lesson = actor == tap::TEACHER || request.is_persons();
             let open =
                 self.preparing.clone().or_else(|| self.open.as_ref().map(|open| open.lesson.id.clone()));
             let lesson = open.filter(|_| by_lesson).and_then(|id| self.library.get(&id));
@@ -895,7 +895,7 @@ pub(crate) mod tests {
             let write = Write { journey: Some(tap::Journey::Rewind(4)), ..Write::UPDATED };
             let record = Record::new(Event::Commit(write)).object(resource, "default", name);
             let mut record = record.revision(20);
-            record.request = Some(tap::Request { user: crate::TEACHER.into(), ..Default::default() });
+            record.request = Some(tap::Request { user: tap::TEACHER.into(), ..Default::default() });
             engine.record(&record);
         }
         let noted = |lesson: &str| {

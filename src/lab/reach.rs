@@ -2,7 +2,6 @@
 //! look at, and what its solution's lines do. So nobody keeps a list of lessons that work
 //! elsewhere, and a new lesson is judged like an old one.
 
-use super::TEACHER;
 use super::cel::{Expr, facts};
 use super::format::{Lesson, Step};
 use super::lines;
@@ -12,6 +11,7 @@ use cluster::guest::{Offers, Room, USUAL};
 use kubectl::manifest::documents;
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
+use tap::TEACHER;
 
 /// Something that a cluster which is not Ropewalk's own does not have, or does not give.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

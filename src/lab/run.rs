@@ -2,8 +2,9 @@
 //! reach a later one. Only kubectl's and `fault` lines: what needs a shell has no place in a setup
 //! that has to work everywhere.
 
+use super::error::Error;
 use super::lines::{commands, is_plain, may_fail};
-use super::{Error, reach};
+use super::reach;
 use cluster::Place;
 use cluster::control::{Ask, Control};
 use cluster::faults::Fault;

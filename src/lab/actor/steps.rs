@@ -2,10 +2,11 @@
 
 use super::Actor;
 use super::play::Stopped;
+use crate::error::Error;
 use crate::format::{Lesson, Step};
 use crate::view::State;
 use crate::words::{self, Notice, With, Word};
-use crate::{Error, lines, own, progress};
+use crate::{lines, own, progress};
 use cluster::undo::Past;
 use serde_json::Value;
 use std::sync::Arc;

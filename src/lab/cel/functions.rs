@@ -363,7 +363,7 @@ fn hops(facts: &Facts, args: &[Value]) -> Result<Vec<Value>, String> {
         let own = str_field(t, "component") == component || str_field(t, "by_component") == component;
         own && str_field(t, "verb") == verb
             && about(str_field(t, "object"), object)
-            && str_field(t, "user") != crate::TEACHER
+            && str_field(t, "user") != tap::TEACHER
     };
     Ok(facts.trace.iter().filter(fits).cloned().collect())
 }

@@ -119,7 +119,7 @@ pub enum Error {
     #[error(transparent)]
     Cluster(#[from] cluster::Error),
     #[error(transparent)]
-    Lab(#[from] super::Error),
+    Lab(#[from] crate::error::Error),
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! Looking without judging: how the tasks stand, since when, and which hint is next.
 
 use super::{Current, LabRun, NETWORK_EVERY, exprs, follow, kinds};
+use crate::blocking::in_place;
 use crate::cel::{Expr, Template, Use, facts};
 use crate::format::EN;
 use crate::graded::read::{Hint, Lab, Task};
 use crate::graded::wills;
 use crate::graded::words::{self, Word};
-use crate::{in_place, own};
+use crate::own;
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};

@@ -21,7 +21,6 @@ use super::view::{Ask, GivenUp, Played};
 use super::words::{self, Word};
 use super::world::{Frame, World};
 use super::{Error, Opened, PROOF};
-use crate::TEACHER;
 use crate::cel::{Expr, facts, value};
 use crate::engine::Lazily;
 use crate::reach;
@@ -36,6 +35,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
+use tap::TEACHER;
 use tokio::sync::watch;
 
 /// The symptom has to show by then, and for so long before the clock starts.
