@@ -12,7 +12,7 @@ use super::run::Teacher;
 use super::view::{Ask, LessonView, Question, Solution, State};
 use super::watch::{self, Told};
 use super::words::{self, Word};
-use super::{cel::Probe, cel::facts, probe, reach};
+use super::{cel::Probe, cel::facts, in_room, probe};
 use ::cel::Value;
 use api::kinds::Kind;
 use client::Client;
@@ -561,7 +561,7 @@ impl Actor {
                     self.save();
                 }
                 let room = &self.engine.recorder.room;
-                let (lines, may_fail) = crate::lines::unmarked(reach::lines(&step.marked_solution(), room));
+                let (lines, may_fail) = crate::lines::unmarked(in_room::lines(&step.marked_solution(), room));
                 Ok(Some(json!(Solution { lines, may_fail })))
             }
             Ask::Solved => {

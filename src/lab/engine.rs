@@ -6,6 +6,7 @@ use super::cel::facts::{Line, Objects, Wanted};
 use super::cel::{Facts, Memo, Probe, value};
 use super::debrief;
 use super::format::{EN, Lesson, Library, Step};
+use super::in_room;
 use super::judge::{self, Memory, Outcome};
 use super::own;
 use super::progress::Progress;
@@ -428,7 +429,7 @@ impl Engine {
             let room = &self.recorder.room;
             let solution = &open.lesson.steps[open.step].solution;
             // A session that plays the solution may end before it says that it is over.
-            self.solving &= reach::lines(solution, room).iter().any(|lines| {
+            self.solving &= in_room::lines(solution, room).iter().any(|lines| {
                 lines.trim() == line.trim() || lines.lines().any(|of_it| of_it.trim() == line.trim())
             });
             if open.typed.len() == TYPED_MAX {

@@ -5,10 +5,9 @@ pub(crate) mod look;
 use super::{Actor, steps};
 use crate::base;
 use crate::format::Lesson;
-use crate::lines;
-use crate::own;
 use crate::view::{Ask, State};
 use crate::words::{self, Word};
+use crate::{lines, own, playable};
 use api::status::qualified;
 use cluster::undo::{Loss, Past, losses};
 use serde_json::Value;
@@ -94,7 +93,7 @@ impl Actor {
             && self.engine.offers.own
             && self.engine.state() == State::Skipped
         {
-            let lines = lines::playable(&lesson.steps[step].marked_solution());
+            let lines = playable::playable(&lesson.steps[step].marked_solution());
             cost.add(self.cost_of_lines(&lines, &own::names(&lesson)).await?);
         }
         match self.follower(lang) {

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::format::{Lesson, Step};
 use crate::view::State;
 use crate::words::{self, Notice, With, Word};
-use crate::{lines, own, progress};
+use crate::{own, playable, progress};
 use cluster::undo::Past;
 use serde_json::Value;
 use std::sync::Arc;
@@ -90,7 +90,7 @@ impl Actor {
     /// # Errors
     /// The lines were stopped: the step is not passed.
     async fn pass(&mut self, lesson: &Lesson, at: usize) -> Result<Option<Notice>, Stopped> {
-        let lines = lines::playable(&lesson.steps[at].marked_solution());
+        let lines = playable::playable(&lesson.steps[at].marked_solution());
         if self.engine.state() != State::Skipped || lines.is_empty() {
             return Ok(None);
         }
