@@ -1,6 +1,6 @@
 //! Reads what stands in a lesson's file and can be wrong, and notes where it stands.
 
-use super::Fault;
+use super::text::Fault;
 use crate::cel::facts::ANSWER;
 use crate::cel::{self, Defines, Expr, Meaning, Template, Use};
 use crate::{lines, playable};
