@@ -1,11 +1,11 @@
 //! The engine's state: the open lesson, what is known of the cluster, and what follows from both.
 //! [`super::actor`] feeds it.
 
-use super::answers::Given;
 use super::cel::facts::{Line, Objects, Wanted};
 use super::cel::{Facts, Memo, Probe, value};
 use super::debrief;
 use super::format::{EN, Lesson, Library, Step};
+use super::given::{self, Given};
 use super::in_room;
 use super::judge::{self, Memory, Outcome};
 use super::own;
@@ -543,7 +543,7 @@ impl Engine {
         let Some(step) = lesson.steps.get(open.step) else { return (needs, noted) };
         let mut save = noted;
         if state == State::Open {
-            save |= super::answers::confirm(step, &lesson.id, &facts, &mut open.given, &mut self.progress);
+            save |= given::confirm(step, &lesson.id, &facts, &mut open.given, &mut self.progress);
             let truths = judge::truths(&step.checks, &facts, &open.memory);
             let asked = facts.oldest_used(|probe| Some(self.answers.get(probe)?.asked));
             let held = open.memory.held.clone();

@@ -55,6 +55,7 @@ mod desired;
 mod engine;
 mod error;
 pub mod format;
+mod given;
 #[cfg(test)]
 mod golden;
 pub mod graded;

@@ -1,6 +1,7 @@
 //! Labs as a guest of the cluster's process.
 
-use super::Opened;
+use super::error::Error;
+use super::opened::Opened;
 use super::run::{Follower, LabRun};
 use super::view::{Ask, Question};
 use super::world::World;
@@ -81,7 +82,7 @@ impl Guest for Graded {
     fn start(&self, crew: &Crew, host: Host) {
         let (run, tell) = (self.run.clone(), self.opened.clone());
         let world = World::start(crew, &host);
-        let opened = world.map_err(super::Error::from).and_then(|w| LabRun::open(w, host, tell));
+        let opened = world.map_err(Error::from).and_then(|w| LabRun::open(w, host, tell));
         let opened = run.get_or_init(|| opened.map_err(|e| cluster::chain(&e)));
         let failed = opened.is_err();
         self.begun.send_replace(());

@@ -12,15 +12,17 @@ mod resume;
 pub use follow::Follower;
 pub use listing::{entry, sheet};
 
+use super::PROOF;
 use super::book::{Before, Book, Open};
 use super::draw;
+use super::error::Error;
+use super::opened::Opened;
 use super::read::{Lab, Labs, Task};
 use super::seal::{self, Chain};
 use super::stopwatch::Stopwatch;
 use super::view::{Ask, GivenUp, Played};
 use super::words::{self, Word};
 use super::world::{Frame, World};
-use super::{Error, Opened, PROOF};
 use crate::cel::{Expr, facts, value};
 use crate::engine::Lazily;
 use crate::reach;
