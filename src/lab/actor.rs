@@ -18,7 +18,7 @@ use api::kinds::Kind;
 use client::Client;
 use cluster::control::Reply;
 use cluster::guest::{Host, Room, Seen};
-use consent::Meant;
+use meant::Meant;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, LazyLock};
@@ -30,11 +30,13 @@ use tokio::time::Instant;
 
 mod consent;
 pub(crate) mod cost;
+mod meant;
 mod open;
 mod play;
 mod resume;
 #[cfg(test)]
 mod sittings;
+mod step_names;
 mod steps;
 
 /// What is to be seen, by language.
@@ -599,7 +601,7 @@ impl Actor {
                 let (lesson, open) = self.opened(lang)?;
                 let at = match &step {
                     None => open,
-                    Some(step) => steps::named(&lesson, step, lang)?,
+                    Some(step) => step_names::named(&lesson, step, lang)?,
                 };
                 let noted = self.engine.progress.look(&lesson.id, &lesson.steps[at].id);
                 let told = noted.and_then(|n| n.debrief.get(lang).or_else(|| n.debrief.get(EN)));

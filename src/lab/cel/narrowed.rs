@@ -1,6 +1,6 @@
 //! Narrowed lists: of `trace` or a history the elements that may matter to an expression
-//! ([`super::compile::Narrow`]). Each is extended by what came since it was last asked for, and kept
-//! in the [`Memo`].
+//! ([`super::compile::Narrow`]). Each is extended by what came since it was last asked for, and
+//! kept in the [`Memo`].
 
 use super::budget::{self, Budget};
 use super::callable::Callable;

@@ -2,7 +2,8 @@
 
 use super::error::Error;
 use super::opened::Opened;
-use super::run::{Follower, LabRun};
+use super::run::LabRun;
+use super::run::follow::Follower;
 use super::view::{Ask, Question};
 use super::world::World;
 use cluster::control::Reply;

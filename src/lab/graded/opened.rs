@@ -6,8 +6,8 @@ use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// The lab that is open, for the lesson engine beside the lab run: a jump to an older revision would
-/// sweep the lab away.
+/// The lab that is open, for the lesson engine beside the lab run: a jump to an older revision
+/// would sweep the lab away.
 #[derive(Clone, Debug, Default)]
 pub struct Opened(Arc<Mutex<Option<Noted>>>);
 

@@ -1,7 +1,7 @@
 //! From text to a lab that can be drawn, or to what is wrong with it.
 
+use super::lab::{Also, Hint, Lab, Task, Wrong};
 use super::written;
-use super::{Also, Hint, Lab, Task, Wrong};
 use crate::cel::{Expr, Template, Use};
 use crate::format::file::plain;
 use crate::format::{EN, Fault, Text};
