@@ -47,6 +47,7 @@
 
 mod actor;
 mod answers;
+mod asking;
 mod base;
 mod blocking;
 pub mod cel;
