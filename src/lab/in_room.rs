@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 /// A lesson's line as it is to be run in a room: where it names the usual namespace, it means the
 /// room's.
-pub fn line(line: &str, room: &Room) -> String {
+pub(crate) fn line(line: &str, room: &Room) -> String {
     let own = room.real(USUAL);
     if own == USUAL {
         return line.into();
@@ -36,7 +36,7 @@ pub fn line(line: &str, room: &Room) -> String {
 
 /// Lines of a lesson as they are to be run in a room: commands as [`line`] tells, manifests as
 /// [`manifest`] does.
-pub fn lines(lines: &[String], room: &Room) -> Vec<String> {
+pub(crate) fn lines(lines: &[String], room: &Room) -> Vec<String> {
     let mut all = Vec::new();
     let mut rest = lines.iter();
     while let Some(command) = rest.next() {
@@ -57,7 +57,7 @@ pub fn lines(lines: &[String], room: &Room) -> Vec<String> {
 ///
 /// Example: in the room `own`, `{kind: Pod, metadata: {name: a, namespace: default}}` becomes
 /// `{"kind":"Pod","metadata":{"name":"a","namespace":"own"}}`.
-pub fn manifest(text: &str, room: &Room) -> String {
+pub(crate) fn manifest(text: &str, room: &Room) -> String {
     let own = room.real(USUAL);
     let Ok(mut all) = documents(text.as_bytes()) else { return text.into() };
     if own == USUAL || !all.iter_mut().fold(false, |turned, object| rename(object, own) | turned) {

@@ -144,4 +144,16 @@ mod tests {
         assert_eq!(here_document("cat <<-\"END\" > x"), Some("END".to_string()));
         assert_eq!(here_document("cat <<<word"), None);
     }
+
+    #[test]
+    fn a_manifest_follows_a_line_that_reads_standard_input() {
+        for line in
+            ["kubectl apply -Rf -", "-k create --filename=-", "apply -f-", "sed s/a/b/ | kubectl apply -f -"]
+        {
+            assert!(reads_manifest(line), "{line}");
+        }
+        for line in ["kubectl logs -f web", "kubectl exec web -- tar -f -", "apply -f web.yaml"] {
+            assert!(!reads_manifest(line), "{line}");
+        }
+    }
 }

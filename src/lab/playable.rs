@@ -61,18 +61,6 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_follows_a_line_that_reads_standard_input() {
-        for line in
-            ["kubectl apply -Rf -", "-k create --filename=-", "apply -f-", "sed s/a/b/ | kubectl apply -f -"]
-        {
-            assert!(reads_manifest(line), "{line}");
-        }
-        for line in ["kubectl logs -f web", "kubectl exec web -- tar -f -", "apply -f web.yaml"] {
-            assert!(!reads_manifest(line), "{line}");
-        }
-    }
-
-    #[test]
     fn what_only_a_shell_can_do_is_seen_before_anything_is_done() {
         for line in
             ["kubectl get pods", "k get po", "get pods", "fault heal", "", "kubectl get -o jsonpath={.a}"]
