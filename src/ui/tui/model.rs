@@ -2,7 +2,7 @@
 
 use super::cluster::{Cluster, Key, Stand};
 use super::event::Question;
-use super::flow::{Then, Traffic};
+use super::flow::traffic::{Then, Traffic};
 use super::lab::Lab;
 use super::layout::{self, Panes};
 use super::look::Look;

@@ -13,7 +13,8 @@ pub(crate) use hops::{brief, describe};
 pub(crate) use raft::leader;
 
 use super::cluster::{Key, WATCHED};
-use super::flow::{Did, Flow, Gate, Hop, Spot, Traffic};
+use super::flow::traffic::Traffic;
+use super::flow::{Did, Flow, Gate, Hop, Spot};
 use super::look::{Look, Sign, Tone};
 use super::model::{Model, View};
 use super::text::{cells, cut, took};

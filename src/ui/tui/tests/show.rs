@@ -38,7 +38,7 @@ fn a_command_is_played_hop_by_hop_paused_stepped_and_replayed() {
     press(&mut model, KeyCode::F(7));
     assert_eq!(model.traffic.play.at, 0);
     // The picture shows what was there then.
-    use crate::tui::flow::Then;
+    use crate::tui::flow::traffic::Then;
     let then = |model: &mut Model, at: usize| {
         model.traffic.play.at = at;
         model.traffic.stand("default", "web2")
