@@ -3,9 +3,10 @@
 use super::cluster::Change;
 use super::event::{Effect, Event};
 use super::keys;
-use super::layout;
-use super::model::{Model, Overlay, Page, Pane, Scroll, View};
+use super::layout::{self, Pane};
+use super::model::{Model, Overlay, Page, View};
 use super::render::in_sight;
+use super::scroll::Scroll;
 use super::terminal::Wish;
 use crossterm::event::KeyEventKind;
 use lab::view::{LessonView, State};

@@ -22,7 +22,6 @@ use super::words::Word;
 use crate::texts::Lang;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use tap::Record;
 
 /// A place to draw on, with cells counted from its own corner.
 pub(crate) struct Canvas<'a> {
@@ -90,17 +89,6 @@ pub(crate) fn short(name: &str) -> &str {
 pub(crate) fn lit(model: &Model) -> (Option<&Spot>, Option<&Spot>) {
     let hop = model.traffic.lit();
     (hop.map(|h| &h.from), hop.map(|h| &h.to))
-}
-
-/// The scheduler's decisions, the newest first, one for each pod.
-pub(crate) fn decisions(traffic: &Traffic) -> Vec<&Record> {
-    traffic.decisions.iter().rev().collect()
-}
-
-/// The pods that these are about, in the same order.
-pub(crate) fn decided(traffic: &Traffic) -> Vec<Key> {
-    let about = |record: &&Record| record.object.as_ref().map(|o| (o.namespace.clone(), o.name.clone()));
-    decisions(traffic).iter().map(|record| about(record).unwrap_or_default()).collect()
 }
 
 /// Which object of the scene a view is about: its place in the scene's list. While a command is

@@ -13,10 +13,10 @@ pub(crate) use bars::tab_at;
 pub(crate) use overlay::last;
 pub(crate) use sheet::{in_sight, scrolled};
 
-use super::layout;
+use super::layout::{self, Pane};
 use super::look::{Look, Tone};
 use super::map;
-use super::model::{Model, Pane};
+use super::model::Model;
 use super::text::{cells, cut};
 use super::words::Word;
 use lang::charset;

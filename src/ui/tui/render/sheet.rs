@@ -1,9 +1,10 @@
 //! Where the lines of the lesson's pane go: what to read scrolls above, what to do stands firmly
 //! below it.
 
-use super::super::layout::inside;
+use super::super::layout::{Pane, inside};
 use super::super::look::{Sign, Tone};
-use super::super::model::{Model, Pane, Scroll};
+use super::super::model::Model;
+use super::super::scroll::Scroll;
 use super::super::text::cells;
 use super::super::words::Word;
 use super::lesson::{Checks, asks, doing, reading};

@@ -3,7 +3,9 @@
 use super::keys::*;
 use super::*;
 use crate::tui::flow::Did;
-use crate::tui::model::{Overlay, Pane, Scroll, View};
+use crate::tui::layout::Pane;
+use crate::tui::model::{Overlay, View};
+use crate::tui::scroll::Scroll;
 use crossterm::event::KeyCode;
 use std::time::Duration;
 

@@ -3,7 +3,8 @@
 
 use super::press::ask;
 use crate::tui::event::Effect;
-use crate::tui::model::{Model, Pane};
+use crate::tui::layout::Pane;
+use crate::tui::model::Model;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use lab::view::Ask;
 

@@ -3,9 +3,11 @@
 use super::show;
 use crate::tui::event::{Effect, Question};
 use crate::tui::keys;
+use crate::tui::layout::Pane;
 use crate::tui::map;
-use crate::tui::model::{Act, BURST, Model, Overlay, Page, Pane, Scroll, View};
+use crate::tui::model::{Act, BURST, Model, Overlay, Page, View};
 use crate::tui::render::{self, scrolled};
+use crate::tui::scroll::Scroll;
 use crate::tui::words::Word;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use lab::graded::view::{Ask as LabAsk, LabView};
