@@ -5,7 +5,8 @@ use super::super::look::{Sign, Tone};
 use super::super::model::Model;
 use super::super::text::{cells, took};
 use super::super::words::Word;
-use super::{Canvas, short};
+use super::canvas::Canvas;
+use super::hops::short;
 use tap::{Event, Refusal};
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model) {
