@@ -5,7 +5,7 @@ use super::super::look::{Sign, Tone};
 use super::super::markdown;
 use super::super::model::Model;
 use super::super::words::Word;
-use super::lesson::{marked, text};
+use super::paragraph::{marked, text};
 use crate::texts::Say;
 use ::lab::graded::view::Entry as LabEntry;
 use ::lab::view::Entry;
