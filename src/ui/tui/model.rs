@@ -412,4 +412,11 @@ impl Model {
         self.subject = place;
         self.about = all.get(place).filter(|_| place > 0).cloned();
     }
+
+    /// Shows a view that the learner chose.
+    pub(crate) fn show(&mut self, view: View) {
+        self.view = view;
+        self.chosen = true;
+        self.choose(&[], 0);
+    }
 }
