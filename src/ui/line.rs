@@ -12,7 +12,7 @@ pub(crate) use cut::{Cut, cut};
 pub(crate) use growing::{Growing, unfinished};
 pub(crate) use hangul::{english_keys, latin_key, of_korean_layout};
 pub(crate) use spelling::latin_among;
-pub(crate) use words::{WORDS, bare_verbs};
+pub(crate) use words::{WORDS, bare_verbs, begins_with_own_word};
 
 use super::paste;
 use kubectl::parse;

@@ -22,8 +22,10 @@ use std::sync::atomic::AtomicBool;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+mod alive;
 mod answers;
 mod drill;
+mod help;
 mod lessons;
 mod lines;
 mod news;
@@ -239,7 +241,7 @@ impl Session {
             return Flow::Next;
         }
         let outside = match &line {
-            Line::Shell(text) => !own::begins_with_own_word(text),
+            Line::Shell(text) => !line::begins_with_own_word(text),
             line => matches!(line, Line::Kubectl(_) | Line::Foreground(_)),
         };
         let acts = outside || matches!(line, Line::Own(_) | Line::Shell(_));
@@ -396,7 +398,7 @@ impl Session {
     }
 
     fn help(&mut self, about: &[String], lines: &mut dyn Lines) -> i32 {
-        if let Some(text) = about.first().and_then(|word| lessons::help(word)) {
+        if let Some(text) = about.first().and_then(|word| help::of_lessons(word)) {
             println!("{}", self.say(text, &[]));
             return 0;
         }

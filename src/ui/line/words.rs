@@ -23,3 +23,8 @@ pub(crate) const WORDS: &[&str] = &[
 /// Words of lessons.
 pub(super) const LESSON: &[&str] =
     &["answer", "back", "check", "debrief", "goto", "hint", "lesson", "next", "solve"];
+
+/// True if a line of the shell begins with this program.
+pub(crate) fn begins_with_own_word(text: &str) -> bool {
+    text.split_whitespace().next() == Some("ropewalk")
+}

@@ -1,6 +1,6 @@
 //! The word `answer`: an answer to the question of the open step.
 
-use super::lessons;
+use super::help;
 use super::{Manner, Session};
 use crate::lesson;
 use crate::line::needs_shell;
@@ -27,7 +27,7 @@ impl Session {
     /// Answers the question of the open step; the exit code is 0 only if the answer is right.
     pub(super) fn answer(&mut self, written: &str) -> i32 {
         if matches!(written, "" | "--help" | "-h") {
-            if let Some(text) = lessons::help("answer") {
+            if let Some(text) = help::of_lessons("answer") {
                 println!("{}", self.say(text, &[]));
             }
             return if written.is_empty() { 2 } else { 0 };

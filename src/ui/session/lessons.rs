@@ -1,5 +1,6 @@
 //! The session's words of lessons.
 
+use super::help;
 use super::{CUT, Manner, Session};
 use crate::consent;
 use crate::lesson::{self, PageStyle};
@@ -198,7 +199,7 @@ impl Session {
     /// A word of lessons.
     pub(super) fn lesson(&mut self, words: &[String]) -> i32 {
         if words.iter().skip(1).any(|w| matches!(w.as_str(), "--help" | "-h"))
-            && let Some(text) = words.first().and_then(|word| help(word))
+            && let Some(text) = words.first().and_then(|word| help::of_lessons(word))
         {
             println!("{}", self.say(text, &[]));
             return 0;
@@ -406,22 +407,6 @@ impl Session {
             before.abort();
         }
     }
-}
-
-/// What a word of lessons does.
-pub(super) fn help(word: &str) -> Option<Say> {
-    Some(match word {
-        "answer" => Say::HelpAnswer,
-        "next" => Say::HelpNext,
-        "back" => Say::HelpBack,
-        "goto" => Say::HelpGoto,
-        "hint" => Say::HelpHint,
-        "check" => Say::HelpCheck,
-        "lesson" => Say::HelpLesson,
-        "solve" => Say::HelpSolve,
-        "debrief" => Say::HelpDebrief,
-        _ => return None,
-    })
 }
 
 /// Returns an id that no other question to an engine has.

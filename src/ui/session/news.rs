@@ -1,15 +1,10 @@
-//! Words that come by themselves: the cluster has ended, a step is done.
+//! Words that come by themselves, e.g. that a step is done, and when they are said.
 
-use super::Session;
 use crate::column::Column;
-use crate::texts::{Lang, Say, problem};
-use cluster::control::Control;
-use cluster::{Error, Place};
-use lang::charset::{eprintln, print, println};
+use lang::charset::{print, println};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::{TrySendError, sync_channel};
 use std::time::Duration;
 
@@ -136,24 +131,22 @@ impl News {
             print!("{words}");
         }
     }
-}
 
-impl Session {
-    /// Tells news by a voice that never waits.
-    pub(crate) fn print_news_with(&self, mut voice: impl FnMut(String) + Send + 'static) {
-        self.news.open().voice = Some(Box::new(move |words| {
+    /// Says news from now on by a voice that never waits.
+    pub(super) fn say_with(&self, mut voice: impl FnMut(String) + Send + 'static) {
+        self.open().voice = Some(Box::new(move |words| {
             voice(words);
             Ok(())
         }));
     }
 
-    /// Tells news by a voice that may have to wait, on a thread of its own: the editor takes the
-    /// second of two messages only when it reads keys again. [`News::tell`] and [`News::hold`] do
-    /// not wait for that. The thread ends with [`Session::end_news`], or with the news.
+    /// Says news from now on by a voice that may have to wait, on a thread of its own: the editor
+    /// takes the second of two messages only when it reads keys again. [`News::tell`] and
+    /// [`News::hold`] do not wait for that. The thread ends with [`News::end`], or with the news.
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub(crate) fn print_news_on_a_thread(
+    pub(super) fn say_on_a_thread(
         &self,
         mut voice: impl FnMut(String) + Send + 'static,
     ) -> std::io::Result<()> {
@@ -166,7 +159,7 @@ impl Session {
                 own.take_one_off();
             }
         })?;
-        let mut state = self.news.open();
+        let mut state = self.open();
         state.unsaid = unsaid.clone();
         state.voice = Some(Box::new(move |words| {
             *unsaid.count() += 1;
@@ -180,63 +173,17 @@ impl Session {
         Ok(())
     }
 
-    /// Ends all news: a session that ends the cluster must not report its end as news.
-    pub(crate) fn end_news(&self) -> impl FnOnce() + Send + use<> {
-        let news = self.news.clone();
-        move || news.open().voice = None
+    /// Drops all news from now on.
+    pub(super) fn end(&self) {
+        self.open().voice = None;
     }
-
-    /// Is there a cluster to talk to? If it has ended, says so, unless it is back.
-    pub(super) fn alive(&mut self) -> bool {
-        if !self.dead.load(Ordering::Acquire) {
-            return true;
-        }
-        if self.handle.block_on(Control::connect(&self.place)).is_ok() {
-            self.watch();
-            self.watch_lesson();
-            self.watch_drill();
-            eprintln!("{}", self.say(Say::ClusterBack, &[&self.place.name]));
-            return true;
-        }
-        eprintln!("{}", cluster_ended(self.lang(), &self.place));
-        false
-    }
-
-    /// Notices the cluster's end: its control socket closes.
-    pub(crate) fn watch(&self) {
-        self.dead.store(false, Ordering::Release);
-        let (place, dead, lang) = (self.place.clone(), self.dead.clone(), self.lang.clone());
-        let news = self.news.clone();
-        self.handle.spawn(async move {
-            loop {
-                match Control::connect(&place).await {
-                    Ok(mut control) => while let Ok(Some(_)) = control.next().await {},
-                    // It has not ended: it is too busy to answer in the time that this took.
-                    Err(Error::Hangs { .. }) => continue,
-                    Err(_) => {}
-                }
-                break;
-            }
-            dead.store(true, Ordering::Release);
-            let lang = *lang.lock();
-            news.tell(cluster_ended(lang, &place));
-        });
-    }
-}
-
-/// What is said when the cluster has ended underneath.
-fn cluster_ended(lang: Lang, place: &Place) -> String {
-    problem(
-        lang,
-        &lang.say(Say::ClusterEnded, &[&place.name]),
-        Some(&lang.say(Say::ClusterEndedWhy, &[&place.log().display().to_string()])),
-        Some(&lang.say(Say::ClusterEndedTry, &[&place.name])),
-    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::{Manner, Session};
+    use crate::texts::Lang;
 
     #[test]
     fn news_wait_for_an_editor_and_come_at_once_otherwise() {
@@ -274,7 +221,7 @@ mod tests {
     fn a_voice_that_has_to_wait_stops_nobody() {
         let (runtime, dir) = (tokio::runtime::Runtime::new().unwrap(), tempfile::tempdir().unwrap());
         let place = cluster::Home::at(dir.path()).cluster("main").unwrap();
-        let session = Session::new(place, Lang::En, crate::session::Manner::Pipe, runtime.handle().clone());
+        let session = Session::new(place, Lang::En, Manner::Pipe, runtime.handle().clone());
         let (take, taken) = sync_channel(1);
         session.print_news_on_a_thread(move |words| drop(take.send(words))).unwrap();
         let news = session.news.clone();
@@ -295,29 +242,5 @@ mod tests {
         assert_eq!(came, ["0\n", "1\n", "2\n"]);
         session.end_news()();
         while taken.recv().is_ok() {} // ends with the thread
-    }
-
-    /// As long as a build takes all processors, or a start loads many images.
-    #[tokio::test(start_paused = true)]
-    async fn a_cluster_that_is_too_busy_to_answer_has_not_ended() {
-        use crate::session::Manner;
-        use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-        let dir = tempfile::tempdir().unwrap();
-        let place = cluster::Home::at(dir.path()).cluster("main").unwrap();
-        std::fs::create_dir_all(&place.root).unwrap();
-        let listener = tokio::net::UnixListener::bind(place.socket()).unwrap();
-        let session = Session::new(place, Lang::En, Manner::Pipe, tokio::runtime::Handle::current());
-        let (tell, mut told) = tokio::sync::mpsc::channel(8);
-        session.print_news_with(move |words| tell.try_send(words).unwrap());
-        session.watch();
-        let _silent = listener.accept().await.unwrap();
-        let again = tokio::time::timeout(std::time::Duration::from_secs(60), listener.accept()).await;
-        let (read, mut write) = again.expect("it is asked again").unwrap().0.into_split();
-        let mut lines = BufReader::new(read).lines();
-        lines.next_line().await.unwrap(); // the greeting
-        write.write_all(b"{\"ok\":null}\n").await.unwrap();
-        assert!(told.try_recv().is_err() && !session.dead.load(Ordering::Acquire));
-        drop((lines, write));
-        assert!(told.recv().await.is_some_and(|words| words.contains("has ended")));
     }
 }

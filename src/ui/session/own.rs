@@ -4,16 +4,12 @@ use super::{Manner, Session};
 use crate::dialect::quote;
 use crate::exit;
 use crate::lesson;
+use crate::line::begins_with_own_word;
 use crate::settings::{self, LANG_VARIABLE, LAST_VARIABLE};
 use crate::terminal::Unedited;
 use crate::texts::Say;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-
-/// True if a line of the shell begins with this program.
-pub(super) fn begins_with_own_word(text: &str) -> bool {
-    text.split_whitespace().next() == Some("ropewalk")
-}
 
 impl Session {
     /// A command of this program itself, in a process of its own.

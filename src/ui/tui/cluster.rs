@@ -1,10 +1,13 @@
 //! The live objects as the map knows them: a few fields of each, kept up to date by watches.
 
+mod object;
 mod past;
 mod read;
 
+pub(crate) use object::{Deployment, Endpoint, Happened, Key, Node, Pod, ReplicaSet, Service, Slice, Stand};
+
 use api::value::text;
-use clock::Timestamp;
+use object::{key, revision};
 use past::{Before, Past};
 use read::{deployment, happened, node, pod, replicaset, service, slice};
 use serde_json::Value;
@@ -25,9 +28,6 @@ pub(crate) const WATCHED: &[(&str, &str, &str, &str)] = &[
 /// Events kept; the oldest goes.
 const EVENTS_MAX: usize = 200;
 
-/// Namespace (empty for nodes) and name.
-pub(crate) type Key = (String, String);
-
 /// What a watch told.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Change {
@@ -42,132 +42,6 @@ pub(crate) enum Change {
     },
     /// A complete list: what is not in it is gone.
     All { resource: String, objects: Vec<Value> },
-}
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Node {
-    pub name: String,
-    pub control_plane: bool,
-    pub ready: bool,
-    pub cordoned: bool,
-}
-
-/// How a pod stands, as its sign shows it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Stand {
-    /// No node yet.
-    #[default]
-    Waiting,
-    Starting,
-    Ready,
-    Leaving,
-    Failed,
-    Done,
-}
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Pod {
-    pub namespace: String,
-    pub name: String,
-    pub node: String,
-    pub stand: Stand,
-    /// kubectl's STATUS column.
-    pub status: String,
-    /// Containers ready, of how many.
-    pub ready: (usize, usize),
-    pub restarts: i64,
-    /// The ReplicaSet, DaemonSet or other controller it belongs to.
-    pub owner: String,
-    pub labels: BTreeMap<String, String>,
-    pub image: String,
-    pub ip: String,
-    pub revision: u64,
-    /// What it asks for, as the scheduler counts it: `cpu 500m  memory 1Gi`.
-    pub asks: String,
-    pub selector: String,
-    /// `metadata.creationTimestamp`, in whole seconds.
-    pub created: Option<Timestamp>,
-}
-
-impl Pod {
-    /// Part of the cluster itself.
-    pub(crate) fn system(&self) -> bool {
-        self.namespace == "kube-system"
-    }
-
-    /// A static pod of a component, e.g. `etcd-`: its name ends with its node's. A learner's
-    /// `etcd-client` is none.
-    fn is_component(&self, name: &str) -> bool {
-        self.system() && self.name.strip_prefix(name) == Some(&self.node)
-    }
-}
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Service {
-    pub namespace: String,
-    pub name: String,
-    pub kind: String,
-    pub ip: String,
-    /// (port, targetPort, nodePort)
-    pub ports: Vec<(i64, String, Option<i64>)>,
-    pub selector: BTreeMap<String, String>,
-    pub revision: u64,
-}
-
-/// One address in an EndpointSlice.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Endpoint {
-    pub ip: String,
-    pub node: String,
-    pub pod: String,
-    pub ready: bool,
-}
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Slice {
-    pub service: String,
-    pub endpoints: Vec<Endpoint>,
-    pub ports: Vec<i64>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Deployment {
-    pub namespace: String,
-    pub name: String,
-    pub wanted: i64,
-    pub ready: i64,
-    pub available: i64,
-    pub updated: i64,
-    pub image: String,
-    /// All pods end before their successors begin: the strategy `Recreate`, which has no
-    /// `rollingUpdate`.
-    pub recreates: bool,
-    pub surge: String,
-    pub unavailable: String,
-    pub revision: u64,
-}
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct ReplicaSet {
-    pub namespace: String,
-    pub name: String,
-    pub owner: String,
-    pub wanted: i64,
-    pub ready: i64,
-    pub image: String,
-    /// `deployment.kubernetes.io/revision`
-    pub number: i64,
-}
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Happened {
-    pub about: Key,
-    pub kind: String,
-    pub reason: String,
-    pub message: String,
-    pub warning: bool,
-    pub revision: u64,
-    pub count: i64,
 }
 
 /// Everything the watches have told.
@@ -197,6 +71,36 @@ impl Cluster {
     /// come with its own lists, perhaps before this is told.
     pub(crate) fn restart(&mut self) {
         (self.revision, self.past) = (0, Past::default());
+    }
+
+    /// The cluster as it was at a store revision, as far as the log reaches back. Leases are as
+    /// they are now.
+    pub(crate) fn at(&self, revision: u64) -> Cluster {
+        let mut then = Cluster {
+            nodes: self.nodes.clone(),
+            pods: self.pods.clone(),
+            services: self.services.clone(),
+            slices: self.slices.clone(),
+            deployments: self.deployments.clone(),
+            replicasets: self.replicasets.clone(),
+            leases: self.leases.clone(),
+            events: self.events.clone(),
+            revision,
+            heard: self.heard,
+            ..Cluster::default()
+        };
+        then.events.retain(|_, event| event.revision <= revision);
+        for before in self.past.after(revision) {
+            match before {
+                Before::Node(key, value) => restore(&mut then.nodes, key, value),
+                Before::Pod(key, value) => restore(&mut then.pods, key, value),
+                Before::Service(key, value) => restore(&mut then.services, key, value),
+                Before::Slice(key, value) => restore(&mut then.slices, key, value),
+                Before::Deployment(key, value) => restore(&mut then.deployments, key, value),
+                Before::ReplicaSet(key, value) => restore(&mut then.replicasets, key, value),
+            }
+        }
+        then
     }
 
     /// Takes in what a watch told; true if something on the screen may look different.
@@ -405,12 +309,12 @@ impl Cluster {
     }
 }
 
-fn key(object: &Value) -> Key {
-    (text(object, "metadata.namespace").to_string(), text(object, "metadata.name").to_string())
-}
-
-fn revision(object: &Value) -> u64 {
-    text(object, "metadata.resourceVersion").parse().unwrap_or_default()
+/// Takes a change back: gives a key its value before.
+fn restore<K: Ord + Clone, V: Clone>(map: &mut BTreeMap<K, V>, key: &K, value: &Option<V>) {
+    match value {
+        Some(value) => map.insert(key.clone(), value.clone()),
+        None => map.remove(key),
+    };
 }
 
 #[cfg(test)]

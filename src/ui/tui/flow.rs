@@ -7,93 +7,18 @@ use std::time::Duration;
 use tap::{Cause, Component, Event, ObjectRef, Record};
 
 mod gate;
-mod traffic;
+mod hop;
+pub(crate) mod traffic;
+mod verb;
 
 pub(crate) use gate::Gate;
-pub(crate) use traffic::{Then, Traffic};
+pub(crate) use hop::{Did, Hop, Spot};
 
 /// Hops of one flow; what follows is not drawn.
 const HOPS_MAX: usize = 300;
 /// A hop stays lit at least and at most this long, whatever it took: then it has a speed of its
 /// own, see [`traffic::Pace`].
 const SLOT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_millis(1200));
-/// A place on the map.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Spot {
-    /// Who asked: `kubectl`.
-    Client,
-    Api,
-    Store,
-    Scheduler,
-    /// One of the controllers, by name.
-    Controller(String),
-    /// On a node.
-    Kubelet(String),
-    Proxy(String),
-    Other(String),
-}
-
-/// What a hop was.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Did {
-    /// A stage of the command's own request in the API server.
-    Stage(String),
-    Stored,
-    Answered {
-        verb: String,
-        code: u16,
-        /// The stage that refused it, if one did.
-        refused: Option<Gate>,
-    },
-    /// A component's request, from its first stage to its answer.
-    Asked {
-        verb: String,
-        code: u16,
-        refused: Option<Gate>,
-    },
-    Scheduled {
-        chosen: Option<String>,
-        fit: usize,
-        of: usize,
-        scores: Vec<i64>,
-    },
-    Bound {
-        node: String,
-    },
-    Rules {
-        rules: u64,
-        changed: u64,
-    },
-    /// Anything else a component told of.
-    Told(tap::Event),
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Hop {
-    pub at: Timestamp,
-    pub took_us: u64,
-    pub from: Spot,
-    pub to: Spot,
-    pub did: Did,
-    pub object: Option<ObjectRef>,
-    pub revision: Option<u64>,
-}
-
-impl Hop {
-    /// Did it change the store?
-    pub(crate) fn writes(&self) -> bool {
-        match &self.did {
-            Did::Stored => true,
-            Did::Asked { verb, code, .. } => *code < 400 && changes(verb),
-            _ => false,
-        }
-    }
-}
-
-/// Is this the verb of a request that changes the store?
-fn changes(verb: &str) -> bool {
-    matches!(verb, "create" | "update" | "patch" | "delete" | "deletecollection")
-}
 
 /// What one command led to.
 #[derive(Clone, Debug, PartialEq)]

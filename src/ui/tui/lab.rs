@@ -1,6 +1,6 @@
 //! The open lab: what the engine told last, and the time since.
 
-use super::model::Scroll;
+use super::scroll::Scroll;
 use ::lab::graded::view::{Entry, LabView, Work};
 use std::time::Duration;
 

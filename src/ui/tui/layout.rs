@@ -1,7 +1,14 @@
 //! Where the panes are. Pure: size in, rectangles out.
 
-use super::model::Pane;
 use ratatui::layout::Rect;
+
+/// A part of the screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pane {
+    Lesson,
+    Map,
+    Shell,
+}
 
 /// Below this the panes do not fit side by side: one is shown at a time.
 pub(crate) const SMALL: (u16, u16) = (80, 24);

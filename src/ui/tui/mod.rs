@@ -55,6 +55,7 @@ pub(crate) mod model;
 mod osc;
 mod reflow;
 pub(crate) mod render;
+mod scroll;
 pub(crate) mod terminal;
 pub(crate) mod text;
 pub(crate) mod update;

@@ -2,10 +2,11 @@
 
 use super::cluster::{Cluster, Key, Stand};
 use super::event::Question;
-use super::flow::{Then, Traffic};
+use super::flow::traffic::{Then, Traffic};
 use super::lab::Lab;
-use super::layout::{self, Panes};
+use super::layout::{self, Pane, Panes};
 use super::look::Look;
+use super::scroll::Scroll;
 use super::terminal::Emulator;
 use super::words::Word;
 use crate::texts::Lang;
@@ -24,13 +25,6 @@ pub(crate) const BURST: Duration = Duration::from_millis(250);
 const SILENT: Duration = Duration::from_secs(2);
 /// How often running times on the screen move on.
 const SECOND: Duration = Duration::from_millis(1000);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pane {
-    Lesson,
-    Map,
-    Shell,
-}
 
 /// Makes [`View`] from its table: the name that lessons and the REPL use, and two texts, its title
 /// and its question.
@@ -98,23 +92,6 @@ pub(crate) enum Overlay {
     Time(usize),
 }
 
-/// Where in the lesson's text the learner is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scroll {
-    /// This line is the first that is shown.
-    To(usize),
-    /// Where it is told what happened.
-    Told,
-    /// Where the learner's own guess stands, with what the lesson says to it below.
-    Said,
-    /// Where the tasks of the lab stand.
-    Tasks,
-    /// Where the newest hint of the lab stands.
-    Hint,
-    /// Where the way is shown to a learner who has given up.
-    Way,
-}
-
 /// What a letter in the lesson's pane does.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Act {
@@ -134,12 +111,6 @@ pub(crate) enum Page {
     /// The lesson, also while a lab is open.
     Lesson,
     List,
-}
-
-impl Default for Scroll {
-    fn default() -> Scroll {
-        Scroll::To(0)
-    }
 }
 
 /// What is known of the lessons.
@@ -424,7 +395,7 @@ impl Model {
             }
             View::Network => self.cluster.services_by_age().into_iter().map(|(k, _)| cloned(k)).collect(),
             View::Rollout => self.cluster.deployments_by_age().into_iter().map(|(k, _)| cloned(k)).collect(),
-            View::Scheduling => super::map::decided(&self.traffic),
+            View::Scheduling => self.traffic.decided(),
             View::Cluster | View::ControlPlane | View::Raft => vec![],
         }
     }
@@ -440,5 +411,12 @@ impl Model {
     pub(crate) fn choose(&mut self, all: &[Key], place: usize) {
         self.subject = place;
         self.about = all.get(place).filter(|_| place > 0).cloned();
+    }
+
+    /// Shows a view that the learner chose.
+    pub(crate) fn show(&mut self, view: View) {
+        self.view = view;
+        self.chosen = true;
+        self.choose(&[], 0);
     }
 }

@@ -3,15 +3,17 @@
 use super::cluster::Change;
 use super::event::{Effect, Event};
 use super::keys;
-use super::layout;
-use super::model::{Model, Overlay, Page, Pane, Scroll, View};
+use super::layout::{self, Pane};
+use super::model::{Model, Overlay, Page, View};
 use super::render::in_sight;
+use super::scroll::Scroll;
 use super::terminal::Wish;
 use crossterm::event::KeyEventKind;
 use lab::view::{LessonView, State};
 use tap::{Component, Record};
 
 mod answer;
+mod ask;
 mod mouse;
 mod press;
 
@@ -194,7 +196,7 @@ fn hear(model: &mut Model, bytes: &[u8], effects: &mut Vec<Effect>) {
             Wish::Help => model.overlay = Some(Overlay::Help(0)),
             Wish::View(name) => {
                 if let Some(view) = View::named(&name) {
-                    show(model, view);
+                    model.show(view);
                 }
             }
             Wish::Lang(lang) => {
@@ -209,13 +211,6 @@ fn hear(model: &mut Model, bytes: &[u8], effects: &mut Vec<Effect>) {
             }
         }
     }
-}
-
-/// The learner chose a view.
-fn show(model: &mut Model, view: View) {
-    model.view = view;
-    model.chosen = true;
-    model.choose(&[], 0);
 }
 
 fn learn(model: &mut Model, view: LessonView) {

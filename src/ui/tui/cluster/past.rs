@@ -1,13 +1,13 @@
-//! The recent past of the map's objects: an undo log over [`Cluster`], so that a replayed command
-//! is drawn over what was there then.
+//! The recent past of the map's objects: an undo log over [`super::Cluster`], so that a replayed
+//! command is drawn over what was there then.
 //!
 //! Example: a Deployment is scaled from 10 to 3 at revision 50, and the seventh pod is gone at
 //! revision 90. The log holds each change with the value before it. To draw revision 60, the
 //! changes with a revision above 60 are taken back, newest first: the pods that were still being
 //! deleted then are in the picture again, as they were.
 
-use super::{Cluster, Deployment, Key, Node, Pod, ReplicaSet, Service, Slice};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use super::object::{Deployment, Key, Node, Pod, ReplicaSet, Service, Slice};
+use std::collections::{BTreeSet, VecDeque};
 
 /// Changes kept, of all objects together; the oldest goes. A picture of a time before the oldest
 /// change shows the state before that change.
@@ -39,6 +39,11 @@ impl Past {
         self.changes.push_back((revision, before));
     }
 
+    /// What was before the changes that were made after this store revision, newest change first.
+    pub(super) fn after(&self, revision: u64) -> impl Iterator<Item = &Before> {
+        self.changes.iter().rev().filter(move |(at, _)| *at > revision).map(|(_, before)| before)
+    }
+
     /// The pods whose changes are in the log: of the others only the present is known.
     pub(crate) fn pods(&self) -> BTreeSet<&Key> {
         let pods = self.changes.iter().filter_map(|(_, before)| match before {
@@ -49,48 +54,9 @@ impl Past {
     }
 }
 
-fn restore<K: Ord + Clone, V: Clone>(map: &mut BTreeMap<K, V>, key: &K, value: &Option<V>) {
-    match value {
-        Some(value) => map.insert(key.clone(), value.clone()),
-        None => map.remove(key),
-    };
-}
-
-impl Cluster {
-    /// The cluster as it was at a store revision, as far as the log reaches back. Leases are as
-    /// they are now.
-    pub(crate) fn at(&self, revision: u64) -> Cluster {
-        let mut then = Cluster {
-            nodes: self.nodes.clone(),
-            pods: self.pods.clone(),
-            services: self.services.clone(),
-            slices: self.slices.clone(),
-            deployments: self.deployments.clone(),
-            replicasets: self.replicasets.clone(),
-            leases: self.leases.clone(),
-            events: self.events.clone(),
-            revision,
-            heard: self.heard,
-            ..Cluster::default()
-        };
-        then.events.retain(|_, event| event.revision <= revision);
-        for (_, before) in self.past.changes.iter().rev().filter(|(at, _)| *at > revision) {
-            match before {
-                Before::Node(key, value) => restore(&mut then.nodes, key, value),
-                Before::Pod(key, value) => restore(&mut then.pods, key, value),
-                Before::Service(key, value) => restore(&mut then.services, key, value),
-                Before::Slice(key, value) => restore(&mut then.slices, key, value),
-                Before::Deployment(key, value) => restore(&mut then.deployments, key, value),
-                Before::ReplicaSet(key, value) => restore(&mut then.replicasets, key, value),
-            }
-        }
-        then
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::{Change, Stand};
+    use super::super::{Change, Cluster, Stand};
     use super::*;
     use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! The few fields of an object that the map shows.
 
-use super::{Deployment, Endpoint, Happened, Node, Pod, ReplicaSet, Service, Slice, Stand, revision};
+use super::object::{Deployment, Endpoint, Happened, Node, Pod, ReplicaSet, Service, Slice, Stand, revision};
 use api::kinds::core::pod::summary;
 use api::requests::{self, Field};
 use api::value::{at, flag, int, list, pairs, text};

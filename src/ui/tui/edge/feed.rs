@@ -3,6 +3,7 @@
 use super::super::cluster::WATCHED;
 use super::super::event::Event;
 use super::super::words::Word;
+use super::follow::{AGAIN, Followed, Pauses};
 use super::labs;
 use super::objects::objects;
 use crate::lesson;
@@ -15,16 +16,11 @@ use lab::view::{self, Entry, LessonView};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 use tap::Record;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::SendError;
 use tokio::task::JoinSet;
 
-/// Pause before the cluster is asked again when it does not answer.
-pub(super) const AGAIN: Duration = Duration::from_millis(500);
-/// Pause after an error of an engine: the first, and the longest.
-const FAILED_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// Records that are sent in one event, at most.
 const BATCH: usize = 500;
 
@@ -149,33 +145,6 @@ async fn follow_status(mut control: Control, tell: &Sender<Event>) -> Result<(),
     Ok(())
 }
 
-/// How following a lesson ended.
-pub(super) enum Followed {
-    /// The interface has ended.
-    Closed,
-    /// The cluster does not answer, or has ended.
-    Ended,
-    /// The lesson engine answered with this error. Nothing follows it on the same connection.
-    Failed(String),
-}
-
-/// Pauses after errors of an engine: each is twice as long as the one before.
-pub(super) struct Pauses(Duration);
-
-impl Default for Pauses {
-    fn default() -> Pauses {
-        Pauses(FAILED_AGAIN.0)
-    }
-}
-
-impl Pauses {
-    pub(super) fn next(&mut self) -> Duration {
-        let pause = self.0;
-        self.0 = (pause * 2).min(FAILED_AGAIN.1);
-        pause
-    }
-}
-
 /// Follows the lesson, in a language. After an error of the engine it is followed anew, with a
 /// growing pause; both are told. `welcomed`: the learner was led to a lesson, or has asked for one.
 pub(super) async fn follow(place: Place, lang: Lang, welcomed: Arc<AtomicBool>, tell: Sender<Event>) {
@@ -288,50 +257,14 @@ pub(super) async fn question(place: Place, lang: Lang, ask: view::Ask, tell: Sen
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
+    use super::super::testing::{answers, next};
     use super::*;
     use cluster::Home;
+    use std::time::Duration;
     use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
     use tokio::net::UnixListener;
-    use tokio::sync::mpsc::{Receiver, channel};
-
-    /// A cluster whose control socket answers the questions that contain a word with these lines,
-    /// and all others with `null`. The lists are taken in turn, one for a connection; of the last
-    /// one, each.
-    pub(in super::super) fn answers(
-        turns: Vec<Vec<(&'static str, Vec<Value>)>>,
-    ) -> (tempfile::TempDir, Place) {
-        let dir = tempfile::tempdir().unwrap();
-        let place = Home::at(dir.path()).cluster("main").unwrap();
-        std::fs::create_dir_all(&place.root).unwrap();
-        let listener = UnixListener::bind(place.socket()).unwrap();
-        tokio::spawn(async move {
-            let mut turn = 0;
-            while let Ok((stream, _)) = listener.accept().await {
-                let said = turns[turn.min(turns.len() - 1)].clone();
-                turn += 1;
-                tokio::spawn(async move {
-                    let (read, mut write) = stream.into_split();
-                    let mut lines = BufReader::new(read).lines();
-                    while let Ok(Some(line)) = lines.next_line().await {
-                        let found = said.iter().find(|(word, _)| line.contains(word));
-                        let replies = found.map_or(vec![json!({"ok": null})], |(_, all)| all.clone());
-                        for reply in replies {
-                            if write.write_all(format!("{reply}\n").as_bytes()).await.is_err() {
-                                return; // the test may have ended
-                            }
-                        }
-                    }
-                });
-            }
-        });
-        (dir, place)
-    }
-
-    pub(in super::super) async fn next(told: &mut Receiver<Event>) -> Event {
-        let limit = Duration::from_secs(60);
-        tokio::time::timeout(limit, told.recv()).await.expect("an event").expect("a teller")
-    }
+    use tokio::sync::mpsc::channel;
 
     #[tokio::test]
     async fn faults_from_before_the_interface_was_opened_are_asked_for() {

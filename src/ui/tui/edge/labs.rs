@@ -1,7 +1,7 @@
 //! What the lab engine tells over the control socket.
 
 use super::super::event::Event;
-use super::feed::{AGAIN, Followed, Pauses};
+use super::follow::{AGAIN, Followed, Pauses};
 use crate::labs;
 use crate::texts::Lang;
 use cluster::Place;
@@ -75,7 +75,7 @@ pub(super) async fn question(place: Place, lang: Lang, ask: Ask, tell: Sender<Ev
 
 #[cfg(test)]
 mod tests {
-    use super::super::feed::tests::{answers, next};
+    use super::super::testing::{answers, next};
     use super::*;
     use lab::graded::view::Entry;
     use serde_json::json;

@@ -3,6 +3,7 @@
 
 mod backend;
 mod feed;
+mod follow;
 mod guard;
 mod keyboard;
 mod labs;
@@ -10,5 +11,7 @@ mod objects;
 mod probe;
 mod pty;
 mod run;
+#[cfg(test)]
+mod testing;
 
 pub(crate) use run::{Setting, run};

@@ -2,7 +2,7 @@
 
 use super::super::cluster::Change;
 use super::super::event::Event;
-use super::feed::AGAIN;
+use super::follow::AGAIN;
 use crate::kubeconfig::of_map;
 use client::kube::core::{ApiResource, DynamicObject};
 use client::kube::runtime::watcher;
@@ -121,7 +121,7 @@ async fn watch_kind(
 
 #[cfg(test)]
 mod tests {
-    use super::super::feed::tests::{answers, next};
+    use super::super::testing::{answers, next};
     use super::*;
     use client::kube::core::GroupVersionKind;
     use serde_json::json;

@@ -1,7 +1,7 @@
 //! Which stage of the API server refused a request.
 
 use super::super::words::Word;
-use super::changes;
+use super::verb::changes;
 
 /// A stage that every request passes, in this order. One that it refuses goes no further.
 ///

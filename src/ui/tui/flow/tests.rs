@@ -1,4 +1,4 @@
-use super::traffic::{Pace, READS_MAX, SLOWER, WRITES_MAX, WRITTEN_MAX};
+use super::traffic::{Pace, READS_MAX, SLOWER, Then, Traffic, WRITES_MAX, WRITTEN_MAX};
 use super::*;
 use tap::{Answer, Request, Write};
 

@@ -2,6 +2,7 @@
 
 use super::{Did, Flow, Hop, Spot};
 use crate::tui::agreement::Agreement;
+use crate::tui::cluster::Key;
 use clock::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -132,6 +133,17 @@ impl Traffic {
             }
             _ => {}
         }
+    }
+
+    /// The scheduler's decisions, the newest first, one for each pod.
+    pub(crate) fn newest_decisions(&self) -> impl Iterator<Item = &Record> {
+        self.decisions.iter().rev()
+    }
+
+    /// The pods that these are about, in the same order.
+    pub(crate) fn decided(&self) -> Vec<Key> {
+        let about = |record: &Record| record.object.as_ref().map(|o| (o.namespace.clone(), o.name.clone()));
+        self.newest_decisions().map(|record| about(record).unwrap_or_default()).collect()
     }
 
     /// Makes room for one more flow: of those that only read, and of those that wrote, the oldest

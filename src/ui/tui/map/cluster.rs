@@ -6,7 +6,9 @@ use super::super::look::{Sign, Tone};
 use super::super::model::Model;
 use super::super::text::{cells, cut_middle};
 use super::super::words::Word;
-use super::{Canvas, caption, lit, not_listed, refusal, short};
+use super::canvas::Canvas;
+use super::common::{caption, lit, not_listed, refusal};
+use super::hops::short;
 use std::collections::BTreeMap;
 
 /// Narrower columns than this are of no use: the nodes become lines.

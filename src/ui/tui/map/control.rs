@@ -5,8 +5,9 @@ use super::super::look::{Sign, Tone};
 use super::super::model::Model;
 use super::super::text::{cells, took};
 use super::super::words::Word;
-use super::hops::told;
-use super::{Canvas, brief, caption, describe, short};
+use super::canvas::Canvas;
+use super::common::caption;
+use super::hops::{brief, describe, short, told};
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     let Some(flow) = model.traffic.shown() else {

@@ -2,9 +2,13 @@
 
 use super::super::flow::{Did, Hop, Spot};
 use super::super::words::Word;
-use super::short;
 use crate::texts::Lang;
 use tap::Event;
+
+/// `ropewalk-worker2` is `worker2` where there is little room.
+pub(crate) fn short(name: &str) -> &str {
+    name.strip_prefix("ropewalk-").unwrap_or(name)
+}
 
 /// Who it is, as short as people say it.
 pub(super) fn who(lang: Lang, spot: &Spot) -> String {
@@ -22,7 +26,7 @@ pub(super) fn who(lang: Lang, spot: &Spot) -> String {
 }
 
 /// The same in half the room: for small panes.
-pub(crate) fn brief(lang: Lang, hop: &Hop) -> String {
+pub(super) fn brief(lang: Lang, hop: &Hop) -> String {
     match &hop.did {
         Did::Asked { code, .. } if *code < 400 => match hop.revision {
             Some(revision) => lang.say(Word::BriefAsked, &[&who(lang, &hop.from), &revision.to_string()]),
@@ -52,7 +56,7 @@ fn asked(hop: &Hop, verb: &str) -> String {
 }
 
 /// One line that says what happened, without its time.
-pub(crate) fn describe(lang: Lang, hop: &Hop) -> String {
+pub(super) fn describe(lang: Lang, hop: &Hop) -> String {
     let name = hop.object.as_ref().map_or("", |o| if o.name.is_empty() { &o.resource } else { &o.name });
     match &hop.did {
         Did::Stage(stage) => lang.say(Word::HopStage, &[stage]),

@@ -5,7 +5,9 @@ use super::super::look::{Sign, Tone};
 use super::super::model::Model;
 use super::super::text::took;
 use super::super::words::Word;
-use super::{Canvas, none_of, short, subject};
+use super::canvas::Canvas;
+use super::common::{none_of, subject};
+use super::hops::short;
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     let services = scene.services_by_age();

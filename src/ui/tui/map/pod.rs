@@ -6,8 +6,10 @@ use super::super::look::{Sign, Tone};
 use super::super::model::Model;
 use super::super::text::{cells, took};
 use super::super::words::Word;
+use super::canvas::Canvas;
 use super::cluster::stand;
-use super::{Canvas, describe, none_of, short, subject};
+use super::common::{none_of, subject};
+use super::hops::{describe, short};
 use tap::ObjectRef;
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {

@@ -7,7 +7,8 @@ use super::super::look::{Sign, Tone};
 use super::super::model::Model;
 use super::super::text::{cells, took};
 use super::super::words::Word;
-use super::{Canvas, short};
+use super::canvas::Canvas;
+use super::hops::short;
 use std::cmp::Ordering;
 
 /// Where the members' columns begin, behind the entries' numbers.

@@ -4,8 +4,9 @@ use super::super::cluster::{Cluster, Deployment, Key, Pod};
 use super::super::look::Tone;
 use super::super::model::Model;
 use super::super::words::Word;
+use super::canvas::Canvas;
 use super::cluster::stand;
-use super::{Canvas, none_of, subject};
+use super::common::{none_of, subject};
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     let deployments = scene.deployments_by_age();

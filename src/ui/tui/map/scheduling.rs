@@ -5,12 +5,13 @@ use super::super::look::{Sign, Tone};
 use super::super::model::Model;
 use super::super::text::{cells, took};
 use super::super::words::Word;
-use super::{Canvas, decided, decisions, short};
+use super::canvas::Canvas;
+use super::hops::short;
 use tap::{Event, Refusal};
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model) {
-    let decisions = decisions(&model.traffic);
-    let Some(record) = decisions.get(model.place(&decided(&model.traffic))) else {
+    let place = model.place(&model.traffic.decided());
+    let Some(record) = model.traffic.newest_decisions().nth(place) else {
         return canvas.note(1, &model.lang.say(Word::NoDecision, &[]));
     };
     let Some(object) = &record.object else { return };

@@ -1,6 +1,6 @@
 //! The question whose answer the cluster proves, below the task.
 
-use super::lesson::{marked, text};
+use super::paragraph::{marked, text};
 use crate::tui::look::{Sign, Tone};
 use crate::tui::model::Model;
 use crate::tui::words::Word;

@@ -1,8 +1,9 @@
 //! The lines at the foot: keys for where the learner is, and how the cluster stands.
 
+use super::super::layout::Pane;
 use super::super::look::{Sign, Tone};
 use super::super::map;
-use super::super::model::{Model, Pane, View};
+use super::super::model::{Model, View};
 use super::super::text::{cells, cut, fit};
 use super::super::words::Word;
 use ratatui::buffer::Buffer;

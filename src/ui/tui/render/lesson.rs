@@ -1,13 +1,14 @@
 //! The lesson: what to read scrolls above, what to do stands firmly below it.
 
-use super::super::look::{Look, Sign, Tone};
+use super::super::look::{Sign, Tone};
 use super::super::markdown;
 use super::super::model::Model;
-use super::super::text::{Piece, fold, wrap};
+use super::super::text::fold;
 use super::super::words::Word;
 use super::answer;
 use super::lab;
-use super::sheet::Marks;
+use super::marks::Marks;
+use super::paragraph::{marked, text};
 use crate::lesson::missing;
 use ::lab::view::{Judged, LessonView, Predict, State, Verdict};
 use ratatui::text::{Line, Span};
@@ -34,29 +35,6 @@ pub(crate) fn title(model: &Model) -> (String, String) {
 /// How the corner of the frame is dressed.
 pub(super) fn corner_tone(model: &Model) -> Tone {
     if model.shown_lab().is_some() { lab::corner_tone(model) } else { Tone::Dim }
-}
-
-pub(super) fn text(
-    words: &str,
-    look: Look,
-    tone: Tone,
-    room: usize,
-    first: &str,
-    rest: &str,
-) -> Vec<Line<'static>> {
-    wrap(&[Piece::new(words, look.tone(tone))], room, first, rest)
-}
-
-/// The same for a sentence of a lesson, with its emphasis and code.
-pub(super) fn marked(
-    words: &str,
-    look: Look,
-    tone: Tone,
-    room: usize,
-    first: &str,
-    rest: &str,
-) -> Vec<Line<'static>> {
-    wrap(&markdown::inline(words, look.tone(tone), look), room, first, rest)
 }
 
 /// What is read: prose, and after success what happened.

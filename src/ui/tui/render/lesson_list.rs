@@ -1,10 +1,11 @@
 //! The lesson's pane while none is open: the list of lessons and, below them, of labs.
 
+use super::super::layout::Pane;
 use super::super::look::{Sign, Tone};
 use super::super::markdown;
-use super::super::model::{Model, Pane};
+use super::super::model::Model;
 use super::super::words::Word;
-use super::lesson::{marked, text};
+use super::paragraph::{marked, text};
 use crate::texts::Say;
 use ::lab::graded::view::Entry as LabEntry;
 use ::lab::view::Entry;

@@ -5,7 +5,7 @@ use super::super::map::{self, Canvas};
 use super::super::model::{Model, Overlay, View};
 use super::super::text::{cells, fold};
 use super::super::words::Word;
-use super::{boxed, over};
+use super::boxes::{boxed, over};
 use crate::tui::layout::inside;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;

@@ -1,13 +1,15 @@
 //! Where the lines of the lesson's pane go: what to read scrolls above, what to do stands firmly
 //! below it.
 
-use super::super::layout::inside;
+use super::super::layout::{Pane, inside};
 use super::super::look::{Sign, Tone};
-use super::super::model::{Model, Pane, Scroll};
+use super::super::model::Model;
+use super::super::scroll::Scroll;
 use super::super::text::cells;
 use super::super::words::Word;
 use super::lesson::{Checks, asks, doing, reading};
 use super::lesson_list::{listed, nothing_open};
+use super::marks::Marks;
 use super::{answer, lab};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -29,19 +31,6 @@ struct Sheet {
     rows: usize,
     /// The lines of `upper` that a scroll may name.
     marks: Marks,
-}
-
-/// Lines of the text to read with which something begins that the learner should see at once.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Marks {
-    /// The learner's guess.
-    pub said: Option<usize>,
-    /// What happened; of a lab, its grade.
-    pub told: Option<usize>,
-    /// Of a lab: its tasks, its newest hint, and the way.
-    pub tasks: Option<usize>,
-    pub hint: Option<usize>,
-    pub way: Option<usize>,
 }
 
 impl Sheet {

@@ -1,6 +1,6 @@
 use super::keys::{answered, asks, fresh, letter, press};
 use super::*;
-use crate::tui::model::Pane;
+use crate::tui::layout::Pane;
 use crossterm::event::KeyCode;
 use lab::view::{Answer, Ask, Form, Judged};
 

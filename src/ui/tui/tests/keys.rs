@@ -1,6 +1,7 @@
 use super::*;
 use crate::tui::event::Question;
-use crate::tui::model::{BURST, Overlay, Pane, View};
+use crate::tui::layout::Pane;
+use crate::tui::model::{BURST, Overlay, View};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use lab::view::Ask;
 

@@ -3,8 +3,7 @@
 use super::keys::{control, letter, press, wish};
 use super::*;
 use crate::tui::event::Question;
-use crate::tui::layout::inside;
-use crate::tui::model::Pane;
+use crate::tui::layout::{Pane, inside};
 use ::lab::format::Text;
 use ::lab::graded::score::Found;
 use ::lab::graded::view::{Ask, Entry, GivenUp, Graded, LabView, Task, Work};

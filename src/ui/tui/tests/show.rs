@@ -3,7 +3,9 @@
 use super::keys::*;
 use super::*;
 use crate::tui::flow::Did;
-use crate::tui::model::{Overlay, Pane, Scroll, View};
+use crate::tui::layout::Pane;
+use crate::tui::model::{Overlay, View};
+use crate::tui::scroll::Scroll;
 use crossterm::event::KeyCode;
 use std::time::Duration;
 
@@ -38,7 +40,7 @@ fn a_command_is_played_hop_by_hop_paused_stepped_and_replayed() {
     press(&mut model, KeyCode::F(7));
     assert_eq!(model.traffic.play.at, 0);
     // The picture shows what was there then.
-    use crate::tui::flow::Then;
+    use crate::tui::flow::traffic::Then;
     let then = |model: &mut Model, at: usize| {
         model.traffic.play.at = at;
         model.traffic.stand("default", "web2")

@@ -1,5 +1,6 @@
 use super::*;
-use crate::tui::model::{Overlay, Pane, View};
+use crate::tui::layout::Pane;
+use crate::tui::model::{Overlay, View};
 use ratatui::style::Color;
 use unicode_width::UnicodeWidthStr;
 

@@ -1,9 +1,10 @@
 //! The line in which a question of a lesson is answered in the lesson's pane: Enter opens it, Enter
 //! sends it, Esc closes it.
 
-use super::press::ask;
+use super::ask::ask;
 use crate::tui::event::Effect;
-use crate::tui::model::{Model, Pane};
+use crate::tui::layout::Pane;
+use crate::tui::model::Model;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use lab::view::Ask;
 

@@ -2,8 +2,8 @@
 
 use crate::tui::event::Effect;
 use crate::tui::keys;
-use crate::tui::layout;
-use crate::tui::model::{Model, Overlay, Pane};
+use crate::tui::layout::{self, Pane};
+use crate::tui::model::{Model, Overlay};
 use crate::tui::render::{self, scrolled};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Rect;

@@ -1,11 +1,13 @@
 //! What a key changes, by the pane that has the focus.
 
-use super::show;
-use crate::tui::event::{Effect, Question};
+use super::ask::ask;
+use crate::tui::event::Effect;
 use crate::tui::keys;
+use crate::tui::layout::Pane;
 use crate::tui::map;
-use crate::tui::model::{Act, BURST, Model, Overlay, Page, Pane, Scroll, View};
+use crate::tui::model::{Act, BURST, Model, Overlay, Page, View};
 use crate::tui::render::{self, scrolled};
+use crate::tui::scroll::Scroll;
 use crate::tui::words::Word;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use lab::graded::view::{Ask as LabAsk, LabView};
@@ -13,25 +15,6 @@ use lab::view::Ask;
 
 /// Ctrl-C: gives up the line, a search in the history, and a text that is not finished.
 const GIVE_UP: &[u8] = b"\x03";
-
-/// Puts a question to an engine; false if it cannot be asked now.
-pub(super) fn ask(model: &mut Model, question: Question, effects: &mut Vec<Effect>) -> bool {
-    // The question that has lines played waits for its answer while they are stopped.
-    let stops = matches!(question.ask(), Some(Ask::Stop { .. }));
-    if model.lesson.asked.is_some() && !stops {
-        model.notice = Some(Word::StillAsked);
-        return false;
-    }
-    let can_ask = model.lesson.view.is_some() || !model.lesson.list.is_empty() || model.shown_lab().is_some();
-    if can_ask {
-        if matches!(question.ask_lab(), Some(LabAsk::Check { .. })) {
-            model.lab.scroll = Scroll::Tasks;
-        }
-        model.lesson.asked = Some(model.now);
-        effects.push(Effect::Ask(question));
-    }
-    can_ask
-}
 
 /// A letter in the lesson's pane: it acts when nothing follows it for a moment. Who types a command
 /// with the focus on the wrong pane must not turn pages and answer questions.
@@ -340,7 +323,7 @@ fn in_map(model: &mut Model, key: KeyEvent) {
         KeyCode::Char('-') => model.traffic.play.slower = (model.traffic.play.slower * 2).min(1000),
         KeyCode::Char(digit) => {
             if let Some(view) = View::of_digit(digit) {
-                show(model, view);
+                model.show(view);
             }
         }
         _ => {}
@@ -360,7 +343,7 @@ fn over(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
         KeyCode::Home => 0,
         KeyCode::Char(digit @ '1'..='9') if matches!(overlay, Overlay::Views(_)) => {
             if let Some(view) = View::of_digit(digit) {
-                show(model, view);
+                model.show(view);
                 model.overlay = None;
             }
             return;
@@ -369,7 +352,7 @@ fn over(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
             model.overlay = None;
             match overlay {
                 Overlay::Help(_) => {}
-                Overlay::Views(_) => show(model, View::ALL[at]),
+                Overlay::Views(_) => model.show(View::ALL[at]),
                 Overlay::Time(_) => {
                     let line =
                         map::steps(&model.traffic).get(at).map(|step| format!("rewind {}", step.before));

@@ -1,0 +1,109 @@
+//! Whether the session's cluster still runs, and who says the session's news.
+
+use super::Session;
+use crate::texts::{Lang, Say, problem};
+use cluster::control::Control;
+use cluster::{Error, Place};
+use lang::charset::eprintln;
+use std::sync::atomic::Ordering;
+
+impl Session {
+    /// Tells news by a voice that never waits.
+    pub(crate) fn print_news_with(&self, voice: impl FnMut(String) + Send + 'static) {
+        self.news.say_with(voice);
+    }
+
+    /// Tells news by a voice that may have to wait, on a thread of its own. The thread ends with
+    /// [`Session::end_news`], or with the news.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub(crate) fn print_news_on_a_thread(
+        &self,
+        voice: impl FnMut(String) + Send + 'static,
+    ) -> std::io::Result<()> {
+        self.news.say_on_a_thread(voice)
+    }
+
+    /// Ends all news: a session that ends the cluster must not report its end as news.
+    pub(crate) fn end_news(&self) -> impl FnOnce() + Send + use<> {
+        let news = self.news.clone();
+        move || news.end()
+    }
+
+    /// Is there a cluster to talk to? If it has ended, says so, unless it is back.
+    pub(super) fn alive(&mut self) -> bool {
+        if !self.dead.load(Ordering::Acquire) {
+            return true;
+        }
+        if self.handle.block_on(Control::connect(&self.place)).is_ok() {
+            self.watch();
+            self.watch_lesson();
+            self.watch_drill();
+            eprintln!("{}", self.say(Say::ClusterBack, &[&self.place.name]));
+            return true;
+        }
+        eprintln!("{}", cluster_ended(self.lang(), &self.place));
+        false
+    }
+
+    /// Notices the cluster's end: its control socket closes.
+    pub(crate) fn watch(&self) {
+        self.dead.store(false, Ordering::Release);
+        let (place, dead, lang) = (self.place.clone(), self.dead.clone(), self.lang.clone());
+        let news = self.news.clone();
+        self.handle.spawn(async move {
+            loop {
+                match Control::connect(&place).await {
+                    Ok(mut control) => while let Ok(Some(_)) = control.next().await {},
+                    // It has not ended: it is too busy to answer in the time that this took.
+                    Err(Error::Hangs { .. }) => continue,
+                    Err(_) => {}
+                }
+                break;
+            }
+            dead.store(true, Ordering::Release);
+            let lang = *lang.lock();
+            news.tell(cluster_ended(lang, &place));
+        });
+    }
+}
+
+/// What is said when the cluster has ended underneath.
+fn cluster_ended(lang: Lang, place: &Place) -> String {
+    problem(
+        lang,
+        &lang.say(Say::ClusterEnded, &[&place.name]),
+        Some(&lang.say(Say::ClusterEndedWhy, &[&place.log().display().to_string()])),
+        Some(&lang.say(Say::ClusterEndedTry, &[&place.name])),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Manner;
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+
+    /// As long as a build takes all processors, or a start loads many images.
+    #[tokio::test(start_paused = true)]
+    async fn a_cluster_that_is_too_busy_to_answer_has_not_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = cluster::Home::at(dir.path()).cluster("main").unwrap();
+        std::fs::create_dir_all(&place.root).unwrap();
+        let listener = tokio::net::UnixListener::bind(place.socket()).unwrap();
+        let session = Session::new(place, Lang::En, Manner::Pipe, tokio::runtime::Handle::current());
+        let (tell, mut told) = tokio::sync::mpsc::channel(8);
+        session.print_news_with(move |words| tell.try_send(words).unwrap());
+        session.watch();
+        let _silent = listener.accept().await.unwrap();
+        let again = tokio::time::timeout(std::time::Duration::from_secs(60), listener.accept()).await;
+        let (read, mut write) = again.expect("it is asked again").unwrap().0.into_split();
+        let mut lines = BufReader::new(read).lines();
+        lines.next_line().await.unwrap(); // the greeting
+        write.write_all(b"{\"ok\":null}\n").await.unwrap();
+        assert!(told.try_recv().is_err() && !session.dead.load(Ordering::Acquire));
+        drop((lines, write));
+        assert!(told.recv().await.is_some_and(|words| words.contains("has ended")));
+    }
+}

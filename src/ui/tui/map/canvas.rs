@@ -1,0 +1,65 @@
+//! Where a view draws, and how text is put there.
+
+use super::super::look::{Look, Sign, Tone};
+use super::super::text::{Piece, cells, cut, wrap};
+use super::super::words::Word;
+use crate::texts::Lang;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+/// A place to draw on, with cells counted from its own corner.
+pub(crate) struct Canvas<'a> {
+    pub buffer: &'a mut Buffer,
+    pub area: Rect,
+    pub look: Look,
+    pub lang: Lang,
+}
+
+impl Canvas<'_> {
+    pub(crate) fn width(&self) -> usize {
+        usize::from(self.area.width)
+    }
+    pub(crate) fn height(&self) -> usize {
+        usize::from(self.area.height)
+    }
+
+    /// Writes at a cell what fits to the edge; the column behind it.
+    pub(crate) fn put(&mut self, x: usize, y: usize, text: &str, tone: Tone) -> usize {
+        self.put_in(x, y, self.width().saturating_sub(x), text, tone)
+    }
+
+    /// Writes at a cell, at most so many cells; the column behind it.
+    pub(crate) fn put_in(&mut self, x: usize, y: usize, room: usize, text: &str, tone: Tone) -> usize {
+        let room = room.min(self.width().saturating_sub(x));
+        if y >= self.height() || room == 0 {
+            return x;
+        }
+        // An Event's message may have several lines.
+        let text = cut(&text.replace(char::is_control, " "), room, self.look.sign(Sign::Ellipsis));
+        let (px, py) = (self.area.x + x as u16, self.area.y + y as u16);
+        self.buffer.set_string(px, py, &text, self.look.tone(tone));
+        x + cells(&text)
+    }
+
+    /// Pieces one behind the other.
+    pub(crate) fn row(&mut self, x: usize, y: usize, pieces: &[(&str, Tone)]) -> usize {
+        pieces.iter().fold(x, |x, (text, tone)| self.put(x, y, text, *tone))
+    }
+
+    pub(crate) fn sign(&self, sign: Sign) -> &'static str {
+        self.look.sign(sign)
+    }
+
+    pub(crate) fn word(&self, word: Word, with: &[&str]) -> String {
+        self.lang.say(word, with)
+    }
+
+    /// A few lines of text in the middle of nothing.
+    pub(crate) fn note(&mut self, y: usize, text: &str) {
+        let room = self.width().saturating_sub(2);
+        let pieces = [Piece::new(text, self.look.tone(Tone::Dim))];
+        for (at, line) in wrap(&pieces, room, "", "").into_iter().enumerate() {
+            self.put(1, y + at, &line.to_string(), Tone::Dim);
+        }
+    }
+}

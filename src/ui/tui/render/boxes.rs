@@ -1,0 +1,42 @@
+//! Boxes with a border, and a place for one over the panes.
+
+use super::super::look::{Look, Sign, Tone};
+use super::super::text::{cells, cut};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::widgets::{Block, Clear, Widget};
+
+/// A box with a title at the left and a note at the right of its upper edge.
+pub(super) fn boxed(
+    look: Look,
+    area: Rect,
+    focused: bool,
+    left: &str,
+    right: (&str, Tone),
+    buffer: &mut Buffer,
+) {
+    let (right, right_tone) = right;
+    let tone = if focused { Tone::Accent } else { Tone::Dim };
+    Block::bordered().border_set(look.border()).border_style(look.tone(tone)).render(area, buffer);
+    let ellipsis = look.sign(Sign::Ellipsis);
+    let room = usize::from(area.width).saturating_sub(4);
+    let right_room = if right.is_empty() { 0 } else { cells(right) + 3 };
+    // The focus is told by a mark, not by colour alone.
+    let mark = if focused { if look.ascii { "*" } else { "◆" } } else { "" };
+    let left = cut(&format!("{mark} {left} "), room.saturating_sub(right_room), ellipsis);
+    let left = if focused { left } else { cut(&left, room, ellipsis) };
+    buffer.set_string(area.x + 1, area.y, &left, look.tone(if focused { Tone::Title } else { Tone::Strong }));
+    if !right.is_empty() && right_room + cells(&left) < room + 2 {
+        let x = area.right().saturating_sub(2 + cells(right) as u16 + 1);
+        buffer.set_string(x, area.y, format!(" {right} "), look.tone(right_tone));
+    }
+}
+
+/// An empty place in the middle of the screen, for what lies over everything.
+pub(super) fn over(area: Rect, width: u16, height: u16, buffer: &mut Buffer) -> Rect {
+    let (width, height) = (width.min(area.width), height.min(area.height));
+    let place =
+        Rect::new(area.x + (area.width - width) / 2, area.y + (area.height - height) / 2, width, height);
+    Clear.render(place, buffer);
+    place
+}

@@ -1,0 +1,14 @@
+//! The places in a text to which a scroll may lead.
+
+/// Lines of the text to read with which something begins that the learner should see at once.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Marks {
+    /// The learner's guess.
+    pub said: Option<usize>,
+    /// What happened; of a lab, its grade.
+    pub told: Option<usize>,
+    /// Of a lab: its tasks, its newest hint, and the way.
+    pub tasks: Option<usize>,
+    pub hint: Option<usize>,
+    pub way: Option<usize>,
+}
