@@ -2,16 +2,18 @@
 
 use super::components;
 use super::control::{self, Reply};
+use super::error::{Error, chain};
 use super::external_etcd::ExternalEtcd;
 use super::guest::{self, Guests};
 use super::home::{Home, Place};
 use super::launch::{Order, Word};
 use super::node::{Node, NodeCri};
 use super::ready::{self, Progress};
+use super::refusal::Refusal;
 use super::spec::{NodeSpec, Spec};
 use super::target;
 use super::world::{FailedStart, World};
-use super::{Error, Refusal, balancer, chain, logs, manifests, node_objects};
+use super::{balancer, logs, manifests, node_objects};
 use ::kubelet::pressure::{Machine, Memory, Meter};
 use cni::NodeNetwork;
 use linux::cgroup::Shared;

@@ -1,5 +1,6 @@
 //! What runs behind the images `ropewalk.io/<component>`: each is a crew of tasks in this process.
 
+use super::error::chain;
 use super::peers::Wires;
 use super::world::{FailedStart, World};
 use addons::{dns, storage};
@@ -81,7 +82,7 @@ pub(crate) fn start(world: &Arc<World>, component: &str, place: Place) -> Result
     let crew = Crew::new(component);
     let client = |user: &str, group: &str| -> Result<Client, String> {
         let agent = format!("{component}/{}", api::VERSION);
-        world.client(&place.node, user, group, &agent, dialer(&place.network)).map_err(|e| super::chain(&e))
+        world.client(&place.node, user, group, &agent, dialer(&place.network)).map_err(|e| chain(&e))
     };
     let unknown = || format!("there is no component {component:?}; there are {}", ALL.join(", "));
     let named = component.parse().map_err(|_| unknown())?;
@@ -177,7 +178,7 @@ fn store(world: &Arc<World>, crew: &Crew, place: Place) {
         let members: Vec<String> = world.control_planes().into_iter().map(|n| n.name).collect();
         let wires = match members.len() {
             1 => None,
-            _ => Some(Wires::new(&world, &inner, &place.node, &place.network).map_err(|e| super::chain(&e))?),
+            _ => Some(Wires::new(&world, &inner, &place.node, &place.network).map_err(|e| chain(&e))?),
         };
         let dir = world.place.node(&place.node).join("etcd");
         let config = || etcd::Config {
@@ -240,7 +241,7 @@ fn store(world: &Arc<World>, crew: &Crew, place: Place) {
 
 /// Judges an error of a start. `is_full`: `ropewalk fault disk full` has filled the node's disk.
 fn failed_start(error: &etcd::StartError, is_full: bool) -> FailedStart {
-    FailedStart { why: super::chain(error), may_pass: is_full || is_passing(error) }
+    FailedStart { why: chain(error), may_pass: is_full || is_passing(error) }
 }
 
 /// True if the next start may succeed: the machine had too little of something (descriptors,
@@ -273,11 +274,11 @@ fn is_passing(error: &(dyn std::error::Error + 'static)) -> bool {
 fn api(world: &Arc<World>, crew: &Crew, place: Place) -> Result<(), String> {
     let identity = world.api_identity.clone();
     let (tls, clients) =
-        pki::asking_server_config(&identity, world.ca.pem()).map_err(|e| super::chain(&e))?;
+        pki::asking_server_config(&identity, world.ca.pem()).map_err(|e| chain(&e))?;
     let subject = pki::Subject::client("kube-apiserver-kubelet-client", "system:masters");
-    let kubelet = world.ca.issue(&subject).map_err(|e| super::chain(&e))?;
+    let kubelet = world.ca.issue(&subject).map_err(|e| chain(&e))?;
     let kubelet_tls = pki::client_config(Some(&kubelet), world.ca.pem(), &["http/1.1"]);
-    let kubelet_tls = kubelet_tls.map_err(|e| super::chain(&e))?;
+    let kubelet_tls = kubelet_tls.map_err(|e| chain(&e))?;
     let (world, stop) = (world.clone(), crew.token());
     crew.spawn_main(async move {
         let mut own_store: Option<Arc<dyn etcd::Storage>> = None;
@@ -439,7 +440,7 @@ mod tests {
         let held = config().disk.lock(&member.join("lock")).unwrap();
         let stop = CancellationToken::new();
         stop.cancel();
-        let refused = start_member(&stop, config).await.err().map(|error| super::super::chain(&error));
+        let refused = start_member(&stop, config).await.err().map(|error| chain(&error));
         assert!(refused.is_some_and(|why| why.contains("in use")), "nobody waits for it any more");
         let let_go = async {
             clock::pause(LOCK_PAUSE).await;

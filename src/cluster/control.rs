@@ -1,11 +1,12 @@
 //! The control socket: what the learner's side asks the running cluster, one JSON document a line.
 
+use super::error::Error;
 use super::faults::Fault;
 use super::guest::Guest;
+use super::home::Place;
 use super::ready::Progress;
 use super::refusal::Refusal;
 use super::undo::Past;
-use super::{Error, Place};
 use clock::Instant;
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -86,7 +87,7 @@ impl From<Error> for Reply {
     fn from(error: Error) -> Reply {
         match error {
             Error::Refusal(refusal) => Reply::Refusal(refusal),
-            error => Reply::Error(super::chain(&error)),
+            error => Reply::Error(super::error::chain(&error)),
         }
     }
 }

@@ -6,10 +6,11 @@
 //! `etcd/ca.crt` and a client's certificate in `etcd/healthcheck-client.crt`, for `etcdctl` on the
 //! node.
 
+use super::error::{Error, chain};
+use super::home::Place;
 use super::peers::PEER_PORT;
 use super::spec::NodeSpec;
 use super::world::World;
-use super::{Error, Place, chain};
 use etcd::{self, grpc, pb};
 use net::addresses;
 use parking_lot::Mutex;

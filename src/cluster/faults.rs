@@ -1,8 +1,10 @@
 //! Things that break for real, and are mended again: what `ropewalk fault` does.
 
+use super::error::{Error, chain};
 use super::node::Node;
+use super::refusal::Refusal;
 use super::world::World;
-use super::{Error, Refusal, boot, chain, components};
+use super::{boot, components};
 use clock::{self, Timestamp};
 use cri::{ContainerState, Runtime, SandboxState};
 use parking_lot::Mutex;

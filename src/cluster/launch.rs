@@ -1,9 +1,12 @@
 //! The learner's side of a start: one more process, and its progress told.
 
 use super::control::{Control, Reply};
+use super::error::Error;
 use super::home::Place;
 use super::kubeconfig::{default_kubeconfig, own_address, renew_in};
-use super::{Error, Refusal, Spec, boot, logs, wipe};
+use super::refusal::Refusal;
+use super::spec::Spec;
+use super::{boot, logs, wipe};
 use client::kubeconfig::LOCK_WITHIN;
 use linux::lock::Lock;
 use serde::{Deserialize, Serialize};

@@ -37,6 +37,7 @@ mod balancer;
 pub mod boot;
 mod components;
 pub mod control;
+mod error;
 pub mod etcd_listeners;
 pub mod external_etcd;
 pub mod faults;
@@ -62,57 +63,7 @@ pub mod undo;
 pub mod wipe;
 mod world;
 
+pub use error::{Error, chain};
 pub use home::{Home, Place};
-pub use spec::Spec;
-
 pub use refusal::Refusal;
-
-/// What went wrong, why, and what to try: for people.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("cluster {0:?} is not running; start it with `ropewalk up --name {0}`")]
-    NotRunning(String),
-    /// Something holds its control socket and says nothing.
-    #[error("cluster {name:?} does not answer; `ropewalk down --name {name}` ends it")]
-    Hangs { name: String, main: Option<i32> },
-    #[error("cannot use {}", path.display())]
-    File {
-        path: std::path::PathBuf,
-        #[source]
-        cause: std::io::Error,
-    },
-    #[error("{path} was written by a newer ropewalk (format {found}, this one knows {known}); use that one, or `ropewalk reset`", path = path.display())]
-    Newer { path: std::path::PathBuf, found: u32, known: u32 },
-    #[error("{path} is damaged: {why}; mend it, or `ropewalk reset` wipes the cluster and starts anew", path = path.display())]
-    Damaged { path: std::path::PathBuf, why: String },
-    #[error("the cluster did not start: {0}")]
-    Start(String),
-    /// What the other process said, in its own words.
-    #[error("{0}")]
-    Told(String),
-    #[error("{0}")]
-    Refusal(#[from] Refusal),
-    #[error(transparent)]
-    Pki(#[from] pki::Error),
-    #[error(transparent)]
-    Client(#[from] client::Error),
-    #[error(transparent)]
-    ConfigLock(#[from] client::kubeconfig::LockError),
-    #[error("the network could not be made")]
-    Network(#[from] cni::Error),
-    #[error("the container runtime could not be made")]
-    Runtime(#[from] cri::Error),
-    #[error("the kernel refused")]
-    Kernel(#[source] std::io::Error),
-    /// It was connected, and ended before it had answered.
-    #[error("the cluster ended while it was asked")]
-    Ended,
-    #[error("the cluster's control socket: {0}")]
-    Control(String),
-}
-
-/// An error with its causes on one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |e| e.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
+pub use spec::Spec;

@@ -1,8 +1,8 @@
 //! The control plane's static pods, and the addons' objects: what kubeadm writes.
 
 use super::addon_pods::AddonPods;
-use super::chain;
 use super::components::API_PORT;
+use super::error::chain;
 use super::peers::PEER_PORT;
 use super::world::{SERVICE_CIDR, World};
 use client::{Api, Client, kube};

@@ -1,6 +1,6 @@
 //! `net show`: what the kernels of the nodes have for connections to Services.
 
-use super::Error;
+use super::error::Error;
 use super::world::World;
 use cni::Installed;
 use cri::{Runtime, SandboxState};

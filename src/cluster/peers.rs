@@ -7,8 +7,8 @@
 //! same.
 
 use super::components::listen_after;
+use super::error::{Error, chain};
 use super::world::World;
-use super::{Error, chain};
 use ::etcd::member_id;
 use ::linux::callers::{Bounds, Caller, Callers};
 use bytes::Bytes;
