@@ -1,6 +1,5 @@
 //! The start of a cluster, from the supervisor's first system call to the first pod.
 
-use super::components;
 use super::control::{self, Reply};
 use super::error::{Error, chain};
 use super::external_etcd::ExternalEtcd;
@@ -8,8 +7,10 @@ use super::guest::{self, Guests};
 use super::home::{Home, Place};
 use super::launch::{Order, Word};
 use super::node::{Node, NodeCri};
+use super::ports::API_PORT;
 use super::ready::{self, Progress};
 use super::refusal::Refusal;
+use super::sockets::dialer;
 use super::spec::{NodeSpec, Spec};
 use super::target;
 use super::world::{FailedStart, World};
@@ -177,7 +178,7 @@ async fn live(
         guest.start(&crew, Arc::new(guest::Home { world: world.clone() }));
     }
     control::serve(&crew, listener, server);
-    let inside = world.fabric.listen(components::API_PORT).await.map_err(Error::Kernel)?;
+    let inside = world.fabric.listen(API_PORT).await.map_err(Error::Kernel)?;
     balancer::start(&crew, &world, vec![api, inside]);
     let strangers = parts.zygote.clone();
     crew.spawn(async move {
@@ -370,14 +371,14 @@ async fn bind_api(port: Option<u16>) -> Result<tokio::net::TcpListener, Error> {
             }),
         };
     }
-    for port in components::API_PORT..=components::API_PORT + 100 {
+    for port in API_PORT..=API_PORT + 100 {
         match tokio::net::TcpListener::bind(("127.0.0.1", port)).await {
             Ok(listener) => return Ok(listener),
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
             Err(error) => return Err(Error::Kernel(error)),
         }
     }
-    Err(Refusal::PortTaken { port: components::API_PORT }.into())
+    Err(Refusal::PortTaken { port: API_PORT }.into())
 }
 
 /// What all nodes' runtimes are made of.
@@ -473,7 +474,7 @@ fn start_kubelet(world: &Arc<World>, node: &Arc<Node>) -> Result<Crew, Error> {
     let name = node.spec.name.clone();
     let crew = Crew::new("kubelet");
     let user = format!("system:node:{name}");
-    let dial = components::dialer(&node.network);
+    let dial = dialer(&node.network);
     let agent = format!("kubelet/{}", api::VERSION);
     let ip = addresses::node_ip(node.spec.index);
     let address = ip.to_string();

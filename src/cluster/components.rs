@@ -2,9 +2,11 @@
 
 use super::error::chain;
 use super::peers::Wires;
+use super::ports::API_PORT;
+use super::sockets::{dialer, listen_after};
 use super::world::{FailedStart, World};
 use addons::{dns, storage};
-use client::{Client, Dialer};
+use client::Client;
 use cni::NodeNetwork;
 use linux::cgroup;
 use net::Namespace;
@@ -38,8 +40,6 @@ pub(crate) const ADDONS: [&str; 3] = ["kube-proxy", "coredns", "storage-provisio
 /// Components of which one node may run several: each has a network of its own.
 pub(crate) const MANY_ON_A_NODE: [&str; 1] = ["coredns"];
 
-/// The API's port on every control-plane node.
-pub(crate) const API_PORT: u16 = 6443;
 const DNS_PORT: u16 = 53;
 
 /// Where a component runs.
@@ -49,31 +49,6 @@ pub(crate) struct Place {
     /// The pod's own network namespace, unless it shares the node's.
     pub netns: Option<Arc<OwnedFd>>,
     pub ip: Ipv4Addr,
-}
-
-/// Connections from a node's namespace.
-pub(crate) fn dialer(network: &Arc<dyn NodeNetwork>) -> Dialer {
-    let network = network.clone();
-    Arc::new(move |to| {
-        let network = network.clone();
-        Box::pin(async move { network.dial(to).await })
-    })
-}
-
-/// A listener in a node's namespace; while the component's predecessor is just ending, its port is
-/// waited for.
-pub(crate) async fn listen_after(
-    network: &dyn NodeNetwork,
-    on: SocketAddr,
-) -> std::io::Result<tokio::net::TcpListener> {
-    loop {
-        match network.listen(on).await {
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            other => return other,
-        }
-    }
 }
 
 /// Starts a component. Its end is the end of the crew. Must be called inside the component's log
@@ -273,8 +248,7 @@ fn is_passing(error: &(dyn std::error::Error + 'static)) -> bool {
 
 fn api(world: &Arc<World>, crew: &Crew, place: Place) -> Result<(), String> {
     let identity = world.api_identity.clone();
-    let (tls, clients) =
-        pki::asking_server_config(&identity, world.ca.pem()).map_err(|e| chain(&e))?;
+    let (tls, clients) = pki::asking_server_config(&identity, world.ca.pem()).map_err(|e| chain(&e))?;
     let subject = pki::Subject::client("kube-apiserver-kubelet-client", "system:masters");
     let kubelet = world.ca.issue(&subject).map_err(|e| chain(&e))?;
     let kubelet_tls = pki::client_config(Some(&kubelet), world.ca.pem(), &["http/1.1"]);

@@ -8,7 +8,7 @@
 
 use super::error::{Error, chain};
 use super::home::Place;
-use super::peers::PEER_PORT;
+use super::ports::PEER_PORT;
 use super::spec::NodeSpec;
 use super::world::World;
 use etcd::{self, grpc, pb};

@@ -4,9 +4,10 @@ use super::control::{Control, Reply};
 use super::error::Error;
 use super::home::Place;
 use super::kubeconfig::{default_kubeconfig, own_address, renew_in};
+use super::logs::{self, LOG_MAX};
 use super::refusal::Refusal;
 use super::spec::Spec;
-use super::{boot, logs, wipe};
+use super::{boot, wipe};
 use client::kubeconfig::LOCK_WITHIN;
 use linux::lock::Lock;
 use serde::{Deserialize, Serialize};
@@ -18,8 +19,6 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 
-/// A log that has grown beyond this is moved aside, at the next start or while the cluster runs.
-pub(super) const LOG_MAX: u64 = 10 << 20;
 /// Variables that name a directory, which guests read in the cluster.
 const DIRECTORIES: [&str; 2] = ["ROPEWALK_LESSONS", "ROPEWALK_LABS"];
 /// Lines that are quoted of a start that failed.

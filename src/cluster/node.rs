@@ -2,6 +2,7 @@
 //! are processes.
 
 use super::components;
+use super::images::{PREFIX, component_of};
 use super::logs;
 use super::manifests;
 use super::node_events;
@@ -26,8 +27,6 @@ use std::time::Duration;
 use task::{Crew, End};
 use tokio::sync::broadcast;
 
-/// Images with this prefix are components.
-pub(crate) const PREFIX: &str = "ropewalk.io/";
 const EVENTS: usize = 1024;
 
 /// A node of the cluster.
@@ -73,10 +72,6 @@ pub struct NodeCri {
     events: broadcast::Sender<Event>,
     /// Watches for the ends of components, relays the inner runtime's events, and makes sandboxes.
     crew: Crew,
-}
-
-fn component_of(image: &str) -> Option<&str> {
-    image.strip_prefix(PREFIX).map(|rest| rest.split([':', '@']).next().unwrap_or(rest))
 }
 
 impl NodeCri {
