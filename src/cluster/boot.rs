@@ -6,7 +6,8 @@ use super::external_etcd::ExternalEtcd;
 use super::guest::{self, Guests};
 use super::home::{Home, Place};
 use super::launch::{Order, Word};
-use super::node::{Node, NodeCri};
+use super::node::Node;
+use super::node_cri::NodeCri;
 use super::ports::API_PORT;
 use super::ready::{self, Progress};
 use super::refusal::Refusal;
@@ -342,7 +343,6 @@ async fn front_gone(attached: bool) {
 /// Components end well, so that the store's log is whole and the leases are free; containers end
 /// with the PID namespace.
 async fn shut_down(world: &World) {
-    use cri::Runtime;
     for node in world.all_nodes() {
         if let Some(kubelet) = node.kubelet.lock().take() {
             kubelet.kill();

@@ -16,7 +16,7 @@
 //! [`launch`] is the learner's side, [`boot`] the other: it makes the world and starts the
 //! kubelets, and nothing more. The control plane are static pods: [`manifests`] gives them to the
 //! kubelet of a control-plane node, which runs them through the one path of all pods. Their images
-//! are called `ropewalk.io/<component>`; [`node`] sends these to [`components`], where a container
+//! are called `ropewalk.io/<component>`; [`node_cri`] sends these to [`components`], where a container
 //! is a set of supervised tasks, and all others to the real runtime. So logs, kill, restart and
 //! back-off are the same for a scheduler and for your nginx. The number of workers may change at
 //! each start: `node_objects` deletes the Nodes of workers that are gone, and taints control planes
@@ -52,6 +52,7 @@ mod logs;
 mod manifests;
 pub mod network;
 mod node;
+mod node_cri;
 mod node_events;
 mod node_objects;
 mod peers;

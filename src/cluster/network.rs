@@ -3,7 +3,7 @@
 use super::error::Error;
 use super::world::World;
 use cni::Installed;
-use cri::{Runtime, SandboxState};
+use cri::SandboxState;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;

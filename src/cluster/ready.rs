@@ -8,7 +8,7 @@ use super::spec::NodeSpec;
 use super::world::World;
 use client::{Client, Informer, Key};
 use controllers::daemonset::decide::target;
-use cri::{ContainerState, Runtime};
+use cri::ContainerState;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
