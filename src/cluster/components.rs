@@ -199,7 +199,8 @@ fn store(world: &Arc<World>, crew: &Crew, place: Place) {
             () = server.ended() => return Err("the member's thread panicked".into()),
         }
         tracing::info!(member = place.node, revision = kv.revision(), "ready to serve client requests");
-        if let Err(error) = super::etcd_listeners::open(&world, &clients, &place.node, &server).await {
+        let opened = world.listeners.open(&world.spec, &world.etcd_ca, &clients, &place.node, &server);
+        if let Err(error) = opened.await {
             tracing::warn!(error, "the store answers the API server, but no etcd clients on the host");
         }
         world.stores.send_modify(|stores| drop(stores.insert(place.node.clone(), Arc::new(kv))));

@@ -16,15 +16,15 @@
 //! [`launch`] is the learner's side, [`boot`] the other: it makes the world and starts the
 //! kubelets, and nothing more. The control plane are static pods: [`manifests`] gives them to the
 //! kubelet of a control-plane node, which runs them through the one path of all pods. Their images
-//! are called `ropewalk.io/<component>`; [`node_cri`] sends these to [`components`], where a container
-//! is a set of supervised tasks, and all others to the real runtime. So logs, kill, restart and
-//! back-off are the same for a scheduler and for your nginx. The number of workers may change at
-//! each start: `node_objects` deletes the Nodes of workers that are gone, and taints control planes
-//! only while there are workers (kubeadm's phase `mark-control-plane`). [`guest`] is the interface
-//! for what runs beside a cluster but is no part of it. Guests can use a cluster that Ropewalk did
-//! not start, too: [`foreign`] gives them the same interface on a kubeconfig. [`faults`] breaks
-//! components, links, whole nodes, and the disk that a store writes to, which refuses as a full one
-//! does.
+//! are called `ropewalk.io/<component>`; [`node_cri`] sends these to [`components`], where a
+//! container is a set of supervised tasks, and all others to the real runtime. So logs, kill,
+//! restart and back-off are the same for a scheduler and for your nginx. The number of workers may
+//! change at each start: `node_objects` deletes the Nodes of workers that are gone, and taints
+//! control planes only while there are workers (kubeadm's phase `mark-control-plane`). [`guest`] is
+//! the interface for what runs beside a cluster but is no part of it. Guests can use a cluster that
+//! Ropewalk did not start, too: [`foreign`] gives them the same interface on a kubeconfig.
+//! [`inject`] breaks components, links, whole nodes, and the disk that a store writes to, which
+//! refuses as a full one does.
 //! ## Left out
 //! Simulated nodes. The number of control planes and whose store it is are chosen at the first
 //! start and stay. An external store keeps its data when the cluster is wiped, and its writes are
@@ -46,7 +46,9 @@ mod full_disk;
 pub mod guest;
 pub mod home;
 mod images;
+pub mod inject;
 pub mod kubeconfig;
+mod kubelets;
 pub mod launch;
 mod logs;
 mod manifests;
@@ -55,10 +57,12 @@ mod node;
 mod node_cri;
 mod node_events;
 mod node_objects;
+pub mod order;
 mod peers;
 mod ports;
 mod ready;
 mod refusal;
+mod reply;
 mod sandboxes;
 mod sockets;
 pub mod spec;
