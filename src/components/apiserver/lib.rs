@@ -171,7 +171,7 @@ impl Server {
             requests: AtomicU64::new(0),
             bounds: flowcontrol::bounds::Bounds::default(),
             compute: flowcontrol::compute::Compute::default(),
-            compaction: storage::compaction::Compaction::default(),
+            compaction: storage::room::Compaction::default(),
             readiness: state::Readiness::default(),
             summaries: registry::summaries::Summaries::default(),
             known: request::connections::Known::default(),

@@ -2,7 +2,7 @@
 //!
 //! | file | part |
 //! |---|---|
-//! | `read`, `list_past`, `watch`, `filter` | get, list, a list at an earlier revision, watch, and their selectors |
+//! | `read`, `list_past`, `listing`, `watch`, `filter` | get, list, a list at an earlier revision, watch, and their selectors |
 //! | `write` | create, update, patch, server-side apply |
 //! | `delete` | delete and deletecollection |
 //! | `scale` | the replicas of an object, in the same form for every kind |
@@ -20,6 +20,7 @@ pub(crate) mod delete;
 pub(crate) mod eviction;
 pub(crate) mod filter;
 mod list_past;
+pub(crate) mod listing;
 pub(crate) mod metrics;
 pub(crate) mod read;
 pub(crate) mod scale;

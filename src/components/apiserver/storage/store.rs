@@ -2,9 +2,9 @@
 
 use crate::state::State;
 use crate::storage::cache::{ROOT, Undecodable};
-use crate::storage::compaction::Use;
 use crate::storage::extra::Extra;
 use crate::storage::object::Object;
+use crate::storage::room::Use;
 use api::kinds::Kind;
 use api::status::{details, qualified};
 use api::{Status, gojson, meta, value};
