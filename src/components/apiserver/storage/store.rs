@@ -26,6 +26,11 @@ pub(crate) fn object_key(kind: &Kind, namespace: &str, name: &str) -> String {
     if kind.namespaced { format!("{namespace}/{name}") } else { name.to_string() }
 }
 
+/// The key of an object, for callers that have only the object.
+pub(crate) fn key_of(kind: &Kind, object: &Value) -> String {
+    object_key(kind, meta::namespace(object), meta::name(object))
+}
+
 fn store_key(kind: &Kind, key: &str) -> Bytes {
     format!("{ROOT}{}/{key}", kind.place()).into()
 }

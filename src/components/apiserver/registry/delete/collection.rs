@@ -1,6 +1,7 @@
 //! Deletes all objects of a collection that match.
 
-use super::{Options, Removed, remove};
+use super::one::{Removed, remove};
+use super::options::Options;
 use crate::registry::filter::Filter;
 use crate::registry::strategy::stored_kind;
 use crate::registry::{listing, read};
