@@ -59,7 +59,7 @@ impl Faults {
         }
     }
 
-    /// Waits until no other fault is being injected, and keeps others from it while the result lives.
+    /// Waits until no other fault is being injected. None is while the result lives.
     pub(crate) async fn acting(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.acting.lock().await
     }

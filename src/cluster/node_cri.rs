@@ -53,7 +53,7 @@ struct LogFile {
 }
 
 /// The node's runtime as its kubelet sees it.
-pub struct NodeCri {
+pub(crate) struct NodeCri {
     /// Itself, for the task that waits for the end of a component.
     own: Weak<NodeCri>,
     node: NodeSpec,
@@ -70,7 +70,7 @@ pub struct NodeCri {
 impl NodeCri {
     /// Puts the runtime of one node together: `inner` runs ordinary containers, `world` the
     /// components of the cluster. Relays the events of `inner` from now on.
-    pub fn new(
+    pub(crate) fn new(
         node: NodeSpec,
         world: &Arc<World>,
         inner: Arc<NodeRuntime>,
