@@ -5,7 +5,7 @@ use super::codes::USAGE;
 use anyhow::anyhow;
 use cluster::{Home, Place};
 use lab::graded::read::{self, Lab, Labs};
-use lab::graded::run::{entry, sheet};
+use lab::graded::run::listing::{entry, sheet};
 use lab::graded::view::{Ask, Entry, GivenUp, Graded, LabView, Left, Plan, Played};
 use lab::graded::{score, seal};
 use lang::charset::{eprintln, print, println};

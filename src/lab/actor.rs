@@ -1,7 +1,9 @@
 //! The engine's loop: takes what the tap, the watches and people say, one after the other, and
 //! tells everyone who follows what is to be seen now.
 
+use super::blocking::in_place;
 use super::engine::{Engine, qualified};
+use super::error::Error;
 use super::format::{EN, Lesson, Library, OTHERS};
 use super::graded::Opened;
 use super::progress::{self, Progress};
@@ -10,28 +12,31 @@ use super::run::Teacher;
 use super::view::{Ask, LessonView, Question, Solution, State};
 use super::watch::{self, Told};
 use super::words::{self, Word};
-use super::{Error, TEACHER, cel::Probe, cel::facts, probe, reach};
+use super::{cel::Probe, cel::facts, in_room, probe};
 use ::cel::Value;
 use api::kinds::Kind;
 use client::Client;
 use cluster::control::Reply;
 use cluster::guest::{Host, Room, Seen};
-use consent::Meant;
+use meant::Meant;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
+use tap::TEACHER;
 use task::Crew;
 use tokio::sync::{broadcast, mpsc, oneshot, watch as channel};
 use tokio::time::Instant;
 
 mod consent;
 pub(crate) mod cost;
+mod meant;
 mod open;
 mod play;
 mod resume;
 #[cfg(test)]
 mod sittings;
+mod step_names;
 mod steps;
 
 /// What is to be seen, by language.
@@ -312,7 +317,7 @@ impl Actor {
 
     /// Judges until nothing more is needed; tells everyone.
     fn settle(&mut self) -> Option<Instant> {
-        let (needs, save) = super::in_place(|| self.engine.settle());
+        let (needs, save) = in_place(|| self.engine.settle());
         for kind in needs.kinds {
             self.watch(&kind);
         }
@@ -558,7 +563,7 @@ impl Actor {
                     self.save();
                 }
                 let room = &self.engine.recorder.room;
-                let (lines, may_fail) = crate::lines::unmarked(reach::lines(&step.marked_solution(), room));
+                let (lines, may_fail) = crate::lines::unmarked(in_room::lines(&step.marked_solution(), room));
                 Ok(Some(json!(Solution { lines, may_fail })))
             }
             Ask::Solved => {
@@ -596,7 +601,7 @@ impl Actor {
                 let (lesson, open) = self.opened(lang)?;
                 let at = match &step {
                     None => open,
-                    Some(step) => steps::named(&lesson, step, lang)?,
+                    Some(step) => step_names::named(&lesson, step, lang)?,
                 };
                 let noted = self.engine.progress.look(&lesson.id, &lesson.steps[at].id);
                 let told = noted.and_then(|n| n.debrief.get(lang).or_else(|| n.debrief.get(EN)));

@@ -6,51 +6,17 @@
 //! once wrong it is judged no more: else an answer would become right because the cluster changes,
 //! and nobody would have looked.
 
-use super::cel::Facts;
 use super::engine::Engine;
 use super::format::{Form, Lesson, Odd, Step};
-use super::progress::Progress;
+use super::given::Given;
 use super::view::{Answer, Judged, State};
 use super::words::{self, Word};
 use cel::Value;
-use std::sync::Arc;
 
 /// Answers that are kept of a step, the newest.
 const KEPT_MAX: usize = 20;
 /// Earlier answers that a debrief names, the newest.
 const TOLD_MAX: usize = 3;
-
-/// The last answer of this sitting.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Given {
-    /// As expressions see it.
-    value: Option<Value>,
-    /// How many were given.
-    count: u64,
-    /// It is not judged yet.
-    waits: bool,
-    /// The number of the question that waits for its verdict.
-    asked: u64,
-    /// It could not be judged.
-    unknown: bool,
-}
-
-/// Takes an answer for right if it is; true if that is to be saved.
-pub(crate) fn confirm(
-    step: &Step,
-    lesson: &str,
-    facts: &Arc<Facts>,
-    given: &mut Given,
-    progress: &mut Progress,
-) -> bool {
-    let is_right = |answer: &super::format::Answer| answer.is.holds(facts);
-    let confirmed = given.waits && step.answer.as_ref().is_some_and(is_right);
-    if confirmed {
-        given.waits = false;
-        progress.step(lesson, &step.id).is_right = true;
-    }
-    confirmed
-}
 
 impl Engine {
     /// Takes an answer to the question of the open step, to be judged.
@@ -200,10 +166,11 @@ mod tests {
     use crate::engine::tests::engine;
     use crate::format::parse;
     use crate::judge::Memory;
-    use crate::progress;
+    use crate::progress::{self, Progress};
     use crate::watch::Told;
     use serde_json::json;
     use std::path::Path;
+    use std::sync::Arc;
 
     const ADDRESS: &str = "      question: Which address?\n      form: text\n      is: 'object(\"Pod\",\"default\",\"web\").status.podIP'\n";
     const ADDRESS_KO: &str = "      question: 어떤 주소입니까?\n";

@@ -1,7 +1,8 @@
 //! The explanation is what happened: beats that bind hops, each left out if a hop is missing.
 
 use super::cel::{Facts, value};
-use super::format::{Beat, Beats, Step};
+use super::format::beats::{Beat, Beats};
+use super::format::lesson::Step;
 use super::words::{self, Word};
 use cel::Value;
 use std::sync::Arc;

@@ -1,11 +1,12 @@
 //! The engine's state: the open lesson, what is known of the cluster, and what follows from both.
 //! [`super::actor`] feeds it.
 
-use super::answers::Given;
 use super::cel::facts::{Line, Objects, Wanted};
 use super::cel::{Facts, Memo, Probe, value};
 use super::debrief;
 use super::format::{EN, Lesson, Library, Step};
+use super::given::{self, Given};
+use super::in_room;
 use super::judge::{self, Memory, Outcome};
 use super::own;
 use super::progress::Progress;
@@ -399,7 +400,7 @@ impl Engine {
             }
         } else {
             let actor = tap::actor(&request.user, &request.impersonator);
-            let by_lesson = actor == super::TEACHER || request.is_persons();
+            let by_lesson = actor == tap::TEACHER || request.is_persons();
             let open =
                 self.preparing.clone().or_else(|| self.open.as_ref().map(|open| open.lesson.id.clone()));
             let lesson = open.filter(|_| by_lesson).and_then(|id| self.library.get(&id));
@@ -428,7 +429,7 @@ impl Engine {
             let room = &self.recorder.room;
             let solution = &open.lesson.steps[open.step].solution;
             // A session that plays the solution may end before it says that it is over.
-            self.solving &= reach::lines(solution, room).iter().any(|lines| {
+            self.solving &= in_room::lines(solution, room).iter().any(|lines| {
                 lines.trim() == line.trim() || lines.lines().any(|of_it| of_it.trim() == line.trim())
             });
             if open.typed.len() == TYPED_MAX {
@@ -542,7 +543,7 @@ impl Engine {
         let Some(step) = lesson.steps.get(open.step) else { return (needs, noted) };
         let mut save = noted;
         if state == State::Open {
-            save |= super::answers::confirm(step, &lesson.id, &facts, &mut open.given, &mut self.progress);
+            save |= given::confirm(step, &lesson.id, &facts, &mut open.given, &mut self.progress);
             let truths = judge::truths(&step.checks, &facts, &open.memory);
             let asked = facts.oldest_used(|probe| Some(self.answers.get(probe)?.asked));
             let held = open.memory.held.clone();
@@ -895,7 +896,7 @@ pub(crate) mod tests {
             let write = Write { journey: Some(tap::Journey::Rewind(4)), ..Write::UPDATED };
             let record = Record::new(Event::Commit(write)).object(resource, "default", name);
             let mut record = record.revision(20);
-            record.request = Some(tap::Request { user: crate::TEACHER.into(), ..Default::default() });
+            record.request = Some(tap::Request { user: tap::TEACHER.into(), ..Default::default() });
             engine.record(&record);
         }
         let noted = |lesson: &str| {

@@ -2,6 +2,7 @@
 //! follow.
 
 use super::actor::{self, Asked, Views};
+use super::asking;
 use super::format::{EN, OTHERS};
 use super::graded::Opened;
 use super::view::{Ask, LessonView, Question};
@@ -84,9 +85,9 @@ impl Guest for Lessons {
     }
 
     fn ask(&self, question: Value) -> BoxStream<'static, Reply> {
-        let question: Question = match serde_json::from_value(question) {
+        let question: Question = match asking::read(question) {
             Ok(question) => question,
-            Err(error) => return stream::iter([Reply::Error(format!("not a question: {error}"))]).boxed(),
+            Err(refused) => return refused,
         };
         if matches!(question.ask, Ask::Follow) {
             return self.follow(question.lang);

@@ -47,20 +47,28 @@
 
 mod actor;
 mod answers;
+mod asking;
 mod base;
+mod blocking;
 pub mod cel;
 pub mod debrief;
+mod desired;
 mod engine;
+mod error;
 pub mod format;
+mod given;
 #[cfg(test)]
 mod golden;
 pub mod graded;
 pub mod guest;
 #[cfg(test)]
 mod hints_tests;
+mod in_room;
 pub mod judge;
 mod lines;
+mod need;
 mod own;
+mod playable;
 pub mod practice;
 mod probe;
 pub mod progress;
@@ -78,34 +86,11 @@ pub mod why;
 mod words;
 
 use cluster::guest::Guest;
-use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use error::Error;
 pub use own::takes_back;
 pub use tap::TEACHER;
-
-/// What keeps the engine from its work.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("cannot use {}", path.display())]
-    File {
-        path: PathBuf,
-        #[source]
-        cause: std::io::Error,
-    },
-    #[error("{} was written by a newer ropewalk (format {found}, this one knows {known}); use that one", path.display())]
-    Newer { path: PathBuf, found: u64, known: u32 },
-    #[error("{} is damaged: {why}; move it away to begin anew", path.display())]
-    Damaged { path: PathBuf, why: String },
-    #[error("the line {line:?} needs a shell")]
-    Shell { line: String },
-    #[error("the line {line:?} cannot be run: {why}")]
-    Line { line: String, why: String },
-    #[error("stopped at command {at} of {of}")]
-    Stopped { at: usize, of: usize },
-    #[error(transparent)]
-    Cluster(#[from] cluster::Error),
-}
 
 /// Who comes along to a cluster that is not Ropewalk's own: whose work needs nothing but an API
 /// server.
@@ -122,33 +107,4 @@ pub fn guests() -> Vec<Arc<dyn Guest>> {
         Arc::new(practice::guest::Drills::new(opened)),
         Arc::new(why::Why::default()),
     ]
-}
-
-/// Does work that takes its time. Requests that wait for this worker thread of the runtime go on
-/// elsewhere meanwhile.
-fn in_place<T>(work: impl FnOnce() -> T) -> T {
-    use tokio::runtime::{Handle, RuntimeFlavor};
-    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
-        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
-        _ => work(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::mpsc;
-    use std::time::Duration;
-
-    /// The only worker thread is in the work, and the work waits for another task.
-    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-    async fn others_go_on_while_work_takes_its_time() {
-        let (told, reports) = mpsc::channel();
-        let limit = Duration::from_secs(60);
-        let work = tokio::spawn(async move {
-            tokio::spawn(async move { told.send(()) });
-            in_place(|| reports.recv_timeout(limit).is_ok())
-        });
-        assert!(work.await.unwrap());
-    }
 }

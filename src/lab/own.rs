@@ -1,7 +1,7 @@
 //! What belongs to a lesson, and not to the learner's own work: of what its lines name, what was
 //! made in it.
 
-use super::format::Lesson;
+use super::format::lesson::Lesson;
 use super::lines;
 use api::kinds::{self, Kind};
 use api::status::qualified;

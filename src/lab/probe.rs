@@ -1,7 +1,6 @@
 //! What has to be asked over the network: HTTP from the host, commands in containers, logs, access
 //! reviews, the store and its members. All read only.
 
-use super::TEACHER;
 use super::cel::{Probe, value};
 use super::run;
 use cel::Value;
@@ -14,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use tap::{ADMIN, LEARNER};
+use tap::{ADMIN, LEARNER, TEACHER};
 use tokio::net::TcpStream;
 
 /// A command or request that takes longer has failed.

@@ -1,7 +1,7 @@
 //! How far the learner is: one file in the cluster's directory, renewed whole after every change,
 //! so that `kill -9` loses nothing.
 
-use super::Error;
+use super::error::Error;
 use super::view::State;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

@@ -2,61 +2,14 @@
 //! look at, and what its solution's lines do. So nobody keeps a list of lessons that work
 //! elsewhere, and a new lesson is judged like an old one.
 
-use super::TEACHER;
 use super::cel::{Expr, facts};
-use super::format::{Lesson, Step};
-use super::lines;
-use super::words::{self, Word};
+use super::format::lesson::{Lesson, Step};
 use api::kinds;
 use cluster::guest::{Offers, Room, USUAL};
-use kubectl::manifest::documents;
-use serde_json::Value as Json;
 use std::collections::BTreeSet;
+use tap::TEACHER;
 
-/// Something that a cluster which is not Ropewalk's own does not have, or does not give.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Need {
-    /// A word or a function of Ropewalk's own cluster. It stands first: where a step needs several
-    /// things, this says most.
-    Own(String),
-    /// What happens between components: no API tells it.
-    Hops,
-    /// A NodePort that is open on localhost.
-    Door,
-    /// Another namespace than the lesson's own.
-    Elsewhere(String),
-    /// A change that no namespace holds.
-    Everywhere(String),
-    /// A node of our own by its name.
-    Node(String),
-    /// An image that no registry has.
-    Image(String),
-    /// As written under `requires:`.
-    Requires(String),
-    /// To list and watch these.
-    Right(String),
-}
-
-impl Need {
-    /// For people: what completes "it needs …".
-    pub fn say(&self, lang: &str) -> String {
-        let with = |word, with: &String| words::say(lang, word, &[with]);
-        match self {
-            Need::Hops => words::say(lang, Word::NeedHops, &[]),
-            Need::Door => words::say(lang, Word::NeedDoor, &[]),
-            Need::Own(what) => with(Word::NeedOwn, what),
-            Need::Elsewhere(namespace) => with(Word::NeedElsewhere, namespace),
-            Need::Everywhere(line) => with(Word::NeedEverywhere, line),
-            Need::Node(node) => with(Word::NeedNode, node),
-            Need::Image(image) => with(Word::NeedImage, image),
-            Need::Requires(what) => match requirement(what) {
-                Some(Required::Workers(n)) => with(Word::NeedWorkers, &n.to_string()),
-                _ => what.clone(),
-            },
-            Need::Right(kinds) => with(Word::NeedRight, kinds),
-        }
-    }
-}
+pub use super::need::{Need, met, odd_requirement};
 
 /// The first thing that a step needs and does not have there.
 pub fn lacks(offers: &Offers, room: &Room, lesson: &Lesson, step: &Step) -> Option<Need> {
@@ -72,46 +25,6 @@ pub fn lacks(offers: &Offers, room: &Room, lesson: &Lesson, step: &Step) -> Opti
     let looked_at = checks(step).flat_map(|e| &e.kinds).filter_map(|k| facts::kind(k)).map(|k| k.qualified());
     let denied: BTreeSet<String> = looked_at.filter(|kind| room.denied.contains(kind)).collect();
     (!denied.is_empty()).then(|| Need::Right(denied.into_iter().collect::<Vec<_>>().join(", ")))
-}
-
-/// Does a cluster have what stands under `requires:`?
-pub fn met(need: &str, offers: &Offers) -> bool {
-    match requirement(need) {
-        Some(Required::Kernel) => true,
-        Some(Required::Fault) => offers.own,
-        Some(Required::Workers(n)) => offers.workers >= n,
-        Some(Required::ControlPlanes(n)) => offers.control_planes >= n,
-        None => false,
-    }
-}
-
-/// What may stand under `requires:`.
-enum Required {
-    Kernel,
-    Fault,
-    /// `workers>=2`
-    Workers(u8),
-    /// `control-planes>=3`; `=` says the same.
-    ControlPlanes(u8),
-}
-
-fn requirement(need: &str) -> Option<Required> {
-    let at_least = |name: &str| need.strip_prefix(name)?.trim().strip_prefix(">=")?.trim().parse().ok();
-    match need {
-        "kernel" => Some(Required::Kernel),
-        "fault" => Some(Required::Fault),
-        _ => at_least("workers")
-            .map(Required::Workers)
-            .or_else(|| at_least("control-planes").map(Required::ControlPlanes)),
-    }
-}
-
-/// What is wrong with a requirement that no cluster could ever meet.
-pub fn odd_requirement(need: &str) -> Option<String> {
-    let odd = requirement(need).is_none();
-    odd.then(|| {
-        format!("nothing is called {need:?}; there are kernel, fault, workers>=N and control-planes>=N")
-    })
 }
 
 fn checks(step: &Step) -> impl Iterator<Item = &Expr> {
@@ -312,87 +225,6 @@ fn namespaces(words: &[String]) -> Vec<&str> {
     found
 }
 
-/// A lesson's line as it is to be run in a room: where it names the usual namespace, it means the
-/// room's.
-pub fn line(line: &str, room: &Room) -> String {
-    let own = room.real(USUAL);
-    if own == USUAL {
-        return line.into();
-    }
-    let mut out = line.to_string();
-    for flag in [" -n", "-n ", "-n=", "--namespace ", "--namespace=", "/namespaces/"] {
-        let mut rest = out.as_str();
-        let mut turned = String::new();
-        while let Some((before, after)) = rest.split_once(flag) {
-            turned.push_str(before);
-            turned.push_str(flag);
-            rest = match after.strip_prefix(USUAL) {
-                Some(end) if !end.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '-') => {
-                    turned.push_str(own);
-                    end
-                }
-                _ => after,
-            };
-        }
-        turned.push_str(rest);
-        out = turned;
-    }
-    out
-}
-
-/// Lines of a lesson as they are to be run in a room: commands as [`line`] tells, manifests as
-/// [`manifest`] does.
-pub fn lines(lines: &[String], room: &Room) -> Vec<String> {
-    let mut all = Vec::new();
-    let mut rest = lines.iter();
-    while let Some(command) = rest.next() {
-        all.push(line(command, room));
-        if lines::reads_manifest(command) {
-            let text: Vec<&str> =
-                rest.by_ref().map(String::as_str).take_while(|l| !lines::ends_manifest(l)).collect();
-            all.extend(manifest(&text.join("\n"), room).lines().map(String::from));
-            all.push(".".into());
-        }
-    }
-    all
-}
-
-/// A lesson's manifest as it is to be applied in a room: objects, and subjects of a binding, that
-/// name the usual namespace mean the room's. Then it is written as JSON, a line for each object; a
-/// manifest that names no such namespace, or cannot be read, stays as it is.
-///
-/// Example: in the room `own`, `{kind: Pod, metadata: {name: a, namespace: default}}` becomes
-/// `{"kind":"Pod","metadata":{"name":"a","namespace":"own"}}`.
-pub fn manifest(text: &str, room: &Room) -> String {
-    let own = room.real(USUAL);
-    let Ok(mut all) = documents(text.as_bytes()) else { return text.into() };
-    if own == USUAL || !all.iter_mut().fold(false, |turned, object| rename(object, own) | turned) {
-        return text.into();
-    }
-    all.iter().map(|object| format!("{object}\n")).collect()
-}
-
-/// Puts an object into the room's namespace if it is in the usual one; true if anything changed.
-fn rename(object: &mut Json, own: &str) -> bool {
-    let mut changed = false;
-    let mut put = |namespace: &mut Json| {
-        if *namespace == USUAL {
-            *namespace = own.into();
-            changed = true;
-        }
-    };
-    object.pointer_mut("/metadata/namespace").into_iter().for_each(&mut put);
-    let subjects = object.pointer_mut("/subjects").and_then(Json::as_array_mut).into_iter().flatten();
-    subjects.filter_map(|subject| subject.get_mut("namespace")).for_each(put);
-    // The items of a list.
-    let is_list = object["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
-    let items = object.get_mut("items").filter(|_| is_list).and_then(Json::as_array_mut);
-    for item in items.into_iter().flatten() {
-        changed |= rename(item, own);
-    }
-    changed
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -491,59 +323,6 @@ mod tests {
         ] {
             assert_eq!(of_line(line).into_iter().collect::<Vec<_>>(), needs, "{line}");
         }
-    }
-
-    #[test]
-    fn the_usual_namespace_becomes_the_rooms() {
-        let room = Room { namespace: Some("own".into()), ..Room::default() };
-        for (from, to) in [
-            ("kubectl get po --namespace=default -o wide", "kubectl get po --namespace=own -o wide"),
-            (
-                "kubectl get --raw /api/v1/namespaces/default/pods",
-                "kubectl get --raw /api/v1/namespaces/own/pods",
-            ),
-            ("kubectl get pods -n default", "kubectl get pods -n own"),
-            ("kubectl get pods -n default-x", "kubectl get pods -n default-x"),
-            ("kubectl get pods -ndefault", "kubectl get pods -nown"),
-            ("kubectl get namespace default", "kubectl get namespace default"),
-        ] {
-            assert_eq!(line(from, &room), to);
-            assert_eq!(line(from, &Room::default()), from);
-        }
-    }
-
-    /// The relay of a foreign cluster refuses an object in `default`.
-    #[test]
-    fn a_manifest_in_the_usual_namespace_is_applied_in_the_rooms() {
-        let room = Room { namespace: Some("own".into()), ..Room::default() };
-        let two = "# kept only if nothing changes\nkind: Pod\nmetadata:\n  name: a\n  namespace: default\n---\n\
-                   {kind: Pod, metadata: {name: b, namespace: other}}\n";
-        let turned = "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\",\"namespace\":\"own\"}}\n\
-                      {\"kind\":\"Pod\",\"metadata\":{\"name\":\"b\",\"namespace\":\"other\"}}\n";
-        assert_eq!(manifest(two, &room), turned);
-        assert_eq!(manifest(two, &Room::default()), two, "at home nothing has another name");
-        for same in [
-            "kind: Pod\nmetadata: {name: a} # default",
-            "kind: ConfigMap\ndata:\n  a: |\n    namespace: default\n",
-            "kind: [",
-        ] {
-            assert_eq!(manifest(same, &room), same);
-        }
-        let list = "{kind: List, items: [{kind: RoleBinding, metadata: {namespace: default}, \
-                    subjects: [{name: s, namespace: default}, {name: u}]}]}";
-        let turned = manifest(list, &room);
-        assert!(turned.matches("\"namespace\":\"own\"").count() == 2 && !turned.contains(USUAL), "{turned}");
-        let text = ["kubectl apply -n default -f -", "kind: Pod", "metadata: {namespace: default}", "."];
-        let text = text.map(String::from);
-        let played = lines(&[&text[..], &["kubectl get pods".into()]].concat(), &room);
-        let want = [
-            "kubectl apply -n own -f -",
-            "{\"kind\":\"Pod\",\"metadata\":{\"namespace\":\"own\"}}",
-            ".",
-            "kubectl get pods",
-        ];
-        assert_eq!(played, want);
-        assert_eq!(lines(&text, &Room::default()), text);
     }
 
     #[test]

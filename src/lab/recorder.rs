@@ -27,6 +27,7 @@ const NO_EXIT: i64 = -1;
 const ALL_LINES: i64 = -1;
 
 mod keep;
+mod shares;
 mod trace;
 
 type Key = (String, String, String);
@@ -41,7 +42,7 @@ pub struct Recorder {
     pub trace_kept: Arc<Vec<u64>>,
     /// The number of the first record after these.
     pub trace_from: u64,
-    shares: trace::Shares,
+    shares: shares::Shares,
     /// Grows whenever `trace` or `versions` are not continued but replaced, at least in part.
     pub epoch: u64,
     /// Versions taken so far.

@@ -2,8 +2,9 @@
 //! reach a later one. Only kubectl's and `fault` lines: what needs a shell has no place in a setup
 //! that has to work everywhere.
 
+use super::error::Error;
+use super::in_room;
 use super::lines::{commands, is_plain, may_fail};
-use super::{Error, reach};
 use cluster::Place;
 use cluster::control::{Ask, Control};
 use cluster::faults::Fault;
@@ -60,7 +61,7 @@ impl Teacher {
         }
         for (number, (line, input)) in (1..).zip(all) {
             told(number, count);
-            let (line, input) = (reach::line(&line, room), reach::manifest(&input, room));
+            let (line, input) = (in_room::line(&line, room), in_room::manifest(&input, room));
             let (text, may_fail) = may_fail(&line);
             match self.line(text, input).await {
                 Err(why) if !may_fail => return Err(Error::Line { line, why }),

@@ -4,27 +4,20 @@ mod answer;
 mod cut;
 mod growing;
 mod hangul;
+mod spelling;
+mod words;
 
 pub(crate) use answer::{needs_shell, written_answer};
 pub(crate) use cut::{Cut, cut};
 pub(crate) use growing::{Growing, unfinished};
 pub(crate) use hangul::{english_keys, latin_key, of_korean_layout};
+pub(crate) use spelling::latin_among;
+pub(crate) use words::{WORDS, bare_verbs};
 
 use super::paste;
-use hangul::keys_of;
-use kubectl::{parse, table};
-
-/// Verbs that stay shell commands unless `kubectl` or `k` stands in front.
-pub(crate) const SHADOWED: &[&str] = &["cp", "diff", "exec", "set", "top", "wait"];
-/// Verbs of kubectl that may stand alone.
-pub(crate) fn bare_verbs() -> impl Iterator<Item = &'static str> {
-    let taken = |name: &str| SHADOWED.contains(&name) || WORDS.contains(&name);
-    table::root().children().map(table::Verb::name).filter(move |name| !taken(name))
-}
-
-fn is_bare_verb(word: &str) -> bool {
-    bare_verbs().any(|verb| verb == word)
-}
+use kubectl::parse;
+use spelling::{korean, latin};
+use words::{LESSON, is_bare_verb};
 
 /// Does a line that begins with a shadowed verb make no sense to the shell's command of that name,
 /// but to kubectl's? `set image …` would set bash's own arguments and say nothing, `exec web -- ls`
@@ -43,16 +36,6 @@ pub(crate) fn meant_for_kubectl(words: &[String]) -> bool {
         _ => false,
     }
 }
-
-/// Words of this place.
-pub(crate) const WORDS: &[&str] = &[
-    "answer", "back", "check", "clear", "debrief", "doctor", "drill", "etcdctl", "exit", "fault", "goto",
-    "help", "hint", "lab", "lang", "lesson", "map", "next", "progress", "quit", "redo", "rewind", "solve",
-    "status", "trace", "undo", "what", "why",
-];
-/// Words of lessons.
-pub(crate) const LESSON: &[&str] =
-    &["answer", "back", "check", "debrief", "goto", "hint", "lesson", "next", "solve"];
 
 /// What to do with a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,32 +137,6 @@ fn letter(word: &str) -> Option<char> {
     let (Some(c), None) = (chars.next(), chars.next()) else { return None };
     let c = latin_key(c).unwrap_or(c).to_ascii_lowercase();
     ('a'..='d').contains(&c).then_some(c)
-}
-
-/// A lesson's word that was typed with a Korean keyboard layout on.
-fn latin(word: &str) -> Option<&'static str> {
-    latin_among(word, LESSON)
-}
-
-/// One of these words, typed with a Korean keyboard layout on: the layout puts letters together to
-/// syllables, which are taken apart again.
-pub(crate) fn latin_among(word: &str, known: &[&'static str]) -> Option<&'static str> {
-    let keys: String = word.chars().map(keys_of).collect::<Option<Vec<_>>>()?.concat();
-    known.iter().find(|w| **w == keys).copied()
-}
-
-/// A lesson's word in Korean, as the interface names it.
-fn korean(word: &str) -> Option<&'static str> {
-    Some(match word {
-        "답" => "answer",
-        "다음" => "next",
-        "이전" => "back",
-        "힌트" => "hint",
-        "확인" => "check",
-        "풀이" => "solve",
-        "강의" => "lesson",
-        _ => return None,
-    })
 }
 
 /// A word of practice in Korean.

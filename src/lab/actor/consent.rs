@@ -3,36 +3,10 @@
 
 use super::Actor;
 use super::cost::{Cost, named};
+use super::meant::{Consent, Meant};
 use crate::view::Ask;
 use crate::words::{self, Word};
-use cluster::undo::Loss;
 use serde_json::Value;
-
-/// A question, and what its asker knows of its cost.
-pub(super) struct Meant {
-    ask: Ask,
-    consent: Consent,
-}
-
-enum Consent {
-    /// Nothing was said: it may cost nothing.
-    Unasked,
-    /// It may cost this.
-    Of(Vec<Loss>),
-    /// It may cost anything.
-    Whatever,
-}
-
-impl Meant {
-    /// A question as it was put.
-    pub(super) fn new(ask: Ask) -> Meant {
-        match ask {
-            Ask::Sure { ask, agreed: Some(agreed) } => Meant { ask: *ask, consent: Consent::Of(agreed) },
-            Ask::Sure { ask, agreed: None } => Meant { ask: *ask, consent: Consent::Whatever },
-            ask => Meant { ask, consent: Consent::Unasked },
-        }
-    }
-}
 
 impl Actor {
     /// The question, if it costs no more than was agreed to, with the plan of the way back to which

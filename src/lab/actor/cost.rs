@@ -2,13 +2,12 @@
 
 pub(crate) mod look;
 
-use super::{Actor, steps};
+use super::{Actor, step_names};
 use crate::base;
 use crate::format::Lesson;
-use crate::lines;
-use crate::own;
 use crate::view::{Ask, State};
 use crate::words::{self, Word};
+use crate::{lines, own, playable};
 use api::status::qualified;
 use cluster::undo::{Loss, Past, losses};
 use serde_json::Value;
@@ -94,7 +93,7 @@ impl Actor {
             && self.engine.offers.own
             && self.engine.state() == State::Skipped
         {
-            let lines = lines::playable(&lesson.steps[step].marked_solution());
+            let lines = playable::playable(&lesson.steps[step].marked_solution());
             cost.add(self.cost_of_lines(&lines, &own::names(&lesson)).await?);
         }
         match self.follower(lang) {
@@ -138,7 +137,7 @@ impl Actor {
     /// What going to a step would take, beyond what belongs to the lesson itself: the rewind to its
     /// beginning, or the steps before it that are played.
     async fn cost_of_going(&mut self, word: &str, lang: &str, cost: &mut Cost) -> Result<(), String> {
-        let (id, step) = steps::parts(word);
+        let (id, step) = step_names::parts(word);
         let lesson = match id {
             Some(id) => self.engine.library.find(id, self.track().as_deref()).cloned(),
             None => self.opened(lang).ok().map(|(lesson, _)| (*lesson).clone()),
@@ -148,7 +147,7 @@ impl Actor {
         if let Some(id) = id.filter(|_| !is_open) {
             self.cost_of_opening(id, cost).await?;
         }
-        let Ok(to) = steps::named(&lesson, step, lang) else { return Ok(()) };
+        let Ok(to) = step_names::named(&lesson, step, lang) else { return Ok(()) };
         // With its setup a lesson begins anew: no step has a beginning that could be gone back to.
         let begins = !is_open && self.wants_setup(&lesson.id);
         let since = match begins {

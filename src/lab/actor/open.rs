@@ -3,8 +3,8 @@
 
 use super::Actor;
 use super::play::Stopped;
-use crate::Error;
 use crate::engine::Open;
+use crate::error::Error;
 use crate::format::{Lesson, Step};
 use crate::judge::{self, Memory};
 use crate::view::State;

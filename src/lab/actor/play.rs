@@ -6,8 +6,8 @@
 //! is half set up.
 
 use super::{Actor, Asked, Views, publish};
-use crate::Error;
 use crate::engine::Engine;
+use crate::error::Error;
 use crate::lines;
 use crate::view::{Ask, Question};
 use crate::watch::Told;

@@ -2,35 +2,15 @@
 
 use super::Actor;
 use super::play::Stopped;
-use crate::format::{Lesson, Step};
+use super::step_names::{named, parts};
+use crate::error::Error;
+use crate::format::Lesson;
 use crate::view::State;
 use crate::words::{self, Notice, With, Word};
-use crate::{Error, lines, own, progress};
+use crate::{own, playable, progress};
 use cluster::undo::Past;
 use serde_json::Value;
 use std::sync::Arc;
-
-/// `LESSON#STEP`, `TRACK/LESSON` or a step of the open lesson: the lesson, and the step.
-pub(super) fn parts(word: &str) -> (Option<&str>, &str) {
-    match word.split_once('#') {
-        Some((lesson, step)) => (Some(lesson), step),
-        None if word.contains('/') => (Some(word), "1"),
-        None => (None, word),
-    }
-}
-
-/// The step of this id or number, from 1.
-///
-/// # Errors
-/// The lesson has no such step.
-pub(super) fn named(lesson: &Lesson, step: &str, lang: &str) -> Result<usize, String> {
-    let number = step.parse::<usize>().ok().filter(|n| (1..=lesson.steps.len()).contains(n)).map(|n| n - 1);
-    lesson.step(step).or(number).ok_or_else(|| {
-        let numbered = |(at, step): (usize, &Step)| format!("{} {}", at + 1, step.called(lang));
-        let known: Vec<String> = lesson.steps.iter().enumerate().map(numbered).collect();
-        words::say(lang, Word::NoSuchStep, &[step, &known.join(", ")])
-    })
-}
 
 /// What a jump makes again before its step begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +69,7 @@ impl Actor {
     /// # Errors
     /// The lines were stopped: the step is not passed.
     async fn pass(&mut self, lesson: &Lesson, at: usize) -> Result<Option<Notice>, Stopped> {
-        let lines = lines::playable(&lesson.steps[at].marked_solution());
+        let lines = playable::playable(&lesson.steps[at].marked_solution());
         if self.engine.state() != State::Skipped || lines.is_empty() {
             return Ok(None);
         }

@@ -2,8 +2,8 @@
 //! the cluster's own parts, and at which port a typed line knocks. Each rule stands here once, so
 //! that no lesson has to spell it out for every step of its kind.
 
+use super::covers::covers;
 use super::facts::{Facts, Object, kind};
-use super::functions::covers;
 use super::value::{self, at, str_field};
 use cel::Value;
 use runtime::images;

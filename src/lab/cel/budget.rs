@@ -8,6 +8,8 @@
 //! After [`STEPS_MAX`] of them the next turn fails, the three loops end, and [`Budget::stopped`]
 //! says why.
 
+use super::language::{TICK, WEIGH};
+use super::shared::{unwrap, wrap};
 use cel::ExecutionError;
 use cel::common::traits::Indexer;
 use cel::common::types::{CelBool, CelBytes, CelList, CelMap, CelString, Type};
@@ -199,8 +201,8 @@ impl Indexer for Weigh {
             return Err(spent());
         }
         // A value of the program's own is shared; others become owned ones.
-        let value = super::shared::unwrap(key)?;
-        Ok(CowVal::Owned(super::shared::wrap(value)))
+        let value = unwrap(key)?;
+        Ok(CowVal::Owned(wrap(value)))
     }
     fn steal<'v>(self: Box<Self>, key: &dyn Val) -> Result<Box<dyn Val + 'v>, ExecutionError>
     where
@@ -212,8 +214,8 @@ impl Indexer for Weigh {
 
 /// Makes the limit known to an evaluation.
 pub(super) fn declare(context: &mut cel::Context<'_, '_>, budget: &Arc<Budget>) {
-    context.add_variable_as_val(super::compile::TICK, Box::new(Tick(budget.clone())));
-    context.add_variable_as_val(super::compile::WEIGH, Box::new(Weigh(budget.clone())));
+    context.add_variable_as_val(TICK, Box::new(Tick(budget.clone())));
+    context.add_variable_as_val(WEIGH, Box::new(Weigh(budget.clone())));
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::facts::{self, Facts, Object};
 use super::value::{self, at, field};
-use crate::actor::cost::look::wanted;
+use crate::desired::wanted;
 use cel::Value;
 
 /// Functions that compare with the beginning of the step.

@@ -15,17 +15,10 @@
 //! has the learner's records; the whole expression is evaluated over those.
 
 use super::functions;
+use super::language::{ADD, AND, CONDITIONAL, INDEX, OR, TICK, TYPES, WEIGH, function_name, list_name};
 use cel::Program;
 use cel::common::ast::{CallExpr, ComprehensionExpr, Expr as Node, IdedExpr, ListExpr, LiteralValue};
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// Names under which an evaluation finds a function, and the n-th narrowed list.
-pub(super) fn function_name(name: &str) -> String {
-    format!("@f:{name}")
-}
-pub(super) fn list_name(at: usize) -> String {
-    format!("@n:{at}")
-}
 
 /// Whose elements are narrowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,10 +64,6 @@ impl Compiled {
     }
 }
 
-/// Names under which an evaluation finds its limit.
-pub(super) const TICK: &str = "@tick";
-pub(super) const WEIGH: &str = "@weigh";
-
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// A number that no other expression of this process has.
@@ -108,12 +97,6 @@ const PURE: &[&str] = &[
     "same_items",
     "fits",
 ];
-pub(super) const OR: &str = "_||_";
-pub(super) const AND: &str = "_&&_";
-pub(super) const CONDITIONAL: &str = "_?_:_";
-const INDEX: &str = "_[_]";
-pub(super) const ADD: &str = "_+_";
-
 impl Compiled {
     /// `narrow`: comprehensions may be narrowed; inside the tests of one they are not.
     fn rewrite(&mut self, node: &mut IdedExpr, narrow: bool) {
@@ -263,7 +246,7 @@ fn weigh(value: &mut IdedExpr) {
     let is_light = match &value.expr {
         Node::Literal(_) => true,
         // Types are values that nothing can copy.
-        Node::Ident(name) => super::TYPES.contains(&name.as_str()),
+        Node::Ident(name) => TYPES.contains(&name.as_str()),
         Node::Call(call) => call.func_name == "type",
         _ => false,
     };

@@ -7,7 +7,9 @@
 //! `!present("Pod","default","web") && history("Pod","default","web").exists(h, h.verb ==
 //! "DELETED" && h.revision > since_step)`.
 
-use super::{Error, facts, functions, standard};
+use super::error::Error;
+use super::language::{ADD, TYPES, standard};
+use super::{facts, functions};
 use cel::Program;
 use cel::common::ast::{EntryExpr, Expr as Node, IdedExpr, LiteralValue};
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,30 +30,22 @@ struct Definition {
 pub struct Defines(BTreeMap<String, Definition>);
 
 impl Defines {
-    /// Defines a name. The expression may name what is defined already.
-    ///
-    /// # Errors
-    /// The name is none, or means something else, or the expression does not compile.
-    pub fn add(&mut self, name: &str, source: &str) -> Result<(), Error> {
-        let mut chars = name.chars();
-        let is_name = chars.next().is_some_and(|c| c.is_ascii_lowercase())
-            && chars.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-        if !is_name {
-            return Err(Error::Define {
-                name: name.into(),
-                why: "write a name of lower-case letters, digits and _",
-            });
-        }
+    /// Is it the name of a function, of a variable, of a type, or defined already?
+    pub(super) fn has_meaning(&self, name: &str) -> bool {
         let taken =
             functions::TABLE.iter().map(|f| f.name).chain(standard()).chain(CALLS.iter().map(|c| c.0));
         let mut taken = taken
             .chain(facts::VARIABLES.iter().copied())
             .chain([facts::ANSWER, "true", "false", "null", "in"])
-            .chain(super::TYPES.iter().copied());
-        if taken.any(|taken| taken == name) || self.0.contains_key(name) {
-            return Err(Error::Define { name: name.into(), why: "this name has a meaning already" });
-        }
-        super::Expr::compile_with(source, super::Use::Check, &[], self)?;
+            .chain(TYPES.iter().copied());
+        taken.any(|taken| taken == name) || self.0.contains_key(name)
+    }
+
+    /// Keeps an expression under a name.
+    ///
+    /// # Errors
+    /// It is no expression, a call in it has too few or too many values, or it becomes too long.
+    pub(super) fn keep(&mut self, name: &str, source: &str) -> Result<(), Error> {
         let program =
             Program::compile(source).map_err(|e| Error::Syntax(e.to_string().replace('\n', " ")))?;
         let mut expr = program.expression().clone();
@@ -214,7 +208,7 @@ fn join(node: &mut IdedExpr) {
             for part in call.target.iter_mut().map(|t| &mut **t).chain(&mut call.args) {
                 join(part);
             }
-            if call.func_name == super::compile::ADD
+            if call.func_name == ADD
                 && let [left, right] = call.args.as_slice()
                 && let (Some(left), Some(right)) = (literal(&left.expr), literal(&right.expr))
             {

@@ -1,6 +1,6 @@
 //! What an evaluation may know: a snapshot, cheap to take, that never changes.
 
-use super::memo::{Element, Fresh, Memo};
+use super::memo::{Element, Frame, Fresh, Memo};
 use super::value::{self, int_field, str_field};
 use super::version::Version;
 use api::kinds::{self, Kind};
@@ -249,6 +249,11 @@ impl Facts {
             Some(later) => self.trace_kept.len() + later as usize,
             None => self.trace_kept.partition_point(|kept| *kept < number),
         }
+    }
+
+    /// Within which what was found stays found.
+    pub(super) fn frame(&self) -> Frame {
+        Frame { since_step: self.since_step, lesson_began: self.lesson_began, epoch: self.epoch }
     }
 
     /// A new evaluation begins: the n-th mention of a probe is counted from one again.

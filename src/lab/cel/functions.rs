@@ -2,16 +2,16 @@
 
 use super::acts;
 use super::budget::{self, Budget};
+use super::callable::{Callable, Run};
 use super::change;
 use super::compare;
-use super::facts::{self, Facts, Object, Probe};
+use super::covers::covers;
+use super::facts::{Facts, Object, Probe};
+use super::language::function_name;
 use super::owned;
-use super::shared::{Callable, Run};
 use super::shell;
 use super::shown;
 use super::value::{self, at, millis, str_field};
-use api::fields::FieldSelector;
-use api::labels::Selector;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use cel::{Context, Value};
@@ -242,7 +242,7 @@ pub(super) fn declare(
     for function in TABLE.iter().filter(|f| names.contains(&f.name)) {
         let (name, run, facts) = (function.name, function.run, facts.clone());
         let callable = Callable { name, run, facts, budget: budget.clone() };
-        context.add_variable_as_val(super::compile::function_name(function.name), Box::new(callable));
+        context.add_variable_as_val(function_name(function.name), Box::new(callable));
     }
 }
 
@@ -272,37 +272,6 @@ fn is_request(record: &Value, verbs: &str, object: &str, commands: &str) -> bool
         && verbs.split(' ').any(|v| v == str_field(record, "verb"))
         && (commands.is_empty() || commands.split(',').any(|c| is_command(command, c.trim())))
         && about(str_field(record, "object"), object)
-}
-
-/// Was the object asked for by the request: by its name, or in a list whose selectors it fits? `{}`
-/// never is. Of a list that `kubectl describe` searches for a prefix it shows only the names that
-/// begin so.
-pub(crate) fn covers(request: &Value, object: &Value) -> bool {
-    let (kind, name) = (str_field(object, "kind"), at(object, "metadata.name"));
-    let Some(Value::String(name)) = name else { return false };
-    let namespace = at(object, "metadata.namespace").cloned().unwrap_or_else(|| value::text(""));
-    let Value::String(namespace) = &namespace else { return false };
-    let asked: Vec<&str> = str_field(request, "object").split('/').collect();
-    let [of, within, called] = asked.as_slice() else { return false };
-    // Of all namespaces: `Pod/*/*`, and where the kind was not known as one that has any, `Pod//*`.
-    let here = within == &namespace.as_str() || *called == "*" && matches!(*within, "*" | "");
-    if of != &kind || !here || (*called != "*" && called != &name.as_str()) {
-        return false;
-    }
-    if !name.starts_with(str_field(request, "prefix")) {
-        return false;
-    }
-    let (labels, fields) = (str_field(request, "labels"), str_field(request, "fields"));
-    if labels.is_empty() && fields.is_empty() {
-        return true;
-    }
-    let object = value::to_json(object);
-    if !Selector::parse(labels).is_ok_and(|s| s.matches(&object["metadata"]["labels"])) {
-        return false;
-    }
-    // As the server does, which knows what a field is that is not there.
-    let known = facts::kind(kind).map(|kind| kind.selectable()).unwrap_or_default();
-    FieldSelector::parse(fields, &known).is_ok_and(|s| s.matches(&object))
 }
 
 /// `create` is also `create configmap`.
@@ -365,7 +334,7 @@ fn hops(facts: &Facts, args: &[Value]) -> Result<Vec<Value>, String> {
         let own = str_field(t, "component") == component || str_field(t, "by_component") == component;
         own && str_field(t, "verb") == verb
             && about(str_field(t, "object"), object)
-            && str_field(t, "user") != crate::TEACHER
+            && str_field(t, "user") != tap::TEACHER
     };
     Ok(facts.trace.iter().filter(fits).cloned().collect())
 }

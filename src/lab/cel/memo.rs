@@ -9,16 +9,10 @@
 //! Bounds: a narrowed list keeps at most [`KEPT_MAX`] elements, the newest; a truth takes some
 //! bytes an expression. All of it is forgotten when a step begins.
 
-use super::budget::{self, Budget};
-use super::compile::{Narrow, Source, function_name};
-use super::facts::{self, Facts};
-use super::shared::{self, Callable};
-use super::{STDLIB, functions, value};
-use cel::common::ast::IdedExpr;
-use cel::common::types::CelBool;
-use cel::{Context, Value};
+use super::version::Version;
+use cel::Value;
 use parking_lot::{Mutex, MutexGuard};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// Elements that a narrowed list keeps. At the bound the oldest go.
@@ -26,33 +20,33 @@ pub const KEPT_MAX: usize = 5_000;
 
 /// Within which what was found stays found: when it differs, everything is forgotten.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Frame {
-    since_step: i64,
-    lesson_began: i64,
-    epoch: u64,
+pub struct Frame {
+    pub since_step: i64,
+    pub lesson_began: i64,
+    pub epoch: u64,
 }
 
 #[derive(Default)]
-struct Narrowed {
+pub(super) struct Narrowed {
     /// The first element that has not been tested: of the trace its number since the step began, of
     /// a history the version's number.
-    next: u64,
+    pub next: u64,
     /// What passed, in order.
-    kept: Arc<Vec<Value>>,
+    pub kept: Arc<Vec<Value>>,
     /// Grows with every change of `kept`.
-    generation: u64,
+    pub generation: u64,
     /// Versions were renumbered or corrected since, so `next` is no longer right.
-    renumbered: bool,
+    pub renumbered: bool,
 }
 
 #[derive(Default)]
-struct Known {
+pub(super) struct Known {
     frame: Frame,
-    narrowed: HashMap<u64, Narrowed>,
+    pub narrowed: HashMap<u64, Narrowed>,
     truths: HashMap<u64, (Vec<u64>, Option<bool>)>,
     /// By the text of the expression.
     stopped: BTreeMap<String, String>,
-    work: Work,
+    pub work: Work,
 }
 
 /// What evaluations have cost so far.
@@ -75,10 +69,8 @@ impl std::fmt::Debug for Memo {
 }
 
 impl Memo {
-    fn open(&self, facts: &Facts) -> MutexGuard<'_, Known> {
+    pub(super) fn open(&self, frame: Frame) -> MutexGuard<'_, Known> {
         let mut known = self.0.lock();
-        let frame =
-            Frame { since_step: facts.since_step, lesson_began: facts.lesson_began, epoch: facts.epoch };
         if known.frame != frame {
             let is_same_step = Frame { epoch: frame.epoch, ..known.frame } == frame;
             let Known { mut narrowed, work, .. } = std::mem::take(&mut *known);
@@ -95,77 +87,19 @@ impl Memo {
         self.0.lock().work
     }
 
-    /// The elements that passed, and a number that differs if they do.
-    ///
-    /// # Errors
-    /// The kind whose history is asked for is not watched yet, or the budget is spent. Then the
-    /// list stays as it was.
-    pub fn narrowed(
-        &self,
-        narrow: &Narrow,
-        facts: &Arc<Facts>,
-        budget: &Arc<Budget>,
-    ) -> Result<(Value, u64), String> {
-        let mut known = self.open(facts);
-        let list = known.narrowed.get(&narrow.id);
-        let renumbered = list.is_some_and(|list| list.renumbered);
-        let next = list.filter(|list| !list.renumbered).map_or(0, |list| list.next);
-        let mut fresh = match &narrow.source {
-            Source::Trace => fresh_records(facts, next),
-            Source::History { kind, namespace, name } => {
-                let seen = list.map_or(0, |list| list.next);
-                facts.fresh_versions([kind, namespace, name], next, seen)?
-            }
-        };
-        fresh.anew |= renumbered;
-        let tests = Tests::new(narrow, facts, budget);
-        let passed: Vec<Value> = fresh
-            .elements
-            .iter()
-            .filter(|element| tests.pass(narrow, &|whole| element.value(whole)))
-            .map(|element| element.value(true))
-            .collect();
-        if let Some(stopped) = budget.stopped() {
-            return Err(stopped);
-        }
-        known.work.tested += fresh.elements.len() as u64;
-        let list = known.narrowed.entry(narrow.id).or_default();
-        let kept = Arc::make_mut(&mut list.kept);
-        if fresh.anew {
-            if renumbered && !facts.forgotten.is_empty() && matches!(narrow.source, Source::History { .. }) {
-                let there: BTreeSet<_> = fresh.elements.iter().filter_map(Element::identity).collect();
-                kept.retain(|element| !there.contains(&identity(element)));
-            } else {
-                kept.clear();
-            }
-        }
-        if fresh.anew || !passed.is_empty() {
-            list.generation += 1;
-            kept.extend(passed);
-            if matches!(narrow.source, Source::History { .. }) {
-                facts::sort_versions(kept);
-            }
-            let over = kept.len().saturating_sub(KEPT_MAX);
-            kept.drain(..over);
-        }
-        list.next = fresh.next;
-        list.renumbered = false;
-        Ok((Value::List(list.kept.clone()), list.generation))
-    }
-
     /// What an expression was (`None`: it failed) when everything it reads was as it is now.
-    pub fn truth(&self, id: u64, facts: &Facts, state: &[u64]) -> Option<Option<bool>> {
-        self.open(facts).truths.get(&id).filter(|(of, _)| of == state).map(|(_, truth)| *truth)
+    pub fn truth(&self, id: u64, frame: Frame, state: &[u64]) -> Option<Option<bool>> {
+        self.open(frame).truths.get(&id).filter(|(of, _)| of == state).map(|(_, truth)| *truth)
     }
 
     /// Keeps what the expression `id` was in this state of all that it reads; `None`: it failed.
-    pub fn note(&self, id: u64, facts: &Facts, state: Vec<u64>, truth: Option<bool>) {
-        self.open(facts).truths.insert(id, (state, truth));
+    pub fn note(&self, id: u64, frame: Frame, state: Vec<u64>, truth: Option<bool>) {
+        self.open(frame).truths.insert(id, (state, truth));
     }
 
     /// Counts an evaluation, and keeps in mind whether it was stopped.
-    pub fn note_evaluation(&self, facts: &Facts, source: &str, stopped: Option<&str>) {
-        let mut known = self.open(facts);
+    pub fn note_evaluation(&self, frame: Frame, source: &str, stopped: Option<&str>) {
+        let mut known = self.open(frame);
         known.work.evaluated += 1;
         match stopped {
             Some(why) => _ = known.stopped.insert(source.into(), why.into()),
@@ -183,37 +117,7 @@ impl Memo {
 /// An element of which only some are ever read whole.
 pub enum Element {
     Record(Value),
-    Version { of: Arc<super::version::Version>, verb: &'static str },
-}
-
-/// Which version of which object it is: the revision (of what was there at first: none), namespace
-/// and name.
-fn identity(version: &Value) -> (i64, String, String) {
-    let text = |path: &str| match value::at(version, path) {
-        Some(Value::String(text)) => text.to_string(),
-        _ => String::new(),
-    };
-    let is_first = value::str_field(version, "verb") == "WAS";
-    let revision = if is_first { 0 } else { value::int_field(version, "revision") };
-    (revision, text("object.metadata.namespace"), text("object.metadata.name"))
-}
-
-impl Element {
-    /// As of [`identity`]; a record has none.
-    fn identity(&self) -> Option<(i64, String, String)> {
-        match self {
-            Element::Record(_) => None,
-            Element::Version { .. } => Some(identity(&self.value(true))),
-        }
-    }
-
-    /// As expressions see it; a version that is not `whole` has no `object`.
-    fn value(&self, whole: bool) -> Value {
-        match self {
-            Element::Record(record) => record.clone(),
-            Element::Version { of, verb } => of.told(verb, whole),
-        }
-    }
+    Version { of: Arc<Version>, verb: &'static str },
 }
 
 /// What came since a narrowed list was last extended.
@@ -224,62 +128,12 @@ pub struct Fresh {
     pub anew: bool,
 }
 
-fn fresh_records(facts: &Facts, next: u64) -> Fresh {
-    let from = facts.place_in_trace(next);
-    let elements = facts.trace.iter().skip(from).map(|r| Element::Record(r.clone())).collect();
-    Fresh { elements, next: facts.trace_end().max(next), anew: false }
-}
-
-/// The tests of a narrowed list, ready to be made.
-struct Tests<'a> {
-    context: Context<'a, 'a>,
-}
-
-impl<'a> Tests<'a> {
-    fn new(narrow: &Narrow, facts: &Arc<Facts>, budget: &Arc<Budget>) -> Tests<'a> {
-        let mut context = Context::with_env(STDLIB.clone());
-        budget::declare(&mut context, budget);
-        for name in &narrow.functions {
-            if let Some(function) = functions::TABLE.iter().find(|f| f.name == *name) {
-                let (name, run, facts) = (function.name, function.run, facts.clone());
-                let callable = Callable { name, run, facts, budget: budget.clone() };
-                context.add_variable_as_val(function_name(function.name), Box::new(callable));
-            }
-        }
-        for name in ["since_step", "v"] {
-            if let Some(value) = facts.variable(name) {
-                context.add_variable_as_val(name, shared::wrap(value));
-            }
-        }
-        Tests { context }
-    }
-
-    /// An error is no verdict: the element is kept, and the whole expression decides.
-    fn pass(&self, narrow: &Narrow, element: &dyn Fn(bool) -> Value) -> bool {
-        let verdicts = |tests: &[IdedExpr], element: Value| -> Vec<Option<bool>> {
-            let mut scope = self.context.new_inner_scope();
-            scope.add_variable_as_val(narrow.var.clone(), shared::wrap(element));
-            let one = |test: &IdedExpr| {
-                let value = Value::resolve_val(test, &scope).ok()?;
-                value.downcast_ref::<CelBool>().map(|b| *b.inner())
-            };
-            tests.iter().map(one).collect()
-        };
-        let out = |verdict: Option<bool>| verdict == Some(narrow.inverted);
-        if !narrow.cheap.is_empty() && verdicts(&narrow.cheap, element(false)).into_iter().any(out) {
-            return false;
-        }
-        narrow.costly.is_empty() || !verdicts(&narrow.costly, element(true)).into_iter().any(out)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::facts::{self, Facts, Line};
     use super::super::value::{self, text};
-    use super::super::version::Version;
     use super::super::{Expr, Use};
     use super::*;
-    use crate::cel::facts::Line;
     use serde_json::json;
 
     fn check(source: &str) -> Expr {

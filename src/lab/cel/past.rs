@@ -7,8 +7,8 @@
 //! be true and takes none away; the negation is about one record. In `!trace.exists(t, t.verb ==
 //! "delete")` the next record may be the one that makes it false.
 
-use super::compile::{AND, CONDITIONAL, OR};
 use super::functions::{Asks, TABLE};
+use super::language::{AND, CONDITIONAL, OR};
 use cel::common::ast::{EntryExpr, Expr as Node, IdedExpr};
 
 /// Does it stay true once it is, as long as history, trace and events only grow?

@@ -1,7 +1,8 @@
 //! Which objects an expression looks at, as far as that can be said without evaluating it: the
 //! values of its calls are known as soon as those of the lab (`v`) are.
 
-use super::{STDLIB, facts, functions, shared};
+use super::language::STDLIB;
+use super::{facts, functions, shared};
 use api::kinds::Kind;
 use api::labels::Selector;
 use cel::common::ast::{CallExpr, IdedExpr};

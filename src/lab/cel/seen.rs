@@ -1,8 +1,10 @@
 //! What an expression names: functions, kinds, objects, fields and the texts that it compares.
 
+use super::error::Error;
+use super::language::{DEPTH_MAX, Named};
 use super::reads::Read;
 use super::words::{self, Meaning};
-use super::{DEPTH_MAX, Error, Named, functions, owned};
+use super::{functions, owned};
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr as Node, IdedExpr, LiteralValue};
 use std::collections::BTreeSet;
 

@@ -9,8 +9,8 @@
 //! What a template shows, kubectl's own printer tells: the template is run over the object as it is
 //! and over a copy whose field has another value. If the two texts differ, the field was in them.
 
+use super::covers::covers;
 use super::facts;
-use super::functions::covers;
 use super::value::{self, at, str_field};
 use api::table;
 use cel::Value;

@@ -1,12 +1,14 @@
 //! Texts with `${…}` in them.
 
-use super::{Defines, Error, Expr, Facts, Meaning, Use, value};
+use super::define::Defines;
+use super::error::Error;
+use super::expr::Expr;
+use super::facts::Facts;
+use super::language::Use;
+use super::value;
+use super::words::Meaning;
 use cel::Value;
 use std::sync::Arc;
-
-/// Functions that only beats have a use for; they are known everywhere.
-pub const BEAT_FUNCTIONS: &[&str] =
-    &["hop", "hops", "asked", "wrote", "removed", "since", "last", "ms", "after", "name", "because"];
 
 #[derive(Clone, Debug)]
 enum Part {

@@ -1,8 +1,9 @@
 //! Words that a field of a record can have: an expression that compares the verb or the component
 //! of a record with any other word could never be true, so it is refused when it is compiled.
 
-use super::compile::CONDITIONAL;
-use super::{Error, define, facts, functions, standard};
+use super::error::Error;
+use super::language::{CONDITIONAL, standard};
+use super::{define, facts, functions};
 use cel::common::ast::{CallExpr, ComprehensionExpr, Expr as Node};
 use std::collections::BTreeSet;
 use std::str::FromStr;

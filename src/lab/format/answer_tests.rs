@@ -1,3 +1,4 @@
+use super::super::question::Odd;
 use super::super::{Lesson, parse};
 use super::*;
 use crate::cel::Facts;

@@ -1,6 +1,8 @@
 //! `_beats.yaml`: the sentences of debriefs, shared by all lessons.
 
-use super::{EN, Fault, Templates, raw};
+use super::lesson::Templates;
+use super::raw;
+use super::text::{EN, Fault};
 use crate::cel::{Expr, Meaning, Template, Use};
 use std::collections::BTreeMap;
 use std::path::Path;

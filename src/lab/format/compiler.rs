@@ -1,9 +1,9 @@
 //! Reads what stands in a lesson's file and can be wrong, and notes where it stands.
 
-use super::Fault;
+use super::text::Fault;
 use crate::cel::facts::ANSWER;
 use crate::cel::{self, Defines, Expr, Meaning, Template, Use};
-use crate::lines;
+use crate::{lines, playable};
 use std::path::Path;
 
 /// Compiles what stands in a file, and notes where it stands if it does not compile.
@@ -96,7 +96,7 @@ impl<'a> Compiler<'a> {
             self.fault(line, format!("{line:?} cannot be played: an answer is the learner's own"));
         }
         for (line, _) in lines::commands(lines) {
-            if let Some(why) = lines::unplayable(&line) {
+            if let Some(why) = playable::unplayable(&line) {
                 self.fault(&line, format!("{line:?} cannot be played: {why}"));
             }
         }

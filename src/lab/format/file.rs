@@ -1,7 +1,7 @@
 //! Files of authors, as they come: whatever lies where a lesson should lie is read, or it is said
 //! why not.
 
-use super::Fault;
+use super::text::Fault;
 use std::io::ErrorKind;
 use std::path::Path;
 

@@ -1,7 +1,12 @@
 //! All lessons: those in the binary, or those in a directory.
 
-use super::super::debrief;
-use super::{Beats, Fault, Lesson, OTHERS, Terms, beats, file, parse, terms};
+use super::beats::Beats;
+use super::lesson::Lesson;
+use super::terms::Terms;
+use super::text::{Fault, OTHERS};
+use super::track::parse;
+use super::{beats, file, terms};
+use crate::debrief;
 use include_dir::{Dir, include_dir};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

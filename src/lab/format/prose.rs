@@ -1,7 +1,7 @@
 //! The Markdown part: an introduction, a section a step, and a closing section. What stands below
 //! the line `<!-- after -->` of a section is shown once the step's question is answered.
 
-use super::Fault;
+use super::text::Fault;
 use std::path::Path;
 
 /// The line of a section below which an answer may stand.

@@ -1,6 +1,7 @@
 //! The front matter as it is written, before anything is checked or compiled.
 
-use super::{Fault, Form};
+use super::question::Form;
+use super::text::Fault;
 use serde::de::{self, DeserializeOwned, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;

@@ -1,14 +1,13 @@
 //! From what stands in the front matter about one step to the step.
 
-use super::Fault;
 use super::compiler::Compiler;
-use super::{
-    Check, EN, Hint, Keep, Lost, Predict, Repair, Step, Templates, Text, Way, Wrong, asked, expect, prose,
-    raw,
-};
+use super::lesson::{Check, Hint, Keep, Lost, Predict, Repair, Step, Templates, Way, Wrong};
+use super::text::{EN, Fault, Text};
+use super::{answer, asked, expect, prose, raw};
 use crate::cel::Use;
 use crate::lines;
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 const HOLD: Duration = Duration::from_secs(1);
@@ -73,6 +72,19 @@ pub(super) fn one_check(on: &mut Compiler<'_>, check: raw::Check, is_one: bool) 
     Some(Check { that: Text::new(&check.that), is })
 }
 
+/// Compiles checks that do not stand in the file of a lesson: each has one of `is`, `expect` and
+/// `asked`. `file` is where they come from.
+///
+/// # Errors
+/// What is wrong with them; the lines are not known.
+pub(crate) fn checks(file: &Path, checks: Vec<raw::Check>) -> Result<Vec<Check>, Vec<Fault>> {
+    let mut faults = Vec::new();
+    let mut on = Compiler::new("", file, &mut faults);
+    let is_one = checks.len() == 1;
+    let compiled = checks.into_iter().filter_map(|check| one_check(&mut on, check, is_one)).collect();
+    if faults.is_empty() { Ok(compiled) } else { Err(faults) }
+}
+
 /// The question before a step.
 fn question(on: &mut Compiler<'_>, p: raw::Predict) -> Predict {
     if !p.choices.contains_key(&p.answer) {
@@ -98,7 +110,7 @@ pub(super) fn one_step(on: &mut Compiler<'_>, step: raw::Step, section: Option<&
     }
     on.begin_step(&step.id, step.answer.is_some());
     let checks = step.check.map_or(vec![], raw::Checks::list);
-    let answer = step.answer.and_then(|answer| super::answer::compile(on, answer));
+    let answer = step.answer.and_then(|answer| answer::compile(on, answer));
     if checks.is_empty() && !on.has_answer {
         on.fault(&format!("id: {}", step.id), format!("step {:?} checks nothing", step.id));
     }

@@ -3,7 +3,8 @@
 //! English and what machines read are in one file, the words of each further language beside it
 //! (`_terms.ko.yaml`). A term is found by its id, its name or another word for it, in any language.
 
-use super::{EN, Fault, Text, raw};
+use super::raw;
+use super::text::{EN, Fault, OTHERS, Text};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -155,7 +156,7 @@ pub(super) fn parse(text: &str, file: &Path, others: &[(&str, &str, &Path)]) -> 
     }
     let mut words = BTreeMap::new();
     for (id, term) in &all {
-        let names = std::iter::once(EN).chain(super::OTHERS.iter().copied()).map(|lang| term.name.get(lang));
+        let names = std::iter::once(EN).chain(OTHERS.iter().copied()).map(|lang| term.name.get(lang));
         for word in names.chain(term.also.iter().map(String::as_str)).chain([id.as_str()]) {
             match words.insert(folded(word), id.clone()) {
                 Some(other) if other != *id => faults.push(Fault {

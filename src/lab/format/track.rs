@@ -2,10 +2,12 @@
 
 use super::compiler::Compiler;
 use super::file::plain;
+use super::lesson::Lesson;
+use super::prose;
 use super::raw;
 use super::step::{check_repairs, one_step};
+use super::text::{EN, Fault, OTHERS, Text};
 use super::translate::translate;
-use super::{EN, Fault, Lesson, OTHERS, Text, prose};
 use crate::reach;
 use std::collections::BTreeSet;
 use std::path::Path;

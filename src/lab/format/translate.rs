@@ -1,7 +1,9 @@
 //! The other languages of a lesson: texts alone, of the same shape as the English ones.
 
 use super::compiler::Compiler;
-use super::{EN, Fault, Lesson, Step, prose, raw};
+use super::lesson::{Lesson, Step};
+use super::text::{EN, Fault};
+use super::{answer, prose, raw};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -78,7 +80,7 @@ fn same_code(on: &mut Compiler<'_>, english: &str, here: &str, line: usize) {
 fn one_step_in(on: &mut Compiler<'_>, step: &mut Step, words: raw::StepWords, lang: &str) {
     let here = format!("id: {}", step.id);
     on.begin_step(&step.id, step.answer.is_some());
-    super::answer::translate(on, &step.id, &mut step.answer, words.answer, lang);
+    answer::translate(on, &step.id, &mut step.answer, words.answer, lang);
     match (&mut step.predict, words.predict) {
         (Some(predict), Some(words)) => {
             predict.question.put(lang, &words.question);

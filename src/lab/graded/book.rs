@@ -8,7 +8,7 @@
 use super::score::Used;
 use super::seal::{Chain, Key, Kind};
 use super::view::{GivenUp, Graded};
-use crate::Error;
+use crate::error::Error;
 use crate::progress;
 use crate::who::Meddling;
 use clock::Timestamp;

@@ -1,23 +1,25 @@
 //! Labs as a guest of the cluster's process.
 
-use super::Opened;
-use super::run::{Follower, LabRun};
+use super::error::Error;
+use super::opened::Opened;
+use super::run::LabRun;
+use super::run::follow::Follower;
 use super::view::{Ask, Question};
 use super::world::World;
+use crate::asking::{self, Work};
 use cluster::control::Reply;
 use cluster::guest::{Guest, Host};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use serde_json::{Value, json};
-use std::sync::{Arc, OnceLock};
 use task::Crew;
 use tokio::sync::watch;
 
 /// The word by which labs are asked for.
 pub const NAME: &str = "lab";
 
-/// The lab run, or why there is none; empty until the cluster is that far.
-type Run = Arc<OnceLock<Result<LabRun, String>>>;
+/// The lab run.
+type Run = Work<LabRun>;
 
 /// Labs as a guest.
 #[derive(Default)]
@@ -54,18 +56,13 @@ impl Following {
         let (desk, mut follower) = match self {
             Following::Ended => return None,
             Following::Follows(desk, follower) => (desk, follower),
-            Following::Waits(desk, mut begun, lang) => {
-                while desk.get().is_none() {
-                    begun.changed().await.ok()?;
+            Following::Waits(desk, mut begun, lang) => match asking::begun(&desk, &mut begun).await? {
+                Err(why) => return Some((Reply::Error(why.clone()), Following::Ended)),
+                Ok(run) => {
+                    let follower = Box::new(run.follower(&lang));
+                    (desk, follower)
                 }
-                match desk.get()? {
-                    Err(why) => return Some((Reply::Error(why.clone()), Following::Ended)),
-                    Ok(run) => {
-                        let follower = Box::new(run.follower(&lang));
-                        (desk, follower)
-                    }
-                }
-            }
+            },
         };
         let Some(Ok(run)) = desk.get() else { return None };
         let view = follower.next(run).await?;
@@ -81,7 +78,7 @@ impl Guest for Graded {
     fn start(&self, crew: &Crew, host: Host) {
         let (run, tell) = (self.run.clone(), self.opened.clone());
         let world = World::start(crew, &host);
-        let opened = world.map_err(super::Error::from).and_then(|w| LabRun::open(w, host, tell));
+        let opened = world.map_err(Error::from).and_then(|w| LabRun::open(w, host, tell));
         let opened = run.get_or_init(|| opened.map_err(|e| cluster::chain(&e)));
         let failed = opened.is_err();
         self.begun.send_replace(());
@@ -96,24 +93,17 @@ impl Guest for Graded {
     }
 
     fn ask(&self, question: Value) -> BoxStream<'static, Reply> {
-        let question: Question = match serde_json::from_value(question) {
+        let question: Question = match asking::read(question) {
             Ok(question) => question,
-            Err(error) => return stream::iter([Reply::Error(format!("not a question: {error}"))]).boxed(),
+            Err(refused) => return refused,
         };
         if matches!(question.ask, Ask::Follow) {
             return self.follow(question.lang);
         }
         let run = self.run.clone();
-        let answer = async move {
-            match run.get() {
-                Some(Ok(run)) => match run.answer(question.ask, &question.lang).await {
-                    Ok(value) => Reply::Ok(value),
-                    Err(text) => Reply::Error(text),
-                },
-                Some(Err(why)) => Reply::Error(why.clone()),
-                None => Reply::Error("the cluster is not that far yet".into()),
-            }
-        };
-        stream::once(answer).boxed()
+        asking::once(async move {
+            let run = asking::ready(&run, "the cluster is not that far yet")?;
+            run.answer(question.ask, &question.lang).await
+        })
     }
 }

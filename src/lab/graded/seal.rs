@@ -5,7 +5,7 @@
 //! sign what never happened. A teacher who knows the key's fingerprint sees at least which cluster
 //! signed.
 
-use super::Error;
+use super::error::Error;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use pki::write_private;

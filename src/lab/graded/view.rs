@@ -7,12 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// A question. Every question names the language of the answer (`en` or `ko`).
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Question {
-    pub lang: String,
-    pub ask: Ask,
-}
+pub type Question = crate::asking::Question<Ask>;
 
 /// What a session asks for.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 //! A task with its values drawn: what the learner reads, and what is checked.
 
-use super::table::{self, Hint, NAMESPACE, Skill, Task, Wrong};
+use super::table::{self, Hint, NAMESPACE, Skill, SkillTable, Task, Wrong};
 use crate::cel::{Expr, Template, Use, value};
 use crate::format::{self, EN, Fault, OTHERS, Templates, Text, raw};
 use crate::graded::draw;
@@ -200,5 +200,18 @@ impl Drawn {
         let hints = self.hints.iter().chain(&self.general).filter_map(|hint| hint.when.as_ref());
         let all = self.exprs().into_iter().chain(&self.ready_when).chain(hints);
         all.flat_map(|expr| expr.kinds.iter().cloned()).collect()
+    }
+}
+
+impl SkillTable {
+    /// Draws the values of a task from a seed, for a namespace.
+    ///
+    /// # Errors
+    /// What is wrong with the task's file.
+    pub fn draw(&self, task: &str, namespace: &str, seed: u64) -> Result<Drawn, Vec<Fault>> {
+        let Some((skill, task)) = self.task(task) else {
+            return Err(vec![table::fault(format!("there is no task {task:?}"))]);
+        };
+        Drawn::draw(skill, task, &self.hints, namespace, seed)
     }
 }

@@ -2,13 +2,14 @@
 
 use super::run::Practice;
 use super::view::{Ask, DrillView, Question};
+use crate::asking::{self, Work};
 use crate::graded::Opened;
 use cluster::control::Reply;
 use cluster::guest::{Guest, Host};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use serde_json::{Value, json};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use task::Crew;
 use tokio::sync::watch;
 
@@ -16,7 +17,7 @@ use tokio::sync::watch;
 pub const NAME: &str = "drill";
 
 /// Practice once the cluster has started, or why it could not begin.
-type Room = Arc<OnceLock<Result<Arc<Practice>, String>>>;
+type Room = Work<Arc<Practice>>;
 
 /// Practice as a guest.
 #[derive(Default)]
@@ -40,10 +41,7 @@ impl Drills {
     fn follow(&self, lang: String) -> BoxStream<'static, Reply> {
         let (practice, mut begun) = (self.practice.clone(), self.begun.subscribe());
         let first = async move {
-            while practice.get().is_none() {
-                begun.changed().await.ok()?;
-            }
-            let practice = practice.get()?.as_ref().ok()?.clone();
+            let practice = asking::begun(&practice, &mut begun).await?.as_ref().ok()?.clone();
             let mut changes = practice.changes();
             changes.mark_changed();
             Some((practice, changes, None))
@@ -84,24 +82,17 @@ impl Guest for Drills {
     }
 
     fn ask(&self, question: Value) -> BoxStream<'static, Reply> {
-        let question: Question = match serde_json::from_value(question) {
+        let question: Question = match asking::read(question) {
             Ok(question) => question,
-            Err(error) => return stream::iter([Reply::Error(format!("not a question: {error}"))]).boxed(),
+            Err(refused) => return refused,
         };
         if matches!(question.ask, Ask::Follow) {
             return self.follow(question.lang);
         }
         let practice = self.practice.clone();
-        let answer = async move {
-            match practice.get() {
-                Some(Ok(practice)) => match practice.answer(question.ask, &question.lang).await {
-                    Ok(value) => Reply::Ok(value),
-                    Err(text) => Reply::Error(text),
-                },
-                Some(Err(why)) => Reply::Error(why.clone()),
-                None => Reply::Error("the cluster is still starting; try again".into()),
-            }
-        };
-        stream::once(answer).boxed()
+        asking::once(async move {
+            let practice = asking::ready(&practice, "the cluster is still starting; try again")?;
+            practice.answer(question.ask, &question.lang).await
+        })
     }
 }

@@ -1,7 +1,7 @@
 //! The record of practice: one file beside the progress of lessons, written whole after every task.
 //! And what follows from it: when a skill is to be practised again.
 
-use crate::Error;
+use crate::error::Error;
 use crate::progress;
 use clock::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,6 @@
 //! The table of skills, `skills.yaml`: what a learner does with a command, what teaches it, and the
 //! tasks that practise it.
 
-use super::drawn::Drawn;
 use crate::format::{Fault, Text, raw};
 use crate::graded::draw::{Choice, Choices};
 use serde::Deserialize;
@@ -113,17 +112,6 @@ impl SkillTable {
     pub fn task(&self, id: &str) -> Option<(&Skill, &Task)> {
         let mut all = self.skills.iter().flat_map(|skill| skill.tasks.iter().map(move |task| (skill, task)));
         all.find(|(_, task)| task.id == id)
-    }
-
-    /// Draws the values of a task from a seed, for a namespace.
-    ///
-    /// # Errors
-    /// What is wrong with the task's file.
-    pub fn draw(&self, task: &str, namespace: &str, seed: u64) -> Result<Drawn, Vec<Fault>> {
-        let Some((skill, task)) = self.task(task) else {
-            return Err(vec![fault(format!("there is no task {task:?}"))]);
-        };
-        Drawn::draw(skill, task, &self.hints, namespace, seed)
     }
 }
 

@@ -2,10 +2,10 @@
 //! components: they do not push out what people did, and what followed from it.
 
 use super::Recorder;
+use super::shares::Share;
 use cel::Value;
-use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use tap::{Cause, Component, Event, Record, Request};
+use tap::Record;
 
 /// Hops that are kept whatever they are, the newest. At the bound the oldest tenth goes, but for
 /// what is kept longer; what a check has seen stays seen.
@@ -14,80 +14,6 @@ const TRACE_MAX: usize = 10_000;
 /// their bound the oldest go.
 const PEOPLES_MAX: usize = 2_000;
 const CAUSED_MAX: usize = 4_000;
-/// Revisions and requests of which it is remembered that people have caused them.
-const CAUSES_MAX: usize = 4_000;
-
-/// Whose hop it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Share {
-    Peoples,
-    Caused,
-    Others,
-}
-
-#[derive(Default)]
-pub(super) struct Shares {
-    /// Of the hops that are kept longer, in their order.
-    kept: Vec<Share>,
-    /// Of the hops after them.
-    newest: VecDeque<Share>,
-    /// What people have caused: revisions that they or others for them have written, and requests
-    /// of theirs, in the order in which they came.
-    revisions: BTreeSet<i64>,
-    requests: VecDeque<String>,
-}
-
-impl Shares {
-    /// A step begins. What was caused before may have consequences in it.
-    pub(super) fn begin(&mut self) {
-        self.kept.clear();
-        self.newest.clear();
-    }
-
-    /// `asked`: the hop is the end of a command that a person has run in a container.
-    fn of(&mut self, record: &Record, asked: bool) -> Share {
-        if record.component == Component::Etcd {
-            return Share::Others;
-        }
-        let peoples = asked || matches!(record.event, Event::Fault(_)) || is_peoples(record);
-        let caused = match &record.cause {
-            Some(Cause::Revision(revision)) => self.revisions.contains(&(*revision as i64)),
-            Some(Cause::Request(id)) => self.requests.contains(id),
-            None => false,
-        };
-        if !peoples && !caused {
-            return Share::Others;
-        }
-        if let Some(revision) = record.revision.filter(|_| record.write().is_some()) {
-            self.revisions.insert(revision as i64);
-            if self.revisions.len() > CAUSES_MAX {
-                self.revisions.pop_first();
-            }
-        }
-        if let Some(request) = record.request.as_ref().filter(|r| !r.id.is_empty())
-            && self.requests.back() != Some(&request.id)
-            && peoples
-        {
-            if self.requests.len() == CAUSES_MAX {
-                self.requests.pop_front();
-            }
-            self.requests.push_back(request.id.clone());
-        }
-        // How a component's request went through the server is not told; what came of it is.
-        let is_stage = record.component == Component::ApiServer
-            && !matches!(record.event, Event::Answer(_) | Event::Commit(_));
-        match (peoples, is_stage) {
-            (true, _) => Share::Peoples,
-            (false, false) => Share::Caused,
-            (false, true) => Share::Others,
-        }
-    }
-}
-
-fn is_peoples(record: &Record) -> bool {
-    record.request.as_ref().is_some_and(Request::is_persons)
-}
-
 impl Recorder {
     /// Adds a hop to the trace, and makes room if there is none.
     pub(super) fn keep_hop(&mut self, record: &Record, asked: bool, told: Value) {
@@ -123,10 +49,11 @@ impl Recorder {
 
 #[cfg(test)]
 mod tests {
+    use super::super::shares::CAUSES_MAX;
     use super::*;
     use crate::cel::value::str_field;
     use crate::cel::{Expr, Facts, Memo, Use};
-    use tap::{LEARNER, Write};
+    use tap::{Cause, Component, Event, LEARNER, Request, Write};
 
     fn hop(event: Event, user: &str, id: &str) -> Record {
         let user = user.to_string();

@@ -1,8 +1,8 @@
 //! Why a PersistentVolumeClaim has no volume.
 
-use super::Explanation;
-use super::explain::{Reader, alive, flag, last_warning, terminating};
 use super::pod::is_ready;
+use super::question::Explanation;
+use super::reader::{Reader, alive, flag, last_warning, terminating};
 use super::texts::Word;
 use super::workload::for_example;
 use api::meta;

@@ -1,8 +1,9 @@
 //! `why` as a guest of the cluster's process: it reads as the teacher, so that a learner's broken
 //! kubeconfig does not silence it.
 
+use super::explain::explain;
 use super::facts::Facts;
-use super::{Question, explain};
+use super::question::Question;
 use cluster::control::Reply;
 use cluster::guest::{Guest, Host};
 use futures::StreamExt;

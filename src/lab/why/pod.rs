@@ -1,7 +1,7 @@
 //! What is the matter with a pod.
 
-use super::Explanation;
-use super::explain::{Reader, alive, flag, last_warning, terminating};
+use super::question::Explanation;
+use super::reader::{Reader, alive, flag, last_warning, terminating};
 use super::texts::Word;
 use api::meta;
 use api::value::{at, int, list, text};

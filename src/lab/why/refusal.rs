@@ -1,9 +1,10 @@
 //! Why the last command was refused, or what it left behind.
 
-use super::Explanation;
-use super::explain::{Reader, flag, near, object};
 use super::facts::{kind, last_session};
 use super::line::{Command, Typed, local_port, near_kind, near_verb};
+use super::object::object;
+use super::question::Explanation;
+use super::reader::{Reader, flag, near};
 use super::service;
 use super::texts::Word;
 use api::meta;

@@ -1,8 +1,8 @@
 //! Why nobody answers behind a Service.
 
-use super::Explanation;
-use super::explain::{Reader, alive, flag, near};
 use super::pod::is_ready;
+use super::question::Explanation;
+use super::reader::{Reader, alive, flag, near};
 use super::texts::Word;
 use api::meta;
 use api::value::{at, int, list, text};

@@ -1,8 +1,8 @@
 //! What is the matter with a workload: with what keeps pods, and with what runs them to an end.
 
-use super::Explanation;
-use super::explain::{Reader, alive, flag, last_warning, terminating};
 use super::pod::{self, is_ready};
+use super::question::Explanation;
+use super::reader::{Reader, alive, flag, last_warning, terminating};
 use super::texts::Word;
 use api::meta;
 use api::value::{at, int, list, text};

@@ -1,6 +1,6 @@
 //! What stands behind the word `answer`. Pure.
 
-use super::{korean, latin};
+use super::spelling::{korean, latin};
 
 /// Returns what stands behind `answer`, in whichever spelling: the answer to a question of a
 /// lesson. It may have anything in it, e.g. `it's` and `a > b`, which a shell would read otherwise.

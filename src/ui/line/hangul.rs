@@ -1,6 +1,6 @@
 //! The two-set Korean keyboard layout: which keys give a character. Pure.
 
-use super::{WORDS, is_bare_verb};
+use super::words::{WORDS, is_bare_verb};
 use kubectl::table;
 
 /// The letter on the key that gives this one with a Korean layout on.

@@ -1,6 +1,7 @@
 //! What a line would take, asked of the server: by a `get` of what it names, or by its trial
 //! (`--dry-run=server`).
 
+use crate::desired::wanted;
 use crate::run;
 use api::status::qualified;
 use cluster::guest::Room;
@@ -378,25 +379,10 @@ fn is_unanswered(code: i32, stderr: &str) -> bool {
     code == GAVE_UP || stderr.lines().any(|line| unanswered.iter().any(|begin| line.starts_with(begin)))
 }
 
-/// Of an object, what its authors want: all but its status and what the server counts.
-pub(crate) fn wanted(object: &Value) -> Value {
-    let mut wanted = object.clone();
-    let counted = ["creationTimestamp", "generation", "managedFields", "resourceVersion", "uid"];
-    if let Some(metadata) = wanted["metadata"].as_object_mut() {
-        counted.iter().for_each(|key| _ = metadata.remove(*key));
-        // None, or an empty one: both say nothing.
-        metadata.retain(|_, value| value.as_object().is_none_or(|map| !map.is_empty()));
-    }
-    if let Some(whole) = wanted.as_object_mut() {
-        whole.remove("status");
-    }
-    wanted
-}
-
 /// The words of a line of kubectl's, which is `kubectl` first, and the place of the verb: options
 /// may stand before it. `None`: it is no such line.
 fn words(line: &str, room: &Room) -> Option<(Vec<String>, usize)> {
-    let line = crate::reach::line(line.trim_start_matches('-').trim_start(), room);
+    let line = crate::in_room::line(line.trim_start_matches('-').trim_start(), room);
     let mut words = shlex::split(&line)?;
     match words.first().map(String::as_str) {
         None | Some("fault") => return None,

@@ -1,14 +1,14 @@
 //! From text to a lab that can be drawn, or to what is wrong with it.
 
+use super::lab::{Also, Hint, Lab, Task, Wrong};
 use super::written;
-use super::{Also, Hint, Lab, Task, Wrong};
 use crate::cel::{Expr, Template, Use};
 use crate::format::file::plain;
 use crate::format::{EN, Fault, Text};
 use crate::format::{prose, raw};
 use crate::graded::draw::{self, Choice, Choices};
 use crate::graded::seal::sha256;
-use crate::{lines, reach};
+use crate::{lines, playable, reach};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -48,7 +48,7 @@ impl On<'_> {
     fn lines(&mut self, lines: &[String], sample: &Map<String, Value>) {
         for (line, _) in lines::commands(lines) {
             let filled = draw::fill(&line, sample).unwrap_or_else(|_| line.clone());
-            if let Some(why) = lines::unplayable(&filled) {
+            if let Some(why) = playable::unplayable(&filled) {
                 self.fault(&line, format!("{line:?} cannot be played: {why}"));
             }
         }

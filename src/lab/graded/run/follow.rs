@@ -1,6 +1,8 @@
 //! The open lab for those who follow it: a view now, and another one after every change.
 
-use super::{LabRun, sheet};
+use super::LabRun;
+use super::doing::Doing;
+use super::listing::sheet;
 use crate::graded::view::{LabView, Work};
 use clock::Instant;
 use std::time::Duration;
@@ -9,30 +11,6 @@ use tokio::sync::watch;
 /// The time that is left was told wrong if it differs by so much: the calendar was set, or the
 /// machine has slept.
 const JUMP: Duration = Duration::from_secs(2);
-
-/// What is being done with a lab.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) enum Doing {
-    #[default]
-    Nothing,
-    Starting {
-        lab: String,
-        seed: u64,
-    },
-    Grading,
-    Leaving,
-}
-
-impl Doing {
-    fn work(&self) -> Work {
-        match self {
-            Doing::Nothing => Work::Idle,
-            Doing::Starting { .. } => Work::Starting,
-            Doing::Grading => Work::Grading,
-            Doing::Leaving => Work::Leaving,
-        }
-    }
-}
 
 /// Something is being done with the lab. Dropped, however that ends, nothing is done any more.
 pub(super) struct AtWork<'a>(&'a LabRun);

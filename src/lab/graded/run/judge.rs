@@ -2,6 +2,7 @@
 //! judged, and taken back.
 
 use super::{Current, LabRun, chain_text, exprs};
+use crate::blocking::in_place;
 use crate::cel::{Facts, Template, Use};
 use crate::format::{EN, Text};
 use crate::graded::book::Best;
@@ -13,7 +14,6 @@ use crate::graded::view::Graded;
 use crate::graded::wills;
 use crate::graded::words::{self, Word};
 use crate::graded::world::Frame;
-use crate::in_place;
 use crate::who::Meddling;
 use clock::Timestamp;
 use cluster::guest::Room;

@@ -1,16 +1,15 @@
 //! Looking without judging: how the tasks stand, since when, and which hint is next.
 
 use super::{Current, LabRun, NETWORK_EVERY, exprs, follow, kinds};
-use crate::cel::{Expr, Template, Use, facts};
+use crate::blocking::in_place;
+use crate::cel::{Expr, facts};
 use crate::format::EN;
 use crate::graded::read::{Hint, Lab, Task};
 use crate::graded::wills;
 use crate::graded::words::{self, Word};
-use crate::{in_place, own};
-use parking_lot::{Mutex, MutexGuard};
+use crate::own;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -248,31 +247,6 @@ impl LabRun {
     }
 }
 
-/// Texts of the open lab with expressions in them, each compiled once: a thread of its own reads
-/// every expression.
-#[derive(Default)]
-pub(super) struct Templates(Mutex<HashMap<String, Option<Arc<Template>>>>);
-
-impl Templates {
-    fn known(&self) -> MutexGuard<'_, HashMap<String, Option<Arc<Template>>>> {
-        self.0.lock()
-    }
-
-    /// The compiled text; `None` if it does not compile.
-    pub(super) fn get(&self, text: &str) -> Option<Arc<Template>> {
-        if let Some(known) = self.known().get(text) {
-            return known.clone();
-        }
-        let compiled = Template::compile(text, Use::Hint, &[]).ok().map(Arc::new);
-        self.known().entry(text.into()).or_insert(compiled).clone()
-    }
-
-    /// Forgets the texts of the lab that was open.
-    pub(super) fn clear(&self) {
-        self.known().clear();
-    }
-}
-
 /// The hints of a lab that were not `shown` and that fit, by their tiers.
 fn fitting<'a>(lab: &'a Lab, shown: &[String], fits: impl Fn(&Hint) -> bool) -> Vec<&'a Hint> {
     let mut rest: Vec<&Hint> = lab.hints.iter().filter(|h| !shown.contains(&h.id) && fits(h)).collect();
@@ -283,6 +257,7 @@ fn fitting<'a>(lab: &'a Lab, shown: &[String], fits: impl Fn(&Hint) -> bool) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cel::Use;
     use crate::graded::Opened;
     use crate::graded::read::Labs;
     use crate::graded::seal::Chain;
@@ -290,19 +265,9 @@ mod tests {
     use crate::graded::world::World;
     use crate::stage::{self, Stage};
     use cluster::guest::Host;
+    use std::sync::Arc;
     use std::sync::atomic::Ordering;
     use task::Crew;
-
-    #[test]
-    fn a_hint_is_compiled_once() {
-        let templates = Templates::default();
-        let text = "${size(objects('Pod', 'shop'))} pods";
-        let (first, again) = (templates.get(text).unwrap(), templates.get(text).unwrap());
-        assert!(Arc::ptr_eq(&first, &again));
-        assert!(templates.get("${").is_none() && templates.known().len() == 2);
-        templates.clear();
-        assert!(templates.known().is_empty());
-    }
 
     /// Of broken-selector the learner deletes the Deployment that is there to mislead.
     #[test]

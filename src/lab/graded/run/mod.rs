@@ -1,28 +1,28 @@
 //! Where labs are handed out and graded. One thing at a time: a grade must not meet a reset.
 
 mod anchor;
-mod follow;
+mod doing;
+pub mod follow;
 mod judge;
 mod left;
-mod listing;
+pub mod listing;
 mod look;
 mod past;
 mod plan;
 mod resume;
+mod templates;
 
-pub use follow::Follower;
-pub use listing::{entry, sheet};
-
+use super::PROOF;
 use super::book::{Before, Book, Open};
 use super::draw;
+use super::error::Error;
+use super::opened::Opened;
 use super::read::{Lab, Labs, Task};
 use super::seal::{self, Chain};
 use super::stopwatch::Stopwatch;
 use super::view::{Ask, GivenUp, Played};
 use super::words::{self, Word};
 use super::world::{Frame, World};
-use super::{Error, Opened, PROOF};
-use crate::TEACHER;
 use crate::cel::{Expr, facts, value};
 use crate::engine::Lazily;
 use crate::reach;
@@ -30,6 +30,7 @@ use crate::recorder::Recorder;
 use crate::run::Teacher;
 use cluster::guest::{Host, Room};
 use cluster::undo::Past;
+use doing::Doing;
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,6 +38,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
+use tap::TEACHER;
+use templates::Templates;
 use tokio::sync::watch;
 
 /// The symptom has to show by then, and for so long before the clock starts.
@@ -67,11 +70,11 @@ pub struct LabRun {
     turn: tokio::sync::Mutex<()>,
     /// What `check` saw last, by task.
     seen: Mutex<BTreeMap<String, bool>>,
-    templates: look::Templates,
+    templates: Templates,
     /// What an earlier process has left open is as it was.
     taken_up: AtomicBool,
     /// What is being done with the lab at the moment.
-    doing: Mutex<follow::Doing>,
+    doing: Mutex<Doing>,
     /// Wakes those who follow the open lab.
     changed: watch::Sender<()>,
     /// `lab test` started this cluster.
@@ -180,7 +183,7 @@ impl LabRun {
             ahead: AtomicBool::new(false),
             turn: tokio::sync::Mutex::default(),
             seen: Mutex::default(),
-            templates: look::Templates::default(),
+            templates: Templates::default(),
             taken_up: AtomicBool::new(false),
             doing: Mutex::default(),
             changed: watch::Sender::default(),
@@ -300,7 +303,7 @@ impl LabRun {
             Ask::Plan { id, seed } => Ok(json!(self.plan(id.as_deref(), seed, lang).await?.0)),
             Ask::Leave { id, agreed } => {
                 let back = self.still_agreed(agreed, None, None, lang).await?;
-                let _work = self.begin(follow::Doing::Leaving);
+                let _work = self.begin(Doing::Leaving);
                 self.leave(id.as_deref(), &back, lang).await
             }
             Ask::Start { id, seed, agreed } => {
@@ -320,7 +323,7 @@ impl LabRun {
             Ask::Grade { id, seed, learner, parts } => {
                 self.allows_grade(&learner, parts, lang)?;
                 let current = self.named(id.as_deref(), seed, lang)?;
-                let _work = self.begin(follow::Doing::Grading);
+                let _work = self.begin(Doing::Grading);
                 self.grade(current, learner, parts, lang).await
             }
             Ask::Hint { id } => self.hint(self.named(id.as_deref(), None, lang)?, lang).await,
@@ -368,7 +371,7 @@ impl LabRun {
         }
         // Before anything is taken away: half a start is no start.
         let (seed, variant) = self.free_seed(lab, seed, lang).await?;
-        let _work = self.begin(follow::Doing::Starting { lab: lab.id.clone(), seed });
+        let _work = self.begin(Doing::Starting { lab: lab.id.clone(), seed });
         self.put_back(false, back, lang).await?;
         let world = &self.world;
         world.forget_answers();
@@ -414,7 +417,7 @@ impl LabRun {
         // What the watches know may be of before the way back.
         let setup_failed = |why: String| words::say(lang, Word::SetupFailed, &[&why]);
         self.world.recall_since(kinds, base, &BTreeMap::new()).await.map_err(setup_failed)?;
-        let set_up = self.teacher.play(&plan::lines(lab, &variant), &Room::default()).await;
+        let set_up = self.teacher.play(&lab.setup_lines(&variant), &Room::default()).await;
         set_up.map_err(|e| setup_failed(chain_text(&e)))?;
         let frame = Frame { began: base, variant: Some(value::of_json(&Value::Object(variant.clone()))) };
         let symptom: Vec<&Expr> = lab.ready_when.iter().collect();

@@ -76,7 +76,7 @@ impl LabRun {
     /// for links and disks, which can only be mended together. Errors: the cluster refuses it.
     async fn mend(&self, open: &Open) -> Result<(), String> {
         let Some(lab) = self.labs.get(&open.lab) else { return Ok(()) };
-        let faults = faults(&plan::lines(lab, &lab.variant(open.seed)?));
+        let faults = faults(&lab.setup_lines(&lab.variant(open.seed)?));
         if faults.is_empty() {
             return Ok(());
         }
@@ -91,7 +91,7 @@ impl LabRun {
     pub(super) fn outermost(&self, open: &Open, lang: &str) -> Result<Vec<Loss>, String> {
         let gone = || words::say(lang, Word::Gone, &[&open.lab]);
         let lab = self.labs.get(&open.lab).ok_or_else(gone)?;
-        let all = plan::made(&plan::lines(lab, &lab.variant(open.seed)?));
+        let all = plan::made(&lab.setup_lines(&lab.variant(open.seed)?));
         let within = |o: &Loss| all.iter().any(|m| m.resource == "namespaces" && m.name == o.namespace);
         Ok(all.iter().filter(|o| !within(o)).cloned().collect())
     }

@@ -1,6 +1,6 @@
 //! What a start of a lab takes from the learner, before it is done; and leaving one.
 
-use super::{LabRun, fill};
+use super::LabRun;
 use crate::graded::book::Open;
 use crate::graded::read::Lab;
 use crate::graded::view::{Left, Plan};
@@ -52,7 +52,7 @@ impl LabRun {
         let (seed, variant) = self.free_seed(lab, seed, lang).await?;
         plan.seed = seed;
         let goes = open.as_ref().and_then(|open| self.places_of(open)).unwrap_or_default();
-        for loss in self.cost_of_setup(&lines(lab, &variant)).await.map_err(unknown)? {
+        for loss in self.cost_of_setup(&lab.setup_lines(&variant)).await.map_err(unknown)? {
             if !goes.contains(&loss.namespace) && !plan.lost.contains(&loss) {
                 plan.lost.push(loss);
             }
@@ -106,7 +106,7 @@ impl LabRun {
         for _ in 0..if seed.is_some() { 1 } else { SEEDS } {
             let seed = seed.unwrap_or_else(|| rng.range(1, 10_000));
             let variant = lab.variant(seed)?;
-            way = self.in_the_way(&lines(lab, &variant)).await;
+            way = self.in_the_way(&lab.setup_lines(&variant)).await;
             if way.is_empty() {
                 return Ok((seed, variant));
             }
@@ -190,11 +190,6 @@ impl LabRun {
     }
 }
 
-/// The lines of a lab's setup with their values.
-pub(super) fn lines(lab: &Lab, variant: &Map<String, Value>) -> Vec<String> {
-    Lab::lines(&lab.setup, variant).iter().map(|line| fill(line, variant)).collect()
-}
-
 /// The objects that lines name to make, namespaces first.
 pub(super) fn made(lines: &[String]) -> Vec<Loss> {
     let of = |key: String| {
@@ -237,7 +232,7 @@ mod tests {
         let labs = Labs::built_in();
         for lab in &labs.labs {
             let variant = lab.variant(7).unwrap();
-            let all: Vec<String> = made(&lines(lab, &variant)).iter().map(ToString::to_string).collect();
+            let all: Vec<String> = made(&lab.setup_lines(&variant)).iter().map(ToString::to_string).collect();
             let ns = variant["ns"].as_str().unwrap();
             assert_eq!(all[0], format!("namespaces/{ns}"), "{}", lab.id);
             assert!(all.len() > 1, "{all:?}");

@@ -1,6 +1,7 @@
 //! The beginning of a drill: its tasks are picked, drawn and set up.
 
 use super::{Act, Drill, DrillState, ORDERS_MAX, Order, Practice, REHEARSAL_MAX, TaskResult, act_for};
+use crate::blocking::in_place;
 use crate::graded::world::World;
 use crate::practice::drawn::Drawn;
 use crate::practice::met::Met;
@@ -9,7 +10,6 @@ use crate::practice::record::{self, Open, Record};
 use crate::practice::table::Skill;
 use crate::practice::view::Phase;
 use crate::practice::words::{self, Word};
-use crate::{TEACHER, in_place};
 use client::Api;
 use client::kube::api::{ApiResource, DynamicObject, GroupVersionKind};
 use cluster::guest::Room;
@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
+use tap::TEACHER;
 use tokio::sync::mpsc;
 
 /// Names of the drill's namespace that are tried, in this order.

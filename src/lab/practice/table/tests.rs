@@ -1,7 +1,7 @@
 use super::*;
 use crate::format::Library;
 use crate::graded::read::Labs;
-use crate::lines;
+use crate::{lines, playable};
 use std::collections::BTreeSet;
 
 fn tasks(table: &SkillTable) -> impl Iterator<Item = &Task> {
@@ -61,7 +61,7 @@ fn each_task_can_be_drawn() {
             assert_ne!(drawn.task.get("en"), drawn.task.get("ko"), "{}", task.id);
             assert_eq!(drawn.also.len(), task.also.len(), "{}", task.id);
             for (line, _) in lines::commands(&drawn.setup) {
-                assert_eq!(lines::unplayable(&line), None, "{}: {line}", task.id);
+                assert_eq!(playable::unplayable(&line), None, "{}: {line}", task.id);
             }
         }
     }

@@ -1,0 +1,96 @@
+//! How guests of the cluster's process are asked: reads a question, waits for the work that answers
+//! it, and makes a reply of the answer.
+
+use cluster::control::Reply;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::sync::{Arc, OnceLock};
+use tokio::sync::watch;
+
+/// A question. Every question names the language of the answer (`en` or `ko`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Question<A> {
+    pub lang: String,
+    pub ask: A,
+}
+
+/// The work of a guest, or why it could not begin; empty until the cluster is that far.
+pub(crate) type Work<W> = Arc<OnceLock<Result<W, String>>>;
+
+/// Reads a question.
+///
+/// # Errors
+/// It is none; the stream says so to the asker.
+pub(crate) fn read<Q: DeserializeOwned>(question: Value) -> Result<Q, BoxStream<'static, Reply>> {
+    serde_json::from_value(question)
+        .map_err(|error| stream::iter([Reply::Error(format!("not a question: {error}"))]).boxed())
+}
+
+/// The work, if it has begun. `early`: what an asker is told before.
+///
+/// # Errors
+/// It has not begun, or could not.
+pub(crate) fn ready<'a, W>(work: &'a OnceLock<Result<W, String>>, early: &str) -> Result<&'a W, String> {
+    match work.get() {
+        Some(Ok(work)) => Ok(work),
+        Some(Err(why)) => Err(why.clone()),
+        None => Err(early.into()),
+    }
+}
+
+/// Waits until the work has begun, or could not. `begun` is told of that; `None`: it never will be.
+pub(crate) async fn begun<'a, W>(
+    work: &'a OnceLock<Result<W, String>>,
+    begun: &mut watch::Receiver<()>,
+) -> Option<&'a Result<W, String>> {
+    loop {
+        if let Some(work) = work.get() {
+            return Some(work);
+        }
+        begun.changed().await.ok()?;
+    }
+}
+
+/// One reply: the answer, or why there is none.
+pub(crate) fn once(
+    answer: impl Future<Output = Result<Value, String>> + Send + 'static,
+) -> BoxStream<'static, Reply> {
+    let reply = async move {
+        match answer.await {
+            Ok(value) => Reply::Ok(value),
+            Err(text) => Reply::Error(text),
+        }
+    };
+    stream::once(reply).boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn what_is_no_question_is_refused_and_what_comes_early_is_told_so() {
+        let question: Question<u8> = read(json!({"lang": "ko", "ask": 7})).ok().expect("a question");
+        assert_eq!((question.lang.as_str(), question.ask), ("ko", 7));
+        let refused = read::<Question<u8>>(json!({"lang": "ko"})).expect_err("no question");
+        let told: Vec<Reply> = refused.collect().await;
+        assert!(matches!(told.as_slice(), [Reply::Error(text)] if text.starts_with("not a question: ")));
+        let work: Work<u8> = Work::default();
+        let (tell, mut told) = watch::channel(());
+        assert_eq!(ready(&work, "too early"), Err("too early".to_string()));
+        let waits = async { begun(&work, &mut told).await.cloned() };
+        let begins = async {
+            work.set(Ok(3)).expect("it begins once");
+            tell.send_replace(());
+        };
+        assert_eq!(tokio::join!(waits, begins).0, Some(Ok(3)));
+        assert_eq!(ready(&work, "too early"), Ok(&3));
+        let failed: Work<u8> = Arc::new(OnceLock::from(Err("no key".to_string())));
+        assert_eq!(ready(&failed, "too early"), Err("no key".to_string()));
+    }
+}

@@ -1,0 +1,221 @@
+//! A lesson as the engine plays it, after its files were read.
+
+use super::question::Answer;
+use super::text::{EN, Text};
+use crate::cel::{Defines, Expr, Template};
+use crate::need::Need;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A text with `${…}`, in every language.
+#[derive(Clone, Debug, Default)]
+pub struct Templates(BTreeMap<String, Template>);
+
+impl Templates {
+    /// Sets the template of a language.
+    pub fn put(&mut self, lang: &str, template: Template) {
+        self.0.insert(lang.into(), template);
+    }
+    /// English stands in for a language that is missing; `None` without either.
+    pub fn get(&self, lang: &str) -> Option<&Template> {
+        self.0.get(lang).or_else(|| self.0.get(EN))
+    }
+    /// The templates of all languages.
+    pub fn all(&self) -> impl Iterator<Item = &Template> {
+        self.0.values()
+    }
+}
+
+/// A lesson as it was read from its files.
+#[derive(Clone, Debug)]
+pub struct Lesson {
+    pub id: String,
+    pub track: String,
+    pub order: u32,
+    pub title: Text,
+    pub row: String,
+    pub minutes: u32,
+    pub needs: Vec<String>,
+    pub requires: Vec<String>,
+    /// REPL lines run as the teacher before the first step.
+    pub setup: Vec<String>,
+    pub clock: u32,
+    pub view: String,
+    pub steps: Vec<Step>,
+    /// Prose before the first section.
+    pub intro: Text,
+    /// What the learner can do now; shown when all steps are done.
+    pub closing: Text,
+    pub languages: Vec<String>,
+    pub file: PathBuf,
+    /// Names for expressions.
+    pub defines: Defines,
+}
+
+/// One task of a lesson: what the learner reads, what is checked, and how it can be solved.
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub id: String,
+    pub task: Text,
+    /// The title of its section.
+    pub heading: Text,
+    /// Markdown of the section with this id.
+    pub prose: Text,
+    /// The part of the section that is shown once the question is answered.
+    pub after: Text,
+    pub view: Option<String>,
+    pub predict: Option<Predict>,
+    /// A question whose answer proves that the learner has looked.
+    pub answer: Option<Answer>,
+    pub checks: Vec<Check>,
+    pub hold: Duration,
+    pub within: Duration,
+    /// How long a wrong state is watched before it counts as red, in `lesson test`.
+    pub settle: Duration,
+    pub keep: Option<Keep>,
+    /// When it can no longer succeed.
+    pub lost: Option<Lost>,
+    pub faults: Vec<String>,
+    pub requires: Vec<String>,
+    pub optional: bool,
+    pub hints: Vec<Hint>,
+    pub solution: Vec<String>,
+    /// Positions of lines of the solution that may fail: they are written with a `-` before them.
+    pub may_fail: BTreeSet<usize>,
+    pub also: Vec<Way>,
+    pub wrong: Vec<Wrong>,
+    /// Names of beats; `a | b` is the first that has something to tell.
+    pub debrief: Vec<String>,
+    pub remember: Text,
+    /// What it needs that only Ropewalk's own cluster has; read from the rest.
+    pub needs: BTreeSet<Need>,
+}
+
+/// A question that is asked before the learner acts.
+#[derive(Clone, Debug)]
+pub struct Predict {
+    pub question: Text,
+    /// Letter and text.
+    pub choices: Vec<(String, Text)>,
+    pub answer: String,
+    /// Proves the answer, after the solution.
+    pub because: Option<Expr>,
+}
+
+/// What has to be true for a step to be done.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// Empty: the task says it.
+    pub that: Text,
+    pub is: Expr,
+}
+
+/// What has to stay true while the step is open, and what the learner is told when it does not.
+#[derive(Clone, Debug)]
+pub struct Keep {
+    pub is: Expr,
+    pub say: Text,
+}
+
+/// When a step can no longer succeed, and what repairs it.
+#[derive(Clone, Debug)]
+pub struct Lost {
+    /// True then.
+    pub when: Expr,
+    /// Why, for the learner.
+    pub say: Text,
+    /// What the learner is offered.
+    pub repair: Repair,
+}
+
+/// What the learner does to be able to go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Repair {
+    /// Goes to this step of the lesson, which begins anew.
+    Goto(String),
+    /// Takes the last act back.
+    Undo,
+}
+
+/// A hint: `tier` 1 is where to look, 2 what is wrong, 3 the command. It is offered where `when` is
+/// true or missing.
+#[derive(Clone, Debug)]
+pub struct Hint {
+    pub id: String,
+    pub tier: u8,
+    pub when: Option<Expr>,
+    pub say: Templates,
+}
+
+/// Another way to solve a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Way {
+    pub lines: Vec<String>,
+    /// The learner is told of it when the step is done; others only prove the check.
+    pub show: bool,
+}
+
+/// An answer after which the step has to stay red, and why; `lesson test` plays it.
+#[derive(Clone, Debug)]
+pub struct Wrong {
+    pub lines: Vec<String>,
+    pub why: String,
+}
+
+impl Lesson {
+    /// Every expression in it; the kinds that they name are watched while the lesson is open.
+    pub fn exprs(&self) -> Vec<&Expr> {
+        let mut all = Vec::new();
+        for step in &self.steps {
+            all.extend(step.checks.iter().map(|c| &c.is));
+            all.extend(step.keep.iter().map(|k| &k.is));
+            all.extend(step.predict.iter().filter_map(|p| p.because.as_ref()));
+            all.extend(step.answer.iter().map(|a| &a.is));
+            all.extend(step.lost.iter().map(|lost| &lost.when));
+            for hint in &step.hints {
+                all.extend(hint.when.iter());
+                all.extend(hint.say.all().flat_map(Template::exprs));
+            }
+        }
+        all
+    }
+
+    /// The position of the step with this id, from 0.
+    pub fn step(&self, id: &str) -> Option<usize> {
+        self.steps.iter().position(|s| s.id == id)
+    }
+}
+
+impl Step {
+    /// What people call it: its heading, in quotation marks.
+    pub fn called(&self, lang: &str) -> String {
+        match self.heading.get(lang) {
+            "" => format!("“{}”", self.id),
+            heading => format!("“{heading}”"),
+        }
+    }
+
+    /// The solution with a `-` before each line that may fail, as the teacher plays it.
+    pub fn marked_solution(&self) -> Vec<String> {
+        let marked = |(at, line): (usize, &String)| match self.may_fail.contains(&at) {
+            true => format!("-{line}"),
+            false => line.clone(),
+        };
+        self.solution.iter().enumerate().map(marked).collect()
+    }
+
+    /// Kinds of which it may ask what there was when it began.
+    pub fn kinds_before(&self) -> impl Iterator<Item = String> {
+        let checks = self.checks.iter().map(|check| &check.is).chain(self.keep.iter().map(|keep| &keep.is));
+        let proofs = self.predict.iter().filter_map(|predict| predict.because.as_ref());
+        let proofs = proofs.chain(self.answer.iter().map(|answer| &answer.is));
+        let proofs = proofs.chain(self.lost.iter().map(|lost| &lost.when));
+        let hints = self
+            .hints
+            .iter()
+            .flat_map(|hint| hint.when.iter().chain(hint.say.all().flat_map(Template::exprs)));
+        let all = checks.chain(proofs).chain(hints).filter(|expr| expr.reads_beginning());
+        all.flat_map(|expr| expr.kinds.iter().cloned())
+    }
+}

@@ -1,0 +1,131 @@
+//! A question of a step, and what a learner may answer.
+
+use super::text::Text;
+use crate::cel::{Expr, value};
+use cel::Value;
+use serde::{Deserialize, Serialize};
+
+/// How a question is answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    #[default]
+    /// With a text; case and the space around it do not count.
+    Text,
+    /// With a number.
+    Number,
+    /// With the letters of all right choices, in whatever order.
+    Choices,
+    /// With the letters of all cards, in the right order.
+    Order,
+}
+
+/// A question of a step whose answer the cluster proves.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// What the learner is asked.
+    pub question: Text,
+    /// How it is answered.
+    pub form: Form,
+    /// Of choices and cards: letter and text.
+    pub cards: Vec<(String, Text)>,
+    /// Is `answer` right?
+    pub is: Expr,
+}
+
+/// Why an answer is none: it is not judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Odd {
+    /// There is nothing in it.
+    Empty,
+    /// It is no number.
+    NoNumber,
+    /// One of its letters is no choice, or no card.
+    NoLetter,
+    /// It is no order of all cards.
+    NoOrder,
+}
+
+/// Characters of an answer.
+const LENGTH_MAX: usize = 200;
+
+impl Answer {
+    /// The letters, in the order of the alphabet.
+    pub fn letters(&self) -> Vec<&str> {
+        self.cards.iter().map(|(letter, _)| letter.as_str()).collect()
+    }
+
+    /// What a learner has written, as expressions see it and as it is kept.
+    ///
+    /// # Errors
+    /// It has not the form of an answer.
+    pub fn read(&self, written: &str) -> Result<(Value, String), Odd> {
+        let written: String = written.trim().chars().take(LENGTH_MAX).collect();
+        if written.is_empty() {
+            return Err(Odd::Empty);
+        }
+        match self.form {
+            Form::Text => Ok((value::text(&written), written)),
+            Form::Number => match (written.parse::<i64>(), written.parse::<f64>()) {
+                (Ok(whole), _) => Ok((Value::Int(whole), written)),
+                (_, Ok(number)) if number.is_finite() => Ok((Value::Float(number), written)),
+                _ => Err(Odd::NoNumber),
+            },
+            Form::Choices | Form::Order => {
+                let mut letters = self.letters_in(&written)?;
+                if self.form == Form::Choices {
+                    letters.sort_unstable();
+                    letters.dedup();
+                } else if letters.len() != self.cards.len()
+                    || !self.letters().iter().all(|l| letters.iter().any(|given| given == l))
+                {
+                    return Err(Odd::NoOrder);
+                }
+                let list = letters.iter().map(|l| value::text(l)).collect();
+                Ok((value::list(list), letters.join(" ")))
+            }
+        }
+    }
+
+    /// `b a`, `b,a`, `ba`, and the same keys with a Korean keyboard layout on.
+    fn letters_in(&self, written: &str) -> Result<Vec<String>, Odd> {
+        let mut letters = Vec::new();
+        for c in written.chars().filter(|c| !c.is_whitespace() && !matches!(c, ',' | '>' | '-')) {
+            let letter = latin(c).to_string();
+            if !self.cards.iter().any(|(known, _)| *known == letter) {
+                return Err(Odd::NoLetter);
+            }
+            letters.push(letter);
+        }
+        if letters.is_empty() { Err(Odd::Empty) } else { Ok(letters) }
+    }
+
+    /// An answer that was kept, as people read it.
+    pub fn shown(&self, kept: &str, lang: &str) -> String {
+        let card = |letter: &str| {
+            let found = self.cards.iter().find(|(known, _)| known == letter);
+            found.map_or(letter.to_string(), |(_, text)| text.get(lang).to_string())
+        };
+        let cards = || kept.split(' ').map(card).collect::<Vec<_>>();
+        match self.form {
+            Form::Text | Form::Number => format!("“{kept}”"),
+            Form::Choices => cards().join("; "),
+            Form::Order => cards().join(" → "),
+        }
+    }
+}
+
+/// The key's letter: a Korean keyboard layout gives another one for the same key.
+fn latin(c: char) -> char {
+    match c {
+        'ㅁ' => 'a',
+        'ㅠ' => 'b',
+        'ㅊ' => 'c',
+        'ㅇ' => 'd',
+        'ㄷ' | 'ㄸ' => 'e',
+        'ㄹ' => 'f',
+        'ㅎ' => 'g',
+        'ㅗ' => 'h',
+        c => c.to_ascii_lowercase(),
+    }
+}

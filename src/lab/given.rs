@@ -1,0 +1,39 @@
+//! The answer that a learner has given to the question of a step, until it is judged.
+
+use super::cel::Facts;
+use super::format::{Answer, Step};
+use super::progress::Progress;
+use cel::Value;
+use std::sync::Arc;
+
+/// The last answer of this sitting.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Given {
+    /// As expressions see it.
+    pub value: Option<Value>,
+    /// How many were given.
+    pub count: u64,
+    /// It is not judged yet.
+    pub waits: bool,
+    /// The number of the question that waits for its verdict.
+    pub asked: u64,
+    /// It could not be judged.
+    pub unknown: bool,
+}
+
+/// Takes an answer for right if it is; true if that is to be saved.
+pub(crate) fn confirm(
+    step: &Step,
+    lesson: &str,
+    facts: &Arc<Facts>,
+    given: &mut Given,
+    progress: &mut Progress,
+) -> bool {
+    let is_right = |answer: &Answer| answer.is.holds(facts);
+    let confirmed = given.waits && step.answer.as_ref().is_some_and(is_right);
+    if confirmed {
+        given.waits = false;
+        progress.step(lesson, &step.id).is_right = true;
+    }
+    confirmed
+}

@@ -1,0 +1,146 @@
+//! Lines and manifests of a lesson as they are to be run in a room, where the usual namespace has
+//! another name.
+
+use super::lines;
+use cluster::guest::{Room, USUAL};
+use kubectl::manifest::documents;
+use serde_json::Value as Json;
+
+/// A lesson's line as it is to be run in a room: where it names the usual namespace, it means the
+/// room's.
+pub(crate) fn line(line: &str, room: &Room) -> String {
+    let own = room.real(USUAL);
+    if own == USUAL {
+        return line.into();
+    }
+    let mut out = line.to_string();
+    for flag in [" -n", "-n ", "-n=", "--namespace ", "--namespace=", "/namespaces/"] {
+        let mut rest = out.as_str();
+        let mut turned = String::new();
+        while let Some((before, after)) = rest.split_once(flag) {
+            turned.push_str(before);
+            turned.push_str(flag);
+            rest = match after.strip_prefix(USUAL) {
+                Some(end) if !end.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '-') => {
+                    turned.push_str(own);
+                    end
+                }
+                _ => after,
+            };
+        }
+        turned.push_str(rest);
+        out = turned;
+    }
+    out
+}
+
+/// Lines of a lesson as they are to be run in a room: commands as [`line`] tells, manifests as
+/// [`manifest`] does.
+pub(crate) fn lines(lines: &[String], room: &Room) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut rest = lines.iter();
+    while let Some(command) = rest.next() {
+        all.push(line(command, room));
+        if lines::reads_manifest(command) {
+            let text: Vec<&str> =
+                rest.by_ref().map(String::as_str).take_while(|l| !lines::ends_manifest(l)).collect();
+            all.extend(manifest(&text.join("\n"), room).lines().map(String::from));
+            all.push(".".into());
+        }
+    }
+    all
+}
+
+/// A lesson's manifest as it is to be applied in a room: objects, and subjects of a binding, that
+/// name the usual namespace mean the room's. Then it is written as JSON, a line for each object; a
+/// manifest that names no such namespace, or cannot be read, stays as it is.
+///
+/// Example: in the room `own`, `{kind: Pod, metadata: {name: a, namespace: default}}` becomes
+/// `{"kind":"Pod","metadata":{"name":"a","namespace":"own"}}`.
+pub(crate) fn manifest(text: &str, room: &Room) -> String {
+    let own = room.real(USUAL);
+    let Ok(mut all) = documents(text.as_bytes()) else { return text.into() };
+    if own == USUAL || !all.iter_mut().fold(false, |turned, object| rename(object, own) | turned) {
+        return text.into();
+    }
+    all.iter().map(|object| format!("{object}\n")).collect()
+}
+
+/// Puts an object into the room's namespace if it is in the usual one; true if anything changed.
+fn rename(object: &mut Json, own: &str) -> bool {
+    let mut changed = false;
+    let mut put = |namespace: &mut Json| {
+        if *namespace == USUAL {
+            *namespace = own.into();
+            changed = true;
+        }
+    };
+    object.pointer_mut("/metadata/namespace").into_iter().for_each(&mut put);
+    let subjects = object.pointer_mut("/subjects").and_then(Json::as_array_mut).into_iter().flatten();
+    subjects.filter_map(|subject| subject.get_mut("namespace")).for_each(put);
+    // The items of a list.
+    let is_list = object["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
+    let items = object.get_mut("items").filter(|_| is_list).and_then(Json::as_array_mut);
+    for item in items.into_iter().flatten() {
+        changed |= rename(item, own);
+    }
+    changed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usual_namespace_becomes_the_rooms() {
+        let room = Room { namespace: Some("own".into()), ..Room::default() };
+        for (from, to) in [
+            ("kubectl get po --namespace=default -o wide", "kubectl get po --namespace=own -o wide"),
+            (
+                "kubectl get --raw /api/v1/namespaces/default/pods",
+                "kubectl get --raw /api/v1/namespaces/own/pods",
+            ),
+            ("kubectl get pods -n default", "kubectl get pods -n own"),
+            ("kubectl get pods -n default-x", "kubectl get pods -n default-x"),
+            ("kubectl get pods -ndefault", "kubectl get pods -nown"),
+            ("kubectl get namespace default", "kubectl get namespace default"),
+        ] {
+            assert_eq!(line(from, &room), to);
+            assert_eq!(line(from, &Room::default()), from);
+        }
+    }
+
+    /// The relay of a foreign cluster refuses an object in `default`.
+    #[test]
+    fn a_manifest_in_the_usual_namespace_is_applied_in_the_rooms() {
+        let room = Room { namespace: Some("own".into()), ..Room::default() };
+        let two = "# kept only if nothing changes\nkind: Pod\nmetadata:\n  name: a\n  namespace: default\n---\n\
+                   {kind: Pod, metadata: {name: b, namespace: other}}\n";
+        let turned = "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\",\"namespace\":\"own\"}}\n\
+                      {\"kind\":\"Pod\",\"metadata\":{\"name\":\"b\",\"namespace\":\"other\"}}\n";
+        assert_eq!(manifest(two, &room), turned);
+        assert_eq!(manifest(two, &Room::default()), two, "at home nothing has another name");
+        for same in [
+            "kind: Pod\nmetadata: {name: a} # default",
+            "kind: ConfigMap\ndata:\n  a: |\n    namespace: default\n",
+            "kind: [",
+        ] {
+            assert_eq!(manifest(same, &room), same);
+        }
+        let list = "{kind: List, items: [{kind: RoleBinding, metadata: {namespace: default}, \
+                    subjects: [{name: s, namespace: default}, {name: u}]}]}";
+        let turned = manifest(list, &room);
+        assert!(turned.matches("\"namespace\":\"own\"").count() == 2 && !turned.contains(USUAL), "{turned}");
+        let text = ["kubectl apply -n default -f -", "kind: Pod", "metadata: {namespace: default}", "."];
+        let text = text.map(String::from);
+        let played = lines(&[&text[..], &["kubectl get pods".into()]].concat(), &room);
+        let want = [
+            "kubectl apply -n own -f -",
+            "{\"kind\":\"Pod\",\"metadata\":{\"namespace\":\"own\"}}",
+            ".",
+            "kubectl get pods",
+        ];
+        assert_eq!(played, want);
+        assert_eq!(lines(&text, &Room::default()), text);
+    }
+}

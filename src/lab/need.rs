@@ -1,0 +1,89 @@
+//! What a cluster which is not Ropewalk's own may lack, and what may stand under `requires:`.
+
+use super::words::{self, Word};
+use cluster::guest::Offers;
+
+/// Something that a cluster which is not Ropewalk's own does not have, or does not give.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// A word or a function of Ropewalk's own cluster. It stands first: where a step needs several
+    /// things, this says most.
+    Own(String),
+    /// What happens between components: no API tells it.
+    Hops,
+    /// A NodePort that is open on localhost.
+    Door,
+    /// Another namespace than the lesson's own.
+    Elsewhere(String),
+    /// A change that no namespace holds.
+    Everywhere(String),
+    /// A node of our own by its name.
+    Node(String),
+    /// An image that no registry has.
+    Image(String),
+    /// As written under `requires:`.
+    Requires(String),
+    /// To list and watch these.
+    Right(String),
+}
+
+impl Need {
+    /// For people: what completes "it needs …".
+    pub fn say(&self, lang: &str) -> String {
+        let with = |word, with: &String| words::say(lang, word, &[with]);
+        match self {
+            Need::Hops => words::say(lang, Word::NeedHops, &[]),
+            Need::Door => words::say(lang, Word::NeedDoor, &[]),
+            Need::Own(what) => with(Word::NeedOwn, what),
+            Need::Elsewhere(namespace) => with(Word::NeedElsewhere, namespace),
+            Need::Everywhere(line) => with(Word::NeedEverywhere, line),
+            Need::Node(node) => with(Word::NeedNode, node),
+            Need::Image(image) => with(Word::NeedImage, image),
+            Need::Requires(what) => match requirement(what) {
+                Some(Required::Workers(n)) => with(Word::NeedWorkers, &n.to_string()),
+                _ => what.clone(),
+            },
+            Need::Right(kinds) => with(Word::NeedRight, kinds),
+        }
+    }
+}
+
+/// Does a cluster have what stands under `requires:`?
+pub fn met(need: &str, offers: &Offers) -> bool {
+    match requirement(need) {
+        Some(Required::Kernel) => true,
+        Some(Required::Fault) => offers.own,
+        Some(Required::Workers(n)) => offers.workers >= n,
+        Some(Required::ControlPlanes(n)) => offers.control_planes >= n,
+        None => false,
+    }
+}
+
+/// What may stand under `requires:`.
+enum Required {
+    Kernel,
+    Fault,
+    /// `workers>=2`
+    Workers(u8),
+    /// `control-planes>=3`; `=` says the same.
+    ControlPlanes(u8),
+}
+
+fn requirement(need: &str) -> Option<Required> {
+    let at_least = |name: &str| need.strip_prefix(name)?.trim().strip_prefix(">=")?.trim().parse().ok();
+    match need {
+        "kernel" => Some(Required::Kernel),
+        "fault" => Some(Required::Fault),
+        _ => at_least("workers")
+            .map(Required::Workers)
+            .or_else(|| at_least("control-planes").map(Required::ControlPlanes)),
+    }
+}
+
+/// What is wrong with a requirement that no cluster could ever meet.
+pub fn odd_requirement(need: &str) -> Option<String> {
+    let odd = requirement(need).is_none();
+    odd.then(|| {
+        format!("nothing is called {need:?}; there are kernel, fault, workers>=N and control-planes>=N")
+    })
+}

@@ -1,0 +1,118 @@
+//! Which lines the teacher can play: on any cluster, or on none.
+
+use super::actor::cost::look::cannot_be_asked;
+use super::lines::{commands, is_plain, may_fail};
+use super::reach;
+use cluster::faults::Fault;
+
+/// Says why the teacher can play a line on no cluster; `None`: it can be tried.
+///
+/// Example: `kubectl get pods | head` needs a shell, `kubectl delete pod --nwo` has a flag that
+/// there is not, `fault kil etcd` is no fault, and what `kubectl edit` takes from the learner is
+/// not known before.
+pub(crate) fn unplayable(line: &str) -> Option<String> {
+    let (text, _) = may_fail(line);
+    if !is_plain(text) {
+        return Some("it needs a shell, and the teacher has none".into());
+    }
+    let Some(words) = shlex::split(text) else { return Some("a quote does not end".into()) };
+    let (first, rest) = words.split_first()?;
+    let given = match first.as_str() {
+        "fault" => return Fault::parse(rest).err(),
+        "k" | "kubectl" => rest,
+        _ => &words[..],
+    };
+    match kubectl::parse::parse(given) {
+        Err(fail) => fail.told().0.lines().next().map(String::from),
+        Ok(_) => cannot_be_asked(text),
+    }
+}
+
+/// Of a solution, what can be played by the teacher on any cluster: kubectl's own lines that need
+/// nothing of ours.
+pub(crate) fn playable(lines: &[String]) -> Vec<String> {
+    let mut all = Vec::new();
+    for (line, input) in commands(lines) {
+        let mut whole = vec![line];
+        if !input.is_empty() {
+            whole.extend(input.lines().map(String::from));
+            whole.push(".".into());
+        }
+        if is_plain(may_fail(&whole[0]).0) && reach::of_lines(&whole).is_empty() {
+            all.extend(whole);
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_step_that_is_passed_only_what_works_everywhere_is_played() {
+        let lines =
+            ["PORT=$(kubectl get svc)", "kubectl delete svc web", "curl localhost:1", "fault kill etcd"];
+        let manifest = ["kubectl apply -f -", "kind: Pod", "."];
+        let marked = ["-kubectl create deployment Web --image=nginx", "-curl localhost:1"];
+        let all = lines.iter().chain(&manifest).chain(&marked).map(ToString::to_string);
+        let played = ["kubectl delete svc web", "kubectl apply -f -", "kind: Pod", ".", marked[0]];
+        assert_eq!(playable(&all.collect::<Vec<_>>()), played, "what may fail is marked");
+    }
+
+    #[test]
+    fn what_only_a_shell_can_do_is_seen_before_anything_is_done() {
+        for line in
+            ["kubectl get pods", "k get po", "get pods", "fault heal", "", "kubectl get -o jsonpath={.a}"]
+        {
+            assert!(is_plain(line), "{line}");
+        }
+        for line in [
+            r#"kubectl patch svc a -p '{"a": "$b|c;d<e>&`"}'"#,
+            r#"kubectl get pods -o "jsonpath={.items[?(@.a>1)]}""#,
+            r"kubectl get pods -l a\>b",
+            r#"kubectl run a --image=busybox -- sh -c 'while :; do date > /tmp/x; done'"#,
+        ] {
+            assert!(is_plain(line), "{line}");
+        }
+        for line in [
+            "kubectl get pods | head",
+            "kubectl delete pod a > /dev/null",
+            "kubectl delete pod a; kubectl delete pod b",
+            "kubectl delete pod a && true",
+            "kubectl delete pod $POD",
+            r#"kubectl delete pod "$POD""#,
+            "kubectl delete pod `cat name`",
+            "POD=a kubectl get pods",
+            "curl localhost",
+        ] {
+            assert!(!is_plain(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_can_be_played_nowhere_is_known_before_it_is_played() {
+        for line in
+            ["-kubectl run a --image=nginx -- sleep 1", "get pods", "fault heal", "", "k delete po a --now"]
+        {
+            assert_eq!(unplayable(line), None, "{line}");
+        }
+        for (line, why) in [
+            ("kubectl get pods | head", "shell"),
+            ("-curl localhost", "shell"),
+            ("kubectl delete pod a --nwo", "--nwo"),
+            ("kubectl annotate pod 'a", "quote"),
+            ("fault kil etcd", "kil"),
+        ] {
+            let told = unplayable(line).expect(line);
+            assert!(told.contains(why), "{line}: {told}");
+        }
+    }
+
+    #[test]
+    fn manifests_follow_their_command() {
+        let lines = ["kubectl apply -f -", "a: 1", "b: 2", ".", "kubectl get pods"].map(String::from);
+        let want = [("kubectl apply -f -", "a: 1\nb: 2\n"), ("kubectl get pods", "")];
+        assert_eq!(commands(&lines), want.map(|(a, b)| (a.to_string(), b.to_string())));
+    }
+}

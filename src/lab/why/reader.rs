@@ -1,0 +1,80 @@
+//! A reader of facts, and what parts of an explanation share.
+
+use super::facts::Facts;
+use super::question::Explanation;
+use super::texts::Word;
+use api::meta;
+use api::value::{int, text};
+use lang::Lang;
+use serde_json::Value;
+
+/// A reader of facts that speaks one language.
+pub(super) struct Reader<'a> {
+    pub facts: &'a Facts,
+    pub lang: Lang,
+}
+
+impl Reader<'_> {
+    pub(super) fn say(&self, word: Word, with: &[&str]) -> String {
+        self.lang.say(word, with)
+    }
+    pub(super) fn line(&self, out: &mut Explanation, word: Word, with: &[&str]) {
+        out.lines.push(self.say(word, with));
+        out.problem = true;
+    }
+    /// Something that is well.
+    pub(super) fn fine(&self, out: &mut Explanation, word: Word, with: &[&str]) {
+        out.lines.push(self.say(word, with));
+    }
+}
+
+/// ` -n NAMESPACE`, as a proposed command needs it; nothing for `default` and for what belongs to
+/// no namespace.
+pub(super) fn flag(namespace: &str) -> String {
+    if matches!(namespace, "" | "default") { String::new() } else { format!(" -n {namespace}") }
+}
+
+/// Could one have been meant by the other: one contains the other, or they differ by at most two
+/// letters.
+pub(super) fn near(a: &str, b: &str) -> bool {
+    (a.len().min(b.len()) > 2 && (a.contains(b) || b.contains(a)))
+        || strsim::damerau_levenshtein(a, b) <= a.len().min(b.len()) / 2
+}
+
+/// Does a component renew its Lease? If not, says so.
+pub(super) fn alive(reader: &Reader, out: &mut Explanation, component: &str) -> bool {
+    let Some(lease) = reader.facts.find("leases", "kube-system", component) else { return true };
+    let renewed = meta::time(lease, "spec.renewTime");
+    let silent = renewed.map_or(0, |t| reader.facts.now.duration_since(t).as_secs());
+    let limit = int(lease, "spec.leaseDurationSeconds").unwrap_or(15);
+    if silent <= limit {
+        return true;
+    }
+    reader.line(out, Word::Silent, &[component, &silent.to_string()]);
+    out.tips.push(format!("kubectl get lease {component} -n kube-system -o yaml"));
+    false
+}
+
+pub(super) fn terminating(reader: &Reader, out: &mut Explanation, object: &Value) {
+    let finalizers: Vec<&str> = meta::finalizers(object).collect();
+    if finalizers.is_empty() {
+        let grace = int(object, "metadata.deletionGracePeriodSeconds").unwrap_or(0).to_string();
+        reader.line(out, Word::Leaving, &[&grace]);
+    } else {
+        reader.line(out, Word::Held, &[&finalizers.join(", ")]);
+    }
+}
+
+pub(super) fn last_warning(reader: &Reader, out: &mut Explanation, object: &Value) {
+    let mut warnings: Vec<&Value> = reader.facts.events(object).filter(|e| e["type"] == "Warning").collect();
+    warnings.sort_by_key(|event| last_seen(event));
+    if let Some(event) = warnings.last() {
+        reader.line(out, Word::Warned, &[text(event, "reason"), text(event, "message")]);
+    }
+}
+
+/// When an Event was last seen. Events of `events.k8s.io` have no `lastTimestamp`.
+fn last_seen(event: &Value) -> Option<clock::Timestamp> {
+    let paths = ["lastTimestamp", "series.lastObservedTime", "eventTime", "metadata.creationTimestamp"];
+    paths.into_iter().filter_map(|path| meta::time(event, path)).max()
+}
