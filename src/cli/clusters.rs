@@ -641,7 +641,7 @@ mod tests {
         assert_eq!(plan(&place, &up()).unwrap().clock, 1);
         for asked in [0, 61] {
             let refused = plan(&place, &Up { clock: Some(asked), ..up() }).unwrap_err();
-            assert_eq!(crate::usage::code(&refused), crate::USAGE);
+            assert_eq!(crate::usage::code(&refused), crate::codes::USAGE);
         }
     }
 

@@ -1,7 +1,7 @@
 //! `drill`: two minutes of practice.
 
-use super::USAGE;
 use super::args::{Drill as Command, Output, Practice};
+use super::codes::USAGE;
 use anyhow::anyhow;
 use cluster::{Home, Place};
 use lab::practice::table::SkillTable;

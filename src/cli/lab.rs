@@ -1,7 +1,7 @@
 //! `lab`: what a script or a classroom asks of graded labs.
 
-use super::USAGE;
 use super::args::{Lab as Command, Output, Report};
+use super::codes::USAGE;
 use anyhow::anyhow;
 use cluster::{Home, Place};
 use lab::graded::read::{self, Lab, Labs};

@@ -1,7 +1,8 @@
 //! `lesson`: what a script or a classroom asks of lessons.
 
-use super::USAGE;
 use super::args::{Lesson as Command, Output};
+use super::codes::USAGE;
+use super::paths::absolute;
 use anyhow::anyhow;
 use cluster::{Home, Place, foreign};
 use lab::format::{Lesson, Library, library};
@@ -28,7 +29,7 @@ pub(crate) async fn run(
 ) -> anyhow::Result<i32> {
     let home = Home::find()?;
     let lang = settings::language(lang, &home);
-    let kubeconfig = super::absolute(kubeconfig)?;
+    let kubeconfig = absolute(kubeconfig)?;
     if kubeconfig.is_some() && lessons.is_some() {
         eprintln!("ropewalk: with --kubeconfig, name the lessons' directory in {}", library::DIRECTORY);
         return Ok(USAGE);

@@ -14,11 +14,13 @@
 
 mod args;
 mod clusters;
+mod codes;
 mod doctor;
 mod drill;
 mod lab;
 mod lesson;
 mod net;
+mod paths;
 mod progress;
 mod trace;
 mod undo;
@@ -29,12 +31,10 @@ mod why;
 use args::{Args, Command, Net};
 use clap::Parser;
 use lang::charset::{self, eprint, eprintln, print, println};
+use paths::absolute;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use ui::options::Options;
-
-/// Exit code of a command that was written wrongly.
-const USAGE: i32 = 2;
 
 /// Installs a panic hook for output that cannot be written. A reader that left (EPIPE, `… | head`)
 /// ends the program quietly with 141; any other error, as a full disk, is reported, with code 1.
@@ -195,11 +195,6 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
         }
         None => clusters::session(args.session, |o| o).await,
     }
-}
-
-/// A file's path that outlives a change of directory.
-fn absolute(path: Option<PathBuf>) -> anyhow::Result<Option<PathBuf>> {
-    Ok(path.map(std::path::absolute).transpose()?)
 }
 
 #[cfg(test)]

@@ -145,7 +145,7 @@ pub(crate) async fn show(
     let lang = settings::language(lang, &home);
     let Some(about) = parse(what.as_deref(), namespace) else {
         eprintln!("ropewalk: {}", lang.say(Word::Unclear, &[&what.unwrap_or_default()]));
-        return Ok(super::USAGE);
+        return Ok(super::codes::USAGE);
     };
     let mut control = Control::connect(&home.cluster(name)?).await?;
     let network: Network = serde_json::from_value(control.ask(&Ask::Network).await?)?;

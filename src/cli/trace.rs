@@ -21,7 +21,7 @@ pub(crate) async fn trace(name: &str, what: String, output: Option<Picture>) -> 
     let place = home.cluster(name)?;
     let Some(asked) = parse(&what) else {
         eprintln!("ropewalk: {}", lang.say(Say::TraceWhat, &[&what]));
-        return Ok(super::USAGE);
+        return Ok(super::codes::USAGE);
     };
     let mut control = Control::connect(&place).await?;
     let (answer, nothing) = match control.ask(&Ask::Trace { what: asked }).await {

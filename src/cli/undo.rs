@@ -31,7 +31,7 @@ pub(crate) async fn run(name: &str, what: What, yes: bool, output: Option<Output
             Some(to) => Past::Rewind { to },
             None => {
                 eprintln!("ropewalk: {}", lang.say(Say::WhenIsThat, &[when]));
-                return Ok(super::USAGE);
+                return Ok(super::codes::USAGE);
             }
         },
     };

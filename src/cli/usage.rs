@@ -40,7 +40,7 @@ pub(crate) fn reason(error: &anyhow::Error) -> String {
 /// it is not clap that finds it out.
 pub(crate) fn code(error: &anyhow::Error) -> i32 {
     match of_cluster(error) {
-        Some(cluster::Error::Refusal(refusal)) if refusal.is_usage() => super::USAGE,
+        Some(cluster::Error::Refusal(refusal)) if refusal.is_usage() => super::codes::USAGE,
         _ => 1,
     }
 }

@@ -1,10 +1,13 @@
 //! Which pods the addons make: a start waits for them.
 
-use super::manifests::CONTAINERS;
+use super::images::PREFIX;
 use controllers::daemonset::decide::belongs;
 use k8s_openapi::api::core::v1::{Node, PodTemplateSpec};
 use serde_json::Value;
 use std::sync::Arc;
+
+/// JSON pointers to the containers of a workload and of a pod.
+pub(super) const CONTAINERS: [&str; 2] = ["/spec/template/spec/containers", "/spec/containers"];
 
 /// The pods with a component of the cluster that the addons make, as a learner left them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,7 +23,7 @@ impl AddonPods {
     pub(crate) fn add(&mut self, object: &Value) {
         let containers = CONTAINERS.iter().find_map(|path| object.pointer(path)?.as_array());
         let mut images = containers.into_iter().flatten().filter_map(|c| c["image"].as_str());
-        if !images.any(|image| image.starts_with(super::node::PREFIX)) {
+        if !images.any(|image| image.starts_with(PREFIX)) {
             return;
         }
         match object["kind"].as_str() {
@@ -59,7 +62,7 @@ mod tests {
 
     #[test]
     fn the_pods_of_addons_are_counted_as_a_learner_left_them() {
-        let image = format!("{}coredns:1", crate::node::PREFIX);
+        let image = format!("{}coredns:1", PREFIX);
         let own = json!([{"name": "coredns", "image": image}]);
         let deployment = |replicas: u64, containers: &Value| {
             let template = json!({"spec": {"containers": containers}});

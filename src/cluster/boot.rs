@@ -1,39 +1,36 @@
 //! The start of a cluster, from the supervisor's first system call to the first pod.
 
-use super::components;
-use super::control::{self, Reply};
+use super::control;
+use super::error::{Error, chain};
 use super::external_etcd::ExternalEtcd;
 use super::guest::{self, Guests};
 use super::home::{Home, Place};
-use super::launch::{Order, Word};
-use super::node::{Node, NodeCri};
+use super::kubelets::keep_kubelet;
+use super::node::Node;
+use super::node_cri::NodeCri;
+use super::order::{Order, Word};
+use super::ports::API_PORT;
 use super::ready::{self, Progress};
+use super::refusal::Refusal;
+use super::reply::Reply;
 use super::spec::{NodeSpec, Spec};
 use super::target;
 use super::world::{FailedStart, World};
-use super::{Error, Refusal, balancer, chain, logs, manifests, node_objects};
+use super::{balancer, logs, manifests, node_objects};
 use ::kubelet::pressure::{Machine, Memory, Meter};
 use cni::NodeNetwork;
 use linux::cgroup::Shared;
 use linux::{self, boot};
-use net::addresses;
 use parking_lot::Mutex;
-use pki::{self, Subject};
 use rng::Rng;
 use runtime::{self, Images, NodeRuntime, Zygote};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
-use task::Crew;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// The hidden argument with which the binary becomes a cluster's supervisor; the [`Order`] as JSON
-/// follows.
-pub const SUPERVISE_ARGUMENT: &str = "ropewalk-supervise";
-/// Pods on one node, as upstream's default.
-const PODS_MAX: u32 = 110;
 /// A stopping cluster gives its components this long; then it ends anyway.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
 /// Components in the order in which they are stopped, those of a row on all nodes at once, and how
@@ -175,7 +172,7 @@ async fn live(
         guest.start(&crew, Arc::new(guest::Home { world: world.clone() }));
     }
     control::serve(&crew, listener, server);
-    let inside = world.fabric.listen(components::API_PORT).await.map_err(Error::Kernel)?;
+    let inside = world.fabric.listen(API_PORT).await.map_err(Error::Kernel)?;
     balancer::start(&crew, &world, vec![api, inside]);
     let strangers = parts.zygote.clone();
     crew.spawn(async move {
@@ -339,7 +336,6 @@ async fn front_gone(attached: bool) {
 /// Components end well, so that the store's log is whole and the leases are free; containers end
 /// with the PID namespace.
 async fn shut_down(world: &World) {
-    use cri::Runtime;
     for node in world.all_nodes() {
         if let Some(kubelet) = node.kubelet.lock().take() {
             kubelet.kill();
@@ -368,14 +364,14 @@ async fn bind_api(port: Option<u16>) -> Result<tokio::net::TcpListener, Error> {
             }),
         };
     }
-    for port in components::API_PORT..=components::API_PORT + 100 {
+    for port in API_PORT..=API_PORT + 100 {
         match tokio::net::TcpListener::bind(("127.0.0.1", port)).await {
             Ok(listener) => return Ok(listener),
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
             Err(error) => return Err(Error::Kernel(error)),
         }
     }
-    Err(Refusal::PortTaken { port: components::API_PORT }.into())
+    Err(Refusal::PortTaken { port: API_PORT }.into())
 }
 
 /// What all nodes' runtimes are made of.
@@ -405,137 +401,6 @@ async fn make_node(world: &Arc<World>, parts: &Parts, spec: NodeSpec) -> Result<
     Ok(Arc::new(Node { spec, network, cri, kubelet: Mutex::default() }))
 }
 
-/// A kubelet that has run for this long is started again at once. One that ends sooner is started
-/// again after a pause that doubles, up to this long: kubeadm's unit has `RestartSec=10`.
-const RESTART_PAUSE: Duration = Duration::from_secs(10);
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-
-/// The pause before a kubelet that has run for so long is started again; `last` is the one before
-/// that.
-fn pause(ran: Duration, last: Duration) -> Duration {
-    if ran >= RESTART_PAUSE { Duration::ZERO } else { (last * 2).clamp(FIRST_PAUSE, RESTART_PAUSE) }
-}
-
-/// Starts the node's kubelet, and starts it again whenever it ends without being told to stop.
-pub(super) fn keep_kubelet(world: &Arc<World>, node: &Arc<Node>) -> Result<(), Error> {
-    let first = start_kubelet(world, node)?;
-    *node.kubelet.lock() = Some(first.clone());
-    let (weak, kept) = (Arc::downgrade(world), node.clone());
-    let start = move || Some(start_kubelet(&weak.upgrade()?, &kept));
-    let node = node.clone();
-    world.crew.spawn(async move { keep(&node.spec.name, &node.kubelet, first, start).await });
-    Ok(())
-}
-
-/// Starts a kubelet again whenever it ends, as long as `place` has the one that was started last:
-/// another one, or none, means that the node was switched off meanwhile, or that the cluster is
-/// stopping. So does `None` from `start`.
-async fn keep(
-    node: &str,
-    place: &Mutex<Option<Crew>>,
-    first: Crew,
-    start: impl Fn() -> Option<Result<Crew, Error>>,
-) {
-    let is_ours = |kubelet: &Crew, place: &Option<Crew>| place.as_ref().is_some_and(|own| own.is(kubelet));
-    let (mut kubelet, mut waits) = (first, Duration::ZERO);
-    loop {
-        let began = clock::Instant::now();
-        kubelet.wait().await;
-        kubelet.kill(); // one that panicked still has tasks
-        waits = pause(began.elapsed(), waits);
-        loop {
-            clock::pause(waits).await;
-            let mut place = place.lock();
-            if !is_ours(&kubelet, &place) {
-                return;
-            }
-            // Started while nobody can switch the node off or on.
-            match start() {
-                None => return,
-                Some(Ok(again)) => {
-                    tracing::info!(node, "the kubelet ended and is started again");
-                    *place = Some(again.clone());
-                    kubelet = again;
-                    break;
-                }
-                Some(Err(error)) => {
-                    tracing::error!(node, error = chain(&error), "the kubelet cannot be started");
-                    waits = pause(Duration::ZERO, waits);
-                }
-            }
-        }
-    }
-}
-
-fn start_kubelet(world: &Arc<World>, node: &Arc<Node>) -> Result<Crew, Error> {
-    let name = node.spec.name.clone();
-    let crew = Crew::new("kubelet");
-    let user = format!("system:node:{name}");
-    let dial = components::dialer(&node.network);
-    let agent = format!("kubelet/{}", api::VERSION);
-    let ip = addresses::node_ip(node.spec.index);
-    let address = ip.to_string();
-    let serving = world.ca.issue(&Subject::server(&user, &[name.as_str(), address.as_str()]))?;
-    let mut labels: BTreeMap<String, String> = [
-        ("kubernetes.io/hostname", name.as_str()),
-        ("kubernetes.io/os", "linux"),
-        ("beta.kubernetes.io/os", "linux"),
-        ("kubernetes.io/arch", api::architecture()),
-        ("beta.kubernetes.io/arch", api::architecture()),
-    ]
-    .map(|(k, v)| (k.to_string(), v.to_string()))
-    .into();
-    let (mut taints, mut annotations) = (Vec::new(), BTreeMap::new());
-    if node.spec.control_plane {
-        labels.insert(node_objects::CONTROL_PLANE.into(), String::new());
-        labels.insert("node.kubernetes.io/exclude-from-external-load-balancers".into(), String::new());
-        // Of the Node that it makes. A Node that is there already is brought up to date by
-        // `node_objects`.
-        if node_objects::is_tainted(&world.spec) {
-            taints.push(node_objects::taint());
-        }
-        annotations.insert(node_objects::MARK.into(), node_objects::is_tainted(&world.spec).to_string());
-    }
-    let (cpu_milli, memory_bytes) = machine();
-    let pods_memory_bytes = world.machine.memory().map_or(memory_bytes, |memory| memory.limit);
-    let static_pods = match node.spec.control_plane {
-        true => manifests::static_pods(world, &name, node.spec.index),
-        false => vec![],
-    };
-    kubelet::start(
-        &crew,
-        kubelet::Config {
-            node_name: name.clone(),
-            node_ip: ip,
-            pod_cidr: format!("10.244.{}.0/24", node.spec.index),
-            labels,
-            annotations,
-            taints,
-            capacity: kubelet::Capacity { cpu_milli, memory_bytes, pods_memory_bytes, pods: PODS_MAX },
-            client: world.client(&name, &user, "system:nodes", &agent, dial)?,
-            runtime: node.cri.clone(),
-            network: node.network.clone(),
-            dir: world.place.node(&name),
-            machine: world.machine.clone(),
-            logs: cri::LogLimits::default(),
-            cluster_dns: world.dns_ip(),
-            cluster_domain: world.domain.clone(),
-            static_pods,
-            tls: Some(pki::server_config(&serving, world.ca.pem())?),
-            hosts_cluster: node.spec.control_plane && node.spec.index == 1,
-            version: api::VERSION.into(),
-            tap: world.tap.at(&name, tap::Component::Kubelet),
-        },
-    );
-    Ok(crew)
-}
-
-/// CPU in millicores and memory in bytes: every node may use the whole machine, as in kind.
-fn machine() -> (u64, u64) {
-    let cpus = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
-    (cpus * 1000, linux::usage::of_machine().map_or(1 << 30, |memory| memory.total))
-}
-
 /// Tells the kubelets what their pods, and the machine, have left of memory. Without control groups
 /// the machine's is all that is known.
 fn memory_meter(cgroups: Arc<dyn linux::cgroup::Backend>) -> Meter {
@@ -555,33 +420,6 @@ fn memory_meter(cgroups: Arc<dyn linux::cgroup::Backend>) -> Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    /// A kubelet that ends whenever it is started, and one whose start fails.
-    #[tokio::test(start_paused = true)]
-    async fn a_kubelet_that_ends_at_once_is_started_again_after_longer_and_longer_pauses() {
-        for is_error in [false, true] {
-            let (starts, first) = (Arc::new(AtomicUsize::new(0)), Crew::new("kubelet"));
-            first.kill();
-            let place = Arc::new(Mutex::new(Some(first.clone())));
-            let (counted, kept) = (starts.clone(), place.clone());
-            let target = tokio::spawn(async move {
-                let start = || {
-                    counted.fetch_add(1, Ordering::SeqCst);
-                    let crew = Crew::new("kubelet");
-                    crew.kill();
-                    Some(if is_error { Err(Error::Start("no".into())) } else { Ok(crew) })
-                };
-                keep("n", &kept, first, start).await;
-            });
-            tokio::time::sleep(Duration::from_secs(60)).await;
-            // After 0.5, 1, 2, 4, 8, 10, 10, 10 and 10 s.
-            let seen = starts.load(Ordering::SeqCst);
-            assert!((5..=9).contains(&seen), "{seen} starts in a minute");
-            *place.lock() = None;
-            tokio::time::timeout(RESTART_PAUSE * 2, target).await.expect("it ends").unwrap();
-        }
-    }
 
     /// A member whose start may still succeed ends no cluster, so nothing else tells its error.
     #[test]
@@ -594,24 +432,5 @@ mod tests {
             "; the store of cp1 did not start: the disk is full; the store of cp2 cannot start: bad checksum";
         assert!(told.starts_with("there is no store after 600 s: no majority"), "{told}");
         assert!(told.ends_with(members), "{told}");
-    }
-
-    #[test]
-    fn a_kubelet_that_has_run_for_a_while_is_started_again_at_once() {
-        assert_eq!(pause(RESTART_PAUSE, RESTART_PAUSE), Duration::ZERO);
-        assert_eq!(pause(Duration::ZERO, Duration::ZERO), FIRST_PAUSE);
-        assert_eq!(pause(Duration::ZERO, RESTART_PAUSE), RESTART_PAUSE);
-    }
-
-    /// The node was switched off and on during the pause: the other kubelet is the node's.
-    #[tokio::test(start_paused = true)]
-    async fn a_kubelet_is_not_started_beside_another_one_of_its_node() {
-        let (first, other) = (Crew::new("kubelet"), Crew::new("kubelet"));
-        first.kill();
-        let place = Mutex::new(Some(other.clone()));
-        let start = || panic!("a second kubelet was started");
-        keep("n", &place, first, start).await;
-        assert!(place.lock().as_ref().is_some_and(|own| own.is(&other)));
-        assert_eq!(other.ended(), None);
     }
 }

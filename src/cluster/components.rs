@@ -1,9 +1,12 @@
 //! What runs behind the images `ropewalk.io/<component>`: each is a crew of tasks in this process.
 
+use super::error::chain;
 use super::peers::Wires;
+use super::ports::API_PORT;
+use super::sockets::{dialer, listen_after};
 use super::world::{FailedStart, World};
 use addons::{dns, storage};
-use client::{Client, Dialer};
+use client::Client;
 use cni::NodeNetwork;
 use linux::cgroup;
 use net::Namespace;
@@ -37,8 +40,6 @@ pub(crate) const ADDONS: [&str; 3] = ["kube-proxy", "coredns", "storage-provisio
 /// Components of which one node may run several: each has a network of its own.
 pub(crate) const MANY_ON_A_NODE: [&str; 1] = ["coredns"];
 
-/// The API's port on every control-plane node.
-pub(crate) const API_PORT: u16 = 6443;
 const DNS_PORT: u16 = 53;
 
 /// Where a component runs.
@@ -50,38 +51,13 @@ pub(crate) struct Place {
     pub ip: Ipv4Addr,
 }
 
-/// Connections from a node's namespace.
-pub(crate) fn dialer(network: &Arc<dyn NodeNetwork>) -> Dialer {
-    let network = network.clone();
-    Arc::new(move |to| {
-        let network = network.clone();
-        Box::pin(async move { network.dial(to).await })
-    })
-}
-
-/// A listener in a node's namespace; while the component's predecessor is just ending, its port is
-/// waited for.
-pub(crate) async fn listen_after(
-    network: &dyn NodeNetwork,
-    on: SocketAddr,
-) -> std::io::Result<tokio::net::TcpListener> {
-    loop {
-        match network.listen(on).await {
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            other => return other,
-        }
-    }
-}
-
 /// Starts a component. Its end is the end of the crew. Must be called inside the component's log
 /// span.
 pub(crate) fn start(world: &Arc<World>, component: &str, place: Place) -> Result<Crew, String> {
     let crew = Crew::new(component);
     let client = |user: &str, group: &str| -> Result<Client, String> {
         let agent = format!("{component}/{}", api::VERSION);
-        world.client(&place.node, user, group, &agent, dialer(&place.network)).map_err(|e| super::chain(&e))
+        world.client(&place.node, user, group, &agent, dialer(&place.network)).map_err(|e| chain(&e))
     };
     let unknown = || format!("there is no component {component:?}; there are {}", ALL.join(", "));
     let named = component.parse().map_err(|_| unknown())?;
@@ -177,7 +153,7 @@ fn store(world: &Arc<World>, crew: &Crew, place: Place) {
         let members: Vec<String> = world.control_planes().into_iter().map(|n| n.name).collect();
         let wires = match members.len() {
             1 => None,
-            _ => Some(Wires::new(&world, &inner, &place.node, &place.network).map_err(|e| super::chain(&e))?),
+            _ => Some(Wires::new(&world, &inner, &place.node, &place.network).map_err(|e| chain(&e))?),
         };
         let dir = world.place.node(&place.node).join("etcd");
         let config = || etcd::Config {
@@ -223,7 +199,8 @@ fn store(world: &Arc<World>, crew: &Crew, place: Place) {
             () = server.ended() => return Err("the member's thread panicked".into()),
         }
         tracing::info!(member = place.node, revision = kv.revision(), "ready to serve client requests");
-        if let Err(error) = super::etcd_listeners::open(&world, &clients, &place.node, &server).await {
+        let opened = world.listeners.open(&world.spec, &world.etcd_ca, &clients, &place.node, &server);
+        if let Err(error) = opened.await {
             tracing::warn!(error, "the store answers the API server, but no etcd clients on the host");
         }
         world.stores.send_modify(|stores| drop(stores.insert(place.node.clone(), Arc::new(kv))));
@@ -240,7 +217,7 @@ fn store(world: &Arc<World>, crew: &Crew, place: Place) {
 
 /// Judges an error of a start. `is_full`: `ropewalk fault disk full` has filled the node's disk.
 fn failed_start(error: &etcd::StartError, is_full: bool) -> FailedStart {
-    FailedStart { why: super::chain(error), may_pass: is_full || is_passing(error) }
+    FailedStart { why: chain(error), may_pass: is_full || is_passing(error) }
 }
 
 /// True if the next start may succeed: the machine had too little of something (descriptors,
@@ -272,12 +249,11 @@ fn is_passing(error: &(dyn std::error::Error + 'static)) -> bool {
 
 fn api(world: &Arc<World>, crew: &Crew, place: Place) -> Result<(), String> {
     let identity = world.api_identity.clone();
-    let (tls, clients) =
-        pki::asking_server_config(&identity, world.ca.pem()).map_err(|e| super::chain(&e))?;
+    let (tls, clients) = pki::asking_server_config(&identity, world.ca.pem()).map_err(|e| chain(&e))?;
     let subject = pki::Subject::client("kube-apiserver-kubelet-client", "system:masters");
-    let kubelet = world.ca.issue(&subject).map_err(|e| super::chain(&e))?;
+    let kubelet = world.ca.issue(&subject).map_err(|e| chain(&e))?;
     let kubelet_tls = pki::client_config(Some(&kubelet), world.ca.pem(), &["http/1.1"]);
-    let kubelet_tls = kubelet_tls.map_err(|e| super::chain(&e))?;
+    let kubelet_tls = kubelet_tls.map_err(|e| chain(&e))?;
     let (world, stop) = (world.clone(), crew.token());
     crew.spawn_main(async move {
         let mut own_store: Option<Arc<dyn etcd::Storage>> = None;
@@ -439,7 +415,7 @@ mod tests {
         let held = config().disk.lock(&member.join("lock")).unwrap();
         let stop = CancellationToken::new();
         stop.cancel();
-        let refused = start_member(&stop, config).await.err().map(|error| super::super::chain(&error));
+        let refused = start_member(&stop, config).await.err().map(|error| chain(&error));
         assert!(refused.is_some_and(|why| why.contains("in use")), "nobody waits for it any more");
         let let_go = async {
             clock::pause(LOCK_PAUSE).await;

@@ -1,11 +1,12 @@
 //! The control socket: what the learner's side asks the running cluster, one JSON document a line.
 
+use super::error::Error;
 use super::faults::Fault;
 use super::guest::Guest;
+use super::home::Place;
 use super::ready::Progress;
 use super::refusal::Refusal;
 use super::undo::Past;
-use super::{Error, Place};
 use clock::Instant;
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -21,6 +22,8 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
+
+pub use super::reply::Reply;
 
 /// A question.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -70,37 +73,6 @@ pub enum Trace {
     /// One object. `resource` is the plural, with its group for a custom resource
     /// (`widgets.example.com`); `namespace` is empty for an object without one.
     Object { resource: String, namespace: String, name: String },
-}
-
-/// An answer: `ok` with something, or an error for people.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Reply {
-    Ok(Value),
-    Error(String),
-    /// A refusal that has its sentence in every language.
-    Refusal(Refusal),
-}
-
-impl From<Error> for Reply {
-    fn from(error: Error) -> Reply {
-        match error {
-            Error::Refusal(refusal) => Reply::Refusal(refusal),
-            error => Reply::Error(super::chain(&error)),
-        }
-    }
-}
-
-impl Reply {
-    /// # Errors
-    /// What was refused.
-    pub(crate) fn into_result(self) -> Result<Value, Error> {
-        match self {
-            Reply::Ok(value) => Ok(value),
-            Reply::Error(text) => Err(Error::Told(text)),
-            Reply::Refusal(refusal) => Err(Error::Refusal(refusal)),
-        }
-    }
 }
 
 /// Whose control socket it is: what only it can answer.

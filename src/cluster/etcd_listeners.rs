@@ -6,17 +6,16 @@
 //! `etcd/ca.crt` and a client's certificate in `etcd/healthcheck-client.crt`, for `etcdctl` on the
 //! node.
 
-use super::peers::PEER_PORT;
-use super::spec::NodeSpec;
-use super::world::World;
-use super::{Error, Place, chain};
+use super::error::{Error, chain};
+use super::home::Place;
+use super::ports::PEER_PORT;
+use super::spec::{NodeSpec, Spec};
 use etcd::{self, grpc, pb};
 use net::addresses;
 use parking_lot::Mutex;
 use pki::{self, Ca, Subject, write_private};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use task::Crew;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -87,6 +86,38 @@ impl EtcdListeners {
         self.open.lock().remove(&etcd::member_id(node));
     }
 
+    /// Opens the listener of a member that has started. `ca` is the store's own authority. The
+    /// listener closes with the crew.
+    ///
+    /// # Errors
+    /// A text for people: no port from [`CLIENT_PORT`] on is free, or the member's certificate or
+    /// TLS configuration cannot be made. The member serves the API server all the same; the caller
+    /// only logs that etcd clients on the host cannot reach it.
+    pub async fn open(
+        &self,
+        spec: &Spec,
+        ca: &Ca,
+        crew: &Crew,
+        node: &str,
+        server: &etcd::Server,
+    ) -> Result<(), String> {
+        let listener =
+            self.listen(node).await.map_err(|e| format!("no port from {CLIENT_PORT} on is free: {e}"))?;
+        let port = listener.local_addr().map_err(|e| e.to_string())?.port();
+        let address = |name: &str| {
+            let nodes = spec.nodes();
+            nodes.iter().find(|n| n.name == name).map(|n| addresses::node_ip(n.index).to_string())
+        };
+        let ip = address(node).unwrap_or_default();
+        let names = ["localhost", "127.0.0.1", "::1", node, ip.as_str()];
+        let identity = ca.issue(&Subject::server(node, &names)).map_err(|e| chain(&e))?;
+        let tls = pki::mutual_server_config(&identity, ca.pem()).map_err(|e| chain(&e))?;
+        let face = grpc::Face::new(server, &spec.name, self.members.subscribe(), crew);
+        crew.spawn(grpc::serve(face, listener, tls));
+        tracing::info!(endpoint = client_url(port), "serving client traffic securely");
+        Ok(())
+    }
+
     /// Listens on the port that the list of members names, or on the next free one, which is then
     /// noted there.
     async fn listen(&self, node: &str) -> std::io::Result<TcpListener> {
@@ -140,35 +171,9 @@ pub fn status(place: &Place, endpoints: &[String]) -> Value {
     })
 }
 
-/// Opens the listener of a member that has started. It closes with the crew.
-///
-/// # Errors
-/// A text for people: no port from [`CLIENT_PORT`] on is free, or the member's certificate or TLS
-/// configuration cannot be made. The member serves the API server all the same; the caller only
-/// logs that etcd clients on the host cannot reach it.
-pub async fn open(world: &Arc<World>, crew: &Crew, node: &str, server: &etcd::Server) -> Result<(), String> {
-    let listeners = &world.listeners;
-    let listener =
-        listeners.listen(node).await.map_err(|e| format!("no port from {CLIENT_PORT} on is free: {e}"))?;
-    let port = listener.local_addr().map_err(|e| e.to_string())?.port();
-    let address = |name: &str| {
-        let nodes = world.spec.nodes();
-        nodes.iter().find(|n| n.name == name).map(|n| addresses::node_ip(n.index).to_string())
-    };
-    let ip = address(node).unwrap_or_default();
-    let names = ["localhost", "127.0.0.1", "::1", node, ip.as_str()];
-    let identity = world.etcd_ca.issue(&Subject::server(node, &names)).map_err(|e| chain(&e))?;
-    let tls = pki::mutual_server_config(&identity, world.etcd_ca.pem()).map_err(|e| chain(&e))?;
-    let face = grpc::Face::new(server, &world.spec.name, listeners.members.subscribe(), crew);
-    crew.spawn(grpc::serve(face, listener, tls));
-    tracing::info!(endpoint = client_url(port), "serving client traffic securely");
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::Spec;
 
     /// Three members, whose ports are held by what comes with them.
     fn three() -> (EtcdListeners, Vec<std::net::TcpListener>) {

@@ -1,7 +1,8 @@
 //! A store that is not the cluster's own: etcd servers that an operator runs elsewhere, as
 //! `kube-apiserver --etcd-servers` names them.
 
-use super::{Refusal, chain};
+use super::error::chain;
+use super::refusal::Refusal;
 use bytes::Bytes;
 use etcd::Storage;
 use etcd::api::{

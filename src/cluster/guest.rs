@@ -2,8 +2,9 @@
 //! engine, the labs. The cluster knows that it has guests, not which; a guest knows the cluster
 //! only through [`Ground`], be it Ropewalk's own cluster or a foreign one.
 
-use super::Place;
-use super::control::Reply;
+use super::error::{Error, chain};
+use super::home::Place;
+use super::reply::Reply;
 use super::spec::NodeSpec;
 use super::undo::Past;
 use super::world::World;
@@ -123,9 +124,9 @@ pub trait Ground: Send + Sync + 'static {
     fn offers(&self) -> Offers;
     /// A client of the API under a user name of its own, so that its acts are not taken for the
     /// learner's.
-    fn client(&self, user: &str) -> Result<Client, super::Error>;
+    fn client(&self, user: &str) -> Result<Client, Error>;
     /// A kubeconfig for such a user, for what this process does with kubectl's words.
-    fn kubeconfig(&self, user: &str) -> Result<PathBuf, super::Error>;
+    fn kubeconfig(&self, user: &str) -> Result<PathBuf, Error>;
     /// What can be undone, and going back. An error is for people.
     fn past(&self, past: Past) -> BoxFuture<'_, Result<Value, String>>;
     /// A room for a lesson that looks at these kinds. `None` if there is none yet and none is to be
@@ -169,7 +170,7 @@ impl Home {
         let asked = RangeRequest { key: key.as_bytes().to_vec().into(), ..RangeRequest::default() };
         let answer = first_answer(self.members_to_ask(), |store| {
             let asked = asked.clone();
-            async move { store.range(asked).await.map_err(|e| super::chain(&e)) }
+            async move { store.range(asked).await.map_err(|e| chain(&e)) }
         });
         let answer = answer.await?;
         Ok(answer.kvs.first().map_or_else(
@@ -227,7 +228,7 @@ impl Ground for Home {
         Offers { own: true, workers: spec.workers, control_planes: spec.control_planes }
     }
     /// With all rights.
-    fn client(&self, user: &str) -> Result<Client, super::Error> {
+    fn client(&self, user: &str) -> Result<Client, Error> {
         self.world.client(
             "",
             user,
@@ -238,12 +239,12 @@ impl Ground for Home {
     }
     /// With all rights. It lies in this process's memory: a file would lend the teacher's name to
     /// everyone who can read it.
-    fn kubeconfig(&self, user: &str) -> Result<PathBuf, super::Error> {
+    fn kubeconfig(&self, user: &str) -> Result<PathBuf, Error> {
         let mut all = self.world.kubeconfigs.lock();
         if !all.contains_key(user) {
             let text = super::kubeconfig::kubeconfig_of(&self.world, user)?;
             let file = linux::fds::memory_file(text.as_bytes());
-            let file = file.map_err(super::Error::Kernel)?;
+            let file = file.map_err(Error::Kernel)?;
             all.insert(user.to_string(), file);
         }
         let fd = all.get(user).map_or(-1, AsRawFd::as_raw_fd);
@@ -337,7 +338,7 @@ async fn put_once(store: &dyn Storage, key: &str, value: &str, version: i64) -> 
         success: vec![RequestOp::Put(put)],
         failure: vec![RequestOp::Range(RangeRequest { key, ..RangeRequest::default() })],
     };
-    let answer = store.txn(asked).await.map_err(|e| super::chain(&e))?;
+    let answer = store.txn(asked).await.map_err(|e| chain(&e))?;
     let is_done = match answer.responses.first() {
         Some(ResponseOp::Range(found)) => {
             found.kvs.first().is_some_and(|kv| kv.version == version + 1 && kv.value == value)

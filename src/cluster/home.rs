@@ -1,6 +1,7 @@
 //! Where everything lies on disk.
 
-use super::{Error, Refusal};
+use super::error::Error;
+use super::refusal::Refusal;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -113,7 +114,7 @@ impl Place {
     pub fn gone(&self, number: usize) -> PathBuf {
         self.home.0.join("clusters").join(format!(".{}.gone-{number}", self.name))
     }
-    /// The file with the cluster's [`super::Spec`].
+    /// The file with the cluster's [`Spec`](super::spec::Spec).
     pub fn spec(&self) -> PathBuf {
         self.root.join("cluster.json")
     }

@@ -1,9 +1,10 @@
 //! Kubeconfigs: the cluster's own, those for lessons, and the learner's, into which a context can
 //! be merged.
 
+use super::error::Error;
 use super::home::Place;
+use super::refusal::Refusal;
 use super::world::World;
-use super::{Error, Refusal};
 use client::kubeconfig::{ConfigLock, LOCK_WITHIN, replace};
 use pki::Identity;
 use serde_json::{Value, json};

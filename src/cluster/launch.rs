@@ -1,12 +1,16 @@
 //! The learner's side of a start: one more process, and its progress told.
 
-use super::control::{Control, Reply};
+use super::control::Control;
+use super::error::Error;
 use super::home::Place;
 use super::kubeconfig::{default_kubeconfig, own_address, renew_in};
-use super::{Error, Refusal, Spec, boot, logs, wipe};
+use super::logs::{self, LOG_MAX};
+use super::order::{Order, SUPERVISE_ARGUMENT, Word};
+use super::refusal::Refusal;
+use super::spec::Spec;
+use super::wipe;
 use client::kubeconfig::LOCK_WITHIN;
 use linux::lock::Lock;
-use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,8 +19,6 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 
-/// A log that has grown beyond this is moved aside, at the next start or while the cluster runs.
-pub(super) const LOG_MAX: u64 = 10 << 20;
 /// Variables that name a directory, which guests read in the cluster.
 const DIRECTORIES: [&str; 2] = ["ROPEWALK_LESSONS", "ROPEWALK_LABS"];
 /// Lines that are quoted of a start that failed.
@@ -25,29 +27,6 @@ const LAST_WORDS: usize = 3;
 /// A start that is not complete by then may never be. A slow machine with other work needs five
 /// minutes.
 pub const WHOLE_MAX: Duration = Duration::from_secs(600);
-
-/// What a supervisor is told to start.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Order {
-    pub home: PathBuf,
-    pub spec: Spec,
-    /// The cluster ends when the front does.
-    pub attached: bool,
-}
-
-/// What a starting cluster says on its standard output.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Word {
-    #[serde(rename_all = "camelCase")]
-    Started {
-        api_port: u16,
-        /// Why limits of containers are not enforced, or not all of them.
-        unlimited: Option<String>,
-    },
-    Failed(Reply),
-}
 
 /// A cluster that this process started.
 pub struct Launched {
@@ -111,7 +90,7 @@ pub async fn launch_with(
     let order = serde_json::to_string(&order).unwrap_or_default();
     let mut child = Command::new("/proc/self/exe")
         .arg0("ropewalk")
-        .arg(boot::SUPERVISE_ARGUMENT)
+        .arg(SUPERVISE_ARGUMENT)
         .arg(order)
         .env("ROPEWALK_HOME", place.home.path())
         .envs(directories(variables, |name| std::env::var_os(name)))

@@ -1,6 +1,6 @@
 //! Component logs: what a component says with `tracing` goes into its own container's log, so
 //! `kubectl logs` shows it.
-use super::launch::LOG_MAX;
+
 use parking_lot::Mutex;
 use runtime::log::{Cutter, Log, Stream};
 use std::collections::HashMap;
@@ -19,6 +19,8 @@ use tracing_subscriber::layer::{Context, Filter};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer, prelude::*};
 
+/// A log that has grown beyond this is moved aside, at the next start or while the cluster runs.
+pub(super) const LOG_MAX: u64 = 10 << 20;
 /// What is logged unless `ROPEWALK_LOG` says something else. Of the netlink library only errors: it
 /// warns of each request that the kernel refuses, also of the removal of a wire that went with its
 /// pod, and the caller decides anyway what a refusal means.

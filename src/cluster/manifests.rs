@@ -1,9 +1,9 @@
 //! The control plane's static pods, and the addons' objects: what kubeadm writes.
 
-use super::addon_pods::AddonPods;
-use super::chain;
-use super::components::API_PORT;
-use super::peers::PEER_PORT;
+use super::addon_pods::{AddonPods, CONTAINERS};
+use super::error::chain;
+use super::images::PREFIX;
+use super::ports::{API_PORT, PEER_PORT};
 use super::world::{SERVICE_CIDR, World};
 use client::{Api, Client, kube};
 use k8s_openapi::api::core::v1::Pod;
@@ -96,7 +96,7 @@ fn static_pod(component: &str, node: &str, cpu: &str, command: &[String]) -> Opt
 }
 
 fn image(component: &str) -> String {
-    format!("{}{component}:{}", super::node::PREFIX, env!("CARGO_PKG_VERSION"))
+    format!("{}{component}:{}", PREFIX, env!("CARGO_PKG_VERSION"))
 }
 
 const PROVISIONER: &str = "storage-provisioner";
@@ -289,7 +289,7 @@ async fn remove_bare_provisioner(client: &Client) -> Result<(), String> {
     let found = client::optional(pods.get(PROVISIONER).await).map_err(|e| chain(&e))?;
     let is_own = |pod: &Pod| {
         let images = pod.spec.iter().flat_map(|s| &s.containers).filter_map(|c| c.image.as_deref());
-        images.into_iter().any(|image| image.starts_with(super::node::PREFIX))
+        images.into_iter().any(|image| image.starts_with(PREFIX))
     };
     if found.is_some_and(|pod| is_own(&pod)) {
         let deleted = pods.delete(PROVISIONER, &kube::api::DeleteParams::default()).await;
@@ -346,9 +346,6 @@ async fn apply_one(client: &Client, object: &Value) -> Result<Value, String> {
     patched.map_err(|e| format!("cannot bring {kind} {name} to {}: {}", api::VERSION, chain(&e)))?;
     Ok(there)
 }
-
-/// JSON pointers to the containers of a workload and of a pod.
-pub(super) const CONTAINERS: [&str; 2] = ["/spec/template/spec/containers", "/spec/containers"];
 
 /// The patch that brings a component's container to this program's version, if it has another one:
 /// a program runs its own components only. An image of another name, which a learner chose, stays.
@@ -440,7 +437,7 @@ mod tests {
     fn a_components_image_is_renewed_and_a_learners_stays() {
         let with = |containers: Value| json!({"spec": {"template": {"spec": {"containers": containers}}}});
         let wanted = with(json!([{"name": "coredns", "image": image("coredns")}]));
-        let old = format!("{}coredns:0.0.1", super::super::node::PREFIX);
+        let old = format!("{}coredns:0.0.1", PREFIX);
         let patch = with(json!([{"name": "coredns", "image": image("coredns")}]));
         for (there, renewed) in [
             (json!([{"name": "coredns", "image": old}]), true),

@@ -1,9 +1,9 @@
 //! `net show`: what the kernels of the nodes have for connections to Services.
 
-use super::Error;
+use super::error::Error;
 use super::world::World;
 use cni::Installed;
-use cri::{Runtime, SandboxState};
+use cri::SandboxState;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;

@@ -2,7 +2,7 @@
 //! workers may change at each start, while a kubelet leaves the taints of a Node that exists alone,
 //! as upstream's does.
 
-use super::chain;
+use super::error::chain;
 use super::spec::{CONTROL_PLANES_MAX, Spec, WORKERS_MAX};
 use super::world::World;
 use client::Client;

@@ -6,9 +6,10 @@
 //! sent a second time. In etcd this is `rafthttp`; the port and the certificates' authority are the
 //! same.
 
-use super::components::listen_after;
+use super::error::{Error, chain};
+use super::ports::PEER_PORT;
+use super::sockets::listen_after;
 use super::world::World;
-use super::{Error, chain};
 use ::etcd::member_id;
 use ::linux::callers::{Bounds, Caller, Callers};
 use bytes::Bytes;
@@ -29,8 +30,6 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-/// Where members listen for each other, as etcd's do.
-pub(crate) const PEER_PORT: u16 = 2380;
 /// Messages that may wait for one peer; at the bound the newest are dropped, as on a congested
 /// link.
 const QUEUE: usize = 1024;

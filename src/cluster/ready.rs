@@ -2,12 +2,13 @@
 //! process.
 
 use super::addon_pods::AddonPods;
+use super::images::PREFIX;
 use super::node_objects::is_of_ropewalk;
 use super::spec::NodeSpec;
 use super::world::World;
 use client::{Client, Informer, Key};
 use controllers::daemonset::decide::target;
-use cri::{ContainerState, Runtime};
+use cri::ContainerState;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -98,7 +99,7 @@ pub(crate) fn follow(crew: &Crew, world: &Arc<World>, client: &Client, progress:
 fn is_own(pod: &Pod) -> bool {
     let containers = pod.spec.iter().flat_map(|s| &s.containers);
     let mut images = containers.filter_map(|c| c.image.as_deref());
-    pod.metadata.deletion_timestamp.is_none() && images.any(|image| image.starts_with(super::node::PREFIX))
+    pod.metadata.deletion_timestamp.is_none() && images.any(|image| image.starts_with(PREFIX))
 }
 
 /// True for a pod that is to run. What has ended does not run again; if it is missed, its
@@ -242,7 +243,7 @@ mod tests {
             }))
             .unwrap()
         };
-        let own = format!("{}coredns:1", crate::node::PREFIX);
+        let own = format!("{}coredns:1", PREFIX);
         let counts = |pod: &Pod| is_own(pod) && is_to_run(pod);
         assert!(counts(&pod(&own, "Running")) && counts(&pod(&own, "Pending")));
         assert!(!counts(&pod(&own, "Failed")), "its Deployment makes another one");
@@ -264,7 +265,7 @@ mod tests {
     }
 
     fn pod(name: &str, owner: &str, node: &str) -> serde_json::Value {
-        let image = format!("{}any:1", crate::node::PREFIX);
+        let image = format!("{}any:1", PREFIX);
         let owner = json!([{"apiVersion": "v1", "kind": owner, "name": "o", "uid": "u"}]);
         let mirror = if owner[0]["kind"] == "Node" { json!({ MIRROR: "hash" }) } else { json!({}) };
         json!({
@@ -294,7 +295,7 @@ mod tests {
                 self.pods.iter().map(|p| Arc::new(serde_json::from_value(p.clone()).unwrap())).collect();
             let is_here = |pod: &&Arc<Pod>| target(pod).is_some_and(|node| node.starts_with("ropewalk"));
             let running: Vec<Key> = pods.iter().filter(is_here).map(|pod| Key::of(&**pod)).collect();
-            let image = json!([{"name": "c", "image": format!("{}any:1", crate::node::PREFIX)}]);
+            let image = json!([{"name": "c", "image": format!("{}any:1", PREFIX)}]);
             let mut template = json!({"spec": self.proxies});
             template["spec"]["containers"] = image.clone();
             let mut addons = AddonPods::default();

@@ -1,6 +1,5 @@
 //! Refusals: what the cluster cannot do, told in the language of the person who asked for it.
 
-use client::kubeconfig::LockError;
 use lang::{Lang, texts};
 use serde::{Deserialize, Serialize};
 
@@ -135,7 +134,6 @@ pub enum Refusal {
 
 texts! {
     enum Word {
-        NotRunning: "cluster {} is not running; start it with `ropewalk up --name {}`", "{} 클러스터가 실행 중이 아닙니다. `ropewalk up --name {}`으로 시작하세요";
         Running: "cluster {} is already running; see `ropewalk status --name {}`, or stop it with `ropewalk down --name {}`", "{} 클러스터는 이미 실행 중입니다. 상태는 `ropewalk status --name {}`, 멈추기는 `ropewalk down --name {}`입니다";
         NoHome: "neither HOME nor ROPEWALK_HOME is set; set one of them", "HOME과 ROPEWALK_HOME이 모두 설정되어 있지 않습니다. 둘 중 하나를 설정하세요";
         NotText: "the path {} is not UTF-8; set ROPEWALK_HOME to one that is", "{} 경로는 UTF-8이 아닙니다. ROPEWALK_HOME을 UTF-8 경로로 지정하세요";
@@ -148,11 +146,6 @@ texts! {
         Clock: "--clock {}: use a whole number from 1 (real time) to {}", "--clock {}: 1(실제 시간)부터 {}까지의 정수를 쓰세요";
         OwnStore: "--etcd: cluster {} was made with a store of its own, where its objects are; start another with --name, or wipe this one with `ropewalk reset --name {}`", "--etcd: {} 클러스터의 오브젝트는 자체 저장소에 있습니다. --name으로 다른 클러스터를 시작하거나 `ropewalk reset --name {}`으로 삭제하세요";
         FilesWithoutEtcd: "--etcd-cafile, --etcd-certfile and --etcd-keyfile need --etcd at the first start", "처음 시작할 때 --etcd-cafile, --etcd-certfile, --etcd-keyfile을 쓰려면 --etcd가 필요합니다";
-        Hangs: "cluster {} does not answer; `ropewalk down --name {}` ends it", "{} 클러스터가 응답하지 않습니다. `ropewalk down --name {}`으로 종료하세요";
-        ConfigTaken: "another program is changing {} just now; try again, and if none is, remove {}", "다른 프로그램이 {} 파일을 바꾸는 중입니다. 다시 실행하고, 그런 프로그램이 없다면 {} 파일을 삭제하세요";
-        Damaged: "{} is damaged: {}; mend it, or `ropewalk reset` wipes the cluster and starts anew", "{} 파일이 손상되었습니다: {}. 파일을 고치거나, `ropewalk reset`으로 클러스터를 삭제하고 새로 시작할 수 있습니다";
-        Newer: "{} was written by a newer ropewalk (format {}, this one knows {}); use that one, or `ropewalk reset`", "{} 파일은 더 새로운 ropewalk가 쓴 것입니다(형식 {}, 이 프로그램은 {}까지). 그 프로그램을 쓰거나 `ropewalk reset`으로 삭제하세요";
-        Ended: "the cluster ended while it was asked", "요청에 응답하기 전에 클러스터가 종료되었습니다";
         Starting: "cluster {} is being started, or does not end; try again in a moment, and see {}", "{} 클러스터가 시작되는 중이거나 종료되지 않습니다. 잠시 뒤 다시 실행하고, 계속되면 {} 파일을 확인하세요";
         ForeignNamespaces: "these namespaces are still on the other cluster: {}; delete them with `ropewalk lesson leave --kubeconfig FILE`, or, if that cluster is gone, remove {}", "다른 클러스터에 네임스페이스가 남아 있습니다: {}. `ropewalk lesson leave --kubeconfig FILE`로 삭제하세요. 그 클러스터가 이미 없다면 {} 파일을 삭제하세요";
         PortForbidden: "port {} of 127.0.0.1 is not allowed for this user; choose one above 1023 with --api-port", "127.0.0.1의 {}번 포트는 이 사용자에게 허용되지 않습니다. --api-port로 1023보다 큰 포트를 고르세요";
@@ -242,73 +235,5 @@ impl std::error::Error for Refusal {}
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.say(Lang::En))
-    }
-}
-
-impl super::Error {
-    /// For people, with its causes. What learners meet is in both languages; what only a broken
-    /// machine causes is not.
-    pub fn say(&self, lang: Lang) -> String {
-        let say = |word: Word, with: &[&str]| lang.say(word, with);
-        match self {
-            super::Error::NotRunning(name) => say(Word::NotRunning, &[name, name]),
-            super::Error::Hangs { name, .. } => say(Word::Hangs, &[name, name]),
-            super::Error::Ended => say(Word::Ended, &[]),
-            super::Error::ConfigLock(LockError::Taken { config, lock }) => {
-                say(Word::ConfigTaken, &[&config.display().to_string(), &lock.display().to_string()])
-            }
-            super::Error::Damaged { path, why } => say(Word::Damaged, &[&path.display().to_string(), why]),
-            super::Error::Newer { path, found, known } => {
-                say(Word::Newer, &[&path.display().to_string(), &found.to_string(), &known.to_string()])
-            }
-            super::Error::Refusal(refusal) => refusal.say(lang),
-            super::Error::Control(text) => text.clone(),
-            other => super::chain(other),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::Error;
-    use super::*;
-
-    #[test]
-    fn what_a_learner_meets_has_a_text_in_both_languages() {
-        let name = || "t".to_string();
-        let met = [
-            Error::NotRunning(name()),
-            Error::Ended,
-            Error::Refusal(Refusal::Running { name: name() }),
-            Error::Hangs { name: name(), main: Some(7) },
-            Error::ConfigLock(LockError::Taken { config: "c".into(), lock: "c.lock".into() }),
-            Error::Damaged { path: "c".into(), why: "x".into() },
-            Error::Newer { path: "c".into(), found: 2, known: 1 },
-            Error::Refusal(Refusal::PortTaken { port: 6443 }),
-            Error::Refusal(Refusal::PortForbidden { port: 80 }),
-            Error::Refusal(Refusal::NothingToUndo),
-            Error::Refusal(Refusal::BadName { name: "Main".into() }),
-            Error::Refusal(Refusal::ControlPlanes { asked: 2 }),
-            Error::Refusal(Refusal::ControlPlanesStay { name: name(), asked: 3, made: 1 }),
-            Error::Refusal(Refusal::Clock { asked: 61 }),
-            Error::Refusal(Refusal::OwnStore { name: name() }),
-        ];
-        for error in met {
-            let (english, korean) = (error.say(Lang::En), error.say(Lang::Ko));
-            assert!(english.is_ascii() && !korean.is_ascii(), "{english}: {korean}");
-        }
-    }
-
-    /// The supervisor refuses, and the program that started it says so in its language.
-    #[test]
-    fn what_a_supervisor_refuses_reaches_the_front_as_what_it_is() {
-        use crate::control::Reply;
-        use crate::launch::Word as Line;
-        let refused = Refusal::PortTaken { port: 6443 };
-        let line = serde_json::to_string(&Line::Failed(Error::from(refused.clone()).into())).unwrap();
-        let Ok(Line::Failed(reply)) = serde_json::from_str(&line) else { panic!("{line}") };
-        let error = Reply::into_result(reply).unwrap_err();
-        assert!(matches!(&error, Error::Refusal(refusal) if *refusal == refused), "{error:?}");
-        assert!(!error.say(Lang::Ko).is_ascii());
     }
 }

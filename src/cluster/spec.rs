@@ -2,8 +2,9 @@
 //! store is are chosen at the first start; workers, ports and the addresses of an external etcd at
 //! each start that names them, otherwise they stay.
 
+use super::error::Error;
 use super::external_etcd::ExternalEtcd;
-use super::{Error, Place};
+use super::home::Place;
 use serde::{Deserialize, Serialize};
 use std::fs;
 
@@ -155,8 +156,8 @@ pub struct NodeSpec {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Home;
     use super::*;
+    use crate::home::Home;
 
     #[test]
     fn nodes_have_the_names_that_scripts_rely_on() {

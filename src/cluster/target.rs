@@ -1,9 +1,11 @@
 //! What only a cluster of our own can answer on its control socket.
 
-use super::control::{Reply, Target};
-use super::faults::{self, Fault};
+use super::control::Target;
+use super::faults::Fault;
+use super::inject;
 use super::network;
 use super::ready::Progress;
+use super::reply::Reply;
 use super::undo::{self, Past};
 use super::world::World;
 use futures::future::BoxFuture;
@@ -57,7 +59,7 @@ impl Target for Main {
 
     fn fault(&self, fault: Fault) -> BoxFuture<'_, Reply> {
         Box::pin(async move {
-            match faults::act(&self.world, fault).await {
+            match inject::act(&self.world, fault).await {
                 Ok(done) => Reply::Ok(done),
                 Err(error) => error.into(),
             }

@@ -1,8 +1,8 @@
 //! Going back in time, asked on the control socket and done by the API server.
 
-use super::Error;
-use super::control::Reply;
+use super::error::{Error, chain};
 use super::refusal::Refusal;
+use super::reply::Reply;
 use super::world::World;
 use clock::{self, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -171,7 +171,7 @@ pub async fn send(world: &World, past: Past) -> Result<Value, Error> {
     client.kube().request::<Value>(request).await.map_err(|error| match error {
         kube::Error::Api(status) => refusal(&status.reason, &asked)
             .map_or_else(|| Error::Told(status.message.clone()), Error::Refusal),
-        other => Error::Told(super::chain(&other)),
+        other => Error::Told(chain(&other)),
     })
 }
 

@@ -2,7 +2,7 @@
 //! (subordinate ids), which only the root of a user namespace with the same ids may delete. What
 //! pods wrote may be of any depth, so it is removed as [`::linux::tree`] does.
 
-use super::Place;
+use super::home::Place;
 use ::linux::beneath::Root;
 use ::linux::lock::Lock;
 use std::io;

@@ -2,13 +2,14 @@
 //! which node.
 
 use super::addon_pods::AddonPods;
-use super::components::API_PORT;
+use super::error::Error;
 use super::etcd_listeners::EtcdListeners;
 use super::faults::Faults;
 use super::full_disk::FullDisks;
+use super::home::Place;
 use super::node::Node;
-use super::spec::NodeSpec;
-use super::{Error, Place, Spec};
+use super::ports::API_PORT;
+use super::spec::{NodeSpec, Spec};
 use apiserver::{self, Cidr};
 use client::{Client, Dialer, Endpoint};
 use etcd::Storage;

@@ -1,6 +1,6 @@
 //! The commands that break and mend parts of a cluster.
 
-use super::Output;
+use super::output::Output;
 use clap::Subcommand;
 
 #[derive(Subcommand, Debug)]

@@ -1,6 +1,6 @@
 //! The commands of lessons and labs.
 
-use super::Output;
+use super::output::Output;
 use clap::{Subcommand, ValueEnum};
 use ui::proof_part::Part;
 

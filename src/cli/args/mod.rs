@@ -4,12 +4,14 @@
 mod fault;
 mod learn;
 mod net;
+mod output;
 mod practice;
 
 use clap::{Parser, Subcommand, ValueEnum};
 pub(crate) use fault::{DiskState, Fault, NodeAct};
 pub(crate) use learn::{Lab, Lesson, Report};
 pub(crate) use net::Net;
+pub(crate) use output::Output;
 pub(crate) use practice::{Drill, Practice, Progress};
 
 /// A whole, real Kubernetes cluster in one program, to learn with.
@@ -55,11 +57,6 @@ pub(crate) struct Screen {
     /// Draw with ASCII characters alone
     #[arg(long)]
     pub ascii: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Output {
-    Json,
 }
 
 /// How a trace may be told.

@@ -1,6 +1,6 @@
 //! The commands of `net`.
 
-use super::Output;
+use super::output::Output;
 use clap::Subcommand;
 
 #[derive(Subcommand, Debug)]

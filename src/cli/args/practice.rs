@@ -1,6 +1,6 @@
 //! The commands of practice.
 
-use super::Output;
+use super::output::Output;
 use clap::{Args, Subcommand};
 use ui::proof_part::Part;
 

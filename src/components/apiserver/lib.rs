@@ -72,6 +72,7 @@ mod pipeline;
 mod proxy;
 mod registry;
 mod request;
+mod server;
 mod state;
 mod storage;
 #[cfg(any(test, feature = "testing"))]
@@ -87,6 +88,7 @@ pub use registry::cidr::Cidr;
 pub use request::context::{is_dry_run, is_own, is_trial};
 pub use request::http::{self, Answer, Body};
 pub use request::info::Info;
+pub use server::Server;
 pub use storage::compaction::HOLD;
 pub use undo::restore::{FEWER_STEPS, NO_SUCH_REVISION, NOTHING_TO_REDO, NOTHING_TO_UNDO, PLAN_CHANGED};
 
@@ -96,6 +98,7 @@ use client::Dialer;
 use etcd::Storage;
 use parking_lot::Mutex;
 use pki::{Clients, TokenKey};
+use request::router::Router;
 use rng::Rng;
 use state::State;
 use std::net::SocketAddr;
@@ -139,14 +142,6 @@ pub struct Config {
     pub advertise: SocketAddr,
 }
 
-/// One API server. Clones are handles to the same one.
-#[derive(Clone)]
-pub struct Server {
-    state: Arc<State>,
-    tap: Tap,
-    crew: Crew,
-}
-
 impl Server {
     /// Starts filling the cache and, once that is done, makes what a cluster must have. Answers at
     /// once; see [`Server::ready`].
@@ -171,7 +166,7 @@ impl Server {
             requests: AtomicU64::new(0),
             bounds: flowcontrol::bounds::Bounds::default(),
             compute: flowcontrol::compute::Compute::default(),
-            compaction: storage::compaction::Compaction::default(),
+            compaction: storage::room::Compaction::default(),
             readiness: state::Readiness::default(),
             summaries: registry::summaries::Summaries::default(),
             known: request::connections::Known::default(),
@@ -211,37 +206,10 @@ impl Server {
         Server { state, tap: config.tap, crew }
     }
 
-    /// Whether both are handles to the same server.
-    pub fn is(&self, other: &Server) -> bool {
-        Arc::ptr_eq(&self.state, &other.state)
-    }
-
-    /// Waits until the server is ready for requests for the first time.
-    pub async fn ready(&self) {
-        let mut started = self.state.started.subscribe();
-        let _ = started.wait_for(|s| *s).await;
-    }
-
-    /// May requests be sent here now? What `/readyz` answers.
-    pub async fn is_ready(&self) -> bool {
-        self.state.ready().await.is_ok()
-    }
-
     /// The in-process door: as if `user` had been authenticated. Watches end when the server stops.
     pub async fn call(&self, request: Request<Body>, user: User) -> Answer {
         self.state.requests.fetch_add(1, Ordering::Relaxed);
-        pipeline::serve(self, request, Caller::InProcess(user), self.crew.token()).await
-    }
-
-    /// True if the client of the connection that comes from this address and port has
-    /// authenticated.
-    pub fn is_known(&self, from: SocketAddr) -> bool {
-        self.state.known.lock().contains(&from)
-    }
-
-    /// The tasks of this server: stop or kill them here. Listeners end with them.
-    pub fn crew(&self) -> &Crew {
-        &self.crew
+        pipeline::serve(&Router, self, request, Caller::InProcess(user), self.crew.token()).await
     }
 }
 

@@ -32,13 +32,13 @@
 //! `reconcile` act for the server itself, an eviction spends its disruption budget before the
 //! delete comes here, and a stored value that cannot be decoded is only removed.
 
-use crate::Server;
 use crate::auth::authn::{Caller, authenticate};
 use crate::auth::rbac::authorize;
 use crate::flowcontrol::seat::Seat;
 use crate::request::context::Context;
 use crate::request::http::{Answer, Body};
-use crate::request::router;
+use crate::request::lifecycle;
+use crate::server::Server;
 use api::Status;
 use clock::Instant;
 use http::Request;
@@ -48,6 +48,7 @@ use tokio_util::sync::CancellationToken;
 /// Answers one request. What is refused before flow control lets it in is not recorded: a flood
 /// must not fill the tap.
 pub(crate) async fn serve(
+    router: &impl Route,
     server: &Server,
     request: Request<Body>,
     caller: Caller<'_>,
@@ -57,26 +58,41 @@ pub(crate) async fn serve(
     let seat = Seat::new(request.extensions().get().cloned());
     let (headers, connection) = (request.headers(), request.extensions().get());
     let entered = match authenticate(&server.state, caller, headers, connection).await {
-        Ok(user) => router::enter(server, user, &request, &seat),
+        Ok(user) => lifecycle::enter(server, user, &request, &seat),
         Err(status) => Err(status),
     };
     let ctx = match entered {
         Ok(ctx) => ctx,
         Err(status) => return server.state.bounds.refuse(&seat, &status),
     };
-    let done = answer(server, &ctx, request, stop).await;
-    router::finish(&server.state, &ctx, started, done).await
+    let done = answer(router, server, &ctx, request, stop).await;
+    lifecycle::finish(&server.state, &ctx, started, done).await
 }
 
 /// Reads are answered by the function that the router finds; a write goes on in [`write()`].
 async fn answer(
+    router: &impl Route,
     server: &Server,
     ctx: &Arc<Context>,
     request: Request<Body>,
     stop: CancellationToken,
 ) -> Result<Answer, Status> {
     authorize(&server.state, ctx).await?;
-    router::route(server, ctx, request, stop).await
+    router.route(server, ctx, request, stop).await
+}
+
+/// Finds the function that answers an authorized request: `request::router` does. The functions
+/// that it finds call [`write()`], so [`serve`] takes the router as an argument instead of naming
+/// it.
+pub(crate) trait Route: Sync {
+    /// Finds the function, and returns its answer.
+    fn route(
+        &self,
+        server: &Server,
+        ctx: &Arc<Context>,
+        request: Request<Body>,
+        stop: CancellationToken,
+    ) -> impl Future<Output = Result<Answer, Status>> + Send;
 }
 
 /// Carries out one attempt of a write.

@@ -10,7 +10,7 @@ use crate::registry::summaries::Summaries;
 use crate::request::connections::Known;
 use crate::request::info::Info;
 use crate::storage::cache::Cache;
-use crate::storage::compaction::Compaction;
+use crate::storage::room::Compaction;
 use api::kinds::{Kind, KindRef};
 use client::Dialer;
 use etcd::Storage;

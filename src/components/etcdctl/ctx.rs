@@ -2,9 +2,10 @@
 
 use super::fail::{FILE, Fail, INPUT};
 use super::given::Given;
+use super::io::Io;
 use super::out::{Format, Out};
+use super::preset::Preset;
 use super::wire::{Etcd, Target};
-use super::{Io, Preset};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;

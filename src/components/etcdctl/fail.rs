@@ -8,6 +8,8 @@ pub(crate) const FEATURE: i32 = 4;
 pub(crate) const CANCELED: i32 = 5;
 pub(crate) const FILE: i32 = 6;
 pub(crate) const ARGUMENTS: i32 = 128;
+/// The exit code of a command that was interrupted.
+pub const INTERRUPTED: i32 = 130;
 
 /// Why a command failed, for people, and its exit code.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -28,59 +28,27 @@ mod ctx;
 mod fail;
 mod flags;
 mod given;
+mod io;
 mod out;
 mod parse;
+mod preset;
 pub mod table;
 #[cfg(test)]
 mod tests;
+mod version;
 mod wire;
+
+pub use fail::INTERRUPTED;
+pub use io::Io;
+pub use preset::Preset;
+pub use version::VERSION;
 
 use ctx::Ctx;
 use fail::Fail;
 use parse::Found;
-use std::path::PathBuf;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-
-/// The version that `etcdctl version` names; the module's documentation says where answers are
-/// those of 3.4.
-pub const VERSION: &str = "3.6.6";
-/// The exit code of a command that was interrupted.
-pub const INTERRUPTED: i32 = 130;
-
-/// The streams of one command.
-pub struct Io {
-    pub stdin: Box<dyn AsyncRead + Send + Unpin>,
-    pub stdout: Box<dyn AsyncWrite + Send + Unpin>,
-    pub stderr: Box<dyn AsyncWrite + Send + Unpin>,
-    /// Ctrl-C, and for verbs that end what they have begun also SIGTERM.
-    pub cancel: CancellationToken,
-}
-
-/// Where to go when neither a flag nor the environment says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Preset {
-    /// `https://127.0.0.1:2379`
-    pub endpoints: Vec<String>,
-    pub cacert: Option<PathBuf>,
-    pub cert: Option<PathBuf>,
-    pub key: Option<PathBuf>,
-}
-
-impl Preset {
-    /// From the `etcd` part of a cluster's status.
-    pub fn of_status(etcd: &serde_json::Value) -> Preset {
-        let file = |name: &str| etcd[name].as_str().map(PathBuf::from);
-        let endpoints = etcd["endpoints"].as_array().into_iter().flatten();
-        Preset {
-            endpoints: endpoints.filter_map(|e| e.as_str().map(String::from)).collect(),
-            cacert: file("cacert"),
-            cert: file("cert"),
-            key: file("key"),
-        }
-    }
-}
 
 /// Whether a command line, without the program's name, talks to a store. One that cannot be read
 /// does not: its error is told without one.

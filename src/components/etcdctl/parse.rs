@@ -107,7 +107,7 @@ pub(crate) fn about(verb: &Verb) -> String {
 pub(crate) fn overview(group: &str) -> String {
     let mut text = format!(
         "NAME:\n\tetcdctl - A client for etcd and for this store, which speaks etcd v3.\n\nUSAGE:\n\tetcdctl COMMAND [flags]\n\nVERSION:\n\t{}\n\nCOMMANDS:\n",
-        super::VERSION
+        super::version::VERSION
     );
     for verb in VERBS.iter().filter(|v| group.is_empty() || v.name.split(' ').next() == Some(group)) {
         let _ = writeln!(text, "\t{:<18} {}", verb.name, verb.help);

@@ -1,8 +1,8 @@
 //! A connection to a member, and the calls that verbs make.
 
-use super::Preset;
 use super::fail::{CONNECTION, FAILED, FILE, Fail};
 use super::given::Given;
+use super::preset::Preset;
 use etcd::grpc::client::{Channel, Endpoint};
 use etcd::pb;
 use futures::stream::BoxStream;

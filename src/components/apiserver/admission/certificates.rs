@@ -2,7 +2,7 @@
 //! given.
 
 use super::attributes::Attributes;
-use crate::auth::rbac;
+use crate::auth;
 use crate::auth::user::MASTERS;
 use crate::storage::extra::Extra;
 use api::Status;
@@ -34,7 +34,7 @@ pub(super) fn sign_in(a: &Attributes, object: &mut Value) {
 fn may(a: &Attributes, verb: &str, signer: &str) -> bool {
     let domain = signer.split('/').next().unwrap_or(signer);
     [signer.to_string(), format!("{domain}/*")].iter().any(|name| {
-        let attributes = rbac::Attributes {
+        let attributes = auth::attributes::Attributes {
             verb,
             group: "certificates.k8s.io",
             resource: "signers",

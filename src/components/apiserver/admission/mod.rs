@@ -26,7 +26,7 @@ pub(crate) mod nodes;
 mod pods;
 mod quota;
 
-use crate::auth::rbac;
+use crate::auth;
 use crate::request::context::Context;
 use crate::state::State;
 use crate::storage::cache::{DEFINITIONS, ROOT};
@@ -189,7 +189,8 @@ fn may_create(a: &Attributes) -> Result<(), Status> {
     if a.old.is_some() || !matches!(a.ctx.info.verb.as_str(), "update" | "patch") {
         return Ok(());
     }
-    let create = rbac::Attributes { verb: "create", ..rbac::Attributes::of(&a.ctx.info) };
+    let create =
+        auth::attributes::Attributes { verb: "create", ..auth::attributes::Attributes::of(&a.ctx.info) };
     a.state.authorize(&a.ctx.user, &create).map_err(|reason| create.forbidden(&a.ctx.user, &reason))
 }
 

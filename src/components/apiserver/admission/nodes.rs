@@ -4,8 +4,8 @@
 //! from a node until it is ready.
 
 use super::attributes::Attributes;
+use crate::auth;
 use crate::auth::node_authorizer::DRIVER_SECRETS;
-use crate::auth::rbac;
 use crate::request::context::Context;
 use crate::state::State;
 use crate::storage::extra::Extra;
@@ -312,7 +312,7 @@ fn audience(state: &State, ctx: &Context, asked: &[Value], pod: &Value) -> Optio
     let mut sources = list(pod, "spec.volumes").iter().flat_map(|v| list(v, "projected.sources"));
     let projected =
         sources.any(|s| s.get("serviceAccountToken").is_some_and(|t| text(t, "audience") == audience));
-    let attributes = rbac::Attributes {
+    let attributes = auth::attributes::Attributes {
         verb: "request-serviceaccounts-token-audience",
         group: "",
         resource: audience,

@@ -2,7 +2,7 @@
 //! (`pkg/apis/authorization/validation`), and so is what is made of selectors
 //! (`pkg/registry/authorization/util`, KEP-4601).
 
-use crate::auth::rbac::Attributes;
+use crate::auth::attributes::Attributes;
 use crate::auth::user::User;
 use crate::request::context::Context;
 use crate::state::State;

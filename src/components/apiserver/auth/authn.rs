@@ -1,6 +1,6 @@
 //! Authentication: client certificates and service-account tokens, then impersonation.
 
-use crate::auth::rbac::Attributes;
+use crate::auth::attributes::Attributes;
 use crate::auth::tokens::{self, Refusal};
 use crate::auth::user::{AUTHENTICATED, UNAUTHENTICATED, User};
 use crate::flowcontrol::bounds;

@@ -1,7 +1,8 @@
 //! Privilege escalation prevention: a user who writes a role or binding must hold every right that
 //! it gives (upstream: `registry/rbac/*/policybased`).
 
-use crate::auth::rbac::{Attributes, allows, rules};
+use crate::auth::attributes::Attributes;
+use crate::auth::rbac::{allows, rules};
 use crate::auth::user::{MASTERS, User};
 use crate::flowcontrol::compute::Pace;
 use crate::request::context::Context;

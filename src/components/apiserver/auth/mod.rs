@@ -5,7 +5,7 @@
 //! | `authn` | authentication: certificates, tokens, then impersonation |
 //! | `tokens`, `verified` | ServiceAccount tokens and the signatures that were checked lately |
 //! | `user` | the user of a request |
-//! | `rbac` | authorization: the node authorizer, then roles and their bindings |
+//! | `rbac`, `attributes` | authorization: the node authorizer, then roles and their bindings |
 //! | `role_bindings` | an index from a user to the roles that are bound to it |
 //! | `node_authorizer` | what a kubelet may do |
 //! | `escalation` | nobody gives away rights that they do not have |
@@ -13,6 +13,7 @@
 //! | `reviews`, `access_reviews` | questions of clients about tokens and rights |
 
 pub(crate) mod access_reviews;
+pub(crate) mod attributes;
 pub(crate) mod authn;
 pub(crate) mod escalation;
 pub(crate) mod node_authorizer;

@@ -7,7 +7,7 @@
 //! which one node has few of. What a kubelet may write into the objects that it may change is
 //! judged by admission (`admission::nodes`).
 
-use crate::auth::rbac::Attributes;
+use crate::auth::attributes::Attributes;
 use crate::state::State;
 use api::meta;
 use api::value::{at, list, text};

@@ -7,10 +7,9 @@
 
 use crate::auth::escalation::covered;
 use crate::auth::policy;
-use crate::registry::delete::key_of;
 use crate::state::State;
 use crate::storage::extra::Extra;
-use crate::storage::store::Refused;
+use crate::storage::store::{Refused, key_of};
 use api::value::{self, at, list, text};
 use api::{Status, meta};
 use serde_json::Value;

@@ -4,12 +4,11 @@
 
 use crate::auth::policy;
 use crate::auth::reconcile;
-use crate::registry::delete::key_of;
 use crate::registry::services::{self, release};
 use crate::state::State;
 use crate::storage::cache::ROOT;
 use crate::storage::extra::Extra;
-use crate::storage::store::{Refused, status_of};
+use crate::storage::store::{Refused, key_of, status_of};
 use api::cidr::canonical_text;
 use api::kinds::{self, Kind};
 use api::value::{self, list, text};

@@ -13,7 +13,7 @@
 use crate::flowcontrol::compute::{LARGE, ListBody, Pace};
 use crate::flowcontrol::fair_queue::Permit;
 use crate::registry::filter::Filter;
-use crate::registry::read::{encode, kept, looked_at, matching, prefix_of, reserve, too_large};
+use crate::registry::listing::{encode, kept, looked_at, matching, prefix_of, reserve, too_large};
 use crate::request::context::Context;
 use crate::request::http::Answer;
 use crate::request::negotiate::{self, Form, ListMeta, ListWriter};

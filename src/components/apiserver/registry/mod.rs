@@ -2,10 +2,10 @@
 //!
 //! | file | part |
 //! |---|---|
-//! | `read`, `list_past`, `watch`, `filter` | get, list, a list at an earlier revision, watch, and their selectors |
+//! | `read`, `list_past`, `listing`, `watch`, `filter` | get, list, a list at an earlier revision, watch, and their selectors |
 //! | `write` | create, update, patch, server-side apply |
 //! | `delete` | delete and deletecollection |
-//! | `scale` | the replicas of an object, in the same form for every kind |
+//! | `scale`, `replicas` | the replicas of an object, in the same form for every kind |
 //! | `subresources`, `eviction` | binding, token; deletes that ask a disruption budget |
 //! | `strategy` | what the server sets and keeps in every object (upstream: `registry/rest`) |
 //! | `services`, `cidr` | ClusterIPs and NodePorts: no address is given out twice |
@@ -20,8 +20,10 @@ pub(crate) mod delete;
 pub(crate) mod eviction;
 pub(crate) mod filter;
 mod list_past;
+pub(crate) mod listing;
 pub(crate) mod metrics;
 pub(crate) mod read;
+mod replicas;
 pub(crate) mod scale;
 pub(crate) mod services;
 pub(crate) mod strategy;

@@ -1,5 +1,6 @@
 //! The subresource `scale`: the replicas of an object, in the same form for every kind.
 
+use crate::registry::replicas::{empty_replicas, lacks_replicas};
 use crate::registry::strategy::{Part, place};
 use crate::registry::write::{self, modify};
 use crate::request::context::Context;
@@ -20,17 +21,6 @@ use std::sync::Arc;
 /// Stands for replicas that an object of a custom kind does not have while a patch is merged (as
 /// upstream): a patch that leaves it there does not say how many replicas there should be.
 const NO_REPLICAS: i64 = i32::MIN as i64;
-
-/// True for an object of a custom kind that says nothing of its replicas. Kinds of the table have
-/// a default for them.
-fn lacks_replicas(kind: &Kind, paths: ScalePaths, object: &Value) -> bool {
-    kind.custom.is_some() && int(object, paths.spec_replicas).is_none()
-}
-
-/// The answer for a patch or an apply after which an object would still have no replicas.
-fn empty_replicas(paths: ScalePaths) -> Status {
-    Status::bad_request(format!("the spec replicas field \".{}\" cannot be empty", paths.spec_replicas))
-}
 
 fn scale_of(paths: ScalePaths, object: &Value) -> Value {
     let mut out =
@@ -127,23 +117,6 @@ fn applied_scale(ctx: &Context, kind: &Kind, paths: ScalePaths, body: &Bytes) ->
         value::put(&mut applied, paths.spec_replicas, replicas);
     }
     Ok(applied)
-}
-
-/// Completes an object after an apply of its Scale that says nothing of replicas. What others own
-/// has stayed; what this manager applied before is gone, and a Scale without replicas asks for 0.
-///
-/// Example: `m` applies a Scale with 5 replicas, then one with an empty spec. The Deployment has 0
-/// replicas, as upstream; its own default of 1 is no default of a Scale.
-///
-/// # Errors
-/// 400 if the object, as it was before (`live`), has no replicas and gets none.
-pub(crate) fn complete_applied(kind: &Kind, live: &Value, object: &mut Value) -> Result<(), Status> {
-    let Some(paths) = kind.scale else { return Ok(()) };
-    if lacks_replicas(kind, paths, object) && lacks_replicas(kind, paths, live) {
-        return Err(empty_replicas(paths));
-    }
-    value::default(object, paths.spec_replicas, 0);
-    Ok(())
 }
 
 /// The object with the replicas that an update or a patch of its Scale asks for.

@@ -7,6 +7,7 @@
 //! | `http` | bodies, queries and answers |
 //! | `info` | what a method and a path ask for (upstream: `RequestInfo`) |
 //! | `context` | one request on its way, and its records in the tap |
+//! | `lifecycle` | how a request is let in, and what its answer says of it |
 //! | `router` | from a path to the function that answers it |
 //! | `decode`, `duplicates` | from a body to an object |
 //! | `negotiate`, `pretty` | from an object to the answer that the client accepts |
@@ -21,6 +22,7 @@ pub mod http;
 pub(crate) mod http_head;
 pub(crate) mod idle;
 pub(crate) mod info;
+pub(crate) mod lifecycle;
 pub(crate) mod negotiate;
 pub(crate) mod pretty;
 pub(crate) mod readiness;

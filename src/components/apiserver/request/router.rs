@@ -1,20 +1,18 @@
 //! From a request to the function that answers it. Everything a path may name stands in the table
 //! of kinds.
 
-use crate::Server;
 use crate::admission;
 use crate::auth::user::User;
 use crate::auth::{authn, reviews};
 use crate::flowcontrol::compute::LARGE;
-use crate::flowcontrol::seat::Seat;
+use crate::pipeline::Route;
 use crate::proxy::kubelet;
 use crate::registry::strategy::{self, Part};
 use crate::registry::{delete, eviction, metrics, read as reading, scale, subresources, watch, write};
 use crate::request::context::Context;
-use crate::request::http::Query;
-use crate::request::http::{Answer, Body, failure, json, json_bytes, not_found_page, plain, typed};
-use crate::request::info::Info;
-use crate::request::{decode, pretty, readiness};
+use crate::request::http::{Answer, Body, json, json_bytes, not_found_page, plain, typed};
+use crate::request::{decode, readiness};
+use crate::server::Server;
 use crate::state::State;
 use crate::undo::restore;
 use api::kinds::{Catalog, Kind, KindRef};
@@ -25,68 +23,28 @@ use serde_json::json as object;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
-use tap::Event;
 use task::Crew;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Lets an authenticated request in, if flow control has a place for it, and opens its record.
-///
-/// # Errors
-/// 429 if there is no place.
-pub(crate) fn enter(
-    server: &Server,
-    user: User,
-    request: &Request<Body>,
-    seat: &Arc<Seat>,
-) -> Result<Arc<Context>, Status> {
-    let query = Query::parse(request.uri().query());
-    let info = Info::parse(request.method(), request.uri().path(), &query);
-    server.state.bounds.enter(&user, &info, seat)?;
-    let (id, headers) = (server.state.rng.uuid(), request.headers().clone());
-    let ctx = Context::new(id, user, info, query, headers, server.tap.clone()).seated(seat.clone());
-    ctx.stage(Event::Authenticate { groups: ctx.user.groups.clone() });
-    Ok(Arc::new(ctx))
-}
+/// Finds the function that answers a request by the table of kinds.
+pub(crate) struct Router;
 
-/// Makes the answer of a request that was let in: its form, its warnings, its record.
-pub(crate) async fn finish(
-    state: &Arc<State>,
-    ctx: &Arc<Context>,
-    started: Instant,
-    done: Result<Answer, Status>,
-) -> Answer {
-    let refused = done.as_ref().err().map(|status| status.message.clone());
-    let answer = done.unwrap_or_else(|status| failure(&status));
-    let mut answer = pretty::shown(state, ctx, answer).await;
-    // A kubelet's refusal is passed on as it is, and recorded as well.
-    ctx.answered(answer.status().as_u16(), started.elapsed(), refused.as_deref().unwrap_or_default());
-    answer = state.bounds.answer(&ctx.user, &ctx.info, &ctx.seat, answer);
-    for warning in ctx.take_warnings() {
-        if let Some(value) = warning_value(&warning) {
-            answer.headers_mut().append("warning", value);
-        }
+impl Route for Router {
+    async fn route(
+        &self,
+        server: &Server,
+        ctx: &Arc<Context>,
+        request: Request<Body>,
+        stop: CancellationToken,
+    ) -> Result<Answer, Status> {
+        route(server, ctx, request, stop).await
     }
-    if let Ok(id) = HeaderValue::from_str(&ctx.request.id) {
-        answer.headers_mut().insert("audit-id", id);
-    }
-    answer
 }
 
-/// A warning as the value of its header, quoted (RFC 7234, 5.5). Text of any language goes as it
-/// is, in UTF-8, as by upstream's `net.NewWarningHeader`.
-fn warning_value(text: &str) -> Option<HeaderValue> {
-    let text: String = text.chars().filter(|c| !c.is_control()).collect();
-    let text = text.replace('\\', "\\\\").replace('"', "\\\"");
-    HeaderValue::from_bytes(format!("299 - \"{text}\"").as_bytes()).ok()
-}
-
-/// Finds the function that answers an authorized request.
-///
 /// # Errors
 /// 405 for a verb that the resource does not have, and those of the function.
-pub(crate) async fn route(
+async fn route(
     server: &Server,
     ctx: &Arc<Context>,
     request: Request<Body>,

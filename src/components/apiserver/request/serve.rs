@@ -1,11 +1,13 @@
 //! Listeners: TCP, TLS, HTTP/1.1 and HTTP/2.
 
 use crate::auth::authn::{Caller, Peer};
+use crate::pipeline;
 use crate::request::connections::{Connections, Counted};
 use crate::request::heads::Heads;
 use crate::request::http::{Answer, Body, BodyError, IDLE_MAX, full, holding, http_server};
 use crate::request::http_head::Metered;
-use crate::{Server, pipeline};
+use crate::request::router::Router;
+use crate::server::Server;
 use futures::future::BoxFuture;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -146,7 +148,8 @@ impl Server {
                     request.map(|b| -> Body { b.map_err(|e| BodyError(e.to_string())).boxed_unsync() });
                 // A session that begins as a request holds its connection for as long as it lasts.
                 request.extensions_mut().insert(counted);
-                let answer = pipeline::serve(&server, request, Caller::Connection(&peer), stop).await;
+                let answer =
+                    pipeline::serve(&Router, &server, request, Caller::Connection(&peer), stop).await;
                 let answer = if head { answer.map(|_| full("")) } else { answer };
                 Ok(answer.map(|body| holding(body, running)))
             });

@@ -17,6 +17,7 @@
 //! elsewhere (`up --etcd`) keeps its own rules.
 
 use crate::state::State;
+use crate::storage::room::{Counted, Use};
 use crate::storage::store::status_of;
 use api::Status;
 use clock::{self, Instant};
@@ -24,9 +25,8 @@ use etcd::Room;
 use etcd::api::{Error, RangeRequest, Revision};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::{Mutex, Notify};
 
 /// The store's key whose value is a revision: the regular compaction keeps the history from there
 /// on. It lies in the store, so every API server knows it, also one that starts later. An empty
@@ -98,41 +98,6 @@ fn oldest(reclaimable: &BTreeMap<Revision, u64>, bytes: u64) -> Revision {
         (freed >= wanted).then_some(*revision)
     });
     enough.unwrap_or(Revision::MAX)
-}
-
-/// What this server knows of the store's room.
-#[derive(Default)]
-pub(crate) struct Compaction {
-    /// Bytes of writes on their way, which the store does not count yet.
-    in_flight: AtomicU64,
-    /// A store of more bytes is worth a look at its history.
-    look_above: AtomicU64,
-    wake: Notify,
-    /// When room was last made for a write, and whose turn it is to make it.
-    reclaimed: Mutex<Option<Instant>>,
-}
-
-/// What a write may use of the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Use {
-    /// All but the reserve.
-    Ordinary,
-    /// The reserve as well: the write adds nothing for long, or leads to an end.
-    Repair,
-    /// It only deletes: the store takes it however full it is.
-    Deletion,
-}
-
-/// The bytes of one write, counted until the store counts them.
-pub(crate) struct Counted<'a> {
-    of: &'a Compaction,
-    bytes: u64,
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.of.in_flight.fetch_sub(self.bytes, Ordering::AcqRel);
-    }
 }
 
 /// The answer to a write for which the store has no room (HTTP 507).

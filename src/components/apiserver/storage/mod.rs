@@ -7,7 +7,7 @@
 //! | `object` | a stored object and the events of it, parsed and encoded |
 //! | `watch_queue`, `ring` | the bounded queue of events that wait for one watcher |
 //! | `watch_buffers`, `holds` | the memory of all watchers' events together |
-//! | `compaction` | which history etcd forgets, and the reserve of a full store |
+//! | `compaction`, `room` | which history etcd forgets, and the reserve of a full store |
 
 pub(crate) mod cache;
 pub(crate) mod compaction;
@@ -15,6 +15,7 @@ pub(crate) mod extra;
 pub(crate) mod holds;
 pub(crate) mod object;
 pub(crate) mod ring;
+pub(crate) mod room;
 pub(crate) mod store;
 pub(crate) mod watch_buffers;
 pub(crate) mod watch_queue;

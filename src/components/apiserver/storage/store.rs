@@ -2,9 +2,9 @@
 
 use crate::state::State;
 use crate::storage::cache::{ROOT, Undecodable};
-use crate::storage::compaction::Use;
 use crate::storage::extra::Extra;
 use crate::storage::object::Object;
+use crate::storage::room::Use;
 use api::kinds::Kind;
 use api::status::{details, qualified};
 use api::{Status, gojson, meta, value};
@@ -24,6 +24,11 @@ const LEASE_SHARED: Duration = Duration::from_secs(60);
 /// `default/web`, or `n1` for what has no namespace.
 pub(crate) fn object_key(kind: &Kind, namespace: &str, name: &str) -> String {
     if kind.namespaced { format!("{namespace}/{name}") } else { name.to_string() }
+}
+
+/// The key of an object, for callers that have only the object.
+pub(crate) fn key_of(kind: &Kind, object: &Value) -> String {
+    object_key(kind, meta::namespace(object), meta::name(object))
 }
 
 fn store_key(kind: &Kind, key: &str) -> Bytes {

@@ -1,10 +1,9 @@
 //! Where a cluster begins: no rewind of everything leads to an earlier revision.
 
 use crate::auth::policy;
-use crate::registry::delete::key_of;
 use crate::state::State;
 use crate::storage::cache::ROOT;
-use crate::storage::store::status_of;
+use crate::storage::store::{key_of, status_of};
 use crate::undo::restore::NO_SUCH_REVISION;
 use api::Status;
 use etcd::api::{Error, RangeRequest, Revision};

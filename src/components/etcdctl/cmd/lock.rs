@@ -1,8 +1,7 @@
 //! `lock` and `elect`, on the services that etcd has for them.
 
-use super::super::INTERRUPTED;
 use super::super::ctx::Ctx;
-use super::super::fail::{FAILED, Fail};
+use super::super::fail::{FAILED, Fail, INTERRUPTED};
 use super::super::wire::{Etcd, LEASE_NOT_FOUND, is_lost, told};
 use super::keys::range_fields;
 use super::program;

@@ -1,10 +1,10 @@
 //! Verbs about the store as a whole.
 
-use super::super::VERSION;
 use super::super::ctx::Ctx;
 use super::super::fail::{CANCELED, FAILED, FILE, Fail};
 use super::super::given::number;
 use super::super::out::{Format, Page, human, table};
+use super::super::version::VERSION;
 use super::super::wire::told;
 use etcd::database::summary;
 use etcd::pb;

@@ -1,9 +1,10 @@
 //! Deletes all objects of a collection that match.
 
-use super::{Options, Removed, remove};
+use super::one::{Removed, remove};
+use super::options::Options;
 use crate::registry::filter::Filter;
-use crate::registry::read;
 use crate::registry::strategy::stored_kind;
+use crate::registry::{listing, read};
 use crate::request::context::Context;
 use crate::request::http::Answer;
 use crate::request::negotiate::{self, Form, ListMeta, ListWriter, form};
@@ -44,7 +45,7 @@ pub(crate) async fn delete_collection(
     let filter = Filter::of(kind, ctx.info.object_namespace(), &ctx.query)?;
     let limit = ctx.query.number("limit")?.unwrap_or(0).max(0);
     let start = read::start_of_page(state, ctx).await?;
-    let looking = state.compute.body(&ctx.user, read::looked_at(state, stored, &filter)).await?;
+    let looking = state.compute.body(&ctx.user, listing::looked_at(state, stored, &filter)).await?;
     let page = read::page_of_now(state, stored, &filter, start.as_deref().unwrap_or_default(), limit).await;
     let (targets, answer) = targets(&page.objects, form);
     let (next, remaining) = (page.meta.next, page.meta.remaining);
@@ -77,7 +78,7 @@ pub(crate) async fn delete_collection(
     }
     let revision = state.cache.revision();
     let meta = ListMeta { revision, next, remaining };
-    Ok(read::kept(ctx, list.finish(&meta), memory))
+    Ok(listing::kept(ctx, list.finish(&meta), memory))
 }
 
 /// # Errors

@@ -1,8 +1,9 @@
 //! Server-side apply: an object as its manager wants it, merged with what others own.
 
-use super::patch::conform;
-use super::{create_object, modify};
-use crate::registry::scale;
+use super::conform::conform;
+use super::create::create_object;
+use super::update::modify;
+use crate::registry::replicas;
 use crate::registry::strategy::{Part, no_uid_of_the_gone, stored_kind};
 use crate::request::context::Context;
 use crate::request::decode::{self, SubresourceType};
@@ -96,7 +97,7 @@ pub(crate) async fn applied(
             }
             let mut object = outcome.object;
             if ctx.info.subresource == "scale" {
-                scale::complete_applied(kind, &live, &mut object)?;
+                replicas::complete_applied(kind, &live, &mut object)?;
             }
             bounds::check_depth(&object)?;
             if meta::resource_version(applied).is_empty() {

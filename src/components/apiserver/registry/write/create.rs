@@ -1,6 +1,6 @@
 //! New objects.
 
-use super::{check_fields, check_version, own, tell_beside, warn_of_addresses};
+use super::shared::{check_fields, check_version, own, tell_beside, warn_of_addresses};
 use crate::admission;
 use crate::auth::escalation;
 use crate::pipeline::{self, Write};

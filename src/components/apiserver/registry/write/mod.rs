@@ -1,118 +1,17 @@
 //! Create, update and patch: decode, default, admit, validate, commit.
 
 mod apply;
+mod conform;
 mod create;
 mod patch;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod update;
 
 pub(crate) use apply::{applied, undeclared_of};
-pub(crate) use create::{create, create_object};
+pub(crate) use create::create;
+#[cfg(test)]
+pub(crate) use create::create_object;
 pub(crate) use patch::{judge_fields, patch};
 pub(crate) use update::{modify, update};
-
-use crate::auth::user::MASTERS;
-use crate::request::context::Context;
-use crate::storage::extra::Extra;
-use crate::storage::object::Object;
-use api::errors::Errors;
-use api::kinds::{self, Kind};
-use api::managed::{self, Manager};
-use api::shape::Shape;
-use api::{Status, legacy_addresses, meta, unhonoured, value};
-use etcd::api::Revision;
-use serde_json::Value;
-use tap::{self, Event, Record, Write};
-
-/// What the version that the client writes asks for beyond the stored one.
-fn check_version(ctx: &Context, kind: &Kind, new: &Value, old: Option<&Value>, errors: &mut Errors) {
-    let written = kinds::find(&ctx.info.group, &ctx.info.version, kind.kind);
-    if let Some(conversion) = written.and_then(|kind| kind.conversion) {
-        (conversion.validate)(new, old, errors);
-    }
-}
-
-/// What a write changed beside its own object is told as its own commit.
-fn tell_beside(ctx: &Context, extra: &Extra, revision: Revision) {
-    for beside in &extra.beside {
-        let made = Object::new(beside.object.clone(), revision);
-        let (namespace, name) = (meta::namespace(&made.value), meta::name(&made.value));
-        let record = Record::new(Event::Commit(Write::UPDATED)).revision(revision as u64);
-        ctx.tell(record.object(beside.kind.plural, namespace, name), Some(made.bytes.clone()));
-    }
-}
-
-/// Remembers who wrote what.
-fn own(ctx: &Context, kind: &Kind, old: &Value, new: &mut Value) {
-    let (name, now) = (ctx.manager(), clock::rfc3339(clock::now()));
-    let api_version = kind.api_version();
-    let manager =
-        Manager { name: &name, api_version: &api_version, subresource: &ctx.info.subresource, now: &now };
-    managed::track(Shape::of(kind), old, new, manager);
-}
-
-/// Warns of fields that this cluster does not honour, and keeps the images of the cluster's
-/// components to the cluster.
-pub(crate) fn check_fields(
-    ctx: &Context,
-    kind: &Kind,
-    new: &Value,
-    old: Option<&Value>,
-) -> Result<(), Status> {
-    if let Some(path) = unhonoured::pod_spec(kind) {
-        let before = old.map_or(&Value::Null, |old| value::at(old, path));
-        for (field, image) in unhonoured::own_images(value::at(new, path), before) {
-            if !may_run_component(ctx, new, image) {
-                let why = format!(
-                    "{path}.{field}: {image} runs a component of the cluster with that component's rights; only the cluster's own manifests may name it"
-                );
-                return Err(Status::forbidden(kind.group, kind.plural, meta::name(new), &why));
-            }
-        }
-    }
-    if reads_warnings(ctx) {
-        unhonoured::warnings(kind, new, old).into_iter().for_each(|warning| ctx.warn(warning));
-    }
-    Ok(())
-}
-
-/// Warns of addresses in forms that are accepted for compatibility only, as upstream's
-/// `WarningsOnCreate` and `WarningsOnUpdate`: of an object that is prepared and valid. A Service
-/// has the list `clusterIPs`, whose items the warnings name, only once it is prepared.
-fn warn_of_addresses(ctx: &Context, kind: &Kind, new: &Value, old: Option<&Value>) {
-    if reads_warnings(ctx) {
-        let warnings = legacy_addresses::warnings(kind, new, old, &ctx.info.subresource);
-        warnings.into_iter().for_each(|warning| ctx.warn(warning));
-    }
-}
-
-/// False for a component: it writes what people asked for, and they were warned then.
-fn reads_warnings(ctx: &Context) -> bool {
-    !tap::is_component(&ctx.user.name) || ctx.user.name == tap::ADMIN
-}
-
-/// The user of all controllers. None of them has a ServiceAccount of its own here: one in
-/// kube-system that is called like a controller was made by a person.
-const CONTROLLERS: &str = "system:kube-controller-manager";
-/// Addons whose pods the controllers make. All other components are static pods.
-const ADDONS: [&str; 3] = ["coredns", "kube-proxy", "storage-provisioner"];
-
-/// May this request name a component's image? The cluster's administrator may, who applies the
-/// addons' manifests at boot; a node, for the mirror of a static pod; a controller, for an addon's
-/// pod in kube-system.
-fn may_run_component(ctx: &Context, object: &Value, image: &str) -> bool {
-    let user = &ctx.user;
-    let actor = tap::actor(&user.name, &user.impersonator);
-    if user.is_in(MASTERS) && (actor == tap::ADMIN || actor == tap::TEACHER) {
-        return true;
-    }
-    if !user.impersonator.is_empty() {
-        return false;
-    }
-    if user.node().is_some() {
-        return meta::annotation(object, "kubernetes.io/config.mirror").is_some();
-    }
-    let name = image.trim_start_matches(unhonoured::OWN_IMAGES).split([':', '@']).next().unwrap_or("");
-    user.name == CONTROLLERS && meta::namespace(object) == "kube-system" && ADDONS.contains(&name)
-}

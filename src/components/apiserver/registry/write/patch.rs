@@ -1,8 +1,9 @@
 //! Changes told as a difference: JSON patch, merge patch, strategic merge patch.
 
 use super::apply::server_side_apply;
-use super::modify;
-use crate::registry::strategy::{Part, place, stored_kind};
+use super::conform::conform;
+use super::update::modify;
+use crate::registry::strategy::{Part, stored_kind};
 use crate::request::context::{APPLY, Context};
 use crate::request::http::{Answer, header};
 use crate::request::negotiate::{self, form};
@@ -11,7 +12,7 @@ use crate::state::State;
 use api::errors::Errors;
 use api::kinds::Kind;
 use api::path::UnknownFields;
-use api::{Status, bounds, meta, patch, schema, strategic, value};
+use api::{Status, meta, patch, schema, strategic, value};
 use bytes::Bytes;
 use serde_json::Value;
 use std::sync::Arc;
@@ -65,13 +66,7 @@ fn patched(kind: &Kind, media: &str, old: &Value, body: &[u8]) -> Result<Value, 
 }
 
 /// Checks a patched object and brings it into its stored form.
-pub(super) fn settle(
-    ctx: &Context,
-    kind: &Kind,
-    media: &str,
-    object: Value,
-    body: &[u8],
-) -> Result<Value, Status> {
+fn settle(ctx: &Context, kind: &Kind, media: &str, object: Value, body: &[u8]) -> Result<Value, Status> {
     let patched = object.clone();
     let (object, unknown) = conform(ctx, kind, object)?;
     judge_fields(ctx, media, &patched, &unknown, body)?;
@@ -110,29 +105,6 @@ pub(crate) fn judge_fields(
     }
     problems.into_iter().for_each(|p| ctx.warn(p));
     Ok(())
-}
-
-/// Checks type, depth, fields, name and namespace of an object and brings it into its stored form.
-/// Also returns its unknown fields, which are gone from it.
-pub(super) fn conform(
-    ctx: &Context,
-    kind: &Kind,
-    mut object: Value,
-) -> Result<(Value, UnknownFields), Status> {
-    bounds::check_depth(&object)?;
-    decode::check_type(&kind.api_version(), kind.kind, &mut object)?;
-    let unknown = decode::conform(kind, &mut object)?;
-    let (told, name) = (meta::name(&object), &ctx.info.name);
-    if told != name {
-        return Err(Status::bad_request(format!(
-            "the name of the object ({told}) does not match the name on the URL ({name})"
-        )));
-    }
-    if kind.namespaced {
-        place(ctx, kind, &mut object)?;
-    }
-    kind.to_stored(&mut object);
-    Ok((object, unknown))
 }
 
 /// `map[spec:map[foo:1]]`: how Go prints a patch.

@@ -1,6 +1,7 @@
 //! Changes of objects that exist.
 
-use super::{check_fields, check_version, create_object, own, tell_beside, warn_of_addresses};
+use super::create::create_object;
+use super::shared::{check_fields, check_version, own, tell_beside, warn_of_addresses};
 use crate::admission;
 use crate::auth::escalation;
 use crate::pipeline::{self, Write};

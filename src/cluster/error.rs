@@ -1,0 +1,133 @@
+//! What can go wrong with a cluster, and how it is said to people.
+
+use super::refusal::Refusal;
+use client::kubeconfig::LockError;
+use lang::{Lang, texts};
+
+/// What went wrong, why, and what to try: for people.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cluster {0:?} is not running; start it with `ropewalk up --name {0}`")]
+    NotRunning(String),
+    /// Something holds its control socket and says nothing.
+    #[error("cluster {name:?} does not answer; `ropewalk down --name {name}` ends it")]
+    Hangs { name: String, main: Option<i32> },
+    #[error("cannot use {}", path.display())]
+    File {
+        path: std::path::PathBuf,
+        #[source]
+        cause: std::io::Error,
+    },
+    #[error("{path} was written by a newer ropewalk (format {found}, this one knows {known}); use that one, or `ropewalk reset`", path = path.display())]
+    Newer { path: std::path::PathBuf, found: u32, known: u32 },
+    #[error("{path} is damaged: {why}; mend it, or `ropewalk reset` wipes the cluster and starts anew", path = path.display())]
+    Damaged { path: std::path::PathBuf, why: String },
+    #[error("the cluster did not start: {0}")]
+    Start(String),
+    /// What the other process said, in its own words.
+    #[error("{0}")]
+    Told(String),
+    #[error("{0}")]
+    Refusal(#[from] Refusal),
+    #[error(transparent)]
+    Pki(#[from] pki::Error),
+    #[error(transparent)]
+    Client(#[from] client::Error),
+    #[error(transparent)]
+    ConfigLock(#[from] client::kubeconfig::LockError),
+    #[error("the network could not be made")]
+    Network(#[from] cni::Error),
+    #[error("the container runtime could not be made")]
+    Runtime(#[from] cri::Error),
+    #[error("the kernel refused")]
+    Kernel(#[source] std::io::Error),
+    /// It was connected, and ended before it had answered.
+    #[error("the cluster ended while it was asked")]
+    Ended,
+    #[error("the cluster's control socket: {0}")]
+    Control(String),
+}
+
+/// An error with its causes on one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |e| e.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+texts! {
+    enum Word {
+        NotRunning: "cluster {} is not running; start it with `ropewalk up --name {}`", "{} 클러스터가 실행 중이 아닙니다. `ropewalk up --name {}`으로 시작하세요";
+        Hangs: "cluster {} does not answer; `ropewalk down --name {}` ends it", "{} 클러스터가 응답하지 않습니다. `ropewalk down --name {}`으로 종료하세요";
+        ConfigTaken: "another program is changing {} just now; try again, and if none is, remove {}", "다른 프로그램이 {} 파일을 바꾸는 중입니다. 다시 실행하고, 그런 프로그램이 없다면 {} 파일을 삭제하세요";
+        Damaged: "{} is damaged: {}; mend it, or `ropewalk reset` wipes the cluster and starts anew", "{} 파일이 손상되었습니다: {}. 파일을 고치거나, `ropewalk reset`으로 클러스터를 삭제하고 새로 시작할 수 있습니다";
+        Newer: "{} was written by a newer ropewalk (format {}, this one knows {}); use that one, or `ropewalk reset`", "{} 파일은 더 새로운 ropewalk가 쓴 것입니다(형식 {}, 이 프로그램은 {}까지). 그 프로그램을 쓰거나 `ropewalk reset`으로 삭제하세요";
+        Ended: "the cluster ended while it was asked", "요청에 응답하기 전에 클러스터가 종료되었습니다";
+    }
+}
+
+impl Error {
+    /// For people, with its causes. What learners meet is in both languages; what only a broken
+    /// machine causes is not.
+    pub fn say(&self, lang: Lang) -> String {
+        let say = |word: Word, with: &[&str]| lang.say(word, with);
+        match self {
+            Error::NotRunning(name) => say(Word::NotRunning, &[name, name]),
+            Error::Hangs { name, .. } => say(Word::Hangs, &[name, name]),
+            Error::Ended => say(Word::Ended, &[]),
+            Error::ConfigLock(LockError::Taken { config, lock }) => {
+                say(Word::ConfigTaken, &[&config.display().to_string(), &lock.display().to_string()])
+            }
+            Error::Damaged { path, why } => say(Word::Damaged, &[&path.display().to_string(), why]),
+            Error::Newer { path, found, known } => {
+                say(Word::Newer, &[&path.display().to_string(), &found.to_string(), &known.to_string()])
+            }
+            Error::Refusal(refusal) => refusal.say(lang),
+            Error::Control(text) => text.clone(),
+            other => chain(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_learner_meets_has_a_text_in_both_languages() {
+        let name = || "t".to_string();
+        let met = [
+            Error::NotRunning(name()),
+            Error::Ended,
+            Error::Refusal(Refusal::Running { name: name() }),
+            Error::Hangs { name: name(), main: Some(7) },
+            Error::ConfigLock(LockError::Taken { config: "c".into(), lock: "c.lock".into() }),
+            Error::Damaged { path: "c".into(), why: "x".into() },
+            Error::Newer { path: "c".into(), found: 2, known: 1 },
+            Error::Refusal(Refusal::PortTaken { port: 6443 }),
+            Error::Refusal(Refusal::PortForbidden { port: 80 }),
+            Error::Refusal(Refusal::NothingToUndo),
+            Error::Refusal(Refusal::BadName { name: "Main".into() }),
+            Error::Refusal(Refusal::ControlPlanes { asked: 2 }),
+            Error::Refusal(Refusal::ControlPlanesStay { name: name(), asked: 3, made: 1 }),
+            Error::Refusal(Refusal::Clock { asked: 61 }),
+            Error::Refusal(Refusal::OwnStore { name: name() }),
+        ];
+        for error in met {
+            let (english, korean) = (error.say(Lang::En), error.say(Lang::Ko));
+            assert!(english.is_ascii() && !korean.is_ascii(), "{english}: {korean}");
+        }
+    }
+
+    /// The supervisor refuses, and the program that started it says so in its language.
+    #[test]
+    fn what_a_supervisor_refuses_reaches_the_front_as_what_it_is() {
+        use crate::order::Word as Line;
+        use crate::reply::Reply;
+        let refused = Refusal::PortTaken { port: 6443 };
+        let line = serde_json::to_string(&Line::Failed(Error::from(refused.clone()).into())).unwrap();
+        let Ok(Line::Failed(reply)) = serde_json::from_str(&line) else { panic!("{line}") };
+        let error = Reply::into_result(reply).unwrap_err();
+        assert!(matches!(&error, Error::Refusal(refusal) if *refusal == refused), "{error:?}");
+        assert!(!error.say(Lang::Ko).is_ascii());
+    }
+}

@@ -1,0 +1,224 @@
+//! Breaks things for real, and mends them again: what `ropewalk fault` does. The list of what is
+//! broken is in [`Faults`](super::faults::Faults).
+
+use super::components;
+use super::error::{Error, chain};
+use super::faults::DELAY_MAX;
+use super::kubelets::keep_kubelet;
+use super::node::Node;
+use super::refusal::Refusal;
+use super::world::World;
+use cri::{ContainerState, Runtime, SandboxState};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use tap::{Act, Component, Event, Fault, Record};
+
+/// A graceful end of a node gives its components this long.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Breaks or mends what `fault` says, and notes it in the list.
+///
+/// # Errors
+/// A node, component or amount that does not exist, and what the kernel refuses; in words for
+/// people.
+pub async fn act(world: &Arc<World>, fault: Fault) -> Result<Value, Error> {
+    let event = Event::Fault(fault.clone());
+    let _acting = match fault {
+        Fault::List => None,
+        _ => Some(world.faults.acting().await),
+    };
+    let answer = match fault {
+        Fault::List => return Ok(json!({ "faults": world.faults.list() })),
+        Fault::Kill { component, node } => kill(world, &component, node.as_deref())?,
+        Fault::Cut { a, b } => {
+            let (one, other) = pair(world, &a, &b)?;
+            world.fabric.lose(one, other, 100.0).await?;
+            world.faults.note("cut", &[&a, &b], None);
+            json!({ "cut": [a, b] })
+        }
+        Fault::Loss { a, b, percent } => {
+            if !(0.0..=100.0).contains(&percent) {
+                return Err(Refusal::NotAShare { percent: percent.to_string() }.into());
+            }
+            let (one, other) = pair(world, &a, &b)?;
+            world.fabric.lose(one, other, percent).await?;
+            world.faults.note("loss", &[&a, &b], Some(percent));
+            json!({ "loss": [a, b], "percent": percent })
+        }
+        Fault::Slow { a, b, millis } => {
+            if millis > DELAY_MAX {
+                return Err(Refusal::TooSlow { millis }.into());
+            }
+            let (one, other) = pair(world, &a, &b)?;
+            // All that a node sends is delayed, and a node has one delay: the last one.
+            for (node, name) in [(one, &a), (other, &b)] {
+                let slowed = world.fabric.slow(node, Duration::from_millis(millis)).await;
+                slowed.map_err(|e| Refusal::NoNetem { why: chain(&e) })?;
+                world.faults.note("slow", &[name], Some(millis as f64));
+            }
+            json!({ "slow": [a, b], "millis": millis })
+        }
+        Fault::Disk { node } => fill(world, node.as_deref())?,
+        Fault::Heal => {
+            world.fabric.heal().await?;
+            world.disks.empty();
+            json!({ "healed": world.faults.heal() })
+        }
+        Fault::Node { node, act } => power(world, &node, act).await?,
+    };
+    world.tap.at("", Component::Fault).emit(Record::new(event));
+    Ok(answer)
+}
+
+fn named(world: &World, name: &str) -> Result<Arc<Node>, Error> {
+    world.node(name).ok_or_else(|| {
+        let known = world.all_nodes().iter().map(|n| n.spec.name.clone()).collect();
+        Refusal::NoSuchNode { node: name.into(), known }.into()
+    })
+}
+
+fn pair(world: &World, a: &str, b: &str) -> Result<(u8, u8), Error> {
+    let (one, other) = (named(world, a)?, named(world, b)?);
+    match one.spec.index == other.spec.index {
+        true => Err(Refusal::OneNode { node: a.into() }.into()),
+        false => Ok((one.spec.index, other.spec.index)),
+    }
+}
+
+/// No room for the stores of these nodes.
+fn fill(world: &World, node: Option<&str>) -> Result<Value, Error> {
+    if world.spec.external_etcd.is_some() {
+        return Err(Refusal::NoStore { node: node.unwrap_or(&world.spec.name).into() }.into());
+    }
+    let nodes = match node {
+        Some(name) => vec![named(world, name)?],
+        None => world.all_nodes().into_iter().filter(|n| n.spec.control_plane).collect(),
+    };
+    if let Some(worker) = nodes.iter().find(|n| !n.spec.control_plane) {
+        return Err(Refusal::NoStore { node: worker.spec.name.clone() }.into());
+    }
+    for node in &nodes {
+        world.disks.fill(&node.spec.name);
+        world.faults.note("disk full", &[&node.spec.name], None);
+    }
+    Ok(json!({ "full": nodes.iter().map(|n| n.spec.name.as_str()).collect::<Vec<_>>() }))
+}
+
+fn kill(world: &World, component: &str, node: Option<&str>) -> Result<Value, Error> {
+    let nodes = match node {
+        Some(name) => vec![named(world, name)?],
+        None => world.all_nodes(),
+    };
+    let mut killed = Vec::new();
+    for node in nodes {
+        let hit = match component {
+            "kubelet" => {
+                let crew = node.kubelet.lock().clone();
+                crew.inspect(|c| c.kill()).is_some()
+            }
+            name => node.cri.kill(name),
+        };
+        if hit {
+            killed.push(format!("{component}/{}", node.spec.name));
+        }
+    }
+    match killed.is_empty() {
+        true => {
+            let known = killable().map(String::from).collect();
+            Err(Refusal::NoSuchComponent { component: component.into(), known }.into())
+        }
+        false => Ok(json!({ "killed": killed })),
+    }
+}
+
+/// What `fault kill` takes.
+pub fn killable() -> impl Iterator<Item = &'static str> {
+    std::iter::once("kubelet").chain(components::ALL)
+}
+
+async fn power(world: &Arc<World>, name: &str, act: Act) -> Result<Value, Error> {
+    let node = named(world, name)?;
+    let off = world.faults.is_off(name);
+    match (act, off) {
+        (Act::Start, false) => Err(Refusal::NodeRuns { node: name.into() }.into()),
+        (Act::Start, true) => {
+            world.fabric.plug(node.spec.index, true).await?;
+            // First, for a node that is off starts nothing.
+            world.faults.note_on(name);
+            if let Err(error) = keep_kubelet(world, &node) {
+                world.faults.note("stopped", &[name], None);
+                return Err(error);
+            }
+            Ok(json!({ "started": name }))
+        }
+        (Act::Stop | Act::Crash, true) => Err(Refusal::NodeOff { node: name.into() }.into()),
+        (Act::Stop | Act::Crash, false) => {
+            let only = node.spec.control_plane && world.spec.control_planes == 1;
+            if act == Act::Crash {
+                // The plug first: nobody hears from it again.
+                world.fabric.plug(node.spec.index, false).await?;
+            }
+            // Noted before the rest, so that `node start` takes back also what failed halfway.
+            world.faults.note(if act == Act::Stop { "stopped" } else { "crashed" }, &[name], None);
+            // Without a kubelet in this place nobody starts a new one.
+            let kubelet = node.kubelet.lock().take();
+            if let Some(kubelet) = kubelet {
+                kubelet.kill();
+            }
+            let off = switch_off(&*node.cri, act == Act::Stop).await;
+            if act == Act::Stop {
+                world.fabric.plug(node.spec.index, false).await?;
+            }
+            off?;
+            Ok(json!({ "off": name, "onlyControlPlane": only }))
+        }
+    }
+}
+
+/// Ends everything on a node whose kubelet has ended: its components, its pods.
+///
+/// # Errors
+/// The first thing that could not be ended; all else was.
+async fn switch_off(cri: &dyn Runtime, gracefully: bool) -> cri::Result<()> {
+    let mut done = Ok(());
+    if gracefully {
+        let running = cri.list_containers().await?;
+        let ends = running.iter().filter(|c| c.state == ContainerState::Running);
+        let ends = futures::future::join_all(ends.map(|c| cri.stop_container(&c.id, STOP_PATIENCE))).await;
+        done = ends.into_iter().fold(done, Result::and);
+    }
+    for sandbox in cri.list_pod_sandboxes().await? {
+        if sandbox.state == SandboxState::Ready {
+            let stopped = cri.stop_pod_sandbox(&sandbox.id).await; // also behind an error
+            done = done.and(stopped);
+        }
+    }
+    done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `node start` takes back what failed halfway. But nothing may run on a node that is off.
+    #[tokio::test(start_paused = true)]
+    async fn a_pod_that_cannot_be_stopped_keeps_no_other_one_running() {
+        use cri::{PodId, SandboxConfig};
+        let [node_ip, pods] = [[172, 18, 0, 2], [10, 244, 1, 0]].map(std::net::Ipv4Addr::from);
+        for gracefully in [true, false] {
+            let fake = cri::fake::FakeRuntime::new(node_ip, pods, rng::Rng::seeded(1));
+            for name in ["a", "b", "c"] {
+                let uid = name.to_string();
+                let pod = PodId { namespace: "default".into(), name: name.into(), uid };
+                fake.run_pod_sandbox(SandboxConfig { pod, ..SandboxConfig::default() }).await.unwrap();
+            }
+            fake.fail_sandbox_stops(1);
+            assert!(switch_off(&fake, gracefully).await.is_err(), "it is told");
+            let left = fake.list_pod_sandboxes().await.unwrap();
+            let ready = left.iter().filter(|sandbox| sandbox.state == SandboxState::Ready).count();
+            assert_eq!((left.len(), ready), (3, 1), "only what failed");
+            switch_off(&fake, gracefully).await.unwrap();
+        }
+    }
+}

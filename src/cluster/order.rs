@@ -1,0 +1,33 @@
+//! What the program that starts a cluster and the supervisor that it starts say to each other.
+
+use super::reply::Reply;
+use super::spec::Spec;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// The hidden argument with which the binary becomes a cluster's supervisor; the [`Order`] as JSON
+/// follows.
+pub const SUPERVISE_ARGUMENT: &str = "ropewalk-supervise";
+
+/// What a supervisor is told to start.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Order {
+    pub home: PathBuf,
+    pub spec: Spec,
+    /// The cluster ends when the front does.
+    pub attached: bool,
+}
+
+/// What a starting cluster says on its standard output.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Word {
+    #[serde(rename_all = "camelCase")]
+    Started {
+        api_port: u16,
+        /// Why limits of containers are not enforced, or not all of them.
+        unlimited: Option<String>,
+    },
+    Failed(Reply),
+}

@@ -1,0 +1,37 @@
+//! An answer on the control socket.
+
+use super::error::{Error, chain};
+use super::refusal::Refusal;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// An answer: `ok` with something, or an error for people.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Reply {
+    Ok(Value),
+    Error(String),
+    /// A refusal that has its sentence in every language.
+    Refusal(Refusal),
+}
+
+impl From<Error> for Reply {
+    fn from(error: Error) -> Reply {
+        match error {
+            Error::Refusal(refusal) => Reply::Refusal(refusal),
+            error => Reply::Error(chain(&error)),
+        }
+    }
+}
+
+impl Reply {
+    /// # Errors
+    /// What was refused.
+    pub(crate) fn into_result(self) -> Result<Value, Error> {
+        match self {
+            Reply::Ok(value) => Ok(value),
+            Reply::Error(text) => Err(Error::Told(text)),
+            Reply::Refusal(refusal) => Err(Error::Refusal(refusal)),
+        }
+    }
+}

@@ -1,0 +1,416 @@
+//! The delete of one object: at once, after a grace period, or when the last finalizer is gone.
+
+use super::options::Options;
+use crate::admission;
+use crate::pipeline::{self, Write};
+use crate::registry::services;
+use crate::registry::strategy::stored_kind;
+use crate::request::context::Context;
+use crate::request::http::{Answer, json};
+use crate::request::negotiate::{self, form};
+use crate::state::State;
+use crate::storage::cache::Undecodable;
+use crate::storage::extra::Extra;
+use crate::storage::object::Object;
+use crate::storage::store::{Deadline, Refused};
+use api::kinds::Kind;
+use api::value::{self, int, text};
+use api::{Status, meta, status};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+const ORPHAN: &str = "orphan";
+const FOREGROUND: &str = "foregroundDeletion";
+
+/// Is an object that is being deleted ready to go?
+pub(crate) fn is_finished(kind: &Kind, object: &Value) -> bool {
+    meta::is_terminating(object)
+        && value::empty(object, "metadata.finalizers")
+        && int(object, "metadata.deletionGracePeriodSeconds").unwrap_or(0) == 0
+        && (!is_namespace(kind) || value::empty(object, "spec.finalizers"))
+}
+
+fn is_namespace(kind: &Kind) -> bool {
+    kind.group.is_empty() && kind.kind == "Namespace"
+}
+
+/// What a delete does to an object.
+#[derive(Debug, PartialEq)]
+enum Step {
+    /// It goes now.
+    Erase,
+    /// It is marked; a kubelet or finalizers finish it.
+    Mark(Box<Value>),
+    /// Nothing changes: it is on its way already.
+    Pending,
+}
+
+/// Seconds that an object has to end by itself.
+fn grace(kind: &Kind, object: &Value, asked: Option<i64>) -> i64 {
+    if kind.kind != "Pod" || !kind.group.is_empty() {
+        return 0;
+    }
+    let unscheduled = value::empty(object, "spec.nodeName");
+    if unscheduled || matches!(text(object, "status.phase"), "Succeeded" | "Failed") {
+        return 0;
+    }
+    let seconds = asked.or(int(object, "spec.terminationGracePeriodSeconds")).unwrap_or(30);
+    if seconds < 0 { 1 } else { seconds }
+}
+
+/// Returns the deletion time and the grace period of a terminating object after a repeated delete;
+/// `None` if the delete does not shorten the period `left`. The phase does not count here: the
+/// kubelet still tears the pod down and removes it with a period of 0.
+///
+/// The new period counts from the first delete: 30 s asked at 12:00:00, then 25 s at 12:00:20, end
+/// at 12:00:25. If that time has passed, the period is 1 s from now (upstream's `BeforeDelete`).
+fn shortened(
+    object: &Value,
+    left: i64,
+    asked: Option<i64>,
+    now: clock::Timestamp,
+) -> Option<(clock::Timestamp, i64)> {
+    let seconds = asked.map(|seconds| if seconds < 0 { 1 } else { seconds })?;
+    if seconds >= left {
+        return None;
+    }
+    let ends = text(object, "metadata.deletionTimestamp").parse().unwrap_or(now);
+    let until = clock::before(ends, Duration::from_secs((left - seconds) as u64));
+    Some(if until < now { (now, seconds.min(1)) } else { (until, seconds) })
+}
+
+/// Pure: what `options` ask for, done to `object` at `now`.
+fn decide(kind: &Kind, object: &Value, options: &Options, now: clock::Timestamp) -> Step {
+    let mut new = object.clone();
+    mark_finalizers(kind, &mut new, options.propagation.as_deref());
+    if meta::is_terminating(object) {
+        let left = int(object, "metadata.deletionGracePeriodSeconds").unwrap_or(0);
+        if left > 0 {
+            let Some((until, seconds)) = shortened(object, left, options.grace, now) else {
+                return Step::Pending;
+            };
+            value::put(&mut new, "metadata.deletionTimestamp", clock::rfc3339(until));
+            value::put(&mut new, "metadata.deletionGracePeriodSeconds", seconds);
+        }
+    } else {
+        let seconds = grace(kind, object, options.grace);
+        let until = clock::rfc3339(clock::after(now, Duration::from_secs(seconds as u64)));
+        value::put(&mut new, "metadata.deletionTimestamp", until);
+        value::put(&mut new, "metadata.deletionGracePeriodSeconds", seconds);
+        if kind.generation && meta::generation(object) > 0 {
+            value::put(&mut new, "metadata.generation", meta::generation(object) + 1);
+        }
+        (kind.prepare_delete)(&mut new);
+    }
+    if is_finished(kind, &new) {
+        Step::Erase
+    } else if new == *object {
+        Step::Pending
+    } else {
+        Step::Mark(Box::new(new))
+    }
+}
+
+/// Sets the garbage collector's finalizers as the propagation policy asks. Without a policy those
+/// that are there stay, and the default of the kind is for an object without them: a second delete
+/// of a Job that goes in the foreground does not orphan its pods (`shouldOrphanDependents`
+/// upstream). Events never get one: the collector does not look at them, so nobody would take it
+/// off (their `DefaultGarbageCollectionPolicy` is `Unsupported`).
+fn mark_finalizers(kind: &Kind, object: &mut Value, policy: Option<&str>) {
+    let is_marked = meta::finalizers(object).any(|f| f == ORPHAN || f == FOREGROUND);
+    let policy = match policy {
+        _ if kind.custom.is_none() && kind.plural == "events" => "Background",
+        None if kind.orphans && !is_marked => "Orphan",
+        asked => asked.unwrap_or_default(),
+    };
+    let wanted = match policy {
+        "Orphan" => Some(ORPHAN),
+        "Foreground" => Some(FOREGROUND),
+        "Background" => None,
+        _ => return,
+    };
+    let mut all: Vec<Value> = value::list(object, "metadata.finalizers").to_vec();
+    all.retain(|f| f != ORPHAN && f != FOREGROUND);
+    all.extend(wanted.map(Value::from));
+    if all.is_empty() {
+        value::remove(object, "metadata.finalizers");
+    } else {
+        value::put(object, "metadata.finalizers", all);
+    }
+}
+
+/// What became of the object.
+pub(crate) struct Removed {
+    pub object: Arc<Object>,
+    pub gone: bool,
+}
+
+/// Deletes one object by name.
+pub(crate) async fn remove(
+    state: &State,
+    ctx: &Context,
+    kind: &Kind,
+    namespace: &str,
+    name: &str,
+    options: &Options,
+) -> Result<Removed, Status> {
+    // Before anything is refused: the record of a refusal says so, too.
+    if options.dry_run {
+        ctx.only_tried();
+    }
+    let is_node = ctx.user.node().is_some();
+    let deadline = Deadline::new();
+    loop {
+        deadline.check()?;
+        let object = match state.get(kind, namespace, name).await {
+            Ok(object) => object,
+            Err(unread) => match state.undecodable(kind, namespace, name) {
+                None => return Err(unread),
+                Some(_) if is_node && kind.kind == "Pod" => return Err(unread), // whose pod it is cannot be told
+                Some(found) => {
+                    match remove_undecodable(state, ctx, kind, namespace, name, options, &found).await {
+                        Err(Refused::Changed) => continue,
+                        Err(Refused::Error(status)) => return Err(status),
+                        Ok(removed) => return Ok(removed),
+                    }
+                }
+            },
+        };
+        if let Some(removed) = pipeline::write(&Deletion { state, ctx, kind, object, options }).await? {
+            return Ok(removed);
+        }
+    }
+}
+
+/// The deletion of one object.
+struct Deletion<'a> {
+    state: &'a State,
+    ctx: &'a Context,
+    kind: &'a Kind,
+    /// The object as it is stored.
+    object: Arc<Object>,
+    options: &'a Options,
+}
+
+impl<'a> Write for Deletion<'a> {
+    type Wanted = &'a Options;
+    type Planned = Step;
+    /// `None`: the object has changed meanwhile.
+    type Done = Option<Removed>;
+
+    fn decode(&self) -> Result<&'a Options, Status> {
+        Ok(self.options)
+    }
+
+    /// Sets the finalizers of the garbage collector, the deletion time and the grace period.
+    fn default(&self, options: &'a Options) -> Result<Step, Status> {
+        Ok(decide(self.kind, &self.object.value, options, clock::now()))
+    }
+
+    async fn admit(&self, _: &mut Step) -> Result<(), Status> {
+        admission::nodes::removal(self.ctx, self.kind, &self.object.value)
+    }
+
+    async fn validate(&self, _: &Step) -> Result<(), Status> {
+        preconditions(self.kind, &self.object.value, self.options)
+    }
+
+    async fn commit(&self, step: Step) -> Result<Option<Removed>, Status> {
+        let Deletion { state, ctx, kind, .. } = *self;
+        let object = &self.object;
+        if self.options.dry_run {
+            return Ok(Some(tried(object, step)));
+        }
+        let done = match step {
+            Step::Pending => return Ok(Some(Removed { object: object.clone(), gone: false })),
+            Step::Erase => {
+                let last = Object::unsent(object.value.clone(), object.revision);
+                let mut extra = services::release(kind, &object.value);
+                state.cache.steps.note(ctx, kind, &object.value, &mut extra);
+                state.erase(kind, &last, &extra).await.map(|o| (o, true))
+            }
+            Step::Mark(new) => {
+                let mut extra = Extra { repairs: true, ..Extra::default() };
+                state.cache.steps.note(ctx, kind, &object.value, &mut extra);
+                state.write(kind, *new, object.revision, &extra).await.map(|o| (o, false))
+            }
+        };
+        match done {
+            Ok((object, gone)) => {
+                ctx.committed(&object, if gone { tap::Write::DELETED } else { tap::Write::DELETING });
+                Ok(Some(Removed { object, gone }))
+            }
+            Err(Refused::Error(status)) => Err(status),
+            Err(Refused::Changed) => Ok(None),
+        }
+    }
+}
+
+/// Returns what a deletion that is only tried would have made of the object: with the mark of a
+/// deletion if it would be marked.
+fn tried(object: &Arc<Object>, step: Step) -> Removed {
+    match step {
+        Step::Erase => Removed { object: object.clone(), gone: true },
+        Step::Pending => Removed { object: object.clone(), gone: false },
+        Step::Mark(new) => Removed { object: Arc::new(Object::unwritten(*new)), gone: false },
+    }
+}
+
+/// Removes what is stored although it cannot be decoded, at once: nobody can read its finalizers or
+/// its grace period. The answer has kind and name alone.
+async fn remove_undecodable(
+    state: &State,
+    ctx: &Context,
+    kind: &Kind,
+    namespace: &str,
+    name: &str,
+    options: &Options,
+    found: &Undecodable,
+) -> Result<Removed, Refused> {
+    let mut last = json!({"kind": kind.kind, "apiVersion": kind.api_version(), "metadata": {"name": name}});
+    if kind.namespaced {
+        value::put(&mut last, "metadata.namespace", namespace);
+    }
+    value::put(&mut last, "metadata.resourceVersion", found.revision.to_string());
+    preconditions(kind, &last, options).map_err(Refused::Error)?;
+    if options.dry_run {
+        return Ok(Removed { object: Arc::new(Object::new(last, found.revision)), gone: true });
+    }
+    let mut extra = services::release_all(state, kind, namespace, name).await.map_err(Refused::Error)?;
+    state.cache.steps.note(ctx, kind, &last, &mut extra);
+    let revision = state.erase_undecodable(kind, namespace, name, found, &extra).await?;
+    let object = Arc::new(Object::new(last, revision));
+    ctx.committed(&object, tap::Write::DELETED);
+    Ok(Removed { object, gone: true })
+}
+
+/// Errors: 409 if the object is not the one that `options` mean.
+pub(crate) fn preconditions(kind: &Kind, object: &Value, options: &Options) -> Result<(), Status> {
+    let name = meta::name(object);
+    if let Some(uid) = &options.uid
+        && uid != meta::uid(object)
+    {
+        let why = format!(
+            "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been deleted and then recreated",
+            meta::uid(object)
+        );
+        return Err(Status::conflict("", kind.kind, name, &why));
+    }
+    if let Some(version) = &options.version
+        && version != meta::resource_version(object)
+    {
+        let why = format!(
+            "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record ({}). The object might have been modified",
+            meta::resource_version(object)
+        );
+        return Err(Status::conflict("", kind.kind, name, &why));
+    }
+    Ok(())
+}
+
+pub(crate) async fn delete(
+    state: &State,
+    ctx: &Context,
+    kind: &Kind,
+    body: &Bytes,
+) -> Result<Answer, Status> {
+    let form = form(ctx.accept(), &ctx.query)?;
+    let options = Options::of(ctx, body)?;
+    let stored = stored_kind(kind);
+    if is_namespace(stored) && matches!(ctx.info.name.as_str(), "default" | "kube-system" | "kube-public") {
+        let why = "this namespace may not be deleted";
+        return Err(Status::forbidden("", "namespaces", &ctx.info.name, why));
+    }
+    let removed = remove(state, ctx, stored, ctx.info.object_namespace(), &ctx.info.name, &options).await?;
+    if removed.gone && !kind.returns_deleted {
+        let uid = meta::uid(&removed.object.value);
+        return Ok(json(200, &status::deleted(kind.group, kind.plural, &ctx.info.name, uid)));
+    }
+    Ok(negotiate::one(200, kind, form, &removed.object))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use api::kinds;
+    use api::value::at;
+
+    fn pod() -> Value {
+        json!({"metadata": {"name": "p", "generation": 1}, "spec": {"nodeName": "n", "terminationGracePeriodSeconds": 30}, "status": {"phase": "Running"}})
+    }
+    fn marked(step: Step) -> Value {
+        match step {
+            Step::Mark(value) => *value,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_running_pod_gets_its_grace_period_and_it_only_shrinks() {
+        let kind = kinds::find("", "v1", "Pod").unwrap();
+        let now = "2026-01-02T03:04:05Z".parse().unwrap();
+        let first = marked(decide(kind, &pod(), &Options::default(), now));
+        assert_eq!(text(&first, "metadata.deletionTimestamp"), "2026-01-02T03:04:35Z");
+        assert_eq!(int(&first, "metadata.generation"), Some(2));
+        let ask = |grace| Options { grace: Some(grace), ..Options::default() };
+        assert_eq!(decide(kind, &first, &Options::default(), now), Step::Pending);
+        assert_eq!(decide(kind, &first, &ask(60), now), Step::Pending);
+        assert_eq!(
+            int(&marked(decide(kind, &first, &ask(5), now)), "metadata.deletionGracePeriodSeconds"),
+            Some(5)
+        );
+        assert_eq!(decide(kind, &first, &ask(0), now), Step::Erase);
+        let late = marked(decide(kind, &pod(), &ask(i64::MAX), now));
+        assert_eq!(text(&late, "metadata.deletionTimestamp"), clock::rfc3339(clock::Timestamp::MAX));
+        let mut waiting = pod();
+        value::remove(&mut waiting, "spec.nodeName");
+        assert_eq!(decide(kind, &waiting, &Options::default(), now), Step::Erase);
+    }
+
+    #[test]
+    fn a_repeated_delete_counts_its_grace_period_from_the_first_one() {
+        let kind = kinds::find("", "v1", "Pod").unwrap();
+        let time = |text: &str| text.parse().unwrap();
+        let ask = |grace| Options { grace: Some(grace), ..Options::default() };
+        let first = marked(decide(kind, &pod(), &Options::default(), time("2026-01-02T03:04:00Z")));
+        let later = time("2026-01-02T03:04:20Z");
+        for (grace, until, seconds) in [
+            (25, "2026-01-02T03:04:25Z", 25),
+            (15, "2026-01-02T03:04:20Z", 1),
+            (-1, "2026-01-02T03:04:20Z", 1),
+        ] {
+            let second = marked(decide(kind, &first, &ask(grace), later));
+            assert_eq!(text(&second, "metadata.deletionTimestamp"), until, "{grace}");
+            assert_eq!(int(&second, "metadata.deletionGracePeriodSeconds"), Some(seconds), "{grace}");
+        }
+    }
+
+    #[test]
+    fn a_terminating_pod_that_has_ended_waits_for_its_kubelet() {
+        let kind = kinds::find("", "v1", "Pod").unwrap();
+        let now = "2026-01-02T03:04:05Z".parse().unwrap();
+        let ask = |grace| Options { grace: Some(grace), ..Options::default() };
+        let mut ended = marked(decide(kind, &pod(), &Options::default(), now));
+        value::put(&mut ended, "status.phase", "Succeeded");
+        assert_eq!(decide(kind, &ended, &Options::default(), now), Step::Pending);
+        assert_eq!(
+            int(&marked(decide(kind, &ended, &ask(5), now)), "metadata.deletionGracePeriodSeconds"),
+            Some(5)
+        );
+        assert_eq!(decide(kind, &ended, &ask(0), now), Step::Erase);
+    }
+
+    #[test]
+    fn finalizers_hold_an_object() {
+        let kind = kinds::find("apps", "v1", "Deployment").unwrap();
+        let now = "2026-01-02T03:04:05Z".parse().unwrap();
+        let object = json!({"metadata": {"name": "d"}});
+        assert_eq!(decide(kind, &object, &Options::default(), now), Step::Erase);
+        let orphan = Options { propagation: Some("Orphan".into()), ..Options::default() };
+        let held = marked(decide(kind, &object, &orphan, now));
+        assert_eq!(at(&held, "metadata.finalizers"), &json!(["orphan"]));
+        assert_eq!(decide(kind, &held, &orphan, now), Step::Pending);
+    }
+}

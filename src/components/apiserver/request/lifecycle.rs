@@ -1,0 +1,66 @@
+//! The beginning and the end of a request: its place, its record, its answer's form and headers.
+
+use crate::auth::user::User;
+use crate::flowcontrol::seat::Seat;
+use crate::request::context::Context;
+use crate::request::http::{Answer, Body, Query, failure};
+use crate::request::info::Info;
+use crate::request::pretty;
+use crate::server::Server;
+use crate::state::State;
+use api::Status;
+use clock::Instant;
+use http::{HeaderValue, Request};
+use std::sync::Arc;
+use tap::Event;
+
+/// Lets an authenticated request in, if flow control has a place for it, and opens its record.
+///
+/// # Errors
+/// 429 if there is no place.
+pub(crate) fn enter(
+    server: &Server,
+    user: User,
+    request: &Request<Body>,
+    seat: &Arc<Seat>,
+) -> Result<Arc<Context>, Status> {
+    let query = Query::parse(request.uri().query());
+    let info = Info::parse(request.method(), request.uri().path(), &query);
+    server.state.bounds.enter(&user, &info, seat)?;
+    let (id, headers) = (server.state.rng.uuid(), request.headers().clone());
+    let ctx = Context::new(id, user, info, query, headers, server.tap.clone()).seated(seat.clone());
+    ctx.stage(Event::Authenticate { groups: ctx.user.groups.clone() });
+    Ok(Arc::new(ctx))
+}
+
+/// Makes the answer of a request that was let in: its form, its warnings, its record.
+pub(crate) async fn finish(
+    state: &Arc<State>,
+    ctx: &Arc<Context>,
+    started: Instant,
+    done: Result<Answer, Status>,
+) -> Answer {
+    let refused = done.as_ref().err().map(|status| status.message.clone());
+    let answer = done.unwrap_or_else(|status| failure(&status));
+    let mut answer = pretty::shown(state, ctx, answer).await;
+    // A kubelet's refusal is passed on as it is, and recorded as well.
+    ctx.answered(answer.status().as_u16(), started.elapsed(), refused.as_deref().unwrap_or_default());
+    answer = state.bounds.answer(&ctx.user, &ctx.info, &ctx.seat, answer);
+    for warning in ctx.take_warnings() {
+        if let Some(value) = warning_value(&warning) {
+            answer.headers_mut().append("warning", value);
+        }
+    }
+    if let Ok(id) = HeaderValue::from_str(&ctx.request.id) {
+        answer.headers_mut().insert("audit-id", id);
+    }
+    answer
+}
+
+/// A warning as the value of its header, quoted (RFC 7234, 5.5). Text of any language goes as it
+/// is, in UTF-8, as by upstream's `net.NewWarningHeader`.
+fn warning_value(text: &str) -> Option<HeaderValue> {
+    let text: String = text.chars().filter(|c| !c.is_control()).collect();
+    let text = text.replace('\\', "\\\\").replace('"', "\\\"");
+    HeaderValue::from_bytes(format!("299 - \"{text}\"").as_bytes()).ok()
+}

@@ -1,0 +1,44 @@
+//! The handle of one API server.
+
+use crate::state::State;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tap::Tap;
+use task::Crew;
+
+/// One API server. Clones are handles to the same one.
+#[derive(Clone)]
+pub struct Server {
+    pub(crate) state: Arc<State>,
+    pub(crate) tap: Tap,
+    pub(crate) crew: Crew,
+}
+
+impl Server {
+    /// Whether both are handles to the same server.
+    pub fn is(&self, other: &Server) -> bool {
+        Arc::ptr_eq(&self.state, &other.state)
+    }
+
+    /// Waits until the server is ready for requests for the first time.
+    pub async fn ready(&self) {
+        let mut started = self.state.started.subscribe();
+        let _ = started.wait_for(|s| *s).await;
+    }
+
+    /// May requests be sent here now? What `/readyz` answers.
+    pub async fn is_ready(&self) -> bool {
+        self.state.ready().await.is_ok()
+    }
+
+    /// True if the client of the connection that comes from this address and port has
+    /// authenticated.
+    pub fn is_known(&self, from: SocketAddr) -> bool {
+        self.state.known.lock().contains(&from)
+    }
+
+    /// The tasks of this server: stop or kill them here. Listeners end with them.
+    pub fn crew(&self) -> &Crew {
+        &self.crew
+    }
+}
