@@ -71,6 +71,51 @@ impl Kind {
     }
 }
 
+/// How long a play takes beside what its lines and the grade wait for: the lab is taken back and
+/// set up, and pods start.
+const PLAY: Duration = Duration::from_secs(8);
+
+impl Plan {
+    /// Returns roughly how long it is played. Most of that time is waited: a task that is red is
+    /// looked at until its time is over, and probes wait for what they disturb.
+    fn length(&self) -> Duration {
+        let Ok(variant) = self.lab.variant(self.seed) else { return Duration::ZERO };
+        let probes: Duration = self.lab.tasks.iter().map(|task| waits(&task.probe)).sum();
+        let of_kind = |kind: &Kind| {
+            let grades = match kind {
+                Kind::Solution if self.twice => probes * 2,
+                Kind::Solution | Kind::Also(_) => probes,
+                // Probes are played only if all else is green.
+                Kind::Wrong(at) => longest_red(&self.lab, *at).unwrap_or(probes),
+            };
+            PLAY + waits(&kind.lines(&self.lab, &variant)) + grades
+        };
+        self.kinds.iter().map(of_kind).sum()
+    }
+}
+
+/// Returns how long the grade looks at what a wrong answer leaves red. `None`: nothing that is seen
+/// without a probe.
+fn longest_red(lab: &Lab, wrong: usize) -> Option<Duration> {
+    let red = &lab.wrong[wrong].red;
+    let still = lab.tasks.iter().filter(|task| task.probe.is_empty() && red.contains(&task.id));
+    still.map(|task| task.within).max()
+}
+
+/// Returns how long lines wait by what they say: `sleep 20`, and in a line that may fail (after a
+/// `-`) `--timeout=20s`, since it is there to fail.
+fn waits(lines: &[String]) -> Duration {
+    let is_edge = |c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '.';
+    let seconds = lines.iter().map(|line| {
+        let words: Vec<&str> = line.split_whitespace().map(|word| word.trim_matches(is_edge)).collect();
+        let slept = words.windows(2).filter(|pair| pair[0] == "sleep").map(|pair| pair[1]);
+        let limits = words.iter().filter(|_| line.starts_with('-'));
+        let limits = limits.filter_map(|word| word.strip_prefix("--timeout=")?.strip_suffix('s'));
+        slept.chain(limits).filter_map(|text| text.parse::<u16>().ok()).map(u64::from).sum::<u64>()
+    });
+    Duration::from_secs(seconds.sum())
+}
+
 /// The solution with every seed; each other answer once with every fault that it is for, or with
 /// one of these alone if `once`, spread evenly.
 fn plans(lab: &Arc<Lab>, once: bool) -> Result<Vec<Plan>, String> {
@@ -147,7 +192,7 @@ pub async fn prove(
         sound = false;
     }
     // The longest first, or the last of them would be waited for alone.
-    all.sort_by_key(|plan| std::cmp::Reverse(plan.kinds.len()));
+    all.sort_by_cached_key(|plan| std::cmp::Reverse(plan.length()));
     proof_home::sweep();
     let stop = Stop::default();
     let mut played = futures::stream::iter(all)
@@ -385,6 +430,31 @@ fn full(found: &[score::Found]) -> Result<(), String> {
 mod tests {
     use super::*;
     use lab::graded::read::Labs;
+
+    #[test]
+    fn what_lines_wait_for_is_read_from_them() {
+        let waits = |line: &str| super::waits(&[line.to_string()]).as_secs();
+        assert_eq!(waits("sleep 100"), 100);
+        assert_eq!(waits("kubectl exec guests -- sh -c 'sleep 18; until [ -e /x ]; do sleep 0.3; done'"), 18);
+        assert_eq!(waits("-kubectl rollout status deploy/web --timeout=20s"), 20);
+        assert_eq!(waits("kubectl rollout status deploy/web --timeout=20s"), 0, "it ends when it has come");
+        assert_eq!(waits("kubectl run tester --image=busybox -- sleep infinity"), 0);
+    }
+
+    /// A few plays that wait may take longer than many that do not.
+    #[test]
+    fn plays_that_wait_are_longer_than_plays_that_do_not() {
+        let library = Labs::built_in();
+        let plan = |id: &str, kinds: Vec<Kind>, twice: bool| {
+            let lab = Arc::new(library.labs.iter().find(|lab| lab.id == id).unwrap().clone());
+            let seed = draw::seeds(&lab.id, &lab.choices)[0];
+            Plan { lab, seed, kinds, twice }.length()
+        };
+        let solution = |twice| plan("slow-death", vec![Kind::Solution], twice);
+        assert!(solution(false) > PLAY && solution(true) > solution(false));
+        let wrong = |id: &str| plan(id, vec![Kind::Wrong(0); 4], false);
+        assert!(wrong("dns-down") > wrong("wrong-port"), "60 s are longer than 15 s");
+    }
 
     #[test]
     fn every_answer_is_played_with_every_fault_it_is_for() {

@@ -4,6 +4,7 @@
 //! The solution is played step by step. At each step the wrong answers and other ways come first.
 //! After each of them the step begins anew, as a learner would have it with `goto`: its objects and
 //! the folder in which lines are typed are put back, and the pods that were ready are ready again.
+//! After the last step the lesson begins anew for the commands in its text.
 //!
 //! Some things are not put back: processes that a fault ended, keys of etcd, and what a container
 //! keeps, such as its files. A case that changes one of these has a cluster of its own
@@ -16,7 +17,7 @@
 //! alone makes a later wrong answer red. Then the wrong answer passes without proof.
 
 use super::proof_case::{self, Case, Found, Kind};
-use super::proof_cluster::ProofCluster;
+use super::proof_cluster::{Beginning, ProofCluster};
 use super::proof_folder::Folder;
 use super::proof_stop::Stop;
 use clock::Instant;
@@ -39,13 +40,19 @@ impl Batch {
 /// Groups the cases of a lesson: those that can share a cluster, and each of the others alone. They
 /// share only clusters that the proof makes itself (`may_share`).
 pub(super) fn batches(cases: Vec<Case>, may_share: bool) -> Vec<Batch> {
-    let goes_back = |case: &Case| {
-        begins_as_it_began(case) && is_taken_back(case.lines()) && lab::takes_back(&case.lesson, case.lines())
+    let are_taken_back =
+        |lesson: &Lesson, lines: &[String]| is_taken_back(lines) && lab::takes_back(lesson, lines);
+    let goes_back = |case: &Case| match case.kind {
+        Kind::Solution => true,
+        // What the solutions did before it has to go back, too: it begins at the first step.
+        Kind::Prose => are_taken_back(&case.lesson, &proof_case::lines_of_prose(&case.lesson)),
+        Kind::Wrong { .. } | Kind::Also { .. } => {
+            begins_as_it_began(case) && are_taken_back(&case.lesson, case.lines())
+        }
     };
-    let is_shared =
-        |case: &Case| may_share && (case.kind == Kind::Solution || case.step().is_some() && goes_back(case));
-    let (mut shared, alone): (Vec<Case>, Vec<Case>) = cases.into_iter().partition(is_shared);
-    shared.sort_by_key(Case::step); // the solution is about no step, and comes first
+    let (mut shared, alone): (Vec<Case>, Vec<Case>) =
+        cases.into_iter().partition(|case| may_share && goes_back(case));
+    shared.sort_by_key(|case| (case.kind != Kind::Solution, case.step())); // the solution comes first
     let together = (!shared.is_empty()).then_some(Batch(shared));
     together.into_iter().chain(alone.into_iter().map(|case| Batch(vec![case]))).collect()
 }
@@ -170,6 +177,7 @@ pub(super) async fn prove(batch: &Batch, ground: &Ground<'_>) -> Vec<(Case, Foun
         found: Vec::new(),
         solved: Ok(Found::default()),
         broken: Vec::new(),
+        first: None,
         took: Duration::ZERO,
     };
     let steps = shared.lesson.steps.len();
@@ -231,6 +239,8 @@ struct Shared<'a> {
     solved: Result<Found, ()>,
     /// Names the steps whose cases have to be tried again alone, and says why.
     broken: Vec<String>,
+    /// What the first step began with on the cluster at hand; `None` if that one began later.
+    first: Option<(Beginning, Folder)>,
     /// How long the cases were played, without the time in which clusters started.
     took: Duration,
 }
@@ -247,6 +257,7 @@ impl Shared<'_> {
             }
         };
         cluster.share();
+        self.first = None;
         let began = Instant::now();
         let mut at = from;
         let walked = async {
@@ -256,6 +267,7 @@ impl Shared<'_> {
                 self.step(at, &cluster).await?;
                 at += 1;
             }
+            self.prose(&cluster).await;
             Ok(())
         };
         let walked = ground.stop.or(walked).await;
@@ -277,7 +289,7 @@ impl Shared<'_> {
             return Err("it is skipped".into());
         }
         let cases = self.others.iter().filter(|case| case.step() == Some(at));
-        if cases.clone().next().is_some() {
+        if at == 0 || cases.clone().next().is_some() {
             let begin = cluster.beginning(at).await?;
             let folder = Folder::of(&cluster.folder())?;
             for case in cases {
@@ -287,8 +299,26 @@ impl Shared<'_> {
                 cluster.begin_anew(&begin).await?;
                 folder.put_back()?;
             }
+            if at == 0 {
+                self.first = Some((begin, folder));
+            }
         }
         proof_case::is_solved(&self.lesson, at, cluster, solved).await
+    }
+
+    /// Tries the commands in the text of a lesson that was played to its end, from the first step
+    /// on. If that fails, they are tried again alone.
+    async fn prose(&mut self, cluster: &ProofCluster) {
+        let case = self.others.iter().find(|case| case.kind == Kind::Prose);
+        let (Some(case), Some((begin, folder))) = (case, &self.first) else { return };
+        let (began, mut found) = (Instant::now(), Found::default());
+        let played = async {
+            cluster.begin_anew(begin).await?;
+            folder.put_back()?;
+            proof_case::play(case, cluster, &mut found).await
+        };
+        let outcome = played.await;
+        self.found.push((case.clone(), found.ended(began, outcome)));
     }
 }
 
@@ -310,9 +340,25 @@ mod tests {
         let all = || kinds.iter().map(|&kind| Case { lesson: lesson.clone(), kind }).collect::<Vec<_>>();
         let kinds = |batch: &Batch| batch.0.iter().map(|c| c.kind).collect::<Vec<_>>();
         let found: Vec<_> = batches(all(), true).iter().map(kinds).collect();
-        let together = vec![Kind::Solution, wrong(0, 0), wrong(2, 0)];
-        assert_eq!(found, [together, vec![Kind::Prose], vec![wrong(0, 1)], vec![wrong(0, 2)]]);
+        let together = vec![Kind::Solution, Kind::Prose, wrong(0, 0), wrong(2, 0)];
+        assert_eq!(found, [together, vec![wrong(0, 1)], vec![wrong(0, 2)]]);
         assert_eq!(batches(all(), false).len(), 6);
+    }
+
+    #[test]
+    fn commands_of_the_text_are_tried_alone_if_a_solution_does_what_stays() {
+        let library = Library::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../lab/fixtures"));
+        let found = |line: &str| {
+            let mut lesson = library.lessons[0].clone();
+            lesson.steps[1].solution = vec![line.to_string()];
+            let lesson = Arc::new(lesson);
+            let all = [Kind::Prose, Kind::Solution].map(|kind| Case { lesson: lesson.clone(), kind });
+            let all = batches(all.to_vec(), true);
+            all.iter().map(|batch| batch.0.iter().map(|c| c.kind).collect()).collect::<Vec<Vec<_>>>()
+        };
+        let (text, solution) = (Kind::Prose, Kind::Solution);
+        assert_eq!(found("kubectl get pods"), [vec![solution, text]]);
+        assert_eq!(found("fault kill kube-scheduler"), [vec![solution], vec![text]]);
     }
 
     #[test]

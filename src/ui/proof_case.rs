@@ -243,15 +243,27 @@ fn silent(proof: &Proof, step: &str, way: &str) -> Vec<String> {
 /// Codes with which a shell or kubectl says that it did not understand.
 const NOT_UNDERSTOOD: &[i32] = &[2, 126, 127];
 
+/// The commands in the text of a step, number `at` (from 0), block by block.
+fn blocks(lesson: &Lesson, at: usize) -> Vec<Vec<String>> {
+    let step = &lesson.steps[at];
+    let mut blocks = sh_blocks(step.prose.get(EN));
+    if at == 0 {
+        blocks.extend(sh_blocks(lesson.intro.get(EN)));
+    }
+    blocks.extend(sh_blocks(step.after.get(EN)));
+    let filled = |block: Vec<String>| block.into_iter().filter(|line| !line.trim().is_empty()).collect();
+    blocks.into_iter().map(filled).collect()
+}
+
+/// All lines that the case of the prose types: the commands in the texts, and the solutions.
+pub(super) fn lines_of_prose(lesson: &Lesson) -> Vec<String> {
+    let texts = (0..lesson.steps.len()).flat_map(|at| blocks(lesson, at)).flatten();
+    texts.chain(lesson.steps.iter().flat_map(|step| step.solution.iter().cloned())).collect()
+}
+
 async fn prose(lesson: &Lesson, proof_cluster: &ProofCluster) -> Result<(), String> {
     for (at, step) in lesson.steps.iter().enumerate() {
-        let mut blocks = sh_blocks(step.prose.get(EN));
-        if at == 0 {
-            blocks.extend(sh_blocks(lesson.intro.get(EN)));
-        }
-        blocks.extend(sh_blocks(step.after.get(EN)));
-        for block in blocks {
-            let lines: Vec<String> = block.into_iter().filter(|l| !l.trim().is_empty()).collect();
+        for lines in blocks(lesson, at) {
             match proof_cluster.repl(&lines, PROSE_MAX).await? {
                 Some((code, said)) if NOT_UNDERSTOOD.contains(&code) => {
                     return Err(format!(

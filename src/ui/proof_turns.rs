@@ -15,7 +15,7 @@ const ALWAYS: usize = 2;
 const SPARE: f64 = 0.25;
 /// How long the processors are measured. The kernel sends no event when a processor is idle, so
 /// this file polls `/proc/stat`.
-const WATCHED: Duration = Duration::from_secs(2);
+const WATCHED: Duration = Duration::from_secs(1);
 
 /// Held by the cluster that starts: clusters start one after the other. Only once a cluster runs
 /// does its work show in `/proc/stat`.
