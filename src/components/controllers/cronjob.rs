@@ -6,9 +6,10 @@
 
 use super::job::decide::finished;
 use super::pods::{controller_of, is_namespace_ending, owned_by};
-use super::{Error, Shared, record, reference};
+use crate::error::Error;
+use crate::shared::{Shared, record};
 use api::cron::{self, Schedule};
-use client::{Change, Key, Outcome, Recorder, WorkQueue, is_code};
+use client::{Change, Key, Outcome, Recorder, WorkQueue, is_code, reference};
 use clock::{self, Timestamp};
 use jiff::tz::TimeZone;
 use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec, CronJobStatus, Job};

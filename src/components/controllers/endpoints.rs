@@ -9,7 +9,8 @@ mod slices;
 
 use super::expectations::Expectations;
 use super::pods::{self, is_namespace_ending, owned_by};
-use super::{Error, Shared, record};
+use crate::error::Error;
+use crate::shared::{Shared, record};
 use api::cidr;
 use client::{Api, Change, Key, Outcome, WorkQueue, is_code};
 use k8s_openapi::api::core::v1::{Endpoints, Node, ObjectReference, Pod, Service};

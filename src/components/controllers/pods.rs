@@ -1,7 +1,7 @@
 //! What controllers of pods share: ownership, selectors, readiness, making pods from a template.
 
-use super::Shared;
 use super::expectations::Expectations;
+use crate::shared::Shared;
 use api::labels::meets;
 use client::{Client, Key, Recorder, is_code};
 use clock::{self, Timestamp};

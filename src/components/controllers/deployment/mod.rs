@@ -24,7 +24,8 @@ mod sets;
 
 use super::pods::{self, controller_of, owned_by, selects};
 use super::workload::still_there;
-use super::{Error, Shared};
+use crate::error::Error;
+use crate::shared::Shared;
 use client::{Api, Change, Key, Outcome, Recorder, WorkQueue};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, ReplicaSet};

@@ -2,7 +2,7 @@
 
 use super::Look;
 use super::rollout::{self, Goal, REPLICA_FAILURE, Set};
-use crate::Error;
+use crate::error::Error;
 use crate::write::{self, Guard};
 use client::Outcome;
 use clock::{self, Timestamp};

@@ -3,7 +3,8 @@
 use super::rollout::{Goal, Scaling, Set, proportional};
 use super::sets::{DESIRED, MAX};
 use super::{COMPONENT, Look};
-use crate::{Error, record};
+use crate::error::Error;
+use crate::shared::record;
 use client::{is_code, reference};
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use kube::api::{Patch, PatchParams};

@@ -2,7 +2,7 @@
 //! EndpointSlice, and in one object. Source: `pkg/controller/endpoint`.
 
 use super::{Group, HEADLESS, Worker, is_headless};
-use crate::Error;
+use crate::error::Error;
 use crate::pods::is_namespace_ending;
 use client::{Key, is_code};
 use k8s_openapi::api::core::v1::{EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Service};

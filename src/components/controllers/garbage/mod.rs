@@ -10,7 +10,8 @@ mod golden;
 mod graph;
 
 use super::resources::{Mapper, Resource, discover};
-use super::{Error, Shared, record};
+use crate::error::Error;
+use crate::shared::{Shared, record};
 use api::kinds;
 use client::{Api, Informer, Item, Key, Outcome, Recorder, WorkQueue, is_code};
 use futures::StreamExt;

@@ -3,7 +3,8 @@
 use super::decide::{Memory, condition, decide};
 use super::world::World;
 use super::{Jobs, TRACKING};
-use crate::{Shared, workload};
+use crate::shared::Shared;
+use crate::workload;
 use client::Key;
 use client::testing::Scripted;
 use k8s_openapi::api::batch::v1::Job;

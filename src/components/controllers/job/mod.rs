@@ -28,7 +28,8 @@ mod world;
 
 use super::pods;
 use super::workload::{Look, PodOwner};
-use super::{Error, Shared};
+use crate::error::Error;
+use crate::shared::Shared;
 use client::{Backoff, Client, Informer, Key, Outcome, is_code};
 use decide::{Memory, New, Plan, is_tracked};
 use ends::Remembered;

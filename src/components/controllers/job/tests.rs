@@ -267,7 +267,8 @@ fn a_tracked_pod_that_belongs_to_no_job_is_looked_at() {
 
 #[tokio::test]
 async fn what_has_ended_is_counted_although_new_pods_are_refused() {
-    use crate::{Shared, workload};
+    use crate::shared::Shared;
+    use crate::workload;
     use client::Key;
     use client::testing::{Scripted, refusal};
     let job = json!({"metadata": {"name": "j", "namespace": "d", "uid": "1", "resourceVersion": "5"},
@@ -299,7 +300,8 @@ async fn what_has_ended_is_counted_although_new_pods_are_refused() {
 /// does would not be counted, and done once more.
 #[tokio::test]
 async fn an_adopted_pod_is_counted() {
-    use crate::{Shared, workload};
+    use crate::shared::Shared;
+    use crate::workload;
     use client::Key;
     use client::testing::Scripted;
     let job = json!({"metadata": {"name": "j", "namespace": "d", "uid": "1", "resourceVersion": "5"},
@@ -341,7 +343,8 @@ async fn an_adopted_pod_is_counted() {
 
 #[tokio::test]
 async fn pods_of_an_indexed_job_have_host_names_of_their_own() {
-    use crate::{Shared, workload};
+    use crate::shared::Shared;
+    use crate::workload;
     use client::Key;
     use client::testing::Scripted;
     let job = json!({"metadata": {"name": "j", "namespace": "d", "uid": "1"},
@@ -464,7 +467,8 @@ fn a_pod_has_ended_when_all_of_its_containers_have() {
 
 #[tokio::test]
 async fn a_finished_job_of_another_manager_is_deleted_when_its_time_is_over() {
-    use crate::{Shared, workload};
+    use crate::shared::Shared;
+    use crate::workload;
     use client::testing::Scripted;
     use client::{Key, Outcome};
     clock::pin("2026-01-01T00:01:00Z".parse().unwrap());

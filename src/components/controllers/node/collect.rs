@@ -2,9 +2,10 @@
 
 use super::eviction::{Disruption, delete, tell_why};
 use super::node_of;
+use crate::error::Error;
 use crate::pods::phase;
+use crate::shared::{Shared, record};
 use crate::write::unless_gone;
-use crate::{Error, Shared, record};
 use client::{Change, Key, Outcome, WorkQueue, optional};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{Patch, PatchParams};

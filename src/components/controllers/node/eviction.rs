@@ -2,8 +2,9 @@
 //! a while only.
 
 use super::node_of;
+use crate::error::Error;
+use crate::shared::{Shared, record};
 use crate::write::unless_gone;
-use crate::{Error, Shared, record};
 use api::nodes::tolerates;
 use client::{Api, Change, Key, Outcome, Recorder, WorkQueue, reference};
 use clock::{self, Timestamp};

@@ -16,8 +16,9 @@ mod taints;
 
 use super::pods::ready_since;
 use super::write::unless_gone;
-use super::{Error, Shared, reference};
-use client::{Key, Recorder};
+use crate::error::Error;
+use crate::shared::Shared;
+use client::{Key, Recorder, reference};
 use k8s_openapi::api::core::v1::{Node, Pod, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};

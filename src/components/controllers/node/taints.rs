@@ -1,8 +1,9 @@
 //! The taints that follow from a node's conditions and from `spec.unschedulable`.
 
 use super::ready;
+use crate::error::Error;
+use crate::shared::Shared;
 use crate::write::unless_gone;
-use crate::{Error, Shared};
 use client::{Key, Outcome, WorkQueue};
 use clock::{self, Timestamp};
 use k8s_openapi::api::core::v1::{Node, Taint};
