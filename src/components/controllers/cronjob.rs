@@ -4,7 +4,7 @@
 //! says about Jobs that still run. A Job's name carries the minute it was due, so that no restart
 //! makes a second one. Source: `pkg/controller/cronjob`.
 
-use super::job::decide::finished;
+use super::job::facts::finished;
 use super::pods::{controller_of, is_namespace_ending, owned_by};
 use crate::error::Error;
 use crate::shared::{Shared, record};

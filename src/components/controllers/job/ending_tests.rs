@@ -1,8 +1,11 @@
 //! The end of a Job: which pods it waits for, and how they count.
 
-use super::decide::{Memory, condition, decide};
+use super::Jobs;
+use super::case::Memory;
+use super::decide::decide;
+use super::facts::condition;
+use super::names::TRACKING;
 use super::world::World;
-use super::{Jobs, TRACKING};
 use crate::shared::Shared;
 use crate::workload;
 use client::Key;

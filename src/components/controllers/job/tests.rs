@@ -1,8 +1,9 @@
 //! A Job from its first look to its last, with pods that do as they are told.
 
-use super::decide::{Memory, decide};
+use super::case::Memory;
+use super::decide::decide;
+use super::names::{INDEX, INDEX_FAILURES, TRACKING};
 use super::world::World;
-use super::{INDEX, INDEX_FAILURES, TRACKING};
 use clock::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
@@ -459,7 +460,7 @@ fn a_pod_has_ended_when_all_of_its_containers_have() {
         serde_json::from_value(json!({"metadata": meta, "spec": spec, "status": status})).unwrap()
     };
     let at = |second: u32| format!("2026-01-01T00:01:{second:02}Z");
-    let ended = |pod: Pod| clock::rfc3339(super::decide::ended_at(&pod, Timestamp::MAX));
+    let ended = |pod: Pod| clock::rfc3339(super::facts::ended_at(&pod, Timestamp::MAX));
     assert_eq!(ended(pod(&at(3), &at(5), &at(7))), at(7));
     assert_eq!(ended(pod(&at(3), "", &at(4))), at(0), "one runs: the deletion was requested then");
     assert_eq!(ended(pod(&at(3), &at(4), "")), at(0), "the sidecar runs");
