@@ -1,9 +1,8 @@
 //! Pod garbage collection: pods that no kubelet will ever end, and ended ones beyond what is kept.
 
 use super::eviction::{Disruption, delete, tell_why};
-use super::node_of;
 use crate::error::Error;
-use crate::pods::phase;
+use crate::pods::{node_of, phase};
 use crate::shared::{Shared, record};
 use crate::write::unless_gone;
 use client::{Change, Key, Outcome, WorkQueue, optional};
