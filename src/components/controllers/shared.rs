@@ -221,7 +221,7 @@ impl Shared {
         });
     }
 
-    fn tell_panic(&self, about: &ObjectReference, controller: &str, panic: &str) {
+    pub(crate) fn tell_panic(&self, about: &ObjectReference, controller: &str, panic: &str) {
         let message =
             format!("the {controller} controller panicked on this object and tries again later: {panic}");
         self.recorder.warning(about, PANIC, message, None);
