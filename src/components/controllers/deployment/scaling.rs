@@ -1,8 +1,8 @@
 //! Writing numbers into sets, and sharing a new total out in the middle of a rollout.
 
+use super::look::{COMPONENT, Look};
 use super::rollout::{Goal, Scaling, Set, proportional};
 use super::sets::{DESIRED, MAX};
-use super::{COMPONENT, Look};
 use crate::error::Error;
 use crate::shared::record;
 use client::{is_code, reference};
