@@ -4,12 +4,14 @@
 //! them, [`leftovers`] clears away what they leave.
 
 use super::admission::Admissions;
+use super::config::Config;
 use super::container::Volumes;
 use super::decide::{self, Backoffs, Step, View};
+use super::error::Error;
 use super::pressure::Pressures;
 use super::prober::{Prober, Seen};
 use super::status::{self, long_name};
-use super::{Config, Error, dns, ephemeral, mirror, termination, volumes};
+use super::{dns, ephemeral, mirror, termination, volumes};
 use client::{Backoff, Change, Informer, Key, Outcome, Recorder, WorkQueue, is_code};
 use cri::{self, Container, ContainerState, Sandbox, SandboxState};
 use k8s_openapi::api::core::v1::{ObjectReference, Pod, PodStatus, Service};

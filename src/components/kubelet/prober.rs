@@ -6,9 +6,10 @@
 //! Service, one that does not live is restarted.
 
 use super::action::{Action, Answer, Target};
+use super::config::Config;
+use super::pods::reference;
 use super::probe::{Kind, Numbers, Verdict};
 use super::status::Probed;
-use super::{Config, pods::reference};
 use client::{Key, Recorder, WorkQueue};
 use clock::{self, Timestamp};
 use cri::{Container, ContainerState};

@@ -3,9 +3,10 @@
 use super::{Kubelet, Memory, reference};
 use crate::action::Action;
 use crate::decide::{Why, is_turn, sidecars};
+use crate::error::Error;
 use crate::probe::Kind;
 use crate::prober::spec_of;
-use crate::{Error, status, termination};
+use crate::{status, termination};
 use client::{Key, Outcome, is_code, is_unanswered};
 use cri::{self, Container, ContainerState, Sandbox, SandboxState};
 use k8s_openapi::api::core::v1::{Container as Spec, ObjectReference, Pod};

@@ -3,10 +3,11 @@
 
 use super::{Kubelet, Memory, reference};
 use crate::admission::{Admissions, OnNode, Verdict};
+use crate::error::Error;
 use crate::node_match::NodeFacts;
 use crate::status::{Failure, FailureKind, PREEMPTING};
 use crate::walk::Allowance;
-use crate::{Error, eviction, mirror, pressure};
+use crate::{eviction, mirror, pressure};
 use client::{Key, optional};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use parking_lot::MutexGuard;

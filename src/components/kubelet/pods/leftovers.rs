@@ -8,8 +8,9 @@
 
 use super::memory::Memory;
 use super::{Kubelet, reference};
+use crate::error::Error;
 use crate::files::NAME_MAX;
-use crate::{Error, eviction, termination};
+use crate::{eviction, termination};
 use client::Key;
 use cri::Sandbox;
 use k8s_openapi::api::core::v1::Pod;

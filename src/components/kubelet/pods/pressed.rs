@@ -514,7 +514,7 @@ impl Kubelet {
 
     /// Ends what runs of a condemned pod with its hooks. One that goes for a critical pod has its
     /// own grace period, an evicted one a second, as upstream.
-    async fn kill(&self, key: &Key, uid: &str) -> Result<(), crate::Error> {
+    async fn kill(&self, key: &Key, uid: &str) -> Result<(), crate::error::Error> {
         let (sandboxes, _) = self.seen(key, uid).await?;
         let pod = self.last_known(key, uid);
         let is_preempted = self.sentences().get(key).is_some_and(|s| s.failure.reason == PREEMPTING);

@@ -2,7 +2,7 @@
 //! the test wants.
 
 use super::*;
-use crate::Capacity;
+use crate::config::Capacity;
 use client::Client;
 use client::testing::{Asked, Scripted, refusal};
 use cni::fake::FakeFabric;

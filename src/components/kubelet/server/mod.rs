@@ -6,10 +6,10 @@ mod spdy;
 mod spdy_streams;
 mod websocket;
 
+use super::config::{Config, PORT};
 use super::logs::{Options, Pieces, Reader};
 use super::pods::Kubelet;
 use super::stats::Meter;
-use super::{Config, PORT};
 use bytes::Bytes;
 use client::{CAUSE_HEADER, KUBELET_STREAMS_MAX, Key};
 use cri::{self, ContainerState, ExecRequest, Session};

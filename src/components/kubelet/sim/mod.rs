@@ -9,7 +9,7 @@
 mod checks;
 mod runtime;
 
-use super::Config;
+use super::config::Config;
 use super::patience::Patient;
 use super::pods::start_workers;
 use super::pods::tests::{NODE, PODS, config};
