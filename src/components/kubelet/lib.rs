@@ -73,6 +73,8 @@ mod rounds;
 mod server;
 #[cfg(test)]
 mod sim;
+#[cfg(test)]
+mod simulated;
 mod stats;
 mod status;
 mod termination;

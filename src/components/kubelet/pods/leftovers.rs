@@ -224,7 +224,7 @@ impl Removals {
         mut part: impl FnMut(Instant) -> Result<bool, Error> + Send + 'static,
     ) -> Result<(), Error> {
         #[cfg(test)]
-        if crate::sim::is_simulated() {
+        if crate::simulated::is_simulated() {
             // In a simulation files are removed at once, on this thread: when another thread would
             // be done does not follow from the seed.
             while !part(Instant::now() + PART)? {}
