@@ -2,6 +2,7 @@
 //! `$(NAME)`.
 
 use super::prober::spec_of;
+use super::resources::resource_field;
 use api::cidr;
 use api::gostr;
 use api::requests::Amount;
@@ -332,7 +333,7 @@ pub(crate) fn of(
                         }
                         None => spec,
                     };
-                    super::container::resource_field(
+                    resource_field(
                         of,
                         &r.resource,
                         r.divisor.as_ref().map(|d| d.0.as_str()),

@@ -69,6 +69,7 @@ mod pods;
 pub mod pressure;
 mod probe;
 mod prober;
+mod resources;
 mod rounds;
 mod server;
 #[cfg(test)]

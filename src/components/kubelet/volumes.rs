@@ -4,9 +4,10 @@
 //! resolved by [`Root`]: what a volume holds is written below its own directory ([`files`]), and a
 //! path of the node stays in the node's file system.
 
-use super::container::{Place, Volumes, pod_limits};
+use super::container::{Place, Volumes};
 use super::env::Facts;
 use super::files::{self, Gathered, Owners};
+use super::resources::{pod_limits, resource_field};
 use api::nodes;
 use api::quantity::Quantity;
 use api::volumes::is_reserved_for;
@@ -389,7 +390,7 @@ fn downward(
         let spec = super::prober::spec_of(context.facts.pod, &name);
         let spec = spec.ok_or_else(|| format!("container {name:?} not found"))?;
         let divisor = field.divisor.as_ref().map(|d| d.0.as_str());
-        super::container::resource_field(spec, &field.resource, divisor, &context.facts.allocatable)?
+        resource_field(spec, &field.resource, divisor, &context.facts.allocatable)?
     } else {
         String::new()
     };

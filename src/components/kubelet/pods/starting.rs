@@ -7,7 +7,7 @@ use crate::decide::{self, View, Why};
 use crate::env::{self, Facts, Sources};
 use crate::error::Error;
 use crate::status::go_duration;
-use crate::{bounds, oom, termination, volumes};
+use crate::{bounds, oom, resources, termination, volumes};
 use api::cidr;
 use client::{Key, is_unanswered, optional};
 use cri::{Container, ContainerState, Dns, PodId, Sandbox, SandboxConfig};
@@ -54,7 +54,7 @@ impl Kubelet {
             true => self.config.node_name.clone(), // the name belongs to the network, as upstream
             false => cut_hostname(&own_name.unwrap_or_else(|| part(&meta.name))),
         };
-        let limits = container::pod_limits(pod);
+        let limits = resources::pod_limits(pod);
         let subdomain = spec.subdomain.as_ref().filter(|s| !s.is_empty() && !host_network);
         SandboxConfig {
             fqdn: subdomain.map(|subdomain| {
@@ -75,7 +75,7 @@ impl Kubelet {
             host_network,
             share_process_namespace: spec.share_process_namespace.unwrap_or(false),
             own_users: spec.host_users == Some(false),
-            cpu_shares: container::pod_shares(pod),
+            cpu_shares: resources::pod_shares(pod),
             cpu_limit_milli: limits.cpu_milli,
             memory_limit: limits.memory,
             pids_limit: None,
@@ -124,7 +124,7 @@ impl Kubelet {
             node_name: &self.config.node_name,
             node_ip: self.config.node_ip.to_string(),
             pod_ip: ip.map(|ip| ip.to_string()).unwrap_or_default(),
-            allocatable: container::allocatable(pod, self.config.capacity.allocatable()),
+            allocatable: resources::allocatable(pod, self.config.capacity.allocatable()),
         }
     }
 
