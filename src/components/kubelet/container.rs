@@ -1,6 +1,7 @@
 //! From a container's spec to what the runtime is asked for. Pure.
 
 use super::resources::resources;
+use super::specs::long_name;
 use super::{decide, env};
 use cri::{ContainerConfig, Mount, Security};
 use k8s_openapi::api::core::v1::{Container as Spec, Pod, VolumeMount};
@@ -63,7 +64,7 @@ fn security(pod: &Pod, spec: &Spec) -> Result<Security, String> {
         );
     }
     if own.run_as_non_root.or(of_pod.run_as_non_root) == Some(true) && user.unwrap_or(0) == 0 {
-        let long = super::status::long_name(pod);
+        let long = long_name(pod);
         return Err(match user {
             Some(_) => format!(
                 "container's runAsUser breaks non-root policy (pod: {long:?}, container: {})",

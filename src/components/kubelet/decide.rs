@@ -1,7 +1,6 @@
 //! What a pod needs next. Pure: the same facts give the same steps.
 
-use super::probe::Kind;
-use super::prober::Seen;
+use super::probe::{Kind, Seen};
 use clock::Timestamp;
 use cri::{Container, ContainerState, Sandbox, SandboxState};
 use k8s_openapi::api::core::v1::{Container as Spec, ContainerStatus, Pod};
@@ -387,7 +386,7 @@ pub(crate) fn decide(view: &View) -> Vec<Step> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::status::Probed;
+    use super::super::probe::Probed;
     use super::*;
     use cri::PodId;
     use std::path::PathBuf;

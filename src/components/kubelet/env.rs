@@ -1,8 +1,8 @@
 //! A container's environment and command line: references to other objects, service variables,
 //! `$(NAME)`.
 
-use super::prober::spec_of;
 use super::resources::resource_field;
+use super::specs::spec_of;
 use api::cidr;
 use api::gostr;
 use api::requests::Amount;

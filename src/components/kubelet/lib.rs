@@ -76,6 +76,7 @@ mod server;
 mod sim;
 #[cfg(test)]
 mod simulated;
+mod specs;
 mod stats;
 mod status;
 mod termination;

@@ -9,12 +9,14 @@ use super::container::Volumes;
 use super::decide::{self, Backoffs, Step, View};
 use super::error::Error;
 use super::pressure::Pressures;
-use super::prober::{Prober, Seen};
-use super::status::{self, long_name};
-use super::{dns, ephemeral, mirror, termination, volumes};
+use super::probe::Seen;
+use super::prober::Prober;
+use super::specs::{long_name, reference};
+use super::status;
+use super::{dns, mirror, specs, termination, volumes};
 use client::{Backoff, Change, Informer, Key, Outcome, Recorder, WorkQueue, is_code};
 use cri::{self, Container, ContainerState, Sandbox, SandboxState};
-use k8s_openapi::api::core::v1::{ObjectReference, Pod, PodStatus, Service};
+use k8s_openapi::api::core::v1::{Pod, PodStatus, Service};
 use kube::api::{Patch, PatchParams};
 use kube::runtime::watcher;
 use memory::{Memory, revision_of};
@@ -130,18 +132,6 @@ pub(super) fn start_workers(
         async move { kubelet.sync(key, cause).await }
     });
     kubelet
-}
-
-/// How `describe` finds a pod's events, and a container's.
-pub(crate) fn reference(pod: &Pod, container: Option<(&str, bool)>) -> ObjectReference {
-    ObjectReference {
-        field_path: container.map(|(name, init)| match init {
-            true => format!("spec.initContainers{{{name}}}"),
-            false if ephemeral::is_one(pod, name) => format!("spec.ephemeralContainers{{{name}}}"),
-            false => format!("spec.containers{{{name}}}"),
-        }),
-        ..client::reference(pod)
-    }
 }
 
 impl Kubelet {
@@ -599,7 +589,7 @@ impl Kubelet {
                 }
                 Step::Start { name, init, attempt } => {
                     let sandbox = sandboxes.iter().max_by_key(|s| s.attempt);
-                    let extra = ephemeral::specs(pod);
+                    let extra = specs::ephemeral(pod);
                     let specs =
                         pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten().chain(&s.containers));
                     let spec = specs.chain(&extra).find(|c| c.name == name);

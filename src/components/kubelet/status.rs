@@ -1,6 +1,7 @@
 //! A pod's status, from what the runtime shows. Pure.
 
 use super::decide::View;
+use super::specs::long_name;
 use api::requests::qos_class;
 use clock::Timestamp;
 use cri::{self, Container, ContainerState as State, SandboxState};
@@ -24,20 +25,6 @@ const OWN: [&str; 5] =
 
 /// Why a container that does not exist yet does not: reason and message, e.g. `ImagePullBackOff`.
 pub(crate) type Waiting = BTreeMap<String, (String, String)>;
-
-/// What probes say about a running container; absent means "no such probe".
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Probed {
-    pub started: Option<bool>,
-    pub ready: Option<bool>,
-}
-
-/// `name_namespace(uid)`: how the kubelet's messages name a pod.
-pub(crate) fn long_name(pod: &Pod) -> String {
-    let meta = &pod.metadata;
-    let part = |p: &Option<String>| p.clone().unwrap_or_default();
-    format!("{}_{}({})", part(&meta.name), part(&meta.namespace), part(&meta.uid))
-}
 
 /// The status to report. Conditions of others (the scheduler's, say) are kept from the pod as it is
 /// stored.
@@ -593,7 +580,7 @@ pub(crate) fn pull_back_off(image: &str, error: &cri::Error) -> (String, String)
 mod tests {
     use super::super::decide::Backoffs;
     use super::super::decide::tests::{container, pod, sandbox};
-    use super::super::prober::Seen;
+    use super::super::probe::Seen;
     use super::Container;
     use super::{
         ContainerStatus, Pod, PodCondition, PodStatus, SandboxState, State, Time, Timestamp, View, Waiting,

@@ -1,11 +1,11 @@
 //! How containers and pods end.
 
-use super::{Kubelet, Memory, reference};
+use super::{Kubelet, Memory};
 use crate::action::Action;
 use crate::decide::{Why, is_turn, sidecars};
 use crate::error::Error;
 use crate::probe::Kind;
-use crate::prober::spec_of;
+use crate::specs::{reference, spec_of};
 use crate::{status, termination};
 use client::{Key, Outcome, is_code, is_unanswered};
 use cri::{self, Container, ContainerState, Sandbox, SandboxState};

@@ -1,10 +1,11 @@
 //! Pods that the kubelet itself ends for good: they were active for too long, use more of the disk
 //! than they may, do not fit, or go for a critical one.
 
-use super::{Kubelet, Memory, reference};
+use super::{Kubelet, Memory};
 use crate::admission::{Admissions, OnNode, Verdict};
 use crate::error::Error;
 use crate::node_match::NodeFacts;
+use crate::specs::reference;
 use crate::status::{Failure, FailureKind, PREEMPTING};
 use crate::walk::Allowance;
 use crate::{eviction, mirror, pressure};

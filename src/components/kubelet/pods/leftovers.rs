@@ -6,10 +6,11 @@
 //! was ended leaves is removed by the next one of this pod, at the latest by [`Kubelet::sweep`]
 //! when the kubelet starts anew.
 
+use super::Kubelet;
 use super::memory::Memory;
-use super::{Kubelet, reference};
 use crate::error::Error;
 use crate::files::NAME_MAX;
+use crate::specs::reference;
 use crate::{eviction, termination};
 use client::Key;
 use cri::Sandbox;

@@ -3,7 +3,7 @@
 use super::Kubelet;
 use crate::container::Volumes;
 use crate::decide::Backoffs;
-use crate::ephemeral;
+use crate::specs;
 use crate::status::Waiting;
 use client::Key;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
@@ -72,7 +72,7 @@ impl Memory {
 
     /// Forgets the pulls of images that the pod does not name any more.
     pub(super) fn forget_pulls(&mut self, pod: &Pod) {
-        let extra = ephemeral::specs(pod);
+        let extra = specs::ephemeral(pod);
         let own = pod.spec.iter().flat_map(|s| s.containers.iter().chain(s.init_containers.iter().flatten()));
         let images: BTreeSet<&str> = own.chain(&extra).filter_map(|c| c.image.as_deref()).collect();
         self.pulls.retain(|image, _| images.contains(image.as_str()));

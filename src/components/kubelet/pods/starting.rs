@@ -1,11 +1,12 @@
 //! From a step to a running container: sandbox, volumes, environment, start.
 
-use super::{Kubelet, Memory, ending, reference};
+use super::{Kubelet, Memory, ending};
 use crate::action::{Action, Target};
 use crate::container::{self, Volumes};
 use crate::decide::{self, View, Why};
 use crate::env::{self, Facts, Sources};
 use crate::error::Error;
+use crate::specs::reference;
 use crate::status::go_duration;
 use crate::{bounds, oom, resources, termination, volumes};
 use api::cidr;
