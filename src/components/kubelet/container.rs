@@ -2,7 +2,7 @@
 
 use super::resources::resources;
 use super::specs::long_name;
-use super::{decide, env};
+use super::{env, view};
 use cri::{ContainerConfig, Mount, Security};
 use k8s_openapi::api::core::v1::{Container as Spec, Pod, VolumeMount};
 use std::collections::{BTreeMap, HashMap};
@@ -191,7 +191,7 @@ pub(crate) fn config(
         ]
         .into(),
         annotations: [
-            (decide::HASH.to_string(), decide::hash(spec)),
+            (view::HASH.to_string(), view::hash(spec)),
             label(MESSAGE_PATH, message.map(|m| m.container_path.display().to_string()).as_ref()),
             label(MESSAGE_POLICY, spec.termination_message_policy.as_ref()),
         ]

@@ -1,9 +1,9 @@
 //! Ephemeral containers: put into a running pod to look around. They start once, never again, and
 //! nothing waits for them.
 
-use super::decide::{Step, View};
 use super::specs;
 use super::status::{self, Waiting};
+use super::view::{Step, View};
 use k8s_openapi::api::core::v1::{Container as Spec, ContainerStatus};
 
 /// Starts those that never were started, as far as runtime and status know.
@@ -42,9 +42,10 @@ pub(crate) fn statuses(view: &View, waiting: &Waiting) -> Option<Vec<ContainerSt
 
 #[cfg(test)]
 mod tests {
+    use super::super::decide::decide;
     use super::super::decide::tests::{container, pod, sandbox};
-    use super::super::decide::{Backoffs, decide};
     use super::super::probe::Seen;
+    use super::super::view::Backoffs;
     use super::*;
     use clock::Timestamp;
     use cri::{ContainerState, SandboxState};

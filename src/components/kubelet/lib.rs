@@ -80,6 +80,7 @@ mod specs;
 mod stats;
 mod status;
 mod termination;
+mod view;
 mod volumes;
 mod walk;
 

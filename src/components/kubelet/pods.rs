@@ -6,13 +6,14 @@
 use super::admission::Admissions;
 use super::config::Config;
 use super::container::Volumes;
-use super::decide::{self, Backoffs, Step, View};
+use super::decide;
 use super::error::Error;
 use super::pressure::Pressures;
 use super::probe::Seen;
 use super::prober::Prober;
 use super::specs::{long_name, reference};
 use super::status;
+use super::view::{self, Backoffs, Step, View};
 use super::{dns, mirror, specs, termination, volumes};
 use client::{Backoff, Change, Informer, Key, Outcome, Recorder, WorkQueue, is_code};
 use cri::{self, Container, ContainerState, Sandbox, SandboxState};
@@ -404,7 +405,7 @@ impl Kubelet {
         memory: &mut Memory,
         cause: &Option<Cause>,
     ) -> Result<Outcome, Error> {
-        let over = decide::has_ended(pod);
+        let over = view::has_ended(pod);
         let mut again: Option<Duration> = None;
         let mut failure = None;
         let mut judged = None;
@@ -577,10 +578,10 @@ impl Kubelet {
                     let Some(container) = containers.iter().find(|c| c.id == id) else { continue };
                     let (grace, message) = ending::reason(pod, &name, why);
                     let deadline = clock::deadline(grace);
-                    if why == decide::Why::Changed {
+                    if why == view::Why::Changed {
                         memory.replaced.insert(id);
                     }
-                    let manner = ending::Manner { deadline, message, in_order: why == decide::Why::Over };
+                    let manner = ending::Manner { deadline, message, in_order: why == view::Why::Over };
                     self.stop(key, pod, sandboxes, container, manner, memory, cause);
                     Ok(None)
                 }

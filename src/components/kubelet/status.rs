@@ -1,7 +1,7 @@
 //! A pod's status, from what the runtime shows. Pure.
 
-use super::decide::View;
 use super::specs::long_name;
+use super::view::{LOST, View};
 use api::requests::qos_class;
 use clock::Timestamp;
 use cri::{self, Container, ContainerState as State, SandboxState};
@@ -247,7 +247,7 @@ pub(crate) fn end(status: &mut PodStatus, now: Timestamp) {
 /// The end of a container of which the runtime knows nothing any more.
 fn unknown_end(message: &str) -> ContainerStateTerminated {
     ContainerStateTerminated {
-        exit_code: super::decide::LOST,
+        exit_code: LOST,
         reason: Some("ContainerStatusUnknown".into()),
         message: Some(message.into()),
         ..ContainerStateTerminated::default()
@@ -578,9 +578,9 @@ pub(crate) fn pull_back_off(image: &str, error: &cri::Error) -> (String, String)
 
 #[cfg(test)]
 mod tests {
-    use super::super::decide::Backoffs;
     use super::super::decide::tests::{container, pod, sandbox};
     use super::super::probe::Seen;
+    use super::super::view::Backoffs;
     use super::Container;
     use super::{
         ContainerStatus, Pod, PodCondition, PodStatus, SandboxState, State, Time, Timestamp, View, Waiting,

@@ -2,10 +2,11 @@
 
 use super::{Kubelet, Memory};
 use crate::action::Action;
-use crate::decide::{Why, is_turn, sidecars};
+use crate::decide::{is_turn, sidecars};
 use crate::error::Error;
 use crate::probe::Kind;
 use crate::specs::{reference, spec_of};
+use crate::view::Why;
 use crate::{status, termination};
 use client::{Key, Outcome, is_code, is_unanswered};
 use cri::{self, Container, ContainerState, Sandbox, SandboxState};

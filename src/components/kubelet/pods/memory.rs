@@ -2,9 +2,9 @@
 
 use super::Kubelet;
 use crate::container::Volumes;
-use crate::decide::Backoffs;
 use crate::specs;
 use crate::status::Waiting;
+use crate::view::Backoffs;
 use client::Key;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use parking_lot::MutexGuard;

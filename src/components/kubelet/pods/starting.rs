@@ -3,11 +3,11 @@
 use super::{Kubelet, Memory, ending};
 use crate::action::{Action, Target};
 use crate::container::{self, Volumes};
-use crate::decide::{self, View, Why};
 use crate::env::{self, Facts, Sources};
 use crate::error::Error;
 use crate::specs::reference;
 use crate::status::go_duration;
+use crate::view::{self, View, Why};
 use crate::{bounds, oom, resources, termination, volumes};
 use api::cidr;
 use client::{Key, is_unanswered, optional};
@@ -181,14 +181,14 @@ impl Kubelet {
             memory.backoffs.remove(&spec.name); // a new definition has not failed yet
         } else if let Some(previous) = previous.filter(|p| p.state == ContainerState::Exited) {
             let before = memory.backoffs.get(&spec.name).copied();
-            let pause = decide::next_backoff(before, decide::ran(previous));
+            let pause = view::next_backoff(before, view::ran(previous));
             tracing::debug!(pod = %key, container = spec.name, pause = go_duration(pause.as_secs()), "restarting");
             memory.backoffs.insert(spec.name.clone(), pause);
         }
         if let Err(error) = self.config.runtime.start_container(&id).await {
             // The runtime shows it as ended with StartError; the back-off applies from here on.
             self.recorder.warning(&about, "Failed", format!("Error: {}", error.line()), cause.clone());
-            memory.backoffs.entry(spec.name.clone()).or_insert(decide::BACKOFF.0);
+            memory.backoffs.entry(spec.name.clone()).or_insert(view::BACKOFF.0);
             return Ok(None);
         }
         memory.waiting.remove(&spec.name);
