@@ -1,8 +1,8 @@
 //! Ephemeral containers: put into a running pod to look around. They start once, never again, and
 //! nothing waits for them.
 
+use super::container_status::{self, Waiting};
 use super::specs;
-use super::status::{self, Waiting};
 use super::view::{Step, View};
 use k8s_openapi::api::core::v1::{Container as Spec, ContainerStatus};
 
@@ -32,7 +32,7 @@ pub(crate) fn statuses(view: &View, waiting: &Waiting) -> Option<Vec<ContainerSt
         ContainerStatus {
             ready: false,
             started: None,
-            ..status::container(view, spec, false, waiting, false)
+            ..container_status::container(view, spec, false, waiting, false)
         }
     };
     let mut statuses: Vec<ContainerStatus> = all.iter().map(of).collect();

@@ -49,6 +49,7 @@ mod admission;
 mod bounds;
 mod config;
 mod container;
+mod container_status;
 mod decide;
 mod dns;
 mod env;

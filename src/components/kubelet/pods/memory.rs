@@ -2,8 +2,8 @@
 
 use super::Kubelet;
 use crate::container::Volumes;
+use crate::container_status::Waiting;
 use crate::specs;
-use crate::status::Waiting;
 use crate::view::Backoffs;
 use client::Key;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};

@@ -3,10 +3,10 @@
 use super::{Kubelet, Memory, ending};
 use crate::action::{Action, Target};
 use crate::container::{self, Volumes};
+use crate::container_status::go_duration;
 use crate::env::{self, Facts, Sources};
 use crate::error::Error;
 use crate::specs::reference;
-use crate::status::go_duration;
 use crate::view::{self, View, Why};
 use crate::{bounds, oom, resources, termination, volumes};
 use api::cidr;
