@@ -1,6 +1,7 @@
 //! How containers and pods end.
 
-use super::{Kubelet, Memory};
+use super::kubelet::Kubelet;
+use super::memory::Memory;
 use crate::action::Action;
 use crate::decide::{is_turn, sidecars};
 use crate::error::Error;

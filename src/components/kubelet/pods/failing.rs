@@ -1,7 +1,8 @@
 //! Pods that the kubelet itself ends for good: they were active for too long, use more of the disk
 //! than they may, do not fit, or go for a critical one.
 
-use super::{Kubelet, Memory};
+use super::kubelet::Kubelet;
+use super::memory::Memory;
 use crate::admission::{Admissions, OnNode, Verdict};
 use crate::error::Error;
 use crate::node_match::NodeFacts;

@@ -1,13 +1,10 @@
 //! What the kubelet remembers about a pod between two looks.
 
-use super::Kubelet;
 use crate::container::Volumes;
 use crate::container_status::Waiting;
 use crate::specs;
 use crate::view::Backoffs;
-use client::Key;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
-use parking_lot::MutexGuard;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
@@ -87,24 +84,6 @@ impl Memory {
             self.told.insert(container.into(), clock::Instant::now());
         }
         due
-    }
-}
-
-impl Kubelet {
-    pub(super) fn recall(&self, key: &Key, uid: &str) -> Memory {
-        let kept = self.memories().remove(key);
-        if let Some(other) = kept.as_ref().filter(|m| m.uid != uid) {
-            self.prober.forget(&other.uid);
-        }
-        kept.filter(|m| m.uid == uid).unwrap_or_else(|| Memory { uid: uid.into(), ..Memory::default() })
-    }
-
-    pub(super) fn remember(&self, key: &Key, memory: Memory) {
-        self.memories().insert(key.clone(), memory);
-    }
-
-    pub(super) fn memories(&self) -> MutexGuard<'_, HashMap<Key, Memory>> {
-        self.memory.lock()
     }
 }
 

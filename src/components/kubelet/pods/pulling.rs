@@ -1,6 +1,7 @@
 //! Images, and the patience with those that cannot be had.
 
-use super::{Kubelet, Memory};
+use super::kubelet::Kubelet;
+use super::memory::Memory;
 use crate::error::Error;
 use crate::specs::reference;
 use crate::status;

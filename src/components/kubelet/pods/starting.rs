@@ -1,6 +1,8 @@
 //! From a step to a running container: sandbox, volumes, environment, start.
 
-use super::{Kubelet, Memory, ending};
+use super::ending;
+use super::kubelet::Kubelet;
+use super::memory::Memory;
 use crate::action::{Action, Target};
 use crate::container::{self, Volumes};
 use crate::container_status::go_duration;
